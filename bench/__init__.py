@@ -1,0 +1,1 @@
+"""Benchmarks against named peers, side by side in one run."""

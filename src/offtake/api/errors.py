@@ -1,0 +1,94 @@
+"""Errors as the contract shapes them (sections 3.1, 4 and 20)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from offtake.errors import OfftakeError
+from offtake.flows import problems
+from offtake.flows.problems import FlowProblem
+
+
+@dataclass
+class GatewayError(OfftakeError):
+    """A refusal that comes before any service; the status is the code's first three digits."""
+
+    error_code: str
+    message: str
+
+    @property
+    def status(self) -> int:
+        """The HTTP status."""
+        return int(self.error_code[:3])
+
+
+class ContentTypeError(OfftakeError):
+    """A body came without `Content-Type: application/json`."""
+
+
+class AdhocError(OfftakeError):
+    """A refusal of the ad-hoc service, whose clients read `message`."""
+
+
+def install(app: FastAPI, type_prefix: str) -> None:
+    """Answer every error of ours in its contract's shape."""
+
+    @app.exception_handler(GatewayError)
+    def gateway(request: Request, error: GatewayError) -> JSONResponse:
+        return _answer(request, error.status, {"error_code": error.error_code, "message": error.message})
+
+    @app.exception_handler(ContentTypeError)
+    def content_type(request: Request, _error: ContentTypeError) -> JSONResponse:
+        body = {"type": "/placeholder/type/uri", "status": 400, "title": "BadRequestError"}
+        return _answer(request, 400, body | {"detail": "A valid content-type must be specified"})
+
+    @app.exception_handler(FlowProblem)
+    def flow(request: Request, error: FlowProblem) -> JSONResponse:
+        return _answer(request, error.code.status, problem_body(request, type_prefix, error))
+
+    @app.exception_handler(AdhocError)
+    def adhoc(request: Request, error: AdhocError) -> JSONResponse:
+        problem = FlowProblem(problems.BAD_VALUE, str(error))
+        return _answer(request, 400, {"message": str(error)} | problem_body(request, type_prefix, problem))
+
+    @app.exception_handler(HTTPException)
+    def routing(request: Request, error: HTTPException) -> JSONResponse:
+        body = {"status": error.status_code, "title": str(error.detail), "type": "about:blank"}
+        detail = f"{request.method} {request.url.path} is not served here."
+        return _answer(request, error.status_code, body | {"detail": detail}, error.headers)
+
+    @app.exception_handler(Exception)
+    def unexpected(request: Request, _error: Exception) -> JSONResponse:
+        problem = FlowProblem(problems.INTERNAL, "Something went wrong here; the server's log has the details.")
+        return _answer(request, 500, problem_body(request, type_prefix, problem))
+
+
+def problem_body(request: Request, type_prefix: str, error: FlowProblem) -> dict[str, Any]:
+    """The problem body, with the keys that older and newer clients look for."""
+    code = error.code
+    report: dict[str, Any] = {"detailed-message": error.message}
+    if error.resource_type:
+        report |= {"id": error.resource_id, "type": error.resource_type}
+    report["request-id"] = request.state.request_id
+    if error.fields:
+        report["errors"] = [{"path": one.path, "message": one.message} for one in error.fields]
+    older = {"message": error.message} if code == problems.UNKNOWN_SPEC else {}
+    return {
+        "type": f"{type_prefix}FLOW-{code.number}-{code.status}",
+        "title": code.title,
+        "status": code.status,
+        "report": report,
+        "errorMessage": error.message,
+        "errorDetails": error.message,
+    } | older
+
+
+def _answer(
+    request: Request, status: int, body: dict[str, Any], headers: Mapping[str, str] | None = None
+) -> JSONResponse:
+    # Errors that no handler foresaw are answered outside of the middleware that adds this header.
+    return JSONResponse(body, status, {"x-request-id": request.state.request_id, **(headers or {})})

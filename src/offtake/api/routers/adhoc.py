@@ -1,0 +1,30 @@
+"""Exports now (contract, section 20)."""
+
+from typing import Any
+
+from fastapi import APIRouter, Request
+
+from offtake.api.errors import AdhocError
+from offtake.api.gateway import BackendOf, CallerOf, JsonBody
+from offtake.api.paths import FLOW_SERVICE
+from offtake.flows import adhoc
+from offtake.store.tables import Run
+
+router = APIRouter(tags=["ad-hoc export"])
+
+
+@router.post("/adhocrun")
+def adhoc_run(caller: CallerOf, backend: BackendOf, body: JsonBody, request: Request) -> dict[str, Any]:
+    """Run flows now, beside their schedules."""
+    try:
+        with backend.database.writing() as session:
+            made = adhoc.request(session, caller, body, backend.clock.now_ms())
+    except adhoc.AdhocRefusedError as error:
+        raise AdhocError(str(error)) from None
+    origin = str(request.base_url).rstrip("/")
+    return {"destinations": [_destination(run, origin) for run in made]}
+
+
+def _destination(run: Run, origin: str) -> dict[str, Any]:
+    url = f"{origin}{FLOW_SERVICE}/runs/{run.id}"
+    return {"datasets": [{"id": one, "flowId": run.flow_id, "statusURL": url} for one in run.dataset_ids]}

@@ -1,0 +1,33 @@
+"""Tokens by OAuth client credentials (contract, section 2)."""
+
+from typing import Any
+
+from fastapi import APIRouter, Request
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import JSONResponse
+
+from offtake.api.gateway import BackendOf
+from offtake.flows import access
+
+router = APIRouter(tags=["tokens"])
+
+
+@router.post("/ims/token/v3", response_model=None)
+async def token(request: Request, backend: BackendOf) -> dict[str, Any] | JSONResponse:
+    """A bearer token for a client id and its secret, from the form or the query."""
+    form = await request.form(max_files=0, max_fields=32)
+    given = {**request.query_params, **{key: value for key, value in form.items() if isinstance(value, str)}}
+    if given.get("grant_type") != "client_credentials":
+        return _refuse("unsupported_grant_type", "grant_type must be client_credentials")
+    client_id, client_secret = given.get("client_id", ""), given.get("client_secret", "")
+    try:
+        issued = await run_in_threadpool(
+            access.issue_token, backend.database, backend.vault, backend.clock, client_id, client_secret
+        )
+    except access.BadCredentialsError as error:
+        return _refuse("invalid_client", str(error))
+    return {"access_token": issued, "token_type": "bearer", "expires_in": access.TOKEN_SECONDS}
+
+
+def _refuse(error: str, description: str) -> JSONResponse:
+    return JSONResponse({"error": error, "error_description": description}, 400)

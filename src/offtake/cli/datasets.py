@@ -1,0 +1,92 @@
+"""The commands `offtake dataset …`."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from offtake.cli import show
+from offtake.cli.options import AsJson, DataDir, operating
+from offtake.errors import OfftakeError
+from offtake.flows import datasets
+from offtake.flows.access import Caller
+from offtake.lake import describe
+from offtake.lake.catalog import TableName
+from offtake.scheduling.backend import Backend
+from offtake.store.tables import Dataset
+
+app = typer.Typer(help="Datasets: bring rows in, look at them.")
+
+Name = Annotated[str, typer.Argument(help="The dataset's name or id.")]
+
+
+@app.command("import")
+def import_(
+    name: Annotated[str, typer.Argument(help="The dataset's name; it is made when there is none.")],
+    files: Annotated[list[Path], typer.Argument(help="Parquet, NDJSON or CSV files (the last two also .gz).")],
+    data_dir: DataDir = None,
+    json: AsJson = False,
+) -> None:
+    """Append the rows of FILES to a dataset as one batch: all of them, or none."""
+    with operating(data_dir) as (backend, caller):
+        done = datasets.import_files(backend.database, backend.lake, caller, backend.clock, name, files)
+    if json:
+        batch = {"id": done.batch.id, "rows": done.batch.rows, "bytes": done.batch.bytes}
+        show.as_json({"id": done.dataset.id, "name": name, "created": done.created, "batch": batch})
+        return
+    made = "new dataset" if done.created else "dataset"
+    show.console.print(f"{done.batch.rows:,} rows into {made} {name} ({done.dataset.id}) as batch {done.batch.id}")
+
+
+@app.command("list")
+def list_(data_dir: DataDir = None, json: AsJson = False) -> None:
+    """List the datasets."""
+    with operating(data_dir) as (backend, caller), backend.database.reading() as session:
+        found = datasets.all_of(session, caller)
+        documents = [datasets.summary(row, datasets.last_batch(session, row.id)) for row in found]
+    if json:
+        show.as_json(documents)
+        return
+    rows = [(one["id"], one["name"], show.instant(one["created"]), one.get("lastBatchStatus")) for one in documents]
+    show.table(("ID", "NAME", "CREATED", "LAST BATCH"), rows, "No datasets yet: offtake dataset import NAME FILE…")
+
+
+@app.command("show")
+def show_(name: Name, data_dir: DataDir = None, json: AsJson = False) -> None:
+    """Show a dataset's schema, size and snapshots."""
+    with operating(data_dir) as (backend, caller):
+        row = _find(backend, caller, name)
+        found = describe.describe(backend.lake, TableName(row.table_name))
+    if json:
+        show.as_json({"id": row.id, "name": row.name, **found.to_json()})
+        return
+    show.console.print(f"{row.name} ({row.id}): {found.rows:,} rows, {found.files} files, {show.size(found.bytes)}")
+    show.table(("FIELD", "TYPE", "REQUIRED"), [(one.name, one.type, one.required) for one in found.fields], "")
+    snapshots = [(one.snapshot_id, one.operation, show.instant(one.timestamp_ms)) for one in found.snapshots]
+    show.table(("SNAPSHOT", "OPERATION", "COMMITTED"), snapshots, "No snapshots yet.")
+
+
+@app.command()
+def preview(
+    name: Name,
+    rows: Annotated[int, typer.Option("--rows", min=1, max=1000, help="How many rows.")] = 10,
+    data_dir: DataDir = None,
+    json: AsJson = False,
+) -> None:
+    """Print the first rows of a dataset, one JSON object a row."""
+    with operating(data_dir) as (backend, caller):
+        row = _find(backend, caller, name)
+        found: list[dict[str, Any]] = describe.preview(backend.lake, TableName(row.table_name), rows).to_pylist()
+    if json:
+        show.as_json(found)
+        return
+    for one in found:
+        show.console.print(str(one), markup=False)
+
+
+def _find(backend: Backend, caller: Caller, name: str) -> Dataset:
+    with backend.database.reading() as session:
+        row = datasets.find(session, caller, name)
+    if row is None:
+        raise OfftakeError(f"There is no dataset {name} in sandbox {caller.sandbox_name}; see: offtake dataset list")
+    return row

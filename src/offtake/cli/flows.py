@@ -1,0 +1,57 @@
+"""The commands `offtake flow …`."""
+
+from typing import Annotated
+
+import typer
+
+from offtake.cli import show
+from offtake.cli.options import AsJson, DataDir, operating
+from offtake.errors import OfftakeError
+from offtake.flows import adhoc, dataflows, listing, reading
+from offtake.flows.adhoc import AdhocDestination
+
+app = typer.Typer(help="Flows: what is delivered where, and when.")
+
+
+@app.command("list")
+def list_(data_dir: DataDir = None, json: AsJson = False) -> None:
+    """List the flows, the most recently changed first."""
+    with operating(data_dir) as (backend, caller), backend.database.reading() as session:
+        found = reading.flows(session, caller, listing.everything()).rows
+        documents = [dataflows.render(session, row, caller) for row in found]
+    if json:
+        show.as_json(documents)
+        return
+    rows = [
+        (
+            row.id,
+            row.name,
+            row.state,
+            row.last_run_state,
+            show.instant(row.last_run_completed_at),
+            show.instant(row.next_run_s * 1000 if row.next_run_s else None),
+        )
+        for row in found
+    ]
+    show.table(("ID", "NAME", "STATE", "LAST RUN", "ENDED", "NEXT RUN"), rows, "No flows yet.")
+
+
+@app.command()
+def run(
+    flow: Annotated[str, typer.Argument(help="The flow's id or name.")],
+    full: Annotated[bool, typer.Option("--full", help="Export everything, without moving the position.")] = False,
+    data_dir: DataDir = None,
+    json: AsJson = False,
+) -> None:
+    """Run a flow now, beside its schedule: in full the first time, then what was added since."""
+    with operating(data_dir) as (backend, caller), backend.database.writing() as session:
+        found = [row for row in reading.flows(session, caller, listing.everything()).rows if flow in (row.id, row.name)]
+        if len(found) != 1:
+            how = "no flow" if not found else "more than one flow"
+            raise OfftakeError(f"There is {how} {flow} in sandbox {caller.sandbox_name}; see: offtake flow list")
+        asked = AdhocDestination.model_validate({"flowId": found[0].id, "fullExport": full})
+        made = adhoc.run_now(session, caller, asked, backend.clock.now_ms())
+    if json:
+        show.as_json({"id": made.id, "flowId": made.flow_id, "status": made.status})
+        return
+    show.console.print(f"Run {made.id} is queued; a running server carries it out: offtake run watch {made.id}")

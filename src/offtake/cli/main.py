@@ -1,0 +1,38 @@
+"""The command line. A mistake is one line on standard error and a non-zero exit."""
+
+import sys
+
+import typer
+
+from offtake.cli import datasets, demo, flows, runs, serve
+from offtake.errors import OfftakeError
+
+app = typer.Typer(help="Scheduled, provable exports of Iceberg datasets.", pretty_exceptions_enable=False)
+app.command()(serve.serve)
+app.command()(demo.demo)
+app.add_typer(datasets.app, name="dataset")
+app.add_typer(flows.app, name="flow")
+app.add_typer(runs.app, name="run")
+
+
+def run() -> None:
+    """The entry point of the `offtake` command."""
+    sys.exit(main(sys.argv[1:]))
+
+
+def main(arguments: list[str]) -> int:
+    """Carry out one command; its exit code."""
+    try:
+        code = app(arguments or ["--help"], standalone_mode=False)
+    except OfftakeError as error:
+        return _complain(str(error), 1)
+    except typer.TyperException as error:
+        return _complain(error.format_message(), error.exit_code)
+    except (typer.Abort, KeyboardInterrupt):
+        return 130
+    return code if isinstance(code, int) else 0
+
+
+def _complain(message: str, code: int) -> int:
+    print(f"offtake: {' '.join(message.split())}", file=sys.stderr)
+    return code

@@ -1,0 +1,42 @@
+"""Options every command takes, and what they open."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from pydantic import ValidationError
+
+from offtake.clock import Clock
+from offtake.errors import OfftakeError
+from offtake.flows import access
+from offtake.flows.access import Caller
+from offtake.scheduling.backend import Backend, open_backend
+from offtake.settings import Settings
+
+DataDir = Annotated[
+    Path | None,
+    typer.Option("--data-dir", help="Where everything is kept (or OFFTAKE_DATA_DIR; default ./offtake-data)."),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def settings_at(data_dir: Path | None) -> Settings:
+    """The deployment's settings; raises `OfftakeError` naming what is wrong with them."""
+    try:
+        return Settings.at(data_dir)
+    except ValidationError as error:
+        wrong = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
+        raise OfftakeError(f"The settings (OFFTAKE_* or offtake.toml) cannot be used: {wrong}") from None
+
+
+@contextmanager
+def operating(data_dir: Path | None) -> Iterator[tuple[Backend, Caller]]:
+    """The deployment, worked on directly beside a running server, with every permission in its default sandbox."""
+    backend = open_backend(settings_at(data_dir), Clock())
+    try:
+        access.set_up(backend.database, backend.clock)
+        yield backend, access.operator(backend.database)
+    finally:
+        backend.close()

@@ -1,0 +1,73 @@
+"""The command `offtake serve`."""
+
+import contextlib
+import json
+import logging
+import os
+import signal
+from dataclasses import asdict
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, Final, NoReturn
+
+import typer
+import uvicorn
+
+from offtake.api.app import create_app
+from offtake.cli import show
+from offtake.cli.options import DataDir, settings_at
+from offtake.clock import Clock
+from offtake.flows import access
+from offtake.scheduling.backend import open_backend, sole_server
+from offtake.scheduling.service import working
+
+ADMIN_FILE: Final = "admin.json"
+
+
+def serve(
+    data_dir: DataDir = None,
+    host: Annotated[str, typer.Option("--host", help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", min=1, max=65535, help="Port to listen on.")] = 8080,
+) -> None:
+    """Serve the API, tick schedules and carry out runs, in one process."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    for noisy in ("pyiceberg", "alembic", "httpx"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    settings = settings_at(data_dir)
+    with sole_server(settings) as owner:
+        backend = open_backend(settings, Clock())
+        admin_file = settings.data_dir / ADMIN_FILE
+        access.set_up(backend.database, backend.clock)
+        client = access.first_client(backend.database, backend.clock)
+        if client is not None:
+            _write_private(admin_file, json.dumps({"origin": f"http://{host}:{port}"} | asdict(client), indent=2))
+        _greet(f"http://{host}:{port}", admin_file)
+        config = uvicorn.Config(create_app(backend), host=host, port=port, log_config=None, access_log=False)
+        # The web server raises the signal that ended it once more; it must not end this process half-way.
+        signal.signal(signal.SIGTERM, _interrupt)
+        with contextlib.suppress(KeyboardInterrupt), working(backend, owner):
+            uvicorn.Server(config).run()
+        backend.close()
+
+
+def _interrupt(_signal: int, _frame: FrameType | None) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def _write_private(path: Path, text: str) -> None:
+    handle = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600)
+    with os.fdopen(handle, "w") as file:
+        file.write(text + "\n")
+
+
+def _greet(origin: str, admin_file: Path) -> None:
+    show.console.print(f"Offtake serves {origin}. Credentials of the first client: {admin_file}", markup=False)
+    show.console.print(
+        f"A token: curl -s {origin}/ims/token/v3 -d grant_type=client_credentials -d client_id=… -d client_secret=…",
+        markup=False,
+    )
+    show.console.print("Then call /data/foundation/flowservice/… with the headers", markup=False)
+    show.console.print(
+        "  Authorization: Bearer <token>, x-api-key: <client_id>, x-gw-ims-org-id: <org_id>, x-sandbox-name: prod",
+        markup=False,
+    )

@@ -1,0 +1,41 @@
+"""How commands print: a table or JSON, sizes and rates for people."""
+
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+console = Console(highlight=False, soft_wrap=True)
+
+
+def as_json(document: Any) -> None:  # noqa: ANN401 - whatever JSON can hold
+    """Print one JSON document."""
+    console.print(json.dumps(document, indent=2, ensure_ascii=False, default=str), markup=False)
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[object]], empty: str) -> None:
+    """Print rows under their columns, or the sentence `empty`."""
+    if not rows:
+        console.print(empty, markup=False)
+        return
+    grid = Table(*columns, box=None, pad_edge=False, header_style="bold")
+    for row in rows:
+        grid.add_row(*("" if value is None else str(value) for value in row))
+    console.print(grid)
+
+
+def instant(epoch_ms: int | None) -> str:
+    """An instant as people read it, in UTC."""
+    return "" if epoch_ms is None else datetime.fromtimestamp(epoch_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+
+
+def size(count: float) -> str:
+    """Bytes with a unit of 1000."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:  # noqa: PLR2004 - the step of SI units
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} TB"

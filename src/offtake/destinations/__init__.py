@@ -1,0 +1,1 @@
+"""Where datasets are delivered: one file a destination, all fulfilling one contract."""

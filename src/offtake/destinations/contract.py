@@ -1,0 +1,110 @@
+"""The one contract every destination fulfils, and the words in which a destination states itself."""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Protocol
+
+from pydantic import BaseModel
+
+from offtake.destinations.parameters import TargetParams
+
+
+@dataclass(frozen=True)
+class StoredObject:
+    """An object at the destination: its key below the destination's root, and its size in bytes."""
+
+    key: str
+    size: int
+
+
+class Sink(Protocol):
+    """One open place at a destination. Keys are relative, `/`-separated, and never start with `/`.
+
+    Every method raises `DeliveryError` (terminal or transient, with a remedy) and nothing else of its own.
+    An exception raised by `chunks` passes through `put` unchanged.
+    """
+
+    def put(self, key: str, chunks: Iterable[bytes]) -> int:
+        """Write one object whole or not at all, replacing any object of that key; the bytes written."""
+        ...
+
+    def size(self, key: str) -> int | None:
+        """The object's size in bytes, or None where there is none."""
+        ...
+
+    def read(self, key: str) -> Iterator[bytes]:
+        """The object's bytes in order; used to verify a delivery."""
+        ...
+
+    def list(self, prefix: str) -> Iterator[StoredObject]:
+        """Every object whose key starts with the folder `prefix` (`""` for all)."""
+        ...
+
+    def delete(self, key: str) -> None:
+        """Remove one object; removing what is not there is not an error."""
+        ...
+
+    def uri(self, key: str) -> str:
+        """The address a person would use for the object, without credentials."""
+        ...
+
+    def close(self) -> None:
+        """Let go of connections; the sink is not used afterwards."""
+        ...
+
+
+@dataclass(frozen=True)
+class Capabilities:
+    """What a destination can do, so that nothing ever branches on its name."""
+
+    half_written_visible: bool
+    rename: bool
+    conditional_create: bool
+    most_parts: int | None
+    largest_object: int | None
+    longest_key: int
+
+
+@dataclass(frozen=True)
+class AuthMethod:
+    """One way to authenticate: the contract's `auth.specName`, its `type` as `kind`, the model of its params."""
+
+    name: str
+    kind: str
+    description: str
+    model: type[BaseModel]
+    available: bool = True
+
+
+@dataclass(frozen=True)
+class Site:
+    """What this deployment gives to a destination that has no credentials of its own."""
+
+    sandbox_name: str
+    landing_zone: Path
+
+
+Open = Callable[[BaseModel | None, TargetParams, Site], Sink]
+
+
+@dataclass(frozen=True)
+class Destination:
+    """A destination, stated once; the API's specs, validation, forms and documentation come from here."""
+
+    name: str
+    connection_spec_id: str
+    flow_spec_id: str
+    flow_spec_name: str
+    auth_methods: tuple[AuthMethod, ...]
+    parameters: type[TargetParams]
+    capabilities: Capabilities
+    encryption: bool
+    compression_order: tuple[Literal["NONE", "GZIP"], ...] = ("NONE", "GZIP")
+    open: Open | None = None
+    """None while the destination is declared but cannot deliver yet."""
+
+    @property
+    def available(self) -> bool:
+        """True when flows to this destination can deliver."""
+        return self.open is not None

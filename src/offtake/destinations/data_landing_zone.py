@@ -1,0 +1,58 @@
+"""The Data Landing Zone: a folder of this deployment for each sandbox."""
+
+from typing import Annotated, Final
+
+from pydantic import BaseModel, Field
+
+from offtake.destinations import patterns
+from offtake.destinations.contract import Capabilities, Destination, Sink, Site
+from offtake.destinations.local_folder import LocalFolderSink
+from offtake.destinations.parameters import TargetParams
+
+# Identity
+
+NAME: Final = "Data Landing Zone"
+
+# Parameters
+
+
+class LandingZoneParams(TargetParams):
+    """A folder of the zone."""
+
+    path: Annotated[str, patterns.matches(patterns.folder_problem)] = Field(
+        title="Folder path",
+        description="Enter the path to your Azure Data Lake Storage folder",
+        examples=["exports/crm"],
+    )
+
+    def folder(self) -> str:
+        """The folder in the zone."""
+        return self.path.strip("/")
+
+
+# Opening
+
+
+def open_sink(_credentials: BaseModel | None, _params: TargetParams, site: Site) -> Sink:
+    """The sandbox's zone, made when it is not there."""
+    return LocalFolderSink(site.landing_zone / site.sandbox_name)
+
+
+DESTINATION: Final = Destination(
+    name=NAME,
+    connection_spec_id="10440537-2a7b-4583-ac39-ed38d4b848e8",
+    flow_spec_id="cd2fc47e-e838-4f38-a581-8fff2f99b63a",
+    flow_spec_name="DatasetsToDataLandingZone",
+    auth_methods=(),
+    parameters=LandingZoneParams,
+    capabilities=Capabilities(
+        half_written_visible=False,
+        rename=True,
+        conditional_create=True,
+        most_parts=None,
+        largest_object=None,
+        longest_key=1024,
+    ),
+    encryption=False,
+    open=open_sink,
+)

@@ -1,0 +1,131 @@
+"""The sink of a local folder: written beside, synced to disk, then renamed into place."""
+
+import errno
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from offtake.destinations.contract import StoredObject
+from offtake.errors import DeliveryError
+
+_CHUNK: Final = 1024 * 1024
+
+
+class LocalFolderSink:
+    """A folder. A file is visible whole or not at all, and stays after a power cut once `put` has returned."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    def put(self, key: str, chunks: Iterable[bytes]) -> int:
+        """Write `.NAME.tmp`, sync, rename over NAME, sync the folder. A left-over `.tmp` is overwritten."""
+        target = self._path(key)
+        beside = target.with_name(f".{target.name}.tmp")
+        with self._told(key):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            file = beside.open("wb", buffering=0)
+        try:
+            with file:
+                written = self._write(key, file.fileno(), chunks)
+            with self._told(key):
+                beside.replace(target)
+                _sync_folder(target.parent)
+        except BaseException:
+            beside.unlink(missing_ok=True)
+            raise
+        return written
+
+    def size(self, key: str) -> int | None:
+        """The file's size."""
+        with self._told(key):
+            path = self._path(key)
+            return path.stat().st_size if path.is_file() else None
+
+    def read(self, key: str) -> Iterator[bytes]:
+        """The file in chunks of 1 MiB."""
+        with self._told(key), self._path(key).open("rb") as file:
+            while chunk := file.read(_CHUNK):
+                yield chunk
+
+    def list(self, prefix: str) -> Iterator[StoredObject]:
+        """Every finished file below the folder."""
+        with self._told(prefix):
+            for path in sorted(self._path(prefix).rglob("*")):
+                if path.is_file() and not path.name.endswith(".tmp"):
+                    yield StoredObject(path.relative_to(self._root.resolve()).as_posix(), path.stat().st_size)
+
+    def delete(self, key: str) -> None:
+        """Remove the file, what a cut-off write left beside it, and the folders that are empty then."""
+        path = self._path(key)
+        with self._told(key):
+            path.unlink(missing_ok=True)
+            path.with_name(f".{path.name}.tmp").unlink(missing_ok=True)
+            self._remove_empty(path.parent)
+
+    def uri(self, key: str) -> str:
+        """The file's path."""
+        return str(self._root / key)
+
+    def close(self) -> None:
+        """Nothing to let go of."""
+
+    def _write(self, key: str, handle: int, chunks: Iterable[bytes]) -> int:
+        written = 0
+        for chunk in chunks:
+            view = memoryview(chunk)
+            with self._told(key):
+                while view:
+                    view = view[os.write(handle, view) :]
+            written += len(chunk)
+        with self._told(key):
+            os.fsync(handle)
+        return written
+
+    def _remove_empty(self, folder: Path) -> None:
+        root = self._root.resolve()
+        while root in folder.parents:
+            try:
+                folder.rmdir()
+            except OSError:
+                return
+            folder = folder.parent
+
+    def _path(self, key: str) -> Path:
+        """The key's path, with symbolic links followed; refused when they lead out of the folder."""
+        root = self._root.resolve()
+        path = (root / key).resolve()
+        if path != root and root not in path.parents:
+            raise DeliveryError(
+                "EXPORT-2001-403", f"{key} leads out of {self._root}.", "Remove the symbolic link, or change the path."
+            )
+        return path
+
+    @contextmanager
+    def _told(self, key: str) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise _translate(error, self.uri(key)) from None
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _translate(error: OSError, where: str) -> DeliveryError:
+    said = os.strerror(error.errno) if error.errno else type(error).__name__
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return DeliveryError(
+            "EXPORT-2001-403", f"{where} cannot be written: {said}.", "Grant the server's user access."
+        )
+    if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG):
+        return DeliveryError("EXPORT-2002-404", f"{where} cannot be used: {said}.", "Correct the path.")
+    return DeliveryError(
+        "EXPORT-2003-504", f"{where} cannot be written: {said}.", "Make room or repair the disk.", transient=True
+    )

@@ -1,0 +1,44 @@
+"""The params that all destinations share (contract, sections 5.7 and 8.1)."""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+
+
+def _upper(value: object) -> object:
+    return value.upper() if isinstance(value, str) else value
+
+
+class Params(BaseModel):
+    """Params as the contract reads them: camel-case keys, unknown keys refused, numbers may arrive as strings.
+
+    Validation errors never repeat the value that was sent.
+    """
+
+    model_config = ConfigDict(extra="forbid", alias_generator=to_camel, hide_input_in_errors=True, frozen=True)
+
+
+class TargetParams(Params):
+    """Every target connection's params; a destination adds where the files go."""
+
+    dataset_file_type: Annotated[Literal["JSON", "PARQUET"], BeforeValidator(_upper)] = Field(
+        title="File Type", description="Select file format", examples=["PARQUET"]
+    )
+    compression: Annotated[Literal["NONE", "GZIP"], BeforeValidator(_upper)] = Field(
+        title="Compression format",
+        description="Select the desired file compression format.",
+        examples=["GZIP"],
+    )
+    mode: str | None = Field(
+        default=None,
+        description="Sent by the tutorial's requests; has no effect.",
+        examples=["Server-to-server"],
+    )
+    include_file_manifest: bool = Field(
+        default=True, description="Write a manifest after the files of each run.", examples=[True]
+    )
+
+    def folder(self) -> str:
+        """The target's own folder as a key prefix: no slash at either end, `""` for the root."""
+        raise NotImplementedError

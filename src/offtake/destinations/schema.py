@@ -1,0 +1,177 @@
+"""From a destination's models to the contract's connection spec, and from requests to those models.
+
+Nothing is stated here that a destination's file states: keys, titles, patterns and secrets come from the models.
+"""
+
+from types import UnionType
+from typing import Any, Final, Literal, Union, get_args, get_origin
+
+from pydantic import BaseModel, SecretStr, ValidationError
+from pydantic.fields import FieldInfo
+
+from offtake.destinations.contract import AuthMethod, Destination
+from offtake.destinations.parameters import TargetParams
+from offtake.errors import FieldProblem, InvalidInputError
+
+Json = dict[str, Any]
+
+MASK: Final = "********"
+_DRAFT: Final = "http://json-schema.org/draft-07/schema#"
+_PROVIDER: Final = "14e34fac-d307-11e9-bb65-2a2ae2dbcce4"
+_TYPES: Final = {str: "string", SecretStr: "string", int: "integer", bool: "boolean"}
+_NOT_PUBLISHED: Final = ("mode", "includeFileManifest")
+_SHARED: Final = ("datasetFileType", "compression", *_NOT_PUBLISHED)
+
+
+def connection_spec(destination: Destination) -> Json:
+    """The destination's connection spec (contract, section 8)."""
+    return {
+        "id": destination.connection_spec_id,
+        "name": destination.name,
+        "providerId": _PROVIDER,
+        "version": "1.0",
+        "authSpec": [_auth_spec(method) for method in destination.auth_methods],
+        "encryptionSpecs": [_ENCRYPTION] if destination.encryption else [],
+        "targetSpec": {"name": "User based target", "type": "UserNamespace", "spec": _target_schema(destination)},
+        "attributes": {
+            "category": "cloudStorage",
+            "connectorName": destination.name,
+            "isDestination": True,
+            "isSource": False,
+        },
+    }
+
+
+def parse_credentials(destination: Destination, spec_name: str, params: object) -> BaseModel:
+    """The credentials that `auth.params` mean; raises `InvalidInputError` with paths below `/auth/params`."""
+    method = next(one for one in destination.auth_methods if one.name == spec_name)
+    return _parse(method.model, params, "/auth/params")
+
+
+def parse_target_params(destination: Destination, params: Json) -> TargetParams:
+    """The params of a target connection; raises `InvalidInputError` with paths below `/params`.
+
+    `fileType` belongs to audience exports: it does not exist here (contract, section 8).
+    """
+    known = {key: value for key, value in params.items() if key not in ("fileType", "csvOptions")}
+    if "fileType" in params and "datasetFileType" not in params:
+        raise InvalidInputError([FieldProblem("/params/datasetFileType", "is required: JSON or PARQUET", missing=True)])
+    parsed = _parse(destination.parameters, known, "/params")
+    assert isinstance(parsed, TargetParams)  # noqa: S101 - a destination's parameters are target params
+    return parsed
+
+
+def public_params(model: BaseModel) -> Json:
+    """The params as the API shows them: what was given, secrets masked."""
+    return {key: MASK if isinstance(value, SecretStr) else value for key, value in _given(model)}
+
+
+def full_params(model: BaseModel) -> Json:
+    """The params with their secrets, for the vault only."""
+    return {key: value.get_secret_value() if isinstance(value, SecretStr) else value for key, value in _given(model)}
+
+
+def _given(model: BaseModel) -> list[tuple[str, Any]]:
+    return [
+        (field.alias or name, getattr(model, name))
+        for name, field in type(model).model_fields.items()
+        if name in model.model_fields_set and getattr(model, name) is not None
+    ]
+
+
+def _parse(model: type[BaseModel], params: object, prefix: str) -> BaseModel:
+    try:
+        return model.model_validate(params)
+    except ValidationError as error:
+        allowed = ", ".join(field.alias or name for name, field in model.model_fields.items())
+        raise InvalidInputError([_problem(one, prefix, allowed) for one in error.errors()]) from None
+
+
+def _problem(error: Any, prefix: str, allowed: str) -> FieldProblem:  # noqa: ANN401 - pydantic's error details
+    path = "/".join([prefix, *map(str, error["loc"])])
+    if error["type"] == "missing":
+        return FieldProblem(path, "is required", missing=True)
+    if error["type"] == "extra_forbidden":
+        return FieldProblem(path, f"is not known; allowed: {allowed}")
+    return FieldProblem(path, error["msg"].removeprefix("Value error, "))
+
+
+def _auth_spec(method: AuthMethod) -> Json:
+    properties = {field.alias or name: _property(field) for name, field in method.model.model_fields.items()}
+    required = [field.alias or name for name, field in method.model.model_fields.items() if field.is_required()]
+    schema = {"$schema": _DRAFT, "type": "object", "description": method.description}
+    return {
+        "name": method.name,
+        "type": method.kind,
+        "spec": schema | {"properties": properties, "required": required},
+    }
+
+
+def _target_schema(destination: Destination) -> Json:
+    fields = {field.alias or name: field for name, field in destination.parameters.model_fields.items()}
+    location = {key: _property(field) for key, field in fields.items() if key not in _SHARED}
+    shared = {
+        "fileType": _conditional(_property(fields["datasetFileType"]), "NOT_CONTAINS") | {"enum": _FILE_TYPES},
+        "datasetFileType": _conditional(_property(fields["datasetFileType"]), "CONTAINS"),
+        "csvOptions": _CSV_OPTIONS,
+        "compression": _property(fields["compression"]) | {"enum": list(destination.compression_order)},
+    }
+    return {
+        "$schema": _DRAFT,
+        "type": "object",
+        "properties": location | shared,
+        "required": [*location, "datasetFileType", "compression", "fileType"],
+    }
+
+
+def _property(field: FieldInfo) -> Json:
+    kind = _plain_type(field.annotation)
+    found: Json = {"title": field.title} if field.title else {}
+    found |= {"description": field.description}
+    if get_origin(kind) is Literal:
+        found |= {"type": "string", "enum": list(get_args(kind))}
+    else:
+        found |= {"type": _TYPES[kind]}
+    if kind is SecretStr:
+        found["format"] = "password"
+    extra = field.json_schema_extra
+    return found | (extra if isinstance(extra, dict) else {})
+
+
+def _plain_type(annotation: Any) -> Any:  # noqa: ANN401 - a type is whatever the annotation says
+    if get_origin(annotation) in (Union, UnionType):
+        return next(one for one in get_args(annotation) if one is not type(None))
+    return annotation
+
+
+def _conditional(schema: Json, operator: str) -> Json:
+    return {
+        "conditional": {"field": "flowSpec.attributes._workflow", "operator": operator, "value": "DATASETS"}
+    } | schema
+
+
+_FILE_TYPES: Final = ["CSV", "JSON", "PARQUET"]
+_TEXT: Final = {"type": "string"}
+_CSV_OPTIONS: Final[Json] = {
+    "conditional": {"field": "fileType", "operator": "EQUALS", "value": "CSV"},
+    "type": "object",
+    "properties": dict.fromkeys(("delimiter", "quote", "escape", "nullValue", "emptyValue"), _TEXT),
+}
+_ENCRYPTION: Final[Json] = {
+    "name": "File PGP/GPG Encryption",
+    "type": "FileAsymmetric",
+    "spec": {
+        "$schema": _DRAFT,
+        "type": "object",
+        "properties": {
+            "publicKey": {
+                "title": "Public key",
+                "description": "Base64 encoded RSA public key",
+                "type": "string",
+                "contentEncoding": "base64",
+            },
+            "encryptionAlgo": {"type": "string", "default": "PGPGPG", "enum": ["PGPGPG", "NONE"]},
+        },
+        "required": ["encryptionAlgo", "publicKey"],
+    },
+}

@@ -1,0 +1,1 @@
+"""Where the parts of runs are carried out."""

@@ -1,0 +1,64 @@
+"""The error types every room shares. An error says what happened, to which thing, and what to do about it."""
+
+from dataclasses import dataclass
+
+
+class OfftakeError(Exception):
+    """A failure a person can act on; its text is one or two plain sentences without secrets."""
+
+
+@dataclass(frozen=True)
+class FieldProblem:
+    """One thing wrong with one field of a request: `path` is a JSON pointer such as `/params/bucketName`."""
+
+    path: str
+    message: str
+    missing: bool = False
+
+
+class InvalidInputError(OfftakeError):
+    """What a caller sent cannot be used; nothing was written. Carries every problem at once."""
+
+    def __init__(self, problems: list[FieldProblem]) -> None:
+        self.problems = problems
+        super().__init__("; ".join(f"{problem.path}: {problem.message}" for problem in problems))
+
+
+class DeliveryError(OfftakeError):
+    """A run, or one part of it, could not be carried out.
+
+    `code` is a run error code of the contract (`EXPORT-2001-403`, section 17.3), `transient` decides whether
+    it is tried again, `retry_after` is the wait in seconds that the other side asked for.
+    """
+
+    def __init__(
+        self,
+        code: str,
+        message: str,
+        remedy: str,
+        *,
+        transient: bool = False,
+        retry_after: float | None = None,
+    ) -> None:
+        self.code = code
+        self.message = message
+        self.remedy = remedy
+        self.transient = transient
+        self.retry_after = retry_after
+        super().__init__(f"{message} {remedy}".strip())
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Cross a process boundary whole: parts fail in worker processes."""
+        return (_delivery_error, (self.code, self.message, self.remedy, self.transient, self.retry_after))
+
+
+def _delivery_error(code: str, message: str, remedy: str, transient: bool, retry_after: float | None) -> DeliveryError:
+    return DeliveryError(code, message, remedy, transient=transient, retry_after=retry_after)
+
+
+class CancelledError(OfftakeError):
+    """The work was asked to stop; what it had begun is removed."""
+
+
+class LeaseLostError(OfftakeError):
+    """Another worker holds the run now; nothing more may be written about it."""

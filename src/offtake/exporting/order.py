@@ -1,0 +1,35 @@
+"""What a run is asked to deliver, with everything it refers to already looked up."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from offtake.exporting.place import Place
+from offtake.lake.catalog import TableName
+
+
+@dataclass(frozen=True)
+class OrderedDataset:
+    """One dataset of a run. `table` is None when the dataset is gone; `position` is its last delivered snapshot."""
+
+    dataset_id: str
+    name: str
+    table: TableName | None
+    folder: str
+    position: int | None
+    export: Literal["full", "incremental"]
+
+
+@dataclass(frozen=True)
+class Order:
+    """Everything a run delivers, and where. `export_time_ms` is the instant that names its folders."""
+
+    run_id: str
+    target_connection_id: str
+    export_time_ms: int
+    datasets: tuple[OrderedDataset, ...]
+    place: Place
+
+
+def join_key(*segments: str) -> str:
+    """Segments as one object key: a single `/` between them, none at the ends."""
+    return "/".join(part for segment in segments if (part := segment.strip("/")))

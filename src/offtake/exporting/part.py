@@ -1,0 +1,99 @@
+"""One part: read, encode, compress, hash and stream one file to the destination. Runs in a worker process."""
+
+import hashlib
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from offtake.errors import CancelledError, DeliveryError
+from offtake.exporting.place import Place
+from offtake.failpoints import failpoint
+from offtake.formats.registry import format_for
+from offtake.lake import reading
+
+Cancelled = Callable[[], bool]
+
+
+@dataclass(frozen=True)
+class Written:
+    """One finished file: rows and bytes in it, and the SHA-256 of its bytes in hexadecimal."""
+
+    number: int
+    rows: int
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class PartTask:
+    """What a worker process needs to do one part; `attempts` tries, the first wait in seconds, then doubling."""
+
+    number: int
+    key: str
+    slices: tuple[dict[str, Any], ...]
+    schema: dict[str, Any]
+    place: Place
+    attempts: int
+    retry_wait: float
+
+
+def export_part(task: PartTask, cancelled: Cancelled) -> Written:
+    """Write the part's file, whole or not at all, trying again after transient failures.
+
+    Raises `DeliveryError` when it cannot be written, `CancelledError` when asked to stop.
+    """
+    for attempt in range(1, task.attempts):
+        try:
+            return _write(task, cancelled)
+        except DeliveryError as error:
+            if not error.transient:
+                raise
+            _wait(error.retry_after or task.retry_wait * 2 ** (attempt - 1), cancelled)
+    return _write(task, cancelled)
+
+
+def _write(task: PartTask, cancelled: Cancelled) -> Written:
+    failpoint("part_started")
+    schema = reading.TableSchema.from_json(task.schema)
+    target = format_for(task.place.params.dataset_file_type, task.place.params.compression)
+    count = _Count()
+    slices = [reading.FileSlice.from_json(one) for one in task.slices]
+    batches = count.rows_of(reading.read(slices, schema), cancelled)
+    sink = task.place.open()
+    try:
+        written = sink.put(task.key, count.hash_of(target.encode(reading.arrow_schema(schema), batches)))
+    finally:
+        sink.close()
+    failpoint("part_uploaded")
+    return Written(task.number, count.rows, written, count.sha256.hexdigest())
+
+
+class _Count:
+    """Counts what passes by: rows on their way in, the hash of the bytes on their way out."""
+
+    def __init__(self) -> None:
+        self.rows = 0
+        self.sha256 = hashlib.sha256()
+
+    def rows_of(self, batches: Iterable[pa.RecordBatch], cancelled: Cancelled) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            if cancelled():
+                raise CancelledError("The run was asked to stop.")
+            self.rows += batch.num_rows
+            yield batch
+
+    def hash_of(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
+        for chunk in chunks:
+            self.sha256.update(chunk)
+            yield chunk
+
+
+def _wait(seconds: float, cancelled: Cancelled) -> None:
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        if cancelled():
+            raise CancelledError("The run was asked to stop.")
+        time.sleep(min(0.2, max(0.0, until - time.monotonic())))

@@ -1,0 +1,31 @@
+"""The place a run delivers to."""
+
+from dataclasses import dataclass
+
+from pydantic import BaseModel
+
+from offtake.destinations import registry
+from offtake.destinations.contract import Sink, Site
+from offtake.destinations.parameters import TargetParams
+from offtake.errors import DeliveryError
+
+
+@dataclass(frozen=True)
+class Place:
+    """A destination with the key to its door. It crosses process boundaries and is never stored."""
+
+    connection_spec_id: str
+    credentials: BaseModel | None
+    params: TargetParams
+    site: Site
+
+    def open(self) -> Sink:
+        """The sink, ready to write; raises `DeliveryError` when it cannot be had."""
+        destination = registry.by_connection_spec_id(self.connection_spec_id)
+        if destination is None or destination.open is None:
+            raise DeliveryError(
+                "EXPORT-1500-500",
+                f"{destination.name if destination else self.connection_spec_id} is not yet available here.",
+                "Choose a destination that is.",
+            )
+        return destination.open(self.credentials, self.params, self.site)

@@ -1,0 +1,128 @@
+"""The plan of a run: which snapshots, which files, cut into which parts, under which names.
+
+Made once and stored with the run. Names derive from the run and the part's number, so that doing a part twice
+overwrites itself with the same rows.
+"""
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from offtake.errors import DeliveryError
+from offtake.exporting.order import Order, OrderedDataset, join_key
+from offtake.formats.registry import format_for
+from offtake.lake import reading, scan
+from offtake.lake.catalog import Lake
+from offtake.store.tables import RunDataset, RunPart
+
+_TID_DIGITS: Final = 19
+
+
+@dataclass
+class Plan:
+    """What will be stored: a row per dataset, a row per part, and warnings (contract's info items)."""
+
+    datasets: list[RunDataset]
+    parts: list[RunPart]
+    warnings: list[dict[str, Any]]
+
+
+def make_plan(order: Order, lake: Lake, part_bytes: int) -> Plan:
+    """Pin a snapshot of every dataset and cut its files into parts of about `part_bytes`.
+
+    A dataset that cannot be planned carries its error instead of parts; the others go out.
+    """
+    plan = Plan([], [], [])
+    for dataset in order.datasets:
+        try:
+            _plan_dataset(plan, order, dataset, lake, part_bytes)
+        except DeliveryError as error:
+            if error.transient:
+                raise
+            plan.datasets.append(_row(order, dataset, error=info_item(error, dataset.dataset_id)))
+    return plan
+
+
+def info_item(error: DeliveryError, dataset_id: str | None = None) -> dict[str, Any]:
+    """A failure as the contract's info item (section 17.2)."""
+    item = {"code": error.code, "message": str(error), "type": "Error"}
+    return item if dataset_id is None else item | {"dataSetId": dataset_id}
+
+
+def part_name(run_id: str, number: int, extension: str) -> str:
+    """`part-NNNNN-tid-<19 digits>-<run id>-<n>-1-c000<extension>` (contract, section 16.3)."""
+    digest = int.from_bytes(hashlib.sha256(run_id.encode()).digest()[:8], "big")
+    tid = str(digest % 10**_TID_DIGITS).zfill(_TID_DIGITS)
+    return f"part-{number:05d}-tid-{tid}-{run_id}-{number + 1}-1-c000{extension}"
+
+
+def _plan_dataset(plan: Plan, order: Order, dataset: OrderedDataset, lake: Lake, part_bytes: int) -> None:
+    if dataset.table is None or not lake.exists(dataset.table):
+        raise DeliveryError(
+            "EXPORT-1404-404",
+            f"Dataset {dataset.name} ({dataset.dataset_id}) no longer exists.",
+            "Take it out of the flow's source connection.",
+        )
+    snapshot = scan.current_snapshot(lake, dataset.table)
+    if snapshot is None:
+        plan.datasets.append(_row(order, dataset))
+        return
+    found = _scan(lake, dataset, snapshot)
+    if found.warning:
+        plan.warnings.append(
+            {"code": "EXPORT-1410-410", "message": f"{dataset.name}: {found.warning}", "type": "Warning"}
+        )
+    schema = reading.table_schema(lake, dataset.table, snapshot)
+    plan.datasets.append(_row(order, dataset, found=found, schema=schema))
+    plan.parts.extend(_parts(order, dataset, found.files, len(plan.parts), part_bytes))
+
+
+def _scan(lake: Lake, dataset: OrderedDataset, snapshot: int) -> scan.ScanPlan:
+    assert dataset.table is not None  # noqa: S101 - the caller has checked
+    if dataset.export == "full" or dataset.position is None:
+        return scan.plan_full(lake, dataset.table, snapshot)
+    return scan.plan_increment(lake, dataset.table, dataset.position, snapshot)
+
+
+def _parts(
+    order: Order, dataset: OrderedDataset, files: Iterable[scan.DataFile], first: int, part_bytes: int
+) -> Iterable[RunPart]:
+    params = order.place.params
+    extension = format_for(params.dataset_file_type, params.compression).extension
+    for number, slices in enumerate(reading.slices(files, part_bytes), start=first):
+        yield RunPart(
+            run_id=order.run_id,
+            number=number,
+            dataset_id=dataset.dataset_id,
+            key=join_key(params.folder(), dataset.folder, part_name(order.run_id, number, extension)),
+            slices=[one.to_json() for one in slices],
+            input_rows=sum(one.rows for one in slices),
+            input_bytes=sum(one.bytes for one in slices),
+        )
+
+
+def _row(
+    order: Order,
+    dataset: OrderedDataset,
+    *,
+    found: scan.ScanPlan | None = None,
+    schema: reading.TableSchema | None = None,
+    error: dict[str, Any] | None = None,
+) -> RunDataset:
+    files = found.files if found else ()
+    return RunDataset(
+        run_id=order.run_id,
+        dataset_id=dataset.dataset_id,
+        dataset_name=dataset.name,
+        kind=found.kind if found else dataset.export,
+        from_snapshot=dataset.position if found and found.kind == "incremental" else None,
+        to_snapshot=found.snapshot_id if found else None,
+        schema=schema.to_json() if schema else None,
+        folder=join_key(order.place.params.folder(), dataset.folder),
+        input_files=len(files),
+        input_rows=sum(file.rows for file in files),
+        input_bytes=sum(file.bytes for file in files),
+        deleted_rows=found.deleted_rows if found else 0,
+        error=error,
+    )

@@ -1,0 +1,1 @@
+"""The entities of the contract and their rules: what people asked for."""

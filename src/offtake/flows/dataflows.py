@@ -1,0 +1,136 @@
+"""Flows: a source, a target and a schedule (contract, sections 6.5 and 13.4)."""
+
+from dataclasses import asdict
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from offtake.destinations.contract import Destination
+from offtake.errors import InvalidInputError
+from offtake.flows import connections, entities, problems, specs
+from offtake.flows.access import EXPORT_DATASETS, VIEW_DATASETS, Caller
+from offtake.flows.entities import Json, NewEntity, SpecRef
+from offtake.flows.problems import FlowProblem
+from offtake.flows.schedule import Schedule, ScheduleRules, first_slot, parse_schedule, schedule_params
+from offtake.flows.target_connections import OUTPUT
+from offtake.store.tables import Connection, Flow, SourceConnection, TargetConnection
+
+
+class NewFlow(NewEntity):
+    """`POST /flows`."""
+
+    flow_spec: SpecRef
+    source_connection_ids: list[str]
+    target_connection_ids: list[str]
+    schedule_params: dict[str, Any]
+    transformations: list[Any] | None = None
+
+
+def create(session: Session, caller: Caller, document: object, now_ms: int, rules: ScheduleRules) -> Flow:
+    """Store a flow; it is enabled at once and its first run is due at its first slot."""
+    caller.require(EXPORT_DATASETS)
+    caller.require(VIEW_DATASETS)
+    if isinstance(document, dict) and document.get("state") is not None:
+        raise FlowProblem(problems.STATE_IN_CREATE, "A new flow is always enabled; leave out state.")
+    body = entities.parse_body(NewFlow, document)
+    destination = specs.destination_of_flow(body.flow_spec.id)
+    if body.transformations:
+        raise problems.of_field("/transformations", "must be empty: dataset exports transform nothing")
+    source_id = _only(body.source_connection_ids, "/sourceConnectionIds")
+    target_id = _only(body.target_connection_ids, "/targetConnectionIds")
+    source = entities.find(session, caller, SourceConnection, "sourceConnections", source_id)
+    target = entities.find(session, caller, TargetConnection, "targetConnections", target_id)
+    _check_target(session, destination, target)
+    schedule = _schedule(body.schedule_params, now_ms // 1000, rules)
+    row = Flow(
+        **entities.stamp(caller, now_ms),
+        name=body.name,
+        description=body.description,
+        state=entities.ENABLED,
+        flow_spec_id=destination.flow_spec_id,
+        source_connection_id=source.id,
+        target_connection_id=target.id,
+        schedule=asdict(schedule),
+        next_run_s=first_slot(schedule, now_ms // 1000),
+        last_operation={"started": now_ms, "updated": 0, "operation": "create"},
+    )
+    session.add(row)
+    return row
+
+
+def schedule_of(row: Flow) -> Schedule:
+    """The flow's schedule as it was checked and stored."""
+    return Schedule(**row.schedule)
+
+
+def render(session: Session, row: Flow, caller: Caller) -> Json:
+    """The flow as the API shows it."""
+    source = session.get_one(SourceConnection, row.source_connection_id)
+    target = session.get_one(TargetConnection, row.target_connection_id)
+    base = session.get_one(Connection, target.base_connection_id)
+    inherited_target = {
+        "id": target.id,
+        "connectionSpec": entities.spec_ref(target.connection_spec_id),
+        "baseConnection": connections.reference(base),
+        "data": OUTPUT,
+    }
+    return (
+        entities.head(row, caller)
+        | {
+            "flowSpec": entities.spec_ref(row.flow_spec_id),
+            "sourceConnectionIds": [source.id],
+            "targetConnectionIds": [target.id],
+            "inheritedAttributes": {
+                "properties": {"isDestinationFlow": True},
+                "sourceConnections": [
+                    {"id": source.id, "connectionSpec": entities.spec_ref(source.connection_spec_id)}
+                ],
+                "targetConnections": [inherited_target],
+            },
+            "scheduleParams": schedule_params(schedule_of(row)),
+            "transformations": [],
+            "runs": f"/runs?property=flowId=={row.id}",
+            "lastOperation": row.last_operation,
+        }
+        | _last_run(row)
+    )
+
+
+def _last_run(row: Flow) -> Json:
+    if row.last_run_id is None:
+        return {}
+    return {
+        "lastRunDetails": {
+            "id": row.last_run_id,
+            "state": row.last_run_state,
+            "startedAtUTC": row.last_run_started_at,
+            "completedAtUTC": row.last_run_completed_at,
+        }
+    }
+
+
+def _only(ids: list[str], path: str) -> str:
+    if len(ids) != 1:
+        raise problems.of_field(path, f"must hold exactly one id, not {len(ids)}")
+    return ids[0]
+
+
+def _check_target(session: Session, destination: Destination, target: TargetConnection) -> None:
+    if target.connection_spec_id != destination.connection_spec_id:
+        fitting = specs.destination_of_connection(target.connection_spec_id)
+        raise FlowProblem(
+            problems.UNKNOWN_SPEC,
+            f"Target connection {target.id} goes to {fitting.name}; its flow spec is {fitting.flow_spec_id}.",
+        )
+    base = session.get_one(Connection, target.base_connection_id)
+    unavailable = [method.name for method in destination.auth_methods if not method.available]
+    if not destination.available or base.auth_spec_name in unavailable:
+        how = f" with {base.auth_spec_name}" if destination.available else ""
+        raise problems.of_field("/targetConnectionIds", f"{destination.name}{how} is not yet available here")
+
+
+def _schedule(params: dict[str, Any], created_at: int, rules: ScheduleRules) -> Schedule:
+    try:
+        return parse_schedule(params, created_at=created_at, rules=rules)
+    except InvalidInputError as error:
+        raise problems.of_fields(error) from None

@@ -1,0 +1,123 @@
+"""What every entity of Flow Service has in common: its stamp, its envelope, and how request bodies are read."""
+
+from typing import Any, TypeVar
+from uuid import uuid4
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic.alias_generators import to_camel
+from sqlalchemy.orm import Session
+
+from offtake.errors import FieldProblem, InvalidInputError
+from offtake.flows import problems
+from offtake.flows.access import Caller
+from offtake.flows.problems import FlowProblem
+from offtake.store.tables import Entity, Stamp
+
+Json = dict[str, Any]
+StampT = TypeVar("StampT", bound=Stamp)
+BodyT = TypeVar("BodyT", bound="Body")
+
+ENABLED = "enabled"
+SPEC_VERSION = "1.0"
+
+
+class Body(BaseModel):
+    """A request body: camel-case keys; unknown keys are ignored, as the contract says of entities (5.7)."""
+
+    model_config = ConfigDict(extra="ignore", alias_generator=to_camel, hide_input_in_errors=True, frozen=True)
+
+
+class SpecRef(Body):
+    """A reference to a connection spec or flow spec."""
+
+    id: str
+    version: str | None = None
+
+
+class NewEntity(Body):
+    """What creating any entity takes."""
+
+    name: str = Field(min_length=1, max_length=1000)
+    description: str | None = None
+
+
+def parse_body(model: type[BodyT], document: object) -> BodyT:
+    """The body as its model; raises `FlowProblem` naming every field that is missing or cannot be used."""
+    if not isinstance(document, dict) or not document:
+        raise FlowProblem(problems.EMPTY_BODY, "The request body must be a JSON object that is not empty.")
+    try:
+        return model.model_validate(document)
+    except ValidationError as error:
+        raise problems.of_fields(InvalidInputError([_field_problem(one) for one in error.errors()])) from None
+
+
+def _field_problem(error: Any) -> FieldProblem:  # noqa: ANN401 - pydantic's error details are a plain dict
+    path = "/" + "/".join(str(step) for step in error["loc"])
+    missing = error["type"] == "missing"
+    return FieldProblem(path, "is required" if missing else error["msg"], missing)
+
+
+def stamp(caller: Caller, now_ms: int) -> dict[str, Any]:
+    """The columns of a new row that say who made it, when and where."""
+    return {
+        "id": str(uuid4()),
+        "org_id": caller.org_id,
+        "sandbox_id": caller.sandbox_id,
+        "created_at": now_ms,
+        "updated_at": now_ms,
+        "created_by": caller.account_id,
+        "updated_by": caller.account_id,
+        "created_client": caller.client_id,
+        "updated_client": caller.client_id,
+        "version": str(uuid4()),
+    }
+
+
+def etag(row: Stamp) -> str:
+    """The version with its own quotes, as the contract has it (5.6)."""
+    return f'"{row.version}"'
+
+
+def created(row: Stamp) -> Json:
+    """The answer to a create."""
+    return {"id": row.id, "etag": etag(row)}
+
+
+def envelope(row: Stamp, caller: Caller) -> Json:
+    """The system fields of an entity (contract, section 6.1)."""
+    return {
+        "id": row.id,
+        "createdAt": row.created_at,
+        "updatedAt": row.updated_at,
+        "createdBy": row.created_by,
+        "updatedBy": row.updated_by,
+        "createdClient": row.created_client,
+        "updatedClient": row.updated_client,
+        "sandboxId": row.sandbox_id,
+        "sandboxName": caller.sandbox_name,
+        "imsOrgId": row.org_id,
+    }
+
+
+def head(row: Entity, caller: Caller) -> Json:
+    """The envelope with the fields that connections and flows share."""
+    described = {} if row.description is None else {"description": row.description}
+    return envelope(row, caller) | {"name": row.name, **described, "state": row.state, **versions(row)}
+
+
+def versions(row: Stamp) -> Json:
+    """`version` and `etag`, which are equal."""
+    return {"version": etag(row), "etag": etag(row)}
+
+
+def spec_ref(spec_id: str) -> Json:
+    """A reference to a spec as entities show it."""
+    return {"id": spec_id, "version": SPEC_VERSION}
+
+
+def find(session: Session, caller: Caller, table: type[StampT], resource_type: str, row_id: str) -> StampT:
+    """The caller's row of that id; raises 1439 when there is none in this sandbox."""
+    row = session.get(table, row_id)
+    if row is None or row.sandbox_id != caller.sandbox_id:
+        raise problems.not_found(resource_type, row_id)
+    return row

@@ -1,0 +1,143 @@
+"""Connection specs and flow specs: what can be connected to what (contract, sections 7, 8 and 10)."""
+
+from typing import Any, Final
+
+from offtake.destinations import schema
+from offtake.destinations.contract import Destination
+from offtake.destinations.registry import DESTINATIONS
+from offtake.flows import listing, problems
+from offtake.flows.problems import FlowProblem
+
+Json = dict[str, Any]
+
+DATA_LAKE: Final = "23598e46-f560-407b-88d5-ea6207e49db0"
+DATA_LANDING_ZONE: Final = "10440537-2a7b-4583-ac39-ed38d4b848e8"
+_PROVIDER: Final = "14e34fac-d307-11e9-bb65-2a2ae2dbcce4"
+_DRAFT: Final = "http://json-schema.org/draft-07/schema#"
+
+
+def connection_specs() -> list[Json]:
+    """The data-lake source first, then the six destinations."""
+    return [_data_lake_spec(), *(schema.connection_spec(destination) for destination in DESTINATIONS)]
+
+
+def flow_specs() -> list[Json]:
+    """One dataset-export flow spec for each destination."""
+    return [_flow_spec(destination) for destination in DESTINATIONS]
+
+
+def matching(specs: list[Json], properties: list[str]) -> list[Json]:
+    """The specs that meet every `property`: `name==X` or `id==X`; raises 1449 and 1450."""
+    wanted = [listing.equality(one, ("id", "name")) for one in properties if one.strip()]
+    return [spec for spec in specs if all(str(spec[path]).lower() in values for path, values in wanted)]
+
+
+def connection_spec(spec_id: str) -> Json:
+    """The connection spec of that id; raises 1439."""
+    return _by_id(connection_specs(), "connectionSpecs", spec_id)
+
+
+def flow_spec(spec_id: str) -> Json:
+    """The flow spec of that id; raises 1439."""
+    return _by_id(flow_specs(), "flowSpecs", spec_id)
+
+
+def destination_of_connection(spec_id: str) -> Destination:
+    """The destination with that connection spec; raises 1413 with the older message that clients look for."""
+    for destination in DESTINATIONS:
+        if destination.connection_spec_id == spec_id:
+            return destination
+    raise unknown_spec()
+
+
+def destination_of_flow(spec_id: str) -> Destination:
+    """The destination with that flow spec; raises 1413 naming the flow specs there are."""
+    for destination in DESTINATIONS:
+        if destination.flow_spec_id == spec_id:
+            return destination
+    known = ", ".join(f"{one.flow_spec_id} ({one.name})" for one in DESTINATIONS)
+    raise FlowProblem(problems.UNKNOWN_SPEC, f"Flow spec {spec_id} does not export datasets. Use one of: {known}.")
+
+
+def unknown_spec() -> FlowProblem:
+    """No such connection spec."""
+    return FlowProblem(problems.UNKNOWN_SPEC, "Please provide a valid spec id")
+
+
+def _by_id(specs: list[Json], resource_type: str, spec_id: str) -> Json:
+    for spec in specs:
+        if spec["id"] == spec_id:
+            return spec
+    raise problems.not_found(resource_type, spec_id)
+
+
+def _data_lake_spec() -> Json:
+    entry = {"type": "object", "properties": {"dataSetId": {"type": "string"}, "name": {"type": "string"}}}
+    datasets = {"type": "array", "minItems": 1, "items": entry | {"required": ["dataSetId"]}}
+    return {
+        "id": DATA_LAKE,
+        "name": "activation-datalake",
+        "version": "1.0",
+        "providerId": _PROVIDER,
+        "authSpec": [],
+        "sourceSpec": {
+            "name": "Datasets",
+            "type": "Datasets",
+            "spec": {
+                "$schema": _DRAFT,
+                "type": "object",
+                "properties": {"datasets": datasets},
+                "required": ["datasets"],
+            },
+        },
+        "attributes": {"category": "internal", "isSource": False, "isDestination": False},
+    }
+
+
+def _flow_spec(destination: Destination) -> Json:
+    return {
+        "id": destination.flow_spec_id,
+        "name": destination.flow_spec_name,
+        "version": "1.0",
+        "providerId": _PROVIDER,
+        "sourceConnectionSpecIds": [DATA_LAKE],
+        "targetConnectionSpecIds": [destination.connection_spec_id],
+        "transformationSpecs": [],
+        "scheduleSpec": {"name": "PeriodicSchedule", "type": "Periodic", "spec": _SCHEDULE},
+        "runSpec": {"name": "DatasetExportRun", "spec": _RUN},
+        "attributes": {
+            "isDestinationFlow": True,
+            "isSourceFlow": False,
+            "frequency": "batch",
+            "_workflow": ["DATASETS"],
+            "notification": {"category": "destinations", "flowRun": {"enabled": True}},
+        },
+        "permissionsInfo": {
+            "view": [{"@type": "lowLevel", "name": "Destinations", "permissions": ["read"]}],
+            "manage": [{"@type": "lowLevel", "name": "Destinations", "permissions": ["write"]}],
+        },
+    }
+
+
+_SCHEDULE: Final[Json] = {
+    "$schema": _DRAFT,
+    "type": "object",
+    "properties": {
+        "exportMode": {
+            "type": "string",
+            "enum": ["DAILY_FULL_EXPORT", "FIRST_FULL_THEN_INCREMENTAL"],
+            "default": "FIRST_FULL_THEN_INCREMENTAL",
+        },
+        "timeUnit": {"type": "string", "enum": ["hour", "day"]},
+        "interval": {"type": "integer", "enum": [0, 1, 3, 6, 9, 12]},
+        "startTime": {"type": "integer", "description": "epoch seconds"},
+        "endTime": {"type": "integer", "description": "epoch seconds"},
+        "foldernameTemplate": {"type": "string"},
+    },
+    "required": ["startTime", "interval", "timeUnit"],
+}
+_INSTANT: Final[Json] = {"type": "integer"}
+_RUN: Final[Json] = {
+    "type": "object",
+    "properties": {"startTime": _INSTANT, "windowStartTime": _INSTANT, "windowEndTime": _INSTANT},
+}

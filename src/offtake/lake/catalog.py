@@ -1,0 +1,67 @@
+"""The Iceberg catalog: a few tables of one SQL database, and a warehouse of files."""
+
+from pathlib import Path
+from typing import Any, Final, NewType
+from urllib.parse import unquote, urlparse
+
+from pyiceberg.catalog.sql import SqlCatalog
+from pyiceberg.exceptions import NoSuchTableError
+from pyiceberg.table import Table
+from sqlalchemy import event, make_url
+
+TableName = NewType("TableName", str)
+"""`namespace.table`."""
+
+_CATALOG: Final = "offtake"
+_BUSY_MS: Final = 30_000
+
+
+class Lake:
+    """A catalog opened by URL. Processes may share it: a commit that lost a race is made again on the new state."""
+
+    def __init__(self, catalog_url: str, warehouse: str) -> None:
+        """`catalog_url`: a SQLAlchemy URL; `warehouse`: the URI below which tables keep their files."""
+        self._warehouse = warehouse.rstrip("/")
+        database = make_url(catalog_url).database
+        if catalog_url.startswith("sqlite") and database:
+            Path(database).parent.mkdir(parents=True, exist_ok=True)
+        self.catalog = SqlCatalog(_CATALOG, uri=catalog_url, warehouse=self._warehouse)
+        if catalog_url.startswith("sqlite"):
+            self.catalog.engine.dispose()
+            event.listen(self.catalog.engine, "connect", _prepare_sqlite)
+
+    def load(self, table: TableName) -> Table:
+        """The table as it is now; raises pyiceberg's `NoSuchTableError`."""
+        return self.catalog.load_table(table)
+
+    def exists(self, table: TableName) -> bool:
+        """Whether there is a table of that name."""
+        try:
+            self.catalog.load_table(table)
+        except NoSuchTableError:
+            return False
+        return True
+
+    def location(self, table: TableName) -> str:
+        """The URI of the folder that a new table of that name keeps its files in."""
+        return f"{self._warehouse}/{table.replace('.', '/')}"
+
+    def drop(self, table: TableName) -> None:
+        """Forget the table; its files stay."""
+        self.catalog.drop_table(table)
+
+    def close(self) -> None:
+        """Let go of the database."""
+        self.catalog.close()
+
+
+def local_path(uri: str) -> Path:
+    """The path of a `file:` URI or of a plain path."""
+    return Path(unquote(urlparse(uri).path)) if uri.startswith("file:") else Path(uri)
+
+
+def _prepare_sqlite(connection: Any, _record: object) -> None:  # noqa: ANN401 - the driver's own connection type
+    cursor = connection.cursor()
+    for pragma in (f"busy_timeout={_BUSY_MS}", "journal_mode=WAL", "synchronous=FULL"):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()

@@ -1,0 +1,74 @@
+"""What people want to know of a table."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from offtake.lake import reading, scan
+from offtake.lake.catalog import Lake, TableName
+
+
+@dataclass(frozen=True)
+class Field:
+    """A column: its name, its Iceberg type, and whether it always has a value."""
+
+    name: str
+    type: str
+    required: bool
+
+
+@dataclass(frozen=True)
+class SnapshotSummary:
+    """One step of the table's history; `timestamp_ms` is epoch milliseconds."""
+
+    snapshot_id: int
+    operation: str
+    timestamp_ms: int
+
+
+@dataclass(frozen=True)
+class Description:
+    """A table: its columns, its size now, its history."""
+
+    fields: tuple[Field, ...]
+    rows: int
+    files: int
+    bytes: int
+    snapshots: tuple[SnapshotSummary, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """For `--json`."""
+        return asdict(self)
+
+
+def describe(lake: Lake, table: TableName) -> Description:
+    """The table as it is now."""
+    loaded = lake.load(table)
+    current = scan.current_snapshot(lake, table)
+    files = scan.plan_full(lake, table, current).files if current is not None else ()
+    return Description(
+        fields=tuple(Field(one.name, str(one.field_type), one.required) for one in loaded.schema().fields),
+        rows=sum(file.rows for file in files),
+        files=len(files),
+        bytes=sum(file.bytes for file in files),
+        snapshots=tuple(
+            SnapshotSummary(one.snapshot_id, one.summary.operation.value if one.summary else "append", one.timestamp_ms)
+            for one in loaded.metadata.snapshots
+        ),
+    )
+
+
+def preview(lake: Lake, table: TableName, limit: int) -> pa.Table:
+    """The first rows of the table, at most `limit`; reads no more than it shows."""
+    current = scan.current_snapshot(lake, table)
+    if current is None:
+        return pa.table({})
+    schema = reading.table_schema(lake, table, current)
+    pieces = [piece for part in reading.slices(scan.plan_full(lake, table, current).files, 2**62) for piece in part]
+    held: list[pa.RecordBatch] = []
+    for batch in reading.read(pieces, schema):
+        held.append(batch.slice(0, limit - sum(one.num_rows for one in held)))
+        if sum(one.num_rows for one in held) >= limit:
+            break
+    return pa.Table.from_batches(held, reading.arrow_schema(schema))

@@ -1,0 +1,1 @@
+"""Turns intent into runs, and runs into deliveries."""

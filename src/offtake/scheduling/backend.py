@@ -1,0 +1,79 @@
+"""Everything one Offtake process works with, opened from its settings."""
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TextIO
+from uuid import uuid4
+
+from offtake.clock import Clock
+from offtake.errors import OfftakeError
+from offtake.flows.schedule import ScheduleRules
+from offtake.lake.catalog import Lake
+from offtake.settings import Settings
+from offtake.store.database import Database
+from offtake.store.vault import Vault, open_vault
+
+
+@dataclass(frozen=True)
+class Backend:
+    """The store, the vault and the lake of one deployment, with the clock everything goes by."""
+
+    settings: Settings
+    clock: Clock
+    database: Database
+    vault: Vault
+    lake: Lake
+
+    @property
+    def schedule_rules(self) -> ScheduleRules:
+        """What schedules this deployment allows."""
+        return ScheduleRules(
+            hour_intervals=self.settings.hour_intervals,
+            default_end_months=self.settings.default_end_months,
+            recurring_full=self.settings.recurring_full,
+        )
+
+    def close(self) -> None:
+        """Let go of the database."""
+        self.database.close()
+
+
+def open_backend(settings: Settings, clock: Clock) -> Backend:
+    """Open the store (migrated to this version), the vault and the lake; made at first use."""
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    database = Database(settings.store_url)
+    database.migrate()
+    vault = open_vault(settings.data_dir, settings.vault_key)
+    return Backend(settings, clock, database, vault, Lake(settings.lake_catalog_url, settings.lake_warehouse))
+
+
+@contextmanager
+def sole_server(settings: Settings) -> Iterator[str]:
+    """Hold the data directory for this server; the name under which its workers hold leases.
+
+    Raises `OfftakeError` when another server holds it. The name outlives the process: whoever holds the directory
+    knows that an earlier holder of the same name is dead.
+    """
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    with (settings.data_dir / "server.lock").open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise OfftakeError(
+                f"Another Offtake server is using {settings.data_dir}. Stop it, or choose another --data-dir."
+            ) from None
+        yield _owner(file)
+
+
+def _owner(file: TextIO) -> str:
+    file.seek(0)
+    owner = file.read().strip()
+    if not owner:
+        owner = f"server-{uuid4()}"
+        file.write(owner)
+        file.flush()
+        os.fsync(file.fileno())
+    return owner

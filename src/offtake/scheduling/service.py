@@ -1,0 +1,68 @@
+"""The scheduler and the workers of one process, as background threads."""
+
+import logging
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from offtake.engines.local import LocalEngine
+from offtake.exporting.run import Workshop
+from offtake.scheduling.backend import Backend
+from offtake.scheduling.orders import OrderDesk
+from offtake.scheduling.ticks import tick
+from offtake.scheduling.worker import Worker
+from offtake.store import runs
+
+_log = logging.getLogger(__name__)
+
+_TICK_SECONDS = 1.0
+_RUNS_AT_ONCE = 2
+
+
+@contextmanager
+def working(backend: Backend, owner: str) -> Iterator[None]:
+    """Tick and carry out runs until the block ends; then give back, within seconds, what is going on.
+
+    `owner` names this process's leases; runs that a dead process of the same name held are taken up at once.
+    """
+    runs.abandon(backend.database, owner)
+    stop = threading.Event()
+    engine = LocalEngine(backend.settings.processes)
+    worker = worker_of(backend, engine, owner)
+    threads = [threading.Thread(target=_schedule, args=(backend, stop), name="scheduler")]
+    threads += [threading.Thread(target=worker.work, args=(stop,), name=f"worker-{n}") for n in range(_RUNS_AT_ONCE)]
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+        engine.close()
+
+
+def worker_of(backend: Backend, engine: LocalEngine, owner: str) -> Worker:
+    """A worker with this deployment's settings."""
+    settings = backend.settings
+    shop = Workshop(
+        database=backend.database,
+        lake=backend.lake,
+        engine=engine,
+        clock=backend.clock,
+        part_bytes=settings.part_bytes,
+        part_attempts=settings.part_attempts,
+        retry_wait=settings.retry_wait_seconds,
+    )
+    return Worker(
+        shop, OrderDesk(backend.vault, settings.landing_zone_root), owner, round(settings.lease_seconds * 1000)
+    )
+
+
+def _schedule(backend: Backend, stop: threading.Event) -> None:
+    while not stop.is_set():
+        try:
+            tick(backend.database, backend.clock)
+        except Exception:  # noqa: BLE001 - one bad tick must not end the scheduler
+            _log.exception("a tick failed; trying again")
+        stop.wait(_TICK_SECONDS)

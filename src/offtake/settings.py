@@ -1,0 +1,121 @@
+"""One typed settings object: `OFFTAKE_*` variables, then `offtake.toml`, then defaults that need nothing installed."""
+
+import os
+from pathlib import Path
+from typing import Self
+
+from pydantic import Field, SecretStr, field_validator
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+
+class Settings(BaseSettings):
+    """Everything a deployment can choose. Sizes are bytes, durations seconds."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="OFFTAKE_", toml_file="offtake.toml", extra="forbid", hide_input_in_errors=True
+    )
+
+    data_dir: Path = Field(default=Path("offtake-data"), description="Where the embedded defaults keep everything.")
+    database_url: str | None = Field(
+        default=None, description="SQLAlchemy URL of the store; default: SQLite in the data directory."
+    )
+    catalog_url: str | None = Field(
+        default=None,
+        description="SQLAlchemy URL of the Iceberg catalog; default: the store's database when that is a server, "
+        "else SQLite in the data directory.",
+    )
+    warehouse: str | None = Field(
+        default=None, description="Where Iceberg data files live; default: a folder of the data directory."
+    )
+    landing_zone: Path | None = Field(
+        default=None, description="Root of the Data Landing Zone; default: a folder of the data directory."
+    )
+    vault_key: SecretStr | None = Field(
+        default=None,
+        description="Base64 of 32 bytes that encrypt stored credentials; default: the file `vault.key` (mode 0600) "
+        "in the data directory, made at first start.",
+    )
+    processes: int = Field(
+        default_factory=lambda: min(os.cpu_count() or 1, 8),
+        ge=1,
+        le=64,
+        description="Worker processes for parts.",
+    )
+    part_bytes: int = Field(
+        default=64 * 1024 * 1024, ge=1, description="Bytes of source files that make one delivered file."
+    )
+    lease_seconds: float = Field(
+        default=30, gt=0, description="How long a silent worker keeps its run before another may take it."
+    )
+    part_attempts: int = Field(default=4, ge=1, le=20, description="Tries of a part after transient failures.")
+    retry_wait_seconds: float = Field(
+        default=1, ge=0, description="Wait before the second try of a part; doubles with each further try."
+    )
+    default_end_months: int | None = Field(
+        default=6, ge=1, description="Calendar months until a flow without `endTime` ends; empty for never."
+    )
+    hour_intervals: frozenset[int] = Field(
+        default=frozenset({3, 6, 9, 12, 24}), description="Values of `interval` allowed with `timeUnit` hour."
+    )
+    recurring_full: bool = Field(default=False, description="Allow DAILY_FULL_EXPORT with day/1.")
+    strict_sandbox_header: bool = Field(
+        default=False,
+        description="Refuse requests without `x-sandbox-name` instead of using the default sandbox.",
+    )
+    error_type_prefix: str = Field(
+        default="https://ns.adobe.com/aep/errors/",
+        description="What precedes FLOW-<code>-<status> in an error's type.",
+    )
+
+    @field_validator("default_end_months", mode="before")
+    @classmethod
+    def _empty_means_never(cls, value: object) -> object:
+        return None if value == "" else value
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """What is given directly wins over the environment, which wins over `offtake.toml`."""
+        del dotenv_settings, file_secret_settings
+        return (init_settings, env_settings, TomlConfigSettingsSource(settings_cls))
+
+    @classmethod
+    def at(cls, data_dir: Path | None) -> Self:
+        """The settings with `data_dir` made absolute; None keeps the configured one."""
+        settings = cls() if data_dir is None else cls(data_dir=data_dir)
+        return settings.model_copy(update={"data_dir": settings.data_dir.absolute()})
+
+    @property
+    def store_url(self) -> str:
+        """The SQLAlchemy URL of the store."""
+        return self.database_url or f"sqlite:///{self.data_dir / 'offtake.db'}"
+
+    @property
+    def lake_catalog_url(self) -> str:
+        """The SQLAlchemy URL of the Iceberg catalog."""
+        if self.catalog_url:
+            return self.catalog_url
+        if self.database_url and not self.database_url.startswith("sqlite"):
+            return self.database_url
+        return f"sqlite:///{self.data_dir / 'lake' / 'catalog.db'}"
+
+    @property
+    def lake_warehouse(self) -> str:
+        """The URI below which Iceberg keeps its files."""
+        return self.warehouse or (self.data_dir / "lake" / "warehouse").as_uri()
+
+    @property
+    def landing_zone_root(self) -> Path:
+        """The folder with one landing zone per sandbox."""
+        return self.landing_zone or self.data_dir / "landing-zone"

@@ -1,0 +1,36 @@
+"""What all tests share: databases of both kinds, and a clock that is moved."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from offtake.clock import MovedClock
+from offtake.store.database import Database
+from tests.postgres import new_database, postgres_server
+
+NOON = 1_772_366_400_000  # 2026-03-01T12:00:00Z
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[str]:
+    with postgres_server() as url:
+        yield url
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
+    """A migrated store, once on each database."""
+    if request.param == "sqlite":
+        url = f"sqlite:///{tmp_path / 'store.db'}"
+    else:
+        url = new_database(request.getfixturevalue("postgres"))
+    opened = Database(url)
+    opened.migrate()
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def clock() -> MovedClock:
+    return MovedClock(NOON)
