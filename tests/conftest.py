@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 
 from offtake.clock import MovedClock
+from offtake.engines.local import LocalEngine
 from offtake.store.database import Database
+from tests.deployment import Deployment, deployment
 from tests.postgres import new_database, postgres_server
 
 NOON = 1_772_366_400_000  # 2026-03-01T12:00:00Z
@@ -34,3 +36,16 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Databas
 @pytest.fixture
 def clock() -> MovedClock:
     return MovedClock(NOON)
+
+
+@pytest.fixture(scope="session")
+def engine() -> Iterator[LocalEngine]:
+    opened = LocalEngine(processes=2)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def deployed(tmp_path: Path, clock: MovedClock, engine: LocalEngine) -> Iterator[Deployment]:
+    with deployment(tmp_path / "data", clock, engine) as opened:
+        yield opened

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Final
 
-import httpx
+import httpx2
 import pyarrow as pa
 import pyarrow.parquet as pq
 import typer
@@ -171,8 +171,8 @@ def _await_health(process: subprocess.Popen[bytes], origin: str) -> None:
         if process.poll() is not None:
             break
         try:
-            httpx.get(f"{origin}/healthz").raise_for_status()
-        except httpx.HTTPError:
+            httpx2.get(f"{origin}/healthz").raise_for_status()
+        except httpx2.HTTPError:
             time.sleep(0.1)
         else:
             return

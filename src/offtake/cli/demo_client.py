@@ -4,7 +4,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self
 
-import httpx
+import httpx2
 
 from offtake.cli import show
 from offtake.errors import OfftakeError
@@ -18,7 +18,7 @@ class Client:
 
     def __init__(self, admin: Json) -> None:
         """`admin`: the document that the first start of a server writes."""
-        self._http = httpx.Client(base_url=admin["origin"], timeout=60)
+        self._http = httpx2.Client(base_url=admin["origin"], timeout=60)
         form = {"grant_type": "client_credentials", "client_id": admin["client_id"], "scope": "openid"}
         answer = self._http.post("/ims/token/v3", data=form | {"client_secret": admin["client_secret"]})
         self._http.headers.update(
@@ -63,7 +63,7 @@ class Client:
         return created
 
 
-def _document(answer: httpx.Response) -> Json:
+def _document(answer: httpx2.Response) -> Json:
     if answer.is_error:
         raise OfftakeError(f"{answer.request.method} {answer.request.url.path}: {answer.status_code} {answer.text}")
     document: Json = answer.json()

@@ -31,7 +31,7 @@ def serve(
 ) -> None:
     """Serve the API, tick schedules and carry out runs, in one process."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    for noisy in ("pyiceberg", "alembic", "httpx"):
+    for noisy in ("pyiceberg", "alembic", "httpx2"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     settings = settings_at(data_dir)
     with sole_server(settings) as owner:

@@ -1,0 +1,148 @@
+from typing import Any
+
+import pytest
+
+from offtake.flows import access
+from offtake.store.tables import Client
+from tests.deployment import FLOW_SERVICE, Deployment, rows
+
+AUTH, KEY, ORG, SANDBOX = "Authorization", "x-api-key", "x-gw-ims-org-id", "x-sandbox-name"
+
+
+def without(deployed: Deployment, *names: str, **changed: str) -> Any:
+    kept = {name: value for name, value in deployed.http.headers.items() if name.lower() not in map(str.lower, names)}
+    kept |= {name.replace("_", "-"): value for name, value in changed.items()}
+    deployed.http.headers.clear()
+    return deployed.http.get(f"{FLOW_SERVICE}/flows", headers=kept)
+
+
+@pytest.mark.parametrize(
+    ("missing", "status", "code", "message"),
+    [
+        ((AUTH, KEY, ORG), 403, "403010", "Oauth token is missing."),
+        ((KEY, ORG), 403, "403000", "Api Key is required"),
+        ((ORG,), 400, "400003", "Missing header"),
+    ],
+)
+def test_missing_headers_are_told_in_their_fixed_order(
+    deployed: Deployment, missing: tuple[str, ...], status: int, code: str, message: str
+) -> None:
+    answer = without(deployed, *missing)
+    assert (answer.status_code, answer.json()) == (status, {"error_code": code, "message": message})
+
+
+@pytest.mark.parametrize(
+    ("changed", "status", "code"),
+    [
+        ({"authorization": "Bearer nonsense"}, 401, "401013"),
+        ({"authorization": "Basic abc"}, 401, "401013"),
+        ({"x_api_key": "somebody-else"}, 403, "403003"),
+        ({"x_gw_ims_org_id": "0123456789ABCDEF01234567@AdobeOrg"}, 403, "403025"),
+    ],
+)
+def test_wrong_headers_are_refused(deployed: Deployment, changed: dict[str, str], status: int, code: str) -> None:
+    answer = without(deployed, *(name.replace("_", "-") for name in changed), **changed)
+    assert (answer.status_code, answer.json()["error_code"]) == (status, code)
+
+
+def test_a_token_ends_after_a_day(deployed: Deployment) -> None:
+    deployed.clock.advance(seconds=86_398)
+    assert deployed.get("/flows")["items"] == []
+    deployed.clock.advance(seconds=2)
+    assert deployed.http.get(f"{FLOW_SERVICE}/flows").status_code == 401
+
+
+def test_the_scheme_may_be_lower_case(deployed: Deployment) -> None:
+    token = deployed.http.headers["authorization"].replace("Bearer", "bearer")
+    assert without(deployed, AUTH, authorization=token).status_code == 200
+
+
+def test_without_a_sandbox_the_default_one_is_used(deployed: Deployment) -> None:
+    assert without(deployed, SANDBOX).status_code == 200
+
+
+def test_an_unknown_sandbox_is_not_found(deployed: Deployment) -> None:
+    answer = without(deployed, SANDBOX, x_sandbox_name="nope")
+    assert answer.status_code == 404
+    assert answer.json()["type"].endswith("/FLOW-2100-404")
+
+
+def test_a_sandbox_id_is_not_for_user_tokens(deployed: Deployment) -> None:
+    answer = without(deployed, "x-sandbox-id", x_sandbox_id="7dfdcd30-0a09-11ea-8ea6-7bf93ce86c28")
+    assert answer.json()["type"].endswith("/FLOW-2110-400")
+
+
+@pytest.mark.parametrize(
+    ("form", "error"),
+    [
+        ({"grant_type": "client_credentials", "client_id": "x", "client_secret": "y"}, "invalid_client"),
+        ({"grant_type": "client_credentials"}, "invalid_client"),
+        ({"grant_type": "password"}, "unsupported_grant_type"),
+        ({}, "unsupported_grant_type"),
+    ],
+)
+def test_bad_credentials_get_no_token(deployed: Deployment, form: dict[str, str], error: str) -> None:
+    answer = deployed.http.post("/ims/token/v3", data=form)
+    assert (answer.status_code, answer.json()["error"]) == (400, error)
+
+
+def test_a_token_is_given_for_parameters_in_the_query(deployed: Deployment) -> None:
+    query = {"grant_type": "client_credentials", "client_id": deployed.admin.client_id}
+    answer = deployed.http.post("/ims/token/v3", params=query, data={"client_secret": deployed.admin.client_secret})
+    assert answer.json()["token_type"] == "bearer"
+    assert answer.json()["expires_in"] == 86_399
+
+
+@pytest.mark.parametrize("content_type", [None, "text/plain", "application/xml"])
+def test_a_body_needs_its_content_type(deployed: Deployment, content_type: str | None) -> None:
+    headers = {} if content_type is None else {"content-type": content_type}
+    answer = deployed.http.post(f"{FLOW_SERVICE}/flows", content=b"{}", headers=headers)
+    assert (answer.status_code, answer.json()["detail"]) == (400, "A valid content-type must be specified")
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"   ", b"{", b"[]", b"{}", b"null", b"1", b'{"a": NaN}', b"\xff\xfe", b"[" * 100_000]
+)
+def test_a_body_that_is_no_json_object_is_refused(deployed: Deployment, body: bytes) -> None:
+    headers = {"content-type": "application/json"}
+    for resource in ("sourceConnections", "connections", "targetConnections", "flows"):
+        answer = deployed.http.post(f"{FLOW_SERVICE}/{resource}", content=body, headers=headers)
+        assert answer.status_code == 400, answer.text
+        assert answer.json()["type"].endswith("/FLOW-1405-400")
+
+
+def test_a_body_over_the_limit_is_refused(deployed: Deployment) -> None:
+    answer = deployed.http.post(f"{FLOW_SERVICE}/flows", json={"name": "x" * 2_000_000})
+    assert answer.status_code == 400
+
+
+def test_every_answer_carries_a_request_id(deployed: Deployment) -> None:
+    given = deployed.http.get(f"{FLOW_SERVICE}/flows/none", headers={"x-request-id": "mine-1"})
+    assert given.headers["x-request-id"] == given.json()["report"]["request-id"] == "mine-1"
+    assert deployed.http.get("/healthz").headers["x-request-id"]
+    assert deployed.http.get("/nowhere").headers["x-request-id"]
+
+
+def test_the_health_of_the_server_needs_no_token(deployed: Deployment) -> None:
+    deployed.http.headers.clear()
+    assert deployed.http.get("/healthz").json()["status"] == "ok"
+
+
+def test_trailing_slashes_and_unknown_accept_values_mean_nothing(deployed: Deployment) -> None:
+    answer = deployed.http.get(f"{FLOW_SERVICE}/flows/", headers={"accept": "application/vnd.adobe.x+json"})
+    assert answer.status_code == 200
+
+
+def test_a_missing_permission_is_named(deployed: Deployment) -> None:
+    dataset = deployed.import_rows("events", rows(0, 1))
+    with deployed.backend.database.writing() as session:
+        client = session.get_one(Client, deployed.admin.client_id)
+        client.permissions = [access.VIEW_DESTINATIONS, access.EXPORT_DATASETS]
+    body = {
+        "name": "s",
+        "connectionSpec": {"id": "x", "version": "1.0"},
+        "params": {"datasets": [{"dataSetId": dataset}]},
+    }
+    answer = deployed.post("/sourceConnections", body, 403)
+    assert answer["type"].endswith("/FLOW-2120-403")
+    assert "view-datasets" in answer["report"]["detailed-message"]

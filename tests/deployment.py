@@ -1,0 +1,166 @@
+"""A whole deployment in a folder: its API, and a worker that runs when a test says so."""
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from fastapi.testclient import TestClient
+
+from offtake.api.app import create_app
+from offtake.clock import MovedClock
+from offtake.engines.local import LocalEngine
+from offtake.flows import access, datasets
+from offtake.flows.access import Caller, NewClient
+from offtake.scheduling.backend import Backend, open_backend
+from offtake.scheduling.service import worker_of
+from offtake.scheduling.ticks import tick
+from offtake.settings import Settings
+
+Json = dict[str, Any]
+FLOW_SERVICE = "/data/foundation/flowservice"
+ZONE = "10440537-2a7b-4583-ac39-ed38d4b848e8"
+ZONE_FLOW = "cd2fc47e-e838-4f38-a581-8fff2f99b63a"
+LAKE = "23598e46-f560-407b-88d5-ea6207e49db0"
+
+
+@dataclass
+class Deployment:
+    """What a test needs of one deployment."""
+
+    backend: Backend
+    http: TestClient
+    clock: MovedClock
+    admin: NewClient
+    caller: Caller
+    engine: LocalEngine
+
+    @property
+    def zone(self) -> Path:
+        return self.backend.settings.landing_zone_root / "prod"
+
+    def import_rows(self, name: str, rows: list[Json]) -> str:
+        """The rows as one batch of a dataset; its id."""
+        file = self.backend.settings.data_dir / "import.ndjson"
+        file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        done = datasets.import_files(self.backend.database, self.backend.lake, self.caller, self.clock, name, [file])
+        return done.dataset.id
+
+    def get(self, path: str, status: int = 200) -> Any:
+        answer = self.http.get(FLOW_SERVICE + path)
+        assert answer.status_code == status, answer.text
+        return answer.json()
+
+    def post(self, path: str, body: Any, status: int = 201) -> Any:
+        answer = self.http.post(path if path.startswith("/data") else FLOW_SERVICE + path, json=body)
+        assert answer.status_code == status, answer.text
+        return answer.json()
+
+    def flow(self, *dataset_ids: str, params: Json | None = None, schedule: Json | None = None) -> str:
+        """A flow from the datasets to the landing zone, every three hours from now; its id."""
+        source = self.post("/sourceConnections", source_body(*dataset_ids))["id"]
+        spec = {"id": ZONE, "version": "1.0"}
+        base = self.post("/connections", {"name": "zone", "connectionSpec": spec})["id"]
+        target = self.post("/targetConnections", target_body(base, **(params or {})))["id"]
+        return str(self.post("/flows", flow_body(source, target, self.clock, **(schedule or {})))["id"])
+
+    def run_due(self) -> None:
+        """Tick, and carry out whatever is due."""
+        tick(self.backend.database, self.clock)
+        worker = worker_of(self.backend, self.engine, "test")
+        while worker.work_once(threading.Event()):
+            pass
+
+    def sign_in(self) -> None:
+        """A fresh token: the clock may have moved past the last one's end."""
+        self.http.headers.update(headers(self.http, self.admin))
+
+    def runs(self, flow_id: str) -> list[Json]:
+        """The flow's runs, newest first."""
+        self.sign_in()
+        items: list[Json] = self.get(f"/runs?property=flowId=={flow_id}")["items"]
+        return items
+
+    def manifests(self) -> list[Json]:
+        """Every manifest in the zone, oldest first."""
+        files = sorted(self.zone.rglob("manifest-*.json"), key=lambda path: path.stat().st_mtime_ns)
+        return [json.loads(file.read_text()) for file in files]
+
+    def delivered(self, manifest: Json) -> list[Path]:
+        """The files a manifest names."""
+        return [self.zone / one["sinkPath"].lstrip("/") / one["name"] for one in manifest["exportResults"]]
+
+
+def source_body(*dataset_ids: str) -> Json:
+    return {
+        "name": "source",
+        "connectionSpec": {"id": LAKE, "version": "1.0"},
+        "params": {"datasets": [{"dataSetId": one} for one in dataset_ids]},
+    }
+
+
+def target_body(base: str, **params: Any) -> Json:
+    standard = {"mode": "Server-to-server", "path": "out", "compression": "NONE", "datasetFileType": "PARQUET"}
+    return {
+        "name": "target",
+        "baseConnectionId": base,
+        "connectionSpec": {"id": ZONE, "version": "1.0"},
+        "params": standard | params,
+    }
+
+
+def flow_body(source: str, target: str, clock: MovedClock, **schedule: Any) -> Json:
+    standard = {
+        "exportMode": "FIRST_FULL_THEN_INCREMENTAL",
+        "timeUnit": "hour",
+        "interval": 3,
+        "startTime": clock.now_seconds(),
+    }
+    return {
+        "name": "flow",
+        "flowSpec": {"id": ZONE_FLOW, "version": "1.0"},
+        "sourceConnectionIds": [source],
+        "targetConnectionIds": [target],
+        "transformations": [],
+        "scheduleParams": standard | schedule,
+    }
+
+
+@contextmanager
+def deployment(folder: Path, clock: MovedClock, engine: LocalEngine, **settings: Any) -> Iterator[Deployment]:
+    """A fresh deployment in `folder`, its client signed in."""
+    backend = open_backend(Settings(data_dir=folder, retry_wait_seconds=0.01, **settings), clock)
+    access.set_up(backend.database, clock)
+    admin = access.first_client(backend.database, clock)
+    assert admin is not None
+    with TestClient(create_app(backend), raise_server_exceptions=False) as http:
+        opened = Deployment(backend, http, clock, admin, access.operator(backend.database), engine)
+        opened.sign_in()
+        yield opened
+    backend.close()
+
+
+def headers(http: TestClient, client: NewClient) -> dict[str, str]:
+    form = {"grant_type": "client_credentials", "client_id": client.client_id, "client_secret": client.client_secret}
+    token = http.post("/ims/token/v3", data=form).json()["access_token"]
+    return {
+        "Authorization": f"Bearer {token}",
+        "x-api-key": client.client_id,
+        "x-gw-ims-org-id": client.org_id,
+        "x-sandbox-name": "prod",
+    }
+
+
+def rows(first: int, count: int) -> list[Json]:
+    """Rows numbered from `first`, with something nested in them."""
+    return [{"id": n, "city": f"town {n % 7}", "tags": [str(n), "x"]} for n in range(first, first + count)]
+
+
+def table_of(files: list[Path]) -> pa.Table:
+    """The rows of delivered Parquet files, by id."""
+    return pa.concat_tables([pq.read_table(file) for file in files]).sort_by("id")

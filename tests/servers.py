@@ -1,0 +1,61 @@
+"""Real servers for the tests, each on a free loopback port. A missing program is a failure, never a skip."""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class S3Server:
+    """An S3 server that checks keys and signatures; buckets are the folders below `root`."""
+
+    endpoint: str
+    access_key: str
+    secret_key: str
+    root: Path
+
+
+def free_port() -> int:
+    """A port nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@contextmanager
+def rclone_s3(root: Path) -> Iterator[S3Server]:
+    """`rclone serve s3` over a folder."""
+    program = Path(sys.executable).with_name("rclone")
+    assert program.exists(), "rclone is not installed; run: make test"
+    port = free_port()
+    server = S3Server(f"http://127.0.0.1:{port}", "TESTKEY", "testsecret", root)
+    command: list[str | Path] = [program, "serve", "s3", root, "--addr", f"127.0.0.1:{port}", "--vfs-cache-mode", "off"]
+    keys = ["--auth-key", f"{server.access_key},{server.secret_key}"]
+    environment = {**os.environ, "RCLONE_CONFIG": "/dev/null"}
+    process = subprocess.Popen([*command, *keys], env=environment, stderr=subprocess.DEVNULL)
+    try:
+        await_port(port, process)
+        yield server
+    finally:
+        process.terminate()
+        process.wait(20)
+        shutil.rmtree(root, ignore_errors=True)
+
+
+def await_port(port: int, process: subprocess.Popen[bytes]) -> None:
+    """Wait until something listens on the port; fails when the process ends first."""
+    for _ in range(400):
+        assert process.poll() is None, "the server ended at once"
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.05)
+    raise AssertionError("the server did not listen")
