@@ -38,6 +38,7 @@ def rclone_s3(root: Path) -> Iterator[S3Server]:
     port = free_port()
     server = S3Server(f"http://127.0.0.1:{port}", "TESTKEY", "testsecret", root)
     command: list[str | Path] = [program, "serve", "s3", root, "--addr", f"127.0.0.1:{port}", "--vfs-cache-mode", "off"]
+    command += ["--dir-cache-time", "0"]
     keys = ["--auth-key", f"{server.access_key},{server.secret_key}"]
     environment = {**os.environ, "RCLONE_CONFIG": "/dev/null"}
     process = subprocess.Popen([*command, *keys], env=environment, stderr=subprocess.DEVNULL)
