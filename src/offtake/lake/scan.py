@@ -87,13 +87,15 @@ def plan_increment(lake: Lake, table: TableName, from_snapshot: int, to_snapshot
 
 def _full(table: Table, snapshot: Snapshot, warning: str | None) -> ScanPlan:
     deletes = _position_deletes(table, snapshot)
-    found = (
-        entry.data_file
+    found = [
+        entry
         for manifest in snapshot.manifests(table.io)
         if manifest.content == ManifestContent.DATA
         for entry in manifest.fetch_manifest_entry(table.io, discard_deleted=True)
-    )
-    files = tuple(_data_file(file, deletes) for file in found)
+    ]
+    # Oldest rows first, as an increment has them; manifests come newest first.
+    found.sort(key=lambda entry: (entry.sequence_number or 0, entry.data_file.file_path))
+    files = tuple(_data_file(entry.data_file, deletes) for entry in found)
     return ScanPlan(snapshot.snapshot_id, "full", files, warning=warning)
 
 
