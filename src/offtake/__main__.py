@@ -1,5 +1,14 @@
 """`python -m offtake` is the `offtake` command."""
 
-from offtake.cli.main import run
+import sys
 
-run()
+
+def run() -> None:
+    """The entry point of the command; worker processes import this module too, and need none of the rest."""
+    from offtake.cli.main import main  # noqa: PLC0415 - keeps worker processes small
+
+    sys.exit(main(sys.argv[1:]))
+
+
+if __name__ == "__main__":
+    run()

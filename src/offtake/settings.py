@@ -47,7 +47,10 @@ class Settings(BaseSettings):
         description="Worker processes for parts.",
     )
     part_bytes: int = Field(
-        default=64 * 1024 * 1024, ge=1, description="Bytes of source files that make one delivered file."
+        default=64 * 1024 * 1024, ge=1, description="Bytes of source files that make one delivered file, at most."
+    )
+    part_rows: int = Field(
+        default=500_000, ge=1, description="Rows of a dataset that make one delivered file, at most."
     )
     lease_seconds: float = Field(
         default=30, gt=0, description="How long a silent worker keeps its run before another may take it."

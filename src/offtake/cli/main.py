@@ -15,11 +15,6 @@ app.add_typer(flows.app, name="flow")
 app.add_typer(runs.app, name="run")
 
 
-def run() -> None:
-    """The entry point of the `offtake` command."""
-    sys.exit(main(sys.argv[1:]))
-
-
 def main(arguments: list[str]) -> int:
     """Carry out one command; its exit code."""
     try:

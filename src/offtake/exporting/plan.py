@@ -19,6 +19,14 @@ from offtake.store.tables import RunDataset, RunPart
 _TID_DIGITS: Final = 19
 
 
+@dataclass(frozen=True)
+class PartSize:
+    """The most source bytes and rows that make one delivered file; a single row group is never cut."""
+
+    bytes: int
+    rows: int
+
+
 @dataclass
 class Plan:
     """What will be stored: a row per dataset, a row per part, and warnings (contract's info items)."""
@@ -28,15 +36,15 @@ class Plan:
     warnings: list[dict[str, Any]]
 
 
-def make_plan(order: Order, lake: Lake, part_bytes: int) -> Plan:
-    """Pin a snapshot of every dataset and cut its files into parts of about `part_bytes`.
+def make_plan(order: Order, lake: Lake, size: PartSize) -> Plan:
+    """Pin a snapshot of every dataset and cut its files into parts of that size.
 
     A dataset that cannot be planned carries its error instead of parts; the others go out.
     """
     plan = Plan([], [], [])
     for dataset in order.datasets:
         try:
-            _plan_dataset(plan, order, dataset, lake, part_bytes)
+            _plan_dataset(plan, order, dataset, lake, size)
         except DeliveryError as error:
             if error.transient:
                 raise
@@ -57,7 +65,7 @@ def part_name(run_id: str, number: int, extension: str) -> str:
     return f"part-{number:05d}-tid-{tid}-{run_id}-{number + 1}-1-c000{extension}"
 
 
-def _plan_dataset(plan: Plan, order: Order, dataset: OrderedDataset, lake: Lake, part_bytes: int) -> None:
+def _plan_dataset(plan: Plan, order: Order, dataset: OrderedDataset, lake: Lake, size: PartSize) -> None:
     if dataset.table is None or not lake.exists(dataset.table):
         raise DeliveryError(
             "EXPORT-1404-404",
@@ -75,7 +83,7 @@ def _plan_dataset(plan: Plan, order: Order, dataset: OrderedDataset, lake: Lake,
         )
     schema = reading.table_schema(lake, dataset.table, snapshot)
     plan.datasets.append(_row(order, dataset, found=found, schema=schema))
-    plan.parts.extend(_parts(order, dataset, found.files, len(plan.parts), part_bytes))
+    plan.parts.extend(_parts(order, dataset, found.files, len(plan.parts), size))
 
 
 def _scan(lake: Lake, dataset: OrderedDataset, snapshot: int) -> scan.ScanPlan:
@@ -86,11 +94,11 @@ def _scan(lake: Lake, dataset: OrderedDataset, snapshot: int) -> scan.ScanPlan:
 
 
 def _parts(
-    order: Order, dataset: OrderedDataset, files: Iterable[scan.DataFile], first: int, part_bytes: int
+    order: Order, dataset: OrderedDataset, files: Iterable[scan.DataFile], first: int, size: PartSize
 ) -> Iterable[RunPart]:
     params = order.place.params
     extension = format_for(params.dataset_file_type, params.compression).extension
-    for number, slices in enumerate(reading.slices(files, part_bytes), start=first):
+    for number, slices in enumerate(reading.slices(files, size.bytes, size.rows), start=first):
         yield RunPart(
             run_id=order.run_id,
             number=number,

@@ -11,7 +11,7 @@ from offtake.exporting import manifest as proof
 from offtake.exporting.engine import Engine
 from offtake.exporting.order import Order
 from offtake.exporting.part import PartTask
-from offtake.exporting.plan import info_item, make_plan
+from offtake.exporting.plan import PartSize, info_item, make_plan
 from offtake.failpoints import failpoint
 from offtake.lake.catalog import Lake
 from offtake.store import runs
@@ -22,13 +22,13 @@ from offtake.store.tables import RunDataset, RunPart
 
 @dataclass(frozen=True)
 class Workshop:
-    """What a run is carried out with. `part_bytes`: source bytes a part; `retry_wait`: seconds."""
+    """What a run is carried out with. `retry_wait`: seconds."""
 
     database: Database
     lake: Lake
     engine: Engine
     clock: Clock
-    part_bytes: int
+    part_size: PartSize
     part_attempts: int
     retry_wait: float
 
@@ -62,7 +62,7 @@ def _plan(order: Order, lease: Lease, shop: Workshop) -> tuple[list[RunDataset],
     stored = runs.load_plan(shop.database, lease)
     if stored is not None:
         return stored
-    plan = make_plan(order, shop.lake, shop.part_bytes)
+    plan = make_plan(order, shop.lake, shop.part_size)
     runs.save_plan(shop.database, lease, plan.datasets, plan.parts, plan.warnings, shop.clock.now_ms())
     failpoint("plan_stored")
     return plan.datasets, plan.parts

@@ -65,7 +65,9 @@ def preview(lake: Lake, table: TableName, limit: int) -> pa.Table:
     if current is None:
         return pa.table({})
     schema = reading.table_schema(lake, table, current)
-    pieces = [piece for part in reading.slices(scan.plan_full(lake, table, current).files, 2**62) for piece in part]
+    pieces = [
+        piece for part in reading.slices(scan.plan_full(lake, table, current).files, 2**62, 2**62) for piece in part
+    ]
     held: list[pa.RecordBatch] = []
     for batch in reading.read(pieces, schema):
         held.append(batch.slice(0, limit - sum(one.num_rows for one in held)))

@@ -1,5 +1,6 @@
 """Reading a plan's files, batch by batch. Runs in worker processes: PyIceberg is imported only where it is needed."""
 
+import base64
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -23,19 +24,23 @@ _FIELD_ID: Final = b"PARQUET:field_id"
 
 @dataclass(frozen=True)
 class TableSchema:
-    """The schema that rows are delivered in: Iceberg's JSON form, and the table's name mapping, if it has one."""
+    """The schema that rows are delivered in, in Arrow's and in Iceberg's form, and the table's name mapping.
 
-    schema: str
+    Workers read by the first; only files that were written under another schema need the others, and PyIceberg.
+    """
+
+    arrow: str
+    iceberg: str
     name_mapping: str | None
 
     def to_json(self) -> dict[str, Any]:
         """For the stored plan."""
-        return {"schema": self.schema, "nameMapping": self.name_mapping}
+        return {"arrow": self.arrow, "iceberg": self.iceberg, "nameMapping": self.name_mapping}
 
     @staticmethod
     def from_json(document: dict[str, Any]) -> "TableSchema":
         """What `to_json` gave."""
-        return TableSchema(document["schema"], document["nameMapping"])
+        return TableSchema(document["arrow"], document["iceberg"], document["nameMapping"])
 
 
 @dataclass(frozen=True)
@@ -68,38 +73,43 @@ class FileSlice:
 
 def table_schema(lake: "Lake", table: "TableName", snapshot_id: int) -> TableSchema:
     """The schema that the snapshot was written with."""
+    from pyiceberg.io.pyarrow import schema_to_pyarrow  # noqa: PLC0415 - keeps small workers small
+
     loaded = lake.load(table)
     snapshot = loaded.snapshot_by_id(snapshot_id)
     schema = loaded.schema()
     if snapshot is not None and snapshot.schema_id is not None:
         schema = loaded.schemas()[snapshot.schema_id]
+    arrow = _small(schema_to_pyarrow(schema, include_field_ids=True)).serialize()
     mapping = loaded.name_mapping()
-    return TableSchema(schema.model_dump_json(), mapping.model_dump_json() if mapping else None)
+    return TableSchema(
+        arrow=base64.b64encode(arrow).decode(),
+        iceberg=schema.model_dump_json(),
+        name_mapping=mapping.model_dump_json() if mapping else None,
+    )
 
 
-def slices(files: Iterable["DataFile"], target_bytes: int) -> list[list[FileSlice]]:
-    """The files cut into parts of about `target_bytes`: small ones together, large ones by row groups.
+def slices(files: Iterable["DataFile"], most_bytes: int, most_rows: int) -> list[list[FileSlice]]:
+    """The files cut into parts of at most so many bytes and rows: small ones together, large ones by row groups.
 
-    Deterministic: the same files in the same order give the same parts.
+    A single row group is never cut. Deterministic: the same files in the same order give the same parts.
     """
     parts: list[list[FileSlice]] = []
     held: list[FileSlice] = []
-    size = 0
-    for piece in (piece for file in files for piece in _pieces(file, target_bytes)):
-        if held and size + piece.bytes > target_bytes:
+    size = rows = 0
+    for piece in (piece for file in files for piece in _pieces(file, most_bytes, most_rows)):
+        if held and (size + piece.bytes > most_bytes or rows + piece.rows > most_rows):
             parts.append(held)
-            held, size = [], 0
+            held, size, rows = [], 0, 0
         held.append(piece)
         size += piece.bytes
+        rows += piece.rows
     return [*parts, held] if held else parts
 
 
 def arrow_schema(schema: TableSchema) -> pa.Schema:
     """The schema as it is delivered, Iceberg's field ids included."""
-    from pyiceberg.io.pyarrow import schema_to_pyarrow  # noqa: PLC0415 - keeps small workers small
-
-    from_iceberg: pa.Schema = schema_to_pyarrow(_iceberg(schema.schema), include_field_ids=True)
-    return _small(from_iceberg)
+    return pa.ipc.read_schema(pa.py_buffer(base64.b64decode(schema.arrow)))
 
 
 def read(pieces: Sequence[FileSlice], schema: TableSchema) -> Iterator[pa.RecordBatch]:
@@ -116,8 +126,8 @@ def read(pieces: Sequence[FileSlice], schema: TableSchema) -> Iterator[pa.Record
             raise _unreadable(piece.path, error) from None
 
 
-def _pieces(file: "DataFile", target_bytes: int) -> Iterator[FileSlice]:
-    if file.bytes <= target_bytes:
+def _pieces(file: "DataFile", most_bytes: int, most_rows: int) -> Iterator[FileSlice]:
+    if file.bytes <= most_bytes and file.rows <= most_rows:
         yield FileSlice(file.path, 0, None, file.rows, file.bytes, file.delete_files)
         return
     try:
@@ -128,7 +138,7 @@ def _pieces(file: "DataFile", target_bytes: int) -> Iterator[FileSlice]:
     sizes = [sum(group.column(index).total_compressed_size for index in range(group.num_columns)) for group in groups]
     first = rows = size = 0
     for index, group in enumerate(groups):
-        if index > first and size + sizes[index] > target_bytes:
+        if index > first and (size + sizes[index] > most_bytes or rows + group.num_rows > most_rows):
             yield FileSlice(file.path, first, index, rows, size, file.delete_files)
             first, rows, size = index, 0, 0
         rows += group.num_rows
@@ -189,7 +199,7 @@ def _projection(file: pa.Schema, schema: TableSchema) -> Any:  # noqa: ANN401 - 
     from pyiceberg.io.pyarrow import _to_requested_schema, pyarrow_to_schema  # noqa: PLC0415 - see above
     from pyiceberg.table.name_mapping import parse_mapping_from_json  # noqa: PLC0415 - keeps small workers small
 
-    requested = _iceberg(schema.schema)
+    requested = _iceberg(schema.iceberg)
     mapping = parse_mapping_from_json(schema.name_mapping) if schema.name_mapping else requested.name_mapping
     file_schema = pyarrow_to_schema(file, name_mapping=mapping)
     return lambda batch: _to_requested_schema(requested, file_schema, batch)

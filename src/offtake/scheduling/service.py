@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from offtake.engines.local import LocalEngine
+from offtake.exporting.plan import PartSize
 from offtake.exporting.run import Workshop
 from offtake.scheduling.backend import Backend
 from offtake.scheduling.orders import OrderDesk
@@ -50,7 +51,7 @@ def worker_of(backend: Backend, engine: LocalEngine, owner: str) -> Worker:
         lake=backend.lake,
         engine=engine,
         clock=backend.clock,
-        part_bytes=settings.part_bytes,
+        part_size=PartSize(settings.part_bytes, settings.part_rows),
         part_attempts=settings.part_attempts,
         retry_wait=settings.retry_wait_seconds,
     )
