@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from offtake.clock import MovedClock
@@ -10,6 +11,12 @@ from offtake.engines.local import LocalEngine
 from offtake.store.database import Database
 from tests.deployment import Deployment, deployment
 from tests.postgres import new_database, postgres_server
+
+# A busy machine is no failure: what is slow is told by the tests' own timeout.
+hypothesis.settings.register_profile(
+    "offtake", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow], database=None
+)
+hypothesis.settings.load_profile("offtake")
 
 NOON = 1_772_366_400_000  # 2026-03-01T12:00:00Z
 

@@ -1,105 +1,120 @@
 """Customer events as a shop would collect them: nested, with maps, decimals and nulls. The same seed, the same rows."""
 
 import random
-from collections.abc import Callable, Iterator
-from datetime import UTC, date, datetime, timedelta
+from collections.abc import Iterator
+from datetime import date, timedelta
 from decimal import Decimal
 from typing import Any, Final
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
+_LOYALTY: Final = pa.struct([("tier", pa.string()), ("points", pa.int64())])
+_CUSTOMER: Final = pa.struct([("id", pa.string()), ("email", pa.string()), ("loyalty", _LOYALTY)])
+_ITEM: Final = pa.struct(
+    [("sku", pa.string()), ("name", pa.string()), ("quantity", pa.int32()), ("price", pa.decimal128(12, 2))]
+)
+_ORDER: Final = pa.struct(
+    [("id", pa.string()), ("total", pa.decimal128(18, 2)), ("currency", pa.string()), ("items", pa.list_(_ITEM))]
+)
 SAMPLE_SCHEMA: Final = pa.schema(
     [
         ("_id", pa.string()),
         ("eventType", pa.string()),
         ("timestamp", pa.timestamp("us", "UTC")),
         ("receivedOn", pa.date32()),
-        (
-            "customer",
-            pa.struct(
-                [
-                    ("id", pa.string()),
-                    ("email", pa.string()),
-                    ("loyalty", pa.struct([("tier", pa.string()), ("points", pa.int64())])),
-                ]
-            ),
-        ),
-        (
-            "order",
-            pa.struct(
-                [
-                    ("id", pa.string()),
-                    ("total", pa.decimal128(18, 2)),
-                    ("currency", pa.string()),
-                    (
-                        "items",
-                        pa.list_(
-                            pa.struct(
-                                [
-                                    ("sku", pa.string()),
-                                    ("name", pa.string()),
-                                    ("quantity", pa.int32()),
-                                    ("price", pa.decimal128(12, 2)),
-                                ]
-                            )
-                        ),
-                    ),
-                ]
-            ),
-        ),
+        ("customer", _CUSTOMER),
+        ("order", _ORDER),
         ("attributes", pa.map_(pa.string(), pa.string())),
         ("device", pa.struct([("type", pa.string()), ("osVersion", pa.string())])),
         ("consent", pa.bool_()),
         ("scores", pa.list_(pa.float64())),
     ]
 )
+"""The columns of the sample; `order` is there for purchases only."""
 
-_ROWS: Final = 8192
-_POOL: Final = 2048
-_STEP_MS: Final = 37
-_KINDS: Final = ("pageView", "productView", "addToCart", "checkout", "purchase", "search")
+_BATCH_ROWS: Final = 16_384
+_POOL_BITS: Final = 11
+_STEP_US: Final = 37_000
+_JITTER_BITS: Final = 14
+_EVENT_TYPES: Final = {"pageView": 40, "productView": 25, "search": 12, "addToCart": 10, "checkout": 5, "purchase": 8}
 _TIERS: Final = ("bronze", "silver", "gold", None)
-_PRODUCTS: Final = ("Kettle", "Desk lamp", "Hiking boots", "Café press", "Notebook", "Headphones", "Rain jacket")
+_PRODUCTS: Final = ("Kettle", "Desk lamp", "Hiking boots", "Café press", "Notebook", "Headphones", "Rain jacket", None)
 _DEVICES: Final = ("mobile", "desktop", "tablet")
 _CHANNELS: Final = ("mail", "search", "social", "direct")
+_MASK: Final = 2**64 - 1
 
 
-def customer_events(rows: int, *, seed: int, start_ms: int) -> Iterator[pa.RecordBatch]:
-    """`rows` events from `start_ms` (epoch milliseconds) on, in batches of 8192; ids differ between seeds."""
+def customer_events(rows: int, *, seed: int, start_ms: int, first_row: int = 0) -> Iterator[pa.RecordBatch]:
+    """`rows` events in batches of 16384, in the order of their time, from `start_ms` (epoch milliseconds) on.
+
+    An event depends on `seed`, `start_ms` and its number alone: a second call whose `first_row` is where the first one
+    ended continues it. Ids are unique over seeds and numbers.
+    """
     rng = random.Random(seed)  # noqa: S311 - sample data, not secrets
     pools = _pools(rng)
-    for first in range(0, rows, _ROWS):
-        numbers = range(first, min(first + _ROWS, rows))
-        yield _batch(numbers, seed, start_ms, pools, rng)
+    salts = {name: rng.getrandbits(64) for name in (*pools, "timestamp")}
+    end = first_row + rows
+    for first in range(first_row, end, _BATCH_ROWS):
+        numbers = pa.arange(first, min(first + _BATCH_ROWS, end))
+        yield _batch(numbers, seed, start_ms, pools, salts)
 
 
-def _batch(numbers: range, seed: int, start_ms: int, pools: dict[str, pa.Array], rng: random.Random) -> pa.RecordBatch:
-    start = datetime.fromtimestamp(start_ms / 1000, UTC)
-    columns: dict[str, Any] = {
-        "_id": pa.array([f"evt-{seed:04d}-{number:012d}" for number in numbers]),
-        "timestamp": pa.array(
-            [(start_ms + number * _STEP_MS) * 1000 + number % 1000 for number in numbers], pa.int64()
-        ).cast(pa.timestamp("us", "UTC")),
-        "receivedOn": pa.array([(start + timedelta(milliseconds=n * _STEP_MS)).date() for n in numbers], pa.date32()),
-    }
-    for name, pool in pools.items():
-        columns[name] = pool.take(pa.array(rng.choices(range(_POOL), k=len(numbers)), pa.int32()))
+def _batch(
+    numbers: pa.Int64Array, seed: int, start_ms: int, pools: dict[str, pa.Array], salts: dict[str, int]
+) -> pa.RecordBatch:
+    columns = {name: pool.take(_bits(numbers, salts[name], _POOL_BITS)) for name, pool in pools.items()}
+    digits = pc.utf8_lpad(numbers.cast(pa.string()), 12, "0")
+    jitter = _bits(numbers, salts["timestamp"], _JITTER_BITS).cast(pa.int64())
+    micros = pc.add(pc.add(pc.multiply(numbers, _STEP_US), jitter), start_ms * 1000)
+    columns["_id"] = pc.binary_join_element_wise(f"evt-{seed:04d}", digits, "-")
+    columns["timestamp"] = micros.cast(pa.timestamp("us", "UTC"))
+    columns["receivedOn"] = columns["timestamp"].cast(pa.date32())
+    happening = columns.pop("happening")
+    columns["eventType"] = happening.field("eventType")
+    columns["order"] = _numbered(happening.field("order"), pc.binary_join_element_wise(f"ord-{seed:04d}", digits, "-"))
     return pa.RecordBatch.from_arrays([columns[name] for name in SAMPLE_SCHEMA.names], schema=SAMPLE_SCHEMA)
+
+
+def _bits(numbers: pa.Int64Array, salt: int, bits: int) -> pa.UInt64Array:
+    """As many random bits for each number, always the same: the mixer of splitmix64 (Steele, Lea and Flood, 2014).
+
+    Its last shift is left out, for it only improves the low bits, and the high ones are taken.
+    """
+    mixed = pc.multiply(pc.add(numbers.cast(pa.uint64()), _u64(salt)), _u64(0x9E3779B97F4A7C15))
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+        mixed = pc.multiply(pc.bit_wise_xor(mixed, pc.shift_right(mixed, _u64(shift))), _u64(factor))
+    return pc.shift_right(mixed, _u64(64 - bits))
+
+
+def _u64(value: int) -> pa.UInt64Scalar:
+    return pa.scalar(value & _MASK, pa.uint64())
+
+
+def _numbered(orders: pa.StructArray, ids: pa.StringArray) -> pa.StructArray:
+    """The orders with ids of their own: those from the pool would repeat."""
+    children = [ids, *(orders.field(field.name) for field in list(_ORDER)[1:])]
+    return pa.StructArray.from_arrays(children, fields=list(_ORDER), mask=orders.is_null())
 
 
 def _pools(rng: random.Random) -> dict[str, pa.Array]:
     """For each column of interest a pool of values that rows are drawn from."""
-    makers: dict[str, Callable[[], object]] = {
-        "eventType": lambda: rng.choice(_KINDS),
-        "customer": lambda: _customer(rng),
-        "order": lambda: _order(rng) if rng.random() < 0.3 else None,  # noqa: PLR2004 - most events are no orders
-        "attributes": lambda: _attributes(rng),
-        "device": lambda: {"type": rng.choice(_DEVICES), "osVersion": f"{rng.randint(9, 18)}.{rng.randint(0, 6)}"},
-        "consent": lambda: rng.choice((True, False, None)),
-        "scores": lambda: [rng.choice((rng.random(), None)) for _ in range(rng.randint(0, 4))],
-    }
     types = {field.name: field.type for field in SAMPLE_SCHEMA}
-    return {name: pa.array([make() for _ in range(_POOL)], types[name]) for name, make in makers.items()}
+    types["happening"] = pa.struct([("eventType", pa.string()), ("order", _ORDER)])
+    makers = {
+        "happening": _happening,
+        "customer": _customer,
+        "attributes": _attributes,
+        "device": _device,
+        "consent": _consent,
+        "scores": _scores,
+    }
+    return {name: pa.array([make(rng) for _ in range(2**_POOL_BITS)], types[name]) for name, make in makers.items()}
+
+
+def _happening(rng: random.Random) -> dict[str, Any]:
+    (kind,) = rng.choices(list(_EVENT_TYPES), list(_EVENT_TYPES.values()))
+    return {"eventType": kind, "order": _order(rng) if kind == "purchase" else None}
 
 
 def _customer(rng: random.Random) -> dict[str, Any]:
@@ -115,7 +130,7 @@ def _customer(rng: random.Random) -> dict[str, Any]:
 def _order(rng: random.Random) -> dict[str, Any]:
     items = [_item(rng) for _ in range(rng.randint(1, 4))]
     total = sum((item["price"] * item["quantity"] for item in items), Decimal(0))
-    return {"id": f"ord-{rng.getrandbits(40):010x}", "total": total, "currency": "EUR", "items": items}
+    return {"total": total, "currency": rng.choice(("EUR", "CHF", "USD")), "items": items}
 
 
 def _item(rng: random.Random) -> dict[str, Any]:
@@ -127,7 +142,24 @@ def _item(rng: random.Random) -> dict[str, Any]:
     }
 
 
-def _attributes(rng: random.Random) -> list[tuple[str, str]]:
-    found = [("channel", rng.choice(_CHANNELS)), ("campaign", f"c{rng.randint(1, 40)}")]
+def _attributes(rng: random.Random) -> list[tuple[str, str | None]] | None:
     seen = date(2026, 1, 1) + timedelta(days=rng.randint(0, 300))
-    return [*found, ("firstSeen", seen.isoformat())] if rng.random() < 0.5 else found  # noqa: PLR2004 - half of them
+    every: list[tuple[str, str | None]] = [
+        ("channel", rng.choice(_CHANNELS)),
+        ("campaign", rng.choice((None, f"c{rng.randint(1, 40)}"))),
+        ("firstSeen", seen.isoformat()),
+    ]
+    return rng.choice((None, every[:0], every[:2], every[:2], every, every))
+
+
+def _device(rng: random.Random) -> dict[str, Any] | None:
+    known = {"type": rng.choice(_DEVICES), "osVersion": f"{rng.randint(9, 18)}.{rng.randint(0, 6)}"}
+    return rng.choice((None, known, known, known, known))
+
+
+def _consent(rng: random.Random) -> bool | None:
+    return rng.choice((True, False, None))
+
+
+def _scores(rng: random.Random) -> list[float | None]:
+    return [rng.choice((rng.random(), rng.random(), rng.random(), None)) for _ in range(rng.randint(0, 4))]

@@ -1,14 +1,20 @@
 """Folder names: `foldernameTemplate` and the default layout (contract, sections 16.1 and 16.2)."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
 _LONGEST: Final = 512
+_LONGEST_SEGMENT: Final = 255
+"""The longest file name that common file systems, and so SFTP servers, take."""
+
 _UNSAFE: Final = re.compile(r"[^A-Za-z0-9._\-=+@ ]")
-_LITERAL: Final = re.compile(r"[A-Za-z0-9._\-=+@ /]*")
+_UNSAFE_LITERAL: Final = re.compile(r"[^A-Za-z0-9._\-=+@ /]")
+_LITERAL_TEXT: Final = "letters, digits, spaces and . _ - = + @ /"
+_TRIMMED: Final = ". "
+
 _DATETIME: Final = re.compile(r"DATETIME\((.*)\)", re.DOTALL)
 _LETTER_RUN: Final = re.compile(r"([A-Za-z])\1*")
 _LETTERS: Final = {
@@ -21,12 +27,28 @@ _LETTERS: Final = {
     "mm": "%M",
     "ss": "%S",
 }
-"""Java-like pattern letters. In Java YYYY is the week's year; the vendor means the calendar year."""
+"""Pattern letters as in Java, but for YYYY: there it is the year of the week, the contract means the calendar year."""
+
+_NAMES: Final = {
+    "DESTINATION": "destination",
+    "DESTINATION_NAME": "destination",
+    "DATASET_ID": "dataset_id",
+    "DATASET_NAME": "dataset_name",
+    "DESTINATION_INSTANCE_NAME": "flow_name",
+    "DESTINATION_INSTANCE_ID": "flow_id",
+    "SANDBOX_NAME": "sandbox_name",
+    "ORGANIZATION_NAME": "organization_name",
+}
+"""Each macro that is a name, and the field of `FolderNames` it stands for."""
+
+_EXPORT_TIME: Final = "EXPORT_TIME"
+_DEFAULT: Final = "%DATASET_ID%/%EXPORT_TIME%"
+MACROS: Final = tuple(f"%{name}%" for name in (*_NAMES, _EXPORT_TIME, "DATETIME(YYYYMMdd_HHmmss)"))
 
 
 @dataclass(frozen=True)
 class FolderNames:
-    """What the macros of a template stand for."""
+    """What the macros of a template stand for, as people wrote it; `expand` makes it fit for a folder."""
 
     destination: str
     dataset_id: str
@@ -37,46 +59,36 @@ class FolderNames:
     organization_name: str
 
 
-_NAMES: Final[dict[str, Callable[[FolderNames], str]]] = {
-    "DESTINATION": lambda names: names.destination,
-    "DESTINATION_NAME": lambda names: names.destination,
-    "DATASET_ID": lambda names: names.dataset_id,
-    "DATASET_NAME": lambda names: names.dataset_name,
-    "DESTINATION_INSTANCE_NAME": lambda names: names.flow_name,
-    "DESTINATION_INSTANCE_ID": lambda names: names.flow_id,
-    "SANDBOX_NAME": lambda names: names.sandbox_name,
-    "ORGANIZATION_NAME": lambda names: names.organization_name,
-}
-_EXPORT_TIME: Final = "EXPORT_TIME"
-MACROS: Final = tuple(f"%{name}%" for name in (*_NAMES, _EXPORT_TIME, "DATETIME(YYYYMMdd_HHmmss)"))
-
-
 def check_template(template: str) -> list[str]:
-    """What is wrong with a template, in plain words; nothing when it can be used."""
+    """What is wrong with a template, in plain words that follow its name; empty when it can be used."""
     if not template:
         return ["must not be empty; use / to put files directly under the path"]
     if len(template) > _LONGEST:
-        return [f"must not be longer than {_LONGEST} characters"]
+        return [f"must not be longer than {_LONGEST} characters, and has {len(template)}"]
     if template.count("%") % 2:
         return ["has a % that is not closed; macros are written %NAME%"]
-    found = [problem for macro, text in _pieces(template) for problem in _problems(macro, text)]
-    segments = template.split("/")
-    if any(segment.strip(". ") == "" and segment for segment in segments):
+    found = [
+        problem
+        for is_macro, text in _pieces(template)
+        for problem in (_macro_problems(text) if is_macro else _literal_problems(text))
+    ]
+    if any(segment and not segment.strip(_TRIMMED) for segment in template.split("/")):
         found.append("must not have a folder made of dots or spaces only")
-    return found
+    return list(dict.fromkeys(found))
 
 
 def expand(template: str | None, names: FolderNames, export_time_ms: int) -> str:
     """The folder of one dataset's files, below the target's path: no slash at either end, `""` for none.
 
-    Without a template: `<dataset id>/exportTime=YYYYMMDDHHMM`. `export_time_ms` is the slot, epoch milliseconds.
+    Without a template: `<dataset id>/exportTime=YYYYMMDDHHMM`. `export_time_ms` is the slot in epoch milliseconds.
+    Whatever the names hold, they add no folder, and none of the folders is empty, `.` or `..`.
+
+    Raises `ValueError` for a macro that `check_template` refuses.
     """
-    when = datetime.fromtimestamp(export_time_ms / 1000, UTC)
-    if template is None:
-        return f"{names.dataset_id}/{_export_time(when)}"
-    whole = "".join(_value(text, names, when) if macro else text for macro, text in _pieces(template))
-    segments = (segment.strip(". ") for segment in whole.split("/"))
-    return "/".join(segment for segment in segments if segment)
+    when = datetime.fromtimestamp(export_time_ms // 1000, UTC)
+    pieces = _pieces(_DEFAULT if template is None else template)
+    whole = "".join(_value(text, names, when) if is_macro else text for is_macro, text in pieces)
+    return "/".join(_segment(segment) for segment in whole.split("/") if segment)
 
 
 def _pieces(template: str) -> Iterator[tuple[bool, str]]:
@@ -85,41 +97,48 @@ def _pieces(template: str) -> Iterator[tuple[bool, str]]:
         yield index % 2 == 1, text
 
 
-def _problems(macro: bool, text: str) -> list[str]:
-    if not macro:
-        if _LITERAL.fullmatch(text):
-            return []
-        return [f"may hold letters, digits and . _ - = + @ / and spaces beside macros, not {text!r}"]
+def _literal_problems(text: str) -> list[str]:
+    found = dict.fromkeys(_UNSAFE_LITERAL.findall(text))
+    return [f"must not have {', '.join(map(repr, found))}; beside macros only {_LITERAL_TEXT}"] if found else []
+
+
+def _macro_problems(text: str) -> list[str]:
     if text in _NAMES or text == _EXPORT_TIME:
         return []
     pattern = _DATETIME.fullmatch(text)
     if pattern is None:
-        return [f"has the unknown macro %{text}%; allowed: {', '.join(MACROS)}"]
+        return [f"has the unknown macro {f'%{text}%'!r}; allowed: {', '.join(MACROS)}"]
     return _pattern_problems(pattern[1])
 
 
 def _pattern_problems(pattern: str) -> list[str]:
-    if not pattern:
-        return ["has a %DATETIME()% without a pattern, such as YYYYMMdd_HHmmss"]
-    if not _LITERAL.fullmatch(pattern):
-        return [f"has characters in %DATETIME({pattern})% that folder names cannot have"]
-    unknown = [run for run in _letter_runs(pattern) if run not in _LETTERS]
+    where = f"%DATETIME({pattern})%"
+    letters = [match[0] for match in _LETTER_RUN.finditer(pattern)]
+    if not letters:
+        return [f"has no pattern letters in {where!r}; write %DATETIME(YYYYMMdd_HHmmss)%"]
+    unsafe = ", ".join(map(repr, dict.fromkeys(_UNSAFE_LITERAL.findall(pattern))))
+    found = (
+        [f"must not have {unsafe} in {where!r}; beside letters only the characters . _ - = + @ / and spaces"]
+        if unsafe
+        else []
+    )
+    unknown = dict.fromkeys(run for run in letters if run not in _LETTERS)
     allowed = ", ".join(_LETTERS)
-    return [f"has {run} in %DATETIME({pattern})%; allowed letters: {allowed}" for run in unknown]
-
-
-def _letter_runs(pattern: str) -> Iterator[str]:
-    return (match[0] for match in _LETTER_RUN.finditer(pattern))
+    return found + [f"has the unknown pattern letters {run} in {where!r}; allowed: {allowed}" for run in unknown]
 
 
 def _value(macro: str, names: FolderNames, when: datetime) -> str:
     if macro == _EXPORT_TIME:
-        return _export_time(when)
+        return when.strftime("exportTime=%Y%m%d%H%M")
     if macro in _NAMES:
-        return _UNSAFE.sub("_", _NAMES[macro](names)).strip(". ") or "_"
+        name: str = getattr(names, _NAMES[macro])
+        return _UNSAFE.sub("_", name) or "_"
     pattern = _DATETIME.fullmatch(macro)
-    return _LETTER_RUN.sub(lambda run: when.strftime(_LETTERS[run[0]]), pattern[1]) if pattern else macro
+    if pattern is None or _pattern_problems(pattern[1]):
+        raise ValueError(f"The macro %{macro}% is not known.")
+    return _LETTER_RUN.sub(lambda run: when.strftime(_LETTERS[run[0]]), pattern[1])
 
 
-def _export_time(when: datetime) -> str:
-    return when.strftime("exportTime=%Y%m%d%H%M")
+def _segment(text: str) -> str:
+    """One folder's name, trimmed as the contract says; a name with nothing left, such as `..`, becomes `_`."""
+    return text.lstrip(_TRIMMED)[:_LONGEST_SEGMENT].rstrip(_TRIMMED) or "_"

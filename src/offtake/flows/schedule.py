@@ -1,36 +1,36 @@
 """When a flow runs: `scheduleParams` and the slots they mean (contract, section 14). Times are epoch seconds, UTC."""
 
 import calendar
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Final, Literal
+from typing import Final, Literal, TypeVar
 
 from offtake.errors import FieldProblem, InvalidInputError
 from offtake.flows.folders import check_template
 
 ExportMode = Literal["DAILY_FULL_EXPORT", "FIRST_FULL_THEN_INCREMENTAL"]
 TimeUnit = Literal["hour", "day"]
+_Choice = TypeVar("_Choice", bound=str)
 
 FULL: Final = "DAILY_FULL_EXPORT"
 INCREMENTAL: Final = "FIRST_FULL_THEN_INCREMENTAL"
+_MODES: Final[tuple[ExportMode, ...]] = (FULL, INCREMENTAL)
+_UNITS: Final[tuple[TimeUnit, ...]] = ("hour", "day")
 _SECONDS: Final = {"hour": 3600, "day": 86_400}
+
 _MILLISECONDS_FROM: Final = 10**11
-_KEYS: Final = (
-    "exportMode",
-    "timeUnit",
-    "interval",
-    "startTime",
-    "endTime",
-    "foldernameTemplate",
-    "folderNameTemplate",
-    "frequency",
-)
+_DIGITS: Final = re.compile(r"[0-9]{1,18}")
+_TEMPLATE: Final = "foldernameTemplate"
+_TEMPLATE_TOO: Final = "folderNameTemplate"
+_KEYS: Final = ("exportMode", "timeUnit", "interval", "startTime", "endTime", _TEMPLATE)
+_TOLERATED: Final = (_TEMPLATE_TOO, "frequency")
 
 
 @dataclass(frozen=True)
 class ScheduleRules:
-    """What a deployment allows beside the contract's own table."""
+    """What a deployment allows beside the contract's own table; `default_end_months` None means flows never end."""
 
     hour_intervals: frozenset[int] = frozenset({3, 6, 9, 12, 24})
     default_end_months: int | None = 6
@@ -39,7 +39,7 @@ class ScheduleRules:
 
 @dataclass(frozen=True)
 class Schedule:
-    """A schedule that has been checked. `interval` 0 means once; `end_time` is exclusive."""
+    """A schedule that has been checked. `interval` 0 means once; `end_time` is exclusive, None for no end."""
 
     export_mode: ExportMode
     time_unit: TimeUnit
@@ -60,43 +60,50 @@ class Schedule:
         return None if self.one_time else self.interval * _SECONDS[self.time_unit]
 
 
-def parse_schedule(params: Mapping[str, Any], *, created_at: int, rules: ScheduleRules = ScheduleRules()) -> Schedule:
+def parse_schedule(
+    params: Mapping[str, object], *, created_at: int, rules: ScheduleRules = ScheduleRules()
+) -> Schedule:
     """The schedule that `scheduleParams` mean for a flow created at `created_at`.
+
+    An end that is left out is counted from the creation, so it may come before the start: such a flow is parked.
 
     Raises `InvalidInputError` with every problem at once, each naming what is allowed.
     """
     reader = _Reader(params)
-    mode, unit, interval = _cadence(reader, rules)
+    unit = _unit(reader)
+    interval = reader.whole("interval", required=True)
+    mode = _mode(reader, unit, interval)
+    _check_table(reader, rules, mode, unit, interval)
     start = reader.instant("startTime", required=True)
     end = reader.instant("endTime", required=False)
-    template = _template(reader)
     if start is not None and end is not None and end <= start:
         reader.complain("endTime", "must be later than startTime")
+    template = _template(reader)
     if reader.problems or mode is None or unit is None or interval is None or start is None:
         raise InvalidInputError(reader.problems)
-    months = rules.default_end_months
-    defaulted = end is None and interval != 0 and months is not None
-    if defaulted and months is not None:
-        end = add_months(created_at, months)
-    return Schedule(mode, unit, interval, start, end, defaulted, template)
+    if end is not None or interval == 0 or rules.default_end_months is None:
+        return Schedule(mode, unit, interval, start, end, False, template)
+    return Schedule(mode, unit, interval, start, add_months(created_at, rules.default_end_months), True, template)
 
 
-def schedule_params(schedule: Schedule) -> dict[str, Any]:
-    """`scheduleParams` as the API returns them, a defaulted `endTime` included."""
-    return {
+def schedule_params(schedule: Schedule) -> dict[str, object]:
+    """`scheduleParams` as the API returns them: canonical keys, a defaulted `endTime` included."""
+    params: dict[str, object] = {
         "exportMode": schedule.export_mode,
         "timeUnit": schedule.time_unit,
         "interval": schedule.interval,
         "startTime": schedule.start_time,
-        **({} if schedule.end_time is None else {"endTime": schedule.end_time}),
-        **({} if schedule.folder_name_template is None else {"foldernameTemplate": schedule.folder_name_template}),
+        "endTime": schedule.end_time,
+        _TEMPLATE: schedule.folder_name_template,
     }
+    return {key: value for key, value in params.items() if value is not None}
 
 
 def first_slot(schedule: Schedule, now: int) -> int | None:
-    """The slot a flow made at `now` runs first: with a start in the past the latest one, due at once.
+    """The slot that a flow made or rescheduled at `now` runs first.
 
-    None when the window is over before it begins.
+    With a start in the past it is the latest slot, due at once; those before it are not replayed, for the first full
+    export covers them. None when the window is over at `now`, or holds no slot at all.
     """
     if schedule.end_time is not None and now >= schedule.end_time:
         return None
@@ -104,16 +111,16 @@ def first_slot(schedule: Schedule, now: int) -> int | None:
 
 
 def next_slot(schedule: Schedule, after: int, now: int) -> int | None:
-    """The slot to run after `after`: the latest that is due at `now`, else the first to come; None when none is left.
+    """The slot to run after the run of slot `after`: the latest that is due at `now`, else the first to come.
 
-    Slots missed in between collapse into one, so that downtime is never replayed slot by slot.
+    Slots missed in between collapse into that one. It may be past the window's end by now: what was due inside the
+    window is still delivered. None when no slot is left.
     """
-    period = schedule.period_seconds
-    if period is None:
+    following = _slot_after(schedule, after)
+    if following is None:
         return None
-    following = schedule.start_time + ((after - schedule.start_time) // period + 1) * period
-    latest = max(following, _latest_slot(schedule, _last_moment(schedule, now)))
-    return _inside(schedule, latest)
+    last_moment = now if schedule.end_time is None else min(now, schedule.end_time - 1)
+    return _inside(schedule, max(following, _latest_slot(schedule, last_moment)))
 
 
 def add_months(epoch_seconds: int, months: int) -> int:
@@ -124,115 +131,118 @@ def add_months(epoch_seconds: int, months: int) -> int:
     return int(start.replace(year=year, month=month + 1, day=day).timestamp())
 
 
-def _last_moment(schedule: Schedule, now: int) -> int:
-    """`now`, or the last second of the window when that is earlier: a slot missed at its end still runs."""
-    return now if schedule.end_time is None else min(now, schedule.end_time - 1)
-
-
 def _latest_slot(schedule: Schedule, now: int) -> int:
+    """The latest slot not after `now`, or the first of all; the window's end is not looked at."""
     period = schedule.period_seconds
     if period is None or now < schedule.start_time:
         return schedule.start_time
     return schedule.start_time + (now - schedule.start_time) // period * period
 
 
+def _slot_after(schedule: Schedule, after: int) -> int | None:
+    if after < schedule.start_time:
+        return schedule.start_time
+    period = schedule.period_seconds
+    return None if period is None else _latest_slot(schedule, after) + period
+
+
 def _inside(schedule: Schedule, slot: int) -> int | None:
     return slot if schedule.end_time is None or slot < schedule.end_time else None
 
 
-def _cadence(reader: "_Reader", rules: ScheduleRules) -> tuple[ExportMode | None, TimeUnit | None, int | None]:
-    mode = reader.choice("exportMode", (FULL, INCREMENTAL))
-    unit = reader.choice("timeUnit", ("hour", "day")) or reader.frequency()
-    interval = reader.whole("interval", required=True)
-    if unit is None and not reader.complained("timeUnit"):
+def _unit(reader: "_Reader") -> TimeUnit | None:
+    """`timeUnit`; a client that leaves it out may have sent `frequency`, which means nothing otherwise."""
+    if reader.has("timeUnit"):
+        return reader.choice("timeUnit", _UNITS)
+    unit = _chosen(reader.value("frequency"), _UNITS)
+    if unit is None:
         reader.complain("timeUnit", "is required: hour or day", missing=True)
-    if unit is None or interval is None or reader.complained("exportMode"):
-        return None, None, None
-    if mode is None:
-        mode = FULL if (unit, interval) == ("day", 0) else INCREMENTAL
+    return unit
+
+
+def _mode(reader: "_Reader", unit: TimeUnit | None, interval: int | None) -> ExportMode | None:
+    if reader.has("exportMode"):
+        return reader.choice("exportMode", _MODES)
+    return FULL if (unit, interval) == ("day", 0) else INCREMENTAL
+
+
+def _check_table(
+    reader: "_Reader", rules: ScheduleRules, mode: ExportMode | None, unit: TimeUnit | None, interval: int | None
+) -> None:
+    """The truth table (section 14.1), as far as what was sent can be read."""
+    if mode is None or unit is None:
+        return
+    if mode == FULL and unit != "day":
+        reader.complain("timeUnit", f"must be day with {FULL}")
+    allowed = _intervals(rules, mode, unit)
+    if interval is None or interval in allowed:
+        return
+    choices = ", ".join(map(str, sorted(allowed)))
+    wanted = f"must be {choices}" if len(allowed) == 1 else f"must be one of {choices}"
     if mode == FULL:
-        return _full(reader, unit, interval, rules)
-    return _incremental(reader, unit, interval, rules)
+        reader.complain("interval", f"{wanted} with {FULL}, which exports in full once; use {INCREMENTAL} to repeat")
+    else:
+        reader.complain("interval", f"{wanted} with {INCREMENTAL} and timeUnit {unit}")
 
 
-def _full(
-    reader: "_Reader", unit: str, interval: int, rules: ScheduleRules
-) -> tuple[ExportMode | None, TimeUnit | None, int | None]:
-    if unit != "day":
-        reader.complain("timeUnit", "must be day with DAILY_FULL_EXPORT")
-    elif interval == 1 and rules.recurring_full:
-        return FULL, "day", 1
-    elif interval != 0:
-        reader.complain(
-            "interval", "must be 0 with DAILY_FULL_EXPORT: a full export is made once; recurring ones are not supported"
-        )
-    return FULL, "day", 0
-
-
-def _incremental(
-    reader: "_Reader", unit: str, interval: int, rules: ScheduleRules
-) -> tuple[ExportMode | None, TimeUnit | None, int | None]:
-    if unit == "day":
-        if interval != 1:
-            reader.complain("interval", "must be 1 with FIRST_FULL_THEN_INCREMENTAL and timeUnit day")
-        return INCREMENTAL, "day", 1
-    if interval < 1 or interval not in rules.hour_intervals:
-        allowed = ", ".join(map(str, sorted(rules.hour_intervals)))
-        reader.complain("interval", f"must be one of {allowed} with FIRST_FULL_THEN_INCREMENTAL and timeUnit hour")
-    return INCREMENTAL, "hour", interval
+def _intervals(rules: ScheduleRules, mode: ExportMode, unit: TimeUnit) -> set[int]:
+    if mode == FULL:
+        return {0, 1} if rules.recurring_full else {0}
+    return {1} if unit == "day" else {hours for hours in rules.hour_intervals if hours > 0}
 
 
 def _template(reader: "_Reader") -> str | None:
-    key = "foldernameTemplate" if reader.has("foldernameTemplate") else "folderNameTemplate"
-    if not reader.has(key):
+    given = [key for key in (_TEMPLATE, _TEMPLATE_TOO) if reader.has(key)]
+    if not given:
         return None
-    template = reader.value(key)
+    template = reader.value(given[0])
+    if any(reader.value(key) != template for key in given):
+        reader.complain(_TEMPLATE_TOO, f"differs from {_TEMPLATE}; send one of them")
     if not isinstance(template, str):
-        reader.complain(key, "must be a string")
+        reader.complain(given[0], "must be a string")
         return None
     for problem in check_template(template):
-        reader.complain(key, problem)
+        reader.complain(given[0], problem)
     return template
 
 
-class _Reader:
-    """Reads keys forgivingly (contract, section 5.7) and keeps every complaint."""
+def _chosen(value: object, allowed: tuple[_Choice, ...]) -> _Choice | None:
+    if not isinstance(value, str):
+        return None
+    return next((one for one in allowed if one.lower() == value.strip().lower()), None)
 
-    def __init__(self, params: Mapping[str, Any]) -> None:
+
+def _pointer(key: str) -> str:
+    """A JSON pointer (RFC 6901) to one of the params."""
+    return f"/scheduleParams/{key.replace('~', '~0').replace('/', '~1')}"
+
+
+class _Reader:
+    """Reads keys forgivingly (contract, section 5.7) and keeps every complaint; null is the same as absent."""
+
+    def __init__(self, params: Mapping[str, object]) -> None:
         self._params = params
+        allowed = ", ".join(_KEYS)
         self.problems = [
-            FieldProblem(f"/scheduleParams/{key}", f"is not known; allowed: {', '.join(_KEYS)}")
+            FieldProblem(_pointer(key), f"is not known; allowed: {allowed}")
             for key in params
-            if key not in _KEYS
+            if key not in (*_KEYS, *_TOLERATED)
         ]
 
     def complain(self, key: str, message: str, *, missing: bool = False) -> None:
-        self.problems.append(FieldProblem(f"/scheduleParams/{key}", message, missing))
-
-    def complained(self, key: str) -> bool:
-        return any(problem.path == f"/scheduleParams/{key}" for problem in self.problems)
+        self.problems.append(FieldProblem(_pointer(key), message, missing))
 
     def value(self, key: str) -> object:
         return self._params.get(key)
 
     def has(self, key: str) -> bool:
-        return self._params.get(key) is not None
+        return self.value(key) is not None
 
-    def choice(self, key: str, allowed: tuple[str, ...]) -> Any:  # noqa: ANN401 - one of `allowed`, or None
-        value = self.value(key)
-        if value is None:
-            return None
-        for one in allowed:
-            if isinstance(value, str) and value.strip().lower() == one.lower():
-                return one
-        self.complain(key, f"must be one of {', '.join(allowed)}")
-        return None
-
-    def frequency(self) -> Any:  # noqa: ANN401 - "hour", "day", or None
-        """A client that sends no `timeUnit` sends `frequency`."""
-        value = self.value("frequency")
-        unit = value.strip().lower() if isinstance(value, str) else None
-        return unit if unit in _SECONDS and not self.has("timeUnit") else None
+    def choice(self, key: str, allowed: tuple[_Choice, ...]) -> _Choice | None:
+        found = _chosen(self.value(key), allowed)
+        if found is None:
+            self.complain(key, f"must be one of {', '.join(allowed)}")
+        return found
 
     def whole(self, key: str, *, required: bool) -> int | None:
         value = self.value(key)
@@ -240,18 +250,23 @@ class _Reader:
             if required:
                 self.complain(key, "is required", missing=True)
             return None
-        if isinstance(value, str) and value.strip().isascii() and value.strip().isdecimal() and len(value) < 20:  # noqa: PLR2004 - longer than any instant
-            return int(value)
-        if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
-            return value
-        self.complain(key, "must be a whole number, 0 or more")
-        return None
+        number = _whole(value)
+        if number is None:
+            self.complain(key, "must be a whole number, 0 or more")
+        return number
 
     def instant(self, key: str, *, required: bool) -> int | None:
-        value = self.whole(key, required=required)
-        if value is None:
-            return None
-        if value >= _MILLISECONDS_FROM:
-            self.complain(key, "looks like milliseconds; give epoch seconds")
-            return None
-        return value
+        seconds = self.whole(key, required=required)
+        if seconds is None or seconds < _MILLISECONDS_FROM:
+            return seconds
+        self.complain(key, "looks like milliseconds; send epoch seconds")
+        return None
+
+
+def _whole(value: object) -> int | None:
+    """The number, also from a string of digits or from `3.0`, which JSON does not tell from `3`."""
+    if isinstance(value, str) and _DIGITS.fullmatch(value.strip()):
+        return int(value)
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
