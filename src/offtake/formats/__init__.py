@@ -1,1 +1,1 @@
-"""Arrow batches to the bytes of a file."""
+"""Arrow batches to the bytes of a file: gzipped NDJSON and Parquet, by one stated type map."""

@@ -10,10 +10,9 @@ import arro3.io
 import pyarrow as pa
 from isal import isal_zlib
 
-from offtake.formats.types import for_json
+from offtake.formats.cutting import cut
+from offtake.formats.types import check, for_json
 
-_MOST_ROWS: Final = 8192
-_MOST_BYTES: Final = 4 * 1024 * 1024
 _CHUNK: Final = 1024 * 1024
 _AHEAD: Final = 2
 _GZIP: Final = 31  # zlib's window bits for a gzip header; ISA-L writes its time as 0, so that files repeat to the byte
@@ -23,23 +22,36 @@ _Piece = bytes | BaseException | None
 
 
 def encode(schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> Iterator[bytes]:
-    """The bytes of one gzip stream, a JSON object a line; holds a few small batches at a time.
+    """The bytes of one gzip stream, a JSON object a line, in chunks of 1 MiB or more; holds a few small batches.
 
-    The same batches give the same bytes. No batches give an empty stream that is valid gzip.
+    The same rows give the same bytes, however they are cut into batches. No rows give an empty stream that is
+    valid gzip. `batches` are taken on another thread, which has ended when this generator has. Raises
+    `DeliveryError` for a column or value that JSON cannot hold; what `batches` raise passes through.
     """
-    del schema  # a JSON object names its own fields
+    check(schema)
     compressor = isal_zlib.compressobj(_LEVEL, isal_zlib.DEFLATED, _GZIP)
     pending = bytearray()
-    for text in _ahead(batches):
-        pending += compressor.compress(text)
+    for block in _blocks(_ahead(batches)):
+        pending += compressor.compress(block)
         if len(pending) >= _CHUNK:
             yield bytes(pending)
             pending.clear()
     yield bytes(pending + compressor.flush())
 
 
+def _blocks(texts: Iterator[bytes]) -> Iterator[bytes]:
+    """The text in blocks of one size: what ISA-L makes of it depends on where its input is cut."""
+    held = bytearray()
+    for text in texts:
+        held += text
+        while len(held) >= _CHUNK:
+            yield bytes(held[:_CHUNK])
+            del held[:_CHUNK]
+    yield bytes(held)
+
+
 def _ahead(batches: Iterable[pa.RecordBatch]) -> Iterator[bytes]:
-    """Lines encoded on another thread, a few pieces ahead of the compressor."""
+    """Lines encoded on another thread, a few pieces ahead of the compressor, which lets go of the GIL."""
     pieces: queue.Queue[_Piece] = queue.Queue(_AHEAD)
     stop = threading.Event()
     thread = threading.Thread(target=_encode_all, args=(batches, pieces, stop), name="ndjson", daemon=True)
@@ -59,7 +71,7 @@ def _ahead(batches: Iterable[pa.RecordBatch]) -> Iterator[bytes]:
 def _encode_all(batches: Iterable[pa.RecordBatch], pieces: "queue.Queue[_Piece]", stop: threading.Event) -> None:
     try:
         for batch in batches:
-            for small in _small(batch):
+            for small in cut(batch):
                 pieces.put(_lines(small))
                 if stop.is_set():
                     return
@@ -73,18 +85,9 @@ def _drain(pieces: "queue.Queue[_Piece]") -> None:
         pieces.get_nowait()
 
 
-def _small(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
-    """The batch in pieces of bounded rows and bytes."""
-    wide = max(1, batch.nbytes // max(1, batch.num_rows))
-    rows = max(1, min(_MOST_ROWS, _MOST_BYTES // wide))
-    for start in range(0, batch.num_rows, rows):
-        yield batch.slice(start, rows)
-
-
 def _lines(batch: pa.RecordBatch) -> bytes:
     if batch.num_columns == 0:
         return b"{}\n" * int(batch.num_rows)
     text = io.BytesIO()
     arro3.io.write_ndjson(for_json(batch), text)
-    lines: bytes = text.getvalue()
-    return lines
+    return text.getvalue()

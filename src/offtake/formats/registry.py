@@ -13,7 +13,9 @@ from offtake.formats import ndjson, parquet
 class Format:
     """A file format: what its files' names end in, and how batches become their bytes.
 
-    `encode` streams: taking chunks takes batches, memory stays bounded, and the same batches give the same bytes.
+    `encode` streams: taking chunks takes batches, memory stays bounded, and the same schema and batches give the same
+    bytes. It raises `DeliveryError` for a column or a value that the format cannot hold; what the batches raise
+    passes through.
     """
 
     extension: str
@@ -25,11 +27,11 @@ _FORMATS: Final = {
     ("JSON", "GZIP"): _NDJSON,
     # JSON is only exported compressed, yet the contract's own requests ask for NONE.
     ("JSON", "NONE"): _NDJSON,
-    ("PARQUET", "GZIP"): Format(".gz.parquet", parquet.encoder("GZIP")),
-    ("PARQUET", "NONE"): Format(".parquet", parquet.encoder("NONE")),
+    ("PARQUET", "GZIP"): Format(".gz.parquet", parquet.encode_gzip),
+    ("PARQUET", "NONE"): Format(".parquet", parquet.encode_plain),
 }
 
 
 def format_for(file_type: str, compression: str) -> Format:
-    """The format of `datasetFileType` and `compression`, both canonical."""
+    """The format of a target's `datasetFileType` and `compression`, both canonical (upper case)."""
     return _FORMATS[file_type, compression]

@@ -1,138 +1,257 @@
 """The type map: how a value of each type looks in NDJSON and in Parquet.
 
-One table, from which `docs/types.md` is made; `for_json` carries out what its NDJSON column says beyond what the
-encoder does by itself.
+One table. The casts before the NDJSON encoder, the refusal of what no format holds, and the table in `docs/types.md`
+come from it.
 """
 
-import base64
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
-from uuid import UUID
 
 import pyarrow as pa
-import pyarrow.compute as pc
+
+from offtake.errors import DeliveryError
+from offtake.formats import nested, scalars
+from offtake.formats.nested import Change
 
 
 @dataclass(frozen=True)
 class TypeRule:
-    """One line of the table: the Iceberg type, and its form in either format."""
+    """One line of the map: a type by its names in Iceberg and Arrow, and its form in either format.
+
+    `matches` tells an Arrow type of this line. `scalar` or `nested` brings an array into the form that the NDJSON
+    encoder writes as stated; None where the encoder does so by itself. Parquet needs no such step.
+    """
 
     iceberg: str
+    arrow: str
     ndjson: str
-    parquet: str
     example: str
+    parquet: str
+    notes: str
+    matches: Callable[[pa.DataType], bool]
+    scalar: Change | None = None
+    nested: Callable[[pa.Array, Change], pa.Array] | None = None
+
+
+def _any_of(*tests: Callable[[pa.DataType], bool]) -> Callable[[pa.DataType], bool]:
+    return lambda kind: any(test(kind) for test in tests)
+
+
+def _timestamp(*, zoned: bool) -> Callable[[pa.DataType], bool]:
+    return lambda kind: bool(pa.types.is_timestamp(kind)) and (kind.tz is not None) == zoned
+
+
+def _is_uuid(kind: pa.DataType) -> bool:
+    return isinstance(kind, pa.UuidType)
 
 
 TYPE_MAP: Final = (
-    TypeRule("boolean", "`true` or `false`", "BOOLEAN", "`true`"),
-    TypeRule("int, long", "number, every digit", "INT32, INT64", "`9223372036854775807`"),
-    TypeRule("float, double", "number; NaN and infinities are `null`", "FLOAT, DOUBLE", "`0.1`"),
-    TypeRule("decimal(P, S)", "number with S digits after the point", "DECIMAL(P, S)", "`1.10`"),
-    TypeRule("date", "ISO 8601", "DATE", '`"2026-03-01"`'),
-    TypeRule("time", "ISO 8601, fraction only when there is one", "TIME(MICROS)", '`"06:00:00.000004"`'),
-    TypeRule("timestamp", "ISO 8601 without a zone", "TIMESTAMP(MICROS, local)", '`"2026-03-01T06:00:00.123456"`'),
-    TypeRule("timestamptz", "ISO 8601 in UTC, with `Z`", "TIMESTAMP(MICROS, UTC)", '`"2026-03-01T06:00:00Z"`'),
-    TypeRule("string", "string", "STRING", '`"Bern"`'),
-    TypeRule("uuid", "string, 8-4-4-4-12", "UUID", '`"0b8c5520-9999-4cff-bdf5-1f32c8c47cb9"`'),
-    TypeRule("binary, fixed(L)", "string, Base64", "BINARY, FIXED_LEN_BYTE_ARRAY", '`"AP8="`'),
-    TypeRule("struct", "object", "group", '`{"city":"Bern"}`'),
-    TypeRule("list", "array; a null element stays `null`", "LIST", "`[1,null,3]`"),
-    TypeRule("map", "object; keys that are not strings become strings", "MAP", '`{"1":"a"}`'),
-    TypeRule("null", "left out (in objects and maps)", "null", ""),
-)
-
-_Change = Callable[[pa.Array], pa.Array]
+    TypeRule(
+        "boolean", "bool", "`true`, `false`", '`{"x":true}`', "BOOLEAN", "", matches=pa.types.is_boolean
+    ),
+    TypeRule(
+        "int, long",
+        "int32, int64",
+        "number, every digit",
+        '`{"x":9223372036854775807}`',
+        "INT32, INT64",
+        "JavaScript's numbers lose digits beyond 2^53; read with a parser that keeps them.",
+        matches=_any_of(pa.types.is_int32, pa.types.is_int64),
+    ),
+    TypeRule(
+        "float, double",
+        "float, double",
+        "number, the shortest that reads back as the same value",
+        '`{"x":0.1}`',
+        "FLOAT, DOUBLE",
+        "JSON has no NaN and no infinities: they are null.",
+        matches=_any_of(pa.types.is_float32, pa.types.is_float64),
+        scalar=scalars.finite,
+    ),
+    TypeRule(
+        "decimal(P, S)",
+        "decimal128",
+        "number with S digits after the point",
+        '`{"x":1.10}`',
+        "DECIMAL(P, S)",
+        "Parsers that make a double of it lose digits: Python's `parse_float=Decimal` keeps them.",
+        matches=pa.types.is_decimal128,
+    ),
+    TypeRule(
+        "date",
+        "date32",
+        "ISO 8601 string",
+        '`{"x":"2026-03-01"}`',
+        "DATE",
+        "Years beyond 9999 have a sign, as ISO 8601 has it: `+12026-03-01`.",
+        matches=pa.types.is_date32,
+        scalar=scalars.day,
+    ),
+    TypeRule(
+        "time",
+        "time64",
+        "ISO 8601 string",
+        '`{"x":"06:00:00.000004"}`',
+        "TIME",
+        "A fraction of 3, 6 or 9 digits, or none where it is zero.",
+        matches=pa.types.is_time64,
+        scalar=scalars.time_of_day,
+    ),
+    TypeRule(
+        "timestamp",
+        "timestamp without zone",
+        "ISO 8601 string without a zone",
+        '`{"x":"2026-03-01T06:00:00.123456"}`',
+        "TIMESTAMP(isAdjustedToUTC=false)",
+        "Fractions and years as for time and date.",
+        matches=_timestamp(zoned=False),
+        scalar=scalars.instant,
+    ),
+    TypeRule(
+        "timestamptz",
+        "timestamp with a zone",
+        "ISO 8601 string in UTC, with `Z`",
+        '`{"x":"2026-03-01T06:00:00Z"}`',
+        "TIMESTAMP(isAdjustedToUTC=true)",
+        "Other zones are brought to UTC: the same instant.",
+        matches=_timestamp(zoned=True),
+        scalar=scalars.instant,
+    ),
+    TypeRule(
+        "string",
+        "string",
+        "string in UTF-8",
+        '`{"x":"Zürich"}`',
+        "STRING",
+        "Bytes that are not UTF-8 become U+FFFD in NDJSON and stay as they are in Parquet.",
+        matches=pa.types.is_string,
+        scalar=scalars.valid_text,
+    ),
+    TypeRule(
+        "uuid",
+        "arrow.uuid",
+        "string, 8-4-4-4-12 lower-case digits",
+        '`{"x":"0b8c5520-9999-4cff-bdf5-1f32c8c47cb9"}`',
+        "UUID",
+        "",
+        matches=_is_uuid,
+        scalar=scalars.uuid_text,
+    ),
+    TypeRule(
+        "binary, fixed(L)",
+        "binary, fixed_size_binary",
+        "string, Base64 with padding (RFC 4648, section 4)",
+        '`{"x":"AP8="}`',
+        "BYTE_ARRAY, FIXED_LEN_BYTE_ARRAY",
+        "",
+        matches=_any_of(pa.types.is_binary, pa.types.is_fixed_size_binary),
+        scalar=scalars.base64_text,
+    ),
+    TypeRule(
+        "struct",
+        "struct",
+        "object",
+        '`{"x":{"city":"Bern"}}`',
+        "group",
+        "Null fields are left out; a struct whose fields are all null is `{}`.",
+        matches=pa.types.is_struct,
+        nested=nested.change_struct,
+    ),
+    TypeRule(
+        "list",
+        "list",
+        "array",
+        '`{"x":[1,null,3]}`',
+        "LIST",
+        "A null element stays `null`, so that positions hold.",
+        matches=pa.types.is_list,
+        nested=nested.change_list,
+    ),
+    TypeRule(
+        "map",
+        "map",
+        "object",
+        '`{"x":{"1":"a"}}`',
+        "MAP",
+        "Keys that are not strings become the text of their value. Entries with a null value are left out. "
+        "Of entries with the same key the last one is written.",
+        matches=pa.types.is_map,
+        nested=nested.change_map,
+    ),
+)  # fmt: skip
 
 
 def for_json(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """The batch in the types that the encoder writes as the table says; columns that are so already are not copied."""
-    columns = [_change(column) if _needs_change(column.type) else column for column in batch.columns]
+    """The batch in types that the encoder writes as the map says; columns that are so already are not copied.
+
+    Raises `DeliveryError` naming the column for a date or time that has no text.
+    """
+    columns = [_named(name, column) for name, column in zip(batch.schema.names, batch.columns, strict=True)]
     return pa.RecordBatch.from_arrays(columns, names=batch.schema.names)
 
 
-def _needs_change(kind: pa.DataType) -> bool:
-    if _rule(kind) is not None:
-        return True
-    if pa.types.is_map(kind):
-        return not _is_text(kind.key_type) or _needs_change(kind.item_type)
-    return any(_needs_change(kind.field(index).type) for index in range(kind.num_fields))
+def check(schema: pa.Schema) -> None:
+    """Raise `DeliveryError`, naming the column, when a type is not in the map or two fields share a name."""
+    _check_fields(schema, "")
 
 
-def _rule(kind: pa.DataType) -> _Change | None:
-    if isinstance(kind, pa.UuidType):
-        return _uuid_text
-    if pa.types.is_dictionary(kind):
-        return _decoded
-    if _is_binary(kind):
-        return _base64
-    if pa.types.is_timestamp(kind) and kind.tz not in (None, "UTC"):
-        return _in_utc
-    return None
+def markdown_table() -> str:
+    """The map as the table in `docs/types.md`."""
+    head = ("Iceberg", "Arrow", "NDJSON", "Example", "Parquet", "Notes")
+    rows = ((rule.iceberg, rule.arrow, rule.ndjson, rule.example, rule.parquet, rule.notes) for rule in TYPE_MAP)
+    return "\n".join("| " + " | ".join(row) + " |" for row in (head, ("---",) * len(head), *rows))
+
+
+def _rule(kind: pa.DataType) -> TypeRule | None:
+    return next((rule for rule in TYPE_MAP if rule.matches(kind)), None)
+
+
+def _named(name: str, column: pa.Array) -> pa.Array:
+    try:
+        return _change(column)
+    except scalars.OutOfReachError as error:
+        raise DeliveryError(
+            "EXPORT-1500-500",
+            f"Column {name} holds a {error} that no calendar or clock reaches, and that has no text in JSON.",
+            "Correct the value in the dataset, or export the dataset as PARQUET.",
+        ) from None
 
 
 def _change(array: pa.Array) -> pa.Array:
     rule = _rule(array.type)
-    if rule is not None:
-        return rule(array)
-    if not _needs_change(array.type):
+    if rule is None:
         return array
-    # Children of a sliced array are not sliced with it; a copy from zero is.
-    whole = pa.concat_arrays([array, array.slice(0, 0)]) if array.offset else array
-    if pa.types.is_struct(whole.type):
-        return _struct(whole)
-    if pa.types.is_map(whole.type):
-        return _map(whole)
-    return _list(whole)
+    if rule.nested is not None:
+        return rule.nested(array, _change)
+    return array if rule.scalar is None else rule.scalar(array)
 
 
-def _struct(array: pa.StructArray) -> pa.StructArray:
-    children = [_change(array.field(index)) for index in range(array.type.num_fields)]
-    fields = [array.type.field(index).with_type(child.type) for index, child in enumerate(children)]
-    return pa.StructArray.from_arrays(children, fields=fields, mask=array.is_null())
+def _check_fields(fields: Iterable[pa.Field], path: str) -> None:
+    seen = set()
+    for field in fields:
+        if field.name in seen:
+            raise _refused(f"{path}{field.name}", "is there twice", "Rename one of the two in the dataset.")
+        if "\0" in field.name:
+            # Between libraries, Arrow's names end at a NUL.
+            raise _refused(
+                f"{path}{field.name!r}".replace("'", ""), "has a NUL in its name", "Rename it in the dataset."
+            )
+        seen.add(field.name)
+        _check_type(field.type, f"{path}{field.name}")
 
 
-def _map(array: pa.MapArray) -> pa.MapArray:
-    keys = array.keys if _is_text(array.keys.type) else _text(array.keys)
-    return pa.MapArray.from_arrays(array.offsets, keys, _change(array.items), mask=array.is_null())
+def _check_type(kind: pa.DataType, path: str) -> None:
+    if _rule(kind) is None:
+        raise _refused(path, f"has the type {kind}, which no export format holds", "Change the column's type.")
+    if pa.types.is_map(kind) and pa.types.is_nested(kind.key_type):
+        raise _refused(path, "is a map whose keys are no single values", "Change the column's type.")
+    if pa.types.is_struct(kind):
+        return _check_fields((kind.field(index) for index in range(kind.num_fields)), f"{path}.")
+    for index in range(kind.num_fields):
+        _check_type(kind.field(index).type, f"{path}.{kind.field(index).name}")
+    return None
 
 
-def _list(array: pa.Array) -> pa.Array:
-    if pa.types.is_fixed_size_list(array.type):
-        array = array.cast(pa.list_(array.type.value_type))
-    make = pa.LargeListArray if pa.types.is_large_list(array.type) else pa.ListArray
-    return make.from_arrays(array.offsets, _change(array.values), mask=array.is_null())
-
-
-def _text(array: pa.Array) -> pa.Array:
-    changed = _change(array)
-    return changed if _is_text(changed.type) else pc.cast(changed, pa.string())
-
-
-def _decoded(array: pa.DictionaryArray) -> pa.Array:
-    return _change(array.dictionary_decode())
-
-
-def _in_utc(array: pa.Array) -> pa.Array:
-    return array.cast(pa.timestamp(array.type.unit, "UTC"))
-
-
-def _base64(array: pa.Array) -> pa.Array:
-    # Arrow has no kernel for this; only columns of bytes pay for the loop.
-    return pa.array(
-        [None if value is None else base64.b64encode(value).decode() for value in array.to_pylist()], pa.string()
-    )
-
-
-def _uuid_text(array: pa.Array) -> pa.Array:
-    stored = array.storage.to_pylist()
-    return pa.array([None if value is None else str(UUID(bytes=value)) for value in stored], pa.string())
-
-
-def _is_binary(kind: pa.DataType) -> bool:
-    is_variable = pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_binary_view(kind)
-    return bool(is_variable or pa.types.is_fixed_size_binary(kind))
-
-
-def _is_text(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+def _refused(path: str, what: str, remedy: str) -> DeliveryError:
+    return DeliveryError("EXPORT-1500-500", f"Column {path} {what}.", remedy)

@@ -1,0 +1,104 @@
+"""What the NDJSON encoder does not write as the type map says, brought into a form it does, a whole array at a time.
+
+Each function returns the array itself where there is nothing to change, so that most columns are never copied.
+"""
+
+import base64
+import sys
+from typing import Final
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+_FURTHEST_DAY: Final = 91_000_000
+"""About 249,000 years: arrow-rs writes the text of an error in place of a date that its calendar does not reach."""
+_PER_DAY: Final = {"s": 86_400, "ms": 86_400_000, "us": 86_400_000_000, "ns": 86_400_000_000_000}
+_PADDING: Final = pa.array([b"", b"\0\0", b"\0"], pa.large_binary())
+_UUID_DASHES: Final = (8, 12, 16, 20)
+
+
+class OutOfReachError(Exception):
+    """A value that has no text; the message is what kind of value it is."""
+
+
+def finite(array: pa.Array) -> pa.Array:
+    """Numbers as they are, NaN and the infinities as null: JSON has no word for them."""
+    is_finite = pc.is_finite(array)
+    if pc.all(is_finite).as_py() in (True, None):
+        return array
+    return pc.if_else(is_finite, array, pa.scalar(None, array.type))
+
+
+def valid_text(array: pa.Array) -> pa.Array:
+    """Text that is UTF-8; a byte that is not becomes U+FFFD, as Java's and Spark's readers have it."""
+    try:
+        array.validate(full=True)
+    except pa.ArrowInvalid:
+        # Only a column that breaks its own type's promise pays for the loop.
+        raw = array.cast(pa.large_binary()).to_pylist()
+        return pa.array([None if one is None else one.decode("utf-8", "replace") for one in raw], pa.large_string())
+    return array
+
+
+def day(array: pa.Array) -> pa.Array:
+    """Dates as days; raises `OutOfReachError` for one out of the calendar's reach."""
+    _within(array.view(pa.int32()), -_FURTHEST_DAY, _FURTHEST_DAY, "date")
+    return array
+
+
+def time_of_day(array: pa.Array) -> pa.Array:
+    """Times as they are; raises `OutOfReachError` for one that is not within a day."""
+    _within(array.view(pa.int64()), 0, _PER_DAY[array.type.unit] - 1, "time")
+    return array
+
+
+def instant(array: pa.Array) -> pa.Array:
+    """Timestamps, in UTC where they have a zone; raises `OutOfReachError` for one out of the calendar's reach."""
+    furthest = min(_FURTHEST_DAY * _PER_DAY[array.type.unit], sys.maxsize)
+    _within(array.view(pa.int64()), -furthest, furthest, "timestamp")
+    if array.type.tz in (None, "UTC"):
+        return array
+    return array.cast(pa.timestamp(array.type.unit, "UTC"))
+
+
+def uuid_text(array: pa.Array) -> pa.Array:
+    """UUIDs as text of 8-4-4-4-12 digits."""
+    stored = array.storage
+    if stored.null_count == len(stored):
+        return pa.nulls(len(stored), pa.string())
+    first, last = stored.offset * 16, (stored.offset + len(stored)) * 16
+    digits = memoryview(stored.buffers()[1])[first:last].hex().encode()
+    # One digit of every value at a time: Arrow's text kernels take five times as long.
+    text = bytearray(b"-") * (36 * len(stored))
+    for digit in range(32):
+        dashes = sum(digit >= start for start in _UUID_DASHES)
+        text[digit + dashes :: 36] = digits[digit::32]
+    made = pa.Array.from_buffers(pa.binary(36), len(stored), [None, pa.py_buffer(text)]).cast(pa.string())
+    return made if not stored.null_count else pc.if_else(stored.is_valid(), made, pa.scalar(None, pa.string()))
+
+
+def base64_text(array: pa.Array) -> pa.Array:
+    """Bytes as Base64 text (RFC 4648, with padding).
+
+    Every value is filled up to a multiple of three bytes, so that encoding all of them in one go is encoding each;
+    then the characters that stand for the filling are made `=`.
+    """
+    values = array.cast(pa.large_binary())
+    length = pc.binary_length(values)
+    over = pc.subtract(length, pc.multiply(pc.divide(length, 3), 3))
+    filled = pc.binary_join_element_wise(values, _PADDING.take(over), pa.scalar(b"", pa.large_binary()))
+    validity, starts, data = filled.buffers()
+    offsets = pa.Array.from_buffers(pa.int64(), len(filled) + 1, [None, starts])
+    text = pa.py_buffer(base64.b64encode(memoryview(data)[: offsets[-1].as_py()]))
+    offsets = pc.multiply(pc.divide(offsets, 3), 4)
+    encoded = pa.Array.from_buffers(pa.large_binary(), len(filled), [validity, offsets.buffers()[1], text])
+    for left, mark in ((1, b"=="), (2, b"=")):
+        marked = pc.binary_replace_slice(encoded, -len(mark), sys.maxsize, mark)
+        encoded = pc.if_else(pc.equal(over, left), marked, encoded)
+    return encoded.view(pa.large_string())
+
+
+def _within(numbers: pa.Array, least: int, most: int, what: str) -> None:
+    found = pc.min_max(numbers).as_py()
+    if found["min"] is not None and (found["min"] < least or found["max"] > most):
+        raise OutOfReachError(what)

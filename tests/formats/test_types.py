@@ -1,0 +1,218 @@
+import io
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import polars as pl
+import pyarrow as pa
+import pyarrow.compute as pc
+import pytest
+
+from offtake.errors import DeliveryError
+from offtake.formats.types import TYPE_MAP, check, for_json, markdown_table
+from tests.formats.files import batch_of, encoded, lines, parsed
+from tests.formats.goldens import GOLDENS, ID, Golden, x
+
+every_golden = pytest.mark.parametrize("golden", GOLDENS, ids=lambda golden: str(golden.array.type)[:40])
+every_golden_in_parquet = pytest.mark.parametrize(
+    "golden", [golden for golden in GOLDENS if golden.in_parquet], ids=lambda golden: str(golden.array.type)[:40]
+)
+
+
+@pytest.fixture(scope="module")
+def duck() -> Iterator[duckdb.DuckDBPyConnection]:
+    with duckdb.connect() as connection:
+        yield connection
+
+
+def test_every_line_of_the_type_map_has_a_golden() -> None:
+    assert {rule.iceberg for rule in TYPE_MAP} == {golden.rule for golden in GOLDENS}
+
+
+@every_golden
+def test_an_array_is_of_the_line_its_golden_names(golden: Golden) -> None:
+    assert next(rule.iceberg for rule in TYPE_MAP if rule.matches(golden.array.type)) == golden.rule
+
+
+@every_golden
+def test_values_become_the_stated_json(golden: Golden) -> None:
+    assert lines(batch_of(golden.array)) == list(golden.lines)
+
+
+@every_golden
+def test_slices_become_the_same_json_as_their_rows_do_in_the_whole(golden: Golden) -> None:
+    padded = pa.concat_arrays([golden.array, golden.array, golden.array])
+    for start in range(len(golden.array) * 3):
+        for length in (0, 1, 2, len(golden.array) + 1):
+            expected = (list(golden.lines) * 3)[start : start + length]
+            assert lines(batch_of(padded.slice(start, length))) == expected
+
+
+@every_golden
+def test_duckdb_reads_the_json_back(golden: Golden, duck: duckdb.DuckDBPyConnection, tmp_path: Path) -> None:
+    file = tmp_path / "rows.json.gz"
+    file.write_bytes(encoded([batch_of(golden.array)], batch_of(golden.array).schema, "JSON"))
+    options: dict[str, Any] = {"columns": {"x": golden.duckdb}, "format": "newline_delimited", "records": "true"}
+    found = duck.read_json(str(file), **options).project(golden.duckdb_read).fetchall()
+    assert [row[0] for row in found] == list(golden.values)
+
+
+@every_golden
+def test_polars_reads_the_json_back(golden: Golden) -> None:
+    text = "\n".join(lines(batch_of(golden.array))).encode()
+    frame = pl.read_ndjson(io.BytesIO(text), schema={"x": golden.polars})
+    read = frame["x"] if golden.polars_read is None else frame.select(golden.polars_read)["x"]
+    expected = golden.values if golden.polars_back is None else golden.polars_back
+    assert read.to_list() == list(expected)
+
+
+@every_golden_in_parquet
+@pytest.mark.parametrize("compression", ["NONE", "GZIP"])
+def test_duckdb_and_polars_read_the_parquet_back(
+    golden: Golden, compression: str, duck: duckdb.DuckDBPyConnection, tmp_path: Path
+) -> None:
+    file = tmp_path / "rows.parquet"
+    file.write_bytes(encoded([batch_of(golden.array)], batch_of(golden.array).schema, "PARQUET", compression))
+    expected = [_plain(value) for value in golden.array.to_pylist(maps_as_pydicts="strict")]
+    assert [_plain(row[0]) for row in duck.read_parquet(str(file)).fetchall()] == expected
+    assert [_plain(value) for value in pl.read_parquet(file)["x"].to_list()] == expected
+
+
+@pytest.mark.parametrize(
+    ("kind", "keys", "texts"),
+    [
+        (pa.bool_(), [True, False], ["true", "false"]),
+        (pa.int32(), [-1, 7], ["-1", "7"]),
+        (pa.decimal128(9, 2), ["1.10", "-0.05"], ["1.10", "-0.05"]),
+        (pa.float64(), [1.5, float("nan")], ["1.5", "nan"]),
+        (pa.date32(), [0, 20_513], ["1970-01-01", "2026-03-01"]),
+        (pa.time64("us"), [0, 4, 100_000], ["00:00:00", "00:00:00.000004", "00:00:00.100"]),
+        (pa.timestamp("us"), [0, 1500], ["1970-01-01T00:00:00", "1970-01-01T00:00:00.001500"]),
+        (pa.timestamp("us", "UTC"), [0, 10_000_000], ["1970-01-01T00:00:00Z", "1970-01-01T00:00:10Z"]),
+        (pa.binary(), [b"\x00\xff", b""], ["AP8=", ""]),
+        (pa.string(), ["a", "ü"], ["a", "ü"]),
+    ],
+    ids=str,
+)
+def test_keys_of_maps_become_the_text_of_their_value(kind: pa.DataType, keys: list[Any], texts: list[str]) -> None:
+    made = pc.cast(pa.array(keys), kind) if pa.types.is_decimal(kind) else pa.array(keys, kind)
+    numbers = pa.array(range(len(keys)), pa.int32())
+    array = pa.MapArray.from_arrays(pa.array([0, len(keys)], pa.int32()), made, numbers)
+    assert parsed(lines(batch_of(array))[0]) == {"x": dict(zip(texts, range(len(texts)), strict=True))}
+
+
+def test_keys_of_maps_can_be_uuids() -> None:
+    keys = pa.ExtensionArray.from_storage(pa.uuid(), pa.array([ID.bytes], pa.binary(16)))
+    array = pa.MapArray.from_arrays(pa.array([0, 1], pa.int32()), keys, pa.array([1]))
+    assert lines(batch_of(array)) == x(f'{{"{ID}":1}}')
+
+
+def test_a_key_that_a_map_has_twice_is_written_once_with_its_last_value() -> None:
+    rows = [[("z", 0)], [("a", 1), ("a", 2), ("b", None)], None, [], [("c", 3), ("a", 5), ("c", 4)]]
+    array = pa.array(rows, pa.map_(pa.string(), pa.int32()))
+    expected = x('{"z":0}', '{"a":2}', None, "{}", '{"a":5,"c":4}')
+    for start in range(len(rows)):
+        assert lines(batch_of(array.slice(start))) == expected[start:]
+
+
+def test_what_a_null_covers_is_neither_written_nor_looked_at() -> None:
+    far = pa.array([2**63 - 1, 0], pa.int64()).view(pa.timestamp("us"))
+    hidden = pa.array([True, False])
+    struct = pa.StructArray.from_arrays([far], ["at"], mask=hidden)
+    listed = pa.ListArray.from_arrays(pa.array([0, 1, 2], pa.int32()), far, mask=hidden)
+    mapped = pa.MapArray.from_arrays(pa.array([0, 1, 2], pa.int32()), pa.array([1, 2]), far, mask=hidden)
+    assert lines(batch_of(struct)) == x(None, '{"at":"1970-01-01T00:00:00"}')
+    assert lines(batch_of(listed)) == x(None, '["1970-01-01T00:00:00"]')
+    assert lines(batch_of(mapped)) == x(None, '{"2":"1970-01-01T00:00:00"}')
+
+
+def test_nan_and_infinity_are_left_out_of_objects_and_null_in_lists() -> None:
+    row = {"f": float("nan"), "l": [1.5, float("inf")], "m": [("a", float("nan")), ("b", 1.0)]}
+    kind = pa.struct([("f", pa.float64()), ("l", pa.list_(pa.float64())), ("m", pa.map_(pa.string(), pa.float64()))])
+    assert lines(batch_of(pa.array([row], kind))) == x('{"l":[1.5,null],"m":{"b":1.0}}')
+
+
+def test_bytes_that_are_not_utf8_become_the_replacement_character() -> None:
+    offsets, data = pa.py_buffer(b"\0\0\0\0\2\0\0\0\4\0\0\0"), pa.py_buffer(b"a\xffok")
+    array = pa.Array.from_buffers(pa.string(), 2, [None, offsets, data])
+    assert lines(batch_of(array)) == x('"a\ufffd"', '"ok"')
+
+
+def test_fractions_have_three_six_or_nine_digits_or_none() -> None:
+    instants = pa.array([0, 1, 1_000, 1_000_000, 10**9], pa.timestamp("ns", "UTC"))
+    expected = [f'"1970-01-01T00:00:00{fraction}Z"' for fraction in ("", ".000000001", ".000001", ".001")]
+    assert lines(batch_of(instants)) == x(*expected, '"1970-01-01T00:00:01Z"')
+
+
+def test_a_year_beyond_9999_has_a_sign() -> None:
+    assert lines(batch_of(pa.array([3_674_000], pa.date32()))) == x('"+12029-01-26"')
+
+
+@pytest.mark.parametrize(
+    ("array", "what"),
+    [
+        (pa.array([2**31 - 1], pa.date32()), "date"),
+        (pa.array([2**63 - 1], pa.int64()).view(pa.timestamp("us", "UTC")), "timestamp"),
+        (pa.array([-(2**63)], pa.int64()).view(pa.timestamp("ms")), "timestamp"),
+        (pa.array([-1], pa.int64()).view(pa.time64("ns")), "time"),
+        (pa.array([-1], pa.int64()).view(pa.time64("us")), "time"),
+    ],
+)
+def test_a_date_or_time_without_a_text_is_refused_by_its_column_and_kept_in_parquet(array: pa.Array, what: str) -> None:
+    nested = pa.StructArray.from_arrays([array], ["inner"])
+    with pytest.raises(DeliveryError, match=rf"^Column when holds a {what} .* PARQUET\.$") as refused:
+        for_json(batch_of(nested, "when"))
+    assert not refused.value.transient
+    assert encoded([batch_of(array)], batch_of(array).schema, "PARQUET")
+
+
+@pytest.mark.parametrize(
+    ("schema", "message"),
+    [
+        (pa.schema([("a", pa.int32()), ("a", pa.int32())]), "Column a is there twice"),
+        (pa.schema([("a", pa.list_(pa.struct([("b", pa.int32()), ("b", pa.int32())])))]), r"Column a.item.b is there"),
+        (pa.schema([("a\0b", pa.int32())]), "Column a\\\\x00b has a NUL"),
+        (pa.schema([("a", pa.list_view(pa.int32()))]), "Column a has the type list_view"),
+        (pa.schema([("a", pa.list_(pa.uint64()))]), "Column a.item has the type uint64"),
+        (pa.schema([("a", pa.duration("s"))]), "Column a has the type duration"),
+        (pa.schema([("a", pa.struct([("b", pa.month_day_nano_interval())]))]), "Column a.b has the type month_day"),
+        (pa.schema([("a", pa.map_(pa.list_(pa.int32()), pa.int32()))]), "Column a is a map whose keys"),
+    ],
+)
+@pytest.mark.parametrize("file_type", ["JSON", "PARQUET"])
+def test_a_column_no_format_holds_is_refused_by_name(file_type: str, schema: pa.Schema, message: str) -> None:
+    with pytest.raises(DeliveryError, match=message):
+        check(schema)
+    with pytest.raises(DeliveryError, match=message):
+        encoded([], schema, file_type)
+
+
+def test_what_needs_no_change_is_not_copied() -> None:
+    row = {"n": 1, "s": "text", "f": 0.5, "t": 0, "l": [{"a": 1}], "m": [("k", "v")]}
+    inner = [("n", pa.int64()), ("s", pa.string()), ("f", pa.float64()), ("t", pa.timestamp("us", "UTC"))]
+    kind = pa.struct(
+        [*inner, ("l", pa.list_(pa.struct([("a", pa.int32())]))), ("m", pa.map_(pa.string(), pa.string()))]
+    )
+    batch = batch_of(pa.array([row, None, row], kind))
+    before = [buffer.address for buffer in batch.column(0).buffers() if buffer]
+    assert [buffer.address for buffer in for_json(batch).column(0).buffers() if buffer] == before
+
+
+def test_the_documented_table_is_the_type_map() -> None:
+    page = Path(__file__).parents[2] / "docs" / "types.md"
+    assert markdown_table() in page.read_text(encoding="utf-8"), f"{page} should hold:\n{markdown_table()}"
+
+
+def _plain(value: Any) -> Any:
+    """NaN equal to itself, UUIDs as their bytes, maps alike in both tools."""
+    if isinstance(value, float) and math.isnan(value):
+        return "NaN"
+    if isinstance(value, type(ID)):
+        return value.bytes
+    if isinstance(value, list) and value and isinstance(value[0], dict) and set(value[0]) == {"key", "value"}:
+        return {one["key"]: _plain(one["value"]) for one in value}
+    if isinstance(value, dict):
+        return {key: _plain(inner) for key, inner in value.items()}
+    return value if value != [] else {}
