@@ -5,11 +5,15 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import boto3
 
 
 @dataclass(frozen=True)
@@ -20,6 +24,20 @@ class S3Server:
     access_key: str
     secret_key: str
     root: Path
+
+    def client(self) -> Any:
+        """The vendor's own client of this server."""
+        return boto3.client(
+            "s3",
+            endpoint_url=self.endpoint,
+            aws_access_key_id=self.access_key,
+            aws_secret_access_key=self.secret_key,
+            region_name="us-east-1",
+        )
+
+    def make_bucket(self, name: str) -> None:
+        """Make a bucket. Through the server: what is made behind it, it would see only later."""
+        self.client().create_bucket(Bucket=name)
 
 
 def free_port() -> int:
@@ -38,17 +56,19 @@ def rclone_s3(root: Path) -> Iterator[S3Server]:
     port = free_port()
     server = S3Server(f"http://127.0.0.1:{port}", "TESTKEY", "testsecret", root)
     command: list[str | Path] = [program, "serve", "s3", root, "--addr", f"127.0.0.1:{port}", "--vfs-cache-mode", "off"]
-    command += ["--dir-cache-time", "0"]
     keys = ["--auth-key", f"{server.access_key},{server.secret_key}"]
     environment = {**os.environ, "RCLONE_CONFIG": "/dev/null"}
-    process = subprocess.Popen([*command, *keys], env=environment, stderr=subprocess.DEVNULL)
-    try:
-        await_port(port, process)
-        yield server
-    finally:
-        process.terminate()
-        process.wait(20)
-        shutil.rmtree(root, ignore_errors=True)
+    with tempfile.TemporaryFile() as log:
+        process = subprocess.Popen([*command, *keys, "-vv"], env=environment, stdout=log, stderr=log)
+        try:
+            await_port(port, process)
+            yield server
+        finally:
+            process.terminate()
+            process.wait(20)
+            shutil.rmtree(root, ignore_errors=True)
+            log.seek(max(0, log.tell() - 20_000))
+            print(log.read().decode(errors="replace"))  # pytest shows it beside a failure
 
 
 def await_port(port: int, process: subprocess.Popen[bytes]) -> None:

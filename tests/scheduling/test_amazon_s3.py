@@ -5,7 +5,6 @@ import logging
 from collections.abc import Iterator
 from typing import Any
 
-import boto3
 import pyarrow.parquet as pq
 import pytest
 
@@ -22,8 +21,8 @@ WRONG = "MARKEDwrongsecretMARKED"
 @pytest.fixture(scope="module")
 def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
     root = tmp_path_factory.mktemp("s3")
-    (root / BUCKET).mkdir()
     with rclone_s3(root) as server:
+        server.make_bucket(BUCKET)
         yield server
 
 
@@ -54,13 +53,7 @@ def test_a_bucket_holds_what_the_manifest_names(deployed: Deployment, s3: S3Serv
     flow = flow_to(deployed, dataset, s3)
     deployed.run_due()
     assert status(deployed, flow)["status"] == "success"
-    client: Any = boto3.client(
-        "s3",
-        endpoint_url=s3.endpoint,
-        aws_access_key_id=s3.access_key,
-        aws_secret_access_key=s3.secret_key,
-        region_name="us-east-1",
-    )
+    client = s3.client()
     listed = client.list_objects_v2(Bucket=BUCKET, Prefix=f"exports/{dataset}/")["Contents"]
     keys = [one["Key"] for one in listed]
     (manifest_key,) = [key for key in keys if "manifest-" in key]
@@ -111,7 +104,7 @@ def test_what_a_failed_run_did_not_deliver_the_next_one_does(deployed: Deploymen
     deployed.run_due()
     assert status(deployed, flow)["status"] == "failed"
     deployed.import_rows("events", rows(3, 2))
-    (s3.root / bucket).mkdir()
+    s3.make_bucket(bucket)
     deployed.clock.advance(hours=3)
     deployed.run_due()
     assert status(deployed, flow) == {"status": "success", "activityRefs": [deployed.runs(flow)[0]["id"]]}

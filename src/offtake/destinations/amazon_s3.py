@@ -104,8 +104,10 @@ def open_sink(credentials: BaseModel | None, params: TargetParams, _site: Site) 
         # Buckets with dots in their names, and compatible stores, need the path style.
         virtual_hosted_style_request=False,
         client_options={
-            "timeout": timedelta(seconds=300),
             "connect_timeout": timedelta(seconds=10),
+            # A store that says nothing for so long is asked again; what is being said may take longer.
+            "read_timeout": timedelta(seconds=60),
+            "timeout": timedelta(seconds=300),
             "allow_http": True,
         },
         retry_config=RETRIES,

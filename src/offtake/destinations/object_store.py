@@ -27,7 +27,7 @@ _MEDIA_TYPES: Final = {
 
 RETRIES: "Final[RetryConfig]" = {
     "max_retries": 3,
-    "retry_timeout": timedelta(seconds=60),
+    "retry_timeout": timedelta(seconds=120),
     "backoff": {"init_backoff": timedelta(milliseconds=100), "max_backoff": timedelta(seconds=5), "base": 2},
 }
 """The driver's own quick retries; what outlasts them is retried by the run, with longer waits."""
