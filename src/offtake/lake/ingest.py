@@ -13,7 +13,7 @@ from pyiceberg.exceptions import CommitFailedException, NoSuchTableError
 from pyiceberg.table import Table, Transaction
 
 from offtake.failpoints import failpoint
-from offtake.lake.arrow_types import UnfitError, conform, merged, normal_schema
+from offtake.lake.arrow_types import UnfitError, conform, merged, normal_schema, settled
 from offtake.lake.catalog import Lake, TableName, local_path
 from offtake.lake.sources import ImportRefusedError, Source, source_of
 
@@ -22,7 +22,12 @@ _FILE_BYTES: Final = 128 * 1024 * 1024
 _GROUP_ROWS: Final = 65_536
 _GROUP_BYTES: Final = 32 * 1024 * 1024
 _COMMITS: Final = 20
-_PROPERTIES: Final = {"format-version": "2", "commit.retry.num-retries": "10"}
+_PROPERTIES: Final = {
+    "format-version": "2",
+    # A commit that lost is made anew on the newest state, here; the library would rebase it, which fails when both
+    # added columns, and wait minutes.
+    "commit.retry.num-retries": "0",
+}
 
 
 @dataclass(frozen=True)
@@ -46,14 +51,14 @@ def import_files(lake: Lake, table: TableName, files: Sequence[Path], *, batch_i
     sources = [source_of(path) for path in files]
     known = None if create else _known_schema(lake, table)
     wanted = known
-    schemas = []
     for source in sources:
         try:
-            schemas.append(normal_schema(source.schema()))
-            wanted = schemas[-1] if wanted is None else merged(wanted, schemas[-1])
+            coming = normal_schema(source.schema(known))
+            wanted = coming if wanted is None else merged(wanted, coming)
         except UnfitError as error:
             raise ImportRefusedError(f"{source.path.name}: {error}.") from None
     assert wanted is not None  # noqa: S101 - there is at least one source
+    wanted = _settled(wanted)
     return _write(lake, table, wanted, _rows(sources, wanted), batch_id=batch_id, create=create)
 
 
@@ -61,8 +66,16 @@ def append(lake: Lake, table: TableName, batches: Iterable[pa.RecordBatch], sche
     """Arrow batches as one snapshot of a table, which is made when there is none."""
     create = not lake.exists(table)
     wanted = normal_schema(schema) if create else merged(_known_schema(lake, table), normal_schema(schema))
+    wanted = _settled(wanted)
     rows = (conform(batch, wanted) for batch in batches)
     return _write(lake, table, wanted, rows, batch_id=batch_id, create=create)
+
+
+def _settled(schema: pa.Schema) -> pa.Schema:
+    try:
+        return settled(schema)
+    except UnfitError as error:
+        raise ImportRefusedError(f"{error}.") from None
 
 
 def _rows(sources: Sequence[Source], wanted: pa.Schema) -> Iterator[pa.RecordBatch]:

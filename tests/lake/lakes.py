@@ -1,0 +1,78 @@
+"""A lake in a folder, and the short words that its tests are written in."""
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pyarrow as pa
+
+from offtake.lake import ingest, reading, scan
+from offtake.lake.catalog import Lake, TableName
+from offtake.lake.ingest import Batch
+from offtake.lake.scan import DataFile
+
+TABLE = TableName("sales.orders")
+Row = dict[str, Any]
+
+
+def lake_in(folder: Path) -> Lake:
+    """The lake of a folder; opened twice, it is one lake with two users."""
+    return Lake(f"sqlite:///{folder / 'catalog.db'}", (folder / "warehouse").as_uri())
+
+
+def add_files(lake: Lake, *files: Path, table: TableName = TABLE) -> Batch:
+    """Import files as one batch."""
+    return ingest.import_files(lake, table, files, batch_id=uuid4().hex, create=not lake.exists(table))
+
+
+def add(lake: Lake, rows: Iterable[Row], schema: pa.Schema | None = None) -> int:
+    """Append rows as one batch; its snapshot."""
+    batch = pa.RecordBatch.from_pylist(list(rows), schema)
+    return ingest.append(lake, TABLE, [batch], batch.schema, uuid4().hex).snapshot_id
+
+
+def numbered(*numbers: int) -> list[Row]:
+    """Rows that differ by `n`."""
+    return [{"n": n, "city": f"town {n}"} for n in numbers]
+
+
+def read(lake: Lake, files: Iterable[DataFile], snapshot: int, most_rows: int = 2**62) -> list[Row]:
+    """What an export of these files delivers, under the snapshot's schema, maps as dicts."""
+    schema = reading.table_schema(lake, TABLE, snapshot)
+    parts = reading.slices(files, 2**62, most_rows)
+    return [
+        row
+        for part in parts
+        for batch in reading.read(part, schema)
+        for row in batch.to_pylist(maps_as_pydicts="strict")
+    ]
+
+
+def full(lake: Lake, snapshot: int | None = None) -> list[Row]:
+    """What a full export of the snapshot delivers; of the current one unless told."""
+    at = snapshot or scan.current_snapshot(lake, TABLE)
+    assert at is not None
+    return read(lake, scan.plan_full(lake, TABLE, at).files, at)
+
+
+def increment(lake: Lake, after: int, upto: int | None = None) -> list[int]:
+    """The numbers of the rows that an incremental export delivers, in order."""
+    to = upto or scan.current_snapshot(lake, TABLE)
+    assert to is not None
+    plan = scan.plan_increment(lake, TABLE, after, to)
+    assert plan.kind == "incremental"
+    assert plan.snapshot_id == to
+    return [row["n"] for row in read(lake, plan.files, to)]
+
+
+def everything_in(folder: Path) -> set[Path]:
+    """Every file and folder below, but for the catalog's own files."""
+    return {path for path in folder.rglob("*") if not path.name.startswith("catalog.db")}
+
+
+def ndjson(path: Path, rows: Iterable[Row]) -> Path:
+    """A file of JSON lines."""
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return path

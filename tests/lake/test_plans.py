@@ -1,0 +1,122 @@
+"""What an increment holds, whatever was done to the table in between."""
+
+import pytest
+
+from offtake.errors import DeliveryError
+from offtake.lake import scan
+from offtake.lake.catalog import Lake
+from tests.lake.lakes import TABLE, add, full, increment, numbered
+from tests.lake.others import compact, delete_equal, delete_positions
+
+
+def ids(lake: Lake) -> list[int]:
+    return [row["n"] for row in full(lake)]
+
+
+def current(lake: Lake) -> int:
+    found = scan.current_snapshot(lake, TABLE)
+    assert found is not None
+    return found
+
+
+def test_an_increment_is_what_was_appended_since_oldest_first(lake: Lake) -> None:
+    first = add(lake, numbered(1, 2))
+    second = add(lake, numbered(3))
+    third = add(lake, numbered(4, 5))
+    assert increment(lake, first) == [3, 4, 5]
+    assert increment(lake, first, second) == [3]
+    assert increment(lake, second) == [4, 5]
+    assert increment(lake, third) == []
+    assert ids(lake) == [1, 2, 3, 4, 5]
+    assert [row["n"] for row in full(lake, second)] == [1, 2, 3]
+
+
+def test_rows_written_anew_by_an_overwrite_go_out_again(lake: Lake) -> None:
+    first = add(lake, numbered(1, 2))
+    table = lake.load(TABLE)
+    changed = table.scan().to_arrow().slice(0, 1)
+    table.overwrite(changed, "n = 1")
+    # The file of 1 and 2 was rewritten without 1, and 1 was written anew.
+    assert sorted(increment(lake, first)) == [1, 2]
+    assert sorted(ids(lake)) == [1, 2]
+
+
+def test_what_came_and_went_within_the_range_does_not_go_out(lake: Lake) -> None:
+    first = add(lake, numbered(1))
+    add(lake, numbered(2, 3))
+    add(lake, numbered(4))
+    lake.load(TABLE).delete("n in (2, 3)")
+    plan = scan.plan_increment(lake, TABLE, first, current(lake))
+    assert increment(lake, first) == [4]
+    assert plan.deleted_rows == 2
+
+
+def test_deletes_alone_deliver_nothing_and_are_counted(lake: Lake) -> None:
+    add(lake, numbered(1, 2))
+    second = add(lake, numbered(3, 4))
+    lake.load(TABLE).delete("n >= 3")
+    plan = scan.plan_increment(lake, TABLE, second, current(lake))
+    assert (plan.files, plan.deleted_rows) == ((), 2)
+    assert ids(lake) == [1, 2]
+
+
+def test_compaction_delivers_nothing_and_hides_nothing(lake: Lake) -> None:
+    first = add(lake, numbered(1, 2))
+    second = add(lake, numbered(3))
+    compact(lake.load(TABLE))
+    add(lake, numbered(4))
+    assert increment(lake, first) == [3, 4]
+    assert increment(lake, second) == [4]
+    assert sorted(ids(lake)) == [1, 2, 3, 4]
+
+
+def test_position_deletes_are_applied_in_full_and_in_increments(lake: Lake) -> None:
+    first = add(lake, numbered(1, 2))
+    second = add(lake, numbered(3, 4, 5))
+    files = {file.rows: file.path for file in scan.plan_full(lake, TABLE, second).files}
+    delete_positions(lake.load(TABLE), files[3], [0, 2])
+    delete_positions(lake.load(TABLE), files[2], [1])
+    assert ids(lake) == [1, 4]
+    assert increment(lake, first) == [4]
+    assert increment(lake, second) == []
+    assert [row["n"] for row in full(lake, second)] == [1, 2, 3, 4, 5]
+
+
+def test_a_table_with_equality_deletes_is_refused_with_what_to_do(lake: Lake) -> None:
+    first = add(lake, numbered(1, 2))
+    delete_equal(lake.load(TABLE), 1)
+    with pytest.raises(DeliveryError, match="equality deletes") as refused:
+        scan.plan_full(lake, TABLE, current(lake))
+    assert not refused.value.transient
+    assert "Compact" in refused.value.remedy
+    with pytest.raises(DeliveryError, match="equality deletes"):
+        scan.plan_increment(lake, TABLE, first, current(lake))
+
+
+def test_when_the_last_exported_snapshot_is_gone_the_increment_is_full_and_says_so(lake: Lake) -> None:
+    first = add(lake, numbered(1))
+    add(lake, numbered(2))
+    last = add(lake, numbered(3))
+    lake.load(TABLE).maintenance.expire_snapshots().by_id(first).commit()
+    plan = scan.plan_increment(lake, TABLE, first, last)
+    assert plan.kind == "full"
+    assert plan.warning is not None
+    assert "no longer in the table's history" in plan.warning
+    assert sum(file.rows for file in plan.files) == 3
+
+
+def test_after_a_roll_back_the_increment_is_full(lake: Lake) -> None:
+    first = add(lake, numbered(1))
+    second = add(lake, numbered(2))
+    lake.load(TABLE).manage_snapshots().rollback_to_snapshot(first).commit()
+    third = add(lake, numbered(3))
+    assert scan.plan_increment(lake, TABLE, second, third).kind == "full"
+    assert ids(lake) == [1, 3]
+
+
+def test_a_snapshot_that_is_gone_is_told(lake: Lake) -> None:
+    first = add(lake, numbered(1))
+    add(lake, numbered(2))
+    lake.load(TABLE).maintenance.expire_snapshots().by_id(first).commit()
+    with pytest.raises(DeliveryError, match="has been removed"):
+        scan.plan_full(lake, TABLE, first)

@@ -1,0 +1,108 @@
+"""Rows come out under one schema, whatever schema each file was written under."""
+
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from pyiceberg.types import DoubleType, LongType, StringType
+
+from offtake.errors import DeliveryError
+from offtake.lake import describe, reading, scan
+from offtake.lake.catalog import Lake, local_path
+from offtake.lake.reading import FileSlice, TableSchema
+from tests.lake.lakes import TABLE, add, add_files, full, numbered, read
+from tests.lake.others import delete_positions
+
+
+def test_columns_are_found_by_their_ids(lake: Lake) -> None:
+    kind = pa.struct([("street", pa.string()), ("zip", pa.int32())])
+    schema = pa.schema([("n", pa.int32()), ("gone", pa.string()), ("name", pa.string()), ("place", kind)])
+    add(lake, [{"n": 1, "gone": "x", "name": "a", "place": {"street": "s", "zip": 1}}], schema)
+    with lake.load(TABLE).update_schema() as update:
+        update.delete_column("gone")
+        update.rename_column("name", "label")
+        update.rename_column(("place", "street"), "road")
+        update.add_column("fresh", LongType())
+        update.update_column("n", LongType())
+        update.add_column(("place", "city"), StringType())
+        update.move_first("place")
+    add(lake, [{"n": 2**40, "label": "b", "place": {"road": "r", "zip": 2, "city": "Bern"}, "fresh": 7}])
+    assert full(lake) == [
+        {"place": {"road": "s", "zip": 1, "city": None}, "n": 1, "label": "a", "fresh": None},
+        {"place": {"road": "r", "zip": 2, "city": "Bern"}, "n": 2**40, "label": "b", "fresh": 7},
+    ]
+    assert list(full(lake)[0]) == ["place", "n", "label", "fresh"]
+
+
+def test_a_snapshot_is_read_under_the_schema_it_was_written_with(lake: Lake) -> None:
+    first = add(lake, numbered(1))
+    add(lake, [{"n": 2, "city": "x", "new": 1.5}])
+    with lake.load(TABLE).update_schema() as update:
+        update.rename_column("city", "town")
+        update.add_column("later", DoubleType())
+    assert full(lake, first) == numbered(1)
+    # A change of schema is no snapshot: what was committed last was committed as it was then.
+    assert full(lake)[1] == {"n": 2, "city": "x", "new": 1.5}
+
+
+@pytest.mark.parametrize("most_rows", [1, 5, 7, 100])
+def test_however_large_files_are_cut_every_row_is_read_once_and_in_order(lake: Lake, most_rows: int) -> None:
+    snapshot = add(lake, numbered(*range(20)))
+    (file,) = scan.plan_full(lake, TABLE, snapshot).files
+    table = pq.read_table(local_path(file.path))
+    pq.write_table(table, local_path(file.path), row_group_size=3)
+    schema = reading.table_schema(lake, TABLE, snapshot)
+    parts = reading.slices([file], 2**62, most_rows)
+    assert all(piece == FileSlice.from_json(piece.to_json()) for part in parts for piece in part)
+    assert schema == TableSchema.from_json(schema.to_json())
+    sizes = [sum(piece.rows for piece in part) for part in parts]
+    assert sum(sizes) == 20
+    assert all(size <= max(3, most_rows) for size in sizes)
+    assert [row["n"] for row in read(lake, [file], snapshot, most_rows)] == list(range(20))
+
+
+@pytest.mark.parametrize("most_rows", [3, 9, 100])
+def test_deleted_positions_are_those_of_the_whole_file_however_it_is_cut(lake: Lake, most_rows: int) -> None:
+    snapshot = add(lake, numbered(*range(20)))
+    (file,) = scan.plan_full(lake, TABLE, snapshot).files
+    pq.write_table(pq.read_table(local_path(file.path)), local_path(file.path), row_group_size=3)
+    delete_positions(lake.load(TABLE), file.path, [0, 2, 3, 10, 19])
+    at = scan.current_snapshot(lake, TABLE)
+    assert at is not None
+    rows = read(lake, scan.plan_full(lake, TABLE, at).files, at, most_rows)
+    assert [row["n"] for row in rows] == [n for n in range(20) if n not in (0, 2, 3, 10, 19)]
+
+
+def test_small_files_are_read_together(lake: Lake) -> None:
+    snapshot = [add(lake, numbered(n)) for n in range(10)][-1]
+    parts = reading.slices(scan.plan_full(lake, TABLE, snapshot).files, 2**62, 4)
+    assert [len(part) for part in parts] == [4, 4, 2]
+
+
+@pytest.mark.parametrize("break_it", ["remove", "cut"])
+def test_a_file_that_cannot_be_read_is_named(lake: Lake, break_it: str) -> None:
+    snapshot = add(lake, numbered(*range(10)))
+    (file,) = scan.plan_full(lake, TABLE, snapshot).files
+    path = local_path(file.path)
+    if break_it == "remove":
+        path.unlink()
+    else:
+        path.write_bytes(path.read_bytes()[:-30])
+    with pytest.raises(DeliveryError, match=path.name):
+        read(lake, [file], snapshot)
+
+
+def test_a_description_and_a_preview_show_the_table_as_it_is(lake: Lake, tmp_path: Path) -> None:
+    pq.write_table(pa.table({"n": range(20_000)}), tmp_path / "n.parquet")
+    add_files(lake, tmp_path / "n.parquet")
+    add(lake, [{"n": -1, "new": "x"}])
+    shown: dict[str, Any] = describe.describe(lake, TABLE).to_json()
+    assert [(one["name"], one["type"], one["required"]) for one in shown["fields"]] == [
+        ("n", "long", False),
+        ("new", "string", False),
+    ]
+    assert (shown["rows"], shown["files"], len(shown["snapshots"])) == (20_001, 2, 2)
+    assert describe.preview(lake, TABLE, 3).to_pylist() == [{"n": n, "new": None} for n in range(3)]
+    assert describe.preview(lake, TABLE, 30_000).num_rows == 20_001
