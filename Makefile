@@ -20,6 +20,7 @@ lint: $(VENV)/.dev ## style, types, architecture
 	$(BIN)/lint-imports
 
 bench: $(VENV)/.dev ## compare with named peers
+	$(BIN)/python -m bench.formats
 	$(BIN)/python -m bench.export
 
 lock: $(VENV)/.dev ## pin the newest versions that fit, with hashes and without addresses

@@ -1,0 +1,169 @@
+"""Parts in a pool of processes: stopped when asked, done again when a process dies, failed with a reason."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import psutil
+import pyarrow.parquet as pq
+import pytest
+
+from offtake.destinations import schema
+from offtake.destinations.contract import Site
+from offtake.destinations.registry import DESTINATIONS
+from offtake.engines.local import LocalEngine
+from offtake.errors import CancelledError, DeliveryError
+from offtake.exporting.part import PartTask
+from offtake.exporting.place import Place
+from offtake.lake import reading, scan
+from tests.lake.lakes import TABLE, add, lake_in, numbered
+
+
+@pytest.fixture
+def task(tmp_path: Path) -> PartTask:
+    """One part of twenty rows to a landing zone."""
+    lake = lake_in(tmp_path)
+    snapshot = add(lake, numbered(*range(20)))
+    (part,) = reading.slices(scan.plan_full(lake, TABLE, snapshot).files, 2**62, 2**62)
+    table = reading.table_schema(lake, TABLE, snapshot)
+    lake.close()
+    zone = next(one for one in DESTINATIONS if one.name == "Data Landing Zone")
+    params = schema.parse_target_params(zone, {"datasetFileType": "PARQUET", "compression": "NONE", "path": "out"})
+    return PartTask(
+        number=1,
+        key="out/part-1.parquet",
+        slices=tuple(piece.to_json() for piece in part),
+        schema=table.to_json(),
+        place=Place(zone.connection_spec_id, None, params, Site("prod", tmp_path / "zone")),
+        attempts=3,
+        retry_wait=0.01,
+    )
+
+
+@pytest.fixture
+def own_engine() -> Iterator[LocalEngine]:
+    """An engine that a test may break."""
+    opened = LocalEngine(processes=2)
+    yield opened
+    opened.close()
+
+
+def many(task: PartTask, count: int) -> list[PartTask]:
+    return [replace(task, number=number, key=f"out/part-{number}.parquet") for number in range(count)]
+
+
+def never() -> bool:
+    return False
+
+
+def test_every_part_is_written_once(task: PartTask, own_engine: LocalEngine, tmp_path: Path) -> None:
+    done = list(own_engine.run(many(task, 9), never))
+    assert sorted(one.number for one in done) == list(range(9))
+    files = sorted((tmp_path / "zone").rglob("*.parquet"))
+    assert len(files) == 9
+    for one in done:
+        file = next(path for path in files if path.name == f"part-{one.number}.parquet")
+        assert (one.rows, one.bytes) == (20, file.stat().st_size)
+    assert [row["n"] for row in pq.read_table(files[0]).to_pylist()] == list(range(20))
+
+
+def test_a_terminal_failure_ends_the_run_at_once_and_leaves_nothing_being_written(
+    task: PartTask, own_engine: LocalEngine, tmp_path: Path
+) -> None:
+    (tmp_path / "zone").write_text("a file where the zone should be")
+    with pytest.raises(DeliveryError) as refused:
+        list(own_engine.run(many(task, 9), never))
+    assert not refused.value.transient
+    assert refused.value.code == "EXPORT-2002-404"
+
+
+def test_a_source_file_that_is_gone_is_named(task: PartTask, own_engine: LocalEngine, tmp_path: Path) -> None:
+    for file in tmp_path.rglob("data/*.parquet"):
+        file.unlink()
+    with pytest.raises(DeliveryError, match="parquet"):
+        list(own_engine.run([task], never))
+
+
+def test_a_run_that_is_cancelled_stops_within_a_moment(task: PartTask, own_engine: LocalEngine) -> None:
+    stop = threading.Event()
+    done = []
+
+    def go() -> None:
+        for written in own_engine.run(many(task, 500), stop.is_set):
+            done.append(written)
+            stop.set()
+
+    with pytest.raises(CancelledError):
+        go()
+    assert len(done) < 20
+    # The pool is fit for the next run.
+    assert len(list(own_engine.run(many(task, 3), never))) == 3
+
+
+def test_parts_of_processes_that_die_are_done_again(task: PartTask, own_engine: LocalEngine) -> None:
+    numbers = []
+    for written in own_engine.run(many(task, 60), never):
+        numbers.append(written.number)
+        if len(numbers) == 5:
+            workers = [one for one in psutil.Process().children() if "spawn_main" in " ".join(one.cmdline())]
+            max(workers, key=psutil.Process.create_time).kill()
+    assert sorted(set(numbers)) == list(range(60))
+
+
+def test_processes_that_keep_dying_fail_the_run_with_what_to_do(
+    task: PartTask, own_engine: LocalEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OFFTAKE_FAILPOINTS", "part_started:1")
+    with pytest.raises(DeliveryError, match="keep dying") as refused:
+        list(own_engine.run([task], never))
+    assert "memory" in refused.value.remedy
+
+
+def test_runs_share_the_pool(task: PartTask, own_engine: LocalEngine) -> None:
+    found: dict[str, int] = {}
+
+    def go(name: str) -> None:
+        own = [replace(one, key=f"{name}/{one.key}") for one in many(task, 12)]
+        found[name] = len(list(own_engine.run(own, never)))
+
+    threads = [threading.Thread(target=go, args=(name,)) for name in ("a", "b", "c")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == {"a": 12, "b": 12, "c": 12}
+
+
+def test_workers_do_not_outlive_a_process_that_was_killed(tmp_path: Path) -> None:
+    script = tmp_path / "holder.py"
+    script.write_text(
+        "import time\n"
+        "from offtake.engines.local import LocalEngine\n"
+        "if __name__ == '__main__':\n"
+        "    engine = LocalEngine(2)\n"
+        "    engine._executor().submit(time.sleep, 600)\n"
+        "    time.sleep(600)\n"
+    )
+    holder = subprocess.Popen([sys.executable, script])
+    try:
+        workers = _wait_for_workers(holder.pid)
+    finally:
+        os.kill(holder.pid, signal.SIGKILL)
+        holder.wait()
+    _, alive = psutil.wait_procs(workers, timeout=20)
+    assert alive == []
+
+
+def _wait_for_workers(pid: int) -> list[psutil.Process]:
+    for _ in range(400):
+        found = [one for one in psutil.Process(pid).children() if "spawn_main" in " ".join(one.cmdline())]
+        if found:
+            return found
+        time.sleep(0.05)
+    raise AssertionError("no worker was started")

@@ -1,0 +1,104 @@
+"""Files are made as they are taken: memory stays bounded, nothing runs on, nothing is swallowed."""
+
+import gzip
+import threading
+from collections.abc import Iterator
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from offtake.formats import cutting
+from offtake.formats.registry import format_for
+from tests.formats.files import batch_of, counted, encoded, table
+
+KINDS = [("JSON", "GZIP"), ("PARQUET", "GZIP"), ("PARQUET", "NONE")]
+every_kind = pytest.mark.parametrize("kind", KINDS, ids=" ".join)
+
+
+def numbers(rows: int) -> pa.RecordBatch:
+    """Rows whose text hardly compresses."""
+    return batch_of(pa.array([str(n * 2_654_435_761 % 2**32) * 8 for n in range(rows)]))
+
+
+@every_kind
+def test_chunks_come_while_most_of_the_rows_are_still_to_be_taken(kind: tuple[str, str]) -> None:
+    batch, taken = numbers(8192), list[int]()
+    stream = format_for(*kind).encode(batch.schema, counted([batch] * 400, taken))
+    held = sum(len(next(stream)) for _ in range(3))
+    assert held > 100_000
+    assert len(taken) < 100
+    rest = sum(len(chunk) for chunk in stream)
+    assert len(taken) == 400
+    assert rest > held
+
+
+@every_kind
+def test_a_stream_that_is_left_leaves_nothing_running(kind: tuple[str, str]) -> None:
+    batch, taken = numbers(8192), list[int]()
+    before = threading.active_count()
+    stream = format_for(*kind).encode(batch.schema, counted([batch] * 400, taken))
+    next(stream)
+    assert isinstance(stream, Iterator)
+    stream.close()  # type: ignore[attr-defined]  # every encoder is a generator
+    assert threading.active_count() == before
+    assert len(taken) < 400
+
+
+@every_kind
+def test_what_the_rows_raise_passes_through(kind: tuple[str, str]) -> None:
+    batch = numbers(10)
+
+    def failing() -> Iterator[pa.RecordBatch]:
+        yield batch
+        raise LookupError("the file is gone")
+
+    before = threading.active_count()
+    with pytest.raises(LookupError, match="the file is gone"):
+        encoded(failing(), batch.schema, *kind)
+    assert threading.active_count() == before
+
+
+@every_kind
+def test_no_rows_are_a_file_that_is_valid_and_empty(kind: tuple[str, str]) -> None:
+    schema = batch_of(pa.array(["x"])).schema
+    for batches in ([], [batch_of(pa.array([], pa.string()))]):
+        data = encoded(batches, schema, *kind)
+        if kind[0] == "JSON":
+            assert gzip.decompress(data) == b""
+        else:
+            assert table(data).schema.names == ["x"]
+            assert table(data).num_rows == 0
+
+
+def test_rows_without_columns_are_empty_objects() -> None:
+    batch = pa.RecordBatch.from_struct_array(pa.array([{}] * 3, pa.struct([])))
+    assert gzip.decompress(encoded([batch], batch.schema, "JSON")) == b"{}\n" * 3
+
+
+def test_row_groups_are_bounded_in_rows_and_bytes() -> None:
+    narrow = batch_of(pa.array(range(200_000), pa.int64()))
+    wide = batch_of(pa.array(["x" * 100_000] * 1000))
+    for batch, most_rows in ((narrow, 80_000), (wide, 300)):
+        data = encoded([batch], batch.schema, "PARQUET")
+        found = pq.ParquetFile(pa.BufferReader(data)).metadata
+        groups = [found.row_group(index).num_rows for index in range(found.num_row_groups)]
+        assert sum(groups) == batch.num_rows
+        assert max(groups) <= most_rows
+
+
+def test_pieces_hold_every_row_once_and_are_small() -> None:
+    batch = batch_of(pa.array(["x" * 1000] * 20_000))
+    pieces = list(cutting.cut(batch))
+    assert sum(piece.num_rows for piece in pieces) == 20_000
+    assert max(piece.nbytes for piece in pieces) <= cutting.MOST_BYTES * 1.1
+    assert pa.Table.from_batches(pieces).equals(pa.Table.from_batches([batch]))
+    assert list(cutting.cut(batch.slice(0, 0))) == []
+
+
+def test_field_ids_and_what_may_be_null_stay_in_parquet() -> None:
+    schema = pa.schema([pa.field("x", pa.int64(), nullable=False, metadata={b"PARQUET:field_id": b"7"})])
+    batch = pa.RecordBatch.from_arrays([pa.array([1])], schema=schema)
+    (field,) = table(encoded([batch], schema, "PARQUET")).schema
+    assert field.metadata[b"PARQUET:field_id"] == b"7"
+    assert not field.nullable
