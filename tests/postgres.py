@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -11,6 +10,8 @@ from pathlib import Path
 from uuid import uuid4
 
 import psycopg
+
+from tests.servers import free_port
 
 _OPTIONS = ("fsync=off", "synchronous_commit=off", "full_page_writes=off", "max_connections=200")
 
@@ -26,7 +27,7 @@ def postgres_server() -> Iterator[str]:
         if os.geteuid() == 0:
             shutil.chown(folder, "postgres")
         _as_postgres(programs / "initdb", "-D", data, "-U", "offtake", "-A", "trust", "-N", "-E", "UTF8")
-        port = _free_port()
+        port = free_port()
         options = " ".join(f"-c {option}" for option in _OPTIONS)
         serve = f"-p {port} -h 127.0.0.1 -k {folder} {options}"
         _as_postgres(programs / "pg_ctl", "-D", data, "-w", "-l", folder / "log", "-o", serve, "start")
@@ -50,10 +51,3 @@ def new_database(server_url: str) -> str:
 def _as_postgres(*command: object) -> None:
     become = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
     subprocess.run([*become, *map(str, command)], check=True, stdout=subprocess.DEVNULL, cwd="/")
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

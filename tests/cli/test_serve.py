@@ -1,0 +1,103 @@
+"""`offtake serve` as users start it, and the README's steps against it, as written."""
+
+import json
+import re
+import signal
+import socket
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+
+from tests.servers import await_port, free_port
+
+README = Path(__file__).parents[2] / "README.md"
+
+
+@contextmanager
+def serving(data_dir: Path, port: int) -> Iterator[subprocess.Popen[bytes]]:
+    command = [sys.executable, "-m", "offtake", "serve", "--data-dir", str(data_dir), "--port", str(port)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    try:
+        await_port(port, process)
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def offtake(*arguments: str | Path) -> Any:
+    """A command's `--json` output."""
+    command = [sys.executable, "-m", "offtake", *map(str, arguments), "--json"]
+    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+
+def test_the_first_start_makes_a_client_that_can_call_the_api(tmp_path: Path) -> None:
+    port, data_dir = free_port(), tmp_path / "data"
+    with serving(data_dir, port) as process:
+        admin = json.loads((data_dir / "admin.json").read_text())
+        assert set(admin) == {"origin", "org_id", "client_id", "client_secret", "sandbox"}
+        assert (admin["origin"], admin["sandbox"]) == (f"http://127.0.0.1:{port}", "prod")
+        assert stat.S_IMODE((data_dir / "admin.json").stat().st_mode) == 0o600
+        assert httpx2.get(f"{admin['origin']}/healthz").status_code == 200
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=20)
+    assert process.returncode == 0
+    assert "Traceback" not in err.decode()
+    assert admin["client_secret"] not in (out + err).decode()
+    assert "admin.json" in out.decode().replace("\n", "")
+
+    with serving(data_dir, port):
+        assert json.loads((data_dir / "admin.json").read_text()) == admin
+
+
+def test_a_port_that_is_taken_is_told(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        command = [sys.executable, "-m", "offtake", "serve", "--data-dir", str(tmp_path / "data"), "--port", port]
+        ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert ended.returncode != 0
+    assert port in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_the_steps_of_the_readme_deliver(tmp_path: Path) -> None:
+    (script,) = re.findall(r"```sh\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+    rows = tmp_path / "events.ndjson"
+    rows.write_text("".join(f'{{"id": {n}}}\n' for n in range(5)))
+    data_dir = tmp_path / "offtake-data"
+    with serving(data_dir, free_port()):
+        offtake("dataset", "import", "events", rows, "--data-dir", data_dir)
+        steps = ["bash", "-euo", "pipefail", "-c", script + "\necho FLOW=$FLOW"]
+        done = subprocess.run(steps, cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        flow = done.stdout.rsplit("FLOW=", 1)[1].strip()
+        run = _first_run(data_dir, flow)
+        watched = offtake("run", "watch", run, "--data-dir", data_dir)
+    assert watched["status"] == "success", watched
+    assert list((data_dir / "landing-zone" / "prod" / "exports").rglob("*.json.gz"))
+
+
+def _first_run(data_dir: Path, flow: str) -> str:
+    for _ in range(100):
+        for run in offtake("run", "list", "--data-dir", data_dir):
+            if run["flowId"] == flow:
+                return str(run["id"])
+    raise AssertionError("no run was made")
+
+
+@pytest.mark.parametrize("word", ["dataset list", "flow list", "run list"])
+def test_every_command_takes_its_folder_from_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, word: str
+) -> None:
+    monkeypatch.setenv("OFFTAKE_DATA_DIR", str(tmp_path / "elsewhere"))
+    assert offtake(*word.split()) == []
+    assert (tmp_path / "elsewhere").is_dir()
