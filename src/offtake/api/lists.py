@@ -1,24 +1,100 @@
-"""List parameters and the list envelope (contract, section 5.3)."""
+"""List parameters, search bodies and the list envelope (contract, sections 5.3 to 5.5 and 11)."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Annotated, Any
 
-from fastapi import Query
+from fastapi import Depends, Query, Request
+from pydantic import Field
 
-from offtake.flows.listing import MOST, ListQuery, Page, list_query
+from offtake.flows import entities, listing, problems
+from offtake.flows.entities import Body
+from offtake.flows.listing import ListQuery, Page
+from offtake.flows.problems import FlowProblem
 
-Limit = Annotated[str | None, Query()]
-Property = Annotated[list[str] | None, Query()]
-Token = Annotated[str | None, Query(alias="continuationToken")]
-
-
-def query_of(
-    limit: str | None, properties: list[str] | None, token: str | None, default_limit: int = MOST
-) -> ListQuery:
-    """The list query the parameters mean; empty parameters equal absent ones."""
-    return list_query(limit, properties or [], token, default_limit)
+Json = dict[str, Any]
 
 
-def envelope(path: str, page: Page[Any], items: list[dict[str, Any]]) -> dict[str, Any]:
-    """One page as every list answers it; `path` is relative to the service's base path."""
+Token = Annotated[
+    str | None, Query(alias="continuationToken", description="From the link to the next page; wins over the rest.")
+]
+
+
+@dataclass(frozen=True)
+class ListParams:
+    """The parameters of a list, as sent; empty ones equal absent ones."""
+
+    limit: str | None
+    properties: list[str]
+    order_by: str | None
+    count: str | None
+    token: str | None
+
+    def query(self, default_limit: int = listing.MOST) -> ListQuery:
+        """The query they mean."""
+        return listing.list_query(
+            self.limit,
+            self.properties,
+            self.token,
+            order_by=self.order_by,
+            count=self.count,
+            default_limit=default_limit,
+        )
+
+
+def list_params(
+    request: Request,
+    limit: Annotated[str | None, Query(description="1 to 100 entities a page.", examples=["20"])] = None,
+    property: Annotated[  # noqa: A002 - the contract's name
+        list[str] | None,
+        Query(description="A filter such as name==A; repeated, all must hold. Without an operator: what to return."),
+    ] = None,
+    orderby: Annotated[str | None, Query(description="name, +name or -name, several with commas.")] = None,
+    count: Annotated[str | None, Query(description="true: answer with the number alone.")] = None,
+    token: Token = None,
+) -> ListParams:
+    """The list parameters of a request; raises 1451 for any other."""
+    unknown = sorted(set(request.query_params) - _PARAMETERS)
+    if unknown:
+        allowed = ", ".join(sorted(_PARAMETERS))
+        raise FlowProblem(
+            problems.UNKNOWN_PARAMETER, f"Unknown query parameter: {', '.join(unknown)[:200]}. Allowed: {allowed}."
+        )
+    return ListParams(limit, property or [], orderby, count, token)
+
+
+_PARAMETERS = {"limit", "property", "orderby", "count", "continuationToken"}
+ListOf = Annotated[ListParams, Depends(list_params)]
+
+
+class SearchBody(Body):
+    """`POST /…/search`: the filters of `property`, joined by `&`."""
+
+    query_string: str = ""
+    limit: int | str | None = None
+    orderby: str | None = None
+    count: bool | str = False
+    projection_fields: str = Field(default="", description="Properties to return, with commas.")
+
+
+def search_query(document: object, token: str | None) -> ListQuery:
+    """The query that a search body means; its pages may be ten times as long."""
+    body = entities.parse_body(SearchBody, document)
+    properties = [*body.query_string.split("&"), body.projection_fields]
+    limit = None if body.limit is None else str(body.limit)
+    return listing.list_query(
+        limit, properties, token, order_by=body.orderby, count=str(body.count), most=listing.MOST_SEARCHED
+    )
+
+
+def answer(path: str, query: ListQuery, page: Page[Any], render: Callable[[Any], Json]) -> Json:
+    """One page as every list answers it, or the number of all rows; `path` is relative to the service's base path."""
+    if page.total is not None:
+        return {"count": page.total}
     links = {"next": {"href": f"{path}?continuationToken={page.token}"}} if page.token else {}
+    items = [_projected(render(row), query.projection) for row in page.rows]
     return {"items": items, "_links": links, "count": len(items)}
+
+
+def _projected(item: Json, wanted: frozenset[str]) -> Json:
+    return {key: value for key, value in item.items() if key in wanted} if wanted else item

@@ -1,106 +1,165 @@
-"""Lists: newest change first, in pages that neither skip nor repeat while rows are added (contract, 5.3 and 5.4)."""
+"""Lists: in pages that neither skip nor repeat while rows are added (contract, 5.3 and 5.5)."""
 
 import base64
 import json
-import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Generic, TypeVar
 
-from sqlalchemy import ColumnElement, and_, func, or_, select
-from sqlalchemy.orm import InstrumentedAttribute, Session
+from sqlalchemy import ColumnElement, SQLColumnExpression, UnaryExpression, and_, func, or_, select
+from sqlalchemy.orm import Session
 
-from offtake.flows import problems
+from offtake.flows import filters, problems
 from offtake.flows.access import Caller
+from offtake.flows.filters import Field, Fields, Order
 from offtake.flows.problems import FlowProblem
 from offtake.store.tables import Stamp
 
 RowT = TypeVar("RowT", bound=Stamp)
-Columns = Mapping[str, InstrumentedAttribute[Any]]
+Json = dict[str, Any]
 
 MOST: Final = 100
-_EXPRESSION: Final = re.compile(r"([^=!<>~\s]+)\s*(==|!=|<=|>=|<|>|~|=|!)\s*(.*)", re.DOTALL)
+MOST_SEARCHED: Final = 1000
+_NEWEST_FIRST: Final = "-updatedAt"
+_MOST_EXPRESSIONS: Final = 50
+_BEYOND_COLUMNS: Final = 2**63
 
 
 @dataclass(frozen=True)
 class ListQuery:
-    """What a caller asked of a list: `limit` 1 to 100, `properties` as sent, and where to go on."""
+    """What a caller asked of a list, as sent: `properties` and `order_by` are read where the fields are known.
+
+    `after` are the values, in the list's order, of the row that the page before ended with.
+    """
 
     limit: int
     properties: tuple[str, ...] = ()
-    after: tuple[int, str] | None = None
+    order_by: str = _NEWEST_FIRST
+    count: bool = False
+    after: tuple[Any, ...] | None = None
+
+    @property
+    def expressions(self) -> tuple[str, ...]:
+        """The properties that filter."""
+        return tuple(one for one in self.properties if filters.is_filter(one))
+
+    @property
+    def projection(self) -> frozenset[str]:
+        """The properties to return; empty for all."""
+        named = (one for one in self.properties if not filters.is_filter(one))
+        return frozenset(name.strip().split(".")[0] for one in named for name in one.split(","))
 
 
 @dataclass(frozen=True)
 class Page(Generic[RowT]):
-    """One page of rows, and the token that leads to the next one, if there is one."""
+    """One page of rows, and the token that leads to the next one; or the number of all rows, where that was asked."""
 
     rows: list[RowT]
-    token: str | None
+    token: str | None = None
+    total: int | None = None
 
 
-def list_query(limit: str | None, properties: Sequence[str], token: str | None, default_limit: int) -> ListQuery:
+def list_query(
+    limit: str | None,
+    properties: Sequence[str],
+    token: str | None,
+    *,
+    order_by: str | None = None,
+    count: str | None = None,
+    default_limit: int = MOST,
+    most: int = MOST,
+) -> ListQuery:
     """The query that the parameters mean; a continuation token carries its own and wins over them."""
     if token:
         return _read_token(token)
+    counted = _boolean("/count", count)
+    if counted and limit:
+        raise FlowProblem(problems.COUNT_AND_LIMIT, "Send limit or count=true, not both.")
     kept = tuple(one.strip() for one in properties if one.strip())
-    return ListQuery(_limit(limit, default_limit), kept)
+    if len(kept) > _MOST_EXPRESSIONS:
+        raise problems.of_field("/property", f"may be given at most {_MOST_EXPRESSIONS} times")
+    return ListQuery(_limit(limit, default_limit, most), kept, (order_by or "").strip() or _NEWEST_FIRST, counted)
 
 
 def everything(properties: tuple[str, ...] = ()) -> ListQuery:
     """For people at a terminal: the latest thousand."""
-    return ListQuery(1000, properties)
+    return ListQuery(MOST_SEARCHED, properties)
 
 
-def page(session: Session, caller: Caller, table: type[RowT], columns: Columns, query: ListQuery) -> Page[RowT]:
-    """The caller's rows that match every property, most recently updated first."""
-    conditions = [table.sandbox_id == caller.sandbox_id, *(_condition(one, columns) for one in query.properties)]
+def page(session: Session, caller: Caller, table: type[RowT], fields: Fields, query: ListQuery) -> Page[RowT]:
+    """The caller's rows that match every property, in the order asked for."""
+    expressions = [filters.parse(one) for one in query.expressions]
+    wanted = and_(table.sandbox_id == caller.sandbox_id, *(filters.condition(one, fields) for one in expressions))
+    if query.count:
+        return Page([], total=session.scalar(select(func.count()).select_from(table).where(wanted)) or 0)
+    keys = _keys(fields, filters.parse_orders(query.order_by, fields))
     if query.after is not None:
-        updated_at, row_id = query.after
-        conditions.append(or_(table.updated_at < updated_at, and_(table.updated_at == updated_at, table.id < row_id)))
-    found = select(table).where(*conditions).order_by(table.updated_at.desc(), table.id.desc()).limit(query.limit + 1)
-    rows = list(session.scalars(found))
+        wanted = and_(wanted, _beyond(keys, query.after))
+    found = select(table, *(key.column for key in keys)).where(wanted).order_by(*(key.ordered() for key in keys))
+    answers = session.execute(found.limit(query.limit + 1)).all()
+    rows = [answer[0] for answer in answers]
     if len(rows) <= query.limit:
-        return Page(rows, None)
-    rows = rows[: query.limit]
-    return Page(rows, _token(query, rows[-1]))
+        return Page(rows)
+    return Page(rows[: query.limit], _token(query, list(answers[query.limit - 1])[1:]))
 
 
-def _limit(text: str | None, default: int) -> int:
+@dataclass(frozen=True)
+class _Key:
+    """One thing the list is ordered by; never null, so that it can be compared with."""
+
+    column: SQLColumnExpression[Any]
+    descending: bool
+    type: type[int] | type[str]
+
+    def ordered(self) -> UnaryExpression[Any]:
+        return self.column.desc() if self.descending else self.column.asc()
+
+    def beyond(self, value: object) -> ColumnElement[bool]:
+        return self.column < value if self.descending else self.column > value
+
+
+def _keys(fields: Fields, orders: Sequence[Order]) -> list[_Key]:
+    """The id comes last, so that no two rows are alike."""
+    keys = [_key(fields[order.path], order.descending) for order in orders]
+    return [*keys, _key(fields["id"], keys[-1].descending)]
+
+
+def _key(field: Field, descending: bool) -> _Key:
+    kind = int if field.kind == "number" else str
+    # A column that is never null is taken as it is, for the sake of its index.
+    column = field.column if not getattr(field.column, "nullable", True) else func.coalesce(field.column, kind())
+    return _Key(column, descending, kind)
+
+
+def _beyond(keys: Sequence[_Key], after: tuple[Any, ...]) -> ColumnElement[bool]:
+    """Rows that come after the one with these values."""
+    if [type(value) for value in after] != [key.type for key in keys]:
+        raise _bad_token()
+    steps = []
+    for index, key in enumerate(keys):
+        same = [earlier.column == value for earlier, value in zip(keys[:index], after, strict=False)]
+        steps.append(and_(*same, key.beyond(after[index])))
+    return or_(*steps)
+
+
+def _limit(text: str | None, default: int, most: int) -> int:
     if not text:
         return default
-    if not text.isdecimal() or int(text) < 1:
-        raise problems.of_field("/limit", "must be a whole number from 1 to 100")
-    return min(int(text), MOST)
+    digits = text.strip()
+    if not digits.isascii() or not digits.isdecimal() or not int(digits[:10]):
+        raise problems.of_field("/limit", f"must be a whole number from 1 to {most}")
+    return min(int(digits[:10]), most)
 
 
-def equality(expression: str, allowed: Collection[str]) -> tuple[str, list[str]]:
-    """`path==a,b` as the path and its lower-case values; raises 1440, 1449, 1450 and 1453."""
-    match = _EXPRESSION.fullmatch(expression.strip())
-    if match is None:
-        raise FlowProblem(problems.FILTER_OPERATOR, f"The property {expression!r} has no operator; use ==.")
-    path, operator, value = match.groups()
-    if path not in allowed:
-        raise FlowProblem(
-            problems.FILTER_FIELD, f"The field {path} cannot be filtered by. Allowed: {', '.join(sorted(allowed))}."
-        )
-    if operator == "~":
-        raise FlowProblem(problems.FILTER_TILDE, "The operator ~ is not supported.")
-    if operator != "==":
-        raise FlowProblem(problems.FILTER_OPERATOR, f"The operator {operator} is not supported here; use ==.")
-    values = [one.strip().lower() for one in value.split(",") if one.strip()]
-    if not values:
-        raise FlowProblem(problems.EMPTY_VALUE, f"The property {path}== has no value.")
-    return path, values
+def _boolean(path: str, text: str | None) -> bool:
+    value = (text or "false").strip().lower()
+    if value not in ("true", "false"):
+        raise problems.of_field(path, "must be true or false")
+    return value == "true"
 
 
-def _condition(expression: str, columns: Columns) -> ColumnElement[bool]:
-    path, values = equality(expression, columns)
-    return func.lower(columns[path]).in_(values)
-
-
-def _token(query: ListQuery, last: Stamp) -> str:
-    document = {"l": query.limit, "p": query.properties, "a": [last.updated_at, last.id]}
+def _token(query: ListQuery, after: list[Any]) -> str:
+    document = {"l": query.limit, "p": query.properties, "o": query.order_by, "a": after}
     # Clients split the link at "=", so the token must not hold one.
     return base64.urlsafe_b64encode(json.dumps(document).encode()).decode().rstrip("=")
 
@@ -108,7 +167,15 @@ def _token(query: ListQuery, last: Stamp) -> str:
 def _read_token(token: str) -> ListQuery:
     try:
         document = json.loads(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)))
-        updated_at, row_id = document["a"]
-        return ListQuery(int(document["l"]), tuple(map(str, document["p"])), (int(updated_at), str(row_id)))
+        after = tuple(document["a"])
+        too_large = any(isinstance(one, int) and abs(one) >= _BEYOND_COLUMNS for one in after)
+        if too_large or not 1 <= int(document["l"]) <= MOST_SEARCHED:
+            raise _bad_token()
+        properties = tuple(map(str, document["p"]))[:_MOST_EXPRESSIONS]
+        return ListQuery(int(document["l"]), properties, str(document["o"]), after=after)
     except (ValueError, KeyError, TypeError):
-        raise problems.of_field("/continuationToken", "is not a token that this server gave out") from None
+        raise _bad_token() from None
+
+
+def _bad_token() -> FlowProblem:
+    return problems.of_field("/continuationToken", "is not a token that this server gave out")

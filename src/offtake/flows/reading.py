@@ -1,13 +1,25 @@
 """Finding entities: one by id, or a page of them by the fields that can be filtered (contract, section 5.4)."""
 
-from typing import Any
+from sqlalchemy import ColumnElement, case, exists, false, literal, select, true
+from sqlalchemy.orm import Session
 
-from sqlalchemy.orm import InstrumentedAttribute, Session
-
-from offtake.flows import entities, listing
+from offtake.flows import entities, listing, specs
 from offtake.flows.access import Caller
-from offtake.flows.listing import Columns, ListQuery, Page
-from offtake.store.tables import Connection, Entity, Flow, Run, SourceConnection, TargetConnection
+from offtake.flows.filters import Field
+from offtake.flows.listing import ListQuery, Page
+from offtake.store import runs as store
+from offtake.store.tables import (
+    Connection,
+    Entity,
+    Flow,
+    Run,
+    RunDataset,
+    SourceConnection,
+    Stamp,
+    TargetConnection,
+)
+
+OUTPUT = "DATASET_EXPORT"
 
 
 def connection(session: Session, caller: Caller, row_id: str) -> Connection:
@@ -37,39 +49,93 @@ def run(session: Session, caller: Caller, row_id: str) -> Run:
 
 def connections(session: Session, caller: Caller, query: ListQuery) -> Page[Connection]:
     """A page of base connections."""
-    columns = _shared(Connection) | {"connectionSpec.id": Connection.connection_spec_id}
-    return listing.page(session, caller, Connection, columns, query)
+    fields = _shared(Connection) | {"connectionSpec.id": Field(Connection.connection_spec_id, "id")}
+    return listing.page(session, caller, Connection, fields, query)
 
 
 def source_connections(session: Session, caller: Caller, query: ListQuery) -> Page[SourceConnection]:
     """A page of source connections."""
-    spec = {"connectionSpec.id": SourceConnection.connection_spec_id}
-    columns = _shared(SourceConnection) | spec | {"baseConnectionId": SourceConnection.base_connection_id}
-    return listing.page(session, caller, SourceConnection, columns, query)
+    fields = _shared(SourceConnection) | {
+        "connectionSpec.id": Field(SourceConnection.connection_spec_id, "id"),
+        "baseConnectionId": Field(SourceConnection.base_connection_id, "id"),
+    }
+    return listing.page(session, caller, SourceConnection, fields, query)
 
 
 def target_connections(session: Session, caller: Caller, query: ListQuery) -> Page[TargetConnection]:
     """A page of target connections."""
-    spec = {"connectionSpec.id": TargetConnection.connection_spec_id}
-    columns = _shared(TargetConnection) | spec | {"baseConnectionId": TargetConnection.base_connection_id}
-    return listing.page(session, caller, TargetConnection, columns, query)
+    fields = _shared(TargetConnection) | {
+        "connectionSpec.id": Field(TargetConnection.connection_spec_id, "id"),
+        "baseConnectionId": Field(TargetConnection.base_connection_id, "id"),
+        "data.outputType": Field(literal(OUTPUT)),
+    }
+    return listing.page(session, caller, TargetConnection, fields, query)
 
 
 def flows(session: Session, caller: Caller, query: ListQuery) -> Page[Flow]:
     """A page of flows."""
-    columns = _shared(Flow) | {
-        "flowSpec.id": Flow.flow_spec_id,
-        "sourceConnectionIds[]": Flow.source_connection_id,
-        "targetConnectionIds[]": Flow.target_connection_id,
+    target_spec = select(TargetConnection.connection_spec_id).where(TargetConnection.id == Flow.target_connection_id)
+    target_base = select(TargetConnection.base_connection_id).where(TargetConnection.id == Flow.target_connection_id)
+    inherited = "inheritedAttributes"
+    fields = _shared(Flow) | {
+        "flowSpec.id": Field(Flow.flow_spec_id, "id"),
+        "sourceConnectionIds[]": Field(Flow.source_connection_id, "id"),
+        "targetConnectionIds[]": Field(Flow.target_connection_id, "id"),
+        f"{inherited}.properties.isDestinationFlow": Field(true(), "boolean"),
+        f"{inherited}.properties.isSourceFlow": Field(false(), "boolean"),
+        f"{inherited}.sourceConnections[].id": Field(Flow.source_connection_id, "id"),
+        f"{inherited}.sourceConnections[].connectionSpec.id": Field(literal(specs.DATA_LAKE), "id"),
+        f"{inherited}.targetConnections[].id": Field(Flow.target_connection_id, "id"),
+        f"{inherited}.targetConnections[].connectionSpec.id": Field(target_spec.scalar_subquery(), "id"),
+        f"{inherited}.targetConnections[].baseConnection.id": Field(target_base.scalar_subquery(), "id"),
+        f"{inherited}.targetConnections[].data.outputType": Field(literal(OUTPUT)),
+        "lastRunDetails.id": Field(Flow.last_run_id, "id"),
+        "lastRunDetails.state": Field(Flow.last_run_state),
+        "lastRunDetails.startedAtUTC": Field(Flow.last_run_started_at, "number", sortable=True),
+        "lastRunDetails.completedAtUTC": Field(Flow.last_run_completed_at, "number", sortable=True),
     }
-    return listing.page(session, caller, Flow, columns, query)
+    return listing.page(session, caller, Flow, fields, query)
 
 
 def runs(session: Session, caller: Caller, query: ListQuery) -> Page[Run]:
     """A page of runs."""
-    columns: Columns = {"id": Run.id, "flowId": Run.flow_id, "metrics.statusSummary.status": Run.status}
-    return listing.page(session, caller, Run, columns, query)
+    records, duration = "metrics.recordSummary", "metrics.durationSummary"
+    entity = literal("dataset:") + RunDataset.dataset_id
+    fields = _stamped(Run) | {
+        "flowId": Field(Run.flow_id, "id", sortable=True),
+        "flowSpec.id": Field(Run.flow_spec_id, "id"),
+        "parentFlowRunId": Field(Run.parent_run_id, "id"),
+        # An alias in the vendor's documents for a run that is not over.
+        "state": Field(case((Run.status.in_((store.WAITING, store.PROCESSING)), "inProgress"), else_=Run.status)),
+        "metrics.statusSummary.status": Field(Run.status),
+        f"{duration}.startedAtUTC": Field(Run.started_at, "number", sortable=True),
+        f"{duration}.completedAtUTC": Field(Run.completed_at, "number", sortable=True),
+        f"{records}.sourceSummaries[].id": Field(Run.source_connection_id, "id"),
+        f"{records}.targetSummaries[].id": Field(Run.target_connection_id, "id"),
+        f"{records}.targetSummaries[].entitySummaries[].id": Field(entity, "id", among=_of_run),
+    }
+    return listing.page(session, caller, Run, fields, query)
 
 
-def _shared(table: type[Entity]) -> dict[str, InstrumentedAttribute[Any]]:
-    return {"id": table.id, "name": table.name, "state": table.state, "createdBy": table.created_by}
+def _of_run(condition: ColumnElement[bool]) -> ColumnElement[bool]:
+    return exists().where(RunDataset.run_id == Run.id, condition)
+
+
+def _shared(table: type[Entity]) -> dict[str, Field]:
+    return _stamped(table) | {
+        "name": Field(table.name, sortable=True),
+        "description": Field(table.description, sortable=True),
+        "state": Field(table.state, sortable=True),
+    }
+
+
+def _stamped(table: type[Stamp]) -> dict[str, Field]:
+    return {
+        "id": Field(table.id, "id", sortable=True),
+        "createdAt": Field(table.created_at, "number", sortable=True),
+        "updatedAt": Field(table.updated_at, "number", sortable=True),
+        "createdBy": Field(table.created_by, sortable=True),
+        "updatedBy": Field(table.updated_by, sortable=True),
+        "createdClient": Field(table.created_client, sortable=True),
+        "updatedClient": Field(table.updated_client, sortable=True),
+    }

@@ -1,11 +1,12 @@
 """Connection specs and flow specs: what can be connected to what (contract, sections 7, 8 and 10)."""
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 from offtake.destinations import schema
 from offtake.destinations.contract import Destination
 from offtake.destinations.registry import DESTINATIONS
-from offtake.flows import listing, problems
+from offtake.flows import filters, problems
 from offtake.flows.problems import FlowProblem
 
 Json = dict[str, Any]
@@ -13,6 +14,7 @@ Json = dict[str, Any]
 DATA_LAKE: Final = "23598e46-f560-407b-88d5-ea6207e49db0"
 DATA_LANDING_ZONE: Final = "10440537-2a7b-4583-ac39-ed38d4b848e8"
 _PROVIDER: Final = "14e34fac-d307-11e9-bb65-2a2ae2dbcce4"
+_FILTERED: Final = ("id", "name", "version", "providerId", "attributes.isSource", "attributes.isDestination")
 _DRAFT: Final = "http://json-schema.org/draft-07/schema#"
 
 
@@ -26,10 +28,16 @@ def flow_specs() -> list[Json]:
     return [_flow_spec(destination) for destination in DESTINATIONS]
 
 
-def matching(specs: list[Json], properties: list[str]) -> list[Json]:
-    """The specs that meet every `property`: `name==X` or `id==X`; raises 1449 and 1450."""
-    wanted = [listing.equality(one, ("id", "name")) for one in properties if one.strip()]
-    return [spec for spec in specs if all(str(spec[path]).lower() in values for path, values in wanted)]
+def matching(specs: list[Json], properties: Sequence[str]) -> list[Json]:
+    """The specs that meet every `property`; raises as lists of entities do."""
+    wanted = [filters.parse(one) for one in properties]
+    for one in wanted:
+        if one.path not in _FILTERED or one.operator not in ("==", "!="):
+            allowed = ", ".join(_FILTERED)
+            raise FlowProblem(
+                problems.FILTER_FIELD, f"Specs cannot be filtered by {one.path} {one.operator}. Allowed: {allowed}."
+            )
+    return [spec for spec in specs if filters.matches(wanted, spec)]
 
 
 def connection_spec(spec_id: str) -> Json:

@@ -6,13 +6,13 @@ from sqlalchemy.orm import Session
 
 from offtake.destinations import schema
 from offtake.errors import InvalidInputError
-from offtake.flows import connections, entities, problems, specs
+from offtake.flows import connections, entities, problems, reading, specs
 from offtake.flows.access import EXPORT_DATASETS, MANAGE_DESTINATIONS, Caller
 from offtake.flows.entities import Json, NewEntity, SpecRef
 from offtake.flows.problems import FlowProblem
 from offtake.store.tables import Connection, TargetConnection
 
-OUTPUT = {"outputType": "DATASET_EXPORT"}
+OUTPUT = {"outputType": reading.OUTPUT}
 
 
 class NewTargetConnection(NewEntity):

@@ -6,7 +6,7 @@ from fastapi import APIRouter
 
 from offtake.api import lists
 from offtake.api.gateway import BackendOf, CallerOf, JsonBody
-from offtake.api.lists import Limit, Property, Token
+from offtake.api.lists import ListOf, Token
 from offtake.flows import connections, entities, reading, source_connections, target_connections
 from offtake.flows.access import VIEW_DESTINATIONS
 
@@ -38,50 +38,47 @@ def create_target(caller: CallerOf, backend: BackendOf, body: JsonBody) -> Json:
 
 
 @router.get("/connections")
-def list_connections(
-    caller: CallerOf,
-    backend: BackendOf,
-    limit: Limit = None,
-    property: Property = None,  # noqa: A002 - the contract's name
-    token: Token = None,
-) -> Json:
+def list_connections(caller: CallerOf, backend: BackendOf, params: ListOf) -> Json:
     """The sandbox's base connections."""
     caller.require(VIEW_DESTINATIONS)
+    query = params.query(_DEFAULT_LIMIT)
     with backend.database.reading() as session:
-        page = reading.connections(session, caller, lists.query_of(limit, property, token, _DEFAULT_LIMIT))
-        return lists.envelope("/connections", page, [connections.render(row, caller) for row in page.rows])
+        page = reading.connections(session, caller, query)
+        return lists.answer("/connections", query, page, lambda row: connections.render(row, caller))
+
+
+@router.post("/connections/search")
+def search_connections(caller: CallerOf, backend: BackendOf, body: JsonBody, token: Token = None) -> Json:
+    """The list of base connections, asked for in a body."""
+    caller.require(VIEW_DESTINATIONS)
+    query = lists.search_query(body, token)
+    with backend.database.reading() as session:
+        page = reading.connections(session, caller, query)
+        return lists.answer("/connections/search", query, page, lambda row: connections.render(row, caller))
 
 
 @router.get("/sourceConnections")
-def list_sources(
-    caller: CallerOf,
-    backend: BackendOf,
-    limit: Limit = None,
-    property: Property = None,  # noqa: A002 - the contract's name
-    token: Token = None,
-) -> Json:
+def list_sources(caller: CallerOf, backend: BackendOf, params: ListOf) -> Json:
     """The sandbox's source connections."""
     caller.require(VIEW_DESTINATIONS)
+    query = params.query()
     with backend.database.reading() as session:
-        page = reading.source_connections(session, caller, lists.query_of(limit, property, token))
-        items = [source_connections.render(session, row, caller) for row in page.rows]
-        return lists.envelope("/sourceConnections", page, items)
+        page = reading.source_connections(session, caller, query)
+        return lists.answer(
+            "/sourceConnections", query, page, lambda row: source_connections.render(session, row, caller)
+        )
 
 
 @router.get("/targetConnections")
-def list_targets(
-    caller: CallerOf,
-    backend: BackendOf,
-    limit: Limit = None,
-    property: Property = None,  # noqa: A002 - the contract's name
-    token: Token = None,
-) -> Json:
+def list_targets(caller: CallerOf, backend: BackendOf, params: ListOf) -> Json:
     """The sandbox's target connections."""
     caller.require(VIEW_DESTINATIONS)
+    query = params.query()
     with backend.database.reading() as session:
-        page = reading.target_connections(session, caller, lists.query_of(limit, property, token))
-        items = [target_connections.render(session, row, caller) for row in page.rows]
-        return lists.envelope("/targetConnections", page, items)
+        page = reading.target_connections(session, caller, query)
+        return lists.answer(
+            "/targetConnections", query, page, lambda row: target_connections.render(session, row, caller)
+        )
 
 
 @router.get("/connections/{connection_id}")

@@ -6,7 +6,7 @@ from fastapi import APIRouter
 
 from offtake.api import lists
 from offtake.api.gateway import BackendOf, CallerOf, JsonBody
-from offtake.api.lists import Limit, Property, Token
+from offtake.api.lists import ListOf, Token
 from offtake.flows import dataflows, entities, reading
 from offtake.flows.access import VIEW_DESTINATIONS
 
@@ -24,18 +24,23 @@ def create(caller: CallerOf, backend: BackendOf, body: JsonBody) -> Json:
 
 
 @router.get("/flows")
-def list_all(
-    caller: CallerOf,
-    backend: BackendOf,
-    limit: Limit = None,
-    property: Property = None,  # noqa: A002 - the contract's name
-    token: Token = None,
-) -> Json:
+def list_all(caller: CallerOf, backend: BackendOf, params: ListOf) -> Json:
     """The sandbox's flows."""
     caller.require(VIEW_DESTINATIONS)
+    query = params.query()
     with backend.database.reading() as session:
-        page = reading.flows(session, caller, lists.query_of(limit, property, token))
-        return lists.envelope("/flows", page, [dataflows.render(session, row, caller) for row in page.rows])
+        page = reading.flows(session, caller, query)
+        return lists.answer("/flows", query, page, lambda row: dataflows.render(session, row, caller))
+
+
+@router.post("/flows/search")
+def search(caller: CallerOf, backend: BackendOf, body: JsonBody, token: Token = None) -> Json:
+    """The list, asked for in a body."""
+    caller.require(VIEW_DESTINATIONS)
+    query = lists.search_query(body, token)
+    with backend.database.reading() as session:
+        page = reading.flows(session, caller, query)
+        return lists.answer("/flows/search", query, page, lambda row: dataflows.render(session, row, caller))
 
 
 @router.get("/flows/{flow_id}")

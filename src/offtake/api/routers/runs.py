@@ -6,7 +6,7 @@ from fastapi import APIRouter
 
 from offtake.api import lists
 from offtake.api.gateway import BackendOf, CallerOf
-from offtake.api.lists import Limit, Property, Token
+from offtake.api.lists import ListOf
 from offtake.flows import reading, runs
 from offtake.flows.access import VIEW_DESTINATIONS
 
@@ -16,18 +16,13 @@ router = APIRouter(tags=["runs"])
 
 
 @router.get("/runs")
-def list_all(
-    caller: CallerOf,
-    backend: BackendOf,
-    limit: Limit = None,
-    property: Property = None,  # noqa: A002 - the contract's name
-    token: Token = None,
-) -> Json:
+def list_all(caller: CallerOf, backend: BackendOf, params: ListOf) -> Json:
     """The sandbox's runs; `property=flowId==<id>` for those of a flow."""
     caller.require(VIEW_DESTINATIONS)
+    query = params.query()
     with backend.database.reading() as session:
-        page = reading.runs(session, caller, lists.query_of(limit, property, token))
-        return lists.envelope("/runs", page, [runs.render(session, row, caller) for row in page.rows])
+        page = reading.runs(session, caller, query)
+        return lists.answer("/runs", query, page, lambda row: runs.render(session, row, caller))
 
 
 @router.get("/runs/{run_id}")

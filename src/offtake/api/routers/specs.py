@@ -1,12 +1,15 @@
 """Connection specs, flow specs, and the datasets that can be exported (contract, sections 8, 10 and 12)."""
 
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Request
 
-from offtake.api.gateway import BackendOf, CallerOf
+from offtake.api import lists
+from offtake.api.gateway import BackendOf, CallerOf, JsonBody
+from offtake.api.lists import ListOf
 from offtake.flows import eligible, specs
 from offtake.flows.access import VIEW_DATASETS, VIEW_DESTINATIONS
+from offtake.flows.listing import ListQuery, Page
 
 Json = dict[str, Any]
 
@@ -14,10 +17,10 @@ router = APIRouter(tags=["specs"])
 
 
 @router.get("/connectionSpecs")
-def connection_specs(caller: CallerOf, property: Annotated[list[str] | None, Query()] = None) -> Json:  # noqa: A002 - the contract's name
+def connection_specs(caller: CallerOf, params: ListOf) -> Json:
     """Every connection spec, in one page."""
     caller.require(VIEW_DESTINATIONS)
-    return _all(specs.matching(specs.connection_specs(), property or []))
+    return _answer(specs.connection_specs(), params.query())
 
 
 @router.get("/connectionSpecs/{spec_id}")
@@ -37,10 +40,17 @@ def configs(caller: CallerOf, backend: BackendOf, spec_id: str, request: Request
 
 
 @router.get("/flowSpecs")
-def flow_specs(caller: CallerOf, property: Annotated[list[str] | None, Query()] = None) -> Json:  # noqa: A002 - the contract's name
+def flow_specs(caller: CallerOf, params: ListOf) -> Json:
     """Every flow spec, in one page."""
     caller.require(VIEW_DESTINATIONS)
-    return _all(specs.matching(specs.flow_specs(), property or []))
+    return _answer(specs.flow_specs(), params.query())
+
+
+@router.post("/flowSpecs/search")
+def search_flow_specs(caller: CallerOf, body: JsonBody) -> Json:
+    """The flow specs, asked for in a body."""
+    caller.require(VIEW_DESTINATIONS)
+    return _answer(specs.flow_specs(), lists.search_query(body, None))
 
 
 @router.get("/flowSpecs/{spec_id}")
@@ -50,5 +60,8 @@ def flow_spec(caller: CallerOf, spec_id: str) -> Json:
     return {"items": [specs.flow_spec(spec_id)]}
 
 
-def _all(items: list[Json]) -> Json:
-    return {"items": items, "_links": {}, "count": len(items)}
+def _answer(every: list[Json], query: ListQuery) -> Json:
+    """Specs are few: they come in one page whatever the limit, because a client looks for one by name there."""
+    found = specs.matching(every, query.expressions)
+    page: Page[Any] = Page([], total=len(found)) if query.count else Page(found)
+    return lists.answer("", query, page, lambda spec: spec)
