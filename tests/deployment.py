@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -15,12 +16,14 @@ from fastapi.testclient import TestClient
 from offtake.api.app import create_app
 from offtake.clock import MovedClock
 from offtake.engines.local import LocalEngine
-from offtake.flows import access, datasets
-from offtake.flows.access import Caller, NewClient
+from offtake.flows import access, clients, datasets
+from offtake.flows.access import Caller, Kind
+from offtake.flows.clients import NewClient
 from offtake.scheduling.backend import Backend, open_backend
 from offtake.scheduling.service import worker_of
 from offtake.scheduling.ticks import tick
 from offtake.settings import Settings
+from offtake.store.tables import Role, RoleSubject
 
 Json = dict[str, Any]
 FLOW_SERVICE = "/data/foundation/flowservice"
@@ -80,6 +83,42 @@ class Deployment:
         """A fresh token: the clock may have moved past the last one's end."""
         self.http.headers.update(headers(self.http, self.admin))
 
+    def new_client(
+        self, *permissions: str, sandboxes: tuple[str, ...] = ("*",), labels: tuple[str, ...] = (), kind: Kind = "user"
+    ) -> NewClient:
+        """A client whose one role grants just that."""
+        now = self.clock.now_ms()
+        with self.backend.database.writing() as session:
+            client, secret = clients.new_client(session, self.admin.org_id, "client", kind, now)
+            role = Role(
+                id=str(uuid4()),
+                org_id=self.admin.org_id,
+                name=f"role of {client.id}",
+                description="",
+                permissions=list(permissions),
+                sandboxes=list(sandboxes),
+                labels=list(labels),
+                created_at=now,
+                updated_at=now,
+                created_by="test",
+                updated_by="test",
+            )
+            session.add(role)
+            session.flush()
+            session.add(RoleSubject(role_id=role.id, client_id=client.id))
+        return NewClient(self.admin.org_id, client.id, secret, "prod")
+
+    @contextmanager
+    def acting(self, client: NewClient, sandbox: str = "prod") -> Iterator[None]:
+        """Call as that client, in that sandbox, until the block ends."""
+        before = dict(self.http.headers)
+        self.http.headers.update(headers(self.http, client) | {"x-sandbox-name": sandbox})
+        try:
+            yield
+        finally:
+            self.http.headers.clear()
+            self.http.headers.update(before)
+
     def runs(self, flow_id: str) -> list[Json]:
         """The flow's runs, newest first."""
         self.sign_in()
@@ -135,8 +174,8 @@ def flow_body(source: str, target: str, clock: MovedClock, **schedule: Any) -> J
 def deployment(folder: Path, clock: MovedClock, engine: LocalEngine, **settings: Any) -> Iterator[Deployment]:
     """A fresh deployment in `folder`, its client signed in."""
     backend = open_backend(Settings(data_dir=folder, retry_wait_seconds=0.01, **settings), clock)
-    access.set_up(backend.database, clock)
-    admin = access.first_client(backend.database, clock)
+    clients.set_up(backend.database, clock)
+    admin = clients.first_client(backend.database, clock)
     assert admin is not None
     with TestClient(create_app(backend), raise_server_exceptions=False) as http:
         opened = Deployment(backend, http, clock, admin, access.operator(backend.database), engine)

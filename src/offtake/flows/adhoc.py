@@ -6,7 +6,7 @@ from sqlalchemy.orm import Session
 from offtake.errors import OfftakeError
 from offtake.flows import dataflows, entities, runs
 from offtake.flows.access import EXPORT_DATASETS, VIEW_DATASETS, Caller
-from offtake.flows.entities import Body
+from offtake.flows.entities import Body, Sent
 from offtake.flows.runs import NewRun
 from offtake.store.runs import live_run
 from offtake.store.tables import Flow, Run, SourceConnection
@@ -42,12 +42,12 @@ class AdhocRequest(Body):
     activation_info: ActivationInfo
 
 
-def request(session: Session, caller: Caller, document: object, now_ms: int) -> list[Run]:
+def request(session: Session, caller: Caller, body: Sent, now_ms: int) -> list[Run]:
     """One run for each flow named, or none at all when one of them is refused."""
     caller.require(EXPORT_DATASETS)
     caller.require(VIEW_DATASETS)
-    body = entities.parse_body(AdhocRequest, document)
-    return [run_now(session, caller, one, now_ms) for one in body.activation_info.destinations]
+    asked = entities.parse_body(AdhocRequest, body)
+    return [run_now(session, caller, one, now_ms) for one in asked.activation_info.destinations]
 
 
 def run_now(session: Session, caller: Caller, asked: AdhocDestination, now_ms: int) -> Run:

@@ -11,8 +11,8 @@ from offtake.destinations.contract import Destination
 from offtake.errors import InvalidInputError
 from offtake.flows import entities, problems, specs
 from offtake.flows.access import EXPORT_DATASETS, MANAGE_DESTINATIONS, Caller
-from offtake.flows.entities import Body, Json, NewEntity, SpecRef
-from offtake.flows.problems import FlowProblem
+from offtake.flows.entities import Body, Json, NewEntity, Sent, SpecRef
+from offtake.flows.problems import Problem
 from offtake.store.tables import Connection
 from offtake.store.vault import Vault
 
@@ -33,24 +33,24 @@ class NewConnection(NewEntity):
     encryption_specs: Any = None
 
 
-def create(session: Session, caller: Caller, vault: Vault, document: object, now_ms: int) -> Connection:
+def create(session: Session, caller: Caller, vault: Vault, body: Sent, now_ms: int) -> Connection:
     """Store a base connection, its credentials sealed. Shape is checked, the credentials are not tried."""
     caller.require(MANAGE_DESTINATIONS, EXPORT_DATASETS)
-    body = entities.parse_body(NewConnection, document)
-    destination = _destination(body)
-    if body.encryption or body.encryption_specs:
+    asked = entities.parse_body(NewConnection, body)
+    destination = _destination(asked)
+    if asked.encryption or asked.encryption_specs:
         raise problems.of_field("/encryption", "encryption of files is not yet available here; leave it out")
     row = Connection(
         **entities.stamp(caller, now_ms),
-        name=body.name,
-        description=body.description,
+        name=asked.name,
+        description=asked.description,
         state=entities.ENABLED,
         connection_spec_id=destination.connection_spec_id,
     )
     if destination.auth_methods:
-        _seal(row, destination, body.auth, vault, now_ms)
-    elif body.auth is not None:
-        raise FlowProblem(problems.UNKNOWN_AUTH, f"{destination.name} takes no auth; leave it out.")
+        _seal(row, destination, asked.auth, vault, now_ms)
+    elif asked.auth is not None:
+        raise Problem(problems.UNKNOWN_AUTH, f"{destination.name} takes no auth; leave it out.")
     session.add(row)
     return row
 
@@ -71,20 +71,20 @@ def reference(row: Connection) -> Json:
     return {"id": row.id, "connectionSpec": entities.spec_ref(row.connection_spec_id)}
 
 
-def _destination(body: NewConnection) -> Destination:
-    if body.connection_spec is None:
-        if body.auth is not None:
+def _destination(asked: NewConnection) -> Destination:
+    if asked.connection_spec is None:
+        if asked.auth is not None:
             raise specs.unknown_spec()
         # The tutorial's request for a landing zone carries nothing but a name.
         return specs.destination_of_connection(specs.DATA_LANDING_ZONE)
-    check_version(body.connection_spec)
-    return specs.destination_of_connection(body.connection_spec.id)
+    check_version(asked.connection_spec)
+    return specs.destination_of_connection(asked.connection_spec.id)
 
 
 def check_version(spec: SpecRef) -> None:
     """Raise the contract's 422 for a connection spec named without its version."""
     if spec.version is None:
-        raise FlowProblem(problems.NO_SPEC_VERSION, "connectionSpec.version 'version' is required for spec info")
+        raise Problem(problems.NO_SPEC_VERSION, "connectionSpec.version 'version' is required for spec info")
 
 
 def _seal(row: Connection, destination: Destination, auth: AuthBody | None, vault: Vault, now_ms: int) -> None:
@@ -92,7 +92,7 @@ def _seal(row: Connection, destination: Destination, auth: AuthBody | None, vaul
     if auth is None:
         raise problems.of_field("/auth", f"is required: one of {names}", missing=True)
     if auth.spec_name not in [method.name for method in destination.auth_methods]:
-        raise FlowProblem(problems.UNKNOWN_AUTH, f"auth.specName must be one of: {names}.")
+        raise Problem(problems.UNKNOWN_AUTH, f"auth.specName must be one of: {names}.")
     try:
         credentials = schema.parse_credentials(destination, auth.spec_name, auth.params)
     except InvalidInputError as error:

@@ -9,8 +9,8 @@ from offtake.destinations.contract import Destination
 from offtake.errors import InvalidInputError
 from offtake.flows import connections, entities, problems, specs
 from offtake.flows.access import EXPORT_DATASETS, VIEW_DATASETS, Caller
-from offtake.flows.entities import Json, NewEntity, SpecRef
-from offtake.flows.problems import FlowProblem
+from offtake.flows.entities import Json, NewEntity, Sent, SpecRef
+from offtake.flows.problems import Problem
 from offtake.flows.schedule import Schedule, ScheduleRules, first_slot, parse_schedule, schedule_params
 from offtake.flows.target_connections import OUTPUT
 from offtake.store.tables import Connection, Flow, SourceConnection, TargetConnection
@@ -24,28 +24,29 @@ class NewFlow(NewEntity):
     target_connection_ids: list[str]
     schedule_params: dict[str, Any]
     transformations: list[Any] | None = None
+    state: Any = None
 
 
-def create(session: Session, caller: Caller, document: object, now_ms: int, rules: ScheduleRules) -> Flow:
+def create(session: Session, caller: Caller, body: Sent, now_ms: int, rules: ScheduleRules) -> Flow:
     """Store a flow; it is enabled at once and its first run is due at its first slot."""
     caller.require(EXPORT_DATASETS)
     caller.require(VIEW_DATASETS)
-    if isinstance(document, dict) and document.get("state") is not None:
-        raise FlowProblem(problems.STATE_IN_CREATE, "A new flow is always enabled; leave out state.")
-    body = entities.parse_body(NewFlow, document)
-    destination = specs.destination_of_flow(body.flow_spec.id)
-    if body.transformations:
+    asked = entities.parse_body(NewFlow, body)
+    if asked.state is not None:
+        raise Problem(problems.STATE_IN_CREATE, "A new flow is always enabled; leave out state.")
+    destination = specs.destination_of_flow(asked.flow_spec.id)
+    if asked.transformations:
         raise problems.of_field("/transformations", "must be empty: dataset exports transform nothing")
-    source_id = _only(body.source_connection_ids, "/sourceConnectionIds")
-    target_id = _only(body.target_connection_ids, "/targetConnectionIds")
+    source_id = _only(asked.source_connection_ids, "/sourceConnectionIds")
+    target_id = _only(asked.target_connection_ids, "/targetConnectionIds")
     source = entities.find(session, caller, SourceConnection, "sourceConnections", source_id)
     target = entities.find(session, caller, TargetConnection, "targetConnections", target_id)
     _check_target(session, destination, target)
-    schedule = _schedule(body.schedule_params, now_ms // 1000, rules)
+    schedule = _schedule(asked.schedule_params, now_ms // 1000, rules)
     row = Flow(
         **entities.stamp(caller, now_ms),
-        name=body.name,
-        description=body.description,
+        name=asked.name,
+        description=asked.description,
         state=entities.ENABLED,
         flow_spec_id=destination.flow_spec_id,
         source_connection_id=source.id,
@@ -118,7 +119,7 @@ def _only(ids: list[str], path: str) -> str:
 def _check_target(session: Session, destination: Destination, target: TargetConnection) -> None:
     if target.connection_spec_id != destination.connection_spec_id:
         fitting = specs.destination_of_connection(target.connection_spec_id)
-        raise FlowProblem(
+        raise Problem(
             problems.UNKNOWN_SPEC,
             f"Target connection {target.id} goes to {fitting.name}; its flow spec is {fitting.flow_spec_id}.",
         )

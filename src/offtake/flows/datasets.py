@@ -106,7 +106,9 @@ def _import_new(
         raise OfftakeError(f"A dataset's name is 1 to {_LONGEST_NAME} printable characters.")
     row = entities.stamp(caller, clock.now_ms()) | {"id": secrets.token_hex(12)}
     table = TableName(f"sandbox_{caller.sandbox_id.replace('-', '')}.dataset_{row['id']}")
-    dataset = Dataset(**row, name=name, description=None, table_name=table, schema_ref=None, tags={})
+    dataset = Dataset(
+        **row, name=name, description=None, table_name=table, schema_ref=None, tags={}, error_diagnostics=False
+    )
     batch = _loading(dataset.id, caller, clock)
     made = ingest.import_files(lake, table, files, batch_id=batch.id, create=True)
     _mark(batch, clock, made)
@@ -122,22 +124,34 @@ def _import_new(
 
 
 def _loading(dataset_id: str, caller: Caller, clock: Clock) -> Batch:
+    now = clock.now_ms()
+    stamp = entities.stamp(caller, now) | {"id": str(ULID.from_timestamp(now / 1000))}
     return Batch(
-        id=str(ULID.from_timestamp(clock.now_ms() / 1000)),
+        **stamp,
         dataset_id=dataset_id,
         status="loading",
+        input_format={},
+        tags={},
+        replaces=[],
+        error_diagnostics=False,
+        failed_percentage=0,
+        input_rows=0,
+        input_bytes=0,
+        failed_rows=0,
         rows=0,
         bytes=0,
-        created_at=clock.now_ms(),
-        created_client=caller.client_id,
+        errors=[],
+        started_at=now,
+        fence=0,
     )
 
 
 def _mark(batch: Batch, clock: Clock, made: ingest.Batch | None) -> None:
-    batch.completed_at = clock.now_ms()
+    batch.completed_at = batch.updated_at = clock.now_ms()
     batch.status = "success" if made else "failed"
     if made:
         batch.snapshot_id, batch.rows, batch.bytes = made.snapshot_id, made.rows, made.bytes
+        batch.input_rows, batch.input_bytes = made.rows, made.bytes
 
 
 def _settle(database: Database, batch: Batch, clock: Clock, made: ingest.Batch | None) -> Batch:

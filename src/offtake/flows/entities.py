@@ -1,6 +1,7 @@
 """What every entity of Flow Service has in common: its stamp, its envelope, and how request bodies are read."""
 
-from typing import Any, TypeVar
+import json
+from typing import Any, NoReturn, TypeVar
 from uuid import uuid4
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -10,10 +11,13 @@ from sqlalchemy.orm import Session
 from offtake.errors import FieldProblem, InvalidInputError
 from offtake.flows import problems
 from offtake.flows.access import Caller
-from offtake.flows.problems import FlowProblem
+from offtake.flows.problems import Problem
 from offtake.store.tables import Entity, Stamp
 
 Json = dict[str, Any]
+Sent = bytes | Json
+"""A request's body: JSON as it came, or a document made in this process."""
+
 StampT = TypeVar("StampT", bound=Stamp)
 BodyT = TypeVar("BodyT", bound="Body")
 
@@ -41,14 +45,38 @@ class NewEntity(Body):
     description: str | None = None
 
 
-def parse_body(model: type[BodyT], document: object) -> BodyT:
-    """The body as its model; raises `FlowProblem` naming every field that is missing or cannot be used."""
+def parse_body(model: type[BodyT], body: Sent) -> BodyT:
+    """The body as its model; raises `Problem` naming every field that is missing or cannot be used."""
+    document = parse_json(body) if isinstance(body, bytes) else body
     if not isinstance(document, dict) or not document:
-        raise FlowProblem(problems.EMPTY_BODY, "The request body must be a JSON object that is not empty.")
+        raise Problem(problems.EMPTY_BODY, "The request body must be a JSON object that is not empty.")
+    return parse_document(model, document)
+
+
+def parse_document(model: type[BodyT], document: object) -> BodyT:
+    """The document as its model; raises `Problem` as `parse_body` does."""
     try:
         return model.model_validate(document)
     except ValidationError as error:
         raise problems.of_fields(InvalidInputError([_field_problem(one) for one in error.errors()])) from None
+
+
+def parse_json(body: bytes) -> object:
+    """The JSON document; raises 1405 saying where it is malformed."""
+    if not body.strip():
+        raise Problem(problems.EMPTY_BODY, "The request body is empty.")
+    try:
+        document: object = json.loads(body, parse_constant=_no_constant)
+    except json.JSONDecodeError as error:
+        where = f"line {error.lineno}, column {error.colno}"
+        raise Problem(problems.EMPTY_BODY, f"The request body is not valid JSON: {error.msg} at {where}.") from None
+    except (ValueError, RecursionError):
+        raise Problem(problems.EMPTY_BODY, "The request body is not valid JSON in UTF-8.") from None
+    return document
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(name)
 
 
 def _field_problem(error: Any) -> FieldProblem:  # noqa: ANN401 - pydantic's error details are a plain dict

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from offtake.flows import filters, problems
 from offtake.flows.access import Caller
 from offtake.flows.filters import Field, Fields, Order
-from offtake.flows.problems import FlowProblem
+from offtake.flows.problems import Problem
 from offtake.store.tables import Stamp
 
 RowT = TypeVar("RowT", bound=Stamp)
@@ -74,7 +74,7 @@ def list_query(
         return _read_token(token)
     counted = _boolean("/count", count)
     if counted and limit:
-        raise FlowProblem(problems.COUNT_AND_LIMIT, "Send limit or count=true, not both.")
+        raise Problem(problems.COUNT_AND_LIMIT, "Send limit or count=true, not both.")
     kept = tuple(one.strip() for one in properties if one.strip())
     if len(kept) > _MOST_EXPRESSIONS:
         raise problems.of_field("/property", f"may be given at most {_MOST_EXPRESSIONS} times")
@@ -177,5 +177,5 @@ def _read_token(token: str) -> ListQuery:
         raise _bad_token() from None
 
 
-def _bad_token() -> FlowProblem:
+def _bad_token() -> Problem:
     return problems.of_field("/continuationToken", "is not a token that this server gave out")

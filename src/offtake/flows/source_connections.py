@@ -9,8 +9,8 @@ from sqlalchemy.orm import Session
 from offtake.errors import FieldProblem, InvalidInputError
 from offtake.flows import connections, entities, problems, specs
 from offtake.flows.access import EXPORT_DATASETS, VIEW_DATASETS, Caller
-from offtake.flows.entities import Body, Json, NewEntity, SpecRef
-from offtake.flows.problems import FlowProblem
+from offtake.flows.entities import Body, Json, NewEntity, Sent, SpecRef
+from offtake.flows.problems import Problem
 from offtake.store.tables import Connection, Dataset, SourceConnection
 
 _LAKE_CONNECTION = "Data Lake"
@@ -37,25 +37,25 @@ class NewSourceConnection(NewEntity):
     data: dict[str, Any] | None = None
 
 
-def create(session: Session, caller: Caller, document: object, now_ms: int) -> SourceConnection:
+def create(session: Session, caller: Caller, body: Sent, now_ms: int) -> SourceConnection:
     """Store a source connection over datasets that exist in the caller's sandbox."""
     caller.require(EXPORT_DATASETS)
     caller.require(VIEW_DATASETS)
-    body = entities.parse_body(NewSourceConnection, document)
-    connections.check_version(body.connection_spec)
-    if body.connection_spec.id != specs.DATA_LAKE:
-        raise FlowProblem(problems.UNKNOWN_SPEC, f"Datasets come from the connection spec {specs.DATA_LAKE}.")
-    dataset_ids = [dataset.data_set_id for dataset in body.params.datasets]
+    asked = entities.parse_body(NewSourceConnection, body)
+    connections.check_version(asked.connection_spec)
+    if asked.connection_spec.id != specs.DATA_LAKE:
+        raise Problem(problems.UNKNOWN_SPEC, f"Datasets come from the connection spec {specs.DATA_LAKE}.")
+    dataset_ids = [dataset.data_set_id for dataset in asked.params.datasets]
     _check_datasets(session, caller, dataset_ids)
     row = SourceConnection(
         **entities.stamp(caller, now_ms),
-        name=body.name,
-        description=body.description,
+        name=asked.name,
+        description=asked.description,
         state=entities.ENABLED,
         connection_spec_id=specs.DATA_LAKE,
         base_connection_id=_lake_connection(session, caller, now_ms).id,
         dataset_ids=dataset_ids,
-        data=body.data,
+        data=asked.data,
     )
     session.add(row)
     return row

@@ -8,8 +8,8 @@ from offtake.destinations import schema
 from offtake.errors import InvalidInputError
 from offtake.flows import connections, entities, problems, reading, specs
 from offtake.flows.access import EXPORT_DATASETS, MANAGE_DESTINATIONS, Caller
-from offtake.flows.entities import Json, NewEntity, SpecRef
-from offtake.flows.problems import FlowProblem
+from offtake.flows.entities import Json, NewEntity, Sent, SpecRef
+from offtake.flows.problems import Problem
 from offtake.store.tables import Connection, TargetConnection
 
 OUTPUT = {"outputType": reading.OUTPUT}
@@ -23,28 +23,28 @@ class NewTargetConnection(NewEntity):
     params: dict[str, Any]
 
 
-def create(session: Session, caller: Caller, document: object, now_ms: int) -> TargetConnection:
+def create(session: Session, caller: Caller, body: Sent, now_ms: int) -> TargetConnection:
     """Store a target connection whose params fit the destination's `targetSpec`."""
     caller.require(MANAGE_DESTINATIONS, EXPORT_DATASETS)
-    body = entities.parse_body(NewTargetConnection, document)
-    connections.check_version(body.connection_spec)
-    destination = specs.destination_of_connection(body.connection_spec.id)
-    base = entities.find(session, caller, Connection, "connections", body.base_connection_id)
+    asked = entities.parse_body(NewTargetConnection, body)
+    connections.check_version(asked.connection_spec)
+    destination = specs.destination_of_connection(asked.connection_spec.id)
+    base = entities.find(session, caller, Connection, "connections", asked.base_connection_id)
     if base.connection_spec_id != destination.connection_spec_id:
-        raise FlowProblem(
+        raise Problem(
             problems.OTHER_SPEC,
             f"The base connection belongs to connection spec {base.connection_spec_id}; use the same one here.",
             "connections",
             base.id,
         )
     try:
-        params = schema.parse_target_params(destination, body.params)
+        params = schema.parse_target_params(destination, asked.params)
     except InvalidInputError as error:
         raise problems.of_fields(error) from None
     row = TargetConnection(
         **entities.stamp(caller, now_ms),
-        name=body.name,
-        description=body.description,
+        name=asked.name,
+        description=asked.description,
         state=entities.ENABLED,
         connection_spec_id=destination.connection_spec_id,
         base_connection_id=base.id,

@@ -10,6 +10,7 @@ from uuid import uuid4
 
 from offtake.clock import Clock
 from offtake.errors import OfftakeError
+from offtake.flows.issuers import ExternalIssuer
 from offtake.flows.schedule import ScheduleRules
 from offtake.lake.catalog import Lake
 from offtake.settings import Settings
@@ -26,6 +27,7 @@ class Backend:
     database: Database
     vault: Vault
     lake: Lake
+    issuer: ExternalIssuer | None = None
 
     @property
     def schedule_rules(self) -> ScheduleRules:
@@ -47,7 +49,16 @@ def open_backend(settings: Settings, clock: Clock) -> Backend:
     database = Database(settings.store_url)
     database.migrate()
     vault = open_vault(settings.data_dir, settings.vault_key)
-    return Backend(settings, clock, database, vault, Lake(settings.lake_catalog_url, settings.lake_warehouse))
+    lake = Lake(settings.lake_catalog_url, settings.lake_warehouse)
+    return Backend(settings, clock, database, vault, lake, _issuer(settings))
+
+
+def _issuer(settings: Settings) -> ExternalIssuer | None:
+    if settings.oidc_issuer is None:
+        return None
+    if settings.oidc_audience is None:
+        raise OfftakeError("OFFTAKE_OIDC_AUDIENCE is not set: without it, tokens for others would be accepted.")
+    return ExternalIssuer(settings.oidc_issuer, settings.oidc_audience, settings.oidc_client_claim)
 
 
 @contextmanager
