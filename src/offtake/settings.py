@@ -66,6 +66,9 @@ class Settings(BaseSettings):
         default=frozenset({3, 6, 9, 12, 24}), description="Values of `interval` allowed with `timeUnit` hour."
     )
     recurring_full: bool = Field(default=False, description="Allow DAILY_FULL_EXPORT with day/1.")
+    runs_of_any_flow: bool = Field(
+        default=False, description="Let POST /runs make runs of every enabled flow, not of one-time flows only."
+    )
     strict_sandbox_header: bool = Field(
         default=False,
         description="Refuse requests without `x-sandbox-name` instead of using the default sandbox.",

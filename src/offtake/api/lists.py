@@ -87,12 +87,12 @@ def search_query(sent: bytes, token: str | None) -> ListQuery:
     )
 
 
-def answer(path: str, query: ListQuery, page: Page[Any], render: Callable[[Any], Json]) -> Json:
+def answer(path: str, query: ListQuery, page: Page[Any], render: Callable[[list[Any]], list[Json]]) -> Json:
     """One page as every list answers it, or the number of all rows; `path` is relative to the service's base path."""
     if page.total is not None:
         return {"count": page.total}
     links = {"next": {"href": f"{path}?continuationToken={page.token}"}} if page.token else {}
-    items = [_projected(render(row), query.projection) for row in page.rows]
+    items = [_projected(item, query.projection) for item in render(page.rows)]
     return {"items": items, "_links": links, "count": len(items)}
 
 

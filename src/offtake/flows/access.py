@@ -134,11 +134,15 @@ def operator(database: Database, sandbox_name: str | None = None) -> Caller:
         org = session.scalar(select(Organisation))
         if org is None:
             raise OfftakeError("Nothing is set up in this data directory yet.")
-        sandbox = find_sandbox(session, org.id, sandbox_name)
+        return operator_of(session, find_sandbox(session, org.id, sandbox_name))
+
+
+def operator_of(session: Session, sandbox: Sandbox) -> Caller:
+    """The operator at work in that sandbox."""
     everything = frozenset((ALL,))
     return Caller(
-        org_id=org.id,
-        org_name=org.name,
+        org_id=sandbox.org_id,
+        org_name=session.get_one(Organisation, sandbox.org_id).name,
         sandbox_id=sandbox.id,
         sandbox_name=sandbox.name,
         client_id=OPERATOR,

@@ -1,11 +1,13 @@
 """What every entity of Flow Service has in common: its stamp, its envelope, and how request bodies are read."""
 
 import json
+from collections.abc import Iterable
 from typing import Any, NoReturn, TypeVar
 from uuid import uuid4
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from offtake.errors import FieldProblem, InvalidInputError
@@ -106,9 +108,27 @@ def etag(row: Stamp) -> str:
     return f'"{row.version}"'
 
 
-def created(row: Stamp) -> Json:
-    """The answer to a create."""
+def changed(row: Stamp) -> Json:
+    """The answer to whatever made or changed a row."""
     return {"id": row.id, "etag": etag(row)}
+
+
+def check_version(row: Stamp, if_match: str | None) -> None:
+    """Raise 1403 without `If-Match`, 1404 when it is not the row's version; quotes may be missing, `*` fits all."""
+    given = (if_match or "").strip()
+    if not given:
+        raise Problem(problems.NO_IF_MATCH, f"The header If-Match is missing; send the etag {etag(row)}.")
+    if given not in ("*", etag(row), row.version):
+        raise Problem(
+            problems.OTHER_VERSION,
+            f"Supplied version=[{given[:100]}] does not match the current version on entity=[{etag(row)}]",
+        )
+
+
+def touch(row: Stamp, caller: Caller, now_ms: int) -> None:
+    """A row that the caller changes: who, when, and a new version."""
+    row.updated_at, row.updated_by, row.updated_client = now_ms, caller.account_id, caller.client_id
+    row.version = str(uuid4())
 
 
 def envelope(row: Stamp, caller: Caller) -> Json:
@@ -143,9 +163,16 @@ def spec_ref(spec_id: str) -> Json:
     return {"id": spec_id, "version": SPEC_VERSION}
 
 
-def find(session: Session, caller: Caller, table: type[StampT], resource_type: str, row_id: str) -> StampT:
-    """The caller's row of that id; raises 1439 when there is none in this sandbox."""
-    row = session.get(table, row_id)
+def find(
+    session: Session, caller: Caller, table: type[StampT], resource_type: str, row_id: str, *, lock: bool = False
+) -> StampT:
+    """The caller's row of that id, with `lock` for nobody else to change; raises 1439 when there is none."""
+    row = session.get(table, row_id, with_for_update=lock or None)
     if row is None or row.sandbox_id != caller.sandbox_id:
         raise problems.not_found(resource_type, row_id)
     return row
+
+
+def by_id(session: Session, table: type[StampT], ids: Iterable[str]) -> dict[str, StampT]:
+    """The rows with those ids, by id."""
+    return {row.id: row for row in session.scalars(select(table).where(table.id.in_(set(ids))))}

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Generic, TypeVar
 
-from sqlalchemy import ColumnElement, SQLColumnExpression, UnaryExpression, and_, func, or_, select
+from sqlalchemy import ColumnElement, SQLColumnExpression, UnaryExpression, and_, func, or_, select, true
 from sqlalchemy.orm import Session
 
 from offtake.flows import filters, problems
@@ -86,10 +86,18 @@ def everything(properties: tuple[str, ...] = ()) -> ListQuery:
     return ListQuery(MOST_SEARCHED, properties)
 
 
-def page(session: Session, caller: Caller, table: type[RowT], fields: Fields, query: ListQuery) -> Page[RowT]:
-    """The caller's rows that match every property, in the order asked for."""
+def page(
+    session: Session,
+    caller: Caller,
+    table: type[RowT],
+    fields: Fields,
+    query: ListQuery,
+    visible: ColumnElement[bool] | None = None,
+) -> Page[RowT]:
+    """The caller's rows that match every property, in the order asked for; only those that are `visible`."""
     expressions = [filters.parse(one) for one in query.expressions]
-    wanted = and_(table.sandbox_id == caller.sandbox_id, *(filters.condition(one, fields) for one in expressions))
+    mine = and_(table.sandbox_id == caller.sandbox_id, true() if visible is None else visible)
+    wanted = and_(mine, *(filters.condition(one, fields) for one in expressions))
     if query.count:
         return Page([], total=session.scalar(select(func.count()).select_from(table).where(wanted)) or 0)
     keys = _keys(fields, filters.parse_orders(query.order_by, fields))

@@ -9,6 +9,7 @@ from typing import TextIO
 from uuid import uuid4
 
 from offtake.clock import Clock
+from offtake.destinations.contract import Site
 from offtake.errors import OfftakeError
 from offtake.flows.issuers import ExternalIssuer
 from offtake.flows.schedule import ScheduleRules
@@ -37,6 +38,10 @@ class Backend:
             default_end_months=self.settings.default_end_months,
             recurring_full=self.settings.recurring_full,
         )
+
+    def site(self, sandbox_name: str) -> Site:
+        """What this deployment gives to destinations, for a sandbox."""
+        return Site(sandbox_name=sandbox_name, landing_zone=self.settings.landing_zone_root)
 
     def close(self) -> None:
         """Let go of the database."""

@@ -9,10 +9,21 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy import Engine, create_engine, event, make_url
 from sqlalchemy.engine import Connection as DbConnection
+from sqlalchemy.exc import IntegrityError, OperationalError
 from sqlalchemy.orm import Session
+
+from offtake.errors import OfftakeError
 
 _WRITING = "offtake_writing"
 _BUSY_SECONDS = 30
+
+
+class StoreConflictError(OfftakeError):
+    """A row that was to be written clashes with one that is there, or refers to one that is gone; nothing was."""
+
+
+class StoreBusyError(OfftakeError):
+    """The database gave no answer in time; nothing was written."""
 
 
 class Database:
@@ -35,9 +46,15 @@ class Database:
         """One transaction: committed when the block ends, undone when it raises.
 
         On SQLite it takes the write lock at once, so that what it reads cannot change before it writes.
+        Raises `StoreConflictError` when another's change came between, `StoreBusyError` when no answer comes.
         """
-        with Session(self._writing_engine, expire_on_commit=False) as session, session.begin():
-            yield session
+        try:
+            with Session(self._writing_engine, expire_on_commit=False) as session, session.begin():
+                yield session
+        except IntegrityError as error:
+            raise StoreConflictError("Somebody else changed the same thing just now. Ask again.") from error
+        except OperationalError as error:
+            raise StoreBusyError("The database is busy or away. Ask again in a moment.") from error
 
     def migrate(self, revision: str = "head") -> None:
         """Bring the tables up to this version of Offtake, or to an older revision; nothing happens when they are."""
