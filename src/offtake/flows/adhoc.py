@@ -76,7 +76,8 @@ def run_now(session: Session, caller: Caller, asked: AdhocDestination, now_ms: i
         named = ", ".join(wanted or exported)
         raise AdhocRefusedError(f"Run already going on for dataset(s) {named} of flow {flow.id} with run id {live.id}")
     full = asked.full_export or dataflows.schedule_of(flow).one_time
-    new = NewRun("adhoc", now_ms, wanted or None, full_export=full, moves_position=not asked.full_export)
+    at = runs.instant_beside_slots(session, flow, now_ms)
+    new = NewRun("adhoc", at, wanted or None, full_export=full, moves_position=not asked.full_export)
     row = runs.create(session, flow, new, now_ms)
     after = {"runId": row.id, "datasets": row.dataset_ids, "fullExport": asked.full_export}
     audit.record(session, caller, now_ms, "run", (dataflows.KIND, flow.id), name=flow.name, after=after)

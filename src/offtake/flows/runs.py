@@ -1,6 +1,7 @@
 """Runs: how they come to be, and how they are repeated (contract, section 17.4)."""
 
 from dataclasses import dataclass
+from itertools import count
 from typing import Any, Final, NoReturn
 from uuid import uuid4
 
@@ -84,6 +85,12 @@ def create(session: Session, flow: Flow, new: NewRun, now_ms: int) -> Run:
     return row
 
 
+def instant_beside_slots(session: Session, flow: Flow, now_ms: int) -> int:
+    """An instant of its own for a run beside the schedule: slots are whole seconds, and none is used up."""
+    taken = set(session.scalars(select(Run.scheduled_at).where(Run.flow_id == flow.id, Run.scheduled_at >= now_ms)))
+    return next(ms for ms in count(now_ms) if ms % 1000 and ms not in taken)
+
+
 def find(session: Session, caller: Caller, row_id: str) -> Run:
     """The caller's run of that id; raises 1439 when there is none, or its flow has a label that the caller lacks."""
     row = entities.find(session, caller, Run, KIND, row_id)
@@ -109,8 +116,9 @@ def request(session: Session, caller: Caller, body: Sent, now_ms: int, *, any_fl
             flow.id,
         )
     _check_ready(session, flow)
+    at = instant_beside_slots(session, flow, now_ms)
     params = None if asked.params is None else _milliseconds(asked.params)
-    row = create(session, flow, NewRun("request", now_ms, full_export=one_time, params=params or None), now_ms)
+    row = create(session, flow, NewRun("request", at, full_export=one_time, params=params or None), now_ms)
     audit.record(session, caller, now_ms, "run", (dataflows.KIND, flow.id), name=flow.name, after={"runId": row.id})
     return row
 
@@ -136,7 +144,7 @@ def act(session: Session, caller: Caller, row_id: str, op: str | None, if_match:
     _check_not_delivered(session, flow, failed, dataset_ids)
     new = NewRun(
         RETRY,
-        now_ms,
+        instant_beside_slots(session, flow, now_ms),
         dataset_ids,
         full_export=failed.full_export,
         moves_position=failed.moves_position,
