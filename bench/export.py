@@ -22,7 +22,7 @@ from sqlalchemy import select
 
 from offtake.cli.sample_data import SAMPLE_SCHEMA, customer_events
 from offtake.clock import Clock
-from offtake.flows import access, connections, dataflows, source_connections, target_connections
+from offtake.flows import access, clients, connections, dataflows, source_connections, target_connections
 from offtake.flows.access import Caller
 from offtake.lake import ingest
 from offtake.lake.catalog import TableName
@@ -62,7 +62,7 @@ def deployment(folder: Path) -> Iterator[tuple[Backend, Caller]]:
     """The deployment in a folder, and who may do everything there."""
     backend = open_backend(Settings(data_dir=folder), Clock())
     try:
-        access.set_up(backend.database, backend.clock)
+        clients.set_up(backend.database, backend.clock)
         yield backend, access.operator(backend.database)
     finally:
         backend.close()

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -15,12 +16,14 @@ from fastapi.testclient import TestClient
 from offtake.api.app import create_app
 from offtake.clock import MovedClock
 from offtake.engines.local import LocalEngine
-from offtake.flows import access, datasets
-from offtake.flows.access import Caller, NewClient
+from offtake.flows import access, clients, datasets
+from offtake.flows.access import Caller, Kind
+from offtake.flows.clients import NewClient
 from offtake.scheduling.backend import Backend, open_backend
 from offtake.scheduling.service import worker_of
 from offtake.scheduling.ticks import tick
 from offtake.settings import Settings
+from offtake.store.tables import Role, RoleSubject
 from tests.vendor.validation import check_response
 
 Json = dict[str, Any]
@@ -62,6 +65,18 @@ class Deployment:
         assert answer.status_code == status, answer.text
         return answer.json()
 
+    def patch(self, path: str, operations: Any, status: int = 200, etag: str | None = None) -> Any:
+        """Change an entity, with the etag that it has now unless another one is given."""
+        given = etag_of(self, path) if etag is None else etag
+        answer = self.http.patch(FLOW_SERVICE + path, json=operations, headers={"If-Match": given})
+        assert answer.status_code == status, answer.text
+        return answer.json()
+
+    def delete(self, path: str, status: int = 202) -> Any:
+        answer = self.http.delete(FLOW_SERVICE + path)
+        assert answer.status_code == status, answer.text
+        return answer.json() if answer.content else None
+
     def flow(self, *dataset_ids: str, params: Json | None = None, schedule: Json | None = None) -> str:
         """A flow from the datasets to the landing zone, every three hours from now; its id."""
         source = self.post("/sourceConnections", source_body(*dataset_ids))["id"]
@@ -80,6 +95,42 @@ class Deployment:
     def sign_in(self) -> None:
         """A fresh token: the clock may have moved past the last one's end."""
         self.http.headers.update(headers(self.http, self.admin))
+
+    def new_client(
+        self, *permissions: str, sandboxes: tuple[str, ...] = ("*",), labels: tuple[str, ...] = (), kind: Kind = "user"
+    ) -> NewClient:
+        """A client whose one role grants just that."""
+        now = self.clock.now_ms()
+        with self.backend.database.writing() as session:
+            client, secret = clients.new_client(session, self.admin.org_id, "client", kind, now)
+            role = Role(
+                id=str(uuid4()),
+                org_id=self.admin.org_id,
+                name=f"role of {client.id}",
+                description="",
+                permissions=list(permissions),
+                sandboxes=list(sandboxes),
+                labels=list(labels),
+                created_at=now,
+                updated_at=now,
+                created_by="test",
+                updated_by="test",
+            )
+            session.add(role)
+            session.flush()
+            session.add(RoleSubject(role_id=role.id, client_id=client.id))
+        return NewClient(self.admin.org_id, client.id, secret, "prod")
+
+    @contextmanager
+    def acting(self, client: NewClient, sandbox: str = "prod") -> Iterator[None]:
+        """Call as that client, in that sandbox, until the block ends."""
+        before = dict(self.http.headers)
+        self.http.headers.update(headers(self.http, client) | {"x-sandbox-name": sandbox})
+        try:
+            yield
+        finally:
+            self.http.headers.clear()
+            self.http.headers.update(before)
 
     def runs(self, flow_id: str) -> list[Json]:
         """The flow's runs, newest first."""
@@ -136,8 +187,8 @@ def flow_body(source: str, target: str, clock: MovedClock, **schedule: Any) -> J
 def deployment(folder: Path, clock: MovedClock, engine: LocalEngine, **settings: Any) -> Iterator[Deployment]:
     """A fresh deployment in `folder`, its client signed in."""
     backend = open_backend(Settings(data_dir=folder, retry_wait_seconds=0.01, **settings), clock)
-    access.set_up(backend.database, clock)
-    admin = access.first_client(backend.database, clock)
+    clients.set_up(backend.database, clock)
+    admin = clients.first_client(backend.database, clock)
     assert admin is not None
     with TestClient(create_app(backend), raise_server_exceptions=False) as http:
         http.event_hooks["response"].append(check_response)
@@ -166,3 +217,9 @@ def rows(first: int, count: int) -> list[Json]:
 def table_of(files: list[Path]) -> pa.Table:
     """The rows of delivered Parquet files, by id."""
     return pa.concat_tables([pq.read_table(file) for file in files]).sort_by("id")
+
+
+def etag_of(deployed: Deployment, path: str) -> str:
+    """The etag of an entity, quotes included."""
+    etag: str = deployed.get(path)["items"][0]["etag"]
+    return etag

@@ -66,9 +66,24 @@ class Settings(BaseSettings):
         default=frozenset({3, 6, 9, 12, 24}), description="Values of `interval` allowed with `timeUnit` hour."
     )
     recurring_full: bool = Field(default=False, description="Allow DAILY_FULL_EXPORT with day/1.")
+    runs_of_any_flow: bool = Field(
+        default=False, description="Let POST /runs make runs of every enabled flow, not of one-time flows only."
+    )
     strict_sandbox_header: bool = Field(
         default=False,
         description="Refuse requests without `x-sandbox-name` instead of using the default sandbox.",
+    )
+    oidc_issuer: str | None = Field(
+        default=None, description="URL of an OpenID Connect issuer whose tokens are accepted beside our own."
+    )
+    oidc_audience: str | None = Field(default=None, description="The audience that the issuer's tokens must name.")
+    oidc_client_claim: str = Field(
+        default="azp", description="The claim of the issuer's tokens that holds the id of a client registered here."
+    )
+    uploads: Path | None = Field(
+        default=None,
+        description="Where files sent for batches wait; servers that share a database must share it too. "
+        "Default: a folder of the data directory.",
     )
     error_type_prefix: str = Field(
         default="https://ns.adobe.com/aep/errors/",
@@ -122,3 +137,8 @@ class Settings(BaseSettings):
     def landing_zone_root(self) -> Path:
         """The folder with one landing zone per sandbox."""
         return self.landing_zone or self.data_dir / "landing-zone"
+
+    @property
+    def uploads_root(self) -> Path:
+        """The folder with one folder per batch that is being sent."""
+        return self.uploads or self.data_dir / "uploads"

@@ -3,7 +3,6 @@ from typing import Any
 import pytest
 
 from offtake.flows import access
-from offtake.store.tables import Client
 from tests.deployment import FLOW_SERVICE, Deployment, rows
 
 AUTH, KEY, ORG, SANDBOX = "Authorization", "x-api-key", "x-gw-ims-org-id", "x-sandbox-name"
@@ -135,14 +134,12 @@ def test_trailing_slashes_and_unknown_accept_values_mean_nothing(deployed: Deplo
 
 def test_a_missing_permission_is_named(deployed: Deployment) -> None:
     dataset = deployed.import_rows("events", rows(0, 1))
-    with deployed.backend.database.writing() as session:
-        client = session.get_one(Client, deployed.admin.client_id)
-        client.permissions = [access.VIEW_DESTINATIONS, access.EXPORT_DATASETS]
     body = {
         "name": "s",
         "connectionSpec": {"id": "x", "version": "1.0"},
         "params": {"datasets": [{"dataSetId": dataset}]},
     }
-    answer = deployed.post("/sourceConnections", body, 403)
+    with deployed.acting(deployed.new_client(access.VIEW_DESTINATIONS, access.EXPORT_DATASETS)):
+        answer = deployed.post("/sourceConnections", body, 403)
     assert answer["type"].endswith("/FLOW-2120-403")
     assert "view-datasets" in answer["report"]["detailed-message"]

@@ -8,7 +8,7 @@ from starlette.middleware.base import RequestResponseEndpoint
 from offtake import __version__
 from offtake.api import errors, gateway
 from offtake.api.paths import ACTIVATION, FLOW_SERVICE
-from offtake.api.routers import adhoc, connections, flows, health, runs, specs, tokens
+from offtake.api.routers import adhoc, connections, flows, health, runs, sources, specs, targets, tokens
 from offtake.scheduling.backend import Backend
 
 
@@ -30,7 +30,7 @@ def create_app(backend: Backend) -> FastAPI:
 
     app.include_router(health.router)
     app.include_router(tokens.router)
-    for resource in (specs, connections, flows, runs):
+    for resource in (specs, connections, sources, targets, flows, runs):
         app.include_router(resource.router, prefix=FLOW_SERVICE)
     app.include_router(adhoc.router, prefix=ACTIVATION)
     return app

@@ -5,12 +5,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from offtake.errors import OfftakeError
+from offtake.api.paths import ACTIVATION, error_tag
+from offtake.errors import FieldProblem, InvalidInputError, OfftakeError
 from offtake.flows import problems
-from offtake.flows.problems import FlowProblem
+from offtake.flows.problems import Problem
+from offtake.store.database import StoreBusyError, StoreConflictError
 
 
 @dataclass
@@ -46,28 +49,44 @@ def install(app: FastAPI, type_prefix: str) -> None:
         body = {"type": "/placeholder/type/uri", "status": 400, "title": "BadRequestError"}
         return _answer(request, 400, body | {"detail": "A valid content-type must be specified"})
 
-    @app.exception_handler(FlowProblem)
-    def flow(request: Request, error: FlowProblem) -> JSONResponse:
+    @app.exception_handler(Problem)
+    def flow(request: Request, error: Problem) -> JSONResponse:
         return _answer(request, error.code.status, problem_body(request, type_prefix, error))
 
     @app.exception_handler(AdhocError)
     def adhoc(request: Request, error: AdhocError) -> JSONResponse:
-        problem = FlowProblem(problems.BAD_VALUE, str(error))
-        return _answer(request, 400, {"message": str(error)} | problem_body(request, type_prefix, problem))
+        problem = Problem(problems.BAD_VALUE, str(error))
+        return _answer(request, 400, problem_body(request, type_prefix, problem))
+
+    @app.exception_handler(StoreConflictError)
+    def conflict(request: Request, error: StoreConflictError) -> JSONResponse:
+        return _answer(request, 409, problem_body(request, type_prefix, Problem(problems.CONFLICT, str(error))))
+
+    @app.exception_handler(StoreBusyError)
+    def busy(request: Request, error: StoreBusyError) -> JSONResponse:
+        body = problem_body(request, type_prefix, Problem(problems.BUSY, str(error)))
+        return _answer(request, problems.BUSY.status, body, {"retry-after": "1"})
+
+    @app.exception_handler(RequestValidationError)
+    def parameters(request: Request, error: RequestValidationError) -> JSONResponse:
+        found = [FieldProblem("/" + "/".join(map(str, one["loc"][1:])), one["msg"]) for one in error.errors()]
+        problem = problems.of_fields(InvalidInputError(found))
+        return _answer(request, 400, problem_body(request, type_prefix, problem))
 
     @app.exception_handler(HTTPException)
     def routing(request: Request, error: HTTPException) -> JSONResponse:
-        body = {"status": error.status_code, "title": str(error.detail), "type": "about:blank"}
-        detail = f"{request.method} {request.url.path} is not served here."
-        return _answer(request, error.status_code, body | {"detail": detail}, error.headers)
+        detail = f"{request.method} {request.url.path[:200]} is not served here."
+        body = {"status": error.status_code, "title": str(error.detail), "type": "about:blank", "detail": detail}
+        report = {"detailed-message": detail, "request-id": request.state.request_id}
+        return _answer(request, error.status_code, body | {"report": report, "errorMessage": detail}, error.headers)
 
     @app.exception_handler(Exception)
     def unexpected(request: Request, _error: Exception) -> JSONResponse:
-        problem = FlowProblem(problems.INTERNAL, "Something went wrong here; the server's log has the details.")
+        problem = Problem(problems.INTERNAL, "Something went wrong here; the server's log has the details.")
         return _answer(request, 500, problem_body(request, type_prefix, problem))
 
 
-def problem_body(request: Request, type_prefix: str, error: FlowProblem) -> dict[str, Any]:
+def problem_body(request: Request, type_prefix: str, error: Problem) -> dict[str, Any]:
     """The problem body, with the keys that older and newer clients look for."""
     code = error.code
     report: dict[str, Any] = {"detailed-message": error.message}
@@ -76,11 +95,13 @@ def problem_body(request: Request, type_prefix: str, error: FlowProblem) -> dict
     report["request-id"] = request.state.request_id
     if error.fields:
         report["errors"] = [{"path": one.path, "message": one.message} for one in error.fields]
-    older = {"message": error.message} if code == problems.UNKNOWN_SPEC else {}
+    needs_message = code == problems.UNKNOWN_SPEC or request.url.path.startswith(ACTIVATION)
+    older = {"message": error.message} if needs_message else {}
     return {
-        "type": f"{type_prefix}FLOW-{code.number}-{code.status}",
+        "type": f"{type_prefix}{error_tag(request.url.path)}-{code.number}-{code.status}",
         "title": code.title,
         "status": code.status,
+        "detail": error.message,
         "report": report,
         "errorMessage": error.message,
         "errorDetails": error.message,

@@ -1,18 +1,19 @@
 """What every call passes before its resource: token, key, organisation, sandbox, content type, body."""
 
-import json
-from typing import Annotated, Any, Final, NoReturn
+from typing import Annotated, Final
 
 from fastapi import Depends, Request
 
 from offtake.api.errors import ContentTypeError, GatewayError
-from offtake.flows import access, problems
-from offtake.flows.access import Caller, Identity
-from offtake.flows.problems import FlowProblem
+from offtake.flows import access, problems, tokens
+from offtake.flows.access import Caller
+from offtake.flows.problems import Problem
 from offtake.scheduling.backend import Backend
+from offtake.store.tables import Client
 
 _LARGEST_BODY: Final = 1024 * 1024
 _LONGEST_REQUEST_ID: Final = 128
+_JSON_TYPES: Final = ("application/json", "application/json-patch+json", "application/merge-patch+json")
 
 
 def backend_of(request: Request) -> Backend:
@@ -26,35 +27,50 @@ BackendOf = Annotated[Backend, Depends(backend_of)]
 
 def caller_of(request: Request, backend: BackendOf) -> Caller:
     """Who calls, checked in the contract's fixed order (section 3.1)."""
-    identity = _identity(request, backend)
-    _check_organisation(request, identity)
-    sandbox_name = request.headers.get("x-sandbox-name", "").strip()
-    if request.headers.get("x-sandbox-id"):
-        raise FlowProblem(problems.SANDBOX_ID_NOT_ALLOWED, "x-sandbox-id is for service tokens; leave it out.")
-    if not sandbox_name and backend.settings.strict_sandbox_header:
-        raise FlowProblem(problems.SANDBOX_MISSING, "The header x-sandbox-name is missing.")
-    sandbox = access.find_sandbox(backend.database, identity.org_id, sandbox_name or None)
-    return access.caller_of(backend.database, identity, sandbox)
+    token, api_key = _credentials(request)
+    with backend.database.reading() as session:
+        try:
+            client = tokens.read(session, backend.vault, backend.clock, token, backend.issuer)
+        except tokens.BadTokenError:
+            raise _bad_token() from None
+        if client.id != api_key:
+            raise GatewayError("403003", "Api Key is invalid")
+        _check_organisation(request, client)
+        name = _sandbox_name(request, backend, client)
+        sandbox = access.find_sandbox(session, client.org_id, name or None)
+        given_id = request.headers.get("x-sandbox-id", "").strip()
+        if given_id and given_id != sandbox.id:
+            raise Problem(problems.OTHER_SANDBOX_ID, f"Sandbox {sandbox.name} does not have the id that was sent.")
+        remote = request.client.host if request.client else ""
+        return access.caller_of(session, client, sandbox, remote=remote, request_id=request.state.request_id)
 
 
 CallerOf = Annotated[Caller, Depends(caller_of)]
 
 
-async def json_body(request: Request, _caller: CallerOf) -> object:
-    """The request's JSON document; raises when it is missing, too large or malformed."""
-    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
+async def json_body(request: Request, _caller: CallerOf) -> bytes:
+    """The request's body, not yet read as JSON: permissions come first; raises when it is too large or no JSON."""
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() not in _JSON_TYPES:
         raise ContentTypeError("A valid content-type must be specified")
+    return await _whole_body(request)
+
+
+async def optional_body(request: Request, _caller: CallerOf) -> bytes:
+    """The request's body, which may be missing and of any type: clients leave both out of actions."""
+    return await _whole_body(request)
+
+
+async def _whole_body(request: Request) -> bytes:
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
         if len(body) > _LARGEST_BODY:
-            raise FlowProblem(problems.BAD_VALUE, f"The request body is larger than {_LARGEST_BODY} bytes.")
-    if not body.strip():
-        raise FlowProblem(problems.EMPTY_BODY, "The request body is empty.")
-    return _parse(bytes(body))
+            raise Problem(problems.BAD_VALUE, f"The request body is larger than {_LARGEST_BODY} bytes.")
+    return bytes(body)
 
 
-JsonBody = Annotated[Any, Depends(json_body)]
+JsonBody = Annotated[bytes, Depends(json_body)]
+OptionalBody = Annotated[bytes, Depends(optional_body)]
 
 
 def request_id(request: Request) -> str:
@@ -64,7 +80,8 @@ def request_id(request: Request) -> str:
     return given if plain else ""
 
 
-def _identity(request: Request, backend: Backend) -> Identity:
+def _credentials(request: Request) -> tuple[str, str]:
+    """The token and the API key, both there."""
     authorization = request.headers.get("authorization", "").strip()
     api_key = request.headers.get("x-api-key", "").strip()
     if not authorization:
@@ -73,33 +90,33 @@ def _identity(request: Request, backend: Backend) -> Identity:
         raise GatewayError("403000", "Api Key is required")
     scheme, _, token = authorization.partition(" ")
     if scheme.lower() != "bearer":
-        raise GatewayError("401013", "Oauth token is not valid")
-    try:
-        identity = access.read_token(backend.database, backend.vault, backend.clock, token.strip())
-    except access.BadTokenError:
-        raise GatewayError("401013", "Oauth token is not valid") from None
-    if identity.client_id != api_key:
-        raise GatewayError("403003", "Api Key is invalid")
-    return identity
+        raise _bad_token()
+    return token.strip(), api_key
 
 
-def _check_organisation(request: Request, identity: Identity) -> None:
+def _bad_token() -> GatewayError:
+    return GatewayError("401013", "Oauth token is not valid")
+
+
+def _sandbox_name(request: Request, backend: Backend, client: Client) -> str:
+    name = request.headers.get("x-sandbox-name", "").strip()
+    sandbox_id = request.headers.get("x-sandbox-id", "").strip()
+    if "*" in (name, sandbox_id):
+        if client.kind == "user":
+            raise Problem(problems.ALL_SANDBOXES_DENIED, "A user token cannot ask for all sandboxes; name one.")
+        if name != sandbox_id:
+            raise Problem(problems.SANDBOXES_DIFFER, "x-sandbox-name and x-sandbox-id must both be *, or neither.")
+        raise Problem(problems.ONE_SANDBOX_ONLY, "Queries across sandboxes are not offered here; name one sandbox.")
+    if sandbox_id and client.kind == "user":
+        raise Problem(problems.SANDBOX_ID_NOT_ALLOWED, "x-sandbox-id is for service tokens; leave it out.")
+    if not name and backend.settings.strict_sandbox_header:
+        raise Problem(problems.SANDBOX_MISSING, "The header x-sandbox-name is missing.")
+    return name
+
+
+def _check_organisation(request: Request, client: Client) -> None:
     org_id = request.headers.get("x-gw-ims-org-id", "").strip()
     if not org_id:
         raise GatewayError("400003", "Missing header")
-    if org_id != identity.org_id:
+    if org_id != client.org_id:
         raise GatewayError("403025", "Profile is not valid")
-
-
-def _parse(body: bytes) -> object:
-    try:
-        return json.loads(body, parse_constant=_no_constant)
-    except json.JSONDecodeError as error:
-        where = f"line {error.lineno}, column {error.colno}"
-        raise FlowProblem(problems.EMPTY_BODY, f"The request body is not valid JSON: {error.msg} at {where}.") from None
-    except (ValueError, RecursionError):
-        raise FlowProblem(problems.EMPTY_BODY, "The request body is not valid JSON in UTF-8.") from None
-
-
-def _no_constant(name: str) -> NoReturn:
-    raise ValueError(name)

@@ -10,7 +10,7 @@ from pydantic import Field
 from offtake.flows import entities, listing, problems
 from offtake.flows.entities import Body
 from offtake.flows.listing import ListQuery, Page
-from offtake.flows.problems import FlowProblem
+from offtake.flows.problems import Problem
 
 Json = dict[str, Any]
 
@@ -57,7 +57,7 @@ def list_params(
     unknown = sorted(set(request.query_params) - _PARAMETERS)
     if unknown:
         allowed = ", ".join(sorted(_PARAMETERS))
-        raise FlowProblem(
+        raise Problem(
             problems.UNKNOWN_PARAMETER, f"Unknown query parameter: {', '.join(unknown)[:200]}. Allowed: {allowed}."
         )
     return ListParams(limit, property or [], orderby, count, token)
@@ -77,9 +77,9 @@ class SearchBody(Body):
     projection_fields: str = Field(default="", description="Properties to return, with commas.")
 
 
-def search_query(document: object, token: str | None) -> ListQuery:
+def search_query(sent: bytes, token: str | None) -> ListQuery:
     """The query that a search body means; its pages may be ten times as long."""
-    body = entities.parse_body(SearchBody, document)
+    body = entities.parse_body(SearchBody, sent)
     properties = [*body.query_string.split("&"), body.projection_fields]
     limit = None if body.limit is None else str(body.limit)
     return listing.list_query(
@@ -87,12 +87,12 @@ def search_query(document: object, token: str | None) -> ListQuery:
     )
 
 
-def answer(path: str, query: ListQuery, page: Page[Any], render: Callable[[Any], Json]) -> Json:
+def answer(path: str, query: ListQuery, page: Page[Any], render: Callable[[list[Any]], list[Json]]) -> Json:
     """One page as every list answers it, or the number of all rows; `path` is relative to the service's base path."""
     if page.total is not None:
         return {"count": page.total}
     links = {"next": {"href": f"{path}?continuationToken={page.token}"}} if page.token else {}
-    items = [_projected(render(row), query.projection) for row in page.rows]
+    items = [_projected(item, query.projection) for item in render(page.rows)]
     return {"items": items, "_links": links, "count": len(items)}
 
 

@@ -1,6 +1,28 @@
-"""Where the contract's services live on one origin (contract, section 1)."""
+"""Where the contract's services live on one origin, and the tag their errors carry (contract, sections 1 and 4)."""
 
 from typing import Final
 
 FLOW_SERVICE: Final = "/data/foundation/flowservice"
 ACTIVATION: Final = "/data/core/activation/disflowprovider"
+LANDING_ZONE: Final = "/data/foundation/connectors/landingzone"
+CATALOG: Final = "/data/foundation/catalog"
+INGESTION: Final = "/data/foundation/import"
+DATA_ACCESS: Final = "/data/foundation/export"
+SANDBOXES: Final = "/data/foundation/sandbox-management"
+ACCESS_CONTROL: Final = "/data/foundation/access-control"
+AUDIT: Final = "/data/foundation/audit"
+
+_TAGS: Final = {
+    CATALOG: "CATALOG",
+    INGESTION: "INGEST",
+    DATA_ACCESS: "ACCESS",
+    SANDBOXES: "SMS",
+    ACCESS_CONTROL: "ACL",
+    AUDIT: "AUDIT",
+    LANDING_ZONE: "ZONE",
+}
+
+
+def error_tag(path: str) -> str:
+    """The first word of an error's code, by the service that the path belongs to."""
+    return next((tag for prefix, tag in _TAGS.items() if path.startswith(prefix)), "FLOW")

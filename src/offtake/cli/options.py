@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from offtake.clock import Clock
 from offtake.errors import OfftakeError
-from offtake.flows import access
+from offtake.flows import access, clients
 from offtake.flows.access import Caller
 from offtake.scheduling.backend import Backend, open_backend
 from offtake.settings import Settings
@@ -36,7 +36,7 @@ def operating(data_dir: Path | None) -> Iterator[tuple[Backend, Caller]]:
     """The deployment, worked on directly beside a running server, with every permission in its default sandbox."""
     backend = open_backend(settings_at(data_dir), Clock())
     try:
-        access.set_up(backend.database, backend.clock)
+        clients.set_up(backend.database, backend.clock)
         yield backend, access.operator(backend.database)
     finally:
         backend.close()

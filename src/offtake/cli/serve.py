@@ -17,7 +17,7 @@ from offtake.api.app import create_app
 from offtake.cli import show
 from offtake.cli.options import DataDir, settings_at
 from offtake.clock import Clock
-from offtake.flows import access
+from offtake.flows import clients
 from offtake.scheduling.backend import open_backend, sole_server
 from offtake.scheduling.service import working
 
@@ -37,8 +37,8 @@ def serve(
     with sole_server(settings) as owner:
         backend = open_backend(settings, Clock())
         admin_file = settings.data_dir / ADMIN_FILE
-        access.set_up(backend.database, backend.clock)
-        client = access.first_client(backend.database, backend.clock)
+        clients.set_up(backend.database, backend.clock)
+        client = clients.first_client(backend.database, backend.clock)
         if client is not None:
             _write_private(admin_file, json.dumps({"origin": f"http://{host}:{port}"} | asdict(client), indent=2))
         _greet(f"http://{host}:{port}", admin_file)

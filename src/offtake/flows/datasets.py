@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sqlalchemy import select
-from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 from ulid import ULID
 
@@ -17,7 +16,7 @@ from offtake.flows.access import Caller
 from offtake.flows.entities import Json
 from offtake.lake import ingest
 from offtake.lake.catalog import Lake, TableName
-from offtake.store.database import Database
+from offtake.store.database import Database, StoreConflictError
 from offtake.store.tables import Batch, Dataset
 
 _LONGEST_NAME = 255
@@ -106,7 +105,9 @@ def _import_new(
         raise OfftakeError(f"A dataset's name is 1 to {_LONGEST_NAME} printable characters.")
     row = entities.stamp(caller, clock.now_ms()) | {"id": secrets.token_hex(12)}
     table = TableName(f"sandbox_{caller.sandbox_id.replace('-', '')}.dataset_{row['id']}")
-    dataset = Dataset(**row, name=name, description=None, table_name=table, schema_ref=None, tags={})
+    dataset = Dataset(
+        **row, name=name, description=None, table_name=table, schema_ref=None, tags={}, error_diagnostics=False
+    )
     batch = _loading(dataset.id, caller, clock)
     made = ingest.import_files(lake, table, files, batch_id=batch.id, create=True)
     _mark(batch, clock, made)
@@ -115,29 +116,41 @@ def _import_new(
             session.add(dataset)
             session.flush()
             session.add(batch)
-    except IntegrityError:
+    except StoreConflictError:
         lake.drop(table)
         raise OfftakeError(f"Dataset {name} was made by somebody else just now; import again to append.") from None
     return Imported(dataset, batch, created=True)
 
 
 def _loading(dataset_id: str, caller: Caller, clock: Clock) -> Batch:
+    now = clock.now_ms()
+    stamp = entities.stamp(caller, now) | {"id": str(ULID.from_timestamp(now / 1000))}
     return Batch(
-        id=str(ULID.from_timestamp(clock.now_ms() / 1000)),
+        **stamp,
         dataset_id=dataset_id,
         status="loading",
+        input_format={},
+        tags={},
+        replaces=[],
+        error_diagnostics=False,
+        failed_percentage=0,
+        input_rows=0,
+        input_bytes=0,
+        failed_rows=0,
         rows=0,
         bytes=0,
-        created_at=clock.now_ms(),
-        created_client=caller.client_id,
+        errors=[],
+        started_at=now,
+        fence=0,
     )
 
 
 def _mark(batch: Batch, clock: Clock, made: ingest.Batch | None) -> None:
-    batch.completed_at = clock.now_ms()
+    batch.completed_at = batch.updated_at = clock.now_ms()
     batch.status = "success" if made else "failed"
     if made:
         batch.snapshot_id, batch.rows, batch.bytes = made.snapshot_id, made.rows, made.bytes
+        batch.input_rows, batch.input_bytes = made.rows, made.bytes
 
 
 def _settle(database: Database, batch: Batch, clock: Clock, made: ingest.Batch | None) -> Batch:

@@ -11,7 +11,7 @@ from offtake.flows import datasets as catalog
 from offtake.flows import problems, specs
 from offtake.flows.access import Caller
 from offtake.flows.entities import Json
-from offtake.flows.problems import FlowProblem
+from offtake.flows.problems import Problem
 from offtake.store.tables import Dataset
 
 _DEFAULT_LIMIT: Final = 20
@@ -47,7 +47,7 @@ def _item(session: Session, row: Dataset, wanted: list[str]) -> Json:
 def _check_output(params: Mapping[str, str]) -> None:
     for name, value in _REQUIRED.items():
         if not params.get(name):
-            raise FlowProblem(problems.PARAMETER_MISSING, f"The query parameter {name} is required: {name}={value}.")
+            raise Problem(problems.PARAMETER_MISSING, f"The query parameter {name} is required: {name}={value}.")
         if params[name] != value:
             raise problems.of_field(f"/{name}", f"must be {value}")
 

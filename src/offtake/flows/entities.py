@@ -1,19 +1,25 @@
 """What every entity of Flow Service has in common: its stamp, its envelope, and how request bodies are read."""
 
-from typing import Any, TypeVar
+import json
+from collections.abc import Iterable
+from typing import Any, NoReturn, TypeVar
 from uuid import uuid4
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from offtake.errors import FieldProblem, InvalidInputError
 from offtake.flows import problems
 from offtake.flows.access import Caller
-from offtake.flows.problems import FlowProblem
+from offtake.flows.problems import Problem
 from offtake.store.tables import Entity, Stamp
 
 Json = dict[str, Any]
+Sent = bytes | Json
+"""A request's body: JSON as it came, or a document made in this process."""
+
 StampT = TypeVar("StampT", bound=Stamp)
 BodyT = TypeVar("BodyT", bound="Body")
 
@@ -41,14 +47,38 @@ class NewEntity(Body):
     description: str | None = None
 
 
-def parse_body(model: type[BodyT], document: object) -> BodyT:
-    """The body as its model; raises `FlowProblem` naming every field that is missing or cannot be used."""
+def parse_body(model: type[BodyT], body: Sent) -> BodyT:
+    """The body as its model; raises `Problem` naming every field that is missing or cannot be used."""
+    document = parse_json(body) if isinstance(body, bytes) else body
     if not isinstance(document, dict) or not document:
-        raise FlowProblem(problems.EMPTY_BODY, "The request body must be a JSON object that is not empty.")
+        raise Problem(problems.EMPTY_BODY, "The request body must be a JSON object that is not empty.")
+    return parse_document(model, document)
+
+
+def parse_document(model: type[BodyT], document: object) -> BodyT:
+    """The document as its model; raises `Problem` as `parse_body` does."""
     try:
         return model.model_validate(document)
     except ValidationError as error:
         raise problems.of_fields(InvalidInputError([_field_problem(one) for one in error.errors()])) from None
+
+
+def parse_json(body: bytes) -> object:
+    """The JSON document; raises 1405 saying where it is malformed."""
+    if not body.strip():
+        raise Problem(problems.EMPTY_BODY, "The request body is empty.")
+    try:
+        document: object = json.loads(body, parse_constant=_no_constant)
+    except json.JSONDecodeError as error:
+        where = f"line {error.lineno}, column {error.colno}"
+        raise Problem(problems.EMPTY_BODY, f"The request body is not valid JSON: {error.msg} at {where}.") from None
+    except (ValueError, RecursionError):
+        raise Problem(problems.EMPTY_BODY, "The request body is not valid JSON in UTF-8.") from None
+    return document
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(name)
 
 
 def _field_problem(error: Any) -> FieldProblem:  # noqa: ANN401 - pydantic's error details are a plain dict
@@ -78,9 +108,27 @@ def etag(row: Stamp) -> str:
     return f'"{row.version}"'
 
 
-def created(row: Stamp) -> Json:
-    """The answer to a create."""
+def changed(row: Stamp) -> Json:
+    """The answer to whatever made or changed a row."""
     return {"id": row.id, "etag": etag(row)}
+
+
+def check_version(row: Stamp, if_match: str | None) -> None:
+    """Raise 1403 without `If-Match`, 1404 when it is not the row's version; quotes may be missing, `*` fits all."""
+    given = (if_match or "").strip()
+    if not given:
+        raise Problem(problems.NO_IF_MATCH, f"The header If-Match is missing; send the etag {etag(row)}.")
+    if given not in ("*", etag(row), row.version):
+        raise Problem(
+            problems.OTHER_VERSION,
+            f"Supplied version=[{given[:100]}] does not match the current version on entity=[{etag(row)}]",
+        )
+
+
+def touch(row: Stamp, caller: Caller, now_ms: int) -> None:
+    """A row that the caller changes: who, when, and a new version."""
+    row.updated_at, row.updated_by, row.updated_client = now_ms, caller.account_id, caller.client_id
+    row.version = str(uuid4())
 
 
 def envelope(row: Stamp, caller: Caller) -> Json:
@@ -115,9 +163,16 @@ def spec_ref(spec_id: str) -> Json:
     return {"id": spec_id, "version": SPEC_VERSION}
 
 
-def find(session: Session, caller: Caller, table: type[StampT], resource_type: str, row_id: str) -> StampT:
-    """The caller's row of that id; raises 1439 when there is none in this sandbox."""
-    row = session.get(table, row_id)
+def find(
+    session: Session, caller: Caller, table: type[StampT], resource_type: str, row_id: str, *, lock: bool = False
+) -> StampT:
+    """The caller's row of that id, with `lock` for nobody else to change; raises 1439 when there is none."""
+    row = session.get(table, row_id, with_for_update=lock or None)
     if row is None or row.sandbox_id != caller.sandbox_id:
         raise problems.not_found(resource_type, row_id)
     return row
+
+
+def by_id(session: Session, table: type[StampT], ids: Iterable[str]) -> dict[str, StampT]:
+    """The rows with those ids, by id."""
+    return {row.id: row for row in session.scalars(select(table).where(table.id.in_(set(ids))))}

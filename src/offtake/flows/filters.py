@@ -8,7 +8,7 @@ from typing import Any, Final, Literal
 from sqlalchemy import ColumnElement, SQLColumnExpression, false, func, or_, true
 
 from offtake.flows import problems
-from offtake.flows.problems import FlowProblem
+from offtake.flows.problems import Problem
 
 Kind = Literal["text", "id", "number", "boolean"]
 
@@ -67,19 +67,19 @@ def parse(text: str) -> Expression:
     """`path==a,b` and the like; raises 1440, 1443, 1450 and 1453."""
     match = _EXPRESSION.fullmatch(text.strip())
     if match is None:
-        raise FlowProblem(problems.FILTER_OPERATOR, f"The property {text!r} cannot be read; write path==value.")
+        raise Problem(problems.FILTER_OPERATOR, f"The property {text!r} cannot be read; write path==value.")
     path, operator, value = match.groups()
     if operator == "~":
-        raise FlowProblem(problems.FILTER_TILDE, "The operator ~ is not supported.")
+        raise Problem(problems.FILTER_TILDE, "The operator ~ is not supported.")
     if operator not in ("==", "!=", *_COMPARE):
-        raise FlowProblem(
+        raise Problem(
             problems.FILTER_OPERATOR, f"The operator {operator} is not known; use one of ==, !=, <, <=, >, >=."
         )
     values = tuple(one.strip().lower() for one in value.split(",") if one.strip())
     if not values:
-        raise FlowProblem(problems.EMPTY_VALUE, f"The property {path}{operator} has no value.")
+        raise Problem(problems.EMPTY_VALUE, f"The property {path}{operator} has no value.")
     if len(values) > 1 and operator != "==":
-        raise FlowProblem(problems.FILTER_VALUES, f"The operator {operator} takes one value; only == takes several.")
+        raise Problem(problems.FILTER_VALUES, f"The operator {operator} takes one value; only == takes several.")
     return Expression(path, operator, values)
 
 
@@ -104,18 +104,18 @@ def _order(text: str, fields: Fields) -> Order:
     # A plus sign in a query arrives as a space.
     match = re.fullmatch(r"\s*([+-]?)([A-Za-z.]+)\s*", text)
     if match is None:
-        raise FlowProblem(problems.ORDER_FORM, f"orderby {text!r} is malformed; write name, +name or -name.")
+        raise Problem(problems.ORDER_FORM, f"orderby {text!r} is malformed; write name, +name or -name.")
     sign, path = match.groups()
     if path not in fields or not fields[path].sortable:
         sortable = ", ".join(sorted(name for name, field in fields.items() if field.sortable))
-        raise FlowProblem(problems.ORDER_FIELD, f"The list cannot be ordered by {path}. Allowed: {sortable}.")
+        raise Problem(problems.ORDER_FIELD, f"The list cannot be ordered by {path}. Allowed: {sortable}.")
     return Order(path, sign == "-")
 
 
 def _field(path: str, fields: Fields) -> Field:
     if path not in fields:
         allowed = ", ".join(sorted(fields))
-        raise FlowProblem(problems.FILTER_FIELD, f"The field {path} cannot be filtered by. Allowed: {allowed}.")
+        raise Problem(problems.FILTER_FIELD, f"The field {path} cannot be filtered by. Allowed: {allowed}.")
     return fields[path]
 
 
@@ -123,7 +123,7 @@ def _condition(expression: Expression, field: Field) -> ColumnElement[bool]:
     values = [_value(one, expression.path, field.kind) for one in expression.values]
     if expression.operator in _COMPARE:
         if field.kind != "number":
-            raise FlowProblem(
+            raise Problem(
                 problems.FILTER_KIND, f"{expression.path} has no order: {expression.operator} is for numbers and times."
             )
         return _COMPARE[expression.operator](field.column, values[0])
@@ -136,11 +136,11 @@ def _condition(expression: Expression, field: Field) -> ColumnElement[bool]:
 def _value(text: str, path: str, kind: Kind) -> object:
     if kind == "boolean":
         if text not in _BOOLEANS:
-            raise FlowProblem(problems.BAD_VALUE_TYPE, f"{path} is true or false, not {text[:100]!r}.")
+            raise Problem(problems.BAD_VALUE_TYPE, f"{path} is true or false, not {text[:100]!r}.")
         return _BOOLEANS[text]
     if kind == "number":
         if not _NUMBER.fullmatch(text):
-            raise FlowProblem(problems.BAD_VALUE_TYPE, f"{path} is a whole number, not {text[:100]!r}.")
+            raise Problem(problems.BAD_VALUE_TYPE, f"{path} is a whole number, not {text[:100]!r}.")
         return int(text)
     return text
 

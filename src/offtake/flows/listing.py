@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Generic, TypeVar
 
-from sqlalchemy import ColumnElement, SQLColumnExpression, UnaryExpression, and_, func, or_, select
+from sqlalchemy import ColumnElement, SQLColumnExpression, UnaryExpression, and_, func, or_, select, true
 from sqlalchemy.orm import Session
 
 from offtake.flows import filters, problems
 from offtake.flows.access import Caller
 from offtake.flows.filters import Field, Fields, Order
-from offtake.flows.problems import FlowProblem
+from offtake.flows.problems import Problem
 from offtake.store.tables import Stamp
 
 RowT = TypeVar("RowT", bound=Stamp)
@@ -74,7 +74,7 @@ def list_query(
         return _read_token(token)
     counted = _boolean("/count", count)
     if counted and limit:
-        raise FlowProblem(problems.COUNT_AND_LIMIT, "Send limit or count=true, not both.")
+        raise Problem(problems.COUNT_AND_LIMIT, "Send limit or count=true, not both.")
     kept = tuple(one.strip() for one in properties if one.strip())
     if len(kept) > _MOST_EXPRESSIONS:
         raise problems.of_field("/property", f"may be given at most {_MOST_EXPRESSIONS} times")
@@ -86,10 +86,18 @@ def everything(properties: tuple[str, ...] = ()) -> ListQuery:
     return ListQuery(MOST_SEARCHED, properties)
 
 
-def page(session: Session, caller: Caller, table: type[RowT], fields: Fields, query: ListQuery) -> Page[RowT]:
-    """The caller's rows that match every property, in the order asked for."""
+def page(
+    session: Session,
+    caller: Caller,
+    table: type[RowT],
+    fields: Fields,
+    query: ListQuery,
+    visible: ColumnElement[bool] | None = None,
+) -> Page[RowT]:
+    """The caller's rows that match every property, in the order asked for; only those that are `visible`."""
     expressions = [filters.parse(one) for one in query.expressions]
-    wanted = and_(table.sandbox_id == caller.sandbox_id, *(filters.condition(one, fields) for one in expressions))
+    mine = and_(table.sandbox_id == caller.sandbox_id, true() if visible is None else visible)
+    wanted = and_(mine, *(filters.condition(one, fields) for one in expressions))
     if query.count:
         return Page([], total=session.scalar(select(func.count()).select_from(table).where(wanted)) or 0)
     keys = _keys(fields, filters.parse_orders(query.order_by, fields))
@@ -177,5 +185,5 @@ def _read_token(token: str) -> ListQuery:
         raise _bad_token() from None
 
 
-def _bad_token() -> FlowProblem:
+def _bad_token() -> Problem:
     return problems.of_field("/continuationToken", "is not a token that this server gave out")

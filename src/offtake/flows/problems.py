@@ -1,4 +1,7 @@
-"""What can be wrong with a request to Flow Service: one table of codes, one exception (contract, section 4.3)."""
+"""What can be wrong with a request: one table of codes, one exception (contract, section 4).
+
+`docs/errors.md` is made from this table.
+"""
 
 from dataclasses import dataclass, field
 from typing import Final
@@ -8,44 +11,79 @@ from offtake.errors import FieldProblem, InvalidInputError, OfftakeError
 
 @dataclass(frozen=True)
 class Code:
-    """A code of the contract: its number, the HTTP status it answers with, and its title."""
+    """A code of the contract: its number, the HTTP status it answers with, when it is raised, and its title."""
 
     number: int
     status: int
+    when: str
     title: str = "Invalid request"
 
 
-INTERNAL: Final = Code(1400, 500, "Internal Error")
-COUNT_AND_LIMIT: Final = Code(1401, 400)
-EMPTY_BODY: Final = Code(1405, 400)
-STATE_IN_CREATE: Final = Code(1410, 400)
-UNKNOWN_SPEC: Final = Code(1413, 400)
-OTHER_SPEC: Final = Code(1414, 400)
-UNKNOWN_AUTH: Final = Code(1415, 400)
-NOT_FOUND: Final = Code(1439, 404, "Resource not found")
-ORDER_FORM: Final = Code(1432, 400)
-ORDER_FIELD: Final = Code(1433, 400)
-FILTER_TILDE: Final = Code(1440, 400)
-FILTER_VALUES: Final = Code(1443, 400)
-WRONG_FLOW_STATE: Final = Code(1444, 400)
-FILTER_KIND: Final = Code(1448, 400)
-FILTER_FIELD: Final = Code(1449, 400)
-FILTER_OPERATOR: Final = Code(1450, 400)
-UNKNOWN_PARAMETER: Final = Code(1451, 400)
-BAD_VALUE: Final = Code(1452, 400)
-EMPTY_VALUE: Final = Code(1453, 400)
-BAD_VALUE_TYPE: Final = Code(1454, 400)
-MISSING_FIELD: Final = Code(1455, 400)
-NO_SPEC_VERSION: Final = Code(1455, 422)
-SANDBOX_NOT_FOUND: Final = Code(2100, 404, "Sandbox not found")
-SANDBOX_MISSING: Final = Code(2105, 400, "Header is missing")
-SANDBOX_ID_NOT_ALLOWED: Final = Code(2110, 400, "Headers not allowed")
-PARAMETER_MISSING: Final = Code(2119, 400, "Query parameter missing")
-FORBIDDEN: Final = Code(2120, 403, "Forbidden")
+_HEADER: Final = "Header is missing"
+
+INTERNAL: Final = Code(1400, 500, "something unexpected went wrong; the log has the details", "Internal Error")
+COUNT_AND_LIMIT: Final = Code(1401, 400, "`limit` and `count=true` are both given")
+NOT_A_PROVIDER: Final = Code(1402, 400, "an action is for providers of connectors only")
+NO_IF_MATCH: Final = Code(1403, 400, "`If-Match` is absent where it is required", _HEADER)
+OTHER_VERSION: Final = Code(1404, 412, "`If-Match` is not the entity's version", "Version not matching")
+EMPTY_BODY: Final = Code(1405, 400, "the body is empty, or no JSON of the kind that is needed")
+BAD_ACTION: Final = Code(1406, 400, "`op` and `subOp` of an action do not fit each other")
+STATE_IN_CREATE: Final = Code(1410, 400, "`state` is sent when a flow is made")
+UNKNOWN_SPEC: Final = Code(1413, 400, "a spec id is unknown, or does not fit")
+OTHER_SPEC: Final = Code(1414, 400, "a connection's spec would change, or differs from its base connection's")
+UNKNOWN_AUTH: Final = Code(1415, 400, "`auth.specName` is none of the connection spec's")
+BASE_IN_USE: Final = Code(1418, 400, "a base connection that flows use is deleted")
+NOT_UPDATABLE: Final = Code(1420, 400, "what is to be changed cannot be changed")
+WRONG_ACTION: Final = Code(1422, 400, "the action does not fit the present state")
+NO_SPEC_WRITES: Final = Code(1426, 400, "a user token makes or changes a spec")
+NO_RUN_WRITES: Final = Code(1427, 400, "a user token changes a run")
+FLOW_NOT_FOUND: Final = Code(1430, 400, "a flow that a request refers to is not there")
+ORDER_FORM: Final = Code(1432, 400, "`orderby` is malformed")
+ORDER_FIELD: Final = Code(1433, 400, "`orderby` names a field that lists cannot be ordered by")
+PATCH_OP: Final = Code(1434, 400, "a patch has an `op` other than add, replace, remove")
+UNKNOWN_ACTION: Final = Code(1435, 400, "an action is unknown")
+SUB_ACTION: Final = Code(1436, 400, "`subOp` does not go with this `op`")
+NOT_FOUND: Final = Code(1439, 404, "there is no such resource, or the caller may not see it", "Resource not found")
+FILTER_TILDE: Final = Code(1440, 400, "a filter uses the operator `~`")
+FILTER_VALUES: Final = Code(1443, 400, "an operator other than `==` has several values")
+WRONG_FLOW_STATE: Final = Code(1444, 400, "a flow is not in the state that is needed")
+IN_USE: Final = Code(1447, 400, "a source, target or base connection that others use is deleted")
+FILTER_KIND: Final = Code(1448, 400, "an operator does not fit the field")
+FILTER_FIELD: Final = Code(1449, 400, "a filter names an unknown field")
+FILTER_OPERATOR: Final = Code(1450, 400, "a filter has an unknown operator")
+UNKNOWN_PARAMETER: Final = Code(1451, 400, "a query parameter is unknown")
+BAD_VALUE: Final = Code(1452, 400, "a field has a value that cannot be used")
+EMPTY_VALUE: Final = Code(1453, 400, "a filter has no value")
+BAD_VALUE_TYPE: Final = Code(1454, 400, "a filter's value is of the wrong type")
+MISSING_FIELD: Final = Code(1455, 400, "a required field is missing, or a patch's path does not exist")
+NO_SPEC_VERSION: Final = Code(1455, 422, "`connectionSpec.version` is missing")
+BAD_STATE: Final = Code(1456, 400, "a state is written that only actions can bring about")
+SANDBOX_NOT_FOUND: Final = Code(2100, 404, "there is no such sandbox, or it is not active", "Sandbox not found")
+SANDBOX_MISSING: Final = Code(2105, 400, "`x-sandbox-name` is absent in a strict deployment", _HEADER)
+NO_DEFAULT_SANDBOX: Final = Code(2106, 404, "the organisation has no default sandbox", "Get default sandbox error")
+OTHER_SANDBOX_ID: Final = Code(2103, 404, "`x-sandbox-id` is not the id of the sandbox named", "Sandbox not found")
+SANDBOX_ID_NOT_ALLOWED: Final = Code(2110, 400, "`x-sandbox-id` comes with a user token", "Headers not allowed")
+ALL_SANDBOXES_DENIED: Final = Code(2111, 403, "a user token asks for sandbox `*`", "Headers with value restricted")
+SANDBOXES_DIFFER: Final = Code(2112, 400, "only one of the sandbox headers is `*`", "Headers not allowed")
+ONE_SANDBOX_ONLY: Final = Code(2113, 400, "sandbox `*` is asked for", "Headers not allowed")
+PARAMETER_MISSING: Final = Code(2119, 400, "a required query parameter is missing", "Query parameter missing")
+FORBIDDEN: Final = Code(2120, 403, "the caller lacks a permission", "Forbidden")
+CONFLICT: Final = Code(3409, 409, "the thing is there already, or others depend on it", "Conflict")
+TOO_LARGE: Final = Code(3413, 413, "a file is larger than one request may bring", "Content too large")
+URL_TOO_LONG: Final = Code(3414, 414, "the address is longer than 2000 characters", "URI too long")
+MEDIA_TYPE: Final = Code(3415, 415, "a file comes with another content type", "Unsupported media type")
+BAD_RANGE: Final = Code(3416, 416, "a range is not one of the file's", "Range not satisfiable")
+BUSY: Final = Code(3503, 503, "the database is busy; ask again after `Retry-After`", "Service Unavailable")
+
+
+def codes() -> list[Code]:
+    """The table, in order."""
+    found = [value for value in globals().values() if isinstance(value, Code)]
+    return sorted(found, key=lambda code: (code.number, code.status))
 
 
 @dataclass
-class FlowProblem(OfftakeError):  # noqa: N818 - the contract calls it a problem
+class Problem(OfftakeError):  # noqa: N818 - the contract calls it a problem
     """A refusal, in the words of the contract. Nothing was written."""
 
     code: Code
@@ -59,9 +97,9 @@ class FlowProblem(OfftakeError):  # noqa: N818 - the contract calls it a problem
         return self.message
 
 
-def not_found(resource_type: str, resource_id: str) -> FlowProblem:
+def not_found(resource_type: str, resource_id: str) -> Problem:
     """No such resource in the caller's sandbox; `resource_type` is the plural of its path."""
-    return FlowProblem(
+    return Problem(
         NOT_FOUND,
         f"The requested {resource_type} resource {resource_id} is not found. "
         "Verify the resource ID before trying again.",
@@ -70,12 +108,17 @@ def not_found(resource_type: str, resource_id: str) -> FlowProblem:
     )
 
 
-def of_fields(error: InvalidInputError) -> FlowProblem:
+def missing_parameter(name: str, allowed: str) -> Problem:
+    """A query parameter that must be there is not."""
+    return Problem(PARAMETER_MISSING, f"The query parameter {name} is required: {allowed}.")
+
+
+def of_fields(error: InvalidInputError) -> Problem:
     """Fields that are missing or cannot be used, all at once."""
     code = MISSING_FIELD if all(problem.missing for problem in error.problems) else BAD_VALUE
-    return FlowProblem(code, str(error), fields=error.problems)
+    return Problem(code, str(error), fields=error.problems)
 
 
-def of_field(path: str, message: str, *, missing: bool = False) -> FlowProblem:
+def of_field(path: str, message: str, *, missing: bool = False) -> Problem:
     """One field that is missing or cannot be used."""
     return of_fields(InvalidInputError([FieldProblem(path, message, missing)]))

@@ -1,13 +1,14 @@
 """Connection specs and flow specs: what can be connected to what (contract, sections 7, 8 and 10)."""
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 from offtake.destinations import schema
 from offtake.destinations.contract import Destination
 from offtake.destinations.registry import DESTINATIONS
 from offtake.flows import filters, problems
-from offtake.flows.problems import FlowProblem
+from offtake.flows.access import Caller
+from offtake.flows.problems import Problem
 
 Json = dict[str, Any]
 
@@ -34,7 +35,7 @@ def matching(specs: list[Json], properties: Sequence[str]) -> list[Json]:
     for one in wanted:
         if one.path not in _FILTERED or one.operator not in ("==", "!="):
             allowed = ", ".join(_FILTERED)
-            raise FlowProblem(
+            raise Problem(
                 problems.FILTER_FIELD, f"Specs cannot be filtered by {one.path} {one.operator}. Allowed: {allowed}."
             )
     return [spec for spec in specs if filters.matches(wanted, spec)]
@@ -64,12 +65,19 @@ def destination_of_flow(spec_id: str) -> Destination:
         if destination.flow_spec_id == spec_id:
             return destination
     known = ", ".join(f"{one.flow_spec_id} ({one.name})" for one in DESTINATIONS)
-    raise FlowProblem(problems.UNKNOWN_SPEC, f"Flow spec {spec_id} does not export datasets. Use one of: {known}.")
+    raise Problem(problems.UNKNOWN_SPEC, f"Flow spec {spec_id} does not export datasets. Use one of: {known}.")
 
 
-def unknown_spec() -> FlowProblem:
+def unknown_spec() -> Problem:
     """No such connection spec."""
-    return FlowProblem(problems.UNKNOWN_SPEC, "Please provide a valid spec id")
+    return Problem(problems.UNKNOWN_SPEC, "Please provide a valid spec id")
+
+
+def refuse_writing(caller: Caller) -> NoReturn:
+    """Raise 1426 for users, 1420 for services: what can be connected is part of the program."""
+    if caller.kind == "user":
+        raise Problem(problems.NO_SPEC_WRITES, "A user token cannot make or change specs.")
+    raise Problem(problems.NOT_UPDATABLE, "Specs are part of the program; a destination is added in its code.")
 
 
 def _by_id(specs: list[Json], resource_type: str, spec_id: str) -> Json:

@@ -9,7 +9,9 @@ from typing import TextIO
 from uuid import uuid4
 
 from offtake.clock import Clock
+from offtake.destinations.contract import Site
 from offtake.errors import OfftakeError
+from offtake.flows.issuers import ExternalIssuer
 from offtake.flows.schedule import ScheduleRules
 from offtake.lake.catalog import Lake
 from offtake.settings import Settings
@@ -26,6 +28,7 @@ class Backend:
     database: Database
     vault: Vault
     lake: Lake
+    issuer: ExternalIssuer | None = None
 
     @property
     def schedule_rules(self) -> ScheduleRules:
@@ -35,6 +38,10 @@ class Backend:
             default_end_months=self.settings.default_end_months,
             recurring_full=self.settings.recurring_full,
         )
+
+    def site(self, sandbox_name: str) -> Site:
+        """What this deployment gives to destinations, for a sandbox."""
+        return Site(sandbox_name=sandbox_name, landing_zone=self.settings.landing_zone_root)
 
     def close(self) -> None:
         """Let go of the database."""
@@ -47,7 +54,16 @@ def open_backend(settings: Settings, clock: Clock) -> Backend:
     database = Database(settings.store_url)
     database.migrate()
     vault = open_vault(settings.data_dir, settings.vault_key)
-    return Backend(settings, clock, database, vault, Lake(settings.lake_catalog_url, settings.lake_warehouse))
+    lake = Lake(settings.lake_catalog_url, settings.lake_warehouse)
+    return Backend(settings, clock, database, vault, lake, _issuer(settings))
+
+
+def _issuer(settings: Settings) -> ExternalIssuer | None:
+    if settings.oidc_issuer is None:
+        return None
+    if settings.oidc_audience is None:
+        raise OfftakeError("OFFTAKE_OIDC_AUDIENCE is not set: without it, tokens for others would be accepted.")
+    return ExternalIssuer(settings.oidc_issuer, settings.oidc_audience, settings.oidc_client_claim)
 
 
 @contextmanager

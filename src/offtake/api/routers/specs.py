@@ -7,7 +7,7 @@ from fastapi import APIRouter, Request
 from offtake.api import lists
 from offtake.api.gateway import BackendOf, CallerOf, JsonBody
 from offtake.api.lists import ListOf
-from offtake.flows import eligible, specs
+from offtake.flows import eligible, exploring, specs
 from offtake.flows.access import VIEW_DATASETS, VIEW_DESTINATIONS
 from offtake.flows.listing import ListQuery, Page
 
@@ -39,6 +39,26 @@ def configs(caller: CallerOf, backend: BackendOf, spec_id: str, request: Request
         return eligible.datasets(session, caller, spec_id, dict(request.query_params))
 
 
+@router.get("/connectionSpecs/{spec_id}/explore")
+def explore(caller: CallerOf, backend: BackendOf, spec_id: str, request: Request) -> list[Json]:
+    """What lies in a folder of the landing zone."""
+    exploring.check_spec(caller, spec_id)
+    return exploring.explore(backend.site(caller.sandbox_name), request.query_params)
+
+
+@router.post("/connectionSpecs")
+def create_connection_spec(caller: CallerOf, _body: JsonBody) -> Json:
+    """Specs are part of the program: it is refused."""
+    specs.refuse_writing(caller)
+
+
+@router.put("/connectionSpecs/{spec_id}")
+def update_connection_spec(caller: CallerOf, spec_id: str, _body: JsonBody) -> Json:
+    """Specs are part of the program: it is refused."""
+    specs.connection_spec(spec_id)
+    specs.refuse_writing(caller)
+
+
 @router.get("/flowSpecs")
 def flow_specs(caller: CallerOf, params: ListOf) -> Json:
     """Every flow spec, in one page."""
@@ -64,4 +84,4 @@ def _answer(every: list[Json], query: ListQuery) -> Json:
     """Specs are few: they come in one page whatever the limit, because a client looks for one by name there."""
     found = specs.matching(every, query.expressions)
     page: Page[Any] = Page([], total=len(found)) if query.count else Page(found)
-    return lists.answer("", query, page, lambda spec: spec)
+    return lists.answer("", query, page, lambda found: found)

@@ -7,7 +7,7 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse
 
 from offtake.api.gateway import BackendOf
-from offtake.flows import access
+from offtake.flows import tokens
 
 router = APIRouter(tags=["tokens"])
 
@@ -22,11 +22,11 @@ async def token(request: Request, backend: BackendOf) -> dict[str, Any] | JSONRe
     client_id, client_secret = given.get("client_id", ""), given.get("client_secret", "")
     try:
         issued = await run_in_threadpool(
-            access.issue_token, backend.database, backend.vault, backend.clock, client_id, client_secret
+            tokens.issue, backend.database, backend.vault, backend.clock, client_id, client_secret
         )
-    except access.BadCredentialsError as error:
+    except tokens.BadCredentialsError as error:
         return _refuse("invalid_client", str(error))
-    return {"access_token": issued, "token_type": "bearer", "expires_in": access.TOKEN_SECONDS}
+    return {"access_token": issued, "token_type": "bearer", "expires_in": tokens.TOKEN_SECONDS}
 
 
 def _refuse(error: str, description: str) -> JSONResponse:

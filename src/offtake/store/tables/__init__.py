@@ -1,0 +1,34 @@
+"""The tables. Instants are epoch milliseconds (UTC) unless a column's name ends in `_s` (seconds)."""
+
+from offtake.store.tables.access import AuditEvent, Client, Label, Organisation, Role, RoleSubject, Sandbox, SigningKey
+from offtake.store.tables.base import Base, Entity, Json, Stamp
+from offtake.store.tables.flows import Connection, Flow, SourceConnection, TargetConnection
+from offtake.store.tables.lake import Batch, BatchFile, Dataset, LandingZoneKey
+from offtake.store.tables.runs import Run, RunDataset, RunPart, Watermark
+
+__all__ = [
+    "AuditEvent",
+    "Base",
+    "Batch",
+    "BatchFile",
+    "Client",
+    "Connection",
+    "Dataset",
+    "Entity",
+    "Flow",
+    "Json",
+    "Label",
+    "LandingZoneKey",
+    "Organisation",
+    "Role",
+    "RoleSubject",
+    "Run",
+    "RunDataset",
+    "RunPart",
+    "Sandbox",
+    "SigningKey",
+    "SourceConnection",
+    "Stamp",
+    "TargetConnection",
+    "Watermark",
+]

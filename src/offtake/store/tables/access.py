@@ -1,0 +1,129 @@
+"""Who there is, and what they may do."""
+
+from sqlalchemy import ForeignKey, Index, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column
+
+from offtake.store.tables.base import Base, Json
+
+
+class Organisation(Base):
+    """An organisation; its id ends in `@AdobeOrg`."""
+
+    __tablename__ = "organisations"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    name: Mapped[str]
+    created_at: Mapped[int]
+
+
+class Sandbox(Base):
+    """A room within an organisation; nothing crosses it. `revision` counts its changes."""
+
+    __tablename__ = "sandboxes"
+    __table_args__ = (UniqueConstraint("org_id", "name"),)
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    org_id: Mapped[str] = mapped_column(ForeignKey("organisations.id"))
+    name: Mapped[str]
+    title: Mapped[str]
+    type: Mapped[str]
+    state: Mapped[str]
+    is_default: Mapped[bool]
+    revision: Mapped[int]
+    created_at: Mapped[int]
+    updated_at: Mapped[int]
+    created_by: Mapped[str]
+    updated_by: Mapped[str]
+
+
+class Client(Base):
+    """An API client: a `user` (technical account) or a `service`.
+
+    Its secret is kept as a salted hash only; without one it signs in at the external issuer.
+    """
+
+    __tablename__ = "clients"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    org_id: Mapped[str] = mapped_column(ForeignKey("organisations.id"))
+    name: Mapped[str]
+    kind: Mapped[str]
+    account_id: Mapped[str]
+    secret_hash: Mapped[str | None]
+    created_at: Mapped[int]
+    rotated_at: Mapped[int | None]
+    revoked_at: Mapped[int | None]
+
+
+class Role(Base):
+    """Permissions and labels that its subjects have in the sandboxes named; `*` stands for every sandbox."""
+
+    __tablename__ = "roles"
+    __table_args__ = (UniqueConstraint("org_id", "name"),)
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    org_id: Mapped[str] = mapped_column(ForeignKey("organisations.id"))
+    name: Mapped[str]
+    description: Mapped[str]
+    permissions: Mapped[list[str]]
+    sandboxes: Mapped[list[str]]
+    labels: Mapped[list[str]]
+    created_at: Mapped[int]
+    updated_at: Mapped[int]
+    created_by: Mapped[str]
+    updated_by: Mapped[str]
+
+
+class RoleSubject(Base):
+    """A client that has a role."""
+
+    __tablename__ = "role_subjects"
+
+    role_id: Mapped[str] = mapped_column(ForeignKey("roles.id"), primary_key=True)
+    client_id: Mapped[str] = mapped_column(ForeignKey("clients.id"), primary_key=True, index=True)
+
+
+class Label(Base):
+    """An access label on a flow or a dataset: who lacks it does not see the thing."""
+
+    __tablename__ = "labels"
+
+    entity_id: Mapped[str] = mapped_column(primary_key=True)
+    label: Mapped[str] = mapped_column(primary_key=True)
+
+
+class SigningKey(Base):
+    """A key that signs tokens, sealed by the vault."""
+
+    __tablename__ = "signing_keys"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    sealed: Mapped[bytes]
+    created_at: Mapped[int]
+    retired_at: Mapped[int | None]
+
+
+class AuditEvent(Base):
+    """One change: who made it, when, from where, and what it changed, without secrets. Ids sort by time."""
+
+    __tablename__ = "audit_events"
+    __table_args__ = (
+        Index(None, "org_id", "id"),
+        Index(None, "org_id", "sandbox_name", "id"),
+        Index(None, "resource_id", "id"),
+    )
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    org_id: Mapped[str]
+    sandbox_name: Mapped[str | None]
+    at: Mapped[int]
+    account_id: Mapped[str]
+    client_id: Mapped[str]
+    remote: Mapped[str]
+    request_id: Mapped[str]
+    action: Mapped[str]
+    resource_type: Mapped[str]
+    resource_id: Mapped[str]
+    resource_name: Mapped[str | None]
+    before: Mapped[Json | None]
+    after: Mapped[Json | None]

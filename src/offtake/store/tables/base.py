@@ -1,0 +1,53 @@
+"""What every table builds on."""
+
+from typing import Any
+
+from sqlalchemy import JSON, BigInteger, LargeBinary, MetaData, String
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+Json = dict[str, Any]
+
+
+class Base(DeclarativeBase):
+    """Names every constraint, so that migrations can speak of them on both databases."""
+
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+    type_annotation_map = {  # noqa: RUF012 - SQLAlchemy reads this plain class attribute
+        int: BigInteger,
+        Json: JSON,
+        list[str]: JSON,
+        list[Json]: JSON,
+        list[list[int]]: JSON,
+        bytes: LargeBinary,
+        str: String,
+    }
+
+
+class Stamp:
+    """Who made and last changed a row, when, in which sandbox; `version` changes with every write."""
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    org_id: Mapped[str]
+    sandbox_id: Mapped[str]
+    created_at: Mapped[int]
+    updated_at: Mapped[int]
+    created_by: Mapped[str]
+    updated_by: Mapped[str]
+    created_client: Mapped[str]
+    updated_client: Mapped[str]
+    version: Mapped[str]
+
+
+class Entity(Stamp):
+    """What connections and flows have in common (contract, section 6.1)."""
+
+    name: Mapped[str]
+    description: Mapped[str | None]
+    state: Mapped[str]

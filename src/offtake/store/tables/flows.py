@@ -1,0 +1,64 @@
+"""Connections and flows: what people asked for."""
+
+from sqlalchemy import ForeignKey, Index, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from offtake.store.tables.base import Base, Entity, Json
+
+
+class Connection(Entity, Base):
+    """A base connection. `auth_public` holds the params with secrets masked, `auth_sealed` all of them."""
+
+    __tablename__ = "connections"
+    __table_args__ = (Index(None, "sandbox_id", "updated_at", "id"),)
+
+    connection_spec_id: Mapped[str]
+    auth_spec_name: Mapped[str | None]
+    auth_public: Mapped[Json | None]
+    auth_sealed: Mapped[bytes | None]
+    encryption: Mapped[Json | None]
+
+
+class SourceConnection(Entity, Base):
+    """Which datasets go out."""
+
+    __tablename__ = "source_connections"
+    __table_args__ = (Index(None, "sandbox_id", "updated_at", "id"),)
+
+    connection_spec_id: Mapped[str]
+    base_connection_id: Mapped[str]
+    dataset_ids: Mapped[list[str]]
+    data: Mapped[Json | None]
+
+
+class TargetConnection(Entity, Base):
+    """Where, and in which file format, they go."""
+
+    __tablename__ = "target_connections"
+    __table_args__ = (Index(None, "sandbox_id", "updated_at", "id"),)
+
+    connection_spec_id: Mapped[str]
+    base_connection_id: Mapped[str] = mapped_column(ForeignKey("connections.id"), index=True)
+    params: Mapped[Json]
+
+
+class Flow(Entity, Base):
+    """A source, a target and a schedule. Run bookkeeping does not change its version (contract, section 5.6)."""
+
+    __tablename__ = "flows"
+    __table_args__ = (
+        Index(None, "sandbox_id", "updated_at", "id"),
+        Index("ix_flows_due", "next_run_s", sqlite_where=text("next_run_s IS NOT NULL")),
+    )
+
+    flow_spec_id: Mapped[str]
+    source_connection_id: Mapped[str] = mapped_column(ForeignKey("source_connections.id"), index=True)
+    target_connection_id: Mapped[str] = mapped_column(ForeignKey("target_connections.id"), index=True)
+    schedule: Mapped[Json]
+    next_run_s: Mapped[int | None]
+    policy: Mapped[Json | None]
+    last_operation: Mapped[Json]
+    last_run_id: Mapped[str | None]
+    last_run_state: Mapped[str | None]
+    last_run_started_at: Mapped[int | None]
+    last_run_completed_at: Mapped[int | None]

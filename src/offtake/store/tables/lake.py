@@ -1,0 +1,89 @@
+"""Datasets, what comes into them, and the landing zone."""
+
+from sqlalchemy import ForeignKey, Index, UniqueConstraint, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from offtake.store.tables.base import Base, Json, Stamp
+
+
+class Dataset(Stamp, Base):
+    """A dataset: 24 hexadecimal digits for an id, and the Iceberg table that holds its rows."""
+
+    __tablename__ = "datasets"
+    __table_args__ = (UniqueConstraint("sandbox_id", "name"),)
+
+    name: Mapped[str]
+    description: Mapped[str | None]
+    table_name: Mapped[str]
+    schema_ref: Mapped[Json | None]
+    tags: Mapped[Json]
+    file_description: Mapped[Json | None]
+    classification: Mapped[Json | None]
+    error_diagnostics: Mapped[bool]
+
+
+STAGED = text("status IN ('staged', 'processing')")
+
+
+class Batch(Stamp, Base):
+    """Rows that become visible in a dataset as one snapshot, or not at all. Its statuses are the contract's (23.3).
+
+    While it is `staged` or `processing`, whoever makes the snapshot holds it by lease, as workers hold runs.
+    """
+
+    __tablename__ = "batches"
+    __table_args__ = (
+        Index(None, "dataset_id", "created_at", "id"),
+        Index(None, "sandbox_id", "created_at", "id"),
+        Index("ix_batches_queue", "status", "updated_at", sqlite_where=STAGED, postgresql_where=STAGED),
+    )
+
+    dataset_id: Mapped[str]
+    status: Mapped[str]
+    input_format: Mapped[Json]
+    external_id: Mapped[str | None]
+    tags: Mapped[Json]
+    replaces: Mapped[list[str]]
+    error_diagnostics: Mapped[bool]
+    failed_percentage: Mapped[float]
+    snapshot_id: Mapped[int | None]
+    input_rows: Mapped[int]
+    input_bytes: Mapped[int]
+    failed_rows: Mapped[int]
+    rows: Mapped[int]
+    bytes: Mapped[int]
+    errors: Mapped[list[Json]]
+    started_at: Mapped[int | None]
+    completed_at: Mapped[int | None]
+    fence: Mapped[int]
+    lease_owner: Mapped[str | None]
+    lease_until: Mapped[int | None]
+
+
+class BatchFile(Base):
+    """A file sent for a batch. In parts, `total` is its size when whole, `received` the ranges [first, last] so far."""
+
+    __tablename__ = "batch_files"
+
+    batch_id: Mapped[str] = mapped_column(ForeignKey("batches.id"), primary_key=True)
+    name: Mapped[str] = mapped_column(primary_key=True)
+    complete: Mapped[bool]
+    size: Mapped[int]
+    total: Mapped[int | None]
+    received: Mapped[list[list[int]]]
+    updated_at: Mapped[int]
+
+
+class LandingZoneKey(Base):
+    """Credentials of a sandbox's landing zone, sealed by the vault; refreshing them ends the ones before."""
+
+    __tablename__ = "landing_zone_keys"
+    __table_args__ = (Index(None, "sandbox_id", "type", "created_at"),)
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    sandbox_id: Mapped[str] = mapped_column(ForeignKey("sandboxes.id"))
+    type: Mapped[str]
+    sealed: Mapped[bytes]
+    created_at: Mapped[int]
+    expires_at: Mapped[int | None]
+    revoked_at: Mapped[int | None]
