@@ -89,11 +89,10 @@ def test_a_deviation_is_from_something_the_vendor_says_and_has_its_reason(deviat
     assert re.match(r"(section \d+(\.\d+)?|conflict \d+): .", deviation.reason) or deviation in PENDING
     for name in deviation.operations:
         responses = by_name()[name].responses
-        if not deviation.place:
-            assert str(deviation.status) not in responses
+        if not deviation.place and str(deviation.status) not in responses:
             continue
         schema = {"properties": {"items": {"items": responses[str(deviation.status)]}}} if name in WRAPPED else None
-        steps = deviation.place.removesuffix("?").split("/")[1:]
+        steps = deviation.place.removesuffix("?").split("/")[1:]  # none for the body as a whole
         assert says(name.partition(" ")[0], schema or responses[str(deviation.status)], steps), name
 
 
