@@ -35,6 +35,7 @@ NARROWED: Final = dict.fromkeys(_FLOWS, "Batch_Flow")
 _CONNECTIONS: Final = ("destinations GET /connections", "destinations GET /connections/{id}")
 _SOURCES: Final = ("destinations GET /sourceConnections", "destinations GET /sourceConnections/{id}")
 _TARGETS: Final = ("destinations GET /targetConnections", "destinations GET /targetConnections/{id}")
+_CONFIGS: Final = ("flow-service GET /connections/{BASE_CONNECTION_ID}/configs",)
 _FLOW_SPECS: Final = (
     "flow-service GET /flowSpecs",
     "flow-service GET /flowSpecs/{FLOW_SPEC_ID}",
@@ -51,7 +52,7 @@ DEVIATIONS: Final = (
     Deviation(_FLOWS, 200, "/items/*/inheritedAttributes/targetConnections", "section 6.5: an array"),
     Deviation(_FLOWS, 200, "/items/*/scheduleParams/interval", "conflict 12: 0 is allowed; conflict 14: 24 too"),
     Deviation(("destinations GET /runs",), 200, "/items/*/metrics/statusSummary/status", "conflict 4: lower case"),
-    Deviation(("flow-service GET /connections/{BASE_CONNECTION_ID}/configs",), 200, "", "section 11: as a spec's configs"),
+    Deviation(_CONFIGS, 200, "", "section 11: as those of a spec"),
     Deviation(_FLOW_SPECS, 200, "/items/*/transformationSpecs", "section 10: an array"),
 )
 
