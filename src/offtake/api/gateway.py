@@ -12,7 +12,6 @@ from offtake.scheduling.backend import Backend
 from offtake.store.tables import Client
 
 _LARGEST_BODY: Final = 1024 * 1024
-_LONGEST_REQUEST_ID: Final = 128
 _JSON_TYPES: Final = ("application/json", "application/json-patch+json", "application/merge-patch+json")
 
 
@@ -71,13 +70,6 @@ async def _whole_body(request: Request) -> bytes:
 
 JsonBody = Annotated[bytes, Depends(json_body)]
 OptionalBody = Annotated[bytes, Depends(optional_body)]
-
-
-def request_id(request: Request) -> str:
-    """The caller's own request id when it is a plain one, else empty."""
-    given = request.headers.get("x-request-id", "")
-    plain = given.isascii() and given.isprintable() and len(given) <= _LONGEST_REQUEST_ID
-    return given if plain else ""
 
 
 def _credentials(request: Request) -> tuple[str, str]:
