@@ -5,7 +5,7 @@ from typing import Annotated, Final
 from fastapi import Depends, Request
 
 from offtake.api.errors import ContentTypeError, GatewayError
-from offtake.flows import access, problems, tokens
+from offtake.flows import access, entities, problems, tokens
 from offtake.flows.access import Caller
 from offtake.flows.problems import Problem
 from offtake.scheduling.backend import Backend
@@ -40,6 +40,7 @@ def caller_of(request: Request, backend: BackendOf) -> Caller:
         given_id = request.headers.get("x-sandbox-id", "").strip()
         if given_id and given_id != sandbox.id:
             raise Problem(problems.OTHER_SANDBOX_ID, f"Sandbox {sandbox.name} does not have the id that was sent.")
+        _check_address(request)
         remote = request.client.host if request.client else ""
         return access.caller_of(session, client, sandbox, remote=remote, request_id=request.state.request_id)
 
@@ -104,6 +105,12 @@ def _sandbox_name(request: Request, backend: Backend, client: Client) -> str:
     if not name and backend.settings.strict_sandbox_header:
         raise Problem(problems.SANDBOX_MISSING, "The header x-sandbox-name is missing.")
     return name
+
+
+def _check_address(request: Request) -> None:
+    entities.check_text(request.url.path, "/path")
+    for name, value in request.query_params.multi_items():
+        entities.check_text(name + value, "/query")
 
 
 def _check_organisation(request: Request, client: Client) -> None:

@@ -47,7 +47,8 @@ class Backend:
         return Site(sandbox_name=sandbox_name, landing_zone=self.settings.landing_zone_root)
 
     def close(self) -> None:
-        """Let go of the database."""
+        """Let go of the databases."""
+        self.lake.close()
         self.database.close()
 
 
