@@ -4,9 +4,22 @@ from fastapi import FastAPI
 
 from offtake.api import errors
 from offtake.api.describing import document
-from offtake.api.paths import ACTIVATION, FLOW_SERVICE
+from offtake.api.paths import ACTIVATION, CATALOG, DATA_ACCESS, FLOW_SERVICE
 from offtake.api.requests import Requests
-from offtake.api.routers import adhoc, connections, flows, health, reference, runs, sources, specs, targets, tokens
+from offtake.api.routers import (
+    adhoc,
+    catalog,
+    connections,
+    data_access,
+    flows,
+    health,
+    reference,
+    runs,
+    sources,
+    specs,
+    targets,
+    tokens,
+)
 from offtake.scheduling.backend import Backend
 
 
@@ -25,5 +38,7 @@ def create_app(backend: Backend) -> FastAPI:
     for resource in (specs, connections, sources, targets, flows, runs):
         app.include_router(resource.router, prefix=FLOW_SERVICE)
     app.include_router(adhoc.router, prefix=ACTIVATION)
+    app.include_router(catalog.router, prefix=CATALOG)
+    app.include_router(data_access.router, prefix=DATA_ACCESS)
     document.install(app)
     return app

@@ -1,6 +1,7 @@
 """Datasets as Catalog shows and lists them (contract, sections 23.1 and 23.2)."""
 
 import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -9,10 +10,14 @@ from urllib.parse import urlparse
 from sqlalchemy import ColumnElement, literal, select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
-from offtake.flows import catalog_query, datasets
+from offtake.errors import DeliveryError
+from offtake.flows import catalog_query, datasets, problems
 from offtake.flows.access import MANAGE_DATASETS, VIEW_DATASETS, Caller
 from offtake.flows.catalog_query import Field, Params, Query, Shape
 from offtake.flows.entities import Json
+from offtake.flows.problems import Problem
+from offtake.formats.ndjson import lines
+from offtake.formats.types import check
 from offtake.lake import describe, observable
 from offtake.lake.catalog import Lake, TableName
 from offtake.store.tables import Batch, Dataset
@@ -48,6 +53,19 @@ def one(session: Session, lake: Lake, caller: Caller, dataset_id: str, params: P
     row = datasets.get(session, caller, dataset_id)
     named = [(name, value) for name, value in params if name == "properties"]
     return documents(session, lake, [row], catalog_query.read(session, SHAPE, named))
+
+
+def preview(session: Session, lake: Lake, caller: Caller, dataset_id: str, most: int) -> list[Json]:
+    """The first rows of a dataset, at most so many, as NDJSON exports would have them."""
+    caller.require(VIEW_DATASETS, MANAGE_DATASETS)
+    row = datasets.get(session, caller, dataset_id)
+    try:
+        found = describe.preview(lake, TableName(row.table_name), most)
+        check(found.schema)
+        text = b"".join(lines(batch) for batch in found.to_batches())
+    except DeliveryError as error:
+        raise Problem(problems.WRONG_ACTION, str(error), datasets.RESOURCE, row.id) from None
+    return [json.loads(line) for line in text.splitlines()]
 
 
 def rows(session: Session, caller: Caller, query: Query) -> Sequence[Dataset]:

@@ -72,7 +72,7 @@ def _encode_all(batches: Iterable[pa.RecordBatch], pieces: "queue.Queue[_Piece]"
     try:
         for batch in batches:
             for small in cut(batch):
-                pieces.put(_lines(small))
+                pieces.put(lines(small))
                 if stop.is_set():
                     return
         pieces.put(None)
@@ -85,7 +85,8 @@ def _drain(pieces: "queue.Queue[_Piece]") -> None:
         pieces.get_nowait()
 
 
-def _lines(batch: pa.RecordBatch) -> bytes:
+def lines(batch: pa.RecordBatch) -> bytes:
+    """A small batch as text, a JSON object a line; raises `DeliveryError` as `encode` does."""
     if batch.num_columns == 0:
         return b"{}\n" * int(batch.num_rows)
     text = io.BytesIO()

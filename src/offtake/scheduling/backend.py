@@ -15,6 +15,7 @@ from offtake.failpoints import failpoint
 from offtake.flows.issuers import ExternalIssuer
 from offtake.flows.schedule import ScheduleRules
 from offtake.lake.catalog import Lake
+from offtake.lake.uploads import Uploads
 from offtake.settings import Settings
 from offtake.store.database import Database
 from offtake.store.sealed import key_ids_in_use, rewrap_all
@@ -41,6 +42,11 @@ class Backend:
             default_end_months=self.settings.default_end_months,
             recurring_full=self.settings.recurring_full,
         )
+
+    @property
+    def uploads(self) -> Uploads:
+        """Where files sent for batches wait."""
+        return Uploads(self.settings.uploads_root)
 
     def site(self, sandbox_name: str) -> Site:
         """What this deployment gives to destinations, for a sandbox."""

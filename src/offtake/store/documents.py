@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, SQLColumnExpression, exists, func
+from sqlalchemy import ColumnElement, SQLColumnExpression, exists, func, literal, select, true
 from sqlalchemy.orm import Session
 from sqlalchemy.sql.selectable import TableValuedAlias
 
@@ -26,7 +26,8 @@ def entry_holds(
     entry = func.json_each(document).table_valued("key", "value")
     element = _elements(session, entry.c.value)
     wanted = func.lower(element.c.value).like(value, escape="\\") if like else element.c.value == value
-    return exists().where(entry.c.key == key, wanted)
+    both = select(literal(1)).select_from(entry).join(element, true())
+    return both.where(entry.c.key == key, wanted).exists()
 
 
 def _elements(session: Session, texts: SQLColumnExpression[Any]) -> TableValuedAlias:

@@ -36,18 +36,22 @@ def described(
     body_example: Any = None,  # noqa: ANN401 - whatever JSON can hold
     body_type: str = JSON_TYPE,
     errors: tuple[int, ...] = (),
-    media_type: str = JSON_TYPE,
+    also: Mapping[int, str] | None = None,
 ) -> dict[str, Any]:
     """The decorator's arguments that describe a route.
 
     `example` is a whole answer; its schema is told from it unless `schema` is given. `body` is the model that the
-    body is read as, or its JSON schema. `errors` are statuses beside those that every call can have.
+    body is read as, or its JSON schema. `also` are statuses whose answer may be bytes of that type. `errors` are
+    statuses beside those that every call can have.
     """
     responses: dict[int | str, Json] = {one: _error(one) for one in sorted({*_ALWAYS, *errors})}
     if example is not None or schema is not None:
         content: Json = {"schema": schema if schema is not None else schema_of(example)}
         content |= {} if example is None else {"example": example}
-        responses[status] = {"description": "Done.", "content": {media_type: content}}
+        responses[status] = {"description": "Done.", "content": {JSON_TYPE: content}}
+    for code, media_type in (also or {}).items():
+        answer = responses.setdefault(code, {"description": "Done.", "content": {}})
+        answer["content"][media_type] = {"schema": {"type": "string", "format": "binary"}}
     found: dict[str, Any] = {"responses": responses}
     if body is not None:
         shape = body if isinstance(body, dict) else model_schema(body)
