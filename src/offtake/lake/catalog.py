@@ -1,11 +1,13 @@
 """The Iceberg catalog: a few tables of one SQL database, and a warehouse of files."""
 
+import contextlib
+import shutil
 from pathlib import Path
 from typing import Any, Final, NewType
 from urllib.parse import unquote, urlparse
 
 from pyiceberg.catalog.sql import SqlCatalog
-from pyiceberg.exceptions import NoSuchTableError
+from pyiceberg.exceptions import NoSuchNamespaceError, NoSuchTableError
 from pyiceberg.table import Table
 from sqlalchemy import event, make_url
 
@@ -49,6 +51,13 @@ class Lake:
     def drop(self, table: TableName) -> None:
         """Forget the table; its files stay."""
         self.catalog.drop_table(table)
+
+    def remove(self, table: TableName) -> None:
+        """Drop the table with its files; what is gone already is no error, so that it can be done again."""
+        with contextlib.suppress(NoSuchTableError, NoSuchNamespaceError):
+            self.catalog.drop_table(table)
+        with contextlib.suppress(FileNotFoundError):
+            shutil.rmtree(local_path(self.location(table)))
 
     def close(self) -> None:
         """Let go of the database."""

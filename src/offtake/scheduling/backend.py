@@ -39,7 +39,8 @@ class Backend:
         )
 
     def close(self) -> None:
-        """Let go of the database."""
+        """Let go of the databases."""
+        self.lake.close()
         self.database.close()
 
 

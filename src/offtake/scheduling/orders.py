@@ -12,7 +12,7 @@ from offtake.destinations import schema
 from offtake.destinations.contract import Site
 from offtake.exporting.order import Order, OrderedDataset
 from offtake.exporting.place import Place
-from offtake.flows import specs
+from offtake.flows import specs, zones
 from offtake.flows.folders import FolderNames, expand
 from offtake.lake.catalog import TableName
 from offtake.store.tables import (
@@ -64,7 +64,7 @@ class OrderDesk:
             connection_spec_id=destination.connection_spec_id,
             credentials=credentials,
             params=schema.parse_target_params(destination, target.params),
-            site=Site(sandbox_name=sandbox.name, landing_zone=self.landing_zone),
+            site=Site(sandbox_name=sandbox.name, landing_zone=zones.root(session, self.landing_zone, sandbox.org_id)),
         )
 
 
