@@ -7,8 +7,22 @@ from starlette.middleware.base import RequestResponseEndpoint
 
 from offtake import __version__
 from offtake.api import errors, gateway
-from offtake.api.paths import ACTIVATION, FLOW_SERVICE
-from offtake.api.routers import adhoc, connections, flows, health, runs, specs, tokens
+from offtake.api.paths import ACCESS_CONTROL, ACTIVATION, AUDIT, FLOW_SERVICE, LANDING_ZONE, SANDBOXES
+from offtake.api.routers import (
+    access_control,
+    adhoc,
+    audit,
+    blobs,
+    connections,
+    flows,
+    health,
+    landing_zone,
+    roles,
+    runs,
+    sandboxes,
+    specs,
+    tokens,
+)
 from offtake.scheduling.backend import Backend
 
 
@@ -33,4 +47,10 @@ def create_app(backend: Backend) -> FastAPI:
     for resource in (specs, connections, flows, runs):
         app.include_router(resource.router, prefix=FLOW_SERVICE)
     app.include_router(adhoc.router, prefix=ACTIVATION)
+    app.include_router(landing_zone.router, prefix=LANDING_ZONE)
+    app.include_router(blobs.router)
+    app.include_router(sandboxes.router, prefix=SANDBOXES)
+    app.include_router(access_control.router, prefix=ACCESS_CONTROL)
+    app.include_router(roles.router, prefix=ACCESS_CONTROL)
+    app.include_router(audit.router, prefix=AUDIT)
     return app
