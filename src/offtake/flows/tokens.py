@@ -7,6 +7,7 @@ from uuid import uuid4
 
 import jwt
 from sqlalchemy import delete, select
+from sqlalchemy.exc import DataError
 from sqlalchemy.orm import Session
 
 from offtake.clock import Clock
@@ -34,7 +35,7 @@ class BadTokenError(OfftakeError):
 def issue(database: Database, vault: Vault, clock: Clock, client_id: str, client_secret: str) -> str:
     """A signed token that lives 24 hours; raises `BadCredentialsError`."""
     with database.reading() as session:
-        client = session.get(Client, client_id)
+        client = session.get(Client, client_id) if client_id.isprintable() else None
     # The same work for an unknown id as for a wrong secret: neither can be told from the other.
     if not clients.secret_matches(client, client_secret) or client is None:
         raise BadCredentialsError("invalid client_id or client_secret")
@@ -46,15 +47,17 @@ def issue(database: Database, vault: Vault, clock: Clock, client_id: str, client
 
 def read(session: Session, vault: Vault, clock: Clock, token: str, issuer: ExternalIssuer | None) -> Client:
     """The client that the token speaks for; raises `BadTokenError`."""
+    external = False
     try:
         if issuer is not None and issuer.issued(token):
-            client_id = issuer.client_id(token, clock.now_seconds())
+            external, client_id = True, issuer.client_id(token, clock.now_seconds())
         else:
             client_id = _own_client_id(session, vault, clock, token)
-    except (jwt.PyJWTError, ValueError):
+        client = session.get(Client, client_id)
+    except (jwt.PyJWTError, ValueError, RecursionError, DataError):
         raise BadTokenError("The token is not valid.") from None
-    client = session.get(Client, client_id)
-    if client is None or client.revoked_at is not None:
+    # The issuer speaks for the clients that sign in there, not for those that have a secret here.
+    if client is None or client.revoked_at is not None or (external and client.secret_hash is not None):
         raise BadTokenError("The token's client is not known.")
     return client
 
