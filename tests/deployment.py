@@ -64,6 +64,18 @@ class Deployment:
         assert answer.status_code == status, answer.text
         return answer.json()
 
+    def patch(self, path: str, operations: Any, status: int = 200, etag: str | None = None) -> Any:
+        """Change an entity, with the etag that it has now unless another one is given."""
+        given = etag_of(self, path) if etag is None else etag
+        answer = self.http.patch(FLOW_SERVICE + path, json=operations, headers={"If-Match": given})
+        assert answer.status_code == status, answer.text
+        return answer.json()
+
+    def delete(self, path: str, status: int = 202) -> Any:
+        answer = self.http.delete(FLOW_SERVICE + path)
+        assert answer.status_code == status, answer.text
+        return answer.json() if answer.content else None
+
     def flow(self, *dataset_ids: str, params: Json | None = None, schedule: Json | None = None) -> str:
         """A flow from the datasets to the landing zone, every three hours from now; its id."""
         source = self.post("/sourceConnections", source_body(*dataset_ids))["id"]
@@ -203,3 +215,9 @@ def rows(first: int, count: int) -> list[Json]:
 def table_of(files: list[Path]) -> pa.Table:
     """The rows of delivered Parquet files, by id."""
     return pa.concat_tables([pq.read_table(file) for file in files]).sort_by("id")
+
+
+def etag_of(deployed: Deployment, path: str) -> str:
+    """The etag of an entity, quotes included."""
+    etag: str = deployed.get(path)["items"][0]["etag"]
+    return etag

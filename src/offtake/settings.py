@@ -49,6 +49,9 @@ class Settings(BaseSettings):
         description="Base64 of 32 bytes that encrypt stored credentials; default: the file `vault.key` (mode 0600) "
         "in the data directory, made at first start.",
     )
+    vault_old_keys: SecretStr | None = Field(
+        default=None, description="Earlier values of `vault_key`, with commas; they only open what they sealed."
+    )
     processes: int = Field(
         default_factory=lambda: min(os.cpu_count() or 1, 8),
         ge=1,
@@ -75,6 +78,9 @@ class Settings(BaseSettings):
         default=frozenset({3, 6, 9, 12, 24}), description="Values of `interval` allowed with `timeUnit` hour."
     )
     recurring_full: bool = Field(default=False, description="Allow DAILY_FULL_EXPORT with day/1.")
+    runs_of_any_flow: bool = Field(
+        default=False, description="Let POST /runs make runs of every enabled flow, not of one-time flows only."
+    )
     strict_sandbox_header: bool = Field(
         default=False,
         description="Refuse requests without `x-sandbox-name` instead of using the default sandbox.",

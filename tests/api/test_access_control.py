@@ -346,7 +346,7 @@ def test_roles_are_an_organisations_own(deployed: Deployment) -> None:
         call(deployed, "PATCH", f"{ROLES}/{mine}/subjects", 400, stranger)
 
 
-@pytest.mark.parametrize("role_id", ["x", "a%00b", "00000000-0000-0000-0000-000000000000"])
+@pytest.mark.parametrize("role_id", ["x", "a%20b", "00000000-0000-0000-0000-000000000000"])
 def test_an_unknown_role_is_not_found(deployed: Deployment, role_id: str) -> None:
     call(deployed, "GET", f"{ROLES}/{role_id}", 404)
 

@@ -122,6 +122,13 @@ def test_a_listing_by_folders_shows_each_once(collector: Collector, per_page: in
     assert walk("a/b/") == [("a/b/2", False), ("a/b/3", False)]
 
 
+def test_folders_may_lie_deep(collector: Collector) -> None:
+    deep = "/".join("d" * 500) + "/file"
+    collector.put(deep)
+    assert collector.names() == [deep]
+    assert [one.name for one in collector.container.walk_blobs(delimiter="/")] == ["d/"]
+
+
 def test_a_file_that_comes_while_pages_are_read_upsets_nothing(collector: Collector) -> None:
     for number in range(6):
         collector.put(f"f{number}")
@@ -132,11 +139,11 @@ def test_a_file_that_comes_while_pages_are_read_upsets_nothing(collector: Collec
     assert [*first, *(one.name for one in next(pages))] == ["f0", "f1", "f2", "f3", "f35", "f4"]
 
 
-def test_names_that_xml_cannot_hold_are_listed_and_fetched(collector: Collector) -> None:
-    collector.put("odd\x01name.json")
-    collector.put("a name of\ntwo lines")  # no address leads to it
-    assert collector.names() == ["odd\x01name.json"]
-    assert collector.container.download_blob("odd\x01name.json").readall() == b"hello"
+@pytest.mark.parametrize("name", ["odd\x01name.json", "of two\nlines", "ends in a line break\n", "a/\t"])
+def test_names_that_xml_cannot_hold_are_listed_and_fetched(collector: Collector, name: str) -> None:
+    collector.put(name)
+    assert collector.names() == [name]
+    assert collector.container.download_blob(name).readall() == b"hello"
 
 
 def test_what_is_not_a_finished_file_of_the_zone_is_not_there(collector: Collector, tmp_path: Path) -> None:

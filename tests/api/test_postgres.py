@@ -50,15 +50,16 @@ def test_sandboxes_roles_credentials_and_the_log(deployed: Deployment) -> None:
     assert [one["name"] for one in call(deployed, "GET", SANDBOXES, 200)["sandboxes"]] == ["prod"]
     call(deployed, "POST", SANDBOXES, 202, new)
     call(deployed, "DELETE", f"{ROLES}/{role}", 204)
-    actions = [one["action"] for one in call(deployed, "GET", f"{EVENTS}?limit=1000&since=2026-03-01", 200)["items"]]
-    assert sorted(actions) == ["create", "create", "create", "delete", "delete", "refresh", "reset", "update"]
+    found = call(deployed, "GET", f"{EVENTS}?limit=1000&since=2026-03-01", 200)["items"]
+    mine = [one["action"] for one in found if one["resourceType"] in ("sandboxes", "roles", "landingZoneCredentials")]
+    assert sorted(mine) == ["create", "create", "create", "delete", "delete", "refresh", "reset", "update"]
 
 
 @pytest.mark.parametrize(
     ("path", "status"),
     [
-        (f"{SANDBOXES}/a%00b", 404),
-        (f"{ROLES}/a%00b", 404),
+        (f"{SANDBOXES}/a%00b", 400),
+        (f"{ROLES}/a%00b", 400),
         (f"{EVENTS}?resourceId=a%00b", 400),
         ("/dlz-destination/x?sig=a&si=a%00b", 403),
         ("/dlz-destination/a%00b?sig=a", 403),

@@ -106,7 +106,7 @@ def test_a_dry_run_tells_and_begins_nothing(deployed: Deployment, method: str) -
         ("POST", "/sandboxes", NEW | {"type": "staging"}, 400, "SMS-1452-400"),
         ("POST", "/sandboxes", {"name": "dev"}, 400, "SMS-1455-400"),
         ("GET", "/sandboxes/nope", None, 404, "SMS-2100-404"),
-        ("GET", "/sandboxes/a%00b", None, 404, "SMS-2100-404"),
+        ("GET", "/sandboxes/a%00b", None, 400, "SMS-1452-400"),
         ("PATCH", "/sandboxes/nope", {"title": "x"}, 404, "SMS-2100-404"),
         ("PATCH", "/sandboxes/prod", {"name": "other"}, 400, "SMS-1452-400"),
         ("PATCH", "/sandboxes/prod", {}, 400, "SMS-1405-400"),

@@ -157,7 +157,7 @@ def wrong(code: str, status: int, **changes: Any) -> Any:
         ),
         wrong("1455", 400, auth=None),
         wrong("1455", 400, name=None),
-        wrong("1452", 400, encryption={"specName": "File Encryption", "params": {}}),
+        wrong("1455", 400, encryption={"specName": "File Encryption", "params": {}}),
     ],
 )
 def test_a_base_connection_that_cannot_be_made_says_why(

@@ -2,11 +2,10 @@ import threading
 from uuid import uuid4
 
 import pytest
-from sqlalchemy.exc import IntegrityError
 
 from offtake.errors import LeaseLostError
 from offtake.store import runs
-from offtake.store.database import Database
+from offtake.store.database import Database, StoreConflictError
 from offtake.store.tables import Run, RunDataset, RunPart, Watermark
 
 LEASE = 30_000
@@ -107,7 +106,7 @@ def test_two_workers_never_claim_the_same_run(database: Database) -> None:
 
 def test_a_flow_has_at_most_one_live_run(database: Database) -> None:
     waiting_run(database, 1, flow_id="flow")
-    with pytest.raises(IntegrityError):
+    with pytest.raises(StoreConflictError):
         waiting_run(database, 2, flow_id="flow")
 
 

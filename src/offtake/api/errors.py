@@ -1,5 +1,6 @@
 """Errors as the contract shapes them (sections 3.1, 4 and 20)."""
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -9,10 +10,13 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from offtake.api.paths import error_tag
+from offtake.api.paths import ACTIVATION, error_tag
 from offtake.errors import FieldProblem, InvalidInputError, OfftakeError
 from offtake.flows import problems
 from offtake.flows.problems import Problem
+from offtake.store.database import StoreBusyError, StoreConflictError
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -55,7 +59,16 @@ def install(app: FastAPI, type_prefix: str) -> None:
     @app.exception_handler(AdhocError)
     def adhoc(request: Request, error: AdhocError) -> JSONResponse:
         problem = Problem(problems.BAD_VALUE, str(error))
-        return _answer(request, 400, {"message": str(error)} | problem_body(request, type_prefix, problem))
+        return _answer(request, 400, problem_body(request, type_prefix, problem))
+
+    @app.exception_handler(StoreConflictError)
+    def conflict(request: Request, error: StoreConflictError) -> JSONResponse:
+        return _answer(request, 409, problem_body(request, type_prefix, Problem(problems.CONFLICT, str(error))))
+
+    @app.exception_handler(StoreBusyError)
+    def busy(request: Request, error: StoreBusyError) -> JSONResponse:
+        body = problem_body(request, type_prefix, Problem(problems.BUSY, str(error)))
+        return _answer(request, problems.BUSY.status, body, {"retry-after": "1"})
 
     @app.exception_handler(RequestValidationError)
     def parameters(request: Request, error: RequestValidationError) -> JSONResponse:
@@ -71,7 +84,8 @@ def install(app: FastAPI, type_prefix: str) -> None:
         return _answer(request, error.status_code, body | {"report": report, "errorMessage": detail}, error.headers)
 
     @app.exception_handler(Exception)
-    def unexpected(request: Request, _error: Exception) -> JSONResponse:
+    def unexpected(request: Request, error: Exception) -> JSONResponse:
+        _log.error("unexpected %s", type(error).__name__, exc_info=error)
         problem = Problem(problems.INTERNAL, "Something went wrong here; the server's log has the details.")
         return _answer(request, 500, problem_body(request, type_prefix, problem))
 
@@ -85,7 +99,8 @@ def problem_body(request: Request, type_prefix: str, error: Problem) -> dict[str
     report["request-id"] = request.state.request_id
     if error.fields:
         report["errors"] = [{"path": one.path, "message": one.message} for one in error.fields]
-    older = {"message": error.message} if code == problems.UNKNOWN_SPEC else {}
+    needs_message = code == problems.UNKNOWN_SPEC or request.url.path.startswith(ACTIVATION)
+    older = {"message": error.message} if needs_message else {}
     return {
         "type": f"{type_prefix}{error_tag(request.url.path)}-{code.number}-{code.status}",
         "title": code.title,

@@ -5,14 +5,13 @@ from typing import Annotated, Final
 from fastapi import Depends, Request
 
 from offtake.api.errors import ContentTypeError, GatewayError
-from offtake.flows import access, problems, tokens
+from offtake.flows import access, entities, problems, tokens
 from offtake.flows.access import Caller
 from offtake.flows.problems import Problem
 from offtake.scheduling.backend import Backend
 from offtake.store.tables import Client, Sandbox
 
 _LARGEST_BODY: Final = 1024 * 1024
-_LONGEST_REQUEST_ID: Final = 128
 _JSON_TYPES: Final = ("application/json", "application/json-patch+json", "application/merge-patch+json")
 
 
@@ -74,13 +73,6 @@ MemberBody = Annotated[bytes, Depends(member_body)]
 OptionalBody = Annotated[bytes, Depends(optional_body)]
 
 
-def request_id(request: Request) -> str:
-    """The caller's own request id when it is a plain one, else empty."""
-    given = request.headers.get("x-request-id", "")
-    plain = given.isascii() and given.isprintable() and len(given) <= _LONGEST_REQUEST_ID
-    return given if plain else ""
-
-
 def _let_in(request: Request, backend: Backend, *, to_a_sandbox: bool) -> Caller:
     token, api_key = _credentials(request)
     with backend.database.reading() as session:
@@ -96,6 +88,7 @@ def _let_in(request: Request, backend: Backend, *, to_a_sandbox: bool) -> Caller
             name = _sandbox_name(request, backend, client)
             sandbox = access.find_sandbox(session, client.org_id, name or None, seen_by=client.id)
             _check_sandbox_id(request, sandbox)
+        _check_address(request)
         remote = request.client.host if request.client else ""
         return access.caller_of(session, client, sandbox, remote=remote, request_id=request.state.request_id)
 
@@ -138,6 +131,12 @@ def _check_sandbox_id(request: Request, sandbox: Sandbox) -> None:
     given_id = request.headers.get("x-sandbox-id", "").strip()
     if given_id and given_id != sandbox.id:
         raise Problem(problems.OTHER_SANDBOX_ID, f"Sandbox {sandbox.name} does not have the id that was sent.")
+
+
+def _check_address(request: Request) -> None:
+    entities.check_text(request.url.path, "/path")
+    for name, value in request.query_params.multi_items():
+        entities.check_text(name + value, "/query")
 
 
 def _check_organisation(request: Request, client: Client) -> None:

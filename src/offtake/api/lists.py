@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from fastapi import Depends, Query, Request
 from pydantic import Field
@@ -77,6 +77,9 @@ class SearchBody(Body):
     projection_fields: str = Field(default="", description="Properties to return, with commas.")
 
 
+SEARCH_EXAMPLE: Final[Json] = {"queryString": "state==enabled&name==A,B", "limit": 50, "orderby": "-updatedAt"}
+
+
 def search_query(sent: bytes, token: str | None) -> ListQuery:
     """The query that a search body means; its pages may be ten times as long."""
     body = entities.parse_body(SearchBody, sent)
@@ -87,12 +90,12 @@ def search_query(sent: bytes, token: str | None) -> ListQuery:
     )
 
 
-def answer(path: str, query: ListQuery, page: Page[Any], render: Callable[[Any], Json]) -> Json:
+def answer(path: str, query: ListQuery, page: Page[Any], render: Callable[[list[Any]], list[Json]]) -> Json:
     """One page as every list answers it, or the number of all rows; `path` is relative to the service's base path."""
     if page.total is not None:
         return {"count": page.total}
     links = {"next": {"href": f"{path}?continuationToken={page.token}"}} if page.token else {}
-    items = [_projected(render(row), query.projection) for row in page.rows]
+    items = [_projected(item, query.projection) for item in render(page.rows)]
     return {"items": items, "_links": links, "count": len(items)}
 
 

@@ -8,7 +8,7 @@ import typer
 
 from offtake.cli import show
 from offtake.cli.options import AsJson, DataDir, InSandbox, operating
-from offtake.flows import listing, reading, runs
+from offtake.flows import listing, reading, run_view, runs
 from offtake.flows.access import Caller
 from offtake.scheduling.backend import Backend
 from offtake.store.runs import run_parts
@@ -46,7 +46,7 @@ def list_(
     properties = (f"flowId=={flow}",) if flow else ()
     with operating(data_dir, sandbox) as (backend, caller), backend.database.reading() as session:
         found = reading.runs(session, caller, listing.everything(properties)).rows
-        documents = [runs.render(session, row, caller) for row in found] if json else []
+        documents = [run_view.render(session, row, caller) for row in found] if json else []
     if json:
         show.as_json(documents)
         return
@@ -63,8 +63,8 @@ def show_(run: RunId, sandbox: InSandbox = None, data_dir: DataDir = None, json:
     with operating(data_dir, sandbox) as (backend, caller):
         progress = _progress(backend, caller, run)
         with backend.database.reading() as session:
-            row = reading.run(session, caller, run)
-            document = runs.render(session, row, caller)
+            row = runs.find(session, caller, run)
+            document = run_view.render(session, row, caller)
             parts = run_parts(session, row.id)
     if json:
         show.as_json(document)
@@ -107,7 +107,7 @@ def _sentence(progress: Progress) -> str:
 
 def _progress(backend: Backend, caller: Caller, run_id: str) -> Progress:
     with backend.database.reading() as session:
-        row = reading.run(session, caller, run_id)
+        row = runs.find(session, caller, run_id)
         parts = run_parts(session, row.id)
     done = [part for part in parts if part.finished_at]
     delivered = sum(part.bytes or 0 for part in done)

@@ -58,6 +58,15 @@ class LocalFolderSink:
                 if path.is_file() and not path.name.endswith(".tmp"):
                     yield StoredObject(path.relative_to(self._root.resolve()).as_posix(), path.stat().st_size)
 
+    def children(self, folder: str) -> tuple[tuple[str, bool], ...]:
+        """What lies directly in the folder: names, and whether each is a folder; folders first, then by name."""
+        with self._told(folder):
+            path = self._path(folder)
+            if not path.exists() and not folder:
+                return ()
+            found = [(one.name, one.is_dir()) for one in path.iterdir() if not one.name.endswith(".tmp")]
+        return tuple(sorted(found, key=lambda one: (not one[1], one[0])))
+
     def delete(self, key: str) -> None:
         """Remove the file, what a cut-off write left beside it, and the folders that are empty then."""
         path = self._path(key)

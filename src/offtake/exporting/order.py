@@ -8,8 +8,20 @@ from offtake.lake.catalog import TableName
 
 
 @dataclass(frozen=True)
+class Pin:
+    """The snapshots that an earlier run had planned to export: all of `to_snapshot`, or what came after `from`."""
+
+    full: bool
+    from_snapshot: int | None
+    to_snapshot: int
+
+
+@dataclass(frozen=True)
 class OrderedDataset:
-    """One dataset of a run. `table` is None when the dataset is gone; `position` is its last delivered snapshot."""
+    """One dataset of a run. `table` is None when the dataset is gone; `position` is its last delivered snapshot.
+
+    Without a `pin`, the snapshot of today is exported. `owner_may_read` says whether the flow's last editor still may.
+    """
 
     dataset_id: str
     name: str
@@ -17,6 +29,8 @@ class OrderedDataset:
     folder: str
     position: int | None
     export: Literal["full", "incremental"]
+    pin: Pin | None = None
+    owner_may_read: bool = True
 
 
 @dataclass(frozen=True)

@@ -72,7 +72,13 @@ def _plan_dataset(plan: Plan, order: Order, dataset: OrderedDataset, lake: Lake,
             f"Dataset {dataset.name} ({dataset.dataset_id}) no longer exists.",
             "Take it out of the flow's source connection.",
         )
-    snapshot = scan.current_snapshot(lake, dataset.table)
+    if not dataset.owner_may_read:
+        raise DeliveryError(
+            "EXPORT-1403-403",
+            f"Who last edited the flow may no longer read dataset {dataset.name} ({dataset.dataset_id}).",
+            "Grant them view-datasets again, or have somebody edit the flow who may read it.",
+        )
+    snapshot = dataset.pin.to_snapshot if dataset.pin else scan.current_snapshot(lake, dataset.table)
     if snapshot is None:
         plan.datasets.append(_row(order, dataset))
         return
@@ -88,7 +94,10 @@ def _plan_dataset(plan: Plan, order: Order, dataset: OrderedDataset, lake: Lake,
 
 def _scan(lake: Lake, dataset: OrderedDataset, snapshot: int) -> scan.ScanPlan:
     assert dataset.table is not None  # noqa: S101 - the caller has checked
-    if dataset.export == "full" or dataset.position is None:
+    pin = dataset.pin
+    if pin is not None and not pin.full and pin.from_snapshot is not None:
+        return scan.plan_increment(lake, dataset.table, pin.from_snapshot, pin.to_snapshot)
+    if pin is not None or dataset.export == "full" or dataset.position is None:
         return scan.plan_full(lake, dataset.table, snapshot)
     return scan.plan_increment(lake, dataset.table, dataset.position, snapshot)
 
@@ -124,7 +133,7 @@ def _row(
         dataset_id=dataset.dataset_id,
         dataset_name=dataset.name,
         kind=found.kind if found else dataset.export,
-        from_snapshot=dataset.position if found and found.kind == "incremental" else None,
+        from_snapshot=_from(dataset) if found and found.kind == "incremental" else None,
         to_snapshot=found.snapshot_id if found else None,
         schema=schema.to_json() if schema else None,
         folder=join_key(order.place.params.folder(), dataset.folder),
@@ -134,3 +143,7 @@ def _row(
         deleted_rows=found.deleted_rows if found else 0,
         error=error,
     )
+
+
+def _from(dataset: OrderedDataset) -> int | None:
+    return dataset.pin.from_snapshot if dataset.pin else dataset.position

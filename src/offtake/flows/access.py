@@ -166,12 +166,21 @@ def operator(database: Database, sandbox_name: str | None = None) -> Caller:
         return within(session, caller, find_sandbox(session, caller.org_id, sandbox_name))
 
 
+def operator_of(session: Session, sandbox: Sandbox) -> Caller:
+    """The operator at work in that sandbox."""
+    return within(session, _operator(session.get_one(Organisation, sandbox.org_id)), sandbox)
+
+
 def administrator(database: Database) -> Caller:
-    """The same person, at work on the organisation itself."""
+    """The operator at work on the organisation itself."""
     with database.reading() as session:
         org = session.scalar(select(Organisation).order_by(Organisation.created_at, Organisation.id))
     if org is None:
         raise OfftakeError("Nothing is set up in this data directory yet.")
+    return _operator(org)
+
+
+def _operator(org: Organisation) -> Caller:
     everything = frozenset((ALL,))
     return Caller(
         org_id=org.id,

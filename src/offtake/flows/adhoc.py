@@ -4,9 +4,10 @@ from pydantic import Field
 from sqlalchemy.orm import Session
 
 from offtake.errors import OfftakeError
-from offtake.flows import dataflows, entities, runs
+from offtake.flows import audit, dataflows, entities, problems, runs
 from offtake.flows.access import EXPORT_DATASETS, VIEW_DATASETS, Caller
 from offtake.flows.entities import Body, Sent
+from offtake.flows.problems import Problem
 from offtake.flows.runs import NewRun
 from offtake.store.runs import live_run
 from offtake.store.tables import Flow, Run, SourceConnection
@@ -33,7 +34,7 @@ class AdhocDestination(Body):
 class ActivationInfo(Body):
     """What to activate."""
 
-    destinations: list[AdhocDestination] = Field(min_length=1)
+    destinations: list[AdhocDestination] = Field(min_length=1, max_length=100)
 
 
 class AdhocRequest(Body):
@@ -46,7 +47,14 @@ def request(session: Session, caller: Caller, body: Sent, now_ms: int) -> list[R
     """One run for each flow named, or none at all when one of them is refused."""
     caller.require(EXPORT_DATASETS)
     caller.require(VIEW_DATASETS)
-    asked = entities.parse_body(AdhocRequest, body)
+    document = entities.parse_json(body) if isinstance(body, bytes) else body
+    if _is_audience_request(document):
+        raise AdhocRefusedError(
+            "Audiences are not exported here. Send activationInfo.destinations[] with a flowId and its datasets."
+        )
+    if not isinstance(document, dict) or not document:
+        raise Problem(problems.EMPTY_BODY, "The request body must be a JSON object that is not empty.")
+    asked = entities.parse_document(AdhocRequest, document)
     return [run_now(session, caller, one, now_ms) for one in asked.activation_info.destinations]
 
 
@@ -55,23 +63,38 @@ def run_now(session: Session, caller: Caller, asked: AdhocDestination, now_ms: i
 
     Raises `AdhocRefusedError`.
     """
-    flow = session.get(Flow, asked.flow_id)
-    if flow is None or flow.sandbox_id != caller.sandbox_id:
-        raise AdhocRefusedError(
-            f"Invalid parameter: Flow for id {asked.flow_id} is incorrect. "
-            "Error is [Adhoc run can not be executed for Flow spec=unknown: no such dataset-export flow]"
-        )
+    flow = _flow(session, caller, asked.flow_id)
     if flow.state != entities.ENABLED:
         raise AdhocRefusedError("The flow is disabled")
-    wanted = [dataset.id for dataset in asked.datasets]
+    wanted = list(dict.fromkeys(dataset.id for dataset in asked.datasets))
     exported = session.get_one(SourceConnection, flow.source_connection_id).dataset_ids
     foreign = [dataset_id for dataset_id in wanted if dataset_id not in exported]
     if foreign:
-        raise AdhocRefusedError(f"Flow {flow.id} does not export dataset(s) {', '.join(foreign)}")
+        raise AdhocRefusedError(f"Flow {flow.id} does not export dataset(s) {', '.join(foreign)[:500]}")
     live = live_run(session, flow.id)
     if live is not None:
         named = ", ".join(wanted or exported)
         raise AdhocRefusedError(f"Run already going on for dataset(s) {named} of flow {flow.id} with run id {live.id}")
     full = asked.full_export or dataflows.schedule_of(flow).one_time
-    new = NewRun("adhoc", now_ms, wanted or None, full_export=full, moves_position=not asked.full_export)
-    return runs.create(session, flow, new, now_ms)
+    at = runs.instant_beside_slots(session, flow, now_ms)
+    new = NewRun("adhoc", at, wanted or None, full_export=full, moves_position=not asked.full_export)
+    row = runs.create(session, flow, new, now_ms)
+    after = {"runId": row.id, "datasets": row.dataset_ids, "fullExport": asked.full_export}
+    audit.record(session, caller, now_ms, "run", (dataflows.KIND, flow.id), name=flow.name, after=after)
+    return row
+
+
+def _flow(session: Session, caller: Caller, flow_id: str) -> Flow:
+    try:
+        return dataflows.find(session, caller, flow_id, lock=True)
+    except Problem:
+        raise AdhocRefusedError(
+            f"Invalid parameter: Flow for id {flow_id[:100]} is incorrect. "
+            "Error is [Adhoc run can not be executed for Flow spec=unknown: no such dataset-export flow]"
+        ) from None
+
+
+def _is_audience_request(document: object) -> bool:
+    """Whether the body is of the audiences' form: target connection ids with lists of audience ids."""
+    info = document.get("activationInfo") if isinstance(document, dict) else None
+    return isinstance(info, dict) and "destinations" not in info and any(isinstance(one, list) for one in info.values())

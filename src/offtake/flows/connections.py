@@ -1,20 +1,24 @@
 """Base connections: stored credentials (contract, sections 6.2 and 13.2)."""
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 from pydantic import Field
 from sqlalchemy.orm import Session
 
 from offtake.destinations import schema
 from offtake.destinations.contract import Destination
-from offtake.errors import InvalidInputError
-from offtake.flows import entities, problems, specs
+from offtake.errors import FieldProblem, InvalidInputError
+from offtake.flows import audit, encryption, entities, patching, problems, specs, usage
 from offtake.flows.access import EXPORT_DATASETS, MANAGE_DESTINATIONS, Caller
 from offtake.flows.entities import Body, Json, NewEntity, Sent, SpecRef
+from offtake.flows.patching import Patchable, Rules
 from offtake.flows.problems import Problem
 from offtake.store.tables import Connection
 from offtake.store.vault import Vault
+
+KIND: Final = "connections"
+_AUTHORIZED: Final = "authorizedDate"
 
 
 class AuthBody(Body):
@@ -33,26 +37,81 @@ class NewConnection(NewEntity):
     encryption_specs: Any = None
 
 
+class PatchedConnection(NewEntity):
+    """What a base connection is after a patch; `auth` as it was stored, unless it was sent anew."""
+
+    auth: AuthBody | None = None
+    encryption: Any = None
+
+
+_RULES: Final = Rules(
+    {
+        "/name": Patchable(),
+        "/description": Patchable(("add", "replace", "remove")),
+        "/auth/params": Patchable(("add", "replace", "remove")),
+        "/encryption": Patchable(("add", "replace", "remove")),
+    },
+    {
+        "/connectionSpec": Problem(
+            problems.OTHER_SPEC, "A connection keeps its connectionSpec; make a new connection for another destination."
+        ),
+        "/state": Problem(problems.BAD_STATE, "The state of a connection is not changed by a patch."),
+    },
+)
+
+
 def create(session: Session, caller: Caller, vault: Vault, body: Sent, now_ms: int) -> Connection:
     """Store a base connection, its credentials sealed. Shape is checked, the credentials are not tried."""
     caller.require(MANAGE_DESTINATIONS, EXPORT_DATASETS)
     asked = entities.parse_body(NewConnection, body)
     destination = _destination(asked)
-    if asked.encryption or asked.encryption_specs:
-        raise problems.of_field("/encryption", "encryption of files is not yet available here; leave it out")
     row = Connection(
         **entities.stamp(caller, now_ms),
         name=asked.name,
         description=asked.description,
         state=entities.ENABLED,
         connection_spec_id=destination.connection_spec_id,
+        encryption=encryption.parse(asked.encryption or asked.encryption_specs, "/encryption"),
     )
     if destination.auth_methods:
         _seal(row, destination, asked.auth, vault, now_ms)
     elif asked.auth is not None:
         raise Problem(problems.UNKNOWN_AUTH, f"{destination.name} takes no auth; leave it out.")
     session.add(row)
+    audit.record(session, caller, now_ms, "create", (KIND, row.id), name=row.name, after=render(row, caller))
     return row
+
+
+def update(
+    session: Session, caller: Caller, vault: Vault, row_id: str, body: bytes, if_match: str | None, now_ms: int
+) -> Connection:
+    """Change a base connection as the patch says; later runs use its new credentials."""
+    caller.require(MANAGE_DESTINATIONS, EXPORT_DATASETS)
+    row = entities.find(session, caller, Connection, KIND, row_id, lock=True)
+    entities.check_version(row, if_match)
+    before = render(row, caller)
+    auth = None if row.auth_spec_name is None else {"specName": row.auth_spec_name, "params": row.auth_public}
+    document = {"name": row.name, "description": row.description, "auth": auth, "encryption": row.encryption}
+    operations = patching.parse(body)
+    after = entities.parse_document(PatchedConnection, patching.apply(document, operations, _RULES))
+    if any(one.path.startswith("/auth") for one in operations):
+        _seal_again(row, after.auth, vault, now_ms)
+    row.name, row.description = after.name, after.description
+    row.encryption = encryption.parse(after.encryption, "/encryption")
+    entities.touch(row, caller, now_ms)
+    audit.record(
+        session, caller, now_ms, "update", (KIND, row.id), name=row.name, before=before, after=render(row, caller)
+    )
+    return row
+
+
+def delete(session: Session, caller: Caller, row_id: str, now_ms: int) -> None:
+    """Forget a base connection that nothing uses any more; raises 1418 and 1447 naming what does."""
+    caller.require(MANAGE_DESTINATIONS, EXPORT_DATASETS)
+    row = entities.find(session, caller, Connection, KIND, row_id, lock=True)
+    usage.check_base_unused(session, row)
+    audit.record(session, caller, now_ms, "delete", (KIND, row.id), name=row.name, before=render(row, caller))
+    session.delete(row)
 
 
 def render(row: Connection, caller: Caller) -> Json:
@@ -93,11 +152,26 @@ def _seal(row: Connection, destination: Destination, auth: AuthBody | None, vaul
         raise problems.of_field("/auth", f"is required: one of {names}", missing=True)
     if auth.spec_name not in [method.name for method in destination.auth_methods]:
         raise Problem(problems.UNKNOWN_AUTH, f"auth.specName must be one of: {names}.")
+    masked = [key for key, value in auth.params.items() if value == schema.MASK]
+    if masked:
+        problem = FieldProblem(f"/auth/params/{masked[0]}", "is the mask that is shown for a secret; send the secret")
+        raise problems.of_fields(InvalidInputError([problem]))
+    given = {key: value for key, value in auth.params.items() if key != _AUTHORIZED}
     try:
-        credentials = schema.parse_credentials(destination, auth.spec_name, auth.params)
+        credentials = schema.parse_credentials(destination, auth.spec_name, given)
     except InvalidInputError as error:
         raise problems.of_fields(error) from None
     day = datetime.fromtimestamp(now_ms / 1000, UTC).date().isoformat()
     row.auth_spec_name = auth.spec_name
-    row.auth_public = {"authorizedDate": day, **schema.public_params(credentials)}
+    row.auth_public = {_AUTHORIZED: day, **schema.public_params(credentials)}
     row.auth_sealed = vault.seal(row.id, schema.full_params(credentials))
+
+
+def _seal_again(row: Connection, auth: AuthBody | None, vault: Vault, now_ms: int) -> None:
+    """The new credentials; a secret that comes back masked is the one that is stored."""
+    destination = specs.destination_of_connection(row.connection_spec_id)
+    if not destination.auth_methods or row.auth_sealed is None or auth is None:
+        raise problems.of_field("/auth/params", f"{destination.name} has no credentials", missing=True)
+    stored = vault.open(row.id, row.auth_sealed)
+    params = {key: stored.get(key, value) if value == schema.MASK else value for key, value in auth.params.items()}
+    _seal(row, destination, AuthBody(specName=auth.spec_name, params=params), vault, now_ms)

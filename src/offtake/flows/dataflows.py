@@ -1,19 +1,24 @@
 """Flows: a source, a target and a schedule (contract, sections 6.5 and 13.4)."""
 
+from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import Any, Final
 
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from offtake.destinations.contract import Destination
 from offtake.errors import InvalidInputError
-from offtake.flows import connections, entities, problems, specs
+from offtake.flows import audit, connections, entities, labels, problems, specs
 from offtake.flows.access import EXPORT_DATASETS, VIEW_DATASETS, Caller
 from offtake.flows.entities import Json, NewEntity, Sent, SpecRef
 from offtake.flows.problems import Problem
 from offtake.flows.schedule import Schedule, ScheduleRules, first_slot, parse_schedule, schedule_params
 from offtake.flows.target_connections import OUTPUT
-from offtake.store.tables import Connection, Flow, SourceConnection, TargetConnection
+from offtake.store.tables import Connection, Flow, Label, SourceConnection, TargetConnection
+
+KIND: Final = "flows"
 
 
 class NewFlow(NewEntity):
@@ -37,11 +42,11 @@ def create(session: Session, caller: Caller, body: Sent, now_ms: int, rules: Sch
     destination = specs.destination_of_flow(asked.flow_spec.id)
     if asked.transformations:
         raise problems.of_field("/transformations", "must be empty: dataset exports transform nothing")
-    source_id = _only(asked.source_connection_ids, "/sourceConnectionIds")
-    target_id = _only(asked.target_connection_ids, "/targetConnectionIds")
+    source_id = only(asked.source_connection_ids, "/sourceConnectionIds")
+    target_id = only(asked.target_connection_ids, "/targetConnectionIds")
     source = entities.find(session, caller, SourceConnection, "sourceConnections", source_id)
     target = entities.find(session, caller, TargetConnection, "targetConnections", target_id)
-    _check_target(session, destination, target)
+    check_target(session, destination, target)
     schedule = _schedule(asked.schedule_params, now_ms // 1000, rules)
     row = Flow(
         **entities.stamp(caller, now_ms),
@@ -56,7 +61,24 @@ def create(session: Session, caller: Caller, body: Sent, now_ms: int, rules: Sch
         last_operation={"started": now_ms, "updated": 0, "operation": "create"},
     )
     session.add(row)
+    audit.record(session, caller, now_ms, "create", (KIND, row.id), name=row.name, after=render(session, row, caller))
     return row
+
+
+def find(session: Session, caller: Caller, row_id: str, *, lock: bool = False) -> Flow:
+    """The caller's flow of that id; raises 1439 when there is none, or it has a label that the caller lacks."""
+    row = entities.find(session, caller, Flow, KIND, row_id, lock=lock)
+    if session.scalar(select(Flow.id).where(Flow.id == row.id, labels.visible(Flow.id, caller))) is None:
+        raise problems.not_found(KIND, row_id)
+    return row
+
+
+def label(session: Session, row_id: str, wanted: list[str]) -> None:
+    """Give a flow exactly these labels; raises `Problem`."""
+    try:
+        labels.set_labels(session, row_id, wanted)
+    except InvalidInputError as error:
+        raise problems.of_fields(error) from None
 
 
 def schedule_of(row: Flow) -> Schedule:
@@ -66,9 +88,32 @@ def schedule_of(row: Flow) -> Schedule:
 
 def render(session: Session, row: Flow, caller: Caller) -> Json:
     """The flow as the API shows it."""
-    source = session.get_one(SourceConnection, row.source_connection_id)
-    target = session.get_one(TargetConnection, row.target_connection_id)
-    base = session.get_one(Connection, target.base_connection_id)
+    return render_all(session, [row], caller)[0]
+
+
+def render_all(session: Session, rows: Sequence[Flow], caller: Caller) -> list[Json]:
+    """The flows as the API shows them; what they refer to is read once for all."""
+    sources = entities.by_id(session, SourceConnection, [row.source_connection_id for row in rows])
+    targets = entities.by_id(session, TargetConnection, [row.target_connection_id for row in rows])
+    bases = entities.by_id(session, Connection, [target.base_connection_id for target in targets.values()])
+    found = session.execute(select(Label.entity_id, Label.label).where(Label.entity_id.in_([row.id for row in rows])))
+    labelled = defaultdict[str, list[str]](list)
+    for entity_id, text in found:
+        labelled[entity_id].append(text)
+    return [
+        _render(
+            row,
+            caller,
+            sources[row.source_connection_id],
+            (target := targets[row.target_connection_id]),
+            bases[target.base_connection_id],
+        )
+        | ({"labels": sorted(labelled[row.id])} if row.id in labelled else {})
+        for row in rows
+    ]
+
+
+def _render(row: Flow, caller: Caller, source: SourceConnection, target: TargetConnection, base: Connection) -> Json:
     inherited_target = {
         "id": target.id,
         "connectionSpec": entities.spec_ref(target.connection_spec_id),
@@ -93,6 +138,7 @@ def render(session: Session, row: Flow, caller: Caller) -> Json:
             "runs": f"/runs?property=flowId=={row.id}",
             "lastOperation": row.last_operation,
         }
+        | ({"policy": row.policy} if row.policy else {})
         | _last_run(row)
     )
 
@@ -110,13 +156,15 @@ def _last_run(row: Flow) -> Json:
     }
 
 
-def _only(ids: list[str], path: str) -> str:
+def only(ids: list[str], path: str) -> str:
+    """The one id of a list that must hold exactly one; raises `Problem` naming `path`."""
     if len(ids) != 1:
         raise problems.of_field(path, f"must hold exactly one id, not {len(ids)}")
     return ids[0]
 
 
-def _check_target(session: Session, destination: Destination, target: TargetConnection) -> None:
+def check_target(session: Session, destination: Destination, target: TargetConnection) -> None:
+    """Raise 1413 for a target connection to another destination, 1452 for one that cannot be delivered to yet."""
     if target.connection_spec_id != destination.connection_spec_id:
         fitting = specs.destination_of_connection(target.connection_spec_id)
         raise Problem(
@@ -124,6 +172,10 @@ def _check_target(session: Session, destination: Destination, target: TargetConn
             f"Target connection {target.id} goes to {fitting.name}; its flow spec is {fitting.flow_spec_id}.",
         )
     base = session.get_one(Connection, target.base_connection_id)
+    if base.encryption:
+        raise problems.of_field(
+            "/targetConnectionIds", "files cannot be encrypted yet here; use an unencrypted account"
+        )
     unavailable = [method.name for method in destination.auth_methods if not method.available]
     if not destination.available or base.auth_spec_name in unavailable:
         how = f" with {base.auth_spec_name}" if destination.available else ""

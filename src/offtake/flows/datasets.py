@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sqlalchemy import select
-from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 from ulid import ULID
 
@@ -17,7 +16,7 @@ from offtake.flows.access import Caller
 from offtake.flows.entities import Json
 from offtake.lake import ingest
 from offtake.lake.catalog import Lake, TableName
-from offtake.store.database import Database
+from offtake.store.database import Database, StoreConflictError
 from offtake.store.tables import Batch, Dataset
 
 _LONGEST_NAME = 255
@@ -117,7 +116,7 @@ def _import_new(
             session.add(dataset)
             session.flush()
             session.add(batch)
-    except IntegrityError:
+    except StoreConflictError:
         lake.drop(table)
         raise OfftakeError(f"Dataset {name} was made by somebody else just now; import again to append.") from None
     return Imported(dataset, batch, created=True)

@@ -1,11 +1,14 @@
 """What every entity of Flow Service has in common: its stamp, its envelope, and how request bodies are read."""
 
 import json
-from typing import Any, NoReturn, TypeVar
+import math
+from collections.abc import Iterable
+from typing import Any, Final, NoReturn, TypeVar
 from uuid import uuid4
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from offtake.errors import FieldProblem, InvalidInputError
@@ -23,6 +26,7 @@ BodyT = TypeVar("BodyT", bound="Body")
 
 ENABLED = "enabled"
 SPEC_VERSION = "1.0"
+_DEEPEST: Final = 64
 
 
 class Body(BaseModel):
@@ -72,7 +76,35 @@ def parse_json(body: bytes) -> object:
         raise Problem(problems.EMPTY_BODY, f"The request body is not valid JSON: {error.msg} at {where}.") from None
     except (ValueError, RecursionError):
         raise Problem(problems.EMPTY_BODY, "The request body is not valid JSON in UTF-8.") from None
+    _check_storable(document)
     return document
+
+
+def check_text(text: str, where: str) -> None:
+    """Raise 1452 for text that databases do not take: NUL characters, and halves of characters."""
+    if "\x00" in text:
+        raise problems.of_field(where, "holds a NUL character")
+    if any("\ud800" <= one <= "\udfff" for one in text):
+        raise problems.of_field(where, "holds half of a surrogate pair")
+
+
+def _check_storable(document: object) -> None:
+    """Every text, number and depth of a document can be stored and sent again; raises 1452."""
+    level = [document]
+    for _ in range(_DEEPEST):
+        for one in level:
+            if isinstance(one, str):
+                check_text(one, "/")
+            elif isinstance(one, float) and not math.isfinite(one):
+                raise problems.of_field("/", "holds a number that is too large")
+        level = [inner for one in level if isinstance(one, (dict, list)) for inner in _inner(one)]
+        if not level:
+            return
+    raise problems.of_field("/", f"is nested more than {_DEEPEST} levels deep")
+
+
+def _inner(value: Json | list[Any]) -> list[Any]:
+    return [*value.keys(), *value.values()] if isinstance(value, dict) else value
 
 
 def _no_constant(name: str) -> NoReturn:
@@ -106,9 +138,27 @@ def etag(row: Stamp) -> str:
     return f'"{row.version}"'
 
 
-def created(row: Stamp) -> Json:
-    """The answer to a create."""
+def changed(row: Stamp) -> Json:
+    """The answer to whatever made or changed a row."""
     return {"id": row.id, "etag": etag(row)}
+
+
+def check_version(row: Stamp, if_match: str | None) -> None:
+    """Raise 1403 without `If-Match`, 1404 when it is not the row's version; quotes may be missing, `*` fits all."""
+    given = (if_match or "").strip()
+    if not given:
+        raise Problem(problems.NO_IF_MATCH, f"The header If-Match is missing; send the etag {etag(row)}.")
+    if given not in ("*", etag(row), row.version):
+        raise Problem(
+            problems.OTHER_VERSION,
+            f"Supplied version=[{given[:100]}] does not match the current version on entity=[{etag(row)}]",
+        )
+
+
+def touch(row: Stamp, caller: Caller, now_ms: int) -> None:
+    """A row that the caller changes: who, when, and a new version."""
+    row.updated_at, row.updated_by, row.updated_client = now_ms, caller.account_id, caller.client_id
+    row.version = str(uuid4())
 
 
 def envelope(row: Stamp, caller: Caller) -> Json:
@@ -143,9 +193,16 @@ def spec_ref(spec_id: str) -> Json:
     return {"id": spec_id, "version": SPEC_VERSION}
 
 
-def find(session: Session, caller: Caller, table: type[StampT], resource_type: str, row_id: str) -> StampT:
-    """The caller's row of that id; raises 1439 when there is none in this sandbox."""
-    row = session.get(table, row_id)
+def find(
+    session: Session, caller: Caller, table: type[StampT], resource_type: str, row_id: str, *, lock: bool = False
+) -> StampT:
+    """The caller's row of that id, with `lock` for nobody else to change; raises 1439 when there is none."""
+    row = session.get(table, row_id, with_for_update=lock or None)
     if row is None or row.sandbox_id != caller.sandbox_id:
         raise problems.not_found(resource_type, row_id)
     return row
+
+
+def by_id(session: Session, table: type[StampT], ids: Iterable[str]) -> dict[str, StampT]:
+    """The rows with those ids, by id."""
+    return {row.id: row for row in session.scalars(select(table).where(table.id.in_(set(ids))))}

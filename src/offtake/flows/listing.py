@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Generic, TypeVar
 
-from sqlalchemy import ColumnElement, SQLColumnExpression, UnaryExpression, and_, func, or_, select
+from sqlalchemy import ColumnElement, SQLColumnExpression, UnaryExpression, and_, func, or_, select, true, tuple_
 from sqlalchemy.orm import Session
 
 from offtake.flows import filters, problems
@@ -86,10 +86,18 @@ def everything(properties: tuple[str, ...] = ()) -> ListQuery:
     return ListQuery(MOST_SEARCHED, properties)
 
 
-def page(session: Session, caller: Caller, table: type[RowT], fields: Fields, query: ListQuery) -> Page[RowT]:
-    """The caller's rows that match every property, in the order asked for."""
+def page(
+    session: Session,
+    caller: Caller,
+    table: type[RowT],
+    fields: Fields,
+    query: ListQuery,
+    visible: ColumnElement[bool] | None = None,
+) -> Page[RowT]:
+    """The caller's rows that match every property, in the order asked for; only those that are `visible`."""
     expressions = [filters.parse(one) for one in query.expressions]
-    wanted = and_(table.sandbox_id == caller.sandbox_id, *(filters.condition(one, fields) for one in expressions))
+    mine = and_(table.sandbox_id == caller.sandbox_id, true() if visible is None else visible)
+    wanted = and_(mine, *(filters.condition(one, fields) for one in expressions))
     if query.count:
         return Page([], total=session.scalar(select(func.count()).select_from(table).where(wanted)) or 0)
     keys = _keys(fields, filters.parse_orders(query.order_by, fields))
@@ -135,6 +143,10 @@ def _beyond(keys: Sequence[_Key], after: tuple[Any, ...]) -> ColumnElement[bool]
     """Rows that come after the one with these values."""
     if [type(value) for value in after] != [key.type for key in keys]:
         raise _bad_token()
+    if len({key.descending for key in keys}) == 1:
+        # Compared as one, so that a database finds the place in an index.
+        mine, last = tuple_(*(key.column for key in keys)), tuple_(*after)
+        return mine < last if keys[0].descending else mine > last
     steps = []
     for index, key in enumerate(keys):
         same = [earlier.column == value for earlier, value in zip(keys[:index], after, strict=False)]

@@ -37,6 +37,7 @@ NOT_UPDATABLE: Final = Code(1420, 400, "what is to be changed cannot be changed"
 WRONG_ACTION: Final = Code(1422, 400, "the action does not fit the present state")
 NO_SPEC_WRITES: Final = Code(1426, 400, "a user token makes or changes a spec")
 NO_RUN_WRITES: Final = Code(1427, 400, "a user token changes a run")
+FLOW_NOT_FOUND: Final = Code(1430, 400, "a flow that a request refers to is not there")
 ORDER_FORM: Final = Code(1432, 400, "`orderby` is malformed")
 ORDER_FIELD: Final = Code(1433, 400, "`orderby` names a field that lists cannot be ordered by")
 PATCH_OP: Final = Code(1434, 400, "a patch has an `op` other than add, replace, remove")
@@ -105,6 +106,11 @@ def not_found(resource_type: str, resource_id: str) -> Problem:
         resource_type,
         resource_id,
     )
+
+
+def missing_parameter(name: str, allowed: str) -> Problem:
+    """A query parameter that must be there is not."""
+    return Problem(PARAMETER_MISSING, f"The query parameter {name} is required: {allowed}.")
 
 
 def of_fields(error: InvalidInputError) -> Problem:

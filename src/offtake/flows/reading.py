@@ -3,7 +3,7 @@
 from sqlalchemy import ColumnElement, case, exists, false, literal, select, true
 from sqlalchemy.orm import Session
 
-from offtake.flows import entities, listing, specs
+from offtake.flows import entities, labels, listing, specs
 from offtake.flows.access import Caller
 from offtake.flows.filters import Field
 from offtake.flows.listing import ListQuery, Page
@@ -35,16 +35,6 @@ def source_connection(session: Session, caller: Caller, row_id: str) -> SourceCo
 def target_connection(session: Session, caller: Caller, row_id: str) -> TargetConnection:
     """The target connection of that id; raises 1439."""
     return entities.find(session, caller, TargetConnection, "targetConnections", row_id)
-
-
-def flow(session: Session, caller: Caller, row_id: str) -> Flow:
-    """The flow of that id; raises 1439."""
-    return entities.find(session, caller, Flow, "flows", row_id)
-
-
-def run(session: Session, caller: Caller, row_id: str) -> Run:
-    """The run of that id; raises 1439."""
-    return entities.find(session, caller, Run, "runs", row_id)
 
 
 def connections(session: Session, caller: Caller, query: ListQuery) -> Page[Connection]:
@@ -94,7 +84,7 @@ def flows(session: Session, caller: Caller, query: ListQuery) -> Page[Flow]:
         "lastRunDetails.startedAtUTC": Field(Flow.last_run_started_at, "number", sortable=True),
         "lastRunDetails.completedAtUTC": Field(Flow.last_run_completed_at, "number", sortable=True),
     }
-    return listing.page(session, caller, Flow, fields, query)
+    return listing.page(session, caller, Flow, fields, query, labels.visible(Flow.id, caller))
 
 
 def runs(session: Session, caller: Caller, query: ListQuery) -> Page[Run]:
@@ -114,7 +104,7 @@ def runs(session: Session, caller: Caller, query: ListQuery) -> Page[Run]:
         f"{records}.targetSummaries[].id": Field(Run.target_connection_id, "id"),
         f"{records}.targetSummaries[].entitySummaries[].id": Field(entity, "id", among=_of_run),
     }
-    return listing.page(session, caller, Run, fields, query)
+    return listing.page(session, caller, Run, fields, query, labels.visible(Run.flow_id, caller))
 
 
 def _of_run(condition: ColumnElement[bool]) -> ColumnElement[bool]:

@@ -1,19 +1,39 @@
-"""Runs: how they come to be, and how they are shown (contract, section 17)."""
+"""Runs: how they come to be, and how they are repeated (contract, section 17.4)."""
 
 from dataclasses import dataclass
-from typing import Any, Final
+from itertools import count
+from typing import Any, Final, NoReturn
 from uuid import uuid4
 
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from offtake.flows import entities
-from offtake.flows.access import Caller
-from offtake.flows.entities import Json
+from offtake.flows import audit, dataflows, entities, labels, problems
+from offtake.flows.access import EXPORT_DATASETS, Caller
+from offtake.flows.entities import Body, Json, Sent
+from offtake.flows.problems import Problem
 from offtake.store import runs
-from offtake.store.tables import Flow, Run, RunDataset, RunPart, SourceConnection
+from offtake.store.tables import Flow, Run, SourceConnection, Watermark
 
+KIND: Final = "runs"
+RETRY: Final = "retry"
 _ENGINE: Final = "export-engine"
-_MOST_FILES: Final = 1000
+_SECONDS_BELOW: Final = 10**11
+
+
+class RunParams(Body):
+    """When the run is meant to be; kept, and without effect on what is delivered. Seconds or milliseconds."""
+
+    start_time: int | None = None
+    window_start_time: int | None = None
+    window_end_time: int | None = None
+
+
+class RequestedRun(Body):
+    """`POST /runs`."""
+
+    flow_id: str
+    params: RunParams | None = None
 
 
 @dataclass(frozen=True)
@@ -25,6 +45,8 @@ class NewRun:
     dataset_ids: list[str] | None = None
     full_export: bool = False
     moves_position: bool = True
+    parent_run_id: str | None = None
+    params: Json | None = None
 
 
 def create(session: Session, flow: Flow, new: NewRun, now_ms: int) -> Run:
@@ -53,6 +75,8 @@ def create(session: Session, flow: Flow, new: NewRun, now_ms: int) -> Run:
         moves_position=new.moves_position,
         status=runs.WAITING,
         cancel_requested=False,
+        parent_run_id=new.parent_run_id,
+        params=new.params,
         fence=0,
         errors=[],
         warnings=[],
@@ -61,129 +85,117 @@ def create(session: Session, flow: Flow, new: NewRun, now_ms: int) -> Run:
     return row
 
 
-def render(session: Session, row: Run, caller: Caller) -> Json:
-    """The run as the API shows it, with the whole metric tree."""
-    datasets = runs.run_datasets(session, row.id)
-    parts = [part for part in runs.run_parts(session, row.id) if part.finished_at]
-    totals = _Totals(row, datasets, parts)
-    parent = {"parentFlowRunId": row.parent_run_id} if row.parent_run_id else {}
-    return (
-        entities.envelope(row, caller)
-        | {
-            "flowId": row.flow_id,
-            "flowSpec": entities.spec_ref(row.flow_spec_id),
-            "providerRefId": row.id.replace("-", ""),
-            "etag": entities.etag(row),
-            "metrics": totals.metrics(),
-            "activities": totals.activities(),
-        }
-        | parent
+def instant_beside_slots(session: Session, flow: Flow, now_ms: int) -> int:
+    """An instant of its own for a run beside the schedule: slots are whole seconds, and none is used up."""
+    taken = set(session.scalars(select(Run.scheduled_at).where(Run.flow_id == flow.id, Run.scheduled_at >= now_ms)))
+    return next(ms for ms in count(now_ms) if ms % 1000 and ms not in taken)
+
+
+def find(session: Session, caller: Caller, row_id: str) -> Run:
+    """The caller's run of that id; raises 1439 when there is none, or its flow has a label that the caller lacks."""
+    row = entities.find(session, caller, Run, KIND, row_id)
+    if session.scalar(select(Run.id).where(Run.id == row.id, labels.visible(Run.flow_id, caller))) is None:
+        raise problems.not_found(KIND, row_id)
+    return row
+
+
+def request(session: Session, caller: Caller, body: Sent, now_ms: int, *, any_flow: bool) -> Run:
+    """Queue a run of a one-time flow, or with `any_flow` of every enabled one: full, or its pending increment."""
+    caller.require(EXPORT_DATASETS)
+    asked = entities.parse_body(RequestedRun, body)
+    try:
+        flow = dataflows.find(session, caller, asked.flow_id, lock=True)
+    except Problem:
+        raise Problem(problems.FLOW_NOT_FOUND, f"Flow {asked.flow_id[:100]} is not found.") from None
+    one_time = dataflows.schedule_of(flow).one_time
+    if not one_time and not any_flow:
+        raise Problem(
+            problems.WRONG_FLOW_STATE,
+            "Runs are made for flows that are scheduled once; use the ad-hoc export for others.",
+            dataflows.KIND,
+            flow.id,
+        )
+    _check_ready(session, flow)
+    at = instant_beside_slots(session, flow, now_ms)
+    params = None if asked.params is None else _milliseconds(asked.params)
+    row = create(session, flow, NewRun("request", at, full_export=one_time, params=params or None), now_ms)
+    audit.record(session, caller, now_ms, "run", (dataflows.KIND, flow.id), name=flow.name, after={"runId": row.id})
+    return row
+
+
+def act(session: Session, caller: Caller, row_id: str, op: str | None, if_match: str | None, now_ms: int) -> Run:
+    """Repeat a failed run over the same snapshots: the new run. Raises 1422 when that would deliver rows twice."""
+    caller.require(EXPORT_DATASETS)
+    failed = find(session, caller, row_id)
+    if if_match:
+        entities.check_version(failed, if_match)
+    if not op:
+        raise problems.missing_parameter("op", "RE_TRIGGER")
+    if op.strip().upper() != "RE_TRIGGER":
+        raise Problem(problems.UNKNOWN_ACTION, f"The action {op[:100]!r} is not known; op is RE_TRIGGER.")
+    if failed.status != runs.FAILED:
+        raise _not_repeatable(failed, f"only failed runs are repeated, and this one is {failed.status}")
+    flow = session.get(Flow, failed.flow_id, with_for_update=True)
+    if flow is None:
+        raise _not_repeatable(failed, "its flow has been deleted")
+    _check_ready(session, flow)
+    planned = runs.run_datasets(session, failed.id)
+    dataset_ids = [one.dataset_id for one in planned if one.error] or failed.dataset_ids
+    _check_not_delivered(session, flow, failed, dataset_ids)
+    new = NewRun(
+        RETRY,
+        instant_beside_slots(session, flow, now_ms),
+        dataset_ids,
+        full_export=failed.full_export,
+        moves_position=failed.moves_position,
+        parent_run_id=failed.id,
+        params=failed.params,
+    )
+    row = create(session, flow, new, now_ms)
+    audit.record(session, caller, now_ms, "run", (dataflows.KIND, flow.id), name=flow.name, after={"runId": row.id})
+    return row
+
+
+def refuse_update(session: Session, caller: Caller, row_id: str, if_match: str | None) -> NoReturn:
+    """`PUT /runs/{id}` is for the engine that carries runs out: raises 1427 for users, 1420 for services."""
+    if caller.kind == "user":
+        raise Problem(problems.NO_RUN_WRITES, "A user token cannot change runs.")
+    row = find(session, caller, row_id)
+    entities.check_version(row, if_match)
+    raise Problem(
+        problems.NOT_UPDATABLE, "A run is written by the engine that carries it out, and by nothing else.", KIND, row.id
     )
 
 
-class _Totals:
-    """A run's rows summed up; once it is over, the five keys that clients poll for are all there."""
-
-    def __init__(self, row: Run, datasets: list[RunDataset], parts: list[RunPart]) -> None:
-        self.row, self.datasets, self.parts = row, datasets, parts
-        self.over = row.completed_at is not None
-        delivered = row.status == runs.SUCCESS or not self.over or any(not one.error for one in datasets)
-        failed_whole = self.over and row.status == runs.FAILED and not any(one.error for one in datasets)
-        self.delivered = parts if delivered and not failed_whole else []
-
-    def metrics(self) -> Json:
-        return {
-            "durationSummary": self._duration(),
-            "sizeSummary": self._sizes(),
-            "recordSummary": self._records() | self._summaries() | self._infos(),
-            "fileSummary": self._files() | {"manifest": {"fileInfo": self._file_infos()}},
-            "statusSummary": self._status() | {"activityRefs": [self.row.id]},
-        }
-
-    def activities(self) -> list[Json]:
-        if self.row.started_at is None:
-            return []
-        source = {"type": "Dataset", "ids": self.row.dataset_ids}
-        target = {"type": "Folder", "ids": sorted({one.folder for one in self.datasets})}
-        return [
-            {
-                "id": self.row.id,
-                "name": "Dataset Export Activity",
-                "updatedAtUTC": self.row.updated_at,
-                "durationSummary": self._duration(),
-                "latencySummary": {},
-                "sizeSummary": self._sizes(),
-                "recordSummary": self._records(),
-                "fileSummary": self._files(),
-                "statusSummary": self._status(),
-                "sourceInfo": [{"id": self.row.source_connection_id, "type": "SourceConnection", "reference": source}],
-                "targetInfo": [{"id": self.row.target_connection_id, "type": "TargetConnection", "reference": target}],
-            }
-        ]
-
-    def _duration(self) -> Json:
-        ended = {"completedAtUTC": self.row.completed_at} if self.over else {}
-        return ({"startedAtUTC": self.row.started_at} if self.row.started_at else {}) | ended
-
-    def _sizes(self) -> Json:
-        read = {"inputBytes": sum(one.input_bytes for one in self.datasets)}
-        return read | ({"outputBytes": sum(one.bytes or 0 for one in self.delivered)} if self.over else {})
-
-    def _records(self) -> Json:
-        read: Json = {"inputRecordCount": sum(one.input_rows for one in self.datasets)}
-        if not self.over:
-            return read
-        written = self._rows()
-        return read | {
-            "createdRecordCount": written,
-            "outputRecordCount": written,
-            "deletedRecordCount": sum(one.deleted_rows for one in self.datasets),
-            "skippedRecordCount": 0,
-            "failedRecordCount": 0,
-        }
-
-    def _summaries(self) -> Json:
-        read = [
-            {"id": f"dataset:{one.dataset_id}", "inputRecordCount": one.input_rows, "skippedRecordCount": 0}
-            for one in self.datasets
-        ]
-        written = [self._entity(one) for one in self.datasets]
-        source = {"id": self.row.source_connection_id, "skippedRecordCount": 0, "entitySummaries": read}
-        target = {"id": self.row.target_connection_id, "entitySummaries": written}
-        rows = self._rows()
-        return {
-            "sourceSummaries": [source | {"inputRecordCount": sum(one.input_rows for one in self.datasets)}],
-            "targetSummaries": [target | {"createdRecordCount": rows, "outputRecordCount": rows}],
-        }
-
-    def _entity(self, dataset: RunDataset) -> Json:
-        rows = self._rows(dataset.dataset_id)
-        entity: Json = {"id": f"dataset:{dataset.dataset_id}", "createdRecordCount": rows, "outputRecordCount": rows}
-        extensions = {
-            "exportKind": dataset.kind,
-            "fromSnapshotId": dataset.from_snapshot,
-            "toSnapshotId": dataset.to_snapshot,
-        }
-        failed = {"statusSummary": {"status": runs.FAILED, "errors": [dataset.error]}} if dataset.error else {}
-        return entity | {"extensions": extensions | failed}
-
-    def _infos(self) -> Json:
-        failed = {"failedInfo": self.row.errors} if self.row.errors else {}
-        return failed | ({"warningInfo": self.row.warnings} if self.row.warnings else {})
-
-    def _files(self) -> Json:
-        read = {"inputFileCount": sum(one.input_files for one in self.datasets)}
-        return read | ({"outputFileCount": len(self.delivered)} if self.over else {})
-
-    def _file_infos(self) -> list[Json]:
-        return [_file_info(part) for part in self.delivered[:_MOST_FILES]]
-
-    def _status(self) -> Json:
-        return {"status": self.row.status} | ({"errors": self.row.errors} if self.row.errors else {})
-
-    def _rows(self, dataset_id: str | None = None) -> int:
-        return sum(one.rows or 0 for one in self.delivered if dataset_id in (None, one.dataset_id))
+def _check_ready(session: Session, flow: Flow) -> None:
+    if flow.state != entities.ENABLED:
+        raise Problem(problems.WRONG_FLOW_STATE, "The flow is disabled; enable it first.", dataflows.KIND, flow.id)
+    live = runs.live_run(session, flow.id)
+    if live is not None:
+        raise Problem(
+            problems.WRONG_ACTION, f"Run {live.id} of the flow is {live.status}; wait for its end.", KIND, live.id
+        )
 
 
-def _file_info(part: RunPart) -> dict[str, Any]:
-    return {"path": part.key, "pathPrefix": part.key.rpartition("/")[0], "outputBytes": part.bytes}
+def _check_not_delivered(session: Session, flow: Flow, failed: Run, dataset_ids: list[str]) -> None:
+    """What a later run has covered must not go out twice; a flow's one-time export stands alone."""
+    if not failed.moves_position or dataflows.schedule_of(flow).one_time:
+        return
+    since = select(Watermark).where(
+        Watermark.flow_id == flow.id,
+        Watermark.dataset_id.in_(dataset_ids),
+        Watermark.updated_at > (failed.completed_at or 0),
+    )
+    later = session.scalars(since.limit(1)).first()
+    if later is not None:
+        raise _not_repeatable(failed, f"run {later.run_id} has delivered its rows of dataset {later.dataset_id} since")
+
+
+def _not_repeatable(failed: Run, why: str) -> Problem:
+    return Problem(problems.WRONG_ACTION, f"Run {failed.id} cannot be triggered again: {why}.", KIND, failed.id)
+
+
+def _milliseconds(params: RunParams) -> Json:
+    """Described as milliseconds, sampled in seconds: told apart by size (contract, section 30, row 28)."""
+    given: dict[str, Any] = params.model_dump(by_alias=True, exclude_none=True)
+    return {key: value * 1000 if abs(value) < _SECONDS_BELOW else value for key, value in given.items()}

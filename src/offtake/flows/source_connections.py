@@ -1,19 +1,35 @@
 """Source connections: which datasets go out (contract, sections 6.3 and 13.1)."""
 
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
 from pydantic import Field
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from offtake.errors import FieldProblem, InvalidInputError
-from offtake.flows import connections, entities, problems, specs
+from offtake.flows import audit, connections, entities, patching, problems, specs, usage
 from offtake.flows.access import EXPORT_DATASETS, VIEW_DATASETS, Caller
 from offtake.flows.entities import Body, Json, NewEntity, Sent, SpecRef
+from offtake.flows.patching import Patchable, Rules
 from offtake.flows.problems import Problem
 from offtake.store.tables import Connection, Dataset, SourceConnection
 
 _LAKE_CONNECTION = "Data Lake"
+
+
+KIND: Final = "sourceConnections"
+_RULES: Final = Rules(
+    {"/name": Patchable(), "/description": Patchable(("add", "replace", "remove"))},
+    {
+        "/params": Problem(
+            problems.NOT_UPDATABLE,
+            "The datasets of a source connection cannot be changed. Make a new source connection, and patch the flow's "
+            "/sourceConnectionIds with its id.",
+        ),
+        "/connectionSpec": Problem(problems.OTHER_SPEC, "A connection keeps its connectionSpec."),
+    },
+)
 
 
 class DatasetRef(Body):
@@ -58,27 +74,61 @@ def create(session: Session, caller: Caller, body: Sent, now_ms: int) -> SourceC
         data=asked.data,
     )
     session.add(row)
+    audit.record(session, caller, now_ms, "create", (KIND, row.id), name=row.name, after=render(session, row, caller))
     return row
+
+
+def update(
+    session: Session, caller: Caller, row_id: str, body: bytes, if_match: str | None, now_ms: int
+) -> SourceConnection:
+    """Change a source connection as the patch says: its name and description only."""
+    caller.require(EXPORT_DATASETS)
+    row = entities.find(session, caller, SourceConnection, KIND, row_id, lock=True)
+    entities.check_version(row, if_match)
+    before = render(session, row, caller)
+    document = {"name": row.name, "description": row.description}
+    after = entities.parse_document(NewEntity, patching.apply(document, patching.parse(body), _RULES))
+    row.name, row.description = after.name, after.description
+    entities.touch(row, caller, now_ms)
+    shown = render(session, row, caller)
+    audit.record(session, caller, now_ms, "update", (KIND, row.id), name=row.name, before=before, after=shown)
+    return row
+
+
+def delete(session: Session, caller: Caller, row_id: str, now_ms: int) -> None:
+    """Forget a source connection; raises 1447 while flows use it."""
+    caller.require(EXPORT_DATASETS)
+    row = entities.find(session, caller, SourceConnection, KIND, row_id, lock=True)
+    usage.check_source_unused(session, row)
+    before = render(session, row, caller)
+    audit.record(session, caller, now_ms, "delete", (KIND, row.id), name=row.name, before=before)
+    session.delete(row)
 
 
 def render(session: Session, row: SourceConnection, caller: Caller) -> Json:
     """The source connection as the API shows it, with the datasets' names of today."""
-    base = session.get_one(Connection, row.base_connection_id)
+    return render_all(session, [row], caller)[0]
+
+
+def render_all(session: Session, rows: Sequence[SourceConnection], caller: Caller) -> list[Json]:
+    """The source connections as the API shows them; what they refer to is read once for all."""
+    bases = entities.by_id(session, Connection, [row.base_connection_id for row in rows])
+    datasets = entities.by_id(session, Dataset, [one for row in rows for one in row.dataset_ids])
+    return [_render(row, caller, bases[row.base_connection_id], datasets) for row in rows]
+
+
+def _render(row: SourceConnection, caller: Caller, base: Connection, datasets: Mapping[str, Dataset]) -> Json:
+    named = [{"dataSetId": one} | ({"name": datasets[one].name} if one in datasets else {}) for one in row.dataset_ids]
     return (
         entities.head(row, caller)
         | {
             "baseConnectionId": base.id,
             "connectionSpec": entities.spec_ref(row.connection_spec_id),
-            "params": {"datasets": [_dataset(session, dataset_id) for dataset_id in row.dataset_ids]},
+            "params": {"datasets": named},
             "inheritedAttributes": {"baseConnection": connections.reference(base)},
         }
         | ({"data": row.data} if row.data else {})
     )
-
-
-def _dataset(session: Session, dataset_id: str) -> Json:
-    dataset = session.get(Dataset, dataset_id)
-    return {"dataSetId": dataset_id} | ({"name": dataset.name} if dataset else {})
 
 
 def _check_datasets(session: Session, caller: Caller, dataset_ids: list[str]) -> None:

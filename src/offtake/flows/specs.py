@@ -1,12 +1,13 @@
 """Connection specs and flow specs: what can be connected to what (contract, sections 7, 8 and 10)."""
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 from offtake.destinations import schema
 from offtake.destinations.contract import Destination
 from offtake.destinations.registry import DESTINATIONS
 from offtake.flows import filters, problems
+from offtake.flows.access import Caller
 from offtake.flows.problems import Problem
 
 Json = dict[str, Any]
@@ -70,6 +71,13 @@ def destination_of_flow(spec_id: str) -> Destination:
 def unknown_spec() -> Problem:
     """No such connection spec."""
     return Problem(problems.UNKNOWN_SPEC, "Please provide a valid spec id")
+
+
+def refuse_writing(caller: Caller) -> NoReturn:
+    """Raise 1426 for users, 1420 for services: what can be connected is part of the program."""
+    if caller.kind == "user":
+        raise Problem(problems.NO_SPEC_WRITES, "A user token cannot make or change specs.")
+    raise Problem(problems.NOT_UPDATABLE, "Specs are part of the program; a destination is added in its code.")
 
 
 def _by_id(specs: list[Json], resource_type: str, spec_id: str) -> Json:

@@ -1,18 +1,22 @@
 """Target connections: where datasets go, and in which file format (contract, sections 6.4 and 13.3)."""
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Final
 
 from sqlalchemy.orm import Session
 
 from offtake.destinations import schema
+from offtake.destinations.contract import Destination
 from offtake.errors import InvalidInputError
-from offtake.flows import connections, entities, problems, reading, specs
+from offtake.flows import audit, connections, entities, patching, problems, reading, specs, usage
 from offtake.flows.access import EXPORT_DATASETS, MANAGE_DESTINATIONS, Caller
 from offtake.flows.entities import Json, NewEntity, Sent, SpecRef
+from offtake.flows.patching import Patchable, Rules
 from offtake.flows.problems import Problem
 from offtake.store.tables import Connection, TargetConnection
 
-OUTPUT = {"outputType": reading.OUTPUT}
+KIND: Final = "targetConnections"
+OUTPUT: Final = {"outputType": reading.OUTPUT}
 
 
 class NewTargetConnection(NewEntity):
@@ -21,6 +25,27 @@ class NewTargetConnection(NewEntity):
     base_connection_id: str
     connection_spec: SpecRef
     params: dict[str, Any]
+
+
+class PatchedTarget(NewEntity):
+    """What a target connection is after a patch."""
+
+    params: dict[str, Any]
+
+
+_RULES: Final = Rules(
+    {
+        "/name": Patchable(),
+        "/description": Patchable(("add", "replace", "remove")),
+        "/params": Patchable(("add", "replace"), merges=True, key_ops=("add", "replace", "remove")),
+    },
+    {
+        "/connectionSpec": Problem(problems.OTHER_SPEC, "A connection keeps its connectionSpec."),
+        "/baseConnectionId": Problem(
+            problems.NOT_UPDATABLE, "A target connection keeps its base connection; make a new target connection."
+        ),
+    },
+)
 
 
 def create(session: Session, caller: Caller, body: Sent, now_ms: int) -> TargetConnection:
@@ -37,10 +62,6 @@ def create(session: Session, caller: Caller, body: Sent, now_ms: int) -> TargetC
             "connections",
             base.id,
         )
-    try:
-        params = schema.parse_target_params(destination, asked.params)
-    except InvalidInputError as error:
-        raise problems.of_fields(error) from None
     row = TargetConnection(
         **entities.stamp(caller, now_ms),
         name=asked.name,
@@ -48,19 +69,64 @@ def create(session: Session, caller: Caller, body: Sent, now_ms: int) -> TargetC
         state=entities.ENABLED,
         connection_spec_id=destination.connection_spec_id,
         base_connection_id=base.id,
-        params=schema.public_params(params),
+        params=_params(destination, asked.params),
     )
     session.add(row)
+    audit.record(session, caller, now_ms, "create", (KIND, row.id), name=row.name, after=render(session, row, caller))
     return row
+
+
+def update(
+    session: Session, caller: Caller, row_id: str, body: bytes, if_match: str | None, now_ms: int
+) -> TargetConnection:
+    """Change a target connection as the patch says; later runs deliver to its new place."""
+    caller.require(MANAGE_DESTINATIONS, EXPORT_DATASETS)
+    row = entities.find(session, caller, TargetConnection, KIND, row_id, lock=True)
+    entities.check_version(row, if_match)
+    before = render(session, row, caller)
+    document = {"name": row.name, "description": row.description, "params": row.params}
+    after = entities.parse_document(PatchedTarget, patching.apply(document, patching.parse(body), _RULES))
+    row.name, row.description = after.name, after.description
+    row.params = _params(specs.destination_of_connection(row.connection_spec_id), after.params)
+    entities.touch(row, caller, now_ms)
+    shown = render(session, row, caller)
+    audit.record(session, caller, now_ms, "update", (KIND, row.id), name=row.name, before=before, after=shown)
+    return row
+
+
+def delete(session: Session, caller: Caller, row_id: str, now_ms: int) -> None:
+    """Forget a target connection; raises 1447 while flows or runs use it."""
+    caller.require(MANAGE_DESTINATIONS, EXPORT_DATASETS)
+    row = entities.find(session, caller, TargetConnection, KIND, row_id, lock=True)
+    usage.check_target_unused(session, row)
+    before = render(session, row, caller)
+    audit.record(session, caller, now_ms, "delete", (KIND, row.id), name=row.name, before=before)
+    session.delete(row)
+
+
+def _params(destination: Destination, sent: Json) -> Json:
+    try:
+        return schema.public_params(schema.parse_target_params(destination, sent))
+    except InvalidInputError as error:
+        raise problems.of_fields(error) from None
 
 
 def render(session: Session, row: TargetConnection, caller: Caller) -> Json:
     """The target connection as the API shows it."""
-    base = session.get_one(Connection, row.base_connection_id)
-    return entities.head(row, caller) | {
-        "baseConnectionId": row.base_connection_id,
-        "connectionSpec": entities.spec_ref(row.connection_spec_id),
-        "data": OUTPUT,
-        "params": row.params,
-        "inheritedAttributes": {"baseConnection": connections.reference(base)},
-    }
+    return render_all(session, [row], caller)[0]
+
+
+def render_all(session: Session, rows: Sequence[TargetConnection], caller: Caller) -> list[Json]:
+    """The target connections as the API shows them; what they refer to is read once for all."""
+    bases = entities.by_id(session, Connection, [row.base_connection_id for row in rows])
+    return [
+        entities.head(row, caller)
+        | {
+            "baseConnectionId": row.base_connection_id,
+            "connectionSpec": entities.spec_ref(row.connection_spec_id),
+            "data": OUTPUT,
+            "params": row.params,
+            "inheritedAttributes": {"baseConnection": connections.reference(bases[row.base_connection_id])},
+        }
+        for row in rows
+    ]

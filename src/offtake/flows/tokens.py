@@ -7,7 +7,6 @@ from uuid import uuid4
 
 import jwt
 from sqlalchemy import delete, select
-from sqlalchemy.exc import DataError
 from sqlalchemy.orm import Session
 
 from offtake.clock import Clock
@@ -35,7 +34,7 @@ class BadTokenError(OfftakeError):
 def issue(database: Database, vault: Vault, clock: Clock, client_id: str, client_secret: str) -> str:
     """A signed token that lives 24 hours; raises `BadCredentialsError`."""
     with database.reading() as session:
-        client = session.get(Client, client_id) if client_id.isprintable() else None
+        client = _client(session, client_id)
     # The same work for an unknown id as for a wrong secret: neither can be told from the other.
     if not clients.secret_matches(client, client_secret) or client is None:
         raise BadCredentialsError("invalid client_id or client_secret")
@@ -53,17 +52,23 @@ def read(session: Session, vault: Vault, clock: Clock, token: str, issuer: Exter
             external, client_id = True, issuer.client_id(token, clock.now_seconds())
         else:
             client_id = _own_client_id(session, vault, clock, token)
-        client = session.get(Client, client_id)
-    except (jwt.PyJWTError, ValueError, RecursionError, DataError):
+    except (jwt.PyJWTError, ValueError, RecursionError):
         raise BadTokenError("The token is not valid.") from None
+    client = _client(session, client_id)
     # The issuer speaks for the clients that sign in there, not for those that have a secret here.
     if client is None or client.revoked_at is not None or (external and client.secret_hash is not None):
         raise BadTokenError("The token's client is not known.")
     return client
 
 
+def _client(session: Session, client_id: str) -> Client | None:
+    # Databases refuse to look for text that they cannot hold.
+    return session.get(Client, client_id) if client_id.isprintable() else None
+
+
 def _own_client_id(session: Session, vault: Vault, clock: Clock, token: str) -> str:
-    row = session.get(SigningKey, str(jwt.get_unverified_header(token).get("kid", "")))
+    key_id = str(jwt.get_unverified_header(token).get("kid", ""))
+    row = session.get(SigningKey, key_id) if key_id.isprintable() else None
     if row is None:
         raise BadTokenError("The token was not signed here.")
     # Expiry is judged by the clock that was passed in, not by the library's.

@@ -43,7 +43,7 @@ def page(root: Path, prefix: str, after: str, limit: int, *, folded: bool) -> tu
 
     `folded` gives one entry for what is below each folder, as a listing with the delimiter `/` does.
     """
-    found = list(islice(_walk(root.resolve(), "", prefix, after, folded), limit + 1))
+    found = list(islice(_walk(root.resolve(), prefix, after, folded), limit + 1))
     return found[:limit], found[limit - 1].name if len(found) > limit else None
 
 
@@ -100,14 +100,33 @@ def _remove_old(file: Path, before_ms: int) -> bool:
     return True
 
 
-def _walk(folder: Path, base: str, prefix: str, after: str, folded: bool) -> Iterator[Entry]:
-    """The folder's entries; `base` is its own name in the zone, with a slash at the end. Holds one folder at a time."""
-    for name in _names(folder, base):
-        if name.endswith("/"):
-            yield from _below(folder, name, prefix, after, folded)
-        elif name.startswith(prefix) and name > after:
-            with contextlib.suppress(FileNotFoundError):
-                yield _file(name, (folder / name[len(base) :]).lstat())
+def _walk(root: Path, prefix: str, after: str, folded: bool, base: str = "") -> Iterator[Entry]:
+    """What is below `root`, whose own name in the zone is `base`; folders may lie as deep as they like.
+
+    Holds the names of the folders that lead to the present one, each sorted with a slash at the end of folders.
+    """
+    open_folders = [(root, base, iter(_names(root, base)))]
+    while open_folders:
+        folder, inside, names = open_folders[-1]
+        name = next(names, None)
+        if name is None:
+            open_folders.pop()
+        elif not name.endswith("/"):
+            if name.startswith(prefix) and name > after:
+                with contextlib.suppress(FileNotFoundError):
+                    yield _file(name, (folder / name[len(inside) :]).lstat())
+        elif _leads_on(name, prefix, after):
+            below = folder / name[len(inside) : -1]
+            if not folded or not name.startswith(prefix) or name == prefix:
+                open_folders.append((below, name, iter(_names(below, name))))
+            elif name > after and next(_walk(below, "", "", False, name), None) is not None:
+                yield ZoneFolder(name)
+
+
+def _leads_on(name: str, prefix: str, after: str) -> bool:
+    """Whether there can be anything to list in the folder: what is in it comes right after its own name."""
+    passed = name <= after and not after.startswith(name)
+    return not passed and (name.startswith(prefix) or prefix.startswith(name))
 
 
 def _names(folder: Path, base: str) -> list[str]:
@@ -118,34 +137,21 @@ def _names(folder: Path, base: str) -> list[str]:
         return []
 
 
-def _below(folder: Path, name: str, prefix: str, after: str, folded: bool) -> Iterator[Entry]:
-    within = name.startswith(prefix)
-    # What comes after a folder's name comes after all that is in it, unless it is in it itself.
-    passed = name <= after and not after.startswith(name)
-    if passed or not (within or prefix.startswith(name)):
-        return
-    below = _walk(folder / name.rstrip("/").rpartition("/")[2], name, prefix, after, folded)
-    if not folded or not within or name == prefix:
-        yield from below
-    elif name > after and next(below, None) is not None:
-        yield ZoneFolder(name)
-
-
 def _named(entry: os.DirEntry[str], base: str) -> str | None:
-    """The entry's name in the zone; None for links, what is half written, and names that no address can hold."""
-    if _half_written(entry.name) or not _is_line(entry.name):
+    """The entry's name in the zone; None for links, what is half written, and names that are no text."""
+    if _half_written(entry.name) or not _is_text(entry.name):
         return None
     if entry.is_dir(follow_symlinks=False):
         return f"{base}{entry.name}/"
     return f"{base}{entry.name}" if entry.is_file(follow_symlinks=False) else None
 
 
-def _is_line(name: str) -> bool:
+def _is_text(name: str) -> bool:
     try:
         name.encode()
     except UnicodeEncodeError:
         return False
-    return "\n" not in name
+    return True
 
 
 def _half_written(name: str) -> bool:

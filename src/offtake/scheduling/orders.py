@@ -1,6 +1,6 @@
 """From a run's row to its order: everything it refers to is looked up, credentials are taken from the vault."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -10,17 +10,22 @@ from sqlalchemy.orm import Session
 
 from offtake.destinations import schema
 from offtake.destinations.contract import Site
-from offtake.exporting.order import Order, OrderedDataset
+from offtake.errors import DeliveryError
+from offtake.exporting.order import Order, OrderedDataset, Pin
 from offtake.exporting.place import Place
-from offtake.flows import specs, zones
+from offtake.flows import access, labels, specs, zones
+from offtake.flows.access import Caller
 from offtake.flows.folders import FolderNames, expand
+from offtake.flows.runs import RETRY
 from offtake.lake.catalog import TableName
 from offtake.store.tables import (
+    Client,
     Connection,
     Dataset,
     Flow,
     Organisation,
     Run,
+    RunDataset,
     Sandbox,
     TargetConnection,
     Watermark,
@@ -38,16 +43,22 @@ class OrderDesk:
     def order(self, session: Session, run_id: str) -> Order:
         """The run's order as things stand now; raises `VaultError` when its credentials cannot be opened."""
         run = session.get_one(Run, run_id)
-        flow = session.get_one(Flow, run.flow_id)
+        flow = session.get(Flow, run.flow_id)
         target = session.get_one(TargetConnection, run.target_connection_id)
         sandbox = session.get_one(Sandbox, run.sandbox_id)
-        positions = _positions(session, flow.id)
+        positions = _positions(session, run.flow_id)
+        pins = _pins(session, run)
+        owner = _owner(session, flow, sandbox)
         return Order(
             run_id=run.id,
             target_connection_id=target.id,
             export_time_ms=run.scheduled_at,
             datasets=tuple(
-                _dataset(session, run, flow, sandbox, dataset_id, positions.get(dataset_id))
+                replace(
+                    _dataset(session, run, flow, sandbox, dataset_id, positions.get(dataset_id)),
+                    pin=pins.get(dataset_id),
+                    owner_may_read=_may_read(session, owner, dataset_id),
+                )
                 for dataset_id in run.dataset_ids
             ),
             place=self._place(session, target, sandbox),
@@ -56,6 +67,12 @@ class OrderDesk:
     def _place(self, session: Session, target: TargetConnection, sandbox: Sandbox) -> Place:
         destination = specs.destination_of_connection(target.connection_spec_id)
         base = session.get_one(Connection, target.base_connection_id)
+        if base.encryption:
+            raise DeliveryError(
+                "EXPORT-2004-400",
+                "Files are to be encrypted, which is not yet possible here.",
+                "Take the encryption off the base connection.",
+            )
         credentials: BaseModel | None = None
         if base.auth_sealed is not None and base.auth_spec_name is not None:
             opened = self.vault.open(base.id, base.auth_sealed)
@@ -72,22 +89,52 @@ def _positions(session: Session, flow_id: str) -> dict[str, int]:
     return {one.dataset_id: one.snapshot_id for one in session.scalars(select(Watermark).filter_by(flow_id=flow_id))}
 
 
+def _pins(session: Session, run: Run) -> dict[str, Pin]:
+    """A run that repeats another exports the very snapshots that the other had planned."""
+    if run.trigger != RETRY or run.parent_run_id is None:
+        return {}
+    planned = session.scalars(select(RunDataset).filter_by(run_id=run.parent_run_id))
+    return {
+        one.dataset_id: Pin(one.kind == "full", one.from_snapshot, one.to_snapshot)
+        for one in planned
+        if one.to_snapshot is not None and not one.error
+    }
+
+
+def _owner(session: Session, flow: Flow | None, sandbox: Sandbox) -> Caller | None:
+    """Who last edited the flow, with the rights they have now; None when they have none any more."""
+    if flow is not None and flow.updated_client == access.OPERATOR:
+        return access.operator_of(session, sandbox)
+    client = session.get(Client, flow.updated_client) if flow else None
+    if client is None or client.revoked_at is not None:
+        return None
+    return access.caller_of(session, client, sandbox, remote="", request_id="")
+
+
+def _may_read(session: Session, owner: Caller | None, dataset_id: str) -> bool:
+    if owner is None or not owner.grants.allow(access.VIEW_DATASETS):
+        return False
+    lacking = select(Dataset.id).where(Dataset.id == dataset_id, ~labels.visible(Dataset.id, owner))
+    return session.scalar(lacking) is None
+
+
 def _dataset(
-    session: Session, run: Run, flow: Flow, sandbox: Sandbox, dataset_id: str, position: int | None
+    session: Session, run: Run, flow: Flow | None, sandbox: Sandbox, dataset_id: str, position: int | None
 ) -> OrderedDataset:
     row = session.get(Dataset, dataset_id)
     name = row.name if row else dataset_id
     names = FolderNames(
-        destination=specs.destination_of_flow(flow.flow_spec_id).name,
+        destination=specs.destination_of_flow(run.flow_spec_id).name,
         dataset_id=dataset_id,
         dataset_name=name,
-        flow_name=flow.name,
-        flow_id=flow.id,
+        flow_name=flow.name if flow else run.flow_id,
+        flow_id=run.flow_id,
         sandbox_name=sandbox.name,
-        organization_name=session.get_one(Organisation, flow.org_id).name,
+        organization_name=session.get_one(Organisation, run.org_id).name,
     )
-    template = flow.schedule["folder_name_template"]
-    one_time = flow.schedule["export_mode"] == "DAILY_FULL_EXPORT"
+    # A run whose flow is gone is only being ended; its plan has been stored, with the names of its files.
+    template = flow.schedule["folder_name_template"] if flow else None
+    one_time = flow is not None and flow.schedule["export_mode"] == "DAILY_FULL_EXPORT"
     export: Literal["full", "incremental"] = "full" if run.full_export or one_time else "incremental"
     return OrderedDataset(
         dataset_id=dataset_id,

@@ -74,7 +74,7 @@ class Worker:
         if lease is None:
             return False
         failpoint("claimed")
-        heartbeat = Heartbeat(self.shop.database, self.shop.clock, lease, self.lease_ms)
+        heartbeat = Heartbeat(self.shop.database, self.shop.clock, lease, self.lease_ms, lease.cancelled)
         try:
             with heartbeat.beating():
                 self._work(lease, heartbeat, stop)

@@ -9,10 +9,21 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy import Engine, create_engine, event, make_url
 from sqlalchemy.engine import Connection as DbConnection
+from sqlalchemy.exc import IntegrityError, OperationalError
 from sqlalchemy.orm import Session
+
+from offtake.errors import OfftakeError
 
 _WRITING = "offtake_writing"
 _BUSY_SECONDS = 30
+
+
+class StoreConflictError(OfftakeError):
+    """A row that was to be written clashes with one that is there, or refers to one that is gone; nothing was."""
+
+
+class StoreBusyError(OfftakeError):
+    """The database gave no answer in time; nothing was written."""
 
 
 class Database:
@@ -21,7 +32,9 @@ class Database:
     def __init__(self, url: str) -> None:
         """Open the store. Nothing is read or written yet."""
         self.url = url
-        self.engine = _sqlite_engine(url) if url.startswith("sqlite") else create_engine(url, pool_size=20)
+        self.engine = (
+            _sqlite_engine(url) if url.startswith("sqlite") else create_engine(url, pool_size=20, hide_parameters=True)
+        )
         self._writing_engine = self.engine.execution_options(**{_WRITING: True})
 
     @contextmanager
@@ -35,9 +48,15 @@ class Database:
         """One transaction: committed when the block ends, undone when it raises.
 
         On SQLite it takes the write lock at once, so that what it reads cannot change before it writes.
+        Raises `StoreConflictError` when another's change came between, `StoreBusyError` when no answer comes.
         """
-        with Session(self._writing_engine, expire_on_commit=False) as session, session.begin():
-            yield session
+        try:
+            with Session(self._writing_engine, expire_on_commit=False) as session, session.begin():
+                yield session
+        except IntegrityError as error:
+            raise StoreConflictError("Somebody else changed the same thing just now. Ask again.") from error
+        except OperationalError as error:
+            raise StoreBusyError("The database is busy or away. Ask again in a moment.") from error
 
     def migrate(self, revision: str = "head") -> None:
         """Bring the tables up to this version of Offtake, or to an older revision; nothing happens when they are."""
@@ -60,7 +79,8 @@ def _sqlite_engine(url: str, *, foreign_keys: bool = True) -> Engine:
     database = make_url(url).database
     if database:
         Path(database).parent.mkdir(parents=True, exist_ok=True)
-    engine = create_engine(url, connect_args={"timeout": _BUSY_SECONDS, "isolation_level": None})
+    options = {"timeout": _BUSY_SECONDS, "isolation_level": None}
+    engine = create_engine(url, connect_args=options, hide_parameters=True)
     event.listen(engine, "connect", _prepare_sqlite if foreign_keys else _prepare_sqlite_migration)
     event.listen(engine, "begin", _begin_sqlite)
     return engine

@@ -19,10 +19,14 @@ LIVE: Final = (WAITING, PROCESSING)
 
 @dataclass(frozen=True)
 class Lease:
-    """The right to write about one run, until another worker is given a higher `fence`."""
+    """The right to write about one run, until another worker is given a higher `fence`.
+
+    `cancelled` when somebody had asked for the run to stop before the lease was given.
+    """
 
     run_id: str
     fence: int
+    cancelled: bool = False
 
 
 def live_run(session: Session, flow_id: str) -> Run | None:
@@ -44,7 +48,19 @@ def claim(database: Database, owner: str, now_ms: int, lease_ms: int) -> Lease |
         run.lease_until = now_ms + lease_ms
         run.started_at = run.started_at or now_ms
         run.updated_at = now_ms
-        return Lease(run.id, run.fence)
+        return Lease(run.id, run.fence, run.cancel_requested)
+
+
+def cancel(session: Session, flow_id: str, now_ms: int) -> None:
+    """Ask the flow's live run to stop; one that still waits ends at once."""
+    run = session.scalar(select(Run).where(Run.flow_id == flow_id, Run.status.in_(LIVE)).with_for_update())
+    if run is None:
+        return
+    run.cancel_requested = True
+    if run.status == WAITING:
+        run.errors = [{"code": "EXPORT-1499-400", "message": "The run was cancelled.", "type": "Error"}]
+        run.started_at = run.started_at or now_ms
+        _end(session, run, FAILED, now_ms)
 
 
 def abandon(database: Database, owner: str) -> None:

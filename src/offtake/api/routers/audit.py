@@ -1,11 +1,13 @@
 """The audit log: who changed what, when, and from where."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
+from offtake.api.describing import admin_examples as examples
+from offtake.api.describing.operations import described
 from offtake.api.gateway import BackendOf, CallerOf
 from offtake.flows import audit_log
 from offtake.flows.access import VIEW_AUDIT
@@ -14,6 +16,9 @@ from offtake.flows.audit_log import AuditQuery, Text
 Json = dict[str, Any]
 
 router = APIRouter(tags=["audit log"])
+
+
+_EVENTS: Final = {"type": "object", "properties": {"items": {"type": "array"}, "count": {"type": "integer"}}}
 
 
 class AuditParams(BaseModel):
@@ -47,7 +52,7 @@ class AuditParams(BaseModel):
         )
 
 
-@router.get("/events")
+@router.get("/events", **described(examples.EVENTS, schema=_EVENTS))
 def list_events(caller: CallerOf, backend: BackendOf, params: Annotated[AuditParams, Query()]) -> Json:
     """Changes in this sandbox, or for those who may read the log everywhere, in the whole organisation."""
     caller.require(VIEW_AUDIT)

@@ -3,10 +3,11 @@
 import re
 from datetime import UTC
 from email.utils import parsedate_to_datetime
-from typing import Final
+from typing import Any, Final
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import StreamingResponse
+from starlette.convertors import PathConvertor, register_url_convertor
 
 from offtake.api import blob_xml
 from offtake.api.gateway import BackendOf
@@ -15,11 +16,58 @@ from offtake.flows.zone_files import ZoneFile
 from offtake.flows.zones import CONTAINERS, BadSignatureError, Zone
 from offtake.scheduling.backend import Backend
 
+
+class _BlobName(PathConvertor):
+    """A path that may hold anything, line breaks too."""
+
+    regex = r"[\s\S]*"
+
+
+register_url_convertor("blob", _BlobName())
+
+Answers = dict[int | str, dict[str, Any]]
+
 router = APIRouter(tags=["landing zone files"])
+
+
+def _parameter(name: str, description: str) -> dict[str, Any]:
+    return {"name": name, "in": "query", "required": False, "schema": {"type": "string"}, "description": description}
+
 
 _PAGE: Final = 5000
 _RANGE: Final = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})")
 _READING: Final = ("GET", "HEAD")
+_OTHERS: Final = ["HEAD", "PUT", "POST", "PATCH", "DELETE"]
+_XML: Final = {"application/xml": {"schema": {"type": "string"}}}
+_BYTES: Final = {"*/*": {"schema": {"type": "string", "format": "binary"}}}
+_LISTED: Final[Answers] = {200: {"description": "A page of names, and the marker of the next one.", "content": _XML}}
+_FETCHED: Final[Answers] = {
+    200: {"description": "The whole file.", "content": _BYTES},
+    206: {"description": "The range asked for.", "content": _BYTES},
+    304: {"description": "The file is the one that If-None-Match names."},
+    404: {"description": "There is no such file.", "content": _XML},
+    412: {"description": "A condition of the request does not hold.", "content": _XML},
+    416: {"description": "The range is not one of the file's.", "content": _XML},
+}
+_REFUSED: Final[Answers] = {
+    400: {"description": "A parameter cannot be used.", "content": _XML},
+    401: {"description": "There is no signature.", "content": _XML},
+    403: {"description": "The signature does not open this.", "content": _XML},
+}
+_SIGNED: Final = [_parameter(name, "Of the SASToken.") for name in ("sv", "si", "sr", "sp", "se", "sig")]
+_BLOB_PARAMETERS: Final = [
+    {"name": "Range", "in": "header", "required": False, "schema": {"type": "string"}, "example": "bytes=0-99"},
+    *_SIGNED,
+]
+_LIST_PARAMETERS: Final = [
+    _parameter("restype", "container"),
+    _parameter("comp", "list"),
+    _parameter("prefix", "Names that begin so."),
+    _parameter("delimiter", "/ for one entry a folder."),
+    _parameter("marker", "From the page before."),
+    _parameter("maxresults", "1 to 5000 a page."),
+    *_SIGNED,
+]
 
 
 def container(request: Request, backend: BackendOf) -> Response:
@@ -36,15 +84,21 @@ def blob(request: Request, backend: BackendOf) -> Response:
 
 def _routes() -> None:
     """Without the account first: a file of one container may lie in a folder that is named like the other."""
-    every = ["HEAD", "PUT", "POST", "PATCH", "DELETE"]
     for account in ("", "/{account}"):
         for name in CONTAINERS.values():
-            for path, serve in (("", container), ("/{blob:path}", blob)):
-                where = f"{account}/{name}{path}"
+            for path, serve, answers in (("", container, _LISTED), ("/{blob:blob}", blob, _FETCHED)):
+                where, told = f"{account}/{name}{path}", not account
                 router.add_api_route(
-                    where, serve, methods=["GET"], response_class=Response, include_in_schema=not account
+                    where,
+                    serve,
+                    methods=["GET"],
+                    name=f"{serve.__name__}-{name}",
+                    responses={**answers, **_REFUSED},
+                    response_class=Response,
+                    include_in_schema=told,
+                    openapi_extra={"parameters": _LIST_PARAMETERS if serve is container else _BLOB_PARAMETERS},
                 )
-                router.add_api_route(where, serve, methods=every, include_in_schema=False)
+                router.add_api_route(where, serve, methods=_OTHERS, include_in_schema=False)
 
 
 _routes()

@@ -1,14 +1,17 @@
-"""Base, source and target connections (contract, section 13)."""
+"""Base connections: accounts (contract, sections 6.2 and 13.2)."""
 
 from typing import Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request, Response
 
-from offtake.api import lists
+from offtake.api import answers, lists
+from offtake.api.answers import IfMatch, Op, SubOp
+from offtake.api.describing import examples, spec_examples
+from offtake.api.describing.operations import described
 from offtake.api.gateway import BackendOf, CallerOf, JsonBody
 from offtake.api.lists import ListOf, Token
-from offtake.flows import connections, entities, reading, source_connections, target_connections
-from offtake.flows.access import VIEW_DESTINATIONS
+from offtake.flows import connection_tests, connections, eligible, exploring, provider_actions, reading
+from offtake.flows.access import VIEW_DATASETS, VIEW_DESTINATIONS
 
 Json = dict[str, Any]
 _DEFAULT_LIMIT = 20
@@ -16,92 +19,112 @@ _DEFAULT_LIMIT = 20
 router = APIRouter(tags=["connections"])
 
 
-@router.post("/connections", status_code=201)
-def create_connection(caller: CallerOf, backend: BackendOf, body: JsonBody) -> Json:
-    """Store credentials."""
+@router.post(
+    "/connections",
+    status_code=201,
+    **described(
+        examples.CHANGED,
+        status=201,
+        body=connections.NewConnection,
+        body_example=examples.NEW_CONNECTION,
+        errors=(409, 422),
+    ),
+)
+def create(caller: CallerOf, backend: BackendOf, body: JsonBody, response: Response) -> Json:
+    """Make one."""
     with backend.database.writing() as session:
-        return entities.created(connections.create(session, caller, backend.vault, body, backend.clock.now_ms()))
+        row = connections.create(session, caller, backend.vault, body, backend.clock.now_ms())
+        return answers.changed(response, row)
 
 
-@router.post("/sourceConnections", status_code=201)
-def create_source(caller: CallerOf, backend: BackendOf, body: JsonBody) -> Json:
-    """Say which datasets go out."""
-    with backend.database.writing() as session:
-        return entities.created(source_connections.create(session, caller, body, backend.clock.now_ms()))
-
-
-@router.post("/targetConnections", status_code=201)
-def create_target(caller: CallerOf, backend: BackendOf, body: JsonBody) -> Json:
-    """Say where they go, and in which file format."""
-    with backend.database.writing() as session:
-        return entities.created(target_connections.create(session, caller, body, backend.clock.now_ms()))
-
-
-@router.get("/connections")
-def list_connections(caller: CallerOf, backend: BackendOf, params: ListOf) -> Json:
-    """The sandbox's base connections."""
+@router.get("/connections", **described(examples.page(examples.CONNECTION, "/connections")))
+def list_all(caller: CallerOf, backend: BackendOf, params: ListOf) -> Json:
+    """Those of the sandbox, in pages."""
     caller.require(VIEW_DESTINATIONS)
     query = params.query(_DEFAULT_LIMIT)
     with backend.database.reading() as session:
         page = reading.connections(session, caller, query)
-        return lists.answer("/connections", query, page, lambda row: connections.render(row, caller))
+        return lists.answer("/connections", query, page, lambda rows: [connections.render(row, caller) for row in rows])
 
 
-@router.post("/connections/search")
-def search_connections(caller: CallerOf, backend: BackendOf, body: JsonBody, token: Token = None) -> Json:
-    """The list of base connections, asked for in a body."""
+@router.get("/connections/{row_id}", **described(examples.one(examples.CONNECTION)))
+def get(caller: CallerOf, backend: BackendOf, row_id: str, response: Response) -> Json:
+    """One of them."""
+    caller.require(VIEW_DESTINATIONS)
+    with backend.database.reading() as session:
+        row = reading.connection(session, caller, row_id)
+        return answers.one(response, connections.render(row, caller))
+
+
+@router.patch(
+    "/connections/{row_id}",
+    **described(examples.CHANGED, body=examples.PATCH_SCHEMA, body_example=examples.PATCH, errors=(409, 412)),
+)
+def update(
+    caller: CallerOf, backend: BackendOf, row_id: str, body: JsonBody, response: Response, if_match: IfMatch = None
+) -> Json:
+    """Change it by a JSON Patch."""
+    with backend.database.writing() as session:
+        row = connections.update(session, caller, backend.vault, row_id, body, if_match, backend.clock.now_ms())
+        return answers.changed(response, row)
+
+
+@router.delete("/connections/{row_id}", status_code=202, response_class=Response, **described(errors=(409,)))
+def delete(caller: CallerOf, backend: BackendOf, row_id: str) -> Response:
+    """Delete it, when nothing uses it."""
+    with backend.database.writing() as session:
+        connections.delete(session, caller, row_id, backend.clock.now_ms())
+    return answers.deleted()
+
+
+@router.post(
+    "/connections/search",
+    **described(
+        examples.page(examples.CONNECTION, "/connections/search"),
+        body=lists.SearchBody,
+        body_example=lists.SEARCH_EXAMPLE,
+    ),
+)
+def search(caller: CallerOf, backend: BackendOf, body: JsonBody, token: Token = None) -> Json:
+    """The list, asked for in a body."""
     caller.require(VIEW_DESTINATIONS)
     query = lists.search_query(body, token)
     with backend.database.reading() as session:
         page = reading.connections(session, caller, query)
-        return lists.answer("/connections/search", query, page, lambda row: connections.render(row, caller))
-
-
-@router.get("/sourceConnections")
-def list_sources(caller: CallerOf, backend: BackendOf, params: ListOf) -> Json:
-    """The sandbox's source connections."""
-    caller.require(VIEW_DESTINATIONS)
-    query = params.query()
-    with backend.database.reading() as session:
-        page = reading.source_connections(session, caller, query)
         return lists.answer(
-            "/sourceConnections", query, page, lambda row: source_connections.render(session, row, caller)
+            "/connections/search", query, page, lambda rows: [connections.render(row, caller) for row in rows]
         )
 
 
-@router.get("/targetConnections")
-def list_targets(caller: CallerOf, backend: BackendOf, params: ListOf) -> Json:
-    """The sandbox's target connections."""
-    caller.require(VIEW_DESTINATIONS)
-    query = params.query()
+@router.get("/connections/{row_id}/test", **described(examples.TESTED))
+def test(caller: CallerOf, backend: BackendOf, row_id: str) -> Json:
+    """Try its credentials where its target connections deliver to: a small object is written and removed."""
+    site = backend.site(caller)
     with backend.database.reading() as session:
-        page = reading.target_connections(session, caller, query)
-        return lists.answer(
-            "/targetConnections", query, page, lambda row: target_connections.render(session, row, caller)
-        )
+        trial = connection_tests.prepare(session, caller, backend.vault, row_id, site)
+    return connection_tests.carry_out(trial)
 
 
-@router.get("/connections/{connection_id}")
-def get_connection(caller: CallerOf, backend: BackendOf, connection_id: str) -> Json:
-    """One base connection; its secrets are masked."""
-    caller.require(VIEW_DESTINATIONS)
+@router.get("/connections/{row_id}/explore", **described(examples.EXPLORED))
+def explore(caller: CallerOf, backend: BackendOf, row_id: str, request: Request) -> list[Json]:
+    """What lies in a folder of the landing zone."""
     with backend.database.reading() as session:
-        return {"items": [connections.render(reading.connection(session, caller, connection_id), caller)]}
+        exploring.check_connection(session, caller, row_id)
+    return exploring.explore(backend.site(caller), request.query_params)
 
 
-@router.get("/sourceConnections/{connection_id}")
-def get_source(caller: CallerOf, backend: BackendOf, connection_id: str) -> Json:
-    """One source connection."""
+@router.get("/connections/{row_id}/configs", **described(spec_examples.CONFIGS))
+def configs(caller: CallerOf, backend: BackendOf, row_id: str, request: Request) -> Json:
+    """The datasets that can be exported through it."""
     caller.require(VIEW_DESTINATIONS)
+    caller.require(VIEW_DATASETS)
     with backend.database.reading() as session:
-        row = reading.source_connection(session, caller, connection_id)
-        return {"items": [source_connections.render(session, row, caller)]}
+        row = reading.connection(session, caller, row_id)
+        return eligible.datasets(session, caller, row.connection_spec_id, dict(request.query_params))
 
 
-@router.get("/targetConnections/{connection_id}")
-def get_target(caller: CallerOf, backend: BackendOf, connection_id: str) -> Json:
-    """One target connection."""
-    caller.require(VIEW_DESTINATIONS)
+@router.post("/connections/{row_id}/action", **described())
+def act(caller: CallerOf, backend: BackendOf, row_id: str, op: Op = None, sub_op: SubOp = None) -> Json:
+    """Actions of providers; nothing here is ever left for one to finish."""
     with backend.database.reading() as session:
-        row = reading.target_connection(session, caller, connection_id)
-        return {"items": [target_connections.render(session, row, caller)]}
+        provider_actions.refuse(caller, reading.connection(session, caller, row_id), op, sub_op)

@@ -1,13 +1,16 @@
-"""Flows (contract, section 13.4)."""
+"""Flows (contract, sections 13.4, 18 and 19)."""
 
 from typing import Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Response
 
-from offtake.api import lists
+from offtake.api import answers, lists
+from offtake.api.answers import IfMatch, Op, SubOp
+from offtake.api.describing import examples
+from offtake.api.describing.operations import described
 from offtake.api.gateway import BackendOf, CallerOf, JsonBody
 from offtake.api.lists import ListOf, Token
-from offtake.flows import dataflows, entities, reading
+from offtake.flows import dataflows, flow_changes, reading
 from offtake.flows.access import VIEW_DESTINATIONS
 
 Json = dict[str, Any]
@@ -15,37 +18,85 @@ Json = dict[str, Any]
 router = APIRouter(tags=["flows"])
 
 
-@router.post("/flows", status_code=201)
-def create(caller: CallerOf, backend: BackendOf, body: JsonBody) -> Json:
+@router.post(
+    "/flows",
+    status_code=201,
+    **described(examples.CHANGED, status=201, body=dataflows.NewFlow, body_example=examples.NEW_FLOW, errors=(409,)),
+)
+def create(caller: CallerOf, backend: BackendOf, body: JsonBody, response: Response) -> Json:
     """Start delivering."""
     with backend.database.writing() as session:
         row = dataflows.create(session, caller, body, backend.clock.now_ms(), backend.schedule_rules)
-        return entities.created(row)
+        return answers.changed(response, row)
 
 
-@router.get("/flows")
+@router.get("/flows", **described(examples.page(examples.FLOW, "/flows")))
 def list_all(caller: CallerOf, backend: BackendOf, params: ListOf) -> Json:
-    """The sandbox's flows."""
+    """Those of the sandbox, in pages."""
     caller.require(VIEW_DESTINATIONS)
     query = params.query()
     with backend.database.reading() as session:
         page = reading.flows(session, caller, query)
-        return lists.answer("/flows", query, page, lambda row: dataflows.render(session, row, caller))
+        return lists.answer("/flows", query, page, lambda rows: dataflows.render_all(session, rows, caller))
 
 
-@router.post("/flows/search")
+@router.post(
+    "/flows/search",
+    **described(
+        examples.page(examples.FLOW, "/flows/search"), body=lists.SearchBody, body_example=lists.SEARCH_EXAMPLE
+    ),
+)
 def search(caller: CallerOf, backend: BackendOf, body: JsonBody, token: Token = None) -> Json:
     """The list, asked for in a body."""
     caller.require(VIEW_DESTINATIONS)
     query = lists.search_query(body, token)
     with backend.database.reading() as session:
         page = reading.flows(session, caller, query)
-        return lists.answer("/flows/search", query, page, lambda row: dataflows.render(session, row, caller))
+        return lists.answer("/flows/search", query, page, lambda rows: dataflows.render_all(session, rows, caller))
 
 
-@router.get("/flows/{flow_id}")
-def get(caller: CallerOf, backend: BackendOf, flow_id: str) -> Json:
+@router.get("/flows/{flow_id}", **described(examples.one(examples.FLOW)))
+def get(caller: CallerOf, backend: BackendOf, flow_id: str, response: Response) -> Json:
     """One flow."""
     caller.require(VIEW_DESTINATIONS)
     with backend.database.reading() as session:
-        return {"items": [dataflows.render(session, reading.flow(session, caller, flow_id), caller)]}
+        row = dataflows.find(session, caller, flow_id)
+        return answers.one(response, dataflows.render(session, row, caller))
+
+
+@router.patch(
+    "/flows/{flow_id}",
+    **described(examples.CHANGED, body=examples.PATCH_SCHEMA, body_example=examples.PATCH, errors=(409, 412)),
+)
+def update(
+    caller: CallerOf, backend: BackendOf, flow_id: str, body: JsonBody, response: Response, if_match: IfMatch = None
+) -> Json:
+    """Change it by a JSON Patch."""
+    now_ms = backend.clock.now_ms()
+    with backend.database.writing() as session:
+        row = flow_changes.update(session, caller, flow_id, body, if_match, now_ms, backend.schedule_rules)
+        return answers.changed(response, row)
+
+
+@router.delete("/flows/{flow_id}", status_code=202, response_class=Response, **described(errors=(409,)))
+def delete(caller: CallerOf, backend: BackendOf, flow_id: str) -> Response:
+    """Stop delivering; a run that is going on is cancelled."""
+    with backend.database.writing() as session:
+        flow_changes.delete(session, caller, flow_id, backend.clock.now_ms())
+    return answers.deleted()
+
+
+@router.post("/flows/{flow_id}/action", **described(examples.CHANGED, errors=(409, 412)))
+def act(
+    caller: CallerOf,
+    backend: BackendOf,
+    flow_id: str,
+    response: Response,
+    op: Op = None,
+    sub_op: SubOp = None,
+    if_match: IfMatch = None,
+) -> Json:
+    """Enable or disable it."""
+    with backend.database.writing() as session:
+        row = flow_changes.act(session, caller, flow_id, op, sub_op, if_match, backend.clock.now_ms())
+        return answers.changed(response, row)

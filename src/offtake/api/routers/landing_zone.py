@@ -5,6 +5,8 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
 
+from offtake.api.describing import admin_examples as examples
+from offtake.api.describing.operations import described
 from offtake.api.gateway import BackendOf, CallerOf
 from offtake.flows import problems, zones
 from offtake.flows.access import EXPORT_DATASETS, VIEW_DESTINATIONS
@@ -18,7 +20,7 @@ router = APIRouter(tags=["landing zone"])
 TypeOf = Annotated[str | None, Query(description="dlz_destination, or user_drop_zone (the default).")]
 
 
-@router.get("")
+@router.get("", **described(examples.CONTAINER))
 def container(caller: CallerOf, backend: BackendOf, type: TypeOf = None) -> Json:  # noqa: A002 - the contract's name
     """The name of the sandbox's container, and for how many days it keeps a file."""
     caller.require(VIEW_DESTINATIONS)
@@ -26,7 +28,7 @@ def container(caller: CallerOf, backend: BackendOf, type: TypeOf = None) -> Json
     return {"containerName": CONTAINERS[zones.zone_type(type)], "containerTTL": days}
 
 
-@router.get("/credentials")
+@router.get("/credentials", **described(examples.CREDENTIALS))
 def credentials(request: Request, caller: CallerOf, backend: BackendOf, type: TypeOf = None) -> Json:  # noqa: A002 - as above
     """A shared access signature that reads and lists the container."""
     caller.require(VIEW_DESTINATIONS)
@@ -38,7 +40,7 @@ def credentials(request: Request, caller: CallerOf, backend: BackendOf, type: Ty
         )
 
 
-@router.post("/credentials")
+@router.post("/credentials", **described(examples.CREDENTIALS))
 def refresh(
     request: Request,
     caller: CallerOf,

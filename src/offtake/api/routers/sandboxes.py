@@ -4,6 +4,8 @@ from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Query, Request
 
+from offtake.api.describing import admin_examples as examples
+from offtake.api.describing.operations import described
 from offtake.api.gateway import BackendOf, MemberBody, MemberOf
 from offtake.api.paths import SANDBOXES
 from offtake.api.short_lists import ShortListOf, links
@@ -20,7 +22,7 @@ Ignored = Annotated[str | None, Query(alias="ignoreWarnings", description="Accep
 Dry = Annotated[str | None, Query(alias="validationOnly", description="true: check, and begin nothing.")]
 
 
-@router.get("")
+@router.get("", **described(examples.SANDBOXES))
 def usable(request: Request, member: MemberOf, backend: BackendOf, params: ShortListOf) -> Json:
     """The active sandboxes that the caller has a role in."""
     query = params.query(_DEFAULT_LIMIT)
@@ -29,13 +31,13 @@ def usable(request: Request, member: MemberOf, backend: BackendOf, params: Short
     return _answer(request, f"{SANDBOXES}/", query, found)
 
 
-@router.get("/sandboxTypes")
+@router.get("/sandboxTypes", **described(examples.SANDBOX_TYPES))
 def types(_member: MemberOf) -> Json:
     """The types there are."""
     return {"sandboxTypes": list(TYPES)}
 
 
-@router.get("/sandboxes")
+@router.get("/sandboxes", **described(examples.SANDBOXES))
 def list_all(request: Request, member: MemberOf, backend: BackendOf, params: ShortListOf) -> Json:
     """The sandboxes that the caller has a role in, in whatever state."""
     query = params.query(_DEFAULT_LIMIT)
@@ -44,28 +46,41 @@ def list_all(request: Request, member: MemberOf, backend: BackendOf, params: Sho
     return _answer(request, f"{SANDBOXES}/sandboxes", query, found)
 
 
-@router.post("/sandboxes", status_code=202)
+@router.post(
+    "/sandboxes",
+    status_code=202,
+    **described(
+        examples.SANDBOX, status=202, body=sandboxes.NewSandbox, body_example=examples.NEW_SANDBOX, errors=(409,)
+    ),
+)
 def create(member: MemberOf, backend: BackendOf, body: MemberBody) -> Json:
     """Make a sandbox."""
     with backend.database.writing() as session:
         return sandboxes.render(sandboxes.create(session, member, body, backend.clock.now_ms()))
 
 
-@router.get("/sandboxes/{name}")
+@router.get("/sandboxes/{name}", **described(examples.SANDBOX))
 def get(member: MemberOf, backend: BackendOf, name: str) -> Json:
     """One sandbox, with its id."""
     with backend.database.reading() as session:
         return sandboxes.render(sandboxes.find(session, member, name)[0])
 
 
-@router.patch("/sandboxes/{name}")
+@router.patch(
+    "/sandboxes/{name}",
+    **described(examples.SANDBOX, body=sandboxes.TitleChange, body_example={"title": "Development"}),
+)
 def rename(member: MemberOf, backend: BackendOf, body: MemberBody, name: str) -> Json:
     """Change a sandbox's title."""
     with backend.database.writing() as session:
         return sandboxes.render(sandboxes.rename(session, member, name, body, backend.clock.now_ms()))
 
 
-@router.put("/sandboxes/{name}", status_code=202)
+@router.put(
+    "/sandboxes/{name}",
+    status_code=202,
+    **described(examples.SANDBOX, status=202, body=sandboxes.SandboxAction, body_example={"action": "reset"}),
+)
 def reset(
     member: MemberOf, backend: BackendOf, body: MemberBody, name: str, dry: Dry = None, ignored: Ignored = None
 ) -> Json:
@@ -78,7 +93,7 @@ def reset(
         return sandboxes.render(row) | ({"warnings": sandboxes.warnings(session, row)} if validate_only else {})
 
 
-@router.delete("/sandboxes/{name}", status_code=202)
+@router.delete("/sandboxes/{name}", status_code=202, **described(examples.SANDBOX, status=202))
 def delete(member: MemberOf, backend: BackendOf, name: str, dry: Dry = None, ignored: Ignored = None) -> Json:
     """Remove a sandbox with everything in it; its name is free when that is done."""
     validate_only = _flag("/validationOnly", dry)

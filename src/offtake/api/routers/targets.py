@@ -1,0 +1,86 @@
+"""Target connections: where they go, in which format (contract, sections 6.4 and 13.3)."""
+
+from typing import Any
+
+from fastapi import APIRouter, Response
+
+from offtake.api import answers, lists
+from offtake.api.answers import IfMatch, Op, SubOp
+from offtake.api.describing import examples
+from offtake.api.describing.operations import described
+from offtake.api.gateway import BackendOf, CallerOf, JsonBody
+from offtake.api.lists import ListOf
+from offtake.flows import provider_actions, reading, target_connections
+from offtake.flows.access import VIEW_DESTINATIONS
+
+Json = dict[str, Any]
+
+
+router = APIRouter(tags=["target connections"])
+
+
+@router.post(
+    "/targetConnections",
+    status_code=201,
+    **described(
+        examples.CHANGED,
+        status=201,
+        body=target_connections.NewTargetConnection,
+        body_example=examples.NEW_TARGET,
+        errors=(409, 422),
+    ),
+)
+def create(caller: CallerOf, backend: BackendOf, body: JsonBody, response: Response) -> Json:
+    """Make one."""
+    with backend.database.writing() as session:
+        row = target_connections.create(session, caller, body, backend.clock.now_ms())
+        return answers.changed(response, row)
+
+
+@router.get("/targetConnections", **described(examples.page(examples.TARGET, "/targetConnections")))
+def list_all(caller: CallerOf, backend: BackendOf, params: ListOf) -> Json:
+    """Those of the sandbox, in pages."""
+    caller.require(VIEW_DESTINATIONS)
+    query = params.query()
+    with backend.database.reading() as session:
+        page = reading.target_connections(session, caller, query)
+        return lists.answer(
+            "/targetConnections", query, page, lambda rows: target_connections.render_all(session, rows, caller)
+        )
+
+
+@router.get("/targetConnections/{row_id}", **described(examples.one(examples.TARGET)))
+def get(caller: CallerOf, backend: BackendOf, row_id: str, response: Response) -> Json:
+    """One of them."""
+    caller.require(VIEW_DESTINATIONS)
+    with backend.database.reading() as session:
+        row = reading.target_connection(session, caller, row_id)
+        return answers.one(response, target_connections.render(session, row, caller))
+
+
+@router.patch(
+    "/targetConnections/{row_id}",
+    **described(examples.CHANGED, body=examples.PATCH_SCHEMA, body_example=examples.PATCH, errors=(409, 412)),
+)
+def update(
+    caller: CallerOf, backend: BackendOf, row_id: str, body: JsonBody, response: Response, if_match: IfMatch = None
+) -> Json:
+    """Change it by a JSON Patch."""
+    with backend.database.writing() as session:
+        row = target_connections.update(session, caller, row_id, body, if_match, backend.clock.now_ms())
+        return answers.changed(response, row)
+
+
+@router.delete("/targetConnections/{row_id}", status_code=202, response_class=Response, **described(errors=(409,)))
+def delete(caller: CallerOf, backend: BackendOf, row_id: str) -> Response:
+    """Delete it, when nothing uses it."""
+    with backend.database.writing() as session:
+        target_connections.delete(session, caller, row_id, backend.clock.now_ms())
+    return answers.deleted()
+
+
+@router.post("/targetConnections/{row_id}/action", **described())
+def act(caller: CallerOf, backend: BackendOf, row_id: str, op: Op = None, sub_op: SubOp = None) -> Json:
+    """Actions of providers; nothing here is ever left for one to finish."""
+    with backend.database.reading() as session:
+        provider_actions.refuse(caller, reading.target_connection(session, caller, row_id), op, sub_op)

@@ -1,0 +1,194 @@
+"""Changing, enabling, disabling and deleting flows (contract, sections 18 and 19)."""
+
+from dataclasses import asdict, replace
+from typing import Any, Final
+
+from sqlalchemy import delete as delete_rows
+from sqlalchemy.orm import Session
+
+from offtake.errors import InvalidInputError
+from offtake.flows import audit, dataflows, entities, labels, patching, problems, specs
+from offtake.flows.access import EXPORT_DATASETS, VIEW_DATASETS, Caller
+from offtake.flows.dataflows import KIND
+from offtake.flows.entities import Json, NewEntity
+from offtake.flows.patching import Operation, Patchable, Rules
+from offtake.flows.problems import Problem
+from offtake.flows.schedule import Schedule, ScheduleRules, first_slot, next_slot, parse_schedule
+from offtake.store import runs as store
+from offtake.store.tables import Flow, SourceConnection, TargetConnection, Watermark
+
+DISABLED: Final = "disabled"
+_SCHEDULE: Final = "scheduleParams"
+_TEMPLATE: Final = {"folderNameTemplate": "foldernameTemplate"}
+_RULES: Final = Rules(
+    {
+        "/name": Patchable(),
+        "/description": Patchable(("add", "replace", "remove")),
+        f"/{_SCHEDULE}": Patchable(merges=True, key_ops=("add", "replace", "remove")),
+        "/sourceConnectionIds": Patchable(("replace",)),
+        "/targetConnectionIds": Patchable(("replace",)),
+        "/labels": Patchable(("add", "replace", "remove")),
+        "/policy": Patchable(),
+    },
+    {"/state": Problem(problems.BAD_STATE, "Use POST /flows/{id}/action?op=enable or op=disable to change the state.")},
+)
+
+
+class PatchedFlow(NewEntity):
+    """What a flow is after a patch."""
+
+    schedule_params: dict[str, Any]
+    source_connection_ids: list[str]
+    target_connection_ids: list[str]
+    labels: list[str] | None = None
+    policy: dict[str, Any] | None = None
+
+
+def update(
+    session: Session,
+    caller: Caller,
+    row_id: str,
+    body: bytes,
+    if_match: str | None,
+    now_ms: int,
+    rules: ScheduleRules,
+) -> Flow:
+    """Change a flow as the patch says, all of it or nothing; its next slot is counted from now."""
+    caller.require(EXPORT_DATASETS)
+    row = dataflows.find(session, caller, row_id, lock=True)
+    entities.check_version(row, if_match)
+    before = dataflows.render(session, row, caller)
+    operations = [_canonical(one) for one in patching.parse(body)]
+    keys = ("name", "description", _SCHEDULE, "sourceConnectionIds", "targetConnectionIds", "labels", "policy")
+    document = patching.apply({key: before.get(key) for key in keys}, operations, _RULES)
+    after = entities.parse_document(PatchedFlow, document)
+    row.name, row.description, row.policy = after.name, after.description, after.policy
+    _move_source(session, caller, row, after.source_connection_ids)
+    _move_target(session, caller, row, after.target_connection_ids)
+    if any(one.path.startswith(f"/{_SCHEDULE}") for one in operations):
+        _reschedule(session, row, after.schedule_params, now_ms, rules)
+    if any(one.path == "/labels" for one in operations):
+        dataflows.label(session, row.id, after.labels or [])
+    row.last_operation = _operation(operations, now_ms)
+    entities.touch(row, caller, now_ms)
+    session.flush()
+    shown = dataflows.render(session, row, caller)
+    audit.record(session, caller, now_ms, "update", (KIND, row.id), name=row.name, before=before, after=shown)
+    return row
+
+
+def delete(session: Session, caller: Caller, row_id: str, now_ms: int) -> None:
+    """Forget a flow. A run that is going on is cancelled; runs stay readable, connections stay."""
+    caller.require(EXPORT_DATASETS)
+    row = dataflows.find(session, caller, row_id, lock=True)
+    before = dataflows.render(session, row, caller)
+    audit.record(session, caller, now_ms, "delete", (KIND, row.id), name=row.name, before=before)
+    store.cancel(session, row.id, now_ms)
+    session.execute(delete_rows(Watermark).filter_by(flow_id=row.id))
+    labels.set_labels(session, row.id, [])
+    session.delete(row)
+
+
+def act(
+    session: Session, caller: Caller, row_id: str, op: str | None, sub_op: str | None, if_match: str | None, now_ms: int
+) -> Flow:
+    """Enable or disable a flow; raises 1422 when it is so already. A run that is going on ends as it would."""
+    caller.require(EXPORT_DATASETS)
+    row = dataflows.find(session, caller, row_id, lock=True)
+    if if_match:
+        entities.check_version(row, if_match)
+    if not op:
+        raise problems.missing_parameter("op", "enable or disable")
+    wanted = {"enable": entities.ENABLED, "disable": DISABLED}.get(op.strip().lower())
+    if wanted is None:
+        raise Problem(problems.UNKNOWN_ACTION, f"The action {op[:100]!r} is not known; op is enable or disable.")
+    if sub_op:
+        raise Problem(problems.SUB_ACTION, "subOp does not go with enable and disable; leave it out.")
+    if row.state == wanted:
+        raise Problem(problems.WRONG_ACTION, f"The flow is {row.state} already.", KIND, row.id)
+    before = row.state
+    row.state = wanted
+    if wanted == entities.ENABLED:
+        row.next_run_s = _slot_from_now(row, now_ms // 1000)
+    entities.touch(row, caller, now_ms)
+    action: audit.Action = "enable" if wanted == entities.ENABLED else "disable"
+    states = {"state": before}, {"state": wanted}
+    audit.record(session, caller, now_ms, action, (KIND, row.id), name=row.name, before=states[0], after=states[1])
+    return row
+
+
+def _move_source(session: Session, caller: Caller, row: Flow, ids: list[str]) -> None:
+    """Datasets that stay keep their position; those that leave lose it, and start in full when they come back."""
+    source_id = dataflows.only(ids, "/sourceConnectionIds")
+    if source_id == row.source_connection_id:
+        return
+    caller.require(VIEW_DATASETS)
+    source = entities.find(session, caller, SourceConnection, "sourceConnections", source_id)
+    gone = delete_rows(Watermark).where(Watermark.flow_id == row.id, Watermark.dataset_id.not_in(source.dataset_ids))
+    session.execute(gone)
+    row.source_connection_id = source.id
+
+
+def _move_target(session: Session, caller: Caller, row: Flow, ids: list[str]) -> None:
+    target_id = dataflows.only(ids, "/targetConnectionIds")
+    if target_id == row.target_connection_id:
+        return
+    target = entities.find(session, caller, TargetConnection, "targetConnections", target_id)
+    dataflows.check_target(session, specs.destination_of_flow(row.flow_spec_id), target)
+    row.target_connection_id = target.id
+
+
+def _reschedule(session: Session, row: Flow, params: Json, now_ms: int, rules: ScheduleRules) -> None:
+    old = dataflows.schedule_of(row)
+    new = _parse(old, params, row.created_at // 1000, rules)
+    if new.export_mode != old.export_mode:
+        # Leaving increments drops the position; coming to them starts in full.
+        session.execute(delete_rows(Watermark).filter_by(flow_id=row.id))
+    row.schedule = asdict(new)
+    now = now_ms // 1000
+    if new.start_time != old.start_time:
+        row.next_run_s = first_slot(new, now)
+    elif row.next_run_s is None or row.next_run_s > now or new.one_time:
+        row.next_run_s = _slot_from_now(row, now)
+
+
+def _parse(old: Schedule, params: Json, created_at: int, rules: ScheduleRules) -> Schedule:
+    """The new schedule. An end that was counted from the creation still is, one that was taken away stays away."""
+    endless = params.get("endTime") is None
+    if old.end_defaulted and params.get("endTime") == old.end_time:
+        params = {key: value for key, value in params.items() if key != "endTime"}
+    try:
+        new = parse_schedule(params, created_at=created_at, rules=rules)
+    except InvalidInputError as error:
+        raise problems.of_fields(error) from None
+    return replace(new, end_time=None, end_defaulted=False) if endless else new
+
+
+def _slot_from_now(row: Flow, now: int) -> int | None:
+    """The first slot to come; a one-time export that has not been made is still due."""
+    schedule = dataflows.schedule_of(row)
+    if schedule.one_time and row.last_run_id is None:
+        return first_slot(schedule, now)
+    return next_slot(schedule, now, now)
+
+
+def _canonical(operation: Operation) -> Operation:
+    """The two spellings of the folder template are one (contract, section 14)."""
+    head, _, key = operation.path.rpartition("/")
+    if head == f"/{_SCHEDULE}" and key in _TEMPLATE:
+        return replace(operation, path=f"{head}/{_TEMPLATE[key]}")
+    if operation.path == f"/{_SCHEDULE}" and isinstance(operation.value, dict):
+        value = {_TEMPLATE.get(key, key): value for key, value in operation.value.items()}
+        return replace(operation, value=value)
+    return operation
+
+
+def _operation(operations: list[Operation], now_ms: int) -> Json:
+    return {
+        "started": now_ms,
+        "updated": now_ms,
+        "percentCompleted": 100,
+        "status": {"value": "completed", "properties": None, "errors": []},
+        "ops": [one.to_json() for one in operations],
+        "operation": "update",
+    }

@@ -1,0 +1,68 @@
+"""What uses what: nothing is deleted that something else refers to (contract, section 19)."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from sqlalchemy import ColumnElement, or_, select
+from sqlalchemy.orm import Session
+
+from offtake.flows import problems
+from offtake.flows.problems import Problem
+from offtake.store.runs import LIVE
+from offtake.store.tables import Connection, Flow, Run, SourceConnection, TargetConnection
+
+_NAMED: Final = 10
+
+
+def check_base_unused(session: Session, row: Connection) -> None:
+    """Raise 1418 while flows use the base connection, 1447 while source or target connections do."""
+    through = or_(TargetConnection.base_connection_id == row.id, SourceConnection.base_connection_id == row.id)
+    flows = _flows(session, through)
+    if flows:
+        raise Problem(
+            problems.BASE_IN_USE,
+            f"Flows still use connection {row.id}: {_names(flows)}. Delete them, or point them elsewhere, first.",
+            "connections",
+            row.id,
+        )
+    for table, kind in ((TargetConnection, "target"), (SourceConnection, "source")):
+        users = session.scalars(select(table.id).where(table.base_connection_id == row.id).limit(_NAMED)).all()
+        if users:
+            raise _in_use("connections", row.id, f"{kind} connections still refer to it: {', '.join(users)}")
+
+
+def check_source_unused(session: Session, row: SourceConnection) -> None:
+    """Raise 1447 while flows use the source connection."""
+    flows = _flows(session, SourceConnection.id == row.id)
+    if flows:
+        raise _in_use("sourceConnections", row.id, f"active flows still contain it: {_names(flows)}")
+
+
+def check_target_unused(session: Session, row: TargetConnection) -> None:
+    """Raise 1447 while flows, or a run that is still going on, use the target connection."""
+    flows = _flows(session, TargetConnection.id == row.id)
+    if flows:
+        raise _in_use("targetConnections", row.id, f"active flows still contain it: {_names(flows)}")
+    run = session.scalar(select(Run.id).where(Run.target_connection_id == row.id, Run.status.in_(LIVE)).limit(1))
+    if run:
+        raise _in_use("targetConnections", row.id, f"run {run} is still being ended; ask again in a moment")
+
+
+def _flows(session: Session, condition: ColumnElement[bool]) -> Sequence[tuple[str, str]]:
+    found = (
+        select(Flow.id, Flow.name)
+        .join(SourceConnection, SourceConnection.id == Flow.source_connection_id)
+        .join(TargetConnection, TargetConnection.id == Flow.target_connection_id)
+        .where(condition)
+        .order_by(Flow.id)
+        .limit(_NAMED)
+    )
+    return [(row[0], row[1]) for row in session.execute(found)]
+
+
+def _names(flows: Sequence[tuple[str, str]]) -> str:
+    return ", ".join(f"{name} ({flow_id})" for flow_id, name in flows)
+
+
+def _in_use(resource: str, row_id: str, why: str) -> Problem:
+    return Problem(problems.IN_USE, f"{resource} {row_id} cannot be deleted: {why}.", resource, row_id)
