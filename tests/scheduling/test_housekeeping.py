@@ -178,7 +178,7 @@ def test_a_batch_that_somebody_is_landing_is_awaited(two: Deployment) -> None:
     fill(two, "dev")
     (batch,) = batches(two, "dev")
     until = two.clock.now_ms() + 30_000
-    held = {"status": "processing", "lease_owner": "another", "lease_until": until}
+    held = {"status": "processing", "lease_owner": "another", "lease_until": until, "fence": 7}
     with two.backend.database.writing() as session:
         session.execute(update(Batch).where(Batch.id == batch).values(**held))
     begin(two, deletes=False)
@@ -186,7 +186,7 @@ def test_a_batch_that_somebody_is_landing_is_awaited(two: Deployment) -> None:
     assert state(two) == "resetting"
     with two.backend.database.reading() as session:
         row = session.get_one(Batch, batch)
-        assert (row.status, row.fence) == ("aborted", 1)
+        assert (row.status, row.fence) == ("aborted", 8)
     two.clock.advance(seconds=31)
     keep(two)
     assert state(two) == "active"

@@ -14,7 +14,8 @@ from offtake.failpoints import failpoint
 from offtake.flows import zones
 from offtake.flows.sandboxes import ACTIVE, DELETED, DELETING, RESETTING
 from offtake.lake.catalog import Lake, TableName
-from offtake.store import runs
+from offtake.lake.uploads import Uploads
+from offtake.store import batches, runs
 from offtake.store.database import Database
 from offtake.store.tables import (
     Batch,
@@ -35,8 +36,6 @@ from offtake.store.tables import (
 )
 
 _AT_ONCE: Final = 100
-_LANDING: Final = ("staged", "processing")
-_OPEN: Final = ("loading", "loaded", *_LANDING)
 
 
 @dataclass(frozen=True)
@@ -99,8 +98,10 @@ def _stop(session: Session, sandbox_id: str, now_ms: int) -> None:
     session.execute(delete(Run).where(mine, Run.status == runs.WAITING))
     session.execute(update(Run).where(mine, Run.status == runs.PROCESSING).values(cancel_requested=True))
     # A higher fence takes the batch from whoever is making its snapshot.
-    open_ones = (Batch.sandbox_id == sandbox_id, Batch.status.in_(_OPEN))
-    session.execute(update(Batch).where(*open_ones).values(status="aborted", fence=Batch.fence + 1, updated_at=now_ms))
+    open_ones = (Batch.sandbox_id == sandbox_id, Batch.status.in_(batches.OPEN))
+    session.execute(
+        update(Batch).where(*open_ones).values(status=batches.ABORTED, fence=Batch.fence + 1, updated_at=now_ms)
+    )
 
 
 def _held(session: Session, sandbox_id: str, now_ms: int) -> bool:
@@ -128,7 +129,7 @@ def _remove_batches(database: Database, places: Places, sandbox_id: str) -> Iter
         if not ids:
             return
         for batch_id in ids:
-            _remove_folder(places.uploads / batch_id)
+            Uploads(places.uploads).remove(batch_id)
         with database.writing() as session:
             session.execute(delete(BatchFile).where(BatchFile.batch_id.in_(ids)))
             session.execute(delete(Batch).where(Batch.id.in_(ids)))
@@ -142,7 +143,7 @@ def _remove_datasets(database: Database, lake: Lake, sandbox_id: str) -> Iterato
             row = session.scalar(select(Dataset).filter_by(sandbox_id=sandbox_id).limit(1))
         if row is None:
             return
-        lake.remove(TableName(row.table_name))
+        lake.purge(TableName(row.table_name))
         with database.writing() as session:
             session.execute(delete(Label).where(Label.entity_id == row.id))
             session.execute(delete(Dataset).where(Dataset.id == row.id))

@@ -7,7 +7,7 @@ from typing import Any, Final, NewType
 from urllib.parse import unquote, urlparse
 
 from pyiceberg.catalog.sql import SqlCatalog
-from pyiceberg.exceptions import NoSuchNamespaceError, NoSuchTableError
+from pyiceberg.exceptions import NoSuchTableError
 from pyiceberg.table import Table
 from sqlalchemy import event, make_url
 
@@ -36,28 +36,26 @@ class Lake:
         """The table as it is now; raises pyiceberg's `NoSuchTableError`."""
         return self.catalog.load_table(table)
 
+    def find(self, table: TableName) -> Table | None:
+        """The table as it is now, if there is one."""
+        try:
+            return self.catalog.load_table(table)
+        except NoSuchTableError:
+            return None
+
     def exists(self, table: TableName) -> bool:
         """Whether there is a table of that name."""
-        try:
-            self.catalog.load_table(table)
-        except NoSuchTableError:
-            return False
-        return True
+        return self.find(table) is not None
 
     def location(self, table: TableName) -> str:
         """The URI of the folder that a new table of that name keeps its files in."""
         return f"{self._warehouse}/{table.replace('.', '/')}"
 
-    def drop(self, table: TableName) -> None:
-        """Forget the table; its files stay."""
-        self.catalog.drop_table(table)
-
-    def remove(self, table: TableName) -> None:
-        """Drop the table with its files; what is gone already is no error, so that it can be done again."""
-        with contextlib.suppress(NoSuchTableError, NoSuchNamespaceError):
+    def purge(self, table: TableName) -> None:
+        """Forget the table and remove its folder with all its files; nothing happens when neither is there."""
+        with contextlib.suppress(NoSuchTableError):
             self.catalog.drop_table(table)
-        with contextlib.suppress(FileNotFoundError):
-            shutil.rmtree(local_path(self.location(table)))
+        shutil.rmtree(local_path(self.location(table)), ignore_errors=True)
 
     def close(self) -> None:
         """Let go of the database."""

@@ -120,7 +120,7 @@ def configs(caller: CallerOf, backend: BackendOf, row_id: str, request: Request)
     caller.require(VIEW_DATASETS)
     with backend.database.reading() as session:
         row = reading.connection(session, caller, row_id)
-        return eligible.datasets(session, caller, row.connection_spec_id, dict(request.query_params))
+        return eligible.page(session, backend.lake, caller, row.connection_spec_id, request.query_params.multi_items())
 
 
 @router.post("/connections/{row_id}/action", **described())

@@ -38,7 +38,7 @@ def configs(caller: CallerOf, backend: BackendOf, spec_id: str, request: Request
     caller.require(VIEW_DESTINATIONS)
     caller.require(VIEW_DATASETS)
     with backend.database.reading() as session:
-        return eligible.datasets(session, caller, spec_id, dict(request.query_params))
+        return eligible.page(session, backend.lake, caller, spec_id, request.query_params.multi_items())
 
 
 @router.get("/connectionSpecs/{spec_id}/explore", **described(examples.EXPLORED))
