@@ -38,6 +38,8 @@ def fuzzed(tmp_path_factory: pytest.TempPathFactory, engine: LocalEngine) -> Ite
     with deployment(tmp_path_factory.mktemp("fuzzed") / "data", MovedClock(NOON), engine) as opened:
         opened.flow(opened.import_rows("events", rows(0, 3)))
         opened.run_due()
+        new = {"name": "dev", "title": "Development", "type": "development"}
+        opened.post("/data/foundation/sandbox-management/sandboxes", new, 202)
         yield opened
 
 
@@ -63,6 +65,8 @@ def test_any_request_is_answered_as_the_document_says(fuzzed: Deployment, share:
 
 
 def known_ids(fuzzed: Deployment) -> list[str]:
-    """The ids of everything that can be read."""
+    """The ids of everything that can be read, and a sandbox that may come to harm."""
     kinds = ("connections", "sourceConnections", "targetConnections", "flows", "runs", "connectionSpecs", "flowSpecs")
-    return [item["id"] for kind in kinds for item in fuzzed.get(f"/{kind}")["items"]]
+    found = [item["id"] for kind in kinds for item in fuzzed.get(f"/{kind}")["items"]]
+    roles = fuzzed.http.get("/data/foundation/access-control/administration/roles").json()["items"]
+    return [*found, *(role["id"] for role in roles), "dev", "offtake"]

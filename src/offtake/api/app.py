@@ -4,17 +4,32 @@ from fastapi import FastAPI
 
 from offtake.api import errors
 from offtake.api.describing import document
-from offtake.api.paths import ACTIVATION, CATALOG, DATA_ACCESS, FLOW_SERVICE
+from offtake.api.paths import (
+    ACCESS_CONTROL,
+    ACTIVATION,
+    AUDIT,
+    CATALOG,
+    DATA_ACCESS,
+    FLOW_SERVICE,
+    LANDING_ZONE,
+    SANDBOXES,
+)
 from offtake.api.requests import Requests
 from offtake.api.routers import (
+    access_control,
     adhoc,
+    audit,
+    blobs,
     catalog,
     connections,
     data_access,
     flows,
     health,
+    landing_zone,
     reference,
+    roles,
     runs,
+    sandboxes,
     sources,
     specs,
     targets,
@@ -40,5 +55,11 @@ def create_app(backend: Backend) -> FastAPI:
     app.include_router(adhoc.router, prefix=ACTIVATION)
     app.include_router(catalog.router, prefix=CATALOG)
     app.include_router(data_access.router, prefix=DATA_ACCESS)
+    app.include_router(landing_zone.router, prefix=LANDING_ZONE)
+    app.include_router(blobs.router)
+    app.include_router(sandboxes.router, prefix=SANDBOXES)
+    app.include_router(access_control.router, prefix=ACCESS_CONTROL)
+    app.include_router(roles.router, prefix=ACCESS_CONTROL)
+    app.include_router(audit.router, prefix=AUDIT)
     document.install(app)
     return app

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from offtake.cli import show
-from offtake.cli.options import AsJson, DataDir, operating
+from offtake.cli.options import AsJson, DataDir, InSandbox, operating
 from offtake.errors import OfftakeError
 from offtake.flows import dataset_documents, datasets, imports
 from offtake.flows.access import Caller
@@ -24,11 +24,12 @@ Name = Annotated[str, typer.Argument(help="The dataset's name or id.")]
 def import_(
     name: Annotated[str, typer.Argument(help="The dataset's name; it is made when there is none.")],
     files: Annotated[list[Path], typer.Argument(help="Parquet, NDJSON or CSV files (the last two also .gz).")],
+    sandbox: InSandbox = None,
     data_dir: DataDir = None,
     json: AsJson = False,
 ) -> None:
     """Append the rows of FILES to a dataset as one batch: all of them, or none."""
-    with operating(data_dir) as (backend, caller):
+    with operating(data_dir, sandbox) as (backend, caller):
         done = imports.import_files(backend.database, backend.lake, caller, backend.clock, name, files)
     if json:
         batch = {"id": done.batch.id, "rows": done.batch.rows, "bytes": done.batch.bytes}
@@ -39,9 +40,9 @@ def import_(
 
 
 @app.command("list")
-def list_(data_dir: DataDir = None, json: AsJson = False) -> None:
+def list_(sandbox: InSandbox = None, data_dir: DataDir = None, json: AsJson = False) -> None:
     """List the datasets."""
-    with operating(data_dir) as (backend, caller), backend.database.reading() as session:
+    with operating(data_dir, sandbox) as (backend, caller), backend.database.reading() as session:
         found = datasets.all_of(session, caller)
         last = dataset_documents.last_batches(session, [row.id for row in found])
         documents = [{"id": row.id, **dataset_documents.summary(row, last.get(row.id))} for row in found]
@@ -53,9 +54,9 @@ def list_(data_dir: DataDir = None, json: AsJson = False) -> None:
 
 
 @app.command("show")
-def show_(name: Name, data_dir: DataDir = None, json: AsJson = False) -> None:
+def show_(name: Name, sandbox: InSandbox = None, data_dir: DataDir = None, json: AsJson = False) -> None:
     """Show a dataset's schema, size and snapshots."""
-    with operating(data_dir) as (backend, caller):
+    with operating(data_dir, sandbox) as (backend, caller):
         row = _find(backend, caller, name)
         found = describe.describe(backend.lake, TableName(row.table_name))
     if json:
@@ -71,11 +72,12 @@ def show_(name: Name, data_dir: DataDir = None, json: AsJson = False) -> None:
 def preview(
     name: Name,
     rows: Annotated[int, typer.Option("--rows", min=1, max=1000, help="How many rows.")] = 10,
+    sandbox: InSandbox = None,
     data_dir: DataDir = None,
     json: AsJson = False,
 ) -> None:
     """Print the first rows of a dataset, one JSON object a row."""
-    with operating(data_dir) as (backend, caller):
+    with operating(data_dir, sandbox) as (backend, caller):
         row = _find(backend, caller, name)
         found: list[dict[str, Any]] = describe.preview(backend.lake, TableName(row.table_name), rows).to_pylist()
     if json:

@@ -46,15 +46,17 @@ def issue(database: Database, vault: Vault, clock: Clock, client_id: str, client
 
 def read(session: Session, vault: Vault, clock: Clock, token: str, issuer: ExternalIssuer | None) -> Client:
     """The client that the token speaks for; raises `BadTokenError`."""
+    external = False
     try:
         if issuer is not None and issuer.issued(token):
-            client_id = issuer.client_id(token, clock.now_seconds())
+            external, client_id = True, issuer.client_id(token, clock.now_seconds())
         else:
             client_id = _own_client_id(session, vault, clock, token)
-    except (jwt.PyJWTError, ValueError):
+    except (jwt.PyJWTError, ValueError, RecursionError):
         raise BadTokenError("The token is not valid.") from None
     client = _client(session, client_id)
-    if client is None or client.revoked_at is not None:
+    # The issuer speaks for the clients that sign in there, not for those that have a secret here.
+    if client is None or client.revoked_at is not None or (external and client.secret_hash is not None):
         raise BadTokenError("The token's client is not known.")
     return client
 

@@ -12,6 +12,8 @@ from offtake.clock import Clock
 from offtake.destinations.contract import Site
 from offtake.errors import OfftakeError
 from offtake.failpoints import failpoint
+from offtake.flows import zones
+from offtake.flows.access import Caller
 from offtake.flows.issuers import ExternalIssuer
 from offtake.flows.schedule import ScheduleRules
 from offtake.lake.catalog import Lake
@@ -48,9 +50,11 @@ class Backend:
         """Where files sent for batches wait."""
         return Uploads(self.settings.uploads_root)
 
-    def site(self, sandbox_name: str) -> Site:
-        """What this deployment gives to destinations, for a sandbox."""
-        return Site(sandbox_name=sandbox_name, landing_zone=self.settings.landing_zone_root)
+    def site(self, caller: Caller) -> Site:
+        """What this deployment gives to destinations, for the caller's sandbox."""
+        with self.database.reading() as session:
+            root = zones.root(session, self.settings.landing_zone_root, caller.org_id)
+        return Site(sandbox_name=caller.sandbox_name, landing_zone=root)
 
     def close(self) -> None:
         """Let go of the databases."""

@@ -13,7 +13,7 @@ from offtake.destinations.contract import Site
 from offtake.errors import DeliveryError
 from offtake.exporting.order import Order, OrderedDataset, Pin
 from offtake.exporting.place import Place
-from offtake.flows import access, labels, specs
+from offtake.flows import access, labels, specs, zones
 from offtake.flows.access import Caller
 from offtake.flows.folders import FolderNames, expand
 from offtake.flows.runs import RETRY
@@ -82,7 +82,7 @@ class OrderDesk:
             connection_spec_id=destination.connection_spec_id,
             credentials=credentials,
             params=schema.parse_target_params(destination, target.params),
-            site=Site(sandbox_name=sandbox.name, landing_zone=self.landing_zone),
+            site=Site(sandbox_name=sandbox.name, landing_zone=zones.root(session, self.landing_zone, sandbox.org_id)),
         )
 
 

@@ -9,6 +9,7 @@ from offtake.engines.local import LocalEngine
 from offtake.exporting.plan import PartSize
 from offtake.exporting.run import Workshop
 from offtake.scheduling.backend import Backend
+from offtake.scheduling.housekeeping import housekeeping
 from offtake.scheduling.orders import OrderDesk
 from offtake.scheduling.ticks import tick
 from offtake.scheduling.worker import Worker
@@ -31,6 +32,7 @@ def working(backend: Backend, owner: str) -> Iterator[None]:
     engine = LocalEngine(backend.settings.processes)
     worker = worker_of(backend, engine, owner)
     threads = [threading.Thread(target=_schedule, args=(backend, stop), name="scheduler")]
+    threads.append(threading.Thread(target=housekeeping, args=(backend, stop), name="housekeeping"))
     threads += [threading.Thread(target=worker.work, args=(stop,), name=f"worker-{n}") for n in range(_RUNS_AT_ONCE)]
     for thread in threads:
         thread.start()

@@ -99,8 +99,9 @@ def search(caller: CallerOf, backend: BackendOf, body: JsonBody, token: Token = 
 @router.get("/connections/{row_id}/test", **described(examples.TESTED))
 def test(caller: CallerOf, backend: BackendOf, row_id: str) -> Json:
     """Try its credentials where its target connections deliver to: a small object is written and removed."""
+    site = backend.site(caller)
     with backend.database.reading() as session:
-        trial = connection_tests.prepare(session, caller, backend.vault, row_id, backend.site(caller.sandbox_name))
+        trial = connection_tests.prepare(session, caller, backend.vault, row_id, site)
     return connection_tests.carry_out(trial)
 
 
@@ -109,7 +110,7 @@ def explore(caller: CallerOf, backend: BackendOf, row_id: str, request: Request)
     """What lies in a folder of the landing zone."""
     with backend.database.reading() as session:
         exploring.check_connection(session, caller, row_id)
-    return exploring.explore(backend.site(caller.sandbox_name), request.query_params)
+    return exploring.explore(backend.site(caller), request.query_params)
 
 
 @router.get("/connections/{row_id}/configs", **described(spec_examples.CONFIGS))

@@ -45,7 +45,7 @@ def configs(caller: CallerOf, backend: BackendOf, spec_id: str, request: Request
 def explore(caller: CallerOf, backend: BackendOf, spec_id: str, request: Request) -> list[Json]:
     """What lies in a folder of the landing zone."""
     exploring.check_spec(caller, spec_id)
-    return exploring.explore(backend.site(caller.sandbox_name), request.query_params)
+    return exploring.explore(backend.site(caller), request.query_params)
 
 
 @router.post("/connectionSpecs", **described(body={"type": "object"}))
