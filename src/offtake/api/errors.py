@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -19,17 +19,32 @@ from offtake.store.database import StoreBusyError, StoreConflictError
 _log = logging.getLogger(__name__)
 
 
+GATEWAY: Final = {
+    "403010": "Oauth token is missing.",
+    "401013": "Oauth token is not valid",
+    "403000": "Api Key is required",
+    "403003": "Api Key is invalid",
+    "400003": "Missing header",
+    "403025": "Profile is not valid",
+}
+"""The gateway's codes and their messages (contract, section 3.1)."""
+
+
 @dataclass
 class GatewayError(OfftakeError):
     """A refusal that comes before any service; the status is the code's first three digits."""
 
     error_code: str
-    message: str
 
     @property
     def status(self) -> int:
         """The HTTP status."""
         return int(self.error_code[:3])
+
+    @property
+    def message(self) -> str:
+        """The exact words of the contract."""
+        return GATEWAY[self.error_code]
 
 
 class ContentTypeError(OfftakeError):

@@ -81,7 +81,7 @@ def _let_in(request: Request, backend: Backend, *, to_a_sandbox: bool) -> Caller
         except tokens.BadTokenError:
             raise _bad_token() from None
         if client.id != api_key:
-            raise GatewayError("403003", "Api Key is invalid")
+            raise GatewayError("403003")
         _check_organisation(request, client)
         sandbox = None
         if to_a_sandbox:
@@ -98,9 +98,9 @@ def _credentials(request: Request) -> tuple[str, str]:
     authorization = request.headers.get("authorization", "").strip()
     api_key = request.headers.get("x-api-key", "").strip()
     if not authorization:
-        raise GatewayError("403010", "Oauth token is missing.")
+        raise GatewayError("403010")
     if not api_key:
-        raise GatewayError("403000", "Api Key is required")
+        raise GatewayError("403000")
     scheme, _, token = authorization.partition(" ")
     if scheme.lower() != "bearer":
         raise _bad_token()
@@ -108,7 +108,7 @@ def _credentials(request: Request) -> tuple[str, str]:
 
 
 def _bad_token() -> GatewayError:
-    return GatewayError("401013", "Oauth token is not valid")
+    return GatewayError("401013")
 
 
 def _sandbox_name(request: Request, backend: Backend, client: Client) -> str:
@@ -142,6 +142,6 @@ def _check_address(request: Request) -> None:
 def _check_organisation(request: Request, client: Client) -> None:
     org_id = request.headers.get("x-gw-ims-org-id", "").strip()
     if not org_id:
-        raise GatewayError("400003", "Missing header")
+        raise GatewayError("400003")
     if org_id != client.org_id:
-        raise GatewayError("403025", "Profile is not valid")
+        raise GatewayError("403025")

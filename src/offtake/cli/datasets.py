@@ -8,7 +8,7 @@ import typer
 from offtake.cli import show
 from offtake.cli.options import AsJson, DataDir, InSandbox, operating
 from offtake.errors import OfftakeError
-from offtake.flows import dataset_documents, datasets, imports
+from offtake.flows import dataset_documents, datasets, imports, removal
 from offtake.flows.access import Caller
 from offtake.lake import describe
 from offtake.lake.catalog import TableName
@@ -85,6 +85,63 @@ def preview(
         return
     for one in found:
         show.console.print(str(one), markup=False)
+
+
+@app.command()
+def create(
+    name: Annotated[str, typer.Argument(help="The dataset's name.")],
+    description: Annotated[str | None, typer.Option("--description", help="What people read.")] = None,
+    sandbox: InSandbox = None,
+    data_dir: DataDir = None,
+    json: AsJson = False,
+) -> None:
+    """Make a dataset without rows; its columns come with its first batch."""
+    with operating(data_dir, sandbox) as (backend, caller), backend.database.writing() as session:
+        body = {"name": name, "description": description}
+        row = datasets.create(session, caller, body, backend.clock.now_ms())
+    if json:
+        show.as_json({"id": row.id, "name": row.name})
+        return
+    show.console.print(f"dataset {row.name} ({row.id}) is made", markup=False)
+
+
+@app.command()
+def delete(
+    name: Name,
+    force: Annotated[bool, typer.Option("--force", help="Although flows export it: their runs fail for it.")] = False,
+    sandbox: InSandbox = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Delete a dataset with its rows; refused while flows export it."""
+    with operating(data_dir, sandbox) as (backend, caller):
+        row = _find(backend, caller, name)
+        with backend.database.writing() as session:
+            deleted = datasets.delete(session, caller, row.id, backend.clock.now_ms(), force=force)
+        removal.remove(backend.lake, backend.uploads, deleted)
+    show.console.print(f"dataset {row.name} ({row.id}) is deleted", markup=False)
+
+
+@app.command()
+def label(
+    name: Name,
+    labels: Annotated[list[str] | None, typer.Argument(help="The labels it has from now on, such as core/C12.")] = None,
+    remove: Annotated[bool, typer.Option("--remove", help="Take all of its labels away.")] = False,
+    sandbox: InSandbox = None,
+    data_dir: DataDir = None,
+    json: AsJson = False,
+) -> None:
+    """Give a dataset exactly these access labels; whoever lacks one of them no longer sees it."""
+    if bool(labels) == remove:
+        raise OfftakeError("Name the labels, or use --remove to take them away.")
+    with operating(data_dir, sandbox) as (backend, caller):
+        row = _find(backend, caller, name)
+        with backend.database.writing() as session:
+            stored = datasets.get(session, caller, row.id, lock=True)
+            after = datasets.set_labels(session, caller, stored, labels or [], backend.clock.now_ms())
+    if json:
+        show.as_json({"id": row.id, "labels": after})
+        return
+    show.console.print(f"dataset {row.name} has the labels: {', '.join(after) or 'none'}", markup=False)
 
 
 def _find(backend: Backend, caller: Caller, name: str) -> Dataset:
