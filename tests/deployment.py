@@ -20,7 +20,7 @@ from offtake.flows import access, clients, imports
 from offtake.flows.access import Caller, Kind
 from offtake.flows.clients import NewClient
 from offtake.scheduling.backend import Backend, open_backend
-from offtake.scheduling.service import worker_of
+from offtake.scheduling.service import ingestor_of, worker_of
 from offtake.scheduling.ticks import tick
 from offtake.settings import Settings
 from offtake.store.tables import Role, RoleSubject
@@ -89,6 +89,12 @@ class Deployment:
         tick(self.backend.database, self.clock)
         worker = worker_of(self.backend, self.engine, "test")
         while worker.work_once(threading.Event()):
+            pass
+
+    def ingest_due(self) -> None:
+        """Bring in every batch that is complete."""
+        ingestor = ingestor_of(self.backend, "test")
+        while ingestor.work_once(threading.Event()):
             pass
 
     def sign_in(self) -> None:

@@ -11,6 +11,7 @@ from offtake.api.paths import (
     CATALOG,
     DATA_ACCESS,
     FLOW_SERVICE,
+    INGESTION,
     LANDING_ZONE,
     SANDBOXES,
 )
@@ -25,6 +26,7 @@ from offtake.api.routers import (
     data_access,
     flows,
     health,
+    ingestion,
     landing_zone,
     reference,
     roles,
@@ -54,6 +56,7 @@ def create_app(backend: Backend) -> FastAPI:
         app.include_router(resource.router, prefix=FLOW_SERVICE)
     app.include_router(adhoc.router, prefix=ACTIVATION)
     app.include_router(catalog.router, prefix=CATALOG)
+    app.include_router(ingestion.router, prefix=INGESTION)
     app.include_router(data_access.router, prefix=DATA_ACCESS)
     app.include_router(landing_zone.router, prefix=LANDING_ZONE)
     app.include_router(blobs.router)

@@ -1,14 +1,13 @@
 """Batches as Catalog and ingestion show and list them (contract, sections 23.1 and 23.3)."""
 
-from typing import Any, Final
+from typing import Final
 
 from sqlalchemy import ColumnElement, select
 from sqlalchemy.orm import Session
 
 from offtake.flows import catalog_query, datasets, problems
 from offtake.flows.access import MANAGE_DATASETS, VIEW_DATASETS, Caller
-from offtake.flows.batches import RESOURCE
-from offtake.flows.catalog_query import Field, Params, Shape
+from offtake.flows.catalog_query import Compare, Field, Params, Shape
 from offtake.flows.entities import Json
 from offtake.store.tables import Batch, Dataset
 
@@ -33,7 +32,7 @@ def find(session: Session, caller: Caller, batch_id: str, *, lock: bool = False)
     wanted = select(Batch).where(Batch.id == batch_id, seen_by(caller))
     row = session.scalar(wanted.with_for_update() if lock else wanted)
     if row is None:
-        raise problems.not_found(RESOURCE, batch_id)
+        raise problems.not_found("batches", batch_id)
     return row
 
 
@@ -44,7 +43,13 @@ def seen_by(caller: Caller) -> ColumnElement[bool]:
 
 def document(row: Batch) -> Json:
     """The batch as the API shows it."""
-    optional: Json = {"externalId": row.external_id, "started": row.started_at, "completed": row.completed_at}
+    replay = {"predecessors": row.replaces, "reason": "replace"} if row.replaces else None
+    optional: Json = {
+        "externalId": row.external_id,
+        "started": row.started_at,
+        "completed": row.completed_at,
+        "replay": replay,
+    }
     return {
         "imsOrg": row.org_id,
         "sandboxId": row.sandbox_id,
@@ -61,6 +66,8 @@ def document(row: Batch) -> Json:
         "metrics": _metrics(row),
         "tags": row.tags,
         "inputFormat": row.input_format,
+        "enableErrorDiagnostics": row.error_diagnostics,
+        "partialIngestionPercentage": row.failed_percentage,
     } | {name: value for name, value in optional.items() if value is not None}
 
 
@@ -78,10 +85,11 @@ def _metrics(row: Batch) -> Json:
     }
 
 
-_FIELDS: Final[dict[str, Any]] = {
+_FIELDS: Final[dict[str, Field]] = {
     "id": Field(Batch.id),
     "batch": Field(Batch.id),
     "dataSet": Field(Batch.dataset_id),
+    "relatedObjects.id": Field(Batch.dataset_id),
     "status": Field(Batch.status),
     "externalId": Field(Batch.external_id),
     "version": Field(Batch.version),
@@ -92,22 +100,26 @@ _FIELDS: Final[dict[str, Any]] = {
     "createdClient": Field(Batch.created_client),
     "createdUser": Field(Batch.created_by),
     "updatedUser": Field(Batch.updated_by),
-    "recordCount": Field(Batch.rows, "number"),
+    "recordCount": Field(Batch.input_rows, "number"),
     "failedRecordCount": Field(Batch.failed_rows, "number"),
-    "size": Field(Batch.bytes, "number"),
+    "size": Field(Batch.input_bytes, "number"),
+    "enableErrorDiagnostics": Field(Batch.error_diagnostics, "boolean"),
+    "inputFormat.format": Field(Batch.input_format["format"].as_string()),
     "imsOrg": Field(Batch.org_id),
     "sandboxId": Field(Batch.sandbox_id),
 }
+_NEVER: Final[tuple[None, Compare]] = (None, ">")
 SHAPE: Final = Shape(
     fields=_FIELDS,
     tags=Batch.tags,
     ranges={
         "createdAfter": ("created", ">"),
         "createdBefore": ("created", "<"),
-        "startAfter": ("started", ">"),
-        "startBefore": ("started", "<"),
-        "endAfter": ("completed", ">"),
-        "endBefore": ("completed", "<"),
+        # Of the dates that rows speak of, batches here know nothing.
+        "startAfter": _NEVER,
+        "startBefore": _NEVER,
+        "endAfter": _NEVER,
+        "endBefore": _NEVER,
     },
-    accepted=frozenset({"requestDataSource"}),
+    accepted=frozenset({"aggregate", "requestDataSource"}),
 )

@@ -9,7 +9,6 @@ from sqlalchemy.orm import Session
 
 from offtake.flows import batch_documents, datasets, problems
 from offtake.flows.access import MANAGE_DATASETS, VIEW_DATASETS, Caller
-from offtake.flows.batches import RESOURCE
 from offtake.flows.problems import Problem
 from offtake.lake import history
 from offtake.lake.catalog import Lake, TableName
@@ -61,7 +60,7 @@ def find(session: Session, lake: Lake, caller: Caller, file_id: str) -> BatchFil
     try:
         files = of_batch(session, lake, caller, match[1])[1]
     except Problem as error:
-        if error.resource_type != RESOURCE:
+        if error.resource_type != "batches":
             raise
         files = []
     found = next((file for file in files if file.id == file_id), None)

@@ -12,13 +12,13 @@ from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from offtake.flows import audit, batches, catalog_patch, entities, labels, problems
+from offtake.flows import audit, catalog_patch, entities, labels, problems
 from offtake.flows.access import MANAGE_DATASETS, Caller
 from offtake.flows.entities import Body, Json, Sent
 from offtake.flows.problems import Problem
 from offtake.lake.catalog import TableName
 from offtake.store import documents
-from offtake.store.batches import next_version
+from offtake.store.batches import forget_all_of, next_version
 from offtake.store.tables import Dataset, Flow, SourceConnection
 
 RESOURCE: Final = "dataSets"
@@ -171,7 +171,7 @@ def delete(session: Session, caller: Caller, dataset_id: str, now_ms: int, *, fo
         more = f" and {len(flows) - _NAMED_FLOWS} more" if len(flows) > _NAMED_FLOWS else ""
         message = f"Dataset {row.name} is exported by {named}{more}. Delete the flows first, or use force=true."
         raise Problem(problems.CONFLICT, message, RESOURCE, row.id)
-    batch_ids = batches.forget_all_of(session, row.id)
+    batch_ids = forget_all_of(session, row.id)
     labels.set_labels(session, row.id, ())
     audit.record(session, caller, now_ms, "delete", (RESOURCE, row.id), name=row.name, before=said(row))
     session.delete(row)

@@ -10,7 +10,7 @@ from offtake.flows import batches, datasets
 from offtake.flows.access import Caller
 from offtake.lake import ingest
 from offtake.lake.catalog import Lake, TableName
-from offtake.store.batches import Added, BatchLease
+from offtake.store.batches import Added, BatchLease, forget_all_of
 from offtake.store.batches import complete as complete_batch
 from offtake.store.batches import fail as fail_batch
 from offtake.store.batches import take as take_batch
@@ -42,7 +42,8 @@ def import_files(
         found = datasets.find(session, caller, name)
         dataset = found or datasets.create(session, caller, {"name": name}, now)
         session.flush()
-        batch = batches.new(session, caller, dataset.id, now, input_format={"format": "mixed"})
+        batch = batches.new(dataset.id, caller, now)
+        session.add(batch)
     table = TableName(dataset.table_name)
     try:
         made = ingest.import_files(lake, table, files, batch_id=batch.id)
@@ -70,6 +71,6 @@ def _forget(database: Database, lake: Lake, dataset: Dataset) -> None:
     with database.writing() as session:
         stored = session.get(Dataset, dataset.id)
         if stored is not None:
-            batches.forget_all_of(session, stored.id)
+            forget_all_of(session, stored.id)
             session.delete(stored)
     lake.purge(TableName(dataset.table_name))

@@ -9,7 +9,7 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO, BinaryIO
 from uuid import uuid4
 
 
@@ -51,7 +51,7 @@ def settle(incoming: Path, path: Path) -> None:
     sync_folder(path.parent)
 
 
-def sync_file(file: BinaryIO) -> None:
+def sync_file(file: IO[bytes]) -> None:
     """What was written stays, whatever happens to the machine."""
     file.flush()
     os.fsync(file.fileno())

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import func, or_, select, update
+from sqlalchemy import delete, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from offtake.errors import LeaseLostError
 from offtake.store.database import Database
-from offtake.store.tables import Batch
+from offtake.store.tables import Batch, BatchFile
 
 LOADING: Final = "loading"
 STAGED: Final = "staged"
@@ -95,6 +95,7 @@ def complete(database: Database, lease: BatchLease, added: Added, now_ms: int) -
         _end(batch, SUCCESS, now_ms)
         replaced = select(Batch).where(Batch.id.in_(batch.replaces), Batch.status == SUCCESS)
         for other in session.scalars(replaced.with_for_update()):
+            other.tags = other.tags | {"acp_successor": [batch.id]}
             _end(other, INACTIVE, now_ms)
 
 
@@ -119,6 +120,15 @@ def not_reverted(database: Database, lease: BatchLease, errors: Sequence[dict[st
         batch = _held(session, lease)
         batch.errors = list(errors)
         _end(batch, SUCCESS, now_ms)
+
+
+def forget_all_of(session: Session, dataset_id: str) -> tuple[str, ...]:
+    """Forget every batch of the dataset, and what was sent for them; their ids."""
+    of_dataset = select(Batch.id).filter_by(dataset_id=dataset_id)
+    batch_ids = tuple(session.scalars(of_dataset))
+    session.execute(delete(BatchFile).where(BatchFile.batch_id.in_(of_dataset)))
+    session.execute(delete(Batch).where(Batch.dataset_id == dataset_id))
+    return batch_ids
 
 
 def next_version(version: str) -> str:

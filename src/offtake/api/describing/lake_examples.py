@@ -72,7 +72,10 @@ BATCH: Final[Json] = {
         "endTime": 1772340001000,
     },
     "tags": {},
-    "inputFormat": {"format": "json"},
+    "inputFormat": {"format": "json", "isMultiLineJson": False},
+    "enableErrorDiagnostics": False,
+    "partialIngestionPercentage": 0.0,
+    "replay": {"predecessors": ["01G91QNJWFWD2588D4G4GZP9G1"], "reason": "replace"},
     "started": 1772340000000,
     "completed": 1772340001000,
 }
@@ -120,3 +123,11 @@ FILES: Final[Json] = {
     "_links": _LINKS,
 }
 PREVIEW: Final[Json] = {"data": [{"id": 1, "city": "Bern"}]}
+
+NEW_BATCH: Final[Json] = {"datasetId": DATASET_ID, "inputFormat": {"format": "json", "isMultiLineJson": False}}
+NEW_BATCH_MADE: Final[Json] = {"id": BATCH_ID, **BATCH}
+SENT_FILE: Final[Json] = {"name": "a.json", "sizeInBytes": 48}
+SENT_PREVIEW: Final[Json] = {
+    "formatParams": {"format": "json", "isMultiLineJson": False},
+    "preview": {"columns": [{"cid": 0, "name": "city"}], "rows": [{"0": "Bern"}]},
+}
