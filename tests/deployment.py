@@ -16,7 +16,7 @@ from fastapi.testclient import TestClient
 from offtake.api.app import create_app
 from offtake.clock import MovedClock
 from offtake.engines.local import LocalEngine
-from offtake.flows import access, clients, datasets
+from offtake.flows import access, clients, imports
 from offtake.flows.access import Caller, Kind
 from offtake.flows.clients import NewClient
 from offtake.scheduling.backend import Backend, open_backend
@@ -52,7 +52,7 @@ class Deployment:
         """The rows as one batch of a dataset; its id."""
         file = self.backend.settings.data_dir / "import.ndjson"
         file.write_text("".join(json.dumps(row) + "\n" for row in rows))
-        done = datasets.import_files(self.backend.database, self.backend.lake, self.caller, self.clock, name, [file])
+        done = imports.import_files(self.backend.database, self.backend.lake, self.caller, self.clock, name, [file])
         return done.dataset.id
 
     def get(self, path: str, status: int = 200) -> Any:

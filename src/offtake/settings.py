@@ -40,6 +40,9 @@ class Settings(BaseSettings):
         description="Base64 of 32 bytes that encrypt stored credentials; default: the file `vault.key` (mode 0600) "
         "in the data directory, made at first start.",
     )
+    vault_old_keys: SecretStr | None = Field(
+        default=None, description="Earlier values of `vault_key`, with commas; they only open what they sealed."
+    )
     processes: int = Field(
         default_factory=lambda: min(os.cpu_count() or 1, 8),
         ge=1,

@@ -1,5 +1,6 @@
 """Errors as the contract shapes them (sections 3.1, 4 and 20)."""
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,8 @@ from offtake.errors import FieldProblem, InvalidInputError, OfftakeError
 from offtake.flows import problems
 from offtake.flows.problems import Problem
 from offtake.store.database import StoreBusyError, StoreConflictError
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -81,7 +84,8 @@ def install(app: FastAPI, type_prefix: str) -> None:
         return _answer(request, error.status_code, body | {"report": report, "errorMessage": detail}, error.headers)
 
     @app.exception_handler(Exception)
-    def unexpected(request: Request, _error: Exception) -> JSONResponse:
+    def unexpected(request: Request, error: Exception) -> JSONResponse:
+        _log.error("unexpected %s", type(error).__name__, exc_info=error)
         problem = Problem(problems.INTERNAL, "Something went wrong here; the server's log has the details.")
         return _answer(request, 500, problem_body(request, type_prefix, problem))
 

@@ -5,14 +5,13 @@ from typing import Annotated, Final
 from fastapi import Depends, Request
 
 from offtake.api.errors import ContentTypeError, GatewayError
-from offtake.flows import access, problems, tokens
+from offtake.flows import access, entities, problems, tokens
 from offtake.flows.access import Caller
 from offtake.flows.problems import Problem
 from offtake.scheduling.backend import Backend
 from offtake.store.tables import Client
 
 _LARGEST_BODY: Final = 1024 * 1024
-_LONGEST_REQUEST_ID: Final = 128
 _JSON_TYPES: Final = ("application/json", "application/json-patch+json", "application/merge-patch+json")
 
 
@@ -41,6 +40,7 @@ def caller_of(request: Request, backend: BackendOf) -> Caller:
         given_id = request.headers.get("x-sandbox-id", "").strip()
         if given_id and given_id != sandbox.id:
             raise Problem(problems.OTHER_SANDBOX_ID, f"Sandbox {sandbox.name} does not have the id that was sent.")
+        _check_address(request)
         remote = request.client.host if request.client else ""
         return access.caller_of(session, client, sandbox, remote=remote, request_id=request.state.request_id)
 
@@ -71,13 +71,6 @@ async def _whole_body(request: Request) -> bytes:
 
 JsonBody = Annotated[bytes, Depends(json_body)]
 OptionalBody = Annotated[bytes, Depends(optional_body)]
-
-
-def request_id(request: Request) -> str:
-    """The caller's own request id when it is a plain one, else empty."""
-    given = request.headers.get("x-request-id", "")
-    plain = given.isascii() and given.isprintable() and len(given) <= _LONGEST_REQUEST_ID
-    return given if plain else ""
 
 
 def _credentials(request: Request) -> tuple[str, str]:
@@ -112,6 +105,12 @@ def _sandbox_name(request: Request, backend: Backend, client: Client) -> str:
     if not name and backend.settings.strict_sandbox_header:
         raise Problem(problems.SANDBOX_MISSING, "The header x-sandbox-name is missing.")
     return name
+
+
+def _check_address(request: Request) -> None:
+    entities.check_text(request.url.path, "/path")
+    for name, value in request.query_params.multi_items():
+        entities.check_text(name + value, "/query")
 
 
 def _check_organisation(request: Request, client: Client) -> None:

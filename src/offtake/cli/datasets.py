@@ -8,7 +8,7 @@ import typer
 from offtake.cli import show
 from offtake.cli.options import AsJson, DataDir, operating
 from offtake.errors import OfftakeError
-from offtake.flows import datasets
+from offtake.flows import dataset_documents, datasets, imports
 from offtake.flows.access import Caller
 from offtake.lake import describe
 from offtake.lake.catalog import TableName
@@ -29,7 +29,7 @@ def import_(
 ) -> None:
     """Append the rows of FILES to a dataset as one batch: all of them, or none."""
     with operating(data_dir) as (backend, caller):
-        done = datasets.import_files(backend.database, backend.lake, caller, backend.clock, name, files)
+        done = imports.import_files(backend.database, backend.lake, caller, backend.clock, name, files)
     if json:
         batch = {"id": done.batch.id, "rows": done.batch.rows, "bytes": done.batch.bytes}
         show.as_json({"id": done.dataset.id, "name": name, "created": done.created, "batch": batch})
@@ -43,7 +43,8 @@ def list_(data_dir: DataDir = None, json: AsJson = False) -> None:
     """List the datasets."""
     with operating(data_dir) as (backend, caller), backend.database.reading() as session:
         found = datasets.all_of(session, caller)
-        documents = [datasets.summary(row, datasets.last_batch(session, row.id)) for row in found]
+        last = dataset_documents.last_batches(session, [row.id for row in found])
+        documents = [{"id": row.id, **dataset_documents.summary(row, last.get(row.id))} for row in found]
     if json:
         show.as_json(documents)
         return

@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from offtake.cli import datasets, demo, flows, runs, serve
+from offtake.cli import datasets, demo, flows, runs, serve, vault
 from offtake.errors import OfftakeError
 
 app = typer.Typer(help="Scheduled, provable exports of Iceberg datasets.", pretty_exceptions_enable=False)
@@ -13,6 +13,7 @@ app.command()(demo.demo)
 app.add_typer(datasets.app, name="dataset")
 app.add_typer(flows.app, name="flow")
 app.add_typer(runs.app, name="run")
+app.add_typer(vault.app, name="vault")
 
 
 def main(arguments: list[str]) -> int:

@@ -19,6 +19,7 @@ from offtake.flows.folders import FolderNames, expand
 from offtake.flows.runs import RETRY
 from offtake.lake.catalog import TableName
 from offtake.store.tables import (
+    Batch,
     Client,
     Connection,
     Dataset,
@@ -136,6 +137,8 @@ def _dataset(
     template = flow.schedule["folder_name_template"] if flow else None
     one_time = flow is not None and flow.schedule["export_mode"] == "DAILY_FULL_EXPORT"
     export: Literal["full", "incremental"] = "full" if run.full_export or one_time else "incremental"
+    # A dataset has no table until its first batch.
+    landed = select(Batch.id).where(Batch.dataset_id == dataset_id, Batch.snapshot_id.is_not(None)).limit(1)
     return OrderedDataset(
         dataset_id=dataset_id,
         name=name,
@@ -143,4 +146,5 @@ def _dataset(
         folder=expand(template, names, run.scheduled_at),
         position=position,
         export=export,
+        has_table=session.scalar(landed) is not None,
     )
