@@ -126,7 +126,7 @@ class Ingestor:
         store.reverted(self.database, lease, self.clock.now_ms())
 
     def _fail(self, lease: BatchLease, work: _Work, why: str, row: int | None = None) -> None:
-        reason = {"code": "INGEST-1452-400", "description": why} | ({} if row is None else {"rows": [row]})
+        reason = {"code": "INGEST-1452-400", "description": why} | ({} if row is None else {"rows": [str(row)]})
         ingest.clear(self.lake, work.table, lease.batch_id)
         store.fail(self.database, lease, [reason], self.clock.now_ms())
         self.uploads.remove(lease.batch_id)
