@@ -32,5 +32,5 @@ def test_the_landing_zone_tells_its_container_and_credentials(aepp: Aepp, served
     assert str(flows.getLandingZoneStorageTTL(**kind)) == "7"
     assert flows.getLandingZoneSASUri(**kind).startswith(served.origin)
     assert "sig=" in flows.getLandingZoneSASToken(**kind)
-    assert flows.getLandingZoneStorageAccountName(**kind)
+    assert flows.getLandingZoneNamespace(**kind)
     assert isinstance(flows.exploreLandingZone(), list)
