@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test lint bench lock clean
+.PHONY: demo test lint bench docs lock clean
 
 demo: $(VENV)/.runtime ## install, then export a dataset in full and by an increment
 	rm -rf offtake-demo
@@ -22,6 +22,10 @@ lint: $(VENV)/.dev ## style, types, architecture
 bench: $(VENV)/.dev ## compare with named peers
 	$(BIN)/python -m bench.formats
 	$(BIN)/python -m bench.export
+	$(BIN)/python -m bench.api
+
+docs: $(VENV)/.dev ## write the pages that are made from code
+	$(BIN)/python docs/generate.py
 
 lock: $(VENV)/.dev ## pin the newest versions that fit, with hashes and without addresses
 	$(PIP) uv

@@ -16,11 +16,11 @@ from fastapi.testclient import TestClient
 from offtake.api.app import create_app
 from offtake.clock import MovedClock
 from offtake.engines.local import LocalEngine
-from offtake.flows import access, clients, datasets
+from offtake.flows import access, clients, imports
 from offtake.flows.access import Caller, Kind
 from offtake.flows.clients import NewClient
 from offtake.scheduling.backend import Backend, open_backend
-from offtake.scheduling.service import worker_of
+from offtake.scheduling.service import ingestor_of, worker_of
 from offtake.scheduling.ticks import tick
 from offtake.settings import Settings
 from offtake.store.tables import Role, RoleSubject
@@ -52,7 +52,7 @@ class Deployment:
         """The rows as one batch of a dataset; its id."""
         file = self.backend.settings.data_dir / "import.ndjson"
         file.write_text("".join(json.dumps(row) + "\n" for row in rows))
-        done = datasets.import_files(self.backend.database, self.backend.lake, self.caller, self.clock, name, [file])
+        done = imports.import_files(self.backend.database, self.backend.lake, self.caller, self.clock, name, [file])
         return done.dataset.id
 
     def get(self, path: str, status: int = 200) -> Any:
@@ -90,6 +90,12 @@ class Deployment:
         tick(self.backend.database, self.clock)
         worker = worker_of(self.backend, self.engine, "test")
         while worker.work_once(threading.Event()):
+            pass
+
+    def ingest_due(self) -> None:
+        """Bring in every batch that is complete."""
+        ingestor = ingestor_of(self.backend, "test")
+        while ingestor.work_once(threading.Event()):
             pass
 
     def sign_in(self) -> None:
@@ -187,15 +193,17 @@ def flow_body(source: str, target: str, clock: MovedClock, **schedule: Any) -> J
 def deployment(folder: Path, clock: MovedClock, engine: LocalEngine, **settings: Any) -> Iterator[Deployment]:
     """A fresh deployment in `folder`, its client signed in."""
     backend = open_backend(Settings(data_dir=folder, retry_wait_seconds=0.01, **settings), clock)
-    clients.set_up(backend.database, clock)
-    admin = clients.first_client(backend.database, clock)
-    assert admin is not None
-    with TestClient(create_app(backend), raise_server_exceptions=False) as http:
-        http.event_hooks["response"].append(check_response)
-        opened = Deployment(backend, http, clock, admin, access.operator(backend.database), engine)
-        opened.sign_in()
-        yield opened
-    backend.close()
+    try:
+        clients.set_up(backend.database, clock)
+        admin = clients.first_client(backend.database, clock)
+        assert admin is not None
+        with TestClient(create_app(backend), raise_server_exceptions=False) as http:
+            http.event_hooks["response"].append(check_response)
+            opened = Deployment(backend, http, clock, admin, access.operator(backend.database), engine)
+            opened.sign_in()
+            yield opened
+    finally:
+        backend.close()
 
 
 def headers(http: TestClient, client: NewClient) -> dict[str, str]:

@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import boto3
+import uvicorn
+from fastapi import FastAPI
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,23 @@ class S3Server:
     def make_bucket(self, name: str) -> None:
         """Make a bucket. Through the server: what is made behind it, it would see only later."""
         self.client().create_bucket(Bucket=name)
+
+
+@contextmanager
+def serving(app: FastAPI) -> Iterator[str]:
+    """The application behind a web server of its own; its origin."""
+    port = free_port()
+    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=port, log_level="warning"))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    try:
+        while not server.started:
+            assert thread.is_alive(), "the server ended at once"
+            time.sleep(0.01)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.should_exit = True
+        thread.join()
 
 
 def free_port() -> int:

@@ -35,10 +35,22 @@ class Settings(BaseSettings):
     landing_zone: Path | None = Field(
         default=None, description="Root of the Data Landing Zone; default: a folder of the data directory."
     )
+    landing_zone_days: int = Field(
+        default=7, ge=0, le=36_500, description="Days until a file of the Data Landing Zone is deleted; 0 keeps all."
+    )
+    landing_zone_credential_seconds: int = Field(
+        default=90 * 86_400,
+        ge=600,
+        le=36_500 * 86_400,
+        description="How long credentials of the Data Landing Zone live, in seconds.",
+    )
     vault_key: SecretStr | None = Field(
         default=None,
         description="Base64 of 32 bytes that encrypt stored credentials; default: the file `vault.key` (mode 0600) "
         "in the data directory, made at first start.",
+    )
+    vault_old_keys: SecretStr | None = Field(
+        default=None, description="Earlier values of `vault_key`, with commas; they only open what they sealed."
     )
     processes: int = Field(
         default_factory=lambda: min(os.cpu_count() or 1, 8),

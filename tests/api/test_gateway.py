@@ -1,9 +1,15 @@
+from pathlib import Path
 from typing import Any
 
+import jwt
 import pytest
+from sqlalchemy import select
 
-from offtake.flows import access
-from tests.deployment import FLOW_SERVICE, Deployment, rows
+from offtake.clock import MovedClock
+from offtake.engines.local import LocalEngine
+from offtake.flows import access, clients
+from offtake.store.tables import SigningKey
+from tests.deployment import FLOW_SERVICE, Deployment, deployment, rows
 
 AUTH, KEY, ORG, SANDBOX = "Authorization", "x-api-key", "x-gw-ims-org-id", "x-sandbox-name"
 
@@ -143,3 +149,94 @@ def test_a_missing_permission_is_named(deployed: Deployment) -> None:
         answer = deployed.post("/sourceConnections", body, 403)
     assert answer["type"].endswith("/FLOW-2120-403")
     assert "view-datasets" in answer["report"]["detailed-message"]
+
+
+def test_a_service_names_its_sandbox_by_name_and_id(deployed: Deployment) -> None:
+    with deployed.acting(deployed.new_client(access.VIEW_DESTINATIONS, kind="service")):
+        right, wrong = deployed.caller.sandbox_id, "7dfdcd30-0a09-11ea-8ea6-7bf93ce86c28"
+        deployed.http.headers["x-sandbox-id"] = right
+        assert deployed.get("/flows")["items"] == []
+        deployed.http.headers["x-sandbox-id"] = wrong
+        assert deployed.get("/flows", 404)["type"].endswith("/FLOW-2103-404")
+        del deployed.http.headers["x-sandbox-name"]
+        assert deployed.get("/flows", 404)["type"].endswith("/FLOW-2103-404")
+        deployed.http.headers["x-sandbox-id"] = right
+        assert deployed.get("/flows")["items"] == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "sandbox_id", "code"),
+    [
+        ("user", "*", "*", "2111-403"),
+        ("user", "*", "", "2111-403"),
+        ("user", "", "*", "2111-403"),
+        ("service", "*", "", "2112-400"),
+        ("service", "prod", "*", "2112-400"),
+        ("service", "*", "7dfdcd30-0a09-11ea-8ea6-7bf93ce86c28", "2112-400"),
+        ("service", "*", "*", "2113-400"),
+    ],
+)
+def test_asking_for_all_sandboxes_is_refused_by_the_contracts_rules(
+    deployed: Deployment, kind: access.Kind, name: str, sandbox_id: str, code: str
+) -> None:
+    with deployed.acting(deployed.new_client("*", kind=kind)):
+        deployed.http.headers.update({"x-sandbox-name": name, "x-sandbox-id": sandbox_id})
+        assert deployed.get("/flows", int(code[-3:]))["type"].endswith(f"/FLOW-{code}")
+
+
+def test_a_strict_deployment_wants_the_sandbox_named(tmp_path: Path, clock: MovedClock, engine: LocalEngine) -> None:
+    with deployment(tmp_path, clock, engine, strict_sandbox_header=True) as deployed:
+        assert deployed.get("/flows")["items"] == []
+        del deployed.http.headers["x-sandbox-name"]
+        refused = deployed.get("/flows", 400)
+        assert (refused["type"][-14:], refused["title"]) == ("/FLOW-2105-400", "Header is missing")
+        assert deployed.http.get("/data/foundation/sandbox-management/sandboxes").status_code == 200
+
+
+def test_keys_that_sign_change_weekly_while_old_tokens_live_on(deployed: Deployment) -> None:
+    def key_of(token: str) -> str:
+        return str(jwt.get_unverified_header(token.removeprefix("Bearer "))["kid"])
+
+    deployed.clock.advance(days=6, hours=23)
+    deployed.sign_in()
+    old = deployed.http.headers["Authorization"]
+    deployed.clock.advance(hours=2)
+    deployed.sign_in()
+    new = deployed.http.headers["Authorization"]
+    assert key_of(old) != key_of(new)
+    deployed.clock.advance(hours=21)
+    for token in (old, new):
+        assert without(deployed, AUTH, authorization=token).status_code == 200
+        deployed.sign_in()
+    deployed.clock.advance(days=8)
+    deployed.sign_in()
+    with deployed.backend.database.reading() as session:
+        kept = set(session.scalars(select(SigningKey.id)))
+    assert kept == {key_of(new), key_of(deployed.http.headers["Authorization"])}
+
+
+def test_a_rotated_secret_ends_the_old_one_at_once(deployed: Deployment) -> None:
+    client = deployed.new_client(access.VIEW_DESTINATIONS)
+    caller = access.administrator(deployed.backend.database)
+    with deployed.acting(client):
+        with deployed.backend.database.writing() as session:
+            secret = clients.rotate(session, caller, client.client_id, deployed.clock.now_ms())
+        assert deployed.get("/flows")["items"] == []  # the token lives out its day
+        form = {"grant_type": "client_credentials", "client_id": client.client_id}
+        for given, status in ((client.client_secret, 400), (secret, 200)):
+            answer = deployed.http.post("/ims/token/v3", data=form | {"client_secret": given})
+            assert answer.status_code == status
+
+
+def test_a_revoked_clients_tokens_stop_at_once(deployed: Deployment) -> None:
+    client = deployed.new_client(access.VIEW_DESTINATIONS)
+    caller = access.administrator(deployed.backend.database)
+    with deployed.acting(client):
+        assert deployed.get("/flows")["items"] == []
+        with deployed.backend.database.writing() as session:
+            clients.revoke(session, caller, client.client_id, deployed.clock.now_ms())
+        answer = deployed.http.get(f"{FLOW_SERVICE}/flows")
+        assert (answer.status_code, answer.json()["error_code"]) == (401, "401013")
+        form = {"grant_type": "client_credentials", "client_id": client.client_id}
+        answer = deployed.http.post("/ims/token/v3", data=form | {"client_secret": client.client_secret})
+        assert answer.json()["error"] == "invalid_client"

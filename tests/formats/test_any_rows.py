@@ -9,12 +9,14 @@ from tests.formats.files import encoded, lines, parsed, table
 from tests.formats.strategies import cut_rows, rendered_row, rows
 
 _ODD = pa.RecordBatch.from_arrays([pa.array([[("", None), ("", 1)], None], pa.map_(pa.string(), pa.int32()))], ["\x7f"])
+_INNER = pa.RecordBatch.from_pylist([{"x": {"y": {"z": True}}}, {"x": None}, {"x": {"y": None}}])
 thoroughly = settings(max_examples=150, deadline=None)
 
 
 @thoroughly
 @given(cut_rows())
 @example([_ODD, _ODD.slice(1)])
+@example([_INNER.slice(1), _INNER.slice(3)])
 def test_any_rows_become_strict_json_by_the_rules(batches: list[pa.RecordBatch]) -> None:
     expected = [rendered_row(row, batch.schema) for batch in batches for row in batch.to_pylist()]
     assert [parsed(line) for line in lines(*batches)] == expected

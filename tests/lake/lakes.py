@@ -24,7 +24,7 @@ def lake_in(folder: Path) -> Lake:
 
 def add_files(lake: Lake, *files: Path, table: TableName = TABLE) -> Batch:
     """Import files as one batch."""
-    return ingest.import_files(lake, table, files, batch_id=uuid4().hex, create=not lake.exists(table))
+    return ingest.import_files(lake, table, files, batch_id=uuid4().hex)
 
 
 def add(lake: Lake, rows: Iterable[Row], schema: pa.Schema | None = None) -> int:

@@ -70,6 +70,19 @@ def test_compaction_delivers_nothing_and_hides_nothing(lake: Lake) -> None:
     assert sorted(ids(lake)) == [1, 2, 3, 4]
 
 
+def test_rows_that_were_compacted_and_then_removed_do_not_go_out(lake: Lake) -> None:
+    first = add(lake, numbered(0))
+    add(lake, numbered(1))
+    compact(lake.load(TABLE))
+    add(lake, numbered(2))
+    compact(lake.load(TABLE))
+    lake.load(TABLE).delete("n = 1")
+    # What is left of the compacted file was written anew, and goes out again.
+    assert sorted(increment(lake, first)) == [0, 2]
+    lake.load(TABLE).delete("n >= 0")
+    assert increment(lake, first) == []
+
+
 def test_position_deletes_are_applied_in_full_and_in_increments(lake: Lake) -> None:
     first = add(lake, numbered(1, 2))
     second = add(lake, numbered(3, 4, 5))

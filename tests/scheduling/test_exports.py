@@ -70,7 +70,7 @@ def test_a_dataset_that_is_gone_fails_alone(deployed: Deployment) -> None:
     kept, gone = deployed.import_rows("kept", rows(0, 4)), deployed.import_rows("gone", rows(0, 4))
     flow = deployed.flow(kept, gone)
     with deployed.backend.database.reading() as session:
-        deployed.backend.lake.drop(TableName(session.get_one(Dataset, gone).table_name))
+        deployed.backend.lake.purge(TableName(session.get_one(Dataset, gone).table_name))
     deployed.run_due()
     metrics = deployed.runs(flow)[0]["metrics"]
     assert metrics["statusSummary"]["status"] == "failed"

@@ -1,47 +1,94 @@
+import base64
 from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
 
-from offtake.store.vault import KEY_FILE, Vault, VaultError, open_vault
+from offtake.store.vault import Vault, VaultError
+from offtake.store.vault_keys import KEY_FILE, KeyFile, configured_keys
+
+OLD, NEW = b"k" * 32, b"n" * 32
+
+
+def vault(*keys: bytes) -> Vault:
+    return Vault(lambda: keys)
 
 
 def test_what_is_sealed_opens_under_the_same_name_only() -> None:
-    vault = Vault(b"k" * 32)
-    sealed = vault.seal("one", {"s3SecretKey": "marked"})
-    assert vault.open("one", sealed) == {"s3SecretKey": "marked"}
+    sealed = vault(OLD).seal("one", {"s3SecretKey": "marked"})
+    assert vault(OLD).open("one", sealed) == {"s3SecretKey": "marked"}
     with pytest.raises(VaultError):
-        vault.open("two", sealed)
+        vault(OLD).open("two", sealed)
 
 
-def test_what_is_sealed_does_not_show_what_it_holds() -> None:
-    assert b"marked" not in Vault(b"k" * 32).seal("one", {"s3SecretKey": "marked"})
+def test_what_is_sealed_does_not_show_what_it_holds_nor_looks_alike_twice() -> None:
+    sealed = [vault(OLD).seal("one", {"s3SecretKey": "marked"}) for _ in range(2)]
+    assert b"marked" not in sealed[0]
+    assert sealed[0][8:] != sealed[1][8:]
 
 
 def test_another_key_or_altered_bytes_are_refused_without_a_secret() -> None:
-    sealed = Vault(b"k" * 32).seal("one", {"s3SecretKey": "marked"})
+    sealed = vault(OLD).seal("one", {"s3SecretKey": "marked"})
     with pytest.raises(VaultError, match="another vault key"):
-        Vault(b"o" * 32).open("one", sealed)
-    with pytest.raises(VaultError, match="altered") as caught:
-        Vault(b"k" * 32).open("one", sealed[:-1] + bytes([sealed[-1] ^ 1]))
-    assert "marked" not in str(caught.value)
+        vault(NEW).open("one", sealed)
+    for position in range(8, len(sealed)):
+        altered = sealed[:position] + bytes([sealed[position] ^ 1]) + sealed[position + 1 :]
+        with pytest.raises(VaultError, match="altered") as caught:
+            vault(OLD).open("one", altered)
+        assert "marked" not in str(caught.value)
+    for length in range(len(sealed)):
+        with pytest.raises(VaultError):
+            vault(OLD).open("one", sealed[:length])
+
+
+def test_a_document_moves_to_the_newest_key_without_being_sealed_anew() -> None:
+    sealed = vault(OLD).seal("one", {"a": 1})
+    both = vault(NEW, OLD)
+    moved = both.rewrap("one", sealed)
+    assert (both.is_current(sealed), both.is_current(moved)) == (False, True)
+    assert vault(NEW).open("one", moved) == both.open("one", sealed) == {"a": 1}
+    with pytest.raises(VaultError, match="another vault key"):
+        vault(OLD).open("one", moved)
 
 
 def test_the_key_file_is_private_and_stays(tmp_path: Path) -> None:
-    sealed = open_vault(tmp_path, None).seal("one", {"a": 1})
+    sealed = Vault(KeyFile(tmp_path / KEY_FILE).keys).seal("one", {"a": 1})
     assert (tmp_path / KEY_FILE).stat().st_mode & 0o777 == 0o600
-    assert open_vault(tmp_path, None).open("one", sealed) == {"a": 1}
+    assert Vault(KeyFile(tmp_path / KEY_FILE).keys).open("one", sealed) == {"a": 1}
+    assert [path.name for path in tmp_path.iterdir()] == [KEY_FILE]
+
+
+def test_a_vault_follows_its_key_file(tmp_path: Path) -> None:
+    file, elsewhere = KeyFile(tmp_path / KEY_FILE), KeyFile(tmp_path / KEY_FILE)
+    opened = Vault(file.keys)
+    sealed = opened.seal("one", {"a": 1})
+    elsewhere.add()
+    assert opened.open("one", sealed) == {"a": 1}
+    assert not opened.is_current(sealed)
+    assert opened.is_current(opened.seal("one", {}))
+    assert (tmp_path / KEY_FILE).stat().st_mode & 0o777 == 0o600
     assert [path.name for path in tmp_path.iterdir()] == [KEY_FILE]
 
 
 def test_a_key_file_that_others_can_read_is_refused(tmp_path: Path) -> None:
-    open_vault(tmp_path, None)
+    KeyFile(tmp_path / KEY_FILE).keys()
     (tmp_path / KEY_FILE).chmod(0o644)
     with pytest.raises(VaultError, match="0600"):
-        open_vault(tmp_path, None)
+        KeyFile(tmp_path / KEY_FILE).keys()
+
+
+def test_an_empty_key_file_is_told(tmp_path: Path) -> None:
+    (tmp_path / KEY_FILE).touch(0o600)
+    with pytest.raises(VaultError, match="empty"):
+        KeyFile(tmp_path / KEY_FILE).keys()
 
 
 @pytest.mark.parametrize("key", ["not base64!", "c2hvcnQ="])
-def test_a_configured_key_of_another_size_is_refused(tmp_path: Path, key: str) -> None:
+def test_a_configured_key_of_another_size_is_refused(key: str) -> None:
     with pytest.raises(VaultError, match="32 bytes"):
-        open_vault(tmp_path, SecretStr(key))
+        configured_keys(SecretStr(key), None)
+
+
+def test_configured_keys_come_newest_first() -> None:
+    text = [base64.b64encode(key).decode() for key in (NEW, OLD, b"o" * 32)]
+    assert configured_keys(SecretStr(text[0]), SecretStr(f"{text[1]}, {text[2]}")) == (NEW, OLD, b"o" * 32)

@@ -1,36 +1,68 @@
 """The HTTP application."""
 
-import secrets
+from fastapi import FastAPI
 
-from fastapi import FastAPI, Request, Response
-from starlette.middleware.base import RequestResponseEndpoint
-
-from offtake import __version__
-from offtake.api import errors, gateway
-from offtake.api.paths import ACTIVATION, FLOW_SERVICE
-from offtake.api.routers import adhoc, connections, flows, health, runs, sources, specs, targets, tokens
+from offtake.api import errors
+from offtake.api.describing import document
+from offtake.api.paths import (
+    ACCESS_CONTROL,
+    ACTIVATION,
+    AUDIT,
+    CATALOG,
+    DATA_ACCESS,
+    FLOW_SERVICE,
+    INGESTION,
+    LANDING_ZONE,
+    SANDBOXES,
+)
+from offtake.api.requests import Requests
+from offtake.api.routers import (
+    access_control,
+    adhoc,
+    audit,
+    blobs,
+    catalog,
+    connections,
+    data_access,
+    flows,
+    health,
+    ingestion,
+    landing_zone,
+    reference,
+    roles,
+    runs,
+    sandboxes,
+    sources,
+    specs,
+    targets,
+    tokens,
+)
 from offtake.scheduling.backend import Backend
 
 
 def create_app(backend: Backend) -> FastAPI:
     """The contract's services over one backend; nothing runs in the background of it."""
-    app = FastAPI(title="Offtake", version=__version__, redirect_slashes=False)
+    app = FastAPI(
+        redirect_slashes=False, docs_url=None, redoc_url=None, generate_unique_id_function=document.operation_id
+    )
     app.state.backend = backend
     errors.install(app, backend.settings.error_type_prefix)
 
-    @app.middleware("http")
-    async def accept(request: Request, call_next: RequestResponseEndpoint) -> Response:
-        # A trailing slash means nothing (contract, section 5.7).
-        path = request.scope["path"]
-        request.scope["path"] = path.rstrip("/") or "/"
-        request.state.request_id = gateway.request_id(request) or secrets.token_hex(16)
-        response = await call_next(request)
-        response.headers["x-request-id"] = request.state.request_id
-        return response
-
+    app.add_middleware(Requests)
     app.include_router(health.router)
+    app.include_router(reference.router)
     app.include_router(tokens.router)
     for resource in (specs, connections, sources, targets, flows, runs):
         app.include_router(resource.router, prefix=FLOW_SERVICE)
     app.include_router(adhoc.router, prefix=ACTIVATION)
+    app.include_router(catalog.router, prefix=CATALOG)
+    app.include_router(ingestion.router, prefix=INGESTION)
+    app.include_router(data_access.router, prefix=DATA_ACCESS)
+    app.include_router(landing_zone.router, prefix=LANDING_ZONE)
+    app.include_router(blobs.router)
+    app.include_router(sandboxes.router, prefix=SANDBOXES)
+    app.include_router(access_control.router, prefix=ACCESS_CONTROL)
+    app.include_router(roles.router, prefix=ACCESS_CONTROL)
+    app.include_router(audit.router, prefix=AUDIT)
+    document.install(app)
     return app

@@ -1,8 +1,9 @@
 """Errors as the contract shapes them (sections 3.1, 4 and 20)."""
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -15,18 +16,35 @@ from offtake.flows import problems
 from offtake.flows.problems import Problem
 from offtake.store.database import StoreBusyError, StoreConflictError
 
+_log = logging.getLogger(__name__)
+
+
+GATEWAY: Final = {
+    "403010": "Oauth token is missing.",
+    "401013": "Oauth token is not valid",
+    "403000": "Api Key is required",
+    "403003": "Api Key is invalid",
+    "400003": "Missing header",
+    "403025": "Profile is not valid",
+}
+"""The gateway's codes and their messages (contract, section 3.1)."""
+
 
 @dataclass
 class GatewayError(OfftakeError):
     """A refusal that comes before any service; the status is the code's first three digits."""
 
     error_code: str
-    message: str
 
     @property
     def status(self) -> int:
         """The HTTP status."""
         return int(self.error_code[:3])
+
+    @property
+    def message(self) -> str:
+        """The exact words of the contract."""
+        return GATEWAY[self.error_code]
 
 
 class ContentTypeError(OfftakeError):
@@ -81,7 +99,8 @@ def install(app: FastAPI, type_prefix: str) -> None:
         return _answer(request, error.status_code, body | {"report": report, "errorMessage": detail}, error.headers)
 
     @app.exception_handler(Exception)
-    def unexpected(request: Request, _error: Exception) -> JSONResponse:
+    def unexpected(request: Request, error: Exception) -> JSONResponse:
+        _log.error("unexpected %s", type(error).__name__, exc_info=error)
         problem = Problem(problems.INTERNAL, "Something went wrong here; the server's log has the details.")
         return _answer(request, 500, problem_body(request, type_prefix, problem))
 

@@ -5,14 +5,13 @@ from typing import Annotated, Final
 from fastapi import Depends, Request
 
 from offtake.api.errors import ContentTypeError, GatewayError
-from offtake.flows import access, problems, tokens
+from offtake.flows import access, entities, problems, tokens
 from offtake.flows.access import Caller
 from offtake.flows.problems import Problem
 from offtake.scheduling.backend import Backend
-from offtake.store.tables import Client
+from offtake.store.tables import Client, Sandbox
 
 _LARGEST_BODY: Final = 1024 * 1024
-_LONGEST_REQUEST_ID: Final = 128
 _JSON_TYPES: Final = ("application/json", "application/json-patch+json", "application/merge-patch+json")
 
 
@@ -26,37 +25,37 @@ BackendOf = Annotated[Backend, Depends(backend_of)]
 
 
 def caller_of(request: Request, backend: BackendOf) -> Caller:
-    """Who calls, checked in the contract's fixed order (section 3.1)."""
-    token, api_key = _credentials(request)
-    with backend.database.reading() as session:
-        try:
-            client = tokens.read(session, backend.vault, backend.clock, token, backend.issuer)
-        except tokens.BadTokenError:
-            raise _bad_token() from None
-        if client.id != api_key:
-            raise GatewayError("403003", "Api Key is invalid")
-        _check_organisation(request, client)
-        name = _sandbox_name(request, backend, client)
-        sandbox = access.find_sandbox(session, client.org_id, name or None)
-        given_id = request.headers.get("x-sandbox-id", "").strip()
-        if given_id and given_id != sandbox.id:
-            raise Problem(problems.OTHER_SANDBOX_ID, f"Sandbox {sandbox.name} does not have the id that was sent.")
-        remote = request.client.host if request.client else ""
-        return access.caller_of(session, client, sandbox, remote=remote, request_id=request.state.request_id)
+    """Who calls, in which sandbox, checked in the contract's fixed order (section 3.1)."""
+    return _let_in(request, backend, to_a_sandbox=True)
+
+
+def member_of(request: Request, backend: BackendOf) -> Caller:
+    """Who calls about the organisation itself: its sandboxes and roles. Sandbox headers mean nothing there."""
+    return _let_in(request, backend, to_a_sandbox=False)
 
 
 CallerOf = Annotated[Caller, Depends(caller_of)]
+MemberOf = Annotated[Caller, Depends(member_of)]
 
 
 async def json_body(request: Request, _caller: CallerOf) -> bytes:
     """The request's body, not yet read as JSON: permissions come first; raises when it is too large or no JSON."""
-    if request.headers.get("content-type", "").partition(";")[0].strip().lower() not in _JSON_TYPES:
-        raise ContentTypeError("A valid content-type must be specified")
-    return await _whole_body(request)
+    return await _json(request)
+
+
+async def member_body(request: Request, _caller: MemberOf) -> bytes:
+    """The same, of calls about the organisation itself."""
+    return await _json(request)
 
 
 async def optional_body(request: Request, _caller: CallerOf) -> bytes:
     """The request's body, which may be missing and of any type: clients leave both out of actions."""
+    return await _whole_body(request)
+
+
+async def _json(request: Request) -> bytes:
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() not in _JSON_TYPES:
+        raise ContentTypeError("A valid content-type must be specified")
     return await _whole_body(request)
 
 
@@ -70,14 +69,28 @@ async def _whole_body(request: Request) -> bytes:
 
 
 JsonBody = Annotated[bytes, Depends(json_body)]
+MemberBody = Annotated[bytes, Depends(member_body)]
 OptionalBody = Annotated[bytes, Depends(optional_body)]
 
 
-def request_id(request: Request) -> str:
-    """The caller's own request id when it is a plain one, else empty."""
-    given = request.headers.get("x-request-id", "")
-    plain = given.isascii() and given.isprintable() and len(given) <= _LONGEST_REQUEST_ID
-    return given if plain else ""
+def _let_in(request: Request, backend: Backend, *, to_a_sandbox: bool) -> Caller:
+    token, api_key = _credentials(request)
+    with backend.database.reading() as session:
+        try:
+            client = tokens.read(session, backend.vault, backend.clock, token, backend.issuer)
+        except tokens.BadTokenError:
+            raise _bad_token() from None
+        if client.id != api_key:
+            raise GatewayError("403003")
+        _check_organisation(request, client)
+        sandbox = None
+        if to_a_sandbox:
+            name = _sandbox_name(request, backend, client)
+            sandbox = access.find_sandbox(session, client.org_id, name or None, seen_by=client.id)
+            _check_sandbox_id(request, sandbox)
+        _check_address(request)
+        remote = request.client.host if request.client else ""
+        return access.caller_of(session, client, sandbox, remote=remote, request_id=request.state.request_id)
 
 
 def _credentials(request: Request) -> tuple[str, str]:
@@ -85,9 +98,9 @@ def _credentials(request: Request) -> tuple[str, str]:
     authorization = request.headers.get("authorization", "").strip()
     api_key = request.headers.get("x-api-key", "").strip()
     if not authorization:
-        raise GatewayError("403010", "Oauth token is missing.")
+        raise GatewayError("403010")
     if not api_key:
-        raise GatewayError("403000", "Api Key is required")
+        raise GatewayError("403000")
     scheme, _, token = authorization.partition(" ")
     if scheme.lower() != "bearer":
         raise _bad_token()
@@ -95,7 +108,7 @@ def _credentials(request: Request) -> tuple[str, str]:
 
 
 def _bad_token() -> GatewayError:
-    return GatewayError("401013", "Oauth token is not valid")
+    return GatewayError("401013")
 
 
 def _sandbox_name(request: Request, backend: Backend, client: Client) -> str:
@@ -114,9 +127,21 @@ def _sandbox_name(request: Request, backend: Backend, client: Client) -> str:
     return name
 
 
+def _check_sandbox_id(request: Request, sandbox: Sandbox) -> None:
+    given_id = request.headers.get("x-sandbox-id", "").strip()
+    if given_id and given_id != sandbox.id:
+        raise Problem(problems.OTHER_SANDBOX_ID, f"Sandbox {sandbox.name} does not have the id that was sent.")
+
+
+def _check_address(request: Request) -> None:
+    entities.check_text(request.url.path, "/path")
+    for name, value in request.query_params.multi_items():
+        entities.check_text(name + value, "/query")
+
+
 def _check_organisation(request: Request, client: Client) -> None:
     org_id = request.headers.get("x-gw-ims-org-id", "").strip()
     if not org_id:
-        raise GatewayError("400003", "Missing header")
+        raise GatewayError("400003")
     if org_id != client.org_id:
-        raise GatewayError("403025", "Profile is not valid")
+        raise GatewayError("403025")

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from fastapi import Depends, Query, Request
 from pydantic import Field
@@ -75,6 +75,9 @@ class SearchBody(Body):
     orderby: str | None = None
     count: bool | str = False
     projection_fields: str = Field(default="", description="Properties to return, with commas.")
+
+
+SEARCH_EXAMPLE: Final[Json] = {"queryString": "state==enabled&name==A,B", "limit": 50, "orderby": "-updatedAt"}
 
 
 def search_query(sent: bytes, token: str | None) -> ListQuery:

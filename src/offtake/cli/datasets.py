@@ -6,9 +6,9 @@ from typing import Annotated, Any
 import typer
 
 from offtake.cli import show
-from offtake.cli.options import AsJson, DataDir, operating
+from offtake.cli.options import AsJson, DataDir, InSandbox, operating
 from offtake.errors import OfftakeError
-from offtake.flows import datasets
+from offtake.flows import dataset_documents, datasets, imports, removal
 from offtake.flows.access import Caller
 from offtake.lake import describe
 from offtake.lake.catalog import TableName
@@ -24,12 +24,13 @@ Name = Annotated[str, typer.Argument(help="The dataset's name or id.")]
 def import_(
     name: Annotated[str, typer.Argument(help="The dataset's name; it is made when there is none.")],
     files: Annotated[list[Path], typer.Argument(help="Parquet, NDJSON or CSV files (the last two also .gz).")],
+    sandbox: InSandbox = None,
     data_dir: DataDir = None,
     json: AsJson = False,
 ) -> None:
     """Append the rows of FILES to a dataset as one batch: all of them, or none."""
-    with operating(data_dir) as (backend, caller):
-        done = datasets.import_files(backend.database, backend.lake, caller, backend.clock, name, files)
+    with operating(data_dir, sandbox) as (backend, caller):
+        done = imports.import_files(backend.database, backend.lake, caller, backend.clock, name, files)
     if json:
         batch = {"id": done.batch.id, "rows": done.batch.rows, "bytes": done.batch.bytes}
         show.as_json({"id": done.dataset.id, "name": name, "created": done.created, "batch": batch})
@@ -39,11 +40,12 @@ def import_(
 
 
 @app.command("list")
-def list_(data_dir: DataDir = None, json: AsJson = False) -> None:
+def list_(sandbox: InSandbox = None, data_dir: DataDir = None, json: AsJson = False) -> None:
     """List the datasets."""
-    with operating(data_dir) as (backend, caller), backend.database.reading() as session:
+    with operating(data_dir, sandbox) as (backend, caller), backend.database.reading() as session:
         found = datasets.all_of(session, caller)
-        documents = [datasets.summary(row, datasets.last_batch(session, row.id)) for row in found]
+        last = dataset_documents.last_batches(session, [row.id for row in found])
+        documents = [{"id": row.id, **dataset_documents.summary(row, last.get(row.id))} for row in found]
     if json:
         show.as_json(documents)
         return
@@ -52,9 +54,9 @@ def list_(data_dir: DataDir = None, json: AsJson = False) -> None:
 
 
 @app.command("show")
-def show_(name: Name, data_dir: DataDir = None, json: AsJson = False) -> None:
+def show_(name: Name, sandbox: InSandbox = None, data_dir: DataDir = None, json: AsJson = False) -> None:
     """Show a dataset's schema, size and snapshots."""
-    with operating(data_dir) as (backend, caller):
+    with operating(data_dir, sandbox) as (backend, caller):
         row = _find(backend, caller, name)
         found = describe.describe(backend.lake, TableName(row.table_name))
     if json:
@@ -70,11 +72,12 @@ def show_(name: Name, data_dir: DataDir = None, json: AsJson = False) -> None:
 def preview(
     name: Name,
     rows: Annotated[int, typer.Option("--rows", min=1, max=1000, help="How many rows.")] = 10,
+    sandbox: InSandbox = None,
     data_dir: DataDir = None,
     json: AsJson = False,
 ) -> None:
     """Print the first rows of a dataset, one JSON object a row."""
-    with operating(data_dir) as (backend, caller):
+    with operating(data_dir, sandbox) as (backend, caller):
         row = _find(backend, caller, name)
         found: list[dict[str, Any]] = describe.preview(backend.lake, TableName(row.table_name), rows).to_pylist()
     if json:
@@ -82,6 +85,63 @@ def preview(
         return
     for one in found:
         show.console.print(str(one), markup=False)
+
+
+@app.command()
+def create(
+    name: Annotated[str, typer.Argument(help="The dataset's name.")],
+    description: Annotated[str | None, typer.Option("--description", help="What people read.")] = None,
+    sandbox: InSandbox = None,
+    data_dir: DataDir = None,
+    json: AsJson = False,
+) -> None:
+    """Make a dataset without rows; its columns come with its first batch."""
+    with operating(data_dir, sandbox) as (backend, caller), backend.database.writing() as session:
+        body = {"name": name, "description": description}
+        row = datasets.create(session, caller, body, backend.clock.now_ms())
+    if json:
+        show.as_json({"id": row.id, "name": row.name})
+        return
+    show.console.print(f"dataset {row.name} ({row.id}) is made", markup=False)
+
+
+@app.command()
+def delete(
+    name: Name,
+    force: Annotated[bool, typer.Option("--force", help="Although flows export it: their runs fail for it.")] = False,
+    sandbox: InSandbox = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Delete a dataset with its rows; refused while flows export it."""
+    with operating(data_dir, sandbox) as (backend, caller):
+        row = _find(backend, caller, name)
+        with backend.database.writing() as session:
+            deleted = datasets.delete(session, caller, row.id, backend.clock.now_ms(), force=force)
+        removal.remove(backend.lake, backend.uploads, deleted)
+    show.console.print(f"dataset {row.name} ({row.id}) is deleted", markup=False)
+
+
+@app.command()
+def label(
+    name: Name,
+    labels: Annotated[list[str] | None, typer.Argument(help="The labels it has from now on, such as core/C12.")] = None,
+    remove: Annotated[bool, typer.Option("--remove", help="Take all of its labels away.")] = False,
+    sandbox: InSandbox = None,
+    data_dir: DataDir = None,
+    json: AsJson = False,
+) -> None:
+    """Give a dataset exactly these access labels; whoever lacks one of them no longer sees it."""
+    if bool(labels) == remove:
+        raise OfftakeError("Name the labels, or use --remove to take them away.")
+    with operating(data_dir, sandbox) as (backend, caller):
+        row = _find(backend, caller, name)
+        with backend.database.writing() as session:
+            stored = datasets.get(session, caller, row.id, lock=True)
+            after = datasets.set_labels(session, caller, stored, labels or [], backend.clock.now_ms())
+    if json:
+        show.as_json({"id": row.id, "labels": after})
+        return
+    show.console.print(f"dataset {row.name} has the labels: {', '.join(after) or 'none'}", markup=False)
 
 
 def _find(backend: Backend, caller: Caller, name: str) -> Dataset:

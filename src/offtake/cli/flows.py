@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from offtake.cli import show
-from offtake.cli.options import AsJson, DataDir, operating
+from offtake.cli.options import AsJson, DataDir, InSandbox, operating
 from offtake.errors import OfftakeError
 from offtake.flows import adhoc, dataflows, listing, reading
 from offtake.flows.adhoc import AdhocDestination
@@ -14,9 +14,9 @@ app = typer.Typer(help="Flows: what is delivered where, and when.")
 
 
 @app.command("list")
-def list_(data_dir: DataDir = None, json: AsJson = False) -> None:
+def list_(sandbox: InSandbox = None, data_dir: DataDir = None, json: AsJson = False) -> None:
     """List the flows, the most recently changed first."""
-    with operating(data_dir) as (backend, caller), backend.database.reading() as session:
+    with operating(data_dir, sandbox) as (backend, caller), backend.database.reading() as session:
         found = reading.flows(session, caller, listing.everything()).rows
         documents = [dataflows.render(session, row, caller) for row in found]
     if json:
@@ -40,11 +40,12 @@ def list_(data_dir: DataDir = None, json: AsJson = False) -> None:
 def run(
     flow: Annotated[str, typer.Argument(help="The flow's id or name.")],
     full: Annotated[bool, typer.Option("--full", help="Export everything, without moving the position.")] = False,
+    sandbox: InSandbox = None,
     data_dir: DataDir = None,
     json: AsJson = False,
 ) -> None:
     """Run a flow now, beside its schedule: in full the first time, then what was added since."""
-    with operating(data_dir) as (backend, caller), backend.database.writing() as session:
+    with operating(data_dir, sandbox) as (backend, caller), backend.database.writing() as session:
         found = [row for row in reading.flows(session, caller, listing.everything()).rows if flow in (row.id, row.name)]
         if len(found) != 1:
             how = "no flow" if not found else "more than one flow"

@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from offtake.cli import datasets, demo, flows, runs, serve
+from offtake.cli import audit, clients, datasets, demo, flows, roles, runs, sandboxes, serve, vault
 from offtake.errors import OfftakeError
 
 app = typer.Typer(help="Scheduled, provable exports of Iceberg datasets.", pretty_exceptions_enable=False)
@@ -13,6 +13,11 @@ app.command()(demo.demo)
 app.add_typer(datasets.app, name="dataset")
 app.add_typer(flows.app, name="flow")
 app.add_typer(runs.app, name="run")
+app.add_typer(sandboxes.app, name="sandbox")
+app.add_typer(clients.app, name="client")
+app.add_typer(roles.app, name="role")
+app.add_typer(audit.app, name="audit")
+app.add_typer(vault.app, name="vault")
 
 
 def main(arguments: list[str]) -> int:

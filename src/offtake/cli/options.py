@@ -19,6 +19,7 @@ DataDir = Annotated[
     Path | None,
     typer.Option("--data-dir", help="Where everything is kept (or OFFTAKE_DATA_DIR; default ./offtake-data)."),
 ]
+InSandbox = Annotated[str | None, typer.Option("--sandbox", help="The sandbox's name; default: the default one.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -32,11 +33,24 @@ def settings_at(data_dir: Path | None) -> Settings:
 
 
 @contextmanager
-def operating(data_dir: Path | None) -> Iterator[tuple[Backend, Caller]]:
-    """The deployment, worked on directly beside a running server, with every permission in its default sandbox."""
+def operating(data_dir: Path | None, sandbox: str | None = None) -> Iterator[tuple[Backend, Caller]]:
+    """The deployment, worked on directly beside a running server, with every permission in a sandbox."""
+    with _opened(data_dir) as backend:
+        yield backend, access.operator(backend.database, sandbox)
+
+
+@contextmanager
+def administering(data_dir: Path | None) -> Iterator[tuple[Backend, Caller]]:
+    """The same, for what belongs to the organisation itself: clients, roles and sandboxes."""
+    with _opened(data_dir) as backend:
+        yield backend, access.administrator(backend.database)
+
+
+@contextmanager
+def _opened(data_dir: Path | None) -> Iterator[Backend]:
     backend = open_backend(settings_at(data_dir), Clock())
     try:
         clients.set_up(backend.database, backend.clock)
-        yield backend, access.operator(backend.database)
+        yield backend
     finally:
         backend.close()

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from offtake.cli import show
-from offtake.cli.options import AsJson, DataDir, operating
+from offtake.cli.options import AsJson, DataDir, InSandbox, operating
 from offtake.flows import listing, reading, run_view, runs
 from offtake.flows.access import Caller
 from offtake.scheduling.backend import Backend
@@ -38,12 +38,13 @@ class Progress:
 @app.command("list")
 def list_(
     flow: Annotated[str | None, typer.Option("--flow", help="Only runs of this flow id.")] = None,
+    sandbox: InSandbox = None,
     data_dir: DataDir = None,
     json: AsJson = False,
 ) -> None:
     """List the latest runs."""
     properties = (f"flowId=={flow}",) if flow else ()
-    with operating(data_dir) as (backend, caller), backend.database.reading() as session:
+    with operating(data_dir, sandbox) as (backend, caller), backend.database.reading() as session:
         found = reading.runs(session, caller, listing.everything(properties)).rows
         documents = [run_view.render(session, row, caller) for row in found] if json else []
     if json:
@@ -57,9 +58,9 @@ def list_(
 
 
 @app.command("show")
-def show_(run: RunId, data_dir: DataDir = None, json: AsJson = False) -> None:
+def show_(run: RunId, sandbox: InSandbox = None, data_dir: DataDir = None, json: AsJson = False) -> None:
     """Show what a run delivered, or why it did not."""
-    with operating(data_dir) as (backend, caller):
+    with operating(data_dir, sandbox) as (backend, caller):
         progress = _progress(backend, caller, run)
         with backend.database.reading() as session:
             row = runs.find(session, caller, run)
@@ -76,10 +77,10 @@ def show_(run: RunId, data_dir: DataDir = None, json: AsJson = False) -> None:
 
 
 @app.command()
-def watch(run: RunId, data_dir: DataDir = None, json: AsJson = False) -> None:
+def watch(run: RunId, sandbox: InSandbox = None, data_dir: DataDir = None, json: AsJson = False) -> None:
     """Follow a run to its end; the exit code is 0 when it delivered and 1 when it failed."""
     last: Progress | None = None
-    with operating(data_dir) as (backend, caller):
+    with operating(data_dir, sandbox) as (backend, caller):
         while last is None or last.status in ("waiting", "processing"):
             progress = _progress(backend, caller, run)
             if progress != last:

@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import logging
 import os
 import signal
 from dataclasses import asdict
@@ -13,6 +12,7 @@ from typing import Annotated, Final, NoReturn
 import typer
 import uvicorn
 
+from offtake import logs
 from offtake.api.app import create_app
 from offtake.cli import show
 from offtake.cli.options import DataDir, settings_at
@@ -30,9 +30,7 @@ def serve(
     port: Annotated[int, typer.Option("--port", min=1, max=65535, help="Port to listen on.")] = 8080,
 ) -> None:
     """Serve the API, tick schedules and carry out runs, in one process."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    for noisy in ("pyiceberg", "alembic", "httpx2"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
+    logs.install()
     settings = settings_at(data_dir)
     with sole_server(settings) as owner:
         backend = open_backend(settings, Clock())

@@ -1,9 +1,11 @@
 """The sink of a local folder: written beside, synced to disk, then renamed into place."""
 
+import contextlib
 import errno
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from io import FileIO
 from pathlib import Path
 from typing import Final
 
@@ -11,6 +13,7 @@ from offtake.destinations.contract import StoredObject
 from offtake.errors import DeliveryError
 
 _CHUNK: Final = 1024 * 1024
+_TRIES: Final = 5
 
 
 class LocalFolderSink:
@@ -24,8 +27,7 @@ class LocalFolderSink:
         target = self._path(key)
         beside = target.with_name(f".{target.name}.tmp")
         with self._told(key):
-            target.parent.mkdir(parents=True, exist_ok=True)
-            file = beside.open("wb", buffering=0)
+            file = _create(beside)
         try:
             with file:
                 written = self._write(key, file.fileno(), chunks)
@@ -117,6 +119,15 @@ class LocalFolderSink:
             yield
         except OSError as error:
             raise _translate(error, self.uri(key)) from None
+
+
+def _create(path: Path) -> FileIO:
+    """Open the file, its folder made. Whoever removes empty folders may take the folder away again in between."""
+    for _ in range(_TRIES):
+        with contextlib.suppress(FileNotFoundError):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            return path.open("wb", buffering=0)
+    return path.open("wb", buffering=0)
 
 
 def _sync_folder(folder: Path) -> None:

@@ -21,6 +21,7 @@ class OrderedDataset:
     """One dataset of a run. `table` is None when the dataset is gone; `position` is its last delivered snapshot.
 
     Without a `pin`, the snapshot of today is exported. `owner_may_read` says whether the flow's last editor still may.
+    `has_table`: rows have come in, so there must be a table.
     """
 
     dataset_id: str
@@ -31,6 +32,7 @@ class OrderedDataset:
     export: Literal["full", "incremental"]
     pin: Pin | None = None
     owner_may_read: bool = True
+    has_table: bool = True
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from offtake.errors import DeliveryError
 from offtake.exporting.order import Order, OrderedDataset, join_key
 from offtake.formats.registry import format_for
 from offtake.lake import reading, scan
-from offtake.lake.catalog import Lake
+from offtake.lake.catalog import Lake, TableName
 from offtake.store.tables import RunDataset, RunPart
 
 _TID_DIGITS: Final = 19
@@ -66,7 +66,7 @@ def part_name(run_id: str, number: int, extension: str) -> str:
 
 
 def _plan_dataset(plan: Plan, order: Order, dataset: OrderedDataset, lake: Lake, size: PartSize) -> None:
-    if dataset.table is None or not lake.exists(dataset.table):
+    if dataset.table is None or (dataset.has_table and not lake.exists(dataset.table)):
         raise DeliveryError(
             "EXPORT-1404-404",
             f"Dataset {dataset.name} ({dataset.dataset_id}) no longer exists.",
@@ -78,7 +78,7 @@ def _plan_dataset(plan: Plan, order: Order, dataset: OrderedDataset, lake: Lake,
             f"Who last edited the flow may no longer read dataset {dataset.name} ({dataset.dataset_id}).",
             "Grant them view-datasets again, or have somebody edit the flow who may read it.",
         )
-    snapshot = dataset.pin.to_snapshot if dataset.pin else scan.current_snapshot(lake, dataset.table)
+    snapshot = _snapshot(lake, dataset, dataset.table)
     if snapshot is None:
         plan.datasets.append(_row(order, dataset))
         return
@@ -90,6 +90,12 @@ def _plan_dataset(plan: Plan, order: Order, dataset: OrderedDataset, lake: Lake,
     schema = reading.table_schema(lake, dataset.table, snapshot)
     plan.datasets.append(_row(order, dataset, found=found, schema=schema))
     plan.parts.extend(_parts(order, dataset, found.files, len(plan.parts), size))
+
+
+def _snapshot(lake: Lake, dataset: OrderedDataset, table: TableName) -> int | None:
+    if dataset.pin is not None:
+        return dataset.pin.to_snapshot
+    return scan.current_snapshot(lake, table) if dataset.has_table else None
 
 
 def _scan(lake: Lake, dataset: OrderedDataset, snapshot: int) -> scan.ScanPlan:

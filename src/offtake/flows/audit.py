@@ -38,7 +38,7 @@ def record(
         AuditEvent(
             id=str(ULID.from_timestamp(now_ms / 1000)),
             org_id=caller.org_id,
-            sandbox_name=caller.sandbox_name,
+            sandbox_name=caller.sandbox_name or None,
             at=now_ms,
             account_id=caller.account_id,
             client_id=caller.client_id,

@@ -1,160 +1,269 @@
-"""Datasets: what can be exported, and how rows come in (contract, sections 12 and 23.2)."""
+"""Datasets: made, changed, deleted (contract, section 23.2). Their rows come in by batches, which make the table."""
 
+import re
 import secrets
-from collections.abc import Sequence
+import unicodedata
+from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Annotated, Any, Final, Literal
 
+from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints
 from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
-from ulid import ULID
 
-from offtake.clock import Clock
-from offtake.errors import OfftakeError
-from offtake.flows import entities
-from offtake.flows.access import Caller
-from offtake.flows.entities import Json
-from offtake.lake import ingest
-from offtake.lake.catalog import Lake, TableName
-from offtake.store.database import Database, StoreConflictError
-from offtake.store.tables import Batch, Dataset
+from offtake.flows import audit, catalog_patch, entities, labels, problems
+from offtake.flows.access import MANAGE_DATASETS, Caller
+from offtake.flows.entities import Body, Json, Sent
+from offtake.flows.problems import Problem
+from offtake.lake.catalog import TableName
+from offtake.store import documents
+from offtake.store.batches import forget_all_of, next_version
+from offtake.store.tables import Dataset, Flow, SourceConnection
 
-_LONGEST_NAME = 255
+RESOURCE: Final = "dataSets"
+_FIRST_VERSION: Final = "1.0.0"
+_LONGEST_NAME: Final = 255
+_UNSEEN: Final = ("Cc", "Cs", "Zl", "Zp")
+_NAMED_FLOWS: Final = 10
+_PARQUET: Final = {"persisted": True, "containerFormat": "parquet", "format": "parquet"}
+_RECORDS: Final = {"dataBehavior": "record", "managedBy": "CUSTOMER"}
+
+
+def plain_name(name: str) -> str:
+    """The name as it is kept: composed (NFC), so that equal names are equal; raises ValueError."""
+    composed = unicodedata.normalize("NFC", name.strip())
+    if not 1 <= len(composed) <= _LONGEST_NAME or any(unicodedata.category(one) in _UNSEEN for one in composed):
+        raise ValueError(f"must be 1 to {_LONGEST_NAME} characters, none of them a control character")
+    return composed
+
+
+def _as_list(value: object) -> object:
+    return [value] if isinstance(value, str) else value
+
+
+def _lasting(extensions: Json | None) -> None:
+    lake_house = (extensions or {}).get("adobe_lakeHouse")
+    if isinstance(lake_house, dict) and lake_house.get("rowExpiration") is not None:
+        raise ValueError("adobe_lakeHouse/rowExpiration is not offered: rows do not expire here")
+
+
+Name = Annotated[str, AfterValidator(plain_name)]
+Short = Annotated[str, StringConstraints(max_length=1000)]
+TagKey = Annotated[str, StringConstraints(min_length=1, max_length=255)]
+Tags = dict[TagKey, Annotated[list[Short], BeforeValidator(_as_list)]]
+
+
+class SchemaRef(Body):
+    """The schema that rows follow, by name only: the table's columns come from the rows."""
+
+    id: Short
+    content_type: Short | None = None
+
+
+class FileDescription(Body):
+    """The kind of files; whatever it says, rows are kept as Parquet."""
+
+    persisted: bool = True
+    container_format: Short = "parquet"
+    format: Literal["", "csv", "text", "parquet", "json", "sequencefile", "avro"] = "parquet"
+
+
+class Classification(Body):
+    """What a row stands for."""
+
+    data_behavior: Literal["record", "time-series", "adhoc"] = "record"
+    managed_by: Literal["CUSTOMER", "SYSTEM"] = "CUSTOMER"
+
+
+class DatasetBody(Body):
+    """What can be said of a dataset."""
+
+    name: Name
+    description: Annotated[str, StringConstraints(max_length=10_000)] | None = None
+    schema_ref: SchemaRef | None = None
+    file_description: FileDescription | None = None
+    tags: Tags | None = Field(default=None, max_length=1000)
+    classification: Classification | None = None
+    enable_error_diagnostics: bool = False
+    extensions: Annotated[Json | None, AfterValidator(_lasting)] = None
 
 
 @dataclass(frozen=True)
-class Imported:
-    """What an import did: the dataset, the batch that became visible, and whether the dataset is new."""
+class Deleted:
+    """What of a deleted dataset is still on disk: its table, and what was sent for its batches."""
 
-    dataset: Dataset
-    batch: Batch
-    created: bool
+    dataset_id: str
+    table: TableName
+    batch_ids: tuple[str, ...]
+
+
+def get(session: Session, caller: Caller, dataset_id: str, *, lock: bool = False) -> Dataset:
+    """The dataset of that id, if the caller sees it; raises 1439."""
+    wanted = select(Dataset).where(Dataset.id == dataset_id, *seen_by(caller))
+    row = session.scalar(wanted.with_for_update() if lock else wanted)
+    if row is None:
+        raise problems.not_found(RESOURCE, dataset_id)
+    return row
 
 
 def find(session: Session, caller: Caller, id_or_name: str) -> Dataset | None:
     """The caller's dataset of that id, else of that name."""
-    dataset = session.get(Dataset, id_or_name)
-    if dataset is not None and dataset.sandbox_id == caller.sandbox_id:
-        return dataset
-    return session.scalar(select(Dataset).filter_by(sandbox_id=caller.sandbox_id, name=id_or_name))
+    named = unicodedata.normalize("NFC", id_or_name.strip())
+    either = (Dataset.id == id_or_name) | (Dataset.name == named)
+    found = session.scalars(select(Dataset).where(either, *seen_by(caller))).all()
+    return next((row for row in found if row.id == id_or_name), found[0] if found else None)
 
 
 def all_of(session: Session, caller: Caller) -> list[Dataset]:
     """The caller's datasets, newest first."""
     newest_first = (Dataset.created_at.desc(), Dataset.id)
-    return list(session.scalars(select(Dataset).filter_by(sandbox_id=caller.sandbox_id).order_by(*newest_first)))
+    return list(session.scalars(select(Dataset).where(*seen_by(caller)).order_by(*newest_first)))
 
 
-def import_files(
-    database: Database, lake: Lake, caller: Caller, clock: Clock, name: str, files: Sequence[Path]
-) -> Imported:
-    """The files' rows as one batch of the dataset, which is made when there is none of that name.
+def seen_by(caller: Caller) -> tuple[Any, ...]:
+    """The conditions that a row of datasets is in the caller's sandbox, and that its labels let the caller see it."""
+    return Dataset.sandbox_id == caller.sandbox_id, labels.visible(Dataset.id, caller)
 
-    All of the rows become visible at once, or none. Raises `OfftakeError` saying why not.
+
+def create(session: Session, caller: Caller, sent: Sent, now_ms: int) -> Dataset:
+    """A dataset without rows, nor a table yet. Raises 3409 when the sandbox has one of that name."""
+    caller.require(MANAGE_DATASETS)
+    asked = entities.parse_body(DatasetBody, sent)
+    stamp = entities.stamp(caller, now_ms) | {"id": secrets.token_hex(12), "version": _FIRST_VERSION}
+    table = f"sandbox_{caller.sandbox_id.replace('-', '')}.dataset_{stamp['id']}"
+    row = Dataset(**stamp, **_columns(asked), table_name=table)
+    session.add(row)
+    _flush(session, row.name, caller)
+    audit.record(session, caller, now_ms, "create", (RESOURCE, row.id), name=row.name, after=said(row))
+    return row
+
+
+def replace(session: Session, caller: Caller, row: Dataset, sent: Sent, now_ms: int) -> None:
+    """Everything that can be said of the dataset, anew."""
+    caller.require(MANAGE_DATASETS)
+    _change(session, caller, row, entities.parse_body(DatasetBody, sent), now_ms)
+
+
+def merge(session: Session, caller: Caller, row: Dataset, sent: bytes, now_ms: int) -> None:
+    """A part of it: an object is merged, a list is a JSON patch."""
+    caller.require(MANAGE_DATASETS)
+    change = entities.parse_json(sent)
+    if isinstance(change, list) and change:
+        document = catalog_patch.patched(said(row), change)
+    elif isinstance(change, dict) and change:
+        document = catalog_patch.merged(said(row), change)
+    else:
+        raise Problem(problems.EMPTY_BODY, "The request body must be a JSON object or a JSON patch, and not empty.")
+    _change(session, caller, row, entities.parse_document(DatasetBody, document), now_ms)
+
+
+def delete(session: Session, caller: Caller, dataset_id: str, now_ms: int, *, force: bool) -> Deleted:
+    """Forget the dataset, its batches and its labels; what is on disk is the caller's to remove afterwards.
+
+    Raises 3409 naming the flows that export it, unless forced.
     """
-    with database.reading() as session:
-        dataset = find(session, caller, name)
-    if dataset is None:
-        return _import_new(database, lake, caller, clock, name, files)
-    batch = _loading(dataset.id, caller, clock)
-    with database.writing() as session:
-        session.add(batch)
+    caller.require(MANAGE_DATASETS)
+    row = get(session, caller, dataset_id, lock=True)
+    flows = _flows_of(session, row.id)
+    if flows and not force:
+        named = ", ".join(f"{flow.name} ({flow.id})" for flow in flows[:_NAMED_FLOWS])
+        more = f" and {len(flows) - _NAMED_FLOWS} more" if len(flows) > _NAMED_FLOWS else ""
+        message = f"Dataset {row.name} is exported by {named}{more}. Delete the flows first, or use force=true."
+        raise Problem(problems.CONFLICT, message, RESOURCE, row.id)
+    batch_ids = forget_all_of(session, row.id)
+    labels.set_labels(session, row.id, ())
+    audit.record(session, caller, now_ms, "delete", (RESOURCE, row.id), name=row.name, before=said(row))
+    session.delete(row)
+    return Deleted(row.id, TableName(row.table_name), batch_ids)
+
+
+def set_labels(session: Session, caller: Caller, row: Dataset, wanted: Iterable[str], now_ms: int) -> list[str]:
+    """Exactly these access labels."""
+    caller.require(MANAGE_DATASETS)
+    before = labels.labels_of(session, row.id)
+    after = labels.set_labels(session, row.id, wanted)
+    audit.record(
+        session, caller, now_ms, "update", (RESOURCE, row.id), name=row.name,
+        before={"labels": before}, after={"labels": after},
+    )  # fmt: skip
+    return after
+
+
+def said(row: Dataset) -> Json:
+    """What was said of the dataset, in the words of its body."""
+    return {
+        "name": row.name,
+        **({} if row.description is None else {"description": row.description}),
+        **({} if row.schema_ref is None else {"schemaRef": row.schema_ref}),
+        "fileDescription": row.file_description or _PARQUET,
+        "tags": {**_own_tags(row.name), **row.tags},
+        "classification": row.classification or _RECORDS,
+        "enableErrorDiagnostics": row.error_diagnostics,
+    }
+
+
+def check_versions(row: Dataset, if_match: str | None, if_none_match: str | None) -> None:
+    """Raise 1404 unless the row is of a version that matches, and of none that must not match.
+
+    A version is given as `version`, or as `updated`, with quotes or without; `*` is any.
+    """
+    ours = {"*", row.version, str(row.updated_at)}
+    theirs = _versions(if_match)
+    unwanted = _versions(if_none_match)
+    if (theirs and not ours & theirs) or ours & unwanted:
+        raise Problem(
+            problems.OTHER_VERSION,
+            f"The dataset is of version {row.version}, updated {row.updated_at}.",
+            RESOURCE,
+            row.id,
+        )
+
+
+def _versions(header: str | None) -> set[str]:
+    return {one.strip().removeprefix("W/").strip('"') for one in (header or "").split(",") if one.strip()}
+
+
+def _change(session: Session, caller: Caller, row: Dataset, asked: DatasetBody, now_ms: int) -> None:
+    before = said(row)
+    for name, value in _columns(asked).items():
+        setattr(row, name, value)
+    row.version = next_version(row.version)
+    row.updated_at, row.updated_by, row.updated_client = now_ms, caller.account_id, caller.client_id
+    _flush(session, row.name, caller)
+    audit.record(session, caller, now_ms, "update", (RESOURCE, row.id), name=row.name, before=before, after=said(row))
+
+
+def _columns(asked: DatasetBody) -> dict[str, Any]:
+    described = asked.file_description.model_dump(by_alias=True) if asked.file_description else _PARQUET
+    classified = asked.classification.model_dump(by_alias=True) if asked.classification else _RECORDS
+    return {
+        "name": asked.name,
+        "description": asked.description,
+        "schema_ref": asked.schema_ref.model_dump(by_alias=True, exclude_none=True) if asked.schema_ref else None,
+        "file_description": described,
+        "tags": {**_own_tags(asked.name), **(asked.tags or {})},
+        "classification": classified,
+        "error_diagnostics": asked.enable_error_diagnostics,
+    }
+
+
+def _own_tags(name: str) -> Json:
+    """The tags that clients look for: the name a query engine would give the table, and its format."""
+    table = re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_") or "dataset"
+    return {"adobe/pqs/table": [table], "adobe/siphon/table/format": ["iceberg"]}
+
+
+def _flows_of(session: Session, dataset_id: str) -> list[Flow]:
+    source = SourceConnection.id == Flow.source_connection_id
+    using = select(Flow).join(SourceConnection, source)
+    holds = documents.list_holds(session, SourceConnection.dataset_ids, dataset_id)
+    return list(session.scalars(using.where(holds).order_by(Flow.name, Flow.id)))
+
+
+def _flush(session: Session, name: str, caller: Caller) -> None:
     try:
-        made = ingest.import_files(lake, TableName(dataset.table_name), files, batch_id=batch.id, create=False)
-    except OfftakeError:
-        _settle(database, batch, clock, None)
-        raise
-    return Imported(dataset, _settle(database, batch, clock, made), created=False)
-
-
-def summary(dataset: Dataset, last: Batch | None) -> Json:
-    """The dataset as the list of eligible datasets shows it."""
-    parquet = {"persisted": True, "containerFormat": "parquet", "format": "parquet"}
-    described = {} if dataset.description is None else {"description": dataset.description}
-    schema_ref = {} if dataset.schema_ref is None else {"schemaRef": dataset.schema_ref}
-    return (
-        {"id": dataset.id, "name": dataset.name, **described, "fileDescription": parquet}
-        | {"aspect": "production", "state": "DRAFT"}
-        | {
-            **schema_ref,
-            "tags": dataset.tags,
-            "imsOrg": dataset.org_id,
-            "sandboxId": dataset.sandbox_id,
-            "version": dataset.version,
-            "created": dataset.created_at,
-            "updated": dataset.updated_at,
-            "createdClient": dataset.created_client,
-            "createdUser": dataset.created_by,
-            "updatedUser": dataset.updated_by,
-            "files": f"@/dataSetFiles?dataSetId={dataset.id}",
-            "enableErrorDiagnostics": False,
-        }
-        | ({} if last is None else {"lastBatchId": last.id, "lastBatchStatus": last.status})
-    )
-
-
-def last_batch(session: Session, dataset_id: str) -> Batch | None:
-    """The batch that came last, in whatever state."""
-    return session.scalar(select(Batch).filter_by(dataset_id=dataset_id).order_by(Batch.created_at.desc()).limit(1))
-
-
-def _import_new(
-    database: Database, lake: Lake, caller: Caller, clock: Clock, name: str, files: Sequence[Path]
-) -> Imported:
-    if not name.strip() or len(name) > _LONGEST_NAME or not name.isprintable():
-        raise OfftakeError(f"A dataset's name is 1 to {_LONGEST_NAME} printable characters.")
-    row = entities.stamp(caller, clock.now_ms()) | {"id": secrets.token_hex(12)}
-    table = TableName(f"sandbox_{caller.sandbox_id.replace('-', '')}.dataset_{row['id']}")
-    dataset = Dataset(
-        **row, name=name, description=None, table_name=table, schema_ref=None, tags={}, error_diagnostics=False
-    )
-    batch = _loading(dataset.id, caller, clock)
-    made = ingest.import_files(lake, table, files, batch_id=batch.id, create=True)
-    _mark(batch, clock, made)
-    try:
-        with database.writing() as session:
-            session.add(dataset)
-            session.flush()
-            session.add(batch)
-    except StoreConflictError:
-        lake.drop(table)
-        raise OfftakeError(f"Dataset {name} was made by somebody else just now; import again to append.") from None
-    return Imported(dataset, batch, created=True)
-
-
-def _loading(dataset_id: str, caller: Caller, clock: Clock) -> Batch:
-    now = clock.now_ms()
-    stamp = entities.stamp(caller, now) | {"id": str(ULID.from_timestamp(now / 1000))}
-    return Batch(
-        **stamp,
-        dataset_id=dataset_id,
-        status="loading",
-        input_format={},
-        tags={},
-        replaces=[],
-        error_diagnostics=False,
-        failed_percentage=0,
-        input_rows=0,
-        input_bytes=0,
-        failed_rows=0,
-        rows=0,
-        bytes=0,
-        errors=[],
-        started_at=now,
-        fence=0,
-    )
-
-
-def _mark(batch: Batch, clock: Clock, made: ingest.Batch | None) -> None:
-    batch.completed_at = batch.updated_at = clock.now_ms()
-    batch.status = "success" if made else "failed"
-    if made:
-        batch.snapshot_id, batch.rows, batch.bytes = made.snapshot_id, made.rows, made.bytes
-        batch.input_rows, batch.input_bytes = made.rows, made.bytes
-
-
-def _settle(database: Database, batch: Batch, clock: Clock, made: ingest.Batch | None) -> Batch:
-    with database.writing() as session:
-        stored = session.get_one(Batch, batch.id)
-        _mark(stored, clock, made)
-    return stored
+        session.flush()
+    except IntegrityError:
+        message = f"There is a dataset {name} in sandbox {caller.sandbox_name} already; choose another name."
+        raise Problem(problems.CONFLICT, message) from None

@@ -1,8 +1,9 @@
 """What every entity of Flow Service has in common: its stamp, its envelope, and how request bodies are read."""
 
 import json
+import math
 from collections.abc import Iterable
-from typing import Any, NoReturn, TypeVar
+from typing import Any, Final, NoReturn, TypeVar
 from uuid import uuid4
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -25,6 +26,7 @@ BodyT = TypeVar("BodyT", bound="Body")
 
 ENABLED = "enabled"
 SPEC_VERSION = "1.0"
+_DEEPEST: Final = 64
 
 
 class Body(BaseModel):
@@ -74,7 +76,35 @@ def parse_json(body: bytes) -> object:
         raise Problem(problems.EMPTY_BODY, f"The request body is not valid JSON: {error.msg} at {where}.") from None
     except (ValueError, RecursionError):
         raise Problem(problems.EMPTY_BODY, "The request body is not valid JSON in UTF-8.") from None
+    _check_storable(document)
     return document
+
+
+def check_text(text: str, where: str) -> None:
+    """Raise 1452 for text that databases do not take: NUL characters, and halves of characters."""
+    if "\x00" in text:
+        raise problems.of_field(where, "holds a NUL character")
+    if any("\ud800" <= one <= "\udfff" for one in text):
+        raise problems.of_field(where, "holds half of a surrogate pair")
+
+
+def _check_storable(document: object) -> None:
+    """Every text, number and depth of a document can be stored and sent again; raises 1452."""
+    level = [document]
+    for _ in range(_DEEPEST):
+        for one in level:
+            if isinstance(one, str):
+                check_text(one, "/")
+            elif isinstance(one, float) and not math.isfinite(one):
+                raise problems.of_field("/", "holds a number that is too large")
+        level = [inner for one in level if isinstance(one, (dict, list)) for inner in _inner(one)]
+        if not level:
+            return
+    raise problems.of_field("/", f"is nested more than {_DEEPEST} levels deep")
+
+
+def _inner(value: Json | list[Any]) -> list[Any]:
+    return [*value.keys(), *value.values()] if isinstance(value, dict) else value
 
 
 def _no_constant(name: str) -> NoReturn:

@@ -128,7 +128,9 @@ def _condition(expression: Expression, field: Field) -> ColumnElement[bool]:
             )
         return _COMPARE[expression.operator](field.column, values[0])
     column = func.lower(field.column) if field.kind == "text" else field.column
-    equal = or_(*(column == value for value in values)) if field.kind == "boolean" else column.in_(values)
+    # One value is compared as one: with IN, SQLite would sort a million rows instead of reading an index in order.
+    several = len(values) > 1 and field.kind != "boolean"
+    equal = column.in_(values) if several else or_(*(column == value for value in values))
     # What is absent differs from everything.
     return equal if expression.operator == "==" else or_(~equal, field.column.is_(None))
 

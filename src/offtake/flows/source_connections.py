@@ -8,7 +8,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from offtake.errors import FieldProblem, InvalidInputError
-from offtake.flows import audit, connections, entities, patching, problems, specs, usage
+from offtake.flows import audit, connections, datasets, entities, patching, problems, specs, usage
 from offtake.flows.access import EXPORT_DATASETS, VIEW_DATASETS, Caller
 from offtake.flows.entities import Body, Json, NewEntity, Sent, SpecRef
 from offtake.flows.patching import Patchable, Rules
@@ -113,8 +113,8 @@ def render(session: Session, row: SourceConnection, caller: Caller) -> Json:
 def render_all(session: Session, rows: Sequence[SourceConnection], caller: Caller) -> list[Json]:
     """The source connections as the API shows them; what they refer to is read once for all."""
     bases = entities.by_id(session, Connection, [row.base_connection_id for row in rows])
-    datasets = entities.by_id(session, Dataset, [one for row in rows for one in row.dataset_ids])
-    return [_render(row, caller, bases[row.base_connection_id], datasets) for row in rows]
+    named = entities.by_id(session, Dataset, [one for row in rows for one in row.dataset_ids])
+    return [_render(row, caller, bases[row.base_connection_id], named) for row in rows]
 
 
 def _render(row: SourceConnection, caller: Caller, base: Connection, datasets: Mapping[str, Dataset]) -> Json:
@@ -132,9 +132,7 @@ def _render(row: SourceConnection, caller: Caller, base: Connection, datasets: M
 
 
 def _check_datasets(session: Session, caller: Caller, dataset_ids: list[str]) -> None:
-    known = set(
-        session.scalars(select(Dataset.id).where(Dataset.sandbox_id == caller.sandbox_id, Dataset.id.in_(dataset_ids)))
-    )
+    known = set(session.scalars(select(Dataset.id).where(*datasets.seen_by(caller), Dataset.id.in_(dataset_ids))))
     found = []
     for index, dataset_id in enumerate(dataset_ids):
         path = f"/params/datasets/{index}/dataSetId"

@@ -34,7 +34,7 @@ class BadTokenError(OfftakeError):
 def issue(database: Database, vault: Vault, clock: Clock, client_id: str, client_secret: str) -> str:
     """A signed token that lives 24 hours; raises `BadCredentialsError`."""
     with database.reading() as session:
-        client = session.get(Client, client_id)
+        client = _client(session, client_id)
     # The same work for an unknown id as for a wrong secret: neither can be told from the other.
     if not clients.secret_matches(client, client_secret) or client is None:
         raise BadCredentialsError("invalid client_id or client_secret")
@@ -46,21 +46,29 @@ def issue(database: Database, vault: Vault, clock: Clock, client_id: str, client
 
 def read(session: Session, vault: Vault, clock: Clock, token: str, issuer: ExternalIssuer | None) -> Client:
     """The client that the token speaks for; raises `BadTokenError`."""
+    external = False
     try:
         if issuer is not None and issuer.issued(token):
-            client_id = issuer.client_id(token, clock.now_seconds())
+            external, client_id = True, issuer.client_id(token, clock.now_seconds())
         else:
             client_id = _own_client_id(session, vault, clock, token)
-    except (jwt.PyJWTError, ValueError):
+    except (jwt.PyJWTError, ValueError, RecursionError):
         raise BadTokenError("The token is not valid.") from None
-    client = session.get(Client, client_id)
-    if client is None or client.revoked_at is not None:
+    client = _client(session, client_id)
+    # The issuer speaks for the clients that sign in there, not for those that have a secret here.
+    if client is None or client.revoked_at is not None or (external and client.secret_hash is not None):
         raise BadTokenError("The token's client is not known.")
     return client
 
 
+def _client(session: Session, client_id: str) -> Client | None:
+    # Databases refuse to look for text that they cannot hold.
+    return session.get(Client, client_id) if client_id.isprintable() else None
+
+
 def _own_client_id(session: Session, vault: Vault, clock: Clock, token: str) -> str:
-    row = session.get(SigningKey, str(jwt.get_unverified_header(token).get("kid", "")))
+    key_id = str(jwt.get_unverified_header(token).get("kid", ""))
+    row = session.get(SigningKey, key_id) if key_id.isprintable() else None
     if row is None:
         raise BadTokenError("The token was not signed here.")
     # Expiry is judged by the clock that was passed in, not by the library's.

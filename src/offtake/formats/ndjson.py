@@ -72,7 +72,7 @@ def _encode_all(batches: Iterable[pa.RecordBatch], pieces: "queue.Queue[_Piece]"
     try:
         for batch in batches:
             for small in cut(batch):
-                pieces.put(_lines(small))
+                pieces.put(lines(small))
                 if stop.is_set():
                     return
         pieces.put(None)
@@ -85,9 +85,17 @@ def _drain(pieces: "queue.Queue[_Piece]") -> None:
         pieces.get_nowait()
 
 
-def _lines(batch: pa.RecordBatch) -> bytes:
+def lines(batch: pa.RecordBatch) -> bytes:
+    """A small batch as text, a JSON object a line; raises `DeliveryError` as `encode` does."""
     if batch.num_columns == 0:
         return b"{}\n" * int(batch.num_rows)
     text = io.BytesIO()
-    arro3.io.write_ndjson(for_json(batch), text)
+    arro3.io.write_ndjson(for_json(_from_zero(batch)), text)
     return text.getvalue()
+
+
+def _from_zero(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """Nested columns that begin at their first row: the encoder panics at slices of structs in structs."""
+    if any(column.offset and pa.types.is_nested(column.type) for column in batch.columns):
+        return pa.ipc.read_record_batch(batch.serialize(), batch.schema)
+    return batch

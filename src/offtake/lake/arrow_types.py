@@ -35,6 +35,11 @@ def settled(schema: pa.Schema) -> pa.Schema:
     return pa.schema([field.with_type(_settled(field.type, field.name)) for field in schema])
 
 
+def agree(known: pa.Schema, coming: pa.Schema) -> bool:
+    """Whether files of the one schema can stand in a table of the other: what both have is of one type."""
+    return _agree(pa.struct(list(known)), pa.struct(list(coming)))
+
+
 def conform(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
     """The batch's rows under `schema`: columns by name, missing ones null; raises `UnfitError` naming the column."""
     columns = []
@@ -138,6 +143,17 @@ def _merged_nested(known: pa.DataType, coming: pa.DataType, path: str) -> pa.Dat
             items = _merged(items, field.type, f"{path}.{field.name}")
         return pa.map_(known.key_type, items)
     return None
+
+
+def _agree(known: pa.DataType, coming: pa.DataType) -> bool:
+    if pa.types.is_struct(known) and pa.types.is_struct(coming):
+        ours = {field.name: field.type for field in _fields(known)}
+        return all(_agree(ours[field.name], field.type) for field in _fields(coming) if field.name in ours)
+    if _is_list(known) and _is_list(coming):
+        return _agree(known.value_type, coming.value_type)
+    if pa.types.is_map(known) and pa.types.is_map(coming):
+        return _agree(known.key_type, coming.key_type) and _agree(known.item_type, coming.item_type)
+    return bool(known == coming)
 
 
 def _fits(coming: pa.DataType, known: pa.DataType) -> bool:

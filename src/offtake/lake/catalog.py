@@ -1,5 +1,7 @@
 """The Iceberg catalog: a few tables of one SQL database, and a warehouse of files."""
 
+import contextlib
+import shutil
 from pathlib import Path
 from typing import Any, Final, NewType
 from urllib.parse import unquote, urlparse
@@ -34,21 +36,26 @@ class Lake:
         """The table as it is now; raises pyiceberg's `NoSuchTableError`."""
         return self.catalog.load_table(table)
 
+    def find(self, table: TableName) -> Table | None:
+        """The table as it is now, if there is one."""
+        try:
+            return self.catalog.load_table(table)
+        except NoSuchTableError:
+            return None
+
     def exists(self, table: TableName) -> bool:
         """Whether there is a table of that name."""
-        try:
-            self.catalog.load_table(table)
-        except NoSuchTableError:
-            return False
-        return True
+        return self.find(table) is not None
 
     def location(self, table: TableName) -> str:
         """The URI of the folder that a new table of that name keeps its files in."""
         return f"{self._warehouse}/{table.replace('.', '/')}"
 
-    def drop(self, table: TableName) -> None:
-        """Forget the table; its files stay."""
-        self.catalog.drop_table(table)
+    def purge(self, table: TableName) -> None:
+        """Forget the table and remove its folder with all its files; nothing happens when neither is there."""
+        with contextlib.suppress(NoSuchTableError):
+            self.catalog.drop_table(table)
+        shutil.rmtree(local_path(self.location(table)), ignore_errors=True)
 
     def close(self) -> None:
         """Let go of the database."""

@@ -1,7 +1,7 @@
 """What people want to know of a table."""
 
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Final
 
 import pyarrow as pa
 
@@ -42,9 +42,33 @@ class Description:
         return asdict(self)
 
 
+@dataclass(frozen=True)
+class Size:
+    """How large a table is now, by its snapshot's own count."""
+
+    rows: int
+    bytes: int
+    files: int
+
+
+def size(lake: Lake, table: TableName) -> Size:
+    """The table's size; nothing while there is no table. Reads no more than its metadata."""
+    loaded = lake.find(table)
+    current = loaded.current_snapshot() if loaded else None
+    if current is None or current.summary is None:
+        return Size(0, 0, 0)
+    rows, deleted, stored, files = (int(current.summary.get(name) or 0) for name in _TOTALS)
+    return Size(rows - deleted, stored, files)
+
+
+_TOTALS: Final = ("total-records", "total-position-deletes", "total-files-size", "total-data-files")
+
+
 def describe(lake: Lake, table: TableName) -> Description:
-    """The table as it is now."""
-    loaded = lake.load(table)
+    """The table as it is now; nothing while there is none."""
+    loaded = lake.find(table)
+    if loaded is None:
+        return Description((), 0, 0, 0, ())
     current = scan.current_snapshot(lake, table)
     files = scan.plan_full(lake, table, current).files if current is not None else ()
     return Description(
@@ -60,8 +84,8 @@ def describe(lake: Lake, table: TableName) -> Description:
 
 
 def preview(lake: Lake, table: TableName, limit: int) -> pa.Table:
-    """The first rows of the table, at most `limit`; reads no more than it shows."""
-    current = scan.current_snapshot(lake, table)
+    """The first rows of the table, at most `limit`; reads no more than it shows. None while there is no table."""
+    current = scan.current_snapshot(lake, table) if lake.exists(table) else None
     if current is None:
         return pa.table({})
     schema = reading.table_schema(lake, table, current)

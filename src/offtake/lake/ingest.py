@@ -1,5 +1,11 @@
-"""Batches: rows that become visible in a table as one snapshot, or not at all."""
+"""Batches: rows that become visible in a table as one snapshot, or not at all.
 
+A batch's snapshot bears the batch's id. Whoever commits looks for it first, in the very state of the table that the
+commit builds upon; so a batch lands once, however many try. Each attempt writes files of its own name: nobody removes
+files that another may yet commit.
+"""
+
+import contextlib
 import random
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -9,30 +15,38 @@ from typing import Final
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pyiceberg.exceptions import CommitFailedException, NoSuchTableError
+from pyiceberg.exceptions import CommitFailedException, NamespaceAlreadyExistsError, TableAlreadyExistsError
+from pyiceberg.manifest import DataFile as IcebergFile
 from pyiceberg.table import Table, Transaction
+from pyiceberg.table.snapshots import Snapshot
+from sqlalchemy.exc import IntegrityError
 
+from offtake.errors import CancelledError
 from offtake.failpoints import failpoint
-from offtake.lake.arrow_types import UnfitError, conform, merged, normal_schema, settled
+from offtake.lake import scan
+from offtake.lake.arrow_types import UnfitError, agree, conform, merged, normal_schema, settled
 from offtake.lake.catalog import Lake, TableName, local_path
 from offtake.lake.sources import ImportRefusedError, Source, source_of
 
 BATCH_ID: Final = "offtake.batch-id"
+REVERTED_ID: Final = "offtake.reverted-batch-id"
 _FILE_BYTES: Final = 128 * 1024 * 1024
 _GROUP_ROWS: Final = 65_536
 _GROUP_BYTES: Final = 32 * 1024 * 1024
 _COMMITS: Final = 20
+_ROUNDS: Final = 3
 _PROPERTIES: Final = {
     "format-version": "2",
     # A commit that lost is made anew on the newest state, here; the library would rebase it, which fails when both
     # added columns, and wait minutes.
     "commit.retry.num-retries": "0",
 }
+_REMEDY: Final = "Send its rows again under a new batch, after bringing the table into the state you want."
 
 
 @dataclass(frozen=True)
 class Batch:
-    """What an import added: its snapshot, its rows, and the bytes and number of its data files."""
+    """What a batch added: its snapshot, its rows, and the bytes and number of its data files."""
 
     snapshot_id: int
     rows: int
@@ -40,35 +54,135 @@ class Batch:
     files: int
 
 
-def import_files(lake: Lake, table: TableName, files: Sequence[Path], *, batch_id: str, create: bool) -> Batch:
-    """The rows of all files as one snapshot; `create` makes the table in the same commit.
+@dataclass(frozen=True)
+class Landed:
+    """A batch that is in the table: its id, its snapshot, and the rows it added."""
 
-    Columns the table does not have yet are added to it; columns a file does not have are null. Raises
-    `ImportRefusedError` naming file and column, with the table unchanged and nothing left behind.
+    batch_id: str
+    snapshot_id: int
+    rows: int
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One try to bring a batch in: its number, what of others it takes the place of, and whether it is to stop."""
+
+    batch_id: str
+    number: int = 1
+    replaces: tuple[Landed, ...] = ()
+    stopped: Callable[[], bool] = lambda: False
+
+
+class _OtherSchemaError(Exception):
+    """Since the files were planned, the table got columns that they do not agree with."""
+
+
+def import_files(lake: Lake, table: TableName, files: Sequence[Path], *, batch_id: str) -> Batch:
+    """The rows of all files as one snapshot of a table, which is made in the same commit when there is none.
+
+    Raises `ImportRefusedError` as `ingest` does, and when a file has no rows.
     """
     if not files:
         raise ImportRefusedError("No files are named.")
     sources = [source_of(path) for path in files]
-    known = None if create else _known_schema(lake, table)
-    wanted = known
-    for source in sources:
+    made = ingest(lake, table, sources, Attempt(batch_id), refuse_empty=True)
+    if made is None:
+        raise ImportRefusedError("The files hold no rows.")
+    return made
+
+
+def ingest(
+    lake: Lake, table: TableName, sources: Sequence[Source], attempt: Attempt, *, refuse_empty: bool = False
+) -> Batch | None:
+    """The rows of all sources as one snapshot of a table, which is made in the same commit when there is none.
+
+    Once it has landed, it does not land again. Without rows there is no snapshot: None. Columns the table does not
+    have yet are added to it; columns a file does not have are null. Raises `ImportRefusedError` naming file, row and
+    column, with the table unchanged and nothing of this attempt left behind.
+    """
+    for last in range(_ROUNDS, 0, -1):
         try:
-            coming = normal_schema(source.schema(known))
-            wanted = coming if wanted is None else merged(wanted, coming)
-        except UnfitError as error:
-            raise ImportRefusedError(f"{source.path.name}: {error}.") from None
-    assert wanted is not None  # noqa: S101 - there is at least one source
-    wanted = _settled(wanted)
-    return _write(lake, table, wanted, _rows(sources, wanted), batch_id=batch_id, create=create)
+            return _ingest(lake, table, sources, attempt, refuse_empty=refuse_empty)
+        except _OtherSchemaError as error:
+            if last == 1:
+                raise ImportRefusedError(f"The dataset's columns keep changing: {error}") from None
+    raise AssertionError
 
 
 def append(lake: Lake, table: TableName, batches: Iterable[pa.RecordBatch], schema: pa.Schema, batch_id: str) -> Batch:
     """Arrow batches as one snapshot of a table, which is made when there is none."""
-    create = not lake.exists(table)
-    wanted = normal_schema(schema) if create else merged(_known_schema(lake, table), normal_schema(schema))
-    wanted = _settled(wanted)
+    known = _known_schema(lake, table)
+    wanted = _settled(normal_schema(schema) if known is None else merged(known, normal_schema(schema)))
     rows = (conform(batch, wanted) for batch in batches)
-    return _write(lake, table, wanted, rows, batch_id=batch_id, create=create)
+    made = _write(lake, table, wanted, rows, Attempt(batch_id))
+    if made is None:
+        raise ImportRefusedError("There are no rows.")
+    return made
+
+
+def landed(lake: Lake, table: TableName, batch_id: str) -> Batch | None:
+    """What the batch added, if it is in the table's history."""
+    loaded = lake.find(table)
+    snapshot = _bearing(loaded, BATCH_ID, batch_id) if loaded else None
+    return None if snapshot is None else _batch_of(snapshot)
+
+
+def clear(lake: Lake, table: TableName, batch_id: str) -> None:
+    """Remove the files of attempts that did not land. To be called when the batch has landed, or never will."""
+    loaded = lake.find(table)
+    snapshot = _bearing(loaded, BATCH_ID, batch_id) if loaded else None
+    files = scan.added_files(loaded, snapshot) if loaded and snapshot else []
+    kept = {Path(file.file_path).name for file in files}
+    folder = local_path(lake.location(table)) / "data"
+    for path in folder.glob(f"{batch_id}-*.parquet"):
+        if path.name not in kept:
+            path.unlink(missing_ok=True)
+    if loaded is None:
+        _remove_empty(folder)
+
+
+def check_whole(lake: Lake, table: TableName, batch: Landed) -> None:
+    """Raise `ImportRefusedError` when the batch's rows can no longer be told from others."""
+    loaded = lake.find(table)
+    if loaded is not None:
+        _whole(loaded, batch)
+
+
+def revert(lake: Lake, table: TableName, batch: Landed) -> None:
+    """Take the batch's rows out of the table, as one snapshot, once; raises as `check_whole` does."""
+
+    def commit(current: Table) -> Table:
+        if _bearing(current, REVERTED_ID, batch.batch_id) is not None:
+            return current
+        with current.transaction() as transaction:
+            _overwrite(transaction, [], _whole(current, batch), {REVERTED_ID: batch.batch_id})
+        return current
+
+    if lake.exists(table):
+        _until_won(lambda: commit(lake.load(table)))
+
+
+def _ingest(
+    lake: Lake, table: TableName, sources: Sequence[Source], attempt: Attempt, *, refuse_empty: bool
+) -> Batch | None:
+    known = _known_schema(lake, table)
+    wanted = known
+    filled = []
+    for source in sources:
+        _go_on(attempt)
+        coming = source.schema(known)
+        if coming is None:
+            if refuse_empty:
+                raise ImportRefusedError(f"{source.name} holds no rows.")
+            continue
+        try:
+            coming = normal_schema(coming)
+            wanted = coming if wanted is None else merged(wanted, coming)
+        except UnfitError as error:
+            raise ImportRefusedError(f"{source.name}: {error}.") from None
+        filled.append(source)
+    schema = pa.schema([]) if wanted is None else _settled(wanted)
+    return _write(lake, table, schema, _rows(filled, schema, attempt), attempt)
 
 
 def _settled(schema: pa.Schema) -> pa.Schema:
@@ -78,56 +192,121 @@ def _settled(schema: pa.Schema) -> pa.Schema:
         raise ImportRefusedError(f"{error}.") from None
 
 
-def _rows(sources: Sequence[Source], wanted: pa.Schema) -> Iterator[pa.RecordBatch]:
+def _rows(sources: Sequence[Source], wanted: pa.Schema, attempt: Attempt) -> Iterator[pa.RecordBatch]:
     for source in sources:
-        try:
-            for batch in source.batches(wanted):
+        done = 0
+        for batch in source.batches(wanted):
+            _go_on(attempt)
+            try:
                 yield conform(batch, wanted)
-        except UnfitError as error:
-            raise ImportRefusedError(f"{source.path.name}: {error}.") from None
+            except UnfitError as error:
+                row = done + _first_unfit(batch, wanted) + 1
+                raise ImportRefusedError(f"{source.name}, row {row}: {error}.", row=row) from None
+            done += batch.num_rows
+
+
+def _first_unfit(batch: pa.RecordBatch, wanted: pa.Schema) -> int:
+    """The index of the first row that does not fit."""
+    good, bad = 0, batch.num_rows - 1
+    while good < bad:
+        middle = (good + bad) // 2
+        try:
+            conform(batch.slice(good, middle + 1 - good), wanted)
+            good = middle + 1
+        except UnfitError:
+            bad = middle
+    return good
+
+
+def _go_on(attempt: Attempt) -> None:
+    if attempt.stopped():
+        raise CancelledError(f"Batch {attempt.batch_id} is given back.")
 
 
 def _write(
-    lake: Lake, table: TableName, schema: pa.Schema, rows: Iterable[pa.RecordBatch], *, batch_id: str, create: bool
-) -> Batch:
-    location = lake.location(table) if create else lake.load(table).location()
-    files = _Files(f"{location}/data", batch_id, schema)
+    lake: Lake, table: TableName, schema: pa.Schema, rows: Iterable[pa.RecordBatch], attempt: Attempt
+) -> Batch | None:
+    loaded = lake.find(table)
+    files = _Files(f"{loaded.location() if loaded else lake.location(table)}/data", attempt, schema)
     try:
         files.write(rows)
         failpoint("batch_written")
-        if create:
-            snapshot_id = _commit_new(lake, table, schema, files.uris, batch_id)
-        else:
-            snapshot_id = _commit(lake, table, schema, files.uris, batch_id)
+        if not files.uris and not (attempt.replaces and loaded):
+            return None
+        _go_on(attempt)
     except BaseException:
         files.remove()
         raise
-    return Batch(snapshot_id, files.rows, files.bytes, len(files.uris))
+    try:
+        table_now, snapshot = _commit(lake, table, schema, files.uris, attempt)
+    except (ImportRefusedError, CommitFailedException, _OtherSchemaError):
+        files.remove()
+        raise
+    # Whatever else went wrong, the commit may have been made all the same: then the files are the table's.
+    if not {file.file_path for file in scan.added_files(table_now, snapshot)}.issuperset(files.uris):
+        files.remove()
+    return _batch_of(snapshot)
 
 
-def _commit_new(lake: Lake, table: TableName, schema: pa.Schema, uris: list[str], batch_id: str) -> int:
-    lake.catalog.create_namespace_if_not_exists(table.split(".")[0])
-    location = lake.location(table)
-    transaction = lake.catalog.create_table_transaction(table, schema, location=location, properties=_PROPERTIES)
-    transaction.add_files(uris, snapshot_properties={BATCH_ID: batch_id}, check_duplicate_files=False)
-    return _snapshot_of(transaction.commit_transaction(), batch_id)
-
-
-def _commit(lake: Lake, table: TableName, schema: pa.Schema, uris: list[str], batch_id: str) -> int:
+def _commit(
+    lake: Lake, table: TableName, schema: pa.Schema, uris: list[str], attempt: Attempt
+) -> tuple[Table, Snapshot]:
     """Commit on the newest state of the table; files are written once, however often others were faster."""
 
-    def attempt() -> Table:
-        current = lake.load(table)
-        with current.transaction() as transaction:
-            _extend(transaction, current, schema)
-            transaction.add_files(uris, snapshot_properties={BATCH_ID: batch_id}, check_duplicate_files=False)
+    def commit() -> Table:
+        current = lake.find(table)
+        if current is None:
+            return _create(lake, table, schema, uris, attempt)
+        if _bearing(current, BATCH_ID, attempt.batch_id) is None:
+            _add(current, schema, uris, attempt)
         return current
 
-    return _snapshot_of(_until_won(attempt), batch_id)
+    current = _until_won(commit)
+    snapshot = _bearing(current, BATCH_ID, attempt.batch_id)
+    if snapshot is None:
+        raise ImportRefusedError(f"Batch {attempt.batch_id} was committed but is not in the table's history.")
+    return current, snapshot
+
+
+def _create(lake: Lake, table: TableName, schema: pa.Schema, uris: list[str], attempt: Attempt) -> Table:
+    # Somebody else may be making the namespace just now.
+    with contextlib.suppress(NamespaceAlreadyExistsError, IntegrityError):
+        lake.catalog.create_namespace_if_not_exists(table.split(".")[0])
+    location = lake.location(table)
+    transaction = lake.catalog.create_table_transaction(table, schema, location=location, properties=_PROPERTIES)
+    transaction.add_files(uris, snapshot_properties={BATCH_ID: attempt.batch_id}, check_duplicate_files=False)
+    return transaction.commit_transaction()
+
+
+def _add(current: Table, schema: pa.Schema, uris: list[str], attempt: Attempt) -> None:
+    if not agree(_plain(current.schema().as_arrow()), schema):
+        raise _OtherSchemaError("others wrote other types at the same time.")
+    replaced = [file for one in attempt.replaces for file in _whole(current, one)]
+    properties = {BATCH_ID: attempt.batch_id}
+    with current.transaction() as transaction:
+        _extend(transaction, current, schema)
+        if attempt.replaces:
+            _overwrite(transaction, uris, replaced, properties)
+        else:
+            transaction.add_files(uris, snapshot_properties=properties, check_duplicate_files=False)
+
+
+def _overwrite(
+    transaction: Transaction, uris: list[str], gone: Iterable[IcebergFile], properties: dict[str, str]
+) -> None:
+    # PyIceberg's public overwrite takes a filter on rows and holds the new ones in memory; this is what it does inside.
+    from pyiceberg.table import _parquet_files_to_data_files  # noqa: PLC0415 - see above
+
+    metadata, io = transaction.table_metadata, transaction._table.io  # noqa: SLF001 - see above
+    with transaction.update_snapshot(snapshot_properties=properties).overwrite() as update:
+        for file in gone:
+            update.delete_data_file(file)
+        for file in _parquet_files_to_data_files(metadata, uris, io):
+            update.append_data_file(file)
 
 
 def _extend(transaction: Transaction, current: Table, schema: pa.Schema) -> None:
-    if _plain(current.schema().as_arrow()) != _plain(schema):
+    if len(schema) and _plain(current.schema().as_arrow()) != _plain(schema):
         with transaction.update_schema() as update:
             update.union_by_name(schema)
 
@@ -136,23 +315,43 @@ def _until_won(attempt: Callable[[], Table]) -> Table:
     for number in range(1, _COMMITS):
         try:
             return attempt()
-        except CommitFailedException:
+        except (CommitFailedException, TableAlreadyExistsError):
             time.sleep(random.uniform(0, 0.05 * number))  # noqa: S311 - spreads writers, guards nothing
     return attempt()
 
 
-def _snapshot_of(table: Table, batch_id: str) -> int:
+def _bearing(table: Table, name: str, value: str) -> Snapshot | None:
+    """The snapshot with that property."""
     for snapshot in reversed(table.metadata.snapshots):
-        if snapshot.summary is not None and snapshot.summary.additional_properties.get(BATCH_ID) == batch_id:
-            return snapshot.snapshot_id
-    raise ImportRefusedError(f"Batch {batch_id} was committed but is not in the table's history.")
+        if snapshot.summary is not None and snapshot.summary.additional_properties.get(name) == value:
+            return snapshot
+    return None
 
 
-def _known_schema(lake: Lake, table: TableName) -> pa.Schema:
-    try:
-        return _plain(lake.load(table).schema().as_arrow())
-    except NoSuchTableError:
-        raise ImportRefusedError("The dataset's table no longer exists.") from None
+def _batch_of(snapshot: Snapshot) -> Batch:
+    counts = (int(snapshot.summary.get(name) or 0) if snapshot.summary else 0 for name in _ADDED)
+    return Batch(snapshot.snapshot_id, *counts)
+
+
+_ADDED: Final = ("added-records", "added-files-size", "added-data-files")
+
+
+def _whole(table: Table, batch: Landed) -> list[IcebergFile]:
+    """The batch's files, all of which are in the table as they came in."""
+    current = table.current_snapshot()
+    files = scan.files_from(table, current, batch.snapshot_id) if current else []
+    if sum(file.record_count for file in files) != batch.rows:
+        raise ImportRefusedError(
+            f"The rows of batch {batch.batch_id} have been rewritten or removed since they came in, and can no longer "
+            f"be told from others. {_REMEDY}"
+        )
+    return files
+
+
+def _known_schema(lake: Lake, table: TableName) -> pa.Schema | None:
+    """The table's schema; None while there is no table."""
+    loaded = lake.find(table)
+    return _plain(loaded.schema().as_arrow()) if loaded else None
 
 
 def _plain(schema: pa.Schema) -> pa.Schema:
@@ -165,7 +364,7 @@ class _Files:
     """The data files of one batch: bounded in size, each with row groups of bounded size."""
 
     folder: str
-    batch_id: str
+    attempt: Attempt
     schema: pa.Schema
     uris: list[str] = field(default_factory=list)
     rows: int = 0
@@ -173,10 +372,7 @@ class _Files:
 
     def write(self, rows: Iterable[pa.RecordBatch]) -> None:
         groups = self._groups(rows)
-        first = next(groups, None)
-        if first is None:
-            raise ImportRefusedError("The files hold no rows.")
-        following: pa.Table | None = first
+        following: pa.Table | None = next(groups, None)
         while following is not None:
             following = self._write_file(following, groups)
 
@@ -184,18 +380,16 @@ class _Files:
         """Nothing of a batch that did not land stays."""
         for uri in self.uris:
             local_path(uri).unlink(missing_ok=True)
-        folder = local_path(self.folder)
-        for empty in (folder, folder.parent):
-            if empty.is_dir() and not any(empty.iterdir()):
-                empty.rmdir()
+        _remove_empty(local_path(self.folder))
 
     def _write_file(self, group: pa.Table, groups: Iterator[pa.Table]) -> pa.Table | None:
         """One file from `group` on; the group that begins the next file, or None."""
-        uri = f"{self.folder}/{self.batch_id}-{len(self.uris):05d}.parquet"
+        uri = f"{self.folder}/{self.attempt.batch_id}-{self.attempt.number}-{len(self.uris):05d}.parquet"
         path = local_path(uri)
         path.parent.mkdir(parents=True, exist_ok=True)
         self.uris.append(uri)
         following: pa.Table | None = group
+        failpoint("batch_writing")
         with path.open("wb") as file, pq.ParquetWriter(file, self.schema, compression="zstd") as writer:
             while following is not None and file.tell() < _FILE_BYTES:
                 writer.write_table(following, row_group_size=following.num_rows)
@@ -224,3 +418,10 @@ class _Files:
             return pa.Table.from_batches(held).cast(self.schema)
         except (pa.ArrowInvalid, ValueError):
             raise ImportRefusedError("A required column holds a null.") from None
+
+
+def _remove_empty(folder: Path) -> None:
+    """The folder of a table's data and the table's own, where nothing is in them."""
+    for empty in (folder, folder.parent):
+        with contextlib.suppress(OSError):
+            empty.rmdir()

@@ -5,7 +5,8 @@ increment is planned from the snapshots' own manifests:
 
 - files added by `append` and by `overwrite` go out (rows written anew by an overwrite go out again);
 - `replace` (compaction) adds nothing, and what it rewrites still goes out from the files it came in with;
-- files that a later overwrite or delete of the range removed do not go out: their rows are gone, or written anew;
+- files that a later overwrite or delete of the range removed do not go out: their rows are gone, or written anew; no
+  more do files that were compacted into those that it removed;
 - deletes add nothing; the rows they remove are counted.
 """
 
@@ -68,21 +69,73 @@ def plan_increment(lake: Lake, table: TableName, from_snapshot: int, to_snapshot
     if between is None:
         return _full(loaded, to, "the last exported snapshot is no longer in the table's history; exported in full")
     added: dict[str, IcebergFile] = {}
+    compacted: dict[str, _Compaction] = {}
     deleted = 0
     for snapshot in between:
         operation = snapshot.summary.operation if snapshot.summary else Operation.APPEND
         if operation == Operation.REPLACE:
+            _compact(list(_changes(loaded, snapshot)), added, compacted)
             continue
         for entry in _changes(loaded, snapshot):
             file = entry.data_file
             if entry.status == ManifestEntryStatus.ADDED:
                 added[file.file_path] = file
             elif operation in _REWRITES:
-                added.pop(file.file_path, None)
+                _remove(file.file_path, added, compacted)
                 deleted += file.record_count
     deletes = _position_deletes(loaded, to)
     files = tuple(_data_file(file, deletes) for file in added.values())
     return ScanPlan(to_snapshot, "incremental", files, _net(deleted, between))
+
+
+def added_files(table: Table, snapshot: Snapshot) -> list[IcebergFile]:
+    """The data files that the snapshot added."""
+    return [entry.data_file for entry in _changes(table, snapshot) if entry.status == ManifestEntryStatus.ADDED]
+
+
+def files_from(table: Table, snapshot: Snapshot, origin: int) -> list[IcebergFile]:
+    """Of the snapshot's data files, those that the snapshot `origin` added; it may have been expired since."""
+    return [
+        entry.data_file
+        for manifest in snapshot.manifests(table.io)
+        if manifest.content == ManifestContent.DATA
+        for entry in manifest.fetch_manifest_entry(table.io, discard_deleted=True)
+        if entry.snapshot_id == origin
+    ]
+
+
+@dataclass
+class _Compaction:
+    """Files of the range that were written anew together, and what is left of the files that they went into."""
+
+    inputs: set[str]
+    outputs: set[str]
+
+
+def _compact(entries: list[ManifestEntry], added: dict[str, IcebergFile], compacted: dict[str, _Compaction]) -> None:
+    inputs, outputs = set[str](), set[str]()
+    for entry in entries:
+        path = entry.data_file.file_path
+        if entry.status == ManifestEntryStatus.ADDED:
+            outputs.add(path)
+        elif path in compacted:
+            inputs |= compacted[path].inputs
+        elif path in added:
+            inputs.add(path)
+    if inputs:
+        compacted.update(dict.fromkeys(outputs, _Compaction(inputs, outputs)))
+
+
+def _remove(path: str, added: dict[str, IcebergFile], compacted: dict[str, _Compaction]) -> None:
+    """The file has left the table. While part of what it was written with is there, its inputs cannot be told apart."""
+    added.pop(path, None)
+    if path not in compacted:
+        return
+    compaction = compacted[path]
+    compaction.outputs.discard(path)
+    if not compaction.outputs:
+        for one in compaction.inputs:
+            added.pop(one, None)
 
 
 def _full(table: Table, snapshot: Snapshot, warning: str | None) -> ScanPlan:

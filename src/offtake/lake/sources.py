@@ -5,12 +5,13 @@ others, NDJSON's strings stay strings, whatever they look like, so that what goe
 told from the values, and widened where a later value needs it.
 """
 
+import codecs
 import io
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, Literal
 
 import pyarrow as pa
 import pyarrow.csv as pacsv
@@ -18,9 +19,17 @@ import pyarrow.json as pajson
 import pyarrow.parquet as pq
 
 from offtake.errors import OfftakeError
+from offtake.lake import json_documents
+
+Kind = Literal["parquet", "ndjson", "json", "csv"]
+"""`ndjson` is an object a line, `json` a whole document."""
+_Piece = tuple[str, int, list[bytes]]
 
 _BLOCK: Final = 8 * 1024 * 1024
+_OBJECT: Final = "object"
+_LONGEST_LINE: Final = 64 * 1024 * 1024
 _ROWS: Final = 8192
+_UNPARSED: Final = (pa.ArrowInvalid, pa.ArrowNotImplementedError, UnicodeDecodeError)
 _PARQUET: Final = (".parquet", ".pq")
 _NDJSON: Final = (".json", ".jsonl", ".ndjson")
 _CSV: Final = (".csv",)
@@ -28,27 +37,48 @@ _ALLOWED: Final = ".parquet, .json, .jsonl, .ndjson or .csv, the last four also 
 
 
 class ImportRefusedError(OfftakeError):
-    """The files cannot be imported; nothing of them was."""
+    """The files cannot be imported; nothing of them was. `row` is the line or row that it fails at, from 1."""
+
+    def __init__(self, message: str, *, row: int | None = None) -> None:
+        self.row = row
+        super().__init__(message)
+
+
+@dataclass(frozen=True)
+class CsvShape:
+    """How a CSV file is written; `null` is the text that stands for no value, beside none at all."""
+
+    delimiter: str = ","
+    quote: str = '"'
+    escape: str | None = None
+    null: str | None = None
+    header: bool = True
+    charset: str = "UTF-8"
 
 
 @dataclass(frozen=True)
 class Source:
-    """One file, and the kind its name says it is."""
+    """One file, what it is, and the name that people know it by."""
 
     path: Path
-    kind: str
+    kind: Kind
+    name: str
+    csv: CsvShape = CsvShape()
 
-    def schema(self, known: pa.Schema | None) -> pa.Schema:
-        """The file's schema, as all of its rows need it; `known`: the table's. Raises `ImportRefusedError`."""
+    def schema(self, known: pa.Schema | None) -> pa.Schema | None:
+        """The file's schema, as all of its rows need it, None when it has none; `known`: the table's.
+
+        Raises `ImportRefusedError`.
+        """
+        if not self.path.stat().st_size:
+            return None
         with self._told():
             if self.kind == "parquet":
                 return pq.read_schema(self.path)
             if self.kind == "csv":
                 return self._csv_schema(known)
             schemas = [_strings(batch.schema) for batch in self._json(None)]
-            if not schemas:
-                raise ImportRefusedError(f"{self.path.name} holds no rows.")
-            return pa.unify_schemas(schemas, promote_options="permissive")
+            return pa.unify_schemas(schemas, promote_options="permissive") if schemas else None
 
     def batches(self, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
         """The rows in batches of bounded size, text read as `schema` says. Raises `ImportRefusedError`."""
@@ -56,6 +86,14 @@ class Source:
             for batch in self._batches(schema):
                 batch.validate(full=True)
                 yield batch
+
+    def head(self, rows: int) -> pa.Table:
+        """The first rows, at most so many; reads no more than a block. Raises `ImportRefusedError`."""
+        if not self.path.stat().st_size:
+            return pa.table({})
+        with self._told():
+            first = next(self._batches(pa.schema([])), None)
+        return pa.table({}) if first is None else pa.Table.from_batches([first.slice(0, rows)])
 
     def _batches(self, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
         if self.kind == "parquet":
@@ -68,38 +106,71 @@ class Source:
             yield from self._json(_parsed(schema))
 
     def _json(self, schema: pa.Schema | None) -> Iterator[pa.RecordBatch]:
-        first_line = 1
-        for block in self._lines():
-            options = pajson.ParseOptions(explicit_schema=schema, unexpected_field_behavior="infer")
-            lines = block.count(b"\n") or 1
-            try:
-                block.decode()
-                read = pajson.ReadOptions(use_threads=False, block_size=len(block) + 1)
-                table = pajson.read_json(io.BytesIO(block), read, options)
-            except (pa.ArrowInvalid, pa.ArrowNotImplementedError, UnicodeDecodeError) as error:
-                where = f"lines {first_line} to {first_line + lines - 1}" if lines > 1 else f"line {first_line}"
-                raise ImportRefusedError(f"{self.path.name}, {where}: {_reason(error)}") from None
-            first_line += lines
-            yield from table.combine_chunks().to_batches()
+        with self._opened() as stream:
+            pieces = self._documents(stream) if self._is_document() else self._lines(stream)
+            for word, first, block in pieces:
+                try:
+                    table = _parse(block, schema, spread=word == _OBJECT)
+                except _UNPARSED as error:
+                    lines = block if word == _OBJECT else block[0].splitlines(keepends=True)
+                    index, reason = _first_bad(lines, schema, spread=word == _OBJECT) or (0, _reason(error))
+                    raise ImportRefusedError(
+                        f"{self.name}, {word} {first + index}: {reason}", row=first + index
+                    ) from None
+                yield from table.combine_chunks().to_batches()
 
-    def _lines(self) -> Iterator[bytes]:
-        """The text in blocks of whole lines that are not blank."""
-        with pa.input_stream(self.path, compression="detect") as stream:
-            rest = b""
-            while block := stream.read(_BLOCK):
-                head, newline, tail = (rest + block).rpartition(b"\n")
-                if newline and head.strip():
-                    yield head + newline
-                rest = tail if newline else rest + block
-            if rest.strip():
-                yield rest
+    def _is_document(self) -> bool:
+        """An array is no object a line, whatever the file was said to be."""
+        if self.kind == "json":
+            return True
+        with self._opened() as stream:
+            return bool(stream.read(1024).removeprefix(codecs.BOM_UTF8).lstrip().startswith(b"["))
+
+    def _documents(self, stream: Any) -> Iterator[_Piece]:  # noqa: ANN401 - pyarrow has no stubs
+        try:
+            for block in json_documents.blocks(stream):
+                yield _OBJECT, block.first, block.objects
+        except json_documents.DocumentError as error:
+            raise ImportRefusedError(f"{self.name} {error}.") from None
+
+    def _lines(self, stream: Any) -> Iterator[_Piece]:  # noqa: ANN401 - as above
+        """The text in blocks of whole lines that are not all blank, with the number of the first."""
+        number = 1
+        rest = b""
+        while block := stream.read(_BLOCK):
+            if number == 1 and not rest:
+                block = block.removeprefix(codecs.BOM_UTF8)
+            head, newline, tail = (rest + block).rpartition(b"\n")
+            rest = tail if newline else rest + block
+            if len(rest) > _LONGEST_LINE:
+                raise ImportRefusedError(
+                    f"{self.name} has a line of more than {_LONGEST_LINE} bytes; is it one JSON document?"
+                )
+            if head.strip():
+                yield "line", number, [head + newline]
+            number += head.count(b"\n") + len(newline)
+        if rest.strip():
+            yield "line", number, [rest]
 
     def _csv(self, types: dict[str, pa.DataType]) -> pacsv.CSVStreamingReader:
-        stream = pa.input_stream(self.path, compression="detect")
-        convert = pacsv.ConvertOptions(column_types=types, strings_can_be_null=True, quoted_strings_can_be_null=False)
-        return pacsv.open_csv(stream, pacsv.ReadOptions(use_threads=False, block_size=_BLOCK), convert_options=convert)
+        nulls = {} if self.csv.null is None else {"null_values": ["", self.csv.null]}
+        return pacsv.open_csv(
+            self._opened(),
+            pacsv.ReadOptions(
+                use_threads=False,
+                block_size=_BLOCK,
+                autogenerate_column_names=not self.csv.header,
+                encoding=self.csv.charset,
+            ),
+            pacsv.ParseOptions(
+                delimiter=self.csv.delimiter, quote_char=self.csv.quote, escape_char=self.csv.escape or False
+            ),
+            pacsv.ConvertOptions(
+                column_types=types, strings_can_be_null=True, quoted_strings_can_be_null=False, **nulls
+            ),
+        )
 
-    def _csv_schema(self, known: pa.Schema | None) -> pa.Schema:
+    def _csv_schema(self, known: pa.Schema | None) -> pa.Schema | None:
         """The table's types, and of other columns the narrowest that hold every value; the reader tells from a part."""
         given = {} if known is None else {field.name: field.type for field in known}
         types = dict(given)
@@ -117,28 +188,59 @@ class Source:
                 types[name] = pa.float64() if found[name] == pa.int64() else pa.string()
                 continue
             if not rows:
-                raise ImportRefusedError(f"{self.path.name} holds no rows.")
+                return None
             for name, kind in found.items():
                 if pa.types.is_binary(kind) and name not in given:
-                    raise ImportRefusedError(f"{self.path.name}: column {name} is not text in UTF-8.")
+                    raise ImportRefusedError(f"{self.name}: column {name} is not text in UTF-8.")
             return reader.schema
 
+    def _opened(self) -> Any:  # noqa: ANN401 - pyarrow has no stubs
+        return pa.input_stream(self.path, compression="gzip" if self.name.lower().endswith(".gz") else None)
+
     def _told(self) -> "_Told":
-        return _Told(self.path.name)
+        return _Told(self.name)
 
 
 def source_of(path: Path) -> Source:
-    """The file as a source; raises `ImportRefusedError` when it is not there or of no known kind."""
+    """The file as a source, by its name; raises `ImportRefusedError` when it is not there or of no known kind."""
     if not path.is_file():
         raise ImportRefusedError(f"{path} is not a file.")
     name = path.name.lower().removesuffix(".gz")
     if name.endswith(_PARQUET) and name == path.name.lower():
-        return Source(path, "parquet")
+        return Source(path, "parquet", path.name)
     if name.endswith(_NDJSON):
-        return Source(path, "ndjson")
+        return Source(path, "ndjson", path.name)
     if name.endswith(_CSV):
-        return Source(path, "csv")
+        return Source(path, "csv", path.name)
     raise ImportRefusedError(f"{path.name} is of no known kind; its name must end in {_ALLOWED}.")
+
+
+def _parse(texts: list[bytes], schema: pa.Schema | None, *, spread: bool) -> pa.Table:
+    """The texts' rows; `spread`: an object may take several lines."""
+    block = b"".join(texts)
+    block.decode()
+    read = pajson.ReadOptions(use_threads=False, block_size=len(block) + 1)
+    options = pajson.ParseOptions(
+        explicit_schema=schema,
+        unexpected_field_behavior="infer",
+        newlines_in_values=spread,
+    )
+    return pajson.read_json(io.BytesIO(block), read, options)
+
+
+def _first_bad(lines: list[bytes], schema: pa.Schema | None, *, spread: bool) -> tuple[int, str] | None:
+    """Which line is the first that cannot be read after those before it, and why."""
+    good, bad = 0, len(lines)
+    reason = None
+    while good < bad:
+        middle = (good + bad) // 2
+        try:
+            if any(line.strip() for line in lines[: middle + 1]):
+                _parse(lines[: middle + 1], schema, spread=spread)
+            good = middle + 1
+        except _UNPARSED as error:
+            bad, reason = middle, _reason(error)
+    return None if reason is None else (bad, reason)
 
 
 class _Told:

@@ -11,12 +11,18 @@ from uuid import uuid4
 from offtake.clock import Clock
 from offtake.destinations.contract import Site
 from offtake.errors import OfftakeError
+from offtake.failpoints import failpoint
+from offtake.flows import zones
+from offtake.flows.access import Caller
 from offtake.flows.issuers import ExternalIssuer
 from offtake.flows.schedule import ScheduleRules
 from offtake.lake.catalog import Lake
+from offtake.lake.uploads import Uploads
 from offtake.settings import Settings
 from offtake.store.database import Database
-from offtake.store.vault import Vault, open_vault
+from offtake.store.sealed import key_ids_in_use, rewrap_all
+from offtake.store.vault import Vault, key_id
+from offtake.store.vault_keys import KEY_FILE, KeyFile, configured_keys
 
 
 @dataclass(frozen=True)
@@ -39,12 +45,20 @@ class Backend:
             recurring_full=self.settings.recurring_full,
         )
 
-    def site(self, sandbox_name: str) -> Site:
-        """What this deployment gives to destinations, for a sandbox."""
-        return Site(sandbox_name=sandbox_name, landing_zone=self.settings.landing_zone_root)
+    @property
+    def uploads(self) -> Uploads:
+        """Where files sent for batches wait."""
+        return Uploads(self.settings.uploads_root)
+
+    def site(self, caller: Caller) -> Site:
+        """What this deployment gives to destinations, for the caller's sandbox."""
+        with self.database.reading() as session:
+            root = zones.root(session, self.settings.landing_zone_root, caller.org_id)
+        return Site(sandbox_name=caller.sandbox_name, landing_zone=root)
 
     def close(self) -> None:
-        """Let go of the database."""
+        """Let go of the databases."""
+        self.lake.close()
         self.database.close()
 
 
@@ -53,9 +67,42 @@ def open_backend(settings: Settings, clock: Clock) -> Backend:
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     database = Database(settings.store_url)
     database.migrate()
-    vault = open_vault(settings.data_dir, settings.vault_key)
+    vault = open_vault(settings)
     lake = Lake(settings.lake_catalog_url, settings.lake_warehouse)
     return Backend(settings, clock, database, vault, lake, _issuer(settings))
+
+
+def open_vault(settings: Settings) -> Vault:
+    """The vault with the configured keys, else with the key file; raises `VaultError` when they cannot be used."""
+    if settings.vault_key is not None:
+        keys = configured_keys(settings.vault_key, settings.vault_old_keys)
+        return Vault(lambda: keys)
+    file = key_file(settings)
+    file.keys()
+    return Vault(file.keys)
+
+
+def key_file(settings: Settings) -> KeyFile:
+    """The deployment's key file, which is used while no key is configured."""
+    return KeyFile(settings.data_dir / KEY_FILE)
+
+
+def rotate_vault(backend: Backend) -> int:
+    """Put everything sealed under a new master key, or the newest configured one; how many documents moved.
+
+    Of a key file, the key before stays, for servers that sealed with it while this went on; older ones go.
+    """
+    if backend.settings.vault_key is not None:
+        return rewrap_all(backend.database, backend.vault)
+    file = key_file(backend.settings)
+    file.add()
+    failpoint("vault_key_added")
+    moved = rewrap_all(backend.database, backend.vault)
+    failpoint("vault_rewrapped")
+    needed = key_ids_in_use(backend.database)
+    keys = file.keys()
+    file.replace([*keys[:2], *(key for key in keys[2:] if key_id(key) in needed)])
+    return moved
 
 
 def _issuer(settings: Settings) -> ExternalIssuer | None:

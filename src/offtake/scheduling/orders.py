@@ -13,12 +13,13 @@ from offtake.destinations.contract import Site
 from offtake.errors import DeliveryError
 from offtake.exporting.order import Order, OrderedDataset, Pin
 from offtake.exporting.place import Place
-from offtake.flows import access, labels, specs
+from offtake.flows import access, labels, specs, zones
 from offtake.flows.access import Caller
 from offtake.flows.folders import FolderNames, expand
 from offtake.flows.runs import RETRY
 from offtake.lake.catalog import TableName
 from offtake.store.tables import (
+    Batch,
     Client,
     Connection,
     Dataset,
@@ -81,7 +82,7 @@ class OrderDesk:
             connection_spec_id=destination.connection_spec_id,
             credentials=credentials,
             params=schema.parse_target_params(destination, target.params),
-            site=Site(sandbox_name=sandbox.name, landing_zone=self.landing_zone),
+            site=Site(sandbox_name=sandbox.name, landing_zone=zones.root(session, self.landing_zone, sandbox.org_id)),
         )
 
 
@@ -136,6 +137,8 @@ def _dataset(
     template = flow.schedule["folder_name_template"] if flow else None
     one_time = flow is not None and flow.schedule["export_mode"] == "DAILY_FULL_EXPORT"
     export: Literal["full", "incremental"] = "full" if run.full_export or one_time else "incremental"
+    # A dataset has no table until its first batch.
+    landed = select(Batch.id).where(Batch.dataset_id == dataset_id, Batch.snapshot_id.is_not(None)).limit(1)
     return OrderedDataset(
         dataset_id=dataset_id,
         name=name,
@@ -143,4 +146,5 @@ def _dataset(
         folder=expand(template, names, run.scheduled_at),
         position=position,
         export=export,
+        has_table=session.scalar(landed) is not None,
     )

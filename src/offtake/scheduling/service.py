@@ -9,10 +9,12 @@ from offtake.engines.local import LocalEngine
 from offtake.exporting.plan import PartSize
 from offtake.exporting.run import Workshop
 from offtake.scheduling.backend import Backend
+from offtake.scheduling.housekeeping import housekeeping
+from offtake.scheduling.ingestion import Ingestor, sweep_uploads
 from offtake.scheduling.orders import OrderDesk
 from offtake.scheduling.ticks import tick
 from offtake.scheduling.worker import Worker
-from offtake.store import runs
+from offtake.store import batches, runs
 
 _log = logging.getLogger(__name__)
 
@@ -27,10 +29,14 @@ def working(backend: Backend, owner: str) -> Iterator[None]:
     `owner` names this process's leases; runs that a dead process of the same name held are taken up at once.
     """
     runs.abandon(backend.database, owner)
+    batches.abandon(backend.database, owner)
+    sweep_uploads(backend.database, backend.uploads)
     stop = threading.Event()
     engine = LocalEngine(backend.settings.processes)
     worker = worker_of(backend, engine, owner)
     threads = [threading.Thread(target=_schedule, args=(backend, stop), name="scheduler")]
+    threads.append(threading.Thread(target=ingestor_of(backend, owner).work, args=(stop,), name="ingestor"))
+    threads.append(threading.Thread(target=housekeeping, args=(backend, stop), name="housekeeping"))
     threads += [threading.Thread(target=worker.work, args=(stop,), name=f"worker-{n}") for n in range(_RUNS_AT_ONCE)]
     for thread in threads:
         thread.start()
@@ -58,6 +64,12 @@ def worker_of(backend: Backend, engine: LocalEngine, owner: str) -> Worker:
     return Worker(
         shop, OrderDesk(backend.vault, settings.landing_zone_root), owner, round(settings.lease_seconds * 1000)
     )
+
+
+def ingestor_of(backend: Backend, owner: str) -> Ingestor:
+    """An ingestor with this deployment's settings."""
+    lease_ms = round(backend.settings.lease_seconds * 1000)
+    return Ingestor(backend.database, backend.lake, backend.uploads, backend.clock, owner, lease_ms)
 
 
 def _schedule(backend: Backend, stop: threading.Event) -> None:

@@ -2,58 +2,19 @@
 
 import logging
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from offtake.clock import Clock
 from offtake.errors import CancelledError, DeliveryError, LeaseLostError, OfftakeError
 from offtake.exporting.order import Order
 from offtake.exporting.plan import info_item
 from offtake.exporting.run import Workshop, cancelled_error, carry_out, give_up
 from offtake.failpoints import failpoint
+from offtake.scheduling.heartbeat import Heartbeat
 from offtake.scheduling.orders import OrderDesk
 from offtake.store import runs
-from offtake.store.database import Database
 from offtake.store.runs import Lease
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass
-class Heartbeat:
-    """Renews one lease in the background; tells when the run is to stop, and why."""
-
-    database: Database
-    clock: Clock
-    lease: Lease
-    lease_ms: int
-    cancel_requested: bool = False
-    lost: bool = False
-    _over: threading.Event = field(default_factory=threading.Event)
-
-    @contextmanager
-    def beating(self) -> Iterator[None]:
-        """Renew three times a lease until the block ends."""
-        thread = threading.Thread(target=self._beat, name=f"heartbeat-{self.lease.run_id}", daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            self._over.set()
-            thread.join()
-
-    def _beat(self) -> None:
-        while not self._over.wait(self.lease_ms / 3000):
-            try:
-                asked = runs.renew(self.database, self.lease, self.clock.now_ms(), self.lease_ms)
-            except LeaseLostError:
-                self.lost = True
-                return
-            except Exception:  # noqa: BLE001 - a database that is away for a moment must not end the heartbeat
-                _log.warning("run %s: the lease could not be renewed, trying again", self.lease.run_id)
-                continue
-            self.cancel_requested = self.cancel_requested or asked
 
 
 @dataclass(frozen=True)
@@ -74,7 +35,7 @@ class Worker:
         if lease is None:
             return False
         failpoint("claimed")
-        heartbeat = Heartbeat(self.shop.database, self.shop.clock, lease, self.lease_ms, lease.cancelled)
+        heartbeat = Heartbeat(f"run {lease.run_id}", lambda: self._renew(lease), self.lease_ms, lease.cancelled)
         try:
             with heartbeat.beating():
                 self._work(lease, heartbeat, stop)
@@ -92,6 +53,9 @@ class Worker:
                 worked = False
             if not worked:
                 stop.wait(pause_seconds)
+
+    def _renew(self, lease: Lease) -> bool:
+        return runs.renew(self.shop.database, lease, self.shop.clock.now_ms(), self.lease_ms)
 
     def _work(self, lease: Lease, heartbeat: Heartbeat, stop: threading.Event) -> None:
         order: Order | None = None

@@ -32,7 +32,9 @@ class Database:
     def __init__(self, url: str) -> None:
         """Open the store. Nothing is read or written yet."""
         self.url = url
-        self.engine = _sqlite_engine(url) if url.startswith("sqlite") else create_engine(url, pool_size=20)
+        self.engine = (
+            _sqlite_engine(url) if url.startswith("sqlite") else create_engine(url, pool_size=20, hide_parameters=True)
+        )
         self._writing_engine = self.engine.execution_options(**{_WRITING: True})
 
     @contextmanager
@@ -77,7 +79,8 @@ def _sqlite_engine(url: str, *, foreign_keys: bool = True) -> Engine:
     database = make_url(url).database
     if database:
         Path(database).parent.mkdir(parents=True, exist_ok=True)
-    engine = create_engine(url, connect_args={"timeout": _BUSY_SECONDS, "isolation_level": None})
+    options = {"timeout": _BUSY_SECONDS, "isolation_level": None}
+    engine = create_engine(url, connect_args=options, hide_parameters=True)
     event.listen(engine, "connect", _prepare_sqlite if foreign_keys else _prepare_sqlite_migration)
     event.listen(engine, "begin", _begin_sqlite)
     return engine

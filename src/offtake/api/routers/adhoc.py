@@ -4,6 +4,8 @@ from typing import Any
 
 from fastapi import APIRouter, Request
 
+from offtake.api.describing import run_examples
+from offtake.api.describing.operations import described
 from offtake.api.errors import AdhocError
 from offtake.api.gateway import BackendOf, CallerOf, JsonBody
 from offtake.api.paths import FLOW_SERVICE
@@ -13,7 +15,10 @@ from offtake.store.tables import Run
 router = APIRouter(tags=["ad-hoc export"])
 
 
-@router.post("/adhocrun")
+@router.post(
+    "/adhocrun",
+    **described(run_examples.ADHOC_STARTED, body=adhoc.AdhocRequest, body_example=run_examples.ADHOC, errors=(409,)),
+)
 def adhoc_run(caller: CallerOf, backend: BackendOf, body: JsonBody, request: Request) -> dict[str, Any]:
     """Run flows now, beside their schedules."""
     try:

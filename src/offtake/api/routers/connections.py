@@ -6,6 +6,8 @@ from fastapi import APIRouter, Request, Response
 
 from offtake.api import answers, lists
 from offtake.api.answers import IfMatch, Op, SubOp
+from offtake.api.describing import examples, spec_examples
+from offtake.api.describing.operations import described
 from offtake.api.gateway import BackendOf, CallerOf, JsonBody
 from offtake.api.lists import ListOf, Token
 from offtake.flows import connection_tests, connections, eligible, exploring, provider_actions, reading
@@ -17,7 +19,17 @@ _DEFAULT_LIMIT = 20
 router = APIRouter(tags=["connections"])
 
 
-@router.post("/connections", status_code=201)
+@router.post(
+    "/connections",
+    status_code=201,
+    **described(
+        examples.CHANGED,
+        status=201,
+        body=connections.NewConnection,
+        body_example=examples.NEW_CONNECTION,
+        errors=(409, 422),
+    ),
+)
 def create(caller: CallerOf, backend: BackendOf, body: JsonBody, response: Response) -> Json:
     """Make one."""
     with backend.database.writing() as session:
@@ -25,7 +37,7 @@ def create(caller: CallerOf, backend: BackendOf, body: JsonBody, response: Respo
         return answers.changed(response, row)
 
 
-@router.get("/connections")
+@router.get("/connections", **described(examples.page(examples.CONNECTION, "/connections")))
 def list_all(caller: CallerOf, backend: BackendOf, params: ListOf) -> Json:
     """Those of the sandbox, in pages."""
     caller.require(VIEW_DESTINATIONS)
@@ -35,7 +47,7 @@ def list_all(caller: CallerOf, backend: BackendOf, params: ListOf) -> Json:
         return lists.answer("/connections", query, page, lambda rows: [connections.render(row, caller) for row in rows])
 
 
-@router.get("/connections/{row_id}")
+@router.get("/connections/{row_id}", **described(examples.one(examples.CONNECTION)))
 def get(caller: CallerOf, backend: BackendOf, row_id: str, response: Response) -> Json:
     """One of them."""
     caller.require(VIEW_DESTINATIONS)
@@ -44,7 +56,10 @@ def get(caller: CallerOf, backend: BackendOf, row_id: str, response: Response) -
         return answers.one(response, connections.render(row, caller))
 
 
-@router.patch("/connections/{row_id}")
+@router.patch(
+    "/connections/{row_id}",
+    **described(examples.CHANGED, body=examples.PATCH_SCHEMA, body_example=examples.PATCH, errors=(409, 412)),
+)
 def update(
     caller: CallerOf, backend: BackendOf, row_id: str, body: JsonBody, response: Response, if_match: IfMatch = None
 ) -> Json:
@@ -54,7 +69,7 @@ def update(
         return answers.changed(response, row)
 
 
-@router.delete("/connections/{row_id}", status_code=202)
+@router.delete("/connections/{row_id}", status_code=202, response_class=Response, **described(errors=(409,)))
 def delete(caller: CallerOf, backend: BackendOf, row_id: str) -> Response:
     """Delete it, when nothing uses it."""
     with backend.database.writing() as session:
@@ -62,7 +77,14 @@ def delete(caller: CallerOf, backend: BackendOf, row_id: str) -> Response:
     return answers.deleted()
 
 
-@router.post("/connections/search")
+@router.post(
+    "/connections/search",
+    **described(
+        examples.page(examples.CONNECTION, "/connections/search"),
+        body=lists.SearchBody,
+        body_example=lists.SEARCH_EXAMPLE,
+    ),
+)
 def search(caller: CallerOf, backend: BackendOf, body: JsonBody, token: Token = None) -> Json:
     """The list, asked for in a body."""
     caller.require(VIEW_DESTINATIONS)
@@ -74,33 +96,34 @@ def search(caller: CallerOf, backend: BackendOf, body: JsonBody, token: Token = 
         )
 
 
-@router.get("/connections/{row_id}/test")
+@router.get("/connections/{row_id}/test", **described(examples.TESTED))
 def test(caller: CallerOf, backend: BackendOf, row_id: str) -> Json:
     """Try its credentials where its target connections deliver to: a small object is written and removed."""
+    site = backend.site(caller)
     with backend.database.reading() as session:
-        trial = connection_tests.prepare(session, caller, backend.vault, row_id, backend.site(caller.sandbox_name))
+        trial = connection_tests.prepare(session, caller, backend.vault, row_id, site)
     return connection_tests.carry_out(trial)
 
 
-@router.get("/connections/{row_id}/explore")
+@router.get("/connections/{row_id}/explore", **described(examples.EXPLORED))
 def explore(caller: CallerOf, backend: BackendOf, row_id: str, request: Request) -> list[Json]:
     """What lies in a folder of the landing zone."""
     with backend.database.reading() as session:
         exploring.check_connection(session, caller, row_id)
-    return exploring.explore(backend.site(caller.sandbox_name), request.query_params)
+    return exploring.explore(backend.site(caller), request.query_params)
 
 
-@router.get("/connections/{row_id}/configs")
+@router.get("/connections/{row_id}/configs", **described(spec_examples.CONFIGS))
 def configs(caller: CallerOf, backend: BackendOf, row_id: str, request: Request) -> Json:
     """The datasets that can be exported through it."""
     caller.require(VIEW_DESTINATIONS)
     caller.require(VIEW_DATASETS)
     with backend.database.reading() as session:
         row = reading.connection(session, caller, row_id)
-        return eligible.datasets(session, caller, row.connection_spec_id, dict(request.query_params))
+        return eligible.page(session, backend.lake, caller, row.connection_spec_id, request.query_params.multi_items())
 
 
-@router.post("/connections/{row_id}/action")
+@router.post("/connections/{row_id}/action", **described())
 def act(caller: CallerOf, backend: BackendOf, row_id: str, op: Op = None, sub_op: SubOp = None) -> Json:
     """Actions of providers; nothing here is ever left for one to finish."""
     with backend.database.reading() as session:

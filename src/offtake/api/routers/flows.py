@@ -6,6 +6,8 @@ from fastapi import APIRouter, Response
 
 from offtake.api import answers, lists
 from offtake.api.answers import IfMatch, Op, SubOp
+from offtake.api.describing import examples
+from offtake.api.describing.operations import described
 from offtake.api.gateway import BackendOf, CallerOf, JsonBody
 from offtake.api.lists import ListOf, Token
 from offtake.flows import dataflows, flow_changes, reading
@@ -16,7 +18,11 @@ Json = dict[str, Any]
 router = APIRouter(tags=["flows"])
 
 
-@router.post("/flows", status_code=201)
+@router.post(
+    "/flows",
+    status_code=201,
+    **described(examples.CHANGED, status=201, body=dataflows.NewFlow, body_example=examples.NEW_FLOW, errors=(409,)),
+)
 def create(caller: CallerOf, backend: BackendOf, body: JsonBody, response: Response) -> Json:
     """Start delivering."""
     with backend.database.writing() as session:
@@ -24,7 +30,7 @@ def create(caller: CallerOf, backend: BackendOf, body: JsonBody, response: Respo
         return answers.changed(response, row)
 
 
-@router.get("/flows")
+@router.get("/flows", **described(examples.page(examples.FLOW, "/flows")))
 def list_all(caller: CallerOf, backend: BackendOf, params: ListOf) -> Json:
     """Those of the sandbox, in pages."""
     caller.require(VIEW_DESTINATIONS)
@@ -34,7 +40,12 @@ def list_all(caller: CallerOf, backend: BackendOf, params: ListOf) -> Json:
         return lists.answer("/flows", query, page, lambda rows: dataflows.render_all(session, rows, caller))
 
 
-@router.post("/flows/search")
+@router.post(
+    "/flows/search",
+    **described(
+        examples.page(examples.FLOW, "/flows/search"), body=lists.SearchBody, body_example=lists.SEARCH_EXAMPLE
+    ),
+)
 def search(caller: CallerOf, backend: BackendOf, body: JsonBody, token: Token = None) -> Json:
     """The list, asked for in a body."""
     caller.require(VIEW_DESTINATIONS)
@@ -44,7 +55,7 @@ def search(caller: CallerOf, backend: BackendOf, body: JsonBody, token: Token = 
         return lists.answer("/flows/search", query, page, lambda rows: dataflows.render_all(session, rows, caller))
 
 
-@router.get("/flows/{flow_id}")
+@router.get("/flows/{flow_id}", **described(examples.one(examples.FLOW)))
 def get(caller: CallerOf, backend: BackendOf, flow_id: str, response: Response) -> Json:
     """One flow."""
     caller.require(VIEW_DESTINATIONS)
@@ -53,7 +64,10 @@ def get(caller: CallerOf, backend: BackendOf, flow_id: str, response: Response) 
         return answers.one(response, dataflows.render(session, row, caller))
 
 
-@router.patch("/flows/{flow_id}")
+@router.patch(
+    "/flows/{flow_id}",
+    **described(examples.CHANGED, body=examples.PATCH_SCHEMA, body_example=examples.PATCH, errors=(409, 412)),
+)
 def update(
     caller: CallerOf, backend: BackendOf, flow_id: str, body: JsonBody, response: Response, if_match: IfMatch = None
 ) -> Json:
@@ -64,7 +78,7 @@ def update(
         return answers.changed(response, row)
 
 
-@router.delete("/flows/{flow_id}", status_code=202)
+@router.delete("/flows/{flow_id}", status_code=202, response_class=Response, **described(errors=(409,)))
 def delete(caller: CallerOf, backend: BackendOf, flow_id: str) -> Response:
     """Stop delivering; a run that is going on is cancelled."""
     with backend.database.writing() as session:
@@ -72,7 +86,7 @@ def delete(caller: CallerOf, backend: BackendOf, flow_id: str) -> Response:
     return answers.deleted()
 
 
-@router.post("/flows/{flow_id}/action")
+@router.post("/flows/{flow_id}/action", **described(examples.CHANGED, errors=(409, 412)))
 def act(
     caller: CallerOf,
     backend: BackendOf,

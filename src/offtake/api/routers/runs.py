@@ -6,6 +6,8 @@ from fastapi import APIRouter, Response
 
 from offtake.api import answers, lists
 from offtake.api.answers import IfMatch, Op
+from offtake.api.describing import examples, run_examples
+from offtake.api.describing.operations import described
 from offtake.api.gateway import BackendOf, CallerOf, JsonBody
 from offtake.api.lists import ListOf
 from offtake.flows import reading, run_view, runs
@@ -16,7 +18,7 @@ Json = dict[str, Any]
 router = APIRouter(tags=["runs"])
 
 
-@router.get("/runs")
+@router.get("/runs", **described(examples.page(run_examples.RUN, "/runs")))
 def list_all(caller: CallerOf, backend: BackendOf, params: ListOf) -> Json:
     """The sandbox's runs; `property=flowId==<id>` for those of a flow."""
     caller.require(VIEW_DESTINATIONS)
@@ -26,7 +28,11 @@ def list_all(caller: CallerOf, backend: BackendOf, params: ListOf) -> Json:
         return lists.answer("/runs", query, page, lambda rows: run_view.render_all(session, rows, caller))
 
 
-@router.post("/runs", status_code=201)
+@router.post(
+    "/runs",
+    status_code=201,
+    **described(examples.CHANGED, status=201, body=runs.RequestedRun, body_example=run_examples.NEW_RUN, errors=(409,)),
+)
 def request(caller: CallerOf, backend: BackendOf, body: JsonBody, response: Response) -> Json:
     """Run a one-time flow now."""
     any_flow = backend.settings.runs_of_any_flow
@@ -35,7 +41,7 @@ def request(caller: CallerOf, backend: BackendOf, body: JsonBody, response: Resp
         return answers.changed(response, row)
 
 
-@router.get("/runs/{run_id}")
+@router.get("/runs/{run_id}", **described(examples.one(run_examples.RUN)))
 def get(caller: CallerOf, backend: BackendOf, run_id: str, response: Response) -> Json:
     """One run."""
     caller.require(VIEW_DESTINATIONS)
@@ -44,14 +50,14 @@ def get(caller: CallerOf, backend: BackendOf, run_id: str, response: Response) -
         return answers.one(response, run_view.render(session, row, caller))
 
 
-@router.put("/runs/{run_id}")
+@router.put("/runs/{run_id}", **described(body={"type": "object"}, errors=(412,)))
 def update(caller: CallerOf, backend: BackendOf, run_id: str, _body: JsonBody, if_match: IfMatch = None) -> Json:
     """For the engine that carries runs out only: it is refused."""
     with backend.database.reading() as session:
         runs.refuse_update(session, caller, run_id, if_match)
 
 
-@router.post("/runs/{run_id}/action")
+@router.post("/runs/{run_id}/action", **described(run_examples.RUN, errors=(409, 412)))
 def act(
     caller: CallerOf,
     backend: BackendOf,

@@ -6,6 +6,8 @@ from fastapi import APIRouter, Response
 
 from offtake.api import answers, lists
 from offtake.api.answers import IfMatch, Op, SubOp
+from offtake.api.describing import examples
+from offtake.api.describing.operations import described
 from offtake.api.gateway import BackendOf, CallerOf, JsonBody
 from offtake.api.lists import ListOf
 from offtake.flows import provider_actions, reading, source_connections
@@ -17,7 +19,17 @@ Json = dict[str, Any]
 router = APIRouter(tags=["source connections"])
 
 
-@router.post("/sourceConnections", status_code=201)
+@router.post(
+    "/sourceConnections",
+    status_code=201,
+    **described(
+        examples.CHANGED,
+        status=201,
+        body=source_connections.NewSourceConnection,
+        body_example=examples.NEW_SOURCE,
+        errors=(409, 422),
+    ),
+)
 def create(caller: CallerOf, backend: BackendOf, body: JsonBody, response: Response) -> Json:
     """Make one."""
     with backend.database.writing() as session:
@@ -25,7 +37,7 @@ def create(caller: CallerOf, backend: BackendOf, body: JsonBody, response: Respo
         return answers.changed(response, row)
 
 
-@router.get("/sourceConnections")
+@router.get("/sourceConnections", **described(examples.page(examples.SOURCE, "/sourceConnections")))
 def list_all(caller: CallerOf, backend: BackendOf, params: ListOf) -> Json:
     """Those of the sandbox, in pages."""
     caller.require(VIEW_DESTINATIONS)
@@ -37,7 +49,7 @@ def list_all(caller: CallerOf, backend: BackendOf, params: ListOf) -> Json:
         )
 
 
-@router.get("/sourceConnections/{row_id}")
+@router.get("/sourceConnections/{row_id}", **described(examples.one(examples.SOURCE)))
 def get(caller: CallerOf, backend: BackendOf, row_id: str, response: Response) -> Json:
     """One of them."""
     caller.require(VIEW_DESTINATIONS)
@@ -46,7 +58,10 @@ def get(caller: CallerOf, backend: BackendOf, row_id: str, response: Response) -
         return answers.one(response, source_connections.render(session, row, caller))
 
 
-@router.patch("/sourceConnections/{row_id}")
+@router.patch(
+    "/sourceConnections/{row_id}",
+    **described(examples.CHANGED, body=examples.PATCH_SCHEMA, body_example=examples.PATCH, errors=(409, 412)),
+)
 def update(
     caller: CallerOf, backend: BackendOf, row_id: str, body: JsonBody, response: Response, if_match: IfMatch = None
 ) -> Json:
@@ -56,7 +71,7 @@ def update(
         return answers.changed(response, row)
 
 
-@router.delete("/sourceConnections/{row_id}", status_code=202)
+@router.delete("/sourceConnections/{row_id}", status_code=202, response_class=Response, **described(errors=(409,)))
 def delete(caller: CallerOf, backend: BackendOf, row_id: str) -> Response:
     """Delete it, when nothing uses it."""
     with backend.database.writing() as session:
@@ -64,7 +79,7 @@ def delete(caller: CallerOf, backend: BackendOf, row_id: str) -> Response:
     return answers.deleted()
 
 
-@router.post("/sourceConnections/{row_id}/action")
+@router.post("/sourceConnections/{row_id}/action", **described())
 def act(caller: CallerOf, backend: BackendOf, row_id: str, op: Op = None, sub_op: SubOp = None) -> Json:
     """Actions of providers; nothing here is ever left for one to finish."""
     with backend.database.reading() as session:

@@ -5,6 +5,8 @@ from typing import Any
 from fastapi import APIRouter, Request
 
 from offtake.api import lists
+from offtake.api.describing import examples, spec_examples
+from offtake.api.describing.operations import described
 from offtake.api.gateway import BackendOf, CallerOf, JsonBody
 from offtake.api.lists import ListOf
 from offtake.flows import eligible, exploring, specs
@@ -16,64 +18,67 @@ Json = dict[str, Any]
 router = APIRouter(tags=["specs"])
 
 
-@router.get("/connectionSpecs")
+@router.get("/connectionSpecs", **described(examples.page(spec_examples.CONNECTION_SPEC, "")))
 def connection_specs(caller: CallerOf, params: ListOf) -> Json:
     """Every connection spec, in one page."""
     caller.require(VIEW_DESTINATIONS)
     return _answer(specs.connection_specs(), params.query())
 
 
-@router.get("/connectionSpecs/{spec_id}")
+@router.get("/connectionSpecs/{spec_id}", **described(examples.one(spec_examples.CONNECTION_SPEC)))
 def connection_spec(caller: CallerOf, spec_id: str) -> Json:
     """One connection spec."""
     caller.require(VIEW_DESTINATIONS)
     return {"items": [specs.connection_spec(spec_id)]}
 
 
-@router.get("/connectionSpecs/{spec_id}/configs")
+@router.get("/connectionSpecs/{spec_id}/configs", **described(spec_examples.CONFIGS))
 def configs(caller: CallerOf, backend: BackendOf, spec_id: str, request: Request) -> Json:
     """The datasets that can be exported."""
     caller.require(VIEW_DESTINATIONS)
     caller.require(VIEW_DATASETS)
     with backend.database.reading() as session:
-        return eligible.datasets(session, caller, spec_id, dict(request.query_params))
+        return eligible.page(session, backend.lake, caller, spec_id, request.query_params.multi_items())
 
 
-@router.get("/connectionSpecs/{spec_id}/explore")
+@router.get("/connectionSpecs/{spec_id}/explore", **described(examples.EXPLORED))
 def explore(caller: CallerOf, backend: BackendOf, spec_id: str, request: Request) -> list[Json]:
     """What lies in a folder of the landing zone."""
     exploring.check_spec(caller, spec_id)
-    return exploring.explore(backend.site(caller.sandbox_name), request.query_params)
+    return exploring.explore(backend.site(caller), request.query_params)
 
 
-@router.post("/connectionSpecs")
+@router.post("/connectionSpecs", **described(body={"type": "object"}))
 def create_connection_spec(caller: CallerOf, _body: JsonBody) -> Json:
     """Specs are part of the program: it is refused."""
     specs.refuse_writing(caller)
 
 
-@router.put("/connectionSpecs/{spec_id}")
+@router.put("/connectionSpecs/{spec_id}", **described(body={"type": "object"}))
 def update_connection_spec(caller: CallerOf, spec_id: str, _body: JsonBody) -> Json:
     """Specs are part of the program: it is refused."""
     specs.connection_spec(spec_id)
     specs.refuse_writing(caller)
 
 
-@router.get("/flowSpecs")
+@router.get("/flowSpecs", **described(examples.page(spec_examples.FLOW_SPEC, "")))
 def flow_specs(caller: CallerOf, params: ListOf) -> Json:
     """Every flow spec, in one page."""
     caller.require(VIEW_DESTINATIONS)
     return _answer(specs.flow_specs(), params.query())
 
 
-@router.post("/flowSpecs/search")
+@router.post(
+    "/flowSpecs/search",
+    **described(examples.page(spec_examples.FLOW_SPEC, ""), body=lists.SearchBody, body_example=lists.SEARCH_EXAMPLE),
+)
 def search_flow_specs(caller: CallerOf, body: JsonBody) -> Json:
     """The flow specs, asked for in a body."""
     caller.require(VIEW_DESTINATIONS)
     return _answer(specs.flow_specs(), lists.search_query(body, None))
 
 
-@router.get("/flowSpecs/{spec_id}")
+@router.get("/flowSpecs/{spec_id}", **described(examples.one(spec_examples.FLOW_SPEC)))
 def flow_spec(caller: CallerOf, spec_id: str) -> Json:
     """One flow spec."""
     caller.require(VIEW_DESTINATIONS)

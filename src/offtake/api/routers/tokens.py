@@ -1,6 +1,6 @@
 """Tokens by OAuth client credentials (contract, section 2)."""
 
-from typing import Any
+from typing import Any, Final
 
 from fastapi import APIRouter, Request
 from fastapi.concurrency import run_in_threadpool
@@ -11,8 +11,48 @@ from offtake.flows import tokens
 
 router = APIRouter(tags=["tokens"])
 
+_TEXT: Final = {"type": "string"}
+_DESCRIBED: Final[dict[str, Any]] = {
+    "responses": {
+        200: {
+            "content": {
+                "application/json": {
+                    "schema": {"type": "object"},
+                    "example": {"access_token": "eyJ…", "token_type": "bearer", "expires_in": 86_399},
+                }
+            }
+        },
+        400: {
+            "description": "The grant, the id or the secret is wrong (RFC 6749).",
+            "content": {
+                "application/json": {
+                    "schema": {"type": "object", "properties": {"error": _TEXT, "error_description": _TEXT}}
+                }
+            },
+        },
+    },
+    "openapi_extra": {
+        "requestBody": {
+            "content": {
+                "application/x-www-form-urlencoded": {
+                    "schema": {
+                        "type": "object",
+                        "properties": {
+                            "grant_type": {"const": "client_credentials"},
+                            "client_id": _TEXT,
+                            "client_secret": _TEXT,
+                            "scope": _TEXT,
+                        },
+                        "required": ["grant_type", "client_id", "client_secret"],
+                    }
+                }
+            }
+        }
+    },
+}
 
-@router.post("/ims/token/v3", response_model=None)
+
+@router.post("/ims/token/v3", response_model=None, **_DESCRIBED)
 async def token(request: Request, backend: BackendOf) -> dict[str, Any] | JSONResponse:
     """A bearer token for a client id and its secret, from the form or the query."""
     form = await request.form(max_files=0, max_fields=32)

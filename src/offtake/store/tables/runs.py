@@ -20,7 +20,7 @@ class Run(Stamp, Base):
         Index("uq_runs_live", "flow_id", unique=True, sqlite_where=LIVE, postgresql_where=LIVE),
         Index("ix_runs_queue", "status", "created_at", sqlite_where=LIVE, postgresql_where=LIVE),
         Index(None, "sandbox_id", "updated_at", "id"),
-        Index(None, "flow_id", "updated_at", "id"),
+        Index(None, "sandbox_id", "flow_id", "updated_at", "id"),
     )
 
     flow_id: Mapped[str]

@@ -1,0 +1,1 @@
+"""What `/openapi.json` says beside what the routes themselves tell: bodies, answers, errors, examples."""

@@ -1,0 +1,97 @@
+"""How a route states its body and its answer: `@router.post(..., **described(...))`."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from pydantic import BaseModel
+
+Json = dict[str, Any]
+
+JSON_TYPE: Final = "application/json"
+PROBLEM: Final = {"$ref": "#/components/schemas/Problem"}
+_MEANINGS: Final[Mapping[int, str]] = {
+    400: "A header, parameter or field is missing or cannot be used; the answer names it.",
+    401: "The token is not valid.",
+    403: "A header of access or a permission is missing; the answer names it.",
+    404: "There is no such thing, or the caller may not see it.",
+    409: "The thing is there already, or something else changed or depends on it.",
+    412: "If-Match is not the thing's version.",
+    413: "A file is larger than one request may bring.",
+    414: "The address is longer than 2000 characters.",
+    415: "The file's content type cannot be used.",
+    416: "The range is not one of the file's.",
+    422: "The connection spec's version is missing.",
+    503: "The database is busy; ask again.",
+}
+_TYPES: Final = {bool: "boolean", int: "integer", float: "number", str: "string"}
+_ALWAYS: Final = (400, 401, 403, 404, 503)
+
+
+def described(
+    example: Any = None,  # noqa: ANN401 - whatever JSON can hold
+    *,
+    status: int = 200,
+    schema: Json | None = None,
+    body: type[BaseModel] | Json | None = None,
+    body_example: Any = None,  # noqa: ANN401 - whatever JSON can hold
+    body_type: str = JSON_TYPE,
+    errors: tuple[int, ...] = (),
+    also: Mapping[int, str] | None = None,
+) -> dict[str, Any]:
+    """The decorator's arguments that describe a route.
+
+    `example` is a whole answer; its schema is told from it unless `schema` is given. `body` is the model that the
+    body is read as, or its JSON schema. `also` are statuses whose answer may be bytes of that type. `errors` are
+    statuses beside those that every call can have.
+    """
+    responses: dict[int | str, Json] = {one: _error(one) for one in sorted({*_ALWAYS, *errors})}
+    if example is not None or schema is not None:
+        content: Json = {"schema": schema if schema is not None else schema_of(example)}
+        content |= {} if example is None else {"example": example}
+        responses[status] = {"description": "Done.", "content": {JSON_TYPE: content}}
+    for code, media_type in (also or {}).items():
+        answer = responses.setdefault(code, {"description": "Done.", "content": {}})
+        answer["content"][media_type] = {"schema": {"type": "string", "format": "binary"}}
+    found: dict[str, Any] = {"responses": responses}
+    if body is not None:
+        shape = body if isinstance(body, dict) else model_schema(body)
+        sent = {"schema": shape} | ({} if body_example is None else {"example": body_example})
+        found["openapi_extra"] = {"requestBody": {"required": True, "content": {body_type: sent}}}
+    return found
+
+
+def schema_of(example: Any) -> Json:  # noqa: ANN401 - whatever JSON can hold
+    """The JSON schema of documents like this one: the types of what it holds; more keys may come."""
+    if isinstance(example, dict):
+        return {"type": "object", "properties": {key: schema_of(value) for key, value in example.items()}}
+    if isinstance(example, list):
+        return {"type": "array"} | ({"items": schema_of(example[0])} if example else {})
+    name = _TYPES.get(type(example))
+    return {"type": name} if name else {}
+
+
+def keyed(example: Any) -> Json:  # noqa: ANN401 - whatever JSON can hold
+    """The schema of an object whose keys are ids: Catalog's lists."""
+    return {"type": "object", "additionalProperties": schema_of(example)}
+
+
+def model_schema(model: type[BaseModel]) -> Json:
+    """The model's JSON schema with nothing referred to elsewhere."""
+    whole = model.model_json_schema(by_alias=True)
+    definitions = whole.pop("$defs", {})
+    inlined: Json = _inlined(whole, definitions)
+    return inlined
+
+
+def _inlined(schema: Any, definitions: Mapping[str, Any]) -> Any:  # noqa: ANN401 - any part of a schema
+    if isinstance(schema, list):
+        return [_inlined(one, definitions) for one in schema]
+    if not isinstance(schema, dict):
+        return schema
+    if "$ref" in schema:
+        return _inlined(definitions[schema["$ref"].rpartition("/")[2]], definitions)
+    return {key: _inlined(value, definitions) for key, value in schema.items()}
+
+
+def _error(status: int) -> Json:
+    return {"description": _MEANINGS[status], "content": {JSON_TYPE: {"schema": PROBLEM}}}

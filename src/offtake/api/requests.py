@@ -1,0 +1,67 @@
+"""What every request passes first and last: its id, its path, one line in the log."""
+
+import logging
+import secrets
+import time
+from collections.abc import MutableMapping
+from typing import Any, Final
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from offtake.logs import request_id
+
+_log = logging.getLogger("offtake.requests")
+
+_LONGEST_ID: Final = 128
+_QUIET: Final = ("/healthz",)
+
+
+class Requests:
+    """Gives each request an id (the caller's own when it is a plain one) that its answer and its log lines carry."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        given = _plain(Headers(scope=scope).get("x-request-id", "")) or secrets.token_hex(16)
+        scope.setdefault("state", {})["request_id"] = given
+        # A trailing slash means nothing (contract, section 5.7).
+        scope["path"] = scope["path"].rstrip("/") or "/"
+        reset = request_id.set(given)
+        began, answered = time.perf_counter(), _Answered()
+        try:
+            await self._app(scope, receive, answered.sending(send, given))
+        finally:
+            _write(scope, answered.status, time.perf_counter() - began)
+            request_id.reset(reset)
+
+
+class _Answered:
+    """Remembers the status, and adds the id to the answer."""
+
+    status = 500
+
+    def sending(self, send: Send, given: str) -> Send:
+        async def with_id(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                self.status = message["status"]
+                MutableHeaders(scope=message)["x-request-id"] = given
+            await send(message)
+
+        return with_id
+
+
+def _write(scope: MutableMapping[str, Any], status: int, seconds: float) -> None:
+    # The path alone: queries of the token call and of the landing zone hold secrets.
+    path = scope["path"].encode("unicode_escape").decode()[:300]
+    level = logging.DEBUG if path in _QUIET else logging.INFO
+    _log.log(level, "%s %s %d %.1f ms", scope["method"], path, status, seconds * 1000)
+
+
+def _plain(given: str) -> str:
+    return given if given.isascii() and given.isprintable() and len(given) <= _LONGEST_ID else ""

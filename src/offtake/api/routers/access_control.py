@@ -1,0 +1,34 @@
+"""What permissions there are, and which of them the caller has (contract, section 27)."""
+
+from typing import Any
+
+from fastapi import APIRouter
+
+from offtake.api.describing import admin_examples as examples
+from offtake.api.describing.operations import described
+from offtake.api.gateway import CallerOf, JsonBody
+from offtake.flows import policies
+
+Json = dict[str, Any]
+
+router = APIRouter(tags=["access control"])
+
+
+@router.get("/acl/reference", **described(examples.REFERENCE))
+def reference(_caller: CallerOf) -> Json:
+    """Every permission, every type of resource, and the actions they allow."""
+    return policies.reference()
+
+
+@router.post(
+    "/acl/effective-policies",
+    **described(
+        examples.POLICIES,
+        schema={"type": "object", "properties": {"policies": {"type": "object"}}},
+        body={"type": "array", "items": {"type": "string"}, "maxItems": 1000},
+        body_example=examples.ASKED_POLICIES,
+    ),
+)
+def effective_policies(caller: CallerOf, body: JsonBody) -> Json:
+    """Of an array of URLs such as `/permissions/view-datasets`, those that the caller has in this sandbox."""
+    return policies.effective(caller, body)

@@ -1,0 +1,216 @@
+"""The landing zone's files, read through the part of the Blob service's REST interface that fetches (section 21)."""
+
+import re
+from datetime import UTC
+from email.utils import parsedate_to_datetime
+from typing import Any, Final
+
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import StreamingResponse
+from starlette.convertors import PathConvertor, register_url_convertor
+
+from offtake.api import blob_xml
+from offtake.api.gateway import BackendOf
+from offtake.flows import zone_files, zones
+from offtake.flows.zone_files import ZoneFile
+from offtake.flows.zones import CONTAINERS, BadSignatureError, Zone
+from offtake.scheduling.backend import Backend
+
+
+class _BlobName(PathConvertor):
+    """A path that may hold anything, line breaks too."""
+
+    regex = r"[\s\S]*"
+
+
+register_url_convertor("blob", _BlobName())
+
+Answers = dict[int | str, dict[str, Any]]
+
+router = APIRouter(tags=["landing zone files"])
+
+
+def _parameter(name: str, description: str) -> dict[str, Any]:
+    return {"name": name, "in": "query", "required": False, "schema": {"type": "string"}, "description": description}
+
+
+_PAGE: Final = 5000
+_RANGE: Final = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})")
+_READING: Final = ("GET", "HEAD")
+_OTHERS: Final = ["HEAD", "PUT", "POST", "PATCH", "DELETE"]
+_XML: Final = {"application/xml": {"schema": {"type": "string"}}}
+_BYTES: Final = {"*/*": {"schema": {"type": "string", "format": "binary"}}}
+_LISTED: Final[Answers] = {200: {"description": "A page of names, and the marker of the next one.", "content": _XML}}
+_FETCHED: Final[Answers] = {
+    200: {"description": "The whole file.", "content": _BYTES},
+    206: {"description": "The range asked for.", "content": _BYTES},
+    304: {"description": "The file is the one that If-None-Match names."},
+    404: {"description": "There is no such file.", "content": _XML},
+    412: {"description": "A condition of the request does not hold.", "content": _XML},
+    416: {"description": "The range is not one of the file's.", "content": _XML},
+}
+_REFUSED: Final[Answers] = {
+    400: {"description": "A parameter cannot be used.", "content": _XML},
+    401: {"description": "There is no signature.", "content": _XML},
+    403: {"description": "The signature does not open this.", "content": _XML},
+}
+_SIGNED: Final = [_parameter(name, "Of the SASToken.") for name in ("sv", "si", "sr", "sp", "se", "sig")]
+_BLOB_PARAMETERS: Final = [
+    {"name": "Range", "in": "header", "required": False, "schema": {"type": "string"}, "example": "bytes=0-99"},
+    *_SIGNED,
+]
+_LIST_PARAMETERS: Final = [
+    _parameter("restype", "container"),
+    _parameter("comp", "list"),
+    _parameter("prefix", "Names that begin so."),
+    _parameter("delimiter", "/ for one entry a folder."),
+    _parameter("marker", "From the page before."),
+    _parameter("maxresults", "1 to 5000 a page."),
+    *_SIGNED,
+]
+
+
+def container(request: Request, backend: BackendOf) -> Response:
+    """List the files: `restype=container&comp=list`, with `prefix`, `delimiter=/`, `marker` and `maxresults`."""
+    zone = _zone(request, backend)
+    return _versioned(request, zone if isinstance(zone, Response) else _list(request, zone))
+
+
+def blob(request: Request, backend: BackendOf) -> Response:
+    """Fetch a file, or a range of it; its properties by HEAD."""
+    zone = _zone(request, backend)
+    return _versioned(request, zone if isinstance(zone, Response) else _fetch(request, zone))
+
+
+def _routes() -> None:
+    """Without the account first: a file of one container may lie in a folder that is named like the other."""
+    for account in ("", "/{account}"):
+        for name in CONTAINERS.values():
+            for path, serve, answers in (("", container, _LISTED), ("/{blob:blob}", blob, _FETCHED)):
+                where, told = f"{account}/{name}{path}", not account
+                router.add_api_route(
+                    where,
+                    serve,
+                    methods=["GET"],
+                    name=f"{serve.__name__}-{name}",
+                    responses={**answers, **_REFUSED},
+                    response_class=Response,
+                    include_in_schema=told,
+                    openapi_extra={"parameters": _LIST_PARAMETERS if serve is container else _BLOB_PARAMETERS},
+                )
+                router.add_api_route(where, serve, methods=_OTHERS, include_in_schema=False)
+
+
+_routes()
+
+
+def _zone(request: Request, backend: Backend) -> Zone | Response:
+    """What the signature opens for this request, or the refusal."""
+    sent = dict(request.query_params)
+    if not sent.get("sig"):
+        challenge = {"WWW-Authenticate": "Bearer"}
+        return blob_xml.error(401, "NoAuthenticationInformation", "A shared access signature is needed.", challenge)
+    name = next(step for step in request.url.path.split("/") if step in CONTAINERS.values())
+    with backend.database.reading() as session:
+        try:
+            root = backend.settings.landing_zone_root
+            zone = zones.opened(session, backend.vault, root, name, sent, backend.clock.now_ms())
+        except BadSignatureError as error:
+            return blob_xml.error(403, "AuthenticationFailed", str(error))
+    if request.path_params.get("account", zone.account) != zone.account:
+        return blob_xml.error(403, "AuthenticationFailed", "The signature is for another account.")
+    if request.method not in _READING:
+        return blob_xml.error(403, "AuthorizationPermissionMismatch", "The signature allows to read and list only.")
+    return zone
+
+
+def _list(request: Request, zone: Zone) -> Response:
+    asked = dict(request.query_params)
+    if asked.get("restype") != "container" or asked.get("comp") != "list" or request.method != "GET":
+        return blob_xml.error(403, "AuthorizationPermissionMismatch", "Ask for restype=container&comp=list.")
+    limit, after = asked.get("maxresults") or str(_PAGE), blob_xml.read_marker(asked.get("marker", ""))
+    if not limit.isascii() or not limit.isdecimal() or not int(limit[:9]):
+        return blob_xml.error(400, "OutOfRangeQueryParameterValue", "maxresults must be a whole number from 1.")
+    if after is None or asked.get("delimiter", "/") not in ("", "/"):
+        return blob_xml.error(400, "InvalidQueryParameterValue", "marker is ours to make, and the delimiter is /.")
+    folded = asked.get("delimiter") == "/"
+    count = min(int(limit[:9]), _PAGE)
+    entries, following = zone_files.page(zone.folder, asked.get("prefix", ""), after, count, folded=folded)
+    service = str(request.url.replace(query="")).partition(f"/{zone.container}")[0]
+    return blob_xml.listing(entries, following, f"{service}/", zone.container, asked)
+
+
+def _fetch(request: Request, zone: Zone) -> Response:
+    file = zone_files.find(zone.folder, request.path_params["blob"])
+    if file is None:
+        return _not_found()
+    if request.query_params.get("comp"):
+        return blob_xml.error(403, "AuthorizationPermissionMismatch", "Only whole blobs and ranges are served.")
+    unmet = _unmet(request, file)
+    if unmet is not None or request.method == "HEAD":
+        return unmet or Response(headers=blob_xml.properties(file) | {"Content-Length": str(file.size)})
+    asked = _range(request.headers.get("x-ms-range") or request.headers.get("range") or "", file.size)
+    return _content(zone, file, asked)
+
+
+def _content(zone: Zone, file: ZoneFile, asked: tuple[int, int] | None) -> Response:
+    """The bytes of a range, by first byte and length, or of the whole file."""
+    if asked is not None and not asked[1]:
+        wrong = {"Content-Range": f"bytes */{file.size}"}
+        return blob_xml.error(416, "InvalidRange", "The range is not one of the blob's.", wrong)
+    first, length = asked or (0, file.size)
+    headers = blob_xml.properties(file) | {"Content-Length": str(length)}
+    if asked is not None:
+        headers["Content-Range"] = f"bytes {first}-{first + length - 1}/{file.size}"
+    try:
+        opened = zone_files.open_file(zone.folder, file.name)
+    except OSError:
+        return _not_found()
+    return StreamingResponse(zone_files.chunks(opened, first, length), 200 if asked is None else 206, headers)
+
+
+def _not_found() -> Response:
+    return blob_xml.error(404, "BlobNotFound", "The specified blob does not exist.")
+
+
+def _range(text: str, size: int) -> tuple[int, int] | None:
+    """First byte and length of the range asked for; None for the whole, no length for what lies outside."""
+    match = _RANGE.fullmatch(text.strip())
+    if match is None or match.groups() == ("", ""):
+        return None
+    begin, end = match.groups()
+    if not begin:
+        length = min(int(end), size)
+        return size - length, length
+    first, last = int(begin), min(int(end), size - 1) if end else size - 1
+    return first, max(0, last - first + 1)
+
+
+def _unmet(request: Request, file: ZoneFile) -> Response | None:
+    """The answer to a condition that does not hold."""
+    wanted, unwanted = request.headers.get("if-match"), request.headers.get("if-none-match")
+    if (wanted and not _names(wanted, file)) or _dated(request, "if-unmodified-since", file) is False:
+        return blob_xml.error(412, "ConditionNotMet", "The condition of the request is not met.")
+    if (unwanted and _names(unwanted, file)) or (not unwanted and _dated(request, "if-modified-since", file)):
+        return Response(status_code=304, headers={"ETag": file.etag, "x-ms-error-code": "ConditionNotMet"})
+    return None
+
+
+def _names(etags: str, file: ZoneFile) -> bool:
+    return etags.strip() == "*" or file.etag.strip('"') in [one.strip().strip('"') for one in etags.split(",")]
+
+
+def _dated(request: Request, header: str, file: ZoneFile) -> bool | None:
+    """Whether the file was not written after the header's date; None without a date."""
+    try:
+        date = parsedate_to_datetime(request.headers.get(header, ""))
+    except (ValueError, TypeError):
+        return None
+    aware = date if date.tzinfo else date.replace(tzinfo=UTC)
+    return file.modified_ns // 1_000_000_000 <= aware.timestamp()
+
+
+def _versioned(request: Request, response: Response) -> Response:
+    response.headers["x-ms-version"] = blob_xml.VERSION
+    response.headers["x-ms-request-id"] = request.state.request_id
+    return response

@@ -1,0 +1,155 @@
+"""Catalog: datasets and batches (contract, section 23)."""
+
+from typing import Annotated, Any, Final
+
+from fastapi import APIRouter, Header, Query, Request, Response
+
+from offtake.api.answers import IfMatch
+from offtake.api.describing import lake_examples as examples
+from offtake.api.describing.operations import described, keyed
+from offtake.api.gateway import BackendOf, CallerOf, JsonBody
+from offtake.api.paths import CATALOG
+from offtake.flows import batch_documents, dataset_documents, datasets, removal
+
+Json = dict[str, Any]
+Paths = list[str]
+
+router = APIRouter(tags=["catalog"])
+
+IfNoneMatch = Annotated[str | None, Header(alias="If-None-Match", description="Versions that it must not have.")]
+Force = Annotated[bool, Query(description="Delete it although flows export it: their runs fail for it.")]
+
+
+def _listed(description: str, example: str, default: str | None = None) -> Json:
+    schema: Json = {"type": "string"} | ({} if default is None else {"default": default})
+    return {"in": "query", "required": False, "schema": schema, "description": description, "example": example}
+
+
+_PARAMETERS: Final = [
+    {"name": "limit", **_listed("1 to 100 a page.", "20", "20")},
+    {"name": "start", **_listed("How many to leave out.", "0", "0")},
+    {"name": "orderBy", **_listed("asc:name or desc:created, several with commas.", "desc:created")},
+    {"name": "properties", **_listed("What to show of each, with commas.", "name,created")},
+    {
+        "name": "property",
+        **_listed("A filter: name, !name, name~part, name==value, created>0.", "name~a"),
+    },
+    {"name": "tags", **_listed("tag:value or tag:*, several with commas.", "unifiedProfile:*")},
+    {"name": "createdAfter", **_listed("Epoch milliseconds.", "0")},
+    {"name": "createdBefore", **_listed("Epoch milliseconds.", "1900000000000")},
+]
+
+
+def _list_of(example: Json) -> dict[str, Any]:
+    found = described({examples.DATASET_ID: example}, schema=keyed(example))
+    return found | {"openapi_extra": {"parameters": _PARAMETERS}}
+
+
+@router.get("/dataSets", **_list_of(examples.DATASET))
+def list_datasets(caller: CallerOf, backend: BackendOf, request: Request) -> Json:
+    """The sandbox's datasets, by id; `<field>=a,b` and `<field>=!a` filter too."""
+    with backend.database.reading() as session:
+        return dataset_documents.page(session, backend.lake, caller, request.query_params.multi_items())
+
+
+@router.post(
+    "/dataSets",
+    status_code=201,
+    **described(
+        examples.PATHS, status=201, body=datasets.DatasetBody, body_example=examples.NEW_DATASET, errors=(409,)
+    ),
+)
+def create_dataset(caller: CallerOf, backend: BackendOf, body: JsonBody, response: Response) -> Paths:
+    """Make a dataset; its table comes with its first batch."""
+    with backend.database.writing() as session:
+        row = datasets.create(session, caller, body, backend.clock.now_ms())
+    response.headers["Location"] = f"{CATALOG}/dataSets/{row.id}"
+    return _paths(row.id)
+
+
+@router.get(
+    "/dataSets/{dataset_id}",
+    **described({examples.DATASET_ID: examples.DATASET}, schema=keyed(examples.DATASET)),
+)
+def get_dataset(caller: CallerOf, backend: BackendOf, dataset_id: str, request: Request) -> Json:
+    """One dataset, by its id."""
+    with backend.database.reading() as session:
+        return dataset_documents.one(session, backend.lake, caller, dataset_id, request.query_params.multi_items())
+
+
+_CHANGING: Final = described(examples.PATHS, body=examples.ANY_OBJECT, body_example={"description": "x"}, errors=(409,))
+
+
+@router.patch("/dataSets/{dataset_id}", **_CHANGING)
+def change_dataset(caller: CallerOf, backend: BackendOf, dataset_id: str, body: JsonBody) -> Paths:
+    """Lay a part over it, or change it by a JSON patch."""
+    with backend.database.writing() as session:
+        row = datasets.get(session, caller, dataset_id, lock=True)
+        datasets.merge(session, caller, row, body, backend.clock.now_ms())
+    return _paths(dataset_id)
+
+
+@router.patch(
+    "/v2/dataSets/{dataset_id}",
+    **described(examples.PATHS, body=examples.ANY_OBJECT, body_example={"description": "x"}, errors=(409, 412)),
+)
+def change_dataset_of_version(
+    caller: CallerOf,
+    backend: BackendOf,
+    dataset_id: str,
+    body: JsonBody,
+    if_match: IfMatch = None,
+    if_none_match: IfNoneMatch = None,
+) -> Paths:
+    """Lay a part over it, if it is of the version that is named."""
+    with backend.database.writing() as session:
+        row = datasets.get(session, caller, dataset_id, lock=True)
+        datasets.check_versions(row, if_match, if_none_match)
+        datasets.merge(session, caller, row, body, backend.clock.now_ms())
+    return _paths(dataset_id)
+
+
+@router.put(
+    "/dataSets/{dataset_id}",
+    **described(examples.PATHS, body=datasets.DatasetBody, body_example=examples.NEW_DATASET, errors=(409,)),
+)
+def replace_dataset(caller: CallerOf, backend: BackendOf, dataset_id: str, body: JsonBody) -> Paths:
+    """Say everything of it anew."""
+    with backend.database.writing() as session:
+        row = datasets.get(session, caller, dataset_id, lock=True)
+        datasets.replace(session, caller, row, body, backend.clock.now_ms())
+    return _paths(dataset_id)
+
+
+@router.delete("/dataSets/{dataset_id}", **described(examples.PATHS, errors=(409,)))
+def delete_dataset(caller: CallerOf, backend: BackendOf, dataset_id: str, force: Force = False) -> Paths:
+    """Delete it with its rows; refused while flows export it."""
+    with backend.database.writing() as session:
+        deleted = datasets.delete(session, caller, dataset_id, backend.clock.now_ms(), force=force)
+    removal.remove(backend.lake, backend.uploads, deleted)
+    return _paths(dataset_id)
+
+
+@router.get("/batches", **_list_of(examples.BATCH))
+def list_batches(caller: CallerOf, backend: BackendOf, request: Request) -> Json:
+    """The sandbox's batches, by id."""
+    with backend.database.reading() as session:
+        return batch_documents.page(session, caller, request.query_params.multi_items())
+
+
+@router.get("/batches/{batch_id}", **described({examples.BATCH_ID: examples.BATCH}, schema=keyed(examples.BATCH)))
+def get_batch(caller: CallerOf, backend: BackendOf, batch_id: str) -> Json:
+    """One batch, by its id."""
+    with backend.database.reading() as session:
+        return batch_documents.one(session, caller, batch_id)
+
+
+@router.get("/lastBatches", **_list_of(examples.LAST_BATCH))
+def last_batches(caller: CallerOf, backend: BackendOf, request: Request) -> Json:
+    """The batches that came last to each dataset, by dataset id."""
+    with backend.database.reading() as session:
+        return dataset_documents.last_batches_page(session, caller, request.query_params.multi_items())
+
+
+def _paths(dataset_id: str) -> Paths:
+    return [f"@/dataSets/{dataset_id}"]

@@ -1,0 +1,158 @@
+"""Data access: what came of batches, file by file, and the first rows of a dataset (contract, section 25)."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, Final
+from urllib.parse import quote, urlencode
+
+from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi.responses import StreamingResponse
+
+from offtake.api.describing import lake_examples as examples
+from offtake.api.describing.operations import described
+from offtake.api.gateway import BackendOf, CallerOf
+from offtake.api.paths import DATA_ACCESS
+from offtake.flows import batch_documents, batch_files, catalog_query, dataset_documents, problems
+from offtake.flows.access import MANAGE_DATASETS, VIEW_DATASETS
+from offtake.flows.batch_files import BatchFile, ByteRange
+
+Json = dict[str, Any]
+
+router = APIRouter(tags=["data access"])
+
+_CHUNK: Final = 1024 * 1024
+_MOST: Final = 100
+_BYTES: Final = "application/octet-stream"
+_VERSION: Final = "1.0.0"
+
+Start = Annotated[str | None, Query(description="How many to leave out.")]
+Limit = Annotated[str | None, Query(description="1 to 100 a page.")]
+Name = Annotated[str | None, Query(alias="path", description="The name of a file, to fetch its bytes.")]
+Range = Annotated[str | None, Header(alias="Range", description="Some of the bytes, such as bytes=0-99.")]
+
+
+@router.get("/batches/{batch_id}/files", **described(examples.BATCH_FILES))
+def files(
+    caller: CallerOf, backend: BackendOf, request: Request, batch_id: str, start: Start = None, limit: Limit = None
+) -> Json:
+    """The files that a batch became."""
+    with backend.database.reading() as session:
+        batch, found = batch_files.of_batch(session, backend.lake, caller, batch_id)
+    stamp = {"version": _VERSION, "created": str(batch.completed_at), "updated": str(batch.completed_at)}
+    items = [
+        {
+            "dataSetFileId": file.id,
+            "dataSetViewId": dataset_documents.view_id(batch.dataset_id),
+            **stamp,
+            "records": str(file.rows),
+            "size": str(file.bytes),
+            "isValid": True,
+            "_links": {"self": {"href": _href(request, f"/files/{file.id}")}},
+        }
+        for file in found
+    ]
+    return _page(request, items, start, limit)
+
+
+@router.get("/batches/{batch_id}/failed", **described(examples.FILES))
+def failed(
+    caller: CallerOf, backend: BackendOf, request: Request, batch_id: str, start: Start = None, limit: Limit = None
+) -> Json:
+    """The rows that could not be brought in: none, for a batch comes in whole or not at all."""
+    _check_batch(caller, backend, batch_id)
+    return _page(request, [], start, limit)
+
+
+@router.get("/batches/{batch_id}/meta", **described(examples.FILES))
+def meta(
+    caller: CallerOf, backend: BackendOf, request: Request, batch_id: str, start: Start = None, limit: Limit = None
+) -> Json:
+    """Files about a batch: none; what went wrong is in its errors."""
+    _check_batch(caller, backend, batch_id)
+    return _page(request, [], start, limit)
+
+
+@router.get(
+    "/files/{file_id}",
+    response_model=None,
+    **described(examples.FILES, errors=(416,), also={200: _BYTES, 206: _BYTES}),
+)
+def file(
+    caller: CallerOf,
+    backend: BackendOf,
+    request: Request,
+    file_id: str,
+    name: Name = None,
+    asked: Range = None,
+    start: Start = None,
+    limit: Limit = None,
+) -> Json | Response:
+    """The file's one name and size; its bytes, or some of them, with `path`."""
+    found = _found(caller, backend, file_id, name)
+    if name is None:
+        link = _href(request, f"/files/{file_id}?{urlencode({'path': found.name})}")
+        item = {"name": found.name, "length": str(found.bytes), "_links": {"self": {"href": link}}}
+        return _page(request, [item], start, limit)
+    part = batch_files.byte_range(asked, found.bytes)
+    whole = part or ByteRange(0, found.bytes)
+    headers = _headers(found) | {"Content-Length": str(whole.length)}
+    if part is not None:
+        headers["Content-Range"] = f"bytes {part.first}-{part.first + part.length - 1}/{found.bytes}"
+    return StreamingResponse(_read(found.path, whole), 206 if part else 200, headers, media_type=_BYTES)
+
+
+@router.head("/files/{file_id}", response_class=Response, **described())
+def file_headers(caller: CallerOf, backend: BackendOf, file_id: str, name: Name = None) -> Response:
+    """The size of a file."""
+    found = _found(caller, backend, file_id, name)
+    return Response(headers=_headers(found) | {"Content-Length": str(found.bytes)}, media_type=_BYTES)
+
+
+@router.get("/datasets/{dataset_id}/preview", **described(examples.PREVIEW))
+def preview(caller: CallerOf, backend: BackendOf, dataset_id: str) -> Json:
+    """The first rows of a dataset, at most a hundred."""
+    with backend.database.reading() as session:
+        return {"data": dataset_documents.preview(session, backend.lake, caller, dataset_id, _MOST)}
+
+
+def _check_batch(caller: CallerOf, backend: BackendOf, batch_id: str) -> None:
+    caller.require(VIEW_DATASETS, MANAGE_DATASETS)
+    with backend.database.reading() as session:
+        batch_documents.find(session, caller, batch_id)
+
+
+def _found(caller: CallerOf, backend: BackendOf, file_id: str, name: str | None) -> BatchFile:
+    with backend.database.reading() as session:
+        found = batch_files.find(session, backend.lake, caller, file_id)
+    if (name is not None and name.strip("/") != found.name) or not found.path.is_file():
+        raise problems.not_found(batch_files.FILES, f"{file_id}/{(name or '')[:200]}")
+    return found
+
+
+def _page(request: Request, items: list[Json], start: str | None, limit: str | None) -> Json:
+    """One page of things that are all known."""
+    first = catalog_query.number("/start", start or "0", 0, None)
+    most = catalog_query.number("/limit", limit or str(_MOST), 1, _MOST)
+    shown = items[first : first + most]
+    here = request.url.path.removeprefix(DATA_ACCESS)
+    links: Json = {"page": {"href": _href(request, here) + "?start={start}&limit={limit}", "templated": True}}
+    if first + most < len(items):
+        links["next"] = {"href": _href(request, f"{here}?start={first + most}&limit={most}")}
+    return {"data": shown, "_page": {"limit": most, "count": len(shown)}, "_links": links}
+
+
+def _href(request: Request, path: str) -> str:
+    return f"{str(request.base_url).rstrip('/')}{DATA_ACCESS}{quote(path, safe='/?&=%')}"
+
+
+def _headers(found: BatchFile) -> dict[str, str]:
+    return {"Accept-Ranges": "bytes", "Content-Disposition": f'attachment; filename="{found.name}"'}
+
+
+def _read(path: Path, part: ByteRange) -> Iterator[bytes]:
+    with path.open("rb") as stream:
+        stream.seek(part.first)
+        left = part.length
+        while left and (chunk := stream.read(min(left, _CHUNK))):
+            left -= len(chunk)
+            yield chunk

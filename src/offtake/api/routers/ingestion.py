@@ -1,0 +1,202 @@
+"""Batch ingestion: files are sent for a batch, which comes into its dataset as one (contract, section 24)."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, Final, TypeVar, get_args
+
+from anyio import to_thread
+from fastapi import APIRouter, Header, Query, Request, Response
+
+from offtake.api.describing import lake_examples as examples
+from offtake.api.describing.operations import described
+from offtake.api.gateway import BackendOf, CallerOf, JsonBody
+from offtake.flows import batch_documents, batches, file_preview, problems, sent_files
+from offtake.flows.problems import Problem
+from offtake.flows.sent_files import Place
+from offtake.lake import uploads as disk
+from offtake.scheduling.backend import Backend
+from offtake.store import batches as store
+
+Json = dict[str, Any]
+T = TypeVar("T")
+
+router = APIRouter(tags=["batch ingestion"])
+
+_ACTIONS: Final[dict[str, batches.Action]] = {one: one for one in get_args(batches.Action)}
+_FILE: Final = "/batches/{batch_id}/datasets/{dataset_id}/files/{file_path:path}"
+_BYTES: Final[Json] = {"type": "string", "format": "binary"}
+_ERRORS: Final = (409, 413, 414, 415, 416)
+_SENT: Final = described(examples.SENT_FILE, body=_BYTES, body_type="application/octet-stream", errors=_ERRORS)
+
+Action = Annotated[str | None, Query(description="INITIALIZE or COMPLETE, of a file that comes in parts.")]
+BatchAction = Annotated[str | None, Query(description="COMPLETE, ABORT, FAIL or REVERT.")]
+ContentRange = Annotated[str | None, Header(alias="Content-Range", description="bytes first-last/total")]
+
+
+@router.post(
+    "/batches",
+    status_code=201,
+    **described(
+        examples.NEW_BATCH_MADE, status=201, body=batches.NewBatch, body_example=examples.NEW_BATCH, errors=(409,)
+    ),
+)
+def create(caller: CallerOf, backend: BackendOf, body: JsonBody) -> Json:
+    """Make a batch that files can be sent for."""
+    with backend.database.writing() as session:
+        row = batches.create(session, caller, body, backend.clock.now_ms())
+        return {"id": row.id, **batch_documents.document(row)}
+
+
+@router.post("/batches/{batch_id}", **described(examples.NEW_BATCH_MADE, errors=(409,)))
+def act(caller: CallerOf, backend: BackendOf, batch_id: str, action: BatchAction = None) -> Json:
+    """Bring a batch on its way, drop it, or take it out again."""
+    wanted = _ACTIONS.get((action or "").upper())
+    if wanted is None:
+        raise problems.missing_parameter("action", f"one of {', '.join(_ACTIONS)}")
+    with backend.database.writing() as session:
+        row = batch_documents.find(session, caller, batch_id, lock=True)
+        batches.act(session, caller, row, wanted, backend.clock.now_ms())
+        shown = {"id": row.id, **batch_documents.document(row)}
+    if shown["status"] not in store.OPEN:
+        backend.uploads.remove(batch_id)
+    return shown
+
+
+@router.put(_FILE, status_code=201, **(_SENT | {"responses": {**_SENT["responses"], 201: _SENT["responses"][200]}}))
+async def put(
+    caller: CallerOf,
+    backend: BackendOf,
+    request: Request,
+    response: Response,
+    batch_id: str,
+    dataset_id: str,
+    file_path: str,
+) -> Json:
+    """Send a whole file, of at most 256 MB; it takes the place of one of the same name."""
+    _check(request)
+    where = sent_files.place(batch_id, dataset_id, file_path)
+    announced = _announced(request)
+    if announced > sent_files.LARGEST_WHOLE:
+        raise sent_files.too_large(sent_files.LARGEST_WHOLE, "A file")
+    await _in_transaction(backend, lambda session: sent_files.check_room(session, caller, where, announced))
+    incoming = backend.uploads.incoming(where.batch_id, where.name)
+    try:
+        size = await _receive(request, incoming, 0, sent_files.LARGEST_WHOLE, "wb")
+        is_new = await _in_transaction(backend, lambda session: _keep(session, caller, backend, where, incoming, size))
+    finally:
+        incoming.unlink(missing_ok=True)
+    response.status_code = 201 if is_new else 200
+    return {"name": where.name, "sizeInBytes": size}
+
+
+@router.patch(_FILE, **_SENT)
+async def part(
+    caller: CallerOf,
+    backend: BackendOf,
+    request: Request,
+    batch_id: str,
+    dataset_id: str,
+    file_path: str,
+    content_range: ContentRange = None,
+) -> Json:
+    """Send a part of a large file; parts may come in any order, and again."""
+    _check(request)
+    where = sent_files.place(batch_id, dataset_id, file_path)
+    coming = sent_files.part(content_range, request.headers.get("content-length"))
+    await _in_transaction(backend, lambda session: sent_files.expect_part(session, caller, where, coming))
+    path = backend.uploads.path(where.batch_id, where.name)
+    size = await _receive(request, path, coming.first, coming.size, "r+b")
+    if size != coming.size:
+        raise problems.of_field("/Content-Range", f"is {coming.size} bytes long, but {size} bytes came")
+    now = backend.clock.now_ms()
+    return await _in_transaction(backend, lambda session: sent_files.record_part(session, caller, where, coming, now))
+
+
+@router.post(_FILE, **(described(examples.SENT_FILE, errors=_ERRORS) | {"response_model": None}))
+def file_action(
+    caller: CallerOf,
+    backend: BackendOf,
+    request: Request,
+    response: Response,
+    batch_id: str,
+    dataset_id: str,
+    file_path: str,
+    action: Action = None,
+) -> Json:
+    """Begin a large file, or end it when all of its parts have come."""
+    _check(request, of_file=False)
+    where = sent_files.place(batch_id, dataset_id, file_path)
+    now = backend.clock.now_ms()
+    with backend.database.writing() as session:
+        if (action or "").upper() == "INITIALIZE":
+            sent_files.initialize(session, caller, where, backend.uploads, now)
+            response.status_code = 201
+            return {"name": where.name, "sizeInBytes": 0}
+        if (action or "").upper() == "COMPLETE":
+            return sent_files.render(sent_files.finish(session, caller, where, now))
+    raise problems.missing_parameter("action", "INITIALIZE or COMPLETE")
+
+
+@router.head(_FILE, response_class=Response, **described(errors=(414,)))
+def file_state(
+    caller: CallerOf, backend: BackendOf, request: Request, batch_id: str, dataset_id: str, file_path: str
+) -> Response:
+    """What of a large file has come in, in the header `Range`."""
+    _check(request, of_file=False)
+    where = sent_files.place(batch_id, dataset_id, file_path)
+    with backend.database.reading() as session:
+        sent_files.readable(session, caller, batch_id, dataset_id)
+        come = sent_files.ranges(sent_files.find(session, where))
+    return Response(headers={"Range": come} if come else {})
+
+
+@router.get("/batches/{batch_id}/datasets/{dataset_id}/preview", **described(examples.SENT_PREVIEW))
+def preview(caller: CallerOf, backend: BackendOf, request: Request, batch_id: str, dataset_id: str) -> Json:
+    """The first rows of what was sent for a batch so far."""
+    asked = dict(request.query_params)
+    with backend.database.reading() as session:
+        found, how = file_preview.source(session, caller, backend.uploads, batch_id, dataset_id, asked)
+    return file_preview.rows(found, how, asked.get("nrow"))
+
+
+def _keep(session: Any, caller: CallerOf, backend: Backend, where: Place, incoming: Path, size: int) -> bool:  # noqa: ANN401 - sessions are the store's
+    is_new = sent_files.put(session, caller, where, size, backend.clock.now_ms())
+    disk.settle(incoming, backend.uploads.path(where.batch_id, where.name))
+    return is_new
+
+
+async def _in_transaction(backend: Backend, work: Callable[[Any], T]) -> T:
+    """The work in one transaction, on a thread that may wait for the database."""
+
+    def carried_out() -> T:
+        with backend.database.writing() as session:
+            return work(session)
+
+    return await to_thread.run_sync(carried_out)
+
+
+async def _receive(request: Request, path: Path, first: int, most: int, mode: str) -> int:
+    """The body written to a file from byte `first` on, as it comes, and synced; how many bytes that was."""
+    try:
+        file = await to_thread.run_sync(lambda: path.open(mode))
+    except FileNotFoundError:
+        raise Problem(problems.WRONG_ACTION, "The file was dropped while it came in; begin it again.") from None
+    size = 0
+    with file:
+        file.seek(first)
+        async for chunk in request.stream():
+            size += len(chunk)
+            if size > most:
+                raise sent_files.too_large(most, "A request")
+            await to_thread.run_sync(file.write, chunk)
+        await to_thread.run_sync(disk.sync_file, file)
+    return size
+
+
+def _check(request: Request, *, of_file: bool = True) -> None:
+    sent_files.check_request(str(request.url), request.headers.get("content-type", "") if of_file else "")
+
+
+def _announced(request: Request) -> int:
+    length = request.headers.get("content-length", "")
+    return int(length[:18]) if length.isascii() and length.isdecimal() else 0

@@ -1,0 +1,150 @@
+"""Roles, who has them, and what they can be composed of (contract, section 27).
+
+Policies are shown and not made here: labels on roles are the only attributes that access goes by.
+"""
+
+from typing import Any, Final
+
+from fastapi import APIRouter, Request, Response
+
+from offtake import __version__
+from offtake.api.describing import admin_examples as examples
+from offtake.api.describing.operations import described, model_schema
+from offtake.api.gateway import BackendOf, MemberBody, MemberOf
+from offtake.api.short_lists import ShortListOf, links
+from offtake.flows import policies, problems, role_changes, roles
+from offtake.flows.access import MANAGE_ACCESS
+from offtake.flows.roles import FIELDS
+from offtake.flows.short_lists import ShortQuery, cut
+
+Json = dict[str, Any]
+_DEFAULT_LIMIT: Final = 20
+_PRODUCT: Final = {"id": "offtake", "name": "Offtake", "serviceCode": "offtake", "version": __version__}
+_PATCH: Final = model_schema(role_changes.Operation)
+_SUBJECT_FIELDS: Final = ("subjectId", "subjectType", "clientId", "name")
+
+router = APIRouter(tags=["access control"], prefix="/administration")
+
+
+@router.get("/roles", **described(examples.ROLES))
+def list_roles(member: MemberOf, backend: BackendOf, params: ShortListOf) -> Json:
+    """The organisation's roles."""
+    query = params.query(_DEFAULT_LIMIT)
+    with backend.database.reading() as session:
+        found = [roles.render(row) for row in roles.all_of(session, member)]
+    return _answer("/administration/roles", query, found, FIELDS)
+
+
+@router.post("/roles", **described(examples.ROLE, body=roles.NewRole, body_example=examples.NEW_ROLE, errors=(409,)))
+def create_role(member: MemberOf, backend: BackendOf, body: MemberBody) -> Json:
+    """Make a role; beside the vendor's keys, the body may say what it grants and where."""
+    with backend.database.writing() as session:
+        return roles.render(roles.create(session, member, body, backend.clock.now_ms()))
+
+
+@router.get("/roles/{role_id}", **described(examples.ROLE))
+def get_role(member: MemberOf, backend: BackendOf, role_id: str) -> Json:
+    """One role."""
+    with backend.database.reading() as session:
+        return roles.render(roles.find(session, member, role_id))
+
+
+@router.put(
+    "/roles/{role_id}",
+    **described(examples.ROLE, body=roles.ChangedRole, body_example=examples.NEW_ROLE, errors=(409,)),
+)
+def replace_role(member: MemberOf, backend: BackendOf, body: MemberBody, role_id: str) -> Json:
+    """Replace a role's name and description, and what else the body names."""
+    with backend.database.writing() as session:
+        return roles.render(roles.replace(session, member, role_id, body, backend.clock.now_ms()))
+
+
+@router.patch(
+    "/roles/{role_id}",
+    **described(examples.ROLE, body=_PATCH, body_example=examples.ROLE_PATCH, errors=(409,)),
+)
+def patch_role(member: MemberOf, backend: BackendOf, body: MemberBody, role_id: str) -> Json:
+    """Change parts of a role."""
+    with backend.database.writing() as session:
+        return roles.render(role_changes.patch(session, member, role_id, body, backend.clock.now_ms()))
+
+
+@router.delete("/roles/{role_id}", status_code=204, **described())
+def delete_role(member: MemberOf, backend: BackendOf, role_id: str) -> Response:
+    """Forget a role; whoever had it loses what it granted."""
+    with backend.database.writing() as session:
+        roles.remove(session, member, role_id, backend.clock.now_ms())
+    return Response(status_code=204)
+
+
+@router.get("/roles/{role_id}/subjects", **described(examples.SUBJECTS))
+def subjects(request: Request, member: MemberOf, backend: BackendOf, params: ShortListOf, role_id: str) -> Json:
+    """Who has a role."""
+    query = params.query(_DEFAULT_LIMIT)
+    with backend.database.reading() as session:
+        found = role_changes.subjects(session, roles.find(session, member, role_id))
+    return _answer(_address(request), query, found, _SUBJECT_FIELDS)
+
+
+@router.patch(
+    "/roles/{role_id}/subjects",
+    **described(examples.PATCHED_SUBJECTS, body=_PATCH, body_example=examples.SUBJECT_PATCH),
+)
+def patch_subjects(request: Request, member: MemberOf, backend: BackendOf, body: MemberBody, role_id: str) -> Json:
+    """Give a role to clients, and take it from them."""
+    with backend.database.writing() as session:
+        row = role_changes.patch_subjects(session, member, role_id, body, backend.clock.now_ms())
+        found = role_changes.subjects(session, row)
+    answer = _answer(_address(request), ShortQuery(len(found) or 1), found, _SUBJECT_FIELDS)
+    return {"subjects": answer.pop("items"), **answer}
+
+
+@router.get("/policies", **described(examples.NO_POLICIES))
+def list_policies(member: MemberOf) -> Json:
+    """Policies beyond roles: there are none."""
+    member.require_everywhere(MANAGE_ACCESS)
+    return _answer("/administration/policies", ShortQuery(_DEFAULT_LIMIT), [], FIELDS)
+
+
+@router.get("/policies/{policy_id}", **described())
+def get_policy(member: MemberOf, policy_id: str) -> Json:
+    """Never found."""
+    member.require_everywhere(MANAGE_ACCESS)
+    raise problems.not_found("policies", policy_id)
+
+
+@router.get("/products", **described(examples.PRODUCTS))
+def products(_member: MemberOf) -> Json:
+    """The one product that permissions are for."""
+    return {"products": [_PRODUCT]}
+
+
+@router.get("/products/{product_id}/categories", **described(examples.CATEGORIES))
+def categories(_member: MemberOf, product_id: str) -> Json:
+    """The categories that permissions fall into."""
+    _check_product(product_id)
+    return {"categories": [{"name": name} for name in policies.CATEGORIES]}
+
+
+@router.get("/products/{product_id}/permission-sets", **described(examples.PERMISSION_SETS))
+def permission_sets(_member: MemberOf, product_id: str) -> Json:
+    """The permissions that roles are composed of."""
+    _check_product(product_id)
+    return {"permission-sets": policies.permission_sets()}
+
+
+def _answer(path: str, query: ShortQuery, found: list[Json], fields: tuple[str, ...]) -> Json:
+    here = cut(found, query, fields)
+    page: Json = {"start": query.start, "limit": query.limit, "count": len(here.items)}
+    page |= {"orderBy": query.order_by} if query.order_by else {}
+    shown = {"self": {"href": path, "templated": False}} | links(path, query, here, "start")
+    return {"items": here.items, "_page": page, "_links": shown}
+
+
+def _address(request: Request) -> str:
+    return str(request.url.replace(query=""))
+
+
+def _check_product(product_id: str) -> None:
+    if product_id != _PRODUCT["id"]:
+        raise problems.not_found("products", product_id)

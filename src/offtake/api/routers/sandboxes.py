@@ -1,0 +1,121 @@
+"""Sandboxes (contract, section 26)."""
+
+from typing import Annotated, Any, Final
+
+from fastapi import APIRouter, Query, Request
+
+from offtake.api.describing import admin_examples as examples
+from offtake.api.describing.operations import described
+from offtake.api.gateway import BackendOf, MemberBody, MemberOf
+from offtake.api.paths import SANDBOXES
+from offtake.api.short_lists import ShortListOf, links
+from offtake.flows import problems, sandboxes
+from offtake.flows.sandboxes import ACTIVE, FIELDS, TYPES
+from offtake.flows.short_lists import ShortQuery, cut
+
+Json = dict[str, Any]
+_DEFAULT_LIMIT: Final = 200
+
+router = APIRouter(tags=["sandboxes"])
+
+Ignored = Annotated[str | None, Query(alias="ignoreWarnings", description="Accepted: no warning stops this.")]
+Dry = Annotated[str | None, Query(alias="validationOnly", description="true: check, and begin nothing.")]
+
+
+@router.get("", **described(examples.SANDBOXES))
+def usable(request: Request, member: MemberOf, backend: BackendOf, params: ShortListOf) -> Json:
+    """The active sandboxes that the caller has a role in."""
+    query = params.query(_DEFAULT_LIMIT)
+    with backend.database.reading() as session:
+        found = [sandboxes.render(row) for row in sandboxes.visible(session, member) if row.state == ACTIVE]
+    return _answer(request, f"{SANDBOXES}/", query, found)
+
+
+@router.get("/sandboxTypes", **described(examples.SANDBOX_TYPES))
+def types(_member: MemberOf) -> Json:
+    """The types there are."""
+    return {"sandboxTypes": list(TYPES)}
+
+
+@router.get("/sandboxes", **described(examples.SANDBOXES))
+def list_all(request: Request, member: MemberOf, backend: BackendOf, params: ShortListOf) -> Json:
+    """The sandboxes that the caller has a role in, in whatever state."""
+    query = params.query(_DEFAULT_LIMIT)
+    with backend.database.reading() as session:
+        found = [sandboxes.render(row) for row in sandboxes.visible(session, member)]
+    return _answer(request, f"{SANDBOXES}/sandboxes", query, found)
+
+
+@router.post(
+    "/sandboxes",
+    status_code=202,
+    **described(
+        examples.SANDBOX, status=202, body=sandboxes.NewSandbox, body_example=examples.NEW_SANDBOX, errors=(409,)
+    ),
+)
+def create(member: MemberOf, backend: BackendOf, body: MemberBody) -> Json:
+    """Make a sandbox."""
+    with backend.database.writing() as session:
+        return sandboxes.render(sandboxes.create(session, member, body, backend.clock.now_ms()))
+
+
+@router.get("/sandboxes/{name}", **described(examples.SANDBOX))
+def get(member: MemberOf, backend: BackendOf, name: str) -> Json:
+    """One sandbox, with its id."""
+    with backend.database.reading() as session:
+        return sandboxes.render(sandboxes.find(session, member, name)[0])
+
+
+@router.patch(
+    "/sandboxes/{name}",
+    **described(examples.SANDBOX, body=sandboxes.TitleChange, body_example={"title": "Development"}),
+)
+def rename(member: MemberOf, backend: BackendOf, body: MemberBody, name: str) -> Json:
+    """Change a sandbox's title."""
+    with backend.database.writing() as session:
+        return sandboxes.render(sandboxes.rename(session, member, name, body, backend.clock.now_ms()))
+
+
+@router.put(
+    "/sandboxes/{name}",
+    status_code=202,
+    **described(examples.SANDBOX, status=202, body=sandboxes.SandboxAction, body_example={"action": "reset"}),
+)
+def reset(
+    member: MemberOf, backend: BackendOf, body: MemberBody, name: str, dry: Dry = None, ignored: Ignored = None
+) -> Json:
+    """Remove everything in a sandbox; it is active again when that is done."""
+    validate_only = _flag("/validationOnly", dry)
+    _flag("/ignoreWarnings", ignored)
+    now = backend.clock.now_ms()
+    with backend.database.writing() as session:
+        row = sandboxes.reset(session, member, name, body, now, validate_only=validate_only)
+        return sandboxes.render(row) | ({"warnings": sandboxes.warnings(session, row)} if validate_only else {})
+
+
+@router.delete("/sandboxes/{name}", status_code=202, **described(examples.SANDBOX, status=202))
+def delete(member: MemberOf, backend: BackendOf, name: str, dry: Dry = None, ignored: Ignored = None) -> Json:
+    """Remove a sandbox with everything in it; its name is free when that is done."""
+    validate_only = _flag("/validationOnly", dry)
+    _flag("/ignoreWarnings", ignored)
+    now = backend.clock.now_ms()
+    with backend.database.writing() as session:
+        row = sandboxes.remove(session, member, name, now, validate_only=validate_only)
+        return sandboxes.render(row) | ({"warnings": sandboxes.warnings(session, row)} if validate_only else {})
+
+
+def _answer(request: Request, path: str, query: ShortQuery, found: list[Json]) -> Json:
+    found_here = cut(found, query, FIELDS)
+    origin = str(request.base_url).rstrip("/")
+    return {
+        "sandboxes": found_here.items,
+        "_page": {"limit": query.limit, "count": len(found_here.items)},
+        "_links": links(f"{origin}{path}", query, found_here, "offset"),
+    }
+
+
+def _flag(path: str, text: str | None) -> bool:
+    value = (text or "false").strip().lower()
+    if value not in ("true", "false"):
+        raise problems.of_field(path, "must be true or false")
+    return value == "true"

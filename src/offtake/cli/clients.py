@@ -1,0 +1,87 @@
+"""The commands `offtake client …`."""
+
+from typing import Annotated
+
+import typer
+
+from offtake.cli import show
+from offtake.cli.options import AsJson, DataDir, administering
+from offtake.errors import OfftakeError
+from offtake.flows import clients
+from offtake.flows.clients import Registration
+
+app = typer.Typer(help="API clients: who can get a token.")
+
+Id = Annotated[str, typer.Argument(help="The client's id.")]
+
+
+@app.command()
+def create(
+    name: Annotated[str, typer.Argument(help="What people call it.")],
+    role: Annotated[list[str] | None, typer.Option("--role", help="A role by name or id; may be repeated.")] = None,
+    service: Annotated[bool, typer.Option("--service", help="A service, which may send x-sandbox-id.")] = False,
+    client_id: Annotated[str | None, typer.Option("--id", help="The id; default: a random one.")] = None,
+    external: Annotated[
+        bool, typer.Option("--external", help="No secret: it signs in at the external issuer, under --id.")
+    ] = False,
+    data_dir: DataDir = None,
+    json: AsJson = False,
+) -> None:
+    """Make a client. Its secret is shown once, and not kept."""
+    if external and client_id is None:
+        raise OfftakeError("An external client needs --id: the id that the issuer's tokens name it by.")
+    new = Registration(name, "service" if service else "user", tuple(role or ()), client_id, external)
+    with administering(data_dir) as (backend, caller), backend.database.writing() as session:
+        client, secret = clients.register(session, caller, new, backend.clock.now_ms())
+    shown = {"org_id": client.org_id, "client_id": client.id} | ({"client_secret": secret} if secret else {})
+    _tell(shown, json)
+
+
+@app.command("list")
+def list_(data_dir: DataDir = None, json: AsJson = False) -> None:
+    """List the clients, the latest first."""
+    with administering(data_dir) as (backend, caller), backend.database.reading() as session:
+        found = [{**clients.render(client), "roles": names} for client, names in clients.all_of(session, caller)]
+    if json:
+        show.as_json(found)
+        return
+    rows = [
+        (
+            one["id"],
+            one["name"],
+            one["kind"],
+            "external" if one["external"] else "secret",
+            ", ".join(one["roles"]),
+            show.instant(one["createdAt"]),
+            show.instant(one["revokedAt"]),
+        )
+        for one in found
+    ]
+    show.table(("ID", "NAME", "KIND", "SIGNS IN BY", "ROLES", "CREATED", "REVOKED"), rows, "No clients yet.")
+
+
+@app.command()
+def rotate(client: Id, data_dir: DataDir = None, json: AsJson = False) -> None:
+    """Give a client a new secret, shown once. The old one ends at once; tokens given for it live out their day."""
+    with administering(data_dir) as (backend, caller), backend.database.writing() as session:
+        secret = clients.rotate(session, caller, client, backend.clock.now_ms())
+    _tell({"client_id": client, "client_secret": secret}, json)
+
+
+@app.command()
+def revoke(client: Id, data_dir: DataDir = None, json: AsJson = False) -> None:
+    """End a client for good, with every token it has."""
+    with administering(data_dir) as (backend, caller), backend.database.writing() as session:
+        clients.revoke(session, caller, client, backend.clock.now_ms())
+    if json:
+        show.as_json({"client_id": client, "revoked": True})
+        return
+    show.console.print(f"client {client} is revoked", markup=False)
+
+
+def _tell(shown: dict[str, str], json: bool) -> None:
+    if json:
+        show.as_json(shown)
+        return
+    for name, value in shown.items():
+        show.console.print(f"{name}: {value}", markup=False)

@@ -1,0 +1,110 @@
+"""The commands `offtake role …`."""
+
+from typing import Annotated, Any
+
+import typer
+
+from offtake.cli import show
+from offtake.cli.options import AsJson, DataDir, administering
+from offtake.errors import OfftakeError
+from offtake.flows import clients, role_changes, roles
+from offtake.flows.access import ALL, PERMISSIONS
+
+app = typer.Typer(help="Roles: what clients may do, and in which sandboxes.")
+
+Name = Annotated[str, typer.Argument(help="The role's name or id.")]
+ClientId = Annotated[str, typer.Argument(help="The client's id.")]
+
+
+@app.command()
+def create(
+    name: Annotated[str, typer.Argument(help="The role's name.")],
+    permission: Annotated[
+        list[str], typer.Option("--permission", help=f"May be repeated: {', '.join(PERMISSIONS)}, or * for all.")
+    ],
+    sandbox: Annotated[
+        list[str] | None, typer.Option("--sandbox", help="Where it holds; may be repeated. Default: everywhere.")
+    ] = None,
+    label: Annotated[list[str] | None, typer.Option("--label", help="A label it opens; may be repeated.")] = None,
+    description: Annotated[str, typer.Option("--description", help="What people read.")] = "",
+    data_dir: DataDir = None,
+    json: AsJson = False,
+) -> None:
+    """Make a role."""
+    body = {
+        "name": name,
+        "description": description,
+        "permissionSets": permission,
+        "sandboxes": sandbox or [ALL],
+        "subjectAttributes": {"labels": label or []},
+    }
+    with administering(data_dir) as (backend, caller), backend.database.writing() as session:
+        row = roles.create(session, caller, body, backend.clock.now_ms())
+    _tell(roles.render(row), f"role {row.name} ({row.id}) is made", json)
+
+
+@app.command("list")
+def list_(data_dir: DataDir = None, json: AsJson = False) -> None:
+    """List the roles, the latest first."""
+    with administering(data_dir) as (backend, caller), backend.database.reading() as session:
+        found = [roles.render(row) for row in roles.all_of(session, caller)]
+    if json:
+        show.as_json(found)
+        return
+    rows = [(one["id"], one["name"], ", ".join(one["permissionSets"]), ", ".join(one["sandboxes"])) for one in found]
+    show.table(("ID", "NAME", "PERMISSIONS", "SANDBOXES"), rows, "No roles.")
+
+
+@app.command("show")
+def show_(role: Name, data_dir: DataDir = None, json: AsJson = False) -> None:
+    """Show what a role grants, and who has it."""
+    with administering(data_dir) as (backend, caller), backend.database.reading() as session:
+        row = roles.named(session, caller, role)
+        document = roles.render(row) | {"subjects": role_changes.subjects(session, row)}
+    if json:
+        show.as_json(document)
+        return
+    show.console.print(f"{row.name} ({row.id}) {row.description}".rstrip(), markup=False)
+    show.console.print(f"permissions: {', '.join(row.permissions)}", markup=False)
+    show.console.print(f"sandboxes: {', '.join(row.sandboxes)}", markup=False)
+    show.console.print(f"labels: {', '.join(row.labels)}", markup=False)
+    held = [(one["clientId"], one["name"], one["subjectType"]) for one in document["subjects"]]
+    show.table(("CLIENT", "NAME", "KIND"), held, "Nobody has it.")
+
+
+@app.command()
+def grant(role: Name, client: ClientId, data_dir: DataDir = None, json: AsJson = False) -> None:
+    """Give a role to a client."""
+    with administering(data_dir) as (backend, caller), backend.database.writing() as session:
+        row, found = roles.named(session, caller, role), clients.find(session, caller, client)
+        if found is None:
+            raise OfftakeError(f"There is no client {client}; see: offtake client list")
+        role_changes.grant(session, caller, row, found, backend.clock.now_ms())
+    _tell({"role": row.name, "client": client}, f"client {client} has role {row.name}", json)
+
+
+@app.command()
+def revoke(role: Name, client: ClientId, data_dir: DataDir = None, json: AsJson = False) -> None:
+    """Take a role from a client."""
+    with administering(data_dir) as (backend, caller), backend.database.writing() as session:
+        row, found = roles.named(session, caller, role), clients.find(session, caller, client)
+        if found is None:
+            raise OfftakeError(f"There is no client {client}; see: offtake client list")
+        role_changes.revoke(session, caller, row, found, backend.clock.now_ms())
+    _tell({"role": row.name, "client": client}, f"client {client} no longer has role {row.name}", json)
+
+
+@app.command()
+def delete(role: Name, data_dir: DataDir = None, json: AsJson = False) -> None:
+    """Forget a role; whoever had it loses what it granted."""
+    with administering(data_dir) as (backend, caller), backend.database.writing() as session:
+        row = roles.named(session, caller, role)
+        roles.remove(session, caller, row.id, backend.clock.now_ms())
+    _tell({"role": row.name, "deleted": True}, f"role {row.name} is deleted", json)
+
+
+def _tell(document: dict[str, Any], sentence: str, json: bool) -> None:
+    if json:
+        show.as_json(document)
+        return
+    show.console.print(sentence, markup=False)

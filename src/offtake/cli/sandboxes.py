@@ -1,0 +1,86 @@
+"""The commands `offtake sandbox …`."""
+
+from typing import Annotated
+
+import typer
+
+from offtake.cli import show
+from offtake.cli.options import AsJson, DataDir, administering
+from offtake.flows import sandboxes
+from offtake.flows.access import Caller
+from offtake.scheduling.backend import Backend
+from offtake.scheduling.housekeeping import empty_sandbox
+from offtake.store.tables import Sandbox
+
+app = typer.Typer(help="Sandboxes: rooms that nothing crosses.")
+
+Name = Annotated[str, typer.Argument(help="The sandbox's name.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
+
+
+@app.command()
+def create(
+    name: Name,
+    title: Annotated[str | None, typer.Option("--title", help="What people read; default: the name.")] = None,
+    kind: Annotated[str, typer.Option("--type", help="production or development.")] = "development",
+    data_dir: DataDir = None,
+    json: AsJson = False,
+) -> None:
+    """Make a sandbox."""
+    body = {"name": name, "title": title or name, "type": kind}
+    with administering(data_dir) as (backend, caller), backend.database.writing() as session:
+        row = sandboxes.create(session, caller, body, backend.clock.now_ms())
+    _report(row, json)
+
+
+@app.command("list")
+def list_(data_dir: DataDir = None, json: AsJson = False) -> None:
+    """List the sandboxes."""
+    with administering(data_dir) as (backend, caller), backend.database.reading() as session:
+        documents = [sandboxes.render(row) for row in sandboxes.visible(session, caller)]
+    if json:
+        show.as_json(documents)
+        return
+    rows = [(one["name"], one["title"], one["type"], one["state"], one["createdDate"]) for one in documents]
+    show.table(("NAME", "TITLE", "TYPE", "STATE", "CREATED"), rows, "No sandboxes.")
+
+
+@app.command()
+def reset(name: Name, yes: Yes = False, data_dir: DataDir = None, json: AsJson = False) -> None:
+    """Remove everything in a sandbox: flows, connections, runs, datasets, and the files of its landing zone."""
+    _confirm(f"Remove everything in sandbox {name}?", yes)
+    with administering(data_dir) as (backend, caller):
+        with backend.database.writing() as session:
+            row = sandboxes.reset(session, caller, name, {"action": "reset"}, backend.clock.now_ms())
+        _report(_emptied(backend, caller, row), json)
+
+
+@app.command()
+def delete(name: Name, yes: Yes = False, data_dir: DataDir = None, json: AsJson = False) -> None:
+    """Remove a sandbox with everything in it; roles no longer name it."""
+    _confirm(f"Delete sandbox {name} with everything in it?", yes)
+    with administering(data_dir) as (backend, caller):
+        with backend.database.writing() as session:
+            row = sandboxes.remove(session, caller, name, backend.clock.now_ms())
+        _report(_emptied(backend, caller, row), json)
+
+
+def _confirm(question: str, yes: bool) -> None:
+    if not yes:
+        typer.confirm(question, abort=True)
+
+
+def _emptied(backend: Backend, caller: Caller, row: Sandbox) -> Sandbox:
+    """The sandbox after as much as can be done at once: what a worker still holds, the server finishes."""
+    for _ in empty_sandbox(backend, row.id):
+        pass
+    with backend.database.reading() as session:
+        return sandboxes.find(session, caller, row.name)[0]
+
+
+def _report(row: Sandbox, json: bool) -> None:
+    if json:
+        show.as_json(sandboxes.render(row))
+        return
+    later = "; the server goes on with it" if row.state in (sandboxes.RESETTING, sandboxes.DELETING) else ""
+    show.console.print(f"sandbox {row.name} ({row.id}) is {row.state}{later}", markup=False)

@@ -1,0 +1,28 @@
+"""The commands `offtake vault …`."""
+
+import typer
+
+from offtake.cli import show
+from offtake.cli.options import AsJson, DataDir, operating
+from offtake.scheduling.backend import rotate_vault
+
+app = typer.Typer(help="The vault: the keys that stored credentials are encrypted with.")
+
+
+@app.callback()
+def vault() -> None:
+    """Keep the commands below a word of their own, though there is one."""
+
+
+@app.command()
+def rotate(data_dir: DataDir = None, json: AsJson = False) -> None:
+    """Put every stored secret under a new key, beside a running server.
+
+    With OFFTAKE_VAULT_KEY set, put the new key there and the one before into OFFTAKE_VAULT_OLD_KEYS first.
+    """
+    with operating(data_dir) as (backend, _):
+        moved = rotate_vault(backend)
+    if json:
+        show.as_json({"moved": moved})
+        return
+    show.console.print(f"{moved} stored secrets are under the newest key now.")

@@ -1,0 +1,177 @@
+"""Landing zones: a container per sandbox and type, and the signatures that open it (contract, section 21)."""
+
+import base64
+import hashlib
+import hmac
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final, Literal, get_args
+from uuid import uuid4
+
+from sqlalchemy import delete, or_, select, update
+from sqlalchemy.orm import Session
+
+from offtake.errors import OfftakeError
+from offtake.flows import audit, problems
+from offtake.flows.access import EXPORT_DATASETS, VIEW_DESTINATIONS, Caller
+from offtake.flows.sandboxes import ACTIVE
+from offtake.store.tables import LandingZoneKey, Organisation, Sandbox
+from offtake.store.vault import Vault
+
+ZoneType = Literal["dlz_destination", "user_drop_zone"]
+TYPES: Final[tuple[ZoneType, ...]] = get_args(ZoneType)
+CONTAINERS: Final[Mapping[ZoneType, str]] = {
+    "dlz_destination": "dlz-destination",
+    "user_drop_zone": "dlz-user-container",
+}
+PERMISSIONS: Final = "rl"
+"""Read and list: the zone is filled by exports, and by whoever has access to its folder."""
+
+_VERSION: Final = "2022-11-02"
+_POLICY: Final = "dlz-"
+_ACCOUNT_DIGITS: Final = 20
+
+
+class BadSignatureError(OfftakeError):
+    """The shared access signature is malformed, not ours, expired, or refreshed since."""
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """A shared access signature of one container, as a query string; `expires_at` in epoch milliseconds."""
+
+    account: str
+    container: str
+    query: str
+    expires_at: int
+
+
+@dataclass(frozen=True)
+class Zone:
+    """What a signature opens: a container, and the folder that holds its files."""
+
+    account: str
+    container: str
+    folder: Path
+
+
+def zone_type(text: str | None) -> ZoneType:
+    """The type that a request names, in any letter case; without one, the drop zone. Raises 1452."""
+    wanted = (text or "user_drop_zone").strip().lower()
+    for known in TYPES:
+        if wanted == known:
+            return known
+    raise problems.of_field("/type", f"must be one of {', '.join(TYPES)}")
+
+
+def root(session: Session, landing_zone: Path, org_id: str) -> Path:
+    """The folder of an organisation's zones: the deployment's own for its first one, else one named by its id."""
+    first = session.scalar(select(Organisation.id).order_by(Organisation.created_at, Organisation.id).limit(1))
+    return landing_zone if first == org_id else landing_zone / org_id
+
+
+def folder(session: Session, landing_zone: Path, sandbox: Sandbox, kind: ZoneType) -> Path:
+    """The folder of one zone. No sandbox is named like the folder that holds the drop zones."""
+    parent = root(session, landing_zone, sandbox.org_id)
+    return parent / sandbox.name if kind == "dlz_destination" else parent / kind / sandbox.name
+
+
+def credentials(
+    session: Session, caller: Caller, vault: Vault, kind: ZoneType, now_ms: int, lifetime_ms: int
+) -> Credentials:
+    """Credentials that live for at least half of `lifetime_ms`; the same ones as last time while they do."""
+    caller.require(VIEW_DESTINATIONS)
+    sandbox = session.get_one(Sandbox, caller.sandbox_id, with_for_update=True)
+    live = _of_zone(sandbox, kind), LandingZoneKey.revoked_at.is_(None)
+    newest = select(LandingZoneKey).where(*live).order_by(LandingZoneKey.created_at.desc()).limit(1)
+    key = session.scalar(newest)
+    if key is None or (key.expires_at or 0) < now_ms + lifetime_ms / 2:
+        key = _new_key(session, vault, sandbox, kind, now_ms, lifetime_ms)
+    return _sign(vault, key, sandbox)
+
+
+def refresh(
+    session: Session, caller: Caller, vault: Vault, kind: ZoneType, now_ms: int, lifetime_ms: int
+) -> Credentials:
+    """New credentials; those that were given out before end at once."""
+    caller.require(EXPORT_DATASETS)
+    sandbox = session.get_one(Sandbox, caller.sandbox_id, with_for_update=True)
+    session.execute(update(LandingZoneKey).where(_of_zone(sandbox, kind)).values(revoked_at=now_ms))
+    key = _new_key(session, vault, sandbox, kind, now_ms, lifetime_ms)
+    after = {"type": kind, "expiresAt": key.expires_at}
+    audit.record(session, caller, now_ms, "refresh", ("landingZoneCredentials", key.id), name=kind, after=after)
+    return _sign(vault, key, sandbox)
+
+
+def opened(
+    session: Session, vault: Vault, landing_zone: Path, container: str, sent: Mapping[str, str], now_ms: int
+) -> Zone:
+    """The zone that a signature opens; raises `BadSignatureError`. `sent`: the request's query parameters."""
+    key = session.get(LandingZoneKey, sent.get("si", "").removeprefix(_POLICY)) if _plain(sent) else None
+    sandbox = session.get(Sandbox, key.sandbox_id) if key is not None else None
+    if key is None or sandbox is None:
+        raise BadSignatureError("The signature was not made here.")
+    kind = zone_type(key.type)
+    expected = _signature(_secret(vault, key), _account(sandbox), CONTAINERS[kind], sent)
+    if not hmac.compare_digest(expected.encode(), sent.get("sig", "").encode()) or container != CONTAINERS[kind]:
+        raise BadSignatureError("The signature does not fit the request.")
+    if key.revoked_at is not None or (key.expires_at or 0) <= now_ms or sandbox.state != ACTIVE:
+        raise BadSignatureError("The signature has expired, or was refreshed.")
+    return Zone(_account(sandbox), container, folder(session, landing_zone, sandbox, kind))
+
+
+def _of_zone(sandbox: Sandbox, kind: ZoneType) -> Any:  # noqa: ANN401 - a condition, whose type is SQLAlchemy's affair
+    return (LandingZoneKey.sandbox_id == sandbox.id) & (LandingZoneKey.type == kind)
+
+
+def _new_key(
+    session: Session, vault: Vault, sandbox: Sandbox, kind: ZoneType, now_ms: int, lifetime_ms: int
+) -> LandingZoneKey:
+    """What is over goes; what was refreshed just now stays until the next time."""
+    over = or_(LandingZoneKey.expires_at <= now_ms, LandingZoneKey.revoked_at < now_ms)
+    session.execute(delete(LandingZoneKey).where(_of_zone(sandbox, kind), over))
+    key = LandingZoneKey(
+        id=str(uuid4()),
+        sandbox_id=sandbox.id,
+        type=kind,
+        created_at=now_ms,
+        # Signatures say when they end in whole seconds.
+        expires_at=(now_ms + lifetime_ms) // 1000 * 1000,
+    )
+    key.sealed = vault.seal(key.id, {"key": secrets.token_urlsafe(32)})
+    session.add(key)
+    return key
+
+
+def _sign(vault: Vault, key: LandingZoneKey, sandbox: Sandbox) -> Credentials:
+    kind = zone_type(key.type)
+    account, container, expires_at = _account(sandbox), CONTAINERS[kind], key.expires_at or 0
+    end = datetime.fromtimestamp(expires_at / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    signed = {"sv": _VERSION, "si": f"{_POLICY}{key.id}", "sr": "c", "sp": PERMISSIONS, "se": end}
+    signature = _signature(_secret(vault, key), account, container, signed)
+    query = "&".join(f"{name}={value.replace(':', '%3A')}" for name, value in (signed | {"sig": signature}).items())
+    return Credentials(account, container, query, expires_at)
+
+
+def _signature(secret: bytes, account: str, container: str, signed: Mapping[str, str]) -> str:
+    """The HMAC over what the signature grants, to what, until when. Base64 for URLs, so that nobody need escape it."""
+    fields = [f"/blob/{account}/{container}", *(signed.get(name, "") for name in ("sv", "si", "sr", "sp", "se"))]
+    digest = hmac.digest(secret, "\n".join(fields).encode(), hashlib.sha256)
+    return base64.urlsafe_b64encode(digest).decode().rstrip("=")
+
+
+def _secret(vault: Vault, key: LandingZoneKey) -> bytes:
+    text: str = vault.open(key.id, key.sealed)["key"]
+    return text.encode()
+
+
+def _account(sandbox: Sandbox) -> str:
+    """A storage account's name, of at most 24 letters and digits."""
+    return f"dlz{sandbox.id.replace('-', '')[:_ACCOUNT_DIGITS]}"
+
+
+def _plain(sent: Mapping[str, str]) -> bool:
+    return all(one.isascii() and one.isprintable() for one in (*sent.keys(), *sent.values()))

@@ -1,0 +1,49 @@
+"""A heartbeat: keeps a lease alive in the background while its holder works."""
+
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from offtake.errors import LeaseLostError
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass
+class Heartbeat:
+    """Renews one lease in the background; tells when the work is to stop, and why.
+
+    `renew` says whether somebody asked for the work to be cancelled, and raises `LeaseLostError`.
+    """
+
+    what: str
+    renew: Callable[[], bool]
+    lease_ms: int
+    cancel_requested: bool = False
+    lost: bool = False
+    _over: threading.Event = field(default_factory=threading.Event)
+
+    @contextmanager
+    def beating(self) -> Iterator[None]:
+        """Renew three times a lease until the block ends."""
+        thread = threading.Thread(target=self._beat, name=f"heartbeat-{self.what}", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            self._over.set()
+            thread.join()
+
+    def _beat(self) -> None:
+        while not self._over.wait(self.lease_ms / 3000):
+            try:
+                asked = self.renew()
+            except LeaseLostError:
+                self.lost = True
+                return
+            except Exception:  # noqa: BLE001 - a database that is away for a moment must not end the heartbeat
+                _log.warning("%s: the lease could not be renewed, trying again", self.what)
+                continue
+            self.cancel_requested = self.cancel_requested or asked

@@ -1,0 +1,71 @@
+"""What is done beside runs: sandboxes are emptied, and files of the landing zone go when their time is up."""
+
+import logging
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from sqlalchemy import select
+
+from offtake.flows import sandbox_content, sandboxes, zone_files, zones
+from offtake.flows.sandbox_content import Places
+from offtake.scheduling.backend import Backend
+from offtake.store.tables import Sandbox
+
+_log = logging.getLogger(__name__)
+
+_PAUSE_SECONDS: Final = 1.0
+_SWEEP_MS: Final = 3_600_000
+_DAY_MS: Final = 86_400_000
+
+
+def housekeeping(backend: Backend, stop: threading.Event) -> None:
+    """Keep house until `stop` is set: sandboxes within a second of the request, landing zones every hour."""
+    swept_at: int | None = None
+    while not stop.is_set():
+        now = backend.clock.now_ms()
+        sweeps = swept_at is None or not 0 <= now - swept_at < _SWEEP_MS
+        try:
+            for _ in keep_house(backend, sweeps=sweeps):
+                if stop.is_set():
+                    return
+            swept_at = now if sweeps else swept_at
+        except Exception:  # noqa: BLE001 - what fails now is tried again; nothing else may stop for it
+            _log.exception("housekeeping failed; trying again")
+        stop.wait(_PAUSE_SECONDS)
+
+
+def keep_house(backend: Backend, *, sweeps: bool) -> Iterator[None]:
+    """One round, a short step a turn."""
+    with backend.database.reading() as session:
+        waiting = [row.id for row in sandboxes.unfinished(session)]
+    for sandbox_id in waiting:
+        yield from empty_sandbox(backend, sandbox_id)
+    if sweeps and backend.settings.landing_zone_days:
+        yield from _sweep(backend)
+
+
+def empty_sandbox(backend: Backend, sandbox_id: str) -> Iterator[None]:
+    """Go on with what a reset or a deletion of the sandbox began, as far as running work allows."""
+    places = Places(backend.settings.landing_zone_root, backend.settings.uploads_root)
+    now = backend.clock.now_ms()
+    yield from sandbox_content.empty(backend.database, backend.lake, places, sandbox_id, now)
+
+
+def _sweep(backend: Backend) -> Iterator[None]:
+    before = backend.clock.now_ms() - backend.settings.landing_zone_days * _DAY_MS
+    for folder in _zones(backend):
+        removed = 0
+        for count in zone_files.sweep(folder, before):
+            removed += count
+            yield
+        if removed:
+            _log.info("%d file(s) of %s had reached the end of their time and were removed", removed, folder)
+
+
+def _zones(backend: Backend) -> list[Path]:
+    root = backend.settings.landing_zone_root
+    with backend.database.reading() as session:
+        every = session.scalars(select(Sandbox).where(Sandbox.state == sandboxes.ACTIVE)).all()
+        return [zones.folder(session, root, sandbox, kind) for sandbox in every for kind in zones.TYPES]

@@ -1,0 +1,170 @@
+"""An ingestor: takes batches that are complete, and makes one snapshot of each.
+
+Whatever instant it is killed at, the next one finds the batch in its table's history, or brings it in anew.
+"""
+
+import logging
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from offtake.clock import Clock
+from offtake.errors import CancelledError, LeaseLostError
+from offtake.failpoints import failpoint
+from offtake.flows import batches, sent_files
+from offtake.lake import ingest
+from offtake.lake.catalog import Lake, TableName
+from offtake.lake.ingest import Attempt, Landed
+from offtake.lake.sources import ImportRefusedError, Source
+from offtake.lake.uploads import Uploads
+from offtake.scheduling.heartbeat import Heartbeat
+from offtake.store import batches as store
+from offtake.store.batches import Added, BatchLease
+from offtake.store.database import Database
+from offtake.store.tables import Batch, Dataset
+
+_log = logging.getLogger(__name__)
+
+_MOST_TRIES: Final = 5
+_PAUSE_MS: Final = 10_000
+_ADVICE: Final = "Correct the file, and send it with a new batch."
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What a batch asks for: its rows in its table, or, where it has landed already, out of it again."""
+
+    table: TableName
+    sources: tuple[Source, ...]
+    replaces: tuple[Landed, ...]
+    landed: Landed | None
+    sent_bytes: int
+
+
+@dataclass(frozen=True)
+class Ingestor:
+    """Brings batches in, one at a time. Several may share a database, in one process or in many."""
+
+    database: Database
+    lake: Lake
+    uploads: Uploads
+    clock: Clock
+    owner: str
+    lease_ms: int
+
+    def work_once(self, stop: threading.Event) -> bool:
+        """Bring in the batch that has waited longest; False when there was none. Given back when `stop` is set."""
+        lease = store.claim(self.database, self.owner, self.clock.now_ms(), self.lease_ms)
+        if lease is None:
+            return False
+        failpoint("batch_claimed")
+        heartbeat = Heartbeat(f"batch {lease.batch_id}", lambda: self._renew(lease), self.lease_ms)
+        try:
+            with heartbeat.beating():
+                self._work(lease, heartbeat, stop)
+        except LeaseLostError:
+            self._clean_up_if_gone(lease)
+        return True
+
+    def work(self, stop: threading.Event, pause_seconds: float = 0.5) -> None:
+        """Bring batches in until `stop` is set."""
+        while not stop.is_set():
+            try:
+                worked = self.work_once(stop)
+            except Exception:  # noqa: BLE001 - a database that is away for a moment must not end the ingestor
+                _log.exception("a batch could not be claimed or ended; trying again")
+                worked = False
+            if not worked:
+                stop.wait(pause_seconds)
+
+    def _renew(self, lease: BatchLease) -> bool:
+        store.renew(self.database, lease, self.clock.now_ms(), self.lease_ms)
+        return False
+
+    def _work(self, lease: BatchLease, heartbeat: Heartbeat, stop: threading.Event) -> None:
+        work = self._look_up(lease)
+        try:
+            if work.landed is not None:
+                self._revert(lease, work, work.landed)
+            else:
+                self._bring_in(lease, work, lambda: stop.is_set() or heartbeat.lost)
+        except CancelledError:
+            if not heartbeat.lost:
+                store.release(self.database, lease)
+        except LeaseLostError:
+            raise
+        except Exception:  # noqa: BLE001 - a batch must end with a reason, whatever went wrong
+            _log.exception("batch %s did not come in", lease.batch_id)
+            self._try_later(lease, work)
+
+    def _bring_in(self, lease: BatchLease, work: _Work, stopped: Callable[[], bool]) -> None:
+        attempt = Attempt(lease.batch_id, lease.fence, work.replaces, stopped)
+        try:
+            made = ingest.ingest(self.lake, work.table, work.sources, attempt)
+        except ImportRefusedError as error:
+            self._fail(lease, work, f"{error} {_ADVICE}", error.row)
+            return
+        failpoint("batch_committed")
+        ingest.clear(self.lake, work.table, lease.batch_id)
+        if made is None:
+            added = Added(None, 0, work.sent_bytes, 0, 0)
+        else:
+            added = Added(made.snapshot_id, made.rows, work.sent_bytes, made.rows, made.bytes)
+        store.complete(self.database, lease, added, self.clock.now_ms())
+        failpoint("batch_completed")
+        self.uploads.remove(lease.batch_id)
+
+    def _revert(self, lease: BatchLease, work: _Work, landed: Landed) -> None:
+        try:
+            ingest.revert(self.lake, work.table, landed)
+        except ImportRefusedError as error:
+            reason = {"code": "INGEST-1420-400", "description": str(error)}
+            store.not_reverted(self.database, lease, [reason], self.clock.now_ms())
+            return
+        failpoint("batch_reverted")
+        store.reverted(self.database, lease, self.clock.now_ms())
+
+    def _fail(self, lease: BatchLease, work: _Work, why: str, row: int | None = None) -> None:
+        reason = {"code": "INGEST-1452-400", "description": why} | ({} if row is None else {"rows": [str(row)]})
+        ingest.clear(self.lake, work.table, lease.batch_id)
+        store.fail(self.database, lease, [reason], self.clock.now_ms())
+        self.uploads.remove(lease.batch_id)
+
+    def _try_later(self, lease: BatchLease, work: _Work) -> None:
+        if work.landed is None and lease.fence >= _MOST_TRIES:
+            self._fail(lease, work, "The batch could not be brought in; the server's log has the details.")
+            return
+        store.release(self.database, lease, self.clock.now_ms() + _PAUSE_MS)
+
+    def _look_up(self, lease: BatchLease) -> _Work:
+        with self.database.reading() as session:
+            batch = session.get(Batch, lease.batch_id)
+            dataset = session.get(Dataset, batch.dataset_id) if batch else None
+            if batch is None or dataset is None:
+                raise LeaseLostError(f"Batch {lease.batch_id} is gone.")
+            return _Work(
+                table=TableName(dataset.table_name),
+                sources=tuple(sent_files.sources(session, batch, self.uploads)),
+                replaces=batches.replaced(session, batch),
+                landed=batches.landed(batch),
+                sent_bytes=sum(file.size for file in sent_files.all_of(session, batch.id)),
+            )
+
+    def _clean_up_if_gone(self, lease: BatchLease) -> None:
+        """A batch whose dataset was deleted meanwhile leaves nothing behind."""
+        with self.database.reading() as session:
+            gone = session.get(Batch, lease.batch_id) is None
+        if gone:
+            self.uploads.remove(lease.batch_id)
+        _log.warning("batch %s: %s", lease.batch_id, "it was deleted" if gone else "another ingestor has taken over")
+
+
+def sweep_uploads(database: Database, uploads: Uploads) -> None:
+    """Remove what was sent for batches that are over, or no longer known."""
+    for batch_id in uploads.batch_ids():
+        with database.reading() as session:
+            batch = session.get(Batch, batch_id)
+            over = batch is None or batch.status not in store.OPEN
+        if over:
+            uploads.remove(batch_id)

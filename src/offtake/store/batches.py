@@ -1,0 +1,151 @@
+"""A batch's row while its snapshot is made. Every such write is fenced: only the batch's present holder can make one.
+
+Waiting batches are `staged`, held ones `processing`. One that has a snapshot already is to be reverted.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sqlalchemy import delete, func, or_, select, update
+from sqlalchemy.orm import Session
+
+from offtake.errors import LeaseLostError
+from offtake.store.database import Database
+from offtake.store.tables import Batch, BatchFile
+
+LOADING: Final = "loading"
+STAGED: Final = "staged"
+PROCESSING: Final = "processing"
+SUCCESS: Final = "success"
+FAILED: Final = "failed"
+ABORTED: Final = "aborted"
+ABANDONED: Final = "abandoned"
+INACTIVE: Final = "inactive"
+OPEN: Final = (LOADING, STAGED, PROCESSING)
+"""Whose files are still needed."""
+
+
+@dataclass(frozen=True)
+class BatchLease:
+    """The right to write about one batch, until another ingestor is given a higher `fence`."""
+
+    batch_id: str
+    fence: int
+
+
+@dataclass(frozen=True)
+class Added:
+    """What came in: the snapshot, None without rows; the rows and bytes that were sent, and those that are stored."""
+
+    snapshot_id: int | None
+    input_rows: int
+    input_bytes: int
+    rows: int
+    bytes: int
+
+
+def claim(database: Database, owner: str, now_ms: int, lease_ms: int) -> BatchLease | None:
+    """Take the batch that has waited longest, or whose holder has fallen silent; None when there is none."""
+    free = or_(Batch.status == STAGED, (Batch.status == PROCESSING) & (func.coalesce(Batch.lease_until, 0) <= now_ms))
+    with database.writing() as session:
+        oldest = select(Batch).where(free).order_by(Batch.updated_at, Batch.id).limit(1)
+        batch = session.scalar(oldest.with_for_update(skip_locked=True))
+        if batch is None:
+            return None
+        return take(batch, owner, now_ms, lease_ms)
+
+
+def take(batch: Batch, owner: str, now_ms: int, lease_ms: int) -> BatchLease:
+    """Hold the batch from now on."""
+    batch.status = PROCESSING
+    batch.fence += 1
+    batch.lease_owner = owner
+    batch.lease_until = now_ms + lease_ms
+    batch.started_at = batch.started_at or now_ms
+    return BatchLease(batch.id, batch.fence)
+
+
+def abandon(database: Database, owner: str) -> None:
+    """Give back every batch that `owner` holds: it is known to be dead."""
+    with database.writing() as session:
+        session.execute(
+            update(Batch).where(Batch.status == PROCESSING, Batch.lease_owner == owner).values(lease_until=0)
+        )
+
+
+def renew(database: Database, lease: BatchLease, now_ms: int, lease_ms: int) -> None:
+    """Keep the batch for another `lease_ms`. Raises `LeaseLostError` when another holds it, or it is gone."""
+    with database.writing() as session:
+        _held(session, lease).lease_until = now_ms + lease_ms
+
+
+def release(database: Database, lease: BatchLease, now_ms: int = 0) -> None:
+    """Let any ingestor go on with the batch, at once or from that instant on."""
+    with database.writing() as session:
+        _held(session, lease).lease_until = now_ms
+
+
+def complete(database: Database, lease: BatchLease, added: Added, now_ms: int) -> None:
+    """The batch is in; those that it replaces no longer are."""
+    with database.writing() as session:
+        batch = _held(session, lease)
+        batch.snapshot_id, batch.rows, batch.bytes = added.snapshot_id, added.rows, added.bytes
+        batch.input_rows, batch.input_bytes = added.input_rows, added.input_bytes
+        _end(batch, SUCCESS, now_ms)
+        replaced = select(Batch).where(Batch.id.in_(batch.replaces), Batch.status == SUCCESS)
+        for other in session.scalars(replaced.with_for_update()):
+            other.tags = other.tags | {"acp_successor": [batch.id]}
+            _end(other, INACTIVE, now_ms)
+
+
+def fail(database: Database, lease: BatchLease, errors: Sequence[dict[str, Any]], now_ms: int) -> None:
+    """The batch cannot come in, for these reasons."""
+    with database.writing() as session:
+        batch = _held(session, lease)
+        batch.errors = list(errors)
+        batch.failed_rows = 1 if any(error.get("rows") for error in errors) else 0
+        _end(batch, FAILED, now_ms)
+
+
+def reverted(database: Database, lease: BatchLease, now_ms: int) -> None:
+    """The batch's rows are out of the dataset."""
+    with database.writing() as session:
+        _end(_held(session, lease), INACTIVE, now_ms)
+
+
+def not_reverted(database: Database, lease: BatchLease, errors: Sequence[dict[str, Any]], now_ms: int) -> None:
+    """The batch's rows stay in the dataset, for these reasons."""
+    with database.writing() as session:
+        batch = _held(session, lease)
+        batch.errors = list(errors)
+        _end(batch, SUCCESS, now_ms)
+
+
+def forget_all_of(session: Session, dataset_id: str) -> tuple[str, ...]:
+    """Forget every batch of the dataset, and what was sent for them; their ids."""
+    of_dataset = select(Batch.id).filter_by(dataset_id=dataset_id)
+    batch_ids = tuple(session.scalars(of_dataset))
+    session.execute(delete(BatchFile).where(BatchFile.batch_id.in_(of_dataset)))
+    session.execute(delete(Batch).where(Batch.dataset_id == dataset_id))
+    return batch_ids
+
+
+def next_version(version: str) -> str:
+    """The version after this one: `1.0.7` after `1.0.6`."""
+    last = version.removeprefix("1.0.")
+    return f"1.0.{int(last) + 1 if last.isascii() and last.isdecimal() else 1}"
+
+
+def _end(batch: Batch, status: str, now_ms: int) -> None:
+    batch.status = status
+    batch.lease_until = None
+    batch.completed_at = batch.updated_at = now_ms
+    batch.version = next_version(batch.version)
+
+
+def _held(session: Session, lease: BatchLease) -> Batch:
+    batch = session.scalar(select(Batch).where(Batch.id == lease.batch_id).with_for_update())
+    if batch is None or batch.fence != lease.fence or batch.status != PROCESSING:
+        raise LeaseLostError(f"Batch {lease.batch_id} is held by another ingestor.")
+    return batch

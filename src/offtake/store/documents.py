@@ -1,0 +1,36 @@
+"""Looking into columns that hold JSON, on both databases."""
+
+from typing import Any
+
+from sqlalchemy import ColumnElement, SQLColumnExpression, exists, func, literal, select, true
+from sqlalchemy.orm import Session
+from sqlalchemy.sql.selectable import TableValuedAlias
+
+
+def list_holds(session: Session, texts: SQLColumnExpression[Any], value: str) -> ColumnElement[bool]:
+    """The condition that a JSON array of texts holds the value."""
+    element = _elements(session, texts)
+    return exists().where(element.c.value == value)
+
+
+def entry_exists(document: SQLColumnExpression[Any], key: str) -> ColumnElement[bool]:
+    """The condition that a JSON object has the key."""
+    entry = func.json_each(document).table_valued("key", "value")
+    return exists().where(entry.c.key == key)
+
+
+def entry_holds(
+    session: Session, document: SQLColumnExpression[Any], key: str, value: ColumnElement[str] | str, *, like: bool
+) -> ColumnElement[bool]:
+    """The condition that a JSON object has, under the key, an array with that text, or with one like that pattern."""
+    entry = func.json_each(document).table_valued("key", "value")
+    element = _elements(session, entry.c.value)
+    wanted = func.lower(element.c.value).like(value, escape="\\") if like else element.c.value == value
+    both = select(literal(1)).select_from(entry).join(element, true())
+    return both.where(entry.c.key == key, wanted).exists()
+
+
+def _elements(session: Session, texts: SQLColumnExpression[Any]) -> TableValuedAlias:
+    if session.get_bind().dialect.name == "sqlite":
+        return func.json_each(texts).table_valued("value")
+    return func.json_array_elements_text(texts).table_valued("value").render_derived()

@@ -1,0 +1,59 @@
+"""Everything the vault has sealed in the database, and how it comes under a new master key."""
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+from sqlalchemy import select, update
+
+from offtake.store.database import Database
+from offtake.store.tables import Connection, LandingZoneKey, SigningKey
+from offtake.store.tables.base import Base
+from offtake.store.vault import Vault, key_id_of
+
+_SEALED: Final = (
+    (Connection, Connection.auth_sealed),
+    (SigningKey, SigningKey.sealed),
+    (LandingZoneKey, LandingZoneKey.sealed),
+)
+_PAGE: Final = 500
+
+
+def rewrap_all(database: Database, vault: Vault) -> int:
+    """Bring every sealed document under the newest master key; how many were under another.
+
+    It may be cut off and begun again at any point, beside servers that go on working.
+    """
+    changed = 0
+    for table, column in _SEALED:
+        for rows in _pages(database, table, column):
+            with database.writing() as session:
+                for row_id, sealed in rows:
+                    if vault.is_current(sealed):
+                        continue
+                    # Whoever sealed the row anew in the meantime has done so with the newest key.
+                    same = update(table).where(_id(table) == row_id, column == sealed)
+                    session.execute(same.values({column.key: vault.rewrap(row_id, sealed)}))
+                    changed += 1
+    return changed
+
+
+def key_ids_in_use(database: Database) -> set[bytes]:
+    """The names of the master keys that sealed documents need."""
+    pages = (rows for table, column in _SEALED for rows in _pages(database, table, column))
+    return {key_id_of(sealed) for rows in pages for _, sealed in rows}
+
+
+def _pages(database: Database, table: type[Base], column: Any) -> Iterator[list[tuple[str, bytes]]]:  # noqa: ANN401 - nullable or not
+    last = ""
+    while True:
+        with database.reading() as session:
+            found = select(_id(table), column).where(column.is_not(None), _id(table) > last)
+            rows = [(row[0], row[1]) for row in session.execute(found.order_by(_id(table)).limit(_PAGE))]
+        if not rows:
+            return
+        yield rows
+        last = rows[-1][0]
+
+
+def _id(table: type[Base]) -> Any:  # noqa: ANN401 - the column of a mapped class
+    return table.__table__.c.id

@@ -1,0 +1,132 @@
+"""The landing zone's container and credentials (contract, section 21)."""
+
+from typing import Any
+
+import pytest
+
+from offtake.clock import MovedClock
+from offtake.engines.local import LocalEngine
+from offtake.flows import access
+from tests.deployment import Deployment, deployment
+
+ZONE = "/data/foundation/connectors/landingzone"
+CONTAINERS = {"dlz_destination": "dlz-destination", "user_drop_zone": "dlz-user-container"}
+
+
+def ask(deployed: Deployment, method: str, path: str, status: int = 200) -> Any:
+    answer = deployed.http.request(method, ZONE + path)
+    assert answer.status_code == status, answer.text
+    return answer.json()
+
+
+def fetch(deployed: Deployment, credentials: Any, name: str = "a.txt") -> int:
+    """The status of fetching a file with the credentials alone."""
+    path = f"/{credentials['storageAccountName']}/{credentials['containerName']}/{name}"
+    headers = dict(deployed.http.headers)
+    deployed.http.headers.clear()
+    answer = deployed.http.get(f"{path}?{credentials['SASToken']}")
+    deployed.http.headers.update(headers)
+    return answer.status_code
+
+
+def put(deployed: Deployment, name: str = "a.txt", text: str = "hello") -> None:
+    path = deployed.zone / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+
+
+@pytest.mark.parametrize(("query", "kind"), [("?type=dlz_destination", "dlz_destination"), ("", "user_drop_zone")])
+def test_a_container_says_how_long_it_keeps_files(deployed: Deployment, query: str, kind: str) -> None:
+    assert ask(deployed, "GET", query) == {"containerName": CONTAINERS[kind], "containerTTL": "7"}
+    assert ask(deployed, "GET", f"/credentials{query}")["containerName"] == CONTAINERS[kind]
+
+
+def test_the_days_are_a_setting(tmp_path: Any, clock: MovedClock, engine: LocalEngine) -> None:
+    with deployment(tmp_path, clock, engine, landing_zone_days=0) as deployed:
+        assert ask(deployed, "GET", "?type=DLZ_DESTINATION")["containerTTL"] == "0"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "code"),
+    [
+        ("GET", "?type=other", "ZONE-1452-400"),
+        ("GET", "/credentials?type=other", "ZONE-1452-400"),
+        ("POST", "/credentials?type=dlz_destination", "ZONE-2119-400"),
+        ("POST", "/credentials?type=dlz_destination&action=burn", "ZONE-1435-400"),
+        ("POST", "/credentials?type=other&action=refresh", "ZONE-1452-400"),
+    ],
+)
+def test_what_cannot_be_asked_is_told(deployed: Deployment, method: str, path: str, code: str) -> None:
+    assert ask(deployed, method, path, 400)["type"].endswith(code)
+
+
+def test_credentials_stay_the_same_until_they_are_refreshed(deployed: Deployment) -> None:
+    put(deployed)
+    first = ask(deployed, "GET", "/credentials?type=dlz_destination")
+    assert ask(deployed, "GET", "/credentials?type=dlz_destination") == first
+    assert fetch(deployed, first) == 200
+    second = ask(deployed, "POST", "/credentials?type=dlz_destination&action=refresh")
+    assert set(second) == set(first)
+    assert fetch(deployed, first) == 403
+    assert fetch(deployed, second) == 200
+    assert ask(deployed, "GET", "/credentials?type=dlz_destination") == second
+
+
+def test_refreshing_one_type_leaves_the_other(deployed: Deployment) -> None:
+    put(deployed)
+    kept = ask(deployed, "GET", "/credentials?type=dlz_destination")
+    ask(deployed, "POST", "/credentials?action=refresh")
+    assert fetch(deployed, kept) == 200
+
+
+def test_credentials_end_when_they_say(tmp_path: Any, clock: MovedClock, engine: LocalEngine) -> None:
+    with deployment(tmp_path / "data", clock, engine, landing_zone_credential_seconds=3600) as deployed:
+        put(deployed)
+        first = ask(deployed, "GET", "/credentials?type=dlz_destination")
+        assert first["expiryTime"] == clock.now_seconds() + 3600
+        clock.advance(seconds=1801)
+        second = ask(deployed, "GET", "/credentials?type=dlz_destination")
+        assert second["expiryTime"] == clock.now_seconds() + 3600
+        assert (fetch(deployed, first), fetch(deployed, second)) == (200, 200)
+        clock.advance(seconds=1799)
+        assert (fetch(deployed, first), fetch(deployed, second)) == (403, 200)
+
+
+@pytest.mark.parametrize(
+    ("granted", "statuses"),
+    [
+        ((access.VIEW_DESTINATIONS,), (200, 200, 403)),
+        ((access.EXPORT_DATASETS,), (403, 403, 200)),
+        ((access.VIEW_DATASETS, access.MANAGE_DESTINATIONS), (403, 403, 403)),
+    ],
+)
+def test_looking_needs_one_permission_and_refreshing_another(
+    deployed: Deployment, granted: tuple[str, ...], statuses: tuple[int, ...]
+) -> None:
+    calls = (("GET", ""), ("GET", "/credentials"), ("POST", "/credentials?action=refresh"))
+    with deployed.acting(deployed.new_client(*granted)):
+        for (method, path), status in zip(calls, statuses, strict=True):
+            ask(deployed, method, path, status)
+
+
+@pytest.mark.parametrize(
+    ("host", "address"),
+    [
+        ("203.0.113.7:8080", "http://203.0.113.7:8080/{account}/dlz-destination"),
+        ("[2001:db8::1]:8080", "http://[2001:db8::1]:8080/{account}/dlz-destination"),
+        ("offtake.example", "http://offtake.example/dlz-destination"),
+        ("localhost:8080", "http://localhost:8080/dlz-destination"),
+    ],
+)
+def test_the_address_is_on_the_callers_own_origin(deployed: Deployment, host: str, address: str) -> None:
+    answer = deployed.http.get(f"{ZONE}/credentials?type=dlz_destination", headers={"host": host}).json()
+    wanted = address.format(account=answer["storageAccountName"])
+    assert answer["SASUri"] == f"{wanted}?{answer['SASToken']}"
+
+
+def test_keys_are_not_in_the_database_as_they_are(deployed: Deployment) -> None:
+    given = ask(deployed, "GET", "/credentials")
+    signature = given["SASToken"].rpartition("sig=")[2]
+    stored = b"".join(path.read_bytes() for path in deployed.backend.settings.data_dir.glob("offtake.db*"))
+    assert len(signature) > 40
+    assert signature.encode() not in stored

@@ -1,0 +1,73 @@
+"""`offtake vault rotate`, beside a deployment that goes on working, and cut off half-way."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from offtake.cli.main import main
+from offtake.failpoints import ENV
+from offtake.store.sealed import key_ids_in_use
+from offtake.store.tables import Connection
+from tests.deployment import Deployment, headers
+
+AUTH = {"specName": "Access Key", "params": {"s3AccessKey": "A", "s3SecretKey": "marked"}}
+SPEC = {"id": "4fce964d-3f37-408f-9778-e597338a21ee", "version": "1.0"}
+
+
+def connect(deployed: Deployment, name: str) -> str:
+    made = deployed.post("/connections", {"name": name, "connectionSpec": SPEC, "auth": AUTH})
+    return str(made["id"])
+
+
+def opens(deployed: Deployment, connection_id: str) -> bool:
+    with deployed.backend.database.reading() as session:
+        row = session.get_one(Connection, connection_id)
+        assert row.auth_sealed is not None
+        return deployed.backend.vault.open(row.id, row.auth_sealed) == AUTH["params"]
+
+
+def rotate(deployed: Deployment) -> None:
+    assert main(["vault", "rotate", "--data-dir", str(deployed.backend.settings.data_dir)]) == 0
+
+
+def keys(deployed: Deployment) -> list[str]:
+    return (deployed.backend.settings.data_dir / "vault.key").read_text().split()
+
+
+def test_everything_comes_under_a_new_key_and_the_server_goes_on(
+    deployed: Deployment, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before, version = connect(deployed, "before"), deployed.get("/connections")["items"][0]["etag"]
+    (first,) = keys(deployed)
+    rotate(deployed)
+    assert capsys.readouterr().out == "2 stored secrets are under the newest key now.\n"
+    assert opens(deployed, before)
+    assert deployed.get("/connections")["items"][0]["etag"] == version
+    after = connect(deployed, "after")
+    assert len(key_ids_in_use(deployed.backend.database)) == 1
+    assert keys(deployed)[1:] == [first]
+    assert headers(deployed.http, deployed.admin)
+    rotate(deployed)
+    assert first not in keys(deployed)
+    assert opens(deployed, before)
+    assert opens(deployed, after)
+
+
+@pytest.mark.parametrize("point", ["vault_key_added", "vault_rewrapped"])
+def test_a_rotation_that_is_cut_off_loses_nothing(deployed: Deployment, point: str) -> None:
+    connection = connect(deployed, "one")
+    data_dir: Path = deployed.backend.settings.data_dir
+    command = [sys.executable, "-m", "offtake", "vault", "rotate", "--data-dir", str(data_dir)]
+    killed = subprocess.run(command, check=False, env={**os.environ, ENV: point}, capture_output=True)
+    assert killed.returncode == -signal.SIGKILL
+    assert opens(deployed, connection)
+    another = connect(deployed, "two")
+    rotate(deployed)
+    rotate(deployed)
+    assert len(keys(deployed)) == 2
+    assert opens(deployed, connection)
+    assert opens(deployed, another)
