@@ -8,7 +8,7 @@ and in which `test_aepp_….py`:
 | K1 | `configure`, every class's own token | connecting |
 | K2 | every call: `Accept` and `Content-Type` on GET, `x-sandbox-name` | everywhere |
 | K3 | `ConnectObject.connect` | connecting |
-| K4 | `AdobeRequest.update_sandbox_id` | administration |
+| K4 | `AdobeRequest.update_sandbox_id` | connecting |
 | K5, K6, K8 | `getFlows`, `getRuns`, `getSourceConnections`, `getTargetConnections` in pages | lists |
 | K7, K32 | `getConnections` in pages, with empty parameters | lists |
 | K9 | `getConnection`, `getSourceConnection`, `getTargetConnection`, `getFlow`, `getFlowSpec` | flow_service |
@@ -27,9 +27,9 @@ and in which `test_aepp_….py`:
 | K25, K26 | `deleteFlow`, `deleteConnection`, `deleteSourceConnection`, `deleteTargetConnection` | flow_service |
 | K27 | nothing to call: no answer of the server's is a 5xx | everywhere |
 | K28 | `FlowManager` | export |
-| K30 | `Catalog.getDataSets` in pages | lake |
+| K30 | `Catalog.getDataSets` in pages | catalog |
 | K31 | `getLandingZone…`, `exploreLandingZone`, `getLandingZoneContent` | landing_zone |
 
-Beyond those rows: `DataIngestion` and `DataAccess` (lake), `Sandboxes` and `AccessControl`
-(administration).
+Beyond those rows: the rest of `Catalog` (catalog), `DataIngestion` (ingestion), `DataAccess` (data_access), `Sandboxes`
+and `AccessControl` (administration).
 """

@@ -31,9 +31,12 @@ class Served:
 
     def import_rows(self, name: str, rows: Path) -> str:
         """The file's rows as a new dataset; its id."""
-        words = ["dataset", "import", name, str(rows), "--data-dir", str(self.data_dir), "--json"]
-        done = subprocess.run([sys.executable, "-m", "offtake", *words], check=True, capture_output=True)
-        return str(json.loads(done.stdout)["id"])
+        return str(self.offtake("dataset", "import", name, str(rows))["id"])
+
+    def offtake(self, *words: str) -> Any:
+        """What a command, given beside the running server, prints."""
+        command = [sys.executable, "-m", "offtake", *words, "--data-dir", str(self.data_dir), "--json"]
+        return json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
 
     @property
     def zone(self) -> Path:

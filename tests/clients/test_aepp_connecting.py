@@ -1,6 +1,7 @@
 """aepp gets its token and is let in."""
 
 import time
+from dataclasses import replace
 
 import aepp  # type: ignore[import-untyped] # ships no types
 import httpx2
@@ -32,3 +33,13 @@ def test_a_wrong_secret_gets_no_token(served: Served) -> None:
     config = {**aepp.config.config_object, "secret": "wrong"}
     with pytest.raises(KeyError):
         aepp.flowservice.FlowService(config=config)
+
+
+def test_a_service_sends_the_id_of_its_sandbox_and_a_user_may_not(served: Served) -> None:
+    made = served.offtake("client", "create", "aepp service", "--service", "--role", "Administrators")
+    service = replace(served, client_id=made["client_id"], client_secret=made["client_secret"])
+    for caller, code in ((service, None), (served, "FLOW-2110-400")):
+        connector = Aepp(caller).flows.connector
+        connector.update_sandbox_id("prod")
+        answer = connector.getData(f"{served.origin}{aepp.config.endpoints['flow']}/flowSpecs")
+        assert answer.get("type", "").rpartition("/")[2] == (code or "")
