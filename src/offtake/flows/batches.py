@@ -21,7 +21,7 @@ RESOURCE: Final = "batches"
 _FIRST_VERSION: Final = "1.0.0"
 _MOST_PREDECESSORS: Final = 100
 _NAMED_FILES: Final = 5
-_REPLACE: Final = "replace"
+_IMPORTED: Final = "mixed"
 
 Action = Literal["COMPLETE", "ABORT", "FAIL", "REVERT"]
 
@@ -110,6 +110,18 @@ def new(dataset_id: str, caller: Caller, now_ms: int) -> Batch:
         errors=[],
         fence=0,
     )
+
+
+def new_import(dataset_id: str, caller: Caller, now_ms: int) -> Batch:
+    """The row of a batch of files of this machine, each of which tells by its name what it is."""
+    row = new(dataset_id, caller, now_ms)
+    row.input_format = {"format": _IMPORTED}
+    return row
+
+
+def is_import(batch: Batch) -> bool:
+    """Whether the batch's files are with no server."""
+    return batch.input_format.get("format") == _IMPORTED
 
 
 def act(session: Session, caller: Caller, batch: Batch, action: Action, now_ms: int) -> None:

@@ -70,7 +70,7 @@ class Source:
 
         Raises `ImportRefusedError`.
         """
-        if not self.path.stat().st_size:
+        if self._is_empty():
             return None
         with self._told():
             if self.kind == "parquet":
@@ -89,7 +89,7 @@ class Source:
 
     def head(self, rows: int) -> pa.Table:
         """The first rows, at most so many; reads no more than a block. Raises `ImportRefusedError`."""
-        if not self.path.stat().st_size:
+        if self._is_empty():
             return pa.table({})
         with self._told():
             first = next(self._batches(pa.schema([])), None)
@@ -193,6 +193,10 @@ class Source:
                 if pa.types.is_binary(kind) and name not in given:
                     raise ImportRefusedError(f"{self.name}: column {name} is not text in UTF-8.")
             return reader.schema
+
+    def _is_empty(self) -> bool:
+        with self._told():
+            return not self.path.stat().st_size
 
     def _opened(self) -> Any:  # noqa: ANN401 - pyarrow has no stubs
         return pa.input_stream(self.path, compression="gzip" if self.name.lower().endswith(".gz") else None)

@@ -2,17 +2,18 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, Final, TypeVar, get_args
+from typing import IO, Annotated, Any, Final, TypeVar, get_args
 
 from anyio import to_thread
 from fastapi import APIRouter, Header, Query, Request, Response
+from starlette.requests import ClientDisconnect
 
 from offtake.api.describing import lake_examples as examples
 from offtake.api.describing.operations import described
 from offtake.api.gateway import BackendOf, CallerOf, JsonBody
 from offtake.flows import batch_documents, batches, file_preview, problems, sent_files
 from offtake.flows.problems import Problem
-from offtake.flows.sent_files import Place
+from offtake.flows.sent_files import Part, Place
 from offtake.lake import uploads as disk
 from offtake.scheduling.backend import Backend
 from offtake.store import batches as store
@@ -81,7 +82,8 @@ async def put(
     await _in_transaction(backend, lambda session: sent_files.check_room(session, caller, where, announced))
     incoming = backend.uploads.incoming(where.batch_id, where.name)
     try:
-        size = await _receive(request, incoming, 0, sent_files.LARGEST_WHOLE, "wb")
+        with await _opened(incoming, "xb") as file:
+            size = await _receive(request, file, 0, sent_files.LARGEST_WHOLE)
         is_new = await _in_transaction(backend, lambda session: _keep(session, caller, backend, where, incoming, size))
     finally:
         incoming.unlink(missing_ok=True)
@@ -105,11 +107,11 @@ async def part(
     coming = sent_files.part(content_range, request.headers.get("content-length"))
     await _in_transaction(backend, lambda session: sent_files.expect_part(session, caller, where, coming))
     path = backend.uploads.path(where.batch_id, where.name)
-    size = await _receive(request, path, coming.first, coming.size, "r+b")
-    if size != coming.size:
-        raise problems.of_field("/Content-Range", f"is {coming.size} bytes long, but {size} bytes came")
-    now = backend.clock.now_ms()
-    return await _in_transaction(backend, lambda session: sent_files.record_part(session, caller, where, coming, now))
+    with await _opened(path, "r+b") as file:
+        size = await _receive(request, file, coming.first, coming.size)
+        if size != coming.size:
+            raise problems.of_field("/Content-Range", f"is {coming.size} bytes long, but {size} bytes came")
+        return await _in_transaction(backend, lambda session: _record(session, caller, backend, where, coming, file))
 
 
 @router.post(_FILE, **(described(examples.SENT_FILE, errors=_ERRORS) | {"response_model": None}))
@@ -175,21 +177,42 @@ async def _in_transaction(backend: Backend, work: Callable[[Any], T]) -> T:
     return await to_thread.run_sync(carried_out)
 
 
-async def _receive(request: Request, path: Path, first: int, most: int, mode: str) -> int:
-    """The body written to a file from byte `first` on, as it comes, and synced; how many bytes that was."""
+def _record(
+    session: Any,  # noqa: ANN401 - sessions are the store's
+    caller: CallerOf,
+    backend: Backend,
+    where: Place,
+    come: Part,
+    file: IO[bytes],
+) -> Json:
+    recorded = sent_files.record_part(session, caller, where, come, backend.clock.now_ms())
+    if not disk.same_file(file, backend.uploads.path(where.batch_id, where.name)):
+        raise Problem(
+            problems.WRONG_ACTION, f"File {where.name} was begun anew while a part came; send the part again."
+        )
+    return recorded
+
+
+async def _opened(path: Path, mode: str) -> IO[bytes]:
     try:
-        file = await to_thread.run_sync(lambda: path.open(mode))
+        return await to_thread.run_sync(lambda: path.open(mode))
     except FileNotFoundError:
         raise Problem(problems.WRONG_ACTION, "The file was dropped while it came in; begin it again.") from None
+
+
+async def _receive(request: Request, file: IO[bytes], first: int, most: int) -> int:
+    """The body written to the file from byte `first` on, as it comes, and synced; how many bytes that was."""
     size = 0
-    with file:
-        file.seek(first)
+    file.seek(first)
+    try:
         async for chunk in request.stream():
             size += len(chunk)
             if size > most:
                 raise sent_files.too_large(most, "A request")
             await to_thread.run_sync(file.write, chunk)
-        await to_thread.run_sync(disk.sync_file, file)
+    except ClientDisconnect:
+        raise Problem(problems.BAD_VALUE, "The request ended before its body did; send it again.") from None
+    await to_thread.run_sync(disk.sync_file, file)
     return size
 
 
