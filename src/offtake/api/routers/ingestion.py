@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import IO, Annotated, Any, Final, TypeVar, get_args
 
 from anyio import to_thread
-from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from starlette.requests import ClientDisconnect
 
 from offtake.api.describing import lake_examples as examples
@@ -21,7 +21,13 @@ from offtake.store import batches as store
 Json = dict[str, Any]
 T = TypeVar("T")
 
-router = APIRouter(tags=["batch ingestion"])
+
+def short_address(request: Request, _caller: CallerOf) -> None:
+    """Raise 3414 for an address over 2000 characters."""
+    sent_files.check_address(str(request.url))
+
+
+router = APIRouter(tags=["batch ingestion"], dependencies=[Depends(short_address)])
 
 _ACTIONS: Final[dict[str, batches.Action]] = {one: one for one in get_args(batches.Action)}
 _FILE: Final = "/batches/{batch_id}/datasets/{dataset_id}/files/{file_path:path}"
@@ -34,13 +40,12 @@ BatchAction = Annotated[str | None, Query(description="COMPLETE, ABORT, FAIL or 
 ContentRange = Annotated[str | None, Header(alias="Content-Range", description="bytes first-last/total")]
 
 
-@router.post(
-    "/batches",
-    status_code=201,
-    **described(
-        examples.NEW_BATCH_MADE, status=201, body=batches.NewBatch, body_example=examples.NEW_BATCH, errors=(409,)
-    ),
+_MADE: Final = described(
+    examples.NEW_BATCH_MADE, status=201, body=batches.NewBatch, body_example=examples.NEW_BATCH, errors=(409, 414)
 )
+
+
+@router.post("/batches", status_code=201, **_MADE)
 def create(caller: CallerOf, backend: BackendOf, body: JsonBody) -> Json:
     """Make a batch that files can be sent for."""
     with backend.database.writing() as session:
@@ -48,7 +53,13 @@ def create(caller: CallerOf, backend: BackendOf, body: JsonBody) -> Json:
         return {"id": row.id, **batch_documents.document(row)}
 
 
-@router.post("/batches/{batch_id}", **described(examples.NEW_BATCH_MADE, errors=(409,)))
+@router.patch("/batches", status_code=201, **_MADE)
+def replay(caller: CallerOf, backend: BackendOf, body: JsonBody) -> Json:
+    """The same, as a client sends it for a batch that takes the place of others."""
+    return create(caller, backend, body)
+
+
+@router.post("/batches/{batch_id}", **described(examples.NEW_BATCH_MADE, errors=(409, 414)))
 def act(caller: CallerOf, backend: BackendOf, batch_id: str, action: BatchAction = None) -> Json:
     """Bring a batch on its way, drop it, or take it out again."""
     wanted = _ACTIONS.get((action or "").upper())
@@ -74,7 +85,7 @@ async def put(
     file_path: str,
 ) -> Json:
     """Send a whole file, of at most 256 MB; it takes the place of one of the same name."""
-    _check(request)
+    sent_files.check_type(request.headers.get("content-type", ""))
     where = sent_files.place(batch_id, dataset_id, file_path)
     announced = _announced(request)
     if announced > sent_files.LARGEST_WHOLE:
@@ -102,7 +113,7 @@ async def part(
     content_range: ContentRange = None,
 ) -> Json:
     """Send a part of a large file; parts may come in any order, and again."""
-    _check(request)
+    sent_files.check_type(request.headers.get("content-type", ""))
     where = sent_files.place(batch_id, dataset_id, file_path)
     coming = sent_files.part(content_range, request.headers.get("content-length"))
     await _in_transaction(backend, lambda session: sent_files.expect_part(session, caller, where, coming))
@@ -118,7 +129,6 @@ async def part(
 def file_action(
     caller: CallerOf,
     backend: BackendOf,
-    request: Request,
     response: Response,
     batch_id: str,
     dataset_id: str,
@@ -126,7 +136,6 @@ def file_action(
     action: Action = None,
 ) -> Json:
     """Begin a large file, or end it when all of its parts have come."""
-    _check(request, of_file=False)
     where = sent_files.place(batch_id, dataset_id, file_path)
     now = backend.clock.now_ms()
     with backend.database.writing() as session:
@@ -140,11 +149,8 @@ def file_action(
 
 
 @router.head(_FILE, response_class=Response, **described(errors=(414,)))
-def file_state(
-    caller: CallerOf, backend: BackendOf, request: Request, batch_id: str, dataset_id: str, file_path: str
-) -> Response:
+def file_state(caller: CallerOf, backend: BackendOf, batch_id: str, dataset_id: str, file_path: str) -> Response:
     """What of a large file has come in, in the header `Range`."""
-    _check(request, of_file=False)
     where = sent_files.place(batch_id, dataset_id, file_path)
     with backend.database.reading() as session:
         sent_files.readable(session, caller, batch_id, dataset_id)
@@ -152,7 +158,7 @@ def file_state(
     return Response(headers={"Range": come} if come else {})
 
 
-@router.get("/batches/{batch_id}/datasets/{dataset_id}/preview", **described(examples.SENT_PREVIEW))
+@router.get("/batches/{batch_id}/datasets/{dataset_id}/preview", **described(examples.SENT_PREVIEW, errors=(414,)))
 def preview(caller: CallerOf, backend: BackendOf, request: Request, batch_id: str, dataset_id: str) -> Json:
     """The first rows of what was sent for a batch so far."""
     asked = dict(request.query_params)
@@ -214,10 +220,6 @@ async def _receive(request: Request, file: IO[bytes], first: int, most: int) -> 
         raise Problem(problems.BAD_VALUE, "The request ended before its body did; send it again.") from None
     await to_thread.run_sync(disk.sync_file, file)
     return size
-
-
-def _check(request: Request, *, of_file: bool = True) -> None:
-    sent_files.check_request(str(request.url), request.headers.get("content-type", "") if of_file else "")
 
 
 def _announced(request: Request) -> int:
