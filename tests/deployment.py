@@ -24,6 +24,7 @@ from offtake.scheduling.service import ingestor_of, worker_of
 from offtake.scheduling.ticks import tick
 from offtake.settings import Settings
 from offtake.store.tables import Role, RoleSubject
+from tests.vendor.validation import check_response
 
 Json = dict[str, Any]
 FLOW_SERVICE = "/data/foundation/flowservice"
@@ -196,6 +197,7 @@ def deployment(folder: Path, clock: MovedClock, engine: LocalEngine, **settings:
     admin = clients.first_client(backend.database, clock)
     assert admin is not None
     with TestClient(create_app(backend), raise_server_exceptions=False) as http:
+        http.event_hooks["response"].append(check_response)
         opened = Deployment(backend, http, clock, admin, access.operator(backend.database), engine)
         opened.sign_in()
         yield opened

@@ -1,0 +1,50 @@
+"""A server as users start it, and aepp pointed at it by its own configuration."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.clients.aepp_client import Aepp, Served
+from tests.servers import await_port, free_port
+
+
+@pytest.fixture(scope="session")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """One `offtake serve` for all tests of the worker; what they make there is told apart by its names."""
+    folder = tmp_path_factory.mktemp("served")
+    port = free_port()
+    command: list[str | Path] = [
+        sys.executable,
+        "-m",
+        "offtake",
+        "serve",
+        "--data-dir",
+        folder / "data",
+        "--port",
+        str(port),
+    ]
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log)
+        try:
+            await_port(port, process)
+            yield Served(folder / "data", **json.loads((folder / "data" / "admin.json").read_text()))
+        finally:
+            process.terminate()
+            process.wait(20)
+
+
+@pytest.fixture
+def aepp(served: Served) -> Aepp:
+    return Aepp(served)
+
+
+@pytest.fixture
+def dataset(served: Served, tmp_path: Path) -> str:
+    """The id of a new dataset of five rows."""
+    rows = tmp_path / "rows.ndjson"
+    rows.write_text("".join(f'{{"id": {n}, "city": "town {n}"}}\n' for n in range(5)))
+    return served.import_rows(tmp_path.name, rows)
