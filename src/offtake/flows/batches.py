@@ -21,7 +21,6 @@ RESOURCE: Final = "batches"
 _FIRST_VERSION: Final = "1.0.0"
 _MOST_PREDECESSORS: Final = 100
 _NAMED_FILES: Final = 5
-_IMPORTED: Final = "mixed"
 
 Action = Literal["COMPLETE", "ABORT", "FAIL", "REVERT"]
 
@@ -108,7 +107,7 @@ def read_format(said: Json) -> InputFormat:
 
 
 def new(dataset_id: str, caller: Caller, now_ms: int) -> Batch:
-    """The row of a batch that nothing is known of yet."""
+    """The row of a batch of which is known only where it belongs; as it is, an import."""
     batch_id = str(ULID.from_timestamp(now_ms / 1000))
     stamp = entities.stamp(caller, now_ms) | {"id": batch_id, "version": _FIRST_VERSION}
     return Batch(
@@ -130,16 +129,9 @@ def new(dataset_id: str, caller: Caller, now_ms: int) -> Batch:
     )
 
 
-def new_import(dataset_id: str, caller: Caller, now_ms: int) -> Batch:
-    """The row of a batch of files of this machine, each of which tells by its name what it is."""
-    row = new(dataset_id, caller, now_ms)
-    row.input_format = {"format": _IMPORTED}
-    return row
-
-
 def is_import(batch: Batch) -> bool:
-    """Whether the batch's files are with no server."""
-    return batch.input_format.get("format") == _IMPORTED
+    """Whether the batch is of files of this machine, which no server has; each tells by its name what it is."""
+    return not batch.input_format
 
 
 def act(session: Session, caller: Caller, batch: Batch, action: Action, now_ms: int) -> None:

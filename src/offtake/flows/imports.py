@@ -44,7 +44,7 @@ def import_files(
         found = datasets.find(session, caller, name)
         dataset = found or datasets.create(session, caller, {"name": name}, now)
         session.flush()
-        batch = batches.new_import(dataset.id, caller, now)
+        batch = batches.new(dataset.id, caller, now)
         session.add(batch)
         lease = take_batch(batch, _OWNER, now, _LEASE_MS)
     try:
