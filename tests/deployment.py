@@ -193,15 +193,17 @@ def flow_body(source: str, target: str, clock: MovedClock, **schedule: Any) -> J
 def deployment(folder: Path, clock: MovedClock, engine: LocalEngine, **settings: Any) -> Iterator[Deployment]:
     """A fresh deployment in `folder`, its client signed in."""
     backend = open_backend(Settings(data_dir=folder, retry_wait_seconds=0.01, **settings), clock)
-    clients.set_up(backend.database, clock)
-    admin = clients.first_client(backend.database, clock)
-    assert admin is not None
-    with TestClient(create_app(backend), raise_server_exceptions=False) as http:
-        http.event_hooks["response"].append(check_response)
-        opened = Deployment(backend, http, clock, admin, access.operator(backend.database), engine)
-        opened.sign_in()
-        yield opened
-    backend.close()
+    try:
+        clients.set_up(backend.database, clock)
+        admin = clients.first_client(backend.database, clock)
+        assert admin is not None
+        with TestClient(create_app(backend), raise_server_exceptions=False) as http:
+            http.event_hooks["response"].append(check_response)
+            opened = Deployment(backend, http, clock, admin, access.operator(backend.database), engine)
+            opened.sign_in()
+            yield opened
+    finally:
+        backend.close()
 
 
 def headers(http: TestClient, client: NewClient) -> dict[str, str]:

@@ -376,7 +376,7 @@ def test_what_was_sent_is_previewed(deployed: Deployment, dataset: str) -> None:
     send(deployed, batch, dataset, "a.csv", b"id;city\n1;Bern\n2;Graz\n")
     answer = call(deployed, "GET", f"{path}?format=csv&delimiter=%3B&nrow=1")
     assert answer["preview"] == {
-        "columns": [{"cid": 0, "name": "id"}, {"cid": 1, "name": "city"}],
+        "columns": [{"cid": "0", "name": "id"}, {"cid": "1", "name": "city"}],
         "rows": [{"0": "1", "1": "Bern"}],
     }
     assert answer["formatParams"]["delimiter"] == ";"

@@ -19,7 +19,7 @@ class Deviation:
 
 
 # The documents list the refusals of few operations; the contract's sections 3.1 and 4 say which there are.
-UNLISTED_REFUSALS: Final = frozenset({400, 401, 403, 404, 405, 409, 412, 413, 414, 415, 422, 429})
+UNLISTED_REFUSALS: Final = frozenset({400, 401, 403, 404, 405, 409, 412, 413, 414, 415, 416, 422, 429})
 
 # Described as answering with an entity where the contract has a list of them (section 30, row 2).
 WRAPPED: Final = frozenset(
@@ -42,6 +42,19 @@ _FLOW_SPECS: Final = (
     "flow-service POST /flowSpecs/search",
 )
 
+_NEW_BATCH: Final = ("batch-ingestion POST /batches",)
+_BATCH_ACTION: Final = ("batch-ingestion POST /batches/{batchId}",)
+_SANDBOX: Final = tuple(
+    f"sandbox {method} /sandbox-management/sandboxes/{{sandboxName}}" for method in ("GET", "PATCH")
+)
+_SANDBOX_ENDING: Final = ("sandbox DELETE /sandbox-management/sandboxes/{sandboxName}",)
+_ROLE: Final = (
+    "access-control POST /administration/roles",
+    *(f"access-control {method} /administration/roles/{{ROLE_ID}}" for method in ("GET", "PATCH", "PUT")),
+)
+_GUIDES_DATES: Final = "section 26: dates as the guides have them, without zone"
+_STATES: Final = "section 26: the states of the guides"
+
 DEVIATIONS: Final = (
     Deviation(_CONNECTIONS, 200, "/items/*/auth?", "section 6.2: absent for the Data Landing Zone"),
     Deviation(_CONNECTIONS, 200, "/items/*/auth", "section 13.2: more kinds than those of S3 and SFTP; secrets masked"),
@@ -52,6 +65,48 @@ DEVIATIONS: Final = (
     Deviation(_FLOWS, 200, "/items/*/inheritedAttributes/targetConnections", "section 6.5: an array"),
     Deviation(_FLOWS, 200, "/items/*/scheduleParams/interval", "conflict 12: 0 is allowed; conflict 14: 24 too"),
     Deviation(("destinations GET /runs",), 200, "/items/*/metrics/statusSummary/status", "conflict 4: lower case"),
+    Deviation(_NEW_BATCH, 201, "/status", "section 24: a new batch is loading"),
+    Deviation(_BATCH_ACTION, 200, "/status", "section 23.3: more statuses, staged and aborted among them"),
+    Deviation(_BATCH_ACTION, 200, "/inputFormat/format", "section 24: csv too"),
+    Deviation(
+        ("batch-ingestion POST /batches/{batchId}/datasets/{datasetId}/files/{filePath}",),
+        201,
+        "",
+        "section 24: 201 when a large file begins",
+    ),
+    Deviation(("access-control DELETE /administration/roles/{ROLE_ID}",), 204, "", "section 27: 204, without a body"),
+    Deviation(
+        ("access-control GET /administration/products/{PRODUCT_ID}/categories",),
+        200,
+        "/categories",
+        "section 27: shapes are not given; there are several categories",
+    ),
+    Deviation(
+        ("access-control GET /administration/products/{PRODUCT_ID}/permission-sets",),
+        200,
+        "/permission-sets",
+        "section 27: shapes are not given; there are several permission sets",
+    ),
+    Deviation(
+        ("sandbox GET /sandbox-management/sandboxTypes",), 200, "/sandboxTypes/*", "section 26: an array of strings"
+    ),
+    Deviation(("sandbox GET /sandbox-management/",), 200, "/sandboxes/*/createdDate", _GUIDES_DATES),
+    Deviation(("sandbox GET /sandbox-management/",), 200, "/sandboxes/*/lastModifiedDate", _GUIDES_DATES),
+    Deviation(_NEW_BATCH, 201, "/inputFormat/format", "section 24: csv too"),
+    Deviation(("data-access GET /files/{dataSetFileId}",), 200, "", "section 25: with path, the bytes of the file"),
+    Deviation(_SANDBOX, 200, "/createdDate", _GUIDES_DATES),
+    Deviation(_SANDBOX, 200, "/lastModifiedDate", _GUIDES_DATES),
+    Deviation(_SANDBOX_ENDING, 202, "/state", _STATES),
+    Deviation(("sandbox GET /sandbox-management/sandboxes",), 200, "/sandboxes/*/createdDate", _GUIDES_DATES),
+    Deviation(("sandbox GET /sandbox-management/sandboxes",), 200, "/sandboxes/*/lastModifiedDate", _GUIDES_DATES),
+    Deviation(("sandbox GET /sandbox-management/sandboxes",), 200, "/sandboxes/*/state", _STATES),
+    Deviation(_ROLE, 200, "/subjectAttributes/labels", "section 27: a role opens several labels"),
+    Deviation(
+        ("access-control GET /administration/roles",),
+        200,
+        "/items/*/subjectAttributes/labels",
+        "section 27: a role opens several labels",
+    ),
     Deviation(_CONFIGS, 200, "", "section 11: as those of a spec"),
     Deviation(_FLOW_SPECS, 200, "/items/*/transformationSpecs", "section 10: an array"),
 )

@@ -29,6 +29,10 @@ def _lower(value: object) -> object:
     return value.lower() if isinstance(value, str) else value
 
 
+def _upper(value: object) -> object:
+    return value.upper() if isinstance(value, str) else value
+
+
 def _one_character(value: str) -> str:
     if len(value) != 1 or not value.isascii() or value in "\r\n":
         raise ValueError("must be one ASCII character")
@@ -54,7 +58,7 @@ class InputFormat(Body):
     escape: Character | None = None
     null_marker: Short | None = None
     header: bool | None = None
-    charset: Annotated[Literal["utf-8", "us-ascii", "iso-8859-1"], BeforeValidator(_lower)] | None = None
+    charset: Annotated[Literal["UTF-8", "US-ASCII", "ISO-8859-1"], BeforeValidator(_upper)] | None = None
 
 
 class Replay(Body):

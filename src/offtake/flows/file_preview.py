@@ -39,7 +39,7 @@ def rows(found: Source, how: Json, count: str | None) -> Json:
         table = found.head(wanted)
     except ImportRefusedError as error:
         raise Problem(problems.BAD_VALUE, str(error)) from None
-    columns = [{"cid": index, "name": name} for index, name in enumerate(table.schema.names)]
+    columns = [{"cid": str(index), "name": name} for index, name in enumerate(table.schema.names)]
     shown = [{str(index): _text(value) for index, value in enumerate(row.values())} for row in table.to_pylist()]
     return {"formatParams": how, "preview": {"columns": columns, "rows": shown}}
 

@@ -135,5 +135,5 @@ NEW_BATCH_MADE: Final[Json] = {"id": BATCH_ID, **BATCH}
 SENT_FILE: Final[Json] = {"name": "a.json", "sizeInBytes": 48}
 SENT_PREVIEW: Final[Json] = {
     "formatParams": {"format": "json", "isMultiLineJson": False},
-    "preview": {"columns": [{"cid": 0, "name": "city"}], "rows": [{"0": "Bern"}]},
+    "preview": {"columns": [{"cid": "0", "name": "city"}], "rows": [{"0": "Bern"}]},
 }
