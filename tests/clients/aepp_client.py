@@ -31,18 +31,8 @@ class Served:
 
     def import_rows(self, name: str, rows: Path) -> str:
         """The file's rows as a new dataset; its id."""
-        command: list[str | Path] = [
-            sys.executable,
-            "-m",
-            "offtake",
-            "dataset",
-            "import",
-            name,
-            rows,
-            "--data-dir",
-            self.data_dir,
-        ]
-        done = subprocess.run([*command, "--json"], check=True, capture_output=True)
+        words = ["dataset", "import", name, str(rows), "--data-dir", str(self.data_dir), "--json"]
+        done = subprocess.run([sys.executable, "-m", "offtake", *words], check=True, capture_output=True)
         return str(json.loads(done.stdout)["id"])
 
     @property

@@ -17,16 +17,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """One `offtake serve` for all tests of the worker; what they make there is told apart by its names."""
     folder = tmp_path_factory.mktemp("served")
     port = free_port()
-    command: list[str | Path] = [
-        sys.executable,
-        "-m",
-        "offtake",
-        "serve",
-        "--data-dir",
-        folder / "data",
-        "--port",
-        str(port),
-    ]
+    command = [sys.executable, "-m", "offtake", "serve", "--data-dir", str(folder / "data"), "--port", str(port)]
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log)
         try:
@@ -35,6 +26,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         finally:
             process.terminate()
             process.wait(20)
+    assert "Traceback" not in (folder / "log").read_text(encoding="utf-8")
 
 
 @pytest.fixture
@@ -42,9 +34,15 @@ def aepp(served: Served) -> Aepp:
     return Aepp(served)
 
 
-@pytest.fixture
-def dataset(served: Served, tmp_path: Path) -> str:
-    """The id of a new dataset of five rows."""
-    rows = tmp_path / "rows.ndjson"
+@pytest.fixture(scope="session")
+def dataset(served: Served, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The id of a dataset of five rows."""
+    rows = tmp_path_factory.mktemp("rows") / "rows.ndjson"
     rows.write_text("".join(f'{{"id": {n}, "city": "town {n}"}}\n' for n in range(5)))
-    return served.import_rows(tmp_path.name, rows)
+    return served.import_rows("towns", rows)
+
+
+@pytest.fixture
+def name(tmp_path: Path) -> str:
+    """A name that nothing else on the server has."""
+    return tmp_path.name

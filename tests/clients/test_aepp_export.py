@@ -19,23 +19,23 @@ def rows_of(served: Served, folder: str) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda row: int(row["id"]))
 
 
-def test_a_dataset_is_exported_to_the_landing_zone_by_one_call(served: Served, aepp: Aepp, dataset: str) -> None:
-    folder = f"one-call-{dataset}"
-    flow = aepp.flows.exportDatasetToDLZ([dataset], path=f"/{folder}", scheduleStart=int(time.time()))
+def test_a_dataset_is_exported_to_the_landing_zone_by_one_call(
+    served: Served, aepp: Aepp, dataset: str, name: str
+) -> None:
+    flow = aepp.flows.exportDatasetToDLZ([dataset], path=f"/{name}", scheduleStart=int(time.time()))
     run = aepp.only_run(flow["id"])
     assert run["metrics"]["statusSummary"]["status"] == "success"
     assert run["metrics"]["recordSummary"]["outputRecordCount"] == 5
-    assert [row["city"] for row in rows_of(served, folder)] == [f"town {n}" for n in range(5)]
+    assert [row["city"] for row in rows_of(served, name)] == [f"town {n}" for n in range(5)]
     assert aepp.flows.getRuns(prop=[f"flowId=={flow['id']}", "metrics.statusSummary.status==success"]) == [run]
     assert aepp.flows.getRuns(prop=[f"flowId=={flow['id']}", "metrics.statusSummary.status==failed"]) == []
     assert aepp.flows.getFlow(flow["id"])["lastRunDetails"]["id"] == run["id"]
 
 
-def test_a_one_time_export_needs_a_start(served: Served, aepp: Aepp, dataset: str) -> None:
+def test_a_one_time_export_needs_a_start(served: Served, aepp: Aepp, dataset: str, name: str) -> None:
     base = aepp.flows.createBaseConnectionDLZTarget("zone")["id"]
     source = aepp.flows.createSourceConnectionDataLake("source", dataset_ids=[dataset])["id"]
-    folder = f"once-{dataset}"
-    target = aepp.flows.createTargetConnectionDatasetToDataLandingZone("target", base, path=folder)["id"]
+    target = aepp.flows.createTargetConnectionDatasetToDataLandingZone("target", base, path=name)["id"]
 
     def create(start: int | None) -> Any:
         return aepp.flows.createFlow(ZONE_FLOW, "once", source, target, start, schedule_frequency="once")
@@ -44,10 +44,10 @@ def test_a_one_time_export_needs_a_start(served: Served, aepp: Aepp, dataset: st
     assert (refused["status"], refused["report"]["errors"][0]["path"]) == (400, "/scheduleParams/startTime")
     flow = create(int(time.time()))["id"]
     assert aepp.only_run(flow)["metrics"]["recordSummary"]["outputRecordCount"] == 5
-    assert len(rows_of(served, folder)) == 5
+    assert len(rows_of(served, name)) == 5
     again = aepp.flows.createRun(flow)["id"]
     assert aepp.finished(again)["metrics"]["recordSummary"]["outputRecordCount"] == 5
-    assert len(rows_of(served, folder)) == 10
+    assert len(rows_of(served, name)) == 10
 
 
 def helper_config(tmp_path: Path) -> str:
@@ -58,17 +58,17 @@ def helper_config(tmp_path: Path) -> str:
 
 
 def test_the_helper_schedules_an_export_and_finds_it_again(
-    served: Served, aepp: Aepp, dataset: str, tmp_path: Path
+    served: Served, aepp: Aepp, dataset: str, name: str, tmp_path: Path
 ) -> None:
-    folder, config = f"helper-{dataset}", helper_config(tmp_path)
+    config = helper_config(tmp_path)
 
     def export() -> str:
-        wanted = (dataset, "gzip", "json", folder, True, config, "helper")
+        wanted = (dataset, "gzip", "json", name, True, config, "helper")
         return str(aepp.export_helper().createDataFlowRunIfNotExists(*wanted))
 
     flow = export()
     assert aepp.only_run(flow)["metrics"]["statusSummary"]["status"] == "success"
-    assert len(rows_of(served, folder)) == 5
+    assert len(rows_of(served, name)) == 5
     params = aepp.flows.getTargetConnection(aepp.flows.getFlow(flow)["targetConnectionIds"][0])["params"]
     assert (params["compression"], params["datasetFileType"]) == ("GZIP", "JSON")
     aepp.flows.postFlowAction(flow, "disable")
@@ -77,10 +77,10 @@ def test_the_helper_schedules_an_export_and_finds_it_again(
 
 
 def test_the_helpers_parked_flow_is_run_now_moved_and_disabled(
-    served: Served, aepp: Aepp, dataset: str, tmp_path: Path
+    served: Served, aepp: Aepp, dataset: str, name: str, tmp_path: Path
 ) -> None:
-    helper, folder = aepp.export_helper(), f"parked-{dataset}"
-    flow = helper.createDataFlow(dataset, "none", "parquet", folder, False, helper_config(tmp_path), "parked")
+    helper = aepp.export_helper()
+    flow = helper.createDataFlow(dataset, "none", "parquet", name, False, helper_config(tmp_path), "parked")
     schedule = aepp.flows.getFlow(flow)["scheduleParams"]
     assert schedule["startTime"] > schedule["endTime"]  # starts in a year, ends in six months: never by itself
     answer = helper.retryOnNotReadyException(flow, dataset, wait_time=1)
@@ -89,7 +89,7 @@ def test_the_helpers_parked_flow_is_run_now_moved_and_disabled(
     # What follows is the rest of the helper's `createFlowRun`, which itself never gets past its call of `getRun`.
     run = aepp.finished(status_url.rsplit("/", 1)[-1])
     assert run["metrics"]["recordSummary"]["outputRecordCount"] == 5
-    assert list((served.zone / folder).rglob("*.parquet"))
+    assert list((served.zone / name).rglob("*.parquet"))
     later = int(time.time()) + 31_536_000
     operation = {"op": "Replace", "path": "/scheduleParams", "value": {"startTime": later}}
     aepp.flows.updateFlow(flow, aepp.flows.getFlow(flow)["etag"], [operation])
@@ -110,8 +110,8 @@ def test_lower_case_and_unnamed_parameters_are_understood(aepp: Aepp, dataset: s
     assert aepp.flows.getSourceConnection(source)["params"]["datasets"][0]["name"]
 
 
-def test_a_flows_runs_come_page_by_page(aepp: Aepp, dataset: str) -> None:
-    flow = aepp.flows.exportDatasetToDLZ([dataset], path=f"pages-{dataset}", scheduleStart=int(time.time()))["id"]
+def test_a_flows_runs_come_page_by_page(aepp: Aepp, dataset: str, name: str) -> None:
+    flow = aepp.flows.exportDatasetToDLZ([dataset], path=name, scheduleStart=int(time.time()))["id"]
     made = [aepp.only_run(flow)["id"]]
     helper = aepp.export_helper()
     for _ in range(2):
@@ -122,8 +122,8 @@ def test_a_flows_runs_come_page_by_page(aepp: Aepp, dataset: str) -> None:
     assert sorted(run["id"] for run in found) == sorted(made)
 
 
-def test_the_clients_analyser_of_flows_understands_ours(aepp: Aepp, dataset: str) -> None:
-    flow = aepp.flows.exportDatasetToDLZ([dataset], path=f"analysed-{dataset}", scheduleStart=int(time.time()))["id"]
+def test_the_clients_analyser_of_flows_understands_ours(aepp: Aepp, dataset: str, name: str) -> None:
+    flow = aepp.flows.exportDatasetToDLZ([dataset], path=name, scheduleStart=int(time.time()))["id"]
     run = aepp.only_run(flow)
     manager = aepp.flow_manager(flow)
     assert (manager.flowType, manager.frequency, manager.state, manager.sandbox) == (

@@ -11,9 +11,8 @@ COUNT = 5
 
 
 @pytest.fixture
-def named(aepp: Aepp, dataset: str, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The name of five of everything, as nothing else is named."""
-    name = tmp_path_factory.mktemp("named").name
+def named(aepp: Aepp, dataset: str, name: str) -> str:
+    """The name of five of everything."""
     for _ in range(COUNT):
         base = aepp.flows.createBaseConnectionDLZTarget(name)["id"]
         source = aepp.flows.createSourceConnectionDataLake(name, dataset_ids=[dataset])["id"]
