@@ -89,11 +89,37 @@ def test_pages_of_files_are_linked(deployed: Deployment, batch: str) -> None:
         get(deployed, f"/batches/{batch}/files?{query}", 400)
 
 
-def test_no_rows_fail_alone_and_what_went_wrong_is_in_the_batch(deployed: Deployment, batch: str) -> None:
+def test_a_batch_that_came_in_has_nothing_to_tell(deployed: Deployment, batch: str) -> None:
     for kind in ("failed", "meta"):
         assert get(deployed, f"/batches/{batch}/{kind}").json()["data"] == []
         get(deployed, f"/batches/nope/{kind}", 404)
+        get(deployed, f"/batches/{batch}/{kind}?path=row_errors", 404)
     get(deployed, "/batches/nope/files", 404)
+
+
+def test_a_batch_that_failed_tells_what_was_sent_and_what_went_wrong(deployed: Deployment, batch: str) -> None:
+    catalog = deployed.http.get(f"{CATALOG}/batches/{batch}").json()[batch]
+    dataset = catalog["relatedObjects"][0]["id"]
+    body = {"datasetId": dataset, "inputFormat": {"format": "json"}}
+    failed = deployed.post("/data/foundation/import/batches", body)["id"]
+    path = f"/data/foundation/import/batches/{failed}"
+    plain = {"content-type": "application/octet-stream"}
+    name = 'a"é.json'
+    deployed.http.put(f"{path}/datasets/{dataset}/files/{name}", content=b'{"id": 1}\n{"id"', headers=plain)
+    deployed.http.post(f"{path}?action=COMPLETE")
+    deployed.ingest_due()
+    listed = [one["name"] for one in get(deployed, f"/batches/{failed}/meta").json()["data"]]
+    assert listed == ["input_files/00000.json", "row_errors/errors.json", "row_errors_sample.json"]
+    (folder,) = get(deployed, f"/batches/{failed}/meta?path=row_errors").json()["data"]
+    told = get(deployed, folder["_links"]["self"]["href"])
+    assert told.json()["rows"] == ["2"]
+    assert "line 2" in told.json()["description"]
+    assert int(folder["length"]) == len(told.content)
+    assert get(deployed, f"/batches/{failed}/meta?path=input_files/00000.json").json()["path"] == name
+    (wrong,) = get(deployed, f"/batches/{failed}/failed").json()["data"]
+    assert get(deployed, wrong["_links"]["self"]["href"]).content == told.content
+    for strange in ("..", "../../offtake.db", "row_errors/..", "%2Fetc%2Fpasswd", "%00"):
+        assert deployed.http.get(f"{EXPORT}/batches/{failed}/meta?path={strange}").status_code in (400, 404)
 
 
 def test_a_preview_is_the_first_hundred_rows(deployed: Deployment) -> None:

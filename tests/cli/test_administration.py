@@ -197,7 +197,7 @@ def test_emptying_a_sandbox_is_asked_about(terminal: Terminal) -> None:
 def test_the_commands_of_the_readme_run_as_they_are_written(terminal: Terminal) -> None:
     section = README.read_text(encoding="utf-8").partition("## Who may do what")[2].partition("\n## ")[0]
     commands = re.findall(r"^    \.venv/bin/offtake (.*)$", section, re.MULTILINE)
-    assert len(commands) == 4
+    assert len(commands) == 5
     told = [terminal.says(*command.split()) for command in commands]
     assert "client_secret: p8e-" in told[1]
 

@@ -1,4 +1,4 @@
-"""`offtake dataset create | label | delete`."""
+"""`offtake dataset create | label | delete`, `offtake batch list | show`."""
 
 import json
 from pathlib import Path
@@ -48,3 +48,27 @@ def test_labels_are_given_and_taken(deployed: Deployment, capsys: pytest.Capture
         code, _, err = run(capsys, "dataset", "label", "events", *arguments, *where)
         assert code == 1
         assert err
+
+
+def test_batches_are_listed_and_shown(deployed: Deployment, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    where = ("--data-dir", str(deployed.backend.settings.data_dir))
+    assert "No batches yet" in run(capsys, "batch", "list", *where)[1]
+    dataset = deployed.import_rows("events", rows(0, 3))
+    deployed.import_rows("towns", rows(0, 1))
+    (tmp_path / "bad.json").write_text("{")
+    assert run(capsys, "dataset", "import", "events", str(tmp_path / "bad.json"), *where)[0] == 1
+    listed = json.loads(run(capsys, "batch", "list", "events", *where, "--json")[1])
+    assert [(one["status"], one["relatedObjects"][0]["id"]) for one in listed] == [
+        ("failed", dataset),
+        ("success", dataset),
+    ]
+    assert len(json.loads(run(capsys, "batch", "list", *where, "--json", "--most", "2")[1])) == 2
+    table = run(capsys, "batch", "list", *where)[1]
+    assert all(one["id"] in table for one in listed)
+    failed = json.loads(run(capsys, "batch", "show", listed[0]["id"], *where)[1])
+    assert "bad.json, line 1" in failed["errors"][0]["description"]
+    shown = json.loads(run(capsys, "batch", "show", listed[1]["id"], *where)[1])
+    assert shown["metrics"]["outputRecordCount"] == 3
+    for wrong in (("batch", "show", "nope"), ("batch", "list", "nope")):
+        code, _, told = run(capsys, *wrong, *where)
+        assert (code, told.count("\n")) == (1, 1)

@@ -5,18 +5,27 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from sqlalchemy import select
 
-from offtake.clock import MovedClock
+from offtake.clock import Clock, MovedClock
 from offtake.engines.local import LocalEngine
 from offtake.failpoints import ENV
+from offtake.flows import access, batch_documents, batches, datasets, sent_files
+from offtake.flows.access import Caller
 from offtake.lake import describe
 from offtake.lake.catalog import Lake, TableName
+from offtake.scheduling.backend import Backend, open_backend
+from offtake.scheduling.service import ingestor_of
 from offtake.settings import Settings
+from offtake.store import batches as store
 from offtake.store.database import Database
 from offtake.store.tables import Batch, Dataset
 from tests.deployment import deployment
@@ -60,32 +69,150 @@ def last_batch(data_dir: Path) -> Batch:
         database.close()
 
 
-@pytest.mark.parametrize(
-    "point", ["batch_claimed", "batch_writing", "batch_written", "batch_committed", "batch_completed"]
-)
-def test_a_batch_that_is_cut_off_comes_in_once(data_dir: Path, point: str) -> None:
-    killed = serve(data_dir, free_port(), point)
-    assert killed.wait(60) == -signal.SIGKILL
+def sent(data_dir: Path) -> list[Path]:
+    return [path for path in Settings(data_dir=data_dir).uploads_root.rglob("*") if path.is_file()]
+
+
+def state(data_dir: Path, batch_id: str) -> str:
+    database = Database(Settings(data_dir=data_dir).store_url)
+    try:
+        with database.reading() as session:
+            return session.get_one(Batch, batch_id).status
+    finally:
+        database.close()
+
+
+def killed_at(data_dir: Path, point: str) -> None:
+    assert serve(data_dir, free_port(), point).wait(60) == -signal.SIGKILL
+
+
+def serve_until(data_dir: Path, done: Callable[[], bool]) -> None:
+    """Serve until that is so, and stop cleanly."""
     port = free_port()
     again = serve(data_dir, port)
     try:
         await_port(port, again)
         for _ in range(300):
-            if last_batch(data_dir).status == "success":
-                break
+            if done() and not sent(data_dir):
+                return
             time.sleep(0.1)
     finally:
         again.terminate()
-        again.wait(20)
-    batch = last_batch(data_dir)
-    assert (batch.status, batch.rows, batch.input_rows) == ("success", ROWS, ROWS)
-    settings = Settings(data_dir=data_dir)
+        assert again.wait(20) == 0
+    raise AssertionError("it did not come to that")
+
+
+@dataclass(frozen=True)
+class Held:
+    """What a table holds: ids, and how many snapshots; its data files, and those that are on disk."""
+
+    ids: list[int]
+    snapshots: int
+    files: int
+    on_disk: int
+
+
+def held(data_dir: Path) -> Held:
+    settings, batch = Settings(data_dir=data_dir), last_batch(data_dir)
     lake = Lake(settings.lake_catalog_url, settings.lake_warehouse)
-    table = TableName(f"sandbox_{batch.sandbox_id.replace('-', '')}.dataset_{batch.dataset_id}")
+    table = TableName(f"{datasets.namespace(batch.sandbox_id)}.dataset_{batch.dataset_id}")
     found = describe.describe(lake, table)
-    ids = sorted(describe.preview(lake, table, 1000)["id"].to_pylist())
+    rows = describe.preview(lake, table, 1000).to_pylist()
     lake.close()
-    assert ids == list(range(-1, ROWS))
-    assert len(found.snapshots) == 2
-    assert len(list(data_dir.rglob("warehouse/**/data/*.parquet"))) == found.files, "debris of the attempt that died"
-    assert not [path for path in settings.uploads_root.rglob("*") if path.is_file()]
+    on_disk = len(list(data_dir.rglob("warehouse/**/data/*.parquet")))
+    return Held(sorted(row["id"] for row in rows), len(found.snapshots), found.files, on_disk)
+
+
+INGESTED = ["batch_claimed", "batch_writing", "batch_written", "batch_committed", "batch_completed"]
+
+
+@pytest.mark.parametrize("point", INGESTED)
+def test_a_batch_that_is_cut_off_comes_in_once(data_dir: Path, point: str) -> None:
+    killed_at(data_dir, point)
+    serve_until(data_dir, lambda: last_batch(data_dir).status == "success")
+    batch = last_batch(data_dir)
+    assert (batch.rows, batch.input_rows) == (ROWS, ROWS)
+    assert held(data_dir) == Held(list(range(-1, ROWS)), snapshots=2, files=2, on_disk=2)
+
+
+def test_a_batch_that_is_cut_off_again_and_again_comes_in_once(data_dir: Path) -> None:
+    for point in INGESTED[:-1]:
+        killed_at(data_dir, point)
+    serve_until(data_dir, lambda: last_batch(data_dir).status == "success")
+    assert held(data_dir) == Held(list(range(-1, ROWS)), snapshots=2, files=2, on_disk=2)
+
+
+@pytest.mark.parametrize("point", ["batch_claimed", "batch_written", "batch_committed", "batch_completed"])
+def test_a_replacement_that_is_cut_off_happens_once(data_dir: Path, point: str) -> None:
+    with reopened(data_dir) as (backend, caller):
+        old = last_batch(data_dir)
+        replay = {"predecessors": [old.id], "reason": "replace"}
+        body = {"datasetId": old.dataset_id, "inputFormat": {"format": "json"}, "replay": replay}
+        now = backend.clock.now_ms()
+        with backend.database.writing() as session:
+            made = batches.create(session, caller, body, now)
+            where = sent_files.place(made.id, old.dataset_id, "a.json")
+            incoming = backend.uploads.incoming(made.id, "a.json")
+            incoming.write_text('{"id": 99}\n')
+            incoming.replace(backend.uploads.path(made.id, "a.json"))
+            sent_files.put(session, caller, where, 11, now)
+            batches.act(session, caller, made, "COMPLETE", now)
+    new = made.id
+    killed_at(data_dir, point)
+    serve_until(data_dir, lambda: state(data_dir, new) == "success")
+    assert state(data_dir, old.id) == "inactive"
+    found = held(data_dir)
+    assert (found.ids, found.snapshots, found.files) == ([-1, 99], 3, 2)
+
+
+@pytest.mark.parametrize("point", ["batch_claimed", "batch_reverted"])
+def test_a_batch_is_taken_out_once(data_dir: Path, point: str) -> None:
+    with reopened(data_dir) as (backend, caller), backend.database.writing() as session:
+        row = batch_documents.find(session, caller, last_batch(data_dir).id, lock=True)
+        batches.act(session, caller, row, "REVERT", backend.clock.now_ms())
+    batch = row.id
+    killed_at(data_dir, point)
+    serve_until(data_dir, lambda: state(data_dir, batch) == "inactive")
+    found = held(data_dir)
+    assert (found.ids, found.snapshots) == ([-1], 3)
+
+
+def test_a_dataset_that_was_deleted_half_is_deleted_whole(data_dir: Path) -> None:
+    command = [sys.executable, "-m", "offtake", "dataset", "delete", "events", "--data-dir", str(data_dir)]
+    killed = subprocess.run(command, env={**os.environ, ENV: "dataset_forgotten"}, capture_output=True, check=False)
+    assert killed.returncode == -signal.SIGKILL
+    space = next(data_dir.rglob("warehouse/sandbox_*"))
+    assert list(space.iterdir()) != []
+    serve_until(data_dir, lambda: not list(space.iterdir()))
+
+
+@pytest.mark.parametrize(
+    ("point", "ended"), [("batch_writing", "failed"), ("batch_written", "failed"), ("import_committed", "success")]
+)
+def test_an_import_that_is_cut_off_ends_as_it_turned_out(data_dir: Path, point: str, ended: str) -> None:
+    with reopened(data_dir):
+        pass
+    (data_dir / "more.json").write_text('{"id": 99}\n')
+    command = [sys.executable, "-m", "offtake", "dataset", "import", "events", str(data_dir / "more.json")]
+    environment = {**os.environ, ENV: point, "OFFTAKE_DATA_DIR": str(data_dir)}
+    killed = subprocess.run(command, env=environment, capture_output=True, check=False)
+    assert killed.returncode == -signal.SIGKILL
+    batch = last_batch(data_dir).id
+    assert state(data_dir, batch) == "processing"
+    database = Database(Settings(data_dir=data_dir).store_url)
+    store.abandon(database, "import")  # as when its lease has run out
+    database.close()
+    serve_until(data_dir, lambda: state(data_dir, batch) == ended)
+    extra = [99] if ended == "success" else []
+    count = 2 + len(extra)
+    assert held(data_dir) == Held([*range(-1, ROWS), *extra], snapshots=count, files=count, on_disk=count)
+
+
+@contextmanager
+def reopened(data_dir: Path) -> Iterator[tuple[Backend, Caller]]:
+    """The same deployment again, its batch brought in."""
+    backend = open_backend(Settings(data_dir=data_dir), Clock())
+    while ingestor_of(backend, "test").work_once(threading.Event()):
+        pass
+    yield backend, access.operator(backend.database)
+    backend.close()

@@ -44,6 +44,11 @@ _FLOW_SPECS: Final = (
 
 _NEW_BATCH: Final = ("batch-ingestion POST /batches",)
 _BATCH_ACTION: Final = ("batch-ingestion POST /batches/{batchId}",)
+_DATA_FILES: Final = (
+    "data-access GET /files/{dataSetFileId}",
+    "data-access GET /batches/{batchId}/failed",
+    "data-access GET /batches/{batchId}/meta",
+)
 _SANDBOX: Final = tuple(
     f"sandbox {method} /sandbox-management/sandboxes/{{sandboxName}}" for method in ("GET", "PATCH")
 )
@@ -93,7 +98,7 @@ DEVIATIONS: Final = (
     Deviation(("sandbox GET /sandbox-management/",), 200, "/sandboxes/*/createdDate", _GUIDES_DATES),
     Deviation(("sandbox GET /sandbox-management/",), 200, "/sandboxes/*/lastModifiedDate", _GUIDES_DATES),
     Deviation(_NEW_BATCH, 201, "/inputFormat/format", "section 24: csv too"),
-    Deviation(("data-access GET /files/{dataSetFileId}",), 200, "", "section 25: with path, the bytes of the file"),
+    Deviation(_DATA_FILES, 200, "", "section 25: with path, the bytes of the file"),
     Deviation(_SANDBOX, 200, "/createdDate", _GUIDES_DATES),
     Deviation(_SANDBOX, 200, "/lastModifiedDate", _GUIDES_DATES),
     Deviation(_SANDBOX_ENDING, 202, "/state", _STATES),

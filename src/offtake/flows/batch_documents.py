@@ -1,5 +1,6 @@
 """Batches as Catalog and ingestion show and list them (contract, sections 23.1 and 23.3)."""
 
+from collections.abc import Sequence
 from typing import Final
 
 from sqlalchemy import ColumnElement, select
@@ -34,6 +35,14 @@ def find(session: Session, caller: Caller, batch_id: str, *, lock: bool = False)
     if row is None:
         raise problems.not_found("batches", batch_id)
     return row
+
+
+def latest(session: Session, caller: Caller, dataset: Dataset | None, most: int) -> Sequence[Batch]:
+    """The batches that came last, to one dataset or to any; the newest first."""
+    wanted = select(Batch).where(seen_by(caller))
+    if dataset is not None:
+        wanted = wanted.where(Batch.dataset_id == dataset.id)
+    return session.scalars(wanted.order_by(Batch.created_at.desc(), Batch.id.desc()).limit(most)).all()
 
 
 def seen_by(caller: Caller) -> ColumnElement[bool]:

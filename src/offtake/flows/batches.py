@@ -21,7 +21,6 @@ RESOURCE: Final = "batches"
 _FIRST_VERSION: Final = "1.0.0"
 _MOST_PREDECESSORS: Final = 100
 _NAMED_FILES: Final = 5
-_REPLACE: Final = "replace"
 
 Action = Literal["COMPLETE", "ABORT", "FAIL", "REVERT"]
 
@@ -84,8 +83,26 @@ class NewBatch(Body):
 
 def create(session: Session, caller: Caller, sent: Sent, now_ms: int) -> Batch:
     """A batch that files can be sent for."""
+    return make(session, caller, entities.parse_body(NewBatch, sent), now_ms)
+
+
+def make(session: Session, caller: Caller, asked: NewBatch, now_ms: int) -> Batch:
+    """The batch that was asked for; raises 1439 for an unknown dataset, 1452 for predecessors that are not in it."""
     caller.require(MANAGE_DATASETS)
-    return _create(session, caller, entities.parse_body(NewBatch, sent), now_ms)
+    dataset = datasets.get(session, caller, asked.dataset_id)
+    row = new(dataset.id, caller, now_ms)
+    row.input_format = asked.input_format.model_dump(by_alias=True, exclude_none=True)
+    row.external_id = None if asked.external_id is None else unicodedata.normalize("NFC", asked.external_id)
+    row.error_diagnostics = asked.enable_error_diagnostics or dataset.error_diagnostics
+    row.failed_percentage = asked.partial_ingestion_percentage
+    row.tags = asked.tags or {}
+    row.replaces = _predecessors(session, dataset, asked.replay)
+    session.add(row)
+    session.flush()
+    audit.record(
+        session, caller, now_ms, "create", (RESOURCE, row.id), after={"dataset": dataset.id, "status": row.status}
+    )
+    return row
 
 
 def read_format(said: Json) -> InputFormat:
@@ -94,7 +111,7 @@ def read_format(said: Json) -> InputFormat:
 
 
 def new(dataset_id: str, caller: Caller, now_ms: int) -> Batch:
-    """The row of a batch that nothing is known of yet."""
+    """The row of a batch of which is known only where it belongs; as it is, an import."""
     batch_id = str(ULID.from_timestamp(now_ms / 1000))
     stamp = entities.stamp(caller, now_ms) | {"id": batch_id, "version": _FIRST_VERSION}
     return Batch(
@@ -114,6 +131,11 @@ def new(dataset_id: str, caller: Caller, now_ms: int) -> Batch:
         errors=[],
         fence=0,
     )
+
+
+def is_import(batch: Batch) -> bool:
+    """Whether the batch is of files of this machine, which no server has; each tells by its name what it is."""
+    return not batch.input_format
 
 
 def act(session: Session, caller: Caller, batch: Batch, action: Action, now_ms: int) -> None:
@@ -156,23 +178,6 @@ def replaced(session: Session, batch: Batch) -> tuple[Landed, ...]:
     """What the batch takes the place of, as far as it is still there."""
     wanted = select(Batch).where(Batch.id.in_(batch.replaces), Batch.status == store.SUCCESS).order_by(Batch.id)
     return tuple(found for one in session.scalars(wanted) if (found := landed(one)) is not None)
-
-
-def _create(session: Session, caller: Caller, asked: NewBatch, now_ms: int) -> Batch:
-    dataset = datasets.get(session, caller, asked.dataset_id)
-    row = new(dataset.id, caller, now_ms)
-    row.input_format = asked.input_format.model_dump(by_alias=True, exclude_none=True)
-    row.external_id = None if asked.external_id is None else unicodedata.normalize("NFC", asked.external_id)
-    row.error_diagnostics = asked.enable_error_diagnostics or dataset.error_diagnostics
-    row.failed_percentage = asked.partial_ingestion_percentage
-    row.tags = asked.tags or {}
-    row.replaces = _predecessors(session, dataset, asked.replay)
-    session.add(row)
-    session.flush()
-    audit.record(
-        session, caller, now_ms, "create", (RESOURCE, row.id), after={"dataset": dataset.id, "status": row.status}
-    )
-    return row
 
 
 def _predecessors(session: Session, dataset: Dataset, replay: Replay | None) -> list[str]:

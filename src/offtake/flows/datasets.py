@@ -131,12 +131,17 @@ def create(session: Session, caller: Caller, sent: Sent, now_ms: int) -> Dataset
     caller.require(MANAGE_DATASETS)
     asked = entities.parse_body(DatasetBody, sent)
     stamp = entities.stamp(caller, now_ms) | {"id": secrets.token_hex(12), "version": _FIRST_VERSION}
-    table = f"sandbox_{caller.sandbox_id.replace('-', '')}.dataset_{stamp['id']}"
+    table = f"{namespace(caller.sandbox_id)}.dataset_{stamp['id']}"
     row = Dataset(**stamp, **_columns(asked), table_name=table)
     session.add(row)
     _flush(session, row.name, caller)
     audit.record(session, caller, now_ms, "create", (RESOURCE, row.id), name=row.name, after=said(row))
     return row
+
+
+def namespace(sandbox_id: str) -> str:
+    """Where the tables of a sandbox's datasets are; nothing else is there."""
+    return f"sandbox_{sandbox_id.replace('-', '')}"
 
 
 def replace(session: Session, caller: Caller, row: Dataset, sent: Sent, now_ms: int) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from offtake.clock import Clock
 from offtake.errors import OfftakeError
+from offtake.failpoints import failpoint
 from offtake.flows import batches, datasets
 from offtake.flows.access import Caller
 from offtake.lake import ingest
@@ -13,12 +14,13 @@ from offtake.lake.catalog import Lake, TableName
 from offtake.store.batches import Added, BatchLease, forget_all_of
 from offtake.store.batches import complete as complete_batch
 from offtake.store.batches import fail as fail_batch
+from offtake.store.batches import renew as renew_batch
 from offtake.store.batches import take as take_batch
 from offtake.store.database import Database
 from offtake.store.tables import Batch, Dataset
 
 _OWNER = "import"
-_LEASE_MS = 60_000
+_LEASE_MS = 600_000
 
 
 @dataclass(frozen=True)
@@ -44,26 +46,41 @@ def import_files(
         session.flush()
         batch = batches.new(dataset.id, caller, now)
         session.add(batch)
-    table = TableName(dataset.table_name)
+        lease = take_batch(batch, _OWNER, now, _LEASE_MS)
     try:
-        made = ingest.import_files(lake, table, files, batch_id=batch.id)
-    except OfftakeError as error:
+        made = ingest.import_files(
+            lake, TableName(dataset.table_name), files, batch_id=batch.id, stopped=_Hold(database, clock, lease).keep
+        )
+    except (OfftakeError, KeyboardInterrupt) as error:
         if found is None:
             _forget(database, lake, dataset)
         else:
-            reason = {"code": "INGEST-1452-400", "description": str(error)}
-            fail_batch(database, _held(database, batch.id, clock), [reason], clock.now_ms())
+            reason = {"code": "INGEST-1452-400", "description": str(error) or "The import was interrupted."}
+            fail_batch(database, lease, [reason], clock.now_ms())
         raise
-    added = Added(made.snapshot_id, made.rows, made.bytes, made.rows, made.bytes)
-    complete_batch(database, _held(database, batch.id, clock), added, clock.now_ms())
+    failpoint("import_committed")
+    added = Added(made.snapshot_id, made.rows, sum(path.stat().st_size for path in files), made.rows, made.bytes)
+    complete_batch(database, lease, added, clock.now_ms())
     with database.reading() as session:
         return Imported(dataset, session.get_one(Batch, batch.id), created=found is None)
 
 
-def _held(database: Database, batch_id: str, clock: Clock) -> BatchLease:
-    """The batch is held only once its rows are in: until then its files are not with any server that could go on."""
-    with database.writing() as session:
-        return take_batch(session.get_one(Batch, batch_id), _OWNER, clock.now_ms(), _LEASE_MS)
+@dataclass
+class _Hold:
+    """Keeps the batch while its rows are read: a server takes over what falls silent, and ends it as it turned out."""
+
+    database: Database
+    clock: Clock
+    lease: BatchLease
+    renewed_at: int = 0
+
+    def keep(self) -> bool:
+        """Never a reason to stop; raises `LeaseLostError` when a server has taken over."""
+        now = self.clock.now_ms()
+        if now - self.renewed_at > _LEASE_MS // 20:
+            renew_batch(self.database, self.lease, now, _LEASE_MS)
+            self.renewed_at = now
+        return False
 
 
 def _forget(database: Database, lake: Lake, dataset: Dataset) -> None:

@@ -88,10 +88,14 @@ def part(header: str | None, length: str | None) -> Part:
     return found
 
 
-def check_request(url: str, content_type: str) -> None:
-    """Raise 3414 for an address over 2000 characters, 3415 for a file that does not come as plain bytes."""
+def check_address(url: str) -> None:
+    """Raise 3414 for an address over 2000 characters."""
     if len(url) > _LONGEST_URL:
         raise Problem(problems.URL_TOO_LONG, f"The address is longer than {_LONGEST_URL} characters.")
+
+
+def check_type(content_type: str) -> None:
+    """Raise 3415 for a file that does not come as plain bytes."""
     if content_type.partition(";")[0].strip().lower() not in ("", _BYTES):
         raise Problem(problems.MEDIA_TYPE, f"Files come with Content-Type: {_BYTES}.")
 

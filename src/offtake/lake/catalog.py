@@ -7,7 +7,7 @@ from typing import Any, Final, NewType
 from urllib.parse import unquote, urlparse
 
 from pyiceberg.catalog.sql import SqlCatalog
-from pyiceberg.exceptions import NoSuchTableError
+from pyiceberg.exceptions import NoSuchNamespaceError, NoSuchTableError
 from pyiceberg.table import Table
 from sqlalchemy import event, make_url
 
@@ -50,6 +50,16 @@ class Lake:
     def location(self, table: TableName) -> str:
         """The URI of the folder that a new table of that name keeps its files in."""
         return f"{self._warehouse}/{table.replace('.', '/')}"
+
+    def tables_in(self, namespace: str) -> list[TableName]:
+        """The tables of a namespace, and those of which there is but a folder."""
+        names: set[str] = set()
+        with contextlib.suppress(NoSuchNamespaceError):
+            names = {name for _, name in self.catalog.list_tables(namespace)}
+        folder = local_path(f"{self._warehouse}/{namespace}")
+        if folder.is_dir():
+            names |= {path.name for path in folder.iterdir() if path.is_dir()}
+        return [TableName(f"{namespace}.{name}") for name in sorted(names)]
 
     def purge(self, table: TableName) -> None:
         """Forget the table and remove its folder with all its files; nothing happens when neither is there."""

@@ -77,7 +77,9 @@ class _OtherSchemaError(Exception):
     """Since the files were planned, the table got columns that they do not agree with."""
 
 
-def import_files(lake: Lake, table: TableName, files: Sequence[Path], *, batch_id: str) -> Batch:
+def import_files(
+    lake: Lake, table: TableName, files: Sequence[Path], *, batch_id: str, stopped: Callable[[], bool] = lambda: False
+) -> Batch:
     """The rows of all files as one snapshot of a table, which is made in the same commit when there is none.
 
     Raises `ImportRefusedError` as `ingest` does, and when a file has no rows.
@@ -85,7 +87,7 @@ def import_files(lake: Lake, table: TableName, files: Sequence[Path], *, batch_i
     if not files:
         raise ImportRefusedError("No files are named.")
     sources = [source_of(path) for path in files]
-    made = ingest(lake, table, sources, Attempt(batch_id), refuse_empty=True)
+    made = ingest(lake, table, sources, Attempt(batch_id, stopped=stopped), refuse_empty=True)
     if made is None:
         raise ImportRefusedError("The files hold no rows.")
     return made

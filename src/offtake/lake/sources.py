@@ -70,7 +70,7 @@ class Source:
 
         Raises `ImportRefusedError`.
         """
-        if not self.path.stat().st_size:
+        if self._is_empty():
             return None
         with self._told():
             if self.kind == "parquet":
@@ -89,7 +89,7 @@ class Source:
 
     def head(self, rows: int) -> pa.Table:
         """The first rows, at most so many; reads no more than a block. Raises `ImportRefusedError`."""
-        if not self.path.stat().st_size:
+        if self._is_empty():
             return pa.table({})
         with self._told():
             first = next(self._batches(pa.schema([])), None)
@@ -194,11 +194,15 @@ class Source:
                     raise ImportRefusedError(f"{self.name}: column {name} is not text in UTF-8.")
             return reader.schema
 
+    def _is_empty(self) -> bool:
+        with self._told():
+            return not self.path.stat().st_size
+
     def _opened(self) -> Any:  # noqa: ANN401 - pyarrow has no stubs
         return pa.input_stream(self.path, compression="gzip" if self.name.lower().endswith(".gz") else None)
 
     def _told(self) -> "_Told":
-        return _Told(self.name)
+        return _Told(self.path, self.name)
 
 
 def source_of(path: Path) -> Source:
@@ -246,15 +250,17 @@ def _first_bad(lines: list[bytes], schema: pa.Schema | None, *, spread: bool) ->
 class _Told:
     """Tells the readers' errors as ours, with the file's name."""
 
-    def __init__(self, name: str) -> None:
-        self._name = name
+    def __init__(self, path: Path, name: str) -> None:
+        self._path, self._name = path, name
 
     def __enter__(self) -> None:
         return None
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         if isinstance(error, (pa.ArrowException, OSError, UnicodeDecodeError, EOFError)):
-            raise ImportRefusedError(f"{self._name} cannot be read: {_reason(error)}") from None
+            # Where the file is on this machine is nobody's business.
+            reason = _reason(error).replace(str(self._path), self._name)
+            raise ImportRefusedError(f"{self._name} cannot be read: {reason}") from None
 
 
 def _misfit(message: str, names: list[str]) -> str | None:

@@ -9,7 +9,7 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, BinaryIO
+from typing import IO
 from uuid import uuid4
 
 
@@ -33,7 +33,7 @@ class Uploads:
         """An empty file, to be written in parts; whoever still writes into the one before writes into nothing."""
         empty = self.incoming(batch_id, name)
         empty.touch()
-        empty.replace(self.path(batch_id, name))
+        settle(empty, self.path(batch_id, name))
 
     def remove(self, batch_id: str) -> None:
         """Nothing of the batch stays."""
@@ -66,7 +66,7 @@ def sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
-def same_file(file: BinaryIO, path: Path) -> bool:
+def same_file(file: IO[bytes], path: Path) -> bool:
     """Whether the open file is still the one at that path."""
     try:
         return os.path.samestat(os.fstat(file.fileno()), path.stat())

@@ -1,4 +1,4 @@
-"""What is done beside runs: sandboxes are emptied, and files of the landing zone go when their time is up."""
+"""What is done beside runs: sandboxes are emptied; files of the landing zone and what nobody comes back for go."""
 
 import logging
 import threading
@@ -10,6 +10,7 @@ from sqlalchemy import select
 
 from offtake.flows import sandbox_content, sandboxes, zone_files, zones
 from offtake.flows.sandbox_content import Places
+from offtake.scheduling import ingestion
 from offtake.scheduling.backend import Backend
 from offtake.store.tables import Sandbox
 
@@ -21,7 +22,7 @@ _DAY_MS: Final = 86_400_000
 
 
 def housekeeping(backend: Backend, stop: threading.Event) -> None:
-    """Keep house until `stop` is set: sandboxes within a second of the request, landing zones every hour."""
+    """Keep house until `stop` is set: sandboxes within a second of the request, all else every hour."""
     swept_at: int | None = None
     while not stop.is_set():
         now = backend.clock.now_ms()
@@ -42,6 +43,8 @@ def keep_house(backend: Backend, *, sweeps: bool) -> Iterator[None]:
         waiting = [row.id for row in sandboxes.unfinished(session)]
     for sandbox_id in waiting:
         yield from empty_sandbox(backend, sandbox_id)
+    if sweeps:
+        yield from ingestion.sweep(backend.database, backend.lake, backend.uploads, backend.clock)
     if sweeps and backend.settings.landing_zone_days:
         yield from _sweep(backend)
 

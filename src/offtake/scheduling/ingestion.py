@@ -5,14 +5,16 @@ Whatever instant it is killed at, the next one finds the batch in its table's hi
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
+
+from sqlalchemy import select
 
 from offtake.clock import Clock
 from offtake.errors import CancelledError, LeaseLostError
 from offtake.failpoints import failpoint
-from offtake.flows import batches, sent_files
+from offtake.flows import batches, datasets, sent_files
 from offtake.lake import ingest
 from offtake.lake.catalog import Lake, TableName
 from offtake.lake.ingest import Attempt, Landed
@@ -22,21 +24,25 @@ from offtake.scheduling.heartbeat import Heartbeat
 from offtake.store import batches as store
 from offtake.store.batches import Added, BatchLease
 from offtake.store.database import Database
-from offtake.store.tables import Batch, Dataset
+from offtake.store.tables import Batch, Dataset, Sandbox
 
 _log = logging.getLogger(__name__)
 
 _MOST_TRIES: Final = 5
 _PAUSE_MS: Final = 10_000
+_ABANDONED_MS: Final = 7 * 86_400_000
 _ADVICE: Final = "Correct the file, and send it with a new batch."
 
 
 @dataclass(frozen=True)
 class _Work:
-    """What a batch asks for: its rows in its table, or, where it has landed already, out of it again."""
+    """What a batch asks for: its rows in its table, or, where it has landed already, out of it again.
+
+    `sources` is None when they are with no server: files that the command line was importing.
+    """
 
     table: TableName
-    sources: tuple[Source, ...]
+    sources: tuple[Source, ...] | None
     replaces: tuple[Landed, ...]
     landed: Landed | None
     sent_bytes: int
@@ -99,9 +105,8 @@ class Ingestor:
             self._try_later(lease, work)
 
     def _bring_in(self, lease: BatchLease, work: _Work, stopped: Callable[[], bool]) -> None:
-        attempt = Attempt(lease.batch_id, lease.fence, work.replaces, stopped)
         try:
-            made = ingest.ingest(self.lake, work.table, work.sources, attempt)
+            made = ingest.landed(self.lake, work.table, lease.batch_id) or self._ingest(lease, work, stopped)
         except ImportRefusedError as error:
             self._fail(lease, work, f"{error} {_ADVICE}", error.row)
             return
@@ -114,6 +119,14 @@ class Ingestor:
         store.complete(self.database, lease, added, self.clock.now_ms())
         failpoint("batch_completed")
         self.uploads.remove(lease.batch_id)
+
+    def _ingest(self, lease: BatchLease, work: _Work, stopped: Callable[[], bool]) -> ingest.Batch | None:
+        if work.sources is None:
+            raise ImportRefusedError("The import was cut off.")
+        if lease.fence > 2 * _MOST_TRIES:
+            raise ImportRefusedError("Time and again, the server that read the batch ended.")
+        attempt = Attempt(lease.batch_id, lease.fence, work.replaces, stopped)
+        return ingest.ingest(self.lake, work.table, work.sources, attempt)
 
     def _revert(self, lease: BatchLease, work: _Work, landed: Landed) -> None:
         try:
@@ -145,7 +158,7 @@ class Ingestor:
                 raise LeaseLostError(f"Batch {lease.batch_id} is gone.")
             return _Work(
                 table=TableName(dataset.table_name),
-                sources=tuple(sent_files.sources(session, batch, self.uploads)),
+                sources=None if batches.is_import(batch) else tuple(sent_files.sources(session, batch, self.uploads)),
                 replaces=batches.replaced(session, batch),
                 landed=batches.landed(batch),
                 sent_bytes=sum(file.size for file in sent_files.all_of(session, batch.id)),
@@ -155,16 +168,32 @@ class Ingestor:
         """A batch whose dataset was deleted meanwhile leaves nothing behind."""
         with self.database.reading() as session:
             gone = session.get(Batch, lease.batch_id) is None
-        if gone:
-            self.uploads.remove(lease.batch_id)
         _log.warning("batch %s: %s", lease.batch_id, "it was deleted" if gone else "another ingestor has taken over")
+        if gone:
+            for _ in sweep(self.database, self.lake, self.uploads, self.clock):
+                pass
 
 
-def sweep_uploads(database: Database, uploads: Uploads) -> None:
-    """Remove what was sent for batches that are over, or no longer known."""
+def sweep(database: Database, lake: Lake, uploads: Uploads, clock: Clock) -> Iterator[None]:
+    """Remove what nobody comes back for: what was sent for batches that are over, tables of datasets that are gone.
+
+    One short step a turn. Batches that nothing has been sent for in seven days are abandoned.
+    """
+    store.abandon_old(database, clock.now_ms() - _ABANDONED_MS, clock.now_ms())
     for batch_id in uploads.batch_ids():
         with database.reading() as session:
             batch = session.get(Batch, batch_id)
-            over = batch is None or batch.status not in store.OPEN
-        if over:
+        if batch is None or batch.status not in store.OPEN:
             uploads.remove(batch_id)
+        yield
+    # Tables are looked for first: a dataset's row is there before its table is.
+    with database.reading() as session:
+        spaces = [datasets.namespace(sandbox_id) for sandbox_id in session.scalars(select(Sandbox.id))]
+    for space in spaces:
+        tables = lake.tables_in(space)
+        with database.reading() as session:
+            known = set(session.scalars(select(Dataset.table_name).where(Dataset.table_name.in_(tables))))
+        for table in tables:
+            if table not in known:
+                lake.purge(table)
+            yield

@@ -1,4 +1,4 @@
-"""The scheduler and the workers of one process, as background threads."""
+"""The scheduler, the workers and the ingestor of one process, as background threads."""
 
 import logging
 import threading
@@ -10,7 +10,7 @@ from offtake.exporting.plan import PartSize
 from offtake.exporting.run import Workshop
 from offtake.scheduling.backend import Backend
 from offtake.scheduling.housekeeping import housekeeping
-from offtake.scheduling.ingestion import Ingestor, sweep_uploads
+from offtake.scheduling.ingestion import Ingestor
 from offtake.scheduling.orders import OrderDesk
 from offtake.scheduling.ticks import tick
 from offtake.scheduling.worker import Worker
@@ -24,13 +24,12 @@ _RUNS_AT_ONCE = 2
 
 @contextmanager
 def working(backend: Backend, owner: str) -> Iterator[None]:
-    """Tick and carry out runs until the block ends; then give back, within seconds, what is going on.
+    """Tick, carry out runs and bring batches in until the block ends; then give back, within seconds, what is going on.
 
-    `owner` names this process's leases; runs that a dead process of the same name held are taken up at once.
+    `owner` names this process's leases; what a dead process of the same name held is taken up at once.
     """
     runs.abandon(backend.database, owner)
     batches.abandon(backend.database, owner)
-    sweep_uploads(backend.database, backend.uploads)
     stop = threading.Event()
     engine = LocalEngine(backend.settings.processes)
     worker = worker_of(backend, engine, owner)

@@ -74,6 +74,14 @@ def abandon(database: Database, owner: str) -> None:
         )
 
 
+def abandon_old(database: Database, before_ms: int, now_ms: int) -> None:
+    """End the batches that nothing has been sent for since then."""
+    old = select(Batch).where(Batch.status == LOADING, Batch.updated_at < before_ms)
+    with database.writing() as session:
+        for batch in session.scalars(old.with_for_update(skip_locked=True)):
+            _end(batch, ABANDONED, now_ms)
+
+
 def renew(database: Database, lease: BatchLease, now_ms: int, lease_ms: int) -> None:
     """Keep the batch for another `lease_ms`. Raises `LeaseLostError` when another holds it, or it is gone."""
     with database.writing() as session:

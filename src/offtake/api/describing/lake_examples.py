@@ -11,6 +11,7 @@ DATASET_ID: Final = examples.DATASET_ID
 BATCH_ID: Final = "01HR9QY7B6W2ZC0M3K5N8P1T4V"
 ANY_OBJECT: Final[Json] = {"type": ["object", "array"]}
 PATHS: Final = [f"@/dataSets/{DATASET_ID}"]
+BATCH_PATHS: Final = [f"@/batches/{BATCH_ID}"]
 NEW_DATASET: Final[Json] = {
     "name": "Loyalty members",
     "description": "Everybody who joined",
@@ -125,6 +126,11 @@ FILES: Final[Json] = {
 PREVIEW: Final[Json] = {"data": [{"id": 1, "city": "Bern"}]}
 
 NEW_BATCH: Final[Json] = {"datasetId": DATASET_ID, "inputFormat": {"format": "json", "isMultiLineJson": False}}
+CATALOG_BATCH: Final[Json] = {
+    "status": "loading",
+    "relatedObjects": [{"type": "dataSet", "id": DATASET_ID}],
+    "inputFormat": {"format": "json", "isMultiLineJson": False},
+}
 NEW_BATCH_MADE: Final[Json] = {"id": BATCH_ID, **BATCH}
 SENT_FILE: Final[Json] = {"name": "a.json", "sizeInBytes": 48}
 SENT_PREVIEW: Final[Json] = {

@@ -9,7 +9,8 @@ from offtake.api.describing import lake_examples as examples
 from offtake.api.describing.operations import described, keyed
 from offtake.api.gateway import BackendOf, CallerOf, JsonBody
 from offtake.api.paths import CATALOG
-from offtake.flows import batch_documents, dataset_documents, datasets, removal
+from offtake.flows import batch_documents, catalog_batches, dataset_documents, datasets, removal
+from offtake.store.batches import OPEN
 
 Json = dict[str, Any]
 Paths = list[str]
@@ -144,6 +145,56 @@ def get_batch(caller: CallerOf, backend: BackendOf, batch_id: str) -> Json:
         return batch_documents.one(session, caller, batch_id)
 
 
+@router.post(
+    "/batches",
+    status_code=201,
+    **described(
+        examples.BATCH_PATHS, status=201, body=catalog_batches.CatalogBatch, body_example=examples.CATALOG_BATCH
+    ),
+)
+def create_batch(caller: CallerOf, backend: BackendOf, body: JsonBody, response: Response) -> Paths:
+    """Make a batch, as batch ingestion does."""
+    with backend.database.writing() as session:
+        row = catalog_batches.create(session, caller, body, backend.clock.now_ms())
+    response.headers["Location"] = f"{CATALOG}/batches/{row.id}"
+    return _batch_paths(row.id)
+
+
+_TAGGING: Final = described(
+    examples.BATCH_PATHS, body=catalog_batches.BatchChange, body_example={"tags": {"team": ["loyalty"]}}
+)
+
+
+@router.patch("/batches/{batch_id}", **_TAGGING)
+def change_batch(caller: CallerOf, backend: BackendOf, batch_id: str, body: JsonBody) -> Paths:
+    """Add tags to it, or change them."""
+    with backend.database.writing() as session:
+        row = batch_documents.find(session, caller, batch_id, lock=True)
+        catalog_batches.change(session, caller, row, body, backend.clock.now_ms(), whole=False)
+    return _batch_paths(batch_id)
+
+
+@router.put("/batches/{batch_id}", **_TAGGING)
+def replace_batch(caller: CallerOf, backend: BackendOf, batch_id: str, body: JsonBody) -> Paths:
+    """Give it these tags and no others."""
+    with backend.database.writing() as session:
+        row = batch_documents.find(session, caller, batch_id, lock=True)
+        catalog_batches.change(session, caller, row, body, backend.clock.now_ms(), whole=True)
+    return _batch_paths(batch_id)
+
+
+@router.delete("/batches/{batch_id}", **described(examples.BATCH_PATHS))
+def delete_batch(caller: CallerOf, backend: BackendOf, batch_id: str) -> Paths:
+    """Take its rows out of its dataset, or drop what was sent for it."""
+    with backend.database.writing() as session:
+        row = batch_documents.find(session, caller, batch_id, lock=True)
+        catalog_batches.withdraw(session, caller, row, backend.clock.now_ms())
+        over = row.status not in OPEN
+    if over:
+        backend.uploads.remove(batch_id)
+    return _batch_paths(batch_id)
+
+
 @router.get("/lastBatches", **_list_of(examples.LAST_BATCH))
 def last_batches(caller: CallerOf, backend: BackendOf, request: Request) -> Json:
     """The batches that came last to each dataset, by dataset id."""
@@ -153,3 +204,7 @@ def last_batches(caller: CallerOf, backend: BackendOf, request: Request) -> Json
 
 def _paths(dataset_id: str) -> Paths:
     return [f"@/dataSets/{dataset_id}"]
+
+
+def _batch_paths(batch_id: str) -> Paths:
+    return [f"@/batches/{batch_id}"]

@@ -12,8 +12,7 @@ from offtake.api.describing import lake_examples as examples
 from offtake.api.describing.operations import described
 from offtake.api.gateway import BackendOf, CallerOf
 from offtake.api.paths import DATA_ACCESS
-from offtake.flows import batch_documents, batch_files, catalog_query, dataset_documents, problems
-from offtake.flows.access import MANAGE_DATASETS, VIEW_DATASETS
+from offtake.flows import batch_files, batch_meta, catalog_query, dataset_documents, problems
 from offtake.flows.batch_files import BatchFile, ByteRange
 
 Json = dict[str, Any]
@@ -54,22 +53,39 @@ def files(
     return _page(request, items, start, limit)
 
 
-@router.get("/batches/{batch_id}/failed", **described(examples.FILES))
+_SMALL_FILES: Final = described(examples.FILES, also={200: _BYTES})
+
+
+@router.get("/batches/{batch_id}/failed", response_model=None, **_SMALL_FILES)
 def failed(
-    caller: CallerOf, backend: BackendOf, request: Request, batch_id: str, start: Start = None, limit: Limit = None
-) -> Json:
-    """The rows that could not be brought in: none, for a batch comes in whole or not at all."""
-    _check_batch(caller, backend, batch_id)
-    return _page(request, [], start, limit)
+    caller: CallerOf,
+    backend: BackendOf,
+    request: Request,
+    batch_id: str,
+    name: Name = None,
+    start: Start = None,
+    limit: Limit = None,
+) -> Json | Response:
+    """What went wrong with a batch; the bytes of a file with `path`."""
+    with backend.database.reading() as session:
+        found = batch_meta.failed(session, caller, batch_id)
+    return _small_files(request, found, name, start, limit)
 
 
-@router.get("/batches/{batch_id}/meta", **described(examples.FILES))
+@router.get("/batches/{batch_id}/meta", response_model=None, **_SMALL_FILES)
 def meta(
-    caller: CallerOf, backend: BackendOf, request: Request, batch_id: str, start: Start = None, limit: Limit = None
-) -> Json:
-    """Files about a batch: none; what went wrong is in its errors."""
-    _check_batch(caller, backend, batch_id)
-    return _page(request, [], start, limit)
+    caller: CallerOf,
+    backend: BackendOf,
+    request: Request,
+    batch_id: str,
+    name: Name = None,
+    start: Start = None,
+    limit: Limit = None,
+) -> Json | Response:
+    """Files about a batch: what was sent, what went wrong; the bytes of one, or those of a folder, with `path`."""
+    with backend.database.reading() as session:
+        found = batch_meta.about(session, caller, batch_id)
+    return _small_files(request, found, name, start, limit)
 
 
 @router.get(
@@ -115,10 +131,22 @@ def preview(caller: CallerOf, backend: BackendOf, dataset_id: str) -> Json:
         return {"data": dataset_documents.preview(session, backend.lake, caller, dataset_id, _MOST)}
 
 
-def _check_batch(caller: CallerOf, backend: BackendOf, batch_id: str) -> None:
-    caller.require(VIEW_DATASETS, MANAGE_DATASETS)
-    with backend.database.reading() as session:
-        batch_documents.find(session, caller, batch_id)
+def _small_files(
+    request: Request, found: batch_meta.Files, name: str | None, start: str | None, limit: str | None
+) -> Json | Response:
+    if name is not None and name in found:
+        return Response(found[name], media_type=_BYTES)
+    here = request.url.path.removeprefix(DATA_ACCESS)
+    shown = found if not name else batch_meta.within(found, name)
+    items = [
+        {
+            "name": one,
+            "length": str(len(content)),
+            "_links": {"self": {"href": _href(request, f"{here}?{urlencode({'path': one})}")}},
+        }
+        for one, content in sorted(shown.items())
+    ]
+    return _page(request, items, start, limit)
 
 
 def _found(caller: CallerOf, backend: BackendOf, file_id: str, name: str | None) -> BatchFile:

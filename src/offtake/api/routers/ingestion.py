@@ -2,17 +2,18 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, Final, TypeVar, get_args
+from typing import IO, Annotated, Any, Final, TypeVar, get_args
 
 from anyio import to_thread
-from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi import APIRouter, Depends, Header, Query, Request, Response
+from starlette.requests import ClientDisconnect
 
 from offtake.api.describing import lake_examples as examples
 from offtake.api.describing.operations import described
 from offtake.api.gateway import BackendOf, CallerOf, JsonBody
 from offtake.flows import batch_documents, batches, file_preview, problems, sent_files
 from offtake.flows.problems import Problem
-from offtake.flows.sent_files import Place
+from offtake.flows.sent_files import Part, Place
 from offtake.lake import uploads as disk
 from offtake.scheduling.backend import Backend
 from offtake.store import batches as store
@@ -20,7 +21,13 @@ from offtake.store import batches as store
 Json = dict[str, Any]
 T = TypeVar("T")
 
-router = APIRouter(tags=["batch ingestion"])
+
+def short_address(request: Request, _caller: CallerOf) -> None:
+    """Raise 3414 for an address over 2000 characters."""
+    sent_files.check_address(str(request.url))
+
+
+router = APIRouter(tags=["batch ingestion"], dependencies=[Depends(short_address)])
 
 _ACTIONS: Final[dict[str, batches.Action]] = {one: one for one in get_args(batches.Action)}
 _FILE: Final = "/batches/{batch_id}/datasets/{dataset_id}/files/{file_path:path}"
@@ -33,13 +40,12 @@ BatchAction = Annotated[str | None, Query(description="COMPLETE, ABORT, FAIL or 
 ContentRange = Annotated[str | None, Header(alias="Content-Range", description="bytes first-last/total")]
 
 
-@router.post(
-    "/batches",
-    status_code=201,
-    **described(
-        examples.NEW_BATCH_MADE, status=201, body=batches.NewBatch, body_example=examples.NEW_BATCH, errors=(409,)
-    ),
+_MADE: Final = described(
+    examples.NEW_BATCH_MADE, status=201, body=batches.NewBatch, body_example=examples.NEW_BATCH, errors=(409, 414)
 )
+
+
+@router.post("/batches", status_code=201, **_MADE)
 def create(caller: CallerOf, backend: BackendOf, body: JsonBody) -> Json:
     """Make a batch that files can be sent for."""
     with backend.database.writing() as session:
@@ -47,7 +53,13 @@ def create(caller: CallerOf, backend: BackendOf, body: JsonBody) -> Json:
         return {"id": row.id, **batch_documents.document(row)}
 
 
-@router.post("/batches/{batch_id}", **described(examples.NEW_BATCH_MADE, errors=(409,)))
+@router.patch("/batches", status_code=201, **_MADE)
+def replay(caller: CallerOf, backend: BackendOf, body: JsonBody) -> Json:
+    """The same, as a client sends it for a batch that takes the place of others."""
+    return create(caller, backend, body)
+
+
+@router.post("/batches/{batch_id}", **described(examples.NEW_BATCH_MADE, errors=(409, 414)))
 def act(caller: CallerOf, backend: BackendOf, batch_id: str, action: BatchAction = None) -> Json:
     """Bring a batch on its way, drop it, or take it out again."""
     wanted = _ACTIONS.get((action or "").upper())
@@ -73,7 +85,7 @@ async def put(
     file_path: str,
 ) -> Json:
     """Send a whole file, of at most 256 MB; it takes the place of one of the same name."""
-    _check(request)
+    sent_files.check_type(request.headers.get("content-type", ""))
     where = sent_files.place(batch_id, dataset_id, file_path)
     announced = _announced(request)
     if announced > sent_files.LARGEST_WHOLE:
@@ -81,7 +93,8 @@ async def put(
     await _in_transaction(backend, lambda session: sent_files.check_room(session, caller, where, announced))
     incoming = backend.uploads.incoming(where.batch_id, where.name)
     try:
-        size = await _receive(request, incoming, 0, sent_files.LARGEST_WHOLE, "wb")
+        with await _opened(incoming, "xb") as file:
+            size = await _receive(request, file, 0, sent_files.LARGEST_WHOLE)
         is_new = await _in_transaction(backend, lambda session: _keep(session, caller, backend, where, incoming, size))
     finally:
         incoming.unlink(missing_ok=True)
@@ -100,23 +113,22 @@ async def part(
     content_range: ContentRange = None,
 ) -> Json:
     """Send a part of a large file; parts may come in any order, and again."""
-    _check(request)
+    sent_files.check_type(request.headers.get("content-type", ""))
     where = sent_files.place(batch_id, dataset_id, file_path)
     coming = sent_files.part(content_range, request.headers.get("content-length"))
     await _in_transaction(backend, lambda session: sent_files.expect_part(session, caller, where, coming))
     path = backend.uploads.path(where.batch_id, where.name)
-    size = await _receive(request, path, coming.first, coming.size, "r+b")
-    if size != coming.size:
-        raise problems.of_field("/Content-Range", f"is {coming.size} bytes long, but {size} bytes came")
-    now = backend.clock.now_ms()
-    return await _in_transaction(backend, lambda session: sent_files.record_part(session, caller, where, coming, now))
+    with await _opened(path, "r+b") as file:
+        size = await _receive(request, file, coming.first, coming.size)
+        if size != coming.size:
+            raise problems.of_field("/Content-Range", f"is {coming.size} bytes long, but {size} bytes came")
+        return await _in_transaction(backend, lambda session: _record(session, caller, backend, where, coming, file))
 
 
 @router.post(_FILE, **(described(examples.SENT_FILE, errors=_ERRORS) | {"response_model": None}))
 def file_action(
     caller: CallerOf,
     backend: BackendOf,
-    request: Request,
     response: Response,
     batch_id: str,
     dataset_id: str,
@@ -124,7 +136,6 @@ def file_action(
     action: Action = None,
 ) -> Json:
     """Begin a large file, or end it when all of its parts have come."""
-    _check(request, of_file=False)
     where = sent_files.place(batch_id, dataset_id, file_path)
     now = backend.clock.now_ms()
     with backend.database.writing() as session:
@@ -138,11 +149,8 @@ def file_action(
 
 
 @router.head(_FILE, response_class=Response, **described(errors=(414,)))
-def file_state(
-    caller: CallerOf, backend: BackendOf, request: Request, batch_id: str, dataset_id: str, file_path: str
-) -> Response:
+def file_state(caller: CallerOf, backend: BackendOf, batch_id: str, dataset_id: str, file_path: str) -> Response:
     """What of a large file has come in, in the header `Range`."""
-    _check(request, of_file=False)
     where = sent_files.place(batch_id, dataset_id, file_path)
     with backend.database.reading() as session:
         sent_files.readable(session, caller, batch_id, dataset_id)
@@ -150,7 +158,7 @@ def file_state(
     return Response(headers={"Range": come} if come else {})
 
 
-@router.get("/batches/{batch_id}/datasets/{dataset_id}/preview", **described(examples.SENT_PREVIEW))
+@router.get("/batches/{batch_id}/datasets/{dataset_id}/preview", **described(examples.SENT_PREVIEW, errors=(414,)))
 def preview(caller: CallerOf, backend: BackendOf, request: Request, batch_id: str, dataset_id: str) -> Json:
     """The first rows of what was sent for a batch so far."""
     asked = dict(request.query_params)
@@ -175,26 +183,43 @@ async def _in_transaction(backend: Backend, work: Callable[[Any], T]) -> T:
     return await to_thread.run_sync(carried_out)
 
 
-async def _receive(request: Request, path: Path, first: int, most: int, mode: str) -> int:
-    """The body written to a file from byte `first` on, as it comes, and synced; how many bytes that was."""
+def _record(
+    session: Any,  # noqa: ANN401 - sessions are the store's
+    caller: CallerOf,
+    backend: Backend,
+    where: Place,
+    come: Part,
+    file: IO[bytes],
+) -> Json:
+    recorded = sent_files.record_part(session, caller, where, come, backend.clock.now_ms())
+    if not disk.same_file(file, backend.uploads.path(where.batch_id, where.name)):
+        raise Problem(
+            problems.WRONG_ACTION, f"File {where.name} was begun anew while a part came; send the part again."
+        )
+    return recorded
+
+
+async def _opened(path: Path, mode: str) -> IO[bytes]:
     try:
-        file = await to_thread.run_sync(lambda: path.open(mode))
+        return await to_thread.run_sync(lambda: path.open(mode))
     except FileNotFoundError:
         raise Problem(problems.WRONG_ACTION, "The file was dropped while it came in; begin it again.") from None
+
+
+async def _receive(request: Request, file: IO[bytes], first: int, most: int) -> int:
+    """The body written to the file from byte `first` on, as it comes, and synced; how many bytes that was."""
     size = 0
-    with file:
-        file.seek(first)
+    file.seek(first)
+    try:
         async for chunk in request.stream():
             size += len(chunk)
             if size > most:
                 raise sent_files.too_large(most, "A request")
             await to_thread.run_sync(file.write, chunk)
-        await to_thread.run_sync(disk.sync_file, file)
+    except ClientDisconnect:
+        raise Problem(problems.BAD_VALUE, "The request ended before its body did; send it again.") from None
+    await to_thread.run_sync(disk.sync_file, file)
     return size
-
-
-def _check(request: Request, *, of_file: bool = True) -> None:
-    sent_files.check_request(str(request.url), request.headers.get("content-type", "") if of_file else "")
 
 
 def _announced(request: Request) -> int:

@@ -1,0 +1,50 @@
+"""The commands `offtake batch …`."""
+
+from typing import Annotated, Any
+
+import typer
+
+from offtake.cli import show
+from offtake.cli.options import AsJson, DataDir, InSandbox, operating
+from offtake.errors import OfftakeError
+from offtake.flows import batch_documents, datasets
+
+app = typer.Typer(help="Batches: what came into datasets, and what did not.")
+
+
+@app.command("list")
+def list_(
+    dataset: Annotated[str | None, typer.Argument(help="A dataset's name or id; default: all of them.")] = None,
+    most: Annotated[int, typer.Option("--most", min=1, max=1000, help="How many, the newest first.")] = 20,
+    sandbox: InSandbox = None,
+    data_dir: DataDir = None,
+    json: AsJson = False,
+) -> None:
+    """List the latest batches."""
+    with operating(data_dir, sandbox) as (backend, caller), backend.database.reading() as session:
+        row = None if dataset is None else datasets.find(session, caller, dataset)
+        if dataset is not None and row is None:
+            raise OfftakeError(f"There is no dataset {dataset} in sandbox {caller.sandbox_name}.")
+        found = batch_documents.latest(session, caller, row, most)
+        documents = [{"id": one.id, **batch_documents.document(one)} for one in found]
+    if json:
+        show.as_json(documents)
+        return
+    columns = ("ID", "DATASET", "STATUS", "ROWS")
+    show.table(columns, [_line(one) for one in documents], "No batches yet: offtake dataset import NAME FILE…")
+
+
+@app.command("show")
+def show_(
+    batch: Annotated[str, typer.Argument(help="The batch's id.")],
+    sandbox: InSandbox = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Show a batch as Catalog does, as JSON."""
+    with operating(data_dir, sandbox) as (backend, caller), backend.database.reading() as session:
+        show.as_json({"id": batch, **batch_documents.document(batch_documents.find(session, caller, batch))})
+
+
+def _line(one: dict[str, Any]) -> tuple[object, ...]:
+    """No wider than a terminal, so that ids are whole."""
+    return one["id"], one["relatedObjects"][0]["id"], one["status"], one["metrics"].get("outputRecordCount")

@@ -1,0 +1,265 @@
+"""A batch lands once, whoever tries and however often; it is taken out again, and takes the place of others."""
+
+import threading
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from offtake.errors import CancelledError
+from offtake.lake import ingest, scan
+from offtake.lake.catalog import Lake, TableName
+from offtake.lake.ingest import Attempt, Batch, Landed
+from offtake.lake.sources import ImportRefusedError, Source, source_of
+from tests.lake.lakes import TABLE, Row, add, full, increment, lake_in, ndjson, numbered, read
+from tests.lake.others import compact
+
+
+def source(folder: Path, rows: Sequence[Row], name: str = "rows.json") -> Source:
+    folder.mkdir(exist_ok=True)
+    return source_of(ndjson(folder / name, rows))
+
+
+def bring_in(lake: Lake, folder: Path, batch_id: str, rows: Sequence[Row], **more: Any) -> Batch:
+    made = ingest.ingest(lake, TABLE, [source(folder, rows)], Attempt(batch_id, **more))
+    assert made is not None
+    return made
+
+
+def data_files(folder: Path) -> set[str]:
+    return {path.name for path in folder.rglob("warehouse/**/data/*.parquet")}
+
+
+def live(lake: Lake) -> set[str]:
+    snapshot = scan.current_snapshot(lake, TABLE)
+    assert snapshot is not None
+    return {Path(file.path).name for file in scan.plan_full(lake, TABLE, snapshot).files}
+
+
+def held(lake: Lake) -> list[int]:
+    return sorted(row["n"] for row in full(lake))
+
+
+def landed(batch_id: str, made: Batch) -> Landed:
+    return Landed(batch_id, made.snapshot_id, made.rows)
+
+
+def test_a_batch_that_is_tried_again_lands_once(lake: Lake, tmp_path: Path) -> None:
+    first = bring_in(lake, tmp_path, "a", numbered(1, 2))
+    add(lake, numbered(3))
+    again = bring_in(lake, tmp_path, "a", numbered(1, 2), number=2)
+    assert again == first == ingest.landed(lake, TABLE, "a")
+    assert held(lake) == [1, 2, 3]
+    assert len(lake.load(TABLE).metadata.snapshots) == 2
+    assert data_files(tmp_path) == live(lake)
+
+
+def test_attempts_at_the_same_time_land_one_batch_in_a_table_that_is_not_there_yet(lake: Lake, tmp_path: Path) -> None:
+    files = [source(tmp_path / str(n), numbered(1, 2)) for n in range(4)]
+    ready, made = threading.Barrier(4), list[Batch | None]()
+
+    def attempt(number: int) -> None:
+        own = lake_in(tmp_path)
+        ready.wait()
+        made.append(ingest.ingest(own, TABLE, [files[number]], Attempt("a", number + 1)))
+        own.close()
+
+    run_all([partial(attempt, n) for n in range(4)])
+    assert len(set(made)) == 1
+    assert held(lake) == [1, 2]
+    assert len(lake.load(TABLE).metadata.snapshots) == 1
+    assert data_files(tmp_path) == live(lake)
+
+
+def test_batches_at_the_same_time_that_know_no_table_yet_all_land(lake: Lake, tmp_path: Path) -> None:
+    kinds: list[list[Row]] = [[{"n": 1, "x": 1}], [{"n": 2, "x": 2}], [{"n": 3, "y": "a"}], [{"n": 4, "z": {"b": 1}}]]
+    files = [source(tmp_path / str(n), rows) for n, rows in enumerate(kinds)]
+    ready = threading.Barrier(4)
+
+    def attempt(number: int) -> None:
+        own = lake_in(tmp_path)
+        ready.wait()
+        ingest.ingest(own, TABLE, [files[number]], Attempt(f"batch{number}"))
+        own.close()
+
+    run_all([partial(attempt, n) for n in range(4)])
+    assert held(lake) == [1, 2, 3, 4]
+    assert [row["x"] for row in sorted(full(lake), key=lambda row: row["n"])] == [1, 2, None, None]
+    assert len(lake.load(TABLE).metadata.snapshots) == 4
+
+
+class Overtaken(Source):
+    """A file that others are faster than: they write when its rows are being read."""
+
+    others: Callable[[], object]
+
+    def batches(self, schema: pa.Schema) -> Any:
+        yield from super().batches(schema)
+        if "others" in self.__dict__:
+            self.__dict__.pop("others")()
+
+
+def overtaken(path: Path, others: Callable[[], object]) -> Source:
+    made = Overtaken(path, "ndjson", path.name)
+    made.__dict__["others"] = others
+    return made
+
+
+def test_rows_are_read_anew_when_others_made_the_table_of_other_types_meanwhile(lake: Lake, tmp_path: Path) -> None:
+    late = overtaken(
+        ndjson(tmp_path / "late.json", [{"n": 2, "share": 1}]), lambda: add(lake, [{"n": 1, "share": 0.5}])
+    )
+    assert ingest.ingest(lake, TABLE, [late], Attempt("late")) is not None
+    assert sorted((row["n"], row["share"]) for row in full(lake)) == [(1, 0.5), (2, 1.0)]
+    assert data_files(tmp_path) >= live(lake)
+    assert len(data_files(tmp_path)) == 2
+
+
+def test_rows_that_no_longer_fit_are_refused_and_leave_nothing(lake: Lake, tmp_path: Path) -> None:
+    late = overtaken(
+        ndjson(tmp_path / "late.json", [{"n": 2, "share": "x"}]), lambda: add(lake, [{"n": 1, "share": 1}])
+    )
+    with pytest.raises(ImportRefusedError, match="column share is int64 in the dataset and string in the file"):
+        ingest.ingest(lake, TABLE, [late], Attempt("late"))
+    assert held(lake) == [1]
+    assert data_files(tmp_path) == live(lake)
+
+
+def test_what_dead_attempts_left_is_cleared_and_nothing_else(lake: Lake, tmp_path: Path) -> None:
+    bring_in(lake, tmp_path, "a", numbered(1))
+    bring_in(lake, tmp_path, "b", numbered(2), number=3)
+    folder = next(tmp_path.rglob("warehouse/**/data"))
+    for name in ("b-1-00000.parquet", "b-2-00000.parquet", "b-2-00001.parquet"):
+        (folder / name).write_bytes(b"cut off")
+    ingest.clear(lake, TABLE, "b")
+    ingest.clear(lake, TABLE, "a")
+    assert data_files(tmp_path) == live(lake)
+    assert held(lake) == [1, 2]
+
+
+def test_a_batch_that_is_stopped_leaves_nothing(lake: Lake, tmp_path: Path) -> None:
+    one = source(tmp_path, numbered(1))
+    for after in range(3):
+        stopped = partial(next, iter([False] * after), True)
+        with pytest.raises(CancelledError):
+            ingest.ingest(lake, TABLE, [one], Attempt("a", stopped=stopped))
+        assert lake.tables_in("sales") == []
+        assert data_files(tmp_path) == set()
+    assert not lake.exists(TABLE)
+
+
+def test_the_row_that_does_not_fit_is_named(lake: Lake, tmp_path: Path) -> None:
+    add(lake, [{"n": 1, "small": 1}], pa.schema([("n", pa.int64()), ("small", pa.int32())]))
+    values = [*range(20_000), 2**40, 2**41]
+    pq.write_table(pa.table({"n": range(20_002), "small": pa.array(values, pa.int64())}), tmp_path / "a.parquet")
+    with pytest.raises(ImportRefusedError, match=r"a\.parquet, row 20001: column small") as refused:
+        ingest.ingest(lake, TABLE, [source_of(tmp_path / "a.parquet")], Attempt("a"))
+    assert refused.value.row == 20_001
+
+
+def test_no_rows_make_no_table_and_no_snapshot(lake: Lake, tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text("\n\n")
+    (tmp_path / "b.csv").write_bytes(b"")
+    (tmp_path / "c.csv").write_text("id,name\n")
+    pq.write_table(pa.table({"n": pa.array([], pa.int64())}), tmp_path / "d.parquet")
+    empty = [source_of(path) for path in sorted(tmp_path.glob("?.*"))]
+    assert len(empty) == 4
+    assert ingest.ingest(lake, TABLE, empty, Attempt("a")) is None
+    assert not lake.exists(TABLE)
+    assert data_files(tmp_path) == set()
+    assert ingest.ingest(lake, TABLE, [*empty, source(tmp_path, numbered(1))], Attempt("a")) is not None
+    assert ingest.ingest(lake, TABLE, empty, Attempt("b")) is None
+    assert held(lake) == [1]
+    assert len(lake.load(TABLE).metadata.snapshots) == 1
+
+
+def test_a_batch_is_taken_out_as_one_snapshot_once(lake: Lake, tmp_path: Path) -> None:
+    first = bring_in(lake, tmp_path, "a", numbered(1, 2))
+    add(lake, numbered(3))
+    out = landed("a", first)
+    ingest.check_whole(lake, TABLE, out)
+    ingest.revert(lake, TABLE, out)
+    ingest.revert(lake, TABLE, out)
+    assert held(lake) == [3]
+    assert len(lake.load(TABLE).metadata.snapshots) == 3
+    plan = scan.plan_increment(lake, TABLE, first.snapshot_id, scan.current_snapshot(lake, TABLE) or 0)
+    assert plan.deleted_rows == 2
+    assert increment(lake, first.snapshot_id) == [3]
+
+
+def test_what_was_taken_out_before_its_export_does_not_go_out(lake: Lake, tmp_path: Path) -> None:
+    start = add(lake, numbered(1))
+    ingest.revert(lake, TABLE, landed("a", bring_in(lake, tmp_path, "a", numbered(2, 3))))
+    assert increment(lake, start) == []
+
+
+def test_a_batch_whose_rows_were_rewritten_stays_and_says_why(lake: Lake, tmp_path: Path) -> None:
+    made = bring_in(lake, tmp_path, "a", numbered(1, 2))
+    add(lake, numbered(3))
+    compact(lake.load(TABLE))
+    for act in (ingest.check_whole, ingest.revert):
+        with pytest.raises(ImportRefusedError, match="rewritten or removed"):
+            act(lake, TABLE, landed("a", made))
+    with pytest.raises(ImportRefusedError, match="rewritten or removed"):
+        bring_in(lake, tmp_path, "b", numbered(9), replaces=(landed("a", made),))
+    assert held(lake) == [1, 2, 3]
+    assert data_files(tmp_path) >= live(lake)
+    assert not [name for name in data_files(tmp_path) if name.startswith("b-")]
+
+
+def test_a_batch_takes_the_place_of_others_in_one_snapshot(lake: Lake, tmp_path: Path) -> None:
+    old = [landed(name, bring_in(lake, tmp_path, name, numbered(n))) for n, name in enumerate("abc")]
+    before = scan.current_snapshot(lake, TABLE)
+    rows: list[Row] = [{"n": 7, "city": "x", "new": [1]}, {"n": 8, "city": "y", "new": None}]
+    for number in (1, 2):
+        made = bring_in(lake, tmp_path, "d", rows, number=number, replaces=tuple(old[:2]))
+    assert held(lake) == [2, 7, 8]
+    assert len(lake.load(TABLE).metadata.snapshots) == 4
+    assert before is not None
+    assert sorted(increment(lake, before)) == [7, 8]
+    plan = scan.plan_increment(lake, TABLE, before, made.snapshot_id)
+    assert [row["new"] for row in read(lake, plan.files, made.snapshot_id)] == [[1], None]
+    ingest.revert(lake, TABLE, landed("d", made))
+    assert held(lake) == [2]
+
+
+def test_a_batch_without_rows_takes_the_place_of_others_too(lake: Lake, tmp_path: Path) -> None:
+    old = landed("a", bring_in(lake, tmp_path, "a", numbered(1)))
+    add(lake, numbered(2))
+    made = ingest.ingest(lake, TABLE, [], Attempt("b", replaces=(old,)))
+    assert made is not None
+    assert (made.rows, made.files) == (0, 0)
+    assert held(lake) == [2]
+
+
+def test_purging_leaves_nothing_and_a_namespace_tells_what_is_left(lake: Lake, tmp_path: Path) -> None:
+    add(lake, numbered(1))
+    other = TableName("sales.other")
+    folder = tmp_path / "warehouse" / "sales" / "left"
+    folder.mkdir()
+    assert lake.tables_in("sales") == ["sales.left", "sales.orders"]
+    for table in (TABLE, other, TableName("sales.left")):
+        lake.purge(table)
+    assert lake.tables_in("sales") == lake.tables_in("nothing") == []
+    assert list((tmp_path / "warehouse" / "sales").iterdir()) == []
+
+
+def run_all(work: Sequence[Callable[[], object]]) -> None:
+    failed: list[BaseException] = []
+
+    def carried_out(one: Callable[[], object]) -> None:
+        try:
+            one()
+        except BaseException as error:  # noqa: BLE001 - told below
+            failed.append(error)
+
+    threads = [threading.Thread(target=carried_out, args=(one,)) for one in work]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failed == []
