@@ -90,6 +90,9 @@ class Worker:
 
 
 def _unexpected(error: Exception) -> DeliveryError:
+    # What its place refuses before a run begins has its own code and remedy.
+    if isinstance(error, DeliveryError):
+        return error
     # Only our own errors promise to hold no secrets.
     message = (
         str(error) if isinstance(error, OfftakeError) else f"The run stopped unexpectedly ({type(error).__name__})."
