@@ -1,16 +1,27 @@
 """One typed settings object: `OFFTAKE_*` variables, then `offtake.toml`, then defaults that need nothing installed."""
 
 import os
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
-from typing import Self
+from typing import Annotated, Self
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import BeforeValidator, Field, SecretStr, field_validator
 from pydantic_settings import (
     BaseSettings,
+    NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     TomlConfigSettingsSource,
 )
+
+
+def _networks(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    return tuple(ip_network(one.strip()) for one in value.split(",") if one.strip())
+
+
+Networks = Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode, BeforeValidator(_networks)]
 
 
 class Settings(BaseSettings):
@@ -84,6 +95,20 @@ class Settings(BaseSettings):
     strict_sandbox_header: bool = Field(
         default=False,
         description="Refuse requests without `x-sandbox-name` instead of using the default sandbox.",
+    )
+    multi_user: bool | None = Field(
+        default=None,
+        description="Whoever may call the API may not use this machine's own network: connections then reach public "
+        "addresses only. Left out: true when `offtake serve` listens on more than the loopback address.",
+    )
+    egress_allow: Networks = Field(
+        default=(), description="Networks that connections may reach all the same, such as `10.2.0.0/16`, with commas."
+    )
+    egress_deny: Networks = Field(
+        default=(), description="Networks that connections never reach, with commas. Wins over `egress_allow`."
+    )
+    ca_file: Path | None = Field(
+        default=None, description="PEM file of certificate authorities that are trusted beside the system's."
     )
     oidc_issuer: str | None = Field(
         default=None, description="URL of an OpenID Connect issuer whose tokens are accepted beside our own."

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from pydantic import BaseModel
 
 from offtake.destinations import schema
 from offtake.destinations.contract import Destination, Sink, Site
+from offtake.destinations.parameters import Params
 from offtake.destinations.registry import DESTINATIONS
 from tests.servers import S3Server, rclone_s3
 
@@ -20,7 +20,7 @@ class Case:
     """A destination with the params and credentials that reach it."""
 
     destination: Destination
-    credentials: BaseModel | None
+    credentials: Params | None
     location: dict[str, str]
     site: Site
     files: Callable[[], list[Path]]

@@ -1,6 +1,7 @@
 """The command `offtake serve`."""
 
 import contextlib
+import ipaddress
 import json
 import os
 import signal
@@ -32,6 +33,8 @@ def serve(
     """Serve the API, tick schedules and carry out runs, in one process."""
     logs.install()
     settings = settings_at(data_dir)
+    if settings.multi_user is None:
+        settings = settings.model_copy(update={"multi_user": not _is_loopback(host)})
     with sole_server(settings) as owner:
         backend = open_backend(settings, Clock())
         admin_file = settings.data_dir / ADMIN_FILE
@@ -46,6 +49,13 @@ def serve(
         with contextlib.suppress(KeyboardInterrupt), working(backend, owner):
             uvicorn.Server(config).run()
         backend.close()
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _interrupt(_signal: int, _frame: FrameType | None) -> NoReturn:

@@ -4,7 +4,7 @@ from datetime import timedelta
 from typing import Annotated, Final
 
 from obstore.store import S3Store
-from pydantic import BaseModel, Field, SecretStr
+from pydantic import Field, SecretStr
 
 from offtake.destinations import patterns
 from offtake.destinations.contract import AuthMethod, Capabilities, Destination, Sink, Site
@@ -90,7 +90,7 @@ class S3Params(TargetParams):
 # Opening
 
 
-def open_sink(credentials: BaseModel | None, params: TargetParams, _site: Site) -> Sink:
+def open_sink(credentials: Params | None, params: TargetParams, _site: Site) -> Sink:
     """The bucket, ready to write. Nothing is asked of the store yet."""
     assert isinstance(credentials, AccessKey)  # noqa: S101 - the flow's rules let no other kind through
     assert isinstance(params, S3Params)  # noqa: S101 - parsed with this destination's own model

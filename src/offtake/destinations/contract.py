@@ -1,21 +1,25 @@
 """The one contract every destination fulfils, and the words in which a destination states itself."""
 
+import importlib.util
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
 
-from pydantic import BaseModel
-
-from offtake.destinations.parameters import TargetParams
+from offtake.destinations.network import Network
+from offtake.destinations.parameters import Params, TargetParams
 
 
 @dataclass(frozen=True)
 class StoredObject:
-    """An object at the destination: its key below the destination's root, and its size in bytes."""
+    """An object at the destination: its key below the destination's root, its size in bytes, when it was written.
+
+    `modified_ms` in epoch milliseconds by the destination's own clock.
+    """
 
     key: str
     size: int
+    modified_ms: int
 
 
 class Sink(Protocol):
@@ -67,25 +71,42 @@ class Capabilities:
 
 
 @dataclass(frozen=True)
+class Driver:
+    """A library that not every deployment needs: the module that must be there, and the extra that brings it."""
+
+    module: str
+    extra: str
+
+    @property
+    def installed(self) -> bool:
+        """True when it can be imported."""
+        return importlib.util.find_spec(self.module) is not None
+
+
+@dataclass(frozen=True)
 class AuthMethod:
     """One way to authenticate: the contract's `auth.specName`, its `type` as `kind`, the model of its params."""
 
     name: str
     kind: str
     description: str
-    model: type[BaseModel]
+    model: type[Params]
+    driver: Driver | None = None
     available: bool = True
 
 
 @dataclass(frozen=True)
 class Site:
-    """What this deployment gives to a destination that has no credentials of its own."""
+    """What this deployment, the caller's organisation and sandbox give to a destination."""
 
     sandbox_name: str
     landing_zone: Path
+    organisation: str = ""
+    network: Network = field(default_factory=Network)
 
 
-Open = Callable[[BaseModel | None, TargetParams, Site], Sink]
+Open = Callable[[Params | None, TargetParams, Site], Sink]
+Pin = Callable[[Params, Site], Params]
 
 
 @dataclass(frozen=True)
@@ -103,8 +124,18 @@ class Destination:
     compression_order: tuple[Literal["NONE", "GZIP"], ...] = ("NONE", "GZIP")
     open: Open | None = None
     """None while the destination is declared but cannot deliver yet."""
+    driver: Driver | None = None
+    pin: Pin | None = None
+    """Connects with credentials and gives them back with what the first success teaches, such as a host key; raises
+    `DeliveryError`. None where there is nothing to learn."""
 
     @property
     def available(self) -> bool:
         """True when flows to this destination can deliver."""
         return self.open is not None
+
+    def lacks(self, auth_name: str | None) -> Driver | None:
+        """The driver that delivering with this way to authenticate needs and that is not installed."""
+        method = next((one for one in self.auth_methods if one.name == auth_name), None)
+        needed = (self.driver, method.driver if method else None)
+        return next((one for one in needed if one is not None and not one.installed), None)

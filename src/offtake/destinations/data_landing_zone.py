@@ -2,12 +2,12 @@
 
 from typing import Annotated, Final
 
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from offtake.destinations import patterns
 from offtake.destinations.contract import Capabilities, Destination, Sink, Site
 from offtake.destinations.local_folder import LocalFolderSink
-from offtake.destinations.parameters import TargetParams
+from offtake.destinations.parameters import Params, TargetParams
 
 # Identity
 
@@ -33,7 +33,7 @@ class LandingZoneParams(TargetParams):
 # Opening
 
 
-def open_sink(_credentials: BaseModel | None, _params: TargetParams, site: Site) -> Sink:
+def open_sink(_credentials: Params | None, _params: TargetParams, site: Site) -> Sink:
     """The sandbox's zone, made when it is not there."""
     return LocalFolderSink(site.landing_zone / site.sandbox_name)
 

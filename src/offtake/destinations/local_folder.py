@@ -56,7 +56,9 @@ class LocalFolderSink:
         with self._told(prefix):
             for path in sorted(self._path(prefix).rglob("*")):
                 if path.is_file() and not path.name.endswith(".tmp"):
-                    yield StoredObject(path.relative_to(self._root.resolve()).as_posix(), path.stat().st_size)
+                    found = path.stat()
+                    key = path.relative_to(self._root.resolve()).as_posix()
+                    yield StoredObject(key, found.st_size, found.st_mtime_ns // 1_000_000)
 
     def children(self, folder: str) -> tuple[tuple[str, bool], ...]:
         """What lies directly in the folder: names, and whether each is a folder; folders first, then by name."""

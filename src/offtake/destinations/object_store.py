@@ -79,7 +79,8 @@ class ObjectStoreSink:
         with self._told(prefix):
             for page in obstore.list(self._store, prefix or None):
                 for found in page:
-                    yield StoredObject(found["path"], found["size"])
+                    modified = round(found["last_modified"].timestamp() * 1000)
+                    yield StoredObject(found["path"], found["size"], modified)
 
     def delete(self, key: str) -> None:
         """Delete one object."""

@@ -18,6 +18,10 @@ class Params(BaseModel):
 
     model_config = ConfigDict(extra="forbid", alias_generator=to_camel, hide_input_in_errors=True, frozen=True)
 
+    def hosts(self) -> dict[str, str]:
+        """The hosts that these params name, by the key that names each; where a user chooses none, empty."""
+        return {}
+
 
 class TargetParams(Params):
     """Every target connection's params; a destination adds where the files go."""

@@ -6,11 +6,11 @@ Nothing is stated here that a destination's file states: keys, titles, patterns 
 from types import UnionType
 from typing import Any, Final, Literal, Union, get_args, get_origin
 
-from pydantic import BaseModel, SecretStr, ValidationError
+from pydantic import SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 
 from offtake.destinations.contract import AuthMethod, Destination
-from offtake.destinations.parameters import TargetParams
+from offtake.destinations.parameters import Params, TargetParams
 from offtake.errors import FieldProblem, InvalidInputError
 
 Json = dict[str, Any]
@@ -42,7 +42,7 @@ def connection_spec(destination: Destination) -> Json:
     }
 
 
-def parse_credentials(destination: Destination, spec_name: str, params: object) -> BaseModel:
+def parse_credentials(destination: Destination, spec_name: str, params: object) -> Params:
     """The credentials that `auth.params` mean; raises `InvalidInputError` with paths below `/auth/params`."""
     method = next(one for one in destination.auth_methods if one.name == spec_name)
     return _parse(method.model, params, "/auth/params")
@@ -61,17 +61,17 @@ def parse_target_params(destination: Destination, params: Json) -> TargetParams:
     return parsed
 
 
-def public_params(model: BaseModel) -> Json:
+def public_params(model: Params) -> Json:
     """The params as the API shows them: what was given, secrets masked."""
     return {key: MASK if isinstance(value, SecretStr) else value for key, value in _given(model)}
 
 
-def full_params(model: BaseModel) -> Json:
+def full_params(model: Params) -> Json:
     """The params with their secrets, for the vault only."""
     return {key: value.get_secret_value() if isinstance(value, SecretStr) else value for key, value in _given(model)}
 
 
-def _given(model: BaseModel) -> list[tuple[str, Any]]:
+def _given(model: Params) -> list[tuple[str, Any]]:
     return [
         (field.alias or name, getattr(model, name))
         for name, field in type(model).model_fields.items()
@@ -79,7 +79,7 @@ def _given(model: BaseModel) -> list[tuple[str, Any]]:
     ]
 
 
-def _parse(model: type[BaseModel], params: object, prefix: str) -> BaseModel:
+def _parse(model: type[Params], params: object, prefix: str) -> Params:
     try:
         return model.model_validate(params)
     except ValidationError as error:

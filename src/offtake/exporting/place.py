@@ -2,11 +2,9 @@
 
 from dataclasses import dataclass
 
-from pydantic import BaseModel
-
 from offtake.destinations import registry
 from offtake.destinations.contract import Sink, Site
-from offtake.destinations.parameters import TargetParams
+from offtake.destinations.parameters import Params, TargetParams
 from offtake.errors import DeliveryError
 
 
@@ -15,7 +13,7 @@ class Place:
     """A destination with the key to its door. It crosses process boundaries and is never stored."""
 
     connection_spec_id: str
-    credentials: BaseModel | None
+    credentials: Params | None
     params: TargetParams
     site: Site
 

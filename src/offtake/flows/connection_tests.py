@@ -3,13 +3,12 @@
 from dataclasses import dataclass
 from typing import Final
 
-from pydantic import BaseModel
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from offtake.destinations import schema
 from offtake.destinations.contract import Destination, Site
-from offtake.destinations.parameters import TargetParams
+from offtake.destinations.parameters import Params, TargetParams
 from offtake.destinations.probe import probe
 from offtake.errors import DeliveryError, InvalidInputError
 from offtake.flows import entities, problems, specs
@@ -28,7 +27,7 @@ class Trial:
     """What is tried, and where, once the database is let go."""
 
     destination: Destination
-    credentials: BaseModel | None
+    credentials: Params | None
     places: tuple[TargetParams, ...]
     site: Site
 

@@ -10,6 +10,7 @@ from uuid import uuid4
 
 from offtake.clock import Clock
 from offtake.destinations.contract import Site
+from offtake.destinations.network import Network
 from offtake.errors import OfftakeError
 from offtake.failpoints import failpoint
 from offtake.flows import zones
@@ -46,6 +47,11 @@ class Backend:
         )
 
     @property
+    def network(self) -> Network:
+        """Which addresses connections may reach."""
+        return network_of(self.settings)
+
+    @property
     def uploads(self) -> Uploads:
         """Where files sent for batches wait."""
         return Uploads(self.settings.uploads_root)
@@ -54,7 +60,7 @@ class Backend:
         """What this deployment gives to destinations, for the caller's sandbox."""
         with self.database.reading() as session:
             root = zones.root(session, self.settings.landing_zone_root, caller.org_id)
-        return Site(sandbox_name=caller.sandbox_name, landing_zone=root)
+        return Site(caller.sandbox_name, root, organisation=caller.org_id, network=self.network)
 
     def close(self) -> None:
         """Let go of the databases."""
@@ -80,6 +86,17 @@ def open_vault(settings: Settings) -> Vault:
     file = key_file(settings)
     file.keys()
     return Vault(file.keys)
+
+
+def network_of(settings: Settings) -> Network:
+    """The deployment's rules; raises `OfftakeError` when the file of authorities cannot be read."""
+    certificates = None
+    if settings.ca_file is not None:
+        try:
+            certificates = settings.ca_file.read_bytes()
+        except OSError as error:
+            raise OfftakeError(f"OFFTAKE_CA_FILE {settings.ca_file} cannot be read: {error.strerror}.") from None
+    return Network(bool(settings.multi_user), settings.egress_allow, settings.egress_deny, certificates)
 
 
 def key_file(settings: Settings) -> KeyFile:

@@ -1,15 +1,16 @@
 """From a run's row to its order: everything it refers to is looked up, credentials are taken from the vault."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from offtake.destinations import schema
 from offtake.destinations.contract import Site
+from offtake.destinations.network import Network
+from offtake.destinations.parameters import Params
 from offtake.errors import DeliveryError
 from offtake.exporting.order import Order, OrderedDataset, Pin
 from offtake.exporting.place import Place
@@ -40,6 +41,7 @@ class OrderDesk:
 
     vault: Vault
     landing_zone: Path
+    network: Network = field(default_factory=Network)
 
     def order(self, session: Session, run_id: str) -> Order:
         """The run's order as things stand now; raises `VaultError` when its credentials cannot be opened."""
@@ -74,7 +76,7 @@ class OrderDesk:
                 "Files are to be encrypted, which is not yet possible here.",
                 "Take the encryption off the base connection.",
             )
-        credentials: BaseModel | None = None
+        credentials: Params | None = None
         if base.auth_sealed is not None and base.auth_spec_name is not None:
             opened = self.vault.open(base.id, base.auth_sealed)
             credentials = schema.parse_credentials(destination, base.auth_spec_name, opened)
@@ -82,7 +84,12 @@ class OrderDesk:
             connection_spec_id=destination.connection_spec_id,
             credentials=credentials,
             params=schema.parse_target_params(destination, target.params),
-            site=Site(sandbox_name=sandbox.name, landing_zone=zones.root(session, self.landing_zone, sandbox.org_id)),
+            site=Site(
+                sandbox_name=sandbox.name,
+                landing_zone=zones.root(session, self.landing_zone, sandbox.org_id),
+                organisation=sandbox.org_id,
+                network=self.network,
+            ),
         )
 
 

@@ -61,7 +61,10 @@ def worker_of(backend: Backend, engine: LocalEngine, owner: str) -> Worker:
         retry_wait=settings.retry_wait_seconds,
     )
     return Worker(
-        shop, OrderDesk(backend.vault, settings.landing_zone_root), owner, round(settings.lease_seconds * 1000)
+        shop,
+        OrderDesk(backend.vault, settings.landing_zone_root, backend.network),
+        owner,
+        round(settings.lease_seconds * 1000),
     )
 
 

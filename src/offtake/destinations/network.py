@@ -1,0 +1,115 @@
+"""Which addresses a deployment lets its users' connections reach, and which authorities they trust.
+
+Hosts come from users: a server that connects wherever it is told would open its own network to them. An address is
+judged after the name is resolved, and the connection then goes to the address that was judged.
+"""
+
+import ipaddress
+import socket
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from typing import Final
+
+from offtake.errors import DeliveryError
+
+Address = IPv4Address | IPv6Address
+AddressRange = IPv4Network | IPv6Network
+
+_NEVER: Final[tuple[AddressRange, ...]] = tuple(
+    ipaddress.ip_network(text)
+    for text in (
+        "0.0.0.0/8",
+        "169.254.0.0/16",  # link-local, and the metadata services of most clouds
+        "100.100.100.200/32",  # the metadata service of Alibaba's cloud
+        "168.63.129.16/32",  # the host of Azure's virtual machines
+        "224.0.0.0/4",
+        "::/128",
+        "fe80::/10",
+        "fd00:ec2::254/128",  # the metadata service of Amazon's cloud
+        "ff00::/8",
+    )
+)
+_NAT64: Final = IPv6Network("64:ff9b::/96")
+
+
+@dataclass(frozen=True)
+class Network:
+    """A deployment's rules. `certificates`: PEM of authorities that are trusted beside the system's.
+
+    `multi_user`: whoever uses the API may not use this machine's own network, so only public addresses are reached.
+    What `allow` names is reached all the same; what `deny` names never is.
+    """
+
+    multi_user: bool = False
+    allow: tuple[AddressRange, ...] = ()
+    deny: tuple[AddressRange, ...] = ()
+    certificates: bytes | None = None
+
+    def refuses(self, address: str) -> bool:
+        """Whether a numeric address may not be reached. IPv4 in an IPv6 address is judged as the IPv4 address."""
+        ip = _unwrapped(ipaddress.ip_address(address.partition("%")[0]))
+        if _within(ip, self.deny):
+            return True
+        if _within(ip, self.allow):
+            return False
+        return _within(ip, _NEVER) or (self.multi_user and not ip.is_global)
+
+    def refuses_host(self, host: str) -> bool:
+        """The same for a host as a user names it: True only for a number that is refused; names are not resolved."""
+        try:
+            return self.refuses(host.strip("[]"))
+        except ValueError:
+            return False
+
+    def resolve(self, host: str, port: int) -> list[str]:
+        """The host's numeric addresses, all of which may be reached; raises `DeliveryError`."""
+        try:
+            found = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)
+        except (OSError, UnicodeError):
+            raise DeliveryError(
+                "EXPORT-2003-504",
+                f"The name {host} has no address.",
+                "Correct the host in the base connection, or check the name service.",
+                transient=True,
+            ) from None
+        addresses = list(dict.fromkeys(str(one[4][0]) for one in found))
+        for address in addresses:
+            if self.refuses(address):
+                raise DeliveryError(
+                    "EXPORT-2001-403",
+                    f"{host} is at {address}, which this deployment does not let connections reach.",
+                    "Use a host that may be reached, or have the operator allow its network in OFFTAKE_EGRESS_ALLOW.",
+                )
+        return addresses
+
+    def connect(self, host: str, port: int, timeout: float) -> socket.socket:
+        """A connection to an address of the host that was judged before; raises `DeliveryError`. Seconds."""
+        reason = ""
+        for address in self.resolve(host, port):
+            try:
+                found = socket.create_connection((address, port), timeout)
+            except OSError as error:
+                reason = error.strerror or "no answer in time"
+                continue
+            found.settimeout(None)
+            found.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            return found
+        raise DeliveryError(
+            "EXPORT-2003-504",
+            f"{host}:{port} could not be reached: {reason}.",
+            "Check the host, the port and the network; the export is tried again.",
+            transient=True,
+        )
+
+
+def _within(ip: Address, ranges: tuple[AddressRange, ...]) -> bool:
+    return any(ip in one for one in ranges)
+
+
+def _unwrapped(ip: Address) -> Address:
+    if isinstance(ip, IPv4Address):
+        return ip
+    if ip in _NAT64:
+        return IPv4Address(int(ip) & 0xFFFF_FFFF)
+    teredo = ip.teredo
+    return ip.ipv4_mapped or ip.sixtofour or (teredo[1] if teredo else ip)

@@ -1,0 +1,68 @@
+"""Which addresses connections may reach, judged as they are resolved."""
+
+import socket
+from ipaddress import ip_network
+
+import pytest
+
+from offtake.destinations.network import Network
+from offtake.errors import DeliveryError
+from tests.servers import free_port
+
+NEVER = ["169.254.169.254", "fe80::1", "fe80::1%eth0", "fd00:ec2::254", "100.100.100.200", "0.1.2.3", "224.0.0.1"]
+HIDDEN = ["::ffff:169.254.169.254", "64:ff9b::a9fe:a9fe", "2002:a9fe:a9fe::1"]
+PRIVATE = ["127.0.0.1", "10.1.2.3", "172.16.0.1", "192.168.1.1", "100.64.0.1", "::1", "fd12::1", "::ffff:10.0.0.1"]
+PUBLIC = ["52.216.1.1", "2600:1f18::1"]
+
+
+@pytest.mark.parametrize("address", NEVER + HIDDEN)
+def test_metadata_and_link_local_addresses_are_refused_everywhere(address: str) -> None:
+    assert Network().refuses(address)
+    assert Network(multi_user=True).refuses(address)
+
+
+@pytest.mark.parametrize("address", PRIVATE)
+def test_private_addresses_are_refused_where_there_are_many_users(address: str) -> None:
+    assert not Network().refuses(address)
+    assert Network(multi_user=True).refuses(address)
+
+
+@pytest.mark.parametrize("address", PUBLIC)
+def test_public_addresses_are_reached(address: str) -> None:
+    assert not Network(multi_user=True).refuses(address)
+
+
+def test_what_is_allowed_is_reached_and_what_is_denied_never_is() -> None:
+    network = Network(multi_user=True, allow=(ip_network("10.0.0.0/8"),), deny=(ip_network("10.9.0.0/16"),))
+    assert not network.refuses("10.1.2.3")
+    assert not network.refuses("::ffff:10.1.2.3")
+    assert network.refuses("10.9.2.3")
+    assert network.refuses("192.168.1.1")
+
+
+def test_a_name_is_judged_by_its_addresses() -> None:
+    with pytest.raises(DeliveryError) as caught:
+        Network(multi_user=True).resolve("localhost", 80)
+    assert caught.value.code == "EXPORT-2001-403"
+    assert not caught.value.transient
+    assert "OFFTAKE_EGRESS_ALLOW" in caught.value.remedy
+    assert "127.0.0.1" in Network().resolve("localhost", 80)
+
+
+def test_a_name_without_an_address_is_told() -> None:
+    with pytest.raises(DeliveryError) as caught:
+        Network().resolve("no.such.host.invalid", 80)
+    assert (caught.value.code, caught.value.transient) == ("EXPORT-2003-504", True)
+
+
+def test_a_connection_goes_to_a_judged_address() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        with Network().connect("localhost", port, 5) as found:
+            assert found.getpeername() == ("127.0.0.1", port)
+
+
+def test_a_port_nobody_listens_on_is_transient() -> None:
+    with pytest.raises(DeliveryError) as caught:
+        Network().connect("localhost", free_port(), 5)
+    assert (caught.value.code, caught.value.transient) == ("EXPORT-2003-504", True)
