@@ -1,8 +1,12 @@
 #!/bin/sh
-# Installs the test servers that come from Debian; those from PyPI are pinned in requirements/dev.txt.
+# Installs the test servers that come from Debian and npm; those from PyPI are pinned in requirements/dev.txt.
 set -e
 if ! ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1; then
     echo "installing PostgreSQL for the tests"
     apt-get update -qq
     DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends postgresql
+fi
+if ! [ -x tests/npm/node_modules/.bin/azurite-blob ]; then
+    echo "installing Azurite for the tests"
+    npm ci --prefix tests/npm --silent --no-audit --no-fund
 fi

@@ -1,5 +1,6 @@
 """Real servers for the tests, each on a free loopback port. A missing program is a failure, never a skip."""
 
+import json
 import os
 import shutil
 import socket
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import boto3
+import httpx2
 import uvicorn
 from fastapi import FastAPI
 
@@ -84,7 +86,7 @@ def rclone_s3(root: Path) -> Iterator[S3Server]:
             await_port(port, process)
             yield server
         finally:
-            process.terminate()
+            process.kill()  # what is kept alive by idle connections ends too
             process.wait(20)
             shutil.rmtree(root, ignore_errors=True)
             log.seek(max(0, log.tell() - 20_000))
@@ -100,3 +102,68 @@ def await_port(port: int, process: subprocess.Popen[bytes]) -> None:
                 return
         time.sleep(0.05)
     raise AssertionError("the server did not listen")
+
+
+@dataclass(frozen=True)
+class Amazon:
+    """S3, IAM and STS by moto, which holds every request against the policies of whoever signed it."""
+
+    endpoint: str
+    access_key: str
+    secret_key: str
+
+    def client(self, service: Any) -> Any:
+        """The vendor's own client, as somebody who may do everything."""
+        return boto3.client(
+            service,
+            endpoint_url=self.endpoint,
+            aws_access_key_id=self.access_key,
+            aws_secret_access_key=self.secret_key,
+            region_name="us-east-1",
+        )
+
+    def user(self, name: str, actions: list[str]) -> tuple[str, str]:
+        """The access key and secret of a new user who may do just that, everywhere."""
+        iam = self.client("iam")
+        iam.create_user(UserName=name)
+        iam.put_user_policy(UserName=name, PolicyName="p", PolicyDocument=_policy(actions))
+        key = iam.create_access_key(UserName=name)["AccessKey"]
+        return key["AccessKeyId"], key["SecretAccessKey"]
+
+    def role(self, name: str, actions: list[str]) -> str:
+        """The ARN of a new role that may do just that."""
+        iam = self.client("iam")
+        made = iam.create_role(RoleName=name, AssumeRolePolicyDocument=_policy(["sts:AssumeRole"]))
+        iam.put_role_policy(RoleName=name, PolicyName="p", PolicyDocument=_policy(actions))
+        arn: str = made["Role"]["Arn"]
+        return arn
+
+
+def _policy(actions: list[str]) -> str:
+    statement = {"Effect": "Allow", "Action": actions, "Resource": "*"}
+    return json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+
+
+@contextmanager
+def amazon() -> Iterator[Amazon]:
+    """moto's server, in a process of its own."""
+    program = Path(sys.executable).with_name("moto_server")
+    assert program.exists(), "moto is not installed; run: make test"
+    port = free_port()
+    with tempfile.TemporaryFile() as log:
+        command: list[str | Path] = [program, "-H", "127.0.0.1", "-p", str(port)]
+        process = subprocess.Popen(command, stdout=log, stderr=log)
+        try:
+            await_port(port, process)
+            yield _with_an_administrator(f"http://127.0.0.1:{port}")
+        finally:
+            process.kill()  # what is kept alive by idle connections ends too
+            process.wait(20)
+
+
+def _with_an_administrator(endpoint: str) -> Amazon:
+    """Until the first one is there, moto lets everybody do everything."""
+    admin = Amazon(endpoint, *Amazon(endpoint, "nobody", "nothing").user("administrator", ["*"]))
+    headers = {"Content-Type": "text/plain"}
+    httpx2.post(f"{endpoint}/moto-api/reset-auth", content="0", headers=headers).raise_for_status()
+    return admin

@@ -107,6 +107,9 @@ class Settings(BaseSettings):
     egress_deny: Networks = Field(
         default=(), description="Networks that connections never reach, with commas. Wins over `egress_allow`."
     )
+    patience_seconds: float = Field(
+        default=60, gt=0, description="How long a destination may say nothing before it is asked again."
+    )
     ca_file: Path | None = Field(
         default=None, description="PEM file of certificate authorities that are trusted beside the system's."
     )

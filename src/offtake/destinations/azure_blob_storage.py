@@ -1,11 +1,14 @@
 """Azure Blob Storage."""
 
 from typing import Annotated, Final
+from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr
+from pydantic import AfterValidator, Field, SecretStr
 
 from offtake.destinations import patterns
-from offtake.destinations.contract import AuthMethod, Capabilities, Destination
+from offtake.destinations.azure_accounts import account_of, azure_sink
+from offtake.destinations.contract import AuthMethod, Capabilities, Destination, Sink, Site
+from offtake.destinations.object_store_errors import Rights
 from offtake.destinations.parameters import Params, TargetParams
 
 # Identity
@@ -15,14 +18,24 @@ NAME: Final = "Azure Blob Storage"
 # Credentials
 
 
+def _usable(sent: SecretStr) -> SecretStr:
+    account_of(sent.get_secret_value())
+    return sent
+
+
 class ConnectionString(Params):
     """A connection string with an account key or a shared access signature."""
 
-    connection_string: SecretStr = Field(
+    connection_string: Annotated[SecretStr, AfterValidator(_usable)] = Field(
         min_length=1,
         description="connection string for login",
         examples=["DefaultEndpointsProtocol=https;AccountName=…;AccountKey=…"],
     )
+
+    def hosts(self) -> dict[str, str]:
+        """The endpoint's, where it is not one of Microsoft's."""
+        account = account_of(self.connection_string.get_secret_value())
+        return {} if account.vendors_own else {"connectionString": urlsplit(account.endpoint).hostname or ""}
 
 
 # Parameters
@@ -49,6 +62,24 @@ class BlobParams(TargetParams):
         return self.path.strip("/")
 
 
+# Opening
+
+RIGHTS: Final = Rights(
+    write="write and create on blobs (SAS: cw)",
+    read="read on blobs (SAS: r)",
+    list="list on the container (SAS: l)",
+    delete="delete on blobs (SAS: d)",
+)
+
+
+def open_sink(credentials: Params | None, params: TargetParams, site: Site) -> Sink:
+    """The container, ready to write. Nothing is asked of the store yet."""
+    assert isinstance(credentials, ConnectionString)  # noqa: S101 - parsed with this destination's own model
+    assert isinstance(params, BlobParams)  # noqa: S101 - as above
+    account = account_of(credentials.connection_string.get_secret_value())
+    return azure_sink(account, params.container, RIGHTS, site)
+
+
 DESTINATION: Final = Destination(
     name=NAME,
     connection_spec_id="6d6b59bf-fb58-4107-9064-4d246c0e5bb2",
@@ -72,4 +103,5 @@ DESTINATION: Final = Destination(
         longest_key=1024,
     ),
     encryption=True,
+    open=open_sink,
 )

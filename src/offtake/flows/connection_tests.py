@@ -56,16 +56,16 @@ def carry_out(trial: Trial) -> Json:
     if not trial.places:
         message = "The account does not name a place. Make a target connection with it, then test again."
         return _failed([("EXPORT-2002-404", message)])
-    found = [error for place in trial.places if (error := _try(trial, place)) is not None]
+    found = [error for place in trial.places for error in _try(trial, place)]
     return _failed([(error.code, str(error)) for error in found]) if found else {"result": True}
 
 
-def _try(trial: Trial, place: TargetParams) -> DeliveryError | None:
+def _try(trial: Trial, place: TargetParams) -> list[DeliveryError]:
     assert trial.destination.open is not None  # noqa: S101 - the caller has checked
     try:
         sink = trial.destination.open(trial.credentials, place, trial.site)
     except DeliveryError as error:
-        return error
+        return [error]
     try:
         return probe(sink, place.folder())
     finally:
