@@ -134,7 +134,7 @@ def _ended_early(key: bytes, status: int, said: bytes) -> DeliveryError:
     lines = said.decode("utf-8", "replace").splitlines()
     last = "".join(one for one in lines[-1][:200] if one.isprintable()) if lines else "nothing was said"
     ended = _interrupted(f"ended early, with status {status}: {last}")
-    if status < 0:  # killed: that is not the key's doing
+    if status <= 0:  # killed, or gone without a word: that is not the key's doing
         return ended
     try:
         problem = _check(key)
@@ -232,7 +232,7 @@ def _encryption(folder: Path) -> list[str]:
     return [
         *_gpg(folder),
         *("--compress-algo", "none", "--cipher-algo", "AES256", "--set-filename", ""),
-        *("--recipient-file", str(folder / "key"), "--encrypt"),
+        *("--trust-model", "always", "--recipient-file", str(folder / "key"), "--encrypt"),
     ]
 
 
@@ -240,7 +240,7 @@ def _gpg(folder: Path) -> list[str]:
     """The program with nothing but that folder: no settings, keyrings or agents of whoever runs the server."""
     return [
         *("gpg", "--batch", "--no-tty", "--quiet", "--no-options", "--no-autostart", "--no-keyring"),
-        *("--no-random-seed-file", "--trust-model", "always", "--homedir", str(folder)),
+        *("--no-random-seed-file", "--homedir", str(folder)),
     ]
 
 
