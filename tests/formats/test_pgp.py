@@ -182,7 +182,7 @@ def test_what_is_wrong_with_a_key_is_said_and_nothing_is_encrypted_to_it(keys: K
     assert problem.startswith(UNUSABLE[kind])
     if kind in ("two", "two blocks", "not armored"):
         return  # gpg itself would take them, so they are refused only when they are given
-    got = []
+    got: list[bytes] = []
     with pytest.raises(DeliveryError) as caught:
         got.extend(pgp.encrypted(many(3), keys.key(kind)))
     assert (caught.value.code, caught.value.transient, got) == ("EXPORT-2004-400", False, [])
