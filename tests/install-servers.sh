@@ -6,3 +6,8 @@ if ! ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1; then
     apt-get update -qq
     DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends postgresql
 fi
+if ! command -v gpg >/dev/null || ! command -v gpgconf >/dev/null || ! command -v gpg-agent >/dev/null; then
+    echo "installing GnuPG; its agent makes keys for the tests"
+    apt-get update -qq
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends gpg gpg-agent
+fi

@@ -63,6 +63,11 @@ class Keyring:
         self._made[name] = self._public(name)
         return self._made[name]
 
+    def home_with(self, name: str) -> Path:
+        """The gpg home, for a program that a test runs; it has a key of that name."""
+        self._gpg("--quick-gen-key", name, "rsa2048", "sign,encr", "never")
+        return self._home
+
     def decrypt(self, message: bytes) -> bytes:
         """What was encrypted to one of its keys; fails when that is not whole."""
         return self._gpg("--decrypt", given=message)

@@ -176,8 +176,8 @@ def test_a_key_that_has_expired_fails_the_run_and_nothing_is_delivered(deployed:
 def test_a_run_taken_up_again_delivers_nothing_in_the_clear_under_an_encrypted_name_or_the_other_way_round(
     deployed: Deployment, keys: Keyring, begins: str
 ) -> None:
-    encryption = {"encryption": said(keys.key("rsa"))} if begins == "encrypted" else {}
-    base = make(deployed, **encryption)["id"]
+    encryption = said(keys.key("rsa")) if begins == "encrypted" else None
+    base = make(deployed, encryption=encryption)["id"]
     flow = flow_through(deployed, base, deployed.import_rows("events", rows(0, 10)))
     tick(deployed.backend.database, deployed.clock)
     stop = threading.Event()
@@ -185,7 +185,7 @@ def test_a_run_taken_up_again_delivers_nothing_in_the_clear_under_an_encrypted_n
     assert worker_of(deployed.backend, deployed.engine, "stopped").work_once(stop)  # its plan is stored by then
     change = {"op": "remove", "path": "/encryption"} if encryption else {"op": "add", "path": "/encryption"}
     value = {} if encryption else {"value": said(keys.key("rsa"))}
-    deployed.patch(f"/connections/{base}", [change | value])
+    deployed.patch(f"/connections/{base}", [{**change, **value}])
     deployed.run_due()
     assert error_of(deployed, flow)["code"] == "EXPORT-2004-400"
     assert files_of(deployed) == []

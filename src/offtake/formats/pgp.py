@@ -25,7 +25,7 @@ _BEGIN: Final = b"-----BEGIN PGP PUBLIC KEY BLOCK-----"
 _END: Final = b"-----END PGP PUBLIC KEY BLOCK-----"
 _SECRET: Final = b"-----BEGIN PGP PRIVATE KEY BLOCK-----"
 _CHUNK: Final = 1024 * 1024
-_CHECK_SECONDS: Final = 30
+_CHECK_SECONDS: Final = 10
 _NOT_INSTALLED: Final = "cannot be used: gpg (GnuPG 2.2.8 or newer) is not installed on this server"
 
 
