@@ -29,7 +29,7 @@ _CHECK_SECONDS: Final = 10
 _NOT_INSTALLED: Final = "cannot be used: gpg (GnuPG 2.2.8 or newer) is not installed on this server"
 
 
-def encrypted(chunks: Iterable[bytes], key: bytes) -> Iterator[bytes]:
+def encrypted(chunks: Iterable[bytes], key: bytes) -> Generator[bytes, None, None]:
     """The bytes as one binary OpenPGP message to the owner of an armored public key, in chunks of about 1 MiB.
 
     Memory is bounded, whatever the length. No two messages are alike, not even of the same bytes. The child process
