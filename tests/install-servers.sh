@@ -10,3 +10,8 @@ if ! [ -x tests/npm/node_modules/.bin/azurite-blob ]; then
     echo "installing Azurite for the tests"
     npm ci --prefix tests/npm --silent --no-audit --no-fund
 fi
+if ! command -v gpg >/dev/null || ! command -v gpgconf >/dev/null || ! command -v gpg-agent >/dev/null; then
+    echo "installing GnuPG; its agent makes keys for the tests"
+    apt-get update -qq
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends gpg gpg-agent
+fi

@@ -53,6 +53,6 @@ DESTINATION: Final = Destination(
         largest_object=None,
         longest_key=1024,
     ),
-    encryption=False,
+    encryption=True,
     open=open_sink,
 )

@@ -1,8 +1,9 @@
-"""One part: read, encode, compress, hash and stream one file to the destination. Runs in a worker process."""
+"""One part: read, encode, compress, encrypt, hash and stream one file to the destination. Runs in a worker process."""
 
 import hashlib
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +12,7 @@ import pyarrow as pa
 from offtake.errors import CancelledError, DeliveryError
 from offtake.exporting.place import Place
 from offtake.failpoints import failpoint
+from offtake.formats import pgp
 from offtake.formats.registry import format_for
 from offtake.lake import reading
 
@@ -64,11 +66,17 @@ def _write(task: PartTask, cancelled: Cancelled) -> Written:
     batches = count.rows_of(reading.read(slices, schema), cancelled)
     sink = task.place.open()
     try:
-        written = sink.put(task.key, count.hash_of(target.encode(reading.arrow_schema(schema), batches)))
+        # Closed here, not when the last traceback lets go of it: a child process may be behind it.
+        with closing(_sealed(target.encode(reading.arrow_schema(schema), batches), task.place.encrypt_to)) as chunks:
+            written = sink.put(task.key, count.hash_of(chunks))
     finally:
         sink.close()
     failpoint("part_uploaded")
     return Written(task.number, count.rows, written, count.sha256.hexdigest())
+
+
+def _sealed(chunks: Iterator[bytes], key: bytes | None) -> Generator[bytes, None, None]:
+    yield from chunks if key is None else pgp.encrypted(chunks, key)
 
 
 class _Count:

@@ -13,6 +13,7 @@ from offtake.exporting.order import Order
 from offtake.exporting.part import PartTask
 from offtake.exporting.plan import PartSize, info_item, make_plan
 from offtake.failpoints import failpoint
+from offtake.formats import pgp
 from offtake.lake.catalog import Lake
 from offtake.store import runs
 from offtake.store.database import Database
@@ -61,11 +62,23 @@ _CLEANUP_LEASE_MS = 60_000
 def _plan(order: Order, lease: Lease, shop: Workshop) -> tuple[list[RunDataset], list[RunPart]]:
     stored = runs.load_plan(shop.database, lease)
     if stored is not None:
+        _check_encryption(order, stored[1])
         return stored
     plan = make_plan(order, shop.lake, shop.part_size)
     runs.save_plan(shop.database, lease, plan.datasets, plan.parts, plan.warnings, shop.clock.now_ms())
     failpoint("plan_stored")
     return plan.datasets, plan.parts
+
+
+def _check_encryption(order: Order, parts: Sequence[RunPart]) -> None:
+    """A run taken up again finds names that say whether files are encrypted; the base connection may say otherwise."""
+    encrypts = order.place.encrypt_to is not None
+    if any(part.key.endswith(pgp.EXTENSION) != encrypts for part in parts):
+        raise DeliveryError(
+            "EXPORT-2004-400",
+            "The base connection's encryption was turned on or off while this run was under way.",
+            "Run the flow again.",
+        )
 
 
 def _deliver(

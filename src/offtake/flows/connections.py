@@ -97,7 +97,9 @@ def update(
     if any(one.path.startswith("/auth") for one in operations):
         _seal_again(row, after.auth, vault, now_ms)
     row.name, row.description = after.name, after.description
-    row.encryption = encryption.parse(after.encryption, "/encryption")
+    if any(one.path.startswith("/encryption") for one in operations):
+        # Only then: a key that has expired since must not stand in the way of a new name.
+        row.encryption = encryption.parse(after.encryption, "/encryption")
     entities.touch(row, caller, now_ms)
     audit.record(
         session, caller, now_ms, "update", (KIND, row.id), name=row.name, before=before, after=render(row, caller)

@@ -11,10 +11,9 @@ from offtake.destinations import schema
 from offtake.destinations.contract import Site
 from offtake.destinations.network import Network
 from offtake.destinations.parameters import Params
-from offtake.errors import DeliveryError
 from offtake.exporting.order import Order, OrderedDataset, Pin
 from offtake.exporting.place import Place
-from offtake.flows import access, labels, specs, zones
+from offtake.flows import access, encryption, labels, specs, zones
 from offtake.flows.access import Caller
 from offtake.flows.folders import FolderNames, expand
 from offtake.flows.runs import RETRY
@@ -70,12 +69,6 @@ class OrderDesk:
     def _place(self, session: Session, target: TargetConnection, sandbox: Sandbox) -> Place:
         destination = specs.destination_of_connection(target.connection_spec_id)
         base = session.get_one(Connection, target.base_connection_id)
-        if base.encryption:
-            raise DeliveryError(
-                "EXPORT-2004-400",
-                "Files are to be encrypted, which is not yet possible here.",
-                "Take the encryption off the base connection.",
-            )
         credentials: Params | None = None
         if base.auth_sealed is not None and base.auth_spec_name is not None:
             opened = self.vault.open(base.id, base.auth_sealed)
@@ -90,6 +83,7 @@ class OrderDesk:
                 organisation=sandbox.org_id,
                 network=self.network,
             ),
+            encrypt_to=encryption.public_key(base.encryption) if base.encryption else None,
         )
 
 
