@@ -15,6 +15,10 @@ from pydantic_settings import (
 )
 
 
+def _text(value: object) -> object:
+    return str(value) if isinstance(value, Path) else value
+
+
 def _networks(value: object) -> object:
     if not isinstance(value, str):
         return value
@@ -43,8 +47,24 @@ class Settings(BaseSettings):
     warehouse: str | None = Field(
         default=None, description="Where Iceberg data files live; default: a folder of the data directory."
     )
-    landing_zone: Path | None = Field(
-        default=None, description="Root of the Data Landing Zone; default: a folder of the data directory."
+    landing_zone: Annotated[str | None, BeforeValidator(_text)] = Field(
+        default=None,
+        description="Where the Data Landing Zone is: a folder, `azure://` (followed by what the names of its "
+        "containers begin with, if by anything), or `s3://bucket/prefix`. Default: a folder of the data directory.",
+    )
+    landing_zone_connection_string: SecretStr | None = Field(
+        default=None, description="Connection string, with its account key, of the account for `azure://`."
+    )
+    landing_zone_endpoint: str | None = Field(
+        default=None, description="URL of the compatible store that has the bucket of `s3://`; default: Amazon S3."
+    )
+    landing_zone_region: str | None = Field(
+        default=None, description="Region of the bucket of `s3://`; default: us-east-1."
+    )
+    landing_zone_role: str | None = Field(
+        default=None,
+        description="ARN of the role, for `s3://`, of which those who collect files get sessions that are limited to "
+        "one zone and to reading.",
     )
     landing_zone_days: int = Field(
         default=7, ge=0, le=36_500, description="Days until a file of the Data Landing Zone is deleted; 0 keeps all."
@@ -53,7 +73,7 @@ class Settings(BaseSettings):
         default=90 * 86_400,
         ge=600,
         le=36_500 * 86_400,
-        description="How long credentials of the Data Landing Zone live, in seconds.",
+        description="How long credentials of the Data Landing Zone live, in seconds; for `s3://`, 900 to 3600.",
     )
     vault_key: SecretStr | None = Field(
         default=None,
@@ -175,8 +195,8 @@ class Settings(BaseSettings):
 
     @property
     def landing_zone_root(self) -> Path:
-        """The folder with one landing zone per sandbox."""
-        return self.landing_zone or self.data_dir / "landing-zone"
+        """The folder with one landing zone per sandbox, where they are folders."""
+        return Path(self.landing_zone) if self.landing_zone else self.data_dir / "landing-zone"
 
     @property
     def uploads_root(self) -> Path:

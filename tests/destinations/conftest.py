@@ -14,6 +14,7 @@ import trustme
 
 from offtake.destinations import schema
 from offtake.destinations.contract import Destination, Sink, Site
+from offtake.destinations.landing_zones import LocalZones
 from offtake.destinations.network import Network
 from offtake.destinations.parameters import Params
 from offtake.destinations.registry import DESTINATIONS
@@ -121,7 +122,9 @@ def azure_with_sign_in(authority: trustme.CA) -> Iterator[AzureServer]:
 
 def landing_zone(tmp_path: Path) -> Case:
     root = tmp_path / "zone"
-    return Case(by_name("Data Landing Zone"), {"path": "out"}, Site("prod", root), lambda: _files(root / "prod"))
+    return Case(
+        by_name("Data Landing Zone"), {"path": "out"}, Site("prod", LocalZones(root)), lambda: _files(root / "prod")
+    )
 
 
 def amazon_s3(s3: S3Server, tmp_path: Path) -> Case:
@@ -130,7 +133,7 @@ def amazon_s3(s3: S3Server, tmp_path: Path) -> Case:
     return Case(
         destination=by_name("Amazon S3"),
         location={"bucketName": bucket, "path": "out"},
-        site=Site("prod", tmp_path),
+        site=Site("prod", LocalZones(tmp_path)),
         names=lambda: _bucket(s3.client(), bucket),
         method="Access Key",
         auth={"s3AccessKey": s3.access_key, "s3SecretKey": s3.secret_key, "endpointUrl": s3.endpoint},
@@ -150,7 +153,7 @@ def amazon_s3_by_role(aws: Amazon, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     return Case(
         destination=by_name("Amazon S3"),
         location={"bucketName": bucket, "path": "out"},
-        site=Site("prod", tmp_path, organisation="an-organisation"),
+        site=Site("prod", LocalZones(tmp_path), organisation="an-organisation"),
         names=lambda: _bucket(aws.client("s3"), bucket),
         method="Assumed Role",
         auth={"s3Role": aws.role(f"r{uuid4().hex}", ["s3:*"]), "endpointUrl": aws.endpoint},
@@ -181,7 +184,7 @@ def azure_blob(azure: AzureServer, tmp_path: Path) -> Case:
     return Case(
         destination=by_name("Azure Blob Storage"),
         location={"container": container, "path": "out"},
-        site=Site("prod", tmp_path),
+        site=Site("prod", LocalZones(tmp_path)),
         names=lambda: azure.names(container),
         method="ConnectionString",
         auth={"connectionString": azure.connection_string},
@@ -221,7 +224,7 @@ def azure_data_lake(server: AzureServer, authority: trustme.CA, tmp_path: Path) 
     return Case(
         destination=by_name("Azure Data Lake Gen2"),
         location={"path": "out"},
-        site=Site("prod", tmp_path, network=Network(certificates=server.certificates)),
+        site=Site("prod", LocalZones(tmp_path), network=Network(certificates=server.certificates)),
         names=lambda: [name.removeprefix("a folder/") for name in server.names(container)],
         method="Azure Service Principal Auth",
         auth={

@@ -16,6 +16,7 @@ import pytest
 
 from offtake.destinations import schema
 from offtake.destinations.contract import Site
+from offtake.destinations.landing_zones import LocalZones
 from offtake.destinations.registry import DESTINATIONS
 from offtake.engines.local import LocalEngine
 from offtake.errors import CancelledError, DeliveryError
@@ -40,7 +41,7 @@ def task(tmp_path: Path) -> PartTask:
         key="out/part-1.parquet",
         slices=tuple(piece.to_json() for piece in part),
         schema=table.to_json(),
-        place=Place(zone.connection_spec_id, None, params, Site("prod", tmp_path / "zone")),
+        place=Place(zone.connection_spec_id, None, params, Site("prod", LocalZones(tmp_path / "zone"))),
         attempts=3,
         retry_wait=0.01,
     )

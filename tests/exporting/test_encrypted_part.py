@@ -11,6 +11,7 @@ import pytest
 
 from offtake.destinations import schema
 from offtake.destinations.contract import Site
+from offtake.destinations.landing_zones import LocalZones
 from offtake.destinations.registry import DESTINATIONS
 from offtake.errors import CancelledError, DeliveryError
 from offtake.exporting.part import PartTask, export_part
@@ -58,7 +59,7 @@ def place(name: str, zone: Path, credentials: dict[str, str] | None = None, **lo
         destination.connection_spec_id,
         schema.parse_credentials(destination, "Access Key", credentials) if credentials else None,
         schema.parse_target_params(destination, params),
-        Site("prod", zone),
+        Site("prod", LocalZones(zone)),
     )
 
 

@@ -14,7 +14,7 @@ from obstore.store import AzureStore
 
 from offtake.destinations.contract import Site
 from offtake.destinations.object_store import RETRIES, Bucket, ObjectStoreSink, client_options
-from offtake.destinations.object_store_errors import Rights
+from offtake.destinations.object_store_errors import BASE_CONNECTION, Rights
 from offtake.destinations.patterns import container_problem, folder_problem
 from offtake.destinations.tunnel import proxy_url
 
@@ -132,8 +132,12 @@ def azure_sink(
     *,
     prefix: str = "",
     principal: Principal | None = None,
+    keeper: str = BASE_CONNECTION,
 ) -> ObjectStoreSink:
-    """The container, or a folder of it, ready to write; raises `DeliveryError` when its host may not be reached."""
+    """The container, or a folder of it, ready to write; raises `DeliveryError` when its host may not be reached.
+
+    `keeper`: what holds the credentials, for whoever has to correct them.
+    """
     chosen = None if account.vendors_own else account.endpoint
     config: AzureConfig = {"account_name": account.name, "endpoint": account.endpoint}
     if principal is not None:
@@ -153,7 +157,7 @@ def azure_sink(
         retry_config=RETRIES,
     )
     root = f"{account.endpoint}/{container}{'/' + prefix if prefix else ''}"
-    bucket = Bucket(root, urlsplit(account.endpoint).netloc, rights)
+    bucket = Bucket(root, urlsplit(account.endpoint).netloc, rights, keeper=keeper)
     if account.signature is None or principal is not None:
         return ObjectStoreSink(store, bucket)
     return ObjectStoreSink(store, bucket, lambda key: _delete(f"{root}/{quote(key)}?{account.signature}", site))

@@ -3,9 +3,9 @@
 import importlib.util
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Literal, Protocol
 
+from offtake.destinations.landing_zones import Zones
 from offtake.destinations.network import Network
 from offtake.destinations.parameters import Params, TargetParams
 
@@ -100,7 +100,7 @@ class Site:
     """What this deployment, the caller's organisation and sandbox give to a destination."""
 
     sandbox_name: str
-    landing_zone: Path
+    zones: Zones
     organisation: str = ""
     network: Network = field(default_factory=Network)
 

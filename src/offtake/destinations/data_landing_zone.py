@@ -1,4 +1,4 @@
-"""The Data Landing Zone: a folder of this deployment for each sandbox."""
+"""The Data Landing Zone: a folder, a container or a prefix of this deployment for each sandbox."""
 
 from typing import Annotated, Final
 
@@ -6,8 +6,8 @@ from pydantic import Field
 
 from offtake.destinations import patterns
 from offtake.destinations.contract import Capabilities, Destination, Sink, Site
-from offtake.destinations.local_folder import LocalFolderSink
 from offtake.destinations.parameters import Params, TargetParams
+from offtake.destinations.zone_sinks import open_zone_to_write
 
 # Identity
 
@@ -35,7 +35,7 @@ class LandingZoneParams(TargetParams):
 
 def open_sink(_credentials: Params | None, _params: TargetParams, site: Site) -> Sink:
     """The sandbox's zone, made when it is not there."""
-    return LocalFolderSink(site.landing_zone / site.sandbox_name)
+    return open_zone_to_write(site, "dlz_destination")
 
 
 DESTINATION: Final = Destination(

@@ -13,7 +13,7 @@ from obstore.store import ObjectStore
 
 from offtake.destinations.contract import StoredObject
 from offtake.destinations.network import Network
-from offtake.destinations.object_store_errors import Act, Rights, explain, is_missing_root
+from offtake.destinations.object_store_errors import BASE_CONNECTION, Act, Rights, explain, is_missing_root
 from offtake.destinations.tunnel import proxy_url
 from offtake.errors import DeliveryError
 
@@ -65,7 +65,8 @@ class Bucket:
     """What a sink knows of its bucket or container.
 
     `root`: its address as people write it; `endpoint`: whom it is asked of; `rights`: what its owner has to grant;
-    `attributes`: go with every object; `refusal`: why credentials could not be had, where somebody else gives them.
+    `attributes`: go with every object; `refusal`: why credentials could not be had, where somebody else gives them;
+    `keeper`: what holds the credentials, for whoever has to correct them.
     """
 
     root: str
@@ -73,6 +74,7 @@ class Bucket:
     rights: Rights
     attributes: "Attributes" = field(default_factory=dict)
     refusal: Callable[[], DeliveryError | None] = lambda: None
+    keeper: str = BASE_CONNECTION
 
 
 class ObjectStoreSink:
@@ -126,6 +128,19 @@ class ObjectStoreSink:
                     modified = round(found["last_modified"].timestamp() * 1000)
                     yield StoredObject(found["path"], found["size"], modified)
 
+    def children(self, folder: str) -> tuple[tuple[str, bool], ...]:
+        """What lies directly in the folder: names, and whether each is a folder; folders first, then by name.
+
+        A folder that holds nothing is not there: `DeliveryError`, except for `""`.
+        """
+        with self._told(folder, "list"):
+            found = obstore.list_with_delimiter(self._store, folder or None)
+        names = [(path.rstrip("/").rsplit("/", 1)[-1], True) for path in found["common_prefixes"]]
+        names += [(one["path"].rsplit("/", 1)[-1], False) for one in found["objects"]]
+        if folder and not names:
+            raise DeliveryError("EXPORT-2002-404", f"There is no folder {self.uri(folder)}.", "Correct the path.")
+        return tuple(sorted(names, key=lambda one: (not one[1], one[0])))
+
     def delete(self, key: str) -> None:
         """Delete one object."""
         with self._told(key, "delete"):
@@ -151,7 +166,9 @@ class ObjectStoreSink:
             if source is not None and source.error is not None:
                 raise source.error from None
             bucket = self._bucket
-            raise bucket.refusal() or explain(error, self.uri(key), bucket.endpoint, act, bucket.rights) from None
+            raise bucket.refusal() or explain(
+                error, self.uri(key), bucket.endpoint, act, bucket.rights, bucket.keeper
+            ) from None
 
 
 class _Source:

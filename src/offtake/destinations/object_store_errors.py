@@ -13,6 +13,7 @@ from obstore.exceptions import PermissionDeniedError, UnauthenticatedError
 from offtake.errors import DeliveryError
 
 Act = Literal["write", "read", "list", "delete"]
+BASE_CONNECTION: Final = "the base connection"
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,10 @@ class Rights:
 
 @dataclass(frozen=True)
 class _Answer:
-    """How one kind of refusal is told. The texts may name `endpoint`, `where`, `act`, `right` and what was `said`."""
+    """How one kind of refusal is told.
+
+    The texts may name `endpoint`, `where`, `act`, `right`, `keeper` and what was `said`.
+    """
 
     code: str
     message: str
@@ -50,7 +54,7 @@ _ANSWERS: Final[Mapping[_Kind, _Answer]] = {
     "credentials": _Answer(
         "EXPORT-2001-401",
         "{endpoint} refused the credentials for {where}{said}.",
-        "Enter valid credentials in the base connection.",
+        "Enter valid credentials in {keeper}.",
     ),
     "no root": _Answer(
         "EXPORT-2002-404", "The bucket or container of {where} does not exist.", "Create it, or correct its name."
@@ -58,7 +62,7 @@ _ANSWERS: Final[Mapping[_Kind, _Answer]] = {
     "region": _Answer(
         "EXPORT-2002-404",
         "The bucket of {where} is in another region.",
-        "Enter the bucket's region in the base connection.",
+        "Enter the bucket's region in {keeper}.",
     ),
     "denied": _Answer("EXPORT-2001-403", "{endpoint} denied the right to {act} {where}{said}.", "Grant {right} there."),
     "no object": _Answer("EXPORT-2002-404", "There is no object {where}.", "Find out who removed it."),
@@ -104,8 +108,13 @@ def is_missing_root(error: Exception) -> bool:
     return _CODES.get(_code(str(error))) == "no root"
 
 
-def explain(error: Exception, where: str, endpoint: str, act: Act, rights: Rights) -> DeliveryError:
-    """The driver's error, told. `where`: the object's address; `endpoint`: whom the store is asked of."""
+def explain(
+    error: Exception, where: str, endpoint: str, act: Act, rights: Rights, keeper: str = BASE_CONNECTION
+) -> DeliveryError:
+    """The driver's error, told. `where`: the object's address; `endpoint`: whom the store is asked of.
+
+    `keeper`: what holds the credentials, and is to be corrected when they are wrong.
+    """
     text = str(error).partition("Debug source")[0]
     code, status = _code(text), _status(text)
     answer = _ANSWERS[_kind(error, text, code, status)]
@@ -115,6 +124,7 @@ def explain(error: Exception, where: str, endpoint: str, act: Act, rights: Right
         "endpoint": endpoint,
         "act": act,
         "right": getattr(rights, act),
+        "keeper": keeper,
         "said": f" ({known})" if known else "",
     }
     message, remedy = answer.message.format_map(words), answer.remedy.format_map(words)

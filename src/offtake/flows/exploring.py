@@ -7,7 +7,7 @@ from sqlalchemy.orm import Session
 
 from offtake.destinations import data_landing_zone
 from offtake.destinations.contract import Site
-from offtake.destinations.local_folder import LocalFolderSink
+from offtake.destinations.zone_sinks import open_zone
 from offtake.errors import DeliveryError
 from offtake.flows import entities, problems, specs
 from offtake.flows.access import VIEW_DESTINATIONS, Caller
@@ -18,6 +18,7 @@ from offtake.store.tables import Connection
 
 LANDING_ZONE_SOURCE: Final = "26f526f2-58f4-4712-961d-e41bf1ccc0e8"
 _MOST: Final = 1000
+_REFUSED: Final = "EXPORT-2001-401"
 _TYPES: Final = ("ROOT", "FOLDER")
 
 
@@ -44,11 +45,15 @@ def explore(site: Site, params: Mapping[str, str]) -> list[Json]:
     folder = (params.get("object") or "").strip("/") if kind == "FOLDER" else ""
     if any(step in ("", ".", "..") for step in folder.split("/")) and folder:
         raise problems.of_field("/object", "must be a folder such as exports/crm")
-    sink = LocalFolderSink(site.landing_zone / site.sandbox_name)
     try:
-        return [_entry(folder, name, is_folder) for name, is_folder in sink.children(folder)][:_MOST]
-    except DeliveryError:
+        found = open_zone(site, "dlz_destination").children(folder)
+    except DeliveryError as error:
+        if error.transient or error.code == _REFUSED:
+            raise Problem(problems.STORAGE_AWAY, str(error)) from None
+        if not folder:
+            return []
         raise problems.of_field("/object", "is no folder of the landing zone") from None
+    return [_entry(folder, name, is_folder) for name, is_folder in found[:_MOST]]
 
 
 def _entry(folder: str, name: str, is_folder: bool) -> Json:

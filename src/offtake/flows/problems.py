@@ -75,6 +75,8 @@ MEDIA_TYPE: Final = Code(3415, 415, "a file comes with another content type", "U
 BAD_RANGE: Final = Code(3416, 416, "a range is not one of the file's", "Range not satisfiable")
 BUSY: Final = Code(3503, 503, "the database is busy; ask again after `Retry-After`", "Service Unavailable")
 
+STORAGE_AWAY: Final = Code(3502, 502, "the landing zone's storage refused, or did not answer", "Bad Gateway")
+
 
 def codes() -> list[Code]:
     """The table, in order."""

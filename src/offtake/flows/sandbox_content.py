@@ -1,7 +1,5 @@
 """Emptying a sandbox that is being reset or deleted: in short steps, any of which may be the last before a crash."""
 
-import contextlib
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,8 +8,9 @@ from typing import Any, Final
 from sqlalchemy import delete, exists, or_, select, update
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
+from offtake.destinations.landing_zones import TYPES, Zones
 from offtake.failpoints import failpoint
-from offtake.flows import zones
+from offtake.flows import zone_content, zones
 from offtake.flows.sandboxes import ACTIVE, DELETED, DELETING, RESETTING
 from offtake.lake.catalog import Lake, TableName
 from offtake.lake.uploads import Uploads
@@ -42,7 +41,7 @@ _AT_ONCE: Final = 100
 class Places:
     """Where a deployment keeps files that are not the lake's: landing zones, and what is sent for batches."""
 
-    landing_zone: Path
+    zones: Zones
     uploads: Path
 
 
@@ -154,12 +153,9 @@ def _remove_zone(database: Database, places: Places, sandbox_id: str) -> Iterato
     with database.writing() as session:
         sandbox = session.get_one(Sandbox, sandbox_id)
         session.execute(delete(LandingZoneKey).where(LandingZoneKey.sandbox_id == sandbox_id))
-        folders = [zones.folder(session, places.landing_zone, sandbox, kind) for kind in zones.TYPES]
-    for folder in folders:
-        # The folder itself stays: it may be a mount, or a link that somebody made.
-        for path in folder.iterdir() if folder.is_dir() else ():
-            _remove_folder(path)
-            yield
+        site = zones.site(session, places.zones, sandbox)
+    for kind in TYPES:
+        yield from zone_content.empty(site, kind)
 
 
 def _finish(database: Database, sandbox_id: str, now_ms: int) -> None:
@@ -175,12 +171,3 @@ def _finish(database: Database, sandbox_id: str, now_ms: int) -> None:
 
 def _some(session: Session, table: type[Stamp], sandbox_id: str) -> list[str]:
     return list(session.scalars(select(table.id).where(table.sandbox_id == sandbox_id).limit(_AT_ONCE)))
-
-
-def _remove_folder(path: Path) -> None:
-    # Another server may be at the same work.
-    with contextlib.suppress(FileNotFoundError):
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
-        else:
-            path.unlink()

@@ -1,4 +1,4 @@
-"""Landing zones: a container per sandbox and type, and the signatures that open it (contract, section 21)."""
+"""Landing zones, one per sandbox and type: the keys that open them, and a local one's signatures (section 21)."""
 
 import base64
 import hashlib
@@ -8,31 +8,29 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final, Literal, get_args
+from typing import Any, Final
 from uuid import uuid4
 
 from sqlalchemy import delete, or_, select, update
 from sqlalchemy.orm import Session
 
+from offtake.destinations.contract import Site
+from offtake.destinations.landing_zones import CONTAINERS, TYPES, LocalZones, Zones, ZoneType
 from offtake.errors import OfftakeError
 from offtake.flows import audit, problems
-from offtake.flows.access import EXPORT_DATASETS, VIEW_DESTINATIONS, Caller
+from offtake.flows.access import Caller
 from offtake.flows.sandboxes import ACTIVE
 from offtake.store.tables import LandingZoneKey, Organisation, Sandbox
 from offtake.store.vault import Vault
 
-ZoneType = Literal["dlz_destination", "user_drop_zone"]
-TYPES: Final[tuple[ZoneType, ...]] = get_args(ZoneType)
-CONTAINERS: Final[Mapping[ZoneType, str]] = {
-    "dlz_destination": "dlz-destination",
-    "user_drop_zone": "dlz-user-container",
-}
 PERMISSIONS: Final = "rl"
 """Read and list: the zone is filled by exports, and by whoever has access to its folder."""
 
 _VERSION: Final = "2022-11-02"
 _POLICY: Final = "dlz-"
 _ACCOUNT_DIGITS: Final = 20
+_MOST_LIVE: Final = 4
+"""Azure holds five stored access policies a container, and one may be the operator's own."""
 
 
 class BadSignatureError(OfftakeError):
@@ -41,12 +39,16 @@ class BadSignatureError(OfftakeError):
 
 @dataclass(frozen=True)
 class Credentials:
-    """A shared access signature of one container, as a query string; `expires_at` in epoch milliseconds."""
+    """A shared access signature of one container, as a query string; `expires_at` in epoch milliseconds.
+
+    `address`: the container's, None where it is this server's own.
+    """
 
     account: str
     container: str
     query: str
     expires_at: int
+    address: str | None = None
 
 
 @dataclass(frozen=True)
@@ -67,47 +69,59 @@ def zone_type(text: str | None) -> ZoneType:
     raise problems.of_field("/type", f"must be one of {', '.join(TYPES)}")
 
 
-def root(session: Session, landing_zone: Path, org_id: str) -> Path:
-    """The folder of an organisation's zones: the deployment's own for its first one, else one named by its id."""
+def of_organisation(session: Session, zones: Zones, org_id: str) -> Zones:
+    """An organisation's zones: of folders, the deployment's own for its first one, else one named by its id."""
+    if not isinstance(zones, LocalZones):
+        return zones
     first = session.scalar(select(Organisation.id).order_by(Organisation.created_at, Organisation.id).limit(1))
-    return landing_zone if first == org_id else landing_zone / org_id
+    return zones if first == org_id else LocalZones(zones.root / org_id)
 
 
-def folder(session: Session, landing_zone: Path, sandbox: Sandbox, kind: ZoneType) -> Path:
-    """The folder of one zone. No sandbox is named like the folder that holds the drop zones."""
-    parent = root(session, landing_zone, sandbox.org_id)
-    return parent / sandbox.name if kind == "dlz_destination" else parent / kind / sandbox.name
+def site(session: Session, zones: Zones, sandbox: Sandbox) -> Site:
+    """Where a sandbox's zones are."""
+    return Site(sandbox.name, of_organisation(session, zones, sandbox.org_id), organisation=sandbox.org_id)
 
 
-def credentials(
+def current_key(
     session: Session, caller: Caller, vault: Vault, kind: ZoneType, now_ms: int, lifetime_ms: int
-) -> Credentials:
-    """Credentials that live for at least half of `lifetime_ms`; the same ones as last time while they do."""
-    caller.require(VIEW_DESTINATIONS)
+) -> LandingZoneKey:
+    """A key that lives for at least half of `lifetime_ms`; the same one as last time while it does."""
     sandbox = session.get_one(Sandbox, caller.sandbox_id, with_for_update=True)
     live = _of_zone(sandbox, kind), LandingZoneKey.revoked_at.is_(None)
     newest = select(LandingZoneKey).where(*live).order_by(LandingZoneKey.created_at.desc()).limit(1)
     key = session.scalar(newest)
     if key is None or (key.expires_at or 0) < now_ms + lifetime_ms / 2:
         key = _new_key(session, vault, sandbox, kind, now_ms, lifetime_ms)
-    return _sign(vault, key, sandbox)
+    return key
 
 
-def refresh(
+def renewed_key(
     session: Session, caller: Caller, vault: Vault, kind: ZoneType, now_ms: int, lifetime_ms: int
-) -> Credentials:
-    """New credentials; those that were given out before end at once."""
-    caller.require(EXPORT_DATASETS)
+) -> LandingZoneKey:
+    """A new key; those before end."""
     sandbox = session.get_one(Sandbox, caller.sandbox_id, with_for_update=True)
     session.execute(update(LandingZoneKey).where(_of_zone(sandbox, kind)).values(revoked_at=now_ms))
     key = _new_key(session, vault, sandbox, kind, now_ms, lifetime_ms)
-    after = {"type": kind, "expiresAt": key.expires_at}
-    audit.record(session, caller, now_ms, "refresh", ("landingZoneCredentials", key.id), name=kind, after=after)
-    return _sign(vault, key, sandbox)
+    record_refresh(session, caller, kind, key.id, key.expires_at or 0, now_ms)
+    return key
+
+
+def record_refresh(session: Session, caller: Caller, kind: ZoneType, key_id: str, expires_at: int, now_ms: int) -> None:
+    """Tell the audit log of new credentials. `expires_at` in epoch milliseconds."""
+    after = {"type": kind, "expiresAt": expires_at}
+    audit.record(session, caller, now_ms, "refresh", ("landingZoneCredentials", key_id), name=kind, after=after)
+
+
+def live_keys(session: Session, sandbox_id: str, kind: ZoneType, now_ms: int) -> dict[str, int]:
+    """The keys that still open the zone, the newest few: their ids, and their ends in epoch milliseconds."""
+    mine = LandingZoneKey.sandbox_id == sandbox_id, LandingZoneKey.type == kind
+    live = LandingZoneKey.revoked_at.is_(None), LandingZoneKey.expires_at > now_ms
+    newest = select(LandingZoneKey).where(*mine, *live).order_by(LandingZoneKey.created_at.desc()).limit(_MOST_LIVE)
+    return {key.id: key.expires_at or 0 for key in session.scalars(newest)}
 
 
 def opened(
-    session: Session, vault: Vault, landing_zone: Path, container: str, sent: Mapping[str, str], now_ms: int
+    session: Session, vault: Vault, zones: LocalZones, container: str, sent: Mapping[str, str], now_ms: int
 ) -> Zone:
     """The zone that a signature opens; raises `BadSignatureError`. `sent`: the request's query parameters."""
     key = session.get(LandingZoneKey, sent.get("si", "").removeprefix(_POLICY)) if _plain(sent) else None
@@ -120,7 +134,9 @@ def opened(
         raise BadSignatureError("The signature does not fit the request.")
     if key.revoked_at is not None or (key.expires_at or 0) <= now_ms or sandbox.state != ACTIVE:
         raise BadSignatureError("The signature has expired, or was refreshed.")
-    return Zone(_account(sandbox), container, folder(session, landing_zone, sandbox, kind))
+    found = of_organisation(session, zones, sandbox.org_id)
+    assert isinstance(found, LocalZones)  # noqa: S101 - what it was made of
+    return Zone(_account(sandbox), container, found.folder(sandbox.name, kind))
 
 
 def _of_zone(sandbox: Sandbox, kind: ZoneType) -> Any:  # noqa: ANN401 - a condition, whose type is SQLAlchemy's affair
@@ -146,7 +162,8 @@ def _new_key(
     return key
 
 
-def _sign(vault: Vault, key: LandingZoneKey, sandbox: Sandbox) -> Credentials:
+def sign(vault: Vault, key: LandingZoneKey, sandbox: Sandbox) -> Credentials:
+    """The signature that opens a local zone with the key."""
     kind = zone_type(key.type)
     account, container, expires_at = _account(sandbox), CONTAINERS[kind], key.expires_at or 0
     end = datetime.fromtimestamp(expires_at / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -10,6 +10,7 @@ from uuid import uuid4
 
 from offtake.clock import Clock
 from offtake.destinations.contract import Site
+from offtake.destinations.landing_zones import Zones
 from offtake.destinations.network import Network
 from offtake.errors import OfftakeError
 from offtake.failpoints import failpoint
@@ -19,6 +20,7 @@ from offtake.flows.issuers import ExternalIssuer
 from offtake.flows.schedule import ScheduleRules
 from offtake.lake.catalog import Lake
 from offtake.lake.uploads import Uploads
+from offtake.scheduling.zone_settings import zones_of
 from offtake.settings import Settings
 from offtake.store.database import Database
 from offtake.store.sealed import key_ids_in_use, rewrap_all
@@ -35,6 +37,7 @@ class Backend:
     database: Database
     vault: Vault
     lake: Lake
+    zones: Zones
     issuer: ExternalIssuer | None = None
 
     @property
@@ -59,8 +62,8 @@ class Backend:
     def site(self, caller: Caller) -> Site:
         """What this deployment gives to destinations, for the caller's sandbox."""
         with self.database.reading() as session:
-            root = zones.root(session, self.settings.landing_zone_root, caller.org_id)
-        return Site(caller.sandbox_name, root, organisation=caller.org_id, network=self.network)
+            found = zones.of_organisation(session, self.zones, caller.org_id)
+        return Site(caller.sandbox_name, found, organisation=caller.org_id, network=self.network)
 
     def close(self) -> None:
         """Let go of the databases."""
@@ -69,13 +72,17 @@ class Backend:
 
 
 def open_backend(settings: Settings, clock: Clock) -> Backend:
-    """Open the store (migrated to this version), the vault and the lake; made at first use."""
+    """Open the store (migrated to this version), the vault and the lake; made at first use.
+
+    Raises `OfftakeError` when settings do not fit each other.
+    """
+    landing_zones = zones_of(settings, network_of(settings))
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     database = Database(settings.store_url)
     database.migrate()
     vault = open_vault(settings)
     lake = Lake(settings.lake_catalog_url, settings.lake_warehouse)
-    return Backend(settings, clock, database, vault, lake, _issuer(settings))
+    return Backend(settings, clock, database, vault, lake, landing_zones, _issuer(settings))
 
 
 def open_vault(settings: Settings) -> Vault:

@@ -3,12 +3,14 @@
 import logging
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Final
 
 from sqlalchemy import select
 
-from offtake.flows import sandbox_content, sandboxes, zone_files, zones
+from offtake.destinations.contract import Site
+from offtake.destinations.landing_zones import TYPES, ZoneType
+from offtake.errors import DeliveryError
+from offtake.flows import sandbox_content, sandboxes, zone_content, zones
 from offtake.flows.sandbox_content import Places
 from offtake.scheduling import ingestion
 from offtake.scheduling.backend import Backend
@@ -42,7 +44,10 @@ def keep_house(backend: Backend, *, sweeps: bool) -> Iterator[None]:
     with backend.database.reading() as session:
         waiting = [row.id for row in sandboxes.unfinished(session)]
     for sandbox_id in waiting:
-        yield from empty_sandbox(backend, sandbox_id)
+        try:
+            yield from empty_sandbox(backend, sandbox_id)
+        except DeliveryError as error:
+            _log.warning("sandbox %s cannot be emptied yet: %s", sandbox_id, error)
     if sweeps:
         yield from ingestion.sweep(backend.database, backend.lake, backend.uploads, backend.clock)
     if sweeps and backend.settings.landing_zone_days:
@@ -51,24 +56,26 @@ def keep_house(backend: Backend, *, sweeps: bool) -> Iterator[None]:
 
 def empty_sandbox(backend: Backend, sandbox_id: str) -> Iterator[None]:
     """Go on with what a reset or a deletion of the sandbox began, as far as running work allows."""
-    places = Places(backend.settings.landing_zone_root, backend.settings.uploads_root)
+    places = Places(backend.zones, backend.settings.uploads_root)
     now = backend.clock.now_ms()
     yield from sandbox_content.empty(backend.database, backend.lake, places, sandbox_id, now)
 
 
 def _sweep(backend: Backend) -> Iterator[None]:
     before = backend.clock.now_ms() - backend.settings.landing_zone_days * _DAY_MS
-    for folder in _zones(backend):
-        removed = 0
-        for count in zone_files.sweep(folder, before):
-            removed += count
-            yield
+    for site, kind in _zones(backend):
+        removed, where = 0, zone_content.address(site, kind)
+        try:
+            for count in zone_content.sweep(site, kind, before):
+                removed += count
+                yield
+        except DeliveryError as error:
+            _log.warning("what has expired in %s cannot be removed yet: %s", where, error)
         if removed:
-            _log.info("%d file(s) of %s had reached the end of their time and were removed", removed, folder)
+            _log.info("%d file(s) of %s had reached the end of their time and were removed", removed, where)
 
 
-def _zones(backend: Backend) -> list[Path]:
-    root = backend.settings.landing_zone_root
+def _zones(backend: Backend) -> list[tuple[Site, ZoneType]]:
     with backend.database.reading() as session:
         every = session.scalars(select(Sandbox).where(Sandbox.state == sandboxes.ACTIVE)).all()
-        return [zones.folder(session, root, sandbox, kind) for sandbox in every for kind in zones.TYPES]
+        return [(zones.site(session, backend.zones, sandbox), kind) for sandbox in every for kind in TYPES]

@@ -1,7 +1,6 @@
 """From a run's row to its order: everything it refers to is looked up, credentials are taken from the vault."""
 
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Literal
 
 from sqlalchemy import select
@@ -9,6 +8,7 @@ from sqlalchemy.orm import Session
 
 from offtake.destinations import schema
 from offtake.destinations.contract import Site
+from offtake.destinations.landing_zones import Zones
 from offtake.destinations.network import Network
 from offtake.destinations.parameters import Params
 from offtake.exporting.order import Order, OrderedDataset, Pin
@@ -39,7 +39,7 @@ class OrderDesk:
     """What turning runs into orders needs beside the database."""
 
     vault: Vault
-    landing_zone: Path
+    zones: Zones
     network: Network = field(default_factory=Network)
 
     def order(self, session: Session, run_id: str) -> Order:
@@ -79,7 +79,7 @@ class OrderDesk:
             params=schema.parse_target_params(destination, target.params),
             site=Site(
                 sandbox_name=sandbox.name,
-                landing_zone=zones.root(session, self.landing_zone, sandbox.org_id),
+                zones=zones.of_organisation(session, self.zones, sandbox.org_id),
                 organisation=sandbox.org_id,
                 network=self.network,
             ),

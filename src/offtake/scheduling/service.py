@@ -62,7 +62,7 @@ def worker_of(backend: Backend, engine: LocalEngine, owner: str) -> Worker:
     )
     return Worker(
         shop,
-        OrderDesk(backend.vault, settings.landing_zone_root, backend.network),
+        OrderDesk(backend.vault, backend.zones, backend.network),
         owner,
         round(settings.lease_seconds * 1000),
     )

@@ -21,6 +21,7 @@ _MEANINGS: Final[Mapping[int, str]] = {
     415: "The file's content type cannot be used.",
     416: "The range is not one of the file's.",
     422: "The connection spec's version is missing.",
+    502: "The landing zone's storage refused, or did not answer.",
     503: "The database is busy; ask again.",
 }
 _TYPES: Final = {bool: "boolean", int: "integer", float: "number", str: "string"}

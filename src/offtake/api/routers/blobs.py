@@ -11,9 +11,10 @@ from starlette.convertors import PathConvertor, register_url_convertor
 
 from offtake.api import blob_xml
 from offtake.api.gateway import BackendOf
+from offtake.destinations.landing_zones import CONTAINERS, LocalZones
 from offtake.flows import zone_files, zones
 from offtake.flows.zone_files import ZoneFile
-from offtake.flows.zones import CONTAINERS, BadSignatureError, Zone
+from offtake.flows.zones import BadSignatureError, Zone
 from offtake.scheduling.backend import Backend
 
 
@@ -111,10 +112,11 @@ def _zone(request: Request, backend: Backend) -> Zone | Response:
         challenge = {"WWW-Authenticate": "Bearer"}
         return blob_xml.error(401, "NoAuthenticationInformation", "A shared access signature is needed.", challenge)
     name = next(step for step in request.url.path.split("/") if step in CONTAINERS.values())
+    if not isinstance(backend.zones, LocalZones):
+        return blob_xml.error(404, "ContainerNotFound", "The specified container does not exist.")
     with backend.database.reading() as session:
         try:
-            root = backend.settings.landing_zone_root
-            zone = zones.opened(session, backend.vault, root, name, sent, backend.clock.now_ms())
+            zone = zones.opened(session, backend.vault, backend.zones, name, sent, backend.clock.now_ms())
         except BadSignatureError as error:
             return blob_xml.error(403, "AuthenticationFailed", str(error))
     if request.path_params.get("account", zone.account) != zone.account:

@@ -8,10 +8,13 @@ from fastapi import APIRouter, Query, Request
 from offtake.api.describing import admin_examples as examples
 from offtake.api.describing.operations import described
 from offtake.api.gateway import BackendOf, CallerOf
+from offtake.destinations.landing_zones import CONTAINERS, AzureZones, S3Zones
 from offtake.flows import problems, zones
 from offtake.flows.access import EXPORT_DATASETS, VIEW_DESTINATIONS
 from offtake.flows.problems import Problem
-from offtake.flows.zones import CONTAINERS, Credentials
+from offtake.flows.zone_credentials import Doorman, S3Credentials
+from offtake.flows.zones import Credentials
+from offtake.scheduling.backend import Backend
 
 Json = dict[str, Any]
 
@@ -22,25 +25,27 @@ TypeOf = Annotated[str | None, Query(description="dlz_destination, or user_drop_
 
 @router.get("", **described(examples.CONTAINER))
 def container(caller: CallerOf, backend: BackendOf, type: TypeOf = None) -> Json:  # noqa: A002 - the contract's name
-    """The name of the sandbox's container, and for how many days it keeps a file."""
+    """The name of the sandbox's container, or bucket and folder, and for how many days it keeps a file."""
     caller.require(VIEW_DESTINATIONS)
-    days = str(backend.settings.landing_zone_days)
-    return {"containerName": CONTAINERS[zones.zone_type(type)], "containerTTL": days}
+    kind, landing_zones, days = zones.zone_type(type), backend.zones, backend.settings.landing_zone_days
+    if isinstance(landing_zones, S3Zones):
+        place = _place(landing_zones.bucket, landing_zones.folder(caller.org_id, caller.sandbox_name, kind))
+        return place | {"dataTTL": {"timeUnit": "days", "timeQuantity": days}}
+    name = CONTAINERS[kind]
+    if isinstance(landing_zones, AzureZones):
+        name = landing_zones.container(caller.org_id, caller.sandbox_name, kind)
+    return {"containerName": name, "containerTTL": str(days)}
 
 
-@router.get("/credentials", **described(examples.CREDENTIALS))
+@router.get("/credentials", **described(examples.CREDENTIALS, errors=(502,)))
 def credentials(request: Request, caller: CallerOf, backend: BackendOf, type: TypeOf = None) -> Json:  # noqa: A002 - as above
-    """A shared access signature that reads and lists the container."""
+    """What reads and lists the container: a shared access signature, or for S3 a session of at most an hour."""
     caller.require(VIEW_DESTINATIONS)
     kind = zones.zone_type(type)
-    lifetime = backend.settings.landing_zone_credential_seconds * 1000
-    with backend.database.writing() as session:
-        return _answer(
-            request, zones.credentials(session, caller, backend.vault, kind, backend.clock.now_ms(), lifetime)
-        )
+    return _answer(request, _doorman(backend).give(caller, kind, backend.clock.now_ms()))
 
 
-@router.post("/credentials", **described(examples.CREDENTIALS))
+@router.post("/credentials", **described(examples.CREDENTIALS, errors=(502,)))
 def refresh(
     request: Request,
     caller: CallerOf,
@@ -48,26 +53,44 @@ def refresh(
     type: TypeOf = None,  # noqa: A002 - as above
     action: Annotated[str, Query(description="refresh")] = "",
 ) -> Json:
-    """New credentials; the ones before end at once."""
+    """New credentials. Signatures from before end: at once, on Azure within seconds; sessions end when they say."""
     caller.require(EXPORT_DATASETS)
     if not action.strip():
         raise Problem(problems.PARAMETER_MISSING, "The query parameter action is required: action=refresh.")
     if action.strip().lower() != "refresh":
         raise Problem(problems.UNKNOWN_ACTION, f"The action {action[:100]} is unknown; use refresh.")
     kind = zones.zone_type(type)
-    lifetime = backend.settings.landing_zone_credential_seconds * 1000
-    with backend.database.writing() as session:
-        return _answer(request, zones.refresh(session, caller, backend.vault, kind, backend.clock.now_ms(), lifetime))
+    return _answer(request, _doorman(backend).refresh(caller, kind, backend.clock.now_ms()))
 
 
-def _answer(request: Request, given: Credentials) -> Json:
+def _doorman(backend: Backend) -> Doorman:
+    lifetime_ms = backend.settings.landing_zone_credential_seconds * 1000
+    return Doorman(backend.database, backend.vault, backend.zones, lifetime_ms)
+
+
+def _answer(request: Request, given: Credentials | S3Credentials) -> Json:
+    if isinstance(given, S3Credentials):
+        secrets = {
+            "awsAccessKeyId": given.session.access_key_id,
+            "awsSecretAccessKey": given.session.secret_access_key,
+            "awsSessionToken": given.session.token,
+        }
+        place = _place(given.bucket, given.folder)
+        return (
+            {"credentials": secrets} | place | {"expiryTime": given.session.expires_at, "endpointUrl": given.endpoint}
+        )
     return {
         "containerName": given.container,
         "SASToken": given.query,
         "storageAccountName": given.account,
-        "SASUri": f"{_address(request, given)}?{given.query}",
+        "SASUri": f"{given.address or _address(request, given)}?{given.query}",
         "expiryTime": given.expires_at // 1000,
     }
+
+
+def _place(bucket: str, folder: str) -> Json:
+    """The provider is what clients tell the two shapes apart by."""
+    return {"dlzPath": {"bucketName": bucket, "dlzFolder": folder}, "dlzProvider": "Amazon S3"}
 
 
 def _address(request: Request, given: Credentials) -> str:

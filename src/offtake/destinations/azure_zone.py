@@ -1,0 +1,149 @@
+"""A landing zone in a container of an Azure storage account: the container, who may read it, and what leaves it."""
+
+import ssl
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
+
+from obstore.exceptions import GenericError
+
+from offtake.destinations.azure_accounts import Account, account_of, azure_sink
+from offtake.destinations.azure_blob_storage import RIGHTS
+from offtake.destinations.contract import Site
+from offtake.destinations.landing_zones import SETTINGS, AzureZones
+from offtake.destinations.object_store import ObjectStoreSink
+from offtake.destinations.object_store_errors import Act, explain
+from offtake.errors import DeliveryError
+
+if TYPE_CHECKING:
+    from azure.storage.blob import ContainerClient
+
+POLICY: Final = "dlz-"
+"""What the names of this project's stored access policies begin with; others are left as they are."""
+
+_TURNS: Final = 5
+
+
+def account(zones: AzureZones) -> Account:
+    """The account, which has a key; raises `ValueError` for a connection string that names none."""
+    found = account_of(zones.connection_string.get_secret_value())
+    if found.key is None:
+        raise ValueError("must have an AccountKey: signatures are made with it")
+    return found
+
+
+def open_container(zones: AzureZones, container: str) -> ObjectStoreSink:
+    """The container's sink; of the account, nothing is asked yet."""
+    site = Site("", zones, network=zones.network)
+    return azure_sink(account(zones), container, RIGHTS, site, keeper=SETTINGS)
+
+
+def make_container(zones: AzureZones, container: str) -> None:
+    """Make the container when it is not there; raises `DeliveryError`."""
+    from azure.core.exceptions import ResourceExistsError  # noqa: PLC0415 - an extra, and slow to import
+
+    with _client(zones, container, "write") as client:
+        try:
+            client.create_container()
+        except ResourceExistsError as error:
+            # One that is being deleted is in the way as well, but for a while only.
+            if _code(error) != "ContainerAlreadyExists":
+                raise
+
+
+def keep_policies(zones: AzureZones, container: str, wanted: Callable[[], Mapping[str, int]]) -> None:
+    """Let the stored access policies of a container that is there be the `wanted` ones; raises `DeliveryError`.
+
+    `wanted` gives their names and ends in epoch milliseconds. It is asked again after each change: of several servers
+    that do this at once, the last one sees what all of them want. All policies read and list.
+    """
+    from azure.storage.blob import AccessPolicy, ContainerSasPermissions  # noqa: PLC0415 - an extra, slow to import
+
+    with _client(zones, container, "write") as client:
+        for _ in range(_TURNS):
+            there = client.get_container_access_policy()["signed_identifiers"]
+            ends = wanted()
+            if {one.id for one in there if one.id.startswith(POLICY)} == set(ends):
+                return
+            kept = {one.id: one.access_policy for one in there if not one.id.startswith(POLICY)}
+            reading = ContainerSasPermissions(read=True, list=True)
+            ours = {
+                name: AccessPolicy(permission=reading, expiry=datetime.fromtimestamp(end / 1000, UTC))
+                for name, end in ends.items()
+            }
+            client.set_container_access_policy(kept | ours)
+    raise DeliveryError(
+        "EXPORT-2003-504", f"The access policies of {container} keep changing.", "Try again.", transient=True
+    )
+
+
+def signature(zones: AzureZones, container: str, policy: str) -> str:
+    """A shared access signature that the policy gives its rights and its end, as a query string."""
+    from azure.storage.blob import generate_container_sas  # noqa: PLC0415 - an extra, and slow to import
+
+    owner = account(zones)
+    protocol = "https" if owner.endpoint.startswith("https:") else None
+    return generate_container_sas(
+        owner.name, container, account_key=owner.key or "", policy_id=policy, protocol=protocol
+    )
+
+
+def remove_unchanged(zones: AzureZones, container: str, key: str, before_ms: int) -> bool:
+    """Remove a blob unless it was written at the instant or later, which the service itself sees to."""
+    from azure.core.exceptions import HttpResponseError  # noqa: PLC0415 - an extra, and slow to import
+
+    with _client(zones, container, "delete") as client:
+        try:
+            client.delete_blob(key, if_unmodified_since=datetime.fromtimestamp(before_ms // 1000, UTC))
+        except HttpResponseError as error:
+            if error.status_code not in (404, 412):
+                raise
+            return False
+    return True
+
+
+@contextmanager
+def _client(zones: AzureZones, container: str, act: Act) -> Iterator["ContainerClient"]:
+    """The vendor's client of the container, its errors told in our words."""
+    from azure.core.exceptions import AzureError  # noqa: PLC0415 - an extra, and slow to import
+    from azure.storage.blob import ContainerClient  # noqa: PLC0415 - as above
+
+    owner = account(zones)
+    options: dict[str, Any] = {"connection_timeout": 10, "read_timeout": zones.network.patience, "retry_total": 3}
+    if zones.network.certificates is not None:
+        options["transport"] = _trusting(zones.network.certificates)
+    credential = {"account_name": owner.name, "account_key": owner.key or ""}
+    try:
+        with ContainerClient(owner.endpoint, container, credential=credential, **options) as client:
+            yield client
+    except AzureError as error:
+        status = getattr(error, "status_code", None)
+        said = f"status {status} <Code>{_code(error)}</Code>" if status else type(error).__name__
+        endpoint = urlsplit(owner.endpoint).netloc
+        where = f"{owner.endpoint}/{container}"
+        raise explain(GenericError(said), where, endpoint, act, RIGHTS, SETTINGS) from None
+
+
+def _code(error: Exception) -> str:
+    code = getattr(error, "error_code", None) or ""
+    return str(getattr(code, "value", code))
+
+
+def _trusting(certificates: bytes) -> Any:  # noqa: ANN401 - a transport of the extra
+    """The vendor's transport, which can only be told of authorities in a file, and then trusts no others."""
+    from azure.core.pipeline.transport import RequestsTransport  # noqa: PLC0415 - an extra, and slow to import
+    from requests import Session  # noqa: PLC0415 - comes with the extra
+    from requests.adapters import HTTPAdapter  # noqa: PLC0415 - as above
+
+    context = ssl.create_default_context()
+    context.load_verify_locations(cadata=certificates.decode())
+
+    class Trusting(HTTPAdapter):
+        def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - as the class above has them
+            super().init_poolmanager(*args, ssl_context=context, **kwargs)
+
+    session = Session()
+    session.mount("https://", Trusting())
+    return RequestsTransport(session=session)

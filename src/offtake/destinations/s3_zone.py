@@ -1,0 +1,230 @@
+"""A landing zone in a folder of an S3 bucket: the server's own identity, consumers' sessions, and what leaves it."""
+
+import atexit
+import functools
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from obstore.exceptions import GenericError
+from obstore.store import S3Store
+
+from offtake.destinations.amazon_s3 import RIGHTS
+from offtake.destinations.landing_zones import SETTINGS, S3Zones
+from offtake.destinations.object_store import RETRIES, Bucket, ObjectStoreSink, client_options
+from offtake.destinations.object_store_errors import Act, explain
+from offtake.errors import DeliveryError
+
+if TYPE_CHECKING:
+    # The driver states this type in its stubs only.
+    from obstore.store import S3Credential
+
+SHORTEST: Final = 900
+LONGEST: Final = 3600
+"""How long sessions may last, in seconds: Amazon's least, and its most where one role assumes another."""
+
+_FRESH: Final = timedelta(minutes=10)
+
+
+@dataclass(frozen=True)
+class Session:
+    """Temporary credentials of a consumer; `expires_at` in epoch seconds."""
+
+    access_key_id: str
+    secret_access_key: str
+    token: str
+    expires_at: int
+
+
+def open_folder(zones: S3Zones, folder: str) -> ObjectStoreSink:
+    """The folder's sink; of the store, nothing is asked yet. Raises `DeliveryError` without an identity."""
+    identity = _Identity()
+    identity()
+    store = S3Store(
+        zones.bucket,
+        prefix=folder,
+        region=zones.region,
+        endpoint=zones.url,
+        # Buckets with dots in their names, and compatible stores, need the path style.
+        virtual_hosted_style_request=False,
+        # One by one, a refusal to delete is told as what it is.
+        disable_bulk_delete=True,
+        client_options=client_options(zones.network, zones.endpoint),
+        retry_config=RETRIES,
+        credential_provider=identity,
+    )
+    bucket = Bucket(
+        root=f"s3://{zones.bucket}/{folder}",
+        endpoint=zones.endpoint or "Amazon S3",
+        rights=RIGHTS,
+        refusal=lambda: identity.refusal,
+        keeper="the environment that gives the server its identity at Amazon",
+    )
+    return ObjectStoreSink(store, bucket)
+
+
+def session_for(zones: S3Zones, folder: str, name: str, seconds: int) -> Session:
+    """A session of the role that reads and lists the folder and nothing else; raises `DeliveryError`.
+
+    `name` is what the store's own log calls it. `seconds` is brought into what a store allows.
+    """
+    with _told(zones, f"the role {zones.role}"):
+        given = _client("sts", zones).assume_role(
+            RoleArn=zones.role,
+            RoleSessionName=name[:64],
+            DurationSeconds=max(SHORTEST, min(LONGEST, seconds)),
+            Policy=json.dumps(reading_policy(zones, folder), separators=(",", ":")),
+        )["Credentials"]
+    return Session(
+        access_key_id=given["AccessKeyId"],
+        secret_access_key=given["SecretAccessKey"],
+        token=given["SessionToken"],
+        expires_at=int(given["Expiration"].timestamp()),
+    )
+
+
+def reading_policy(zones: S3Zones, folder: str) -> dict[str, Any]:
+    """What a session is limited to, whatever its role may do: objects below the folder, and the list of them."""
+    partition = zones.role.split(":")[1] if zones.role.startswith("arn:aws") else "aws"
+    bucket = f"arn:{partition}:s3:::{zones.bucket}"
+    within = {"StringLike": {"s3:prefix": [f"{folder}/*"]}}
+    return {
+        "Version": "2012-10-17",
+        "Statement": [
+            {"Effect": "Allow", "Action": "s3:GetObject", "Resource": f"{bucket}/{folder}/*"},
+            {"Effect": "Allow", "Action": "s3:ListBucket", "Resource": bucket, "Condition": within},
+        ],
+    }
+
+
+def remove_unchanged(zones: S3Zones, key: str, before_ms: int) -> bool:
+    """Remove an object, by its key in the bucket, unless it was written at the instant or later.
+
+    It is looked at once more just before; Amazon, and any store that knows If-Match, also refuses to delete what was
+    replaced in between.
+    """
+    with _told(zones, f"s3://{zones.bucket}/{key}", "delete"):
+        client = _client("s3", zones)
+        try:
+            found = client.head_object(Bucket=zones.bucket, Key=key)
+            if found["LastModified"].timestamp() * 1000 >= before_ms:
+                return False
+            client.delete_object(Bucket=zones.bucket, Key=key, IfMatch=found["ETag"])
+        except client.exceptions.ClientError as error:
+            if _status(error) not in (404, 412):
+                raise
+            return False
+    return True
+
+
+class _Identity:
+    """The server's own identity, as the driver asks for it: what the chain finds, fresh for ten more minutes."""
+
+    def __init__(self) -> None:
+        self.refusal: DeliveryError | None = None
+        """Why there are no credentials, if there are none: the driver that calls would lose the reason."""
+
+    def __call__(self) -> "S3Credential":
+        """Credentials; raises `DeliveryError`."""
+        self.refusal = None
+        try:
+            held = _own(_environment())
+            frozen = held.get_frozen_credentials() if held is not None else None
+        except Exception as error:  # noqa: BLE001 - botocore's chain raises whatever its sources do
+            self.refusal = _no_identity(f" ({type(error).__name__})")
+            raise self.refusal from None
+        if frozen is None:
+            self.refusal = _no_identity("")
+            raise self.refusal
+        return {
+            "access_key_id": frozen.access_key,
+            "secret_access_key": frozen.secret_key,
+            "token": frozen.token,
+            # botocore renews what ends sooner than this before it gives it.
+            "expires_at": datetime.now(UTC) + _FRESH,
+        }
+
+
+@functools.lru_cache(maxsize=8)
+def _own(_environment: tuple[tuple[str, str], ...]) -> Any:  # noqa: ANN401 - botocore has no types
+    """What the chain finds, once a process and not once a part: its sources are asked over the network."""
+    from botocore.session import Session as Chain  # noqa: PLC0415 - an extra, and slow to import
+
+    return Chain().get_credentials()
+
+
+def _environment() -> tuple[tuple[str, str], ...]:
+    """What decides which identity the chain finds."""
+    return tuple(sorted((name, value) for name, value in os.environ.items() if name.startswith("AWS_")))
+
+
+def _client(service: str, zones: S3Zones) -> Any:  # noqa: ANN401 - botocore makes its clients while it runs
+    from botocore.config import Config  # noqa: PLC0415 - an extra, and slow to import
+    from botocore.session import Session as Chain  # noqa: PLC0415 - as above
+
+    config = Config(
+        connect_timeout=10,
+        read_timeout=zones.network.patience,
+        retries={"mode": "standard", "total_max_attempts": 3},
+        s3={"addressing_style": "path"},
+    )
+    # Compatible stores give sessions where they keep objects; AWS_ENDPOINT_URL_STS names another place.
+    elsewhere = service == "sts" and os.environ.get("AWS_ENDPOINT_URL_STS")
+    return Chain().create_client(
+        service,
+        region_name=zones.region,
+        endpoint_url=None if elsewhere else zones.endpoint,
+        config=config,
+        verify=_bundle(zones.network.certificates) if zones.network.certificates else None,
+    )
+
+
+@functools.lru_cache(maxsize=8)
+def _bundle(certificates: bytes) -> str:
+    """A file with the driver's authorities and these; it takes a file only, and then trusts no others."""
+    from botocore.httpsession import where  # noqa: PLC0415 - an extra, and slow to import
+
+    handle, path = tempfile.mkstemp(suffix=".pem", prefix="offtake-")
+    atexit.register(Path(path).unlink, missing_ok=True)
+    with os.fdopen(handle, "wb") as file:
+        file.write(Path(where()).read_bytes() + b"\n" + certificates)
+    return path
+
+
+@contextmanager
+def _told(zones: S3Zones, where: str, act: Act = "read") -> Iterator[None]:
+    """Tell botocore's errors in our words."""
+    try:
+        yield
+    except Exception as error:  # noqa: BLE001 - botocore makes its classes of errors while it runs
+        name, status = type(error).__name__, _status(error)
+        if name in ("NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError"):
+            raise _no_identity(f" ({name})") from None
+        code = getattr(error, "response", {}).get("Error", {}).get("Code", "")
+        if where.startswith("the role") and 400 <= status < 500:  # noqa: PLR2004 - what a client did wrong
+            raise DeliveryError(
+                "EXPORT-2001-403",
+                f"The store's token service refused a session of {where} ({code}).",
+                "Let the role of OFFTAKE_LANDING_ZONE_ROLE trust the server's identity, and that assume it.",
+            ) from None
+        said = f"status {status} <Code>{code}</Code>" if status else name
+        raise explain(GenericError(said), where, zones.endpoint or "Amazon S3", act, RIGHTS, SETTINGS) from None
+
+
+def _status(error: Exception) -> int:
+    found: int = getattr(error, "response", {}).get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    return found
+
+
+def _no_identity(said: str) -> DeliveryError:
+    return DeliveryError(
+        "EXPORT-2001-401",
+        f"This server has no identity of its own at Amazon{said}, so it cannot use the landing zone's bucket.",
+        "Give the server an instance role, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.",
+    )
