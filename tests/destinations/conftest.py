@@ -11,10 +11,11 @@ from uuid import uuid4
 
 import pytest
 import trustme
+from pydantic import SecretStr
 
 from offtake.destinations import schema
 from offtake.destinations.contract import Destination, Sink, Site
-from offtake.destinations.landing_zones import LocalZones
+from offtake.destinations.landing_zones import AzureZones, LocalZones, S3Zones, Zones
 from offtake.destinations.network import Network
 from offtake.destinations.parameters import Params
 from offtake.destinations.registry import DESTINATIONS
@@ -33,9 +34,14 @@ NOT_STAGED: Final[Mapping[str, Mapping[str, str]]] = {
     },
     "missing root": {
         "Data Landing Zone": "the zone's folder is made when it is not there",
+        "Data Landing Zone in Azure": "the zone's container is made when it is not there",
     },
     "network": {"Data Landing Zone": "a folder of this machine is not reached over a network"},
     "http": {"Data Landing Zone": "no HTTP"},
+    "a user's host": {
+        "Data Landing Zone in Azure": "the operator chooses the account, whatever users may reach",
+        "Data Landing Zone in S3": "the operator chooses the endpoint, whatever users may reach",
+    },
 }
 """What a destination has no equivalent of, and why. The suite's other cases run for every destination."""
 
@@ -60,6 +66,9 @@ class Case:
     through: Callable[[int], dict[str, Any]] = lambda _port: {}
     """The change to `auth` that leads to a port of this machine instead of the server's."""
 
+    zones: Callable[[dict[str, Any], Network], Zones] | None = None
+    """The landing zones that `auth` reaches, where the server holds the credentials itself."""
+
     @property
     def credentials(self) -> Params | None:
         return schema.parse_credentials(self.destination, self.method, self.auth) if self.method else None
@@ -73,7 +82,8 @@ class Case:
             self.destination, {"datasetFileType": "JSON", "compression": "GZIP", **self.location}
         )
         assert self.destination.open is not None
-        return self.destination.open(self.credentials, params, self.site)
+        site = replace(self.site, zones=self.zones(self.auth, self.site.network)) if self.zones else self.site
+        return self.destination.open(self.credentials, params, site)
 
     @contextlib.contextmanager
     def behind_a_middlebox(self) -> Iterator[tuple["Case", Middlebox]]:
@@ -124,6 +134,56 @@ def landing_zone(tmp_path: Path) -> Case:
     root = tmp_path / "zone"
     return Case(
         by_name("Data Landing Zone"), {"path": "out"}, Site("prod", LocalZones(root)), lambda: _files(root / "prod")
+    )
+
+
+def landing_zone_in_azure(azure: AzureServer, tmp_path: Path) -> Case:
+    prefix = f"z{uuid4().hex[:9]}"
+    container = AzureZones(SecretStr(""), prefix).container("an-organisation", "prod", "dlz_destination")
+    azure.make_container(container)
+    account = azure_blob(azure, tmp_path)
+    return Case(
+        destination=by_name("Data Landing Zone"),
+        location={"path": "out"},
+        site=Site("prod", LocalZones(tmp_path), organisation="an-organisation"),
+        names=lambda: azure.names(container),
+        auth=account.auth,
+        wrong=account.wrong,
+        server=account.server,
+        through=account.through,
+        zones=lambda auth, network: AzureZones(SecretStr(auth["connectionString"]), prefix, _trusted(network)),
+    )
+
+
+def landing_zone_in_s3(aws: Amazon, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Case:
+    bucket = f"b{uuid4().hex}"
+    aws.client("s3").create_bucket(Bucket=bucket)
+
+    def zones(auth: dict[str, Any], network: Network) -> Zones:
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", auth["s3AccessKey"])
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", auth["s3SecretKey"])
+        role, network = "arn:aws:iam::123456789012:role/readers", _trusted(network)
+        return S3Zones(auth["url"], "zone", role, endpoint=auth["endpointUrl"], network=network)
+
+    return Case(
+        destination=by_name("Data Landing Zone"),
+        location={"path": "out"},
+        site=Site("prod", LocalZones(tmp_path), organisation="an-organisation"),
+        names=lambda: [
+            name.removeprefix("zone/an-organisation/prod/dlz-destination/")
+            for name in _bucket(aws.client("s3"), bucket)
+        ],
+        auth={
+            "url": bucket,
+            "s3AccessKey": aws.access_key,
+            "s3SecretKey": aws.secret_key,
+            "endpointUrl": aws.endpoint,
+        },
+        wrong=({"s3SecretKey": SECRET}, {"s3AccessKey": "nobody", "s3SecretKey": SECRET}),
+        missing={"auth": {"url": "not-there"}},
+        server=_address(aws.endpoint),
+        through=lambda port: {"endpointUrl": f"http://127.0.0.1:{port}"},
+        zones=zones,
     )
 
 
@@ -244,6 +304,8 @@ def azure_data_lake(server: AzureServer, authority: trustme.CA, tmp_path: Path) 
 
 CASES: Final = (
     "Data Landing Zone",
+    "Data Landing Zone in Azure",
+    "Data Landing Zone in S3",
     "Amazon S3",
     "Amazon S3 by role",
     "Google Cloud Storage",
@@ -259,6 +321,8 @@ def case(request: pytest.FixtureRequest, tmp_path: Path) -> Case:
     of: Callable[[str], Any] = request.getfixturevalue
     made: Mapping[str, Callable[[], Case]] = {
         "Data Landing Zone": lambda: landing_zone(tmp_path),
+        "Data Landing Zone in Azure": lambda: landing_zone_in_azure(of("azure"), tmp_path),
+        "Data Landing Zone in S3": lambda: landing_zone_in_s3(of("aws"), tmp_path, of("monkeypatch")),
         "Amazon S3": lambda: amazon_s3(of("s3"), tmp_path),
         "Amazon S3 by role": lambda: amazon_s3_by_role(of("aws"), tmp_path, of("monkeypatch")),
         "Google Cloud Storage": lambda: google_cloud_storage(of("s3"), tmp_path),
@@ -296,6 +360,10 @@ def _bucket(client: Any, bucket: str) -> list[str]:
     except client.exceptions.NoSuchUpload:  # what rclone says of a bucket that has never had one
         uploads = []
     return found + [f"{one['Key']} (dangling)" for one in uploads]
+
+
+def _trusted(network: Network) -> Network:
+    return Network(certificates=network.certificates, patience=network.patience)
 
 
 def _address(endpoint: str) -> tuple[str, int]:

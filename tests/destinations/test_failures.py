@@ -157,6 +157,7 @@ def test_temporary_credentials_that_have_expired_are_transient(case: Case) -> No
 
 
 @pytest.mark.needs("network")
+@pytest.mark.needs("a user's host")
 def test_addresses_that_may_not_be_reached_are_not(case: Case) -> None:
     guarded = replace(case.site.network, multi_user=True)
     with pytest.raises(DeliveryError) as caught:

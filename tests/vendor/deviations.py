@@ -36,6 +36,10 @@ _CONNECTIONS: Final = ("destinations GET /connections", "destinations GET /conne
 _SOURCES: Final = ("destinations GET /sourceConnections", "destinations GET /sourceConnections/{id}")
 _TARGETS: Final = ("destinations GET /targetConnections", "destinations GET /targetConnections/{id}")
 _CONFIGS: Final = ("flow-service GET /connections/{BASE_CONNECTION_ID}/configs",)
+_EXPLORED: Final = (
+    "flow-service GET /connectionSpecs/{CONNECTION_SPEC_ID}/explore",
+    "flow-service GET /connections/{BASE_CONNECTION_ID}/explore",
+)
 _FLOW_SPECS: Final = (
     "flow-service GET /flowSpecs",
     "flow-service GET /flowSpecs/{FLOW_SPEC_ID}",
@@ -113,6 +117,7 @@ DEVIATIONS: Final = (
         "section 27: a role opens several labels",
     ),
     Deviation(_CONFIGS, 200, "", "section 11: as those of a spec"),
+    Deviation(_EXPLORED, 502, "", "section 21: the zone may be at somebody else's, who refuses or does not answer"),
     Deviation(_FLOW_SPECS, 200, "/items/*/transformationSpecs", "section 10: an array"),
 )
 

@@ -24,6 +24,7 @@ POLICY: Final = "dlz-"
 """What the names of this project's stored access policies begin with; others are left as they are."""
 
 _TURNS: Final = 5
+_WRONG_KEY: Final = "failed to authenticate the request"
 
 
 def account(zones: AzureZones) -> Account:
@@ -94,9 +95,11 @@ def remove_unchanged(zones: AzureZones, container: str, key: str, before_ms: int
     """Remove a blob unless it was written at the instant or later, which the service itself sees to."""
     from azure.core.exceptions import HttpResponseError  # noqa: PLC0415 - an extra, and slow to import
 
+    # The service knows seconds only, and the condition holds in the second it names too.
+    last = datetime.fromtimestamp(before_ms // 1000 - 1, UTC)
     with _client(zones, container, "delete") as client:
         try:
-            client.delete_blob(key, if_unmodified_since=datetime.fromtimestamp(before_ms // 1000, UTC))
+            client.delete_blob(key, if_unmodified_since=last)
         except HttpResponseError as error:
             if error.status_code not in (404, 412):
                 raise
@@ -108,10 +111,15 @@ def remove_unchanged(zones: AzureZones, container: str, key: str, before_ms: int
 def _client(zones: AzureZones, container: str, act: Act) -> Iterator["ContainerClient"]:
     """The vendor's client of the container, its errors told in our words."""
     from azure.core.exceptions import AzureError  # noqa: PLC0415 - an extra, and slow to import
-    from azure.storage.blob import ContainerClient  # noqa: PLC0415 - as above
+    from azure.storage.blob import ContainerClient, LinearRetry  # noqa: PLC0415 - as above
 
     owner = account(zones)
-    options: dict[str, Any] = {"connection_timeout": 10, "read_timeout": zones.network.patience, "retry_total": 3}
+    retries = LinearRetry(backoff=1, retry_total=3, random_jitter_range=1)
+    options: dict[str, Any] = {
+        "connection_timeout": min(10, zones.network.patience),
+        "read_timeout": zones.network.patience,
+        "retry_policy": retries,
+    }
     if zones.network.certificates is not None:
         options["transport"] = _trusting(zones.network.certificates)
     credential = {"account_name": owner.name, "account_key": owner.key or ""}
@@ -121,6 +129,8 @@ def _client(zones: AzureZones, container: str, act: Act) -> Iterator["ContainerC
     except AzureError as error:
         status = getattr(error, "status_code", None)
         said = f"status {status} <Code>{_code(error)}</Code>" if status else type(error).__name__
+        # Of the service's own text this much tells a wrong key from a missing right.
+        said += f" {_WRONG_KEY}" if _WRONG_KEY in str(error) else ""
         endpoint = urlsplit(owner.endpoint).netloc
         where = f"{owner.endpoint}/{container}"
         raise explain(GenericError(said), where, endpoint, act, RIGHTS, SETTINGS) from None

@@ -7,6 +7,7 @@ from sqlalchemy.orm import Session
 
 from offtake.destinations import data_landing_zone
 from offtake.destinations.contract import Site
+from offtake.destinations.landing_zones import AzureZones, LocalZones
 from offtake.destinations.zone_sinks import open_zone
 from offtake.errors import DeliveryError
 from offtake.flows import entities, problems, specs
@@ -18,7 +19,7 @@ from offtake.store.tables import Connection
 
 LANDING_ZONE_SOURCE: Final = "26f526f2-58f4-4712-961d-e41bf1ccc0e8"
 _MOST: Final = 1000
-_REFUSED: Final = "EXPORT-2001-401"
+_NOT_THERE: Final = "EXPORT-2002-404"
 _TYPES: Final = ("ROOT", "FOLDER")
 
 
@@ -48,9 +49,10 @@ def explore(site: Site, params: Mapping[str, str]) -> list[Json]:
     try:
         found = open_zone(site, "dlz_destination").children(folder)
     except DeliveryError as error:
-        if error.transient or error.code == _REFUSED:
+        if not isinstance(site.zones, LocalZones) and error.code != _NOT_THERE:
             raise Problem(problems.STORAGE_AWAY, str(error)) from None
-        if not folder:
+        if isinstance(site.zones, AzureZones) and not folder:
+            # The container is made when something is written.
             return []
         raise problems.of_field("/object", "is no folder of the landing zone") from None
     return [_entry(folder, name, is_folder) for name, is_folder in found[:_MOST]]

@@ -105,7 +105,7 @@ def test(caller: CallerOf, backend: BackendOf, row_id: str) -> Json:
     return connection_tests.carry_out(trial)
 
 
-@router.get("/connections/{row_id}/explore", **described(examples.EXPLORED))
+@router.get("/connections/{row_id}/explore", **described(examples.EXPLORED, errors=(502,)))
 def explore(caller: CallerOf, backend: BackendOf, row_id: str, request: Request) -> list[Json]:
     """What lies in a folder of the landing zone."""
     with backend.database.reading() as session:

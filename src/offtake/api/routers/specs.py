@@ -41,7 +41,7 @@ def configs(caller: CallerOf, backend: BackendOf, spec_id: str, request: Request
         return eligible.page(session, backend.lake, caller, spec_id, request.query_params.multi_items())
 
 
-@router.get("/connectionSpecs/{spec_id}/explore", **described(examples.EXPLORED))
+@router.get("/connectionSpecs/{spec_id}/explore", **described(examples.EXPLORED, errors=(502,)))
 def explore(caller: CallerOf, backend: BackendOf, spec_id: str, request: Request) -> list[Json]:
     """What lies in a folder of the landing zone."""
     exploring.check_spec(caller, spec_id)

@@ -1,0 +1,119 @@
+"""Settings of the landing zone that do not fit are told in one line, at start, by the variable's name."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+
+from offtake.destinations.landing_zones import TYPES, AzureZones, LocalZones, S3Zones
+from offtake.destinations.network import Network
+from offtake.errors import OfftakeError
+from offtake.scheduling.zone_settings import zones_of
+from offtake.settings import Settings
+
+ACCOUNT = "AccountName=account;AccountKey=c2VjcmV0"
+ROLE = "arn:aws:iam::123456789012:role/readers"
+AZURE = {"landing_zone": "azure://", "landing_zone_connection_string": ACCOUNT}
+S3 = {"landing_zone": "s3://bucket/prefix", "landing_zone_role": ROLE}
+
+
+def zones(**settings: Any) -> Any:
+    return zones_of(Settings(data_dir=Path("data"), **settings), Network(certificates=b"pem", patience=7))
+
+
+def test_a_folder_is_the_default() -> None:
+    assert zones() == LocalZones(Path("data/landing-zone"))
+    assert zones(landing_zone="/srv/zone") == zones(landing_zone=Path("/srv/zone")) == LocalZones(Path("/srv/zone"))
+
+
+def test_an_account_and_a_bucket_take_the_networks_authorities_and_not_its_rules() -> None:
+    trusted = Network(certificates=b"pem", patience=7)
+    rules = Network(multi_user=True, certificates=b"pem", patience=7)
+    settings = Settings(landing_zone="azure://lake", landing_zone_connection_string=SecretStr(ACCOUNT))
+    assert zones_of(settings, rules) == AzureZones(SecretStr(ACCOUNT), "lake", trusted)
+    assert zones(**S3) == S3Zones("bucket", "prefix", ROLE, "us-east-1", None, trusted)
+    chosen = {"landing_zone_region": "eu-central-1", "landing_zone_endpoint": "https://minio.example.org:9000/"}
+    assert zones(**(S3 | chosen)) == S3Zones(
+        "bucket", "prefix", ROLE, "eu-central-1", "https://minio.example.org:9000", trusted
+    )
+    assert zones(**(S3 | {"landing_zone": "s3://bucket"})).folder("org", "prod", TYPES[0]) == "org/prod/dlz-destination"
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"landing_zone": "gs://bucket"}, "OFFTAKE_LANDING_ZONE must be a folder"),
+        ({"landing_zone": "azure://"}, "OFFTAKE_LANDING_ZONE_CONNECTION_STRING is not set"),
+        (AZURE | {"landing_zone": "azure://UPPER"}, "OFFTAKE_LANDING_ZONE: after azure://"),
+        (AZURE | {"landing_zone": "azure://a--b"}, "OFFTAKE_LANDING_ZONE: after azure://"),
+        (AZURE | {"landing_zone": "azure://elevenchars"}, "OFFTAKE_LANDING_ZONE: after azure://"),
+        (AZURE | {"landing_zone_connection_string": "nonsense"}, "OFFTAKE_LANDING_ZONE_CONNECTION_STRING must name"),
+        (
+            AZURE | {"landing_zone_connection_string": "AccountName=a;SharedAccessSignature=sig=x"},
+            "OFFTAKE_LANDING_ZONE_CONNECTION_STRING must have an AccountKey",
+        ),
+        (AZURE | {"landing_zone_connection_string": "AccountName=a;AccountKey=%"}, "is not Base64"),
+        ({"landing_zone_connection_string": ACCOUNT}, "OFFTAKE_LANDING_ZONE_CONNECTION_STRING is set, but"),
+        (AZURE | {"landing_zone_role": ROLE}, "OFFTAKE_LANDING_ZONE_ROLE is set, but"),
+        ({"landing_zone": "s3://bucket/prefix"}, "OFFTAKE_LANDING_ZONE_ROLE is not set"),
+        (S3 | {"landing_zone_role": "readers"}, "OFFTAKE_LANDING_ZONE_ROLE must be the ARN"),
+        (S3 | {"landing_zone": "s3://"}, "OFFTAKE_LANDING_ZONE must be like s3://bucket/prefix"),
+        (S3 | {"landing_zone": "s3://bucket/a//b"}, "OFFTAKE_LANDING_ZONE must be like"),
+        (S3 | {"landing_zone": "s3://bucket/a*"}, "OFFTAKE_LANDING_ZONE must be like"),
+        (S3 | {"landing_zone": "s3://bucket/" + "a" * 201}, "at most 200 characters"),
+        (S3 | {"landing_zone_region": "Europe"}, "OFFTAKE_LANDING_ZONE_REGION"),
+        (S3 | {"landing_zone_endpoint": "minio"}, "OFFTAKE_LANDING_ZONE_ENDPOINT"),
+        (S3 | {"landing_zone_endpoint": "https://user:pass@minio"}, "OFFTAKE_LANDING_ZONE_ENDPOINT"),
+    ],
+)
+def test_what_does_not_fit_is_named(settings: dict[str, str], said: str) -> None:
+    with pytest.raises(OfftakeError) as caught:
+        zones(**settings)
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert "c2VjcmV0" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("settings", "module", "extra"),
+    [
+        (AZURE, "azure.storage.blob", "offtake[azure]"),
+        (AZURE, "azure", "offtake[azure]"),
+        (S3, "botocore", "offtake[aws]"),
+    ],
+)
+def test_an_extra_that_is_missing_is_named(
+    monkeypatch: pytest.MonkeyPatch, settings: dict[str, str], module: str, extra: str
+) -> None:
+    for name in [one for one in sys.modules if one == module or one.startswith(f"{module}.")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(OfftakeError, match=r"OFFTAKE_LANDING_ZONE needs the extra") as caught:
+        zones(**settings)
+    assert extra in str(caught.value)
+
+
+def test_a_server_does_not_start_with_them(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "offtake", "serve", "--data-dir", str(tmp_path / "data")]
+    environment = {**os.environ, "OFFTAKE_LANDING_ZONE": "s3://bucket/prefix", "COLUMNS": "300"}
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert ended.returncode == 1
+    assert ended.stderr.strip().splitlines() == [
+        "offtake: OFFTAKE_LANDING_ZONE_ROLE is not set: those who collect files get sessions of a role."
+    ]
+
+
+@pytest.mark.parametrize("sandbox", ["prod", "a--b", "x" * 255, "x-" * 100 + "y", "9-"])
+def test_containers_have_names_that_azure_takes(sandbox: str) -> None:
+    found = AzureZones(SecretStr(""), "tencharsxx")
+    names = [found.container(org, sandbox, kind) for org in ("one", "two") for kind in TYPES]
+    assert len(set(names)) == 4
+    for name in names:
+        assert 3 <= len(name) <= 63
+        assert "--" not in name
+        assert name.replace("-", "").isalnum()
+        assert name == name.lower().strip("-")
