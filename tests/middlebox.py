@@ -39,11 +39,14 @@ class Middlebox:
 
 
 @contextmanager
-def middlebox(host: str, port: int, authority: trustme.CA | None = None) -> Iterator[Middlebox]:
-    """Before a server; with an authority, for TLS, which ends here and begins anew behind."""
+def middlebox(
+    host: str, port: int, authority: trustme.CA | None = None, *, plain_behind: bool = False
+) -> Iterator[Middlebox]:
+    """Before a server; with an authority, for TLS, which ends here and begins anew behind, unless that is plain."""
     server = socket.create_server(("127.0.0.1", 0), backlog=64)
     box = Middlebox(server.getsockname()[1])
     front, back = _contexts(authority)
+    back = None if plain_behind else back
     thread = threading.Thread(target=_serve, args=(box, server, (host, port), front, back))
     thread.start()
     try:

@@ -6,7 +6,8 @@ sessions moto does hold to it.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
@@ -128,10 +129,10 @@ def test_what_a_session_is_limited_to_is_all_it_can_do(
     assert client.get_object(Bucket=bucket, Key=f"{folder}/a.txt")["Body"].read() == b"hello"
     listed = client.list_objects_v2(Bucket=bucket, Prefix=f"{folder}/")["Contents"]
     assert [one["Key"] for one in listed] == [f"{folder}/a.txt"]
-    denied = [lambda key=f"{one}/a.txt": client.get_object(Bucket=bucket, Key=key) for one in others]
-    denied += [
-        lambda: client.put_object(Bucket=bucket, Key=f"{folder}/b.txt", Body=b"x"),
-        lambda: client.delete_object(Bucket=bucket, Key=f"{folder}/a.txt"),
+    denied: list[Callable[[], Any]] = [
+        *(partial(client.get_object, Bucket=bucket, Key=f"{one}/a.txt") for one in others),
+        partial(client.put_object, Bucket=bucket, Key=f"{folder}/b.txt", Body=b"x"),
+        partial(client.delete_object, Bucket=bucket, Key=f"{folder}/a.txt"),
         client.list_buckets,
     ]
     for act in denied:

@@ -134,7 +134,8 @@ def remove(deployed: Deployment, key: str, before_ms: int) -> bool:
     zones, org = deployed.backend.zones, deployed.admin.org_id
     if isinstance(zones, AzureZones):
         container = zones.container(org, "prod", "dlz_destination")
-        return azure_zone.remove_unchanged(zones, container, key, before_ms)
+        with azure_zone.sweeper(zones, container, before_ms) as sweeper:
+            return sweeper(key)
     assert isinstance(zones, S3Zones)
     return s3_zone.remove_unchanged(zones, f"{zones.folder(org, 'prod', 'dlz_destination')}/{key}", before_ms)
 

@@ -91,20 +91,28 @@ def signature(zones: AzureZones, container: str, policy: str) -> str:
     )
 
 
-def remove_unchanged(zones: AzureZones, container: str, key: str, before_ms: int) -> bool:
-    """Remove a blob unless it was written at the instant or later, which the service itself sees to."""
+@contextmanager
+def sweeper(zones: AzureZones, container: str, before_ms: int) -> Iterator[Callable[[str], bool]]:
+    """Removes a blob by its name, unless it was written at the instant or later: the service itself sees to that.
+
+    It says whether it did, and raises `DeliveryError`.
+    """
     from azure.core.exceptions import HttpResponseError  # noqa: PLC0415 - an extra, and slow to import
 
     # The service knows seconds only, and the condition holds in the second it names too.
     last = datetime.fromtimestamp(before_ms // 1000 - 1, UTC)
     with _client(zones, container, "delete") as client:
-        try:
-            client.delete_blob(key, if_unmodified_since=last)
-        except HttpResponseError as error:
-            if error.status_code not in (404, 412):
-                raise
-            return False
-    return True
+
+        def remove(key: str) -> bool:
+            try:
+                client.delete_blob(key, if_unmodified_since=last)
+            except HttpResponseError as error:
+                if error.status_code not in (404, 412):
+                    raise
+                return False
+            return True
+
+        yield remove
 
 
 @contextmanager

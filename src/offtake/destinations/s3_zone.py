@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     # The driver states this type in its stubs only.
     from obstore.store import S3Credential
 
+Environment = tuple[tuple[str, str], ...]
+
 SHORTEST: Final = 900
 LONGEST: Final = 3600
 """How long sessions may last, in seconds: Amazon's least, and its most where one role assumes another."""
@@ -75,7 +77,7 @@ def session_for(zones: S3Zones, folder: str, name: str, seconds: int) -> Session
     `name` is what the store's own log calls it. `seconds` is brought into what a store allows.
     """
     with _told(zones, f"the role {zones.role}"):
-        given = _client("sts", zones).assume_role(
+        given = _client("sts", zones, _environment()).assume_role(
             RoleArn=zones.role,
             RoleSessionName=name[:64],
             DurationSeconds=max(SHORTEST, min(LONGEST, seconds)),
@@ -110,7 +112,7 @@ def remove_unchanged(zones: S3Zones, key: str, before_ms: int) -> bool:
     replaced in between.
     """
     with _told(zones, f"s3://{zones.bucket}/{key}", "delete"):
-        client = _client("s3", zones)
+        client = _client("s3", zones, _environment())
         try:
             found = client.head_object(Bucket=zones.bucket, Key=key)
             if found["LastModified"].timestamp() * 1000 >= before_ms:
@@ -134,14 +136,13 @@ class _Identity:
         """Credentials; raises `DeliveryError`."""
         self.refusal = None
         try:
-            held = _own(_environment())
-            frozen = held.get_frozen_credentials() if held is not None else None
+            frozen = _own(_environment()).get_frozen_credentials()
+        except DeliveryError as error:
+            self.refusal = error
+            raise
         except Exception as error:  # noqa: BLE001 - botocore's chain raises whatever its sources do
             self.refusal = _no_identity(f" ({type(error).__name__})")
             raise self.refusal from None
-        if frozen is None:
-            self.refusal = _no_identity("")
-            raise self.refusal
         return {
             "access_key_id": frozen.access_key,
             "secret_access_key": frozen.secret_key,
@@ -152,22 +153,34 @@ class _Identity:
 
 
 @functools.lru_cache(maxsize=8)
-def _own(_environment: tuple[tuple[str, str], ...]) -> Any:  # noqa: ANN401 - botocore has no types
-    """What the chain finds, once a process and not once a part: its sources are asked over the network."""
+def _own(_environment: Environment) -> Any:  # noqa: ANN401 - botocore has no types
+    """What the chain finds, once a process and not once a part: its sources are asked over the network.
+
+    Raises `DeliveryError` when it finds nothing, which is not remembered: a source may have been away.
+    """
     from botocore.session import Session as Chain  # noqa: PLC0415 - an extra, and slow to import
 
-    return Chain().get_credentials()
+    found = Chain().get_credentials()
+    if found is None:
+        raise _no_identity("")
+    return found
 
 
-def _environment() -> tuple[tuple[str, str], ...]:
+def _environment() -> Environment:
     """What decides which identity the chain finds."""
     return tuple(sorted((name, value) for name, value in os.environ.items() if name.startswith("AWS_")))
 
 
-def _client(service: str, zones: S3Zones) -> Any:  # noqa: ANN401 - botocore makes its clients while it runs
+@functools.lru_cache(maxsize=8)
+def _client(service: str, zones: S3Zones, environment: Environment) -> Any:  # noqa: ANN401 - made while botocore runs
+    """The vendor's client, which takes a tenth of a second to make and renews its credentials by itself.
+
+    Raises `DeliveryError` without an identity.
+    """
     from botocore.config import Config  # noqa: PLC0415 - an extra, and slow to import
     from botocore.session import Session as Chain  # noqa: PLC0415 - as above
 
+    _own(environment)
     config = Config(
         connect_timeout=10,
         read_timeout=zones.network.patience,
@@ -175,7 +188,7 @@ def _client(service: str, zones: S3Zones) -> Any:  # noqa: ANN401 - botocore mak
         s3={"addressing_style": "path"},
     )
     # Compatible stores give sessions where they keep objects; AWS_ENDPOINT_URL_STS names another place.
-    elsewhere = service == "sts" and os.environ.get("AWS_ENDPOINT_URL_STS")
+    elsewhere = service == "sts" and "AWS_ENDPOINT_URL_STS" in dict(environment)
     return Chain().create_client(
         service,
         region_name=zones.region,
@@ -202,6 +215,8 @@ def _told(zones: S3Zones, where: str, act: Act = "read") -> Iterator[None]:
     """Tell botocore's errors in our words."""
     try:
         yield
+    except DeliveryError:
+        raise
     except Exception as error:  # noqa: BLE001 - botocore makes its classes of errors while it runs
         name, status = type(error).__name__, _status(error)
         if name in ("NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError"):

@@ -2,7 +2,8 @@
 
 import contextlib
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Final
 
@@ -37,8 +38,9 @@ def sweep(site: Site, kind: ZoneType, before_ms: int) -> Iterator[int]:
         yield from zone_files.sweep(zones.folder(site.sandbox_name, kind), before_ms)
         return
     try:
-        for found in open_zone(site, kind).list(""):
-            yield found.modified_ms < before_ms and _remove_unchanged(site, kind, found.key, before_ms)
+        with _sweeper(site, kind, before_ms) as remove:
+            for found in open_zone(site, kind).list(""):
+                yield found.modified_ms < before_ms and remove(found.key)
     except DeliveryError as error:
         if not _no_container_yet(site, error):
             raise
@@ -73,12 +75,14 @@ def _no_container_yet(site: Site, error: DeliveryError) -> bool:
     return isinstance(site.zones, AzureZones) and error.code == _NOT_THERE
 
 
-def _remove_unchanged(site: Site, kind: ZoneType, key: str, before_ms: int) -> bool:
+def _sweeper(site: Site, kind: ZoneType, before_ms: int) -> AbstractContextManager[Callable[[str], bool]]:
+    """Removes an object by its key, unless it was written at the instant or later."""
     zones, owner, sandbox = site.zones, site.organisation, site.sandbox_name
     if isinstance(zones, AzureZones):
-        return azure_zone.remove_unchanged(zones, zones.container(owner, sandbox, kind), key, before_ms)
+        return azure_zone.sweeper(zones, zones.container(owner, sandbox, kind), before_ms)
     assert isinstance(zones, S3Zones)  # noqa: S101 - folders are swept in another way
-    return s3_zone.remove_unchanged(zones, f"{zones.folder(owner, sandbox, kind)}/{key}", before_ms)
+    folder = zones.folder(owner, sandbox, kind)
+    return contextlib.nullcontext(lambda key: s3_zone.remove_unchanged(zones, f"{folder}/{key}", before_ms))
 
 
 def _remove_folder(path: Path) -> None:

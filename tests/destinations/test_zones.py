@@ -1,0 +1,118 @@
+"""What landing zones elsewhere need beside a sink: private authorities, and an identity that is looked for again."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+from uuid import uuid4
+
+import pytest
+import trustme
+from azure.storage.blob import ContainerClient
+from pydantic import SecretStr
+
+from offtake.destinations import azure_zone, s3_zone
+from offtake.destinations.contract import Site
+from offtake.destinations.landing_zones import AzureZones, S3Zones, Zones
+from offtake.destinations.network import Network
+from offtake.destinations.zone_sinks import open_zone_to_write
+from offtake.errors import DeliveryError
+from tests.azure_servers import AzureServer
+from tests.middlebox import middlebox
+from tests.servers import Amazon
+
+KIND: Final = "dlz_destination"
+
+
+def site(zones: Zones) -> Site:
+    return Site("prod", zones, organisation="an-organisation")
+
+
+def refused(act: Callable[[], Any]) -> DeliveryError:
+    with pytest.raises(DeliveryError) as caught:
+        act()
+    return caught.value
+
+
+def test_an_account_certified_by_an_authority_of_ones_own(azure_with_sign_in: AzureServer) -> None:
+    server = azure_with_sign_in
+    assert server.endpoint.startswith("https:")
+
+    def zones(network: Network) -> AzureZones:
+        return AzureZones(SecretStr(server.connection_string), f"z{uuid4().hex[:9]}", network)
+
+    trusting = zones(Network(certificates=server.certificates))
+    container = trusting.container("an-organisation", "prod", KIND)
+    sink = open_zone_to_write(site(trusting), KIND)
+    sink.put("a/b.json", [b"hello"])
+    end = 4_000_000_000_000
+    azure_zone.keep_policies(trusting, container, lambda: {"dlz-1": end})
+    query = azure_zone.signature(trusting, container, "dlz-1")
+    assert "spr=https" in query
+    address = f"{server.endpoint}/{container}?{query}"
+    with ContainerClient.from_container_url(address, connection_verify=server.ca_file) as client:
+        assert client.download_blob("a/b.json").readall() == b"hello"
+    with azure_zone.sweeper(trusting, container, end) as remove:
+        assert remove("a/b.json")
+    error = refused(lambda: open_zone_to_write(site(zones(Network(patience=2))), KIND))
+    assert (error.code, error.transient) == ("EXPORT-2003-504", True)
+
+
+def test_a_store_certified_by_an_authority_of_ones_own(
+    aws: Amazon, authority: trustme.CA, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", aws.access_key)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", aws.secret_key)
+    bucket, role = f"b{uuid4().hex}", aws.role(f"r{uuid4().hex}", ["s3:*"])
+    aws.client("s3").create_bucket(Bucket=bucket)
+    port = int(aws.endpoint.rpartition(":")[2])
+    with middlebox("127.0.0.1", port, authority, plain_behind=True) as box:
+
+        def zones(network: Network) -> S3Zones:
+            return S3Zones(bucket, "", role, endpoint=f"https://localhost:{box.port}", network=network)
+
+        trusting, doubting = zones(Network(certificates=authority.cert_pem.bytes())), zones(Network(patience=2))
+        folder = trusting.folder("an-organisation", "prod", KIND)
+        sink = open_zone_to_write(site(trusting), KIND)
+        sink.put("a.json", [b"hello"])
+        assert s3_zone.session_for(trusting, folder, "a-consumer", 900).token
+        assert s3_zone.remove_unchanged(trusting, f"{folder}/a.json", 4_000_000_000_000)
+        assert list(sink.list("")) == []
+        error = refused(lambda: s3_zone.session_for(doubting, folder, "a-consumer", 900))
+        assert (error.code, error.transient) == ("EXPORT-2003-504", True)
+
+
+def test_an_identity_that_was_not_there_is_looked_for_again(
+    aws: Amazon, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The environment stays the same; what it names appears."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
+    file = tmp_path / "credentials"
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(file))
+    bucket = f"b{uuid4().hex}"
+    aws.client("s3").create_bucket(Bucket=bucket)
+    zones = S3Zones(bucket, "", "arn:aws:iam::123456789012:role/readers", endpoint=aws.endpoint)
+    for act in (
+        lambda: open_zone_to_write(site(zones), KIND),
+        lambda: s3_zone.remove_unchanged(zones, "a.json", 0),
+    ):
+        error = refused(act)
+        assert (error.code, error.transient) == ("EXPORT-2001-401", False)
+        assert "AWS_ACCESS_KEY_ID" in error.remedy
+    file.write_text(f"[default]\naws_access_key_id={aws.access_key}\naws_secret_access_key={aws.secret_key}\n")
+    assert open_zone_to_write(site(zones), KIND).put("a.json", [b"x"]) == 1
+    assert not s3_zone.remove_unchanged(zones, "not-there.json", 0)
+
+
+def test_a_session_names_the_partition_of_its_role() -> None:
+    zones = S3Zones("bucket", "prefix", "arn:aws-cn:iam::123456789012:role/readers", region="cn-north-1")
+    statements = s3_zone.reading_policy(zones, "prefix/folder")["Statement"]
+    assert [one["Resource"] for one in statements] == [
+        "arn:aws-cn:s3:::bucket/prefix/folder/*",
+        "arn:aws-cn:s3:::bucket",
+    ]
+    assert zones.url == "https://s3.cn-north-1.amazonaws.com.cn"
+    compatible = S3Zones("bucket", "prefix", "arn:minio:iam:::role/readers")
+    assert s3_zone.reading_policy(compatible, "prefix/folder")["Statement"][1]["Resource"] == "arn:aws:s3:::bucket"
