@@ -1,9 +1,11 @@
 """A server as users start it, and aepp pointed at it by its own configuration."""
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -15,11 +17,17 @@ from tests.servers import await_port, free_port
 @pytest.fixture(scope="session")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """One `offtake serve` for all tests of the worker; what they make there is told apart by its names."""
-    folder = tmp_path_factory.mktemp("served")
+    with offtake_serve(tmp_path_factory.mktemp("served")) as server:
+        yield server
+
+
+@contextmanager
+def offtake_serve(folder: Path, **variables: str) -> Iterator[Served]:
+    """A server with its data in the folder, and variables beside the environment's."""
     port = free_port()
     command = [sys.executable, "-m", "offtake", "serve", "--data-dir", str(folder / "data"), "--port", str(port)]
     with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log)
+        process = subprocess.Popen(command, stdout=log, stderr=log, env={**os.environ, **variables})
         try:
             await_port(port, process)
             yield Served(folder / "data", **json.loads((folder / "data" / "admin.json").read_text()))

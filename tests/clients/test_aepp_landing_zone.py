@@ -1,13 +1,82 @@
 """The landing zone through aepp (contract, section 21; row K31)."""
 
+import gzip
 import time
+from pathlib import Path
 
+import boto3
 import httpx2
 import pytest
+from azure.storage.blob import ContainerClient
 
+from tests import azure_servers
+from tests.azure_servers import azurite
 from tests.clients.aepp_client import Aepp, Served
+from tests.clients.conftest import offtake_serve
+from tests.servers import amazon
 
 KIND = {"dlz_type": "dlz_destination"}
+
+ROWS = "".join(f'{{"id": {n}}}\n' for n in range(5))
+
+
+def deliver(aepp: Aepp, served: Served, rows: Path) -> None:
+    """A dataset of five rows, exported to the zone."""
+    rows.write_text(ROWS)
+    flow = aepp.flows.exportDatasetToDLZ(
+        [served.import_rows("towns", rows)], path="out", scheduleStart=int(time.time())
+    )
+    aepp.only_run(flow["id"])
+
+
+def test_a_zone_in_azure_is_told_and_opened(tmp_path: Path) -> None:
+    with azurite() as azure:
+        where = {
+            "OFFTAKE_LANDING_ZONE": "azure://",
+            "OFFTAKE_LANDING_ZONE_CONNECTION_STRING": azure.connection_string,
+        }
+        with offtake_serve(tmp_path, **where) as served:
+            aepp = Aepp(served)
+            deliver(aepp, served, tmp_path / "rows.ndjson")
+            assert aepp.flows.getLandingZoneNamespace(**KIND) == azure_servers.ACCOUNT
+            assert aepp.flows.getLandingZoneStorageTTL(**KIND) == 7
+            with ContainerClient.from_container_url(aepp.flows.getLandingZoneSASUri(**KIND)) as client:
+                assert client.container_name == aepp.flows.getLandingZoneStorageName(**KIND)
+                (name,) = [one.name for one in client.list_blobs() if one.name.endswith(".json.gz")]
+                assert gzip.decompress(client.download_blob(name).readall()).count(b"\n") == 5
+            assert [one["path"] for one in aepp.flows.exploreLandingZone()] == ["/out"]
+
+
+def test_a_zone_in_s3_is_told_and_opened(tmp_path: Path) -> None:
+    with amazon() as aws:
+        aws.client("s3").create_bucket(Bucket="zones")
+        where = {
+            "OFFTAKE_LANDING_ZONE": "s3://zones/all",
+            "OFFTAKE_LANDING_ZONE_ENDPOINT": aws.endpoint,
+            "OFFTAKE_LANDING_ZONE_ROLE": aws.role("readers", ["s3:GetObject", "s3:ListBucket"]),
+            "AWS_ACCESS_KEY_ID": aws.access_key,
+            "AWS_SECRET_ACCESS_KEY": aws.secret_key,
+        }
+        with offtake_serve(tmp_path, **where) as served:
+            aepp = Aepp(served)
+            deliver(aepp, served, tmp_path / "rows.ndjson")
+            assert aepp.flows.getLandingZoneNamespace(**KIND) == "zones"
+            assert aepp.flows.getLandingZoneStorageTTL(**KIND) == 7
+            given = aepp.flows.getLandingZoneCredential(**KIND)
+            folder = aepp.flows.getLandingZoneStorageName(**KIND)
+            client = boto3.client(
+                "s3",
+                endpoint_url=given["endpointUrl"],
+                aws_access_key_id=given["credentials"]["awsAccessKeyId"],
+                aws_secret_access_key=given["credentials"]["awsSecretAccessKey"],
+                aws_session_token=given["credentials"]["awsSessionToken"],
+                region_name="us-east-1",
+            )
+            listed = client.list_objects_v2(Bucket="zones", Prefix=f"{folder}/")["Contents"]
+            (key,) = [one["Key"] for one in listed if one["Key"].endswith(".json.gz")]
+            body = client.get_object(Bucket="zones", Key=key)["Body"].read()
+            assert gzip.decompress(body).count(b"\n") == 5
+            assert [one["path"] for one in aepp.flows.exploreLandingZone()] == ["/out"]
 
 
 def test_the_container_is_told(aepp: Aepp) -> None:
