@@ -129,6 +129,26 @@ def test_policies_of_the_operators_own_are_kept(deployed: Deployment, azure: Azu
     assert "mine" in left
 
 
+def test_policies_of_others_leave_room_or_the_call_says_so(
+    azure: AzureServer, tmp_path: Path, engine: LocalEngine
+) -> None:
+    with (
+        azure_zones(azure, tmp_path, engine, landing_zone_credential_seconds=3600) as deployed,
+        azure.client() as client,
+    ):
+        first = ask(deployed, "GET", f"/credentials{OUT}")
+        put(azure, first)
+        container = client.get_container_client(first["containerName"])
+        theirs = {f"theirs-{n}": AccessPolicy(permission=ContainerSasPermissions(read=True)) for n in range(5)}
+        container.set_container_access_policy(dict(list(theirs.items())[:4]))
+        deployed.clock.advance(seconds=1801)
+        deployed.sign_in()
+        second = ask(deployed, "GET", f"/credentials{OUT}")
+        assert (refused(first), fetch(second)) == (True, b"hello")
+        container.set_container_access_policy(theirs)
+        assert "5 access policies" in ask(deployed, "GET", f"/credentials{OUT}", 502)["detail"]
+
+
 def test_whoever_refreshes_at_the_same_time_the_last_ones_signature_works(
     deployed: Deployment, azure: AzureServer
 ) -> None:
@@ -206,6 +226,12 @@ def test_an_export_arrives_and_is_collected(deployed: Deployment, azure: AzureSe
     file.write_bytes(fetch(given, named[0]))
     assert pq.read_table(file)["id"].to_pylist() == list(range(30))
     assert not deployed.backend.settings.data_dir.joinpath("landing-zone").exists()
+
+
+def test_a_base_connection_is_tested_where_the_zone_is(deployed: Deployment, azure: AzureServer) -> None:
+    base = deployed.post("/connections", {"name": "zone"})["id"]
+    assert deployed.get(f"/connections/{base}/test") == {"result": True}
+    assert azure.names(ask(deployed, "GET", OUT)["containerName"]) == []
 
 
 def test_the_zone_is_explored_folder_by_folder(deployed: Deployment, azure: AzureServer) -> None:

@@ -2,7 +2,8 @@
 
 moto holds requests against the policies of a session's role, but not against the policy that the session itself was
 limited with. So what is sent to the token service is taken down on its way, and given to a role of its own, whose
-sessions moto does hold to it.
+sessions moto does hold to it. Conditions it does not look at, so that who lists another folder is not shown to be
+refused here; the condition is what is asserted.
 """
 
 import json
@@ -104,7 +105,7 @@ def test_a_session_is_limited_to_reading_one_folder(
     bucket, folder = f"arn:aws:s3:::{bucket_of(deployed)}", folder_of(deployed)
     assert (asked["Action"], asked["RoleArn"]) == ("AssumeRole", deployed.backend.settings.landing_zone_role)
     assert asked["RoleSessionName"] == f"offtake-{deployed.admin.client_id}"[:64]
-    within = {"StringLike": {"s3:prefix": [f"{folder}/*"]}}
+    within = {"StringLike": {"s3:prefix": [folder, f"{folder}/*"]}}
     assert json.loads(asked["Policy"])["Statement"] == [
         {"Effect": "Allow", "Action": "s3:GetObject", "Resource": f"{bucket}/{folder}/*"},
         {"Effect": "Allow", "Action": "s3:ListBucket", "Resource": bucket, "Condition": within},

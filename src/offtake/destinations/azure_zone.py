@@ -4,6 +4,7 @@ import ssl
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
@@ -24,6 +25,7 @@ POLICY: Final = "dlz-"
 """What the names of this project's stored access policies begin with; others are left as they are."""
 
 _TURNS: Final = 5
+_MOST: Final = 5
 _WRONG_KEY: Final = "failed to authenticate the request"
 
 
@@ -57,7 +59,8 @@ def make_container(zones: AzureZones, container: str) -> None:
 def keep_policies(zones: AzureZones, container: str, wanted: Callable[[], Mapping[str, int]]) -> None:
     """Let the stored access policies of a container that is there be the `wanted` ones; raises `DeliveryError`.
 
-    `wanted` gives their names and ends in epoch milliseconds. It is asked again after each change: of several servers
+    `wanted` gives their names and ends in epoch milliseconds, first those that must not be missing when policies of
+    others leave less room than Azure's five. It is asked again after each change: of several servers
     that do this at once, the last one sees what all of them want. All policies read and list.
     """
     from azure.storage.blob import AccessPolicy, ContainerSasPermissions  # noqa: PLC0415 - an extra, slow to import
@@ -65,10 +68,17 @@ def keep_policies(zones: AzureZones, container: str, wanted: Callable[[], Mappin
     with _client(zones, container, "write") as client:
         for _ in range(_TURNS):
             there = client.get_container_access_policy()["signed_identifiers"]
-            ends = wanted()
-            if {one.id for one in there if one.id.startswith(POLICY)} == set(ends):
-                return
             kept = {one.id: one.access_policy for one in there if not one.id.startswith(POLICY)}
+            room = _MOST - len(kept)
+            if room <= 0:
+                raise DeliveryError(
+                    "EXPORT-2001-403",
+                    f"The container {container} has {_MOST} access policies that are not this server's.",
+                    "Remove one of them.",
+                )
+            ends = dict(islice(wanted().items(), room))
+            if {one.id for one in there} - set(kept) == set(ends):
+                return
             reading = ContainerSasPermissions(read=True, list=True)
             ours = {
                 name: AccessPolicy(permission=reading, expiry=datetime.fromtimestamp(end / 1000, UTC))

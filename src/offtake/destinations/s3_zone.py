@@ -7,7 +7,7 @@ import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -39,8 +39,8 @@ class Session:
     """Temporary credentials of a consumer; `expires_at` in epoch seconds."""
 
     access_key_id: str
-    secret_access_key: str
-    token: str
+    secret_access_key: str = field(repr=False)
+    token: str = field(repr=False)
     expires_at: int
 
 
@@ -95,7 +95,8 @@ def reading_policy(zones: S3Zones, folder: str) -> dict[str, Any]:
     """What a session is limited to, whatever its role may do: objects below the folder, and the list of them."""
     partition = zones.role.split(":")[1] if zones.role.startswith("arn:aws") else "aws"
     bucket = f"arn:{partition}:s3:::{zones.bucket}"
-    within = {"StringLike": {"s3:prefix": [f"{folder}/*"]}}
+    # Nothing beside the folder has a name that begins with its own.
+    within = {"StringLike": {"s3:prefix": [folder, f"{folder}/*"]}}
     return {
         "Version": "2012-10-17",
         "Statement": [

@@ -29,8 +29,6 @@ PERMISSIONS: Final = "rl"
 _VERSION: Final = "2022-11-02"
 _POLICY: Final = "dlz-"
 _ACCOUNT_DIGITS: Final = 20
-_MOST_LIVE: Final = 4
-"""Azure holds five stored access policies a container, and one may be the operator's own."""
 
 
 class BadSignatureError(OfftakeError):
@@ -113,10 +111,10 @@ def record_refresh(session: Session, caller: Caller, kind: ZoneType, key_id: str
 
 
 def live_keys(session: Session, sandbox_id: str, kind: ZoneType, now_ms: int) -> dict[str, int]:
-    """The keys that still open the zone, the newest few: their ids, and their ends in epoch milliseconds."""
+    """The keys that still open the zone, the newest first: their ids, and their ends in epoch milliseconds."""
     mine = LandingZoneKey.sandbox_id == sandbox_id, LandingZoneKey.type == kind
     live = LandingZoneKey.revoked_at.is_(None), LandingZoneKey.expires_at > now_ms
-    newest = select(LandingZoneKey).where(*mine, *live).order_by(LandingZoneKey.created_at.desc()).limit(_MOST_LIVE)
+    newest = select(LandingZoneKey).where(*mine, *live).order_by(LandingZoneKey.created_at.desc())
     return {key.id: key.expires_at or 0 for key in session.scalars(newest)}
 
 

@@ -101,4 +101,4 @@ def _need(extra: str, module: str) -> None:
     except ModuleNotFoundError:
         found = False
     if not found:
-        raise OfftakeError(f"OFFTAKE_LANDING_ZONE needs the extra offtake[{extra}]: pip install 'offtake[{extra}]'.")
+        raise OfftakeError(f"OFFTAKE_LANDING_ZONE needs the extra offtake[{extra}], which is not installed.")
