@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+import logging
 import re
 import ssl
 from dataclasses import dataclass
@@ -28,7 +29,11 @@ _AUTHORITIES: Final = {
     "core.chinacloudapi.cn": "https://login.chinacloudapi.cn",
 }
 """Microsoft's clouds by the suffix of their endpoints, and who signs in there."""
+MOST_BLOCKS: Final = 50_000
 _VERSION: Final = "2023-11-03"
+for _name in ("httpx2", "httpcore2"):
+    # They log the addresses of requests, and those hold signatures.
+    logging.getLogger(_name).setLevel(logging.WARNING)
 _ACCOUNT: Final = re.compile(r"[a-z0-9]{1,24}")
 _STRING: Final = "AccountName and AccountKey, or BlobEndpoint and SharedAccessSignature"
 
