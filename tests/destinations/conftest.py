@@ -94,6 +94,12 @@ def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
 
 
 @pytest.fixture(scope="session")
+def s3_with_tls(tmp_path_factory: pytest.TempPathFactory, authority: trustme.CA) -> Iterator[S3Server]:
+    with rclone_s3(tmp_path_factory.mktemp("s3"), authority) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
 def aws() -> Iterator[Amazon]:
     with amazon() as server:
         yield server
@@ -160,9 +166,12 @@ def amazon_s3_by_role(aws: Amazon, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     )
 
 
-def google_cloud_storage(s3: S3Server, tmp_path: Path) -> Case:
+def google_cloud_storage(s3: S3Server, authority: trustme.CA, tmp_path: Path) -> Case:
     return replace(
         amazon_s3(s3, tmp_path),
+        site=Site("prod", tmp_path, network=Network(certificates=authority.cert_pem.bytes())),
+        authority=authority,
+        through=lambda port: {"endpointUrl": f"https://localhost:{port}"},
         destination=by_name("Google Cloud Storage"),
         method="Google Cloud Storage authentication credentials",
         auth={"accessKeyId": s3.access_key, "secretAccessKey": s3.secret_key, "endpointUrl": s3.endpoint},
@@ -258,7 +267,7 @@ def case(request: pytest.FixtureRequest, tmp_path: Path) -> Case:
         "Data Landing Zone": lambda: landing_zone(tmp_path),
         "Amazon S3": lambda: amazon_s3(of("s3"), tmp_path),
         "Amazon S3 by role": lambda: amazon_s3_by_role(of("aws"), tmp_path, of("monkeypatch")),
-        "Google Cloud Storage": lambda: google_cloud_storage(of("s3"), tmp_path),
+        "Google Cloud Storage": lambda: google_cloud_storage(of("s3_with_tls"), of("authority"), tmp_path),
         "Azure Blob Storage": lambda: azure_blob(of("azure"), tmp_path),
         "Azure Blob Storage by signature": lambda: azure_blob_by_signature(of("azure"), tmp_path),
         "Azure Data Lake Gen2": lambda: azure_data_lake(of("azure_with_sign_in"), of("authority"), tmp_path),

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 from urllib.parse import SplitResult, quote, unquote, urlsplit
 
-import httpx2
 from obstore.exceptions import GenericError
 from obstore.store import AzureStore
 
@@ -166,6 +165,8 @@ def azure_sink(
 
 def _delete(url: str, site: Site) -> None:
     """Remove one blob. The driver would send a batch of one, which asks more of a signature."""
+    import httpx2  # noqa: PLC0415 - what only signatures need, others shall not have to hold
+
     certificates, context = site.network.certificates, ssl.create_default_context()
     if certificates is not None:
         context.load_verify_locations(cadata=certificates.decode())

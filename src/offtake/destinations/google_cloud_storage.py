@@ -100,6 +100,7 @@ def open_sink(credentials: Params | None, params: TargetParams, site: Site) -> S
         disable_tagging=True,
         disable_bulk_delete=True,
         conditional_put="disabled",
+        unsigned_payload=endpoint is None or endpoint.startswith("https:"),
         client_options=client_options(site.network, endpoint),
         retry_config=RETRIES,
     )
