@@ -226,7 +226,7 @@ def rclone_to_s3(server: dict[str, str], file: Path) -> None:
         "--s3-secret-access-key",
         server["secret"],
         "--s3-provider",
-        "Rclone",
+        "Other",
         "--ca-cert",
         server["certificates"],
     ]

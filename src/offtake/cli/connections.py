@@ -22,11 +22,11 @@ def list_(sandbox: InSandbox = None, data_dir: DataDir = None, json: AsJson = Fa
         show.as_json(documents)
         return
     rows = [
-        (row.id, row.name, specs.destination_of_connection(row.connection_spec_id).name, show.instant(row.updated_at))
+        (row.id, row.name, specs.destination_of_connection(row.connection_spec_id).name)
         for row in found
         if row.connection_spec_id != specs.DATA_LAKE
     ]
-    show.table(("ID", "NAME", "DESTINATION", "CHANGED"), rows, "No connections yet.")
+    show.table(("ID", "NAME", "DESTINATION"), rows, "No connections yet.")
 
 
 @app.command("test")
