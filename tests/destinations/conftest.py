@@ -221,6 +221,7 @@ def azure_blob_by_signature(azure: AzureServer, tmp_path: Path) -> Case:
 
 
 def azure_data_lake(server: AzureServer, authority: trustme.CA, tmp_path: Path) -> Case:
+    assert server.sign_in is not None
     container = f"c{uuid4().hex}"
     server.make_container(container)
 
@@ -238,7 +239,7 @@ def azure_data_lake(server: AzureServer, authority: trustme.CA, tmp_path: Path) 
             "servicePrincipalId": azure_servers.CLIENT_ID,
             "servicePrincipalKey": azure_servers.CLIENT_SECRET,
             "tenant": azure_servers.TENANT,
-            "authorityUrl": server.authority,
+            "authorityUrl": server.sign_in.authority,
         },
         wrong=({"servicePrincipalKey": SECRET}, {"tenant": "another.example"}, {"servicePrincipalId": str(uuid4())}),
         missing={"auth": url("not-there")},
