@@ -11,6 +11,7 @@ from offtake.destinations.contract import Destination, Sink, Site
 from offtake.destinations.parameters import Params
 from offtake.destinations.registry import DESTINATIONS
 from tests.servers import S3Server, rclone_s3
+from tests.ssh_server import SshServer, sshd
 
 BUCKET = "partner"
 
@@ -60,11 +61,27 @@ def amazon_s3(s3: S3Server, tmp_path: Path) -> Case:
     return Case(destination, credentials, {"bucketName": bucket, "path": "out"}, site, lambda: _files(s3.root / bucket))
 
 
-@pytest.fixture(params=["Data Landing Zone", "Amazon S3"])
+@pytest.fixture(scope="session")
+def ssh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SshServer]:
+    with sshd(tmp_path_factory.mktemp("ssh")) as server:
+        yield server
+
+
+def sftp(ssh: SshServer, tmp_path: Path) -> Case:
+    destination = by_name("SFTP")
+    server = ssh.within(tmp_path.name)
+    credentials = schema.parse_credentials(destination, "SFTP with SSH Key", server.params())
+    site = Site("prod", tmp_path)
+    return Case(destination, credentials, {"remotePath": "out"}, site, lambda: _files(server.root))
+
+
+@pytest.fixture(params=["Data Landing Zone", "Amazon S3", "SFTP"])
 def case(request: pytest.FixtureRequest, tmp_path: Path) -> Case:
     """Each destination in turn, empty."""
     if request.param == "Amazon S3":
         return amazon_s3(request.getfixturevalue("s3"), tmp_path)
+    if request.param == "SFTP":
+        return sftp(request.getfixturevalue("ssh"), tmp_path)
     return landing_zone(tmp_path)
 
 
