@@ -11,6 +11,7 @@ from typing import Any, Final, TypeVar
 from offtake.destinations.network import Network
 from offtake.destinations.sftp_errors import LOST, other_key, translate_login
 from offtake.destinations.sftp_library import asyncssh
+from offtake.destinations.sftp_packets import hasten
 
 T = TypeVar("T")
 
@@ -205,6 +206,7 @@ async def _opened(
         keepalive_interval=_KEEPALIVE_SECONDS,
         keepalive_count_max=_KEEPALIVES_LOST,
     )
+    hasten(connection)
     try:
         async with asyncio.timeout(_LOGIN_SECONDS):
             return connection, await connection.start_sftp_client(path_errors="surrogateescape")
