@@ -9,7 +9,9 @@ from offtake.destinations.registry import DESTINATIONS
 from tests.deployment import LAKE, Deployment
 
 SECRET: Final = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
-RSA_KEY: Final = "LS0tLS1CRUdJTiBPUEVOU1NIIFBSSVZBVEUgS0VZLS0tLS0="
+RSA_KEY: Final = base64.b64encode(
+    rsa.generate_private_key(65_537, 2048).private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption())
+).decode()
 
 Auth = dict[str, Any] | None
 NAMED: Final = {one.name: one for one in DESTINATIONS}

@@ -7,11 +7,37 @@ from typing import Final
 from offtake.destinations.sftp_library import asyncssh
 from offtake.errors import DeliveryError
 
-MISSING: Final = (asyncssh.SFTPNoSuchFile, asyncssh.SFTPNoSuchPath, asyncssh.SFTPNotADirectory)
-DENIED: Final = (asyncssh.SFTPPermissionDenied, asyncssh.SFTPWriteProtect, asyncssh.SFTPCannotDelete)
-LOST: Final = (asyncssh.DisconnectError, asyncssh.SFTPConnectionLost, asyncssh.SFTPNoConnection, OSError)
-UNSUPPORTED: Final = (asyncssh.SFTPOpUnsupported,)
+LOST: Final = (asyncssh.DisconnectError, OSError)
 _LONGEST_REASON: Final = 200
+
+
+class SftpError(Exception):
+    """The server did not do what it was asked to. `reason`: in its own words."""
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+        super().__init__(reason)
+
+
+class MissingError(SftpError):
+    """There is no such file or folder."""
+
+
+class DeniedError(SftpError):
+    """The user may not do it."""
+
+
+class UnsupportedError(SftpError):
+    """The server does not know how."""
+
+
+# By the numbers of the protocol's drafts; those above 8 belong to later versions, and servers send them all the same.
+_BY_STATUS: Final[dict[int, type[SftpError]]] = {2: MissingError, 3: DeniedError, 8: UnsupportedError, 10: MissingError, 12: DeniedError}
+
+
+def status_error(code: int, reason: str) -> SftpError:
+    """The error that a status means."""
+    return _BY_STATUS.get(code, SftpError)(reason)
 
 
 @contextmanager
@@ -19,17 +45,17 @@ def told(where: str, right: str) -> Iterator[None]:
     """Raises what the block raises as `DeliveryError`. `right`: what the server's user must be allowed to do there."""
     try:
         yield
-    except (asyncssh.Error, OSError) as error:
+    except (SftpError, asyncssh.Error, OSError) as error:
         raise translate(error, where, right) from None
 
 
 def translate(error: Exception, where: str, right: str) -> DeliveryError:
     """An error of work on a file or folder."""
-    if isinstance(error, DENIED):
+    if isinstance(error, DeniedError):
         return DeliveryError(
             "EXPORT-2001-403", f"The server denied the right to {right} at {where}.", "Grant it to the user there."
         )
-    if isinstance(error, MISSING):
+    if isinstance(error, MissingError):
         return DeliveryError(
             "EXPORT-2002-404", f"{where} does not exist and cannot be made.", "Create the folder, or correct the path."
         )

@@ -29,19 +29,20 @@ class SendingGcm(GCMEncryption):
         """One direction of a connection, until its keys change."""
         made = super().new(cipher_name, key, iv, mac_alg, mac_key, etm)
         assert isinstance(made, cls)  # noqa: S101 - the library makes one of the class it is asked on
-        made._begin(key, iv)
+        made.begin(key, iv)
         return made
+
+    def begin(self, key: bytes, iv: bytes) -> None:
+        """Take the key and the first nonce, 12 bytes."""
+        self._sealing = AESGCM(key)
+        self._fixed = iv[:-_COUNTER_BYTES]
+        self._counter = int.from_bytes(iv[-_COUNTER_BYTES:], "big")
 
     def encrypt_packet(self, seq: int, header: bytes, packet: bytes) -> tuple[bytes, bytes]:  # noqa: ARG002 - GCM counts by itself
         """The packet as it goes out, its authentication tag at its end."""
         nonce = self._fixed + self._counter.to_bytes(_COUNTER_BYTES, "big")
         self._counter = (self._counter + 1) & 0xFFFF_FFFF_FFFF_FFFF
         return header + self._sealing.encrypt(nonce, packet, header), b""
-
-    def _begin(self, key: bytes, iv: bytes) -> None:
-        self._sealing = AESGCM(key)
-        self._fixed = iv[:-_COUNTER_BYTES]
-        self._counter = int.from_bytes(iv[-_COUNTER_BYTES:], "big")
 
 
 def hasten(connection: asyncssh.SSHClientConnection) -> None:

@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
 from offtake.destinations.network import Network
-from offtake.destinations.sftp_errors import LOST, other_key, translate_login
+from offtake.destinations.sftp_errors import LOST, SftpError, other_key, translate_login
 from offtake.destinations.sftp_library import asyncssh
 from offtake.destinations.sftp_packets import hasten
+from offtake.destinations.sftp_protocol import SftpClient
 
 T = TypeVar("T")
 
@@ -73,12 +74,12 @@ class Session:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._connection: asyncssh.SSHClientConnection | None = None
-        self._client: asyncssh.SFTPClient | None = None
+        self._client: SftpClient | None = None
         self._over = False
         self.shown = ""
         """The fingerprint of the key that the server showed, once connected."""
 
-    def client(self) -> asyncssh.SFTPClient:
+    def client(self) -> SftpClient:
         """The SFTP client, connected; raises `DeliveryError`."""
         with self._lock:
             if self._client is None or self._connection is None or self._connection.is_closed():
@@ -86,7 +87,7 @@ class Session:
             assert self._client is not None  # noqa: S101 - connected above
             return self._client
 
-    def run(self, client: asyncssh.SFTPClient, work: Coroutine[Any, Any, T]) -> T:
+    def run(self, client: SftpClient, work: Coroutine[Any, Any, T]) -> T:
         """What the work answers, done in the session's thread. A connection that broke under it is forgotten."""
         try:
             return self._run(work)
@@ -105,7 +106,7 @@ class Session:
             self._thread.join()
             self._loop.close()
 
-    def _forget(self, client: asyncssh.SFTPClient) -> None:
+    def _forget(self, client: SftpClient) -> None:
         with self._lock:
             if self._client is client:
                 self._hang_up(_aborted)
@@ -118,7 +119,7 @@ class Session:
     def _run(self, work: Coroutine[Any, Any, T]) -> T:
         if self._over:
             work.close()
-            raise asyncssh.SFTPNoConnection("closed")
+            raise asyncssh.ConnectionLost("the sink was closed")
         future: Future[T] = asyncio.run_coroutine_threadsafe(work, self._started())
         try:
             return future.result()
@@ -149,7 +150,7 @@ class Session:
                 if not shown:
                     raise translate_login(error, self.login.server, self.login.username) from None
                 raise other_key(self.login.server, str(self.login.fingerprint), shown) from None
-            except (asyncssh.Error, OSError, ValueError) as error:
+            except (SftpError, asyncssh.Error, OSError, ValueError) as error:
                 raise translate_login(error, self.login.server, self.login.username) from None
             else:
                 self.shown = owner.shown
@@ -187,7 +188,7 @@ class _Owner(asyncssh.SSHClient):
 
 async def _opened(
     login: Login, owner: _Owner, host_keys: list[str], sock: socket.socket
-) -> tuple[asyncssh.SSHClientConnection, asyncssh.SFTPClient]:
+) -> tuple[asyncssh.SSHClientConnection, SftpClient]:
     connection = await asyncssh.connect(
         login.host,
         login.port,
@@ -209,7 +210,10 @@ async def _opened(
     hasten(connection)
     try:
         async with asyncio.timeout(_LOGIN_SECONDS):
-            return connection, await connection.start_sftp_client(path_errors="surrogateescape")
+            client = SftpClient()
+            await connection.create_session(lambda: client, subsystem="sftp", encoding=None)
+            await client.begin()
+            return connection, client
     except BaseException:
         connection.abort()
         raise

@@ -8,10 +8,11 @@ from collections.abc import Awaitable, Coroutine, Iterable, Iterator, Sequence
 from typing import Any, Final, TypeVar
 
 from offtake.destinations.contract import StoredObject
-from offtake.destinations.sftp_errors import MISSING, UNSUPPORTED, told
+from offtake.destinations.sftp_errors import DeniedError, MissingError, SftpError, UnsupportedError, told
 from offtake.destinations.sftp_library import asyncssh
+from offtake.destinations.sftp_protocol import READ, WRITE, Attributes, SftpClient
 from offtake.destinations.sftp_session import Session
-from offtake.destinations.sftp_transfer import Download, Upload, block_bytes, gathered
+from offtake.destinations.sftp_transfer import Download, Upload, gathered
 from offtake.errors import DeliveryError
 
 T = TypeVar("T")
@@ -43,8 +44,8 @@ class SftpSink:
         beside = _beside(self._path(key))
         upload: Upload | None = None
         try:
-            file = self._do(client, key, "write files", self._created(client, key))
-            upload = Upload(file, block_bytes(client.limits.max_write_len), self._stall)
+            handle = self._do(client, key, "write files", self._created(client, key))
+            upload = Upload(client, handle, self._stall)
             for piece in gathered(chunks):
                 self._do(client, key, "write files", upload.send(piece))
             self._do(client, key, "write files", upload.finish())
@@ -57,14 +58,14 @@ class SftpSink:
     def size(self, key: str) -> int | None:
         """The file's size."""
         client = self._session.client()
-        found = self._do(client, key, "read files", self._stat(client, self._path(key)))
+        found = self._do(client, key, "read files", self._soon(client.stat(self._path(key))))
         return found.size if found is not None and _is_file(found) else None
 
     def read(self, key: str) -> Iterator[bytes]:
-        """The file in chunks of about 1 MiB, one of them read ahead."""
+        """The file in chunks of at most 256 KiB, up to 4 MiB read ahead."""
         client = self._session.client()
-        file = self._do(client, key, "read files", self._soon(client.open(self._path(key), "rb")))
-        download = Download(file, self._stall)
+        handle = self._do(client, key, "read files", self._soon(client.open(self._path(key), READ)))
+        download = Download(client, handle, self._stall)
         try:
             while chunk := self._do(client, key, "read files", download.next()):
                 yield chunk
@@ -84,7 +85,7 @@ class SftpSink:
                 if _is_folder(attributes):
                     folders.append(key)
                 elif _is_file(attributes) and not (name.startswith(".") and name.endswith(".tmp")):
-                    yield StoredObject(key, attributes.size or 0, (attributes.mtime or 0) * 1000)
+                    yield StoredObject(key, attributes.size or 0, (attributes.modified or 0) * 1000)
 
     def delete(self, key: str) -> None:
         """Remove the file, what a cut-off write left beside it, and the folders below the target's that are empty."""
@@ -102,7 +103,7 @@ class SftpSink:
     def _path(self, key: str) -> str:
         return f"{self._root}{key}" or "."
 
-    def _do(self, client: asyncssh.SFTPClient, key: str, right: str, work: Coroutine[Any, Any, T]) -> T:
+    def _do(self, client: SftpClient, key: str, right: str, work: Coroutine[Any, Any, T]) -> T:
         with told(self.uri(key), right):
             return self._session.run(client, work)
 
@@ -110,76 +111,72 @@ class SftpSink:
         async with asyncio.timeout(self._stall):
             return await work
 
-    async def _created(self, client: asyncssh.SFTPClient, key: str) -> asyncssh.SFTPClientFile:
+    async def _created(self, client: SftpClient, key: str) -> bytes:
         """The file beside, open. Whoever removes empty folders may take the folder away again in between."""
         beside = _beside(self._path(key))
         for _ in range(_TRIES):
-            with contextlib.suppress(*MISSING):
-                return await self._soon(client.open(beside, "wb", block_size=0))
+            with contextlib.suppress(MissingError):
+                return await self._soon(client.open(beside, WRITE))
             await self._made(client, key.rpartition("/")[0])
-        return await self._soon(client.open(beside, "wb", block_size=0))
+        return await self._soon(client.open(beside, WRITE))
 
-    async def _made(self, client: asyncssh.SFTPClient, folder: str) -> None:
+    async def _made(self, client: SftpClient, folder: str) -> None:
         missing: list[str] = []
-        while folder and await self._stat(client, self._path(folder)) is None:
+        while folder and await self._soon(client.stat(self._path(folder))) is None:
             missing.append(folder)
             folder = folder.rpartition("/")[0]
         for one in reversed(missing):
             try:
                 with told(self.uri(one), "make folders"):
-                    await self._soon(client.mkdir(self._path(one)))
+                    await self._soon(client.make_folder(self._path(one)))
             except DeliveryError:
                 # Another writer may have made it meanwhile; each server has its own word for that.
-                if await self._stat(client, self._path(one)) is None:
+                if await self._soon(client.stat(self._path(one))) is None:
                     raise
 
-    async def _renamed(self, client: asyncssh.SFTPClient, beside: str, path: str) -> None:
-        with contextlib.suppress(*UNSUPPORTED):
-            return await self._soon(client.posix_rename(beside, path))
-        with contextlib.suppress(asyncssh.SFTPFailure, asyncssh.SFTPFileAlreadyExists):
+    async def _renamed(self, client: SftpClient, beside: str, path: str) -> None:
+        if client.replaces:
+            # A server may offer it and then not let this user have it.
+            with contextlib.suppress(DeniedError, UnsupportedError):
+                return await self._soon(client.replace(beside, path))
+        try:
             return await self._soon(client.rename(beside, path))
-        with contextlib.suppress(*MISSING):
-            await self._soon(client.remove(path))
+        except SftpError:
+            # Most likely the name is taken, for which each server has its own word.
+            if await self._soon(client.stat(path)) is None:
+                raise
+        await self._soon(client.remove(path))
         return await self._soon(client.rename(beside, path))
 
-    async def _stat(self, client: asyncssh.SFTPClient, path: str) -> asyncssh.SFTPAttrs | None:
-        with contextlib.suppress(*MISSING):
-            return await self._soon(client.stat(path))
-        return None
-
-    async def _entries(self, client: asyncssh.SFTPClient, folder: str) -> Sequence[tuple[str, asyncssh.SFTPAttrs]]:
+    async def _entries(self, client: SftpClient, folder: str) -> Sequence[tuple[str, Attributes]]:
         """What lies directly in the folder, by name; links to files told as the files."""
-        found: list[tuple[str, asyncssh.SFTPAttrs]] = []
-        names: list[asyncssh.SFTPName] = []
-        with contextlib.suppress(*MISSING):
-            names = list(await self._soon(client.readdir(self._path(folder))))
-        for one in names:
-            name, attributes = str(one.filename), one.attrs
-            if name in (".", ".."):
-                continue
+        found: list[tuple[str, Attributes]] = []
+        with contextlib.suppress(MissingError):
+            found = await self._soon(client.entries(self._path(folder)))
+        for number, (name, attributes) in enumerate(found):
             if not _is_file(attributes) and not _is_folder(attributes):
-                followed = await self._stat(client, self._path(f"{folder}/{name}" if folder else name))
-                attributes = followed if followed is not None and _is_file(followed) else attributes
-            found.append((name, attributes))
+                followed = await self._soon(client.stat(self._path(f"{folder}/{name}" if folder else name)))
+                if followed is not None and _is_file(followed):
+                    found[number] = (name, followed)
         return sorted(found, key=lambda one: one[0])
 
-    async def _removed(self, client: asyncssh.SFTPClient, key: str) -> None:
+    async def _removed(self, client: SftpClient, key: str) -> None:
         path = self._path(key)
         for one in (path, _beside(path)):
-            with contextlib.suppress(*MISSING):
+            with contextlib.suppress(MissingError):
                 await self._soon(client.remove(one))
         folder = key.rpartition("/")[0]
-        with contextlib.suppress(asyncssh.SFTPError):
+        with contextlib.suppress(SftpError):
             while folder != self._kept and _is_below(folder, self._kept):
-                await self._soon(client.rmdir(self._path(folder)))
+                await self._soon(client.remove_folder(self._path(folder)))
                 folder = folder.rpartition("/")[0]
 
-    def _clear_away(self, upload: Upload | None, client: asyncssh.SFTPClient, beside: str) -> None:
+    def _clear_away(self, upload: Upload | None, client: SftpClient, beside: str) -> None:
         """Remove the file beside, over a new connection when the old one broke; nothing is told if that fails too."""
-        with contextlib.suppress(DeliveryError, asyncssh.Error, OSError):
+        with contextlib.suppress(DeliveryError, SftpError, asyncssh.Error, OSError):
             if upload is not None:
                 self._session.run(client, upload.give_up())
-        with contextlib.suppress(DeliveryError, asyncssh.Error, OSError):
+        with contextlib.suppress(DeliveryError, SftpError, asyncssh.Error, OSError):
             again = self._session.client()
             self._session.run(again, self._soon(again.remove(beside)))
 
@@ -193,9 +190,9 @@ def _is_below(folder: str, kept: str) -> bool:
     return folder.startswith(f"{kept}/") if kept else folder != ""
 
 
-def _is_file(attributes: asyncssh.SFTPAttrs) -> bool:
-    return attributes.permissions is not None and stat.S_ISREG(attributes.permissions)
+def _is_file(attributes: Attributes) -> bool:
+    return attributes.mode is not None and stat.S_ISREG(attributes.mode)
 
 
-def _is_folder(attributes: asyncssh.SFTPAttrs) -> bool:
-    return attributes.permissions is not None and stat.S_ISDIR(attributes.permissions)
+def _is_folder(attributes: Attributes) -> bool:
+    return attributes.mode is not None and stat.S_ISDIR(attributes.mode)

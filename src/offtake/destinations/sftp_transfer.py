@@ -1,43 +1,38 @@
-"""The bytes of one file on their way to or from an SFTP server. All of it runs in the session's thread."""
+"""The bytes of one file on their way to or from an SFTP server. What waits runs in the session's thread."""
 
 import asyncio
-import contextlib
 from collections import deque
 from collections.abc import Iterable, Iterator
-from typing import Final, cast
+from typing import Any, Final
 
-from offtake.destinations.sftp_errors import UNSUPPORTED
-from offtake.destinations.sftp_library import asyncssh
+from offtake.destinations.sftp_protocol import SftpClient
 
 _PIECE: Final = 1024 * 1024
 _IN_FLIGHT_BYTES: Final = 4 * 1024 * 1024
 _MOST_REQUESTS: Final = 64
-_LARGEST_BLOCK: Final = 256 * 1024
-_SAFE_BLOCK: Final = 32 * 1024
-"""What every server takes: the protocol's draft asks them to accept packets of 34000 bytes."""
+"""OpenSSH's client has as many under way; some servers take no more."""
 
 
 class Upload:
     """Writes to an open file, several blocks at a time."""
 
-    def __init__(self, file: asyncssh.SFTPClientFile, block: int, stall: float) -> None:
-        self._file = file
-        self._block = block
+    def __init__(self, client: SftpClient, handle: bytes, stall: float) -> None:
+        self._client = client
+        self._handle = handle
         self._stall = stall
-        self._most = min(_MOST_REQUESTS, max(1, _IN_FLIGHT_BYTES // block))
-        self._pending: deque[asyncio.Task[int]] = deque()
+        self._most = _requests(client.block)
+        self._pending: deque[asyncio.Future[Any]] = deque()
         self.offset = 0
         """Bytes sent so far."""
 
     async def send(self, piece: bytes) -> None:
-        """Send the piece; up to `_IN_FLIGHT_BYTES` of it are still on their way afterwards."""
-        view = memoryview(piece)
-        for start in range(0, len(view), self._block):
+        """Send the piece; some of it is still on its way afterwards."""
+        view, step = memoryview(piece), self._client.block
+        for start in range(0, len(view), step):
             while len(self._pending) >= self._most:
                 await self._oldest()
-            block = view[start : start + self._block]
-            # The library takes whatever can be joined to bytes, and its own type does not say so.
-            self._pending.append(asyncio.create_task(self._file.write(cast(bytes, block), self.offset)))
+            block = view[start : start + step]
+            self._pending.append(self._client.write(self._handle, self.offset, block))
             self.offset += len(block)
 
     async def finish(self) -> None:
@@ -45,56 +40,62 @@ class Upload:
         while self._pending:
             await self._oldest()
         async with asyncio.timeout(self._stall):
-            with contextlib.suppress(*UNSUPPORTED):
-                await self._file.fsync()
-            await self._file.close()
+            await self._client.fsync(self._handle)
+            await self._client.close(self._handle)
 
     async def give_up(self) -> None:
         """Forget what is on its way and close the file."""
-        for task in self._pending:
-            task.cancel()
-        await asyncio.gather(*self._pending, return_exceptions=True)
+        for one in self._pending:
+            one.cancel()
         async with asyncio.timeout(self._stall):
-            await self._file.close()
+            await self._client.close(self._handle)
 
     async def _oldest(self) -> None:
-        """Answers come in the order of the requests: none for the oldest means that nothing moves."""
+        """Servers answer in the order of the requests: none for the oldest means that nothing moves."""
         async with asyncio.timeout(self._stall):
-            await self._pending.popleft()
+            await self._client.written(self._pending.popleft())
 
 
 class Download:
-    """Reads an open file from its start, a chunk ahead."""
+    """Reads an open file from its start to its end, several blocks ahead."""
 
-    def __init__(self, file: asyncssh.SFTPClientFile, stall: float) -> None:
-        self._file = file
+    def __init__(self, client: SftpClient, handle: bytes, stall: float) -> None:
+        self._client = client
+        self._handle = handle
         self._stall = stall
-        self._offset = 0
-        self._ahead: asyncio.Task[bytes] | None = None
+        self._most = _requests(client.block)
+        self._ahead: deque[tuple[int, asyncio.Task[bytes]]] = deque()
+        self._asked = 0
 
     async def next(self) -> bytes:
-        """The next chunk, `b""` at the end."""
-        if self._ahead is None:
-            self._ahead = self._ask()
+        """The next bytes, `b""` at the end."""
+        while len(self._ahead) < self._most:
+            read = self._client.read(self._handle, self._asked, self._client.block)
+            self._ahead.append((self._asked, asyncio.create_task(read)))
+            self._asked += self._client.block
+        start, task = self._ahead.popleft()
         async with asyncio.timeout(self._stall):
-            chunk = await self._ahead
-        self._offset += len(chunk)
-        self._ahead = self._ask() if chunk else None
-        return chunk
+            found = await task
+        if len(found) < self._client.block:
+            # Servers may give less than was asked for. What follows is asked for anew, from where this ended.
+            self._drop()
+            self._asked = start + len(found)
+        return found
 
     async def end(self) -> None:
         """Close the file."""
-        if self._ahead is not None:
-            self._ahead.cancel()
+        self._drop()
         async with asyncio.timeout(self._stall):
-            await self._file.close()
+            await self._client.close(self._handle)
 
-    def _ask(self) -> asyncio.Task[bytes]:
-        return asyncio.create_task(self._file.read(_PIECE, self._offset))
+    def _drop(self) -> None:
+        for _, task in self._ahead:
+            task.cancel()
+        self._ahead.clear()
 
 
 def gathered(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    """The same bytes in pieces of at least `_PIECE`, except the last: each costs a change of threads."""
+    """The same bytes in pieces of at least 1 MiB, except the last: each costs a change of threads."""
     small = bytearray()
     for chunk in chunks:
         if not small and len(chunk) >= _PIECE:
@@ -108,6 +109,5 @@ def gathered(chunks: Iterable[bytes]) -> Iterator[bytes]:
         yield bytes(small)
 
 
-def block_bytes(most: int) -> int:
-    """The size of a write: what the server says it takes, up to 256 KiB, or what every server takes."""
-    return min(most, _LARGEST_BLOCK) if most > _SAFE_BLOCK else _SAFE_BLOCK
+def _requests(block: int) -> int:
+    return min(_MOST_REQUESTS, max(1, _IN_FLIGHT_BYTES // block))
