@@ -25,7 +25,8 @@ LOGIN = "drop"
 _CONFIG = """
 Port {port}
 ListenAddress 127.0.0.1
-HostKey {folder}/host_key
+HostKey {folder}/ed25519
+HostKey {folder}/rsa
 PidFile none
 AuthorizedKeysFile /run/authorized_keys
 UsePAM no
@@ -35,7 +36,7 @@ LogLevel VERBOSE
 MaxStartups 100
 MaxSessions 100
 ChrootDirectory /srv
-Subsystem sftp internal-sftp {options}
+Subsystem sftp internal-sftp
 {more}
 """
 # The accounts are changed in this namespace only. What the chroot holds is `top`, at a place whose parents are root's.
@@ -67,6 +68,8 @@ class SshServer:
     key: str
     """The user's private key as connections take it: Base64 of OpenSSH's form."""
     fingerprint: str
+    """Of the key that clients take first, an Ed25519 one; `rsa_fingerprint` is of the other."""
+    rsa_fingerprint: str
     top: Path
     root: Path
     pid: int
@@ -88,48 +91,50 @@ class SshServer:
         with (self.top.parent / "authorized_keys").open("a") as file:
             file.write(f"{rules} {public_key}\n".lstrip())
 
-    def within(self, name: str) -> "SshServer":
-        """The same server for a key whose sessions begin in an empty folder of their own."""
+    def within(self, name: str, options: str = "") -> "SshServer":
+        """The same server for a key whose sessions begin in an empty folder of their own.
+
+        `options` are internal-sftp's: `-P remove` denies a request, `-P posix-rename` makes an old server of it.
+        """
         root = self.root / name
         root.mkdir()
-        os.chown(root, *_owner())
+        os.chown(root, UID, UID)
         private, public = _key_pair()
-        self.authorize(public, f'command="internal-sftp -d /{LOGIN}/{name}"')
+        self.authorize(public, f'command="internal-sftp -d /{LOGIN}/{name} {options}"')
         return replace(self, key=private, root=root)
 
 
 @contextmanager
-def sshd(folder: Path, *, options: str = "", more: str = "", small: bool = False) -> Iterator[SshServer]:
+def sshd(folder: Path, *, more: str = "", small: bool = False) -> Iterator[SshServer]:
     """A server whose files are below `folder`, which may be missing; with `small`, a disk of 4 MiB in `small`.
 
-    `options` go to its internal-sftp (`-P posix-rename` is what old servers lack), `more` into its configuration.
-    Needs root, or a user who may have subordinate ids.
+    `more` goes into its configuration.
     """
+    assert os.geteuid() == 0, "OpenSSH's server with a user and a disk of its own needs root"
     assert PROGRAM.exists(), "OpenSSH's server is not installed; run: sh tests/install-servers.sh"
     root = _folders(folder)
     password = secrets.token_urlsafe(12)
     private, public = _key_pair()
     _accounts(folder, password)
-    fingerprint = _host_key(folder)
+    fingerprints = [_host_key(folder, kind) for kind in ("ed25519", "rsa")]
     (folder / "authorized_keys").write_text(f"{public}\n")
     port = free_port()
-    (folder / "config").write_text(_CONFIG.format(port=port, folder=folder, options=options, more=more))
+    (folder / "config").write_text(_CONFIG.format(port=port, folder=folder, more=more))
     mounts = f"mount -t tmpfs -o size=4m,uid={UID} tmpfs /srv/{LOGIN}/small" if small else ""
     (root / "small").mkdir() if small else None
     script = _NAMESPACE.format(
         folder=shlex.quote(str(folder)), top=shlex.quote(str(root.parent)), mounts=mounts, program=PROGRAM
     )
-    user_namespace = () if os.geteuid() == 0 else ("--user", "--map-root-user", "--map-auto")
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(
-            ["unshare", "--mount", *user_namespace, "sh", "-c", script],
+            ["unshare", "--mount", "sh", "-c", script],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
         )
         try:
             await_port(port, process)
-            yield SshServer("127.0.0.1", port, LOGIN, password, private, fingerprint, root.parent, root, process.pid)
+            yield SshServer("127.0.0.1", port, LOGIN, password, private, *fingerprints, root.parent, root, process.pid)
         finally:
             _end(process)
             log.seek(max(0, log.tell() - 20_000))
@@ -140,13 +145,8 @@ def _folders(folder: Path) -> Path:
     root = folder / "top" / LOGIN
     root.mkdir(parents=True, exist_ok=True)
     root.parent.chmod(0o755)
-    os.chown(root, *_owner())
+    os.chown(root, UID, UID)
     return root
-
-
-def _owner() -> tuple[int, int]:
-    """The user in the namespace, as seen from here."""
-    return (UID, UID) if os.geteuid() == 0 else (os.geteuid(), os.getegid())
 
 
 def _key_pair() -> tuple[str, str]:
@@ -167,11 +167,12 @@ def _accounts(folder: Path, password: str) -> None:
     (folder / "shadow").chmod(0o600)
 
 
-def _host_key(folder: Path) -> str:
-    (folder / "host_key").unlink(missing_ok=True)
-    command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f"]
-    subprocess.run([*command, folder / "host_key"], check=True)
-    shown = subprocess.run(["ssh-keygen", "-l", "-f", folder / "host_key"], check=True, capture_output=True)
+def _host_key(folder: Path, kind: str) -> str:
+    """Make a key of that kind; its fingerprint."""
+    file = folder / kind
+    if not file.exists():
+        subprocess.run(["ssh-keygen", "-q", "-t", kind, "-N", "", "-f", file], check=True)
+    shown = subprocess.run(["ssh-keygen", "-l", "-f", file], check=True, capture_output=True)
     return shown.stdout.decode().split()[1]
 
 

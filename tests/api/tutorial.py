@@ -3,7 +3,11 @@
 Ids and secrets are the samples'; what a server makes itself is put in their places.
 """
 
+import base64
 from typing import Any, Final
+
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from offtake.destinations.registry import DESTINATIONS
 from tests.deployment import LAKE, Deployment

@@ -32,7 +32,13 @@ class UnsupportedError(SftpError):
 
 
 # By the numbers of the protocol's drafts; those above 8 belong to later versions, and servers send them all the same.
-_BY_STATUS: Final[dict[int, type[SftpError]]] = {2: MissingError, 3: DeniedError, 8: UnsupportedError, 10: MissingError, 12: DeniedError}
+_BY_STATUS: Final[dict[int, type[SftpError]]] = {
+    2: MissingError,
+    3: DeniedError,
+    8: UnsupportedError,
+    10: MissingError,
+    12: DeniedError,
+}
 
 
 def status_error(code: int, reason: str) -> SftpError:

@@ -45,7 +45,7 @@ class Attributes:
 
 
 class SftpClient(asyncssh.SSHClientSession[bytes]):
-    """One session. `block`: the most bytes of a file that one request may carry either way."""
+    """One session. `block`: how many bytes of a file one request carries, either way."""
 
     def __init__(self) -> None:
         self._channel: asyncssh.SSHClientChannel[bytes] | None = None
@@ -54,6 +54,8 @@ class SftpClient(asyncssh.SSHClientSession[bytes]):
         self._last_id = 0
         self._extensions: frozenset[bytes] = frozenset()
         self.block = _SAFE_BLOCK
+        self.ended = False
+        """True once nothing can be asked any more."""
 
     async def begin(self) -> None:
         """Agree on the version and learn what the server can do."""
@@ -160,6 +162,7 @@ class SftpClient(asyncssh.SSHClientSession[bytes]):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Nothing more will be answered."""
+        self.ended = True
         waiting, self._waiting = self._waiting, {}
         for one in waiting.values():
             if not one.done():

@@ -82,7 +82,7 @@ class Session:
     def client(self) -> SftpClient:
         """The SFTP client, connected; raises `DeliveryError`."""
         with self._lock:
-            if self._client is None or self._connection is None or self._connection.is_closed():
+            if self._client is None or self._client.ended:
                 self._connect()
             assert self._client is not None  # noqa: S101 - connected above
             return self._client
