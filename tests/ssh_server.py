@@ -21,6 +21,8 @@ PROGRAM = Path("/usr/sbin/sshd")
 UID = 4711
 LOGIN = "drop"
 """The user's name, and the folder that the user's sessions begin in, below the server's root."""
+SMALL = f"/{LOGIN}/small"
+"""A folder of the server with 4 MiB of space."""
 
 _CONFIG = """
 Port {port}
@@ -39,7 +41,7 @@ ChrootDirectory /srv
 Subsystem sftp internal-sftp
 {more}
 """
-# The accounts are changed in this namespace only. What the chroot holds is `top`, at a place whose parents are root's.
+# The accounts are changed in this namespace only. The chroot is at a place whose parents are root's.
 _NAMESPACE = """
 set -e
 mount -t tmpfs tmpfs /run
@@ -51,8 +53,8 @@ mount --bind /run/passwd /etc/passwd
 mount --bind /run/shadow /etc/shadow
 touch /run/authorized_keys
 mount --bind {folder}/authorized_keys /run/authorized_keys
-mount --bind {top} /srv
-{mounts}
+mount --bind {folder}/top /srv
+mount -t tmpfs -o size=4m,uid={user} tmpfs /srv{small}
 exec {program} -D -e -f {folder}/config
 """
 
@@ -105,36 +107,25 @@ class SshServer:
 
 
 @contextmanager
-def sshd(folder: Path, *, more: str = "", small: bool = False) -> Iterator[SshServer]:
-    """A server whose files are below `folder`, which may be missing; with `small`, a disk of 4 MiB in `small`.
-
-    `more` goes into its configuration.
-    """
+def sshd(folder: Path, more: str = "") -> Iterator[SshServer]:
+    """A server whose files are below `folder`; `more` goes into its configuration."""
     assert os.geteuid() == 0, "OpenSSH's server with a user and a disk of its own needs root"
     assert PROGRAM.exists(), "OpenSSH's server is not installed; run: sh tests/install-servers.sh"
     root = _folders(folder)
     password = secrets.token_urlsafe(12)
     private, public = _key_pair()
     _accounts(folder, password)
-    fingerprints = [_host_key(folder, kind) for kind in ("ed25519", "rsa")]
+    shown, other = _host_key(folder, "ed25519"), _host_key(folder, "rsa")
     (folder / "authorized_keys").write_text(f"{public}\n")
     port = free_port()
     (folder / "config").write_text(_CONFIG.format(port=port, folder=folder, more=more))
-    mounts = f"mount -t tmpfs -o size=4m,uid={UID} tmpfs /srv/{LOGIN}/small" if small else ""
-    (root / "small").mkdir() if small else None
-    script = _NAMESPACE.format(
-        folder=shlex.quote(str(folder)), top=shlex.quote(str(root.parent)), mounts=mounts, program=PROGRAM
-    )
+    script = _NAMESPACE.format(folder=shlex.quote(str(folder)), user=UID, small=SMALL, program=PROGRAM)
     with tempfile.TemporaryFile() as log:
-        process = subprocess.Popen(
-            ["unshare", "--mount", "sh", "-c", script],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-        )
+        command = ["unshare", "--mount", "sh", "-c", script]
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         try:
             await_port(port, process)
-            yield SshServer("127.0.0.1", port, LOGIN, password, private, *fingerprints, root.parent, root, process.pid)
+            yield SshServer("127.0.0.1", port, LOGIN, password, private, shown, other, root.parent, root, process.pid)
         finally:
             _end(process)
             log.seek(max(0, log.tell() - 20_000))
@@ -143,7 +134,7 @@ def sshd(folder: Path, *, more: str = "", small: bool = False) -> Iterator[SshSe
 
 def _folders(folder: Path) -> Path:
     root = folder / "top" / LOGIN
-    root.mkdir(parents=True, exist_ok=True)
+    (root / "small").mkdir(parents=True)
     root.parent.chmod(0o755)
     os.chown(root, UID, UID)
     return root
@@ -153,9 +144,8 @@ def _key_pair() -> tuple[str, str]:
     """Base64 of a private key's file, and a line of authorized_keys."""
     key = Ed25519PrivateKey.generate()
     private = key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption())
-    return base64.b64encode(private).decode(), key.public_key().public_bytes(
-        Encoding.OpenSSH, PublicFormat.OpenSSH
-    ).decode()
+    public = key.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH)
+    return base64.b64encode(private).decode(), public.decode()
 
 
 def _accounts(folder: Path, password: str) -> None:
@@ -170,8 +160,7 @@ def _accounts(folder: Path, password: str) -> None:
 def _host_key(folder: Path, kind: str) -> str:
     """Make a key of that kind; its fingerprint."""
     file = folder / kind
-    if not file.exists():
-        subprocess.run(["ssh-keygen", "-q", "-t", kind, "-N", "", "-f", file], check=True)
+    subprocess.run(["ssh-keygen", "-q", "-t", kind, "-N", "", "-f", file], check=True)
     shown = subprocess.run(["ssh-keygen", "-l", "-f", file], check=True, capture_output=True)
     return shown.stdout.decode().split()[1]
 

@@ -146,11 +146,10 @@ class Session:
                 self._log_in(owner, left)
             except asyncssh.HostKeyNotVerifiable:
                 shown.append(owner.shown)
-            except asyncssh.KeyExchangeFailed as error:
-                if not shown:
-                    raise translate_login(error, self.login.server, self.login.username) from None
-                raise other_key(self.login.server, str(self.login.fingerprint), shown) from None
             except (SftpError, asyncssh.Error, OSError, ValueError) as error:
+                if shown and isinstance(error, asyncssh.DisconnectError):
+                    # A server without a key of the kinds that are left breaks the connection off.
+                    raise other_key(self.login.server, str(self.login.fingerprint), shown) from None
                 raise translate_login(error, self.login.server, self.login.username) from None
             else:
                 self.shown = owner.shown
