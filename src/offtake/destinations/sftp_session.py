@@ -147,7 +147,7 @@ class Session:
             except asyncssh.HostKeyNotVerifiable:
                 shown.append(owner.shown)
             except (SftpError, asyncssh.Error, OSError, ValueError) as error:
-                if shown and isinstance(error, asyncssh.DisconnectError):
+                if shown and isinstance(error, asyncssh.DisconnectError | ConnectionError):
                     # A server without a key of the kinds that are left breaks the connection off.
                     raise other_key(self.login.server, str(self.login.fingerprint), shown) from None
                 raise translate_login(error, self.login.server, self.login.username) from None
