@@ -1,9 +1,9 @@
 """How fast a file goes to an SFTP server: ours against OpenSSH's `sftp` and the library's own client, same cipher.
 
 `python -m bench.sftp [--mib 768] [--rounds 5]` starts OpenSSH's server, sends the same file from memory by each client
-in shuffled rounds, each in a process of its own, and prints medians. Seconds are from logging in to the connection's
-end; processor time and peak memory are those of the client's process and its children, the interpreter's start taken
-off ours. Needs root, as tests/ssh_server.py does.
+in shuffled rounds, each in a process of its own. Seconds are from logging in to the connection's end; processor time is
+of the client and its children, without the interpreter's start for those in Python. Needs root, as
+tests/ssh_server.py does.
 """
 
 import argparse
@@ -23,7 +23,6 @@ from typing import Final
 
 import psutil
 
-from bench.export import peak_memory
 from offtake.destinations import schema, sftp
 from offtake.destinations.contract import Site
 from tests.ssh_server import SshServer, sshd
@@ -35,12 +34,11 @@ NAME: Final = "sent.bin"
 
 @dataclass(frozen=True)
 class Result:
-    """One upload: MB/s, processor seconds a GB, peak resident MB, and how many of them the upload added."""
+    """One upload: MB/s, processor seconds a GB, and the MB by which resident memory rose at its highest."""
 
     speed: float
     cpu: float
-    peak: float
-    added: float
+    added: float | None = None
 
 
 def main() -> None:
@@ -75,16 +73,20 @@ def compare(folder: Path, mib: int, rounds: int) -> None:
         for _ in range(rounds):
             for name in random.sample(names, len(names)):
                 results[name].append(measured(name, server, key, file))
-    print(f"{mib} MiB, {rounds} rounds; median [lowest to highest]")
-    print(f"{'client':<14}{'MB/s':>20}{'of sftp':>9}{'CPU s/GB':>10}{'peak RSS MB':>13}{'added MB':>10}")
-    base = statistics.median(one.speed for one in results["sftp"])
+    print(f"{mib} MiB, {rounds} rounds; median [lowest to highest]; of sftp: median of each round's own ratio")
+    print(f"{'client':<12}{'MB/s':>20}{'of sftp':>20}{'CPU s/GB':>10}{'added MB':>10}")
     for name in names:
-        speeds = sorted(one.speed for one in results[name])
-        middle = statistics.median(speeds)
+        speeds = [one.speed for one in results[name]]
+        ratios = [one.speed / other.speed for one, other in zip(results[name], results["sftp"], strict=True)]
         cpu = statistics.median(one.cpu for one in results[name])
-        peak, added = (max(getattr(one, part) for one in results[name]) for part in ("peak", "added"))
-        shown = f"{middle:.0f} [{speeds[0]:.0f} to {speeds[-1]:.0f}]"
-        print(f"{name:<14}{shown:>20}{middle / base:>9.2f}{cpu:>10.2f}{peak:>13.0f}{added:>10.0f}", flush=True)
+        added = max((one.added for one in results[name] if one.added is not None), default=None)
+        memory = "" if added is None else f"{added:.0f}"
+        print(f"{name:<12}{spread(speeds, 0):>20}{spread(ratios, 2):>20}{cpu:>10.2f}{memory:>10}", flush=True)
+
+
+def spread(found: list[float], digits: int) -> str:
+    """`median [lowest to highest]`."""
+    return f"{statistics.median(found):.{digits}f} [{min(found):.{digits}f} to {max(found):.{digits}f}]"
 
 
 def measured(name: str, server: SshServer, key: Path, file: Path) -> Result:
@@ -98,7 +100,7 @@ def measured(name: str, server: SshServer, key: Path, file: Path) -> Result:
         command = ["sftp", "-q", "-b", str(batch), "-i", str(key), "-P", str(server.port), "-c", CIPHER]
         command += [part for option in options for part in ("-o", option)] + login
     started = time.monotonic()
-    with subprocess.Popen(command, stdout=subprocess.PIPE) as process, peak_memory(process.pid) as highest:
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         told = process.stdout.read().split()
         _, status, used = os.wait4(process.pid, 0)
@@ -109,11 +111,10 @@ def measured(name: str, server: SshServer, key: Path, file: Path) -> Result:
     size = arrived.stat().st_size
     assert size == file.stat().st_size, name
     arrived.unlink()
-    peak = highest[0] / 1e6
     if name == "sftp":
-        return Result(size / 1e6 / took, (used.ru_utime + used.ru_stime) / (size / 1e9), peak, peak)
-    seconds, cpu, before = (float(one) for one in told)
-    return Result(size / 1e6 / seconds, cpu / (size / 1e9), peak, peak - before / 1e6)
+        return Result(size / 1e6 / took, (used.ru_utime + used.ru_stime) / (size / 1e9))
+    seconds, cpu, added = (float(one) for one in told)
+    return Result(size / 1e6 / seconds, cpu / (size / 1e9), added / 1e6)
 
 
 def ours(port: int, key: Path, file: Path) -> None:
@@ -159,11 +160,14 @@ def chunks(file: Path) -> Iterator[bytes]:
 
 
 def timed(upload: Callable[[], None]) -> None:
-    """Print the upload's seconds and processor seconds, and the resident bytes before it."""
+    """Print the upload's seconds, its processor seconds and the bytes by which memory rose at its highest."""
     before = psutil.Process().memory_info().rss
+    Path("/proc/self/clear_refs").write_text("5")  # from here on the highest is counted anew
     started, cpu = time.monotonic(), time.process_time()
     upload()
-    print(time.monotonic() - started, time.process_time() - cpu, before)
+    seconds, used = time.monotonic() - started, time.process_time() - cpu
+    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    print(seconds, used, int(status["VmHWM"].split()[0]) * 1024 - before)
 
 
 CLIENTS: Final = {"ours": ours, "asyncssh": library}

@@ -62,7 +62,7 @@ class SftpSink:
         return found.size if found is not None and _is_file(found) else None
 
     def read(self, key: str) -> Iterator[bytes]:
-        """The file in chunks of at most 256 KiB, up to 4 MiB read ahead."""
+        """The file in chunks of about 1 MiB, up to 4 MiB read ahead."""
         client = self._session.client()
         handle = self._do(client, key, "read files", self._soon(client.open(self._path(key), READ)))
         download = Download(client, handle, self._stall)

@@ -64,19 +64,30 @@ class Download:
         self._handle = handle
         self._stall = stall
         self._most = _requests(client.block)
+        self._window = 1
         self._ahead: deque[tuple[int, asyncio.Task[bytes]]] = deque()
         self._asked = 0
 
     async def next(self) -> bytes:
-        """The next bytes, `b""` at the end."""
-        while len(self._ahead) < self._most:
-            read = self._client.read(self._handle, self._asked, self._client.block)
+        """The next bytes, about 1 MiB of them; `b""` at the end."""
+        found: list[bytes] = []
+        while sum(map(len, found)) < _PIECE and (block := await self._block()):
+            found.append(block)
+        return b"".join(found)
+
+    async def _block(self) -> bytes:
+        size = self._client.block
+        while len(self._ahead) < self._window:
+            read = self._client.read(self._handle, self._asked, size)
             self._ahead.append((self._asked, asyncio.create_task(read)))
-            self._asked += self._client.block
+            self._asked += size
         start, task = self._ahead.popleft()
         async with asyncio.timeout(self._stall):
             found = await task
-        if len(found) < self._client.block:
+        if len(found) == size:
+            # Little is asked for in vain of a small file, and a large one soon has many blocks on their way.
+            self._window = min(self._window * 2, self._most)
+        else:
             # Servers may give less than was asked for. What follows is asked for anew, from where this ended.
             self._drop()
             self._asked = start + len(found)
