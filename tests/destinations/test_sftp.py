@@ -18,6 +18,7 @@ from offtake.destinations import schema, sftp, sftp_session
 from offtake.destinations.contract import Site
 from offtake.destinations.network import Network
 from offtake.destinations.parameters import Params
+from offtake.destinations.probe import probe
 from offtake.destinations.sftp_session import Login, Session
 from offtake.destinations.sftp_sink import SftpSink
 from offtake.errors import DeliveryError, InvalidInputError
@@ -268,6 +269,15 @@ def test_deleting_removes_what_is_left_over_but_not_the_targets_own_folder(serve
     sink.close()
 
 
+def test_a_place_can_be_tried_and_is_as_it_was_before(server: SshServer) -> None:
+    (server.root / "out").mkdir()
+    os.chown(server.root / "out", *owner(server.root))
+    sink = opened(server.params())
+    assert probe(sink, "out") is None
+    sink.close()
+    assert [one.name for one in server.root.rglob("*")] == ["out"]
+
+
 def test_links_and_names_in_other_encodings_do_not_disturb_a_list(server: SshServer) -> None:
     sink = opened(server.params())
     sink.put("out/a.json", [b"x"])
@@ -414,6 +424,24 @@ def test_a_server_that_stops_answering_is_transient_and_never_waited_for(tmp_pat
         assert (caught.value.code, caught.value.transient) == ("EXPORT-2003-504", True)
         assert "stopped answering" in caught.value.message
         assert time.monotonic() - started < 10
+        assert files(server.root) == []
+        sink.close()
+
+
+def test_a_producer_that_fails_after_the_connection_broke_is_what_is_told(tmp_path: Path) -> None:
+    wrong = ValueError("the encoder broke")
+    with sshd(tmp_path / "server") as server:
+        sink = opened(server.params())
+
+        def chunks() -> Iterator[bytes]:
+            yield os.urandom(2 * MIB)
+            for session in server.sessions():
+                session.kill()
+            raise wrong
+
+        with pytest.raises(ValueError, match="encoder") as caught:
+            sink.put("out/file.json", chunks())
+        assert caught.value is wrong
         assert files(server.root) == []
         sink.close()
 

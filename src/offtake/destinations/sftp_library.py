@@ -7,6 +7,7 @@ with warnings.catch_warnings():
     # It imports key exchanges that its own library for cryptography means to drop.
     warnings.simplefilter("ignore")
     import asyncssh
+    import asyncssh.encryption
 
 __all__ = ["asyncssh"]
 

@@ -7,7 +7,6 @@ that its documentation does not promise, none of them underscored: `encryption.G
 
 from typing import Any, Final, Self
 
-from asyncssh.encryption import GCMEncryption, register_encryption_alg
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from offtake.destinations.sftp_library import asyncssh
@@ -16,7 +15,7 @@ _MSG_IGNORE: Final = 2
 _COUNTER_BYTES: Final = 8
 
 
-class SendingGcm(GCMEncryption):
+class SendingGcm(asyncssh.encryption.GCMEncryption):
     """The library's own, except that packets are encrypted with one cipher object and put together once.
 
     The nonce is a fixed part and a counter of packets (RFC 5647, section 7.1).
@@ -60,4 +59,6 @@ def hasten(connection: asyncssh.SSHClientConnection) -> None:
 
 
 for _size in (128, 256):
-    register_encryption_alg(f"aes{_size}-gcm@openssh.com".encode(), SendingGcm, f"aes{_size}-gcm", True)
+    asyncssh.encryption.register_encryption_alg(
+        f"aes{_size}-gcm@openssh.com".encode(), SendingGcm, f"aes{_size}-gcm", True
+    )
