@@ -10,6 +10,7 @@ from offtake.clock import MovedClock
 from offtake.engines.local import LocalEngine
 from offtake.store.database import Database
 from tests.deployment import Deployment, deployment
+from tests.keyring import Keyring, keyring
 from tests.postgres import new_database, postgres_server
 
 # A busy machine is no failure: what is slow is told by the tests' own timeout.
@@ -50,6 +51,12 @@ def engine() -> Iterator[LocalEngine]:
     opened = LocalEngine(processes=2)
     yield opened
     opened.close()
+
+
+@pytest.fixture(scope="session")
+def keys() -> Iterator[Keyring]:
+    with keyring() as opened:
+        yield opened
 
 
 @pytest.fixture

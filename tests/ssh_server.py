@@ -101,7 +101,7 @@ class SshServer:
         root = self.root / name
         root.mkdir()
         os.chown(root, UID, UID)
-        private, public = _key_pair()
+        private, public = key_pair()
         self.authorize(public, f'command="internal-sftp -d /{LOGIN}/{name} {options}"')
         return replace(self, key=private, root=root)
 
@@ -113,7 +113,7 @@ def sshd(folder: Path, more: str = "") -> Iterator[SshServer]:
     assert PROGRAM.exists(), "OpenSSH's server is not installed; run: sh tests/install-servers.sh"
     root = _folders(folder)
     password = secrets.token_urlsafe(12)
-    private, public = _key_pair()
+    private, public = key_pair()
     _accounts(folder, password)
     shown, other = _host_key(folder, "ed25519"), _host_key(folder, "rsa")
     (folder / "authorized_keys").write_text(f"{public}\n")
@@ -140,7 +140,7 @@ def _folders(folder: Path) -> Path:
     return root
 
 
-def _key_pair() -> tuple[str, str]:
+def key_pair() -> tuple[str, str]:
     """Base64 of a private key's file, and a line of authorized_keys."""
     key = Ed25519PrivateKey.generate()
     private = key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption())

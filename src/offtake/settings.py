@@ -101,11 +101,19 @@ class Settings(BaseSettings):
         description="Whoever may call the API may not use this machine's own network: connections then reach public "
         "addresses only. Left out: true when `offtake serve` listens on more than the loopback address.",
     )
+    check_connections: bool = Field(
+        default=False,
+        description="Try base and target connections when they are made: a small object is written and removed, "
+        "and what cannot be delivered to is refused.",
+    )
     egress_allow: Networks = Field(
         default=(), description="Networks that connections may reach all the same, such as `10.2.0.0/16`, with commas."
     )
     egress_deny: Networks = Field(
         default=(), description="Networks that connections never reach, with commas. Wins over `egress_allow`."
+    )
+    patience_seconds: float = Field(
+        default=60, gt=0, description="How long a destination may say nothing before it is asked again."
     )
     ca_file: Path | None = Field(
         default=None, description="PEM file of certificate authorities that are trusted beside the system's."

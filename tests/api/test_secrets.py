@@ -22,13 +22,13 @@ ACCOUNTS: dict[str, tuple[str, str, dict[str, str]]] = {
     "blob": (
         "6d6b59bf-fb58-4107-9064-4d246c0e5bb2",
         "ConnectionString",
-        {"connectionString": f"DefaultEndpointsProtocol=https;AccountName=a;AccountKey={MARK}=="},
+        {"connectionString": f"DefaultEndpointsProtocol=https;AccountName=a;AccountKey={MARK}"},
     ),
     "adls": (
         "be2c3209-53bc-47e7-ab25-145db8b873e1",
         "Azure Service Principal Auth",
         {
-            "url": "abfss://c@a.dfs.core.windows.net",
+            "url": "abfss://exports@a.dfs.core.windows.net",
             "servicePrincipalId": "i",
             "servicePrincipalKey": f"{MARK}~adls",
             "tenant": "t",

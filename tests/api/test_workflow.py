@@ -15,7 +15,7 @@ AUTHS: dict[str, tuple[str, dict[str, str]] | None] = {
     "Azure Data Lake Gen2": (
         "Azure Service Principal Auth",
         {
-            "url": "abfss://c@a.dfs.core.windows.net",
+            "url": "abfss://exports@a.dfs.core.windows.net",
             "servicePrincipalId": "i",
             "servicePrincipalKey": SECRET,
             "tenant": "t",

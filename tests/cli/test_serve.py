@@ -1,6 +1,7 @@
 """`offtake serve` as users start it, and the README's steps against it, as written."""
 
 import json
+import os
 import re
 import signal
 import socket
@@ -15,6 +16,7 @@ from typing import Any
 import httpx2
 import pytest
 
+from tests.keyring import Keyring
 from tests.servers import await_port, free_port
 
 README = Path(__file__).parents[2] / "README.md"
@@ -76,14 +78,38 @@ def test_the_steps_of_the_readme_deliver(tmp_path: Path) -> None:
     data_dir = tmp_path / "offtake-data"
     with serving(data_dir, free_port()):
         offtake("dataset", "import", "events", rows, "--data-dir", data_dir)
-        steps = ["bash", "-euo", "pipefail", "-c", script + "\necho FLOW=$FLOW"]
-        done = subprocess.run(steps, cwd=tmp_path, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
-        flow = done.stdout.rsplit("FLOW=", 1)[1].strip()
+        flow = _bash(script + "\necho FLOW=$FLOW", tmp_path).rsplit("FLOW=", 1)[1].strip()
         run = _first_run(data_dir, flow)
         watched = offtake("run", "watch", run, "--data-dir", data_dir)
     assert watched["status"] == "success", watched
     assert list((data_dir / "landing-zone" / "prod" / "exports").rglob("*.json.gz"))
+
+
+def test_the_commands_of_the_readme_encrypt(tmp_path: Path, keys: Keyring) -> None:
+    text = README.read_text(encoding="utf-8")
+    (script,) = re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
+    section = text.partition("## Encrypt")[2].partition("\n## ")[0]
+    connect, collect = re.findall(r"(?:^    .*\n)+", section, re.MULTILINE)
+    begin, end = script.index("BASE="), script.index("# 4.")
+    steps = script[:begin] + connect + script[end:] + "\necho FLOW=$FLOW"
+    rows = tmp_path / "events.ndjson"
+    rows.write_text("".join(f'{{"id":{n}}}\n' for n in range(5)))
+    data_dir = tmp_path / "offtake-data"
+    environment = {**os.environ, "GNUPGHOME": str(keys.home_with("receiver@example.org"))}
+    with serving(data_dir, free_port()):
+        offtake("dataset", "import", "events", rows, "--data-dir", data_dir)
+        done = _bash(steps, tmp_path, environment)
+        run = _first_run(data_dir, done.rsplit("FLOW=", 1)[1].strip())
+        assert offtake("run", "watch", run, "--data-dir", data_dir)["status"] == "success"
+    (file, *_) = (data_dir / "landing-zone" / "prod" / "exports").rglob("*.json.gz.gpg")
+    assert _bash(collect.replace("FILE.json.gz.gpg", str(file)), tmp_path, environment) == rows.read_text()
+
+
+def _bash(script: str, cwd: Path, env: dict[str, str] | None = None) -> str:
+    command = ["bash", "-euo", "pipefail", "-c", script]
+    done = subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 def _first_run(data_dir: Path, flow: str) -> str:

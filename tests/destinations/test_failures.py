@@ -2,60 +2,189 @@
 
 import os
 import resource
+from collections.abc import Iterator
+from dataclasses import replace
+from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
 
-from offtake.destinations import schema
-from offtake.destinations.contract import Sink, Site
+from offtake.destinations.contract import Sink
+from offtake.destinations.network import Network
+from offtake.destinations.object_store import PART_BYTES
 from offtake.errors import DeliveryError
-from tests.destinations.conftest import by_name, landing_zone
-from tests.servers import S3Server, free_port
+from tests.destinations.conftest import Case, landing_zone
+from tests.destinations.test_contract import chunks
+from tests.servers import free_port
 
-SECRET = "MARKEDsecretMARKED"
-
-
-def s3_sink(endpoint: str, key: str, secret: str, bucket: str) -> Sink:
-    destination = by_name("Amazon S3")
-    credentials = schema.parse_credentials(
-        destination, "Access Key", {"s3AccessKey": key, "s3SecretKey": secret, "endpointUrl": endpoint}
-    )
-    location = {"datasetFileType": "JSON", "compression": "GZIP", "bucketName": bucket, "path": "out"}
-    assert destination.open is not None
-    return destination.open(credentials, schema.parse_target_params(destination, location), Site("prod", Path("/")))
+LOOPBACK = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
+THROTTLED = "<Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>"
 
 
-def refused(sink: Sink) -> DeliveryError:
+def refused(sink: Sink, case: Case, size: int = 1) -> DeliveryError:
+    """Why a put fails. Whatever it says, no secret is in it."""
     with pytest.raises(DeliveryError) as caught:
-        sink.put("out/file.json", [b"x"])
-    assert SECRET not in f"{caught.value!s}{caught.value!r}{caught.value.__cause__!r}"
-    assert caught.value.remedy
-    return caught.value
+        sink.put("out/file.json", chunks(size))
+    return told(caught.value, case)
 
 
-def test_wrong_credentials_are_terminal(s3: S3Server) -> None:
-    s3.make_bucket("creds")
-    for key, secret in ((s3.access_key, SECRET), ("nobody", s3.secret_key)):
-        error = refused(s3_sink(s3.endpoint, key, secret, "creds"))
-        assert (error.code, error.transient) == ("EXPORT-2001-401", False)
+def told(error: DeliveryError, case: Case) -> DeliveryError:
+    text = f"{error!s}{error!r}{error.__cause__!r}{error.__context__!r}{error.remedy}"
+    for secret in secrets_of(case):
+        assert secret not in text
+    assert error.message
+    assert error.remedy
+    return error
 
 
-def test_a_missing_bucket_is_terminal_and_named(s3: S3Server) -> None:
-    error = refused(s3_sink(s3.endpoint, s3.access_key, s3.secret_key, "not-there"))
-    assert (error.code, error.transient) == ("EXPORT-2002-404", False)
-    assert "not-there" in error.message
+def secrets_of(case: Case) -> Iterator[str]:
+    shown = ("endpointUrl", "url", "authorityUrl", "tenant", "servicePrincipalId", "s3AccessKey", "accessKeyId")
+    for key, value in case.auth.items():
+        if key == "connectionString":
+            parts = [part.partition("=")[2] for part in value.split(";") if part.startswith(("AccountKey", "Shared"))]
+            yield from (one for part in parts for one in (part, part.partition("sig=")[2]) if one)
+        elif isinstance(value, str) and key not in (*shown, "domain", "username", "hostKeyFingerprint"):
+            yield value
 
 
-def test_a_server_that_is_not_there_is_transient_and_named() -> None:
-    endpoint = f"http://127.0.0.1:{free_port()}"
-    error = refused(s3_sink(endpoint, "key", SECRET, "bucket"))
+@pytest.mark.needs("wrong credentials")
+def test_wrong_credentials_are_terminal(case: Case) -> None:
+    for wrong in case.wrong:
+        changed = case.having(auth=wrong)
+        with pytest.raises(DeliveryError) as caught:
+            changed.open().put("out/file.json", [b"x"])
+        error = told(caught.value, changed)
+        assert (error.code, error.transient) == ("EXPORT-2001-401", False), wrong
+    assert case.names() == []
+
+
+@pytest.mark.needs("missing root")
+def test_a_missing_bucket_is_terminal_and_named(case: Case) -> None:
+    for act in (lambda sink: sink.put("out/file.json", [b"x"]), lambda sink: list(sink.list(""))):
+        with pytest.raises(DeliveryError) as caught:
+            act(case.having(**case.missing).open())
+        error = told(caught.value, case)
+        assert (error.code, error.transient) == ("EXPORT-2002-404", False)
+        assert "not-there" in error.message
+
+
+@pytest.mark.needs("network")
+def test_a_server_that_is_not_there_is_transient_and_named(case: Case) -> None:
+    port = free_port()
+    changed = case.having(auth=case.through(port))
+    with pytest.raises(DeliveryError) as caught:
+        changed.open().put("out/file.json", [b"x"])
+    error = told(caught.value, changed)
     assert (error.code, error.transient) == ("EXPORT-2003-504", True)
-    assert endpoint in error.message
+    assert str(port) in error.message
+
+
+@pytest.mark.needs("network")
+@pytest.mark.parametrize("after", [0, PART_BYTES // 2, PART_BYTES + 1, 2 * PART_BYTES + PART_BYTES // 2])
+def test_a_connection_that_is_cut_is_transient_and_leaves_nothing_to_see(case: Case, after: int) -> None:
+    with case.behind_a_middlebox() as (through, box):
+        sink = through.open()
+        box.cut_after = box.passed + after
+        error = refused(sink, case, 3 * PART_BYTES)
+        assert (error.code, error.transient) == ("EXPORT-2003-504", True)
+        assert case.open().size("out/file.json") is None
+        assert list(case.open().list("")) == []
+        box.cut_after = None
+        again = through.open()
+        assert again.put("out/file.json", chunks(3 * PART_BYTES)) == 3 * PART_BYTES
+    assert b"".join(case.open().read("out/file.json")) == b"".join(chunks(3 * PART_BYTES))
+
+
+@pytest.mark.needs("network")
+def test_a_slow_peer_is_waited_for(case: Case) -> None:
+    with case.behind_a_middlebox() as (through, box):
+        box.bytes_per_second = 6 * 1024 * 1024
+        assert through.open().put("out/file.json", chunks(PART_BYTES + 1)) == PART_BYTES + 1
+    assert case.open().size("out/file.json") == PART_BYTES + 1
+
+
+@pytest.mark.needs("network")
+def test_a_peer_that_says_nothing_any_more_is_given_up(case: Case) -> None:
+    patient = replace(case, site=replace(case.site, network=replace(case.site.network, patience=1)))
+    with patient.behind_a_middlebox() as (through, box):
+        sink = through.open()
+        box.stall_after = box.passed + PART_BYTES // 2
+        error = refused(sink, case, 2 * PART_BYTES)
+    assert (error.code, error.transient) == ("EXPORT-2003-504", True)
+    assert case.open().size("out/file.json") is None
+
+
+@pytest.mark.needs("http")
+@pytest.mark.parametrize("status", [429, 500, 503])
+def test_a_server_that_asks_for_a_pause_gets_one(case: Case, status: int) -> None:
+    with case.behind_a_middlebox() as (through, box):
+        sink = through.open()
+        box.refuse(status, times=2, headers="Retry-After: 1\r\n", body=THROTTLED)
+        assert sink.put("out/file.json", [b"x"]) == 1
+    assert case.names() == ["out/file.json"]
+
+
+@pytest.mark.needs("http")
+@pytest.mark.parametrize("status", [429, 503])
+def test_a_server_that_keeps_asking_for_a_pause_is_transient(case: Case, status: int) -> None:
+    with case.behind_a_middlebox() as (through, box):
+        sink = through.open()
+        box.refuse(status, times=1000, headers="Retry-After: 1\r\n", body=THROTTLED)
+        error = refused(sink, case)
+    assert (error.code, error.transient) == ("EXPORT-2003-504", True)
+    assert "SlowDown" in error.message
+    assert str(status) in error.message
+
+
+@pytest.mark.needs("http")
+def test_a_server_that_finds_a_request_wrong_is_terminal(case: Case) -> None:
+    with case.behind_a_middlebox() as (through, box):
+        sink = through.open()
+        box.refuse(400, times=1000, body="<Error><Code>InvalidStorageClass</Code></Error>")
+        error = refused(sink, case)
+    assert (error.code, error.transient) == ("EXPORT-2001-403", False)
+    assert "InvalidStorageClass" in error.message
+
+
+@pytest.mark.needs("http")
+def test_temporary_credentials_that_have_expired_are_transient(case: Case) -> None:
+    with case.behind_a_middlebox() as (through, box):
+        sink = through.open()
+        box.refuse(400, times=1, body="<Error><Code>ExpiredToken</Code></Error>")
+        error = refused(sink, case)
+        assert (error.code, error.transient) == ("EXPORT-2001-401", True)
+        assert through.open().put("out/file.json", [b"x"]) == 1
+
+
+@pytest.mark.needs("network")
+def test_addresses_that_may_not_be_reached_are_not(case: Case) -> None:
+    guarded = replace(case.site.network, multi_user=True)
+    with pytest.raises(DeliveryError) as caught:
+        replace(case, site=replace(case.site, network=guarded)).open().put("out/file.json", [b"x"])
+    error = told(caught.value, case)
+    assert (error.code, error.transient) == ("EXPORT-2001-403", False)
+    assert "OFFTAKE_EGRESS_ALLOW" in error.remedy
+    assert case.names() == []
+
+
+@pytest.mark.needs("network")
+def test_addresses_that_are_allowed_are_reached_where_others_are_not(case: Case) -> None:
+    allowed = Network(multi_user=True, allow=LOOPBACK, certificates=case.site.network.certificates)
+    sink = replace(case, site=replace(case.site, network=allowed)).open()
+    assert sink.put("out/file.json", chunks(PART_BYTES + 1)) == PART_BYTES + 1
+    assert b"".join(sink.read("out/file.json")) == b"".join(chunks(PART_BYTES + 1))
+    assert [one.key for one in sink.list("out")] == ["out/file.json"]
+    sink.delete("out/file.json")
+    assert case.names() == []
+
+
+# What only a folder of this machine does
 
 
 def test_a_folder_that_may_not_be_written_is_terminal(tmp_path: Path) -> None:
     (tmp_path / "zone").write_text("a file where the folder should be")
-    error = refused(landing_zone(tmp_path).open())
+    case = landing_zone(tmp_path)
+    error = refused(case.open(), case)
     assert (error.code, error.transient) == ("EXPORT-2002-404", False)
 
 
@@ -63,8 +192,8 @@ def test_a_link_that_leads_out_of_the_zone_is_refused(tmp_path: Path) -> None:
     zone = tmp_path / "zone" / "prod"
     zone.mkdir(parents=True)
     (zone / "out").symlink_to(tmp_path)
-    error = refused(landing_zone(tmp_path).open())
-    assert error.code == "EXPORT-2001-403"
+    case = landing_zone(tmp_path)
+    assert refused(case.open(), case).code == "EXPORT-2001-403"
     assert not (tmp_path / "file.json").exists()
 
 
@@ -78,7 +207,7 @@ def test_a_full_disk_is_transient_and_leaves_nothing(tmp_path: Path) -> None:
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limit)
     assert (caught.value.code, caught.value.transient) == ("EXPORT-2003-504", True)
-    assert case.files() == []
+    assert case.names() == []
 
 
 def test_what_a_killed_write_left_beside_is_not_listed_and_is_overwritten(tmp_path: Path) -> None:
@@ -89,7 +218,7 @@ def test_what_a_killed_write_left_beside_is_not_listed_and_is_overwritten(tmp_pa
     sink = case.open()
     assert list(sink.list("")) == []
     sink.put("out/file.json", [b"whole"])
-    assert [path.name for path in case.files()] == ["file.json"]
+    assert case.names() == ["out/file.json"]
 
 
 def test_deleting_removes_the_folders_that_are_empty_then(tmp_path: Path) -> None:

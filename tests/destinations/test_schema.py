@@ -16,6 +16,7 @@ from offtake.errors import InvalidInputError
 from tests.destinations.conftest import by_name
 
 SECRET = "MARKEDsecretMARKED"
+S3_EXTENSIONS = {"storageClass", "serverSideEncryption", "kmsKeyId", "bucketOwnerFullControl"}
 
 
 def every(function: Any) -> Any:
@@ -48,14 +49,14 @@ def test_the_target_spec_has_what_the_contract_lists(destination: Destination) -
     found = schema.connection_spec(destination)["targetSpec"]["spec"]
     location = set(found["properties"]) - {"fileType", "datasetFileType", "csvOptions", "compression"}
     assert location == {
-        "Amazon S3": {"bucketName", "path"},
+        "Amazon S3": {"bucketName", "path", *S3_EXTENSIONS},
         "Azure Blob Storage": {"container", "path"},
         "Azure Data Lake Gen2": {"path"},
         "Data Landing Zone": {"path"},
         "Google Cloud Storage": {"bucketName", "path"},
         "SFTP": {"remotePath"},
     }.get(destination.name)
-    assert set(found["required"]) == location | {"datasetFileType", "compression", "fileType"}
+    assert set(found["required"]) == (location - S3_EXTENSIONS) | {"datasetFileType", "compression", "fileType"}
     assert found["properties"]["fileType"]["enum"] == ["CSV", "JSON", "PARQUET"]
     assert found["properties"]["datasetFileType"]["enum"] == ["JSON", "PARQUET"]
     assert found["properties"]["datasetFileType"]["conditional"]["operator"] == "CONTAINS"

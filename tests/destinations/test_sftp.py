@@ -14,12 +14,11 @@ from typing import Any
 
 import pytest
 
-from offtake.destinations import schema, sftp, sftp_session
+from offtake.destinations import schema, sftp
 from offtake.destinations.contract import Site
 from offtake.destinations.network import Network
 from offtake.destinations.parameters import Params
 from offtake.destinations.probe import probe
-from offtake.destinations.sftp_session import Login, Session
 from offtake.destinations.sftp_sink import SftpSink
 from offtake.errors import DeliveryError, InvalidInputError
 from tests.api.tutorial import RSA_KEY
@@ -31,6 +30,7 @@ SECRET = "MARKEDsecretMARKED"
 OTHER = "SHA256:" + "A" * 43
 MIB = 1024 * 1024
 SITE = Site("prod", Path("/"))
+IMPATIENT = Site("prod", Path("/"), network=Network(patience=1))
 
 
 def credentials(params: dict[str, object]) -> Params:
@@ -44,13 +44,6 @@ def opened(params: dict[str, object], remote: str = "out", site: Site = SITE) ->
     sink = sftp.open_sink(credentials(params), schema.parse_target_params(sftp.DESTINATION, location), site)
     assert isinstance(sink, SftpSink)
     return sink
-
-
-def impatient(server: SshServer) -> SftpSink:
-    """A sink that gives a silent server one second."""
-    key = base64.b64decode(server.key)
-    login = Login(server.host, server.port, server.username, server.fingerprint, key=key)
-    return SftpSink(Session(login, Network()), "", "out", stall=1)
 
 
 def refused(sink: SftpSink, key: str = "out/file.json", size: int = 1) -> DeliveryError:
@@ -273,7 +266,7 @@ def test_a_place_can_be_tried_and_is_as_it_was_before(server: SshServer) -> None
     (server.root / "out").mkdir()
     os.chown(server.root / "out", *owner(server.root))
     sink = opened(server.params())
-    assert probe(sink, "out") is None
+    assert probe(sink, "out") == []
     sink.close()
     assert [one.name for one in server.root.rglob("*")] == ["out"]
 
@@ -409,7 +402,7 @@ def test_a_session_that_is_killed_leaves_nothing_and_the_sink_can_be_used_again(
 
 def test_a_server_that_stops_answering_is_transient_and_never_waited_for(tmp_path: Path) -> None:
     with sshd(tmp_path / "server") as server:
-        sink = impatient(server)
+        sink = opened(server.params(), site=IMPATIENT)
 
         def chunks() -> Iterator[bytes]:
             yield os.urandom(MIB)
@@ -446,11 +439,12 @@ def test_a_producer_that_fails_after_the_connection_broke_is_what_is_told(tmp_pa
         sink.close()
 
 
-def test_a_server_that_never_greets_is_transient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sftp_session, "_LOGIN_SECONDS", 1)
+def test_a_server_that_never_greets_is_transient() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
-        error = refused(opened({"domain": "127.0.0.1", "port": port, "username": "u", "password": SECRET}))
+        error = refused(
+            opened({"domain": "127.0.0.1", "port": port, "username": "u", "password": SECRET}, site=IMPATIENT)
+        )
     assert (error.code, error.transient) == ("EXPORT-2003-504", True)
 
 

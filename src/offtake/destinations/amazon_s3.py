@@ -1,15 +1,31 @@
 """Amazon S3, and stores that speak its protocol."""
 
-from datetime import timedelta
-from typing import Annotated, Final
+import re
+from typing import TYPE_CHECKING, Annotated, Final, Literal, Self
+from urllib.parse import urlsplit
 
 from obstore.store import S3Store
-from pydantic import Field, SecretStr
+from pydantic import AfterValidator, Field, SecretStr, model_validator
+from pydantic_core import PydanticCustomError
 
 from offtake.destinations import patterns
-from offtake.destinations.contract import AuthMethod, Capabilities, Destination, Sink, Site
-from offtake.destinations.object_store import RETRIES, ObjectStoreSink
+from offtake.destinations.assumed_role import AssumedRole, assumed_role
+from offtake.destinations.contract import AuthMethod, Capabilities, Destination, Driver, Guide, Sink, Site
+from offtake.destinations.object_store import (
+    MOST_PARTS,
+    NO_RETRY_AFTER,
+    PART_BYTES,
+    RETRIES,
+    Bucket,
+    ObjectStoreSink,
+    client_options,
+)
+from offtake.destinations.object_store_errors import Rights
 from offtake.destinations.parameters import Params, TargetParams
+
+if TYPE_CHECKING:
+    # The driver states these types in its stubs only.
+    from obstore.store import S3Config
 
 # Identity
 
@@ -18,21 +34,20 @@ NAME: Final = "Amazon S3"
 # Credentials
 
 
-class AccessKey(Params):
-    """An access key. The published patterns fit Amazon's own keys; compatible stores have others."""
+_ROLE: Final = r"arn:aws[a-z-]{0,20}:iam::\d{12}:role/([\x21-\x7e]{1,512}/)?[A-Za-z0-9+=,.@_-]{1,64}"
 
-    s3_access_key: str = Field(
-        min_length=1,
-        description="Access key id",
-        examples=["AKIAIOSFODNN7EXAMPLE"],
-        json_schema_extra={"pattern": "^[A-Z2-7]{20}$"},
-    )
-    s3_secret_key: SecretStr = Field(
-        min_length=1,
-        description="Secret access key for the user account",
-        examples=["40 characters"],
-        json_schema_extra={"pattern": r"^[A-Za-z0-9/\+]{40}$"},
-    )
+
+def _role(sent: SecretStr) -> SecretStr:
+    if re.fullmatch(
+        r"arn:aws[a-z-]{0,20}:iam::\d{12}:role/([\x21-\x7e]{1,512}/)?[A-Za-z0-9+=,.@_-]{1,64}", sent.get_secret_value()
+    ):
+        return sent
+    raise ValueError("must be the ARN of a role, such as arn:aws:iam::123456789012:role/exports")
+
+
+class StoreAddress(Params):
+    """Where the bucket is."""
+
     endpoint_url: str | None = Field(
         default=None,
         pattern=r"^https?://[^/?#@\s]+/?$",
@@ -48,16 +63,49 @@ class AccessKey(Params):
         examples=["eu-central-1"],
     )
 
+    def hosts(self) -> dict[str, str]:
+        """The endpoint's."""
+        return {"endpointUrl": urlsplit(self.endpoint_url).hostname or ""} if self.endpoint_url else {}
 
-class AssumedRole(Params):
-    """A role that Offtake's own identity assumes."""
 
-    s3_role: SecretStr = Field(
+class AccessKey(StoreAddress):
+    """An access key. The published patterns fit Amazon's own keys; compatible stores have others."""
+
+    s3_access_key: str = Field(
+        min_length=1,
+        description="Access key id",
+        examples=["AKIAIOSFODNN7EXAMPLE"],
+        json_schema_extra={"pattern": "^[A-Z2-7]{20}$"},
+    )
+    s3_secret_key: SecretStr = Field(
+        min_length=1,
+        description="Secret access key for the user account",
+        examples=["40 characters"],
+        json_schema_extra={"pattern": r"^[A-Za-z0-9/\+]{40}$"},
+    )
+
+
+class Role(StoreAddress):
+    """A role that this deployment's own identity assumes."""
+
+    s3_role: Annotated[SecretStr, AfterValidator(_role)] = Field(
         title="Role", description="ARN of the role to assume", examples=["arn:aws:iam::123456789012:role/exports"]
+    )
+    external_id: str | None = Field(
+        default=None,
+        pattern=r"^[A-Za-z0-9+=,.@:/_-]{2,1224}$",
+        title="External id",
+        description="The external id that the role's trust policy demands; the organisation's id when left out. "
+        "An extension of this project.",
+        examples=["partner-4711"],
     )
 
 
 # Parameters
+
+
+StorageClass = Literal["STANDARD", "STANDARD_IA", "ONEZONE_IA", "INTELLIGENT_TIERING", "GLACIER_IR"]
+"""Those from which a consumer can fetch at once."""
 
 
 class S3Params(TargetParams):
@@ -82,38 +130,157 @@ class S3Params(TargetParams):
         },
     )
 
+    storage_class: StorageClass | None = Field(
+        default=None,
+        title="Storage class",
+        description="Storage class of the files; the bucket's own when left out. An extension of this project.",
+        examples=["STANDARD_IA"],
+    )
+    server_side_encryption: Literal["SSE-S3", "SSE-KMS"] | None = Field(
+        default=None,
+        title="Server-side encryption",
+        description="How the store encrypts the files at rest; the bucket's own way when left out. An extension.",
+        examples=["SSE-KMS"],
+    )
+    kms_key_id: str | None = Field(
+        default=None,
+        pattern=r"^[A-Za-z0-9:/_-]{1,2048}$",
+        title="KMS key",
+        description="Key for SSE-KMS: its id, ARN or alias; the account's own key when left out. An extension.",
+        examples=["arn:aws:kms:eu-central-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab"],
+    )
+    bucket_owner_full_control: bool = Field(
+        default=False,
+        title="Bucket owner has full control",
+        description="Send the ACL bucket-owner-full-control with every file, for buckets of other accounts. "
+        "An extension of this project.",
+        examples=[True],
+    )
+
     def folder(self) -> str:
         """The folder in the bucket."""
         return self.path.strip("/")
 
+    @model_validator(mode="after")
+    def _key_needs_kms(self) -> Self:
+        if self.kms_key_id is not None and self.server_side_encryption != "SSE-KMS":
+            raise PydanticCustomError("kms", "kmsKeyId goes with serverSideEncryption SSE-KMS only")
+        return self
+
 
 # Opening
 
+RIGHTS: Final = Rights(write="s3:PutObject", read="s3:GetObject", list="s3:ListBucket", delete="s3:DeleteObject")
 
-def open_sink(credentials: Params | None, params: TargetParams, _site: Site) -> Sink:
-    """The bucket, ready to write. Nothing is asked of the store yet."""
-    assert isinstance(credentials, AccessKey)  # noqa: S101 - the flow's rules let no other kind through
-    assert isinstance(params, S3Params)  # noqa: S101 - parsed with this destination's own model
+
+def open_sink(credentials: Params | None, params: TargetParams, site: Site) -> Sink:
+    """The bucket, ready to write. Of the store, nothing is asked yet; a role is assumed."""
+    assert isinstance(credentials, AccessKey | Role)  # noqa: S101 - parsed with one of this destination's own models
+    assert isinstance(params, S3Params)  # noqa: S101 - as above
+    region = credentials.region or "us-east-1"
     endpoint = credentials.endpoint_url.rstrip("/") if credentials.endpoint_url else None
+    options = client_options(site.network, endpoint)
+    if params.bucket_owner_full_control:
+        # The driver signs these like its own headers.
+        options["default_headers"] = {"x-amz-acl": "bucket-owner-full-control"}
+    role = None
+    config: S3Config = {}
+    if isinstance(credentials, Role):
+        role = _assume(credentials, region, site)
+    else:
+        config["access_key_id"] = credentials.s3_access_key
+        config["secret_access_key"] = credentials.s3_secret_key.get_secret_value()
+    if params.server_side_encryption is not None:
+        config["server_side_encryption"] = _ENCRYPTION[params.server_side_encryption]
+    if params.kms_key_id is not None:
+        config["sse_kms_key_id"] = params.kms_key_id
     store = S3Store(
         params.bucket_name,
-        access_key_id=credentials.s3_access_key,
-        secret_access_key=credentials.s3_secret_key.get_secret_value(),
-        region=credentials.region or "us-east-1",
-        endpoint=endpoint or f"https://s3.{credentials.region or 'us-east-1'}.amazonaws.com",
+        region=region,
+        endpoint=endpoint or f"https://s3.{region}.amazonaws.com{'.cn' if region.startswith('cn-') else ''}",
         # Buckets with dots in their names, and compatible stores, need the path style.
         virtual_hosted_style_request=False,
-        client_options={
-            "connect_timeout": timedelta(seconds=10),
-            # A store that says nothing for so long is asked again; what is being said may take longer.
-            "read_timeout": timedelta(seconds=60),
-            "timeout": timedelta(seconds=300),
-            "allow_http": True,
-        },
+        # One by one, a refusal to delete is told as what it is.
+        disable_bulk_delete=True,
+        # TLS vouches for what is sent; hashing it once more would be most of an upload's processor time.
+        unsigned_payload=endpoint is None or endpoint.startswith("https:"),
+        client_options=options,
         retry_config=RETRIES,
+        credential_provider=role,
+        config=config,
     )
-    return ObjectStoreSink(store, f"s3://{params.bucket_name}", endpoint or "Amazon S3")
+    bucket = Bucket(
+        root=f"s3://{params.bucket_name}",
+        endpoint=endpoint or "Amazon S3",
+        rights=RIGHTS,
+        attributes={"Storage-Class": params.storage_class} if params.storage_class else {},
+        refusal=(lambda: role.refusal) if role else lambda: None,
+    )
+    return ObjectStoreSink(store, bucket)
 
+
+_ENCRYPTION: Final[dict[str, str]] = {"SSE-S3": "AES256", "SSE-KMS": "aws:kms"}
+
+
+def _assume(credentials: Role, region: str, site: Site) -> AssumedRole:
+    role = assumed_role(
+        credentials.s3_role.get_secret_value(),
+        credentials.external_id or site.organisation,
+        region,
+        f"offtake-{site.sandbox_name}"[:64],
+    )
+    role()
+    return role
+
+
+# What people must know
+
+_POLICY: Final = """{
+  "Version": "2012-10-17",
+  "Statement": [
+    {
+      "Effect": "Allow",
+      "Action": ["s3:PutObject", "s3:GetObject", "s3:DeleteObject", "s3:AbortMultipartUpload"],
+      "Resource": "arn:aws:s3:::BUCKET/FOLDER/*"
+    },
+    {
+      "Effect": "Allow",
+      "Action": "s3:ListBucket",
+      "Resource": "arn:aws:s3:::BUCKET",
+      "Condition": {"StringLike": {"s3:prefix": "FOLDER/*"}}
+    }
+  ]
+}"""
+_TRUST: Final = """{
+  "Version": "2012-10-17",
+  "Statement": [
+    {
+      "Effect": "Allow",
+      "Principal": {"AWS": "arn:aws:iam::ACCOUNT:role/IDENTITY-OF-THIS-DEPLOYMENT"},
+      "Action": "sts:AssumeRole",
+      "Condition": {"StringEquals": {"sts:ExternalId": "EXTERNAL-ID"}}
+    }
+  ]
+}"""
+GUIDE: Final = Guide(
+    about="Files are uploaded in parts of 8 MiB, four at a time, and appear when they are complete; an upload that "
+    "fails is aborted. Stores that speak Amazon's protocol (MinIO, Ceph, Cloudflare R2 and others) work with "
+    "`endpointUrl`.",
+    rights=f"For the access key's user, or the role:\n\n```json\n{_POLICY}\n```\n\n"
+    f"The trust policy of a role, for the identity that the server runs under. The external id is the base "
+    f"connection's `externalId`, or the id of the organisation (`x-gw-ims-org-id`):\n\n```json\n{_TRUST}\n```\n\n"
+    "With SSE-KMS, also `kms:GenerateDataKey` and `kms:Decrypt` on the key; with `bucketOwnerFullControl`, also "
+    "`s3:PutObjectAcl`. A server that is killed leaves the parts of its uploads behind, which nobody sees and which "
+    "cost money: let a life-cycle rule of the bucket abort incomplete uploads after a day.",
+    limits=(
+        "The path style of addresses is used, never the virtual-host style.",
+        "Role credentials live for an hour and are asked for anew five minutes before they end.",
+        "Keys that the customer gives with each request (SSE-C) are not offered.",
+        "Archive classes are not offered either: a consumer could not fetch what was delivered.",
+        NO_RETRY_AFTER,
+        "Tried against rclone's and moto's servers, not against Amazon itself.",
+    ),
+)
 
 DESTINATION: Final = Destination(
     name=NAME,
@@ -126,19 +293,17 @@ DESTINATION: Final = Destination(
             "Assumed Role",
             "S3RoleBased",
             "Defines auth params required for connecting to amazon-s3 with an assumed role",
-            AssumedRole,
-            available=False,
+            Role,
+            Driver("botocore", "aws"),
         ),
     ),
     parameters=S3Params,
     capabilities=Capabilities(
         half_written_visible=False,
-        rename=False,
-        conditional_create=True,
-        most_parts=10_000,
-        largest_object=5 * 1024**4,
+        largest_object=MOST_PARTS * PART_BYTES,
         longest_key=1024,
     ),
+    guide=GUIDE,
     encryption=True,
     open=open_sink,
 )

@@ -1,11 +1,15 @@
 """Azure Blob Storage."""
 
 from typing import Annotated, Final
+from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr
+from pydantic import AfterValidator, Field, SecretStr
 
 from offtake.destinations import patterns
-from offtake.destinations.contract import AuthMethod, Capabilities, Destination
+from offtake.destinations.azure_accounts import MOST_BLOCKS, account_of, azure_sink
+from offtake.destinations.contract import AuthMethod, Capabilities, Destination, Guide, Sink, Site
+from offtake.destinations.object_store import NO_RETRY_AFTER, PART_BYTES
+from offtake.destinations.object_store_errors import Rights
 from offtake.destinations.parameters import Params, TargetParams
 
 # Identity
@@ -15,14 +19,24 @@ NAME: Final = "Azure Blob Storage"
 # Credentials
 
 
+def _usable(sent: SecretStr) -> SecretStr:
+    account_of(sent.get_secret_value())
+    return sent
+
+
 class ConnectionString(Params):
     """A connection string with an account key or a shared access signature."""
 
-    connection_string: SecretStr = Field(
+    connection_string: Annotated[SecretStr, AfterValidator(_usable)] = Field(
         min_length=1,
         description="connection string for login",
         examples=["DefaultEndpointsProtocol=https;AccountName=…;AccountKey=…"],
     )
+
+    def hosts(self) -> dict[str, str]:
+        """The endpoint's, where it is not one of Microsoft's."""
+        account = account_of(self.connection_string.get_secret_value())
+        return {} if account.vendors_own else {"connectionString": urlsplit(account.endpoint).hostname or ""}
 
 
 # Parameters
@@ -49,6 +63,43 @@ class BlobParams(TargetParams):
         return self.path.strip("/")
 
 
+# Opening
+
+RIGHTS: Final = Rights(
+    write="write and create on blobs (SAS: cw)",
+    read="read on blobs (SAS: r)",
+    list="list on the container (SAS: l)",
+    delete="delete on blobs (SAS: d)",
+)
+
+
+def open_sink(credentials: Params | None, params: TargetParams, site: Site) -> Sink:
+    """The container, ready to write. Nothing is asked of the store yet."""
+    assert isinstance(credentials, ConnectionString)  # noqa: S101 - parsed with this destination's own model
+    assert isinstance(params, BlobParams)  # noqa: S101 - as above
+    account = account_of(credentials.connection_string.get_secret_value())
+    return azure_sink(account, params.container, RIGHTS, site)
+
+
+# What people must know
+
+GUIDE: Final = Guide(
+    about="Files are uploaded in blocks of 8 MiB, four at a time, and appear when the list of blocks is committed; "
+    "blocks that never are, Azure removes after a week. The connection string holds an account key, or a shared "
+    "access signature: `BlobEndpoint=https://ACCOUNT.blob.core.windows.net;SharedAccessSignature=sv=…`.",
+    rights="A shared access signature for one container, instead of the account's key:\n\n```sh\n"
+    "az storage container generate-sas --account-name ACCOUNT --name CONTAINER \\\n"
+    "  --permissions rwdlc --expiry 2027-01-01T00:00Z --https-only\n```\n\n"
+    "Delivering takes `cw`; testing a connection and proving a delivery take `r` and `l`, and removing what a failed "
+    "run left takes `d`.",
+    limits=(
+        "A signature that has expired fails every run until another one is given: put its end into your calendar.",
+        "`UseDevelopmentStorage=true` is not read; name the `BlobEndpoint` instead.",
+        NO_RETRY_AFTER,
+        "Tried against Azurite, not against Azure itself.",
+    ),
+)
+
 DESTINATION: Final = Destination(
     name=NAME,
     connection_spec_id="6d6b59bf-fb58-4107-9064-4d246c0e5bb2",
@@ -65,11 +116,10 @@ DESTINATION: Final = Destination(
     parameters=BlobParams,
     capabilities=Capabilities(
         half_written_visible=False,
-        rename=False,
-        conditional_create=True,
-        most_parts=50_000,
-        largest_object=190 * 1024**4,
+        largest_object=MOST_BLOCKS * PART_BYTES,
         longest_key=1024,
     ),
+    guide=GUIDE,
     encryption=True,
+    open=open_sink,
 )

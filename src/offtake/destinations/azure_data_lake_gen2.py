@@ -1,11 +1,15 @@
 """Azure Data Lake Storage Gen2."""
 
 from typing import Annotated, Final
+from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr
 
 from offtake.destinations import patterns
-from offtake.destinations.contract import AuthMethod, Capabilities, Destination
+from offtake.destinations.azure_accounts import MOST_BLOCKS, Principal, azure_sink, place_of, url_problem
+from offtake.destinations.contract import AuthMethod, Capabilities, Destination, Guide, Sink, Site
+from offtake.destinations.object_store import NO_RETRY_AFTER, PART_BYTES
+from offtake.destinations.object_store_errors import Rights
 from offtake.destinations.parameters import Params, TargetParams
 
 # Identity
@@ -18,7 +22,7 @@ NAME: Final = "Azure Data Lake Gen2"
 class ServicePrincipal(Params):
     """A service principal, and the container it writes to."""
 
-    url: str = Field(
+    url: Annotated[str, patterns.matches(url_problem)] = Field(
         min_length=1,
         description="Endpoint for Azure Data Lake Storage Gen2.",
         examples=["abfss://exports@account.dfs.core.windows.net"],
@@ -32,8 +36,24 @@ class ServicePrincipal(Params):
         min_length=1, description="Service Principal Key to connect to ADLSGen2.", examples=["a client secret"]
     )
     tenant: str = Field(
-        min_length=1, description="Tenant information(domain name or tenant ID).", examples=["example.onmicrosoft.com"]
+        pattern=r"^[A-Za-z0-9.-]{1,253}$",
+        description="Tenant information(domain name or tenant ID).",
+        examples=["example.onmicrosoft.com"],
     )
+    authority_url: str | None = Field(
+        default=None,
+        pattern=r"^https://[^/?#@\s]+/?$",
+        title="Authority",
+        description="Who signs the service principal in; the authority of the account's cloud when left out. "
+        "An extension of this project.",
+        examples=["https://login.microsoftonline.com"],
+    )
+
+    def hosts(self) -> dict[str, str]:
+        """The account's and the authority's, where they are not Microsoft's."""
+        place = place_of(self.url)
+        found = {} if place.account.vendors_own else {"url": urlsplit(place.account.endpoint).hostname or ""}
+        return found | ({"authorityUrl": urlsplit(self.authority_url).hostname or ""} if self.authority_url else {})
 
 
 # Parameters
@@ -53,6 +73,42 @@ class DataLakeParams(TargetParams):
         return self.path.strip("/")
 
 
+# Opening
+
+_ROLE: Final = "the role Storage Blob Data Contributor on the container"
+RIGHTS: Final = Rights(write=_ROLE, read=_ROLE, list=_ROLE, delete=_ROLE)
+
+
+def open_sink(credentials: Params | None, _params: TargetParams, site: Site) -> Sink:
+    """The container, ready to write. Nothing is asked of the store or the authority yet."""
+    assert isinstance(credentials, ServicePrincipal)  # noqa: S101 - parsed with this destination's own model
+    place = place_of(credentials.url)
+    principal = Principal(
+        tenant=credentials.tenant,
+        client_id=credentials.service_principal_id,
+        secret=credentials.service_principal_key.get_secret_value(),
+        authority=credentials.authority_url.rstrip("/") if credentials.authority_url else None,
+    )
+    return azure_sink(place.account, place.container, RIGHTS, site, prefix=place.folder, principal=principal)
+
+
+# What people must know
+
+GUIDE: Final = Guide(
+    about="The service principal signs in at Microsoft Entra ID; files go to the container (file system) that `url` "
+    "names, below the folder that it may name after it, through the account's Blob endpoint. They appear when they "
+    "are complete.",
+    rights="The role *Storage Blob Data Contributor* on the container, and no more:\n\n```sh\n"
+    "az role assignment create --assignee SERVICE-PRINCIPAL-ID --role 'Storage Blob Data Contributor' \\\n"
+    "  --scope /subscriptions/S/resourceGroups/G/providers/Microsoft.Storage/storageAccounts/A"
+    "/blobServices/default/containers/C\n```",
+    limits=(
+        "Access control lists of single folders are not read or written; the role on the container decides.",
+        NO_RETRY_AFTER,
+        "Tried against Azurite with OAuth and a token endpoint of the tests, not against Azure itself.",
+    ),
+)
+
 DESTINATION: Final = Destination(
     name=NAME,
     connection_spec_id="be2c3209-53bc-47e7-ab25-145db8b873e1",
@@ -69,11 +125,10 @@ DESTINATION: Final = Destination(
     parameters=DataLakeParams,
     capabilities=Capabilities(
         half_written_visible=False,
-        rename=True,
-        conditional_create=True,
-        most_parts=50_000,
-        largest_object=190 * 1024**4,
+        largest_object=MOST_BLOCKS * PART_BYTES,
         longest_key=1024,
     ),
+    guide=GUIDE,
     encryption=True,
+    open=open_sink,
 )

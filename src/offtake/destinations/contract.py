@@ -60,14 +60,26 @@ class Sink(Protocol):
 
 @dataclass(frozen=True)
 class Capabilities:
-    """What a destination can do, so that nothing ever branches on its name."""
+    """What a destination can do, so that nothing ever branches on its name. Bytes; None where there is no limit.
+
+    `half_written_visible`: while a file is being written, something of another name lies beside it.
+    """
 
     half_written_visible: bool
-    rename: bool
-    conditional_create: bool
-    most_parts: int | None
     largest_object: int | None
     longest_key: int
+
+
+@dataclass(frozen=True)
+class Guide:
+    """What people must know to use a destination, in Markdown: its page in the documentation is made of it.
+
+    `rights`: the least that its owner has to grant, ready to be pasted. `limits`: what does not work, or is untried.
+    """
+
+    about: str
+    rights: str
+    limits: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -81,6 +93,11 @@ class Driver:
     def installed(self) -> bool:
         """True when it can be imported."""
         return importlib.util.find_spec(self.module) is not None
+
+    @property
+    def remedy(self) -> str:
+        """What an operator does when it is not."""
+        return f"Have the operator install offtake[{self.extra}]."
 
 
 @dataclass(frozen=True)
@@ -120,6 +137,7 @@ class Destination:
     auth_methods: tuple[AuthMethod, ...]
     parameters: type[TargetParams]
     capabilities: Capabilities
+    guide: Guide
     encryption: bool
     compression_order: tuple[Literal["NONE", "GZIP"], ...] = ("NONE", "GZIP")
     open: Open | None = None

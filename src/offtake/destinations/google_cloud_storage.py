@@ -1,11 +1,23 @@
 """Google Cloud Storage, through its S3-compatible interface with HMAC keys."""
 
 from typing import Annotated, Final
+from urllib.parse import urlsplit
 
+from obstore.store import S3Store
 from pydantic import Field, SecretStr
 
 from offtake.destinations import patterns
-from offtake.destinations.contract import AuthMethod, Capabilities, Destination
+from offtake.destinations.contract import AuthMethod, Capabilities, Destination, Guide, Sink, Site
+from offtake.destinations.object_store import (
+    MOST_PARTS,
+    NO_RETRY_AFTER,
+    PART_BYTES,
+    RETRIES,
+    Bucket,
+    ObjectStoreSink,
+    client_options,
+)
+from offtake.destinations.object_store_errors import Rights
 from offtake.destinations.parameters import Params, TargetParams
 
 # Identity
@@ -24,6 +36,18 @@ class HmacKey(Params):
     secret_access_key: SecretStr = Field(
         min_length=1, description="Secret Access Key for the user account", examples=["40 characters"]
     )
+    endpoint_url: str | None = Field(
+        default=None,
+        pattern=r"^https?://[^/?#@\s]+/?$",
+        title="Endpoint",
+        description="Another address of the service, such as a private one; leave out for Google's own. "
+        "An extension of this project.",
+        examples=["https://storage.example.org"],
+    )
+
+    def hosts(self) -> dict[str, str]:
+        """The endpoint's."""
+        return {"endpointUrl": urlsplit(self.endpoint_url).hostname or ""} if self.endpoint_url else {}
 
 
 # Parameters
@@ -50,6 +74,59 @@ class GoogleParams(TargetParams):
         return self.path.strip("/")
 
 
+# Opening
+
+RIGHTS: Final = Rights(
+    write="storage.objects.create and storage.multipartUploads.create",
+    read="storage.objects.get",
+    list="storage.objects.list",
+    delete="storage.objects.delete",
+)
+
+
+def open_sink(credentials: Params | None, params: TargetParams, site: Site) -> Sink:
+    """The bucket, ready to write. Nothing is asked of the store yet."""
+    assert isinstance(credentials, HmacKey)  # noqa: S101 - parsed with this destination's own model
+    assert isinstance(params, GoogleParams)  # noqa: S101 - as above
+    endpoint = credentials.endpoint_url.rstrip("/") if credentials.endpoint_url else None
+    store = S3Store(
+        params.bucket_name,
+        access_key_id=credentials.access_key_id,
+        secret_access_key=credentials.secret_access_key.get_secret_value(),
+        region="auto",
+        endpoint=endpoint or "https://storage.googleapis.com",
+        virtual_hosted_style_request=False,
+        # What Google's XML API does not speak: tags, deleting many objects by one request, and conditions on puts.
+        disable_tagging=True,
+        disable_bulk_delete=True,
+        conditional_put="disabled",
+        unsigned_payload=endpoint is None or endpoint.startswith("https:"),
+        client_options=client_options(site.network, endpoint),
+        retry_config=RETRIES,
+    )
+    bucket = Bucket(f"gs://{params.bucket_name}", endpoint or "Google Cloud Storage", RIGHTS)
+    return ObjectStoreSink(store, bucket)
+
+
+# What people must know
+
+GUIDE: Final = Guide(
+    about="Files are uploaded through the XML API with an HMAC key of a service account, in parts of 8 MiB, four at a "
+    "time, and appear when they are complete; an upload that fails is aborted.",
+    rights="A role for the service account, on the bucket, and a key for it:\n\n```sh\n"
+    "gcloud iam roles create offtakeExports --project PROJECT --permissions=storage.objects.create,\\\n"
+    "storage.objects.get,storage.objects.list,storage.objects.delete,storage.multipartUploads.create,\\\n"
+    "storage.multipartUploads.abort,storage.multipartUploads.listParts\n"
+    "gcloud storage buckets add-iam-policy-binding gs://BUCKET --role projects/PROJECT/roles/offtakeExports \\\n"
+    "  --member serviceAccount:ACCOUNT\n"
+    "gcloud storage hmac create ACCOUNT\n```",
+    limits=(
+        "Tags, conditional writes and bulk deletes of Amazon's protocol are switched off: Google's XML API has none.",
+        NO_RETRY_AFTER,
+        "Tried against rclone's S3 server with the same switches, not against Google itself.",
+    ),
+)
+
 DESTINATION: Final = Destination(
     name=NAME,
     connection_spec_id="c5d93acb-ea8b-4b14-8f53-02138444ae99",
@@ -66,11 +143,10 @@ DESTINATION: Final = Destination(
     parameters=GoogleParams,
     capabilities=Capabilities(
         half_written_visible=False,
-        rename=False,
-        conditional_create=False,
-        most_parts=10_000,
-        largest_object=5 * 1024**4,
+        largest_object=MOST_PARTS * PART_BYTES,
         longest_key=1024,
     ),
+    guide=GUIDE,
     encryption=True,
+    open=open_sink,
 )

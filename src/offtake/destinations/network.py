@@ -37,13 +37,20 @@ class Network:
     """A deployment's rules. `certificates`: PEM of authorities that are trusted beside the system's.
 
     `multi_user`: whoever uses the API may not use this machine's own network, so only public addresses are reached.
-    What `allow` names is reached all the same; what `deny` names never is.
+    What `allow` names is reached all the same; what `deny` names never is. `patience`: seconds that a peer may say
+    nothing.
     """
 
     multi_user: bool = False
     allow: tuple[AddressRange, ...] = ()
     deny: tuple[AddressRange, ...] = ()
     certificates: bytes | None = None
+    patience: float = 60
+
+    @property
+    def guards(self) -> bool:
+        """Whether drivers that resolve names by themselves are to go through `tunnel`."""
+        return self.multi_user or bool(self.deny)
 
     def refuses(self, address: str) -> bool:
         """Whether a numeric address may not be reached. IPv4 in an IPv6 address is judged as the IPv4 address."""

@@ -1,23 +1,31 @@
 """The sink of every object store: one well-kept driver, and its errors in our words."""
 
-import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
 
 import obstore
-from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError
+from obstore.exceptions import BaseError
 from obstore.store import ObjectStore
 
 from offtake.destinations.contract import StoredObject
+from offtake.destinations.network import Network
+from offtake.destinations.object_store_errors import Act, Rights, explain, is_missing_root
+from offtake.destinations.tunnel import proxy_url
 from offtake.errors import DeliveryError
 
 if TYPE_CHECKING:
     # The driver states these types in its stubs only.
-    from obstore.store import RetryConfig
+    from obstore import Attributes
+    from obstore.store import ClientConfig, RetryConfig
 
 PART_BYTES: Final = 8 * 1024 * 1024
+MOST_PARTS: Final = 10_000
+"""Of an upload at Amazon and at Google; Azure takes 50,000 blocks."""
+NO_RETRY_AFTER: Final = "A server's Retry-After is not read; waits double instead, from a tenth of a second up."
 _PARTS_IN_FLIGHT: Final = 4
 _MEDIA_TYPES: Final = {
     ".gz": "application/gzip",
@@ -26,33 +34,72 @@ _MEDIA_TYPES: Final = {
 }
 
 RETRIES: "Final[RetryConfig]" = {
-    "max_retries": 3,
+    "max_retries": 4,
     "retry_timeout": timedelta(seconds=120),
     "backoff": {"init_backoff": timedelta(milliseconds=100), "max_backoff": timedelta(seconds=5), "base": 2},
 }
 """The driver's own quick retries; what outlasts them is retried by the run, with longer waits."""
 
 
-class ObjectStoreSink:
-    """A bucket or container. Objects appear whole or not at all; a failed upload is aborted."""
+def client_options(network: Network, endpoint: str | None) -> "ClientConfig":
+    """How the driver connects. `endpoint`: the URL that a user chose, None for the vendor's own.
 
-    def __init__(self, store: ObjectStore, root: str, endpoint: str) -> None:
-        """`root`: the address of the bucket as people write it; `endpoint`: whom it is asked of."""
+    Raises `DeliveryError` when the endpoint has no address, or one that may not be reached.
+    """
+    options: ClientConfig = {
+        "connect_timeout": timedelta(seconds=min(10, network.patience)),
+        # A store that says nothing for so long is asked again; what is being said may take longer.
+        "read_timeout": timedelta(seconds=network.patience),
+        "timeout": timedelta(seconds=5 * network.patience),
+        "allow_http": True,
+    }
+    if network.certificates is not None:
+        options["root_certificate"] = network.certificates
+    if endpoint is not None:
+        url = urlsplit(endpoint)
+        network.resolve(url.hostname or "", url.port or 443)
+        if network.guards:
+            options["proxy_url"] = proxy_url(network)
+    return options
+
+
+@dataclass(frozen=True)
+class Bucket:
+    """What a sink knows of its bucket or container.
+
+    `root`: its address as people write it; `endpoint`: whom it is asked of; `rights`: what its owner has to grant;
+    `attributes`: go with every object; `refusal`: why credentials could not be had, where somebody else gives them.
+    """
+
+    root: str
+    endpoint: str
+    rights: Rights
+    attributes: "Attributes" = field(default_factory=dict)
+    refusal: Callable[[], DeliveryError | None] = lambda: None
+
+
+class ObjectStoreSink:
+    """A bucket or container. Objects appear whole or not at all; a failed upload is aborted.
+
+    `delete` takes the driver's place where it deletes in a way that not every credential may; it raises what it does.
+    """
+
+    def __init__(self, store: ObjectStore, bucket: Bucket, delete: Callable[[str], None] | None = None) -> None:
         self._store = store
-        self._root = root
-        self._endpoint = endpoint
+        self._bucket = bucket
+        self._delete = delete or (lambda key: obstore.delete(store, key))
 
     def put(self, key: str, chunks: Iterable[bytes]) -> int:
         """Upload in parts of 8 MiB, 4 at a time, and complete the object at the end."""
         source = _Source(chunks)
         suffix = "." + key.rsplit(".", 1)[-1]
-        attributes = {"Content-Type": _MEDIA_TYPES.get(suffix, "application/octet-stream")}
-        with self._told(key, source):
+        media_type = _MEDIA_TYPES.get(suffix, "application/octet-stream")
+        with self._told(key, "write", source):
             obstore.put(
                 self._store,
                 key,
                 iter(source),
-                attributes=attributes,
+                attributes=self._bucket.attributes | {"Content-Type": media_type},
                 chunk_size=PART_BYTES,
                 max_concurrency=_PARTS_IN_FLIGHT,
             )
@@ -60,23 +107,23 @@ class ObjectStoreSink:
 
     def size(self, key: str) -> int | None:
         """The object's size, from its head."""
-        with self._told(key):
+        with self._told(key, "read"):
             try:
                 return obstore.head(self._store, key)["size"]
             except FileNotFoundError as error:
-                if _is_missing_root(str(error)):
+                if is_missing_root(error):
                     raise
                 return None
 
     def read(self, key: str) -> Iterator[bytes]:
         """The object in chunks of about 8 MiB."""
-        with self._told(key):
+        with self._told(key, "read"):
             for chunk in obstore.get(self._store, key).stream(min_chunk_size=PART_BYTES):
                 yield bytes(chunk)
 
     def list(self, prefix: str) -> Iterator[StoredObject]:
         """Every object in the folder."""
-        with self._told(prefix):
+        with self._told(prefix, "list"):
             for page in obstore.list(self._store, prefix or None):
                 for found in page:
                     modified = round(found["last_modified"].timestamp() * 1000)
@@ -84,60 +131,30 @@ class ObjectStoreSink:
 
     def delete(self, key: str) -> None:
         """Delete one object."""
-        with self._told(key):
+        with self._told(key, "delete"):
             try:
-                obstore.delete(self._store, key)
+                self._delete(key)
             except FileNotFoundError as error:
-                if _is_missing_root(str(error)):
+                if is_missing_root(error):
                     raise
 
     def uri(self, key: str) -> str:
         """`s3://bucket/key` and its like."""
-        return f"{self._root}/{key}"
+        return f"{self._bucket.root}/{key}"
 
     def close(self) -> None:
         """Nothing to let go of: the driver pools its own connections."""
 
     @contextmanager
-    def _told(self, key: str, source: "_Source | None" = None) -> Iterator[None]:
+    def _told(self, key: str, act: Act, source: "_Source | None" = None) -> Iterator[None]:
         """Tell the driver's errors in our words; the producer's own error passes through."""
         try:
             yield
         except (BaseError, FileNotFoundError, OSError) as error:
             if source is not None and source.error is not None:
                 raise source.error from None
-            raise self._translate(error, key) from None
-
-    def _translate(self, error: Exception, key: str) -> DeliveryError:
-        text = str(error)
-        where = self.uri(key)
-        if isinstance(error, UnauthenticatedError) or re.search(
-            r"InvalidAccessKeyId|SignatureDoesNotMatch|InvalidToken|ExpiredToken|AuthenticationFailed", text
-        ):
-            return DeliveryError(
-                "EXPORT-2001-401",
-                f"{self._endpoint} refused the credentials for {where}.",
-                "Enter a valid access key and secret in the base connection.",
-            )
-        if isinstance(error, PermissionDeniedError):
-            return DeliveryError(
-                "EXPORT-2001-403",
-                f"{self._endpoint} denied access to {where}.",
-                "Grant the key the right to put, get, list and delete objects there.",
-            )
-        if isinstance(error, FileNotFoundError):
-            what = "The bucket or container of" if _is_missing_root(text) else "There is no object"
-            return DeliveryError(
-                "EXPORT-2002-404", f"{what} {where} does not exist.", "Create it, or correct its name."
-            )
-        status = re.search(r"status (?:code: )?(\d{3})", text)
-        said = f" (status {status[1]})" if status else ""
-        return DeliveryError(
-            "EXPORT-2003-504",
-            f"{self._endpoint} could not be reached or did not answer as expected for {where}{said}.",
-            "Check the endpoint and the network; the export is tried again.",
-            transient=True,
-        )
+            bucket = self._bucket
+            raise bucket.refusal() or explain(error, self.uri(key), bucket.endpoint, act, bucket.rights) from None
 
 
 class _Source:
@@ -158,7 +175,3 @@ class _Source:
         except BaseException as error:
             self.error = error
             raise
-
-
-def _is_missing_root(text: str) -> bool:
-    return "NoSuchBucket" in text or "ContainerNotFound" in text

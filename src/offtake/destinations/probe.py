@@ -1,5 +1,6 @@
-"""A small object written, found, read back and removed: whether a place can be delivered to."""
+"""A small object written, read back, listed and removed: whether a place can be delivered to, and what is missing."""
 
+from collections.abc import Callable
 from typing import Final
 from uuid import uuid4
 
@@ -9,26 +10,38 @@ from offtake.errors import DeliveryError
 _CONTENT: Final = b"Offtake was here to see whether it can deliver; this file may be deleted.\n"
 
 
-def probe(sink: Sink, folder: str) -> DeliveryError | None:
-    """The first thing that cannot be done in the folder, None when everything can; nothing stays behind."""
-    key = "/".join(part for part in (folder.strip("/"), f"offtake-probe-{uuid4()}.txt") if part)
+def probe(sink: Sink, folder: str) -> list[DeliveryError]:
+    """What cannot be done in the folder, nothing when everything can. Nothing stays behind, where that may be removed.
+
+    The object lies in a folder of its own, so that a list is short whatever else is there.
+    """
+    own = "/".join(part for part in (folder.strip("/"), f"offtake-probe-{uuid4()}") if part)
+    key = f"{own}/probe.txt"
+    refused = _tried(lambda: sink.put(key, [_CONTENT]) == len(_CONTENT), sink, key)
+    if refused:
+        return refused
+    return [
+        *_tried(lambda: sink.size(key) == len(_CONTENT) and b"".join(sink.read(key)) == _CONTENT, sink, key),
+        *_tried(lambda: [one.key for one in sink.list(own)] == [key], sink, key),
+        *_tried(lambda: _gone(sink, key), sink, key),
+    ]
+
+
+def _gone(sink: Sink, key: str) -> bool:
+    sink.delete(key)
+    return True
+
+
+def _tried(act: Callable[[], bool], sink: Sink, key: str) -> list[DeliveryError]:
     try:
-        sink.put(key, [_CONTENT])
+        if act():
+            return []
     except DeliveryError as error:
-        return error
-    try:
-        found = sink.size(key) == len(_CONTENT) and b"".join(sink.read(key)) == _CONTENT
-    except DeliveryError as error:
-        sink.delete(key)
-        return error
-    try:
-        sink.delete(key)
-    except DeliveryError as error:
-        return error
-    if found:
-        return None
-    return DeliveryError(
-        "EXPORT-2003-504",
-        f"{sink.uri(key)} was written, but is not there as it was written.",
-        "Check what else writes to this place.",
-    )
+        return [error]
+    return [
+        DeliveryError(
+            "EXPORT-2003-504",
+            f"{sink.uri(key)} was written, but is not there as it was written.",
+            "Check what else writes to this place.",
+        )
+    ]

@@ -110,6 +110,7 @@ def _auth_spec(method: AuthMethod) -> Json:
 def _target_schema(destination: Destination) -> Json:
     fields = {field.alias or name: field for name, field in destination.parameters.model_fields.items()}
     location = {key: _property(field) for key, field in fields.items() if key not in _SHARED}
+    needed = [key for key in location if fields[key].is_required()]
     shared = {
         "fileType": _conditional(_property(fields["datasetFileType"]), "NOT_CONTAINS") | {"enum": _FILE_TYPES},
         "datasetFileType": _conditional(_property(fields["datasetFileType"]), "CONTAINS"),
@@ -120,7 +121,7 @@ def _target_schema(destination: Destination) -> Json:
         "$schema": _DRAFT,
         "type": "object",
         "properties": location | shared,
-        "required": [*location, "datasetFileType", "compression", "fileType"],
+        "required": [*needed, "datasetFileType", "compression", "fileType"],
     }
 
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 from pydantic import Field, SecretStr, ValidationInfo, field_validator
 
 from offtake.destinations import patterns, sftp_keys
-from offtake.destinations.contract import AuthMethod, Capabilities, Destination, Driver, Sink, Site
+from offtake.destinations.contract import AuthMethod, Capabilities, Destination, Driver, Guide, Sink, Site
 from offtake.destinations.parameters import Params, TargetParams
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ def open_sink(credentials: Params | None, params: TargetParams, site: Site) -> S
     from offtake.destinations.sftp_sink import SftpSink  # noqa: PLC0415 - see the imports
 
     assert isinstance(params, SftpParams)  # noqa: S101 - parsed with this destination's own model
-    return SftpSink(_session(credentials, site), params.root(), params.folder())
+    return SftpSink(_session(credentials, site), params.root(), params.folder(), site.network.patience)
 
 
 def pin(credentials: Params, site: Site) -> Params:
@@ -134,6 +134,24 @@ def _session(credentials: Params | None, site: Site) -> "Session":
     )
 
 
+# What people must know
+
+GUIDE: Final = Guide(
+    about="Files are written as `.NAME.tmp` beside their place, synced to disk where the server can, and renamed over "
+    "it when they are complete: whoever reads names without a leading dot never sees half a file. Folders are made. "
+    "A `remotePath` with a leading slash begins at the server's root, any other in the folder that the server logs in "
+    "to. The server's key is remembered at the first successful connection, and every later one must show the same; "
+    "to know it from the start, give `hostKeyFingerprint` (`ssh-keyscan HOST | ssh-keygen -lf -`).",
+    rights="An account that may make folders, write, rename and remove files below the folder, and nothing else. With "
+    "OpenSSH:\n\n```\nMatch User drop\n    ForceCommand internal-sftp\n    ChrootDirectory /srv/drop\n"
+    "    AllowTcpForwarding no\n    X11Forwarding no\n```\n\nA key for it, as `sshKey` takes it:\n\n```sh\n"
+    "ssh-keygen -t ed25519 -N '' -f drop.key\nbase64 -w0 drop.key\n```",
+    limits=(
+        "Without `posix-rename@openssh.com`, a file that is replaced is gone between its removal and the rename.",
+        "Servers tell a full disk by the word Failure only; it is tried again like any other failure.",
+    ),
+)
+
 DESTINATION: Final = Destination(
     name=NAME,
     connection_spec_id="36965a81-b1c6-401b-99f8-22508f1e6a26",
@@ -156,12 +174,10 @@ DESTINATION: Final = Destination(
     parameters=SftpParams,
     capabilities=Capabilities(
         half_written_visible=True,
-        rename=True,
-        conditional_create=False,
-        most_parts=None,
         largest_object=None,
         longest_key=1024,
     ),
+    guide=GUIDE,
     encryption=True,
     compression_order=("GZIP", "NONE"),
     open=open_sink,

@@ -163,7 +163,9 @@ class Session:
         login = self.login
         sock = self._network.connect(login.host, login.port, CONNECT_SECONDS)
         try:
-            self._connection, self._client = self._run(_opened(login, owner, host_keys, sock))
+            self._connection, self._client = self._run(
+                _opened(login, owner, host_keys, sock, min(_LOGIN_SECONDS, self._network.patience))
+            )
         except BaseException:
             sock.close()
             raise
@@ -186,7 +188,7 @@ class _Owner(asyncssh.SSHClient):
 
 
 async def _opened(
-    login: Login, owner: _Owner, host_keys: list[str], sock: socket.socket
+    login: Login, owner: _Owner, host_keys: list[str], sock: socket.socket, patience: float
 ) -> tuple[asyncssh.SSHClientConnection, SftpClient]:
     connection = await asyncssh.connect(
         login.host,
@@ -202,13 +204,13 @@ async def _opened(
         password=login.password,
         client_keys=None if login.key is None else [asyncssh.import_private_key(login.key)],
         agent_path=None,
-        login_timeout=_LOGIN_SECONDS,
+        login_timeout=patience,
         keepalive_interval=_KEEPALIVE_SECONDS,
         keepalive_count_max=_KEEPALIVES_LOST,
     )
     hasten(connection)
     try:
-        async with asyncio.timeout(_LOGIN_SECONDS):
+        async with asyncio.timeout(patience):
             client = SftpClient()
             await connection.create_session(lambda: client, subsystem="sftp", encoding=None)
             await client.begin()

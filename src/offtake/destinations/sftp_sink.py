@@ -17,7 +17,6 @@ from offtake.errors import DeliveryError
 
 T = TypeVar("T")
 
-STALL_SECONDS: Final = 60.0
 _TRIES: Final = 5
 
 
@@ -28,7 +27,7 @@ class SftpSink:
     own, which stays when it is empty. `stall`: seconds without any progress after which the server counts as gone.
     """
 
-    def __init__(self, session: Session, root: str, kept: str, stall: float = STALL_SECONDS) -> None:
+    def __init__(self, session: Session, root: str, kept: str, stall: float) -> None:
         self._session = session
         self._root = root
         self._kept = kept

@@ -1,4 +1,8 @@
-"""The manifest: what a run delivered, written last. A consumer who waits for it sees all of a run or nothing."""
+"""The manifest: what a run delivered, written last. A consumer who waits for it sees all of a run or nothing.
+
+It is never encrypted: names, counts, and sizes and hashes of the files as delivered, and no rows (contract,
+open question 17).
+"""
 
 import json
 from collections.abc import Sequence

@@ -16,6 +16,8 @@ class Place:
     credentials: Params | None
     params: TargetParams
     site: Site
+    encrypt_to: bytes | None = None
+    """The armored OpenPGP public key that data files are encrypted with; the manifest never is."""
 
     def open(self) -> Sink:
         """The sink, ready to write; raises `DeliveryError` when it cannot be had."""

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from offtake.errors import DeliveryError
 from offtake.exporting.order import Order, OrderedDataset, join_key
+from offtake.formats import pgp
 from offtake.formats.registry import format_for
 from offtake.lake import reading, scan
 from offtake.lake.catalog import Lake, TableName
@@ -113,6 +114,8 @@ def _parts(
 ) -> Iterable[RunPart]:
     params = order.place.params
     extension = format_for(params.dataset_file_type, params.compression).extension
+    if order.place.encrypt_to is not None:
+        extension += pgp.EXTENSION
     for number, slices in enumerate(reading.slices(files, size.bytes, size.rows), start=first):
         yield RunPart(
             run_id=order.run_id,

@@ -12,7 +12,9 @@ from offtake.exporting.engine import Engine
 from offtake.exporting.order import Order
 from offtake.exporting.part import PartTask
 from offtake.exporting.plan import PartSize, info_item, make_plan
+from offtake.exporting.retrying import Patience, persevere
 from offtake.failpoints import failpoint
+from offtake.formats import pgp
 from offtake.lake.catalog import Lake
 from offtake.store import runs
 from offtake.store.database import Database
@@ -22,15 +24,16 @@ from offtake.store.tables import RunDataset, RunPart
 
 @dataclass(frozen=True)
 class Workshop:
-    """What a run is carried out with. `retry_wait`: seconds."""
+    """What a run is carried out with."""
 
     database: Database
     lake: Lake
     engine: Engine
     clock: Clock
     part_size: PartSize
-    part_attempts: int
-    retry_wait: float
+    patience: Patience
+    acquaint: Callable[[Order], Order] = lambda order: order
+    """Meets the destination before the first file goes there; raises `DeliveryError`."""
 
 
 def carry_out(order: Order, lease: Lease, shop: Workshop, cancelled: Callable[[], bool]) -> None:
@@ -61,11 +64,23 @@ _CLEANUP_LEASE_MS = 60_000
 def _plan(order: Order, lease: Lease, shop: Workshop) -> tuple[list[RunDataset], list[RunPart]]:
     stored = runs.load_plan(shop.database, lease)
     if stored is not None:
+        _check_encryption(order, stored[1])
         return stored
     plan = make_plan(order, shop.lake, shop.part_size)
     runs.save_plan(shop.database, lease, plan.datasets, plan.parts, plan.warnings, shop.clock.now_ms())
     failpoint("plan_stored")
     return plan.datasets, plan.parts
+
+
+def _check_encryption(order: Order, parts: Sequence[RunPart]) -> None:
+    """A run taken up again finds names that say whether files are encrypted; the base connection may say otherwise."""
+    encrypts = order.place.encrypt_to is not None
+    if any(part.key.endswith(pgp.EXTENSION) != encrypts for part in parts):
+        raise DeliveryError(
+            "EXPORT-2004-400",
+            "The base connection's encryption was turned on or off while this run was under way.",
+            "Run the flow again.",
+        )
 
 
 def _deliver(
@@ -78,16 +93,23 @@ def _deliver(
 ) -> None:
     document: dict[str, Any] | None = None
     if parts:
+        order = persevere(lambda: shop.acquaint(order), shop.patience, cancelled)
         _do_parts(order, lease, shop, datasets, [part for part in parts if not part.finished_at], cancelled)
-        sink = order.place.open()
-        try:
-            finished = _prove(order, lease, shop, sink, datasets, cancelled)
-            document = _write_manifest(order, sink, datasets, finished)
-        finally:
-            sink.close()
+        document = persevere(lambda: _finish(order, lease, shop, datasets, cancelled), shop.patience, cancelled)
     failpoint("before_commit")
     runs.complete(shop.database, lease, document, shop.clock.now_ms())
     failpoint("after_commit")
+
+
+def _finish(
+    order: Order, lease: Lease, shop: Workshop, datasets: list[RunDataset], cancelled: Callable[[], bool]
+) -> dict[str, Any] | None:
+    sink = order.place.open()
+    try:
+        finished = _prove(order, lease, shop, sink, datasets, cancelled)
+        return _write_manifest(order, sink, datasets, finished)
+    finally:
+        sink.close()
 
 
 def _do_parts(
@@ -106,8 +128,7 @@ def _do_parts(
             slices=tuple(part.slices),
             schema=schemas[part.dataset_id],
             place=order.place,
-            attempts=shop.part_attempts,
-            retry_wait=shop.retry_wait,
+            patience=shop.patience,
         )
         for part in parts
     ]

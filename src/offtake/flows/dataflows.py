@@ -172,10 +172,6 @@ def check_target(session: Session, destination: Destination, target: TargetConne
             f"Target connection {target.id} goes to {fitting.name}; its flow spec is {fitting.flow_spec_id}.",
         )
     base = session.get_one(Connection, target.base_connection_id)
-    if base.encryption:
-        raise problems.of_field(
-            "/targetConnectionIds", "files cannot be encrypted yet here; use an unencrypted account"
-        )
     unavailable = [method.name for method in destination.auth_methods if not method.available]
     if not destination.available or base.auth_spec_name in unavailable:
         how = f" with {base.auth_spec_name}" if destination.available else ""

@@ -6,18 +6,17 @@ from typing import Any, Final
 
 from offtake.flows import problems
 from offtake.flows.entities import Json
+from offtake.formats import pgp
 
 _NAMES: Final = ("Encryption spec", "File PGP/GPG Encryption", "File Encryption")
 _ON: Final = ("PGPGPG", "PGP/GPG")
 _OFF: Final = "NONE"
-_BEGIN: Final = b"-----BEGIN PGP PUBLIC KEY BLOCK-----"
-_END: Final = b"-----END PGP PUBLIC KEY BLOCK-----"
 
 
 def parse(sent: object, path: str) -> Json | None:
     """What is stored for what was sent, an object or an array of one; None for no encryption.
 
-    Raises `Problem` naming the field below `path`.
+    The key must be one that files can be encrypted to now. Raises `Problem` naming the field below `path`.
     """
     one = sent[0] if isinstance(sent, list) and len(sent) == 1 else sent
     if one is None or one == []:
@@ -34,17 +33,23 @@ def parse(sent: object, path: str) -> Json | None:
         return None
     if algorithm not in _ON:
         raise problems.of_field(f"{path}/params/encryptionAlgo", f"must be {', '.join((*_ON, _OFF))}")
-    key = _public_key(params.get("publicKey"), f"{path}/params/publicKey")
+    key = _checked_key(params.get("publicKey"), f"{path}/params/publicKey")
     return {"specName": "File Encryption", "params": {"encryptionAlgo": "PGP/GPG", "publicKey": key}}
 
 
-def _public_key(sent: Any, path: str) -> str:  # noqa: ANN401 - whatever JSON can hold
+def public_key(stored: Json) -> bytes:
+    """The armored key of what `parse` returned."""
+    return base64.b64decode(stored["params"]["publicKey"])
+
+
+def _checked_key(sent: Any, path: str) -> str:  # noqa: ANN401 - whatever JSON can hold
     if not isinstance(sent, str):
         raise problems.of_field(path, "is required: the Base64 form of an armored PGP public key", missing=True)
     try:
-        armored = base64.b64decode("".join(sent.split()), validate=True).strip()
+        armored = base64.b64decode("".join(sent.split()), validate=True)
     except (binascii.Error, ValueError):
-        armored = b""
-    if not armored.startswith(_BEGIN) or not armored.endswith(_END):
-        raise problems.of_field(path, f"must be the Base64 form of a key that begins with {_BEGIN.decode()}")
+        raise problems.of_field(path, "must be the Base64 form of an armored PGP public key") from None
+    problem = pgp.key_problem(armored)
+    if problem is not None:
+        raise problems.of_field(path, problem)
     return "".join(sent.split())

@@ -96,7 +96,9 @@ def network_of(settings: Settings) -> Network:
             certificates = settings.ca_file.read_bytes()
         except OSError as error:
             raise OfftakeError(f"OFFTAKE_CA_FILE {settings.ca_file} cannot be read: {error.strerror}.") from None
-    return Network(bool(settings.multi_user), settings.egress_allow, settings.egress_deny, certificates)
+    return Network(
+        bool(settings.multi_user), settings.egress_allow, settings.egress_deny, certificates, settings.patience_seconds
+    )
 
 
 def key_file(settings: Settings) -> KeyFile:

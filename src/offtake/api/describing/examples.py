@@ -40,6 +40,8 @@ NEW_CONNECTION: Final[Json] = {
         "params": {"s3AccessKey": "AKIAIOSFODNN7EXAMPLE", "s3SecretKey": "40 characters"},
     },
 }
+# How every such key begins: the Base64 form of "-----BEGIN PGP PUBLIC KEY BLOCK-----".
+_PUBLIC_KEY: Final = "LS0tLS1CRUdJTiBQR1AgUFVCTElDIEtFWSBCTE9DSy0tLS0t"
 CONNECTION: Final[Json] = {
     "id": _BASE_ID,
     **_HEAD,
@@ -49,7 +51,7 @@ CONNECTION: Final[Json] = {
         "specName": "Access Key",
         "params": {"authorizedDate": "2026-03-01", "s3AccessKey": "AKIAIOSFODNN7EXAMPLE", "s3SecretKey": "********"},
     },
-    "encryption": {"specName": "File Encryption", "params": {"encryptionAlgo": "PGP/GPG", "publicKey": "LS0t"}},
+    "encryption": {"specName": "File Encryption", "params": {"encryptionAlgo": "PGP/GPG", "publicKey": _PUBLIC_KEY}},
 }
 NEW_SOURCE: Final[Json] = {
     "name": "Loyalty members",

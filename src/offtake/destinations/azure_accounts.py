@@ -1,0 +1,208 @@
+"""Azure storage accounts: what connection strings and URLs say of them, and the sink of a container."""
+
+import base64
+import binascii
+import logging
+import re
+import ssl
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+from urllib.parse import SplitResult, quote, unquote, urlsplit
+
+from obstore.exceptions import GenericError
+from obstore.store import AzureStore
+
+from offtake.destinations.contract import Site
+from offtake.destinations.object_store import RETRIES, Bucket, ObjectStoreSink, client_options
+from offtake.destinations.object_store_errors import Rights
+from offtake.destinations.patterns import container_problem, folder_problem
+from offtake.destinations.tunnel import proxy_url
+
+if TYPE_CHECKING:
+    # The driver states this type in its stubs only.
+    from obstore.store import AzureConfig
+
+_AUTHORITIES: Final = {
+    "core.windows.net": "https://login.microsoftonline.com",
+    "core.usgovcloudapi.net": "https://login.microsoftonline.us",
+    "core.chinacloudapi.cn": "https://login.chinacloudapi.cn",
+}
+"""Microsoft's clouds by the suffix of their endpoints, and who signs in there."""
+MOST_BLOCKS: Final = 50_000
+_VERSION: Final = "2023-11-03"
+for _name in ("httpx2", "httpcore2"):
+    # They log the addresses of requests, and those hold signatures.
+    logging.getLogger(_name).setLevel(logging.WARNING)
+_ACCOUNT: Final = re.compile(r"[a-z0-9]{1,24}")
+_STRING: Final = "AccountName and AccountKey, or BlobEndpoint and SharedAccessSignature"
+
+
+@dataclass(frozen=True)
+class Account:
+    """A storage account: its blob endpoint, and a Base64 key or a signature where one was given with it."""
+
+    name: str
+    endpoint: str
+    key: str | None = None
+    signature: str | None = None
+
+    @property
+    def vendors_own(self) -> bool:
+        """True when the endpoint is in one of Microsoft's clouds, and no address that a user chose."""
+        host = urlsplit(self.endpoint).hostname or ""
+        return any(host == f"{self.name}.blob.{suffix}" for suffix in _AUTHORITIES)
+
+
+@dataclass(frozen=True)
+class Place:
+    """A container of an account, and a folder in it (`""` for none)."""
+
+    account: Account
+    container: str
+    folder: str
+
+
+@dataclass(frozen=True)
+class Principal:
+    """A service principal; the authority of the account's cloud signs it in where none is named."""
+
+    tenant: str
+    client_id: str
+    secret: str
+    authority: str | None
+
+
+def account_of(text: str) -> Account:
+    """The account of a connection string, in its forms with a key and with a shared access signature.
+
+    Raises `ValueError`, which does not repeat the text.
+    """
+    parts = dict(part.strip().split("=", 1) for part in text.split(";") if "=" in part)
+    name, key = parts.get("AccountName", ""), parts.get("AccountKey")
+    signature = parts.get("SharedAccessSignature", "").removeprefix("?") or None
+    suffix = parts.get("EndpointSuffix", "core.windows.net")
+    protocol = parts.get("DefaultEndpointsProtocol", "https")
+    endpoint = parts.get("BlobEndpoint", f"{protocol}://{name}.blob.{suffix}").rstrip("/")
+    url = _split(endpoint)
+    name = name or (url.hostname or "").partition(".")[0]
+    if not (key or signature) or not _ACCOUNT.fullmatch(name):
+        raise ValueError(f"must name {_STRING}")
+    if url.scheme not in ("http", "https") or not url.hostname or url.username or url.query:
+        raise ValueError("has an endpoint that is no URL such as https://account.blob.core.windows.net")
+    if key is not None and not _is_base64(key):
+        raise ValueError("has an AccountKey that is not Base64")
+    return Account(name, endpoint, key, None if key else signature)
+
+
+def place_of(url: str) -> Place:
+    """What `abfss://container@account.dfs.core.windows.net/folder` names, or the same as an https URL.
+
+    In an https URL the container is the first step of the path; where the host is none of Azure's form, the account
+    is the first and the container the second. Raises `ValueError`.
+    """
+    split = _split(url.strip())
+    host, steps = split.hostname or "", [unquote(step) for step in split.path.split("/") if step]
+    account, _, kind_and_suffix = host.partition(".")
+    kind, _, suffix = kind_and_suffix.partition(".")
+    azures_form = kind in ("dfs", "blob") and suffix != ""
+    if split.scheme in ("abfs", "abfss") and split.username and azures_form:
+        container, folder = split.username, steps
+    elif split.scheme == "https" and azures_form and steps and not split.username:
+        container, folder = steps[0], steps[1:]
+    elif split.scheme == "https" and host and len(steps) >= 2 and not split.username:  # noqa: PLR2004 - account, container
+        account, container, folder = steps[0], steps[1], steps[2:]
+    else:
+        raise ValueError("must be a URL such as abfss://container@account.dfs.core.windows.net")
+    if not _ACCOUNT.fullmatch(account) or container_problem(container) or folder_problem("/".join(folder)):
+        raise ValueError("must name an account, a container and at most a folder")
+    endpoint = f"https://{account}.blob.{suffix}" if azures_form else f"https://{split.netloc}/{account}"
+    return Place(Account(account, endpoint), container, "/".join(folder))
+
+
+def url_problem(url: str) -> str | None:
+    """What is wrong with a URL for `place_of`, None for nothing."""
+    try:
+        place_of(url)
+    except ValueError as error:
+        return str(error)
+    return None
+
+
+def azure_sink(
+    account: Account,
+    container: str,
+    rights: Rights,
+    site: Site,
+    *,
+    prefix: str = "",
+    principal: Principal | None = None,
+) -> ObjectStoreSink:
+    """The container, or a folder of it, ready to write; raises `DeliveryError` when its host may not be reached."""
+    chosen = None if account.vendors_own else account.endpoint
+    config: AzureConfig = {"account_name": account.name, "endpoint": account.endpoint}
+    if principal is not None:
+        config |= _signs_in(principal, account)
+        if principal.authority is not None:
+            client_options(site.network, principal.authority)
+            chosen = chosen or principal.authority
+    elif account.key is not None:
+        config["account_key"] = account.key
+    elif account.signature is not None:
+        config["sas_key"] = account.signature
+    store = AzureStore(
+        container,
+        prefix=prefix or None,
+        config=config,
+        client_options=client_options(site.network, chosen),
+        retry_config=RETRIES,
+    )
+    root = f"{account.endpoint}/{container}{'/' + prefix if prefix else ''}"
+    bucket = Bucket(root, urlsplit(account.endpoint).netloc, rights)
+    if account.signature is None or principal is not None:
+        return ObjectStoreSink(store, bucket)
+    return ObjectStoreSink(store, bucket, lambda key: _delete(f"{root}/{quote(key)}?{account.signature}", site))
+
+
+def _delete(url: str, site: Site) -> None:
+    """Remove one blob. The driver would send a batch of one, which asks more of a signature."""
+    import httpx2  # noqa: PLC0415 - what only signatures need, others shall not have to hold
+
+    certificates, context = site.network.certificates, ssl.create_default_context()
+    if certificates is not None:
+        context.load_verify_locations(cadata=certificates.decode())
+    proxy = proxy_url(site.network) if site.network.guards else None
+    try:
+        response = httpx2.delete(url, headers={"x-ms-version": _VERSION}, verify=context, proxy=proxy, timeout=60)
+    except httpx2.TransportError as error:
+        raise GenericError(type(error).__name__) from None
+    code = response.headers.get("x-ms-error-code", "")
+    if not response.is_success and code != "BlobNotFound":
+        raise GenericError(f"status {response.status_code} <Code>{code}</Code>")
+
+
+def _signs_in(principal: Principal, account: Account) -> "AzureConfig":
+    host = urlsplit(account.endpoint).hostname or ""
+    suffix = next((one for one in _AUTHORITIES if host.endswith(f".{one}")), "core.windows.net")
+    return {
+        "tenant_id": principal.tenant,
+        "client_id": principal.client_id,
+        "client_secret": principal.secret,
+        "authority_host": principal.authority or _AUTHORITIES[suffix],
+    }
+
+
+def _split(url: str) -> SplitResult:
+    try:
+        split = urlsplit(url)
+        split.port  # noqa: B018 - raises for what is no port
+    except ValueError:
+        raise ValueError("has an address that is no URL") from None
+    return split
+
+
+def _is_base64(text: str) -> bool:
+    try:
+        # The driver takes the one canonical form only.
+        return base64.b64encode(base64.b64decode(text, validate=True)).decode() == text != ""
+    except (binascii.Error, ValueError):
+        return False

@@ -1,0 +1,152 @@
+"""What an object store answers when it refuses, in our words.
+
+Stores say what is wrong with a status, and a code in the body. The body itself is never repeated: some hold the key.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from obstore.exceptions import PermissionDeniedError, UnauthenticatedError
+
+from offtake.errors import DeliveryError
+
+Act = Literal["write", "read", "list", "delete"]
+
+
+@dataclass(frozen=True)
+class Rights:
+    """What the store's owner must grant for each act, in the vendor's own words."""
+
+    write: str
+    read: str
+    list: str
+    delete: str
+
+
+@dataclass(frozen=True)
+class _Answer:
+    """How one kind of refusal is told. The texts may name `endpoint`, `where`, `act`, `right` and what was `said`."""
+
+    code: str
+    message: str
+    remedy: str
+    transient: bool = False
+
+
+_Kind = Literal["expired", "clock", "credentials", "no root", "region", "denied", "no object", "refused", "away"]
+
+_ANSWERS: Final[Mapping[_Kind, _Answer]] = {
+    "expired": _Answer(
+        "EXPORT-2001-401",
+        "The temporary credentials for {where} have expired{said}.",
+        "They are asked for anew.",
+        transient=True,
+    ),
+    "clock": _Answer(
+        "EXPORT-2001-401", "{endpoint} finds this machine's clock wrong{said}.", "Set the clock, then try again."
+    ),
+    "credentials": _Answer(
+        "EXPORT-2001-401",
+        "{endpoint} refused the credentials for {where}{said}.",
+        "Enter valid credentials in the base connection.",
+    ),
+    "no root": _Answer(
+        "EXPORT-2002-404", "The bucket or container of {where} does not exist.", "Create it, or correct its name."
+    ),
+    "region": _Answer(
+        "EXPORT-2002-404",
+        "The bucket of {where} is in another region.",
+        "Enter the bucket's region in the base connection.",
+    ),
+    "denied": _Answer("EXPORT-2001-403", "{endpoint} denied the right to {act} {where}{said}.", "Grant {right} there."),
+    "no object": _Answer("EXPORT-2002-404", "There is no object {where}.", "Find out who removed it."),
+    "refused": _Answer(
+        "EXPORT-2001-403",
+        "{endpoint} refused the request to {act} {where}{said}.",
+        "Correct the target connection (storage class, encryption key), or the store's own rules.",
+    ),
+    "away": _Answer(
+        "EXPORT-2003-504",
+        "{endpoint} could not be reached or did not answer as expected for {where}{said}.",
+        "Check the endpoint and the network; the export is tried again.",
+        transient=True,
+    ),
+}
+_CODES: Final[Mapping[str, _Kind]] = {
+    "ExpiredToken": "expired",
+    "TokenRefreshRequired": "expired",
+    "RequestTimeTooSkewed": "clock",
+    "RequestExpired": "clock",
+    "InvalidAccessKeyId": "credentials",
+    "SignatureDoesNotMatch": "credentials",
+    "InvalidToken": "credentials",
+    "InvalidSecurity": "credentials",
+    "AuthenticationFailed": "credentials",
+    "InvalidAuthenticationInfo": "credentials",
+    "NoAuthenticationInformation": "credentials",
+    "NoSuchBucket": "no root",
+    "ContainerNotFound": "no root",
+    "FilesystemNotFound": "no root",
+    "PermanentRedirect": "region",
+    "AuthorizationHeaderMalformed": "region",
+    "RequestTimeout": "away",
+    "NoSuchUpload": "away",
+    "InvalidBlockList": "away",
+}
+_DENIED: Final = 403
+_TRIED_AGAIN: Final = (408, 409, 425, 429)
+
+
+def is_missing_root(error: Exception) -> bool:
+    """True when the bucket or container itself is not there."""
+    return _CODES.get(_code(str(error))) == "no root"
+
+
+def explain(error: Exception, where: str, endpoint: str, act: Act, rights: Rights) -> DeliveryError:
+    """The driver's error, told. `where`: the object's address; `endpoint`: whom the store is asked of."""
+    text = str(error).partition("Debug source")[0]
+    code, status = _code(text), _status(text)
+    answer = _ANSWERS[_kind(error, text, code, status)]
+    known = ", ".join(part for part in (code, f"status {status}" if status else "") if part)
+    words = {
+        "where": where,
+        "endpoint": endpoint,
+        "act": act,
+        "right": getattr(rights, act),
+        "said": f" ({known})" if known else "",
+    }
+    message, remedy = answer.message.format_map(words), answer.remedy.format_map(words)
+    return DeliveryError(answer.code, message, remedy, transient=answer.transient)
+
+
+def _kind(error: Exception, text: str, code: str, status: int | None) -> _Kind:
+    if code in _CODES:
+        return _CODES[code]
+    if isinstance(error, UnauthenticatedError) or _sign_in_refused(text):
+        return "credentials"
+    if isinstance(error, PermissionDeniedError) or status == _DENIED:
+        return "denied"
+    if isinstance(error, FileNotFoundError):
+        return "no object"
+    if "without LOCATION" in text:
+        return "region"
+    wrong = status is not None and 400 <= status < 500  # noqa: PLR2004 - the statuses of what a client did wrong
+    return "refused" if wrong and status not in _TRIED_AGAIN else "away"
+
+
+def _code(text: str) -> str:
+    found = re.search(r"<Code>([A-Za-z0-9.]{1,80})</Code>", text)
+    return found[1] if found else ""
+
+
+def _status(text: str) -> int | None:
+    found = re.search(r"status(?: code)?:? (\d{3})\b", text)
+    return int(found[1]) if found else None
+
+
+def _sign_in_refused(text: str) -> bool:
+    """Microsoft's sign-in answers a wrong principal, secret or tenant so; its stores, a wrong signature."""
+    told = r"AADSTS\d+|invalid_client|unauthorized_client|invalid_request|failed to authenticate the request"
+    return re.search(told, text) is not None
