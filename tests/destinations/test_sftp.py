@@ -1,6 +1,7 @@
 """What is particular to SFTP, against OpenSSH's own server."""
 
 import base64
+import gzip
 import importlib.util
 import os
 import socket
@@ -21,8 +22,8 @@ from offtake.destinations.parameters import Params
 from offtake.destinations.probe import probe
 from offtake.destinations.sftp_sink import SftpSink
 from offtake.errors import DeliveryError, InvalidInputError
-from tests.api.tutorial import RSA_KEY
-from tests.deployment import Deployment
+from tests.api.tutorial import RSA_KEY, connect, flow_body, source_of
+from tests.deployment import Deployment, rows
 from tests.servers import free_port
 from tests.ssh_server import LOGIN, SMALL, SshServer, sshd
 
@@ -467,6 +468,28 @@ def test_a_network_that_may_not_be_reached_is_not(server: SshServer) -> None:
     assert (error.code, error.transient) == ("EXPORT-2001-403", False)
     with pytest.raises(DeliveryError, match="OFFTAKE_EGRESS_ALLOW"):
         sftp.pin(credentials(server.params()), site)
+
+
+def test_a_flow_delivers_and_keeps_the_servers_key(deployed: Deployment, server: SshServer) -> None:
+    dataset = deployed.import_rows("events", rows(0, 3))
+    auth = {"specName": "SFTP with SSH Key", "params": server.params()}
+    target = connect(deployed, "SFTP", auth, remotePath="in coming", compression="GZIP")
+    schedule = {"timeUnit": "hour", "interval": 6, "startTime": 1_772_344_800}
+    source = source_of(deployed, dataset)
+    flow = deployed.post("/flows", flow_body("SFTP", source, target, schedule))["id"]
+    deployed.clock.advance(seconds=660)
+    deployed.run_due()
+    (run,) = deployed.runs(flow)
+    assert run["metrics"]["statusSummary"]["status"] == "success"
+    manifest, part = (one for one in sorted(files(server.root)))
+    assert part.startswith("in coming/")
+    assert part.endswith(".json.gz")
+    assert len(gzip.decompress((server.root / part).read_bytes()).splitlines()) == 3
+    base = deployed.get(f"/targetConnections/{target}")["items"][0]["baseConnectionId"]
+    shown = deployed.get(f"/connections/{base}")["items"][0]["auth"]["params"]
+    assert shown["hostKeyFingerprint"] == server.fingerprint
+    assert deployed.get(f"/connections/{base}/test")["result"] is True
+    assert sorted(files(server.root)) == [manifest, part]
 
 
 def test_only_who_delivers_by_sftp_imports_its_library() -> None:
