@@ -6,6 +6,10 @@ if ! ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1; then
     apt-get update -qq
     DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends postgresql
 fi
+if ! [ -x /usr/sbin/sshd ] || ! [ -x /usr/bin/ssh-keygen ]; then
+    echo "installing OpenSSH for the tests"
+    apt-get update -qq
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends openssh-server openssh-client
 if ! [ -x tests/npm/node_modules/.bin/azurite-blob ]; then
     echo "installing Azurite for the tests"
     npm ci --prefix tests/npm --silent --no-audit --no-fund

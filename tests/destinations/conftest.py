@@ -21,6 +21,7 @@ from tests import azure_servers
 from tests.azure_servers import AzureServer, account_sas, azurite, azurite_with_sign_in
 from tests.middlebox import Middlebox, middlebox
 from tests.servers import Amazon, S3Server, amazon, rclone_s3
+from tests.ssh_server import SshServer, key_pair, sshd
 
 SECRET: Final = "MARKEDsecretMARKED"
 S3_RIGHTS: Final = ["s3:PutObject", "s3:GetObject", "s3:ListBucket", "s3:DeleteObject"]
@@ -32,9 +33,10 @@ NOT_STAGED: Final[Mapping[str, Mapping[str, str]]] = {
     },
     "missing root": {
         "Data Landing Zone": "the zone's folder is made when it is not there",
+        "SFTP": "folders are made; test_sftp.py has those that cannot be",
     },
     "network": {"Data Landing Zone": "a folder of this machine is not reached over a network"},
-    "http": {"Data Landing Zone": "no HTTP"},
+    "http": {"Data Landing Zone": "no HTTP", "SFTP": "no HTTP"},
 }
 """What a destination has no equivalent of, and why. The suite's other cases run for every destination."""
 
@@ -119,6 +121,12 @@ def authority() -> trustme.CA:
 @pytest.fixture(scope="session")
 def azure_with_sign_in(authority: trustme.CA) -> Iterator[AzureServer]:
     with azurite_with_sign_in(authority) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def ssh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SshServer]:
+    with sshd(tmp_path_factory.mktemp("ssh")) as server:
         yield server
 
 
@@ -249,6 +257,21 @@ def azure_data_lake(server: AzureServer, authority: trustme.CA, tmp_path: Path) 
     )
 
 
+def sftp(ssh: SshServer, tmp_path: Path) -> Case:
+    server = ssh.within(tmp_path.name)
+    return Case(
+        destination=by_name("SFTP"),
+        location={"remotePath": "out"},
+        site=Site("prod", tmp_path),
+        names=lambda: _files(server.root),
+        method="SFTP with SSH Key",
+        auth=server.params(),
+        wrong=({"sshKey": key_pair()[0]}, {"username": "nobody-here"}),
+        server=(server.host, server.port),
+        through=lambda port: {"port": port},
+    )
+
+
 CASES: Final = (
     "Data Landing Zone",
     "Amazon S3",
@@ -257,6 +280,7 @@ CASES: Final = (
     "Azure Blob Storage",
     "Azure Blob Storage by signature",
     "Azure Data Lake Gen2",
+    "SFTP",
 )
 
 
@@ -272,6 +296,7 @@ def case(request: pytest.FixtureRequest, tmp_path: Path) -> Case:
         "Azure Blob Storage": lambda: azure_blob(of("azure"), tmp_path),
         "Azure Blob Storage by signature": lambda: azure_blob_by_signature(of("azure"), tmp_path),
         "Azure Data Lake Gen2": lambda: azure_data_lake(of("azure_with_sign_in"), of("authority"), tmp_path),
+        "SFTP": lambda: sftp(of("ssh"), tmp_path),
     }
     return made[request.param]()
 
