@@ -156,7 +156,6 @@ def ours(
     credentials = schema.parse_credentials(destination, method, auth)
     location = {"datasetFileType": "JSON", "compression": "GZIP", "path": "out", **place}
     params = schema.parse_target_params(destination, location)
-    assert destination.open is not None
     certificates = Path(ca_file).read_bytes() if ca_file else None
     sink = destination.open(credentials, params, Site("bench", file.parent, network=Network(certificates=certificates)))
     timed(lambda: sink.put(NAME, chunks(file)))

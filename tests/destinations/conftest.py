@@ -73,7 +73,6 @@ class Case:
         params = schema.parse_target_params(
             self.destination, {"datasetFileType": "JSON", "compression": "GZIP", **self.location}
         )
-        assert self.destination.open is not None
         return self.destination.open(self.credentials, params, self.site)
 
     @contextlib.contextmanager

@@ -109,7 +109,6 @@ class AuthMethod:
     description: str
     model: type[Params]
     driver: Driver | None = None
-    available: bool = True
 
 
 @dataclass(frozen=True)
@@ -139,18 +138,12 @@ class Destination:
     capabilities: Capabilities
     guide: Guide
     encryption: bool
+    open: Open
     compression_order: tuple[Literal["NONE", "GZIP"], ...] = ("NONE", "GZIP")
-    open: Open | None = None
-    """None while the destination is declared but cannot deliver yet."""
     driver: Driver | None = None
     pin: Pin | None = None
-    """Connects with credentials and gives them back with what the first success teaches, such as a host key; raises
+    """Connects, and gives the credentials back with what a first success teaches, such as the server's key; raises
     `DeliveryError`. None where there is nothing to learn."""
-
-    @property
-    def available(self) -> bool:
-        """True when flows to this destination can deliver."""
-        return self.open is not None
 
     def lacks(self, auth_name: str | None) -> Driver | None:
         """The driver that delivering with this way to authenticate needs and that is not installed."""

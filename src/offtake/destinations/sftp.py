@@ -38,6 +38,11 @@ class SftpLogin(Params):
     def _is_fingerprint(cls, given: str | None) -> str | None:
         return None if given is None else sftp_keys.fingerprint(given)
 
+    @property
+    def unmet(self) -> bool:
+        """True until the server's key is known."""
+        return self.host_key_fingerprint is None
+
     def hosts(self) -> dict[str, str]:
         """The server."""
         return {"domain": self.domain}

@@ -98,9 +98,12 @@ def _try(trial: Trial, database: Database, vault: Vault) -> list[DeliveryError]:
     try:
         row_id, site = trial.connection_id, trial.site
         credentials = learning.learned(database, vault, destination, row_id, trial.credentials, site)
+        if not trial.places and destination.pin is not None and credentials is not None:
+            destination.pin(credentials, site)
+            return []
     except DeliveryError as error:
         return [error]
-    if not trial.places and destination.pin is None:
+    if not trial.places:
         remedy = "Make a target connection with it, then test again."
         return [DeliveryError("EXPORT-2002-404", "The account does not name a place.", remedy)]
     return [error for place in trial.places for error in _probe(destination, credentials, place, trial.site)]
@@ -109,8 +112,6 @@ def _try(trial: Trial, database: Database, vault: Vault) -> list[DeliveryError]:
 def _probe(
     destination: Destination, credentials: Params | None, place: TargetParams, site: Site
 ) -> list[DeliveryError]:
-    if destination.open is None:
-        return [DeliveryError("EXPORT-1500-500", f"{destination.name} cannot be delivered to here yet.", "")]
     try:
         sink = destination.open(credentials, place, site)
     except DeliveryError as error:

@@ -17,11 +17,10 @@ def learned(
 
     Connects when there is something to learn; raises `DeliveryError` when that fails, and keeps nothing then.
     """
-    if destination.pin is None or credentials is None:
+    if destination.pin is None or credentials is None or not credentials.unmet:
         return credentials
     found = destination.pin(credentials, site)
-    if found != credentials:
-        _keep(database, vault, row_id, credentials, found)
+    _keep(database, vault, row_id, credentials, found)
     return found
 
 

@@ -94,6 +94,7 @@ class OrderDesk:
                 organisation=sandbox.org_id,
                 network=self.network,
             ),
+            auth_name=base.auth_spec_name,
             encrypt_to=encryption.public_key(base.encryption) if base.encryption else None,
         )
 
