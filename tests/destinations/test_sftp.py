@@ -347,6 +347,25 @@ def test_the_right_to_remove_is_needed_only_for_removing(ssh: SshServer, tmp_pat
     sink.close()
 
 
+def test_where_replacing_means_removing_that_right_is_needed(ssh: SshServer, tmp_path: Path) -> None:
+    sink = opened(ssh.within(tmp_path.name, "-P posix-rename,remove").params())
+    sink.put("out/file.json", [b"x"])
+    with pytest.raises(DeliveryError, match="remove files") as caught:
+        sink.put("out/file.json", [b"y"])
+    assert caught.value.code == "EXPORT-2001-403"
+    assert b"".join(sink.read("out/file.json")) == b"x"
+    sink.close()
+
+
+def test_a_folder_of_many_files_is_listed_whole(server: SshServer) -> None:
+    (server.root / "out").mkdir()
+    for number in range(500):
+        (server.root / "out" / f"{number:04}.json").write_bytes(b"x" * number)
+    sink = opened(server.params())
+    assert [one.size for one in sink.list("out")] == list(range(500))
+    sink.close()
+
+
 def test_a_folder_that_may_not_be_written_is_terminal(server: SshServer) -> None:
     (server.root / "out").mkdir(mode=0o555)
     error = refused(opened(server.params()))

@@ -106,16 +106,14 @@ class SftpClient(asyncssh.SSHClientSession[bytes]):
         except MissingError:
             return None
 
-    async def entries(self, folder: str) -> list[tuple[str, Attributes]]:
-        """What lies directly in the folder; links are told as links."""
-        handle = _Reader((await self._ask(_OPENDIR, _path(folder))).of(_HANDLE)).string()
-        found: list[tuple[str, Attributes]] = []
-        try:
-            while not (reply := await self._ask(_READDIR, _string(handle))).ends():
-                found.extend(_Reader(reply.of(_NAME)).names())
-        finally:
-            await self.close(handle)
-        return [(name, attributes) for name, attributes in found if name not in (".", "..")]
+    async def open_folder(self, path: str) -> bytes:
+        """The handle of a folder."""
+        return _Reader((await self._ask(_OPENDIR, _path(path))).of(_HANDLE)).string()
+
+    async def entries(self, handle: bytes) -> list[tuple[str, Attributes]] | None:
+        """Some more of what lies directly in the folder, links told as links; None when there is no more."""
+        reply = await self._ask(_READDIR, _string(handle))
+        return None if reply.ends() else list(_Reader(reply.of(_NAME)).names())
 
     async def remove(self, path: str) -> None:
         """Remove a file."""

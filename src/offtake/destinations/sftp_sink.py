@@ -48,7 +48,7 @@ class SftpSink:
             for piece in gathered(chunks):
                 self._do(client, key, "write files", upload.send(piece))
             self._do(client, key, "write files", upload.finish())
-            self._do(client, key, "rename files", self._renamed(client, beside, self._path(key)))
+            self._do(client, key, "rename files", self._renamed(client, key))
         except BaseException:
             self._clear_away(upload, client, beside)
             raise
@@ -133,7 +133,9 @@ class SftpSink:
                 if await self._soon(client.stat(self._path(one))) is None:
                     raise
 
-    async def _renamed(self, client: SftpClient, beside: str, path: str) -> None:
+    async def _renamed(self, client: SftpClient, key: str) -> None:
+        path = self._path(key)
+        beside = _beside(path)
         if client.replaces:
             # A server may offer it and then not let this user have it.
             with contextlib.suppress(DeniedError, UnsupportedError):
@@ -144,20 +146,26 @@ class SftpSink:
             # Most likely the name is taken, for which each server has its own word.
             if await self._soon(client.stat(path)) is None:
                 raise
-        await self._soon(client.remove(path))
+        with told(self.uri(key), "remove files"):
+            await self._soon(client.remove(path))
         return await self._soon(client.rename(beside, path))
 
     async def _entries(self, client: SftpClient, folder: str) -> Sequence[tuple[str, Attributes]]:
         """What lies directly in the folder, by name; links to files told as the files."""
-        found: list[tuple[str, Attributes]] = []
+        found: dict[str, Attributes] = {}
         with contextlib.suppress(MissingError):
-            found = await self._soon(client.entries(self._path(folder)))
-        for number, (name, attributes) in enumerate(found):
-            if not _is_file(attributes) and not _is_folder(attributes):
+            handle = await self._soon(client.open_folder(self._path(folder)))
+            try:
+                while (more := await self._soon(client.entries(handle))) is not None:
+                    found.update(more)
+            finally:
+                await self._soon(client.close(handle))
+        for name, attributes in found.items():
+            if name not in (".", "..") and not _is_file(attributes) and not _is_folder(attributes):
                 followed = await self._soon(client.stat(self._path(f"{folder}/{name}" if folder else name)))
                 if followed is not None and _is_file(followed):
-                    found[number] = (name, followed)
-        return sorted(found, key=lambda one: one[0])
+                    found[name] = followed
+        return [(name, found[name]) for name in sorted(found) if name not in (".", "..")]
 
     async def _removed(self, client: SftpClient, key: str) -> None:
         path = self._path(key)
@@ -190,7 +198,8 @@ def _is_below(folder: str, kept: str) -> bool:
 
 
 def _is_file(attributes: Attributes) -> bool:
-    return attributes.mode is not None and stat.S_ISREG(attributes.mode)
+    """Servers that tell no kind are taken at their word that something has a size."""
+    return attributes.size is not None if attributes.mode is None else stat.S_ISREG(attributes.mode)
 
 
 def _is_folder(attributes: Attributes) -> bool:
