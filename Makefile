@@ -23,6 +23,8 @@ bench: $(VENV)/.dev ## compare with named peers
 	$(BIN)/python -m bench.formats
 	$(BIN)/python -m bench.export
 	$(BIN)/python -m bench.api
+	$(BIN)/python -m bench.sftp
+	$(BIN)/python -m bench.stores
 
 docs: $(VENV)/.dev ## write the pages that are made from code
 	$(BIN)/python docs/generate.py

@@ -80,7 +80,7 @@ def fill(data_dir: Path, url: str | None, flows: int, runs: int) -> str:
         session.flush()
         made = {"name": "s", "connectionSpec": LAKE, "params": {"datasets": [{"dataSetId": dataset.id}]}}
         source = source_connections.create(session, caller, made, now)
-        base = connections.create(session, caller, backend.vault, {"name": "zone"}, now)
+        base = connections.create(session, caller, backend.vault, backend.network, {"name": "zone"}, now)
         session.flush()
         params = {"path": "out", "datasetFileType": "JSON", "compression": "GZIP"}
         aim = {"name": "t", "baseConnectionId": base.id, "connectionSpec": ZONE, "params": params}

@@ -134,7 +134,7 @@ def make_flow(backend: Backend, caller: Caller, file_type: str, compression: str
     with backend.database.writing() as session:
         made = {"name": "s", "connectionSpec": LAKE, "params": datasets}
         source = source_connections.create(session, caller, made, now)
-        base = connections.create(session, caller, backend.vault, {"name": "zone"}, now)
+        base = connections.create(session, caller, backend.vault, backend.network, {"name": "zone"}, now)
         session.flush()
         aim = {"name": "t", "baseConnectionId": base.id, "connectionSpec": ZONE, "params": params}
         target = target_connections.create(session, caller, aim, now)

@@ -4,6 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from offtake.api.errors import GATEWAY
+from offtake.destinations import schema
+from offtake.destinations.contract import Destination
+from offtake.destinations.registry import DESTINATIONS
 from offtake.flows import problems
 from offtake.settings import Settings
 
@@ -36,6 +39,51 @@ made from `offtake.settings`.
 
 {settings}
 """
+DESTINATION = """# {name}
+
+{about}
+
+| | |
+|---|---|
+| Connection spec | `{spec_id}`, version `1.0` |
+| Flow spec | `{flow_spec_id}` ({flow_spec_name}) |
+| Largest file | {largest} |
+| Longest key | {longest} bytes |
+| While a file is being written | {visible} |
+| Files encrypted with a public key | {encryption} |
+{needs}
+## Credentials
+
+{credentials}
+
+## Parameters
+
+Of the target connection:
+
+{parameters}
+
+## Least privilege
+
+{rights}
+
+## Test it
+
+`GET /data/foundation/flowservice/connections/ID/test`, or on the server
+
+    offtake connection test ID
+
+writes a small object where the account's target connections deliver to, reads it back, lists and removes it, and says
+which right is missing. With `OFFTAKE_CHECK_CONNECTIONS=true`, connections are tried when they are made, and refused
+when they cannot be delivered to. What goes wrong in a run stands in its `errors`: `EXPORT-2001-401` credentials
+refused, `EXPORT-2001-403` a right or a setting is wrong, `EXPORT-2002-404` the place does not exist,
+`EXPORT-2003-504` unreachable or overloaded (tried again).
+
+## Known limits
+
+{limits}
+
+This page is made from `offtake.destinations`.
+"""
 
 
 def pages() -> dict[str, str]:
@@ -48,8 +96,54 @@ def pages() -> dict[str, str]:
     ]
     return {
         "errors.md": ERRORS.format(gateway=gateway, codes=_table(("Code", "Title", "When"), codes)),
+        **{f"destinations/{_slug(one)}.md": _destination(one) for one in DESTINATIONS},
         "settings.md": SETTINGS.format(settings=_table(("Variable", "Default", "What it does"), settings)),
     }
+
+
+def _slug(destination: Destination) -> str:
+    return destination.name.lower().replace(" ", "-")
+
+
+def _destination(destination: Destination) -> str:
+    guide, can, spec = destination.guide, destination.capabilities, schema.connection_spec(destination)
+    drivers = {one.extra for one in (destination.driver,) if one}
+    methods = [
+        f"### {method['name']}\n\n"
+        + (f"Needs `offtake[{declared.driver.extra}]`.\n\n" if declared.driver else "")
+        + _params(method["spec"]["properties"], method["spec"]["required"])
+        for method, declared in zip(spec["authSpec"], destination.auth_methods, strict=True)
+    ]
+    target = spec["targetSpec"]["spec"]
+    location = {key: value for key, value in target["properties"].items() if key not in ("fileType", "csvOptions")}
+    return DESTINATION.format(
+        name=destination.name,
+        about=guide.about,
+        spec_id=destination.connection_spec_id,
+        flow_spec_id=destination.flow_spec_id,
+        flow_spec_name=destination.flow_spec_name,
+        largest=f"{can.largest_object / 1024**3:.0f} GiB" if can.largest_object else "no limit of ours",
+        longest=can.longest_key,
+        visible="`.NAME.tmp` lies beside" if can.half_written_visible else "nothing is to be seen",
+        encryption="yes" if destination.encryption else "no",
+        needs="".join(f"\nNeeds `offtake[{extra}]`.\n" for extra in sorted(drivers)),
+        credentials="\n\n".join(methods) or "None.",
+        parameters=_params(location, target["required"]),
+        rights=guide.rights,
+        limits="\n".join(f"- {limit}" for limit in guide.limits),
+    )
+
+
+def _params(properties: dict[str, dict[str, str]], required: list[str]) -> str:
+    rows = [(f"`{key}`", "yes" if key in required else "", _what(value)) for key, value in properties.items()]
+    return _table(("Key", "Required", "What it is"), rows)
+
+
+def _what(schema_of: dict[str, str]) -> str:
+    allowed = schema_of.get("enum")
+    secret = " Stored encrypted, shown masked." if schema_of.get("format") == "password" else ""
+    text = schema_of["description"].rstrip(".") + "."
+    return text.replace("|", "\\|") + (f" One of {', '.join(allowed)}." if allowed else "") + secret
 
 
 def _default(name: str) -> str:
@@ -66,4 +160,6 @@ def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
 
 if __name__ == "__main__":
     for name, text in pages().items():
-        (Path(__file__).parent / name).write_text(text)
+        path = Path(__file__).parent / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)

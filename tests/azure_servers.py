@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -32,13 +33,22 @@ CLIENT_SECRET = "a~client.secret"
 AZURITE = Path(__file__).parent / "npm" / "node_modules" / ".bin" / "azurite-blob"
 
 
+@dataclass
+class SignIn:
+    """Who signs in the one service principal there is, over HTTPS: for how many seconds, and how often it did."""
+
+    authority: str = ""
+    lifetime: int = 3599
+    given: int = 0
+
+
 @dataclass(frozen=True)
 class AzureServer:
-    """A blob service; `authority` signs in the one service principal there is, over HTTPS."""
+    """A blob service, and who signs in to it where that is not done with a key."""
 
     endpoint: str
     port: int
-    authority: str | None = None
+    sign_in: SignIn | None = None
     certificates: bytes | None = None
     ca_file: str | None = None
 
@@ -90,7 +100,7 @@ def azurite_with_sign_in(authority: trustme.CA) -> Iterator[AzureServer]:
     certificate = authority.issue_cert("localhost", "127.0.0.1")
     with (
         tempfile.TemporaryDirectory() as folder,
-        _sign_in(authority) as origin,
+        _sign_in(authority) as sign_in,
     ):
         pem, key = Path(folder, "cert.pem"), Path(folder, "key.pem")
         pem.write_bytes(b"".join(part.bytes() for part in certificate.cert_chain_pems))
@@ -99,7 +109,7 @@ def azurite_with_sign_in(authority: trustme.CA) -> Iterator[AzureServer]:
             endpoint = f"https://localhost:{port}/{ACCOUNT}"
             ca = Path(folder, "ca.pem")
             ca.write_bytes(authority.cert_pem.bytes())
-            yield AzureServer(endpoint, port, origin, authority.cert_pem.bytes(), str(ca))
+            yield AzureServer(endpoint, port, sign_in, authority.cert_pem.bytes(), str(ca))
 
 
 @contextmanager
@@ -118,16 +128,18 @@ def _running(port: int, options: list[str | Path]) -> Iterator[None]:
 
 
 @contextmanager
-def _sign_in(authority: trustme.CA) -> Iterator[str]:
+def _sign_in(authority: trustme.CA) -> Iterator[SignIn]:
     """A token endpoint like Microsoft's (`/{tenant}/oauth2/v2.0/token`) for the one principal."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _TokenEndpoint)
+    sign_in = SignIn()
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_TokenEndpoint, sign_in))
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("localhost", "127.0.0.1").configure_cert(context)
     server.socket = context.wrap_socket(server.socket, server_side=True)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     try:
-        yield f"https://localhost:{server.server_port}"
+        sign_in.authority = f"https://localhost:{server.server_port}"
+        yield sign_in
     finally:
         server.shutdown()
         thread.join()
@@ -135,6 +147,10 @@ def _sign_in(authority: trustme.CA) -> Iterator[str]:
 
 
 class _TokenEndpoint(BaseHTTPRequestHandler):
+    def __init__(self, sign_in: SignIn, *arguments: Any) -> None:
+        self.sign_in = sign_in
+        super().__init__(*arguments)
+
     def do_POST(self) -> None:
         length = int(self.headers.get("Content-Length") or 0)
         form = {key: values[0] for key, values in parse_qs(self.rfile.read(length).decode()).items()}
@@ -146,7 +162,9 @@ class _TokenEndpoint(BaseHTTPRequestHandler):
             text = "AADSTS7000215: Invalid client secret provided."
             self._answer(401, {"error": "invalid_client", "error_description": text})
         else:
-            self._answer(200, {"token_type": "Bearer", "expires_in": 3599, "access_token": _token()})
+            self.sign_in.given += 1
+            lifetime = self.sign_in.lifetime
+            self._answer(200, {"token_type": "Bearer", "expires_in": lifetime, "access_token": _token(lifetime)})
 
     def _answer(self, status: int, body: dict[str, Any]) -> None:
         data = json.dumps(body).encode()
@@ -160,13 +178,13 @@ class _TokenEndpoint(BaseHTTPRequestHandler):
         pass
 
 
-def _token() -> str:
+def _token(lifetime: int) -> str:
     now = int(time.time())
     claims = {
         "aud": "https://storage.azure.com",
         "iss": f"https://sts.windows.net/{TENANT}/",
         "iat": now,
         "nbf": now - 10,
-        "exp": now + 3599,
+        "exp": now + lifetime,
     }
     return jwt.encode(claims, "a key that Azurite does not check", algorithm="HS256")

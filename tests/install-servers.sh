@@ -1,17 +1,19 @@
 #!/bin/sh
 # Installs the test servers that come from Debian and npm; those from PyPI are pinned in requirements/dev.txt.
 set -e
-if ! ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1; then
-    echo "installing PostgreSQL for the tests"
+
+debian() { # what for, then packages; none of them is to start a server of its own
+    echo "installing $1 for the tests"
+    shift
     apt-get update -qq
-    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends postgresql
-fi
+    RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@"
+}
+
+ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || debian PostgreSQL postgresql
+[ -x /usr/sbin/sshd ] && [ -x /usr/bin/ssh-keygen ] || debian OpenSSH openssh-server openssh-client
+command -v gpg >/dev/null && command -v gpgconf >/dev/null && command -v gpg-agent >/dev/null ||
+    debian "GnuPG, whose agent makes keys," gpg gpg-agent
 if ! [ -x tests/npm/node_modules/.bin/azurite-blob ]; then
     echo "installing Azurite for the tests"
     npm ci --prefix tests/npm --silent --no-audit --no-fund
-fi
-if ! command -v gpg >/dev/null || ! command -v gpgconf >/dev/null || ! command -v gpg-agent >/dev/null; then
-    echo "installing GnuPG; its agent makes keys for the tests"
-    apt-get update -qq
-    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends gpg gpg-agent
 fi

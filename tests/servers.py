@@ -11,12 +11,13 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import boto3
 import httpx2
+import trustme
 import uvicorn
 from fastapi import FastAPI
 
@@ -29,6 +30,8 @@ class S3Server:
     access_key: str
     secret_key: str
     root: Path
+    ca_file: str | None = None
+    """PEM of who certified the server, where it speaks TLS."""
 
     def client(self) -> Any:
         """The vendor's own client of this server."""
@@ -38,6 +41,7 @@ class S3Server:
             aws_access_key_id=self.access_key,
             aws_secret_access_key=self.secret_key,
             region_name="us-east-1",
+            verify=self.ca_file,
         )
 
     def make_bucket(self, name: str) -> None:
@@ -71,14 +75,18 @@ def free_port() -> int:
 
 
 @contextmanager
-def rclone_s3(root: Path) -> Iterator[S3Server]:
-    """`rclone serve s3` over a folder."""
+def rclone_s3(root: Path, authority: trustme.CA | None = None) -> Iterator[S3Server]:
+    """`rclone serve s3` over a folder, with TLS where there is an authority."""
     program = Path(sys.executable).with_name("rclone")
     assert program.exists(), "rclone is not installed; run: make test"
     port = free_port()
     server = S3Server(f"http://127.0.0.1:{port}", "TESTKEY", "testsecret", root)
+    if authority is not None:
+        server = replace(server, endpoint=f"https://localhost:{port}", ca_file=f"{root}-ca.pem")
     command: list[str | Path] = [program, "serve", "s3", root, "--addr", f"127.0.0.1:{port}", "--vfs-cache-mode", "off"]
     keys = ["--auth-key", f"{server.access_key},{server.secret_key}"]
+    if authority is not None:
+        keys += _certified(authority, root)
     environment = {**os.environ, "RCLONE_CONFIG": "/dev/null"}
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen([*command, *keys, "-vv"], env=environment, stdout=log, stderr=log)
@@ -91,6 +99,14 @@ def rclone_s3(root: Path) -> Iterator[S3Server]:
             shutil.rmtree(root, ignore_errors=True)
             log.seek(max(0, log.tell() - 20_000))
             print(log.read().decode(errors="replace"))  # pytest shows it beside a failure
+
+
+def _certified(authority: trustme.CA, root: Path) -> list[str]:
+    certificate = authority.issue_cert("localhost", "127.0.0.1")
+    certificate.private_key_pem.write_to_path(f"{root}-key.pem")
+    Path(f"{root}-cert.pem").write_bytes(b"".join(part.bytes() for part in certificate.cert_chain_pems))
+    Path(f"{root}-ca.pem").write_bytes(authority.cert_pem.bytes())
+    return ["--cert", f"{root}-cert.pem", "--key", f"{root}-key.pem"]
 
 
 def await_port(port: int, process: subprocess.Popen[bytes]) -> None:
@@ -111,6 +127,8 @@ class Amazon:
     endpoint: str
     access_key: str
     secret_key: str
+    ca_file: str | None = None
+    """PEM of who certified the server, where it speaks TLS; then everybody may do everything."""
 
     def client(self, service: Any) -> Any:
         """The vendor's own client, as somebody who may do everything."""
@@ -120,6 +138,7 @@ class Amazon:
             aws_access_key_id=self.access_key,
             aws_secret_access_key=self.secret_key,
             region_name="us-east-1",
+            verify=self.ca_file,
         )
 
     def user(self, name: str, actions: list[str]) -> tuple[str, str]:
@@ -145,17 +164,23 @@ def _policy(actions: list[str]) -> str:
 
 
 @contextmanager
-def amazon() -> Iterator[Amazon]:
-    """moto's server, in a process of its own."""
+def amazon(folder: Path | None = None, authority: trustme.CA | None = None) -> Iterator[Amazon]:
+    """moto's server, in a process of its own; with TLS where there is an authority, its files beside `folder`."""
     program = Path(sys.executable).with_name("moto_server")
     assert program.exists(), "moto is not installed; run: make test"
     port = free_port()
     with tempfile.TemporaryFile() as log:
         command: list[str | Path] = [program, "-H", "127.0.0.1", "-p", str(port)]
+        if authority is not None and folder is not None:
+            _, certificate, _, key = _certified(authority, folder)
+            command += ["-s", "-c", certificate, "-k", key]
         process = subprocess.Popen(command, stdout=log, stderr=log)
         try:
             await_port(port, process)
-            yield _with_an_administrator(f"http://127.0.0.1:{port}")
+            if authority is None:
+                yield _with_an_administrator(f"http://127.0.0.1:{port}")
+            else:
+                yield Amazon(f"https://localhost:{port}", "anybody", "anything", f"{folder}-ca.pem")
         finally:
             process.kill()  # what is kept alive by idle connections ends too
             process.wait(20)

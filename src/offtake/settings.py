@@ -121,6 +121,11 @@ class Settings(BaseSettings):
         description="Whoever may call the API may not use this machine's own network: connections then reach public "
         "addresses only. Left out: true when `offtake serve` listens on more than the loopback address.",
     )
+    check_connections: bool = Field(
+        default=False,
+        description="Try base and target connections when they are made: a small object is written and removed, "
+        "and what cannot be delivered to is refused.",
+    )
     egress_allow: Networks = Field(
         default=(), description="Networks that connections may reach all the same, such as `10.2.0.0/16`, with commas."
     )

@@ -10,6 +10,7 @@ from urllib.parse import quote
 import pytest
 
 from offtake.logs import add_request_id
+from tests.api.tutorial import RSA_KEY
 from tests.deployment import FLOW_SERVICE, Deployment, flow_body, rows, source_body
 
 MARK = "xMARKEDx"
@@ -46,7 +47,7 @@ ACCOUNTS: dict[str, tuple[str, str, dict[str, str]]] = {
     "key": (
         "36965a81-b1c6-401b-99f8-22508f1e6a26",
         "SFTP with SSH Key",
-        {"domain": "s", "username": "u", "sshKey": base64.b64encode(f"-----BEGIN {MARK}".encode()).decode()},
+        {"domain": "s", "username": "u", "sshKey": RSA_KEY, "passphrase": f"{MARK} phrase"},
     ),
 }
 SECRET_FIELDS = (
@@ -57,6 +58,7 @@ SECRET_FIELDS = (
     "secretAccessKey",
     "password",
     "sshKey",
+    "passphrase",
 )
 PLANTED = [value for _, _, params in ACCOUNTS.values() for key, value in params.items() if key in SECRET_FIELDS]
 

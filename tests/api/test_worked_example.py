@@ -58,7 +58,6 @@ PARTNER = {"domain": "sftp.partner.example", "username": "drop", "sshKey": RSA_K
             "SFTP",
             {"specName": "SFTP with SSH Key", "params": PARTNER},
             {"remotePath": "incoming/loyalty"},
-            marks=pytest.mark.xfail(not NAMED["SFTP"].available, strict=True, reason="SFTP cannot deliver yet"),
             id="as it is written",
         ),
         pytest.param("Data Landing Zone", None, {"path": "incoming/loyalty"}, id="to the landing zone"),

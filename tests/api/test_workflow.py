@@ -1,5 +1,6 @@
 """The tutorial's calls, and what is refused on the way."""
 
+import importlib.util
 from typing import Any
 
 import pytest
@@ -62,14 +63,22 @@ def test_the_tutorials_connections_can_be_made_for_every_destination(deployed: D
     assert inherited["id"] == base
 
 
+@pytest.mark.parametrize("installed", [True, False])
 @pytest.mark.parametrize("name", AUTHS)
-def test_a_flow_to_a_destination_that_cannot_deliver_yet_says_so(deployed: Deployment, name: str) -> None:
+def test_a_flow_is_refused_where_its_driver_is_not_installed(
+    deployed: Deployment, name: str, installed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     destination = next(one for one in DESTINATIONS if one.name == name)
+
+    if not installed:
+        monkeypatch.setattr(importlib.util, "find_spec", lambda _name: None)
     source = deployed.post("/sourceConnections", source_body(deployed.import_rows("events", rows(0, 1))))["id"]
     body = flow_body(source, connect(deployed, name)[1], deployed.clock)
     body["flowSpec"]["id"] = destination.flow_spec_id
-    answer = deployed.post("/flows", body, 201 if destination.available else 400)
-    assert destination.available or "not yet available here" in answer["errorMessage"]
+    refused = destination.driver is not None and not installed
+    answer = deployed.post("/flows", body, 400 if refused else 201)
+    if refused and destination.driver is not None:
+        assert f"offtake[{destination.driver.extra}]" in answer["errorMessage"]
 
 
 def test_a_stored_secret_is_nowhere_in_the_data_directory(deployed: Deployment) -> None:

@@ -3,13 +3,19 @@
 Ids and secrets are the samples'; what a server makes itself is put in their places.
 """
 
+import base64
 from typing import Any, Final
+
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from offtake.destinations.registry import DESTINATIONS
 from tests.deployment import LAKE, Deployment
 
 SECRET: Final = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
-RSA_KEY: Final = "LS0tLS1CRUdJTiBPUEVOU1NIIFBSSVZBVEUgS0VZLS0tLS0="
+RSA_KEY: Final = base64.b64encode(
+    rsa.generate_private_key(65_537, 2048).private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption())
+).decode()
 
 Auth = dict[str, Any] | None
 NAMED: Final = {one.name: one for one in DESTINATIONS}

@@ -23,6 +23,7 @@ from tests import azure_servers
 from tests.azure_servers import AzureServer, account_sas, azurite, azurite_with_sign_in
 from tests.middlebox import Middlebox, middlebox
 from tests.servers import Amazon, S3Server, amazon, rclone_s3
+from tests.ssh_server import SshServer, key_pair, sshd
 
 SECRET: Final = "MARKEDsecretMARKED"
 S3_RIGHTS: Final = ["s3:PutObject", "s3:GetObject", "s3:ListBucket", "s3:DeleteObject"]
@@ -35,9 +36,14 @@ NOT_STAGED: Final[Mapping[str, Mapping[str, str]]] = {
     "missing root": {
         "Data Landing Zone": "the zone's folder is made when it is not there",
         "Data Landing Zone in Azure": "the zone's container is made when it is not there",
+        "SFTP": "folders are made; test_sftp.py has those that cannot be",
     },
     "network": {"Data Landing Zone": "a folder of this machine is not reached over a network"},
-    "http": {"Data Landing Zone": "no HTTP"},
+    "http": {"Data Landing Zone": "no HTTP", "SFTP": "no HTTP"},
+    "another organisation": {
+        "Data Landing Zone in Azure": "a zone is its own organisation's; test_azure_zone.py has whole runs",
+        "Data Landing Zone in S3": "a zone is its own organisation's; test_s3_zone.py has whole runs",
+    },
     "a user's host": {
         "Data Landing Zone in Azure": "the operator chooses the account, whatever users may reach",
         "Data Landing Zone in S3": "the operator chooses the endpoint, whatever users may reach",
@@ -81,7 +87,6 @@ class Case:
         params = schema.parse_target_params(
             self.destination, {"datasetFileType": "JSON", "compression": "GZIP", **self.location}
         )
-        assert self.destination.open is not None
         site = replace(self.site, zones=self.zones(self.auth, self.site.network)) if self.zones else self.site
         return self.destination.open(self.credentials, params, site)
 
@@ -105,6 +110,12 @@ def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
 
 
 @pytest.fixture(scope="session")
+def s3_with_tls(tmp_path_factory: pytest.TempPathFactory, authority: trustme.CA) -> Iterator[S3Server]:
+    with rclone_s3(tmp_path_factory.mktemp("s3"), authority) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
 def aws() -> Iterator[Amazon]:
     with amazon() as server:
         yield server
@@ -124,6 +135,12 @@ def authority() -> trustme.CA:
 @pytest.fixture(scope="session")
 def azure_with_sign_in(authority: trustme.CA) -> Iterator[AzureServer]:
     with azurite_with_sign_in(authority) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def ssh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SshServer]:
+    with sshd(tmp_path_factory.mktemp("ssh")) as server:
         yield server
 
 
@@ -223,9 +240,12 @@ def amazon_s3_by_role(aws: Amazon, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     )
 
 
-def google_cloud_storage(s3: S3Server, tmp_path: Path) -> Case:
+def google_cloud_storage(s3: S3Server, authority: trustme.CA, tmp_path: Path) -> Case:
     return replace(
         amazon_s3(s3, tmp_path),
+        site=Site("prod", LocalZones(tmp_path), network=Network(certificates=authority.cert_pem.bytes())),
+        authority=authority,
+        through=lambda port: {"endpointUrl": f"https://localhost:{port}"},
         destination=by_name("Google Cloud Storage"),
         method="Google Cloud Storage authentication credentials",
         auth={"accessKeyId": s3.access_key, "secretAccessKey": s3.secret_key, "endpointUrl": s3.endpoint},
@@ -275,6 +295,7 @@ def azure_blob_by_signature(azure: AzureServer, tmp_path: Path) -> Case:
 
 
 def azure_data_lake(server: AzureServer, authority: trustme.CA, tmp_path: Path) -> Case:
+    assert server.sign_in is not None
     container = f"c{uuid4().hex}"
     server.make_container(container)
 
@@ -292,13 +313,28 @@ def azure_data_lake(server: AzureServer, authority: trustme.CA, tmp_path: Path) 
             "servicePrincipalId": azure_servers.CLIENT_ID,
             "servicePrincipalKey": azure_servers.CLIENT_SECRET,
             "tenant": azure_servers.TENANT,
-            "authorityUrl": server.authority,
+            "authorityUrl": server.sign_in.authority,
         },
         wrong=({"servicePrincipalKey": SECRET}, {"tenant": "another.example"}, {"servicePrincipalId": str(uuid4())}),
         missing={"auth": url("not-there")},
         server=("localhost", server.port),
         authority=authority,
         through=lambda port: url(port=port),
+    )
+
+
+def sftp(ssh: SshServer, tmp_path: Path) -> Case:
+    server = ssh.within(tmp_path.name)
+    return Case(
+        destination=by_name("SFTP"),
+        location={"remotePath": "out"},
+        site=Site("prod", LocalZones(tmp_path)),
+        names=lambda: _files(server.root),
+        method="SFTP with SSH Key",
+        auth=server.params(),
+        wrong=({"sshKey": key_pair()[0]}, {"username": "nobody-here"}),
+        server=(server.host, server.port),
+        through=lambda port: {"port": port},
     )
 
 
@@ -312,6 +348,7 @@ CASES: Final = (
     "Azure Blob Storage",
     "Azure Blob Storage by signature",
     "Azure Data Lake Gen2",
+    "SFTP",
 )
 
 
@@ -325,10 +362,11 @@ def case(request: pytest.FixtureRequest, tmp_path: Path) -> Case:
         "Data Landing Zone in S3": lambda: landing_zone_in_s3(of("aws"), tmp_path, of("monkeypatch")),
         "Amazon S3": lambda: amazon_s3(of("s3"), tmp_path),
         "Amazon S3 by role": lambda: amazon_s3_by_role(of("aws"), tmp_path, of("monkeypatch")),
-        "Google Cloud Storage": lambda: google_cloud_storage(of("s3"), tmp_path),
+        "Google Cloud Storage": lambda: google_cloud_storage(of("s3_with_tls"), of("authority"), tmp_path),
         "Azure Blob Storage": lambda: azure_blob(of("azure"), tmp_path),
         "Azure Blob Storage by signature": lambda: azure_blob_by_signature(of("azure"), tmp_path),
         "Azure Data Lake Gen2": lambda: azure_data_lake(of("azure_with_sign_in"), of("authority"), tmp_path),
+        "SFTP": lambda: sftp(of("ssh"), tmp_path),
     }
     return made[request.param]()
 

@@ -22,6 +22,7 @@ from offtake.engines.local import LocalEngine
 from offtake.errors import CancelledError, DeliveryError
 from offtake.exporting.part import PartTask
 from offtake.exporting.place import Place
+from offtake.exporting.retrying import Patience
 from offtake.lake import reading, scan
 from tests.lake.lakes import TABLE, add, lake_in, numbered
 
@@ -42,8 +43,7 @@ def task(tmp_path: Path) -> PartTask:
         slices=tuple(piece.to_json() for piece in part),
         schema=table.to_json(),
         place=Place(zone.connection_spec_id, None, params, Site("prod", LocalZones(tmp_path / "zone"))),
-        attempts=3,
-        retry_wait=0.01,
+        patience=Patience(3, 0.01),
     )
 
 

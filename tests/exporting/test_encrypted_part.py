@@ -16,6 +16,7 @@ from offtake.destinations.registry import DESTINATIONS
 from offtake.errors import CancelledError, DeliveryError
 from offtake.exporting.part import PartTask, export_part
 from offtake.exporting.place import Place
+from offtake.exporting.retrying import Patience
 from offtake.formats import pgp
 from offtake.lake import reading, scan
 from tests.keyring import Keyring
@@ -40,8 +41,7 @@ def task(tmp_path: Path, keys: Keyring) -> PartTask:
         slices=tuple(piece.to_json() for piece in part),
         schema=table.to_json(),
         place=replace(place("Data Landing Zone", tmp_path / "zone", path="out"), encrypt_to=keys.key("rsa")),
-        attempts=1,
-        retry_wait=0.01,
+        patience=Patience(1, 0.01),
     )
 
 

@@ -4,7 +4,20 @@ import sys
 
 import typer
 
-from offtake.cli import audit, batches, clients, datasets, demo, flows, roles, runs, sandboxes, serve, vault
+from offtake.cli import (
+    audit,
+    batches,
+    clients,
+    connections,
+    datasets,
+    demo,
+    flows,
+    roles,
+    runs,
+    sandboxes,
+    serve,
+    vault,
+)
 from offtake.errors import OfftakeError
 
 app = typer.Typer(help="Scheduled, provable exports of Iceberg datasets.", pretty_exceptions_enable=False)
@@ -12,6 +25,7 @@ app.command()(serve.serve)
 app.command()(demo.demo)
 app.add_typer(datasets.app, name="dataset")
 app.add_typer(batches.app, name="batch")
+app.add_typer(connections.app, name="connection")
 app.add_typer(flows.app, name="flow")
 app.add_typer(runs.app, name="run")
 app.add_typer(sandboxes.app, name="sandbox")

@@ -10,8 +10,16 @@ from pydantic_core import PydanticCustomError
 
 from offtake.destinations import patterns
 from offtake.destinations.assumed_role import AssumedRole, assumed_role
-from offtake.destinations.contract import AuthMethod, Capabilities, Destination, Driver, Sink, Site
-from offtake.destinations.object_store import RETRIES, Bucket, ObjectStoreSink, client_options
+from offtake.destinations.contract import AuthMethod, Capabilities, Destination, Driver, Guide, Sink, Site
+from offtake.destinations.object_store import (
+    MOST_PARTS,
+    NO_RETRY_AFTER,
+    PART_BYTES,
+    RETRIES,
+    Bucket,
+    ObjectStoreSink,
+    client_options,
+)
 from offtake.destinations.object_store_errors import Rights
 from offtake.destinations.parameters import Params, TargetParams
 
@@ -122,19 +130,7 @@ class S3Params(TargetParams):
         },
     )
 
-    storage_class: (
-        Literal[
-            "STANDARD",
-            "STANDARD_IA",
-            "ONEZONE_IA",
-            "INTELLIGENT_TIERING",
-            "GLACIER_IR",
-            "GLACIER",
-            "DEEP_ARCHIVE",
-            "REDUCED_REDUNDANCY",
-        ]
-        | None
-    ) = Field(
+    storage_class: StorageClass | None = Field(
         default=None,
         title="Storage class",
         description="Storage class of the files; the bucket's own when left out. An extension of this project.",
@@ -206,6 +202,8 @@ def open_sink(credentials: Params | None, params: TargetParams, site: Site) -> S
         virtual_hosted_style_request=False,
         # One by one, a refusal to delete is told as what it is.
         disable_bulk_delete=True,
+        # TLS vouches for what is sent; hashing it once more would be most of an upload's processor time.
+        unsigned_payload=endpoint is None or endpoint.startswith("https:"),
         client_options=options,
         retry_config=RETRIES,
         credential_provider=role,
@@ -235,6 +233,55 @@ def _assume(credentials: Role, region: str, site: Site) -> AssumedRole:
     return role
 
 
+# What people must know
+
+_POLICY: Final = """{
+  "Version": "2012-10-17",
+  "Statement": [
+    {
+      "Effect": "Allow",
+      "Action": ["s3:PutObject", "s3:GetObject", "s3:DeleteObject", "s3:AbortMultipartUpload"],
+      "Resource": "arn:aws:s3:::BUCKET/FOLDER/*"
+    },
+    {
+      "Effect": "Allow",
+      "Action": "s3:ListBucket",
+      "Resource": "arn:aws:s3:::BUCKET",
+      "Condition": {"StringLike": {"s3:prefix": "FOLDER/*"}}
+    }
+  ]
+}"""
+_TRUST: Final = """{
+  "Version": "2012-10-17",
+  "Statement": [
+    {
+      "Effect": "Allow",
+      "Principal": {"AWS": "arn:aws:iam::ACCOUNT:role/IDENTITY-OF-THIS-DEPLOYMENT"},
+      "Action": "sts:AssumeRole",
+      "Condition": {"StringEquals": {"sts:ExternalId": "EXTERNAL-ID"}}
+    }
+  ]
+}"""
+GUIDE: Final = Guide(
+    about="Files are uploaded in parts of 8 MiB, four at a time, and appear when they are complete; an upload that "
+    "fails is aborted. Stores that speak Amazon's protocol (MinIO, Ceph, Cloudflare R2 and others) work with "
+    "`endpointUrl`.",
+    rights=f"For the access key's user, or the role:\n\n```json\n{_POLICY}\n```\n\n"
+    f"The trust policy of a role, for the identity that the server runs under. The external id is the base "
+    f"connection's `externalId`, or the id of the organisation (`x-gw-ims-org-id`):\n\n```json\n{_TRUST}\n```\n\n"
+    "With SSE-KMS, also `kms:GenerateDataKey` and `kms:Decrypt` on the key; with `bucketOwnerFullControl`, also "
+    "`s3:PutObjectAcl`. A server that is killed leaves the parts of its uploads behind, which nobody sees and which "
+    "cost money: let a life-cycle rule of the bucket abort incomplete uploads after a day.",
+    limits=(
+        "The path style of addresses is used, never the virtual-host style.",
+        "Role credentials live for an hour and are asked for anew five minutes before they end.",
+        "Keys that the customer gives with each request (SSE-C) are not offered.",
+        "Archive classes are not offered either: a consumer could not fetch what was delivered.",
+        NO_RETRY_AFTER,
+        "Tried against rclone's and moto's servers, not against Amazon itself.",
+    ),
+)
+
 DESTINATION: Final = Destination(
     name=NAME,
     connection_spec_id="4fce964d-3f37-408f-9778-e597338a21ee",
@@ -253,12 +300,10 @@ DESTINATION: Final = Destination(
     parameters=S3Params,
     capabilities=Capabilities(
         half_written_visible=False,
-        rename=False,
-        conditional_create=True,
-        most_parts=10_000,
-        largest_object=5 * 1024**4,
+        largest_object=MOST_PARTS * PART_BYTES,
         longest_key=1024,
     ),
+    guide=GUIDE,
     encryption=True,
     open=open_sink,
 )

@@ -2,13 +2,13 @@
 
 import base64
 import binascii
+import logging
 import re
 import ssl
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 from urllib.parse import SplitResult, quote, unquote, urlsplit
 
-import httpx2
 from obstore.exceptions import GenericError
 from obstore.store import AzureStore
 
@@ -28,7 +28,11 @@ _AUTHORITIES: Final = {
     "core.chinacloudapi.cn": "https://login.chinacloudapi.cn",
 }
 """Microsoft's clouds by the suffix of their endpoints, and who signs in there."""
+MOST_BLOCKS: Final = 50_000
 _VERSION: Final = "2023-11-03"
+for _name in ("httpx2", "httpcore2"):
+    # They log the addresses of requests, and those hold signatures.
+    logging.getLogger(_name).setLevel(logging.WARNING)
 _ACCOUNT: Final = re.compile(r"[a-z0-9]{1,24}")
 _STRING: Final = "AccountName and AccountKey, or BlobEndpoint and SharedAccessSignature"
 
@@ -165,6 +169,8 @@ def azure_sink(
 
 def _delete(url: str, site: Site) -> None:
     """Remove one blob. The driver would send a batch of one, which asks more of a signature."""
+    import httpx2  # noqa: PLC0415 - what only signatures need, others shall not have to hold
+
     certificates, context = site.network.certificates, ssl.create_default_context()
     if certificates is not None:
         context.load_verify_locations(cadata=certificates.decode())

@@ -6,8 +6,9 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Field, SecretStr
 
 from offtake.destinations import patterns
-from offtake.destinations.azure_accounts import account_of, azure_sink
-from offtake.destinations.contract import AuthMethod, Capabilities, Destination, Sink, Site
+from offtake.destinations.azure_accounts import MOST_BLOCKS, account_of, azure_sink
+from offtake.destinations.contract import AuthMethod, Capabilities, Destination, Guide, Sink, Site
+from offtake.destinations.object_store import NO_RETRY_AFTER, PART_BYTES
 from offtake.destinations.object_store_errors import Rights
 from offtake.destinations.parameters import Params, TargetParams
 
@@ -80,6 +81,25 @@ def open_sink(credentials: Params | None, params: TargetParams, site: Site) -> S
     return azure_sink(account, params.container, RIGHTS, site)
 
 
+# What people must know
+
+GUIDE: Final = Guide(
+    about="Files are uploaded in blocks of 8 MiB, four at a time, and appear when the list of blocks is committed; "
+    "blocks that never are, Azure removes after a week. The connection string holds an account key, or a shared "
+    "access signature: `BlobEndpoint=https://ACCOUNT.blob.core.windows.net;SharedAccessSignature=sv=…`.",
+    rights="A shared access signature for one container, instead of the account's key:\n\n```sh\n"
+    "az storage container generate-sas --account-name ACCOUNT --name CONTAINER \\\n"
+    "  --permissions rwdlc --expiry 2027-01-01T00:00Z --https-only\n```\n\n"
+    "Delivering takes `cw`; testing a connection and proving a delivery take `r` and `l`, and removing what a failed "
+    "run left takes `d`.",
+    limits=(
+        "A signature that has expired fails every run until another one is given: put its end into your calendar.",
+        "`UseDevelopmentStorage=true` is not read; name the `BlobEndpoint` instead.",
+        NO_RETRY_AFTER,
+        "Tried against Azurite, not against Azure itself.",
+    ),
+)
+
 DESTINATION: Final = Destination(
     name=NAME,
     connection_spec_id="6d6b59bf-fb58-4107-9064-4d246c0e5bb2",
@@ -96,12 +116,10 @@ DESTINATION: Final = Destination(
     parameters=BlobParams,
     capabilities=Capabilities(
         half_written_visible=False,
-        rename=False,
-        conditional_create=True,
-        most_parts=50_000,
-        largest_object=190 * 1024**4,
+        largest_object=MOST_BLOCKS * PART_BYTES,
         longest_key=1024,
     ),
+    guide=GUIDE,
     encryption=True,
     open=open_sink,
 )

@@ -6,8 +6,9 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr
 
 from offtake.destinations import patterns
-from offtake.destinations.azure_accounts import Principal, azure_sink, place_of, url_problem
-from offtake.destinations.contract import AuthMethod, Capabilities, Destination, Sink, Site
+from offtake.destinations.azure_accounts import MOST_BLOCKS, Principal, azure_sink, place_of, url_problem
+from offtake.destinations.contract import AuthMethod, Capabilities, Destination, Guide, Sink, Site
+from offtake.destinations.object_store import NO_RETRY_AFTER, PART_BYTES
 from offtake.destinations.object_store_errors import Rights
 from offtake.destinations.parameters import Params, TargetParams
 
@@ -91,6 +92,23 @@ def open_sink(credentials: Params | None, _params: TargetParams, site: Site) -> 
     return azure_sink(place.account, place.container, RIGHTS, site, prefix=place.folder, principal=principal)
 
 
+# What people must know
+
+GUIDE: Final = Guide(
+    about="The service principal signs in at Microsoft Entra ID; files go to the container (file system) that `url` "
+    "names, below the folder that it may name after it, through the account's Blob endpoint. They appear when they "
+    "are complete.",
+    rights="The role *Storage Blob Data Contributor* on the container, and no more:\n\n```sh\n"
+    "az role assignment create --assignee SERVICE-PRINCIPAL-ID --role 'Storage Blob Data Contributor' \\\n"
+    "  --scope /subscriptions/S/resourceGroups/G/providers/Microsoft.Storage/storageAccounts/A"
+    "/blobServices/default/containers/C\n```",
+    limits=(
+        "Access control lists of single folders are not read or written; the role on the container decides.",
+        NO_RETRY_AFTER,
+        "Tried against Azurite with OAuth and a token endpoint of the tests, not against Azure itself.",
+    ),
+)
+
 DESTINATION: Final = Destination(
     name=NAME,
     connection_spec_id="be2c3209-53bc-47e7-ab25-145db8b873e1",
@@ -107,12 +125,10 @@ DESTINATION: Final = Destination(
     parameters=DataLakeParams,
     capabilities=Capabilities(
         half_written_visible=False,
-        rename=True,
-        conditional_create=True,
-        most_parts=50_000,
-        largest_object=190 * 1024**4,
+        largest_object=MOST_BLOCKS * PART_BYTES,
         longest_key=1024,
     ),
+    guide=GUIDE,
     encryption=True,
     open=open_sink,
 )

@@ -60,14 +60,26 @@ class Sink(Protocol):
 
 @dataclass(frozen=True)
 class Capabilities:
-    """What a destination can do, so that nothing ever branches on its name."""
+    """What a destination can do, so that nothing ever branches on its name. Bytes; None where there is no limit.
+
+    `half_written_visible`: while a file is being written, something of another name lies beside it.
+    """
 
     half_written_visible: bool
-    rename: bool
-    conditional_create: bool
-    most_parts: int | None
     largest_object: int | None
     longest_key: int
+
+
+@dataclass(frozen=True)
+class Guide:
+    """What people must know to use a destination, in Markdown: its page in the documentation is made of it.
+
+    `rights`: the least that its owner has to grant, ready to be pasted. `limits`: what does not work, or is untried.
+    """
+
+    about: str
+    rights: str
+    limits: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -82,6 +94,11 @@ class Driver:
         """True when it can be imported."""
         return importlib.util.find_spec(self.module) is not None
 
+    @property
+    def remedy(self) -> str:
+        """What an operator does when it is not."""
+        return f"Have the operator install offtake[{self.extra}]."
+
 
 @dataclass(frozen=True)
 class AuthMethod:
@@ -92,7 +109,6 @@ class AuthMethod:
     description: str
     model: type[Params]
     driver: Driver | None = None
-    available: bool = True
 
 
 @dataclass(frozen=True)
@@ -120,19 +136,14 @@ class Destination:
     auth_methods: tuple[AuthMethod, ...]
     parameters: type[TargetParams]
     capabilities: Capabilities
+    guide: Guide
     encryption: bool
+    open: Open
     compression_order: tuple[Literal["NONE", "GZIP"], ...] = ("NONE", "GZIP")
-    open: Open | None = None
-    """None while the destination is declared but cannot deliver yet."""
     driver: Driver | None = None
     pin: Pin | None = None
-    """Connects with credentials and gives them back with what the first success teaches, such as a host key; raises
+    """Connects, and gives the credentials back with what a first success teaches, such as the server's key; raises
     `DeliveryError`. None where there is nothing to learn."""
-
-    @property
-    def available(self) -> bool:
-        """True when flows to this destination can deliver."""
-        return self.open is not None
 
     def lacks(self, auth_name: str | None) -> Driver | None:
         """The driver that delivering with this way to authenticate needs and that is not installed."""

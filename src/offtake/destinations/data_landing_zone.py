@@ -5,7 +5,7 @@ from typing import Annotated, Final
 from pydantic import Field
 
 from offtake.destinations import patterns
-from offtake.destinations.contract import Capabilities, Destination, Sink, Site
+from offtake.destinations.contract import Capabilities, Destination, Guide, Sink, Site
 from offtake.destinations.parameters import Params, TargetParams
 from offtake.destinations.zone_sinks import open_zone_to_write
 
@@ -38,6 +38,16 @@ def open_sink(_credentials: Params | None, _params: TargetParams, site: Site) ->
     return open_zone_to_write(site, "dlz_destination")
 
 
+# What people must know
+
+GUIDE: Final = Guide(
+    about="A place of this deployment's own, one for each sandbox: no credentials are needed to deliver to it. "
+    "Consumers collect with the credentials that `GET /data/foundation/connectors/landingzone/credentials` gives.",
+    rights="Nothing has to be granted. The operator chooses with `OFFTAKE_LANDING_ZONE` where the zone is: "
+    "[a folder, an Azure account, or an S3 bucket](../landing-zone.md).",
+    limits=("Files are removed after seven days, or after `OFFTAKE_LANDING_ZONE_DAYS`.",),
+)
+
 DESTINATION: Final = Destination(
     name=NAME,
     connection_spec_id="10440537-2a7b-4583-ac39-ed38d4b848e8",
@@ -47,12 +57,10 @@ DESTINATION: Final = Destination(
     parameters=LandingZoneParams,
     capabilities=Capabilities(
         half_written_visible=False,
-        rename=True,
-        conditional_create=True,
-        most_parts=None,
         largest_object=None,
         longest_key=1024,
     ),
+    guide=GUIDE,
     encryption=True,
     open=open_sink,
 )

@@ -7,8 +7,16 @@ from obstore.store import S3Store
 from pydantic import Field, SecretStr
 
 from offtake.destinations import patterns
-from offtake.destinations.contract import AuthMethod, Capabilities, Destination, Sink, Site
-from offtake.destinations.object_store import RETRIES, Bucket, ObjectStoreSink, client_options
+from offtake.destinations.contract import AuthMethod, Capabilities, Destination, Guide, Sink, Site
+from offtake.destinations.object_store import (
+    MOST_PARTS,
+    NO_RETRY_AFTER,
+    PART_BYTES,
+    RETRIES,
+    Bucket,
+    ObjectStoreSink,
+    client_options,
+)
 from offtake.destinations.object_store_errors import Rights
 from offtake.destinations.parameters import Params, TargetParams
 
@@ -92,12 +100,32 @@ def open_sink(credentials: Params | None, params: TargetParams, site: Site) -> S
         disable_tagging=True,
         disable_bulk_delete=True,
         conditional_put="disabled",
+        unsigned_payload=endpoint is None or endpoint.startswith("https:"),
         client_options=client_options(site.network, endpoint),
         retry_config=RETRIES,
     )
     bucket = Bucket(f"gs://{params.bucket_name}", endpoint or "Google Cloud Storage", RIGHTS)
     return ObjectStoreSink(store, bucket)
 
+
+# What people must know
+
+GUIDE: Final = Guide(
+    about="Files are uploaded through the XML API with an HMAC key of a service account, in parts of 8 MiB, four at a "
+    "time, and appear when they are complete; an upload that fails is aborted.",
+    rights="A role for the service account, on the bucket, and a key for it:\n\n```sh\n"
+    "gcloud iam roles create offtakeExports --project PROJECT --permissions=storage.objects.create,\\\n"
+    "storage.objects.get,storage.objects.list,storage.objects.delete,storage.multipartUploads.create,\\\n"
+    "storage.multipartUploads.abort,storage.multipartUploads.listParts\n"
+    "gcloud storage buckets add-iam-policy-binding gs://BUCKET --role projects/PROJECT/roles/offtakeExports \\\n"
+    "  --member serviceAccount:ACCOUNT\n"
+    "gcloud storage hmac create ACCOUNT\n```",
+    limits=(
+        "Tags, conditional writes and bulk deletes of Amazon's protocol are switched off: Google's XML API has none.",
+        NO_RETRY_AFTER,
+        "Tried against rclone's S3 server with the same switches, not against Google itself.",
+    ),
+)
 
 DESTINATION: Final = Destination(
     name=NAME,
@@ -115,12 +143,10 @@ DESTINATION: Final = Destination(
     parameters=GoogleParams,
     capabilities=Capabilities(
         half_written_visible=False,
-        rename=False,
-        conditional_create=False,
-        most_parts=10_000,
-        largest_object=5 * 1024**4,
+        largest_object=MOST_PARTS * PART_BYTES,
         longest_key=1024,
     ),
+    guide=GUIDE,
     encryption=True,
     open=open_sink,
 )

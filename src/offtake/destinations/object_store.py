@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from obstore.store import ClientConfig, RetryConfig
 
 PART_BYTES: Final = 8 * 1024 * 1024
+MOST_PARTS: Final = 10_000
+"""Of an upload at Amazon and at Google; Azure takes 50,000 blocks."""
+NO_RETRY_AFTER: Final = "A server's Retry-After is not read; waits double instead, from a tenth of a second up."
 _PARTS_IN_FLIGHT: Final = 4
 _MEDIA_TYPES: Final = {
     ".gz": "application/gzip",

@@ -22,6 +22,11 @@ class Params(BaseModel):
         """The hosts that these params name, by the key that names each; where a user chooses none, empty."""
         return {}
 
+    @property
+    def unmet(self) -> bool:
+        """Whether a first connection has something to teach that these params do not say yet."""
+        return False
+
 
 class TargetParams(Params):
     """Every target connection's params; a destination adds where the files go."""

@@ -97,8 +97,10 @@ def _problem(error: Any, prefix: str, allowed: str) -> FieldProblem:  # noqa: AN
 
 
 def _auth_spec(method: AuthMethod) -> Json:
-    properties = {field.alias or name: _property(field) for name, field in method.model.model_fields.items()}
-    required = [field.alias or name for name, field in method.model.model_fields.items() if field.is_required()]
+    # The contract's own keys are the required ones, and come first.
+    fields = sorted(method.model.model_fields.items(), key=lambda item: not item[1].is_required())
+    properties = {field.alias or name: _property(field) for name, field in fields}
+    required = [field.alias or name for name, field in fields if field.is_required()]
     schema = {"$schema": _DRAFT, "type": "object", "description": method.description}
     return {
         "name": method.name,

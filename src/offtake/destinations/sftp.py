@@ -1,12 +1,16 @@
 """SFTP servers."""
 
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, ValidationInfo, field_validator
 
-from offtake.destinations import patterns
-from offtake.destinations.contract import AuthMethod, Capabilities, Destination
+from offtake.destinations import patterns, sftp_keys
+from offtake.destinations.contract import AuthMethod, Capabilities, Destination, Driver, Guide, Sink, Site
 from offtake.destinations.parameters import Params, TargetParams
+
+if TYPE_CHECKING:
+    # The SSH library is an extra, and slow to import: only who delivers by SFTP pays for it.
+    from offtake.destinations.sftp_session import Session
 
 # Identity
 
@@ -26,8 +30,22 @@ class SftpLogin(Params):
     host_key_fingerprint: str | None = Field(
         default=None,
         description="The server's expected key; recorded at the first connection when left out. An extension.",
-        examples=["SHA256:…"],
+        examples=["SHA256:n4bQgYhMfWWaL+qgxVrQFaO/TxsrC4Is0V1sFbDwCgg"],
     )
+
+    @field_validator("host_key_fingerprint")
+    @classmethod
+    def _is_fingerprint(cls, given: str | None) -> str | None:
+        return None if given is None else sftp_keys.fingerprint(given)
+
+    @property
+    def unmet(self) -> bool:
+        """True until the server's key is known."""
+        return self.host_key_fingerprint is None
+
+    def hosts(self) -> dict[str, str]:
+        """The server."""
+        return {"domain": self.domain}
 
 
 class Password(SftpLogin):
@@ -37,8 +55,13 @@ class Password(SftpLogin):
 
 
 class SshKey(SftpLogin):
-    """A private key."""
+    """A private key. The passphrase comes first because the key is checked with it."""
 
+    passphrase: SecretStr | None = Field(
+        default=None,
+        description="Passphrase of the private SSH key, where it has one. An extension of this project.",
+        examples=["a passphrase"],
+    )
     ssh_key: SecretStr = Field(
         min_length=1,
         description="Base64 string of the private SSH key",
@@ -48,6 +71,13 @@ class SshKey(SftpLogin):
             "uiAttributes": {"tooltip": {"id": "platform_destinations_connect_sftp_ssh"}},
         },
     )
+
+    @field_validator("ssh_key")
+    @classmethod
+    def _is_private_key(cls, given: SecretStr, info: ValidationInfo) -> SecretStr:
+        passphrase = info.data.get("passphrase")
+        sftp_keys.private_key(given.get_secret_value(), passphrase.get_secret_value() if passphrase else None)
+        return given
 
 
 # Parameters
@@ -64,6 +94,68 @@ class SftpParams(TargetParams):
         """The folder, below the one that the server logs in to or, with a leading slash, below its root."""
         return self.remote_path.strip("/")
 
+    def root(self) -> str:
+        """What the folder is below: `/`, or `""` for the folder that the server logs in to."""
+        return "/" if self.remote_path.startswith("/") else ""
+
+
+# Opening
+
+
+def open_sink(credentials: Params | None, params: TargetParams, site: Site) -> Sink:
+    """The folder, ready to write. Nothing is asked of the server yet."""
+    from offtake.destinations.sftp_sink import SftpSink  # noqa: PLC0415 - see the imports
+
+    assert isinstance(params, SftpParams)  # noqa: S101 - parsed with this destination's own model
+    return SftpSink(_session(credentials, site), params.root(), params.folder(), site.network.patience)
+
+
+def pin(credentials: Params, site: Site) -> Params:
+    """The credentials with the fingerprint of the key that the server shows; raises `DeliveryError`."""
+    session = _session(credentials, site)
+    try:
+        session.client()
+        return credentials.model_copy(update={"host_key_fingerprint": session.shown})
+    finally:
+        session.close()
+
+
+def _session(credentials: Params | None, site: Site) -> "Session":
+    from offtake.destinations.sftp_session import Login, Session  # noqa: PLC0415 - see the imports
+
+    assert isinstance(credentials, Password | SshKey)  # noqa: S101 - the flow's rules let no other kind through
+    key, password = None, None
+    if isinstance(credentials, SshKey):
+        passphrase = credentials.passphrase
+        given = credentials.ssh_key.get_secret_value()
+        key = sftp_keys.private_key(given, passphrase.get_secret_value() if passphrase else None)
+    else:
+        password = credentials.password.get_secret_value()
+    return Session(
+        Login(
+            credentials.domain, credentials.port, credentials.username, credentials.host_key_fingerprint, password, key
+        ),
+        site.network,
+    )
+
+
+# What people must know
+
+GUIDE: Final = Guide(
+    about="Files are written as `.NAME.tmp` beside their place, synced to disk where the server can, and renamed over "
+    "it when they are complete: whoever reads names without a leading dot never sees half a file. Folders are made. "
+    "A `remotePath` with a leading slash begins at the server's root, any other in the folder that the server logs in "
+    "to. The server's key is remembered at the first successful connection, and every later one must show the same; "
+    "to know it from the start, give `hostKeyFingerprint` (`ssh-keyscan HOST | ssh-keygen -lf -`).",
+    rights="An account that may make folders, write, rename and remove files below the folder, and nothing else. With "
+    "OpenSSH:\n\n```\nMatch User drop\n    ForceCommand internal-sftp\n    ChrootDirectory /srv/drop\n"
+    "    AllowTcpForwarding no\n    X11Forwarding no\n```\n\nA key for it, as `sshKey` takes it:\n\n```sh\n"
+    "ssh-keygen -t ed25519 -N '' -f drop.key\nbase64 -w0 drop.key\n```",
+    limits=(
+        "Without `posix-rename@openssh.com`, a file that is replaced is gone between its removal and the rename.",
+        "Servers tell a full disk by the word Failure only; it is tried again like any other failure.",
+    ),
+)
 
 DESTINATION: Final = Destination(
     name=NAME,
@@ -87,12 +179,13 @@ DESTINATION: Final = Destination(
     parameters=SftpParams,
     capabilities=Capabilities(
         half_written_visible=True,
-        rename=True,
-        conditional_create=False,
-        most_parts=None,
         largest_object=None,
         longest_key=1024,
     ),
+    guide=GUIDE,
     encryption=True,
     compression_order=("GZIP", "NONE"),
+    open=open_sink,
+    driver=Driver("asyncssh", "sftp"),
+    pin=pin,
 )

@@ -40,6 +40,7 @@ class Order:
     """Everything a run delivers, and where. `export_time_ms` is the instant that names its folders."""
 
     run_id: str
+    base_connection_id: str
     target_connection_id: str
     export_time_ms: int
     datasets: tuple[OrderedDataset, ...]

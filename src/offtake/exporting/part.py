@@ -1,22 +1,20 @@
 """One part: read, encode, compress, encrypt, hash and stream one file to the destination. Runs in a worker process."""
 
 import hashlib
-import time
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
 
-from offtake.errors import CancelledError, DeliveryError
+from offtake.errors import CancelledError
 from offtake.exporting.place import Place
+from offtake.exporting.retrying import Cancelled, Patience, persevere
 from offtake.failpoints import failpoint
 from offtake.formats import pgp
 from offtake.formats.registry import format_for
 from offtake.lake import reading
-
-Cancelled = Callable[[], bool]
 
 
 @dataclass(frozen=True)
@@ -31,15 +29,14 @@ class Written:
 
 @dataclass(frozen=True)
 class PartTask:
-    """What a worker process needs to do one part; `attempts` tries, the first wait in seconds, then doubling."""
+    """What a worker process needs to do one part."""
 
     number: int
     key: str
     slices: tuple[dict[str, Any], ...]
     schema: dict[str, Any]
     place: Place
-    attempts: int
-    retry_wait: float
+    patience: Patience
 
 
 def export_part(task: PartTask, cancelled: Cancelled) -> Written:
@@ -47,14 +44,7 @@ def export_part(task: PartTask, cancelled: Cancelled) -> Written:
 
     Raises `DeliveryError` when it cannot be written, `CancelledError` when asked to stop.
     """
-    for attempt in range(1, task.attempts):
-        try:
-            return _write(task, cancelled)
-        except DeliveryError as error:
-            if not error.transient:
-                raise
-            _wait(error.retry_after or task.retry_wait * 2 ** (attempt - 1), cancelled)
-    return _write(task, cancelled)
+    return persevere(lambda: _write(task, cancelled), task.patience, cancelled)
 
 
 def _write(task: PartTask, cancelled: Cancelled) -> Written:
@@ -97,11 +87,3 @@ class _Count:
         for chunk in chunks:
             self.sha256.update(chunk)
             yield chunk
-
-
-def _wait(seconds: float, cancelled: Cancelled) -> None:
-    until = time.monotonic() + seconds
-    while time.monotonic() < until:
-        if cancelled():
-            raise CancelledError("The run was asked to stop.")
-        time.sleep(min(0.2, max(0.0, until - time.monotonic())))

@@ -16,16 +16,16 @@ class Place:
     credentials: Params | None
     params: TargetParams
     site: Site
+    auth_name: str | None = None
     encrypt_to: bytes | None = None
     """The armored OpenPGP public key that data files are encrypted with; the manifest never is."""
 
     def open(self) -> Sink:
         """The sink, ready to write; raises `DeliveryError` when it cannot be had."""
         destination = registry.by_connection_spec_id(self.connection_spec_id)
-        if destination is None or destination.open is None:
-            raise DeliveryError(
-                "EXPORT-1500-500",
-                f"{destination.name if destination else self.connection_spec_id} is not yet available here.",
-                "Choose a destination that is.",
-            )
+        if destination is None:
+            raise DeliveryError("EXPORT-1500-500", f"There is no destination {self.connection_spec_id}.", "Choose one.")
+        lacking = destination.lacks(self.auth_name)
+        if lacking is not None:
+            raise DeliveryError("EXPORT-1500-500", f"{destination.name} is not installed.", lacking.remedy)
         return destination.open(self.credentials, self.params, self.site)

@@ -12,6 +12,7 @@ from offtake.exporting.engine import Engine
 from offtake.exporting.order import Order
 from offtake.exporting.part import PartTask
 from offtake.exporting.plan import PartSize, info_item, make_plan
+from offtake.exporting.retrying import Patience, persevere
 from offtake.failpoints import failpoint
 from offtake.formats import pgp
 from offtake.lake.catalog import Lake
@@ -23,15 +24,16 @@ from offtake.store.tables import RunDataset, RunPart
 
 @dataclass(frozen=True)
 class Workshop:
-    """What a run is carried out with. `retry_wait`: seconds."""
+    """What a run is carried out with."""
 
     database: Database
     lake: Lake
     engine: Engine
     clock: Clock
     part_size: PartSize
-    part_attempts: int
-    retry_wait: float
+    patience: Patience
+    acquaint: Callable[[Order], Order] = lambda order: order
+    """Meets the destination before the first file goes there; raises `DeliveryError`."""
 
 
 def carry_out(order: Order, lease: Lease, shop: Workshop, cancelled: Callable[[], bool]) -> None:
@@ -91,16 +93,23 @@ def _deliver(
 ) -> None:
     document: dict[str, Any] | None = None
     if parts:
+        order = persevere(lambda: shop.acquaint(order), shop.patience, cancelled)
         _do_parts(order, lease, shop, datasets, [part for part in parts if not part.finished_at], cancelled)
-        sink = order.place.open()
-        try:
-            finished = _prove(order, lease, shop, sink, datasets, cancelled)
-            document = _write_manifest(order, sink, datasets, finished)
-        finally:
-            sink.close()
+        document = persevere(lambda: _finish(order, lease, shop, datasets, cancelled), shop.patience, cancelled)
     failpoint("before_commit")
     runs.complete(shop.database, lease, document, shop.clock.now_ms())
     failpoint("after_commit")
+
+
+def _finish(
+    order: Order, lease: Lease, shop: Workshop, datasets: list[RunDataset], cancelled: Callable[[], bool]
+) -> dict[str, Any] | None:
+    sink = order.place.open()
+    try:
+        finished = _prove(order, lease, shop, sink, datasets, cancelled)
+        return _write_manifest(order, sink, datasets, finished)
+    finally:
+        sink.close()
 
 
 def _do_parts(
@@ -119,8 +128,7 @@ def _do_parts(
             slices=tuple(part.slices),
             schema=schemas[part.dataset_id],
             place=order.place,
-            attempts=shop.part_attempts,
-            retry_wait=shop.retry_wait,
+            patience=shop.patience,
         )
         for part in parts
     ]

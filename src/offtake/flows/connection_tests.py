@@ -1,6 +1,6 @@
 """Whether a base connection's credentials work where its target connections deliver to (contract, section 11)."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from sqlalchemy import select
@@ -11,11 +11,13 @@ from offtake.destinations.contract import Destination, Site
 from offtake.destinations.parameters import Params, TargetParams
 from offtake.destinations.probe import probe
 from offtake.errors import DeliveryError, InvalidInputError
-from offtake.flows import entities, problems, specs
+from offtake.flows import encryption, entities, learning, problems, specs
 from offtake.flows.access import VIEW_DESTINATIONS, Caller
 from offtake.flows.connections import KIND
 from offtake.flows.entities import Json
 from offtake.flows.problems import Problem
+from offtake.formats import pgp
+from offtake.store.database import Database
 from offtake.store.tables import Connection, TargetConnection
 from offtake.store.vault import Vault
 
@@ -27,7 +29,10 @@ class Trial:
     """What is tried, and where, once the database is let go."""
 
     destination: Destination
+    connection_id: str
+    auth_name: str | None
     credentials: Params | None
+    encrypt_to: bytes | None
     places: tuple[TargetParams, ...]
     site: Site
 
@@ -46,24 +51,69 @@ def prepare(session: Session, caller: Caller, vault: Vault, row_id: str, site: S
     latest = select(TargetConnection).filter_by(base_connection_id=row.id)
     targets = session.scalars(latest.order_by(TargetConnection.updated_at.desc()).limit(_MOST_PLACES))
     places = {str(one.params): schema.parse_target_params(destination, one.params) for one in targets}
-    return Trial(destination, credentials, tuple(places.values()) or _whole_place(destination), site)
+    return Trial(
+        destination=destination,
+        connection_id=row.id,
+        auth_name=row.auth_spec_name,
+        credentials=credentials,
+        encrypt_to=encryption.public_key(row.encryption) if row.encryption else None,
+        places=tuple(places.values()) or _whole_place(destination),
+        site=site,
+    )
 
 
-def carry_out(trial: Trial) -> Json:
-    """`{"result": true}`, or false with what was refused at each place; a small object is written and removed."""
-    if trial.destination.open is None:
-        return _failed([("EXPORT-1500-500", f"{trial.destination.name} cannot be delivered to here yet.")])
-    if not trial.places:
-        message = "The account does not name a place. Make a target connection with it, then test again."
-        return _failed([("EXPORT-2002-404", message)])
-    found = [error for place in trial.places for error in _try(trial, place)]
-    return _failed([(error.code, str(error)) for error in found]) if found else {"result": True}
+def prepare_for(session: Session, caller: Caller, vault: Vault, target: TargetConnection, site: Site) -> Trial:
+    """The same for the place of one target connection."""
+    trial = prepare(session, caller, vault, target.base_connection_id, site)
+    return replace(trial, places=(schema.parse_target_params(trial.destination, target.params),))
 
 
-def _try(trial: Trial, place: TargetParams) -> list[DeliveryError]:
-    assert trial.destination.open is not None  # noqa: S101 - the caller has checked
+def carry_out(trial: Trial, database: Database, vault: Vault) -> Json:
+    """`{"result": true}`, or false with what was refused at each place.
+
+    A small object is written, read back, listed and removed. What a first success teaches is kept.
+    """
+    found = _try(trial, database, vault)
+    if trial.encrypt_to is not None and (problem := pgp.key_problem(trial.encrypt_to)):
+        found.append(DeliveryError("EXPORT-2004-400", f"The public key {problem}.", "Give the account another one."))
+    if not found:
+        return {"result": True}
+    return {"result": False, "errors": [{"code": error.code, "message": str(error)} for error in found]}
+
+
+def check(trial: Trial, database: Database, vault: Vault, path: str) -> None:
+    """Raise 1452 naming `path` when the trial fails; a place that is not named yet is left for later."""
+    if not trial.places and trial.destination.pin is None:
+        return
+    answer = carry_out(trial, database, vault)
+    if not answer["result"]:
+        raise problems.of_field(path, f"cannot be delivered to: {answer['errors'][0]['message']}")
+
+
+def _try(trial: Trial, database: Database, vault: Vault) -> list[DeliveryError]:
+    destination = trial.destination
+    lacking = destination.lacks(trial.auth_name)
+    if lacking is not None:
+        return [DeliveryError("EXPORT-1500-500", f"{destination.name} is not installed.", lacking.remedy)]
     try:
-        sink = trial.destination.open(trial.credentials, place, trial.site)
+        row_id, site = trial.connection_id, trial.site
+        credentials = learning.learned(database, vault, destination, row_id, trial.credentials, site)
+        if not trial.places and destination.pin is not None and credentials is not None:
+            destination.pin(credentials, site)
+            return []
+    except DeliveryError as error:
+        return [error]
+    if not trial.places:
+        remedy = "Make a target connection with it, then test again."
+        return [DeliveryError("EXPORT-2002-404", "The account does not name a place.", remedy)]
+    return [error for place in trial.places for error in _probe(destination, credentials, place, trial.site)]
+
+
+def _probe(
+    destination: Destination, credentials: Params | None, place: TargetParams, site: Site
+) -> list[DeliveryError]:
+    try:
+        sink = destination.open(credentials, place, site)
     except DeliveryError as error:
         return [error]
     try:
@@ -79,7 +129,3 @@ def _whole_place(destination: Destination) -> tuple[TargetParams, ...]:
         return (schema.parse_target_params(destination, params),)
     except InvalidInputError:
         return ()
-
-
-def _failed(errors: list[tuple[str, str]]) -> Json:
-    return {"result": False, "errors": [{"code": code, "message": message} for code, message in errors]}

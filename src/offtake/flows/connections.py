@@ -8,6 +8,7 @@ from sqlalchemy.orm import Session
 
 from offtake.destinations import schema
 from offtake.destinations.contract import Destination
+from offtake.destinations.network import Network
 from offtake.errors import FieldProblem, InvalidInputError
 from offtake.flows import audit, encryption, entities, patching, problems, specs, usage
 from offtake.flows.access import EXPORT_DATASETS, MANAGE_DESTINATIONS, Caller
@@ -60,7 +61,7 @@ _RULES: Final = Rules(
 )
 
 
-def create(session: Session, caller: Caller, vault: Vault, body: Sent, now_ms: int) -> Connection:
+def create(session: Session, caller: Caller, vault: Vault, network: Network, body: Sent, now_ms: int) -> Connection:
     """Store a base connection, its credentials sealed. Shape is checked, the credentials are not tried."""
     caller.require(MANAGE_DESTINATIONS, EXPORT_DATASETS)
     asked = entities.parse_body(NewConnection, body)
@@ -74,7 +75,7 @@ def create(session: Session, caller: Caller, vault: Vault, body: Sent, now_ms: i
         encryption=encryption.parse(asked.encryption or asked.encryption_specs, "/encryption"),
     )
     if destination.auth_methods:
-        _seal(row, destination, asked.auth, vault, now_ms)
+        _seal(row, destination, asked.auth, vault, network, now_ms)
     elif asked.auth is not None:
         raise Problem(problems.UNKNOWN_AUTH, f"{destination.name} takes no auth; leave it out.")
     session.add(row)
@@ -83,7 +84,14 @@ def create(session: Session, caller: Caller, vault: Vault, body: Sent, now_ms: i
 
 
 def update(
-    session: Session, caller: Caller, vault: Vault, row_id: str, body: bytes, if_match: str | None, now_ms: int
+    session: Session,
+    caller: Caller,
+    vault: Vault,
+    network: Network,
+    row_id: str,
+    body: bytes,
+    if_match: str | None,
+    now_ms: int,
 ) -> Connection:
     """Change a base connection as the patch says; later runs use its new credentials."""
     caller.require(MANAGE_DESTINATIONS, EXPORT_DATASETS)
@@ -95,7 +103,7 @@ def update(
     operations = patching.parse(body)
     after = entities.parse_document(PatchedConnection, patching.apply(document, operations, _RULES))
     if any(one.path.startswith("/auth") for one in operations):
-        _seal_again(row, after.auth, vault, now_ms)
+        _seal_again(row, after.auth, vault, network, now_ms)
     row.name, row.description = after.name, after.description
     if any(one.path.startswith("/encryption") for one in operations):
         # Only then: a key that has expired since must not stand in the way of a new name.
@@ -148,7 +156,9 @@ def check_version(spec: SpecRef) -> None:
         raise Problem(problems.NO_SPEC_VERSION, "connectionSpec.version 'version' is required for spec info")
 
 
-def _seal(row: Connection, destination: Destination, auth: AuthBody | None, vault: Vault, now_ms: int) -> None:
+def _seal(
+    row: Connection, destination: Destination, auth: AuthBody | None, vault: Vault, network: Network, now_ms: int
+) -> None:
     names = ", ".join(method.name for method in destination.auth_methods)
     if auth is None:
         raise problems.of_field("/auth", f"is required: one of {names}", missing=True)
@@ -163,17 +173,22 @@ def _seal(row: Connection, destination: Destination, auth: AuthBody | None, vaul
         credentials = schema.parse_credentials(destination, auth.spec_name, given)
     except InvalidInputError as error:
         raise problems.of_fields(error) from None
+    for key, host in credentials.hosts().items():
+        if network.refuses_host(host):
+            raise problems.of_field(
+                f"/auth/params/{key}", f"names {host}, an address that connections may not reach from here"
+            )
     day = datetime.fromtimestamp(now_ms / 1000, UTC).date().isoformat()
     row.auth_spec_name = auth.spec_name
     row.auth_public = {_AUTHORIZED: day, **schema.public_params(credentials)}
     row.auth_sealed = vault.seal(row.id, schema.full_params(credentials))
 
 
-def _seal_again(row: Connection, auth: AuthBody | None, vault: Vault, now_ms: int) -> None:
+def _seal_again(row: Connection, auth: AuthBody | None, vault: Vault, network: Network, now_ms: int) -> None:
     """The new credentials; a secret that comes back masked is the one that is stored."""
     destination = specs.destination_of_connection(row.connection_spec_id)
     if not destination.auth_methods or row.auth_sealed is None or auth is None:
         raise problems.of_field("/auth/params", f"{destination.name} has no credentials", missing=True)
     stored = vault.open(row.id, row.auth_sealed)
     params = {key: stored.get(key, value) if value == schema.MASK else value for key, value in auth.params.items()}
-    _seal(row, destination, AuthBody(specName=auth.spec_name, params=params), vault, now_ms)
+    _seal(row, destination, AuthBody(specName=auth.spec_name, params=params), vault, network, now_ms)

@@ -164,7 +164,7 @@ def only(ids: list[str], path: str) -> str:
 
 
 def check_target(session: Session, destination: Destination, target: TargetConnection) -> None:
-    """Raise 1413 for a target connection to another destination, 1452 for one that cannot be delivered to yet."""
+    """Raise 1413 for a target connection to another destination, 1452 for one whose driver is missing."""
     if target.connection_spec_id != destination.connection_spec_id:
         fitting = specs.destination_of_connection(target.connection_spec_id)
         raise Problem(
@@ -172,10 +172,9 @@ def check_target(session: Session, destination: Destination, target: TargetConne
             f"Target connection {target.id} goes to {fitting.name}; its flow spec is {fitting.flow_spec_id}.",
         )
     base = session.get_one(Connection, target.base_connection_id)
-    unavailable = [method.name for method in destination.auth_methods if not method.available]
-    if not destination.available or base.auth_spec_name in unavailable:
-        how = f" with {base.auth_spec_name}" if destination.available else ""
-        raise problems.of_field("/targetConnectionIds", f"{destination.name}{how} is not yet available here")
+    lacking = destination.lacks(base.auth_spec_name)
+    if lacking is not None:
+        raise problems.of_field("/targetConnectionIds", f"need a driver that is not installed here. {lacking.remedy}")
 
 
 def _schedule(params: dict[str, Any], created_at: int, rules: ScheduleRules) -> Schedule:

@@ -13,11 +13,12 @@ from offtake.destinations.network import Network
 from offtake.destinations.parameters import Params
 from offtake.exporting.order import Order, OrderedDataset, Pin
 from offtake.exporting.place import Place
-from offtake.flows import access, encryption, labels, specs, zones
+from offtake.flows import access, encryption, labels, learning, specs, zones
 from offtake.flows.access import Caller
 from offtake.flows.folders import FolderNames, expand
 from offtake.flows.runs import RETRY
 from offtake.lake.catalog import TableName
+from offtake.store.database import Database
 from offtake.store.tables import (
     Batch,
     Client,
@@ -53,6 +54,7 @@ class OrderDesk:
         owner = _owner(session, flow, sandbox)
         return Order(
             run_id=run.id,
+            base_connection_id=target.base_connection_id,
             target_connection_id=target.id,
             export_time_ms=run.scheduled_at,
             datasets=tuple(
@@ -65,6 +67,15 @@ class OrderDesk:
             ),
             place=self._place(session, target, sandbox),
         )
+
+    def acquainted(self, order: Order, database: Database) -> Order:
+        """The order with what its destination teaches when it is first met; raises `DeliveryError`."""
+        place = order.place
+        destination = specs.destination_of_connection(place.connection_spec_id)
+        found = learning.learned(
+            database, self.vault, destination, order.base_connection_id, place.credentials, place.site
+        )
+        return replace(order, place=replace(place, credentials=found))
 
     def _place(self, session: Session, target: TargetConnection, sandbox: Sandbox) -> Place:
         destination = specs.destination_of_connection(target.connection_spec_id)
@@ -83,6 +94,7 @@ class OrderDesk:
                 organisation=sandbox.org_id,
                 network=self.network,
             ),
+            auth_name=base.auth_spec_name,
             encrypt_to=encryption.public_key(base.encryption) if base.encryption else None,
         )
 

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 from offtake.engines.local import LocalEngine
 from offtake.exporting.plan import PartSize
+from offtake.exporting.retrying import Patience
 from offtake.exporting.run import Workshop
 from offtake.scheduling.backend import Backend
 from offtake.scheduling.housekeeping import housekeeping
@@ -51,18 +52,19 @@ def working(backend: Backend, owner: str) -> Iterator[None]:
 def worker_of(backend: Backend, engine: LocalEngine, owner: str) -> Worker:
     """A worker with this deployment's settings."""
     settings = backend.settings
+    desk = OrderDesk(backend.vault, backend.zones, backend.network)
     shop = Workshop(
         database=backend.database,
         lake=backend.lake,
         engine=engine,
         clock=backend.clock,
         part_size=PartSize(settings.part_bytes, settings.part_rows),
-        part_attempts=settings.part_attempts,
-        retry_wait=settings.retry_wait_seconds,
+        patience=Patience(settings.part_attempts, settings.retry_wait_seconds),
+        acquaint=lambda order: desk.acquainted(order, backend.database),
     )
     return Worker(
         shop,
-        OrderDesk(backend.vault, backend.zones, backend.network),
+        desk,
         owner,
         round(settings.lease_seconds * 1000),
     )

@@ -58,6 +58,13 @@ class Database:
         except OperationalError as error:
             raise StoreBusyError("The database is busy or away. Ask again in a moment.") from error
 
+    @contextmanager
+    def rehearsing(self) -> Iterator[Session]:
+        """One transaction like `writing`, whose changes are seen within it and always undone."""
+        with self.writing() as session:
+            yield session
+            session.rollback()
+
     def migrate(self, revision: str = "head") -> None:
         """Bring the tables up to this version of Offtake, or to an older revision; nothing happens when they are."""
         config = Config()

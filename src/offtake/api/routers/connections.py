@@ -32,8 +32,14 @@ router = APIRouter(tags=["connections"])
 )
 def create(caller: CallerOf, backend: BackendOf, body: JsonBody, response: Response) -> Json:
     """Make one."""
+    if backend.settings.check_connections:
+        site = backend.site(caller)
+        with backend.database.rehearsing() as session:
+            row = connections.create(session, caller, backend.vault, backend.network, body, backend.clock.now_ms())
+            trial = connection_tests.prepare(session, caller, backend.vault, row.id, site)
+        connection_tests.check(trial, backend.database, backend.vault, "/auth/params")
     with backend.database.writing() as session:
-        row = connections.create(session, caller, backend.vault, body, backend.clock.now_ms())
+        row = connections.create(session, caller, backend.vault, backend.network, body, backend.clock.now_ms())
         return answers.changed(response, row)
 
 
@@ -65,7 +71,8 @@ def update(
 ) -> Json:
     """Change it by a JSON Patch."""
     with backend.database.writing() as session:
-        row = connections.update(session, caller, backend.vault, row_id, body, if_match, backend.clock.now_ms())
+        now = backend.clock.now_ms()
+        row = connections.update(session, caller, backend.vault, backend.network, row_id, body, if_match, now)
         return answers.changed(response, row)
 
 
@@ -102,7 +109,7 @@ def test(caller: CallerOf, backend: BackendOf, row_id: str) -> Json:
     site = backend.site(caller)
     with backend.database.reading() as session:
         trial = connection_tests.prepare(session, caller, backend.vault, row_id, site)
-    return connection_tests.carry_out(trial)
+    return connection_tests.carry_out(trial, backend.database, backend.vault)
 
 
 @router.get("/connections/{row_id}/explore", **described(examples.EXPLORED, errors=(502,)))

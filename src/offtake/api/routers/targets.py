@@ -10,7 +10,7 @@ from offtake.api.describing import examples
 from offtake.api.describing.operations import described
 from offtake.api.gateway import BackendOf, CallerOf, JsonBody
 from offtake.api.lists import ListOf
-from offtake.flows import provider_actions, reading, target_connections
+from offtake.flows import connection_tests, provider_actions, reading, target_connections
 from offtake.flows.access import VIEW_DESTINATIONS
 
 Json = dict[str, Any]
@@ -32,6 +32,12 @@ router = APIRouter(tags=["target connections"])
 )
 def create(caller: CallerOf, backend: BackendOf, body: JsonBody, response: Response) -> Json:
     """Make one."""
+    if backend.settings.check_connections:
+        site = backend.site(caller)
+        with backend.database.rehearsing() as session:
+            row = target_connections.create(session, caller, body, backend.clock.now_ms())
+            trial = connection_tests.prepare_for(session, caller, backend.vault, row, site)
+        connection_tests.check(trial, backend.database, backend.vault, "/params")
     with backend.database.writing() as session:
         row = target_connections.create(session, caller, body, backend.clock.now_ms())
         return answers.changed(response, row)

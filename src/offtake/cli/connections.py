@@ -1,0 +1,57 @@
+"""The commands `offtake connection …`."""
+
+from typing import Annotated
+
+import typer
+
+from offtake.cli import show
+from offtake.cli.options import AsJson, DataDir, InSandbox, operating
+from offtake.errors import OfftakeError
+from offtake.flows import connection_tests, connections, listing, reading, specs
+
+app = typer.Typer(help="Base connections: accounts at destinations.")
+
+
+@app.command("list")
+def list_(sandbox: InSandbox = None, data_dir: DataDir = None, json: AsJson = False) -> None:
+    """List the base connections, the most recently changed first."""
+    with operating(data_dir, sandbox) as (backend, caller), backend.database.reading() as session:
+        found = reading.connections(session, caller, listing.everything()).rows
+        documents = [connections.render(row, caller) for row in found]
+    if json:
+        show.as_json(documents)
+        return
+    rows = [
+        (row.id, row.name, specs.destination_of_connection(row.connection_spec_id).name)
+        for row in found
+        if row.connection_spec_id != specs.DATA_LAKE
+    ]
+    show.table(("ID", "NAME", "DESTINATION"), rows, "No connections yet.")
+
+
+@app.command("test")
+def try_(
+    connection: Annotated[str, typer.Argument(help="The base connection's id or name.")],
+    sandbox: InSandbox = None,
+    data_dir: DataDir = None,
+    json: AsJson = False,
+) -> None:
+    """Write, read back, list and remove a small object where its target connections deliver to."""
+    with operating(data_dir, sandbox) as (backend, caller):
+        with backend.database.reading() as session:
+            every = reading.connections(session, caller, listing.everything()).rows
+            found = [row.id for row in every if connection in (row.id, row.name)]
+            if len(found) != 1:
+                how = "no connection" if not found else "more than one connection"
+                raise OfftakeError(f"There is {how} {connection}; see: offtake connection list")
+            trial = connection_tests.prepare(session, caller, backend.vault, found[0], backend.site(caller))
+        answer = connection_tests.carry_out(trial, backend.database, backend.vault)
+    if json:
+        show.as_json(answer)
+    elif answer["result"]:
+        show.console.print(f"{trial.destination.name} can be delivered to.")
+    else:
+        for error in answer["errors"]:
+            show.console.print(f"{error['code']} {error['message']}", markup=False)
+    if not answer["result"]:
+        raise typer.Exit(1)

@@ -1,0 +1,206 @@
+"""The sink of an SFTP server: written beside, synced where the server can, then renamed into place."""
+
+import asyncio
+import contextlib
+import stat
+from collections import deque
+from collections.abc import Awaitable, Coroutine, Iterable, Iterator, Sequence
+from typing import Any, Final, TypeVar
+
+from offtake.destinations.contract import StoredObject
+from offtake.destinations.sftp_errors import DeniedError, MissingError, SftpError, UnsupportedError, told
+from offtake.destinations.sftp_library import asyncssh
+from offtake.destinations.sftp_protocol import READ, WRITE, Attributes, SftpClient
+from offtake.destinations.sftp_session import Session
+from offtake.destinations.sftp_transfer import Download, Upload, gathered
+from offtake.errors import DeliveryError
+
+T = TypeVar("T")
+
+_TRIES: Final = 5
+
+
+class SftpSink:
+    """A folder of a server. A file is visible whole or not at all.
+
+    `root`: `/`, or `""` for the folder that the server logs in to. `kept`: the folder below it that is the target's
+    own, which stays when it is empty. `stall`: seconds without any progress after which the server counts as gone.
+    """
+
+    def __init__(self, session: Session, root: str, kept: str, stall: float) -> None:
+        self._session = session
+        self._root = root
+        self._kept = kept
+        self._stall = stall
+
+    def put(self, key: str, chunks: Iterable[bytes]) -> int:
+        """Write `.NAME.tmp`, sync, rename over NAME. A left-over `.tmp` is overwritten.
+
+        Servers without posix-rename@openssh.com cannot replace: there an old file is removed first, and for that
+        moment there is none.
+        """
+        client = self._session.client()
+        beside = _beside(self._path(key))
+        upload: Upload | None = None
+        try:
+            handle = self._do(client, key, "write files", self._created(client, key))
+            upload = Upload(client, handle, self._stall)
+            for piece in gathered(chunks):
+                self._do(client, key, "write files", upload.send(piece))
+            self._do(client, key, "write files", upload.finish())
+            self._do(client, key, "rename files", self._renamed(client, key))
+        except BaseException:
+            self._clear_away(upload, client, beside)
+            raise
+        return upload.offset
+
+    def size(self, key: str) -> int | None:
+        """The file's size."""
+        client = self._session.client()
+        found = self._do(client, key, "read files", self._soon(client.stat(self._path(key))))
+        return found.size if found is not None and _is_file(found) else None
+
+    def read(self, key: str) -> Iterator[bytes]:
+        """The file in chunks of about 1 MiB, up to 4 MiB read ahead."""
+        client = self._session.client()
+        handle = self._do(client, key, "read files", self._soon(client.open(self._path(key), READ)))
+        download = Download(client, handle, self._stall)
+        try:
+            while chunk := self._do(client, key, "read files", download.next()):
+                yield chunk
+        finally:
+            with contextlib.suppress(DeliveryError):
+                self._do(client, key, "read files", download.end())
+
+    def list(self, prefix: str) -> Iterator[StoredObject]:
+        """Every finished file below the folder. Links to folders are not followed."""
+        client = self._session.client()
+        folders = deque([prefix.strip("/")])
+        while folders:
+            folder = folders.popleft()
+            found = self._do(client, folder, "list folders", self._entries(client, folder))
+            for name, attributes in found:
+                key = f"{folder}/{name}" if folder else name
+                if _is_folder(attributes):
+                    folders.append(key)
+                elif _is_file(attributes) and not (name.startswith(".") and name.endswith(".tmp")):
+                    yield StoredObject(key, attributes.size or 0, (attributes.modified or 0) * 1000)
+
+    def delete(self, key: str) -> None:
+        """Remove the file, what a cut-off write left beside it, and the folders below the target's that are empty."""
+        client = self._session.client()
+        self._do(client, key, "remove files", self._removed(client, key))
+
+    def uri(self, key: str) -> str:
+        """`sftp://server/folder/file`, with `/~` before what is below the folder that the server logs in to."""
+        return f"sftp://{self._session.login.server}/{'' if self._root else '~/'}{key}"
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._session.close()
+
+    def _path(self, key: str) -> str:
+        return f"{self._root}{key}" or "."
+
+    def _do(self, client: SftpClient, key: str, right: str, work: Coroutine[Any, Any, T]) -> T:
+        with told(self.uri(key), right):
+            return self._session.run(client, work)
+
+    async def _soon(self, work: Awaitable[T]) -> T:
+        async with asyncio.timeout(self._stall):
+            return await work
+
+    async def _created(self, client: SftpClient, key: str) -> bytes:
+        """The file beside, open. Whoever removes empty folders may take the folder away again in between."""
+        beside = _beside(self._path(key))
+        for _ in range(_TRIES):
+            with contextlib.suppress(MissingError):
+                return await self._soon(client.open(beside, WRITE))
+            await self._made(client, key.rpartition("/")[0])
+        return await self._soon(client.open(beside, WRITE))
+
+    async def _made(self, client: SftpClient, folder: str) -> None:
+        missing: list[str] = []
+        while folder and await self._soon(client.stat(self._path(folder))) is None:
+            missing.append(folder)
+            folder = folder.rpartition("/")[0]
+        for one in reversed(missing):
+            try:
+                with told(self.uri(one), "make folders"):
+                    await self._soon(client.make_folder(self._path(one)))
+            except DeliveryError:
+                # Another writer may have made it meanwhile; each server has its own word for that.
+                if await self._soon(client.stat(self._path(one))) is None:
+                    raise
+
+    async def _renamed(self, client: SftpClient, key: str) -> None:
+        path = self._path(key)
+        beside = _beside(path)
+        if client.replaces:
+            # A server may offer it and then not let this user have it.
+            with contextlib.suppress(DeniedError, UnsupportedError):
+                return await self._soon(client.replace(beside, path))
+        try:
+            return await self._soon(client.rename(beside, path))
+        except SftpError:
+            # Most likely the name is taken, for which each server has its own word.
+            if await self._soon(client.stat(path)) is None:
+                raise
+        with told(self.uri(key), "remove files"):
+            await self._soon(client.remove(path))
+        return await self._soon(client.rename(beside, path))
+
+    async def _entries(self, client: SftpClient, folder: str) -> Sequence[tuple[str, Attributes]]:
+        """What lies directly in the folder, by name; links to files told as the files."""
+        found: dict[str, Attributes] = {}
+        with contextlib.suppress(MissingError):
+            handle = await self._soon(client.open_folder(self._path(folder)))
+            try:
+                while (more := await self._soon(client.entries(handle))) is not None:
+                    found.update(more)
+            finally:
+                await self._soon(client.close(handle))
+        for name, attributes in found.items():
+            if name not in (".", "..") and not _is_file(attributes) and not _is_folder(attributes):
+                followed = await self._soon(client.stat(self._path(f"{folder}/{name}" if folder else name)))
+                if followed is not None and _is_file(followed):
+                    found[name] = followed
+        return [(name, found[name]) for name in sorted(found) if name not in (".", "..")]
+
+    async def _removed(self, client: SftpClient, key: str) -> None:
+        path = self._path(key)
+        for one in (path, _beside(path)):
+            with contextlib.suppress(MissingError):
+                await self._soon(client.remove(one))
+        folder = key.rpartition("/")[0]
+        with contextlib.suppress(SftpError):
+            while folder != self._kept and _is_below(folder, self._kept):
+                await self._soon(client.remove_folder(self._path(folder)))
+                folder = folder.rpartition("/")[0]
+
+    def _clear_away(self, upload: Upload | None, client: SftpClient, beside: str) -> None:
+        """Remove the file beside, over a new connection when the old one broke; nothing is told if that fails too."""
+        with contextlib.suppress(DeliveryError, SftpError, asyncssh.Error, OSError):
+            if upload is not None:
+                self._session.run(client, upload.give_up())
+        with contextlib.suppress(DeliveryError, SftpError, asyncssh.Error, OSError):
+            again = self._session.client()
+            self._session.run(again, self._soon(again.remove(beside)))
+
+
+def _beside(path: str) -> str:
+    folder, slash, name = path.rpartition("/")
+    return f"{folder}{slash}.{name}.tmp"
+
+
+def _is_below(folder: str, kept: str) -> bool:
+    return folder.startswith(f"{kept}/") if kept else folder != ""
+
+
+def _is_file(attributes: Attributes) -> bool:
+    """Servers that tell no kind are taken at their word that something has a size."""
+    return attributes.size is not None if attributes.mode is None else stat.S_ISREG(attributes.mode)
+
+
+def _is_folder(attributes: Attributes) -> bool:
+    return attributes.mode is not None and stat.S_ISDIR(attributes.mode)

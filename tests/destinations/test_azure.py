@@ -1,0 +1,141 @@
+"""What is Azure's own: connection strings, URLs, and tokens that end."""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trustme
+
+from offtake.destinations import schema
+from offtake.destinations.azure_accounts import Account, Place, account_of, place_of
+from offtake.destinations.object_store import PART_BYTES
+from offtake.errors import InvalidInputError
+from tests.azure_servers import AzureServer
+from tests.destinations.conftest import SECRET, azure_data_lake, by_name
+from tests.destinations.test_contract import chunks
+
+KEY = "c2VjcmV0IG9mIGFuIGFjY291bnQ="
+BLOB = "blob.core.windows.net"
+
+
+@pytest.mark.parametrize(
+    ("text", "account"),
+    [
+        (
+            f"DefaultEndpointsProtocol=https;AccountName=acme;AccountKey={KEY};EndpointSuffix=core.windows.net",
+            Account("acme", f"https://acme.{BLOB}", KEY),
+        ),
+        (f"AccountName=acme;AccountKey={KEY}", Account("acme", f"https://acme.{BLOB}", KEY)),
+        (
+            f"AccountName=acme;AccountKey={KEY};EndpointSuffix=core.chinacloudapi.cn;",
+            Account("acme", "https://acme.blob.core.chinacloudapi.cn", KEY),
+        ),
+        (
+            f"BlobEndpoint=https://acme.{BLOB}/;SharedAccessSignature=?sv=2022-11-02&sig=a%3D",
+            Account("acme", f"https://acme.{BLOB}", None, "sv=2022-11-02&sig=a%3D"),
+        ),
+        (
+            f"AccountName=devstoreaccount1;AccountKey={KEY};BlobEndpoint=http://127.0.0.1:10000/devstoreaccount1",
+            Account("devstoreaccount1", "http://127.0.0.1:10000/devstoreaccount1", KEY),
+        ),
+    ],
+)
+def test_connection_strings_in_every_form(text: str, account: Account) -> None:
+    assert account_of(text) == account
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        SECRET,
+        f"AccountName=acme;AccountKey={SECRET}!",
+        f"AccountName=ACME;AccountKey={KEY}",
+        "AccountName=acme",
+        f"AccountKey={KEY}",
+        f"AccountName=acme;AccountKey={KEY};BlobEndpoint=ftp://{SECRET}",
+        f"AccountName=acme;AccountKey={KEY};BlobEndpoint=https://u:{SECRET}@host",
+        f"AccountName=acme;AccountKey={KEY};BlobEndpoint=https://host:{SECRET}",
+        "UseDevelopmentStorage=true",
+    ],
+)
+def test_what_is_no_connection_string_is_refused_without_being_repeated(text: str) -> None:
+    with pytest.raises(InvalidInputError) as caught:
+        schema.parse_credentials(by_name("Azure Blob Storage"), "ConnectionString", {"connectionString": text})
+    assert [problem.path for problem in caught.value.problems] == ["/auth/params/connectionString"]
+    assert SECRET not in str(caught.value)
+
+
+ACME = Account("acme", f"https://acme.{BLOB}")
+
+
+@pytest.mark.parametrize(
+    ("url", "place"),
+    [
+        ("abfss://exports@acme.dfs.core.windows.net", Place(ACME, "exports", "")),
+        ("abfss://exports@acme.dfs.core.windows.net/crm/daily/", Place(ACME, "exports", "crm/daily")),
+        ("abfs://exports@acme.dfs.core.windows.net/", Place(ACME, "exports", "")),
+        ("https://acme.dfs.core.windows.net/exports/crm", Place(ACME, "exports", "crm")),
+        (f"https://acme.{BLOB}/exports", Place(ACME, "exports", "")),
+        (
+            "abfss://exports@acme.dfs.core.usgovcloudapi.net",
+            Place(Account("acme", "https://acme.blob.core.usgovcloudapi.net"), "exports", ""),
+        ),
+        (
+            "https://localhost:10000/devstoreaccount1/exports/a%20b",
+            Place(Account("devstoreaccount1", "https://localhost:10000/devstoreaccount1"), "exports", "a b"),
+        ),
+    ],
+)
+def test_urls_in_every_form(url: str, place: Place) -> None:
+    assert place_of(url) == place
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "acme",
+        "abfss://acme.dfs.core.windows.net/exports",
+        "https://acme.dfs.core.windows.net",
+        "http://acme.dfs.core.windows.net/exports",
+        "https://localhost:10000/devstoreaccount1",
+        "abfss://Exports@acme.dfs.core.windows.net",
+        "abfss://exports@acme.dfs.core.windows.net/../other",
+        "https://host:port/a/exports",
+        f"https://user:{SECRET}@acme.dfs.core.windows.net/exports",
+    ],
+)
+def test_what_names_no_container_is_refused(url: str) -> None:
+    params = {"url": url, "servicePrincipalId": "i", "servicePrincipalKey": "k", "tenant": "t"}
+    with pytest.raises(InvalidInputError) as caught:
+        schema.parse_credentials(by_name("Azure Data Lake Gen2"), "Azure Service Principal Auth", params)
+    assert [problem.path for problem in caught.value.problems] == ["/auth/params/url"]
+    assert SECRET not in str(caught.value)
+
+
+def test_only_microsofts_own_endpoints_are_the_vendors() -> None:
+    assert ACME.vendors_own
+    for endpoint in (f"https://other.{BLOB}", f"https://acme.{BLOB}.example.org", "https://10.0.0.1/acme"):
+        assert not Account("acme", endpoint).vendors_own
+
+
+def test_a_token_that_ends_in_mid_upload_is_asked_for_anew(
+    azure_with_sign_in: AzureServer, authority: trustme.CA, tmp_path: Path
+) -> None:
+    case = azure_data_lake(azure_with_sign_in, authority, tmp_path)
+    sign_in: Any = azure_with_sign_in.sign_in
+    before, sign_in.lifetime = sign_in.given, 2
+
+    def slowly() -> Iterator[bytes]:
+        for _ in range(3):
+            yield from chunks(PART_BYTES)
+            time.sleep(1)
+
+    try:
+        assert case.open().put("out/file.json", slowly()) == 3 * PART_BYTES
+    finally:
+        sign_in.lifetime = 3599
+    assert sign_in.given - before > 1
+    assert case.names() == ["out/file.json"]
