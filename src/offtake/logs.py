@@ -6,7 +6,7 @@ from typing import Final
 
 request_id: ContextVar[str] = ContextVar("request_id", default="-")
 FORMAT: Final = "%(asctime)s %(levelname)s %(request_id)s %(name)s %(message)s"
-_NOISY: Final = ("pyiceberg", "alembic", "httpx2", "httpcore2")
+_NOISY: Final = ("pyiceberg", "alembic", "httpx2", "httpcore2", "azure", "botocore")
 
 
 def install(level: int = logging.INFO) -> None:

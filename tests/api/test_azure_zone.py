@@ -12,7 +12,7 @@ from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
 from azure.storage.blob import AccessPolicy, ContainerClient, ContainerSasPermissions
 
 from offtake.engines.local import LocalEngine
-from offtake.flows import access
+from offtake.flows import access, zones
 from tests.azure_servers import ACCOUNT, KEY, AzureServer, azurite
 from tests.deployment import ZONE, Deployment, rows
 from tests.servers import free_port
@@ -166,6 +166,19 @@ def test_whoever_refreshes_at_the_same_time_the_last_ones_signature_works(
     last = ask(deployed, "GET", f"/credentials{OUT}")
     assert fetch(last) == b"hello"
     assert [refused(one) for one in given].count(False) == [one == last for one in given].count(True) == 1
+
+
+def test_a_refresh_that_was_cut_off_before_azure_heard_of_it_is_made_good(
+    deployed: Deployment, azure: AzureServer
+) -> None:
+    first = ask(deployed, "GET", f"/credentials{OUT}")
+    put(azure, first)
+    backend, now = deployed.backend, deployed.clock.now_ms()
+    with backend.database.writing() as session:
+        zones.renewed_key(session, deployed.caller, backend.vault, "dlz_destination", now, 90 * 86_400_000)
+    assert fetch(first) == b"hello"
+    second = ask(deployed, "GET", f"/credentials{OUT}")
+    assert (refused(first), fetch(second)) == (True, b"hello")
 
 
 def test_a_container_that_somebody_removed_is_made_again(deployed: Deployment, azure: AzureServer) -> None:

@@ -45,6 +45,10 @@ def test_a_zone_in_azure_is_told_and_opened(tmp_path: Path) -> None:
                 (name,) = [one.name for one in client.list_blobs() if one.name.endswith(".json.gz")]
                 assert gzip.decompress(client.download_blob(name).readall()).count(b"\n") == 5
             assert [one["path"] for one in aepp.flows.exploreLandingZone()] == ["/out"]
+    log = (tmp_path / "log").read_text(encoding="utf-8")
+    assert "Application startup complete" in log
+    assert "azure.core" not in log
+    assert azure_servers.KEY not in log
 
 
 def test_a_zone_in_s3_is_told_and_opened(tmp_path: Path) -> None:
