@@ -19,6 +19,7 @@ class Middlebox:
     """What it does to what passes, changeable while it runs. Bytes are those that go to the server."""
 
     port: int
+    upstream: tuple[str, int]
     cut_after: int | None = None
     """Connections are reset once so many bytes have passed in all."""
     stall_after: int | None = None
@@ -44,10 +45,10 @@ def middlebox(
 ) -> Iterator[Middlebox]:
     """Before a server; with an authority, for TLS, which ends here and begins anew behind, unless that is plain."""
     server = socket.create_server(("127.0.0.1", 0), backlog=64)
-    box = Middlebox(server.getsockname()[1])
+    box = Middlebox(server.getsockname()[1], (host, port))
     front, back = _contexts(authority)
     back = None if plain_behind else back
-    thread = threading.Thread(target=_serve, args=(box, server, (host, port), front, back))
+    thread = threading.Thread(target=_serve, args=(box, server, front, back))
     thread.start()
     try:
         yield box
@@ -71,7 +72,6 @@ def _contexts(authority: trustme.CA | None) -> tuple[ssl.SSLContext | None, ssl.
 def _serve(
     box: Middlebox,
     server: socket.socket,
-    upstream: tuple[str, int],
     front: ssl.SSLContext | None,
     back: ssl.SSLContext | None,
 ) -> None:
@@ -80,13 +80,12 @@ def _serve(
             client, _ = server.accept()
         except OSError:
             return
-        threading.Thread(target=_connection, args=(box, client, upstream, front, back), daemon=True).start()
+        threading.Thread(target=_connection, args=(box, client, front, back), daemon=True).start()
 
 
 def _connection(
     box: Middlebox,
     client: socket.socket,
-    upstream: tuple[str, int],
     front: ssl.SSLContext | None,
     back: ssl.SSLContext | None,
 ) -> None:
@@ -98,9 +97,9 @@ def _connection(
             _read_request(client)
             client.sendall(refusal)
             return
-        server = open_sockets.enter_context(socket.create_connection(upstream))
+        server = open_sockets.enter_context(socket.create_connection(box.upstream))
         if back is not None:
-            server = open_sockets.enter_context(back.wrap_socket(server, server_hostname=upstream[0]))
+            server = open_sockets.enter_context(back.wrap_socket(server, server_hostname=box.upstream[0]))
         answers = threading.Thread(target=_copy, args=(server, client), daemon=True)
         answers.start()
         _forward(box, client, server)

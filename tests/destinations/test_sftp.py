@@ -24,6 +24,7 @@ from offtake.destinations.sftp_sink import SftpSink
 from offtake.errors import DeliveryError, InvalidInputError
 from tests.api.tutorial import RSA_KEY, connect, flow_body, source_of
 from tests.deployment import Deployment, rows
+from tests.middlebox import middlebox
 from tests.servers import free_port
 from tests.ssh_server import LOGIN, SMALL, SshServer, sshd
 
@@ -503,6 +504,36 @@ def test_a_flow_delivers_and_keeps_the_servers_key(deployed: Deployment, server:
     assert shown["hostKeyFingerprint"] == server.fingerprint
     assert deployed.get(f"/connections/{base}/test")["result"] is True
     assert sorted(files(server.root)) == [manifest, part]
+
+
+def test_a_server_that_shows_another_key_than_the_one_kept_gets_nothing(
+    deployed: Deployment, server: SshServer, tmp_path: Path
+) -> None:
+    dataset = deployed.import_rows("events", rows(0, 3))
+    with middlebox(server.host, server.port) as box, sshd(tmp_path / "impostor") as impostor:
+        params = server.params() | {"port": box.port}
+        target = connect(deployed, "SFTP", {"specName": "SFTP with SSH Key", "params": params}, remotePath="out")
+        schedule = {"timeUnit": "hour", "interval": 3, "startTime": 1_772_344_800}
+        flow = deployed.post("/flows", flow_body("SFTP", source_of(deployed, dataset), target, schedule))["id"]
+        deployed.clock.advance(seconds=660)
+        deployed.run_due()
+        base = deployed.get(f"/targetConnections/{target}")["items"][0]["baseConnectionId"]
+        event = deployed.http.get("/data/foundation/audit/events").json()["items"][0]
+        assert (event["action"], event["resourceId"]) == ("update", base)
+        deployed.import_rows("events", rows(3, 2))
+        box.upstream = (impostor.host, impostor.port)
+        deployed.clock.advance(hours=3)
+        deployed.run_due()
+        failed, _ = deployed.runs(flow)
+        (error,) = failed["metrics"]["statusSummary"]["errors"]
+        assert error["code"] == "EXPORT-2001-401"
+        assert server.fingerprint in error["message"]
+        assert impostor.fingerprint in error["message"]
+        assert files(impostor.root) == []
+        box.upstream = (server.host, server.port)
+        deployed.clock.advance(hours=3)
+        deployed.run_due()
+        assert deployed.runs(flow)[0]["metrics"]["recordSummary"]["outputRecordCount"] == 2
 
 
 def test_only_who_delivers_by_sftp_imports_its_library() -> None:

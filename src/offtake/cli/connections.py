@@ -45,7 +45,7 @@ def try_(
                 how = "no connection" if not found else "more than one connection"
                 raise OfftakeError(f"There is {how} {connection}; see: offtake connection list")
             trial = connection_tests.prepare(session, caller, backend.vault, found[0], backend.site(caller))
-        answer = connection_tests.carry_out(trial, backend.database, backend.vault)
+        answer = connection_tests.carry_out(trial, backend.memory)
     if json:
         show.as_json(answer)
     elif answer["result"]:

@@ -146,7 +146,8 @@ GUIDE: Final = Guide(
     "it when they are complete: whoever reads names without a leading dot never sees half a file. Folders are made. "
     "A `remotePath` with a leading slash begins at the server's root, any other in the folder that the server logs in "
     "to. The server's key is remembered at the first successful connection, and every later one must show the same; "
-    "to know it from the start, give `hostKeyFingerprint` (`ssh-keyscan HOST | ssh-keygen -lf -`).",
+    "to know it from the start, give `hostKeyFingerprint` (`ssh-keyscan HOST | ssh-keygen -lf -`). When the key was "
+    "changed on purpose, patch the credentials without it, or with the new one.",
     rights="An account that may make folders, write, rename and remove files below the folder, and nothing else. With "
     "OpenSSH:\n\n```\nMatch User drop\n    ForceCommand internal-sftp\n    ChrootDirectory /srv/drop\n"
     "    AllowTcpForwarding no\n    X11Forwarding no\n```\n\nA key for it, as `sshKey` takes it:\n\n```sh\n"

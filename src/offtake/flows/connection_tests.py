@@ -15,9 +15,9 @@ from offtake.flows import encryption, entities, learning, problems, specs
 from offtake.flows.access import VIEW_DESTINATIONS, Caller
 from offtake.flows.connections import KIND
 from offtake.flows.entities import Json
+from offtake.flows.learning import Memory
 from offtake.flows.problems import Problem
 from offtake.formats import pgp
-from offtake.store.database import Database
 from offtake.store.tables import Connection, TargetConnection
 from offtake.store.vault import Vault
 
@@ -68,12 +68,12 @@ def prepare_for(session: Session, caller: Caller, vault: Vault, target: TargetCo
     return replace(trial, places=(schema.parse_target_params(trial.destination, target.params),))
 
 
-def carry_out(trial: Trial, database: Database, vault: Vault) -> Json:
+def carry_out(trial: Trial, memory: Memory) -> Json:
     """`{"result": true}`, or false with what was refused at each place.
 
     A small object is written, read back, listed and removed. What a first success teaches is kept.
     """
-    found = _try(trial, database, vault)
+    found = _try(trial, memory)
     if trial.encrypt_to is not None and (problem := pgp.key_problem(trial.encrypt_to)):
         found.append(DeliveryError("EXPORT-2004-400", f"The public key {problem}.", "Give the account another one."))
     if not found:
@@ -81,23 +81,23 @@ def carry_out(trial: Trial, database: Database, vault: Vault) -> Json:
     return {"result": False, "errors": [{"code": error.code, "message": str(error)} for error in found]}
 
 
-def check(trial: Trial, database: Database, vault: Vault, path: str) -> None:
+def check(trial: Trial, memory: Memory, path: str) -> None:
     """Raise 1452 naming `path` when the trial fails; a place that is not named yet is left for later."""
     if not trial.places and trial.destination.pin is None:
         return
-    answer = carry_out(trial, database, vault)
+    answer = carry_out(trial, memory)
     if not answer["result"]:
         raise problems.of_field(path, f"cannot be delivered to: {answer['errors'][0]['message']}")
 
 
-def _try(trial: Trial, database: Database, vault: Vault) -> list[DeliveryError]:
+def _try(trial: Trial, memory: Memory) -> list[DeliveryError]:
     destination = trial.destination
     lacking = destination.lacks(trial.auth_name)
     if lacking is not None:
         return [DeliveryError("EXPORT-1500-500", f"{destination.name} is not installed.", lacking.remedy)]
     try:
         row_id, site = trial.connection_id, trial.site
-        credentials = learning.learned(database, vault, destination, row_id, trial.credentials, site)
+        credentials = learning.learned(memory, destination, row_id, trial.credentials, site)
         if not trial.places and destination.pin is not None and credentials is not None:
             destination.pin(credentials, site)
             return []

@@ -1,17 +1,28 @@
 """What the first successful connection teaches about a destination, kept with the base connection's credentials."""
 
-from uuid import uuid4
+from dataclasses import dataclass
 
+from offtake.clock import Clock
 from offtake.destinations import schema
 from offtake.destinations.contract import Destination, Site
 from offtake.destinations.parameters import Params
+from offtake.flows import access, audit, connections, entities
 from offtake.store.database import Database
-from offtake.store.tables import Connection
+from offtake.store.tables import Connection, Sandbox
 from offtake.store.vault import Vault
 
 
+@dataclass(frozen=True)
+class Memory:
+    """Where what is learned is kept."""
+
+    database: Database
+    vault: Vault
+    clock: Clock
+
+
 def learned(
-    database: Database, vault: Vault, destination: Destination, row_id: str, credentials: Params | None, site: Site
+    memory: Memory, destination: Destination, row_id: str, credentials: Params | None, site: Site
 ) -> Params | None:
     """The credentials with what there is to learn, such as the server's key, which later connections must show again.
 
@@ -20,16 +31,23 @@ def learned(
     if destination.pin is None or credentials is None or not credentials.unmet:
         return credentials
     found = destination.pin(credentials, site)
-    _keep(database, vault, row_id, credentials, found)
+    _keep(memory, row_id, credentials, found)
     return found
 
 
-def _keep(database: Database, vault: Vault, row_id: str, before: Params, found: Params) -> None:
+def _keep(memory: Memory, row_id: str, tried: Params, found: Params) -> None:
     """Credentials that were changed meanwhile stay as they are: they were not tried."""
-    with database.writing() as session:
+    with memory.database.writing() as session:
         row = session.get(Connection, row_id, with_for_update=True)
-        if row is None or row.auth_sealed is None or vault.open(row.id, row.auth_sealed) != schema.full_params(before):
+        if row is None or row.auth_sealed is None:
             return
+        if memory.vault.open(row.id, row.auth_sealed) != schema.full_params(tried):
+            return
+        now_ms, kind = memory.clock.now_ms(), connections.KIND
+        operator = access.operator_of(session, session.get_one(Sandbox, row.sandbox_id))
+        before = connections.render(row, operator)
         row.auth_public = (row.auth_public or {}) | schema.public_params(found)
-        row.auth_sealed = vault.seal(row.id, schema.full_params(found))
-        row.version = str(uuid4())
+        row.auth_sealed = memory.vault.seal(row.id, schema.full_params(found))
+        entities.touch(row, operator, now_ms)
+        after = connections.render(row, operator)
+        audit.record(session, operator, now_ms, "update", (kind, row.id), name=row.name, before=before, after=after)

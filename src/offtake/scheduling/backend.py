@@ -17,6 +17,7 @@ from offtake.failpoints import failpoint
 from offtake.flows import zones
 from offtake.flows.access import Caller
 from offtake.flows.issuers import ExternalIssuer
+from offtake.flows.learning import Memory
 from offtake.flows.schedule import ScheduleRules
 from offtake.lake.catalog import Lake
 from offtake.lake.uploads import Uploads
@@ -53,6 +54,11 @@ class Backend:
     def network(self) -> Network:
         """Which addresses connections may reach."""
         return network_of(self.settings)
+
+    @property
+    def memory(self) -> Memory:
+        """Where what destinations teach is kept."""
+        return Memory(self.database, self.vault, self.clock)
 
     @property
     def uploads(self) -> Uploads:

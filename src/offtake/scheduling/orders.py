@@ -6,6 +6,7 @@ from typing import Literal
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from offtake.clock import Clock
 from offtake.destinations import schema
 from offtake.destinations.contract import Site
 from offtake.destinations.landing_zones import Zones
@@ -16,6 +17,7 @@ from offtake.exporting.place import Place
 from offtake.flows import access, encryption, labels, learning, specs, zones
 from offtake.flows.access import Caller
 from offtake.flows.folders import FolderNames, expand
+from offtake.flows.learning import Memory
 from offtake.flows.runs import RETRY
 from offtake.lake.catalog import TableName
 from offtake.store.database import Database
@@ -68,13 +70,12 @@ class OrderDesk:
             place=self._place(session, target, sandbox),
         )
 
-    def acquainted(self, order: Order, database: Database) -> Order:
+    def acquainted(self, order: Order, database: Database, clock: Clock) -> Order:
         """The order with what its destination teaches when it is first met; raises `DeliveryError`."""
         place = order.place
         destination = specs.destination_of_connection(place.connection_spec_id)
-        found = learning.learned(
-            database, self.vault, destination, order.base_connection_id, place.credentials, place.site
-        )
+        memory = Memory(database, self.vault, clock)
+        found = learning.learned(memory, destination, order.base_connection_id, place.credentials, place.site)
         return replace(order, place=replace(place, credentials=found))
 
     def _place(self, session: Session, target: TargetConnection, sandbox: Sandbox) -> Place:

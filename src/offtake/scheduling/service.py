@@ -60,7 +60,7 @@ def worker_of(backend: Backend, engine: LocalEngine, owner: str) -> Worker:
         clock=backend.clock,
         part_size=PartSize(settings.part_bytes, settings.part_rows),
         patience=Patience(settings.part_attempts, settings.retry_wait_seconds),
-        acquaint=lambda order: desk.acquainted(order, backend.database),
+        acquaint=lambda order: desk.acquainted(order, backend.database, backend.clock),
     )
     return Worker(
         shop,

@@ -37,7 +37,7 @@ def create(caller: CallerOf, backend: BackendOf, body: JsonBody, response: Respo
         with backend.database.rehearsing() as session:
             row = connections.create(session, caller, backend.vault, backend.network, body, backend.clock.now_ms())
             trial = connection_tests.prepare(session, caller, backend.vault, row.id, site)
-        connection_tests.check(trial, backend.database, backend.vault, "/auth/params")
+        connection_tests.check(trial, backend.memory, "/auth/params")
     with backend.database.writing() as session:
         row = connections.create(session, caller, backend.vault, backend.network, body, backend.clock.now_ms())
         return answers.changed(response, row)
@@ -109,7 +109,7 @@ def test(caller: CallerOf, backend: BackendOf, row_id: str) -> Json:
     site = backend.site(caller)
     with backend.database.reading() as session:
         trial = connection_tests.prepare(session, caller, backend.vault, row_id, site)
-    return connection_tests.carry_out(trial, backend.database, backend.vault)
+    return connection_tests.carry_out(trial, backend.memory)
 
 
 @router.get("/connections/{row_id}/explore", **described(examples.EXPLORED, errors=(502,)))

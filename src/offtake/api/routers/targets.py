@@ -37,7 +37,7 @@ def create(caller: CallerOf, backend: BackendOf, body: JsonBody, response: Respo
         with backend.database.rehearsing() as session:
             row = target_connections.create(session, caller, body, backend.clock.now_ms())
             trial = connection_tests.prepare_for(session, caller, backend.vault, row, site)
-        connection_tests.check(trial, backend.database, backend.vault, "/params")
+        connection_tests.check(trial, backend.memory, "/params")
     with backend.database.writing() as session:
         row = target_connections.create(session, caller, body, backend.clock.now_ms())
         return answers.changed(response, row)
