@@ -12,7 +12,7 @@ from offtake.destinations import schema
 from offtake.destinations.assumed_role import AssumedRole
 from offtake.destinations.object_store import PART_BYTES
 from offtake.errors import DeliveryError, InvalidInputError
-from tests.destinations.conftest import S3_RIGHTS, Case, amazon_s3_by_role, by_name
+from tests.destinations.cases import S3_RIGHTS, Case, amazon_s3_by_role, by_name
 from tests.destinations.test_contract import chunks
 from tests.middlebox import middlebox
 from tests.servers import Amazon

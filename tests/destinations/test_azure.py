@@ -13,7 +13,7 @@ from offtake.destinations.azure_accounts import Account, Place, account_of, plac
 from offtake.destinations.object_store import PART_BYTES
 from offtake.errors import InvalidInputError
 from tests.azure_servers import AzureServer
-from tests.destinations.conftest import SECRET, azure_data_lake, by_name
+from tests.destinations.cases import SECRET, azure_data_lake, by_name
 from tests.destinations.test_contract import chunks
 
 KEY = "c2VjcmV0IG9mIGFuIGFjY291bnQ="

@@ -10,7 +10,7 @@ import pytest
 from offtake.destinations.contract import Sink
 from offtake.destinations.object_store import PART_BYTES
 from offtake.errors import CancelledError
-from tests.destinations.conftest import Case
+from tests.destinations.cases import Case
 
 SIZES = [0, 1, PART_BYTES - 1, PART_BYTES, PART_BYTES + 1, 3 * PART_BYTES + 7]
 NAMES = [

@@ -14,7 +14,7 @@ from offtake.clock import MovedClock
 from offtake.destinations.landing_zones import LocalZones
 from offtake.engines.local import LocalEngine
 from tests.deployment import FLOW_SERVICE, Deployment, deployment, flow_body, rows, source_body
-from tests.destinations.conftest import Case
+from tests.destinations.cases import Case
 from tests.destinations.test_failures import secrets_of
 
 Json = dict[str, Any]

@@ -13,7 +13,7 @@ from offtake.destinations.contract import Sink
 from offtake.destinations.network import Network
 from offtake.destinations.object_store import PART_BYTES
 from offtake.errors import DeliveryError
-from tests.destinations.conftest import Case, landing_zone
+from tests.destinations.cases import Case, landing_zone
 from tests.destinations.test_contract import chunks
 from tests.servers import free_port
 

@@ -7,7 +7,7 @@ import pytest
 
 from offtake.destinations.probe import probe
 from tests.azure_servers import ACCOUNT, AzureServer, account_sas
-from tests.destinations.conftest import S3_RIGHTS, Case, amazon_s3_by_role, azure_blob
+from tests.destinations.cases import S3_RIGHTS, Case, amazon_s3_by_role, azure_blob
 from tests.destinations.test_amazon_s3 import user
 from tests.servers import Amazon
 

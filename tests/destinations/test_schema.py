@@ -13,7 +13,7 @@ from offtake.destinations import patterns, schema
 from offtake.destinations.contract import Destination
 from offtake.destinations.registry import DESTINATIONS, by_connection_spec_id
 from offtake.errors import InvalidInputError
-from tests.destinations.conftest import by_name
+from tests.destinations.cases import by_name
 
 SECRET = "MARKEDsecretMARKED"
 S3_EXTENSIONS = {"storageClass", "serverSideEncryption", "kmsKeyId", "bucketOwnerFullControl"}
