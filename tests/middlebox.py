@@ -1,10 +1,10 @@
 """A machine between a driver and its server that cuts, slows, stalls and refuses as a bad network does."""
 
+import asyncio
 import contextlib
 import socket
 import ssl
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 import trustme
 
 _PIECE = 16 * 1024
+_MOST_SEEN = 64 * 1024
 
 
 @dataclass
@@ -29,9 +30,7 @@ class Middlebox:
     """Answers to the requests that come first, one to a connection, instead of the server's."""
     passed: int = 0
     seen: bytearray = field(default_factory=bytearray)
-    """What went to the server, in the order it passed."""
-    closed: bool = False
-    _lock: threading.Lock = field(default_factory=threading.Lock)
+    """What went to the server first, in the order it passed."""
 
     def refuse(self, status: int, *, times: int, headers: str = "", body: str = "") -> None:
         """Answer the first request of the next `times` connections with a status."""
@@ -44,19 +43,23 @@ def middlebox(
     host: str, port: int, authority: trustme.CA | None = None, *, plain_behind: bool = False
 ) -> Iterator[Middlebox]:
     """Before a server; with an authority, for TLS, which ends here and begins anew behind, unless that is plain."""
-    server = socket.create_server(("127.0.0.1", 0), backlog=64)
-    box = Middlebox(server.getsockname()[1], (host, port))
+    listener = socket.create_server(("127.0.0.1", 0), backlog=64)
+    box = Middlebox(listener.getsockname()[1], (host, port))
     front, back = _contexts(authority)
-    back = None if plain_behind else back
-    thread = threading.Thread(target=_serve, args=(box, server, front, back))
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever)
     thread.start()
+    relay = _Relay(box, None if plain_behind else back)
+    serving = asyncio.run_coroutine_threadsafe(
+        asyncio.start_server(relay.connection, sock=listener, ssl=front, limit=4 * _PIECE), loop
+    ).result(10)
     try:
         yield box
     finally:
-        box.closed = True
-        server.shutdown(socket.SHUT_RDWR)
-        server.close()
+        asyncio.run_coroutine_threadsafe(relay.end(serving), loop).result(10)
+        loop.call_soon_threadsafe(loop.stop)
         thread.join()
+        loop.close()
 
 
 def _contexts(authority: trustme.CA | None) -> tuple[ssl.SSLContext | None, ssl.SSLContext | None]:
@@ -69,89 +72,90 @@ def _contexts(authority: trustme.CA | None) -> tuple[ssl.SSLContext | None, ssl.
     return front, back
 
 
-def _serve(
-    box: Middlebox,
-    server: socket.socket,
-    front: ssl.SSLContext | None,
-    back: ssl.SSLContext | None,
-) -> None:
-    while True:
+class _Relay:
+    """Carries connections, in one event loop."""
+
+    def __init__(self, box: Middlebox, back: ssl.SSLContext | None) -> None:
+        self._box = box
+        self._back = back
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
         try:
-            client, _ = server.accept()
-        except OSError:
+            with contextlib.suppress(OSError, asyncio.CancelledError):
+                await self._carry(reader, writer)
+        finally:
+            writer.transport.abort()
+            self._tasks.discard(task)
+
+    async def end(self, serving: asyncio.Server) -> None:
+        """Nothing stays behind."""
+        serving.close()
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.sleep(0)  # transports close in the loop's next turn
+
+    async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._box.refusals:
+            refusal = self._box.refusals.pop(0)
+            await _read_request(reader)
+            writer.write(refusal)
+            await writer.drain()
+            writer.close()
+            await writer.wait_closed()
             return
-        threading.Thread(target=_connection, args=(box, client, front, back), daemon=True).start()
+        host, port = self._box.upstream
+        name = host if self._back is not None else None
+        there, to_server = await asyncio.open_connection(host, port, ssl=self._back, server_hostname=name)
+        try:
+            ways = (asyncio.create_task(self._forward(reader, to_server)), asyncio.create_task(_copy(there, writer)))
+            done, going_on = await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+            for one in going_on:
+                one.cancel()
+            if any(one.exception() is not None for one in done):
+                _reset(writer)
+            await asyncio.gather(*going_on, return_exceptions=True)
+        finally:
+            to_server.transport.abort()
 
-
-def _connection(
-    box: Middlebox,
-    client: socket.socket,
-    front: ssl.SSLContext | None,
-    back: ssl.SSLContext | None,
-) -> None:
-    with contextlib.suppress(OSError), contextlib.ExitStack() as open_sockets:
-        client = open_sockets.enter_context(front.wrap_socket(client, server_side=True) if front else client)
-        with box._lock:  # noqa: SLF001 - this module's own class
-            refusal = box.refusals.pop(0) if box.refusals else None
-        if refusal is not None:
-            _read_request(client)
-            client.sendall(refusal)
-            return
-        server = open_sockets.enter_context(socket.create_connection(box.upstream))
-        if back is not None:
-            server = open_sockets.enter_context(back.wrap_socket(server, server_hostname=box.upstream[0]))
-        answers = threading.Thread(target=_copy, args=(server, client), daemon=True)
-        answers.start()
-        _forward(box, client, server)
-        answers.join()
-
-
-def _forward(box: Middlebox, client: socket.socket, server: socket.socket) -> None:
-    while piece := client.recv(_PIECE):
-        with box._lock:  # noqa: SLF001 - this module's own class
+    async def _forward(self, client: asyncio.StreamReader, server: asyncio.StreamWriter) -> None:
+        box = self._box
+        while piece := await client.read(_PIECE):
             box.passed += len(piece)
-            box.seen += piece
+            if len(box.seen) < _MOST_SEEN:
+                box.seen += piece
             passed = box.passed
-        if box.cut_after is not None and passed > box.cut_after:
-            _reset(client)
-            _reset(server)
-            return
-        while box.stall_after is not None and passed > box.stall_after:
-            time.sleep(0.05)
-            if box.closed:
-                _reset(client)
-                _reset(server)
-                return
-        if box.bytes_per_second is not None:
-            time.sleep(len(piece) / box.bytes_per_second)
-        server.sendall(piece)
-    with contextlib.suppress(OSError):
-        server.shutdown(socket.SHUT_WR)
+            if box.cut_after is not None and passed > box.cut_after:
+                raise ConnectionResetError
+            while box.stall_after is not None and passed > box.stall_after:
+                await asyncio.sleep(0.05)
+            if box.bytes_per_second is not None:
+                await asyncio.sleep(len(piece) / box.bytes_per_second)
+            server.write(piece)
+            await server.drain()
 
 
-def _copy(source: socket.socket, target: socket.socket) -> None:
-    with contextlib.suppress(OSError):
-        while piece := source.recv(_PIECE):
-            target.sendall(piece)
-        target.shutdown(socket.SHUT_WR)
+async def _copy(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
+    while piece := await source.read(_PIECE):
+        target.write(piece)
+        await target.drain()
 
 
-def _read_request(client: socket.socket) -> None:
+async def _read_request(client: asyncio.StreamReader) -> None:
     """The whole request: who is answered before it has spoken out may see a reset instead of the answer."""
-    received = b""
-    while b"\r\n\r\n" not in received:
-        piece = client.recv(_PIECE)
-        if not piece:
-            return
-        received += piece
-    head, _, body = received.partition(b"\r\n\r\n")
+    head = await client.readuntil(b"\r\n\r\n")
     lengths = [line.partition(b":")[2] for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")]
-    missing = int(lengths[0]) - len(body) if lengths else 0
-    while missing > 0 and (piece := client.recv(_PIECE)):
+    missing = int(lengths[0]) if lengths else 0
+    while missing > 0 and (piece := await client.read(min(missing, _PIECE))):
         missing -= len(piece)
 
 
-def _reset(one: socket.socket) -> None:
-    with contextlib.suppress(OSError):
-        one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\x00\x00\x00\x00\x00\x00\x00")
-        one.close()
+def _reset(writer: asyncio.StreamWriter) -> None:
+    """Let the other side see a connection that breaks, and not one that ends."""
+    found = writer.get_extra_info("socket")
+    found.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\x00\x00\x00\x00\x00\x00\x00")
