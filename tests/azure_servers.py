@@ -21,7 +21,7 @@ import jwt
 import trustme
 from azure.storage.blob import BlobServiceClient, ResourceTypes, generate_account_sas
 
-from tests.servers import await_port, free_port
+from tests.servers import await_port, free_port, on_a_small_disk
 
 ACCOUNT = "devstoreaccount1"
 KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
@@ -86,10 +86,10 @@ def account_sas(permission: str, hours: float = 1) -> str:
 
 
 @contextmanager
-def azurite() -> Iterator[AzureServer]:
-    """Azurite over HTTP."""
+def azurite(*, small: bool = False) -> Iterator[AzureServer]:
+    """Azurite over HTTP; `small`: on a disk of 12 MiB."""
     port = free_port()
-    with _running(port, []):
+    with _running(port, [], small=small):
         yield AzureServer(f"http://127.0.0.1:{port}/{ACCOUNT}", port)
 
 
@@ -113,12 +113,13 @@ def azurite_with_sign_in(authority: trustme.CA) -> Iterator[AzureServer]:
 
 
 @contextmanager
-def _running(port: int, options: list[str | Path]) -> Iterator[None]:
+def _running(port: int, options: list[str | Path], *, small: bool = False) -> Iterator[None]:
     assert AZURITE.exists(), "Azurite is not installed; run: make test"
     with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryFile() as log:
         command: list[str | Path] = [AZURITE, "--location", folder, "--blobHost", "127.0.0.1", "--blobPort", str(port)]
         quiet = ["--silent", "--skipApiVersionCheck", "--disableTelemetry"]
-        process = subprocess.Popen([*command, *quiet, *options], stdout=log, stderr=log, cwd=folder)
+        begin = on_a_small_disk(Path(folder)) if small else []
+        process = subprocess.Popen([*begin, *command, *quiet, *options], stdout=log, stderr=log, cwd=folder)
         try:
             await_port(port, process)
             yield

@@ -74,6 +74,8 @@ class Case:
 
     zones: Callable[[dict[str, Any], Network], Zones] | None = None
     """The landing zones that `auth` reaches, where the server holds the credentials itself."""
+    opened: list[Sink] = field(default_factory=list)
+    """Every sink of the case and of what was made of it; the fixture closes them."""
 
     @property
     def credentials(self) -> Params | None:
@@ -88,7 +90,8 @@ class Case:
             self.destination, {"datasetFileType": "JSON", "compression": "GZIP", **self.location}
         )
         site = replace(self.site, zones=self.zones(self.auth, self.site.network)) if self.zones else self.site
-        return self.destination.open(self.credentials, params, site)
+        self.opened.append(self.destination.open(self.credentials, params, site))
+        return self.opened[-1]
 
     @contextlib.contextmanager
     def behind_a_middlebox(self) -> Iterator[tuple["Case", Middlebox]]:

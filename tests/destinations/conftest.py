@@ -73,7 +73,7 @@ CASES: Final = (
 
 
 @pytest.fixture
-def case(request: pytest.FixtureRequest, tmp_path: Path) -> Case:
+def case(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Case]:
     """The destination that the test's parameter names, empty."""
     of: Callable[[str], Any] = request.getfixturevalue
     made: Mapping[str, Callable[[], Case]] = {
@@ -88,7 +88,10 @@ def case(request: pytest.FixtureRequest, tmp_path: Path) -> Case:
         "Azure Data Lake Gen2": lambda: cases.azure_data_lake(of("azure_with_sign_in"), of("authority"), tmp_path),
         "SFTP": lambda: cases.sftp(of("ssh"), tmp_path),
     }
-    return made[request.param]()
+    found = made[request.param]()
+    yield found
+    for sink in found.opened:
+        sink.close()
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -101,7 +104,5 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 @pytest.fixture
-def sink(case: Case) -> Iterator[Sink]:
-    opened = case.open()
-    yield opened
-    opened.close()
+def sink(case: Case) -> Sink:
+    return case.open()

@@ -13,9 +13,10 @@ from offtake.destinations.contract import Sink
 from offtake.destinations.network import Network
 from offtake.destinations.object_store import PART_BYTES
 from offtake.errors import DeliveryError
-from tests.destinations.cases import Case, landing_zone
+from tests.azure_servers import azurite
+from tests.destinations.cases import Case, amazon_s3, azure_blob, landing_zone
 from tests.destinations.test_contract import chunks
-from tests.servers import free_port
+from tests.servers import free_port, rclone_s3
 
 LOOPBACK = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
 THROTTLED = "<Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>"
@@ -177,6 +178,16 @@ def test_addresses_that_are_allowed_are_reached_where_others_are_not(case: Case)
     assert [one.key for one in sink.list("out")] == ["out/file.json"]
     sink.delete("out/file.json")
     assert case.names() == []
+
+
+def test_a_store_whose_disk_is_full_is_transient_and_leaves_nothing_to_see(tmp_path: Path) -> None:
+    (tmp_path / "small").mkdir()
+    with rclone_s3(tmp_path / "small", small=True) as s3, azurite(small=True) as azure:
+        for case in (amazon_s3(s3, tmp_path), azure_blob(azure, tmp_path)):
+            case.open().put("out/before.json", [b"x"])
+            error = refused(case.open(), case, 3 * PART_BYTES)
+            assert (error.code, error.transient) == ("EXPORT-2003-504", True)
+            assert [one.key for one in case.open().list("")] == ["out/before.json"]
 
 
 # What only a folder of this machine does

@@ -103,6 +103,7 @@ GUIDE: Final = Guide(
     "  --scope /subscriptions/S/resourceGroups/G/providers/Microsoft.Storage/storageAccounts/A"
     "/blobServices/default/containers/C\n```",
     limits=(
+        "With a hierarchical namespace, folders stay, empty, when their files are removed; so does a test's.",
         "Access control lists of single folders are not read or written; the role on the container decides.",
         NO_RETRY_AFTER,
         "Tried against Azurite with OAuth and a token endpoint of the tests, not against Azure itself.",

@@ -105,6 +105,7 @@ class Session:
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join()
             self._loop.close()
+            self._loop, self._thread = None, None
 
     def _forget(self, client: SftpClient) -> None:
         with self._lock:
