@@ -1,6 +1,8 @@
 """A landing zone in a container of an Azure storage account: the container, who may read it, and what leaves it."""
 
+import random
 import ssl
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -24,7 +26,8 @@ if TYPE_CHECKING:
 POLICY: Final = "dlz-"
 """What the names of this project's stored access policies begin with; others are left as they are."""
 
-_TURNS: Final = 5
+_TURNS: Final = 20
+_PAUSE: Final = 0.05
 _MOST: Final = 5
 _WRONG_KEY: Final = "failed to authenticate the request"
 
@@ -66,7 +69,9 @@ def keep_policies(zones: AzureZones, container: str, wanted: Callable[[], Mappin
     from azure.storage.blob import AccessPolicy, ContainerSasPermissions  # noqa: PLC0415 - an extra, slow to import
 
     with _client(zones, container, "write") as client:
-        for _ in range(_TURNS):
+        for turn in range(_TURNS):
+            # Others who are at it too are not met again at the same moment.
+            time.sleep(random.uniform(0, turn * _PAUSE))  # noqa: S311 - chance, no secret
             there = client.get_container_access_policy()["signed_identifiers"]
             kept = {one.id: one.access_policy for one in there if not one.id.startswith(POLICY)}
             room = _MOST - len(kept)
