@@ -1,8 +1,9 @@
 """SFTP, version 3 (draft-ietf-secsh-filexfer-02), as a client over one channel of the SSH library.
 
-The library has a client of its own; this one, with sftp_packets.py, sends a file with three quarters of its processor
-time (bench/sftp.py), uses only what the library documents, and takes what servers say in any encoding. It belongs to
-the thread of its event loop. Every request raises `SftpError`, `asyncssh.Error` or `OSError`.
+The library has a client of its own. Under the same sink, whose producer is in another thread, that one reached 0.61 to
+0.69 of the speed of OpenSSH's `sftp`; this one, with sftp_packets.py, reaches 0.86 with three quarters of the processor
+time (bench/sftp.py, two cores). It uses only what the library documents, and takes what servers say in any encoding. It
+belongs to the thread of its event loop. Every request raises `SftpError`, `asyncssh.Error` or `OSError`.
 """
 
 import asyncio
