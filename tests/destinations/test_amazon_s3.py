@@ -9,7 +9,7 @@ from uuid import uuid4
 import pytest
 
 from offtake.destinations import schema
-from offtake.destinations.assumed_role import AssumedRole
+from offtake.destinations.assumed_role import AssumedRole, assumed_role
 from offtake.destinations.object_store import PART_BYTES
 from offtake.errors import DeliveryError, InvalidInputError
 from tests.destinations.cases import S3_RIGHTS, Case, amazon_s3_by_role, by_name
@@ -97,6 +97,24 @@ def test_parts_share_what_a_role_gave(by_role: Case, monkeypatch: pytest.MonkeyP
     by_role.open().put("out/1.json", [b"x"])
     monkeypatch.setenv("AWS_ENDPOINT_URL_STS", "http://127.0.0.1:9")
     by_role.open().put("out/2.json", [b"x"])
+    assert by_role.names() == ["out/1.json", "out/2.json"]
+
+
+def test_credentials_that_a_store_finds_expired_are_not_used_again(by_role: Case) -> None:
+    def held() -> str:
+        region, name = "us-east-1", "offtake-prod"
+        return assumed_role(by_role.auth["s3Role"], "an-organisation", region, name)()["access_key_id"]
+
+    by_role.open().put("out/1.json", [b"x"])
+    first = held()
+    with by_role.behind_a_middlebox() as (through, box):
+        sink = through.open()
+        box.refuse(400, times=1, body="<Error><Code>ExpiredToken</Code></Error>")
+        with pytest.raises(DeliveryError) as caught:
+            sink.put("out/2.json", [b"x"])
+        assert caught.value.transient
+        assert held() != first
+        through.open().put("out/2.json", [b"x"])
     assert by_role.names() == ["out/1.json", "out/2.json"]
 
 

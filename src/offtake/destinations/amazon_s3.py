@@ -215,6 +215,7 @@ def open_sink(credentials: Params | None, params: TargetParams, site: Site) -> S
         rights=RIGHTS,
         attributes={"Storage-Class": params.storage_class} if params.storage_class else {},
         refusal=(lambda: role.refusal) if role else lambda: None,
+        forget=role.forget if role else lambda: None,
     )
     return ObjectStoreSink(store, bucket)
 

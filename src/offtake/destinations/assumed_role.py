@@ -51,6 +51,11 @@ class AssumedRole:
                 self._held = self._assume()
             return self._held
 
+    def forget(self) -> None:
+        """Ask anew next time: a store may find that credentials have ended before they do here."""
+        with self._lock:
+            self._held = None
+
     def _assume(self) -> "S3Credential":
         self.refusal = None
         try:

@@ -13,7 +13,7 @@ from obstore.store import ObjectStore
 
 from offtake.destinations.contract import StoredObject
 from offtake.destinations.network import Network
-from offtake.destinations.object_store_errors import BASE_CONNECTION, Act, Rights, explain, is_missing_root
+from offtake.destinations.object_store_errors import BASE_CONNECTION, CREDENTIALS, Act, Rights, explain, is_missing_root
 from offtake.destinations.tunnel import proxy_url
 from offtake.errors import DeliveryError
 
@@ -69,6 +69,7 @@ class Bucket:
 
     `root`: its address as people write it; `endpoint`: whom it is asked of; `rights`: what its owner has to grant;
     `attributes`: go with every object; `refusal`: why credentials could not be had, where somebody else gives them;
+    `forget`: has them asked for anew, when the store says that they have expired;
     `keeper`: what holds the credentials, for whoever has to correct them.
     """
 
@@ -77,6 +78,7 @@ class Bucket:
     rights: Rights
     attributes: "Attributes" = field(default_factory=dict)
     refusal: Callable[[], DeliveryError | None] = lambda: None
+    forget: Callable[[], None] = lambda: None
     keeper: str = BASE_CONNECTION
 
 
@@ -169,9 +171,10 @@ class ObjectStoreSink:
             if source is not None and source.error is not None:
                 raise source.error from None
             bucket = self._bucket
-            raise bucket.refusal() or explain(
-                error, self.uri(key), bucket.endpoint, act, bucket.rights, bucket.keeper
-            ) from None
+            told = explain(error, self.uri(key), bucket.endpoint, act, bucket.rights, bucket.keeper)
+            if told.code == CREDENTIALS and told.transient:
+                bucket.forget()
+            raise bucket.refusal() or told from None
 
 
 class _Source:

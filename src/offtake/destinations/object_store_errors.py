@@ -12,6 +12,7 @@ from obstore.exceptions import PermissionDeniedError, UnauthenticatedError
 
 from offtake.errors import DeliveryError
 
+CREDENTIALS: Final = "EXPORT-2001-401"
 Act = Literal["write", "read", "list", "delete"]
 BASE_CONNECTION: Final = "the base connection"
 
@@ -43,16 +44,16 @@ _Kind = Literal["expired", "clock", "credentials", "no root", "region", "denied"
 
 _ANSWERS: Final[Mapping[_Kind, _Answer]] = {
     "expired": _Answer(
-        "EXPORT-2001-401",
+        CREDENTIALS,
         "The temporary credentials for {where} have expired{said}.",
         "They are asked for anew.",
         transient=True,
     ),
     "clock": _Answer(
-        "EXPORT-2001-401", "{endpoint} finds this machine's clock wrong{said}.", "Set the clock, then try again."
+        CREDENTIALS, "{endpoint} finds this machine's clock wrong{said}.", "Set the clock, then try again."
     ),
     "credentials": _Answer(
-        "EXPORT-2001-401",
+        CREDENTIALS,
         "{endpoint} refused the credentials for {where}{said}.",
         "Enter valid credentials in {keeper}.",
     ),
