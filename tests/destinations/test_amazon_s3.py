@@ -79,6 +79,12 @@ def test_a_role_is_asked_for_with_an_external_id(
     assert form["RoleSessionName"] == ["offtake-prod"]
 
 
+def test_nobody_can_claim_an_organisations_id() -> None:
+    params = {"s3Role": ROLE, "externalId": "907075E95BF479EC0A495C73@AdobeOrg"}
+    with pytest.raises(InvalidInputError, match="organisation's id"):
+        schema.parse_credentials(by_name("Amazon S3"), "Assumed Role", params)
+
+
 def test_credentials_are_asked_for_anew_before_they_expire(by_role: Case) -> None:
     moved = timedelta()
 

@@ -37,12 +37,22 @@ NAME: Final = "Amazon S3"
 _ROLE: Final = r"arn:aws[a-z-]{0,20}:iam::\d{12}:role/([\x21-\x7e]{1,512}/)?[A-Za-z0-9+=,.@_-]{1,64}"
 
 
+_ORGANISATION: Final = "@AdobeOrg"
+
+
 def _role(sent: SecretStr) -> SecretStr:
     if re.fullmatch(
         r"arn:aws[a-z-]{0,20}:iam::\d{12}:role/([\x21-\x7e]{1,512}/)?[A-Za-z0-9+=,.@_-]{1,64}", sent.get_secret_value()
     ):
         return sent
     raise ValueError("must be the ARN of a role, such as arn:aws:iam::123456789012:role/exports")
+
+
+def _external_id(sent: str | None) -> str | None:
+    """Whoever demands an organisation's id is safe from the deployment's other organisations: nobody can claim it."""
+    if sent is not None and sent.endswith(_ORGANISATION):
+        raise ValueError("must not be an organisation's id; your own is sent when it is left out")
+    return sent
 
 
 class StoreAddress(Params):
@@ -91,7 +101,7 @@ class Role(StoreAddress):
     s3_role: Annotated[SecretStr, AfterValidator(_role)] = Field(
         title="Role", description="ARN of the role to assume", examples=["arn:aws:iam::123456789012:role/exports"]
     )
-    external_id: str | None = Field(
+    external_id: Annotated[str | None, AfterValidator(_external_id)] = Field(
         default=None,
         pattern=r"^[A-Za-z0-9+=,.@:/_-]{2,1224}$",
         title="External id",
@@ -269,7 +279,8 @@ GUIDE: Final = Guide(
     "`endpointUrl`.",
     rights=f"For the access key's user, or the role:\n\n```json\n{_POLICY}\n```\n\n"
     f"The trust policy of a role, for the identity that the server runs under. The external id is the base "
-    f"connection's `externalId`, or the id of the organisation (`x-gw-ims-org-id`):\n\n```json\n{_TRUST}\n```\n\n"
+    f"connection's `externalId`, or the id of the organisation (`x-gw-ims-org-id`), which no other organisation of the "
+    f"same deployment can send:\n\n```json\n{_TRUST}\n```\n\n"
     "With SSE-KMS, also `kms:GenerateDataKey` and `kms:Decrypt` on the key; with `bucketOwnerFullControl`, also "
     "`s3:PutObjectAcl`. A server that is killed leaves the parts of its uploads behind, which nobody sees and which "
     "cost money: let a life-cycle rule of the bucket abort incomplete uploads after a day.",
