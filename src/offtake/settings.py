@@ -100,8 +100,16 @@ class Settings(BaseSettings):
     )
     part_attempts: int = Field(default=4, ge=1, le=20, description="Tries of a part after transient failures.")
     retry_wait_seconds: float = Field(
-        default=1, ge=0, description="Wait before the second try of a part; doubles with each further try."
+        default=1,
+        ge=0,
+        description="Wait before the second try of a part; doubles with each further try, up to five minutes, and is "
+        "cut by chance to between half and all of it.",
     )
+    run_retries: int = Field(default=50, ge=0, description="Tries again of all of a run's parts together.")
+    failures_told: int = Field(
+        default=3, ge=1, description="Runs of a flow that fail one after another until it is told, once."
+    )
+    disable_failing: bool = Field(default=False, description="Disable a flow when its failures are told.")
     default_end_months: int | None = Field(
         default=6, ge=1, description="Calendar months until a flow without `endTime` ends; empty for never."
     )

@@ -3,22 +3,38 @@
 import multiprocessing
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from multiprocessing.connection import wait as wait_for
 from multiprocessing.sharedctypes import SynchronizedArray
 from typing import Final
 
-from offtake.errors import CancelledError, DeliveryError
+from offtake.errors import DeliveryError
+from offtake.exporting.engine import PartsFailedError
+from offtake.exporting.leash import Leash, go_on
 from offtake.exporting.part import PartTask, Written, export_part
 
 _MOST_RUNS: Final = 64
 _POLL_SECONDS: Final = 0.2
+_STOP_SECONDS: Final = 5.0
 _MOST_DEATHS: Final = 3
 
 _stop_flags: "SynchronizedArray[int]"
+_rights: "SynchronizedArray[float]"
+
+
+@dataclass
+class _Course:
+    """One run's parts on their way through the pool. `slot`: where in shared memory its processes find its leash."""
+
+    slot: int
+    leash: Leash
+    waiting: list[PartTask]
+    in_flight: dict[Future[Written], PartTask] = field(default_factory=dict)
+    failures: dict[int, DeliveryError] = field(default_factory=dict)
 
 
 class LocalEngine:
@@ -28,25 +44,27 @@ class LocalEngine:
         self._processes = processes
         self._context = multiprocessing.get_context("spawn")
         self._flags = self._context.Array("b", _MOST_RUNS)
+        self._rights = self._context.Array("d", _MOST_RUNS)
         self._free = list(range(_MOST_RUNS))
         self._lock = threading.Lock()
         self._pool: ProcessPoolExecutor | None = None
 
-    def run(self, tasks: Iterable[PartTask], cancelled: Callable[[], bool]) -> Iterator[Written]:
+    def run(self, tasks: Iterable[PartTask], leash: Leash) -> Iterator[Written]:
         """Finished parts as they finish; see `exporting.engine.Engine`."""
-        waiting = list(reversed(list(tasks)))
         deaths = 0
-        with self._flag() as flag:
-            while waiting:
-                in_flight: dict[Future[Written], PartTask] = {}
+        with self._course(tasks, leash) as course:
+            while course.waiting and not course.failures:
                 try:
-                    yield from self._drain(waiting, in_flight, flag, cancelled)
+                    yield from self._drain(course)
                 except BrokenProcessPool:
                     deaths += 1
                     self._replace_pool()
                     if deaths > _MOST_DEATHS:
                         raise _workers_die() from None
-                    waiting.extend(in_flight.values())
+                    course.waiting.extend(replace(task, again=True) for task in course.in_flight.values())
+                    course.in_flight.clear()
+            if course.failures:
+                raise PartsFailedError(course.failures)
 
     def close(self) -> None:
         """Stop the processes; parts in flight are cut off."""
@@ -57,54 +75,76 @@ class LocalEngine:
             pool.shutdown(wait=True, cancel_futures=True)
             self._set_all(0)
 
-    def _drain(
-        self,
-        waiting: list[PartTask],
-        in_flight: dict[Future[Written], PartTask],
-        flag: int,
-        cancelled: Callable[[], bool],
-    ) -> Iterator[Written]:
+    def _drain(self, course: _Course) -> Iterator[Written]:
         try:
-            while waiting or in_flight:
-                # A short queue keeps the pool fair between runs.
-                while waiting and len(in_flight) < self._processes + 1:
-                    in_flight[self._executor().submit(_do, waiting[-1], flag)] = waiting[-1]
-                    waiting.pop()
-                done, _ = wait(in_flight, timeout=_POLL_SECONDS, return_when=FIRST_COMPLETED)
-                _check(cancelled)
+            while course.in_flight or (course.waiting and not course.failures):
+                self._rights[course.slot] = course.leash.valid_until()
+                self._submit(course)
+                done, _ = wait(course.in_flight, timeout=_POLL_SECONDS, return_when=FIRST_COMPLETED)
+                go_on(course.leash)
                 for future in done:
-                    written = future.result()
-                    del in_flight[future]
-                    yield written
+                    written = _result(future, course)
+                    task = course.in_flight.pop(future)
+                    if isinstance(written, Written):
+                        yield written
+                    else:
+                        course.failures[task.number] = written
         except BrokenProcessPool:
             raise
         except BaseException:
-            self._stop(in_flight, flag)
+            self._stop(course)
             raise
 
-    def _stop(self, in_flight: Iterable[Future[Written]], flag: int) -> None:
-        """Wait until nothing of this run is being written any more, so that its debris can be removed."""
-        self._flags[flag] = 1
-        for future in in_flight:
+    def _submit(self, course: _Course) -> None:
+        # A short queue keeps the pool fair between runs.
+        while course.waiting and not course.failures and len(course.in_flight) < self._processes + 1:
+            course.in_flight[self._executor().submit(_do, course.waiting[-1], course.slot)] = course.waiting[-1]
+            course.waiting.pop()
+
+    def _stop(self, course: _Course) -> None:
+        """Nothing of this run becomes visible any more. Who hangs at a silent server is not waited for long."""
+        self._flags[course.slot] = 1
+        for future in course.in_flight:
             future.cancel()
-        wait(in_flight)
+        wait(course.in_flight, timeout=_STOP_SECONDS)
 
     @contextmanager
-    def _flag(self) -> Iterator[int]:
+    def _course(self, tasks: Iterable[PartTask], leash: Leash) -> Iterator[_Course]:
         with self._lock:
-            flag = self._free.pop()
-        self._flags[flag] = 0
+            slot = self._free.pop()
+        self._flags[slot] = 0
+        self._rights[slot] = leash.valid_until()
+        course = _Course(slot, leash, list(reversed(list(tasks))))
         try:
-            yield flag
+            yield course
         finally:
+            self._flags[slot] = 1
+            self._free_after(slot, [future for future in course.in_flight if not future.done()])
+
+    def _free_after(self, slot: int, stragglers: list[Future[Written]]) -> None:
+        """Let the slot be used again once nobody looks into it any more."""
+        left = len(stragglers)
+
+        def ended(_future: object = None) -> None:
+            nonlocal left
             with self._lock:
-                self._free.append(flag)
+                left -= 1
+                if left <= 0:
+                    self._free.append(slot)
+
+        if not stragglers:
+            ended()
+        for future in stragglers:
+            future.add_done_callback(ended)
 
     def _executor(self) -> ProcessPoolExecutor:
         with self._lock:
             if self._pool is None:
                 self._pool = ProcessPoolExecutor(
-                    self._processes, mp_context=self._context, initializer=_begin, initargs=(self._flags,)
+                    self._processes,
+                    mp_context=self._context,
+                    initializer=_begin,
+                    initargs=(self._flags, self._rights),
                 )
             return self._pool
 
@@ -115,13 +155,32 @@ class LocalEngine:
             pool.shutdown(wait=True, cancel_futures=True)
 
     def _set_all(self, value: int) -> None:
-        for flag in range(_MOST_RUNS):
-            self._flags[flag] = value
+        for slot in range(_MOST_RUNS):
+            self._flags[slot] = value
 
 
-def _check(cancelled: Callable[[], bool]) -> None:
-    if cancelled():
-        raise CancelledError("The run was asked to stop.")
+@dataclass(frozen=True)
+class _SharedLeash:
+    """The leash of a run, as its worker processes see it through shared memory."""
+
+    slot: int
+
+    def cancelled(self) -> bool:
+        return bool(_stop_flags[self.slot])
+
+    def valid_until(self) -> float:
+        return _rights[self.slot]
+
+
+def _result(future: Future[Written], course: _Course) -> Written | DeliveryError:
+    """What came of a part: written, or not for a reason that passes. Raises what does not pass."""
+    try:
+        return future.result()
+    except DeliveryError as error:
+        if not error.transient:
+            del course.in_flight[future]
+            raise
+        return error
 
 
 def _workers_die() -> DeliveryError:
@@ -132,9 +191,9 @@ def _workers_die() -> DeliveryError:
     )
 
 
-def _begin(flags: "SynchronizedArray[int]") -> None:
-    global _stop_flags  # noqa: PLW0603 - a process pool's only way to hand shared memory to its tasks
-    _stop_flags = flags
+def _begin(flags: "SynchronizedArray[int]", rights: "SynchronizedArray[float]") -> None:
+    global _stop_flags, _rights
+    _stop_flags, _rights = flags, rights
     threading.Thread(target=_die_with_parent, daemon=True).start()
 
 
@@ -146,5 +205,5 @@ def _die_with_parent() -> None:
         os._exit(1)
 
 
-def _do(task: PartTask, flag: int) -> Written:
-    return export_part(task, lambda: bool(_stop_flags[flag]))
+def _do(task: PartTask, slot: int) -> Written:
+    return export_part(task, _SharedLeash(slot))

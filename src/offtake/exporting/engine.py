@@ -1,18 +1,29 @@
 """What a run asks of an engine; the engines themselves live a floor up."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import Protocol
 
+from offtake.errors import DeliveryError, OfftakeError
+from offtake.exporting.leash import Leash
 from offtake.exporting.part import PartTask, Written
+
+
+class PartsFailedError(OfftakeError):
+    """Parts could not be written, for reasons that pass: their numbers, and each one's error."""
+
+    def __init__(self, failures: dict[int, DeliveryError]) -> None:
+        self.failures = failures
+        super().__init__("; ".join(str(error) for error in failures.values()))
 
 
 class Engine(Protocol):
     """Carries out the parts of runs, several at once."""
 
-    def run(self, tasks: Iterable[PartTask], cancelled: Callable[[], bool]) -> Iterator[Written]:
+    def run(self, tasks: Iterable[PartTask], leash: Leash) -> Iterator[Written]:
         """Finished parts as they finish, in any order.
 
-        Raises the first part's failure after the others in flight have stopped; `CancelledError` soon after
-        `cancelled` turns true. A worker process that dies is replaced and its part done again.
+        After a transient failure no further part is begun; those in flight are finished, then `PartsFailedError` is
+        raised. A terminal `DeliveryError` is raised at once, `CancelledError` soon after the leash says so; then
+        nothing of the run becomes visible any more. A worker process that dies is replaced and its part done again.
         """
         ...

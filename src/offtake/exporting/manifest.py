@@ -18,7 +18,7 @@ Document = dict[str, Any]
 def manifest_key(order: Order, datasets: Sequence[RunDataset]) -> str:
     """In the folder of the run's files when there is one such folder, else in the target's own folder."""
     folders = {dataset.folder for dataset in datasets if not dataset.error}
-    folder = folders.pop() if len(folders) == 1 else order.place.params.folder()
+    folder = folders.pop() if len(folders) == 1 else order.root
     return join_key(folder, f"manifest-{order.target_connection_id}-{order.run_id}.json")
 
 

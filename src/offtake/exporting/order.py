@@ -37,7 +37,10 @@ class OrderedDataset:
 
 @dataclass(frozen=True)
 class Order:
-    """Everything a run delivers, and where. `export_time_ms` is the instant that names its folders."""
+    """Everything a run delivers, and where. `export_time_ms` is the instant that names its folders.
+
+    `folder`: below the target's own, what keeps the run apart from all others; None for the target's own.
+    """
 
     run_id: str
     base_connection_id: str
@@ -45,6 +48,12 @@ class Order:
     export_time_ms: int
     datasets: tuple[OrderedDataset, ...]
     place: Place
+    folder: str | None = None
+
+    @property
+    def root(self) -> str:
+        """The folder that holds everything of the run."""
+        return join_key(self.place.params.folder(), self.folder or "")
 
 
 def join_key(*segments: str) -> str:

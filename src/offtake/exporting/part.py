@@ -8,9 +8,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from offtake.errors import CancelledError
+from offtake.exporting.leash import Leash, await_right, go_on
 from offtake.exporting.place import Place
-from offtake.exporting.retrying import Cancelled, Patience, persevere
 from offtake.failpoints import failpoint
 from offtake.formats import pgp
 from offtake.formats.registry import format_for
@@ -29,36 +28,36 @@ class Written:
 
 @dataclass(frozen=True)
 class PartTask:
-    """What a worker process needs to do one part."""
+    """What a worker process needs to do one part. `again`: an earlier try may have left something behind."""
 
     number: int
     key: str
     slices: tuple[dict[str, Any], ...]
     schema: dict[str, Any]
     place: Place
-    patience: Patience
+    again: bool
 
 
-def export_part(task: PartTask, cancelled: Cancelled) -> Written:
-    """Write the part's file, whole or not at all, trying again after transient failures.
+def export_part(task: PartTask, leash: Leash) -> Written:
+    """Write the part's file, whole or not at all.
 
     Raises `DeliveryError` when it cannot be written, `CancelledError` when asked to stop.
     """
-    return persevere(lambda: _write(task, cancelled), task.patience, cancelled)
-
-
-def _write(task: PartTask, cancelled: Cancelled) -> Written:
+    await_right(leash)
     failpoint("part_started")
     schema = reading.TableSchema.from_json(task.schema)
     target = format_for(task.place.params.dataset_file_type, task.place.params.compression)
     count = _Count()
     slices = [reading.FileSlice.from_json(one) for one in task.slices]
-    batches = count.rows_of(reading.read(slices, schema), cancelled)
+    batches = count.rows_of(reading.read(slices, schema), leash)
     sink = task.place.open()
     try:
+        if task.again:
+            # Also those who were only slow: what they have not completed by now, they cannot complete.
+            sink.clear([task.key])
         # Closed here, not when the last traceback lets go of it: a child process may be behind it.
         with closing(_sealed(target.encode(reading.arrow_schema(schema), batches), task.place.encrypt_to)) as chunks:
-            written = sink.put(task.key, count.hash_of(chunks))
+            written = sink.put(task.key, count.hash_of(chunks, leash))
     finally:
         sink.close()
     failpoint("part_uploaded")
@@ -76,14 +75,16 @@ class _Count:
         self.rows = 0
         self.sha256 = hashlib.sha256()
 
-    def rows_of(self, batches: Iterable[pa.RecordBatch], cancelled: Cancelled) -> Iterator[pa.RecordBatch]:
+    def rows_of(self, batches: Iterable[pa.RecordBatch], leash: Leash) -> Iterator[pa.RecordBatch]:
         for batch in batches:
-            if cancelled():
-                raise CancelledError("The run was asked to stop.")
+            go_on(leash)
             self.rows += batch.num_rows
             yield batch
 
-    def hash_of(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
+    def hash_of(self, chunks: Iterable[bytes], leash: Leash) -> Iterator[bytes]:
         for chunk in chunks:
             self.sha256.update(chunk)
             yield chunk
+        # The end of the chunks makes the file visible.
+        failpoint("part_written")
+        await_right(leash)

@@ -1,42 +1,62 @@
-"""Trying again after failures that pass."""
+"""Trying again after failures that pass, within a budget."""
 
-import time
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TypeVar
+import random
+from collections import Counter
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field
+from typing import Final, TypeVar
 
-from offtake.errors import CancelledError, DeliveryError
+from offtake.errors import DeliveryError
+from offtake.exporting.leash import Leash, pause
 
-Cancelled = Callable[[], bool]
 Result = TypeVar("Result")
+
+_LONGEST_SECONDS: Final = 300.0
 
 
 @dataclass(frozen=True)
 class Patience:
-    """How often something is tried, and how long is waited: `wait` seconds at first, then twice as long each time."""
+    """How often one thing is tried, and how often a whole run tries again; seconds are waited in between.
+
+    The first wait is `wait`, each further one twice as long, up to five minutes.
+    """
 
     attempts: int
     wait: float
+    retries: int = 50
 
 
-def persevere(act: Callable[[], Result], patience: Patience, cancelled: Cancelled) -> Result:
-    """What `act` gives, tried again after transient failures; the other side's own wish how long to wait is granted.
+@dataclass
+class Budget:
+    """What is left of a run's patience."""
+
+    patience: Patience
+    _failures: Counter[Hashable] = field(default_factory=Counter)
+    _random: random.Random = field(default_factory=random.Random)
+
+    def wait_after(self, what: Hashable, error: DeliveryError) -> float:
+        """The seconds to wait until `what` is tried again; raises the error when it is not to be.
+
+        The wait is between half and all of what is due, so that those who failed together do not come back together;
+        a server that names a wait itself gets at least that.
+        """
+        self._failures[what] += 1
+        failures = self._failures[what]
+        spent = self._failures.total() > self.patience.retries
+        if not error.transient or failures >= self.patience.attempts or spent:
+            raise error
+        due = min(_LONGEST_SECONDS, self.patience.wait * 2 ** (failures - 1))
+        wait = due * self._random.uniform(0.5, 1)
+        return wait if error.retry_after is None else error.retry_after + wait
+
+
+def persevere(act: Callable[[], Result], what: Hashable, budget: Budget, leash: Leash) -> Result:
+    """What `act` gives, tried again after transient failures as far as the budget goes.
 
     Raises the last `DeliveryError`, one that is not transient at once, and `CancelledError` when asked to stop.
     """
-    for attempt in range(1, patience.attempts):
+    while True:
         try:
             return act()
         except DeliveryError as error:
-            if not error.transient:
-                raise
-            _wait(error.retry_after or patience.wait * 2 ** (attempt - 1), cancelled)
-    return act()
-
-
-def _wait(seconds: float, cancelled: Cancelled) -> None:
-    until = time.monotonic() + seconds
-    while time.monotonic() < until:
-        if cancelled():
-            raise CancelledError("The run was asked to stop.")
-        time.sleep(min(0.2, max(0.0, until - time.monotonic())))
+            pause(budget.wait_after(what, error), leash)

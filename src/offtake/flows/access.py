@@ -39,6 +39,8 @@ ALL: Final = "*"
 
 Kind = Literal["user", "service"]
 OPERATOR: Final = "offtake-cli"
+ENGINE: Final = "export-engine"
+"""Under this name runs are made, and flows disabled that keep failing."""
 
 
 @dataclass(frozen=True)
@@ -169,6 +171,11 @@ def operator(database: Database, sandbox_name: str | None = None) -> Caller:
 def operator_of(session: Session, sandbox: Sandbox) -> Caller:
     """The operator at work in that sandbox."""
     return within(session, _operator(session.get_one(Organisation, sandbox.org_id)), sandbox)
+
+
+def engine_of(session: Session, sandbox: Sandbox) -> Caller:
+    """Offtake itself, where it changes what people made."""
+    return replace(operator_of(session, sandbox), client_id=ENGINE, account_id=f"{ENGINE}@AdobeID")
 
 
 def administrator(database: Database) -> Caller:

@@ -110,6 +110,7 @@ def act(
     row.state = wanted
     if wanted == entities.ENABLED:
         row.next_run_s = _slot_from_now(row, now_ms // 1000)
+        row.failures, row.failing_since = 0, None
     entities.touch(row, caller, now_ms)
     action: audit.Action = "enable" if wanted == entities.ENABLED else "disable"
     states = {"state": before}, {"state": wanted}
@@ -142,8 +143,11 @@ def _reschedule(session: Session, row: Flow, params: Json, now_ms: int, rules: S
     old = dataflows.schedule_of(row)
     new = _parse(old, params, row.created_at // 1000, rules)
     if new.export_mode != old.export_mode:
-        # Leaving increments drops the position; coming to them starts in full.
+        # Leaving increments drops the position; coming to them starts in full, whatever a run that is live delivers.
         session.execute(delete_rows(Watermark).filter_by(flow_id=row.id))
+        live = store.live_run(session, row.id)
+        if live is not None:
+            live.moves_position = False
     row.schedule = asdict(new)
     now = now_ms // 1000
     if new.start_time != old.start_time:

@@ -1,5 +1,6 @@
 """Runs: how they come to be, and how they are repeated (contract, section 17.4)."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import count
 from typing import Any, Final, NoReturn
@@ -9,15 +10,14 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from offtake.flows import audit, dataflows, entities, labels, problems
-from offtake.flows.access import EXPORT_DATASETS, Caller
+from offtake.flows.access import ENGINE, EXPORT_DATASETS, Caller
 from offtake.flows.entities import Body, Json, Sent
 from offtake.flows.problems import Problem
 from offtake.store import runs
-from offtake.store.tables import Flow, Run, SourceConnection, Watermark
+from offtake.store.tables import Flow, Run, RunDataset, SourceConnection, Watermark
 
 KIND: Final = "runs"
 RETRY: Final = "retry"
-_ENGINE: Final = "export-engine"
 _SECONDS_BELOW: Final = 10**11
 
 
@@ -38,7 +38,11 @@ class RequestedRun(Body):
 
 @dataclass(frozen=True)
 class NewRun:
-    """A run asked for: `scheduled_at` (epoch ms) names its folders; None for `dataset_ids` means all of the flow's."""
+    """A run asked for: `scheduled_at` (epoch ms) names its folders; None for `dataset_ids` means all of the flow's.
+
+    `pins`: by dataset id, the snapshots to export, in the words of `exporting.order.Pin`. `folder`: below the target's
+    own, what everything goes into.
+    """
 
     trigger: str
     scheduled_at: int
@@ -47,12 +51,14 @@ class NewRun:
     moves_position: bool = True
     parent_run_id: str | None = None
     params: Json | None = None
+    pins: Json | None = None
+    folder: str | None = None
 
 
 def create(session: Session, flow: Flow, new: NewRun, now_ms: int) -> Run:
     """Queue a run of the flow. The database refuses a second live run, and a second run of one instant."""
     source = session.get_one(SourceConnection, flow.source_connection_id)
-    client = _ENGINE
+    client = ENGINE
     row = Run(
         id=str(uuid4()),
         org_id=flow.org_id,
@@ -77,6 +83,8 @@ def create(session: Session, flow: Flow, new: NewRun, now_ms: int) -> Run:
         cancel_requested=False,
         parent_run_id=new.parent_run_id,
         params=new.params,
+        pins=new.pins,
+        folder=new.folder,
         fence=0,
         errors=[],
         warnings=[],
@@ -141,7 +149,7 @@ def act(session: Session, caller: Caller, row_id: str, op: str | None, if_match:
     _check_ready(session, flow)
     planned = runs.run_datasets(session, failed.id)
     dataset_ids = [one.dataset_id for one in planned if one.error] or failed.dataset_ids
-    _check_not_delivered(session, flow, failed, dataset_ids)
+    _check_not_delivered(session, flow, failed, planned, dataset_ids)
     new = NewRun(
         RETRY,
         instant_beside_slots(session, flow, now_ms),
@@ -150,6 +158,8 @@ def act(session: Session, caller: Caller, row_id: str, op: str | None, if_match:
         moves_position=failed.moves_position,
         parent_run_id=failed.id,
         params=failed.params,
+        pins=failed.pins or pins_of(planned) or None,
+        folder=failed.folder,
     )
     row = create(session, flow, new, now_ms)
     audit.record(session, caller, now_ms, "run", (dataflows.KIND, flow.id), name=flow.name, after={"runId": row.id})
@@ -177,18 +187,30 @@ def _check_ready(session: Session, flow: Flow) -> None:
         )
 
 
-def _check_not_delivered(session: Session, flow: Flow, failed: Run, dataset_ids: list[str]) -> None:
+def pins_of(planned: Sequence[RunDataset]) -> Json:
+    """What a run had planned to export, for another to export the same."""
+    return {
+        one.dataset_id: {
+            "full": one.kind == "full",
+            "from_snapshot": one.from_snapshot,
+            "to_snapshot": one.to_snapshot,
+        }
+        for one in planned
+        if one.to_snapshot is not None and not one.error
+    }
+
+
+def _check_not_delivered(
+    session: Session, flow: Flow, failed: Run, planned: Sequence[RunDataset], dataset_ids: list[str]
+) -> None:
     """What a later run has covered must not go out twice; a flow's one-time export stands alone."""
     if not failed.moves_position or dataflows.schedule_of(flow).one_time:
         return
-    since = select(Watermark).where(
-        Watermark.flow_id == flow.id,
-        Watermark.dataset_id.in_(dataset_ids),
-        Watermark.updated_at > (failed.completed_at or 0),
-    )
-    later = session.scalars(since.limit(1)).first()
-    if later is not None:
-        raise _not_repeatable(failed, f"run {later.run_id} has delivered its rows of dataset {later.dataset_id} since")
+    began = {one.dataset_id: one.position for one in planned if not one.error}
+    of_flow = select(Watermark).where(Watermark.flow_id == flow.id, Watermark.dataset_id.in_(dataset_ids))
+    for now in session.scalars(of_flow.order_by(Watermark.dataset_id)):
+        if now.dataset_id in began and began[now.dataset_id] != now.snapshot_id:
+            raise _not_repeatable(failed, f"run {now.run_id} has delivered its rows of dataset {now.dataset_id} since")
 
 
 def _not_repeatable(failed: Run, why: str) -> Problem:

@@ -2,28 +2,41 @@
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Final
 
 from offtake.errors import LeaseLostError
 
 _log = logging.getLogger(__name__)
+
+_BEATS: Final = 3
+_SURE: Final = 0.75
+"""Of a lease: clocks of two machines run alike to far more than the rest of it."""
 
 
 @dataclass
 class Heartbeat:
     """Renews one lease in the background; tells when the work is to stop, and why.
 
-    `renew` says whether somebody asked for the work to be cancelled, and raises `LeaseLostError`.
+    `renew` says whether somebody asked for the work to be cancelled, and raises `LeaseLostError`. `begun` is an instant
+    of `time.monotonic` before the lease was given.
     """
 
     what: str
     renew: Callable[[], bool]
-    lease_ms: int
+    lease_seconds: float
+    begun: float
     cancel_requested: bool = False
     lost: bool = False
     _over: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def valid_until(self) -> float:
+        """Until when nobody else can have taken the lease for dead, in seconds of `time.monotonic`."""
+        return self.begun + _SURE * self.lease_seconds
 
     @contextmanager
     def beating(self) -> Iterator[None]:
@@ -37,7 +50,8 @@ class Heartbeat:
             thread.join()
 
     def _beat(self) -> None:
-        while not self._over.wait(self.lease_ms / 3000):
+        while not self._over.wait(self.lease_seconds / _BEATS):
+            begun = time.monotonic()
             try:
                 asked = self.renew()
             except LeaseLostError:
@@ -46,4 +60,5 @@ class Heartbeat:
             except Exception:  # noqa: BLE001 - a database that is away for a moment must not end the heartbeat
                 _log.warning("%s: the lease could not be renewed, trying again", self.what)
                 continue
+            self.begun = begun
             self.cancel_requested = self.cancel_requested or asked

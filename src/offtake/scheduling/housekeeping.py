@@ -14,6 +14,7 @@ from offtake.flows import sandbox_content, sandboxes, zone_content, zones
 from offtake.flows.sandbox_content import Places
 from offtake.scheduling import ingestion
 from offtake.scheduling.backend import Backend
+from offtake.scheduling.debris import sweep_debris
 from offtake.store.tables import Sandbox
 
 _log = logging.getLogger(__name__)
@@ -48,6 +49,7 @@ def keep_house(backend: Backend, *, sweeps: bool) -> Iterator[None]:
             yield from empty_sandbox(backend, sandbox_id)
         except DeliveryError as error:
             _log.warning("sandbox %s cannot be emptied yet: %s", sandbox_id, error)
+    yield from sweep_debris(backend)
     if sweeps:
         yield from ingestion.sweep(backend.database, backend.lake, backend.uploads, backend.clock)
     if sweeps and backend.settings.landing_zone_days:

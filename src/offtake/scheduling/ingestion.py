@@ -5,6 +5,7 @@ Whatever instant it is killed at, the next one finds the batch in its table's hi
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
@@ -24,6 +25,7 @@ from offtake.scheduling.heartbeat import Heartbeat
 from offtake.store import batches as store
 from offtake.store.batches import Added, BatchLease
 from offtake.store.database import Database
+from offtake.store.leases import Watch
 from offtake.store.tables import Batch, Dataset, Sandbox
 
 _log = logging.getLogger(__name__)
@@ -57,15 +59,17 @@ class Ingestor:
     uploads: Uploads
     clock: Clock
     owner: str
-    lease_ms: int
+    watch: Watch
+    lease_seconds: float
 
     def work_once(self, stop: threading.Event) -> bool:
         """Bring in the batch that has waited longest; False when there was none. Given back when `stop` is set."""
-        lease = store.claim(self.database, self.owner, self.clock.now_ms(), self.lease_ms)
+        begun = time.monotonic()
+        lease = store.claim(self.database, self.owner, self.watch, self.clock.now_ms(), self._lease_ms)
         if lease is None:
             return False
         failpoint("batch_claimed")
-        heartbeat = Heartbeat(f"batch {lease.batch_id}", lambda: self._renew(lease), self.lease_ms)
+        heartbeat = Heartbeat(f"batch {lease.batch_id}", lambda: self._renew(lease), self.lease_seconds, begun)
         try:
             with heartbeat.beating():
                 self._work(lease, heartbeat, stop)
@@ -85,8 +89,12 @@ class Ingestor:
                 stop.wait(pause_seconds)
 
     def _renew(self, lease: BatchLease) -> bool:
-        store.renew(self.database, lease, self.clock.now_ms(), self.lease_ms)
+        store.renew(self.database, lease, self.clock.now_ms(), self._lease_ms)
         return False
+
+    @property
+    def _lease_ms(self) -> int:
+        return round(self.lease_seconds * 1000)
 
     def _work(self, lease: BatchLease, heartbeat: Heartbeat, stop: threading.Event) -> None:
         work = self._look_up(lease)

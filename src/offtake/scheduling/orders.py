@@ -18,7 +18,6 @@ from offtake.flows import access, encryption, labels, learning, specs, zones
 from offtake.flows.access import Caller
 from offtake.flows.folders import FolderNames, expand
 from offtake.flows.learning import Memory
-from offtake.flows.runs import RETRY
 from offtake.lake.catalog import TableName
 from offtake.store.database import Database
 from offtake.store.tables import (
@@ -29,7 +28,6 @@ from offtake.store.tables import (
     Flow,
     Organisation,
     Run,
-    RunDataset,
     Sandbox,
     TargetConnection,
     Watermark,
@@ -52,7 +50,6 @@ class OrderDesk:
         target = session.get_one(TargetConnection, run.target_connection_id)
         sandbox = session.get_one(Sandbox, run.sandbox_id)
         positions = _positions(session, run.flow_id)
-        pins = _pins(session, run)
         owner = _owner(session, flow, sandbox)
         return Order(
             run_id=run.id,
@@ -62,12 +59,13 @@ class OrderDesk:
             datasets=tuple(
                 replace(
                     _dataset(session, run, flow, sandbox, dataset_id, positions.get(dataset_id)),
-                    pin=pins.get(dataset_id),
+                    pin=Pin(**run.pins[dataset_id]) if run.pins and dataset_id in run.pins else None,
                     owner_may_read=_may_read(session, owner, dataset_id),
                 )
                 for dataset_id in run.dataset_ids
             ),
             place=self._place(session, target, sandbox),
+            folder=run.folder,
         )
 
     def acquainted(self, order: Order, database: Database, clock: Clock) -> Order:
@@ -102,18 +100,6 @@ class OrderDesk:
 
 def _positions(session: Session, flow_id: str) -> dict[str, int]:
     return {one.dataset_id: one.snapshot_id for one in session.scalars(select(Watermark).filter_by(flow_id=flow_id))}
-
-
-def _pins(session: Session, run: Run) -> dict[str, Pin]:
-    """A run that repeats another exports the very snapshots that the other had planned."""
-    if run.trigger != RETRY or run.parent_run_id is None:
-        return {}
-    planned = session.scalars(select(RunDataset).filter_by(run_id=run.parent_run_id))
-    return {
-        one.dataset_id: Pin(one.kind == "full", one.from_snapshot, one.to_snapshot)
-        for one in planned
-        if one.to_snapshot is not None and not one.error
-    }
 
 
 def _owner(session: Session, flow: Flow | None, sandbox: Sandbox) -> Caller | None:

@@ -8,19 +8,22 @@ from contextlib import contextmanager
 from offtake.engines.local import LocalEngine
 from offtake.exporting.plan import PartSize
 from offtake.exporting.retrying import Patience
-from offtake.exporting.run import Workshop
+from offtake.exporting.workshop import Workshop
+from offtake.flows.failing import tell_failing
 from offtake.scheduling.backend import Backend
 from offtake.scheduling.housekeeping import housekeeping
 from offtake.scheduling.ingestion import Ingestor
 from offtake.scheduling.orders import OrderDesk
-from offtake.scheduling.ticks import tick
+from offtake.scheduling.ticks import correct, tick
 from offtake.scheduling.worker import Worker
 from offtake.store import batches, runs
+from offtake.store.leases import Watch
 
 _log = logging.getLogger(__name__)
 
 _TICK_SECONDS = 1.0
 _RUNS_AT_ONCE = 2
+_CORRECTION_MS = 60_000
 
 
 @contextmanager
@@ -59,27 +62,32 @@ def worker_of(backend: Backend, engine: LocalEngine, owner: str) -> Worker:
         engine=engine,
         clock=backend.clock,
         part_size=PartSize(settings.part_bytes, settings.part_rows),
-        patience=Patience(settings.part_attempts, settings.retry_wait_seconds),
+        patience=Patience(settings.part_attempts, settings.retry_wait_seconds, settings.run_retries),
         acquaint=lambda order: desk.acquainted(order, backend.database, backend.clock),
     )
-    return Worker(
-        shop,
-        desk,
-        owner,
-        round(settings.lease_seconds * 1000),
-    )
+    return Worker(shop, desk, owner, _watch(backend), settings.lease_seconds)
 
 
 def ingestor_of(backend: Backend, owner: str) -> Ingestor:
     """An ingestor with this deployment's settings."""
-    lease_ms = round(backend.settings.lease_seconds * 1000)
-    return Ingestor(backend.database, backend.lake, backend.uploads, backend.clock, owner, lease_ms)
+    lease = backend.settings.lease_seconds
+    return Ingestor(backend.database, backend.lake, backend.uploads, backend.clock, owner, _watch(backend), lease)
+
+
+def _watch(backend: Backend) -> Watch:
+    return Watch(backend.clock.elapsed_ms, round(backend.settings.lease_seconds * 1000))
 
 
 def _schedule(backend: Backend, stop: threading.Event) -> None:
+    settings, clock = backend.settings, backend.clock
+    corrected: int | None = None
     while not stop.is_set():
         try:
-            tick(backend.database, backend.clock)
+            if corrected is None or clock.elapsed_ms() - corrected >= _CORRECTION_MS:
+                correct(backend.database, clock)
+                corrected = clock.elapsed_ms()
+            tick(backend.database, clock)
+            tell_failing(backend.database, clock.now_ms(), settings.failures_told, disable=settings.disable_failing)
         except Exception:  # noqa: BLE001 - one bad tick must not end the scheduler
             _log.exception("a tick failed; trying again")
         stop.wait(_TICK_SECONDS)

@@ -33,6 +33,35 @@ def tick(database: Database, clock: Clock) -> list[str]:
     return made
 
 
+def correct(database: Database, clock: Clock) -> int:
+    """Bring back slots that lie too far ahead since the clock was set back; how many flows were corrected.
+
+    No flow that is enabled waits for longer than until its first slot from now. No slot that has run runs again.
+    """
+    now = clock.now_seconds()
+    with database.reading() as session:
+        enabled = session.scalars(select(Flow).where(Flow.state == ENABLED)).all()
+    ahead = [flow.id for flow in enabled if _is_ahead(flow, now)]
+    corrected = 0
+    for flow_id in ahead:
+        with database.writing() as session:
+            flow = session.get(Flow, flow_id, with_for_update=True)
+            if flow is not None and flow.state == ENABLED and _is_ahead(flow, now):
+                flow.next_run_s = _slot_ahead(flow, now)
+                corrected += 1
+                _log.warning("flow %s: its next slot lay too far ahead; did the clock go back?", flow.id)
+    return corrected
+
+
+def _is_ahead(flow: Flow, now: int) -> bool:
+    slot = _slot_ahead(flow, now)
+    return slot is not None and (flow.next_run_s is None or flow.next_run_s > slot)
+
+
+def _slot_ahead(flow: Flow, now: int) -> int | None:
+    return next_slot(dataflows.schedule_of(flow), now, now)
+
+
 def _tick_flow(session: Session, flow: Flow, now_ms: int) -> Run | None:
     slot = _collapse(flow, now_ms // 1000)
     if live_run(session, flow.id) is not None:

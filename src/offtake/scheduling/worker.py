@@ -2,19 +2,40 @@
 
 import logging
 import threading
+import time
 from dataclasses import dataclass
+from typing import Final
 
 from offtake.errors import CancelledError, DeliveryError, LeaseLostError, OfftakeError
+from offtake.exporting.ending import cancelled_error, end_condemned, give_up
 from offtake.exporting.order import Order
-from offtake.exporting.plan import info_item
-from offtake.exporting.run import Workshop, cancelled_error, carry_out, give_up
+from offtake.exporting.run import carry_out
+from offtake.exporting.workshop import Workshop
 from offtake.failpoints import failpoint
 from offtake.scheduling.heartbeat import Heartbeat
 from offtake.scheduling.orders import OrderDesk
 from offtake.store import runs
+from offtake.store.database import StoreBusyError
+from offtake.store.leases import Watch
 from offtake.store.runs import Lease
 
 _log = logging.getLogger(__name__)
+
+_MOST_CLAIMS: Final = 10
+
+
+@dataclass(frozen=True)
+class _Hold:
+    """A worker's leash: what its heartbeat hears, and whether its process is to end."""
+
+    heartbeat: Heartbeat
+    stop: threading.Event
+
+    def cancelled(self) -> bool:
+        return self.stop.is_set() or self.heartbeat.cancel_requested or self.heartbeat.lost
+
+    def valid_until(self) -> float:
+        return self.heartbeat.valid_until
 
 
 @dataclass(frozen=True)
@@ -24,18 +45,21 @@ class Worker:
     shop: Workshop
     desk: OrderDesk
     owner: str
-    lease_ms: int
+    watch: Watch
+    lease_seconds: float
 
     def work_once(self, stop: threading.Event) -> bool:
         """Carry out the oldest run that is free; False when there was none.
 
         When `stop` is set, the run is given back as far as it has come, for any worker to go on with.
         """
-        lease = runs.claim(self.shop.database, self.owner, self.shop.clock.now_ms(), self.lease_ms)
+        begun = time.monotonic()
+        lease = runs.claim(self.shop.database, self.owner, self.watch, self.shop.clock.now_ms())
         if lease is None:
             return False
         failpoint("claimed")
-        heartbeat = Heartbeat(f"run {lease.run_id}", lambda: self._renew(lease), self.lease_ms, lease.cancelled)
+        renew = lambda: runs.renew(self.shop.database, lease)  # noqa: E731 - the one line says it
+        heartbeat = Heartbeat(f"run {lease.run_id}", renew, self.lease_seconds, begun, lease.cancelled)
         try:
             with heartbeat.beating():
                 self._work(lease, heartbeat, stop)
@@ -54,39 +78,39 @@ class Worker:
             if not worked:
                 stop.wait(pause_seconds)
 
-    def _renew(self, lease: Lease) -> bool:
-        return runs.renew(self.shop.database, lease, self.shop.clock.now_ms(), self.lease_ms)
-
     def _work(self, lease: Lease, heartbeat: Heartbeat, stop: threading.Event) -> None:
         order: Order | None = None
         try:
             with self.shop.database.reading() as session:
                 order = self.desk.order(session, lease.run_id)
-            carry_out(
-                order,
-                lease,
-                self.shop,
-                lambda: stop.is_set() or heartbeat.cancel_requested or heartbeat.lost,
-            )
+            if lease.verdict is not None:
+                end_condemned(order, lease, self.shop, cancelled_error())
+            elif lease.claims > _MOST_CLAIMS:
+                give_up(order, lease, self.shop, _cut_off(lease))
+            else:
+                carry_out(order, lease, self.shop, _Hold(heartbeat, stop))
         except CancelledError:
             self._stopped(order, lease, heartbeat)
-        except LeaseLostError:
+        except (LeaseLostError, StoreBusyError):
+            # Without the database nothing can be said of the run; whoever takes it up goes on.
             raise
         except Exception as error:  # noqa: BLE001 - a run must end with a reason, whatever went wrong
             _log.exception("run %s failed", lease.run_id)
-            self._fail(order, lease, _unexpected(error))
+            give_up(order, lease, self.shop, _unexpected(error))
 
     def _stopped(self, order: Order | None, lease: Lease, heartbeat: Heartbeat) -> None:
         if heartbeat.cancel_requested:
-            self._fail(order, lease, cancelled_error())
+            give_up(order, lease, self.shop, cancelled_error())
         elif not heartbeat.lost:
             runs.release(self.shop.database, lease)
 
-    def _fail(self, order: Order | None, lease: Lease, error: DeliveryError) -> None:
-        if order is not None:
-            give_up(order, lease, self.shop, error)
-            return
-        runs.fail(self.shop.database, lease, info_item(error), self.shop.clock.now_ms())
+
+def _cut_off(lease: Lease) -> DeliveryError:
+    return DeliveryError(
+        "EXPORT-1500-500",
+        f"The servers that carried out the run ended {lease.claims - 1} times without finishing a file.",
+        "Look into the server's log; give the machine more memory, or set OFFTAKE_PART_BYTES lower.",
+    )
 
 
 def _unexpected(error: Exception) -> DeliveryError:

@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from offtake.errors import LeaseLostError
 from offtake.store.database import Database
+from offtake.store.leases import Watch
 from offtake.store.tables import Batch, BatchFile
 
 LOADING: Final = "loading"
@@ -24,6 +25,7 @@ ABANDONED: Final = "abandoned"
 INACTIVE: Final = "inactive"
 OPEN: Final = (LOADING, STAGED, PROCESSING)
 """Whose files are still needed."""
+LONGEST_PAUSE_MS: Final = 60_000
 
 
 @dataclass(frozen=True)
@@ -45,21 +47,26 @@ class Added:
     bytes: int
 
 
-def claim(database: Database, owner: str, now_ms: int, lease_ms: int) -> BatchLease | None:
+def claim(database: Database, owner: str, watch: Watch, now_ms: int, lease_ms: int) -> BatchLease | None:
     """Take the batch that has waited longest, or whose holder has fallen silent; None when there is none."""
-    free = or_(Batch.status == STAGED, (Batch.status == PROCESSING) & (func.coalesce(Batch.lease_until, 0) <= now_ms))
     with database.writing() as session:
-        oldest = select(Batch).where(free).order_by(Batch.updated_at, Batch.id).limit(1)
-        batch = session.scalar(oldest.with_for_update(skip_locked=True))
-        if batch is None:
-            return None
-        return take(batch, owner, now_ms, lease_ms)
+        held = select(Batch.id, Batch.fence, Batch.beat).where(Batch.status == PROCESSING, Batch.beat > 0)
+        silent = watch.silent(row.tuple() for row in session.execute(held))
+        until = func.coalesce(Batch.lease_until, 0)
+        # One that is to be free in a long time was given back before the clock was set back.
+        given_back = (Batch.beat == 0) & ~until.between(now_ms + 1, now_ms + LONGEST_PAUSE_MS)
+        free = [Batch.status == STAGED, (Batch.status == PROCESSING) & given_back]
+        free += [(Batch.id == batch_id) & (Batch.beat == beat) for batch_id, beat in silent.items()]
+        oldest = select(Batch).where(Batch.status.in_((STAGED, PROCESSING)), or_(*free))
+        batch = session.scalar(oldest.order_by(Batch.updated_at, Batch.id).limit(1).with_for_update(skip_locked=True))
+        return None if batch is None else take(batch, owner, now_ms, lease_ms)
 
 
 def take(batch: Batch, owner: str, now_ms: int, lease_ms: int) -> BatchLease:
     """Hold the batch from now on."""
     batch.status = PROCESSING
     batch.fence += 1
+    batch.beat = 1
     batch.lease_owner = owner
     batch.lease_until = now_ms + lease_ms
     batch.started_at = batch.started_at or now_ms
@@ -70,7 +77,7 @@ def abandon(database: Database, owner: str) -> None:
     """Give back every batch that `owner` holds: it is known to be dead."""
     with database.writing() as session:
         session.execute(
-            update(Batch).where(Batch.status == PROCESSING, Batch.lease_owner == owner).values(lease_until=0)
+            update(Batch).where(Batch.status == PROCESSING, Batch.lease_owner == owner).values(beat=0, lease_until=0)
         )
 
 
@@ -83,15 +90,18 @@ def abandon_old(database: Database, before_ms: int, now_ms: int) -> None:
 
 
 def renew(database: Database, lease: BatchLease, now_ms: int, lease_ms: int) -> None:
-    """Keep the batch for another `lease_ms`. Raises `LeaseLostError` when another holds it, or it is gone."""
+    """Show that the batch's holder lives. Raises `LeaseLostError` when another holds it, or it is gone."""
     with database.writing() as session:
-        _held(session, lease).lease_until = now_ms + lease_ms
+        batch = _held(session, lease)
+        batch.beat += 1
+        batch.lease_until = now_ms + lease_ms
 
 
 def release(database: Database, lease: BatchLease, now_ms: int = 0) -> None:
-    """Let any ingestor go on with the batch, at once or from that instant on."""
+    """Let any ingestor go on with the batch, at once or from that instant on, a minute away at most."""
     with database.writing() as session:
-        _held(session, lease).lease_until = now_ms
+        batch = _held(session, lease)
+        batch.beat, batch.lease_until = 0, now_ms
 
 
 def complete(database: Database, lease: BatchLease, added: Added, now_ms: int) -> None:
@@ -147,7 +157,7 @@ def next_version(version: str) -> str:
 
 def _end(batch: Batch, status: str, now_ms: int) -> None:
     batch.status = status
-    batch.lease_until = None
+    batch.beat, batch.lease_until = 0, None
     batch.completed_at = batch.updated_at = now_ms
     batch.version = next_version(batch.version)
 

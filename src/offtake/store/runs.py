@@ -3,30 +3,37 @@
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import func, or_, select, update
+from sqlalchemy import or_, select, update
 from sqlalchemy.orm import Session
 
 from offtake.errors import LeaseLostError
 from offtake.store.database import Database
-from offtake.store.tables import Flow, Run, RunDataset, RunPart, Watermark
+from offtake.store.leases import Watch
+from offtake.store.tables import Flow, Run, RunDataset, RunPart, SourceConnection, Watermark
 
 WAITING: Final = "waiting"
 PROCESSING: Final = "processing"
 SUCCESS: Final = "success"
 FAILED: Final = "failed"
 LIVE: Final = (WAITING, PROCESSING)
+CANCELLED: Final = "EXPORT-1499-400"
+SECOND_LOOK_MS: Final = 900_000
+"""After so long, no writer that was only slow can still be at it."""
 
 
 @dataclass(frozen=True)
 class Lease:
     """The right to write about one run, until another worker is given a higher `fence`.
 
-    `cancelled` when somebody had asked for the run to stop before the lease was given.
+    `cancelled` when somebody had asked for the run to stop before the lease was given; `verdict` when the run has
+    failed, and only its files are left to be removed; `claims`: how often it was taken up since its last progress.
     """
 
     run_id: str
     fence: int
     cancelled: bool = False
+    verdict: dict[str, Any] | None = None
+    claims: int = 1
 
 
 def live_run(session: Session, flow_id: str) -> Run | None:
@@ -34,31 +41,39 @@ def live_run(session: Session, flow_id: str) -> Run | None:
     return session.scalar(select(Run).where(Run.flow_id == flow_id, Run.status.in_(LIVE)))
 
 
-def claim(database: Database, owner: str, now_ms: int, lease_ms: int) -> Lease | None:
-    """Take the oldest run that waits, or whose holder has fallen silent; None when there is none."""
-    free = or_(Run.status == WAITING, (Run.status == PROCESSING) & (func.coalesce(Run.lease_until, 0) <= now_ms))
+def claim(database: Database, owner: str, watch: Watch, now_ms: int) -> Lease | None:
+    """Take the oldest run that is free, or whose holder has fallen silent; None when there is none."""
     with database.writing() as session:
-        oldest = select(Run).where(free).order_by(Run.created_at, Run.id).limit(1)
+        held = select(Run.id, Run.fence, Run.beat).where(Run.status == PROCESSING, Run.beat > 0)
+        silent = watch.silent(row.tuple() for row in session.execute(held))
+        free = [Run.status == WAITING, (Run.status == PROCESSING) & (Run.beat == 0)]
+        free += [(Run.id == run_id) & (Run.beat == beat) for run_id, beat in silent.items()]
+        oldest = select(Run).where(Run.status.in_(LIVE), or_(*free)).order_by(Run.created_at, Run.id).limit(1)
         run = session.scalar(oldest.with_for_update(skip_locked=True))
         if run is None:
             return None
         run.status = PROCESSING
         run.fence += 1
+        run.beat = 1
+        run.claims += 1
         run.lease_owner = owner
-        run.lease_until = now_ms + lease_ms
         run.started_at = run.started_at or now_ms
         run.updated_at = now_ms
-        return Lease(run.id, run.fence, run.cancel_requested)
+        return Lease(run.id, run.fence, run.cancel_requested, run.verdict, run.claims)
 
 
 def cancel(session: Session, flow_id: str, now_ms: int) -> None:
     """Ask the flow's live run to stop; one that still waits ends at once."""
     run = session.scalar(select(Run).where(Run.flow_id == flow_id, Run.status.in_(LIVE)).with_for_update())
-    if run is None:
-        return
+    if run is not None:
+        cancel_run(session, run, now_ms)
+
+
+def cancel_run(session: Session, run: Run, now_ms: int) -> None:
+    """Ask a live run to stop; one that still waits ends at once."""
     run.cancel_requested = True
     if run.status == WAITING:
-        run.errors = [{"code": "EXPORT-1499-400", "message": "The run was cancelled.", "type": "Error"}]
+        run.errors = [{"code": CANCELLED, "message": "The run was cancelled.", "type": "Error"}]
         run.started_at = run.started_at or now_ms
         _end(session, run, FAILED, now_ms)
 
@@ -66,24 +81,26 @@ def cancel(session: Session, flow_id: str, now_ms: int) -> None:
 def abandon(database: Database, owner: str) -> None:
     """Give back every run that `owner` holds: it is known to be dead."""
     with database.writing() as session:
-        session.execute(update(Run).where(Run.status == PROCESSING, Run.lease_owner == owner).values(lease_until=0))
+        session.execute(update(Run).where(Run.status == PROCESSING, Run.lease_owner == owner).values(beat=0))
 
 
-def renew(database: Database, lease: Lease, now_ms: int, lease_ms: int) -> bool:
-    """Keep the run for another `lease_ms`; True when somebody asked for the run to be cancelled.
+def renew(database: Database, lease: Lease) -> bool:
+    """Show that the run's holder lives; True when somebody asked for the run to be cancelled.
 
     Raises `LeaseLostError` when another worker holds it.
     """
     with database.writing() as session:
         run = _held(session, lease)
-        run.lease_until = now_ms + lease_ms
+        run.beat += 1
         return run.cancel_requested
 
 
 def release(database: Database, lease: Lease) -> None:
     """Let any worker go on with the run at once, from what has been recorded."""
     with database.writing() as session:
-        _held(session, lease).lease_until = 0
+        run = _held(session, lease)
+        run.beat = 0
+        run.claims -= 1
 
 
 def load_plan(database: Database, lease: Lease) -> tuple[list[RunDataset], list[RunPart]] | None:
@@ -126,7 +143,9 @@ def record_part(
 ) -> None:
     """Remember that a part is whole at the destination: its rows, its bytes and their SHA-256 in hexadecimal."""
     with database.writing() as session:
-        _held(session, lease).updated_at = now_ms
+        run = _held(session, lease)
+        run.updated_at = now_ms
+        run.claims = 0
         part = session.get_one(RunPart, (lease.run_id, number))
         part.rows, part.bytes, part.sha256 = rows, size, sha256
         part.finished_at = now_ms
@@ -143,51 +162,78 @@ def complete(database: Database, lease: Lease, manifest: dict[str, Any] | None, 
     """End a delivered run in one transaction: its outcome, its flow's last run, and every position it moved.
 
     Datasets that could not be planned keep their position and make the outcome `failed`; the rest moved.
+    Raises `LeaseLostError` also for a run with a verdict.
     """
     with database.writing() as session:
         run = _held(session, lease)
+        if run.verdict is not None:
+            raise LeaseLostError(f"Run {run.id} has been given up.")
         datasets = run_datasets(session, run.id)
         errors = [dataset.error for dataset in datasets if dataset.error]
         run.manifest = manifest
         run.errors = errors
         if run.moves_position:
-            for dataset in datasets:
-                _move_watermark(session, run, dataset, now_ms)
+            _move_positions(session, run, datasets, now_ms)
+        # Those who held it before may have left something behind.
+        run.sweep_due = now_ms + SECOND_LOOK_MS if run.fence > 1 else None
         _end(session, run, FAILED if errors else SUCCESS, now_ms)
 
 
-def fail(database: Database, lease: Lease, error: dict[str, Any], now_ms: int) -> None:
-    """End a run that delivered nothing: the positions stay, so that the next run covers the same rows."""
+def condemn(database: Database, lease: Lease, error: dict[str, Any], now_ms: int) -> None:
+    """Decide, for good, that the run fails: whoever holds it from now on only removes what it has written.
+
+    Its files can be removed from now on without the lease: nobody will deliver them.
+    """
     with database.writing() as session:
         run = _held(session, lease)
-        run.errors = [error]
+        run.verdict = run.verdict or error
+        run.updated_at = now_ms
+
+
+def fail(database: Database, lease: Lease, error: dict[str, Any], now_ms: int, *, sweep_due: int | None = None) -> None:
+    """End a run that delivered nothing: the positions stay, so that the next run covers the same rows.
+
+    `sweep_due`: when somebody is to look for what it may have left at its destination.
+    """
+    with database.writing() as session:
+        run = _held(session, lease)
+        run.verdict = run.verdict or error
+        run.errors = [run.verdict]
+        run.sweep_due = sweep_due
         _end(session, run, FAILED, now_ms)
 
 
-def _move_watermark(session: Session, run: Run, dataset: RunDataset, now_ms: int) -> None:
-    if dataset.error or dataset.to_snapshot is None:
+def _move_positions(session: Session, run: Run, datasets: list[RunDataset], now_ms: int) -> None:
+    """Only from where the plan began: meanwhile, the flow may have been told to begin anew, or without a dataset."""
+    flow = session.get(Flow, run.flow_id)
+    source = session.get(SourceConnection, flow.source_connection_id) if flow else None
+    if source is None:
         return
-    session.merge(
-        Watermark(
-            flow_id=run.flow_id,
-            dataset_id=dataset.dataset_id,
-            snapshot_id=dataset.to_snapshot,
-            run_id=run.id,
-            updated_at=now_ms,
-        )
-    )
+    for dataset in datasets:
+        if dataset.error or dataset.to_snapshot is None or dataset.dataset_id not in source.dataset_ids:
+            continue
+        key = (run.flow_id, dataset.dataset_id)
+        known = session.get(Watermark, key)
+        if (known.snapshot_id if known else None) == dataset.position:
+            values = {"snapshot_id": dataset.to_snapshot, "run_id": run.id, "updated_at": now_ms}
+            session.merge(Watermark(flow_id=key[0], dataset_id=key[1], **values))
 
 
 def _end(session: Session, run: Run, status: str, now_ms: int) -> None:
     run.status = status
-    run.lease_until = None
+    run.beat = 0
     run.completed_at = run.updated_at = now_ms
     flow = session.get(Flow, run.flow_id)
-    if flow is not None:
-        flow.last_run_id = run.id
-        flow.last_run_state = status
-        flow.last_run_started_at = run.started_at
-        flow.last_run_completed_at = now_ms
+    if flow is None:
+        return
+    flow.last_run_id = run.id
+    flow.last_run_state = status
+    flow.last_run_started_at = run.started_at
+    flow.last_run_completed_at = now_ms
+    if status == SUCCESS:
+        flow.failures, flow.failing_since = 0, None
+    elif not run.cancel_requested:
+        flow.failures += 1
 
 
 def _held(session: Session, lease: Lease) -> Run:

@@ -5,6 +5,8 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from offtake.store.tables.base import Base, Entity, Json
 
+FAILING = text("failures > 0")
+
 
 class Connection(Entity, Base):
     """A base connection. `auth_public` holds the params with secrets masked, `auth_sealed` all of them."""
@@ -43,12 +45,16 @@ class TargetConnection(Entity, Base):
 
 
 class Flow(Entity, Base):
-    """A source, a target and a schedule. Run bookkeeping does not change its version (contract, section 5.6)."""
+    """A source, a target and a schedule. Run bookkeeping does not change its version (contract, section 5.6).
+
+    `failures`: runs that failed one after another until now; `failing_since` is set when that has been told.
+    """
 
     __tablename__ = "flows"
     __table_args__ = (
         Index(None, "sandbox_id", "updated_at", "id"),
         Index("ix_flows_due", "next_run_s", sqlite_where=text("next_run_s IS NOT NULL")),
+        Index("ix_flows_failing", "failures", sqlite_where=FAILING, postgresql_where=FAILING),
     )
 
     flow_spec_id: Mapped[str]
@@ -62,3 +68,5 @@ class Flow(Entity, Base):
     last_run_state: Mapped[str | None]
     last_run_started_at: Mapped[int | None]
     last_run_completed_at: Mapped[int | None]
+    failures: Mapped[int] = mapped_column(default=0)
+    failing_since: Mapped[int | None]

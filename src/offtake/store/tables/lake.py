@@ -29,6 +29,7 @@ class Batch(Stamp, Base):
     """Rows that become visible in a dataset as one snapshot, or not at all. Its statuses are the contract's (23.3).
 
     While it is `staged` or `processing`, whoever makes the snapshot holds it by lease, as workers hold runs.
+    `lease_until`: how long it is held if nobody hears of its holder; free, when it may be taken up.
     """
 
     __tablename__ = "batches"
@@ -56,6 +57,7 @@ class Batch(Stamp, Base):
     started_at: Mapped[int | None]
     completed_at: Mapped[int | None]
     fence: Mapped[int]
+    beat: Mapped[int] = mapped_column(default=0)
     lease_owner: Mapped[str | None]
     lease_until: Mapped[int | None]
 

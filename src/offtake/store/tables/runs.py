@@ -6,18 +6,22 @@ from sqlalchemy.orm import Mapped, mapped_column
 from offtake.store.tables.base import Base, Json, Stamp
 
 LIVE = text("status IN ('waiting', 'processing')")
+SWEPT = text("sweep_due IS NOT NULL")
 
 
 class Run(Stamp, Base):
     """One execution of a flow. A flow has one run per scheduled instant, and at most one live run.
 
-    Every write about a run carries `fence`, the number that its present holder was given with the lease.
+    Every write about a run carries `fence`, the number that its present holder was given with the lease; `beat` is
+    counted up while the holder lives, 0 when the run is free. A run with a `verdict` has failed, and only its files are
+    still to be removed. `sweep_due`: when somebody looks for what was left behind. `claims`: since its last progress.
     """
 
     __tablename__ = "runs"
     __table_args__ = (
         UniqueConstraint("flow_id", "scheduled_at"),
         Index("uq_runs_live", "flow_id", unique=True, sqlite_where=LIVE, postgresql_where=LIVE),
+        Index("ix_runs_sweep", "sweep_due", sqlite_where=SWEPT, postgresql_where=SWEPT),
         Index("ix_runs_queue", "status", "created_at", sqlite_where=LIVE, postgresql_where=LIVE),
         Index(None, "sandbox_id", "updated_at", "id"),
         Index(None, "sandbox_id", "flow_id", "updated_at", "id"),
@@ -36,12 +40,19 @@ class Run(Stamp, Base):
     cancel_requested: Mapped[bool]
     parent_run_id: Mapped[str | None]
     params: Mapped[Json | None]
+    pins: Mapped[Json | None]
+    """The snapshots to export, by dataset id; without one, those since the flow's position."""
+    folder: Mapped[str | None]
+    """A folder of the target's own that everything goes into; None for the target's folder itself."""
     fence: Mapped[int]
+    beat: Mapped[int] = mapped_column(default=0)
+    claims: Mapped[int] = mapped_column(default=0)
     lease_owner: Mapped[str | None]
-    lease_until: Mapped[int | None]
     planned_at: Mapped[int | None]
     started_at: Mapped[int | None]
     completed_at: Mapped[int | None]
+    verdict: Mapped[Json | None]
+    sweep_due: Mapped[int | None]
     location: Mapped[str | None]
     manifest: Mapped[Json | None]
     errors: Mapped[list[Json]]
@@ -49,7 +60,10 @@ class Run(Stamp, Base):
 
 
 class RunDataset(Base):
-    """What a run's plan pinned for one dataset, and what came of it. Snapshots: (from, to]."""
+    """What a run's plan pinned for one dataset, and what came of it. Snapshots: (from, to].
+
+    `position`: what the flow had delivered when the plan was made; the position moves from there and nowhere else.
+    """
 
     __tablename__ = "run_datasets"
 
@@ -57,6 +71,7 @@ class RunDataset(Base):
     dataset_id: Mapped[str] = mapped_column(primary_key=True)
     dataset_name: Mapped[str]
     kind: Mapped[str]
+    position: Mapped[int | None]
     from_snapshot: Mapped[int | None]
     to_snapshot: Mapped[int | None]
     schema: Mapped[Json | None]

@@ -1,0 +1,100 @@
+"""Runs that fail: the verdict comes first, for good, then what they wrote is removed.
+
+Only the files of a run with a verdict are ever removed: nobody delivers them any more, and no other run has their
+names. So it does no harm that several remove them, or somebody who has lost the run meanwhile.
+"""
+
+import logging
+import threading
+from collections.abc import Sequence
+from typing import Final
+
+from offtake.errors import DeliveryError
+from offtake.exporting.manifest import manifest_key
+from offtake.exporting.order import Order
+from offtake.exporting.plan import info_item
+from offtake.exporting.workshop import Workshop
+from offtake.failpoints import failpoint
+from offtake.store import runs
+from offtake.store.runs import SECOND_LOOK_MS, Lease
+from offtake.store.tables import RunDataset, RunPart
+
+_log = logging.getLogger(__name__)
+
+_REMOVAL_SECONDS: Final = 10.0
+_SOON_MS: Final = 30_000
+
+
+def give_up(order: Order | None, lease: Lease, shop: Workshop, error: DeliveryError) -> None:
+    """End the run as failed; positions stay. Raises `LeaseLostError` when another worker has it."""
+    runs.condemn(shop.database, lease, info_item(error), shop.clock.now_ms())
+    failpoint("condemned")
+    end_condemned(order, lease, shop, error)
+
+
+def end_condemned(order: Order | None, lease: Lease, shop: Workshop, error: DeliveryError) -> None:
+    """End a run that has its verdict; its files are removed now, or, when that takes long, by a sweep later.
+
+    `order` is None when it could not be looked up; `error` is the verdict for a run that has none yet.
+    """
+    plan = runs.load_plan(shop.database, lease)
+    wrote = plan is not None and bool(plan[1])
+    clean = not wrote or (order is not None and plan is not None and _remove_in_time(order, *plan))
+    failpoint("cleaned")
+    now = shop.clock.now_ms()
+    due = None if not wrote else now + (SECOND_LOOK_MS if clean else _SOON_MS)
+    runs.fail(shop.database, lease, info_item(error), now, sweep_due=due)
+
+
+def remove_files(order: Order, datasets: Sequence[RunDataset], parts: Sequence[RunPart]) -> None:
+    """Remove all that a run with a verdict has written; raises `DeliveryError`.
+
+    The manifest goes first, so that no consumer trusts files that are about to go.
+    """
+    keys = _keys(order, datasets, parts)
+    sink = order.place.open()
+    try:
+        sink.clear(keys)
+        for key in keys:
+            sink.delete(key)
+            failpoint("file_removed")
+    finally:
+        sink.close()
+
+
+def clear_unfinished(order: Order, datasets: Sequence[RunDataset], parts: Sequence[RunPart]) -> None:
+    """Remove what writers that died have left beside a run's files, and nothing else; raises `DeliveryError`."""
+    sink = order.place.open()
+    try:
+        sink.clear(_keys(order, datasets, parts))
+    finally:
+        sink.close()
+
+
+def cancelled_error() -> DeliveryError:
+    """Why a cancelled run ended."""
+    return DeliveryError(runs.CANCELLED, "The run was cancelled.", "Run the flow again when it should deliver.")
+
+
+def _keys(order: Order, datasets: Sequence[RunDataset], parts: Sequence[RunPart]) -> list[str]:
+    return [manifest_key(order, datasets), *(part.key for part in parts)]
+
+
+def _remove_in_time(order: Order, datasets: Sequence[RunDataset], parts: Sequence[RunPart]) -> bool:
+    """Whether all is gone. A destination that does not answer must not keep a cancelled run from ending."""
+    gone = False
+
+    def remove() -> None:
+        nonlocal gone
+        try:
+            remove_files(order, datasets, parts)
+            gone = True
+        except DeliveryError as error:
+            _log.warning("run %s: its files cannot be removed yet: %s", order.run_id, error)
+        except Exception:  # noqa: BLE001 - a sweep tries again; the run's end must not hang on it
+            _log.exception("run %s: its files cannot be removed yet", order.run_id)
+
+    thread = threading.Thread(target=remove, name=f"removal-{order.run_id}", daemon=True)
+    thread.start()
+    thread.join(_REMOVAL_SECONDS)
+    return gone

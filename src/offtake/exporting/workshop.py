@@ -1,0 +1,26 @@
+"""What runs are carried out with."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from offtake.clock import Clock
+from offtake.exporting.engine import Engine
+from offtake.exporting.order import Order
+from offtake.exporting.plan import PartSize
+from offtake.exporting.retrying import Patience
+from offtake.lake.catalog import Lake
+from offtake.store.database import Database
+
+
+@dataclass(frozen=True)
+class Workshop:
+    """What a run is carried out with."""
+
+    database: Database
+    lake: Lake
+    engine: Engine
+    clock: Clock
+    part_size: PartSize
+    patience: Patience
+    acquaint: Callable[[Order], Order] = lambda order: order
+    """Meets the destination before the first file goes there; raises `DeliveryError`."""

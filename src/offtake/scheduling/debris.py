@@ -1,0 +1,74 @@
+"""What runs that died or failed have left at their destinations is looked for, and removed.
+
+Files are removed only of runs with a verdict: nobody delivers them, and no other run has their names. Beside the files
+of delivered runs, only what was never completed is removed.
+"""
+
+import logging
+from collections.abc import Iterator
+from typing import Final
+
+from sqlalchemy import select
+from sqlalchemy.exc import NoResultFound
+
+from offtake.errors import DeliveryError, OfftakeError
+from offtake.exporting.ending import clear_unfinished, remove_files
+from offtake.failpoints import failpoint
+from offtake.scheduling.backend import Backend
+from offtake.scheduling.orders import OrderDesk
+from offtake.store import runs
+from offtake.store.runs import SECOND_LOOK_MS
+from offtake.store.tables import Run
+
+_log = logging.getLogger(__name__)
+
+_AT_ONCE: Final = 20
+_SOON_MS: Final = 30_000
+_RARELY_MS: Final = 3_600_000
+_LONG_MS: Final = 7 * 86_400_000
+
+
+def sweep_debris(backend: Backend) -> Iterator[None]:
+    """One look after every run whose time it is, a run a turn."""
+    now = backend.clock.now_ms()
+    due = select(Run.id).where(Run.sweep_due <= now).order_by(Run.sweep_due).limit(_AT_ONCE)
+    with backend.database.reading() as session:
+        waiting = session.scalars(due).all()
+    for run_id in waiting:
+        _look(backend, run_id, now)
+        yield
+
+
+def _look(backend: Backend, run_id: str, now: int) -> None:
+    desk = OrderDesk(backend.vault, backend.zones, backend.network)
+    with backend.database.reading() as session:
+        run = session.get(Run, run_id)
+        if run is None or run.completed_at is None:
+            return
+        datasets, parts = runs.run_datasets(session, run_id), runs.run_parts(session, run_id)
+        try:
+            order = desk.order(session, run_id)
+        except (NoResultFound, OfftakeError):
+            _log.warning("run %s: its destination is not known any more; what it left there stays", run_id)
+            _done(backend, run_id, None)
+            return
+    age = now - run.completed_at
+    try:
+        if run.verdict is not None:
+            remove_files(order, datasets, parts)
+        else:
+            clear_unfinished(order, datasets, parts)
+    except DeliveryError as error:
+        _log.warning("run %s: what it left at its destination cannot be removed yet: %s", run_id, error)
+        _done(backend, run_id, now + min(_RARELY_MS, max(_SOON_MS, age)) if age < _LONG_MS else None)
+        return
+    failpoint("swept")
+    # Whoever was only slow may have come back since; after the second look, nobody can.
+    _done(backend, run_id, None if age >= SECOND_LOOK_MS else run.completed_at + SECOND_LOOK_MS)
+
+
+def _done(backend: Backend, run_id: str, due: int | None) -> None:
+    with backend.database.writing() as session:
+        run = session.get(Run, run_id)
+        if run is not None:
+            run.sweep_due = due
