@@ -45,7 +45,7 @@ class Budget:
         spent = self._failures.total() > self.patience.retries
         if not error.transient or failures >= self.patience.attempts or spent:
             raise error
-        due = min(_LONGEST_SECONDS, self.patience.wait * 2 ** (failures - 1))
+        due = min(_LONGEST_SECONDS, self.patience.wait * 2.0 ** (failures - 1))
         wait = due * self._random.uniform(0.5, 1)
         return wait if error.retry_after is None else error.retry_after + wait
 
