@@ -1,35 +1,49 @@
-"""Named points where a test can kill the process; no-ops in production.
+"""Named points where a test can kill or pause the process; no-ops in production.
 
-`OFFTAKE_FAILPOINTS="part_recorded:2"` kills the process with SIGKILL the second time it reaches
-`part_recorded`; several are separated by commas, the count may be left out.
+`OFFTAKE_FAILPOINTS="part_recorded:2"` kills the process with SIGKILL the second time it reaches `part_recorded`;
+`part_recorded:2:stop` pauses it there with SIGSTOP, as a machine that stalls would. Several are separated by commas;
+the count may be left out when nothing follows.
 """
 
 import os
 import signal
+from dataclasses import dataclass
 from threading import Lock
 from typing import Final
 
 ENV: Final = "OFFTAKE_FAILPOINTS"
 
+
+@dataclass
+class _Point:
+    left: int
+    signal: signal.Signals
+
+
 _lock = Lock()
-_left: dict[str, int] = {}
+_points: dict[str, _Point] = {}
 
 
-def _parse(text: str) -> dict[str, int]:
-    points = (point.partition(":") for point in text.split(",") if point)
-    return {name: int(count or 1) for name, _, count in points}
-
-
-_left.update(_parse(os.environ.get(ENV, "")))
+def arm(text: str) -> None:
+    """Die or stop at these points from now on, and at no others."""
+    _points.clear()
+    for point in filter(None, text.split(",")):
+        name, count, action = (*point.split(":"), "", "")[:3]
+        _points[name] = _Point(int(count or 1), signal.SIGSTOP if action == "stop" else signal.SIGKILL)
 
 
 def failpoint(name: str) -> None:
     """Die here, as if the power went, when the environment asks for it."""
-    if not _left:
+    if not _points:
         return
     with _lock:
-        if name not in _left:
+        point = _points.get(name)
+        if point is None:
             return
-        _left[name] -= 1
-        if _left[name] == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
+        point.left -= 1
+        hit = point.left == 0
+    if hit:
+        os.kill(os.getpid(), point.signal)
+
+
+arm(os.environ.get(ENV, ""))

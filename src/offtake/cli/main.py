@@ -22,6 +22,7 @@ from offtake.errors import OfftakeError
 
 app = typer.Typer(help="Scheduled, provable exports of Iceberg datasets.", pretty_exceptions_enable=False)
 app.command()(serve.serve)
+app.command()(serve.worker)
 app.command()(demo.demo)
 app.add_typer(datasets.app, name="dataset")
 app.add_typer(batches.app, name="batch")

@@ -5,10 +5,12 @@ import ipaddress
 import json
 import os
 import signal
+import threading
 from dataclasses import asdict
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, Final, NoReturn
+from uuid import uuid4
 
 import typer
 import uvicorn
@@ -18,9 +20,10 @@ from offtake.api.app import create_app
 from offtake.cli import show
 from offtake.cli.options import DataDir, settings_at
 from offtake.clock import Clock
+from offtake.errors import OfftakeError
 from offtake.flows import clients
 from offtake.scheduling.backend import open_backend, sole_server
-from offtake.scheduling.service import working
+from offtake.scheduling.service import Duties, working
 
 ADMIN_FILE: Final = "admin.json"
 
@@ -29,12 +32,14 @@ def serve(
     data_dir: DataDir = None,
     host: Annotated[str, typer.Option("--host", help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option("--port", min=1, max=65535, help="Port to listen on.")] = 8080,
+    no_worker: Annotated[bool, typer.Option("--no-worker", help="Leave runs and batches to `offtake worker`.")] = False,
 ) -> None:
     """Serve the API, tick schedules and carry out runs, in one process."""
     logs.install()
     settings = settings_at(data_dir)
     if settings.multi_user is None:
         settings = settings.model_copy(update={"multi_user": not _is_loopback(host)})
+    duties = Duties(works=not no_worker)
     with sole_server(settings) as owner:
         backend = open_backend(settings, Clock())
         admin_file = settings.data_dir / ADMIN_FILE
@@ -46,9 +51,25 @@ def serve(
         config = uvicorn.Config(create_app(backend), host=host, port=port, log_config=None, access_log=False)
         # The web server raises the signal that ended it once more; it must not end this process half-way.
         signal.signal(signal.SIGTERM, _interrupt)
-        with contextlib.suppress(KeyboardInterrupt), working(backend, owner):
+        with contextlib.suppress(KeyboardInterrupt), working(backend, owner, duties):
             uvicorn.Server(config).run()
         backend.close()
+
+
+def worker(data_dir: DataDir = None) -> None:
+    """Carry out runs and bring batches in, beside a server that uses the same database; any number of these may."""
+    logs.install()
+    settings = settings_at(data_dir)
+    if settings.multi_user is None:
+        raise OfftakeError("OFFTAKE_MULTI_USER is not set: a worker cannot see whether the server listens to others.")
+    backend = open_backend(settings, Clock())
+    clients.set_up(backend.database, backend.clock)
+    stop = threading.Event()
+    for one in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(one, lambda *_: stop.set())
+    with working(backend, f"worker-{uuid4()}", Duties(schedules=False)):
+        stop.wait()
+    backend.close()
 
 
 def _is_loopback(host: str) -> bool:

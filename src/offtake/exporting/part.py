@@ -88,3 +88,4 @@ class _Count:
         # The end of the chunks makes the file visible.
         failpoint("part_written")
         await_right(leash)
+        failpoint("part_allowed")

@@ -4,6 +4,7 @@ import logging
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 from offtake.engines.local import LocalEngine
 from offtake.exporting.plan import PartSize
@@ -26,8 +27,16 @@ _RUNS_AT_ONCE = 2
 _CORRECTION_MS = 60_000
 
 
+@dataclass(frozen=True)
+class Duties:
+    """What one process does of the deployment's work: makes runs of what is due and keeps house; carries runs out."""
+
+    schedules: bool = True
+    works: bool = True
+
+
 @contextmanager
-def working(backend: Backend, owner: str) -> Iterator[None]:
+def working(backend: Backend, owner: str, duties: Duties = Duties()) -> Iterator[None]:
     """Tick, carry out runs and bring batches in until the block ends; then give back, within seconds, what is going on.
 
     `owner` names this process's leases; what a dead process of the same name held is taken up at once.
@@ -36,11 +45,15 @@ def working(backend: Backend, owner: str) -> Iterator[None]:
     batches.abandon(backend.database, owner)
     stop = threading.Event()
     engine = LocalEngine(backend.settings.processes)
-    worker = worker_of(backend, engine, owner)
-    threads = [threading.Thread(target=_schedule, args=(backend, stop), name="scheduler")]
-    threads.append(threading.Thread(target=ingestor_of(backend, owner).work, args=(stop,), name="ingestor"))
-    threads.append(threading.Thread(target=housekeeping, args=(backend, stop), name="housekeeping"))
-    threads += [threading.Thread(target=worker.work, args=(stop,), name=f"worker-{n}") for n in range(_RUNS_AT_ONCE)]
+    threads: list[threading.Thread] = []
+    if duties.schedules:
+        threads.append(threading.Thread(target=_schedule, args=(backend, stop), name="scheduler"))
+        threads.append(threading.Thread(target=housekeeping, args=(backend, stop), name="housekeeping"))
+    if duties.works:
+        threads.append(threading.Thread(target=ingestor_of(backend, owner).work, args=(stop,), name="ingestor"))
+        worker = worker_of(backend, engine, owner)
+        names = [f"worker-{number}" for number in range(_RUNS_AT_ONCE)]
+        threads += [threading.Thread(target=worker.work, args=(stop,), name=name) for name in names]
     for thread in threads:
         thread.start()
     try:
