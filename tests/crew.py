@@ -1,0 +1,208 @@
+"""A crew: processes that carry out what is due in a deployment, killed or paused where a test says."""
+
+import multiprocessing
+import os
+import signal
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from multiprocessing.synchronize import Event
+from pathlib import Path
+from typing import Any
+
+import psutil
+from sqlalchemy import func, select
+
+from offtake import failpoints
+from offtake.clock import Clock
+from offtake.engines.local import LocalEngine
+from offtake.scheduling.backend import Backend, open_backend
+from offtake.scheduling.debris import sweep_debris
+from offtake.scheduling.service import ingestor_of, worker_of
+from offtake.scheduling.ticks import tick
+from offtake.settings import Settings
+from offtake.store import batches, runs
+from offtake.store.leases import Watch
+from offtake.store.tables import Batch, Flow, Run
+
+# Each process is forked from one that has everything imported and does nothing else.
+_context = multiprocessing.get_context("forkserver")
+_context.set_forkserver_preload(["tests.crew"])
+
+LEASE_SECONDS = 1.0
+
+
+class LateClock(Clock):
+    """The machine's time, so much later; what passes, passes as ever."""
+
+    def __init__(self, later_ms: int) -> None:
+        self._later_ms = later_ms
+
+    def now_ms(self) -> int:
+        return super().now_ms() + self._later_ms
+
+
+@dataclass(frozen=True)
+class Site:
+    """Where a crew works: the settings of the deployment, and how much later than now it is there."""
+
+    folder: Path
+    settings: dict[str, Any]
+    later_ms: int = 0
+
+    @contextmanager
+    def opened(self, later_ms: int = 0) -> Iterator[Backend]:
+        settings = Settings(data_dir=self.folder, lease_seconds=LEASE_SECONDS, retry_wait_seconds=0.01, **self.settings)
+        backend = open_backend(settings, LateClock(self.later_ms + later_ms))
+        try:
+            yield backend
+        finally:
+            backend.close()
+
+
+@dataclass
+class Hand:
+    """One process of a crew."""
+
+    process: multiprocessing.process.BaseProcess
+    free: Event
+
+    def let_work(self) -> None:
+        """It takes runs and batches from now on; until then it only watches the others."""
+        self.free.set()
+
+    def killed(self, seconds: float = 60) -> None:
+        """Wait until its fail-point has killed it, or has stopped what writes its files: then all of it is killed."""
+        until = time.monotonic() + seconds
+        while self.process.is_alive() and time.monotonic() < until:
+            if self._stopped():
+                self.end()
+            self.process.join(0.01)
+        assert self.process.exitcode == -signal.SIGKILL, f"it ended with {self.process.exitcode}"
+
+    def done(self, seconds: float = 60) -> None:
+        """Wait until it has found nothing more to do."""
+        self.process.join(seconds)
+        assert self.process.exitcode == 0, f"it ended with {self.process.exitcode}"
+
+    def family(self) -> list[psutil.Process]:
+        """It, and the processes that write its files."""
+        try:
+            own = psutil.Process(self.process.pid)
+            return [own, *own.children(recursive=True)]
+        except psutil.NoSuchProcess:
+            return []
+
+    def paused(self, site: Site, seconds: float = 60) -> None:
+        """Wait until one of its processes has stopped at its fail-point, then stop all, as a stalled machine would.
+
+        Not in the middle of a transaction, which keeps everybody else out of SQLite until it goes on.
+        """
+        until = time.monotonic() + seconds
+        while not self._stopped():
+            assert time.monotonic() < until
+            assert self.process.is_alive()
+            time.sleep(0.01)
+        reached = [one for one in self.family() if one.status() == psutil.STATUS_STOPPED]
+        while True:
+            for one in self.family():
+                one.suspend()
+            if _can_write(site):
+                return
+            for one in self.family():
+                if one not in reached:
+                    one.resume()
+            time.sleep(0.05)
+
+    def _stopped(self) -> bool:
+        return any(one.status() == psutil.STATUS_STOPPED for one in self.family())
+
+    def go_on(self) -> None:
+        for one in self.family():
+            one.resume()
+
+    def end(self) -> None:
+        for one in self.family():
+            one.kill()
+        self.process.join(10)
+
+
+def hire(site: Site, name: str, points: str = "", *, free: bool = True) -> Hand:
+    """A process that ticks, carries out runs and brings batches in until there is nothing more to do."""
+    may_work = _context.Event()
+    if free:
+        may_work.set()
+    process = _context.Process(target=_work, args=(site, name, points, may_work), name=name)
+    process.start()
+    return Hand(process, may_work)
+
+
+def _can_write(site: Site) -> bool:
+    settings = Settings(data_dir=site.folder, **site.settings)
+    if not settings.store_url.startswith("sqlite"):
+        return True
+    try:
+        with closing(sqlite3.connect(settings.data_dir / "offtake.db", timeout=0.2)) as connection:
+            connection.execute("BEGIN IMMEDIATE")
+    except sqlite3.OperationalError:
+        return False
+    return True
+
+
+def rest(site: Site) -> bool:
+    """Whether nothing is due, queued or going on."""
+    with site.opened() as backend:
+        return _rest(backend)
+
+
+def _rest(backend: Backend) -> bool:
+    now = backend.clock.now_ms()
+    counts = (
+        select(func.count()).select_from(Run).where(Run.status.in_(runs.LIVE)),
+        select(func.count()).select_from(Batch).where(Batch.status.in_((batches.STAGED, batches.PROCESSING))),
+        select(func.count()).select_from(Flow).where(Flow.next_run_s <= now // 1000),
+        select(func.count()).select_from(Run).where(Run.sweep_due <= now),
+    )
+    with backend.database.reading() as session:
+        return not any(session.scalar(count) for count in counts)
+
+
+def restart(site: Site, name: str, points: str = "") -> Hand:
+    """A process of a name whose last bearer is dead, as a server has that is started again."""
+    with site.opened() as backend:
+        runs.abandon(backend.database, name)
+        batches.abandon(backend.database, name)
+    return hire(site, name, points)
+
+
+def _look_on(backend: Backend, watch: Watch, kind: type[Run | Batch]) -> None:
+    """It sees the others' leases, as everybody does who looks for work."""
+    with backend.database.reading() as session:
+        held = session.execute(select(kind.id, kind.fence, kind.beat).where(kind.beat > 0))
+        watch.silent((one, fence, beat) for one, fence, beat in held)
+
+
+def _work(site: Site, name: str, points: str, may_work: Event) -> None:
+    os.environ[failpoints.ENV] = points
+    failpoints.arm(points)
+    engine = LocalEngine(processes=1)
+    never = threading.Event()
+    with site.opened() as backend:
+        worker, ingestor = worker_of(backend, engine, name), ingestor_of(backend, name)
+        while not _rest(backend):
+            if not may_work.is_set():
+                _look_on(backend, worker.watch, Run)
+                _look_on(backend, ingestor.watch, Batch)
+                time.sleep(0.02)
+                continue
+            worked = ingestor.work_once(never)
+            tick(backend.database, backend.clock)
+            worked |= worker.work_once(never)
+            for _ in sweep_debris(backend):
+                pass
+            if not worked:
+                time.sleep(0.02)
+    engine.close()

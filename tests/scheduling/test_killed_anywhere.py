@@ -1,0 +1,196 @@
+"""The matrix: killed at every step of a run's life, on both databases, alone or with another worker beside.
+
+Whatever happens: the manifests' files are the source's rows, once each; nothing else lies at the destination; every
+slot has one run; and a position is where the last delivered run ended.
+"""
+
+import hashlib
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+from sqlalchemy import select
+
+from offtake.clock import MovedClock
+from offtake.engines.local import LocalEngine
+from offtake.flows import access, batches, sent_files
+from offtake.scheduling.debris import sweep_debris
+from offtake.store import runs
+from offtake.store.tables import Run, RunDataset, Watermark
+from tests import crew
+from tests.crew import Site
+from tests.deployment import deployment, rows
+from tests.postgres import new_database
+
+BATCHES, ROWS = 4, 5
+SLOT_MS = 3 * 3_600_000
+HOUR_MS, DAY_MS = 3_600_000, 86_400_000
+
+RUN = [
+    "tick",
+    "claimed",
+    "planned",
+    "plan_stored",
+    "part_started:2:stop",
+    "part_written:2:stop",
+    "part_allowed:2:stop",
+    "part_uploaded:2:stop",
+    "part_before_record:1",
+    "part_before_record:3",
+    "part_recorded:1",
+    f"part_recorded:{BATCHES}",
+    "before_manifest",
+    "after_manifest",
+    "before_commit",
+    "after_commit",
+]
+INGEST = ["batch_claimed", "batch_writing", "batch_written", "batch_committed", "batch_completed"]
+CLEANUP = ["condemned", "file_removed:1", "file_removed:3", "cleaned"]
+
+
+@dataclass
+class World:
+    """A deployment with one dataset and one flow that is due, and what its source holds."""
+
+    site: Site
+    flow: str
+    dataset: str
+    source: list[int]
+
+    @property
+    def zone(self) -> Path:
+        return self.site.folder / "landing-zone" / "prod"
+
+    def at(self, later_ms: int) -> Site:
+        return Site(self.site.folder, self.site.settings, later_ms)
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def world(request: pytest.FixtureRequest, tmp_path: Path, engine: LocalEngine) -> World:
+    settings: dict[str, Any] = {"part_bytes": 1}
+    if request.param == "postgres":
+        settings["database_url"] = new_database(request.getfixturevalue("postgres"))
+    folder = tmp_path / "data"
+    with deployment(folder, MovedClock(time.time_ns() // 1_000_000), engine, **settings) as deployed:
+        for first in range(0, BATCHES * ROWS, ROWS):
+            dataset = deployed.import_rows("events", rows(first, ROWS))
+        flow = deployed.flow(dataset)
+    return World(Site(folder, settings), flow, dataset, list(range(BATCHES * ROWS)))
+
+
+@pytest.fixture(params=[1, 2], ids=["alone", "beside"])
+def workers(request: pytest.FixtureRequest) -> int:
+    number: int = request.param
+    return number
+
+
+@pytest.mark.parametrize("point", RUN)
+def test_a_run_that_is_killed(world: World, workers: int, point: str) -> None:
+    kill(world.site, point, workers)
+    check(world, slots=1)
+    send(world, 2)
+    crew.hire(world.at(SLOT_MS), "next").done()
+    check(world, slots=2)
+
+
+@pytest.mark.parametrize("point", INGEST)
+def test_a_batch_that_is_killed_while_it_comes_in(world: World, workers: int, point: str) -> None:
+    send(world, 3)
+    kill(world.site, point, workers)
+    crew.hire(world.at(SLOT_MS), "next").done()
+    assert delivered(world) == world.source
+
+
+@pytest.mark.parametrize("point", CLEANUP)
+def test_a_cancelled_run_that_is_killed_while_its_files_are_removed(world: World, workers: int, point: str) -> None:
+    crew.hire(world.site, "killed", "part_recorded:3").killed()
+    with world.site.opened() as backend:
+        runs.abandon(backend.database, "killed")
+        with backend.database.writing() as session:
+            runs.cancel(session, world.flow, backend.clock.now_ms())
+    kill(world.site, point, workers)
+    check(world, slots=0)
+    crew.hire(world.at(SLOT_MS), "next").done()
+    check(world, slots=1)
+
+
+def test_a_sweep_that_is_killed(world: World, workers: int) -> None:
+    crew.hire(world.site, "killed", "part_allowed:3:stop").killed()
+    crew.restart(world.site, "killed").done()
+    late = next(world.zone.rglob("part-*"))
+    late.with_name(f".{late.name}.0123abcd.tmp").write_bytes(b"half a file")
+    kill(world.at(HOUR_MS), "swept", workers)
+    check(world, slots=1)
+
+
+def kill(site: Site, point: str, workers: int) -> None:
+    """One worker dies at the point; then another goes on, who was there all the time or who takes its place."""
+    beside = crew.hire(site, "beside", free=False) if workers > 1 else None
+    crew.hire(site, "killed", point).killed()
+    if beside is None:
+        crew.restart(site, "killed").done()
+    else:
+        beside.let_work()
+        beside.done()
+
+
+def check(world: World, slots: int) -> None:
+    """Everything that is promised, after the sweep."""
+    with world.site.opened(DAY_MS) as backend:
+        for _ in sweep_debris(backend):
+            pass
+        with backend.database.reading() as session:
+            found = session.scalars(select(Run).order_by(Run.created_at)).all()
+            ended = [run for run in found if run.status == runs.SUCCESS]
+            positions = session.scalars(select(Watermark)).all()
+            last = [session.get_one(RunDataset, (run.id, world.dataset)).to_snapshot for run in ended]
+    assert len({run.scheduled_at for run in found}) == len(found)
+    assert {run.status for run in found} <= {runs.SUCCESS, runs.FAILED}
+    assert len(ended) == slots
+    assert [one.snapshot_id for one in positions] == last[-1:]
+    if slots:
+        assert delivered(world) == world.source
+    else:
+        assert files(world.zone) == set()
+
+
+def delivered(world: World) -> list[int]:
+    """The ids of the rows in all the manifests' files; no file lies beside them, and each is what its manifest says."""
+    named: set[Path] = set()
+    ids: list[int] = []
+    for path in world.zone.rglob("manifest-*.json"):
+        manifest = json.loads(path.read_text())
+        named.add(path)
+        for one in manifest["exportResults"]:
+            file = world.zone / one["sinkPath"].lstrip("/") / one["name"]
+            assert hashlib.sha256(file.read_bytes()).hexdigest() == one["sha256"]
+            named.add(file)
+            ids += pq.read_table(file)["id"].to_pylist()
+    assert files(world.zone) == named
+    return sorted(ids)
+
+
+def files(zone: Path) -> set[Path]:
+    return {path for path in zone.rglob("*") if path.is_file()}
+
+
+def send(world: World, count: int) -> None:
+    """So many further rows as a batch that is complete, and waits."""
+    first = len(world.source)
+    world.source += range(first, first + count)
+    with world.site.opened() as backend:
+        caller, now = access.operator(backend.database), backend.clock.now_ms()
+        body = {"datasetId": world.dataset, "inputFormat": {"format": "json"}}
+        with backend.database.writing() as session:
+            batch = batches.create(session, caller, body, now)
+            text = "".join(json.dumps(row) + "\n" for row in rows(first, count))
+            incoming = backend.uploads.incoming(batch.id, "a.json")
+            incoming.write_text(text)
+            incoming.replace(backend.uploads.path(batch.id, "a.json"))
+            where = sent_files.place(batch.id, world.dataset, "a.json")
+            sent_files.put(session, caller, where, len(text), now)
+            batches.act(session, caller, batch, "COMPLETE", now)
