@@ -49,10 +49,6 @@ class Sink(Protocol):
         """Remove one object; removing what is not there is not an error."""
         ...
 
-    def clear(self, keys: object) -> int:
-        """TEMPORARY."""
-        ...
-
     def uri(self, key: str) -> str:
         """The address a person would use for the object, without credentials."""
         ...

@@ -77,10 +77,6 @@ class LocalFolderSink:
             path.with_name(f".{path.name}.tmp").unlink(missing_ok=True)
             self._remove_empty(path.parent)
 
-    def clear(self, keys: object) -> int:
-        """TEMPORARY."""
-        return 0
-
     def uri(self, key: str) -> str:
         """The file's path."""
         return str(self._root / key)

@@ -155,10 +155,6 @@ class ObjectStoreSink:
                 if is_missing_root(error):
                     raise
 
-    def clear(self, keys: object) -> int:
-        """TEMPORARY."""
-        return 0
-
     def uri(self, key: str) -> str:
         """`s3://bucket/key` and its like."""
         return f"{self._bucket.root}/{key}"

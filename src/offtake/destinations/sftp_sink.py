@@ -91,10 +91,6 @@ class SftpSink:
         client = self._session.client()
         self._do(client, key, "remove files", self._removed(client, key))
 
-    def clear(self, keys: object) -> int:
-        """TEMPORARY."""
-        return 0
-
     def uri(self, key: str) -> str:
         """`sftp://server/folder/file`, with `/~` before what is below the folder that the server logs in to."""
         return f"sftp://{self._session.login.server}/{'' if self._root else '~/'}{key}"
