@@ -222,15 +222,17 @@ def test_a_full_disk_is_transient_and_leaves_nothing(tmp_path: Path) -> None:
     assert case.names() == []
 
 
-def test_what_a_killed_write_left_beside_is_not_listed_and_is_overwritten(tmp_path: Path) -> None:
+def test_what_a_killed_write_left_beside_is_not_listed_and_is_cleared_away(tmp_path: Path) -> None:
     case = landing_zone(tmp_path)
     folder = tmp_path / "zone" / "prod" / "out"
     folder.mkdir(parents=True)
-    (folder / ".file.json.tmp").write_bytes(b"half a fi")
+    for name in (".file.json.tmp", ".file.json.0123abcd.tmp", ".file.json.abc.0123abcd.tmp", ".file.json.0123.tmp"):
+        (folder / name).write_bytes(b"half a fi")
     sink = case.open()
     assert list(sink.list("")) == []
+    assert sink.clear(["out/file.json", "out/none.json", "elsewhere/file.json"]) == 2
     sink.put("out/file.json", [b"whole"])
-    assert case.names() == ["out/file.json"]
+    assert case.names() == ["out/.file.json.0123.tmp", "out/.file.json.abc.0123abcd.tmp", "out/file.json"]
 
 
 def test_deleting_removes_the_folders_that_are_empty_then(tmp_path: Path) -> None:
