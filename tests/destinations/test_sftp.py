@@ -7,6 +7,7 @@ import re
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from ipaddress import ip_network
@@ -21,6 +22,7 @@ from offtake.destinations.landing_zones import LocalZones
 from offtake.destinations.network import Network
 from offtake.destinations.parameters import Params
 from offtake.destinations.probe import probe
+from offtake.destinations.sftp_protocol import SftpClient
 from offtake.destinations.sftp_sink import SftpSink
 from offtake.errors import DeliveryError, InvalidInputError
 from tests.api.tutorial import RSA_KEY, connect, flow_body, source_of
@@ -296,6 +298,42 @@ def test_a_server_that_cannot_rename_over_a_file_is_served_too(ssh: SshServer, t
     sink.close()
     assert files(old.root) == ["out/file.json", "out/large.json"]
     assert (old.root / "out/file.json").read_bytes() == b"short"
+
+
+@pytest.mark.parametrize("at", ["before the rename", "in the middle"])
+def test_there_a_slow_writer_cannot_remove_its_successors_file(
+    ssh: SshServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: str
+) -> None:
+    old = ssh.within(tmp_path.name, "-P posix-rename,fsync,limits")
+    sink, successor = opened(old.params()), opened(old.params())
+    sink.put("out/file.json", [b"an earlier version"])
+    rename, over = SftpClient.rename, threading.Event()
+
+    def overtake() -> None:
+        assert successor.clear(["out/file.json"]) == 1
+        successor.put("out/file.json", [b"the successor's"])
+
+    def chunks() -> Iterator[bytes]:
+        yield os.urandom(MIB)
+        if at == "before the rename":
+            overtake()
+        yield b"and more"
+
+    async def overtaken(self: SftpClient, path: str, new: str) -> None:
+        if not path.endswith(".tmp") and not over.is_set():  # the old file is to be put aside
+            over.set()
+            overtake()
+        await rename(self, path, new)
+
+    if at == "in the middle":
+        monkeypatch.setattr(SftpClient, "rename", overtaken)
+    with pytest.raises(DeliveryError, match="Somebody else removed") as caught:
+        sink.put("out/file.json", chunks())
+    assert (caught.value.code, caught.value.transient) == ("EXPORT-2003-504", True)
+    assert files(old.root) == ["out/file.json"]
+    assert (old.root / "out/file.json").read_bytes() == b"the successor's"
+    sink.close()
+    successor.close()
 
 
 @pytest.mark.parametrize(
