@@ -2,6 +2,7 @@
 
 import atexit
 import functools
+import logging
 import os
 import tempfile
 from pathlib import Path
@@ -14,6 +15,9 @@ from offtake.destinations.tunnel import proxy_url
 if TYPE_CHECKING:
     # The driver states this type in its stubs only.
     from obstore.store import S3Credential
+
+# At DEBUG it logs what a token service gives.
+logging.getLogger("botocore").setLevel(logging.WARNING)
 
 CONNECT_SECONDS: Final = 10
 _ATTEMPTS: Final = 3
