@@ -117,3 +117,19 @@ def test_of_two_that_write_at_once_one_is_there_whole(case: Case) -> None:
             assert all(one is None or (isinstance(one, DeliveryError) and one.transient) for one in failed)
             assert whole(case.open()) in (FIRST, SECOND)
             assert case.names() == [KEY]
+
+
+@pytest.mark.needs("folders")
+def test_folders_that_one_removes_are_made_again_by_those_that_write_in_them(case: Case) -> None:
+    def come_and_go(number: int) -> None:
+        sink = case.open()
+        key = f"out/deep/er/{number}.json"
+        for _ in range(12):
+            sink.put(key, [b"x"])
+            assert sink.size(key) == 1
+            sink.delete(key)
+
+    with ThreadPoolExecutor(4) as threads:
+        for one in [threads.submit(come_and_go, number) for number in range(4)]:
+            one.result(120)
+    assert case.names() == []

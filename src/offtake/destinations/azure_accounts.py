@@ -26,6 +26,10 @@ _AUTHORITIES: Final = {
 }
 """Microsoft's clouds by the suffix of their endpoints, and who signs in there."""
 MOST_BLOCKS: Final = 50_000
+UNCOMMITTED: Final = (
+    "What is uploaded appears when the list of its blocks is committed. Blocks that never are, Azure removes after a "
+    "week, or as soon as the file is written: a server that was only slow cannot commit its own after that."
+)
 _VERSION: Final = "2023-11-03"
 _ACCOUNT: Final = re.compile(r"[a-z0-9]{1,24}")
 _STRING: Final = "AccountName and AccountKey, or BlobEndpoint and SharedAccessSignature"
