@@ -46,7 +46,7 @@ class Sink(Protocol):
         ...
 
     def delete(self, key: str) -> None:
-        """Remove one object, and what `clear` removes; removing what is not there is not an error."""
+        """Do what `clear` does, then remove one object; removing what is not there is not an error."""
         ...
 
     def clear(self, keys: Collection[str]) -> int:

@@ -70,11 +70,12 @@ class LocalFolderSink:
         return tuple(sorted(found, key=lambda one: (not one[1], one[0])))
 
     def delete(self, key: str) -> None:
-        """Remove the file, what unfinished writes left beside it, and the folders that are empty then."""
+        """Remove what unfinished writes left beside the file, the file, and the folders that are empty then."""
         path = self._path(key)
         with self._told(key):
-            path.unlink(missing_ok=True)
+            # In this order, a writer that is still at it cannot complete it afterwards.
             _clear(path.parent, {path.name})
+            path.unlink(missing_ok=True)
             self._remove_empty(path.parent)
 
     def clear(self, keys: Collection[str]) -> int:

@@ -177,7 +177,8 @@ class ObjectStoreSink:
         return tuple(sorted(names, key=lambda one: (not one[1], one[0])))
 
     def delete(self, key: str) -> None:
-        """Delete one object, and abort what unfinished uploads of it there are."""
+        """Abort the unfinished uploads of the object, so that none is completed afterwards, and delete it."""
+        self.clear((key,))
         with self._told(key, "delete"):
             try:
                 if self._by_hand.delete:
@@ -187,7 +188,6 @@ class ObjectStoreSink:
             except FileNotFoundError as error:
                 if is_missing_root(error):
                     raise
-        self.clear((key,))
 
     def clear(self, keys: Collection[str]) -> int:
         """Abort the uploads of these keys that were never completed, where a store keeps them."""

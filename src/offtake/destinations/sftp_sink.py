@@ -88,7 +88,7 @@ class SftpSink:
                     yield StoredObject(key, attributes.size or 0, (attributes.modified or 0) * 1000)
 
     def delete(self, key: str) -> None:
-        """Remove the file, what unfinished writes left beside it, and the empty folders below the target's."""
+        """Remove what unfinished writes left beside the file, the file, and the empty folders below the target's."""
         client = self._session.client()
         self._do(client, key, "remove files", self._removed(client, key))
 
@@ -203,10 +203,11 @@ class SftpSink:
         return found
 
     async def _removed(self, client: SftpClient, key: str) -> None:
+        folder, _, name = key.rpartition("/")
+        # In this order, a writer that is still at it cannot complete the file afterwards.
+        await self._cleared(client, folder, {name})
         with contextlib.suppress(MissingError):
             await self._soon(client.remove(self._path(key)))
-        folder, _, name = key.rpartition("/")
-        await self._cleared(client, folder, {name})
         with contextlib.suppress(SftpError):
             while folder != self._kept and _is_below(folder, self._kept):
                 await self._soon(client.remove_folder(self._path(folder)))

@@ -7,6 +7,7 @@ stay until a life-cycle rule of the bucket removes them.
 import logging
 import threading
 from collections.abc import Callable, Collection, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -14,6 +15,7 @@ from offtake.destinations.amazon_clients import code_of, pause_of, status_of
 from offtake.destinations.contract import Driver
 from offtake.destinations.object_store_errors import RefusalError
 from offtake.destinations.plain_http import TRIED_AGAIN
+from offtake.errors import DeliveryError
 
 DRIVER: Final = Driver("botocore", "aws")
 AT_ONCE: Final = (
@@ -24,8 +26,10 @@ AT_ONCE: Final = (
 )
 
 _log = logging.getLogger(__name__)
-_UNKNOWN: Final = (405, 501)
 _GONE: Final = 404
+_UNKNOWN: Final = 501
+_PASSING: Final = ("ExpiredToken", "TokenRefreshRequired", "RequestTimeout")
+_AT_ONCE: Final = 8
 
 
 @dataclass
@@ -34,7 +38,7 @@ class UnfinishedUploads:
 
     `client`: the vendor's client of the bucket's store. `rights`: what its owner has to grant for this.
     `by_folder`: whether the store lists all uploads whose keys begin alike. MinIO, for one, lists only those of the
-    very key that it is asked for.
+    very key that it is asked for (minio/minio issue 20989).
     """
 
     root: str
@@ -59,24 +63,29 @@ class UnfinishedUploads:
             return sum(self._aborted(client, key, upload) for key, upload in set(self._of(client, wanted)))
         except (exceptions.ConnectionError, exceptions.HTTPClientError) as error:
             raise RefusalError(type(error).__name__) from None
-        except exceptions.ClientError as error:
+        except DeliveryError:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever the client makes of an answer, no delivery may fail of it
             status, code = status_of(error), code_of(error)
-            if status == _GONE:  # no bucket, or none that ever had an upload
-                return 0
-            if status in TRIED_AGAIN or (status >= 500 and status not in _UNKNOWN):  # noqa: PLR2004 - a server's fault
+            if _passes(status, code):
                 raise RefusalError(f"status {status} <Code>{code}</Code>", pause_of(error)) from None
-            self._tell(code or f"status {status}")
-        except exceptions.BotoCoreError as error:
-            self._tell(type(error).__name__)
+            if status != _GONE:  # no bucket, or none that ever had an upload
+                self._tell(code or (f"status {status}" if status else type(error).__name__))
         return 0
 
     def _of(self, client: Any, wanted: Collection[str]) -> Iterator[tuple[str, str]]:  # noqa: ANN401 - as `client`
         folders = {key[: key.rfind("/") + 1] for key in wanted}
         pages = client.get_paginator("list_multipart_uploads")
-        for prefix in sorted(folders if self.by_folder and len(folders) < len(wanted) else wanted):
-            for page in pages.paginate(Bucket=self.bucket, Prefix=prefix):
-                found = ((one["Key"], one["UploadId"]) for one in page.get("Uploads", ()))
-                yield from (one for one in found if one[0] in wanted)
+
+        def found(prefix: str) -> list[tuple[str, str]]:
+            uploads = (
+                one for page in pages.paginate(Bucket=self.bucket, Prefix=prefix) for one in page.get("Uploads", ())
+            )
+            return [(one["Key"], one["UploadId"]) for one in uploads if one["Key"] in wanted]
+
+        with ThreadPoolExecutor(_AT_ONCE) as threads:
+            for uploads in threads.map(found, folders if self.by_folder and len(folders) < len(wanted) else wanted):
+                yield from uploads
 
     def _aborted(self, client: Any, key: str, upload: str) -> bool:  # noqa: ANN401 - as above
         try:
@@ -97,3 +106,9 @@ class UnfinishedUploads:
                 why,
                 self.rights,
             )
+
+
+def _passes(status: int, code: str) -> bool:
+    """Whether the refusal is worth trying again."""
+    wrong_there = status >= 500 and status != _UNKNOWN  # noqa: PLR2004 - the statuses of what a server did wrong
+    return wrong_there or status in TRIED_AGAIN or code in _PASSING
