@@ -15,7 +15,7 @@ from offtake.destinations.contract import StoredObject
 from offtake.errors import DeliveryError
 
 _CHUNK: Final = 1024 * 1024
-_TRIES: Final = 5
+_TRIES: Final = 20
 
 
 class LocalFolderSink:
@@ -28,9 +28,13 @@ class LocalFolderSink:
         """Write `.NAME.<random>.tmp`, sync, rename over NAME, sync the folder."""
         target = self._path(key)
         with self._told(key):
-            file, beside = _create(target)
+            file, beside, made = _create(target)
         try:
             with file:
+                with self._told(key):
+                    # That new folders are there is written to disk; now that the file is, nobody removes them.
+                    for folder in made:
+                        _sync_folder(folder.parent)
                 written = self._write(key, file.fileno(), chunks)
             with self._told(key):
                 self._complete(key, beside, target)
@@ -143,8 +147,8 @@ class LocalFolderSink:
             raise _translate(error, self.uri(key)) from None
 
 
-def _create(target: Path) -> tuple[FileIO, Path]:
-    """A new file beside the target, open, and its path; the folder is made.
+def _create(target: Path) -> tuple[FileIO, Path, list[Path]]:
+    """A new file beside the target, open, its path, and the folders that were made for it, outermost first.
 
     Whoever removes empty folders may take the folder away again in between.
     """
@@ -154,21 +158,12 @@ def _create(target: Path) -> tuple[FileIO, Path]:
     return _opened(target)
 
 
-def _opened(target: Path) -> tuple[FileIO, Path]:
-    _make_folder(target.parent)
+def _opened(target: Path) -> tuple[FileIO, Path, list[Path]]:
+    folder = target.parent
+    missing = [one for one in (folder, *folder.parents) if not one.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
     beside = target.with_name(temporary_name(target.name))
-    return beside.open("xb", buffering=0), beside
-
-
-def _make_folder(folder: Path) -> None:
-    """Make the folder and those above it; that each is there is written to disk."""
-    missing = []
-    while not folder.exists():
-        missing.append(folder)
-        folder = folder.parent
-    for one in reversed(missing):
-        one.mkdir(exist_ok=True)
-        _sync_folder(one.parent)
+    return beside.open("xb", buffering=0), beside, missing[::-1]
 
 
 def _clear(folder: Path, names: Collection[str]) -> int:
