@@ -8,7 +8,7 @@ from ipaddress import ip_network
 import pytest
 
 from offtake.destinations.network import Network
-from offtake.destinations.plain_http import LONGEST_WAIT, pause_asked_for, seconds_of
+from offtake.destinations.plain_http import LONGEST_WAIT, pause_asked_for, pause_in
 from tests.middlebox import Middlebox, middlebox
 from tests.servers import free_port
 
@@ -33,13 +33,19 @@ from tests.servers import free_port
     ],
 )
 def test_what_a_header_asks_for(header: str | None, seconds: float | None) -> None:
-    assert seconds_of(header) == seconds
+    assert pause_in({"retry-after": header} if header is not None else {}) == seconds
 
 
 def test_a_date_asks_for_the_time_until_then() -> None:
-    found = seconds_of(formatdate(time.time() + 100, usegmt=True))
+    found = pause_in({"retry-after": formatdate(time.time() + 100, usegmt=True), "date": "soon"})
     assert found is not None
     assert 90 < found <= 100
+
+
+def test_a_date_is_told_by_the_servers_own_clock() -> None:
+    date, until = (formatdate(1_000_000_000 + more, usegmt=True) for more in (0, 120))
+    assert pause_in({"retry-after": until, "date": date}) == 120
+    assert pause_in({"retry-after": date, "date": until}) is None
 
 
 def asked(box: Middlebox, network: Network, *, guarded: bool = True) -> float | None:

@@ -1,5 +1,6 @@
 """Writers that are killed, and writers that are only slow: neither leaves half an object or disturbs a successor."""
 
+import signal
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -10,7 +11,7 @@ from offtake.destinations.object_store import PART_BYTES
 from offtake.errors import DeliveryError
 from tests.destinations.cases import Case
 from tests.destinations.test_contract import chunks
-from tests.destinations.writers import BEFORE, held, killed
+from tests.destinations.writers import BEFORE, apart, held, killed
 
 KEY = "out/a b/part-0.json.gz"
 FIRST = bytes(BEFORE) + b"the first writer's"
@@ -75,6 +76,19 @@ def test_a_writer_that_was_only_slow_cannot_disturb_its_successor(case: Case) ->
     assert (error.code, error.transient) == ("EXPORT-2003-504", True)
     assert "Somebody else removed" in error.message
     assert seen == {SECOND}
+    assert whole(sink) == SECOND
+    assert case.names() == [KEY]
+
+
+def test_a_process_that_was_stopped_cannot_disturb_its_successor_when_it_goes_on(case: Case) -> None:
+    sink = case.open()
+    with apart(case, KEY) as first:
+        first.send_signal(signal.SIGSTOP)
+        sink.clear([KEY])
+        sink.put(KEY, [SECOND])
+        first.send_signal(signal.SIGCONT)
+        said, _ = first.communicate(b"go on\n", timeout=60)
+    assert said == b"EXPORT-2003-504 transient\n"
     assert whole(sink) == SECOND
     assert case.names() == [KEY]
 

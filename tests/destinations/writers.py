@@ -13,6 +13,7 @@ from typing import Final
 
 from offtake.destinations.contract import Sink
 from offtake.destinations.object_store import PART_BYTES
+from offtake.errors import DeliveryError
 from tests.destinations.cases import Case, by_name
 
 BEFORE: Final = 2 * PART_BYTES
@@ -59,19 +60,32 @@ def held(case: Case, key: str, content: bytes) -> Iterator[Held]:
         writer.end()
 
 
-def killed(case: Case, key: str) -> None:
-    """Write until the server has something of it, then die without a word."""
+@contextmanager
+def apart(case: Case, key: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A writer in a process of its own, in the middle of `BEFORE` and one more byte, of which the server has some.
+
+    A line lets it go on; it then says what became of it.
+    """
     given = pickle.dumps((case.destination.name, case.credentials, case.target, case.placed, key))
     process = subprocess.Popen(
         [sys.executable, "-m", "tests.destinations.writers"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     )
-    assert process.stdin is not None
-    assert process.stdout is not None
-    with process.stdin, process.stdout:
+    try:
+        assert process.stdin is not None
+        assert process.stdout is not None
         process.stdin.write(given)
-        process.stdin.close()
+        process.stdin.flush()
         assert process.stdout.readline() == b"given\n"
         await_unfinished(case)
+        yield process
+    finally:
+        process.kill()
+        process.communicate(timeout=20)
+
+
+def killed(case: Case, key: str) -> None:
+    """Write until the server has something of it, then die without a word."""
+    with apart(case, key) as process:
         process.kill()
         assert process.wait(20) == -signal.SIGKILL
 
@@ -89,9 +103,15 @@ def _main() -> None:
     def chunks() -> Iterator[bytes]:
         yield bytes(BEFORE)
         print("given", flush=True)
-        time.sleep(600)
+        sys.stdin.buffer.readline()
+        yield b"x"
 
-    by_name(name).open(credentials, target, site).put(key, chunks())
+    try:
+        by_name(name).open(credentials, target, site).put(key, chunks())
+    except DeliveryError as error:
+        print(error.code, "transient" if error.transient else "terminal", flush=True)
+    else:
+        print("whole", flush=True)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from offtake.destinations.network import Network
-from offtake.destinations.plain_http import seconds_of
+from offtake.destinations.plain_http import pause_in
 from offtake.destinations.tunnel import proxy_url
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def code_of(error: Exception) -> str:
 def pause_of(error: Exception) -> float | None:
     """Seconds after which the store wants to be asked again, None where it says nothing of that."""
     headers = getattr(error, "response", {}).get("ResponseMetadata", {}).get("HTTPHeaders", {})
-    return seconds_of(headers.get("retry-after"))
+    return pause_in(headers)
 
 
 def _session(*, own: bool) -> Any:  # noqa: ANN401 - as above

@@ -13,7 +13,7 @@ from offtake.destinations.contract import Site
 from offtake.destinations.object_store import RETRIES, Bucket, ByHand, ObjectStoreSink, client_options
 from offtake.destinations.object_store_errors import BASE_CONNECTION, RefusalError, Rights
 from offtake.destinations.patterns import container_problem, folder_problem
-from offtake.destinations.plain_http import seconds_of, send
+from offtake.destinations.plain_http import pause_in, send
 
 if TYPE_CHECKING:
     # The driver states this type in its stubs only.
@@ -185,8 +185,7 @@ def _delete(url: str, bucket: Bucket) -> None:
         raise RefusalError(type(error).__name__) from None
     code = response.headers.get("x-ms-error-code", "")
     if not response.is_success and code != "BlobNotFound":
-        wait = seconds_of(response.headers.get("Retry-After"))
-        raise RefusalError(f"status {response.status_code} <Code>{code}</Code>", wait)
+        raise RefusalError(f"status {response.status_code} <Code>{code}</Code>", pause_in(response.headers))
 
 
 def _signs_in(principal: Principal, account: Account) -> "AzureConfig":

@@ -16,7 +16,7 @@ from offtake.destinations.contract import Site
 from offtake.destinations.landing_zones import SETTINGS, AzureZones
 from offtake.destinations.object_store import ObjectStoreSink
 from offtake.destinations.object_store_errors import Act, RefusalError, explain
-from offtake.destinations.plain_http import seconds_of
+from offtake.destinations.plain_http import pause_in
 from offtake.errors import DeliveryError
 
 if TYPE_CHECKING:
@@ -156,7 +156,7 @@ def _client(zones: AzureZones, container: str, act: Act) -> Iterator["ContainerC
         endpoint = urlsplit(owner.endpoint).netloc
         where = f"{owner.endpoint}/{container}"
         headers = getattr(getattr(error, "response", None), "headers", None) or {}
-        refusal = RefusalError(said, seconds_of(headers.get("Retry-After")))
+        refusal = RefusalError(said, pause_in(headers))
         raise explain(refusal, where, endpoint, act, RIGHTS, SETTINGS) from None
 
 

@@ -34,7 +34,8 @@ class LocalFolderSink:
                 with self._told(key):
                     # That new folders are there is written to disk; now that the file is, nobody removes them.
                     for folder in made:
-                        _sync_folder(folder.parent)
+                        with contextlib.suppress(PermissionError):  # who may write there need not be let read there
+                            _sync_folder(folder.parent)
                 written = self._write(key, file.fileno(), chunks)
             with self._told(key):
                 self._complete(key, beside, target)

@@ -3,6 +3,7 @@
 import logging
 import ssl
 import time
+from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Final
 
@@ -51,17 +52,27 @@ def pause_asked_for(url: str, network: Network, *, guarded: bool) -> float | Non
         answer = send("HEAD", url, network, guarded=guarded, patience=patience)
     except (httpx2.HTTPError, httpx2.InvalidURL, OSError):
         return None
-    return seconds_of(answer.headers.get("Retry-After")) if answer.status_code in TRIED_AGAIN else None
+    return pause_in(answer.headers) if answer.status_code in TRIED_AGAIN else None
 
 
-def seconds_of(retry_after: str | None) -> float | None:
-    """What a Retry-After header asks for, in seconds from now; at most `LONGEST_WAIT`, None for what is no wait."""
-    text = (retry_after or "").strip()
+def pause_in(headers: Mapping[str, str]) -> float | None:
+    """What an answer's Retry-After asks for, in seconds; at most `LONGEST_WAIT`, None for what is no wait.
+
+    A date is told by the clock that the answer's own Date is told by. Names of headers in any case, or in lower case.
+    """
+    text = headers.get("retry-after", "").strip()
     if text.isascii() and text.isdigit():
         seconds = float(text)
     else:
-        try:
-            seconds = parsedate_to_datetime(text).timestamp() - time.time()
-        except (ValueError, OverflowError):
+        until = _epoch(text)
+        if until is None:
             return None
+        seconds = until - (_epoch(headers.get("date", "")) or time.time())
     return min(seconds, LONGEST_WAIT) if seconds > 0 else None
+
+
+def _epoch(date: str) -> float | None:
+    try:
+        return parsedate_to_datetime(date).timestamp()
+    except (ValueError, OverflowError):
+        return None
