@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
@@ -334,6 +335,22 @@ def test_there_a_slow_writer_cannot_remove_its_successors_file(
     assert (old.root / "out/file.json").read_bytes() == b"the successor's"
     sink.close()
     successor.close()
+
+
+def test_there_too_one_of_two_that_write_at_once_is_there_whole(ssh: SshServer, tmp_path: Path) -> None:
+    old = ssh.within(tmp_path.name, "-P posix-rename,fsync,limits")
+    contents = (b"1" * MIB, b"2" * (MIB + 1))
+    sinks = [opened(old.params()) for _ in contents]
+    with ThreadPoolExecutor(2) as threads:
+        for _ in range(30):
+            puts = [threads.submit(sink.put, "out/file.json", [one]) for sink, one in zip(sinks, contents, strict=True)]
+            failed = [one.exception(60) for one in puts]
+            assert None in failed
+            assert all(one is None or (isinstance(one, DeliveryError) and one.transient) for one in failed), failed
+            assert files(old.root) == ["out/file.json"]
+            assert (old.root / "out/file.json").read_bytes() in contents
+    for sink in sinks:
+        sink.close()
 
 
 @pytest.mark.parametrize(

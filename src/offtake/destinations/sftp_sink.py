@@ -165,20 +165,29 @@ class SftpSink:
     async def _swapped(self, client: SftpClient, key: str, beside: str) -> None:
         """Put the old file aside, then the new one in its place. Whatever goes wrong, the old one is put back."""
         path, aside = self._path(key), _beside(self._path(key))
-        await self._soon(client.rename(path, aside))
         there = False
         try:
+            with contextlib.suppress(MissingError):  # another writer may have put it aside
+                await self._soon(client.rename(path, aside))
             await self._soon(client.rename(beside, path))
             there = True
-            with told(self.uri(key), "remove files"):
+            with told(self.uri(key), "remove files"), contextlib.suppress(MissingError):
                 await self._soon(client.remove(aside))
         except (SftpError, DeliveryError) as error:
             gone = not there and await self._soon(client.stat(beside)) is None
-            with contextlib.suppress(SftpError):
-                if there:
+            if there:
+                with contextlib.suppress(SftpError):
                     await self._soon(client.rename(path, beside))
-                await self._soon(client.rename(aside, path))
+            await self._put_back(client, aside, path)
             raise (removed_meanwhile(self.uri(key)) if gone else error) from None
+
+    async def _put_back(self, client: SftpClient, aside: str, path: str) -> None:
+        try:
+            await self._soon(client.rename(aside, path))
+        except SftpError:
+            with contextlib.suppress(SftpError):
+                if await self._soon(client.stat(path)) is not None:  # another writer's is there by now
+                    await self._soon(client.remove(aside))
 
     async def _entries(self, client: SftpClient, folder: str) -> Sequence[tuple[str, Attributes]]:
         """What lies directly in the folder, by name; links to files told as the files."""
