@@ -154,8 +154,10 @@ GUIDE: Final = Guide(
     "    AllowTcpForwarding no\n    X11Forwarding no\n```\n\nA key for it, as `sshKey` takes it:\n\n```sh\n"
     "ssh-keygen -t ed25519 -N '' -f drop.key\nbase64 -w0 drop.key\n```",
     limits=(
-        "Without `posix-rename@openssh.com`, a file that is replaced is put aside for the moment between two renames; "
-        "who is killed just then leaves it there, as a temporary file.",
+        (
+            "Without `posix-rename@openssh.com`, a file that is replaced is put aside between two renames, as a "
+            "temporary file; who is killed just then leaves it there."
+        ),
         "Servers tell a full disk by the word Failure only; it is tried again like any other failure.",
     ),
 )
