@@ -124,7 +124,7 @@ def _destination(destination: Destination) -> str:
         flow_spec_name=destination.flow_spec_name,
         largest=f"{can.largest_object / 1024**3:.0f} GiB" if can.largest_object else "no limit of ours",
         longest=can.longest_key,
-        visible="`.NAME.tmp` lies beside" if can.half_written_visible else "nothing is to be seen",
+        visible="`.NAME.<random>.tmp` lies beside" if can.half_written_visible else "nothing is to be seen",
         encryption="yes" if destination.encryption else "no",
         needs="".join(f"\nNeeds `offtake[{extra}]`.\n" for extra in sorted(drivers)),
         credentials="\n\n".join(methods) or "None.",

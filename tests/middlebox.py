@@ -112,16 +112,18 @@ class _Relay:
         host, port = self._box.upstream
         name = host if self._back is not None else None
         there, to_server = await asyncio.open_connection(host, port, ssl=self._back, server_hostname=name)
+        ways = (asyncio.create_task(self._forward(reader, to_server)), asyncio.create_task(_copy(there, writer)))
         try:
-            ways = (asyncio.create_task(self._forward(reader, to_server)), asyncio.create_task(_copy(there, writer)))
             done, going_on = await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
             for one in going_on:
                 one.cancel()
             if any(one.exception() is not None for one in done):
                 _reset(writer)
-            await asyncio.gather(*going_on, return_exceptions=True)
         finally:
             to_server.transport.abort()
+            for one in ways:
+                one.cancel()
+            await asyncio.gather(*ways, return_exceptions=True)
 
     async def _forward(self, client: asyncio.StreamReader, server: asyncio.StreamWriter) -> None:
         box = self._box

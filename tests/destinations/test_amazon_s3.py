@@ -151,6 +151,18 @@ def test_a_token_service_that_is_away_is_transient(by_role: Case, monkeypatch: p
     assert (error.code, error.transient) == ("EXPORT-2003-504", True)
 
 
+@pytest.mark.parametrize("status", [429, 503])
+def test_a_token_service_that_asks_for_a_pause_gets_it(
+    by_role: Case, monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
+    with middlebox(*by_role.server) as box:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_STS", f"http://127.0.0.1:{box.port}")
+        body = "<ErrorResponse><Error><Code>Throttling</Code></Error></ErrorResponse>"
+        box.refuse(status, times=10, headers="Retry-After: 77\r\n", body=body)
+        error = refused(by_role)
+    assert (error.code, error.transient, error.retry_after) == ("EXPORT-2003-504", True, 77)
+
+
 def refused(case: Case) -> DeliveryError:
     """Why a role that nobody asked for before is not given."""
     with pytest.raises(DeliveryError) as caught:

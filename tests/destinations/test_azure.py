@@ -11,10 +11,11 @@ import trustme
 from offtake.destinations import schema
 from offtake.destinations.azure_accounts import Account, Place, account_of, place_of
 from offtake.destinations.object_store import PART_BYTES
-from offtake.errors import InvalidInputError
+from offtake.errors import DeliveryError, InvalidInputError
 from tests.azure_servers import AzureServer
-from tests.destinations.cases import SECRET, azure_data_lake, by_name
+from tests.destinations.cases import SECRET, azure_blob, azure_data_lake, by_name
 from tests.destinations.test_contract import chunks
+from tests.destinations.writers import BEFORE, held
 
 KEY = "c2VjcmV0IG9mIGFuIGFjY291bnQ="
 BLOB = "blob.core.windows.net"
@@ -139,3 +140,26 @@ def test_a_token_that_ends_in_mid_upload_is_asked_for_anew(
         sign_in.lifetime = 3599
     assert sign_in.given - before > 1
     assert case.names() == ["out/file.json"]
+
+
+def test_of_two_that_stage_blocks_at_once_the_later_is_told_and_can_try_again(
+    azure: AzureServer, tmp_path: Path
+) -> None:
+    """Whoever commits first makes the service discard the other's blocks, of whatever content."""
+    case = azure_blob(azure, tmp_path)
+    first, second = bytes(BEFORE) + b"first", b"\x01" * (BEFORE + 5)
+    blob = azure.client().get_blob_client(case.location["container"], "out/file.json")
+    with held(case, "out/file.json", first) as one, held(case, "out/file.json", second) as two, blob:
+        until = time.monotonic() + 20
+        while len(blob.get_block_list("uncommitted")[1]) < 4:
+            assert time.monotonic() < until
+            time.sleep(0.02)
+        assert one.let_go() is None
+        error = two.let_go()
+        assert isinstance(error, DeliveryError)
+        assert (error.code, error.transient) == ("EXPORT-2003-504", True)
+        assert "InvalidBlockList" in error.message
+    sink = case.open()
+    assert b"".join(sink.read("out/file.json")) == first
+    sink.put("out/file.json", [second])
+    assert b"".join(sink.read("out/file.json")) == second

@@ -1,8 +1,9 @@
 """How each destination's failures are told: terminal or transient, with a code, a reason, a remedy, and no secret."""
 
+import logging
 import os
 import resource
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from ipaddress import ip_network
 from pathlib import Path
@@ -36,6 +37,12 @@ def told(error: DeliveryError, case: Case) -> DeliveryError:
     assert error.message
     assert error.remedy
     return error
+
+
+def error_of(act: Callable[[], object]) -> DeliveryError:
+    with pytest.raises(DeliveryError) as caught:
+        act()
+    return caught.value
 
 
 def secrets_of(case: Case) -> Iterator[str]:
@@ -127,14 +134,34 @@ def test_a_server_that_asks_for_a_pause_gets_one(case: Case, status: int) -> Non
 
 @pytest.mark.needs("http")
 @pytest.mark.parametrize("status", [429, 503])
-def test_a_server_that_keeps_asking_for_a_pause_is_transient(case: Case, status: int) -> None:
+def test_a_server_that_keeps_asking_for_a_pause_is_given_as_long_as_it_asks_for(
+    case: Case, status: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
     with case.behind_a_middlebox() as (through, box):
         sink = through.open()
-        box.refuse(status, times=1000, headers="Retry-After: 1\r\n", body=THROTTLED)
+        box.refuse(status, times=1000, headers="Retry-After: 77\r\n", body=THROTTLED)
         error = refused(sink, case)
-    assert (error.code, error.transient) == ("EXPORT-2003-504", True)
+        assert told(error_of(lambda: list(sink.list("out"))), case).retry_after == 77
+        assert told(error_of(lambda: sink.delete("out/file.json")), case).retry_after == 77
+    assert (error.code, error.transient, error.retry_after) == ("EXPORT-2003-504", True, 77)
+    for secret in (*secrets_of(case), "Signature=", "sig="):
+        assert secret not in caplog.text
     assert "SlowDown" in error.message
     assert str(status) in error.message
+
+
+@pytest.mark.needs("http")
+def test_a_server_that_asks_for_no_pause_or_is_there_again_is_waited_for_as_usual(case: Case) -> None:
+    with case.behind_a_middlebox() as (through, box):
+        sink = through.open()
+        box.refuse(503, times=1000, body=THROTTLED)
+        assert refused(sink, case).retry_after is None
+        box.refusals[:] = box.refusals[:1]
+        # A list is asked for once and tried again four times; the sixth answer is the server's own.
+        box.refuse(503, times=4, headers="Retry-After: 77\r\n", body=THROTTLED)
+        error = error_of(lambda: list(sink.list("out")))
+        assert (error.transient, error.retry_after) == (True, None)
 
 
 @pytest.mark.needs("http")
@@ -222,15 +249,17 @@ def test_a_full_disk_is_transient_and_leaves_nothing(tmp_path: Path) -> None:
     assert case.names() == []
 
 
-def test_what_a_killed_write_left_beside_is_not_listed_and_is_overwritten(tmp_path: Path) -> None:
+def test_what_a_killed_write_left_beside_is_not_listed_and_is_cleared_away(tmp_path: Path) -> None:
     case = landing_zone(tmp_path)
     folder = tmp_path / "zone" / "prod" / "out"
     folder.mkdir(parents=True)
-    (folder / ".file.json.tmp").write_bytes(b"half a fi")
+    for name in (".file.json.tmp", ".file.json.0123abcd.tmp", ".file.json.abc.0123abcd.tmp", ".file.json.0123.tmp"):
+        (folder / name).write_bytes(b"half a fi")
     sink = case.open()
     assert list(sink.list("")) == []
+    assert sink.clear(["out/file.json", "out/none.json", "elsewhere/file.json"]) == 2
     sink.put("out/file.json", [b"whole"])
-    assert case.names() == ["out/file.json"]
+    assert case.names() == ["out/.file.json.0123.tmp", "out/.file.json.abc.0123abcd.tmp", "out/file.json"]
 
 
 def test_deleting_removes_the_folders_that_are_empty_then(tmp_path: Path) -> None:

@@ -3,11 +3,14 @@
 import base64
 import gzip
 import os
+import re
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
@@ -20,6 +23,7 @@ from offtake.destinations.landing_zones import LocalZones
 from offtake.destinations.network import Network
 from offtake.destinations.parameters import Params
 from offtake.destinations.probe import probe
+from offtake.destinations.sftp_protocol import SftpClient
 from offtake.destinations.sftp_sink import SftpSink
 from offtake.errors import DeliveryError, InvalidInputError
 from tests.api.tutorial import RSA_KEY, connect, flow_body, source_of
@@ -225,13 +229,14 @@ def test_a_leading_slash_means_the_servers_root_and_none_the_folder_of_the_login
     below_root.close()
 
 
-def test_half_a_file_is_not_listed_and_is_replaced(server: SshServer) -> None:
+def test_half_a_file_is_not_listed_and_is_cleared_away(server: SshServer) -> None:
     (server.root / "out").mkdir()
     os.chown(server.root / "out", *owner(server.root))
     (server.root / "out" / ".file.json.tmp").write_bytes(b"longer than what is written now")
     os.chown(server.root / "out" / ".file.json.tmp", *owner(server.root))
     sink = opened(server.params())
     assert list(sink.list("")) == []
+    assert sink.clear(["out/file.json"]) == 1
     sink.put("out/file.json", [b"whole"])
     assert [(one.key, one.size) for one in sink.list("")] == [("out/file.json", 5)]
     assert abs(next(sink.list("")).modified_ms / 1000 - time.time()) < 60
@@ -294,6 +299,58 @@ def test_a_server_that_cannot_rename_over_a_file_is_served_too(ssh: SshServer, t
     sink.close()
     assert files(old.root) == ["out/file.json", "out/large.json"]
     assert (old.root / "out/file.json").read_bytes() == b"short"
+
+
+@pytest.mark.parametrize("at", ["before the rename", "in the middle"])
+def test_there_a_slow_writer_cannot_remove_its_successors_file(
+    ssh: SshServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: str
+) -> None:
+    old = ssh.within(tmp_path.name, "-P posix-rename,fsync,limits")
+    sink, successor = opened(old.params()), opened(old.params())
+    sink.put("out/file.json", [b"an earlier version"])
+    rename, over = SftpClient.rename, threading.Event()
+
+    def overtake() -> None:
+        assert successor.clear(["out/file.json"]) == 1
+        successor.put("out/file.json", [b"the successor's"])
+
+    def chunks() -> Iterator[bytes]:
+        yield os.urandom(MIB)
+        if at == "before the rename":
+            overtake()
+        yield b"and more"
+
+    async def overtaken(self: SftpClient, path: str, new: str) -> None:
+        if not path.endswith(".tmp") and not over.is_set():  # the old file is to be put aside
+            over.set()
+            overtake()
+        await rename(self, path, new)
+
+    if at == "in the middle":
+        monkeypatch.setattr(SftpClient, "rename", overtaken)
+    with pytest.raises(DeliveryError, match="Somebody else removed") as caught:
+        sink.put("out/file.json", chunks())
+    assert (caught.value.code, caught.value.transient) == ("EXPORT-2003-504", True)
+    assert files(old.root) == ["out/file.json"]
+    assert (old.root / "out/file.json").read_bytes() == b"the successor's"
+    sink.close()
+    successor.close()
+
+
+def test_there_too_one_of_two_that_write_at_once_is_there_whole(ssh: SshServer, tmp_path: Path) -> None:
+    old = ssh.within(tmp_path.name, "-P posix-rename,fsync,limits")
+    contents = (b"1" * MIB, b"2" * (MIB + 1))
+    sinks = [opened(old.params()) for _ in contents]
+    with ThreadPoolExecutor(2) as threads:
+        for _ in range(30):
+            puts = [threads.submit(sink.put, "out/file.json", [one]) for sink, one in zip(sinks, contents, strict=True)]
+            failed = [one.exception(60) for one in puts]
+            assert None in failed
+            assert all(one is None or (isinstance(one, DeliveryError) and one.transient) for one in failed), failed
+            assert files(old.root) == ["out/file.json"]
+            assert (old.root / "out/file.json").read_bytes() in contents
+    for sink in sinks:
+        sink.close()
 
 
 @pytest.mark.parametrize(
@@ -401,7 +458,8 @@ def test_a_session_that_is_killed_leaves_nothing_and_the_sink_can_be_used_again(
         def chunks() -> Iterator[bytes]:
             for number in range(16):
                 if number == 8:
-                    assert files(server.root) == ["out/.file.json.tmp"]
+                    (beside,) = files(server.root)
+                    assert re.fullmatch(r"out/\.file\.json\.[0-9a-f]{8}\.tmp", beside)
                     for session in server.sessions():
                         session.kill()
                 yield os.urandom(MIB)

@@ -106,6 +106,25 @@ def test_an_identity_that_was_not_there_is_looked_for_again(
     assert not s3_zone.remove_unchanged(zones, "not-there.json", 0)
 
 
+def test_stores_that_ask_for_a_pause_get_it(
+    aws: Amazon, azure: AzureServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", aws.access_key)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", aws.secret_key)
+    with middlebox("127.0.0.1", int(aws.endpoint.rpartition(":")[2])) as box:
+        in_s3 = S3Zones("bucket", "", "arn:aws:iam::123456789012:role/r", endpoint=f"http://127.0.0.1:{box.port}")
+        box.refuse(503, times=10, headers="Retry-After: 77\r\n")
+        error = refused(lambda: s3_zone.session_for(in_s3, "folder", "a-consumer", 900))
+        assert (error.code, error.transient, error.retry_after) == ("EXPORT-2003-504", True, 77)
+    with middlebox("127.0.0.1", azure.port) as box:
+        there = azure.connection_string.replace(f":{azure.port}/", f":{box.port}/")
+        in_azure = AzureZones(SecretStr(there), f"z{uuid4().hex[:9]}")
+        box.refuse(503, times=20, headers="Retry-After: 77\r\n")
+        error = refused(lambda: open_zone_to_write(site(in_azure), KIND))
+        assert (error.code, error.transient, error.retry_after) == ("EXPORT-2003-504", True, 77)
+    assert aws.secret_key not in caplog.text
+
+
 def test_a_session_names_the_partition_of_its_role() -> None:
     zones = S3Zones("bucket", "prefix", "arn:aws-cn:iam::123456789012:role/readers", region="cn-north-1")
     statements = s3_zone.reading_policy(zones, "prefix/folder")["Statement"]

@@ -9,23 +9,26 @@ from pydantic import AfterValidator, Field, SecretStr, model_validator
 from pydantic_core import PydanticCustomError
 
 from offtake.destinations import patterns
+from offtake.destinations.amazon_clients import make_client
 from offtake.destinations.assumed_role import AssumedRole, assumed_role
 from offtake.destinations.contract import AuthMethod, Capabilities, Destination, Driver, Guide, Sink, Site
 from offtake.destinations.object_store import (
     MOST_PARTS,
-    NO_RETRY_AFTER,
     PART_BYTES,
     RETRIES,
+    RETRY_AFTER,
     Bucket,
+    ByHand,
     ObjectStoreSink,
     client_options,
 )
 from offtake.destinations.object_store_errors import Rights
 from offtake.destinations.parameters import Params, TargetParams
+from offtake.destinations.unfinished_uploads import AT_ONCE, UnfinishedUploads
 
 if TYPE_CHECKING:
     # The driver states these types in its stubs only.
-    from obstore.store import S3Config
+    from obstore.store import S3Config, S3Credential
 
 # Identity
 
@@ -180,6 +183,7 @@ class S3Params(TargetParams):
 
 # Opening
 
+UPLOADS: Final = "s3:ListBucketMultipartUploads and s3:AbortMultipartUpload"
 RIGHTS: Final = Rights(write="s3:PutObject", read="s3:GetObject", list="s3:ListBucket", delete="s3:DeleteObject")
 
 
@@ -204,10 +208,11 @@ def open_sink(credentials: Params | None, params: TargetParams, site: Site) -> S
         config["server_side_encryption"] = _ENCRYPTION[params.server_side_encryption]
     if params.kms_key_id is not None:
         config["sse_kms_key_id"] = params.kms_key_id
+    url = endpoint or f"https://s3.{region}.amazonaws.com{'.cn' if region.startswith('cn-') else ''}"
     store = S3Store(
         params.bucket_name,
         region=region,
-        endpoint=endpoint or f"https://s3.{region}.amazonaws.com{'.cn' if region.startswith('cn-') else ''}",
+        endpoint=url,
         # Buckets with dots in their names, and compatible stores, need the path style.
         virtual_hosted_style_request=False,
         # One by one, a refusal to delete is told as what it is.
@@ -223,11 +228,37 @@ def open_sink(credentials: Params | None, params: TargetParams, site: Site) -> S
         root=f"s3://{params.bucket_name}",
         endpoint=endpoint or "Amazon S3",
         rights=RIGHTS,
+        network=site.network,
+        guarded=endpoint is not None,
         attributes={"Storage-Class": params.storage_class} if params.storage_class else {},
         refusal=(lambda: role.refusal) if role else lambda: None,
         forget=role.forget if role else lambda: None,
     )
-    return ObjectStoreSink(store, bucket)
+    uploads = UnfinishedUploads(
+        root=bucket.root,
+        bucket=params.bucket_name,
+        prefix="",
+        client=lambda: make_client(
+            "s3",
+            site.network,
+            region=region,
+            endpoint=url,
+            credential=role() if role else _credential(credentials),
+            guarded=bucket.guarded,
+        ),
+        rights=UPLOADS,
+        by_folder=endpoint is None,
+    )
+    return ObjectStoreSink(store, bucket, ByHand(clear=uploads.abort))
+
+
+def _credential(key: AccessKey | Role) -> "S3Credential":
+    assert isinstance(key, AccessKey)  # noqa: S101 - a role gives its own
+    return {
+        "access_key_id": key.s3_access_key,
+        "secret_access_key": key.s3_secret_key.get_secret_value(),
+        "expires_at": None,
+    }
 
 
 _ENCRYPTION: Final[dict[str, str]] = {"SSE-S3": "AES256", "SSE-KMS": "aws:kms"}
@@ -259,6 +290,11 @@ _POLICY: Final = """{
       "Action": "s3:ListBucket",
       "Resource": "arn:aws:s3:::BUCKET",
       "Condition": {"StringLike": {"s3:prefix": "FOLDER/*"}}
+    },
+    {
+      "Effect": "Allow",
+      "Action": "s3:ListBucketMultipartUploads",
+      "Resource": "arn:aws:s3:::BUCKET"
     }
   ]
 }"""
@@ -282,14 +318,14 @@ GUIDE: Final = Guide(
     f"connection's `externalId`, or the id of the organisation (`x-gw-ims-org-id`), which no other organisation of the "
     f"same deployment can send:\n\n```json\n{_TRUST}\n```\n\n"
     "With SSE-KMS, also `kms:GenerateDataKey` and `kms:Decrypt` on the key; with `bucketOwnerFullControl`, also "
-    "`s3:PutObjectAcl`. A server that is killed leaves the parts of its uploads behind, which nobody sees and which "
-    "cost money: let a life-cycle rule of the bucket abort incomplete uploads after a day.",
+    "`s3:PutObjectAcl`.\n\n`s3:ListBucketMultipartUploads` and `s3:AbortMultipartUpload` are recommended only. "
+    f"{AT_ONCE}",
     limits=(
         "The path style of addresses is used, never the virtual-host style.",
         "Role credentials live for an hour and are asked for anew five minutes before they end.",
         "Keys that the customer gives with each request (SSE-C) are not offered.",
         "Archive classes are not offered either: a consumer could not fetch what was delivered.",
-        NO_RETRY_AFTER,
+        RETRY_AFTER,
         "Tried against rclone's and moto's servers, not against Amazon itself.",
     ),
 )

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
+from offtake.destinations.amazon_clients import code_of, pause_of, status_of
 from offtake.errors import DeliveryError
 
 if TYPE_CHECKING:
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
 _SECONDS: Final = 3600
 _SPARE: Final = timedelta(minutes=5)
+_TOO_MANY: Final = 429
 _TRIED_AGAIN: Final = ("Throttling", "ThrottlingException", "RequestLimitExceeded", "RequestTimeout")
 
 
@@ -87,12 +89,8 @@ def _sts(region: str) -> Any:  # noqa: ANN401 - botocore makes its clients while
 
 
 def _explain(error: Exception) -> DeliveryError:
-    response = getattr(error, "response", None)
-    code, status = "", 0
-    if isinstance(response, dict):
-        code = response.get("Error", {}).get("Code", "")
-        status = response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-    if 400 <= status < 500 and code not in _TRIED_AGAIN:  # noqa: PLR2004 - the statuses of what a client did wrong
+    code, status = code_of(error), status_of(error)
+    if 400 <= status < 500 and status != _TOO_MANY and code not in _TRIED_AGAIN:  # noqa: PLR2004 - the statuses of what a client did wrong
         return DeliveryError(
             "EXPORT-2001-401",
             f"Amazon's token service refused to assume the role ({code}).",
@@ -110,4 +108,5 @@ def _explain(error: Exception) -> DeliveryError:
         f"Amazon's token service did not answer as expected ({said}).",
         "Check the network; the export is tried again.",
         transient=True,
+        retry_after=pause_of(error),
     )

@@ -2,21 +2,18 @@
 
 import base64
 import binascii
-import logging
 import re
-import ssl
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 from urllib.parse import SplitResult, quote, unquote, urlsplit
 
-from obstore.exceptions import GenericError
 from obstore.store import AzureStore
 
 from offtake.destinations.contract import Site
-from offtake.destinations.object_store import RETRIES, Bucket, ObjectStoreSink, client_options
-from offtake.destinations.object_store_errors import BASE_CONNECTION, Rights
+from offtake.destinations.object_store import RETRIES, Bucket, ByHand, ObjectStoreSink, client_options
+from offtake.destinations.object_store_errors import BASE_CONNECTION, RefusalError, Rights
 from offtake.destinations.patterns import container_problem, folder_problem
-from offtake.destinations.tunnel import proxy_url
+from offtake.destinations.plain_http import pause_in, send
 
 if TYPE_CHECKING:
     # The driver states this type in its stubs only.
@@ -29,10 +26,11 @@ _AUTHORITIES: Final = {
 }
 """Microsoft's clouds by the suffix of their endpoints, and who signs in there."""
 MOST_BLOCKS: Final = 50_000
+UNCOMMITTED: Final = (
+    "What is uploaded appears when the list of its blocks is committed. Blocks that never are, Azure removes after a "
+    "week, or as soon as the file is written: a server that was only slow cannot commit its own after that."
+)
 _VERSION: Final = "2023-11-03"
-for _name in ("httpx2", "httpcore2"):
-    # They log the addresses of requests, and those hold signatures.
-    logging.getLogger(_name).setLevel(logging.WARNING)
 _ACCOUNT: Final = re.compile(r"[a-z0-9]{1,24}")
 _STRING: Final = "AccountName and AccountKey, or BlobEndpoint and SharedAccessSignature"
 
@@ -161,27 +159,33 @@ def azure_sink(
         retry_config=RETRIES,
     )
     root = f"{account.endpoint}/{container}{'/' + prefix if prefix else ''}"
-    bucket = Bucket(root, urlsplit(account.endpoint).netloc, rights, keeper=keeper)
-    if account.signature is None or principal is not None:
+    bucket = Bucket(
+        root, urlsplit(account.endpoint).netloc, rights, site.network, guarded=chosen is not None, keeper=keeper
+    )
+    if principal is not None:
+        # A delegated signature would have to be asked of the store that refuses just then, and takes one more right.
+        return ObjectStoreSink(store, bucket, ByHand(address=lambda key: f"{root}/{quote(key)}"))
+    if account.signature is None:
         return ObjectStoreSink(store, bucket)
-    return ObjectStoreSink(store, bucket, lambda key: _delete(f"{root}/{quote(key)}?{account.signature}", site))
+
+    def address(key: str) -> str:
+        return f"{root}/{quote(key)}?{account.signature}"
+
+    return ObjectStoreSink(store, bucket, ByHand(delete=lambda key: _delete(address(key), bucket), address=address))
 
 
-def _delete(url: str, site: Site) -> None:
+def _delete(url: str, bucket: Bucket) -> None:
     """Remove one blob. The driver would send a batch of one, which asks more of a signature."""
     import httpx2  # noqa: PLC0415 - what only signatures need, others shall not have to hold
 
-    certificates, context = site.network.certificates, ssl.create_default_context()
-    if certificates is not None:
-        context.load_verify_locations(cadata=certificates.decode())
-    proxy = proxy_url(site.network) if site.network.guards else None
+    headers = {"x-ms-version": _VERSION}
     try:
-        response = httpx2.delete(url, headers={"x-ms-version": _VERSION}, verify=context, proxy=proxy, timeout=60)
+        response = send("DELETE", url, bucket.network, guarded=bucket.guarded, patience=60, headers=headers)
     except httpx2.TransportError as error:
-        raise GenericError(type(error).__name__) from None
+        raise RefusalError(type(error).__name__) from None
     code = response.headers.get("x-ms-error-code", "")
     if not response.is_success and code != "BlobNotFound":
-        raise GenericError(f"status {response.status_code} <Code>{code}</Code>")
+        raise RefusalError(f"status {response.status_code} <Code>{code}</Code>", pause_in(response.headers))
 
 
 def _signs_in(principal: Principal, account: Account) -> "AzureConfig":

@@ -6,9 +6,9 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Field, SecretStr
 
 from offtake.destinations import patterns
-from offtake.destinations.azure_accounts import MOST_BLOCKS, account_of, azure_sink
+from offtake.destinations.azure_accounts import MOST_BLOCKS, UNCOMMITTED, account_of, azure_sink
 from offtake.destinations.contract import AuthMethod, Capabilities, Destination, Guide, Sink, Site
-from offtake.destinations.object_store import NO_RETRY_AFTER, PART_BYTES
+from offtake.destinations.object_store import PART_BYTES, RETRY_AFTER
 from offtake.destinations.object_store_errors import Rights
 from offtake.destinations.parameters import Params, TargetParams
 
@@ -84,9 +84,9 @@ def open_sink(credentials: Params | None, params: TargetParams, site: Site) -> S
 # What people must know
 
 GUIDE: Final = Guide(
-    about="Files are uploaded in blocks of 8 MiB, four at a time, and appear when the list of blocks is committed; "
-    "blocks that never are, Azure removes after a week. The connection string holds an account key, or a shared "
-    "access signature: `BlobEndpoint=https://ACCOUNT.blob.core.windows.net;SharedAccessSignature=sv=…`.",
+    about=f"Files are uploaded in blocks of 8 MiB, four at a time. {UNCOMMITTED} The connection string holds an "
+    "account key, or a shared access signature: "
+    "`BlobEndpoint=https://ACCOUNT.blob.core.windows.net;SharedAccessSignature=sv=…`.",
     rights="A shared access signature for one container, instead of the account's key:\n\n```sh\n"
     "az storage container generate-sas --account-name ACCOUNT --name CONTAINER \\\n"
     "  --permissions rwdlc --expiry 2027-01-01T00:00Z --https-only\n```\n\n"
@@ -95,7 +95,7 @@ GUIDE: Final = Guide(
     limits=(
         "A signature that has expired fails every run until another one is given: put its end into your calendar.",
         "`UseDevelopmentStorage=true` is not read; name the `BlobEndpoint` instead.",
-        NO_RETRY_AFTER,
+        RETRY_AFTER,
         "Tried against Azurite, not against Azure itself.",
     ),
 )

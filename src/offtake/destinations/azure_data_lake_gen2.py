@@ -6,9 +6,9 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr
 
 from offtake.destinations import patterns
-from offtake.destinations.azure_accounts import MOST_BLOCKS, Principal, azure_sink, place_of, url_problem
+from offtake.destinations.azure_accounts import MOST_BLOCKS, UNCOMMITTED, Principal, azure_sink, place_of, url_problem
 from offtake.destinations.contract import AuthMethod, Capabilities, Destination, Guide, Sink, Site
-from offtake.destinations.object_store import NO_RETRY_AFTER, PART_BYTES
+from offtake.destinations.object_store import PART_BYTES, RETRY_AFTER
 from offtake.destinations.object_store_errors import Rights
 from offtake.destinations.parameters import Params, TargetParams
 
@@ -96,8 +96,8 @@ def open_sink(credentials: Params | None, _params: TargetParams, site: Site) -> 
 
 GUIDE: Final = Guide(
     about="The service principal signs in at Microsoft Entra ID; files go to the container (file system) that `url` "
-    "names, below the folder that it may name after it, through the account's Blob endpoint. They appear when they "
-    "are complete.",
+    "names, below the folder that it may name after it, through the account's Blob endpoint. "
+    f"{UNCOMMITTED}",
     rights="The role *Storage Blob Data Contributor* on the container, and no more:\n\n```sh\n"
     "az role assignment create --assignee SERVICE-PRINCIPAL-ID --role 'Storage Blob Data Contributor' \\\n"
     "  --scope /subscriptions/S/resourceGroups/G/providers/Microsoft.Storage/storageAccounts/A"
@@ -105,7 +105,7 @@ GUIDE: Final = Guide(
     limits=(
         "With a hierarchical namespace, folders stay, empty, when their files are removed; so does a test's.",
         "Access control lists of single folders are not read or written; the role on the container decides.",
-        NO_RETRY_AFTER,
+        RETRY_AFTER,
         "Tried against Azurite with OAuth and a token endpoint of the tests, not against Azure itself.",
     ),
 )

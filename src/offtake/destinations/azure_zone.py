@@ -10,14 +10,13 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
-from obstore.exceptions import GenericError
-
 from offtake.destinations.azure_accounts import Account, account_of, azure_sink
 from offtake.destinations.azure_blob_storage import RIGHTS
 from offtake.destinations.contract import Site
 from offtake.destinations.landing_zones import SETTINGS, AzureZones
 from offtake.destinations.object_store import ObjectStoreSink
-from offtake.destinations.object_store_errors import Act, explain
+from offtake.destinations.object_store_errors import Act, RefusalError, explain
+from offtake.destinations.plain_http import pause_in
 from offtake.errors import DeliveryError
 
 if TYPE_CHECKING:
@@ -156,7 +155,9 @@ def _client(zones: AzureZones, container: str, act: Act) -> Iterator["ContainerC
         said += f" {_WRONG_KEY}" if _WRONG_KEY in str(error) else ""
         endpoint = urlsplit(owner.endpoint).netloc
         where = f"{owner.endpoint}/{container}"
-        raise explain(GenericError(said), where, endpoint, act, RIGHTS, SETTINGS) from None
+        headers = getattr(getattr(error, "response", None), "headers", None) or {}
+        refusal = RefusalError(said, pause_in(headers))
+        raise explain(refusal, where, endpoint, act, RIGHTS, SETTINGS) from None
 
 
 def _code(error: Exception) -> str:

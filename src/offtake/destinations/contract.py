@@ -1,7 +1,7 @@
 """The one contract every destination fulfils, and the words in which a destination states itself."""
 
 import importlib.util
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
@@ -46,7 +46,16 @@ class Sink(Protocol):
         ...
 
     def delete(self, key: str) -> None:
-        """Remove one object; removing what is not there is not an error."""
+        """Do what `clear` does, then remove one object; removing what is not there is not an error."""
+        ...
+
+    def clear(self, keys: Collection[str]) -> int:
+        """Remove what unfinished writes of these keys have left behind; how many there were.
+
+        That is temporary files, and uploads that were never completed. A writer that is still at it fails, with a
+        transient error, when it wants to complete. Finished objects and other keys are not touched. What a store does
+        not show, or this deployment may not see there, stays: that is logged, and is no error.
+        """
         ...
 
     def uri(self, key: str) -> str:

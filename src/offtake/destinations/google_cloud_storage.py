@@ -1,24 +1,31 @@
 """Google Cloud Storage, through its S3-compatible interface with HMAC keys."""
 
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 from urllib.parse import urlsplit
 
 from obstore.store import S3Store
 from pydantic import Field, SecretStr
 
 from offtake.destinations import patterns
+from offtake.destinations.amazon_clients import make_client
 from offtake.destinations.contract import AuthMethod, Capabilities, Destination, Guide, Sink, Site
 from offtake.destinations.object_store import (
     MOST_PARTS,
-    NO_RETRY_AFTER,
     PART_BYTES,
     RETRIES,
+    RETRY_AFTER,
     Bucket,
+    ByHand,
     ObjectStoreSink,
     client_options,
 )
 from offtake.destinations.object_store_errors import Rights
 from offtake.destinations.parameters import Params, TargetParams
+from offtake.destinations.unfinished_uploads import AT_ONCE, UnfinishedUploads
+
+if TYPE_CHECKING:
+    # The driver states this type in its stubs only.
+    from obstore.store import S3Credential
 
 # Identity
 
@@ -76,6 +83,7 @@ class GoogleParams(TargetParams):
 
 # Opening
 
+UPLOADS: Final = "storage.multipartUploads.list and storage.multipartUploads.abort"
 RIGHTS: Final = Rights(
     write="storage.objects.create and storage.multipartUploads.create",
     read="storage.objects.get",
@@ -89,12 +97,18 @@ def open_sink(credentials: Params | None, params: TargetParams, site: Site) -> S
     assert isinstance(credentials, HmacKey)  # noqa: S101 - parsed with this destination's own model
     assert isinstance(params, GoogleParams)  # noqa: S101 - as above
     endpoint = credentials.endpoint_url.rstrip("/") if credentials.endpoint_url else None
+    url = endpoint or "https://storage.googleapis.com"
+    key: S3Credential = {
+        "access_key_id": credentials.access_key_id,
+        "secret_access_key": credentials.secret_access_key.get_secret_value(),
+        "expires_at": None,
+    }
     store = S3Store(
         params.bucket_name,
-        access_key_id=credentials.access_key_id,
-        secret_access_key=credentials.secret_access_key.get_secret_value(),
+        access_key_id=key["access_key_id"],
+        secret_access_key=key["secret_access_key"],
         region="auto",
-        endpoint=endpoint or "https://storage.googleapis.com",
+        endpoint=url,
         virtual_hosted_style_request=False,
         # What Google's XML API does not speak: tags, deleting many objects by one request, and conditions on puts.
         disable_tagging=True,
@@ -104,8 +118,24 @@ def open_sink(credentials: Params | None, params: TargetParams, site: Site) -> S
         client_options=client_options(site.network, endpoint),
         retry_config=RETRIES,
     )
-    bucket = Bucket(f"gs://{params.bucket_name}", endpoint or "Google Cloud Storage", RIGHTS)
-    return ObjectStoreSink(store, bucket)
+    bucket = Bucket(
+        f"gs://{params.bucket_name}",
+        endpoint or "Google Cloud Storage",
+        RIGHTS,
+        site.network,
+        guarded=endpoint is not None,
+    )
+    uploads = UnfinishedUploads(
+        root=bucket.root,
+        bucket=params.bucket_name,
+        prefix="",
+        client=lambda: make_client(
+            "s3", site.network, region="auto", endpoint=url, credential=key, guarded=bucket.guarded
+        ),
+        rights=UPLOADS,
+        by_folder=endpoint is None,
+    )
+    return ObjectStoreSink(store, bucket, ByHand(clear=uploads.abort))
 
 
 # What people must know
@@ -116,13 +146,14 @@ GUIDE: Final = Guide(
     rights="A role for the service account, on the bucket, and a key for it:\n\n```sh\n"
     "gcloud iam roles create offtakeExports --project PROJECT --permissions=storage.objects.create,\\\n"
     "storage.objects.get,storage.objects.list,storage.objects.delete,storage.multipartUploads.create,\\\n"
-    "storage.multipartUploads.abort,storage.multipartUploads.listParts\n"
+    "storage.multipartUploads.abort,storage.multipartUploads.listParts,storage.multipartUploads.list\n"
     "gcloud storage buckets add-iam-policy-binding gs://BUCKET --role projects/PROJECT/roles/offtakeExports \\\n"
     "  --member serviceAccount:ACCOUNT\n"
-    "gcloud storage hmac create ACCOUNT\n```",
+    "gcloud storage hmac create ACCOUNT\n```\n\n"
+    f"`storage.multipartUploads.list` is recommended only. {AT_ONCE}",
     limits=(
         "Tags, conditional writes and bulk deletes of Amazon's protocol are switched off: Google's XML API has none.",
-        NO_RETRY_AFTER,
+        RETRY_AFTER,
         "Tried against rclone's S3 server with the same switches, not against Google itself.",
     ),
 )

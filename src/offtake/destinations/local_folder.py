@@ -3,17 +3,19 @@
 import contextlib
 import errno
 import os
-from collections.abc import Iterable, Iterator
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from io import FileIO
 from pathlib import Path
 from typing import Final
 
+from offtake.destinations.beside import is_temporary, left_behind, removed_meanwhile, temporary_name
 from offtake.destinations.contract import StoredObject
 from offtake.errors import DeliveryError
 
 _CHUNK: Final = 1024 * 1024
-_TRIES: Final = 5
+_TRIES: Final = 20
 
 
 class LocalFolderSink:
@@ -23,17 +25,20 @@ class LocalFolderSink:
         self._root = root
 
     def put(self, key: str, chunks: Iterable[bytes]) -> int:
-        """Write `.NAME.tmp`, sync, rename over NAME, sync the folder. A left-over `.tmp` is overwritten."""
+        """Write `.NAME.<random>.tmp`, sync, rename over NAME, sync the folder."""
         target = self._path(key)
-        beside = target.with_name(f".{target.name}.tmp")
         with self._told(key):
-            file = _create(beside)
+            file, beside, made = _create(target)
         try:
             with file:
+                with self._told(key):
+                    # That new folders are there is written to disk; now that the file is, nobody removes them.
+                    for folder in made:
+                        with contextlib.suppress(PermissionError):  # who may write there need not be let read there
+                            _sync_folder(folder.parent)
                 written = self._write(key, file.fileno(), chunks)
             with self._told(key):
-                beside.replace(target)
-                _sync_folder(target.parent)
+                self._complete(key, beside, target)
         except BaseException:
             beside.unlink(missing_ok=True)
             raise
@@ -55,7 +60,7 @@ class LocalFolderSink:
         """Every finished file below the folder."""
         with self._told(prefix):
             for path in sorted(self._path(prefix).rglob("*")):
-                if path.is_file() and not path.name.endswith(".tmp"):
+                if path.is_file() and not is_temporary(path.name):
                     found = path.stat()
                     key = path.relative_to(self._root.resolve()).as_posix()
                     yield StoredObject(key, found.st_size, found.st_mtime_ns // 1_000_000)
@@ -66,16 +71,29 @@ class LocalFolderSink:
             path = self._path(folder)
             if not path.exists() and not folder:
                 return ()
-            found = [(one.name, one.is_dir()) for one in path.iterdir() if not one.name.endswith(".tmp")]
+            found = [(one.name, one.is_dir()) for one in path.iterdir() if not is_temporary(one.name)]
         return tuple(sorted(found, key=lambda one: (not one[1], one[0])))
 
     def delete(self, key: str) -> None:
-        """Remove the file, what a cut-off write left beside it, and the folders that are empty then."""
+        """Remove what unfinished writes left beside the file, the file, and the folders that are empty then."""
         path = self._path(key)
         with self._told(key):
+            # In this order, a writer that is still at it cannot complete it afterwards.
+            _clear(path.parent, {path.name})
             path.unlink(missing_ok=True)
-            path.with_name(f".{path.name}.tmp").unlink(missing_ok=True)
             self._remove_empty(path.parent)
+
+    def clear(self, keys: Collection[str]) -> int:
+        """Remove the temporary files of these keys; each folder is listed once."""
+        names: dict[Path, set[str]] = defaultdict(set)
+        for key in keys:
+            path = self._path(key)
+            names[path.parent].add(path.name)
+        removed = 0
+        for folder, of in names.items():
+            with self._told(folder.relative_to(self._root.resolve()).as_posix()):
+                removed += _clear(folder, of)
+        return removed
 
     def uri(self, key: str) -> str:
         """The file's path."""
@@ -95,6 +113,13 @@ class LocalFolderSink:
         with self._told(key):
             os.fsync(handle)
         return written
+
+    def _complete(self, key: str, beside: Path, target: Path) -> None:
+        try:
+            beside.replace(target)
+        except FileNotFoundError:
+            raise removed_meanwhile(self.uri(key)) from None
+        _sync_folder(target.parent)
 
     def _remove_empty(self, folder: Path) -> None:
         root = self._root.resolve()
@@ -123,13 +148,36 @@ class LocalFolderSink:
             raise _translate(error, self.uri(key)) from None
 
 
-def _create(path: Path) -> FileIO:
-    """Open the file, its folder made. Whoever removes empty folders may take the folder away again in between."""
+def _create(target: Path) -> tuple[FileIO, Path, list[Path]]:
+    """A new file beside the target, open, its path, and the folders that were made for it, outermost first.
+
+    Whoever removes empty folders may take the folder away again in between.
+    """
     for _ in range(_TRIES):
         with contextlib.suppress(FileNotFoundError):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            return path.open("wb", buffering=0)
-    return path.open("wb", buffering=0)
+            return _opened(target)
+    return _opened(target)
+
+
+def _opened(target: Path) -> tuple[FileIO, Path, list[Path]]:
+    folder = target.parent
+    missing = [one for one in (folder, *folder.parents) if not one.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    beside = target.with_name(temporary_name(target.name))
+    return beside.open("xb", buffering=0), beside, missing[::-1]
+
+
+def _clear(folder: Path, names: Collection[str]) -> int:
+    try:
+        found = os.listdir(folder)  # noqa: PTH208 - names are wanted, not paths
+    except (FileNotFoundError, NotADirectoryError):
+        return 0
+    removed = 0
+    for name in left_behind(names, found):
+        with contextlib.suppress(FileNotFoundError):
+            (folder / name).unlink()
+            removed += 1
+    return removed
 
 
 def _sync_folder(folder: Path) -> None:

@@ -1,6 +1,6 @@
 """The sink of every object store: one well-kept driver, and its errors in our words."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -9,11 +9,21 @@ from urllib.parse import urlsplit
 
 import obstore
 from obstore.exceptions import BaseError
-from obstore.store import ObjectStore
+from obstore.store import AzureStore, S3Store
 
 from offtake.destinations.contract import StoredObject
 from offtake.destinations.network import Network
-from offtake.destinations.object_store_errors import BASE_CONNECTION, CREDENTIALS, Act, Rights, explain, is_missing_root
+from offtake.destinations.object_store_errors import (
+    BASE_CONNECTION,
+    CREDENTIALS,
+    Act,
+    RefusalError,
+    Rights,
+    explain,
+    is_missing_root,
+    status_of,
+)
+from offtake.destinations.plain_http import TRIED_AGAIN, pause_asked_for
 from offtake.destinations.tunnel import proxy_url
 from offtake.errors import DeliveryError
 
@@ -25,8 +35,12 @@ if TYPE_CHECKING:
 PART_BYTES: Final = 8 * 1024 * 1024
 MOST_PARTS: Final = 10_000
 """Of an upload at Amazon and at Google; Azure takes 50,000 blocks."""
-NO_RETRY_AFTER: Final = "A server's Retry-After is not read; waits double instead, from a tenth of a second up."
+RETRY_AFTER: Final = (
+    "What outlasts four quick retries waits as long as the store's Retry-After asks, up to 15 minutes, and a growing "
+    "time without one; the driver does not tell that header, so it is read from the answer to one more request."
+)
 _PARTS_IN_FLIGHT: Final = 4
+_SIGNED_FOR: Final = timedelta(minutes=5)
 _MEDIA_TYPES: Final = {
     ".gz": "application/gzip",
     ".parquet": "application/vnd.apache.parquet",
@@ -68,6 +82,7 @@ class Bucket:
     """What a sink knows of its bucket or container.
 
     `root`: its address as people write it; `endpoint`: whom it is asked of; `rights`: what its owner has to grant;
+    `network`: by whose rules it is reached, where `guarded` says that a user chose the endpoint;
     `attributes`: go with every object; `refusal`: why credentials could not be had, where somebody else gives them;
     `forget`: has them asked for anew, when the store says that they have expired;
     `keeper`: what holds the credentials, for whoever has to correct them.
@@ -76,22 +91,37 @@ class Bucket:
     root: str
     endpoint: str
     rights: Rights
+    network: Network
+    guarded: bool
     attributes: "Attributes" = field(default_factory=dict)
     refusal: Callable[[], DeliveryError | None] = lambda: None
     forget: Callable[[], None] = lambda: None
     keeper: str = BASE_CONNECTION
 
 
+@dataclass(frozen=True)
+class ByHand:
+    """What takes the driver's place; each raises what the driver does, or `RefusalError`.
+
+    `delete`: removes one object. `clear`: removes unfinished uploads of keys; None where the store has none, or
+    removes them by itself. `address`: of one object, signed for `HEAD` where that can be.
+    """
+
+    delete: Callable[[str], None] | None = None
+    clear: Callable[[Collection[str]], int] | None = None
+    address: Callable[[str], str] | None = None
+
+
 class ObjectStoreSink:
     """A bucket or container. Objects appear whole or not at all; a failed upload is aborted.
 
-    `delete` takes the driver's place where it deletes in a way that not every credential may; it raises what it does.
+    `by_hand` does what the driver does not, or not so that every credential may.
     """
 
-    def __init__(self, store: ObjectStore, bucket: Bucket, delete: Callable[[str], None] | None = None) -> None:
+    def __init__(self, store: S3Store | AzureStore, bucket: Bucket, by_hand: "ByHand | None" = None) -> None:
         self._store = store
         self._bucket = bucket
-        self._delete = delete or (lambda key: obstore.delete(store, key))
+        self._by_hand = by_hand or ByHand()
 
     def put(self, key: str, chunks: Iterable[bytes]) -> int:
         """Upload in parts of 8 MiB, 4 at a time, and complete the object at the end."""
@@ -147,13 +177,24 @@ class ObjectStoreSink:
         return tuple(sorted(names, key=lambda one: (not one[1], one[0])))
 
     def delete(self, key: str) -> None:
-        """Delete one object."""
+        """Abort the unfinished uploads of the object, so that none is completed afterwards, and delete it."""
+        self.clear((key,))
         with self._told(key, "delete"):
             try:
-                self._delete(key)
+                if self._by_hand.delete:
+                    self._by_hand.delete(key)
+                else:
+                    obstore.delete(self._store, key)
             except FileNotFoundError as error:
                 if is_missing_root(error):
                     raise
+
+    def clear(self, keys: Collection[str]) -> int:
+        """Abort the uploads of these keys that were never completed, where a store keeps them."""
+        if not keys or self._by_hand.clear is None:
+            return 0
+        with self._told("", "list"):
+            return self._by_hand.clear(keys)
 
     def uri(self, key: str) -> str:
         """`s3://bucket/key` and its like."""
@@ -167,14 +208,28 @@ class ObjectStoreSink:
         """Tell the driver's errors in our words; the producer's own error passes through."""
         try:
             yield
-        except (BaseError, FileNotFoundError, OSError) as error:
+        except (BaseError, RefusalError, OSError) as error:
             if source is not None and source.error is not None:
                 raise source.error from None
             bucket = self._bucket
             told = explain(error, self.uri(key), bucket.endpoint, act, bucket.rights, bucket.keeper)
             if told.code == CREDENTIALS and told.transient:
                 bucket.forget()
+            if told.retry_after is None and status_of(error) in TRIED_AGAIN:
+                told.retry_after = self._pause(key)
             raise bucket.refusal() or told from None
+
+    def _pause(self, key: str) -> float | None:
+        """How long the store wants to be left alone: of what it answers, the driver tells the status and body only."""
+        bucket = self._bucket
+        try:
+            url = (self._by_hand.address or self._signed)(key or "offtake")
+        except (BaseError, OSError):
+            return None
+        return pause_asked_for(url, bucket.network, guarded=bucket.guarded)
+
+    def _signed(self, key: str) -> str:
+        return obstore.sign(self._store, "HEAD", key, _SIGNED_FOR)
 
 
 class _Source:

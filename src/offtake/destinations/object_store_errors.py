@@ -40,9 +40,17 @@ class _Answer:
     transient: bool = False
 
 
-_Kind = Literal["expired", "clock", "credentials", "no root", "region", "denied", "no object", "refused", "away"]
+_Kind = Literal[
+    "overtaken", "expired", "clock", "credentials", "no root", "region", "denied", "no object", "refused", "away"
+]
 
 _ANSWERS: Final[Mapping[_Kind, _Answer]] = {
+    "overtaken": _Answer(
+        "EXPORT-2003-504",
+        "Somebody else removed what was written of {where} before it was complete{said}.",
+        "Another writer may have taken over; the export is tried again.",
+        transient=True,
+    ),
     "expired": _Answer(
         CREDENTIALS,
         "The temporary credentials for {where} have expired{said}.",
@@ -97,11 +105,22 @@ _CODES: Final[Mapping[str, _Kind]] = {
     "PermanentRedirect": "region",
     "AuthorizationHeaderMalformed": "region",
     "RequestTimeout": "away",
-    "NoSuchUpload": "away",
-    "InvalidBlockList": "away",
+    "NoSuchUpload": "overtaken",
+    "InvalidBlockList": "overtaken",
 }
 _DENIED: Final = 403
 _TRIED_AGAIN: Final = (408, 409, 425, 429)
+
+
+class RefusalError(Exception):
+    """A refusal, told like the driver's errors, by whatever is used beside it: a status, a code, a name.
+
+    `retry_after`: seconds after which the store wants to be asked again.
+    """
+
+    def __init__(self, text: str, retry_after: float | None = None) -> None:
+        self.retry_after = retry_after
+        super().__init__(text)
 
 
 def is_missing_root(error: Exception) -> bool:
@@ -129,7 +148,8 @@ def explain(
         "said": f" ({known})" if known else "",
     }
     message, remedy = answer.message.format_map(words), answer.remedy.format_map(words)
-    return DeliveryError(answer.code, message, remedy, transient=answer.transient)
+    retry_after = error.retry_after if isinstance(error, RefusalError) else None
+    return DeliveryError(answer.code, message, remedy, transient=answer.transient, retry_after=retry_after)
 
 
 def _kind(error: Exception, text: str, code: str, status: int | None) -> _Kind:
@@ -150,6 +170,11 @@ def _kind(error: Exception, text: str, code: str, status: int | None) -> _Kind:
 def _code(text: str) -> str:
     found = re.search(r"<Code>([A-Za-z0-9.]{1,80})</Code>", text)
     return found[1] if found else ""
+
+
+def status_of(error: Exception) -> int | None:
+    """The status that the driver's error tells of."""
+    return _status(str(error).partition("Debug source")[0])
 
 
 def _status(text: str) -> int | None:

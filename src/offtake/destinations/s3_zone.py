@@ -1,24 +1,22 @@
 """A landing zone in a folder of an S3 bucket: the server's own identity, consumers' sessions, and what leaves it."""
 
-import atexit
 import functools
 import json
 import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from obstore.exceptions import GenericError
 from obstore.store import S3Store
 
-from offtake.destinations.amazon_s3 import RIGHTS
+from offtake.destinations.amazon_clients import code_of, make_client, pause_of, status_of
+from offtake.destinations.amazon_s3 import RIGHTS, UPLOADS
 from offtake.destinations.landing_zones import SETTINGS, S3Zones
-from offtake.destinations.object_store import RETRIES, Bucket, ObjectStoreSink, client_options
-from offtake.destinations.object_store_errors import Act, explain
+from offtake.destinations.object_store import RETRIES, Bucket, ByHand, ObjectStoreSink, client_options
+from offtake.destinations.object_store_errors import Act, RefusalError, explain
+from offtake.destinations.unfinished_uploads import UnfinishedUploads
 from offtake.errors import DeliveryError
 
 if TYPE_CHECKING:
@@ -65,10 +63,20 @@ def open_folder(zones: S3Zones, folder: str) -> ObjectStoreSink:
         root=f"s3://{zones.bucket}/{folder}",
         endpoint=zones.endpoint or "Amazon S3",
         rights=RIGHTS,
+        network=zones.network,
+        guarded=zones.endpoint is not None,
         refusal=lambda: identity.refusal,
         keeper="the environment that gives the server its identity at Amazon",
     )
-    return ObjectStoreSink(store, bucket)
+    uploads = UnfinishedUploads(
+        root=bucket.root,
+        bucket=zones.bucket,
+        prefix=folder,
+        client=lambda: _client("s3", zones, _environment()),
+        rights=UPLOADS,
+        by_folder=zones.endpoint is None,
+    )
+    return ObjectStoreSink(store, bucket, ByHand(clear=uploads.abort))
 
 
 def session_for(zones: S3Zones, folder: str, name: str, seconds: int) -> Session:
@@ -120,7 +128,7 @@ def remove_unchanged(zones: S3Zones, key: str, before_ms: int) -> bool:
                 return False
             client.delete_object(Bucket=zones.bucket, Key=key, IfMatch=found["ETag"])
         except client.exceptions.ClientError as error:
-            if _status(error) not in (404, 412):
+            if status_of(error) not in (404, 412):
                 raise
             return False
     return True
@@ -178,37 +186,16 @@ def _client(service: str, zones: S3Zones, environment: Environment) -> Any:  # n
 
     Raises `DeliveryError` without an identity.
     """
-    from botocore.config import Config  # noqa: PLC0415 - an extra, and slow to import
-    from botocore.session import Session as Chain  # noqa: PLC0415 - as above
-
     _own(environment)
-    config = Config(
-        connect_timeout=10,
-        read_timeout=zones.network.patience,
-        retries={"mode": "standard", "total_max_attempts": 3},
-        s3={"addressing_style": "path"},
-    )
     # Compatible stores give sessions where they keep objects; AWS_ENDPOINT_URL_STS names another place.
     elsewhere = service == "sts" and "AWS_ENDPOINT_URL_STS" in dict(environment)
-    return Chain().create_client(
+    return make_client(
         service,
-        region_name=zones.region,
-        endpoint_url=None if elsewhere else zones.endpoint,
-        config=config,
-        verify=_bundle(zones.network.certificates) if zones.network.certificates else None,
+        zones.network,
+        region=zones.region,
+        endpoint=None if elsewhere else zones.endpoint,
+        guarded=not elsewhere and zones.endpoint is not None,
     )
-
-
-@functools.lru_cache(maxsize=8)
-def _bundle(certificates: bytes) -> str:
-    """A file with the driver's authorities and these; it takes a file only, and then trusts no others."""
-    from botocore.httpsession import where  # noqa: PLC0415 - an extra, and slow to import
-
-    handle, path = tempfile.mkstemp(suffix=".pem", prefix="offtake-")
-    atexit.register(Path(path).unlink, missing_ok=True)
-    with os.fdopen(handle, "wb") as file:
-        file.write(Path(where()).read_bytes() + b"\n" + certificates)
-    return path
 
 
 @contextmanager
@@ -219,10 +206,10 @@ def _told(zones: S3Zones, where: str, act: Act = "read") -> Iterator[None]:
     except DeliveryError:
         raise
     except Exception as error:  # noqa: BLE001 - botocore makes its classes of errors while it runs
-        name, status = type(error).__name__, _status(error)
+        name, status = type(error).__name__, status_of(error)
         if name in ("NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError"):
             raise _no_identity(f" ({name})") from None
-        code = getattr(error, "response", {}).get("Error", {}).get("Code", "")
+        code = code_of(error)
         if where.startswith("the role") and 400 <= status < 500:  # noqa: PLR2004 - what a client did wrong
             raise DeliveryError(
                 "EXPORT-2001-403",
@@ -230,12 +217,8 @@ def _told(zones: S3Zones, where: str, act: Act = "read") -> Iterator[None]:
                 "Let the role of OFFTAKE_LANDING_ZONE_ROLE trust the server's identity, and that assume it.",
             ) from None
         said = f"status {status} <Code>{code}</Code>" if status else name
-        raise explain(GenericError(said), where, zones.endpoint or "Amazon S3", act, RIGHTS, SETTINGS) from None
-
-
-def _status(error: Exception) -> int:
-    found: int = getattr(error, "response", {}).get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-    return found
+        refusal = RefusalError(said, pause_of(error))
+        raise explain(refusal, where, zones.endpoint or "Amazon S3", act, RIGHTS, SETTINGS) from None
 
 
 def _no_identity(said: str) -> DeliveryError:

@@ -142,18 +142,22 @@ def _session(credentials: Params | None, site: Site) -> "Session":
 # What people must know
 
 GUIDE: Final = Guide(
-    about="Files are written as `.NAME.tmp` beside their place, synced to disk where the server can, and renamed over "
-    "it when they are complete: whoever reads names without a leading dot never sees half a file. Folders are made. "
-    "A `remotePath` with a leading slash begins at the server's root, any other in the folder that the server logs in "
-    "to. The server's key is remembered at the first successful connection, and every later one must show the same; "
-    "to know it from the start, give `hostKeyFingerprint` (`ssh-keyscan HOST | ssh-keygen -lf -`). When the key was "
-    "changed on purpose, patch the credentials without it, or with the new one.",
+    about="Files are written as `.NAME.<random>.tmp` beside their place, synced to disk where the server can, and "
+    "renamed over it when they are complete: whoever reads names without a leading dot never sees half a "
+    "file. Folders are made. A `remotePath` with a leading slash begins at the server's root, any other in "
+    "the folder that the server logs in to. The server's key is remembered at the first successful "
+    "connection, and every later one must show the same; to know it from the start, give `hostKeyFingerprint`"
+    " (`ssh-keyscan HOST | ssh-keygen -lf -`). When the key was changed on purpose, patch the credentials "
+    "without it, or with the new one.",
     rights="An account that may make folders, write, rename and remove files below the folder, and nothing else. With "
     "OpenSSH:\n\n```\nMatch User drop\n    ForceCommand internal-sftp\n    ChrootDirectory /srv/drop\n"
     "    AllowTcpForwarding no\n    X11Forwarding no\n```\n\nA key for it, as `sshKey` takes it:\n\n```sh\n"
     "ssh-keygen -t ed25519 -N '' -f drop.key\nbase64 -w0 drop.key\n```",
     limits=(
-        "Without `posix-rename@openssh.com`, a file that is replaced is gone between its removal and the rename.",
+        (
+            "Without `posix-rename@openssh.com`, a file that is replaced is put aside between two renames, as a "
+            "temporary file; who is killed just then leaves it there."
+        ),
         "Servers tell a full disk by the word Failure only; it is tried again like any other failure.",
     ),
 )

@@ -16,8 +16,8 @@ from offtake.destinations.sftp_errors import DeniedError, MissingError, SftpErro
 from offtake.destinations.sftp_library import asyncssh
 
 READ: Final = 0x01
-WRITE: Final = 0x02 | 0x08 | 0x10
-"""Write, create and truncate."""
+WRITE: Final = 0x02 | 0x08 | 0x20
+"""Write, and create what must not be there yet."""
 
 _VERSION: Final = 3
 _INIT, _VERSION_REPLY, _OPEN, _CLOSE, _READ, _WRITE = 1, 2, 3, 4, 5, 6

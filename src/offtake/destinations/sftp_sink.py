@@ -3,10 +3,11 @@
 import asyncio
 import contextlib
 import stat
-from collections import deque
-from collections.abc import Awaitable, Coroutine, Iterable, Iterator, Sequence
+from collections import defaultdict, deque
+from collections.abc import Awaitable, Collection, Coroutine, Iterable, Iterator, Sequence
 from typing import Any, Final, TypeVar
 
+from offtake.destinations.beside import is_temporary, left_behind, removed_meanwhile, temporary_name
 from offtake.destinations.contract import StoredObject
 from offtake.destinations.sftp_errors import DeniedError, MissingError, SftpError, UnsupportedError, told
 from offtake.destinations.sftp_library import asyncssh
@@ -34,21 +35,21 @@ class SftpSink:
         self._stall = stall
 
     def put(self, key: str, chunks: Iterable[bytes]) -> int:
-        """Write `.NAME.tmp`, sync, rename over NAME. A left-over `.tmp` is overwritten.
+        """Write `.NAME.<random>.tmp`, sync, rename over NAME.
 
-        Servers without posix-rename@openssh.com cannot replace: there an old file is removed first, and for that
+        Servers without posix-rename@openssh.com cannot replace: there an old file is put aside first, and for that
         moment there is none.
         """
         client = self._session.client()
         beside = _beside(self._path(key))
         upload: Upload | None = None
         try:
-            handle = self._do(client, key, "write files", self._created(client, key))
+            handle = self._do(client, key, "write files", self._created(client, key, beside))
             upload = Upload(client, handle, self._stall)
             for piece in gathered(chunks):
                 self._do(client, key, "write files", upload.send(piece))
             self._do(client, key, "write files", upload.finish())
-            self._do(client, key, "rename files", self._renamed(client, key))
+            self._do(client, key, "rename files", self._renamed(client, key, beside))
         except BaseException:
             self._clear_away(upload, client, beside)
             raise
@@ -83,13 +84,24 @@ class SftpSink:
                 key = f"{folder}/{name}" if folder else name
                 if _is_folder(attributes):
                     folders.append(key)
-                elif _is_file(attributes) and not (name.startswith(".") and name.endswith(".tmp")):
+                elif _is_file(attributes) and not is_temporary(name):
                     yield StoredObject(key, attributes.size or 0, (attributes.modified or 0) * 1000)
 
     def delete(self, key: str) -> None:
-        """Remove the file, what a cut-off write left beside it, and the folders below the target's that are empty."""
+        """Remove what unfinished writes left beside the file, the file, and the empty folders below the target's."""
         client = self._session.client()
         self._do(client, key, "remove files", self._removed(client, key))
+
+    def clear(self, keys: Collection[str]) -> int:
+        """Remove the temporary files of these keys; each folder is listed once."""
+        client = self._session.client()
+        names: dict[str, set[str]] = defaultdict(set)
+        for key in keys:
+            folder, _, name = key.rpartition("/")
+            names[folder].add(name)
+        return sum(
+            self._do(client, folder, "remove files", self._cleared(client, folder, of)) for folder, of in names.items()
+        )
 
     def uri(self, key: str) -> str:
         """`sftp://server/folder/file`, with `/~` before what is below the folder that the server logs in to."""
@@ -110,9 +122,8 @@ class SftpSink:
         async with asyncio.timeout(self._stall):
             return await work
 
-    async def _created(self, client: SftpClient, key: str) -> bytes:
+    async def _created(self, client: SftpClient, key: str, beside: str) -> bytes:
         """The file beside, open. Whoever removes empty folders may take the folder away again in between."""
-        beside = _beside(self._path(key))
         for _ in range(_TRIES):
             with contextlib.suppress(MissingError):
                 return await self._soon(client.open(beside, WRITE))
@@ -133,25 +144,63 @@ class SftpSink:
                 if await self._soon(client.stat(self._path(one))) is None:
                     raise
 
-    async def _renamed(self, client: SftpClient, key: str) -> None:
+    async def _renamed(self, client: SftpClient, key: str, beside: str) -> None:
         path = self._path(key)
-        beside = _beside(path)
-        if client.replaces:
-            # A server may offer it and then not let this user have it.
-            with contextlib.suppress(DeniedError, UnsupportedError):
-                return await self._soon(client.replace(beside, path))
+        swap = False
         try:
+            if client.replaces:
+                # A server may offer it and then not let this user have it.
+                with contextlib.suppress(DeniedError, UnsupportedError):
+                    return await self._soon(client.replace(beside, path))
+            swap = True
             return await self._soon(client.rename(beside, path))
         except SftpError:
-            # Most likely the name is taken, for which each server has its own word.
-            if await self._soon(client.stat(path)) is None:
+            # For each reason, each server has its own word: the file is gone, or the name is taken.
+            if await self._soon(client.stat(beside)) is None:
+                raise removed_meanwhile(self.uri(key)) from None
+            if not swap or await self._soon(client.stat(path)) is None:
                 raise
-        with told(self.uri(key), "remove files"):
-            await self._soon(client.remove(path))
-        return await self._soon(client.rename(beside, path))
+        return await self._swapped(client, key, beside)
+
+    async def _swapped(self, client: SftpClient, key: str, beside: str) -> None:
+        """Put the old file aside, then the new one in its place. Whatever goes wrong, the old one is put back."""
+        path, aside = self._path(key), _beside(self._path(key))
+        there = False
+        try:
+            with contextlib.suppress(MissingError):  # another writer may have put it aside
+                await self._soon(client.rename(path, aside))
+            await self._soon(client.rename(beside, path))
+            there = True
+            with told(self.uri(key), "remove files"), contextlib.suppress(MissingError):
+                await self._soon(client.remove(aside))
+        except (SftpError, DeliveryError) as error:
+            gone = not there and await self._soon(client.stat(beside)) is None
+            if there:
+                with contextlib.suppress(SftpError):
+                    await self._soon(client.rename(path, beside))
+            await self._put_back(client, aside, path)
+            raise (removed_meanwhile(self.uri(key)) if gone else error) from None
+
+    async def _put_back(self, client: SftpClient, aside: str, path: str) -> None:
+        try:
+            await self._soon(client.rename(aside, path))
+        except SftpError:
+            with contextlib.suppress(SftpError):
+                if await self._soon(client.stat(path)) is not None:  # another writer's is there by now
+                    await self._soon(client.remove(aside))
 
     async def _entries(self, client: SftpClient, folder: str) -> Sequence[tuple[str, Attributes]]:
         """What lies directly in the folder, by name; links to files told as the files."""
+        found = await self._within(client, folder)
+        for name, attributes in found.items():
+            if name not in (".", "..") and not _is_file(attributes) and not _is_folder(attributes):
+                followed = await self._soon(client.stat(self._path(f"{folder}/{name}" if folder else name)))
+                if followed is not None and _is_file(followed):
+                    found[name] = followed
+        return [(name, found[name]) for name in sorted(found) if name not in (".", "..")]
+
+    async def _within(self, client: SftpClient, folder: str) -> dict[str, Attributes]:
+        """What the server tells of a folder, nothing where there is none."""
         found: dict[str, Attributes] = {}
         with contextlib.suppress(MissingError):
             handle = await self._soon(client.open_folder(self._path(folder)))
@@ -160,23 +209,26 @@ class SftpSink:
                     found.update(more)
             finally:
                 await self._soon(client.close(handle))
-        for name, attributes in found.items():
-            if name not in (".", "..") and not _is_file(attributes) and not _is_folder(attributes):
-                followed = await self._soon(client.stat(self._path(f"{folder}/{name}" if folder else name)))
-                if followed is not None and _is_file(followed):
-                    found[name] = followed
-        return [(name, found[name]) for name in sorted(found) if name not in (".", "..")]
+        return found
 
     async def _removed(self, client: SftpClient, key: str) -> None:
-        path = self._path(key)
-        for one in (path, _beside(path)):
-            with contextlib.suppress(MissingError):
-                await self._soon(client.remove(one))
-        folder = key.rpartition("/")[0]
+        folder, _, name = key.rpartition("/")
+        # In this order, a writer that is still at it cannot complete the file afterwards.
+        await self._cleared(client, folder, {name})
+        with contextlib.suppress(MissingError):
+            await self._soon(client.remove(self._path(key)))
         with contextlib.suppress(SftpError):
             while folder != self._kept and _is_below(folder, self._kept):
                 await self._soon(client.remove_folder(self._path(folder)))
                 folder = folder.rpartition("/")[0]
+
+    async def _cleared(self, client: SftpClient, folder: str, names: Collection[str]) -> int:
+        removed = 0
+        for name in left_behind(names, await self._within(client, folder)):
+            with contextlib.suppress(MissingError):
+                await self._soon(client.remove(self._path(f"{folder}/{name}" if folder else name)))
+                removed += 1
+        return removed
 
     def _clear_away(self, upload: Upload | None, client: SftpClient, beside: str) -> None:
         """Remove the file beside, over a new connection when the old one broke; nothing is told if that fails too."""
@@ -190,7 +242,7 @@ class SftpSink:
 
 def _beside(path: str) -> str:
     folder, slash, name = path.rpartition("/")
-    return f"{folder}{slash}.{name}.tmp"
+    return f"{folder}{slash}{temporary_name(name)}"
 
 
 def _is_below(folder: str, kept: str) -> bool:

@@ -1,6 +1,6 @@
 """The files of a landing zone: listed in the order of their names, opened, and removed when their time is up.
 
-A file that is being written is called `.NAME.tmp`; nobody sees it.
+A file that is being written is called `.NAME.<random>.tmp`; nobody sees it.
 """
 
 import contextlib
