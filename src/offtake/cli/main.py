@@ -6,13 +6,16 @@ import typer
 
 from offtake.cli import (
     audit,
+    backfilling,
     batches,
     clients,
     connections,
     datasets,
     demo,
     flows,
+    proofs,
     roles,
+    run_actions,
     runs,
     sandboxes,
     serve,
@@ -23,6 +26,11 @@ from offtake.errors import OfftakeError
 app = typer.Typer(help="Scheduled, provable exports of Iceberg datasets.", pretty_exceptions_enable=False)
 app.command()(serve.serve)
 app.command()(demo.demo)
+flows.app.command("backfill")(backfilling.command)
+flows.app.command("verify")(proofs.flow)
+runs.app.command("verify")(proofs.run)
+runs.app.command("cancel")(run_actions.cancel)
+runs.app.command("retry")(run_actions.retry)
 app.add_typer(datasets.app, name="dataset")
 app.add_typer(batches.app, name="batch")
 app.add_typer(connections.app, name="connection")
