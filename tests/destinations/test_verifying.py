@@ -70,7 +70,7 @@ def test_what_is_missing_extra_or_altered_is_told(delivery: Delivery, sink: Sink
     assert verify(delivery, sink, read.append) == Verified(3, 15, sum(part.bytes or 0 for part in delivery.parts), ())
     assert sum(read) == sum(part.bytes or 0 for part in delivery.parts)
 
-    first, second, third = delivery.parts
+    first, second, _ = delivery.parts
     names = [part.key.rpartition("/")[2] for part in delivery.parts]
     sink.put(second.key, [b"THE ROWS OF FILE 1"])
     assert len(b"THE ROWS OF FILE 1") == second.bytes
