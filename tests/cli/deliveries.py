@@ -5,8 +5,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from offtake.lake.ancestry import ancestry
 from offtake.lake.catalog import TableName
-from offtake.lake.lineage import lineage
 from offtake.store.tables import Dataset, Run
 from tests.deployment import Deployment, rows, table_of
 
@@ -24,7 +24,7 @@ def add(deployed: Deployment, first: int, count: int, *, deliver: bool = True) -
 def snapshots(deployed: Deployment, dataset: str) -> list[int]:
     with deployed.backend.database.reading() as session:
         table = TableName(session.get_one(Dataset, dataset).table_name)
-    steps = lineage(deployed.backend.lake, table)
+    steps = ancestry(deployed.backend.lake, table)
     assert steps is not None
     return [step.snapshot_id for step in steps]
 

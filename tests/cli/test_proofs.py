@@ -2,6 +2,8 @@
 
 import json
 
+import pytest
+
 from offtake.lake.catalog import TableName
 from offtake.store.tables import Dataset, Run, RunDataset, Watermark
 from tests.api.test_encryption import flow_through, make, said
@@ -76,6 +78,19 @@ def test_of_a_run_that_failed_for_one_dataset_the_others_are_verified(
     proof = json.loads(offtake("flow", "verify", flow, "--json")[1])
     assert [(one["position"] is None, one["runs"]) for one in proof["datasets"]] == [(False, 1), (True, 0)]
     assert proof["proven"]
+
+
+def test_a_long_download_tells_how_far_it_has_come(
+    deployed: Deployment, flow: str, offtake: Offtake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = run_ids(deployed, flow)[0]
+    assert offtake("run", "verify", run, "--download")[2] == "", "it was no long one"
+    monkeypatch.setattr("offtake.cli.proofs._PROGRESS_SECONDS", 0)
+    _, out, err = offtake("run", "verify", run, "--download")
+    assert out.endswith(": as delivered\n")
+    whole = size(deployed, run)
+    assert err == f"{whole} of {whole} read\n"
+    assert offtake("run", "verify", run, "--download", "--json")[2] == ""
 
 
 def test_encrypted_files_are_verified_as_they_were_delivered(

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from offtake.flows.tiling import Leg, Tiling, prove
-from offtake.lake.lineage import Step
+from offtake.lake.ancestry import Step
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ def test_a_run_that_is_lacking_is_a_gap(story: Story, data: st.DataObject) -> No
 def test_a_range_that_is_delivered_twice_is_an_overlap(story: Story, data: st.DataObject) -> None:
     twice = data.draw(st.sampled_from(story.legs))
     told = story.prove([*story.legs, replace(twice, run_id="again")])
-    if twice.history_lost:
+    if twice.explained:
         return  # everything, in full, and the run says why
     last_full = max(index for index, leg in enumerate(story.legs) if leg.full)
     if not twice.full and story.legs.index(twice) < last_full:

@@ -16,8 +16,9 @@ from offtake.flows import audit, dataflows, runs
 from offtake.flows.access import EXPORT_DATASETS, VIEW_DATASETS, Caller
 from offtake.flows.entities import Json
 from offtake.flows.runs import NewRun
+from offtake.lake import scan
+from offtake.lake.ancestry import Step, ancestry
 from offtake.lake.catalog import Lake, TableName
-from offtake.lake.lineage import Step, lineage
 from offtake.store import runs as store
 from offtake.store.tables import Dataset, Flow, Run, SourceConnection
 
@@ -118,14 +119,18 @@ def _check(option: str, session: Session, lake: Lake, dataset_id: str, asked: Ra
     if row is None:
         raise BackfillRefusedError(f"--dataset: dataset {dataset_id} no longer exists.")
     which = f"dataset {row.name} ({row.id})"
-    steps = lineage(lake, TableName(row.table_name), asked.to)
+    steps = ancestry(lake, TableName(row.table_name), asked.to)
     if steps is None and asked.to is not None:
         raise BackfillRefusedError(f"{option}: snapshot {asked.to} is not, or no longer, in the history of {which}.")
     if not steps:
         raise BackfillRefusedError(f"--to: {which} has no snapshot yet.")
+    to = steps[-1].snapshot_id
     if asked.since is not None:
         _check_since("--from" if option == "--to" else option, steps, asked.since, which)
-    return steps[-1].snapshot_id
+        plan = scan.plan_increment(lake, TableName(row.table_name), asked.since, to)
+        if plan.kind != "incremental":
+            raise BackfillRefusedError(f"{option}: the rows of that range cannot be had of {which}: {plan.warning}.")
+    return to
 
 
 def _check_since(option: str, steps: Sequence[Step], since: int, which: str) -> None:

@@ -9,12 +9,12 @@ from sqlalchemy.orm import Session
 
 from offtake.flows import dataflows, tiling
 from offtake.flows.tiling import Leg, Tiling
+from offtake.lake.ancestry import ancestry
 from offtake.lake.catalog import Lake, TableName
-from offtake.lake.lineage import lineage
 from offtake.store.deliveries import delivered
 from offtake.store.tables import AuditEvent, Dataset, Flow, Run, RunDataset, SourceConnection, Watermark
 
-HISTORY_LOST: Final = "EXPORT-1410-410"
+EVERYTHING_AGAIN: Final = "EXPORT-1410-410"
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ def prove(session: Session, lake: Lake, flow: Flow) -> list[DatasetProof]:
     found = []
     for dataset_id in source.dataset_ids:
         row = session.get(Dataset, dataset_id)
-        history = lineage(lake, TableName(row.table_name)) if row else None
+        history = ancestry(lake, TableName(row.table_name)) if row else None
         position = positions.get(dataset_id)
         laid = None if everything else tiling.prove(legs[dataset_id], position, history or [], restarts)
         name = row.name if row else dataset_id
@@ -71,16 +71,15 @@ def _legs(session: Session, flow: Flow) -> dict[str, list[Leg]]:
 
 
 def _leg(run: Run, dataset: RunDataset, to: int) -> Leg:
-    lost = any(
-        one["code"] == HISTORY_LOST and one["message"].startswith(f"{dataset.dataset_name}: ") for one in run.warnings
-    )
+    begins = f"{dataset.dataset_name}: "
+    explained = any(one["code"] == EVERYTHING_AGAIN and one["message"].startswith(begins) for one in run.warnings)
     return Leg(
         run_id=run.id,
         full=dataset.kind == "full",
         position=dataset.position,
         start=dataset.from_snapshot,
         to=to,
-        history_lost=lost,
+        explained=explained,
         completed_at=run.completed_at or 0,
     )
 

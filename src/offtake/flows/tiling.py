@@ -13,14 +13,14 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Literal
 
-from offtake.lake.lineage import Step
+from offtake.lake.ancestry import Step
 
 
 @dataclass(frozen=True)
 class Leg:
     """What one run delivered of one dataset: all of `to`, or what came after `start`. `position`: where it began.
 
-    `history_lost`: the run says that the snapshot it should have gone on from is no longer known.
+    `explained`: the run says why it delivered everything, though something had been delivered before.
     """
 
     run_id: str
@@ -28,7 +28,7 @@ class Leg:
     position: int | None
     start: int | None
     to: int
-    history_lost: bool
+    explained: bool
     completed_at: int
 
 
@@ -93,7 +93,7 @@ def _flaws_of_chain(chain: Sequence[Leg], position: int) -> Iterator[Flaw]:
         yield Flaw("gap", f"the flow's position is snapshot {position}, and no run has delivered up to there")
         return
     first = chain[0]
-    if first.position is not None and not first.history_lost:
+    if first.position is not None and not first.explained:
         yield Flaw(
             "gap", f"run {first.run_id} began at snapshot {first.position}, and no run had delivered up to there"
         )
@@ -101,14 +101,14 @@ def _flaws_of_chain(chain: Sequence[Leg], position: int) -> Iterator[Flaw]:
         if not leg.full and leg.start != before.to:
             begins = f"run {leg.run_id} begins after snapshot {leg.start}"
             yield Flaw("gap", f"{begins}, and run {before.run_id} had delivered up to snapshot {before.to}")
-        elif leg.full and not leg.history_lost:
+        elif leg.full and not leg.explained:
             again = f"run {leg.run_id} delivered all of snapshot {leg.to} again and does not say why"
             yield Flaw("overlap", f"{again}; run {before.run_id} had delivered up to snapshot {before.to}")
 
 
 def _flaws_of_restarts(legs: Sequence[Leg], restarts: int) -> Iterator[Flaw]:
     """The first export is in full; every further one needs a reason."""
-    fresh = [leg.run_id for leg in legs if leg.full and leg.position is None and not leg.history_lost]
+    fresh = [leg.run_id for leg in legs if leg.full and leg.position is None and not leg.explained]
     if len(fresh) > 1 + restarts:
         told = f"somebody had the flow begin anew {restarts} time(s)"
         yield Flaw("overlap", f"runs {', '.join(fresh)} each delivered everything, and {told}")

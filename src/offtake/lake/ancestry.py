@@ -17,7 +17,7 @@ class Step:
     rows: int
 
 
-def lineage(lake: Lake, table: TableName, upto: int | None = None) -> list[Step] | None:
+def ancestry(lake: Lake, table: TableName, upto: int | None = None) -> list[Step] | None:
     """The snapshots that led to `upto`, or to the present one, oldest first, as far back as they are known.
 
     None when there is no such table, or it does not know `upto` (any more).
