@@ -26,11 +26,6 @@ from offtake.errors import OfftakeError
 app = typer.Typer(help="Scheduled, provable exports of Iceberg datasets.", pretty_exceptions_enable=False)
 app.command()(serve.serve)
 app.command()(demo.demo)
-flows.app.command("backfill")(backfilling.command)
-flows.app.command("verify")(proofs.flow)
-runs.app.command("verify")(proofs.run)
-runs.app.command("cancel")(run_actions.cancel)
-runs.app.command("retry")(run_actions.retry)
 app.add_typer(datasets.app, name="dataset")
 app.add_typer(batches.app, name="batch")
 app.add_typer(connections.app, name="connection")
@@ -41,6 +36,11 @@ app.add_typer(clients.app, name="client")
 app.add_typer(roles.app, name="role")
 app.add_typer(audit.app, name="audit")
 app.add_typer(vault.app, name="vault")
+flows.app.command("backfill")(backfilling.command)
+flows.app.command("verify")(proofs.flow)
+runs.app.command("verify")(proofs.run)
+runs.app.command("cancel")(run_actions.cancel)
+runs.app.command("retry")(run_actions.retry)
 
 
 def main(arguments: list[str]) -> int:
