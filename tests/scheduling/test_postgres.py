@@ -49,6 +49,7 @@ def test_deliveries_are_proven_cancelled_repeated_and_delivered_again(
     assert offtake("run", "cancel", waiting["id"]) == 1
     assert offtake("run", "retry", waiting["id"]) == 0
     deployed.run_due()
+    deployed.clock.advance(seconds=1)
     assert offtake("flow", "backfill", flow, "--from", "start", "--to", "now") == 0
     deployed.run_due()
     again, repeated = deployed.runs(flow)[:2]
