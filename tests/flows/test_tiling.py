@@ -105,3 +105,13 @@ def test_a_flow_that_began_anew_needs_somebody_who_told_it_to(story: Story) -> N
     (flaw,) = story.prove([*story.legs, fresh]).flaws
     assert flaw.kind == "overlap"
     assert "fresh" in flaw.message
+
+
+@given(stories(least_legs=2))
+def test_an_increment_is_no_beginning(story: Story) -> None:
+    leg = story.legs[1]
+    if leg.full:
+        return
+    legs = [replace(leg, position=None), *story.legs[2:]]
+    told = story.prove(legs)
+    assert any(flaw.kind == "gap" and leg.run_id in flaw.message for flaw in told.flaws)

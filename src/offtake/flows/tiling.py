@@ -93,7 +93,11 @@ def _flaws_of_chain(chain: Sequence[Leg], position: int) -> Iterator[Flaw]:
         yield Flaw("gap", f"the flow's position is snapshot {position}, and no run has delivered up to there")
         return
     first = chain[0]
-    if first.position is not None and not first.explained:
+    if not first.full and first.position is None:
+        yield Flaw(
+            "gap", f"run {first.run_id} begins after snapshot {first.start}, and no run had delivered up to there"
+        )
+    elif first.position is not None and not first.explained:
         yield Flaw(
             "gap", f"run {first.run_id} began at snapshot {first.position}, and no run had delivered up to there"
         )
