@@ -13,6 +13,7 @@ ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || debian PostgreSQL postgre
 [ -x /usr/sbin/sshd ] && [ -x /usr/bin/ssh-keygen ] || debian OpenSSH openssh-server openssh-client
 command -v gpg >/dev/null && command -v gpgconf >/dev/null && command -v gpg-agent >/dev/null ||
     debian "GnuPG, whose agent makes keys," gpg gpg-agent
+command -v jq >/dev/null || debian "jq, which consumers check manifests with," jq
 if ! [ -x tests/npm/node_modules/.bin/azurite-blob ]; then
     echo "installing Azurite for the tests"
     npm ci --prefix tests/npm --silent --no-audit --no-fund

@@ -245,7 +245,7 @@ def test_only_failed_runs_of_living_flows_are_repeated(deployed: Deployment, flo
     deployed.run_due()
     done = deployed.runs(flow)[0]["id"]
     assert act(deployed, f"/runs/{done}/action?op=RE_TRIGGER", 400)["type"].endswith("/FLOW-1422-400")
-    assert act(deployed, f"/runs/{done}/action?op=CANCEL", 400)["type"].endswith("/FLOW-1435-400")
+    assert act(deployed, f"/runs/{done}/action?op=PAUSE", 400)["type"].endswith("/FLOW-1435-400")
     assert act(deployed, f"/runs/{done}/action", 400)["type"].endswith("/FLOW-2119-400")
     assert act(deployed, f"/runs/{NOWHERE}/action?op=RE_TRIGGER", 404)["report"]["type"] == "runs"
     deployed.clock.advance(seconds=1)

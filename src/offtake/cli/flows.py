@@ -5,8 +5,7 @@ from typing import Annotated
 import typer
 
 from offtake.cli import show
-from offtake.cli.options import AsJson, DataDir, InSandbox, operating
-from offtake.errors import OfftakeError
+from offtake.cli.options import AsJson, DataDir, FlowName, InSandbox, find_flow, operating
 from offtake.flows import adhoc, dataflows, listing, reading
 from offtake.flows.adhoc import AdhocDestination
 
@@ -38,7 +37,7 @@ def list_(sandbox: InSandbox = None, data_dir: DataDir = None, json: AsJson = Fa
 
 @app.command()
 def run(
-    flow: Annotated[str, typer.Argument(help="The flow's id or name.")],
+    flow: FlowName,
     full: Annotated[bool, typer.Option("--full", help="Export everything, without moving the position.")] = False,
     sandbox: InSandbox = None,
     data_dir: DataDir = None,
@@ -46,11 +45,8 @@ def run(
 ) -> None:
     """Run a flow now, beside its schedule: in full the first time, then what was added since."""
     with operating(data_dir, sandbox) as (backend, caller), backend.database.writing() as session:
-        found = [row for row in reading.flows(session, caller, listing.everything()).rows if flow in (row.id, row.name)]
-        if len(found) != 1:
-            how = "no flow" if not found else "more than one flow"
-            raise OfftakeError(f"There is {how} {flow} in sandbox {caller.sandbox_name}; see: offtake flow list")
-        asked = AdhocDestination.model_validate({"flowId": found[0].id, "fullExport": full})
+        found = find_flow(session, caller, flow)
+        asked = AdhocDestination.model_validate({"flowId": found.id, "fullExport": full})
         made = adhoc.run_now(session, caller, asked, backend.clock.now_ms())
     if json:
         show.as_json({"id": made.id, "flowId": made.flow_id, "status": made.status})

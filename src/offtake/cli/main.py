@@ -6,13 +6,16 @@ import typer
 
 from offtake.cli import (
     audit,
+    backfilling,
     batches,
     clients,
     connections,
     datasets,
     demo,
     flows,
+    proofs,
     roles,
+    run_actions,
     runs,
     sandboxes,
     serve,
@@ -34,6 +37,11 @@ app.add_typer(clients.app, name="client")
 app.add_typer(roles.app, name="role")
 app.add_typer(audit.app, name="audit")
 app.add_typer(vault.app, name="vault")
+flows.app.command("backfill")(backfilling.command)
+flows.app.command("verify")(proofs.flow)
+runs.app.command("verify")(proofs.run)
+runs.app.command("cancel")(run_actions.cancel)
+runs.app.command("retry")(run_actions.retry)
 
 
 def main(arguments: list[str]) -> int:

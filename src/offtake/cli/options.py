@@ -7,19 +7,22 @@ from typing import Annotated
 
 import typer
 from pydantic import ValidationError
+from sqlalchemy.orm import Session
 
 from offtake.clock import Clock
 from offtake.errors import OfftakeError
-from offtake.flows import access, clients
+from offtake.flows import access, clients, listing, reading
 from offtake.flows.access import Caller
 from offtake.scheduling.backend import Backend, open_backend
 from offtake.settings import Settings
+from offtake.store.tables import Flow
 
 DataDir = Annotated[
     Path | None,
     typer.Option("--data-dir", help="Where everything is kept (or OFFTAKE_DATA_DIR; default ./offtake-data)."),
 ]
 InSandbox = Annotated[str | None, typer.Option("--sandbox", help="The sandbox's name; default: the default one.")]
+FlowName = Annotated[str, typer.Argument(help="The flow's id or name.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -44,6 +47,15 @@ def administering(data_dir: Path | None) -> Iterator[tuple[Backend, Caller]]:
     """The same, for what belongs to the organisation itself: clients, roles and sandboxes."""
     with _opened(data_dir) as backend:
         yield backend, access.administrator(backend.database)
+
+
+def find_flow(session: Session, caller: Caller, flow: str) -> Flow:
+    """The flow of that id or name; raises `OfftakeError` when there is none, or more than one."""
+    found = [row for row in reading.flows(session, caller, listing.everything()).rows if flow in (row.id, row.name)]
+    if len(found) != 1:
+        how = "no flow" if not found else "more than one flow"
+        raise OfftakeError(f"There is {how} {flow} in sandbox {caller.sandbox_name}; see: offtake flow list")
+    return found[0]
 
 
 @contextmanager

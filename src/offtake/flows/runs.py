@@ -132,15 +132,38 @@ def request(session: Session, caller: Caller, body: Sent, now_ms: int, *, any_fl
 
 
 def act(session: Session, caller: Caller, row_id: str, op: str | None, if_match: str | None, now_ms: int) -> Run:
-    """Repeat a failed run over the same snapshots: the new run. Raises 1422 when that would deliver rows twice."""
+    """Repeat a failed run, or cancel one that is live: the new run, or the one that ends (contract, section 17.4).
+
+    `CANCEL` is an extension.
+    """
     caller.require(EXPORT_DATASETS)
-    failed = find(session, caller, row_id)
+    row = find(session, caller, row_id)
     if if_match:
-        entities.check_version(failed, if_match)
+        entities.check_version(row, if_match)
     if not op:
-        raise problems.missing_parameter("op", "RE_TRIGGER")
-    if op.strip().upper() != "RE_TRIGGER":
-        raise Problem(problems.UNKNOWN_ACTION, f"The action {op[:100]!r} is not known; op is RE_TRIGGER.")
+        raise problems.missing_parameter("op", "RE_TRIGGER or CANCEL")
+    action = {"RE_TRIGGER": repeat, "CANCEL": cancel}.get(op.strip().upper())
+    if action is None:
+        raise Problem(problems.UNKNOWN_ACTION, f"The action {op[:100]!r} is not known; op is RE_TRIGGER or CANCEL.")
+    return action(session, caller, row, now_ms)
+
+
+def cancel(session: Session, caller: Caller, row: Run, now_ms: int) -> Run:
+    """Ask a live run to stop, once or more often; raises 1422 when it is over."""
+    session.refresh(row, with_for_update=True)
+    if row.status not in runs.LIVE:
+        raise Problem(problems.WRONG_ACTION, f"Run {row.id} is over: it is {row.status}.", KIND, row.id)
+    if not row.cancel_requested:
+        runs.cancel_run(session, row, now_ms)
+        flow = session.get(Flow, row.flow_id)
+        about = {"runId": row.id}
+        resource = (dataflows.KIND, row.flow_id)
+        audit.record(session, caller, now_ms, "cancel", resource, name=flow.name if flow else None, after=about)
+    return row
+
+
+def repeat(session: Session, caller: Caller, failed: Run, now_ms: int) -> Run:
+    """Repeat a failed run over the same snapshots: the new run. Raises 1422 when that would deliver rows twice."""
     if failed.status != runs.FAILED:
         raise _not_repeatable(failed, f"only failed runs are repeated, and this one is {failed.status}")
     flow = session.get(Flow, failed.flow_id, with_for_update=True)
@@ -149,7 +172,7 @@ def act(session: Session, caller: Caller, row_id: str, op: str | None, if_match:
     _check_ready(session, flow)
     planned = runs.run_datasets(session, failed.id)
     dataset_ids = [one.dataset_id for one in planned if one.error] or failed.dataset_ids
-    _check_not_delivered(session, flow, failed, planned, dataset_ids)
+    _check_not_delivered(session, flow, failed, dataset_ids)
     new = NewRun(
         RETRY,
         instant_beside_slots(session, flow, now_ms),
@@ -200,17 +223,32 @@ def pins_of(planned: Sequence[RunDataset]) -> Json:
     }
 
 
-def _check_not_delivered(
-    session: Session, flow: Flow, failed: Run, planned: Sequence[RunDataset], dataset_ids: list[str]
-) -> None:
-    """What a later run has covered must not go out twice; a flow's one-time export stands alone."""
+def _check_not_delivered(session: Session, flow: Flow, failed: Run, dataset_ids: list[str]) -> None:
+    """What a later run has covered must not go out twice; a flow's one-time export stands alone.
+
+    Positions decide, not times: a clock may have been set back.
+    """
     if not failed.moves_position or dataflows.schedule_of(flow).one_time:
         return
-    began = {one.dataset_id: one.position for one in planned if not one.error}
-    of_flow = select(Watermark).where(Watermark.flow_id == flow.id, Watermark.dataset_id.in_(dataset_ids))
-    for now in session.scalars(of_flow.order_by(Watermark.dataset_id)):
-        if now.dataset_id in began and began[now.dataset_id] != now.snapshot_id:
-            raise _not_repeatable(failed, f"run {now.run_id} has delivered its rows of dataset {now.dataset_id} since")
+    planned = _first_plan(session, failed)
+    positions = {one.dataset_id: one for one in session.scalars(select(Watermark).where(Watermark.flow_id == flow.id))}
+    for one in planned:
+        if one.error or one.dataset_id not in dataset_ids:
+            continue
+        now = positions.get(one.dataset_id)
+        if now is None and one.position is not None:
+            raise _not_repeatable(failed, f"the flow begins anew with dataset {one.dataset_id}, which goes out in full")
+        if now is not None and now.snapshot_id != one.position:
+            raise _not_repeatable(failed, f"run {now.run_id} has delivered its rows of dataset {one.dataset_id} since")
+
+
+def _first_plan(session: Session, row: Run) -> Sequence[RunDataset]:
+    """The run's plan; of a repetition that was cut off before it had one, that of the run it repeats."""
+    planned = runs.run_datasets(session, row.id)
+    while not planned and row.parent_run_id is not None and (parent := session.get(Run, row.parent_run_id)) is not None:
+        row = parent
+        planned = runs.run_datasets(session, row.id)
+    return planned
 
 
 def _not_repeatable(failed: Run, why: str) -> Problem:

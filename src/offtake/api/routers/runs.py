@@ -66,7 +66,7 @@ def act(
     op: Op = None,
     if_match: IfMatch = None,
 ) -> Json:
-    """Repeat a failed run over the same snapshots; answers the new run."""
+    """Repeat a failed run over the same snapshots, and answer the new run; or cancel one that is going on."""
     with backend.database.writing() as session:
         row = runs.act(session, caller, run_id, op, if_match, backend.clock.now_ms())
         session.flush()

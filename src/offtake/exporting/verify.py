@@ -1,0 +1,127 @@
+"""A delivery, compared with what was written down of it: what is missing, extra or altered at the destination.
+
+Sizes and hashes are those of the files as delivered; of encrypted files, those of the encrypted bytes.
+"""
+
+import hashlib
+import re
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from offtake.destinations.contract import Sink
+from offtake.exporting import manifest as proof
+from offtake.exporting.order import Order
+from offtake.store.deliveries import delivered
+from offtake.store.tables import Run, RunDataset, RunPart
+
+What = Literal["missing", "extra", "altered"]
+_UUID: Final = "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+_NAME_OF_A_RUN: Final = re.compile(rf"(?:part-\d+-tid-\d+-{_UUID}-|manifest-{_UUID}-{_UUID}\.json).*")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One object that is not as it should be: where it is, and what about it."""
+
+    what: What
+    uri: str
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class Verified:
+    """What a run delivered by what was written down (the manifest, which has no rows, included), and what is wrong."""
+
+    files: int
+    rows: int
+    bytes: int
+    findings: tuple[Finding, ...]
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """A run that is over, as it was written down. `own_folders`: those that no other run has delivered to."""
+
+    order: Order
+    run: Run
+    datasets: Sequence[RunDataset]
+    parts: Sequence[RunPart]
+    own_folders: Collection[str]
+
+    @property
+    def files(self) -> list[RunPart]:
+        """The files that must be there; none of a run that delivered nothing."""
+        return list(self.parts) if delivered(self.run, self.datasets) else []
+
+    @property
+    def manifest(self) -> tuple[str, bytes] | None:
+        """The key and the bytes of the manifest that must be there; it holds what the store holds."""
+        if not self.files or self.run.manifest is None:
+            return None
+        return self.run.manifest["key"], proof.to_bytes(proof.manifest(self.order, self.datasets, self.parts))
+
+
+def verify(delivery: Delivery, sink: Sink, seen: Callable[[int], None] | None = None) -> Verified:
+    """Compare names and sizes, and the manifest byte for byte; with `seen`, every file is read and its hash compared.
+
+    `seen` is called with the number of bytes read, a piece at a time. Raises `DeliveryError` when the destination
+    cannot be asked.
+    """
+    manifest = delivery.manifest
+    listed = _listed(delivery, sink)
+    findings: list[Finding] = []
+    if manifest is not None:
+        findings += _manifest(sink, *manifest)
+    for part in delivery.files:
+        # A list is one request for a thousand files; whether a file is really missing, the destination is asked.
+        findings += _file(sink, part, listed.get(part.key) or sink.size(part.key), seen)
+    expected = {part.key for part in delivery.files} | ({manifest[0]} if manifest else set())
+    findings += [Finding("extra", sink.uri(key)) for key in sorted(listed.keys() - expected)]
+    return Verified(
+        files=len(delivery.files),
+        rows=sum(part.rows or 0 for part in delivery.files),
+        bytes=sum(part.bytes or 0 for part in delivery.files),
+        findings=tuple(findings),
+    )
+
+
+def _manifest(sink: Sink, key: str, body: bytes) -> Iterator[Finding]:
+    found = sink.size(key)
+    if found is None:
+        yield Finding("missing", sink.uri(key), "the manifest")
+    elif found != len(body):
+        yield Finding("altered", sink.uri(key), f"size {found}, should be {len(body)}")
+    elif b"".join(sink.read(key)) != body:
+        yield Finding("altered", sink.uri(key), "the manifest does not say what was delivered")
+
+
+def _file(sink: Sink, part: RunPart, found: int | None, seen: Callable[[int], None] | None) -> Iterator[Finding]:
+    if found is None:
+        yield Finding("missing", sink.uri(part.key))
+    elif found != part.bytes:
+        yield Finding("altered", sink.uri(part.key), f"size {found}, should be {part.bytes}")
+    elif seen is not None:
+        digest = hashlib.sha256()
+        for chunk in sink.read(part.key):
+            digest.update(chunk)
+            seen(len(chunk))
+        if digest.hexdigest() != part.sha256:
+            yield Finding("altered", sink.uri(part.key), f"SHA-256 {digest.hexdigest()}, should be {part.sha256}")
+
+
+def _listed(delivery: Delivery, sink: Sink) -> dict[str, int]:
+    """What bears the run's name, with its size; in folders of its own, also what bears the name of no run."""
+    found: dict[str, int] = {}
+    for folder in sorted({one.folder for one in delivery.datasets if not one.error}):
+        own = folder in delivery.own_folders
+        found |= {one.key: one.size for one in sink.list(folder) if _is_ours(one.key, delivery.run.id, own=own)}
+    # With several folders, the manifest lies above them, among those of all other runs.
+    key = proof.manifest_key(delivery.order, delivery.datasets)
+    size = None if key in found else sink.size(key)
+    return found if size is None else found | {key: size}
+
+
+def _is_ours(key: str, run_id: str, *, own: bool) -> bool:
+    name = key.rpartition("/")[2]
+    return run_id in name or (own and _NAME_OF_A_RUN.fullmatch(name) is None)

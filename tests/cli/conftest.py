@@ -1,0 +1,36 @@
+"""The real command, and a flow that has delivered."""
+
+import pytest
+
+from offtake.cli.main import main
+from tests.cli.deliveries import Offtake, add
+from tests.deployment import Deployment, rows
+
+
+@pytest.fixture
+def offtake(deployed: Deployment, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Offtake:
+    """The command, on the deployment's data directory and by its clock: exit code, what it says and complains of."""
+    monkeypatch.setattr("offtake.cli.options.Clock", lambda: deployed.clock)
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        capsys.readouterr()
+        code = main([*arguments, "--data-dir", str(deployed.backend.settings.data_dir)])
+        told = capsys.readouterr()
+        return code, told.out, told.err
+
+    return run
+
+
+@pytest.fixture
+def dataset(deployed: Deployment) -> str:
+    return deployed.import_rows("events", rows(0, 20))
+
+
+@pytest.fixture
+def flow(deployed: Deployment, dataset: str) -> str:
+    """A flow that has delivered everything, and two increments."""
+    made = deployed.flow(dataset)
+    deployed.run_due()
+    for first in (20, 27):
+        add(deployed, first, 7)
+    return made

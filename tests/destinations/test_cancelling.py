@@ -1,0 +1,95 @@
+"""Runs that are cancelled while their destination says nothing any more: over in seconds, and nothing of them stays."""
+
+import secrets
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from offtake.clock import MovedClock
+from offtake.destinations.object_store import PART_BYTES
+from offtake.engines.local import LocalEngine
+from offtake.scheduling.debris import sweep_debris
+from offtake.scheduling.service import worker_of
+from offtake.scheduling.ticks import tick
+from offtake.store.runs import SECOND_LOOK_MS
+from offtake.store.tables import Run
+from tests.deployment import FLOW_SERVICE, Deployment, deployment
+from tests.destinations import cases
+from tests.destinations.cases import Case
+from tests.destinations.test_deliveries import account_body, flow_to
+from tests.servers import S3Server
+from tests.ssh_server import SshServer
+
+MOST_SECONDS = 25.0
+"""Two until a lease of six seconds is renewed, five for the writers, ten for the removal; and then some."""
+
+
+@pytest.fixture
+def engine() -> Iterator[LocalEngine]:
+    """One of its own, whose processes end when the test says so."""
+    opened = LocalEngine(processes=2)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def delivering(tmp_path: Path, clock: MovedClock, engine: LocalEngine) -> Iterator[Deployment]:
+    with deployment(tmp_path / "data", clock, engine, part_rows=10_000, lease_seconds=6) as opened:
+        yield opened
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_a_run_at_a_silent_store_is_cancelled_in_seconds(
+    delivering: Deployment, s3: S3Server, tmp_path: Path, killed: bool
+) -> None:
+    check(delivering, cases.amazon_s3(s3, tmp_path), killed=killed)
+
+
+def test_a_run_at_a_silent_sftp_server_is_cancelled_in_seconds(
+    delivering: Deployment, ssh: SshServer, tmp_path: Path
+) -> None:
+    check(delivering, cases.sftp(ssh, tmp_path), killed=True)
+
+
+def check(deployed: Deployment, case: Case, *, killed: bool) -> None:
+    """With `killed`, the writers die before the network is back, so that only a sweep can find what they left."""
+    random = secrets.token_hex  # so that it stays large, however well it is compressed
+    dataset = deployed.import_rows("events", [{"id": n, "text": random(1000)} for n in range(40_000)])
+    others = set(psutil.Process().children())
+    with case.behind_a_middlebox() as (through, box):
+        base = deployed.post("/connections", account_body(through))["id"]
+        flow = flow_to(deployed, through, base, dataset)
+        box.stall_after = box.passed + PART_BYTES + PART_BYTES // 2
+        tick(deployed.backend.database, deployed.clock)
+        (run,) = [one["id"] for one in deployed.runs(flow)]
+        worker = worker_of(deployed.backend, deployed.engine, "test")
+        working = threading.Thread(target=worker.work_once, args=(threading.Event(),))
+        working.start()
+        while box.passed <= box.stall_after:
+            assert working.is_alive()
+            time.sleep(0.05)
+
+        asked = time.monotonic()
+        deployed.sign_in()
+        assert deployed.http.post(f"{FLOW_SERVICE}/runs/{run}/action?op=CANCEL").status_code == 200
+        working.join(60)
+        took = time.monotonic() - asked
+        (ended,) = deployed.runs(flow)
+        assert ended["metrics"]["statusSummary"]["errors"][0]["code"] == "EXPORT-1499-400"
+        assert took < MOST_SECONDS
+
+        if killed:
+            for writer in set(psutil.Process().children()) - others:
+                writer.kill()
+        box.stall_after = None
+        deployed.engine.close()  # whoever hung at the server has come to an end
+        for wait in (30_000, SECOND_LOOK_MS):
+            deployed.clock.advance(seconds=wait / 1000)
+            assert list(sweep_debris(deployed.backend))
+        with deployed.backend.database.reading() as session:
+            assert session.get_one(Run, run).sweep_due is None
+    assert case.names() == []

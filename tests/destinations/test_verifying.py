@@ -1,0 +1,110 @@
+"""A delivery compared with what lies at each destination."""
+
+import hashlib
+from typing import Final
+from uuid import uuid4
+
+import pytest
+
+from offtake.destinations import schema
+from offtake.destinations.contract import Sink
+from offtake.exporting import manifest as proof
+from offtake.exporting.order import Order, join_key
+from offtake.exporting.place import Place
+from offtake.exporting.plan import part_name
+from offtake.exporting.verify import Delivery, Verified, verify
+from offtake.store.tables import Run, RunDataset, RunPart
+from tests.destinations.cases import Case
+
+FOLDER: Final = "out/65f0c2a1b4d3e2f1a0b9c8d7/exportTime=202603011200"
+EXPORTED_AT: Final = 1_772_366_400_000
+
+
+@pytest.fixture
+def delivery(case: Case, sink: Sink) -> Delivery:
+    """Three files and their manifest, as a run that succeeded would have written them."""
+    place = Place(
+        case.destination.connection_spec_id,
+        case.credentials,
+        schema.parse_target_params(
+            case.destination, {"datasetFileType": "JSON", "compression": "GZIP", **case.location}
+        ),
+        case.site,
+    )
+    run_id, target = str(uuid4()), str(uuid4())
+    order = Order(run_id, str(uuid4()), target, EXPORTED_AT, (), place)
+    dataset = RunDataset(
+        run_id=run_id,
+        dataset_id="65f0c2a1b4d3e2f1a0b9c8d7",
+        kind="full",
+        to_snapshot=7,
+        folder=FOLDER,
+        deleted_rows=0,
+        error=None,
+    )
+    parts = []
+    for number in range(3):
+        body = f"the rows of file {number}".encode()
+        key = join_key(FOLDER, part_name(run_id, number, ".json.gz"))
+        sink.put(key, [body])
+        digest = hashlib.sha256(body).hexdigest()
+        parts.append(
+            RunPart(number=number, dataset_id=dataset.dataset_id, key=key, rows=5, bytes=len(body), sha256=digest)
+        )
+    body = proof.to_bytes(proof.manifest(order, [dataset], parts))
+    key = proof.manifest_key(order, [dataset])
+    sink.put(key, [body])
+    stored = {"key": key, "bytes": len(body)}
+    run = Run(id=run_id, status="success", completed_at=EXPORTED_AT, verdict=None, manifest=stored, errors=[])
+    return Delivery(order, run, [dataset], parts, {FOLDER})
+
+
+def found(delivery: Delivery, sink: Sink, *, download: bool = False) -> list[tuple[str, str]]:
+    """What is wrong, by the last part of each name."""
+    told = verify(delivery, sink, (lambda _count: None) if download else None)
+    return [(one.what, one.uri.rpartition("/")[2]) for one in told.findings]
+
+
+def test_what_is_missing_extra_or_altered_is_told(delivery: Delivery, sink: Sink) -> None:
+    read: list[int] = []
+    assert verify(delivery, sink, read.append) == Verified(3, 15, sum(part.bytes or 0 for part in delivery.parts), ())
+    assert sum(read) == sum(part.bytes or 0 for part in delivery.parts)
+
+    first, second, _ = delivery.parts
+    names = [part.key.rpartition("/")[2] for part in delivery.parts]
+    sink.put(second.key, [b"THE ROWS OF FILE 1"])
+    assert len(b"THE ROWS OF FILE 1") == second.bytes
+    assert found(delivery, sink) == []
+    assert found(delivery, sink, download=True) == [("altered", names[1])]
+    sink.put(second.key, [b"short"])
+    sink.delete(first.key)
+    leftover = part_name(delivery.run.id, 9, ".json.gz")
+    of_another_run = part_name(str(uuid4()), 0, ".json.gz")
+    for name in (leftover, of_another_run, "notes.txt"):
+        sink.put(join_key(FOLDER, name), [b"x"])
+    assert found(delivery, sink) == [
+        ("missing", names[0]),
+        ("altered", names[1]),
+        *(("extra", name) for name in sorted([leftover, "notes.txt"])),
+    ]
+    (size,) = [one.detail for one in verify(delivery, sink).findings if one.what == "altered"]
+    assert size == "size 5, should be 18"
+
+
+def test_the_manifest_must_say_what_was_delivered(delivery: Delivery, sink: Sink) -> None:
+    assert delivery.manifest is not None
+    key, body = delivery.manifest
+    sink.put(key, [body.replace(b'"full"', b'"FULL"')])
+    assert found(delivery, sink) == [("altered", key.rpartition("/")[2])]
+    sink.delete(key)
+    assert found(delivery, sink) == [("missing", key.rpartition("/")[2])]
+
+
+def test_a_run_that_failed_must_have_left_nothing(delivery: Delivery, sink: Sink) -> None:
+    delivery.run.status, delivery.run.verdict = "failed", {"code": "EXPORT-2003-504"}
+    delivery.run.manifest = None
+    assert {what for what, _ in found(delivery, sink)} == {"extra"}
+    assert len(found(delivery, sink)) == 4
+    for key in [proof.manifest_key(delivery.order, delivery.datasets), *(part.key for part in delivery.parts)]:
+        sink.delete(key)
+    assert verify(delivery, sink) == Verified(0, 0, 0, ())

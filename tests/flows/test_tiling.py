@@ -1,0 +1,117 @@
+"""The proof that runs tile a history: it holds for every sound history, and for none that is not."""
+
+from dataclasses import dataclass, replace
+from random import Random
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from offtake.flows.tiling import Leg, Tiling, prove
+from offtake.lake.ancestry import Step
+
+
+@dataclass(frozen=True)
+class Story:
+    """A table's snapshots, what of them is still known, and the legs that delivered them up to a position."""
+
+    history: list[Step]
+    legs: list[Leg]
+    known_from: int
+
+    @property
+    def position(self) -> int:
+        return self.legs[-1].to
+
+    def prove(self, legs: list[Leg] | None = None, restarts: int = 0) -> Tiling:
+        return prove(legs or self.legs, self.position, self.history[self.known_from :], restarts)
+
+
+@st.composite
+def stories(draw: st.DrawFn, least_legs: int = 1) -> Story:
+    count = draw(st.integers(least_legs, 12))
+    ids = draw(st.permutations(range(100, 100 + count)))
+    ends = sorted(draw(st.sets(st.integers(0, count - 1), min_size=least_legs, max_size=count)))
+    times = draw(st.lists(st.integers(0, 5), min_size=count, max_size=count))  # clocks jump
+    legs: list[Leg] = []
+    for number, end in enumerate(ends):
+        before = legs[-1].to if legs else None
+        lost = before is not None and draw(st.integers(0, 5)) == 0
+        full = before is None or lost
+        legs.append(Leg(f"run-{number}", full, before, None if full else before, ids[end], lost, times[number]))
+    return Story([Step(one, 0, 10) for one in ids], legs, draw(st.integers(0, count - 1)))
+
+
+@given(stories(), st.randoms())
+def test_a_sound_history_is_proven(story: Story, random: Random) -> None:
+    legs = [*story.legs]
+    nothing_new = Leg("empty", False, story.position, story.position, story.position, False, 9)
+    legs.insert(0, nothing_new)
+    random.shuffle(legs)
+    told = story.prove(legs)
+    assert told.flaws == []
+    assert told.legs == story.legs
+    known = [step.snapshot_id for step in story.history[story.known_from :]]
+    if story.position not in known:
+        assert told.pending is None
+        return
+    after = known.index(story.position) + 1
+    assert (told.pending, told.pending_rows) == (len(known) - after, 10 * (len(known) - after))
+    last_full = next(leg for leg in reversed(story.legs) if leg.full)
+    begun = known.index(last_full.to) + 1 if last_full.to in known else 0
+    assert told.checked == after - begun
+
+
+@given(stories(), st.data())
+def test_a_run_that_is_lacking_is_a_gap(story: Story, data: st.DataObject) -> None:
+    lacking = data.draw(st.sampled_from(story.legs))
+    told = prove([leg for leg in story.legs if leg != lacking], story.position, story.history[story.known_from :], 0)
+    after = story.legs[story.legs.index(lacking) + 1 :]
+    if after and after[0].full:
+        return  # what comes after delivers everything, and says why
+    assert "gap" in {flaw.kind for flaw in told.flaws}
+
+
+@given(stories(), st.data())
+def test_a_range_that_is_delivered_twice_is_an_overlap(story: Story, data: st.DataObject) -> None:
+    twice = data.draw(st.sampled_from(story.legs))
+    told = story.prove([*story.legs, replace(twice, run_id="again")])
+    if twice.explained:
+        return  # everything, in full, and the run says why
+    last_full = max(index for index, leg in enumerate(story.legs) if leg.full)
+    if not twice.full and story.legs.index(twice) < last_full:
+        return  # an increment of before the last full export, of which the history may tell nothing
+    assert "overlap" in {flaw.kind for flaw in told.flaws}
+
+
+@given(stories(least_legs=3), st.data())
+def test_an_increment_that_begins_elsewhere_is_a_gap(story: Story, data: st.DataObject) -> None:
+    number = data.draw(st.integers(1, len(story.legs) - 1))
+    leg = story.legs[number]
+    if leg.full:
+        return
+    elsewhere = data.draw(st.sampled_from([step.snapshot_id for step in story.history]))
+    if elsewhere in (leg.start, leg.to):
+        return
+    legs = [*story.legs]
+    legs[number] = replace(leg, start=elsewhere)
+    told = story.prove(legs)
+    assert any(flaw.kind == "gap" and leg.run_id in flaw.message for flaw in told.flaws)
+
+
+@given(stories())
+def test_a_flow_that_began_anew_needs_somebody_who_told_it_to(story: Story) -> None:
+    fresh = Leg("fresh", True, None, None, story.position, False, 9)
+    assert story.prove([*story.legs, fresh], restarts=1).flaws == []
+    (flaw,) = story.prove([*story.legs, fresh]).flaws
+    assert flaw.kind == "overlap"
+    assert "fresh" in flaw.message
+
+
+@given(stories(least_legs=2))
+def test_an_increment_is_no_beginning(story: Story) -> None:
+    leg = story.legs[1]
+    if leg.full:
+        return
+    legs = [replace(leg, position=None), *story.legs[2:]]
+    told = story.prove(legs)
+    assert any(flaw.kind == "gap" and leg.run_id in flaw.message for flaw in told.flaws)
