@@ -43,10 +43,11 @@ def test_a_killed_writer_is_not_in_the_way_of_the_next(case: Case) -> None:
 
 
 @pytest.mark.needs("unfinished uploads")
-def test_deleting_an_object_clears_what_was_left_of_it_away(case: Case) -> None:
+def test_an_object_that_is_cleared_and_deleted_is_gone_with_all_that_was_left_of_it(case: Case) -> None:
     sink = case.open()
     sink.put(KEY, [b"x"])
     killed(case, KEY)
+    sink.clear([KEY])
     sink.delete(KEY)
     assert case.names() == []
 

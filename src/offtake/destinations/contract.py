@@ -46,7 +46,10 @@ class Sink(Protocol):
         ...
 
     def delete(self, key: str) -> None:
-        """Do what `clear` does, then remove one object; removing what is not there is not an error."""
+        """Remove one object; removing what is not there is not an error.
+
+        Where somebody may still be writing it, `clear` comes first: then nobody completes it afterwards.
+        """
         ...
 
     def clear(self, keys: Collection[str]) -> int:

@@ -75,11 +75,9 @@ class LocalFolderSink:
         return tuple(sorted(found, key=lambda one: (not one[1], one[0])))
 
     def delete(self, key: str) -> None:
-        """Remove what unfinished writes left beside the file, the file, and the folders that are empty then."""
+        """Remove the file, and the folders that are empty then."""
         path = self._path(key)
         with self._told(key):
-            # In this order, a writer that is still at it cannot complete it afterwards.
-            _clear(path.parent, {path.name})
             path.unlink(missing_ok=True)
             self._remove_empty(path.parent)
 

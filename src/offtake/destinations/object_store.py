@@ -177,8 +177,7 @@ class ObjectStoreSink:
         return tuple(sorted(names, key=lambda one: (not one[1], one[0])))
 
     def delete(self, key: str) -> None:
-        """Abort the unfinished uploads of the object, so that none is completed afterwards, and delete it."""
-        self.clear((key,))
+        """Delete the object."""
         with self._told(key, "delete"):
             try:
                 if self._by_hand.delete:

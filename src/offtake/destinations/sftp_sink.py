@@ -88,7 +88,7 @@ class SftpSink:
                     yield StoredObject(key, attributes.size or 0, (attributes.modified or 0) * 1000)
 
     def delete(self, key: str) -> None:
-        """Remove what unfinished writes left beside the file, the file, and the empty folders below the target's."""
+        """Remove the file, and the folders below the target's that are empty then."""
         client = self._session.client()
         self._do(client, key, "remove files", self._removed(client, key))
 
@@ -212,9 +212,7 @@ class SftpSink:
         return found
 
     async def _removed(self, client: SftpClient, key: str) -> None:
-        folder, _, name = key.rpartition("/")
-        # In this order, a writer that is still at it cannot complete the file afterwards.
-        await self._cleared(client, folder, {name})
+        folder = key.rpartition("/")[0]
         with contextlib.suppress(MissingError):
             await self._soon(client.remove(self._path(key)))
         with contextlib.suppress(SftpError):

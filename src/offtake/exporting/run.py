@@ -1,5 +1,6 @@
 """A run carried out: plan, parts, proof, commit. Every step can be cut off and taken up again by another worker."""
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
@@ -147,7 +148,7 @@ class _Delivery:
             sink.clear([key])
         sink.put(key, self._while_ours(body))
         failpoint("after_manifest")
-        return {"key": key, "bytes": len(body)}
+        return {"key": key, "bytes": len(body), "sha256": hashlib.sha256(body).hexdigest()}
 
     def _while_ours(self, body: bytes) -> Iterator[bytes]:
         yield body

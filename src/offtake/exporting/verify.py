@@ -40,6 +40,15 @@ class Verified:
 
 
 @dataclass(frozen=True)
+class WrittenManifest:
+    """A manifest as it was written: its key, its size in bytes, its SHA-256 in hexadecimal."""
+
+    key: str
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
 class Delivery:
     """A run that is over, as it was written down. `own_folders`: those that no other run has delivered to."""
 
@@ -55,15 +64,20 @@ class Delivery:
         return list(self.parts) if delivered(self.run, self.datasets) else []
 
     @property
-    def manifest(self) -> tuple[str, bytes] | None:
-        """The key and the bytes of the manifest that must be there; it holds what the store holds."""
-        if not self.files or self.run.manifest is None:
+    def manifest(self) -> WrittenManifest | None:
+        """The manifest that must be there."""
+        known = self.run.manifest
+        if not self.files or known is None:
             return None
-        return self.run.manifest["key"], proof.to_bytes(proof.manifest(self.order, self.datasets, self.parts))
+        if "sha256" not in known:
+            # Versions before 0003 kept no hash; what they wrote holds what the store holds.
+            body = proof.to_bytes(proof.manifest(self.order, self.datasets, self.parts))
+            known = known | {"bytes": len(body), "sha256": hashlib.sha256(body).hexdigest()}
+        return WrittenManifest(known["key"], known["bytes"], known["sha256"])
 
 
 def verify(delivery: Delivery, sink: Sink, seen: Callable[[int], None] | None = None) -> Verified:
-    """Compare names and sizes, and the manifest byte for byte; with `seen`, every file is read and its hash compared.
+    """Compare names and sizes, and the manifest's hash; with `seen`, every file is read and its hash compared.
 
     `seen` is called with the number of bytes read, a piece at a time. Raises `DeliveryError` when the destination
     cannot be asked.
@@ -72,11 +86,11 @@ def verify(delivery: Delivery, sink: Sink, seen: Callable[[int], None] | None = 
     listed = _listed(delivery, sink)
     findings: list[Finding] = []
     if manifest is not None:
-        findings += _manifest(sink, *manifest)
+        findings += _manifest(sink, manifest)
     for part in delivery.files:
         # A list is one request for a thousand files; whether a file is really missing, the destination is asked.
         findings += _file(sink, part, listed.get(part.key) or sink.size(part.key), seen)
-    expected = {part.key for part in delivery.files} | ({manifest[0]} if manifest else set())
+    expected = {part.key for part in delivery.files} | ({manifest.key} if manifest else set())
     findings += [Finding("extra", sink.uri(key)) for key in sorted(listed.keys() - expected)]
     return Verified(
         files=len(delivery.files),
@@ -86,14 +100,14 @@ def verify(delivery: Delivery, sink: Sink, seen: Callable[[int], None] | None = 
     )
 
 
-def _manifest(sink: Sink, key: str, body: bytes) -> Iterator[Finding]:
-    found = sink.size(key)
+def _manifest(sink: Sink, written: WrittenManifest) -> Iterator[Finding]:
+    found, uri = sink.size(written.key), sink.uri(written.key)
     if found is None:
-        yield Finding("missing", sink.uri(key), "the manifest")
-    elif found != len(body):
-        yield Finding("altered", sink.uri(key), f"size {found}, should be {len(body)}")
-    elif b"".join(sink.read(key)) != body:
-        yield Finding("altered", sink.uri(key), "the manifest does not say what was delivered")
+        yield Finding("missing", uri, "the manifest")
+    elif found != written.bytes:
+        yield Finding("altered", uri, f"size {found}, should be {written.bytes}")
+    elif hashlib.sha256(b"".join(sink.read(written.key))).hexdigest() != written.sha256:
+        yield Finding("altered", uri, "the manifest does not say what was delivered")
 
 
 def _file(sink: Sink, part: RunPart, found: int | None, seen: Callable[[int], None] | None) -> Iterator[Finding]:

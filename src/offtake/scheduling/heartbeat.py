@@ -13,6 +13,8 @@ from offtake.errors import LeaseLostError
 _log = logging.getLogger(__name__)
 
 _BEATS: Final = 3
+_LONGEST_SECONDS: Final = 2.0
+"""Between two beats: they also tell that somebody wants the work to be cancelled."""
 _SURE: Final = 0.75
 """Of a lease: clocks of two machines run alike to far more than the rest of it."""
 
@@ -40,7 +42,7 @@ class Heartbeat:
 
     @contextmanager
     def beating(self) -> Iterator[None]:
-        """Renew three times a lease until the block ends."""
+        """Renew three times a lease, and every other second at least, until the block ends."""
         thread = threading.Thread(target=self._beat, name=f"heartbeat-{self.what}", daemon=True)
         thread.start()
         try:
@@ -50,7 +52,7 @@ class Heartbeat:
             thread.join()
 
     def _beat(self) -> None:
-        while not self._over.wait(self.lease_seconds / _BEATS):
+        while not self._over.wait(min(_LONGEST_SECONDS, self.lease_seconds / _BEATS)):
             begun = time.monotonic()
             try:
                 asked = self.renew()

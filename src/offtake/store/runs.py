@@ -214,7 +214,9 @@ def _move_positions(session: Session, run: Run, datasets: list[RunDataset], now_
             continue
         key = (run.flow_id, dataset.dataset_id)
         known = session.get(Watermark, key)
-        if (known.snapshot_id if known else None) == dataset.position:
+        is_at = known.snapshot_id if known else None
+        began_at = dataset.position if dataset.kind == "full" else dataset.from_snapshot
+        if is_at == dataset.position == began_at:
             values = {"snapshot_id": dataset.to_snapshot, "run_id": run.id, "updated_at": now_ms}
             session.merge(Watermark(flow_id=key[0], dataset_id=key[1], **values))
 
