@@ -5,6 +5,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -20,8 +21,10 @@ from offtake.flows import access, clients, imports
 from offtake.flows.access import Caller, Kind
 from offtake.flows.clients import NewClient
 from offtake.scheduling.backend import Backend, open_backend
+from offtake.scheduling.ingestion import Ingestor
 from offtake.scheduling.service import ingestor_of, worker_of
 from offtake.scheduling.ticks import tick
+from offtake.scheduling.worker import Worker
 from offtake.settings import Settings
 from offtake.store.tables import Role, RoleSubject
 from tests.vendor.validation import check_response
@@ -43,6 +46,16 @@ class Deployment:
     admin: NewClient
     caller: Caller
     engine: LocalEngine
+
+    @cached_property
+    def worker(self) -> Worker:
+        """One worker, who remembers what it has seen of others' leases."""
+        return worker_of(self.backend, self.engine, "test")
+
+    @cached_property
+    def ingestor(self) -> Ingestor:
+        """One ingestor, who remembers as well."""
+        return ingestor_of(self.backend, "test")
 
     @property
     def zone(self) -> Path:
@@ -88,14 +101,12 @@ class Deployment:
     def run_due(self) -> None:
         """Tick, and carry out whatever is due."""
         tick(self.backend.database, self.clock)
-        worker = worker_of(self.backend, self.engine, "test")
-        while worker.work_once(threading.Event()):
+        while self.worker.work_once(threading.Event()):
             pass
 
     def ingest_due(self) -> None:
         """Bring in every batch that is complete."""
-        ingestor = ingestor_of(self.backend, "test")
-        while ingestor.work_once(threading.Event()):
+        while self.ingestor.work_once(threading.Event()):
             pass
 
     def sign_in(self) -> None:

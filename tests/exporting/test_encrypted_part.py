@@ -1,7 +1,7 @@
 """An encrypted part that cannot be finished: nothing arrives, nothing stays running, and the reason comes through."""
 
 import resource
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -16,11 +16,11 @@ from offtake.destinations.registry import DESTINATIONS
 from offtake.errors import CancelledError, DeliveryError
 from offtake.exporting.part import PartTask, export_part
 from offtake.exporting.place import Place
-from offtake.exporting.retrying import Patience
 from offtake.formats import pgp
 from offtake.lake import reading, scan
 from tests.keyring import Keyring
 from tests.lake.lakes import TABLE, add, lake_in, numbered
+from tests.leashes import FREE, Until
 from tests.servers import S3Server, rclone_s3
 
 ROWS = 200_000
@@ -41,7 +41,7 @@ def task(tmp_path: Path, keys: Keyring) -> PartTask:
         slices=tuple(piece.to_json() for piece in part),
         schema=table.to_json(),
         place=replace(place("Data Landing Zone", tmp_path / "zone", path="out"), encrypt_to=keys.key("rsa")),
-        patience=Patience(1, 0.01),
+        again=False,
     )
 
 
@@ -76,14 +76,10 @@ def files_below(folder: Path) -> list[Path]:
     return [path for path in folder.rglob("*") if path.is_file()]
 
 
-def never() -> bool:
-    return False
-
-
-def after(times: int) -> Callable[[], bool]:
-    """False so many times, then true."""
+def after(times: int) -> Until:
+    """A leash that says to stop when it has been asked so many times."""
     asked = iter([False] * times)
-    return lambda: next(asked, True)
+    return Until(lambda: next(asked, True))
 
 
 def blocks(count: int) -> Iterator[bytes]:
@@ -103,7 +99,7 @@ def no_file_larger_than(size: int) -> Iterator[None]:
 
 def test_a_part_that_is_cancelled(task: PartTask, tmp_path: Path) -> None:
     with pytest.raises(CancelledError) as stopped:
-        export_part(task, after(1))
+        export_part(task, after(2))
     assert children() == []
     assert files_below(tmp_path / "zone") == []
     assert stopped.tb is not None  # still held: it is not the collector that has ended the child
@@ -111,7 +107,7 @@ def test_a_part_that_is_cancelled(task: PartTask, tmp_path: Path) -> None:
 
 def test_a_part_whose_disk_is_full(task: PartTask, tmp_path: Path) -> None:
     with no_file_larger_than(100_000), pytest.raises(DeliveryError, match="File too large") as refused:
-        export_part(task, never)
+        export_part(task, FREE)
     assert children() == []
     assert files_below(tmp_path / "zone") == []
     assert (refused.value.code, refused.value.transient) == ("EXPORT-2003-504", True)
@@ -120,7 +116,7 @@ def test_a_part_whose_disk_is_full(task: PartTask, tmp_path: Path) -> None:
 def test_a_part_that_is_done_twice_is_the_same_rows(task: PartTask, tmp_path: Path, keys: Keyring) -> None:
     file, found = tmp_path / "zone" / "prod" / task.key, []
     for _ in range(2):
-        written = export_part(task, never)
+        written = export_part(task, FREE)
         assert (written.rows, written.bytes) == (ROWS, file.stat().st_size)
         found.append(file.read_bytes())
     assert found[0] != found[1]

@@ -20,6 +20,7 @@ from offtake.lake.catalog import TableName, local_path
 from offtake.scheduling.housekeeping import housekeeping, keep_house
 from offtake.scheduling.ticks import tick
 from offtake.store import runs
+from offtake.store.leases import Watch
 from offtake.store.tables import (
     Base,
     Batch,
@@ -146,11 +147,12 @@ def test_runs_that_are_going_on_end_first(two: Deployment) -> None:
     two.sign_in()
     tick(two.backend.database, two.clock)
     database, now = two.backend.database, two.clock.now_ms()
-    leases = [runs.claim(database, "worker", now, 30_000) for _ in range(2)]
+    watch = Watch(two.clock.elapsed_ms, 30_000)
+    leases = [runs.claim(database, "worker", watch, now) for _ in range(2)]
     begin(two, deletes=True)
     keep(two)
     assert state(two) == "deleting"
-    asked = {lease.run_id: runs.renew(database, lease, now, 30_000) for lease in leases if lease}
+    asked = {lease.run_id: runs.renew(database, lease) for lease in leases if lease}
     with database.reading() as session:
         in_dev = {run_id: session.get_one(Run, run_id).sandbox_id == two.caller.sandbox_id for run_id in asked}
     assert asked == in_dev

@@ -15,6 +15,7 @@ from offtake.lake.sources import ImportRefusedError
 from offtake.scheduling.housekeeping import keep_house
 from offtake.scheduling.service import ingestor_of
 from offtake.store import batches as store
+from offtake.store.leases import Watch
 from offtake.store.tables import Batch, Dataset
 from tests.deployment import Deployment, rows
 
@@ -118,12 +119,16 @@ def test_a_batch_whose_holder_falls_silent_is_taken_up_and_the_late_one_changes_
     deployed: Deployment, dataset: str
 ) -> None:
     batch = sent(deployed, dataset, 0)
+    overtaken: list[str] = []
 
     def overtake() -> None:
+        deployed.ingest_due()
         deployed.clock.advance(seconds=31)
         deployed.ingest_due()
+        overtaken.append(state(deployed, batch)["status"])
 
     ingestor_of(deployed.backend, "slow").work_once(Once(overtake))
+    assert overtaken == ["success"]
     assert (state(deployed, batch)["status"], ids(deployed, dataset)) == ("success", [0, 1, 2])
     assert snapshots(deployed, dataset) == 1
     assert len(list(deployed.backend.settings.data_dir.rglob("warehouse/**/*.parquet"))) == 1
@@ -182,8 +187,9 @@ def test_what_is_in_the_way_for_a_moment_only_delays(deployed: Deployment, datas
 
 def test_a_batch_that_ended_its_readers_time_and_again_is_not_read_again(deployed: Deployment, dataset: str) -> None:
     batch = sent(deployed, dataset, 0)
+    watch = Watch(deployed.clock.elapsed_ms, 1000)
     for _ in range(10):
-        assert store.claim(deployed.backend.database, "dead", deployed.clock.now_ms(), 1000)
+        assert store.claim(deployed.backend.database, "dead", watch, deployed.clock.now_ms(), 1000)
         store.abandon(deployed.backend.database, "dead")
     deployed.ingest_due()
     failed = state(deployed, batch)
@@ -215,7 +221,8 @@ def test_an_import_that_was_cut_off_ends_as_it_turned_out(deployed: Deployment, 
             file = backend.settings.data_dir / "rows.json"
             file.write_text('{"id": 7}\n')
             ingest.import_files(backend.lake, table, [file], batch_id=row.id)
-        deployed.clock.advance(seconds=2)
+        deployed.ingest_due()
+        deployed.clock.advance(seconds=31)
         deployed.ingest_due()
         ended[landed] = state(deployed, row.id)["status"]
     assert ended == {False: "failed", True: "success"}

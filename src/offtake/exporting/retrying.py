@@ -47,7 +47,7 @@ class Budget:
         asked = error.retry_after or 0.0
         if not error.transient or failures >= self.patience.attempts or spent or asked > _LONGEST_SECONDS:
             raise error
-        due = min(_LONGEST_SECONDS, self.patience.wait * 2 ** (failures - 1))
+        due = min(_LONGEST_SECONDS, self.patience.wait * 2.0 ** (failures - 1))
         return asked + due * self._random.uniform(0.5, 1)
 
 

@@ -51,7 +51,7 @@ def claim(database: Database, owner: str, watch: Watch, now_ms: int, lease_ms: i
     """Take the batch that has waited longest, or whose holder has fallen silent; None when there is none."""
     with database.writing() as session:
         held = select(Batch.id, Batch.fence, Batch.beat).where(Batch.status == PROCESSING, Batch.beat > 0)
-        silent = watch.silent(row.tuple() for row in session.execute(held))
+        silent = watch.silent((one, fence, beat) for one, fence, beat in session.execute(held))
         until = func.coalesce(Batch.lease_until, 0)
         # One that is to be free in a long time was given back before the clock was set back.
         given_back = (Batch.beat == 0) & ~until.between(now_ms + 1, now_ms + LONGEST_PAUSE_MS)

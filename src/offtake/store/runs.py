@@ -45,7 +45,7 @@ def claim(database: Database, owner: str, watch: Watch, now_ms: int) -> Lease | 
     """Take the oldest run that is free, or whose holder has fallen silent; None when there is none."""
     with database.writing() as session:
         held = select(Run.id, Run.fence, Run.beat).where(Run.status == PROCESSING, Run.beat > 0)
-        silent = watch.silent(row.tuple() for row in session.execute(held))
+        silent = watch.silent((one, fence, beat) for one, fence, beat in session.execute(held))
         free = [Run.status == WAITING, (Run.status == PROCESSING) & (Run.beat == 0)]
         free += [(Run.id == run_id) & (Run.beat == beat) for run_id, beat in silent.items()]
         oldest = select(Run).where(Run.status.in_(LIVE), or_(*free)).order_by(Run.created_at, Run.id).limit(1)
@@ -100,7 +100,7 @@ def release(database: Database, lease: Lease) -> None:
     with database.writing() as session:
         run = _held(session, lease)
         run.beat = 0
-        run.claims -= 1
+        run.claims = max(0, run.claims - 1)
 
 
 def load_plan(database: Database, lease: Lease) -> tuple[list[RunDataset], list[RunPart]] | None:

@@ -1,0 +1,25 @@
+"""Leashes for tests: how long who writes may go on."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+
+def _never() -> bool:
+    return False
+
+
+@dataclass(frozen=True)
+class Until:
+    """A lease that does not end, until the work is asked to stop."""
+
+    stop: Callable[[], bool] = _never
+
+    def cancelled(self) -> bool:
+        return self.stop()
+
+    def valid_until(self) -> float:
+        return math.inf
+
+
+FREE = Until()
