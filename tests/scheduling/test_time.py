@@ -1,6 +1,7 @@
 """Downtime, and clocks that are set: every row goes out once, no slot runs twice."""
 
 from collections import Counter
+from typing import Any
 
 import pytest
 
@@ -55,7 +56,7 @@ def test_downtime_in_which_several_flows_are_due_runs_each_once(
     deployed: Deployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = make(deployed, monkeypatch)
-    schedules = [{"interval": 6}, {"interval": 12}, DAILY, ONCE]
+    schedules: list[dict[str, Any]] = [{"interval": 6}, {"interval": 12}, DAILY, ONCE]
     flows = [first.flow, *(deployed.flow(first.dataset, schedule=one) for one in schedules)]
     first.serve()
     first.append()
