@@ -191,7 +191,7 @@ def fails_told(database: Database) -> Counter[str]:
 def test_processes_that_tell_at_the_same_instant_tell_once(database: Database, clock: MovedClock) -> None:
     flows = crowd(database, clock, 40, failures=3)
     script = f"for _ in range(5): tell_failing(database, {clock.now_ms()}, 3, disable=True)"
-    lines = [line for output in together(database, script, 3) for line in output.splitlines()]
+    lines = [line for output in together(database, script) for line in output.splitlines()]
     assert fails_told(database) == Counter(flows)
     assert Counter(line.split()[2] for line in lines if line.startswith("ERROR flow")) == Counter(flows)
     assert len(lines) == 40

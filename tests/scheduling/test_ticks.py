@@ -165,7 +165,7 @@ for _ in range(8):
         session.connection().exec_driver_sql("UPDATE runs SET status = 'success'")
     clock.advance(hours=3)
 """  # noqa: S608 - the one number in it is the test's own
-    printed = [line for output in together(database, script, 3) for line in output.splitlines() if line]
+    printed = [line for output in together(database, script) for line in output.splitlines() if line]
     with database.reading() as session:
         ids = list(session.scalars(select(Run.id)))
     # Nobody told of anything else, and what one made nobody else made.
