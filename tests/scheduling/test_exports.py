@@ -107,36 +107,6 @@ def test_a_one_time_flow_exports_once(deployed: Deployment) -> None:
     assert len(deployed.runs(flow)) == 1
 
 
-def test_slots_missed_while_down_become_one_run(deployed: Deployment) -> None:
-    flow = deployed.flow(deployed.import_rows("events", rows(0, 3)))
-    deployed.run_due()
-    deployed.import_rows("events", rows(3, 1))
-    deployed.clock.advance(days=30, hours=1)
-    deployed.run_due()
-    deployed.run_due()
-    assert len(deployed.runs(flow)) == 2
-    assert "exportTime=202603311200" in deployed.manifests()[1]["exportResults"][0]["sinkPath"]
-
-
-def test_a_clock_set_back_runs_no_slot_twice(deployed: Deployment) -> None:
-    flow = deployed.flow(deployed.import_rows("events", rows(0, 3)))
-    deployed.run_due()
-    deployed.clock.advance(hours=-2)
-    deployed.run_due()
-    deployed.clock.advance(hours=2)
-    deployed.run_due()
-    assert len(deployed.runs(flow)) == 1
-
-
-def test_no_run_starts_after_the_end(deployed: Deployment) -> None:
-    schedule = {"endTime": deployed.clock.now_seconds() + 3 * 3600}
-    flow = deployed.flow(deployed.import_rows("events", rows(0, 3)), schedule=schedule)
-    for _ in range(3):
-        deployed.run_due()
-        deployed.clock.advance(hours=3)
-    assert len(deployed.runs(flow)) == 1
-
-
 def test_an_adhoc_run_exports_the_pending_increment_and_moves_the_position(deployed: Deployment) -> None:
     dataset = deployed.import_rows("events", rows(0, 3))
     parked = {"timeUnit": "day", "interval": 1, "startTime": deployed.clock.now_seconds() + 365 * 86_400}

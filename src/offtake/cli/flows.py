@@ -14,7 +14,7 @@ app = typer.Typer(help="Flows: what is delivered where, and when.")
 
 @app.command("list")
 def list_(sandbox: InSandbox = None, data_dir: DataDir = None, json: AsJson = False) -> None:
-    """List the flows, the most recently changed first."""
+    """List the flows, the most recently changed first; in brackets, how many runs have failed one after another."""
     with operating(data_dir, sandbox) as (backend, caller), backend.database.reading() as session:
         found = reading.flows(session, caller, listing.everything()).rows
         documents = [dataflows.render(session, row, caller) for row in found]
@@ -26,7 +26,7 @@ def list_(sandbox: InSandbox = None, data_dir: DataDir = None, json: AsJson = Fa
             row.id,
             row.name,
             row.state,
-            row.last_run_state,
+            f"{row.last_run_state} ({row.failures})" if row.failures else row.last_run_state,
             show.instant(row.last_run_completed_at),
             show.instant(row.next_run_s * 1000 if row.next_run_s else None),
         )

@@ -38,16 +38,17 @@ class Budget:
         """The seconds to wait until `what` is tried again; raises the error when it is not to be.
 
         The wait is between half and all of what is due, so that those who failed together do not come back together;
-        a server that names a wait itself gets at least that.
+        a server that names a wait itself gets at least that. One that names more than five minutes ends the run: its
+        worker has others to carry out, and the flow's next run comes back later.
         """
         self._failures[what] += 1
         failures = self._failures[what]
         spent = self._failures.total() > self.patience.retries
-        if not error.transient or failures >= self.patience.attempts or spent:
+        asked = error.retry_after or 0.0
+        if not error.transient or failures >= self.patience.attempts or spent or asked > _LONGEST_SECONDS:
             raise error
         due = min(_LONGEST_SECONDS, self.patience.wait * 2.0 ** (failures - 1))
-        wait = due * self._random.uniform(0.5, 1)
-        return wait if error.retry_after is None else error.retry_after + wait
+        return asked + due * self._random.uniform(0.5, 1)
 
 
 def persevere(act: Callable[[], Result], what: Hashable, budget: Budget, leash: Leash) -> Result:

@@ -1,6 +1,7 @@
 """Flows whose runs fail one after another: told once, and disabled where the deployment wants that."""
 
 import logging
+from typing import Final
 from uuid import uuid4
 
 from sqlalchemy import select
@@ -15,22 +16,30 @@ from offtake.store.tables import Flow, Run, Sandbox
 
 _log = logging.getLogger(__name__)
 
+_AT_ONCE: Final = 100
+
 
 def tell_failing(database: Database, now_ms: int, after: int, *, disable: bool) -> None:
     """Tell every flow that has failed `after` times in a row, in the log and the audit log, until one run succeeds.
 
-    The flow itself holds the reason, in its last operation, when it is disabled.
+    The flow itself holds the reason, in its last operation, when it is disabled. A round tells a hundred flows at most:
+    whoever calls has more to do.
     """
     failing = select(Flow).where(Flow.failures > 0, Flow.failures >= after, Flow.failing_since.is_(None))
     with database.reading() as session:
-        if session.scalars(failing.limit(1)).first() is None:
-            return
-    with database.writing() as session:
-        for flow in session.scalars(failing.order_by(Flow.id).with_for_update(skip_locked=True)):
-            _tell(session, flow, now_ms, disable=disable and flow.state == ENABLED)
+        ids = session.scalars(failing.with_only_columns(Flow.id).order_by(Flow.id).limit(_AT_ONCE)).all()
+    for flow_id in ids:
+        with database.writing() as session:
+            # Another process may be telling it, or have told it, just now.
+            one = failing.where(Flow.id == flow_id).with_for_update(skip_locked=True)
+            flow = session.scalar(one)
+            told = None if flow is None else _tell(session, flow, now_ms, disable=disable and flow.state == ENABLED)
+        if told is not None:
+            _log.error("%s", told)
 
 
-def _tell(session: Session, flow: Flow, now_ms: int, *, disable: bool) -> None:
+def _tell(session: Session, flow: Flow, now_ms: int, *, disable: bool) -> str:
+    """Remember that the flow has been told; the sentence for the log."""
     run = session.get(Run, flow.last_run_id) if flow.last_run_id else None
     errors = list(run.errors) if run else []
     flow.failing_since = now_ms
@@ -44,8 +53,8 @@ def _tell(session: Session, flow: Flow, now_ms: int, *, disable: bool) -> None:
         after["state"] = DISABLED
     audit.record(session, caller, now_ms, "fail", (KIND, flow.id), name=flow.name, after=after)
     reasons = "; ".join(f"{one['code']} {one['message']}" for one in errors)
-    told = " and is disabled now" if disable else ""
-    _log.error("flow %s (%s) has failed %d times in a row%s: %s", flow.id, flow.name, flow.failures, told, reasons)
+    done = " and is disabled now" if disable else ""
+    return f"flow {flow.id} ({flow.name}) has failed {flow.failures} times in a row{done}: {reasons}"
 
 
 def _operation(flow: Flow, errors: list[Json], now_ms: int) -> Json:

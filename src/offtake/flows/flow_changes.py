@@ -4,6 +4,7 @@ from dataclasses import asdict, replace
 from typing import Any, Final
 
 from sqlalchemy import delete as delete_rows
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from offtake.errors import InvalidInputError
@@ -15,7 +16,7 @@ from offtake.flows.patching import Operation, Patchable, Rules
 from offtake.flows.problems import Problem
 from offtake.flows.schedule import Schedule, ScheduleRules, first_slot, next_slot, parse_schedule
 from offtake.store import runs as store
-from offtake.store.tables import Flow, SourceConnection, TargetConnection, Watermark
+from offtake.store.tables import Flow, Run, SourceConnection, TargetConnection, Watermark
 
 DISABLED: Final = "disabled"
 _SCHEDULE: Final = "scheduleParams"
@@ -55,6 +56,7 @@ def update(
 ) -> Flow:
     """Change a flow as the patch says, all of it or nothing; its next slot is counted from now."""
     caller.require(EXPORT_DATASETS)
+    _hold_live_run(session, row_id)
     row = dataflows.find(session, caller, row_id, lock=True)
     entities.check_version(row, if_match)
     before = dataflows.render(session, row, caller)
@@ -63,7 +65,7 @@ def update(
     document = patching.apply({key: before.get(key) for key in keys}, operations, _RULES)
     after = entities.parse_document(PatchedFlow, document)
     row.name, row.description, row.policy = after.name, after.description, after.policy
-    _move_source(session, caller, row, after.source_connection_ids)
+    _move_source(session, caller, row, after.source_connection_ids, now_ms)
     _move_target(session, caller, row, after.target_connection_ids)
     if any(one.path.startswith(f"/{_SCHEDULE}") for one in operations):
         _reschedule(session, row, after.schedule_params, now_ms, rules)
@@ -80,6 +82,7 @@ def update(
 def delete(session: Session, caller: Caller, row_id: str, now_ms: int) -> None:
     """Forget a flow. A run that is going on is cancelled; runs stay readable, connections stay."""
     caller.require(EXPORT_DATASETS)
+    _hold_live_run(session, row_id)
     row = dataflows.find(session, caller, row_id, lock=True)
     before = dataflows.render(session, row, caller)
     audit.record(session, caller, now_ms, "delete", (KIND, row.id), name=row.name, before=before)
@@ -118,8 +121,16 @@ def act(
     return row
 
 
-def _move_source(session: Session, caller: Caller, row: Flow, ids: list[str]) -> None:
-    """Datasets that stay keep their position; those that leave lose it, and start in full when they come back."""
+def _hold_live_run(session: Session, row_id: str) -> None:
+    """Lock the flow's live run before the flow, as those who end runs do: neither waits for the other in a circle."""
+    session.execute(select(Run.id).where(Run.flow_id == row_id, Run.status.in_(store.LIVE)).with_for_update())
+
+
+def _move_source(session: Session, caller: Caller, row: Flow, ids: list[str], now_ms: int) -> None:
+    """Datasets that stay keep their position; those that leave lose it, and start in full when they come back.
+
+    A run that is live takes no datasets in. Until it is planned, those that leave are taken out of it.
+    """
     source_id = dataflows.only(ids, "/sourceConnectionIds")
     if source_id == row.source_connection_id:
         return
@@ -128,6 +139,13 @@ def _move_source(session: Session, caller: Caller, row: Flow, ids: list[str]) ->
     gone = delete_rows(Watermark).where(Watermark.flow_id == row.id, Watermark.dataset_id.not_in(source.dataset_ids))
     session.execute(gone)
     row.source_connection_id = source.id
+    live = store.live_run(session, row.id)
+    if live is not None and live.planned_at is None:
+        kept = [one for one in live.dataset_ids if one in source.dataset_ids]
+        if kept:
+            live.dataset_ids = kept
+        else:
+            store.cancel_run(session, live, now_ms)
 
 
 def _move_target(session: Session, caller: Caller, row: Flow, ids: list[str]) -> None:
@@ -152,7 +170,7 @@ def _reschedule(session: Session, row: Flow, params: Json, now_ms: int, rules: S
     now = now_ms // 1000
     if new.start_time != old.start_time:
         row.next_run_s = first_slot(new, now)
-    elif row.next_run_s is None or row.next_run_s > now or new.one_time:
+    elif row.next_run_s is None or row.next_run_s > now or new.one_time or _is_over(new, row.next_run_s):
         row.next_run_s = _slot_from_now(row, now)
 
 
@@ -166,6 +184,10 @@ def _parse(old: Schedule, params: Json, created_at: int, rules: ScheduleRules) -
     except InvalidInputError as error:
         raise problems.of_fields(error) from None
     return replace(new, end_time=None, end_defaulted=False) if endless else new
+
+
+def _is_over(schedule: Schedule, slot: int) -> bool:
+    return schedule.end_time is not None and slot >= schedule.end_time
 
 
 def _slot_from_now(row: Flow, now: int) -> int | None:

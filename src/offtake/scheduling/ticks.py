@@ -1,8 +1,11 @@
 """Ticks: a flow that is due gets its run, once, however many schedulers look."""
 
 import logging
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from typing import Final
 
-from sqlalchemy import select
+from sqlalchemy import select, tuple_
 from sqlalchemy.orm import Session
 
 from offtake.clock import Clock
@@ -10,27 +13,29 @@ from offtake.failpoints import failpoint
 from offtake.flows import dataflows, runs
 from offtake.flows.entities import ENABLED
 from offtake.flows.runs import NewRun
-from offtake.flows.schedule import next_slot
-from offtake.store.database import Database
-from offtake.store.runs import live_run
-from offtake.store.tables import Flow, Run
+from offtake.flows.schedule import Schedule, next_slot
+from offtake.store.database import Database, StoreBusyError
+from offtake.store.runs import LIVE, live_run
+from offtake.store.tables import Flow, Run, SourceConnection
 
 _log = logging.getLogger(__name__)
+
+_AT_ONCE: Final = 100
+"""Flows of one transaction: who else writes to the database must not wait long for it."""
 
 
 def tick(database: Database, clock: Clock) -> list[str]:
     """Queue a run for every flow that is due, and set when each is due next; the ids of the new runs.
 
     Slots missed while nobody ticked collapse into the latest. A flow whose last run is still live is passed over:
-    its next run covers both windows.
+    its next run covers both windows; its last slot of all waits until that run has ended. One flow that cannot be
+    ticked keeps no other from its run.
     """
     now_ms = clock.now_ms()
-    with database.writing() as session:
-        due = select(Flow).where(Flow.state == ENABLED, Flow.next_run_s <= now_ms // 1000)
-        flows = session.scalars(due.order_by(Flow.next_run_s, Flow.id).with_for_update(skip_locked=True)).all()
-        made = [run.id for flow in flows if (run := _tick_flow(session, flow, now_ms)) is not None]
-        failpoint("tick")
-    return made
+    due = select(Flow.id).where(Flow.state == ENABLED, Flow.next_run_s <= now_ms // 1000)
+    with database.reading() as session:
+        ids = session.scalars(due.order_by(Flow.next_run_s, Flow.id)).all()
+    return [run_id for some in _by_hundreds(ids) for run_id in _tick_apart(database, some, now_ms)]
 
 
 def correct(database: Database, clock: Clock) -> int:
@@ -40,45 +45,105 @@ def correct(database: Database, clock: Clock) -> int:
     """
     now = clock.now_seconds()
     with database.reading() as session:
-        enabled = session.scalars(select(Flow).where(Flow.state == ENABLED)).all()
-    ahead = [flow.id for flow in enabled if _is_ahead(flow, now)]
+        enabled = session.execute(select(Flow.id, Flow.schedule, Flow.next_run_s).where(Flow.state == ENABLED))
+        ahead = [flow_id for flow_id, schedule, due in enabled if _is_ahead(flow_id, schedule, due, now)]
     corrected = 0
-    for flow_id in ahead:
+    for some in _by_hundreds(ahead):
         with database.writing() as session:
-            flow = session.get(Flow, flow_id, with_for_update=True)
-            if flow is not None and flow.state == ENABLED and _is_ahead(flow, now):
-                flow.next_run_s = _slot_ahead(flow, now)
-                corrected += 1
-                _log.warning("flow %s: its next slot lay too far ahead; did the clock go back?", flow.id)
+            for flow in session.scalars(select(Flow).where(Flow.id.in_(some)).with_for_update(skip_locked=True)):
+                corrected += _correct_flow(session, flow, now)
+    if corrected:
+        _log.warning("%d flow(s) lay too far ahead, and are at their next slot now; was the clock set back?", corrected)
     return corrected
 
 
-def _is_ahead(flow: Flow, now: int) -> bool:
-    slot = _slot_ahead(flow, now)
-    return slot is not None and (flow.next_run_s is None or flow.next_run_s > slot)
+def _is_ahead(flow_id: str, schedule: dict[str, object], due: int | None, now: int) -> bool:
+    try:
+        slot = next_slot(Schedule(**schedule), now, now)  # type: ignore[arg-type] # as it was stored
+    except Exception:  # noqa: BLE001 - one flow that cannot be read must not keep the others from their slots
+        _log.exception("flow %s: its schedule cannot be read", flow_id)
+        return False
+    return slot is not None and (due is None or due > slot)
 
 
-def _slot_ahead(flow: Flow, now: int) -> int | None:
-    return next_slot(dataflows.schedule_of(flow), now, now)
+def _correct_flow(session: Session, flow: Flow, now: int) -> bool:
+    if flow.state != ENABLED or not _is_ahead(flow.id, flow.schedule, flow.next_run_s, now):
+        return False
+    schedule = dataflows.schedule_of(flow)
+    if schedule.one_time and (flow.last_run_id is not None or live_run(session, flow.id) is not None):
+        return False
+    flow.next_run_s = next_slot(schedule, now, now)
+    return True
 
 
-def _tick_flow(session: Session, flow: Flow, now_ms: int) -> Run | None:
-    slot = _collapse(flow, now_ms // 1000)
-    if live_run(session, flow.id) is not None:
-        _log.info("flow %s: slot %s skipped, its last run is still going on", flow.id, slot)
-        return None
-    same_slot = select(Run.id).filter_by(flow_id=flow.id, scheduled_at=slot * 1000)
-    if session.scalar(same_slot) is not None:
-        return None
-    return runs.create(session, flow, NewRun("schedule", slot * 1000), now_ms)
+def _tick_apart(database: Database, ids: Sequence[str], now_ms: int) -> list[str]:
+    """Tick some flows in one transaction, or, when that fails, each in its own."""
+    try:
+        with database.writing() as session:
+            made = [run.id for run in _tick_flows(session, ids, now_ms)]
+            failpoint("tick")
+    except StoreBusyError:
+        raise
+    except Exception:  # noqa: BLE001 - one flow that cannot be ticked must not keep the others from their runs
+        if len(ids) == 1:
+            _log.exception("flow %s cannot be run; trying again", ids[0])
+            return []
+        return [run_id for one in ids for run_id in _tick_apart(database, [one], now_ms)]
+    return made
 
 
-def _collapse(flow: Flow, now: int) -> int:
-    """The latest slot that is due; the one after it becomes the flow's next."""
+def _tick_flows(session: Session, ids: Sequence[str], now_ms: int) -> list[Run]:
+    now = now_ms // 1000
+    due = select(Flow).where(Flow.id.in_(ids), Flow.state == ENABLED, Flow.next_run_s <= now)
+    flows = session.scalars(due.order_by(Flow.next_run_s, Flow.id).with_for_update(skip_locked=True)).all()
+    slots = {flow.id: _collapse(flow, now) for flow in flows}
+    used = _used(session, {flow_id: slot for flow_id, (slot, _) in slots.items()})
+    going_on = select(Run).where(Run.flow_id.in_(slots), Run.status.in_(LIVE))
+    live = {run.flow_id: run for run in session.scalars(going_on)}
+    wanted = select(SourceConnection).where(SourceConnection.id.in_({flow.source_connection_id for flow in flows}))
+    sources = {source.id: source for source in session.scalars(wanted)}
+    made = []
+    for flow in flows:
+        slot, flow.next_run_s = slots[flow.id]
+        if flow.id in used:
+            continue
+        if flow.id not in live:
+            made.append(runs.create(session, flow, NewRun("schedule", slot * 1000), now_ms))
+        elif flow.next_run_s is None and not _stands_for(live[flow.id], slot, flow, sources[flow.source_connection_id]):
+            flow.next_run_s = slot
+        else:
+            _log.info("flow %s: slot %s skipped, its last run is still going on", flow.id, slot)
+    return made
+
+
+def _used(session: Session, slots: dict[str, int]) -> set[str]:
+    """The flows whose slot has its run already: the clock may have been set back."""
+    wanted = [(flow_id, slot * 1000) for flow_id, slot in slots.items()]
+    return set(session.scalars(select(Run.flow_id).where(tuple_(Run.flow_id, Run.scheduled_at).in_(wanted))))
+
+
+def _stands_for(live: Run, slot: int, flow: Flow, source: SourceConnection) -> bool:
+    """Whether a run that is going on delivers what the flow's last slot was to deliver.
+
+    Increments never stand for one another, for another costs nothing when there is nothing new. The one export of a
+    one-time flow goes out once when somebody has asked for it beside the schedule.
+    """
+    began = live.planned_at is None or live.planned_at >= slot * 1000
+    whole = set(source.dataset_ids) <= set(live.dataset_ids)
+    return dataflows.schedule_of(flow).one_time and began and whole
+
+
+def _collapse(flow: Flow, now: int) -> tuple[int, int | None]:
+    """The latest slot of the flow that is due, and the one after it."""
     schedule = dataflows.schedule_of(flow)
     slot = flow.next_run_s or now
     following = next_slot(schedule, slot, now)
     while following is not None and following <= now:
         slot, following = following, next_slot(schedule, following, now)
-    flow.next_run_s = following
-    return slot
+    return slot, following
+
+
+def _by_hundreds(ids: Iterable[str]) -> Iterator[list[str]]:
+    left = iter(ids)
+    while some := list(islice(left, _AT_ONCE)):
+        yield some

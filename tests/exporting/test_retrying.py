@@ -1,0 +1,282 @@
+"""Trying again: how long is waited, when it is enough, and whole runs to a server that refuses."""
+
+import json
+import random
+from collections import Counter
+from collections.abc import Iterator
+from itertools import count
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sqlalchemy import select
+
+from offtake.errors import CancelledError, DeliveryError
+from offtake.exporting import run as exporting_run
+from offtake.exporting.retrying import Budget, Patience, persevere
+from offtake.scheduling.debris import sweep_debris
+from offtake.store.tables import Run, RunPart, Watermark
+from tests.deployment import Deployment, rows, table_of
+from tests.leashes import FREE, Until
+from tests.middlebox import Middlebox, middlebox
+from tests.scheduling.test_amazon_s3 import BUCKET, flow_to
+from tests.servers import S3Server, rclone_s3
+
+LONGEST = 300
+
+
+def passing(retry_after: float | None = None) -> DeliveryError:
+    return DeliveryError("EXPORT-2003-504", "It is away.", "Wait.", transient=True, retry_after=retry_after)
+
+
+def refusal() -> DeliveryError:
+    return DeliveryError("EXPORT-2001-403", "It is denied.", "Grant it.")
+
+
+# Budgets
+
+
+@given(
+    attempts=st.integers(1, 20),
+    wait=st.floats(0, 1000),
+    asked=st.none() | st.floats(0, LONGEST),
+    seed=st.integers(),
+)
+def test_waits_double_up_to_five_minutes_and_are_never_shorter_than_asked(
+    attempts: int, wait: float, asked: float | None, seed: int
+) -> None:
+    budget = Budget(Patience(attempts, wait), _random=random.Random(seed))
+    for failed in range(1, attempts):
+        waited = budget.wait_after("part", passing(asked))
+        due = min(LONGEST, wait * 2 ** (failed - 1))
+        assert waited >= (asked or 0)
+        assert due / 2 - 1e-6 <= waited - (asked or 0) <= due + 1e-6
+    last = passing(asked)
+    with pytest.raises(DeliveryError) as caught:
+        budget.wait_after("part", last)
+    assert caught.value is last
+
+
+@given(st.lists(st.integers(0, 4), min_size=60, max_size=60), st.integers(1, 6), st.integers(0, 12))
+def test_a_part_has_a_budget_and_the_run_has_one(parts: list[int], attempts: int, retries: int) -> None:
+    budget = Budget(Patience(attempts, 0.1, retries))
+    failed = Counter[int]()
+    for part in parts:
+        failed[part] += 1
+        over = failed[part] >= attempts or failed.total() > retries
+        try:
+            budget.wait_after(part, passing())
+        except DeliveryError:
+            assert over
+            return
+        assert not over
+    raise AssertionError("sixty failures are more than any of these budgets")
+
+
+@given(st.integers(0, 3), st.integers(1, 20), st.integers(0, 50))
+def test_what_does_not_pass_fails_at_once(before: int, attempts: int, retries: int) -> None:
+    budget = Budget(Patience(attempts + before, 1, retries + before))
+    for _ in range(before):
+        budget.wait_after("part", passing())
+    error = refusal()
+    with pytest.raises(DeliveryError) as caught:
+        budget.wait_after("part", error)
+    assert caught.value is error
+
+
+@pytest.mark.parametrize("asked", [LONGEST + 1, 86_400, float("inf")])
+def test_a_server_that_asks_for_more_than_five_minutes_ends_the_run(asked: float) -> None:
+    with pytest.raises(DeliveryError):
+        Budget(Patience(4, 1)).wait_after("part", passing(asked))
+
+
+def test_those_who_fail_together_come_back_apart() -> None:
+    waits = {Budget(Patience(4, 1)).wait_after("part", passing()) for _ in range(50)}
+    assert len(waits) > 40
+    assert max(waits) - min(waits) > 0.3
+
+
+def test_an_act_is_done_until_it_succeeds() -> None:
+    tries = count(1)
+
+    def act() -> int:
+        number = next(tries)
+        if number < 4:
+            raise passing()
+        return number
+
+    assert persevere(act, "meeting", Budget(Patience(4, 0.001)), FREE) == 4
+
+
+def test_who_is_asked_to_stop_does_not_wait_on() -> None:
+    def act() -> None:
+        raise passing(200)
+
+    with pytest.raises(CancelledError):
+        persevere(act, "meeting", Budget(Patience(4, 1)), Until(lambda: True))
+
+
+# Runs
+
+PARTS, ROWS = 20, 3
+EXPIRED = "<Error><Code>ExpiredToken</Code></Error>"
+"""Passes, and the driver does not try again by itself: one refusal is one failure of a part."""
+
+
+@pytest.fixture(scope="module")
+def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    with rclone_s3(tmp_path_factory.mktemp("s3")) as server:
+        server.make_bucket(BUCKET)
+        yield server
+
+
+@pytest.fixture
+def box(s3: S3Server) -> Iterator[Middlebox]:
+    with middlebox("127.0.0.1", int(s3.endpoint.rpartition(":")[2])) as opened:
+        yield opened
+
+
+class Delivery:
+    """A flow of many parts to a server behind the middlebox."""
+
+    def __init__(self, deployed: Deployment, s3: S3Server, box: Middlebox, **settings: Any) -> None:
+        changed = deployed.backend.settings.model_copy(update={"part_bytes": 1, **settings})
+        object.__setattr__(deployed.backend, "settings", changed)
+        self.deployed, self.box, self.client = deployed, box, s3.client()
+        for first in range(0, PARTS * ROWS, ROWS):
+            self.dataset = deployed.import_rows("events", rows(first, ROWS))
+        self.flow = flow_to(deployed, self.dataset, s3, endpointUrl=f"http://127.0.0.1:{box.port}")
+        self.root = s3.root / BUCKET
+
+    def refused(self, refused: int, **what: Any) -> int:
+        """Run what is due while the first connections are refused; how many were."""
+        self.box.refuse(times=refused, **what)
+        self.deployed.run_due()
+        left, self.box.refusals = len(self.box.refusals), []
+        return refused - left
+
+    def last(self) -> Run:
+        with self.deployed.backend.database.reading() as session:
+            found = session.scalar(select(Run).filter_by(flow_id=self.flow).order_by(Run.created_at.desc()).limit(1))
+        assert found is not None
+        return found
+
+    def recorded(self) -> int:
+        """Parts of the last run that are whole."""
+        with self.deployed.backend.database.reading() as session:
+            done = select(RunPart).where(RunPart.run_id == self.last().id, RunPart.finished_at.is_not(None))
+            return len(session.scalars(done).all())
+
+    def position(self) -> int | None:
+        with self.deployed.backend.database.reading() as session:
+            known = session.get(Watermark, (self.flow, self.dataset))
+        return known.snapshot_id if known else None
+
+    def check_all_once(self) -> None:
+        """Every row lies there once, and nothing beside what the last run's manifest names."""
+        folder = self.root / "exports" / self.dataset
+        (manifest,) = folder.rglob("manifest-*.json")
+        named = json.loads(manifest.read_text())["exportResults"]
+        files = [self.root / one["sinkPath"].lstrip("/") / one["name"] for one in named]
+        assert table_of(files)["id"].to_pylist() == list(range(PARTS * ROWS))
+        assert {path for path in folder.rglob("*") if path.is_file()} == {*files, manifest}
+
+    def check_next_delivers(self) -> None:
+        """The destination is there again: the next run delivers what this one did not; what that left is removed."""
+        assert (self.last().status, self.position(), self.last().manifest) == ("failed", None, None)
+        self.deployed.clock.advance(hours=3)
+        assert len(list(sweep_debris(self.deployed.backend))) <= 1
+        self.deployed.run_due()
+        assert (self.last().status, self.last().errors) == ("success", [])
+        assert self.position() is not None
+        self.check_all_once()
+
+
+def test_parts_that_fail_for_a_while_are_delivered_once(deployed: Deployment, s3: S3Server, box: Middlebox) -> None:
+    delivery = Delivery(deployed, s3, box)
+    assert delivery.refused(3, status=400, body=EXPIRED) == 3
+    assert (delivery.last().status, delivery.last().errors) == ("success", [])
+    delivery.check_all_once()
+
+
+def test_no_further_part_is_begun_while_a_destination_is_away(
+    deployed: Deployment, s3: S3Server, box: Middlebox
+) -> None:
+    delivery = Delivery(deployed, s3, box, part_attempts=3)
+    # Three in flight, three tries each, then one look for what is to be removed. Twenty parts wait all the while.
+    assert 3 <= delivery.refused(1000, status=400, body=EXPIRED) <= 10
+    assert delivery.recorded() == 0
+    (error,) = delivery.last().errors
+    assert (error["code"], "expired" in error["message"]) == ("EXPORT-2001-401", True)
+    delivery.check_next_delivers()
+
+
+def test_a_run_that_has_tried_often_enough_fails_with_the_last_reason(
+    deployed: Deployment, s3: S3Server, box: Middlebox
+) -> None:
+    delivery = Delivery(deployed, s3, box, part_attempts=20, run_retries=2)
+    assert 3 <= delivery.refused(1000, status=400, body=EXPIRED) <= 6
+    assert [one["code"] for one in delivery.last().errors] == ["EXPORT-2001-401"]
+    delivery.check_next_delivers()
+
+
+def test_what_is_denied_fails_at_once(deployed: Deployment, s3: S3Server, box: Middlebox) -> None:
+    delivery = Delivery(deployed, s3, box, part_attempts=20)
+    body = "<Error><Code>AccessDenied</Code></Error>"
+    assert 1 <= delivery.refused(1000, status=403, body=body) <= 4
+    assert [one["code"] for one in delivery.last().errors] == ["EXPORT-2001-403"]
+    delivery.check_next_delivers()
+
+
+def test_parts_that_are_done_are_not_done_again_when_others_fail(
+    deployed: Deployment, s3: S3Server, box: Middlebox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    delivery = Delivery(deployed, s3, box)
+    recorded = count(1)
+
+    def away_after_ten(name: str) -> None:
+        if name == "part_recorded" and next(recorded) == 10:
+            box.refuse(400, times=4, body=EXPIRED)
+
+    monkeypatch.setattr(exporting_run, "failpoint", away_after_ten)
+    deployed.run_due()
+    assert (delivery.last().status, box.refusals) == ("success", [])
+    assert next(recorded) == PARTS + 1
+    delivery.check_all_once()
+
+
+@pytest.mark.parametrize(("refused", "status"), [(7, "success"), (1000, "failed")])
+def test_proof_and_manifest_are_tried_again_as_well(
+    deployed: Deployment, s3: S3Server, box: Middlebox, monkeypatch: pytest.MonkeyPatch, refused: int, status: str
+) -> None:
+    delivery = Delivery(deployed, s3, box, part_attempts=2)
+    recorded = count(1)
+
+    def away_after_the_last(name: str) -> None:
+        if name == "part_recorded" and next(recorded) == PARTS:
+            box.refuse(503, times=refused)
+
+    monkeypatch.setattr(exporting_run, "failpoint", away_after_the_last)
+    deployed.run_due()
+    left, box.refusals = len(box.refusals), []
+    assert (delivery.last().status, delivery.recorded()) == (status, PARTS)
+    # The driver asks five times by itself each time: for the proof twice, then for what is to be removed.
+    assert refused - left == (7 if status == "success" else 15)
+    if status == "success":
+        delivery.check_all_once()
+    else:
+        monkeypatch.undo()
+        delivery.check_next_delivers()
+
+
+def test_a_server_that_is_down_for_good_fails_the_run_and_loses_nothing(
+    deployed: Deployment, s3: S3Server, box: Middlebox
+) -> None:
+    delivery = Delivery(deployed, s3, box, part_attempts=2)
+    there, box.upstream = box.upstream, ("127.0.0.1", 1)
+    deployed.run_due()
+    assert [one["code"] for one in delivery.last().errors] == ["EXPORT-2003-504"]
+    assert delivery.recorded() == 0
+    box.upstream = there
+    delivery.check_next_delivers()

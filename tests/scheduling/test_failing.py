@@ -1,0 +1,217 @@
+"""Flows whose runs fail one after another are told once, and disabled where that is wanted."""
+
+import logging
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+
+from offtake.cli.main import main
+from offtake.clock import MovedClock
+from offtake.flows import access, failing
+from offtake.flows.failing import tell_failing
+from offtake.scheduling.service import working
+from offtake.scheduling.ticks import tick
+from offtake.store.database import Database
+from offtake.store.tables import AuditEvent, Flow
+from tests.deployment import Deployment, rows
+from tests.scheduling.crowd import crowd, together
+from tests.scheduling.test_amazon_s3 import BUCKET, flow_to
+from tests.servers import S3Server, rclone_s3
+
+EVENTS = "/data/foundation/audit/events"
+
+
+@pytest.fixture(scope="module")
+def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    with rclone_s3(tmp_path_factory.mktemp("s3")) as server:
+        server.make_bucket(BUCKET)
+        yield server
+
+
+class Failing:
+    """A flow to a bucket that is there only when it is made."""
+
+    def __init__(self, deployed: Deployment, s3: S3Server, name: str) -> None:
+        self.deployed, self._s3, self._bucket = deployed, s3, name
+        self.flow = flow_to(deployed, deployed.import_rows("events", rows(0, 3)), s3, bucketName=name)
+
+    def run(self, times: int = 1, *, disable: bool = False) -> None:
+        """Every three hours what is due runs; failures are looked for as in a server's loop."""
+        for _ in range(times):
+            self.deployed.run_due()
+            self.tell(disable=disable)
+            self.deployed.clock.advance(hours=3)
+
+    def tell(self, *, disable: bool = False) -> None:
+        tell_failing(self.deployed.backend.database, self.deployed.clock.now_ms(), 3, disable=disable)
+
+    def mend(self) -> None:
+        self._s3.make_bucket(self._bucket)
+
+    def break_(self) -> None:
+        self._s3.client().delete_bucket(Bucket=self._bucket)
+
+    def empty(self) -> None:
+        client = self._s3.client()
+        for one in client.list_objects_v2(Bucket=self._bucket).get("Contents", []):
+            client.delete_object(Bucket=self._bucket, Key=one["Key"])
+
+    def shown(self) -> dict[str, Any]:
+        self.deployed.sign_in()
+        found: dict[str, Any] = self.deployed.get(f"/flows/{self.flow}")["items"][0]
+        return found
+
+    def events(self) -> list[dict[str, Any]]:
+        self.deployed.sign_in()
+        found: list[dict[str, Any]] = self.deployed.http.get(EVENTS).json()["items"]
+        return [one for one in found if one["action"] == "fail"]
+
+    def failures(self) -> int:
+        with self.deployed.backend.database.reading() as session:
+            return session.get_one(Flow, self.flow).failures
+
+
+def told(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records if record.name == failing.__name__]
+
+
+def test_a_flow_that_fails_in_a_row_is_told_once_with_the_reason(
+    deployed: Deployment, s3: S3Server, caplog: pytest.LogCaptureFixture
+) -> None:
+    flow = Failing(deployed, s3, "told-once")
+    flow.run(2)
+    assert (told(caplog), flow.events()) == ([], [])
+    flow.run(4)
+    (line,) = told(caplog)
+    (event,) = flow.events()
+    assert f"flow {flow.flow} (flow) has failed 3 times in a row: EXPORT-2002-404" in line
+    assert "told-once" in line
+    assert (event["resourceId"], event["resourceType"], event["clientId"]) == (flow.flow, "flows", access.ENGINE)
+    assert event["after"]["failures"] == 3
+    assert [one["code"] for one in event["after"]["errors"]] == ["EXPORT-2002-404"]
+    shown = flow.shown()
+    assert (shown["state"], shown["lastRunDetails"]["state"]) == ("enabled", "failed")
+    assert shown["lastOperation"]["operation"] == "create"
+
+
+def test_it_is_told_again_only_after_a_success_in_between(
+    deployed: Deployment, s3: S3Server, caplog: pytest.LogCaptureFixture
+) -> None:
+    flow = Failing(deployed, s3, "told-again")
+    flow.run(3)
+    flow.mend()
+    flow.run(1)
+    assert flow.failures() == 0
+    deployed.import_rows("events", rows(3, 3))
+    flow.empty()
+    flow.break_()
+    flow.run(2)
+    assert len(told(caplog)) == 1
+    flow.run(1)
+    assert len(told(caplog)) == len(flow.events()) == 2
+
+
+def test_a_failing_flow_is_disabled_where_that_is_wanted_and_says_why(
+    deployed: Deployment, s3: S3Server, caplog: pytest.LogCaptureFixture
+) -> None:
+    flow = Failing(deployed, s3, "disabled")
+    before = flow.shown()["etag"]
+    flow.run(6, disable=True)
+    assert len(deployed.runs(flow.flow)) == 3
+    shown = flow.shown()
+    assert shown["state"] == "disabled"
+    assert shown["etag"] != before
+    operation = shown["lastOperation"]
+    assert (operation["operation"], operation["status"]["value"]) == ("disable", "completed")
+    why, reason = operation["status"]["errors"]
+    assert "3 runs failed one after another" in why["message"]
+    assert shown["lastRunDetails"]["id"] in why["message"]
+    assert (why["code"], reason["code"]) == ("EXPORT-2002-404", "EXPORT-2002-404")
+    assert "disabled" in reason["message"]  # the bucket's name
+    assert "is disabled now" in told(caplog)[0]
+    assert flow.events()[0]["after"]["state"] == "disabled"
+
+
+def test_enabling_a_flow_forgets_its_failures(
+    deployed: Deployment, s3: S3Server, caplog: pytest.LogCaptureFixture
+) -> None:
+    flow = Failing(deployed, s3, "enabled")
+    flow.run(3, disable=True)
+    deployed.sign_in()
+    deployed.post(f"/flows/{flow.flow}/action?op=enable", {}, 200)
+    assert flow.failures() == 0
+    deployed.clock.advance(hours=3)
+    flow.run(2, disable=True)
+    assert (flow.shown()["state"], flow.failures()) == ("enabled", 2)
+    flow.run(1, disable=True)
+    assert (flow.shown()["state"], len(told(caplog))) == ("disabled", 2)
+
+
+def test_cancelled_runs_do_not_count(deployed: Deployment, s3: S3Server) -> None:
+    flow = Failing(deployed, s3, "cancelled")
+    alone = deployed.post(
+        "/sourceConnections",
+        {
+            "name": "s",
+            "connectionSpec": {"id": "23598e46-f560-407b-88d5-ea6207e49db0", "version": "1.0"},
+            "params": {"datasets": [{"dataSetId": deployed.import_rows("other", rows(0, 1))}]},
+        },
+    )["id"]
+    flow.run(2)
+    tick(deployed.backend.database, deployed.clock)
+    deployed.sign_in()
+    # Nothing of what the run waits to deliver is the flow's any more: it is cancelled.
+    deployed.patch(f"/flows/{flow.flow}", [{"op": "replace", "path": "/sourceConnectionIds", "value": [alone]}])
+    flow.tell()
+    assert deployed.runs(flow.flow)[0]["metrics"]["statusSummary"]["status"] == "failed"
+    assert (flow.failures(), flow.events()) == (2, [])
+
+
+def test_a_server_tells_and_disables_by_its_settings(
+    deployed: Deployment, s3: S3Server, caplog: pytest.LogCaptureFixture
+) -> None:
+    flow = Failing(deployed, s3, "server")
+    changed = {"failures_told": 1, "disable_failing": True}
+    object.__setattr__(deployed.backend, "settings", deployed.backend.settings.model_copy(update=changed))
+    with working(deployed.backend, "server"):
+        pause = threading.Event()
+        assert any(told(caplog) or pause.wait(0.05) for _ in range(300))
+    assert (flow.shown()["state"], len(flow.events())) == ("disabled", 1)
+
+
+def fails_told(database: Database) -> Counter[str]:
+    with database.reading() as session:
+        return Counter(session.scalars(select(AuditEvent.resource_id).where(AuditEvent.action == "fail")))
+
+
+def test_processes_that_tell_at_the_same_instant_tell_once(database: Database, clock: MovedClock) -> None:
+    flows = crowd(database, clock, 40, failures=3)
+    script = f"for _ in range(5): tell_failing(database, {clock.now_ms()}, 3, disable=True)"
+    lines = [line for output in together(database, script) for line in output.splitlines()]
+    assert fails_told(database) == Counter(flows)
+    assert Counter(line.split()[2] for line in lines if line.startswith("ERROR flow")) == Counter(flows)
+    assert len(lines) == 40
+
+
+def test_thousands_are_told_a_hundred_at_a_time_so_that_ticks_go_on(
+    database: Database, clock: MovedClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.CRITICAL)
+    flows = crowd(database, clock, 250, failures=7)
+    for expected in (100, 200, 250, 250):
+        tell_failing(database, clock.now_ms(), 3, disable=False)
+        assert fails_told(database).total() == expected
+    assert fails_told(database) == Counter(flows)
+
+
+def test_the_command_line_shows_how_often_a_flow_has_failed(
+    deployed: Deployment, s3: S3Server, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    Failing(deployed, s3, "listed").run(2)
+    assert main(["flow", "list", "--data-dir", str(deployed.backend.settings.data_dir)]) == 0
+    assert "failed (2)" in capsys.readouterr().out
