@@ -28,6 +28,7 @@ from pyiceberg.typedef import Record
 from offtake.lake.catalog import local_path
 
 FILE_PATH = 2147483546
+DELETE_FORMAT = FileFormat.PARQUET  # what manifests say delete files are; tests say otherwise
 Bounds = Literal["none", "exact", "range"]
 
 
@@ -85,7 +86,14 @@ class _Compaction(_OverwriteFiles):
 
 def data_files(table: Table) -> dict[str, DataFile]:
     """The table's data files now, by path."""
-    return {task.file.file_path: task.file for task in table.scan().plan_files()}
+    snapshot = table.current_snapshot()
+    entries = (
+        entry
+        for manifest in (snapshot.manifests(table.io) if snapshot else ())
+        if manifest.content == ManifestContent.DATA
+        for entry in manifest.fetch_manifest_entry(table.io)
+    )
+    return {entry.data_file.file_path: entry.data_file for entry in entries}
 
 
 def delete_positions(table: Table, path: str, positions: list[int], bounds: Bounds = "none") -> None:
@@ -136,23 +144,32 @@ def delete_vector(table: Table, path: str) -> None:
 
 
 def compact(
-    table: Table, paths: Collection[str] | None = None, outputs: int = 1, *, drop_deletes: bool = False
+    table: Table,
+    paths: Collection[str] | None = None,
+    outputs: int = 1,
+    *,
+    drop_deletes: bool = False,
+    rows: pa.Table | None = None,
 ) -> None:
-    """Rewrite data files (all, unless told) into so many with the same rows, in each partition there is."""
-    tasks = [task for task in table.scan().plan_files() if paths is None or task.file.file_path in paths]
-    scan = ArrowScan(table.metadata, table.io, table.schema(), AlwaysTrue())
-    rows = scan.to_table(tasks)
+    """Rewrite data files (all, unless told) into so many with the same rows, in each partition there is.
+
+    `rows` are these same rows, for tables that PyIceberg cannot read.
+    """
+    files = [file for path, file in data_files(table).items() if paths is None or path in paths]
+    if rows is None:
+        tasks = [task for task in table.scan().plan_files() if task.file in files]
+        rows = ArrowScan(table.metadata, table.io, table.schema(), AlwaysTrue()).to_table(tasks)
     size = -(-rows.num_rows // outputs) or 1
     transaction = table.transaction()
     with _Compaction(operation=Operation.OVERWRITE, transaction=transaction, io=table.io) as producer:
         assert isinstance(producer, _Compaction)
         if drop_deletes:
-            producer.without_deletes = [task.file.file_path for task in tasks]
-        for task in tasks:
-            producer.delete_data_file(task.file)
+            producer.without_deletes = [file.file_path for file in files]
+        for file in files:
+            producer.delete_data_file(file)
         for first in range(0, rows.num_rows, size):
-            for file in _dataframe_to_data_files(table.metadata, rows.slice(first, size), table.io):
-                producer.append_data_file(file)
+            for made in _dataframe_to_data_files(table.metadata, rows.slice(first, size), table.io):
+                producer.append_data_file(made)
     transaction.commit_transaction()
 
 
@@ -177,7 +194,7 @@ def _delete_file(
 ) -> DataFile:
     path = local_path(table.location()) / "data" / f"{uuid4().hex}.parquet"
     pq.write_table(rows, path)
-    return _described(table, path, rows.num_rows, about, content, FileFormat.PARQUET, ids)
+    return _described(table, path, rows.num_rows, about, content, DELETE_FORMAT, ids)
 
 
 def _described(
