@@ -7,7 +7,7 @@ that is to be read is refused.
 """
 
 from collections import defaultdict
-from collections.abc import Container, Iterable
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -62,13 +62,14 @@ class Deletes:
 
         Raises `DeliveryError` when a delete goes with it that is not applied.
         """
-        if refused := self._not_applied(entry):
+        positional = self._positional(entry)
+        if refused := self._not_applied(entry, positional):
             raise _cannot_apply(self.table, refused[0].file)
-        return tuple(sorted(one.file.file_path for one in self._positional(entry)))
+        return tuple(sorted(one.file.file_path for one in positional))
 
     def refuse(self, entry: ManifestEntry) -> bool:
         """Whether a delete goes with the data file that is not applied."""
-        return bool(self._not_applied(entry))
+        return bool(self._not_applied(entry, self._positional(entry)))
 
     def refuse_uncounted(self, added_by: Container[int], oldest: int) -> None:
         """Raise `DeliveryError` for equality deletes that those snapshots added, when there are files they go with.
@@ -115,12 +116,12 @@ class Deletes:
             found += [one for one in of_partition if one.sequence >= sequence and one.may_name(path)]
         return found
 
-    def _not_applied(self, entry: ManifestEntry) -> list[_Delete]:
+    def _not_applied(self, entry: ManifestEntry, positional: Sequence[_Delete]) -> list[_Delete]:
         sequence = entry.sequence_number or 0
         equality = [*self._global, *(self._equality.get(partition_of(entry.data_file), ()) if self._equality else ())]
         return [
             *(one for one in equality if one.sequence > sequence),
-            *(one for one in self._positional(entry) if one.file.file_format != FileFormat.PARQUET),
+            *(one for one in positional if one.file.file_format != FileFormat.PARQUET),
         ]
 
 
