@@ -1,11 +1,15 @@
 """What other engines do to tables and PyIceberg cannot: position and equality deletes, compaction."""
 
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from uuid import uuid4
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pyiceberg.expressions import AlwaysTrue
+from pyiceberg.io.pyarrow import ArrowScan, _dataframe_to_data_files
 from pyiceberg.manifest import (
     DataFile,
     DataFileContent,
@@ -23,6 +27,10 @@ from pyiceberg.typedef import Record
 
 from offtake.lake.catalog import local_path
 
+FILE_PATH = 2147483546
+DELETE_FORMAT = FileFormat.PARQUET  # what manifests say delete files are; tests say otherwise
+Bounds = Literal["none", "exact", "range"]
+
 
 class _DeleteWriter(ManifestWriterV2):
     def content(self) -> ManifestContent:
@@ -34,81 +42,179 @@ class _DeleteWriter(ManifestWriterV2):
 
 
 class _RowDelta(_FastAppendFiles):
-    """A commit that adds delete files."""
+    """A commit that adds delete files, and maybe data files."""
 
     delete_files: tuple[DataFile, ...] = ()
 
     def _manifests(self) -> list[ManifestFile]:
         metadata = self._transaction.table_metadata
-        output = self.new_manifest_output()
-        with _DeleteWriter(metadata.spec(), metadata.schema(), output, self._snapshot_id, "null") as writer:
-            for file in self.delete_files:
-                entry = ManifestEntry.from_args(
-                    status=ManifestEntryStatus.ADDED, snapshot_id=self._snapshot_id, data_file=file
-                )
-                writer.add(entry)
-        return [writer.to_manifest_file(), *self._existing_manifests()]
+        written = []
+        for spec_id in {file.spec_id for file in self.delete_files}:
+            output = self.new_manifest_output()
+            with _DeleteWriter(self.spec(spec_id), metadata.schema(), output, self._snapshot_id, "null") as writer:
+                for file in self.delete_files:
+                    if file.spec_id == spec_id:
+                        entry = ManifestEntry.from_args(
+                            status=ManifestEntryStatus.ADDED, snapshot_id=self._snapshot_id, data_file=file
+                        )
+                        writer.add(entry)
+            written.append(writer.to_manifest_file())
+        return [*written, *super()._manifests()]
 
 
 class _Compaction(_OverwriteFiles):
+    """A commit that writes rows anew and changes none; delete files that are about nothing else go with their files."""
+
+    without_deletes: Collection[str] = ()
+
     def _summary(self, snapshot_properties: dict[str, str] = {}) -> Summary:  # noqa: B006 - PyIceberg's signature
         made = super()._summary(snapshot_properties)
         return Summary(operation=Operation.REPLACE, **made.additional_properties)
 
+    def _existing_manifests(self) -> list[ManifestFile]:
+        return [one for one in super()._existing_manifests() if not self._is_spent(one)]
 
-def delete_positions(table: Table, path: str, positions: list[int]) -> None:
+    def _is_spent(self, manifest: ManifestFile) -> bool:
+        if manifest.content != ManifestContent.DELETES:
+            return False
+        entries = manifest.fetch_manifest_entry(self._io)
+        return all(
+            set(pq.read_table(local_path(entry.data_file.file_path)).column(0).to_pylist()) <= set(self.without_deletes)
+            for entry in entries
+        )
+
+
+def data_files(table: Table) -> dict[str, DataFile]:
+    """The table's data files now, by path."""
+    snapshot = table.current_snapshot()
+    entries = (
+        entry
+        for manifest in (snapshot.manifests(table.io) if snapshot else ())
+        if manifest.content == ManifestContent.DATA
+        for entry in manifest.fetch_manifest_entry(table.io)
+    )
+    return {entry.data_file.file_path: entry.data_file for entry in entries}
+
+
+def delete_positions(table: Table, path: str, positions: list[int], bounds: Bounds = "none") -> None:
     """Delete rows of a data file by their positions, as merge-on-read engines do."""
-    columns = {"file_path": pa.array([path] * len(positions)), "pos": pa.array(positions, pa.int64())}
-    _commit_deletes(table, pa.table(columns), DataFileContent.POSITION_DELETES, None)
+    row_delta(table, {path: positions}, bounds)
 
 
-def delete_equal(table: Table, n: int) -> None:
-    """Delete rows by the value of their column `n`, as streaming writers do."""
+def row_delta(
+    table: Table,
+    deleted: Mapping[str, Sequence[int]],
+    bounds: Bounds = "none",
+    *,
+    rows: pa.Table | None = None,
+    operation: Operation = Operation.OVERWRITE,
+) -> None:
+    """Delete positions of several data files in one commit, a delete file for each partition; and add rows."""
+    files = data_files(table)
+    by_partition: dict[tuple[int, str], list[str]] = defaultdict(list)
+    for path in deleted:
+        by_partition[files[path].spec_id, str(files[path].partition)].append(path)
+    made = []
+    for paths in by_partition.values():
+        pairs = sorted((path, position) for path in paths for position in deleted[path])
+        columns = {"file_path": [path for path, _ in pairs], "pos": pa.array([at for _, at in pairs], pa.int64())}
+        delete = _delete_file(table, pa.table(columns), files[paths[0]], DataFileContent.POSITION_DELETES)
+        if bounds != "none":
+            lowest, highest = min(paths), max(paths)
+            if bounds == "range":
+                lowest, highest = lowest[:-1], highest + "~"
+            delete[10], delete[11] = {FILE_PATH: lowest.encode()}, {FILE_PATH: highest.encode()}
+        made.append(delete)
+    _commit_deletes(table, made, rows, operation)
+
+
+def delete_equal(table: Table, n: int, *, rows: pa.Table | None = None) -> None:
+    """Delete rows by the value of their column `n`, as streaming writers do; maybe add rows in the same commit."""
     field_id = table.schema().find_field("n").field_id
-    _commit_deletes(table, pa.table({"n": [n]}), DataFileContent.EQUALITY_DELETES, [field_id])
+    delete = _delete_file(table, pa.table({"n": [n]}), None, DataFileContent.EQUALITY_DELETES, [field_id])
+    _commit_deletes(table, [delete], rows)
 
 
-def compact(table: Table) -> None:
-    """Rewrite all data files into one with the same rows."""
-    rows = table.scan().to_arrow()
-    path = _new_file(table, rows)
-    old = [task.file for task in table.scan().plan_files()]
+def delete_vector(table: Table, path: str) -> None:
+    """Add a deletion vector, as writers of version 3 do; what is in it does not matter."""
+    puffin = local_path(table.location()) / "data" / f"{uuid4().hex}.puffin"
+    puffin.write_bytes(b"PFA1")
+    made = _described(table, puffin, 1, data_files(table)[path], DataFileContent.POSITION_DELETES, FileFormat.PUFFIN)
+    _commit_deletes(table, [made])
+
+
+def compact(
+    table: Table,
+    paths: Collection[str] | None = None,
+    outputs: int = 1,
+    *,
+    drop_deletes: bool = False,
+    rows: pa.Table | None = None,
+) -> None:
+    """Rewrite data files (all, unless told) into so many with the same rows, in each partition there is.
+
+    `rows` are these same rows, for tables that PyIceberg cannot read.
+    """
+    files = [file for path, file in data_files(table).items() if paths is None or path in paths]
+    if rows is None:
+        tasks = [task for task in table.scan().plan_files() if task.file in files]
+        rows = ArrowScan(table.metadata, table.io, table.schema(), AlwaysTrue()).to_table(tasks)
+    size = -(-rows.num_rows // outputs) or 1
     transaction = table.transaction()
     with _Compaction(operation=Operation.OVERWRITE, transaction=transaction, io=table.io) as producer:
-        for file in old:
+        assert isinstance(producer, _Compaction)
+        if drop_deletes:
+            producer.without_deletes = [file.file_path for file in files]
+        for file in files:
             producer.delete_data_file(file)
-        producer.append_data_file(_data_file(table, path, rows.num_rows, DataFileContent.DATA, None))
+        for first in range(0, rows.num_rows, size):
+            for made in _dataframe_to_data_files(table.metadata, rows.slice(first, size), table.io):
+                producer.append_data_file(made)
     transaction.commit_transaction()
 
 
-def _commit_deletes(table: Table, rows: pa.Table, content: DataFileContent, equality_ids: list[int] | None) -> None:
-    path = _new_file(table, rows)
+def _commit_deletes(
+    table: Table,
+    delete_files: Sequence[DataFile],
+    rows: pa.Table | None = None,
+    operation: Operation = Operation.OVERWRITE,
+) -> None:
     transaction = table.transaction()
-    with _RowDelta(operation=Operation.OVERWRITE, transaction=transaction, io=table.io) as producer:
+    with _RowDelta(operation=operation, transaction=transaction, io=table.io) as producer:
         assert isinstance(producer, _RowDelta)
-        producer.delete_files = (_data_file(table, path, rows.num_rows, content, equality_ids),)
+        producer.delete_files = tuple(delete_files)
+        if rows is not None:
+            for file in _dataframe_to_data_files(table.metadata, rows, table.io):
+                producer.append_data_file(file)
     transaction.commit_transaction()
 
 
-def _new_file(table: Table, rows: pa.Table) -> Path:
+def _delete_file(
+    table: Table, rows: pa.Table, about: DataFile | None, content: DataFileContent, ids: list[int] | None = None
+) -> DataFile:
     path = local_path(table.location()) / "data" / f"{uuid4().hex}.parquet"
     pq.write_table(rows, path)
-    return path
+    return _described(table, path, rows.num_rows, about, content, DELETE_FORMAT, ids)
 
 
-def _data_file(
-    table: Table, path: Path, rows: int, content: DataFileContent, equality_ids: list[int] | None
+def _described(
+    table: Table,
+    path: Path,
+    rows: int,
+    about: DataFile | None,
+    content: DataFileContent,
+    file_format: FileFormat,
+    ids: list[int] | None = None,
 ) -> DataFile:
     known: dict[str, Any] = {
         "content": content,
         "file_path": path.as_uri(),
-        "file_format": FileFormat.PARQUET,
-        "partition": Record(),
+        "file_format": file_format,
+        "partition": about.partition if about else Record(),
         "record_count": rows,
         "file_size_in_bytes": path.stat().st_size,
-        "equality_ids": equality_ids,
-        "spec_id": table.spec().spec_id,
+        "equality_ids": ids,
     }
     made = DataFile.from_args(**known)
-    made.spec_id = table.spec().spec_id
+    made.spec_id = about.spec_id if about else table.spec().spec_id
     return made

@@ -1,65 +1,382 @@
-"""Increment after increment, whatever is done to the table: together they are what a consumer must have."""
+"""Increment after increment, whatever is done to the table: together they are what a consumer must have.
 
+Random sequences of what people and engines do to tables are carried out on a real table and on a model. The model knows
+rows: which are in which file, and which are due, that is, came or were written anew since the last export.
+"""
+
+import copy
+import os
 import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from hypothesis import given, settings
+import pyarrow as pa
+import pyarrow.parquet as pq
+from hypothesis import HealthCheck, Phase, event, given, settings
 from hypothesis import strategies as st
+from pyiceberg.table import Table
+from pyiceberg.transforms import IdentityTransform
 from pyiceberg.types import LongType
 
 from offtake.lake import scan
-from offtake.lake.catalog import Lake
-from tests.lake.lakes import TABLE, add, full, increment, lake_in, numbered
-from tests.lake.others import compact
+from offtake.lake.catalog import Lake, local_path
+from tests.lake.lakes import TABLE, add, lake_in, read
+from tests.lake.others import Bounds, compact, data_files, row_delta
 
-ACTIONS = st.one_of(
-    st.tuples(st.just("append"), st.integers(1, 4)),
-    st.tuples(st.just("delete"), st.integers(0, 12)),
-    st.tuples(st.just("compact"), st.just(0)),
-    st.tuples(st.just("export"), st.just(0)),
-    st.tuples(st.just("evolve"), st.just(0)),
+EXAMPLES = int(os.environ.get("OFFTAKE_TEST_HISTORIES", "30"))
+BITS = st.integers(0, 2**16 - 1)
+COMMON = {"append": 4, "compact": 5, "positions": 4, "delete": 2, "overwrite": 1, "export": 1}
+RARE = ("widen", "rename", "add_column", "partition", "branch", "tag", "roll_back", "expire", "expire_one", "recreate")
+SCHEMA = pa.schema([("n", pa.int64()), ("k", pa.int64()), ("v", pa.int32())])
+WEIGHTED = [*(name for name, weight in COMMON.items() for _ in range(weight * 8)), *RARE]
+ACTIONS = st.lists(st.tuples(st.sampled_from(WEIGHTED), BITS), min_size=5, max_size=18)
+
+
+@settings(
+    max_examples=EXAMPLES,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+    phases=set(Phase) - {Phase.explain},  # which would take minutes
 )
-
-
-@settings(max_examples=20)
-@given(st.lists(ACTIONS, max_size=9))
+@given(ACTIONS)
 def test_each_increment_is_what_came_since_the_last_and_is_still_there(actions: list[tuple[str, int]]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         lake = lake_in(Path(folder))
         try:
-            _follow(lake, [*actions, ("export", 0)])
+            history = History(lake)
+            for action, bits in actions:
+                ACT[action](history, bits)
+            history.export()
         finally:
             lake.close()
 
 
-def _follow(lake: Lake, actions: list[tuple[str, int]]) -> None:
-    """Carries out the actions on the table, and on a model: the rows of each of its files, and those that are due."""
-    position = add(lake, numbered(0, 1))
-    files, due, newest = [{0, 1}], set[int](), 1
-    for number, (action, argument) in enumerate(actions):
-        if action == "append":
-            fresh = set(range(newest + 1, newest + 1 + argument))
-            newest += argument
-            add(lake, numbered(*sorted(fresh)))
-            files.append(fresh)
-            due |= fresh
-        elif action == "delete":
-            kept = [{n for n in file if n < argument} for file in files]
-            # A file that loses some of its rows is written anew without them, and goes out again.
-            anew = [after for before, after in zip(files, kept, strict=True) if after and after != before]
-            if kept != files:
-                lake.load(TABLE).delete(f"n >= {argument}")
-            files = [file for file in kept if file]
-            due = {n for n in due if n < argument}.union(*anew)
-        elif action == "compact" and files:
-            compact(lake.load(TABLE))
-            files = [set().union(*files)]
-        elif action == "evolve":
-            with lake.load(TABLE).update_schema() as update:
-                update.add_column(f"added_{number}", LongType())
-        elif action == "export":
-            at = scan.current_snapshot(lake, TABLE)
-            assert at is not None
-            assert sorted(increment(lake, position, at)) == sorted(due)
-            position, due = at, set()
-    assert sorted(row["n"] for row in full(lake)) == sorted(set().union(*files))
+@dataclass
+class Blend:
+    """Files that hold rows of before and of after the last export together; `whole`: none of these rows was lost."""
+
+    whole: bool = True
+
+
+@dataclass
+class File:
+    """A data file: its rows in order, which of them were deleted by position, and whether they are due.
+
+    `due` is said of all rows: yes, no, or (a blend) of some, those in `fresh`.
+    """
+
+    rows: list[int]
+    due: bool | Blend
+    fresh: set[int] = field(default_factory=set)
+    deleted: set[int] = field(default_factory=set)
+
+    @property
+    def live(self) -> list[int]:
+        return [row for row in self.rows if row not in self.deleted]
+
+    @property
+    def due_rows(self) -> list[int]:
+        return [row for row in self.live if row in self.fresh]
+
+
+@dataclass
+class History:
+    """The table, the model of it, and what the consumer was last brought to."""
+
+    lake: Lake
+    newest: int = 0
+    files: dict[str, File] = field(default_factory=dict)
+    position: int = 0
+    main: list[int] = field(default_factory=list)
+    states: dict[int, tuple[int, dict[str, File]]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        add(self.lake, self.new_rows(2), SCHEMA)
+        self.came(due=True)
+        self.export_as_first()
+
+    @property
+    def table(self) -> Table:
+        return self.lake.load(TABLE)
+
+    def new_rows(self, count: int) -> list[dict[str, int]]:
+        first, self.newest = self.newest + 1, self.newest + count
+        return [{"n": n, "k": n % 2, "v": n * 10} for n in range(first, first + count)]
+
+    def rows_for(self, count: int) -> pa.Table:
+        """New rows in the table's present columns; columns added later stay empty."""
+        schema = self.table.schema().as_arrow()
+        rows = [{named(schema.names, key): value for key, value in row.items()} for row in self.new_rows(count)]
+        return pa.Table.from_pylist(rows, pa.schema([one for one in schema if one.name in rows[0]]))
+
+    def came(self, *, due: bool) -> None:
+        """Files that are in the table and were not before, and those that are there no more."""
+        now = data_files(self.table)
+        for path in set(now) - set(self.files):
+            rows = pq.read_table(local_path(path)).column("n").to_pylist()
+            self.files[path] = File(rows, due, set(rows) if due else set())
+        for path in set(self.files) - set(now):
+            if isinstance(gone := self.files.pop(path).due, Blend):
+                gone.whole = False
+        self.remember()
+
+    def remember(self) -> None:
+        """Snapshots that main has now and had not before, with the state after the last of them."""
+        table = self.table
+        found, snapshot = list[int](), table.current_snapshot()
+        while snapshot is not None and snapshot.snapshot_id not in self.main:
+            found.append(snapshot.snapshot_id)
+            parent = snapshot.parent_snapshot_id
+            snapshot = table.snapshot_by_id(parent) if parent is not None else None
+        self.main += found[::-1]
+        self.states[self.main[-1]] = self.position, copy.deepcopy(self.files)
+
+    def reachable(self) -> bool:
+        alive = {one.snapshot_id for one in self.table.metadata.snapshots}
+        return self.position in self.main and alive.issuperset(self.main[self.main.index(self.position) :])
+
+    def export_as_first(self) -> None:
+        self.position = self.main[-1]
+        for one in self.files.values():
+            one.due, one.fresh = False, set()
+        self.states[self.main[-1]] = self.position, copy.deepcopy(self.files)
+
+    def export(self) -> None:
+        at = scan.current_snapshot(self.lake, TABLE)
+        assert at == self.main[-1]
+        plan = scan.plan_increment(self.lake, TABLE, self.position, at)
+        told_apart = all(one.due.whole for one in self.files.values() if isinstance(one.due, Blend))
+        if self.reachable() and told_apart:
+            event("incremental, through a blend" if self.blended() else "incremental")
+            assert (plan.kind, plan.warning) == ("incremental", None)
+            assert self.delivered(plan) == Counter(row for one in self.files.values() for row in one.due_rows)
+        else:
+            event("full: not told apart" if self.reachable() else "full: not reachable")
+            assert plan.kind == "full"
+            assert plan.warning is not None
+            assert self.delivered(plan) == Counter(self.live())
+        assert self.delivered(scan.plan_full(self.lake, TABLE, at)) == Counter(self.live())
+        self.export_as_first()
+
+    def blended(self) -> bool:
+        return any(isinstance(one.due, Blend) for one in self.files.values())
+
+    def live(self) -> list[int]:
+        return [row for one in self.files.values() for row in one.live]
+
+    def in_order(self) -> list[tuple[str, File]]:
+        """The files in an order that is the same every time, which that of their names is not."""
+        return sorted(self.files.items(), key=lambda one: one[1].rows)
+
+    def delivered(self, plan: scan.ScanPlan) -> Counter[int]:
+        rows = read(self.lake, plan.files, plan.snapshot_id, most_rows=2)
+        for row in rows:
+            assert row[named(row, "v")] == row["n"] * 10
+            assert row[named(row, "k")] == row["n"] % 2
+        return Counter(row["n"] for row in rows)
+
+
+def named(names: Iterator[str] | list[str] | dict[str, object], start: str) -> str:
+    """The name that a column has now: renaming adds to it."""
+    return next(name for name in names if name.startswith(start))
+
+
+def append(history: History, bits: int) -> None:
+    rows = history.rows_for(1 + bits % 4)
+    if bits % 2 and history.table.spec().is_unpartitioned():
+        # Files that we write have no field ids, those of PyIceberg have.
+        add(history.lake, rows.to_pylist(), pa.schema([pa.field(one.name, one.type) for one in rows.schema]))
+    else:
+        history.table.append(rows)
+    history.came(due=True)
+
+
+def overwrite(history: History, bits: int) -> None:
+    """Some rows give way to new ones; files that lose some are written anew without them."""
+    least, most = some(history, bits)
+    if any(least <= row <= most for row in history.live()):
+        history.table.overwrite(history.rows_for(1 + bits % 3), f"n >= {least} and n <= {most}")
+        history.came(due=True)
+
+
+def delete(history: History, bits: int) -> None:
+    """Copy-on-write."""
+    least, most = some(history, bits)
+    if any(least <= row <= most for row in history.live()):
+        history.table.delete(f"n >= {least} and n <= {most}")
+        history.came(due=True)
+        assert not any(least <= row <= most for row in history.live())
+
+
+def some(history: History, bits: int) -> tuple[int, int]:
+    least = 1 + bits % history.newest
+    return least, least + (0, 0, 1, 2, 3, 30)[(bits >> 8) % 6]
+
+
+def positions(history: History, bits: int) -> None:
+    """Merge-on-read: some rows of some files are deleted by their positions; maybe the same commit adds rows."""
+    picked = {}
+    for number, (path, one) in enumerate(history.in_order()):
+        chosen = [at for at, row in enumerate(one.rows) if (bits >> ((number * 3 + at) % 16)) & 1]
+        if chosen:
+            picked[path] = chosen[:2]
+    if not picked:
+        return
+    choices: tuple[Bounds, ...] = ("none", "exact", "range")
+    bounds = choices[bits % 3]
+    rows = history.rows_for(1) if bits % 5 == 0 else None
+    row_delta(history.table, picked, bounds if len(picked) == 1 or bounds != "exact" else "range", rows=rows)
+    for path, chosen in picked.items():
+        one = history.files[path]
+        lost = {one.rows[at] for at in chosen}
+        if isinstance(one.due, Blend):
+            one.due.whole = False
+        one.deleted |= lost
+    history.came(due=True)
+
+
+def compaction(history: History, bits: int) -> None:
+    table = history.table
+    files = data_files(table)
+    ordered = [path for path, _ in history.in_order()]
+    chosen = [path for number, path in enumerate(ordered) if bits >> (number % 12) & 1 or bits % 3 == 0]
+    if not chosen:
+        return
+    before = {path: history.files[path] for path in chosen}
+    compact(table, chosen, 1 + (bits >> 12) % 2, drop_deletes=bool(bits >> 13 & 1))
+    after = {path: file for path, file in data_files(history.table).items() if path not in files}
+    # Rows stay in their partition, unless the compaction partitions anew: then everything goes together.
+    same_spec = len({file.spec_id for file in [*(files[path] for path in chosen), *after.values()]}) == 1
+    groups = {str(file.partition) if same_spec else "" for file in [*after.values(), *(files[path] for path in chosen)]}
+    for path in chosen:
+        del history.files[path]
+    for group in groups:
+        of_group = [one for path, one in before.items() if not same_spec or str(files[path].partition) == group]
+        fresh = {row for one in of_group for row in one.due_rows}
+        due: bool | Blend = all(one.due is True for one in of_group)
+        if not due and any(one.due is not False for one in of_group):
+            due = merged(history, [one.due for one in of_group if isinstance(one.due, Blend)])
+        for path, file in after.items():
+            if not same_spec or str(file.partition) == group:
+                rows = pq.read_table(local_path(path)).column("n").to_pylist()
+                history.files[path] = File(rows, due, fresh & set(rows))
+    history.came(due=False)
+
+
+def merged(history: History, blends: list[Blend]) -> Blend:
+    """One blend of several, wherever there are files of them."""
+    made = Blend(whole=all(one.whole for one in blends))
+    for one in history.files.values():
+        if any(one.due is blend for blend in blends):
+            one.due = made
+    return made
+
+
+def widen(history: History, _: int) -> None:
+    table = history.table
+    with table.update_schema() as update:
+        update.update_column(named(table.schema().column_names, "v"), LongType())
+
+
+def rename(history: History, _: int) -> None:
+    table = history.table
+    name = named(table.schema().column_names, "v")
+    with table.update_schema() as update:
+        update.rename_column(name, name + "x")
+
+
+def add_column(history: History, bits: int) -> None:
+    table = history.table
+    name = f"added_{len(table.schemas())}"
+    with table.update_schema() as update:
+        update.add_column(name, LongType())
+        if bits % 2:
+            update.move_first(name)
+
+
+def partition(history: History, bits: int) -> None:
+    table = history.table
+    with table.update_spec() as update:
+        if table.spec().is_unpartitioned():
+            update.add_field("k", IdentityTransform(), f"k_{bits}")
+        else:
+            update.remove_field(table.spec().fields[-1].name)
+
+
+def branch(history: History, _: int) -> None:
+    """Another branch is written to, from where main is or from where it was."""
+    table = history.table
+    if "side" not in table.metadata.refs:
+        table.manage_snapshots().create_branch(history.main[-1], "side").commit()
+    history.table.append(history.rows_for(1), branch="side")
+
+
+def tag(history: History, bits: int) -> None:
+    history.table.manage_snapshots().create_tag(history.main[-1], f"tag_{bits}_{len(history.main)}").commit()
+
+
+def roll_back(history: History, bits: int) -> None:
+    alive = {one.snapshot_id for one in history.table.metadata.snapshots}
+    reached = list[int]()
+    for snapshot in reversed(history.main):
+        if snapshot not in alive:
+            break
+        reached.append(snapshot)
+    target = reached[bits % len(reached)]
+    if target not in history.states:
+        return
+    history.table.manage_snapshots().rollback_to_snapshot(target).commit()
+    del history.main[history.main.index(target) + 1 :]
+    position, files = history.states[target]
+    history.files = copy.deepcopy(files)
+    # What was due then is due now only if nothing has been exported in between; and then the position is out of reach.
+    assert history.position in {position, target} or not history.reachable()
+
+
+def expire(history: History, _: int) -> None:
+    table = history.table
+    kept = {ref.snapshot_id for ref in table.metadata.refs.values()}
+    gone = [one.snapshot_id for one in table.metadata.snapshots if one.snapshot_id not in kept]
+    if gone:
+        table.maintenance.expire_snapshots().by_ids(gone).commit()
+
+
+def expire_one(history: History, bits: int) -> None:
+    table = history.table
+    kept = {ref.snapshot_id for ref in table.metadata.refs.values()}
+    gone = sorted(one.snapshot_id for one in table.metadata.snapshots if one.snapshot_id not in kept)
+    if gone:
+        table.maintenance.expire_snapshots().by_id(gone[bits % len(gone)]).commit()
+
+
+def recreate(history: History, _: int) -> None:
+    history.lake.catalog.drop_table(TABLE)
+    add(history.lake, history.new_rows(2), SCHEMA)
+    history.main, history.files, history.states = [], {}, {}
+    history.came(due=True)
+
+
+def export(history: History, _: int) -> None:
+    history.export()
+
+
+ACT: dict[str, Callable[[History, int], None]] = {
+    "append": append,
+    "overwrite": overwrite,
+    "delete": delete,
+    "positions": positions,
+    "compact": compaction,
+    "export": export,
+    "widen": widen,
+    "rename": rename,
+    "add_column": add_column,
+    "partition": partition,
+    "branch": branch,
+    "tag": tag,
+    "roll_back": roll_back,
+    "expire": expire,
+    "expire_one": expire_one,
+    "recreate": recreate,
+}

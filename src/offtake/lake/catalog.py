@@ -44,8 +44,11 @@ class Lake:
             return None
 
     def exists(self, table: TableName) -> bool:
-        """Whether there is a table of that name."""
-        return self.find(table) is not None
+        """Whether there is a table of that name, be its metadata readable or not."""
+        namespace = table.split(".")[0]
+        with contextlib.suppress(NoSuchNamespaceError):
+            return (namespace, table.removeprefix(f"{namespace}.")) in self.catalog.list_tables(namespace)
+        return False
 
     def location(self, table: TableName) -> str:
         """The URI of the folder that a new table of that name keeps its files in."""

@@ -2,8 +2,8 @@
 
 import base64
 import json
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
@@ -13,39 +13,51 @@ import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
 from offtake.errors import DeliveryError
+from offtake.lake.projection import Missing, Names, UnfitError, bears_ids, projection
 
 if TYPE_CHECKING:
     from offtake.lake.catalog import Lake, TableName
     from offtake.lake.scan import DataFile
 
 _ROWS: Final = 8192
-_FIELD_ID: Final = b"PARQUET:field_id"
 
 
 @dataclass(frozen=True)
 class TableSchema:
     """The schema that rows are delivered in, in Arrow's and in Iceberg's form, and the table's name mapping.
 
-    Workers read by the first; only files that were written under another schema need the others, and PyIceberg.
+    Workers read by the first; only for columns that a file does not have they need the second, and PyIceberg.
+    `older_names`, by schema id, are the name mappings of files whose names mean what they meant in that schema.
     """
 
     arrow: str
     iceberg: str
     name_mapping: str | None
+    older_names: Mapping[int, str] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """For the stored plan."""
-        return {"arrow": self.arrow, "iceberg": self.iceberg, "nameMapping": self.name_mapping}
+        return {
+            "arrow": self.arrow,
+            "iceberg": self.iceberg,
+            "nameMapping": self.name_mapping,
+            "olderNames": {str(number): names for number, names in self.older_names.items()},
+        }
 
     @staticmethod
     def from_json(document: dict[str, Any]) -> "TableSchema":
         """What `to_json` gave."""
-        return TableSchema(document["arrow"], document["iceberg"], document["nameMapping"])
+        # Plans that were stored by the first version have none.
+        older = {int(number): names for number, names in document.get("olderNames", {}).items()}
+        return TableSchema(document["arrow"], document["iceberg"], document["nameMapping"], older)
 
 
 @dataclass(frozen=True)
 class FileSlice:
-    """Row groups `[first, last)` of one file; `last` None means all from `first`. `rows` does not count deletes."""
+    """Row groups `[first, last)` of one file; `last` None means all from `first`. `rows` does not count deletes.
+
+    `delete_files`, `partition` and `schema_id` are those of the data file (`scan.DataFile`).
+    """
 
     path: str
     first: int
@@ -53,6 +65,8 @@ class FileSlice:
     rows: int
     bytes: int
     delete_files: tuple[str, ...] = ()
+    partition: tuple[tuple[int, str | None], ...] = ()
+    schema_id: int | None = None
 
     def to_json(self) -> dict[str, Any]:
         """For the stored plan."""
@@ -62,31 +76,44 @@ class FileSlice:
             "rows": self.rows,
             "bytes": self.bytes,
             "deletes": list(self.delete_files),
+            **({"partition": [list(one) for one in self.partition]} if self.partition else {}),
+            **({"schemaId": self.schema_id} if self.schema_id is not None else {}),
         }
 
     @staticmethod
     def from_json(document: dict[str, Any]) -> "FileSlice":
         """What `to_json` gave."""
         first, last = document["groups"]
-        return FileSlice(document["path"], first, last, document["rows"], document["bytes"], tuple(document["deletes"]))
+        return FileSlice(
+            path=document["path"],
+            first=first,
+            last=last,
+            rows=document["rows"],
+            bytes=document["bytes"],
+            delete_files=tuple(document["deletes"]),
+            partition=tuple((field_id, value) for field_id, value in document.get("partition", ())),
+            schema_id=document.get("schemaId"),
+        )
 
 
 def table_schema(lake: "Lake", table: "TableName", snapshot_id: int) -> TableSchema:
-    """The schema that the snapshot was written with."""
-    from pyiceberg.io.pyarrow import schema_to_pyarrow  # noqa: PLC0415 - keeps small workers small
+    """The schema that the snapshot was written with. Raises `DeliveryError` as plans do."""
+    # Keeps small workers small.
+    from pyiceberg.io.pyarrow import schema_to_pyarrow  # noqa: PLC0415 - see above
 
-    loaded = lake.load(table)
-    snapshot = loaded.snapshot_by_id(snapshot_id)
-    schema = loaded.schema()
-    if snapshot is not None and snapshot.schema_id is not None:
-        schema = loaded.schemas()[snapshot.schema_id]
-    arrow = _small(schema_to_pyarrow(schema, include_field_ids=True)).serialize()
-    mapping = loaded.name_mapping()
-    return TableSchema(
-        arrow=base64.b64encode(arrow).decode(),
-        iceberg=schema.model_dump_json(),
-        name_mapping=mapping.model_dump_json() if mapping else None,
-    )
+    from offtake.lake import file_facts, scan  # noqa: PLC0415 - see above
+
+    with scan.told(table):
+        loaded = lake.load(table)
+        schema = file_facts.schema_of(loaded, scan.snapshot_of(loaded, snapshot_id))
+        arrow = _small(schema_to_pyarrow(schema, include_field_ids=True)).serialize()
+        mapping = loaded.name_mapping()
+        return TableSchema(
+            arrow=base64.b64encode(arrow).decode(),
+            iceberg=schema.model_dump_json(),
+            name_mapping=mapping.model_dump_json() if mapping else None,
+            older_names=file_facts.older_names(loaded),
+        )
 
 
 def slices(files: Iterable["DataFile"], most_bytes: int, most_rows: int) -> list[list[FileSlice]]:
@@ -122,13 +149,15 @@ def read(pieces: Sequence[FileSlice], schema: TableSchema) -> Iterator[pa.Record
     for piece in pieces:
         try:
             yield from _read_file(piece, schema, wanted)
+        except UnfitError as error:
+            raise _unfit(piece.path, error) from None
         except (OSError, pa.ArrowException) as error:
             raise _unreadable(piece.path, error) from None
 
 
 def _pieces(file: "DataFile", most_bytes: int, most_rows: int) -> Iterator[FileSlice]:
     if file.bytes <= most_bytes and file.rows <= most_rows:
-        yield FileSlice(file.path, 0, None, file.rows, file.bytes, file.delete_files)
+        yield _slice(file, 0, None, file.rows, file.bytes)
         return
     try:
         with _open(file.path) as opened:
@@ -139,11 +168,15 @@ def _pieces(file: "DataFile", most_bytes: int, most_rows: int) -> Iterator[FileS
     first = rows = size = 0
     for index, group in enumerate(groups):
         if index > first and (size + sizes[index] > most_bytes or rows + group.num_rows > most_rows):
-            yield FileSlice(file.path, first, index, rows, size, file.delete_files)
+            yield _slice(file, first, index, rows, size)
             first, rows, size = index, 0, 0
         rows += group.num_rows
         size += sizes[index]
-    yield FileSlice(file.path, first, len(groups), rows, size, file.delete_files)
+    yield _slice(file, first, len(groups), rows, size)
+
+
+def _slice(file: "DataFile", first: int, last: int | None, rows: int, size: int) -> FileSlice:
+    return FileSlice(file.path, first, last, rows, size, file.delete_files, file.partition, file.schema_id)
 
 
 def _read_file(piece: FileSlice, schema: TableSchema, wanted: pa.Schema) -> Iterator[pa.RecordBatch]:
@@ -151,18 +184,20 @@ def _read_file(piece: FileSlice, schema: TableSchema, wanted: pa.Schema) -> Iter
         groups = range(piece.first, file.metadata.num_row_groups if piece.last is None else piece.last)
         position = sum(file.metadata.row_group(index).num_rows for index in range(piece.first))
         deleted = _deleted(piece)
-        project = None if _is_plain(file.schema_arrow, wanted) else _projection(file.schema_arrow, schema)
+        project = projection(
+            file.schema_arrow, wanted, _names(piece, file.schema_arrow, schema), _missing(piece, schema)
+        )
         for batch in file.iter_batches(_ROWS, row_groups=list(groups)):
             kept = batch if deleted is None else _without(batch, position, deleted)
             position += batch.num_rows
-            rows = kept if project is None else project(kept)
-            yield _under(rows, wanted)
+            yield project(kept)
 
 
 def _open(path: str) -> pq.ParquetFile:
     # Reading ahead would hold whole row groups in memory.
     filesystem, inner = _file_system(path)
-    return pq.ParquetFile(filesystem.open_input_file(inner), pre_buffer=False)
+    # Parquet's oldest timestamps are of nanoseconds, which reach from 1677 to 2262 only; Iceberg's are of microseconds.
+    return pq.ParquetFile(filesystem.open_input_file(inner), pre_buffer=False, coerce_int96_timestamp_unit="us")
 
 
 def _file_system(uri: str) -> tuple[pafs.FileSystem, str]:
@@ -172,56 +207,68 @@ def _file_system(uri: str) -> tuple[pafs.FileSystem, str]:
     return filesystem, path
 
 
-def _under(batch: pa.RecordBatch, wanted: pa.Schema) -> pa.RecordBatch:
-    columns = [
-        column if column.type.equals(field.type) else column.cast(field.type)
-        for column, field in zip(batch.columns, wanted, strict=True)
-    ]
-    return pa.RecordBatch.from_arrays(columns, schema=wanted)
+def _names(piece: FileSlice, file: pa.Schema, schema: TableSchema) -> Names:
+    """What the names in the file mean, in case it has no field ids."""
+    if piece.schema_id is not None and piece.schema_id in schema.older_names:
+        return Names(json.loads(schema.older_names[piece.schema_id]))
+    if piece.schema_id is not None and not bears_ids(file):
+        raise UnfitError("names of the table's columns have changed hands, and nothing tells which it means")
+    return Names(json.loads(schema.name_mapping)) if schema.name_mapping else Names.of(arrow_schema(schema))
 
 
-def _is_plain(file: pa.Schema, wanted: pa.Schema) -> bool:
-    """Whether the file's columns are the wanted ones as they stand: names, order, types, and ids where it has them."""
-    if file.names != wanted.names:
-        return False
-    return all(
-        one.type.equals(other.type) and _id(one) in (None, _id(other)) for one, other in zip(file, wanted, strict=True)
-    )
+def _missing(piece: FileSlice, schema: TableSchema) -> Missing:
+    """What is to be delivered for columns that the file does not have."""
+    partition = dict(piece.partition)
+
+    def value(field_id: int, kind: pa.DataType) -> pa.Scalar | None:
+        from pyiceberg.conversions import from_bytes  # noqa: PLC0415 - keeps small workers small
+
+        field = _iceberg(schema.iceberg).find_field(field_id)
+        if field_id not in partition:
+            return None if field.initial_default is None else pa.scalar(field.initial_default, kind)
+        known = partition[field_id]
+        return pa.scalar(None if known is None else from_bytes(field.field_type, base64.b64decode(known)), kind)
+
+    return value
 
 
-def _id(field: pa.Field) -> bytes | None:
-    return (field.metadata or {}).get(_FIELD_ID)
+def positions(delete_file: str, path: str) -> pa.ChunkedArray:
+    """The positions of rows of the data file `path` that are deleted by a position-delete file in Parquet.
 
-
-def _projection(file: pa.Schema, schema: TableSchema) -> Any:  # noqa: ANN401 - a function from batch to batch
-    """How the file's batches become batches of the wanted schema, by field id."""
-    # PyIceberg has no public function that projects one batch; its readers hold whole files in memory.
-    from pyiceberg.io.pyarrow import _to_requested_schema, pyarrow_to_schema  # noqa: PLC0415 - see above
-    from pyiceberg.table.name_mapping import parse_mapping_from_json  # noqa: PLC0415 - keeps small workers small
-
-    requested = _iceberg(schema.iceberg)
-    mapping = parse_mapping_from_json(schema.name_mapping) if schema.name_mapping else requested.name_mapping
-    file_schema = pyarrow_to_schema(file, name_mapping=mapping)
-    return lambda batch: _to_requested_schema(requested, file_schema, batch)
+    Raises `DeliveryError` when it cannot be read.
+    """
+    try:
+        return _positions(delete_file, path)
+    except (OSError, pa.ArrowException) as error:
+        raise _unreadable(delete_file, error) from None
 
 
 def _deleted(piece: FileSlice) -> pa.Array | None:
     """The positions of the file's rows that are deleted, or None."""
-    if not piece.delete_files:
-        return None
-    found = [_positions(delete_file, piece.path) for delete_file in piece.delete_files]
-    positions = pa.chunked_array([chunk for one in found for chunk in one.chunks], pa.int64())
-    return positions.combine_chunks() if len(positions) else None
+    found = [positions(delete_file, piece.path) for delete_file in piece.delete_files]
+    chunks = [chunk for one in found for chunk in one.chunks]
+    return pa.chunked_array(chunks, pa.int64()).combine_chunks() if chunks else None
 
 
 @lru_cache(maxsize=4)
 def _positions(delete_file: str, path: str) -> pa.ChunkedArray:
     with _open(delete_file) as file:
         kept = [
-            batch.filter(pa.compute.equal(batch["file_path"], path))["pos"]
-            for batch in file.iter_batches(65_536, columns=["file_path", "pos"])
+            batch.filter(pa.compute.equal(batch["file_path"].cast(pa.string()), path))["pos"].cast(pa.int64())
+            for batch in file.iter_batches(65_536, row_groups=_naming(file, path), columns=["file_path", "pos"])
         ]
-    return pa.chunked_array(kept, pa.int64())
+    return pa.chunked_array([one for one in kept if len(one)], pa.int64())
+
+
+def _naming(file: pq.ParquetFile, path: str) -> list[int]:
+    """The row groups that may be about the data file: paths are sorted in delete files."""
+    column = file.schema_arrow.get_field_index("file_path")
+    found = []
+    for index in range(file.metadata.num_row_groups):
+        known = file.metadata.row_group(index).column(column).statistics
+        if known is None or not known.has_min_max or known.min <= path <= known.max:
+            found.append(index)
+    return found
 
 
 def _without(batch: pa.RecordBatch, first: int, deleted: pa.Array) -> pa.RecordBatch:
@@ -258,8 +305,23 @@ def _small_type(kind: pa.DataType) -> pa.DataType:
 
 
 def _unreadable(path: str, error: Exception) -> DeliveryError:
+    if isinstance(error, FileNotFoundError):
+        return DeliveryError(
+            "EXPORT-1410-410",
+            f"The dataset's file {path} has been removed since the run was planned, "
+            "by an expiry of snapshots or by dropping the table.",
+            "Run the flow again; it plans anew from the table as it is then. Keep snapshots longer than runs take.",
+        )
     return DeliveryError(
         "EXPORT-1500-500",
         f"The dataset's file {path} cannot be read ({type(error).__name__}).",
         "Check that the warehouse is reachable and that nothing removes its files.",
+    )
+
+
+def _unfit(path: str, error: UnfitError) -> DeliveryError:
+    return DeliveryError(
+        "EXPORT-1500-500",
+        f"The dataset's file {path} does not fit the table's columns: {error}.",
+        "Rewrite the file under the table's present columns, by compacting the table.",
     )

@@ -1,0 +1,248 @@
+"""Batches of a file under the schema they are delivered in: columns are found by field id, at every depth.
+
+Columns that were added, dropped, renamed, reordered or widened since the file was written come out as Iceberg's
+specification says ("Column Projection"): what a file does not have is taken from its partition, else from the column's
+initial default, else it is null. PyIceberg's own projection makes empty lists and maps of nulls, so it is not used.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import pyarrow as pa
+
+_FIELD_ID: Final = b"PARQUET:field_id"
+
+Column = Callable[[pa.Array], pa.Array]
+"""From an array as it is in the file to the array that is delivered."""
+
+
+class UnfitError(Exception):
+    """A file's columns cannot be brought under the schema; the text says which and why."""
+
+
+@dataclass(frozen=True)
+class Names:
+    """Which fields the names in a file without field ids mean: `fields` in the form of Iceberg's name mapping."""
+
+    fields: Sequence[Mapping[str, Any]]
+
+    @staticmethod
+    def of(fields: Iterable[pa.Field]) -> "Names":
+        """The names that the fields have themselves."""
+        return Names([{"field-id": _id(one), "names": [one.name], "fields": _inside(one.type)} for one in fields])
+
+    def id_of(self, name: str) -> int | None:
+        """The id of the field that has that name."""
+        return next((one.get("field-id") for one in self.fields if name in one["names"]), None)
+
+    def below(self, field_id: int) -> "Names":
+        """The names in a struct, by its field's id."""
+        found = (one.get("fields") or () for one in self.fields if one.get("field-id") == field_id)
+        return Names(next(found, ()))
+
+    def inside(self, part: str) -> "Names":
+        """The names in a list's `element`, or in a map's `key` or `value`."""
+        found = (one.get("fields") or () for one in self.fields if part in one["names"])
+        return Names(next(found, ()))
+
+
+Missing = Callable[[int, pa.DataType], pa.Scalar | None]
+"""The value, by field id, of a column that a file does not have; None when there is none."""
+
+
+def projection(
+    file: pa.Schema, wanted: pa.Schema, names: Names, missing: Missing
+) -> Callable[[pa.RecordBatch], pa.RecordBatch]:
+    """How the file's batches become batches of the wanted schema, whose fields all bear ids.
+
+    `names` are used where columns of the file bear no ids. Raises `UnfitError`.
+    """
+    found = _Structs(missing).children(file, wanted, names, "")
+    if (
+        all(column is None and index == place for place, (index, column) in enumerate(found))
+        and file.types == wanted.types
+    ):
+        return lambda batch: pa.RecordBatch.from_arrays(batch.columns, schema=wanted)
+
+    def project(batch: pa.RecordBatch) -> pa.RecordBatch:
+        return pa.RecordBatch.from_arrays(_arrays(found, batch.column, batch.num_rows), schema=wanted)
+
+    return project
+
+
+_Child = tuple[int | None, Callable[[Any], pa.Array] | None]
+"""Where a field is in the file, and what to do with it (None: it is as wanted); without a place: made of a length."""
+
+
+def _arrays(found: Sequence[_Child], column: Callable[[int], pa.Array], length: int) -> list[pa.Array]:
+    made = []
+    for index, change in found:
+        if index is None:
+            assert change is not None  # noqa: S101 - says so to mypy
+            made.append(change(length))
+        else:
+            made.append(column(index) if change is None else change(column(index)))
+    return made
+
+
+@dataclass(frozen=True)
+class _Structs:
+    missing: Missing
+
+    def children(self, file: Sequence[pa.Field], wanted: Sequence[pa.Field], names: Names, path: str) -> list[_Child]:
+        by_name = not any(_id(field) for field in file)
+        ids = (names.id_of(field.name) if by_name else _id(field) for field in file)
+        known = {field_id: index for index, field_id in enumerate(ids)}
+        made: list[_Child] = []
+        for field in wanted:
+            field_id = _id(field)
+            assert field_id is not None  # noqa: S101 - the caller has promised
+            if field_id in known:
+                index, below = known[field_id], names.below(field_id)
+                made.append((index, self.column(file[index].type, field.type, below, f"{path}{field.name}")))
+            else:
+                made.append((None, self._absent(field_id, field, f"{path}{field.name}")))
+        return made
+
+    def column(self, file: pa.DataType, wanted: pa.DataType, names: Names, path: str) -> Column | None:
+        """What to do with the arrays of a column; None when they are as wanted."""
+        if pa.types.is_dictionary(file):
+            return _then(pa.DictionaryArray.dictionary_decode, self.column(file.value_type, wanted, names, path))
+        if isinstance(file, pa.BaseExtensionType) and file != wanted:
+            return _then(lambda array: array.storage, self.column(file.storage_type, wanted, names, path))
+        for holds, change in _NESTED.items():
+            if holds(wanted) and (holds(file) or (change is _Structs.of_list and _is_list(file))):
+                return change(self, file, wanted, names, path)
+        return None if file == wanted else _leaf(file, wanted, path)
+
+    def of_struct(self, file: pa.StructType, wanted: pa.StructType, names: Names, path: str) -> Column | None:
+        """As `column`, of a struct."""
+        fields = list(wanted)
+        found = self.children(list(file), fields, names, f"{path}.")
+        if file == wanted and all(change is None and index == place for place, (index, change) in enumerate(found)):
+            return None
+
+        def change(array: pa.StructArray) -> pa.StructArray:
+            children = _arrays(found, array.field, len(array))
+            if not children:
+                return pa.array([None if null else {} for null in array.is_null().to_pylist()], wanted)
+            return pa.StructArray.from_arrays(children, fields=fields, mask=array.is_null())
+
+        return change
+
+    def of_list(self, file: pa.DataType, wanted: pa.ListType, names: Names, path: str) -> Column | None:
+        """As `column`, of a list."""
+        # Lists of a fixed or large size, and views of lists, are made plain ones first.
+        plain = file if pa.types.is_list(file) else pa.list_(file.value_field)
+        inner = self.column(plain.value_type, wanted.value_type, names.inside("element"), f"{path}.element")
+        if file == wanted and inner is None:
+            return None
+
+        def change(array: pa.ListArray) -> pa.ListArray:
+            array = array if array.type == plain else array.cast(plain)
+            values = array.values if inner is None else inner(array.values)
+            # Nulls and offsets stay as they are: what an offset points to is in the same place.
+            return pa.Array.from_buffers(wanted, len(array), array.buffers()[:2], -1, array.offset, [values])
+
+        return change
+
+    def of_map(self, file: pa.MapType, wanted: pa.MapType, names: Names, path: str) -> Column | None:
+        """As `column`, of a map."""
+        key = self.column(file.key_type, wanted.key_type, names.inside("key"), f"{path}.key")
+        item = self.column(file.item_type, wanted.item_type, names.inside("value"), f"{path}.value")
+        if file == wanted and key is None and item is None:
+            return None
+
+        def change(array: pa.MapArray) -> pa.MapArray:
+            keys = array.keys if key is None else key(array.keys)
+            items = array.items if item is None else item(array.items)
+            pairs = pa.StructArray.from_arrays([keys, items], fields=[wanted.key_field, wanted.item_field])
+            return pa.Array.from_buffers(wanted, len(array), array.buffers()[:2], -1, array.offset, [pairs])
+
+        return change
+
+    def _absent(self, field_id: int, field: pa.Field, path: str) -> Callable[[int], pa.Array]:
+        value = self.missing(field_id, field.type)
+        if value is not None:
+            return lambda length: pa.repeat(value, length)
+        if not field.nullable:
+            raise UnfitError(f"column {path} is required, and the file does not have it")
+        return lambda length: pa.nulls(length, field.type)
+
+
+_NESTED: Final = {
+    pa.types.is_struct: _Structs.of_struct,
+    pa.types.is_map: _Structs.of_map,
+    pa.types.is_list: _Structs.of_list,
+}
+
+
+def _leaf(file: pa.DataType, wanted: pa.DataType, path: str) -> Column:
+    if isinstance(wanted, pa.BaseExtensionType) and file == wanted.storage_type:
+        return lambda array: pa.ExtensionArray.from_storage(wanted, array)
+    if not _widens(file, wanted):
+        raise UnfitError(f"column {path} is {file} in the file and {wanted} in the table")
+    return lambda array: array.cast(wanted)
+
+
+def _inside(kind: pa.DataType) -> Sequence[Mapping[str, Any]]:
+    if pa.types.is_struct(kind):
+        return Names.of(kind).fields
+    if pa.types.is_list(kind):
+        return [{"names": ["element"], "fields": _inside(kind.value_type)}]
+    if pa.types.is_map(kind):
+        parts = {"key": kind.key_type, "value": kind.item_type}
+        return [{"names": [part], "fields": _inside(inner)} for part, inner in parts.items()]
+    return ()
+
+
+def _then(first: Column, second: Column | None) -> Column:
+    return first if second is None else lambda array: second(first(array))
+
+
+def _widens(file: pa.DataType, wanted: pa.DataType) -> bool:
+    """Whether every value of the one type is one of the other: Iceberg's promotions, and other forms of one type."""
+    kinds = pa.types
+    if kinds.is_integer(wanted) and kinds.is_integer(file):
+        signed = kinds.is_signed_integer(file)
+        return bool(file.bit_width <= wanted.bit_width if signed else file.bit_width < wanted.bit_width)
+    if kinds.is_floating(wanted) and kinds.is_floating(file):
+        return bool(file.bit_width <= wanted.bit_width)
+    if kinds.is_decimal(wanted) and kinds.is_decimal(file):
+        return bool(file.scale == wanted.scale and file.precision <= wanted.precision)
+    if kinds.is_timestamp(wanted):
+        # A cast that would lose part of a second fails. Of Parquet's oldest timestamps none says that it is in UTC.
+        return kinds.is_date32(file) or (kinds.is_timestamp(file) and (file.tz is None or wanted.tz is not None))
+    if kinds.is_time(wanted):
+        return bool(kinds.is_time(file))
+    return _is_one_of(file, wanted, _TEXT) or _is_one_of(file, wanted, _BYTES)
+
+
+_TEXT: Final = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
+_BYTES: Final = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_binary_view, pa.types.is_fixed_size_binary)
+
+
+def _is_one_of(file: pa.DataType, wanted: pa.DataType, kinds: Sequence[Callable[[pa.DataType], bool]]) -> bool:
+    return any(kind(file) for kind in kinds) and any(kind(wanted) for kind in kinds)
+
+
+def _is_list(kind: pa.DataType) -> bool:
+    tests = (
+        pa.types.is_list,
+        pa.types.is_large_list,
+        pa.types.is_fixed_size_list,
+        pa.types.is_list_view,
+        pa.types.is_large_list_view,
+    )
+    return any(test(kind) for test in tests)
+
+
+def _id(field: pa.Field) -> int | None:
+    found = (field.metadata or {}).get(_FIELD_ID)
+    return None if found is None else int(found)
+
+
+def bears_ids(file: pa.Schema) -> bool:
+    """Whether the file's columns bear field ids."""
+    return any(_id(field) is not None for field in file)

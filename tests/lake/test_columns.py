@@ -1,0 +1,404 @@
+"""Columns that change: rows of older files come out under the schema of the snapshot that is exported."""
+
+import base64
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from pyiceberg.conversions import to_bytes
+from pyiceberg.io.pyarrow import schema_to_pyarrow
+from pyiceberg.manifest import DataFile, DataFileContent, FileFormat
+from pyiceberg.schema import Schema
+from pyiceberg.table import Table
+from pyiceberg.transforms import IdentityTransform
+from pyiceberg.typedef import Record
+from pyiceberg.types import (
+    DateType,
+    DecimalType,
+    DoubleType,
+    FloatType,
+    IntegerType,
+    ListType,
+    LongType,
+    MapType,
+    NestedField,
+    PrimitiveType,
+    StringType,
+    StructType,
+    TimestampType,
+    TimestamptzType,
+    UUIDType,
+)
+
+from offtake.errors import DeliveryError
+from offtake.lake import reading, scan
+from offtake.lake.catalog import Lake, local_path
+from offtake.lake.projection import Names, UnfitError, projection
+from offtake.lake.reading import FileSlice, TableSchema
+from tests.lake.lakes import TABLE, Row, add, full, numbered, read
+
+NESTED = Schema(
+    NestedField(1, "n", LongType()),
+    NestedField(2, "place", StructType(NestedField(3, "street", StringType()), NestedField(4, "zip", IntegerType()))),
+    NestedField(
+        5,
+        "items",
+        ListType(
+            6, StructType(NestedField(7, "sku", StringType()), NestedField(8, "q", FloatType())), element_required=False
+        ),
+    ),
+    NestedField(
+        9, "tags", MapType(10, StringType(), 11, StructType(NestedField(12, "by", StringType())), value_required=False)
+    ),
+)
+NESTED_ROWS: list[Row] = [
+    {"n": 1, "place": None, "items": None, "tags": None},
+    {"n": 2, "place": {"street": None, "zip": 2}, "items": [], "tags": {}},
+    {
+        "n": 3,
+        "place": {"street": "s", "zip": 3},
+        "items": [{"sku": "a", "q": 0.5}, None, {"sku": None, "q": None}],
+        "tags": {"k": {"by": "me"}, "l": None},
+    },
+]
+
+
+def create(lake: Lake, schema: Schema) -> Table:
+    lake.catalog.create_namespace_if_not_exists("sales")
+    return lake.catalog.create_table(TABLE, schema, location=lake.location(TABLE))
+
+
+def append(lake: Lake, rows: list[Row]) -> None:
+    """As PyIceberg does, whose files have field ids."""
+    table = lake.load(TABLE)
+    table.append(pa.Table.from_pylist(rows, table.schema().as_arrow()))
+
+
+@pytest.fixture(params=["with ids", "without"])
+def nested(lake: Lake, request: pytest.FixtureRequest) -> Lake:
+    """A table of nested rows, in files with field ids and in files without."""
+    if request.param == "with ids":
+        table = create(lake, NESTED)
+        # By hand: PyIceberg makes empty lists of nulls when it writes, too.
+        hive(
+            lake, pa.Table.from_pylist(NESTED_ROWS, schema_to_pyarrow(table.schema(), include_field_ids=True)), Record()
+        )
+    else:
+        add(lake, NESTED_ROWS, pa.schema([pa.field(one.name, small(one.type)) for one in NESTED.as_arrow()]))
+    return lake
+
+
+def small(kind: pa.DataType) -> pa.DataType:
+    if pa.types.is_struct(kind):
+        return pa.struct([(one.name, small(one.type)) for one in kind])
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        return pa.list_(small(kind.value_type))
+    if pa.types.is_map(kind):
+        return pa.map_(small(kind.key_type), small(kind.item_type))
+    return pa.string() if pa.types.is_large_string(kind) else kind
+
+
+def new_snapshot(lake: Lake) -> None:
+    """Pins the schema as it is now; the row is not looked at."""
+    append(lake, [{"n": 99}])
+
+
+def older(lake: Lake) -> list[Row]:
+    return [row for row in full(lake) if row["n"] != 99]
+
+
+def test_nulls_stay_nulls_and_what_is_empty_stays_empty_whatever_changes_beside_them(nested: Lake) -> None:
+    assert older(nested) == NESTED_ROWS
+    with nested.load(TABLE).update_schema() as update:
+        update.add_column("fresh", LongType())
+    new_snapshot(nested)
+    assert older(nested) == [row | {"fresh": None} for row in NESTED_ROWS]
+
+
+def test_what_is_inside_of_lists_maps_and_structs_is_added_dropped_renamed_reordered_and_widened(nested: Lake) -> None:
+    with nested.load(TABLE).update_schema() as update:
+        update.add_column(("items", "element", "note"), StringType())
+        update.rename_column(("items", "element", "sku"), "code")
+        update.update_column(("items", "element", "q"), DoubleType())
+        update.move_first(("items", "element", "q"))
+        update.delete_column(("place", "street"))
+        update.update_column(("place", "zip"), LongType())
+        update.rename_column(("tags", "value", "by"), "who")
+        update.add_column(("tags", "value", "at"), LongType())
+        update.move_first("tags")
+    new_snapshot(nested)
+    rows = older(nested)
+    assert list(rows[0]) == ["tags", "n", "place", "items"]
+    assert rows == [
+        {"n": 1, "place": None, "items": None, "tags": None},
+        {"n": 2, "place": {"zip": 2}, "items": [], "tags": {}},
+        {
+            "n": 3,
+            "place": {"zip": 3},
+            "items": [{"q": 0.5, "code": "a", "note": None}, None, {"q": None, "code": None, "note": None}],
+            "tags": {"k": {"who": "me", "at": None}, "l": None},
+        },
+    ]
+    assert list(rows[2]["items"][0]) == ["q", "code", "note"]
+
+
+@pytest.mark.parametrize("column", [("place", "zip"), ("items", "element", "q"), ("tags", "value", "by")])
+def test_values_of_a_dropped_column_do_not_come_back_under_its_name(nested: Lake, column: tuple[str, ...]) -> None:
+    kind = nested.load(TABLE).schema().find_type(".".join(column))
+    with nested.load(TABLE).update_schema() as update:
+        update.delete_column(column)
+    with nested.load(TABLE).update_schema() as update:
+        update.add_column(column, kind)
+    new_snapshot(nested)
+    row = older(nested)[2]
+    below = {"place": row["place"], "items": row["items"][0], "tags": row["tags"]["k"]}[column[0]]
+    assert below[column[-1]] is None
+    assert sum(value is not None for value in [*below.values(), 1]) == len(below)
+
+
+@pytest.mark.parametrize("expired", [False, True])
+def test_names_that_changed_hands_mean_what_they_meant_when_the_file_came(lake: Lake, expired: bool) -> None:
+    first = add(lake, [{"n": 1, "a": "a1", "b": "b1"}])
+    with lake.load(TABLE).update_schema() as update:
+        update.delete_column("a")
+    with lake.load(TABLE).update_schema() as update:
+        update.add_column("a", StringType())
+    add(lake, [{"n": 2, "a": "a2", "b": "b2"}])
+    if expired:
+        lake.load(TABLE).maintenance.expire_snapshots().by_id(first).commit()
+    assert full(lake) == [{"n": 1, "b": "b1", "a": None}, {"n": 2, "b": "b2", "a": "a2"}]
+
+
+def test_columns_that_swapped_their_names_are_told_apart_until_nothing_tells(lake: Lake) -> None:
+    first = add(lake, [{"n": 1, "a": "a1", "b": "b1"}])
+    for old, new in (("a", "c"), ("b", "a"), ("c", "b")):
+        with lake.load(TABLE).update_schema() as update:
+            update.rename_column(old, new)
+    add(lake, [{"n": 2, "b": "a2", "a": "b2"}])
+    assert full(lake) == [{"n": 1, "b": "a1", "a": "b1"}, {"n": 2, "b": "a2", "a": "b2"}]
+    lake.load(TABLE).maintenance.expire_snapshots().by_id(first).commit()
+    with pytest.raises(DeliveryError, match="nothing tells which it means") as refused:
+        full(lake)
+    assert "compacting" in refused.value.remedy
+
+
+WIDER: list[tuple[PrimitiveType, PrimitiveType, Any]] = [
+    (IntegerType(), LongType(), -(2**31)),
+    (FloatType(), DoubleType(), 0.5),
+    (DecimalType(9, 2), DecimalType(30, 2), Decimal("-1234567.89")),
+]
+
+
+@pytest.mark.parametrize(("narrow", "wide", "value"), WIDER, ids=str)
+def test_widened_columns_keep_their_values(lake: Lake, narrow: PrimitiveType, wide: PrimitiveType, value: Any) -> None:
+    schema = Schema(NestedField(1, "n", narrow), NestedField(2, "l", ListType(3, narrow, element_required=False)))
+    create(lake, schema)
+    append(lake, [{"n": value, "l": [value, None]}])
+    with lake.load(TABLE).update_schema() as update:
+        update.update_column("n", wide)
+        update.update_column(("l", "element"), wide)
+    append(lake, [{"n": None, "l": None}])
+    assert full(lake) == [{"n": value, "l": [value, None]}, {"n": None, "l": None}]
+    at = scan.current_snapshot(lake, TABLE)
+    assert at is not None
+    arrow = reading.arrow_schema(reading.table_schema(lake, TABLE, at))
+    assert arrow.field("n").type == arrow.field("l").type.value_type
+
+
+def test_a_required_column_that_became_optional(lake: Lake) -> None:
+    create(lake, Schema(NestedField(1, "n", LongType(), required=True)))
+    append(lake, [{"n": 1}])
+    with lake.load(TABLE).update_schema() as update:
+        update.make_column_optional("n")
+    append(lake, [{"n": None}])
+    assert full(lake) == [{"n": 1}, {"n": None}]
+
+
+def test_a_change_of_columns_alone_is_delivered_with_the_next_snapshot(lake: Lake) -> None:
+    add(lake, numbered(1))
+    with lake.load(TABLE).update_schema() as update:
+        update.delete_column("city")
+        update.add_column("later", LongType())
+    assert full(lake) == numbered(1)
+    append(lake, [{"n": 2, "later": 2}])
+    assert full(lake) == [{"n": 1, "later": None}, {"n": 2, "later": 2}]
+
+
+def test_a_column_with_an_initial_default_has_it_in_files_that_do_not_have_the_column(lake: Lake) -> None:
+    snapshot = add(lake, numbered(1))
+    (file,) = scan.plan_full(lake, TABLE, snapshot).files
+    schema = Schema(
+        NestedField(1, "n", LongType()),
+        NestedField(7, "kind", StringType(), initial_default="shop"),
+        NestedField(8, "since", DateType(), required=True, initial_default=18000),
+    )
+    arrow = pa.schema(
+        [
+            pa.field(one.name, kind, one.optional, {"PARQUET:field_id": str(one.field_id)})
+            for one, kind in zip(schema.fields, (pa.int64(), pa.string(), pa.date32()), strict=True)
+        ]
+    )
+    known = reading.table_schema(lake, TABLE, snapshot)
+    delivered = TableSchema(encoded(arrow), schema.model_dump_json(), known.name_mapping)
+    rows = [
+        row for batch in reading.read(reading.slices([file], 2**62, 2**62)[0], delivered) for row in batch.to_pylist()
+    ]
+    assert [(row["n"], row["kind"], row["since"].isoformat()) for row in rows] == [(1, "shop", "2019-04-14")]
+
+
+def encoded(schema: pa.Schema) -> str:
+    return base64.b64encode(schema.serialize()).decode()
+
+
+IDENTITIES: list[tuple[PrimitiveType, Any, Any]] = [
+    (StringType(), "Zürich", "Zürich"),
+    (IntegerType(), 7, 7),
+    (DateType(), 18000, "2019-04-14"),
+    (TimestamptzType(), 1_500_000, "1970-01-01 00:00:01.500000+00:00"),
+    (DecimalType(9, 2), Decimal("1.25"), "1.25"),
+    (UUIDType(), UUID(int=5), str(UUID(int=5))),
+    (StringType(), None, None),
+]
+
+
+@pytest.mark.parametrize(("kind", "value", "seen"), IDENTITIES, ids=str)
+def test_a_column_that_only_the_partition_has_is_taken_from_there(
+    lake: Lake, kind: PrimitiveType, value: Any, seen: Any
+) -> None:
+    create(lake, Schema(NestedField(1, "n", LongType()), NestedField(2, "part", kind)))
+    with lake.load(TABLE).update_spec() as update:
+        update.add_field("part", IdentityTransform(), "part")
+    # A file from Hive: what it is partitioned by is in its folder's name only.
+    hive(lake, pa.table({"n": [1, 2]}), Record(value))
+    assert [(row["n"], row["part"] and str(row["part"])) for row in full(lake)] == [
+        (n, None if seen is None else str(seen)) for n in (1, 2)
+    ]
+    with lake.load(TABLE).update_spec() as update:
+        update.remove_field("part")
+    with lake.load(TABLE).update_schema() as update:
+        update.rename_column("part", "now")
+    append(lake, [{"n": 3, "now": None}])
+    assert [row["now"] is None for row in full(lake)] == [seen is None, seen is None, True]
+
+
+def test_a_partition_column_that_the_file_has_is_read_from_the_file(lake: Lake) -> None:
+    create(lake, Schema(NestedField(1, "n", LongType()), NestedField(2, "k", LongType())))
+    with lake.load(TABLE).update_spec() as update:
+        update.add_field("k", IdentityTransform())
+    append(lake, [{"n": 1, "k": 7}, {"n": 2, "k": None}])
+    at = scan.current_snapshot(lake, TABLE)
+    assert at is not None
+    assert [file.partition for file in scan.plan_full(lake, TABLE, at).files] == [(), ()]
+    hive(lake, pa.table({"n": [3], "k": [8]}), Record(9))
+    assert sorted(((row["n"], row["k"]) for row in full(lake)), key=lambda one: one[0]) == [(1, 7), (2, None), (3, 8)]
+
+
+def hive(lake: Lake, rows: pa.Table, partition: Record) -> None:
+    """Take a file into the table as a migration does: without field ids, and nothing counted."""
+    table = lake.load(TABLE)
+    path = local_path(table.location()) / f"{uuid4().hex}.parquet"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(rows, path)
+    known: dict[str, Any] = {
+        "content": DataFileContent.DATA,
+        "file_path": path.as_uri(),
+        "file_format": FileFormat.PARQUET,
+        "partition": partition,
+        "record_count": rows.num_rows,
+        "file_size_in_bytes": path.stat().st_size,
+    }
+    made = DataFile.from_args(**known)
+    made.spec_id = table.spec().spec_id
+    with table.transaction() as transaction, transaction.update_snapshot().fast_append() as producer:
+        producer.append_data_file(made)
+
+
+def test_slices_keep_what_is_known_beside_the_file() -> None:
+    piece = FileSlice("a", 0, None, 1, 2, ("d",), ((2, "Bw=="), (3, None)), 4)
+    assert FileSlice.from_json(piece.to_json()) == piece
+    # As they were stored before these were known.
+    old = {"path": "a", "groups": [0, None], "rows": 1, "bytes": 2, "deletes": []}
+    assert FileSlice.from_json(old) == FileSlice("a", 0, None, 1, 2)
+    schema = TableSchema("a", "{}", None, {3: "[]"})
+    assert TableSchema.from_json(schema.to_json()) == schema
+    assert TableSchema.from_json({"arrow": "a", "iceberg": "{}", "nameMapping": None}) == TableSchema("a", "{}", None)
+    assert to_bytes(IntegerType(), 7) == b"\x07\x00\x00\x00"
+
+
+def test_a_file_that_does_not_fit_is_refused_by_column(lake: Lake) -> None:
+    create(
+        lake, Schema(NestedField(1, "n", LongType()), NestedField(2, "s", StructType(NestedField(3, "x", LongType()))))
+    )
+    hive(lake, pa.table({"n": [1], "s": [{"x": "text"}]}), Record())
+    with pytest.raises(DeliveryError, match=r"column s\.x is string in the file and int64 in the table") as refused:
+        full(lake)
+    assert refused.value.code == "EXPORT-1500-500"
+
+
+def test_a_required_column_that_a_file_does_not_have_is_told(lake: Lake) -> None:
+    create(lake, Schema(NestedField(1, "n", LongType()), NestedField(2, "m", LongType(), required=True)))
+    hive(lake, pa.table({"n": [1]}), Record())
+    with pytest.raises(DeliveryError, match="column m is required, and the file does not have it"):
+        full(lake)
+
+
+FORMS: list[tuple[pa.DataType, pa.DataType, list[Any]]] = [
+    (pa.large_string(), pa.string(), ["a", None]),
+    (pa.dictionary(pa.int32(), pa.string()), pa.string(), ["a", None]),
+    (pa.large_list(pa.int32()), pa.list_(pa.int64()), [[1, None], None, []]),
+    (pa.list_(pa.int32(), 2), pa.list_(pa.int64()), [[1, 2], None]),
+    (pa.timestamp("ns"), pa.timestamp("us"), [1_000, None]),
+    (pa.timestamp("ms", "UTC"), pa.timestamp("us", "UTC"), [1, None]),
+    (pa.int8(), pa.int32(), [-1, None]),
+    (pa.uint32(), pa.int64(), [2**32 - 1]),
+    (pa.binary(16), pa.uuid(), [b"0" * 16, None]),
+    (pa.uuid(), pa.binary(16), [b"0" * 16, None]),
+]
+
+
+@pytest.mark.parametrize(("file", "wanted", "values"), FORMS, ids=str)
+def test_other_forms_of_one_type_are_the_same_values(file: pa.DataType, wanted: pa.DataType, values: list[Any]) -> None:
+    batch = pa.RecordBatch.from_arrays([pa.array(values, file)], names=["x"])
+    target = pa.schema([pa.field("x", wanted, metadata={"PARQUET:field_id": "1"})])
+    got = projection(batch.schema, target, Names.of(target), lambda *_: None)(batch)
+    got.validate(full=True)
+    assert got.schema == target
+    sliced = projection(batch.schema, target, Names.of(target), lambda *_: None)(batch.slice(1))
+    sliced.validate(full=True)
+    assert sliced.column(0).to_pylist() == got.column(0).to_pylist()[1:]
+    assert got.column(0).null_count == batch.column(0).null_count
+
+
+UNFIT: list[tuple[pa.DataType, pa.DataType]] = [
+    (pa.int64(), pa.int32()),
+    (pa.uint64(), pa.int64()),
+    (pa.float64(), pa.float32()),
+    (pa.int64(), pa.float64()),
+    (pa.decimal128(9, 3), pa.decimal128(9, 2)),
+    (pa.timestamp("us", "UTC"), pa.timestamp("us")),
+    (pa.string(), pa.int64()),
+    (pa.struct([("a", pa.int64())]), pa.int64()),
+    (pa.int64(), pa.list_(pa.int64())),
+]
+
+
+@pytest.mark.parametrize(("file", "wanted"), UNFIT, ids=str)
+def test_types_that_would_lose_something_are_not_cast(file: pa.DataType, wanted: pa.DataType) -> None:
+    target = pa.schema([pa.field("x", wanted, metadata={"PARQUET:field_id": "1"})])
+    with pytest.raises(UnfitError, match="column x is"):
+        projection(pa.schema([("x", file)]), target, Names.of(target), lambda *_: None)
+
+
+def test_the_oldest_timestamps_of_parquet_are_read_beyond_what_nanoseconds_reach(lake: Lake, tmp_path: Path) -> None:
+    create(lake, Schema(NestedField(1, "n", LongType()), NestedField(2, "t", TimestampType())))
+    far = pa.array([253402300799000000], pa.timestamp("us"))  # 9999-12-31T23:59:59
+    pq.write_table(pa.table({"n": [1], "t": far}), tmp_path / "x.parquet", use_deprecated_int96_timestamps=False)
+    hive(lake, pa.table({"n": [1], "t": far}), Record())
+    path = next(iter(local_path(lake.location(TABLE)).glob("*.parquet")))
+    pq.write_table(pa.table({"n": [1], "t": far}), path, use_deprecated_int96_timestamps=True)
+    assert [row["t"].isoformat() for row in full(lake)] == ["9999-12-31T23:59:59"]
+    assert read(lake, [], scan.current_snapshot(lake, TABLE) or 0) == []

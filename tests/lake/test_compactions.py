@@ -1,0 +1,146 @@
+"""Compactions within a range: every row of the range goes out once, wherever it has been moved to."""
+
+import pyarrow as pa
+import pytest
+from pyiceberg.transforms import IdentityTransform
+
+from offtake.errors import DeliveryError
+from offtake.lake import scan
+from offtake.lake.catalog import Lake
+from tests.lake.lakes import TABLE, add, increment, numbered
+from tests.lake.others import compact, data_files, delete_equal, delete_positions, row_delta
+
+
+def plan(lake: Lake, after: int) -> scan.ScanPlan:
+    to = scan.current_snapshot(lake, TABLE)
+    assert to is not None
+    return scan.plan_increment(lake, TABLE, after, to)
+
+
+def paths(lake: Lake) -> set[str]:
+    return set(data_files(lake.load(TABLE)))
+
+
+def test_deletes_against_a_compacted_file_find_the_rows_of_the_range(lake: Lake) -> None:
+    first = add(lake, numbered(0))
+    old = paths(lake)
+    add(lake, numbered(1, 2))
+    add(lake, numbered(3))
+    compact(lake.load(TABLE), paths(lake) - old)
+    (output,) = paths(lake) - old
+    delete_positions(lake.load(TABLE), output, [1])
+    assert len(increment(lake, first)) == 2
+    assert [one.path for one in plan(lake, first).files] == [output]
+
+
+@pytest.mark.parametrize("drop_deletes", [False, True])
+def test_rows_that_were_deleted_before_the_compaction_do_not_go_out(lake: Lake, drop_deletes: bool) -> None:
+    first = add(lake, numbered(0))
+    old = paths(lake)
+    add(lake, numbered(1, 2))
+    (file,) = paths(lake) - old
+    delete_positions(lake.load(TABLE), file, [0])
+    # What the compaction wrote holds 0 and 2; 0 is older.
+    compact(lake.load(TABLE), drop_deletes=drop_deletes)
+    assert increment(lake, first) == [2]
+
+
+def test_of_files_compacted_with_older_ones_only_the_rows_of_the_range_go_out(lake: Lake) -> None:
+    first = add(lake, numbered(1, 2))
+    add(lake, numbered(3))
+    compact(lake.load(TABLE))
+    add(lake, numbered(4))
+    compact(lake.load(TABLE), outputs=2)
+    add(lake, numbered(5))
+    assert increment(lake, first) == [3, 4, 5]
+    compact(lake.load(TABLE))
+    assert increment(lake, first) == [3, 4, 5]
+
+
+def test_when_rows_of_such_files_were_deleted_since_everything_goes_out_with_a_warning(lake: Lake) -> None:
+    first = add(lake, numbered(1, 2))
+    add(lake, numbered(3))
+    compact(lake.load(TABLE))
+    (output,) = paths(lake)
+    delete_positions(lake.load(TABLE), output, [0])
+    full = plan(lake, first)
+    assert (full.kind, sum(file.rows for file in full.files), len(full.files[0].delete_files)) == ("full", 3, 1)
+    assert full.warning is not None
+    assert "can no longer be told apart" in full.warning
+    # A further compaction does not make that known again.
+    compact(lake.load(TABLE), drop_deletes=True)
+    assert plan(lake, first).kind == "full"
+    # But from here on all is known.
+    at = scan.current_snapshot(lake, TABLE)
+    assert at is not None
+    add(lake, numbered(4))
+    assert increment(lake, at) == [4]
+
+
+def test_when_one_of_several_such_files_was_removed_everything_goes_out(lake: Lake) -> None:
+    first = add(lake, numbered(1, 2))
+    add(lake, numbered(3))
+    compact(lake.load(TABLE), outputs=2)
+    lake.load(TABLE).delete("n = 3")
+    assert plan(lake, first).kind == "full"
+    lake.load(TABLE).delete("n < 3")
+    assert plan(lake, first).files == ()
+    assert plan(lake, first).kind == "incremental"
+
+
+def test_deletes_that_say_by_their_bounds_or_rows_that_they_are_about_others_change_nothing(lake: Lake) -> None:
+    first = add(lake, numbered(1, 2))
+    add(lake, numbered(3))
+    compact(lake.load(TABLE))
+    blend = paths(lake)
+    add(lake, numbered(4, 5))
+    (other,) = paths(lake) - blend
+    delete_positions(lake.load(TABLE), other, [0], "exact")
+    assert increment(lake, first) == [3, 5]
+    # Without bounds, the delete file itself is asked.
+    delete_positions(lake.load(TABLE), other, [0])
+    assert increment(lake, first) == [3, 5]
+
+
+def test_rows_stay_in_their_partition(lake: Lake) -> None:
+    add(lake, [{"n": 1, "k": 0}])
+    with lake.load(TABLE).update_spec() as update:
+        update.add_field("k", IdentityTransform())
+    table = lake.load(TABLE)
+    rows = pa.schema([("n", pa.int64()), ("k", pa.int64())])
+    table.append(pa.Table.from_pylist([{"n": 2, "k": 0}], rows))
+    first = scan.current_snapshot(lake, TABLE)
+    assert first is not None
+    table.append(pa.Table.from_pylist([{"n": 3, "k": 0}, {"n": 4, "k": 1}, {"n": 5, "k": 1}], rows))
+    compact(lake.load(TABLE), [path for path, file in data_files(lake.load(TABLE)).items() if len(file.partition)])
+    of_one = [path for path, file in data_files(lake.load(TABLE)).items() if len(file.partition) and file.partition[0]]
+    delete_positions(lake.load(TABLE), of_one[0], [0])
+    # Partition 1 has rows of the range only, so the delete is applied to what was compacted; 0 is a blend, and whole.
+    assert increment(lake, first) == [3, 5]
+    # Cut anew, all of them are in one file each, and nothing tells them apart but what went in.
+    with lake.load(TABLE).update_spec() as update:
+        update.remove_field("k")
+    compact(lake.load(TABLE))
+    assert increment(lake, first) == [3, 5]
+
+
+def test_what_equality_deletes_removed_before_a_compaction_is_not_read_from_what_it_rewrote(lake: Lake) -> None:
+    first = add(lake, numbered(1))
+    add(lake, numbered(2, 3))
+    delete_equal(lake.load(TABLE), 2)
+    with pytest.raises(DeliveryError, match="equality deletes"):
+        plan(lake, first)
+    # PyIceberg cannot read such tables, so the rows that another engine would have found are given.
+    compact(lake.load(TABLE), rows=pa.table({"n": [1, 3], "city": ["town 1", "town 3"]}))
+    full = plan(lake, first)
+    assert (full.kind, [file.rows for file in full.files]) == ("full", [2])
+
+
+def test_a_compaction_of_what_was_there_before_adds_nothing(lake: Lake) -> None:
+    add(lake, numbered(1))
+    at = add(lake, numbered(2))
+    compact(lake.load(TABLE))
+    row_delta(lake.load(TABLE), {next(iter(paths(lake))): [0]})
+    assert plan(lake, at).files == ()
+    assert plan(lake, at).kind == "incremental"
+    assert plan(lake, at).deleted_rows == 1

@@ -1,0 +1,191 @@
+"""Which deletes go with which files, in full and in increments; what is not applied is refused, wherever it is."""
+
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+from pyiceberg.manifest import FileFormat
+from pyiceberg.table.snapshots import Operation
+from pyiceberg.transforms import IdentityTransform
+
+from offtake.errors import DeliveryError
+from offtake.lake import describe, reading, scan
+from offtake.lake.catalog import Lake, local_path
+from tests.lake import others
+from tests.lake.lakes import TABLE, add, full, increment, numbered
+from tests.lake.others import Bounds, data_files, delete_equal, delete_positions, delete_vector, row_delta
+
+
+def ids(lake: Lake) -> list[int]:
+    return sorted(row["n"] for row in full(lake))
+
+
+def current(lake: Lake) -> int:
+    found = scan.current_snapshot(lake, TABLE)
+    assert found is not None
+    return found
+
+
+def added_path(lake: Lake, snapshot: int) -> str:
+    (path,) = {file.path for file in scan.plan_full(lake, TABLE, snapshot).files} - known_before(lake, snapshot)
+    return path
+
+
+def known_before(lake: Lake, snapshot: int) -> set[str]:
+    found = lake.load(TABLE).snapshot_by_id(snapshot)
+    assert found is not None
+    parent = found.parent_snapshot_id
+    return set() if parent is None else {file.path for file in scan.plan_full(lake, TABLE, parent).files}
+
+
+@pytest.mark.parametrize("bounds", ["none", "exact", "range"])
+def test_a_delete_file_goes_with_the_files_it_can_be_about(lake: Lake, bounds: Bounds) -> None:
+    files = [added_path(lake, add(lake, numbered(n, n + 1))) for n in (0, 10, 20)]
+    delete_positions(lake.load(TABLE), files[1], [0], bounds)
+    plan = scan.plan_full(lake, TABLE, current(lake))
+    assert ids(lake) == [0, 1, 11, 20, 21]
+    with_deletes = [file.path for file in plan.files if file.delete_files]
+    assert with_deletes == (files if bounds == "none" else [files[1]])
+
+
+def test_younger_files_are_not_looked_for_in_older_deletes(lake: Lake) -> None:
+    first = add(lake, numbered(1, 2))
+    delete_positions(lake.load(TABLE), added_path(lake, first), [0])
+    at = add(lake, numbered(3))
+    assert [len(file.delete_files) for file in scan.plan_full(lake, TABLE, at).files] == [1, 0]
+    assert ids(lake) == [2, 3]
+
+
+def test_deletes_go_with_files_of_their_partition(lake: Lake) -> None:
+    first = add(lake, [{"n": 0, "k": 0}])
+    with lake.load(TABLE).update_spec() as update:
+        update.add_field("k", IdentityTransform())
+    rows = pa.schema([("n", pa.int64()), ("k", pa.int64())])
+    lake.load(TABLE).append(pa.Table.from_pylist([{"n": n, "k": n % 2} for n in range(1, 5)], rows))
+    files = {path: file for path, file in data_files(lake.load(TABLE)).items() if len(file.partition)}
+    row_delta(lake.load(TABLE), {path: [0] for path in files})
+    plan = scan.plan_full(lake, TABLE, current(lake))
+    assert [len(file.delete_files) for file in plan.files] == [0, 1, 1]
+    assert ids(lake) == [0, 3, 4]
+    assert sorted(increment(lake, first)) == [3, 4]
+
+
+def test_a_delete_file_about_many_files_is_read_where_it_is_about_one(tmp_path: Path) -> None:
+    paths = [f"file:///data/{number:05d}.parquet" for number in range(2000)]
+    delete = tmp_path / "deletes.parquet"
+    columns = {"file_path": [path for path in paths for _ in range(5)], "pos": list(range(5)) * len(paths)}
+    pa.parquet.write_table(pa.table(columns), delete, row_group_size=1000)
+    assert reading.positions(str(delete), paths[700]).to_pylist() == [0, 1, 2, 3, 4]
+    assert reading.positions(str(delete), "file:///data/other.parquet").to_pylist() == []
+    # Groups of others are not read: they may even be broken.
+    content = bytearray(delete.read_bytes())
+    group = pa.parquet.ParquetFile(delete).metadata.row_group(9).column(0)
+    content[group.dictionary_page_offset : group.dictionary_page_offset + 40] = bytes(40)
+    delete.write_bytes(content)
+    assert len(reading.positions(str(delete), paths[701])) == 5
+    with pytest.raises(DeliveryError, match=r"deletes\.parquet"):
+        reading.positions(str(delete), paths[1900])
+
+
+@pytest.mark.parametrize("operation", [Operation.OVERWRITE, Operation.DELETE])
+def test_deleted_positions_are_counted_and_rows_added_with_them_go_out(lake: Lake, operation: Operation) -> None:
+    first = add(lake, numbered(1, 2, 3))
+    row_delta(lake.load(TABLE), {added_path(lake, first): [0, 1]}, operation=operation)
+    assert increment(lake, first) == []
+    plan = scan.plan_increment(lake, TABLE, first, current(lake))
+    assert (plan.files, plan.deleted_rows) == ((), 2)
+    # A merge-on-read update: one row gives way to another.
+    at = current(lake)
+    row_delta(lake.load(TABLE), {added_path(lake, first): [2]}, rows=rows(lake, 4))
+    assert increment(lake, at) == [4]
+    assert scan.plan_increment(lake, TABLE, at, current(lake)).deleted_rows == 0
+    assert scan.plan_increment(lake, TABLE, first, current(lake)).deleted_rows == 2
+    assert describe.preview(lake, TABLE, 9).column("n").to_pylist() == [4]
+
+
+def refusals(lake: Lake, after: int, kind: str) -> list[DeliveryError]:
+    """How both kinds of export are refused."""
+    with pytest.raises(DeliveryError, match=kind) as in_full:
+        scan.plan_full(lake, TABLE, current(lake))
+    with pytest.raises(DeliveryError, match=kind) as increment:
+        scan.plan_increment(lake, TABLE, after, current(lake))
+    return [in_full.value, increment.value]
+
+
+def rows(lake: Lake, *numbers: int) -> pa.Table:
+    return pa.Table.from_pylist(numbered(*numbers), lake.load(TABLE).schema().as_arrow())
+
+
+def test_rows_that_an_overwrite_takes_away_are_counted_less_those_it_writes_anew(lake: Lake) -> None:
+    first = add(lake, numbered(1, 2, 3, 4))
+    lake.load(TABLE).delete("n = 1")
+    assert scan.plan_increment(lake, TABLE, first, current(lake)).deleted_rows == 1
+    at = current(lake)
+    lake.load(TABLE).overwrite(rows(lake, *range(10, 20)), "n = 2")
+    # That much was added does not hide that a row was deleted in the same range.
+    assert scan.plan_increment(lake, TABLE, at, current(lake)).deleted_rows == 1
+    assert scan.plan_increment(lake, TABLE, first, current(lake)).deleted_rows == 2
+
+
+@pytest.mark.parametrize("carried_over", [False, True])
+def test_equality_deletes_of_older_rows_are_refused_however_long_ago_they_came(lake: Lake, carried_over: bool) -> None:
+    first = add(lake, numbered(1, 2))
+    delete_equal(lake.load(TABLE), 1)
+    if carried_over:
+        add(lake, numbered(3))
+        add(lake, numbered(4))
+    for refused in refusals(lake, first, "equality deletes"):
+        assert (refused.code, refused.transient) == ("EXPORT-1500-500", False)
+
+
+def test_equality_deletes_do_not_go_with_rows_of_their_own_commit_and_later_ones(lake: Lake) -> None:
+    add(lake, numbered(1))
+    lake.load(TABLE).delete("n = 1")
+    delete_equal(lake.load(TABLE), 2, rows=rows(lake, 2))
+    at = current(lake)
+    assert ids(lake) == [2]
+    add(lake, numbered(3))
+    assert ids(lake) == [2, 3]
+    assert increment(lake, at) == [3]
+    delete_equal(lake.load(TABLE), 3)
+    with pytest.raises(DeliveryError, match="equality deletes"):
+        scan.plan_increment(lake, TABLE, at, current(lake))
+
+
+def test_rows_that_came_after_equality_deletes_were_in_force_go_out(lake: Lake) -> None:
+    add(lake, numbered(1))
+    delete_equal(lake.load(TABLE), 1)
+    at = current(lake)
+    add(lake, numbered(2))
+    assert increment(lake, at) == [2]
+
+
+def test_deletion_vectors_are_refused_where_they_may_be_about_what_goes_out(lake: Lake) -> None:
+    first = add(lake, numbered(1, 2))
+    second = add(lake, numbered(3))
+    delete_vector(lake.load(TABLE), added_path(lake, second))
+    for refused in refusals(lake, first, "deletion vectors"):
+        assert "Compact" in refused.remedy
+    at = current(lake)
+    add(lake, numbered(4))
+    assert increment(lake, at) == [4]
+
+
+def test_position_deletes_in_other_formats_are_refused_by_their_name(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = add(lake, numbered(1))
+    monkeypatch.setattr(others, "DELETE_FORMAT", FileFormat.AVRO)
+    delete_positions(lake.load(TABLE), added_path(lake, first), [0])
+    with pytest.raises(DeliveryError, match="position deletes in AVRO files"):
+        scan.plan_full(lake, TABLE, current(lake))
+
+
+def test_a_delete_file_that_has_vanished_is_told(lake: Lake) -> None:
+    first = add(lake, numbered(1, 2))
+    delete_positions(lake.load(TABLE), added_path(lake, first), [0])
+    (file,) = scan.plan_full(lake, TABLE, current(lake)).files
+    local_path(file.delete_files[0]).unlink()
+    with pytest.raises(DeliveryError, match="has been removed since the run was planned") as gone:
+        full(lake)
+    assert gone.value.code == "EXPORT-1410-410"
