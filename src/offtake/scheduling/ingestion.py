@@ -162,8 +162,9 @@ class Ingestor:
         with self.database.reading() as session:
             batch = session.get(Batch, lease.batch_id)
             dataset = session.get(Dataset, batch.dataset_id) if batch else None
-            if batch is None or dataset is None:
-                raise LeaseLostError(f"Batch {lease.batch_id} is gone.")
+            # A batch that has landed asks to be taken out again: only who still holds it may read it so.
+            if batch is None or dataset is None or not store.holds(lease, batch):
+                raise LeaseLostError(f"Batch {lease.batch_id} is gone, or held by another ingestor.")
             return _Work(
                 table=TableName(dataset.table_name),
                 sources=None if batches.is_import(batch) else tuple(sent_files.sources(session, batch, self.uploads)),

@@ -104,6 +104,11 @@ def release(database: Database, lease: BatchLease, now_ms: int = 0) -> None:
         batch.beat, batch.lease_until = 0, now_ms
 
 
+def holds(lease: BatchLease, batch: Batch) -> bool:
+    """Whether the lease is still the batch's."""
+    return batch.fence == lease.fence and batch.status == PROCESSING
+
+
 def complete(database: Database, lease: BatchLease, added: Added, now_ms: int) -> None:
     """The batch is in; those that it replaces no longer are."""
     with database.writing() as session:
@@ -164,6 +169,6 @@ def _end(batch: Batch, status: str, now_ms: int) -> None:
 
 def _held(session: Session, lease: BatchLease) -> Batch:
     batch = session.scalar(select(Batch).where(Batch.id == lease.batch_id).with_for_update())
-    if batch is None or batch.fence != lease.fence or batch.status != PROCESSING:
+    if batch is None or not holds(lease, batch):
         raise LeaseLostError(f"Batch {lease.batch_id} is held by another ingestor.")
     return batch
