@@ -397,4 +397,4 @@ def world() -> Iterator[World]:
 
 def test_whatever_happens_in_whatever_order(world: World) -> None:
     machine = type("AnyTimeHere", (AnyTime,), {"world": world})
-    run_state_machine_as_test(machine, settings=settings(max_examples=25, stateful_step_count=40))
+    run_state_machine_as_test(machine, settings=settings(max_examples=20, stateful_step_count=40))
