@@ -189,6 +189,46 @@ class AnyTime(RuleBasedStateMachine):
     def told(self, disable: bool) -> None:
         tell_failing(self.world.database, self.world.clock.now_ms(), 3, disable=disable)
 
+    # What takes several steps, and chance would seldom find
+
+    @rule(dataset=st.sampled_from(DATASETS), seconds=st.sampled_from([3 * HOUR, DAY, 31 * DAY]))
+    def served_later(self, dataset: str, seconds: int) -> None:
+        self.rows_come_in(dataset)
+        self.time_passes(seconds)
+        self._serve()
+
+    @rule(seconds=st.sampled_from([HOUR, 4 * HOUR, DAY, 365 * DAY]), served=st.booleans())
+    def the_clock_is_wrong_for_a_while(self, seconds: int, served: bool) -> None:
+        self.the_clock_is_set(seconds)
+        self.ticked()
+        if served:
+            self._deliver()
+        self.the_clock_is_set(-seconds)
+        self._serve()
+
+    @rule(datasets=st.sampled_from([DATASETS[:1], DATASETS[1:]]))
+    def datasets_leave_while_a_run_is_live(self, datasets: list[str]) -> None:
+        self.datasets_chosen(DATASETS)
+        self.time_passes(3 * HOUR)
+        self.ticked()
+        if self.lease is None:
+            self.claimed()
+        if self.lease is not None and not self.plan:
+            self.planned()
+        self.datasets_chosen(datasets)
+        self._deliver()
+
+    @rule()
+    def the_mode_changes_while_a_run_is_live(self) -> None:
+        self.time_passes(3 * HOUR)
+        self.ticked()
+        if self.lease is None:
+            self.claimed()
+        if self.lease is not None and not self.plan:
+            self.planned()
+        self.mode_changed()
+        self._deliver()
+
     # People
 
     @rule()
@@ -282,6 +322,11 @@ class AnyTime(RuleBasedStateMachine):
         with self.world.database.writing() as session:
             flow_changes.delete(session, self.world.caller, self.flow, self.world.clock.now_ms())
 
+    def _serve(self) -> None:
+        self.corrected_slots()
+        self.ticked()
+        self._deliver()
+
     def _deliver(self) -> None:
         for _ in range(2):
             if self.lease is None:
@@ -352,4 +397,4 @@ def world() -> Iterator[World]:
 
 def test_whatever_happens_in_whatever_order(world: World) -> None:
     machine = type("AnyTimeHere", (AnyTime,), {"world": world})
-    run_state_machine_as_test(machine, settings=settings(max_examples=25, stateful_step_count=40))
+    run_state_machine_as_test(machine, settings=settings(max_examples=20, stateful_step_count=40))
