@@ -2,6 +2,7 @@
 
 import contextlib
 import shutil
+import time
 from pathlib import Path
 from typing import Any, Final, NewType
 from urllib.parse import unquote, urlparse
@@ -10,12 +11,15 @@ from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.exceptions import NoSuchNamespaceError, NoSuchTableError
 from pyiceberg.table import Table
 from sqlalchemy import event, make_url
+from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
 
 TableName = NewType("TableName", str)
 """`namespace.table`."""
 
 _CATALOG: Final = "offtake"
 _BUSY_MS: Final = 30_000
+_TRIES: Final = 3
+_PAUSE_SECONDS: Final = 0.2
 
 
 class Lake:
@@ -27,7 +31,7 @@ class Lake:
         database = make_url(catalog_url).database
         if catalog_url.startswith("sqlite") and database:
             Path(database).parent.mkdir(parents=True, exist_ok=True)
-        self.catalog = SqlCatalog(_CATALOG, uri=catalog_url, warehouse=self._warehouse)
+        self.catalog = _catalog(catalog_url, self._warehouse)
         if catalog_url.startswith("sqlite"):
             self.catalog.engine.dispose()
             event.listen(self.catalog.engine, "connect", _prepare_sqlite)
@@ -70,6 +74,15 @@ class Lake:
     def close(self) -> None:
         """Let go of the database."""
         self.catalog.close()
+
+
+def _catalog(url: str, warehouse: str) -> SqlCatalog:
+    # It makes its tables when it does not find them; whoever opens it at the same time may have been faster.
+    for _ in range(_TRIES):
+        with contextlib.suppress(OperationalError, ProgrammingError, IntegrityError):
+            return SqlCatalog(_CATALOG, uri=url, warehouse=warehouse)
+        time.sleep(_PAUSE_SECONDS)
+    return SqlCatalog(_CATALOG, uri=url, warehouse=warehouse)
 
 
 def local_path(uri: str) -> Path:
