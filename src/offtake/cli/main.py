@@ -6,6 +6,7 @@ import typer
 
 from offtake.cli import (
     audit,
+    backup,
     batches,
     clients,
     connections,
@@ -23,6 +24,8 @@ from offtake.errors import OfftakeError
 app = typer.Typer(help="Scheduled, provable exports of Iceberg datasets.", pretty_exceptions_enable=False)
 app.command()(serve.serve)
 app.command()(demo.demo)
+app.command()(backup.backup)
+app.command()(backup.restore)
 app.add_typer(datasets.app, name="dataset")
 app.add_typer(batches.app, name="batch")
 app.add_typer(connections.app, name="connection")
@@ -41,6 +44,8 @@ def main(arguments: list[str]) -> int:
         code = app(arguments or ["--help"], standalone_mode=False)
     except OfftakeError as error:
         return _complain(str(error), 1)
+    except OSError as error:
+        return _complain(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}", 1)
     except typer.TyperException as error:
         return _complain(error.format_message(), error.exit_code)
     except (typer.Abort, KeyboardInterrupt):

@@ -16,6 +16,9 @@ from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
 TableName = NewType("TableName", str)
 """`namespace.table`."""
 
+CATALOG_TABLES: Final = frozenset(("iceberg_tables", "iceberg_namespace_properties"))
+"""The catalog's tables in its database, which may be the store's too."""
+
 _CATALOG: Final = "offtake"
 _BUSY_MS: Final = 30_000
 _TRIES: Final = 3

@@ -1,7 +1,10 @@
 """Every file that a table's metadata refers to: what has to be kept of a warehouse to keep its tables."""
 
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
+from pathlib import Path
 
 from pyiceberg.io import load_file_io
 from pyiceberg.serializers import FromInputFile
@@ -52,3 +55,10 @@ def _side_files(metadata: TableMetadata) -> Iterator[TableFile]:
         yield TableFile(entry.metadata_file, needed=False)
     for one in (*metadata.statistics, *metadata.partition_statistics):
         yield TableFile(one.statistics_path, needed=False)
+
+
+def metadata_in(copy: Path) -> list[str]:
+    """The URI of each table's metadata, of a catalog whose tables were copied into an SQLite file."""
+    with closing(sqlite3.connect(copy)) as connection:
+        rows = connection.execute("SELECT metadata_location FROM iceberg_tables ORDER BY metadata_location")
+        return [uri for (uri,) in rows if uri is not None]

@@ -4,10 +4,12 @@ The copy is made in one transaction that sees one state, beside whoever writes; 
 Values are copied as they are stored: JSON as its text.
 """
 
+import errno
 import json
+import os
 import sqlite3
 from collections.abc import Collection, Iterable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -56,26 +58,28 @@ class SentFile:
 
 
 def copy_out(database: Database, tables: Collection[str], file: Path) -> None:
-    """Those of the tables that are there, with all their rows as of one instant, in a new SQLite file."""
-    target = _copy_at(file)
-    try:
-        with database.seeing_one_state() as source, target.begin() as written:
-            for table in _reflected(source, tables).sorted_tables:
-                copy = _plain(table, sa.Text())
-                copy.create(written)
-                for rows in _pages(source, table):
-                    written.execute(copy.insert(), rows)
-    finally:
-        target.dispose()
+    """Those of the tables that are there, with all their rows as of one instant, in a new SQLite file.
+
+    Raises `OSError` when the file cannot be written, and what `Database.reading` does.
+    """
+    with database.seeing_one_state() as source, _written(file) as written:
+        for table in _reflected(source, tables).sorted_tables:
+            copy = _plain(table, sa.Text())
+            copy.create(written)
+            for rows in _pages(source, table):
+                written.execute(copy.insert(), rows)
 
 
-def load(connection: DbConnection, file: Path, tables: Collection[str]) -> None:
-    """The rows of a copy into tables that are there, in the connection's transaction."""
+def load(connection: DbConnection, file: Path, tables: Collection[str], *, replace: bool = False) -> None:
+    """The rows of a copy into tables that are there, in the connection's transaction; they `replace` those there."""
     source = _copy_at(file)
     try:
         with source.connect() as copied:
             found = _reflected(copied, tables)
-            for table in _reflected(connection, found.tables).sorted_tables:
+            targets = _reflected(connection, found.tables).sorted_tables
+            for table in reversed(targets) if replace else ():
+                connection.execute(sa.delete(table))
+            for table in targets:
                 insert = _insertion(connection, table)
                 for rows in _pages(copied, found.tables[table.name]):
                     connection.execute(insert, rows)
@@ -135,6 +139,20 @@ def sent_files(file: Path, statuses: Iterable[str]) -> Iterator[SentFile]:
     with closing(sqlite3.connect(file)) as connection:
         for batch_id, name, complete, size, last in connection.execute(_SENT, (json.dumps(list(statuses)),)):
             yield SentFile(batch_id, name, size if complete or last is None else last + 1)
+
+
+@contextmanager
+def _written(file: Path) -> Iterator[DbConnection]:
+    engine = _copy_at(file)
+    try:
+        with engine.begin() as connection:
+            yield connection
+    except sa.exc.OperationalError as error:
+        if isinstance(error.orig, sqlite3.Error) and error.orig.sqlite_errorcode & 0xFF == sqlite3.SQLITE_FULL:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(file)) from None
+        raise
+    finally:
+        engine.dispose()
 
 
 def _copy_at(file: Path) -> sa.Engine:
