@@ -2,7 +2,9 @@
 
 import contextlib
 import shutil
+import sqlite3
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final, NewType
 from urllib.parse import unquote, urlparse
@@ -13,6 +15,8 @@ from pyiceberg.table import Table
 from sqlalchemy import event, make_url
 from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
 
+from offtake.errors import OfftakeError, disk_trouble
+
 TableName = NewType("TableName", str)
 """`namespace.table`."""
 
@@ -20,9 +24,15 @@ CATALOG_TABLES: Final = frozenset(("iceberg_tables", "iceberg_namespace_properti
 """The catalog's tables in its database, which may be the store's too."""
 
 _CATALOG: Final = "offtake"
+_REMEDY: Final = "The dataset is as it was; make room."
+_DISK_FULL: Final = "53100"  # https://www.postgresql.org/docs/current/errcodes-appendix.html
 _BUSY_MS: Final = 30_000
 _TRIES: Final = 3
 _PAUSE_SECONDS: Final = 0.2
+
+
+class LakeFullError(OfftakeError):
+    """The disk of the tables, or of their catalog, takes nothing more; the table is as it was."""
 
 
 class Lake:
@@ -77,6 +87,29 @@ class Lake:
     def close(self) -> None:
         """Let go of the database."""
         self.catalog.close()
+
+
+@contextlib.contextmanager
+def needing_room() -> Iterator[None]:
+    """Raises `LakeFullError` where what is written finds no room."""
+    try:
+        yield
+    except OSError as error:
+        trouble = disk_trouble(error)
+        if trouble is None:
+            raise
+        raise LakeFullError(f"The disk of the tables takes nothing more: {trouble}. {_REMEDY}") from error
+    except OperationalError as error:
+        if not _is_full(error.orig):
+            raise
+        raise LakeFullError(f"The disk of the tables' catalog is full. {_REMEDY}") from error
+
+
+def _is_full(error: BaseException | None) -> bool:
+    if isinstance(error, sqlite3.Error):
+        # The lowest byte is the kind of error, the rest tells of what it was met in.
+        return getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
+    return getattr(error, "sqlstate", None) == _DISK_FULL
 
 
 def _catalog(url: str, warehouse: str) -> SqlCatalog:

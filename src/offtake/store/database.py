@@ -13,7 +13,7 @@ from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 from sqlalchemy import Engine, create_engine, event, make_url, text
 from sqlalchemy.engine import Connection as DbConnection
-from sqlalchemy.exc import IntegrityError, OperationalError
+from sqlalchemy.exc import IntegrityError, InternalError, OperationalError
 from sqlalchemy.orm import Session
 
 from offtake.errors import OfftakeError
@@ -23,11 +23,11 @@ _BUSY_SECONDS: Final = 30
 _TABLES_LOCK: Final = 0x0FF7A4E
 _NO_ROOM: Final = {
     sqlite3.SQLITE_FULL: "is full",
-    sqlite3.SQLITE_IOERR: "reports errors",
+    sqlite3.SQLITE_IOERR: "is full, or reports errors",
     sqlite3.SQLITE_READONLY: "is read-only",
     sqlite3.SQLITE_CANTOPEN: "does not let the database be opened",
     "53100": "is full",  # disk_full; https://www.postgresql.org/docs/current/errcodes-appendix.html
-    "58030": "reports errors",  # io_error
+    "58030": "is full, or reports errors",  # io_error
     "25006": "is read-only",  # read_only_sql_transaction
 }
 """What of its disk the database says by which code."""
@@ -173,8 +173,10 @@ def _told() -> Iterator[None]:
         yield
     except IntegrityError as error:
         raise StoreConflictError("Somebody else changed the same thing just now. Ask again.") from error
-    except OperationalError as error:
+    except (OperationalError, InternalError) as error:
         trouble = _disk_trouble(error.orig)
+        if trouble is None and isinstance(error, InternalError):
+            raise
         if trouble is None:
             raise StoreBusyError("The database is busy or away. Ask again in a moment.") from error
         raise StoreFullError(
