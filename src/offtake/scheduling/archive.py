@@ -73,14 +73,15 @@ def verify(archive: Path, keep: Mapping[str, Path]) -> None:
     Raises `ArchiveError` when anything is missing, damaged or out of place.
     """
     sums, found = hashlib.sha256(), None
-    for name, file in members(archive):
-        if found is not None:
-            raise ArchiveError(f"{archive} has something behind its end.")
-        if name == SUMS:
-            found = _hash(file, None)
-            continue
-        with _kept(keep.get(name)) as copy:
-            sums.update(_line(_hash(file, copy), name))
+    with _told(archive):
+        for name, file in members(archive):
+            if found is not None:
+                raise ArchiveError(f"{archive} is damaged: it has something behind its end.")
+            if name == SUMS:
+                found = _hash(file, None)
+                continue
+            with _kept(keep.get(name)) as copy:
+                sums.update(_line(_hash(file, copy), name))
     if found is None:
         raise ArchiveError(f"{archive} is not whole: its end is missing. Use another backup.")
     if found != sums.hexdigest():
@@ -89,17 +90,22 @@ def verify(archive: Path, keep: Mapping[str, Path]) -> None:
 
 def members(archive: Path, wanted: Callable[[str], bool] = lambda _: True) -> Iterator[tuple[str, IO[bytes]]]:
     """The wanted members in order; each can be read until the next is asked for. Raises `ArchiveError`."""
+    with _told(archive), tarfile.open(archive, "r:") as tar:
+        while (member := tar.next()) is not None:
+            _forget(tar)
+            if not wanted(member.name):
+                continue
+            file = tar.extractfile(member) if member.isreg() else None
+            if file is None or not _stays_inside(member.name):
+                raise ArchiveError(f"{archive} is no backup of Offtake.")
+            yield member.name, file
+
+
+@contextmanager
+def _told(archive: Path) -> Iterator[None]:
     try:
-        with tarfile.open(archive, "r:") as tar:
-            while (member := tar.next()) is not None:
-                _forget(tar)
-                if not wanted(member.name):
-                    continue
-                file = tar.extractfile(member) if member.isreg() else None
-                if file is None or not _stays_inside(member.name):
-                    raise ArchiveError(f"{archive} is no backup of Offtake.")
-                yield member.name, file
-    except (tarfile.TarError, EOFError):
+        yield
+    except (tarfile.TarError, EOFError, ValueError):
         raise ArchiveError(f"{archive} is no backup of Offtake, or is damaged.") from None
 
 
