@@ -1,7 +1,7 @@
 """The commands `offtake backup` and `offtake restore`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -9,7 +9,7 @@ from offtake.cli import show
 from offtake.cli.options import AsJson, DataDir, settings_at
 from offtake.clock import Clock
 from offtake.scheduling.backend import open_backend
-from offtake.scheduling.backup import take_backup
+from offtake.scheduling.backup import About, take_backup
 from offtake.scheduling.restore import restore as bring_back
 
 
@@ -31,7 +31,7 @@ def backup(
     finally:
         backend.close()
     if json:
-        show.as_json({"file": str(file), **about.to_json()})
+        show.as_json({"file": str(file), **_shown(about)})
         return
     kept = f"{about.files} files" if about.rows else "no files: rows are not in it"
     show.console.print(
@@ -54,7 +54,7 @@ def restore(
     about = restored.about
     if json:
         counts = {"flows": restored.flows, "disabled": restored.disabled, "liveRuns": restored.live_runs}
-        show.as_json({"backup": about.to_json(), **counts})
+        show.as_json({"backup": _shown(about), **counts})
         return
     at = show.instant(about.taken_at)
     disabled = f", {restored.disabled} of them disabled just now" if disable_flows else ""
@@ -68,3 +68,7 @@ def restore(
         "them.",
         markup=False,
     )
+
+
+def _shown(about: About) -> dict[str, Any]:
+    return {"takenAt" if key == "taken_at" else key: value for key, value in about.to_json().items()}

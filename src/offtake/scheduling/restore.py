@@ -8,7 +8,8 @@ import hashlib
 import json
 import shutil
 import tempfile
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Final
@@ -53,8 +54,7 @@ def restore(settings: Settings, clock: Clock, file: Path, *, disable_flows: bool
     Raises `OfftakeError`, with nothing changed, when the archive is not whole or does not fit, or when there is
     something already. When it is cut off, it can be called again.
     """
-    with sole_server(settings), tempfile.TemporaryDirectory(prefix=".restore.", dir=settings.data_dir) as folder:
-        work = Path(folder)
+    with sole_server(settings), _workplace(settings.data_dir) as work:
         about = _read(file, work)
         _check(settings, about, work)
         marker = settings.data_dir / UNFINISHED
@@ -78,6 +78,15 @@ def restore(settings: Settings, clock: Clock, file: Path, *, disable_flows: bool
         marker.unlink()
         sync_folder(settings.data_dir)
         return restored
+
+
+@contextmanager
+def _workplace(data_dir: Path) -> Iterator[Path]:
+    """A folder for copies, which nobody else may read; what restores that were killed left of theirs goes too."""
+    for left in data_dir.glob(".restore.*"):
+        shutil.rmtree(left, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix=".restore.", dir=data_dir) as folder:
+        yield Path(folder)
 
 
 def _read(file: Path, work: Path) -> About:
