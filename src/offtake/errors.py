@@ -1,6 +1,11 @@
 """The error types every room shares. An error says what happened, to which thing, and what to do about it."""
 
+import errno
+import os
 from dataclasses import dataclass
+from typing import Final
+
+_NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 
 
 class OfftakeError(Exception):
@@ -62,3 +67,8 @@ class CancelledError(OfftakeError):
 
 class LeaseLostError(OfftakeError):
     """Another worker holds the run now; nothing more may be written about it."""
+
+
+def disk_trouble(error: OSError) -> str | None:
+    """What the disk says when it takes nothing more (`No space left on device`); None when the error is another."""
+    return os.strerror(error.errno) if error.errno in _NO_ROOM else None

@@ -11,10 +11,10 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from offtake.api.paths import ACTIVATION, error_tag
-from offtake.errors import FieldProblem, InvalidInputError, OfftakeError
+from offtake.errors import FieldProblem, InvalidInputError, OfftakeError, disk_trouble
 from offtake.flows import problems
 from offtake.flows.problems import Problem
-from offtake.store.database import StoreBusyError, StoreConflictError
+from offtake.store.database import StoreBusyError, StoreConflictError, StoreFullError
 
 _log = logging.getLogger(__name__)
 
@@ -76,15 +76,6 @@ def install(app: FastAPI, type_prefix: str) -> None:
         problem = Problem(problems.BAD_VALUE, str(error))
         return _answer(request, 400, problem_body(request, type_prefix, problem))
 
-    @app.exception_handler(StoreConflictError)
-    def conflict(request: Request, error: StoreConflictError) -> JSONResponse:
-        return _answer(request, 409, problem_body(request, type_prefix, Problem(problems.CONFLICT, str(error))))
-
-    @app.exception_handler(StoreBusyError)
-    def busy(request: Request, error: StoreBusyError) -> JSONResponse:
-        body = problem_body(request, type_prefix, Problem(problems.BUSY, str(error)))
-        return _answer(request, problems.BUSY.status, body, {"retry-after": "1"})
-
     @app.exception_handler(RequestValidationError)
     def parameters(request: Request, error: RequestValidationError) -> JSONResponse:
         found = [FieldProblem("/" + "/".join(map(str, one["loc"][1:])), one["msg"]) for one in error.errors()]
@@ -98,11 +89,48 @@ def install(app: FastAPI, type_prefix: str) -> None:
         report = {"detailed-message": detail, "request-id": request.state.request_id}
         return _answer(request, error.status_code, body | {"report": report, "errorMessage": detail}, error.headers)
 
+    _install_storage(app, type_prefix)
+
     @app.exception_handler(Exception)
     def unexpected(request: Request, error: Exception) -> JSONResponse:
-        _log.error("unexpected %s", type(error).__name__, exc_info=error)
-        problem = Problem(problems.INTERNAL, "Something went wrong here; the server's log has the details.")
-        return _answer(request, 500, problem_body(request, type_prefix, problem))
+        return _unexpected(request, type_prefix, error)
+
+
+def _install_storage(app: FastAPI, type_prefix: str) -> None:
+    @app.exception_handler(StoreConflictError)
+    def conflict(request: Request, error: StoreConflictError) -> JSONResponse:
+        return _answer(request, 409, problem_body(request, type_prefix, Problem(problems.CONFLICT, str(error))))
+
+    @app.exception_handler(StoreBusyError)
+    def busy(request: Request, error: StoreBusyError) -> JSONResponse:
+        body = problem_body(request, type_prefix, Problem(problems.BUSY, str(error)))
+        return _answer(request, problems.BUSY.status, body, {"retry-after": "1"})
+
+    @app.exception_handler(StoreFullError)
+    def full(request: Request, error: StoreFullError) -> JSONResponse:
+        return _no_room(request, type_prefix, str(error))
+
+    @app.exception_handler(OSError)
+    def disk(request: Request, error: OSError) -> JSONResponse:
+        trouble = disk_trouble(error)
+        if trouble is None:
+            return _unexpected(request, type_prefix, error)
+        _log.error("a file cannot be written: %s", trouble)
+        said = (
+            f"The disk of the data directory takes nothing more: {trouble}. Nothing was stored; make room, ask again."
+        )
+        return _no_room(request, type_prefix, said)
+
+
+def _unexpected(request: Request, type_prefix: str, error: Exception) -> JSONResponse:
+    _log.error("unexpected %s", type(error).__name__, exc_info=error)
+    problem = Problem(problems.INTERNAL, "Something went wrong here; the server's log has the details.")
+    return _answer(request, 500, problem_body(request, type_prefix, problem))
+
+
+def _no_room(request: Request, type_prefix: str, message: str) -> JSONResponse:
+    body = problem_body(request, type_prefix, Problem(problems.NO_ROOM, message))
+    return _answer(request, problems.NO_ROOM.status, body, {"retry-after": "30"})
 
 
 def problem_body(request: Request, type_prefix: str, error: Problem) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import typer
 from offtake.cli import (
     audit,
     backfilling,
+    backup,
     batches,
     clients,
     connections,
@@ -21,12 +22,14 @@ from offtake.cli import (
     serve,
     vault,
 )
-from offtake.errors import OfftakeError
+from offtake.errors import OfftakeError, disk_trouble
 
 app = typer.Typer(help="Scheduled, provable exports of Iceberg datasets.", pretty_exceptions_enable=False)
 app.command()(serve.serve)
 app.command()(serve.worker)
 app.command()(demo.demo)
+app.command()(backup.backup)
+app.command()(backup.restore)
 app.add_typer(datasets.app, name="dataset")
 app.add_typer(batches.app, name="batch")
 app.add_typer(connections.app, name="connection")
@@ -50,11 +53,19 @@ def main(arguments: list[str]) -> int:
         code = app(arguments or ["--help"], standalone_mode=False)
     except OfftakeError as error:
         return _complain(str(error), 1)
+    except OSError as error:
+        return _complain(_of_system(error), 1)
     except typer.TyperException as error:
         return _complain(error.format_message(), error.exit_code)
     except (typer.Abort, KeyboardInterrupt):
         return 130
     return code if isinstance(code, int) else 0
+
+
+def _of_system(error: OSError) -> str:
+    where = f": {error.filename}" if error.filename else ""
+    begin = "The disk takes nothing more: " if disk_trouble(error) else ""
+    return f"{begin}{error.strerror or error}{where}"
 
 
 def _complain(message: str, code: int) -> int:

@@ -22,6 +22,7 @@ from offtake.cli.options import DataDir, settings_at
 from offtake.clock import Clock
 from offtake.errors import OfftakeError
 from offtake.flows import clients
+from offtake.flows.clients import NewClient
 from offtake.scheduling.backend import open_backend, sole_server
 from offtake.scheduling.service import Duties, working
 
@@ -44,9 +45,11 @@ def serve(
         backend = open_backend(settings, Clock())
         admin_file = settings.data_dir / ADMIN_FILE
         clients.set_up(backend.database, backend.clock)
-        client = clients.first_client(backend.database, backend.clock)
-        if client is not None:
+
+        def keep(client: NewClient) -> None:
             _write_private(admin_file, json.dumps({"origin": f"http://{host}:{port}"} | asdict(client), indent=2))
+
+        clients.first_client(backend.database, backend.clock, keep)
         _greet(f"http://{host}:{port}", admin_file)
         config = uvicorn.Config(create_app(backend), host=host, port=port, log_config=None, access_log=False)
         # The web server raises the signal that ended it once more; it must not end this process half-way.
@@ -87,6 +90,8 @@ def _write_private(path: Path, text: str) -> None:
     handle = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600)
     with os.fdopen(handle, "w") as file:
         file.write(text + "\n")
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def _greet(origin: str, admin_file: Path) -> None:

@@ -4,6 +4,7 @@ import hashlib
 import hmac
 import re
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 from uuid import uuid4
@@ -16,7 +17,7 @@ from offtake.errors import OfftakeError
 from offtake.flows import administrators, audit, roles
 from offtake.flows.access import ALL, Caller, Kind
 from offtake.flows.entities import Json
-from offtake.store.database import Database
+from offtake.store.database import Database, one_at_a_time
 from offtake.store.tables import Client, Organisation, Role, RoleSubject, Sandbox
 
 ADMINISTRATORS: Final = "Administrators"
@@ -49,6 +50,7 @@ def set_up(database: Database, clock: Clock) -> None:
     """Make the organisation, its sandbox `prod` and its administrators' role, unless they are there."""
     now = clock.now_ms()
     with database.writing() as session:
+        one_at_a_time(session.connection())
         if session.scalar(select(Organisation)) is not None:
             return
         org = Organisation(id=f"{secrets.token_hex(12).upper()}@AdobeOrg", name="Offtake", created_at=now)
@@ -87,9 +89,15 @@ def set_up(database: Database, clock: Clock) -> None:
         )
 
 
-def first_client(database: Database, clock: Clock) -> NewClient | None:
-    """Make the administrator's client; None when there is a client already."""
+def first_client(
+    database: Database, clock: Clock, keep: Callable[[NewClient], None] = lambda _: None
+) -> NewClient | None:
+    """Make the administrator's client; None when there is a client already.
+
+    `keep` stores its secret, which is known to nobody else; when it fails there is no client.
+    """
     with database.writing() as session:
+        one_at_a_time(session.connection())
         if session.scalar(select(Client)) is not None:
             return None
         org = session.scalars(select(Organisation)).one()
@@ -97,7 +105,10 @@ def first_client(database: Database, clock: Clock) -> NewClient | None:
         role = session.scalars(select(Role).filter_by(org_id=org.id, name=ADMINISTRATORS)).one()
         session.flush()
         session.add(RoleSubject(role_id=role.id, client_id=client.id))
-        return NewClient(org.id, client.id, secret, "prod")
+        session.flush()
+        made = NewClient(org.id, client.id, secret, "prod")
+        keep(made)
+        return made
 
 
 def new_client(session: Session, org_id: str, name: str, kind: Kind, now_ms: int) -> tuple[Client, str]:

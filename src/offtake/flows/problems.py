@@ -74,6 +74,7 @@ URL_TOO_LONG: Final = Code(3414, 414, "the address is longer than 2000 character
 MEDIA_TYPE: Final = Code(3415, 415, "a file comes with another content type", "Unsupported media type")
 BAD_RANGE: Final = Code(3416, 416, "a range is not one of the file's", "Range not satisfiable")
 BUSY: Final = Code(3503, 503, "the database is busy; ask again after `Retry-After`", "Service Unavailable")
+NO_ROOM: Final = Code(3507, 503, "the server's disk is full or cannot be written", "Service Unavailable")
 
 STORAGE_AWAY: Final = Code(3502, 502, "the landing zone's storage refused, or did not answer", "Bad Gateway")
 

@@ -2,6 +2,9 @@
 
 import contextlib
 import shutil
+import sqlite3
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final, NewType
 from urllib.parse import unquote, urlparse
@@ -10,12 +13,26 @@ from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.exceptions import NoSuchNamespaceError, NoSuchTableError
 from pyiceberg.table import Table
 from sqlalchemy import event, make_url
+from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
+
+from offtake.errors import OfftakeError, disk_trouble
 
 TableName = NewType("TableName", str)
 """`namespace.table`."""
 
+CATALOG_TABLES: Final = frozenset(("iceberg_tables", "iceberg_namespace_properties"))
+"""The catalog's tables in its database, which may be the store's too."""
+
 _CATALOG: Final = "offtake"
+_REMEDY: Final = "The dataset is as it was; make room."
+_DISK_FULL: Final = "53100"  # https://www.postgresql.org/docs/current/errcodes-appendix.html
 _BUSY_MS: Final = 30_000
+_TRIES: Final = 3
+_PAUSE_SECONDS: Final = 0.2
+
+
+class LakeFullError(OfftakeError):
+    """The disk of the tables, or of their catalog, takes nothing more; the table is as it was."""
 
 
 class Lake:
@@ -27,7 +44,7 @@ class Lake:
         database = make_url(catalog_url).database
         if catalog_url.startswith("sqlite") and database:
             Path(database).parent.mkdir(parents=True, exist_ok=True)
-        self.catalog = SqlCatalog(_CATALOG, uri=catalog_url, warehouse=self._warehouse)
+        self.catalog = _catalog(catalog_url, self._warehouse)
         if catalog_url.startswith("sqlite"):
             self.catalog.engine.dispose()
             event.listen(self.catalog.engine, "connect", _prepare_sqlite)
@@ -73,6 +90,38 @@ class Lake:
     def close(self) -> None:
         """Let go of the database."""
         self.catalog.close()
+
+
+@contextlib.contextmanager
+def needing_room() -> Iterator[None]:
+    """Raises `LakeFullError` where what is written finds no room."""
+    try:
+        yield
+    except OSError as error:
+        trouble = disk_trouble(error)
+        if trouble is None:
+            raise
+        raise LakeFullError(f"The disk of the tables takes nothing more: {trouble}. {_REMEDY}") from error
+    except OperationalError as error:
+        if not _is_full(error.orig):
+            raise
+        raise LakeFullError(f"The disk of the tables' catalog is full. {_REMEDY}") from error
+
+
+def _is_full(error: BaseException | None) -> bool:
+    if isinstance(error, sqlite3.Error):
+        # The lowest byte is the kind of error, the rest tells of what it was met in.
+        return getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
+    return getattr(error, "sqlstate", None) == _DISK_FULL
+
+
+def _catalog(url: str, warehouse: str) -> SqlCatalog:
+    # It makes its tables when it does not find them; whoever opens it at the same time may have been faster.
+    for _ in range(_TRIES):
+        with contextlib.suppress(OperationalError, ProgrammingError, IntegrityError):
+            return SqlCatalog(_CATALOG, uri=url, warehouse=warehouse)
+        time.sleep(_PAUSE_SECONDS)
+    return SqlCatalog(_CATALOG, uri=url, warehouse=warehouse)
 
 
 def local_path(uri: str) -> Path:

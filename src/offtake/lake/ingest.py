@@ -25,7 +25,7 @@ from offtake.errors import CancelledError
 from offtake.failpoints import failpoint
 from offtake.lake import scan
 from offtake.lake.arrow_types import UnfitError, agree, conform, merged, normal_schema, settled
-from offtake.lake.catalog import Lake, TableName, local_path
+from offtake.lake.catalog import Lake, LakeFullError, TableName, local_path, needing_room
 from offtake.lake.sources import ImportRefusedError, Source, source_of
 
 BATCH_ID: Final = "offtake.batch-id"
@@ -100,11 +100,12 @@ def ingest(
 
     Once it has landed, it does not land again. Without rows there is no snapshot: None. Columns the table does not
     have yet are added to it; columns a file does not have are null. Raises `ImportRefusedError` naming file, row and
-    column, with the table unchanged and nothing of this attempt left behind.
+    column, and `LakeFullError`, with the table unchanged and no rows of this attempt left behind.
     """
     for last in range(_ROUNDS, 0, -1):
         try:
-            return _ingest(lake, table, sources, attempt, refuse_empty=refuse_empty)
+            with needing_room():
+                return _ingest(lake, table, sources, attempt, refuse_empty=refuse_empty)
         except _OtherSchemaError as error:
             if last == 1:
                 raise ImportRefusedError(f"The dataset's columns keep changing: {error}") from None
@@ -151,7 +152,10 @@ def check_whole(lake: Lake, table: TableName, batch: Landed) -> None:
 
 
 def revert(lake: Lake, table: TableName, batch: Landed) -> None:
-    """Take the batch's rows out of the table, as one snapshot, once; raises as `check_whole` does."""
+    """Take the batch's rows out of the table, as one snapshot, once.
+
+    Raises as `check_whole` does, and `LakeFullError`.
+    """
 
     def commit(current: Table) -> Table:
         if _bearing(current, REVERTED_ID, batch.batch_id) is not None:
@@ -161,7 +165,8 @@ def revert(lake: Lake, table: TableName, batch: Landed) -> None:
         return current
 
     if lake.exists(table):
-        _until_won(lambda: commit(lake.load(table)))
+        with needing_room():
+            _until_won(lambda: commit(lake.load(table)))
 
 
 def _ingest(
@@ -240,9 +245,14 @@ def _write(
         files.remove()
         raise
     try:
-        table_now, snapshot = _commit(lake, table, schema, files.uris, attempt)
+        with needing_room():
+            table_now, snapshot = _commit(lake, table, schema, files.uris, attempt)
     except (ImportRefusedError, CommitFailedException, _OtherSchemaError):
         files.remove()
+        raise
+    except LakeFullError:
+        if landed(lake, table, attempt.batch_id) is None:
+            files.remove()
         raise
     # Whatever else went wrong, the commit may have been made all the same: then the files are the table's.
     if not {file.file_path for file in scan.added_files(table_now, snapshot)}.issuperset(files.uris):

@@ -5,7 +5,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TextIO
+from typing import Final, TextIO
 from uuid import uuid4
 
 from offtake.clock import Clock
@@ -27,6 +27,9 @@ from offtake.store.database import Database
 from offtake.store.sealed import key_ids_in_use, rewrap_all
 from offtake.store.vault import Vault, key_id
 from offtake.store.vault_keys import KEY_FILE, KeyFile, configured_keys
+
+UNFINISHED: Final = "restore.unfinished"
+"""The file of the data directory that lies there while a restore goes on."""
 
 
 @dataclass(frozen=True)
@@ -80,8 +83,15 @@ class Backend:
 def open_backend(settings: Settings, clock: Clock) -> Backend:
     """Open the store (migrated to this version), the vault and the lake; made at first use.
 
-    Raises `OfftakeError` when settings do not fit each other.
+    Raises `OfftakeError` when settings do not fit each other, and where a restore was cut off.
     """
+    if (settings.data_dir / UNFINISHED).exists():
+        raise OfftakeError(f"A restore into {settings.data_dir} was cut off. Run offtake restore again.")
+    return open_restored(settings, clock)
+
+
+def open_restored(settings: Settings, clock: Clock) -> Backend:
+    """The same, while a restore goes on."""
     landing_zones = zones_of(settings, network_of(settings))
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     database = Database(settings.store_url)

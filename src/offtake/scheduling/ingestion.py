@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeVar
 
 from sqlalchemy import select
 
@@ -17,21 +17,23 @@ from offtake.errors import CancelledError, LeaseLostError
 from offtake.failpoints import failpoint
 from offtake.flows import batches, datasets, sent_files
 from offtake.lake import ingest
-from offtake.lake.catalog import Lake, TableName
+from offtake.lake.catalog import Lake, LakeFullError, TableName
 from offtake.lake.ingest import Attempt, Landed
 from offtake.lake.sources import ImportRefusedError, Source
 from offtake.lake.uploads import Uploads
 from offtake.scheduling.heartbeat import Heartbeat
 from offtake.store import batches as store
 from offtake.store.batches import Added, BatchLease
-from offtake.store.database import Database
+from offtake.store.database import Database, StoreBusyError, StoreFullError
 from offtake.store.leases import Watch
 from offtake.store.tables import Batch, Dataset, Sandbox
 
 _log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 _MOST_TRIES: Final = 5
 _PAUSE_MS: Final = 10_000
+_ROOM_SECONDS: Final = 2.0
 _ABANDONED_MS: Final = 7 * 86_400_000
 _ADVICE: Final = "Correct the file, and send it with a new batch."
 
@@ -106,7 +108,8 @@ class Ingestor:
         except CancelledError:
             if not heartbeat.lost:
                 store.release(self.database, lease)
-        except LeaseLostError:
+        except (LeaseLostError, StoreBusyError, StoreFullError):
+            # Without the database nothing can be said about the batch; whoever gets its lease finds out how it stands.
             raise
         except Exception:  # noqa: BLE001 - a batch must end with a reason, whatever went wrong
             _log.exception("batch %s did not come in", lease.batch_id)
@@ -114,7 +117,11 @@ class Ingestor:
 
     def _bring_in(self, lease: BatchLease, work: _Work, stopped: Callable[[], bool]) -> None:
         try:
-            made = ingest.landed(self.lake, work.table, lease.batch_id) or self._ingest(lease, work, stopped)
+            made = _with_room(
+                lambda: ingest.landed(self.lake, work.table, lease.batch_id) or self._ingest(lease, work, stopped),
+                lease,
+                stopped,
+            )
         except ImportRefusedError as error:
             self._fail(lease, work, f"{error} {_ADVICE}", error.row)
             return
@@ -124,7 +131,7 @@ class Ingestor:
             added = Added(None, 0, work.sent_bytes, 0, 0)
         else:
             added = Added(made.snapshot_id, made.rows, work.sent_bytes, made.rows, made.bytes)
-        store.complete(self.database, lease, added, self.clock.now_ms())
+        _with_room(lambda: store.complete(self.database, lease, added, self.clock.now_ms()), lease, stopped)
         failpoint("batch_completed")
         self.uploads.remove(lease.batch_id)
 
@@ -181,6 +188,26 @@ class Ingestor:
         if gone:
             for _ in sweep(self.database, self.lake, self.uploads, self.clock):
                 pass
+
+
+def _with_room(act: Callable[[], T], lease: BatchLease, stopped: Callable[[], bool]) -> T:
+    """What `act` gives, once there is room for it: a full disk is no reason for a batch to fail.
+
+    Raises `CancelledError` when the work is to stop.
+    """
+    told = False
+    while True:
+        try:
+            return act()
+        except (LakeFullError, StoreFullError) as error:
+            if not told:
+                _log.warning("batch %s waits until there is room: %s", lease.batch_id, error)
+                told = True
+        until = time.monotonic() + _ROOM_SECONDS
+        while time.monotonic() < until:
+            if stopped():
+                raise CancelledError(f"Batch {lease.batch_id} is given back.")
+            time.sleep(_ROOM_SECONDS / 20)
 
 
 def sweep(database: Database, lake: Lake, uploads: Uploads, clock: Clock) -> Iterator[None]:

@@ -1,21 +1,36 @@
 """The database: one engine, two kinds of transactions, and its migrations."""
 
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import Engine, create_engine, event, make_url
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from alembic.util import CommandError
+from sqlalchemy import Engine, create_engine, event, make_url, text
 from sqlalchemy.engine import Connection as DbConnection
-from sqlalchemy.exc import IntegrityError, OperationalError
+from sqlalchemy.exc import IntegrityError, InternalError, OperationalError
 from sqlalchemy.orm import Session
 
 from offtake.errors import OfftakeError
 
-_WRITING = "offtake_writing"
-_BUSY_SECONDS = 30
+_WRITING: Final = "offtake_writing"
+_BUSY_SECONDS: Final = 30
+_TABLES_LOCK: Final = 0x0FF7A4E
+_NO_ROOM: Final = {
+    sqlite3.SQLITE_FULL: "is full",
+    sqlite3.SQLITE_IOERR: "is full, or reports errors",
+    sqlite3.SQLITE_READONLY: "is read-only",
+    sqlite3.SQLITE_CANTOPEN: "does not let the database be opened",
+    "53100": "is full",  # disk_full; https://www.postgresql.org/docs/current/errcodes-appendix.html
+    "58030": "is full, or reports errors",  # io_error
+    "25006": "is read-only",  # read_only_sql_transaction
+}
+"""What of its disk the database says by which code."""
 
 
 class StoreConflictError(OfftakeError):
@@ -24,6 +39,14 @@ class StoreConflictError(OfftakeError):
 
 class StoreBusyError(OfftakeError):
     """The database gave no answer in time; nothing was written."""
+
+
+class StoreFullError(OfftakeError):
+    """The database has no room, or its disk cannot be written; nothing was."""
+
+
+class StoreVersionError(OfftakeError):
+    """The database is of a later version of Offtake; it was left as it is."""
 
 
 class Database:
@@ -39,8 +62,8 @@ class Database:
 
     @contextmanager
     def reading(self) -> Iterator[Session]:
-        """A session that sees one state of the database and changes nothing."""
-        with Session(self.engine, expire_on_commit=False) as session:
+        """A session that sees one state of the database and changes nothing. Raises as `writing` does."""
+        with _told(), Session(self.engine, expire_on_commit=False) as session:
             yield session
 
     @contextmanager
@@ -48,15 +71,11 @@ class Database:
         """One transaction: committed when the block ends, undone when it raises.
 
         On SQLite it takes the write lock at once, so that what it reads cannot change before it writes.
-        Raises `StoreConflictError` when another's change came between, `StoreBusyError` when no answer comes.
+        Raises `StoreConflictError` when another's change came between, `StoreBusyError` when no answer comes,
+        `StoreFullError` when the disk takes nothing more.
         """
-        try:
-            with Session(self._writing_engine, expire_on_commit=False) as session, session.begin():
-                yield session
-        except IntegrityError as error:
-            raise StoreConflictError("Somebody else changed the same thing just now. Ask again.") from error
-        except OperationalError as error:
-            raise StoreBusyError("The database is busy or away. Ask again in a moment.") from error
+        with _told(), Session(self._writing_engine, expire_on_commit=False) as session, session.begin():
+            yield session
 
     @contextmanager
     def rehearsing(self) -> Iterator[Session]:
@@ -66,20 +85,110 @@ class Database:
             session.rollback()
 
     def migrate(self, revision: str = "head") -> None:
-        """Bring the tables up to this version of Offtake, or to an older revision; nothing happens when they are."""
-        config = Config()
-        config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+        """Bring the tables up to this version of Offtake, or to an older revision; nothing happens when they are.
+
+        It is one transaction: cut off, it has not been. Raises `StoreVersionError` when the tables are newer.
+        """
+        with _told(), self.engine.connect() as connection:
+            if is_current(connection):
+                return
+        with self.remaking() as connection:
+            upgrade(connection, revision)
+
+    @contextmanager
+    def seeing_one_state(self) -> Iterator[DbConnection]:
+        """A transaction that sees one state of the database in everything it reads; for reading only."""
+        serial = {"isolation_level": "REPEATABLE READ"} if self.engine.dialect.name == "postgresql" else {}
+        with _told(), self.engine.connect().execution_options(**serial) as connection, connection.begin():
+            yield connection
+
+    @contextmanager
+    def remaking(self) -> Iterator[DbConnection]:
+        """One transaction that may make and change tables, alone: others that want to wait until it ends.
+
+        Raises as `writing` does.
+        """
         # SQLite changes a table by making it anew, which rows that refer to it would forbid.
         engine = _sqlite_engine(self.url, foreign_keys=False) if self.url.startswith("sqlite") else self.engine
-        with engine.begin() as connection:
-            config.attributes["connection"] = connection
-            command.upgrade(config, revision)
-        if engine is not self.engine:
-            engine.dispose()
+        try:
+            with _told(), engine.execution_options(**{_WRITING: True}).begin() as connection:
+                one_at_a_time(connection)
+                yield connection
+        finally:
+            if engine is not self.engine:
+                engine.dispose()
 
     def close(self) -> None:
         """Let go of every connection."""
         self.engine.dispose()
+
+
+def upgrade(connection: DbConnection, revision: str = "head") -> None:
+    """Bring the tables up to a revision, in the connection's transaction; raises `StoreVersionError`."""
+    if not is_current(connection):
+        command.upgrade(_config(connection), revision)
+
+
+def is_current(connection: DbConnection) -> bool:
+    """Whether the tables are those of this version of Offtake; raises `StoreVersionError` when they are newer."""
+    there = revision_of(connection)
+    scripts = ScriptDirectory.from_config(_config(connection))
+    check_known(there)
+    return there == scripts.get_current_head()
+
+
+def check_known(revision: str | None) -> None:
+    """Raise `StoreVersionError` when this version of Offtake has no such revision of the tables."""
+    scripts = ScriptDirectory.from_config(_config())
+    try:
+        scripts.get_revisions(revision or ())
+    except CommandError:
+        raise StoreVersionError(
+            f"The database is of a later version of Offtake: its tables are at revision {revision}, and this version "
+            f"knows them up to {scripts.get_current_head()}. Start the later version."
+        ) from None
+
+
+def revision_of(connection: DbConnection) -> str | None:
+    """The revision of the tables; None while there are none."""
+    return MigrationContext.configure(connection).get_current_revision()
+
+
+def one_at_a_time(connection: DbConnection) -> None:
+    """Until its transaction ends, nobody else passes here. Writers of SQLite are one at a time anyway."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(text(f"SELECT pg_advisory_xact_lock({_TABLES_LOCK})"))
+
+
+def _config(connection: DbConnection | None = None) -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    config.attributes["connection"] = connection
+    return config
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    try:
+        yield
+    except IntegrityError as error:
+        raise StoreConflictError("Somebody else changed the same thing just now. Ask again.") from error
+    except (OperationalError, InternalError) as error:
+        trouble = _disk_trouble(error.orig)
+        if trouble is None and isinstance(error, InternalError):
+            raise
+        if trouble is None:
+            raise StoreBusyError("The database is busy or away. Ask again in a moment.") from error
+        raise StoreFullError(
+            f"The disk that holds the database {trouble}. Nothing was written; make room or mend it, and ask again."
+        ) from error
+
+
+def _disk_trouble(error: BaseException | None) -> str | None:
+    if isinstance(error, sqlite3.Error):
+        # The lowest byte is the kind of error, the rest tells of what it was met in.
+        return _NO_ROOM.get(getattr(error, "sqlite_errorcode", 0) & 0xFF)
+    return _NO_ROOM.get(getattr(error, "sqlstate", None) or "")
 
 
 def _sqlite_engine(url: str, *, foreign_keys: bool = True) -> Engine:

@@ -10,7 +10,7 @@ from offtake.store.tables import Connection, LandingZoneKey, SigningKey
 from offtake.store.tables.base import Base
 from offtake.store.vault import Vault, key_id_of
 
-_SEALED: Final = (
+SEALED: Final = (
     (Connection, Connection.auth_sealed),
     (SigningKey, SigningKey.sealed),
     (LandingZoneKey, LandingZoneKey.sealed),
@@ -24,7 +24,7 @@ def rewrap_all(database: Database, vault: Vault) -> int:
     It may be cut off and begun again at any point, beside servers that go on working.
     """
     changed = 0
-    for table, column in _SEALED:
+    for table, column in SEALED:
         for rows in _pages(database, table, column):
             with database.writing() as session:
                 for row_id, sealed in rows:
@@ -39,7 +39,7 @@ def rewrap_all(database: Database, vault: Vault) -> int:
 
 def key_ids_in_use(database: Database) -> set[bytes]:
     """The names of the master keys that sealed documents need."""
-    pages = (rows for table, column in _SEALED for rows in _pages(database, table, column))
+    pages = (rows for table, column in SEALED for rows in _pages(database, table, column))
     return {key_id_of(sealed) for rows in pages for _, sealed in rows}
 
 

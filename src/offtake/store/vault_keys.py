@@ -24,22 +24,22 @@ class KeyFile:
 
     def __init__(self, path: Path) -> None:
         """Nothing is read or written yet."""
-        self._path = path
+        self.path = path
         self._read: tuple[tuple[int, int, int], tuple[bytes, ...]] | None = None
 
     def keys(self) -> tuple[bytes, ...]:
         """The keys, the newest first; raises `VaultError` when one is no key, or others can read the file."""
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        if not self._path.exists():
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        if not self.path.exists():
             self._make()
-        state = self._path.stat()
+        state = self.path.stat()
         if state.st_mode & 0o077:
-            raise VaultError(f"The vault key {self._path.name} can be read by others. Set its mode to 0600.")
+            raise VaultError(f"The vault key {self.path.name} can be read by others. Set its mode to 0600.")
         stamp = (state.st_ino, state.st_mtime_ns, state.st_size)
         if self._read is None or self._read[0] != stamp:
-            self._read = stamp, tuple(_key(line) for line in self._path.read_text().split())
+            self._read = stamp, keys_in(self.path.read_text())
         if not self._read[1]:
-            raise VaultError(f"The vault key file {self._path.name} is empty. Put the key back that was in it.")
+            raise VaultError(f"The vault key file {self.path.name} is empty. Put the key back that was in it.")
         return self._read[1]
 
     def add(self) -> None:
@@ -48,26 +48,31 @@ class KeyFile:
 
     def replace(self, keys: Sequence[bytes]) -> None:
         """Exactly these keys, the newest first; whole, also when the power goes."""
-        self._written("".join(f"{base64.b64encode(key).decode()}\n" for key in keys)).replace(self._path)
+        self._written("".join(f"{base64.b64encode(key).decode()}\n" for key in keys)).replace(self.path)
 
     def _make(self) -> None:
         # Linking a finished file in place lets two first starts agree on one whole key.
         fresh = self._written(base64.b64encode(os.urandom(KEY_BYTES)).decode() + "\n")
         try:
-            self._path.hardlink_to(fresh)
+            self.path.hardlink_to(fresh)
         except FileExistsError:
             pass
         finally:
             fresh.unlink()
 
     def _written(self, text: str) -> Path:
-        fresh = self._path.with_name(f".{self._path.name}.{os.getpid()}")
+        fresh = self.path.with_name(f".{self.path.name}.{os.getpid()}")
         handle = os.open(fresh, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o600)
         with os.fdopen(handle, "w") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
         return fresh
+
+
+def keys_in(text: str) -> tuple[bytes, ...]:
+    """The keys of a key file's text, the newest first; raises `VaultError`."""
+    return tuple(_key(line) for line in text.split())
 
 
 def _key(text: str) -> bytes:

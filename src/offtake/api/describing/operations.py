@@ -22,7 +22,7 @@ _MEANINGS: Final[Mapping[int, str]] = {
     416: "The range is not one of the file's.",
     422: "The connection spec's version is missing.",
     502: "The landing zone's storage refused, or did not answer.",
-    503: "The database is busy; ask again.",
+    503: "The database is busy, or the disk is full; ask again.",
 }
 _TYPES: Final = {bool: "boolean", int: "integer", float: "number", str: "string"}
 _ALWAYS: Final = (400, 401, 403, 404, 503)

@@ -1,5 +1,6 @@
 """Batch ingestion: files are sent for a batch, which comes into its dataset as one (contract, section 24)."""
 
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Annotated, Any, Final, TypeVar, get_args
@@ -216,10 +217,20 @@ async def _receive(request: Request, file: IO[bytes], first: int, most: int) -> 
             if size > most:
                 raise sent_files.too_large(most, "A request")
             await to_thread.run_sync(file.write, chunk)
+    except OSError:
+        await _hear_out(request)
+        raise
     except ClientDisconnect:
         raise Problem(problems.BAD_VALUE, "The request ended before its body did; send it again.") from None
     await to_thread.run_sync(disk.sync_file, file)
     return size
+
+
+async def _hear_out(request: Request) -> None:
+    """Let the rest of the body come and go: a client that is still sending would not see the answer."""
+    with contextlib.suppress(ClientDisconnect):
+        async for _ in request.stream():
+            pass
 
 
 def _announced(request: Request) -> int:

@@ -1,0 +1,64 @@
+"""Every file that a table's metadata refers to: what has to be kept of a warehouse to keep its tables."""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+from pyiceberg.io import load_file_io
+from pyiceberg.serializers import FromInputFile
+from pyiceberg.table.metadata import TableMetadata
+
+from offtake.lake.catalog import local_path
+
+
+@dataclass(frozen=True)
+class TableFile:
+    """A file of a table by its URI. One that is not `needed` tells of earlier states; the table can do without it."""
+
+    uri: str
+    needed: bool = True
+
+
+def files_of(metadata_uri: str) -> Iterator[TableFile]:
+    """The metadata and all that its snapshots refer to, each file once, those that tell of others first.
+
+    Raises `FileNotFoundError` when one that tells of others is gone.
+    """
+    io = load_file_io({}, metadata_uri)
+    metadata = FromInputFile.table_metadata(io.new_input(metadata_uri))
+    yield TableFile(metadata_uri)
+    seen: set[str] = set()
+    for snapshot in metadata.snapshots:
+        yield TableFile(snapshot.manifest_list)
+        for manifest in snapshot.manifests(io):
+            if manifest.manifest_path in seen:
+                continue
+            seen.add(manifest.manifest_path)
+            yield TableFile(manifest.manifest_path)
+            for entry in manifest.fetch_manifest_entry(io, discard_deleted=True):
+                path = entry.data_file.file_path
+                if path not in seen:
+                    seen.add(path)
+                    yield TableFile(path)
+    yield from _side_files(metadata)
+
+
+def is_there(uri: str) -> bool:
+    """Whether there is such a file in the warehouse."""
+    return local_path(uri).is_file()
+
+
+def _side_files(metadata: TableMetadata) -> Iterator[TableFile]:
+    for entry in metadata.metadata_log:
+        yield TableFile(entry.metadata_file, needed=False)
+    for one in (*metadata.statistics, *metadata.partition_statistics):
+        yield TableFile(one.statistics_path, needed=False)
+
+
+def metadata_in(copy: Path) -> list[str]:
+    """The URI of each table's metadata, of a catalog whose tables were copied into an SQLite file."""
+    with closing(sqlite3.connect(copy)) as connection:
+        rows = connection.execute("SELECT metadata_location FROM iceberg_tables ORDER BY metadata_location")
+        return [uri for (uri,) in rows if uri is not None]

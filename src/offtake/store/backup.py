@@ -1,0 +1,220 @@
+"""Whole tables copied into an SQLite file, and back: the part of a backup that is rows of databases.
+
+The copy is made in one transaction that sees one state, beside whoever writes; from SQLite and from PostgreSQL alike.
+Values are copied as they are stored: JSON as its text.
+"""
+
+import errno
+import json
+import os
+import sqlite3
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection as DbConnection
+from sqlalchemy.types import TypeEngine
+
+from offtake.errors import OfftakeError
+from offtake.store.database import Database, check_known, revision_of, upgrade
+from offtake.store.sealed import SEALED
+from offtake.store.tables import Base
+from offtake.store.vault import key_id_of
+
+_VERSION: Final = "alembic_version"
+STORE_TABLES: Final = frozenset(Base.metadata.tables) | {_VERSION}
+_PAGE: Final = 1000
+_PLAIN: Final[tuple[tuple[type[TypeEngine[Any]], TypeEngine[Any]], ...]] = (
+    (sa.LargeBinary, sa.LargeBinary()),
+    (sa.Boolean, sa.Boolean()),
+    (sa.Integer, sa.BigInteger()),
+    (sa.Float, sa.Double()),
+    (sa.String, sa.Text()),
+)
+"""Each kind of column, and how the copy has it."""
+
+
+_SENT: Final = """
+SELECT batch_id, name, complete, size, (SELECT max(json_extract(value, '$[1]')) FROM json_each(received))
+FROM batch_files JOIN batches ON batches.id = batch_id
+WHERE status IN (SELECT value FROM json_each(?)) ORDER BY batch_id, name
+"""
+
+
+class NotEmptyError(OfftakeError):
+    """What was to be restored into holds something already; nothing was changed."""
+
+
+@dataclass(frozen=True)
+class SentFile:
+    """A file sent for a batch that is open: the batch, its name, and how many bytes of it are said to be there."""
+
+    batch_id: str
+    name: str
+    size: int
+
+
+def copy_out(database: Database, tables: Collection[str], file: Path) -> None:
+    """Those of the tables that are there, with all their rows as of one instant, in a new SQLite file.
+
+    Raises `OSError` when the file cannot be written, and what `Database.reading` does.
+    """
+    with database.seeing_one_state() as source, _written(file) as written:
+        for table in _reflected(source, tables).sorted_tables:
+            copy = _plain(table, sa.Text())
+            copy.create(written)
+            for rows in _pages(source, table):
+                written.execute(copy.insert(), rows)
+
+
+def load(connection: DbConnection, file: Path, tables: Collection[str], *, replace: bool = False) -> None:
+    """The rows of a copy into tables that are there, in the connection's transaction; they `replace` those there."""
+    source = _copy_at(file)
+    try:
+        with source.connect() as copied:
+            found = _reflected(copied, tables)
+            targets = _reflected(connection, found.tables).sorted_tables
+            for table in reversed(targets) if replace else ():
+                connection.execute(sa.delete(table))
+            for table in targets:
+                insert = _insertion(connection, table)
+                for rows in _pages(copied, found.tables[table.name]):
+                    connection.execute(insert, rows)
+    finally:
+        source.dispose()
+
+
+def load_store(database: Database, file: Path, *, replace: bool = False) -> None:
+    """A copy of a store, of this version or an earlier one, brought up to this version: whole or, cut off, not at all.
+
+    Raises `NotEmptyError` when the store has rows already, unless it is to `replace` them.
+    """
+    revision = revision_in(file)
+    with database.remaking() as connection:
+        there = _reflected(connection, STORE_TABLES)
+        if not replace and _has_rows(connection, there):
+            raise NotEmptyError("The store is not empty. Restore into an empty one, such as a new --data-dir.")
+        there.drop_all(connection)
+        upgrade(connection, revision)
+        load(connection, file, STORE_TABLES - {_VERSION})
+        upgrade(connection)
+
+
+def has_rows(database: Database, tables: Collection[str]) -> bool:
+    """Whether any of the tables holds anything."""
+    with database.seeing_one_state() as connection:
+        return _has_rows(connection, _reflected(connection, tables))
+
+
+def revision_in(file: Path) -> str:
+    """The revision of the store that was copied; raises `StoreVersionError` when this version does not know it."""
+    engine = _copy_at(file)
+    try:
+        with engine.connect() as connection:
+            revision = revision_of(connection)
+    finally:
+        engine.dispose()
+    if revision is None:
+        raise OfftakeError("The backup's store says no version.")
+    check_known(revision)
+    return revision
+
+
+def keys_needed(file: Path) -> set[bytes]:
+    """The names of the master keys that sealed documents of the copied store need."""
+    found: set[bytes] = set()
+    with closing(sqlite3.connect(file)) as connection:
+        for table, column in SEALED:
+            query = f"SELECT {column.key} FROM {table.__tablename__} WHERE {column.key} IS NOT NULL"  # noqa: S608 - names of our own tables
+            if _is_table(connection, table.__tablename__):
+                found |= {key_id_of(sealed) for (sealed,) in connection.execute(query)}
+    return found
+
+
+def sent_files(file: Path, statuses: Iterable[str]) -> Iterator[SentFile]:
+    """The files sent for batches of those statuses, in a copy of this version's store."""
+    with closing(sqlite3.connect(file)) as connection:
+        for batch_id, name, complete, size, last in connection.execute(_SENT, (json.dumps(list(statuses)),)):
+            yield SentFile(batch_id, name, size if complete or last is None else last + 1)
+
+
+@contextmanager
+def _written(file: Path) -> Iterator[DbConnection]:
+    engine = _copy_at(file)
+    try:
+        with engine.begin() as connection:
+            yield connection
+    except sa.exc.OperationalError as error:
+        if isinstance(error.orig, sqlite3.Error) and error.orig.sqlite_errorcode & 0xFF == sqlite3.SQLITE_FULL:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(file)) from None
+        raise
+    finally:
+        engine.dispose()
+
+
+def _copy_at(file: Path) -> sa.Engine:
+    return sa.create_engine(sa.URL.create("sqlite", database=str(file)))
+
+
+def _is_table(connection: sqlite3.Connection, name: str) -> bool:
+    found = connection.execute("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?", (name,))
+    return found.fetchone() is not None
+
+
+def _reflected(connection: DbConnection, tables: Collection[str]) -> sa.MetaData:
+    found = sa.MetaData()
+    found.reflect(connection, only=lambda name, _: name in tables)
+    return found
+
+
+def _has_rows(connection: DbConnection, tables: sa.MetaData) -> bool:
+    counted = (table for table in tables.sorted_tables if table.name != _VERSION)
+    return any(connection.execute(sa.select(sa.literal(1)).select_from(table).limit(1)).first() for table in counted)
+
+
+def _pages(connection: DbConnection, table: sa.Table) -> Iterator[list[dict[str, Any]]]:
+    columns = [_as_stored(connection, column) for column in table.columns]
+    found = connection.execution_options(yield_per=_PAGE).execute(sa.select(*columns).select_from(table))
+    for rows in found.mappings().partitions():
+        yield [dict(row) for row in rows]
+
+
+def _as_stored(connection: DbConnection, column: sa.Column[Any]) -> sa.ColumnElement[Any]:
+    if not isinstance(column.type, sa.JSON):
+        return column
+    if connection.dialect.name == "postgresql":
+        return sa.cast(column, sa.Text).label(column.name)
+    return sa.type_coerce(column, sa.Text).label(column.name)
+
+
+def _insertion(connection: DbConnection, table: sa.Table) -> sa.Insert:
+    return _plain(table, _JsonText() if connection.dialect.name == "postgresql" else sa.Text()).insert()
+
+
+class _JsonText(sa.TypeDecorator[str]):
+    """Text that becomes JSON in the database."""
+
+    impl = sa.Text
+    cache_ok = True
+
+    def bind_expression(self, bindparam: sa.BindParameter[str]) -> sa.ColumnElement[Any]:
+        """The cast."""
+        return sa.cast(sa.type_coerce(bindparam, sa.Text), sa.JSON)
+
+
+def _plain(table: sa.Table, documents: TypeEngine[str]) -> sa.Table:
+    """The table in types that mean the same everywhere, without rules; documents of their own."""
+    columns = (sa.Column(column.name, _plain_type(column, documents)) for column in table.columns)
+    return sa.Table(table.name, sa.MetaData(), *columns)
+
+
+def _plain_type(column: sa.Column[Any], documents: TypeEngine[str]) -> TypeEngine[Any]:
+    if isinstance(column.type, sa.JSON):
+        return documents
+    for kind, plain in _PLAIN:
+        if isinstance(column.type, kind):
+            return plain
+    raise TypeError(f"{column.table.name}.{column.name} is of type {column.type!r}, which backups do not know.")
