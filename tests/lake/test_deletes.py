@@ -127,6 +127,14 @@ def test_rows_that_an_overwrite_takes_away_are_counted_less_those_it_writes_anew
     assert scan.plan_increment(lake, TABLE, first, current(lake)).deleted_rows == 2
 
 
+def test_one_commit_that_adds_more_than_it_removes_does_not_hide_what_another_removed(lake: Lake) -> None:
+    first = add(lake, numbered(1, 2, 3))
+    path = added_path(lake, first)
+    row_delta(lake.load(TABLE), {path: [0]}, rows=rows(lake, 4, 5, 6, 7))
+    row_delta(lake.load(TABLE), {path: [1]})
+    assert scan.plan_increment(lake, TABLE, first, current(lake)).deleted_rows == 1
+
+
 @pytest.mark.parametrize("carried_over", [False, True])
 def test_equality_deletes_of_older_rows_are_refused_however_long_ago_they_came(lake: Lake, carried_over: bool) -> None:
     first = add(lake, numbered(1, 2))
