@@ -1,5 +1,6 @@
 """A run carried out: plan, parts, proof, commit. Every step can be cut off and taken up again by another worker."""
 
+import functools
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -63,7 +64,8 @@ class _Delivery:
         if stored is not None:
             _check_encryption(self._order, stored[1])
             return stored
-        plan = make_plan(self._order, shop.lake, shop.part_size)
+        make = functools.partial(make_plan, self._order, shop.lake, shop.part_size)
+        plan = persevere(make, "plan", self._budget, self._leash)
         failpoint("planned")
         runs.save_plan(shop.database, self._lease, plan.datasets, plan.parts, plan.warnings, shop.clock.now_ms())
         failpoint("plan_stored")

@@ -31,7 +31,9 @@ _LONG_MS: Final = 7 * 86_400_000
 def sweep_debris(backend: Backend) -> Iterator[None]:
     """One look after every run whose time it is, a run a turn."""
     now = backend.clock.now_ms()
-    due = select(Run.id).where(Run.sweep_due <= now).order_by(Run.sweep_due).limit(_AT_ONCE)
+    # What is due in a long time was written down before the clock was set back.
+    waits = Run.sweep_due.between(now + 1, now + _RARELY_MS)
+    due = select(Run.id).where(Run.sweep_due.is_not(None), ~waits).order_by(Run.sweep_due).limit(_AT_ONCE)
     with backend.database.reading() as session:
         waiting = session.scalars(due).all()
     for run_id in waiting:
@@ -60,11 +62,11 @@ def _look(backend: Backend, run_id: str, now: int) -> None:
             clear_unfinished(order, datasets, parts)
     except DeliveryError as error:
         _log.warning("run %s: what it left at its destination cannot be removed yet: %s", run_id, error)
-        _done(backend, run_id, now + min(_RARELY_MS, max(_SOON_MS, age)) if age < _LONG_MS else None)
+        _done(backend, run_id, now + min(_RARELY_MS, max(_SOON_MS, age)) if abs(age) < _LONG_MS else None)
         return
     failpoint("swept")
     # Whoever was only slow may have come back since; after the second look, nobody can.
-    _done(backend, run_id, None if age >= SECOND_LOOK_MS else run.completed_at + SECOND_LOOK_MS)
+    _done(backend, run_id, run.completed_at + SECOND_LOOK_MS if 0 <= age < SECOND_LOOK_MS else None)
 
 
 def _done(backend: Backend, run_id: str, due: int | None) -> None:

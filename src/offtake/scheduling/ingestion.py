@@ -84,7 +84,10 @@ class Ingestor:
         while not stop.is_set():
             try:
                 worked = self.work_once(stop)
-            except Exception:  # noqa: BLE001 - a database that is away for a moment must not end the ingestor
+            except (StoreBusyError, StoreFullError) as error:
+                _log.warning("no batch can be claimed or ended: %s Trying again.", error)
+                worked = stop.wait(_ROOM_SECONDS)
+            except Exception:  # noqa: BLE001 - whatever goes wrong, the ingestor goes on
                 _log.exception("a batch could not be claimed or ended; trying again")
                 worked = False
             if not worked:

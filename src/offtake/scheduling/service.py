@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -18,6 +18,7 @@ from offtake.scheduling.orders import OrderDesk
 from offtake.scheduling.ticks import correct, tick
 from offtake.scheduling.worker import Worker
 from offtake.store import batches, runs
+from offtake.store.database import StoreBusyError, StoreFullError
 from offtake.store.leases import Watch
 
 _log = logging.getLogger(__name__)
@@ -92,15 +93,29 @@ def _watch(backend: Backend) -> Watch:
 
 
 def _schedule(backend: Backend, stop: threading.Event) -> None:
-    settings, clock = backend.settings, backend.clock
+    database, clock, settings = backend.database, backend.clock, backend.settings
     corrected: int | None = None
+
+    def tell() -> None:
+        tell_failing(database, clock.now_ms(), settings.failures_told, disable=settings.disable_failing)
+
     while not stop.is_set():
-        try:
-            if corrected is None or clock.elapsed_ms() - corrected >= _CORRECTION_MS:
-                correct(backend.database, clock)
-                corrected = clock.elapsed_ms()
-            tick(backend.database, clock)
-            tell_failing(backend.database, clock.now_ms(), settings.failures_told, disable=settings.disable_failing)
-        except Exception:  # noqa: BLE001 - one bad tick must not end the scheduler
-            _log.exception("a tick failed; trying again")
+        if corrected is None or clock.elapsed_ms() - corrected >= _CORRECTION_MS:
+            begun = clock.elapsed_ms()
+            corrected = begun if _done("correcting slots", lambda: correct(database, clock)) else corrected
+        _done("a tick", lambda: tick(database, clock))
+        _done("telling what fails", tell)
         stop.wait(_TICK_SECONDS)
+
+
+def _done(what: str, act: Callable[[], object]) -> bool:
+    """Whether it went well; one thing that does not must not keep others from being done."""
+    try:
+        act()
+    except (StoreBusyError, StoreFullError) as error:
+        _log.warning("%s was not possible: %s Trying again.", what, error)
+        return False
+    except Exception:  # noqa: BLE001 - whatever goes wrong, the scheduler goes on
+        _log.exception("%s failed; trying again", what)
+        return False
+    return True

@@ -15,13 +15,14 @@ from offtake.failpoints import failpoint
 from offtake.scheduling.heartbeat import Heartbeat
 from offtake.scheduling.orders import OrderDesk
 from offtake.store import runs
-from offtake.store.database import StoreBusyError
+from offtake.store.database import StoreBusyError, StoreFullError
 from offtake.store.leases import Watch
 from offtake.store.runs import Lease
 
 _log = logging.getLogger(__name__)
 
 _MOST_CLAIMS: Final = 10
+_AWAY_SECONDS: Final = 2.0
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,10 @@ class Worker:
         while not stop.is_set():
             try:
                 worked = self.work_once(stop)
-            except Exception:  # noqa: BLE001 - a database that is away for a moment must not end the worker
+            except (StoreBusyError, StoreFullError) as error:
+                _log.warning("no run can be claimed or ended: %s Trying again.", error)
+                worked = stop.wait(_AWAY_SECONDS)
+            except Exception:  # noqa: BLE001 - whatever goes wrong, the worker goes on
                 _log.exception("a run could not be claimed or ended; trying again")
                 worked = False
             if not worked:
@@ -91,7 +95,7 @@ class Worker:
                 carry_out(order, lease, self.shop, _Hold(heartbeat, stop))
         except CancelledError:
             self._stopped(order, lease, heartbeat)
-        except (LeaseLostError, StoreBusyError):
+        except (LeaseLostError, StoreBusyError, StoreFullError):
             # Without the database nothing can be said of the run; whoever takes it up goes on.
             raise
         except Exception as error:  # noqa: BLE001 - a run must end with a reason, whatever went wrong

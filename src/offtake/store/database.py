@@ -58,12 +58,15 @@ class Database:
         self.engine = (
             _sqlite_engine(url) if url.startswith("sqlite") else create_engine(url, pool_size=20, hide_parameters=True)
         )
+        # PostgreSQL would show each query the state of its own moment.
+        serial = {"isolation_level": "REPEATABLE READ"} if self.engine.dialect.name == "postgresql" else {}
+        self._reading_engine = self.engine.execution_options(**serial)
         self._writing_engine = self.engine.execution_options(**{_WRITING: True})
 
     @contextmanager
     def reading(self) -> Iterator[Session]:
         """A session that sees one state of the database and changes nothing. Raises as `writing` does."""
-        with _told(), Session(self.engine, expire_on_commit=False) as session:
+        with _told(), Session(self._reading_engine, expire_on_commit=False) as session:
             yield session
 
     @contextmanager
@@ -98,8 +101,7 @@ class Database:
     @contextmanager
     def seeing_one_state(self) -> Iterator[DbConnection]:
         """A transaction that sees one state of the database in everything it reads; for reading only."""
-        serial = {"isolation_level": "REPEATABLE READ"} if self.engine.dialect.name == "postgresql" else {}
-        with _told(), self.engine.connect().execution_options(**serial) as connection, connection.begin():
+        with _told(), self._reading_engine.connect() as connection, connection.begin():
             yield connection
 
     @contextmanager
