@@ -73,7 +73,9 @@ class World:
 def world(request: pytest.FixtureRequest, tmp_path: Path, engine: LocalEngine) -> World:
     settings: dict[str, Any] = {"part_bytes": 1}
     if request.param == "postgres":
-        settings["database_url"] = new_database(request.getfixturevalue("postgres"))
+        url = new_database(request.getfixturevalue("postgres"))
+        # Who is paused in the middle of a transaction keeps others out no longer than this.
+        settings["database_url"] = f"{url}?options=-c%20idle_in_transaction_session_timeout%3D2s"
     folder = tmp_path / "data"
     with deployment(folder, MovedClock(time.time_ns() // 1_000_000), engine, **settings) as deployed:
         for first in range(0, BATCHES * ROWS, ROWS):

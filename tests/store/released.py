@@ -13,8 +13,16 @@ from offtake.store.backup import STORE_TABLES
 from offtake.store.database import Database
 
 Stored = dict[str, list[dict[str, Any]]]
-GONE: dict[tuple[str, str, str], Any] = {("0001", "clients", "permissions"): []}
+GONE: dict[tuple[str, str, str], Any] = {
+    ("0001", "clients", "permissions"): [],
+    ("0002", "runs", "lease_until"): None,
+}
 """Columns that no later version has, and what a version wrote there: by the last revision that has them."""
+
+
+def gone(revision: str, table: str, column: str) -> Any:
+    """What stood there in a column that later versions lack."""
+    return next(value for (last, *of), value in GONE.items() if of == [table, column] and last >= revision)
 
 
 def released() -> list[str]:

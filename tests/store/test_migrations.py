@@ -23,7 +23,7 @@ from offtake.settings import Settings
 from offtake.store.database import Database, StoreVersionError, is_current
 from offtake.store.tables import Base, Batch, Organisation, Role, RoleSubject
 from tests.deployment import Deployment, deployment, rows, table_of
-from tests.store.released import GONE, REVISIONS, fill, kept, reflected, stored
+from tests.store.released import REVISIONS, fill, gone, kept, reflected, stored
 
 
 def test_the_migrations_make_the_tables_that_the_code_expects(database: Database) -> None:
@@ -100,7 +100,7 @@ def downgrade(newest: Database, url: str, revision: str) -> None:
         for table in reflected(target).sorted_tables:
             for row in found.get(table.name, []):
                 values = {
-                    column.name: row[column.name] if column.name in row else GONE[revision, table.name, column.name]
+                    column.name: row[column.name] if column.name in row else gone(revision, table.name, column.name)
                     for column in table.columns
                 }
                 target.execute(table.insert().values(values))

@@ -19,6 +19,8 @@ from sqlalchemy.orm import Session
 from offtake.errors import OfftakeError
 
 _WRITING: Final = "offtake_writing"
+_STALLED = "idle_in_transaction_session_timeout"
+_STALLED_SECONDS = 20
 _BUSY_SECONDS: Final = 30
 _TABLES_LOCK: Final = 0x0FF7A4E
 _NO_ROOM: Final = {
@@ -55,9 +57,7 @@ class Database:
     def __init__(self, url: str) -> None:
         """Open the store. Nothing is read or written yet."""
         self.url = url
-        self.engine = (
-            _sqlite_engine(url) if url.startswith("sqlite") else create_engine(url, pool_size=20, hide_parameters=True)
-        )
+        self.engine = _sqlite_engine(url) if url.startswith("sqlite") else _server_engine(url)
         # PostgreSQL would show each query the state of its own moment.
         serial = {"isolation_level": "REPEATABLE READ"} if self.engine.dialect.name == "postgresql" else {}
         self._reading_engine = self.engine.execution_options(**serial)
@@ -191,6 +191,12 @@ def _disk_trouble(error: BaseException | None) -> str | None:
         # The lowest byte is the kind of error, the rest tells of what it was met in.
         return _NO_ROOM.get(getattr(error, "sqlite_errorcode", 0) & 0xFF)
     return _NO_ROOM.get(getattr(error, "sqlstate", None) or "")
+
+
+def _server_engine(url: str) -> Engine:
+    """Whoever stalls in the middle of a transaction loses it, and with it what it keeps others from."""
+    options = {} if "options" in make_url(url).query else {"options": f"-c {_STALLED}={_STALLED_SECONDS}s"}
+    return create_engine(url, pool_size=20, hide_parameters=True, connect_args=options)
 
 
 def _sqlite_engine(url: str, *, foreign_keys: bool = True) -> Engine:
