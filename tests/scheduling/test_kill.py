@@ -1,4 +1,7 @@
-"""The process is killed, for real, wherever it hurts; what it leaves behind is taken up by the next one."""
+"""`offtake serve` is killed, for real; what it leaves behind is taken up by the next one.
+
+Every step of a run's life is in `test_killed_anywhere.py`.
+"""
 
 import json
 import os
@@ -86,16 +89,9 @@ def files(data_dir: Path) -> dict[str, tuple[int, int]]:
 @pytest.mark.parametrize(
     "point",
     [
-        "tick",
         "claimed",
-        "plan_stored",
-        "part_before_record:3",
-        "part_recorded:1",
         "part_recorded:4",
-        "before_manifest",
         "after_manifest",
-        "before_commit",
-        "after_commit",
     ],
 )
 def test_a_killed_run_resumes_without_repeating_a_finished_part(data_dir: Path, point: str) -> None:

@@ -23,7 +23,7 @@ from offtake.clock import Clock
 from offtake.errors import OfftakeError
 from offtake.flows import clients
 from offtake.flows.clients import NewClient
-from offtake.scheduling.backend import open_backend, sole_server
+from offtake.scheduling.backend import key_file, open_backend, sole_server
 from offtake.scheduling.service import Duties, working
 
 ADMIN_FILE: Final = "admin.json"
@@ -64,7 +64,15 @@ def worker(data_dir: DataDir = None) -> None:
     logs.install()
     settings = settings_at(data_dir)
     if settings.multi_user is None:
-        raise OfftakeError("OFFTAKE_MULTI_USER is not set: a worker cannot see whether the server listens to others.")
+        raise OfftakeError(
+            "OFFTAKE_MULTI_USER is not set, and a worker cannot see whom the server listens to. Set it to true when "
+            "that is more than the loopback address, else to false."
+        )
+    if settings.vault_key is None and not key_file(settings).path.exists():
+        raise OfftakeError(
+            f"{settings.data_dir} has no vault key. "
+            "Give --data-dir the server's own, or set OFFTAKE_VAULT_KEY to what it is there."
+        )
     backend = open_backend(settings, Clock())
     clients.set_up(backend.database, backend.clock)
     stop = threading.Event()

@@ -1,0 +1,118 @@
+"""The sweep removes what dead and failed runs have left, and nothing that belongs to any other run."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import delete, select
+
+from offtake.clock import MovedClock
+from offtake.engines.local import LocalEngine
+from offtake.scheduling.debris import sweep_debris
+from offtake.store.runs import SECOND_LOOK_MS
+from offtake.store.tables import Dataset, Run, RunPart
+from tests.deployment import Deployment, deployment, rows
+
+
+@pytest.fixture
+def deployed(tmp_path: Path, clock: MovedClock, engine: LocalEngine) -> Iterator[Deployment]:
+    with deployment(tmp_path / "data", clock, engine) as opened:
+        yield opened
+
+
+def due(deployed: Deployment) -> list[int | None]:
+    with deployed.backend.database.reading() as session:
+        return list(session.scalars(select(Run.sweep_due).order_by(Run.created_at)))
+
+
+def look(deployed: Deployment, at: int | None = None, **verdict: str) -> None:
+    """Have every run looked after now, as if it had been written down for then; with a verdict, as one that failed."""
+    with deployed.backend.database.writing() as session:
+        for run in session.scalars(select(Run)):
+            run.sweep_due = deployed.clock.now_ms() if at is None else at
+            run.verdict = verdict or None
+    for _ in sweep_debris(deployed.backend):
+        pass
+
+
+def files(deployed: Deployment) -> set[str]:
+    return {path.name for path in deployed.zone.rglob("*") if path.is_file()}
+
+
+def left_behind(deployed: Deployment) -> None:
+    """A temporary file beside each part."""
+    for part in list(deployed.zone.rglob("part-*")):
+        part.with_name(f".{part.name}.0123abcd.tmp").write_bytes(b"half")
+
+
+def test_of_a_delivered_run_only_what_was_never_completed_goes(deployed: Deployment) -> None:
+    deployed.flow(deployed.import_rows("events", rows(0, 9)))
+    deployed.run_due()
+    delivered = files(deployed)
+    (deployed.zone / "out" / "partner.txt").write_text("somebody's own")
+    left_behind(deployed)
+    look(deployed)
+    assert files(deployed) == delivered | {"partner.txt"}
+
+
+def test_what_a_run_with_a_verdict_wrote_goes_and_what_others_wrote_stays(deployed: Deployment) -> None:
+    flow = deployed.flow(deployed.import_rows("events", rows(0, 9)), schedule={"foldernameTemplate": "/"})
+    deployed.run_due()
+    first = files(deployed)
+    deployed.import_rows("events", rows(9, 3))
+    deployed.clock.advance(hours=3)
+    deployed.run_due()
+    left_behind(deployed)
+    newest, _ = (run["id"] for run in deployed.runs(flow))
+    with deployed.backend.database.writing() as session:
+        run = session.get_one(Run, newest)
+        run.verdict, run.sweep_due = {"code": "EXPORT-1499-400"}, deployed.clock.now_ms()
+    for _ in sweep_debris(deployed.backend):
+        pass
+    assert {name for name in files(deployed) if not name.endswith(".tmp")} == first
+    assert {name for name in files(deployed) if newest in name} == set()
+
+
+def test_a_run_that_failed_in_part_keeps_what_it_delivered(deployed: Deployment) -> None:
+    kept, gone = deployed.import_rows("kept", rows(0, 9)), deployed.import_rows("gone", rows(0, 9))
+    deployed.flow(kept, gone)
+    with deployed.backend.database.writing() as session:
+        session.execute(delete(Dataset).where(Dataset.id == gone))
+    deployed.run_due()
+    delivered = files(deployed)
+    assert len(delivered) == 2
+    look(deployed)
+    assert files(deployed) == delivered
+
+
+def test_a_second_look_comes_after_nobody_can_be_writing_any_more(deployed: Deployment) -> None:
+    deployed.flow(deployed.import_rows("events", rows(0, 9)))
+    deployed.run_due()
+    ended = deployed.clock.now_ms()
+    look(deployed, code="x")
+    assert (files(deployed), due(deployed)) == (set(), [ended + SECOND_LOOK_MS])
+    with deployed.backend.database.reading() as session:
+        key = session.scalars(select(RunPart.key)).one()
+    (deployed.zone / key).parent.mkdir(parents=True, exist_ok=True)
+    (deployed.zone / key).write_bytes(b"a writer that was only slow")
+    deployed.clock.advance(seconds=SECOND_LOOK_MS / 1000)
+    for _ in sweep_debris(deployed.backend):
+        pass
+    assert (files(deployed), due(deployed)) == (set(), [None])
+
+
+def test_a_clock_that_was_set_back_does_not_put_the_sweep_off(deployed: Deployment) -> None:
+    deployed.flow(deployed.import_rows("events", rows(0, 9)))
+    deployed.run_due()
+    look(deployed, deployed.clock.now_ms() + 400 * 86_400_000, code="x")
+    assert files(deployed) == set()
+
+
+def test_a_run_whose_destination_is_gone_is_not_looked_after_for_ever(deployed: Deployment) -> None:
+    flow = deployed.flow(deployed.import_rows("events", rows(0, 9)))
+    deployed.run_due()
+    target = deployed.get(f"/flows/{flow}")["items"][0]["targetConnectionIds"][0]
+    deployed.delete(f"/flows/{flow}")
+    deployed.delete(f"/targetConnections/{target}")
+    look(deployed, code="x")
+    assert due(deployed) == [None]
