@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test lint bench docs lock clean
+.PHONY: demo test lint bench soak docs lock clean
 
 demo: $(VENV)/.runtime ## install, then export a dataset in full and by an increment
 	rm -rf offtake-demo
@@ -25,6 +25,9 @@ bench: $(VENV)/.dev ## compare with named peers
 	$(BIN)/python -m bench.api
 	$(BIN)/python -m bench.sftp
 	$(BIN)/python -m bench.stores
+
+soak: $(VENV)/.dev ## kill the processes of 500 flows for ten minutes, then read every copy back
+	$(BIN)/python -m bench.soak
 
 docs: $(VENV)/.dev ## write the pages that are made from code
 	$(BIN)/python docs/generate.py

@@ -14,7 +14,7 @@ from offtake.flows import dataflows, runs
 from offtake.flows.entities import ENABLED
 from offtake.flows.runs import NewRun
 from offtake.flows.schedule import Schedule, next_slot
-from offtake.store.database import Database, StoreBusyError
+from offtake.store.database import Database, StoreBusyError, StoreFullError
 from offtake.store.runs import LIVE, live_run
 from offtake.store.tables import Flow, Run, SourceConnection
 
@@ -82,7 +82,7 @@ def _tick_apart(database: Database, ids: Sequence[str], now_ms: int) -> list[str
         with database.writing() as session:
             made = [run.id for run in _tick_flows(session, ids, now_ms)]
             failpoint("tick")
-    except StoreBusyError:
+    except (StoreBusyError, StoreFullError):
         raise
     except Exception:  # noqa: BLE001 - one flow that cannot be ticked must not keep the others from their runs
         if len(ids) == 1:
