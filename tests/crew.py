@@ -6,7 +6,7 @@ import signal
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from multiprocessing.synchronize import Event
@@ -19,6 +19,8 @@ from sqlalchemy import func, select
 from offtake import failpoints
 from offtake.clock import Clock
 from offtake.engines.local import LocalEngine
+from offtake.exporting.leash import Leash
+from offtake.exporting.part import PartTask, Written, export_part
 from offtake.scheduling.backend import Backend, open_backend
 from offtake.scheduling.debris import sweep_debris
 from offtake.scheduling.service import ingestor_of, worker_of
@@ -47,11 +49,16 @@ class LateClock(Clock):
 
 @dataclass(frozen=True)
 class Site:
-    """Where a crew works: the settings of the deployment, and how much later than now it is there."""
+    """Where a crew works: the settings of the deployment, and how much later than now it is there.
+
+    `pools`: files are written by processes of their own, as a server has them; else by the crew's own, which come up
+    in a third of the time.
+    """
 
     folder: Path
     settings: dict[str, Any]
     later_ms: int = 0
+    pools: bool = False
 
     @contextmanager
     def opened(self, later_ms: int = 0) -> Iterator[Backend]:
@@ -61,6 +68,14 @@ class Site:
             yield backend
         finally:
             backend.close()
+
+
+class Inline:
+    """An engine whose parts are carried out where they are asked for."""
+
+    def run(self, tasks: Iterable[PartTask], leash: Leash) -> Iterator[Written]:
+        for task in list(tasks):
+            yield export_part(task, leash)
 
 
 @dataclass
@@ -188,10 +203,10 @@ def _look_on(backend: Backend, watch: Watch, kind: type[Run | Batch]) -> None:
 def _work(site: Site, name: str, points: str, may_work: Event) -> None:
     os.environ[failpoints.ENV] = points
     failpoints.arm(points)
-    engine = LocalEngine(processes=1)
+    engine = LocalEngine(processes=1) if site.pools else None
     never = threading.Event()
     with site.opened() as backend:
-        worker, ingestor = worker_of(backend, engine, name), ingestor_of(backend, name)
+        worker, ingestor = worker_of(backend, engine or Inline(), name), ingestor_of(backend, name)
         while not _rest(backend):
             if not may_work.is_set():
                 _look_on(backend, worker.watch, Run)
@@ -205,4 +220,5 @@ def _work(site: Site, name: str, points: str, may_work: Event) -> None:
                 pass
             if not worked:
                 time.sleep(0.02)
-    engine.close()
+    if engine is not None:
+        engine.close()

@@ -60,6 +60,7 @@ def overtake(world: World, point: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("point", STEPS)
 def test_a_worker_that_was_only_slow_changes_nothing_once_another_has_the_run(world: World, point: str) -> None:
+    world.with_pools(point)
     before = overtake(world, point)
     assert state(world) == before
     check(world, slots=1)
@@ -90,6 +91,7 @@ def test_a_worker_that_was_only_slow_in_removing_a_cancelled_run(world: World, p
 
 def test_only_the_process_that_writes_stalls_and_its_run_waits_for_it(world: World) -> None:
     """The holder lives, so nobody else takes the run."""
+    world.with_pools("part_written")
     slow = crew.hire(world.site, "slow", "part_written:2:stop")
     other = crew.hire(world.site, "other", free=False)
     try:
@@ -111,5 +113,6 @@ def test_only_the_process_that_writes_stalls_and_its_run_waits_for_it(world: Wor
 
 def test_a_file_that_a_stalled_writer_left_half_is_never_seen(world: World) -> None:
     """At the last moment before its file becomes visible; its successor has removed what it had written."""
+    world.with_pools("part_allowed")
     overtake(world, "part_allowed:2")
     assert not [path for path in Path(world.zone).rglob("*") if path.name.endswith(".tmp")]

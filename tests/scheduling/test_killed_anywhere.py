@@ -7,7 +7,7 @@ slot has one run; and a position is where the last delivered run ended.
 import hashlib
 import json
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +66,11 @@ class World:
         return self.site.folder / "landing-zone" / "prod"
 
     def at(self, later_ms: int) -> Site:
-        return Site(self.site.folder, self.site.settings, later_ms)
+        return replace(self.site, later_ms=later_ms)
+
+    def with_pools(self, point: str) -> None:
+        """What happens in the processes that write files is shown with such processes."""
+        self.site = replace(self.site, pools=point.startswith("part_"))
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
@@ -92,6 +96,7 @@ def workers(request: pytest.FixtureRequest) -> int:
 
 @pytest.mark.parametrize("point", RUN)
 def test_a_run_that_is_killed(world: World, workers: int, point: str) -> None:
+    world.with_pools(point)
     kill(world.site, point, workers)
     check(world, slots=1)
     send(world, 2)
