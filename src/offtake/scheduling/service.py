@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from offtake.engines.local import LocalEngine
+from offtake.exporting.engine import Engine
 from offtake.exporting.plan import PartSize
 from offtake.exporting.retrying import Patience
 from offtake.exporting.workshop import Workshop
@@ -66,7 +67,7 @@ def working(backend: Backend, owner: str, duties: Duties = Duties()) -> Iterator
         engine.close()
 
 
-def worker_of(backend: Backend, engine: LocalEngine, owner: str) -> Worker:
+def worker_of(backend: Backend, engine: Engine, owner: str) -> Worker:
     """A worker with this deployment's settings."""
     settings = backend.settings
     desk = OrderDesk(backend.vault, backend.zones, backend.network)
