@@ -112,6 +112,7 @@ class AnyDelivery(RuleBasedStateMachine):
         self.consumer = Consumer(self.source)
         self.planned: dict[str, Planned] = {}
         self.over: set[str] = set()
+        self.doomed: set[str] = set()
         self.delivered: dict[Path, str] = {}
 
     # The table
@@ -180,6 +181,7 @@ class AnyDelivery(RuleBasedStateMachine):
         with faulty.at(point, faulty.crash):
             if self.work() == "died":
                 event(f"died at {point}")
+                self.doomed |= {run.id for run in self.runs() if run.status in store.LIVE}
         self.engine.faults.clear()
 
     @precondition(lambda self: self.live() is not None)
@@ -334,7 +336,9 @@ class AnyDelivery(RuleBasedStateMachine):
             if run.completed_at is not None and run.id not in self.over:
                 self.over.add(run.id)
                 if run.status == store.SUCCESS:
+                    assert run.id not in self.doomed, "it had been decided that it fails"
                     self.take(run, self.planned[run.id])
+                    assert [path for path, other in self.beside() if other.id == run.id] == []
 
     def plan_of(self, run: Run) -> Planned:
         with self.backend.database.reading() as session:
