@@ -152,31 +152,29 @@ class AnyDelivery(RuleBasedStateMachine):
 
     @rule(point=POINTS, change=CHANGES, bits=BITS)
     def worker_dies(self, point: str, change: str, bits: int) -> None:
-        if self.live() is None:
-            self.slot_comes(died=False)
+        self.make_live()
         with faulty.at(point, faulty.crash):
             if self.work() == "died":
                 event(f"died at {point}")
         self.table_changes(change, bits)
 
-    @precondition(lambda self: self.live() is not None)
     @rule(faults=FAULTS)
     def parts_fail(self, faults: list[str]) -> None:
+        self.make_live()
         self.engine.faults.extend(faults)
         event(f"parts failed: {self.work()}")
         self.engine.faults.clear()
 
     @rule(point=FAILING, again=st.booleans(), removable=st.booleans())
     def destination_refuses(self, point: str, again: bool, removable: bool) -> None:
-        if self.live() is None:
-            self.slot_comes(died=False)
+        self.make_live()
         where = point if removable else f"{point},file_removed"
         with faulty.at(where, faulty.fail(faulty.away() if again else faulty.refused())):
             event(f"refused at {point}, {'for a while' if again else 'for good'}: {self.work()}")
 
-    @precondition(lambda self: self.live() is not None)
     @rule(point=st.sampled_from(["condemned", "cleaned"]), faults=st.sampled_from([["refused"], ["", "refused"]]))
     def worker_dies_while_giving_up(self, point: str, faults: list[str]) -> None:
+        self.make_live()
         self.engine.faults.extend(faults)
         with faulty.at(point, faulty.crash):
             if self.work() == "died":
@@ -184,9 +182,9 @@ class AnyDelivery(RuleBasedStateMachine):
                 self.doomed |= {run.id for run in self.runs() if run.status in store.LIVE}
         self.engine.faults.clear()
 
-    @precondition(lambda self: self.live() is not None)
     @rule(before=st.integers(0, 2))
     def cancelled_in_the_middle(self, before: int) -> None:
+        self.make_live()
         self.engine.faults.extend([*[""] * before, "cancelled"])
         with pytest.MonkeyPatch.context() as patched:
             # So that the worker hears of it at once.
@@ -309,6 +307,12 @@ class AnyDelivery(RuleBasedStateMachine):
             self.leave()
 
     # How
+
+    def make_live(self) -> None:
+        """There is a run to carry out, in most cases with something to deliver."""
+        if self.live() is None:
+            self.table_changes("append", 1)
+            self.slot_comes(died=False)
 
     def work(self) -> str | None:
         """A worker carries the live run on, once its holder has been silent for a lease; what became of it."""
