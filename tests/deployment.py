@@ -16,7 +16,7 @@ from fastapi.testclient import TestClient
 
 from offtake.api.app import create_app
 from offtake.clock import MovedClock
-from offtake.engines.local import LocalEngine
+from offtake.exporting.engine import Engine
 from offtake.flows import access, clients, imports
 from offtake.flows.access import Caller, Kind
 from offtake.flows.clients import NewClient
@@ -45,7 +45,7 @@ class Deployment:
     clock: MovedClock
     admin: NewClient
     caller: Caller
-    engine: LocalEngine
+    engine: Engine
 
     @cached_property
     def worker(self) -> Worker:
@@ -201,7 +201,7 @@ def flow_body(source: str, target: str, clock: MovedClock, **schedule: Any) -> J
 
 
 @contextmanager
-def deployment(folder: Path, clock: MovedClock, engine: LocalEngine, **settings: Any) -> Iterator[Deployment]:
+def deployment(folder: Path, clock: MovedClock, engine: Engine, **settings: Any) -> Iterator[Deployment]:
     """A fresh deployment in `folder`, its client signed in."""
     backend = open_backend(Settings(data_dir=folder, retry_wait_seconds=0.01, **settings), clock)
     try:

@@ -5,8 +5,10 @@
 the count may be left out when nothing follows.
 """
 
+import functools
 import os
 import signal
+from collections.abc import Callable
 from dataclasses import dataclass
 from threading import Lock
 from typing import Final
@@ -17,19 +19,20 @@ ENV: Final = "OFFTAKE_FAILPOINTS"
 @dataclass
 class _Point:
     left: int
-    signal: signal.Signals
+    reached: Callable[[], None]
 
 
 _lock = Lock()
 _points: dict[str, _Point] = {}
 
 
-def arm(text: str) -> None:
-    """Die or stop at these points from now on, and at no others."""
+def arm(text: str, reached: Callable[[], None] | None = None) -> None:
+    """Die or stop at these points from now on, and at no others; or call `reached`, in the thread that comes there."""
     _points.clear()
     for point in filter(None, text.split(",")):
         name, count, action = (*point.split(":"), "", "")[:3]
-        _points[name] = _Point(int(count or 1), signal.SIGSTOP if action == "stop" else signal.SIGKILL)
+        told = signal.SIGSTOP if action == "stop" else signal.SIGKILL
+        _points[name] = _Point(int(count or 1), reached or functools.partial(_end, told))
 
 
 def failpoint(name: str) -> None:
@@ -43,7 +46,11 @@ def failpoint(name: str) -> None:
         point.left -= 1
         hit = point.left == 0
     if hit:
-        os.kill(os.getpid(), point.signal)
+        point.reached()
+
+
+def _end(told: signal.Signals) -> None:
+    os.kill(os.getpid(), told)
 
 
 arm(os.environ.get(ENV, ""))

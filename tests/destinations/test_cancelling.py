@@ -86,6 +86,7 @@ def check(deployed: Deployment, case: Case, *, killed: bool) -> None:
             for writer in set(psutil.Process().children()) - others:
                 writer.kill()
         box.stall_after = None
+        assert isinstance(deployed.engine, LocalEngine)
         deployed.engine.close()  # whoever hung at the server has come to an end
         for wait in (30_000, SECOND_LOOK_MS):
             deployed.clock.advance(seconds=wait / 1000)

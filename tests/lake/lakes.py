@@ -27,10 +27,10 @@ def add_files(lake: Lake, *files: Path, table: TableName = TABLE) -> Batch:
     return ingest.import_files(lake, table, files, batch_id=uuid4().hex)
 
 
-def add(lake: Lake, rows: Iterable[Row], schema: pa.Schema | None = None) -> int:
+def add(lake: Lake, rows: Iterable[Row], schema: pa.Schema | None = None, table: TableName = TABLE) -> int:
     """Append rows as one batch; its snapshot."""
     batch = pa.RecordBatch.from_pylist(list(rows), schema)
-    return ingest.append(lake, TABLE, [batch], batch.schema, uuid4().hex).snapshot_id
+    return ingest.append(lake, table, [batch], batch.schema, uuid4().hex).snapshot_id
 
 
 def numbered(*numbers: int) -> list[Row]:
@@ -38,9 +38,11 @@ def numbered(*numbers: int) -> list[Row]:
     return [{"n": n, "city": f"town {n}"} for n in numbers]
 
 
-def read(lake: Lake, files: Iterable[DataFile], snapshot: int, most_rows: int = 2**62) -> list[Row]:
+def read(
+    lake: Lake, files: Iterable[DataFile], snapshot: int, most_rows: int = 2**62, table: TableName = TABLE
+) -> list[Row]:
     """What an export of these files delivers, under the snapshot's schema, maps as dicts."""
-    schema = reading.table_schema(lake, TABLE, snapshot)
+    schema = reading.table_schema(lake, table, snapshot)
     parts = reading.slices(files, 2**62, most_rows)
     return [
         row

@@ -21,7 +21,7 @@ from pyiceberg.transforms import IdentityTransform
 from pyiceberg.types import LongType
 
 from offtake.lake import scan
-from offtake.lake.catalog import Lake, local_path
+from offtake.lake.catalog import Lake, TableName, local_path
 from tests.lake.lakes import TABLE, add, lake_in, read
 from tests.lake.others import Bounds, compact, data_files, row_delta
 
@@ -86,6 +86,7 @@ class History:
     """The table, the model of it, and what the consumer was last brought to."""
 
     lake: Lake
+    name: TableName = TABLE
     newest: int = 0
     files: dict[str, File] = field(default_factory=dict)
     position: int = 0
@@ -93,13 +94,13 @@ class History:
     states: dict[int, tuple[int, dict[str, File]]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        add(self.lake, self.new_rows(2), SCHEMA)
+        add(self.lake, self.new_rows(2), SCHEMA, self.name)
         self.came(due=True)
         self.export_as_first()
 
     @property
     def table(self) -> Table:
-        return self.lake.load(TABLE)
+        return self.lake.load(self.name)
 
     def new_rows(self, count: int) -> list[dict[str, int]]:
         first, self.newest = self.newest + 1, self.newest + count
@@ -144,9 +145,9 @@ class History:
         self.states[self.main[-1]] = self.position, copy.deepcopy(self.files)
 
     def export(self) -> None:
-        at = scan.current_snapshot(self.lake, TABLE)
+        at = scan.current_snapshot(self.lake, self.name)
         assert at == self.main[-1]
-        plan = scan.plan_increment(self.lake, TABLE, self.position, at)
+        plan = scan.plan_increment(self.lake, self.name, self.position, at)
         told_apart = all(one.due.whole for one in self.files.values() if isinstance(one.due, Blend))
         if self.reachable() and told_apart:
             event("incremental, through a blend" if self.blended() else "incremental")
@@ -157,7 +158,7 @@ class History:
             assert plan.kind == "full"
             assert plan.warning is not None
             assert self.delivered(plan) == Counter(self.live())
-        assert self.delivered(scan.plan_full(self.lake, TABLE, at)) == Counter(self.live())
+        assert self.delivered(scan.plan_full(self.lake, self.name, at)) == Counter(self.live())
         self.export_as_first()
 
     def blended(self) -> bool:
@@ -171,7 +172,7 @@ class History:
         return sorted(self.files.items(), key=lambda one: one[1].rows)
 
     def delivered(self, plan: scan.ScanPlan) -> Counter[int]:
-        rows = read(self.lake, plan.files, plan.snapshot_id, most_rows=2)
+        rows = read(self.lake, plan.files, plan.snapshot_id, most_rows=2, table=self.name)
         for row in rows:
             assert row[named(row, "v")] == row["n"] * 10
             assert row[named(row, "k")] == row["n"] % 2
@@ -187,7 +188,8 @@ def append(history: History, bits: int) -> None:
     rows = history.rows_for(1 + bits % 4)
     if bits % 2 and history.table.spec().is_unpartitioned():
         # Files that we write have no field ids, those of PyIceberg have.
-        add(history.lake, rows.to_pylist(), pa.schema([pa.field(one.name, one.type) for one in rows.schema]))
+        schema = pa.schema([pa.field(one.name, one.type) for one in rows.schema])
+        add(history.lake, rows.to_pylist(), schema, history.name)
     else:
         history.table.append(rows)
     history.came(due=True)
@@ -352,8 +354,8 @@ def expire_one(history: History, bits: int) -> None:
 
 
 def recreate(history: History, _: int) -> None:
-    history.lake.catalog.drop_table(TABLE)
-    add(history.lake, history.new_rows(2), SCHEMA)
+    history.lake.catalog.drop_table(history.name)
+    add(history.lake, history.new_rows(2), SCHEMA, history.name)
     history.main, history.files, history.states = [], {}, {}
     history.came(due=True)
 

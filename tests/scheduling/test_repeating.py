@@ -3,8 +3,11 @@
 from typing import Any
 
 import pytest
+from sqlalchemy import select, text
 
-from offtake.store.tables import Run
+from offtake.flows import flow_proof
+from offtake.lake.catalog import TableName
+from offtake.store.tables import Dataset, Flow, Run
 from tests.deployment import FLOW_SERVICE, Deployment, rows, table_of
 
 
@@ -63,6 +66,29 @@ def test_what_comes_in_after_a_failure_goes_out_with_the_next_run_and_not_the_re
     deployed.clock.advance(hours=33)
     deployed.run_due()
     assert delivered(deployed)[2:] == [[5, 6, 7, 8]]
+
+
+def test_what_is_delivered_all_again_says_why_when_it_is_repeated(deployed: Deployment, flow: str) -> None:
+    deployed.run_due()
+    with deployed.backend.database.reading() as session:
+        (dataset,) = session.scalars(select(Dataset))
+        table = TableName(dataset.table_name)
+    deployed.backend.lake.catalog.drop_table(table)
+    deployed.import_rows("events", rows(3, 2))
+    deployed.clock.advance(hours=3)
+    failed = fail_next(deployed, flow)
+    act(deployed, failed, "RE_TRIGGER")
+    act(deployed, fail_next(deployed, flow), "RE_TRIGGER")
+    deployed.run_due()
+    assert delivered(deployed)[1:] == [[3, 4]]
+    with deployed.backend.database.reading() as session:
+        warnings = [run.warnings for run in session.scalars(select(Run).order_by(text("rowid")))]
+        (proof,) = flow_proof.prove(session, deployed.backend.lake, session.get_one(Flow, flow))
+    assert warnings[0] == []
+    assert [one["code"] for one in warnings[1]] == [flow_proof.EVERYTHING_AGAIN]
+    assert warnings[1:] == [warnings[1]] * 3
+    assert proof.tiling is not None
+    assert proof.tiling.flaws == []
 
 
 @pytest.mark.parametrize("hours", [3, -30], ids=["the clock goes on", "the clock is set back"])

@@ -9,11 +9,15 @@ from offtake.lake.catalog import TableName
 
 @dataclass(frozen=True)
 class Pin:
-    """The snapshots that an earlier run had planned to export: all of `to_snapshot`, or what came after `from`."""
+    """The snapshots that an earlier run had planned to export: all of `to_snapshot`, or what came after `from`.
+
+    `warning`: why that run was to deliver everything, though something had been delivered before.
+    """
 
     full: bool
     from_snapshot: int | None
     to_snapshot: int
+    warning: str | None = None
 
 
 @dataclass(frozen=True)

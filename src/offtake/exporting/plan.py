@@ -6,7 +6,7 @@ overwrites itself with the same rows.
 
 import hashlib
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from offtake.errors import DeliveryError
@@ -104,7 +104,9 @@ def _scan(lake: Lake, dataset: OrderedDataset, snapshot: int) -> scan.ScanPlan:
     pin = dataset.pin
     if pin is not None and not pin.full and pin.from_snapshot is not None:
         return scan.plan_increment(lake, dataset.table, pin.from_snapshot, pin.to_snapshot)
-    if pin is not None or dataset.export == "full" or dataset.position is None:
+    if pin is not None:
+        return replace(scan.plan_full(lake, dataset.table, snapshot), warning=pin.warning)
+    if dataset.export == "full" or dataset.position is None:
         return scan.plan_full(lake, dataset.table, snapshot)
     return scan.plan_increment(lake, dataset.table, dataset.position, snapshot)
 

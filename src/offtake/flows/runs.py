@@ -181,7 +181,7 @@ def repeat(session: Session, caller: Caller, failed: Run, now_ms: int) -> Run:
         moves_position=failed.moves_position,
         parent_run_id=failed.id,
         params=failed.params,
-        pins=failed.pins or pins_of(planned) or None,
+        pins=failed.pins or _pins_with_warnings(failed, planned) or None,
         folder=failed.folder,
     )
     row = create(session, flow, new, now_ms)
@@ -221,6 +221,17 @@ def pins_of(planned: Sequence[RunDataset]) -> Json:
         for one in planned
         if one.to_snapshot is not None and not one.error
     }
+
+
+def _pins_with_warnings(failed: Run, planned: Sequence[RunDataset]) -> Json:
+    """Who repeats a run that was to deliver everything again says why, as that run did."""
+    pins = pins_of(planned)
+    for one in planned:
+        begins = f"{one.dataset_name}: "
+        said = [warning["message"] for warning in failed.warnings if warning["message"].startswith(begins)]
+        if one.dataset_id in pins and said:
+            pins[one.dataset_id]["warning"] = said[0].removeprefix(begins)
+    return pins
 
 
 def _check_not_delivered(session: Session, flow: Flow, failed: Run, dataset_ids: list[str]) -> None:

@@ -1,0 +1,112 @@
+"""An engine in this process, whose parts fail as a test says, and workers that die where a test says."""
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+from uuid import uuid4
+
+from offtake import failpoints
+from offtake.errors import DeliveryError
+from offtake.exporting.engine import PartsFailedError
+from offtake.exporting.leash import Leash, go_on
+from offtake.exporting.part import PartTask, Written, export_part
+
+_SOON_SECONDS: Final = 5
+
+
+class Crash(BaseException):
+    """A worker's death: nothing of ours handles it."""
+
+
+@dataclass
+class FaultyEngine:
+    """Carries out parts one after another, each with the next of `faults`, or without one.
+
+    `away`: nothing is written, for a reason that passes; `unsure`: the part is written and said to have failed so;
+    `lost`: the part is written, and somebody removes it; `refused`: what does not pass; `cancelled`: while the part is
+    due, somebody has the run cancelled (`cancel`), and its worker hears of it.
+    """
+
+    cancel: Callable[[], None] = lambda: None
+    zone: Path = Path()
+    faults: deque[str] = field(default_factory=deque)
+
+    def run(self, tasks: Iterable[PartTask], leash: Leash) -> Iterator[Written]:
+        """Finished parts; see `exporting.engine.Engine`."""
+        for task in list(tasks):
+            try:
+                written = self._carry_out(task, self.faults.popleft() if self.faults else "", leash)
+            except DeliveryError as error:
+                if not error.transient:
+                    raise
+                raise PartsFailedError({task.number: error}) from None
+            yield written
+
+    def _carry_out(self, task: PartTask, fault: str, leash: Leash) -> Written:
+        if fault in ("away", "refused"):
+            raise away() if fault == "away" else refused()
+        if fault == "cancelled":
+            self.cancel()
+            _until_cancelled(leash)
+        try:
+            written = export_part(task, leash)
+        except Crash:
+            leave_half(self.zone / task.key)
+            raise
+        if fault == "unsure":
+            raise away()
+        if fault == "lost":
+            (self.zone / task.key).unlink()
+        return written
+
+
+def leave_half(path: Path) -> None:
+    """What a writer leaves who dies for good: half a file beside its place."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.with_name(f".{path.name}.{uuid4().hex[:8]}.tmp").write_bytes(b"half a file")
+
+
+@contextmanager
+def at(point: str, reached: Callable[[], None]) -> Iterator[None]:
+    """Call `reached` at the point, until the block ends; `name:2` is the second time."""
+    failpoints.arm(point, reached)
+    try:
+        yield
+    finally:
+        failpoints.arm("")
+
+
+def crash() -> None:
+    """Die."""
+    raise Crash
+
+
+def away() -> DeliveryError:
+    """The destination does not answer for now."""
+    return DeliveryError("EXPORT-2003-504", "The destination is away.", "Wait.", transient=True)
+
+
+def refused() -> DeliveryError:
+    """The destination does not want it."""
+    return DeliveryError("EXPORT-2001-403", "The destination refuses.", "Grant the right.")
+
+
+def fail(error: DeliveryError) -> Callable[[], None]:
+    """What fails with that."""
+
+    def reached() -> None:
+        raise error
+
+    return reached
+
+
+def _until_cancelled(leash: Leash) -> None:
+    until = time.monotonic() + _SOON_SECONDS
+    while time.monotonic() < until:
+        go_on(leash)
+        time.sleep(0.005)
+    raise AssertionError("the worker does not hear that its run is cancelled")

@@ -1,0 +1,521 @@
+"""Whatever is done to tables and runs, in whatever order: the consumer holds what it must, and nothing else lies there.
+
+Plans, parts, landing zone, manifests and store are the real ones; the engine works in this process, and a worker dies
+by an exception that nothing of ours handles. The model is in `consumer`.
+"""
+
+import hashlib
+import json
+import os
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import nullcontext
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import Phase, event, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+from sqlalchemy import select, text
+
+from offtake.clock import MovedClock
+from offtake.flows import flow_changes, flow_proof
+from offtake.flows import runs as flow_runs
+from offtake.flows.entities import ENABLED
+from offtake.flows.problems import Problem
+from offtake.lake.catalog import TableName
+from offtake.scheduling import heartbeat
+from offtake.scheduling.debris import sweep_debris
+from offtake.scheduling.service import worker_of
+from offtake.scheduling.ticks import tick
+from offtake.scheduling.verification import delivery_of, verify_delivery
+from offtake.store import runs as store
+from offtake.store.tables import Dataset, Flow, Run, RunDataset, Watermark
+from tests.conftest import NOON
+from tests.deployment import Deployment, deployment
+from tests.lake.test_any_history import BITS, RARE, History, named
+from tests.scheduling import faulty
+from tests.scheduling.consumer import Consumer, Planned, Source
+from tests.scheduling.faulty import Crash, FaultyEngine
+
+EXAMPLES = int(os.environ.get("OFFTAKE_TEST_HISTORIES", "12"))
+CHANGES = st.sampled_from(
+    [
+        *("import", "append") * 6,
+        *("compact", "positions") * 6,
+        *("delete", "overwrite", "expire", "roll_back") * 3,
+        *RARE,
+    ]
+)
+POINTS = st.sampled_from(
+    [
+        "claimed",
+        "planned",
+        "plan_stored",
+        *(f"part_{at}:{times}" for at in ("started", "written", "allowed", "uploaded") for times in (1, 2)),
+        *(f"part_{at}:{times}" for at in ("before_record", "recorded") for times in (1, 2)),
+        "before_manifest",
+        "after_manifest",
+        "before_commit",
+        "after_commit",
+    ]
+)
+FAILING = st.sampled_from(
+    ["planned", "part_started:2", "part_written:2", "part_uploaded:2", "part_recorded", "before_manifest"]
+    + ["after_manifest"] * 3
+)
+FAULTS = st.lists(st.sampled_from(["", "away", "unsure", "lost"]), min_size=1, max_size=5)
+DELAYS = st.sampled_from([0, 60, 1000, 90_000])
+
+
+@dataclass
+class World:
+    """One deployment for all examples; each has a dataset, a flow and a folder of its own in it."""
+
+    deployed: Deployment
+    engine: FaultyEngine
+    numbers: Iterator[int]
+
+
+class AnyDelivery(RuleBasedStateMachine):
+    """A flow of one dataset, seen by what it has delivered."""
+
+    world: World
+
+    @initialize()
+    def begin(self) -> None:
+        self.deployed, self.engine = self.world.deployed, self.world.engine
+        self.engine.cancel, self.engine.zone = self.cancel_live, self.deployed.zone
+        self.backend, self.clock = self.deployed.backend, self.deployed.clock
+        self.clock.advance(days=1)
+        self.deployed.sign_in()
+        number = next(self.world.numbers)
+        self.name, self.folder = f"events {number}", self.deployed.zone / f"out{number}"
+        self.dataset = self.deployed.import_rows(self.name, [{"n": 0, "k": 0, "v": 0}])
+        with self.backend.database.reading() as session:
+            table = TableName(session.get_one(Dataset, self.dataset).table_name)
+        self.source = Source(History(self.backend.lake, table))
+        self.flow = self.deployed.flow(self.dataset, params={"path": self.folder.name})
+        self.consumer = Consumer(self.source)
+        self.planned: dict[str, Planned] = {}
+        self.over: set[str] = set()
+        self.doomed: set[str] = set()
+        self.delivered: dict[Path, str] = {}
+
+    # The table
+
+    @rule(change=CHANGES, bits=BITS)
+    def table_changes(self, change: str, bits: int) -> None:
+        if change != "import":
+            self.source.change(change, bits)
+        elif self.source.history.table.spec().is_unpartitioned():
+            known, names = set(self.source.history.files), self.source.history.table.schema().column_names
+            rows = self.source.history.new_rows(1 + bits % 4)
+            self.deployed.import_rows(self.name, [{named(names, key): one[key] for key in one} for one in rows])
+            self.source.history.came(due=True)
+            self.source.came(known, bears=True)
+
+    # Runs
+
+    @rule(died=st.booleans())
+    def slot_comes(self, died: bool) -> None:
+        self.clock.advance(hours=3)
+        if died:
+            with faulty.at("tick", faulty.crash), pytest.raises(Crash) if self.is_due() else nullcontext():
+                tick(self.backend.database, self.clock)
+        expected = self.is_due() and self.live() is None
+        made = tick(self.backend.database, self.clock)
+        assert len(made) == expected
+
+    @rule()
+    def worked(self) -> None:
+        self.work()
+
+    @rule(change=CHANGES, bits=BITS)
+    def served(self, change: str, bits: int) -> None:
+        self.table_changes(change, bits)
+        self.slot_comes(died=False)
+        self.work()
+
+    @rule(point=POINTS, change=CHANGES, bits=BITS)
+    def worker_dies(self, point: str, change: str, bits: int) -> None:
+        self.make_live()
+        with faulty.at(point, faulty.crash):
+            if self.work() == "died":
+                event(f"died at {point}")
+        self.table_changes(change, bits)
+
+    @rule(faults=FAULTS)
+    def parts_fail(self, faults: list[str]) -> None:
+        self.make_live()
+        self.engine.faults.extend(faults)
+        event(f"parts failed: {self.work()}")
+        self.engine.faults.clear()
+
+    @rule(point=FAILING, again=st.booleans(), removable=st.booleans())
+    def destination_refuses(self, point: str, again: bool, removable: bool) -> None:
+        self.make_live()
+        where = point if removable else f"{point},file_removed"
+        with faulty.at(where, faulty.fail(faulty.away() if again else faulty.refused())):
+            event(f"refused at {point}, {'for a while' if again else 'for good'}: {self.work()}")
+
+    @rule(point=st.sampled_from(["condemned", "cleaned"]), faults=st.sampled_from([["refused"], ["", "refused"]]))
+    def worker_dies_while_giving_up(self, point: str, faults: list[str]) -> None:
+        self.make_live()
+        self.engine.faults.extend(faults)
+        with faulty.at(point, faulty.crash):
+            if self.work() == "died":
+                event(f"died at {point}")
+                self.doomed |= {run.id for run in self.runs() if run.status in store.LIVE}
+        self.engine.faults.clear()
+
+    @rule(before=st.integers(0, 2))
+    def cancelled_in_the_middle(self, before: int) -> None:
+        self.make_live()
+        self.engine.faults.extend([*[""] * before, "cancelled"])
+        with pytest.MonkeyPatch.context() as patched:
+            # So that the worker hears of it at once.
+            patched.setattr(heartbeat, "_LONGEST_SECONDS", 0.01)
+            event(f"to be cancelled in the middle: {self.work()}")
+        self.engine.faults.clear()
+
+    @precondition(lambda self: self.live() is not None)
+    @rule()
+    def cancelled(self) -> None:
+        live = self.live()
+        assert live is not None
+        event(f"cancelled while {live.status}")
+        self.cancel_live()
+        self.look()
+
+    @rule()
+    def triggered_again(self) -> None:
+        found = self.runs()
+        if not found or found[-1].status not in (store.SUCCESS, store.FAILED):
+            return
+        with self.backend.database.writing() as session:
+            try:
+                flow_runs.act(session, self.deployed.caller, found[-1].id, "RE_TRIGGER", None, self.clock.now_ms())
+                allowed = True
+            except Problem:
+                allowed = False
+        event(f"triggered again: {allowed}")
+        # Nothing can have been delivered since the last run.
+        assert allowed == (found[-1].status == store.FAILED and self.is_enabled())
+
+    @rule()
+    def triggered_again_though_delivered_since(self) -> None:
+        """A failed run is repeated only as long as the position is where it was."""
+        failed = [run for run in self.runs() if run.status == store.FAILED and run.id in self.planned]
+        if not failed or self.live() is not None or not self.is_enabled():
+            return
+        moved = self.consumer.position != self.position_before(failed[0])
+        with self.backend.database.writing() as session:
+            try:
+                flow_runs.act(session, self.deployed.caller, failed[0].id, "RE_TRIGGER", None, self.clock.now_ms())
+                allowed = True
+            except Problem:
+                allowed = False
+        event(f"triggered again later: {allowed}")
+        assert allowed != moved
+
+    @rule()
+    def disabled_for_a_while(self) -> None:
+        self.switch("disable")
+        runs = len(self.runs())
+        self.slot_comes(died=False)
+        assert len(self.runs()) == runs
+        self.switch("enable")
+
+    # What is left behind
+
+    @rule(seconds=DELAYS, point=st.sampled_from(["", "", "swept", "file_removed"]))
+    def swept(self, seconds: int, point: str) -> None:
+        self.clock.advance(seconds=seconds)
+        act = faulty.crash if point == "swept" else faulty.fail(faulty.away())
+        try:
+            with faulty.at(point, act):
+                list(sweep_debris(self.backend))
+        except Crash:
+            event("died while sweeping")
+
+    @rule()
+    def late_writer_dies(self) -> None:
+        """Somebody who had lost a run leaves half a file after its end; only then, somebody looks again."""
+        found = [run for run in self.runs() if run.completed_at is not None and run.fence > 1 and run.sweep_due]
+        if not found or not (parts := self.parts(found[-1].id)):
+            return
+        event("late half file")
+        faulty.leave_half(self.deployed.zone / parts[0])
+
+    @rule()
+    def swept_a_day_later(self) -> None:
+        self.sweep_for_good()
+
+    # What always holds
+
+    @invariant()
+    def what_was_delivered_stays(self) -> None:
+        for path, digest in self.delivered.items():
+            assert hashlib.sha256(path.read_bytes()).hexdigest() == digest
+
+    @invariant()
+    def what_lies_beside_is_looked_after(self) -> None:
+        for path, run in self.beside():
+            assert run.status in store.LIVE or run.sweep_due is not None, path
+            assert "manifest-" not in path.name or path.name.startswith(".") or run.status in store.LIVE, path
+
+    @invariant()
+    def the_position_is_the_consumers(self) -> None:
+        with self.backend.database.reading() as session:
+            known = session.get(Watermark, (self.flow, self.dataset))
+        assert (known.snapshot_id if known else None) == self.consumer.position
+
+    @invariant()
+    def no_slot_runs_twice_and_one_run_is_live(self) -> None:
+        found = self.runs()
+        assert len({run.scheduled_at for run in found}) == len(found)
+        assert sum(run.status in store.LIVE for run in found) <= 1
+
+    def teardown(self) -> None:
+        """In the end all is delivered, proven and clean."""
+        if not hasattr(self, "flow"):
+            return
+        try:
+            self.work()
+            self.slot_comes(died=False)
+            assert self.work() == store.SUCCESS
+            assert self.consumer.position == self.source.current
+            assert set(self.consumer.holds) >= set(self.source.states[self.source.current].births)
+            assert self.held() == self.consumer.holds
+            self.sweep_for_good()
+            self.check_proofs()
+        finally:
+            self.leave()
+
+    # How
+
+    def make_live(self) -> None:
+        """There is a run to carry out, in most cases with something to deliver."""
+        if self.live() is None:
+            self.table_changes("append", 1)
+            self.slot_comes(died=False)
+
+    def work(self) -> str | None:
+        """A worker carries the live run on, once its holder has been silent for a lease; what became of it."""
+        live = self.live()
+        if live is None:
+            return None
+        worker = worker_of(self.backend, self.engine, f"worker {live.fence}")
+        try:
+            if not worker.work_once(threading.Event()):
+                self.clock.advance(seconds=self.backend.settings.lease_seconds)
+                assert worker.work_once(threading.Event())
+        except Crash:
+            status = "died"
+        else:
+            with self.backend.database.reading() as session:
+                status = session.get_one(Run, live.id).status
+        self.look()
+        return status
+
+    def look(self) -> None:
+        """See what runs have planned since, and what they have delivered."""
+        for run in self.runs():
+            if run.planned_at is not None and run.id not in self.planned:
+                self.planned[run.id] = self.plan_of(run)
+            if run.completed_at is not None and run.id not in self.over:
+                self.over.add(run.id)
+                if run.status == store.SUCCESS:
+                    assert run.id not in self.doomed, "it had been decided that it fails"
+                    self.take(run, self.planned[run.id])
+                    assert [path for path, other in self.beside() if other.id == run.id] == []
+
+    def plan_of(self, run: Run) -> Planned:
+        with self.backend.database.reading() as session:
+            (one,) = store.run_datasets(session, run.id)
+        assert one.position == self.consumer.position
+        pinned = self.pinned(run)
+        if one.error is not None:
+            assert pinned is not None, "only what a run repeats may be gone"
+            event("planned: what is repeated is gone")
+            return Planned("full", None, None)
+        assert one.to_snapshot == (pinned.to if pinned else self.source.current)
+        if pinned is not None:
+            event("planned: a repetition")
+        self.check_kind(run, one)
+        event(f"planned: {one.kind}")
+        return Planned("full" if one.kind == "full" else "incremental", one.from_snapshot, one.to_snapshot)
+
+    def pinned(self, run: Run) -> Planned | None:
+        """What a repetition must plan: that of the run it repeats, or of the one which that repeats."""
+        while run.parent_run_id is not None:
+            planned = self.planned.get(run.parent_run_id)
+            if planned is not None and planned.to is not None:
+                return planned
+            run = next(one for one in self.runs() if one.id == run.parent_run_id)
+        return None
+
+    def check_kind(self, run: Run, one: RunDataset) -> None:
+        """In full only at first, or with a warning, and only when the increment cannot be told."""
+        assert one.to_snapshot is not None
+        if one.kind == "incremental":
+            assert one.from_snapshot is not None
+            assert one.from_snapshot == self.consumer.position
+            assert self.source.reaches(one.from_snapshot, one.to_snapshot)
+            assert not run.warnings
+        elif self.consumer.position is not None:
+            assert [warning["code"] for warning in run.warnings] == [flow_proof.EVERYTHING_AGAIN]
+            reached = self.source.reaches(self.consumer.position, one.to_snapshot)
+            event(f"in full: {'not told apart' if reached else 'not reachable'}")
+            assert not reached or self.source.compacted(self.consumer.position, one.to_snapshot)
+
+    def take(self, run: Run, planned: Planned) -> None:
+        """The consumer reads what a run has delivered, by its manifest."""
+        if run.manifest is None:
+            self.consumer.deliver(planned, None)
+            return
+        path = self.deployed.zone / run.manifest["key"]
+        self.delivered[path] = run.manifest["sha256"]
+        manifest = json.loads(path.read_bytes())
+        assert manifest["flowRunId"] == run.id
+        (one,) = manifest["datasets"]
+        assert (one["exportKind"], one["fromSnapshotId"], one["toSnapshotId"]) == (
+            planned.kind,
+            planned.start,
+            planned.to,
+        )
+        for result, file in zip(manifest["exportResults"], self.deployed.delivered(manifest), strict=True):
+            assert file.stat().st_size == result["size"]
+            assert pq.read_metadata(file).num_rows == result["recordCount"]
+            assert file not in self.delivered
+            self.delivered[file] = result["sha256"]
+        self.consumer.deliver(planned, self.rows_of(manifest))
+
+    def rows_of(self, manifest: dict[str, Any]) -> Counter[int]:
+        """The rows in the manifest's files, by number; the other columns must fit."""
+        found = Counter[int]()
+        for file in self.deployed.delivered(manifest):
+            for row in pq.read_table(file).to_pylist():
+                assert row[named(row, "v")] == row["n"] * 10
+                assert row[named(row, "k")] == row["n"] % 2
+                found[row["n"]] += 1
+        return found
+
+    def held(self) -> Counter[int]:
+        """What somebody holds who reads all manifests that lie there, in the order of the runs."""
+        found = Counter[int]()
+        paths = {path.stem[-36:]: path for path in self.folder.rglob("manifest-*.json")}
+        for run in self.runs():
+            if run.id in paths:
+                manifest = json.loads(paths.pop(run.id).read_text())
+                rows = self.rows_of(manifest)
+                found = rows if manifest["datasets"][0]["exportKind"] == "full" else found + rows
+        assert not paths
+        return found
+
+    def beside(self) -> Iterator[tuple[Path, Run]]:
+        """The files that no delivered manifest names, each with its run."""
+        found = self.runs()
+        for path in self.folder.rglob("*"):
+            if path.is_file() and path not in self.delivered:
+                (run,) = [run for run in found if run.id in path.name]
+                yield path, run
+
+    def sweep_for_good(self) -> None:
+        self.clock.advance(days=1)
+        list(sweep_debris(self.backend))
+        assert [path for path, run in self.beside() if run.status not in store.LIVE] == []
+
+    def check_proofs(self) -> None:
+        for run in self.runs():
+            found = verify_delivery(delivery_of(self.backend, self.deployed.caller, run.id), lambda _: None)
+            assert found.findings == ()
+        with self.backend.database.reading() as session:
+            (proof,) = flow_proof.prove(session, self.backend.lake, session.get_one(Flow, self.flow))
+        assert proof.tiling is not None
+        assert proof.tiling.flaws == []
+        assert proof.position == self.consumer.position
+
+    def leave(self) -> None:
+        """The next example finds no run that is live."""
+        self.engine.faults.clear()
+        live = self.live()
+        with self.backend.database.writing() as session:
+            flow_changes.delete(session, self.deployed.caller, self.flow, self.clock.now_ms())
+        if live is not None:
+            store.abandon(self.backend.database, str(live.lease_owner))
+            worker_of(self.backend, self.engine, "last").work_once(threading.Event())
+
+    def cancel_live(self) -> None:
+        live = self.live()
+        assert live is not None
+        with self.backend.database.writing() as session:
+            flow_runs.act(session, self.deployed.caller, live.id, "CANCEL", None, self.clock.now_ms())
+
+    def switch(self, op: str) -> None:
+        with self.backend.database.writing() as session:
+            flow_changes.act(session, self.deployed.caller, self.flow, op, None, None, self.clock.now_ms())
+
+    def is_enabled(self) -> bool:
+        return self._flow().state == ENABLED
+
+    def is_due(self) -> bool:
+        due = self._flow().next_run_s
+        return self.is_enabled() and due is not None and due <= self.clock.now_seconds()
+
+    def live(self) -> Run | None:
+        return next((run for run in self.runs() if run.status in store.LIVE), None)
+
+    def runs(self) -> list[Run]:
+        """The flow's runs, in the order in which they were made."""
+        with self.backend.database.reading() as session:
+            return list(session.scalars(select(Run).filter_by(flow_id=self.flow).order_by(text("rowid"))))
+
+    def parts(self, run_id: str) -> list[str]:
+        with self.backend.database.reading() as session:
+            return [part.key for part in store.run_parts(session, run_id)]
+
+    def position_before(self, run: Run) -> int | None:
+        with self.backend.database.reading() as session:
+            (one,) = store.run_datasets(session, run.id)
+            return one.position
+
+    def _flow(self) -> Flow:
+        with self.backend.database.reading() as session:
+            return session.get_one(Flow, self.flow)
+
+
+@pytest.fixture(scope="module")
+def world() -> Iterator[World]:
+    engine = FaultyEngine()
+    with (
+        TemporaryDirectory() as folder,
+        deployment(Path(folder), MovedClock(NOON), engine, part_bytes=1, part_attempts=2) as deployed,
+    ):
+        yield World(deployed, engine, count())
+
+
+def test_whatever_happens_the_consumer_holds_what_it_must(world: World) -> None:
+    machine = type("AnyDeliveryHere", (AnyDelivery,), {"world": world})
+    run_state_machine_as_test(
+        machine,
+        settings=settings(
+            max_examples=EXAMPLES,
+            stateful_step_count=25,
+            phases=set(Phase) - {Phase.explain},  # which would take minutes
+        ),
+    )
