@@ -1,5 +1,6 @@
 """A crew: processes that carry out what is due in a deployment, killed or paused where a test says."""
 
+import contextlib
 import multiprocessing
 import os
 import signal
@@ -121,7 +122,7 @@ class Hand:
             assert time.monotonic() < until
             assert self.process.is_alive()
             time.sleep(0.01)
-        reached = [one for one in self.family() if one.status() == psutil.STATUS_STOPPED]
+        reached = self._at_a_stop()
         while True:
             for one in self.family():
                 one.suspend()
@@ -133,7 +134,15 @@ class Hand:
             time.sleep(0.05)
 
     def _stopped(self) -> bool:
-        return any(one.status() == psutil.STATUS_STOPPED for one in self.family())
+        return bool(self._at_a_stop())
+
+    def _at_a_stop(self) -> list[psutil.Process]:
+        found = []
+        for one in self.family():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                if one.status() == psutil.STATUS_STOPPED:
+                    found.append(one)
+        return found
 
     def go_on(self) -> None:
         for one in self.family():
@@ -141,7 +150,8 @@ class Hand:
 
     def end(self) -> None:
         for one in self.family():
-            one.kill()
+            with contextlib.suppress(psutil.NoSuchProcess):
+                one.kill()
         self.process.join(10)
 
 

@@ -254,6 +254,7 @@ def test_deleting_removes_what_is_left_over_but_not_the_targets_own_folder(serve
     for key in ("in/out/a/b/1.json", "in/out/a/2.json"):
         sink.put(key, [b"x"])
     (server.root / "in/out/a/b/.1.json.tmp").write_bytes(b"half")
+    assert sink.clear(["in/out/a/b/1.json"]) == 1
     sink.delete("in/out/a/b/1.json")
     assert not (server.root / "in/out/a/b").exists()
     assert files(server.root) == ["in/out/a/2.json"]

@@ -99,10 +99,9 @@ def test_a_process_that_was_stopped_cannot_disturb_its_successor_when_it_goes_on
 def test_a_writer_whose_work_was_cleared_away_is_refused_before_anybody_else_writes(case: Case, deleted: bool) -> None:
     sink = case.open()
     with held(case, KEY, FIRST) as first:
+        assert sink.clear([KEY]) == 1
         if deleted:
             sink.delete(KEY)
-        else:
-            assert sink.clear([KEY]) == 1
         assert case.names() == []
         assert isinstance(first.let_go(), DeliveryError)
     assert case.names() == []

@@ -77,14 +77,15 @@ class World:
 def world(request: pytest.FixtureRequest, tmp_path: Path, engine: LocalEngine) -> World:
     settings: dict[str, Any] = {"part_bytes": 1}
     if request.param == "postgres":
-        url = new_database(request.getfixturevalue("postgres"))
-        # Who is paused in the middle of a transaction keeps others out no longer than this.
-        settings["database_url"] = f"{url}?options=-c%20idle_in_transaction_session_timeout%3D2s"
+        settings["database_url"] = new_database(request.getfixturevalue("postgres"))
     folder = tmp_path / "data"
     with deployment(folder, MovedClock(time.time_ns() // 1_000_000), engine, **settings) as deployed:
         for first in range(0, BATCHES * ROWS, ROWS):
             dataset = deployed.import_rows("events", rows(first, ROWS))
         flow = deployed.flow(dataset)
+    if request.param == "postgres":
+        # Who is paused in the middle of a transaction keeps others out no longer than this.
+        settings["database_url"] += "?options=-c%20idle_in_transaction_session_timeout%3D4s"
     return World(Site(folder, settings), flow, dataset, list(range(BATCHES * ROWS)))
 
 

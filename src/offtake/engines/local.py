@@ -7,9 +7,9 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from ctypes import Array, c_byte, c_double
 from dataclasses import dataclass, field, replace
 from multiprocessing.connection import wait as wait_for
-from multiprocessing.sharedctypes import SynchronizedArray
 from typing import Final
 
 from offtake.errors import DeliveryError
@@ -22,8 +22,8 @@ _POLL_SECONDS: Final = 0.2
 _STOP_SECONDS: Final = 5.0
 _MOST_DEATHS: Final = 3
 
-_stop_flags: "SynchronizedArray[int]"
-_rights: "SynchronizedArray[float]"
+_stop_flags: "Array[c_byte]"
+_rights: "Array[c_double]"
 
 
 @dataclass
@@ -43,8 +43,9 @@ class LocalEngine:
     def __init__(self, processes: int) -> None:
         self._processes = processes
         self._context = multiprocessing.get_context("spawn")
-        self._flags = self._context.Array("b", _MOST_RUNS)
-        self._rights = self._context.Array("d", _MOST_RUNS)
+        # Without locks: a process that is killed while it holds one would stop all others. Each value is read whole.
+        self._flags = self._context.RawArray("b", _MOST_RUNS)
+        self._rights = self._context.RawArray("d", _MOST_RUNS)
         self._free = list(range(_MOST_RUNS))
         self._lock = threading.Lock()
         self._pool: ProcessPoolExecutor | None = None
@@ -191,7 +192,7 @@ def _workers_die() -> DeliveryError:
     )
 
 
-def _begin(flags: "SynchronizedArray[int]", rights: "SynchronizedArray[float]") -> None:
+def _begin(flags: "Array[c_byte]", rights: "Array[c_double]") -> None:
     global _stop_flags, _rights
     _stop_flags, _rights = flags, rights
     threading.Thread(target=_die_with_parent, daemon=True).start()
