@@ -115,3 +115,16 @@ def test_an_increment_is_no_beginning(story: Story) -> None:
     legs = [replace(leg, position=None), *story.legs[2:]]
     told = story.prove(legs)
     assert any(flaw.kind == "gap" and leg.run_id in flaw.message for flaw in told.flaws)
+
+
+def test_a_flow_comes_past_a_snapshot_again_when_its_table_is_rolled_back() -> None:
+    """Every time the same increment begins there, which is known no more; none of them is delivered twice."""
+    legs = [Leg("first", True, None, None, 1, False, 0)]
+    for time, end in enumerate((2, 3, 4), start=1):
+        legs.append(Leg(f"increment {end}", False, 1, 1, end, False, time))
+        legs.append(Leg(f"rolled back from {end}", True, end, None, 1, True, time))
+    for times in ([0] * 7, list(range(7)), list(range(7))[::-1]):
+        timed = [replace(leg, completed_at=time) for leg, time in zip(legs, times, strict=True)]
+        assert prove(timed[:-1], 4, [Step(4, 0, 10)], 0).flaws == []
+        twice = prove([*timed[:-1], replace(timed[-2], run_id="again")], 4, [Step(4, 0, 10)], 0)
+        assert any("again" in flaw.message for flaw in twice.flaws)

@@ -447,7 +447,7 @@ class AnyDelivery(RuleBasedStateMachine):
         with self.backend.database.reading() as session:
             (proof,) = flow_proof.prove(session, self.backend.lake, session.get_one(Flow, self.flow))
         assert proof.tiling is not None
-        assert proof.tiling.flaws == []
+        assert not proof.tiling.flaws, [flaw.message for flaw in proof.tiling.flaws]
         assert proof.position == self.consumer.position
 
     def leave(self) -> None:

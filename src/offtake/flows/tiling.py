@@ -64,14 +64,14 @@ def prove(legs: Sequence[Leg], position: int | None, history: Sequence[Step], re
     moving = [leg for leg in legs if leg.full or leg.start != leg.to]
     if position is None:
         return Tiling([], pending=len(history), pending_rows=sum(step.rows for step in history))
-    chain = _chain(moving, position)
+    chain = _chain(moving, position, restarts)
     beside = [leg for leg in moving if leg not in chain]
     tiling = Tiling(chain, [*_flaws_of_chain(chain, position), *_flaws_of_restarts(moving, restarts)])
     _lay_over(tiling, beside, position, history)
     return tiling
 
 
-def _chain(legs: Iterable[Leg], position: int) -> list[Leg]:
+def _chain(legs: Iterable[Leg], position: int, restarts: int) -> list[Leg]:
     """From the position back to where the flow began: each leg began where the one before ended."""
     left = list(legs)
     chain: list[Leg] = []
@@ -80,8 +80,9 @@ def _chain(legs: Iterable[Leg], position: int) -> list[Leg]:
         found = [leg for leg in left if leg.to == wanted]
         if not found:
             break
-        # A flow that began anew may have come past the same snapshot in an earlier life.
-        leg = max(found, key=lambda one: (one.position is None, one.completed_at))
+        # A flow that began anew may have come past the same snapshot in an earlier life. One that never did may have
+        # come past it several times, when its table was rolled back: its beginning comes last.
+        leg = max(found, key=lambda one: ((one.position is None) == bool(restarts), one.completed_at))
         left.remove(leg)
         chain.append(leg)
         wanted = leg.position
