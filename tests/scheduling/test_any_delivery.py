@@ -51,7 +51,7 @@ from tests.scheduling import faulty
 from tests.scheduling.consumer import Consumer, Planned, Source
 from tests.scheduling.faulty import Crash, FaultyEngine
 
-EXAMPLES = int(os.environ.get("OFFTAKE_TEST_HISTORIES", "12"))
+EXAMPLES = int(os.environ.get("OFFTAKE_TEST_HISTORIES", "10"))
 CHANGES = st.sampled_from(
     [
         *("import", "append") * 6,
