@@ -99,6 +99,8 @@ class Small:
         assert self.send(batch, dataset, content).status_code == 201
         self.complete(batch)
         until(lambda: self.status(batch) == "success")
+        # What was sent goes a moment later; the room it takes must not turn up in the middle of a test.
+        until(lambda: not [path for path in (self.disk / "uploads").rglob("*") if path.is_file()])
 
     def flow(self, dataset: str) -> str:
         spec = {"id": ZONE, "version": "1.0"}
