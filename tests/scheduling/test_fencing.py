@@ -1,7 +1,6 @@
 """A worker that is paused, for real, wherever it hurts: another takes over, and the first changes nothing any more."""
 
 import time
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -109,10 +108,3 @@ def test_only_the_process_that_writes_stalls_and_its_run_waits_for_it(world: Wor
         slow.end()
         other.end()
     check(world, slots=1)
-
-
-def test_a_file_that_a_stalled_writer_left_half_is_never_seen(world: World) -> None:
-    """At the last moment before its file becomes visible; its successor has removed what it had written."""
-    world.with_pools("part_allowed")
-    overtake(world, "part_allowed:2")
-    assert not [path for path in Path(world.zone).rglob("*") if path.name.endswith(".tmp")]
