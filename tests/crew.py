@@ -20,6 +20,7 @@ from sqlalchemy import func, select
 from offtake import failpoints
 from offtake.clock import Clock
 from offtake.engines.local import LocalEngine
+from offtake.exporting.engine import Engine
 from offtake.exporting.leash import Leash
 from offtake.exporting.part import PartTask, Written, export_part
 from offtake.scheduling.backend import Backend, open_backend
@@ -28,6 +29,7 @@ from offtake.scheduling.service import ingestor_of, worker_of
 from offtake.scheduling.ticks import tick
 from offtake.settings import Settings
 from offtake.store import batches, runs
+from offtake.store.database import StoreBusyError
 from offtake.store.leases import Watch
 from offtake.store.tables import Batch, Flow, Run
 
@@ -214,21 +216,32 @@ def _work(site: Site, name: str, points: str, may_work: Event) -> None:
     os.environ[failpoints.ENV] = points
     failpoints.arm(points)
     engine = LocalEngine(processes=1) if site.pools else None
+    try:
+        with site.opened() as backend:
+            _work_in(backend, engine or Inline(), name, may_work)
+    finally:
+        # Whatever went wrong: who leaves its processes behind waits for their end for ever.
+        if engine is not None:
+            engine.close()
+
+
+def _work_in(backend: Backend, engine: Engine, name: str, may_work: Event) -> None:
     never = threading.Event()
-    with site.opened() as backend:
-        worker, ingestor = worker_of(backend, engine or Inline(), name), ingestor_of(backend, name)
-        while not _rest(backend):
-            if not may_work.is_set():
-                _look_on(backend, worker.watch, Run)
-                _look_on(backend, ingestor.watch, Batch)
-                time.sleep(0.02)
-                continue
+    worker, ingestor = worker_of(backend, engine, name), ingestor_of(backend, name)
+    while not _rest(backend):
+        if not may_work.is_set():
+            _look_on(backend, worker.watch, Run)
+            _look_on(backend, ingestor.watch, Batch)
+            time.sleep(0.02)
+            continue
+        try:
             worked = ingestor.work_once(never)
             tick(backend.database, backend.clock)
             worked |= worker.work_once(never)
             for _ in sweep_debris(backend):
                 pass
-            if not worked:
-                time.sleep(0.02)
-    if engine is not None:
-        engine.close()
+        except StoreBusyError:
+            # Whose transaction was ended because it was paused within hears it here, and goes on as a server does.
+            worked = False
+        if not worked:
+            time.sleep(0.02)
