@@ -1,19 +1,24 @@
 """One part: read, encode, compress, encrypt, hash and stream one file to the destination. Runs in a worker process."""
 
 import hashlib
-from collections.abc import Generator, Iterable, Iterator
+import logging
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
 
+from offtake.destinations.contract import Sink
 from offtake.exporting.leash import Leash, await_right, go_on
 from offtake.exporting.place import Place
 from offtake.failpoints import failpoint
 from offtake.formats import pgp
-from offtake.formats.registry import format_for
+from offtake.formats.footer import UnsuitedError
+from offtake.formats.registry import Format, format_for
 from offtake.lake import reading
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -45,23 +50,62 @@ def export_part(task: PartTask, leash: Leash) -> Written:
     """
     await_right(leash)
     failpoint("part_started")
-    schema = reading.TableSchema.from_json(task.schema)
-    target = format_for(task.place.params.dataset_file_type, task.place.params.compression)
-    count = _Count()
-    slices = [reading.FileSlice.from_json(one) for one in task.slices]
-    batches = count.rows_of(reading.read(slices, schema), leash)
     sink = task.place.open()
     try:
         if task.again:
             # Also those who were only slow: what they have not completed by now, they cannot complete.
             sink.clear([task.key])
-        # Closed here, not when the last traceback lets go of it: a child process may be behind it.
-        with closing(_sealed(target.encode(reading.arrow_schema(schema), batches), task.place.encrypt_to)) as chunks:
-            written = sink.put(task.key, count.hash_of(chunks, leash))
+        written = _from_pages(task, sink, leash) or _from_rows(task, sink, leash)
     finally:
         sink.close()
     failpoint("part_uploaded")
-    return Written(task.number, count.rows, written, count.sha256.hexdigest())
+    return written
+
+
+def _from_pages(task: PartTask, sink: Sink, leash: Leash) -> Written | None:
+    """The part of its files' pages as they lie; None when their rows must be decoded. Nothing is visible then."""
+    make = _format(task).from_pages
+    if make is None:
+        return None
+    schema, slices = _source(task)
+    with reading.as_stored(slices, schema) as stored:
+        if stored is None:
+            return None
+        try:
+            with reading.told(slices):
+                rows, chunks = make(reading.arrow_schema(schema), stored)
+            return _put(task, sink, _told(slices, chunks), _Count(rows), leash)
+        except UnsuitedError as error:
+            _log.debug("part %s is decoded: %s", task.key, error)
+            return None
+
+
+def _told(slices: Sequence[reading.FileSlice], chunks: Iterator[bytes]) -> Iterator[bytes]:
+    with reading.told(slices):
+        yield from chunks
+
+
+def _from_rows(task: PartTask, sink: Sink, leash: Leash) -> Written:
+    schema, slices = _source(task)
+    count = _Count()
+    batches = count.rows_of(reading.read(slices, schema), leash)
+    return _put(task, sink, _format(task).encode(reading.arrow_schema(schema), batches), count, leash)
+
+
+def _put(task: PartTask, sink: Sink, chunks: Iterator[bytes], count: "_Count", leash: Leash) -> Written:
+    # Closed here, not when the last traceback lets go of it: a child process may be behind it.
+    with closing(_sealed(chunks, task.place.encrypt_to)) as sealed:
+        size = sink.put(task.key, count.hash_of(sealed, leash))
+    return Written(task.number, count.rows, size, count.sha256.hexdigest())
+
+
+def _format(task: PartTask) -> Format:
+    return format_for(task.place.params.dataset_file_type, task.place.params.compression)
+
+
+def _source(task: PartTask) -> tuple[reading.TableSchema, list[reading.FileSlice]]:
+    slices = [reading.FileSlice.from_json(one) for one in task.slices]
+    return reading.TableSchema.from_json(task.schema), slices
 
 
 def _sealed(chunks: Iterator[bytes], key: bytes | None) -> Generator[bytes, None, None]:
@@ -71,8 +115,8 @@ def _sealed(chunks: Iterator[bytes], key: bytes | None) -> Generator[bytes, None
 class _Count:
     """Counts what passes by: rows on their way in, the hash of the bytes on their way out."""
 
-    def __init__(self) -> None:
-        self.rows = 0
+    def __init__(self, rows: int = 0) -> None:
+        self.rows = rows
         self.sha256 = hashlib.sha256()
 
     def rows_of(self, batches: Iterable[pa.RecordBatch], leash: Leash) -> Iterator[pa.RecordBatch]:
@@ -83,6 +127,7 @@ class _Count:
 
     def hash_of(self, chunks: Iterable[bytes], leash: Leash) -> Iterator[bytes]:
         for chunk in chunks:
+            go_on(leash)
             self.sha256.update(chunk)
             yield chunk
         # The end of the chunks makes the file visible.

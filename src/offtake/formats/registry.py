@@ -1,12 +1,13 @@
 """The formats there are, by the words of the contract (section 13.3)."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import pyarrow as pa
 
 from offtake.formats import ndjson, parquet
+from offtake.formats.parquet import StoredGroups
 
 
 @dataclass(frozen=True)
@@ -16,10 +17,14 @@ class Format:
     `encode` streams: taking chunks takes batches, memory stays bounded, and the same schema and batches give the same
     bytes. It raises `DeliveryError` for a column or a value that the format cannot hold; what the batches raise
     passes through.
+
+    `from_pages`, where there is one, makes the same rows of Parquet files whose values need no change, without decoding
+    them; see `parquet.gzip_pages`.
     """
 
     extension: str
     encode: Callable[[pa.Schema, Iterable[pa.RecordBatch]], Iterator[bytes]]
+    from_pages: Callable[[pa.Schema, Sequence[StoredGroups]], tuple[int, Iterator[bytes]]] | None = None
 
 
 _NDJSON: Final = Format(".json.gz", ndjson.encode)
@@ -27,8 +32,8 @@ _FORMATS: Final = {
     ("JSON", "GZIP"): _NDJSON,
     # JSON is only exported compressed, yet the contract's own requests ask for NONE.
     ("JSON", "NONE"): _NDJSON,
-    ("PARQUET", "GZIP"): Format(".gz.parquet", parquet.encode_gzip),
-    ("PARQUET", "NONE"): Format(".parquet", parquet.encode_plain),
+    ("PARQUET", "GZIP"): Format(".gz.parquet", parquet.encode_gzip, parquet.gzip_pages),
+    ("PARQUET", "NONE"): Format(".parquet", parquet.encode_plain, parquet.plain_pages),
 }
 
 

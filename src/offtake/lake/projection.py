@@ -59,16 +59,27 @@ def projection(
     `names` are used where columns of the file bear no ids. Raises `UnfitError`.
     """
     found = _Structs(missing).children(file, wanted, names, "")
-    if (
-        all(column is None and index == place for place, (index, column) in enumerate(found))
-        and file.types == wanted.types
-    ):
+    if _as_wanted(found, file, wanted):
         return lambda batch: pa.RecordBatch.from_arrays(batch.columns, schema=wanted)
 
     def project(batch: pa.RecordBatch) -> pa.RecordBatch:
         return pa.RecordBatch.from_arrays(_arrays(found, batch.column, batch.num_rows), schema=wanted)
 
     return project
+
+
+def is_as_wanted(file: pa.Schema, wanted: pa.Schema, names: Names) -> bool:
+    """Whether the file's columns are the wanted ones, in their order, and none of them needs a change."""
+    try:
+        found = _Structs(lambda _field_id, _type: None).children(file, wanted, names, "")
+    except UnfitError:
+        return False
+    return file.names == wanted.names and _as_wanted(found, file, wanted)
+
+
+def _as_wanted(found: "Sequence[_Child]", file: pa.Schema, wanted: pa.Schema) -> bool:
+    in_place = all(column is None and index == place for place, (index, column) in enumerate(found))
+    return bool(in_place and file.types == wanted.types)
 
 
 _Child = tuple[int | None, Callable[[Any], pa.Array] | None]

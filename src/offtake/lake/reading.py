@@ -3,6 +3,7 @@
 import base64
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
@@ -13,13 +14,16 @@ import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
 from offtake.errors import DeliveryError
-from offtake.lake.projection import Missing, Names, UnfitError, bears_ids, projection
+from offtake.lake.projection import Missing, Names, UnfitError, bears_ids, is_as_wanted, projection
 
 if TYPE_CHECKING:
     from offtake.lake.catalog import Lake, TableName
     from offtake.lake.scan import DataFile
 
 _ROWS: Final = 8192
+
+StoredGroups = tuple[pa.NativeFile, int, int | None]
+"""An open file, and which of its row groups: `[first, last)`, `last` None for all from `first`."""
 
 
 @dataclass(frozen=True)
@@ -153,6 +157,43 @@ def read(pieces: Sequence[FileSlice], schema: TableSchema) -> Iterator[pa.Record
             raise _unfit(piece.path, error) from None
         except (OSError, pa.ArrowException) as error:
             raise _unreadable(piece.path, error) from None
+
+
+@contextmanager
+def as_stored(pieces: Sequence[FileSlice], schema: TableSchema) -> Iterator[list[StoredGroups] | None]:
+    """The slices' files, open as they lie, while the block runs; None when their rows or columns are to be changed.
+
+    Each with the range of its row groups. Raises `DeliveryError` when a file cannot be read.
+    """
+    wanted = arrow_schema(schema)
+    with ExitStack() as opened:
+        found: list[StoredGroups] = []
+        for piece in pieces:
+            with told([piece]):
+                filesystem, inner = _file_system(piece.path)
+                file = opened.enter_context(filesystem.open_input_file(inner))
+                stored = pq.ParquetFile(file).schema_arrow
+            if piece.delete_files or not _stays(piece, stored, wanted, schema):
+                break
+            found.append((file, piece.first, piece.last))
+        yield found if len(found) == len(pieces) else None
+
+
+@contextmanager
+def told(pieces: Sequence[FileSlice]) -> Iterator[None]:
+    """What reading the slices' files raises, as `DeliveryError`."""
+    try:
+        yield
+    except (OSError, pa.ArrowException) as error:
+        others = f" (or one of {len(pieces) - 1} read with it)" if len(pieces) > 1 else ""
+        raise _unreadable(f"{pieces[0].path}{others}", error) from None
+
+
+def _stays(piece: FileSlice, stored: pa.Schema, wanted: pa.Schema, schema: TableSchema) -> bool:
+    try:
+        return is_as_wanted(stored, wanted, _names(piece, stored, schema))
+    except UnfitError:
+        return False
 
 
 def _pieces(file: "DataFile", most_bytes: int, most_rows: int) -> Iterator[FileSlice]:

@@ -1,0 +1,134 @@
+"""The metadata at the end of a Parquet file, and whether its pages are those that our own encoder would have made.
+
+Field numbers are those of parquet.thrift: https://github.com/apache/parquet-format/blob/master/src/main/thrift/
+parquet.thrift.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+import pyarrow as pa
+
+from offtake.formats import thrift
+from offtake.formats.thrift import I64, LIST, STRUCT, Items, Struct, value
+
+MAGIC: Final = b"PAR1"
+_TAIL: Final = 8
+_FIRST_READ: Final = 64 * 1024
+
+# FileMetaData
+_VERSION, SCHEMA, _ALL_ROWS, GROUPS, _CREATED_BY, _ORDERS, _ENCRYPTION = 1, 2, 3, 4, 6, 7, 8
+# SchemaElement
+_TYPE, _LENGTH, _REPETITION, _CHILDREN, _CONVERTED, _FIELD_ID = 1, 2, 3, 5, 6, 9
+_INT96: Final = 3
+_DECIMAL: Final = 5
+# RowGroup
+COLUMNS, SIZE, ROWS = 1, 2, 3
+
+
+class UnsuitedError(Exception):
+    """The file's pages cannot go as they are; its rows must be decoded. The text says why."""
+
+
+def footer(file: pa.NativeFile) -> Struct:
+    """The file's metadata. Raises `UnsuitedError` for a file that has none in the clear."""
+    size = file.size()
+    tail = file.read_at(min(size, _FIRST_READ), max(0, size - _FIRST_READ))
+    if len(tail) < _TAIL or tail[-4:] != MAGIC:
+        raise UnsuitedError("it does not end as a Parquet file in the clear does")
+    length = int.from_bytes(tail[-8:-4], "little")
+    if length + _TAIL > len(tail):
+        if length + _TAIL > size:
+            raise UnsuitedError("its metadata is longer than the file")
+        tail = file.read_at(length + _TAIL, size - length - _TAIL)
+    try:
+        found, _ = thrift.decode(tail[-_TAIL - length : -_TAIL])
+    except (thrift.ThriftError, IndexError) as error:
+        raise UnsuitedError(f"its metadata cannot be read: {error}") from None
+    if value(found, _ENCRYPTION) is not None:
+        raise UnsuitedError("it is encrypted")
+    return found
+
+
+def groups(of: Struct) -> list[Struct]:
+    """The file's row groups."""
+    found: Items = value(of, GROUPS, Items(STRUCT, []))
+    return found.values
+
+
+def rows(group: Struct) -> int:
+    """How many rows a row group has."""
+    found: int = value(group, ROWS, 0)
+    return found
+
+
+def size(group: Struct) -> int:
+    """How many bytes a row group has, before compression."""
+    found: int = value(group, SIZE, 0)
+    return found
+
+
+def columns(group: Struct) -> list[Struct]:
+    """The column chunks of a row group."""
+    found: Items = value(group, COLUMNS)
+    return found.values
+
+
+def joined(footers: Sequence[Struct], model: Struct) -> Struct:
+    """The metadata that one file of all their row groups has, still without them: under the model's field ids.
+
+    `model` is the metadata that our own encoder writes for the schema that is delivered. Raises `UnsuitedError` when
+    the files' structure is not the model's, or when they do not all come from one version of one writer, which readers
+    judge statistics by.
+    """
+    first = footers[0]
+    for one in footers:
+        same = (_structure(one) == _structure(first), *(one.get(key) == first.get(key) for key in _OF_WRITER))
+        if not all(same):
+            raise UnsuitedError("the files come from different writers")
+    ours, theirs = _elements(model), _elements(first)
+    if len(ours) != len(theirs) or not all(map(_fits, theirs[1:], ours[1:])):
+        raise UnsuitedError("its columns are stored in another form")
+    named = [
+        {**element, _FIELD_ID: own[_FIELD_ID]} if _FIELD_ID in own else _without_id(element)
+        for element, own in zip(theirs, ours, strict=True)
+    ]
+    kept = {key: first[key] for key in (_VERSION, *_OF_WRITER) if key in first}
+    return kept | {SCHEMA: (LIST, Items(STRUCT, named))}
+
+
+_OF_WRITER: Final = (_CREATED_BY, _ORDERS)
+
+
+def _structure(of: Struct) -> list[Struct]:
+    return [_without_id(element) for element in _elements(of)]
+
+
+def _elements(of: Struct) -> list[Struct]:
+    found: Items = value(of, SCHEMA)
+    return found.values
+
+
+def _without_id(element: Struct) -> Struct:
+    return {key: found for key, found in element.items() if key != _FIELD_ID}
+
+
+def _fits(theirs: Struct, ours: Struct) -> bool:
+    """Whether levels and values mean the same: Arrow has compared the types, but not how they are stored."""
+    if any(value(theirs, key) != value(ours, key) for key in (_REPETITION, _CHILDREN)):
+        return False
+    kind = value(theirs, _TYPE)
+    if value(ours, _CONVERTED) == _DECIMAL:
+        # Stored as numbers or as bytes; every reader knows both.
+        return True
+    return bool(kind != _INT96 and kind == value(ours, _TYPE) and value(theirs, _LENGTH) == value(ours, _LENGTH))
+
+
+def written(of: Struct, row_groups: list[Struct]) -> bytes:
+    """The end of a file: its metadata with these row groups, the length, and the mark."""
+    whole = of | {
+        _ALL_ROWS: (I64, sum(map(rows, row_groups))),
+        GROUPS: (LIST, Items(STRUCT, row_groups)),
+    }
+    data = thrift.encode(whole)
+    return data + len(data).to_bytes(4, "little") + MAGIC

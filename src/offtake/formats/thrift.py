@@ -1,0 +1,230 @@
+"""Thrift's compact protocol, as far as Parquet's metadata uses it: structures as they come, unknown fields included.
+
+Libraries for Thrift read what they were told the fields of and forget the rest; what is written again here must keep
+what later versions of the format add. Source: https://github.com/apache/thrift/blob/master/doc/specs/
+thrift-compact-protocol.md.
+"""
+
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+TRUE, FALSE, BYTE, I16, I32, I64, DOUBLE, BINARY, LIST, SET, MAP, STRUCT = range(1, 13)
+_UUID: Final = 13
+_MOST_DEPTH: Final = 64
+_LONG_LIST: Final = 15
+_NEAR: Final = 15
+_MORE: Final = 0x80
+_MOST_BITS: Final = 63
+
+
+class ThriftError(ValueError):
+    """Bytes that are no structure of Thrift's compact protocol."""
+
+
+@dataclass(slots=True)
+class Items:
+    """A list or set: the wire type of its elements, and what they are."""
+
+    kind: int
+    values: list[Any]
+
+
+Struct = dict[int, tuple[int, Any]]
+"""Fields by their number: their wire type, and what they are."""
+
+
+def value(of: Struct, field: int, default: Any = None) -> Any:  # noqa: ANN401 - a field may be of any type
+    """What a field is, or the default when it is not there."""
+    found = of.get(field)
+    return default if found is None else found[1]
+
+
+def decode(data: bytes | memoryview, position: int = 0) -> tuple[Struct, int]:
+    """The structure that begins at a position, and where it ends.
+
+    Raises `ThriftError` for what is none, `IndexError` or `struct.error` when the bytes end within it.
+    """
+    return _struct(data, position, 0)
+
+
+def encode(fields: Struct) -> bytes:
+    """The structure's bytes, its fields in the order of their numbers."""
+    out = bytearray()
+    _put_struct(out, fields)
+    return bytes(out)
+
+
+def _varint(data: bytes | memoryview, position: int) -> tuple[int, int]:
+    byte = data[position]
+    position += 1
+    if byte < _MORE:
+        return byte, position
+    result, shift = byte & 0x7F, 7
+    while True:
+        byte = data[position]
+        position += 1
+        result |= (byte & 0x7F) << shift
+        if byte < _MORE:
+            return result, position
+        shift += 7
+        if shift > _MOST_BITS:
+            raise ThriftError("a number is longer than 64 bits")
+
+
+def _struct(data: bytes | memoryview, position: int, depth: int) -> tuple[Struct, int]:
+    if depth > _MOST_DEPTH:
+        raise ThriftError("structures are nested too deep")
+    fields: Struct = {}
+    field = 0
+    while True:
+        head = data[position]
+        position += 1
+        if head == 0:
+            return fields, position
+        kind = head & 0x0F
+        if head >> 4:
+            field += head >> 4
+        else:
+            number, position = _varint(data, position)
+            field = (number >> 1) ^ -(number & 1)
+        if kind <= FALSE:
+            fields[field] = (TRUE, kind == TRUE)
+        else:
+            found, position = _value(data, position, kind, depth)
+            fields[field] = (kind, found)
+
+
+def _value(data: bytes | memoryview, position: int, kind: int, depth: int) -> tuple[Any, int]:
+    read = _READERS.get(kind)
+    if read is None:
+        raise ThriftError(f"there is no value of type {kind} in Parquet's metadata")
+    return read(data, position, depth)
+
+
+def _number(data: bytes | memoryview, position: int, _depth: int) -> tuple[int, int]:
+    number, position = _varint(data, position)
+    return (number >> 1) ^ -(number & 1), position
+
+
+def _binary(data: bytes | memoryview, position: int, _depth: int) -> tuple[bytes, int]:
+    length, position = _varint(data, position)
+    return _bytes(data, position, length)
+
+
+def _truth(data: bytes | memoryview, position: int, _depth: int) -> tuple[bool, int]:
+    # Elements of lists; a field's own value is in its head.
+    return data[position] == TRUE, position + 1
+
+
+def _byte(data: bytes | memoryview, position: int, _depth: int) -> tuple[int, int]:
+    return data[position], position + 1
+
+
+def _double(data: bytes | memoryview, position: int, _depth: int) -> tuple[float, int]:
+    return struct.unpack_from("<d", data, position)[0], position + 8
+
+
+def _uuid(data: bytes | memoryview, position: int, _depth: int) -> tuple[bytes, int]:
+    return _bytes(data, position, 16)
+
+
+def _inner(data: bytes | memoryview, position: int, depth: int) -> tuple[Struct, int]:
+    return _struct(data, position, depth + 1)
+
+
+def _bytes(data: bytes | memoryview, position: int, length: int) -> tuple[bytes, int]:
+    end = position + length
+    if end > len(data):
+        raise IndexError("the bytes end within a value")
+    return bytes(data[position:end]), end
+
+
+def _items(data: bytes | memoryview, position: int, depth: int) -> tuple[Items, int]:
+    head = data[position]
+    position += 1
+    kind, size = head & 0x0F, head >> 4
+    if size == _LONG_LIST:
+        size, position = _varint(data, position)
+    if size > len(data) - position:
+        raise IndexError("the bytes end within a list")
+    values = []
+    for _ in range(size):
+        found, position = _value(data, position, kind, depth)
+        values.append(found)
+    return Items(kind, values), position
+
+
+_READERS: Final[dict[int, Callable[[bytes | memoryview, int, int], tuple[Any, int]]]] = {
+    TRUE: _truth,
+    FALSE: _truth,
+    BYTE: _byte,
+    I16: _number,
+    I32: _number,
+    I64: _number,
+    DOUBLE: _double,
+    BINARY: _binary,
+    LIST: _items,
+    SET: _items,
+    STRUCT: _inner,
+    _UUID: _uuid,
+}
+
+
+def _put_varint(out: bytearray, number: int) -> None:
+    while number >= _MORE:
+        out.append(number & 0x7F | _MORE)
+        number >>= 7
+    out.append(number)
+
+
+def _put_struct(out: bytearray, fields: Struct) -> None:
+    last = 0
+    for field in sorted(fields):
+        kind, found = fields[field]
+        if kind in (TRUE, FALSE):
+            kind = TRUE if found else FALSE
+        if 0 < field - last <= _NEAR:
+            out.append((field - last) << 4 | kind)
+        else:
+            out.append(kind)
+            _put_varint(out, _zigzag(field))
+        last = field
+        if kind not in (TRUE, FALSE):
+            _put_value(out, kind, found)
+    out.append(0)
+
+
+def _zigzag(number: int) -> int:
+    return (number << 1) ^ (number >> 63)
+
+
+def _put_value(out: bytearray, kind: int, found: Any) -> None:  # noqa: ANN401 - a value may be of any type
+    if kind in (I16, I32, I64):
+        _put_varint(out, _zigzag(found))
+    elif kind == BINARY:
+        _put_varint(out, len(found))
+        out += found
+    elif kind == STRUCT:
+        _put_struct(out, found)
+    elif kind in (LIST, SET):
+        _put_items(out, found)
+    elif kind in (TRUE, FALSE):
+        out.append(TRUE if found else FALSE)
+    elif kind == BYTE:
+        out.append(found)
+    elif kind == DOUBLE:
+        out += struct.pack("<d", found)
+    else:
+        out += found
+
+
+def _put_items(out: bytearray, items: Items) -> None:
+    if len(items.values) < _LONG_LIST:
+        out.append(len(items.values) << 4 | items.kind)
+    else:
+        out.append(_LONG_LIST << 4 | items.kind)
+        _put_varint(out, len(items.values))
+    for one in items.values:
+        _put_value(out, items.kind, one)
