@@ -60,25 +60,37 @@ def plain_pages(schema: pa.Schema, stored: Sequence[StoredGroups]) -> tuple[int,
 
 
 def _from_pages(schema: pa.Schema, stored: Sequence[StoredGroups], codec: int) -> tuple[int, Iterator[bytes]]:
-    sources = []
-    for file, first, last in stored:
-        found = footer.footer(file)
-        sources.append(pages.Source(file, found, first, len(footer.groups(found)) if last is None else last))
-    model = footer.footer(pa.BufferReader(_model(schema)))
-    end = footer.joined([source.footer for source in sources], model)
-    groups = [group for source in sources for group in source.groups]
-    rows = sum(map(footer.rows, groups))
-    if len(sources) == 1 and sources[0].is_whole and _stay(sources[0], end, codec):
-        return rows, _bytes(sources[0].file)
-    if len(groups) > 1 and sum(map(footer.size, groups)) < _LEAST_GROUP * len(groups):
-        raise UnsuitedError("its row groups are small")
-    return rows, pages.recompressed(sources, end, codec)
+    with footer.judged():
+        sources = []
+        for file, first, last in stored:
+            found = footer.footer(file)
+            sources.append(pages.Source(file, found, first, len(footer.groups(found)) if last is None else last))
+        model = _model(schema.serialize().to_pybytes())
+        end = footer.joined([source.footer for source in sources], footer.footer(pa.BufferReader(model)))
+        if not _reads_as(end, model):
+            raise UnsuitedError("its columns are stored as other types")
+        groups = [group for source in sources for group in source.groups]
+        rows = sum(map(footer.rows, groups))
+        if len(sources) == 1 and sources[0].is_whole and _stay(sources[0], end, codec):
+            return rows, _bytes(sources[0].file)
+        if len(groups) > 1 and sum(map(footer.size, groups)) < _LEAST_GROUP * len(groups):
+            raise UnsuitedError("its row groups are small")
+        return rows, pages.recompressed(sources, end, codec)
 
 
 @lru_cache(maxsize=8)
-def _model(schema: pa.Schema) -> bytes:
-    """A file of our own without rows."""
-    return b"".join(encode_plain(schema, ()))
+def _model(schema: bytes) -> bytes:
+    """A file of our own without rows. Of the schema's bytes: schemas that differ in field ids alone are equal."""
+    return b"".join(encode_plain(pa.ipc.read_schema(pa.py_buffer(schema)), ()))
+
+
+def _reads_as(end: Struct, model: bytes) -> bool:
+    """Whether the delivered file has the model's types for readers that know nothing but Parquet's own schema."""
+    try:
+        theirs = pq.read_schema(pa.BufferReader(footer.MAGIC + footer.written(end, [])))
+    except (OSError, pa.ArrowException):
+        return False
+    return bool(theirs == pq.read_schema(pa.BufferReader(model)))
 
 
 def _stay(source: pages.Source, end: Struct, codec: int) -> bool:
