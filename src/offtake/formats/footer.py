@@ -4,7 +4,8 @@ Field numbers are those of parquet.thrift: https://github.com/apache/parquet-for
 parquet.thrift.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Final
 
 import pyarrow as pa
@@ -15,6 +16,8 @@ from offtake.formats.thrift import I64, LIST, STRUCT, Items, Struct, value
 MAGIC: Final = b"PAR1"
 _TAIL: Final = 8
 _FIRST_READ: Final = 64 * 1024
+_MOST_LENGTH: Final = 1024 * 1024
+"""Of metadata: as objects it takes forty times as much memory, and workers are to stay small."""
 
 # FileMetaData
 _VERSION, SCHEMA, _ALL_ROWS, GROUPS, _CREATED_BY, _ORDERS, _ENCRYPTION = 1, 2, 3, 4, 6, 7, 8
@@ -30,6 +33,15 @@ class UnsuitedError(Exception):
     """The file's pages cannot go as they are; its rows must be decoded. The text says why."""
 
 
+@contextmanager
+def judged() -> Iterator[None]:
+    """Metadata that is not as the format has it, as `UnsuitedError`."""
+    try:
+        yield
+    except thrift.ThriftError as error:
+        raise UnsuitedError(f"its metadata cannot be read: {error}") from None
+
+
 def footer(file: pa.NativeFile) -> Struct:
     """The file's metadata. Raises `UnsuitedError` for a file that has none in the clear."""
     size = file.size()
@@ -41,37 +53,33 @@ def footer(file: pa.NativeFile) -> Struct:
         if length + _TAIL > size:
             raise UnsuitedError("its metadata is longer than the file")
         tail = file.read_at(length + _TAIL, size - length - _TAIL)
-    try:
+    if length > _MOST_LENGTH:
+        raise UnsuitedError("its metadata is large")
+    with judged():
         found, _ = thrift.decode(tail[-_TAIL - length : -_TAIL])
-    except (thrift.ThriftError, IndexError) as error:
-        raise UnsuitedError(f"its metadata cannot be read: {error}") from None
-    if value(found, _ENCRYPTION) is not None:
+    if _ENCRYPTION in found:
         raise UnsuitedError("it is encrypted")
     return found
 
 
 def groups(of: Struct) -> list[Struct]:
     """The file's row groups."""
-    found: Items = value(of, GROUPS, Items(STRUCT, []))
-    return found.values
+    return thrift.inners(of, GROUPS)
 
 
 def rows(group: Struct) -> int:
     """How many rows a row group has."""
-    found: int = value(group, ROWS, 0)
-    return found
+    return thrift.number(group, ROWS)
 
 
 def size(group: Struct) -> int:
     """How many bytes a row group has, before compression."""
-    found: int = value(group, SIZE, 0)
-    return found
+    return thrift.number(group, SIZE)
 
 
 def columns(group: Struct) -> list[Struct]:
     """The column chunks of a row group."""
-    found: Items = value(group, COLUMNS)
-    return found.values
+    return thrift.inners(group, COLUMNS)
 
 
 def joined(footers: Sequence[Struct], model: Struct) -> Struct:
@@ -105,8 +113,7 @@ def _structure(of: Struct) -> list[Struct]:
 
 
 def _elements(of: Struct) -> list[Struct]:
-    found: Items = value(of, SCHEMA)
-    return found.values
+    return thrift.inners(of, SCHEMA)
 
 
 def _without_id(element: Struct) -> Struct:

@@ -5,7 +5,6 @@ A page is a header and an encoded run of values that the column chunk's codec ha
 index are made anew. What is unusual in any way is refused, before or within the file: decoding can always be done.
 """
 
-import struct
 import zlib
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from offtake.formats.footer import UnsuitedError
 from offtake.formats.thrift import FALSE, I16, I32, I64, LIST, STRUCT, Items, Struct, value
 
 UNCOMPRESSED, GZIP = 0, 2
-_CODECS: Final = {1: "snappy", 2: "gzip", 4: "brotli", 6: "zstd", 7: "lz4_raw"}
+_CODECS: Final = {UNCOMPRESSED: None, 1: "snappy", 2: "gzip", 4: "brotli", 6: "zstd", 7: "lz4_raw"}
 
 # PageHeader
 _KIND, _PLAIN_SIZE, _SIZE, _CRC, _DATA_V1, _DICTIONARY, _DATA_V2 = 1, 2, 3, 4, 5, 7, 8
@@ -36,6 +35,10 @@ _GROUP_AT, _GROUP_TOTAL, _ORDINAL = 5, 6, 7
 _LOCATIONS, _AT, _LENGTH = 1, 1, 2
 
 _WINDOW: Final = 4 * 1024 * 1024
+_HEADER: Final = 4096
+"""Bytes that a page's header fits into, but for long statistics."""
+_MOST_PAGE: Final = 64 * 1024 * 1024
+"""Of a page without compression: it is in memory as a whole."""
 _CHUNK: Final = 1024 * 1024
 _MOST_ORDINAL: Final = 2**15 - 1
 
@@ -62,7 +65,9 @@ class Source:
 
 def have_codec(source: Source, codec: int) -> bool:
     """Whether the row groups are compressed by that codec already."""
-    return all(_meta(chunk)[_CODEC][1] == codec for group in source.groups for chunk in footer.columns(group))
+    return all(
+        thrift.number(_meta(chunk), _CODEC) == codec for group in source.groups for chunk in footer.columns(group)
+    )
 
 
 def recompressed(sources: Sequence[Source], end: Struct, codec: int) -> Iterator[bytes]:
@@ -71,6 +76,11 @@ def recompressed(sources: Sequence[Source], end: Struct, codec: int) -> Iterator
     `end`: what `footer.joined` gives. In chunks of about 1 MiB; the same sources give the same bytes. Raises
     `UnsuitedError` when a page is not as expected, and what reading the files raises.
     """
+    with footer.judged():
+        yield from _recompressed(sources, end, codec)
+
+
+def _recompressed(sources: Sequence[Source], end: Struct, codec: int) -> Iterator[bytes]:
     out = _Out()
     groups: list[Struct] = []
     made: list[_Chunk] = []
@@ -85,8 +95,9 @@ def recompressed(sources: Sequence[Source], end: Struct, codec: int) -> Iterator
             made += chunks
     for chunk in made:
         _put_indexes(chunk, out)
+        yield from out.full()
+    out.put(footer.written(end, groups))
     yield out.taken()
-    yield footer.written(end, groups)
 
 
 class _Out:
@@ -122,14 +133,17 @@ class _Page:
 
 @dataclass
 class _Chunk:
-    """A column chunk where it lies now, and what is still to be written behind the row groups."""
+    """A column chunk where it lies now, and what is still to be written behind the row groups.
 
+    Of that only the offset index is held: bloom filters of many columns and row groups are large.
+    """
+
+    file: pa.NativeFile
+    old: Struct
     described: Struct
     begins: int
     size: int
     plain_size: int
-    bloom: bytes | None
-    column_index: bytes | None
     offset_index: bytes | None
 
 
@@ -157,14 +171,10 @@ def _chunk(
     meta[_PAGES_AT] = (I64, places[0][0])
     if dictionary_at is not None:
         meta[_DICTIONARY_AT] = (I64, dictionary_at)
-    bloom = _bytes(file, old, _BLOOM_AT, _BLOOM_SIZE)
-    if bloom is None:
-        meta.pop(_BLOOM_SIZE, None)
     # The place of metadata that is not written beside the pages; zero says that there is none.
     described: Struct = {_FILE_OFFSET: (I64, 0), _META: (STRUCT, meta)}
     offsets = _offset_index(file, column, places)
-    columns = _bytes(file, column, _INDEX_AT, _INDEX_SIZE) if offsets is not None else None
-    return _Chunk(described, begins, out.position - begins, plain_size, bloom, columns, offsets)
+    return _Chunk(file, column, described, begins, out.position - begins, plain_size, offsets)
 
 
 def _group(old: Struct, chunks: Sequence[_Chunk], number: int) -> Struct:
@@ -181,16 +191,21 @@ def _group(old: Struct, chunks: Sequence[_Chunk], number: int) -> Struct:
 
 
 def _put_indexes(chunk: _Chunk, out: _Out) -> None:
-    described = chunk.described
-    if chunk.bloom is not None:
-        _meta(described)[_BLOOM_AT] = (I64, out.position)
-        out.put(chunk.bloom)
-    if chunk.column_index is not None:
-        described |= {_INDEX_AT: (I64, out.position), _INDEX_SIZE: (I32, len(chunk.column_index))}
-        out.put(chunk.column_index)
-    if chunk.offset_index is not None:
-        described |= {_OFFSETS_AT: (I64, out.position), _OFFSETS_SIZE: (I32, len(chunk.offset_index))}
-        out.put(chunk.offset_index)
+    described, meta = chunk.described, _meta(chunk.described)
+    bloom = _bytes(chunk.file, _meta(chunk.old), _BLOOM_AT, _BLOOM_SIZE)
+    if bloom is None:
+        meta.pop(_BLOOM_SIZE, None)
+    else:
+        meta[_BLOOM_AT] = (I64, out.position)
+        out.put(bloom)
+    if chunk.offset_index is None:
+        return
+    column_index = _bytes(chunk.file, chunk.old, _INDEX_AT, _INDEX_SIZE)
+    if column_index is not None:
+        described |= {_INDEX_AT: (I64, out.position), _INDEX_SIZE: (I32, len(column_index))}
+        out.put(column_index)
+    described |= {_OFFSETS_AT: (I64, out.position), _OFFSETS_SIZE: (I32, len(chunk.offset_index))}
+    out.put(chunk.offset_index)
 
 
 def _offset_index(file: pa.NativeFile, column: Struct, places: Sequence[tuple[int, int]]) -> bytes | None:
@@ -198,37 +213,45 @@ def _offset_index(file: pa.NativeFile, column: Struct, places: Sequence[tuple[in
     data = _bytes(file, column, _OFFSETS_AT, _OFFSETS_SIZE)
     if data is None:
         return None
-    index, _ = _decoded(data, 0)
-    locations: Items = value(index, _LOCATIONS)
-    if len(locations.values) != len(places):
+    index, _ = thrift.decode(data)
+    locations = thrift.inners(index, _LOCATIONS)
+    if len(locations) != len(places):
         raise UnsuitedError("an offset index does not have the pages that there are")
-    for location, (at, size) in zip(locations.values, places, strict=True):
+    for location, (at, size) in zip(locations, places, strict=True):
         location[_AT], location[_LENGTH] = (I64, at), (I32, size)
     return thrift.encode(index)
 
 
 def _bytes(file: pa.NativeFile, of: Struct, at: int, size: int) -> bytes | None:
     """What lies where two fields say; None when they do not say."""
-    if value(of, at) is None or not value(of, size):
+    if at not in of or size not in of:
         return None
-    found: bytes = file.read_at(value(of, size), value(of, at))
+    begins, length = thrift.number(of, at), thrift.number(of, size)
+    _check_range(file, begins, begins + length)
+    found: bytes = file.read_at(length, begins)
     return found
+
+
+def _check_range(file: pa.NativeFile, begins: int, ends: int) -> None:
+    if not len(footer.MAGIC) <= begins <= ends <= file.size():
+        raise UnsuitedError("its metadata names a place that it does not have")
 
 
 def _meta(chunk: Struct) -> Struct:
-    found: Struct | None = value(chunk, _META)
-    if found is None or value(chunk, _CRYPTO) is not None or value(chunk, _FILE_PATH) is not None:
+    if _CRYPTO in chunk or _FILE_PATH in chunk:
         raise UnsuitedError("a column is encrypted or lies in another file")
-    return found
+    return thrift.inner(chunk, _META)
 
 
 def _compressed(file: pa.NativeFile, column: Struct, codec: int) -> Iterator[_Page]:
     """The chunk's pages under the new codec, in order."""
     meta = _meta(column)
-    if meta[_CODEC][1] == codec:
+    old = thrift.number(meta, _CODEC)
+    if old == codec:
         return (_unchanged(header, body) for header, body in _stored(file, meta))
-    decompressor = _decompressor(meta[_CODEC][1])
-    return (_page(header, body, decompressor, codec) for header, body in _stored(file, meta))
+    if old not in _CODECS:
+        raise UnsuitedError(f"its codec has the number {old}")
+    return (_page(header, body, _CODECS[old], codec) for header, body in _stored(file, meta))
 
 
 _Stored = tuple[Struct, memoryview]
@@ -236,75 +259,87 @@ _Stored = tuple[Struct, memoryview]
 
 
 def _stored(file: pa.NativeFile, meta: Struct) -> Iterator[_Stored]:
-    """The pages of a chunk as they lie in the file, read in windows of a few megabytes."""
-    at = meta[_PAGES_AT][1]
-    at = min(at, value(meta, _DICTIONARY_AT) or at)
-    end, left = at + meta[_TOTAL][1], meta[_COUNT][1]
-    window, begins, length = memoryview(b""), at, _WINDOW
+    """The pages of a chunk as they lie in the file."""
+    at, left = thrift.number(meta, _PAGES_AT), thrift.number(meta, _COUNT)
+    at = min(at, thrift.number(meta, _DICTIONARY_AT, 0) or at)
+    end = at + thrift.number(meta, _TOTAL)
+    _check_range(file, at, end)
+    window = _Window(file, end)
     while at < end:
-        try:
-            header, body = _decoded(window, at - begins)
-            after = body + value(header, _SIZE, 0)
-        except UnsuitedError:
-            if begins == at and len(window) == end - at:
-                raise
-            after = len(window) + 1
-        if after > len(window):
-            if begins == at and len(window) == end - at:
-                raise UnsuitedError("a page is longer than its column chunk")
-            length = max(_WINDOW, 2 * length if begins == at and window else _WINDOW)
-            window, begins = memoryview(file.read_at(min(length, end - at), at)), at
-            if not window:
-                raise UnsuitedError("the file ends within a column chunk")
-            continue
-        yield header, window[body:after]
+        header, length = window.header(at)
+        size = thrift.number(header, _SIZE)
+        if size < 0 or at + length + size > end:
+            raise UnsuitedError("a page is longer than its column chunk")
+        if not 0 <= thrift.number(header, _PLAIN_SIZE) <= _MOST_PAGE:
+            raise UnsuitedError("a page is large")
+        body = window.bytes(at + length, size)
+        if _CRC in header and zlib.crc32(body) != thrift.number(header, _CRC) & 0xFFFFFFFF:
+            raise UnsuitedError("a page does not have its checksum")
+        yield header, body
         left -= _count(header)
-        at = begins + after
+        at += length + size
     if left:
         raise UnsuitedError("a column chunk has more or fewer values than its metadata says")
 
 
+class _Window:
+    """A column chunk, of which a few megabytes are in memory, or a page that is larger."""
+
+    def __init__(self, file: pa.NativeFile, end: int) -> None:
+        self._file = file
+        self._end = end
+        self._begins = 0
+        self._data = memoryview(b"")
+
+    def header(self, at: int) -> tuple[Struct, int]:
+        """The header that lies there, and its length."""
+        try:
+            return thrift.decode(self.bytes(at, min(_HEADER, self._end - at)))
+        except thrift.CutOffError:
+            return thrift.decode(self.bytes(at, min(_WINDOW, self._end - at)))
+
+    def bytes(self, at: int, size: int) -> memoryview:
+        """So many bytes from there on."""
+        if not self._begins <= at <= at + size <= self._begins + len(self._data):
+            self._begins = at
+            self._data = memoryview(self._file.read_at(min(max(size, _WINDOW), self._end - at), at))
+            if len(self._data) < size:
+                raise UnsuitedError("the file ends within a column chunk")
+        return self._data[at - self._begins : at - self._begins + size]
+
+
 def _count(header: Struct) -> int:
-    kind = value(header, _KIND)
+    """How many values a page has, nulls included."""
+    kind = thrift.number(header, _KIND)
     if kind == _OF_DICTIONARY:
         return 0
     if kind not in (_DATA, _DATA_2):
         raise UnsuitedError(f"there is a page of kind {kind}")
-    found: int = value(value(header, _DATA_V1 if kind == _DATA else _DATA_V2), _VALUES)
-    return found
+    return thrift.number(thrift.inner(header, _DATA_V1 if kind == _DATA else _DATA_V2), _VALUES)
 
 
-def _decoded(data: bytes | memoryview, position: int) -> tuple[Struct, int]:
-    try:
-        return thrift.decode(data, position)
-    except (thrift.ThriftError, IndexError, struct.error) as error:
-        raise UnsuitedError(f"metadata within it cannot be read: {error}") from None
-
-
-def _decompressor(codec: int) -> pa.Codec | None:
-    """What undoes a codec, by its number; None for pages that are not compressed."""
-    if codec not in _CODECS and codec != UNCOMPRESSED:
-        raise UnsuitedError(f"its codec has the number {codec}")
-    return pa.Codec(_CODECS[codec]) if codec in _CODECS else None
+def _has_rows(header: Struct) -> bool:
+    return thrift.number(header, _KIND) != _OF_DICTIONARY
 
 
 def _unchanged(header: Struct, body: memoryview) -> _Page:
     data = thrift.encode(header)
-    return _Page(data + body, len(data) + value(header, _PLAIN_SIZE), value(header, _KIND) != _OF_DICTIONARY)
+    return _Page(data + body, len(data) + thrift.number(header, _PLAIN_SIZE), _has_rows(header))
 
 
-def _page(old: Struct, body: memoryview, decompressor: pa.Codec | None, codec: int) -> _Page:
+def _page(old: Struct, body: memoryview, stored: str | None, codec: int) -> _Page:
+    """The page under `codec`, which is not the one that it is stored under."""
     header = dict(old)
     levels = memoryview(b"")
-    inner = value(old, _DATA_V2) if value(old, _KIND) == _DATA_2 else None
+    inner = thrift.inner(old, _DATA_V2) if thrift.number(old, _KIND) == _DATA_2 else None
     if inner is not None:
         # The second version's levels lie uncompressed in front.
-        size = value(inner, _DEFINITIONS, 0) + value(inner, _REPETITIONS, 0)
+        size = thrift.number(inner, _DEFINITIONS, 0) + thrift.number(inner, _REPETITIONS, 0)
         levels, body = body[:size], body[size:]
         if not value(inner, _IS_COMPRESSED, True):
-            decompressor = None
-    plain_size = value(old, _PLAIN_SIZE)
-    plain = body if decompressor is None else _plain(decompressor, body, plain_size - len(levels))
+            stored = None
+    plain_size = thrift.number(old, _PLAIN_SIZE)
+    plain = _plain(stored, body, plain_size - len(levels))
     compresses = codec == GZIP and (inner is None or len(plain) > 0)
     packed = gzipping.packed(plain) if compresses else plain
     if inner is not None:
@@ -313,16 +348,37 @@ def _page(old: Struct, body: memoryview, decompressor: pa.Codec | None, codec: i
     if _CRC in old:
         header[_CRC] = (I32, _signed(zlib.crc32(packed, zlib.crc32(levels))))
     data = thrift.encode(header)
-    return _Page(b"".join((data, levels, packed)), len(data) + plain_size, value(old, _KIND) != _OF_DICTIONARY)
+    return _Page(b"".join((data, levels, packed)), len(data) + plain_size, _has_rows(old))
 
 
-def _plain(decompressor: pa.Codec, body: memoryview, size: int) -> memoryview:
-    if not len(body) and not size:
+def _plain(stored: str | None, body: memoryview, size: int) -> memoryview:
+    """What a codec has made the bytes of, which must be exactly so many."""
+    if stored is None or not (len(body) or size):
+        if len(body) != size:
+            raise UnsuitedError("a page does not have the size that its header says")
         return body
+    codec = pa.Codec(stored)
     try:
-        return memoryview(decompressor.decompress(body, size))
+        plain = memoryview(codec.decompress(body, size))
     except (OSError, pa.ArrowException) as error:
         raise UnsuitedError(f"a page cannot be decompressed: {error}") from None
+    if size and _is_shorter(codec, body, size):
+        raise UnsuitedError("a page does not have the size that its header says")
+    return plain
+
+
+def _is_shorter(codec: pa.Codec, body: memoryview, size: int) -> bool:
+    """Whether fewer bytes come out: Arrow does not tell, and what follows them is whatever lay in memory before."""
+    if codec.name == "zstd":
+        # The one codec of which it checks the size.
+        return False
+    if codec.name == "gzip":
+        return int.from_bytes(body[-4:], "little") != size
+    try:
+        codec.decompress(body, size - 1)
+    except (OSError, pa.ArrowException):
+        return False
+    return True
 
 
 def _signed(number: int) -> int:

@@ -17,10 +17,15 @@ _LONG_LIST: Final = 15
 _NEAR: Final = 15
 _MORE: Final = 0x80
 _MOST_BITS: Final = 63
+_MOST: Final = 2**64 - 1
 
 
 class ThriftError(ValueError):
-    """Bytes that are no structure of Thrift's compact protocol."""
+    """Bytes that are no structure of Thrift's compact protocol, or not the structure that Parquet says there is."""
+
+
+class CutOffError(ThriftError):
+    """Bytes that end within a structure."""
 
 
 @dataclass(slots=True)
@@ -41,12 +46,41 @@ def value(of: Struct, field: int, default: Any = None) -> Any:  # noqa: ANN401 -
     return default if found is None else found[1]
 
 
+def number(of: Struct, field: int, default: int | None = None) -> int:
+    """A field that is a whole number. Raises `ThriftError` when it is none, or is not there and has no default."""
+    kind, found = of.get(field, (I64, default))
+    if kind not in (I16, I32, I64) or found is None:
+        raise ThriftError(f"field {field} is no number")
+    return int(found)
+
+
+def inner(of: Struct, field: int) -> Struct:
+    """A field that is a structure. Raises `ThriftError` when it is none, or is not there."""
+    found = of.get(field)
+    if found is None or found[0] != STRUCT:
+        raise ThriftError(f"field {field} is no structure")
+    fields: Struct = found[1]
+    return fields
+
+
+def inners(of: Struct, field: int) -> list[Struct]:
+    """A field that is a list of structures. Raises `ThriftError` when it is none, or is not there."""
+    found = of.get(field)
+    if found is None or found[0] != LIST or found[1].kind != STRUCT:
+        raise ThriftError(f"field {field} is no list of structures")
+    elements: list[Struct] = found[1].values
+    return elements
+
+
 def decode(data: bytes | memoryview, position: int = 0) -> tuple[Struct, int]:
     """The structure that begins at a position, and where it ends.
 
-    Raises `ThriftError` for what is none, `IndexError` or `struct.error` when the bytes end within it.
+    Raises `ThriftError` for what is none, `CutOffError` when the bytes end within it.
     """
-    return _struct(data, position, 0)
+    try:
+        return _struct(data, position, 0)
+    except (IndexError, struct.error):
+        raise CutOffError("the bytes end within a structure") from None
 
 
 def encode(fields: Struct) -> bytes:
@@ -67,10 +101,13 @@ def _varint(data: bytes | memoryview, position: int) -> tuple[int, int]:
         position += 1
         result |= (byte & 0x7F) << shift
         if byte < _MORE:
-            return result, position
+            break
         shift += 7
         if shift > _MOST_BITS:
             raise ThriftError("a number is longer than 64 bits")
+    if result > _MOST:
+        raise ThriftError("a number is longer than 64 bits")
+    return result, position
 
 
 def _struct(data: bytes | memoryview, position: int, depth: int) -> tuple[Struct, int]:
@@ -142,6 +179,8 @@ def _bytes(data: bytes | memoryview, position: int, length: int) -> tuple[bytes,
 
 
 def _items(data: bytes | memoryview, position: int, depth: int) -> tuple[Items, int]:
+    if depth > _MOST_DEPTH:
+        raise ThriftError("lists are nested too deep")
     head = data[position]
     position += 1
     kind, size = head & 0x0F, head >> 4
@@ -151,7 +190,7 @@ def _items(data: bytes | memoryview, position: int, depth: int) -> tuple[Items, 
         raise IndexError("the bytes end within a list")
     values = []
     for _ in range(size):
-        found, position = _value(data, position, kind, depth)
+        found, position = _value(data, position, kind, depth + 1)
         values.append(found)
     return Items(kind, values), position
 
