@@ -191,7 +191,8 @@ def told(pieces: Sequence[FileSlice]) -> Iterator[None]:
 
 def _stays(piece: FileSlice, stored: pa.Schema, wanted: pa.Schema, schema: TableSchema) -> bool:
     try:
-        return is_as_wanted(stored, wanted, _names(piece, stored, schema))
+        # Arrow's own schema, which its and Polars' files bear, may say large strings of what are Parquet's plain ones.
+        return is_as_wanted(_small(stored), wanted, _names(piece, stored, schema))
     except UnfitError:
         return False
 
@@ -235,10 +236,15 @@ def _read_file(piece: FileSlice, schema: TableSchema, wanted: pa.Schema) -> Iter
 
 
 def _open(path: str) -> pq.ParquetFile:
-    # Reading ahead would hold whole row groups in memory.
+    # Reading ahead would hold whole row groups in memory. Pages that bear checksums are held against them.
     filesystem, inner = _file_system(path)
     # Parquet's oldest timestamps are of nanoseconds, which reach from 1677 to 2262 only; Iceberg's are of microseconds.
-    return pq.ParquetFile(filesystem.open_input_file(inner), pre_buffer=False, coerce_int96_timestamp_unit="us")
+    return pq.ParquetFile(
+        filesystem.open_input_file(inner),
+        pre_buffer=False,
+        coerce_int96_timestamp_unit="us",
+        page_checksum_verification=True,
+    )
 
 
 def _file_system(uri: str) -> tuple[pafs.FileSystem, str]:
@@ -330,9 +336,9 @@ def _small(schema: pa.Schema) -> pa.Schema:
 
 
 def _small_type(kind: pa.DataType) -> pa.DataType:
-    if pa.types.is_large_string(kind):
+    if pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
         return pa.string()
-    if pa.types.is_large_binary(kind):
+    if pa.types.is_large_binary(kind) or pa.types.is_binary_view(kind):
         return pa.binary()
     if pa.types.is_struct(kind):
         inner = (kind.field(index) for index in range(kind.num_fields))
