@@ -51,7 +51,7 @@ def _offtake(file_type: str, compression: str) -> Case:
 
         rows = pq.ParquetFile(source, pre_buffer=False)
         with target.open("wb") as file:
-            file.writelines(format_for(file_type, compression).encode(rows.schema_arrow, rows.iter_batches(8192)))
+            file.writelines(format_for(file_type, compression).encode(rows.schema_arrow, rows.iter_batches(8192), 1))
 
     return run
 

@@ -95,6 +95,19 @@ class Settings(BaseSettings):
     part_rows: int = Field(
         default=500_000, ge=1, description="Rows of a dataset that make one delivered file, at most."
     )
+    json_gzip_level: int | None = Field(
+        default=None,
+        ge=1,
+        le=9,
+        description="How hard JSON files are compressed, from 1 (fastest) to 9 (smallest); left out: 2.",
+    )
+    parquet_gzip_level: int | None = Field(
+        default=None,
+        ge=1,
+        le=9,
+        description="How hard pages of gzipped Parquet files are compressed, from 1 (fastest) to 9 (smallest); left "
+        "out: 1.",
+    )
     lease_seconds: float = Field(
         default=30, gt=0, description="How long a silent worker keeps its run before another may take it."
     )

@@ -18,7 +18,8 @@ def batch_of(array: pa.Array, name: str = "x") -> pa.RecordBatch:
 
 
 def encoded(batches: Iterable[pa.RecordBatch], schema: pa.Schema, file_type: str, compression: str = "GZIP") -> bytes:
-    return b"".join(format_for(file_type, compression).encode(schema, batches))
+    target = format_for(file_type, compression)
+    return b"".join(target.encode(schema, batches, target.level))
 
 
 def lines(*batches: pa.RecordBatch) -> list[str]:

@@ -136,9 +136,10 @@ Slice = tuple[bytes, int, int | None]
 
 def paged(schema: pa.Schema, compression: str, *slices: Slice) -> tuple[int, bytes]:
     """How many rows were told, and the file, of these row groups' pages."""
-    make = format_for("PARQUET", compression).from_pages
-    assert make is not None
-    rows, chunks = make(schema, [(pa.BufferReader(data), first, last) for data, first, last in slices])
+    target = format_for("PARQUET", compression)
+    assert target.from_pages is not None
+    stored = [(pa.BufferReader(data), first, last) for data, first, last in slices]
+    rows, chunks = target.from_pages(schema, stored, target.level)
     return rows, b"".join(chunks)
 
 

@@ -24,7 +24,7 @@ def numbers(rows: int) -> pa.RecordBatch:
 @every_kind
 def test_chunks_come_while_most_of_the_rows_are_still_to_be_taken(kind: tuple[str, str]) -> None:
     batch, taken = numbers(8192), list[int]()
-    stream = format_for(*kind).encode(batch.schema, counted([batch] * 400, taken))
+    stream = format_for(*kind).encode(batch.schema, counted([batch] * 400, taken), 1)
     held = sum(len(next(stream)) for _ in range(3))
     assert held > 100_000
     assert len(taken) < 100
@@ -37,7 +37,7 @@ def test_chunks_come_while_most_of_the_rows_are_still_to_be_taken(kind: tuple[st
 def test_a_stream_that_is_left_leaves_nothing_running(kind: tuple[str, str]) -> None:
     batch, taken = numbers(8192), list[int]()
     before = threading.active_count()
-    stream = format_for(*kind).encode(batch.schema, counted([batch] * 400, taken))
+    stream = format_for(*kind).encode(batch.schema, counted([batch] * 400, taken), 1)
     next(stream)
     assert isinstance(stream, Iterator)
     stream.close()  # type: ignore[attr-defined]  # every encoder is a generator

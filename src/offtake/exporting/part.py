@@ -33,7 +33,10 @@ class Written:
 
 @dataclass(frozen=True)
 class PartTask:
-    """What a worker process needs to do one part. `again`: an earlier try may have left something behind."""
+    """What a worker process needs to do one part.
+
+    `again`: an earlier try may have left something behind. `gzip_level`: None for the format's own.
+    """
 
     number: int
     key: str
@@ -41,6 +44,7 @@ class PartTask:
     schema: dict[str, Any]
     place: Place
     again: bool
+    gzip_level: int | None = None
 
 
 def export_part(task: PartTask, leash: Leash) -> Written:
@@ -64,8 +68,8 @@ def export_part(task: PartTask, leash: Leash) -> Written:
 
 def _from_pages(task: PartTask, sink: Sink, leash: Leash) -> Written | None:
     """The part of its files' pages as they lie; None when their rows must be decoded. Nothing is visible then."""
-    make = _format(task).from_pages
-    if make is None:
+    target = _format(task)
+    if target.from_pages is None:
         return None
     schema, slices = _source(task)
     with reading.as_stored(slices, schema) as stored:
@@ -73,7 +77,8 @@ def _from_pages(task: PartTask, sink: Sink, leash: Leash) -> Written | None:
             return None
         try:
             with reading.told(slices):
-                rows, chunks = make(reading.arrow_schema(schema), stored)
+                level = task.gzip_level or target.level
+                rows, chunks = target.from_pages(reading.arrow_schema(schema), stored, level)
             return _put(task, sink, _told(slices, chunks), _Count(rows), leash)
         except UnsuitedError as error:
             _log.debug("part %s is decoded: %s", task.key, error)
@@ -89,7 +94,9 @@ def _from_rows(task: PartTask, sink: Sink, leash: Leash) -> Written:
     schema, slices = _source(task)
     count = _Count()
     batches = count.rows_of(reading.read(slices, schema), leash)
-    return _put(task, sink, _format(task).encode(reading.arrow_schema(schema), batches), count, leash)
+    target = _format(task)
+    chunks = target.encode(reading.arrow_schema(schema), batches, task.gzip_level or target.level)
+    return _put(task, sink, chunks, count, leash)
 
 
 def _put(task: PartTask, sink: Sink, chunks: Iterator[bytes], count: "_Count", leash: Leash) -> Written:

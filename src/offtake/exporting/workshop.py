@@ -1,6 +1,6 @@
 """What runs are carried out with."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from offtake.clock import Clock
@@ -22,5 +22,7 @@ class Workshop:
     clock: Clock
     part_size: PartSize
     patience: Patience
+    gzip_levels: Mapping[str, int | None]
+    """By file type, from 1 (fastest) to 9 (smallest); None for the format's own."""
     acquaint: Callable[[Order], Order] = lambda order: order
     """Meets the destination before the first file goes there; raises `DeliveryError`."""

@@ -4,11 +4,13 @@ Only what the array itself holds is looked at: not what lies before or behind a 
 """
 
 from collections.abc import Callable
+from typing import Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 Change = Callable[[pa.Array], pa.Array]
+_FEW: Final = 8
 
 
 def change_struct(array: pa.Array, change: Change) -> pa.Array:
@@ -61,6 +63,8 @@ def _key_text(keys: pa.Array, change: Change) -> pa.Array:
 
 def _repeated(lists: pa.Array, keys: pa.Array) -> pa.Array | None:
     """For each entry a number that entries of the same map and key share, or None when no two share one."""
+    if _differ_surely(lists, keys):
+        return None
     encoded = pc.dictionary_encode(keys)
     codes, most = encoded.indices.cast(pa.int64()), len(encoded.dictionary)
     if most == len(keys):
@@ -68,6 +72,19 @@ def _repeated(lists: pa.Array, keys: pa.Array) -> pa.Array | None:
     owners = pc.list_parent_indices(lists).cast(pa.int64())
     entries = pc.add(pc.multiply(owners, most), codes)
     return None if pc.count_distinct(entries).as_py() == len(keys) else entries
+
+
+def _differ_surely(lists: pa.Array, keys: pa.Array) -> bool:
+    """Whether no map has a key twice, of small maps; comparing entries with the next few is quicker than numbering."""
+    most = pc.max(pc.list_value_length(lists)).as_py() or 0
+    if most > _FEW:
+        return False
+    owners = pc.list_parent_indices(lists)
+    for step in range(1, most):
+        same_owner = pc.equal(owners[step:], owners[:-step])
+        if pc.any(pc.and_(same_owner, pc.equal(keys[step:], keys[:-step]))).as_py():
+            return False
+    return True
 
 
 def _without_repeated(lists: pa.Array, keys: pa.Array, items: pa.Array, entries: pa.Array) -> pa.Array:

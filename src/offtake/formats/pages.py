@@ -70,17 +70,17 @@ def have_codec(source: Source, codec: int) -> bool:
     )
 
 
-def recompressed(sources: Sequence[Source], end: Struct, codec: int) -> Iterator[bytes]:
+def recompressed(sources: Sequence[Source], end: Struct, codec: int, level: int) -> Iterator[bytes]:
     """The bytes of one file that has the sources' row groups with all pages under `codec` (`UNCOMPRESSED` or `GZIP`).
 
-    `end`: what `footer.joined` gives. In chunks of about 1 MiB; the same sources give the same bytes. Raises
-    `UnsuitedError` when a page is not as expected, and what reading the files raises.
+    `end`: what `footer.joined` gives; `level`: gzip's. In chunks of about 1 MiB; the same sources give the same bytes.
+    Raises `UnsuitedError` when a page is not as expected, and what reading the files raises.
     """
     with footer.judged():
-        yield from _recompressed(sources, end, codec)
+        yield from _recompressed(sources, end, codec, level)
 
 
-def _recompressed(sources: Sequence[Source], end: Struct, codec: int) -> Iterator[bytes]:
+def _recompressed(sources: Sequence[Source], end: Struct, codec: int, level: int) -> Iterator[bytes]:
     out = _Out()
     groups: list[Struct] = []
     made: list[_Chunk] = []
@@ -89,7 +89,7 @@ def _recompressed(sources: Sequence[Source], end: Struct, codec: int) -> Iterato
         for group in source.groups:
             chunks: list[_Chunk] = []
             for column in footer.columns(group):
-                pages = _compressed(source.file, column, codec)
+                pages = _compressed(source.file, column, codec, level)
                 chunks.append((yield from _chunk(source.file, column, codec, pages, out)))
             groups.append(_group(group, chunks, len(groups)))
             made += chunks
@@ -243,7 +243,7 @@ def _meta(chunk: Struct) -> Struct:
     return thrift.inner(chunk, _META)
 
 
-def _compressed(file: pa.NativeFile, column: Struct, codec: int) -> Iterator[_Page]:
+def _compressed(file: pa.NativeFile, column: Struct, codec: int, level: int) -> Iterator[_Page]:
     """The chunk's pages under the new codec, in order."""
     meta = _meta(column)
     old = thrift.number(meta, _CODEC)
@@ -251,7 +251,7 @@ def _compressed(file: pa.NativeFile, column: Struct, codec: int) -> Iterator[_Pa
         return (_unchanged(header, body) for header, body in _stored(file, meta))
     if old not in _CODECS:
         raise UnsuitedError(f"its codec has the number {old}")
-    return (_page(header, body, _CODECS[old], codec) for header, body in _stored(file, meta))
+    return (_page(header, body, _CODECS[old], codec, level) for header, body in _stored(file, meta))
 
 
 _Stored = tuple[Struct, memoryview]
@@ -327,7 +327,7 @@ def _unchanged(header: Struct, body: memoryview) -> _Page:
     return _Page(data + body, len(data) + thrift.number(header, _PLAIN_SIZE), _has_rows(header))
 
 
-def _page(old: Struct, body: memoryview, stored: str | None, codec: int) -> _Page:
+def _page(old: Struct, body: memoryview, stored: str | None, codec: int, level: int) -> _Page:
     """The page under `codec`, which is not the one that it is stored under."""
     header = dict(old)
     levels = memoryview(b"")
@@ -341,7 +341,7 @@ def _page(old: Struct, body: memoryview, stored: str | None, codec: int) -> _Pag
     plain_size = thrift.number(old, _PLAIN_SIZE)
     plain = _plain(stored, body, plain_size - len(levels))
     compresses = codec == GZIP and (inner is None or len(plain) > 0)
-    packed = gzipping.packed(plain) if compresses else plain
+    packed = gzipping.packed(plain, level) if compresses else plain
     if inner is not None:
         header[_DATA_V2] = (STRUCT, inner | {_IS_COMPRESSED: (FALSE, compresses)})
     header[_SIZE] = (I32, len(levels) + len(packed))

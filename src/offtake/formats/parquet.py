@@ -19,9 +19,9 @@ from offtake.formats.types import check
 
 _MOST_ROWS: Final = 65_536
 _MOST_BYTES: Final = 16 * 1024 * 1024
-# Of 1 M nested rows level 1 makes 103.1 MB in 4.5 s, level 3 102.1 MB in 5.6 s, level 6 100.9 MB in 10.3 s; the
-# library's default, 9, takes three times as long again.
-_GZIP_LEVEL: Final = 1
+LEVEL: Final = 1
+"""Of gzip: of 1 M nested rows that are decoded, level 1 makes 103.1 MB in 4.5 s, level 3 102.1 MB in 5.6 s, level 6
+100.9 MB in 10.3 s; the library's default, 9, takes three times as long again."""
 _LEAST_GROUP: Final = 512 * 1024
 """Bytes, before compression: smaller row groups of one part are decoded, and become one."""
 _CHUNK: Final = 4 * 1024 * 1024
@@ -30,36 +30,38 @@ StoredGroups = tuple[pa.NativeFile, int, int | None]
 """An open file, and which of its row groups: `[first, last)`, `last` None for all from `first`."""
 
 
-def encode_gzip(schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> Iterator[bytes]:
+def encode_gzip(schema: pa.Schema, batches: Iterable[pa.RecordBatch], level: int = LEVEL) -> Iterator[bytes]:
     """The bytes of one file with gzip as its column codec, a row group at a time; it is no gzipped file.
 
     The same schema and batches give the same bytes. Iceberg's field ids and what may be null stay as the schema
     has them. Raises `DeliveryError` for a column that Parquet cannot hold; what `batches` raise passes through.
     """
-    return _encode(schema, batches, "gzip", _GZIP_LEVEL)
+    return _encode(schema, batches, "gzip", level)
 
 
-def encode_plain(schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> Iterator[bytes]:
+def encode_plain(schema: pa.Schema, batches: Iterable[pa.RecordBatch], _level: int = LEVEL) -> Iterator[bytes]:
     """As `encode_gzip`, without compression."""
     return _encode(schema, batches, "none", None)
 
 
-def gzip_pages(schema: pa.Schema, stored: Sequence[StoredGroups]) -> tuple[int, Iterator[bytes]]:
+def gzip_pages(schema: pa.Schema, stored: Sequence[StoredGroups], level: int = LEVEL) -> tuple[int, Iterator[bytes]]:
     """How many rows the stored row groups have, and the bytes of one file of them, with gzip as its column codec.
 
     The files must have the schema's columns, in its order, and nothing else. The same files give the same bytes. Raises
     `UnsuitedError`, also while bytes are taken, when values must be decoded after all; what reading raises passes
     through.
     """
-    return _from_pages(schema, stored, pages.GZIP)
+    return _from_pages(schema, stored, pages.GZIP, level)
 
 
-def plain_pages(schema: pa.Schema, stored: Sequence[StoredGroups]) -> tuple[int, Iterator[bytes]]:
+def plain_pages(schema: pa.Schema, stored: Sequence[StoredGroups], level: int = LEVEL) -> tuple[int, Iterator[bytes]]:
     """As `gzip_pages`, without compression."""
-    return _from_pages(schema, stored, pages.UNCOMPRESSED)
+    return _from_pages(schema, stored, pages.UNCOMPRESSED, level)
 
 
-def _from_pages(schema: pa.Schema, stored: Sequence[StoredGroups], codec: int) -> tuple[int, Iterator[bytes]]:
+def _from_pages(
+    schema: pa.Schema, stored: Sequence[StoredGroups], codec: int, level: int
+) -> tuple[int, Iterator[bytes]]:
     with footer.judged():
         sources = []
         for file, first, last in stored:
@@ -75,7 +77,7 @@ def _from_pages(schema: pa.Schema, stored: Sequence[StoredGroups], codec: int) -
             return rows, _bytes(sources[0].file)
         if len(groups) > 1 and sum(map(footer.size, groups)) < _LEAST_GROUP * len(groups):
             raise UnsuitedError("its row groups are small")
-        return rows, pages.recompressed(sources, end, codec)
+        return rows, pages.recompressed(sources, end, codec, level)
 
 
 @lru_cache(maxsize=8)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from offtake.lake.scan import DataFile
 
 _ROWS: Final = 8192
+_BUFFER: Final = 1024 * 1024
 
 StoredGroups = tuple[pa.NativeFile, int, int | None]
 """An open file, and which of its row groups: `[first, last)`, `last` None for all from `first`."""
@@ -242,6 +243,7 @@ def _open(path: str) -> pq.ParquetFile:
     return pq.ParquetFile(
         filesystem.open_input_file(inner),
         pre_buffer=False,
+        buffer_size=_BUFFER,
         coerce_int96_timestamp_unit="us",
         page_checksum_verification=True,
     )

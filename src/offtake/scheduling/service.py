@@ -78,6 +78,7 @@ def worker_of(backend: Backend, engine: Engine, owner: str) -> Worker:
         clock=backend.clock,
         part_size=PartSize(settings.part_bytes, settings.part_rows),
         patience=Patience(settings.part_attempts, settings.retry_wait_seconds, settings.run_retries),
+        gzip_levels={"JSON": settings.json_gzip_level, "PARQUET": settings.parquet_gzip_level},
         acquaint=lambda order: desk.acquainted(order, backend.database, backend.clock),
     )
     return Worker(shop, desk, owner, _watch(backend), settings.lease_seconds)
