@@ -1,10 +1,16 @@
 """Files are made as they are taken: memory stays bounded, nothing runs on, nothing is swallowed."""
 
 import gzip
+import json
+import subprocess
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
+import duckdb
+import polars as pl
 import pyarrow as pa
+import pyarrow.json
 import pyarrow.parquet as pq
 import pytest
 
@@ -102,3 +108,33 @@ def test_field_ids_and_what_may_be_null_stay_in_parquet() -> None:
     (field,) = table(encoded([batch], schema, "PARQUET")).schema
     assert field.metadata[b"PARQUET:field_id"] == b"7"
     assert not field.nullable
+
+
+def test_a_file_of_several_members_is_one_file_to_every_reader(tmp_path: Path) -> None:
+    rows = 60_000
+    batch = numbers(rows)
+    names = pa.array([f"Zürich {n}" for n in range(rows)])
+    batch = pa.RecordBatch.from_arrays([pa.array(range(rows)), names, batch.column(0)], names=["n", "name", "text"])
+    file = tmp_path / "part.json.gz"
+    file.write_bytes(encoded([batch], batch.schema, "JSON"))
+    assert file.read_bytes().count(b"\x1f\x8b\x08\0\0\0\0\0") > 1, "one member only"
+    whole = sum(range(rows))
+    text = subprocess.run(["gunzip", "-c", file], capture_output=True, check=True).stdout
+    assert text == gzip.decompress(file.read_bytes())
+    assert sum(json.loads(line)["n"] for line in text.splitlines()) == whole
+    assert pyarrow.json.read_json(pa.CompressedInputStream(str(file), "gzip"))["n"].to_pylist() == list(range(rows))
+    assert pl.read_ndjson(file)["n"].sum() == whole
+    (found,) = duckdb.read_json(str(file)).aggregate("count(*), sum(n), max(name)").fetchall()
+    assert found == (rows, whole, f"Zürich {max(map(str, range(rows)))}")
+
+
+@pytest.mark.parametrize("level", range(1, 10))
+def test_the_levels_make_the_same_rows_and_json_smaller(level: int) -> None:
+    batch = batch_of(pa.array([f"user {n % 977} of {n % 89}" for n in range(50_000)]))
+    for kind in KINDS[:2]:
+        least, found = (b"".join(format_for(*kind).encode(batch.schema, [batch], one)) for one in (1, level))
+        if kind[0] == "JSON":
+            assert len(found) <= len(least)
+            assert gzip.decompress(found) == gzip.decompress(least)
+        else:
+            assert table(found).equals(table(least))
