@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from offtake.lake.scan import DataFile
 
 _ROWS: Final = 8192
+_UNREADABLE: Final = (OSError, pa.ArrowException, UnicodeDecodeError)
+"""What pyarrow says of files; the last of names of columns that are no text."""
 
 StoredGroups = tuple[pa.NativeFile, int, int | None]
 """An open file, and which of its row groups: `[first, last)`, `last` None for all from `first`."""
@@ -155,7 +157,7 @@ def read(pieces: Sequence[FileSlice], schema: TableSchema) -> Iterator[pa.Record
             yield from _read_file(piece, schema, wanted)
         except UnfitError as error:
             raise _unfit(piece.path, error) from None
-        except (OSError, pa.ArrowException) as error:
+        except _UNREADABLE as error:
             raise _unreadable(piece.path, error) from None
 
 
@@ -184,7 +186,7 @@ def told(pieces: Sequence[FileSlice]) -> Iterator[None]:
     """What reading the slices' files raises, as `DeliveryError`."""
     try:
         yield
-    except (OSError, pa.ArrowException) as error:
+    except _UNREADABLE as error:
         others = f" (or one of {len(pieces) - 1} read with it)" if len(pieces) > 1 else ""
         raise _unreadable(f"{pieces[0].path}{others}", error) from None
 
