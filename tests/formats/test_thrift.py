@@ -42,7 +42,7 @@ def _fields(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[thrift.Struct]:
     return st.dictionaries(st.integers(1, 2**15 - 1) | st.integers(1, 20), _typed(inner), max_size=5)
 
 
-STRUCTS = st.recursive(st.just({}), _fields, max_leaves=8)
+STRUCTS: st.SearchStrategy[thrift.Struct] = st.recursive(st.just({}), _fields, max_leaves=8)
 
 
 @thoroughly
