@@ -112,7 +112,7 @@ def table_schema(lake: "Lake", table: "TableName", snapshot_id: int) -> TableSch
     with scan.told(table):
         loaded = lake.load(table)
         schema = file_facts.schema_of(loaded, scan.snapshot_of(loaded, snapshot_id))
-        arrow = _small(schema_to_pyarrow(schema, include_field_ids=True)).serialize()
+        arrow = small(schema_to_pyarrow(schema, include_field_ids=True)).serialize()
         mapping = loaded.name_mapping()
         return TableSchema(
             arrow=base64.b64encode(arrow).decode(),
@@ -194,7 +194,7 @@ def told(pieces: Sequence[FileSlice]) -> Iterator[None]:
 def _stays(piece: FileSlice, stored: pa.Schema, wanted: pa.Schema, schema: TableSchema) -> bool:
     try:
         # Arrow's own schema, which its and Polars' files bear, may say large strings of what are Parquet's plain ones.
-        return is_as_wanted(_small(stored), wanted, _names(piece, stored, schema))
+        return is_as_wanted(small(stored), wanted, _names(piece, stored, schema))
     except UnfitError:
         return False
 
@@ -332,8 +332,8 @@ def _iceberg(schema: str) -> Any:  # noqa: ANN401 - PyIceberg's Schema, imported
     return Schema.model_validate(json.loads(schema))
 
 
-def _small(schema: pa.Schema) -> pa.Schema:
-    """The schema in the types that Parquet files are read in, not in PyIceberg's large ones."""
+def small(schema: pa.Schema) -> pa.Schema:
+    """The schema in Arrow's usual forms, not in large ones and views: of text, bytes and lists Parquet knows one."""
     return pa.schema([field.with_type(_small_type(field.type)) for field in schema])
 
 
