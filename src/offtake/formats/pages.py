@@ -260,10 +260,11 @@ _Stored = tuple[Struct, memoryview]
 
 def _stored(file: pa.NativeFile, meta: Struct) -> Iterator[_Stored]:
     """The pages of a chunk as they lie in the file."""
-    at, left = thrift.number(meta, _PAGES_AT), thrift.number(meta, _COUNT)
-    at = min(at, thrift.number(meta, _DICTIONARY_AT, 0) or at)
+    pages_at, left = thrift.number(meta, _PAGES_AT), thrift.number(meta, _COUNT)
+    at = min(pages_at, thrift.number(meta, _DICTIONARY_AT, 0) or pages_at)
     end = at + thrift.number(meta, _TOTAL)
     _check_range(file, at, end)
+    _check_range(file, pages_at, end)
     window = _Window(file, end)
     while at < end:
         header, length = window.header(at)
@@ -362,18 +363,21 @@ def _plain(stored: str | None, body: memoryview, size: int) -> memoryview:
         plain = memoryview(codec.decompress(body, size))
     except (OSError, pa.ArrowException) as error:
         raise UnsuitedError(f"a page cannot be decompressed: {error}") from None
-    if size and _is_shorter(codec, body, size):
+    if _has_other_size(codec, body, size):
         raise UnsuitedError("a page does not have the size that its header says")
     return plain
 
 
-def _is_shorter(codec: pa.Codec, body: memoryview, size: int) -> bool:
-    """Whether fewer bytes come out: Arrow does not tell, and what follows them is whatever lay in memory before."""
+def _has_other_size(codec: pa.Codec, body: memoryview, size: int) -> bool:
+    """Whether not so many bytes come out: Arrow does not tell, and fills up with whatever lay in memory before."""
     if codec.name == "zstd":
         # The one codec of which it checks the size.
         return False
     if codec.name == "gzip":
         return int.from_bytes(body[-4:], "little") != size
+    if size == 0:
+        # What is more it has refused.
+        return False
     try:
         codec.decompress(body, size - 1)
     except (OSError, pa.ArrowException):

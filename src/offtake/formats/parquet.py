@@ -90,7 +90,7 @@ def _reads_as(end: Struct, model: bytes) -> bool:
     """Whether the delivered file has the model's types for readers that know nothing but Parquet's own schema."""
     try:
         theirs = pq.read_schema(pa.BufferReader(footer.MAGIC + footer.written(end, [])))
-    except (OSError, pa.ArrowException):
+    except (OSError, pa.ArrowException, UnicodeDecodeError):
         return False
     return bool(theirs == pq.read_schema(pa.BufferReader(model)))
 

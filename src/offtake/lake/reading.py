@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 _ROWS: Final = 8192
 _BUFFER: Final = 1024 * 1024
+_UNREADABLE: Final = (OSError, pa.ArrowException, UnicodeDecodeError)
+"""What pyarrow says of files; the last of names of columns that are no text."""
 
 StoredGroups = tuple[pa.NativeFile, int, int | None]
 """An open file, and which of its row groups: `[first, last)`, `last` None for all from `first`."""
@@ -111,7 +113,7 @@ def table_schema(lake: "Lake", table: "TableName", snapshot_id: int) -> TableSch
     with scan.told(table):
         loaded = lake.load(table)
         schema = file_facts.schema_of(loaded, scan.snapshot_of(loaded, snapshot_id))
-        arrow = _small(schema_to_pyarrow(schema, include_field_ids=True)).serialize()
+        arrow = small(schema_to_pyarrow(schema, include_field_ids=True)).serialize()
         mapping = loaded.name_mapping()
         return TableSchema(
             arrow=base64.b64encode(arrow).decode(),
@@ -156,7 +158,7 @@ def read(pieces: Sequence[FileSlice], schema: TableSchema) -> Iterator[pa.Record
             yield from _read_file(piece, schema, wanted)
         except UnfitError as error:
             raise _unfit(piece.path, error) from None
-        except (OSError, pa.ArrowException) as error:
+        except _UNREADABLE as error:
             raise _unreadable(piece.path, error) from None
 
 
@@ -185,7 +187,7 @@ def told(pieces: Sequence[FileSlice]) -> Iterator[None]:
     """What reading the slices' files raises, as `DeliveryError`."""
     try:
         yield
-    except (OSError, pa.ArrowException) as error:
+    except _UNREADABLE as error:
         others = f" (or one of {len(pieces) - 1} read with it)" if len(pieces) > 1 else ""
         raise _unreadable(f"{pieces[0].path}{others}", error) from None
 
@@ -193,7 +195,7 @@ def told(pieces: Sequence[FileSlice]) -> Iterator[None]:
 def _stays(piece: FileSlice, stored: pa.Schema, wanted: pa.Schema, schema: TableSchema) -> bool:
     try:
         # Arrow's own schema, which its and Polars' files bear, may say large strings of what are Parquet's plain ones.
-        return is_as_wanted(_small(stored), wanted, _names(piece, stored, schema))
+        return is_as_wanted(small(stored), wanted, _names(piece, stored, schema))
     except UnfitError:
         return False
 
@@ -332,8 +334,8 @@ def _iceberg(schema: str) -> Any:  # noqa: ANN401 - PyIceberg's Schema, imported
     return Schema.model_validate(json.loads(schema))
 
 
-def _small(schema: pa.Schema) -> pa.Schema:
-    """The schema in the types that Parquet files are read in, not in PyIceberg's large ones."""
+def small(schema: pa.Schema) -> pa.Schema:
+    """The schema in Arrow's usual forms, not in large ones and views: of text, bytes and lists Parquet knows one."""
     return pa.schema([field.with_type(_small_type(field.type)) for field in schema])
 
 
