@@ -2,14 +2,13 @@
 
 import os
 import sys
-from importlib.abc import MetaPathFinder
 
 # Read by Arrow when it is first imported, here and in the worker processes: its default pool is no faster here, and
 # keeps 80 MB more a process from one batch to the next.
 os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
 
 
-class _Absent(MetaPathFinder):
+class _Absent:
     """Arrow imports these where it finds them, to know their types from others: 45 MB a process, and 0.3 s of CPU.
 
     Nothing here uses them, and an installation of Offtake alone does not have them.
