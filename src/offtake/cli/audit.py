@@ -10,10 +10,7 @@ from offtake.cli.options import AsJson, DataDir, administering
 from offtake.flows import audit_log
 from offtake.flows.audit_log import AuditQuery
 
-app = typer.Typer(help="The audit log: who changed what, when, and from where.")
 
-
-@app.command("list")
 def list_(
     since: Annotated[str | None, typer.Option("--since", help="From this instant on, such as 2026-03-01.")] = None,
     resource: Annotated[str | None, typer.Option("--resource", help="An id, a name, or a type such as flows.")] = None,

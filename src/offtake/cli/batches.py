@@ -9,10 +9,7 @@ from offtake.cli.options import AsJson, DataDir, InSandbox, operating
 from offtake.errors import OfftakeError
 from offtake.flows import batch_documents, datasets
 
-app = typer.Typer(help="Batches: what came into datasets, and what did not.")
 
-
-@app.command("list")
 def list_(
     dataset: Annotated[str | None, typer.Argument(help="A dataset's name or id; default: all of them.")] = None,
     most: Annotated[int, typer.Option("--most", min=1, max=1000, help="How many, the newest first.")] = 20,
@@ -34,7 +31,6 @@ def list_(
     show.table(columns, [_line(one) for one in documents], "No batches yet: offtake dataset import NAME FILE…")
 
 
-@app.command("show")
 def show_(
     batch: Annotated[str, typer.Argument(help="The batch's id.")],
     sandbox: InSandbox = None,

@@ -10,12 +10,9 @@ from offtake.errors import OfftakeError
 from offtake.flows import clients
 from offtake.flows.clients import Registration
 
-app = typer.Typer(help="API clients: who can get a token.")
-
 Id = Annotated[str, typer.Argument(help="The client's id.")]
 
 
-@app.command()
 def create(
     name: Annotated[str, typer.Argument(help="What people call it.")],
     role: Annotated[list[str] | None, typer.Option("--role", help="A role by name or id; may be repeated.")] = None,
@@ -37,7 +34,6 @@ def create(
     _tell(shown, json)
 
 
-@app.command("list")
 def list_(data_dir: DataDir = None, json: AsJson = False) -> None:
     """List the clients, the latest first."""
     with administering(data_dir) as (backend, caller), backend.database.reading() as session:
@@ -60,7 +56,6 @@ def list_(data_dir: DataDir = None, json: AsJson = False) -> None:
     show.table(("ID", "NAME", "KIND", "SIGNS IN BY", "ROLES", "CREATED", "REVOKED"), rows, "No clients yet.")
 
 
-@app.command()
 def rotate(client: Id, data_dir: DataDir = None, json: AsJson = False) -> None:
     """Give a client a new secret, shown once. The old one ends at once; tokens given for it live out their day."""
     with administering(data_dir) as (backend, caller), backend.database.writing() as session:
@@ -68,7 +63,6 @@ def rotate(client: Id, data_dir: DataDir = None, json: AsJson = False) -> None:
     _tell({"client_id": client, "client_secret": secret}, json)
 
 
-@app.command()
 def revoke(client: Id, data_dir: DataDir = None, json: AsJson = False) -> None:
     """End a client for good, with every token it has."""
     with administering(data_dir) as (backend, caller), backend.database.writing() as session:

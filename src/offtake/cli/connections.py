@@ -9,10 +9,7 @@ from offtake.cli.options import AsJson, DataDir, InSandbox, operating
 from offtake.errors import OfftakeError
 from offtake.flows import connection_tests, connections, listing, reading, specs
 
-app = typer.Typer(help="Base connections: accounts at destinations.")
 
-
-@app.command("list")
 def list_(sandbox: InSandbox = None, data_dir: DataDir = None, json: AsJson = False) -> None:
     """List the base connections, the most recently changed first."""
     with operating(data_dir, sandbox) as (backend, caller), backend.database.reading() as session:
@@ -29,7 +26,6 @@ def list_(sandbox: InSandbox = None, data_dir: DataDir = None, json: AsJson = Fa
     show.table(("ID", "NAME", "DESTINATION"), rows, "No connections yet.")
 
 
-@app.command("test")
 def try_(
     connection: Annotated[str, typer.Argument(help="The base connection's id or name.")],
     sandbox: InSandbox = None,

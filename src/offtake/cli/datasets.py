@@ -15,12 +15,9 @@ from offtake.lake.catalog import TableName
 from offtake.scheduling.backend import Backend
 from offtake.store.tables import Dataset
 
-app = typer.Typer(help="Datasets: bring rows in, look at them.")
-
 Name = Annotated[str, typer.Argument(help="The dataset's name or id.")]
 
 
-@app.command("import")
 def import_(
     name: Annotated[str, typer.Argument(help="The dataset's name; it is made when there is none.")],
     files: Annotated[list[Path], typer.Argument(help="Parquet, NDJSON or CSV files (the last two also .gz).")],
@@ -39,7 +36,6 @@ def import_(
     show.console.print(f"{done.batch.rows:,} rows into {made} {name} ({done.dataset.id}) as batch {done.batch.id}")
 
 
-@app.command("list")
 def list_(sandbox: InSandbox = None, data_dir: DataDir = None, json: AsJson = False) -> None:
     """List the datasets."""
     with operating(data_dir, sandbox) as (backend, caller), backend.database.reading() as session:
@@ -53,7 +49,6 @@ def list_(sandbox: InSandbox = None, data_dir: DataDir = None, json: AsJson = Fa
     show.table(("ID", "NAME", "CREATED", "LAST BATCH"), rows, "No datasets yet: offtake dataset import NAME FILE…")
 
 
-@app.command("show")
 def show_(name: Name, sandbox: InSandbox = None, data_dir: DataDir = None, json: AsJson = False) -> None:
     """Show a dataset's schema, size and snapshots."""
     with operating(data_dir, sandbox) as (backend, caller):
@@ -68,7 +63,6 @@ def show_(name: Name, sandbox: InSandbox = None, data_dir: DataDir = None, json:
     show.table(("SNAPSHOT", "OPERATION", "COMMITTED"), snapshots, "No snapshots yet.")
 
 
-@app.command()
 def preview(
     name: Name,
     rows: Annotated[int, typer.Option("--rows", min=1, max=1000, help="How many rows.")] = 10,
@@ -87,7 +81,6 @@ def preview(
         show.console.print(str(one), markup=False)
 
 
-@app.command()
 def create(
     name: Annotated[str, typer.Argument(help="The dataset's name.")],
     description: Annotated[str | None, typer.Option("--description", help="What people read.")] = None,
@@ -105,7 +98,6 @@ def create(
     show.console.print(f"dataset {row.name} ({row.id}) is made", markup=False)
 
 
-@app.command()
 def delete(
     name: Name,
     force: Annotated[bool, typer.Option("--force", help="Although flows export it: their runs fail for it.")] = False,
@@ -121,7 +113,6 @@ def delete(
     show.console.print(f"dataset {row.name} ({row.id}) is deleted", markup=False)
 
 
-@app.command()
 def label(
     name: Name,
     labels: Annotated[list[str] | None, typer.Argument(help="The labels it has from now on, such as core/C12.")] = None,

@@ -9,10 +9,7 @@ from offtake.cli.options import AsJson, DataDir, FlowName, InSandbox, find_flow,
 from offtake.flows import adhoc, dataflows, listing, reading
 from offtake.flows.adhoc import AdhocDestination
 
-app = typer.Typer(help="Flows: what is delivered where, and when.")
 
-
-@app.command("list")
 def list_(sandbox: InSandbox = None, data_dir: DataDir = None, json: AsJson = False) -> None:
     """List the flows, the most recently changed first; in brackets, how many runs have failed one after another."""
     with operating(data_dir, sandbox) as (backend, caller), backend.database.reading() as session:
@@ -35,7 +32,6 @@ def list_(sandbox: InSandbox = None, data_dir: DataDir = None, json: AsJson = Fa
     show.table(("ID", "NAME", "STATE", "LAST RUN", "ENDED", "NEXT RUN"), rows, "No flows yet.")
 
 
-@app.command()
 def run(
     flow: FlowName,
     full: Annotated[bool, typer.Option("--full", help="Export everything, without moving the position.")] = False,

@@ -4,53 +4,14 @@ import sys
 
 import typer
 
-from offtake.cli import (
-    audit,
-    backfilling,
-    backup,
-    batches,
-    clients,
-    connections,
-    datasets,
-    demo,
-    flows,
-    proofs,
-    roles,
-    run_actions,
-    runs,
-    sandboxes,
-    serve,
-    vault,
-)
+from offtake.cli.commands import command_line
 from offtake.errors import OfftakeError, disk_trouble
-
-app = typer.Typer(help="Scheduled, provable exports of Iceberg datasets.", pretty_exceptions_enable=False)
-app.command()(serve.serve)
-app.command()(serve.worker)
-app.command()(demo.demo)
-app.command()(backup.backup)
-app.command()(backup.restore)
-app.add_typer(datasets.app, name="dataset")
-app.add_typer(batches.app, name="batch")
-app.add_typer(connections.app, name="connection")
-app.add_typer(flows.app, name="flow")
-app.add_typer(runs.app, name="run")
-app.add_typer(sandboxes.app, name="sandbox")
-app.add_typer(clients.app, name="client")
-app.add_typer(roles.app, name="role")
-app.add_typer(audit.app, name="audit")
-app.add_typer(vault.app, name="vault")
-flows.app.command("backfill")(backfilling.command)
-flows.app.command("verify")(proofs.flow)
-runs.app.command("verify")(proofs.run)
-runs.app.command("cancel")(run_actions.cancel)
-runs.app.command("retry")(run_actions.retry)
 
 
 def main(arguments: list[str]) -> int:
     """Carry out one command; its exit code."""
     try:
-        code = app(arguments or ["--help"], standalone_mode=False)
+        code = command_line()(arguments or ["--help"], standalone_mode=False)
     except OfftakeError as error:
         return _complain(str(error), 1)
     except OSError as error:

@@ -10,13 +10,10 @@ from offtake.errors import OfftakeError
 from offtake.flows import clients, role_changes, roles
 from offtake.flows.access import ALL, PERMISSIONS
 
-app = typer.Typer(help="Roles: what clients may do, and in which sandboxes.")
-
 Name = Annotated[str, typer.Argument(help="The role's name or id.")]
 ClientId = Annotated[str, typer.Argument(help="The client's id.")]
 
 
-@app.command()
 def create(
     name: Annotated[str, typer.Argument(help="The role's name.")],
     permission: Annotated[
@@ -43,7 +40,6 @@ def create(
     _tell(roles.render(row), f"role {row.name} ({row.id}) is made", json)
 
 
-@app.command("list")
 def list_(data_dir: DataDir = None, json: AsJson = False) -> None:
     """List the roles, the latest first."""
     with administering(data_dir) as (backend, caller), backend.database.reading() as session:
@@ -55,7 +51,6 @@ def list_(data_dir: DataDir = None, json: AsJson = False) -> None:
     show.table(("ID", "NAME", "PERMISSIONS", "SANDBOXES"), rows, "No roles.")
 
 
-@app.command("show")
 def show_(role: Name, data_dir: DataDir = None, json: AsJson = False) -> None:
     """Show what a role grants, and who has it."""
     with administering(data_dir) as (backend, caller), backend.database.reading() as session:
@@ -72,7 +67,6 @@ def show_(role: Name, data_dir: DataDir = None, json: AsJson = False) -> None:
     show.table(("CLIENT", "NAME", "KIND"), held, "Nobody has it.")
 
 
-@app.command()
 def grant(role: Name, client: ClientId, data_dir: DataDir = None, json: AsJson = False) -> None:
     """Give a role to a client."""
     with administering(data_dir) as (backend, caller), backend.database.writing() as session:
@@ -83,7 +77,6 @@ def grant(role: Name, client: ClientId, data_dir: DataDir = None, json: AsJson =
     _tell({"role": row.name, "client": client}, f"client {client} has role {row.name}", json)
 
 
-@app.command()
 def revoke(role: Name, client: ClientId, data_dir: DataDir = None, json: AsJson = False) -> None:
     """Take a role from a client."""
     with administering(data_dir) as (backend, caller), backend.database.writing() as session:
@@ -94,7 +87,6 @@ def revoke(role: Name, client: ClientId, data_dir: DataDir = None, json: AsJson 
     _tell({"role": row.name, "client": client}, f"client {client} no longer has role {row.name}", json)
 
 
-@app.command()
 def delete(role: Name, data_dir: DataDir = None, json: AsJson = False) -> None:
     """Forget a role; whoever had it loses what it granted."""
     with administering(data_dir) as (backend, caller), backend.database.writing() as session:

@@ -14,8 +14,6 @@ from offtake.scheduling.backend import Backend
 from offtake.store.runs import run_parts
 from offtake.store.tables import Run
 
-app = typer.Typer(help="Runs: what was delivered, what is going on.")
-
 RunId = Annotated[str, typer.Argument(help="The run's id.")]
 _POLL_SECONDS = 0.5
 
@@ -35,7 +33,6 @@ class Progress:
     error: str | None
 
 
-@app.command("list")
 def list_(
     flow: Annotated[str | None, typer.Option("--flow", help="Only runs of this flow id.")] = None,
     sandbox: InSandbox = None,
@@ -57,7 +54,6 @@ def list_(
     show.table(("ID", "FLOW", "TRIGGER", "SCHEDULED", "STATUS", "ENDED"), rows, "No runs yet.")
 
 
-@app.command("show")
 def show_(run: RunId, sandbox: InSandbox = None, data_dir: DataDir = None, json: AsJson = False) -> None:
     """Show what a run delivered, or why it did not."""
     with operating(data_dir, sandbox) as (backend, caller):
@@ -76,7 +72,6 @@ def show_(run: RunId, sandbox: InSandbox = None, data_dir: DataDir = None, json:
         show.console.print(f"manifest: {row.manifest['key']}", markup=False)
 
 
-@app.command()
 def watch(run: RunId, sandbox: InSandbox = None, data_dir: DataDir = None, json: AsJson = False) -> None:
     """Follow a run to its end; the exit code is 0 when it delivered and 1 when it failed."""
     last: Progress | None = None

@@ -12,13 +12,10 @@ from offtake.scheduling.backend import Backend
 from offtake.scheduling.housekeeping import empty_sandbox
 from offtake.store.tables import Sandbox
 
-app = typer.Typer(help="Sandboxes: rooms that nothing crosses.")
-
 Name = Annotated[str, typer.Argument(help="The sandbox's name.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 
 
-@app.command()
 def create(
     name: Name,
     title: Annotated[str | None, typer.Option("--title", help="What people read; default: the name.")] = None,
@@ -33,7 +30,6 @@ def create(
     _report(row, json)
 
 
-@app.command("list")
 def list_(data_dir: DataDir = None, json: AsJson = False) -> None:
     """List the sandboxes."""
     with administering(data_dir) as (backend, caller), backend.database.reading() as session:
@@ -45,7 +41,6 @@ def list_(data_dir: DataDir = None, json: AsJson = False) -> None:
     show.table(("NAME", "TITLE", "TYPE", "STATE", "CREATED"), rows, "No sandboxes.")
 
 
-@app.command()
 def reset(name: Name, yes: Yes = False, data_dir: DataDir = None, json: AsJson = False) -> None:
     """Remove everything in a sandbox: flows, connections, runs, datasets, and the files of its landing zone."""
     _confirm(f"Remove everything in sandbox {name}?", yes)
@@ -55,7 +50,6 @@ def reset(name: Name, yes: Yes = False, data_dir: DataDir = None, json: AsJson =
         _report(_emptied(backend, caller, row), json)
 
 
-@app.command()
 def delete(name: Name, yes: Yes = False, data_dir: DataDir = None, json: AsJson = False) -> None:
     """Remove a sandbox with everything in it; roles no longer name it."""
     _confirm(f"Delete sandbox {name} with everything in it?", yes)

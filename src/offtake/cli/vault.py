@@ -1,20 +1,10 @@
 """The commands `offtake vault …`."""
 
-import typer
-
 from offtake.cli import show
 from offtake.cli.options import AsJson, DataDir, operating
 from offtake.scheduling.backend import rotate_vault
 
-app = typer.Typer(help="The vault: the keys that stored credentials are encrypted with.")
 
-
-@app.callback()
-def vault() -> None:
-    """Keep the commands below a word of their own, though there is one."""
-
-
-@app.command()
 def rotate(data_dir: DataDir = None, json: AsJson = False) -> None:
     """Put every stored secret under a new key, beside a running server.
 

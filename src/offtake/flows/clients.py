@@ -237,4 +237,5 @@ def _scrypt(secret: str, salt: bytes) -> bytes:
     return hashlib.scrypt(secret.encode(errors="surrogatepass"), salt=salt, n=2**14, r=8, p=1)
 
 
-_NOBODY: Final = hash_secret(secrets.token_hex(16))
+_NOBODY: Final = f"{secrets.token_hex(16)}${secrets.token_hex(64)}"
+"""What `hash_secret` would give, made at once: nobody knows a secret of that digest."""
