@@ -1,0 +1,34 @@
+"""Files that go as they stand: a run over uncompressed Parquet beside `cp` of the same files, in turns."""
+
+import random
+from typing import Any
+
+from bench.performance import processes, results
+from bench.performance.data import uncompressed
+from bench.performance.places import empty_folder, size_of
+from bench.performance.server import delivering, serving
+
+
+def measure(rows: int, rounds: int) -> None:
+    """Time both, and keep the figures."""
+    table = uncompressed(rows)
+    size = size_of(table.files)
+    print(f"copy, {rows:,} rows, {size / 1e9:.2f} GB without compression", flush=True)
+    samples: list[dict[str, Any]] = []
+    with serving(table.folder) as server:
+        with delivering(server, table, "PARQUET", "NONE"):
+            pass
+        for number in range(rounds):
+            for tool in random.sample(("cp", "offtake"), 2):
+                if tool == "cp":
+                    with empty_folder("cp") as target:
+                        figures = vars(processes.run(["cp", *table.files, target])) | {"bytes": size}
+                else:
+                    with delivering(server, table, "PARQUET", "NONE") as (one, _):
+                        figures = dict(vars(one))
+                samples.append({"tool": tool, "round": number, **figures})
+                speed = figures["bytes"] / figures["wall"] / 1e6
+                print(
+                    f"  {tool:<8}{figures['wall']:>7.2f} s {figures['cpu']:>7.2f} CPU s {speed:>7.0f} MB/s", flush=True
+                )
+    results.keep("copy", {"samples": samples, "bytes": size}, rows)
