@@ -88,8 +88,8 @@ def _main(kind: str, files: list[str]) -> None:
         rows = connection.read_parquet(files)
         maps = "CASE WHEN max(typeof(attributes)) LIKE 'MAP%' THEN 'object' ELSE 'array' END"
     sums = [f"sum(hash({text.format(**names)}))::VARCHAR" for text in (_KEYS, *_FORMS.values())]
-    found: Any = rows.aggregate(f"count(*), lower({maps}), {', '.join(sums)}").fetchone()
-    count, form, keys, *others = found
+    found: Any = rows.aggregate(f"count(*), lower({maps}), {', '.join(sums)}").fetchall()
+    count, form, keys, *others = found[0]
     forms = dict(zip(_FORMS, map(int, others), strict=True))
     print(json.dumps({"rows": count, "keys": int(keys), "forms": forms, "maps": form}))
 

@@ -20,14 +20,14 @@ import pyarrow.parquet as pq
 from bench.performance.places import DATA
 from offtake.cli.sample_data import SAMPLE_SCHEMA, customer_events
 from offtake.clock import Clock
-from offtake.flows import access, clients
+from offtake.flows import access, batches, clients, datasets
 from offtake.flows.access import Caller
-from offtake.lake import ingest
+from offtake.lake import ingest, scan
 from offtake.lake.arrow_types import normal_schema
 from offtake.lake.catalog import Lake, TableName
 from offtake.scheduling.backend import Backend, open_backend
 from offtake.settings import Settings
-from offtake.store.tables import Dataset
+from offtake.store.batches import Added, complete, take
 
 DATASET: Final = "0" * 24
 TABLE: Final = TableName("bench.events")
@@ -36,6 +36,7 @@ _START_MS: Final = 1_767_225_600_000
 _GROUP_ROWS: Final = 65_536
 _MADE: Final = "made.json"
 _BIG_BYTES: Final = 2_000_000_000
+_BULKY: Final = {"compression": "none", "use_dictionary": False}
 _TINY_ROWS: Final = 10
 
 
@@ -49,7 +50,7 @@ class Table:
     @property
     def source(self) -> Path:
         """The folder with the table's data files and nothing else."""
-        return self.folder / "warehouse" / "bench" / "events" / "data"
+        return self.folder / "lake" / "warehouse" / "bench" / "events" / "data"
 
     @property
     def files(self) -> list[Path]:
@@ -79,13 +80,12 @@ def uncompressed(rows: int) -> Table:
 
 
 def one_group() -> Table:
-    """A single zstd file of two gigabytes whose rows are one row group."""
-    # As many rows as make the file large enough; how large a row is, a small file tells.
-    sample = DATA / "sample.parquet"
-    sample.parent.mkdir(parents=True, exist_ok=True)
-    pq.write_table(pa.Table.from_batches(_events(0, MILLION // 5)), sample, compression="zstd")
-    rows = MILLION // 5 * _BIG_BYTES // sample.stat().st_size
-    sample.unlink()
+    """A single file of two gigabytes whose rows are one row group.
+
+    It has neither dictionaries nor compression: the rows repeat so much that with them it would take ninety million.
+    """
+    mark = DATA / "one-group" / _MADE
+    rows: int = json.loads(mark.read_text())["rows"] if mark.exists() else _rows_of(_BIG_BYTES)
     return _kept("one-group", rows, _add_one_group)
 
 
@@ -119,15 +119,14 @@ def _events(first: int, rows: int) -> Iterator[pa.RecordBatch]:
 
 def _bring_in(folder: Path, rows: int) -> None:
     with deployment(folder) as (backend, caller):
-        _name(backend, caller)
         for first in range(0, rows, MILLION):
             some = _events(first, min(MILLION, rows - first))
             ingest.append(backend.lake, TABLE, some, SAMPLE_SCHEMA, f"batch-{first // MILLION:05d}")
+        _name(backend, caller, rows)
 
 
 def _add_uncompressed(folder: Path, rows: int) -> None:
     with deployment(folder) as (backend, caller):
-        _name(backend, caller)
         each = MILLION // 2
         files = []
         for first in range(0, rows, each):
@@ -136,6 +135,7 @@ def _add_uncompressed(folder: Path, rows: int) -> None:
                 batches = _events(first, min(each, rows - first))
                 writer.write_table(pa.Table.from_batches(batches), row_group_size=_GROUP_ROWS)
         _add(backend.lake, [files])
+        _name(backend, caller, rows)
 
 
 def _add_one_group(folder: Path, rows: int) -> None:
@@ -146,16 +146,26 @@ def _add_one_group(folder: Path, rows: int) -> None:
             rows_out.write_batch(batch)
     file = _data(folder) / "one-group.parquet"
     with pa.memory_map(str(spill)) as mapped, pa.ipc.open_file(mapped) as rows_in:
-        pq.write_table(rows_in.read_all(), file, compression="zstd", row_group_size=rows)
+        pq.write_table(rows_in.read_all(), file, row_group_size=rows, **_BULKY)
     spill.unlink()
     with deployment(folder) as (backend, caller):
-        _name(backend, caller)
         _add(backend.lake, [[file]])
+        _name(backend, caller, rows)
+
+
+def _rows_of(size: int) -> int:
+    """As many rows as make a file of that size; how large a row is, a small file tells."""
+    some = MILLION // 5
+    sample = DATA / "sample.parquet"
+    sample.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(pa.Table.from_batches(_events(0, some)), sample, row_group_size=some, **_BULKY)
+    rows = some * size // sample.stat().st_size
+    sample.unlink()
+    return rows
 
 
 def _add_tiny(folder: Path, rows: int) -> None:
     with deployment(folder) as (backend, caller):
-        _name(backend, caller)
         data = _data(folder)
         first = data / "tiny-00000.parquet"
         pq.write_table(pa.Table.from_batches(_events(0, _TINY_ROWS)), first, compression="zstd")
@@ -163,6 +173,7 @@ def _add_tiny(folder: Path, rows: int) -> None:
         for file in files[1:]:
             os.link(first, file)
         _add(backend.lake, [files[start : start + 1000] for start in range(0, len(files), 1000)])
+        _name(backend, caller, rows)
 
 
 def _data(folder: Path) -> Path:
@@ -171,14 +182,18 @@ def _data(folder: Path) -> Path:
     return data
 
 
-def _name(backend: Backend, caller: Caller) -> None:
-    """Make the dataset that stands for the table."""
+def _name(backend: Backend, caller: Caller, rows: int) -> None:
+    """Make the dataset that stands for the table, and the batch that its rows came in with."""
     now = backend.clock.now_ms()
     with backend.database.writing() as session:
-        stamp = {"created_by": "b", "updated_by": "b", "created_client": "b", "updated_client": "b", "version": "v"}
-        where = {"org_id": caller.org_id, "sandbox_id": caller.sandbox_id}
-        when = {"created_at": now, "updated_at": now}
-        session.add(Dataset(id=DATASET, name="events", table_name=TABLE, tags={}, **stamp, **where, **when))
+        made = datasets.create(session, caller, {"name": "events"}, now)
+        made.id, made.table_name = DATASET, TABLE
+        session.flush()
+        batch = batches.new(DATASET, caller, now)
+        session.add(batch)
+        lease = take(batch, "bench", now, 60_000)
+    snapshot = scan.current_snapshot(backend.lake, TABLE)
+    complete(backend.database, lease, Added(snapshot, rows, 0, rows, 0), backend.clock.now_ms())
 
 
 def _add(lake: Lake, commits: Sequence[Sequence[Path]]) -> None:

@@ -12,6 +12,8 @@ import time
 from pathlib import Path
 from typing import Any, Final
 
+from sqlalchemy import update
+
 from bench.performance import results
 from bench.performance.data import DATASET, deployment, many_files
 from bench.performance.server import FLOW_SPEC, LAKE, ZONE, environment
@@ -22,7 +24,7 @@ from offtake.flows.access import Caller
 from offtake.scheduling.backend import Backend
 from offtake.scheduling.service import worker_of
 from offtake.scheduling.ticks import tick
-from offtake.store.tables import Run
+from offtake.store.tables import Flow, Run
 
 FILES: Final = 1000
 
@@ -68,6 +70,7 @@ def _flow(backend: Backend, caller: Caller) -> str:
     """A flow that is due every three hours; earlier ones are disabled, so that it alone is."""
     now = backend.clock.now_ms()
     with backend.database.writing() as session:
+        session.execute(update(Flow).values(state="disabled"))
         made: dict[str, Any] = {"name": "s", "connectionSpec": LAKE, "params": {"datasets": [{"dataSetId": DATASET}]}}
         source = source_connections.create(session, caller, made, now)
         zone = {"name": "zone", "connectionSpec": ZONE}
