@@ -11,12 +11,12 @@ environments (2 GB) are made at the first run, and kept in `.bench`.
 import argparse
 from typing import Final
 
-from bench.performance import copying, exports, increment, peers, planning, report, shapes, start
+from bench.performance import copying, exports, metadata, peers, report, shapes, start
 from bench.performance.data import MILLION
 
 COMPARED: Final = ("json-gzip", "json-gzip-small", "parquet-gzip", "parquet-none")
 PARTS: Final = (*COMPARED, "copy", "increment", "planning", "memory", "growth", "start")
-_LARGEST_COPY: Final = 5 * MILLION
+_LARGEST_COPY: Final = 10 * MILLION
 _INCREMENTS: Final = 30
 
 
@@ -54,9 +54,9 @@ def _measure(part: str, asked: argparse.Namespace) -> None:
     elif part == "copy":
         copying.measure(min(max(asked.rows), _LARGEST_COPY), asked.rounds)
     elif part == "increment":
-        increment.measure(_INCREMENTS)
+        metadata.increment(_INCREMENTS)
     elif part == "planning":
-        planning.measure(asked.rounds)
+        metadata.planning(asked.rounds)
     elif part == "memory":
         shapes.memory(asked.rows)
     elif part == "growth":

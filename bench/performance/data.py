@@ -75,7 +75,7 @@ def events(rows: int) -> Table:
 
 
 def uncompressed(rows: int) -> Table:
-    """The same events in files without compression, half a million rows each."""
+    """The same events in files with neither dictionaries nor compression, half a million rows each."""
     return _kept(f"uncompressed-{rows}", rows, _add_uncompressed)
 
 
@@ -131,7 +131,7 @@ def _add_uncompressed(folder: Path, rows: int) -> None:
         files = []
         for first in range(0, rows, each):
             files.append(_data(folder) / f"plain-{first // each:05d}.parquet")
-            with pq.ParquetWriter(files[-1], SAMPLE_SCHEMA, compression="none") as writer:
+            with pq.ParquetWriter(files[-1], SAMPLE_SCHEMA, **_BULKY) as writer:
                 batches = _events(first, min(each, rows - first))
                 writer.write_table(pa.Table.from_batches(batches), row_group_size=_GROUP_ROWS)
         _add(backend.lake, [files])

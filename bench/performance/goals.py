@@ -84,7 +84,7 @@ def _copy() -> list[Line]:
     found = results.latest("copy")
 
     def cpu(one: Json) -> Spread | None:
-        return spread(each["cpu"] / each["bytes"] * 1e9 for each in one["samples"] if each["tool"] == OURS)
+        return spread(each["cpu"] / one["bytes"] * 1e9 for each in one["samples"] if each["tool"] == OURS)
 
     return [
         _by_size(work, "≥ 0.8 times `cp`", found, _times("cp"), _Bound(0.8)),

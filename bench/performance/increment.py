@@ -5,18 +5,16 @@ data directory. The clock is moved by a slot before each, so that the tick finds
 """
 
 import json
-import subprocess
 import sys
 import threading
 import time
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from sqlalchemy import update
 
-from bench.performance import results
-from bench.performance.data import DATASET, deployment, many_files
-from bench.performance.server import FLOW_SPEC, LAKE, ZONE, environment
+from bench.performance.data import DATASET, deployment
+from bench.performance.server import FLOW_SPEC, LAKE, ZONE
 from offtake.clock import MovedClock
 from offtake.engines.local import LocalEngine
 from offtake.flows import connections, dataflows, source_connections, target_connections
@@ -25,18 +23,6 @@ from offtake.scheduling.backend import Backend
 from offtake.scheduling.service import worker_of
 from offtake.scheduling.ticks import tick
 from offtake.store.tables import Flow, Run
-
-FILES: Final = 1000
-
-
-def measure(times: int) -> None:
-    """Have it measured, and keep the figures."""
-    table = many_files(FILES)
-    command = [sys.executable, "-m", "bench.performance.increment", str(table.folder), str(times)]
-    done = subprocess.run(command, check=True, capture_output=True, text=True, env=environment())
-    seconds = json.loads(done.stdout)
-    print(f"increment with nothing new, {FILES:,} files: {sorted(seconds)[len(seconds) // 2] * 1000:.0f} CPU ms")
-    results.keep("increment", {"files": FILES, "seconds": seconds})
 
 
 def _main(folder: Path, times: int) -> None:

@@ -1,52 +1,32 @@
-"""What planning a full export of ten thousand data files takes, in a process of its own.
+"""What planning a full export takes, in a process that does nothing else.
 
-`python -m bench.performance.planning FOLDER` prints the processor seconds of planning the table in a data directory,
-from opening it to the parts, and the process's peak memory, the interpreter and all it has loaded included.
+`python -m bench.performance.planning FOLDER TABLE` prints the processor seconds of planning a table of a data
+directory, from opening it to the parts, and the process's peak memory, the interpreter and all it has loaded included. So it loads
+no more of the benchmark than this.
 """
 
 import json
-import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Final
 
-from bench.performance import results
-from bench.performance.data import TABLE, many_files
-from bench.performance.server import environment
 from offtake.lake import reading, scan
-from offtake.lake.catalog import Lake
+from offtake.lake.catalog import Lake, TableName
 from offtake.settings import Settings
 
-FILES: Final = 10_000
 
-
-def measure(rounds: int) -> None:
-    """Have it measured, and keep the figures."""
-    table = many_files(FILES)
-    command = [sys.executable, "-m", "bench.performance.planning", str(table.folder)]
-    samples = []
-    for _ in range(rounds):
-        done = subprocess.run(command, check=True, capture_output=True, text=True, env=environment())
-        samples.append(json.loads(done.stdout))
-        print(f"planning {FILES:,} files: {samples[-1]['cpu']:.2f} CPU s, {samples[-1]['peak'] / 1e6:.0f} MB")
-    results.keep("planning", {"files": FILES, "samples": samples})
-
-
-def _main(folder: Path) -> None:
+def _main(folder: Path, table: TableName) -> None:
     settings = Settings(data_dir=folder)
     lake = Lake(settings.lake_catalog_url, settings.lake_warehouse)
     began, at = time.process_time(), time.perf_counter()
-    snapshot = scan.current_snapshot(lake, TABLE)
+    snapshot = scan.current_snapshot(lake, table)
     assert snapshot is not None
-    plan = scan.plan_full(lake, TABLE, snapshot)
-    reading.table_schema(lake, TABLE, snapshot)
+    plan = scan.plan_full(lake, table, snapshot)
+    reading.table_schema(lake, table, snapshot)
     parts = reading.slices(plan.files, settings.part_bytes, settings.part_rows)
     cpu, wall = time.process_time() - began, time.perf_counter() - at
-    assert len(plan.files) == FILES
-    assert parts
     lake.close()
-    print(json.dumps({"cpu": cpu, "wall": wall, "peak": _peak()}))
+    print(json.dumps({"files": len(plan.files), "parts": len(parts), "cpu": cpu, "wall": wall, "peak": _peak()}))
 
 
 def _peak() -> int:
@@ -56,4 +36,4 @@ def _peak() -> int:
 
 
 if __name__ == "__main__":
-    _main(Path(sys.argv[1]))
+    _main(Path(sys.argv[1]), TableName(sys.argv[2]))

@@ -57,7 +57,8 @@ def by_rows(axis: Any, title: str, figures: list[dict[str, Any]], figure: str, u
     axis.set(title=title, xlabel="million rows", xscale="log", yscale="log", xticks=sizes)
     axis.set_xticklabels([f"{size:g}" for size in sizes])
     axis.minorticks_off()
-    axis.legend(frameon=False, fontsize=7)
+    if figures:
+        axis.legend(frameon=False, fontsize=7)
 
 
 if __name__ == "__main__":

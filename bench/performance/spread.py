@@ -3,9 +3,11 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import median
-from typing import Any
+from typing import Any, Final
 
 Sample = dict[str, Any]
+
+_SMALL: Final = 0.1
 
 
 @dataclass(frozen=True)
@@ -17,12 +19,12 @@ class Spread:
     high: float
     count: int
 
-    def text(self, digits: int = 2, factor: float = 1) -> str:
+    def text(self, digits: int = 2) -> str:
         """`2.10 (1.98 to 2.31)`; the median alone when there is but one figure."""
-        middle = f"{self.middle * factor:.{digits}f}"
+        digits += digits > 0 and self.middle < _SMALL
         if self.count == 1:
-            return middle
-        return f"{middle} ({self.low * factor:.{digits}f} to {self.high * factor:.{digits}f})"
+            return f"{self.middle:.{digits}f}"
+        return f"{self.middle:.{digits}f} ({self.low:.{digits}f} to {self.high:.{digits}f})"
 
 
 def spread(figures: Iterable[float]) -> Spread | None:
