@@ -31,7 +31,7 @@ _NONE: Final = "parquet-none"
 PEER: Final = {
     "polars": Peer("Polars", "polars", frozenset({_JSON, _GZIP, _NONE})),
     "duckdb": Peer("DuckDB", "duckdb", frozenset({_JSON, _GZIP, _NONE}), frozenset({_JSON})),
-    "datafusion": Peer("DataFusion", "datafusion", frozenset({_JSON, _GZIP, _NONE}), frozenset({_JSON, _GZIP, _NONE})),
+    "datafusion": Peer("DataFusion", "datafusion", frozenset({_JSON, _GZIP, _NONE})),
     "pyarrow": Peer("pyarrow", "pyarrow", frozenset({_GZIP, _NONE}), frozenset({_GZIP})),
     "spark": Peer("Spark", "pyspark", frozenset({_JSON, _GZIP, _NONE}), frozenset({_JSON, _GZIP, _NONE})),
     "dlt": Peer("dlt", "dlt", frozenset({_JSON}), frozenset({_JSON})),

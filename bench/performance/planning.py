@@ -1,8 +1,8 @@
 """What planning a full export takes, in a process that does nothing else.
 
 `python -m bench.performance.planning FOLDER TABLE` prints the processor seconds of planning a table of a data
-directory, from opening it to the parts, and the process's peak memory, the interpreter and all it has loaded included. So it loads
-no more of the benchmark than this.
+directory, from opening it to the parts, and the process's peak memory, the interpreter and all it has loaded included.
+So it loads no more of the benchmark than this.
 """
 
 import json
