@@ -9,6 +9,7 @@ from typing import Any
 
 import matplotlib as mpl
 from matplotlib import pyplot as plt
+from matplotlib.ticker import LogLocator, StrMethodFormatter
 
 TITLES = {"json-gzip": "gzipped NDJSON", "parquet-gzip": "Parquet, gzip"}
 COLOURS = {
@@ -26,7 +27,13 @@ def main(path: str, figures: list[dict[str, Any]]) -> None:
     """Draw and write."""
     # The same figures give the same bytes.
     mpl.rcParams.update(
-        {"svg.hashsalt": "offtake", "font.size": 9, "axes.spines.top": False, "axes.spines.right": False}
+        {
+            "svg.hashsalt": "offtake",
+            "svg.fonttype": "none",
+            "font.size": 9,
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+        }
     )
     drawing, axes = plt.subplots(2, 3, figsize=(12, 6.5), layout="constrained")
     for row, (case, title) in zip(axes, TITLES.items(), strict=True):
@@ -56,6 +63,8 @@ def by_rows(axis: Any, title: str, figures: list[dict[str, Any]], figure: str, u
     sizes = sorted({one["rows"] / 1e6 for one in figures})
     axis.set(title=title, xlabel="million rows", xscale="log", yscale="log", xticks=sizes)
     axis.set_xticklabels([f"{size:g}" for size in sizes])
+    axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     axis.minorticks_off()
     if figures:
         axis.legend(frameon=False, fontsize=7)

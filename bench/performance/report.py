@@ -60,7 +60,7 @@ def _machines() -> list[str]:
     machine = (
         f"{newest['cpu']}, {newest['cores']} cores, {newest['memory'] / 2**30:.0f} GiB of memory, {newest['system']}"
     )
-    when = f"up to {newest['at']} UTC, at {', '.join(commits)}"
+    when = f"up to {newest['at']} UTC, Offtake at {', '.join(commits)}"
     return [f"Measured on {machine}, Python {newest['python']}; {libraries}; {when}."]
 
 
@@ -116,7 +116,7 @@ def _notes(one: Json) -> list[str]:
     case = one["part"].removesuffix("-small")
     absent = [peer.name for tool, peer in peers.PEER.items() if case in peer.cases and tool not in one["checks"]]
     if absent:
-        notes.append(f"Not run with so many rows: {', '.join(absent)}.")
+        notes.append(f"Not run here: {', '.join(absent)}.")
     settings = ", ".join(f"`{name}={value}`" for name, value in one["settings"].items())
     return [" ".join([*notes, *([f"Offtake's settings: {settings}."] if settings else [])])]
 

@@ -37,9 +37,6 @@ def every() -> list[Json]:
 
 
 def _machine() -> Json:
-    commit = subprocess.run(
-        ["git", "describe", "--always", "--dirty"], cwd=REPOSITORY, capture_output=True, text=True, check=False
-    )
     return {
         "cpu": _cpu_model(),
         "cores": os.cpu_count(),
@@ -47,9 +44,20 @@ def _machine() -> Json:
         "system": f"{platform.system()} {platform.release().split('-')[0]}",
         "python": platform.python_version(),
         "libraries": {name: version(name) for name in _OURS},
-        "commit": commit.stdout.strip() or "unknown",
+        "commit": _version(),
         "at": datetime.now(UTC).strftime("%Y-%m-%d %H:%M"),
     }
+
+
+def _version() -> str:
+    """The newest commit that changed the code that is measured, and whether it has been changed since."""
+    last = _git("log", "-1", "--format=%h", "--", "src") or "unknown"
+    return f"{last} with changes" if _git("status", "--porcelain", "--", "src") else last
+
+
+def _git(*arguments: str) -> str:
+    done = subprocess.run(["git", *arguments], cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    return done.stdout.strip()
 
 
 def _cpu_model() -> str:
