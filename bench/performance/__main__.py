@@ -73,7 +73,7 @@ def _compare(part: str, asked: argparse.Namespace) -> None:
             print(f"{part} is left out: --small does not say which setting makes the output smaller")
             return
         name, _, value = asked.small.partition("=")
-        settings, only = {name: value}, ["polars"]
+        settings, only = {name: value}, ["polars", "datafusion"]
     for rows in asked.rows:
         exports.compare(
             part, rows, asked.rounds, slow_rows=round(asked.slow_rows * MILLION), only=only, settings=settings

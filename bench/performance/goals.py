@@ -52,6 +52,13 @@ def _json() -> list[Line]:
         ),
         _by_size(work, "output ≤ 1.15 times Polars'", found, _size("polars"), _Bound(1.15, at_least=False)),
         _by_size(work, "≤ 1.25 times the floor", found, _over_floor("wall"), _Bound(1.25, at_least=False)),
+        _by_size(
+            "The same, from the run's start to its commit",
+            "≤ 1.25 times the floor",
+            found,
+            _over_floor("own"),
+            _Bound(1.25, at_least=False),
+        ),
     ]
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from bench.performance import goals, peers, results
+from bench.performance import copying, goals, peers, results
 from bench.performance.exports import FLOOR, OURS
 from bench.performance.goals import millions
 from bench.performance.places import REPOSITORY
@@ -127,7 +127,7 @@ def _copies() -> list[str]:
         samples = one["samples"]
         rows = [
             (tool, _text(samples, tool, "wall"), _text(samples, tool, "cpu"), f"{one['bytes'] / 1e6:,.0f}")
-            for tool in ("cp", OURS)
+            for tool in copying.TOOLS
         ]
         found += [
             f"### Uncompressed Parquet as it stands, {millions(one['rows'])} rows",
