@@ -19,9 +19,8 @@ lint: $(VENV)/.dev ## style, types, architecture
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(VENV)/.dev ## compare with named peers
-	$(BIN)/python -m bench.formats
-	$(BIN)/python -m bench.export
+bench: $(VENV)/.dev ## compare with named peers, and write docs/performance.md's figures
+	$(BIN)/python -m bench.performance
 	$(BIN)/python -m bench.api
 	$(BIN)/python -m bench.sftp
 	$(BIN)/python -m bench.stores
@@ -38,6 +37,10 @@ lock: $(VENV)/.dev ## pin the newest versions that fit, with hashes and without 
 		--all-extras pyproject.toml requirements/build.in -o requirements/runtime.txt
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
 		-c requirements/runtime.txt requirements/dev.in -o requirements/dev.txt
+	for pins in bench/peers/*.in bench/performance/*.in; do \
+		$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+			--no-annotate "$$pins" -o "$${pins%.in}.txt" || exit 1; \
+	done
 
 clean:
 	rm -rf $(VENV) offtake-demo

@@ -118,16 +118,16 @@ def compare(title: str, names: list[str], server: dict[str, str], file: Path, ro
 
 def measured(name: str, server: dict[str, str], file: Path) -> Result:
     """One client's upload, in a process of its own."""
-    from bench.export import peak_memory
+    from bench.performance.processes import watched
 
     command = [sys.executable, "-m", "bench.stores", "--as-client", name, json.dumps(server), str(file)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE) as process, peak_memory(process.pid) as highest:
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process, watched(process.pid) as highest:
         assert process.stdout is not None
         told = process.stdout.read().split()
         assert process.wait() == 0, name
     seconds, cpu = (float(one) for one in told)
     size = file.stat().st_size
-    return Result(size / 1e6 / seconds, cpu / (size / 1e9), highest[0] / 1e6)
+    return Result(size / 1e6 / seconds, cpu / (size / 1e9), highest.rss / 1e6)
 
 
 def chunks(file: Path) -> Iterator[bytes]:

@@ -195,11 +195,11 @@ def delete_one(lake: Lake) -> None:
     delete_positions(lake.load(TABLE), next(iter(data_files(lake.load(TABLE)))), [0], "exact")
 
 
-HISTORIES: dict[str, tuple[list[dict[str, Any]], Callable[[Lake], None]]] = {
+HISTORIES: dict[str, tuple[list[dict[str, Any]], Callable[[Lake], object]]] = {
     "a column more": (numbered(1, 2), add_column),
     "columns that swapped their names": ([{"n": 1, "m": -1}, {"n": 2, "m": -2}], swap),
     "files of two writers": (numbered(1, 2), other_writer),
-    "small files": (numbered(1, 2), lambda lake: add(lake, numbered(3)) and None),
+    "small files": (numbered(1, 2), lambda lake: add(lake, numbered(3))),
     "deleted rows": (numbered(1, 2), delete_one),
 }
 

@@ -1,0 +1,1 @@
+"""As fast as the machine allows? Offtake measured against its peers, against the floor, and against its own goals."""

@@ -1,0 +1,65 @@
+"""How a run's memory and its time per row change with the table, and its time with the number of workers."""
+
+import random
+from typing import Any, Final
+
+from bench.performance import results
+from bench.performance.data import MILLION, Table, events, one_group
+from bench.performance.exports import FORMATS
+from bench.performance.server import Delivered, delivering, serving
+
+CASES: Final = ("json-gzip", "parquet-gzip")
+SMALL: Final = 5 * MILLION
+"""The size, at most, that memory at the largest one is compared with, and that workers are compared at."""
+
+
+def memory(sizes: list[int], *, large_group: bool = True) -> None:
+    """The peak of one run by a fresh server, for each size and format, and for a single large row group."""
+    tables = [(f"{rows}", events(rows)) for rows in _ends([rows for rows in sizes if rows >= SMALL] or sizes)]
+    tables += [("one group", one_group())] if large_group else []
+    samples = []
+    for case in CASES:
+        for name, table in tables:
+            one = _fresh(table, case)
+            samples.append({"case": case, "table": name, "rows": table.rows, **vars(one)})
+            print(
+                f"memory, {case}, {name}: {one.pss / 1e6:.0f} MB ({one.rss / 1e6:.0f} MB RSS), {one.wall:.1f} s",
+                flush=True,
+            )
+    results.keep("memory", {"samples": samples})
+
+
+def _fresh(table: Table, case: str) -> Delivered:
+    with serving(table.folder) as server, delivering(server, table, *FORMATS[case]) as (one, _):
+        return one
+
+
+def growth(sizes: list[int], rounds: int) -> None:
+    """Time per row at the smallest and the largest size, and with one worker process and two, in turns."""
+    samples: list[dict[str, Any]] = []
+    for number in range(rounds):
+        turns = [(rows, 0) for rows in _ends(sizes)]
+        turns += [(min(max(sizes), SMALL), workers) for workers in (1, 2)]
+        for rows, workers in random.sample(turns, len(turns)):
+            for case, one in _warm(events(rows), workers).items():
+                samples.append({"case": case, "rows": rows, "workers": workers, "round": number, **vars(one)})
+                crew = f"{workers} worker(s)" if workers else "default workers"
+                print(f"growth, {case}, {rows:,} rows, {crew}: {one.own:.2f} s, {one.cpu:.2f} CPU s", flush=True)
+    results.keep("growth", {"samples": samples})
+
+
+def _warm(table: Table, workers: int) -> dict[str, Delivered]:
+    """A run of each case by a server whose worker processes have started, on a table that is in memory."""
+    settings = {"OFFTAKE_PROCESSES": str(workers)} if workers else {}
+    found = {}
+    with serving(table.folder, settings) as server:
+        with delivering(server, table, *FORMATS[CASES[0]]):
+            pass
+        for case in CASES:
+            with delivering(server, table, *FORMATS[case]) as (one, _):
+                found[case] = one
+    return found
+
+
+def _ends(sizes: list[int]) -> list[int]:
+    return sorted({min(sizes), max(sizes)})
