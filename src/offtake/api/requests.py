@@ -4,6 +4,7 @@ import logging
 import secrets
 import time
 from collections.abc import MutableMapping
+from http import HTTPStatus
 from typing import Any, Final
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -15,6 +16,7 @@ _log = logging.getLogger("offtake.requests")
 
 _LONGEST_ID: Final = 128
 _QUIET: Final = ("/healthz",)
+_READING: Final = ("GET", "HEAD", "OPTIONS")
 
 
 class Requests:
@@ -37,6 +39,9 @@ class Requests:
         try:
             await self._app(scope, receive, answered.sending(send, given))
         finally:
+            if scope["method"] not in _READING and answered.status < HTTPStatus.BAD_REQUEST:
+                # There may be work now.
+                scope["app"].state.backend.database.bell.ring()
             _write(scope, answered.status, time.perf_counter() - began)
             request_id.reset(reset)
 

@@ -82,6 +82,7 @@ class Ingestor:
     def work(self, stop: threading.Event, pause_seconds: float = 0.5) -> None:
         """Bring batches in until `stop` is set."""
         while not stop.is_set():
+            seen = self.database.bell.rings
             try:
                 worked = self.work_once(stop)
             except (StoreBusyError, StoreFullError) as error:
@@ -91,7 +92,7 @@ class Ingestor:
                 _log.exception("a batch could not be claimed or ended; trying again")
                 worked = False
             if not worked:
-                stop.wait(pause_seconds)
+                self.database.bell.wait(seen, pause_seconds)
 
     def _renew(self, lease: BatchLease) -> bool:
         store.renew(self.database, lease, self.clock.now_ms(), self._lease_ms)

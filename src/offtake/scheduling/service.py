@@ -25,6 +25,8 @@ from offtake.store.leases import Watch
 _log = logging.getLogger(__name__)
 
 _TICK_SECONDS = 1.0
+_BREATH_SECONDS = 0.05
+"""Between two ticks at the least, however much is asked for."""
 _RUNS_AT_ONCE = 2
 _CORRECTION_MS = 60_000
 
@@ -62,6 +64,7 @@ def working(backend: Backend, owner: str, duties: Duties = Duties()) -> Iterator
         yield
     finally:
         stop.set()
+        backend.database.bell.ring()
         for thread in threads:
             thread.join()
         engine.close()
@@ -102,12 +105,14 @@ def _schedule(backend: Backend, stop: threading.Event) -> None:
         tell_failing(database, clock.now_ms(), settings.failures_told, disable=settings.disable_failing)
 
     while not stop.is_set():
+        seen = database.bell.rings
         if corrected is None or clock.elapsed_ms() - corrected >= _CORRECTION_MS:
             begun = clock.elapsed_ms()
             corrected = begun if _done("correcting slots", lambda: correct(database, clock)) else corrected
         _done("a tick", lambda: tick(database, clock))
         _done("telling what fails", tell)
-        stop.wait(_TICK_SECONDS)
+        database.bell.wait(seen, _TICK_SECONDS)
+        stop.wait(_BREATH_SECONDS)
 
 
 def _done(what: str, act: Callable[[], object]) -> bool:

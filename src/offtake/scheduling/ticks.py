@@ -89,6 +89,8 @@ def _tick_apart(database: Database, ids: Sequence[str], now_ms: int) -> list[str
             _log.exception("flow %s cannot be run; trying again", ids[0])
             return []
         return [run_id for one in ids for run_id in _tick_apart(database, [one], now_ms)]
+    if made:
+        database.bell.ring()
     return made
 
 

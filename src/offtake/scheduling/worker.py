@@ -70,7 +70,9 @@ class Worker:
 
     def work(self, stop: threading.Event, pause_seconds: float = 0.5) -> None:
         """Carry out runs until `stop` is set."""
+        bell = self.shop.database.bell
         while not stop.is_set():
+            seen = bell.rings
             try:
                 worked = self.work_once(stop)
             except (StoreBusyError, StoreFullError) as error:
@@ -80,7 +82,7 @@ class Worker:
                 _log.exception("a run could not be claimed or ended; trying again")
                 worked = False
             if not worked:
-                stop.wait(pause_seconds)
+                bell.wait(seen, pause_seconds)
 
     def _work(self, lease: Lease, heartbeat: Heartbeat, stop: threading.Event) -> None:
         order: Order | None = None

@@ -17,6 +17,7 @@ from sqlalchemy.exc import IntegrityError, InternalError, OperationalError
 from sqlalchemy.orm import Session
 
 from offtake.errors import OfftakeError
+from offtake.store.bell import Bell
 
 _WRITING: Final = "offtake_writing"
 _STALLED = "idle_in_transaction_session_timeout"
@@ -62,6 +63,7 @@ class Database:
         serial = {"isolation_level": "REPEATABLE READ"} if self.engine.dialect.name == "postgresql" else {}
         self._reading_engine = self.engine.execution_options(**serial)
         self._writing_engine = self.engine.execution_options(**{_WRITING: True})
+        self.bell = Bell()
 
     @contextmanager
     def reading(self) -> Iterator[Session]:

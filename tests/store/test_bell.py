@@ -1,0 +1,31 @@
+"""Who waits for work hears of it; who was still looking when it was made does not miss it."""
+
+import threading
+import time
+
+from offtake.store.bell import Bell
+
+
+def test_a_ring_ends_the_wait_of_everybody() -> None:
+    bell = Bell()
+    waiting = [threading.Thread(target=bell.wait, args=(bell.rings, 60)) for _ in range(3)]
+    for one in waiting:
+        one.start()
+    bell.ring()
+    for one in waiting:
+        one.join(10)
+        assert not one.is_alive()
+
+
+def test_a_ring_before_the_wait_counts() -> None:
+    bell = Bell()
+    seen = bell.rings
+    bell.ring()
+    began = time.monotonic()
+    bell.wait(seen, 60)
+    assert time.monotonic() - began < 30
+
+
+def test_without_a_ring_the_wait_ends_all_the_same() -> None:
+    bell = Bell()
+    bell.wait(bell.rings, 0.01)
