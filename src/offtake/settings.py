@@ -106,7 +106,7 @@ class Settings(BaseSettings):
         ge=1,
         le=9,
         description="How hard pages of gzipped Parquet files are compressed, from 1 (fastest) to 9 (smallest); left "
-        "out: 1.",
+        "out: 3.",
     )
     lease_seconds: float = Field(
         default=30, gt=0, description="How long a silent worker keeps its run before another may take it."
