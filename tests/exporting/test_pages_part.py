@@ -2,6 +2,7 @@
 
 import hashlib
 import random
+import resource
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
@@ -195,11 +196,11 @@ def delete_one(lake: Lake) -> None:
     delete_positions(lake.load(TABLE), next(iter(data_files(lake.load(TABLE)))), [0], "exact")
 
 
-HISTORIES: dict[str, tuple[list[dict[str, Any]], Callable[[Lake], None]]] = {
+HISTORIES: dict[str, tuple[list[dict[str, Any]], Callable[[Lake], Any]]] = {
     "a column more": (numbered(1, 2), add_column),
     "columns that swapped their names": ([{"n": 1, "m": -1}, {"n": 2, "m": -2}], swap),
     "files of two writers": (numbered(1, 2), other_writer),
-    "small files": (numbered(1, 2), lambda lake: add(lake, numbered(3)) and None),
+    "small files": (numbered(1, 2), lambda lake: add(lake, numbered(3))),
     "deleted rows": (numbered(1, 2), delete_one),
 }
 
@@ -225,6 +226,20 @@ def test_columns_that_were_required_may_be_null_in_what_is_delivered(lake: Lake,
     data = delivered(lake, tmp_path)
     assert pq.read_schema(pa.BufferReader(data)).field("n").nullable
     assert arrow_rows(data) == "{'n': 1, 'text': 'x'}"
+
+
+def test_a_part_of_more_files_than_a_process_may_open_is_decoded(
+    lake: Lake, tmp_path: Path, decoded: list[int]
+) -> None:
+    add(lake, numbered(*range(3)))
+    given = task(lake, place("Data Landing Zone", tmp_path / "zone", path="out"))
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (400, before[1]))
+    try:
+        written = export_part(replace(given, slices=given.slices * 500), FREE)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+    assert (written.rows, decoded) == (1500, [1])
 
 
 # Parts that turn out unsuited in their middle, or cannot be read

@@ -210,6 +210,7 @@ LIES: dict[str, Callable[[Struct, Struct], None]] = {
     "pages behind the file": sets(9, 2**60),
     "a dictionary elsewhere": sets(11, 40),
     "more values than there are": sets(5, 201),
+    "fewer values than there are": sets(5, 199),
     "a codec of Hadoop's": sets(4, 5),
     "a codec that there is none of": sets(4, 77),
     "no codec": lambda _, meta: meta.pop(4) and None,
@@ -235,6 +236,16 @@ def test_metadata_that_lies(lie: str, compression: str) -> None:
     began = time.process_time()
     refusal(SCHEMA, (changed(data, LIES[lie]), 0, None), compression=compression)
     assert time.process_time() - began < 1
+
+
+@pytest.mark.parametrize(
+    "lie", [lambda group: group.update({3: (I64, 199)}), lambda group: thrift.inners(group, 1).pop()]
+)
+def test_row_groups_that_lie(lie: Callable[[Struct], Any]) -> None:
+    data = parquets.arrow(TABLE)
+    end = footer(data)
+    lie(thrift.inners(end, 4)[0])
+    assert "a row group" in refusal(SCHEMA, (with_footer(data, end), 0, None))
 
 
 HEADERS: dict[str, Callable[[Struct], None]] = {

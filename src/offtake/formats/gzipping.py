@@ -17,6 +17,11 @@ _LEVEL: Final = 1
 _SMALL_LEVEL: Final = 6
 
 
+def checksum(data: bytes | memoryview, before: int = 0) -> int:
+    """The CRC-32 of the data, behind data with that CRC: gzip's, and that of Parquet's pages."""
+    return int(isal_zlib.crc32(data, before))
+
+
 def packed(data: bytes | memoryview) -> bytes:
     """The data as one gzip member."""
     if len(data) < _LEAST:
