@@ -2,6 +2,7 @@
 
 import hashlib
 import random
+import resource
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
@@ -13,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from pyiceberg.schema import Schema
-from pyiceberg.types import LongType, NestedField, StringType
+from pyiceberg.types import ListType, LongType, NestedField, StringType
 
 from offtake.errors import CancelledError, DeliveryError
 from offtake.exporting.part import PartTask, Written, export_part
@@ -225,6 +226,42 @@ def test_columns_that_were_required_may_be_null_in_what_is_delivered(lake: Lake,
     data = delivered(lake, tmp_path)
     assert pq.read_schema(pa.BufferReader(data)).field("n").nullable
     assert arrow_rows(data) == "{'n': 1, 'text': 'x'}"
+
+
+@pytest.mark.usefixtures("decoded")
+def test_lists_as_the_oldest_writers_have_them(lake: Lake, tmp_path: Path) -> None:
+    items = ListType(3, LongType(), element_required=True)
+    create(lake, Schema(NestedField(1, "n", LongType()), NestedField(2, "l", items)))
+    append(lake, [{"n": 0, "l": []}])
+    (file,) = map(local_path, data_files(lake.load(TABLE)))
+    kind = pa.list_(pa.field("element", pa.int64(), nullable=False))
+    rows = pa.table({"n": pa.array([1, 2, 3]), "l": pa.array([[1, 2], None, []], kind)})
+    file.write_bytes(parquets.of_two_levels(parquets.arrow(rows, store_schema=False)))
+    assert arrow_rows(delivered(lake, tmp_path)) == parquets.rows_of(rows)
+
+
+@pytest.mark.parametrize("footer_too", [False, True])
+def test_a_file_that_is_encrypted_is_told_and_not_delivered(lake: Lake, tmp_path: Path, footer_too: bool) -> None:
+    add(lake, numbered(1, 2))
+    (file,) = map(local_path, data_files(lake.load(TABLE)))
+    parquets.encrypted(pa.Table.from_pylist(numbered(1, 2)), file, ["city"], footer_too=footer_too)
+    with pytest.raises(DeliveryError, match="cannot be read"):
+        delivered(lake, tmp_path)
+    assert files_below(tmp_path / "zone") == []
+
+
+def test_a_part_of_more_files_than_a_process_may_open_is_decoded(
+    lake: Lake, tmp_path: Path, decoded: list[int]
+) -> None:
+    add(lake, numbered(*range(3)))
+    given = task(lake, place("Data Landing Zone", tmp_path / "zone", path="out"))
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (400, before[1]))
+    try:
+        written = export_part(replace(given, slices=given.slices * 500), FREE)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+    assert (written.rows, decoded) == (1500, [1])
 
 
 # Parts that turn out unsuited in their middle, or cannot be read

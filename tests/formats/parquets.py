@@ -1,5 +1,6 @@
 """Parquet files of many writers, what is made of their pages, and what three readers find in it."""
 
+import base64
 import datetime as dt
 import functools
 import io
@@ -14,6 +15,7 @@ import duckdb
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pyarrow.parquet.encryption as pe
 
 from offtake.formats import thrift
 from offtake.formats.registry import format_for
@@ -127,6 +129,34 @@ def polars(table: pa.Table, **options: Any) -> bytes:
     out = io.BytesIO()
     pl.DataFrame(table).write_parquet(out, **options)
     return out.getvalue()
+
+
+def of_two_levels(data: bytes) -> bytes:
+    """The file, whose last column is a list of required elements, with that list as the oldest writers have it."""
+    end = footer(data)
+    elements = thrift.inners(end, 2)
+    assert [thrift.value(one, 4) for one in elements[-2:]] == [b"list", b"element"]
+    del elements[-2]
+    elements[-1] |= {3: (thrift.I32, 2), 4: (thrift.BINARY, b"array")}
+    return with_footer(data, end)
+
+
+def encrypted(table: pa.Table, path: Path, columns: Sequence[str], *, footer_too: bool) -> bytes:
+    config = pe.EncryptionConfiguration(
+        footer_key="footer", column_keys={"column": [*columns]}, plaintext_footer=not footer_too
+    )
+    factory = pe.CryptoFactory(lambda _: _Keys())
+    properties = factory.file_encryption_properties(pe.KmsConnectionConfig(), config)
+    pq.write_table(table, path, encryption_properties=properties)
+    return path.read_bytes()
+
+
+class _Keys(pe.KmsClient):  # type: ignore[misc]  # pyarrow ships no type information
+    def wrap_key(self, key_bytes: bytes, _master: str) -> bytes:
+        return base64.b64encode(key_bytes)
+
+    def unwrap_key(self, wrapped_key: bytes, _master: str) -> bytes:
+        return base64.b64decode(wrapped_key)
 
 
 # What is made of them

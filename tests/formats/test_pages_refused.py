@@ -1,16 +1,14 @@
 """What must not go page by page is refused, before or within the file, soon, and with one error."""
 
-import base64
 import itertools
 import struct
 import time
 from collections.abc import Callable, Iterator
-from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-import pyarrow.parquet.encryption as pe
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -52,12 +50,7 @@ def test_lists_as_spark_1_wrote_them_have_the_same_levels() -> None:
 def test_lists_of_two_levels() -> None:
     kind = pa.list_(pa.field("element", pa.int64(), nullable=False))
     data = parquets.arrow(pa.table({"l": pa.array([[1, 2], None, []], kind)}), store_schema=False)
-    end = footer(data)
-    elements = thrift.inners(end, 2)
-    assert [thrift.value(one, 4) for one in elements] == [b"schema", b"l", b"list", b"element"]
-    del elements[2]
-    elements[2] |= {3: (I32, 2), 4: (BINARY, b"array")}
-    old = with_footer(data, end)
+    old = parquets.of_two_levels(data)
     assert parquets.arrow_rows(old) == parquets.arrow_rows(data)
     assert column(old, "l", kind) == "its columns are stored in another form"
 
@@ -151,26 +144,17 @@ def test_row_groups_without_rows() -> None:
     assert refusal(SCHEMA, (parquets.arrow(TABLE.slice(0, 0)), 0, None)).endswith("place that it does not have")
 
 
-class _Keys(pe.KmsClient):  # type: ignore[misc]  # pyarrow ships no type information
-    def wrap_key(self, key_bytes: bytes, _master: str) -> bytes:
-        return base64.b64encode(key_bytes)
+@pytest.mark.parametrize("columns", [["text"], ["n", "text"]])
+def test_encrypted_files(tmp_path: Path, columns: list[str]) -> None:
+    in_clear = parquets.encrypted(TABLE, tmp_path / "file.parquet", columns, footer_too=False)
+    assert refusal(SCHEMA, (in_clear, 0, None)) == "it is encrypted"
+    wholly = parquets.encrypted(TABLE, tmp_path / "file.parquet", columns, footer_too=True)
+    assert refusal(SCHEMA, (wholly, 0, None)).endswith("in the clear does")
 
-    def unwrap_key(self, wrapped_key: bytes, _master: str) -> bytes:
-        return base64.b64decode(wrapped_key)
 
-
-@pytest.mark.parametrize(
-    ("columns", "in_clear", "why"),
-    [(["text"], True, "encrypted"), (["text"], False, "in the clear"), (["n", "text"], True, "encrypted")],
-)
-def test_encrypted_files(tmp_path: Any, columns: list[str], in_clear: bool, why: str) -> None:
-    config = pe.EncryptionConfiguration(
-        footer_key="footer", column_keys={"column": columns}, plaintext_footer=in_clear, cache_lifetime=timedelta(1)
-    )
-    factory = pe.CryptoFactory(lambda _: _Keys())
-    properties = factory.file_encryption_properties(pe.KmsConnectionConfig(), config)
-    pq.write_table(TABLE, tmp_path / "file.parquet", encryption_properties=properties)
-    assert why in refusal(SCHEMA, ((tmp_path / "file.parquet").read_bytes(), 0, None))
+def test_row_groups_that_are_no_longer_there() -> None:
+    for first, last in ((0, 2), (2, None), (1, 3)):
+        assert "fewer row groups" in refusal(SCHEMA, (parquets.arrow(TABLE), first, last))
 
 
 def test_files_that_end_early_or_begin_late() -> None:
@@ -210,6 +194,7 @@ LIES: dict[str, Callable[[Struct, Struct], None]] = {
     "pages behind the file": sets(9, 2**60),
     "a dictionary elsewhere": sets(11, 40),
     "more values than there are": sets(5, 201),
+    "fewer values than there are": sets(5, 199),
     "a codec of Hadoop's": sets(4, 5),
     "a codec that there is none of": sets(4, 77),
     "no codec": lambda _, meta: meta.pop(4) and None,
@@ -235,6 +220,16 @@ def test_metadata_that_lies(lie: str, compression: str) -> None:
     began = time.process_time()
     refusal(SCHEMA, (changed(data, LIES[lie]), 0, None), compression=compression)
     assert time.process_time() - began < 1
+
+
+@pytest.mark.parametrize(
+    "lie", [lambda group: group.update({3: (I64, 199)}), lambda group: thrift.inners(group, 1).pop()]
+)
+def test_row_groups_that_lie(lie: Callable[[Struct], Any]) -> None:
+    data = parquets.arrow(TABLE)
+    end = footer(data)
+    lie(thrift.inners(end, 4)[0])
+    assert "a row group" in refusal(SCHEMA, (with_footer(data, end), 0, None))
 
 
 HEADERS: dict[str, Callable[[Struct], None]] = {

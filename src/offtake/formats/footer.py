@@ -83,6 +83,11 @@ def columns(group: Struct) -> list[Struct]:
     return thrift.inners(group, COLUMNS)
 
 
+def leaves(of: Struct) -> int:
+    """How many columns there are in each row group."""
+    return sum(_TYPE in element for element in _elements(of))
+
+
 def joined(footers: Sequence[Struct], model: Struct) -> Struct:
     """The metadata that one file of all their row groups has, still without them: under the model's field ids.
 

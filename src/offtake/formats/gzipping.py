@@ -18,13 +18,17 @@ from typing import Final
 import deflate
 from isal import isal_zlib
 
-MOST: Final = 9
 _WINDOW: Final = 31
 """zlib's window bits for a gzip header."""
 _LEAST: Final = 8192
 _SMALL_LEVEL: Final = 6
 _QUICK: Final = 1
 _LIBDEFLATE: Final = {2: 1}
+
+
+def checksum(data: bytes | memoryview, before: int = 0) -> int:
+    """The CRC-32 of the data, behind data with that CRC: gzip's, and that of Parquet's pages."""
+    return int(isal_zlib.crc32(data, before))
 
 
 def packed(data: bytes | bytearray | memoryview, level: int) -> bytes:

@@ -5,7 +5,6 @@ A page is a header and an encoded run of values that the column chunk's codec ha
 index are made anew. What is unusual in any way is refused, before or within the file: decoding can always be done.
 """
 
-import zlib
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -14,7 +13,7 @@ import pyarrow as pa
 
 from offtake.formats import footer, gzipping, thrift
 from offtake.formats.footer import UnsuitedError
-from offtake.formats.thrift import FALSE, I16, I32, I64, LIST, STRUCT, Items, Struct, value
+from offtake.formats.thrift import BINARY, FALSE, I16, I32, I64, LIST, STRUCT, Items, Struct, value
 
 UNCOMPRESSED, GZIP = 0, 2
 _CODECS: Final = {UNCOMPRESSED: None, 1: "snappy", 2: "gzip", 4: "brotli", 6: "zstd", 7: "lz4_raw"}
@@ -27,13 +26,14 @@ _DEFINITIONS, _REPETITIONS, _IS_COMPRESSED = 5, 6, 7
 # ColumnChunk
 _FILE_PATH, _FILE_OFFSET, _META, _OFFSETS_AT, _OFFSETS_SIZE, _INDEX_AT, _INDEX_SIZE, _CRYPTO = 1, 2, 3, 4, 5, 6, 7, 8
 # ColumnMetaData
-_CODEC, _COUNT, _PLAIN_TOTAL, _TOTAL, _PAGES_AT, _INDEX_PAGE_AT, _DICTIONARY_AT = 4, 5, 6, 7, 9, 10, 11
+_PATH, _CODEC, _COUNT, _PLAIN_TOTAL, _TOTAL, _PAGES_AT, _INDEX_PAGE_AT, _DICTIONARY_AT = 3, 4, 5, 6, 7, 9, 10, 11
 _BLOOM_AT, _BLOOM_SIZE = 14, 15
 # RowGroup
 _GROUP_AT, _GROUP_TOTAL, _ORDINAL = 5, 6, 7
 # OffsetIndex and PageLocation
 _LOCATIONS, _AT, _LENGTH = 1, 1, 2
 
+_NO_PATH: Final = Items(BINARY, [])
 _WINDOW: Final = 4 * 1024 * 1024
 _HEADER: Final = 4096
 """Bytes that a page's header fits into, but for long statistics."""
@@ -84,9 +84,11 @@ def _recompressed(sources: Sequence[Source], end: Struct, codec: int, level: int
     out = _Out()
     groups: list[Struct] = []
     made: list[_Chunk] = []
+    leaves = footer.leaves(end)
     out.put(footer.MAGIC)
     for source in sources:
         for group in source.groups:
+            _check_group(group, leaves)
             chunks: list[_Chunk] = []
             for column in footer.columns(group):
                 pages = _compressed(source.file, column, codec, level)
@@ -98,6 +100,21 @@ def _recompressed(sources: Sequence[Source], end: Struct, codec: int, level: int
         yield from out.full()
     out.put(footer.written(end, groups))
     yield out.taken()
+
+
+def _check_group(group: Struct, leaves: int) -> None:
+    """What is told of the group is what is there: as many rows as values of each column that is no part of another."""
+    columns = [_meta(column) for column in footer.columns(group)]
+    flat = [column for column in columns if _depth(column) == 1]
+    if not leaves or len(columns) != leaves:
+        raise UnsuitedError("a row group does not have the columns that there are")
+    if any(thrift.number(column, _COUNT) != footer.rows(group) for column in flat):
+        raise UnsuitedError("a row group has more or fewer rows than values")
+
+
+def _depth(meta: Struct) -> int:
+    kind, path = meta.get(_PATH, (LIST, _NO_PATH))
+    return len(path.values) if kind == LIST else 0
 
 
 class _Out:
@@ -274,7 +291,7 @@ def _stored(file: pa.NativeFile, meta: Struct) -> Iterator[_Stored]:
         if not 0 <= thrift.number(header, _PLAIN_SIZE) <= _MOST_PAGE:
             raise UnsuitedError("a page is large")
         body = window.bytes(at + length, size)
-        if _CRC in header and zlib.crc32(body) != thrift.number(header, _CRC) & 0xFFFFFFFF:
+        if _CRC in header and gzipping.checksum(body) != thrift.number(header, _CRC) & 0xFFFFFFFF:
             raise UnsuitedError("a page does not have its checksum")
         yield header, body
         left -= _count(header)
@@ -336,6 +353,8 @@ def _page(old: Struct, body: memoryview, stored: str | None, codec: int, level: 
     if inner is not None:
         # The second version's levels lie uncompressed in front.
         size = thrift.number(inner, _DEFINITIONS, 0) + thrift.number(inner, _REPETITIONS, 0)
+        if not 0 <= size <= len(body):
+            raise UnsuitedError("a page's levels are longer than it is")
         levels, body = body[:size], body[size:]
         if not value(inner, _IS_COMPRESSED, True):
             stored = None
@@ -347,7 +366,7 @@ def _page(old: Struct, body: memoryview, stored: str | None, codec: int, level: 
         header[_DATA_V2] = (STRUCT, inner | {_IS_COMPRESSED: (FALSE, compresses)})
     header[_SIZE] = (I32, len(levels) + len(packed))
     if _CRC in old:
-        header[_CRC] = (I32, _signed(zlib.crc32(packed, zlib.crc32(levels))))
+        header[_CRC] = (I32, _signed(gzipping.checksum(packed, gzipping.checksum(levels))))
     data = thrift.encode(header)
     return _Page(b"".join((data, levels, packed)), len(data) + plain_size, _has_rows(old))
 

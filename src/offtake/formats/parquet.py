@@ -65,7 +65,10 @@ def _from_pages(
         sources = []
         for file, first, last in stored:
             found = footer.footer(file)
-            sources.append(pages.Source(file, found, first, len(footer.groups(found)) if last is None else last))
+            count = len(footer.groups(found))
+            if max(first, last or 0) > count:
+                raise UnsuitedError("it has fewer row groups than when it was planned with")
+            sources.append(pages.Source(file, found, first, count if last is None else last))
         model = _model(schema.serialize().to_pybytes())
         end = footer.joined([source.footer for source in sources], footer.footer(pa.BufferReader(model)))
         if not _reads_as(end, model):

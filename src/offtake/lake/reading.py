@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 _ROWS: Final = 8192
 _BUFFER: Final = 1024 * 1024
+_MOST_OPEN: Final = 256
+"""Files of one part: more of them are small ones, and processes may have 1,024 open."""
 _UNREADABLE: Final = (OSError, pa.ArrowException, UnicodeDecodeError)
 """What pyarrow says of files; the last of names of columns that are no text."""
 
@@ -169,6 +171,9 @@ def as_stored(pieces: Sequence[FileSlice], schema: TableSchema) -> Iterator[list
     Each with the range of its row groups. Raises `DeliveryError` when a file cannot be read.
     """
     wanted = arrow_schema(schema)
+    if len(pieces) > _MOST_OPEN:
+        yield None
+        return
     with ExitStack() as opened:
         found: list[StoredGroups] = []
         for piece in pieces:
