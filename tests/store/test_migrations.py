@@ -12,6 +12,7 @@ import pytest
 import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import select
 
 from offtake.clock import Clock, MovedClock
@@ -20,7 +21,7 @@ from offtake.failpoints import ENV
 from offtake.flows import clients
 from offtake.scheduling.backend import open_backend
 from offtake.settings import Settings
-from offtake.store.database import Database, StoreVersionError, is_current
+from offtake.store.database import MIGRATIONS, Database, StoreVersionError, is_current, known_revisions
 from offtake.store.tables import Base, Batch, Organisation, Role, RoleSubject
 from tests.deployment import Deployment, deployment, rows, table_of
 from tests.store.released import REVISIONS, fill, gone, kept, reflected, stored
@@ -30,6 +31,12 @@ def test_the_migrations_make_the_tables_that_the_code_expects(database: Database
     with database.engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, Base.metadata) == []
+
+
+def test_the_migrations_are_known_by_their_names() -> None:
+    scripts = ScriptDirectory(str(MIGRATIONS))
+    chain = [script.revision for script in scripts.walk_revisions()]
+    assert known_revisions() == chain[::-1]
 
 
 def test_migrating_again_changes_nothing(database: Database) -> None:

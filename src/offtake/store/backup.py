@@ -19,7 +19,8 @@ from sqlalchemy.engine import Connection as DbConnection
 from sqlalchemy.types import TypeEngine
 
 from offtake.errors import OfftakeError
-from offtake.store.database import Database, check_known, revision_of, upgrade
+from offtake.store.database import Database, check_known, revision_of
+from offtake.store.migrating import upgrade
 from offtake.store.sealed import SEALED
 from offtake.store.tables import Base
 from offtake.store.vault import key_id_of
