@@ -251,6 +251,9 @@ HEADERS: dict[str, Callable[[Struct], None]] = {
 }
 
 
+WITHIN = {"one byte more before compression", "one byte less before compression", "nothing before compression"}
+
+
 @pytest.mark.parametrize("lie", HEADERS)
 @pytest.mark.parametrize("codec", CODECS)
 def test_pages_that_lie(codec: str, lie: str) -> None:
@@ -266,7 +269,10 @@ def test_pages_that_lie(codec: str, lie: str) -> None:
     meta[7] = (I64, thrift.number(meta, 7) - (body - at) + len(made))
     moved = with_footer(data[:at] + made + data[body:], end)
     began = time.process_time()
-    refusal(with_ids(table.schema), (moved, 0, None), compression="GZIP" if codec != "gzip" else "NONE")
+    for compression, same in (("GZIP", "gzip"), ("NONE", "none")):
+        # Under the codec that it has, a page is not looked into.
+        if codec != same or lie not in WITHIN:
+            refusal(with_ids(table.schema), (moved, 0, None), compression=compression)
     assert time.process_time() - began < 1
 
 

@@ -2,15 +2,20 @@
 
 import json
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
+from offtake.formats.footer import UnsuitedError
+from offtake.formats.parquet import plain_pages
 from offtake.lake import ingest, reading, scan
 from offtake.lake.catalog import Lake, TableName
 from offtake.lake.ingest import Batch
+from offtake.lake.reading import FileSlice, TableSchema
 from offtake.lake.scan import DataFile
 
 TABLE = TableName("sales.orders")
@@ -43,13 +48,20 @@ def read(
 ) -> list[Row]:
     """What an export of these files delivers, under the snapshot's schema, maps as dicts."""
     schema = reading.table_schema(lake, table, snapshot)
-    parts = reading.slices(files, 2**62, most_rows)
-    return [
-        row
-        for part in parts
-        for batch in reading.read(part, schema)
-        for row in batch.to_pylist(maps_as_pydicts="strict")
-    ]
+    pieces = [piece for part in reading.slices(files, 2**62, most_rows) for piece in part]
+    return [row for piece in pieces for row in _rows(piece, schema)]
+
+
+def _rows(piece: FileSlice, schema: TableSchema) -> list[Row]:
+    """The rows of a slice, which are the same whether they are decoded or go page by page, where they may."""
+    rows = [row for batch in reading.read([piece], schema) for row in batch.to_pylist(maps_as_pydicts="strict")]
+    with reading.as_stored([piece], schema) as stored:
+        if stored is not None:
+            with suppress(UnsuitedError):
+                _, chunks = plain_pages(reading.arrow_schema(schema), stored)
+                paged = pq.read_table(pa.BufferReader(b"".join(chunks))).to_pylist(maps_as_pydicts="strict")
+                assert repr(paged) == repr(rows)
+    return rows
 
 
 def full(lake: Lake, snapshot: int | None = None) -> list[Row]:

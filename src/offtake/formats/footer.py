@@ -23,7 +23,6 @@ _MOST_LENGTH: Final = 1024 * 1024
 _VERSION, SCHEMA, _ALL_ROWS, GROUPS, _CREATED_BY, _ORDERS, _ENCRYPTION = 1, 2, 3, 4, 6, 7, 8
 # SchemaElement
 _TYPE, _LENGTH, _REPETITION, _CHILDREN, _CONVERTED, _FIELD_ID, _LOGICAL = 1, 2, 3, 5, 6, 9, 10
-_INT96: Final = 3
 _BYTES: Final = (6, 7)
 _DECIMAL: Final = 5
 # RowGroup
@@ -137,7 +136,7 @@ def _fits(theirs: Struct, ours: Struct) -> bool:
     if kind in _BYTES and _is_bare(ours) and not _is_bare(theirs):
         # An ENUM or BSON: bytes for Arrow, but not for every reader.
         return False
-    return bool(kind != _INT96 and kind == value(ours, _TYPE) and value(theirs, _LENGTH) == value(ours, _LENGTH))
+    return bool(kind == value(ours, _TYPE) and value(theirs, _LENGTH) == value(ours, _LENGTH))
 
 
 def _is_bare(element: Struct) -> bool:

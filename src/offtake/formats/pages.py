@@ -37,8 +37,8 @@ _NO_PATH: Final = Items(BINARY, [])
 _WINDOW: Final = 4 * 1024 * 1024
 _HEADER: Final = 4096
 """Bytes that a page's header fits into, but for long statistics."""
-_MOST_PAGE: Final = 64 * 1024 * 1024
-"""Of a page without compression: it is in memory as a whole."""
+_MOST_PAGE: Final = 128 * 1024 * 1024
+"""Of a page without compression, which is in memory as a whole, as in decoding. DuckDB's have up to 100 MB."""
 _CHUNK: Final = 1024 * 1024
 _MOST_ORDINAL: Final = 2**15 - 1
 
