@@ -22,8 +22,8 @@ def draw(file: Path) -> None:
     for case in CASES:
         with empty_folder("flames") as folder:
             drawn = folder / "flames.svg"
-            command = [spy, "record", "--native", "--rate", str(_RATE), "--output", drawn, "--"]
-            part = [sys.executable, "-m", "bench.performance.one_part", case, str(file)]
+            command: list[str | Path] = [spy, "record", "--native", "--rate", str(_RATE), "--output", drawn, "--"]
+            part: list[str | Path] = [sys.executable, "-m", "bench.performance.one_part", case, str(file)]
             subprocess.run([*command, *part], check=True, capture_output=True, cwd=REPOSITORY)
             target = REPOSITORY / "docs" / f"flames-{case}.svg"
             target.write_text(drawn.read_text(encoding="utf-8").replace(str(REPOSITORY), "."), encoding="utf-8")
