@@ -76,21 +76,20 @@ def _tools(one: Json) -> str:
     samples = one["samples"]
     tools = sorted({each["tool"] for each in samples} - {FLOOR}, key=lambda tool: _middle(samples, tool, "wall"))
     header = ("Tool", "s", "times ours", "CPU s", "times ours", "rows/s", "MB out", "files", "peak MB (RSS)")
-    rows = []
-    for tool in tools:
-        rows.append(
-            (
-                _name(tool, one),
-                _text(samples, tool, "wall"),
-                _times(samples, tool, "wall"),
-                _text(samples, tool, "cpu"),
-                _times(samples, tool, "cpu"),
-                f"{one['rows'] / _middle(samples, tool, 'wall'):,.0f}",
-                f"{_middle(samples, tool, 'bytes') / 1e6:,.1f}",
-                f"{_middle(samples, tool, 'files'):.0f}",
-                f"{_middle(samples, tool, 'pss') / 1e6:,.0f} ({_middle(samples, tool, 'rss') / 1e6:,.0f})",
-            )
+    rows = [
+        (
+            _name(tool, one),
+            _text(samples, tool, "wall"),
+            _times(samples, tool, "wall"),
+            _text(samples, tool, "cpu"),
+            _times(samples, tool, "cpu"),
+            f"{one['rows'] / _middle(samples, tool, 'wall'):,.0f}",
+            f"{_middle(samples, tool, 'bytes') / 1e6:,.1f}",
+            f"{_middle(samples, tool, 'files'):.0f}",
+            f"{_middle(samples, tool, 'pss') / 1e6:,.0f} ({_middle(samples, tool, 'rss') / 1e6:,.0f})",
         )
+        for tool in tools
+    ]
     return _table(header, rows)
 
 
