@@ -13,6 +13,7 @@ from typing import Final
 
 from bench.performance import copying, exports, metadata, peers, report, shapes, start
 from bench.performance.data import MILLION
+from bench.performance.places import alone
 
 COMPARED: Final = ("json-gzip", "json-gzip-small", "parquet-gzip", "parquet-none")
 PARTS: Final = (*COMPARED, "copy", "increment", "planning", "memory", "growth", "start")
@@ -24,8 +25,9 @@ def main() -> None:
     """Measure what is asked for, and write the page."""
     asked = _asked()
     if not asked.report:
-        for part in asked.only:
-            _measure(part, asked)
+        with alone():
+            for part in asked.only:
+                _measure(part, asked)
     print("\n" + report.goals_text())
     report.write()
 

@@ -43,13 +43,13 @@ def compare(
         checks = _checked(work, table, server, tools)
         turns = [tool for tool in (OURS, *tools) if checks[tool] is not None]
         samples: list[Sample] = []
+        versions = {tool: peers.version(tool) for tool in tools}
+        figures = {"samples": samples, "checks": checks, "versions": versions, "settings": dict(settings)}
         for number in range(1 if rows >= _MANY else rounds):
             for tool in _shuffled([*turns, FLOOR] if work == "json-gzip" else turns):
                 samples.append({"tool": tool, "round": number, **_sample(tool, work, table, server)})
                 _say(samples[-1])
-    versions = {tool: peers.version(tool) for tool in tools}
-    figures = {"samples": samples, "checks": checks, "versions": versions, "settings": dict(settings)}
-    results.keep(case, figures, rows)
+            results.keep(case, figures, rows)
 
 
 def _shuffled(tools: list[str]) -> list[str]:

@@ -1,5 +1,6 @@
 """Where the benchmark keeps what it makes: the folder `.bench`, which git does not see."""
 
+import fcntl
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +13,19 @@ DATA: Final = CACHE / "data"
 PEERS: Final = CACHE / "peers"
 RESULTS: Final = CACHE / "results"
 SCRIPTS: Final = REPOSITORY / "bench" / "peers"
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """Hold the data while the block runs: what is measured beside another measurement, is not measured."""
+    DATA.mkdir(parents=True, exist_ok=True)
+    with (DATA / "lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print("waiting for another measurement of the same data to end …", flush=True)
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 @contextmanager
