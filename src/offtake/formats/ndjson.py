@@ -4,6 +4,7 @@ Members one after another are one gzip file (RFC 1952, section 2.2). Whatever re
 Polars, pandas, pyarrow and Spark were tried.
 """
 
+import io
 from collections.abc import Iterable, Iterator
 from typing import IO, Final, cast
 
@@ -26,31 +27,50 @@ def encode(schema: pa.Schema, batches: Iterable[pa.RecordBatch], level: int = LE
     `DeliveryError` for a column or value that JSON cannot hold; what `batches` raise passes through.
     """
     check(schema)
-    text = _Text()
+    text = _Text(level)
     for piece in (piece for batch in batches for piece in cut(batch)):
         _write(piece, text)
-        while len(text.held) >= BLOCK:
-            yield packed(text.held[:BLOCK], level)
-            del text.held[:BLOCK]
-    yield packed(text.held, level)
+        yield from text.taken()
+    text.end()
+    yield from text.taken()
 
 
 def lines(batch: pa.RecordBatch) -> bytes:
     """A small batch as text, a JSON object a line; raises `DeliveryError` as `encode` does."""
-    text = _Text()
+    text = io.BytesIO()
     _write(batch, text)
-    return bytes(text.held)
+    return text.getvalue()
 
 
 class _Text:
-    """A file that keeps what is written to it."""
+    """A file in whose place members of gzip come out; of the text it keeps one block, in the same memory."""
 
-    def __init__(self) -> None:
-        self.held = bytearray()
+    def __init__(self, level: int) -> None:
+        self._level = level
+        self._block = memoryview(bytearray(BLOCK))
+        self._used = 0
+        self._members: list[bytes] = []
 
     def write(self, data: bytes) -> int:
-        self.held += data
-        return len(data)
+        at, size = 0, len(data)
+        while size - at >= BLOCK - self._used:
+            until = at + BLOCK - self._used
+            self._block[self._used :] = data[at:until]
+            self._used, at = BLOCK, until
+            self.end()
+        self._block[self._used : self._used + size - at] = data[at:]
+        self._used += size - at
+        return size
+
+    def end(self) -> None:
+        """The text so far is a member."""
+        self._members.append(packed(self._block[: self._used], self._level))
+        self._used = 0
+
+    def taken(self) -> list[bytes]:
+        """The members that have come since the last time."""
+        members, self._members = self._members, []
+        return members
 
     def seek(self, _offset: int, _whence: int = 0) -> int:
         """The encoder asks where it is before it writes, and nothing else."""
@@ -60,7 +80,7 @@ class _Text:
         """Nothing lies between."""
 
 
-def _write(batch: pa.RecordBatch, text: _Text) -> None:
+def _write(batch: pa.RecordBatch, text: _Text | io.BytesIO) -> None:
     if batch.num_columns == 0:
         text.write(b"{}\n" * int(batch.num_rows))
     else:
