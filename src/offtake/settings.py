@@ -93,7 +93,9 @@ class Settings(BaseSettings):
         default=64 * 1024 * 1024, ge=1, description="Bytes of source files that make one delivered file, at most."
     )
     part_rows: int = Field(
-        default=500_000, ge=1, description="Rows of a dataset that make one delivered file, at most."
+        default=524_288,
+        ge=1,
+        description="Rows of a dataset that make one delivered file, at most. The default is eight row groups of our own.",
     )
     json_gzip_level: int | None = Field(
         default=None,
@@ -106,7 +108,7 @@ class Settings(BaseSettings):
         ge=1,
         le=9,
         description="How hard pages of gzipped Parquet files are compressed, from 1 (fastest) to 9 (smallest); left "
-        "out: 3.",
+        "out: 5.",
     )
     lease_seconds: float = Field(
         default=30, gt=0, description="How long a silent worker keeps its run before another may take it."
