@@ -95,7 +95,7 @@ class Settings(BaseSettings):
     part_rows: int = Field(
         default=524_288,
         ge=1,
-        description="Rows of a dataset that make one delivered file, at most. The default is eight row groups of our own.",
+        description="Rows of a dataset that make one delivered file, at most; the default is eight of our row groups.",
     )
     json_gzip_level: int | None = Field(
         default=None,
