@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+import offtake.__main__  # noqa: F401 - as our processes begin: without what Arrow would load beside itself
 from offtake.lake import reading, scan
 from offtake.lake.catalog import Lake, TableName
 from offtake.settings import Settings
