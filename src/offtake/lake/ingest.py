@@ -9,12 +9,11 @@ import contextlib
 import random
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 from pyiceberg.exceptions import CommitFailedException, NamespaceAlreadyExistsError, TableAlreadyExistsError
 from pyiceberg.manifest import DataFile as IcebergFile
 from pyiceberg.table import Table, Transaction
@@ -27,12 +26,10 @@ from offtake.lake import scan
 from offtake.lake.arrow_types import UnfitError, agree, conform, merged, normal_schema, settled
 from offtake.lake.catalog import Lake, LakeFullError, TableName, local_path, needing_room
 from offtake.lake.sources import ImportRefusedError, Source, source_of
+from offtake.lake.writing import DataFiles, remove_empty
 
 BATCH_ID: Final = "offtake.batch-id"
 REVERTED_ID: Final = "offtake.reverted-batch-id"
-_FILE_BYTES: Final = 128 * 1024 * 1024
-_GROUP_ROWS: Final = 65_536
-_GROUP_BYTES: Final = 32 * 1024 * 1024
 _COMMITS: Final = 20
 _ROUNDS: Final = 3
 _PROPERTIES: Final = {
@@ -141,7 +138,7 @@ def clear(lake: Lake, table: TableName, batch_id: str) -> None:
         if path.name not in kept:
             path.unlink(missing_ok=True)
     if loaded is None:
-        _remove_empty(folder)
+        remove_empty(folder)
 
 
 def check_whole(lake: Lake, table: TableName, batch: Landed) -> None:
@@ -234,7 +231,8 @@ def _write(
     lake: Lake, table: TableName, schema: pa.Schema, rows: Iterable[pa.RecordBatch], attempt: Attempt
 ) -> Batch | None:
     loaded = lake.find(table)
-    files = _Files(f"{loaded.location() if loaded else lake.location(table)}/data", attempt, schema)
+    folder = f"{loaded.location() if loaded else lake.location(table)}/data"
+    files = DataFiles(folder, f"{attempt.batch_id}-{attempt.number}", schema)
     try:
         files.write(rows)
         failpoint("batch_written")
@@ -369,71 +367,3 @@ def _known_schema(lake: Lake, table: TableName) -> pa.Schema | None:
 def _plain(schema: pa.Schema) -> pa.Schema:
     """The schema in the types that files come in, without field ids."""
     return normal_schema(pa.schema([pa.field(one.name, one.type, one.nullable) for one in schema]))
-
-
-@dataclass
-class _Files:
-    """The data files of one batch: bounded in size, each with row groups of bounded size."""
-
-    folder: str
-    attempt: Attempt
-    schema: pa.Schema
-    uris: list[str] = field(default_factory=list)
-    rows: int = 0
-    bytes: int = 0
-
-    def write(self, rows: Iterable[pa.RecordBatch]) -> None:
-        groups = self._groups(rows)
-        following: pa.Table | None = next(groups, None)
-        while following is not None:
-            following = self._write_file(following, groups)
-
-    def remove(self) -> None:
-        """Nothing of a batch that did not land stays."""
-        for uri in self.uris:
-            local_path(uri).unlink(missing_ok=True)
-        _remove_empty(local_path(self.folder))
-
-    def _write_file(self, group: pa.Table, groups: Iterator[pa.Table]) -> pa.Table | None:
-        """One file from `group` on; the group that begins the next file, or None."""
-        uri = f"{self.folder}/{self.attempt.batch_id}-{self.attempt.number}-{len(self.uris):05d}.parquet"
-        path = local_path(uri)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self.uris.append(uri)
-        following: pa.Table | None = group
-        failpoint("batch_writing")
-        with path.open("wb") as file, pq.ParquetWriter(file, self.schema, compression="zstd") as writer:
-            while following is not None and file.tell() < _FILE_BYTES:
-                writer.write_table(following, row_group_size=following.num_rows)
-                self.rows += following.num_rows
-                following = next(groups, None)
-        self.bytes += path.stat().st_size
-        return following
-
-    def _groups(self, rows: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
-        held: list[pa.RecordBatch] = []
-        count = size = 0
-        for batch in rows:
-            if batch.num_rows == 0:
-                continue
-            held.append(batch)
-            count += batch.num_rows
-            size += batch.nbytes
-            if count >= _GROUP_ROWS or size >= _GROUP_BYTES:
-                yield self._table(held)
-                held, count, size = [], 0, 0
-        if held:
-            yield self._table(held)
-
-    def _table(self, held: list[pa.RecordBatch]) -> pa.Table:
-        try:
-            return pa.Table.from_batches(held).cast(self.schema)
-        except (pa.ArrowInvalid, ValueError):
-            raise ImportRefusedError("A required column holds a null.") from None
-
-
-def _remove_empty(folder: Path) -> None:
-    """The folder of a table's data and the table's own, where nothing is in them."""
-    for empty in (folder, folder.parent):
-        with contextlib.suppress(OSError):
-            empty.rmdir()

@@ -1,0 +1,116 @@
+"""The data files of a batch: Parquet that is small to keep, quick to read, and quick to deliver as it lies."""
+
+import contextlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from offtake.failpoints import failpoint
+from offtake.lake.catalog import local_path
+from offtake.lake.sources import ImportRefusedError
+
+_FILE_BYTES: Final = 128 * 1024 * 1024
+_GROUP_ROWS: Final = 65_536
+_GROUP_BYTES: Final = 32 * 1024 * 1024
+_CODEC: Final = "zstd"
+
+
+@dataclass
+class DataFiles:
+    """Files of one attempt to bring a batch in: bounded in size, each with row groups of bounded size.
+
+    Their names begin with `prefix`. `uris`, `rows` and `bytes` are those of what has been written.
+    """
+
+    folder: str
+    prefix: str
+    schema: pa.Schema
+    uris: list[str] = field(default_factory=list)
+    rows: int = 0
+    bytes: int = 0
+
+    def write(self, rows: Iterable[pa.RecordBatch]) -> None:
+        """Write all rows. Raises `ImportRefusedError` for a null in a required column."""
+        groups = self._groups(rows)
+        following: pa.Table | None = next(groups, None)
+        while following is not None:
+            following = self._write_file(following, groups)
+
+    def remove(self) -> None:
+        """Nothing of a batch that did not land stays."""
+        for uri in self.uris:
+            local_path(uri).unlink(missing_ok=True)
+        remove_empty(local_path(self.folder))
+
+    def _write_file(self, group: pa.Table, groups: Iterator[pa.Table]) -> pa.Table | None:
+        """One file from `group` on; the group that begins the next file, or None."""
+        uri = f"{self.folder}/{self.prefix}-{len(self.uris):05d}.parquet"
+        path = local_path(uri)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.uris.append(uri)
+        following: pa.Table | None = group
+        failpoint("batch_writing")
+        dictionaries = _worth_a_dictionary(group)
+        with path.open("wb") as file, _writer(file, self.schema, _CODEC, dictionaries=dictionaries) as writer:
+            while following is not None and file.tell() < _FILE_BYTES:
+                writer.write_table(following, row_group_size=following.num_rows)
+                self.rows += following.num_rows
+                following = next(groups, None)
+        self.bytes += path.stat().st_size
+        return following
+
+    def _groups(self, rows: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
+        held: list[pa.RecordBatch] = []
+        count = size = 0
+        for batch in rows:
+            if batch.num_rows == 0:
+                continue
+            held.append(batch)
+            count += batch.num_rows
+            size += batch.nbytes
+            if count >= _GROUP_ROWS or size >= _GROUP_BYTES:
+                yield self._table(held)
+                held, count, size = [], 0, 0
+        if held:
+            yield self._table(held)
+
+    def _table(self, held: list[pa.RecordBatch]) -> pa.Table:
+        try:
+            return pa.Table.from_batches(held).cast(self.schema)
+        except (pa.ArrowInvalid, ValueError):
+            raise ImportRefusedError("A required column holds a null.") from None
+
+
+def remove_empty(folder: Path) -> None:
+    """Remove the folder of a table's data and the table's own, where nothing is in them."""
+    for empty in (folder, folder.parent):
+        with contextlib.suppress(OSError):
+            empty.rmdir()
+
+
+def _writer(file: object, schema: pa.Schema, codec: str, *, dictionaries: bool | list[str]) -> pq.ParquetWriter:
+    # Pages of up to 1 MiB, however many rows that are: of many small ones each costs time whenever it is read.
+    return pq.ParquetWriter(file, schema, compression=codec, use_dictionary=dictionaries, max_rows_per_page=_GROUP_ROWS)
+
+
+def _worth_a_dictionary(group: pa.Table) -> list[str]:
+    """The columns, by their paths in Parquet, that are smaller with a dictionary before they are compressed.
+
+    They are written both ways to see. A dictionary of values that hardly repeat is a second copy of them, which
+    nobody can take away again without decoding.
+    """
+    with_dictionaries, plain = (_column_sizes(group, dictionaries=one) for one in (True, False))
+    return [path for path, size in with_dictionaries.items() if size < plain[path]]
+
+
+def _column_sizes(group: pa.Table, *, dictionaries: bool) -> dict[str, int]:
+    out = pa.BufferOutputStream()
+    with _writer(out, group.schema, "none", dictionaries=dictionaries) as writer:
+        writer.write_table(group, row_group_size=group.num_rows)
+    stored = pq.read_metadata(pa.BufferReader(out.getvalue())).row_group(0)
+    columns = (stored.column(index) for index in range(stored.num_columns))
+    return {column.path_in_schema: column.total_uncompressed_size for column in columns}
