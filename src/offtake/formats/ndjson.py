@@ -15,8 +15,11 @@ from offtake.formats.cutting import cut
 from offtake.formats.gzipping import packed
 from offtake.formats.types import check, for_json
 
-BLOCK: Final = 4 * 1024 * 1024
-"""Bytes of text in a member: larger ones compress no better, smaller ones worse."""
+BLOCK: Final = 2 * 1024 * 1024
+"""Bytes of text in a member: smaller ones compress worse, and of larger ones the system fetches memory anew each time.
+
+The latter costs 5 % of a part's time at 4 MiB, for a thousandth of its size.
+"""
 LEVEL: Final = 2
 
 

@@ -31,13 +31,20 @@ def finite(array: pa.Array) -> pa.Array:
 
 def valid_text(array: pa.Array) -> pa.Array:
     """Text that is UTF-8; a byte that is not becomes U+FFFD, as Java's and Spark's readers have it."""
+    if is_valid(array):
+        return array
+    # Only a column that breaks its own type's promise pays for the loop.
+    raw = array.cast(pa.large_binary()).to_pylist()
+    return pa.array([None if one is None else one.decode("utf-8", "replace") for one in raw], pa.large_string())
+
+
+def is_valid(array: pa.Array) -> bool:
+    """Whether all that the array holds, nested values included, is what their types say: text, that it is UTF-8."""
     try:
         array.validate(full=True)
     except pa.ArrowInvalid:
-        # Only a column that breaks its own type's promise pays for the loop.
-        raw = array.cast(pa.large_binary()).to_pylist()
-        return pa.array([None if one is None else one.decode("utf-8", "replace") for one in raw], pa.large_string())
-    return array
+        return False
+    return True
 
 
 def day(array: pa.Array) -> pa.Array:

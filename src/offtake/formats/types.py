@@ -6,6 +6,7 @@ come from it.
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 import pyarrow as pa
@@ -203,6 +204,7 @@ def markdown_table() -> str:
     return "\n".join("| " + " | ".join(row) + " |" for row in (head, ("---",) * len(head), *rows))
 
 
+@lru_cache(maxsize=256)
 def _rule(kind: pa.DataType) -> TypeRule | None:
     return next((rule for rule in TYPE_MAP if rule.matches(kind)), None)
 
@@ -220,11 +222,21 @@ def _named(name: str, column: pa.Array) -> pa.Array:
 
 def _change(array: pa.Array) -> pa.Array:
     rule = _rule(array.type)
-    if rule is None:
+    if rule is None or (_has_only_text_to_check(array.type) and scalars.is_valid(array)):
         return array
     if rule.nested is not None:
         return rule.nested(array, _change)
     return array if rule.scalar is None else rule.scalar(array)
+
+
+@lru_cache(maxsize=256)
+def _has_only_text_to_check(kind: pa.DataType) -> bool:
+    """Whether nothing within the type can need a change but text, of which Arrow judges all in one go."""
+    rule = _rule(kind)
+    if rule is None or not pa.types.is_nested(kind):
+        return rule is None or rule.scalar in (None, scalars.valid_text)
+    inner = (kind.field(index).type for index in range(kind.num_fields))
+    return not pa.types.is_map(kind) and all(map(_has_only_text_to_check, inner))
 
 
 def _check_fields(fields: Iterable[pa.Field], path: str) -> None:

@@ -237,7 +237,8 @@ def _read_file(piece: FileSlice, schema: TableSchema, wanted: pa.Schema) -> Iter
         project = projection(
             file.schema_arrow, wanted, _names(piece, file.schema_arrow, schema), _missing(piece, schema)
         )
-        for batch in file.iter_batches(_ROWS, row_groups=list(groups)):
+        # Processes are as many as cores: threads within them would only wait for one another.
+        for batch in file.iter_batches(_ROWS, row_groups=list(groups), use_threads=False):
             kept = batch if deleted is None else _without(batch, position, deleted)
             position += batch.num_rows
             yield project(kept)
