@@ -73,7 +73,7 @@ def check(tmp_path: Path) -> Any:
             assert {name: read(made) for name, read in readers.items()} == before
             assert {chunk.compression for chunk in parquets.chunks(made)} <= {codec}
             assert parquets.kept(made) == parquets.kept(data)
-            parquets.check_pages(made)
+            parquets.check_pages(made, gaps=made[:1000] == data[:1000])
             found = parquets.metadata(made)
             assert (found.created_by, found.num_rows) == (parquets.metadata(data).created_by, rows)
             assert parquets.field_ids(made) == parquets.field_ids(encoded([], schema, "PARQUET"))

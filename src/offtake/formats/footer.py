@@ -62,6 +62,12 @@ def footer(file: pa.NativeFile) -> Struct:
     return found
 
 
+def begins(file: pa.NativeFile) -> int:
+    """Where the metadata lie that `footer` gives."""
+    tail = file.read_at(_TAIL, file.size() - _TAIL)
+    return int(file.size()) - _TAIL - int.from_bytes(tail[:4], "little")
+
+
 def groups(of: Struct) -> list[Struct]:
     """The file's row groups."""
     return thrift.inners(of, GROUPS)

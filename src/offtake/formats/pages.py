@@ -70,6 +70,15 @@ def have_codec(source: Source, codec: int) -> bool:
     )
 
 
+def unmoved(source: Source) -> list[Struct]:
+    """The metadata of row groups that stay where they are, which not every writer says right."""
+    return [
+        group | {_GROUP_AT: (I64, _begins(_meta(column)))}
+        for group in source.groups
+        for column in footer.columns(group)[:1]
+    ]
+
+
 def recompressed(sources: Sequence[Source], end: Struct, codec: int, level: int) -> Iterator[bytes]:
     """The bytes of one file that has the sources' row groups with all pages under `codec` (`UNCOMPRESSED` or `GZIP`).
 
@@ -271,6 +280,11 @@ def _compressed(file: pa.NativeFile, column: Struct, codec: int, level: int) -> 
     return (_page(header, body, _CODECS[old], codec, level) for header, body in _stored(file, meta))
 
 
+def _begins(meta: Struct) -> int:
+    pages_at = thrift.number(meta, _PAGES_AT)
+    return min(pages_at, thrift.number(meta, _DICTIONARY_AT, 0) or pages_at)
+
+
 _Stored = tuple[Struct, memoryview]
 """A page as it is in the file: its header, and its body."""
 
@@ -278,7 +292,7 @@ _Stored = tuple[Struct, memoryview]
 def _stored(file: pa.NativeFile, meta: Struct) -> Iterator[_Stored]:
     """The pages of a chunk as they lie in the file."""
     pages_at, left = thrift.number(meta, _PAGES_AT), thrift.number(meta, _COUNT)
-    at = min(pages_at, thrift.number(meta, _DICTIONARY_AT, 0) or pages_at)
+    at = _begins(meta)
     end = at + thrift.number(meta, _TOTAL)
     _check_range(file, at, end)
     _check_range(file, pages_at, end)
