@@ -1,12 +1,17 @@
 """What a folder of this machine keeps when the power is cut."""
 
+import errno
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from offtake.destinations.landing_zones import LocalZones
 from offtake.destinations.local_folder import LocalFolderSink
+from offtake.errors import DeliveryError
+
+MIB = 1024 * 1024
 
 
 def test_a_file_and_the_folders_it_made_are_on_disk_before_it_is_said_to_be_there(
@@ -31,3 +36,46 @@ def test_a_file_and_the_folders_it_made_are_on_disk_before_it_is_said_to_be_ther
     synced.clear()
     sink.put("out/new/file.json", [b"y"])
     assert len(synced) == 2
+
+
+def test_a_large_file_goes_to_the_disk_while_more_of_it_comes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced, sync = list[int](), os.fdatasync
+
+    def noted(handle: int) -> None:
+        synced.append(os.fstat(handle).st_size)
+        sync(handle)
+
+    monkeypatch.setattr(os, "fdatasync", noted)
+    sink = LocalFolderSink(tmp_path)
+    size = 64 * MIB
+    assert sink.put("file", (bytes(MIB) for _ in range(64))) == size
+    assert (tmp_path / "file").stat().st_size == size
+    assert synced
+    assert 16 * MIB <= synced[0] < size
+    synced.clear()
+    sink.put("small", (bytes(MIB) for _ in range(15)))
+    assert synced == []
+
+
+@pytest.mark.parametrize("more", [0, 40], ids=["at the end", "while more comes"])
+def test_a_disk_that_fails_under_a_large_file_is_told_and_nothing_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, more: int
+) -> None:
+    def failing(_handle: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(os, "fdatasync", failing)
+    with pytest.raises(DeliveryError, match="Input/output error") as told:
+        LocalFolderSink(tmp_path).put("out/file", (bytes(MIB) for _ in range(16 + more)))
+    assert told.value.transient
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+def test_whoever_makes_the_file_may_fail_while_the_disk_is_busy(tmp_path: Path) -> None:
+    def half() -> Iterator[bytes]:
+        yield from (bytes(MIB) for _ in range(20))
+        raise DeliveryError("EXPORT-1500-500", "It cannot be read.", "Mend it.")
+
+    with pytest.raises(DeliveryError, match="cannot be read"):
+        LocalFolderSink(tmp_path).put("out/file", half())
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []

@@ -5,6 +5,7 @@ import errno
 import os
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from io import FileIO
 from pathlib import Path
@@ -16,6 +17,8 @@ from offtake.errors import DeliveryError
 
 _CHUNK: Final = 1024 * 1024
 _TRIES: Final = 20
+_AHEAD: Final = 16 * 1024 * 1024
+"""Bytes written after which the disk is to begin with them."""
 
 
 class LocalFolderSink:
@@ -102,14 +105,17 @@ class LocalFolderSink:
 
     def _write(self, key: str, handle: int, chunks: Iterable[bytes]) -> int:
         written = 0
-        for chunk in chunks:
-            view = memoryview(chunk)
+        with _ahead(handle) as ahead:
+            for chunk in chunks:
+                view = memoryview(chunk)
+                with self._told(key):
+                    while view:
+                        view = view[os.write(handle, view) :]
+                    written += len(chunk)
+                    ahead.reach(written)
             with self._told(key):
-                while view:
-                    view = view[os.write(handle, view) :]
-            written += len(chunk)
-        with self._told(key):
-            os.fsync(handle)
+                ahead.end()
+                os.fsync(handle)
         return written
 
     def _complete(self, key: str, beside: Path, target: Path) -> None:
@@ -144,6 +150,35 @@ class LocalFolderSink:
             yield
         except OSError as error:
             raise _translate(error, self.uri(key)) from None
+
+
+class _Ahead:
+    """Has the disk take what was written while more is made, so that little is left to wait for at the end."""
+
+    def __init__(self, handle: int, thread: ThreadPoolExecutor) -> None:
+        self._handle = handle
+        self._thread = thread
+        self._sync: Future[None] | None = None
+        self._begun = 0
+
+    def reach(self, written: int) -> None:
+        """So many bytes are written now. Raises `OSError` when the disk did not take earlier ones."""
+        if written - self._begun >= _AHEAD and (self._sync is None or self._sync.done()):
+            self.end()
+            self._sync = self._thread.submit(os.fdatasync, self._handle)
+            self._begun = written
+
+    def end(self) -> None:
+        """Wait for what is under way. Raises `OSError`: the system tells of a failure once, not again at the last."""
+        if self._sync is not None:
+            self._sync.result()
+
+
+@contextmanager
+def _ahead(handle: int) -> Iterator[_Ahead]:
+    # Its thread starts when there is something to sync, and has ended before the file is closed.
+    with ThreadPoolExecutor(1, "sync-ahead") as thread:
+        yield _Ahead(handle, thread)
 
 
 def _create(target: Path) -> tuple[FileIO, Path, list[Path]]:
