@@ -90,7 +90,7 @@ class Settings(BaseSettings):
         description="Worker processes for parts.",
     )
     part_bytes: int = Field(
-        default=64 * 1024 * 1024, ge=1, description="Bytes of source files that make one delivered file, at most."
+        default=128 * 1024 * 1024, ge=1, description="Bytes of source files that make one delivered file, at most."
     )
     part_rows: int = Field(
         default=524_288,
@@ -108,7 +108,7 @@ class Settings(BaseSettings):
         ge=1,
         le=9,
         description="How hard pages of gzipped Parquet files are compressed, from 1 (fastest) to 9 (smallest); left "
-        "out: 5.",
+        "out: 1.",
     )
     lease_seconds: float = Field(
         default=30, gt=0, description="How long a silent worker keeps its run before another may take it."
