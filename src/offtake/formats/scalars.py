@@ -5,6 +5,7 @@ Each function returns the array itself where there is nothing to change, so that
 
 import base64
 import sys
+from collections.abc import Iterator
 from typing import Final
 
 import pyarrow as pa
@@ -39,12 +40,33 @@ def valid_text(array: pa.Array) -> pa.Array:
 
 
 def is_valid(array: pa.Array) -> bool:
-    """Whether all that the array holds, nested values included, is what their types say: text, that it is UTF-8."""
+    """Whether all text that the array holds, also within structs and lists, is UTF-8."""
+    if all(map(_is_ascii, _texts(array))):
+        return True
     try:
         array.validate(full=True)
     except pa.ArrowInvalid:
         return False
     return True
+
+
+def _texts(array: pa.Array) -> Iterator[pa.Array]:
+    if pa.types.is_string(array.type):
+        yield array
+    elif pa.types.is_list(array.type):
+        yield from _texts(array.values)
+    elif pa.types.is_struct(array.type):
+        for index in range(array.type.num_fields):
+            yield from _texts(array.field(index))
+
+
+def _is_ascii(text: pa.Array) -> bool:
+    """Whether there is nothing but ASCII. Python tells of all in one go, Arrow in five times the time of each."""
+    _, places, data = text.buffers()
+    if data is None or not len(text):
+        return True
+    offsets = memoryview(places).cast("i")
+    return memoryview(data)[offsets[text.offset] : offsets[text.offset + len(text)]].tobytes().isascii()
 
 
 def day(array: pa.Array) -> pa.Array:
