@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from statistics import median
 from typing import Any, Final
 
 from bench.performance import results
@@ -13,6 +14,7 @@ Json = dict[str, Any]
 
 _RIVALS: Final = ("duckdb", "polars", "datafusion", "pyarrow", "spark")
 _WITHIN_MEMORY: Final = 0.05
+CURVES: Final = ("json-gzip", "parquet-gzip")
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ class _Bound:
 
 def lines() -> list[Line]:
     """Every goal."""
-    return [*_json(), *_small(), *_parquet(), *_copy(), *_metadata(), *_memory(), *_growth(), *_start()]
+    return [*_json(), *_small(), *_curve(), *_parquet(), *_copy(), *_metadata(), *_memory(), *_growth(), *_start()]
 
 
 def _json() -> list[Line]:
@@ -71,6 +73,42 @@ def _small() -> list[Line]:
     ]
 
 
+def _curve() -> list[Line]:
+    """Whether a peer is both smaller and faster than each of ours, at any level that either has."""
+    made = []
+    for case in CURVES:
+        found = results.latest(f"levels-{case}")
+        points = level_points(found[-1]["samples"]) if found else []
+        ours = [(seconds, size) for tool, _, seconds, size in points if tool == OURS]
+        theirs = [point for point in points if point[0] != OURS]
+        ahead = [
+            f"{PEER[tool].name} at {level or 'its only level'}"
+            for tool, level, seconds, size in theirs
+            if not any(own <= seconds and small <= size for own, small in ours)
+        ]
+        figure = f"{', '.join(ahead) or 'none'} of {len(theirs)}" if points else "—"
+        made.append(
+            Line(f"Size against time, `{case}`", "no peer ahead at any level", figure, not ahead if ours else None)
+        )
+    return made
+
+
+def level_points(samples: list[Json]) -> list[tuple[str, int | None, float, float]]:
+    """Tool, level, median seconds and median bytes."""
+    keys = dict.fromkeys((one["tool"], one["level"]) for one in samples)
+    return [
+        (
+            tool,
+            level,
+            *(
+                median(one[figure] for one in samples if (one["tool"], one["level"]) == (tool, level))
+                for figure in ("wall", "bytes")
+            ),
+        )
+        for tool, level in keys
+    ]
+
+
 def _parquet() -> list[Line]:
     work = "Parquet lake → `.gz.parquet`"
     found = results.latest("parquet-gzip")
@@ -95,6 +133,7 @@ def _copy() -> list[Line]:
 
     return [
         _by_size(work, "≥ 0.8 times `cp`", found, _times("cp"), _Bound(0.8)),
+        _by_size(work, "≥ 0.8 times `cp` and `sync`", found, _times("cp and sync"), _Bound(0.8)),
         _by_size(work, "≤ 0.3 CPU s per GB", found, cpu, _Bound(0.3, at_least=False)),
     ]
 
@@ -163,6 +202,9 @@ def _growth() -> list[Line]:
             _line(f"Time per row, `{case}`", f"within 10 %{named}", growing, _Bound(1.1, at_least=False)),
             _line(f"Two workers on two cores, `{case}`", "≥ 1.8 times one", ratios(crews, 1, 2, "own"), _Bound(1.8)),
         ]
+    hardware = ratios(found[-1]["floors"], 1, 2, "own") if found else None
+    if hardware:
+        made.append(Line("Two cores, the floor in two processes", "—", f"{hardware.text()} times one", None))
     return made
 
 

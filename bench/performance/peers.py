@@ -81,9 +81,10 @@ def python(name: str, pins: Path) -> Path:
     return home / "bin" / "python"
 
 
-def run(tool: str, case: str, source: Path, target: Path) -> Used:
-    """Have a peer write a case's output; raises `ProcessFailedError`."""
+def run(tool: str, case: str, source: Path, target: Path, level: int | None = None) -> Used:
+    """Have a peer write a case's output, at a level of gzip if it knows any; raises `ProcessFailedError`."""
     command: list[str | Path] = [PEERS / tool / "bin" / "python", "-P", SCRIPTS / f"{tool}.py", case, source, target]
+    command += [] if level is None else [str(level)]
     # Spark would look its own host up, and dlt would tell its makers that it was used.
     quiet = {"SPARK_LOCAL_IP": "127.0.0.1", "RUNTIME__DLTHUB_TELEMETRY": "false"}
     kept = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}

@@ -1,4 +1,6 @@
-"""Throughput by tool, time and memory by rows, as SVG: `python plot.py FILE`, with the figures as JSON on its input.
+"""Throughput by tool, time and memory by rows, time by size, as SVG.
+
+`python plot.py FILE`, with the figures as JSON on its input.
 
 It is run by the Python of an environment that has matplotlib (`plot.txt`), and imports nothing else of the benchmark.
 """
@@ -23,7 +25,7 @@ COLOURS = {
 }
 
 
-def main(path: str, figures: list[dict[str, Any]]) -> None:
+def main(path: str, figures: list[dict[str, Any]], levels: list[dict[str, Any]]) -> None:
     """Draw and write."""
     # The same figures give the same bytes.
     mpl.rcParams.update(
@@ -35,13 +37,28 @@ def main(path: str, figures: list[dict[str, Any]]) -> None:
             "axes.spines.right": False,
         }
     )
-    drawing, axes = plt.subplots(2, 3, figsize=(12, 6.5), layout="constrained")
+    drawing, axes = plt.subplots(2, 4, figsize=(16, 6.5), layout="constrained")
     for row, (case, title) in zip(axes, TITLES.items(), strict=True):
         mine = [one for one in figures if one["case"] == case]
         throughput(row[0], title, mine)
         by_rows(row[1], f"{title}: seconds", mine, "wall", 1)
         by_rows(row[2], f"{title}: peak memory, MB", mine, "pss", 1e6)
+        curve(row[3], f"{title}: size and time by level", [one for one in levels if one["case"] == case])
     drawing.savefig(path, metadata={"Date": None, "Creator": None})
+
+
+def curve(axis: Any, title: str, points: list[dict[str, Any]]) -> None:  # noqa: ANN401 - matplotlib's own
+    """Lines: seconds and size of each tool at its levels."""
+    for tool, colour in COLOURS.items():
+        mine = sorted((one["bytes"] / 1e6, one["wall"]) for one in points if one["tool"] == tool)
+        if mine:
+            axis.plot(*zip(*mine, strict=True), marker="o", color=colour, label=tool)
+    axis.set(title=title, xlabel="MB", ylabel="s", yscale="log")
+    axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axis.minorticks_off()
+    if points:
+        axis.legend(frameon=False, fontsize=7)
 
 
 def throughput(axis: Any, title: str, figures: list[dict[str, Any]]) -> None:  # noqa: ANN401 - matplotlib's own
@@ -71,4 +88,5 @@ def by_rows(axis: Any, title: str, figures: list[dict[str, Any]], figure: str, u
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], json.load(sys.stdin))
+    given = json.load(sys.stdin)
+    main(sys.argv[1], given["compared"], given["levels"])

@@ -24,7 +24,7 @@ _CASES: Final = {
     "parquet-gzip": "Parquet, gzip",
     "parquet-none": "Parquet without compression, from zstd",
 }
-_MET: Final = {True: "yes", False: "no", None: "not measured"}
+_MET: Final = {True: "yes", False: "no", None: ""}
 
 
 def goals_text() -> str:
@@ -46,7 +46,7 @@ def _figures() -> str:
         ("Work", "Goal", "Measured", "Met"),
         [(one.work, one.goal, one.figure, _MET[one.met]) for one in goals.lines()],
     )
-    return "\n\n".join(["", table, *_machines(), *_compared(), *_copies(), ""])
+    return "\n\n".join(["", table, *_machines(), *_compared(), *_levels(), *_copies(), ""])
 
 
 def _machines() -> list[str]:
@@ -120,6 +120,21 @@ def _notes(one: Json) -> list[str]:
     return [" ".join([*notes, *([f"Offtake's settings: {settings}."] if settings else [])])]
 
 
+def _levels() -> list[str]:
+    found = []
+    for case in goals.CURVES:
+        for one in results.latest(f"levels-{case}"):
+            rows = [
+                (_name(tool, one), "" if level is None else str(level), f"{size / 1e6:.1f}", f"{seconds:.2f}")
+                for tool, level, seconds, size in sorted(goals.level_points(one["samples"]), key=lambda point: point[3])
+            ]
+            found += [
+                f"### {_CASES[case]}, by level, {millions(one['rows'])} rows",
+                _table(("Tool", "Level", "MB out", "s"), rows),
+            ]
+    return found
+
+
 def _copies() -> list[str]:
     found = []
     for one in results.latest("copy"):
@@ -180,8 +195,16 @@ def _plot() -> None:
                 figures = {name: _middle(one["samples"], tool, name) for name in ("wall", "pss")}
                 named = "Offtake" if tool == OURS else peers.PEER[tool].name
                 drawn.append({"case": case, "rows": one["rows"], "tool": named, **figures})
+    curves = [
+        {"case": case, "tool": "Offtake" if tool == OURS else peers.PEER[tool].name, "wall": seconds, "bytes": size}
+        for case in goals.CURVES
+        for one in results.latest(f"levels-{case}")
+        for tool, _, seconds, size in goals.level_points(one["samples"])
+    ]
     if not drawn:
         return
     script = Path(__file__).with_name("plot.py")
     python = peers.python("plot", script.with_suffix(".txt"))
-    subprocess.run([python, "-P", script, _PLOT], input=json.dumps(drawn), text=True, check=True)
+    subprocess.run(
+        [python, "-P", script, _PLOT], input=json.dumps({"compared": drawn, "levels": curves}), text=True, check=True
+    )

@@ -1,12 +1,15 @@
 """How a run's memory and its time per row change with the table, and its time with the number of workers."""
 
+import json
 import random
+import subprocess
+import sys
 from typing import Any, Final
 
 from bench.performance import results
 from bench.performance.data import MILLION, Table, events, one_group
 from bench.performance.exports import FORMATS
-from bench.performance.server import Delivered, delivering, serving
+from bench.performance.server import Delivered, delivering, environment, serving
 
 CASES: Final = ("json-gzip", "parquet-gzip")
 SMALL: Final = 5 * MILLION
@@ -37,7 +40,9 @@ def _fresh(table: Table, case: str) -> Delivered:
 def growth(sizes: list[int], rounds: int) -> None:
     """Time per row at the smallest and the largest size, and with one worker process and two, in turns."""
     samples: list[dict[str, Any]] = []
+    floors: list[dict[str, Any]] = []
     for number in range(rounds):
+        floors += [{"tool": count, "round": number, "own": _floors(events(min(sizes)), count)} for count in (1, 2)]
         turns = [(rows, 0) for rows in _ends(sizes)]
         turns += [(min(max(sizes), SMALL), workers) for workers in (1, 2)]
         for rows, workers in random.sample(turns, len(turns)):
@@ -45,7 +50,18 @@ def growth(sizes: list[int], rounds: int) -> None:
                 samples.append({"case": case, "rows": rows, "workers": workers, "round": number, **vars(one)})
                 crew = f"{workers} worker(s)" if workers else "default workers"
                 print(f"growth, {case}, {rows:,} rows, {crew}: {one.own:.2f} s, {one.cpu:.2f} CPU s", flush=True)
-    results.keep("growth", {"samples": samples})
+    results.keep("growth", {"samples": samples, "floors": floors})
+
+
+def _floors(table: Table, count: int) -> float:
+    """Seconds for the floor of a table by so many processes, each of which does the whole of it at the same time.
+
+    What this falls short of half with two, is what two of the machine's cores are short of two.
+    """
+    command = [sys.executable, "-m", "bench.performance.floor", str(table.source)]
+    running = [subprocess.Popen(command, stdout=subprocess.PIPE, env=environment()) for _ in range(count)]
+    steps = [json.loads(one.communicate()[0]) for one in running]
+    return sum(sum(seconds for name, seconds in one.items() if name != "bytes") for one in steps) / count / count
 
 
 def _warm(table: Table, workers: int) -> dict[str, Delivered]:
