@@ -11,34 +11,21 @@ from typing import Final
 
 import pyarrow as pa
 
-from offtake.formats import footer, gzipping, thrift
+from offtake.formats import chunks, footer, thrift
+from offtake.formats.chunks import CODEC, COUNT, DICTIONARY_AT, PAGES_AT, TOTAL, Page
 from offtake.formats.footer import UnsuitedError
-from offtake.formats.thrift import BINARY, FALSE, I16, I32, I64, LIST, STRUCT, Items, Struct, value
+from offtake.formats.thrift import BINARY, I16, I32, I64, LIST, STRUCT, Items, Struct
 
-UNCOMPRESSED, GZIP = 0, 2
-_CODECS: Final = {UNCOMPRESSED: None, 1: "snappy", 2: "gzip", 4: "brotli", 6: "zstd", 7: "lz4_raw"}
-
-# PageHeader
-_KIND, _PLAIN_SIZE, _SIZE, _CRC, _DATA_V1, _DICTIONARY, _DATA_V2 = 1, 2, 3, 4, 5, 7, 8
-_DATA, _OF_DICTIONARY, _DATA_2 = 0, 2, 3
-_VALUES: Final = 1
-_DEFINITIONS, _REPETITIONS, _IS_COMPRESSED = 5, 6, 7
 # ColumnChunk
 _FILE_PATH, _FILE_OFFSET, _META, _OFFSETS_AT, _OFFSETS_SIZE, _INDEX_AT, _INDEX_SIZE, _CRYPTO = 1, 2, 3, 4, 5, 6, 7, 8
-# ColumnMetaData
-_PATH, _CODEC, _COUNT, _PLAIN_TOTAL, _TOTAL, _PAGES_AT, _INDEX_PAGE_AT, _DICTIONARY_AT = 3, 4, 5, 6, 7, 9, 10, 11
-_BLOOM_AT, _BLOOM_SIZE = 14, 15
+# ColumnMetaData, beside what `chunks` needs of it
+_PATH, _PLAIN_TOTAL, _INDEX_PAGE_AT, _BLOOM_AT, _BLOOM_SIZE = 3, 6, 10, 14, 15
 # RowGroup
 _GROUP_AT, _GROUP_TOTAL, _ORDINAL = 5, 6, 7
 # OffsetIndex and PageLocation
 _LOCATIONS, _AT, _LENGTH = 1, 1, 2
 
 _NO_PATH: Final = Items(BINARY, [])
-_WINDOW: Final = 4 * 1024 * 1024
-_HEADER: Final = 4096
-"""Bytes that a page's header fits into, but for long statistics."""
-_MOST_PAGE: Final = 128 * 1024 * 1024
-"""Of a page without compression, which is in memory as a whole, as in decoding. DuckDB's have up to 100 MB."""
 _CHUNK: Final = 1024 * 1024
 _MOST_ORDINAL: Final = 2**15 - 1
 
@@ -66,14 +53,24 @@ class Source:
 def have_codec(source: Source, codec: int) -> bool:
     """Whether the row groups are compressed by that codec already."""
     return all(
-        thrift.number(_meta(chunk), _CODEC) == codec for group in source.groups for chunk in footer.columns(group)
+        thrift.number(_meta(chunk), CODEC) == codec for group in source.groups for chunk in footer.columns(group)
     )
+
+
+def check(source: Source, end: Struct) -> None:
+    """Raise `UnsuitedError` unless what is told of each row group is what is there, as far as the metadata tell.
+
+    These are the columns that `end` has, and as many rows as values of each column that is no part of another.
+    """
+    leaves = footer.leaves(end)
+    for group in source.groups:
+        _check_group(group, leaves)
 
 
 def unmoved(source: Source) -> list[Struct]:
     """The metadata of row groups that stay where they are, which not every writer says right."""
     return [
-        group | {_GROUP_AT: (I64, _begins(_meta(column)))}
+        group | {_GROUP_AT: (I64, chunks.begins(_meta(column)))}
         for group in source.groups
         for column in footer.columns(group)[:1]
     ]
@@ -93,17 +90,16 @@ def _recompressed(sources: Sequence[Source], end: Struct, codec: int, level: int
     out = _Out()
     groups: list[Struct] = []
     made: list[_Chunk] = []
-    leaves = footer.leaves(end)
     out.put(footer.MAGIC)
     for source in sources:
+        check(source, end)
         for group in source.groups:
-            _check_group(group, leaves)
-            chunks: list[_Chunk] = []
+            done: list[_Chunk] = []
             for column in footer.columns(group):
-                pages = _compressed(source.file, column, codec, level)
-                chunks.append((yield from _chunk(source.file, column, codec, pages, out)))
-            groups.append(_group(group, chunks, len(groups)))
-            made += chunks
+                pages = chunks.pages(source.file, _meta(column), codec, level)
+                done.append((yield from _chunk(source.file, column, codec, pages, out)))
+            groups.append(_group(group, done, len(groups)))
+            made += done
     for chunk in made:
         _put_indexes(chunk, out)
         yield from out.full()
@@ -112,12 +108,11 @@ def _recompressed(sources: Sequence[Source], end: Struct, codec: int, level: int
 
 
 def _check_group(group: Struct, leaves: int) -> None:
-    """What is told of the group is what is there: as many rows as values of each column that is no part of another."""
     columns = [_meta(column) for column in footer.columns(group)]
     flat = [column for column in columns if _depth(column) == 1]
     if not leaves or len(columns) != leaves:
         raise UnsuitedError("a row group does not have the columns that there are")
-    if any(thrift.number(column, _COUNT) != footer.rows(group) for column in flat):
+    if any(thrift.number(column, COUNT) != footer.rows(group) for column in flat):
         raise UnsuitedError("a row group has more or fewer rows than values")
 
 
@@ -148,15 +143,6 @@ class _Out:
         return b"".join(held)
 
 
-@dataclass(frozen=True)
-class _Page:
-    """A page under the new codec: header and body, its size when neither is compressed, and whether it holds rows."""
-
-    data: bytes
-    plain_size: int
-    has_rows: bool
-
-
 @dataclass
 class _Chunk:
     """A column chunk where it lies now, and what is still to be written behind the row groups.
@@ -174,7 +160,7 @@ class _Chunk:
 
 
 def _chunk(
-    file: pa.NativeFile, column: Struct, codec: int, pages: Iterable[_Page], out: _Out
+    file: pa.NativeFile, column: Struct, codec: int, pages: Iterable[Page], out: _Out
 ) -> Generator[bytes, None, _Chunk]:
     """Put a chunk's pages out; returns what it is then."""
     old, begins = _meta(column), out.position
@@ -190,25 +176,25 @@ def _chunk(
         yield from out.full()
     if not places:
         raise UnsuitedError("a column has no pages")
-    meta = {key: found for key, found in old.items() if key not in (_INDEX_PAGE_AT, _DICTIONARY_AT, _BLOOM_AT)}
-    meta[_CODEC] = (I32, codec)
+    meta = {key: found for key, found in old.items() if key not in (_INDEX_PAGE_AT, DICTIONARY_AT, _BLOOM_AT)}
+    meta[CODEC] = (I32, codec)
     meta[_PLAIN_TOTAL] = (I64, plain_size)
-    meta[_TOTAL] = (I64, out.position - begins)
-    meta[_PAGES_AT] = (I64, places[0][0])
+    meta[TOTAL] = (I64, out.position - begins)
+    meta[PAGES_AT] = (I64, places[0][0])
     if dictionary_at is not None:
-        meta[_DICTIONARY_AT] = (I64, dictionary_at)
+        meta[DICTIONARY_AT] = (I64, dictionary_at)
     # The place of metadata that is not written beside the pages; zero says that there is none.
     described: Struct = {_FILE_OFFSET: (I64, 0), _META: (STRUCT, meta)}
     offsets = _offset_index(file, column, places)
     return _Chunk(file, column, described, begins, out.position - begins, plain_size, offsets)
 
 
-def _group(old: Struct, chunks: Sequence[_Chunk], number: int) -> Struct:
+def _group(old: Struct, done: Sequence[_Chunk], number: int) -> Struct:
     made = old | {
-        footer.COLUMNS: (LIST, Items(STRUCT, [chunk.described for chunk in chunks])),
-        footer.SIZE: (I64, sum(chunk.plain_size for chunk in chunks)),
-        _GROUP_AT: (I64, chunks[0].begins),
-        _GROUP_TOTAL: (I64, sum(chunk.size for chunk in chunks)),
+        footer.COLUMNS: (LIST, Items(STRUCT, [chunk.described for chunk in done])),
+        footer.SIZE: (I64, sum(chunk.plain_size for chunk in done)),
+        _GROUP_AT: (I64, done[0].begins),
+        _GROUP_TOTAL: (I64, sum(chunk.size for chunk in done)),
         _ORDINAL: (I16, number),
     }
     if number > _MOST_ORDINAL:
@@ -253,170 +239,12 @@ def _bytes(file: pa.NativeFile, of: Struct, at: int, size: int) -> bytes | None:
     if at not in of or size not in of:
         return None
     begins, length = thrift.number(of, at), thrift.number(of, size)
-    _check_range(file, begins, begins + length)
+    chunks.check_range(file, begins, begins + length)
     found: bytes = file.read_at(length, begins)
     return found
-
-
-def _check_range(file: pa.NativeFile, begins: int, ends: int) -> None:
-    if not len(footer.MAGIC) <= begins <= ends <= file.size():
-        raise UnsuitedError("its metadata names a place that it does not have")
 
 
 def _meta(chunk: Struct) -> Struct:
     if _CRYPTO in chunk or _FILE_PATH in chunk:
         raise UnsuitedError("a column is encrypted or lies in another file")
     return thrift.inner(chunk, _META)
-
-
-def _compressed(file: pa.NativeFile, column: Struct, codec: int, level: int) -> Iterator[_Page]:
-    """The chunk's pages under the new codec, in order."""
-    meta = _meta(column)
-    old = thrift.number(meta, _CODEC)
-    if old == codec:
-        return (_unchanged(header, body) for header, body in _stored(file, meta))
-    if old not in _CODECS:
-        raise UnsuitedError(f"its codec has the number {old}")
-    return (_page(header, body, _CODECS[old], codec, level) for header, body in _stored(file, meta))
-
-
-def _begins(meta: Struct) -> int:
-    pages_at = thrift.number(meta, _PAGES_AT)
-    return min(pages_at, thrift.number(meta, _DICTIONARY_AT, 0) or pages_at)
-
-
-_Stored = tuple[Struct, memoryview]
-"""A page as it is in the file: its header, and its body."""
-
-
-def _stored(file: pa.NativeFile, meta: Struct) -> Iterator[_Stored]:
-    """The pages of a chunk as they lie in the file."""
-    pages_at, left = thrift.number(meta, _PAGES_AT), thrift.number(meta, _COUNT)
-    at = _begins(meta)
-    end = at + thrift.number(meta, _TOTAL)
-    _check_range(file, at, end)
-    _check_range(file, pages_at, end)
-    window = _Window(file, end)
-    while at < end:
-        header, length = window.header(at)
-        size = thrift.number(header, _SIZE)
-        if size < 0 or at + length + size > end:
-            raise UnsuitedError("a page is longer than its column chunk")
-        if not 0 <= thrift.number(header, _PLAIN_SIZE) <= _MOST_PAGE:
-            raise UnsuitedError("a page is large")
-        body = window.bytes(at + length, size)
-        if _CRC in header and gzipping.checksum(body) != thrift.number(header, _CRC) & 0xFFFFFFFF:
-            raise UnsuitedError("a page does not have its checksum")
-        yield header, body
-        left -= _count(header)
-        at += length + size
-    if left:
-        raise UnsuitedError("a column chunk has more or fewer values than its metadata says")
-
-
-class _Window:
-    """A column chunk, of which a few megabytes are in memory, or a page that is larger."""
-
-    def __init__(self, file: pa.NativeFile, end: int) -> None:
-        self._file = file
-        self._end = end
-        self._begins = 0
-        self._data = memoryview(b"")
-
-    def header(self, at: int) -> tuple[Struct, int]:
-        """The header that lies there, and its length."""
-        try:
-            return thrift.decode(self.bytes(at, min(_HEADER, self._end - at)))
-        except thrift.CutOffError:
-            return thrift.decode(self.bytes(at, min(_WINDOW, self._end - at)))
-
-    def bytes(self, at: int, size: int) -> memoryview:
-        """So many bytes from there on."""
-        if not self._begins <= at <= at + size <= self._begins + len(self._data):
-            self._begins = at
-            self._data = memoryview(self._file.read_at(min(max(size, _WINDOW), self._end - at), at))
-            if len(self._data) < size:
-                raise UnsuitedError("the file ends within a column chunk")
-        return self._data[at - self._begins : at - self._begins + size]
-
-
-def _count(header: Struct) -> int:
-    """How many values a page has, nulls included."""
-    kind = thrift.number(header, _KIND)
-    if kind == _OF_DICTIONARY:
-        return 0
-    if kind not in (_DATA, _DATA_2):
-        raise UnsuitedError(f"there is a page of kind {kind}")
-    return thrift.number(thrift.inner(header, _DATA_V1 if kind == _DATA else _DATA_V2), _VALUES)
-
-
-def _has_rows(header: Struct) -> bool:
-    return thrift.number(header, _KIND) != _OF_DICTIONARY
-
-
-def _unchanged(header: Struct, body: memoryview) -> _Page:
-    data = thrift.encode(header)
-    return _Page(data + body, len(data) + thrift.number(header, _PLAIN_SIZE), _has_rows(header))
-
-
-def _page(old: Struct, body: memoryview, stored: str | None, codec: int, level: int) -> _Page:
-    """The page under `codec`, which is not the one that it is stored under."""
-    header = dict(old)
-    levels = memoryview(b"")
-    inner = thrift.inner(old, _DATA_V2) if thrift.number(old, _KIND) == _DATA_2 else None
-    if inner is not None:
-        # The second version's levels lie uncompressed in front.
-        size = thrift.number(inner, _DEFINITIONS, 0) + thrift.number(inner, _REPETITIONS, 0)
-        if not 0 <= size <= len(body):
-            raise UnsuitedError("a page's levels are longer than it is")
-        levels, body = body[:size], body[size:]
-        if not value(inner, _IS_COMPRESSED, True):
-            stored = None
-    plain_size = thrift.number(old, _PLAIN_SIZE)
-    plain = _plain(stored, body, plain_size - len(levels))
-    compresses = codec == GZIP and (inner is None or len(plain) > 0)
-    packed = gzipping.packed(plain, level) if compresses else plain
-    if inner is not None:
-        header[_DATA_V2] = (STRUCT, inner | {_IS_COMPRESSED: (FALSE, compresses)})
-    header[_SIZE] = (I32, len(levels) + len(packed))
-    if _CRC in old:
-        header[_CRC] = (I32, _signed(gzipping.checksum(packed, gzipping.checksum(levels))))
-    data = thrift.encode(header)
-    return _Page(b"".join((data, levels, packed)), len(data) + plain_size, _has_rows(old))
-
-
-def _plain(stored: str | None, body: memoryview, size: int) -> memoryview:
-    """What a codec has made the bytes of, which must be exactly so many."""
-    if stored is None or not (len(body) or size):
-        if len(body) != size:
-            raise UnsuitedError("a page does not have the size that its header says")
-        return body
-    codec = pa.Codec(stored)
-    try:
-        plain = memoryview(codec.decompress(body, size))
-    except (OSError, pa.ArrowException) as error:
-        raise UnsuitedError(f"a page cannot be decompressed: {error}") from None
-    if _has_other_size(codec, body, size):
-        raise UnsuitedError("a page does not have the size that its header says")
-    return plain
-
-
-def _has_other_size(codec: pa.Codec, body: memoryview, size: int) -> bool:
-    """Whether not so many bytes come out: Arrow does not tell, and fills up with whatever lay in memory before."""
-    if codec.name == "zstd":
-        # The one codec of which it checks the size.
-        return False
-    if codec.name == "gzip":
-        return int.from_bytes(body[-4:], "little") != size
-    if size == 0:
-        # What is more it has refused.
-        return False
-    try:
-        codec.decompress(body, size - 1)
-    except (OSError, pa.ArrowException):
-        return False
-    return True
-
-
-def _signed(number: int) -> int:
-    return number - (1 << 32) if number >> 31 else number

@@ -13,7 +13,7 @@ from typing import Final
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from offtake.formats import footer, pages
+from offtake.formats import chunks, footer, pages
 from offtake.formats.cutting import cut
 from offtake.formats.footer import UnsuitedError
 from offtake.formats.thrift import Struct
@@ -52,12 +52,12 @@ def gzip_pages(schema: pa.Schema, stored: Sequence[StoredGroups], level: int = L
     `UnsuitedError`, also while bytes are taken, when values must be decoded after all; what reading raises passes
     through.
     """
-    return _from_pages(schema, stored, pages.GZIP, level)
+    return _from_pages(schema, stored, chunks.GZIP, level)
 
 
 def plain_pages(schema: pa.Schema, stored: Sequence[StoredGroups], level: int = LEVEL) -> tuple[int, Iterator[bytes]]:
     """As `gzip_pages`, without compression."""
-    return _from_pages(schema, stored, pages.UNCOMPRESSED, level)
+    return _from_pages(schema, stored, chunks.UNCOMPRESSED, level)
 
 
 def _from_pages(
@@ -100,7 +100,11 @@ def _reads_as(end: Struct, model: bytes) -> bool:
 
 
 def _as_it_stands(source: pages.Source, end: Struct) -> Iterator[bytes]:
-    """The bytes of a whole file, but for its metadata when they do not name the columns' field ids as `end` does."""
+    """The bytes of a whole file, but for its metadata when they do not name the columns' field ids as `end` does.
+
+    Raises `UnsuitedError` at once.
+    """
+    pages.check(source, end)
     if source.footer[footer.SCHEMA] == end[footer.SCHEMA]:
         return _bytes(source.file, source.file.size())
     named = footer.written(end, pages.unmoved(source))
