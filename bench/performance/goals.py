@@ -74,38 +74,45 @@ def _small() -> list[Line]:
 
 
 def _curve() -> list[Line]:
-    """Whether a peer is both smaller and faster than each of ours, at any level that either has."""
     made = []
     for case in CURVES:
         found = results.latest(f"levels-{case}")
         points = level_points(found[-1]["samples"]) if found else []
-        ours = [(seconds, size) for tool, _, seconds, size in points if tool == OURS]
-        theirs = [point for point in points if point[0] != OURS]
-        ahead = [
-            f"{PEER[tool].name} at {level or 'its only level'}"
-            for tool, level, seconds, size in theirs
-            if not any(own <= seconds and small <= size for own, small in ours)
-        ]
-        figure = f"{', '.join(ahead) or 'none'} of {len(theirs)}" if points else "—"
+        before = [f"{PEER[one.tool].name} at {one.level or 'its only level'}" for one in ahead(points)]
+        theirs = sum(one.tool != OURS for one in points)
+        figure = f"{', '.join(before) or 'none'} of {theirs}" if points else "—"
         made.append(
-            Line(f"Size against time, `{case}`", "no peer ahead at any level", figure, not ahead if ours else None)
+            Line(f"Size against time, `{case}`", "no peer ahead at any level", figure, not before if points else None)
         )
     return made
 
 
-def level_points(samples: list[Json]) -> list[tuple[str, int | None, float, float]]:
-    """Tool, level, median seconds and median bytes."""
-    keys = dict.fromkeys((one["tool"], one["level"]) for one in samples)
+@dataclass(frozen=True)
+class Point:
+    """A tool at a level of gzip, None where it knows none: median seconds and bytes."""
+
+    tool: str
+    level: int | None
+    seconds: float
+    bytes: float
+
+
+def level_points(samples: list[Json]) -> list[Point]:
+    """What tools took at their levels, over all rounds."""
+    found = []
+    for tool, level in dict.fromkeys((one["tool"], one["level"]) for one in samples):
+        mine = [one for one in samples if (one["tool"], one["level"]) == (tool, level)]
+        found.append(Point(tool, level, median(one["wall"] for one in mine), median(one["bytes"] for one in mine)))
+    return found
+
+
+def ahead(points: list[Point]) -> list[Point]:
+    """The points of peers that none of ours is as fast and as small as."""
+    ours = [one for one in points if one.tool == OURS]
     return [
-        (
-            tool,
-            level,
-            *(
-                median(one[figure] for one in samples if (one["tool"], one["level"]) == (tool, level))
-                for figure in ("wall", "bytes")
-            ),
-        )
-        for tool, level in keys
+        peer
+        for peer in points
+        if peer.tool != OURS and not any(own.seconds <= peer.seconds and own.bytes <= peer.bytes for own in ours)
     ]
 
 

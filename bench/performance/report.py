@@ -125,8 +125,8 @@ def _levels() -> list[str]:
     for case in goals.CURVES:
         for one in results.latest(f"levels-{case}"):
             rows = [
-                (_name(tool, one), "" if level is None else str(level), f"{size / 1e6:.1f}", f"{seconds:.2f}")
-                for tool, level, seconds, size in sorted(goals.level_points(one["samples"]), key=lambda point: point[3])
+                (_name(each.tool, one), str(each.level or ""), f"{each.bytes / 1e6:.1f}", f"{each.seconds:.2f}")
+                for each in sorted(goals.level_points(one["samples"]), key=lambda each: each.bytes)
             ]
             found += [
                 f"### {_CASES[case]}, by level, {millions(one['rows'])} rows",
@@ -162,6 +162,10 @@ def _name(tool: str, one: Json) -> str:
     return "Offtake" if tool == OURS else f"{peers.PEER[tool].name} {one['versions'][tool]}"
 
 
+def _plain_name(tool: str) -> str:
+    return "Offtake" if tool == OURS else peers.PEER[tool].name
+
+
 def _text(samples: Sequence[Json], tool: str, figure: str) -> str:
     found = of_tool(samples, tool, figure)
     return found.text() if found else "—"
@@ -193,13 +197,12 @@ def _plot() -> None:
         for one in results.latest(case):
             for tool in sorted({each["tool"] for each in one["samples"]} - {FLOOR}):
                 figures = {name: _middle(one["samples"], tool, name) for name in ("wall", "pss")}
-                named = "Offtake" if tool == OURS else peers.PEER[tool].name
-                drawn.append({"case": case, "rows": one["rows"], "tool": named, **figures})
+                drawn.append({"case": case, "rows": one["rows"], "tool": _plain_name(tool), **figures})
     curves = [
-        {"case": case, "tool": "Offtake" if tool == OURS else peers.PEER[tool].name, "wall": seconds, "bytes": size}
+        {"case": case, "tool": _plain_name(each.tool), "wall": each.seconds, "bytes": each.bytes}
         for case in goals.CURVES
         for one in results.latest(f"levels-{case}")
-        for tool, _, seconds, size in goals.level_points(one["samples"])
+        for each in goals.level_points(one["samples"])
     ]
     if not drawn:
         return

@@ -236,20 +236,6 @@ def test_a_required_column_takes_no_null(lake: Lake, tmp_path: Path) -> None:
     assert full(lake) == [{"id": 1}]
 
 
-def test_large_batches_become_files_and_row_groups_of_bounded_size(
-    lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(ingest, "_FILE_BYTES", 400_000)
-    table = pa.table({"n": range(300_000), "text": [str(n * 7919) for n in range(300_000)]})
-    pq.write_table(table, tmp_path / "n.parquet")
-    done = add_files(lake, tmp_path / "n.parquet")
-    files = [one.path.removeprefix("file://") for one in scan.plan_full(lake, TABLE, done.snapshot_id).files]
-    assert len(files) == done.files > 2
-    found = [pq.read_metadata(file) for file in files]
-    assert all(one.row_group(n).num_rows <= 65_536 for one in found for n in range(one.num_row_groups))
-    assert [row["n"] for row in full(lake)] == list(range(300_000))
-
-
 def _import_many(folder: str, name: str, count: int) -> None:
     lake = lake_in(Path(folder))
     for number in range(count):

@@ -1,4 +1,4 @@
-"""How the files of batches are encoded: what an export of them costs depends on it."""
+"""How the files of batches are cut and encoded: what an export of them costs depends on it."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -9,9 +9,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from offtake.lake import ingest
-from offtake.lake.catalog import local_path
-from tests.lake.lakes import TABLE, lake_in
+from offtake.lake import ingest, scan, writing
+from offtake.lake.catalog import Lake, local_path
+from tests.lake.lakes import TABLE, add_files, full, lake_in
 from tests.lake.others import data_files
 
 ROWS = 20_000
@@ -49,3 +49,17 @@ def test_values_that_repeat_get_a_dictionary_and_others_are_not_written_twice(
     chunks = [stored.row_group(0).column(index) for index in range(stored.num_columns)]
     (chunk,) = [one for one in chunks if one.path_in_schema == prefix + column]
     assert chunk.has_dictionary_page == repeats
+
+
+def test_large_batches_become_files_and_row_groups_of_bounded_size(
+    lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writing, "_FILE_BYTES", 400_000)
+    table = pa.table({"n": range(300_000), "text": [str(n * 7919) for n in range(300_000)]})
+    pq.write_table(table, tmp_path / "n.parquet")
+    done = add_files(lake, tmp_path / "n.parquet")
+    files = [one.path.removeprefix("file://") for one in scan.plan_full(lake, TABLE, done.snapshot_id).files]
+    assert len(files) == done.files > 2
+    found = [pq.read_metadata(file) for file in files]
+    assert all(one.row_group(n).num_rows <= 65_536 for one in found for n in range(one.num_row_groups))
+    assert [row["n"] for row in full(lake)] == list(range(300_000))
