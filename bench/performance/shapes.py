@@ -13,7 +13,7 @@ from bench.performance.server import Delivered, delivering, environment, serving
 
 CASES: Final = ("json-gzip", "parquet-gzip")
 SMALL: Final = 5 * MILLION
-"""The size, at most, that memory at the largest one is compared with, and that workers are compared at."""
+"""The size that memory at the largest one is compared with, at most."""
 
 
 def memory(sizes: list[int], *, large_group: bool = True) -> None:
@@ -38,13 +38,13 @@ def _fresh(table: Table, case: str) -> Delivered:
 
 
 def growth(sizes: list[int], rounds: int) -> None:
-    """Time per row at the smallest and the largest size, and with one worker process and two, in turns."""
+    """Time per row at the smallest and the largest size, and there with one worker process and two, in turns."""
     samples: list[dict[str, Any]] = []
     floors: list[dict[str, Any]] = []
     for number in range(rounds):
         floors += [{"tool": count, "round": number, "own": _floors(events(min(sizes)), count)} for count in (1, 2)]
         turns = [(rows, 0) for rows in _ends(sizes)]
-        turns += [(min(max(sizes), SMALL), workers) for workers in (1, 2)]
+        turns += [(max(sizes), workers) for workers in (1, 2)]
         for rows, workers in random.sample(turns, len(turns)):
             for case, one in _warm(events(rows), workers).items():
                 samples.append({"case": case, "rows": rows, "workers": workers, "round": number, **vars(one)})
