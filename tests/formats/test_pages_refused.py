@@ -1,6 +1,7 @@
 """What must not go page by page is refused, before or within the file, soon, and with one error."""
 
 import itertools
+import os
 import struct
 import time
 from collections.abc import Callable, Iterator
@@ -165,6 +166,18 @@ def test_files_that_end_early_or_begin_late() -> None:
     for lost in (1, 100, 1000):
         refusal(SCHEMA, (data[lost:], 0, None))
         refusal(SCHEMA, (data[:50] + data[50 + lost :], 0, None))
+
+
+@pytest.mark.parametrize("ids", [True, False], ids=["byte for byte", "with another end"])
+def test_a_whole_file_that_becomes_shorter_while_it_is_read(tmp_path: Path, ids: bool) -> None:
+    path = tmp_path / "file.parquet"
+    path.write_bytes(parquets.arrow(TABLE.cast(SCHEMA) if ids else TABLE, compression="gzip", store_schema=False))
+    with pa.OSFile(str(path)) as file:
+        rows, made = parquet.gzip_pages(SCHEMA, [(file, 0, None)])
+        assert rows == 200
+        os.truncate(path, 100)
+        with pytest.raises(UnsuitedError, match="shorter"):
+            list(made)
 
 
 # Pages and what is said of them

@@ -113,7 +113,10 @@ def _as_it_stands(source: pages.Source, end: Struct) -> Iterator[bytes]:
 
 def _bytes(file: pa.NativeFile, left: int) -> Iterator[bytes]:
     file.seek(0)
-    while left and (chunk := file.read(min(left, _CHUNK))):
+    while left:
+        chunk = file.read(min(left, _CHUNK))
+        if not chunk:
+            raise UnsuitedError("the file has become shorter")
         left -= len(chunk)
         yield chunk
 

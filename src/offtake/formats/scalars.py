@@ -61,7 +61,7 @@ def _texts(array: pa.Array) -> Iterator[pa.Array]:
 
 
 def _is_ascii(text: pa.Array) -> bool:
-    """Whether there is nothing but ASCII. Python tells of all in one go, Arrow in five times the time of each."""
+    """Whether there is nothing but ASCII: Python tells in a fifth of the time that Arrow takes, value by value."""
     _, places, data = text.buffers()
     if data is None or not len(text):
         return True

@@ -231,7 +231,7 @@ def _change(array: pa.Array) -> pa.Array:
 
 @lru_cache(maxsize=256)
 def _has_only_text_to_check(kind: pa.DataType) -> bool:
-    """Whether nothing within the type can need a change but text, of which Arrow judges all in one go."""
+    """Whether nothing within the type can need a change but text, all of which is judged in one go."""
     rule = _rule(kind)
     if rule is None or not pa.types.is_nested(kind):
         return rule is None or rule.scalar in (None, scalars.valid_text)
