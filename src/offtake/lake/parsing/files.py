@@ -1,0 +1,52 @@
+"""The files that are parsed."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import pyarrow as pa
+
+from offtake.lake.parsing.errors import ImportRefusedError
+
+Kind = Literal["parquet", "ndjson", "json", "csv"]
+"""`ndjson` is an object a line, `json` a whole document."""
+
+_ENDINGS: dict[str, Kind] = {
+    ".parquet": "parquet",
+    ".pq": "parquet",
+    ".json": "ndjson",
+    ".jsonl": "ndjson",
+    ".ndjson": "ndjson",
+    ".csv": "csv",
+    ".tsv": "csv",
+}
+_ALLOWED = ".parquet, .pq, .json, .jsonl, .ndjson, .csv or .tsv; all but Parquet also with .gz"
+
+
+@dataclass(frozen=True)
+class InputFile:
+    """A file, what it is, and the name that users know it by. Names that end in `.gz` are gunzipped as they are read."""
+
+    path: Path
+    kind: Kind
+    name: str
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether the file has no bytes."""
+        return not self.path.stat().st_size
+
+    def open(self) -> Any:  # noqa: ANN401 - pyarrow has no stubs
+        """A binary stream of the file's text. Reading it raises `OSError`, also for damaged gzip."""
+        return pa.input_stream(self.path, compression="gzip" if self.name.lower().endswith(".gz") else None)
+
+
+def input_file(path: Path) -> InputFile:
+    """The file at a path, its kind found by its name. Raises `ImportRefusedError` if it is missing or of no known kind."""
+    if not path.is_file():
+        raise ImportRefusedError(f"{path} is not a file.")
+    name = path.name.lower()
+    for ending, kind in _ENDINGS.items():
+        if name.endswith(ending) or (kind != "parquet" and name.endswith(f"{ending}.gz")):
+            return InputFile(path, kind, path.name)
+    raise ImportRefusedError(f"{path.name} is of an unknown kind; its name must end in {_ALLOWED}.")
