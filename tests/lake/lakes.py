@@ -14,7 +14,8 @@ from offtake.formats.footer import UnsuitedError
 from offtake.formats.parquet import plain_pages
 from offtake.lake import ingest, reading, scan
 from offtake.lake.catalog import Lake, TableName
-from offtake.lake.ingest import Batch
+from offtake.lake.ingest import Attempt, Batch
+from offtake.lake.parsing.options import ParseOptions
 from offtake.lake.reading import FileSlice, TableSchema
 from offtake.lake.scan import DataFile
 
@@ -27,9 +28,11 @@ def lake_in(folder: Path) -> Lake:
     return Lake(f"sqlite:///{folder / 'catalog.db'}", (folder / "warehouse").as_uri())
 
 
-def add_files(lake: Lake, *files: Path, table: TableName = TABLE) -> Batch:
-    """Import files as one batch."""
-    return ingest.import_files(lake, table, files, batch_id=uuid4().hex)
+def add_files(
+    lake: Lake, *files: Path, table: TableName = TABLE, options: ParseOptions | None = None, **attempt: Any
+) -> Batch:
+    """Import files as one batch, which may add columns unless it is said otherwise."""
+    return ingest.import_files(lake, table, files, Attempt(uuid4().hex, **{"evolve": True, **attempt}), options)
 
 
 def add(lake: Lake, rows: Iterable[Row], schema: pa.Schema | None = None, table: TableName = TABLE) -> int:

@@ -9,10 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from offtake.lake import json_documents
 from offtake.lake.catalog import Lake
-from offtake.lake.json_documents import DocumentError, blocks
-from offtake.lake.sources import ImportRefusedError, Source
+from offtake.lake.parsing import json_documents
+from offtake.lake.parsing.errors import ImportRefusedError
+from offtake.lake.parsing.files import InputFile
+from offtake.lake.parsing.json_documents import DocumentError, blocks
+from offtake.lake.parsing.options import ParseOptions
+from offtake.lake.parsing.parse import parse
 from tests.lake.lakes import add_files, full
 
 VALUES = st.recursive(
@@ -81,18 +84,18 @@ def test_the_object_that_does_not_fit_is_named(tmp_path: Path) -> None:
     path = tmp_path / "rows.json"
     path.write_text(json.dumps([{"id": 1}, {"id": 2}, {"id": {"a": 1}}, {"id": 4}]))
     with pytest.raises(ImportRefusedError, match=r"rows\.json, object 3: ") as refused:
-        list(Source(path, "json", "rows.json").schema(None) or [])
+        parse([InputFile(path, "json", "rows.json")], None, ParseOptions())
     assert refused.value.row == 3
 
 
 def test_the_line_that_does_not_fit_is_named_across_blank_ones_and_blocks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("offtake.lake.sources._BLOCK", 64)
+    monkeypatch.setattr("offtake.lake.parsing.json_blocks._BLOCK", 64)
     lines = [f'{{"id": {n}}}' for n in range(50)]
     lines[7] = lines[20] = ""
     lines[33] = '{"id": '
     path = tmp_path / "rows.json"
     path.write_text("\n".join(lines))
     with pytest.raises(ImportRefusedError, match=r"rows\.json, line 34: "):
-        Source(path, "ndjson", "rows.json").schema(None)
+        parse([InputFile(path, "ndjson", "rows.json")], None, ParseOptions())

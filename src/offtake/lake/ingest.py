@@ -1,81 +1,55 @@
-"""Batches: rows that become visible in a table as one snapshot, or not at all.
+"""Batches: rows of files that become visible in a table as one snapshot, or not at all."""
 
-A batch's snapshot bears the batch's id. Whoever commits looks for it first, in the very state of the table that the
-commit builds upon; so a batch lands once, however many try. Each attempt writes files of its own name: nobody removes
-files that another may yet commit.
-"""
-
-import contextlib
-import random
-import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
 import pyarrow as pa
-from pyiceberg.exceptions import CommitFailedException, NamespaceAlreadyExistsError, TableAlreadyExistsError
-from pyiceberg.manifest import DataFile as IcebergFile
-from pyiceberg.table import Table, Transaction
-from pyiceberg.table.snapshots import Snapshot
-from sqlalchemy.exc import IntegrityError
+from pyiceberg.table import Table
 
-from offtake.errors import CancelledError
-from offtake.failpoints import failpoint
-from offtake.lake import scan
-from offtake.lake.arrow_types import UnfitError, agree, conform, merged, normal_schema, settled
-from offtake.lake.catalog import Lake, LakeFullError, TableName, local_path, needing_room
-from offtake.lake.sources import ImportRefusedError, Source, source_of
-from offtake.lake.writing import DataFiles, remove_empty
+from offtake.lake import commits, evolution, rewriting, scan
+from offtake.lake.catalog import Lake, TableName, local_path, needing_room
+from offtake.lake.commits import (
+    BATCH_ID,
+    REVERTED_ID,
+    Attempt,
+    Batch,
+    Landed,
+    NewRows,
+    OtherSchemaError,
+    declare,
+    find_commit,
+)
+from offtake.lake.evolution import SchemaChange
+from offtake.lake.parsing.columns import Changes, Resolver, normal_schema, settled
+from offtake.lake.parsing.conform import conform
+from offtake.lake.parsing.errors import ImportRefusedError
+from offtake.lake.parsing.files import InputFile, input_file
+from offtake.lake.parsing.kinds import Path as ColumnPath
+from offtake.lake.parsing.kinds import name_of
+from offtake.lake.parsing.options import ParseOptions
+from offtake.lake.parsing.parse import Parsed, parse
+from offtake.lake.writing import remove_empty
 
-BATCH_ID: Final = "offtake.batch-id"
-REVERTED_ID: Final = "offtake.reverted-batch-id"
-_COMMITS: Final = 20
+__all__ = ["BATCH_ID", "Attempt", "Batch", "Landed", "declare", "find_commit"]
+
 _ROUNDS: Final = 3
-_PROPERTIES: Final = {
-    "format-version": "2",
-    # A commit that lost is made anew on the newest state, here; the library would rebase it, which fails when both
-    # added columns, and wait minutes.
-    "commit.retry.num-retries": "0",
-}
-_REMEDY: Final = "Send its rows again under a new batch, after bringing the table into the state you want."
 
 
 @dataclass(frozen=True)
-class Batch:
-    """What a batch added: its snapshot, its rows, and the bytes and number of its data files."""
+class DryRun:
+    """What an import would do: `schema` are the dataset's columns afterwards."""
 
-    snapshot_id: int
     rows: int
-    bytes: int
-    files: int
-
-
-@dataclass(frozen=True)
-class Landed:
-    """A batch that is in the table: its id, its snapshot, and the rows it added."""
-
-    batch_id: str
-    snapshot_id: int
-    rows: int
-
-
-@dataclass(frozen=True)
-class Attempt:
-    """One try to bring a batch in: its number, what of others it takes the place of, and whether it is to stop."""
-
-    batch_id: str
-    number: int = 1
-    replaces: tuple[Landed, ...] = ()
-    stopped: Callable[[], bool] = lambda: False
-
-
-class _OtherSchemaError(Exception):
-    """Since the files were planned, the table got columns that they do not agree with."""
+    columns_added: tuple[str, ...]
+    types_changed: tuple[str, ...]
+    schema: pa.Schema
+    notes: tuple[str, ...]
 
 
 def import_files(
-    lake: Lake, table: TableName, files: Sequence[Path], *, batch_id: str, stopped: Callable[[], bool] = lambda: False
+    lake: Lake, table: TableName, files: Sequence[Path], attempt: Attempt, options: ParseOptions | None = None
 ) -> Batch:
     """The rows of all files as one snapshot of a table, which is made in the same commit when there is none.
 
@@ -83,54 +57,74 @@ def import_files(
     """
     if not files:
         raise ImportRefusedError("No files are named.")
-    sources = [source_of(path) for path in files]
-    made = ingest(lake, table, sources, Attempt(batch_id, stopped=stopped), refuse_empty=True)
+    made = ingest(lake, table, [input_file(path) for path in files], attempt, options, refuse_empty=True)
     if made is None:
         raise ImportRefusedError("The files hold no rows.")
     return made
 
 
 def ingest(
-    lake: Lake, table: TableName, sources: Sequence[Source], attempt: Attempt, *, refuse_empty: bool = False
+    lake: Lake,
+    table: TableName,
+    files: Sequence[InputFile],
+    attempt: Attempt,
+    options: ParseOptions | None = None,
+    *,
+    refuse_empty: bool = False,
 ) -> Batch | None:
-    """The rows of all sources as one snapshot of a table, which is made in the same commit when there is none.
+    """The rows of all files as one snapshot of a table, which is made in the same commit when there is none.
 
-    Once it has landed, it does not land again. Without rows there is no snapshot: None. Columns the table does not
-    have yet are added to it; columns a file does not have are null. Raises `ImportRefusedError` naming file, row and
-    column, and `LakeFullError`, with the table unchanged and no rows of this attempt left behind.
+    A batch that was committed is not committed again. Without rows there is no snapshot: None. Columns that a file does
+    not have are null. Raises `ImportRefusedError` naming file, row and column, and `LakeFullError`, with the table
+    unchanged and no rows of this attempt left.
     """
     for last in range(_ROUNDS, 0, -1):
         try:
             with needing_room():
-                return _ingest(lake, table, sources, attempt, refuse_empty=refuse_empty)
-        except _OtherSchemaError as error:
+                plan = _plan(lake, table, files, attempt, options or ParseOptions(), refuse_empty=refuse_empty)
+                made = commits.write(lake, table, plan.new, attempt)
+                return None if made is None else replace(made, notes=plan.notes)
+        except OtherSchemaError as error:
             if last == 1:
                 raise ImportRefusedError(f"The dataset's columns keep changing: {error}") from None
     raise AssertionError
 
 
+def dry_run(
+    lake: Lake, table: TableName, files: Sequence[InputFile], attempt: Attempt, options: ParseOptions
+) -> DryRun:
+    """What `ingest` would do, every row read and nothing written. Raises `ImportRefusedError` as it does."""
+    plan = _plan(lake, table, files, attempt, options, refuse_empty=False)
+    change = plan.new.change
+    added = change.added if plan.new.known is not None else [(name,) for name in plan.new.wanted.names]
+    changed = (*change.promoted, *change.retyped, *change.determined)
+    return DryRun(
+        rows=sum(batch.num_rows for batch in plan.new.rows),
+        columns_added=tuple(map(name_of, added)),
+        types_changed=tuple(map(name_of, changed)),
+        schema=settled(plan.new.wanted),
+        notes=plan.notes,
+    )
+
+
 def append(lake: Lake, table: TableName, batches: Iterable[pa.RecordBatch], schema: pa.Schema, batch_id: str) -> Batch:
-    """Arrow batches as one snapshot of a table, which is made when there is none."""
-    known = _known_schema(lake, table)
-    wanted = _settled(normal_schema(schema) if known is None else merged(known, normal_schema(schema)))
-    rows = (conform(batch, wanted) for batch in batches)
-    made = _write(lake, table, wanted, rows, Attempt(batch_id))
+    """Arrow batches as one snapshot of a table, which is made when there is none. New columns are added."""
+    loaded = lake.find(table)
+    known = evolution.known_schema(loaded) if loaded else None
+    normal = normal_schema(schema)
+    wanted = normal if known is None else Resolver(changes=Changes(promote=True)).schema(known, normal)
+    rows = (conform(batch, settled(wanted)) for batch in batches)
+    change = SchemaChange() if known is None else evolution.compare(known, wanted)
+    made = commits.write(lake, table, NewRows(known, wanted, rows, change), Attempt(batch_id, evolve=True))
     if made is None:
         raise ImportRefusedError("There are no rows.")
     return made
 
 
-def landed(lake: Lake, table: TableName, batch_id: str) -> Batch | None:
-    """What the batch added, if it is in the table's history."""
-    loaded = lake.find(table)
-    snapshot = _bearing(loaded, BATCH_ID, batch_id) if loaded else None
-    return None if snapshot is None else _batch_of(snapshot)
-
-
 def clear(lake: Lake, table: TableName, batch_id: str) -> None:
-    """Remove the files of attempts that did not land. To be called when the batch has landed, or never will."""
+    """Remove files of attempts that were not committed. To be called when the batch is committed, or never will be."""
     loaded = lake.find(table)
-    snapshot = _bearing(loaded, BATCH_ID, batch_id) if loaded else None
+    snapshot = commits.snapshot_with(loaded, BATCH_ID, batch_id) if loaded else None
     files = scan.added_files(loaded, snapshot) if loaded and snapshot else []
     kept = {Path(file.file_path).name for file in files}
     folder = local_path(lake.location(table)) / "data"
@@ -141,229 +135,95 @@ def clear(lake: Lake, table: TableName, batch_id: str) -> None:
         remove_empty(folder)
 
 
-def check_whole(lake: Lake, table: TableName, batch: Landed) -> None:
-    """Raise `ImportRefusedError` when the batch's rows can no longer be told from others."""
-    loaded = lake.find(table)
-    if loaded is not None:
-        _whole(loaded, batch)
-
-
 def revert(lake: Lake, table: TableName, batch: Landed) -> None:
     """Take the batch's rows out of the table, as one snapshot, once.
 
-    Raises as `check_whole` does, and `LakeFullError`.
+    Raises `ImportRefusedError` when they can no longer be told from others, and `LakeFullError`.
     """
 
     def commit(current: Table) -> Table:
-        if _bearing(current, REVERTED_ID, batch.batch_id) is not None:
+        if commits.snapshot_with(current, REVERTED_ID, batch.batch_id) is not None:
             return current
         with current.transaction() as transaction:
-            _overwrite(transaction, [], _whole(current, batch), {REVERTED_ID: batch.batch_id})
+            gone = commits.files_of(current, batch)
+            commits.overwrite(transaction, [], gone, {REVERTED_ID: batch.batch_id})
         return current
 
     if lake.exists(table):
         with needing_room():
-            _until_won(lambda: commit(lake.load(table)))
+            commits.retry_commit(lambda: commit(lake.load(table)))
 
 
-def _ingest(
-    lake: Lake, table: TableName, sources: Sequence[Source], attempt: Attempt, *, refuse_empty: bool
-) -> Batch | None:
-    known = _known_schema(lake, table)
-    wanted = known
-    filled = []
-    for source in sources:
-        _go_on(attempt)
-        coming = source.schema(known)
-        if coming is None:
-            if refuse_empty:
-                raise ImportRefusedError(f"{source.name} holds no rows.")
-            continue
-        try:
-            coming = normal_schema(coming)
-            wanted = coming if wanted is None else merged(wanted, coming)
-        except UnfitError as error:
-            raise ImportRefusedError(f"{source.name}: {error}.") from None
-        filled.append(source)
-    schema = pa.schema([]) if wanted is None else _settled(wanted)
-    return _write(lake, table, schema, _rows(filled, schema, attempt), attempt)
+@dataclass(frozen=True)
+class _Plan:
+    new: NewRows
+    notes: tuple[str, ...] = ()
 
 
-def _settled(schema: pa.Schema) -> pa.Schema:
-    try:
-        return settled(schema)
-    except UnfitError as error:
-        raise ImportRefusedError(f"{error}.") from None
-
-
-def _rows(sources: Sequence[Source], wanted: pa.Schema, attempt: Attempt) -> Iterator[pa.RecordBatch]:
-    for source in sources:
-        done = 0
-        for batch in source.batches(wanted):
-            _go_on(attempt)
-            try:
-                yield conform(batch, wanted)
-            except UnfitError as error:
-                row = done + _first_unfit(batch, wanted) + 1
-                raise ImportRefusedError(f"{source.name}, row {row}: {error}.", row=row) from None
-            done += batch.num_rows
-
-
-def _first_unfit(batch: pa.RecordBatch, wanted: pa.Schema) -> int:
-    """The index of the first row that does not fit."""
-    good, bad = 0, batch.num_rows - 1
-    while good < bad:
-        middle = (good + bad) // 2
-        try:
-            conform(batch.slice(good, middle + 1 - good), wanted)
-            good = middle + 1
-        except UnfitError:
-            bad = middle
-    return good
-
-
-def _go_on(attempt: Attempt) -> None:
-    if attempt.stopped():
-        raise CancelledError(f"Batch {attempt.batch_id} is given back.")
-
-
-def _write(
-    lake: Lake, table: TableName, schema: pa.Schema, rows: Iterable[pa.RecordBatch], attempt: Attempt
-) -> Batch | None:
+def _plan(
+    lake: Lake,
+    table: TableName,
+    files: Sequence[InputFile],
+    attempt: Attempt,
+    options: ParseOptions,
+    *,
+    refuse_empty: bool,
+) -> _Plan:
+    """What the files change, judged: raises `ImportRefusedError` for columns that the dataset does not take."""
     loaded = lake.find(table)
-    folder = f"{loaded.location() if loaded else lake.location(table)}/data"
-    files = DataFiles(folder, f"{attempt.batch_id}-{attempt.number}", schema)
+    known = evolution.known_schema(loaded) if loaded else None
+    changes = _open_changes(lake, table, loaded, attempt)
+    parsed = parse(files, known, options, changes, attempt.raise_if_stopped, refuse_empty=refuse_empty)
+    if parsed is None:
+        return _Plan(NewRows(known, pa.schema([]) if known is None else known, ()))
+    change = SchemaChange() if known is None else evolution.compare(known, parsed.schema)
+    if change.added and not attempt.evolve:
+        raise ImportRefusedError(_not_promised(files, change.added))
+    notes = (*parsed.notes, *_change_notes(change, known, parsed.schema))
+    return _Plan(NewRows(known, parsed.schema, _rows(parsed, changes), change), notes)
+
+
+def _open_changes(lake: Lake, table: TableName, loaded: Table | None, attempt: Attempt) -> Changes:
+    if loaded is None:
+        return Changes(promote=True)
+    if evolution.DECLARED in loaded.properties and not attempt.evolve:
+        return Changes()
+
+    def stored(path: ColumnPath) -> Iterator[pa.Array] | None:
+        return rewriting.stored_values(lake, table, path) if attempt.may_rewrite() else None
+
+    return Changes(promote=True, stored=stored)
+
+
+def _rows(parsed: Parsed, changes: Changes) -> Iterator[pa.RecordBatch]:
     try:
-        files.write(rows)
-        failpoint("batch_written")
-        if not files.uris and not (attempt.replaces and loaded):
-            return None
-        _go_on(attempt)
-    except BaseException:
-        files.remove()
-        raise
-    try:
-        with needing_room():
-            table_now, snapshot = _commit(lake, table, schema, files.uris, attempt)
-    except (ImportRefusedError, CommitFailedException, _OtherSchemaError):
-        files.remove()
-        raise
-    except LakeFullError:
-        if landed(lake, table, attempt.batch_id) is None:
-            files.remove()
-        raise
-    # Whatever else went wrong, the commit may have been made all the same: then the files are the table's.
-    if not {file.file_path for file in scan.added_files(table_now, snapshot)}.issuperset(files.uris):
-        files.remove()
-    return _batch_of(snapshot)
-
-
-def _commit(
-    lake: Lake, table: TableName, schema: pa.Schema, uris: list[str], attempt: Attempt
-) -> tuple[Table, Snapshot]:
-    """Commit on the newest state of the table; files are written once, however often others were faster."""
-
-    def commit() -> Table:
-        current = lake.find(table)
-        if current is None:
-            return _create(lake, table, schema, uris, attempt)
-        if _bearing(current, BATCH_ID, attempt.batch_id) is None:
-            _add(current, schema, uris, attempt)
-        return current
-
-    current = _until_won(commit)
-    snapshot = _bearing(current, BATCH_ID, attempt.batch_id)
-    if snapshot is None:
-        raise ImportRefusedError(f"Batch {attempt.batch_id} was committed but is not in the table's history.")
-    return current, snapshot
-
-
-def _create(lake: Lake, table: TableName, schema: pa.Schema, uris: list[str], attempt: Attempt) -> Table:
-    # Somebody else may be making the namespace just now.
-    with contextlib.suppress(NamespaceAlreadyExistsError, IntegrityError):
-        lake.catalog.create_namespace_if_not_exists(table.split(".")[0])
-    location = lake.location(table)
-    transaction = lake.catalog.create_table_transaction(table, schema, location=location, properties=_PROPERTIES)
-    transaction.add_files(uris, snapshot_properties={BATCH_ID: attempt.batch_id}, check_duplicate_files=False)
-    return transaction.commit_transaction()
-
-
-def _add(current: Table, schema: pa.Schema, uris: list[str], attempt: Attempt) -> None:
-    if not agree(_plain(current.schema().as_arrow()), schema):
-        raise _OtherSchemaError("others wrote other types at the same time.")
-    replaced = [file for one in attempt.replaces for file in _whole(current, one)]
-    properties = {BATCH_ID: attempt.batch_id}
-    with current.transaction() as transaction:
-        _extend(transaction, current, schema)
-        if attempt.replaces:
-            _overwrite(transaction, uris, replaced, properties)
-        else:
-            transaction.add_files(uris, snapshot_properties=properties, check_duplicate_files=False)
-
-
-def _overwrite(
-    transaction: Transaction, uris: list[str], gone: Iterable[IcebergFile], properties: dict[str, str]
-) -> None:
-    # PyIceberg's public overwrite takes a filter on rows and holds the new ones in memory; this is what it does inside.
-    from pyiceberg.table import _parquet_files_to_data_files  # noqa: PLC0415 - see above
-
-    metadata, io = transaction.table_metadata, transaction._table.io  # noqa: SLF001 - see above
-    with transaction.update_snapshot(snapshot_properties=properties).overwrite() as update:
-        for file in gone:
-            update.delete_data_file(file)
-        for file in _parquet_files_to_data_files(metadata, uris, io):
-            update.append_data_file(file)
-
-
-def _extend(transaction: Transaction, current: Table, schema: pa.Schema) -> None:
-    if len(schema) and _plain(current.schema().as_arrow()) != _plain(schema):
-        with transaction.update_schema() as update:
-            update.union_by_name(schema)
-
-
-def _until_won(attempt: Callable[[], Table]) -> Table:
-    for number in range(1, _COMMITS):
-        try:
-            return attempt()
-        except (CommitFailedException, TableAlreadyExistsError):
-            time.sleep(random.uniform(0, 0.05 * number))  # noqa: S311 - spreads writers, guards nothing
-    return attempt()
-
-
-def _bearing(table: Table, name: str, value: str) -> Snapshot | None:
-    """The snapshot with that property."""
-    for snapshot in reversed(table.metadata.snapshots):
-        if snapshot.summary is not None and snapshot.summary.additional_properties.get(name) == value:
-            return snapshot
-    return None
-
-
-def _batch_of(snapshot: Snapshot) -> Batch:
-    counts = (int(snapshot.summary.get(name) or 0) if snapshot.summary else 0 for name in _ADDED)
-    return Batch(snapshot.snapshot_id, *counts)
-
-
-_ADDED: Final = ("added-records", "added-files-size", "added-data-files")
-
-
-def _whole(table: Table, batch: Landed) -> list[IcebergFile]:
-    """The batch's files, all of which are in the table as they came in."""
-    current = table.current_snapshot()
-    files = scan.files_from(table, current, batch.snapshot_id) if current else []
-    if sum(file.record_count for file in files) != batch.rows:
+        yield from parsed.rows()
+    except ImportRefusedError as error:
+        if not changes.denied:
+            raise
         raise ImportRefusedError(
-            f"The rows of batch {batch.batch_id} have been rewritten or removed since they came in, and can no longer "
-            f"be told from others. {_REMEDY}"
+            f"{error} The dataset's types hold, as they were declared or its rows were delivered. Correct the value, "
+            "or bring the rows into another dataset.",
+            row=error.row,
+        ) from None
+
+
+def _not_promised(files: Sequence[InputFile], added: Sequence[ColumnPath]) -> str:
+    names = ", ".join(map(name_of, added))
+    word = "column" if len(added) == 1 else "columns"
+    where = f"{files[0].name}: " if len(files) == 1 else ""
+    return (
+        f"{where}{word} {names} {'is' if len(added) == 1 else 'are'} not in the dataset. Leave out what its consumers "
+        "do not expect, or say that the dataset evolves (--evolve; in a batch request: evolve)."
+    )
+
+
+def _change_notes(change: SchemaChange, known: pa.Schema | None, wanted: pa.Schema) -> Iterator[str]:
+    for path in change.added:
+        yield f"Column {name_of(path)} is new."
+    for path in (*change.promoted, *change.retyped):
+        was = known.field(path[0]).type if known is not None else None
+        now = wanted.field(path[0]).type
+        yield f"Column {name_of(path)} has another type from now on" + (
+            f": {was} became {now}." if len(path) == 1 else "."
         )
-    return files
-
-
-def _known_schema(lake: Lake, table: TableName) -> pa.Schema | None:
-    """The table's schema; None while there is no table."""
-    loaded = lake.find(table)
-    return _plain(loaded.schema().as_arrow()) if loaded else None
-
-
-def _plain(schema: pa.Schema) -> pa.Schema:
-    """The schema in the types that files come in, without field ids."""
-    return normal_schema(pa.schema([pa.field(one.name, one.type, one.nullable) for one in schema]))

@@ -3,27 +3,35 @@
 import contextlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from datetime import date
 from pathlib import Path
 from typing import Final
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from offtake.failpoints import failpoint
 from offtake.lake.catalog import local_path
-from offtake.lake.sources import ImportRefusedError
+from offtake.lake.parsing.errors import ImportRefusedError
+from offtake.lake.parsing.kinds import Path as ColumnPath
+from offtake.lake.parsing.numbers import leaf_arrays
 
 _FILE_BYTES: Final = 128 * 1024 * 1024
 _GROUP_ROWS: Final = 65_536
 _GROUP_BYTES: Final = 32 * 1024 * 1024
 _CODEC: Final = "zstd"
+_FIRST_DAY: Final = date.min.toordinal() - date(1970, 1, 1).toordinal()
+_LAST_DAY: Final = date.max.toordinal() - date(1970, 1, 1).toordinal()
+_DAY_US: Final = 86_400_000_000
 
 
 @dataclass
 class DataFiles:
     """Files of one attempt to bring a batch in: bounded in size, each with row groups of bounded size.
 
-    Their names begin with `prefix`. `uris`, `rows` and `bytes` are those of what has been written.
+    Their names begin with `prefix`. `uris`, `rows` and `bytes` are those of what has been written; `unbounded` are the
+    columns, by Iceberg's names, with dates or timestamps outside the years 1 to 9999.
     """
 
     folder: str
@@ -32,6 +40,7 @@ class DataFiles:
     uris: list[str] = field(default_factory=list)
     rows: int = 0
     bytes: int = 0
+    unbounded: set[str] = field(default_factory=set)
 
     def write(self, rows: Iterable[pa.RecordBatch]) -> None:
         """Write all rows. Raises `ImportRefusedError` for a null in a required column."""
@@ -80,9 +89,11 @@ class DataFiles:
 
     def _table(self, held: list[pa.RecordBatch]) -> pa.Table:
         try:
-            return pa.Table.from_batches(held).cast(self.schema)
+            made = pa.Table.from_batches(held).cast(self.schema)
         except (pa.ArrowInvalid, ValueError):
             raise ImportRefusedError("A required column holds a null.") from None
+        self.unbounded |= _unbounded(made)
+        return made
 
 
 def remove_empty(folder: Path) -> None:
@@ -90,6 +101,25 @@ def remove_empty(folder: Path) -> None:
     for empty in (folder, folder.parent):
         with contextlib.suppress(OSError):
             empty.rmdir()
+
+
+def _unbounded(table: pa.Table) -> set[str]:
+    """The columns with dates or timestamps that Python, and so PyIceberg, has no word for."""
+    found: set[str] = set()
+
+    def visit(path: ColumnPath, values: pa.Array) -> None:
+        if pa.types.is_date(values.type) or pa.types.is_timestamp(values.type):
+            least, most = _FIRST_DAY, _LAST_DAY
+            if pa.types.is_timestamp(values.type):
+                least, most = least * _DAY_US, (most + 1) * _DAY_US - 1
+            bounds = pc.min_max(values.view(pa.int32() if pa.types.is_date(values.type) else pa.int64())).as_py()
+            if bounds["min"] is not None and not least <= bounds["min"] <= bounds["max"] <= most:
+                found.add(".".join({"[]": "element", "{}": "value"}.get(step, step) for step in path))
+
+    for name, column in zip(table.column_names, table.columns, strict=True):
+        for chunk in column.chunks:
+            leaf_arrays(chunk, (name,), visit)
+    return found
 
 
 def _writer(file: object, schema: pa.Schema, codec: str, *, dictionaries: bool | list[str]) -> pq.ParquetWriter:

@@ -1,1 +1,1 @@
-"""From files (Parquet, NDJSON, JSON, CSV) and options to a schema and batches of rows, exactly as written or refused."""
+"""From files (Parquet, NDJSON, JSON, CSV) and options to a schema and rows: values stay as written, or are refused."""

@@ -25,7 +25,10 @@ _ALLOWED = ".parquet, .pq, .json, .jsonl, .ndjson, .csv or .tsv; all but Parquet
 
 @dataclass(frozen=True)
 class InputFile:
-    """A file, what it is, and the name that users know it by. Names that end in `.gz` are gunzipped as they are read."""
+    """A file, its kind, and the name that users know it by.
+
+    Files whose names end in `.gz` are decompressed as they are read.
+    """
 
     path: Path
     kind: Kind
@@ -42,7 +45,7 @@ class InputFile:
 
 
 def input_file(path: Path) -> InputFile:
-    """The file at a path, its kind found by its name. Raises `ImportRefusedError` if it is missing or of no known kind."""
+    """The file at a path, its kind found by its name. Raises `ImportRefusedError` for missing files and other kinds."""
     if not path.is_file():
         raise ImportRefusedError(f"{path} is not a file.")
     name = path.name.lower()

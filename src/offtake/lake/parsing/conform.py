@@ -1,0 +1,142 @@
+"""Rows as they come made to fit the dataset's columns, no value changed."""
+
+from typing import Final
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from offtake.lake.parsing.errors import UnfitError
+from offtake.lake.parsing.kinds import ELEMENT, VALUE, Path, fields_of, is_number, name_of
+from offtake.lake.parsing.numbers import cast_number
+from offtake.lake.parsing.options import Nanoseconds
+from offtake.lake.parsing.text_values import read_text
+
+_FINE: Final = 1000
+"""Nanoseconds of a microsecond."""
+
+
+def conform(batch: pa.RecordBatch, schema: pa.Schema, nanoseconds: Nanoseconds = "text") -> pa.RecordBatch:
+    """The batch's rows under `schema`: columns by name, missing ones null. Raises `UnfitError` naming the column."""
+    columns = []
+    for field in schema:
+        index = batch.schema.get_field_index(field.name)
+        if index < 0:
+            columns.append(pa.nulls(batch.num_rows, field.type))
+        else:
+            columns.append(_Fit(nanoseconds).column(batch.column(index), field.type, (field.name,)))
+        if not field.nullable and columns[-1].null_count:
+            raise UnfitError(f"column {field.name} is required and has no value")
+    made = [pa.field(field.name, field.type) for field in schema]
+    return pa.RecordBatch.from_arrays(columns, schema=pa.schema(made))
+
+
+class _Fit:
+    def __init__(self, nanoseconds: Nanoseconds) -> None:
+        self._truncate = nanoseconds == "truncate"
+
+    def column(self, array: pa.Array, kind: pa.DataType, path: Path) -> pa.Array:
+        if array.type == kind:
+            return array
+        if pa.types.is_dictionary(array.type):
+            return self.column(array.dictionary_decode(), kind, path)
+        if isinstance(array.type, pa.BaseExtensionType) and not isinstance(kind, pa.BaseExtensionType):
+            return self.column(array.storage, kind, path)
+        if pa.types.is_nested(kind) and pa.types.is_nested(array.type):
+            # Children of a sliced array are not sliced with it; a copy from zero is.
+            return self._nested(pa.concat_arrays([array, array.slice(0, 0)]) if array.offset else array, kind, path)
+        return self._values(array, kind, path)
+
+    def _nested(self, array: pa.Array, kind: pa.DataType, path: Path) -> pa.Array:
+        if pa.types.is_struct(kind):
+            return self._struct(array, kind, path)
+        if pa.types.is_map(kind) and pa.types.is_struct(array.type):
+            return self._map_of_struct(array, kind, path)
+        if pa.types.is_map(kind):
+            keys = self.column(array.keys, kind.key_type, (*path, "key"))
+            items = self.column(array.items, kind.item_type, (*path, VALUE))
+            return pa.MapArray.from_arrays(array.offsets, keys, items, type=kind, mask=_mask(array))
+        if not pa.types.is_list(array.type):
+            array = array.cast(pa.list_(array.type.value_type))
+        values = self.column(array.values, kind.value_type, (*path, ELEMENT))
+        return pa.ListArray.from_arrays(array.offsets.cast(pa.int32()), values, type=kind, mask=_mask(array))
+
+    def _struct(self, array: pa.StructArray, kind: pa.StructType, path: Path) -> pa.StructArray:
+        children = []
+        for field in fields_of(kind):
+            index = array.type.get_field_index(field.name)
+            if index < 0:
+                children.append(pa.nulls(len(array), field.type))
+                continue
+            children.append(self.column(array.field(index), field.type, (*path, field.name)))
+        return pa.StructArray.from_arrays(children, fields=fields_of(kind), mask=_mask(array))
+
+    def _map_of_struct(self, array: pa.StructArray, kind: pa.MapType, path: Path) -> pa.MapArray:
+        """A map of each struct's fields that are not null, as JSON writes maps."""
+        names = [field.name for field in fields_of(array.type)]
+        columns = [
+            self.column(column, kind.item_type, (*path, name))
+            for name, column in zip(names, array.flatten(), strict=True)
+        ]
+        rows = pa.arange(0, len(array))
+        of_row = pa.concat_arrays([rows for _ in names] or [rows.slice(0, 0)])
+        keys = pa.concat_arrays([pa.repeat(name, len(array)) for name in names] or [pa.array([], pa.string())])
+        items = pa.concat_arrays(columns or [pa.array([], kind.item_type)])
+        kept = items.is_valid()
+        of_row, keys, items = of_row.filter(kept), keys.filter(kept), items.filter(kept)
+        order = pc.array_sort_indices(of_row)  # stable: fields keep their order
+        counts = pc.value_counts(of_row)
+        lengths = pc.fill_null(counts.field("counts").take(pc.index_in(rows, counts.field("values"))), 0)
+        offsets = pa.concat_arrays([pa.array([0], pa.int32()), pc.cumulative_sum(lengths).cast(pa.int32())])
+        return pa.MapArray.from_arrays(offsets, keys.take(order), items.take(order), type=kind, mask=_mask(array))
+
+    def _values(self, array: pa.Array, kind: pa.DataType, path: Path) -> pa.Array:
+        try:
+            if pa.types.is_null(array.type):
+                return pa.nulls(len(array), kind)
+            if _is_text(array.type) and not _is_text(kind):
+                return read_text(array.cast(pa.string()), kind, name_of(path), truncate=self._truncate)
+            if is_number(array.type) and is_number(kind):
+                return cast_number(array, kind)
+            if _is_fine(array.type):
+                return self._times(array, kind)
+            if isinstance(kind, pa.UuidType):
+                return pa.ExtensionArray.from_storage(kind, array.cast(kind.storage_type))
+            return array.cast(kind)
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+            raise UnfitError(
+                f"column {name_of(path)} holds a {array.type} value that cannot become {kind} unchanged"
+            ) from None
+
+    def _times(self, array: pa.Array, kind: pa.DataType) -> pa.Array:
+        """Times of nanoseconds as text with all nine digits, or in microseconds."""
+        if _is_text(kind):
+            return fine_text(array)
+        return array.cast(kind, safe=not self._truncate)
+
+
+def has_fine_times(array: pa.Array) -> bool:
+    """Whether any of the times has digits beyond the microsecond."""
+    numbers = array.cast(pa.int64())
+    cut = pc.multiply(pc.divide(numbers, _FINE), _FINE)
+    return bool(pc.any(pc.not_equal(cut, numbers)).as_py())
+
+
+def fine_text(array: pa.Array) -> pa.Array:
+    """Timestamps and times of day as ISO 8601 text with nine digits of fraction; with `Z` where they have a zone."""
+    if pa.types.is_timestamp(array.type):
+        zone = "Z" if array.type.tz is not None else ""
+        text = pc.replace_substring(array.cast(pa.timestamp("ns")).cast(pa.string()), " ", "T", max_replacements=1)
+        return pc.binary_join_element_wise(text, zone, "") if zone else text
+    return array.cast(pa.string())
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
+
+
+def _is_fine(kind: pa.DataType) -> bool:
+    return bool((pa.types.is_timestamp(kind) or pa.types.is_time(kind)) and kind.unit == "ns")
+
+
+def _mask(array: pa.Array) -> pa.Array | None:
+    return array.is_null() if array.null_count else None

@@ -1,0 +1,152 @@
+"""One block of JSON as Arrow, every number with all its digits.
+
+pyarrow's reader makes doubles of numbers and timestamps of text, takes NaN for JSON, and ends the process at a null in
+place of the first object and at some thousand levels of nesting. So it is never left to itself: it gets a schema under
+which numbers are decimals that hold every digit, and blocks that it refuses or must not see are read by Python
+(`json_exact`), which is slow and finds the faulty line.
+"""
+
+import io
+import re
+from collections.abc import Callable, Iterable
+from typing import Final
+
+import pyarrow as pa
+import pyarrow.json as pajson
+
+from offtake.lake.parsing import json_exact
+from offtake.lake.parsing.errors import ImportRefusedError
+from offtake.lake.parsing.files import InputFile
+from offtake.lake.parsing.json_blocks import Block
+from offtake.lake.parsing.kinds import KindConflictError, any_leaf, depth_of, fields_of
+from offtake.lake.parsing.numbers import EXACT
+
+_NULL_LINE: Final = re.compile(rb"\n[ \t\r]*null")
+_BRACKETS: Final = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[{\]}]')
+_LONG_LINE: Final = 2000
+"""Bytes: nesting that pyarrow does not survive takes longer lines."""
+_UNPARSED: Final = (pa.ArrowInvalid, pa.ArrowNotImplementedError, UnicodeDecodeError)
+
+
+def read_block(file: InputFile, block: Block, hints: pa.Schema) -> pa.RecordBatch:
+    """The block's objects; numbers as the hints say, others as int64 or `numbers.EXACT`, text always as text.
+
+    Raises `ImportRefusedError` naming the line.
+    """
+    if not _is_safe(block):
+        return read_exactly(file, block)
+    try:
+        table = _parse(block, hints)
+        if not _is_as_told(table.schema, hints):
+            table = _parse(block, exact_hints(table.schema))
+    except _UNPARSED:
+        # The hints may be of other kinds of values than this block's.
+        try:
+            table = _parse(block, exact_hints(_parse(block, None).schema))
+        except _UNPARSED:
+            return read_exactly(file, block)
+    if depth_of(pa.struct(list(table.schema))) > json_exact.DEEPEST:
+        return read_exactly(file, block)
+    if not table.num_columns:
+        return pa.RecordBatch.from_struct_array(pa.array([{}] * table.num_rows, pa.struct([])))
+    return table.combine_chunks().to_batches()[0] if table.num_rows else pa.RecordBatch.from_pylist([], table.schema)
+
+
+def read_exactly(file: InputFile, block: Block) -> pa.RecordBatch:
+    """The same, by Python: numbers beyond 64 bits are of their own type here (`numbers.WHOLE`)."""
+    try:
+        return json_exact.read_objects(block.units)
+    except json_exact.FaultError as error:
+        raise refusal(file, block, error.index, str(error)) from None
+
+
+def exact_hints(schema: Iterable[pa.Field]) -> pa.Schema:
+    """What the reader is told for columns of those kinds: numbers with all their digits, text as text."""
+    found = (pa.field(field.name, hint) for field in schema if (hint := _exact_hint(field.type)) is not None)
+    return pa.schema(list(found))
+
+
+def find_row(file: InputFile, block: Block, check: Callable[[pa.RecordBatch], object]) -> int:
+    """The index of the first of the block's lines or objects whose rows `check` raises for; 0 if it never does."""
+    for index, unit in enumerate(block.units):
+        try:
+            check(json_exact.read_objects([unit]))
+        except json_exact.FaultError as error:
+            raise refusal(file, block, index, str(error)) from None
+        except (KindConflictError, ValueError):
+            return index
+    return 0
+
+
+def refusal(file: InputFile, block: Block, index: int, reason: str) -> ImportRefusedError:
+    """The refusal of a file for one of the block's lines or objects."""
+    row = block.first + index
+    return ImportRefusedError(f"{file.name}, {block.unit} {row}: {reason}.", row=row)
+
+
+def check_no_text(block: Block, numbers: pa.Schema) -> bool:
+    """Whether none of the columns' numbers is written as text; as decimals the reader takes both."""
+    try:
+        _parse(block, numbers, others="ignore")
+    except _UNPARSED:
+        return False
+    return True
+
+
+def _is_safe(block: Block) -> bool:
+    text = block.text
+    if text.lstrip()[:1] != b"{" or _NULL_LINE.search(text):
+        return False
+    lines = block.units if block.is_spread else text.split(b"\n")
+    return not any(_deepest(line) > json_exact.DEEPEST for line in lines if len(line) > _LONG_LINE)
+
+
+def _deepest(line: bytes) -> int:
+    if line.count(b"{") + line.count(b"[") <= json_exact.DEEPEST:
+        return 0
+    depth = deepest = 0
+    for match in _BRACKETS.finditer(line):
+        if match[0] in b"{[":
+            depth += 1
+            deepest = max(deepest, depth)
+        elif match[0] in b"}]":
+            depth -= 1
+    return deepest
+
+
+def _parse(block: Block, schema: pa.Schema | None, *, others: str = "infer") -> pa.Table:
+    text = block.text
+    text.decode()
+    read = pajson.ReadOptions(use_threads=False, block_size=len(text) + 1)
+    options = pajson.ParseOptions(
+        explicit_schema=schema, unexpected_field_behavior=others, newlines_in_values=block.is_spread
+    )
+    return pajson.read_json(io.BytesIO(text), read, options)
+
+
+def _exact_hint(kind: pa.DataType) -> pa.DataType | None:
+    """None where values that come may be of any kind."""
+    if pa.types.is_struct(kind):
+        return pa.struct([one.with_type(inner) for one in fields_of(kind) if (inner := _exact_hint(one.type))])
+    if pa.types.is_list(kind):
+        inner = _exact_hint(kind.value_type)
+        return None if inner is None else pa.list_(pa.field("element", inner))
+    if pa.types.is_null(kind) or pa.types.is_map(kind):
+        return None
+    if pa.types.is_floating(kind) or pa.types.is_decimal(kind):
+        return EXACT
+    return pa.string() if pa.types.is_timestamp(kind) else kind
+
+
+def _is_as_told(schema: Iterable[pa.Field], hints: Iterable[pa.Field]) -> bool:
+    """Whether the reader has made no number inexact, and no timestamp of text, where it was told nothing."""
+    told = {field.name: field.type for field in hints}
+    return all(_is_clean(field.type, told.get(field.name)) for field in schema)
+
+
+def _is_clean(kind: pa.DataType, hint: pa.DataType | None) -> bool:
+    if pa.types.is_struct(kind) and hint is not None:
+        return _is_as_told(fields_of(kind), fields_of(hint))
+    if pa.types.is_list(kind):
+        return _is_clean(kind.value_type, None if hint is None else hint.value_type)
+    return kind == hint or not any_leaf(kind, lambda one: pa.types.is_floating(one) or pa.types.is_timestamp(one))

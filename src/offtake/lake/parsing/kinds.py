@@ -1,0 +1,112 @@
+"""What kinds of values the text of JSON holds, as an Arrow schema, and how kinds of several blocks and files combine.
+
+Of numbers a kind says only which type reads them all exactly; `numbers.NumberStats` has the rest.
+A null type, or a struct without fields, says nothing yet.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Any, Final
+
+import pyarrow as pa
+
+from offtake.lake.parsing.numbers import EXACT, WHOLE
+
+Path = tuple[str, ...]
+"""Where a column or a nested value is: names of fields, `[]` for a list's elements, `{}` for a map's values."""
+ELEMENT = "[]"
+VALUE = "{}"
+
+
+class KindConflictError(Exception):
+    """Values of kinds that no column holds together; the message names the column and both kinds."""
+
+
+def name_of(path: Path) -> str:
+    """The path as users read it: `order.items[].price`."""
+    made = ""
+    for step in path:
+        if step in (ELEMENT, VALUE):
+            made += "[]" if step == ELEMENT else ".value"
+        else:
+            made += f".{step}" if made else step
+    return made
+
+
+def fields_of(kind: Any) -> list[pa.Field]:  # noqa: ANN401 - a struct type; pyarrow has no stubs
+    """The fields of a struct type."""
+    return [kind.field(index) for index in range(kind.num_fields)]
+
+
+def is_list(kind: pa.DataType) -> bool:
+    """Whether the type is a list, also of a fixed or large size."""
+    tests = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
+    return any(test(kind) for test in tests)
+
+
+def map_leaves(kind: pa.DataType, change: Callable[[pa.DataType, Path], pa.DataType], path: Path = ()) -> pa.DataType:
+    """The type with each type of single values changed; maps are single values here."""
+    if pa.types.is_struct(kind):
+        return pa.struct([one.with_type(map_leaves(one.type, change, (*path, one.name))) for one in fields_of(kind)])
+    if pa.types.is_list(kind):
+        return pa.list_(kind.value_field.with_type(map_leaves(kind.value_type, change, (*path, ELEMENT))))
+    return change(kind, path)
+
+
+def any_leaf(kind: pa.DataType, test: Callable[[pa.DataType], bool]) -> bool:
+    """Whether a type of single values within the type passes the test; keys and values of maps count."""
+    if pa.types.is_nested(kind):
+        return any(any_leaf(field.type, test) for field in fields_of(kind))
+    return test(kind)
+
+
+def depth_of(kind: pa.DataType) -> int:
+    """How many levels of nesting the type has; 0 for a single value."""
+    if not pa.types.is_nested(kind):
+        return 0
+    return 1 + max((depth_of(field.type) for field in fields_of(kind)), default=0)
+
+
+def merge_kinds(one: pa.DataType, other: pa.DataType, path: Path = ()) -> pa.DataType:
+    """The kind of a column that holds values of both. Raises `KindConflictError`."""
+    if one == other or pa.types.is_null(other):
+        return one
+    if pa.types.is_null(one):
+        return other
+    if pa.types.is_struct(one) and pa.types.is_struct(other):
+        return pa.struct(merge_fields(fields_of(one), fields_of(other), path))
+    if pa.types.is_list(one) and pa.types.is_list(other):
+        return pa.list_(pa.field("element", merge_kinds(one.value_type, other.value_type, (*path, ELEMENT))))
+    if is_number(one) and is_number(other):
+        return max(one, other, key=_NUMBERS.index)
+    raise KindConflictError(f"column {name_of(path)} holds {word_for(one)} and {word_for(other)}")
+
+
+def merge_fields(one: Iterable[pa.Field], other: Iterable[pa.Field], path: Path = ()) -> list[pa.Field]:
+    """The fields of both; those that only the second has come last."""
+    made = {field.name: field.type for field in one}
+    for field in other:
+        known = made.get(field.name, pa.null())
+        made[field.name] = merge_kinds(known, field.type, (*path, field.name))
+    return [pa.field(name, kind) for name, kind in made.items()]
+
+
+_NUMBERS: Final = (pa.int64(), WHOLE, EXACT, pa.float64())
+"""Kinds of numbers: each holds those before it, but for doubles, which hold what no decimal does."""
+
+
+def is_number(kind: pa.DataType) -> bool:
+    """Whether the kind is one of numbers."""
+    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind))
+
+
+def word_for(kind: pa.DataType) -> str:
+    """What JSON calls values of a kind."""
+    if is_number(kind):
+        return "numbers"
+    if pa.types.is_string(kind):
+        return "text"
+    if pa.types.is_boolean(kind):
+        return "true or false"
+    if pa.types.is_struct(kind):
+        return "objects"
+    return "arrays" if is_list(kind) else str(kind)

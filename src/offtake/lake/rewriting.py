@@ -1,0 +1,164 @@
+"""A table's files written again under other types of columns, as one snapshot in the commit that changes the types.
+
+Each file takes the place of the one it was made of: its manifest entry keeps the snapshot and the sequence number under
+which the rows came in. So a batch's rows are still found by the batch's snapshot, and an increment has exactly the rows
+that it would have had. The old files stay for runs that were planned with them.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from uuid import uuid4
+
+import pyarrow as pa
+from pyiceberg.io.pyarrow import parquet_file_to_data_file, schema_to_pyarrow
+from pyiceberg.manifest import DataFile, ManifestContent, ManifestEntry, ManifestEntryStatus, ManifestFile
+from pyiceberg.table import Table, Transaction
+from pyiceberg.table.snapshots import Operation, Snapshot, Summary
+from pyiceberg.table.update.snapshot import _SnapshotProducer
+
+from offtake.lake import reading
+from offtake.lake.catalog import Lake, TableName
+from offtake.lake.lineage import Manifests
+from offtake.lake.parsing.conform import conform
+from offtake.lake.parsing.kinds import Path
+from offtake.lake.parsing.numbers import leaf_arrays
+from offtake.lake.writing import DataFiles
+
+_TOTALS = ("total-data-files", "total-delete-files", "total-records", "total-files-size", "total-position-deletes",
+           "total-equality-deletes")  # fmt: skip
+
+
+class NotRewritableError(Exception):
+    """The table has files that are not rewritten; the message says which."""
+
+
+@dataclass
+class Rewrite:
+    """Files written in place of others, by the path of the old one."""
+
+    written: list[DataFiles] = field(default_factory=list)
+    paths: dict[str, list[str]] = field(default_factory=dict)
+
+    def remove(self) -> None:
+        """Remove what was written; the rewrite was not committed."""
+        for files in self.written:
+            files.remove()
+
+
+def stored_values(lake: Lake, name: TableName, path: Path) -> Iterator[pa.Array]:
+    """The values of a column, or of one within it, that the table holds now."""
+    table = lake.load(name)
+    snapshot = table.current_snapshot()
+    if snapshot is None:
+        return
+    schema = reading.table_schema(lake, name, snapshot.snapshot_id)
+    for entry in _live(table, snapshot):
+        for batch in reading.read([_whole(entry.data_file)], schema):
+            found: list[pa.Array] = []
+            leaf_arrays(
+                pa.concat_arrays([batch.column(path[0]), batch.column(path[0]).slice(0, 0)]),
+                path[:1],
+                lambda where, values: found.append(values) if where == path else None,
+            )
+            yield from found
+
+
+def rewrite_files(transaction: Transaction, lake: Lake, name: TableName) -> Rewrite:
+    """Write the table's rows under the columns that the transaction has brought the table to.
+
+    Raises `NotRewritableError`, and `UnfitError` for a value that the new type does not hold.
+    """
+    table = lake.load(name)
+    snapshot = table.current_snapshot()
+    made = Rewrite()
+    if snapshot is None:
+        return made
+    schema = reading.table_schema(lake, name, snapshot.snapshot_id)
+    # With field ids: files without any are read by the names of the schema that their rows came in under.
+    target = reading.small(schema_to_pyarrow(transaction.table_metadata.schema(), include_field_ids=True))
+    try:
+        for entry in _live(table, snapshot):
+            files = DataFiles(f"{table.location()}/data", f"{uuid4().hex}-r", target)
+            made.written.append(files)
+            files.write(conform(batch, target) for batch in reading.read([_whole(entry.data_file)], schema))
+            made.paths[entry.data_file.file_path] = files.uris
+    except BaseException:
+        made.remove()
+        raise
+    return made
+
+
+def commit_rewrite(transaction: Transaction, rewrite: Rewrite) -> None:
+    """Add the snapshot in which the written files take the place of the old ones."""
+    if rewrite.paths:
+        producer = _ReplaceFiles(Operation.REPLACE, transaction, transaction._table.io)  # noqa: SLF001 - as PyIceberg does
+        producer.rewrite = rewrite
+        producer.commit()
+
+
+class _ReplaceFiles(_SnapshotProducer["_ReplaceFiles"]):
+    """PyIceberg has no public way to replace files that keeps what their entries say of their rows' origin."""
+
+    rewrite: Rewrite
+
+    def _validate_concurrency(self) -> None:
+        """Nothing to validate: the commit fails when the table has changed since the files were read."""
+
+    def _deleted_entries(self) -> list[ManifestEntry]:
+        return [
+            ManifestEntry.from_args(
+                status=ManifestEntryStatus.DELETED,
+                snapshot_id=self.snapshot_id,
+                sequence_number=entry.sequence_number,
+                file_sequence_number=entry.file_sequence_number,
+                data_file=entry.data_file,
+            )
+            for entry in self._entries()
+        ]
+
+    def _existing_manifests(self) -> list[ManifestFile]:
+        by_spec: dict[int, list[ManifestEntry]] = defaultdict(list)
+        for entry in self._entries():
+            by_spec[entry.data_file.spec_id].append(entry)
+        made = []
+        for spec_id, entries in by_spec.items():
+            with self.new_manifest_writer(self.spec(spec_id)) as writer:
+                for entry in entries:
+                    for path in self.rewrite.paths[entry.data_file.file_path]:
+                        writer.add_entry(self._moved(entry, path))
+            made.append(writer.to_manifest_file())
+        return made
+
+    def _summary(self, snapshot_properties: dict[str, str] | None = None) -> Summary:
+        # PyIceberg's own knows no replacing. Rows and counts stay; sizes are counted anew with the next batch.
+        previous = self._transaction.table_metadata.snapshot_by_id(self._parent_snapshot_id or 0)
+        known = previous.summary.additional_properties if previous and previous.summary else {}
+        totals = {name: known[name] for name in _TOTALS if name in known}
+        return Summary(operation=Operation.REPLACE, **totals, **(snapshot_properties or {}))
+
+    def _moved(self, entry: ManifestEntry, path: str) -> ManifestEntry:
+        file: DataFile = parquet_file_to_data_file(self._io, self._transaction.table_metadata, path)
+        return ManifestEntry.from_args(
+            status=ManifestEntryStatus.EXISTING,
+            snapshot_id=entry.snapshot_id,
+            sequence_number=entry.sequence_number,
+            file_sequence_number=entry.file_sequence_number,
+            data_file=file,
+        )
+
+    def _entries(self) -> list[ManifestEntry]:
+        snapshot = self._transaction.table_metadata.snapshot_by_id(self._parent_snapshot_id or 0)
+        assert snapshot is not None  # noqa: S101 - there are files to replace
+        return _live(self._transaction._table, snapshot)  # noqa: SLF001 - as PyIceberg does
+
+
+def _live(table: Table, snapshot: Snapshot) -> list[ManifestEntry]:
+    manifests = Manifests(table)
+    if any(manifest.content != ManifestContent.DATA for manifest in manifests.of(snapshot)):
+        raise NotRewritableError("it has delete files")
+    return list(manifests.live(snapshot))
+
+
+def _whole(file: DataFile) -> reading.FileSlice:
+    return reading.FileSlice(file.file_path, 0, None, file.record_count, file.file_size_in_bytes)
