@@ -39,7 +39,7 @@ def blocks(stream: Utf8Stream, dialect: Dialect, size: int) -> Iterator[bytes]:
         if len(rest) > MAX_RECORD:
             raise MalformedError("length", offset)
         # Twice as much each time, so that a long record is not searched from its start too often.
-        missing = size if length else max(size, len(rest))
+        missing = min(size if length else max(size, len(rest)), MAX_RECORD + 1 - len(rest))
 
 
 def _length_of_records(text: bytes, dialect: Dialect, *, is_end: bool) -> int:

@@ -87,6 +87,12 @@ class Dialect:
         starts = (found.start() for found in self._record.finditer(block) if found.start() < len(block))
         return [start for start in starts if with_blank or block[start : start + 1] not in (b"\r", b"\n")]
 
+    def ends_line(self, block: bytes) -> bool:
+        """Whether a block of whole records ends with a line end, and not with an escaped one within a value."""
+        before = block[:-1]
+        escapes = len(before) - len(before.rstrip(self.escape)) if self.escape else 0
+        return block.endswith((b"\r", b"\n")) and escapes % 2 == 0
+
     def value(self, raw: bytes) -> bytes:
         """A field's value: without its quotes and escapes."""
         quote, escape = self.quote, self.escape

@@ -144,6 +144,9 @@ def _parse(block: bytes, layout: Layout, convert: pacsv.ConvertOptions) -> pa.Ta
     if block.startswith(codecs.BOM_UTF8):
         # Arrow takes it for a file's mark, and the file's own is gone already.
         block = codecs.BOM_UTF8 + block
+    if not dialect.ends_line(block):
+        # Without it, Arrow takes an empty last field for quoted if the one before it is.
+        block += b"\n"
     return pacsv.read_csv(
         pa.BufferReader(block),
         pacsv.ReadOptions(
