@@ -96,12 +96,13 @@ def test_any_text_is_read_as_a_strict_reader_reads_it_or_refused(body: str, size
     width = 1 if is_single else 2
     try:
         found: list[Row] | None = read(
-            (("a" if is_single else "a,b") + "\n" + body).encode(), CsvOptions(delimiter=","), size
+            (("a\nx\n" if is_single else "a,b\nx,y\n") + body).encode(), CsvOptions(delimiter=","), size
         )
     except ImportRefusedError:
         found = None
 
-    assert (None if found is None else [[value or "" for value in row] for row in found]) == strict(body, width)
+    # The first row, which is the same in all texts, keeps longer rows from being taken for ones with names.
+    assert (None if found is None else [[value or "" for value in row] for row in found[1:]]) == strict(body, width)
 
 
 def strict(body: str, width: int) -> list[list[str]] | None:

@@ -146,6 +146,12 @@ REFUSED: dict[str, tuple[str | bytes, CsvOptions, int | None, str]] = {
     "too many fields": ("a,b\n\n1,2\n3,4,5\n", PLAIN, 4, "3 fields instead of 2"),
     "too few fields": ('a,b\n"1\n1",2\n3\n', PLAIN, 4, "1 field instead of 2"),
     "rows that end with a delimiter": ("a,b\n1,2,\n3,4,\n", PLAIN, 2, "--delimiter"),
+    "values with a delimiter and without quotes": (
+        "name,age\nSmith, John,42\nMiller, Jim,38\n",
+        PLAIN,
+        2,
+        "3 fields instead of 2",
+    ),
     "rows with one more value under one name": ("name\nSmith, John\nMiller\n", PLAIN, 2, "2 fields instead of 1"),
     "two columns of one name": ("a,b,a\n1,2,3\n", PLAIN, 1, "--no-header"),
     "bytes that are not UTF-8": (b"id,name\n1,Z\xfcrich\n", PLAIN, 2, "column name"),

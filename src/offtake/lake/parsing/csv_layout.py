@@ -54,7 +54,8 @@ class _Sample:
     def has_row_names(self) -> bool:
         """Whether the rows begin with a name that the header has no field for, as R's `write.table` writes them.
 
-        Rows that end with a delimiter have one field more, too; those would come in one column to the right.
+        Rows that end with a delimiter have one field more, too, and rows with a value such as `Smith, John` without its
+        quotes; those would come in one column to the right.
         """
         if self.fault or len(self.records) < 2 or set(self.counts[1:]) != {self.counts[0] + 1}:  # noqa: PLR2004
             return False
@@ -62,7 +63,8 @@ class _Sample:
         quote = self.dialect.quote
         is_sure = len(header.fields) > 1 or (quote is not None and header.fields[0].raw.startswith(quote))
         names = {row.fields[0].raw for row in rows}
-        return is_sure and any(row.fields[-1].raw for row in rows) and len(names) == len(rows) and b"" not in names
+        are_names = all(name.isdigit() or (quote is not None and name.startswith(quote)) for name in names)
+        return is_sure and are_names and len(names) == len(rows) and any(row.fields[-1].raw for row in rows)
 
 
 def read_layout(file: InputFile, stream: Utf8Stream, options: CsvOptions) -> Layout | None:

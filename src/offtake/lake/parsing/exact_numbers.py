@@ -1,6 +1,6 @@
 """Whether numbers in text are exactly the numbers that columns hold."""
 
-from decimal import Decimal, InvalidOperation
+from decimal import Context, Decimal, Inexact, InvalidOperation
 from typing import Final
 
 import pyarrow as pa
@@ -11,6 +11,7 @@ NUMBER: Final = r"^-?((0|[1-9][0-9]*)(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?$"
 _WIDE: Final = pa.decimal256(76, 38)
 _LONGEST: Final = 38
 """Characters up to which Arrow reads decimals without overflow."""
+_EXACT: Final = Context(prec=76, traps=[Inexact, InvalidOperation])
 
 
 def read_floats(texts: pa.Array, kind: pa.DataType) -> pa.Array | None:
@@ -35,8 +36,10 @@ def read_decimals(texts: pa.Array, kind: pa.DataType) -> pa.Array | None:
         except pa.ArrowInvalid:
             pass
     try:
-        return pa.array([None if text is None else Decimal(text) for text in texts.to_pylist()], kind)
-    except (pa.ArrowInvalid, InvalidOperation):
+        unit = Decimal(1).scaleb(-kind.scale)
+        found = (None if text is None else Decimal(text).quantize(unit, context=_EXACT) for text in texts.to_pylist())
+        return pa.array(found, kind)
+    except (pa.ArrowInvalid, InvalidOperation, Inexact):
         return None
 
 

@@ -157,11 +157,20 @@ def _are_doubles(values: pa.Array) -> bool:
 
 def _are_dates(values: pa.Array) -> bool:
     # Of the texts that Arrow takes for dates, those of ten characters are canonical.
-    return _has_length(values, len("2026-03-01")) and _can_cast(values, pa.date32())
+    return _has_length(values, len("2026-03-01")) and _have_years(values) and _can_cast(values, pa.date32())
 
 
 def _are_instants(kind: pa.DataType, end: str) -> Callable[[pa.Array], bool]:
-    return lambda values: _all(pc.match_substring_regex(values, _INSTANT + end)) and _can_cast(values, kind)
+    def are_instants(values: pa.Array) -> bool:
+        is_canonical = _all(pc.match_substring_regex(values, _INSTANT + end))
+        return is_canonical and _have_years(values) and _can_cast(values, kind)
+
+    return are_instants
+
+
+def _have_years(values: pa.Array) -> bool:
+    """Whether no date is in the year 0, which Arrow has and other calendars do not."""
+    return not _any(pc.starts_with(values, "0000"))
 
 
 _TYPES: Final[dict[Candidate, pa.DataType]] = {

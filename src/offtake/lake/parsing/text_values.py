@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from offtake.lake.parsing.errors import UnfitError
 from offtake.lake.parsing.exact_numbers import read_decimals, read_floats
 
-_DATE: Final = "[0-9]{4}-[0-9]{2}-[0-9]{2}"
+_DATE: Final = "([1-9][0-9]{3}|0[1-9][0-9]{2}|00[1-9][0-9]|000[1-9])-[0-9]{2}-[0-9]{2}"
 _ZONE: Final = "(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])"
 _EXACT: Final = r"(\.[0-9]{1,6}0*)?"
 _ANY: Final = r"(\.[0-9]+)?"
