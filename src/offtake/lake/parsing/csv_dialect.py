@@ -1,0 +1,186 @@
+"""How a CSV file separates and quotes its values, and the exact reading of records by these rules."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Final, Literal
+
+from offtake.lake.parsing.errors import ImportRefusedError
+from offtake.lake.parsing.options import CsvOptions
+
+MAX_COLUMNS: Final = 10_000
+MAX_RECORD: Final = 64 * 1024 * 1024
+_ENDS: Final = rb"(?:\r\n|\n|\r)"
+_LAST_ASCII: Final = 127
+
+Fault = Literal["open quote", "after quote", "escape", "columns", "length"]
+
+
+class MalformedError(Exception):
+    """Text that is not CSV in a dialect; `offset` is where the value that is at fault begins."""
+
+    def __init__(self, fault: Fault, offset: int) -> None:
+        self.fault: Fault = fault
+        self.offset = offset
+        super().__init__(fault)
+
+
+@dataclass(frozen=True)
+class Field:
+    """One value as it is written, quotes included, and where it begins."""
+
+    raw: bytes
+    offset: int
+
+
+@dataclass(frozen=True)
+class Record:
+    """The fields of one record; `end` is the offset after its line end."""
+
+    fields: tuple[Field, ...]
+    end: int
+
+    @property
+    def is_blank(self) -> bool:
+        """Whether the record is a line without a character."""
+        return len(self.fields) == 1 and not self.fields[0].raw
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """Delimiter, quote and escape, each one ASCII character."""
+
+    delimiter: bytes
+    quote: bytes | None
+    escape: bytes | None
+
+    def records(self, text: bytes, *, is_end: bool) -> Iterator[Record]:
+        """The complete records of a text that begins at one; the last needs no line end if the file ends there.
+
+        Raises `MalformedError`. Exact, and slow: for the first records and for the search for a fault.
+        """
+        offset, fields = 0, list[Field]()
+        while offset < len(text) or fields:
+            end, stop = self._field(text, offset, is_end=is_end)
+            if stop is None and not is_end:
+                return
+            fields.append(Field(text[offset:end], offset))
+            if len(fields) > MAX_COLUMNS:
+                raise MalformedError("columns", offset)
+            offset = end + len(stop or b"")
+            if stop != self.delimiter:
+                yield Record(tuple(fields), offset)
+                fields = []
+
+    def length_of_records(self, text: bytes, *, is_end: bool) -> int:
+        """How many bytes the complete records of a text that begins at one take. Raises `MalformedError`."""
+        found = self._records.match(text)
+        length = found.end() if found else 0
+        try:
+            return length + sum(record.end for record in self.records(text[length:], is_end=is_end))
+        except MalformedError as error:
+            raise MalformedError(error.fault, length + error.offset) from None
+
+    def starts(self, block: bytes, *, with_blank: bool) -> list[int]:
+        """The offsets at which the records of a block of whole records begin, those of blank lines on demand."""
+        starts = (found.start() for found in self._record.finditer(block) if found.start() < len(block))
+        return [start for start in starts if with_blank or block[start : start + 1] not in (b"\r", b"\n")]
+
+    def ends_line(self, block: bytes) -> bool:
+        """Whether a block of whole records ends with a line end, and not with an escaped one within a value."""
+        before = block[:-1]
+        escapes = len(before) - len(before.rstrip(self.escape)) if self.escape else 0
+        return block.endswith((b"\r", b"\n")) and escapes % 2 == 0
+
+    def value(self, raw: bytes) -> bytes:
+        """A field's value: without its quotes and escapes."""
+        quote, escape = self.quote, self.escape
+        is_quoted = quote and raw.startswith(quote)
+        if is_quoted:
+            raw = raw[1:-1]
+        if quote and is_quoted and not escape:
+            return raw.replace(quote * 2, quote)
+        if not escape:
+            return raw
+        pattern = re.escape(escape) + b"(.)" + (b"|" + re.escape(quote) * 2 if quote and is_quoted else b"")
+        return re.sub(pattern, lambda found: found[1] or quote or b"", raw, flags=re.DOTALL)
+
+    def _field(self, text: bytes, offset: int, *, is_end: bool) -> tuple[int, bytes | None]:
+        """Where the field at an offset ends, and what follows: a delimiter, a line end, or None for the text's end."""
+        found = self._value.match(text, offset)
+        if found is None:
+            # Only a quote without a partner is no value.
+            if is_end:
+                raise MalformedError("open quote", offset)
+            return len(text), None
+        end = found.end()
+        if end == len(text):
+            return end, None
+        if text[end : end + 2] == b"\r\n":
+            return end, b"\r\n"
+        if (stop := text[end : end + 1]) in (self.delimiter, b"\r", b"\n"):
+            return end, stop
+        if self.escape and text[end:] == self.escape:
+            # The escaped character may be in the next block.
+            if is_end:
+                raise MalformedError("escape", offset)
+            return len(text), None
+        raise MalformedError("after quote", offset)
+
+    @cached_property
+    def _value(self) -> re.Pattern[bytes]:
+        return re.compile(self._value_text)
+
+    @cached_property
+    def _record(self) -> re.Pattern[bytes]:
+        return re.compile(self._record_text + rb"(?:\r\n|\n|\r|\Z)")
+
+    @cached_property
+    def _records(self) -> re.Pattern[bytes]:
+        return re.compile(b"(?:" + self._record_text + _ENDS + b")*+")
+
+    @property
+    def _record_text(self) -> bytes:
+        return self._value_text + b"(?:" + re.escape(self.delimiter) + self._value_text + b")*+"
+
+    @property
+    def _value_text(self) -> bytes:
+        delimiter, escape = re.escape(self.delimiter), re.escape(self.escape or b"")
+        escaped = b"|" + escape + rb"[\s\S]" if escape else b""
+        bare = b"(?:[^" + delimiter + escape + rb"\r\n]++" + escaped + b")*+"
+        if not self.quote:
+            return bare
+        quote = re.escape(self.quote)
+        inner = b"(?:[^" + quote + escape + b"]++|" + quote * 2 + escaped + b")*+"
+        return b"(?:" + quote + inner + quote + b"|(?!" + quote + b")" + bare + b")"
+
+
+def dialect_of(options: CsvOptions, name: str) -> Dialect | None:
+    """The dialect that the options state, None if its delimiter is to be recognised.
+
+    Raises `ImportRefusedError` for characters that cannot have their part.
+    """
+    escape = None if options.escape == options.quote else options.escape
+    parts = (("--delimiter", options.delimiter), ("--quote", options.quote), ("--escape", escape))
+    used: dict[str, str] = {}
+    for option, character in parts:
+        if character is None:
+            continue
+        if len(character) != 1 or not 0 < ord(character) <= _LAST_ASCII or character in "\r\n":
+            raise ImportRefusedError(f"{name}: {option} takes one ASCII character that is not a line end.")
+        if character in used:
+            raise ImportRefusedError(f"{name}: {used[character]} and {option} are the same character; change one.")
+        used[character] = option
+    if escape and options.null and options.null.startswith(escape):
+        raise ImportRefusedError(
+            f"{name}: --null cannot begin with the character of --escape, which stands for nothing in a value."
+        )
+    return dialect(options, options.delimiter) if options.delimiter else None
+
+
+def dialect(options: CsvOptions, delimiter: str) -> Dialect:
+    """The options' dialect with a delimiter."""
+    escape = None if options.escape in (None, options.quote) else options.escape
+    quote = options.quote
+    return Dialect(delimiter.encode(), quote.encode() if quote else None, escape.encode() if escape else None)

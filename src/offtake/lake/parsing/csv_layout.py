@@ -1,0 +1,199 @@
+"""What the first records of a CSV file say: its delimiter, its columns, and where its rows begin."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import islice
+from typing import Final
+
+from offtake.lake.parsing.csv_dialect import (
+    MAX_RECORD,
+    Dialect,
+    MalformedError,
+    Record,
+    dialect,
+    dialect_of,
+)
+from offtake.lake.parsing.csv_stream import LineCounter, Utf8Stream, refuse_bytes
+from offtake.lake.parsing.errors import ImportRefusedError
+from offtake.lake.parsing.files import InputFile
+from offtake.lake.parsing.options import CsvOptions
+
+_HEAD: Final = 1024 * 1024
+_RECORDS: Final = 20
+_DELIMITERS: Final = (",", ";", "\t", "|")
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A file's dialect and columns; `start` is the offset in its text at which the rows begin."""
+
+    dialect: Dialect
+    columns: tuple[str, ...]
+    start: int
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Sample:
+    """The first records in a dialect, without blank lines, up to a fault."""
+
+    dialect: Dialect
+    records: tuple[Record, ...]
+    fault: MalformedError | None
+
+    @property
+    def counts(self) -> list[int]:
+        return [len(record.fields) for record in self.records]
+
+    @property
+    def is_even(self) -> bool:
+        """Whether all records have the same number of fields, more than one."""
+        return self.fault is None and len(set(self.counts)) == 1 and self.counts[0] > 1
+
+    @property
+    def has_row_names(self) -> bool:
+        """Whether the rows begin with a name that the header has no field for, as R's `write.table` writes them.
+
+        Rows that end with a delimiter have one field more, too, and rows with a value such as `Smith, John` without its
+        quotes; those would come in one column to the right.
+        """
+        if self.fault or len(self.records) < 2 or set(self.counts[1:]) != {self.counts[0] + 1}:  # noqa: PLR2004
+            return False
+        header, *rows = self.records
+        quote = self.dialect.quote
+        is_sure = len(header.fields) > 1 or (quote is not None and header.fields[0].raw.startswith(quote))
+        names = {row.fields[0].raw for row in rows}
+        are_names = all(name.isdigit() or (quote is not None and name.startswith(quote)) for name in names)
+        return is_sure and are_names and len(names) == len(rows) and any(row.fields[-1].raw for row in rows)
+
+
+def read_layout(file: InputFile, stream: Utf8Stream, options: CsvOptions) -> Layout | None:
+    """The layout of a file whose stream has not been read yet, None if there is nothing but blank lines.
+
+    Raises `ImportRefusedError`.
+    """
+    stated = dialect_of(options, file.name)
+    delimiters = ("\t", *_DELIMITERS) if file.name.lower().removesuffix(".gz").endswith(".tsv") else _DELIMITERS
+    dialects = [stated] if stated else [dialect(options, delimiter) for delimiter in dict.fromkeys(delimiters)]
+    head, is_end = b"", False
+    while True:
+        missing = max(_HEAD, len(head))
+        piece = stream.read(missing)
+        is_end = len(piece) < missing
+        head += piece
+        if head.endswith(b"\r") and not is_end:
+            head += stream.read(1)
+        samples = [_sample(head, one, is_end=is_end) for one in dialects]
+        if is_end or len(head) > MAX_RECORD or any(len(sample.records) > 1 or sample.fault for sample in samples):
+            break
+    sample, notes = _choose(samples, options, file.name)
+    if not sample.records:
+        if sample.fault or not is_end:
+            raise _refuse(file, head, sample.fault or MalformedError("length", 0))
+        return None
+    if not options.header:
+        columns = tuple(f"f{index}" for index in range(len(sample.records[0].fields)))
+        return Layout(sample.dialect, columns, 0, notes)
+    columns, more = _columns(file, head, sample, stream.charset)
+    return Layout(sample.dialect, columns, sample.records[0].end, notes + more)
+
+
+def explain(name: str, fault: MalformedError, line: int) -> ImportRefusedError:
+    """The error for text that is not CSV, which begins in a line."""
+    remedy = {
+        "open quote": "the quote that opens here is never closed. Close it, or set --quote if quotes are text.",
+        "after quote": "the value that opens with a quote here goes on after its closing quote. "
+        "Double the quotes within values, or set --quote or --escape.",
+        "escape": "the file ends after an escape character. Complete it, or set --escape.",
+        "columns": "more than 10,000 columns. Split the file, or set --delimiter.",
+        "length": "a record of more than 64 MiB begins here. If a quote is left open, close it, or set --quote.",
+    }[fault.fault]
+    return ImportRefusedError(f"{name}, line {line}: {remedy}", row=line)
+
+
+def _refuse(file: InputFile, head: bytes, fault: MalformedError) -> ImportRefusedError:
+    return explain(file.name, fault, _line_at(head, fault.offset))
+
+
+def _line_at(head: bytes, offset: int) -> int:
+    lines = LineCounter()
+    lines.add(head[:offset])
+    return lines.line
+
+
+def _sample(head: bytes, one: Dialect, *, is_end: bool) -> _Sample:
+    records: list[Record] = []
+    try:
+        found = (record for record in one.records(head, is_end=is_end) if not record.is_blank)
+        records.extend(islice(found, _RECORDS))
+    except MalformedError as error:
+        return _Sample(one, tuple(records), error)
+    return _Sample(one, tuple(records), None)
+
+
+def _choose(samples: list[_Sample], options: CsvOptions, name: str) -> tuple[_Sample, tuple[str, ...]]:
+    """The sample in the delimiter that the first records agree on; the first one's wins over all others."""
+    first = samples[0]
+    even = [sample for sample in samples if sample.is_even]
+    named = [sample for sample in samples if options.header and sample.has_row_names]
+    if options.delimiter is not None or not (even or named):
+        return first, ()
+    fitting = even or named
+    chosen = first if first in fitting else max(fitting, key=lambda sample: sample.counts[-1])
+    word = _word(chosen.dialect)
+    others = [_word(sample.dialect) for sample in even if sample is not chosen and chosen in even]
+    if others:
+        return chosen, (f"{name}: the delimiter is {word}; {' or '.join(others)} fits too (--delimiter sets it).",)
+    if chosen is first:
+        return chosen, ()
+    return chosen, (f"{name}: the delimiter is {word} (recognised; --delimiter sets another).",)
+
+
+def _word(one: Dialect) -> str:
+    return "tab" if one.delimiter == b"\t" else f'"{one.delimiter.decode()}"'
+
+
+def _columns(file: InputFile, head: bytes, sample: _Sample, charset: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The names of the columns, made up where the header has none, and what the user should know of that."""
+    header = sample.records[0]
+    line = _line_at(head, header.fields[0].offset)
+    names = [""] if sample.has_row_names else []
+    for number, field in enumerate(header.fields, start=1):
+        try:
+            names.append(sample.dialect.value(field.raw).decode())
+        except UnicodeDecodeError as error:
+            line = _line_at(head, field.offset + error.start)
+            raise refuse_bytes(file, line, charset, str(number)) from None
+    if any("\0" in name for name in names):
+        message = "the header has NUL characters. If the file is in UTF-16, set --encoding UTF-16; else remove them."
+        raise ImportRefusedError(f"{file.name}, line {line}: {message}", row=line)
+    if (twice := _first_duplicate(name for name in names if name)) is not None:
+        message = f"two columns are called {twice}. Rename one, or set --no-header if the first line is a row."
+        raise ImportRefusedError(f"{file.name}, line {line}: {message}", row=line)
+    return _complete(names, file.name)
+
+
+def _first_duplicate(names: Iterable[str]) -> str | None:
+    seen = set[str]()
+    for name in names:
+        if name in seen:
+            return name
+        seen.add(name)
+    return None
+
+
+def _complete(names: list[str], file: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    used, notes = set(names), list[str]()
+    for index, name in enumerate(names):
+        if name:
+            continue
+        wanted = made = f"column_{index + 1}" if index else "index"
+        suffix = 1
+        while made in used:
+            suffix += 1
+            made = f"{wanted}_{suffix}"
+        used.add(made)
+        names[index] = made
+        which = f"column {index + 1}" if index else "the first column"
+        notes.append(f"{file}: {which} has no name and is called {made}.")
+    return tuple(names), tuple(notes)

@@ -1,0 +1,177 @@
+"""CSV files as batches of text: every value as it is written, or the file is refused with its line."""
+
+import codecs
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+import pyarrow as pa
+import pyarrow.csv as pacsv
+
+from offtake.lake.parsing.csv_blocks import blocks
+from offtake.lake.parsing.csv_dialect import MalformedError
+from offtake.lake.parsing.csv_layout import Layout, explain, read_layout
+from offtake.lake.parsing.csv_stream import LineCounter, Utf8Stream, refuse_bytes
+from offtake.lake.parsing.errors import ImportRefusedError
+from offtake.lake.parsing.files import InputFile
+from offtake.lake.parsing.options import CsvOptions
+
+BLOCK: Final = 2 * 1024 * 1024
+"""Bytes of text that are parsed at a time: what a processor's cache holds. 8 MiB take a third longer."""
+_PIECE: Final = 1024 * 1024
+
+
+def open_csv(file: InputFile, options: CsvOptions, *, block_size: int = BLOCK) -> "CsvFile":
+    """A CSV file with its columns, found from its first records. Raises `ImportRefusedError`."""
+    version = _version(file)
+    with Utf8Stream(file, options.charset) as stream:
+        layout = read_layout(file, stream, options)
+    return CsvFile(file, options, layout, block_size, version)
+
+
+@dataclass
+class CsvFile:
+    """A CSV file's columns and rows.
+
+    It remembers how its text was cut, so that reading it again needs no second search for the ends of records.
+    """
+
+    file: InputFile
+    options: CsvOptions
+    layout: Layout | None
+    block_size: int
+    version: tuple[int, int]
+    _lengths: list[int] | None = field(default=None, init=False)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The names of the columns, each one once; none for a file without text."""
+        return self.layout.columns if self.layout else ()
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Sentences for the user about what was recognised."""
+        return self.layout.notes if self.layout else ()
+
+    def batches(self, types: Mapping[str, pa.DataType] | None = None) -> Iterator[pa.RecordBatch]:
+        """The rows, in batches of a block of text each; null is the empty field without quotes and `options.null`.
+
+        All columns are text. `types`: those to read as another type, each found by `TextColumn` for all rows of this
+        file: other text might be changed. Raises `ImportRefusedError` with the line.
+        """
+        if self.layout is None:
+            return
+        convert = self._convert_options(types or {})
+        names = list(self.columns)
+        for offset, block in self._blocks(self.layout):
+            try:
+                table = _parse(block, self.layout, convert)
+            except pa.ArrowInvalid as error:
+                raise self._explain(self.layout, offset, block, error) from None
+            for batch in table.combine_chunks().to_batches():
+                yield pa.RecordBatch.from_arrays(batch.columns, names=names)
+
+    def line_of(self, row: int) -> int:
+        """The line in the file, from 1, at which a row begins; rows count from 0. Reads the file up to there."""
+        if self.layout is None:
+            raise IndexError(row)
+        for offset, block in self._blocks(self.layout):
+            starts = self.layout.dialect.starts(block, with_blank=len(self.columns) == 1)
+            if row < len(starts):
+                return self._line_at(offset + starts[row])
+            row -= len(starts)
+        raise IndexError(row)
+
+    def _blocks(self, layout: Layout) -> Iterator[tuple[int, bytes]]:
+        """Blocks of whole records, each with its offset in the file's text."""
+        if _version(self.file) != self.version:
+            raise ImportRefusedError(f"{self.file.name} changed while it was read. Import it again.")
+        offset, lengths = layout.start, list[int]()
+        with Utf8Stream(self.file, self.options.charset) as stream:
+            stream.skip(layout.start)
+            if self._lengths is None:
+                cut = blocks(stream, layout.dialect, self.block_size)
+            else:
+                cut = (stream.read(length) for length in self._lengths)
+            try:
+                for block in cut:
+                    yield offset, block
+                    offset += len(block)
+                    lengths.append(len(block))
+            except MalformedError as error:
+                raise explain(self.file.name, error, self._line_at(layout.start + error.offset)) from None
+        self._lengths = lengths
+
+    def _convert_options(self, types: Mapping[str, pa.DataType]) -> pacsv.ConvertOptions:
+        return pacsv.ConvertOptions(
+            column_types={str(index): types.get(name, pa.string()) for index, name in enumerate(self.columns)},
+            strings_can_be_null=True,
+            quoted_strings_can_be_null=False,
+            null_values=["", *([self.options.null] if self.options.null else [])],
+        )
+
+    def _explain(self, layout: Layout, offset: int, block: bytes, error: pa.ArrowInvalid) -> ImportRefusedError:
+        """The error for a block that Arrow refused: its first record that has too few or too many fields, or bytes."""
+        name, wanted = self.file.name, len(layout.columns)
+        for record in layout.dialect.records(block, is_end=True):
+            if record.is_blank:
+                continue
+            if len(record.fields) != wanted:
+                line = self._line_at(offset + record.fields[0].offset)
+                return ImportRefusedError(_count_message(name, line, len(record.fields), wanted), row=line)
+            for value, column in zip(record.fields, layout.columns, strict=True):
+                try:
+                    value.raw.decode()
+                except UnicodeDecodeError as bad:
+                    line = self._line_at(offset + value.offset + bad.start)
+                    return refuse_bytes(self.file, line, "utf-8", column)
+        line = self._line_at(offset)
+        reason = " ".join(str(error).split())[:300]
+        return ImportRefusedError(f"{name}, after line {line}: cannot be read: {reason}", row=line)
+
+    def _line_at(self, offset: int) -> int:
+        lines = LineCounter()
+        with Utf8Stream(self.file, self.options.charset) as stream:
+            while offset > 0 and (text := stream.read(min(offset, _PIECE))):
+                lines.add(text)
+                offset -= len(text)
+        return lines.line
+
+
+def _parse(block: bytes, layout: Layout, convert: pacsv.ConvertOptions) -> pa.Table:
+    """The rows of a block; the whole of it is one block of Arrow's reader, which cuts records at CR LF otherwise."""
+    dialect = layout.dialect
+    if block.startswith(codecs.BOM_UTF8):
+        # Arrow takes it for a file's mark, and the file's own is gone already.
+        block = codecs.BOM_UTF8 + block
+    if not dialect.ends_line(block):
+        # Without it, Arrow takes an empty last field for quoted if the one before it is.
+        block += b"\n"
+    return pacsv.read_csv(
+        pa.BufferReader(block),
+        pacsv.ReadOptions(
+            use_threads=False,
+            block_size=len(block) + 1,
+            column_names=[str(index) for index in range(len(layout.columns))],
+        ),
+        pacsv.ParseOptions(
+            delimiter=dialect.delimiter.decode(),
+            quote_char=dialect.quote.decode() if dialect.quote else False,
+            escape_char=dialect.escape.decode() if dialect.escape else False,
+            newlines_in_values=True,
+            ignore_empty_lines=len(layout.columns) > 1,
+        ),
+        convert,
+    )
+
+
+def _count_message(name: str, line: int, found: int, wanted: int) -> str:
+    return (
+        f"{name}, line {line}: {found} {'field' if found == 1 else 'fields'} instead of {wanted}. "
+        "Correct the line, or set --delimiter or --quote."
+    )
+
+
+def _version(file: InputFile) -> tuple[int, int]:
+    state = file.path.stat()
+    return state.st_size, state.st_mtime_ns
