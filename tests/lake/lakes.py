@@ -74,14 +74,14 @@ def full(lake: Lake, snapshot: int | None = None) -> list[Row]:
     return read(lake, scan.plan_full(lake, TABLE, at).files, at)
 
 
-def increment(lake: Lake, after: int, upto: int | None = None) -> list[int]:
+def increment(lake: Lake, after: int, upto: int | None = None, key: str = "n") -> list[int]:
     """The numbers of the rows that an incremental export delivers, in order."""
     to = upto or scan.current_snapshot(lake, TABLE)
     assert to is not None
     plan = scan.plan_increment(lake, TABLE, after, to)
     assert plan.kind == "incremental"
     assert plan.snapshot_id == to
-    return [row["n"] for row in read(lake, plan.files, to)]
+    return [row[key] for row in read(lake, plan.files, to)]
 
 
 def everything_in(folder: Path) -> set[Path]:

@@ -12,6 +12,7 @@ from typing import Final
 import pyarrow as pa
 from pyiceberg.io.pyarrow import _pyarrow_to_schema_without_ids
 from pyiceberg.table import Table, Transaction
+from pyiceberg.types import IcebergType, StructType
 
 from offtake.lake.parsing.columns import (
     PLACEHOLDER,
@@ -82,7 +83,7 @@ def evolve(transaction: Transaction, known: pa.Schema, wanted: pa.Schema, change
         with transaction.update_schema() as update:
             for path in change.replaced:
                 update.delete_column(path)
-                update.add_column(path, types.find_type(".".join(path)))
+                update.add_column(path, _type_at(types.as_struct(), path))
     with transaction.update_schema() as update:
         update.union_by_name(target)
         for path in change.filled:
@@ -99,6 +100,15 @@ def properties_of(schema: pa.Schema) -> dict[str, str]:
 def unbounded_properties(columns: Iterable[str]) -> dict[str, str]:
     """Properties that have no bounds kept of columns: PyIceberg knows no dates outside the years 1 to 9999."""
     return {f"{_METRICS}{name}": "counts" for name in columns}
+
+
+def _type_at(struct: StructType, path: Path) -> IcebergType:
+    """The type of a field of a struct; by its name, for new fields have no ids."""
+    kind = next(one.field_type for one in struct.fields if one.name == path[0])
+    if len(path) == 1:
+        return kind
+    assert isinstance(kind, StructType)  # noqa: S101 - paths of replaced columns lead through structs alone
+    return _type_at(kind, path[1:])
 
 
 def _compare(known: pa.DataType, wanted: pa.DataType, path: Path, change: SchemaChange) -> None:

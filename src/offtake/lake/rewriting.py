@@ -22,7 +22,7 @@ from offtake.lake.catalog import Lake, TableName
 from offtake.lake.lineage import Manifests
 from offtake.lake.parsing.conform import conform
 from offtake.lake.parsing.kinds import Path
-from offtake.lake.parsing.numbers import leaf_arrays
+from offtake.lake.parsing.numbers import arrays_at
 from offtake.lake.writing import DataFiles
 
 _TOTALS = ("total-data-files", "total-delete-files", "total-records", "total-files-size", "total-position-deletes",
@@ -55,13 +55,7 @@ def stored_values(lake: Lake, name: TableName, path: Path) -> Iterator[pa.Array]
     schema = reading.table_schema(lake, name, snapshot.snapshot_id)
     for entry in _live(table, snapshot):
         for batch in reading.read([_whole(entry.data_file)], schema):
-            found: list[pa.Array] = []
-            leaf_arrays(
-                pa.concat_arrays([batch.column(path[0]), batch.column(path[0]).slice(0, 0)]),
-                path[:1],
-                lambda where, values: found.append(values) if where == path else None,
-            )
-            yield from found
+            yield from arrays_at(batch.column(path[0]), path)
 
 
 def rewrite_files(transaction: Transaction, lake: Lake, name: TableName) -> Rewrite:

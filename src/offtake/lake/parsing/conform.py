@@ -9,6 +9,7 @@ from offtake.lake.parsing.errors import UnfitError
 from offtake.lake.parsing.kinds import ELEMENT, VALUE, Path, fields_of, is_number, name_of
 from offtake.lake.parsing.numbers import cast_number
 from offtake.lake.parsing.options import Nanoseconds
+from offtake.lake.parsing.text_types import is_written_plainly, written_text
 from offtake.lake.parsing.text_values import read_text
 
 _FINE: Final = 1000
@@ -37,6 +38,8 @@ class _Fit:
     def column(self, array: pa.Array, kind: pa.DataType, path: Path) -> pa.Array:
         if array.type == kind:
             return array
+        if array.null_count == len(array):
+            return pa.nulls(len(array), kind)
         if pa.types.is_dictionary(array.type):
             return self.column(array.dictionary_decode(), kind, path)
         if isinstance(array.type, pa.BaseExtensionType) and not isinstance(kind, pa.BaseExtensionType):
@@ -57,7 +60,11 @@ class _Fit:
             return pa.MapArray.from_arrays(array.offsets, keys, items, type=kind, mask=_mask(array))
         if not pa.types.is_list(array.type):
             array = array.cast(pa.list_(array.type.value_type))
-        values = self.column(array.values, kind.value_type, (*path, ELEMENT))
+        values = array.values
+        if pa.types.is_null(values.type):
+            # Of lists of nulls alone, pyarrow's JSON reader gives fewer values than the offsets tell of.
+            values = pa.nulls(array.offsets[-1].as_py(), kind.value_type)
+        values = self.column(values, kind.value_type, (*path, ELEMENT))
         return pa.ListArray.from_arrays(array.offsets.cast(pa.int32()), values, type=kind, mask=_mask(array))
 
     def _struct(self, array: pa.StructArray, kind: pa.StructType, path: Path) -> pa.StructArray:
@@ -91,14 +98,14 @@ class _Fit:
 
     def _values(self, array: pa.Array, kind: pa.DataType, path: Path) -> pa.Array:
         try:
-            if pa.types.is_null(array.type):
-                return pa.nulls(len(array), kind)
             if _is_text(array.type) and not _is_text(kind):
                 return read_text(array.cast(pa.string()), kind, name_of(path), truncate=self._truncate)
             if is_number(array.type) and is_number(kind):
                 return cast_number(array, kind)
             if _is_fine(array.type):
                 return self._times(array, kind)
+            if _is_text(kind) and is_written_plainly(array.type):
+                return _as_written(array)
             if isinstance(kind, pa.UuidType):
                 return pa.ExtensionArray.from_storage(kind, array.cast(kind.storage_type))
             return array.cast(kind)
@@ -128,6 +135,14 @@ def fine_text(array: pa.Array) -> pa.Array:
         text = pc.replace_substring(array.cast(pa.timestamp("ns")).cast(pa.string()), " ", "T", max_replacements=1)
         return pc.binary_join_element_wise(text, zone, "") if zone else text
     return array.cast(pa.string())
+
+
+def _as_written(array: pa.Array) -> pa.Array:
+    """Values as the text that exports write for them."""
+    texts = written_text(array)
+    if len(texts) != len(array) - array.null_count:
+        raise pa.ArrowInvalid("NaN and infinities have no text")
+    return pc.replace_with_mask(pa.nulls(len(array), pa.string()), array.is_valid(), texts)
 
 
 def _is_text(kind: pa.DataType) -> bool:

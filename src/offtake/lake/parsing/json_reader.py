@@ -3,7 +3,8 @@
 pyarrow's reader makes doubles of numbers and timestamps of text, takes NaN for JSON, and ends the process at a null in
 place of the first object and at some thousand levels of nesting. So it is never left to itself: it gets a schema under
 which numbers are decimals that hold every digit, and blocks that it refuses or must not see are read by Python
-(`json_exact`), which is slow and finds the faulty line.
+(`json_exact`), which is slow and finds the faulty line. It must not see numbers of more digits than a decimal
+has either: it reads some of them as other numbers, without an error.
 """
 
 import io
@@ -12,6 +13,7 @@ from collections.abc import Callable, Iterable
 from typing import Final
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.json as pajson
 
 from offtake.lake.parsing import json_exact
@@ -25,6 +27,14 @@ _NULL_LINE: Final = re.compile(rb"\n[ \t\r]*null")
 _BRACKETS: Final = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[{\]}]')
 _LONG_LINE: Final = 2000
 """Bytes: nesting that pyarrow does not survive takes longer lines."""
+_ROUGH: Final = bytes.maketrans(
+    bytes(range(256)),
+    bytes(dict(zip(b"0123456789eE", b"0000000000ee", strict=True)).get(n, ord("x")) for n in range(256)),
+)
+"""Every digit as `0`, `E` as `e`, all else as `x`: what is sought is found at a gigabyte a second."""
+_LONG_NUMBER: Final = b"0" * 39
+_EXPONENT: Final = r"[:\[,][ \t\r\n]*-?[0-9][0-9.]*[eE](\+|[0-9]|-0*[4-9][0-9]|-0*[1-9][0-9][0-9])"
+"""Of numbers that Arrow reads as other ones: exponents above 0, and below -39."""
 _UNPARSED: Final = (pa.ArrowInvalid, pa.ArrowNotImplementedError, UnicodeDecodeError)
 
 
@@ -45,7 +55,8 @@ def read_block(file: InputFile, block: Block, hints: pa.Schema) -> pa.RecordBatc
             table = _parse(block, exact_hints(_parse(block, None).schema))
         except _UNPARSED:
             return read_exactly(file, block)
-    if depth_of(pa.struct(list(table.schema))) > json_exact.DEEPEST:
+    columns = pa.struct(list(table.schema))
+    if depth_of(columns) > json_exact.DEEPEST or (any_leaf(columns, pa.types.is_decimal) and _has_far_numbers(block)):
         return read_exactly(file, block)
     if not table.num_columns:
         return pa.RecordBatch.from_struct_array(pa.array([{}] * table.num_rows, pa.struct([])))
@@ -99,6 +110,19 @@ def _is_safe(block: Block) -> bool:
         return False
     lines = block.units if block.is_spread else text.split(b"\n")
     return not any(_deepest(line) > json_exact.DEEPEST for line in lines if len(line) > _LONG_LINE)
+
+
+def _has_far_numbers(block: Block) -> bool:
+    """Whether a number may have more digits than a decimal holds, before or after the point."""
+    rough = block.text.translate(_ROUGH)
+    if _LONG_NUMBER in rough:
+        return True
+    if b"0e" not in rough:
+        return False
+    text = pa.py_buffer(block.text)
+    ends = pa.array([0, text.size], pa.int64()).buffers()[1]
+    whole = pa.Array.from_buffers(pa.large_binary(), 1, [None, ends, text])
+    return bool(pc.match_substring_regex(whole, _EXPONENT)[0].as_py())
 
 
 def _deepest(line: bytes) -> int:

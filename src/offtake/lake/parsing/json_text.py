@@ -117,6 +117,8 @@ def _hints_for(schema: pa.Schema, numbers: dict[Path, NumberStats]) -> pa.Schema
         stats = numbers.get(path)
         if pa.types.is_integer(kind):
             return EXACT if stats is not None and stats.fractional else pa.int64()
+        if pa.types.is_decimal(kind):
+            return EXACT if stats is not None else pa.string()
         if pa.types.is_floating(kind):
             return pa.float64() if pa.types.is_float64(kind) and (stats is None or stats.doubles) else EXACT
         is_text = pa.types.is_date(kind) or pa.types.is_time(kind) or pa.types.is_timestamp(kind)

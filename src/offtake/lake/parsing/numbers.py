@@ -24,6 +24,8 @@ _BEYOND: Final = 10_000
 _LONG: Final = 2**63
 _IN_DOUBLE: Final = 2**53
 _IN_FLOAT: Final = 2**24
+_FAR: Final = 1e37
+_NEAR: Final = 1e-37
 
 
 @dataclass(frozen=True)
@@ -133,11 +135,13 @@ def cast_number(values: pa.Array, kind: pa.DataType) -> pa.Array:
     if pa.types.is_floating(kind) and not (pa.types.is_integer(values.type) or _widens(values.type, kind)):
         return _cast_to_floating(values, kind)
     if pa.types.is_floating(values.type) and pa.types.is_decimal(kind):
-        return values.cast(pa.string()).cast(kind)
+        if not _is_far(values):
+            return _rescale(values.cast(pa.string()).cast(EXACT), kind)
+        raise pa.ArrowInvalid(f"a number is beyond {kind}")
     if pa.types.is_decimal(values.type) and pa.types.is_integer(kind):
         return _rescale(values, pa.decimal128(WIDEST, 0)).cast(kind)
-    if pa.types.is_decimal(values.type) and pa.types.is_decimal(kind):
-        return _rescale(values, kind)
+    if pa.types.is_decimal(kind):
+        return _rescale(values.cast(WHOLE) if pa.types.is_integer(values.type) else values, kind)
     return values.cast(kind)
 
 
@@ -170,6 +174,15 @@ def leaf_arrays(array: pa.Array, path: tuple[str, ...], visit: Callable[[tuple[s
         visit(path, array)
 
 
+def arrays_at(array: pa.Array, path: tuple[str, ...]) -> list[pa.Array]:
+    """The arrays of single values at a path, which begins with the array's own name."""
+    found: list[pa.Array] = []
+    # Children of a sliced array are not sliced with it; a copy from zero is.
+    whole = pa.concat_arrays([array, array.slice(0, 0)]) if array.offset else array
+    leaf_arrays(whole, path[:1], lambda where, values: found.append(values) if where == path else None)
+    return found
+
+
 def all_exact(values: pa.Array, kind: pa.DataType) -> bool:
     """Whether each number is the shortest text of its value in `kind`, a floating type."""
     try:
@@ -184,13 +197,24 @@ def _float_stats(values: pa.Array, so_far: NumberStats | None, *, floats: bool) 
         raise ValueError("NaN and infinities are not decimal numbers")
     floats = floats and all_exact(values, pa.float32())
     try:
-        exact = values.cast(pa.string()).cast(EXACT)
+        exact = None if _is_far(values) else values.cast(pa.string()).cast(EXACT)
     except pa.ArrowInvalid:
+        exact = None
+    if exact is None:
         far = Decimal(10) ** _BEYOND
         return NumberStats(True, -far, far, _BEYOND, True, floats)
     found = pc.min_max(exact)
     scale = _scale(exact, 0 if so_far is None else so_far.scale)
     return NumberStats(True, found["min"].as_py(), found["max"].as_py(), scale, True, floats)
+
+
+def _is_far(values: pa.Array) -> bool:
+    """Whether a floating number has more digits, before or after the point, than `EXACT`.
+
+    Arrow reads the text of some of these as other numbers.
+    """
+    sizes = pc.min_max(pc.abs(values.filter(pc.not_equal(values, 0.0)))).as_py()
+    return sizes["min"] is not None and not _NEAR < sizes["min"] <= sizes["max"] < _FAR
 
 
 def _cast_to_floating(values: pa.Array, kind: pa.DataType) -> pa.Array:
@@ -215,17 +239,19 @@ def _cast_to_floating(values: pa.Array, kind: pa.DataType) -> pa.Array:
 
 
 def _differs(values: pa.Array, exact: pa.Array) -> pa.Array:
-    """Which values' shortest texts are other numbers. Raises `pa.ArrowInvalid` for texts of more digits than `EXACT`."""
+    """Which values' shortest texts are other numbers. Raises `pa.ArrowInvalid` for texts that `EXACT` does not hold."""
     return pc.fill_null(pc.not_equal(values.cast(pa.string()).cast(EXACT), exact), False)
 
 
 def _rescale(values: pa.Array, kind: pa.DataType) -> pa.Array:
     """Decimals under another decimal type. Raises `pa.ArrowInvalid` where digits would be lost."""
+    # By way of 256 bits: where the product of digits and scale has more than 128, Arrow's cast returns another number.
+    wide = pa.decimal256(EXACT.precision, kind.scale)
     try:
-        return values.cast(kind)
+        return values.cast(wide).cast(kind)
     except pa.ArrowInvalid:
         # Arrow 26 takes division of some 256-bit numbers, such as 2^64 - 1, for one with a remainder.
-        return _plain_text(values).cast(kind)
+        return _plain_text(values).cast(wide).cast(kind)
 
 
 def _scale(values: pa.Array, known: int) -> int:
@@ -257,5 +283,4 @@ def _widens(kind: pa.DataType, wanted: pa.DataType) -> bool:
 
 
 def _digits(value: Decimal) -> int:
-    whole = abs(int(value))
-    return len(str(whole)) if whole else 0
+    return max(0, value.adjusted() + 1) if value else 0

@@ -14,7 +14,7 @@ from offtake.lake.parsing.conform import has_fine_times
 from offtake.lake.parsing.errors import ImportRefusedError, UnfitError
 from offtake.lake.parsing.files import InputFile
 from offtake.lake.parsing.kinds import Path, map_leaves, name_of
-from offtake.lake.parsing.numbers import NumberStats, leaf_arrays, number_stats
+from offtake.lake.parsing.numbers import NumberStats, arrays_at, number_stats
 from offtake.lake.parsing.options import Nanoseconds
 from offtake.lake.parsing.rows import Rows
 
@@ -76,16 +76,9 @@ class ParquetSource:
 
     def _column(self, path: Path) -> Iterator[pa.Array]:
         """The values at a path, a batch at a time."""
-        found: list[pa.Array] = []
         with self._open() as file:
             for batch in file.iter_batches(_ROWS, columns=[path[0]]):
-                found.clear()
-                leaf_arrays(
-                    _plain(batch.column(path[0])),
-                    path[:1],
-                    lambda where, values: found.append(values) if where == path else None,
-                )
-                yield from found
+                yield from arrays_at(batch.column(path[0]), path)
 
     def _settle_times(self, source: pa.Field, wanted: pa.Field) -> pa.Field:
         """Columns of nanoseconds as text where microseconds do not hold them and the option says so."""
@@ -169,8 +162,3 @@ def _is_valid(array: pa.Array) -> bool:
     except pa.ArrowInvalid:
         return False
     return True
-
-
-def _plain(array: pa.Array) -> pa.Array:
-    """The array with plain lists, and without an offset that its children do not share."""
-    return pa.concat_arrays([array, array.slice(0, 0)]) if array.offset else array

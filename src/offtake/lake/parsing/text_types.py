@@ -60,11 +60,11 @@ class TextColumn:
         kind = values.type
         if pa.types.is_string(kind):
             self.observe(values)
-        elif not _is_written_plainly(kind):
+        elif not is_written_plainly(kind):
             self.is_seen = self.is_seen or values.null_count < len(values)
             self.candidates.clear()
         elif not pa.types.is_null(kind):
-            self.observe(_written_texts(values))
+            self.observe(written_text(values))
 
     def merge(self, other: "TextColumn") -> None:
         """Rule out what another column of the same name has ruled out."""
@@ -190,7 +190,7 @@ _TESTS: Final[dict[Candidate, Callable[[pa.Array], bool]]] = {
 }
 
 
-def _written_texts(values: pa.Array) -> pa.Array:
+def written_text(values: pa.Array) -> pa.Array:
     """The text that the NDJSON encoder writes for values that are not text, without nulls and without quotes."""
     if pa.types.is_timestamp(values.type) and values.type.tz:
         values = values.cast(pa.timestamp(values.type.unit, "UTC"))
@@ -203,7 +203,7 @@ def _written_texts(values: pa.Array) -> pa.Array:
     return pa.array([line.removeprefix('{"x":').removesuffix("}").strip('"') for line in lines], pa.string())
 
 
-def _is_written_plainly(kind: pa.DataType) -> bool:
+def is_written_plainly(kind: pa.DataType) -> bool:
     """Whether the encoder writes values of a type as the type map says, without a change before it."""
     is_number = pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal128(kind)
     return bool(is_number or pa.types.is_boolean(kind) or pa.types.is_temporal(kind) or pa.types.is_null(kind))

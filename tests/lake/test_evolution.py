@@ -1,0 +1,246 @@
+"""How a dataset's columns take later batches: new columns, first types, promotions, rewrites, and refusals."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pyarrow as pa
+import pytest
+
+from offtake.lake import ingest, scan
+from offtake.lake.catalog import Lake
+from offtake.lake.commits import find_commit
+from offtake.lake.ingest import Attempt, Landed
+from offtake.lake.parsing.errors import ImportRefusedError
+from offtake.lake.parsing.options import ParseOptions
+from tests.lake.lakes import TABLE, Row, add, add_files, everything_in, full, increment, ndjson
+
+
+def types(lake: Lake) -> dict[str, str]:
+    return {field.name: str(field.field_type) for field in lake.load(TABLE).schema().fields}
+
+
+@contextmanager
+def allowed() -> Iterator[bool]:
+    yield True
+
+
+UNDELIVERED: dict[str, Any] = {"evolve": False, "may_rewrite": lambda: True, "rewriting": allowed}
+
+
+def rows(path: Path, *some: Row) -> Path:
+    return ndjson(path / f"{uuid4().hex}.json", list(some))
+
+
+def csv(path: Path, text: str) -> Path:
+    made = path / f"{uuid4().hex}.csv"
+    made.write_text(text)
+    return made
+
+
+def test_a_column_that_the_dataset_does_not_have_is_refused_unless_it_evolves(lake: Lake, tmp_path: Path) -> None:
+    add_files(lake, rows(tmp_path, {"id": 1, "place": {"city": "Bern"}}))
+    there, schema = everything_in(tmp_path / "warehouse"), lake.load(TABLE).schema()
+    wide = rows(tmp_path, {"id": 2, "place": {"city": "Biel", "zip": 2500}, "tag": "x"})
+    with pytest.raises(ImportRefusedError, match=r"columns place\.zip, tag are not in the dataset.*--evolve"):
+        add_files(lake, wide, evolve=False)
+    assert everything_in(tmp_path / "warehouse") == there
+    assert lake.load(TABLE).schema() == schema
+    made = add_files(lake, wide, evolve=True)
+    assert made.notes == ("Column place.zip is new.", "Column tag is new.")
+    assert full(lake)[1] == {"id": 2, "place": {"city": "Biel", "zip": 2500}, "tag": "x"}
+
+
+def test_a_column_of_nulls_takes_its_type_from_the_first_value_and_keeps_its_place(lake: Lake, tmp_path: Path) -> None:
+    first: Row = {"a": None, "id": 1, "in": {"x": None, "y": 1}}
+    add_files(lake, rows(tmp_path, first))
+    for more in ({"a": 1.5, "id": 2, "in": {"x": {"deep": [1]}, "y": 2}}, {"a": 2.5, "id": 3, "in": None}):
+        add_files(lake, rows(tmp_path, more), evolve=False)
+    assert [list(row) for row in full(lake)] == [["a", "id", "in"]] * 3
+    assert full(lake) == [
+        {"a": None, "id": 1, "in": {"x": None, "y": 1}},
+        {"a": 1.5, "id": 2, "in": {"x": {"deep": [1]}, "y": 2}},
+        {"a": 2.5, "id": 3, "in": None},
+    ]
+    assert types(lake)["a"] == "double"
+
+
+@pytest.mark.parametrize(
+    ("empty", "filled"),
+    [
+        ([], [1, 2]),
+        ([], [{"a": 1}]),
+        ([None, None], [True]),
+        ([[]], [[1.5]]),
+        ({"l": []}, {"l": ["x"]}),
+        ({"l": [{"m": []}]}, {"l": [{"m": [3]}]}),
+    ],
+)
+def test_empty_lists_take_their_type_from_the_first_element_and_stay(
+    lake: Lake, tmp_path: Path, empty: Any, filled: Any
+) -> None:
+    before = add_files(lake, rows(tmp_path, {"id": 1, "v": empty}, {"id": 2, "v": None}))
+    add_files(lake, rows(tmp_path, {"id": 3, "v": empty}), evolve=False)
+    add_files(lake, rows(tmp_path, {"id": 4, "v": filled}), evolve=False)
+    assert full(lake) == [{"id": 1, "v": empty}, {"id": 2, "v": None}, {"id": 3, "v": empty}, {"id": 4, "v": filled}]
+    assert increment(lake, before.snapshot_id, key="id") == [3, 4]
+
+
+def test_empty_objects_come_in_and_get_fields_later(lake: Lake, tmp_path: Path) -> None:
+    add_files(lake, rows(tmp_path, {"id": 1, "attrs": {}}, {"id": 2, "attrs": None}))
+    add_files(lake, rows(tmp_path, {"id": 3, "attrs": {}}), evolve=False)
+    add_files(lake, rows(tmp_path, {"id": 4, "attrs": {"color": "red", "more": {}}}), evolve=False)
+    add_files(lake, rows(tmp_path, {"id": 5, "attrs": {"color": None, "more": {"n": 1}}}), evolve=False)
+    found = [row["attrs"] for row in full(lake)]
+    nothing = {"color": None, "more": None}
+    assert found == [nothing, None, nothing, {"color": "red", "more": {"n": None}}, {"color": None, "more": {"n": 1}}]
+
+
+def test_rows_without_any_field_come_in_and_the_dataset_gets_its_columns_later(lake: Lake, tmp_path: Path) -> None:
+    assert add_files(lake, rows(tmp_path, {}, {})).rows == 2
+    assert add_files(lake, rows(tmp_path, {}), evolve=False).rows == 1
+    add_files(lake, rows(tmp_path, {"a": 1}), evolve=False)
+    assert full(lake) == [{"a": None}, {"a": None}, {"a": None}, {"a": 1}]
+    with pytest.raises(ImportRefusedError, match="column b is not in the dataset"):
+        add_files(lake, rows(tmp_path, {"b": 1}), evolve=False)
+
+
+def test_decimals_are_widened_to_38_digits_when_a_batch_needs_it(lake: Lake, tmp_path: Path) -> None:
+    add_files(lake, csv(tmp_path, "amount\n1.50\n"))
+    assert types(lake) == {"amount": "decimal(18, 2)"}
+    add_files(lake, csv(tmp_path, "amount\n12345678901234567890.25\n"), evolve=False)
+    assert types(lake) == {"amount": "decimal(38, 2)"}
+    assert [row["amount"] for row in full(lake)] == [Decimal("1.50"), Decimal("12345678901234567890.25")]
+
+
+def test_whole_numbers_of_32_bits_are_promoted_and_floats_are_not(lake: Lake, tmp_path: Path) -> None:
+    add(lake, [{"n": 1, "f": 0.5}], pa.schema([("n", pa.int32()), ("f", pa.float32())]))
+    add_files(lake, rows(tmp_path, {"n": 2**40, "f": 0.1}), evolve=False)
+    assert types(lake) == {"n": "long", "f": "float"}
+    with pytest.raises(ImportRefusedError, match=r"line 2: column f "):
+        add_files(lake, rows(tmp_path, {"n": 1, "f": 0.25}, {"n": 1, "f": 123456789.123}), evolve=False)
+
+
+CHANGES: list[tuple[str, list[str], str, list[Any]]] = [
+    ("json", ['{"v":10}', '{"v":10.5}'], "double", [10.0, 10.5]),
+    ("json", ['{"v":10.5}', '{"v":12345678901234567.25}'], "decimal(38, 2)", ["10.50", "12345678901234567.25"]),
+    ("json", ['{"v":1}', '{"v":18446744073709551615}'], "decimal(38, 0)", ["1", "18446744073709551615"]),
+    ("json", ['{"v":[{"n":1}]}', '{"v":[{"n":0.5}]}'], "", [[{"n": 1.0}], [{"n": 0.5}]]),
+    ("csv", ["v,w\n10,x\n", "v,w\n10.5,x\n"], "string", ["10", "10.5"]),
+    ("csv", ["v,w\n5.5,x\n", "v,w\n5.25,x\n"], "double", [5.5, 5.25]),
+    ("csv", ["v,w\ntrue,x\n", "v,w\nyes,x\n"], "string", ["true", "yes"]),
+    ("csv", ["v,w\n2026-03-01,x\n", "v,w\nsoon,x\n"], "string", ["2026-03-01", "soon"]),
+    ("csv", ["v,w\n2026-03-01T06:00:00Z,x\n", "v,w\n2026-03-01,x\n"], "string", ["2026-03-01T06:00:00Z", "2026-03-01"]),
+]
+
+
+@pytest.mark.parametrize(("kind", "texts", "wanted", "values"), CHANGES)
+def test_the_type_changes_by_a_rewrite_while_nothing_was_delivered(
+    lake: Lake, tmp_path: Path, kind: str, texts: list[str], wanted: str, values: list[Any]
+) -> None:
+    files = []
+    for number, text in enumerate(texts):
+        files.append(tmp_path / f"{number}.{kind}")
+        files[-1].write_text(text)
+    first = ingest.import_files(lake, TABLE, files[:1], Attempt("first"))
+    snapshots = len(lake.load(TABLE).metadata.snapshots)
+    made = add_files(lake, files[1], **UNDELIVERED)
+    assert len(made.notes) == 1
+    assert made.notes[0].startswith("Column v")
+    assert [row["v"] for row in full(lake)] == [Decimal(one) if "decimal" in wanted else one for one in values]
+    assert not wanted or types(lake)["v"] == wanted
+    assert len(lake.load(TABLE).metadata.snapshots) == snapshots + 2
+    # The first batch is still found, is before the second one for increments, and can be taken out.
+    assert find_commit(lake, TABLE, "first") == first
+    plan = scan.plan_increment(lake, TABLE, first.snapshot_id, made.snapshot_id)
+    assert sum(file.rows for file in plan.files) == 1
+    assert plan.deleted_rows == 0
+    ingest.revert(lake, TABLE, Landed("first", first.snapshot_id, first.rows))
+    assert len(full(lake)) == 1
+
+
+def test_a_rewrite_keeps_every_batch_apart(lake: Lake, tmp_path: Path) -> None:
+    made = [add_files(lake, rows(tmp_path, {"id": n, "v": n}, {"id": n + 100, "v": None})) for n in range(4)]
+    add_files(lake, rows(tmp_path, {"id": 9, "v": 0.5}), **UNDELIVERED)
+    add_files(lake, rows(tmp_path, {"id": 10, "v": 2**63}), **UNDELIVERED)
+    assert types(lake)["v"] == "decimal(38, 1)"
+    assert [row["v"] for row in full(lake) if row["id"] < 4] == [Decimal(n) for n in range(4)]
+    for number, one in enumerate(made):
+        assert sorted(increment(lake, one.snapshot_id, key="id")) == sorted(
+            [*(n for n in range(number + 1, 4)), *(n + 100 for n in range(number + 1, 4)), 9, 10]
+        )
+
+
+def test_the_type_of_what_was_delivered_holds_and_the_refusal_says_what_to_do(lake: Lake, tmp_path: Path) -> None:
+    add_files(lake, rows(tmp_path, {"v": 10}))
+    there = everything_in(tmp_path / "warehouse")
+    with pytest.raises(ImportRefusedError, match=r"line 2: column v .*delivered.*another dataset"):
+        add_files(lake, rows(tmp_path, {"v": 10}, {"v": 10.5}), evolve=True)
+    assert everything_in(tmp_path / "warehouse") == there
+
+
+def test_a_delivery_that_comes_in_between_keeps_the_type(lake: Lake, tmp_path: Path) -> None:
+    @contextmanager
+    def too_late() -> Iterator[bool]:
+        answers.append(False)
+        yield False
+
+    answers = [True]
+    add_files(lake, rows(tmp_path, {"v": 10}))
+    there = everything_in(tmp_path / "warehouse")
+    with pytest.raises(ImportRefusedError, match="column v"):
+        add_files(lake, rows(tmp_path, {"v": 10.5}), may_rewrite=lambda: answers[-1], rewriting=too_late)
+    assert everything_in(tmp_path / "warehouse") == there
+    assert types(lake) == {"v": "long"}
+
+
+def test_declared_types_hold(lake: Lake, tmp_path: Path) -> None:
+    schema = pa.schema(
+        [pa.field("id", pa.int32(), nullable=False), ("price", pa.decimal128(9, 2)), ("at", pa.date32())]
+    )
+    ingest.declare(lake, TABLE, schema)
+    assert scan.current_snapshot(lake, TABLE) is None
+    add_files(lake, csv(tmp_path, "id,price,at\n1,10,2026-03-01\n"), **UNDELIVERED)
+    add_files(lake, rows(tmp_path, {"id": 2, "price": 10.5, "at": None}), **UNDELIVERED)
+    assert types(lake) == {"id": "int", "price": "decimal(9, 2)", "at": "date"}
+    for bad, reason in (
+        ({"id": 2**40}, "line 1: column id"),
+        ({"id": 1, "price": 1.234}, "line 1: column price"),
+        ({"price": 1}, "column id is required and is not in the file"),
+        ({"id": None, "price": 1}, "line 1: column id is required and has no value"),
+        ({"id": 1, "new": 1}, "column new is not in the dataset"),
+        ({"id": 1, "at": "2026-13-01"}, "line 1: column at"),
+        ({"id": "1"}, "line 1: column id is int32 in the dataset and holds text"),
+    ):
+        with pytest.raises(ImportRefusedError, match=reason):
+            add_files(lake, rows(tmp_path, bad), **UNDELIVERED)
+    assert len(full(lake)) == 2
+
+
+def test_types_can_be_given_with_the_files(lake: Lake, tmp_path: Path) -> None:
+    wanted = ParseOptions(types={"zip": pa.string(), "share": pa.float64()})
+    add_files(lake, csv(tmp_path, "id,zip,share\n1,3000,1\n"), options=wanted)
+    assert types(lake) == {"id": "long", "zip": "string", "share": "double"}
+    with pytest.raises(ImportRefusedError, match="column other, which is in none of the files"):
+        add_files(lake, csv(tmp_path, "id\n1\n"), options=ParseOptions(types={"other": pa.string()}))
+    with pytest.raises(ImportRefusedError, match="Column zip is string in the dataset, not int64"):
+        add_files(lake, csv(tmp_path, "zip\n1\n"), options=ParseOptions(types={"zip": pa.int64()}))
+
+
+def test_a_dry_run_says_what_would_happen_and_writes_nothing(lake: Lake, tmp_path: Path) -> None:
+    new = ingest.dry_run(lake, TABLE, [ingest.input_file(csv(tmp_path, "a;b\n1;x\n"))], Attempt("x"), ParseOptions())
+    assert (new.rows, new.columns_added, new.types_changed) == (1, ("a", "b"), ())
+    assert any("delimiter" in note for note in new.notes)
+    assert not lake.exists(TABLE)
+    add_files(lake, rows(tmp_path, {"v": 10, "late": None}))
+    there = everything_in(tmp_path / "warehouse")
+    attempt = Attempt("x", evolve=True, may_rewrite=lambda: True)
+    more = ingest.input_file(rows(tmp_path, {"v": 0.5, "late": 1, "new": 1}, {"v": 1}))
+    found = ingest.dry_run(lake, TABLE, [more], attempt, ParseOptions())
+    assert (found.rows, found.columns_added, set(found.types_changed)) == (2, ("new",), {"v", "late"})
+    with pytest.raises(ImportRefusedError, match="not in the dataset"):
+        ingest.dry_run(lake, TABLE, [more], Attempt("x"), ParseOptions())
+    assert everything_in(tmp_path / "warehouse") == there
