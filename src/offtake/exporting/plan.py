@@ -5,13 +5,14 @@ overwrites itself with the same rows.
 """
 
 import hashlib
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from offtake.errors import DeliveryError
 from offtake.exporting.order import Order, OrderedDataset, join_key
-from offtake.formats import pgp
+from offtake.formats import pgp, types
 from offtake.formats.registry import format_for
 from offtake.lake import reading, scan
 from offtake.lake.catalog import Lake, TableName
@@ -89,8 +90,16 @@ def _plan_dataset(plan: Plan, order: Order, dataset: OrderedDataset, lake: Lake,
             {"code": "EXPORT-1410-410", "message": f"{dataset.name}: {found.warning}", "type": "Warning"}
         )
     schema = reading.table_schema(lake, dataset.table, snapshot)
+    _check_types(schema)
     plan.datasets.append(_row(order, dataset, found=found, schema=schema))
     plan.parts.extend(_parts(order, dataset, found.files, len(plan.parts), size))
+
+
+def _check_types(schema: reading.TableSchema) -> None:
+    """Raise `DeliveryError`, naming the column, for a type that no format holds, before any file is written."""
+    # Arrow's form of a geometry is the bytes that it is stored in: only Iceberg's schema names the type.
+    types.check_iceberg(json.loads(schema.iceberg))
+    types.check(reading.arrow_schema(schema))
 
 
 def _snapshot(lake: Lake, dataset: OrderedDataset, table: TableName) -> int | None:

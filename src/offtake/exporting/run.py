@@ -12,6 +12,7 @@ from offtake.exporting import manifest as proof
 from offtake.exporting.ending import give_up
 from offtake.exporting.engine import PartsFailedError
 from offtake.exporting.leash import Leash, await_right, pause
+from offtake.exporting.loss_warnings import loss_warnings
 from offtake.exporting.order import Order
 from offtake.exporting.part import PartTask
 from offtake.exporting.plan import make_plan
@@ -49,13 +50,15 @@ class _Delivery:
     def deliver(self) -> None:
         datasets, parts = self._plan()
         document: dict[str, Any] | None = None
+        warnings: list[dict[str, Any]] = []
         if parts:
             self._order = persevere(lambda: self._shop.acquaint(self._order), "meeting", self._budget, self._leash)
             taken_up = self._lease.fence > 1
             self._do_parts(datasets, [part for part in parts if not part.finished_at], again=taken_up)
             document = persevere(lambda: self._finish(datasets), "manifest", self._budget, self._leash)
+            warnings = loss_warnings(datasets, self._stored_parts())
         failpoint("before_commit")
-        runs.complete(self._shop.database, self._lease, document, self._shop.clock.now_ms())
+        runs.complete(self._shop.database, self._lease, document, self._shop.clock.now_ms(), warnings)
         failpoint("after_commit")
 
     def _plan(self) -> tuple[list[RunDataset], list[RunPart]]:
@@ -105,6 +108,7 @@ class _Delivery:
                 size=written.bytes,
                 sha256=written.sha256,
                 now_ms=self._shop.clock.now_ms(),
+                losses=[loss.to_json() for loss in written.losses],
             )
             del left[written.number]
             failpoint("part_recorded")
