@@ -37,9 +37,9 @@ def change_struct(array: pa.Array, change: Change) -> pa.Array:
 
 def change_list(array: pa.Array, change: Change) -> pa.Array:
     """A list with changed elements."""
-    elements = array.flatten()
-    changed = change(elements)
-    if changed is elements:
+    inside = elements(array)
+    changed = change(inside)
+    if changed is inside:
         return array
     return pa.ListArray.from_arrays(offsets(array), changed, mask=mask(array))
 
@@ -50,8 +50,8 @@ def change_map(array: pa.Array, change: Change) -> pa.Array:
     Of values with the same key the last one stays, as Parquet's rules for maps have it. Entries with a null value stay
     for the encoder to leave out; both are counted, an entry once.
     """
-    lists = array.cast(pa.list_(pa.struct([array.type.key_field, array.type.item_field])))
-    keys, items = lists.flatten().flatten()
+    lists = as_lists(array)
+    keys, items = elements(lists).flatten()
     texts = _key_text(keys, change)
     repeated = _repeated(lists, texts)
     if repeated is None:
@@ -113,6 +113,19 @@ def _last_of_each(entries: pa.Array) -> pa.Array:
     numbered = pa.table({"entry": entries, "position": pa.arange(0, len(entries))})
     last = numbered.group_by("entry", use_threads=False).aggregate([("position", "max")])
     return pc.is_in(pa.arange(0, len(entries)), value_set=last["position_max"].combine_chunks())
+
+
+def as_lists(array: pa.Array) -> pa.Array:
+    """Maps as lists of structs of a key and an item."""
+    return array.cast(pa.list_(pa.struct([array.type.key_field, array.type.item_field])))
+
+
+def elements(array: pa.Array) -> pa.Array:
+    """The elements of all lists that are not null, in order."""
+    if array.null_count == len(array):
+        # Of nothing, Arrow would make a new array, which it cannot where there are UUIDs.
+        return array.values.slice(0, 0)
+    return array.flatten()
 
 
 def offsets(array: pa.Array) -> pa.Array:

@@ -85,7 +85,7 @@ def time_of_day(array: pa.Array) -> pa.Array:
 
 def instant(array: pa.Array) -> pa.Array:
     """Timestamps, in UTC where they have a zone; raises `OutOfReachError` for one out of the calendar's reach."""
-    furthest = min(_FURTHEST_DAY * _PER_DAY[array.type.unit], sys.maxsize)
+    furthest = _FURTHEST_DAY * _PER_DAY[array.type.unit]
     _within(array.view(pa.int64()), -furthest, furthest, "timestamp")
     if array.type.tz in (None, "UTC"):
         return array

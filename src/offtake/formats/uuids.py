@@ -55,8 +55,10 @@ def _convert(array: pa.Array, kind: pa.DataType) -> pa.Array:
         children = [_convert(child, field.type) for child, field in zip(array.flatten(), fields, strict=True)]
         return pa.StructArray.from_arrays(children, fields=fields, mask=mask)
     if pa.types.is_map(kind):
-        lists = array.cast(pa.list_(pa.struct([array.type.key_field, array.type.item_field])))
-        keys, items = lists.flatten().flatten()
+        lists = nested.as_lists(array)
+        keys, items = nested.elements(lists).flatten()
         parts = (_convert(keys, kind.key_type), _convert(items, kind.item_type))
         return pa.MapArray.from_arrays(nested.offsets(lists), *parts, type=kind, mask=mask)
-    return pa.ListArray.from_arrays(nested.offsets(array), _convert(array.flatten(), kind.value_type), kind, mask=mask)
+    return pa.ListArray.from_arrays(
+        nested.offsets(array), _convert(nested.elements(array), kind.value_type), kind, mask=mask
+    )
