@@ -23,7 +23,10 @@ from tests.scheduling.exported import Exported
 NAN = float("nan")
 TAGS = pa.map_(pa.string(), pa.float64())
 CODE = "EXPORT-1200-200"
-LOSSY: dict[str, list[Any]] = {"price": [NAN, 1.0, None], "tags": [[("a", 1.0), ("a", 2.0)], [("a", None), ("b", NAN)], []]}
+LOSSY: dict[str, list[Any]] = {
+    "price": [NAN, 1.0, None],
+    "tags": [[("a", 1.0), ("a", 2.0)], [("a", None), ("b", NAN)], []],
+}
 """Of NaN two (one within tags), of null entries one, of repeated keys one."""
 
 

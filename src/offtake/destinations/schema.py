@@ -43,6 +43,12 @@ def connection_spec(destination: Destination) -> Json:
     }
 
 
+def shared_params() -> str:
+    """The params that target connections of all destinations have, as a list in Markdown."""
+    fields = ((field.alias or name, field.description) for name, field in TargetParams.model_fields.items())
+    return "\n".join(f"- `{key}`: {description}" for key, description in fields)
+
+
 def parse_credentials(destination: Destination, spec_name: str, params: object) -> Params:
     """The credentials that `auth.params` mean; raises `InvalidInputError` with paths below `/auth/params`."""
     method = next(one for one in destination.auth_methods if one.name == spec_name)

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from offtake.errors import DeliveryError
 from offtake.exporting.order import Order, OrderedDataset, join_key
+from offtake.exporting.place import Place
 from offtake.formats import pgp, types
 from offtake.formats.registry import format_for
 from offtake.lake import reading, scan
@@ -65,6 +66,12 @@ def part_name(run_id: str, number: int, extension: str) -> str:
     digest = int.from_bytes(hashlib.sha256(run_id.encode()).digest()[:8], "big")
     tid = str(digest % 10**_TID_DIGITS).zfill(_TID_DIGITS)
     return f"part-{number:05d}-tid-{tid}-{run_id}-{number + 1}-1-c000{extension}"
+
+
+def file_ending(place: Place) -> str:
+    """What the names of files end in that go to the place, by their type, compression and encryption."""
+    extension = format_for(place.params.dataset_file_type, place.params.compression).extension
+    return extension if place.encrypt_to is None else extension + pgp.EXTENSION
 
 
 def _plan_dataset(plan: Plan, order: Order, dataset: OrderedDataset, lake: Lake, size: PartSize) -> None:
@@ -123,10 +130,7 @@ def _scan(lake: Lake, dataset: OrderedDataset, snapshot: int) -> scan.ScanPlan:
 def _parts(
     order: Order, dataset: OrderedDataset, files: Iterable[scan.DataFile], first: int, size: PartSize
 ) -> Iterable[RunPart]:
-    params = order.place.params
-    extension = format_for(params.dataset_file_type, params.compression).extension
-    if order.place.encrypt_to is not None:
-        extension += pgp.EXTENSION
+    extension = file_ending(order.place)
     for number, slices in enumerate(reading.slices(files, size.bytes, size.rows), start=first):
         yield RunPart(
             run_id=order.run_id,

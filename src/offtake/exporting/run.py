@@ -15,11 +15,10 @@ from offtake.exporting.leash import Leash, await_right, pause
 from offtake.exporting.loss_warnings import loss_warnings
 from offtake.exporting.order import Order
 from offtake.exporting.part import PartTask
-from offtake.exporting.plan import make_plan
+from offtake.exporting.plan import file_ending, make_plan
 from offtake.exporting.retrying import Budget, persevere
 from offtake.exporting.workshop import Workshop
 from offtake.failpoints import failpoint
-from offtake.formats import pgp
 from offtake.store import runs
 from offtake.store.runs import Lease
 from offtake.store.tables import RunDataset, RunPart
@@ -65,7 +64,7 @@ class _Delivery:
         shop = self._shop
         stored = runs.load_plan(shop.database, self._lease)
         if stored is not None:
-            _check_encryption(self._order, stored[1])
+            _check_names(self._order, stored[1])
             return stored
         make = functools.partial(make_plan, self._order, shop.lake, shop.part_size)
         plan = persevere(make, "plan", self._budget, self._leash)
@@ -162,12 +161,17 @@ class _Delivery:
         await_right(self._leash)
 
 
-def _check_encryption(order: Order, parts: Sequence[RunPart]) -> None:
-    """A run taken up again finds names that say whether files are encrypted; the base connection may say otherwise."""
-    encrypts = order.place.encrypt_to is not None
-    if any(part.key.endswith(pgp.EXTENSION) != encrypts for part in parts):
+def _check_names(order: Order, parts: Sequence[RunPart]) -> None:
+    """Raise `DeliveryError` unless the names that were planned end as the files would that are written now.
+
+    A run that is taken up again finds the connections as they are then: another file type, compression or encryption
+    would put files under names that say something else.
+    """
+    ending = file_ending(order.place)
+    if any(not part.key.endswith(f"-c000{ending}") for part in parts):
         raise DeliveryError(
             "EXPORT-2004-400",
-            "The base connection's encryption was turned on or off while this run was under way.",
+            "The target connection's file type or compression, or the base connection's encryption, was changed while "
+            "this run was under way.",
             "Run the flow again.",
         )
