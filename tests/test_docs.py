@@ -10,7 +10,7 @@ import pytest
 from offtake.api.errors import GATEWAY
 from offtake.destinations.parameters import TargetParams
 from offtake.flows import problems
-from tests.deployment import Deployment
+from tests.deployment import FLOW_SERVICE, Deployment
 
 ROOT = Path(__file__).parents[1]
 
@@ -80,6 +80,7 @@ def test_the_page_of_the_api_shows_every_route_and_runs_nothing(deployed: Deploy
 
 def test_the_openapi_document_describes_the_params_that_all_target_connections_share(deployed: Deployment) -> None:
     document = deployed.http.get("/openapi.json").json()
-    described = document["components"]["schemas"]["NewTargetConnection"]["properties"]["params"]["description"]
+    body = document["paths"][f"{FLOW_SERVICE}/targetConnections"]["post"]["requestBody"]["content"]["application/json"]
+    described = body["schema"]["properties"]["params"]["description"]
     for name, field in TargetParams.model_fields.items():
         assert f"- `{field.alias or name}`: {field.description}" in described
