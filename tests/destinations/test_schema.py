@@ -65,7 +65,7 @@ def test_the_target_spec_has_what_the_contract_lists(destination: Destination) -
 
 
 @every
-def test_the_target_spec_has_the_options_of_files_which_nobody_must_give(destination: Destination) -> None:
+def test_the_target_spec_has_the_options_of_files_and_requires_none(destination: Destination) -> None:
     found = schema.connection_spec(destination)["targetSpec"]["spec"]
     options = {key: found["properties"][key] for key in FILE_OPTIONS}
     assert {key: one["type"] for key, one in options.items()} == {

@@ -31,7 +31,7 @@ def nested(how: str, levels: int, kind: pa.DataType | None = None) -> pa.DataTyp
     return made
 
 
-# What Arrow reads of a type that is registered nowhere: what it is stored in, and its name beside it.
+# How Arrow represents an extension type that is not registered: its storage type, and its name as metadata.
 BY_METADATA = pa.field(
     "a",
     pa.struct([("metadata", pa.binary()), ("value", pa.binary())]),

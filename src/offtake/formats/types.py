@@ -292,7 +292,7 @@ def _check_fields(fields: Iterable[pa.Field], path: str) -> None:
             )
         seen.add(field.name)
         if field.metadata and _EXTENSION in field.metadata:
-            # A type that nobody has registered here comes as what it is stored in.
+            # An extension type that is not registered arrives as its storage type.
             kind = field.metadata[_EXTENSION].decode("utf-8", "replace")
             raise _unknown_type(f"{path}{field.name}", kind)
         _check_type(field.type, f"{path}{field.name}")
