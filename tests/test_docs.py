@@ -8,8 +8,9 @@ from types import ModuleType
 import pytest
 
 from offtake.api.errors import GATEWAY
+from offtake.destinations.parameters import TargetParams
 from offtake.flows import problems
-from tests.deployment import Deployment
+from tests.deployment import FLOW_SERVICE, Deployment
 
 ROOT = Path(__file__).parents[1]
 
@@ -75,3 +76,11 @@ def test_the_page_of_the_api_shows_every_route_and_runs_nothing(deployed: Deploy
     assert page.text.count("<details") == page.text.count("</details>")
     for path, operations in deployed.http.get("/openapi.json").json()["paths"].items():
         assert page.text.count(f"<code>{path}</code>") == len(operations)
+
+
+def test_the_openapi_document_describes_the_params_that_all_target_connections_share(deployed: Deployment) -> None:
+    document = deployed.http.get("/openapi.json").json()
+    body = document["paths"][f"{FLOW_SERVICE}/targetConnections"]["post"]["requestBody"]["content"]["application/json"]
+    described = body["schema"]["properties"]["params"]["description"]
+    for name, field in TargetParams.model_fields.items():
+        assert f"- `{field.alias or name}`: {field.description}" in described

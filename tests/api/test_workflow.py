@@ -197,6 +197,9 @@ def test_a_base_connection_that_cannot_be_made_says_why(
         ("path", None, "required"),
         ("folderTemplate", "x", "not known"),
         ("includeFileManifest", "maybe", "bool"),
+        ("uuidAsText", "perhaps", "bool"),
+        ("parquetEncoding", "DELTA", "'DEFAULT' or 'PLAIN'"),
+        ("invalidText", "IGNORE", "'FAIL' or 'REPLACE'"),
     ],
 )
 def test_target_params_that_cannot_be_used_are_named(deployed: Deployment, path: str, value: Any, said: str) -> None:

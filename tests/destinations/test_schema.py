@@ -16,6 +16,7 @@ from offtake.errors import InvalidInputError
 from tests.destinations.cases import by_name
 
 SECRET = "MARKEDsecretMARKED"
+FILE_OPTIONS = {"uuidAsText", "parquetEncoding", "invalidText"}
 S3_EXTENSIONS = {"storageClass", "serverSideEncryption", "kmsKeyId", "bucketOwnerFullControl"}
 
 
@@ -47,7 +48,7 @@ def test_every_schema_is_valid_draft_07(destination: Destination) -> None:
 @every
 def test_the_target_spec_has_what_the_contract_lists(destination: Destination) -> None:
     found = schema.connection_spec(destination)["targetSpec"]["spec"]
-    location = set(found["properties"]) - {"fileType", "datasetFileType", "csvOptions", "compression"}
+    location = set(found["properties"]) - {"fileType", "datasetFileType", "csvOptions", "compression"} - FILE_OPTIONS
     assert location == {
         "Amazon S3": {"bucketName", "path", *S3_EXTENSIONS},
         "Azure Blob Storage": {"container", "path"},
@@ -61,6 +62,64 @@ def test_the_target_spec_has_what_the_contract_lists(destination: Destination) -
     assert found["properties"]["datasetFileType"]["enum"] == ["JSON", "PARQUET"]
     assert found["properties"]["datasetFileType"]["conditional"]["operator"] == "CONTAINS"
     assert set(found["properties"]["compression"]["enum"]) == {"NONE", "GZIP"}
+
+
+@every
+def test_the_target_spec_has_the_options_of_files_and_requires_none(destination: Destination) -> None:
+    found = schema.connection_spec(destination)["targetSpec"]["spec"]
+    options = {key: found["properties"][key] for key in FILE_OPTIONS}
+    assert {key: one["type"] for key, one in options.items()} == {
+        "uuidAsText": "boolean",
+        "parquetEncoding": "string",
+        "invalidText": "string",
+    }
+    assert options["parquetEncoding"]["enum"] == ["DEFAULT", "PLAIN"]
+    assert options["invalidText"]["enum"] == ["FAIL", "REPLACE"]
+    assert all(
+        one["title"] and one["description"].endswith("An extension of this project.") for one in options.values()
+    )
+    assert not FILE_OPTIONS & set(found["required"])
+
+
+LOCATIONS = {
+    "Amazon S3": {"bucketName": "partner", "path": "a"},
+    "Azure Blob Storage": {"container": "partner", "path": "a"},
+    "Google Cloud Storage": {"bucketName": "partner", "path": "a"},
+    "SFTP": {"remotePath": "a"},
+}
+
+
+@every
+def test_options_of_files_are_read_in_any_case_and_are_the_usual_when_left_out(destination: Destination) -> None:
+    given = {"datasetFileType": "PARQUET", "compression": "NONE", **LOCATIONS.get(destination.name, {"path": "a"})}
+    usual = schema.parse_target_params(destination, given)
+    assert (usual.uuid_as_text, usual.parquet_encoding, usual.invalid_text) == (False, "DEFAULT", "FAIL")
+    assert schema.public_params(usual) == given
+    chosen = given | {"uuidAsText": True, "parquetEncoding": "plain", "invalidText": "Replace"}
+    parsed = schema.parse_target_params(destination, chosen)
+    assert schema.public_params(parsed) == chosen | {"parquetEncoding": "PLAIN", "invalidText": "REPLACE"}
+
+
+@every
+@pytest.mark.parametrize(
+    ("key", "value", "allowed"),
+    [
+        ("uuidAsText", "maybe", "valid boolean"),
+        ("parquetEncoding", "DELTA", "'DEFAULT' or 'PLAIN'"),
+        ("parquetEncoding", None, "'DEFAULT' or 'PLAIN'"),
+        ("invalidText", "IGNORE", "'FAIL' or 'REPLACE'"),
+        ("uuid_as_text", True, "allowed: datasetFileType, compression, mode, includeFileManifest, uuidAsText"),
+    ],
+)
+def test_options_of_files_that_are_not_known_are_refused_with_what_is(
+    destination: Destination, key: str, value: Any, allowed: str
+) -> None:
+    given = {"datasetFileType": "PARQUET", "compression": "NONE", **LOCATIONS.get(destination.name, {"path": "a"})}
+    with pytest.raises(InvalidInputError) as caught:
+        schema.parse_target_params(destination, given | {key: value})
+    (problem,) = caught.value.problems
+    assert problem.path == f"/params/{key}"
+    assert allowed in problem.message
 
 
 @every

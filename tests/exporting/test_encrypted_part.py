@@ -52,7 +52,7 @@ def s3(tmp_path: Path) -> Iterator[S3Server]:
         yield server
 
 
-def place(name: str, zone: Path, credentials: dict[str, str] | None = None, **location: str) -> Place:
+def place(name: str, zone: Path, credentials: dict[str, str] | None = None, **location: str | bool) -> Place:
     destination = next(one for one in DESTINATIONS if one.name == name)
     params = {"datasetFileType": "PARQUET", "compression": "NONE", **location}
     return Place(

@@ -27,6 +27,7 @@ from offtake.lake.catalog import Lake, local_path
 from tests.exporting.test_encrypted_part import BUCKET, after, bucket, children, files_below, place
 from tests.formats import parquets, spark
 from tests.formats.parquets import arrow_rows, chunks, field_ids, footer, with_footer
+from tests.formats.test_parquet_options import check_plain
 from tests.keyring import Keyring
 from tests.lake.lakes import TABLE, add, full, lake_in, numbered
 from tests.lake.others import data_files, delete_positions
@@ -55,7 +56,7 @@ def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
 def not_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
     """Rows are not read in this test, so that what arrives went page by page."""
 
-    def read(*_: Any) -> None:
+    def read(*_: Any, **__: Any) -> None:
         raise AssertionError("the part's rows were decoded")
 
     monkeypatch.setattr(reading, "read", read)
@@ -66,9 +67,9 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
     """How often a part's rows were read; in this test each one's must be."""
     real, found = reading.read, list[int]()
 
-    def read(*of: Any) -> Iterator[pa.RecordBatch]:
+    def read(*of: Any, **options: Any) -> Iterator[pa.RecordBatch]:
         found.append(1)
-        return real(*of)
+        return real(*of, **options)
 
     monkeypatch.setattr(reading, "read", read)
     yield found
@@ -84,10 +85,11 @@ def task(lake: Lake, to: Place, most_bytes: int = 2**62) -> PartTask:
     return PartTask(7, KEY, tuple(piece.to_json() for piece in part), schema.to_json(), to, again=False)
 
 
-def delivered(lake: Lake, tmp_path: Path, compression: str = "GZIP") -> bytes:
+def delivered(lake: Lake, tmp_path: Path, compression: str = "GZIP", **params: Any) -> bytes:
     """The table in one file, about which nothing wrong was told and beside which nothing lies."""
     zone = tmp_path / "zone"
-    written = export_part(task(lake, place("Data Landing Zone", zone, path="out", compression=compression)), FREE)
+    to = place("Data Landing Zone", zone, path="out", compression=compression, **params)
+    written = export_part(task(lake, to), FREE)
     (file,) = files_below(zone)
     data = file.read_bytes()
     rows = parquets.metadata(data).num_rows
@@ -128,6 +130,106 @@ def test_a_file_that_is_as_asked_for_goes_byte_for_byte(
 ) -> None:
     file = table_of(lake, nullable(SAMPLE), compression=stored, row_group_size=100)
     assert delivered(lake, tmp_path, compression) == file.read_bytes()
+
+
+@pytest.mark.usefixtures("not_decoded")
+@pytest.mark.parametrize("stored", ["none", "zstd"])
+def test_files_that_pass_through_keep_their_row_groups_and_have_no_statistics_where_they_had_none(
+    lake: Lake, tmp_path: Path, stored: str
+) -> None:
+    rows = pa.table({"n": pa.array(range(300_000)), "text": pa.array(["a", "b", "c"] * 100_000)})
+    file = table_of(lake, rows, compression=stored, row_group_size=250_000, write_statistics=["n"])
+    data = delivered(lake, tmp_path, "NONE")
+    assert parquets.kept(data) == parquets.kept(file.read_bytes())
+    found = parquets.metadata(data)
+    assert [found.row_group(index).num_rows for index in range(found.num_row_groups)] == [250_000, 50_000]
+    assert [chunk.is_stats_set for chunk in chunks(data)] == [True, False] * 2
+
+
+def test_files_that_are_encoded_have_row_groups_of_bounded_size_and_statistics(
+    lake: Lake, tmp_path: Path, decoded: list[int]
+) -> None:
+    rows = pa.table({"n": pa.array(range(300_000)), "text": pa.array(["a", "b", "c"] * 100_000)})
+    table_of(lake, rows, compression="zstd", row_group_size=250_000, write_statistics=False)
+    data = delivered(lake, tmp_path, parquetEncoding="PLAIN")
+    found = parquets.metadata(data)
+    assert max(found.row_group(index).num_rows for index in range(found.num_row_groups)) <= 74_000
+    assert all(chunk.is_stats_set for chunk in chunks(data))
+    assert decoded
+
+
+def test_uuids_go_out_as_text_where_the_target_asks_for_it(lake: Lake, tmp_path: Path, decoded: list[int]) -> None:
+    rows = nullable(SAMPLE)
+    table_of(lake, rows, compression="snappy")
+    read = pq.read_table(pa.BufferReader(delivered(lake, tmp_path, uuidAsText=True)))
+    assert read.schema.field("id").type == pa.string()
+    expected = [None if one is None else str(one) for one in rows["id"].to_pylist()]
+    assert read["id"].to_pylist() == expected
+    assert parquets.rows_of(read.drop_columns(["id"])) == parquets.rows_of(rows.drop_columns(["id"]))
+    assert decoded
+
+
+@pytest.mark.usefixtures("not_decoded")
+def test_a_part_without_uuids_goes_page_by_page_also_when_they_are_to_be_text(lake: Lake, tmp_path: Path) -> None:
+    rows = nullable(SAMPLE.drop_columns(["id"]))
+    file = table_of(lake, rows, compression="gzip")
+    assert delivered(lake, tmp_path, uuidAsText=True) == file.read_bytes()
+
+
+def test_a_part_with_dictionaries_is_decoded_where_the_target_asks_for_plain_pages(
+    lake: Lake, tmp_path: Path, decoded: list[int]
+) -> None:
+    rows = nullable(SAMPLE)
+    # Under the target's codec already: without the option, it would go byte for byte.
+    table_of(lake, rows, compression="gzip")
+    data = delivered(lake, tmp_path, parquetEncoding="plain")
+    assert arrow_rows(data) == parquets.rows_of(rows)
+    check_plain(data)
+    assert decoded
+
+
+@pytest.mark.usefixtures("not_decoded")
+@pytest.mark.parametrize("stored", ["gzip", "snappy"])
+def test_a_part_that_is_plain_goes_page_by_page_where_the_target_asks_for_it(
+    lake: Lake, tmp_path: Path, stored: str
+) -> None:
+    rows = nullable(SAMPLE)
+    table_of(lake, rows, compression=stored, use_dictionary=False)
+    data = delivered(lake, tmp_path, parquetEncoding="PLAIN")
+    assert arrow_rows(data) == parquets.rows_of(rows)
+    check_plain(data)
+
+
+@pytest.mark.parametrize("file_type", ["JSON", "PARQUET"])
+@pytest.mark.parametrize(("params", "asked"), [({}, {}), ({"invalidText": "replace"}, {"invalid_text": "replace"})])
+def test_the_reader_is_asked_for_what_the_target_says_of_invalid_text(
+    lake: Lake,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    file_type: str,
+    params: dict[str, str],
+    asked: dict[str, str],
+) -> None:
+    add(lake, numbered(1, 2))
+    found: dict[str, list[dict[str, Any]]] = {"read": [], "as_stored": []}
+
+    def noting(name: str) -> Callable[..., Any]:
+        real = getattr(reading, name)
+
+        def called(*of: Any, **options: Any) -> Any:
+            found[name].append(options)
+            return real(*of)
+
+        return called
+
+    for name in found:
+        monkeypatch.setattr(reading, name, noting(name))
+    to = place("Data Landing Zone", tmp_path / "zone", None, path="out", datasetFileType=file_type, **params)
+    given = task(lake, to)
+    assert export_part(replace(given, slices=given.slices * 2), FREE).rows == 4
+    stored = [asked] if file_type == "PARQUET" else []
+    # Two small row groups are read also for Parquet.
+    assert found == {"read": [asked], "as_stored": stored}
 
 
 @pytest.mark.usefixtures("not_decoded")

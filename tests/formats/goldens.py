@@ -104,14 +104,14 @@ GOLDENS = (
         polars_read=pl.col("x").str.to_time("%H:%M:%S%.f"),
     ),
     Golden(
-        "timestamp",
+        "timestamp, timestamp_ns",
         pa.array([MORNING, None, MORNING.replace(microsecond=0)], pa.timestamp("us")),
         x('"2026-03-01T06:00:00.123456"', None, '"2026-03-01T06:00:00"'),
         "TIMESTAMP",
         pl.Datetime("us"),
     ),
     Golden(
-        "timestamptz",
+        "timestamptz, timestamptz_ns",
         pa.array([MORNING, None, MORNING.replace(microsecond=0)], pa.timestamp("us", "UTC")),
         x('"2026-03-01T06:00:00.123456Z"', None, '"2026-03-01T06:00:00Z"'),
         "TIMESTAMPTZ",

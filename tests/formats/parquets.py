@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 import pyarrow.parquet.encryption as pe
 
 from offtake.formats import thrift
+from offtake.formats.parquet import USUAL, ParquetOptions
 from offtake.formats.registry import format_for
 
 CODECS: Final = ("none", "snappy", "gzip", "brotli", "zstd", "lz4_raw")
@@ -164,9 +165,9 @@ class _Keys(pe.KmsClient):  # type: ignore[misc]  # pyarrow ships no type inform
 Slice = tuple[bytes, int, int | None]
 
 
-def paged(schema: pa.Schema, compression: str, *slices: Slice) -> tuple[int, bytes]:
+def paged(schema: pa.Schema, compression: str, *slices: Slice, options: ParquetOptions = USUAL) -> tuple[int, bytes]:
     """How many rows were told, and the file, of these row groups' pages."""
-    target = format_for("PARQUET", compression)
+    target = format_for("PARQUET", compression, options)
     assert target.from_pages is not None
     stored = [(pa.BufferReader(data), first, last) for data, first, last in slices]
     rows, chunks = target.from_pages(schema, stored, target.level)

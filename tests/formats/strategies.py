@@ -3,6 +3,7 @@
 import base64
 import datetime as dt
 import math
+from collections import Counter
 from decimal import Decimal
 from itertools import pairwise
 from typing import Any
@@ -84,6 +85,53 @@ def cut_rows(draw: st.DrawFn) -> list[pa.RecordBatch]:
     whole = draw(rows())
     places = sorted(draw(st.lists(st.integers(0, whole.num_rows), min_size=2, max_size=4)))
     return [whole.slice(start, stop - start) for start, stop in pairwise(places)]
+
+
+@st.composite
+def rows_with_uuids(draw: st.DrawFn) -> pa.RecordBatch:
+    """A batch of a column of any type in which each field of 16 bytes is a UUID."""
+    kind, values = draw(st.recursive(st.sampled_from([_SIXTEEN, *LEAVES[:2]]), _nested_uuids, max_leaves=4))
+    count = draw(st.integers(0, 12))
+    array = pa.array(draw(st.lists(st.none() | values, min_size=count, max_size=count)), kind)
+    start = draw(st.integers(0, count))
+    return pa.RecordBatch.from_arrays([_as_uuids(array)], ["x"]).slice(start)
+
+
+_SIXTEEN: Typed = (pa.binary(16), st.binary(min_size=16, max_size=16))
+
+
+def _nested_uuids(inner: st.SearchStrategy[Typed]) -> st.SearchStrategy[Typed]:
+    return inner.map(_list) | st.builds(_map, st.sampled_from([_SIXTEEN, *_KEY_LEAVES]), inner) | _structs(inner)
+
+
+def _as_uuids(array: pa.Array) -> pa.Array:
+    """The array with UUIDs in place of 16 bytes: pyarrow makes no nested ones of values."""
+    kind, mask = array.type, array.is_null()
+    if kind == pa.binary(16):
+        return pa.ExtensionArray.from_storage(pa.uuid(), array)
+    if pa.types.is_struct(kind):
+        return pa.StructArray.from_arrays(map(_as_uuids, array.flatten()), [one.name for one in kind], mask=mask)
+    if pa.types.is_map(kind):
+        return pa.MapArray.from_arrays(array.offsets, _as_uuids(array.keys), _as_uuids(array.items), mask=mask)
+    if pa.types.is_list(kind):
+        return pa.ListArray.from_arrays(array.offsets, _as_uuids(array.values), mask=mask)
+    return array
+
+
+def losses_of(value: Any, kind: pa.DataType) -> Counter[str]:
+    """How many values within one of `to_pylist` JSON has no form for, by kind."""
+    if value is None:
+        return Counter()
+    if pa.types.is_map(kind):
+        last = {_key(key): item for key, item in value}
+        nulls = sum(item is None for item in last.values())
+        found = Counter({"repeatedKey": len(value) - len(last), "nullEntry": nulls})
+        return sum((losses_of(item, kind.item_type) for item in last.values()), found)
+    if pa.types.is_struct(kind):
+        return sum((losses_of(value[field.name], field.type) for field in kind), Counter())
+    if isinstance(value, list):
+        return sum((losses_of(element, kind.value_type) for element in value), Counter())
+    return Counter({"notANumber": int(isinstance(value, float) and not math.isfinite(value))})
 
 
 def rendered_row(row: dict[str, Any], schema: pa.Schema) -> dict[str, Any]:

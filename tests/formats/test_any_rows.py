@@ -6,7 +6,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.formats.files import encoded, lines, parsed, table
-from tests.formats.strategies import cut_rows, rendered_row, rows
+from tests.formats.strategies import cut_rows, rendered_row, rows, rows_with_uuids
 
 _ODD = pa.RecordBatch.from_arrays([pa.array([[("", None), ("", 1)], None], pa.map_(pa.string(), pa.int32()))], ["\x7f"])
 _INNER = pa.RecordBatch.from_pylist([{"x": {"y": {"z": True}}}, {"x": None}, {"x": {"y": None}}])
@@ -20,6 +20,12 @@ thoroughly = settings(max_examples=150, deadline=None)
 def test_any_rows_become_strict_json_by_the_rules(batches: list[pa.RecordBatch]) -> None:
     expected = [rendered_row(row, batch.schema) for batch in batches for row in batch.to_pylist()]
     assert [parsed(line) for line in lines(*batches)] == expected
+
+
+@thoroughly
+@given(rows_with_uuids())
+def test_uuids_become_text_at_every_depth(batch: pa.RecordBatch) -> None:
+    assert [parsed(line) for line in lines(batch)] == [rendered_row(row, batch.schema) for row in batch.to_pylist()]
 
 
 @thoroughly

@@ -8,6 +8,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
+import pyarrow.parquet as pq
 import pytest
 
 from offtake.formats import parquet
@@ -140,6 +141,15 @@ def test_files_without_rows(check: Any, tmp_path: Path, writer: str) -> None:
     # Arrow's have a row group that has no pages: it is refused, see test_pages_refused.py.
     table = pa.table({"n": pa.array([], pa.int64()), "text": pa.array([], pa.string())})
     check(WRITERS[writer](table, tmp_path), table)
+
+
+@pytest.mark.parametrize("zone", [None, "UTC"])
+def test_nanoseconds_keep_every_digit(zone: str | None) -> None:
+    instants = pa.array([-(2**63), -1, 1, 1_772_344_800_123_456_789, 2**63 - 1], pa.int64())
+    table = pa.table({"at": instants.view(pa.timestamp("ns", zone))})
+    for compression in TARGETS:
+        _, made = paged(with_ids(table.schema), compression, (parquets.arrow(table, compression="snappy"), 0, None))
+        assert pq.read_table(pa.BufferReader(made)).equals(table)
 
 
 def test_a_filter_finds_its_rows_by_statistics_indexes_and_bloom_filters(tmp_path: Path) -> None:

@@ -8,16 +8,34 @@ import duckdb
 import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 
 from offtake.errors import DeliveryError
-from offtake.formats.types import TYPE_MAP, check, for_json, markdown_table
+from offtake.formats.losses import LossCounter
+from offtake.formats.types import TYPE_MAP, check, check_iceberg, for_json, markdown_table
 from tests.formats.files import batch_of, encoded, lines, parsed
 from tests.formats.goldens import GOLDENS, ID, Golden, x
 
 every_golden = pytest.mark.parametrize("golden", GOLDENS, ids=lambda golden: str(golden.array.type)[:40])
 every_golden_in_parquet = pytest.mark.parametrize(
     "golden", [golden for golden in GOLDENS if golden.in_parquet], ids=lambda golden: str(golden.array.type)[:40]
+)
+
+
+def nested(how: str, levels: int, kind: pa.DataType | None = None) -> pa.DataType:
+    """So many structs, lists or maps around a number."""
+    made = kind or pa.int64()
+    for _ in range(levels):
+        made = {"struct": pa.struct([("a.b", made)]), "list": pa.list_(made), "map": pa.map_(pa.string(), made)}[how]
+    return made
+
+
+# How Arrow represents an extension type that is not registered: its storage type, and its name as metadata.
+BY_METADATA = pa.field(
+    "a",
+    pa.struct([("metadata", pa.binary()), ("value", pa.binary())]),
+    metadata={"ARROW:extension:name": "parquet.variant"},
 )
 
 
@@ -134,16 +152,52 @@ def test_nan_and_infinity_are_left_out_of_objects_and_null_in_lists() -> None:
     assert lines(batch_of(pa.array([row], kind))) == x('{"l":[1.5,null],"m":{"b":1.0}}')
 
 
-def test_bytes_that_are_not_utf8_become_the_replacement_character() -> None:
+def test_text_that_is_not_utf8_is_refused_by_its_column() -> None:
     offsets, data = pa.py_buffer(b"\0\0\0\0\2\0\0\0\4\0\0\0"), pa.py_buffer(b"a\xffok")
     array = pa.Array.from_buffers(pa.string(), 2, [None, offsets, data])
-    assert lines(batch_of(array)) == x('"a\ufffd"', '"ok"')
+    places, one = pa.array([0, 2], pa.int32()), pa.array(["k", "l"])
+    for wrong in (
+        array,
+        pa.StructArray.from_arrays([array], ["inner"]),
+        pa.ListArray.from_arrays(places, array),
+        pa.MapArray.from_arrays(places, one, array),
+        pa.MapArray.from_arrays(places, array, one),
+    ):
+        with pytest.raises(
+            DeliveryError, match=r"^Column town holds text that is not UTF-8\. .*invalidText"
+        ) as refused:
+            lines(batch_of(wrong, "town"))
+        assert not refused.value.transient
+    assert lines(batch_of(array.slice(1))) == x('"ok"')
 
 
 def test_fractions_have_three_six_or_nine_digits_or_none() -> None:
     instants = pa.array([0, 1, 1_000, 1_000_000, 10**9], pa.timestamp("ns", "UTC"))
     expected = [f'"1970-01-01T00:00:00{fraction}Z"' for fraction in ("", ".000000001", ".000001", ".001")]
     assert lines(batch_of(instants)) == x(*expected, '"1970-01-01T00:00:01Z"')
+
+
+@pytest.mark.parametrize("zone", [None, "UTC"])
+def test_nanoseconds_keep_every_digit_in_either_format(
+    zone: str | None, duck: duckdb.DuckDBPyConnection, tmp_path: Path
+) -> None:
+    ends = [-(2**63), -1, 1, 1_772_344_800_123_456_789, 2**63 - 2]
+    array = pa.StructArray.from_arrays([pa.array(ends, pa.int64()).view(pa.timestamp("ns", zone))], ["at"])
+    mark = "Z" if zone else ""
+    texts = [
+        "1677-09-21T00:12:43.145224192",
+        "1969-12-31T23:59:59.999999999",
+        "1970-01-01T00:00:00.000000001",
+        "2026-03-01T06:00:00.123456789",
+        "2262-04-11T23:47:16.854775806",
+    ]
+    assert [parsed(line)["x"]["at"] for line in lines(batch_of(array))] == [f"{text}{mark}" for text in texts]
+    file = tmp_path / "rows.parquet"
+    file.write_bytes(encoded([batch_of(array)], batch_of(array).schema, "PARQUET"))
+    assert pq.read_table(file)["x"].combine_chunks().field("at").view(pa.int64()).to_pylist() == ends
+    assert pl.read_parquet(file)["x"].struct.field("at").to_physical().to_list() == ends
+    found = duck.read_parquet(str(file)).project("replace(x.at::varchar, ' ', 'T')").fetchall()
+    assert [row[0].removesuffix("+00") for row in found] == texts
 
 
 def test_a_year_beyond_9999_has_a_sign() -> None:
@@ -163,7 +217,7 @@ def test_a_year_beyond_9999_has_a_sign() -> None:
 def test_a_date_or_time_without_a_text_is_refused_by_its_column_and_kept_in_parquet(array: pa.Array, what: str) -> None:
     nested = pa.StructArray.from_arrays([array], ["inner"])
     with pytest.raises(DeliveryError, match=rf"^Column when holds a {what} .* PARQUET\.$") as refused:
-        for_json(batch_of(nested, "when"))
+        for_json(batch_of(nested, "when"), LossCounter())
     assert not refused.value.transient
     assert encoded([batch_of(array)], batch_of(array).schema, "PARQUET")
 
@@ -179,6 +233,14 @@ def test_a_date_or_time_without_a_text_is_refused_by_its_column_and_kept_in_parq
         (pa.schema([("a", pa.duration("s"))]), "Column a has the type duration"),
         (pa.schema([("a", pa.struct([("b", pa.month_day_nano_interval())]))]), "Column a.b has the type month_day"),
         (pa.schema([("a", pa.map_(pa.list_(pa.int32()), pa.int32()))]), "Column a is a map whose keys"),
+        (pa.schema([("a", pa.null())]), "Column a has the type null"),
+        (pa.schema([("a", pa.list_(pa.json_()))]), "Column a.item has the type extension<arrow.json"),
+        (pa.schema([("a", pa.bool8())]), "Column a has the type extension<arrow.bool8"),
+        (pa.schema([("a", pa.opaque(pa.binary(), "VARIANT", "x"))]), "Column a has the type extension<arrow.opaque"),
+        (pa.schema([("s", pa.struct([BY_METADATA]))]), "Column s.a has the type parquet.variant,"),
+        (pa.schema([("a", nested("struct", 99))]), "Column a is nested 100 levels deep"),
+        (pa.schema([("a", nested("list", 50))]), "Column a is nested 101 levels deep"),
+        (pa.schema([("a", nested("map", 50))]), "Column a is nested 101 levels deep"),
     ],
 )
 @pytest.mark.parametrize("file_type", ["JSON", "PARQUET"])
@@ -189,6 +251,42 @@ def test_a_column_no_format_holds_is_refused_by_name(file_type: str, schema: pa.
         encoded([], schema, file_type)
 
 
+GEOMETRIES = [
+    ("geometry", "g"),
+    ("geography(srid:4326, planar)", "g"),
+    ("variant", "g"),
+    ({"type": "list", "element-id": 2, "element": "geometry(srid:3857)", "element-required": False}, "g.element"),
+    ({"type": "map", "key-id": 2, "key": "string", "value-id": 3, "value": "unknown"}, "g.value"),
+    ({"type": "struct", "fields": [{"id": 2, "name": "in", "type": "geography", "required": False}]}, "g.in"),
+]
+
+
+@pytest.mark.parametrize(("kind", "path"), GEOMETRIES, ids=str)
+def test_a_type_that_arrow_holds_as_bytes_is_refused_by_its_name_in_iceberg(kind: Any, path: str) -> None:
+    with pytest.raises(DeliveryError, match=rf"^Column {path} has the type (geo|variant|unknown)"):
+        check_iceberg({"type": "struct", "fields": [{"id": 1, "name": "g", "type": kind, "required": False}]})
+
+
+def test_the_types_that_iceberg_and_arrow_share_are_delivered() -> None:
+    kinds = ["long", "decimal(9, 2)", "fixed[16]", "timestamptz_ns", "uuid", "string"]
+    fields = [{"id": number, "name": kind, "type": kind, "required": False} for number, kind in enumerate(kinds)]
+    check_iceberg({"type": "struct", "fields": fields})
+
+
+@pytest.mark.parametrize(("how", "levels"), [("struct", 64), ("struct", 98), ("list", 49), ("map", 49)])
+def test_columns_that_are_nested_as_deep_as_readers_take_are_delivered(how: str, levels: int) -> None:
+    value: Any = 7
+    for _ in range(levels):
+        value = {"struct": {"a.b": value}, "list": [value], "map": [("k", value)]}[how]
+    array = pa.array([value, None, value], nested(how, levels))
+    for start in range(3):
+        found = lines(batch_of(array.slice(start)))
+        assert len(found) == 3 - start
+        assert all("7" in line for line in found if line != "{}")
+    read = pq.read_table(io.BytesIO(encoded([batch_of(array.slice(1))], batch_of(array).schema, "PARQUET")))
+    assert read["x"].to_pylist() == array.slice(1).to_pylist()
+
+
 def test_what_needs_no_change_is_not_copied() -> None:
     row = {"n": 1, "s": "text", "f": 0.5, "t": 0, "l": [{"a": 1}], "m": [("k", "v")]}
     inner = [("n", pa.int64()), ("s", pa.string()), ("f", pa.float64()), ("t", pa.timestamp("us", "UTC"))]
@@ -197,7 +295,7 @@ def test_what_needs_no_change_is_not_copied() -> None:
     )
     batch = batch_of(pa.array([row, None, row], kind))
     before = [buffer.address for buffer in batch.column(0).buffers() if buffer]
-    assert [buffer.address for buffer in for_json(batch).column(0).buffers() if buffer] == before
+    assert [buffer.address for buffer in for_json(batch, LossCounter()).column(0).buffers() if buffer] == before
 
 
 def test_the_documented_table_is_the_type_map() -> None:

@@ -245,3 +245,24 @@ def test_a_slot_that_waits_is_run_when_it_lies_in_the_window_that_is_set_meanwhi
     exported.edit(endTime=exported.start + end * HOUR)
     exported.serve()
     assert (exported.slots(), exported.next()) == (slots, None)
+
+
+# Target connections that are changed while a run is live
+
+
+@pytest.mark.parametrize("change", [{"datasetFileType": "JSON"}, {"compression": "GZIP"}], ids=str)
+def test_a_run_taken_up_again_puts_no_files_under_names_of_another_format(
+    exported: Exported, change: dict[str, str]
+) -> None:
+    deployed = exported.deployed
+    exported.begin("parts")
+    (target,) = deployed.get("/targetConnections")["items"]
+    changes = [{"op": "replace", "path": f"/params/{key}", "value": value} for key, value in change.items()]
+    deployed.patch(f"/targetConnections/{target['id']}", changes)
+    exported.serve()
+    (run,) = exported.runs()
+    assert [error["code"] for error in run.errors] == ["EXPORT-2004-400"]
+    assert [path for path in deployed.zone.rglob("*") if path.is_file()] == []
+    exported.pass_time(hours=3)
+    assert exported.runs()[-1].status == "success"
+    assert exported.position() is not None

@@ -47,6 +47,27 @@ class TargetParams(Params):
     include_file_manifest: bool = Field(
         default=True, description="Write a manifest after the files of each run.", examples=[True]
     )
+    uuid_as_text: bool = Field(
+        default=False,
+        title="UUIDs as text",
+        description="Deliver UUIDs in Parquet as strings of 8-4-4-4-12 digits, for readers that do not know the type "
+        "(Spark 4.0); in JSON they always are. false when left out. An extension of this project.",
+        examples=[True],
+    )
+    parquet_encoding: Annotated[Literal["DEFAULT", "PLAIN"], BeforeValidator(_upper)] = Field(
+        default="DEFAULT",
+        title="Parquet encoding",
+        description="PLAIN writes Parquet without dictionaries and in the oldest encoding and pages only, for readers "
+        "that know no others; files become larger. DEFAULT when left out. An extension of this project.",
+        examples=["PLAIN"],
+    )
+    invalid_text: Annotated[Literal["FAIL", "REPLACE"], BeforeValidator(_upper)] = Field(
+        default="FAIL",
+        title="Invalid text",
+        description="What happens to text that is not UTF-8: FAIL fails the run and names the column and the file, "
+        "REPLACE delivers U+FFFD for each wrong byte. FAIL when left out. An extension of this project.",
+        examples=["REPLACE"],
+    )
 
     def folder(self) -> str:
         """The target's own folder as a key prefix: no slash at either end, `""` for the root."""

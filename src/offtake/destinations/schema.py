@@ -20,7 +20,8 @@ _DRAFT: Final = "http://json-schema.org/draft-07/schema#"
 _PROVIDER: Final = "14e34fac-d307-11e9-bb65-2a2ae2dbcce4"
 _TYPES: Final = {str: "string", SecretStr: "string", int: "integer", bool: "boolean"}
 _NOT_PUBLISHED: Final = ("mode", "includeFileManifest")
-_SHARED: Final = ("datasetFileType", "compression", *_NOT_PUBLISHED)
+_SHARED: Final = [field.alias or name for name, field in TargetParams.model_fields.items()]
+"""The keys that every destination's target connections have; extensions of the contract follow its own."""
 
 
 def connection_spec(destination: Destination) -> Json:
@@ -40,6 +41,12 @@ def connection_spec(destination: Destination) -> Json:
             "isSource": False,
         },
     }
+
+
+def shared_params() -> str:
+    """The params that target connections of all destinations have, as a list in Markdown."""
+    fields = ((field.alias or name, field.description) for name, field in TargetParams.model_fields.items())
+    return "\n".join(f"- `{key}`: {description}" for key, description in fields)
 
 
 def parse_credentials(destination: Destination, spec_name: str, params: object) -> Params:
@@ -119,10 +126,11 @@ def _target_schema(destination: Destination) -> Json:
         "csvOptions": _CSV_OPTIONS,
         "compression": _property(fields["compression"]) | {"enum": list(destination.compression_order)},
     }
+    extensions = {key: _property(fields[key]) for key in _SHARED if key not in (*shared, *_NOT_PUBLISHED)}
     return {
         "$schema": _DRAFT,
         "type": "object",
-        "properties": location | shared,
+        "properties": location | shared | extensions,
         "required": [*needed, "datasetFileType", "compression", "fileType"],
     }
 

@@ -15,6 +15,8 @@ from offtake.exporting.place import Place
 from offtake.failpoints import failpoint
 from offtake.formats import pgp
 from offtake.formats.footer import UnsuitedError
+from offtake.formats.losses import Loss, LossCounter
+from offtake.formats.parquet import ParquetOptions
 from offtake.formats.registry import Format, format_for
 from offtake.lake import reading
 
@@ -23,12 +25,13 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Written:
-    """One finished file: rows and bytes in it, and the SHA-256 of its bytes in hexadecimal."""
+    """One finished file: rows and bytes in it, the SHA-256 of its bytes in hexadecimal, and what was left out."""
 
     number: int
     rows: int
     bytes: int
     sha256: str
+    losses: tuple[Loss, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -72,7 +75,7 @@ def _from_pages(task: PartTask, sink: Sink, leash: Leash) -> Written | None:
     if target.from_pages is None:
         return None
     schema, slices = _source(task)
-    with reading.as_stored(slices, schema) as stored:
+    with reading.as_stored(slices, schema, **_text_rule(task)) as stored:
         if stored is None:
             return None
         try:
@@ -93,9 +96,9 @@ def _told(slices: Sequence[reading.FileSlice], chunks: Iterator[bytes]) -> Itera
 def _from_rows(task: PartTask, sink: Sink, leash: Leash) -> Written:
     schema, slices = _source(task)
     count = _Count()
-    batches = count.rows_of(reading.read(slices, schema), leash)
+    batches = count.rows_of(reading.read(slices, schema, **_text_rule(task)), leash)
     target = _format(task)
-    chunks = target.encode(reading.arrow_schema(schema), batches, task.gzip_level or target.level)
+    chunks = target.encode(reading.arrow_schema(schema), batches, task.gzip_level or target.level, count.losses)
     return _put(task, sink, chunks, count, leash)
 
 
@@ -103,11 +106,18 @@ def _put(task: PartTask, sink: Sink, chunks: Iterator[bytes], count: "_Count", l
     # Closed here, not when the last traceback lets go of it: a child process may be behind it.
     with closing(_sealed(chunks, task.place.encrypt_to)) as sealed:
         size = sink.put(task.key, count.hash_of(sealed, leash))
-    return Written(task.number, count.rows, size, count.sha256.hexdigest())
+    return Written(task.number, count.rows, size, count.sha256.hexdigest(), count.losses.losses())
 
 
 def _format(task: PartTask) -> Format:
-    return format_for(task.place.params.dataset_file_type, task.place.params.compression)
+    params = task.place.params
+    options = ParquetOptions(params.uuid_as_text, plain_encoding=params.parquet_encoding == "PLAIN")
+    return format_for(params.dataset_file_type, params.compression, options)
+
+
+def _text_rule(task: PartTask) -> dict[str, Any]:
+    """What the reader does with text that is not UTF-8, as its keyword argument; its default is to fail."""
+    return {} if task.place.params.invalid_text == "FAIL" else {"invalid_text": "replace"}
 
 
 def _source(task: PartTask) -> tuple[reading.TableSchema, list[reading.FileSlice]]:
@@ -120,10 +130,11 @@ def _sealed(chunks: Iterator[bytes], key: bytes | None) -> Generator[bytes, None
 
 
 class _Count:
-    """Counts what passes by: rows on their way in, the hash of the bytes on their way out."""
+    """Counts what passes by: rows and losses on their way in, the hash of the bytes on their way out."""
 
     def __init__(self, rows: int = 0) -> None:
         self.rows = rows
+        self.losses = LossCounter()
         self.sha256 = hashlib.sha256()
 
     def rows_of(self, batches: Iterable[pa.RecordBatch], leash: Leash) -> Iterator[pa.RecordBatch]:

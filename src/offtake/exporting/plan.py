@@ -5,13 +5,15 @@ overwrites itself with the same rows.
 """
 
 import hashlib
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from offtake.errors import DeliveryError
 from offtake.exporting.order import Order, OrderedDataset, join_key
-from offtake.formats import pgp
+from offtake.exporting.place import Place
+from offtake.formats import pgp, types
 from offtake.formats.registry import format_for
 from offtake.lake import reading, scan
 from offtake.lake.catalog import Lake, TableName
@@ -66,6 +68,12 @@ def part_name(run_id: str, number: int, extension: str) -> str:
     return f"part-{number:05d}-tid-{tid}-{run_id}-{number + 1}-1-c000{extension}"
 
 
+def file_ending(place: Place) -> str:
+    """What the names of files end in that go to the place, by their type, compression and encryption."""
+    extension = format_for(place.params.dataset_file_type, place.params.compression).extension
+    return extension if place.encrypt_to is None else extension + pgp.EXTENSION
+
+
 def _plan_dataset(plan: Plan, order: Order, dataset: OrderedDataset, lake: Lake, size: PartSize) -> None:
     if dataset.table is None or (dataset.has_table and not lake.exists(dataset.table)):
         raise DeliveryError(
@@ -89,8 +97,16 @@ def _plan_dataset(plan: Plan, order: Order, dataset: OrderedDataset, lake: Lake,
             {"code": "EXPORT-1410-410", "message": f"{dataset.name}: {found.warning}", "type": "Warning"}
         )
     schema = reading.table_schema(lake, dataset.table, snapshot)
+    _check_types(schema)
     plan.datasets.append(_row(order, dataset, found=found, schema=schema))
     plan.parts.extend(_parts(order, dataset, found.files, len(plan.parts), size))
+
+
+def _check_types(schema: reading.TableSchema) -> None:
+    """Raise `DeliveryError`, naming the column, for a type that no format holds, before any file is written."""
+    # Arrow's form of a geometry is the bytes that it is stored in: only Iceberg's schema names the type.
+    types.check_iceberg(json.loads(schema.iceberg))
+    types.check(reading.arrow_schema(schema))
 
 
 def _snapshot(lake: Lake, dataset: OrderedDataset, table: TableName) -> int | None:
@@ -114,10 +130,7 @@ def _scan(lake: Lake, dataset: OrderedDataset, snapshot: int) -> scan.ScanPlan:
 def _parts(
     order: Order, dataset: OrderedDataset, files: Iterable[scan.DataFile], first: int, size: PartSize
 ) -> Iterable[RunPart]:
-    params = order.place.params
-    extension = format_for(params.dataset_file_type, params.compression).extension
-    if order.place.encrypt_to is not None:
-        extension += pgp.EXTENSION
+    extension = file_ending(order.place)
     for number, slices in enumerate(reading.slices(files, size.bytes, size.rows), start=first):
         yield RunPart(
             run_id=order.run_id,

@@ -12,13 +12,13 @@ from offtake.exporting import manifest as proof
 from offtake.exporting.ending import give_up
 from offtake.exporting.engine import PartsFailedError
 from offtake.exporting.leash import Leash, await_right, pause
+from offtake.exporting.loss_warnings import loss_warnings
 from offtake.exporting.order import Order
 from offtake.exporting.part import PartTask
-from offtake.exporting.plan import make_plan
+from offtake.exporting.plan import file_ending, make_plan
 from offtake.exporting.retrying import Budget, persevere
 from offtake.exporting.workshop import Workshop
 from offtake.failpoints import failpoint
-from offtake.formats import pgp
 from offtake.store import runs
 from offtake.store.runs import Lease
 from offtake.store.tables import RunDataset, RunPart
@@ -49,20 +49,22 @@ class _Delivery:
     def deliver(self) -> None:
         datasets, parts = self._plan()
         document: dict[str, Any] | None = None
+        warnings: list[dict[str, Any]] = []
         if parts:
             self._order = persevere(lambda: self._shop.acquaint(self._order), "meeting", self._budget, self._leash)
             taken_up = self._lease.fence > 1
             self._do_parts(datasets, [part for part in parts if not part.finished_at], again=taken_up)
             document = persevere(lambda: self._finish(datasets), "manifest", self._budget, self._leash)
+            warnings = loss_warnings(datasets, self._stored_parts())
         failpoint("before_commit")
-        runs.complete(self._shop.database, self._lease, document, self._shop.clock.now_ms())
+        runs.complete(self._shop.database, self._lease, document, self._shop.clock.now_ms(), warnings)
         failpoint("after_commit")
 
     def _plan(self) -> tuple[list[RunDataset], list[RunPart]]:
         shop = self._shop
         stored = runs.load_plan(shop.database, self._lease)
         if stored is not None:
-            _check_encryption(self._order, stored[1])
+            _check_names(self._order, stored[1])
             return stored
         make = functools.partial(make_plan, self._order, shop.lake, shop.part_size)
         plan = persevere(make, "plan", self._budget, self._leash)
@@ -105,6 +107,7 @@ class _Delivery:
                 size=written.bytes,
                 sha256=written.sha256,
                 now_ms=self._shop.clock.now_ms(),
+                losses=[loss.to_json() for loss in written.losses],
             )
             del left[written.number]
             failpoint("part_recorded")
@@ -158,12 +161,17 @@ class _Delivery:
         await_right(self._leash)
 
 
-def _check_encryption(order: Order, parts: Sequence[RunPart]) -> None:
-    """A run taken up again finds names that say whether files are encrypted; the base connection may say otherwise."""
-    encrypts = order.place.encrypt_to is not None
-    if any(part.key.endswith(pgp.EXTENSION) != encrypts for part in parts):
+def _check_names(order: Order, parts: Sequence[RunPart]) -> None:
+    """Raise `DeliveryError` unless the names that were planned end as the files would that are written now.
+
+    A run that is taken up again finds the connections as they are then: another file type, compression or encryption
+    would put files under names that say something else.
+    """
+    ending = file_ending(order.place)
+    if any(not part.key.endswith(f"-c000{ending}") for part in parts):
         raise DeliveryError(
             "EXPORT-2004-400",
-            "The base connection's encryption was turned on or off while this run was under way.",
+            "The target connection's file type or compression, or the base connection's encryption, was changed while "
+            "this run was under way.",
             "Run the flow again.",
         )

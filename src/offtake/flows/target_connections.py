@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, Final
 
+from pydantic import Field
 from sqlalchemy.orm import Session
 
 from offtake.destinations import schema
@@ -24,7 +25,10 @@ class NewTargetConnection(NewEntity):
 
     base_connection_id: str
     connection_spec: SpecRef
-    params: dict[str, Any]
+    params: dict[str, Any] = Field(
+        description="The keys of the connection spec's `targetSpec`. All destinations have:\n\n"
+        + schema.shared_params()
+    )
 
 
 class PatchedTarget(NewEntity):

@@ -1,6 +1,6 @@
 """The pages of a Parquet column chunk: read as they lie, and each brought under another codec."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -18,7 +18,8 @@ CODEC, COUNT, TOTAL, PAGES_AT, DICTIONARY_AT = 4, 5, 7, 9, 11
 # PageHeader
 _KIND, _PLAIN_SIZE, _SIZE, _CRC, _DATA_V1, _DATA_V2 = 1, 2, 3, 4, 5, 8
 _DATA, _OF_DICTIONARY, _DATA_2 = 0, 2, 3
-_VALUES: Final = 1
+_VALUES, _ENCODING = 1, 2
+_PLAIN: Final = 0
 _DEFINITIONS, _REPETITIONS, _IS_COMPRESSED = 5, 6, 7
 
 _WINDOW: Final = 4 * 1024 * 1024
@@ -37,17 +38,29 @@ class Page:
     has_rows: bool
 
 
-def pages(file: pa.NativeFile, meta: Struct, codec: int, level: int) -> Iterator[Page]:
+Stored = tuple[Struct, memoryview]
+"""A page as it is in the file: its header, and its body."""
+
+
+def pages(found: Iterable[Stored], meta: Struct, codec: int, level: int) -> Iterator[Page]:
     """The chunk's pages under `codec`, in order; `level` is gzip's, `meta` the chunk's ColumnMetaData.
 
     Raises `UnsuitedError`, also in its midst, when a page is not as expected, and what reading the file raises.
     """
     old = thrift.number(meta, CODEC)
     if old == codec:
-        return (_unchanged(header, body) for header, body in _stored(file, meta))
+        return (_unchanged(header, body) for header, body in found)
     if old not in _CODECS:
         raise UnsuitedError(f"its codec has the number {old}")
-    return (_page(header, body, _CODECS[old], codec, level) for header, body in _stored(file, meta))
+    return (_page(header, body, _CODECS[old], codec, level) for header, body in found)
+
+
+def check_plain(page: Stored) -> Stored:
+    """The page; raises `UnsuitedError` unless it is of the first version and its values are in the encoding PLAIN."""
+    header, _ = page
+    if thrift.number(header, _KIND) != _DATA or thrift.number(thrift.inner(header, _DATA_V1), _ENCODING) != _PLAIN:
+        raise UnsuitedError("its values are in other encodings than PLAIN")
+    return page
 
 
 def check_range(file: pa.NativeFile, first: int, last: int) -> None:
@@ -62,12 +75,8 @@ def begins(meta: Struct) -> int:
     return min(pages_at, thrift.number(meta, DICTIONARY_AT, 0) or pages_at)
 
 
-_Stored = tuple[Struct, memoryview]
-"""A page as it is in the file: its header, and its body."""
-
-
-def _stored(file: pa.NativeFile, meta: Struct) -> Iterator[_Stored]:
-    """The pages of a chunk as they lie in the file."""
+def stored(file: pa.NativeFile, meta: Struct) -> Iterator[Stored]:
+    """The pages of a chunk as they are in the file. Raises as `pages` does."""
     pages_at, left = thrift.number(meta, PAGES_AT), thrift.number(meta, COUNT)
     at = begins(meta)
     end = at + thrift.number(meta, TOTAL)

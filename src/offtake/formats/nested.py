@@ -3,14 +3,26 @@
 Only what the array itself holds is looked at: not what lies before or behind a slice, and not what a null covers.
 """
 
-from collections.abc import Callable
-from typing import Final
+from typing import Final, Protocol
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-Change = Callable[[pa.Array], pa.Array]
+from offtake.formats.losses import NULL_ENTRY, REPEATED_KEY, LossKind
+
 _FEW: Final = 8
+
+
+class Change(Protocol):
+    """Brings an array into another form, and counts what that leaves out."""
+
+    def __call__(self, array: pa.Array, /) -> pa.Array:
+        """The array in the other form, or itself where nothing changes."""
+        ...
+
+    def count(self, kind: LossKind, count: int) -> None:
+        """Count so many values that are left out."""
+        ...
 
 
 def change_struct(array: pa.Array, change: Change) -> pa.Array:
@@ -20,32 +32,41 @@ def change_struct(array: pa.Array, change: Change) -> pa.Array:
     if _same(children, changed):
         return array
     fields = [pa.field(array.type.field(index).name, child.type) for index, child in enumerate(changed)]
-    return pa.StructArray.from_arrays(changed, fields=fields, mask=_mask(array))
+    return pa.StructArray.from_arrays(changed, fields=fields, mask=mask(array))
 
 
 def change_list(array: pa.Array, change: Change) -> pa.Array:
     """A list with changed elements."""
-    elements = array.flatten()
-    changed = change(elements)
-    if changed is elements:
+    inside = elements(array)
+    changed = change(inside)
+    if changed is inside:
         return array
-    return pa.ListArray.from_arrays(_offsets(array), changed, mask=_mask(array))
+    return pa.ListArray.from_arrays(offsets(array), changed, mask=mask(array))
 
 
 def change_map(array: pa.Array, change: Change) -> pa.Array:
     """A map with keys that are text and differ within each map, and changed values.
 
-    Of values with the same key the last one stays, as Parquet's rules for maps have it.
+    Of values with the same key the last one stays, as Parquet's rules for maps have it. Entries with a null value stay
+    for the encoder to leave out; both are counted, an entry once.
     """
-    lists = array.cast(pa.list_(pa.struct([array.type.key_field, array.type.item_field])))
-    keys, items = lists.flatten().flatten()
-    texts, changed = _key_text(keys, change), change(items)
+    lists = as_lists(array)
+    keys, items = elements(lists).flatten()
+    texts = _key_text(keys, change)
     repeated = _repeated(lists, texts)
-    if texts is keys and changed is items and repeated is None:
-        return array
     if repeated is None:
-        return pa.MapArray.from_arrays(_offsets(lists), texts, changed, mask=_mask(array))
-    return _without_repeated(lists, texts, changed, repeated)
+        change.count(NULL_ENTRY, items.null_count)
+        changed = change(items)
+        if texts is keys and changed is items:
+            return array
+        return pa.MapArray.from_arrays(offsets(lists), texts, changed, mask=mask(array))
+    # Before the values change, so that nothing is counted of those that go.
+    kept = _last_of_each(repeated)
+    starts = _sums(kept.cast(pa.int32())).take(offsets(lists))
+    left = items.filter(kept)
+    change.count(REPEATED_KEY, len(items) - len(left))
+    change.count(NULL_ENTRY, left.null_count)
+    return pa.MapArray.from_arrays(starts, texts.filter(kept), change(left), mask=mask(array))
 
 
 def _key_text(keys: pa.Array, change: Change) -> pa.Array:
@@ -87,24 +108,38 @@ def _differ_surely(lists: pa.Array, keys: pa.Array) -> bool:
     return True
 
 
-def _without_repeated(lists: pa.Array, keys: pa.Array, items: pa.Array, entries: pa.Array) -> pa.Array:
+def _last_of_each(entries: pa.Array) -> pa.Array:
+    """For each entry whether it is the last with its number."""
     numbered = pa.table({"entry": entries, "position": pa.arange(0, len(entries))})
     last = numbered.group_by("entry", use_threads=False).aggregate([("position", "max")])
-    kept = pc.is_in(pa.arange(0, len(entries)), value_set=last["position_max"].combine_chunks())
-    offsets = _sums(kept.cast(pa.int32())).take(_offsets(lists))
-    return pa.MapArray.from_arrays(offsets, keys.filter(kept), items.filter(kept), mask=_mask(lists))
+    return pc.is_in(pa.arange(0, len(entries)), value_set=last["position_max"].combine_chunks())
 
 
-def _offsets(array: pa.Array) -> pa.Array:
+def as_lists(array: pa.Array) -> pa.Array:
+    """Maps as lists of structs of a key and an item."""
+    return array.cast(pa.list_(pa.struct([array.type.key_field, array.type.item_field])))
+
+
+def elements(array: pa.Array) -> pa.Array:
+    """The elements of all lists that are not null, in order."""
+    if array.null_count == len(array):
+        # Of nothing, Arrow would make a new array, which it cannot where there are UUIDs.
+        return array.values.slice(0, 0)
+    return array.flatten()
+
+
+def offsets(array: pa.Array) -> pa.Array:
+    """Where each list's or map's elements begin in the flattened array, and where the last one's end."""
     return _sums(pc.fill_null(pc.list_value_length(array), 0))
+
+
+def mask(array: pa.Array) -> pa.Array | None:
+    """Which values are null; None when no value is."""
+    return array.is_null() if array.null_count else None
 
 
 def _sums(lengths: pa.Array) -> pa.Array:
     return pa.concat_arrays([pa.array([0], pa.int32()), pc.cumulative_sum(lengths).cast(pa.int32())])
-
-
-def _mask(array: pa.Array) -> pa.Array | None:
-    return array.is_null() if array.null_count else None
 
 
 def _same(one: list[pa.Array], other: list[pa.Array]) -> bool:

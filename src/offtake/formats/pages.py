@@ -50,6 +50,18 @@ class Source:
         return self.first == 0 and self.last == len(footer.groups(self.footer))
 
 
+@dataclass(frozen=True)
+class Target:
+    """What pages become: their codec (`UNCOMPRESSED` or `GZIP`), gzip's level.
+
+    `only_plain`: pages in other forms than the oldest one are refused; see `chunks.check_plain`.
+    """
+
+    codec: int
+    level: int
+    only_plain: bool = False
+
+
 def have_codec(source: Source, codec: int) -> bool:
     """Whether the row groups are compressed by that codec already."""
     return all(
@@ -76,17 +88,17 @@ def unmoved(source: Source) -> list[Struct]:
     ]
 
 
-def recompressed(sources: Sequence[Source], end: Struct, codec: int, level: int) -> Iterator[bytes]:
-    """The bytes of one file that has the sources' row groups with all pages under `codec` (`UNCOMPRESSED` or `GZIP`).
+def recompressed(sources: Sequence[Source], end: Struct, target: Target) -> Iterator[bytes]:
+    """The bytes of one file that has the sources' row groups with all pages under the target's codec.
 
-    `end`: what `footer.joined` gives; `level`: gzip's. In chunks of about 1 MiB; the same sources give the same bytes.
+    `end`: what `footer.joined` gives. In chunks of about 1 MiB; the same sources give the same bytes.
     Raises `UnsuitedError` when a page is not as expected, and what reading the files raises.
     """
     with footer.judged():
-        yield from _recompressed(sources, end, codec, level)
+        yield from _recompressed(sources, end, target)
 
 
-def _recompressed(sources: Sequence[Source], end: Struct, codec: int, level: int) -> Iterator[bytes]:
+def _recompressed(sources: Sequence[Source], end: Struct, target: Target) -> Iterator[bytes]:
     out = _Out()
     groups: list[Struct] = []
     made: list[_Chunk] = []
@@ -96,8 +108,8 @@ def _recompressed(sources: Sequence[Source], end: Struct, codec: int, level: int
         for group in source.groups:
             done: list[_Chunk] = []
             for column in footer.columns(group):
-                pages = chunks.pages(source.file, _meta(column), codec, level)
-                done.append((yield from _chunk(source.file, column, codec, pages, out)))
+                pages = _pages(source.file, _meta(column), target)
+                done.append((yield from _chunk(source.file, column, target.codec, pages, out)))
             groups.append(_group(group, done, len(groups)))
             made += done
     for chunk in made:
@@ -105,6 +117,13 @@ def _recompressed(sources: Sequence[Source], end: Struct, codec: int, level: int
         yield from out.full()
     out.put(footer.written(end, groups))
     yield out.taken()
+
+
+def _pages(file: pa.NativeFile, meta: Struct, target: Target) -> Iterator[Page]:
+    stored = chunks.stored(file, meta)
+    return chunks.pages(
+        map(chunks.check_plain, stored) if target.only_plain else stored, meta, target.codec, target.level
+    )
 
 
 def _check_group(group: Struct, leaves: int) -> None:

@@ -7,15 +7,17 @@ in row groups of bounded size.
 
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from offtake.formats import chunks, footer, pages
+from offtake.formats import chunks, footer, pages, uuids
 from offtake.formats.cutting import cut
 from offtake.formats.footer import UnsuitedError
+from offtake.formats.losses import LossCounter
 from offtake.formats.thrift import Struct
 from offtake.formats.types import check
 
@@ -31,38 +33,75 @@ StoredGroups = tuple[pa.NativeFile, int, int | None]
 """An open file, and which of its row groups: `[first, last)`, `last` None for all from `first`."""
 
 
-def encode_gzip(schema: pa.Schema, batches: Iterable[pa.RecordBatch], level: int = LEVEL) -> Iterator[bytes]:
+@dataclass(frozen=True)
+class ParquetOptions:
+    """How files differ from the usual form, for readers that know less of Parquet.
+
+    `uuid_as_text`: a string of 8-4-4-4-12 digits for each UUID. `plain_encoding`: values in pages of the first version
+    in the encoding PLAIN, without dictionaries.
+    """
+
+    uuid_as_text: bool = False
+    plain_encoding: bool = False
+
+
+USUAL: Final = ParquetOptions()
+
+
+def encode_gzip(
+    schema: pa.Schema,
+    batches: Iterable[pa.RecordBatch],
+    level: int = LEVEL,
+    _losses: LossCounter | None = None,
+    *,
+    options: ParquetOptions = USUAL,
+) -> Iterator[bytes]:
     """The bytes of one file with gzip as its column codec, a row group at a time; it is no gzipped file.
 
     The same schema and batches give the same bytes. Iceberg's field ids and what may be null stay as the schema
-    has them. Raises `DeliveryError` for a column that Parquet cannot hold; what `batches` raise passes through.
+    has them; no value is left out. Raises `DeliveryError` for a column that Parquet cannot hold; what `batches` raise
+    passes through.
     """
-    return _encode(schema, batches, "gzip", level)
+    return _encode(schema, batches, _Writing("gzip", level, options))
 
 
-def encode_plain(schema: pa.Schema, batches: Iterable[pa.RecordBatch], _level: int = LEVEL) -> Iterator[bytes]:
+def encode_plain(
+    schema: pa.Schema,
+    batches: Iterable[pa.RecordBatch],
+    _level: int = LEVEL,
+    _losses: LossCounter | None = None,
+    *,
+    options: ParquetOptions = USUAL,
+) -> Iterator[bytes]:
     """As `encode_gzip`, without compression."""
-    return _encode(schema, batches, "none", None)
+    return _encode(schema, batches, _Writing("none", None, options))
 
 
-def gzip_pages(schema: pa.Schema, stored: Sequence[StoredGroups], level: int = LEVEL) -> tuple[int, Iterator[bytes]]:
+def gzip_pages(
+    schema: pa.Schema, stored: Sequence[StoredGroups], level: int = LEVEL, *, options: ParquetOptions = USUAL
+) -> tuple[int, Iterator[bytes]]:
     """How many rows the stored row groups have, and the bytes of one file of them, with gzip as its column codec.
 
     The files must have the schema's columns, in its order, and nothing else. The same files give the same bytes. Raises
     `UnsuitedError`, also while bytes are taken, when values must be decoded after all; what reading raises passes
     through.
     """
-    return _from_pages(schema, stored, chunks.GZIP, level)
+    return _from_pages(schema, stored, pages.Target(chunks.GZIP, level, only_plain=options.plain_encoding), options)
 
 
-def plain_pages(schema: pa.Schema, stored: Sequence[StoredGroups], level: int = LEVEL) -> tuple[int, Iterator[bytes]]:
+def plain_pages(
+    schema: pa.Schema, stored: Sequence[StoredGroups], level: int = LEVEL, *, options: ParquetOptions = USUAL
+) -> tuple[int, Iterator[bytes]]:
     """As `gzip_pages`, without compression."""
-    return _from_pages(schema, stored, chunks.UNCOMPRESSED, level)
+    target = pages.Target(chunks.UNCOMPRESSED, level, only_plain=options.plain_encoding)
+    return _from_pages(schema, stored, target, options)
 
 
 def _from_pages(
-    schema: pa.Schema, stored: Sequence[StoredGroups], codec: int, level: int
+    schema: pa.Schema, stored: Sequence[StoredGroups], target: pages.Target, options: ParquetOptions
 ) -> tuple[int, Iterator[bytes]]:
+    if options.uuid_as_text and uuids.has_uuids(schema):
+        raise UnsuitedError("its UUIDs are to be text")
     with footer.judged():
         sources = []
         for file, first, last in stored:
@@ -77,11 +116,13 @@ def _from_pages(
             raise UnsuitedError("its columns are stored as other types")
         groups = [group for source in sources for group in source.groups]
         rows = sum(map(footer.rows, groups))
-        if len(sources) == 1 and sources[0].is_whole and pages.have_codec(sources[0], codec):
+        # Whether pages are plain is seen page by page only.
+        may_stand = len(sources) == 1 and sources[0].is_whole and not target.only_plain
+        if may_stand and pages.have_codec(sources[0], target.codec):
             return rows, _as_it_stands(sources[0], end)
         if len(groups) > 1 and sum(map(footer.size, groups)) < _LEAST_GROUP * len(groups):
             raise UnsuitedError("its row groups are small")
-        return rows, pages.recompressed(sources, end, codec, level)
+        return rows, pages.recompressed(sources, end, target)
 
 
 @lru_cache(maxsize=8)
@@ -121,21 +162,35 @@ def _bytes(file: pa.NativeFile, left: int) -> Iterator[bytes]:
         yield chunk
 
 
-def _encode(schema: pa.Schema, batches: Iterable[pa.RecordBatch], codec: str, level: int | None) -> Iterator[bytes]:
+@dataclass(frozen=True)
+class _Writing:
+    """The codec of the columns by pyarrow's name, gzip's level, and the options."""
+
+    codec: str
+    level: int | None
+    options: ParquetOptions
+
+
+def _encode(schema: pa.Schema, batches: Iterable[pa.RecordBatch], how: _Writing) -> Iterator[bytes]:
     check(schema)
+    delivered = schema
+    if how.options.uuid_as_text and uuids.has_uuids(schema):
+        delivered = uuids.with_uuids_as_text(schema)
+        batches = (uuids.convert(piece, delivered) for batch in batches for piece in cut(batch))
     written = _Written()
     # Arrow's own schema in the footer would tell pyarrow alone more than the other readers know.
     writer = pq.ParquetWriter(
         pa.PythonFile(written, mode="w"),
-        schema,
-        compression=codec,
-        compression_level=level,
-        use_dictionary=True,
+        delivered,
+        compression=how.codec,
+        compression_level=how.level,
+        use_dictionary=not how.options.plain_encoding,
         write_statistics=True,
         store_schema=False,
+        data_page_version="1.0",
     )
     with writer:
-        for group in _groups(schema, batches):
+        for group in _groups(delivered, batches):
             writer.write_table(group, row_group_size=group.num_rows)
             yield written.take()
     yield written.take()

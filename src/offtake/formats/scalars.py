@@ -22,6 +22,10 @@ class OutOfReachError(Exception):
     """A value that has no text; the message is what kind of value it is."""
 
 
+class InvalidTextError(Exception):
+    """Text that is not UTF-8."""
+
+
 def finite(array: pa.Array) -> pa.Array:
     """Numbers as they are, NaN and the infinities as null: JSON has no word for them."""
     is_finite = pc.is_finite(array)
@@ -31,12 +35,10 @@ def finite(array: pa.Array) -> pa.Array:
 
 
 def valid_text(array: pa.Array) -> pa.Array:
-    """Text that is UTF-8; a byte that is not becomes U+FFFD, as Java's and Spark's readers have it."""
-    if is_valid(array):
-        return array
-    # Only a column that breaks its own type's promise pays for the loop.
-    raw = array.cast(pa.large_binary()).to_pylist()
-    return pa.array([None if one is None else one.decode("utf-8", "replace") for one in raw], pa.large_string())
+    """Text as it is; raises `InvalidTextError` when some of it is not UTF-8."""
+    if not is_valid(array):
+        raise InvalidTextError
+    return array
 
 
 def is_valid(array: pa.Array) -> bool:
@@ -83,7 +85,7 @@ def time_of_day(array: pa.Array) -> pa.Array:
 
 def instant(array: pa.Array) -> pa.Array:
     """Timestamps, in UTC where they have a zone; raises `OutOfReachError` for one out of the calendar's reach."""
-    furthest = min(_FURTHEST_DAY * _PER_DAY[array.type.unit], sys.maxsize)
+    furthest = _FURTHEST_DAY * _PER_DAY[array.type.unit]
     _within(array.view(pa.int64()), -furthest, furthest, "timestamp")
     if array.type.tz in (None, "UTC"):
         return array

@@ -4,16 +4,23 @@ One table. The casts before the NDJSON encoder, the refusal of what no format ho
 come from it.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Final
+from typing import Any, Final
 
 import pyarrow as pa
 
 from offtake.errors import DeliveryError
 from offtake.formats import nested, scalars
+from offtake.formats.losses import NOT_A_NUMBER, LossCounter, LossKind
 from offtake.formats.nested import Change
+
+_MOST_LEVELS: Final = 99
+"""Of Parquet's schema: Arrow's reader takes no more."""
+_EXTENSION: Final = b"ARROW:extension:name"
+_ICEBERG_ONLY: Final = ("geometry", "geography", "variant", "unknown")
+"""Types of Iceberg that PyIceberg gives Arrow as what they are stored in, or not at all."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +38,7 @@ class TypeRule:
     parquet: str
     notes: str
     matches: Callable[[pa.DataType], bool]
-    scalar: Change | None = None
+    scalar: Callable[[pa.Array], pa.Array] | None = None
     nested: Callable[[pa.Array, Change], pa.Array] | None = None
 
 
@@ -66,7 +73,7 @@ TYPE_MAP: Final = (
         "number, the shortest that reads back as the same value",
         '`{"x":0.1}`',
         "FLOAT, DOUBLE",
-        "JSON has no NaN and no infinities: they are null.",
+        "JSON has no NaN and no infinities: they are null, and counted in a warning of the run.",
         matches=_any_of(pa.types.is_float32, pa.types.is_float64),
         scalar=scalars.finite,
     ),
@@ -100,17 +107,17 @@ TYPE_MAP: Final = (
         scalar=scalars.time_of_day,
     ),
     TypeRule(
-        "timestamp",
+        "timestamp, timestamp_ns",
         "timestamp without zone",
         "ISO 8601 string without a zone",
         '`{"x":"2026-03-01T06:00:00.123456"}`',
         "TIMESTAMP(isAdjustedToUTC=false)",
-        "Fractions and years as for time and date.",
+        "Fractions and years as for time and date: nanoseconds keep their nine digits.",
         matches=_timestamp(zoned=False),
         scalar=scalars.instant,
     ),
     TypeRule(
-        "timestamptz",
+        "timestamptz, timestamptz_ns",
         "timestamp with a zone",
         "ISO 8601 string in UTC, with `Z`",
         '`{"x":"2026-03-01T06:00:00Z"}`',
@@ -125,7 +132,8 @@ TYPE_MAP: Final = (
         "string in UTF-8",
         '`{"x":"Zürich"}`',
         "STRING",
-        "Bytes that are not UTF-8 become U+FFFD in NDJSON and stay as they are in Parquet.",
+        "Text that is not UTF-8 fails the run, by the column's name; with `invalidText: REPLACE`, U+FFFD stands for "
+        "each wrong byte.",
         matches=pa.types.is_string,
         scalar=scalars.valid_text,
     ),
@@ -135,7 +143,7 @@ TYPE_MAP: Final = (
         "string, 8-4-4-4-12 lower-case digits",
         '`{"x":"0b8c5520-9999-4cff-bdf5-1f32c8c47cb9"}`',
         "UUID",
-        "",
+        "With `uuidAsText`, STRING in Parquet as well: the same 36 characters.",
         matches=_is_uuid,
         scalar=scalars.uuid_text,
     ),
@@ -175,26 +183,38 @@ TYPE_MAP: Final = (
         "object",
         '`{"x":{"1":"a"}}`',
         "MAP",
-        "Keys that are not strings become the text of their value. Entries with a null value are left out. "
-        "Of entries with the same key the last one is written.",
+        "In NDJSON: keys that are not strings become the text of their value; entries with a null value are left out; "
+        "of entries with the same key the last one is written. What is left out is counted in a warning of the run.",
         matches=pa.types.is_map,
         nested=nested.change_map,
     ),
 )  # fmt: skip
 
 
-def for_json(batch: pa.RecordBatch) -> pa.RecordBatch:
+def for_json(batch: pa.RecordBatch, losses: LossCounter) -> pa.RecordBatch:
     """The batch in types that the encoder writes as the map says; columns that are so already are not copied.
 
-    Raises `DeliveryError` naming the column for a date or time that has no text.
+    Counts in `losses` what JSON has no form for. Raises `DeliveryError` naming the column for text that is not UTF-8,
+    and for a date or time that has no text.
     """
-    columns = [_named(name, column) for name, column in zip(batch.schema.names, batch.columns, strict=True)]
+    columns = [_named(name, column, losses) for name, column in zip(batch.schema.names, batch.columns, strict=True)]
     return pa.RecordBatch.from_arrays(columns, names=batch.schema.names)
 
 
 def check(schema: pa.Schema) -> None:
     """Raise `DeliveryError`, naming the column, when a type is not in the map or two fields share a name."""
+    for field in schema:
+        _check_depth(field)
     _check_fields(schema, "")
+
+
+def check_iceberg(document: Mapping[str, Any]) -> None:
+    """Raise `DeliveryError`, naming the column, for a type of Iceberg's that Arrow would hold as bytes or not at all.
+
+    `document` is the schema in the JSON form of Iceberg's specification.
+    """
+    for field in document["fields"]:
+        _check_iceberg_type(field["type"], field["name"])
 
 
 def markdown_table() -> str:
@@ -209,24 +229,45 @@ def _rule(kind: pa.DataType) -> TypeRule | None:
     return next((rule for rule in TYPE_MAP if rule.matches(kind)), None)
 
 
-def _named(name: str, column: pa.Array) -> pa.Array:
+def _named(name: str, column: pa.Array, losses: LossCounter) -> pa.Array:
     try:
-        return _change(column)
+        return _Change(name, losses)(column)
     except scalars.OutOfReachError as error:
         raise DeliveryError(
             "EXPORT-1500-500",
             f"Column {name} holds a {error} that no calendar or clock reaches, and that has no text in JSON.",
             "Correct the value in the dataset, or export the dataset as PARQUET.",
         ) from None
+    except scalars.InvalidTextError:
+        raise DeliveryError(
+            "EXPORT-1500-500",
+            f"Column {name} holds text that is not UTF-8.",
+            "Correct it in the dataset, or set invalidText to REPLACE in the target connection's params.",
+        ) from None
 
 
-def _change(array: pa.Array) -> pa.Array:
-    rule = _rule(array.type)
-    if rule is None or (_has_only_text_to_check(array.type) and scalars.is_valid(array)):
-        return array
-    if rule.nested is not None:
-        return rule.nested(array, _change)
-    return array if rule.scalar is None else rule.scalar(array)
+@dataclass(frozen=True)
+class _Change:
+    """Brings the arrays of one top-level column into the form that the encoder writes; see `nested.Change`."""
+
+    column: str
+    losses: LossCounter
+
+    def __call__(self, array: pa.Array, /) -> pa.Array:
+        rule = _rule(array.type)
+        if rule is None or (_has_only_text_to_check(array.type) and scalars.is_valid(array)):
+            return array
+        if rule.nested is not None:
+            return rule.nested(array, self)
+        if rule.scalar is None:
+            return array
+        changed = rule.scalar(array)
+        if changed is not array:
+            self.count(NOT_A_NUMBER, changed.null_count - array.null_count)
+        return changed
+
+    def count(self, kind: LossKind, count: int) -> None:
+        self.losses.add(self.column, kind, count)
 
 
 @lru_cache(maxsize=256)
@@ -250,12 +291,16 @@ def _check_fields(fields: Iterable[pa.Field], path: str) -> None:
                 f"{path}{field.name!r}".replace("'", ""), "has a NUL in its name", "Rename it in the dataset."
             )
         seen.add(field.name)
+        if field.metadata and _EXTENSION in field.metadata:
+            # An extension type that is not registered arrives as its storage type.
+            kind = field.metadata[_EXTENSION].decode("utf-8", "replace")
+            raise _unknown_type(f"{path}{field.name}", kind)
         _check_type(field.type, f"{path}{field.name}")
 
 
 def _check_type(kind: pa.DataType, path: str) -> None:
     if _rule(kind) is None:
-        raise _refused(path, f"has the type {kind}, which no export format holds", "Change the column's type.")
+        raise _unknown_type(path, str(kind))
     if pa.types.is_map(kind) and pa.types.is_nested(kind.key_type):
         raise _refused(path, "is a map whose keys are no single values", "Change the column's type.")
     if pa.types.is_struct(kind):
@@ -263,6 +308,35 @@ def _check_type(kind: pa.DataType, path: str) -> None:
     for index in range(kind.num_fields):
         _check_type(kind.field(index).type, f"{path}.{kind.field(index).name}")
     return None
+
+
+def _check_depth(field: pa.Field) -> None:
+    levels = _levels(field.type)
+    if levels > _MOST_LEVELS:
+        what = f"is nested {levels} levels deep in Parquet, where a list or a map is two; readers take {_MOST_LEVELS}"
+        raise _refused(field.name, what, "Change the column's type.")
+
+
+def _levels(kind: pa.DataType) -> int:
+    inside = max((_levels(kind.field(index).type) for index in range(kind.num_fields)), default=0)
+    # A map's one field is the struct of its entries, which is a level already.
+    return inside + (2 if pa.types.is_list(kind) else 1)
+
+
+def _check_iceberg_type(kind: str | Mapping[str, Any], path: str) -> None:
+    if isinstance(kind, str):
+        if kind.startswith(_ICEBERG_ONLY):
+            raise _unknown_type(path, kind)
+        return
+    for field in kind.get("fields", ()):
+        _check_iceberg_type(field["type"], f"{path}.{field['name']}")
+    for part in ("element", "key", "value"):
+        if part in kind:
+            _check_iceberg_type(kind[part], f"{path}.{part}")
+
+
+def _unknown_type(path: str, kind: str) -> DeliveryError:
+    return _refused(path, f"has the type {kind}, which no export format holds", "Change the column's type.")
 
 
 def _refused(path: str, what: str, remedy: str) -> DeliveryError:

@@ -1,5 +1,6 @@
 """A run's row through its life. Every write about a run is fenced: only its present holder can make one."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -139,15 +140,26 @@ def save_plan(
 
 
 def record_part(
-    database: Database, lease: Lease, number: int, *, rows: int, size: int, sha256: str, now_ms: int
+    database: Database,
+    lease: Lease,
+    number: int,
+    *,
+    rows: int,
+    size: int,
+    sha256: str,
+    now_ms: int,
+    losses: Sequence[dict[str, Any]] = (),
 ) -> None:
-    """Remember that a part is whole at the destination: its rows, its bytes and their SHA-256 in hexadecimal."""
+    """Remember that a part is whole at the destination: its rows, its bytes and their SHA-256 in hexadecimal.
+
+    `losses`: what its format could not hold, in place of what an earlier try of the part counted.
+    """
     with database.writing() as session:
         run = _held(session, lease)
         run.updated_at = now_ms
         run.claims = 0
         part = session.get_one(RunPart, (lease.run_id, number))
-        part.rows, part.bytes, part.sha256 = rows, size, sha256
+        part.rows, part.bytes, part.sha256, part.losses = rows, size, sha256, list(losses) or None
         part.finished_at = now_ms
 
 
@@ -158,9 +170,16 @@ def forget_part(database: Database, lease: Lease, number: int) -> None:
         session.get_one(RunPart, (lease.run_id, number)).finished_at = None
 
 
-def complete(database: Database, lease: Lease, manifest: dict[str, Any] | None, now_ms: int) -> None:
+def complete(
+    database: Database,
+    lease: Lease,
+    manifest: dict[str, Any] | None,
+    now_ms: int,
+    warnings: Sequence[dict[str, Any]] = (),
+) -> None:
     """End a delivered run in one transaction: its outcome, its flow's last run, and every position it moved.
 
+    `warnings` of the delivery follow those of the plan.
     Datasets that could not be planned keep their position and make the outcome `failed`; the rest moved.
     Raises `LeaseLostError` also for a run with a verdict.
     """
@@ -172,6 +191,7 @@ def complete(database: Database, lease: Lease, manifest: dict[str, Any] | None, 
         errors = [dataset.error for dataset in datasets if dataset.error]
         run.manifest = manifest
         run.errors = errors
+        run.warnings = [*run.warnings, *warnings]
         if run.moves_position:
             _move_positions(session, run, datasets, now_ms)
         # Those who held it before may have left something behind.

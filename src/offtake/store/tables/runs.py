@@ -84,7 +84,11 @@ class RunDataset(Base):
 
 
 class RunPart(Base):
-    """One file of a run: planned once, recorded once it is whole at the destination."""
+    """One file of a run: planned once, recorded once it is whole at the destination.
+
+    `losses`: values that the file's format could not hold, as documents of `formats.losses`; None for no losses, and
+    in parts that a version before revision 0004 recorded.
+    """
 
     __tablename__ = "run_parts"
 
@@ -98,6 +102,7 @@ class RunPart(Base):
     rows: Mapped[int | None]
     bytes: Mapped[int | None]
     sha256: Mapped[str | None]
+    losses: Mapped[list[Json] | None]
     finished_at: Mapped[int | None]
 
 

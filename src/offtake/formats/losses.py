@@ -1,0 +1,48 @@
+"""Counts values of the dataset that a format has no form for and leaves out, by column and kind."""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+LossKind = Literal["notANumber", "nullEntry", "repeatedKey"]
+NOT_A_NUMBER: Final = "notANumber"
+"""A NaN or an infinity that was written as null."""
+NULL_ENTRY: Final = "nullEntry"
+"""A map entry that was left out because its value is null."""
+REPEATED_KEY: Final = "repeatedKey"
+"""A map entry that was left out because a later one of the same map has its key."""
+
+
+@dataclass(frozen=True)
+class Loss:
+    """How many values of one top-level column were left out for one reason."""
+
+    column: str
+    kind: LossKind
+    count: int
+
+    def to_json(self) -> dict[str, Any]:
+        """For the row of a finished part."""
+        return {"column": self.column, "kind": self.kind, "count": self.count}
+
+    @staticmethod
+    def from_json(document: Mapping[str, Any]) -> "Loss":
+        """What `to_json` gave."""
+        return Loss(document["column"], document["kind"], document["count"])
+
+
+class LossCounter:
+    """Adds up the losses of one file while it is encoded."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[tuple[str, LossKind]] = Counter()
+
+    def add(self, column: str, kind: LossKind, count: int) -> None:
+        """Count `count` more values of the column; none leave no trace."""
+        if count:
+            self._counts[column, kind] += count
+
+    def losses(self) -> tuple[Loss, ...]:
+        """What was lost so far, by column and kind."""
+        return tuple(Loss(column, kind, count) for (column, kind), count in sorted(self._counts.items()))
