@@ -25,7 +25,7 @@ from pyiceberg.table.snapshots import Operation, Summary
 from pyiceberg.table.update.snapshot import _FastAppendFiles, _OverwriteFiles
 from pyiceberg.typedef import Record
 
-from offtake.lake.catalog import local_path
+from offtake.lake.locations import local_path
 
 FILE_PATH = 2147483546
 DELETE_FORMAT = FileFormat.PARQUET  # what manifests say delete files are; tests say otherwise
@@ -208,7 +208,7 @@ def _described(
 ) -> DataFile:
     known: dict[str, Any] = {
         "content": content,
-        "file_path": path.as_uri(),
+        "file_path": f"file://{path}",
         "file_format": file_format,
         "partition": about.partition if about else Record(),
         "record_count": rows,

@@ -21,7 +21,8 @@ from pyiceberg.transforms import IdentityTransform
 from pyiceberg.types import LongType
 
 from offtake.lake import scan
-from offtake.lake.catalog import Lake, TableName, local_path
+from offtake.lake.catalog import Lake, TableName
+from offtake.lake.locations import local_path
 from tests.lake.lakes import TABLE, add, lake_in, read
 from tests.lake.others import Bounds, compact, data_files, row_delta
 

@@ -36,7 +36,8 @@ from pyiceberg.types import (
 
 from offtake.errors import DeliveryError
 from offtake.lake import reading, scan
-from offtake.lake.catalog import Lake, local_path
+from offtake.lake.catalog import Lake
+from offtake.lake.locations import local_path
 from offtake.lake.projection import Names, UnfitError, projection
 from offtake.lake.reading import FileSlice, TableSchema
 from tests.lake.lakes import TABLE, Row, add, full, numbered, read
@@ -305,7 +306,7 @@ def hive(lake: Lake, rows: pa.Table, partition: Record) -> None:
     pq.write_table(rows, path)
     known: dict[str, Any] = {
         "content": DataFileContent.DATA,
-        "file_path": path.as_uri(),
+        "file_path": f"file://{path}",
         "file_format": FileFormat.PARQUET,
         "partition": partition,
         "record_count": rows.num_rows,

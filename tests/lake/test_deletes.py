@@ -10,7 +10,8 @@ from pyiceberg.transforms import IdentityTransform
 
 from offtake.errors import DeliveryError
 from offtake.lake import describe, reading, scan
-from offtake.lake.catalog import Lake, local_path
+from offtake.lake.catalog import Lake
+from offtake.lake.locations import local_path
 from tests.lake import others
 from tests.lake.lakes import TABLE, add, full, increment, numbered
 from tests.lake.others import Bounds, data_files, delete_equal, delete_positions, delete_vector, row_delta

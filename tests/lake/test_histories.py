@@ -12,7 +12,8 @@ from pyiceberg.transforms import IdentityTransform
 
 from offtake.errors import DeliveryError
 from offtake.lake import reading, scan
-from offtake.lake.catalog import Lake, local_path
+from offtake.lake.catalog import Lake
+from offtake.lake.locations import local_path
 from tests.lake.lakes import TABLE, add, full, increment, lake_in, numbered
 from tests.lake.others import data_files
 

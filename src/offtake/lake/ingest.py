@@ -24,7 +24,8 @@ from offtake.errors import CancelledError
 from offtake.failpoints import failpoint
 from offtake.lake import scan
 from offtake.lake.arrow_types import UnfitError, agree, conform, merged, normal_schema, settled
-from offtake.lake.catalog import Lake, LakeFullError, TableName, local_path, needing_room
+from offtake.lake.catalog import Lake, LakeFullError, TableName, needing_room
+from offtake.lake.locations import local_path
 from offtake.lake.sources import ImportRefusedError, Source, source_of
 from offtake.lake.writing import DataFiles, remove_empty
 

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pyarrow as pa
 import pyarrow.compute
-import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
 from offtake.errors import DeliveryError
+from offtake.lake.locations import file_system
 from offtake.lake.projection import Missing, Names, UnfitError, bears_ids, is_as_wanted, projection
 
 if TYPE_CHECKING:
@@ -178,7 +178,7 @@ def as_stored(pieces: Sequence[FileSlice], schema: TableSchema) -> Iterator[list
         found: list[StoredGroups] = []
         for piece in pieces:
             with told([piece]):
-                filesystem, inner = _file_system(piece.path)
+                filesystem, inner = file_system(piece.path)
                 file = opened.enter_context(filesystem.open_input_file(inner))
                 stored = pq.ParquetFile(file).schema_arrow
             if piece.delete_files or not _stays(piece, stored, wanted, schema):
@@ -246,7 +246,7 @@ def _read_file(piece: FileSlice, schema: TableSchema, wanted: pa.Schema) -> Iter
 
 def _open(path: str) -> pq.ParquetFile:
     # Reading ahead would hold whole row groups in memory. Pages that bear checksums are held against them.
-    filesystem, inner = _file_system(path)
+    filesystem, inner = file_system(path)
     # Parquet's oldest timestamps are of nanoseconds, which reach from 1677 to 2262 only; Iceberg's are of microseconds.
     return pq.ParquetFile(
         filesystem.open_input_file(inner),
@@ -255,13 +255,6 @@ def _open(path: str) -> pq.ParquetFile:
         coerce_int96_timestamp_unit="us",
         page_checksum_verification=True,
     )
-
-
-def _file_system(uri: str) -> tuple[pafs.FileSystem, str]:
-    if "://" not in uri and not uri.startswith("file:"):
-        return pafs.LocalFileSystem(), uri
-    filesystem, path = pafs.FileSystem.from_uri(uri)
-    return filesystem, path
 
 
 def _names(piece: FileSlice, file: pa.Schema, schema: TableSchema) -> Names:

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from offtake.failpoints import failpoint
-from offtake.lake.catalog import local_path
+from offtake.lake.locations import local_path
 from offtake.lake.sources import ImportRefusedError
 
 _FILE_BYTES: Final = 128 * 1024 * 1024
