@@ -175,7 +175,7 @@ class _Structs:
 
     def _absent(self, field_id: int, field: pa.Field, path: str) -> Callable[[int], pa.Array]:
         value = self.missing(field_id, field.type)
-        if value is not None:
+        if value is not None and (value.is_valid or field.nullable):
             return lambda length: pa.repeat(value, length)
         if not field.nullable:
             raise UnfitError(f"column {path} is required, and the file does not have it")
