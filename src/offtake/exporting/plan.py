@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from offtake.errors import DeliveryError
 from offtake.exporting.order import Order, OrderedDataset, join_key
-from offtake.formats import pgp
+from offtake.formats import pgp, types
 from offtake.formats.registry import format_for
 from offtake.lake import reading, scan
 from offtake.lake.catalog import Lake, TableName
@@ -89,6 +89,7 @@ def _plan_dataset(plan: Plan, order: Order, dataset: OrderedDataset, lake: Lake,
             {"code": "EXPORT-1410-410", "message": f"{dataset.name}: {found.warning}", "type": "Warning"}
         )
     schema = reading.table_schema(lake, dataset.table, snapshot)
+    types.check(reading.arrow_schema(schema))
     plan.datasets.append(_row(order, dataset, found=found, schema=schema))
     plan.parts.extend(_parts(order, dataset, found.files, len(plan.parts), size))
 
