@@ -52,7 +52,9 @@ class Settings(BaseSettings):
         "else SQLite in the data directory.",
     )
     warehouse: str | None = Field(
-        default=None, description="Where Iceberg data files live; default: a folder of the data directory."
+        default=None,
+        description="Where Iceberg data files live: a path or a `file:` URI, taken literally; default: a folder of the "
+        "data directory.",
     )
     landing_zone: Annotated[str | None, BeforeValidator(_text)] = Field(
         default=None,
