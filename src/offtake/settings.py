@@ -3,7 +3,8 @@
 import os
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Final, Self
+from urllib.parse import quote
 
 from pydantic import BeforeValidator, Field, SecretStr, field_validator
 from pydantic_settings import (
@@ -13,6 +14,12 @@ from pydantic_settings import (
     SettingsConfigDict,
     TomlConfigSettingsSource,
 )
+
+_CUT_OFF: Final = frozenset("#?\t\r\n")
+
+
+def _sqlite(file: Path) -> str:
+    return f"sqlite:///{quote(str(file))}"
 
 
 def _text(value: object) -> object:
@@ -45,7 +52,9 @@ class Settings(BaseSettings):
         "else SQLite in the data directory.",
     )
     warehouse: str | None = Field(
-        default=None, description="Where Iceberg data files live; default: a folder of the data directory."
+        default=None,
+        description="Where Iceberg data files live: a path or a `file:` URI, taken literally; default: a folder of the "
+        "data directory.",
     )
     landing_zone: Annotated[str | None, BeforeValidator(_text)] = Field(
         default=None,
@@ -205,7 +214,7 @@ class Settings(BaseSettings):
     @property
     def store_url(self) -> str:
         """The SQLAlchemy URL of the store."""
-        return self.database_url or f"sqlite:///{self.data_dir / 'offtake.db'}"
+        return self.database_url or _sqlite(self.data_dir / "offtake.db")
 
     @property
     def lake_catalog_url(self) -> str:
@@ -214,12 +223,16 @@ class Settings(BaseSettings):
             return self.catalog_url
         if self.database_url and not self.database_url.startswith("sqlite"):
             return self.database_url
-        return f"sqlite:///{self.data_dir / 'lake' / 'catalog.db'}"
+        return _sqlite(self.data_dir / "lake" / "catalog.db")
 
     @property
     def lake_warehouse(self) -> str:
-        """The URI below which Iceberg keeps its files."""
-        return self.warehouse or (self.data_dir / "lake" / "warehouse").as_uri()
+        """The location below which Iceberg keeps its files: a URI or a path, of which nothing is percent-encoded."""
+        if self.warehouse:
+            return self.warehouse
+        folder = str(self.data_dir / "lake" / "warehouse")
+        # Other libraries cut a URI off at these characters; a path they take as it is.
+        return folder if _CUT_OFF.intersection(folder) else f"file://{folder}"
 
     @property
     def landing_zone_root(self) -> Path:

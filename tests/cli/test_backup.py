@@ -53,8 +53,8 @@ def refusal(ended: "subprocess.CompletedProcess[str]") -> str:
 
 @pytest.fixture
 def data_dir(tmp_path: Path, clock: MovedClock, engine: LocalEngine) -> Path:
-    """A deployment that has delivered once, with rows that wait, a secret, and a batch that is being sent."""
-    folder = tmp_path / "data"
+    """A deployment that has delivered once, in a folder of an odd name: rows wait, a secret, an open batch."""
+    folder = tmp_path / "data %41#é?"
     with deployment(folder, clock, engine) as deployed:
         dataset = deployed.import_rows("events", rows(0, 20))
         deployed.flow(dataset)
@@ -195,7 +195,7 @@ def test_what_is_there_is_never_replaced(archive: Path, data_dir: Path, tmp_path
     assert {name: contents(data_dir)[name] for name in before} == before
     assert "OFFTAKE_WAREHOUSE" in refusal(offtake(tmp_path / "elsewhere", "restore", archive))
     nothing = tmp_path / "nothing"
-    environment = {"OFFTAKE_WAREHOUSE": (data_dir / "lake" / "warehouse").as_uri()}
+    environment = {"OFFTAKE_WAREHOUSE": str(data_dir / "lake" / "warehouse")}
     assert "already" in refusal(offtake(nothing, "restore", archive, **environment))
 
 

@@ -23,7 +23,8 @@ from offtake.formats import thrift
 from offtake.formats.footer import UnsuitedError
 from offtake.formats.parquet import plain_pages
 from offtake.lake import ingest, reading, scan
-from offtake.lake.catalog import Lake, local_path
+from offtake.lake.catalog import Lake
+from offtake.lake.locations import local_path
 from tests.exporting.test_encrypted_part import BUCKET, after, bucket, children, files_below, place
 from tests.formats import parquets, spark
 from tests.formats.parquets import arrow_rows, chunks, field_ids, footer, with_footer

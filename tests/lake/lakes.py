@@ -25,7 +25,7 @@ Row = dict[str, Any]
 
 def lake_in(folder: Path) -> Lake:
     """The lake of a folder; opened twice, it is one lake with two users."""
-    return Lake(f"sqlite:///{folder / 'catalog.db'}", (folder / "warehouse").as_uri())
+    return Lake(f"sqlite:///{folder / 'catalog.db'}", f"file://{folder / 'warehouse'}")
 
 
 def add_files(

@@ -25,7 +25,7 @@ from pyiceberg.table.snapshots import Operation, Summary
 from pyiceberg.table.update.snapshot import _FastAppendFiles, _OverwriteFiles
 from pyiceberg.typedef import Record
 
-from offtake.lake.catalog import local_path
+from offtake.lake.locations import local_path
 
 FILE_PATH = 2147483546
 DELETE_FORMAT = FileFormat.PARQUET  # what manifests say delete files are; tests say otherwise
@@ -96,6 +96,24 @@ def data_files(table: Table) -> dict[str, DataFile]:
     return {entry.data_file.file_path: entry.data_file for entry in entries}
 
 
+def entries(table: Table) -> dict[tuple[str, int], DataFile]:
+    """The table's data files now, by path and by the snapshot that added them: a path may be there several times."""
+    snapshot = table.current_snapshot()
+    return {
+        (entry.data_file.file_path, entry.snapshot_id or 0): entry.data_file
+        for manifest in (snapshot.manifests(table.io) if snapshot else ())
+        if manifest.content == ManifestContent.DATA
+        for entry in manifest.fetch_manifest_entry(table.io)
+    }
+
+
+def append_again(table: Table, *files: DataFile) -> None:
+    """Append data files as they are, whether the table has them already or not."""
+    with table.transaction() as transaction, transaction.update_snapshot().fast_append() as producer:
+        for file in files:
+            producer.append_data_file(file)
+
+
 def delete_positions(table: Table, path: str, positions: list[int], bounds: Bounds = "none") -> None:
     """Delete rows of a data file by their positions, as merge-on-read engines do."""
     row_delta(table, {path: positions}, bounds)
@@ -158,7 +176,9 @@ def compact(
     files = [file for path, file in data_files(table).items() if paths is None or path in paths]
     if rows is None:
         tasks = [task for task in table.scan().plan_files() if task.file in files]
-        rows = ArrowScan(table.metadata, table.io, table.schema(), AlwaysTrue()).to_table(tasks)
+        # One by one: PyIceberg applies the deletes of all tasks of a path to each of them.
+        scan = ArrowScan(table.metadata, table.io, table.schema(), AlwaysTrue())
+        rows = pa.concat_tables([scan.to_table([task]) for task in tasks])
     size = -(-rows.num_rows // outputs) or 1
     transaction = table.transaction()
     with _Compaction(operation=Operation.OVERWRITE, transaction=transaction, io=table.io) as producer:
@@ -208,7 +228,7 @@ def _described(
 ) -> DataFile:
     known: dict[str, Any] = {
         "content": content,
-        "file_path": path.as_uri(),
+        "file_path": f"file://{path}",
         "file_format": file_format,
         "partition": about.partition if about else Record(),
         "record_count": rows,

@@ -21,13 +21,14 @@ from pyiceberg.transforms import IdentityTransform
 from pyiceberg.types import LongType
 
 from offtake.lake import scan
-from offtake.lake.catalog import Lake, TableName, local_path
+from offtake.lake.catalog import Lake, TableName
+from offtake.lake.locations import local_path
 from tests.lake.lakes import TABLE, add, lake_in, read
-from tests.lake.others import Bounds, compact, data_files, row_delta
+from tests.lake.others import Bounds, append_again, compact, entries, row_delta
 
 EXAMPLES = int(os.environ.get("OFFTAKE_TEST_HISTORIES", "30"))
 BITS = st.integers(0, 2**16 - 1)
-COMMON = {"append": 4, "compact": 5, "positions": 4, "delete": 2, "overwrite": 1, "export": 1}
+COMMON = {"append": 4, "append_twice": 1, "compact": 5, "positions": 4, "delete": 2, "overwrite": 1, "export": 1}
 RARE = ("widen", "rename", "add_column", "partition", "branch", "tag", "roll_back", "expire", "expire_one", "recreate")
 SCHEMA = pa.schema([("n", pa.int64()), ("k", pa.int64()), ("v", pa.int32())])
 WEIGHTED = [*(name for name, weight in COMMON.items() for _ in range(weight * 8)), *RARE]
@@ -64,21 +65,25 @@ class Blend:
 class File:
     """A data file: its rows in order, which of them were deleted by position, and whether they are due.
 
-    `due` is said of all rows: yes, no, or (a blend) of some, those in `fresh`.
+    `due` is said of all rows: yes, no, or (a blend) of some, those in `fresh`. `deleted` are positions.
     """
 
     rows: list[int]
     due: bool | Blend
-    fresh: set[int] = field(default_factory=set)
+    fresh: Counter[int] = field(default_factory=Counter)
     deleted: set[int] = field(default_factory=set)
 
     @property
     def live(self) -> list[int]:
-        return [row for row in self.rows if row not in self.deleted]
+        return [row for at, row in enumerate(self.rows) if at not in self.deleted]
 
     @property
-    def due_rows(self) -> list[int]:
-        return [row for row in self.live if row in self.fresh]
+    def due_rows(self) -> Counter[int]:
+        return self.fresh & Counter(self.live)
+
+
+Key = tuple[str, int]
+"""A path, and the snapshot that added it: a file may be in the table several times."""
 
 
 @dataclass
@@ -88,10 +93,10 @@ class History:
     lake: Lake
     name: TableName = TABLE
     newest: int = 0
-    files: dict[str, File] = field(default_factory=dict)
+    files: dict[Key, File] = field(default_factory=dict)
     position: int = 0
     main: list[int] = field(default_factory=list)
-    states: dict[int, tuple[int, dict[str, File]]] = field(default_factory=dict)
+    states: dict[int, tuple[int, dict[Key, File]]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         add(self.lake, self.new_rows(2), SCHEMA, self.name)
@@ -114,12 +119,12 @@ class History:
 
     def came(self, *, due: bool) -> None:
         """Files that are in the table and were not before, and those that are there no more."""
-        now = data_files(self.table)
-        for path in set(now) - set(self.files):
-            rows = pq.read_table(local_path(path)).column("n").to_pylist()
-            self.files[path] = File(rows, due, set(rows) if due else set())
-        for path in set(self.files) - set(now):
-            if isinstance(gone := self.files.pop(path).due, Blend):
+        now = entries(self.table)
+        for key in set(now) - set(self.files):
+            rows = numbers(key)
+            self.files[key] = File(rows, due, Counter(rows if due else ()))
+        for key in set(self.files) - set(now):
+            if isinstance(gone := self.files.pop(key).due, Blend):
                 gone.whole = False
         self.remember()
 
@@ -141,7 +146,7 @@ class History:
     def export_as_first(self) -> None:
         self.position = self.main[-1]
         for one in self.files.values():
-            one.due, one.fresh = False, set()
+            one.due, one.fresh = False, Counter()
         self.states[self.main[-1]] = self.position, copy.deepcopy(self.files)
 
     def export(self) -> None:
@@ -152,7 +157,7 @@ class History:
         if self.reachable() and told_apart:
             event("incremental, through a blend" if self.blended() else "incremental")
             assert (plan.kind, plan.warning) == ("incremental", None)
-            assert self.delivered(plan) == Counter(row for one in self.files.values() for row in one.due_rows)
+            assert self.delivered(plan) == sum((one.due_rows for one in self.files.values()), Counter())
         else:
             event("full: not told apart" if self.reachable() else "full: not reachable")
             assert plan.kind == "full"
@@ -167,9 +172,9 @@ class History:
     def live(self) -> list[int]:
         return [row for one in self.files.values() for row in one.live]
 
-    def in_order(self) -> list[tuple[str, File]]:
+    def in_order(self) -> list[tuple[Key, File]]:
         """The files in an order that is the same every time, which that of their names is not."""
-        return sorted(self.files.items(), key=lambda one: one[1].rows)
+        return sorted(self.files.items(), key=lambda one: (one[1].rows, self.main.index(one[0][1])))
 
     def delivered(self, plan: scan.ScanPlan) -> Counter[int]:
         rows = read(self.lake, plan.files, plan.snapshot_id, most_rows=2, table=self.name)
@@ -177,6 +182,12 @@ class History:
             assert row[named(row, "v")] == row["n"] * 10
             assert row[named(row, "k")] == row["n"] % 2
         return Counter(row["n"] for row in rows)
+
+
+def numbers(key: Key) -> list[int]:
+    """The rows of a file, by their numbers."""
+    found: list[int] = pq.read_table(local_path(key[0])).column("n").to_pylist()
+    return found
 
 
 def named(names: Iterator[str] | list[str] | dict[str, object], start: str) -> str:
@@ -193,6 +204,15 @@ def append(history: History, bits: int) -> None:
     else:
         history.table.append(rows)
     history.came(due=True)
+
+
+def append_twice(history: History, bits: int) -> None:
+    """A file that is in the table is appended once more."""
+    known = entries(history.table)
+    ordered = [key for key, _ in history.in_order() if known[key].spec_id == history.table.spec().spec_id]
+    if ordered:
+        append_again(history.table, known[ordered[bits % len(ordered)]])
+        history.came(due=True)
 
 
 def overwrite(history: History, bits: int) -> None:
@@ -220,7 +240,7 @@ def some(history: History, bits: int) -> tuple[int, int]:
 def positions(history: History, bits: int) -> None:
     """Merge-on-read: some rows of some files are deleted by their positions; maybe the same commit adds rows."""
     picked = {}
-    for number, (path, one) in enumerate(history.in_order()):
+    for number, ((path, _), one) in enumerate(history.in_order()):
         chosen = [at for at, row in enumerate(one.rows) if (bits >> ((number * 3 + at) % 16)) & 1]
         if chosen:
             picked[path] = chosen[:2]
@@ -230,40 +250,42 @@ def positions(history: History, bits: int) -> None:
     bounds = choices[bits % 3]
     rows = history.rows_for(1) if bits % 5 == 0 else None
     row_delta(history.table, picked, bounds if len(picked) == 1 or bounds != "exact" else "range", rows=rows)
-    for path, chosen in picked.items():
-        one = history.files[path]
-        lost = {one.rows[at] for at in chosen}
+    for (path, _), one in history.files.items():
+        if path not in picked:
+            continue
         if isinstance(one.due, Blend):
             one.due.whole = False
-        one.deleted |= lost
+        one.deleted |= set(picked[path])
     history.came(due=True)
 
 
 def compaction(history: History, bits: int) -> None:
     table = history.table
-    files = data_files(table)
-    ordered = [path for path, _ in history.in_order()]
-    chosen = [path for number, path in enumerate(ordered) if bits >> (number % 12) & 1 or bits % 3 == 0]
+    files = entries(table)
+    ordered = [path for (path, _), _ in history.in_order()]
+    paths = {path for number, path in enumerate(ordered) if bits >> (number % 12) & 1 or bits % 3 == 0}
+    chosen = [key for key in files if key[0] in paths]
     if not chosen:
         return
-    before = {path: history.files[path] for path in chosen}
-    compact(table, chosen, 1 + (bits >> 12) % 2, drop_deletes=bool(bits >> 13 & 1))
-    after = {path: file for path, file in data_files(history.table).items() if path not in files}
+    before = {key: history.files[key] for key in chosen}
+    compact(table, paths, 1 + (bits >> 12) % 2, drop_deletes=bool(bits >> 13 & 1))
+    after = {key: file for key, file in entries(history.table).items() if key not in files}
     # Rows stay in their partition, unless the compaction partitions anew: then everything goes together.
-    same_spec = len({file.spec_id for file in [*(files[path] for path in chosen), *after.values()]}) == 1
-    groups = {str(file.partition) if same_spec else "" for file in [*after.values(), *(files[path] for path in chosen)]}
-    for path in chosen:
-        del history.files[path]
+    same_spec = len({file.spec_id for file in [*(files[key] for key in chosen), *after.values()]}) == 1
+    groups = {str(file.partition) if same_spec else "" for file in [*after.values(), *(files[key] for key in chosen)]}
+    for key in chosen:
+        del history.files[key]
     for group in groups:
-        of_group = [one for path, one in before.items() if not same_spec or str(files[path].partition) == group]
-        fresh = {row for one in of_group for row in one.due_rows}
+        of_group = [one for key, one in before.items() if not same_spec or str(files[key].partition) == group]
+        fresh = sum((one.due_rows for one in of_group), Counter[int]())
         due: bool | Blend = all(one.due is True for one in of_group)
         if not due and any(one.due is not False for one in of_group):
             due = merged(history, [one.due for one in of_group if isinstance(one.due, Blend)])
-        for path, file in after.items():
+        for key, file in after.items():
             if not same_spec or str(file.partition) == group:
-                rows = pq.read_table(local_path(path)).column("n").to_pylist()
-                history.files[path] = File(rows, due, fresh & set(rows))
+                rows = numbers(key)
+                history.files[key] = File(rows, due, fresh & Counter(rows))
+                fresh -= history.files[key].fresh
     history.came(due=False)
 
 
@@ -366,6 +388,7 @@ def export(history: History, _: int) -> None:
 
 ACT: dict[str, Callable[[History, int], None]] = {
     "append": append,
+    "append_twice": append_twice,
     "overwrite": overwrite,
     "delete": delete,
     "positions": positions,

@@ -13,7 +13,8 @@ from pyiceberg.types import IntegerType, LongType, NestedField, StringType, Stru
 
 from offtake.errors import DeliveryError
 from offtake.lake import reading, scan
-from offtake.lake.catalog import Lake, local_path
+from offtake.lake.catalog import Lake
+from offtake.lake.locations import local_path
 from offtake.lake.projection import Names, is_as_wanted
 from offtake.lake.reading import FileSlice, TableSchema
 from tests.lake.lakes import TABLE, add, full, numbered

@@ -17,9 +17,12 @@ from pyiceberg.table import Table
 from pyiceberg.transforms import IdentityTransform
 from pyiceberg.typedef import Record
 from pyiceberg.types import (
+    BinaryType,
+    BooleanType,
     DateType,
     DecimalType,
     DoubleType,
+    FixedType,
     FloatType,
     IntegerType,
     ListType,
@@ -31,12 +34,14 @@ from pyiceberg.types import (
     StructType,
     TimestampType,
     TimestamptzType,
+    TimeType,
     UUIDType,
 )
 
 from offtake.errors import DeliveryError
 from offtake.lake import reading, scan
-from offtake.lake.catalog import Lake, local_path
+from offtake.lake.catalog import Lake
+from offtake.lake.locations import local_path
 from offtake.lake.projection import Names, UnfitError, projection
 from offtake.lake.reading import FileSlice, TableSchema
 from tests.lake.lakes import TABLE, Row, add, full, numbered, read
@@ -261,20 +266,29 @@ IDENTITIES: list[tuple[PrimitiveType, Any, Any]] = [
     (TimestamptzType(), 1_500_000, "1970-01-01 00:00:01.500000+00:00"),
     (DecimalType(9, 2), Decimal("1.25"), "1.25"),
     (UUIDType(), UUID(int=5), str(UUID(int=5))),
+    (BooleanType(), False, "False"),
+    (LongType(), -(2**40), -(2**40)),
+    (FloatType(), 0.5, 0.5),
+    (TimeType(), 1_500_000, "00:00:01.500000"),
+    (TimestampType(), 1_500_000, "1970-01-01 00:00:01.500000"),
+    (BinaryType(), b"\0\xff", b"\0\xff"),
+    (FixedType(2), b"\0\xff", b"\0\xff"),
     (StringType(), None, None),
 ]
 
 
+@pytest.mark.parametrize("counted", [False, True], ids=["not counted", "counted"])
 @pytest.mark.parametrize(("kind", "value", "seen"), IDENTITIES, ids=str)
 def test_a_column_that_only_the_partition_has_is_taken_from_there(
-    lake: Lake, kind: PrimitiveType, value: Any, seen: Any
+    lake: Lake, kind: PrimitiveType, value: Any, seen: Any, counted: bool
 ) -> None:
     create(lake, Schema(NestedField(1, "n", LongType()), NestedField(2, "part", kind)))
     with lake.load(TABLE).update_spec() as update:
         update.add_field("part", IdentityTransform(), "part")
     # A file from Hive: what it is partitioned by is in its folder's name only.
-    hive(lake, pa.table({"n": [1, 2]}), Record(value))
-    assert [(row["n"], row["part"] and str(row["part"])) for row in full(lake)] == [
+    # Manifests may count a column's values all the same.
+    hive(lake, pa.table({"n": [1, 2]}), Record(value), counts={1: 2, 2: 2} if counted else None)
+    assert [(row["n"], None if row["part"] is None else str(row["part"])) for row in full(lake)] == [
         (n, None if seen is None else str(seen)) for n in (1, 2)
     ]
     with lake.load(TABLE).update_spec() as update:
@@ -290,26 +304,42 @@ def test_a_partition_column_that_the_file_has_is_read_from_the_file(lake: Lake) 
     with lake.load(TABLE).update_spec() as update:
         update.add_field("k", IdentityTransform())
     append(lake, [{"n": 1, "k": 7}, {"n": 2, "k": None}])
-    at = scan.current_snapshot(lake, TABLE)
-    assert at is not None
-    assert [file.partition for file in scan.plan_full(lake, TABLE, at).files] == [(), ()]
-    hive(lake, pa.table({"n": [3], "k": [8]}), Record(9))
+    hive(lake, pa.table({"n": [3], "k": [8]}), Record(9), counts={1: 1, 2: 1})
     assert sorted(((row["n"], row["k"]) for row in full(lake)), key=lambda one: one[0]) == [(1, 7), (2, None), (3, 8)]
 
 
-def hive(lake: Lake, rows: pa.Table, partition: Record) -> None:
-    """Take a file into the table as a migration does: without field ids, and nothing counted."""
+def test_a_required_column_that_is_null_in_the_partition_is_refused() -> None:
+    wanted = pa.schema([pa.field("k", pa.int64(), nullable=False, metadata={"PARQUET:field_id": "1"})])
+    with pytest.raises(UnfitError, match="column k is required, and the file does not have it"):
+        projection(pa.schema([]), wanted, Names.of(wanted), lambda *_: pa.scalar(None, pa.int64()))
+
+
+def test_a_double_that_only_the_partition_has_is_refused(lake: Lake) -> None:
+    # PyIceberg reads doubles of manifests as if they were floats.
+    create(lake, Schema(NestedField(1, "n", LongType()), NestedField(2, "k", DoubleType())))
+    with lake.load(TABLE).update_spec() as update:
+        update.add_field("k", IdentityTransform())
+    hive(lake, pa.table({"n": [1]}), Record(None))
+    assert full(lake) == [{"n": 1, "k": None}]
+    hive(lake, pa.table({"n": [1]}), Record(0.1))
+    with pytest.raises(DeliveryError, match="column k is not in the file"):
+        full(lake)
+
+
+def hive(lake: Lake, rows: pa.Table, partition: Record, counts: dict[int, int] | None = None) -> None:
+    """Take a file into the table as a migration does: without field ids, and nothing counted unless given."""
     table = lake.load(TABLE)
     path = local_path(table.location()) / f"{uuid4().hex}.parquet"
     path.parent.mkdir(parents=True, exist_ok=True)
     pq.write_table(rows, path)
     known: dict[str, Any] = {
         "content": DataFileContent.DATA,
-        "file_path": path.as_uri(),
+        "file_path": f"file://{path}",
         "file_format": FileFormat.PARQUET,
         "partition": partition,
         "record_count": rows.num_rows,
         "file_size_in_bytes": path.stat().st_size,
+        "value_counts": counts,
     }
     made = DataFile.from_args(**known)
     made.spec_id = table.spec().spec_id

@@ -9,8 +9,10 @@ from pyiceberg.table.snapshots import Operation
 from pyiceberg.transforms import IdentityTransform
 
 from offtake.errors import DeliveryError
-from offtake.lake import describe, reading, scan
-from offtake.lake.catalog import Lake, local_path
+from offtake.lake import describe, scan
+from offtake.lake.catalog import Lake
+from offtake.lake.locations import local_path
+from offtake.lake.positions import positions
 from tests.lake import others
 from tests.lake.lakes import TABLE, add, full, increment, numbered
 from tests.lake.others import Bounds, data_files, delete_equal, delete_positions, delete_vector, row_delta
@@ -75,16 +77,16 @@ def test_a_delete_file_about_many_files_is_read_where_it_is_about_one(tmp_path: 
     delete = tmp_path / "deletes.parquet"
     columns = {"file_path": [path for path in paths for _ in range(5)], "pos": list(range(5)) * len(paths)}
     pa.parquet.write_table(pa.table(columns), delete, row_group_size=1000)
-    assert reading.positions(str(delete), paths[700]).to_pylist() == [0, 1, 2, 3, 4]
-    assert reading.positions(str(delete), "file:///data/other.parquet").to_pylist() == []
+    assert positions(str(delete), paths[700]).to_pylist() == [0, 1, 2, 3, 4]
+    assert positions(str(delete), "file:///data/other.parquet").to_pylist() == []
     # Groups of others are not read: they may even be broken.
     content = bytearray(delete.read_bytes())
     group = pa.parquet.ParquetFile(delete).metadata.row_group(9).column(0)
     content[group.dictionary_page_offset : group.dictionary_page_offset + 40] = bytes(40)
     delete.write_bytes(content)
-    assert len(reading.positions(str(delete), paths[701])) == 5
+    assert len(positions(str(delete), paths[701])) == 5
     with pytest.raises(DeliveryError, match=r"deletes\.parquet"):
-        reading.positions(str(delete), paths[1900])
+        positions(str(delete), paths[1900])
 
 
 @pytest.mark.parametrize("operation", [Operation.OVERWRITE, Operation.DELETE])

@@ -12,7 +12,8 @@ from pyiceberg.transforms import IdentityTransform
 
 from offtake.errors import DeliveryError
 from offtake.lake import reading, scan
-from offtake.lake.catalog import Lake, local_path
+from offtake.lake.catalog import Lake
+from offtake.lake.locations import local_path
 from tests.lake.lakes import TABLE, add, full, increment, lake_in, numbered
 from tests.lake.others import data_files
 
@@ -163,7 +164,7 @@ def test_files_that_vanish_are_told_with_what_happens_next(lake: Lake, lost: str
     with pytest.raises(DeliveryError, match="has been removed") as gone:
         full(lake, at)
     assert gone.value.code == "EXPORT-1410-410"
-    assert "plans anew" in gone.value.remedy or "snapshot there is now" in gone.value.remedy
+    assert "it plans from" in gone.value.remedy or "snapshot there is now" in gone.value.remedy
     if lost != "data":
         with pytest.raises(DeliveryError, match="has been removed"):
             scan.plan_increment(lake, TABLE, first, at)

@@ -10,7 +10,8 @@ from pyiceberg.types import DoubleType, LongType, StringType
 
 from offtake.errors import DeliveryError
 from offtake.lake import describe, reading, scan
-from offtake.lake.catalog import Lake, local_path
+from offtake.lake.catalog import Lake
+from offtake.lake.locations import local_path
 from offtake.lake.reading import FileSlice, TableSchema
 from tests.lake.lakes import TABLE, add, add_files, full, numbered, read
 from tests.lake.others import delete_positions

@@ -10,7 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from offtake.lake import ingest, scan, writing
-from offtake.lake.catalog import Lake, local_path
+from offtake.lake.catalog import Lake
+from offtake.lake.locations import local_path
 from tests.lake.lakes import TABLE, add_files, full, lake_in
 from tests.lake.others import data_files
 

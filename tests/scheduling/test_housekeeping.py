@@ -16,7 +16,8 @@ from offtake.destinations.local_folder import LocalFolderSink
 from offtake.engines.local import LocalEngine
 from offtake.failpoints import ENV
 from offtake.flows import access, sandboxes
-from offtake.lake.catalog import TableName, local_path
+from offtake.lake.catalog import TableName
+from offtake.lake.locations import local_path
 from offtake.scheduling.housekeeping import housekeeping, keep_house
 from offtake.scheduling.ticks import tick
 from offtake.store import runs

@@ -7,15 +7,17 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final, NewType
-from urllib.parse import unquote, urlparse
 
 from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.exceptions import NoSuchNamespaceError, NoSuchTableError
+from pyiceberg.io import PY_IO_IMPL
 from pyiceberg.table import Table
 from sqlalchemy import event, make_url
 from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
 
 from offtake.errors import OfftakeError, disk_trouble
+from offtake.lake import locations
+from offtake.lake.locations import local_path
 
 TableName = NewType("TableName", str)
 """`namespace.table`."""
@@ -24,6 +26,7 @@ CATALOG_TABLES: Final = frozenset(("iceberg_tables", "iceberg_namespace_properti
 """The catalog's tables in its database, which may be the store's too."""
 
 _CATALOG: Final = "offtake"
+_FILE_IO: Final = "offtake.lake.file_io.LocationsIO"
 _REMEDY: Final = "The dataset is as it was; make room."
 _DISK_FULL: Final = "53100"  # https://www.postgresql.org/docs/current/errcodes-appendix.html
 _BUSY_MS: Final = 30_000
@@ -39,7 +42,11 @@ class Lake:
     """A catalog opened by URL. Processes may share it: a commit that lost a race is made again on the new state."""
 
     def __init__(self, catalog_url: str, warehouse: str) -> None:
-        """`catalog_url`: a SQLAlchemy URL; `warehouse`: the URI below which tables keep their files."""
+        """`catalog_url`: a SQLAlchemy URL; `warehouse`: the location below which tables keep their files.
+
+        Raises `LocationError` for a warehouse that is not in a supported place.
+        """
+        locations.split(warehouse)
         self._warehouse = warehouse.rstrip("/")
         database = make_url(catalog_url).database
         if catalog_url.startswith("sqlite") and database:
@@ -68,7 +75,7 @@ class Lake:
         return False
 
     def location(self, table: TableName) -> str:
-        """The URI of the folder that a new table of that name keeps its files in."""
+        """The location of the folder that a new table of that name keeps its files in."""
         return f"{self._warehouse}/{table.replace('.', '/')}"
 
     def tables_in(self, namespace: str) -> list[TableName]:
@@ -116,17 +123,13 @@ def _is_full(error: BaseException | None) -> bool:
 
 
 def _catalog(url: str, warehouse: str) -> SqlCatalog:
+    properties = {"uri": url, "warehouse": warehouse, PY_IO_IMPL: _FILE_IO}
     # It makes its tables when it does not find them; whoever opens it at the same time may have been faster.
     for _ in range(_TRIES):
         with contextlib.suppress(OperationalError, ProgrammingError, IntegrityError):
-            return SqlCatalog(_CATALOG, uri=url, warehouse=warehouse)
+            return SqlCatalog(_CATALOG, **properties)
         time.sleep(_PAUSE_SECONDS)
-    return SqlCatalog(_CATALOG, uri=url, warehouse=warehouse)
-
-
-def local_path(uri: str) -> Path:
-    """The path of a `file:` URI or of a plain path."""
-    return Path(unquote(urlparse(uri).path)) if uri.startswith("file:") else Path(uri)
+    return SqlCatalog(_CATALOG, **properties)
 
 
 def _prepare_sqlite(connection: Any, _record: object) -> None:  # noqa: ANN401 - the driver's own connection type

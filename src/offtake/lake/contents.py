@@ -6,11 +6,11 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from pyiceberg.io import load_file_io
 from pyiceberg.serializers import FromInputFile
 from pyiceberg.table.metadata import TableMetadata
 
-from offtake.lake.catalog import local_path
+from offtake.lake.file_io import LocationsIO
+from offtake.lake.locations import local_path
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ def files_of(metadata_uri: str) -> Iterator[TableFile]:
 
     Raises `FileNotFoundError` when one that tells of others is gone.
     """
-    io = load_file_io({}, metadata_uri)
+    io = LocationsIO()
     metadata = FromInputFile.table_metadata(io.new_input(metadata_uri))
     yield TableFile(metadata_uri)
     seen: set[str] = set()

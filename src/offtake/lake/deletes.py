@@ -16,7 +16,7 @@ from pyiceberg.manifest import DataFileContent, FileFormat, ManifestEntry
 from pyiceberg.partitioning import PartitionSpec
 
 from offtake.errors import DeliveryError
-from offtake.lake import reading
+from offtake.lake.positions import positions
 
 # The reserved field id of `file_path` in delete files.
 _FILE_PATH: Final = 2147483546
@@ -86,7 +86,7 @@ class Deletes:
         if self.refuse(entry):
             return True
         path = entry.data_file.file_path
-        return any(reading.positions(one.file.file_path, path) for one in self._positional(entry))
+        return any(positions(one.file.file_path, path) for one in self._positional(entry))
 
     def _add(self, entry: ManifestEntry, specs: dict[int, PartitionSpec]) -> None:
         file, sequence = entry.data_file, entry.sequence_number or 0

@@ -93,7 +93,7 @@ def preview(lake: Lake, table: TableName, limit: int) -> pa.Table:
         piece for part in reading.slices(scan.plan_full(lake, table, current).files, 2**62, 2**62) for piece in part
     ]
     held: list[pa.RecordBatch] = []
-    for batch in reading.read(pieces, schema):
+    for batch in reading.read(pieces, schema, invalid_text="replace"):
         held.append(batch.slice(0, limit - sum(one.num_rows for one in held)))
         if sum(one.num_rows for one in held) >= limit:
             break

@@ -1,7 +1,8 @@
 """What a table's metadata know of a data file that the file does not say itself.
 
-- Values of columns that it may not have: of files that came from Hive, the columns they are partitioned by are in the
-  names of folders only, and in the manifest.
+- Values of columns that it may not have: of files that came from Hive, or from writers that leave partition columns
+  out, the columns they are partitioned by are in the names of folders only, and in the manifest. That a manifest counts
+  a column's values does not say that the file has it.
 - Which columns its names mean, when it has no field ids. The table's name mapping says so for all files alike, so it
   gives a column that was added under the name of a dropped one the values of that. Where names have changed hands, a
   file's names are those of the schema it came in under.
@@ -54,15 +55,9 @@ class FileFacts:
         )
 
     def partition(self, file: IcebergFile) -> tuple[tuple[int, str | None], ...]:
-        """Values by field id: Iceberg's binary single values, in Base64; None is null.
-
-        Values of columns that the file surely has are left out: they have been counted.
-        """
-        counted = file.value_counts or {}
+        """Values by field id: Iceberg's binary single values, in Base64; None is null."""
         return tuple(
-            (one.field_id, _text(one.type, file.partition[one.index]))
-            for one in self._identities.get(file.spec_id, ())
-            if one.field_id not in counted
+            (one.field_id, _text(one.type, file.partition[one.index])) for one in self._identities.get(file.spec_id, ())
         )
 
     def schema_id(self, entry: ManifestEntry) -> int | None:

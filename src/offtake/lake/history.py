@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from offtake.lake import scan
-from offtake.lake.catalog import Lake, TableName, local_path
+from offtake.lake.catalog import Lake, TableName
+from offtake.lake.locations import local_path
 
 
 def files_of(lake: Lake, table: TableName, snapshot_id: int) -> list[tuple[Path, int, int]]:

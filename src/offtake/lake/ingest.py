@@ -9,7 +9,7 @@ import pyarrow as pa
 from pyiceberg.table import Table
 
 from offtake.lake import commits, evolution, rewriting, scan
-from offtake.lake.catalog import Lake, TableName, local_path, needing_room
+from offtake.lake.catalog import Lake, TableName, needing_room
 from offtake.lake.commits import (
     BATCH_ID,
     REVERTED_ID,
@@ -22,6 +22,7 @@ from offtake.lake.commits import (
     find_commit,
 )
 from offtake.lake.evolution import SchemaChange
+from offtake.lake.locations import local_path
 from offtake.lake.parsing.columns import Changes, Resolver, normal_schema, settled
 from offtake.lake.parsing.conform import conform
 from offtake.lake.parsing.errors import ImportRefusedError

@@ -5,10 +5,12 @@ snapshot. Compactions (`replace`) need their history. Where all files that one r
 all rows of what it wrote, and that is read. Where it rewrote older files too, its rows cannot be told apart, and the
 files of the range are read that it rewrote, as they were then: that is exact as long as everything it wrote is still
 there and whole. Otherwise nothing tells which of the rows that are left were added in the range.
+
+A path may be in a table several times: then its rows are in the table several times, and each entry counts for itself.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -18,6 +20,9 @@ from pyiceberg.table import Table
 from pyiceberg.table.snapshots import Operation, Snapshot
 
 from offtake.lake.deletes import Deletes, partition_of
+
+Key = tuple[str, int]
+"""A data file by its path and the snapshot that added it. Entries of one key are alike."""
 
 
 @dataclass(frozen=True)
@@ -113,12 +118,12 @@ def added_in(manifests: Manifests, snapshots: list[Snapshot]) -> list[Source] | 
 class _Blend:
     """Files that compactions wrote of rows added in the range and of older ones.
 
-    `sources` held the rows of the range; `files`, by path, are what is left of what was written of them; `whole` says
+    `sources` held the rows of the range; `files` are what is left of what was written of them; `whole` says
     that nothing of that has been lost.
     """
 
     sources: list[Source]
-    files: dict[str, ManifestEntry]
+    files: dict[Key, ManifestEntry]
     whole: bool
 
 
@@ -139,86 +144,112 @@ class _Walk:
         self._order = {snapshot.snapshot_id: index for index, snapshot in enumerate(snapshots)}
         self._compactions = {one.snapshot_id for one in snapshots if operation(one) == Operation.REPLACE}
         self._last = snapshots[-1]
-        self._pure: set[str] = set()
-        self._blends: dict[str, _Blend] = {}
+        self._pure: set[Key] = set()
+        self._blends: dict[Key, _Blend] = {}
 
     def compact(self, before: Snapshot, snapshot: Snapshot) -> None:
         """Follow the rows through a compaction; `before` is the snapshot it was made on."""
         changes = list(self._manifests.changes(snapshot))
         if not changes:
             return
-        live = self._live(before)
-        for inputs in self._rewritten(changes, live):
+        removed = self._removed(self._live(before), snapshot)
+        for inputs in self._rewritten(changes, removed):
             if not inputs.older and not inputs.blends:
-                self._pure.update(entry.data_file.file_path for entry in inputs.outputs)
+                self._pure.update(map(_key, inputs.outputs))
             elif inputs.added or inputs.blends:
                 self._blend(inputs, self._manifests.deletes(before))
 
     def due(self) -> list[Source] | None:
         live = self._live(self._last)
         deletes = self._manifests.deletes(self._last)
-        found = [Source(entry, deletes.going_with(entry)) for entry in live.values() if self._is_added(entry)]
+        entries = (entry for of_key in live.values() for entry in of_key)
+        found = [Source(entry, deletes.going_with(entry)) for entry in entries if self._is_added(entry)]
         for blend in {id(one): one for one in self._blends.values()}.values():
             if not blend.whole or any(deletes.remove_from(entry) for entry in blend.files.values()):
                 return None
             found += blend.sources
         return sorted(found, key=lambda one: (self._order[_origin(one.entry)], one.entry.data_file.file_path))
 
-    def _live(self, snapshot: Snapshot) -> dict[str, ManifestEntry]:
-        """The range's files that the snapshot has, by path. Files of blends that it has no more were removed."""
-        live = {entry.data_file.file_path: entry for entry in self._manifests.live(snapshot, set(self._order))}
-        for path, blend in list(self._blends.items()):
-            if path not in live or _origin(live[path]) != _origin(blend.files[path]):
-                del self._blends[path], blend.files[path]
+    def _live(self, snapshot: Snapshot) -> dict[Key, list[ManifestEntry]]:
+        """The range's files that the snapshot has. Files of blends that it has no more were removed."""
+        live = self._in_range(snapshot)
+        for key, blend in list(self._blends.items()):
+            if key not in live:
+                del self._blends[key], blend.files[key]
                 blend.whole = False
         return live
 
+    def _in_range(self, snapshot: Snapshot) -> dict[Key, list[ManifestEntry]]:
+        found: dict[Key, list[ManifestEntry]] = defaultdict(list)
+        for entry in self._manifests.live(snapshot, set(self._order)):
+            found[_key(entry)].append(entry)
+        return found
+
+    def _removed(self, live: Mapping[Key, list[ManifestEntry]], snapshot: Snapshot) -> dict[str, list[ManifestEntry]]:
+        """By path: the entries of `live` that the snapshot, which came next, has no more."""
+        still = self._in_range(snapshot)
+        found: dict[str, list[ManifestEntry]] = defaultdict(list)
+        for key, entries in live.items():
+            path, _ = key
+            found[path] += entries[len(still.get(key, ())) :]
+        return found
+
     def _is_added(self, entry: ManifestEntry) -> bool:
         """Whether all rows of the file were added in the range."""
-        return _origin(entry) not in self._compactions or entry.data_file.file_path in self._pure
+        return _origin(entry) not in self._compactions or _key(entry) in self._pure
 
-    def _rewritten(self, changes: list[ManifestEntry], live: dict[str, ManifestEntry]) -> list[_Inputs]:
+    def _rewritten(self, changes: list[ManifestEntry], removed: Mapping[str, list[ManifestEntry]]) -> list[_Inputs]:
         """What was rewritten into what. Rows stay in their partition, unless they were partitioned anew."""
         if len({entry.data_file.spec_id for entry in changes}) == 1:
-            found = self._grouped(changes, live, partition_of)
+            found = self._grouped(changes, removed, partition_of)
             blends = [id(one) for inputs in found for one in {id(one): one for one in inputs.blends}.values()]
             if len(blends) == len(set(blends)):
                 return found
-        return self._grouped(changes, live, lambda _: None)
+        return self._grouped(changes, removed, lambda _: None)
 
     def _grouped(
-        self, changes: list[ManifestEntry], live: dict[str, ManifestEntry], key: Callable[[IcebergFile], Hashable]
+        self,
+        changes: list[ManifestEntry],
+        removed: Mapping[str, list[ManifestEntry]],
+        group: Callable[[IcebergFile], Hashable],
     ) -> list[_Inputs]:
         found: dict[Hashable, _Inputs] = defaultdict(_Inputs)
+        in_range = {path: iter(entries) for path, entries in removed.items()}
         for change in changes:
-            path = change.data_file.file_path
-            inputs = found[key(change.data_file)]
+            inputs = found[group(change.data_file)]
             if change.status == ManifestEntryStatus.ADDED:
                 inputs.outputs.append(change)
-            elif path in self._blends:
-                inputs.blends.append(self._blends[path])
-                inputs.blended.append(self._blends[path].files[path])
-            elif path in live and self._is_added(live[path]):
-                inputs.added.append(live[path])
-            else:
+                continue
+            # Which entry of a path it was does not matter: as many of them were of the range as are gone.
+            entry = next(in_range.get(change.data_file.file_path, iter(())), None)
+            if entry is None or not (_key(entry) in self._blends or self._is_added(entry)):
                 inputs.older = True
+            elif _key(entry) in self._blends:
+                inputs.blends.append(self._blends[_key(entry)])
+                inputs.blended.append(entry)
+            else:
+                inputs.added.append(entry)
         return list(found.values())
 
     def _blend(self, inputs: _Inputs, deletes: Deletes) -> None:
         readable = [entry for entry in inputs.added if not deletes.refuse(entry)]
         made = _Blend(
             sources=[Source(entry, deletes.going_with(entry)) for entry in readable],
-            files={entry.data_file.file_path: entry for entry in inputs.outputs},
+            files={_key(entry): entry for entry in inputs.outputs},
             whole=len(readable) == len(inputs.added) and not any(map(deletes.remove_from, inputs.blended)),
         )
-        gone = {entry.data_file.file_path for entry in inputs.blended}
+        gone = set(map(_key, inputs.blended))
         for blend in {id(one): one for one in inputs.blends}.values():
             made.sources += blend.sources
-            made.files |= {path: entry for path, entry in blend.files.items() if path not in gone}
+            made.files |= {key: entry for key, entry in blend.files.items() if key not in gone}
             made.whole = made.whole and blend.whole
-        for path in gone:
-            del self._blends[path]
+        for key in gone:
+            del self._blends[key]
         self._blends.update(dict.fromkeys(made.files, made))
+
+
+def _key(entry: ManifestEntry) -> Key:
+    return entry.data_file.file_path, _origin(entry)
 
 
 def _origin(entry: ManifestEntry) -> int:

@@ -8,6 +8,7 @@ initial default, else it is null. PyIceberg's own projection makes empty lists a
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
+from uuid import UUID
 
 import pyarrow as pa
 
@@ -18,7 +19,13 @@ Column = Callable[[pa.Array], pa.Array]
 
 
 class UnfitError(Exception):
-    """A file's columns cannot be brought under the schema; the text says which and why."""
+    """A file's columns, or values, cannot be brought under the schema; the text says which and why."""
+
+    def __init__(
+        self, message: str, remedy: str = "Rewrite the file under the table's present columns, by compacting the table."
+    ) -> None:
+        self.remedy = remedy
+        super().__init__(message)
 
 
 @dataclass(frozen=True)
@@ -120,6 +127,8 @@ class _Structs:
         """What to do with the arrays of a column; None when they are as wanted."""
         if pa.types.is_dictionary(file):
             return _then(pa.DictionaryArray.dictionary_decode, self.column(file.value_type, wanted, names, path))
+        if isinstance(file, pa.Bool8Type) and pa.types.is_boolean(wanted):
+            return lambda array: array.storage.cast(wanted)
         if isinstance(file, pa.BaseExtensionType) and file != wanted:
             return _then(lambda array: array.storage, self.column(file.storage_type, wanted, names, path))
         for holds, change in _NESTED.items():
@@ -175,7 +184,7 @@ class _Structs:
 
     def _absent(self, field_id: int, field: pa.Field, path: str) -> Callable[[int], pa.Array]:
         value = self.missing(field_id, field.type)
-        if value is not None:
+        if value is not None and (value.is_valid or field.nullable):
             return lambda length: pa.repeat(value, length)
         if not field.nullable:
             raise UnfitError(f"column {path} is required, and the file does not have it")
@@ -192,9 +201,35 @@ _NESTED: Final = {
 def _leaf(file: pa.DataType, wanted: pa.DataType, path: str) -> Column:
     if isinstance(wanted, pa.BaseExtensionType) and file == wanted.storage_type:
         return lambda array: pa.ExtensionArray.from_storage(wanted, array)
+    if isinstance(wanted, pa.UuidType) and _is_one_of(file, pa.string(), _TEXT):
+        return lambda array: _uuids(array, path)
+    if pa.types.is_string(wanted) and _is_one_of(file, pa.binary(), _VARIABLE_BYTES):
+        # Text that the writer did not call text. Whether it is UTF-8 is seen to where all text is.
+        return lambda array: array.cast(pa.binary()).view(wanted)
     if not _widens(file, wanted):
         raise UnfitError(f"column {path} is {file} in the file and {wanted} in the table")
-    return lambda array: array.cast(wanted)
+    return lambda array: _cast(array, wanted, path)
+
+
+def _cast(array: pa.Array, wanted: pa.DataType, path: str) -> pa.Array:
+    try:
+        return array.cast(wanted)
+    except pa.ArrowInvalid:
+        raise UnfitError(
+            f"column {path} has values of {array.type} that {wanted}, the table's type, cannot hold exactly",
+            "Rewrite the file with values that the table's type holds, or give the column a type that holds them.",
+        ) from None
+
+
+def _uuids(array: pa.Array, path: str) -> pa.Array:
+    try:
+        values = [None if one is None else UUID(one).bytes for one in array.to_pylist()]
+    except (ValueError, UnicodeDecodeError):
+        raise UnfitError(
+            f"column {path} is text in the file and uuid in the table, and not all of it are UUIDs",
+            "Correct the values in the file, or make the column's type string.",
+        ) from None
+    return pa.ExtensionArray.from_storage(pa.uuid(), pa.array(values, pa.binary(16)))
 
 
 def _inside(kind: pa.DataType) -> Sequence[Mapping[str, Any]]:
@@ -231,7 +266,8 @@ def _widens(file: pa.DataType, wanted: pa.DataType) -> bool:
 
 
 _TEXT: Final = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
-_BYTES: Final = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_binary_view, pa.types.is_fixed_size_binary)
+_VARIABLE_BYTES: Final = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_binary_view)
+_BYTES: Final = (*_VARIABLE_BYTES, pa.types.is_fixed_size_binary)
 
 
 def _is_one_of(file: pa.DataType, wanted: pa.DataType, kinds: Sequence[Callable[[pa.DataType], bool]]) -> bool:

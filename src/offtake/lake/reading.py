@@ -10,22 +10,23 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pyarrow as pa
 import pyarrow.compute
-import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
 from offtake.errors import DeliveryError
+from offtake.lake import text
+from offtake.lake.parquet_files import explain, open_file, open_parquet, parquet_in
+from offtake.lake.positions import deleted, without
 from offtake.lake.projection import Missing, Names, UnfitError, bears_ids, is_as_wanted, projection
+from offtake.lake.text import InvalidText, InvalidTextError
 
 if TYPE_CHECKING:
     from offtake.lake.catalog import Lake, TableName
     from offtake.lake.scan import DataFile
 
 _ROWS: Final = 8192
-_BUFFER: Final = 1024 * 1024
+_CHECKED_ROWS: Final = 65_536
 _MOST_OPEN: Final = 256
 """Files of one part: more of them are small ones, and processes may have 1,024 open."""
-_UNREADABLE: Final = (OSError, pa.ArrowException, UnicodeDecodeError)
-"""What pyarrow says of files; the last of names of columns that are no text."""
 
 StoredGroups = tuple[pa.NativeFile, int, int | None]
 """An open file, and which of its row groups: `[first, last)`, `last` None for all from `first`."""
@@ -110,9 +111,9 @@ def table_schema(lake: "Lake", table: "TableName", snapshot_id: int) -> TableSch
     # Keeps small workers small.
     from pyiceberg.io.pyarrow import schema_to_pyarrow  # noqa: PLC0415 - see above
 
-    from offtake.lake import file_facts, scan  # noqa: PLC0415 - see above
+    from offtake.lake import file_facts, metadata_errors, scan  # noqa: PLC0415 - see above
 
-    with scan.told(table):
+    with metadata_errors.explain(table):
         loaded = lake.load(table)
         schema = file_facts.schema_of(loaded, scan.snapshot_of(loaded, snapshot_id))
         arrow = small(schema_to_pyarrow(schema, include_field_ids=True)).serialize()
@@ -148,27 +149,27 @@ def arrow_schema(schema: TableSchema) -> pa.Schema:
     return pa.ipc.read_schema(pa.py_buffer(base64.b64decode(schema.arrow)))
 
 
-def read(pieces: Sequence[FileSlice], schema: TableSchema) -> Iterator[pa.RecordBatch]:
+def read(
+    pieces: Sequence[FileSlice], schema: TableSchema, *, invalid_text: InvalidText = "fail"
+) -> Iterator[pa.RecordBatch]:
     """The rows of the slices in order, in batches of at most 8192, under the delivered schema.
 
     Columns added, dropped, renamed, reordered or widened since a file was written are found by their field ids.
-    Raises `DeliveryError` when a file cannot be read.
+    Raises `DeliveryError` when a file cannot be read, and for text that is not UTF-8 unless it is to be replaced.
     """
     wanted = arrow_schema(schema)
     for piece in pieces:
-        try:
-            yield from _read_file(piece, schema, wanted)
-        except UnfitError as error:
-            raise _unfit(piece.path, error) from None
-        except _UNREADABLE as error:
-            raise _unreadable(piece.path, error) from None
+        with told([piece]):
+            yield from _read_file(piece, schema, wanted, invalid_text)
 
 
 @contextmanager
-def as_stored(pieces: Sequence[FileSlice], schema: TableSchema) -> Iterator[list[StoredGroups] | None]:
-    """The slices' files, open as they lie, while the block runs; None when their rows or columns are to be changed.
+def as_stored(
+    pieces: Sequence[FileSlice], schema: TableSchema, *, invalid_text: InvalidText = "fail"
+) -> Iterator[list[StoredGroups] | None]:
+    """The slices' files, open, while the block runs; None when their rows, columns or text are to be changed.
 
-    Each with the range of its row groups. Raises `DeliveryError` when a file cannot be read.
+    Each with the range of its row groups. Raises `DeliveryError` as `read` does.
     """
     wanted = arrow_schema(schema)
     if len(pieces) > _MOST_OPEN:
@@ -178,23 +179,61 @@ def as_stored(pieces: Sequence[FileSlice], schema: TableSchema) -> Iterator[list
         found: list[StoredGroups] = []
         for piece in pieces:
             with told([piece]):
-                filesystem, inner = _file_system(piece.path)
-                file = opened.enter_context(filesystem.open_input_file(inner))
-                stored = pq.ParquetFile(file).schema_arrow
-            if piece.delete_files or not _stays(piece, stored, wanted, schema):
-                break
+                file = opened.enter_context(open_file(piece.path))
+                stored = parquet_in(file)
+                if piece.delete_files or not _stays(piece, stored.schema_arrow, wanted, schema):
+                    break
+                try:
+                    _check_text(piece, stored)
+                except InvalidTextError:
+                    if invalid_text == "fail":
+                        raise
+                    break
             found.append((file, piece.first, piece.last))
         yield found if len(found) == len(pieces) else None
 
 
 @contextmanager
 def told(pieces: Sequence[FileSlice]) -> Iterator[None]:
-    """What reading the slices' files raises, as `DeliveryError`."""
+    """Translate what reading the slices' files raises to `DeliveryError`."""
     try:
-        yield
-    except _UNREADABLE as error:
-        others = f" (or one of {len(pieces) - 1} read with it)" if len(pieces) > 1 else ""
-        raise _unreadable(f"{pieces[0].path}{others}", error) from None
+        with explain([piece.path for piece in pieces]):
+            yield
+    except UnfitError as error:
+        raise DeliveryError(
+            "EXPORT-1500-500",
+            f"The dataset's file {pieces[0].path} does not fit the table's columns: {error}.",
+            error.remedy,
+        ) from None
+    except InvalidTextError as error:
+        raise DeliveryError(
+            "EXPORT-1500-500",
+            f"Column {error} of the dataset's file {pieces[0].path} has text that is not UTF-8.",
+            "Correct the text in the table, or have the target connection replace what is not UTF-8.",
+        ) from None
+
+
+def _check_text(piece: FileSlice, file: pq.ParquetFile) -> None:
+    """Raise `InvalidTextError` for text of the slice that is not UTF-8; marked files need not be read."""
+    columns = _text_columns(file)
+    if not columns or _is_marked(piece, file):
+        return
+    for batch in file.iter_batches(_CHECKED_ROWS, row_groups=_groups(piece, file), columns=columns, use_threads=False):
+        text.check(batch)
+
+
+def _text_columns(file: pq.ParquetFile) -> list[str]:
+    """The paths of the columns of the file that are text; where names have dots, maybe others too."""
+    columns = map(file.schema.column, range(len(file.schema)))
+    return [column.path for column in columns if column.logical_type.type == "STRING"]
+
+
+def _is_marked(piece: FileSlice, file: pq.ParquetFile) -> bool:
+    return text.is_marked(file.metadata.metadata, piece.path.rpartition("/")[2])
+
+
+def _groups(piece: FileSlice, file: pq.ParquetFile) -> list[int]:
+    return list(range(piece.first, file.metadata.num_row_groups if piece.last is None else piece.last))
 
 
 def _stays(piece: FileSlice, stored: pa.Schema, wanted: pa.Schema, schema: TableSchema) -> bool:
@@ -209,11 +248,8 @@ def _pieces(file: "DataFile", most_bytes: int, most_rows: int) -> Iterator[FileS
     if file.bytes <= most_bytes and file.rows <= most_rows:
         yield _slice(file, 0, None, file.rows, file.bytes)
         return
-    try:
-        with _open(file.path) as opened:
-            groups = [opened.metadata.row_group(index) for index in range(opened.metadata.num_row_groups)]
-    except (OSError, pa.ArrowException) as error:
-        raise _unreadable(file.path, error) from None
+    with explain([file.path]), open_parquet(file.path) as opened:
+        groups = [opened.metadata.row_group(index) for index in range(opened.metadata.num_row_groups)]
     sizes = [sum(group.column(index).total_compressed_size for index in range(group.num_columns)) for group in groups]
     first = rows = size = 0
     for index, group in enumerate(groups):
@@ -229,39 +265,25 @@ def _slice(file: "DataFile", first: int, last: int | None, rows: int, size: int)
     return FileSlice(file.path, first, last, rows, size, file.delete_files, file.partition, file.schema_id)
 
 
-def _read_file(piece: FileSlice, schema: TableSchema, wanted: pa.Schema) -> Iterator[pa.RecordBatch]:
-    with _open(piece.path) as file:
-        groups = range(piece.first, file.metadata.num_row_groups if piece.last is None else piece.last)
+def _read_file(
+    piece: FileSlice, schema: TableSchema, wanted: pa.Schema, invalid_text: InvalidText
+) -> Iterator[pa.RecordBatch]:
+    with open_parquet(piece.path) as file:
         position = sum(file.metadata.row_group(index).num_rows for index in range(piece.first))
-        deleted = _deleted(piece)
+        gone = deleted(piece.path, piece.delete_files)
+        marked = _is_marked(piece, file)
         project = projection(
             file.schema_arrow, wanted, _names(piece, file.schema_arrow, schema), _missing(piece, schema)
         )
         # Processes are as many as cores: threads within them would only wait for one another.
-        for batch in file.iter_batches(_ROWS, row_groups=list(groups), use_threads=False):
-            kept = batch if deleted is None else _without(batch, position, deleted)
+        for batch in file.iter_batches(_ROWS, row_groups=_groups(piece, file), use_threads=False):
+            made = project(batch if gone is None else without(batch, position, gone))
             position += batch.num_rows
-            yield project(kept)
-
-
-def _open(path: str) -> pq.ParquetFile:
-    # Reading ahead would hold whole row groups in memory. Pages that bear checksums are held against them.
-    filesystem, inner = _file_system(path)
-    # Parquet's oldest timestamps are of nanoseconds, which reach from 1677 to 2262 only; Iceberg's are of microseconds.
-    return pq.ParquetFile(
-        filesystem.open_input_file(inner),
-        pre_buffer=False,
-        buffer_size=_BUFFER,
-        coerce_int96_timestamp_unit="us",
-        page_checksum_verification=True,
-    )
-
-
-def _file_system(uri: str) -> tuple[pafs.FileSystem, str]:
-    if "://" not in uri and not uri.startswith("file:"):
-        return pafs.LocalFileSystem(), uri
-    filesystem, path = pafs.FileSystem.from_uri(uri)
-    return filesystem, path
+            if not marked and invalid_text == "replace":
+                made = text.replace(made)
+            elif not marked:
+                text.check(made)
+            yield made
 
 
 def _names(piece: FileSlice, file: pa.Schema, schema: TableSchema) -> Names:
@@ -279,58 +301,20 @@ def _missing(piece: FileSlice, schema: TableSchema) -> Missing:
 
     def value(field_id: int, kind: pa.DataType) -> pa.Scalar | None:
         from pyiceberg.conversions import from_bytes  # noqa: PLC0415 - keeps small workers small
+        from pyiceberg.types import DoubleType  # noqa: PLC0415 - keeps small workers small
 
         field = _iceberg(schema.iceberg).find_field(field_id)
         if field_id not in partition:
             return None if field.initial_default is None else pa.scalar(field.initial_default, kind)
         known = partition[field_id]
+        if known is not None and isinstance(field.field_type, DoubleType):
+            # PyIceberg's decoder of manifests gives doubles the precision of floats.
+            raise UnfitError(
+                f"column {field.name} is not in the file, and doubles of partitions cannot be read exactly"
+            )
         return pa.scalar(None if known is None else from_bytes(field.field_type, base64.b64decode(known)), kind)
 
     return value
-
-
-def positions(delete_file: str, path: str) -> pa.ChunkedArray:
-    """The positions of rows of the data file `path` that are deleted by a position-delete file in Parquet.
-
-    Raises `DeliveryError` when it cannot be read.
-    """
-    try:
-        return _positions(delete_file, path)
-    except (OSError, pa.ArrowException) as error:
-        raise _unreadable(delete_file, error) from None
-
-
-def _deleted(piece: FileSlice) -> pa.Array | None:
-    """The positions of the file's rows that are deleted, or None."""
-    found = [positions(delete_file, piece.path) for delete_file in piece.delete_files]
-    chunks = [chunk for one in found for chunk in one.chunks]
-    return pa.chunked_array(chunks, pa.int64()).combine_chunks() if chunks else None
-
-
-@lru_cache(maxsize=4)
-def _positions(delete_file: str, path: str) -> pa.ChunkedArray:
-    with _open(delete_file) as file:
-        kept = [
-            batch.filter(pa.compute.equal(batch["file_path"].cast(pa.string()), path))["pos"].cast(pa.int64())
-            for batch in file.iter_batches(65_536, row_groups=_naming(file, path), columns=["file_path", "pos"])
-        ]
-    return pa.chunked_array([one for one in kept if len(one)], pa.int64())
-
-
-def _naming(file: pq.ParquetFile, path: str) -> list[int]:
-    """The row groups that may be about the data file: paths are sorted in delete files."""
-    column = file.schema_arrow.get_field_index("file_path")
-    found = []
-    for index in range(file.metadata.num_row_groups):
-        known = file.metadata.row_group(index).column(column).statistics
-        if known is None or not known.has_min_max or known.min <= path <= known.max:
-            found.append(index)
-    return found
-
-
-def _without(batch: pa.RecordBatch, first: int, deleted: pa.Array) -> pa.RecordBatch:
-    positions = pa.arange(first, first + batch.num_rows)
-    return batch.filter(pa.compute.invert(pa.compute.is_in(positions, value_set=deleted)))
 
 
 @lru_cache(maxsize=8)
@@ -359,26 +343,3 @@ def _small_type(kind: pa.DataType) -> pa.DataType:
         key, item = kind.key_field, kind.item_field
         return pa.map_(key.with_type(_small_type(key.type)), item.with_type(_small_type(item.type)))
     return kind
-
-
-def _unreadable(path: str, error: Exception) -> DeliveryError:
-    if isinstance(error, FileNotFoundError):
-        return DeliveryError(
-            "EXPORT-1410-410",
-            f"The dataset's file {path} has been removed since the run was planned, "
-            "by an expiry of snapshots or by dropping the table.",
-            "Run the flow again; it plans anew from the table as it is then. Keep snapshots longer than runs take.",
-        )
-    return DeliveryError(
-        "EXPORT-1500-500",
-        f"The dataset's file {path} cannot be read ({type(error).__name__}).",
-        "Check that the warehouse is reachable and that nothing removes its files.",
-    )
-
-
-def _unfit(path: str, error: UnfitError) -> DeliveryError:
-    return DeliveryError(
-        "EXPORT-1500-500",
-        f"The dataset's file {path} does not fit the table's columns: {error}.",
-        "Rewrite the file under the table's present columns, by compacting the table.",
-    )

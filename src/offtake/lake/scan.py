@@ -9,19 +9,16 @@ increment is planned from the snapshots' own manifests:
 - deletes add nothing; the rows they remove are counted.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
-from pyiceberg.exceptions import NoSuchTableError, ResolveError, ValidationError
 from pyiceberg.manifest import DataFile as IcebergFile
 from pyiceberg.manifest import FileFormat, ManifestContent, ManifestEntryStatus
 from pyiceberg.table import Table
 from pyiceberg.table.snapshots import Operation, Snapshot
 
 from offtake.errors import DeliveryError
-from offtake.lake import lineage
+from offtake.lake import lineage, metadata_errors
 from offtake.lake.catalog import Lake, TableName
 from offtake.lake.file_facts import FileFacts
 from offtake.lake.lineage import Manifests, Source
@@ -60,7 +57,7 @@ class ScanPlan:
 
 def current_snapshot(lake: Lake, table: TableName) -> int | None:
     """The current snapshot of the table's main branch; None while it has none."""
-    with told(table):
+    with metadata_errors.explain(table):
         snapshot = lake.load(table).current_snapshot()
     return None if snapshot is None else snapshot.snapshot_id
 
@@ -70,7 +67,7 @@ def plan_full(lake: Lake, table: TableName, to_snapshot: int) -> ScanPlan:
 
     Raises `DeliveryError` for deletes that are not applied, and when the table, the snapshot or its metadata are gone.
     """
-    with told(table):
+    with metadata_errors.explain(table):
         loaded = lake.load(table)
         return _full(Manifests(loaded), snapshot_of(loaded, to_snapshot), None)
 
@@ -81,7 +78,7 @@ def plan_increment(lake: Lake, table: TableName, from_snapshot: int, to_snapshot
     In full, with a warning, when `from` is not in the history of `to`, and when the metadata do not tell which rows
     were added. Raises `DeliveryError` as `plan_full` does.
     """
-    with told(table):
+    with metadata_errors.explain(table):
         loaded = lake.load(table)
         manifests = Manifests(loaded)
         to = snapshot_of(loaded, to_snapshot)
@@ -126,29 +123,6 @@ def snapshot_of(table: Table, snapshot_id: int) -> Snapshot:
             "Run the flow again; it exports from the snapshot there is now.",
         )
     return snapshot
-
-
-@contextmanager
-def told(table: TableName) -> Iterator[None]:
-    """Says in our words what is wrong with a table's metadata."""
-    try:
-        yield
-    except NoSuchTableError:
-        raise DeliveryError(
-            "EXPORT-1404-404", f"Table {table} no longer exists.", "Take it out of the flow's source connection."
-        ) from None
-    except FileNotFoundError:
-        raise DeliveryError(
-            "EXPORT-1410-410",
-            f"A metadata file of {table} has been removed while it was read.",
-            "Run the flow again; it exports from the snapshot there is now.",
-        ) from None
-    except (OSError, ValidationError, ResolveError, NotImplementedError, ValueError, KeyError, TypeError) as error:
-        raise DeliveryError(
-            "EXPORT-1500-500",
-            f"The metadata of {table} cannot be read ({type(error).__name__}).",
-            "Check that the warehouse is reachable, and that the table keeps to version 2 of Iceberg.",
-        ) from error
 
 
 def _full(manifests: Manifests, snapshot: Snapshot, warning: str | None) -> ScanPlan:

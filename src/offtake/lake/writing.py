@@ -12,7 +12,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from offtake.failpoints import failpoint
-from offtake.lake.catalog import local_path
+from offtake.lake import text
+from offtake.lake.locations import local_path
 from offtake.lake.parsing.errors import ImportRefusedError
 from offtake.lake.parsing.kinds import Path as ColumnPath
 from offtake.lake.parsing.numbers import leaf_arrays
@@ -64,11 +65,15 @@ class DataFiles:
         following: pa.Table | None = group
         failpoint("batch_writing")
         dictionaries = _worth_a_dictionary(group)
+        valid = True
         with path.open("wb") as file, _writer(file, self.schema, _CODEC, dictionaries=dictionaries) as writer:
             while following is not None and file.tell() < _FILE_BYTES:
                 writer.write_table(following, row_group_size=following.num_rows)
+                valid = valid and text.is_valid(following)
                 self.rows += following.num_rows
                 following = next(groups, None)
+            if valid:
+                writer.add_key_value_metadata({text.MARK: path.name})
         self.bytes += path.stat().st_size
         return following
 

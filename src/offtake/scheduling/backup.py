@@ -21,7 +21,8 @@ from offtake.errors import OfftakeError
 from offtake.failpoints import failpoint
 from offtake.flows import access
 from offtake.lake import contents
-from offtake.lake.catalog import CATALOG_TABLES, local_path
+from offtake.lake.catalog import CATALOG_TABLES
+from offtake.lake.locations import is_local, local_path
 from offtake.lake.uploads import sync_file, sync_folder
 from offtake.scheduling.archive import ArchiveWriter
 from offtake.scheduling.backend import Backend, key_file
@@ -69,7 +70,7 @@ def take_backup(backend: Backend, file: Path, *, rows: bool) -> About:
     with _beside(file) as (work, archive):
         with (work / "sums").open("w+b") as sums:
             writer = ArchiveWriter(archive, sums)
-            about = _fill(backend, work, writer, rows=rows and _is_local(backend.settings.lake_warehouse))
+            about = _fill(backend, work, writer, rows=rows and is_local(backend.settings.lake_warehouse))
             writer.add_text(ABOUT, json.dumps(about.to_json(), indent=2))
             writer.finish()
         sync_file(archive)
@@ -163,10 +164,6 @@ def _add_file(root: Path, one: contents.TableFile, writer: ArchiveWriter) -> boo
 def _add(writer: ArchiveWriter, name: str, path: Path) -> None:
     with path.open("rb") as file:
         writer.add(name, file, os.fstat(file.fileno()).st_size)
-
-
-def _is_local(warehouse: str) -> bool:
-    return warehouse.startswith(("file:", "/"))
 
 
 @contextmanager

@@ -21,7 +21,8 @@ from offtake.errors import OfftakeError
 from offtake.failpoints import failpoint
 from offtake.flows import access, entities, flow_changes
 from offtake.lake import contents, ingest
-from offtake.lake.catalog import CATALOG_TABLES, Lake, TableName, local_path
+from offtake.lake.catalog import CATALOG_TABLES, Lake, TableName
+from offtake.lake.locations import local_path
 from offtake.lake.uploads import sync_file, sync_folder
 from offtake.scheduling import archive
 from offtake.scheduling.archive import ArchiveError
@@ -105,7 +106,7 @@ def _read(file: Path, work: Path) -> About:
 def _check(settings: Settings, about: About, work: Path) -> None:
     """What can be known before anything is written."""
     copies.revision_in(work / STORE)
-    if about.warehouse != settings.lake_warehouse:
+    if about.tables and local_path(about.warehouse) != local_path(settings.lake_warehouse):
         raise OfftakeError(
             f"The tables' files name each other by where they were, {about.warehouse}, and the warehouse is "
             f"{settings.lake_warehouse}. Set OFFTAKE_WAREHOUSE to where they were."

@@ -1,0 +1,19 @@
+"""PyIceberg's input and output, by our rule of locations: its own cuts a location off at `#` and `?`."""
+
+from pyiceberg.io.pyarrow import PyArrowFileIO
+from pyiceberg.typedef import EMPTY_DICT, Properties
+
+from offtake.lake import locations
+
+
+class LocationsIO(PyArrowFileIO):
+    """Reads and writes the files of tables where `locations` says that they are."""
+
+    @staticmethod
+    def parse_location(location: str, properties: Properties = EMPTY_DICT) -> tuple[str, str, str]:
+        """The scheme, the host and the path in the file system. Raises `LocationError`."""
+        del properties
+        scheme, host, path = locations.split(location)
+        if scheme == "file":
+            return scheme, host, str(locations.local_path(location).absolute())
+        return scheme, host, path if scheme in ("hdfs", "viewfs") else f"{host}{path}"
