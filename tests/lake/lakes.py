@@ -14,7 +14,7 @@ from offtake.formats.footer import UnsuitedError
 from offtake.formats.parquet import plain_pages
 from offtake.lake import ingest, reading, scan
 from offtake.lake.catalog import Lake, TableName
-from offtake.lake.ingest import Batch
+from offtake.lake.ingest import Attempt, Batch
 from offtake.lake.reading import FileSlice, TableSchema
 from offtake.lake.scan import DataFile
 
@@ -29,7 +29,7 @@ def lake_in(folder: Path) -> Lake:
 
 def add_files(lake: Lake, *files: Path, table: TableName = TABLE) -> Batch:
     """Import files as one batch."""
-    return ingest.import_files(lake, table, files, batch_id=uuid4().hex)
+    return ingest.import_files(lake, table, files, Attempt(uuid4().hex, evolve=True))
 
 
 def add(lake: Lake, rows: Iterable[Row], schema: pa.Schema | None = None, table: TableName = TABLE) -> int:

@@ -25,7 +25,10 @@ from offtake.failpoints import failpoint
 from offtake.lake import scan
 from offtake.lake.arrow_types import UnfitError, agree, conform, merged, normal_schema, settled
 from offtake.lake.catalog import Lake, LakeFullError, TableName, local_path, needing_room
-from offtake.lake.sources import ImportRefusedError, Source, source_of
+from offtake.lake.parsing.errors import ImportRefusedError
+from offtake.lake.parsing.files import InputFile, input_file
+from offtake.lake.parsing.options import ParseOptions
+from offtake.lake.sources import CsvShape, Source
 from offtake.lake.writing import DataFiles, remove_empty
 
 BATCH_ID: Final = "offtake.batch-id"
@@ -38,6 +41,7 @@ _PROPERTIES: Final = {
     # added columns, and wait minutes.
     "commit.retry.num-retries": "0",
 }
+_DEFAULTS: Final = ParseOptions()
 _REMEDY: Final = "Send its rows again under a new batch, after bringing the table into the state you want."
 
 
@@ -49,6 +53,7 @@ class Batch:
     rows: int
     bytes: int
     files: int
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -62,20 +67,41 @@ class Landed:
 
 @dataclass(frozen=True)
 class Attempt:
-    """One try to bring a batch in: its number, what of others it takes the place of, and whether it is to stop."""
+    """One try to bring a batch in: its number, what of others it takes the place of, and whether it is to stop.
+
+    `evolve`: it may add columns. `may_rewrite` is asked before data files are rewritten for a change of type, and
+    `before_commit` is called once when all rows are written; what it raises leaves nothing behind.
+    """
 
     batch_id: str
     number: int = 1
     replaces: tuple[Landed, ...] = ()
     stopped: Callable[[], bool] = lambda: False
+    evolve: bool = False
+    may_rewrite: Callable[[], bool] = lambda: False
+    before_commit: Callable[[], None] = lambda: None
+
+
+@dataclass(frozen=True)
+class DryRun:
+    """What a batch would do: its rows, what would become of the schema, the schema then, and remarks."""
+
+    rows: int
+    columns_added: tuple[str, ...]
+    types_changed: tuple[str, ...]
+    schema: pa.Schema
+    notes: tuple[str, ...] = ()
 
 
 class _OtherSchemaError(Exception):
     """Since the files were planned, the table got columns that they do not agree with."""
 
 
+# STUBS until the new ingestion takes their place: `import_files`, `ingest`, `declare`, `dry_run`, `head`.
+
+
 def import_files(
-    lake: Lake, table: TableName, files: Sequence[Path], *, batch_id: str, stopped: Callable[[], bool] = lambda: False
+    lake: Lake, table: TableName, files: Sequence[Path], attempt: Attempt, options: ParseOptions = _DEFAULTS
 ) -> Batch:
     """The rows of all files as one snapshot of a table, which is made in the same commit when there is none.
 
@@ -83,22 +109,23 @@ def import_files(
     """
     if not files:
         raise ImportRefusedError("No files are named.")
-    sources = [source_of(path) for path in files]
-    made = ingest(lake, table, sources, Attempt(batch_id, stopped=stopped), refuse_empty=True)
+    made = ingest(lake, table, [input_file(path) for path in files], attempt, options, refuse_empty=True)
     if made is None:
         raise ImportRefusedError("The files hold no rows.")
     return made
 
 
 def ingest(
-    lake: Lake, table: TableName, sources: Sequence[Source], attempt: Attempt, *, refuse_empty: bool = False
+    lake: Lake,
+    table: TableName,
+    files: Sequence[InputFile | Source],
+    attempt: Attempt,
+    options: ParseOptions = _DEFAULTS,
+    *,
+    refuse_empty: bool = False,
 ) -> Batch | None:
-    """The rows of all sources as one snapshot of a table, which is made in the same commit when there is none.
-
-    Once it has landed, it does not land again. Without rows there is no snapshot: None. Columns the table does not
-    have yet are added to it; columns a file does not have are null. Raises `ImportRefusedError` naming file, row and
-    column, and `LakeFullError`, with the table unchanged and no rows of this attempt left behind.
-    """
+    """The rows of all files as one snapshot of a table, which is made in the same commit when there is none."""
+    sources = [_source(file, options) for file in files]
     for last in range(_ROUNDS, 0, -1):
         try:
             with needing_room():
@@ -107,6 +134,40 @@ def ingest(
             if last == 1:
                 raise ImportRefusedError(f"The dataset's columns keep changing: {error}") from None
     raise AssertionError
+
+
+def declare(lake: Lake, table: TableName, schema: pa.Schema) -> None:
+    """Make the table without rows; nothing happens when it is there."""
+    with contextlib.suppress(NamespaceAlreadyExistsError, IntegrityError):
+        lake.catalog.create_namespace_if_not_exists(table.split(".")[0])
+    with needing_room(), contextlib.suppress(TableAlreadyExistsError):
+        lake.catalog.create_table(table, schema, location=lake.location(table), properties=_PROPERTIES)
+
+
+def dry_run(
+    lake: Lake, table: TableName, files: Sequence[InputFile], attempt: Attempt, options: ParseOptions
+) -> DryRun:
+    """What `ingest` would do; writes nothing, and raises as it does."""
+    known = _known_schema(lake, table)
+    filled, schema = _planned([_source(file, options) for file in files], known, attempt, refuse_empty=False)
+    rows = sum(batch.num_rows for batch in _rows(filled, schema, attempt))
+    added = tuple(name for name in schema.names if known is None or name not in known.names)
+    return DryRun(rows, added, (), schema)
+
+
+def head(file: InputFile, options: ParseOptions, rows: int) -> pa.Table:
+    """The first rows of a file, at most so many. Raises `ImportRefusedError`."""
+    return _source(file, options).head(rows)
+
+
+def _source(file: InputFile | Source, options: ParseOptions) -> Source:
+    if isinstance(file, Source):
+        return file
+    said = options.csv
+    shape = CsvShape(
+        said.delimiter or ",", said.quote or '"', said.escape, said.null, said.header, said.charset or "utf-8"
+    )
+    return Source(file.path, file.kind, file.name, shape)
 
 
 def append(lake: Lake, table: TableName, batches: Iterable[pa.RecordBatch], schema: pa.Schema, batch_id: str) -> Batch:
@@ -169,7 +230,13 @@ def revert(lake: Lake, table: TableName, batch: Landed) -> None:
 def _ingest(
     lake: Lake, table: TableName, sources: Sequence[Source], attempt: Attempt, *, refuse_empty: bool
 ) -> Batch | None:
-    known = _known_schema(lake, table)
+    filled, schema = _planned(sources, _known_schema(lake, table), attempt, refuse_empty=refuse_empty)
+    return _write(lake, table, schema, _rows(filled, schema, attempt), attempt)
+
+
+def _planned(
+    sources: Sequence[Source], known: pa.Schema | None, attempt: Attempt, *, refuse_empty: bool
+) -> tuple[list[Source], pa.Schema]:
     wanted = known
     filled = []
     for source in sources:
@@ -186,7 +253,10 @@ def _ingest(
             raise ImportRefusedError(f"{source.name}: {error}.") from None
         filled.append(source)
     schema = pa.schema([]) if wanted is None else _settled(wanted)
-    return _write(lake, table, schema, _rows(filled, schema, attempt), attempt)
+    added = [] if known is None or attempt.evolve else [name for name in schema.names if name not in known.names]
+    if added:
+        raise ImportRefusedError(f"The dataset has no column {', '.join(added)}, and does not evolve.")
+    return filled, schema
 
 
 def _settled(schema: pa.Schema) -> pa.Schema:
@@ -239,6 +309,7 @@ def _write(
         if not files.uris and not (attempt.replaces and loaded):
             return None
         _go_on(attempt)
+        attempt.before_commit()
     except BaseException:
         files.remove()
         raise
@@ -340,7 +411,8 @@ def _bearing(table: Table, name: str, value: str) -> Snapshot | None:
 
 def _batch_of(snapshot: Snapshot) -> Batch:
     counts = (int(snapshot.summary.get(name) or 0) if snapshot.summary else 0 for name in _ADDED)
-    return Batch(snapshot.snapshot_id, *counts)
+    rows, size, files = counts
+    return Batch(snapshot.snapshot_id, rows, size, files)
 
 
 _ADDED: Final = ("added-records", "added-files-size", "added-data-files")

@@ -18,8 +18,8 @@ import pyarrow.csv as pacsv
 import pyarrow.json as pajson
 import pyarrow.parquet as pq
 
-from offtake.errors import OfftakeError
 from offtake.lake import json_documents
+from offtake.lake.parsing.errors import ImportRefusedError as ImportRefusedError  # noqa: PLC0414 - exported
 
 Kind = Literal["parquet", "ndjson", "json", "csv"]
 """`ndjson` is an object a line, `json` a whole document."""
@@ -34,14 +34,6 @@ _PARQUET: Final = (".parquet", ".pq")
 _NDJSON: Final = (".json", ".jsonl", ".ndjson")
 _CSV: Final = (".csv",)
 _ALLOWED: Final = ".parquet, .json, .jsonl, .ndjson or .csv, the last four also with .gz"
-
-
-class ImportRefusedError(OfftakeError):
-    """The files cannot be imported; nothing of them was. `row` is the line or row that it fails at, from 1."""
-
-    def __init__(self, message: str, *, row: int | None = None) -> None:
-        self.row = row
-        super().__init__(message)
 
 
 @dataclass(frozen=True)
