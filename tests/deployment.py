@@ -22,6 +22,7 @@ from offtake.exporting.engine import Engine
 from offtake.flows import access, clients, imports
 from offtake.flows.access import Caller, Kind
 from offtake.flows.clients import NewClient
+from offtake.flows.imports import Wanted
 from offtake.scheduling.backend import Backend, open_backend
 from offtake.scheduling.ingestion import Ingestor
 from offtake.scheduling.service import ingestor_of, worker_of
@@ -67,7 +68,8 @@ class Deployment:
         """The rows as one batch of a dataset; its id."""
         file = self.backend.settings.data_dir / "import.ndjson"
         file.write_text("".join(json.dumps(row) + "\n" for row in rows))
-        done = imports.import_files(self.backend.database, self.backend.lake, self.caller, self.clock, name, [file])
+        wanted = Wanted(name, (file,), evolve=True, again=True)
+        done = imports.import_files(self.backend.database, self.backend.lake, self.caller, self.clock, wanted)
         return done.dataset.id
 
     def get(self, path: str, status: int = 200) -> Any:

@@ -23,8 +23,8 @@ from offtake.clock import Clock
 from offtake.flows import access, batches, clients, datasets
 from offtake.flows.access import Caller
 from offtake.lake import ingest, scan
-from offtake.lake.arrow_types import normal_schema
 from offtake.lake.catalog import Lake, TableName
+from offtake.lake.parsing.columns import normal_schema
 from offtake.scheduling.backend import Backend, open_backend
 from offtake.settings import Settings
 from offtake.store.batches import Added, complete, take

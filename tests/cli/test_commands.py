@@ -28,7 +28,7 @@ def test_a_dataset_is_imported_listed_shown_and_previewed(
 ) -> None:
     where = ("--data-dir", str(tmp_path / "data"))
     assert "2 rows into new dataset towns" in run(capsys, "dataset", "import", "towns", str(file), *where)[1]
-    again = json.loads(run(capsys, "dataset", "import", "towns", str(file), *where, "--json")[1])
+    again = json.loads(run(capsys, "dataset", "import", "towns", str(file), "--again", *where, "--json")[1])
     assert (again["created"], again["batch"]["rows"]) == (False, 2)
     (listed,) = json.loads(run(capsys, "dataset", "list", *where, "--json")[1])
     assert listed["name"] == "towns"

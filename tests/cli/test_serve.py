@@ -73,16 +73,19 @@ def test_a_port_that_is_taken_is_told(tmp_path: Path) -> None:
 
 def test_the_steps_of_the_readme_deliver(tmp_path: Path) -> None:
     (script,) = re.findall(r"```sh\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
-    rows = tmp_path / "events.ndjson"
-    rows.write_text("".join(f'{{"id": {n}}}\n' for n in range(5)))
+    serve = README.read_text(encoding="utf-8").partition("## Serve")[2].partition("\n## ")[0]
+    commands = re.findall(r"^    (printf .*|.venv/bin/offtake dataset .*)$", serve, re.MULTILINE)
     data_dir = tmp_path / "offtake-data"
     with serving(data_dir, free_port()):
-        offtake("dataset", "import", "events", rows, "--data-dir", data_dir)
+        for command in commands:
+            _bash(command.replace(".venv/bin/offtake", f"{sys.executable} -m offtake"), tmp_path)
         flow = _bash(script + "\necho FLOW=$FLOW", tmp_path).rsplit("FLOW=", 1)[1].strip()
         run = _first_run(data_dir, flow)
         watched = offtake("run", "watch", run, "--data-dir", data_dir)
+        _await_batches(data_dir)
     assert watched["status"] == "success", watched
     assert list((data_dir / "landing-zone" / "prod" / "exports").rglob("*.json.gz"))
+    assert _columns_after_every_batch(data_dir) == ["id", "city"]
 
 
 def test_the_commands_of_the_readme_encrypt(tmp_path: Path, keys: Keyring) -> None:
@@ -110,6 +113,21 @@ def _bash(script: str, cwd: Path, env: dict[str, str] | None = None) -> str:
     done = subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+def _await_batches(data_dir: Path) -> None:
+    for _ in range(100):
+        if all(one["status"] in ("success", "failed") for one in offtake("batch", "list", "--data-dir", data_dir)):
+            return
+    raise AssertionError("a batch did not end")
+
+
+def _columns_after_every_batch(data_dir: Path) -> list[str]:
+    """The columns of the README's dataset, once each of its batches is in."""
+    batches = offtake("batch", "list", "events", "--data-dir", data_dir)
+    assert [one["status"] for one in batches] == ["success", "success"], batches
+    found = offtake("dataset", "show", "events", "--data-dir", data_dir)
+    return [one["name"] for one in found["fields"]]
 
 
 def _first_run(data_dir: Path, flow: str) -> str:

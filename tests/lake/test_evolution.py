@@ -1,7 +1,5 @@
 """How a dataset's columns take later batches: new columns, first types, promotions, rewrites, and refusals."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -23,12 +21,7 @@ def types(lake: Lake) -> dict[str, str]:
     return {field.name: str(field.field_type) for field in lake.load(TABLE).schema().fields}
 
 
-@contextmanager
-def allowed() -> Iterator[bool]:
-    yield True
-
-
-UNDELIVERED: dict[str, Any] = {"evolve": False, "may_rewrite": lambda: True, "rewriting": allowed}
+UNDELIVERED: dict[str, Any] = {"evolve": False, "may_rewrite": lambda: True}
 
 
 def rows(path: Path, *some: Row) -> Path:
@@ -180,21 +173,6 @@ def test_the_type_of_what_was_delivered_holds_and_the_refusal_says_what_to_do(la
     with pytest.raises(ImportRefusedError, match=r"line 2: column v .*delivered.*another dataset"):
         add_files(lake, rows(tmp_path, {"v": 10}, {"v": 10.5}), evolve=True)
     assert everything_in(tmp_path / "warehouse") == there
-
-
-def test_a_delivery_that_comes_in_between_keeps_the_type(lake: Lake, tmp_path: Path) -> None:
-    @contextmanager
-    def too_late() -> Iterator[bool]:
-        answers.append(False)
-        yield False
-
-    answers = [True]
-    add_files(lake, rows(tmp_path, {"v": 10}))
-    there = everything_in(tmp_path / "warehouse")
-    with pytest.raises(ImportRefusedError, match="column v"):
-        add_files(lake, rows(tmp_path, {"v": 10.5}), may_rewrite=lambda: answers[-1], rewriting=too_late)
-    assert everything_in(tmp_path / "warehouse") == there
-    assert types(lake) == {"v": "long"}
 
 
 def test_declared_types_hold(lake: Lake, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import typer
 from offtake.cli import show
 from offtake.cli.options import AsJson, DataDir, InSandbox, operating
 from offtake.errors import OfftakeError
-from offtake.flows import batch_documents, datasets
+from offtake.flows import batch_documents, batch_reverts, datasets
 
 
 def list_(
@@ -39,6 +39,25 @@ def show_(
     """Show a batch as Catalog does, as JSON."""
     with operating(data_dir, sandbox) as (backend, caller), backend.database.reading() as session:
         show.as_json({"id": batch, **batch_documents.document(batch_documents.find(session, caller, batch))})
+
+
+def revert(
+    batch: Annotated[str, typer.Argument(help="The batch's id.")],
+    sandbox: InSandbox = None,
+    data_dir: DataDir = None,
+    json: AsJson = False,
+) -> None:
+    """Take a batch's rows out of its dataset again; refused when they have been rewritten since."""
+    with operating(data_dir, sandbox) as (backend, caller):
+        done = batch_reverts.revert(backend.database, backend.lake, caller, batch, backend.clock)
+    if json:
+        show.as_json({"id": done.batch.id, "status": done.batch.status, "dataset": done.dataset.id})
+        return
+    if done.was_out:
+        show.console.print(f"batch {done.batch.id} is out of dataset {done.dataset.name} already", markup=False)
+    else:
+        rows = f"{done.batch.rows:,} rows of batch {done.batch.id}"
+        show.console.print(f"{rows} are out of dataset {done.dataset.name}", markup=False)
 
 
 def _line(one: dict[str, Any]) -> tuple[object, ...]:

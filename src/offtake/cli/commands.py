@@ -59,7 +59,11 @@ COMMANDS: Final[dict[str, Command | Group]] = {
             "list": Command("datasets:list_", "List the datasets."),
             "show": Command("datasets:show_", "Show a dataset's schema, size and snapshots."),
             "preview": Command("datasets:preview", "Print the first rows of a dataset, one JSON object a row."),
-            "create": Command("datasets:create", "Make a dataset without rows; its columns come with its first batch."),
+            "create": Command(
+                "datasets:create",
+                "Make a dataset without rows; its columns are given here, or come with its first batch.",
+            ),
+            "update": Command("datasets:update", "Change whether batches may add columns to a dataset."),
             "delete": Command("datasets:delete", "Delete a dataset with its rows; refused while flows export it."),
             "label": Command(
                 "datasets:label",
@@ -72,6 +76,10 @@ COMMANDS: Final[dict[str, Command | Group]] = {
         {
             "list": Command("batches:list_", "List the latest batches."),
             "show": Command("batches:show_", "Show a batch as Catalog does, as JSON."),
+            "revert": Command(
+                "batches:revert",
+                "Take a batch's rows out of its dataset again; refused when they have been rewritten since.",
+            ),
         },
     ),
     "connection": Group(

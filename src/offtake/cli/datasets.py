@@ -1,39 +1,85 @@
 """The commands `offtake dataset …`."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from offtake.cli import file_options as options
 from offtake.cli import show
 from offtake.cli.options import AsJson, DataDir, InSandbox, operating
 from offtake.errors import OfftakeError
-from offtake.flows import dataset_documents, datasets, imports, removal
+from offtake.flows import dataset_documents, dataset_tables, datasets, file_preview, imports, removal
 from offtake.flows.access import Caller
+from offtake.flows.imports import Wanted
 from offtake.lake import describe
 from offtake.lake.catalog import TableName
+from offtake.lake.ingest import DryRun
 from offtake.scheduling.backend import Backend
 from offtake.store.tables import Dataset
 
 Name = Annotated[str, typer.Argument(help="The dataset's name or id.")]
 
 
-def import_(
+def import_(  # noqa: PLR0913, PLR0917 - one parameter an option
     name: Annotated[str, typer.Argument(help="The dataset's name; it is made when there is none.")],
     files: Annotated[list[Path], typer.Argument(help="Parquet, NDJSON or CSV files (the last two also .gz).")],
+    delimiter: options.Delimiter = None,
+    quote: options.Quote = None,
+    escape: options.Escape = None,
+    null: options.Null = None,
+    encoding: options.Encoding = None,
+    no_header: options.NoHeader = False,
+    types: options.Types = None,
+    nanoseconds: options.Nanoseconds = None,
+    evolve: Annotated[bool, typer.Option("--evolve", help="Add columns that the dataset does not have.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would happen, and write nothing.")] = False,
+    again: Annotated[bool, typer.Option("--again", help="Import files that came in before once more.")] = False,
     sandbox: InSandbox = None,
     data_dir: DataDir = None,
     json: AsJson = False,
 ) -> None:
     """Append the rows of FILES to a dataset as one batch: all of them, or none."""
+    given = {
+        "delimiter": delimiter,
+        "quote": quote,
+        "escape": escape,
+        "nullMarker": null,
+        "charset": encoding,
+        "header": False if no_header else None,
+        "columnTypes": options.types_by_name(types or []),
+        "nanoseconds": nanoseconds,
+    }
+    wanted = Wanted(name, tuple(files), options.parse(given, files), evolve, again)
     with operating(data_dir, sandbox) as (backend, caller):
-        done = imports.import_files(backend.database, backend.lake, caller, backend.clock, name, files)
+        if dry_run:
+            _show_dry_run(name, imports.dry_run(backend.database, backend.lake, caller, wanted), json=json)
+            return
+        done = imports.import_files(backend.database, backend.lake, caller, backend.clock, wanted)
     if json:
-        batch = {"id": done.batch.id, "rows": done.batch.rows, "bytes": done.batch.bytes}
+        batch = {"id": done.batch.id, "rows": done.batch.rows, "bytes": done.batch.bytes, "notes": done.batch.notes}
         show.as_json({"id": done.dataset.id, "name": name, "created": done.created, "batch": batch})
         return
     made = "new dataset" if done.created else "dataset"
-    show.console.print(f"{done.batch.rows:,} rows into {made} {name} ({done.dataset.id}) as batch {done.batch.id}")
+    line = f"{done.batch.rows:,} rows into {made} {name} ({done.dataset.id}) as batch {done.batch.id}"
+    show.console.print(line, markup=False)
+    _show_notes(done.batch.notes)
+
+
+def _show_dry_run(name: str, found: DryRun, *, json: bool) -> None:
+    if json:
+        show.as_json(file_preview.dry_run_document(found))
+        return
+    show.console.print(f"{found.rows:,} rows would come into dataset {name}; nothing was written", markup=False)
+    show.console.print(f"columns that would be added: {', '.join(found.columns_added) or 'none'}", markup=False)
+    show.console.print(f"types that would change: {', '.join(found.types_changed) or 'none'}", markup=False)
+    _show_notes(found.notes)
+
+
+def _show_notes(notes: Sequence[str]) -> None:
+    for note in notes:
+        show.console.print(f"note: {note}", markup=False)
 
 
 def list_(sandbox: InSandbox = None, data_dir: DataDir = None, json: AsJson = False) -> None:
@@ -55,9 +101,12 @@ def show_(name: Name, sandbox: InSandbox = None, data_dir: DataDir = None, json:
         row = _find(backend, caller, name)
         found = describe.describe(backend.lake, TableName(row.table_name))
     if json:
-        show.as_json({"id": row.id, "name": row.name, **found.to_json()})
+        show.as_json({"id": row.id, "name": row.name, "evolves": row.evolves, **found.to_json()})
         return
-    show.console.print(f"{row.name} ({row.id}): {found.rows:,} rows, {found.files} files, {show.size(found.bytes)}")
+    size = f"{found.rows:,} rows, {found.files} files, {show.size(found.bytes)}"
+    show.console.print(f"{row.name} ({row.id}): {size}", markup=False)
+    evolves = "are added by batches" if row.evolves else "are refused, but for batches with --evolve"
+    show.console.print(f"new columns {evolves}", markup=False)
     show.table(("FIELD", "TYPE", "REQUIRED"), [(one.name, one.type, one.required) for one in found.fields], "")
     snapshots = [(one.snapshot_id, one.operation, show.instant(one.timestamp_ms)) for one in found.snapshots]
     show.table(("SNAPSHOT", "OPERATION", "COMMITTED"), snapshots, "No snapshots yet.")
@@ -84,18 +133,45 @@ def preview(
 def create(
     name: Annotated[str, typer.Argument(help="The dataset's name.")],
     description: Annotated[str | None, typer.Option("--description", help="What people read.")] = None,
+    columns: options.Columns = None,
+    schema: options.SchemaFile = None,
+    evolve: Annotated[bool, typer.Option("--evolve", help="Batches may add columns to it.")] = False,
     sandbox: InSandbox = None,
     data_dir: DataDir = None,
     json: AsJson = False,
 ) -> None:
-    """Make a dataset without rows; its columns come with its first batch."""
-    with operating(data_dir, sandbox) as (backend, caller), backend.database.writing() as session:
-        body = {"name": name, "description": description}
-        row = datasets.create(session, caller, body, backend.clock.now_ms())
+    """Make a dataset without rows; its columns are given here, or come with its first batch."""
+    promise: dict[str, Any] = {"evolves": evolve, "columns": options.declared(columns or [], schema)}
+    body = {"name": name, "description": description, "extensions": {"offtake": promise}}
+    with operating(data_dir, sandbox) as (backend, caller):
+        row = dataset_tables.create(backend.database, backend.lake, backend.uploads, caller, body, backend.clock)
     if json:
-        show.as_json({"id": row.id, "name": row.name})
+        show.as_json({"id": row.id, "name": row.name, "evolves": row.evolves})
         return
     show.console.print(f"dataset {row.name} ({row.id}) is made", markup=False)
+
+
+def update(
+    name: Name,
+    evolve: Annotated[
+        bool | None, typer.Option("--evolve/--no-evolve", help="Whether batches may add columns to it.")
+    ] = None,
+    sandbox: InSandbox = None,
+    data_dir: DataDir = None,
+    json: AsJson = False,
+) -> None:
+    """Change whether batches may add columns to a dataset."""
+    if evolve is None:
+        raise OfftakeError("Say what to change: --evolve or --no-evolve.")
+    with operating(data_dir, sandbox) as (backend, caller):
+        found = _find(backend, caller, name)
+        with backend.database.writing() as session:
+            row = datasets.get(session, caller, found.id, lock=True)
+            datasets.set_evolves(session, caller, row, backend.clock.now_ms(), evolves=evolve)
+    if json:
+        show.as_json({"id": row.id, "name": row.name, "evolves": row.evolves})
+        return
+    show.console.print(f"new columns {'come into' if evolve else 'are refused by'} dataset {row.name}", markup=False)
 
 
 def delete(

@@ -23,6 +23,7 @@ from offtake.cli.sample_data import SAMPLE_SCHEMA, customer_events
 from offtake.cli.serve import ADMIN_FILE
 from offtake.errors import OfftakeError
 from offtake.flows import imports
+from offtake.flows.imports import Wanted
 
 _DATASET: Final = "Customer events"
 _DATA_LAKE: Final = "23598e46-f560-407b-88d5-ea6207e49db0"
@@ -66,7 +67,8 @@ def _import(data_dir: Path, rows: int, seed: int) -> str:
         for batch in customer_events(rows, seed=seed, start_ms=_START_MS):
             writer.write_batch(batch)
     with operating(data_dir) as (backend, caller):
-        done = imports.import_files(backend.database, backend.lake, caller, backend.clock, _DATASET, [file])
+        wanted = Wanted(_DATASET, (file,))
+        done = imports.import_files(backend.database, backend.lake, caller, backend.clock, wanted)
     show.console.print(f"{done.batch.rows:,} rows imported into {_DATASET} ({done.dataset.id})", markup=False)
     return done.dataset.id
 

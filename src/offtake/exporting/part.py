@@ -19,6 +19,7 @@ from offtake.formats.losses import Loss, LossCounter
 from offtake.formats.parquet import ParquetOptions
 from offtake.formats.registry import Format, format_for
 from offtake.lake import reading
+from offtake.lake.text import InvalidText
 
 _log = logging.getLogger(__name__)
 
@@ -75,7 +76,7 @@ def _from_pages(task: PartTask, sink: Sink, leash: Leash) -> Written | None:
     if target.from_pages is None:
         return None
     schema, slices = _source(task)
-    with reading.as_stored(slices, schema, **_text_rule(task)) as stored:
+    with reading.as_stored(slices, schema, invalid_text=_invalid_text(task)) as stored:
         if stored is None:
             return None
         try:
@@ -96,7 +97,7 @@ def _told(slices: Sequence[reading.FileSlice], chunks: Iterator[bytes]) -> Itera
 def _from_rows(task: PartTask, sink: Sink, leash: Leash) -> Written:
     schema, slices = _source(task)
     count = _Count()
-    batches = count.rows_of(reading.read(slices, schema, **_text_rule(task)), leash)
+    batches = count.rows_of(reading.read(slices, schema, invalid_text=_invalid_text(task)), leash)
     target = _format(task)
     chunks = target.encode(reading.arrow_schema(schema), batches, task.gzip_level or target.level, count.losses)
     return _put(task, sink, chunks, count, leash)
@@ -115,9 +116,9 @@ def _format(task: PartTask) -> Format:
     return format_for(params.dataset_file_type, params.compression, options)
 
 
-def _text_rule(task: PartTask) -> dict[str, Any]:
-    """What the reader does with text that is not UTF-8, as its keyword argument; its default is to fail."""
-    return {} if task.place.params.invalid_text == "FAIL" else {"invalid_text": "replace"}
+def _invalid_text(task: PartTask) -> InvalidText:
+    """What the reader does with text that is not UTF-8."""
+    return "replace" if task.place.params.invalid_text == "REPLACE" else "fail"
 
 
 def _source(task: PartTask) -> tuple[reading.TableSchema, list[reading.FileSlice]]:

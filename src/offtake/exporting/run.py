@@ -4,7 +4,7 @@ import functools
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
 from offtake.destinations.contract import Sink
 from offtake.errors import DeliveryError
@@ -15,13 +15,15 @@ from offtake.exporting.leash import Leash, await_right, pause
 from offtake.exporting.loss_warnings import loss_warnings
 from offtake.exporting.order import Order
 from offtake.exporting.part import PartTask
-from offtake.exporting.plan import file_ending, make_plan
+from offtake.exporting.plan import Plan, file_ending, make_plan
 from offtake.exporting.retrying import Budget, persevere
 from offtake.exporting.workshop import Workshop
 from offtake.failpoints import failpoint
 from offtake.store import runs
-from offtake.store.runs import Lease
+from offtake.store.runs import Lease, PlanOutdatedError
 from offtake.store.tables import RunDataset, RunPart
+
+_REWRITE_SECONDS: Final = 0.5
 
 
 def carry_out(order: Order, lease: Lease, shop: Workshop, leash: Leash) -> None:
@@ -66,12 +68,25 @@ class _Delivery:
         if stored is not None:
             _check_names(self._order, stored[1])
             return stored
+        while True:
+            try:
+                plan = self._make_plan()
+            except PlanOutdatedError:
+                # A batch is rewriting the files of a dataset; it ends, or another ingestor ends it.
+                pause(_REWRITE_SECONDS, self._leash)
+                continue
+            failpoint("plan_stored")
+            return plan.datasets, plan.parts
+
+    def _make_plan(self) -> Plan:
+        shop = self._shop
+        rewrites = runs.count_rewrites(shop.database, (one.dataset_id for one in self._order.datasets))
         make = functools.partial(make_plan, self._order, shop.lake, shop.part_size)
         plan = persevere(make, "plan", self._budget, self._leash)
         failpoint("planned")
-        runs.save_plan(shop.database, self._lease, plan.datasets, plan.parts, plan.warnings, shop.clock.now_ms())
-        failpoint("plan_stored")
-        return plan.datasets, plan.parts
+        now_ms = shop.clock.now_ms()
+        runs.save_plan(shop.database, self._lease, plan.datasets, plan.parts, plan.warnings, now_ms, rewrites)
+        return plan
 
     def _do_parts(self, datasets: Sequence[RunDataset], parts: Sequence[RunPart], *, again: bool) -> None:
         schemas = {dataset.dataset_id: dataset.schema or {} for dataset in datasets}

@@ -58,6 +58,7 @@ def document(row: Batch) -> Json:
         "started": row.started_at,
         "completed": row.completed_at,
         "replay": replay,
+        "evolve": True if row.evolve else None,
     }
     return {
         "imsOrg": row.org_id,
@@ -73,6 +74,7 @@ def document(row: Batch) -> Json:
         "availableDates": {},
         "relatedObjects": [{"type": "dataSet", "id": row.dataset_id}],
         "metrics": _metrics(row),
+        "notes": row.notes,
         "tags": row.tags,
         "inputFormat": row.input_format,
         "enableErrorDiagnostics": row.error_diagnostics,

@@ -3,7 +3,7 @@
 import unicodedata
 from typing import Annotated, Final, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints
+from pydantic import BeforeValidator, Field, StrictBool, StringConstraints
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 from ulid import ULID
@@ -12,6 +12,7 @@ from offtake.flows import audit, datasets, entities, problems
 from offtake.flows.access import MANAGE_DATASETS, Caller
 from offtake.flows.datasets import Short, Tags
 from offtake.flows.entities import Body, Json, Sent
+from offtake.flows.file_options import FileOptions
 from offtake.flows.problems import Problem
 from offtake.lake.ingest import Landed
 from offtake.store import batches as store
@@ -29,36 +30,19 @@ def _lower(value: object) -> object:
     return value.lower() if isinstance(value, str) else value
 
 
-def _upper(value: object) -> object:
-    return value.upper() if isinstance(value, str) else value
-
-
-def _one_character(value: str) -> str:
-    if len(value) != 1 or not value.isascii() or value in "\r\n":
-        raise ValueError("must be one ASCII character")
-    return value
-
-
 def _without_dollar(value: object) -> object:
     # The vendor has clients mark ids in requests with a dollar sign.
     return value.removeprefix("$") if isinstance(value, str) else value
 
 
-Character = Annotated[str, AfterValidator(_one_character)]
 BatchRef = Annotated[str, BeforeValidator(_without_dollar)]
 
 
-class InputFormat(Body):
-    """What the files are; all but `format` and `isMultiLineJson` is for CSV."""
+class InputFormat(FileOptions):
+    """What the files are, and how they are read."""
 
     format: Annotated[Literal["json", "parquet", "csv"], BeforeValidator(_lower)]
     is_multi_line_json: bool = False
-    delimiter: Character | None = None
-    quote: Character | None = None
-    escape: Character | None = None
-    null_marker: Short | None = None
-    header: bool | None = None
-    charset: Annotated[Literal["UTF-8", "US-ASCII", "ISO-8859-1"], BeforeValidator(_upper)] | None = None
 
 
 class Replay(Body):
@@ -79,6 +63,7 @@ class NewBatch(Body):
     partial_ingestion_percentage: float = Field(default=0, ge=0, le=100)
     tags: Tags | None = Field(default=None, max_length=1000)
     replay: Replay | None = None
+    evolve: StrictBool = False
 
 
 def create(session: Session, caller: Caller, sent: Sent, now_ms: int) -> Batch:
@@ -89,6 +74,7 @@ def create(session: Session, caller: Caller, sent: Sent, now_ms: int) -> Batch:
 def make(session: Session, caller: Caller, asked: NewBatch, now_ms: int) -> Batch:
     """The batch that was asked for; raises 1439 for an unknown dataset, 1452 for predecessors that are not in it."""
     caller.require(MANAGE_DATASETS)
+    _check_format(asked.input_format)
     dataset = datasets.get(session, caller, asked.dataset_id)
     row = new(dataset.id, caller, now_ms)
     row.input_format = asked.input_format.model_dump(by_alias=True, exclude_none=True)
@@ -97,6 +83,7 @@ def make(session: Session, caller: Caller, asked: NewBatch, now_ms: int) -> Batc
     row.failed_percentage = asked.partial_ingestion_percentage
     row.tags = asked.tags or {}
     row.replaces = _predecessors(session, dataset, asked.replay)
+    row.evolve = asked.evolve
     session.add(row)
     session.flush()
     audit.record(
@@ -108,6 +95,12 @@ def make(session: Session, caller: Caller, asked: NewBatch, now_ms: int) -> Batc
 def read_format(said: Json) -> InputFormat:
     """What the files of a batch are said to be; raises `Problem` naming what cannot be."""
     return entities.parse_document(InputFormat, said)
+
+
+def _check_format(said: InputFormat) -> None:
+    given = said.given_for_csv()
+    if said.format != "csv" and given:
+        raise problems.of_field(f"/inputFormat/{given[0]}", f"is for CSV files only, and the format is {said.format}")
 
 
 def new(dataset_id: str, caller: Caller, now_ms: int) -> Batch:
@@ -130,6 +123,9 @@ def new(dataset_id: str, caller: Caller, now_ms: int) -> Batch:
         bytes=0,
         errors=[],
         fence=0,
+        evolve=False,
+        notes=[],
+        rewrites=False,
     )
 
 

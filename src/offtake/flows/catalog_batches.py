@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from pydantic import Field, StringConstraints
+from pydantic import Field, StrictBool, StringConstraints
 from sqlalchemy.orm import Session
 
 from offtake.flows import audit, batches, entities, problems
@@ -30,6 +30,7 @@ class CatalogBatch(Body):
     external_id: Annotated[str, StringConstraints(min_length=1, max_length=255)] | None = None
     tags: Tags | None = Field(default=None, max_length=1000)
     replay: Replay | None = None
+    evolve: StrictBool = False
 
 
 class BatchChange(Body):

@@ -80,7 +80,7 @@ def documents(session: Session, lake: Lake, found: Sequence[Dataset], query: Que
     for row in found:
         document = summary(row, last.get(row.id))
         if query.shows(_EXTENSIONS):
-            document[_EXTENSIONS] = _extensions(lake, row)
+            document[_EXTENSIONS] = document[_EXTENSIONS] | _extensions(lake, row)
         if _OBSERVABLE in query.properties:
             document[_OBSERVABLE] = observable.observable_schema(lake, TableName(row.table_name))
         made[row.id] = {name: value for name, value in document.items() if query.shows(name)}

@@ -7,17 +7,17 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints
+from pydantic import AfterValidator, BeforeValidator, Field, StrictBool, StringConstraints
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from offtake.flows import audit, catalog_patch, entities, labels, problems
+from offtake.flows import audit, catalog_patch, column_types, entities, labels, problems
 from offtake.flows.access import MANAGE_DATASETS, Caller
 from offtake.flows.entities import Body, Json, Sent
 from offtake.flows.problems import Problem
 from offtake.lake.catalog import TableName
-from offtake.store import documents
+from offtake.store import documents, runs
 from offtake.store.batches import forget_all_of, next_version
 from offtake.store.tables import Dataset, Flow, SourceConnection
 
@@ -42,10 +42,17 @@ def _as_list(value: object) -> object:
     return [value] if isinstance(value, str) else value
 
 
-def _lasting(extensions: Json | None) -> None:
-    lake_house = (extensions or {}).get("adobe_lakeHouse")
+def _check_lasting(lake_house: object) -> object:
     if isinstance(lake_house, dict) and lake_house.get("rowExpiration") is not None:
-        raise ValueError("adobe_lakeHouse/rowExpiration is not offered: rows do not expire here")
+        raise ValueError("rowExpiration is not offered: rows do not expire here")
+    return lake_house
+
+
+def _check_columns(columns: list[Json]) -> list[Json]:
+    try:
+        return column_types.documents(column_types.parse_schema({"columns": columns}))
+    except column_types.ColumnTypeError as error:
+        raise ValueError(str(error)) from None
 
 
 Name = Annotated[str, AfterValidator(plain_name)]
@@ -76,6 +83,20 @@ class Classification(Body):
     managed_by: Literal["CUSTOMER", "SYSTEM"] = "CUSTOMER"
 
 
+class Promise(Body):
+    """What consumers may rely on: the columns that the dataset is made with, and whether batches may add others."""
+
+    evolves: StrictBool | None = None
+    columns: Annotated[list[Json], AfterValidator(_check_columns)] | None = None
+
+
+class Extensions(Body):
+    """What is not in the vendor's description, and what is."""
+
+    offtake: Promise | None = None
+    lake_house: Annotated[Any, Field(alias="adobe_lakeHouse"), AfterValidator(_check_lasting)] = None
+
+
 class DatasetBody(Body):
     """What can be said of a dataset."""
 
@@ -86,7 +107,12 @@ class DatasetBody(Body):
     tags: Tags | None = Field(default=None, max_length=1000)
     classification: Classification | None = None
     enable_error_diagnostics: bool = False
-    extensions: Annotated[Json | None, AfterValidator(_lasting)] = None
+    extensions: Extensions | None = None
+
+    @property
+    def promise(self) -> Promise:
+        """What is said of its schema, nothing of it included."""
+        return (self.extensions and self.extensions.offtake) or Promise()
 
 
 @dataclass(frozen=True)
@@ -127,12 +153,23 @@ def seen_by(caller: Caller) -> tuple[Any, ...]:
 
 
 def create(session: Session, caller: Caller, sent: Sent, now_ms: int) -> Dataset:
-    """A dataset without rows, nor a table yet. Raises 3409 when the sandbox has one of that name."""
+    """A dataset without rows, nor a table yet; its table is made by `dataset_tables`.
+
+    Raises 3409 when the sandbox has one of that name.
+    """
     caller.require(MANAGE_DATASETS)
     asked = entities.parse_body(DatasetBody, sent)
     stamp = entities.stamp(caller, now_ms) | {"id": secrets.token_hex(12), "version": _FIRST_VERSION}
     table = f"{namespace(caller.sandbox_id)}.dataset_{stamp['id']}"
-    row = Dataset(**stamp, **_columns(asked), table_name=table)
+    promise = asked.promise
+    row = Dataset(
+        **stamp,
+        **_columns(asked),
+        table_name=table,
+        evolves=promise.evolves or False,
+        declared=promise.columns,
+        rewrites=0,
+    )
     session.add(row)
     _flush(session, row.name, caller)
     audit.record(session, caller, now_ms, "create", (RESOURCE, row.id), name=row.name, after=said(row))
@@ -163,6 +200,14 @@ def merge(session: Session, caller: Caller, row: Dataset, sent: bytes, now_ms: i
     _change(session, caller, row, entities.parse_document(DatasetBody, document), now_ms)
 
 
+def set_evolves(session: Session, caller: Caller, row: Dataset, now_ms: int, *, evolves: bool) -> None:
+    """Whether batches may add columns to the dataset from now on. `row` is locked."""
+    caller.require(MANAGE_DATASETS)
+    change = {"extensions": {"offtake": {"evolves": evolves}}}
+    document = catalog_patch.merged(said(row), change)
+    _change(session, caller, row, entities.parse_document(DatasetBody, document), now_ms)
+
+
 def delete(session: Session, caller: Caller, dataset_id: str, now_ms: int, *, force: bool) -> Deleted:
     """Forget the dataset, its batches and its labels; what is on disk is the caller's to remove afterwards.
 
@@ -176,6 +221,11 @@ def delete(session: Session, caller: Caller, dataset_id: str, now_ms: int, *, fo
         more = f" and {len(flows) - _NAMED_FLOWS} more" if len(flows) > _NAMED_FLOWS else ""
         message = f"Dataset {row.name} is exported by {named}{more}. Delete the flows first, or use force=true."
         raise Problem(problems.CONFLICT, message, RESOURCE, row.id)
+    return forget(session, caller, row, now_ms)
+
+
+def forget(session: Session, caller: Caller, row: Dataset, now_ms: int) -> Deleted:
+    """Forget the dataset as `delete` does, whether flows export it or not."""
     batch_ids = forget_all_of(session, row.id)
     labels.set_labels(session, row.id, ())
     audit.record(session, caller, now_ms, "delete", (RESOURCE, row.id), name=row.name, before=said(row))
@@ -195,6 +245,14 @@ def set_labels(session: Session, caller: Caller, row: Dataset, wanted: Iterable[
     return after
 
 
+def may_rewrite(session: Session, dataset_id: str) -> bool:
+    """Whether the dataset's data files may be rewritten: nothing of it was delivered, and no run of it is planned.
+
+    It stays so while the dataset's row is locked.
+    """
+    return not runs.depend_on(session, dataset_id)
+
+
 def said(row: Dataset) -> Json:
     """What was said of the dataset, in the words of its body."""
     return {
@@ -205,6 +263,7 @@ def said(row: Dataset) -> Json:
         "tags": {**_own_tags(row.name), **row.tags},
         "classification": row.classification or _RECORDS,
         "enableErrorDiagnostics": row.error_diagnostics,
+        "extensions": {"offtake": {"evolves": row.evolves}},
     }
 
 
@@ -231,6 +290,12 @@ def _versions(header: str | None) -> set[str]:
 
 def _change(session: Session, caller: Caller, row: Dataset, asked: DatasetBody, now_ms: int) -> None:
     before = said(row)
+    promise = asked.promise
+    if promise.columns is not None and promise.columns != row.declared:
+        path = "/extensions/offtake/columns"
+        raise problems.of_field(path, "are given when a dataset is made; batches that evolve it add others")
+    if promise.evolves is not None:
+        row.evolves = promise.evolves
     for name, value in _columns(asked).items():
         setattr(row, name, value)
     row.version = next_version(row.version)

@@ -1,47 +1,116 @@
-"""The first rows of what was sent for a batch so far (contract, section 24)."""
+"""What was sent for a batch so far: its first rows (contract, section 24), and what it would do to its dataset."""
 
+import functools
 import json
+from dataclasses import dataclass
 
 from sqlalchemy.orm import Session
 
-from offtake.flows import batches, catalog_query, problems, sent_files
+from offtake.flows import batches, catalog_query, column_types, datasets, problems, sent_files
 from offtake.flows.access import Caller
 from offtake.flows.entities import Json
+from offtake.flows.file_options import parse_options
 from offtake.flows.problems import Problem
-from offtake.lake.sources import ImportRefusedError, Source
+from offtake.lake import ingest
+from offtake.lake.catalog import Lake, TableName
+from offtake.lake.ingest import Attempt, DryRun
+from offtake.lake.parsing.errors import ImportRefusedError
+from offtake.lake.parsing.files import InputFile
+from offtake.lake.parsing.options import ParseOptions
+from offtake.lake.parsing.preview import preview
 from offtake.lake.uploads import Uploads
 from offtake.store.batches import OPEN
+from offtake.store.tables import Batch
 
 _MOST: int = 100
 _PARAMETERS = ("format", "isMultiLineJson", "delimiter", "quote", "escape", "charset", "header")
 
 
+@dataclass(frozen=True)
+class Rehearsal:
+    """What a dry run of a batch needs, once it has been looked up."""
+
+    table: TableName
+    files: tuple[InputFile, ...]
+    attempt: Attempt
+    options: ParseOptions
+
+
 def source(
     session: Session, caller: Caller, uploads: Uploads, batch_id: str, dataset_id: str, asked: dict[str, str]
-) -> tuple[Source, Json]:
+) -> tuple[InputFile, batches.InputFormat]:
     """The batch's first whole file, and how it is read: as the batch was said to be, unless asked otherwise."""
-    batch = sent_files.readable(session, caller, batch_id, dataset_id)
-    if batch.status not in OPEN or batches.is_import(batch) or batch.snapshot_id is not None:
-        message = f"Batch {batch.id} is {batch.status}; what was sent for it is no longer here."
-        raise Problem(problems.WRONG_ACTION, message, batches.RESOURCE, batch.id)
-    said = {**batch.input_format, **{name: value for name, value in asked.items() if name in _PARAMETERS and value}}
-    shape = batches.read_format(said)
-    found = sent_files.sources(session, batch, uploads, shape)
-    if not found:
-        raise Problem(problems.WRONG_ACTION, "No file of the batch has come in whole yet.", batches.RESOURCE, batch_id)
-    return found[0], shape.model_dump(by_alias=True, exclude_none=True)
+    batch = _readable(session, caller, batch_id, dataset_id)
+    changed = {name: value for name, value in asked.items() if name in _PARAMETERS and value}
+    shape = batches.read_format({**batch.input_format, **changed})
+    return _whole_files(session, batch, uploads, shape)[0], shape
 
 
-def rows(found: Source, how: Json, count: str | None) -> Json:
+def rows(file: InputFile, how: batches.InputFormat, count: str | None) -> Json:
     """Columns and rows, as text; 0 for `count` means as many as may be."""
     wanted = catalog_query.number("/nrow", count or "0", 0, _MOST) or _MOST
     try:
-        table = found.head(wanted)
+        table = preview(file, parse_options(how), wanted)
     except ImportRefusedError as error:
         raise Problem(problems.BAD_VALUE, str(error)) from None
     columns = [{"cid": str(index), "name": name} for index, name in enumerate(table.schema.names)]
     shown = [{str(index): _text(value) for index, value in enumerate(row.values())} for row in table.to_pylist()]
-    return {"formatParams": how, "preview": {"columns": columns, "rows": shown}}
+    return {
+        "formatParams": how.model_dump(by_alias=True, exclude_none=True),
+        "preview": {"columns": columns, "rows": shown},
+    }
+
+
+def rehearsal(session: Session, caller: Caller, uploads: Uploads, batch_id: str, dataset_id: str) -> Rehearsal:
+    """What `rehearse` needs; raises 1422 when the batch is over, or no file of it has come in whole."""
+    batch = _readable(session, caller, batch_id, dataset_id)
+    dataset = datasets.get(session, caller, dataset_id)
+    shape = batches.read_format(batch.input_format)
+    return Rehearsal(
+        TableName(dataset.table_name),
+        tuple(_whole_files(session, batch, uploads, shape)),
+        Attempt(
+            batch.id,
+            replaces=batches.replaced(session, batch),
+            evolve=dataset.evolves or batch.evolve,
+            may_rewrite=functools.partial(bool, datasets.may_rewrite(session, dataset.id)),
+        ),
+        parse_options(shape),
+    )
+
+
+def rehearse(lake: Lake, what: Rehearsal) -> Json:
+    """What the batch would do to its dataset; writes nothing. Raises 1452 with the reason when it would be refused."""
+    try:
+        return dry_run_document(ingest.dry_run(lake, what.table, what.files, what.attempt, what.options))
+    except ImportRefusedError as error:
+        raise Problem(problems.BAD_VALUE, str(error)) from None
+
+
+def dry_run_document(found: DryRun) -> Json:
+    """A dry run as the API and the command line show it."""
+    return {
+        "rows": found.rows,
+        "columnsAdded": list(found.columns_added),
+        "typesChanged": list(found.types_changed),
+        "columns": column_types.documents(found.schema),
+        "notes": list(found.notes),
+    }
+
+
+def _readable(session: Session, caller: Caller, batch_id: str, dataset_id: str) -> Batch:
+    batch = sent_files.readable(session, caller, batch_id, dataset_id)
+    if batch.status not in OPEN or batches.is_import(batch) or batch.snapshot_id is not None:
+        message = f"Batch {batch.id} is {batch.status}; what was sent for it is no longer here."
+        raise Problem(problems.WRONG_ACTION, message, batches.RESOURCE, batch.id)
+    return batch
+
+
+def _whole_files(session: Session, batch: Batch, uploads: Uploads, shape: batches.InputFormat) -> list[InputFile]:
+    found = sent_files.input_files(session, batch, uploads, shape)
+    if not found:
+        raise Problem(problems.WRONG_ACTION, "No file of the batch has come in whole yet.", batches.RESOURCE, batch.id)
+    return found
 
 
 def _text(value: object) -> str:

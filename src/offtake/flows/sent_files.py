@@ -12,7 +12,7 @@ from offtake.flows import batch_documents, batches, problems
 from offtake.flows.access import MANAGE_DATASETS, VIEW_DATASETS, Caller
 from offtake.flows.entities import Json
 from offtake.flows.problems import Problem
-from offtake.lake.sources import CsvShape, Kind, Source
+from offtake.lake.parsing.files import InputFile, Kind
 from offtake.lake.uploads import Uploads
 from offtake.store import batches as store
 from offtake.store.tables import Batch, BatchFile
@@ -190,7 +190,9 @@ def all_of(session: Session, batch_id: str) -> list[BatchFile]:
     return list(session.scalars(select(BatchFile).filter_by(batch_id=batch_id).order_by(BatchFile.name)))
 
 
-def sources(session: Session, batch: Batch, uploads: Uploads, said: batches.InputFormat | None = None) -> list[Source]:
+def input_files(
+    session: Session, batch: Batch, uploads: Uploads, said: batches.InputFormat | None = None
+) -> list[InputFile]:
     """The batch's whole files, by name, as what they were said to be with the batch, or are `said` to be."""
     said = said or batches.read_format(batch.input_format)
     kinds: dict[str, Kind] = {
@@ -198,16 +200,8 @@ def sources(session: Session, batch: Batch, uploads: Uploads, said: batches.Inpu
         "csv": "csv",
         "json": "json" if said.is_multi_line_json else "ndjson",
     }
-    shape = CsvShape(
-        delimiter=said.delimiter or ",",
-        quote=said.quote or '"',
-        escape=said.escape,
-        null=said.null_marker,
-        header=said.header is not False,
-        charset=said.charset or "utf-8",
-    )
     return [
-        Source(uploads.path(batch.id, row.name), kinds[said.format], row.name, shape)
+        InputFile(uploads.path(batch.id, row.name), kinds[said.format], row.name)
         for row in all_of(session, batch.id)
         if row.complete
     ]

@@ -9,7 +9,7 @@ import contextlib
 import random
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -64,16 +64,12 @@ class Landed:
     rows: int
 
 
-def _no_rewrite() -> AbstractContextManager[bool]:
-    return nullcontext(False)
-
-
 @dataclass(frozen=True)
 class Attempt:
     """One try to bring a batch in: its number, which batches it takes the place of, and whether it is to stop.
 
-    `evolve`: new columns are welcome. `may_rewrite` tells whether the table's types may change by a rewrite;
-    `rewriting` is entered for the commit that does, tells so again, and keeps it so until it is left.
+    `evolve`: it may add columns. `may_rewrite` is asked before the table is rewritten for a change of type, and what it
+    says holds until the batch ends. `before_commit` is called when all rows are written; what it raises leaves nothing.
     """
 
     batch_id: str
@@ -82,7 +78,7 @@ class Attempt:
     stopped: Callable[[], bool] = lambda: False
     evolve: bool = False
     may_rewrite: Callable[[], bool] = lambda: False
-    rewriting: Callable[[], AbstractContextManager[bool]] = _no_rewrite
+    before_commit: Callable[[], None] = lambda: None
 
     def raise_if_stopped(self) -> None:
         """Raise `CancelledError` when the batch is to be given back."""
@@ -119,6 +115,7 @@ def write(lake: Lake, table: TableName, new: NewRows, attempt: Attempt) -> Batch
         if not files.uris and not (attempt.replaces and loaded):
             return None
         attempt.raise_if_stopped()
+        attempt.before_commit()
     except BaseException:
         files.remove()
         raise
@@ -139,8 +136,11 @@ def write(lake: Lake, table: TableName, new: NewRows, attempt: Attempt) -> Batch
 
 
 def declare(lake: Lake, table: TableName, schema: pa.Schema) -> None:
-    """Make the table without rows, under columns whose types are given. Raises `ImportRefusedError`."""
-    with needing_room(), _refusing():
+    """Make the table without rows, under columns whose types are given; nothing happens when it is there.
+
+    Raises `ImportRefusedError`.
+    """
+    with needing_room(), _refusing(), contextlib.suppress(TableAlreadyExistsError):
         properties = _PROPERTIES | {evolution.DECLARED: "true"}
         _create_namespace(lake, table)
         lake.catalog.create_table(table, settled(schema), location=lake.location(table), properties=properties)
@@ -163,8 +163,8 @@ def snapshot_with(table: Table, name: str, value: str) -> Snapshot | None:
 
 def batch_of(snapshot: Snapshot) -> Batch:
     """What the snapshot added, by its own counts."""
-    counts = (int(snapshot.summary.get(name) or 0) if snapshot.summary else 0 for name in _ADDED)
-    return Batch(snapshot.snapshot_id, *counts)
+    rows, size, files = (int(snapshot.summary.get(name) or 0) if snapshot.summary else 0 for name in _ADDED)
+    return Batch(snapshot.snapshot_id, rows, size, files)
 
 
 _ADDED: Final = ("added-records", "added-files-size", "added-data-files")
@@ -249,22 +249,19 @@ def _add(lake: Lake, table: TableName, current: Table, new: NewRows, files: Data
         wanted = _onto(known, new)
         change = evolution.compare(known, wanted)
     replaced = [file for one in attempt.replaces for file in files_of(current, one)]
-    with attempt.rewriting() if change.retyped else nullcontext(True) as allowed:
-        if not allowed:
-            raise OtherSchemaError("rows of it were delivered, or planned to be, at the same time.")
-        transaction = current.transaction()
-        rewrite = None
-        try:
-            evolution.evolve(transaction, known, wanted, change)
-            if change.rewritten:
-                rewrite = rewriting.rewrite_files(transaction, lake, table)
-                rewriting.commit_rewrite(transaction, rewrite)
-            _add_files(transaction, files, replaced, {BATCH_ID: attempt.batch_id})
-            transaction.commit_transaction()
-        except BaseException:
-            if rewrite is not None:
-                rewrite.remove()
-            raise
+    transaction = current.transaction()
+    rewrite = None
+    try:
+        evolution.evolve(transaction, known, wanted, change)
+        if change.rewritten:
+            rewrite = rewriting.rewrite_files(transaction, lake, table)
+            rewriting.commit_rewrite(transaction, rewrite)
+        _add_files(transaction, files, replaced, {BATCH_ID: attempt.batch_id})
+        transaction.commit_transaction()
+    except BaseException:
+        if rewrite is not None:
+            rewrite.remove()
+        raise
 
 
 def _onto(known: pa.Schema, new: NewRows) -> pa.Schema:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -190,8 +191,12 @@ def _open_changes(lake: Lake, table: TableName, loaded: Table | None, attempt: A
     if evolution.DECLARED in loaded.properties and not attempt.evolve:
         return Changes()
 
+    @cache
+    def may_rewrite() -> bool:
+        return attempt.may_rewrite()
+
     def stored(path: ColumnPath) -> Iterator[pa.Array] | None:
-        return rewriting.stored_values(lake, table, path) if attempt.may_rewrite() else None
+        return rewriting.stored_values(lake, table, path) if may_rewrite() else None
 
     return Changes(promote=True, stored=stored)
 

@@ -15,11 +15,24 @@ from sqlalchemy import select
 from offtake.clock import Clock
 from offtake.errors import CancelledError, LeaseLostError
 from offtake.failpoints import failpoint
-from offtake.flows import batches, datasets, sent_files
+from offtake.flows import (
+    batch_reverts,
+    batches,
+    content,
+    dataset_tables,
+    datasets,
+    import_errors,
+    rewrites,
+    sent_files,
+)
+from offtake.flows.file_options import parse_options
+from offtake.flows.problems import Problem
 from offtake.lake import ingest
 from offtake.lake.catalog import Lake, LakeFullError, TableName
 from offtake.lake.ingest import Attempt, Landed
-from offtake.lake.sources import ImportRefusedError, Source
+from offtake.lake.parsing.errors import ImportRefusedError
+from offtake.lake.parsing.files import InputFile
+from offtake.lake.parsing.options import ParseOptions
 from offtake.lake.uploads import Uploads
 from offtake.scheduling.heartbeat import Heartbeat
 from offtake.store import batches as store
@@ -42,11 +55,14 @@ _ADVICE: Final = "Correct the file, and send it with a new batch."
 class _Work:
     """What a batch asks for: its rows in its table, or, where it has landed already, out of it again.
 
-    `sources` is None when they are with no server: files that the command line was importing.
+    `files` is None when they are with no server: files that the command line was importing.
     """
 
+    dataset: Dataset
     table: TableName
-    sources: tuple[Source, ...] | None
+    files: tuple[InputFile, ...] | None
+    options: ParseOptions
+    evolve: bool
     replaces: tuple[Landed, ...]
     landed: Landed | None
     sent_bytes: int
@@ -103,7 +119,12 @@ class Ingestor:
         return round(self.lease_seconds * 1000)
 
     def _work(self, lease: BatchLease, heartbeat: Heartbeat, stop: threading.Event) -> None:
-        work = self._look_up(lease)
+        try:
+            work = self._look_up(lease)
+        except Problem as error:
+            # An earlier version took in what this one does not understand.
+            self._fail(lease, None, f"{error} {_ADVICE}")
+            return
         try:
             if work.landed is not None:
                 self._revert(lease, work, work.landed)
@@ -115,59 +136,81 @@ class Ingestor:
         except (LeaseLostError, StoreBusyError, StoreFullError):
             # Without the database nothing can be said about the batch; whoever gets its lease finds out how it stands.
             raise
-        except Exception:  # noqa: BLE001 - a batch must end with a reason, whatever went wrong
+        except Exception as error:  # noqa: BLE001 - a batch must end with a reason, whatever went wrong
             _log.exception("batch %s did not come in", lease.batch_id)
-            self._try_later(lease, work)
+            self._try_later(lease, work, error)
 
     def _bring_in(self, lease: BatchLease, work: _Work, stopped: Callable[[], bool]) -> None:
         try:
             made = _with_room(
-                lambda: ingest.landed(self.lake, work.table, lease.batch_id) or self._ingest(lease, work, stopped),
+                lambda: ingest.find_commit(self.lake, work.table, lease.batch_id) or self._ingest(lease, work, stopped),
                 lease,
                 stopped,
             )
         except ImportRefusedError as error:
-            self._fail(lease, work, f"{error} {_ADVICE}", error.row)
+            self._fail(lease, work.table, f"{error} {_ADVICE}", error.row)
             return
         failpoint("batch_committed")
         ingest.clear(self.lake, work.table, lease.batch_id)
         if made is None:
             added = Added(None, 0, work.sent_bytes, 0, 0)
         else:
-            added = Added(made.snapshot_id, made.rows, work.sent_bytes, made.rows, made.bytes)
+            added = Added(made.snapshot_id, made.rows, work.sent_bytes, made.rows, made.bytes, made.notes)
         _with_room(lambda: store.complete(self.database, lease, added, self.clock.now_ms()), lease, stopped)
         failpoint("batch_completed")
         self.uploads.remove(lease.batch_id)
 
     def _ingest(self, lease: BatchLease, work: _Work, stopped: Callable[[], bool]) -> ingest.Batch | None:
-        if work.sources is None:
+        if work.files is None:
             raise ImportRefusedError("The import was cut off.")
         if lease.fence > 2 * _MOST_TRIES:
             raise ImportRefusedError("Time and again, the server that read the batch ended.")
-        attempt = Attempt(lease.batch_id, lease.fence, work.replaces, stopped)
-        return ingest.ingest(self.lake, work.table, work.sources, attempt)
+        dataset_tables.declare(self.lake, work.dataset)
+        with content.hashing([file.path for file in work.files], work.options) as hashed:
+            attempt = Attempt(
+                lease.batch_id,
+                lease.fence,
+                work.replaces,
+                stopped,
+                evolve=work.evolve,
+                may_rewrite=lambda: rewrites.begin(self.database, lease),
+                before_commit=lambda: content.claim(self.database, lease, hashed.result(), again=True),
+            )
+            return ingest.ingest(self.lake, work.table, work.files, attempt, work.options)
 
     def _revert(self, lease: BatchLease, work: _Work, landed: Landed) -> None:
-        try:
-            ingest.revert(self.lake, work.table, landed)
-        except ImportRefusedError as error:
-            reason = {"code": "INGEST-1420-400", "description": str(error)}
-            store.not_reverted(self.database, lease, [reason], self.clock.now_ms())
-            return
-        failpoint("batch_reverted")
-        store.reverted(self.database, lease, self.clock.now_ms())
+        batch_reverts.carry_out(self.database, self.lake, work.table, landed, lease, self.clock)
 
-    def _fail(self, lease: BatchLease, work: _Work, why: str, row: int | None = None) -> None:
+    def _fail(self, lease: BatchLease, table: TableName | None, why: str, row: int | None = None) -> None:
         reason = {"code": "INGEST-1452-400", "description": why} | ({} if row is None else {"rows": [str(row)]})
-        ingest.clear(self.lake, work.table, lease.batch_id)
+        if table is not None:
+            self._clear(lease, table)
         store.fail(self.database, lease, [reason], self.clock.now_ms())
         self.uploads.remove(lease.batch_id)
 
-    def _try_later(self, lease: BatchLease, work: _Work) -> None:
-        if work.landed is None and lease.fence >= _MOST_TRIES:
-            self._fail(lease, work, "The batch could not be brought in; the server's log has the details.")
-            return
-        store.release(self.database, lease, self.clock.now_ms() + _PAUSE_MS)
+    def _clear(self, lease: BatchLease, table: TableName) -> None:
+        try:
+            ingest.clear(self.lake, table, lease.batch_id)
+        except Exception:  # noqa: BLE001 - a table that cannot be read must not keep its batch from ending
+            _log.exception("batch %s: its files could not be removed", lease.batch_id)
+
+    def _try_later(self, lease: BatchLease, work: _Work, error: Exception) -> None:
+        """Only what may pass is tried again: the same files will meet any other error again."""
+        again = import_errors.may_pass(error)
+        why = import_errors.reason(error, lease.batch_id)
+        if work.landed is not None and not again:
+            batch_reverts.refuse(self.database, lease, why, self.clock)
+        elif work.landed is None and (lease.fence >= _MOST_TRIES or not (again or self._has_landed(lease, work))):
+            self._fail(lease, work.table, why)
+        else:
+            store.release(self.database, lease, self.clock.now_ms() + _PAUSE_MS)
+
+    def _has_landed(self, lease: BatchLease, work: _Work) -> bool:
+        """Whether the commit was made though it was reported as failed."""
+        try:
+            return ingest.find_commit(self.lake, work.table, lease.batch_id) is not None
+        except Exception:  # noqa: BLE001 - see `_clear`
+            return False
 
     def _look_up(self, lease: BatchLease) -> _Work:
         with self.database.reading() as session:
@@ -176,11 +219,16 @@ class Ingestor:
             # A batch that has landed asks to be taken out again: only who still holds it may read it so.
             if batch is None or dataset is None or not store.holds(lease, batch):
                 raise LeaseLostError(f"Batch {lease.batch_id} is gone, or held by another ingestor.")
+            landed = batches.landed(batch)
+            has_files = landed is None and not batches.is_import(batch)
             return _Work(
+                dataset=dataset,
                 table=TableName(dataset.table_name),
-                sources=None if batches.is_import(batch) else tuple(sent_files.sources(session, batch, self.uploads)),
+                files=tuple(sent_files.input_files(session, batch, self.uploads)) if has_files else None,
+                options=parse_options(batches.read_format(batch.input_format)) if has_files else ParseOptions(),
+                evolve=dataset.evolves or batch.evolve,
                 replaces=batches.replaced(session, batch),
-                landed=batches.landed(batch),
+                landed=landed,
                 sent_bytes=sum(file.size for file in sent_files.all_of(session, batch.id)),
             )
 

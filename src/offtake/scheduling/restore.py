@@ -227,6 +227,6 @@ def _complete_landed(backend: Backend) -> None:
             .where(Batch.status == batches.LOADING)
         ).all()
     for batch_id, table in loading:
-        if ingest.landed(backend.lake, TableName(table), batch_id) is not None:
+        if ingest.find_commit(backend.lake, TableName(table), batch_id) is not None:
             with backend.database.writing() as session:
                 session.get_one(Batch, batch_id).status = batches.STAGED

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from offtake.errors import LeaseLostError
 from offtake.store.database import Database
 from offtake.store.leases import Watch
-from offtake.store.tables import Batch, BatchFile
+from offtake.store.tables import Batch, BatchFile, Dataset
 
 LOADING: Final = "loading"
 STAGED: Final = "staged"
@@ -45,6 +45,7 @@ class Added:
     input_bytes: int
     rows: int
     bytes: int
+    notes: tuple[str, ...] = ()
 
 
 def claim(database: Database, owner: str, watch: Watch, now_ms: int, lease_ms: int) -> BatchLease | None:
@@ -112,7 +113,11 @@ def holds(lease: BatchLease, batch: Batch) -> bool:
 def complete(database: Database, lease: BatchLease, added: Added, now_ms: int) -> None:
     """The batch is in; those that it replaces no longer are."""
     with database.writing() as session:
-        batch = _held(session, lease)
+        dataset, batch = lock(session, lease)
+        if batch.rewrites:
+            # Plans that were begun after the rewrite was, on the snapshot before it, are made again.
+            dataset.rewrites += 1
+        batch.notes = [*batch.notes, *(note for note in added.notes if note not in batch.notes)]
         batch.snapshot_id, batch.rows, batch.bytes = added.snapshot_id, added.rows, added.bytes
         batch.input_rows, batch.input_bytes = added.input_rows, added.input_bytes
         _end(batch, SUCCESS, now_ms)
@@ -143,6 +148,26 @@ def not_reverted(database: Database, lease: BatchLease, errors: Sequence[dict[st
         batch = _held(session, lease)
         batch.errors = list(errors)
         _end(batch, SUCCESS, now_ms)
+
+
+def lock(session: Session, lease: BatchLease) -> tuple[Dataset, Batch]:
+    """The dataset and the batch, both locked. Raises `LeaseLostError` when another holds the batch, or it is gone.
+
+    Datasets are locked before their batches everywhere, so that no two transactions wait for each other.
+    """
+    of_batch = select(Batch.dataset_id).where(Batch.id == lease.batch_id).scalar_subquery()
+    dataset = session.scalar(select(Dataset).where(Dataset.id == of_batch).with_for_update())
+    batch = _held(session, lease)
+    if dataset is None:
+        raise LeaseLostError(f"The dataset of batch {lease.batch_id} is gone.")
+    return dataset, batch
+
+
+def with_content(session: Session, dataset_id: str, content_hash: str, exclude: Sequence[str] = ()) -> Batch | None:
+    """The first batch of the dataset that brought, or is bringing, the same content, and has not been reverted."""
+    same = select(Batch).where(Batch.dataset_id == dataset_id, Batch.content_hash == content_hash)
+    standing = same.where(Batch.status.in_((SUCCESS, STAGED, PROCESSING)), Batch.id.not_in(exclude))
+    return session.scalar(standing.order_by(Batch.created_at, Batch.id).limit(1))
 
 
 def forget_all_of(session: Session, dataset_id: str) -> tuple[str, ...]:

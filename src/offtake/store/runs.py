@@ -1,6 +1,6 @@
 """A run's row through its life. Every write about a run is fenced: only its present holder can make one."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from offtake.errors import LeaseLostError
 from offtake.store.database import Database
 from offtake.store.leases import Watch
-from offtake.store.tables import Flow, Run, RunDataset, RunPart, SourceConnection, Watermark
+from offtake.store.tables import Batch, Dataset, Flow, Run, RunDataset, RunPart, SourceConnection, Watermark
 
 WAITING: Final = "waiting"
 PROCESSING: Final = "processing"
@@ -35,6 +35,10 @@ class Lease:
     cancelled: bool = False
     verdict: dict[str, Any] | None = None
     claims: int = 1
+
+
+class PlanOutdatedError(Exception):
+    """Data files that a plan names are being rewritten, or have been since it was begun; make the plan again."""
 
 
 def live_run(session: Session, flow_id: str) -> Run | None:
@@ -130,13 +134,44 @@ def save_plan(
     parts: list[RunPart],
     warnings: list[dict[str, Any]],
     now_ms: int,
+    rewrites: Mapping[str, int] | None = None,
 ) -> None:
-    """Store the plan, once and whole."""
+    """Store the plan, once and whole.
+
+    `rewrites`: what `count_rewrites` returned before the plan was begun. Raises `PlanOutdatedError` when a dataset's
+    data files are being rewritten, or have been since.
+    """
     with database.writing() as session:
         run = _held(session, lease)
+        _check_rewrites(session, rewrites or {})
         run.planned_at = run.updated_at = now_ms
         run.warnings = warnings
         session.add_all([*datasets, *parts])
+
+
+def count_rewrites(database: Database, dataset_ids: Iterable[str]) -> dict[str, int]:
+    """How often each dataset's data files have been rewritten, by id; to be asked before its table is looked at."""
+    wanted = select(Dataset.id, Dataset.rewrites).where(Dataset.id.in_(list(dataset_ids)))
+    with database.reading() as session:
+        return {row.id: row.rewrites for row in session.execute(wanted)}
+
+
+def depend_on(session: Session, dataset_id: str) -> bool:
+    """Whether a run has delivered or planned something of the dataset.
+
+    A run that failed and delivered nothing counts too: it can be retried over the snapshots that it planned.
+    """
+    if session.scalar(select(Watermark.run_id).where(Watermark.dataset_id == dataset_id).limit(1)) is not None:
+        return True
+    planned = (
+        select(RunDataset.run_id)
+        .join(Run, Run.id == RunDataset.run_id)
+        .where(RunDataset.dataset_id == dataset_id, RunDataset.to_snapshot.is_not(None) | Run.status.in_(LIVE))
+    )
+    if session.scalar(planned.limit(1)) is not None:
+        return True
+    unplanned = session.scalars(select(Run).where(Run.status.in_(LIVE), Run.planned_at.is_(None)))
+    return any(dataset_id in (run.pins or {}) for run in unplanned)
 
 
 def record_part(
@@ -221,6 +256,16 @@ def fail(database: Database, lease: Lease, error: dict[str, Any], now_ms: int, *
         run.errors = [run.verdict]
         run.sweep_due = sweep_due
         _end(session, run, FAILED, now_ms)
+
+
+def _check_rewrites(session: Session, rewrites: Mapping[str, int]) -> None:
+    wanted = select(Dataset).where(Dataset.id.in_(list(rewrites))).order_by(Dataset.id)
+    for dataset in session.scalars(wanted.with_for_update()):
+        being_rewritten = select(Batch.id).where(
+            Batch.dataset_id == dataset.id, Batch.status == PROCESSING, Batch.rewrites.is_(True)
+        )
+        if dataset.rewrites != rewrites[dataset.id] or session.scalar(being_rewritten.limit(1)) is not None:
+            raise PlanOutdatedError(f"The data files of dataset {dataset.id} are rewritten.")
 
 
 def _move_positions(session: Session, run: Run, datasets: list[RunDataset], now_ms: int) -> None:

@@ -22,6 +22,9 @@ NEW_DATASET: Final[Json] = {
     "fileDescription": {"persisted": True, "containerFormat": "parquet", "format": "parquet"},
     "tags": {"unifiedProfile": ["enabled:true"]},
     "enableErrorDiagnostics": False,
+    "extensions": {
+        "offtake": {"evolves": False, "columns": [{"name": "id", "type": "long", "required": True}]},
+    },
 }
 _STAMP: Final[Json] = {
     "imsOrg": STAMP["imsOrgId"],
@@ -49,10 +52,11 @@ DATASET: Final[Json] = {
     "lastSuccessfulBatch": BATCH_ID,
     "lastFailedBatch": BATCH_ID,
     "extensions": {
+        "offtake": {"evolves": False},
         "adobe_lakeHouse": {
             "metrics": {"rowCount": 7823447, "storageSize": 855202780},
             "tableHealthMetrics": {"noOfFilesTotal": 14},
-        }
+        },
     },
     "observableSchema": {"type": "object", "meta:xdmType": "object", "properties": {}},
 }
@@ -72,11 +76,15 @@ BATCH: Final[Json] = {
         "startTime": 1772340000000,
         "endTime": 1772340001000,
     },
+    "notes": [
+        "The same files with the same options came in as batch 01G91QNJWFWD2588D4G4GZP9G1 at 2026-03-01 04:40:00Z."
+    ],
     "tags": {},
     "inputFormat": {"format": "json", "isMultiLineJson": False},
     "enableErrorDiagnostics": False,
     "partialIngestionPercentage": 0.0,
     "replay": {"predecessors": ["01G91QNJWFWD2588D4G4GZP9G1"], "reason": "replace"},
+    "evolve": True,
     "started": 1772340000000,
     "completed": 1772340001000,
 }
@@ -136,4 +144,14 @@ SENT_FILE: Final[Json] = {"name": "a.json", "sizeInBytes": 48}
 SENT_PREVIEW: Final[Json] = {
     "formatParams": {"format": "json", "isMultiLineJson": False},
     "preview": {"columns": [{"cid": "0", "name": "city"}], "rows": [{"0": "Bern"}]},
+}
+DRY_RUN: Final[Json] = {
+    "rows": 2,
+    "columnsAdded": ["city"],
+    "typesChanged": [],
+    "columns": [
+        {"name": "id", "type": "long", "required": True},
+        {"name": "city", "type": "string", "required": False},
+    ],
+    "notes": [],
 }

@@ -9,7 +9,7 @@ from offtake.api.describing import lake_examples as examples
 from offtake.api.describing.operations import described, keyed
 from offtake.api.gateway import BackendOf, CallerOf, JsonBody
 from offtake.api.paths import CATALOG
-from offtake.flows import batch_documents, catalog_batches, dataset_documents, datasets, removal
+from offtake.flows import batch_documents, catalog_batches, dataset_documents, dataset_tables, datasets, removal
 from offtake.store.batches import OPEN
 
 Json = dict[str, Any]
@@ -61,9 +61,8 @@ def list_datasets(caller: CallerOf, backend: BackendOf, request: Request) -> Jso
     ),
 )
 def create_dataset(caller: CallerOf, backend: BackendOf, body: JsonBody, response: Response) -> Paths:
-    """Make a dataset; its table comes with its first batch."""
-    with backend.database.writing() as session:
-        row = datasets.create(session, caller, body, backend.clock.now_ms())
+    """Make a dataset; its table comes with its first batch, or at once where columns are declared."""
+    row = dataset_tables.create(backend.database, backend.lake, backend.uploads, caller, body, backend.clock)
     response.headers["Location"] = f"{CATALOG}/dataSets/{row.id}"
     return _paths(row.id)
 

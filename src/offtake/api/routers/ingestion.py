@@ -168,6 +168,14 @@ def preview(caller: CallerOf, backend: BackendOf, request: Request, batch_id: st
     return file_preview.rows(found, how, asked.get("nrow"))
 
 
+@router.get("/batches/{batch_id}/datasets/{dataset_id}/dryRun", **described(examples.DRY_RUN, errors=(414,)))
+def dry_run(caller: CallerOf, backend: BackendOf, batch_id: str, dataset_id: str) -> Json:
+    """What a batch would do to its dataset with what was sent for it so far, or why it would be refused."""
+    with backend.database.reading() as session:
+        found = file_preview.rehearsal(session, caller, backend.uploads, batch_id, dataset_id)
+    return file_preview.rehearse(backend.lake, found)
+
+
 def _keep(session: Any, caller: CallerOf, backend: Backend, where: Place, incoming: Path, size: int) -> bool:  # noqa: ANN401 - sessions are the store's
     is_new = sent_files.put(session, caller, where, size, backend.clock.now_ms())
     disk.settle(incoming, backend.uploads.path(where.batch_id, where.name))

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 
 import pyarrow as pa
 
@@ -81,7 +82,7 @@ def rows_of(file: InputFile, schema: pa.Schema, numbers: dict[Path, NumberStats]
             again = JsonProfile(lambda _: None)
             index = json_reader.find_row(file, block, again.merge)
             raise json_reader.refusal(file, block, index, "a number is written as text, in quotes")
-        yield Rows(batch, lambda index, block=block: (block.unit, block.first + _unit_of(block, index)))
+        yield Rows(batch, partial(_place, block))
 
 
 def _numbers_in(batch: pa.RecordBatch) -> dict[Path, pa.Array]:
@@ -104,10 +105,10 @@ def _is_unclear(values: pa.Array) -> bool:
     return stats is not None and stats.scale == 0 and not stats.is_long
 
 
-def _unit_of(block: Block, row: int) -> int:
-    """The index of the line or object that a row of the block is of."""
+def _place(block: Block, row: int) -> tuple[str, int]:
+    """The line or object that a row of the block is of."""
     filled = [index for index, unit in enumerate(block.units) if unit.strip()]
-    return filled[row] if row < len(filled) else 0
+    return block.unit, block.first + (filled[row] if row < len(filled) else 0)
 
 
 def _hints_for(schema: pa.Schema, numbers: dict[Path, NumberStats]) -> pa.Schema:

@@ -80,7 +80,7 @@ class NumberStats:
         if pa.types.is_float32(kind):
             return self.floats
         if pa.types.is_decimal(kind):
-            return self.scale <= kind.scale and self.digits <= kind.precision - kind.scale
+            return bool(self.scale <= kind.scale and self.digits <= kind.precision - kind.scale)
         return False
 
     def type(self) -> pa.DataType | None:

@@ -68,7 +68,7 @@ class ParquetSource:
         with self._open() as file:
             for batch in file.iter_batches(_ROWS):
                 self._check_text(batch, done)
-                yield Rows(batch, lambda index, done=done: ("row", done + index + 1))
+                yield Rows.numbered(batch, done)
                 done += batch.num_rows
 
     def _open(self) -> pq.ParquetFile:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 import pyarrow as pa
@@ -208,8 +209,12 @@ class _Parser:
 def _csv_rows(file: CsvFile) -> Iterator[Rows]:
     done = 0
     for batch in file.batches():
-        yield Rows(batch, lambda index, done=done: ("line", file.line_of(done + index)))
+        yield Rows(batch, partial(_place, file, done))
         done += batch.num_rows
+
+
+def _place(file: CsvFile, done: int, index: int) -> tuple[str, int]:
+    return "line", file.line_of(done + index)
 
 
 def _with_types(known: pa.Schema | None, types: Mapping[str, pa.DataType]) -> pa.Schema:

@@ -12,3 +12,8 @@ class Rows:
 
     batch: pa.RecordBatch
     place: Callable[[int], tuple[str, int]]
+
+    @staticmethod
+    def numbered(batch: pa.RecordBatch, done: int) -> "Rows":
+        """Rows that are counted as such, after `done` others."""
+        return Rows(batch, lambda index: ("row", done + index + 1))

@@ -7,7 +7,11 @@ from offtake.store.tables.base import Base, Json, Stamp
 
 
 class Dataset(Stamp, Base):
-    """A dataset: 24 hexadecimal digits for an id, and the Iceberg table that holds its rows."""
+    """A dataset: 24 hexadecimal digits for an id, and the Iceberg table that holds its rows.
+
+    `evolves`: batches may add columns to its table. `declared`: the columns that were given when it was made, of which
+    its table is made. `rewrites`: counts the beginnings and the ends of batches that rewrite the table's data files.
+    """
 
     __tablename__ = "datasets"
     __table_args__ = (UniqueConstraint("sandbox_id", "name"),)
@@ -20,6 +24,9 @@ class Dataset(Stamp, Base):
     file_description: Mapped[Json | None]
     classification: Mapped[Json | None]
     error_diagnostics: Mapped[bool]
+    evolves: Mapped[bool] = mapped_column(default=False)
+    declared: Mapped[list[Json] | None]
+    rewrites: Mapped[int] = mapped_column(default=0)
 
 
 STAGED = text("status IN ('staged', 'processing')")
@@ -30,12 +37,15 @@ class Batch(Stamp, Base):
 
     While it is `staged` or `processing`, whoever makes the snapshot holds it by lease, as workers hold runs.
     `lease_until`: how long it is held if nobody hears of its holder; free, when it may be taken up.
+    `evolve`: it may add columns though its dataset does not evolve. `content_hash`: of its files and options, set
+    before it commits. `rewrites`: it rewrites the table's data files, or has rewritten them.
     """
 
     __tablename__ = "batches"
     __table_args__ = (
         Index(None, "dataset_id", "created_at", "id"),
         Index(None, "sandbox_id", "created_at", "id"),
+        Index(None, "dataset_id", "content_hash"),
         Index("ix_batches_queue", "status", "updated_at", sqlite_where=STAGED, postgresql_where=STAGED),
     )
 
@@ -60,6 +70,10 @@ class Batch(Stamp, Base):
     beat: Mapped[int] = mapped_column(default=0)
     lease_owner: Mapped[str | None]
     lease_until: Mapped[int | None]
+    evolve: Mapped[bool] = mapped_column(default=False)
+    content_hash: Mapped[str | None]
+    notes: Mapped[list[str]] = mapped_column(default=list)
+    rewrites: Mapped[bool] = mapped_column(default=False)
 
 
 class BatchFile(Base):

@@ -1,0 +1,382 @@
+"""Columns and their types as users write them: in Iceberg's text form, or as an Iceberg schema in JSON.
+
+A type is `string`, `decimal(18,2)`, `struct<city: string, zip: required string>`, `list<long>`,
+`map<string, double>`, and so on. Fields of structs, elements and values are optional unless `required` is before their
+type. A field name that is not a plain word is written in backquotes, a backquote within it twice.
+"""
+
+import re
+import unicodedata
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import pyarrow as pa
+
+from offtake.errors import OfftakeError
+
+ALLOWED: Final = (
+    "boolean, int, long, float, double, decimal(precision,scale), date, time, timestamp, timestamptz, string, uuid, "
+    "binary, fixed(length), struct<name: type, …>, list<type>, map<type, type>"
+)
+MOST_COLUMNS: Final = 10_000
+_DEEPEST: Final = 32
+_CONTROL: Final = ("Cc", "Cs", "Zl", "Zp")
+_LONGEST_TEXT: Final = 100_000
+_WIDEST_DECIMAL: Final = 38
+_LONGEST_FIXED: Final = 2**31 - 1
+_TYPES: Final[dict[str, pa.DataType]] = {
+    "boolean": pa.bool_(),
+    "int": pa.int32(),
+    "long": pa.int64(),
+    "float": pa.float32(),
+    "double": pa.float64(),
+    "date": pa.date32(),
+    "time": pa.time64("us"),
+    "timestamp": pa.timestamp("us"),
+    "timestamptz": pa.timestamp("us", "UTC"),
+    "string": pa.string(),
+    "uuid": pa.uuid(),
+    "binary": pa.binary(),
+}
+_NAMES: Final = {kind: name for name, kind in _TYPES.items()}
+_TOKEN: Final = re.compile(r"\s*(?:(`(?:[^`]|``)*`)|([^\W\d]\w*)|([0-9]+)|([<>(),:\[\]]))")
+_PLAIN: Final = re.compile(r"[^\W\d]\w*")
+
+
+class ColumnTypeError(OfftakeError):
+    """A column or a type that cannot be used; the message says which, why, and what is allowed."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column as users declare it; `type` is in Iceberg's text form."""
+
+    name: str
+    type: str
+    required: bool = False
+
+
+def parse_type(text: str, column: str) -> pa.DataType:
+    """The Arrow type of a type's text. Raises `ColumnTypeError` naming the column."""
+    if len(text) > _LONGEST_TEXT:
+        raise ColumnTypeError(f"Column {column}: a type has at most {_LONGEST_TEXT} characters.")
+    parser = _Parser(text, column)
+    kind = parser.type()
+    parser.end()
+    return kind
+
+
+def format_type(kind: pa.DataType) -> str:
+    """The text of a type; `parse_type` gives the type back."""
+    if pa.types.is_decimal(kind):
+        return f"decimal({kind.precision},{kind.scale})"
+    if pa.types.is_fixed_size_binary(kind):
+        return f"fixed({kind.byte_width})"
+    if pa.types.is_struct(kind):
+        inner = (kind.field(index) for index in range(kind.num_fields))
+        return f"struct<{', '.join(f'{_quoted(one.name)}: {_format_field(one)}' for one in inner)}>"
+    if pa.types.is_list(kind):
+        return f"list<{_format_field(kind.value_field)}>"
+    if pa.types.is_map(kind):
+        return f"map<{format_type(kind.key_type)}, {_format_field(kind.item_field)}>"
+    return _NAMES[kind]
+
+
+def schema_of(columns: Iterable[Column]) -> pa.Schema:
+    """The Arrow schema of declared columns. Raises `ColumnTypeError` naming the column."""
+    fields: dict[str, pa.Field] = {}
+    for column in columns:
+        name = _column_name(column.name)
+        if name in fields:
+            raise ColumnTypeError(f"Column {name} is declared twice.")
+        fields[name] = pa.field(name, parse_type(column.type, name), nullable=not column.required)
+    if not 1 <= len(fields) <= MOST_COLUMNS:
+        raise ColumnTypeError(f"A dataset is declared with 1 to {MOST_COLUMNS} columns, not {len(fields)}.")
+    return pa.schema(list(fields.values()))
+
+
+def columns_of(schema: pa.Schema) -> list[Column]:
+    """The columns that declare a schema; `schema_of` gives the schema back."""
+    return [Column(field.name, format_type(field.type), not field.nullable) for field in schema]
+
+
+def documents(schema: pa.Schema) -> list[dict[str, Any]]:
+    """The columns of any schema as JSON shows them; types that cannot be declared in Arrow's words."""
+    shown = []
+    for field in schema:
+        try:
+            kind = format_type(field.type)
+        except KeyError:
+            kind = str(field.type)
+        shown.append({"name": field.name, "type": kind, "required": not field.nullable})
+    return shown
+
+
+def parse_types(types: Mapping[str, str]) -> dict[str, pa.DataType]:
+    """The Arrow types of columns by name. Raises `ColumnTypeError` naming the column."""
+    return {_column_name(name): parse_type(text, name) for name, text in types.items()}
+
+
+def split_column(text: str) -> Column:
+    """The column of `name:type` or `name:type:required`. The name may hold colons. Raises `ColumnTypeError`."""
+    rest, required = (text.removesuffix(":required"), True) if text.endswith(":required") else (text, False)
+    if ":" not in rest:
+        raise ColumnTypeError(f"{text!r} is not name:type or name:type:required. Types are: {ALLOWED}.")
+    steps = rest.split(":")
+    choices = [(":".join(steps[:number]), ":".join(steps[number:])) for number in range(1, len(steps))]
+    name, kind = next((one for one in choices if _is_type(one[1])), choices[0])
+    parse_type(kind, name)
+    return Column(_column_name(name), kind.strip(), required)
+
+
+def parse_schema(document: object) -> pa.Schema:
+    """The schema of a JSON document: `{"columns": [{"name", "type", "required"}]}`, or an Iceberg schema.
+
+    Raises `ColumnTypeError` naming the column.
+    """
+    if isinstance(document, dict) and document.get("type") == "struct":
+        kind = _JsonSchema().struct(document, "")
+        schema = pa.schema([kind.field(index) for index in range(kind.num_fields)])
+        return schema_of(columns_of(schema))
+    columns = document.get("columns") if isinstance(document, dict) else None
+    if not isinstance(columns, list):
+        raise ColumnTypeError(
+            'A schema is {"columns": [{"name": …, "type": …, "required": …}]} or an Iceberg schema in JSON '
+            '({"type": "struct", "fields": […]}).'
+        )
+    return schema_of(_column(index, one) for index, one in enumerate(columns))
+
+
+def _column(index: int, one: object) -> Column:
+    if not isinstance(one, dict) or not isinstance(one.get("name"), str):
+        raise ColumnTypeError(f"columns[{index}] must be an object with name, type and, if need be, required.")
+    name, kind, required = one["name"], one.get("type"), one.get("required", False)
+    unknown = sorted(set(one) - {"name", "type", "required"})
+    if unknown:
+        raise ColumnTypeError(f"Column {name}: {unknown[0]!r} is unknown; a column has name, type and required.")
+    if not isinstance(required, bool):
+        raise ColumnTypeError(f"Column {name}: required must be true or false.")
+    if isinstance(kind, dict):
+        return Column(name, format_type(_JsonSchema().type(kind, name)), required)
+    if not isinstance(kind, str):
+        raise ColumnTypeError(f"Column {name}: type must be one of {ALLOWED}.")
+    return Column(name, kind, required)
+
+
+def _column_name(name: str) -> str:
+    if not name.strip() or any(unicodedata.category(one) in _CONTROL for one in name):
+        raise ColumnTypeError(f"{name!r} is not a column's name: it must be text without control characters.")
+    return name
+
+
+def _is_type(text: str) -> bool:
+    try:
+        parse_type(text, "")
+    except ColumnTypeError:
+        return False
+    return True
+
+
+def _quoted(name: str) -> str:
+    return name if _PLAIN.fullmatch(name) else f"`{name.replace('`', '``')}`"
+
+
+def _format_field(field: pa.Field) -> str:
+    return f"{'' if field.nullable else 'required '}{format_type(field.type)}"
+
+
+def _struct(fields: list[pa.Field], path: str) -> pa.DataType:
+    names = [field.name for field in fields]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise ColumnTypeError(f"Column {path}: the struct has the field {twice} twice.")
+    if not fields:
+        raise ColumnTypeError(f"Column {path}: a struct has at least one field.")
+    return pa.struct(fields)
+
+
+def _decimal(precision: int, scale: int, path: str) -> pa.DataType:
+    if not 1 <= precision <= _WIDEST_DECIMAL or not 0 <= scale <= precision:
+        raise ColumnTypeError(
+            f"Column {path}: decimal({precision},{scale}) is not possible; the precision is 1 to {_WIDEST_DECIMAL}, "
+            "the scale 0 to the precision."
+        )
+    return pa.decimal128(precision, scale)
+
+
+def _fixed(length: int, path: str) -> pa.DataType:
+    if not 1 <= length <= _LONGEST_FIXED:
+        raise ColumnTypeError(f"Column {path}: the length of fixed is 1 to {_LONGEST_FIXED}.")
+    return pa.binary(length)
+
+
+class _Parser:
+    """A recursive-descent parser of one type's text."""
+
+    def __init__(self, text: str, column: str) -> None:
+        self._text, self._column = text, column
+        self._at = 0
+        self._depth = 0
+
+    def type(self) -> pa.DataType:
+        self._depth += 1
+        if self._depth > _DEEPEST:
+            raise ColumnTypeError(f"Column {self._column}: the type is nested more than {_DEEPEST} levels deep.")
+        word = self._word()
+        nested: Mapping[str, Callable[[], pa.DataType]] = {"struct": self._struct, "list": self._list, "map": self._map}
+        sized: Mapping[str, Callable[[], pa.DataType]] = {"decimal": self._decimal, "fixed": self._fixed}
+        if word in _TYPES:
+            kind = _TYPES[word]
+        elif word in nested:
+            self._expect("<")
+            kind = nested[word]()
+            self._expect(">")
+        elif word in sized:
+            kind = sized[word]()
+        else:
+            raise self._error(f"{word!r} is not a type" if word else "a type is missing")
+        self._depth -= 1
+        return kind
+
+    def end(self) -> None:
+        if self._text[self._at :].strip():
+            raise self._error(f"{self._text[self._at :].strip()[:50]!r} comes after the type")
+
+    def _struct(self) -> pa.DataType:
+        fields = [self._named_field()]
+        while self._take(","):
+            fields.append(self._named_field())
+        return _struct(fields, self._column)
+
+    def _named_field(self) -> pa.Field:
+        name = self._name()
+        self._expect(":")
+        kind, nullable = self._field()
+        return pa.field(name, kind, nullable=nullable)
+
+    def _list(self) -> pa.DataType:
+        kind, nullable = self._field()
+        return pa.list_(pa.field("element", kind, nullable=nullable))
+
+    def _map(self) -> pa.DataType:
+        key = self.type()
+        self._expect(",")
+        kind, nullable = self._field()
+        return pa.map_(key, pa.field("value", kind, nullable=nullable))
+
+    def _field(self) -> tuple[pa.DataType, bool]:
+        before = self._at
+        if self._word() == "required":
+            return self.type(), False
+        self._at = before
+        return self.type(), True
+
+    def _decimal(self) -> pa.DataType:
+        self._expect("(")
+        precision = self._number()
+        scale = self._number() if self._take(",") else 0
+        self._expect(")")
+        return _decimal(precision, scale, self._column)
+
+    def _fixed(self) -> pa.DataType:
+        closing = "]" if self._take("[") else ")"
+        if closing == ")":
+            self._expect("(")
+        length = self._number()
+        self._expect(closing)
+        return _fixed(length, self._column)
+
+    def _name(self) -> str:
+        found = _TOKEN.match(self._text, self._at)
+        if found is None or not (found[1] or found[2]):
+            raise self._error("the name of a struct's field is missing")
+        self._at = found.end()
+        name: str = found[2] or found[1][1:-1].replace("``", "`")
+        return _column_name(name)
+
+    def _word(self) -> str:
+        found = _TOKEN.match(self._text, self._at)
+        if found is None or not found[2]:
+            return ""
+        self._at = found.end()
+        return found[2]
+
+    def _number(self) -> int:
+        found = _TOKEN.match(self._text, self._at)
+        if found is None or not found[3] or not found[3].isascii() or len(found[3]) > 10:  # noqa: PLR2004 - as large as any length
+            raise self._error("a number is missing")
+        self._at = found.end()
+        return int(found[3])
+
+    def _take(self, sign: str) -> bool:
+        found = _TOKEN.match(self._text, self._at)
+        if found is None or found[4] != sign:
+            return False
+        self._at = found.end()
+        return True
+
+    def _expect(self, sign: str) -> None:
+        if not self._take(sign):
+            raise self._error(f"{sign!r} is missing after {self._text[: self._at].strip()[-30:]!r}")
+
+    def _error(self, why: str) -> ColumnTypeError:
+        return ColumnTypeError(f"Column {self._column}: {why} in {self._text[:200]!r}. Types are: {ALLOWED}.")
+
+
+class _JsonSchema:
+    """Types of Iceberg's JSON serialisation, https://iceberg.apache.org/spec/#schemas."""
+
+    def __init__(self) -> None:
+        self._depth = 0
+
+    def type(self, document: object, path: str) -> pa.DataType:
+        if isinstance(document, str):
+            return parse_type(document, path)
+        kinds = {"struct": self.struct, "list": self._list, "map": self._map}
+        make = kinds.get(str(document.get("type"))) if isinstance(document, dict) else None
+        if make is None:
+            raise ColumnTypeError(f"Column {path}: the type must be text or an object of type struct, list or map.")
+        self._depth += 1
+        if self._depth > _DEEPEST:
+            raise ColumnTypeError(f"Column {path}: the type is nested more than {_DEEPEST} levels deep.")
+        made = make(document, path)
+        self._depth -= 1
+        return made
+
+    def struct(self, document: Any, path: str) -> pa.DataType:  # noqa: ANN401 - JSON
+        fields = document.get("fields")
+        if not isinstance(fields, list):
+            raise ColumnTypeError(f"{f'Column {path}' if path else 'The schema'}: fields must be a list.")
+        return _struct([self._struct_field(one, path) for one in fields], path or "(schema)")
+
+    def _struct_field(self, one: Any, path: str) -> pa.Field:  # noqa: ANN401 - JSON
+        if not isinstance(one, dict) or not isinstance(one.get("name"), str):
+            raise ColumnTypeError(f"{f'Column {path}' if path else 'The schema'}: every field needs a name.")
+        name = _column_name(one["name"])
+        where = f"{path}.{name}" if path else name
+        if "nullable" in one:
+            raise ColumnTypeError(
+                f"Column {where}: this is a schema of Spark, whose timestamps mean other types. Give Iceberg's schema, "
+                "whose fields have required instead of nullable."
+            )
+        default = next((key for key in ("initial-default", "write-default") if one.get(key) is not None), None)
+        if default is not None:
+            raise ColumnTypeError(f"Column {where}: {default} is not supported; columns have no defaults here.")
+        return pa.field(name, self.type(one.get("type"), where), nullable=not _required(one, "required", where))
+
+    def _list(self, document: Any, path: str) -> pa.DataType:  # noqa: ANN401 - JSON
+        nullable = not _required(document, "element-required", path)
+        return pa.list_(pa.field("element", self.type(document.get("element"), f"{path}[]"), nullable=nullable))
+
+    def _map(self, document: Any, path: str) -> pa.DataType:  # noqa: ANN401 - JSON
+        key = self.type(document.get("key"), f"{path}.key")
+        nullable = not _required(document, "value-required", path)
+        return pa.map_(key, pa.field("value", self.type(document.get("value"), f"{path}.value"), nullable=nullable))
+
+
+def _required(document: Mapping[str, object], key: str, path: str) -> bool:
+    value = document.get(key, False)
+    if not isinstance(value, bool):
+        raise ColumnTypeError(f"Column {path}: {key} must be true or false.")
+    return value
