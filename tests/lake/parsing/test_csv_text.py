@@ -1,15 +1,18 @@
 """CSV files by example: what comes out of each, or the sentence that refuses it."""
 
 import gzip
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 from offtake.lake.parsing.csv_text import CsvFile, open_csv
 from offtake.lake.parsing.errors import ImportRefusedError
 from offtake.lake.parsing.files import InputFile
 from offtake.lake.parsing.options import CsvOptions
+from offtake.lake.parsing.text_types import TextColumn
 
 PLAIN = CsvOptions()
 
@@ -37,6 +40,7 @@ ROWS: dict[str, tuple[str | bytes, list[tuple[Any, ...]]]] = {
     "a last line without its end is a row": ("a,b\n1,2", [("1", "2")]),
     "CR ends lines": ("a,b\r1,2\r3,4\r", [("1", "2"), ("3", "4")]),
     "CR LF ends lines": ("a\r\n1\r\n\r\n2\r\n", [("1",), (None,), ("2",)]),
+    "CR before CR LF is a line": ("a\r\r\nx\r\r\n\r\n", [(None,), ("x",), (None,), (None,)]),
     "line ends within quotes stay": ('a,b\n"x\r\ny","\n\n"\n"\r",z\n', [("x\r\ny", "\n\n"), ("\r", "z")]),
     "NUL is a character": ('a,b\nx\0y,"\0"\n', [("x\0y", "\0")]),
     "a quote within an unquoted value is text": ('a,b\n5" screen,x"y"z\n', [('5" screen', 'x"y"z')]),
@@ -63,7 +67,8 @@ def test_rows_are_as_they_are_written(tmp_path: Path, case: str) -> None:
     text, expected = ROWS[case]
 
     assert rows(opened(tmp_path, text)) == expected
-    assert rows(opened(tmp_path, text, size=7)) == expected
+    for size in (1, 2, 3, 7):
+        assert rows(opened(tmp_path, text, size=size)) == expected
 
 
 @pytest.mark.parametrize(
@@ -220,3 +225,22 @@ def test_a_file_is_read_twice_alike_and_not_after_it_changed(tmp_path: Path) -> 
     (tmp_path / "a.csv").write_text("a,b\n007,1\n")
     with pytest.raises(ImportRefusedError, match="changed while it was read"):
         rows(file)
+
+
+def test_columns_whose_type_is_proven_are_read_as_it(tmp_path: Path) -> None:
+    file = opened(tmp_path, 'a,b,c\n1,"1.50","007"\n,,\n"2",0.25,8\n', size=8)
+    columns = {name: TextColumn() for name in file.columns}
+    for batch in file.batches():
+        for name, values in zip(batch.schema.names, batch.columns, strict=True):
+            columns[name].observe(values)
+    types = {name: column.type() for name, column in columns.items()}
+
+    found = pa.Table.from_batches(file.batches(types))
+
+    assert types == {"a": pa.int64(), "b": pa.decimal128(18, 2), "c": pa.string()}
+    assert found.schema == pa.schema(types)
+    assert found.to_pydict() == {
+        "a": [1, None, 2],
+        "b": [Decimal("1.50"), None, Decimal("0.25")],
+        "c": ["007", None, "8"],
+    }

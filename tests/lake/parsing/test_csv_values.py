@@ -81,6 +81,9 @@ def test_values_that_fit_are_read(text: str, kind: pa.DataType, expected: Any) -
         ("340282366920938463463374607431768211456", pa.decimal128(38, 0)),
         ("1e99999999999999999999999", pa.decimal128(18, 2)),
         ("1e999999", pa.decimal128(18, 2)),
+        ("4", pa.decimal128(38, 38)),
+        ("1.0", pa.decimal128(38, 38)),
+        ("10", pa.decimal128(38, 37)),
         ("01.5", pa.decimal128(18, 2)),
         ("+1.5", pa.decimal128(18, 2)),
         *(

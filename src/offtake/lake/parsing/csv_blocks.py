@@ -24,11 +24,9 @@ def blocks(stream: Utf8Stream, dialect: Dialect, size: int) -> Iterator[bytes]:
         piece = stream.read(missing)
         is_end = len(piece) < missing
         text = rest + piece
-        if text.endswith(b"\r") and not is_end:
-            # A line feed that follows belongs to the same line end.
-            text += stream.read(1)
         try:
-            length = _length_of_records(text, dialect, is_end=is_end)
+            # A line feed may follow a CR, and belong to the same line end.
+            length = _length_of_records(text if is_end else text.removesuffix(b"\r"), dialect, is_end=is_end)
         except MalformedError as error:
             raise MalformedError(error.fault, offset + error.offset) from None
         if length:

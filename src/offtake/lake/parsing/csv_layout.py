@@ -81,9 +81,9 @@ def read_layout(file: InputFile, stream: Utf8Stream, options: CsvOptions) -> Lay
         piece = stream.read(missing)
         is_end = len(piece) < missing
         head += piece
-        if head.endswith(b"\r") and not is_end:
-            head += stream.read(1)
-        samples = [_sample(head, one, is_end=is_end) for one in dialects]
+        # A line feed may follow a CR, and belong to the same line end.
+        known = head if is_end else head.removesuffix(b"\r")
+        samples = [_sample(known, one, is_end=is_end) for one in dialects]
         if is_end or len(head) > MAX_RECORD or any(len(sample.records) > 1 or sample.fault for sample in samples):
             break
     sample, notes = _choose(samples, options, file.name)

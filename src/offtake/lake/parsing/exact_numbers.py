@@ -6,35 +6,43 @@ from typing import Final
 import pyarrow as pa
 import pyarrow.compute as pc
 
-NUMBER: Final = r"^-?((0|[1-9][0-9]*)(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?$"
+_PLAIN: Final = r"-?((0|[1-9][0-9]*)(\.[0-9]*)?|\.[0-9]+)"
 """Decimal text. Leading zeros and plus signs are left out: they are marks of identifiers, such as telephone numbers."""
+_ANY: Final = _PLAIN + r"([eE][+-]?[0-9]+)?"
 _WIDE: Final = pa.decimal256(76, 38)
-_LONGEST: Final = 38
-"""Characters up to which Arrow reads decimals without overflow."""
+_BOUND: Final = 1e37
+"""Numbers up to it fit `_WIDE`. Arrow reads text that overflows a decimal type as another number, without an error."""
+_DIGITS: Final = 38
 _EXACT: Final = Context(prec=76, traps=[Inexact, InvalidOperation])
 
 
 def read_floats(texts: pa.Array, kind: pa.DataType) -> pa.Array | None:
     """Text as floats of a kind, None unless the shortest text of each one is the same number as its text."""
-    if not _all(pc.match_substring_regex(texts, NUMBER)):
+    if not _match(texts, _ANY):
         return None
     floats = texts.cast(kind)
     if not _all(pc.is_finite(floats)):
         return None
     shortest = floats.cast(pa.string())
     differs = pc.not_equal(shortest, texts)
-    return floats if _are_equal(shortest.filter(differs), texts.filter(differs)) else None
+    if not pc.any(differs).as_py():
+        return floats
+    shortest, texts = shortest.filter(differs), texts.filter(differs)
+    are_small = _all(pc.less(pc.abs(floats), _BOUND)) and _longest(texts) <= _WIDE.precision
+    if (are_small and _are_equal(shortest, texts)) or _are_equal_slowly(shortest, texts):
+        return floats
+    return None
 
 
 def read_decimals(texts: pa.Array, kind: pa.DataType) -> pa.Array | None:
     """Text as decimals of a kind, None unless each one is the same number as its text."""
-    if not _all(pc.match_substring_regex(texts, NUMBER)):
+    if not _match(texts, _ANY):
         return None
-    if (pc.max(pc.binary_length(texts)).as_py() or 0) <= _LONGEST:
-        try:
-            return texts.cast(kind)
-        except pa.ArrowInvalid:
-            pass
+    try:
+        if _longest(texts) <= _DIGITS and _match(texts, _PLAIN):
+            return texts.cast(pa.decimal256(_WIDE.precision, kind.scale)).cast(kind)
+    except pa.ArrowInvalid:
+        return None
     try:
         unit = Decimal(1).scaleb(-kind.scale)
         found = (None if text is None else Decimal(text).quantize(unit, context=_EXACT) for text in texts.to_pylist())
@@ -44,15 +52,27 @@ def read_decimals(texts: pa.Array, kind: pa.DataType) -> pa.Array | None:
 
 
 def _are_equal(one: pa.Array, other: pa.Array) -> bool:
-    """Whether two arrays of decimal text are the same numbers."""
+    """Whether two arrays of decimal text are the same numbers; also no if they have too many digits for Arrow."""
     try:
         return _all(pc.equal(one.cast(_WIDE), other.cast(_WIDE)))
     except pa.ArrowInvalid:
-        pairs = zip(one.to_pylist(), other.to_pylist(), strict=True)
-        try:
-            return all(first is None or Decimal(first) == Decimal(second) for first, second in pairs)
-        except InvalidOperation:
-            return False
+        return False
+
+
+def _are_equal_slowly(one: pa.Array, other: pa.Array) -> bool:
+    pairs = zip(one.to_pylist(), other.to_pylist(), strict=True)
+    try:
+        return all(first is None or Decimal(first) == Decimal(second) for first, second in pairs)
+    except InvalidOperation:
+        return False
+
+
+def _longest(texts: pa.Array) -> int:
+    return int(pc.max(pc.binary_length(texts)).as_py() or 0)
+
+
+def _match(texts: pa.Array, pattern: str) -> bool:
+    return _all(pc.match_substring_regex(texts, f"^({pattern})$"))
 
 
 def _all(found: pa.Array) -> bool:
