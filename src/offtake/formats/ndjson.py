@@ -14,6 +14,7 @@ import pyarrow as pa
 from offtake.formats.cutting import cut
 from offtake.formats.gzipping import packed
 from offtake.formats.losses import LossCounter
+from offtake.formats.scalars import has_large_doubles, shorten_doubles
 from offtake.formats.types import check, for_json
 
 BLOCK: Final = 2 * 1024 * 1024
@@ -91,7 +92,13 @@ def _write(batch: pa.RecordBatch, text: _Text | io.BytesIO, losses: LossCounter)
     if batch.num_columns == 0:
         text.write(b"{}\n" * int(batch.num_rows))
     else:
-        arro3.io.write_ndjson(for_json(_from_zero(batch), losses), cast(IO[bytes], text))
+        rows = for_json(_from_zero(batch), losses)
+        if not any(map(has_large_doubles, rows.columns)):
+            arro3.io.write_ndjson(rows, cast(IO[bytes], text))
+            return
+        lines = io.BytesIO()
+        arro3.io.write_ndjson(rows, lines)
+        text.write(shorten_doubles(lines.getvalue()))
 
 
 def _from_zero(batch: pa.RecordBatch) -> pa.RecordBatch:

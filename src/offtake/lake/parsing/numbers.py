@@ -154,7 +154,7 @@ def is_within_exact(value: Decimal) -> bool:
     """Whether `EXACT` holds the number."""
     _, digits, exponent = value.as_tuple()
     assert isinstance(exponent, int)  # noqa: S101 - it is a letter for NaN and infinities only
-    return exponent >= -EXACT.scale and len(digits) + exponent <= EXACT.precision - EXACT.scale
+    return bool(exponent >= -EXACT.scale and len(digits) + exponent <= EXACT.precision - EXACT.scale)
 
 
 def leaf_arrays(array: pa.Array, path: tuple[str, ...], visit: Callable[[tuple[str, ...], pa.Array], None]) -> None:
