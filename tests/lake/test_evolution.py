@@ -13,6 +13,7 @@ from offtake.lake.catalog import Lake
 from offtake.lake.commits import find_commit
 from offtake.lake.ingest import Attempt, Landed
 from offtake.lake.parsing.errors import ImportRefusedError
+from offtake.lake.parsing.files import input_file
 from offtake.lake.parsing.options import ParseOptions
 from tests.lake.lakes import TABLE, Row, add, add_files, everything_in, full, increment, ndjson
 
@@ -209,14 +210,14 @@ def test_types_can_be_given_with_the_files(lake: Lake, tmp_path: Path) -> None:
 
 
 def test_a_dry_run_says_what_would_happen_and_writes_nothing(lake: Lake, tmp_path: Path) -> None:
-    new = ingest.dry_run(lake, TABLE, [ingest.input_file(csv(tmp_path, "a;b\n1;x\n"))], Attempt("x"), ParseOptions())
+    new = ingest.dry_run(lake, TABLE, [input_file(csv(tmp_path, "a;b\n1;x\n"))], Attempt("x"), ParseOptions())
     assert (new.rows, new.columns_added, new.types_changed) == (1, ("a", "b"), ())
     assert any("delimiter" in note for note in new.notes)
     assert not lake.exists(TABLE)
     add_files(lake, rows(tmp_path, {"v": 10, "late": None}))
     there = everything_in(tmp_path / "warehouse")
     attempt = Attempt("x", evolve=True, may_rewrite=lambda: True)
-    more = ingest.input_file(rows(tmp_path, {"v": 0.5, "late": 1, "new": 1}, {"v": 1}))
+    more = input_file(rows(tmp_path, {"v": 0.5, "late": 1, "new": 1}, {"v": 1}))
     found = ingest.dry_run(lake, TABLE, [more], attempt, ParseOptions())
     assert (found.rows, found.columns_added, set(found.types_changed)) == (2, ("new",), {"v", "late"})
     with pytest.raises(ImportRefusedError, match="not in the dataset"):

@@ -46,7 +46,7 @@ class Source:
             self.births = dict(self.states[self.current].births)
         self.came(files, bears=action not in KEEPS_BIRTHS)
 
-    def came(self, known: set[str], *, bears: bool) -> None:
+    def came(self, known: set[tuple[str, int]], *, bears: bool) -> None:
         """Look at the table after something was done to it; `known`: the files it had before."""
         self.now += 1
         if bears:

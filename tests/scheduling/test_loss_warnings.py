@@ -15,7 +15,8 @@ from pyiceberg.types import BinaryType, LongType, NestedField
 
 from offtake.exporting import run as exporting_run
 from offtake.flows import imports
-from offtake.lake.catalog import TableName, local_path
+from offtake.lake.catalog import TableName
+from offtake.lake.locations import local_path
 from offtake.store.tables import Dataset, RunPart
 from tests.deployment import Deployment, rows
 from tests.scheduling.exported import Exported
@@ -36,7 +37,11 @@ def import_table(deployed: Deployment, name: str, values: dict[str, list[Any]]) 
     file = deployed.backend.settings.data_dir / "import.parquet"
     pq.write_table(table, file)
     done = imports.import_files(
-        deployed.backend.database, deployed.backend.lake, deployed.caller, deployed.clock, name, [file]
+        deployed.backend.database,
+        deployed.backend.lake,
+        deployed.caller,
+        deployed.clock,
+        imports.Wanted(name, (file,), again=True),
     )
     return done.dataset.id
 
