@@ -48,6 +48,11 @@ class CsvProfile:
         """The columns, those of the dataset under the types they have from now on."""
         return pa.schema([pa.field(name, self._type(name)) for name in self._names])
 
+    def proven(self, schema: pa.Schema) -> dict[str, pa.DataType]:
+        """Of the schema's columns those whose every text is known to be of the column's type."""
+        types = {name: column.type() for name, column in self._new.items()}
+        return {one.name: one.type for one in schema if one.type == types.get(one.name, pa.null())}
+
     def _observe(self, name: str, values: pa.Array) -> None:
         index = self.known.get_field_index(name)
         kind = pa.null() if index < 0 else self.known.field(index).type

@@ -9,7 +9,7 @@ has either: it reads some of them as other numbers, without an error.
 
 import io
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
 import pyarrow as pa
@@ -108,8 +108,20 @@ def _is_safe(block: Block) -> bool:
     text = block.text
     if text.lstrip()[:1] != b"{" or _NULL_LINE.search(text):
         return False
-    lines = block.units if block.is_spread else text.split(b"\n")
-    return not any(_deepest(line) > json_exact.DEEPEST for line in lines if len(line) > _LONG_LINE)
+    lines = block.units if block.is_spread else _long_lines(text)
+    return not any(_deepest(line) > json_exact.DEEPEST for line in lines)
+
+
+def _long_lines(text: bytes) -> Iterator[bytes]:
+    """The lines of more than 2000 bytes, found by leaps of so many."""
+    at = 0
+    while at + _LONG_LINE < len(text):
+        end = text.rfind(b"\n", at, at + _LONG_LINE)
+        if end < 0:
+            end = text.find(b"\n", at)
+            end = len(text) if end < 0 else end
+            yield text[at:end]
+        at = end + 1
 
 
 def _has_far_numbers(block: Block) -> bool:

@@ -3,8 +3,10 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Final
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from offtake.lake.parsing import json_reader
 from offtake.lake.parsing.files import InputFile
@@ -21,6 +23,7 @@ from offtake.lake.parsing.kinds import (
 from offtake.lake.parsing.numbers import EXACT, NumberStats, leaf_arrays, number_stats
 from offtake.lake.parsing.rows import Rows
 
+_BEYOND_LONG: Final = 2**63
 Judge = Callable[[pa.Schema], object]
 """Raises `KindConflictError` for kinds of values that the dataset's columns do not take."""
 
@@ -69,17 +72,23 @@ class JsonProfile:
         self.kinds = kinds
 
 
-def rows_of(file: InputFile, schema: pa.Schema, numbers: dict[Path, NumberStats]) -> Iterator[Rows]:
-    """The file's rows, read so that making them fit `schema` changes no value; `numbers` as in the profile.
+def rows_of(file: InputFile, schema: pa.Schema, profile: JsonProfile) -> Iterator[Rows]:
+    """The rows of a file that was observed, read so that making them fit `schema` changes no value.
 
     Raises `ImportRefusedError` naming line and column.
     """
-    hints = _hints_for(schema, numbers)
-    strict = _written_as_numbers(hints, numbers)
+    hints = _hints_for(schema, profile.numbers)
+    strict = _written_as_numbers(hints, profile.numbers)
     for block in blocks_of(file):
         batch = json_reader.read_block(file, block, hints)
-        if len(strict) and not json_reader.check_no_text(block, strict):
-            again = JsonProfile(lambda _: None)
+        try:
+            # Where numbers were expected, the reader took text for numbers when the file was observed.
+            merge_fields(profile.kinds, batch.schema)
+            is_strict = not len(strict) or json_reader.check_no_text(block, strict)
+        except KindConflictError:
+            is_strict = False
+        if not is_strict:
+            again = JsonProfile(lambda _: None, kinds=profile.kinds)
             index = json_reader.find_row(file, block, again.merge)
             raise json_reader.refusal(file, block, index, "a number is written as text, in quotes")
         yield Rows(batch, partial(_place, block))
@@ -101,8 +110,11 @@ def _is_unclear(values: pa.Array) -> bool:
     """Whether only the text tells that the numbers are whole: decimals are read for those beyond 64 bits too."""
     if values.type != EXACT:
         return False
+    ends = pc.min_max(values).as_py()
+    if ends["min"] is None or (-_BEYOND_LONG < ends["min"] and ends["max"] < _BEYOND_LONG):
+        return False
     stats = number_stats(values)
-    return stats is not None and stats.scale == 0 and not stats.is_long
+    return stats is not None and stats.scale == 0
 
 
 def _place(block: Block, row: int) -> tuple[str, int]:

@@ -24,6 +24,8 @@ _BEYOND: Final = 10_000
 _LONG: Final = 2**63
 _IN_DOUBLE: Final = 2**53
 _IN_FLOAT: Final = 2**24
+_EVERY_DOUBLE: Final = 15
+"""Digits of numbers that are all the shortest texts of doubles."""
 _FAR: Final = 1e37
 _NEAR: Final = 1e-37
 
@@ -117,12 +119,15 @@ def number_stats(values: pa.Array, so_far: NumberStats | None = None, *, floats:
         most = max(abs(low), abs(high))
         made = NumberStats(False, low, high, 0, most <= _IN_DOUBLE, floats and most <= _IN_FLOAT)
     else:
+        low, high = found["min"].as_py(), found["max"].as_py()
+        scale = _scale(values, 0 if so_far is None else so_far.scale)
+        few = max(_digits(low), _digits(high)) + scale <= _EVERY_DOUBLE
         made = NumberStats(
             values.type.scale > 0,
-            found["min"].as_py(),
-            found["max"].as_py(),
-            _scale(values, 0 if so_far is None else so_far.scale),
-            doubles and all_exact(values, pa.float64()),
+            low,
+            high,
+            scale,
+            doubles and (few or all_exact(values, pa.float64())),
             floats and all_exact(values, pa.float32()),
         )
     return made if so_far is None else so_far.merge(made)

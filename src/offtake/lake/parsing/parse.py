@@ -183,8 +183,8 @@ class _Parser:
         if file.kind == "parquet":
             return self._parquet[str(file.path)].batches()
         if file.kind == "csv":
-            return _csv_rows(self._csv_files[str(file.path)])
-        return json_text.rows_of(file, schema, self._json.numbers)
+            return _csv_rows(self._csv_files[str(file.path)], self._csv.proven(schema))
+        return json_text.rows_of(file, schema, self._json)
 
     def _fit(self, file: InputFile, found: Rows, wanted: pa.Schema) -> pa.RecordBatch:
         try:
@@ -206,9 +206,9 @@ class _Parser:
         return good
 
 
-def _csv_rows(file: CsvFile) -> Iterator[Rows]:
+def _csv_rows(file: CsvFile, types: Mapping[str, pa.DataType]) -> Iterator[Rows]:
     done = 0
-    for batch in file.batches():
+    for batch in file.batches(types):
         yield Rows(batch, partial(_place, file, done))
         done += batch.num_rows
 

@@ -1,0 +1,193 @@
+"""NDJSON and JSON documents: every number comes back with an equal decimal value, or the file is refused by its line."""
+
+import json
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from offtake.formats.ndjson import lines
+from offtake.lake.parsing import json_blocks
+from offtake.lake.parsing.errors import ImportRefusedError
+from offtake.lake.parsing.files import InputFile
+from offtake.lake.parsing.options import ParseOptions
+from offtake.lake.parsing.parse import Parsed, parse
+
+EDGES = (
+    "0 -0 1 1.0 -1.50 0.1 1e5 1E+2 1e-7 9007199254740992 9007199254740993 9223372036854775807 9223372036854775808 "
+    "-9223372036854775808 -9223372036854775809 18446744073709551615 18446744073709551616 12345678901234567890 "
+    "12345678901234567.89 0.30000000000000004 5e-324 1.7976931348623157e308 6.02e23 8.171991e19 7e51 1e300 "
+    "99999999999999999999999999999999999999 0.00000000000000000000000000000000000001 1e-39 4.9659027411057183e-259"
+).split()
+DIGITS = st.text("0123456789", min_size=1, max_size=42)
+NUMBERS = st.one_of(
+    st.sampled_from(EDGES),
+    st.integers(-(10**39), 10**39).map(str),
+    st.floats(allow_nan=False, allow_infinity=False).map(repr),
+    st.floats(-1e6, 1e6).map(lambda value: f"{value:.2f}"),
+    st.tuples(st.integers(0, 10**20), DIGITS).map(lambda parts: f"{parts[0]}.{parts[1]}"),
+    st.tuples(st.integers(-(10**17), 10**17), st.integers(-330, 300)).map(lambda parts: f"{parts[0]}e{parts[1]}"),
+)
+ROWS = st.lists(
+    st.fixed_dictionaries({}, optional={"a": NUMBERS, "b": st.lists(NUMBERS, max_size=2), "c": NUMBERS}),
+    min_size=1,
+    max_size=4,
+)
+
+
+def text_of(rows: list[dict[str, Any]]) -> str:
+    """The rows as NDJSON, each number as it is written; `c` within an object."""
+    made = []
+    for row in rows:
+        fields = [f'"a":{row["a"]}'] if "a" in row else []
+        fields += [f'"b":[{",".join(row["b"])}]'] if "b" in row else []
+        fields += [f'"c":{{"d":{row["c"]}}}'] if "c" in row else []
+        made.append("{" + ",".join(fields) + "}")
+    return "\n".join(made)
+
+
+def read(folder: Path, text: str | bytes, name: str = "rows.json", known: pa.Schema | None = None) -> Parsed:
+    path = folder / name
+    path.write_bytes(text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass"))
+    made = parse([InputFile(path, "ndjson", name)], known, ParseOptions())
+    assert made is not None
+    return made
+
+
+def delivered(made: Parsed) -> list[Any]:
+    out = b"".join(map(lines, made.rows()))
+    return [json.loads(line, parse_float=Decimal, parse_int=Decimal) for line in out.splitlines()]
+
+
+@given(rows=ROWS)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+def test_numbers_come_back_with_an_equal_decimal_value_or_are_refused(
+    tmp_path: Path, rows: list[dict[str, Any]]
+) -> None:
+    text = text_of(rows)
+    try:
+        made = read(tmp_path, text)
+        got = delivered(made)
+    except ImportRefusedError as error:
+        assert any(reason in str(error) for reason in ("38 digits", "more digits than", "neither a decimal"))  # noqa: PT017 - one of two outcomes
+        assert error.row
+        return
+    given_rows = [json.loads(line, parse_float=Decimal, parse_int=Decimal) for line in text.splitlines()]
+    assert got == given_rows
+
+
+@pytest.mark.parametrize(
+    ("values", "kind"),
+    [
+        ("1 2", "int64"),
+        ("1.0 2.0", "double"),
+        ("1 2.5", "double"),
+        ("9223372036854775807 9223372036854775808", "decimal128(38, 0)"),
+        ("9007199254740993 1.5", "decimal128(18, 1)"),
+        ("12345678901234567.89 0.1", "decimal128(38, 2)"),
+        ("18446744073709551615 1", "decimal128(38, 0)"),
+        ("1e300 0.5", "double"),
+        ("100000000000000000000 1", "decimal128(38, 0)"),
+        ("1e20 1.5", "double"),
+    ],
+)
+def test_the_type_of_numbers(tmp_path: Path, values: str, kind: str) -> None:
+    made = read(tmp_path, "".join(f'{{"v":{one}}}\n' for one in values.split()))
+    assert str(made.schema.field("v").type) == kind
+
+
+REFUSED: list[tuple[str | bytes, str]] = [
+    ('{"a":1}\n{"a":NaN}', "line 2: it holds NaN, which is not JSON"),
+    ('{"a":1}\n{"a":-Infinity}', "line 2: it holds -Infinity"),
+    ('null\n{"a":1}', "line 1: it holds null in place of an object"),
+    ('{"a":1}\n null\n{"a":2}', "line 2: it holds null in place of an object"),
+    ('{"a":1}\n\n[1]\n', "line 3: it holds an array"),
+    ('{"a":1,"a":2}', "line 1: key a is there twice"),
+    ('{"a":1}\n{"a":"1"}', "line 2: column a holds numbers and text"),
+    ('{"a":0.5}\n{"a":"1"}', "line 2: a number is written as text"),
+    ('{"a":[1]}\n{"a":{"b":1}}', "line 2: column a holds arrays and objects"),
+    ('{"a":1}\n{"a":' + "[" * 70 + "]" * 70 + "}", "line 2: column a is nested deeper than 64 levels"),
+    ('{"a":' * 20_000 + "1" + "}" * 20_000, "line 1: .*nested deeper than 64 levels"),
+    ('{"a":"\\ud800"}', "line 1: column a holds half of a surrogate pair"),
+    ('{"a":1}\n{"a\\u0000b":1}', "NUL character in its name"),
+    ('{"":1}', "a column has no name"),
+    ('{"a":1}\n{"a":' + "9" * 39 + "}", "line 2: column a holds"),
+    ('{"a":' + "1" * 5000 + "}", "line 1: it holds a number of 5000 digits"),
+    ('{"a":1e400}', "line 1: column a holds a number with more digits"),
+    ('{"a":12345678901234567890123456789.5}\n{"a":0.12345678901234567890}', "line 2: column a holds numbers of more"),
+    (b'{"a":1}\n{"a":"\xff"}', "line 2: it is not text in UTF-8"),
+    ('{"a":1}\n{"a":2', "line 2: it is not JSON"),
+    ('{"a":{"b":1},"a.b":2}', r"column a\.b is there twice"),
+]
+
+
+@pytest.mark.parametrize(("text", "reason"), REFUSED, ids=[reason for _, reason in REFUSED])
+def test_what_is_refused_names_its_line(tmp_path: Path, text: str | bytes, reason: str) -> None:
+    with pytest.raises(ImportRefusedError, match=reason):
+        delivered(read(tmp_path, text))
+
+
+def test_a_kind_that_changes_in_a_later_block_is_found_with_its_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(json_blocks, "_BLOCK", 64)
+    text = [f'{{"n":{n},"s":"x","l":[{n}],"m":null}}' for n in range(60)]
+    text[40:42] = ['{"n":0.5,"s":"x","l":[1.25],"m":{"late":[true]}}', '{"n":9007199254740993,"s":"y","l":[],"m":null}']
+    made = read(tmp_path, "\n".join(text))
+    assert str(made.schema.field("n").type) == "decimal128(18, 1)"
+    assert [row["n"] for row in delivered(made)][39:43] == [39, Decimal("0.5"), 9007199254740993, 42]
+    text[50] = '{"n":1,"s":5}'
+    with pytest.raises(ImportRefusedError, match=r"rows\.json, line 51: column s holds text and numbers") as refused:
+        read(tmp_path, "\n".join(text))
+    assert refused.value.row == 51
+
+
+def test_text_among_the_numbers_of_a_later_block_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(json_blocks, "_BLOCK", 64)
+    for first in ("0.5", "12345678901234567.89"):
+        text = [f'{{"n":{first}}}'] * 30 + ['{"n":"1.5"}'] + [f'{{"n":{first}}}'] * 30
+        with pytest.raises(ImportRefusedError, match="line 31: ") as refused:
+            delivered(read(tmp_path, "\n".join(text)))
+        assert refused.value.row == 31
+
+
+def test_text_stays_text_and_odd_names_stay(tmp_path: Path) -> None:
+    rows = [
+        {"a.b": 1, "c d": "2026-03-01T06:00:00Z", "ü": ["\u2028", "\x00", "😀"], "_id": "007", "true": True},
+        {"a.b": 2, "c d": "2026-03-01T06:00:00", "ü": [], "_id": "NaN", "true": None},
+    ]
+    got = delivered(read(tmp_path, "\n".join(json.dumps(row) for row in rows)))
+    assert got == [{name: value for name, value in row.items() if value is not None} for row in rows]
+
+
+@pytest.mark.parametrize(
+    ("kind", "good", "bad"),
+    [
+        (pa.int32(), ["5", "1.0", "1e2"], ["2147483648", "0.5"]),
+        (pa.int64(), ["9223372036854775807", "1.0"], ["9223372036854775808", "0.5"]),
+        (pa.float64(), ["1", "0.1", "1e300", "9007199254740992"], ["9007199254740993", "0.12345678901234567890"]),
+        (pa.float32(), ["0.1", "16777216", "1.5"], ["16777217", "123456789.123", "0.123456789"]),
+        (pa.decimal128(9, 2), ["1.5", "1", "1e3", '"1.50"', "9999999.99"], ["1.555", "10000000", '"1.555"', '"x"']),
+        (pa.date32(), ['"2026-03-01"'], ['"2026-13-01"', "1"]),
+        (pa.bool_(), ["true"], ["1", '"true"']),
+        (pa.string(), ['"1"'], ["1"]),
+    ],
+    ids=str,
+)
+def test_values_fit_the_columns_type_exactly_or_are_refused(
+    tmp_path: Path, kind: pa.DataType, good: list[str], bad: list[str]
+) -> None:
+    known = pa.schema([("v", kind)])
+    for one in good:
+        made = read(tmp_path, f'{{"v":{one}}}', known=known)
+        assert made.schema == known
+        if not one.startswith('"'):
+            assert delivered(made) == [json.loads(f'{{"v":{one}}}', parse_float=Decimal, parse_int=Decimal)]
+    for one in bad:
+        with pytest.raises(ImportRefusedError, match="line 2: .*column v") as refused:
+            delivered(read(tmp_path, f'{{"v":null}}\n{{"v":{one}}}', known=known))
+        assert refused.value.row == 2
