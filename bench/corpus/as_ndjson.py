@@ -90,7 +90,9 @@ def _single(original: object, delivered: object, path: str, found: Findings) -> 
     elif isinstance(original, bool):
         equal = delivered is original
     elif isinstance(original, NumberText):
-        equal = is_number and are_same_numbers(original, str(delivered))
+        # Doubles keep the sign of zero; which type the column has is seen in Parquet.
+        equal = is_number and Decimal(original) == Decimal(str(delivered))
+        reason = None if equal and are_same_numbers(original, str(delivered)) else findings.ZERO
     elif isinstance(original, str):
         equal = is_text and delivered == original
     elif isinstance(original, int | Decimal):

@@ -65,7 +65,9 @@ def _single(original: object, delivered: object, path: str, found: Findings) -> 
         equal = _is_written(original, delivered)
     elif isinstance(original, NumberText):
         is_number = isinstance(delivered, int | Decimal | Real) and not isinstance(delivered, bool)
-        equal = is_number and _is_finite(delivered) and are_same_numbers(original, text_of(delivered))
+        is_same = is_number and _is_finite(delivered) and are_same_numbers(original, text_of(delivered))
+        is_zero = is_number and not isinstance(delivered, Real) and Decimal(original) == 0 == delivered
+        equal, reason = is_same or is_zero, None if is_same else findings.ZERO
     elif isinstance(original, Real):
         equal = isinstance(delivered, Real) and are_same_floats(original, delivered)
     elif isinstance(original, TimeOfDay | Instant) and isinstance(delivered, str):

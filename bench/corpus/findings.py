@@ -16,6 +16,7 @@ NANOSECONDS: Final = "times beyond the microsecond are text with nine digits"
 UNSIGNED: Final = "whole numbers of 64 bits without a sign are decimals"
 ABSENT: Final = "Parquet: fields that a JSON object lacks are null"
 NO_FIELDS: Final = "Parquet: what has no fields has a null field _empty"
+ZERO: Final = "negative zeros of JSON are 0 in columns of whole numbers and decimals"
 
 PLACEHOLDER: Final = "_empty"
 MOST: Final = 10

@@ -16,12 +16,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.corpus import findings
+from bench.corpus import as_parquet, findings
 from bench.corpus.__main__ import files_in, main, verdicts_on
-from bench.corpus.findings import Difference
+from bench.corpus.findings import Difference, Findings
 from bench.corpus.judging import Verdict, judge, judge_refusal
 from bench.corpus.pipeline import Delivery, Imported, Pipeline, Refused, pipeline
-from bench.corpus.values import Day, Instant, Real, is_shortest, text_of
+from bench.corpus.values import Day, Instant, NumberText, Real, is_shortest, text_of
 
 TEXTS = {
     "words.csv": 'code,word\n007,NA\n,null\n-0,""\n1e5,"true"\n+1,"a ""b"", c\nd"\n',
@@ -36,6 +36,7 @@ TEXTS = {
     '{"big": 1, "d": 12345678.123456789012345, "n": 2.5}\n',
     "nested.ndjson": '{"o": {"a": null, "b": {}}, "l": [1, null, 3], "s": "é\\u0000\\ud83d\\ude00"}\n{"o": null}\n{}\n',
     "empty.ndjson": "{}\n{}\n",
+    "zeros.ndjson": '{"n": -0, "d": -0.0}\n{"n": 1, "d": 12345678901234567890.5}\n',
     "array.json": '[{"a": [{"b": "1"}, null, {}]},\n {"a": []}]',
 }
 REFUSED = {"not.ndjson": '{"a": NaN}\n', "open.csv": 'a,b\n1,"2\n', "same.csv": "a,a\n1,2\n"}
@@ -214,6 +215,32 @@ def test_a_dropped_row_is_wrong_in_either_format(sent: Delivered) -> None:
 def test_a_repeated_row_is_wrong(sent: Delivered) -> None:
     verdict = sent.judge_with(ndjson=sent.lines + sent.lines.splitlines(keepends=True)[0])
     assert [(one.row, one.original) for one in verdict.differences] == [(4, "nothing")]
+
+
+def test_a_date_without_text_in_json_is_refused_there_and_compared_in_parquet(
+    through: Pipeline, tmp_path: Path
+) -> None:
+    file = tmp_path / "far.parquet"
+    pq.write_table(pa.table({"day": pa.array([2**30], pa.date32())}), file)
+    (verdict,) = verdicts_on([file], through)
+    assert (verdict.outcome, verdict.count) == ("refused", 0)
+    assert "Column day" in verdict.sentence
+
+
+@pytest.mark.parametrize(
+    ("original", "delivered", "count"),
+    [("-0.0", Real(0.0, 64), 1), ("-0.0", Real(-0.0, 64), 0), ("-0", 0, 0), ("0", Decimal("0.1"), 1), ("0", False, 1)],
+)
+def test_only_types_without_a_negative_zero_lose_its_sign(original: str, delivered: object, count: int) -> None:
+    found = Findings("Parquet", is_json=True)
+    as_parquet.compare({"x": NumberText(original)}, {"x": delivered}, "", found)
+    assert found.count == count
+
+
+def test_a_run_that_fails_is_wrong(sent: Delivered) -> None:
+    verdict = judge(sent.imported, Delivery(errors={"JSON": "The disk is full."}))
+    assert verdict.outcome == "wrong"
+    assert "The disk is full." in verdict.sentence
 
 
 def test_a_refusal_that_leaves_something_is_wrong() -> None:
