@@ -6,6 +6,7 @@ from typing import Any
 from uuid import uuid4
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from offtake.lake import ingest, scan
@@ -223,3 +224,72 @@ def test_a_dry_run_says_what_would_happen_and_writes_nothing(lake: Lake, tmp_pat
     with pytest.raises(ImportRefusedError, match="not in the dataset"):
         ingest.dry_run(lake, TABLE, [more], Attempt("x"), ParseOptions())
     assert everything_in(tmp_path / "warehouse") == there
+
+
+def test_files_of_both_kinds_in_one_import_agree_on_empty_columns(lake: Lake, tmp_path: Path) -> None:
+    add_files(lake, rows(tmp_path, {"a": 1, "b": 1}), csv(tmp_path, "a,b\n,2\n"))
+    add_files(lake, rows(tmp_path, {"a": None, "b": 3}), csv(tmp_path, "a,b\n5,4\n"), evolve=False)
+    assert [(row["a"], row["b"]) for row in full(lake)] == [(1, 1), (None, 2), (None, 3), (5, 4)]
+
+
+def test_a_column_that_got_its_type_late_can_be_rewritten_with_the_others(lake: Lake, tmp_path: Path) -> None:
+    add_files(lake, rows(tmp_path, {"a": None, "b": 1, "s": {"x": None}}))
+    add_files(lake, rows(tmp_path, {"a": 1, "b": 2, "s": {"x": 1}}), **UNDELIVERED)
+    add_files(lake, rows(tmp_path, {"a": 1.5, "b": 3.5, "s": {"x": 0.5}}), **UNDELIVERED)
+    assert [(row["a"], row["b"], row["s"]["x"]) for row in full(lake)] == [(None, 1, None), (1, 2, 1), (1.5, 3.5, 0.5)]
+
+
+def test_an_object_is_filled_while_its_neighbour_changes_its_type(lake: Lake, tmp_path: Path) -> None:
+    add_files(lake, rows(tmp_path, {"a": {"x": {}, "y": 1, "z": []}}))
+    add_files(lake, rows(tmp_path, {"a": {"x": {"k": 1}, "y": 1.5, "z": [1]}}), **UNDELIVERED)
+    assert [row["a"] for row in full(lake)] == [
+        {"x": {"k": None}, "y": 1.0, "z": []},
+        {"x": {"k": 1}, "y": 1.5, "z": [1]},
+    ]
+
+
+def test_a_required_column_stays_required_when_its_type_changes(lake: Lake, tmp_path: Path) -> None:
+    add(lake, [{"a": 1}], pa.schema([pa.field("a", pa.int64(), nullable=False)]))
+    lake.purge(TABLE)
+    file = tmp_path / "a.parquet"
+    pq.write_table(pa.table({"a": [1]}, pa.schema([pa.field("a", pa.int64(), nullable=False)])), file)
+    add_files(lake, file)
+    add_files(lake, rows(tmp_path, {"a": 1.5}), **UNDELIVERED)
+    with pytest.raises(ImportRefusedError, match="line 1: column a is required and has no value"):
+        add_files(lake, rows(tmp_path, {"a": None}, {"a": 2}), **UNDELIVERED)
+    assert [row["a"] for row in full(lake)] == [1.0, 1.5]
+
+
+def test_a_struct_with_a_required_field_may_be_null_and_its_field_may_not(lake: Lake, tmp_path: Path) -> None:
+    inner = pa.struct([pa.field("x", pa.string(), nullable=False)])
+    tags = pa.list_(pa.field("element", pa.int64(), nullable=False))
+    ingest.declare(lake, TABLE, pa.schema([("a", inner), ("b", pa.int64()), ("l", tags)]))
+    add_files(lake, rows(tmp_path, {"b": 1}, {"a": {"x": "z"}, "l": [1]}, {"a": None, "l": None}))
+    assert [row["a"] for row in full(lake)] == [None, {"x": "z"}, None]
+    for bad, column in (({"a": {}}, r"a\.x"), ({"l": [1, None]}, r"l\[\]")):
+        with pytest.raises(ImportRefusedError, match=rf"line 2: column {column} is required and has no value"):
+            add_files(lake, rows(tmp_path, {"b": 1, "l": [1], "a": {"x": "y"}}, bad))
+
+
+def test_columns_that_have_no_text_of_their_own_are_not_made_text(lake: Lake, tmp_path: Path) -> None:
+    file = tmp_path / "a.parquet"
+    pq.write_table(pa.table({"a": pa.array([b"abc"]), "s": pa.array([{"x": 1}]), "b": [1]}), file)
+    add_files(lake, file)
+    add_files(lake, csv(tmp_path, "a,s,b\n,,2\n"), **UNDELIVERED)
+    with pytest.raises(ImportRefusedError, match="line 2: column a "):
+        add_files(lake, csv(tmp_path, "a,b\nhello,2\n"), **UNDELIVERED)
+    assert [row["a"] for row in full(lake)] == [b"abc", None]
+
+
+def test_numbers_become_text_as_exports_write_them(lake: Lake, tmp_path: Path) -> None:
+    values = [8.171991e19, 1e22, 0.1, -0.5, 1e-7, 123456789012345680.0]
+    add_files(lake, rows(tmp_path, *({"v": one, "w": "x"} for one in values)))
+    add_files(lake, csv(tmp_path, "v,w\nhey,x\n"), **UNDELIVERED)
+    texts = [row["v"] for row in full(lake)]
+    assert [Decimal(one) for one in texts[:-1]] == [Decimal(repr(one)) for one in values]
+    assert texts[0] == "8.171991e19"
+
+
+def test_lists_of_nothing_within_lists_come_in(lake: Lake, tmp_path: Path) -> None:
+    add_files(lake, rows(tmp_path, {"a": [None, []]}, {"a": [[], None, []]}))
+    assert [row["a"] for row in full(lake)] == [[None, []], [[], None, []]]

@@ -12,7 +12,7 @@ from typing import Final
 import pyarrow as pa
 from pyiceberg.io.pyarrow import _pyarrow_to_schema_without_ids
 from pyiceberg.table import Table, Transaction
-from pyiceberg.types import IcebergType, StructType
+from pyiceberg.types import NestedField, StructType
 
 from offtake.lake.parsing.columns import (
     PLACEHOLDER,
@@ -80,13 +80,17 @@ def evolve(transaction: Transaction, known: pa.Schema, wanted: pa.Schema, change
     target = settled(wanted)
     if change.replaced:
         types = _pyarrow_to_schema_without_ids(target)
-        with transaction.update_schema() as update:
+        # A column that is required stays so: the rows that are there have a value, and so have those to come.
+        with transaction.update_schema(allow_incompatible_changes=True) as update:
             for path in change.replaced:
+                found = _field_at(types.as_struct(), path)
                 update.delete_column(path)
-                update.add_column(path, _type_at(types.as_struct(), path))
+                update.add_column(path, found.field_type, required=found.required)
     with transaction.update_schema() as update:
         update.union_by_name(target)
         for path in change.filled:
+            if path[:1] in change.replaced:
+                continue  # made afresh with its fields
             update.delete_column((*_iceberg_path(path), PLACEHOLDER))
     _restore_order(transaction, target)
     transaction.set_properties(properties_of(wanted))
@@ -102,13 +106,13 @@ def unbounded_properties(columns: Iterable[str]) -> dict[str, str]:
     return {f"{_METRICS}{name}": "counts" for name in columns}
 
 
-def _type_at(struct: StructType, path: Path) -> IcebergType:
-    """The type of a field of a struct; by its name, for new fields have no ids."""
-    kind = next(one.field_type for one in struct.fields if one.name == path[0])
+def _field_at(struct: StructType, path: Path) -> NestedField:
+    """A field of a struct; by its name, for new fields have no ids."""
+    found = next(one for one in struct.fields if one.name == path[0])
     if len(path) == 1:
-        return kind
-    assert isinstance(kind, StructType)  # noqa: S101 - paths of replaced columns lead through structs alone
-    return _type_at(kind, path[1:])
+        return found
+    assert isinstance(found.field_type, StructType)  # noqa: S101 - paths of replaced columns lead through structs alone
+    return _field_at(found.field_type, path[1:])
 
 
 def _compare(known: pa.DataType, wanted: pa.DataType, path: Path, change: SchemaChange) -> None:

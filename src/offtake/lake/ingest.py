@@ -182,13 +182,13 @@ def _plan(
     if change.added and not attempt.evolve:
         raise ImportRefusedError(_not_promised(files, change.added))
     notes = (*parsed.notes, *_change_notes(change, known, parsed.schema))
-    return _Plan(NewRows(known, parsed.schema, _rows(parsed, changes), change), notes)
+    return _Plan(NewRows(known, parsed.schema, _rows(parsed, changes, is_dataset=known is not None), change), notes)
 
 
 def _open_changes(lake: Lake, table: TableName, loaded: Table | None, attempt: Attempt) -> Changes:
     if loaded is None:
         return Changes(promote=True)
-    if evolution.DECLARED in loaded.properties and not attempt.evolve:
+    if evolution.DECLARED in loaded.properties:
         return Changes()
 
     @cache
@@ -201,11 +201,11 @@ def _open_changes(lake: Lake, table: TableName, loaded: Table | None, attempt: A
     return Changes(promote=True, stored=stored)
 
 
-def _rows(parsed: Parsed, changes: Changes) -> Iterator[pa.RecordBatch]:
+def _rows(parsed: Parsed, changes: Changes, *, is_dataset: bool) -> Iterator[pa.RecordBatch]:
     try:
         yield from parsed.rows()
     except ImportRefusedError as error:
-        if not changes.denied:
+        if not is_dataset or not changes.denied:
             raise
         raise ImportRefusedError(
             f"{error} The dataset's types hold, as they were declared or its rows were delivered. Correct the value, "

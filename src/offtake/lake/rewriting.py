@@ -19,6 +19,7 @@ from pyiceberg.table.update.snapshot import _SnapshotProducer
 
 from offtake.lake import reading
 from offtake.lake.catalog import Lake, TableName
+from offtake.lake.file_facts import FileFacts
 from offtake.lake.lineage import Manifests
 from offtake.lake.parsing.conform import conform
 from offtake.lake.parsing.kinds import Path
@@ -53,8 +54,9 @@ def stored_values(lake: Lake, name: TableName, path: Path) -> Iterator[pa.Array]
     if snapshot is None:
         return
     schema = reading.table_schema(lake, name, snapshot.snapshot_id)
+    facts = FileFacts.of(table, snapshot)
     for entry in _live(table, snapshot):
-        for batch in reading.read([_whole(entry.data_file)], schema):
+        for batch in reading.read([_whole(entry, facts)], schema):
             yield from arrays_at(batch.column(path[0]), path)
 
 
@@ -71,11 +73,12 @@ def rewrite_files(transaction: Transaction, lake: Lake, name: TableName) -> Rewr
     schema = reading.table_schema(lake, name, snapshot.snapshot_id)
     # With field ids: files without any are read by the names of the schema that their rows came in under.
     target = reading.small(schema_to_pyarrow(transaction.table_metadata.schema(), include_field_ids=True))
+    facts = FileFacts.of(table, snapshot)
     try:
         for entry in _live(table, snapshot):
             files = DataFiles(f"{table.location()}/data", f"{uuid4().hex}-r", target)
             made.written.append(files)
-            files.write(conform(batch, target) for batch in reading.read([_whole(entry.data_file)], schema))
+            files.write(conform(batch, target) for batch in reading.read([_whole(entry, facts)], schema))
             made.paths[entry.data_file.file_path] = files.uris
     except BaseException:
         made.remove()
@@ -154,5 +157,14 @@ def _live(table: Table, snapshot: Snapshot) -> list[ManifestEntry]:
     return list(manifests.live(snapshot))
 
 
-def _whole(file: DataFile) -> reading.FileSlice:
-    return reading.FileSlice(file.file_path, 0, None, file.record_count, file.file_size_in_bytes)
+def _whole(entry: ManifestEntry, facts: FileFacts) -> reading.FileSlice:
+    file = entry.data_file
+    return reading.FileSlice(
+        path=file.file_path,
+        first=0,
+        last=None,
+        rows=file.record_count,
+        bytes=file.file_size_in_bytes,
+        partition=facts.partition(file),
+        schema_id=facts.schema_id(entry),
+    )

@@ -94,9 +94,10 @@ class DataFiles:
 
     def _table(self, held: list[pa.RecordBatch]) -> pa.Table:
         try:
-            made = pa.Table.from_batches(held).cast(self.schema)
-        except (pa.ArrowInvalid, ValueError):
-            raise ImportRefusedError("A required column holds a null.") from None
+            # Not cast: a cast takes a null struct for nulls in the fields that it requires.
+            made = pa.Table.from_arrays(pa.Table.from_batches(held).columns, schema=self.schema)
+        except (pa.ArrowInvalid, ValueError, TypeError):
+            raise ImportRefusedError("The rows are not of the table's types.") from None
         self.unbounded |= _unbounded(made)
         return made
 

@@ -23,6 +23,7 @@ from offtake.lake.parsing.numbers import WIDEST, NumberStats, number_stats
 
 PLACEHOLDER: Final = "_empty"
 """The one column of a table, or field of a struct, that has none yet: no format holds a struct without fields."""
+_RESERVED: Final = (PLACEHOLDER, ELEMENT, VALUE)
 DEEPEST: Final = 64
 """Levels of nesting that come in, and go out again in every format."""
 
@@ -67,6 +68,16 @@ def check_names(schema: pa.Schema) -> None:
     for one in schema:
         if depth_of(one.type) > DEEPEST:
             raise UnfitError(f"column {one.name} is nested deeper than {DEEPEST} levels")
+
+
+def check_reserved_names(schema: pa.Schema) -> None:
+    """Raise `UnfitError` for names that mark what is not a column: a struct without fields, steps of paths."""
+    for one in schema:
+        if one.name in _RESERVED:
+            raise UnfitError(f"column {one.name} has a reserved name; rename it")
+    for path, kind in _named(list(schema), ()):
+        if pa.types.is_struct(kind) and any(one.name in _RESERVED for one in fields_of(kind)):
+            raise UnfitError(f"column {name_of(path)} has a field with a reserved name ({', '.join(_RESERVED)})")
 
 
 def settled(schema: pa.Schema) -> pa.Schema:
@@ -295,9 +306,11 @@ def _named_within(kind: pa.DataType, path: Path) -> Iterator[tuple[Path, pa.Data
     if pa.types.is_struct(kind):
         yield from _named(fields_of(kind), path)
     elif pa.types.is_map(kind):
-        yield from _named_within(kind.key_type, (*path, "key"))
-        yield from _named_within(kind.item_type, (*path, VALUE))
+        for step, inner in (("key", kind.key_type), (VALUE, kind.item_type)):
+            yield (*path, step), inner
+            yield from _named_within(inner, (*path, step))
     elif is_list(kind):
+        yield (*path, ELEMENT), kind.value_type
         yield from _named_within(kind.value_type, (*path, ELEMENT))
 
 

@@ -1,5 +1,6 @@
 """Rows as they come made to fit the dataset's columns, no value changed."""
 
+from decimal import Decimal
 from typing import Final
 
 import pyarrow as pa
@@ -65,16 +66,21 @@ class _Fit:
             # Of lists of nulls alone, pyarrow's JSON reader gives fewer values than the offsets tell of.
             values = pa.nulls(array.offsets[-1].as_py(), kind.value_type)
         values = self.column(values, kind.value_type, (*path, ELEMENT))
-        return pa.ListArray.from_arrays(array.offsets.cast(pa.int32()), values, type=kind, mask=_mask(array))
+        made = pa.ListArray.from_arrays(array.offsets.cast(pa.int32()), values, type=kind, mask=_mask(array))
+        if not kind.value_field.nullable and made.flatten().null_count:
+            raise UnfitError(f"column {name_of((*path, ELEMENT))} is required and has no value")
+        return made
 
     def _struct(self, array: pa.StructArray, kind: pa.StructType, path: Path) -> pa.StructArray:
         children = []
         for field in fields_of(kind):
             index = array.type.get_field_index(field.name)
+            where = (*path, field.name)
             if index < 0:
-                children.append(pa.nulls(len(array), field.type))
-                continue
-            children.append(self.column(array.field(index), field.type, (*path, field.name)))
+                child = pa.nulls(len(array), field.type)
+            else:
+                child = self.column(array.field(index), field.type, where)
+            children.append(child if field.nullable else _filled(child, array, where))
         return pa.StructArray.from_arrays(children, fields=fields_of(kind), mask=_mask(array))
 
     def _map_of_struct(self, array: pa.StructArray, kind: pa.MapType, path: Path) -> pa.MapArray:
@@ -135,6 +141,34 @@ def fine_text(array: pa.Array) -> pa.Array:
         text = pc.replace_substring(array.cast(pa.timestamp("ns")).cast(pa.string()), " ", "T", max_replacements=1)
         return pc.binary_join_element_wise(text, zone, "") if zone else text
     return array.cast(pa.string())
+
+
+def _filled(child: pa.Array, parent: pa.StructArray, path: Path) -> pa.Array:
+    """A required field with values where its struct is null, which Parquet's writer takes for missing otherwise."""
+    if not child.null_count:
+        return child
+    if pc.any(pc.and_(child.is_null(), parent.is_valid())).as_py():
+        raise UnfitError(f"column {name_of(path)} is required and has no value")
+    rows = pa.arange(0, len(child))
+    any_value = pa.concat_arrays([child, _some_value(child.type)])
+    return any_value.take(pc.if_else(child.is_valid(), rows, pa.scalar(len(child), pa.int64())))
+
+
+def _some_value(kind: pa.DataType) -> pa.Array:
+    """One value of a type; it is covered by a null, so it does not matter which."""
+    if isinstance(kind, pa.BaseExtensionType):
+        return pa.ExtensionArray.from_storage(kind, _some_value(kind.storage_type))
+    if pa.types.is_struct(kind):
+        return pa.StructArray.from_arrays([_some_value(one.type) for one in fields_of(kind)], fields=fields_of(kind))
+    if pa.types.is_nested(kind):
+        return pa.array([[]], kind)
+    if pa.types.is_fixed_size_binary(kind):
+        return pa.array([bytes(kind.byte_width)], kind)
+    if _is_text(kind) or pa.types.is_binary(kind):
+        return pa.array([b""], pa.binary()).cast(kind)
+    if pa.types.is_decimal(kind):
+        return pa.array([Decimal(0)], kind)
+    return pa.array([0], pa.int32() if pa.types.is_date(kind) else pa.int64()).cast(kind)
 
 
 def _as_written(array: pa.Array) -> pa.Array:

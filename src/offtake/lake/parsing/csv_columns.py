@@ -8,7 +8,7 @@ import pyarrow as pa
 from offtake.lake.parsing.columns import Changes, promotions
 from offtake.lake.parsing.csv_text import CsvFile
 from offtake.lake.parsing.errors import UnfitError
-from offtake.lake.parsing.text_types import TextColumn
+from offtake.lake.parsing.text_types import TextColumn, is_written_plainly
 from offtake.lake.parsing.text_values import read_text
 
 
@@ -20,7 +20,8 @@ class _KnownColumn:
     text: TextColumn = field(default_factory=TextColumn)
 
     def observe(self, values: pa.Array, name: str, *, truncate: bool) -> None:
-        self.types = [kind for kind in self.types if _holds(values, kind, name, truncate=truncate)]
+        if values.null_count < len(values):
+            self.types = [kind for kind in self.types if _holds(values, kind, name, truncate=truncate)]
         self.text.observe(values)
 
 
@@ -76,7 +77,7 @@ class CsvProfile:
 
     def _with_stored(self, name: str, column: _KnownColumn, known: pa.DataType) -> pa.DataType:
         """The type of a column whose values do not fit it, where what is stored may be rewritten; else `known`."""
-        stored = self.changes.stored((name,))
+        stored = self.changes.stored((name,)) if is_written_plainly(known) else None
         if stored is None:
             self.changes.denied.append((name,))
             return known

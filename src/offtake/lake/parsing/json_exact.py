@@ -6,7 +6,7 @@ first fault is found with its line.
 
 import json
 from collections.abc import Iterator, Sequence
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import Any, Final, NoReturn
 
 import pyarrow as pa
@@ -85,6 +85,8 @@ def _kind_of(value: object, path: Path) -> pa.DataType:
             _check_text(value, path)
         return pa.string()
     if isinstance(value, dict):
+        for name in value:
+            _check_text(name, (*path, "?"))
         return pa.struct([pa.field(name, _kind_of(one, (*path, name))) for name, one in value.items()])
     kind: pa.DataType = pa.null()
     assert isinstance(value, list)  # noqa: S101 - JSON has no other values
@@ -150,6 +152,13 @@ def _read_whole(digits: str) -> int:
     return int(digits)
 
 
+def _read_fraction(text: str) -> Decimal:
+    try:
+        return Decimal(text)
+    except InvalidOperation:
+        raise ValueError("it holds a number whose exponent is out of reach") from None
+
+
 def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"it holds {name}, which is not JSON")
 
@@ -157,7 +166,7 @@ def _refuse_constant(name: str) -> NoReturn:
 _DECODER: Final = json.JSONDecoder(
     object_pairs_hook=_without_repeated_keys,
     parse_int=_read_whole,
-    parse_float=Decimal,
+    parse_float=_read_fraction,
     parse_constant=_refuse_constant,
 )
 _WORDS: Final[dict[type, str]] = {

@@ -24,6 +24,8 @@ from offtake.lake.parsing.kinds import KindConflictError, any_leaf, depth_of, fi
 from offtake.lake.parsing.numbers import EXACT
 
 _NULL_LINE: Final = re.compile(rb"\n[ \t\r]*null")
+_NULL_BEHIND: Final = r"\}[ \t\r]*null"
+_BLANK: Final = (b"\n\n", b"\n\r", b"\n ", b"\n\t")
 _BRACKETS: Final = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[{\]}]')
 _LONG_LINE: Final = 2000
 """Bytes: nesting that pyarrow does not survive takes longer lines."""
@@ -55,6 +57,8 @@ def read_block(file: InputFile, block: Block, hints: pa.Schema) -> pa.RecordBatc
             table = _parse(block, exact_hints(_parse(block, None).schema))
         except _UNPARSED:
             return read_exactly(file, block)
+    if not _is_sound(table, block):
+        return read_exactly(file, block)
     columns = pa.struct(list(table.schema))
     if depth_of(columns) > json_exact.DEEPEST or (any_leaf(columns, pa.types.is_decimal) and _has_far_numbers(block)):
         return read_exactly(file, block)
@@ -112,6 +116,28 @@ def _is_safe(block: Block) -> bool:
     return not any(_deepest(line) > json_exact.DEEPEST for line in lines)
 
 
+def _is_sound(table: pa.Table, block: Block) -> bool:
+    """Whether the reader's lists are whole, which they are not where all values are null, and rows are objects."""
+    try:
+        table.validate()
+    except pa.ArrowInvalid:
+        return False
+    text = block.text
+    lines = text.count(b"\n") + (not text.endswith(b"\n"))
+    if table.num_rows == lines and not any(blank in text for blank in _BLANK):
+        return True
+    # Lines and rows are not the same: a null may be on the line of an object.
+    return not _matches(text, _NULL_BEHIND)
+
+
+def _matches(text: bytes, pattern: str) -> bool:
+    """Whether the pattern is found, by RE2: many times faster than Python in long texts."""
+    data = pa.py_buffer(text)
+    ends = pa.array([0, data.size], pa.int64()).buffers()[1]
+    whole = pa.Array.from_buffers(pa.large_binary(), 1, [None, ends, data])
+    return bool(pc.match_substring_regex(whole, pattern)[0].as_py())
+
+
 def _long_lines(text: bytes) -> Iterator[bytes]:
     """The lines of more than 2000 bytes, found by leaps of so many."""
     at = 0
@@ -131,10 +157,7 @@ def _has_far_numbers(block: Block) -> bool:
         return True
     if b"0e" not in rough:
         return False
-    text = pa.py_buffer(block.text)
-    ends = pa.array([0, text.size], pa.int64()).buffers()[1]
-    whole = pa.Array.from_buffers(pa.large_binary(), 1, [None, ends, text])
-    return bool(pc.match_substring_regex(whole, _EXPONENT)[0].as_py())
+    return _matches(block.text, _EXPONENT)
 
 
 def _deepest(line: bytes) -> int:

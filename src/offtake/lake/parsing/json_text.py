@@ -12,8 +12,10 @@ from offtake.lake.parsing import json_reader
 from offtake.lake.parsing.files import InputFile
 from offtake.lake.parsing.json_blocks import Block, blocks_of
 from offtake.lake.parsing.kinds import (
+    MOST_FIELDS,
     KindConflictError,
     Path,
+    count_fields,
     fields_of,
     is_number,
     map_leaves,
@@ -62,6 +64,8 @@ class JsonProfile:
     def merge(self, batch: pa.RecordBatch) -> None:
         """Add rows. Raises `KindConflictError` naming the column."""
         kinds = pa.schema(merge_fields(self.kinds, batch.schema))
+        if count_fields(pa.struct(list(kinds))) > MOST_FIELDS:
+            raise KindConflictError(f"the file has more than {MOST_FIELDS} fields")
         self.judge(kinds)
         for path, values in _numbers_in(batch).items():
             stats = number_stats(values, self.numbers.get(path), floats=path in self.floats)
@@ -111,7 +115,7 @@ def _is_unclear(values: pa.Array) -> bool:
     if values.type != EXACT:
         return False
     ends = pc.min_max(values).as_py()
-    if ends["min"] is None or (-_BEYOND_LONG < ends["min"] and ends["max"] < _BEYOND_LONG):
+    if ends["min"] is None or max(-ends["min"], ends["max"]) < _BEYOND_LONG:
         return False
     stats = number_stats(values)
     return stats is not None and stats.scale == 0

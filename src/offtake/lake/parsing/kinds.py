@@ -14,6 +14,7 @@ from offtake.lake.parsing.numbers import EXACT, WHOLE
 Path = tuple[str, ...]
 """Where a column or a nested value is: names of fields, `[]` for a list's elements, `{}` for a map's values."""
 ELEMENT = "[]"
+MOST_FIELDS: Final = 10_000
 VALUE = "{}"
 
 
@@ -64,6 +65,11 @@ def depth_of(kind: pa.DataType) -> int:
     if not pa.types.is_nested(kind):
         return 0
     return 1 + max((depth_of(field.type) for field in fields_of(kind)), default=0)
+
+
+def count_fields(kind: pa.DataType) -> int:
+    """How many fields the type has, those of nested types too."""
+    return sum(1 + count_fields(one.type) for one in fields_of(kind)) if pa.types.is_nested(kind) else 0
 
 
 def merge_kinds(one: pa.DataType, other: pa.DataType, path: Path = ()) -> pa.DataType:

@@ -107,6 +107,8 @@ def number_stats(values: pa.Array, so_far: NumberStats | None = None, *, floats:
     Numbers are fractional by their type: `EXACT` is, `WHOLE` is not. Whether values fit a float is judged only where
     `floats` asks for it. Raises ValueError for NaN and infinities, which are not numbers of text.
     """
+    if pa.types.is_float16(values.type):
+        values = values.cast(pa.float32())
     found = pc.min_max(values)
     if not found["min"].is_valid:
         return so_far
@@ -135,9 +137,11 @@ def number_stats(values: pa.Array, so_far: NumberStats | None = None, *, floats:
 
 def cast_number(values: pa.Array, kind: pa.DataType) -> pa.Array:
     """The numbers under another numeric type, none of them changed. Raises `pa.ArrowInvalid` where that cannot be."""
+    if pa.types.is_float16(values.type):
+        values = values.cast(pa.float32())
     if values.type == kind:
         return values
-    if pa.types.is_floating(kind) and not (pa.types.is_integer(values.type) or _widens(values.type, kind)):
+    if pa.types.is_floating(kind) and not pa.types.is_integer(values.type):
         return _cast_to_floating(values, kind)
     if pa.types.is_floating(values.type) and pa.types.is_decimal(kind):
         if not _is_far(values):
@@ -224,7 +228,8 @@ def _is_far(values: pa.Array) -> bool:
 
 def _cast_to_floating(values: pa.Array, kind: pa.DataType) -> pa.Array:
     if pa.types.is_floating(values.type):
-        made = values.cast(kind, safe=False)
+        # By way of text: 0.1 as a float is the double 0.1, not 0.10000000149011612.
+        made = values.cast(pa.string()).cast(kind)
         if pc.any(pc.not_equal(made.cast(pa.string()), values.cast(pa.string()))).as_py():
             raise pa.ArrowInvalid(f"a number is not the shortest text of a {kind}")
         return made
@@ -281,10 +286,6 @@ def _plain_text(values: pa.Array) -> pa.Array:
     # Arrow writes an exponent for numbers close to zero.
     exact = [None if one is None else f"{one.normalize():f}" for one in values.filter(small).to_pylist()]
     return pc.replace_with_mask(text, small, pa.array(exact, pa.string()))
-
-
-def _widens(kind: pa.DataType, wanted: pa.DataType) -> bool:
-    return bool(pa.types.is_floating(kind) and kind.bit_width <= wanted.bit_width)
 
 
 def _digits(value: Decimal) -> int:

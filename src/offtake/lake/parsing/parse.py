@@ -9,7 +9,7 @@ from typing import Final
 import pyarrow as pa
 
 from offtake.lake.parsing import json_text
-from offtake.lake.parsing.columns import Changes, Resolver, check_names, settled
+from offtake.lake.parsing.columns import Changes, Resolver, check_names, check_reserved_names, settled
 from offtake.lake.parsing.conform import conform
 from offtake.lake.parsing.csv_columns import CsvProfile
 from offtake.lake.parsing.csv_text import CsvFile, open_csv
@@ -116,6 +116,7 @@ class _Parser:
                 schema = self._merge_parquet(schema, source)
         try:
             check_names(schema)
+            check_reserved_names(schema)
         except UnfitError as error:
             raise ImportRefusedError(f"{error}.") from None
         self._check_types()
@@ -147,10 +148,13 @@ class _Parser:
         types = {field.name: field.type for field in coming}
         for field in schema:
             others = types.get(field.name, pa.null())
-            if field.name not in self._known.names and field.type != others and not pa.types.is_null(others):
+            is_new = field.name not in self._known.names or pa.types.is_null(self._known.field(field.name).type)
+            is_open = pa.types.is_null(others) or pa.types.is_null(field.type)
+            if is_new and field.type != others and not is_open:
                 raise KindConflictError(f"column {field.name} is {field.type} in one file and {others} in another")
         merged = self._merge(schema, pa.schema([one.with_type(pa.null()) for one in coming]), self._resolver())
-        return pa.schema([one.with_type(types.get(one.name, one.type)) for one in merged])
+        found = ((one, types.get(one.name, pa.null())) for one in merged)
+        return pa.schema([one if pa.types.is_null(kind) else one.with_type(kind) for one, kind in found])
 
     def _merge_parquet(self, schema: pa.Schema, source: ParquetSource) -> pa.Schema:
         try:

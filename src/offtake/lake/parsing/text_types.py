@@ -4,6 +4,7 @@ import io
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import date
 from typing import Final, Literal
 
 import arro3.io
@@ -25,6 +26,11 @@ _ROUGH: Final[dict[Candidate, re.Pattern[str]]] = {
 _SAMPLE: Final = 8
 _SHORT: Final = 18
 _LONG: Final = 38
+_LARGE: Final = 1e18
+"""Of larger doubles arrow-rs writes some with more digits than they need; exports shorten them."""
+_DAY: Final = 86_400
+_FIRST_DAY: Final = date.min.toordinal() - date(1970, 1, 1).toordinal()
+_LAST_DAY: Final = date.max.toordinal() - date(1970, 1, 1).toordinal()
 _NONZERO: Final = "([1-9][0-9]{2}|0[1-9][0-9]|00[1-9])"
 _INSTANT: Final = rf"^[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}T[0-9]{{2}}:[0-9]{{2}}:[0-9]{{2}}(\.([0-9]{{3}})?{_NONZERO})?"
 
@@ -64,7 +70,11 @@ class TextColumn:
             self.is_seen = self.is_seen or values.null_count < len(values)
             self.candidates.clear()
         elif not pa.types.is_null(kind):
-            self.observe(written_text(values))
+            try:
+                self.observe(written_text(values))
+            except pa.ArrowInvalid:
+                self.is_seen = True
+                self.candidates.clear()
 
     def merge(self, other: "TextColumn") -> None:
         """Rule out what another column of the same name has ruled out."""
@@ -149,7 +159,7 @@ def _are_doubles(values: pa.Array) -> bool:
         numbers = values.cast(pa.float64())
     except pa.ArrowInvalid:
         return False
-    if not _all(pc.is_finite(numbers)):
+    if not _all(pc.less(pc.abs(numbers), _LARGE)):
         return False
     text = pc.binary_join(pa.ListArray.from_arrays(pa.array([0, len(values)], pa.int32()), values), '}\n{"x":')
     return _written_lines(numbers) == f'{{"x":{text[0].as_py()}}}\n'.encode()
@@ -195,12 +205,34 @@ def written_text(values: pa.Array) -> pa.Array:
     if pa.types.is_timestamp(values.type) and values.type.tz:
         values = values.cast(pa.timestamp(values.type.unit, "UTC"))
     if pa.types.is_floating(values.type):
-        values = values.filter(pc.is_finite(values))
+        # A float is written as the double of its shortest text.
+        values = values.filter(pc.is_finite(values)).cast(pa.string()).cast(pa.float64())
     values = values.drop_null()
     if not len(values):
         return pa.nulls(0, pa.string())
+    if pa.types.is_floating(values.type) and _any(pc.greater_equal(pc.abs(values), _LARGE)):
+        return pa.array([_shortest(value) for value in values.to_pylist()], pa.string())
+    if _is_beyond_calendar(values):
+        raise pa.ArrowInvalid("dates outside the years 1 to 9999 are not made text")
     lines = _written_lines(values).decode().splitlines()
     return pa.array([line.removeprefix('{"x":').removesuffix("}").strip('"') for line in lines], pa.string())
+
+
+def _shortest(value: float) -> str:
+    """A double as exports write it."""
+    if abs(value) < _LARGE:
+        return str(written_text(pa.array([value]))[0])
+    digits, _, exponent = repr(value).partition("e")
+    return f"{digits}{'' if '.' in digits else '.0'}e{exponent.removeprefix('+')}"
+
+
+def _is_beyond_calendar(values: pa.Array) -> bool:
+    if not (pa.types.is_date(values.type) or pa.types.is_timestamp(values.type)):
+        return False
+    days = values.cast(pa.timestamp("s"), safe=False).view(pa.int64()) if values.type != pa.date32() else None
+    numbers = values.view(pa.int32()) if days is None else pc.divide(days, _DAY)
+    ends = pc.min_max(numbers).as_py()
+    return bool(ends["min"] < _FIRST_DAY or ends["max"] > _LAST_DAY)
 
 
 def is_written_plainly(kind: pa.DataType) -> bool:
