@@ -154,7 +154,7 @@ def _filled(child: pa.Array, parent: pa.StructArray, path: Path) -> pa.Array:
     return any_value.take(pc.if_else(child.is_valid(), rows, pa.scalar(len(child), pa.int64())))
 
 
-def _some_value(kind: pa.DataType) -> pa.Array:
+def _some_value(kind: pa.DataType) -> pa.Array:  # noqa: PLR0911 - one return a kind reads as a table
     """One value of a type; it is covered by a null, so it does not matter which."""
     if isinstance(kind, pa.BaseExtensionType):
         return pa.ExtensionArray.from_storage(kind, _some_value(kind.storage_type))
