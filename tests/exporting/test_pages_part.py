@@ -202,7 +202,10 @@ def test_a_part_that_is_plain_goes_page_by_page_where_the_target_asks_for_it(
 
 
 @pytest.mark.parametrize("file_type", ["JSON", "PARQUET"])
-@pytest.mark.parametrize(("params", "asked"), [({}, {}), ({"invalidText": "replace"}, {"invalid_text": "replace"})])
+@pytest.mark.parametrize(
+    ("params", "asked"),
+    [({}, {"invalid_text": "fail"}), ({"invalidText": "replace"}, {"invalid_text": "replace"})],
+)
 def test_the_reader_is_asked_for_what_the_target_says_of_invalid_text(
     lake: Lake,
     tmp_path: Path,
