@@ -1,6 +1,7 @@
 """The commands `offtake dataset …`."""
 
 from collections.abc import Sequence
+from json import loads as parse_json
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -122,12 +123,13 @@ def preview(
     """Print the first rows of a dataset, one JSON object a row."""
     with operating(data_dir, sandbox) as (backend, caller):
         row = _find(backend, caller, name)
-        found: list[dict[str, Any]] = describe.preview(backend.lake, TableName(row.table_name), rows).to_pylist()
+        with backend.database.reading() as session:
+            found = dataset_documents.preview_lines(session, backend.lake, caller, row.id, rows)
     if json:
-        show.as_json(found)
+        show.as_json([parse_json(line) for line in found])
         return
-    for one in found:
-        show.console.print(str(one), markup=False)
+    for line in found:
+        show.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def create(

@@ -70,6 +70,8 @@ def show_(run: RunId, sandbox: InSandbox = None, data_dir: DataDir = None, json:
     show.table(("FILE", "ROWS", "SIZE", "SHA-256"), rows, "No files.")
     if row.manifest:
         show.console.print(f"manifest: {row.manifest['key']}", markup=False)
+    for warning in row.warnings:
+        show.console.print(f"warning: {warning['message']}", markup=False)
 
 
 def watch(run: RunId, sandbox: InSandbox = None, data_dir: DataDir = None, json: AsJson = False) -> None:
