@@ -244,3 +244,11 @@ def test_columns_whose_type_is_proven_are_read_as_it(tmp_path: Path) -> None:
         "b": [Decimal("1.50"), None, Decimal("0.25")],
         "c": ["007", None, "8"],
     }
+
+
+@pytest.mark.parametrize("text", ["a;b\n1;2\n3;4;5\n", "a|b\n1|2\n3\n", "a\tb\n1\t2\n3\t4\n5\t6\t7\n"])
+def test_a_row_of_another_length_is_refused_not_read_as_one_column(tmp_path: Path, text: str) -> None:
+    (tmp_path / "a.csv").write_text(text)
+    opened = open_csv(InputFile(tmp_path / "a.csv", "csv", "a.csv"), CsvOptions())
+    with pytest.raises(ImportRefusedError, match=r"a\.csv, line [34]: .*--delimiter"):
+        list(opened.batches())

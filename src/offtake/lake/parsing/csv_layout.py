@@ -46,6 +46,12 @@ class _Sample:
         return [len(record.fields) for record in self.records]
 
     @property
+    def has_majority(self) -> bool:
+        """Whether at least half of the records have as many fields as the header, several."""
+        counts = self.counts
+        return self.fault is None and counts[0] > 1 and 2 * counts.count(counts[0]) >= len(counts)
+
+    @property
     def is_even(self) -> bool:
         """Whether all records have the same number of fields, more than one."""
         return self.fault is None and len(set(self.counts)) == 1 and self.counts[0] > 1
@@ -136,9 +142,13 @@ def _choose(samples: list[_Sample], options: CsvOptions, name: str) -> tuple[_Sa
     first = samples[0]
     even = [sample for sample in samples if sample.is_even]
     named = [sample for sample in samples if options.header and sample.has_row_names]
-    if options.delimiter is not None or not (even or named):
+    if options.delimiter is not None:
         return first, ()
-    fitting = even or named
+    # One that most records agree on and some do not: those are refused by their lines, not read as one column.
+    uneven = [sample for sample in samples if set(first.counts) == {1} and sample.has_majority]
+    fitting = even or named or uneven
+    if not fitting:
+        return first, ()
     chosen = first if first in fitting else max(fitting, key=lambda sample: sample.counts[-1])
     word = _word(chosen.dialect)
     others = [_word(sample.dialect) for sample in even if sample is not chosen and chosen in even]
