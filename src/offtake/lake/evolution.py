@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from typing import Final
 
 import pyarrow as pa
-from pyiceberg.io.pyarrow import _pyarrow_to_schema_without_ids
 from pyiceberg.table import Table, Transaction
 from pyiceberg.types import NestedField, StructType
 
@@ -77,6 +76,9 @@ def evolve(transaction: Transaction, known: pa.Schema, wanted: pa.Schema, change
     """Bring the table's columns from `known` to `wanted`, each in its place."""
     if known == wanted:
         return
+    # PyIceberg's way with Arrow takes long to import; servers answer before anything needs it.
+    from pyiceberg.io.pyarrow import _pyarrow_to_schema_without_ids  # noqa: PLC0415 - see above
+
     target = settled(wanted)
     if change.replaced:
         types = _pyarrow_to_schema_without_ids(target)

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from uuid import uuid4
 
 import pyarrow as pa
-from pyiceberg.io.pyarrow import parquet_file_to_data_file, schema_to_pyarrow
 from pyiceberg.manifest import DataFile, ManifestContent, ManifestEntry, ManifestEntryStatus, ManifestFile
 from pyiceberg.table import Table, Transaction
 from pyiceberg.table.snapshots import Operation, Snapshot, Summary
@@ -65,6 +64,9 @@ def rewrite_files(transaction: Transaction, lake: Lake, name: TableName) -> Rewr
 
     Raises `NotRewritableError`, and `UnfitError` for a value that the new type does not hold.
     """
+    # PyIceberg's way with Arrow takes long to import; servers answer before anything needs it.
+    from pyiceberg.io.pyarrow import schema_to_pyarrow  # noqa: PLC0415 - see above
+
     table = lake.load(name)
     snapshot = table.current_snapshot()
     made = Rewrite()
@@ -135,6 +137,8 @@ class _ReplaceFiles(_SnapshotProducer["_ReplaceFiles"]):
         return Summary(operation=Operation.REPLACE, **totals, **(snapshot_properties or {}))
 
     def _moved(self, entry: ManifestEntry, path: str) -> ManifestEntry:
+        from pyiceberg.io.pyarrow import parquet_file_to_data_file  # noqa: PLC0415 - as in `rewrite_files`
+
         file: DataFile = parquet_file_to_data_file(self._io, self._transaction.table_metadata, path)
         return ManifestEntry.from_args(
             status=ManifestEntryStatus.EXISTING,
