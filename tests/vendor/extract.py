@@ -21,6 +21,17 @@ import yaml
 Json = dict[str, Any]
 
 HERE: Final = Path(__file__).parent
+# Where several documents describe an operation, the first wins (contract, section 0).
+DOCUMENTS: Final = (
+    "destinations",
+    "flow-service",
+    "ad-hoc-activation",
+    "catalog",
+    "batch-ingestion",
+    "data-access",
+    "sandbox",
+    "access-control",
+)
 # Sandbox tooling, which Offtake does not serve (contract, section 1).
 _NOT_SERVED: Final = "/exim/"
 _METHODS: Final = ("get", "head", "post", "put", "patch", "delete")
@@ -44,8 +55,8 @@ _SEVERAL: Final = ("allOf", "anyOf", "oneOf")
 
 
 def extract(folder: Path) -> dict[str, Json]:
-    """What remains of every document in the folder, by the document's name."""
-    return {path.stem: _document(_load(path)) for path in sorted(folder.glob("*.yaml"))}
+    """What remains of each of the documents, by its name."""
+    return {name: _document(_load(folder / f"{name}.yaml")) for name in DOCUMENTS}
 
 
 def written(document: Json) -> str:

@@ -14,21 +14,10 @@ from jsonschema.validators import extend
 from openapi_schema_validator import OAS30Validator, oas30_format_checker
 
 from tests.vendor.deviations import DEVIATIONS, NARROWED, PENDING, UNLISTED_REFUSALS, WRAPPED, Deviation
-from tests.vendor.extract import HERE
+from tests.vendor.extract import DOCUMENTS, HERE
 
 Json = dict[str, Any]
 
-# Where several documents describe an operation, the first wins (contract, section 0).
-DOCUMENTS: Final = (
-    "destinations",
-    "flow-service",
-    "ad-hoc-activation",
-    "catalog",
-    "batch-ingestion",
-    "data-access",
-    "sandbox",
-    "access-control",
-)
 # The documents' alternatives overlap: they say oneOf where only anyOf can be meant.
 _Validator: Final[type[Validator]] = extend(  # type: ignore[no-untyped-call] # the types of jsonschema lack it
     OAS30Validator, {"oneOf": OAS30Validator.VALIDATORS["anyOf"]}
