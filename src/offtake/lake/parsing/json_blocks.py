@@ -66,17 +66,19 @@ def _lines(file: InputFile, stream: Any) -> Iterator[Block]:  # noqa: ANN401 - a
     while block := stream.read(_BLOCK):
         if number == 1 and not rest:
             block = block.removeprefix(codecs.BOM_UTF8)
-        head, newline, tail = (rest + block).rpartition(b"\n")
-        rest = tail if newline else rest + block
+        text = rest + block
+        end = text.rfind(b"\n") + 1
+        head, rest = text[:end], text[end:]
+        lines = head.count(b"\n")
         if len(rest) > _LONGEST_LINE:
-            line = number + head.count(b"\n") + len(newline)
+            line = number + lines
             raise ImportRefusedError(
                 f"{file.name}, line {line}: it is longer than {_LONGEST_LINE} bytes. "
                 "If the file is one JSON document, send it as such.",
                 row=line,
             )
-        if head.strip():
-            yield Block("line", number, [head + newline])
-        number += head.count(b"\n") + len(newline)
+        if head and not head.isspace():
+            yield Block("line", number, [head])
+        number += lines
     if rest.strip():
         yield Block("line", number, [rest])

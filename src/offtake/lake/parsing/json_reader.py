@@ -25,18 +25,11 @@ from offtake.lake.parsing.numbers import EXACT
 
 _NULL_LINE: Final = re.compile(rb"\n[ \t\r]*null")
 _NULL_BEHIND: Final = r"\}[ \t\r]*null"
-_BLANK: Final = (b"\n\n", b"\n\r", b"\n ", b"\n\t")
 _BRACKETS: Final = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[{\]}]')
 _LONG_LINE: Final = 2000
 """Bytes: nesting that pyarrow does not survive takes longer lines."""
-_ROUGH: Final = bytes.maketrans(
-    bytes(range(256)),
-    bytes(dict(zip(b"0123456789eE", b"0000000000ee", strict=True)).get(n, ord("x")) for n in range(256)),
-)
-"""Every digit as `0`, `E` as `e`, all else as `x`: what is sought is found at a gigabyte a second."""
-_LONG_NUMBER: Final = b"0" * 39
-_EXPONENT: Final = r"[:\[,][ \t\r\n]*-?[0-9][0-9.]*[eE](\+|[0-9]|-0*[4-9][0-9]|-0*[1-9][0-9][0-9])"
-"""Of numbers that Arrow reads as other ones: exponents above 0, and below -39."""
+_FAR_NUMBER: Final = r"[:\[,][ \t\r\n]*-?([0-9.]{39}|[0-9][0-9.]*[eE](\+|[0-9]|-0*[4-9][0-9]|-0*[1-9][0-9][0-9]))"
+"""Of numbers that Arrow reads as other ones: of more than 38 digits, or with exponents above 0 or below -39."""
 _UNPARSED: Final = (pa.ArrowInvalid, pa.ArrowNotImplementedError, UnicodeDecodeError)
 
 
@@ -60,7 +53,8 @@ def read_block(file: InputFile, block: Block, hints: pa.Schema) -> pa.RecordBatc
     if not _is_sound(table, block):
         return read_exactly(file, block)
     columns = pa.struct(list(table.schema))
-    if depth_of(columns) > json_exact.DEEPEST or (any_leaf(columns, pa.types.is_decimal) and _has_far_numbers(block)):
+    has_decimals = any_leaf(columns, pa.types.is_decimal)
+    if depth_of(columns) > json_exact.DEEPEST or (has_decimals and _matches(block.text, _FAR_NUMBER)):
         return read_exactly(file, block)
     if not table.num_columns:
         return pa.RecordBatch.from_struct_array(pa.array([{}] * table.num_rows, pa.struct([])))
@@ -122,12 +116,8 @@ def _is_sound(table: pa.Table, block: Block) -> bool:
         table.validate()
     except pa.ArrowInvalid:
         return False
-    text = block.text
-    lines = text.count(b"\n") + (not text.endswith(b"\n"))
-    if table.num_rows == lines and not any(blank in text for blank in _BLANK):
-        return True
-    # Lines and rows are not the same: a null may be on the line of an object.
-    return not _matches(text, _NULL_BEHIND)
+    # A null may be on the line of an object.
+    return not _matches(block.text, _NULL_BEHIND)
 
 
 def _matches(text: bytes, pattern: str) -> bool:
@@ -148,16 +138,6 @@ def _long_lines(text: bytes) -> Iterator[bytes]:
             end = len(text) if end < 0 else end
             yield text[at:end]
         at = end + 1
-
-
-def _has_far_numbers(block: Block) -> bool:
-    """Whether a number may have more digits than a decimal holds, before or after the point."""
-    rough = block.text.translate(_ROUGH)
-    if _LONG_NUMBER in rough:
-        return True
-    if b"0e" not in rough:
-        return False
-    return _matches(block.text, _EXPONENT)
 
 
 def _deepest(line: bytes) -> int:
