@@ -223,3 +223,23 @@ def test_values_fit_the_columns_type_exactly_or_are_refused(
         with pytest.raises(ImportRefusedError, match=r"line 2: .*column v") as refused:
             delivered(read(tmp_path, f'{{"v":null}}\n{{"v":{one}}}', known=known))
         assert refused.value.row == 2
+
+
+def test_objects_may_take_several_lines_whatever_the_files_name_says(tmp_path: Path) -> None:
+    rows = [{"a": 9223372036854775808, "b": {"c": [1, 2]}}, {"a": 1, "b": None}]
+    text = "\n".join(json.dumps(row, indent=2) for row in rows)
+    assert delivered(read(tmp_path, text)) == [rows[0], {"a": 1}]
+    with pytest.raises(ImportRefusedError, match=r"rows\.json, object 2: column a holds numbers and text"):
+        read(tmp_path, f'{text[: text.rindex("1")]}"1"{text[text.rindex("1") + 1 :]}')
+
+
+def test_a_carriage_return_within_an_object_is_white_space(tmp_path: Path) -> None:
+    text = '{"a":\r9223372036854775808}\r\n{"a":\r1}\r\n'
+    assert delivered(read(tmp_path, text)) == [{"a": 9223372036854775808}, {"a": 1}]
+
+
+def test_a_refused_row_is_named_by_its_line_where_lines_hold_several_objects(tmp_path: Path) -> None:
+    known = pa.schema([("v", pa.date32())])
+    text = '{"v":"2026-03-01"}{"v":"2026-03-02"}\n\n{"v":"2026-03-03"} {"v":"2026-13-01"}\n'
+    with pytest.raises(ImportRefusedError, match=r"line 3: .*column v"):
+        delivered(read(tmp_path, text, known=known))

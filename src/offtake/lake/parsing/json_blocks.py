@@ -11,6 +11,9 @@ from offtake.lake.parsing.files import InputFile
 
 _BLOCK: Final = 8 * 1024 * 1024
 _LONGEST_LINE: Final = 64 * 1024 * 1024
+_LONGEST_FIRST: Final = 64 * 1024
+_UNFINISHED: Final = (b"{", b"[", b",", b":")
+"""The end of a line within an object."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +33,8 @@ class Block:
     @property
     def units(self) -> list[bytes]:
         """Its lines, or its objects."""
-        return self.parts if self.unit == "object" else self.parts[0].splitlines(keepends=True)
+        # Not `splitlines`: within an object, a carriage return is white space.
+        return self.parts if self.unit == "object" else self.parts[0].split(b"\n")
 
     @property
     def is_spread(self) -> bool:
@@ -45,11 +49,13 @@ def blocks_of(file: InputFile) -> Iterator[Block]:
 
 
 def _is_document(file: InputFile) -> bool:
-    """Whether the file is one document: an array holds no object a line, whatever the file's name says."""
+    """Whether the file is not one object a line, whatever its name says: an array, or objects over several lines."""
     if file.kind == "json":
         return True
     with file.open() as stream:
-        return bool(stream.read(1024).removeprefix(codecs.BOM_UTF8).lstrip().startswith(b"["))
+        begin = bytes(stream.read(_LONGEST_FIRST)).removeprefix(codecs.BOM_UTF8).lstrip()
+    first, newline, _ = begin.partition(b"\n")
+    return begin.startswith(b"[") or (newline != b"" and first.rstrip().endswith(_UNFINISHED))
 
 
 def _documents(file: InputFile, stream: Any) -> Iterator[Block]:  # noqa: ANN401 - pyarrow has no stubs

@@ -40,7 +40,7 @@ def read_objects(texts: Sequence[bytes]) -> pa.RecordBatch:
     kind: pa.DataType = pa.struct([])
     for index, text in enumerate(texts):
         try:
-            for row in _objects(text.decode()):
+            for row, _ in _objects(text.decode()):
                 kind = merge_kinds(kind, _kind_of(row, ()))
                 rows.append(row)
                 origin.append(index)
@@ -55,20 +55,37 @@ def read_objects(texts: Sequence[bytes]) -> pa.RecordBatch:
     return pa.RecordBatch.from_struct_array(pa.array(rows, kind))
 
 
-def _objects(text: str) -> Iterator[dict[str, Any]]:
+def line_of(data: bytes, row: int) -> int:
+    """The index of the line on which an object begins, by the object's number from 0; lines may hold several or none.
+
+    0 where the text cannot be read as far as there.
+    """
+    text = data.decode(errors="replace")
+    try:
+        for number, (_, start) in enumerate(_objects(text)):
+            if number == row:
+                return text.count("\n", 0, start)
+    except ValueError:
+        pass
+    return 0
+
+
+def _objects(text: str) -> Iterator[tuple[dict[str, Any], int]]:
+    """Each object, and where it begins. Raises `ValueError` for what is no object."""
     at = 0
     while True:
         while at < len(text) and text[at] in _SPACE:
             at += 1
         if at == len(text):
             return
+        start = at
         try:
             value, at = _DECODER.raw_decode(text, at)
         except json.JSONDecodeError as error:
             raise ValueError(f"it is not JSON: {error.msg} at character {error.pos + 1}") from None
         if not isinstance(value, dict):
             raise ValueError(f"it holds {_WORDS[type(value)]} in place of an object")  # noqa: TRY004 - of the text
-        yield value
+        yield value, start
 
 
 def _kind_of(value: object, path: Path) -> pa.DataType:

@@ -8,7 +8,7 @@ from typing import Final
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from offtake.lake.parsing import json_reader
+from offtake.lake.parsing import json_exact, json_reader
 from offtake.lake.parsing.files import InputFile
 from offtake.lake.parsing.json_blocks import Block, blocks_of
 from offtake.lake.parsing.kinds import (
@@ -123,8 +123,7 @@ def _is_unclear(values: pa.Array) -> bool:
 
 def _place(block: Block, row: int) -> tuple[str, int]:
     """The line or object that a row of the block is of."""
-    filled = [index for index, unit in enumerate(block.units) if unit.strip()]
-    return block.unit, block.first + (filled[row] if row < len(filled) else 0)
+    return block.unit, block.first + (row if block.unit == "object" else json_exact.line_of(block.text, row))
 
 
 def _hints_for(schema: pa.Schema, numbers: dict[Path, NumberStats]) -> pa.Schema:
