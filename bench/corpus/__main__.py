@@ -58,7 +58,6 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--keep", action="store_true", help="keep the deployment, and say where it is")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all verdicts to a file")
     options = parser.parse_args(arguments)
-    logging.disable(logging.WARNING)
     files = files_in(options.folder, options.most)
     place = Path(tempfile.mkdtemp(prefix="offtake-corpus-"))
     verdicts: list[Verdict] = []
@@ -80,4 +79,5 @@ def main(arguments: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
+    logging.disable(logging.WARNING)
     sys.exit(main(sys.argv[1:]))
