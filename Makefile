@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test lint bench soak docs lock clean
+.PHONY: demo test test-all lint bench soak docs lock clean
 
 demo: $(VENV)/.runtime ## install, then export a dataset in full and by an increment
 	rm -rf offtake-demo
@@ -12,6 +12,10 @@ demo: $(VENV)/.runtime ## install, then export a dataset in full and by an incre
 test: $(VENV)/.dev ## run the tests; installs the servers they need
 	sh tests/install-servers.sh
 	$(BIN)/python -m pytest
+
+test-all: $(VENV)/.dev ## the same with every combination of the crash, fencing, writer and failure matrices
+	sh tests/install-servers.sh
+	$(BIN)/python -m pytest --all
 
 lint: $(VENV)/.dev ## style, types, architecture
 	$(BIN)/ruff check .

@@ -19,6 +19,8 @@ hypothesis.settings.register_profile(
 )
 hypothesis.settings.load_profile("offtake")
 
+pytest_plugins = ["tests.matrix"]
+
 NOON = 1_772_366_400_000  # 2026-03-01T12:00:00Z
 
 

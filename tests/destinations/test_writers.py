@@ -13,6 +13,8 @@ from tests.destinations.cases import Case
 from tests.destinations.test_contract import chunks
 from tests.destinations.writers import BEFORE, apart, held, killed
 
+pytestmark = pytest.mark.matrix
+
 KEY = "out/a b/part-0.json.gz"
 FIRST = bytes(BEFORE) + b"the first writer's"
 SECOND = b"".join(chunks(PART_BYTES + 5))

@@ -11,6 +11,8 @@ from offtake.store.tables import Batch, Run, RunDataset, RunPart, Watermark
 from tests import crew
 from tests.scheduling.test_killed_anywhere import World, check, delivered, send, world
 
+pytestmark = pytest.mark.matrix
+
 __all__ = ["world"]
 
 STEPS = [

@@ -26,6 +26,8 @@ from tests.crew import Site
 from tests.deployment import deployment, rows
 from tests.postgres import new_database
 
+pytestmark = pytest.mark.matrix
+
 BATCHES, ROWS = 4, 5
 SLOT_MS = 3 * 3_600_000
 HOUR_MS, DAY_MS = 3_600_000, 86_400_000

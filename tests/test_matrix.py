@@ -1,0 +1,25 @@
+"""The sample of a matrix leaves no value out."""
+
+from itertools import product
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.matrix import sample
+
+
+@given(st.lists(st.integers(1, 6), min_size=1, max_size=4), st.data())
+def test_every_value_of_every_parameter_is_in_the_sample(sizes: list[int], data: st.DataObject) -> None:
+    whole = list(product(*(range(size) for size in sizes)))
+    some = data.draw(st.lists(st.sampled_from(whole), unique=True))
+    for combinations in (whole, some):
+        chosen = sample(combinations)
+        assert chosen <= set(combinations)
+        for at in range(len(sizes)):
+            assert {one[at] for one in chosen} == {one[at] for one in combinations}
+
+
+def test_each_value_of_the_longest_parameter_is_there_once() -> None:
+    points = [(store, point) for store in "sp" for point in range(16)]
+    assert len(sample(points)) == 16
+    assert {store for store, _ in sample(points)} == {"s", "p"}
