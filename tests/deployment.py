@@ -15,9 +15,11 @@ from uuid import uuid4
 import pyarrow as pa
 import pyarrow.parquet as pq
 from fastapi.testclient import TestClient
+from sqlalchemy import select
 
 from offtake.api.app import create_app
 from offtake.clock import MovedClock
+from offtake.exporting import manifest as proof
 from offtake.exporting.engine import Engine
 from offtake.flows import access, clients, imports
 from offtake.flows.access import Caller, Kind
@@ -29,7 +31,9 @@ from offtake.scheduling.service import ingestor_of, worker_of
 from offtake.scheduling.ticks import tick
 from offtake.scheduling.worker import Worker
 from offtake.settings import Settings
-from offtake.store.tables import Role, RoleSubject
+from offtake.store import runs as store
+from offtake.store.deliveries import delivered
+from offtake.store.tables import Role, RoleSubject, Run
 from tests.vendor.validation import check_response
 
 Json = dict[str, Any]
@@ -37,6 +41,8 @@ FLOW_SERVICE = "/data/foundation/flowservice"
 ZONE = "10440537-2a7b-4583-ac39-ed38d4b848e8"
 ZONE_FLOW = "cd2fc47e-e838-4f38-a581-8fff2f99b63a"
 LAKE = "23598e46-f560-407b-88d5-ea6207e49db0"
+WITH_MANIFEST: Json = {"includeFileManifest": True}
+"""Params of target connections for consumers that wait for a manifest file."""
 
 
 @dataclass
@@ -160,9 +166,19 @@ class Deployment:
         return items
 
     def manifests(self) -> list[Json]:
-        """Every manifest in the zone, oldest first."""
-        files = sorted(self.zone.rglob("manifest-*.json"), key=lambda path: path.stat().st_mtime_ns)
-        return [json.loads(file.read_text()) for file in files]
+        """What each run delivered that delivered files, as it is kept, in the order in which the runs ended."""
+        over = select(Run).where(Run.completed_at.is_not(None)).order_by(Run.completed_at, Run.created_at, Run.id)
+        with self.backend.database.reading() as session:
+            kept = [
+                proof.manifest_of(run, datasets, store.run_parts(session, run.id))
+                for run in session.scalars(over)
+                if delivered(run, datasets := store.run_datasets(session, run.id))
+            ]
+        return [one for one in kept if one["exportResults"]]
+
+    def manifest_files(self) -> list[Path]:
+        """The manifest files in the zone, oldest first."""
+        return sorted(self.zone.rglob("manifest-*.json"), key=lambda path: path.stat().st_mtime_ns)
 
     def delivered(self, manifest: Json) -> list[Path]:
         """The files a manifest names."""

@@ -8,7 +8,7 @@ from offtake.lake.catalog import TableName
 from offtake.store.tables import Dataset, Run, RunDataset, Watermark
 from tests.api.test_encryption import flow_through, make, said
 from tests.cli.deliveries import Offtake, add, manifest_of, run_ids, snapshots
-from tests.deployment import Deployment, rows
+from tests.deployment import WITH_MANIFEST, Deployment, rows
 from tests.keyring import Keyring
 
 # Verify a run
@@ -18,7 +18,7 @@ def test_a_run_is_verified_at_its_destination(deployed: Deployment, flow: str, o
     run = run_ids(deployed, flow)[0]
     assert offtake("run", "verify", run)[:2] == (0, f"1 files, 20 rows, {size(deployed, run)}: as delivered\n")
     assert offtake("run", "verify", run, "--download")[0] == 0
-    (file,) = deployed.delivered(manifest_of(deployed, run)[1])
+    (file,) = deployed.delivered(manifest_of(deployed, run))
     content = file.read_bytes()
     file.write_bytes(bytes(len(content)))
     assert offtake("run", "verify", run)[0] == 0, "the size is the same, and nothing has been read"
@@ -42,7 +42,7 @@ def test_a_run_is_verified_at_its_destination(deployed: Deployment, flow: str, o
 
 
 def size(deployed: Deployment, run: str) -> str:
-    (one,) = manifest_of(deployed, run)[1]["exportResults"]
+    (one,) = manifest_of(deployed, run)["exportResults"]
     return f"{one['size'] / 1000:.1f} kB"
 
 
@@ -66,15 +66,17 @@ def test_of_a_run_that_failed_for_one_dataset_the_others_are_verified(
     deployed: Deployment, dataset: str, offtake: Offtake
 ) -> None:
     gone = deployed.import_rows("gone", rows(0, 4))
-    flow = deployed.flow(dataset, gone)
+    flow = deployed.flow(dataset, gone, params=WITH_MANIFEST)
     with deployed.backend.database.reading() as session:
         deployed.backend.lake.purge(TableName(session.get_one(Dataset, gone).table_name))
     deployed.run_due()
     (run,) = run_ids(deployed, flow)
     assert deployed.runs(flow)[0]["metrics"]["statusSummary"]["status"] == "failed"
     assert ": as delivered" in offtake("run", "verify", run, "--download")[1]
-    manifest_of(deployed, run)[0].unlink()
-    assert offtake("run", "verify", run)[0] == 1
+    (file,) = deployed.manifest_files()
+    file.unlink()
+    code, out, _ = offtake("run", "verify", run)
+    assert (code, out.splitlines()[0]) == (1, f"missing {file}: the manifest")
     proof = json.loads(offtake("flow", "verify", flow, "--json")[1])
     assert [(one["position"] is None, one["runs"]) for one in proof["datasets"]] == [(False, 1), (True, 0)]
     assert proof["proven"]
@@ -99,7 +101,7 @@ def test_encrypted_files_are_verified_as_they_were_delivered(
     flow = flow_through(deployed, make(deployed, encryption=said(keys.key("rsa")))["id"], dataset)
     deployed.run_due()
     (run,) = run_ids(deployed, flow)
-    (file,) = deployed.delivered(manifest_of(deployed, run)[1])
+    (file,) = deployed.delivered(manifest_of(deployed, run))
     assert file.name.endswith(".gpg")
     assert offtake("run", "verify", run, "--download")[0] == 0
     file.write_bytes(keys.decrypt(file.read_bytes()))

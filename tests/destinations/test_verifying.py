@@ -1,6 +1,7 @@
 """A delivery compared with what lies at each destination."""
 
 import hashlib
+from dataclasses import replace
 from typing import Final
 from uuid import uuid4
 
@@ -31,8 +32,9 @@ def delivery(case: Case, sink: Sink) -> Delivery:
         ),
         case.site,
     )
-    run_id, target = str(uuid4()), str(uuid4())
-    order = Order(run_id, str(uuid4()), target, EXPORTED_AT, (), place)
+    run_id, flow_id = str(uuid4()), str(uuid4())
+    key = join_key(FOLDER, f"manifest-{flow_id}-{run_id}.json")
+    order = Order(run_id, str(uuid4()), flow_id, EXPORTED_AT, (), place, manifest_key=key)
     dataset = RunDataset(
         run_id=run_id,
         dataset_id="65f0c2a1b4d3e2f1a0b9c8d7",
@@ -52,10 +54,19 @@ def delivery(case: Case, sink: Sink) -> Delivery:
             RunPart(number=number, dataset_id=dataset.dataset_id, key=key, rows=5, bytes=len(body), sha256=digest)
         )
     body = proof.to_bytes(proof.manifest(order, [dataset], parts))
-    key = proof.manifest_key(order, [dataset])
     sink.put(key, [body])
     stored = {"key": key, "bytes": len(body)}
-    run = Run(id=run_id, status="success", completed_at=EXPORTED_AT, verdict=None, manifest=stored, errors=[])
+    run = Run(
+        id=run_id,
+        scheduled_at=EXPORTED_AT,
+        dataset_ids=[dataset.dataset_id],
+        status="success",
+        completed_at=EXPORTED_AT,
+        verdict=None,
+        manifest_key=key,
+        manifest=stored,
+        errors=[],
+    )
     return Delivery(order, run, [dataset], parts, {FOLDER})
 
 
@@ -106,6 +117,33 @@ def test_a_run_that_failed_must_have_left_nothing(delivery: Delivery, sink: Sink
     delivery.run.manifest = None
     assert {what for what, _ in found(delivery, sink)} == {"extra"}
     assert len(found(delivery, sink)) == 4
-    for key in [proof.manifest_key(delivery.order, delivery.datasets), *(part.key for part in delivery.parts)]:
+    assert delivery.manifest_key is not None
+    for key in [delivery.manifest_key, *(part.key for part in delivery.parts)]:
         sink.delete(key)
     assert verify(delivery, sink) == Verified(0, 0, 0, ())
+
+
+def test_a_run_that_wrote_no_manifest_file_needs_none(delivery: Delivery, sink: Sink) -> None:
+    assert delivery.manifest is not None
+    sink.delete(delivery.manifest.key)
+    delivery.run.manifest, delivery.run.manifest_key = None, ""
+    without = replace(delivery, order=replace(delivery.order, manifest_key=""))
+    read: list[int] = []
+    whole = sum(part.bytes or 0 for part in without.parts)
+    assert verify(without, sink, read.append) == Verified(3, 15, whole, ())
+    sink.delete(without.parts[0].key)
+    assert [what for what, _ in found(without, sink)] == ["missing"]
+
+
+def test_a_run_without_files_must_have_left_its_manifest_and_nothing_else(delivery: Delivery, sink: Sink) -> None:
+    """Its folder is not looked into: it has written nothing there."""
+    key = f"out/manifest-{delivery.order.manifest_owner_id}-{delivery.run.id}.json"
+    body = proof.to_bytes(proof.manifest(delivery.order, delivery.datasets, []))
+    delivery.run.manifest = {"key": key, "bytes": len(body), "sha256": hashlib.sha256(body).hexdigest()}
+    delivery.run.manifest_key = key
+    empty = replace(delivery, order=replace(delivery.order, manifest_key=key), parts=[])
+    assert found(empty, sink) == [("missing", key.rpartition("/")[2])]
+    sink.put(key, [body])
+    assert verify(empty, sink) == Verified(0, 0, 0, ())
+    delivery.run.status, delivery.run.verdict, delivery.run.manifest = "failed", {"code": "EXPORT-1499-400"}, None
+    assert found(empty, sink) == [("extra", key.rpartition("/")[2])]

@@ -288,6 +288,19 @@ def test_proof_and_manifest_are_tried_again_as_well(
         delivery.check_next_delivers()
 
 
+def test_the_manifest_of_a_run_without_files_is_tried_again_too(
+    deployed: Deployment, s3: S3Server, box: Middlebox
+) -> None:
+    delivery = Delivery(deployed, s3, box)
+    deployed.run_due()
+    deployed.clock.advance(hours=3)
+    assert delivery.refused(2, status=400, body=EXPIRED) == 2
+    assert (delivery.last().status, delivery.last().errors) == ("success", [])
+    name = f"manifest-{delivery.flow}-{delivery.last().id}.json"
+    file = delivery.root / "exports" / delivery.dataset / name
+    assert json.loads(file.read_text())["exportResults"] == []
+
+
 def test_a_server_that_is_down_for_good_fails_the_run_and_loses_nothing(
     deployed: Deployment, s3: S3Server, box: Middlebox
 ) -> None:

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from offtake.store.tables import Run
-from tests.deployment import Deployment, flow_body, rows, source_body
+from tests.deployment import WITH_MANIFEST, Deployment, flow_body, rows, source_body
 from tests.servers import S3Server, free_port, rclone_s3
 
 SPEC = {"id": "4fce964d-3f37-408f-9778-e597338a21ee", "version": "1.0"}
@@ -35,7 +35,7 @@ def flow_to(deployed: Deployment, dataset: str, s3: S3Server, **changes: str) ->
         "name": "target",
         "baseConnectionId": base,
         "connectionSpec": SPEC,
-        "params": {"datasetFileType": "PARQUET", "compression": "GZIP", **location},
+        "params": {"datasetFileType": "PARQUET", "compression": "GZIP", **location, **WITH_MANIFEST},
     }
     target_id = deployed.post("/targetConnections", target)["id"]
     source = deployed.post("/sourceConnections", source_body(dataset))["id"]

@@ -39,6 +39,7 @@ from offtake.flows.problems import Problem
 from offtake.lake.catalog import TableName
 from offtake.scheduling import heartbeat
 from offtake.scheduling.debris import sweep_debris
+from offtake.scheduling.manifests import read_manifest
 from offtake.scheduling.service import worker_of
 from offtake.scheduling.ticks import tick
 from offtake.scheduling.verification import delivery_of, verify_delivery
@@ -95,8 +96,10 @@ class AnyDelivery(RuleBasedStateMachine):
 
     world: World
 
-    @initialize()
-    def begin(self) -> None:
+    @initialize(with_manifest=st.booleans())
+    def begin(self, with_manifest: bool) -> None:
+        self.with_manifest = with_manifest
+        event(f"manifest files: {with_manifest}")
         self.deployed, self.engine = self.world.deployed, self.world.engine
         self.engine.cancel, self.engine.zone = self.cancel_live, self.deployed.zone
         self.backend, self.clock = self.deployed.backend, self.deployed.clock
@@ -108,7 +111,8 @@ class AnyDelivery(RuleBasedStateMachine):
         with self.backend.database.reading() as session:
             table = TableName(session.get_one(Dataset, self.dataset).table_name)
         self.source = Source(History(self.backend.lake, table))
-        self.flow = self.deployed.flow(self.dataset, params={"path": self.folder.name})
+        params = {"path": self.folder.name, "includeFileManifest": with_manifest}
+        self.flow = self.deployed.flow(self.dataset, params=params)
         self.consumer = Consumer(self.source)
         self.planned: dict[str, Planned] = {}
         self.over: set[str] = set()
@@ -384,13 +388,15 @@ class AnyDelivery(RuleBasedStateMachine):
             assert not reached or self.source.compacted(self.consumer.position, one.to_snapshot)
 
     def take(self, run: Run, planned: Planned) -> None:
-        """The consumer reads what a run has delivered, by its manifest."""
-        if run.manifest is None:
-            self.consumer.deliver(planned, None)
-            return
-        path = self.deployed.zone / run.manifest["key"]
-        self.delivered[path] = run.manifest["sha256"]
-        manifest = json.loads(path.read_bytes())
+        """The consumer reads what a run has delivered, by its manifest: the file, or the document that is kept."""
+        with self.backend.database.reading() as session:
+            kept = read_manifest(session, self.deployed.caller, run.id)
+        assert (run.manifest is not None) == self.with_manifest
+        if run.manifest is not None:
+            path = self.deployed.zone / run.manifest["key"]
+            self.delivered[path] = run.manifest["sha256"]
+            assert path.read_bytes() == kept
+        manifest = json.loads(kept)
         assert manifest["flowRunId"] == run.id
         (one,) = manifest["datasets"]
         assert (one["exportKind"], one["fromSnapshotId"], one["toSnapshotId"]) == (
@@ -416,15 +422,20 @@ class AnyDelivery(RuleBasedStateMachine):
         return found
 
     def held(self) -> Counter[int]:
-        """What somebody holds who reads all manifests that lie there, in the order of the runs."""
+        """What a consumer holds that reads all manifests in the order of the runs: the files, or the kept documents."""
         found = Counter[int]()
-        paths = {path.stem[-36:]: path for path in self.folder.rglob("manifest-*.json")}
+        manifests = {path.stem[-36:]: path.read_bytes() for path in self.folder.rglob("manifest-*.json")}
+        if not self.with_manifest:
+            assert manifests == {}
+            ended = [run.id for run in self.runs() if run.status == store.SUCCESS]
+            with self.backend.database.reading() as session:
+                manifests = {one: read_manifest(session, self.deployed.caller, one) for one in ended}
         for run in self.runs():
-            if run.id in paths:
-                manifest = json.loads(paths.pop(run.id).read_text())
+            if run.id in manifests:
+                manifest = json.loads(manifests.pop(run.id))
                 rows = self.rows_of(manifest)
                 found = rows if manifest["datasets"][0]["exportKind"] == "full" else found + rows
-        assert not paths
+        assert not manifests
         return found
 
     def beside(self) -> Iterator[tuple[Path, Run]]:

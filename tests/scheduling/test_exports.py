@@ -62,8 +62,6 @@ def test_several_datasets_of_a_flow_go_out_in_one_run(deployed: Deployment) -> N
     assert len(deployed.runs(flow)) == 1
     assert {result["dataSetId"]: result["recordCount"] for result in manifest["exportResults"]} == {one: 4, two: 6}
     assert ids(deployed, manifest) == [*range(4), *range(100, 106)]
-    (path,) = deployed.zone.rglob("manifest-*.json")
-    assert path.parent == deployed.zone / "out"  # two folders of files, so the manifest is above both
 
 
 def test_a_dataset_that_is_gone_fails_alone(deployed: Deployment) -> None:
@@ -88,14 +86,6 @@ def test_a_template_names_the_folders(deployed: Deployment) -> None:
     deployed.run_due()
     (file,) = deployed.delivered(deployed.manifests()[0])
     assert file.parent == deployed.zone / "out/prod/events/20260301_120000"
-
-
-def test_the_manifest_can_be_turned_off(deployed: Deployment) -> None:
-    flow = deployed.flow(deployed.import_rows("events", rows(0, 1)), params={"includeFileManifest": False})
-    deployed.run_due()
-    assert deployed.runs(flow)[0]["metrics"]["statusSummary"]["status"] == "success"
-    assert deployed.manifests() == []
-    assert len([path for path in deployed.zone.rglob("*") if path.is_file()]) == 1
 
 
 def test_a_one_time_flow_exports_once(deployed: Deployment) -> None:

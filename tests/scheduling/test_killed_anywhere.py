@@ -23,7 +23,7 @@ from offtake.store import runs
 from offtake.store.tables import Run, RunDataset, Watermark
 from tests import crew
 from tests.crew import Site
-from tests.deployment import deployment, rows
+from tests.deployment import WITH_MANIFEST, deployment, rows
 from tests.postgres import new_database
 
 pytestmark = pytest.mark.matrix
@@ -84,7 +84,7 @@ def world(request: pytest.FixtureRequest, tmp_path: Path, engine: LocalEngine) -
     with deployment(folder, MovedClock(time.time_ns() // 1_000_000), engine, **settings) as deployed:
         for first in range(0, BATCHES * ROWS, ROWS):
             dataset = deployed.import_rows("events", rows(first, ROWS))
-        flow = deployed.flow(dataset)
+        flow = deployed.flow(dataset, params=WITH_MANIFEST)
     if request.param == "postgres":
         # Who is paused in the middle of a transaction keeps others out no longer than this.
         settings["database_url"] += "?options=-c%20idle_in_transaction_session_timeout%3D4s"
@@ -105,6 +105,16 @@ def test_a_run_that_is_killed(world: World, workers: int, point: str) -> None:
     send(world, 2)
     crew.hire(world.at(SLOT_MS), "next").done()
     check(world, slots=2)
+
+
+@pytest.mark.parametrize("point", ["plan_stored", "before_manifest", "after_manifest", "before_commit"])
+def test_a_run_without_files_that_is_killed(world: World, point: str) -> None:
+    """It says once that there is nothing new."""
+    crew.hire(world.site, "first").done()
+    kill(world.at(SLOT_MS), point, workers=1)
+    check(world, slots=2)
+    manifests = [json.loads(path.read_text()) for path in world.zone.rglob("manifest-*.json")]
+    assert sorted(len(one["exportResults"]) for one in manifests) == [0, BATCHES]
 
 
 @pytest.mark.parametrize("point", INGEST)

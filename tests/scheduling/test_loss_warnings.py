@@ -18,7 +18,7 @@ from offtake.flows import imports
 from offtake.lake.catalog import TableName
 from offtake.lake.locations import local_path
 from offtake.store.tables import Dataset, RunPart
-from tests.deployment import Deployment, rows
+from tests.deployment import WITH_MANIFEST, Deployment, rows
 from tests.scheduling.exported import Exported
 
 NAN = float("nan")
@@ -62,7 +62,7 @@ def exported(deployed: Deployment, monkeypatch: pytest.MonkeyPatch) -> Exported:
     object.__setattr__(deployed.backend, "settings", small)
     for _ in range(3):
         dataset = import_table(deployed, "events", LOSSY)
-    flow = deployed.flow(dataset, params={"datasetFileType": "JSON"})
+    flow = deployed.flow(dataset, params={"datasetFileType": "JSON", **WITH_MANIFEST})
     return Exported(deployed, dataset, flow, deployed.clock.now_seconds(), monkeypatch)
 
 

@@ -122,6 +122,9 @@ COMMANDS: Final[dict[str, Command | Group]] = {
             "watch": Command(
                 "runs:watch", "Follow a run to its end; the exit code is 0 when it delivered and 1 when it failed."
             ),
+            "manifest": Command(
+                "runs:manifest", "Print what a run delivered: the manifest, whether or not a file of it was delivered."
+            ),
             "verify": Command(
                 "proofs:run",
                 "Compare what a run delivered with what is at its destination: what is missing, extra or altered.",

@@ -11,6 +11,7 @@ from offtake.cli.options import AsJson, DataDir, InSandbox, operating
 from offtake.flows import listing, reading, run_view, runs
 from offtake.flows.access import Caller
 from offtake.scheduling.backend import Backend
+from offtake.scheduling.manifests import read_manifest
 from offtake.store.runs import run_parts
 from offtake.store.tables import Run
 
@@ -72,6 +73,16 @@ def show_(run: RunId, sandbox: InSandbox = None, data_dir: DataDir = None, json:
         show.console.print(f"manifest: {row.manifest['key']}", markup=False)
     for warning in row.warnings:
         show.console.print(f"warning: {warning['message']}", markup=False)
+
+
+def manifest(run: RunId, sandbox: InSandbox = None, data_dir: DataDir = None) -> None:
+    """Print what a run delivered: the manifest, whether or not a file of it was delivered.
+
+    It is JSON, byte for byte as in the file: every file of the run with its rows, bytes and SHA-256.
+    """
+    with operating(data_dir, sandbox) as (backend, caller), backend.database.reading() as session:
+        document = read_manifest(session, caller, run)
+    typer.echo(document, nl=False)
 
 
 def watch(run: RunId, sandbox: InSandbox = None, data_dir: DataDir = None, json: AsJson = False) -> None:

@@ -45,7 +45,11 @@ class TargetParams(Params):
         examples=["Server-to-server"],
     )
     include_file_manifest: bool = Field(
-        default=True, description="Write a manifest after the files of each run.", examples=[True]
+        default=False,
+        title="Include manifest file",
+        description="Write a file manifest-FLOW-RUN.json, named by the ids of flow and run, as the last file of each "
+        "run. false when left out; without the file, GET /runs/RUN/manifest has the same.",
+        examples=[True],
     )
     uuid_as_text: bool = Field(
         default=False,

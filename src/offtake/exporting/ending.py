@@ -38,7 +38,8 @@ def end_condemned(order: Order | None, lease: Lease, shop: Workshop, error: Deli
     `order` is None when it could not be looked up; `error` is the verdict for a run that has none yet.
     """
     plan = runs.load_plan(shop.database, lease)
-    wrote = plan is not None and bool(plan[1])
+    # Without its order, a run without parts may nevertheless have written a manifest file.
+    wrote = plan is not None and (order is None or bool(_keys(order, *plan)))
     clean = not wrote or (order is not None and plan is not None and _remove_in_time(order, *plan))
     failpoint("cleaned")
     now = shop.clock.now_ms()
@@ -52,6 +53,8 @@ def remove_files(order: Order, datasets: Sequence[RunDataset], parts: Sequence[R
     The manifest goes first, so that no consumer trusts files that are about to go.
     """
     keys = _keys(order, datasets, parts)
+    if not keys:
+        return
     sink = order.place.open()
     try:
         sink.clear(keys)
@@ -64,9 +67,12 @@ def remove_files(order: Order, datasets: Sequence[RunDataset], parts: Sequence[R
 
 def clear_unfinished(order: Order, datasets: Sequence[RunDataset], parts: Sequence[RunPart]) -> None:
     """Remove what writers that died have left beside a run's files, and nothing else; raises `DeliveryError`."""
+    keys = _keys(order, datasets, parts)
+    if not keys:
+        return
     sink = order.place.open()
     try:
-        sink.clear(_keys(order, datasets, parts))
+        sink.clear(keys)
     finally:
         sink.close()
 
@@ -77,7 +83,8 @@ def cancelled_error() -> DeliveryError:
 
 
 def _keys(order: Order, datasets: Sequence[RunDataset], parts: Sequence[RunPart]) -> list[str]:
-    return [manifest_key(order, datasets), *(part.key for part in parts)]
+    manifest = manifest_key(order, datasets, parts)
+    return [*([] if manifest is None else [manifest]), *(part.key for part in parts)]
 
 
 def _remove_in_time(order: Order, datasets: Sequence[RunDataset], parts: Sequence[RunPart]) -> bool:

@@ -52,7 +52,7 @@ class _Delivery:
         datasets, parts = self._plan()
         document: dict[str, Any] | None = None
         warnings: list[dict[str, Any]] = []
-        if parts:
+        if parts or proof.manifest_key(self._order, datasets, parts) is not None:
             self._order = persevere(lambda: self._shop.acquaint(self._order), "meeting", self._budget, self._leash)
             taken_up = self._lease.fence > 1
             self._do_parts(datasets, [part for part in parts if not part.finished_at], again=taken_up)
@@ -85,7 +85,8 @@ class _Delivery:
         plan = persevere(make, "plan", self._budget, self._leash)
         failpoint("planned")
         now_ms = shop.clock.now_ms()
-        runs.save_plan(shop.database, self._lease, plan.datasets, plan.parts, plan.warnings, now_ms, rewrites)
+        key = proof.manifest_key(self._order, plan.datasets, plan.parts) or ""
+        runs.save_plan(shop.database, self._lease, plan.datasets, plan.parts, plan.warnings, now_ms, rewrites, key)
         return plan
 
     def _do_parts(self, datasets: Sequence[RunDataset], parts: Sequence[RunPart], *, again: bool) -> None:
@@ -160,11 +161,11 @@ class _Delivery:
     def _write_manifest(
         self, sink: Sink, datasets: Sequence[RunDataset], parts: Sequence[RunPart]
     ) -> dict[str, Any] | None:
-        if not self._order.place.params.include_file_manifest:
+        key = proof.manifest_key(self._order, datasets, parts)
+        if key is None:
             return None
         failpoint("before_manifest")
         body = proof.to_bytes(proof.manifest(self._order, datasets, parts))
-        key = proof.manifest_key(self._order, datasets)
         if self._lease.fence > 1:
             sink.clear([key])
         sink.put(key, self._while_ours(body))

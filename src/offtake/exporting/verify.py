@@ -65,15 +65,21 @@ class Delivery:
 
     @property
     def manifest(self) -> WrittenManifest | None:
-        """The manifest that must be there."""
+        """The manifest file that must be there; None when the run has written none."""
         known = self.run.manifest
-        if not self.files or known is None:
+        if known is None or not delivered(self.run, self.datasets):
             return None
         if "sha256" not in known:
             # Versions before 0003 kept no hash; what they wrote holds what the store holds.
-            body = proof.to_bytes(proof.manifest(self.order, self.datasets, self.parts))
+            body = proof.to_bytes(proof.manifest_of(self.run, self.datasets, self.parts))
             known = known | {"bytes": len(body), "sha256": hashlib.sha256(body).hexdigest()}
         return WrittenManifest(known["key"], known["bytes"], known["sha256"])
+
+    @property
+    def manifest_key(self) -> str | None:
+        """Where the run's manifest file is, or would be; None when the run writes none."""
+        known = self.run.manifest
+        return known["key"] if known else proof.manifest_key(self.order, self.datasets, self.parts)
 
 
 def verify(delivery: Delivery, sink: Sink, seen: Callable[[int], None] | None = None) -> Verified:
@@ -127,13 +133,14 @@ def _file(sink: Sink, part: RunPart, found: int | None, seen: Callable[[int], No
 def _listed(delivery: Delivery, sink: Sink) -> dict[str, int]:
     """What bears the run's name, with its size; in folders of its own, also what bears the name of no run."""
     found: dict[str, int] = {}
-    for folder in sorted({one.folder for one in delivery.datasets if not one.error}):
+    # A run without parts writes nothing into the folders of its datasets.
+    for folder in sorted({one.folder for one in delivery.datasets if not one.error and delivery.parts}):
         own = folder in delivery.own_folders
         found |= {one.key: one.size for one in sink.list(folder) if _is_ours(one.key, delivery.run.id, own=own)}
-    # With several folders, the manifest lies above them, among those of all other runs.
-    key = proof.manifest_key(delivery.order, delivery.datasets)
-    size = None if key in found else sink.size(key)
-    return found if size is None else found | {key: size}
+    # With several folders or none, the manifest file is above them, among those of all other runs.
+    key = delivery.manifest_key
+    size = None if key is None or key in found else sink.size(key)
+    return found if key is None or size is None else found | {key: size}
 
 
 def _is_ours(key: str, run_id: str, *, own: bool) -> bool:

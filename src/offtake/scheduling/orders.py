@@ -54,7 +54,7 @@ class OrderDesk:
         return Order(
             run_id=run.id,
             base_connection_id=target.base_connection_id,
-            target_connection_id=target.id,
+            manifest_owner_id=target.id if target.manifest_by_target else run.flow_id,
             export_time_ms=run.scheduled_at,
             datasets=tuple(
                 replace(
@@ -66,6 +66,7 @@ class OrderDesk:
             ),
             place=self._place(session, target, sandbox),
             folder=run.folder,
+            manifest_key=run.manifest_key,
         )
 
     def acquainted(self, order: Order, database: Database, clock: Clock) -> Order:

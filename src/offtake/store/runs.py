@@ -135,9 +135,11 @@ def save_plan(
     warnings: list[dict[str, Any]],
     now_ms: int,
     rewrites: Mapping[str, int] | None = None,
+    manifest_key: str | None = None,
 ) -> None:
     """Store the plan, once and whole.
 
+    `manifest_key`: where the manifest file goes; empty when the run writes none.
     `rewrites`: what `count_rewrites` returned before the plan was begun. Raises `PlanOutdatedError` when a dataset's
     data files are being rewritten, or have been since.
     """
@@ -146,6 +148,7 @@ def save_plan(
         _check_rewrites(session, rewrites or {})
         run.planned_at = run.updated_at = now_ms
         run.warnings = warnings
+        run.manifest_key = manifest_key
         session.add_all([*datasets, *parts])
 
 

@@ -34,7 +34,11 @@ class SourceConnection(Entity, Base):
 
 
 class TargetConnection(Entity, Base):
-    """Where, and in which file format, they go."""
+    """Where, and in which file format, they go.
+
+    `manifest_by_target`: manifest files are named by this connection's id instead of the flow's, as versions before
+    revision 0006 named them.
+    """
 
     __tablename__ = "target_connections"
     __table_args__ = (Index(None, "sandbox_id", "updated_at", "id"),)
@@ -42,6 +46,7 @@ class TargetConnection(Entity, Base):
     connection_spec_id: Mapped[str]
     base_connection_id: Mapped[str] = mapped_column(ForeignKey("connections.id"), index=True)
     params: Mapped[Json]
+    manifest_by_target: Mapped[bool] = mapped_column(default=False)
 
 
 class Flow(Entity, Base):

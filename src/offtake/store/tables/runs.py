@@ -54,7 +54,10 @@ class Run(Stamp, Base):
     verdict: Mapped[Json | None]
     sweep_due: Mapped[int | None]
     location: Mapped[str | None]
+    manifest_key: Mapped[str | None]
+    """Where the plan puts the manifest file; empty for no file, None without a plan or before revision 0006."""
     manifest: Mapped[Json | None]
+    """The manifest file as it was written: its key, bytes and SHA-256; None for no file."""
     errors: Mapped[list[Json]]
     warnings: Mapped[list[Json]]
 
