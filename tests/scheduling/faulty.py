@@ -13,7 +13,7 @@ from offtake import failpoints
 from offtake.errors import DeliveryError
 from offtake.exporting.engine import PartsFailedError
 from offtake.exporting.leash import Leash, go_on
-from offtake.exporting.part import PartTask, Written, export_part
+from offtake.exporting.part import PartTask, RecordIntent, Written, export_part
 
 _SOON_SECONDS: Final = 5
 
@@ -35,25 +35,25 @@ class FaultyEngine:
     zone: Path = Path()
     faults: deque[str] = field(default_factory=deque)
 
-    def run(self, tasks: Iterable[PartTask], leash: Leash) -> Iterator[Written]:
+    def run(self, tasks: Iterable[PartTask], leash: Leash, record_intent: RecordIntent) -> Iterator[Written]:
         """Finished parts; see `exporting.engine.Engine`."""
         for task in list(tasks):
             try:
-                written = self._carry_out(task, self.faults.popleft() if self.faults else "", leash)
+                written = self._carry_out(task, self.faults.popleft() if self.faults else "", leash, record_intent)
             except DeliveryError as error:
                 if not error.transient:
                     raise
                 raise PartsFailedError({task.number: error}) from None
             yield written
 
-    def _carry_out(self, task: PartTask, fault: str, leash: Leash) -> Written:
+    def _carry_out(self, task: PartTask, fault: str, leash: Leash, record_intent: RecordIntent) -> Written:
         if fault in ("away", "refused"):
             raise away() if fault == "away" else refused()
         if fault == "cancelled":
             self.cancel()
             _until_cancelled(leash)
         try:
-            written = export_part(task, leash)
+            written = export_part(task, leash, record_intent)
         except Crash:
             leave_half(self.zone / task.key)
             raise

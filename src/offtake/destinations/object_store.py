@@ -11,7 +11,7 @@ import obstore
 from obstore.exceptions import BaseError
 from obstore.store import AzureStore, S3Store
 
-from offtake.destinations.contract import StoredObject
+from offtake.destinations.contract import BeforeCompletion, Pending, StoredObject
 from offtake.destinations.network import Network
 from offtake.destinations.object_store_errors import (
     BASE_CONNECTION,
@@ -123,9 +123,15 @@ class ObjectStoreSink:
         self._bucket = bucket
         self._by_hand = by_hand or ByHand()
 
-    def put(self, key: str, chunks: Iterable[bytes]) -> int:
-        """Upload in parts of 8 MiB, 4 at a time, and complete the object at the end."""
-        source = _Source(chunks)
+    def put(
+        self,
+        key: str,
+        chunks: Iterable[bytes],
+        before_completion: BeforeCompletion | None = None,
+        writer: int = 0,  # noqa: ARG002 - uploads have names of their own
+    ) -> int:
+        """Upload in parts of 8 MiB, 4 at a time, and complete the object at the end; a smaller one in one request."""
+        source = _Source(chunks, before_completion)
         suffix = "." + key.rsplit(".", 1)[-1]
         media_type = _MEDIA_TYPES.get(suffix, "application/octet-stream")
         with self._told(key, "write", source):
@@ -138,6 +144,19 @@ class ObjectStoreSink:
                 max_concurrency=_PARTS_IN_FLIGHT,
             )
         return source.bytes
+
+    def settle(self, key: str, pending: Pending) -> bool:
+        """Whether the object is there with its size. The driver aborts uploads: without it, nothing can be told."""
+        return self.size(key) == pending.bytes
+
+    def recall(self, key: str, pending: Pending | None = None, *, again: bool = False) -> bool:
+        """Abort the upload and delete the object. What is collected between the two requests is not noticed."""
+        if pending is not None:
+            self.clear([key])
+        if self.size(key) is None:
+            return again or pending is not None
+        self.delete(key)
+        return True
 
     def size(self, key: str) -> int | None:
         """The object's size, from its head."""
@@ -188,7 +207,7 @@ class ObjectStoreSink:
                 if is_missing_root(error):
                     raise
 
-    def clear(self, keys: Collection[str]) -> int:
+    def clear(self, keys: Collection[str], upto: int | None = None) -> int:  # noqa: ARG002 - a successor begins again
         """Abort the uploads of these keys that were never completed, where a store keeps them."""
         if not keys or self._by_hand.clear is None:
             return 0
@@ -234,8 +253,9 @@ class ObjectStoreSink:
 class _Source:
     """Passes the producer's chunks on, counts them, and keeps the error that the driver would lose."""
 
-    def __init__(self, chunks: Iterable[bytes]) -> None:
+    def __init__(self, chunks: Iterable[bytes], before_completion: BeforeCompletion | None = None) -> None:
         self._chunks = chunks
+        self._before_completion = before_completion
         self.bytes = 0
         self.error: BaseException | None = None
 
@@ -244,6 +264,8 @@ class _Source:
             for chunk in self._chunks:
                 self.bytes += len(chunk)
                 yield chunk
+            if self._before_completion is not None and self.bytes > PART_BYTES:
+                self._before_completion(Pending(self.bytes))
         except GeneratorExit:
             raise
         except BaseException as error:
