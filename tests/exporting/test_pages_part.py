@@ -95,7 +95,7 @@ def delivered(lake: Lake, tmp_path: Path, compression: str = "GZIP", **params: A
     data = file.read_bytes()
     rows = parquets.metadata(data).num_rows
     assert file == zone / "prod" / KEY
-    assert written == Written(7, rows, len(data), hashlib.sha256(data).hexdigest())
+    assert written == Written(7, rows, len(data), hashlib.sha256(data).hexdigest(), uri=str(file))
     return data
 
 
@@ -245,7 +245,7 @@ def test_half_a_file_gets_an_end_of_its_own(lake: Lake, tmp_path: Path) -> None:
     pieces = [replace(piece, first=2, last=None, rows=1000), replace(piece, first=0, last=1, rows=1000)]
     written = export_part(replace(whole, slices=tuple(one.to_json() for one in pieces)), FREE, unrecorded)
     data = (tmp_path / "zone" / "prod" / KEY).read_bytes()
-    assert written == Written(7, 2000, len(data), hashlib.sha256(data).hexdigest())
+    assert written == Written(7, 2000, len(data), hashlib.sha256(data).hexdigest(), uri=written.uri)
     expected = pa.concat_tables([rows.slice(2000), rows.slice(0, 1000)])
     assert arrow_rows(data) == parquets.rows_of(expected)
     assert len(data) < file.stat().st_size
@@ -432,7 +432,7 @@ def test_a_part_that_turns_out_unsuited_in_its_middle_is_delivered_decoded(
     written = export_part(task(lake, to[0]), FREE, unrecorded)
     ((key, data),) = to[1]().items()
     assert (key, decoded) == (KEY, [1])
-    assert written == Written(7, 24_000, len(data), hashlib.sha256(data).hexdigest())
+    assert written == Written(7, 24_000, len(data), hashlib.sha256(data).hexdigest(), uri=written.uri)
     assert pq.read_table(pa.BufferReader(data)).equals(rows)
 
 
@@ -470,7 +470,7 @@ def test_an_encrypted_part_goes_page_by_page(lake: Lake, tmp_path: Path, keys: K
     written = export_part(task(lake, replace(to, encrypt_to=keys.key("rsa"))), FREE, unrecorded)
     (file,) = files_below(tmp_path / "sealed")
     message = file.read_bytes()
-    assert written == Written(7, 300, len(message), hashlib.sha256(message).hexdigest())
+    assert written == Written(7, 300, len(message), hashlib.sha256(message).hexdigest(), uri=written.uri)
     assert keys.decrypt(message) == plain
     assert children() == []
 

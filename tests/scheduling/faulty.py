@@ -1,5 +1,6 @@
 """An engine in this process, whose parts fail as a test says, and workers that die where a test says."""
 
+import contextlib
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -27,8 +28,8 @@ class FaultyEngine:
     """Carries out parts one after another, each with the next of `faults`, or without one.
 
     `away`: nothing is written, for a reason that passes; `unsure`: the part is written and said to have failed so;
-    `lost`: the part is written, and somebody removes it; `refused`: what does not pass; `cancelled`: while the part is
-    due, somebody has the run cancelled (`cancel`), and its worker hears of it.
+    `collected`: the part is written, and its consumer takes it away; `refused`: what does not pass; `cancelled`: while
+    the part is due, somebody has the run cancelled (`cancel`), and its worker hears of it.
     """
 
     cancel: Callable[[], None] = lambda: None
@@ -59,9 +60,21 @@ class FaultyEngine:
             raise
         if fault == "unsure":
             raise away()
-        if fault == "lost":
-            (self.zone / task.key).unlink()
+        if fault == "collected":
+            self.collect(self.zone / task.key)
         return written
+
+    def collect(self, path: Path) -> None:
+        """Take a file away, as a consumer who empties the zone; it then lies in the folder `taken` next to the zone."""
+        taken = self.taken / path.relative_to(self.zone)
+        taken.parent.mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            path.rename(taken)
+
+    @property
+    def taken(self) -> Path:
+        """Where the files are that were taken away."""
+        return self.zone.with_name("taken")
 
 
 def leave_half(path: Path) -> None:

@@ -80,6 +80,10 @@ class Sink(Protocol):
         """The object's size in bytes, or None where there is none."""
         ...
 
+    def is_gone(self, key: str) -> bool:
+        """Whether an object that was complete is not there any more; raises while the place itself is not there."""
+        ...
+
     def read(self, key: str) -> Iterator[bytes]:
         """The object's bytes in order; used to verify a delivery."""
         ...

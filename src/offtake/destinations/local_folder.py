@@ -97,6 +97,12 @@ class LocalFolderSink:
             path = self._path(key)
             return path.stat().st_size if path.is_file() else None
 
+    def is_gone(self, key: str) -> bool:
+        """Whether the file is not there, though the folder that everything is in is."""
+        with self._told(key):
+            self._check_root()
+        return self.size(key) is None
+
     def read(self, key: str) -> Iterator[bytes]:
         """The file in chunks of 1 MiB."""
         with self._told(key), self._path(key).open("rb") as file:

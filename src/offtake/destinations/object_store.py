@@ -168,6 +168,10 @@ class ObjectStoreSink:
                     raise
                 return None
 
+    def is_gone(self, key: str) -> bool:
+        """Whether it has no size."""
+        return self.size(key) is None
+
     def read(self, key: str) -> Iterator[bytes]:
         """The object in chunks of about 8 MiB."""
         with self._told(key, "read"):

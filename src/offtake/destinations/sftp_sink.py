@@ -82,6 +82,10 @@ class SftpSink:
         found = self._do(client, key, "read files", self._attributes(client, key))
         return found.size if found is not None and _is_file(found) else None
 
+    def is_gone(self, key: str) -> bool:
+        """Whether it has no size."""
+        return self.size(key) is None
+
     def read(self, key: str) -> Iterator[bytes]:
         """The file in chunks of about 1 MiB, up to 4 MiB read ahead."""
         client = self._session.client()

@@ -72,7 +72,7 @@ def _look(run_id: str, sink: Sink, database: Database, parts: Sequence[RunPart],
     if elsewhere:
         _log.warning("run %s: its files are at another address than its flow's target now; they stay there", run_id)
     collected = [part.number for part in announced if part.number not in elsewhere and not _recall(sink, part)]
-    gone = [part.number for part in proven if part.number not in elsewhere and sink.size(part.key) is None]
+    gone = [part.number for part in proven if part.number not in elsewhere and sink.is_gone(part.key)]
     withdrawn = [*elsewhere, *({part.number for part in announced} - elsewhere - set(collected))]
     if gone or collected:
         disposals.keep(database, run_id, withdrawn, collected, now_ms)

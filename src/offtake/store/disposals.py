@@ -20,6 +20,7 @@ KEPT: Final = "kept"
 NOBODY: Final = ""
 """In `RunDataset.taken_over_by`: no run continues from there, because the flow was reset or leads elsewhere."""
 CODE: Final = "EXPORT-1201-200"
+NEXT: Final = "The flow's next run delivers the rest."
 _MOST_NAMES: Final = 20
 
 
@@ -128,7 +129,7 @@ def describe(parts: Sequence[RunPart], then: str) -> str:
 
 def _set_kept(session: Session, run: Run) -> None:
     session.flush()
-    then = "The flow's next run delivers the rest." if run.moves_position else "Repeat the run to deliver the rest."
+    then = NEXT if run.moves_position else "Repeat the run to deliver the rest."
     item: dict[str, Any] = {"code": CODE, "message": describe(_proven(session, run.id), then), "type": "Warning"}
     run.disposal = KEPT
     run.warnings = [*run.warnings, item]
