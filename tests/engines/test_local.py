@@ -19,8 +19,9 @@ from offtake.destinations.contract import Site
 from offtake.destinations.landing_zones import LocalZones
 from offtake.destinations.registry import DESTINATIONS
 from offtake.engines.local import LocalEngine
-from offtake.errors import CancelledError, DeliveryError
-from offtake.exporting.part import PartTask
+from offtake.errors import CancelledError, DeliveryError, LeaseLostError
+from offtake.exporting.engine import PartsFailedError
+from offtake.exporting.part import Intent, PartTask
 from offtake.exporting.place import Place
 from offtake.lake import reading, scan
 from tests.lake.lakes import TABLE, add, lake_in, numbered
@@ -120,6 +121,43 @@ def test_processes_that_keep_dying_fail_the_run_with_what_to_do(
     with pytest.raises(DeliveryError, match="keep dying") as refused:
         list(own_engine.run([task], FREE, unrecorded))
     assert "memory" in refused.value.remedy
+
+
+def test_an_intent_is_recorded_before_the_file_is_there(
+    task: PartTask, own_engine: LocalEngine, tmp_path: Path
+) -> None:
+    seen: dict[int, tuple[Intent, bool]] = {}
+
+    def record(intent: Intent) -> None:
+        number = intent.written.number
+        seen[number] = intent, (tmp_path / f"zone/prod/out/part-{number}.parquet").exists()
+
+    done = {one.number: one for one in own_engine.run(many(task, 6), FREE, record)}
+    assert {number: intent.written for number, (intent, _) in seen.items()} == done
+    assert not any(there for _, there in seen.values())
+    assert all(intent.token for intent, _ in seen.values())
+
+
+def test_a_file_whose_intent_is_refused_is_not_completed(
+    task: PartTask, own_engine: LocalEngine, tmp_path: Path
+) -> None:
+    def refuse(_intent: Intent) -> None:
+        raise LeaseLostError("another worker has the run")
+
+    with pytest.raises(LeaseLostError):
+        list(own_engine.run(many(task, 4), FREE, refuse))
+    assert list((tmp_path / "zone").rglob("part-*.parquet")) == []
+    assert len(list(own_engine.run(many(task, 3), FREE, unrecorded))) == 3
+
+
+def test_a_part_whose_process_dies_after_its_intent_is_left_to_the_run(
+    task: PartTask, own_engine: LocalEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OFFTAKE_FAILPOINTS", "part_intended:1")
+    recorded: list[int] = []
+    with pytest.raises(PartsFailedError) as failed:
+        list(own_engine.run([task], FREE, lambda intent: recorded.append(intent.written.number)))
+    assert recorded == list(failed.value.failures) == [task.number]
 
 
 def test_runs_share_the_pool(task: PartTask, own_engine: LocalEngine) -> None:

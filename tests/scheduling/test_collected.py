@@ -171,7 +171,11 @@ def test_a_repetition_delivers_the_rest_of_the_same_snapshots(partner: Partner) 
 
 def test_a_destination_that_is_away_leaves_the_decision_to_the_next_run(partner: Partner) -> None:
     zone = partner.deployed.zone
-    with faulty.at("condemned", lambda: zone.rename(zone.with_name("away"))):
+
+    def take_away() -> None:
+        zone.rename(zone.with_name("away"))
+
+    with faulty.at("condemned", take_away):
         failed = partner.run(COLLECTED, "", REFUSED)
     zone.with_name("away").rename(zone)
     assert (failed.disposal, failed.sweep_due is None) == (None, False)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from offtake.exporting.order import OrderedDataset
 from offtake.store.tables import RunDataset, RunPart
@@ -9,11 +10,15 @@ from offtake.store.tables import RunDataset, RunPart
 
 @dataclass(frozen=True)
 class Kept:
-    """A dataset of a failed run whose files were collected or cannot be removed: what was planned, and its parts."""
+    """A dataset of a failed run whose files were collected or cannot be removed: what was planned, and its parts.
+
+    `warnings`: the run's info items that say why the dataset goes out in full again.
+    """
 
     run_id: str
     plan: RunDataset
     parts: Sequence[RunPart]
+    warnings: Sequence[dict[str, Any]] = ()
 
     def fits(self, dataset: OrderedDataset) -> bool:
         """Whether the flow's next delivery still begins where that run's began."""

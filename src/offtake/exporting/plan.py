@@ -20,6 +20,7 @@ from offtake.lake import reading, scan
 from offtake.lake.catalog import Lake, TableName
 from offtake.store.tables import RunDataset, RunPart
 
+EVERYTHING_AGAIN: Final = "EXPORT-1410-410"
 _TID_DIGITS: Final = 19
 
 
@@ -123,6 +124,7 @@ def _continue(plan: Plan, order: Order, dataset: OrderedDataset, lake: Lake, siz
         return False
     schema = reading.table_schema(lake, table, end)
     _check_types(schema)
+    plan.warnings.extend(kept.warnings)
     row = _row(order, dataset, found=added, schema=schema)
     row.kind, row.position, row.from_snapshot = earlier.kind, earlier.position, earlier.from_snapshot
     row.input_files += earlier.input_files
@@ -137,7 +139,7 @@ def _continue(plan: Plan, order: Order, dataset: OrderedDataset, lake: Lake, siz
 
 
 def _warning(dataset: OrderedDataset, text: str) -> dict[str, Any]:
-    return {"code": "EXPORT-1410-410", "message": f"{dataset.name}: {text}", "type": "Warning"}
+    return {"code": EVERYTHING_AGAIN, "message": f"{dataset.name}: {text}", "type": "Warning"}
 
 
 def _key(order: Order, dataset: OrderedDataset, number: int) -> str:
