@@ -39,6 +39,11 @@ RETRY_AFTER: Final = (
     "What outlasts four quick retries waits as long as the store's Retry-After asks, up to 15 minutes, and a growing "
     "time without one; the driver does not tell that header, so it is read from the answer to one more request."
 )
+LOST_ANSWER: Final = (
+    "A file is complete when the store confirms its last request. When that answer is lost, the file is looked for: if "
+    "it is there with its size, it is complete, else it is written again under the same name. A consumer that took it "
+    "away in that moment receives it twice."
+)
 _PARTS_IN_FLIGHT: Final = 4
 _SIGNED_FOR: Final = timedelta(minutes=5)
 _MEDIA_TYPES: Final = {
