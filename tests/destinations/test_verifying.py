@@ -70,9 +70,9 @@ def delivery(case: Case, sink: Sink) -> Delivery:
     return Delivery(order, run, [dataset], parts, {FOLDER})
 
 
-def found(delivery: Delivery, sink: Sink, *, download: bool = False) -> list[tuple[str, str]]:
+def found(delivery: Delivery, sink: Sink, *, download: bool = False, strict: bool = False) -> list[tuple[str, str]]:
     """What is wrong, by the last part of each name."""
-    told = verify(delivery, sink, (lambda _count: None) if download else None)
+    told = verify(delivery, sink, (lambda _count: None) if download else None, strict=strict)
     return [(one.what, one.uri.rpartition("/")[2]) for one in told.findings]
 
 
@@ -93,11 +93,9 @@ def test_what_is_missing_extra_or_altered_is_told(delivery: Delivery, sink: Sink
     of_another_run = part_name(str(uuid4()), 0, ".json.gz")
     for name in (leftover, of_another_run, "notes.txt"):
         sink.put(join_key(FOLDER, name), [b"x"])
-    assert found(delivery, sink) == [
-        ("missing", names[0]),
-        ("altered", names[1]),
-        *(("extra", name) for name in sorted([leftover, "notes.txt"])),
-    ]
+    extra = [("extra", name) for name in sorted([leftover, "notes.txt"])]
+    assert found(delivery, sink) == [("altered", names[1]), *extra]
+    assert sorted(found(delivery, sink, strict=True)) == sorted([("missing", names[0]), ("altered", names[1]), *extra])
     (size,) = [one.detail for one in verify(delivery, sink).findings if one.what == "altered"]
     assert size == "size 5, should be 18"
 
@@ -109,7 +107,34 @@ def test_the_manifest_must_say_what_was_delivered(delivery: Delivery, sink: Sink
     sink.put(key, [body.replace(b'"full"', b'"FULL"')])
     assert found(delivery, sink) == [("altered", key.rpartition("/")[2])]
     sink.delete(key)
-    assert found(delivery, sink) == [("missing", key.rpartition("/")[2])]
+    assert found(delivery, sink) == []
+    assert found(delivery, sink, strict=True) == [("missing", key.rpartition("/")[2])]
+
+
+def test_what_was_collected_or_has_expired_is_counted(delivery: Delivery, sink: Sink) -> None:
+    first, second, _ = delivery.parts
+    for part in delivery.parts:
+        part.finished_at = EXPORTED_AT
+    second.finished_at = EXPORTED_AT - 1
+    sink.delete(first.key)
+    sink.delete(second.key)
+    told = verify(delivery, sink)
+    assert (told.findings, told.collected, told.expired) == ((), 2, 0)
+    kept_shortly = replace(delivery, expired_before=EXPORTED_AT)
+    assert delivery.manifest is not None
+    sink.delete(delivery.manifest.key)
+    told = verify(kept_shortly, sink)
+    assert (told.findings, told.collected, told.expired) == ((), 2, 1)
+    assert [what for what, _ in found(kept_shortly, sink, strict=True)] == ["missing"] * 2
+
+
+def test_a_failed_run_that_kept_files_must_have_these_and_no_others(delivery: Delivery, sink: Sink) -> None:
+    delivery.run.status, delivery.run.verdict, delivery.run.disposal = "failed", {"code": "EXPORT-2003-504"}, "kept"
+    delivery.run.manifest = None
+    for part in delivery.parts[:2]:
+        part.finished_at = EXPORTED_AT
+    assert [what for what, _ in found(delivery, sink)] == ["extra"] * 2
+    assert (verify(delivery, sink).files, verify(delivery, sink).rows) == (2, 10)
 
 
 def test_a_run_that_failed_must_have_left_nothing(delivery: Delivery, sink: Sink) -> None:

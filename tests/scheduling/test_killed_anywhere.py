@@ -40,6 +40,7 @@ RUN = [
     "part_started:2:stop",
     "part_written:2:stop",
     "part_allowed:2:stop",
+    "part_intended:2:stop",
     "part_uploaded:2:stop",
     "part_before_record:1",
     "part_before_record:3",
@@ -51,7 +52,7 @@ RUN = [
     "after_commit",
 ]
 INGEST = ["batch_claimed", "batch_writing", "batch_written", "batch_committed", "batch_completed"]
-CLEANUP = ["condemned", "file_removed:1", "file_removed:3", "cleaned"]
+CLEANUP = ["condemned", "file_recalled:2", "disposed", "file_removed:1", "file_removed:3", "cleaned"]
 
 
 @dataclass

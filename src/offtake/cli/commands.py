@@ -100,6 +100,9 @@ COMMANDS: Final[dict[str, Command | Group]] = {
                 "List the flows, the most recently changed first; in brackets, how many runs have failed one after "
                 "another.",
             ),
+            "show": Command(
+                "flows:show_", "Show a flow's runs and position, and the files that stay delivered of a failed run."
+            ),
             "run": Command(
                 "flows:run", "Run a flow now, beside its schedule: in full the first time, then what was added since."
             ),
@@ -127,11 +130,11 @@ COMMANDS: Final[dict[str, Command | Group]] = {
             ),
             "verify": Command(
                 "proofs:run",
-                "Compare what a run delivered with what is at its destination: what is missing, extra or altered.",
+                "Compare what a run delivered with its destination: what is extra, altered, or was collected.",
             ),
             "cancel": Command(
                 "run_actions:cancel",
-                "Stop a run that waits or is going on; what it has written is removed, and the position stays.",
+                "Stop a run that waits or is going on; files that nobody has collected are removed.",
             ),
             "retry": Command(
                 "run_actions:retry",

@@ -13,6 +13,7 @@ from offtake.destinations.amazon_clients import make_client
 from offtake.destinations.assumed_role import AssumedRole, assumed_role
 from offtake.destinations.contract import AuthMethod, Capabilities, Destination, Driver, Guide, Sink, Site
 from offtake.destinations.object_store import (
+    LOST_ANSWER,
     MOST_PARTS,
     PART_BYTES,
     RETRIES,
@@ -325,6 +326,7 @@ GUIDE: Final = Guide(
         "Role credentials live for an hour and are asked for anew five minutes before they end.",
         "Keys that the customer gives with each request (SSE-C) are not offered.",
         "Archive classes are not offered either: a consumer could not fetch what was delivered.",
+        LOST_ANSWER,
         RETRY_AFTER,
         "Tried against rclone's and moto's servers, not against Amazon itself.",
     ),

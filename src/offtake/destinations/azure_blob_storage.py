@@ -8,7 +8,7 @@ from pydantic import AfterValidator, Field, SecretStr
 from offtake.destinations import patterns
 from offtake.destinations.azure_accounts import MOST_BLOCKS, UNCOMMITTED, account_of, azure_sink
 from offtake.destinations.contract import AuthMethod, Capabilities, Destination, Guide, Sink, Site
-from offtake.destinations.object_store import PART_BYTES, RETRY_AFTER
+from offtake.destinations.object_store import LOST_ANSWER, PART_BYTES, RETRY_AFTER
 from offtake.destinations.object_store_errors import Rights
 from offtake.destinations.parameters import Params, TargetParams
 
@@ -95,6 +95,7 @@ GUIDE: Final = Guide(
     limits=(
         "A signature that has expired fails every run until another one is given: put its end into your calendar.",
         "`UseDevelopmentStorage=true` is not read; name the `BlobEndpoint` instead.",
+        LOST_ANSWER,
         RETRY_AFTER,
         "Tried against Azurite, not against Azure itself.",
     ),

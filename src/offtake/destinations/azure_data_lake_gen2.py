@@ -8,7 +8,7 @@ from pydantic import Field, SecretStr
 from offtake.destinations import patterns
 from offtake.destinations.azure_accounts import MOST_BLOCKS, UNCOMMITTED, Principal, azure_sink, place_of, url_problem
 from offtake.destinations.contract import AuthMethod, Capabilities, Destination, Guide, Sink, Site
-from offtake.destinations.object_store import PART_BYTES, RETRY_AFTER
+from offtake.destinations.object_store import LOST_ANSWER, PART_BYTES, RETRY_AFTER
 from offtake.destinations.object_store_errors import Rights
 from offtake.destinations.parameters import Params, TargetParams
 
@@ -105,6 +105,7 @@ GUIDE: Final = Guide(
     limits=(
         "With a hierarchical namespace, folders stay, empty, when their files are removed; so does a test's.",
         "Access control lists of single folders are not read or written; the role on the container decides.",
+        LOST_ANSWER,
         RETRY_AFTER,
         "Tried against Azurite with OAuth and a token endpoint of the tests, not against Azure itself.",
     ),

@@ -10,6 +10,7 @@ from offtake.destinations import patterns
 from offtake.destinations.amazon_clients import make_client
 from offtake.destinations.contract import AuthMethod, Capabilities, Destination, Guide, Sink, Site
 from offtake.destinations.object_store import (
+    LOST_ANSWER,
     MOST_PARTS,
     PART_BYTES,
     RETRIES,
@@ -153,6 +154,7 @@ GUIDE: Final = Guide(
     f"`storage.multipartUploads.list` is recommended only. {AT_ONCE}",
     limits=(
         "Tags, conditional writes and bulk deletes of Amazon's protocol are switched off: Google's XML API has none.",
+        LOST_ANSWER,
         RETRY_AFTER,
         "Tried against rclone's S3 server with the same switches, not against Google itself.",
     ),

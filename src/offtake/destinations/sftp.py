@@ -158,6 +158,11 @@ GUIDE: Final = Guide(
             "Without `posix-rename@openssh.com`, a file that is replaced is put aside between two renames, as a "
             "temporary file; who is killed just then leaves it there."
         ),
+        (
+            "A file is complete when the server confirms its rename. When that answer is lost, the temporary file "
+            "tells: it is renamed if it is still there, else the file is complete, also when it was picked up already. "
+            "Nothing but Offtake may remove temporary files (`.NAME.….tmp`)."
+        ),
         "Servers tell a full disk by the word Failure only; it is tried again like any other failure.",
     ),
 )

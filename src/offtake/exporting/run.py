@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
-from offtake.destinations.contract import Sink
+from offtake.destinations.contract import Pending, Sink
 from offtake.errors import DeliveryError
 from offtake.exporting import manifest as proof
 from offtake.exporting.ending import give_up
@@ -14,13 +14,13 @@ from offtake.exporting.engine import PartsFailedError
 from offtake.exporting.leash import Leash, await_right, pause
 from offtake.exporting.loss_warnings import loss_warnings
 from offtake.exporting.order import Order
-from offtake.exporting.part import PartTask
+from offtake.exporting.part import Intent, PartTask, Written
 from offtake.exporting.plan import Plan, file_ending, make_plan
 from offtake.exporting.retrying import Budget, persevere
 from offtake.exporting.workshop import Workshop
 from offtake.failpoints import failpoint
 from offtake.store import runs
-from offtake.store.runs import Lease, PlanOutdatedError
+from offtake.store.runs import Lease, PartRecord, PlanBasis, PlanOutdatedError
 from offtake.store.tables import RunDataset, RunPart
 
 _REWRITE_SECONDS: Final = 0.5
@@ -81,12 +81,17 @@ class _Delivery:
     def _make_plan(self) -> Plan:
         shop = self._shop
         rewrites = runs.count_rewrites(shop.database, (one.dataset_id for one in self._order.datasets))
-        make = functools.partial(make_plan, self._order, shop.lake, shop.part_size)
+        find = functools.partial(shop.find_kept, self._order.run_id)
+        kept = persevere(find, "earlier runs", self._budget, self._leash)
+        make = functools.partial(make_plan, self._order, shop.lake, shop.part_size, kept)
         plan = persevere(make, "plan", self._budget, self._leash)
         failpoint("planned")
         now_ms = shop.clock.now_ms()
         key = proof.manifest_key(self._order, plan.datasets, plan.parts) or ""
-        runs.save_plan(shop.database, self._lease, plan.datasets, plan.parts, plan.warnings, now_ms, rewrites, key)
+        planned = {one.dataset_id for one in plan.datasets if not one.error}
+        continues = [(one.run_id, dataset_id) for dataset_id, one in kept.items() if dataset_id in planned]
+        basis = PlanBasis(rewrites, continues, key)
+        runs.save_plan(shop.database, self._lease, plan.datasets, plan.parts, plan.warnings, now_ms, basis)
         return plan
 
     def _do_parts(self, datasets: Sequence[RunDataset], parts: Sequence[RunPart], *, again: bool) -> None:
@@ -100,10 +105,12 @@ class _Delivery:
                 place=self._order.place,
                 again=again,
                 gzip_level=self._shop.gzip_levels[self._order.place.params.dataset_file_type],
+                writer=self._lease.fence,
             )
             for part in parts
         }
         while left:
+            self._settle(left)
             try:
                 self._do_all(left)
             except PartsFailedError as failed:
@@ -113,46 +120,48 @@ class _Delivery:
 
     def _do_all(self, left: dict[int, PartTask]) -> None:
         """Have the parts written; those that are recorded are taken out."""
-        for written in self._shop.engine.run(left.values(), self._leash):
+        for written in self._shop.engine.run(left.values(), self._leash, self._record_intent):
             failpoint("part_before_record")
-            runs.record_part(
-                self._shop.database,
-                self._lease,
-                written.number,
-                rows=written.rows,
-                size=written.bytes,
-                sha256=written.sha256,
-                now_ms=self._shop.clock.now_ms(),
-                losses=[loss.to_json() for loss in written.losses],
-            )
+            self._record(written.number, _record_of(written))
             del left[written.number]
-            failpoint("part_recorded")
+
+    def _settle(self, left: dict[int, PartTask]) -> None:
+        """Find out what became of files whose last step was announced; those that are complete are taken out."""
+        if not any(task.again for task in left.values()):
+            return
+        for part in [part for part in self._stored_parts() if part.number in left and part.intended_at]:
+            settle = functools.partial(self._is_complete, part)
+            if persevere(settle, ("settling", part.number), self._budget, self._leash):
+                self._record(part.number, _stored_record(part))
+                del left[part.number]
+            else:
+                runs.forget_intent(self._shop.database, self._lease, part.number)
+                left[part.number] = replace(left[part.number], again=True)
+
+    def _is_complete(self, part: RunPart) -> bool:
+        sink = self._order.place.open()
+        try:
+            await_right(self._leash)
+            # The target connection may have been edited since: at another address, nothing can be found out.
+            return sink.uri(part.key) == part.uri and sink.settle(part.key, Pending(part.bytes or 0, part.token))
+        finally:
+            sink.close()
+
+    def _record(self, number: int, record: PartRecord) -> None:
+        runs.record_part(self._shop.database, self._lease, number, record, self._shop.clock.now_ms())
+        failpoint("part_recorded")
+
+    def _record_intent(self, intent: Intent) -> None:
+        record = replace(_record_of(intent.written), token=intent.token)
+        now_ms = self._shop.clock.now_ms()
+        runs.record_intent(self._shop.database, self._lease, intent.written.number, record, now_ms)
 
     def _finish(self, datasets: list[RunDataset]) -> dict[str, Any] | None:
         sink = self._order.place.open()
         try:
-            return self._write_manifest(sink, datasets, self._prove(sink, datasets))
+            return self._write_manifest(sink, datasets, self._stored_parts())
         finally:
             sink.close()
-
-    def _prove(self, sink: Sink, datasets: Sequence[RunDataset]) -> list[RunPart]:
-        """Ask the destination for every part; those that are not whole there are done once more."""
-        parts = self._stored_parts()
-        broken = [part for part in parts if sink.size(part.key) != part.bytes]
-        if not broken:
-            return parts
-        for part in broken:
-            runs.forget_part(self._shop.database, self._lease, part.number)
-        self._do_parts(datasets, broken, again=True)
-        parts = self._stored_parts()
-        for part in parts:
-            if sink.size(part.key) != part.bytes:
-                raise DeliveryError(
-                    "EXPORT-2003-504",
-                    f"{sink.uri(part.key)} does not have the {part.bytes} bytes that were written.",
-                    "Check what else writes to or removes from this folder, then run the flow again.",
-                )
-        return parts
 
     def _stored_parts(self) -> list[RunPart]:
         with self._shop.database.reading() as session:
@@ -177,6 +186,15 @@ class _Delivery:
         await_right(self._leash)
 
 
+def _record_of(written: Written) -> PartRecord:
+    losses = [loss.to_json() for loss in written.losses]
+    return PartRecord(written.rows, written.bytes, written.sha256, losses, written.uri)
+
+
+def _stored_record(part: RunPart) -> PartRecord:
+    return PartRecord(part.rows or 0, part.bytes or 0, part.sha256 or "", part.losses or (), part.uri, part.token)
+
+
 def _check_names(order: Order, parts: Sequence[RunPart]) -> None:
     """Raise `DeliveryError` unless the names that were planned end as the files would that are written now.
 
@@ -184,7 +202,7 @@ def _check_names(order: Order, parts: Sequence[RunPart]) -> None:
     would put files under names that say something else.
     """
     ending = file_ending(order.place)
-    if any(not part.key.endswith(f"-c000{ending}") for part in parts):
+    if any(not part.key.endswith(f"-c000{ending}") for part in parts if not part.finished_at):
         raise DeliveryError(
             "EXPORT-2004-400",
             "The target connection's file type or compression, or the base connection's encryption, was changed while "

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from offtake.clock import Clock
 from offtake.exporting.engine import Engine
+from offtake.exporting.kept import Kept
 from offtake.exporting.order import Order
 from offtake.exporting.plan import PartSize
 from offtake.exporting.retrying import Patience
@@ -26,3 +27,5 @@ class Workshop:
     """By file type, from 1 (fastest) to 9 (smallest); None for the format's own."""
     acquaint: Callable[[Order], Order] = lambda order: order
     """Meets the destination before the first file goes there; raises `DeliveryError`."""
+    find_kept: Callable[[str], Mapping[str, Kept]] = lambda _run_id: {}
+    """What a run continues from, by dataset; raises `DeliveryError` while the destination cannot be asked."""

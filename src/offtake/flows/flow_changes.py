@@ -15,6 +15,7 @@ from offtake.flows.entities import Json, NewEntity
 from offtake.flows.patching import Operation, Patchable, Rules
 from offtake.flows.problems import Problem
 from offtake.flows.schedule import Schedule, ScheduleRules, first_slot, next_slot, parse_schedule
+from offtake.store import disposals
 from offtake.store import runs as store
 from offtake.store.tables import Flow, Run, SourceConnection, TargetConnection, Watermark
 
@@ -155,6 +156,7 @@ def _move_target(session: Session, caller: Caller, row: Flow, ids: list[str]) ->
     target = entities.find(session, caller, TargetConnection, "targetConnections", target_id)
     dataflows.check_target(session, specs.destination_of_flow(row.flow_spec_id), target)
     row.target_connection_id = target.id
+    disposals.reset(session, row.id)
 
 
 def _reschedule(session: Session, row: Flow, params: Json, now_ms: int, rules: ScheduleRules) -> None:
@@ -163,6 +165,7 @@ def _reschedule(session: Session, row: Flow, params: Json, now_ms: int, rules: S
     if new.export_mode != old.export_mode:
         # Leaving increments drops the position; coming to them starts in full, whatever a run that is live delivers.
         session.execute(delete_rows(Watermark).filter_by(flow_id=row.id))
+        disposals.reset(session, row.id)
         live = store.live_run(session, row.id)
         if live is not None:
             live.moves_position = False

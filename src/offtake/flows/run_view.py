@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from offtake.flows import entities
 from offtake.flows.access import Caller
 from offtake.flows.entities import Json
-from offtake.store import runs
+from offtake.store import disposals, runs
 from offtake.store.tables import Run, RunDataset, RunPart
 
 _MOST_FILES: Final = 1000
@@ -75,7 +75,8 @@ class _Totals:
         self.over = row.completed_at is not None
         delivered = row.status == runs.SUCCESS or not self.over or any(not one.error for one in datasets)
         failed_whole = self.over and row.status == runs.FAILED and not any(one.error for one in datasets)
-        self.delivered = files if delivered and not failed_whole else []
+        kept = row.disposal == disposals.KEPT
+        self.delivered = files if kept or (delivered and not failed_whole) else []
 
     def metrics(self) -> Json:
         return {

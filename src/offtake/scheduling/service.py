@@ -16,6 +16,7 @@ from offtake.scheduling.backend import Backend
 from offtake.scheduling.housekeeping import housekeeping
 from offtake.scheduling.ingestion import Ingestor
 from offtake.scheduling.orders import OrderDesk
+from offtake.scheduling.predecessors import find_kept
 from offtake.scheduling.ticks import correct, tick
 from offtake.scheduling.worker import Worker
 from offtake.store import batches, runs
@@ -83,6 +84,7 @@ def worker_of(backend: Backend, engine: Engine, owner: str) -> Worker:
         patience=Patience(settings.part_attempts, settings.retry_wait_seconds, settings.run_retries),
         gzip_levels={"JSON": settings.json_gzip_level, "PARQUET": settings.parquet_gzip_level},
         acquaint=lambda order: desk.acquainted(order, backend.database, backend.clock),
+        find_kept=lambda run_id: find_kept(desk, backend.database, backend.clock, run_id),
     )
     return Worker(shop, desk, owner, _watch(backend), settings.lease_seconds)
 

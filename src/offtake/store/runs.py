@@ -1,13 +1,14 @@
 """A run's row through its life. Every write about a run is fenced: only its present holder can make one."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from sqlalchemy import or_, select, update
 from sqlalchemy.orm import Session
 
 from offtake.errors import LeaseLostError
+from offtake.store import disposals
 from offtake.store.database import Database
 from offtake.store.leases import Watch
 from offtake.store.tables import Batch, Dataset, Flow, Run, RunDataset, RunPart, SourceConnection, Watermark
@@ -35,6 +36,19 @@ class Lease:
     cancelled: bool = False
     verdict: dict[str, Any] | None = None
     claims: int = 1
+
+
+@dataclass(frozen=True)
+class PlanBasis:
+    """What a plan was made from.
+
+    `rewrites`: what `count_rewrites` returned before the plan was begun. `continues`: the runs, with their datasets,
+    whose parts the plan has taken over. `manifest_key`: where the manifest file goes; empty when the run writes none.
+    """
+
+    rewrites: Mapping[str, int] = field(default_factory=dict)
+    continues: Sequence[tuple[str, str]] = ()
+    manifest_key: str | None = None
 
 
 class PlanOutdatedError(Exception):
@@ -134,21 +148,22 @@ def save_plan(
     parts: list[RunPart],
     warnings: list[dict[str, Any]],
     now_ms: int,
-    rewrites: Mapping[str, int] | None = None,
-    manifest_key: str | None = None,
+    basis: PlanBasis = PlanBasis(),
 ) -> None:
     """Store the plan, once and whole.
 
-    `manifest_key`: where the manifest file goes; empty when the run writes none.
-    `rewrites`: what `count_rewrites` returned before the plan was begun. Raises `PlanOutdatedError` when a dataset's
-    data files are being rewritten, or have been since.
+    Raises `PlanOutdatedError` when a dataset's data files are being rewritten, or have been since the plan was begun,
+    and when another run has taken over the same parts.
     """
     with database.writing() as session:
         run = _held(session, lease)
-        _check_rewrites(session, rewrites or {})
+        _check_rewrites(session, basis.rewrites)
+        for earlier, dataset_id in basis.continues:
+            if not disposals.hand_over(session, earlier, dataset_id, run.id):
+                raise PlanOutdatedError(f"Another run continues from run {earlier}.")
         run.planned_at = run.updated_at = now_ms
         run.warnings = warnings
-        run.manifest_key = manifest_key
+        run.manifest_key = basis.manifest_key
         session.add_all([*datasets, *parts])
 
 
@@ -177,35 +192,57 @@ def depend_on(session: Session, dataset_id: str) -> bool:
     return any(dataset_id in (run.pins or {}) for run in unplanned)
 
 
-def record_part(
-    database: Database,
-    lease: Lease,
-    number: int,
-    *,
-    rows: int,
-    size: int,
-    sha256: str,
-    now_ms: int,
-    losses: Sequence[dict[str, Any]] = (),
-) -> None:
-    """Remember that a part is whole at the destination: its rows, its bytes and their SHA-256 in hexadecimal.
+@dataclass(frozen=True)
+class PartRecord:
+    """What is recorded of a part's file: rows, bytes, SHA-256 in hexadecimal, and its address.
 
-    `losses`: what its format could not hold, in place of what an earlier try of the part counted.
+    `losses`: what its format could not hold. `token`: the temporary name that its last step replaces.
     """
+
+    rows: int
+    bytes: int
+    sha256: str
+    losses: Sequence[dict[str, Any]] = ()
+    uri: str | None = None
+    token: str | None = None
+
+
+def record_part(database: Database, lease: Lease, number: int, record: PartRecord, now_ms: int) -> None:
+    """Record that the destination has confirmed a part's file, in place of what an earlier attempt recorded."""
     with database.writing() as session:
         run = _held(session, lease)
         run.updated_at = now_ms
         run.claims = 0
         part = session.get_one(RunPart, (lease.run_id, number))
-        part.rows, part.bytes, part.sha256, part.losses = rows, size, sha256, list(losses) or None
+        _keep(part, record)
         part.finished_at = now_ms
 
 
-def forget_part(database: Database, lease: Lease, number: int) -> None:
-    """The part turned out not to be whole at the destination; it is to be done again."""
+def record_intent(database: Database, lease: Lease, number: int, record: PartRecord, now_ms: int) -> None:
+    """Record that only the last step of a part's file is missing; it may be taken once this returns.
+
+    Raises `LeaseLostError` also for a run with a verdict: its files are being removed.
+    """
+    with database.writing() as session:
+        run = _held(session, lease)
+        if run.verdict is not None:
+            raise LeaseLostError(f"Run {run.id} has failed.")
+        part = session.get_one(RunPart, (lease.run_id, number))
+        _keep(part, record)
+        part.intended_at = now_ms
+
+
+def forget_intent(database: Database, lease: Lease, number: int) -> None:
+    """Forget an intent whose last step was not taken, or cannot be confirmed; the part is written again."""
     with database.writing() as session:
         _held(session, lease)
-        session.get_one(RunPart, (lease.run_id, number)).finished_at = None
+        disposals.clear_record(session.get_one(RunPart, (lease.run_id, number)))
+
+
+def _keep(part: RunPart, record: PartRecord) -> None:
+    part.rows, part.bytes, part.sha256 = record.rows, record.bytes, record.sha256
+    part.losses = list(record.losses) or None
+    part.uri, part.token = record.uri, record.token
 
 
 def complete(
@@ -258,6 +295,8 @@ def fail(database: Database, lease: Lease, error: dict[str, Any], now_ms: int, *
         run.verdict = run.verdict or error
         run.errors = [run.verdict]
         run.sweep_due = sweep_due
+        if sweep_due is None:
+            run.disposal = disposals.REMOVED
         _end(session, run, FAILED, now_ms)
 
 

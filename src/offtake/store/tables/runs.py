@@ -15,6 +15,9 @@ class Run(Stamp, Base):
     Every write about a run carries `fence`, the number that its present holder was given with the lease; `beat` is
     counted up while the holder lives, 0 when the run is free. A run with a `verdict` has failed, and only its files are
     still to be removed. `sweep_due`: when somebody looks for what was left behind. `claims`: since its last progress.
+
+    `disposal`: what becomes of the files of a run with a verdict (`store.disposals`); None until that is decided.
+    `removals`: how often their removal was begun.
     """
 
     __tablename__ = "runs"
@@ -53,6 +56,8 @@ class Run(Stamp, Base):
     completed_at: Mapped[int | None]
     verdict: Mapped[Json | None]
     sweep_due: Mapped[int | None]
+    disposal: Mapped[str | None]
+    removals: Mapped[int] = mapped_column(default=0)
     location: Mapped[str | None]
     manifest_key: Mapped[str | None]
     """Where the plan puts the manifest file; empty for no file, None without a plan or before revision 0006."""
@@ -66,6 +71,7 @@ class RunDataset(Base):
     """What a run's plan pinned for one dataset, and what came of it. Snapshots: (from, to].
 
     `position`: what the flow had delivered when the plan was made; the position moves from there and nowhere else.
+    `taken_over_by`: the run that continues from a failed run that kept its files, or `store.disposals.NOBODY`.
     """
 
     __tablename__ = "run_datasets"
@@ -84,10 +90,15 @@ class RunDataset(Base):
     input_bytes: Mapped[int]
     deleted_rows: Mapped[int]
     error: Mapped[Json | None]
+    taken_over_by: Mapped[str | None]
 
 
 class RunPart(Base):
-    """One file of a run: planned once, recorded once it is whole at the destination.
+    """One file of a run: planned once, recorded once the destination has confirmed that it is complete.
+
+    `intended_at`: when the last step of writing it was announced, with the rows, bytes and hash that it then has;
+    `token` is the temporary name that the last step replaces, `uri` the file's address at that time. A part with
+    `intended_at` and without `finished_at` may be complete: the destination is asked before it is written again.
 
     `losses`: values that the file's format could not hold, as documents of `formats.losses`; None for no losses, and
     in parts that a version before revision 0004 recorded.
@@ -107,6 +118,9 @@ class RunPart(Base):
     sha256: Mapped[str | None]
     losses: Mapped[list[Json] | None]
     finished_at: Mapped[int | None]
+    intended_at: Mapped[int | None]
+    token: Mapped[str | None]
+    uri: Mapped[str | None]
 
 
 class Watermark(Base):
