@@ -44,6 +44,7 @@ class Order:
     """Everything a run delivers, and where. `export_time_ms` is the instant that names its folders.
 
     `folder`: below the target's own, what keeps the run apart from all others; None for the target's own.
+    `window_end_ms`: until when the run may wait for its destination or its source; None for as long as it takes.
     """
 
     run_id: str
@@ -53,6 +54,7 @@ class Order:
     datasets: tuple[OrderedDataset, ...]
     place: Place
     folder: str | None = None
+    window_end_ms: int | None = None
 
     @property
     def root(self) -> str:

@@ -6,6 +6,10 @@ from sqlalchemy.orm import Mapped, mapped_column
 from offtake.store.tables.base import Base, Json, Stamp
 
 LIVE = text("status IN ('waiting', 'processing')")
+READY = text("status = 'waiting' AND not_before IS NULL")
+WAITS = text("status = 'waiting' AND not_before IS NOT NULL")
+QUEUED = text("status = 'waiting' AND address IS NOT NULL")
+UNALERTED = text("status IN ('waiting', 'processing') AND waiting_since IS NOT NULL AND alerted_at IS NULL")
 SWEPT = text("sweep_due IS NOT NULL")
 
 
@@ -15,6 +19,8 @@ class Run(Stamp, Base):
     Every write about a run carries `fence`, the number that its present holder was given with the lease; `beat` is
     counted up while the holder lives, 0 when the run is free. A run with a `verdict` has failed, and only its files are
     still to be removed. `sweep_due`: when somebody looks for what was left behind. `claims`: since its last progress.
+
+    A run that waits for its destination or its source is in the queue: no worker claims it before `not_before`.
     """
 
     __tablename__ = "runs"
@@ -23,6 +29,11 @@ class Run(Stamp, Base):
         Index("uq_runs_live", "flow_id", unique=True, sqlite_where=LIVE, postgresql_where=LIVE),
         Index("ix_runs_sweep", "sweep_due", sqlite_where=SWEPT, postgresql_where=SWEPT),
         Index("ix_runs_queue", "status", "created_at", sqlite_where=LIVE, postgresql_where=LIVE),
+        Index("ix_runs_ready", "created_at", "id", sqlite_where=READY, postgresql_where=READY),
+        Index("ix_runs_waits", "not_before", "created_at", "id", sqlite_where=WAITS, postgresql_where=WAITS),
+        Index("ix_runs_windows", "wait_until", sqlite_where=WAITS, postgresql_where=WAITS),
+        Index("ix_runs_address", "address", sqlite_where=QUEUED, postgresql_where=QUEUED),
+        Index("ix_runs_unalerted", "waiting_since", sqlite_where=UNALERTED, postgresql_where=UNALERTED),
         Index(None, "sandbox_id", "updated_at", "id"),
         Index(None, "sandbox_id", "flow_id", "updated_at", "id"),
     )
@@ -54,6 +65,20 @@ class Run(Stamp, Base):
     verdict: Mapped[Json | None]
     sweep_due: Mapped[int | None]
     location: Mapped[str | None]
+    address: Mapped[str | None]
+    """The destination's address (`Connection.address`, else its id); None for places of this deployment's own."""
+    not_before: Mapped[int | None]
+    held: Mapped[bool] = mapped_column(default=False)
+    """Whether `not_before` is its destination's, and not the run's own."""
+    deferred_at: Mapped[int | None]
+    """When `not_before` was set: later than now, the clock has been set back since."""
+    waiting_since: Mapped[int | None]
+    wait_reason: Mapped[Json | None]
+    wait_until: Mapped[int | None]
+    """When the run is given up at the latest; None while nobody has worked that out."""
+    retries: Mapped[Json | None]
+    """By what failed: how often it did, and when it did first."""
+    alerted_at: Mapped[int | None]
     manifest: Mapped[Json | None]
     errors: Mapped[list[Json]]
     warnings: Mapped[list[Json]]
