@@ -100,6 +100,9 @@ COMMANDS: Final[dict[str, Command | Group]] = {
                 "List the flows, the most recently changed first; in brackets, how many runs have failed one after "
                 "another.",
             ),
+            "show": Command(
+                "flow_show:show_", "Show a flow: its next and last run, what its run waits for, and what is owed."
+            ),
             "run": Command(
                 "flows:run", "Run a flow now, beside its schedule: in full the first time, then what was added since."
             ),

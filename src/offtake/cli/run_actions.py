@@ -19,7 +19,7 @@ def cancel(run: RunId, sandbox: InSandbox = None, data_dir: DataDir = None, json
     if json:
         show.as_json({"id": row.id, "flowId": row.flow_id, "status": row.status})
     elif row.status == FAILED:
-        show.console.print(f"Run {row.id} is cancelled; it had not begun.", markup=False)
+        show.console.print(f"Run {row.id} is cancelled; it had written nothing.", markup=False)
     else:
         show.console.print(f"Run {row.id} is told to stop: offtake run watch {row.id}", markup=False)
 

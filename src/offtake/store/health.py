@@ -76,6 +76,8 @@ def answered_lately(session: Session, address: str, now_ms: int) -> bool:
 def hold_new(session: Session, created: Sequence[Run], now_ms: int) -> None:
     """Mark those of the runs that have just been made whose destination is away or being asked."""
     addresses = {run.address for run in created if run.address is not None}
+    if not addresses:
+        return
     session.flush()
     for health in session.scalars(select(DestinationHealth).where(DestinationHealth.address.in_(addresses))):
         until = _blocked_until(health, "", now_ms)
