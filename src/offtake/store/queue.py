@@ -4,16 +4,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from sqlalchemy import literal_column, or_, select
+from sqlalchemy import and_, literal_column, or_, select
 from sqlalchemy.orm import Session
 
 from offtake.store import health
 from offtake.store.health import IN_QUEUE, Admission
 from offtake.store.tables import DestinationHealth, Run
+from offtake.store.tables.runs import LIVE
 
 _TRIES: Final = 20
 """Runs of as many destinations that turn out to be held: after so many, the worker looks again later."""
-_PROCESSING: Final = Run.status == literal_column("'processing'")
+PROCESSING: Final = and_(LIVE, Run.status == literal_column("'processing'"))
+"""Written out, and with the condition of the index, so that both databases see that it serves."""
 
 
 @dataclass(frozen=True)
@@ -28,8 +30,8 @@ class Taken:
 def take(session: Session, silent: Mapping[str, int], now_ms: int) -> Taken | None:
     """The oldest run that is free; None when there is none.
 
-    `silent`: runs whose holders have fallen silent, with their beats. Each look reads the first entries of three
-    indexes, however many runs wait.
+    Of runs that wait, those that have been tried least come first. `silent`: runs whose holders have fallen silent,
+    with their beats. Each look reads the first entries of three indexes, however many runs wait.
     """
     for _ in range(_TRIES):
         run = _oldest(session, silent, now_ms)
@@ -52,9 +54,9 @@ def _oldest(session: Session, silent: Mapping[str, int], now_ms: int) -> Run | N
     free = [Run.beat == 0, *((Run.id == run_id) & (Run.beat == beat) for run_id, beat in silent.items())]
     by_age = (Run.created_at, Run.id)
     looks = (
-        select(Run).where(_PROCESSING, or_(*free)).order_by(*by_age),
+        select(Run).where(PROCESSING, or_(*free)).order_by(*by_age),
         select(Run).where(IN_QUEUE, Run.not_before.is_(None)).order_by(*by_age),
-        select(Run).where(IN_QUEUE, Run.not_before <= now_ms).order_by(Run.not_before, *by_age),
+        select(Run).where(IN_QUEUE, Run.not_before <= now_ms).order_by(Run.not_before, Run.fence, *by_age),
     )
     found = (session.scalar(look.limit(1).with_for_update(skip_locked=True)) for look in looks)
     return min((run for run in found if run is not None), key=lambda run: (run.created_at, run.id), default=None)

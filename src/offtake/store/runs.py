@@ -60,7 +60,7 @@ def claim(database: Database, owner: str, watch: Watch, now_ms: int) -> Lease | 
     A run that waits is not free before its time, nor one whose destination another run is asking (`health`).
     """
     with database.writing() as session:
-        held = select(Run.id, Run.fence, Run.beat).where(Run.status == PROCESSING, Run.beat > 0)
+        held = select(Run.id, Run.fence, Run.beat).where(queue.PROCESSING, Run.beat > 0)
         silent = watch.silent((one, fence, beat) for one, fence, beat in session.execute(held))
         found = queue.take(session, silent, now_ms)
         if found is None:

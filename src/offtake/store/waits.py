@@ -19,8 +19,6 @@ Json = dict[str, Any]
 _AT_ONCE: Final = 100
 _LIVE: Final = Run.status.in_((literal_column("'waiting'"), literal_column("'processing'")))
 _UNKNOWN: Final = {"code": "EXPORT-2003-504", "message": "The destination did not answer.", "type": "Error"}
-_BEHIND_MS: Final = 1
-"""A run that asked in vain comes after the others: the next one asks."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +56,7 @@ def defer(database: Database, lease: Lease, wait: Wait, pause: Callable[[int], f
         run.not_before = now_ms + round(wait.seconds * 1000)
         if wait.outage is not None and run.address is not None:
             next_at = health.note_failure(session, run, run.address, wait.outage, pause, now_ms)
-            run.not_before = max(run.not_before, next_at + _BEHIND_MS)
+            run.not_before = max(run.not_before, next_at)
             # Where others had an answer and this run had none, their next answer does not free it.
             run.held = lease.admission == "probe"
         if wait.until_ms is not None:

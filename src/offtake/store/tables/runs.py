@@ -30,7 +30,7 @@ class Run(Stamp, Base):
         Index("ix_runs_sweep", "sweep_due", sqlite_where=SWEPT, postgresql_where=SWEPT),
         Index("ix_runs_queue", "status", "created_at", sqlite_where=LIVE, postgresql_where=LIVE),
         Index("ix_runs_ready", "created_at", "id", sqlite_where=READY, postgresql_where=READY),
-        Index("ix_runs_waits", "not_before", "created_at", "id", sqlite_where=WAITS, postgresql_where=WAITS),
+        Index("ix_runs_waits", "not_before", "fence", "created_at", "id", sqlite_where=WAITS, postgresql_where=WAITS),
         Index("ix_runs_windows", "wait_until", sqlite_where=WAITS, postgresql_where=WAITS),
         Index("ix_runs_address", "address", sqlite_where=QUEUED, postgresql_where=QUEUED),
         Index("ix_runs_unalerted", "waiting_since", sqlite_where=UNALERTED, postgresql_where=UNALERTED),

@@ -14,7 +14,7 @@ _QUEUED = sa.text("status = 'waiting' AND address IS NOT NULL")
 _UNALERTED = sa.text("status IN ('waiting', 'processing') AND waiting_since IS NOT NULL AND alerted_at IS NULL")
 _INDEXES = (
     ("ix_runs_ready", ["created_at", "id"], _READY),
-    ("ix_runs_waits", ["not_before", "created_at", "id"], _WAITS),
+    ("ix_runs_waits", ["not_before", "fence", "created_at", "id"], _WAITS),
     ("ix_runs_windows", ["wait_until"], _WAITS),
     ("ix_runs_address", ["address"], _QUEUED),
     ("ix_runs_unalerted", ["waiting_since"], _UNALERTED),
