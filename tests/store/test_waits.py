@@ -378,7 +378,9 @@ def test_a_claim_reads_the_first_entries_of_indexes_however_many_runs_wait(queue
     assert len(looks) == 3
     plans = [_plan(queue.database, text, values) for text, values in looks]
     for plan, index in zip(plans, ("ix_runs_queue", "ix_runs_ready", "ix_runs_waits"), strict=True):
-        assert any(index in line for line in plan), plan
+        # A planner may know a better one of the runs that are live; it may not read all runs.
+        used = any(index in line for line in plan)
+        assert used or (queue.database.engine.dialect.name == "postgresql" and "Seq Scan" not in str(plan)), plan
 
 
 def _plan(database: Database, text: str, values: object) -> Sequence[str]:

@@ -51,10 +51,18 @@ def list_(
         show.as_json(documents)
         return
     rows = [
-        (row.id, row.flow_id, row.trigger, show.instant(row.scheduled_at), _status(row), show.instant(row.completed_at))
+        (
+            row.id,
+            row.flow_id,
+            row.trigger,
+            show.instant(row.scheduled_at),
+            row.status,
+            show.instant(row.completed_at),
+            show.instant(wait.next_ms) if (wait := wait_of(row)) else "",
+        )
         for row in found
     ]
-    show.table(("ID", "FLOW", "TRIGGER", "SCHEDULED", "STATUS", "ENDED"), rows, "No runs yet.")
+    show.table(("ID", "FLOW", "TRIGGER", "SCHEDULED", "STATUS", "ENDED", "NEXT TRY"), rows, "No runs yet.")
 
 
 def show_(run: RunId, sandbox: InSandbox = None, data_dir: DataDir = None, json: AsJson = False) -> None:
@@ -99,11 +107,6 @@ def _report(progress: Progress, json: bool) -> None:
         show.as_json(asdict(progress))
         return
     show.console.print(_sentence(progress), markup=False)
-
-
-def _status(row: Run) -> str:
-    wait = wait_of(row)
-    return row.status if wait is None else f"{row.status} (next try {show.instant(wait.next_ms)})"
 
 
 def _since(epoch_ms: int | None) -> str:

@@ -169,7 +169,7 @@ class _Totals:
     def _status(self) -> Json:
         wait = wait_of(self.row)
         extensions: Json = {"waiting": wait.to_json()} if wait else {}
-        extensions |= {"owed": [one.to_json() for one in self.owed]} if self.owed else {}
+        extensions |= {"owed": {"datasets": [one.to_json() for one in self.owed]}} if self.owed else {}
         errors = {"errors": self.row.errors} if self.row.errors else {}
         return {"status": self.row.status} | errors | ({"extensions": extensions} if extensions else {})
 
