@@ -147,8 +147,9 @@ class Settings(BaseSettings):
     retry_wait_seconds: float = Field(
         default=1,
         ge=0,
-        description="Wait before the second try; doubles with each further try, up to five minutes, or one minute "
-        "where a destination does not answer at all, and is cut by chance to between half and all of it.",
+        description="Wait before the second try; doubles with each further try, up to five minutes (where a "
+        "destination does not answer at all: grows by a third, up to one minute), and is cut by chance to between half "
+        "and all of it.",
     )
     run_retries: int | None = Field(
         default=None, ge=0, description="Tries again of all of a run's parts together, at most; empty for no bound."

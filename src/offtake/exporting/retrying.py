@@ -16,17 +16,27 @@ from offtake.exporting.leash import Leash, pause
 
 Result = TypeVar("Result")
 
-_LONGEST_SECONDS: Final = 300.0
-_LONGEST_PROBE_SECONDS: Final = 60.0
-"""Between two questions to a destination that does not answer: one run asks for all that go there."""
 _IN_PLACE_SECONDS: Final = 3.0
 """Of waits, in all, that a run spends on its worker each time it is claimed."""
-_DOUBLINGS: Final = 60
+_MOST_STEPS: Final = 60
+
+
+@dataclass(frozen=True)
+class Growth:
+    """How waits grow: each is so many times the one before, up to so many seconds."""
+
+    factor: float
+    longest: float
+
+
+USUAL: Final = Growth(2.0, 300.0)
+PROBES: Final = Growth(1.3, 60.0)
+"""Of questions to a destination that does not answer: they cost little, and one run asks for all that go there."""
 
 
 @dataclass(frozen=True)
 class Patience:
-    """The first wait in seconds; each further one is twice as long, up to five minutes.
+    """The first wait in seconds; further ones grow.
 
     `attempts` of one thing and `retries` of a whole run bound how often is tried again; None for no bound but the
     end of the run's window.
@@ -46,18 +56,18 @@ class DeferredError(OfftakeError):
         super().__init__(str(error))
 
 
-def backoff(wait: float, failures: int, longest: float = _LONGEST_SECONDS, draw: random.Random | None = None) -> float:
+def backoff(wait: float, failures: int, growth: Growth = USUAL, draw: random.Random | None = None) -> float:
     """The seconds to wait after so many failures: between half and all of what is due.
 
     The jitter keeps those that failed together from coming back together.
     """
-    due = min(longest, wait * 2.0 ** min(failures - 1, _DOUBLINGS))
+    due = min(growth.longest, wait * growth.factor ** min(failures - 1, _MOST_STEPS))
     return due * (draw or random).uniform(0.5, 1)
 
 
 def probe_backoff(patience: Patience) -> Callable[[int], float]:
     """The seconds to leave a destination alone that did not answer, by the number of failures."""
-    return lambda failures: backoff(patience.wait, failures, _LONGEST_PROBE_SECONDS)
+    return lambda failures: backoff(patience.wait, failures, PROBES)
 
 
 @dataclass
@@ -101,8 +111,8 @@ class Budget:
         left = math.inf if ends is None else (ends - now) / 1000
         if asked > left:
             raise _beyond(error, asked)
-        longest = _LONGEST_PROBE_SECONDS if error.unreachable else _LONGEST_SECONDS
-        return min(left, asked + backoff(self.patience.wait, count, longest, self._random))
+        growth = PROBES if error.unreachable else USUAL
+        return min(left, asked + backoff(self.patience.wait, count, growth, self._random))
 
     def spend(self, seconds: float, errors: Sequence[DeliveryError], leash: Leash) -> None:
         """Wait in place, or raise `DeferredError` for the longest-lasting reason; `CancelledError` when asked to stop.
