@@ -15,7 +15,7 @@ from uuid import uuid4
 import pyarrow as pa
 import pyarrow.parquet as pq
 from fastapi.testclient import TestClient
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from offtake.api.app import create_app
 from offtake.clock import MovedClock
@@ -113,6 +113,19 @@ class Deployment:
         tick(self.backend.database, self.clock)
         while self.worker.work_once(threading.Event()):
             pass
+
+    def run_out(self) -> None:
+        """The same, and let time pass until no run waits any more."""
+        self.run_due()
+        while (at := self.next_try()) is not None:
+            self.clock.advance(seconds=max(0, at - self.clock.ms) / 1000)
+            self.run_due()
+
+    def next_try(self) -> int | None:
+        """When the first of the runs that wait is tried again."""
+        waits = select(func.min(Run.not_before)).where(Run.status == "waiting")
+        with self.backend.database.reading() as session:
+            return session.scalar(waits)
 
     def ingest_due(self) -> None:
         """Bring in every batch that is complete."""

@@ -101,7 +101,8 @@ COMMANDS: Final[dict[str, Command | Group]] = {
                 "another.",
             ),
             "show": Command(
-                "flows:show_", "Show a flow's runs and position, and the files that stay delivered of a failed run."
+                "flow_show:show_",
+                "Show a flow: its next and last run, what its run waits for, what is owed, and what stays delivered.",
             ),
             "run": Command(
                 "flows:run", "Run a flow now, beside its schedule: in full the first time, then what was added since."

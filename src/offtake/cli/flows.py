@@ -8,8 +8,6 @@ from offtake.cli import show
 from offtake.cli.options import AsJson, DataDir, FlowName, InSandbox, find_flow, operating
 from offtake.flows import adhoc, dataflows, listing, reading
 from offtake.flows.adhoc import AdhocDestination
-from offtake.store import disposals
-from offtake.store.tables import SourceConnection
 
 
 def list_(sandbox: InSandbox = None, data_dir: DataDir = None, json: AsJson = False) -> None:
@@ -32,25 +30,6 @@ def list_(sandbox: InSandbox = None, data_dir: DataDir = None, json: AsJson = Fa
         for row in found
     ]
     show.table(("ID", "NAME", "STATE", "LAST RUN", "ENDED", "NEXT RUN"), rows, "No flows yet.")
-
-
-def show_(flow: FlowName, sandbox: InSandbox = None, data_dir: DataDir = None, json: AsJson = False) -> None:
-    """Show a flow's state, its last and next run, and the files that stay delivered of a failed run."""
-    with operating(data_dir, sandbox) as (backend, caller), backend.database.reading() as session:
-        found = find_flow(session, caller, flow)
-        source = session.get_one(SourceConnection, found.source_connection_id)
-        held = disposals.held(session, found.id, source.dataset_ids)
-        document = dataflows.render(session, found, caller)
-    if json:
-        kept = [{"runId": run.id, "files": [part.uri or part.key for part in parts]} for run, parts in held]
-        show.as_json(document | {"held": kept})
-        return
-    last = f"{found.last_run_state or 'none'} {show.instant(found.last_run_completed_at)}".strip()
-    upcoming = show.instant(found.next_run_s * 1000 if found.next_run_s else None)
-    show.console.print(f"flow {found.id} {found.name}: {found.state}", markup=False)
-    show.console.print(f"last run: {last}; next run: {upcoming or 'none'}", markup=False)
-    for run, parts in held:
-        show.console.print(f"run {run.id}: {disposals.describe(parts, disposals.NEXT)}", markup=False)
 
 
 def run(

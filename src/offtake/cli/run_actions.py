@@ -22,7 +22,7 @@ def cancel(run: RunId, sandbox: InSandbox = None, data_dir: DataDir = None, json
         files = [part.uri or part.key for part in complete]
         show.as_json({"id": row.id, "flowId": row.flow_id, "status": row.status, "files": files})
     elif row.status == FAILED:
-        show.console.print(f"Run {row.id} is cancelled; it had not begun.", markup=False)
+        show.console.print(f"Run {row.id} is cancelled; it had written nothing.", markup=False)
     else:
         show.console.print(f"Run {row.id} is told to stop: offtake run watch {row.id}", markup=False)
         if complete:

@@ -3,7 +3,7 @@
 import importlib.util
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Final, Literal, Protocol
 
 from offtake.destinations.landing_zones import Zones
 from offtake.destinations.network import Network
@@ -185,6 +185,9 @@ class Site:
 
 Open = Callable[[Params | None, TargetParams, Site], Sink]
 Pin = Callable[[Params, Site], Params]
+Answers = Callable[[Params | None, Site], bool]
+ANSWER_SECONDS: Final = 5.0
+"""How long one step of asking a destination whether it answers may take."""
 
 
 @dataclass(frozen=True)
@@ -206,6 +209,9 @@ class Destination:
     pin: Pin | None = None
     """Connects, and gives the credentials back with what a first success teaches, such as the server's key; raises
     `DeliveryError`. None where there is nothing to learn."""
+    answers: Answers | None = None
+    """Asks the destination, within seconds, whether it answers; False when that cannot be told. Raises `DeliveryError`
+    when it does not. None where there is nobody to ask."""
 
     def lacks(self, auth_name: str | None) -> Driver | None:
         """The driver that delivering with this way to authenticate needs and that is not installed."""

@@ -21,7 +21,8 @@ from offtake.destinations.object_store import (
     client_options,
 )
 from offtake.destinations.object_store_errors import Rights
-from offtake.destinations.parameters import Params, TargetParams
+from offtake.destinations.parameters import Params, TargetParams, address_of
+from offtake.destinations.plain_http import answers
 from offtake.destinations.unfinished_uploads import AT_ONCE, UnfinishedUploads
 
 if TYPE_CHECKING:
@@ -56,6 +57,11 @@ class HmacKey(Params):
     def hosts(self) -> dict[str, str]:
         """The endpoint's."""
         return {"endpointUrl": urlsplit(self.endpoint_url).hostname or ""} if self.endpoint_url else {}
+
+    @property
+    def address(self) -> str | None:
+        """The endpoint; Google has many servers behind one name."""
+        return address_of(self.endpoint_url) if self.endpoint_url else None
 
 
 # Parameters
@@ -93,12 +99,15 @@ RIGHTS: Final = Rights(
 )
 
 
+_GOOGLE: Final = "https://storage.googleapis.com"
+
+
 def open_sink(credentials: Params | None, params: TargetParams, site: Site) -> Sink:
     """The bucket, ready to write. Nothing is asked of the store yet."""
     assert isinstance(credentials, HmacKey)  # noqa: S101 - parsed with this destination's own model
     assert isinstance(params, GoogleParams)  # noqa: S101 - as above
     endpoint = credentials.endpoint_url.rstrip("/") if credentials.endpoint_url else None
-    url = endpoint or "https://storage.googleapis.com"
+    url = endpoint or _GOOGLE
     key: S3Credential = {
         "access_key_id": credentials.access_key_id,
         "secret_access_key": credentials.secret_access_key.get_secret_value(),
@@ -137,6 +146,12 @@ def open_sink(credentials: Params | None, params: TargetParams, site: Site) -> S
         by_folder=endpoint is None,
     )
     return ObjectStoreSink(store, bucket, ByHand(clear=uploads.abort))
+
+
+def answer(credentials: Params | None, site: Site) -> bool:
+    """Whether the store answers."""
+    assert isinstance(credentials, HmacKey)  # noqa: S101 - parsed with this destination's own model
+    return answers(credentials.endpoint_url or _GOOGLE, site.network, guarded=credentials.endpoint_url is not None)
 
 
 # What people must know
@@ -182,4 +197,5 @@ DESTINATION: Final = Destination(
     guide=GUIDE,
     encryption=True,
     open=open_sink,
+    answers=answer,
 )

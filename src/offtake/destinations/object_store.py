@@ -36,8 +36,8 @@ PART_BYTES: Final = 8 * 1024 * 1024
 MOST_PARTS: Final = 10_000
 """Of an upload at Amazon and at Google; Azure takes 50,000 blocks."""
 RETRY_AFTER: Final = (
-    "What outlasts four quick retries waits as long as the store's Retry-After asks, up to 15 minutes, and a growing "
-    "time without one; the driver does not tell that header, so it is read from the answer to one more request."
+    "What outlasts four quick retries waits as long as the store's Retry-After asks, and a growing time without one; "
+    "the driver does not tell that header, so it is read from the answer to one more request."
 )
 LOST_ANSWER: Final = (
     "A file is complete when the store confirms its last request. When that answer is lost, the file is looked for: if "

@@ -41,18 +41,21 @@ class Plan:
     warnings: list[dict[str, Any]]
 
 
-def make_plan(order: Order, lake: Lake, size: PartSize, kept: Mapping[str, Kept] | None = None) -> Plan:
+def make_plan(
+    order: Order, lake: Lake, size: PartSize, kept: Mapping[str, Kept] | None = None, *, waited: bool = False
+) -> Plan:
     """Pin a snapshot of every dataset and cut its files into parts of that size.
 
     A dataset that cannot be planned carries its error instead of parts; the others go out. `kept`: what earlier runs
-    have delivered of datasets before they failed, by dataset id; the plan continues from there.
+    have delivered of datasets before they failed, by dataset id; the plan continues from there. Raises `DeliveryError`
+    for what may pass; with `waited`, not for what is waited for for a short time only.
     """
     plan = Plan([], [], [])
     for dataset in order.datasets:
         try:
             _plan_dataset(plan, order, dataset, lake, size, (kept or {}).get(dataset.dataset_id))
         except DeliveryError as error:
-            if error.transient:
+            if error.transient and not (waited and error.window is not None):
                 raise
             plan.datasets.append(_row(order, dataset, error=info_item(error, dataset.dataset_id)))
     return plan
@@ -80,7 +83,7 @@ def file_ending(place: Place) -> str:
 def _plan_dataset(
     plan: Plan, order: Order, dataset: OrderedDataset, lake: Lake, size: PartSize, kept: Kept | None
 ) -> None:
-    if dataset.table is None or (dataset.has_table and not lake.exists(dataset.table)):
+    if dataset.table is None or (dataset.has_table and not scan.exists(lake, dataset.table)):
         raise DeliveryError(
             "EXPORT-1404-404",
             f"Dataset {dataset.name} ({dataset.dataset_id}) no longer exists.",

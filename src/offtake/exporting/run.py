@@ -9,6 +9,7 @@ from typing import Any, Final
 from offtake.destinations.contract import Pending, Sink
 from offtake.errors import DeliveryError
 from offtake.exporting import manifest as proof
+from offtake.exporting.contact import first_contact
 from offtake.exporting.ending import give_up
 from offtake.exporting.engine import PartsFailedError
 from offtake.exporting.leash import Leash, await_right, pause
@@ -16,10 +17,11 @@ from offtake.exporting.loss_warnings import loss_warnings
 from offtake.exporting.order import Order
 from offtake.exporting.part import Intent, PartTask, Written
 from offtake.exporting.plan import Plan, file_ending, make_plan
-from offtake.exporting.retrying import Budget, persevere
+from offtake.exporting.retrying import Budget, DeferredError, persevere
+from offtake.exporting.waiting import note_outage, put_back
 from offtake.exporting.workshop import Workshop
 from offtake.failpoints import failpoint
-from offtake.store import runs
+from offtake.store import runs, waits
 from offtake.store.runs import Lease, PartRecord, PlanBasis, PlanOutdatedError
 from offtake.store.tables import RunDataset, RunPart
 
@@ -27,40 +29,51 @@ _REWRITE_SECONDS: Final = 0.5
 
 
 def carry_out(order: Order, lease: Lease, shop: Workshop, leash: Leash) -> None:
-    """Bring the run to its end: delivered and committed, or failed with its debris removed.
+    """Bring the run to its end: delivered and committed, or failed with its debris removed; or let it wait.
 
     Raises `CancelledError` when asked to stop, leaving what was recorded for whoever goes on (or for `give_up`),
     and `LeaseLostError` when another worker has the run.
     """
+    budget = Budget(shop.patience, shop.clock, order.window_end_ms, lease.retries)
     try:
-        _Delivery(order, lease, shop, leash).deliver()
+        _Delivery(order, lease, shop, leash, budget).deliver()
+    except DeferredError as deferred:
+        put_back(order, lease, shop, budget, deferred)
     except DeliveryError as error:
-        give_up(order, lease, shop, error)
+        note_outage(lease, shop, error)
+        give_up(None if error.unreachable else order, lease, shop, error)
 
 
 class _Delivery:
     """One worker's hold on one run, from plan to commit."""
 
-    def __init__(self, order: Order, lease: Lease, shop: Workshop, leash: Leash) -> None:
+    def __init__(self, order: Order, lease: Lease, shop: Workshop, leash: Leash, budget: Budget) -> None:
         self._order = order
         self._lease = lease
         self._shop = shop
         self._leash = leash
-        self._budget = Budget(shop.patience)
+        self._budget = budget
 
     def deliver(self) -> None:
+        self._away = first_contact(self._order, self._lease, self._shop)
         datasets, parts = self._plan()
         document: dict[str, Any] | None = None
         warnings: list[dict[str, Any]] = []
         if parts or proof.manifest_key(self._order, datasets, parts) is not None:
-            self._order = persevere(lambda: self._shop.acquaint(self._order), "meeting", self._budget, self._leash)
+            self._order = persevere(self._meet, "meeting", self._budget, self._leash)
             taken_up = self._lease.fence > 1
             self._do_parts(datasets, [part for part in parts if not part.finished_at], again=taken_up)
             document = persevere(lambda: self._finish(datasets), "manifest", self._budget, self._leash)
+            waits.note_answer(self._shop.database, self._lease, self._shop.clock.now_ms())
             warnings = loss_warnings(datasets, self._stored_parts())
         failpoint("before_commit")
         runs.complete(self._shop.database, self._lease, document, self._shop.clock.now_ms(), warnings)
         failpoint("after_commit")
+
+    def _meet(self) -> Order:
+        if self._away is not None:
+            raise self._away
+        return self._shop.acquaint(self._order)
 
     def _plan(self) -> tuple[list[RunDataset], list[RunPart]]:
         shop = self._shop
@@ -84,7 +97,13 @@ class _Delivery:
         find = functools.partial(shop.find_kept, self._order.run_id)
         kept = persevere(find, "earlier runs", self._budget, self._leash)
         make = functools.partial(make_plan, self._order, shop.lake, shop.part_size, kept)
-        plan = persevere(make, "plan", self._budget, self._leash)
+        try:
+            plan = persevere(make, "plan", self._budget, self._leash)
+        except DeliveryError as error:
+            if error.window is None:
+                raise
+            # What one dataset lacks has been waited for; the others go out.
+            plan = persevere(functools.partial(make, waited=True), "plan", self._budget, self._leash)
         failpoint("planned")
         now_ms = shop.clock.now_ms()
         key = proof.manifest_key(self._order, plan.datasets, plan.parts) or ""
@@ -114,9 +133,9 @@ class _Delivery:
             try:
                 self._do_all(left)
             except PartsFailedError as failed:
-                waits = [self._budget.wait_after(number, error) for number, error in failed.failures.items()]
+                seconds = [self._budget.wait_after(f"part {one}", why) for one, why in failed.failures.items()]
                 left.update({number: replace(left[number], again=True) for number in failed.failures})
-                pause(max(waits), self._leash)
+                self._budget.spend(max(seconds), list(failed.failures.values()), self._leash)
 
     def _do_all(self, left: dict[int, PartTask]) -> None:
         """Have the parts written; those that are recorded are taken out."""
@@ -131,7 +150,7 @@ class _Delivery:
             return
         for part in [part for part in self._stored_parts() if part.number in left and part.intended_at]:
             settle = functools.partial(self._is_complete, part)
-            if persevere(settle, ("settling", part.number), self._budget, self._leash):
+            if persevere(settle, f"settling {part.number}", self._budget, self._leash):
                 self._record(part.number, _stored_record(part))
                 del left[part.number]
             else:

@@ -14,7 +14,7 @@ from offtake.exporting.workshop import Workshop
 from offtake.failpoints import failpoint
 from offtake.scheduling.heartbeat import Heartbeat
 from offtake.scheduling.orders import OrderDesk
-from offtake.store import runs
+from offtake.store import runs, waits
 from offtake.store.database import StoreBusyError, StoreFullError
 from offtake.store.leases import Watch
 from offtake.store.runs import Lease
@@ -66,6 +66,8 @@ class Worker:
                 self._work(lease, heartbeat, stop)
         except LeaseLostError:
             _log.warning("run %s: another worker has taken over", lease.run_id)
+        finally:
+            waits.leave_probe(self.shop.database, lease, self.shop.clock.now_ms())
         return True
 
     def work(self, stop: threading.Event, pause_seconds: float = 0.5) -> None:
@@ -89,8 +91,12 @@ class Worker:
         try:
             with self.shop.database.reading() as session:
                 order = self.desk.order(session, lease.run_id)
+            # Files at a destination that does not answer are removed by a sweep later.
+            within_reach = None if lease.away else order
             if lease.verdict is not None:
-                end_condemned(order, lease, self.shop, cancelled_error())
+                end_condemned(within_reach, lease, self.shop, cancelled_error())
+            elif lease.cancelled:
+                give_up(within_reach, lease, self.shop, cancelled_error())
             elif lease.claims > _MOST_CLAIMS:
                 give_up(order, lease, self.shop, _cut_off(lease))
             else:

@@ -4,12 +4,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from sqlalchemy import or_, select, update
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from offtake.errors import LeaseLostError
-from offtake.store import disposals
+from offtake.store import disposals, queue
 from offtake.store.database import Database
+from offtake.store.health import Admission
 from offtake.store.leases import Watch
 from offtake.store.tables import Batch, Dataset, Flow, Run, RunDataset, RunPart, SourceConnection, Watermark
 
@@ -29,6 +30,8 @@ class Lease:
 
     `cancelled` when somebody had asked for the run to stop before the lease was given; `verdict` when the run has
     failed, and only its files are left to be removed; `claims`: how often it was taken up since its last progress.
+    `admission`: whether the destination at `address` is known to answer, or is to be asked first; `away`: it did not
+    when it was asked last. `retries`: by what failed, how often it did and since when (`Run.retries`).
     """
 
     run_id: str
@@ -36,6 +39,10 @@ class Lease:
     cancelled: bool = False
     verdict: dict[str, Any] | None = None
     claims: int = 1
+    address: str | None = None
+    admission: Admission = "known"
+    away: bool = False
+    retries: Mapping[str, Sequence[int]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -61,24 +68,37 @@ def live_run(session: Session, flow_id: str) -> Run | None:
 
 
 def claim(database: Database, owner: str, watch: Watch, now_ms: int) -> Lease | None:
-    """Take the oldest run that is free, or whose holder has fallen silent; None when there is none."""
+    """Take the oldest run that is free, or whose holder has fallen silent; None when there is none.
+
+    A run that waits is not free before its time, nor one whose destination another run is asking (`health`).
+    """
     with database.writing() as session:
-        held = select(Run.id, Run.fence, Run.beat).where(Run.status == PROCESSING, Run.beat > 0)
+        held = select(Run.id, Run.fence, Run.beat).where(queue.PROCESSING, Run.beat > 0)
         silent = watch.silent((one, fence, beat) for one, fence, beat in session.execute(held))
-        free = [Run.status == WAITING, (Run.status == PROCESSING) & (Run.beat == 0)]
-        free += [(Run.id == run_id) & (Run.beat == beat) for run_id, beat in silent.items()]
-        oldest = select(Run).where(Run.status.in_(LIVE), or_(*free)).order_by(Run.created_at, Run.id).limit(1)
-        run = session.scalar(oldest.with_for_update(skip_locked=True))
-        if run is None:
+        found = queue.take(session, silent, now_ms)
+        if found is None:
             return None
+        run = found.run
         run.status = PROCESSING
         run.fence += 1
         run.beat = 1
         run.claims += 1
         run.lease_owner = owner
-        run.started_at = run.started_at or now_ms
+        # A start that lies ahead was written down before the clock was set back; the run would wait for ever.
+        run.started_at = min(run.started_at or now_ms, now_ms)
         run.updated_at = now_ms
-        return Lease(run.id, run.fence, run.cancel_requested, run.verdict, run.claims)
+        run.not_before, run.held = None, False
+        return Lease(
+            run.id,
+            run.fence,
+            run.cancel_requested,
+            run.verdict,
+            run.claims,
+            address=run.address,
+            admission=found.admission,
+            away=found.away,
+            retries=run.retries or {},
+        )
 
 
 def cancel(session: Session, flow_id: str, now_ms: int) -> None:
@@ -89,12 +109,19 @@ def cancel(session: Session, flow_id: str, now_ms: int) -> None:
 
 
 def cancel_run(session: Session, run: Run, now_ms: int) -> None:
-    """Ask a live run to stop; one that still waits ends at once."""
+    """Ask a live run to stop; one that is in the queue ends at once, or, when it may have files, by the next worker."""
     run.cancel_requested = True
-    if run.status == WAITING:
+    if run.status == WAITING and has_parts(session, run):
+        run.not_before = None
+    elif run.status == WAITING:
         run.errors = [{"code": CANCELLED, "message": "The run was cancelled.", "type": "Error"}]
         run.started_at = run.started_at or now_ms
         _end(session, run, FAILED, now_ms)
+
+
+def has_parts(session: Session, run: Run) -> bool:
+    """Whether the run may have written files."""
+    return session.scalar(select(RunPart.number).where(RunPart.run_id == run.id).limit(1)) is not None
 
 
 def abandon(database: Database, owner: str) -> None:
@@ -212,7 +239,7 @@ def record_part(database: Database, lease: Lease, number: int, record: PartRecor
     with database.writing() as session:
         run = _held(session, lease)
         run.updated_at = now_ms
-        run.claims = 0
+        run.claims, run.waiting_since = 0, None
         part = session.get_one(RunPart, (lease.run_id, number))
         _keep(part, record)
         part.finished_at = now_ms
@@ -328,9 +355,23 @@ def _move_positions(session: Session, run: Run, datasets: list[RunDataset], now_
             session.merge(Watermark(flow_id=key[0], dataset_id=key[1], **values))
 
 
+def end_failed(session: Session, run: Run, error: dict[str, Any], now_ms: int) -> None:
+    """End a run in the queue that has written nothing."""
+    run.verdict = error
+    run.errors = [error]
+    run.started_at = run.started_at or now_ms
+    _end(session, run, FAILED, now_ms)
+
+
+def held_run(session: Session, lease: Lease) -> Run:
+    """The lease's run, locked; raises `LeaseLostError` when another worker holds it."""
+    return _held(session, lease)
+
+
 def _end(session: Session, run: Run, status: str, now_ms: int) -> None:
     run.status = status
     run.beat = 0
+    run.not_before = run.waiting_since = run.wait_until = None
     run.completed_at = run.updated_at = now_ms
     flow = session.get(Flow, run.flow_id)
     if flow is None:

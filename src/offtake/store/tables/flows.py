@@ -9,7 +9,11 @@ FAILING = text("failures > 0")
 
 
 class Connection(Entity, Base):
-    """A base connection. `auth_public` holds the params with secrets masked, `auth_sealed` all of them."""
+    """A base connection. `auth_public` holds the params with secrets masked, `auth_sealed` all of them.
+
+    `address`: the server that its credentials name, as `host:port`; None where they name none, and in connections that
+    a version before revision 0008 stored.
+    """
 
     __tablename__ = "connections"
     __table_args__ = (Index(None, "sandbox_id", "updated_at", "id"),)
@@ -19,6 +23,7 @@ class Connection(Entity, Base):
     auth_public: Mapped[Json | None]
     auth_sealed: Mapped[bytes | None]
     encryption: Mapped[Json | None]
+    address: Mapped[str | None]
 
 
 class SourceConnection(Entity, Base):

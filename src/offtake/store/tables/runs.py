@@ -6,6 +6,10 @@ from sqlalchemy.orm import Mapped, mapped_column
 from offtake.store.tables.base import Base, Json, Stamp
 
 LIVE = text("status IN ('waiting', 'processing')")
+READY = text("status = 'waiting' AND not_before IS NULL")
+WAITS = text("status = 'waiting' AND not_before IS NOT NULL")
+QUEUED = text("status = 'waiting' AND address IS NOT NULL")
+UNALERTED = text("status IN ('waiting', 'processing') AND waiting_since IS NOT NULL AND alerted_at IS NULL")
 SWEPT = text("sweep_due IS NOT NULL")
 
 
@@ -18,6 +22,8 @@ class Run(Stamp, Base):
 
     `disposal`: what becomes of the files of a run with a verdict (`store.disposals`); None until that is decided.
     `removals`: how often their removal was begun.
+
+    A run that waits for its destination or its source is in the queue: no worker claims it before `not_before`.
     """
 
     __tablename__ = "runs"
@@ -26,6 +32,11 @@ class Run(Stamp, Base):
         Index("uq_runs_live", "flow_id", unique=True, sqlite_where=LIVE, postgresql_where=LIVE),
         Index("ix_runs_sweep", "sweep_due", sqlite_where=SWEPT, postgresql_where=SWEPT),
         Index("ix_runs_queue", "status", "created_at", sqlite_where=LIVE, postgresql_where=LIVE),
+        Index("ix_runs_ready", "created_at", "id", sqlite_where=READY, postgresql_where=READY),
+        Index("ix_runs_waits", "not_before", "fence", "created_at", "id", sqlite_where=WAITS, postgresql_where=WAITS),
+        Index("ix_runs_windows", "wait_until", sqlite_where=WAITS, postgresql_where=WAITS),
+        Index("ix_runs_address", "address", sqlite_where=QUEUED, postgresql_where=QUEUED),
+        Index("ix_runs_unalerted", "waiting_since", sqlite_where=UNALERTED, postgresql_where=UNALERTED),
         Index(None, "sandbox_id", "updated_at", "id"),
         Index(None, "sandbox_id", "flow_id", "updated_at", "id"),
     )
@@ -61,6 +72,20 @@ class Run(Stamp, Base):
     location: Mapped[str | None]
     manifest_key: Mapped[str | None]
     """Where the plan puts the manifest file; empty for no file, None without a plan or before revision 0006."""
+    address: Mapped[str | None]
+    """The destination's address (`Connection.address`, else its id); None for places of this deployment's own."""
+    not_before: Mapped[int | None]
+    held: Mapped[bool] = mapped_column(default=False)
+    """Whether `not_before` is its destination's, and not the run's own."""
+    deferred_at: Mapped[int | None]
+    """When `not_before` was set: later than now, the clock has been set back since."""
+    waiting_since: Mapped[int | None]
+    wait_reason: Mapped[Json | None]
+    wait_until: Mapped[int | None]
+    """When the run is given up at the latest; None while nobody has worked that out."""
+    retries: Mapped[Json | None]
+    """By what failed: how often it did, and when it did first."""
+    alerted_at: Mapped[int | None]
     manifest: Mapped[Json | None]
     """The manifest file as it was written: its key, bytes and SHA-256; None for no file."""
     errors: Mapped[list[Json]]
