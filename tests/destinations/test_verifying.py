@@ -33,8 +33,8 @@ def delivery(case: Case, sink: Sink) -> Delivery:
         case.site,
     )
     run_id, flow_id = str(uuid4()), str(uuid4())
-    key = join_key(FOLDER, f"manifest-{flow_id}-{run_id}.json")
-    order = Order(run_id, str(uuid4()), flow_id, EXPORTED_AT, (), place, manifest_key=key)
+    manifest_key = join_key(FOLDER, f"manifest-{flow_id}-{run_id}.json")
+    order = Order(run_id, str(uuid4()), flow_id, EXPORTED_AT, (), place, manifest_key=manifest_key)
     dataset = RunDataset(
         run_id=run_id,
         dataset_id="65f0c2a1b4d3e2f1a0b9c8d7",
@@ -54,8 +54,8 @@ def delivery(case: Case, sink: Sink) -> Delivery:
             RunPart(number=number, dataset_id=dataset.dataset_id, key=key, rows=5, bytes=len(body), sha256=digest)
         )
     body = proof.to_bytes(proof.manifest(order, [dataset], parts))
-    sink.put(key, [body])
-    stored = {"key": key, "bytes": len(body)}
+    sink.put(manifest_key, [body])
+    stored = {"key": manifest_key, "bytes": len(body)}
     run = Run(
         id=run_id,
         scheduled_at=EXPORTED_AT,
@@ -63,7 +63,7 @@ def delivery(case: Case, sink: Sink) -> Delivery:
         status="success",
         completed_at=EXPORTED_AT,
         verdict=None,
-        manifest_key=key,
+        manifest_key=manifest_key,
         manifest=stored,
         errors=[],
     )
