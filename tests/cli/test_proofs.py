@@ -10,6 +10,7 @@ from tests.api.test_encryption import flow_through, make, said
 from tests.cli.deliveries import Offtake, add, manifest_of, run_ids, snapshots
 from tests.deployment import WITH_MANIFEST, Deployment, rows
 from tests.keyring import Keyring
+from tests.scheduling import faulty
 
 # Verify a run
 
@@ -34,11 +35,18 @@ def test_a_run_is_verified_at_its_destination(deployed: Deployment, flow: str, o
     ]
     (file.parent / "else.txt").write_text("")
     file.unlink()
-    code, out, _ = offtake("run", "verify", run)
+    code, out, _ = offtake("run", "verify", run, "--strict")
     assert code == 1
     assert out.splitlines()[:2] == [f"missing {file}", f"extra {file.parent / 'else.txt'}"]
-    assert "1 missing, 1 extra" in out
-    assert "keeps files for 7 days" in out
+    assert "1 missing, 1 extra, 1 collected" in out
+    (file.parent / "else.txt").unlink()
+    code, out, _ = offtake("run", "verify", run)
+    assert (code, out.endswith(": as delivered, 1 collected\n")) == (0, True)
+    found = json.loads(offtake("run", "verify", run, "--json")[1])
+    assert (found["collected"], found["expired"], found["findings"]) == (1, 0, [])
+    deployed.clock.advance(days=8)
+    code, out, _ = offtake("run", "verify", run, "--strict")
+    assert (code, out.endswith(": as delivered, 1 expired\n")) == (0, True)
 
 
 def size(deployed: Deployment, run: str) -> str:
@@ -75,8 +83,8 @@ def test_of_a_run_that_failed_for_one_dataset_the_others_are_verified(
     assert ": as delivered" in offtake("run", "verify", run, "--download")[1]
     (file,) = deployed.manifest_files()
     file.unlink()
-    code, out, _ = offtake("run", "verify", run)
-    assert (code, out.splitlines()[0]) == (1, f"missing {file}: the manifest")
+    assert offtake("run", "verify", run)[0] == 0
+    assert offtake("run", "verify", run, "--strict")[0] == 1
     proof = json.loads(offtake("flow", "verify", flow, "--json")[1])
     assert [(one["position"] is None, one["runs"]) for one in proof["datasets"]] == [(False, 1), (True, 0)]
     assert proof["proven"]
@@ -223,3 +231,40 @@ def test_a_flow_that_always_delivers_everything_is_said_to(
         0,
         "events: 1 runs, each of everything; the flow makes no increments\n",
     )
+
+
+def test_files_that_stay_delivered_are_named(deployed: Deployment, flow: str, offtake: Offtake) -> None:
+    deployed.import_rows("events", rows(20, 3))
+    deployed.clock.advance(hours=3)
+    zone = deployed.zone
+
+    def collected_and_refused() -> None:
+        for path in zone.rglob("part-*"):
+            path.unlink()
+        raise faulty.refused()
+
+    with faulty.at("before_manifest", collected_and_refused):
+        deployed.run_due()
+    failed = run_ids(deployed, flow)[-1]
+    shown = offtake("flow", "show", flow)[1]
+    assert f"run {failed}: 1 file(s) with 3 rows stay delivered: {zone}" in shown
+    assert "The flow's next run delivers the rest." in shown
+    assert "stay delivered" in offtake("run", "show", failed)[1]
+    (held,) = json.loads(offtake("flow", "show", flow, "--json")[1])["held"]
+    assert (held["runId"], len(held["files"])) == (failed, 1)
+    assert ": as delivered, 1 collected" in offtake("run", "verify", failed)[1]
+    deployed.clock.advance(hours=3)
+    deployed.run_due()
+    assert "stay delivered" not in offtake("flow", "show", flow)[1]
+    assert offtake("flow", "verify", flow)[0] == 0
+
+
+def test_the_answer_to_cancel_names_what_is_complete(deployed: Deployment, flow: str, offtake: Offtake) -> None:
+    deployed.import_rows("events", rows(20, 3))
+    deployed.clock.advance(hours=3)
+    with pytest.raises(faulty.Crash), faulty.at("before_manifest", faulty.crash):
+        deployed.run_due()
+    run = run_ids(deployed, flow)[-1]
+    out = offtake("run", "cancel", run)[1]
+    assert "Unless they can still be removed, 1 file(s) with 3 rows stay delivered" in out
+    assert "The flow's next run delivers the rest." in out

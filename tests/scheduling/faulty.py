@@ -8,9 +8,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
-from uuid import uuid4
 
 from offtake import failpoints
+from offtake.destinations.beside import temporary_name
 from offtake.errors import DeliveryError
 from offtake.exporting.engine import PartsFailedError
 from offtake.exporting.leash import Leash, go_on
@@ -80,7 +80,7 @@ class FaultyEngine:
 def leave_half(path: Path) -> None:
     """What a writer leaves who dies for good: half a file beside its place."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.with_name(f".{path.name}.{uuid4().hex[:8]}.tmp").write_bytes(b"half a file")
+    path.with_name(temporary_name(path.name)).write_bytes(b"half a file")
 
 
 @contextmanager

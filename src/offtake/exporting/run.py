@@ -162,7 +162,10 @@ class _Delivery:
         try:
             await_right(self._leash)
             # The target connection may have been edited since: at another address, nothing can be found out.
-            return sink.uri(part.key) == part.uri and sink.settle(part.key, Pending(part.bytes or 0, part.token))
+            complete = sink.uri(part.key) == part.uri and sink.settle(part.key, Pending(part.bytes or 0, part.token))
+            if complete:
+                sink.clear([part.key], upto=self._lease.fence)
+            return complete
         finally:
             sink.close()
 
