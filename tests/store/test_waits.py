@@ -407,3 +407,30 @@ def test_a_thousand_runs_that_wait_do_not_slow_claims_down(queue: Queue) -> None
     before = len(statements)
     assert queue.claim() is None
     assert len(statements) - before <= 8
+
+
+def test_one_worker_of_a_process_at_most_asks_destinations_that_are_away(queue: Queue) -> None:
+    queue.add(2, HOST)
+    queue.add(2, "other.example.org:22")
+    for _ in range(2):
+        queue.defer(queue.must_claim(), 1, outage=True)
+    queue.clock.advance(seconds=1)
+    asking = queue.must_claim()
+    assert (asking.admission, asking.away) == ("probe", True)
+    now = queue.clock.now_ms()
+    assert runs.claim(queue.database, "worker", queue.watch, now, ask_away=False) is None
+    (healthy,) = queue.add()
+    lease = runs.claim(queue.database, "worker", queue.watch, now, ask_away=False)
+    assert lease is not None
+    assert lease.run_id == healthy
+    queue.clock.advance(seconds=1)
+    assert queue.must_claim().away
+
+
+def test_a_pause_without_end_holds_other_runs_for_a_day_at_most(queue: Queue) -> None:
+    queue.add(2, HOST)
+    lease = queue.must_claim()
+    waits.note_failure(queue.database, lease, Failure(AWAY, float("inf")), lambda _: 1.0, NOON)
+    runs.fail(queue.database, lease, AWAY, NOON)
+    queue.clock.advance(days=1)
+    assert queue.must_claim().admission == "probe"

@@ -9,7 +9,6 @@ from typing import Any, Final
 from offtake.destinations.contract import Pending, Sink
 from offtake.errors import DeliveryError
 from offtake.exporting import manifest as proof
-from offtake.exporting.contact import first_contact
 from offtake.exporting.ending import give_up
 from offtake.exporting.engine import PartsFailedError
 from offtake.exporting.leash import Leash, await_right, pause
@@ -28,15 +27,17 @@ from offtake.store.tables import RunDataset, RunPart
 _REWRITE_SECONDS: Final = 0.5
 
 
-def carry_out(order: Order, lease: Lease, shop: Workshop, leash: Leash) -> None:
+def carry_out(order: Order, lease: Lease, shop: Workshop, leash: Leash, silence: DeliveryError | None = None) -> None:
     """Bring the run to its end: delivered and committed, or failed with its debris removed; or let it wait.
 
+    `silence`: why its destination does not answer, as far as that is known; it matters when there is something to
+    deliver.
     Raises `CancelledError` when asked to stop, leaving what was recorded for whoever goes on (or for `give_up`),
     and `LeaseLostError` when another worker has the run.
     """
     budget = Budget(shop.patience, shop.clock, order.window_end_ms, lease.retries)
     try:
-        _Delivery(order, lease, shop, leash, budget).deliver()
+        _Delivery(order, lease, shop, leash, budget, silence).deliver()
     except DeferredError as deferred:
         put_back(order, lease, shop, budget, deferred)
     except DeliveryError as error:
@@ -47,15 +48,23 @@ def carry_out(order: Order, lease: Lease, shop: Workshop, leash: Leash) -> None:
 class _Delivery:
     """One worker's hold on one run, from plan to commit."""
 
-    def __init__(self, order: Order, lease: Lease, shop: Workshop, leash: Leash, budget: Budget) -> None:
+    def __init__(
+        self,
+        order: Order,
+        lease: Lease,
+        shop: Workshop,
+        leash: Leash,
+        budget: Budget,
+        silence: DeliveryError | None,
+    ) -> None:
         self._order = order
         self._lease = lease
         self._shop = shop
         self._leash = leash
         self._budget = budget
+        self._silence = silence
 
     def deliver(self) -> None:
-        self._away = first_contact(self._order, self._lease, self._shop)
         datasets, parts = self._plan()
         document: dict[str, Any] | None = None
         warnings: list[dict[str, Any]] = []
@@ -71,8 +80,8 @@ class _Delivery:
         failpoint("after_commit")
 
     def _meet(self) -> Order:
-        if self._away is not None:
-            raise self._away
+        if self._silence is not None:
+            raise self._silence
         return self._shop.acquaint(self._order)
 
     def _plan(self) -> tuple[list[RunDataset], list[RunPart]]:

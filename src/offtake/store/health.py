@@ -21,6 +21,9 @@ KNOWN_MS: Final = 30_000
 """For how long a destination that has answered counts as one that answers."""
 PROBE_MS: Final = 60_000
 """After so long, another run asks: the first may have died."""
+_LATER_MS: Final = 1_000
+"""For so long runs are held while a worker asks another destination that is away."""
+_LONGEST_PAUSE_SECONDS: Final = 86_400.0
 _FRESH_MS: Final = 10_000
 _FORGET_MS: Final = 7 * 86_400_000
 _AT_ONCE: Final = 500
@@ -39,15 +42,18 @@ class Failure:
     retry_after: float
 
 
-def admit(session: Session, run: Run, now_ms: int) -> Admission:
+def admit(session: Session, run: Run, now_ms: int, *, ask_away: bool = True) -> Admission:
     """Whether the run, which the caller has locked, may contact its destination, and whether it does so for all.
 
-    `held`: it may not yet, and is marked so, like all others in the queue with that destination.
+    `held`: it may not yet, and is marked so, like all others in the queue with that destination. `ask_away`: whether
+    the worker may ask one that did not answer before.
     """
     if run.address is None:
         return "known"
     health = _locked(session, run.address)
     until = _blocked_until(health, run.id, now_ms)
+    if until is None and health.away_since is not None and not ask_away:
+        until = now_ms + _LATER_MS
     if until is not None:
         if run.status == "waiting":
             _mark(session, [run.id], health, until, now_ms)
@@ -107,7 +113,8 @@ def note_failure(
     health.failures += 1
     health.reason = failure.reason
     health.noted_at = now_ms
-    health.next_at = now_ms + round(1000 * max(failure.retry_after, pause(health.failures)))
+    asked = min(failure.retry_after, _LONGEST_PAUSE_SECONDS)
+    health.next_at = now_ms + round(1000 * max(asked, pause(health.failures)))
     health.probing_until = health.probe_run_id = None
     _hold_others(session, health, run.id, health.next_at, now_ms)
     return health.next_at

@@ -27,11 +27,12 @@ class Taken:
     away: bool
 
 
-def take(session: Session, silent: Mapping[str, int], now_ms: int) -> Taken | None:
+def take(session: Session, silent: Mapping[str, int], now_ms: int, *, ask_away: bool = True) -> Taken | None:
     """The oldest run that is free; None when there is none.
 
     Of runs that wait, those that have been tried least come first. `silent`: runs whose holders have fallen silent,
     with their beats. Each look reads the first entries of three indexes, however many runs wait.
+    `ask_away`: whether the worker may ask a destination that did not answer before.
     """
     for _ in range(_TRIES):
         run = _oldest(session, silent, now_ms)
@@ -40,7 +41,7 @@ def take(session: Session, silent: Mapping[str, int], now_ms: int) -> Taken | No
         away = run.address is not None and health.is_away(session.get(DestinationHealth, run.address))
         if run.cancel_requested or run.verdict is not None:
             return Taken(run, "known", away)
-        admission = health.admit(session, run, now_ms)
+        admission = health.admit(session, run, now_ms, ask_away=ask_away)
         if admission != "held":
             return Taken(run, admission, away)
         if run.status == "processing":

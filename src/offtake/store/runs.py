@@ -67,15 +67,16 @@ def live_run(session: Session, flow_id: str) -> Run | None:
     return session.scalar(select(Run).where(Run.flow_id == flow_id, Run.status.in_(LIVE)))
 
 
-def claim(database: Database, owner: str, watch: Watch, now_ms: int) -> Lease | None:
+def claim(database: Database, owner: str, watch: Watch, now_ms: int, *, ask_away: bool = True) -> Lease | None:
     """Take the oldest run that is free, or whose holder has fallen silent; None when there is none.
 
-    A run that waits is not free before its time, nor one whose destination another run is asking (`health`).
+    A run that waits is not free before its time, nor one whose destination another run is asking (`health`), nor,
+    without `ask_away`, one whose destination did not answer before.
     """
     with database.writing() as session:
         held = select(Run.id, Run.fence, Run.beat).where(queue.PROCESSING, Run.beat > 0)
         silent = watch.silent((one, fence, beat) for one, fence, beat in session.execute(held))
-        found = queue.take(session, silent, now_ms)
+        found = queue.take(session, silent, now_ms, ask_away=ask_away)
         if found is None:
             return None
         run = found.run
