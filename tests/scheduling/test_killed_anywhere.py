@@ -4,9 +4,13 @@ Whatever happens: the manifests' files are the source's rows, once each; nothing
 slot has one run; and a position is where the last delivered run ended.
 """
 
+import contextlib
 import hashlib
 import json
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -215,3 +219,60 @@ def send(world: World, count: int) -> None:
             where = sent_files.place(batch.id, world.dataset, "a.json")
             sent_files.put(session, caller, where, len(text), now)
             batches.act(session, caller, batch, "COMPLETE", now)
+
+
+@contextmanager
+def collecting(world: World) -> Iterator[None]:
+    """A consumer that takes files away the moment they appear, into the folder `taken` next to the zone."""
+    over = threading.Event()
+    taken = world.zone.with_name("taken")
+    taken.mkdir(parents=True, exist_ok=True)
+
+    def collect() -> None:
+        while not over.wait(0.002):
+            for path in world.zone.rglob("part-*"):
+                with contextlib.suppress(FileNotFoundError):
+                    path.rename(taken / path.name)
+
+    thread = threading.Thread(target=collect)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+def collected(world: World) -> list[int]:
+    """The ids of all rows that the consumer has taken away or finds."""
+    found = [*world.zone.with_name("taken").iterdir(), *world.zone.rglob("part-*")]
+    return sorted(row for path in found for row in pq.read_table(path)["id"].to_pylist())
+
+
+@pytest.mark.parametrize(
+    "point",
+    ["part_intended:2:stop", "part_uploaded:2:stop", "part_before_record:3", "before_manifest", "before_commit"],
+)
+def test_a_consumer_that_collects_at_once_receives_every_row_once_from_a_run_that_is_killed(
+    world: World, point: str
+) -> None:
+    world.with_pools(point)
+    with collecting(world):
+        kill(world.site, point, workers=1)
+        send(world, 2)
+        crew.hire(world.at(SLOT_MS), "next").done()
+    assert collected(world) == world.source
+
+
+@pytest.mark.parametrize("point", ["condemned", "disposed", "cleaned"])
+def test_such_a_consumer_receives_every_row_once_also_from_a_run_that_is_cancelled(world: World, point: str) -> None:
+    with collecting(world):
+        crew.hire(world.site, "killed", "part_recorded:3").killed()
+        with world.site.opened() as backend:
+            runs.abandon(backend.database, "killed")
+            with backend.database.writing() as session:
+                runs.cancel(session, world.flow, backend.clock.now_ms())
+        kill(world.site, point, workers=1)
+        send(world, 2)
+        crew.hire(world.at(SLOT_MS), "next").done()
+    assert collected(world) == world.source
