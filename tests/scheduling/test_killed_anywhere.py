@@ -229,7 +229,7 @@ def collecting(world: World) -> Iterator[None]:
     taken.mkdir(parents=True, exist_ok=True)
 
     def collect() -> None:
-        while not over.wait(0.002):
+        while not over.wait(0.01):
             for path in world.zone.rglob("part-*"):
                 with contextlib.suppress(FileNotFoundError):
                     path.rename(taken / path.name)
