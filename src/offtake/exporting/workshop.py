@@ -8,6 +8,7 @@ from offtake.exporting.engine import Engine
 from offtake.exporting.order import Order
 from offtake.exporting.plan import PartSize
 from offtake.exporting.retrying import Patience
+from offtake.formats.gzip_stream import GzipOptions
 from offtake.lake.catalog import Lake
 from offtake.store.database import Database
 
@@ -22,7 +23,7 @@ class Workshop:
     clock: Clock
     part_size: PartSize
     patience: Patience
-    gzip_levels: Mapping[str, int | None]
-    """By file type, from 1 (fastest) to 9 (smallest); None for the format's own."""
+    gzip: Mapping[str, GzipOptions]
+    """By file type."""
     acquaint: Callable[[Order], Order] = lambda order: order
     """Meets the destination before the first file goes there; raises `DeliveryError`."""

@@ -12,6 +12,7 @@ from offtake.exporting.plan import PartSize
 from offtake.exporting.retrying import Patience
 from offtake.exporting.workshop import Workshop
 from offtake.flows.failing import tell_failing
+from offtake.formats.gzip_stream import GzipOptions
 from offtake.scheduling.backend import Backend
 from offtake.scheduling.housekeeping import housekeeping
 from offtake.scheduling.ingestion import Ingestor
@@ -81,7 +82,10 @@ def worker_of(backend: Backend, engine: Engine, owner: str) -> Worker:
         clock=backend.clock,
         part_size=PartSize(settings.part_bytes, settings.part_rows),
         patience=Patience(settings.part_attempts, settings.retry_wait_seconds, settings.run_retries),
-        gzip_levels={"JSON": settings.json_gzip_level, "PARQUET": settings.parquet_gzip_level},
+        gzip={
+            "JSON": GzipOptions(settings.json_gzip_level, settings.json_gzip_members),
+            "PARQUET": GzipOptions(settings.parquet_gzip_level),
+        },
         acquaint=lambda order: desk.acquainted(order, backend.database, backend.clock),
     )
     return Worker(shop, desk, owner, _watch(backend), settings.lease_seconds)
