@@ -3,7 +3,7 @@
 import os
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
-from typing import Annotated, Final, Self
+from typing import Annotated, Final, Literal, Self
 from urllib.parse import quote
 
 from pydantic import BeforeValidator, Field, SecretStr, field_validator
@@ -111,6 +111,11 @@ class Settings(BaseSettings):
         ge=1,
         le=9,
         description="How hard JSON files are compressed, from 1 (fastest) to 9 (smallest); left out: 2.",
+    )
+    json_gzip_members: Literal["single", "many"] = Field(
+        default="single",
+        description="`single`: a JSON file is one gzip member, which every reader reads whole. `many`: one for each "
+        "2 MiB of text, for consumers that read on after the first; takes less CPU from level 5 on.",
     )
     parquet_gzip_level: int | None = Field(
         default=None,

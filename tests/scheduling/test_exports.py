@@ -1,6 +1,7 @@
 import gzip
 import hashlib
 import json
+import zlib
 from typing import Any
 
 import pytest
@@ -52,6 +53,20 @@ def test_ndjson_is_delivered_gzipped_also_when_no_compression_is_asked_for(deplo
     (file,) = deployed.delivered(deployed.manifests()[0])
     assert file.name.endswith(".json.gz")
     assert [json.loads(line) for line in gzip.decompress(file.read_bytes()).splitlines()] == given
+
+
+@pytest.mark.parametrize("members", [None, "many"])
+def test_ndjson_is_one_gzip_member_unless_many_are_set(deployed: Deployment, members: str | None) -> None:
+    if members:
+        changed = deployed.backend.settings.model_copy(update={"json_gzip_members": members})
+        object.__setattr__(deployed.backend, "settings", changed)
+    given = [{"id": one, "text": f"{one:07d}" * 100} for one in range(6000)]
+    deployed.flow(deployed.import_rows("events", given), params={"datasetFileType": "JSON", "compression": "GZIP"})
+    deployed.run_due()
+    (file,) = deployed.delivered(deployed.manifests()[0])
+    data = file.read_bytes()
+    assert [json.loads(line) for line in gzip.decompress(data).splitlines()] == given
+    assert (zlib.decompress(data, 31) == gzip.decompress(data)) is (members is None)
 
 
 def test_several_datasets_of_a_flow_go_out_in_one_run(deployed: Deployment) -> None:

@@ -15,6 +15,7 @@ from offtake.exporting.place import Place
 from offtake.failpoints import failpoint
 from offtake.formats import pgp
 from offtake.formats.footer import UnsuitedError
+from offtake.formats.gzip_stream import USUAL, GzipOptions
 from offtake.formats.losses import Loss, LossCounter
 from offtake.formats.parquet import ParquetOptions
 from offtake.formats.registry import Format, format_for
@@ -54,8 +55,7 @@ RecordIntent = Callable[[Intent], None]
 class PartTask:
     """What a worker process needs to do one part.
 
-    `again`: an earlier try may have left something behind. `gzip_level`: None for the format's own. `writer`: grows
-    from one holder of the run to the next.
+    `again`: an earlier try may have left something behind. `writer`: grows from one holder of the run to the next.
     """
 
     number: int
@@ -64,7 +64,7 @@ class PartTask:
     schema: dict[str, Any]
     place: Place
     again: bool
-    gzip_level: int | None = None
+    gzip: GzipOptions = USUAL
     writer: int = 0
 
 
@@ -99,7 +99,7 @@ def _from_pages(task: PartTask, sink: Sink, leash: Leash, record_intent: RecordI
             return None
         try:
             with reading.told(slices):
-                level = task.gzip_level or target.level
+                level = task.gzip.level or target.level
                 rows, chunks = target.from_pages(reading.arrow_schema(schema), stored, level)
             return _put(task, sink, _told(slices, chunks), _Count(rows, leash), record_intent)
         except UnsuitedError as error:
@@ -117,7 +117,7 @@ def _from_rows(task: PartTask, sink: Sink, leash: Leash, record_intent: RecordIn
     count = _Count(0, leash)
     batches = count.rows_of(reading.read(slices, schema, invalid_text=_invalid_text(task)))
     target = _format(task)
-    chunks = target.encode(reading.arrow_schema(schema), batches, task.gzip_level or target.level, count.losses)
+    chunks = target.encode(reading.arrow_schema(schema), batches, task.gzip.level or target.level, count.losses)
     return _put(task, sink, chunks, count, record_intent)
 
 
@@ -139,7 +139,7 @@ def _put(task: PartTask, sink: Sink, chunks: Iterator[bytes], count: "_Count", r
 def _format(task: PartTask) -> Format:
     params = task.place.params
     options = ParquetOptions(params.uuid_as_text, plain_encoding=params.parquet_encoding == "PLAIN")
-    return format_for(params.dataset_file_type, params.compression, options)
+    return format_for(params.dataset_file_type, params.compression, options, task.gzip.members)
 
 
 def _invalid_text(task: PartTask) -> InvalidText:

@@ -132,7 +132,7 @@ class _Delivery:
                 schema=schemas[part.dataset_id],
                 place=self._order.place,
                 again=again,
-                gzip_level=self._shop.gzip_levels[self._order.place.params.dataset_file_type],
+                gzip=self._shop.gzip[self._order.place.params.dataset_file_type],
                 writer=self._lease.fence,
             )
             for part in parts

@@ -9,6 +9,7 @@ from offtake.exporting.kept import Kept
 from offtake.exporting.order import Order
 from offtake.exporting.plan import PartSize
 from offtake.exporting.retrying import Patience
+from offtake.formats.gzip_stream import GzipOptions
 from offtake.lake.catalog import Lake
 from offtake.store.database import Database
 
@@ -23,8 +24,8 @@ class Workshop:
     clock: Clock
     part_size: PartSize
     patience: Patience
-    gzip_levels: Mapping[str, int | None]
-    """By file type, from 1 (fastest) to 9 (smallest); None for the format's own."""
+    gzip: Mapping[str, GzipOptions]
+    """By file type."""
     acquaint: Callable[[Order], Order] = lambda order: order
     """Meets the destination before the first file goes there; raises `DeliveryError`."""
     find_kept: Callable[[str], Mapping[str, Kept]] = lambda _run_id: {}

@@ -13,6 +13,7 @@ from offtake.exporting.retrying import Patience
 from offtake.exporting.workshop import Workshop
 from offtake.flows.failing import tell_failing
 from offtake.flows.windows import Limits
+from offtake.formats.gzip_stream import GzipOptions
 from offtake.scheduling.backend import Backend
 from offtake.scheduling.expiry import Expiry
 from offtake.scheduling.housekeeping import housekeeping
@@ -85,7 +86,10 @@ def worker_of(backend: Backend, engine: Engine, owner: str) -> Worker:
         clock=backend.clock,
         part_size=PartSize(settings.part_bytes, settings.part_rows),
         patience=Patience(settings.retry_wait_seconds, settings.part_attempts, settings.run_retries),
-        gzip_levels={"JSON": settings.json_gzip_level, "PARQUET": settings.parquet_gzip_level},
+        gzip={
+            "JSON": GzipOptions(settings.json_gzip_level, settings.json_gzip_members),
+            "PARQUET": GzipOptions(settings.parquet_gzip_level),
+        },
         acquaint=lambda order: desk.acquainted(order, backend.database, backend.clock),
         find_kept=lambda run_id: find_kept(desk, backend.database, backend.clock, run_id),
     )
