@@ -147,7 +147,8 @@ def unreachable(deployed: Deployment) -> None:
     flow = flow_body(source, target, deployed.clock) | {"flowSpec": {"id": S3_FLOW, "version": "1.0"}}
     deployed.post("/flows", flow)
     assert deployed.get(f"/connections/{base}/test")["result"] is False
-    deployed.run_due()
+    deployed.run_out()
+    deployed.sign_in()
     statuses = [run["metrics"]["statusSummary"] for run in deployed.get("/runs")["items"]]
     assert sorted(one["status"] for one in statuses) == ["failed", "success"]
 

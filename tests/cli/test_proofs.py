@@ -243,7 +243,7 @@ def test_files_that_stay_delivered_are_named(deployed: Deployment, flow: str, of
             path.unlink()
         raise faulty.refused()
 
-    with faulty.at("before_manifest", collected_and_refused):
+    with faulty.at("before_commit", collected_and_refused):
         deployed.run_due()
     failed = run_ids(deployed, flow)[-1]
     shown = offtake("flow", "show", flow)[1]
@@ -262,7 +262,7 @@ def test_files_that_stay_delivered_are_named(deployed: Deployment, flow: str, of
 def test_the_answer_to_cancel_names_what_is_complete(deployed: Deployment, flow: str, offtake: Offtake) -> None:
     deployed.import_rows("events", rows(20, 3))
     deployed.clock.advance(hours=3)
-    with pytest.raises(faulty.Crash), faulty.at("before_manifest", faulty.crash):
+    with pytest.raises(faulty.Crash), faulty.at("before_commit", faulty.crash):
         deployed.run_due()
     run = run_ids(deployed, flow)[-1]
     out = offtake("run", "cancel", run)[1]

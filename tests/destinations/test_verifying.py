@@ -157,7 +157,8 @@ def test_a_run_that_wrote_no_manifest_file_needs_none(delivery: Delivery, sink: 
     whole = sum(part.bytes or 0 for part in without.parts)
     assert verify(without, sink, read.append) == Verified(3, 15, whole, ())
     sink.delete(without.parts[0].key)
-    assert [what for what, _ in found(without, sink)] == ["missing"]
+    assert verify(without, sink) == Verified(3, 15, whole, (), collected=1)
+    assert [what for what, _ in found(without, sink, strict=True)] == ["missing"]
 
 
 def test_a_run_without_files_must_have_left_its_manifest_and_nothing_else(delivery: Delivery, sink: Sink) -> None:
@@ -167,7 +168,8 @@ def test_a_run_without_files_must_have_left_its_manifest_and_nothing_else(delive
     delivery.run.manifest = {"key": key, "bytes": len(body), "sha256": hashlib.sha256(body).hexdigest()}
     delivery.run.manifest_key = key
     empty = replace(delivery, order=replace(delivery.order, manifest_key=key), parts=[])
-    assert found(empty, sink) == [("missing", key.rpartition("/")[2])]
+    assert verify(empty, sink) == Verified(0, 0, 0, (), collected=1)
+    assert found(empty, sink, strict=True) == [("missing", key.rpartition("/")[2])]
     sink.put(key, [body])
     assert verify(empty, sink) == Verified(0, 0, 0, ())
     delivery.run.status, delivery.run.verdict, delivery.run.manifest = "failed", {"code": "EXPORT-1499-400"}, None

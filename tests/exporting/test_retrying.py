@@ -359,9 +359,8 @@ def test_proof_and_manifest_are_tried_again_as_well(
         deployed.run_out()
     box.refusals = []
     assert (delivery.last().status, delivery.recorded()) == (status, PARTS)
-    # For the proof twice. Each time the driver asks five times by itself, and we ask how long to wait; before the
-    # second, whether it answers at all.
-    assert refused - left[0] == (7 if status == "success" else 13)
+    # The manifest is sent twice, each time five times by the driver itself; we ask once how long to wait.
+    assert refused - left[0] == (7 if status == "success" else 11)
     if status == "success":
         delivery.check_all_once()
     else:

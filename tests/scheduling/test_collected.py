@@ -19,7 +19,7 @@ from offtake.scheduling.debris import sweep_debris
 from offtake.scheduling.verification import delivery_of, verify_delivery
 from offtake.store import disposals
 from offtake.store.tables import Dataset, Flow, Run, RunDataset
-from tests.deployment import FLOW_SERVICE, Deployment, deployment, rows
+from tests.deployment import FLOW_SERVICE, WITH_MANIFEST, Deployment, deployment, rows
 from tests.scheduling import faulty
 from tests.scheduling.faulty import FaultyEngine
 
@@ -88,7 +88,7 @@ def partner(tmp_path: Path, clock: MovedClock) -> Iterator[Partner]:
         made = Partner(deployed, engine)
         engine.zone, engine.cancel = deployed.zone, made.cancel_live
         made.datasets = list({deployed.import_rows("events", rows(first, 5)) for first in range(0, 20, 5)})
-        made.flow = deployed.flow(*made.datasets)
+        made.flow = deployed.flow(*made.datasets, params=WITH_MANIFEST)
         yield made
 
 

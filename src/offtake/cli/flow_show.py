@@ -15,7 +15,7 @@ from offtake.store.tables import Flow, Run, SourceConnection
 
 
 def show_(flow: FlowName, sandbox: InSandbox = None, data_dir: DataDir = None, json: AsJson = False) -> None:
-    """Show a flow: its next and last run, what its run waits for, what is owed, and which files stay delivered."""
+    """Show a flow: its next and last run, what its run waits for, what is owed, and what stays delivered."""
     with operating(data_dir, sandbox) as (backend, caller), backend.database.reading() as session:
         row = find_flow(session, caller, flow)
         document = dataflows.render(session, row, caller)
