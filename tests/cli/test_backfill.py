@@ -124,7 +124,7 @@ def test_a_run_whose_snapshots_have_expired_is_not_delivered_as_something_else(
 def test_a_run_is_cancelled_once_and_repeated(deployed: Deployment, dataset: str, offtake: Offtake) -> None:
     flow = deployed.flow(dataset)
     made = json.loads(offtake("flow", "run", flow, "--json")[1])["id"]
-    assert offtake("run", "cancel", made)[:2] == (0, f"Run {made} is cancelled; it had not begun.\n")
+    assert offtake("run", "cancel", made)[:2] == (0, f"Run {made} is cancelled; it had written nothing.\n")
     code, _, err = offtake("run", "cancel", made)
     assert (code, err) == (1, f"offtake: Run {made} is over: it is failed.\n")
     again = json.loads(offtake("run", "retry", made, "--json")[1])

@@ -84,7 +84,7 @@ def test_a_terminal_failure_ends_the_run_at_once_and_leaves_nothing_being_writte
 def test_a_source_file_that_is_gone_is_named(task: PartTask, own_engine: LocalEngine, tmp_path: Path) -> None:
     for file in tmp_path.rglob("data/*.parquet"):
         file.unlink()
-    with pytest.raises(DeliveryError, match="parquet"):
+    with pytest.raises(PartsFailedError, match="parquet"):
         list(own_engine.run([task], FREE, unrecorded))
 
 
