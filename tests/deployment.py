@@ -179,7 +179,10 @@ class Deployment:
         return items
 
     def manifests(self) -> list[Json]:
-        """What each run delivered that delivered files, as it is kept, in the order in which the runs ended."""
+        """What each run delivered that delivered files, as it is kept, in the order in which they were written.
+
+        By the files, while they are there: a test may set the deployment's clock back.
+        """
         over = select(Run).where(Run.completed_at.is_not(None)).order_by(Run.completed_at, Run.created_at, Run.id)
         with self.backend.database.reading() as session:
             kept = [
@@ -187,7 +190,11 @@ class Deployment:
                 for run in session.scalars(over)
                 if delivered(run, datasets := store.run_datasets(session, run.id))
             ]
-        return [one for one in kept if one["exportResults"]]
+        return sorted((one for one in kept if one["exportResults"]), key=self._written_ns)
+
+    def _written_ns(self, manifest: Json) -> int:
+        """When the last of the manifest's files was written, by this machine's clock; 0 when all are gone."""
+        return max((file.stat().st_mtime_ns for file in self.delivered(manifest) if file.exists()), default=0)
 
     def manifest_files(self) -> list[Path]:
         """The manifest files in the zone, oldest first."""

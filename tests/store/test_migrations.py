@@ -190,8 +190,13 @@ def downgrade(newest: Database, url: str, revision: str) -> None:
                     column.name: row[column.name] if column.name in row else gone(revision, table.name, column.name)
                     for column in table.columns
                 }
-                target.execute(table.insert().values(values))
+                target.execute(table.insert().values({name: as_null(value) for name, value in values.items()}))
     old.close()
+
+
+def as_null(value: Any) -> Any:
+    """In a column of JSON, too, None is NULL and not the document `null`."""
+    return sa.null() if value is None else value
 
 
 @pytest.mark.parametrize("revision", REVISIONS[:-1])

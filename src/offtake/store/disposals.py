@@ -41,13 +41,13 @@ def keep(database: Database, run_id: str, withdrawn: Collection[int], collected:
 
 
 def begin_removal(database: Database, run_id: str, withdrawn: Collection[int], now_ms: int) -> int | None:
-    """The number of this attempt to remove the files; None after a decision.
+    """The number of this attempt to remove the files; None after a decision, or when the run has no verdict.
 
     Of several attempts that overlap, only the last one can decide: what is missing may be another attempt's work.
     """
     with database.writing() as session:
         run = _locked(session, run_id)
-        if run.disposal not in (None, REMOVING):
+        if run.verdict is None or run.disposal not in (None, REMOVING):
             return None
         _record(session, run, withdrawn if run.disposal is None else (), (), now_ms)
         run.disposal = REMOVING
