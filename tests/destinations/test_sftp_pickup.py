@@ -16,7 +16,7 @@ import pytest
 from offtake.clock import MovedClock
 from offtake.destinations.sftp import DESTINATION
 from offtake.errors import DeliveryError
-from tests.deployment import Deployment, deployment, flow_body, rows, source_body
+from tests.deployment import WITH_MANIFEST, Deployment, deployment, flow_body, rows, source_body
 from tests.destinations.test_sftp import opened
 from tests.scheduling.faulty import FaultyEngine
 from tests.servers import free_port
@@ -38,7 +38,7 @@ class Inbox:
 
     @property
     def picked(self) -> list[Path]:
-        return sorted(self.root.with_name("picked").glob("*"))
+        return sorted(self.root.with_name("picked").glob("*-part-*"))
 
     def params(self) -> dict[str, object]:
         return {"domain": "127.0.0.1", "port": self.port, "username": "u", "password": "secret"}
@@ -99,10 +99,10 @@ def _files(inbox: Inbox) -> type[asyncssh.SFTPServer]:
 
         def _pick_up(self, path: bytes) -> None:
             file = Path(os.fsdecode(self.map_path(path)))
-            if inbox.picks_up and file.name.startswith("part-"):
+            if inbox.picks_up and file.name.startswith(("part-", "manifest-")):
                 folder = inbox.root.with_name("picked")
                 folder.mkdir(exist_ok=True)
-                file.rename(folder / file.name)
+                file.rename(folder / f"{len([*folder.iterdir()])}-{file.name}")
 
     return Files
 
@@ -134,7 +134,7 @@ def flow_to(deployed: Deployment, inbox: Inbox, *datasets: str) -> str:
     spec = {"id": DESTINATION.connection_spec_id, "version": "1.0"}
     auth = {"specName": "SFTP with Password", "params": inbox.params()}
     base = deployed.post("/connections", {"name": "b", "connectionSpec": spec, "auth": auth})["id"]
-    params = {"remotePath": "in", "datasetFileType": "JSON", "compression": "GZIP"}
+    params = {"remotePath": "in", "datasetFileType": "JSON", "compression": "GZIP", **WITH_MANIFEST}
     target = {"name": "t", "baseConnectionId": base, "connectionSpec": spec, "params": params}
     target_id = deployed.post("/targetConnections", target)["id"]
     source = deployed.post("/sourceConnections", source_body(*datasets))["id"]
@@ -143,7 +143,21 @@ def flow_to(deployed: Deployment, inbox: Inbox, *datasets: str) -> str:
     return str(deployed.post("/flows", body)["id"])
 
 
-@pytest.mark.parametrize("breaks", [[], ["after"], ["before"], ["before", "after"], ["after", "before"]])
+FINE = ""
+
+
+@pytest.mark.parametrize(
+    "breaks",
+    [
+        [],
+        ["after"],
+        ["before"],
+        ["before", "after"],
+        ["after", "before"],
+        [FINE, FINE, "after"],
+        [FINE, FINE, "before"],
+    ],
+)
 def test_an_inbox_that_is_emptied_at_once_receives_every_row_once(
     delivering: Deployment, inbox: Inbox, breaks: list[str]
 ) -> None:
@@ -157,8 +171,9 @@ def test_an_inbox_that_is_emptied_at_once_receives_every_row_once(
     statuses = [run["metrics"]["statusSummary"] for run in delivering.runs(flow)]
     assert [one["status"] for one in statuses] == ["success", "success"], statuses
     assert len(inbox.rows()) == 7 + 7 + 2
-    parts = [name for name in inbox.opened if "/.part-" in name]
-    assert (len(parts), len(inbox.picked)) == (3, 3)
+    for begins, files in (("part", 3), ("manifest", 2)):
+        assert len([name for name in inbox.opened if f"/.{begins}-" in name]) == files
+        assert len([*inbox.root.with_name("picked").glob(f"*-{begins}-*")]) == files
 
 
 def test_a_server_that_has_fewer_bytes_than_were_sent_is_not_believed(inbox: Inbox) -> None:

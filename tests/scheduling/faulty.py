@@ -65,8 +65,12 @@ class FaultyEngine:
         return written
 
     def collect(self, path: Path) -> None:
-        """Take a file away, as a consumer who empties the zone; it then lies in the folder `taken` next to the zone."""
+        """Take a file away, as a consumer who empties the zone; it then lies in the folder `taken` next to the zone.
+
+        Fails when a file of that name was taken away before: it has come twice.
+        """
         taken = self.taken / path.relative_to(self.zone)
+        assert not taken.exists()
         taken.parent.mkdir(parents=True, exist_ok=True)
         with contextlib.suppress(FileNotFoundError):
             path.rename(taken)

@@ -51,6 +51,7 @@ RUN = [
     "part_recorded:1",
     f"part_recorded:{BATCHES}",
     "before_manifest",
+    "manifest_intended",
     "after_manifest",
     "before_commit",
     "after_commit",
@@ -112,7 +113,7 @@ def test_a_run_that_is_killed(world: World, workers: int, point: str) -> None:
     check(world, slots=2)
 
 
-@pytest.mark.parametrize("point", ["plan_stored", "before_manifest", "after_manifest", "before_commit"])
+@pytest.mark.parametrize("point", ["plan_stored", "before_manifest", "manifest_intended", "before_commit"])
 def test_a_run_without_files_that_is_killed(world: World, point: str) -> None:
     """It says once that there is nothing new."""
     crew.hire(world.site, "first").done()
@@ -223,16 +224,19 @@ def send(world: World, count: int) -> None:
 
 @contextmanager
 def collecting(world: World) -> Iterator[None]:
-    """A consumer that takes files away the moment they appear, into the folder `taken` next to the zone."""
+    """A consumer that takes files away the moment they appear, into the folder `taken` next to the zone.
+
+    Each gets a name of its own there, so that a file that comes again is not taken for the first one.
+    """
     over = threading.Event()
     taken = world.zone.with_name("taken")
     taken.mkdir(parents=True, exist_ok=True)
 
     def collect() -> None:
         while not over.wait(0.01):
-            for path in world.zone.rglob("part-*"):
+            for path in [*world.zone.rglob("part-*"), *world.zone.rglob("manifest-*")]:
                 with contextlib.suppress(FileNotFoundError):
-                    path.rename(taken / path.name)
+                    path.rename(taken / f"{len([*taken.iterdir()])}-{path.name}")
 
     thread = threading.Thread(target=collect)
     thread.start()
@@ -245,14 +249,23 @@ def collecting(world: World) -> Iterator[None]:
 
 def collected(world: World) -> list[int]:
     """The ids of all rows that the consumer has taken away or finds."""
-    found = [*world.zone.with_name("taken").iterdir(), *world.zone.rglob("part-*")]
+    found = [*world.zone.with_name("taken").glob("*part-*"), *world.zone.rglob("part-*")]
     return sorted(row for path in found for row in pq.read_table(path)["id"].to_pylist())
 
 
-@pytest.mark.parametrize(
-    "point",
-    ["part_intended:2:stop", "part_uploaded:2:stop", "part_before_record:3", "before_manifest", "before_commit"],
-)
+def manifests(world: World) -> list[str]:
+    """The runs of all manifest files that the consumer has taken away or finds."""
+    found = [*world.zone.with_name("taken").glob("*manifest-*"), *world.zone.rglob("manifest-*")]
+    return [json.loads(path.read_bytes())["flowRunId"] for path in found]
+
+
+COMPLETION = [
+    *("part_intended:2:stop", "part_uploaded:2:stop", "part_before_record:3", "before_manifest"),
+    *("manifest_intended", "after_manifest", "before_commit"),
+]
+
+
+@pytest.mark.parametrize("point", COMPLETION)
 def test_a_consumer_that_collects_at_once_receives_every_row_once_from_a_run_that_is_killed(
     world: World, point: str
 ) -> None:
@@ -262,6 +275,7 @@ def test_a_consumer_that_collects_at_once_receives_every_row_once_from_a_run_tha
         send(world, 2)
         crew.hire(world.at(SLOT_MS), "next").done()
     assert collected(world) == world.source
+    assert len(manifests(world)) == len(set(manifests(world))) == 2
 
 
 @pytest.mark.parametrize("point", ["condemned", "disposed", "cleaned"])

@@ -81,7 +81,7 @@ def show_(run: RunId, sandbox: InSandbox = None, data_dir: DataDir = None, json:
     show.console.print(_sentence(progress), markup=False)
     rows = [(part.key, part.rows, part.bytes and show.size(part.bytes), part.sha256) for part in parts]
     show.table(("FILE", "ROWS", "SIZE", "SHA-256"), rows, "No files.")
-    if row.manifest:
+    if row.manifest and row.completed_at:
         show.console.print(f"manifest: {row.manifest['key']}", markup=False)
     for one in owed:
         show.console.print(f"owed: {describe(one)}{_since(one.since_ms)}; {then}", markup=False)

@@ -39,11 +39,13 @@ def dispose(
             sink.delete(key)
         _decide(order.run_id, sink, database, now_ms)
         failpoint("disposed")
-        left = [part.key for part in disposals.load(database, order.run_id)[1] if not part.finished_at]
-        sink.clear(left)
-        for one in left:
-            sink.delete(one)
-            failpoint("file_removed")
+        left = disposals.load(database, order.run_id)[1]
+        # Also beside files that stay: a writer that was only slow may have come back since.
+        sink.clear([part.key for part in left])
+        for part in left:
+            if not part.finished_at:
+                sink.delete(part.key)
+                failpoint("file_removed")
     finally:
         sink.close()
 

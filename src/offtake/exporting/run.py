@@ -206,11 +206,29 @@ class _Delivery:
             return None
         failpoint("before_manifest")
         body = proof.to_bytes(proof.manifest(self._order, datasets, parts))
-        if self._lease.fence > 1:
-            sink.clear([key])
-        sink.put(key, self._while_ours(body))
+        document = {"key": key, "bytes": len(body), "sha256": hashlib.sha256(body).hexdigest()}
+        if not self._settle_manifest(sink, document):
+            if self._lease.fence > 1:
+                sink.clear([key])
+            sink.put(key, self._while_ours(body), functools.partial(self._announce_manifest, sink, document))
         failpoint("after_manifest")
-        return {"key": key, "bytes": len(body), "sha256": hashlib.sha256(body).hexdigest()}
+        return document
+
+    def _announce_manifest(self, sink: Sink, document: dict[str, Any], pending: Pending) -> None:
+        announced = {**document, "uri": sink.uri(document["key"]), "token": pending.token}
+        runs.record_manifest(self._shop.database, self._lease, announced)
+        failpoint("manifest_intended")
+
+    def _settle_manifest(self, sink: Sink, document: dict[str, Any]) -> bool:
+        """Whether the manifest file is complete, because an earlier attempt had announced its last step."""
+        announced = runs.announced_manifest(self._shop.database, self._lease)
+        if announced is None or announced != {**announced, **document, "uri": sink.uri(document["key"])}:
+            return False
+        await_right(self._leash)
+        complete = sink.settle(document["key"], Pending(document["bytes"], announced["token"]))
+        if complete:
+            sink.clear([document["key"]])
+        return complete
 
     def _while_ours(self, body: bytes) -> Iterator[bytes]:
         yield body

@@ -252,9 +252,7 @@ def record_intent(database: Database, lease: Lease, number: int, record: PartRec
     Raises `LeaseLostError` also for a run with a verdict: its files are being removed.
     """
     with database.writing() as session:
-        run = _held(session, lease)
-        if run.verdict is not None:
-            raise LeaseLostError(f"Run {run.id} has failed.")
+        _held_for_delivery(session, lease)
         part = session.get_one(RunPart, (lease.run_id, number))
         _keep(part, record)
         part.intended_at = now_ms
@@ -265,6 +263,18 @@ def forget_intent(database: Database, lease: Lease, number: int) -> None:
     with database.writing() as session:
         _held(session, lease)
         disposals.clear_record(session.get_one(RunPart, (lease.run_id, number)))
+
+
+def record_manifest(database: Database, lease: Lease, manifest: dict[str, Any]) -> None:
+    """Record, in the same way, that only the last step of the manifest file is missing; see `Run.manifest`."""
+    with database.writing() as session:
+        _held_for_delivery(session, lease).manifest = manifest
+
+
+def announced_manifest(database: Database, lease: Lease) -> dict[str, Any] | None:
+    """The manifest file whose last step was announced; None when none was."""
+    with database.reading() as session:
+        return _held(session, lease).manifest
 
 
 def _keep(part: RunPart, record: PartRecord) -> None:
@@ -287,9 +297,7 @@ def complete(
     Raises `LeaseLostError` also for a run with a verdict.
     """
     with database.writing() as session:
-        run = _held(session, lease)
-        if run.verdict is not None:
-            raise LeaseLostError(f"Run {run.id} has been given up.")
+        run = _held_for_delivery(session, lease)
         datasets = run_datasets(session, run.id)
         errors = [dataset.error for dataset in datasets if dataset.error]
         run.manifest = manifest
@@ -322,6 +330,7 @@ def fail(database: Database, lease: Lease, error: dict[str, Any], now_ms: int, *
         run = _held(session, lease)
         run.verdict = run.verdict or error
         run.errors = [run.verdict]
+        run.manifest = None
         run.sweep_due = sweep_due
         if sweep_due is None:
             run.disposal = disposals.REMOVED
@@ -391,4 +400,12 @@ def _held(session: Session, lease: Lease) -> Run:
     run = session.scalar(select(Run).where(Run.id == lease.run_id).with_for_update())
     if run is None or run.fence != lease.fence or run.status != PROCESSING:
         raise LeaseLostError(f"Run {lease.run_id} is held by another worker.")
+    return run
+
+
+def _held_for_delivery(session: Session, lease: Lease) -> Run:
+    """The run; raises `LeaseLostError` also when it has a verdict: what it wrote is being removed."""
+    run = _held(session, lease)
+    if run.verdict is not None:
+        raise LeaseLostError(f"Run {run.id} has been given up.")
     return run

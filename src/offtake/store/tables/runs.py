@@ -87,7 +87,10 @@ class Run(Stamp, Base):
     """By what failed: how often it did, and when it did first."""
     alerted_at: Mapped[int | None]
     manifest: Mapped[Json | None]
-    """The manifest file as it was written: its key, bytes and SHA-256; None for no file."""
+    """The manifest file as it was written: its key, bytes and SHA-256; None for no file.
+
+    Of a run that is not over: as it is about to be completed, with its address as `uri` and `token` as in `RunPart`.
+    """
     errors: Mapped[list[Json]]
     warnings: Mapped[list[Json]]
 
