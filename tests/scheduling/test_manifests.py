@@ -183,7 +183,8 @@ def test_a_run_that_finds_nothing_new_says_so(deployed: Deployment) -> None:
     check_verified(deployed, 1, 0)
     file.unlink()
     delivery = delivery_of(deployed.backend, deployed.caller, nothing.id)
-    assert [(one.what, one.uri) for one in verify_delivery(delivery).findings] == [("missing", str(file))]
+    assert [(one.what, one.uri) for one in verify_delivery(delivery, strict=True).findings] == [("missing", str(file))]
+    assert verify_delivery(delivery).collected == 1
 
 
 def test_a_dataset_without_any_rows_yet_has_a_manifest_too(deployed: Deployment) -> None:

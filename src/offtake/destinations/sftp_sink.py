@@ -153,7 +153,13 @@ class SftpSink:
         for _ in range(_TRIES):
             with contextlib.suppress(MissingError):
                 return await self._soon(client.open(beside, WRITE))
-            await self._made(client, key.rpartition("/")[0])
+            try:
+                await self._made(client, key.rpartition("/")[0])
+            except DeliveryError as error:
+                # The folder around it may have been removed meanwhile.
+                if error.transient:
+                    raise
+        await self._made(client, key.rpartition("/")[0])
         return await self._soon(client.open(beside, WRITE))
 
     async def _made(self, client: SftpClient, folder: str) -> None:

@@ -11,7 +11,7 @@ from offtake.errors import DeliveryError
 from offtake.exporting import manifest as proof
 from offtake.exporting.ending import give_up
 from offtake.exporting.engine import PartsFailedError
-from offtake.exporting.leash import Leash, await_right, pause
+from offtake.exporting.leash import Leash, await_right, go_on, pause
 from offtake.exporting.loss_warnings import loss_warnings
 from offtake.exporting.order import Order
 from offtake.exporting.part import Intent, PartTask, Written
@@ -152,6 +152,7 @@ class _Delivery:
             failpoint("part_before_record")
             self._record(written.number, _record_of(written))
             del left[written.number]
+            go_on(self._leash)
 
     def _settle(self, left: dict[int, PartTask]) -> None:
         """Find out what became of files whose last step was announced; those that are complete are taken out."""
