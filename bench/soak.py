@@ -263,7 +263,7 @@ def _flow(session: Session, backend: Backend, caller: Caller, ends: tuple[str, s
     now = backend.clock.now_ms()
     made: Any = {"name": "s", "connectionSpec": LAKE, "params": {"datasets": [{"dataSetId": dataset}]}}
     source = source_connections.create(session, caller, made, now)
-    params = {"path": folder, "datasetFileType": "PARQUET", "compression": "GZIP"}
+    params = {"path": folder, "datasetFileType": "PARQUET", "compression": "GZIP", "includeFileManifest": True}
     aim: Any = {"name": "t", "baseConnectionId": base, "connectionSpec": ZONE, "params": params}
     target = target_connections.create(session, caller, aim, now)
     session.flush()

@@ -22,7 +22,7 @@ from offtake.clock import Clock
 from offtake.engines.local import LocalEngine
 from offtake.exporting.engine import Engine
 from offtake.exporting.leash import Leash
-from offtake.exporting.part import PartTask, Written, export_part
+from offtake.exporting.part import PartTask, RecordIntent, Written, export_part
 from offtake.scheduling.backend import Backend, open_backend
 from offtake.scheduling.debris import sweep_debris
 from offtake.scheduling.service import ingestor_of, worker_of
@@ -76,9 +76,9 @@ class Site:
 class Inline:
     """An engine whose parts are carried out where they are asked for."""
 
-    def run(self, tasks: Iterable[PartTask], leash: Leash) -> Iterator[Written]:
+    def run(self, tasks: Iterable[PartTask], leash: Leash, record_intent: RecordIntent) -> Iterator[Written]:
         for task in list(tasks):
-            yield export_part(task, leash)
+            yield export_part(task, leash, record_intent)
 
 
 @dataclass

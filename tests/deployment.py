@@ -15,9 +15,11 @@ from uuid import uuid4
 import pyarrow as pa
 import pyarrow.parquet as pq
 from fastapi.testclient import TestClient
+from sqlalchemy import func, select
 
 from offtake.api.app import create_app
 from offtake.clock import MovedClock
+from offtake.exporting import manifest as proof
 from offtake.exporting.engine import Engine
 from offtake.flows import access, clients, imports
 from offtake.flows.access import Caller, Kind
@@ -29,7 +31,9 @@ from offtake.scheduling.service import ingestor_of, worker_of
 from offtake.scheduling.ticks import tick
 from offtake.scheduling.worker import Worker
 from offtake.settings import Settings
-from offtake.store.tables import Role, RoleSubject
+from offtake.store import runs as store
+from offtake.store.deliveries import delivered
+from offtake.store.tables import Role, RoleSubject, Run
 from tests.vendor.validation import check_response
 
 Json = dict[str, Any]
@@ -37,6 +41,8 @@ FLOW_SERVICE = "/data/foundation/flowservice"
 ZONE = "10440537-2a7b-4583-ac39-ed38d4b848e8"
 ZONE_FLOW = "cd2fc47e-e838-4f38-a581-8fff2f99b63a"
 LAKE = "23598e46-f560-407b-88d5-ea6207e49db0"
+WITH_MANIFEST: Json = {"includeFileManifest": True}
+"""Params of target connections for consumers that wait for a manifest file."""
 
 
 @dataclass
@@ -108,6 +114,19 @@ class Deployment:
         while self.worker.work_once(threading.Event()):
             pass
 
+    def run_out(self) -> None:
+        """The same, and let time pass until no run waits any more."""
+        self.run_due()
+        while (at := self.next_try()) is not None:
+            self.clock.advance(seconds=max(0, at - self.clock.ms) / 1000)
+            self.run_due()
+
+    def next_try(self) -> int | None:
+        """When the first of the runs that wait is tried again."""
+        waits = select(func.min(Run.not_before)).where(Run.status == "waiting")
+        with self.backend.database.reading() as session:
+            return session.scalar(waits)
+
     def ingest_due(self) -> None:
         """Bring in every batch that is complete."""
         while self.ingestor.work_once(threading.Event()):
@@ -160,9 +179,26 @@ class Deployment:
         return items
 
     def manifests(self) -> list[Json]:
-        """Every manifest in the zone, oldest first."""
-        files = sorted(self.zone.rglob("manifest-*.json"), key=lambda path: path.stat().st_mtime_ns)
-        return [json.loads(file.read_text()) for file in files]
+        """What each run delivered that delivered files, as it is kept, in the order in which they were written.
+
+        By the files, while they are there: a test may set the deployment's clock back.
+        """
+        over = select(Run).where(Run.completed_at.is_not(None)).order_by(Run.completed_at, Run.created_at, Run.id)
+        with self.backend.database.reading() as session:
+            kept = [
+                proof.manifest_of(run, datasets, store.run_parts(session, run.id))
+                for run in session.scalars(over)
+                if delivered(run, datasets := store.run_datasets(session, run.id))
+            ]
+        return sorted((one for one in kept if one["exportResults"]), key=self._written_ns)
+
+    def _written_ns(self, manifest: Json) -> int:
+        """When the last of the manifest's files was written, by this machine's clock; 0 when all are gone."""
+        return max((file.stat().st_mtime_ns for file in self.delivered(manifest) if file.exists()), default=0)
+
+    def manifest_files(self) -> list[Path]:
+        """The manifest files in the zone, oldest first."""
+        return sorted(self.zone.rglob("manifest-*.json"), key=lambda path: path.stat().st_mtime_ns)
 
     def delivered(self, manifest: Json) -> list[Path]:
         """The files a manifest names."""

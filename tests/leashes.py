@@ -23,3 +23,7 @@ class Until:
 
 
 FREE = Until()
+
+
+def unrecorded(_intent: object) -> None:
+    """Record no intent: what the part is written with is not the test's subject."""

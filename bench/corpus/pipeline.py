@@ -95,9 +95,8 @@ class Pipeline:
         folder = f"out-{self._flows}"
         compression = "GZIP" if kind == "JSON" else "NONE"
         self.deployed.sign_in()
-        flow = self.deployed.flow(
-            *datasets, params={"path": folder, "datasetFileType": kind, "compression": compression}
-        )
+        params = {"path": folder, "datasetFileType": kind, "compression": compression, "includeFileManifest": True}
+        flow = self.deployed.flow(*datasets, params=params)
         self.deployed.run_due()
         runs = self.deployed.runs(flow)
         reason = json.dumps(runs[0]["metrics"].get("statusSummary", {})) if runs else "no run was made"

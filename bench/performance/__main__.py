@@ -3,20 +3,20 @@
     python -m bench.performance [--rows 1,5,20] [--rounds 3] [--only PART,…] [--peers TOOL,…] [--slow-rows 1]
                                 [--small OFFTAKE_NAME=VALUE] [--report]
 
-Parts: json-gzip, json-gzip-small, parquet-gzip, parquet-none, levels, copy, increment, planning, memory, growth,
-start, flames. What a part measured is kept in `.bench/results`; the page is made of the latest of each. Data (3 GB) and
-the peers' environments (2 GB) are made at the first run, and kept in `.bench`.
+Parts: json-gzip, json-gzip-small, parquet-gzip, parquet-none, levels, members, copy, increment, planning, memory,
+growth, start, flames. What a part measured is kept in `.bench/results`; the page is made of the latest of each. Data
+(3 GB) and the peers' environments (2 GB) are made at the first run, and kept in `.bench`.
 """
 
 import argparse
 from typing import Final
 
-from bench.performance import copying, data, exports, flames, levels, metadata, peers, report, shapes, start
+from bench.performance import copying, data, exports, flames, levels, members, metadata, peers, report, shapes, start
 from bench.performance.data import MILLION
 from bench.performance.places import alone
 
 COMPARED: Final = ("json-gzip", "json-gzip-small", "parquet-gzip", "parquet-none")
-PARTS: Final = (*COMPARED, "levels", "copy", "increment", "planning", "memory", "growth", "start", "flames")
+PARTS: Final = (*COMPARED, "levels", "members", "copy", "increment", "planning", "memory", "growth", "start", "flames")
 _LARGEST_COPY: Final = 10 * MILLION
 _INCREMENTS: Final = 30
 _SMALL: Final = "OFFTAKE_JSON_GZIP_LEVEL=5"
@@ -58,6 +58,8 @@ def _measure(part: str, asked: argparse.Namespace) -> None:
         _compare(part, asked)
     elif part == "levels":
         levels.measure(min(asked.rows), asked.rounds)
+    elif part == "members":
+        members.measure(min(asked.rows), asked.rounds)
     elif part == "copy":
         copying.measure(min(max(asked.rows), _LARGEST_COPY), asked.rounds)
     elif part == "increment":

@@ -1,19 +1,23 @@
 """The goals, each with the figure that was measured last."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import median
 from typing import Any, Final
 
 from bench.performance import results
 from bench.performance.exports import FLOOR, OURS
+from bench.performance.members import KINDS
 from bench.performance.peers import PEER
 from bench.performance.spread import Spread, ratios, spread
+from offtake.formats.ndjson import LEVEL
 
 Json = dict[str, Any]
 
 _RIVALS: Final = ("duckdb", "polars", "datafusion", "pyarrow", "spark")
 _WITHIN_MEMORY: Final = 0.05
+_SMALL_LEVEL: Final = 5
+"""That of `json-gzip-small`."""
 CURVES: Final = ("json-gzip", "parquet-gzip")
 
 
@@ -40,7 +44,8 @@ class _Bound:
 
 def lines() -> list[Line]:
     """Every goal."""
-    return [*_json(), *_small(), *_curve(), *_parquet(), *_copy(), *_metadata(), *_memory(), *_growth(), *_start()]
+    json = [*_json(), *_small(), *_members(), *_curve()]
+    return [*json, *_parquet(), *_copy(), *_metadata(), *_memory(), *_growth(), *_start()]
 
 
 def _json() -> list[Line]:
@@ -71,6 +76,27 @@ def _small() -> list[Line]:
         _by_size(work, "≥ 1.7 times Polars", found, _times("polars"), _Bound(1.7)),
         _by_size(work, "output ≤ 1 times Polars'", found, _size("polars"), _Bound(1, at_least=False)),
     ]
+
+
+def _members() -> list[Line]:
+    found = results.latest("members")
+    samples: list[Json] = found[-1]["samples"] if found else []
+    made = []
+    for level, limit in ((LEVEL, 1.05), (_SMALL_LEVEL, 1.2)):
+        work = f"A part of `.json.gz` as one gzip member, level {level}"
+        for figure, goal in (("cpu", limit), ("bytes", 1.0)):
+            values = {kind: ratios(samples_of(samples, kind, level), "single", "many", figure) for kind in KINDS}
+            known = {kind: value for kind, value in values.items() if value is not None}
+            text = "; ".join(f"{kind}: {value.text()}" for kind, value in known.items())
+            met = all(_Bound(goal, at_least=False).met(value.middle) for value in known.values()) if known else None
+            name = "CPU" if figure == "cpu" else "size"
+            made.append(Line(work, f"{name} ≤ {goal:g} times that of many members", text or "—", met))
+    return made
+
+
+def samples_of(samples: Sequence[Json], kind: str, level: int) -> list[Json]:
+    """What was measured of rows of a kind at a level, with `tool` for `members`."""
+    return [{**one, "tool": one["members"]} for one in samples if (one["kind"], one["level"]) == (kind, level)]
 
 
 def _curve() -> list[Line]:

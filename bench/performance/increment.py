@@ -63,7 +63,8 @@ def _flow(backend: Backend, caller: Caller) -> str:
         zone = {"name": "zone", "connectionSpec": ZONE}
         base = connections.create(session, caller, backend.vault, backend.network, zone, now)
         session.flush()
-        params = {"path": f"increment-{now}", "datasetFileType": "PARQUET", "compression": "GZIP"}
+        params: dict[str, Any] = {"path": f"increment-{now}", "datasetFileType": "PARQUET", "compression": "GZIP"}
+        params |= {"includeFileManifest": True}
         aim = {"name": "t", "baseConnectionId": base.id, "connectionSpec": ZONE, "params": params}
         target = target_connections.create(session, caller, aim, now)
         session.flush()

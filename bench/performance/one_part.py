@@ -1,36 +1,54 @@
-"""What a worker process does of one part, without a server around it: `python -m bench.performance.one_part CASE FILE`.
+"""What a worker process does of one part, without a server: `python -m bench.performance.one_part CASE FILE …`.
 
-For profilers. Rows are read, encoded, compressed and hashed, or pages compressed anew and hashed; nothing is kept.
+For profilers, and for what a part costs. Rows are read, encoded, compressed and hashed, or pages compressed anew and
+hashed; nothing is kept. Prints the hash, the bytes, and what it took.
 """
 
+import argparse
 import hashlib
-import sys
-from collections.abc import Iterator
+import json
+import resource
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Final
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from offtake.formats.gzip_stream import MEMBERS, USUAL, GzipOptions
 from offtake.formats.registry import format_for
 
 CASES: Final = {"json-gzip": ("JSON", "GZIP"), "parquet-gzip": ("PARQUET", "GZIP")}
 
 
-def main(case: str, path: str) -> None:
+def main() -> None:
     """Do it once."""
-    made = hashlib.sha256()
-    for chunk in _chunks(case, path):
+    parser = argparse.ArgumentParser()
+    parser.add_argument("case", choices=CASES)
+    parser.add_argument("files", nargs="+", type=Path)
+    parser.add_argument("--level", type=int)
+    parser.add_argument("--members", choices=MEMBERS, default=USUAL.members)
+    asked = parser.parse_args()
+    began = time.process_time()
+    made, size = hashlib.sha256(), 0
+    for chunk in _chunks(asked.case, asked.files, GzipOptions(asked.level, asked.members)):
         made.update(chunk)
-    print(made.hexdigest())
+        size += len(chunk)
+    cpu = time.process_time() - began
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    print(json.dumps({"sha256": made.hexdigest(), "bytes": size, "cpu": cpu, "peak": peak}))
 
 
-def _chunks(case: str, path: str) -> Iterator[bytes]:
-    target = format_for(*CASES[case])
-    file = pq.ParquetFile(path, pre_buffer=False, buffer_size=1024 * 1024)
+def _chunks(case: str, paths: Sequence[Path], gzip: GzipOptions) -> Iterator[bytes]:
+    target = format_for(*CASES[case], members=gzip.members)
+    level = gzip.level or target.level
+    files = [pq.ParquetFile(path, pre_buffer=False, buffer_size=1024 * 1024) for path in paths]
+    schema = files[0].schema_arrow
     if target.from_pages is None:
-        return target.encode(file.schema_arrow, file.iter_batches(8192), target.level)
-    return target.from_pages(file.schema_arrow, [(pa.OSFile(path), 0, None)], target.level)[1]
+        return target.encode(schema, (batch for file in files for batch in file.iter_batches(8192)), level)
+    return target.from_pages(schema, [(pa.OSFile(str(path)), 0, None) for path in paths], level)[1]
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main()

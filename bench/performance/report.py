@@ -9,8 +9,10 @@ from typing import Any, Final
 from bench.performance import copying, goals, peers, results
 from bench.performance.exports import FLOOR, OURS
 from bench.performance.goals import millions
+from bench.performance.members import KINDS
 from bench.performance.places import REPOSITORY
 from bench.performance.spread import of_tool, ratios
+from offtake.formats.gzip_stream import MEMBERS
 
 Json = dict[str, Any]
 
@@ -46,7 +48,7 @@ def _figures() -> str:
         ("Work", "Goal", "Measured", "Met"),
         [(one.work, one.goal, one.figure, _MET[one.met]) for one in goals.lines()],
     )
-    return "\n\n".join(["", table, *_machines(), *_compared(), *_levels(), *_copies(), ""])
+    return "\n\n".join(["", table, *_machines(), *_compared(), *_levels(), *_members(), *_copies(), ""])
 
 
 def _machines() -> list[str]:
@@ -132,6 +134,27 @@ def _levels() -> list[str]:
                 f"### {_CASES[case]}, by level, {millions(one['rows'])} rows",
                 _table(("Tool", "Level", "MB out", "s"), rows),
             ]
+    return found
+
+
+def _members() -> list[str]:
+    header = ("Level", "One member: CPU s", "MB", "peak MB", "Many: CPU s", "MB", "peak MB")
+    found = []
+    for one in results.latest("members"):
+        for kind in KINDS:
+            rows = []
+            for level in sorted({each["level"] for each in one["samples"]}):
+                samples = goals.samples_of(one["samples"], kind, level)
+                figures = [
+                    (
+                        _text(samples, members, "cpu"),
+                        f"{_middle(samples, members, 'bytes') / 1e6:.1f}",
+                        f"{_middle(samples, members, 'peak') / 1e6:.0f}",
+                    )
+                    for members in MEMBERS
+                ]
+                rows.append((str(level), *(text for each in figures for text in each)))
+            found += [f"### A part of gzipped NDJSON as one gzip member and as many, {kind}", _table(header, rows)]
     return found
 
 

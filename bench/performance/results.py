@@ -15,7 +15,7 @@ from bench.performance.places import REPOSITORY, RESULTS
 
 Json = dict[str, Any]
 
-_OURS: Final = ("pyarrow", "pyiceberg", "arro3-io", "isal")
+_OURS: Final = ("pyarrow", "pyiceberg", "arro3-io", "deflate", "isal", "zlib-ng")
 
 
 def keep(part: str, figures: Json, rows: int | None = None) -> None:

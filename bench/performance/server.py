@@ -139,7 +139,8 @@ def make_flow(server: Server, file_type: str, compression: str) -> tuple[str, st
         {"name": "s", "connectionSpec": LAKE, "params": {"datasets": [{"dataSetId": DATASET}]}},
     )
     base = server.make("connections", {"name": "zone", "connectionSpec": ZONE})
-    params = {"path": folder, "datasetFileType": file_type, "compression": compression}
+    params: Json = {"path": folder, "datasetFileType": file_type, "compression": compression}
+    params |= {"includeFileManifest": True}
     target = server.make(
         "targetConnections", {"name": "t", "baseConnectionId": base, "connectionSpec": ZONE, "params": params}
     )

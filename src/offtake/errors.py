@@ -3,7 +3,7 @@
 import errno
 import os
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 _NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 
@@ -33,7 +33,9 @@ class DeliveryError(OfftakeError):
     """A run, or one part of it, could not be carried out.
 
     `code` is a run error code of the contract (`EXPORT-2001-403`, section 17.3), `transient` decides whether
-    it is tried again, `retry_after` is the wait in seconds that the other side asked for.
+    it is tried again, `retry_after` is the wait in seconds that the other side asked for. `unreachable`: the
+    destination as a whole does not answer, so that other runs need not try. `window`: the seconds after which it is no
+    longer tried again; None for as long as the run may wait.
     """
 
     def __init__(
@@ -44,21 +46,29 @@ class DeliveryError(OfftakeError):
         *,
         transient: bool = False,
         retry_after: float | None = None,
+        unreachable: bool = False,
+        window: float | None = None,
     ) -> None:
         self.code = code
         self.message = message
         self.remedy = remedy
         self.transient = transient
         self.retry_after = retry_after
+        self.unreachable = unreachable
+        self.window = window
         super().__init__(f"{message} {remedy}".strip())
 
     def __reduce__(self) -> tuple[object, ...]:
         """Cross a process boundary whole: parts fail in worker processes."""
-        return (_delivery_error, (self.code, self.message, self.remedy, self.transient, self.retry_after))
+        behaviour = {name: getattr(self, name) for name in _BEHAVIOUR}
+        return (_delivery_error, (self.code, self.message, self.remedy, behaviour))
 
 
-def _delivery_error(code: str, message: str, remedy: str, transient: bool, retry_after: float | None) -> DeliveryError:
-    return DeliveryError(code, message, remedy, transient=transient, retry_after=retry_after)
+_BEHAVIOUR: Final = ("transient", "retry_after", "unreachable", "window")
+
+
+def _delivery_error(code: str, message: str, remedy: str, behaviour: dict[str, Any]) -> DeliveryError:
+    return DeliveryError(code, message, remedy, **behaviour)
 
 
 class CancelledError(OfftakeError):

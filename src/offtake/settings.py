@@ -3,7 +3,7 @@
 import os
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
-from typing import Annotated, Final, Self
+from typing import Annotated, Final, Literal, Self
 from urllib.parse import quote
 
 from pydantic import BeforeValidator, Field, SecretStr, field_validator
@@ -112,6 +112,11 @@ class Settings(BaseSettings):
         le=9,
         description="How hard JSON files are compressed, from 1 (fastest) to 9 (smallest); left out: 2.",
     )
+    json_gzip_members: Literal["single", "many"] = Field(
+        default="single",
+        description="`single`: a JSON file is one gzip member, which every reader reads whole. `many`: one for each "
+        "2 MiB of text, for consumers that read on after the first; takes less CPU from level 5 on.",
+    )
     parquet_gzip_level: int | None = Field(
         default=None,
         ge=1,
@@ -122,14 +127,38 @@ class Settings(BaseSettings):
     lease_seconds: float = Field(
         default=30, gt=0, description="How long a silent worker keeps its run before another may take it."
     )
-    part_attempts: int = Field(default=4, ge=1, le=20, description="Tries of a part after transient failures.")
+    retry_window_seconds: float = Field(
+        default=86_400,
+        ge=0,
+        description="How long a run waits for its destination or its source where no slot follows: of one-time flows, "
+        "of the last slot, of disabled flows, and beside the schedule.",
+    )
+    retry_margin_seconds: float = Field(
+        default=300,
+        ge=0,
+        description="How long before its flow's next slot a run that waits is given up; half of the time between two "
+        "slots at most.",
+    )
+    retry_alert_seconds: float = Field(
+        default=900, ge=0, description="How long a run has waited when a warning in the log names it, once."
+    )
+    part_attempts: int | None = Field(
+        default=None,
+        ge=1,
+        le=20,
+        description="Tries of one part, of the plan and of the manifest after transient failures, at most; empty for "
+        "as many as fit until the run is given up.",
+    )
     retry_wait_seconds: float = Field(
         default=1,
         ge=0,
-        description="Wait before the second try of a part; doubles with each further try, up to five minutes, and is "
-        "cut by chance to between half and all of it.",
+        description="Wait before the second try; doubles with each further try, up to five minutes (where a "
+        "destination does not answer at all: grows by a third, up to one minute), and is cut by chance to between half "
+        "and all of it.",
     )
-    run_retries: int = Field(default=50, ge=0, description="Tries again of all of a run's parts together.")
+    run_retries: int | None = Field(
+        default=None, ge=0, description="Tries again of all of a run's parts together, at most; empty for no bound."
+    )
     failures_told: int = Field(
         default=3, ge=1, description="Runs of a flow that fail one after another until it is told, once."
     )
@@ -187,9 +216,9 @@ class Settings(BaseSettings):
         description="What precedes FLOW-<code>-<status> in an error's type.",
     )
 
-    @field_validator("default_end_months", mode="before")
+    @field_validator("default_end_months", "part_attempts", "run_retries", mode="before")
     @classmethod
-    def _empty_means_never(cls, value: object) -> object:
+    def _empty_means_none(cls, value: object) -> object:
         return None if value == "" else value
 
     @classmethod

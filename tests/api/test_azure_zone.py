@@ -14,7 +14,7 @@ from azure.storage.blob import AccessPolicy, ContainerClient, ContainerSasPermis
 from offtake.engines.local import LocalEngine
 from offtake.flows import access, zones
 from tests.azure_servers import ACCOUNT, KEY, AzureServer, azurite
-from tests.deployment import ZONE, Deployment, rows
+from tests.deployment import WITH_MANIFEST, ZONE, Deployment, rows
 from tests.servers import free_port
 from tests.zones import ask, azure_zones
 
@@ -226,7 +226,7 @@ def test_an_account_that_is_away_is_told(tmp_path: Path, engine: LocalEngine) ->
 
 def test_an_export_arrives_and_is_collected(deployed: Deployment, azure: AzureServer) -> None:
     dataset = deployed.import_rows("events", rows(0, 30))
-    flow = deployed.flow(dataset)
+    flow = deployed.flow(dataset, params=WITH_MANIFEST)
     deployed.run_due()
     assert deployed.runs(flow)[0]["metrics"]["statusSummary"]["status"] == "success"
     given = ask(deployed, "GET", f"/credentials{OUT}")

@@ -139,7 +139,7 @@ def test_a_flow_delivers_files_that_only_the_secret_key_opens(
     (result,) = manifest["exportResults"]
     assert file.name.endswith(extension)
     assert file.name.count(".") == extension.count(".")
-    assert len(files_of(deployed)) == 2
+    assert len(files_of(deployed)) == 1
     message = file.read_bytes()
     assert (result["size"], result["sha256"]) == (len(message), hashlib.sha256(message).hexdigest())
     assert result["recordCount"] == 5000

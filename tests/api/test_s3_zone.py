@@ -21,7 +21,7 @@ from botocore.exceptions import ClientError
 
 from offtake.engines.local import LocalEngine
 from offtake.flows import access
-from tests.deployment import ZONE, Deployment, rows
+from tests.deployment import WITH_MANIFEST, ZONE, Deployment, rows
 from tests.middlebox import middlebox
 from tests.servers import Amazon, amazon, free_port
 from tests.zones import ask, s3_zones
@@ -207,7 +207,7 @@ def own_engine(deployed: Deployment) -> Iterator[None]:
 @pytest.mark.usefixtures("own_engine")
 def test_an_export_arrives_and_is_collected(deployed: Deployment, aws: Amazon) -> None:
     dataset = deployed.import_rows("events", rows(0, 30))
-    flow = deployed.flow(dataset)
+    flow = deployed.flow(dataset, params=WITH_MANIFEST)
     deployed.run_due()
     assert deployed.runs(flow)[0]["metrics"]["statusSummary"]["status"] == "success"
     given = ask(deployed, "GET", f"/credentials{OUT}")

@@ -1,8 +1,6 @@
 """What the tests of proofs and backfills ask of a deployment."""
 
-import json
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from offtake.lake.ancestry import ancestry
@@ -41,6 +39,6 @@ def ids(deployed: Deployment, manifest: Json) -> list[int]:
     return found
 
 
-def manifest_of(deployed: Deployment, run_id: str) -> tuple[Path, Json]:
-    (path,) = deployed.zone.rglob(f"manifest-*-{run_id}.json")
-    return path, json.loads(path.read_text())
+def manifest_of(deployed: Deployment, run_id: str) -> Json:
+    (found,) = [one for one in deployed.manifests() if one["flowRunId"] == run_id]
+    return found

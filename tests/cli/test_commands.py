@@ -6,7 +6,7 @@ import pytest
 from offtake.cli.main import main
 from offtake.clock import MovedClock
 from offtake.engines.local import LocalEngine
-from tests.deployment import deployment, rows
+from tests.deployment import WITH_MANIFEST, deployment, rows
 from tests.servers import free_port
 
 
@@ -48,7 +48,8 @@ def test_a_flow_is_run_and_its_run_followed(
     where = ("--data-dir", str(tmp_path / "data"))
     with deployment(tmp_path / "data", clock, engine) as deployed:
         far = deployed.clock.now_seconds() + 86_400
-        flow = deployed.flow(deployed.import_rows("events", rows(0, 5)), schedule={"startTime": far})
+        dataset = deployed.import_rows("events", rows(0, 5))
+        flow = deployed.flow(dataset, params=WITH_MANIFEST, schedule={"startTime": far})
         (listed,) = json.loads(run(capsys, "flow", "list", *where, "--json")[1])
         assert listed["id"] == flow
         made = json.loads(run(capsys, "flow", "run", "flow", *where, "--json")[1])

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.deployment import Deployment, rows
+from tests.deployment import WITH_MANIFEST, Deployment, rows
 
 PAGE = (Path(__file__).parents[2] / "docs" / "proof.md").read_text()
 
@@ -16,9 +16,9 @@ PAGE = (Path(__file__).parents[2] / "docs" / "proof.md").read_text()
 @pytest.mark.parametrize("file_type", ["PARQUET", "JSON"])
 def test_the_command_for_consumers_finds_what_is_missing_or_altered(deployed: Deployment, file_type: str) -> None:
     dataset, other = deployed.import_rows("events", rows(0, 5)), deployed.import_rows("others", rows(0, 5))
-    deployed.flow(dataset, other, params={"datasetFileType": file_type})
+    deployed.flow(dataset, other, params={"datasetFileType": file_type, **WITH_MANIFEST})
     deployed.run_due()
-    (manifest,) = deployed.zone.rglob("manifest-*.json")
+    (manifest,) = deployed.manifest_files()
     one, two = deployed.delivered(json.loads(manifest.read_text()))
     (command,) = re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL)
 
@@ -45,9 +45,9 @@ def test_the_command_for_consumers_finds_what_is_missing_or_altered(deployed: De
 
 
 def test_the_manifest_that_is_shown_has_the_keys_of_a_real_one(deployed: Deployment) -> None:
-    deployed.flow(deployed.import_rows("events", rows(0, 5)))
+    deployed.flow(deployed.import_rows("events", rows(0, 5)), params=WITH_MANIFEST)
     deployed.run_due()
-    (real,) = deployed.manifests()
+    (real,) = (json.loads(file.read_text()) for file in deployed.manifest_files())
     (shown,) = (json.loads(block) for block in re.findall(r"```json\n(.*?)```", PAGE, re.DOTALL))
     assert list(shown) == list(real)
     for key in ("exportResults", "datasets"):

@@ -8,8 +8,9 @@ from offtake.lake.catalog import TableName
 from offtake.store.tables import Dataset, Run, RunDataset, Watermark
 from tests.api.test_encryption import flow_through, make, said
 from tests.cli.deliveries import Offtake, add, manifest_of, run_ids, snapshots
-from tests.deployment import Deployment, rows
+from tests.deployment import WITH_MANIFEST, Deployment, rows
 from tests.keyring import Keyring
+from tests.scheduling import faulty
 
 # Verify a run
 
@@ -18,7 +19,7 @@ def test_a_run_is_verified_at_its_destination(deployed: Deployment, flow: str, o
     run = run_ids(deployed, flow)[0]
     assert offtake("run", "verify", run)[:2] == (0, f"1 files, 20 rows, {size(deployed, run)}: as delivered\n")
     assert offtake("run", "verify", run, "--download")[0] == 0
-    (file,) = deployed.delivered(manifest_of(deployed, run)[1])
+    (file,) = deployed.delivered(manifest_of(deployed, run))
     content = file.read_bytes()
     file.write_bytes(bytes(len(content)))
     assert offtake("run", "verify", run)[0] == 0, "the size is the same, and nothing has been read"
@@ -34,15 +35,22 @@ def test_a_run_is_verified_at_its_destination(deployed: Deployment, flow: str, o
     ]
     (file.parent / "else.txt").write_text("")
     file.unlink()
-    code, out, _ = offtake("run", "verify", run)
+    code, out, _ = offtake("run", "verify", run, "--strict")
     assert code == 1
     assert out.splitlines()[:2] == [f"missing {file}", f"extra {file.parent / 'else.txt'}"]
-    assert "1 missing, 1 extra" in out
-    assert "keeps files for 7 days" in out
+    assert "1 missing, 1 extra, 1 collected" in out
+    (file.parent / "else.txt").unlink()
+    code, out, _ = offtake("run", "verify", run)
+    assert (code, out.endswith(": as delivered, 1 collected\n")) == (0, True)
+    found = json.loads(offtake("run", "verify", run, "--json")[1])
+    assert (found["collected"], found["expired"], found["findings"]) == (1, 0, [])
+    deployed.clock.advance(days=8)
+    code, out, _ = offtake("run", "verify", run, "--strict")
+    assert (code, out.endswith(": as delivered, 1 expired\n")) == (0, True)
 
 
 def size(deployed: Deployment, run: str) -> str:
-    (one,) = manifest_of(deployed, run)[1]["exportResults"]
+    (one,) = manifest_of(deployed, run)["exportResults"]
     return f"{one['size'] / 1000:.1f} kB"
 
 
@@ -66,15 +74,17 @@ def test_of_a_run_that_failed_for_one_dataset_the_others_are_verified(
     deployed: Deployment, dataset: str, offtake: Offtake
 ) -> None:
     gone = deployed.import_rows("gone", rows(0, 4))
-    flow = deployed.flow(dataset, gone)
+    flow = deployed.flow(dataset, gone, params=WITH_MANIFEST)
     with deployed.backend.database.reading() as session:
         deployed.backend.lake.purge(TableName(session.get_one(Dataset, gone).table_name))
     deployed.run_due()
     (run,) = run_ids(deployed, flow)
     assert deployed.runs(flow)[0]["metrics"]["statusSummary"]["status"] == "failed"
     assert ": as delivered" in offtake("run", "verify", run, "--download")[1]
-    manifest_of(deployed, run)[0].unlink()
-    assert offtake("run", "verify", run)[0] == 1
+    (file,) = deployed.manifest_files()
+    file.unlink()
+    assert offtake("run", "verify", run)[0] == 0
+    assert offtake("run", "verify", run, "--strict")[0] == 1
     proof = json.loads(offtake("flow", "verify", flow, "--json")[1])
     assert [(one["position"] is None, one["runs"]) for one in proof["datasets"]] == [(False, 1), (True, 0)]
     assert proof["proven"]
@@ -99,7 +109,7 @@ def test_encrypted_files_are_verified_as_they_were_delivered(
     flow = flow_through(deployed, make(deployed, encryption=said(keys.key("rsa")))["id"], dataset)
     deployed.run_due()
     (run,) = run_ids(deployed, flow)
-    (file,) = deployed.delivered(manifest_of(deployed, run)[1])
+    (file,) = deployed.delivered(manifest_of(deployed, run))
     assert file.name.endswith(".gpg")
     assert offtake("run", "verify", run, "--download")[0] == 0
     file.write_bytes(keys.decrypt(file.read_bytes()))
@@ -221,3 +231,40 @@ def test_a_flow_that_always_delivers_everything_is_said_to(
         0,
         "events: 1 runs, each of everything; the flow makes no increments\n",
     )
+
+
+def test_files_that_stay_delivered_are_named(deployed: Deployment, flow: str, offtake: Offtake) -> None:
+    deployed.import_rows("events", rows(20, 3))
+    deployed.clock.advance(hours=3)
+    zone = deployed.zone
+
+    def collected_and_refused() -> None:
+        for path in zone.rglob("part-*"):
+            path.unlink()
+        raise faulty.refused()
+
+    with faulty.at("before_commit", collected_and_refused):
+        deployed.run_due()
+    failed = run_ids(deployed, flow)[-1]
+    shown = offtake("flow", "show", flow)[1]
+    assert f"run {failed}: 1 file(s) with 3 rows stay delivered: {zone}" in shown
+    assert "The flow's next run delivers the rest." in shown
+    assert "stay delivered" in offtake("run", "show", failed)[1]
+    (held,) = json.loads(offtake("flow", "show", flow, "--json")[1])["held"]
+    assert (held["runId"], len(held["files"])) == (failed, 1)
+    assert ": as delivered, 1 collected" in offtake("run", "verify", failed)[1]
+    deployed.clock.advance(hours=3)
+    deployed.run_due()
+    assert "stay delivered" not in offtake("flow", "show", flow)[1]
+    assert offtake("flow", "verify", flow)[0] == 0
+
+
+def test_the_answer_to_cancel_names_what_is_complete(deployed: Deployment, flow: str, offtake: Offtake) -> None:
+    deployed.import_rows("events", rows(20, 3))
+    deployed.clock.advance(hours=3)
+    with pytest.raises(faulty.Crash), faulty.at("before_commit", faulty.crash):
+        deployed.run_due()
+    run = run_ids(deployed, flow)[-1]
+    out = offtake("run", "cancel", run)[1]
+    assert "Unless they can still be removed, 1 file(s) with 3 rows stay delivered" in out
+    assert "The flow's next run delivers the rest." in out

@@ -13,7 +13,7 @@ import pytest
 from offtake.clock import MovedClock
 from offtake.destinations.landing_zones import LocalZones
 from offtake.engines.local import LocalEngine
-from tests.deployment import FLOW_SERVICE, Deployment, deployment, flow_body, rows, source_body
+from tests.deployment import FLOW_SERVICE, WITH_MANIFEST, Deployment, deployment, flow_body, rows, source_body
 from tests.destinations.cases import Case
 from tests.destinations.test_failures import secrets_of
 
@@ -48,7 +48,7 @@ def spec(case: Case) -> Json:
 
 
 def target_body(case: Case, base: str, file_type: str = "PARQUET") -> Json:
-    params = {**case.location, "datasetFileType": file_type, "compression": "GZIP"}
+    params = {**case.location, "datasetFileType": file_type, "compression": "GZIP", **WITH_MANIFEST}
     return {"name": "target", "baseConnectionId": base, "connectionSpec": spec(case), "params": params}
 
 

@@ -1,6 +1,7 @@
 """How long a server wants to be left alone, and requests under the network's rules."""
 
 import logging
+import math
 import time
 from email.utils import formatdate
 from ipaddress import ip_network
@@ -8,7 +9,7 @@ from ipaddress import ip_network
 import pytest
 
 from offtake.destinations.network import Network
-from offtake.destinations.plain_http import LONGEST_WAIT, pause_asked_for, pause_in
+from offtake.destinations.plain_http import pause_asked_for, pause_in
 from tests.middlebox import Middlebox, middlebox
 from tests.servers import free_port
 
@@ -18,9 +19,8 @@ from tests.servers import free_port
     [
         ("1", 1),
         (" 120 ", 120),
-        ("901", LONGEST_WAIT),
-        ("9" * 400, LONGEST_WAIT),
-        (formatdate(4_000_000_000, usegmt=True), LONGEST_WAIT),
+        ("90100", 90_100),
+        ("9" * 400, math.inf),
         ("Wed, 21 Oct 2015 07:28:00 GMT", None),
         ("0", None),
         ("-5", None),

@@ -48,7 +48,8 @@ def test_every_schema_is_valid_draft_07(destination: Destination) -> None:
 @every
 def test_the_target_spec_has_what_the_contract_lists(destination: Destination) -> None:
     found = schema.connection_spec(destination)["targetSpec"]["spec"]
-    location = set(found["properties"]) - {"fileType", "datasetFileType", "csvOptions", "compression"} - FILE_OPTIONS
+    shared = {"fileType", "datasetFileType", "csvOptions", "compression", "includeFileManifest"}
+    location = set(found["properties"]) - shared - FILE_OPTIONS
     assert location == {
         "Amazon S3": {"bucketName", "path", *S3_EXTENSIONS},
         "Azure Blob Storage": {"container", "path"},
@@ -79,6 +80,15 @@ def test_the_target_spec_has_the_options_of_files_and_requires_none(destination:
         one["title"] and one["description"].endswith("An extension of this project.") for one in options.values()
     )
     assert not FILE_OPTIONS & set(found["required"])
+
+
+@every
+def test_the_target_spec_says_that_a_manifest_file_is_asked_for(destination: Destination) -> None:
+    found = schema.connection_spec(destination)["targetSpec"]["spec"]
+    asked = found["properties"]["includeFileManifest"]
+    assert (asked["type"], asked["title"]) == ("boolean", "Include manifest file")
+    assert "false when left out" in asked["description"]
+    assert "includeFileManifest" not in found["required"]
 
 
 LOCATIONS = {
@@ -197,7 +207,7 @@ def test_params_are_read_forgivingly_and_stored_canonically() -> None:
     given = {"mode": "Server-to-server", "datasetFileType": "json", "compression": "gzip", "path": "/a/b/"}
     parsed = schema.parse_target_params(by_name("Data Landing Zone"), given)
     assert schema.public_params(parsed) == given | {"datasetFileType": "JSON", "compression": "GZIP"}
-    assert (parsed.folder(), parsed.include_file_manifest) == ("a/b", True)
+    assert (parsed.folder(), parsed.include_file_manifest) == ("a/b", False)
 
 
 def test_a_port_may_be_a_numeric_string() -> None:

@@ -1,6 +1,7 @@
 """A delivery compared with what lies at each destination."""
 
 import hashlib
+from dataclasses import replace
 from typing import Final
 from uuid import uuid4
 
@@ -31,8 +32,9 @@ def delivery(case: Case, sink: Sink) -> Delivery:
         ),
         case.site,
     )
-    run_id, target = str(uuid4()), str(uuid4())
-    order = Order(run_id, str(uuid4()), target, EXPORTED_AT, (), place)
+    run_id, flow_id = str(uuid4()), str(uuid4())
+    manifest_key = join_key(FOLDER, f"manifest-{flow_id}-{run_id}.json")
+    order = Order(run_id, str(uuid4()), flow_id, EXPORTED_AT, (), place, manifest_key=manifest_key)
     dataset = RunDataset(
         run_id=run_id,
         dataset_id="65f0c2a1b4d3e2f1a0b9c8d7",
@@ -52,16 +54,25 @@ def delivery(case: Case, sink: Sink) -> Delivery:
             RunPart(number=number, dataset_id=dataset.dataset_id, key=key, rows=5, bytes=len(body), sha256=digest)
         )
     body = proof.to_bytes(proof.manifest(order, [dataset], parts))
-    key = proof.manifest_key(order, [dataset])
-    sink.put(key, [body])
-    stored = {"key": key, "bytes": len(body)}
-    run = Run(id=run_id, status="success", completed_at=EXPORTED_AT, verdict=None, manifest=stored, errors=[])
+    sink.put(manifest_key, [body])
+    stored = {"key": manifest_key, "bytes": len(body)}
+    run = Run(
+        id=run_id,
+        scheduled_at=EXPORTED_AT,
+        dataset_ids=[dataset.dataset_id],
+        status="success",
+        completed_at=EXPORTED_AT,
+        verdict=None,
+        manifest_key=manifest_key,
+        manifest=stored,
+        errors=[],
+    )
     return Delivery(order, run, [dataset], parts, {FOLDER})
 
 
-def found(delivery: Delivery, sink: Sink, *, download: bool = False) -> list[tuple[str, str]]:
+def found(delivery: Delivery, sink: Sink, *, download: bool = False, strict: bool = False) -> list[tuple[str, str]]:
     """What is wrong, by the last part of each name."""
-    told = verify(delivery, sink, (lambda _count: None) if download else None)
+    told = verify(delivery, sink, (lambda _count: None) if download else None, strict=strict)
     return [(one.what, one.uri.rpartition("/")[2]) for one in told.findings]
 
 
@@ -82,11 +93,9 @@ def test_what_is_missing_extra_or_altered_is_told(delivery: Delivery, sink: Sink
     of_another_run = part_name(str(uuid4()), 0, ".json.gz")
     for name in (leftover, of_another_run, "notes.txt"):
         sink.put(join_key(FOLDER, name), [b"x"])
-    assert found(delivery, sink) == [
-        ("missing", names[0]),
-        ("altered", names[1]),
-        *(("extra", name) for name in sorted([leftover, "notes.txt"])),
-    ]
+    extra = [("extra", name) for name in sorted([leftover, "notes.txt"])]
+    assert found(delivery, sink) == [("altered", names[1]), *extra]
+    assert sorted(found(delivery, sink, strict=True)) == sorted([("missing", names[0]), ("altered", names[1]), *extra])
     (size,) = [one.detail for one in verify(delivery, sink).findings if one.what == "altered"]
     assert size == "size 5, should be 18"
 
@@ -98,7 +107,34 @@ def test_the_manifest_must_say_what_was_delivered(delivery: Delivery, sink: Sink
     sink.put(key, [body.replace(b'"full"', b'"FULL"')])
     assert found(delivery, sink) == [("altered", key.rpartition("/")[2])]
     sink.delete(key)
-    assert found(delivery, sink) == [("missing", key.rpartition("/")[2])]
+    assert found(delivery, sink) == []
+    assert found(delivery, sink, strict=True) == [("missing", key.rpartition("/")[2])]
+
+
+def test_what_was_collected_or_has_expired_is_counted(delivery: Delivery, sink: Sink) -> None:
+    first, second, _ = delivery.parts
+    for part in delivery.parts:
+        part.finished_at = EXPORTED_AT
+    second.finished_at = EXPORTED_AT - 1
+    sink.delete(first.key)
+    sink.delete(second.key)
+    told = verify(delivery, sink)
+    assert (told.findings, told.collected, told.expired) == ((), 2, 0)
+    kept_shortly = replace(delivery, expired_before=EXPORTED_AT)
+    assert delivery.manifest is not None
+    sink.delete(delivery.manifest.key)
+    told = verify(kept_shortly, sink)
+    assert (told.findings, told.collected, told.expired) == ((), 2, 1)
+    assert [what for what, _ in found(kept_shortly, sink, strict=True)] == ["missing"] * 2
+
+
+def test_a_failed_run_that_kept_files_must_have_these_and_no_others(delivery: Delivery, sink: Sink) -> None:
+    delivery.run.status, delivery.run.verdict, delivery.run.disposal = "failed", {"code": "EXPORT-2003-504"}, "kept"
+    delivery.run.manifest = None
+    for part in delivery.parts[:2]:
+        part.finished_at = EXPORTED_AT
+    assert [what for what, _ in found(delivery, sink)] == ["extra"] * 2
+    assert (verify(delivery, sink).files, verify(delivery, sink).rows) == (2, 10)
 
 
 def test_a_run_that_failed_must_have_left_nothing(delivery: Delivery, sink: Sink) -> None:
@@ -106,6 +142,35 @@ def test_a_run_that_failed_must_have_left_nothing(delivery: Delivery, sink: Sink
     delivery.run.manifest = None
     assert {what for what, _ in found(delivery, sink)} == {"extra"}
     assert len(found(delivery, sink)) == 4
-    for key in [proof.manifest_key(delivery.order, delivery.datasets), *(part.key for part in delivery.parts)]:
+    assert delivery.manifest_key is not None
+    for key in [delivery.manifest_key, *(part.key for part in delivery.parts)]:
         sink.delete(key)
     assert verify(delivery, sink) == Verified(0, 0, 0, ())
+
+
+def test_a_run_that_wrote_no_manifest_file_needs_none(delivery: Delivery, sink: Sink) -> None:
+    assert delivery.manifest is not None
+    sink.delete(delivery.manifest.key)
+    delivery.run.manifest, delivery.run.manifest_key = None, ""
+    without = replace(delivery, order=replace(delivery.order, manifest_key=""))
+    read: list[int] = []
+    whole = sum(part.bytes or 0 for part in without.parts)
+    assert verify(without, sink, read.append) == Verified(3, 15, whole, ())
+    sink.delete(without.parts[0].key)
+    assert verify(without, sink) == Verified(3, 15, whole, (), collected=1)
+    assert [what for what, _ in found(without, sink, strict=True)] == ["missing"]
+
+
+def test_a_run_without_files_must_have_left_its_manifest_and_nothing_else(delivery: Delivery, sink: Sink) -> None:
+    """Its folder is not looked into: it has written nothing there."""
+    key = f"out/manifest-{delivery.order.manifest_owner_id}-{delivery.run.id}.json"
+    body = proof.to_bytes(proof.manifest(delivery.order, delivery.datasets, []))
+    delivery.run.manifest = {"key": key, "bytes": len(body), "sha256": hashlib.sha256(body).hexdigest()}
+    delivery.run.manifest_key = key
+    empty = replace(delivery, order=replace(delivery.order, manifest_key=key), parts=[])
+    assert verify(empty, sink) == Verified(0, 0, 0, (), collected=1)
+    assert found(empty, sink, strict=True) == [("missing", key.rpartition("/")[2])]
+    sink.put(key, [body])
+    assert verify(empty, sink) == Verified(0, 0, 0, ())
+    delivery.run.status, delivery.run.verdict, delivery.run.manifest = "failed", {"code": "EXPORT-1499-400"}, None
+    assert found(empty, sink) == [("extra", key.rpartition("/")[2])]

@@ -1,5 +1,6 @@
 """Parts in a pool of processes: stopped when asked, done again when a process dies, failed with a reason."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -19,12 +20,13 @@ from offtake.destinations.contract import Site
 from offtake.destinations.landing_zones import LocalZones
 from offtake.destinations.registry import DESTINATIONS
 from offtake.engines.local import LocalEngine
-from offtake.errors import CancelledError, DeliveryError
-from offtake.exporting.part import PartTask
+from offtake.errors import CancelledError, DeliveryError, LeaseLostError
+from offtake.exporting.engine import PartsFailedError
+from offtake.exporting.part import Intent, PartTask
 from offtake.exporting.place import Place
 from offtake.lake import reading, scan
 from tests.lake.lakes import TABLE, add, lake_in, numbered
-from tests.leashes import FREE, Until
+from tests.leashes import FREE, Until, unrecorded
 
 
 @pytest.fixture
@@ -60,7 +62,7 @@ def many(task: PartTask, count: int) -> list[PartTask]:
 
 
 def test_every_part_is_written_once(task: PartTask, own_engine: LocalEngine, tmp_path: Path) -> None:
-    done = list(own_engine.run(many(task, 9), FREE))
+    done = list(own_engine.run(many(task, 9), FREE, unrecorded))
     assert sorted(one.number for one in done) == list(range(9))
     files = sorted((tmp_path / "zone").rglob("*.parquet"))
     assert len(files) == 9
@@ -75,7 +77,7 @@ def test_a_terminal_failure_ends_the_run_at_once_and_leaves_nothing_being_writte
 ) -> None:
     (tmp_path / "zone").write_text("a file where the zone should be")
     with pytest.raises(DeliveryError) as refused:
-        list(own_engine.run(many(task, 9), FREE))
+        list(own_engine.run(many(task, 9), FREE, unrecorded))
     assert not refused.value.transient
     assert refused.value.code == "EXPORT-2002-404"
 
@@ -83,8 +85,8 @@ def test_a_terminal_failure_ends_the_run_at_once_and_leaves_nothing_being_writte
 def test_a_source_file_that_is_gone_is_named(task: PartTask, own_engine: LocalEngine, tmp_path: Path) -> None:
     for file in tmp_path.rglob("data/*.parquet"):
         file.unlink()
-    with pytest.raises(DeliveryError, match="parquet"):
-        list(own_engine.run([task], FREE))
+    with pytest.raises(PartsFailedError, match="parquet"):
+        list(own_engine.run([task], FREE, unrecorded))
 
 
 def test_a_run_that_is_cancelled_stops_within_a_moment(task: PartTask, own_engine: LocalEngine) -> None:
@@ -92,7 +94,7 @@ def test_a_run_that_is_cancelled_stops_within_a_moment(task: PartTask, own_engin
     done = []
 
     def go() -> None:
-        for written in own_engine.run(many(task, 500), Until(stop.is_set)):
+        for written in own_engine.run(many(task, 500), Until(stop.is_set), unrecorded):
             done.append(written)
             stop.set()
 
@@ -100,17 +102,19 @@ def test_a_run_that_is_cancelled_stops_within_a_moment(task: PartTask, own_engin
         go()
     assert len(done) < 20
     # The pool is fit for the next run.
-    assert len(list(own_engine.run(many(task, 3), FREE))) == 3
+    assert len(list(own_engine.run(many(task, 3), FREE, unrecorded))) == 3
 
 
 def test_parts_of_processes_that_die_are_done_again(task: PartTask, own_engine: LocalEngine) -> None:
-    numbers = []
-    for written in own_engine.run(many(task, 60), FREE):
-        numbers.append(written.number)
-        if len(numbers) == 5:
-            workers = [one for one in psutil.Process().children() if "spawn_main" in " ".join(one.cmdline())]
-            max(workers, key=psutil.Process.create_time).kill()
-    assert sorted(set(numbers)) == list(range(60))
+    left = {one.number: one for one in many(task, 60)}
+    while left:
+        # Of a part that the process had announced before it died, the engine says so, and the run finds out more.
+        with contextlib.suppress(PartsFailedError):
+            for written in own_engine.run(list(left.values()), FREE, unrecorded):
+                del left[written.number]
+                if len(left) == 55:
+                    workers = [one for one in psutil.Process().children() if "spawn_main" in " ".join(one.cmdline())]
+                    max(workers, key=psutil.Process.create_time).kill()
 
 
 def test_processes_that_keep_dying_fail_the_run_with_what_to_do(
@@ -118,8 +122,45 @@ def test_processes_that_keep_dying_fail_the_run_with_what_to_do(
 ) -> None:
     monkeypatch.setenv("OFFTAKE_FAILPOINTS", "part_started:1")
     with pytest.raises(DeliveryError, match="keep dying") as refused:
-        list(own_engine.run([task], FREE))
+        list(own_engine.run([task], FREE, unrecorded))
     assert "memory" in refused.value.remedy
+
+
+def test_an_intent_is_recorded_before_the_file_is_there(
+    task: PartTask, own_engine: LocalEngine, tmp_path: Path
+) -> None:
+    seen: dict[int, tuple[Intent, bool]] = {}
+
+    def record(intent: Intent) -> None:
+        number = intent.written.number
+        seen[number] = intent, (tmp_path / f"zone/prod/out/part-{number}.parquet").exists()
+
+    done = {one.number: one for one in own_engine.run(many(task, 6), FREE, record)}
+    assert {number: intent.written for number, (intent, _) in seen.items()} == done
+    assert not any(there for _, there in seen.values())
+    assert all(intent.token for intent, _ in seen.values())
+
+
+def test_a_file_whose_intent_is_refused_is_not_completed(
+    task: PartTask, own_engine: LocalEngine, tmp_path: Path
+) -> None:
+    def refuse(_intent: Intent) -> None:
+        raise LeaseLostError("another worker has the run")
+
+    with pytest.raises(LeaseLostError):
+        list(own_engine.run(many(task, 4), FREE, refuse))
+    assert list((tmp_path / "zone").rglob("part-*.parquet")) == []
+    assert len(list(own_engine.run(many(task, 3), FREE, unrecorded))) == 3
+
+
+def test_a_part_whose_process_dies_after_its_intent_is_left_to_the_run(
+    task: PartTask, own_engine: LocalEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OFFTAKE_FAILPOINTS", "part_intended:1")
+    recorded: list[int] = []
+    with pytest.raises(PartsFailedError) as failed:
+        list(own_engine.run([task], FREE, lambda intent: recorded.append(intent.written.number)))
+    assert recorded == list(failed.value.failures) == [task.number]
 
 
 def test_runs_share_the_pool(task: PartTask, own_engine: LocalEngine) -> None:
@@ -127,7 +168,7 @@ def test_runs_share_the_pool(task: PartTask, own_engine: LocalEngine) -> None:
 
     def go(name: str) -> None:
         own = [replace(one, key=f"{name}/{one.key}") for one in many(task, 12)]
-        found[name] = len(list(own_engine.run(own, FREE)))
+        found[name] = len(list(own_engine.run(own, FREE, unrecorded)))
 
     threads = [threading.Thread(target=go, args=(name,)) for name in ("a", "b", "c")]
     for thread in threads:
@@ -144,7 +185,7 @@ def test_workers_do_not_outlive_a_process_that_was_killed(tmp_path: Path) -> Non
         "from offtake.engines.local import LocalEngine\n"
         "if __name__ == '__main__':\n"
         "    engine = LocalEngine(2)\n"
-        "    engine._executor().submit(time.sleep, 600)\n"
+        "    engine._open_pool().executor.submit(time.sleep, 600)\n"
         "    time.sleep(600)\n"
     )
     holder = subprocess.Popen([sys.executable, script])

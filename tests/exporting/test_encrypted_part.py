@@ -20,7 +20,7 @@ from offtake.formats import pgp
 from offtake.lake import reading, scan
 from tests.keyring import Keyring
 from tests.lake.lakes import TABLE, add, lake_in, numbered
-from tests.leashes import FREE, Until
+from tests.leashes import FREE, Until, unrecorded
 from tests.servers import S3Server, rclone_s3
 
 ROWS = 200_000
@@ -99,7 +99,7 @@ def no_file_larger_than(size: int) -> Iterator[None]:
 
 def test_a_part_that_is_cancelled(task: PartTask, tmp_path: Path) -> None:
     with pytest.raises(CancelledError) as stopped:
-        export_part(task, after(2))
+        export_part(task, after(2), unrecorded)
     assert children() == []
     assert files_below(tmp_path / "zone") == []
     assert stopped.tb is not None  # still held: it is not the collector that has ended the child
@@ -107,7 +107,7 @@ def test_a_part_that_is_cancelled(task: PartTask, tmp_path: Path) -> None:
 
 def test_a_part_whose_disk_is_full(task: PartTask, tmp_path: Path) -> None:
     with no_file_larger_than(100_000), pytest.raises(DeliveryError, match="File too large") as refused:
-        export_part(task, FREE)
+        export_part(task, FREE, unrecorded)
     assert children() == []
     assert files_below(tmp_path / "zone") == []
     assert (refused.value.code, refused.value.transient) == ("EXPORT-2003-504", True)
@@ -116,7 +116,7 @@ def test_a_part_whose_disk_is_full(task: PartTask, tmp_path: Path) -> None:
 def test_a_part_that_is_done_twice_is_the_same_rows(task: PartTask, tmp_path: Path, keys: Keyring) -> None:
     file, found = tmp_path / "zone" / "prod" / task.key, []
     for _ in range(2):
-        written = export_part(task, FREE)
+        written = export_part(task, FREE, unrecorded)
         assert (written.rows, written.bytes) == (ROWS, file.stat().st_size)
         found.append(file.read_bytes())
     assert found[0] != found[1]

@@ -33,7 +33,7 @@ from tests.keyring import Keyring
 from tests.lake.lakes import TABLE, add, full, lake_in, numbered
 from tests.lake.others import data_files, delete_positions
 from tests.lake.test_columns import append, create
-from tests.leashes import FREE
+from tests.leashes import FREE, unrecorded
 from tests.servers import S3Server, rclone_s3
 
 KEY = "out/part-1.parquet"
@@ -90,12 +90,12 @@ def delivered(lake: Lake, tmp_path: Path, compression: str = "GZIP", **params: A
     """The table in one file, about which nothing wrong was told and beside which nothing lies."""
     zone = tmp_path / "zone"
     to = place("Data Landing Zone", zone, path="out", compression=compression, **params)
-    written = export_part(task(lake, to), FREE)
+    written = export_part(task(lake, to), FREE, unrecorded)
     (file,) = files_below(zone)
     data = file.read_bytes()
     rows = parquets.metadata(data).num_rows
     assert file == zone / "prod" / KEY
-    assert written == Written(7, rows, len(data), hashlib.sha256(data).hexdigest())
+    assert written == Written(7, rows, len(data), hashlib.sha256(data).hexdigest(), uri=str(file))
     return data
 
 
@@ -230,7 +230,7 @@ def test_the_reader_is_asked_for_what_the_target_says_of_invalid_text(
         monkeypatch.setattr(reading, name, noting(name))
     to = place("Data Landing Zone", tmp_path / "zone", None, path="out", datasetFileType=file_type, **params)
     given = task(lake, to)
-    assert export_part(replace(given, slices=given.slices * 2), FREE).rows == 4
+    assert export_part(replace(given, slices=given.slices * 2), FREE, unrecorded).rows == 4
     stored = [asked] if file_type == "PARQUET" else []
     # Two small row groups are read also for Parquet.
     assert found == {"read": [asked], "as_stored": stored}
@@ -243,9 +243,9 @@ def test_half_a_file_gets_an_end_of_its_own(lake: Lake, tmp_path: Path) -> None:
     whole = task(lake, place("Data Landing Zone", tmp_path / "zone", path="out", compression="GZIP"))
     (piece,) = (reading.FileSlice.from_json(one) for one in whole.slices)
     pieces = [replace(piece, first=2, last=None, rows=1000), replace(piece, first=0, last=1, rows=1000)]
-    written = export_part(replace(whole, slices=tuple(one.to_json() for one in pieces)), FREE)
+    written = export_part(replace(whole, slices=tuple(one.to_json() for one in pieces)), FREE, unrecorded)
     data = (tmp_path / "zone" / "prod" / KEY).read_bytes()
-    assert written == Written(7, 2000, len(data), hashlib.sha256(data).hexdigest())
+    assert written == Written(7, 2000, len(data), hashlib.sha256(data).hexdigest(), uri=written.uri)
     expected = pa.concat_tables([rows.slice(2000), rows.slice(0, 1000)])
     assert arrow_rows(data) == parquets.rows_of(expected)
     assert len(data) < file.stat().st_size
@@ -369,7 +369,7 @@ def test_a_part_of_more_files_than_a_process_may_open_is_decoded(
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (400, before[1]))
     try:
-        written = export_part(replace(given, slices=given.slices * 500), FREE)
+        written = export_part(replace(given, slices=given.slices * 500), FREE, unrecorded)
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, before)
     assert (written.rows, decoded) == (1500, [1])
@@ -429,10 +429,10 @@ def test_a_part_that_turns_out_unsuited_in_its_middle_is_delivered_decoded(
     rows = noise(24_000)
     file = table_of(lake, rows, compression="snappy", write_page_index=True, row_group_size=8000)
     file.write_bytes(unsuited_at_its_end(file.read_bytes()))
-    written = export_part(task(lake, to[0]), FREE)
+    written = export_part(task(lake, to[0]), FREE, unrecorded)
     ((key, data),) = to[1]().items()
     assert (key, decoded) == (KEY, [1])
-    assert written == Written(7, 24_000, len(data), hashlib.sha256(data).hexdigest())
+    assert written == Written(7, 24_000, len(data), hashlib.sha256(data).hexdigest(), uri=written.uri)
     assert pq.read_table(pa.BufferReader(data)).equals(rows)
 
 
@@ -457,7 +457,7 @@ def test_a_part_of_pages_that_is_cancelled_leaves_nothing(
     table_of(lake, noise(24_000), compression="snappy", row_group_size=8000)
     for times in (1, 2, 9):
         with pytest.raises(CancelledError):
-            export_part(task(lake, to[0]), after(times))
+            export_part(task(lake, to[0]), after(times), unrecorded)
         assert to[1]() == {}
 
 
@@ -467,10 +467,10 @@ def test_an_encrypted_part_goes_page_by_page(lake: Lake, tmp_path: Path, keys: K
     table_of(lake, rows, compression="snappy")
     plain = delivered(lake, tmp_path)
     to = place("Data Landing Zone", tmp_path / "sealed", path="out", compression="GZIP")
-    written = export_part(task(lake, replace(to, encrypt_to=keys.key("rsa"))), FREE)
+    written = export_part(task(lake, replace(to, encrypt_to=keys.key("rsa"))), FREE, unrecorded)
     (file,) = files_below(tmp_path / "sealed")
     message = file.read_bytes()
-    assert written == Written(7, 300, len(message), hashlib.sha256(message).hexdigest())
+    assert written == Written(7, 300, len(message), hashlib.sha256(message).hexdigest(), uri=written.uri)
     assert keys.decrypt(message) == plain
     assert children() == []
 
@@ -482,7 +482,7 @@ def test_an_encrypted_part_that_turns_out_unsuited_is_delivered_decoded(
     file = table_of(lake, rows, compression="snappy", write_page_index=True)
     file.write_bytes(unsuited_at_its_end(file.read_bytes()))
     to = replace(place("Data Landing Zone", tmp_path / "zone", path="out"), encrypt_to=keys.key("rsa"))
-    written = export_part(task(lake, to), FREE)
+    written = export_part(task(lake, to), FREE, unrecorded)
     (file,) = files_below(tmp_path / "zone")
     assert (written.rows, written.bytes, decoded) == (3000, file.stat().st_size, [1])
     assert pq.read_table(pa.BufferReader(keys.decrypt(file.read_bytes()))).equals(rows)

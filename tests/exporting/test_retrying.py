@@ -13,12 +13,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import select
 
+from offtake.clock import MovedClock
 from offtake.errors import CancelledError, DeliveryError
 from offtake.exporting import ending
 from offtake.exporting import run as exporting_run
-from offtake.exporting.retrying import Budget, Patience, persevere
+from offtake.exporting.retrying import Budget, DeferredError, Patience, persevere
 from offtake.scheduling.debris import sweep_debris
 from offtake.store.tables import Run, RunPart, Watermark
+from tests.conftest import NOON
 from tests.deployment import Deployment, rows, table_of
 from tests.leashes import FREE, Until
 from tests.middlebox import Middlebox, middlebox
@@ -26,59 +28,104 @@ from tests.scheduling.test_amazon_s3 import BUCKET, flow_to
 from tests.servers import S3Server, rclone_s3
 
 LONGEST = 300
+DAY_MS = 86_400_000
 
 
-def passing(retry_after: float | None = None) -> DeliveryError:
-    return DeliveryError("EXPORT-2003-504", "It is away.", "Wait.", transient=True, retry_after=retry_after)
+def passing(
+    retry_after: float | None = None, *, unreachable: bool = False, window: float | None = None
+) -> DeliveryError:
+    return DeliveryError(
+        "EXPORT-2003-504",
+        "It is away.",
+        "Wait.",
+        transient=True,
+        retry_after=retry_after,
+        unreachable=unreachable,
+        window=window,
+    )
 
 
 def refusal() -> DeliveryError:
     return DeliveryError("EXPORT-2001-403", "It is denied.", "Grant it.")
 
 
-# Budgets
+# Waits
 
 
 @given(
-    attempts=st.integers(1, 20),
     wait=st.floats(0, 1000),
-    asked=st.none() | st.floats(0, LONGEST),
+    asked=st.none() | st.floats(0, 4000),
+    window=st.floats(0, 1e6),
+    passed=st.lists(st.floats(0, 4000), min_size=1, max_size=40),
+    unreachable=st.booleans(),
     seed=st.integers(),
 )
-def test_waits_double_up_to_five_minutes_and_are_never_shorter_than_asked(
-    attempts: int, wait: float, asked: float | None, seed: int
+def test_waits_grow_and_end_with_the_window(
+    wait: float, asked: float | None, window: float, passed: list[float], unreachable: bool, seed: int
 ) -> None:
-    budget = Budget(Patience(attempts, wait), _random=random.Random(seed))
-    for failed in range(1, attempts):
-        waited = budget.wait_after("part", passing(asked))
-        due = min(LONGEST, wait * 2 ** (failed - 1))
-        assert waited >= (asked or 0)
-        assert due / 2 - 1e-6 <= waited - (asked or 0) <= due + 1e-6
-    last = passing(asked)
-    with pytest.raises(DeliveryError) as caught:
-        budget.wait_after("part", last)
-    assert caught.value is last
+    clock = MovedClock(NOON)
+    ends = NOON + round(window * 1000)
+    budget = Budget(Patience(wait), clock, ends, _random=random.Random(seed))
+    for failed, seconds in enumerate(passed, start=1):
+        left = (ends - clock.now_ms()) / 1000
+        error = passing(asked, unreachable=unreachable)
+        if left <= 0 or (asked or 0) > left:
+            with pytest.raises(DeliveryError) as caught:
+                budget.wait_after("part", error)
+            assert caught.value is error if left <= 0 else "asks to be left alone" in caught.value.message
+            return
+        waited = budget.wait_after("part", error)
+        due = min(60, wait * 1.3 ** (failed - 1)) if unreachable else min(LONGEST, wait * 2 ** (failed - 1))
+        assert waited <= left + 1e-6
+        assert waited >= (asked or 0) - 1e-6
+        assert waited == pytest.approx(left) or due / 2 - 1e-6 <= waited - (asked or 0) <= due + 1e-6
+        clock.advance(seconds=seconds)
 
 
-@given(st.lists(st.integers(0, 4), min_size=60, max_size=60), st.integers(1, 6), st.integers(0, 12))
-def test_a_part_has_a_budget_and_the_run_has_one(parts: list[int], attempts: int, retries: int) -> None:
-    budget = Budget(Patience(attempts, 0.1, retries))
+@given(st.lists(st.tuples(st.integers(-(10**7), 10**7), st.booleans()), max_size=30), st.floats(1, 1e5))
+def test_a_clock_that_is_set_never_makes_a_wait_longer_than_the_window(
+    jumps: list[tuple[int, bool]], window: float
+) -> None:
+    clock = MovedClock(NOON)
+    known: dict[str, list[int]] = {}
+    for seconds, short in jumps:
+        # Each claim works the window's end out from the run's start, which is never later than now.
+        budget = Budget(Patience(), clock, clock.now_ms() + round(window * 1000), known)
+        try:
+            waited = budget.wait_after("plan", passing(window=120 if short else None))
+        except DeliveryError:
+            assert short
+        else:
+            assert 0 <= waited <= min(window, 120 if short else LONGEST) + 1e-6
+        known = budget.to_json()
+        clock.set_by(seconds=seconds)
+
+
+@given(st.lists(st.integers(0, 4), min_size=60, max_size=60), st.integers(1, 6), st.integers(0, 12), st.integers(1, 9))
+def test_bounds_that_are_set_hold_over_all_claims_of_a_run(
+    parts: list[int], attempts: int, retries: int, claimed_every: int
+) -> None:
+    patience = Patience(0.1, attempts, retries)
+    known: dict[str, list[int]] = {}
     failed = Counter[int]()
-    for part in parts:
+    for number, part in enumerate(parts):
+        if number % claimed_every == 0:
+            budget = Budget(patience, MovedClock(NOON), None, known)
         failed[part] += 1
         over = failed[part] >= attempts or failed.total() > retries
         try:
-            budget.wait_after(part, passing())
+            budget.wait_after(f"part {part}", passing())
         except DeliveryError:
             assert over
             return
         assert not over
-    raise AssertionError("sixty failures are more than any of these budgets")
+        known = json.loads(json.dumps(budget.to_json()))
+    raise AssertionError("sixty failures are more than any of these bounds")
 
 
-@given(st.integers(0, 3), st.integers(1, 20), st.integers(0, 50))
-def test_what_does_not_pass_fails_at_once(before: int, attempts: int, retries: int) -> None:
-    budget = Budget(Patience(attempts + before, 1, retries + before))
+@given(st.integers(0, 3))
+def test_what_does_not_pass_fails_at_once(before: int) -> None:
+    budget = Budget(Patience(), MovedClock(NOON))
     for _ in range(before):
         budget.wait_after("part", passing())
     error = refusal()
@@ -87,14 +134,28 @@ def test_what_does_not_pass_fails_at_once(before: int, attempts: int, retries: i
     assert caught.value is error
 
 
-@pytest.mark.parametrize("asked", [LONGEST + 1, 86_400, float("inf")])
-def test_a_server_that_asks_for_more_than_five_minutes_ends_the_run(asked: float) -> None:
+@pytest.mark.parametrize("asked", [3601, 1e300, float("inf")])
+def test_a_server_that_asks_for_more_than_the_window_ends_the_run_and_the_error_says_so(asked: float) -> None:
+    budget = Budget(Patience(), MovedClock(NOON), NOON + 3_600_000)
+    with pytest.raises(DeliveryError, match="asks to be left alone") as caught:
+        budget.wait_after("part", passing(asked))
+    assert not caught.value.transient
+
+
+def test_what_is_missing_is_waited_for_for_two_minutes_whatever_failed_before() -> None:
+    clock = MovedClock(NOON)
+    budget = Budget(Patience(), clock, NOON + DAY_MS)
+    budget.wait_after("plan", passing())
+    clock.advance(hours=2)
+    while clock.elapsed < 7_320_000:
+        clock.advance(seconds=budget.wait_after("plan", passing(window=120)))
+    assert clock.elapsed == pytest.approx(7_320_000, abs=100)
     with pytest.raises(DeliveryError):
-        Budget(Patience(4, 1)).wait_after("part", passing(asked))
+        budget.wait_after("plan", passing(window=120))
 
 
 def test_those_who_fail_together_come_back_apart() -> None:
-    waits = {Budget(Patience(4, 1)).wait_after("part", passing()) for _ in range(50)}
+    waits = {Budget(Patience(), MovedClock(NOON)).wait_after("part", passing()) for _ in range(50)}
     assert len(waits) > 40
     assert max(waits) - min(waits) > 0.3
 
@@ -108,15 +169,34 @@ def test_an_act_is_done_until_it_succeeds() -> None:
             raise passing()
         return number
 
-    assert persevere(act, "meeting", Budget(Patience(4, 0.001)), FREE) == 4
+    assert persevere(act, "meeting", Budget(Patience(0.001), MovedClock(NOON)), FREE) == 4
+
+
+def test_a_long_wait_and_an_outage_are_not_waited_for_in_place() -> None:
+    for error in (passing(4), passing(unreachable=True)):
+
+        def act(error: DeliveryError = error) -> None:
+            raise error
+
+        with pytest.raises(DeferredError) as caught:
+            persevere(act, "meeting", Budget(Patience(0.01), MovedClock(NOON)), FREE)
+        assert caught.value.error is error
+
+
+def test_short_waits_are_waited_for_in_place_for_three_seconds_in_all() -> None:
+    budget = Budget(Patience(0.01), MovedClock(NOON), in_place=0.1)
+    budget.spend(0.06, [passing()], FREE)
+    budget.spend(0.03, [passing()], FREE)
+    with pytest.raises(DeferredError):
+        budget.spend(0.03, [passing()], FREE)
 
 
 def test_who_is_asked_to_stop_does_not_wait_on() -> None:
     def act() -> None:
-        raise passing(200)
+        raise passing(2)
 
     with pytest.raises(CancelledError):
-        persevere(act, "meeting", Budget(Patience(4, 1)), Until(lambda: True))
+        persevere(act, "meeting", Budget(Patience(), MovedClock(NOON)), Until(lambda: True))
 
 
 # Runs
@@ -155,7 +235,7 @@ class Delivery:
         """Run what is due while the first requests are refused; how many were, until the run had its verdict."""
         self.box.refuse(times=refused, **what)
         with self.until_verdict() as left:
-            self.deployed.run_due()
+            self.deployed.run_out()
         self.box.refusals = []
         return refused - left[0]
 
@@ -221,8 +301,8 @@ def test_no_further_part_is_begun_while_a_destination_is_away(
     deployed: Deployment, s3: S3Server, box: Middlebox
 ) -> None:
     delivery = Delivery(deployed, s3, box, part_attempts=3)
-    # Three in flight, three tries each. Seventeen parts wait all the while.
-    assert 3 <= delivery.refused(1000, status=400, body=EXPIRED) <= 9
+    # Three in flight, three tries each, and one question before. Seventeen parts wait all the while.
+    assert 4 <= delivery.refused(1000, status=400, body=EXPIRED) <= 10
     assert delivery.recorded() == 0
     (error,) = delivery.last().errors
     assert (error["code"], "expired" in error["message"]) == ("EXPORT-2001-401", True)
@@ -276,11 +356,11 @@ def test_proof_and_manifest_are_tried_again_as_well(
 
     monkeypatch.setattr(exporting_run, "failpoint", away_after_the_last)
     with delivery.until_verdict() as left:
-        deployed.run_due()
+        deployed.run_out()
     box.refusals = []
     assert (delivery.last().status, delivery.recorded()) == (status, PARTS)
-    # For the proof twice. Each time the driver asks five times by itself, and we ask how long to wait.
-    assert refused - left[0] == (7 if status == "success" else 12)
+    # The manifest is sent twice, each time five times by the driver itself; we ask once how long to wait.
+    assert refused - left[0] == (7 if status == "success" else 11)
     if status == "success":
         delivery.check_all_once()
     else:
@@ -288,12 +368,25 @@ def test_proof_and_manifest_are_tried_again_as_well(
         delivery.check_next_delivers()
 
 
+def test_the_manifest_of_a_run_without_files_is_tried_again_too(
+    deployed: Deployment, s3: S3Server, box: Middlebox
+) -> None:
+    delivery = Delivery(deployed, s3, box)
+    deployed.run_due()
+    deployed.clock.advance(hours=3)
+    assert delivery.refused(2, status=400, body=EXPIRED) == 2
+    assert (delivery.last().status, delivery.last().errors) == ("success", [])
+    name = f"manifest-{delivery.flow}-{delivery.last().id}.json"
+    file = delivery.root / "exports" / delivery.dataset / name
+    assert json.loads(file.read_text())["exportResults"] == []
+
+
 def test_a_server_that_is_down_for_good_fails_the_run_and_loses_nothing(
     deployed: Deployment, s3: S3Server, box: Middlebox
 ) -> None:
     delivery = Delivery(deployed, s3, box, part_attempts=2)
     there, box.upstream = box.upstream, ("127.0.0.1", 1)
-    deployed.run_due()
+    deployed.run_out()
     assert [one["code"] for one in delivery.last().errors] == ["EXPORT-2003-504"]
     assert delivery.recorded() == 0
     box.upstream = there

@@ -69,11 +69,15 @@ class Source:
 
 @dataclass(frozen=True)
 class Planned:
-    """What a run has planned, as the model sees it; `to` is None when it could not be."""
+    """What a run has planned, as the model sees it; `to` is None when it could not be.
+
+    `after`: what the failed run had planned that this one continues from.
+    """
 
     kind: Literal["full", "incremental"]
     start: int | None
     to: int | None
+    after: "Planned | None" = None
 
 
 @dataclass
@@ -87,6 +91,10 @@ class Consumer:
     def due(self, planned: Planned) -> Counter[int]:
         """What the run must deliver."""
         assert planned.to is not None
+        if planned.after is not None:
+            assert planned.after.to is not None
+            rest = Planned("incremental", planned.after.to, planned.to)
+            return self.due(planned.after) + (self.due(rest) if planned.to != planned.after.to else Counter())
         state = self.source.states[planned.to]
         if planned.kind == "full":
             return Counter(state.births.keys())

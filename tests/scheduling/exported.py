@@ -1,6 +1,5 @@
 """A flow of a whole deployment, and what tests of time ask of it."""
 
-import json
 import threading
 from collections import Counter
 from dataclasses import dataclass
@@ -111,9 +110,9 @@ class Exported:
         return known.snapshot_id if known else None
 
     def manifests(self) -> list[dict[str, Any]]:
-        """The manifest of every run that has written one, in that order."""
-        keys = [run.manifest["key"] for run in self.runs() if run.manifest]
-        return [json.loads((self.deployed.zone / key).read_text()) for key in keys]
+        """What each run delivered that delivered files, in the order in which the runs were made."""
+        kept = {one["flowRunId"]: one for one in self.deployed.manifests()}
+        return [kept[run.id] for run in self.runs() if run.id in kept]
 
     def folders(self) -> list[str]:
         """Where each run that has delivered put its first file."""

@@ -1,5 +1,6 @@
 """An engine in this process, whose parts fail as a test says, and workers that die where a test says."""
 
+import contextlib
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -7,13 +8,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
-from uuid import uuid4
 
 from offtake import failpoints
+from offtake.destinations.beside import temporary_name
 from offtake.errors import DeliveryError
 from offtake.exporting.engine import PartsFailedError
 from offtake.exporting.leash import Leash, go_on
-from offtake.exporting.part import PartTask, Written, export_part
+from offtake.exporting.part import PartTask, RecordIntent, Written, export_part
 
 _SOON_SECONDS: Final = 5
 
@@ -27,47 +28,63 @@ class FaultyEngine:
     """Carries out parts one after another, each with the next of `faults`, or without one.
 
     `away`: nothing is written, for a reason that passes; `unsure`: the part is written and said to have failed so;
-    `lost`: the part is written, and somebody removes it; `refused`: what does not pass; `cancelled`: while the part is
-    due, somebody has the run cancelled (`cancel`), and its worker hears of it.
+    `collected`: the part is written, and its consumer takes it away; `refused`: what does not pass; `cancelled`: while
+    the part is due, somebody has the run cancelled (`cancel`), and its worker hears of it.
     """
 
     cancel: Callable[[], None] = lambda: None
     zone: Path = Path()
     faults: deque[str] = field(default_factory=deque)
 
-    def run(self, tasks: Iterable[PartTask], leash: Leash) -> Iterator[Written]:
+    def run(self, tasks: Iterable[PartTask], leash: Leash, record_intent: RecordIntent) -> Iterator[Written]:
         """Finished parts; see `exporting.engine.Engine`."""
         for task in list(tasks):
             try:
-                written = self._carry_out(task, self.faults.popleft() if self.faults else "", leash)
+                written = self._carry_out(task, self.faults.popleft() if self.faults else "", leash, record_intent)
             except DeliveryError as error:
                 if not error.transient:
                     raise
                 raise PartsFailedError({task.number: error}) from None
             yield written
 
-    def _carry_out(self, task: PartTask, fault: str, leash: Leash) -> Written:
+    def _carry_out(self, task: PartTask, fault: str, leash: Leash, record_intent: RecordIntent) -> Written:
         if fault in ("away", "refused"):
             raise away() if fault == "away" else refused()
         if fault == "cancelled":
             self.cancel()
             _until_cancelled(leash)
         try:
-            written = export_part(task, leash)
+            written = export_part(task, leash, record_intent)
         except Crash:
             leave_half(self.zone / task.key)
             raise
         if fault == "unsure":
             raise away()
-        if fault == "lost":
-            (self.zone / task.key).unlink()
+        if fault == "collected":
+            self.collect(self.zone / task.key)
         return written
+
+    def collect(self, path: Path) -> None:
+        """Take a file away, as a consumer who empties the zone; it then lies in the folder `taken` next to the zone.
+
+        Fails when a file of that name was taken away before: it has come twice.
+        """
+        taken = self.taken / path.relative_to(self.zone)
+        assert not taken.exists()
+        taken.parent.mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            path.rename(taken)
+
+    @property
+    def taken(self) -> Path:
+        """Where the files are that were taken away."""
+        return self.zone.with_name("taken")
 
 
 def leave_half(path: Path) -> None:
     """What a writer leaves who dies for good: half a file beside its place."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.with_name(f".{path.name}.{uuid4().hex[:8]}.tmp").write_bytes(b"half a file")
+    path.with_name(temporary_name(path.name)).write_bytes(b"half a file")
 
 
 @contextmanager

@@ -39,9 +39,11 @@ from offtake.flows.problems import Problem
 from offtake.lake.catalog import TableName
 from offtake.scheduling import heartbeat
 from offtake.scheduling.debris import sweep_debris
+from offtake.scheduling.manifests import read_manifest
 from offtake.scheduling.service import worker_of
 from offtake.scheduling.ticks import tick
 from offtake.scheduling.verification import delivery_of, verify_delivery
+from offtake.store import disposals
 from offtake.store import runs as store
 from offtake.store.tables import Dataset, Flow, Run, RunDataset, Watermark
 from tests.conftest import NOON
@@ -65,7 +67,7 @@ POINTS = st.sampled_from(
         "claimed",
         "planned",
         "plan_stored",
-        *(f"part_{at}:{times}" for at in ("started", "written", "allowed", "uploaded") for times in (1, 2)),
+        *(f"part_{at}:{times}" for at in ("started", "written", "allowed", "intended", "uploaded") for times in (1, 2)),
         *(f"part_{at}:{times}" for at in ("before_record", "recorded") for times in (1, 2)),
         "before_manifest",
         "after_manifest",
@@ -77,7 +79,7 @@ FAILING = st.sampled_from(
     ["planned", "part_started:2", "part_written:2", "part_uploaded:2", "part_recorded", "before_manifest"]
     + ["after_manifest"] * 3
 )
-FAULTS = st.lists(st.sampled_from(["", "away", "unsure", "lost"]), min_size=1, max_size=5)
+FAULTS = st.lists(st.sampled_from(["", "away", "unsure", "collected"]), min_size=1, max_size=5)
 DELAYS = st.sampled_from([0, 60, 1000, 90_000])
 
 
@@ -95,8 +97,10 @@ class AnyDelivery(RuleBasedStateMachine):
 
     world: World
 
-    @initialize()
-    def begin(self) -> None:
+    @initialize(with_manifest=st.booleans())
+    def begin(self, with_manifest: bool) -> None:
+        self.with_manifest = with_manifest
+        event(f"manifest files: {with_manifest}")
         self.deployed, self.engine = self.world.deployed, self.world.engine
         self.engine.cancel, self.engine.zone = self.cancel_live, self.deployed.zone
         self.backend, self.clock = self.deployed.backend, self.deployed.clock
@@ -108,7 +112,8 @@ class AnyDelivery(RuleBasedStateMachine):
         with self.backend.database.reading() as session:
             table = TableName(session.get_one(Dataset, self.dataset).table_name)
         self.source = Source(History(self.backend.lake, table))
-        self.flow = self.deployed.flow(self.dataset, params={"path": self.folder.name})
+        params = {"path": self.folder.name, "includeFileManifest": with_manifest}
+        self.flow = self.deployed.flow(self.dataset, params=params)
         self.consumer = Consumer(self.source)
         self.planned: dict[str, Planned] = {}
         self.over: set[str] = set()
@@ -172,7 +177,10 @@ class AnyDelivery(RuleBasedStateMachine):
         with faulty.at(where, faulty.fail(faulty.away() if again else faulty.refused())):
             event(f"refused at {point}, {'for a while' if again else 'for good'}: {self.work()}")
 
-    @rule(point=st.sampled_from(["condemned", "cleaned"]), faults=st.sampled_from([["refused"], ["", "refused"]]))
+    @rule(
+        point=st.sampled_from(["condemned", "cleaned"]),
+        faults=st.sampled_from([["refused"], ["", "refused"], ["collected", "refused"]]),
+    )
     def worker_dies_while_giving_up(self, point: str, faults: list[str]) -> None:
         self.make_live()
         self.engine.faults.extend(faults)
@@ -182,10 +190,10 @@ class AnyDelivery(RuleBasedStateMachine):
                 self.doomed |= {run.id for run in self.runs() if run.status in store.LIVE}
         self.engine.faults.clear()
 
-    @rule(before=st.integers(0, 2))
-    def cancelled_in_the_middle(self, before: int) -> None:
+    @rule(before=st.lists(st.sampled_from(["", "collected"]), max_size=2))
+    def cancelled_in_the_middle(self, before: list[str]) -> None:
         self.make_live()
-        self.engine.faults.extend([*[""] * before, "cancelled"])
+        self.engine.faults.extend([*before, "cancelled"])
         with pytest.MonkeyPatch.context() as patched:
             # So that the worker hears of it at once.
             patched.setattr(heartbeat, "_LONGEST_SECONDS", 0.01)
@@ -242,7 +250,7 @@ class AnyDelivery(RuleBasedStateMachine):
 
     # What is left behind
 
-    @rule(seconds=DELAYS, point=st.sampled_from(["", "", "swept", "file_removed"]))
+    @rule(seconds=DELAYS, point=st.sampled_from(["", "", "swept", "disposed", "file_recalled", "file_removed"]))
     def swept(self, seconds: int, point: str) -> None:
         self.clock.advance(seconds=seconds)
         act = faulty.crash if point == "swept" else faulty.fail(faulty.away())
@@ -270,12 +278,12 @@ class AnyDelivery(RuleBasedStateMachine):
     @invariant()
     def what_was_delivered_stays(self) -> None:
         for path, digest in self.delivered.items():
-            assert hashlib.sha256(path.read_bytes()).hexdigest() == digest
+            assert hashlib.sha256(self.found(path).read_bytes()).hexdigest() == digest
 
     @invariant()
     def what_lies_beside_is_looked_after(self) -> None:
         for path, run in self.beside():
-            assert run.status in store.LIVE or run.sweep_due is not None, path
+            assert run.status in store.LIVE or run.sweep_due is not None or self.stays(path, run), path
             assert "manifest-" not in path.name or path.name.startswith(".") or run.status in store.LIVE, path
 
     @invariant()
@@ -349,6 +357,8 @@ class AnyDelivery(RuleBasedStateMachine):
             (one,) = store.run_datasets(session, run.id)
         assert one.position == self.consumer.position
         pinned = self.pinned(run)
+        if one.error is None and (continued := self.continued(run, one)) is not None:
+            return continued
         if one.error is not None:
             assert pinned is not None, "only what a run repeats may be gone"
             event("planned: what is repeated is gone")
@@ -359,6 +369,21 @@ class AnyDelivery(RuleBasedStateMachine):
         self.check_kind(run, one)
         event(f"planned: {one.kind}")
         return Planned("full" if one.kind == "full" else "incremental", one.from_snapshot, one.to_snapshot)
+
+    def continued(self, run: Run, one: RunDataset) -> Planned | None:
+        """What a run has planned that continues from a failed one; None when it does not."""
+        with self.backend.database.reading() as session:
+            taken = session.scalars(select(RunDataset).where(RunDataset.taken_over_by == run.id)).all()
+        earlier = [self.planned[row.run_id] for row in taken]
+        if not earlier or any("are delivered again" in warning["message"] for warning in reasons(run)):
+            return None
+        (after,) = earlier
+        assert (one.kind, one.from_snapshot) == (after.kind, after.start)
+        pinned = self.pinned(run)
+        repeated = pinned is not None and (pinned.kind, pinned.start, pinned.to) == (after.kind, after.start, after.to)
+        assert one.to_snapshot == (after.to if repeated else self.source.current)
+        event("planned: continued")
+        return Planned(after.kind, after.start, one.to_snapshot, after)
 
     def pinned(self, run: Run) -> Planned | None:
         """What a repetition must plan: that of the run it repeats, or of the one which that repeats."""
@@ -376,21 +401,23 @@ class AnyDelivery(RuleBasedStateMachine):
             assert one.from_snapshot is not None
             assert one.from_snapshot == self.consumer.position
             assert self.source.reaches(one.from_snapshot, one.to_snapshot)
-            assert not run.warnings
+            assert all("are delivered again" in warning["message"] for warning in reasons(run))
         elif self.consumer.position is not None:
-            assert [warning["code"] for warning in run.warnings] == [flow_proof.EVERYTHING_AGAIN]
+            assert {warning["code"] for warning in reasons(run)} == {flow_proof.EVERYTHING_AGAIN}
             reached = self.source.reaches(self.consumer.position, one.to_snapshot)
             event(f"in full: {'not told apart' if reached else 'not reachable'}")
             assert not reached or self.source.compacted(self.consumer.position, one.to_snapshot)
 
     def take(self, run: Run, planned: Planned) -> None:
-        """The consumer reads what a run has delivered, by its manifest."""
-        if run.manifest is None:
-            self.consumer.deliver(planned, None)
-            return
-        path = self.deployed.zone / run.manifest["key"]
-        self.delivered[path] = run.manifest["sha256"]
-        manifest = json.loads(path.read_bytes())
+        """The consumer reads what a run has delivered, by its manifest: the file, or the document that is kept."""
+        with self.backend.database.reading() as session:
+            kept = read_manifest(session, self.deployed.caller, run.id)
+        assert (run.manifest is not None) == self.with_manifest
+        if run.manifest is not None:
+            path = self.deployed.zone / run.manifest["key"]
+            self.delivered[path] = run.manifest["sha256"]
+            assert path.read_bytes() == kept
+        manifest = json.loads(kept)
         assert manifest["flowRunId"] == run.id
         (one,) = manifest["datasets"]
         assert (one["exportKind"], one["fromSnapshotId"], one["toSnapshotId"]) == (
@@ -399,8 +426,8 @@ class AnyDelivery(RuleBasedStateMachine):
             planned.to,
         )
         for result, file in zip(manifest["exportResults"], self.deployed.delivered(manifest), strict=True):
-            assert file.stat().st_size == result["size"]
-            assert pq.read_metadata(file).num_rows == result["recordCount"]
+            assert self.found(file).stat().st_size == result["size"]
+            assert pq.read_metadata(self.found(file)).num_rows == result["recordCount"]
             assert file not in self.delivered
             self.delivered[file] = result["sha256"]
         self.consumer.deliver(planned, self.rows_of(manifest))
@@ -409,22 +436,27 @@ class AnyDelivery(RuleBasedStateMachine):
         """The rows in the manifest's files, by number; the other columns must fit."""
         found = Counter[int]()
         for file in self.deployed.delivered(manifest):
-            for row in pq.read_table(file).to_pylist():
+            for row in pq.read_table(self.found(file)).to_pylist():
                 assert row[named(row, "v")] == row["n"] * 10
                 assert row[named(row, "k")] == row["n"] % 2
                 found[row["n"]] += 1
         return found
 
     def held(self) -> Counter[int]:
-        """What somebody holds who reads all manifests that lie there, in the order of the runs."""
+        """What a consumer holds that reads all manifests in the order of the runs: the files, or the kept documents."""
         found = Counter[int]()
-        paths = {path.stem[-36:]: path for path in self.folder.rglob("manifest-*.json")}
+        manifests = {path.stem[-36:]: path.read_bytes() for path in self.folder.rglob("manifest-*.json")}
+        if not self.with_manifest:
+            assert manifests == {}
+            ended = [run.id for run in self.runs() if run.status == store.SUCCESS]
+            with self.backend.database.reading() as session:
+                manifests = {one: read_manifest(session, self.deployed.caller, one) for one in ended}
         for run in self.runs():
-            if run.id in paths:
-                manifest = json.loads(paths.pop(run.id).read_text())
+            if run.id in manifests:
+                manifest = json.loads(manifests.pop(run.id))
                 rows = self.rows_of(manifest)
                 found = rows if manifest["datasets"][0]["exportKind"] == "full" else found + rows
-        assert not paths
+        assert not manifests
         return found
 
     def beside(self) -> Iterator[tuple[Path, Run]]:
@@ -435,10 +467,23 @@ class AnyDelivery(RuleBasedStateMachine):
                 (run,) = [run for run in found if run.id in path.name]
                 yield path, run
 
+    def found(self, path: Path) -> Path:
+        """The file where it lies now: the consumer may have taken it away."""
+        return path if path.exists() else self.engine.taken / path.relative_to(self.deployed.zone)
+
+    def stays(self, path: Path, run: Run) -> bool:
+        """Whether it is a file of a failed run that stays delivered."""
+        if run.disposal != disposals.KEPT:
+            return False
+        with self.backend.database.reading() as session:
+            kept = [part.key for part in store.run_parts(session, run.id) if part.finished_at]
+        return path.relative_to(self.deployed.zone).as_posix() in kept
+
     def sweep_for_good(self) -> None:
         self.clock.advance(days=1)
         list(sweep_debris(self.backend))
-        assert [path for path, run in self.beside() if run.status not in store.LIVE] == []
+        over = [(path, run) for path, run in self.beside() if run.status not in store.LIVE]
+        assert [path for path, run in over if not self.stays(path, run)] == []
 
     def check_proofs(self) -> None:
         for run in self.runs():
@@ -497,6 +542,11 @@ class AnyDelivery(RuleBasedStateMachine):
     def _flow(self) -> Flow:
         with self.backend.database.reading() as session:
             return session.get_one(Flow, self.flow)
+
+
+def reasons(run: Run) -> list[dict[str, Any]]:
+    """Why a run delivers everything again; that a failed run left files delivered is no reason for anything."""
+    return [warning for warning in run.warnings if warning["code"] != disposals.CODE]
 
 
 @pytest.fixture(scope="module")

@@ -31,12 +31,15 @@ from offtake.flows import access, clients, dataflows, flow_changes
 from offtake.flows.entities import ENABLED
 from offtake.flows.failing import tell_failing
 from offtake.flows.schedule import Schedule, ScheduleRules, next_slot
+from offtake.flows.windows import Limits, window_end
 from offtake.scheduling.ticks import correct, tick
-from offtake.store import runs
+from offtake.store import runs, waits
 from offtake.store.database import Database
+from offtake.store.health import Failure
 from offtake.store.leases import Watch
 from offtake.store.runs import Lease
 from offtake.store.tables import Flow, Run, RunDataset, SourceConnection, Watermark
+from offtake.store.waits import Wait
 from tests.scheduling.crowd import DATASETS, crowd
 from tests.scheduling.exported import DAY, HOUR
 
@@ -93,7 +96,8 @@ class AnyTime(RuleBasedStateMachine):
     @rule()
     def ticked(self) -> None:
         due, before = self._flow(), self._runs()
-        live = [run for run in before if run.status in runs.LIVE]
+        now_ms = self.world.clock.now_ms()
+        live = [run for run in before if run.status in runs.LIVE and not waits.is_overdue(run, now_ms)]
         tick(self.world.database, self.world.clock)
         made = {run.id for run in self._runs()} - {run.id for run in before}
         now = self.world.clock.now_seconds()
@@ -108,6 +112,7 @@ class AnyTime(RuleBasedStateMachine):
     @rule()
     def corrected_slots(self) -> None:
         correct(self.world.database, self.world.clock)
+        waits.correct_clock(self.world.database, self.world.clock.now_ms())
         self.corrected = True
 
     # Rows and runs
@@ -127,6 +132,10 @@ class AnyTime(RuleBasedStateMachine):
     @rule()
     def planned(self) -> None:
         assert self.lease is not None
+        stored = runs.load_plan(self.world.database, self.lease)
+        if stored is not None:
+            self.plan = stored[0]
+            return
         with self.world.database.reading() as session:
             run = session.get_one(Run, self.lease.run_id)
             full = session.get_one(Flow, self.flow).schedule["export_mode"] == "DAILY_FULL_EXPORT"
@@ -174,6 +183,20 @@ class AnyTime(RuleBasedStateMachine):
         runs.fail(self.world.database, self.lease, error, self.world.clock.now_ms())
         assert self._positions() == before
         self.lease = None
+
+    @precondition(lambda self: self.lease is not None)
+    @rule(seconds=st.sampled_from([1, 60, HOUR, DAY]), outage=st.booleans())
+    def deferred(self, seconds: int, outage: bool) -> None:
+        assert self.lease is not None
+        before, now_ms = self._positions(), self.world.clock.now_ms()
+        error = {"code": "EXPORT-2003-504", "message": "It is away.", "type": "Error"}
+        with self.world.database.reading() as session:
+            run = session.get_one(Run, self.lease.run_id)
+            end = window_end(session.get(Flow, self.flow), run.trigger, run.started_at or now_ms, Limits())
+        failure = Failure(error, 0) if outage else None
+        waits.defer(self.world.database, self.lease, Wait(error, seconds, end, {}, failure), lambda _: 60.0, now_ms)
+        assert self._positions() == before
+        self.lease, self.plan = None, []
 
     @precondition(lambda self: self.lease is not None)
     @rule()

@@ -11,7 +11,7 @@ from offtake.engines.local import LocalEngine
 from offtake.scheduling.debris import sweep_debris
 from offtake.store.runs import SECOND_LOOK_MS
 from offtake.store.tables import Dataset, Run, RunPart
-from tests.deployment import Deployment, deployment, rows
+from tests.deployment import WITH_MANIFEST, Deployment, deployment, rows
 
 
 @pytest.fixture
@@ -75,7 +75,7 @@ def test_what_a_run_with_a_verdict_wrote_goes_and_what_others_wrote_stays(deploy
 
 def test_a_run_that_failed_in_part_keeps_what_it_delivered(deployed: Deployment) -> None:
     kept, gone = deployed.import_rows("kept", rows(0, 9)), deployed.import_rows("gone", rows(0, 9))
-    deployed.flow(kept, gone)
+    deployed.flow(kept, gone, params=WITH_MANIFEST)
     with deployed.backend.database.writing() as session:
         session.execute(delete(Dataset).where(Dataset.id == gone))
     deployed.run_due()

@@ -1,6 +1,7 @@
 import gzip
 import hashlib
 import json
+import zlib
 from typing import Any
 
 import pytest
@@ -54,6 +55,20 @@ def test_ndjson_is_delivered_gzipped_also_when_no_compression_is_asked_for(deplo
     assert [json.loads(line) for line in gzip.decompress(file.read_bytes()).splitlines()] == given
 
 
+@pytest.mark.parametrize("members", [None, "many"])
+def test_ndjson_is_one_gzip_member_unless_many_are_set(deployed: Deployment, members: str | None) -> None:
+    if members:
+        changed = deployed.backend.settings.model_copy(update={"json_gzip_members": members})
+        object.__setattr__(deployed.backend, "settings", changed)
+    given = [{"id": one, "text": f"{one:07d}" * 100} for one in range(6000)]
+    deployed.flow(deployed.import_rows("events", given), params={"datasetFileType": "JSON", "compression": "GZIP"})
+    deployed.run_due()
+    (file,) = deployed.delivered(deployed.manifests()[0])
+    data = file.read_bytes()
+    assert [json.loads(line) for line in gzip.decompress(data).splitlines()] == given
+    assert (zlib.decompress(data, 31) == gzip.decompress(data)) is (members is None)
+
+
 def test_several_datasets_of_a_flow_go_out_in_one_run(deployed: Deployment) -> None:
     one, two = deployed.import_rows("one", rows(0, 4)), deployed.import_rows("two", rows(100, 6))
     flow = deployed.flow(one, two)
@@ -62,8 +77,6 @@ def test_several_datasets_of_a_flow_go_out_in_one_run(deployed: Deployment) -> N
     assert len(deployed.runs(flow)) == 1
     assert {result["dataSetId"]: result["recordCount"] for result in manifest["exportResults"]} == {one: 4, two: 6}
     assert ids(deployed, manifest) == [*range(4), *range(100, 106)]
-    (path,) = deployed.zone.rglob("manifest-*.json")
-    assert path.parent == deployed.zone / "out"  # two folders of files, so the manifest is above both
 
 
 def test_a_dataset_that_is_gone_fails_alone(deployed: Deployment) -> None:
@@ -88,14 +101,6 @@ def test_a_template_names_the_folders(deployed: Deployment) -> None:
     deployed.run_due()
     (file,) = deployed.delivered(deployed.manifests()[0])
     assert file.parent == deployed.zone / "out/prod/events/20260301_120000"
-
-
-def test_the_manifest_can_be_turned_off(deployed: Deployment) -> None:
-    flow = deployed.flow(deployed.import_rows("events", rows(0, 1)), params={"includeFileManifest": False})
-    deployed.run_due()
-    assert deployed.runs(flow)[0]["metrics"]["statusSummary"]["status"] == "success"
-    assert deployed.manifests() == []
-    assert len([path for path in deployed.zone.rglob("*") if path.is_file()]) == 1
 
 
 def test_a_one_time_flow_exports_once(deployed: Deployment) -> None:

@@ -18,7 +18,7 @@ import httpx2
 import pytest
 
 from offtake.clock import MovedClock
-from tests.deployment import ZONE, flow_body, source_body, table_of, target_body
+from tests.deployment import WITH_MANIFEST, ZONE, flow_body, source_body, table_of, target_body
 from tests.servers import await_port, free_port, on_a_small_disk
 
 FLOW_SERVICE, IMPORT, CATALOG = "/data/foundation/flowservice", "/data/foundation/import", "/data/foundation/catalog"
@@ -106,7 +106,7 @@ class Small:
         spec = {"id": ZONE, "version": "1.0"}
         source = self.made(f"{FLOW_SERVICE}/sourceConnections", source_body(dataset))
         base = self.made(f"{FLOW_SERVICE}/connections", {"name": "zone", "connectionSpec": spec})
-        target = self.made(f"{FLOW_SERVICE}/targetConnections", target_body(base))
+        target = self.made(f"{FLOW_SERVICE}/targetConnections", target_body(base, **WITH_MANIFEST))
         clock = MovedClock(time.time_ns() // 1_000_000)
         return self.made(f"{FLOW_SERVICE}/flows", flow_body(source, target, clock))
 
@@ -258,7 +258,7 @@ def test_a_batch_waits_for_room_and_comes_in_once(small: Small) -> None:
     assert small.delivered() == Counter(range(4010))
 
 
-def test_a_run_without_room_says_so_and_the_next_one_delivers_once(small: Small) -> None:
+def test_a_run_without_room_says_so_waits_and_delivers_once(small: Small) -> None:
     dataset = small.dataset("events")
     small.bring_in(dataset, lines(0, 4000))
     flow = small.flow(dataset)
@@ -267,13 +267,12 @@ def test_a_run_without_room_says_so_and_the_next_one_delivers_once(small: Small)
     small.bring_in(dataset, lines(4000, 3000))
     small.fill(leave=1_000_000)
     small.run(flow)
-    until(lambda: small.ended(flow, "failed"))
-    error = small.runs(flow)[0]["metrics"]["statusSummary"]["errors"][0]
-    assert error["code"] == "EXPORT-2003-504"
-    assert "No space left on device" in error["message"]
+    until(lambda: "waiting" in small.runs(flow)[0]["metrics"]["statusSummary"].get("extensions", {}))
+    reason = small.runs(flow)[0]["metrics"]["statusSummary"]["extensions"]["waiting"]["reason"]
+    assert reason["code"] == "EXPORT-2003-504"
+    assert "No space left on device" in reason["message"]
     assert small.delivered() == Counter(range(4000))
     small.make_room()
-    small.run(flow)
     until(lambda: small.ended(flow, "success"))
     assert small.delivered() == Counter(range(7000))
 

@@ -21,7 +21,7 @@ from offtake.engines.local import LocalEngine
 from offtake.failpoints import ENV
 from offtake.store.database import Database
 from offtake.store.tables import Run, RunPart
-from tests.deployment import deployment, rows, table_of
+from tests.deployment import WITH_MANIFEST, deployment, rows, table_of
 from tests.servers import await_port, free_port
 
 PARTS, ROWS = 6, 10
@@ -34,7 +34,7 @@ def data_dir(tmp_path: Path, engine: LocalEngine) -> Path:
     with deployment(folder, MovedClock(time.time_ns() // 1_000_000), engine) as deployed:
         for first in range(0, PARTS * ROWS, ROWS):
             dataset = deployed.import_rows("events", rows(first, ROWS))
-        deployed.flow(dataset)
+        deployed.flow(dataset, params=WITH_MANIFEST)
     return folder
 
 

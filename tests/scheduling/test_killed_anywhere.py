@@ -4,9 +4,13 @@ Whatever happens: the manifests' files are the source's rows, once each; nothing
 slot has one run; and a position is where the last delivered run ended.
 """
 
+import contextlib
 import hashlib
 import json
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,7 +27,7 @@ from offtake.store import runs
 from offtake.store.tables import Run, RunDataset, Watermark
 from tests import crew
 from tests.crew import Site
-from tests.deployment import deployment, rows
+from tests.deployment import WITH_MANIFEST, deployment, rows
 from tests.postgres import new_database
 
 pytestmark = pytest.mark.matrix
@@ -40,18 +44,20 @@ RUN = [
     "part_started:2:stop",
     "part_written:2:stop",
     "part_allowed:2:stop",
+    "part_intended:2:stop",
     "part_uploaded:2:stop",
     "part_before_record:1",
     "part_before_record:3",
     "part_recorded:1",
     f"part_recorded:{BATCHES}",
     "before_manifest",
+    "manifest_intended",
     "after_manifest",
     "before_commit",
     "after_commit",
 ]
 INGEST = ["batch_claimed", "batch_writing", "batch_written", "batch_committed", "batch_completed"]
-CLEANUP = ["condemned", "file_removed:1", "file_removed:3", "cleaned"]
+CLEANUP = ["condemned", "file_recalled:2", "disposed", "file_removed:1", "file_removed:3", "cleaned"]
 
 
 @dataclass
@@ -84,7 +90,7 @@ def world(request: pytest.FixtureRequest, tmp_path: Path, engine: LocalEngine) -
     with deployment(folder, MovedClock(time.time_ns() // 1_000_000), engine, **settings) as deployed:
         for first in range(0, BATCHES * ROWS, ROWS):
             dataset = deployed.import_rows("events", rows(first, ROWS))
-        flow = deployed.flow(dataset)
+        flow = deployed.flow(dataset, params=WITH_MANIFEST)
     if request.param == "postgres":
         # Who is paused in the middle of a transaction keeps others out no longer than this.
         settings["database_url"] += "?options=-c%20idle_in_transaction_session_timeout%3D4s"
@@ -105,6 +111,16 @@ def test_a_run_that_is_killed(world: World, workers: int, point: str) -> None:
     send(world, 2)
     crew.hire(world.at(SLOT_MS), "next").done()
     check(world, slots=2)
+
+
+@pytest.mark.parametrize("point", ["plan_stored", "before_manifest", "manifest_intended", "before_commit"])
+def test_a_run_without_files_that_is_killed(world: World, point: str) -> None:
+    """It says once that there is nothing new."""
+    crew.hire(world.site, "first").done()
+    kill(world.at(SLOT_MS), point, workers=1)
+    check(world, slots=2)
+    manifests = [json.loads(path.read_text()) for path in world.zone.rglob("manifest-*.json")]
+    assert sorted(len(one["exportResults"]) for one in manifests) == [0, BATCHES]
 
 
 @pytest.mark.parametrize("point", INGEST)
@@ -204,3 +220,73 @@ def send(world: World, count: int) -> None:
             where = sent_files.place(batch.id, world.dataset, "a.json")
             sent_files.put(session, caller, where, len(text), now)
             batches.act(session, caller, batch, "COMPLETE", now)
+
+
+@contextmanager
+def collecting(world: World) -> Iterator[None]:
+    """A consumer that takes files away the moment they appear, into the folder `taken` next to the zone.
+
+    Each gets a name of its own there, so that a file that comes again is not taken for the first one.
+    """
+    over = threading.Event()
+    taken = world.zone.with_name("taken")
+    taken.mkdir(parents=True, exist_ok=True)
+
+    def collect() -> None:
+        while not over.wait(0.01):
+            for path in [*world.zone.rglob("part-*"), *world.zone.rglob("manifest-*")]:
+                with contextlib.suppress(FileNotFoundError):
+                    path.rename(taken / f"{len([*taken.iterdir()])}-{path.name}")
+
+    thread = threading.Thread(target=collect)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+def collected(world: World) -> list[int]:
+    """The ids of all rows that the consumer has taken away or finds."""
+    found = [*world.zone.with_name("taken").glob("*part-*"), *world.zone.rglob("part-*")]
+    return sorted(row for path in found for row in pq.read_table(path)["id"].to_pylist())
+
+
+def manifests(world: World) -> list[str]:
+    """The runs of all manifest files that the consumer has taken away or finds."""
+    found = [*world.zone.with_name("taken").glob("*manifest-*"), *world.zone.rglob("manifest-*")]
+    return [json.loads(path.read_bytes())["flowRunId"] for path in found]
+
+
+COMPLETION = [
+    *("part_intended:2:stop", "part_uploaded:2:stop", "part_before_record:3", "before_manifest"),
+    *("manifest_intended", "after_manifest", "before_commit"),
+]
+
+
+@pytest.mark.parametrize("point", COMPLETION)
+def test_a_consumer_that_collects_at_once_receives_every_row_once_from_a_run_that_is_killed(
+    world: World, point: str
+) -> None:
+    world.with_pools(point)
+    with collecting(world):
+        kill(world.site, point, workers=1)
+        send(world, 2)
+        crew.hire(world.at(SLOT_MS), "next").done()
+    assert collected(world) == world.source
+    assert len(manifests(world)) == len(set(manifests(world))) == 2
+
+
+@pytest.mark.parametrize("point", ["condemned", "disposed", "cleaned"])
+def test_such_a_consumer_receives_every_row_once_also_from_a_run_that_is_cancelled(world: World, point: str) -> None:
+    with collecting(world):
+        crew.hire(world.site, "killed", "part_recorded:3").killed()
+        with world.site.opened() as backend:
+            runs.abandon(backend.database, "killed")
+            with backend.database.writing() as session:
+                runs.cancel(session, world.flow, backend.clock.now_ms())
+        kill(world.site, point, workers=1)
+        send(world, 2)
+        crew.hire(world.at(SLOT_MS), "next").done()
+    assert collected(world) == world.source

@@ -18,7 +18,7 @@ from offtake.flows import imports
 from offtake.lake.catalog import TableName
 from offtake.lake.locations import local_path
 from offtake.store.tables import Dataset, RunPart
-from tests.deployment import Deployment, rows
+from tests.deployment import WITH_MANIFEST, Deployment, rows
 from tests.scheduling.exported import Exported
 
 NAN = float("nan")
@@ -62,7 +62,7 @@ def exported(deployed: Deployment, monkeypatch: pytest.MonkeyPatch) -> Exported:
     object.__setattr__(deployed.backend, "settings", small)
     for _ in range(3):
         dataset = import_table(deployed, "events", LOSSY)
-    flow = deployed.flow(dataset, params={"datasetFileType": "JSON"})
+    flow = deployed.flow(dataset, params={"datasetFileType": "JSON", **WITH_MANIFEST})
     return Exported(deployed, dataset, flow, deployed.clock.now_seconds(), monkeypatch)
 
 
@@ -95,19 +95,19 @@ def test_a_run_that_is_taken_over_counts_each_part_once(exported: Exported, poin
     assert warnings_of(exported.deployed, exported.flow) == expected(exported.dataset)
 
 
-def test_a_part_that_is_done_again_is_counted_once(exported: Exported) -> None:
+def test_a_part_that_is_collected_at_once_is_counted_once(exported: Exported) -> None:
     zone = exported.deployed.zone
-    removed: list[Path] = []
+    collected: list[Path] = []
 
-    def remove_one(point: str) -> None:
-        if point == "part_recorded" and not removed:
-            removed.append(next(iter(zone.rglob("part-*"))))
-            removed[0].unlink()
+    def collect_one(point: str) -> None:
+        if point == "part_recorded" and not collected:
+            collected.append(next(iter(zone.rglob("part-*"))))
+            collected[0].unlink()
 
     with exported.monkeypatch.context() as patched:
-        patched.setattr(exporting_run, "failpoint", remove_one)
+        patched.setattr(exporting_run, "failpoint", collect_one)
         exported.serve()
-    assert removed[0].exists()
+    assert not collected[0].exists(), "a file that was collected is not written again"
     assert warnings_of(exported.deployed, exported.flow) == expected(exported.dataset)
 
 

@@ -201,7 +201,7 @@ def test_ticks_ask_the_database_a_few_times_for_a_hundred_flows(database: Databa
     statements: list[object] = []
     event.listen(database.engine, "before_cursor_execute", lambda *what: statements.append(what[2]))
     assert len(tick(database, clock)) == 1000
-    assert len(statements) <= 10 * 8
+    assert len(statements) <= 10 * 9
     clock.set_by(days=400)
     end_all(database)
     assert len(tick(database, clock)) == 1000

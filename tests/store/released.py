@@ -19,6 +19,9 @@ GONE: dict[tuple[str, str, str], Any] = {
 }
 """Columns that no later version has, and what a version wrote there: by the last revision that has them."""
 
+GROWN = {("0005", "target_connections", "params")}
+"""Documents that a migration adds keys to: by the last revision without these keys."""
+
 
 def gone(revision: str, table: str, column: str) -> Any:
     """What stood there in a column that later versions lack."""
@@ -78,11 +81,18 @@ def stored(connection: sa.Connection) -> Stored:
 
 
 def kept(before: Stored, after: Stored, revision: str) -> Stored:
-    """Of the rows after, what was there before: the same tables, columns, and rows."""
+    """Of the rows after, what was there before: the same tables, columns, rows, and keys of documents."""
     gone = {(table, column) for last, table, column in GONE if last >= revision}
+    grown = {(table, column) for last, table, column in GROWN if last >= revision}
+
+    def of(table: str, column: str, old: dict[str, Any], new: dict[str, Any]) -> Any:
+        if (table, column) in gone:
+            return old[column]
+        return {key: new[column][key] for key in old[column]} if (table, column) in grown else new[column]
+
     return {
         table: [
-            {column: old[column] if (table, column) in gone else new[column] for column in old}
+            {column: of(table, column, old, new) for column in old}
             for old, new in zip(found, after[table], strict=True)
         ]
         for table, found in before.items()

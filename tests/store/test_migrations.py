@@ -1,10 +1,14 @@
 """Every released version's data comes up to this version whole, whatever it is cut off at."""
 
+import json
 import multiprocessing
 import os
 import signal
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +24,11 @@ from offtake.engines.local import LocalEngine
 from offtake.failpoints import ENV
 from offtake.flows import clients
 from offtake.scheduling.backend import open_backend
+from offtake.scheduling.ticks import tick
 from offtake.settings import Settings
 from offtake.store.database import MIGRATIONS, Database, StoreVersionError, is_current, known_revisions
-from offtake.store.tables import Base, Batch, Organisation, Role, RoleSubject
+from offtake.store.runs import cancel, run_parts
+from offtake.store.tables import Base, Batch, Organisation, Role, RoleSubject, Run, TargetConnection
 from tests.deployment import Deployment, deployment, rows, table_of
 from tests.store.released import REVISIONS, fill, gone, kept, reflected, stored
 
@@ -75,6 +81,63 @@ def test_clients_of_the_first_version_are_administrators(url: str) -> None:
     database.close()
 
 
+@pytest.mark.parametrize("revision", ["0001", "0005"])
+def test_target_connections_that_left_the_manifest_out_ask_for_it_and_all_keep_its_name(
+    url: str, revision: str
+) -> None:
+    asked: dict[str, Any] = {"left out": {}, "on": {"includeFileManifest": True}, "off": {"includeFileManifest": False}}
+    database = Database(url)
+    database.migrate(revision)
+    fill(database)
+    with database.engine.begin() as connection:
+        table = reflected(connection).tables["target_connections"]
+        pattern = dict(connection.execute(select(table)).mappings().first() or {})
+        for name, given in asked.items():
+            row = pattern | {"id": name, "params": {"path": "a/b", "datasetFileType": "JSON", **given}}
+            connection.execute(table.insert().values(row))
+    database.migrate()
+    with database.reading() as session:
+        kept = {name: session.get_one(TargetConnection, name) for name in asked}
+    database.close()
+    assert {name: row.params.pop("includeFileManifest") for name, row in kept.items()} == {
+        "left out": True,
+        "on": True,
+        "off": False,
+    }
+    assert [row.params for row in kept.values()] == [{"path": "a/b", "datasetFileType": "JSON"}] * 3
+    assert all(row.manifest_by_target for row in kept.values())
+
+
+@pytest.mark.parametrize("ends", ["goes on", "is cancelled"])
+def test_a_run_that_was_planned_by_an_earlier_version_keeps_the_name_of_its_manifest(
+    url: str, tmp_path: Path, clock: MovedClock, engine: LocalEngine, ends: str
+) -> None:
+    folder = tmp_path / "data"
+    with deployment(folder, clock, engine) as made:
+        flow = made.flow(made.import_rows("events", rows(0, 20)))
+        tick(made.backend.database, clock)
+        stop = threading.Event()
+        stop.set()
+        assert made.worker.work_once(stop)  # it is given back as soon as it is planned
+        with made.backend.database.reading() as session:
+            run = session.scalars(select(Run)).one()
+            (part,) = run_parts(session, run.id)
+        downgrade(made.backend.database, url, "0005")
+    name = f"manifest-{run.target_connection_id}-{run.id}.json"
+    before = made.zone / part.key.rpartition("/")[0] / name
+    before.parent.mkdir(parents=True, exist_ok=True)
+    before.write_text("what the worker of the earlier version wrote before it was killed")
+    with reopened(made, url) as again:
+        if ends == "is cancelled":
+            with again.backend.database.writing() as session:
+                cancel(session, flow, clock.now_ms())
+        again.run_due()
+        left = {path for path in again.zone.rglob("*") if path.is_file()}
+        assert left == ({before, again.zone / part.key} if ends == "goes on" else set())
+        if ends == "goes on":
+            assert json.loads(before.read_text()) == again.manifests()[0]
+
+
 @pytest.mark.parametrize("revision", REVISIONS)
 def test_a_flow_of_a_released_version_goes_on_with_its_increments(
     url: str, revision: str, tmp_path: Path, clock: MovedClock, engine: LocalEngine
@@ -87,15 +150,32 @@ def test_a_flow_of_a_released_version_goes_on_with_its_increments(
         made.import_rows("events", rows(20, 3))
         downgrade(made.backend.database, url, revision)
     clock.advance(hours=3)
-    catalog = f"sqlite:///{folder / 'lake' / 'catalog.db'}"
-    backend = open_backend(Settings(data_dir=folder, database_url=url, catalog_url=catalog), clock)
-    again = Deployment(backend, made.http, clock, made.admin, made.caller, engine)
-    again.import_rows("events", rows(23, 4))
-    again.run_due()
-    full, increment = again.manifests()
-    backend.close()
+    with reopened(made, url) as again:
+        again.import_rows("events", rows(23, 4))
+        again.run_due()
+        full, increment = again.manifests()
+        with again.backend.database.reading() as session:
+            (target,) = session.scalars(select(TargetConnection))
     assert table_of(again.delivered(full))["id"].to_pylist() == list(range(20))
     assert table_of(again.delivered(increment))["id"].to_pylist() == list(range(20, 27))
+    if revision < "0006":
+        (file,) = again.manifest_files()
+        assert file.name == f"manifest-{target.id}-{increment['flowRunId']}.json"
+        assert json.loads(file.read_text()) == increment
+    else:
+        assert again.manifest_files() == []
+
+
+@contextmanager
+def reopened(made: Deployment, url: str) -> Iterator[Deployment]:
+    """The deployment as this version finds it, over the database at `url` that it brings up to date."""
+    folder = made.backend.settings.data_dir
+    catalog = f"sqlite:///{folder / 'lake' / 'catalog.db'}"
+    backend = open_backend(Settings(data_dir=folder, database_url=url, catalog_url=catalog), made.clock)
+    try:
+        yield Deployment(backend, made.http, made.clock, made.admin, made.caller, made.engine)
+    finally:
+        backend.close()
 
 
 def downgrade(newest: Database, url: str, revision: str) -> None:
@@ -110,8 +190,13 @@ def downgrade(newest: Database, url: str, revision: str) -> None:
                     column.name: row[column.name] if column.name in row else gone(revision, table.name, column.name)
                     for column in table.columns
                 }
-                target.execute(table.insert().values(values))
+                target.execute(table.insert().values({name: as_null(value) for name, value in values.items()}))
     old.close()
+
+
+def as_null(value: Any) -> Any:
+    """In a column of JSON, too, None is NULL and not the document `null`."""
+    return sa.null() if value is None else value
 
 
 @pytest.mark.parametrize("revision", REVISIONS[:-1])

@@ -8,6 +8,7 @@ from offtake.errors import LeaseLostError
 from offtake.store import runs
 from offtake.store.database import Database, StoreConflictError
 from offtake.store.leases import Watch
+from offtake.store.runs import PartRecord
 from offtake.store.tables import (
     Connection,
     Flow,
@@ -162,7 +163,7 @@ def test_claims_are_counted_until_there_is_progress(database: Database, watch: W
     lease = runs.claim(database, "w", watch, 0)
     assert lease is not None
     runs.save_plan(database, lease, [planned(lease.run_id, "good", None)], [part(lease.run_id, 0)], [], 5)
-    runs.record_part(database, lease, 0, rows=3, size=30, sha256="ab", now_ms=6)
+    runs.record_part(database, lease, 0, PartRecord(rows=3, bytes=30, sha256="ab"), 6)
     runs.release(database, lease)
     lease = runs.claim(database, "w", watch, 0)
     assert lease is not None
@@ -199,7 +200,7 @@ def test_completing_moves_the_positions_of_what_was_delivered_only(database: Dat
     assert lease is not None
     delivered, failed = planned(lease.run_id, "good", None), planned(lease.run_id, "bad", {"code": "EXPORT-1404-404"})
     runs.save_plan(database, lease, [delivered, failed], [part(lease.run_id, 0)], [], 5)
-    runs.record_part(database, lease, 0, rows=3, size=30, sha256="ab", now_ms=6)
+    runs.record_part(database, lease, 0, PartRecord(rows=3, bytes=30, sha256="ab"), 6)
     runs.complete(database, lease, None, 7)
     with database.reading() as session:
         run = session.get_one(Run, lease.run_id)

@@ -100,6 +100,10 @@ COMMANDS: Final[dict[str, Command | Group]] = {
                 "List the flows, the most recently changed first; in brackets, how many runs have failed one after "
                 "another.",
             ),
+            "show": Command(
+                "flow_show:show_",
+                "Show a flow: its next and last run, what its run waits for, what is owed, and what stays delivered.",
+            ),
             "run": Command(
                 "flows:run", "Run a flow now, beside its schedule: in full the first time, then what was added since."
             ),
@@ -122,13 +126,16 @@ COMMANDS: Final[dict[str, Command | Group]] = {
             "watch": Command(
                 "runs:watch", "Follow a run to its end; the exit code is 0 when it delivered and 1 when it failed."
             ),
+            "manifest": Command(
+                "runs:manifest", "Print what a run delivered: the manifest, whether or not a file of it was delivered."
+            ),
             "verify": Command(
                 "proofs:run",
-                "Compare what a run delivered with what is at its destination: what is missing, extra or altered.",
+                "Compare what a run delivered with its destination: what is extra, altered, or was collected.",
             ),
             "cancel": Command(
                 "run_actions:cancel",
-                "Stop a run that waits or is going on; what it has written is removed, and the position stays.",
+                "Stop a run that waits or is going on; files that nobody has collected are removed.",
             ),
             "retry": Command(
                 "run_actions:retry",

@@ -48,16 +48,19 @@ def demo(
     with _server(data_dir, port) as client:
         flow_id = _tutorial(client, first)
         full = _wait(client, flow_id, runs=1)
-        _say("9. A new batch arrives, and the increment goes out without waiting for the next slot")
+        _ask_for_manifests(client, flow_id)
+        _say("10. A new batch arrives, and the increment goes out without waiting for the next slot")
         _import(data_dir, max(1, rows // 10), seed=2)
         client.post(
             "/data/core/activation/disflowprovider/adhocrun",
             {"activationInfo": {"destinations": [{"flowId": flow_id, "datasets": [{"id": first}]}]}},
         )
         increment = _wait(client, flow_id, runs=2)
+        manifests = [_manifest(client, run) for run in (full, increment)]
     zone = data_dir / "landing-zone" / "prod"
-    _show_delivery(zone)
-    _check(zone, [full, increment], [(rows, 1), (max(1, rows // 10), 2)])
+    _show_delivery(zone, manifests[0])
+    _check_file(zone, manifests[1])
+    _check(zone, manifests, [(rows, 1), (max(1, rows // 10), 2)])
     show.console.print(f"\nDone in {time.monotonic() - began:.1f} s. Everything is in {data_dir}.", markup=False)
 
 
@@ -126,6 +129,18 @@ def _tutorial(client: Client, dataset_id: str) -> str:
     return flow
 
 
+def _ask_for_manifests(client: Client, flow_id: str) -> None:
+    _say("9. The consumer of the next runs wants a manifest file, so the target connection asks for it")
+    flow = client.quiet(f"/data/foundation/flowservice/flows/{flow_id}")["items"][0]
+    (target,) = flow["targetConnectionIds"]
+    asked = {"op": "add", "path": "/params/includeFileManifest", "value": True}
+    client.patch(f"/data/foundation/flowservice/targetConnections/{target}", [asked])
+
+
+def _manifest(client: Client, run: Json) -> bytes:
+    return client.read(f"/data/foundation/flowservice/runs/{run['id']}/manifest")
+
+
 def _wait(client: Client, flow_id: str, runs: int) -> Json:
     path = f"/data/foundation/flowservice/runs?property=flowId=={flow_id}"
     for _ in range(1200):
@@ -181,29 +196,37 @@ def _await_health(process: subprocess.Popen[bytes], origin: str) -> None:
     raise OfftakeError("The demo's server did not start; see server.log in the demo's folder.")
 
 
-def _show_delivery(zone: Path) -> None:
-    _say("10. What was delivered")
+def _show_delivery(zone: Path, full: bytes) -> None:
+    _say("11. What was delivered")
     tree = Tree(str(zone))
     for folder in sorted({path.parent for path in zone.rglob("*") if path.is_file()}):
         branch = tree.add(str(folder.relative_to(zone)))
         for path in sorted(folder.iterdir()):
             branch.add(f"{path.name}  {show.size(path.stat().st_size)}")
     show.console.print(tree, soft_wrap=True, no_wrap=True, overflow="ignore", crop=False)
-    newest = max(zone.rglob("manifest-*.json"), key=lambda path: path.stat().st_mtime)
-    show.console.print(f"\n{newest.name}:", markup=False)
-    show.as_json(json.loads(newest.read_text()))
+    document = json.loads(full)
+    show.console.print(f"\nThe full export, by offtake run manifest {document['flowRunId']}:", markup=False)
+    show.as_json(document)
 
 
-def _check(zone: Path, runs: list[Json], sources: list[tuple[int, int]]) -> None:
+def _check_file(zone: Path, increment: bytes) -> None:
+    """There is one manifest file, that of the increment, and it holds what the API says of that run."""
+    (file,) = zone.rglob("manifest-*.json")
+    if file.read_bytes() != increment:
+        raise OfftakeError(f"{file} is not what the API says of its run.")
+    show.console.print(f"\nThe increment, by the last file of its run: {file.name}", markup=False)
+
+
+def _check(zone: Path, manifests: list[bytes], sources: list[tuple[int, int]]) -> None:
     """What the manifests name, read back, equals what was imported, row for row."""
-    _say("11. The proof: what is read back equals what went in")
-    for run, (rows, seed) in zip(runs, sources, strict=True):
-        manifest = json.loads(next(zone.rglob(f"manifest-*-{run['id']}.json")).read_text())
+    _say("12. The proof: what is read back equals what went in")
+    for document, (rows, seed) in zip(manifests, sources, strict=True):
+        manifest = json.loads(document)
         files = [_verified(zone, result) for result in manifest["exportResults"]]
         delivered = pa.concat_tables(pq.read_table(file) for file in files).cast(SAMPLE_SCHEMA).sort_by("_id")
         wanted = pa.Table.from_batches(customer_events(rows, seed=seed, start_ms=_START_MS), SAMPLE_SCHEMA)
         if not delivered.equals(wanted.sort_by("_id")):
-            raise OfftakeError(f"Run {run['id']} delivered other rows than were imported.")
+            raise OfftakeError(f"Run {manifest['flowRunId']} delivered other rows than were imported.")
         kind = manifest["datasets"][0]["exportKind"]
         show.console.print(f"✓ {kind}: {delivered.num_rows:,} rows equal, {len(files)} hashes match", markup=False)
 

@@ -57,6 +57,16 @@ class Client:
         _show("POST", path, answer.status_code, document)
         return document
 
+    def read(self, path: str) -> bytes:
+        """GET, not shown: the body's bytes."""
+        return _checked(self._http.get(path)).content
+
+    def patch(self, path: str, operations: list[Json]) -> None:
+        """PATCH an entity as it is now, shown with the operations."""
+        etag = self.quiet(path)["items"][0]["etag"]
+        answer = _checked(self._http.patch(path, json=operations, headers={"If-Match": etag}))
+        _show("PATCH", f"{path} {operations}", answer.status_code, answer.json())
+
     def create(self, resource: str, body: Json) -> str:
         """POST to a resource of Flow Service; the id of what was made."""
         created: str = self.post(f"/data/foundation/flowservice/{resource}", body)["id"]
@@ -64,10 +74,14 @@ class Client:
 
 
 def _document(answer: httpx2.Response) -> Json:
+    document: Json = _checked(answer).json()
+    return document
+
+
+def _checked(answer: httpx2.Response) -> httpx2.Response:
     if answer.is_error:
         raise OfftakeError(f"{answer.request.method} {answer.request.url.path}: {answer.status_code} {answer.text}")
-    document: Json = answer.json()
-    return document
+    return answer
 
 
 def _show(method: str, path: str, status: int, heart: object) -> None:

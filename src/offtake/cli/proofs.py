@@ -13,7 +13,6 @@ from offtake.cli.options import AsJson, DataDir, FlowName, InSandbox, find_flow,
 from offtake.exporting.verify import Delivery, Verified
 from offtake.flows import flow_proof
 from offtake.flows.flow_proof import DatasetProof
-from offtake.scheduling.backend import Backend
 from offtake.scheduling.verification import delivery_of, verify_delivery
 
 _PROGRESS_SECONDS: Final = 2.0
@@ -23,18 +22,21 @@ _NOTHING: Final = "nothing was delivered, and nothing is left"
 def run(
     run: Annotated[str, typer.Argument(help="The run's id.")],
     download: Annotated[bool, typer.Option("--download", help="Read every file back, and compare its hash.")] = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="A file that is not there any more is an error, as it was collected.")
+    ] = False,
     sandbox: InSandbox = None,
     data_dir: DataDir = None,
     json: AsJson = False,
 ) -> None:
-    """Compare what a run delivered with what is at its destination: what is missing, extra or altered.
+    """Compare what a run delivered with its destination: what is extra, altered, or was collected.
 
-    The exit code is 0 when all is as it was delivered, else 1.
+    The exit code is 0 when all that is there is as it was delivered, else 1. With --strict, all must be there.
     """
     with operating(data_dir, sandbox) as (backend, caller):
         delivery = delivery_of(backend, caller, run)
-        found = verify_delivery(delivery, _progress(delivery, json=json) if download else None)
-        hint = _hint(backend, delivery, found)
+        found = verify_delivery(delivery, _progress(delivery, json=json) if download else None, strict=strict)
+        hint = _hint(delivery, found)
     if json:
         about = {"id": delivery.run.id, "status": delivery.run.status, "downloaded": download}
         show.as_json(about | asdict(found))
@@ -70,23 +72,25 @@ def _tell(delivery: Delivery, found: Verified, hint: str | None) -> None:
     counted = f"{found.files:,} files, {found.rows:,} rows, {show.size(found.bytes)}"
     if not found.findings:
         how = "as delivered" if delivery.files or delivery.run.status == "success" else _NOTHING
-        show.console.print(f"{counted}: {how}", markup=False)
+        show.console.print(f"{counted}: {how}{_gone(found)}", markup=False)
         return
     kinds = [(kind, sum(one.what == kind for one in found.findings)) for kind in ("missing", "extra", "altered")]
     told = ", ".join(f"{count} {kind}" for kind, count in kinds if count)
-    show.console.print(f"{counted}: {told}", markup=False)
+    show.console.print(f"{counted}: {told}{_gone(found)}", markup=False)
     if hint:
         show.console.print(hint, markup=False)
 
 
-def _hint(backend: Backend, delivery: Delivery, found: Verified) -> str | None:
+def _gone(found: Verified) -> str:
+    """What is not at the destination any more, the manifest included."""
+    counts = ((found.collected, "collected"), (found.expired, "expired"))
+    return "".join(f", {count:,} {how}" for count, how in counts if count)
+
+
+def _hint(delivery: Delivery, found: Verified) -> str | None:
     """What may be behind it, in words."""
-    missing = any(one.what == "missing" for one in found.findings)
-    if missing and delivery.order.place.credentials is None and backend.settings.landing_zone_days:
-        days = backend.settings.landing_zone_days
-        return f"The landing zone keeps files for {days} days; whoever collects them may also have taken them away."
-    if missing:
-        return "Whoever collects the files may have taken them away; or the target connection now leads elsewhere."
+    if any(one.what == "missing" for one in found.findings):
+        return "The consumer may have taken the files away; or the target connection now leads elsewhere."
     if found.findings and not delivery.files and delivery.run.sweep_due is not None:
         return "The run delivered nothing. A server that runs removes what is left of it."
     return None

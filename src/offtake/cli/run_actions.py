@@ -7,21 +7,26 @@ import typer
 from offtake.cli import show
 from offtake.cli.options import AsJson, DataDir, InSandbox, operating
 from offtake.flows import runs
-from offtake.store.runs import FAILED
+from offtake.store.disposals import NEXT, describe
+from offtake.store.runs import FAILED, run_parts
 
 RunId = Annotated[str, typer.Argument(help="The run's id.")]
 
 
 def cancel(run: RunId, sandbox: InSandbox = None, data_dir: DataDir = None, json: AsJson = False) -> None:
-    """Stop a run that waits or is going on; what it has written is removed, and the position stays."""
+    """Stop a run that waits or is going on; files that nobody has collected are removed."""
     with operating(data_dir, sandbox) as (backend, caller), backend.database.writing() as session:
         row = runs.act(session, caller, run, "CANCEL", None, backend.clock.now_ms())
+        complete = [part for part in run_parts(session, row.id) if part.finished_at]
     if json:
-        show.as_json({"id": row.id, "flowId": row.flow_id, "status": row.status})
+        files = [part.uri or part.key for part in complete]
+        show.as_json({"id": row.id, "flowId": row.flow_id, "status": row.status, "files": files})
     elif row.status == FAILED:
-        show.console.print(f"Run {row.id} is cancelled; it had not begun.", markup=False)
+        show.console.print(f"Run {row.id} is cancelled; it had written nothing.", markup=False)
     else:
         show.console.print(f"Run {row.id} is told to stop: offtake run watch {row.id}", markup=False)
+        if complete:
+            show.console.print(f"Unless they can still be removed, {describe(complete, NEXT)}", markup=False)
 
 
 def retry(run: RunId, sandbox: InSandbox = None, data_dir: DataDir = None, json: AsJson = False) -> None:

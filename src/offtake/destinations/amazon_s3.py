@@ -13,6 +13,7 @@ from offtake.destinations.amazon_clients import make_client
 from offtake.destinations.assumed_role import AssumedRole, assumed_role
 from offtake.destinations.contract import AuthMethod, Capabilities, Destination, Driver, Guide, Sink, Site
 from offtake.destinations.object_store import (
+    LOST_ANSWER,
     MOST_PARTS,
     PART_BYTES,
     RETRIES,
@@ -23,7 +24,8 @@ from offtake.destinations.object_store import (
     client_options,
 )
 from offtake.destinations.object_store_errors import Rights
-from offtake.destinations.parameters import Params, TargetParams
+from offtake.destinations.parameters import Params, TargetParams, address_of
+from offtake.destinations.plain_http import answers
 from offtake.destinations.unfinished_uploads import AT_ONCE, UnfinishedUploads
 
 if TYPE_CHECKING:
@@ -79,6 +81,11 @@ class StoreAddress(Params):
     def hosts(self) -> dict[str, str]:
         """The endpoint's."""
         return {"endpointUrl": urlsplit(self.endpoint_url).hostname or ""} if self.endpoint_url else {}
+
+    @property
+    def address(self) -> str | None:
+        """The endpoint; Amazon has many servers behind one name."""
+        return address_of(self.endpoint_url) if self.endpoint_url else None
 
 
 class AccessKey(StoreAddress):
@@ -208,7 +215,7 @@ def open_sink(credentials: Params | None, params: TargetParams, site: Site) -> S
         config["server_side_encryption"] = _ENCRYPTION[params.server_side_encryption]
     if params.kms_key_id is not None:
         config["sse_kms_key_id"] = params.kms_key_id
-    url = endpoint or f"https://s3.{region}.amazonaws.com{'.cn' if region.startswith('cn-') else ''}"
+    url = endpoint or _amazon(region)
     store = S3Store(
         params.bucket_name,
         region=region,
@@ -250,6 +257,17 @@ def open_sink(credentials: Params | None, params: TargetParams, site: Site) -> S
         by_folder=endpoint is None,
     )
     return ObjectStoreSink(store, bucket, ByHand(clear=uploads.abort))
+
+
+def answer(credentials: Params | None, site: Site) -> bool:
+    """Whether the store answers."""
+    assert isinstance(credentials, AccessKey | Role)  # noqa: S101 - parsed with one of this destination's own models
+    endpoint = credentials.endpoint_url
+    return answers(endpoint or _amazon(credentials.region or "us-east-1"), site.network, guarded=endpoint is not None)
+
+
+def _amazon(region: str) -> str:
+    return f"https://s3.{region}.amazonaws.com{'.cn' if region.startswith('cn-') else ''}"
 
 
 def _credential(key: AccessKey | Role) -> "S3Credential":
@@ -325,6 +343,7 @@ GUIDE: Final = Guide(
         "Role credentials live for an hour and are asked for anew five minutes before they end.",
         "Keys that the customer gives with each request (SSE-C) are not offered.",
         "Archive classes are not offered either: a consumer could not fetch what was delivered.",
+        LOST_ANSWER,
         RETRY_AFTER,
         "Tried against rclone's and moto's servers, not against Amazon itself.",
     ),
@@ -354,4 +373,5 @@ DESTINATION: Final = Destination(
     guide=GUIDE,
     encryption=True,
     open=open_sink,
+    answers=answer,
 )

@@ -13,7 +13,7 @@ from offtake.destinations.contract import Site
 from offtake.destinations.object_store import RETRIES, Bucket, ByHand, ObjectStoreSink, client_options
 from offtake.destinations.object_store_errors import BASE_CONNECTION, RefusalError, Rights
 from offtake.destinations.patterns import container_problem, folder_problem
-from offtake.destinations.plain_http import pause_in, send
+from offtake.destinations.plain_http import answers, pause_in, send
 
 if TYPE_CHECKING:
     # The driver states this type in its stubs only.
@@ -172,6 +172,11 @@ def azure_sink(
         return f"{root}/{quote(key)}?{account.signature}"
 
     return ObjectStoreSink(store, bucket, ByHand(delete=lambda key: _delete(address(key), bucket), address=address))
+
+
+def answer_of(account: Account, site: Site) -> bool:
+    """Whether the account's endpoint answers."""
+    return answers(account.endpoint, site.network, guarded=not account.vendors_own)
 
 
 def _delete(url: str, bucket: Bucket) -> None:

@@ -6,11 +6,11 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Field, SecretStr
 
 from offtake.destinations import patterns
-from offtake.destinations.azure_accounts import MOST_BLOCKS, UNCOMMITTED, account_of, azure_sink
+from offtake.destinations.azure_accounts import MOST_BLOCKS, UNCOMMITTED, account_of, answer_of, azure_sink
 from offtake.destinations.contract import AuthMethod, Capabilities, Destination, Guide, Sink, Site
-from offtake.destinations.object_store import PART_BYTES, RETRY_AFTER
+from offtake.destinations.object_store import LOST_ANSWER, PART_BYTES, RETRY_AFTER
 from offtake.destinations.object_store_errors import Rights
-from offtake.destinations.parameters import Params, TargetParams
+from offtake.destinations.parameters import Params, TargetParams, address_of
 
 # Identity
 
@@ -37,6 +37,11 @@ class ConnectionString(Params):
         """The endpoint's, where it is not one of Microsoft's."""
         account = account_of(self.connection_string.get_secret_value())
         return {} if account.vendors_own else {"connectionString": urlsplit(account.endpoint).hostname or ""}
+
+    @property
+    def address(self) -> str | None:
+        """The account's endpoint."""
+        return address_of(account_of(self.connection_string.get_secret_value()).endpoint)
 
 
 # Parameters
@@ -81,6 +86,12 @@ def open_sink(credentials: Params | None, params: TargetParams, site: Site) -> S
     return azure_sink(account, params.container, RIGHTS, site)
 
 
+def answer(credentials: Params | None, site: Site) -> bool:
+    """Whether the account's endpoint answers."""
+    assert isinstance(credentials, ConnectionString)  # noqa: S101 - parsed with this destination's own model
+    return answer_of(account_of(credentials.connection_string.get_secret_value()), site)
+
+
 # What people must know
 
 GUIDE: Final = Guide(
@@ -95,6 +106,7 @@ GUIDE: Final = Guide(
     limits=(
         "A signature that has expired fails every run until another one is given: put its end into your calendar.",
         "`UseDevelopmentStorage=true` is not read; name the `BlobEndpoint` instead.",
+        LOST_ANSWER,
         RETRY_AFTER,
         "Tried against Azurite, not against Azure itself.",
     ),
@@ -122,4 +134,5 @@ DESTINATION: Final = Destination(
     guide=GUIDE,
     encryption=True,
     open=open_sink,
+    answers=answer,
 )

@@ -6,11 +6,19 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr
 
 from offtake.destinations import patterns
-from offtake.destinations.azure_accounts import MOST_BLOCKS, UNCOMMITTED, Principal, azure_sink, place_of, url_problem
+from offtake.destinations.azure_accounts import (
+    MOST_BLOCKS,
+    UNCOMMITTED,
+    Principal,
+    answer_of,
+    azure_sink,
+    place_of,
+    url_problem,
+)
 from offtake.destinations.contract import AuthMethod, Capabilities, Destination, Guide, Sink, Site
-from offtake.destinations.object_store import PART_BYTES, RETRY_AFTER
+from offtake.destinations.object_store import LOST_ANSWER, PART_BYTES, RETRY_AFTER
 from offtake.destinations.object_store_errors import Rights
-from offtake.destinations.parameters import Params, TargetParams
+from offtake.destinations.parameters import Params, TargetParams, address_of
 
 # Identity
 
@@ -55,6 +63,11 @@ class ServicePrincipal(Params):
         found = {} if place.account.vendors_own else {"url": urlsplit(place.account.endpoint).hostname or ""}
         return found | ({"authorityUrl": urlsplit(self.authority_url).hostname or ""} if self.authority_url else {})
 
+    @property
+    def address(self) -> str | None:
+        """The account's endpoint."""
+        return address_of(place_of(self.url).account.endpoint)
+
 
 # Parameters
 
@@ -92,6 +105,12 @@ def open_sink(credentials: Params | None, _params: TargetParams, site: Site) -> 
     return azure_sink(place.account, place.container, RIGHTS, site, prefix=place.folder, principal=principal)
 
 
+def answer(credentials: Params | None, site: Site) -> bool:
+    """Whether the account's endpoint answers."""
+    assert isinstance(credentials, ServicePrincipal)  # noqa: S101 - parsed with this destination's own model
+    return answer_of(place_of(credentials.url).account, site)
+
+
 # What people must know
 
 GUIDE: Final = Guide(
@@ -105,6 +124,7 @@ GUIDE: Final = Guide(
     limits=(
         "With a hierarchical namespace, folders stay, empty, when their files are removed; so does a test's.",
         "Access control lists of single folders are not read or written; the role on the container decides.",
+        LOST_ANSWER,
         RETRY_AFTER,
         "Tried against Azurite with OAuth and a token endpoint of the tests, not against Azure itself.",
     ),
@@ -132,4 +152,5 @@ DESTINATION: Final = Destination(
     guide=GUIDE,
     encryption=True,
     open=open_sink,
+    answers=answer,
 )

@@ -13,14 +13,20 @@ from offtake.errors import DeliveryError
 
 _LONGEST: Final = 255
 """Bytes of a name that file systems take."""
-_MARK: Final = re.compile(r"\.(?P<whole>(?P<stem>.+?)(\.[0-9a-f]{8})?)\.tmp", re.DOTALL)
+_MARK: Final = re.compile(r"\.(?P<whole>(?P<stem>.+?)(\.(?P<digits>[0-9a-f]{8}))?)\.tmp", re.DOTALL)
 _AROUND: Final = len(".") + len(".01234567.tmp")
 _HASH: Final = 16
+_WRITERS: Final = 0x10000
 
 
-def temporary_name(name: str) -> str:
-    """`.NAME.<8 hexadecimal digits>.tmp`, never given before. A NAME that is too long for it is shortened."""
-    return f".{_stem(name)}.{secrets.token_hex(4)}.tmp"
+def temporary_name(name: str, writer: int = 0) -> str:
+    """`.NAME.<8 hexadecimal digits>.tmp`: four of the writer's number, four by chance. A long NAME is shortened."""
+    return f".{_stem(name)}.{writer % _WRITERS:04x}{secrets.token_hex(2)}.tmp"
+
+
+def recalled_name(name: str) -> str:
+    """What a complete file is called after it was taken back; nothing but its own removal touches that name."""
+    return f".{_stem(name)}.recalled.tmp"
 
 
 def is_temporary(name: str) -> bool:
@@ -28,15 +34,17 @@ def is_temporary(name: str) -> bool:
     return name.startswith(".") and name.endswith(".tmp")
 
 
-def left_behind(names: Collection[str], found: Iterable[str]) -> Iterator[str]:
-    """What of `found` is a temporary file of one of the files `names`.
+def left_behind(names: Collection[str], found: Iterable[str], upto: int | None = None) -> Iterator[str]:
+    """What of `found` is a temporary file of one of the files `names`; with `upto`, of writers up to that number.
 
     Until there was a name for each write, it was `.NAME.tmp`; those are recognised too.
     """
     stems, old = {_stem(name) for name in names}, set(names)
     for one in found:
         mark = _MARK.fullmatch(one)
-        if mark is not None and (mark["stem"] in stems or mark["whole"] in old):
+        if mark is None or not (mark["stem"] in stems or mark["whole"] in old):
+            continue
+        if upto is None or mark["digits"] is None or int(mark["digits"][:4], 16) <= upto % _WRITERS:
             yield one
 
 

@@ -3,7 +3,7 @@
 import importlib.util
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Final, Literal, Protocol
 
 from offtake.destinations.landing_zones import Zones
 from offtake.destinations.network import Network
@@ -22,6 +22,20 @@ class StoredObject:
     modified_ms: int
 
 
+@dataclass(frozen=True)
+class Pending:
+    """A write of which only the last step is missing: its size in bytes, and the temporary name that the step replaces.
+
+    `token` is None where a store has no such name.
+    """
+
+    bytes: int
+    token: str | None = None
+
+
+BeforeCompletion = Callable[[Pending], None]
+
+
 class Sink(Protocol):
     """One open place at a destination. Keys are relative, `/`-separated, and never start with `/`.
 
@@ -29,12 +43,45 @@ class Sink(Protocol):
     An exception raised by `chunks` passes through `put` unchanged.
     """
 
-    def put(self, key: str, chunks: Iterable[bytes]) -> int:
-        """Write one object whole or not at all, replacing any object of that key; the bytes written."""
+    def put(
+        self,
+        key: str,
+        chunks: Iterable[bytes],
+        before_completion: BeforeCompletion | None = None,
+        writer: int = 0,
+    ) -> int:
+        """Write one object whole or not at all, replacing any object of that key; the bytes written.
+
+        The return is the proof that the object is complete. `before_completion` is called when all of it is stored and
+        only the last step is missing; it is not called where a store takes the object in one request. From then on
+        nothing of the write is removed on errors: `settle` finds out what became of it. `writer`: a number that grows
+        from one writer of the key to the next; `clear` tells writers apart by it.
+        """
+        ...
+
+    def settle(self, key: str, pending: Pending) -> bool:
+        """Take the last step of an announced write if it was not taken; True when the object was or is complete.
+
+        An object that is not there any more has been collected. False: the write was not completed, or the store
+        cannot tell; the object is to be written again.
+        """
+        ...
+
+    def recall(self, key: str, pending: Pending | None = None, *, again: bool = False) -> bool:
+        """Take back an object, or an announced write, so that it is never seen again; False when it was collected.
+
+        What was taken back may stay, invisible, until `delete`: asked again before that, the answer is the same. A
+        store that cannot put objects aside answers by what is there; with `again` (an earlier call may have removed
+        it) and for a `pending` write, an absent object counts as taken back there.
+        """
         ...
 
     def size(self, key: str) -> int | None:
         """The object's size in bytes, or None where there is none."""
+        ...
+
+    def is_gone(self, key: str) -> bool:
+        """Whether an object that was complete is not there any more; raises while the place itself is not there."""
         ...
 
     def read(self, key: str) -> Iterator[bytes]:
@@ -46,14 +93,17 @@ class Sink(Protocol):
         ...
 
     def delete(self, key: str) -> None:
-        """Remove one object; removing what is not there is not an error.
+        """Remove one object, and what was recalled of it; removing what is not there is not an error.
 
         Where somebody may still be writing it, `clear` comes first: then nobody completes it afterwards.
         """
         ...
 
-    def clear(self, keys: Collection[str]) -> int:
+    def clear(self, keys: Collection[str], upto: int | None = None) -> int:
         """Remove what unfinished writes of these keys have left behind; how many there were.
+
+        `upto`: leave temporary files of writers with a higher number, so that a writer that was only slow does not
+        remove its successor's. An announced write is settled or recalled before it is cleared.
 
         That is temporary files, and uploads that were never completed. A writer that is still at it fails, with a
         transient error, when it wants to complete. Finished objects and other keys are not touched. What a store does
@@ -135,6 +185,9 @@ class Site:
 
 Open = Callable[[Params | None, TargetParams, Site], Sink]
 Pin = Callable[[Params, Site], Params]
+Answers = Callable[[Params | None, Site], bool]
+ANSWER_SECONDS: Final = 5.0
+"""How long one step of asking a destination whether it answers may take."""
 
 
 @dataclass(frozen=True)
@@ -156,6 +209,9 @@ class Destination:
     pin: Pin | None = None
     """Connects, and gives the credentials back with what a first success teaches, such as the server's key; raises
     `DeliveryError`. None where there is nothing to learn."""
+    answers: Answers | None = None
+    """Asks the destination, within seconds, whether it answers; False when that cannot be told. Raises `DeliveryError`
+    when it does not. None where there is nobody to ask."""
 
     def lacks(self, auth_name: str | None) -> Driver | None:
         """The driver that delivering with this way to authenticate needs and that is not installed."""

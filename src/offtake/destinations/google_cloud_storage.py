@@ -10,6 +10,7 @@ from offtake.destinations import patterns
 from offtake.destinations.amazon_clients import make_client
 from offtake.destinations.contract import AuthMethod, Capabilities, Destination, Guide, Sink, Site
 from offtake.destinations.object_store import (
+    LOST_ANSWER,
     MOST_PARTS,
     PART_BYTES,
     RETRIES,
@@ -20,7 +21,8 @@ from offtake.destinations.object_store import (
     client_options,
 )
 from offtake.destinations.object_store_errors import Rights
-from offtake.destinations.parameters import Params, TargetParams
+from offtake.destinations.parameters import Params, TargetParams, address_of
+from offtake.destinations.plain_http import answers
 from offtake.destinations.unfinished_uploads import AT_ONCE, UnfinishedUploads
 
 if TYPE_CHECKING:
@@ -55,6 +57,11 @@ class HmacKey(Params):
     def hosts(self) -> dict[str, str]:
         """The endpoint's."""
         return {"endpointUrl": urlsplit(self.endpoint_url).hostname or ""} if self.endpoint_url else {}
+
+    @property
+    def address(self) -> str | None:
+        """The endpoint; Google has many servers behind one name."""
+        return address_of(self.endpoint_url) if self.endpoint_url else None
 
 
 # Parameters
@@ -92,12 +99,15 @@ RIGHTS: Final = Rights(
 )
 
 
+_GOOGLE: Final = "https://storage.googleapis.com"
+
+
 def open_sink(credentials: Params | None, params: TargetParams, site: Site) -> Sink:
     """The bucket, ready to write. Nothing is asked of the store yet."""
     assert isinstance(credentials, HmacKey)  # noqa: S101 - parsed with this destination's own model
     assert isinstance(params, GoogleParams)  # noqa: S101 - as above
     endpoint = credentials.endpoint_url.rstrip("/") if credentials.endpoint_url else None
-    url = endpoint or "https://storage.googleapis.com"
+    url = endpoint or _GOOGLE
     key: S3Credential = {
         "access_key_id": credentials.access_key_id,
         "secret_access_key": credentials.secret_access_key.get_secret_value(),
@@ -138,6 +148,12 @@ def open_sink(credentials: Params | None, params: TargetParams, site: Site) -> S
     return ObjectStoreSink(store, bucket, ByHand(clear=uploads.abort))
 
 
+def answer(credentials: Params | None, site: Site) -> bool:
+    """Whether the store answers."""
+    assert isinstance(credentials, HmacKey)  # noqa: S101 - parsed with this destination's own model
+    return answers(credentials.endpoint_url or _GOOGLE, site.network, guarded=credentials.endpoint_url is not None)
+
+
 # What people must know
 
 GUIDE: Final = Guide(
@@ -153,6 +169,7 @@ GUIDE: Final = Guide(
     f"`storage.multipartUploads.list` is recommended only. {AT_ONCE}",
     limits=(
         "Tags, conditional writes and bulk deletes of Amazon's protocol are switched off: Google's XML API has none.",
+        LOST_ANSWER,
         RETRY_AFTER,
         "Tried against rclone's S3 server with the same switches, not against Google itself.",
     ),
@@ -180,4 +197,5 @@ DESTINATION: Final = Destination(
     guide=GUIDE,
     encryption=True,
     open=open_sink,
+    answers=answer,
 )

@@ -11,8 +11,8 @@ from io import FileIO
 from pathlib import Path
 from typing import Final
 
-from offtake.destinations.beside import is_temporary, left_behind, removed_meanwhile, temporary_name
-from offtake.destinations.contract import StoredObject
+from offtake.destinations.beside import is_temporary, left_behind, recalled_name, removed_meanwhile, temporary_name
+from offtake.destinations.contract import BeforeCompletion, Pending, StoredObject
 from offtake.errors import DeliveryError
 
 _CHUNK: Final = 1024 * 1024
@@ -27,11 +27,18 @@ class LocalFolderSink:
     def __init__(self, root: Path) -> None:
         self._root = root
 
-    def put(self, key: str, chunks: Iterable[bytes]) -> int:
-        """Write `.NAME.<random>.tmp`, sync, rename over NAME, sync the folder."""
+    def put(
+        self,
+        key: str,
+        chunks: Iterable[bytes],
+        before_completion: BeforeCompletion | None = None,
+        writer: int = 0,
+    ) -> int:
+        """Write `.NAME.<digits>.tmp`, sync, rename over NAME, sync the folder."""
         target = self._path(key)
         with self._told(key):
-            file, beside, made = _create(target)
+            file, beside, made = _create(target, writer)
+        announced = False
         try:
             with file:
                 with self._told(key):
@@ -40,18 +47,61 @@ class LocalFolderSink:
                         with contextlib.suppress(PermissionError):  # who may write there need not be let read there
                             _sync_folder(folder.parent)
                 written = self._write(key, file.fileno(), chunks)
+            if before_completion is not None:
+                with self._told(key):
+                    # A power cut must not take the temporary name: its absence says that the file was completed.
+                    _sync_folder(target.parent)
+                announced = True
+                before_completion(Pending(written, beside.name))
             with self._told(key):
                 self._complete(key, beside, target)
         except BaseException:
-            beside.unlink(missing_ok=True)
+            if not announced:
+                beside.unlink(missing_ok=True)
             raise
         return written
+
+    def settle(self, key: str, pending: Pending) -> bool:
+        """Rename the temporary file into place, if it is still there and has all its bytes."""
+        target = self._path(key)
+        with self._told(key):
+            self._check_root()
+            temporary = target.with_name(pending.token or "")
+            try:
+                if temporary.stat().st_size != pending.bytes:
+                    return False
+                temporary.replace(target)
+            except FileNotFoundError:
+                return True
+            _sync_folder(target.parent)
+        return True
+
+    def recall(self, key: str, pending: Pending | None = None, *, again: bool = False) -> bool:  # noqa: ARG002 - the name tells
+        """Rename the temporary file, or the file, to a name that nobody else uses."""
+        target = self._path(key)
+        aside = target.with_name(recalled_name(target.name))
+        with self._told(key):
+            self._check_root()
+            # In this order: once the temporary file is gone, no other writer can complete it.
+            for name in (pending.token if pending else None, target.name):
+                with contextlib.suppress(FileNotFoundError):
+                    if name is not None:
+                        target.with_name(name).replace(aside)
+                        _sync_folder(target.parent)
+                        return True
+            return aside.exists()
 
     def size(self, key: str) -> int | None:
         """The file's size."""
         with self._told(key):
             path = self._path(key)
             return path.stat().st_size if path.is_file() else None
+
+    def is_gone(self, key: str) -> bool:
+        """Whether the file is not there, though the folder that everything is in is."""
+        with self._told(key):
+            self._check_root()
+        return self.size(key) is None
 
     def read(self, key: str) -> Iterator[bytes]:
         """The file in chunks of 1 MiB."""
@@ -82,9 +132,10 @@ class LocalFolderSink:
         path = self._path(key)
         with self._told(key):
             path.unlink(missing_ok=True)
+            path.with_name(recalled_name(path.name)).unlink(missing_ok=True)
             self._remove_empty(path.parent)
 
-    def clear(self, keys: Collection[str]) -> int:
+    def clear(self, keys: Collection[str], upto: int | None = None) -> int:
         """Remove the temporary files of these keys; each folder is listed once."""
         names: dict[Path, set[str]] = defaultdict(set)
         for key in keys:
@@ -93,7 +144,7 @@ class LocalFolderSink:
         removed = 0
         for folder, of in names.items():
             with self._told(folder.relative_to(self._root.resolve()).as_posix()):
-                removed += _clear(folder, of)
+                removed += _clear(folder, of, upto)
         return removed
 
     def uri(self, key: str) -> str:
@@ -124,6 +175,11 @@ class LocalFolderSink:
         except FileNotFoundError:
             raise removed_meanwhile(self.uri(key)) from None
         _sync_folder(target.parent)
+
+    def _check_root(self) -> None:
+        """Raise `OSError` when the folder itself is not there: of a disk that is not mounted, nothing was collected."""
+        if not self._root.is_dir():
+            raise OSError(errno.EIO, "the folder is not there")
 
     def _remove_empty(self, folder: Path) -> None:
         root = self._root.resolve()
@@ -181,32 +237,32 @@ def _ahead(handle: int) -> Iterator[_Ahead]:
         yield _Ahead(handle, thread)
 
 
-def _create(target: Path) -> tuple[FileIO, Path, list[Path]]:
+def _create(target: Path, writer: int) -> tuple[FileIO, Path, list[Path]]:
     """A new file beside the target, open, its path, and the folders that were made for it, outermost first.
 
     Whoever removes empty folders may take the folder away again in between.
     """
     for _ in range(_TRIES):
         with contextlib.suppress(FileNotFoundError):
-            return _opened(target)
-    return _opened(target)
+            return _opened(target, writer)
+    return _opened(target, writer)
 
 
-def _opened(target: Path) -> tuple[FileIO, Path, list[Path]]:
+def _opened(target: Path, writer: int) -> tuple[FileIO, Path, list[Path]]:
     folder = target.parent
     missing = [one for one in (folder, *folder.parents) if not one.exists()]
     folder.mkdir(parents=True, exist_ok=True)
-    beside = target.with_name(temporary_name(target.name))
+    beside = target.with_name(temporary_name(target.name, writer))
     return beside.open("xb", buffering=0), beside, missing[::-1]
 
 
-def _clear(folder: Path, names: Collection[str]) -> int:
+def _clear(folder: Path, names: Collection[str], upto: int | None) -> int:
     try:
         found = os.listdir(folder)  # noqa: PTH208 - names are wanted, not paths
     except (FileNotFoundError, NotADirectoryError):
         return 0
     removed = 0
-    for name in left_behind(names, found):
+    for name in left_behind(names, found, upto):
         with contextlib.suppress(FileNotFoundError):
             (folder / name).unlink()
             removed += 1

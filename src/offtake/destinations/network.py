@@ -78,6 +78,7 @@ class Network:
                 f"The name {host} has no address.",
                 "Correct the host in the base connection, or check the name service.",
                 transient=True,
+                unreachable=True,
             ) from None
         addresses = list(dict.fromkeys(str(one[4][0]) for one in found))
         for address in addresses:
@@ -106,6 +107,7 @@ class Network:
             f"{host}:{port} could not be reached: {reason}.",
             "Check the host, the port and the network; the export is tried again.",
             transient=True,
+            unreachable=True,
         )
 
 

@@ -11,7 +11,7 @@ import obstore
 from obstore.exceptions import BaseError
 from obstore.store import AzureStore, S3Store
 
-from offtake.destinations.contract import StoredObject
+from offtake.destinations.contract import BeforeCompletion, Pending, StoredObject
 from offtake.destinations.network import Network
 from offtake.destinations.object_store_errors import (
     BASE_CONNECTION,
@@ -36,8 +36,13 @@ PART_BYTES: Final = 8 * 1024 * 1024
 MOST_PARTS: Final = 10_000
 """Of an upload at Amazon and at Google; Azure takes 50,000 blocks."""
 RETRY_AFTER: Final = (
-    "What outlasts four quick retries waits as long as the store's Retry-After asks, up to 15 minutes, and a growing "
-    "time without one; the driver does not tell that header, so it is read from the answer to one more request."
+    "What outlasts four quick retries waits as long as the store's Retry-After asks, and a growing time without one; "
+    "the driver does not tell that header, so it is read from the answer to one more request."
+)
+LOST_ANSWER: Final = (
+    "A file is complete when the store confirms its last request. When that answer is lost, the file is looked for: if "
+    "it is there with its size, it is complete, else it is written again under the same name. A consumer that took it "
+    "away in that moment receives it twice."
 )
 _PARTS_IN_FLIGHT: Final = 4
 _SIGNED_FOR: Final = timedelta(minutes=5)
@@ -123,9 +128,15 @@ class ObjectStoreSink:
         self._bucket = bucket
         self._by_hand = by_hand or ByHand()
 
-    def put(self, key: str, chunks: Iterable[bytes]) -> int:
-        """Upload in parts of 8 MiB, 4 at a time, and complete the object at the end."""
-        source = _Source(chunks)
+    def put(
+        self,
+        key: str,
+        chunks: Iterable[bytes],
+        before_completion: BeforeCompletion | None = None,
+        writer: int = 0,  # noqa: ARG002 - uploads have names of their own
+    ) -> int:
+        """Upload in parts of 8 MiB, 4 at a time, and complete the object at the end; a smaller one in one request."""
+        source = _Source(chunks, before_completion)
         suffix = "." + key.rsplit(".", 1)[-1]
         media_type = _MEDIA_TYPES.get(suffix, "application/octet-stream")
         with self._told(key, "write", source):
@@ -139,6 +150,19 @@ class ObjectStoreSink:
             )
         return source.bytes
 
+    def settle(self, key: str, pending: Pending) -> bool:
+        """Whether the object is there with its size. The driver aborts uploads: without it, nothing can be told."""
+        return self.size(key) == pending.bytes
+
+    def recall(self, key: str, pending: Pending | None = None, *, again: bool = False) -> bool:
+        """Abort the upload and delete the object. What is collected between the two requests is not noticed."""
+        if pending is not None:
+            self.clear([key])
+        if self.size(key) is None:
+            return again or pending is not None
+        self.delete(key)
+        return True
+
     def size(self, key: str) -> int | None:
         """The object's size, from its head."""
         with self._told(key, "read"):
@@ -148,6 +172,10 @@ class ObjectStoreSink:
                 if is_missing_root(error):
                     raise
                 return None
+
+    def is_gone(self, key: str) -> bool:
+        """Whether it has no size."""
+        return self.size(key) is None
 
     def read(self, key: str) -> Iterator[bytes]:
         """The object in chunks of about 8 MiB."""
@@ -188,7 +216,7 @@ class ObjectStoreSink:
                 if is_missing_root(error):
                     raise
 
-    def clear(self, keys: Collection[str]) -> int:
+    def clear(self, keys: Collection[str], upto: int | None = None) -> int:  # noqa: ARG002 - a successor begins again
         """Abort the uploads of these keys that were never completed, where a store keeps them."""
         if not keys or self._by_hand.clear is None:
             return 0
@@ -234,8 +262,9 @@ class ObjectStoreSink:
 class _Source:
     """Passes the producer's chunks on, counts them, and keeps the error that the driver would lose."""
 
-    def __init__(self, chunks: Iterable[bytes]) -> None:
+    def __init__(self, chunks: Iterable[bytes], before_completion: BeforeCompletion | None = None) -> None:
         self._chunks = chunks
+        self._before_completion = before_completion
         self.bytes = 0
         self.error: BaseException | None = None
 
@@ -244,6 +273,8 @@ class _Source:
             for chunk in self._chunks:
                 self.bytes += len(chunk)
                 yield chunk
+            if self._before_completion is not None and self.bytes > PART_BYTES:
+                self._before_completion(Pending(self.bytes))
         except GeneratorExit:
             raise
         except BaseException as error:

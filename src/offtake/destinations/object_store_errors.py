@@ -109,6 +109,9 @@ _CODES: Final[Mapping[str, _Kind]] = {
     "InvalidBlockList": "overtaken",
 }
 _DENIED: Final = 403
+_OVERLOADED: Final = (429, 502, 503, 504)
+_NO_ANSWER: Final = "error sending request"
+"""What the driver says when it could not connect or had no answer, after its own quick retries."""
 _TRIED_AGAIN: Final = (408, 409, 425, 429)
 
 
@@ -149,7 +152,14 @@ def explain(
     }
     message, remedy = answer.message.format_map(words), answer.remedy.format_map(words)
     retry_after = error.retry_after if isinstance(error, RefusalError) else None
-    return DeliveryError(answer.code, message, remedy, transient=answer.transient, retry_after=retry_after)
+    return DeliveryError(
+        answer.code,
+        message,
+        remedy,
+        transient=answer.transient,
+        retry_after=retry_after,
+        unreachable=answer.transient and (status in _OVERLOADED or _NO_ANSWER in text),
+    )
 
 
 def _kind(error: Exception, text: str, code: str, status: int | None) -> _Kind:

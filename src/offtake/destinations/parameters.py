@@ -1,6 +1,7 @@
 """The params that all destinations share (contract, sections 5.7 and 8.1)."""
 
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic.alias_generators import to_camel
@@ -8,6 +9,12 @@ from pydantic.alias_generators import to_camel
 
 def _upper(value: object) -> object:
     return value.upper() if isinstance(value, str) else value
+
+
+def address_of(url: str) -> str:
+    """The server that a URL names, as `host:port`."""
+    split = urlsplit(url)
+    return f"{split.hostname or ''}:{split.port or (443 if split.scheme == 'https' else 80)}"
 
 
 class Params(BaseModel):
@@ -21,6 +28,14 @@ class Params(BaseModel):
     def hosts(self) -> dict[str, str]:
         """The hosts that these params name, by the key that names each; where a user chooses none, empty."""
         return {}
+
+    @property
+    def address(self) -> str | None:
+        """The server that everything goes to, as `host:port`: what else goes there is away when one is.
+
+        None where the vendor has many of them behind one name.
+        """
+        return None
 
     @property
     def unmet(self) -> bool:
@@ -45,7 +60,11 @@ class TargetParams(Params):
         examples=["Server-to-server"],
     )
     include_file_manifest: bool = Field(
-        default=True, description="Write a manifest after the files of each run.", examples=[True]
+        default=False,
+        title="Include manifest file",
+        description="Write a file manifest-FLOW-RUN.json, named by the ids of flow and run, as the last file of each "
+        "run. false when left out; without the file, GET /runs/RUN/manifest has the same.",
+        examples=[True],
     )
     uuid_as_text: bool = Field(
         default=False,

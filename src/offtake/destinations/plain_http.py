@@ -6,15 +6,17 @@ import time
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
 
+from offtake.destinations.contract import ANSWER_SECONDS
 from offtake.destinations.network import Network
 from offtake.destinations.tunnel import proxy_url
+from offtake.errors import DeliveryError
 
 if TYPE_CHECKING:
     import httpx2
 
-LONGEST_WAIT: Final = 900.0
-"""Seconds. A server that asks for more is asked again after so many."""
+_OVERLOADED: Final = (429, 502, 503, 504)
 TRIED_AGAIN: Final = (429, 503)
 """The statuses that Retry-After goes with (RFC 9110, 10.2.3; RFC 6585, 4)."""
 _LONGEST_ANSWER: Final = 10.0
@@ -25,17 +27,27 @@ for _name in ("httpx2", "httpcore2"):
 
 
 def send(
-    method: str, url: str, network: Network, *, guarded: bool, patience: float, headers: dict[str, str] | None = None
+    method: str,
+    url: str,
+    network: Network,
+    *,
+    guarded: bool,
+    patience: float,
+    headers: dict[str, str] | None = None,
+    trusting: bool = True,
 ) -> "httpx2.Response":
     """The answer; redirects are not followed. Raises `httpx2.TransportError`, whose text may hold the address.
 
     `guarded`: a user chose the address, so that it is reached as the network's rules say. `patience`: seconds.
+    `trusting`: the server proves who it is by its certificate.
     """
     import httpx2  # noqa: PLC0415 - what is seldom needed, others shall not have to hold
 
     context = ssl.create_default_context()
     if network.certificates is not None:
         context.load_verify_locations(cadata=network.certificates.decode())
+    if not trusting:
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     proxy = proxy_url(network) if guarded and network.guards else None
     return httpx2.request(method, url, headers=headers, verify=context, proxy=proxy, timeout=patience)
 
@@ -55,8 +67,38 @@ def pause_asked_for(url: str, network: Network, *, guarded: bool) -> float | Non
     return pause_in(answer.headers) if answer.status_code in TRIED_AGAIN else None
 
 
+def answers(url: str, network: Network, *, guarded: bool) -> bool:
+    """Whether a server answers an empty request, be it with a refusal; False when that cannot be told.
+
+    Raises `DeliveryError` when it cannot be reached or says nothing for seconds. Nothing secret is sent, so that the
+    server need not prove who it is.
+    """
+    import httpx2  # noqa: PLC0415 - as above
+
+    split = urlsplit(url)
+    port = split.port or (443 if split.scheme == "https" else 80)
+    patience = min(ANSWER_SECONDS, network.patience)
+    if guarded and network.guards:
+        # The tunnel would not tell why it could not connect.
+        network.connect(split.hostname or "", port, patience).close()
+    try:
+        answer = send("HEAD", url, network, guarded=guarded, patience=patience, trusting=False)
+    except (httpx2.ConnectError, httpx2.TimeoutException) as error:
+        why = "no answer in time" if isinstance(error, httpx2.TimeoutException) else "it cannot be connected to"
+        raise DeliveryError(
+            "EXPORT-2003-504",
+            f"{split.hostname}:{port} could not be reached: {why}.",
+            "Check the endpoint and the network; the export is tried again.",
+            transient=True,
+            unreachable=True,
+        ) from None
+    except (httpx2.HTTPError, httpx2.InvalidURL, OSError):
+        return False
+    return answer.status_code not in _OVERLOADED
+
+
 def pause_in(headers: Mapping[str, str]) -> float | None:
-    """What an answer's Retry-After asks for, in seconds; at most `LONGEST_WAIT`, None for what is no wait.
+    """What an answer's Retry-After asks for, in seconds; None for what is no wait.
 
     A date is told by the clock that the answer's own Date is told by. Names of headers in any case, or in lower case.
     """
@@ -68,7 +110,7 @@ def pause_in(headers: Mapping[str, str]) -> float | None:
         if until is None:
             return None
         seconds = until - (_epoch(headers.get("date", "")) or time.time())
-    return min(seconds, LONGEST_WAIT) if seconds > 0 else None
+    return seconds if seconds > 0 else None
 
 
 def _epoch(date: str) -> float | None:

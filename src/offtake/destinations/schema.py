@@ -19,7 +19,7 @@ MASK: Final = "********"
 _DRAFT: Final = "http://json-schema.org/draft-07/schema#"
 _PROVIDER: Final = "14e34fac-d307-11e9-bb65-2a2ae2dbcce4"
 _TYPES: Final = {str: "string", SecretStr: "string", int: "integer", bool: "boolean"}
-_NOT_PUBLISHED: Final = ("mode", "includeFileManifest")
+_NOT_PUBLISHED: Final = ("mode",)
 _SHARED: Final = [field.alias or name for name, field in TargetParams.model_fields.items()]
 """The keys that every destination's target connections have; extensions of the contract follow its own."""
 

@@ -1,12 +1,23 @@
 """SFTP servers."""
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Final
 
 from pydantic import Field, SecretStr, ValidationInfo, field_validator
 
 from offtake.destinations import patterns, sftp_keys
-from offtake.destinations.contract import AuthMethod, Capabilities, Destination, Driver, Guide, Sink, Site
+from offtake.destinations.contract import (
+    ANSWER_SECONDS,
+    AuthMethod,
+    Capabilities,
+    Destination,
+    Driver,
+    Guide,
+    Sink,
+    Site,
+)
 from offtake.destinations.parameters import Params, TargetParams
+from offtake.errors import DeliveryError
 
 if TYPE_CHECKING:
     # The SSH library is an extra, and slow to import: only who delivers by SFTP pays for it.
@@ -46,6 +57,11 @@ class SftpLogin(Params):
     def hosts(self) -> dict[str, str]:
         """The server."""
         return {"domain": self.domain}
+
+    @property
+    def address(self) -> str | None:
+        """The server."""
+        return f"{self.domain.lower()}:{self.port}"
 
 
 class Password(SftpLogin):
@@ -120,6 +136,20 @@ def pin(credentials: Params, site: Site) -> Params:
         session.close()
 
 
+def answers(credentials: Params | None, site: Site) -> bool:
+    """Whether the server answers a login, be it with a refusal."""
+    network = replace(site.network, patience=min(ANSWER_SECONDS, site.network.patience))
+    session = _session(credentials, replace(site, network=network))
+    try:
+        session.client()
+    except DeliveryError as error:
+        if error.unreachable:
+            raise
+    finally:
+        session.close()
+    return True
+
+
 def _session(credentials: Params | None, site: Site) -> "Session":
     from offtake.destinations.sftp_session import Login, Session  # noqa: PLC0415 - see the imports
 
@@ -158,6 +188,11 @@ GUIDE: Final = Guide(
             "Without `posix-rename@openssh.com`, a file that is replaced is put aside between two renames, as a "
             "temporary file; who is killed just then leaves it there."
         ),
+        (
+            "A file is complete when the server confirms its rename. When that answer is lost, the temporary file "
+            "tells: it is renamed if it is still there, else the file is complete, also when it was picked up already. "
+            "Nothing but Offtake may remove temporary files (`.NAME.….tmp`)."
+        ),
         "Servers tell a full disk by the word Failure only; it is tried again like any other failure.",
     ),
 )
@@ -193,4 +228,5 @@ DESTINATION: Final = Destination(
     open=open_sink,
     driver=Driver("asyncssh", "sftp"),
     pin=pin,
+    answers=answers,
 )

@@ -102,6 +102,7 @@ def translate_login(error: Exception, server: str, username: str) -> DeliveryErr
         f"{server} could not be reached over SSH: {said}.",
         "Check the host, the port and the network; the export is tried again.",
         transient=True,
+        unreachable=True,
     )
 
 

@@ -20,7 +20,7 @@ WRITE: Final = 0x02 | 0x08 | 0x20
 """Write, and create what must not be there yet."""
 
 _VERSION: Final = 3
-_INIT, _VERSION_REPLY, _OPEN, _CLOSE, _READ, _WRITE = 1, 2, 3, 4, 5, 6
+_INIT, _VERSION_REPLY, _OPEN, _CLOSE, _READ, _WRITE, _FSTAT = 1, 2, 3, 4, 5, 6, 8
 _OPENDIR, _READDIR, _REMOVE, _MKDIR, _RMDIR, _STAT, _RENAME = 11, 12, 13, 14, 15, 17, 18
 _STATUS, _HANDLE, _DATA, _NAME, _ATTRS, _EXTENDED, _EXTENDED_REPLY = 101, 102, 103, 104, 105, 200, 201
 _OK, _EOF = 0, 1
@@ -94,6 +94,12 @@ class SftpClient(asyncssh.SSHClientSession[bytes]):
             # A server may offer it and then not let this user have it.
             with contextlib.suppress(DeniedError, UnsupportedError):
                 (await self._ask(_EXTENDED, _string(_FSYNC), _string(handle))).ok()
+
+    async def size_of(self, handle: bytes) -> int | None:
+        """The size of an open file; None where the server does not tell it."""
+        with contextlib.suppress(DeniedError, UnsupportedError):
+            return _Reader((await self._ask(_FSTAT, _string(handle))).of(_ATTRS)).attributes().size
+        return None
 
     async def close(self, handle: bytes) -> None:
         """Let go of a handle."""

@@ -162,7 +162,7 @@ class Session:
 
     def _log_in(self, owner: "_Owner", host_keys: list[str]) -> None:
         login = self.login
-        sock = self._network.connect(login.host, login.port, CONNECT_SECONDS)
+        sock = self._network.connect(login.host, login.port, min(CONNECT_SECONDS, self._network.patience))
         try:
             self._connection, self._client = self._run(
                 _opened(login, owner, host_keys, sock, min(_LOGIN_SECONDS, self._network.patience))

@@ -7,8 +7,8 @@ from collections import defaultdict, deque
 from collections.abc import Awaitable, Collection, Coroutine, Iterable, Iterator, Sequence
 from typing import Any, Final, TypeVar
 
-from offtake.destinations.beside import is_temporary, left_behind, removed_meanwhile, temporary_name
-from offtake.destinations.contract import StoredObject
+from offtake.destinations.beside import is_temporary, left_behind, recalled_name, removed_meanwhile, temporary_name
+from offtake.destinations.contract import BeforeCompletion, Pending, StoredObject
 from offtake.destinations.sftp_errors import DeniedError, MissingError, SftpError, UnsupportedError, told
 from offtake.destinations.sftp_library import asyncssh
 from offtake.destinations.sftp_protocol import READ, WRITE, Attributes, SftpClient
@@ -34,32 +34,57 @@ class SftpSink:
         self._kept = kept
         self._stall = stall
 
-    def put(self, key: str, chunks: Iterable[bytes]) -> int:
-        """Write `.NAME.<random>.tmp`, sync, rename over NAME.
+    def put(
+        self,
+        key: str,
+        chunks: Iterable[bytes],
+        before_completion: BeforeCompletion | None = None,
+        writer: int = 0,
+    ) -> int:
+        """Write `.NAME.<digits>.tmp`, sync, compare the size on the open file, rename over NAME.
 
         Servers without posix-rename@openssh.com cannot replace: there an old file is put aside first, and for that
         moment there is none.
         """
         client = self._session.client()
-        beside = _beside(self._path(key))
+        beside = _beside(self._path(key), writer)
         upload: Upload | None = None
+        announced = False
         try:
             handle = self._do(client, key, "write files", self._created(client, key, beside))
             upload = Upload(client, handle, self._stall)
             for piece in gathered(chunks):
                 self._do(client, key, "write files", upload.send(piece))
             self._do(client, key, "write files", upload.finish())
+            if before_completion is not None:
+                announced = True
+                before_completion(Pending(upload.offset, beside.rpartition("/")[2]))
             self._do(client, key, "rename files", self._renamed(client, key, beside))
         except BaseException:
-            self._clear_away(upload, client, beside)
+            if not announced:
+                self._clear_away(upload, client, beside)
             raise
         return upload.offset
+
+    def settle(self, key: str, pending: Pending) -> bool:
+        """Rename the temporary file into place, if it is still there and has all its bytes."""
+        client = self._session.client()
+        return self._do(client, key, "rename files", self._settled(client, key, pending))
+
+    def recall(self, key: str, pending: Pending | None = None, *, again: bool = False) -> bool:  # noqa: ARG002 - the name tells
+        """Rename the temporary file, or the file, to a name that nobody else uses."""
+        client = self._session.client()
+        return self._do(client, key, "rename files", self._recalled(client, key, pending))
 
     def size(self, key: str) -> int | None:
         """The file's size."""
         client = self._session.client()
-        found = self._do(client, key, "read files", self._soon(client.stat(self._path(key))))
+        found = self._do(client, key, "read files", self._attributes(client, key))
         return found.size if found is not None and _is_file(found) else None
+
+    def is_gone(self, key: str) -> bool:
+        """Whether it has no size."""
+        return self.size(key) is None
 
     def read(self, key: str) -> Iterator[bytes]:
         """The file in chunks of about 1 MiB, up to 4 MiB read ahead."""
@@ -92,7 +117,7 @@ class SftpSink:
         client = self._session.client()
         self._do(client, key, "remove files", self._removed(client, key))
 
-    def clear(self, keys: Collection[str]) -> int:
+    def clear(self, keys: Collection[str], upto: int | None = None) -> int:
         """Remove the temporary files of these keys; each folder is listed once."""
         client = self._session.client()
         names: dict[str, set[str]] = defaultdict(set)
@@ -100,7 +125,8 @@ class SftpSink:
             folder, _, name = key.rpartition("/")
             names[folder].add(name)
         return sum(
-            self._do(client, folder, "remove files", self._cleared(client, folder, of)) for folder, of in names.items()
+            self._do(client, folder, "remove files", self._cleared(client, folder, of, upto))
+            for folder, of in names.items()
         )
 
     def uri(self, key: str) -> str:
@@ -127,7 +153,13 @@ class SftpSink:
         for _ in range(_TRIES):
             with contextlib.suppress(MissingError):
                 return await self._soon(client.open(beside, WRITE))
-            await self._made(client, key.rpartition("/")[0])
+            try:
+                await self._made(client, key.rpartition("/")[0])
+            except DeliveryError as error:
+                # The folder around it may have been removed meanwhile.
+                if error.transient:
+                    raise
+        await self._made(client, key.rpartition("/")[0])
         return await self._soon(client.open(beside, WRITE))
 
     async def _made(self, client: SftpClient, folder: str) -> None:
@@ -143,6 +175,42 @@ class SftpSink:
                 # Another writer may have made it meanwhile; each server has its own word for that.
                 if await self._soon(client.stat(self._path(one))) is None:
                     raise
+
+    async def _attributes(self, client: SftpClient, key: str) -> Attributes | None:
+        """What the server tells of a file, by the folder's list where it denies to tell of a single file."""
+        try:
+            return await self._soon(client.stat(self._path(key)))
+        except (DeniedError, UnsupportedError):
+            folder, _, name = key.rpartition("/")
+            return (await self._within(client, folder)).get(name)
+
+    async def _settled(self, client: SftpClient, key: str, pending: Pending) -> bool:
+        beside = _neighbour(key, pending.token or "")
+        found = await self._attributes(client, beside)
+        if found is None:
+            return True
+        if found.size not in (None, pending.bytes):
+            return False
+        try:
+            await self._renamed(client, key, self._path(beside))
+        except DeliveryError:
+            if await self._attributes(client, beside) is not None:
+                raise
+        return True
+
+    async def _recalled(self, client: SftpClient, key: str, pending: Pending | None) -> bool:
+        aside = _recalled(key)
+        # In this order: once the temporary file is gone, no other writer can complete it.
+        for one in ([_neighbour(key, pending.token)] if pending and pending.token else []) + [key]:
+            try:
+                await self._soon(client.rename(self._path(one), self._path(aside)))
+            except SftpError:
+                # For a file that is missing, each server has its own word.
+                if await self._attributes(client, one) is not None:
+                    raise
+            else:
+                return True
+        return await self._attributes(client, aside) is not None
 
     async def _renamed(self, client: SftpClient, key: str, beside: str) -> None:
         path = self._path(key)
@@ -213,16 +281,17 @@ class SftpSink:
 
     async def _removed(self, client: SftpClient, key: str) -> None:
         folder = key.rpartition("/")[0]
-        with contextlib.suppress(MissingError):
-            await self._soon(client.remove(self._path(key)))
+        for path in (self._path(key), _recalled(self._path(key))):
+            with contextlib.suppress(MissingError):
+                await self._soon(client.remove(path))
         with contextlib.suppress(SftpError):
             while folder != self._kept and _is_below(folder, self._kept):
                 await self._soon(client.remove_folder(self._path(folder)))
                 folder = folder.rpartition("/")[0]
 
-    async def _cleared(self, client: SftpClient, folder: str, names: Collection[str]) -> int:
+    async def _cleared(self, client: SftpClient, folder: str, names: Collection[str], upto: int | None) -> int:
         removed = 0
-        for name in left_behind(names, await self._within(client, folder)):
+        for name in left_behind(names, await self._within(client, folder), upto):
             with contextlib.suppress(MissingError):
                 await self._soon(client.remove(self._path(f"{folder}/{name}" if folder else name)))
                 removed += 1
@@ -238,9 +307,18 @@ class SftpSink:
             self._session.run(again, self._soon(again.remove(beside)))
 
 
-def _beside(path: str) -> str:
-    folder, slash, name = path.rpartition("/")
-    return f"{folder}{slash}{temporary_name(name)}"
+def _beside(path: str, writer: int = 0) -> str:
+    return _neighbour(path, temporary_name(path.rpartition("/")[2], writer))
+
+
+def _recalled(path: str) -> str:
+    return _neighbour(path, recalled_name(path.rpartition("/")[2]))
+
+
+def _neighbour(path: str, name: str) -> str:
+    """The path of another file in the same folder."""
+    folder, slash, _ = path.rpartition("/")
+    return f"{folder}{slash}{name}"
 
 
 def _is_below(folder: str, kept: str) -> bool:

@@ -5,6 +5,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
+from offtake.destinations.sftp_errors import SftpError
 from offtake.destinations.sftp_protocol import SftpClient
 
 _PIECE: Final = 1024 * 1024
@@ -36,11 +37,17 @@ class Upload:
             self.offset += len(block)
 
     async def finish(self) -> None:
-        """Wait for everything, have it written to disk where the server can do that, and close the file."""
+        """Wait for everything, have it written to disk where the server can do that, and close the file.
+
+        Raises `SftpError` when the server has another number of bytes than were sent.
+        """
         while self._pending:
             await self._oldest()
         async with asyncio.timeout(self._stall):
             await self._client.fsync(self._handle)
+            size = await self._client.size_of(self._handle)
+            if size not in (None, self.offset):
+                raise SftpError(f"it has {size} bytes of the {self.offset} that were sent")
             await self._client.close(self._handle)
 
     async def give_up(self) -> None:

@@ -1,5 +1,6 @@
 """A pool of processes on this machine. Processes, not threads: the NDJSON encoder holds the interpreter's lock."""
 
+import functools
 import multiprocessing
 import os
 import threading
@@ -12,10 +13,11 @@ from dataclasses import dataclass, field, replace
 from multiprocessing.connection import wait as wait_for
 from typing import Final
 
+from offtake.engines.intents import IntentClient, IntentServer, Recorder, Recorders
 from offtake.errors import DeliveryError
 from offtake.exporting.engine import PartsFailedError
 from offtake.exporting.leash import Leash, go_on
-from offtake.exporting.part import PartTask, Written, export_part
+from offtake.exporting.part import PartTask, RecordIntent, Written, export_part
 
 _MOST_RUNS: Final = 64
 _POLL_SECONDS: Final = 0.2
@@ -24,15 +26,34 @@ _MOST_DEATHS: Final = 3
 
 _stop_flags: "Array[c_byte]"
 _rights: "Array[c_double]"
+_intents: IntentClient
+
+
+@dataclass(frozen=True)
+class _Pool:
+    """Processes that write files, and what answers them when they have an intent."""
+
+    executor: ProcessPoolExecutor
+    intents: IntentServer
+
+    def close(self) -> None:
+        """End the processes; every intent that one of them has sent is answered when this returns."""
+        self.executor.shutdown(wait=True, cancel_futures=True)
+        self.intents.close()
 
 
 @dataclass
 class _Course:
-    """One run's parts on their way through the pool. `slot`: where in shared memory its processes find its leash."""
+    """One run's parts on their way through the pool. `slot`: where in shared memory its processes find its leash.
+
+    `recorder`: records its intents. `pool`: the one that has its parts now.
+    """
 
     slot: int
+    recorder: Recorder
     leash: Leash
     waiting: list[PartTask]
+    pool: _Pool | None = None
     in_flight: dict[Future[Written], PartTask] = field(default_factory=dict)
     failures: dict[int, DeliveryError] = field(default_factory=dict)
 
@@ -48,22 +69,23 @@ class LocalEngine:
         self._rights = self._context.RawArray("d", _MOST_RUNS)
         self._free = list(range(_MOST_RUNS))
         self._lock = threading.Lock()
-        self._pool: ProcessPoolExecutor | None = None
+        self._pool: _Pool | None = None
+        self._recorders = Recorders()
 
-    def run(self, tasks: Iterable[PartTask], leash: Leash) -> Iterator[Written]:
+    def run(self, tasks: Iterable[PartTask], leash: Leash, record_intent: RecordIntent) -> Iterator[Written]:
         """Finished parts as they finish; see `exporting.engine.Engine`."""
         deaths = 0
-        with self._course(tasks, leash) as course:
+        with self._recorders.recording(record_intent) as recorder, self._course(tasks, leash, recorder) as course:
             while course.waiting and not course.failures:
                 try:
                     yield from self._drain(course)
                 except BrokenProcessPool:
                     deaths += 1
-                    self._replace_pool()
+                    self._drop_pool(course)
+                    recorder.check()
                     if deaths > _MOST_DEATHS:
                         raise _workers_die() from None
-                    course.waiting.extend(replace(task, again=True) for task in course.in_flight.values())
-                    course.in_flight.clear()
+                    self._do_again(course)
             if course.failures:
                 raise PartsFailedError(course.failures)
 
@@ -73,7 +95,7 @@ class LocalEngine:
             pool, self._pool = self._pool, None
         if pool is not None:
             self._set_all(1)
-            pool.shutdown(wait=True, cancel_futures=True)
+            pool.close()
             self._set_all(0)
 
     def _drain(self, course: _Course) -> Iterator[Written]:
@@ -82,6 +104,7 @@ class LocalEngine:
                 self._rights[course.slot] = course.leash.valid_until()
                 self._submit(course)
                 done, _ = wait(course.in_flight, timeout=_POLL_SECONDS, return_when=FIRST_COMPLETED)
+                course.recorder.check()
                 go_on(course.leash)
                 for future in done:
                     written = _result(future, course)
@@ -99,8 +122,20 @@ class LocalEngine:
     def _submit(self, course: _Course) -> None:
         # A short queue keeps the pool fair between runs.
         while course.waiting and not course.failures and len(course.in_flight) < self._processes + 1:
-            course.in_flight[self._executor().submit(_do, course.waiting[-1], course.slot)] = course.waiting[-1]
+            task = course.waiting[-1]
+            course.pool = self._open_pool()
+            future = course.pool.executor.submit(_do, task, course.slot, course.recorder.ticket)
+            course.in_flight[future] = task
             course.waiting.pop()
+
+    def _do_again(self, course: _Course) -> None:
+        """Have those parts done again that were in flight; of a part with an intent, the run finds out more first."""
+        for task in course.in_flight.values():
+            if task.number in course.recorder.announced:
+                course.failures[task.number] = _worker_died()
+            else:
+                course.waiting.append(replace(task, again=True))
+        course.in_flight.clear()
 
     def _stop(self, course: _Course) -> None:
         """Nothing of this run becomes visible any more. Who hangs at a silent server is not waited for long."""
@@ -110,12 +145,12 @@ class LocalEngine:
         wait(course.in_flight, timeout=_STOP_SECONDS)
 
     @contextmanager
-    def _course(self, tasks: Iterable[PartTask], leash: Leash) -> Iterator[_Course]:
+    def _course(self, tasks: Iterable[PartTask], leash: Leash, recorder: Recorder) -> Iterator[_Course]:
         with self._lock:
             slot = self._free.pop()
         self._flags[slot] = 0
         self._rights[slot] = leash.valid_until()
-        course = _Course(slot, leash, list(reversed(list(tasks))))
+        course = _Course(slot, recorder, leash, list(reversed(list(tasks))))
         try:
             yield course
         finally:
@@ -138,22 +173,26 @@ class LocalEngine:
         for future in stragglers:
             future.add_done_callback(ended)
 
-    def _executor(self) -> ProcessPoolExecutor:
+    def _open_pool(self) -> _Pool:
         with self._lock:
             if self._pool is None:
-                self._pool = ProcessPoolExecutor(
+                intents = IntentServer(self._recorders)
+                executor = ProcessPoolExecutor(
                     self._processes,
                     mp_context=self._context,
                     initializer=_begin,
-                    initargs=(self._flags, self._rights),
+                    initargs=(self._flags, self._rights, intents.address),
                 )
+                self._pool = _Pool(executor, intents)
             return self._pool
 
-    def _replace_pool(self) -> None:
+    def _drop_pool(self, course: _Course) -> None:
+        """Let go of the pool that broke; another run may have done so, and may have opened the next one."""
         with self._lock:
-            pool, self._pool = self._pool, None
-        if pool is not None:
-            pool.shutdown(wait=True, cancel_futures=True)
+            if self._pool is course.pool:
+                self._pool = None
+        if course.pool is not None:
+            course.pool.close()
 
     def _set_all(self, value: int) -> None:
         for slot in range(_MOST_RUNS):
@@ -184,6 +223,15 @@ def _result(future: Future[Written], course: _Course) -> Written | DeliveryError
         return error
 
 
+def _worker_died() -> DeliveryError:
+    return DeliveryError(
+        "EXPORT-1500-500",
+        "A process that writes files died before it had confirmed a file.",
+        "The export is tried again; if that happens often, give the machine more memory.",
+        transient=True,
+    )
+
+
 def _workers_die() -> DeliveryError:
     return DeliveryError(
         "EXPORT-1500-500",
@@ -192,9 +240,9 @@ def _workers_die() -> DeliveryError:
     )
 
 
-def _begin(flags: "Array[c_byte]", rights: "Array[c_double]") -> None:
-    global _stop_flags, _rights
-    _stop_flags, _rights = flags, rights
+def _begin(flags: "Array[c_byte]", rights: "Array[c_double]", intents: str) -> None:
+    global _stop_flags, _rights, _intents
+    _stop_flags, _rights, _intents = flags, rights, IntentClient(intents)
     threading.Thread(target=_die_with_parent, daemon=True).start()
 
 
@@ -206,5 +254,5 @@ def _die_with_parent() -> None:
         os._exit(1)
 
 
-def _do(task: PartTask, slot: int) -> Written:
-    return export_part(task, _SharedLeash(slot))
+def _do(task: PartTask, slot: int, ticket: int) -> Written:
+    return export_part(task, _SharedLeash(slot), functools.partial(_intents.record, ticket))

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from offtake.errors import DeliveryError
+from offtake.exporting.disposal import dispose
 from offtake.exporting.manifest import manifest_key
 from offtake.exporting.order import Order
 from offtake.exporting.plan import info_item
@@ -38,35 +39,23 @@ def end_condemned(order: Order | None, lease: Lease, shop: Workshop, error: Deli
     `order` is None when it could not be looked up; `error` is the verdict for a run that has none yet.
     """
     plan = runs.load_plan(shop.database, lease)
-    wrote = plan is not None and bool(plan[1])
-    clean = not wrote or (order is not None and plan is not None and _remove_in_time(order, *plan))
+    # Without its order, a run without parts may nevertheless have written a manifest file.
+    wrote = plan is not None and (order is None or bool(_keys(order, *plan)))
+    clean = not wrote or (order is not None and plan is not None and _remove_in_time(order, shop, *plan))
     failpoint("cleaned")
     now = shop.clock.now_ms()
     due = None if not wrote else now + (SECOND_LOOK_MS if clean else _SOON_MS)
     runs.fail(shop.database, lease, info_item(error), now, sweep_due=due)
 
 
-def remove_files(order: Order, datasets: Sequence[RunDataset], parts: Sequence[RunPart]) -> None:
-    """Remove all that a run with a verdict has written; raises `DeliveryError`.
-
-    The manifest goes first, so that no consumer trusts files that are about to go.
-    """
+def clear_unfinished(order: Order, datasets: Sequence[RunDataset], parts: Sequence[RunPart]) -> None:
+    """Remove what writers that died have left beside a run's files, and nothing else; raises `DeliveryError`."""
     keys = _keys(order, datasets, parts)
+    if not keys:
+        return
     sink = order.place.open()
     try:
         sink.clear(keys)
-        for key in keys:
-            sink.delete(key)
-            failpoint("file_removed")
-    finally:
-        sink.close()
-
-
-def clear_unfinished(order: Order, datasets: Sequence[RunDataset], parts: Sequence[RunPart]) -> None:
-    """Remove what writers that died have left beside a run's files, and nothing else; raises `DeliveryError`."""
-    sink = order.place.open()
-    try:
-        sink.clear(_keys(order, datasets, parts))
     finally:
         sink.close()
 
@@ -77,17 +66,18 @@ def cancelled_error() -> DeliveryError:
 
 
 def _keys(order: Order, datasets: Sequence[RunDataset], parts: Sequence[RunPart]) -> list[str]:
-    return [manifest_key(order, datasets), *(part.key for part in parts)]
+    manifest = manifest_key(order, datasets, parts)
+    return [*([] if manifest is None else [manifest]), *(part.key for part in parts)]
 
 
-def _remove_in_time(order: Order, datasets: Sequence[RunDataset], parts: Sequence[RunPart]) -> bool:
+def _remove_in_time(order: Order, shop: Workshop, datasets: Sequence[RunDataset], parts: Sequence[RunPart]) -> bool:
     """Whether all is gone. A destination that does not answer must not keep a cancelled run from ending."""
     gone = False
 
     def remove() -> None:
         nonlocal gone
         try:
-            remove_files(order, datasets, parts)
+            dispose(order, shop.database, datasets, parts, shop.clock.now_ms())
             gone = True
         except DeliveryError as error:
             _log.warning("run %s: its files cannot be removed yet: %s", order.run_id, error)

@@ -5,7 +5,7 @@ from typing import Protocol
 
 from offtake.errors import DeliveryError, OfftakeError
 from offtake.exporting.leash import Leash
-from offtake.exporting.part import PartTask, Written
+from offtake.exporting.part import PartTask, RecordIntent, Written
 
 
 class PartsFailedError(OfftakeError):
@@ -19,9 +19,11 @@ class PartsFailedError(OfftakeError):
 class Engine(Protocol):
     """Carries out the parts of runs, several at once."""
 
-    def run(self, tasks: Iterable[PartTask], leash: Leash) -> Iterator[Written]:
+    def run(self, tasks: Iterable[PartTask], leash: Leash, record_intent: RecordIntent) -> Iterator[Written]:
         """Finished parts as they finish, in any order.
 
+        Before the last step of each file, `record_intent` is called in the process that called this, in any of its
+        threads, several at once; only when it returns is the step taken. What it raises ends the run with that error.
         After a transient failure no further part is begun; those in flight are finished, then `PartsFailedError` is
         raised. A terminal `DeliveryError` is raised at once, `CancelledError` soon after the leash says so; then
         nothing of the run becomes visible any more. A worker process that dies is replaced and its part done again.

@@ -44,15 +44,20 @@ class Order:
     """Everything a run delivers, and where. `export_time_ms` is the instant that names its folders.
 
     `folder`: below the target's own, what keeps the run apart from all others; None for the target's own.
+    `manifest_owner_id`: the id in the manifest file's name next to the run's. `manifest_key`: as it was stored with the
+    plan, see `Run.manifest_key`.
+    `window_end_ms`: until when the run may wait for its destination or its source; None for as long as it takes.
     """
 
     run_id: str
     base_connection_id: str
-    target_connection_id: str
+    manifest_owner_id: str
     export_time_ms: int
     datasets: tuple[OrderedDataset, ...]
     place: Place
     folder: str | None = None
+    manifest_key: str | None = None
+    window_end_ms: int | None = None
 
     @property
     def root(self) -> str:

@@ -2,19 +2,20 @@
 
 import hashlib
 import logging
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
 
-from offtake.destinations.contract import Sink
+from offtake.destinations.contract import Pending, Sink
 from offtake.exporting.leash import Leash, await_right, go_on
 from offtake.exporting.place import Place
 from offtake.failpoints import failpoint
 from offtake.formats import pgp
 from offtake.formats.footer import UnsuitedError
+from offtake.formats.gzip_stream import USUAL, GzipOptions
 from offtake.formats.losses import Loss, LossCounter
 from offtake.formats.parquet import ParquetOptions
 from offtake.formats.registry import Format, format_for
@@ -26,20 +27,35 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Written:
-    """One finished file: rows and bytes in it, the SHA-256 of its bytes in hexadecimal, and what was left out."""
+    """One finished file: rows and bytes in it, the SHA-256 of its bytes in hexadecimal, and what was left out.
+
+    `uri`: its address at the destination.
+    """
 
     number: int
     rows: int
     bytes: int
     sha256: str
     losses: tuple[Loss, ...] = ()
+    uri: str = ""
+
+
+@dataclass(frozen=True)
+class Intent:
+    """A file of which only the last step is missing: what it will be, and the temporary name that the step replaces."""
+
+    written: Written
+    token: str | None
+
+
+RecordIntent = Callable[[Intent], None]
 
 
 @dataclass(frozen=True)
 class PartTask:
     """What a worker process needs to do one part.
 
-    `again`: an earlier try may have left something behind. `gzip_level`: None for the format's own.
+    `again`: an earlier try may have left something behind. `writer`: grows from one holder of the run to the next.
     """
 
     number: int
@@ -48,13 +64,15 @@ class PartTask:
     schema: dict[str, Any]
     place: Place
     again: bool
-    gzip_level: int | None = None
+    gzip: GzipOptions = USUAL
+    writer: int = 0
 
 
-def export_part(task: PartTask, leash: Leash) -> Written:
+def export_part(task: PartTask, leash: Leash, record_intent: RecordIntent) -> Written:
     """Write the part's file, whole or not at all.
 
-    Raises `DeliveryError` when it cannot be written, `CancelledError` when asked to stop.
+    `record_intent` is called before the last step, which is taken only if it returns; after that, an error leaves open
+    whether the file is complete. Raises `DeliveryError` when it cannot be written, `CancelledError` when asked to stop.
     """
     await_right(leash)
     failpoint("part_started")
@@ -62,15 +80,15 @@ def export_part(task: PartTask, leash: Leash) -> Written:
     try:
         if task.again:
             # Also those who were only slow: what they have not completed by now, they cannot complete.
-            sink.clear([task.key])
-        written = _from_pages(task, sink, leash) or _from_rows(task, sink, leash)
+            sink.clear([task.key], upto=task.writer)
+        written = _from_pages(task, sink, leash, record_intent) or _from_rows(task, sink, leash, record_intent)
     finally:
         sink.close()
     failpoint("part_uploaded")
     return written
 
 
-def _from_pages(task: PartTask, sink: Sink, leash: Leash) -> Written | None:
+def _from_pages(task: PartTask, sink: Sink, leash: Leash, record_intent: RecordIntent) -> Written | None:
     """The part of its files' pages as they lie; None when their rows must be decoded. Nothing is visible then."""
     target = _format(task)
     if target.from_pages is None:
@@ -81,9 +99,9 @@ def _from_pages(task: PartTask, sink: Sink, leash: Leash) -> Written | None:
             return None
         try:
             with reading.told(slices):
-                level = task.gzip_level or target.level
+                level = task.gzip.level or target.level
                 rows, chunks = target.from_pages(reading.arrow_schema(schema), stored, level)
-            return _put(task, sink, _told(slices, chunks), _Count(rows), leash)
+            return _put(task, sink, _told(slices, chunks), _Count(rows, leash), record_intent)
         except UnsuitedError as error:
             _log.debug("part %s is decoded: %s", task.key, error)
             return None
@@ -94,26 +112,34 @@ def _told(slices: Sequence[reading.FileSlice], chunks: Iterator[bytes]) -> Itera
         yield from chunks
 
 
-def _from_rows(task: PartTask, sink: Sink, leash: Leash) -> Written:
+def _from_rows(task: PartTask, sink: Sink, leash: Leash, record_intent: RecordIntent) -> Written:
     schema, slices = _source(task)
-    count = _Count()
-    batches = count.rows_of(reading.read(slices, schema, invalid_text=_invalid_text(task)), leash)
+    count = _Count(0, leash)
+    batches = count.rows_of(reading.read(slices, schema, invalid_text=_invalid_text(task)))
     target = _format(task)
-    chunks = target.encode(reading.arrow_schema(schema), batches, task.gzip_level or target.level, count.losses)
-    return _put(task, sink, chunks, count, leash)
+    chunks = target.encode(reading.arrow_schema(schema), batches, task.gzip.level or target.level, count.losses)
+    return _put(task, sink, chunks, count, record_intent)
 
 
-def _put(task: PartTask, sink: Sink, chunks: Iterator[bytes], count: "_Count", leash: Leash) -> Written:
+def _put(task: PartTask, sink: Sink, chunks: Iterator[bytes], count: "_Count", record_intent: RecordIntent) -> Written:
+    uri = sink.uri(task.key)
+
+    def written(size: int) -> Written:
+        return Written(task.number, count.rows, size, count.sha256.hexdigest(), count.losses.losses(), uri)
+
+    def announce(pending: Pending) -> None:
+        record_intent(Intent(written(pending.bytes), pending.token))
+        failpoint("part_intended")
+
     # Closed here, not when the last traceback lets go of it: a child process may be behind it.
     with closing(_sealed(chunks, task.place.encrypt_to)) as sealed:
-        size = sink.put(task.key, count.hash_of(sealed, leash))
-    return Written(task.number, count.rows, size, count.sha256.hexdigest(), count.losses.losses())
+        return written(sink.put(task.key, count.hash_of(sealed), announce, task.writer))
 
 
 def _format(task: PartTask) -> Format:
     params = task.place.params
     options = ParquetOptions(params.uuid_as_text, plain_encoding=params.parquet_encoding == "PLAIN")
-    return format_for(params.dataset_file_type, params.compression, options)
+    return format_for(params.dataset_file_type, params.compression, options, task.gzip.members)
 
 
 def _invalid_text(task: PartTask) -> InvalidText:
@@ -133,23 +159,24 @@ def _sealed(chunks: Iterator[bytes], key: bytes | None) -> Generator[bytes, None
 class _Count:
     """Counts what passes by: rows and losses on their way in, the hash of the bytes on their way out."""
 
-    def __init__(self, rows: int = 0) -> None:
+    def __init__(self, rows: int, leash: Leash) -> None:
         self.rows = rows
+        self._leash = leash
         self.losses = LossCounter()
         self.sha256 = hashlib.sha256()
 
-    def rows_of(self, batches: Iterable[pa.RecordBatch], leash: Leash) -> Iterator[pa.RecordBatch]:
+    def rows_of(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
-            go_on(leash)
+            go_on(self._leash)
             self.rows += batch.num_rows
             yield batch
 
-    def hash_of(self, chunks: Iterable[bytes], leash: Leash) -> Iterator[bytes]:
+    def hash_of(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
         for chunk in chunks:
-            go_on(leash)
+            go_on(self._leash)
             self.sha256.update(chunk)
             yield chunk
         # The end of the chunks makes the file visible.
         failpoint("part_written")
-        await_right(leash)
+        await_right(self._leash)
         failpoint("part_allowed")

@@ -20,6 +20,16 @@ class Place:
     encrypt_to: bytes | None = None
     """The armored OpenPGP public key that data files are encrypted with; the manifest never is."""
 
+    def answers(self) -> bool:
+        """Whether the destination answers; False when that cannot be told.
+
+        Raises `DeliveryError` when it does not, within seconds unless its name service hangs.
+        """
+        destination = registry.by_connection_spec_id(self.connection_spec_id)
+        if destination is None or destination.answers is None or destination.lacks(self.auth_name) is not None:
+            return False
+        return destination.answers(self.credentials, self.site)
+
     def open(self) -> Sink:
         """The sink, ready to write; raises `DeliveryError` when it cannot be had."""
         destination = registry.by_connection_spec_id(self.connection_spec_id)

@@ -6,11 +6,12 @@ overwrites itself with the same rows.
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from offtake.errors import DeliveryError
+from offtake.exporting.kept import Kept, repeats, take_over
 from offtake.exporting.order import Order, OrderedDataset, join_key
 from offtake.exporting.place import Place
 from offtake.formats import pgp, types
@@ -19,6 +20,7 @@ from offtake.lake import reading, scan
 from offtake.lake.catalog import Lake, TableName
 from offtake.store.tables import RunDataset, RunPart
 
+EVERYTHING_AGAIN: Final = "EXPORT-1410-410"
 _TID_DIGITS: Final = 19
 
 
@@ -39,17 +41,21 @@ class Plan:
     warnings: list[dict[str, Any]]
 
 
-def make_plan(order: Order, lake: Lake, size: PartSize) -> Plan:
+def make_plan(
+    order: Order, lake: Lake, size: PartSize, kept: Mapping[str, Kept] | None = None, *, waited: bool = False
+) -> Plan:
     """Pin a snapshot of every dataset and cut its files into parts of that size.
 
-    A dataset that cannot be planned carries its error instead of parts; the others go out.
+    A dataset that cannot be planned carries its error instead of parts; the others go out. `kept`: what earlier runs
+    have delivered of datasets before they failed, by dataset id; the plan continues from there. Raises `DeliveryError`
+    for what may pass; with `waited`, not for what is waited for for a short time only.
     """
     plan = Plan([], [], [])
     for dataset in order.datasets:
         try:
-            _plan_dataset(plan, order, dataset, lake, size)
+            _plan_dataset(plan, order, dataset, lake, size, (kept or {}).get(dataset.dataset_id))
         except DeliveryError as error:
-            if error.transient:
+            if error.transient and not (waited and error.window is not None):
                 raise
             plan.datasets.append(_row(order, dataset, error=info_item(error, dataset.dataset_id)))
     return plan
@@ -74,8 +80,10 @@ def file_ending(place: Place) -> str:
     return extension if place.encrypt_to is None else extension + pgp.EXTENSION
 
 
-def _plan_dataset(plan: Plan, order: Order, dataset: OrderedDataset, lake: Lake, size: PartSize) -> None:
-    if dataset.table is None or (dataset.has_table and not lake.exists(dataset.table)):
+def _plan_dataset(
+    plan: Plan, order: Order, dataset: OrderedDataset, lake: Lake, size: PartSize, kept: Kept | None
+) -> None:
+    if dataset.table is None or (dataset.has_table and not scan.exists(lake, dataset.table)):
         raise DeliveryError(
             "EXPORT-1404-404",
             f"Dataset {dataset.name} ({dataset.dataset_id}) no longer exists.",
@@ -87,19 +95,58 @@ def _plan_dataset(plan: Plan, order: Order, dataset: OrderedDataset, lake: Lake,
             f"Who last edited the flow may no longer read dataset {dataset.name} ({dataset.dataset_id}).",
             "Grant them view-datasets again, or have somebody edit the flow who may read it.",
         )
+    if kept is not None and _continue(plan, order, dataset, lake, size, kept):
+        return
     snapshot = _snapshot(lake, dataset, dataset.table)
     if snapshot is None:
         plan.datasets.append(_row(order, dataset))
         return
     found = _scan(lake, dataset, snapshot)
     if found.warning:
-        plan.warnings.append(
-            {"code": "EXPORT-1410-410", "message": f"{dataset.name}: {found.warning}", "type": "Warning"}
-        )
+        plan.warnings.append(_warning(dataset, found.warning))
     schema = reading.table_schema(lake, dataset.table, snapshot)
     _check_types(schema)
     plan.datasets.append(_row(order, dataset, found=found, schema=schema))
     plan.parts.extend(_parts(order, dataset, found.files, len(plan.parts), size))
+
+
+def _continue(plan: Plan, order: Order, dataset: OrderedDataset, lake: Lake, size: PartSize, kept: Kept) -> bool:
+    """Plan the kept run's missing parts and what was added since; False when the table does not allow for that."""
+    earlier, table = kept.plan, dataset.table
+    if not kept.fits(dataset) or earlier.to_snapshot is None or table is None:
+        return False
+    to = earlier.to_snapshot
+    end = to if repeats(dataset, earlier) else scan.current_snapshot(lake, table)
+    added = scan.ScanPlan(to, "incremental", ())
+    if end is not None and end != to:
+        added = scan.plan_increment(lake, table, to, end)
+    if end is None or added.kind == "full":
+        why = added.warning or "the table has no snapshot any more"
+        told = f"files of run {kept.run_id} that stay delivered are delivered again: {why}"
+        plan.warnings.append(_warning(dataset, told))
+        return False
+    schema = reading.table_schema(lake, table, end)
+    _check_types(schema)
+    plan.warnings.extend(kept.warnings)
+    row = _row(order, dataset, found=added, schema=schema)
+    row.kind, row.position, row.from_snapshot = earlier.kind, earlier.position, earlier.from_snapshot
+    row.input_files += earlier.input_files
+    row.input_rows += earlier.input_rows
+    row.input_bytes += earlier.input_bytes
+    row.deleted_rows += earlier.deleted_rows
+    plan.datasets.append(row)
+    for number, part in enumerate(kept.parts, start=len(plan.parts)):
+        plan.parts.append(take_over(part, order.run_id, number, _key(order, dataset, number)))
+    plan.parts.extend(_parts(order, dataset, added.files, len(plan.parts), size))
+    return True
+
+
+def _warning(dataset: OrderedDataset, text: str) -> dict[str, Any]:
+    return {"code": EVERYTHING_AGAIN, "message": f"{dataset.name}: {text}", "type": "Warning"}
+
+
+def _key(order: Order, dataset: OrderedDataset, number: int) -> str:
+    return join_key(order.root, dataset.folder, part_name(order.run_id, number, file_ending(order.place)))
 
 
 def _check_types(schema: reading.TableSchema) -> None:
@@ -130,13 +177,12 @@ def _scan(lake: Lake, dataset: OrderedDataset, snapshot: int) -> scan.ScanPlan:
 def _parts(
     order: Order, dataset: OrderedDataset, files: Iterable[scan.DataFile], first: int, size: PartSize
 ) -> Iterable[RunPart]:
-    extension = file_ending(order.place)
     for number, slices in enumerate(reading.slices(files, size.bytes, size.rows), start=first):
         yield RunPart(
             run_id=order.run_id,
             number=number,
             dataset_id=dataset.dataset_id,
-            key=join_key(order.root, dataset.folder, part_name(order.run_id, number, extension)),
+            key=_key(order, dataset, number),
             slices=[one.to_json() for one in slices],
             input_rows=sum(one.rows for one in slices),
             input_bytes=sum(one.bytes for one in slices),

@@ -1,63 +1,165 @@
-"""Trying again after failures that pass, within a budget."""
+"""Trying again after transient failures: how long to wait, until when, and where.
 
+A short wait is spent in place. For a longer one the run goes back to the queue, so that it holds no worker, process,
+connection or lease meanwhile.
+"""
+
+import math
 import random
-from collections import Counter
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
-from offtake.errors import DeliveryError
+from offtake.clock import Clock
+from offtake.errors import DeliveryError, OfftakeError
 from offtake.exporting.leash import Leash, pause
 
 Result = TypeVar("Result")
 
-_LONGEST_SECONDS: Final = 300.0
+_IN_PLACE_SECONDS: Final = 3.0
+"""Of waits, in all, that a run spends on its worker each time it is claimed."""
+_MOST_STEPS: Final = 60
+
+
+@dataclass(frozen=True)
+class Growth:
+    """How waits grow: each is so many times the one before, up to so many seconds."""
+
+    factor: float
+    longest: float
+
+
+USUAL: Final = Growth(2.0, 300.0)
+PROBES: Final = Growth(1.3, 60.0)
+"""Of questions to a destination that does not answer: they cost little, and one run asks for all that go there."""
 
 
 @dataclass(frozen=True)
 class Patience:
-    """How often one thing is tried, and how often a whole run tries again; seconds are waited in between.
+    """The first wait in seconds; further ones grow.
 
-    The first wait is `wait`, each further one twice as long, up to five minutes.
+    `attempts` of one thing and `retries` of a whole run bound how often is tried again; None for no bound but the
+    end of the run's window.
     """
 
-    attempts: int
-    wait: float
-    retries: int = 50
+    wait: float = 1.0
+    attempts: int | None = None
+    retries: int | None = None
+
+
+class DeferredError(OfftakeError):
+    """The run is to go back to the queue for so many seconds; `error` is what it waits for."""
+
+    def __init__(self, error: DeliveryError, seconds: float) -> None:
+        self.error = error
+        self.seconds = seconds
+        super().__init__(str(error))
+
+
+def backoff(wait: float, failures: int, growth: Growth = USUAL, draw: random.Random | None = None) -> float:
+    """The seconds to wait after so many failures: between half and all of what is due.
+
+    The jitter keeps those that failed together from coming back together.
+    """
+    due = min(growth.longest, wait * growth.factor ** min(failures - 1, _MOST_STEPS))
+    return due * (draw or random).uniform(0.5, 1)
+
+
+def probe_backoff(patience: Patience) -> Callable[[int], float]:
+    """The seconds to leave a destination alone that did not answer, by the number of failures."""
+    return lambda failures: backoff(patience.wait, failures, PROBES)
 
 
 @dataclass
 class Budget:
-    """What is left of a run's patience."""
+    """What is left of a run's patience.
+
+    `ends_ms`: when its window ends, None for never. `known`: by what failed, how often it did and since when, as
+    earlier workers of the run have stored it.
+    """
 
     patience: Patience
-    _failures: Counter[Hashable] = field(default_factory=Counter)
+    clock: Clock
+    ends_ms: int | None = None
+    known: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    in_place: float = _IN_PLACE_SECONDS
     _random: random.Random = field(default_factory=random.Random)
 
-    def wait_after(self, what: Hashable, error: DeliveryError) -> float:
-        """The seconds to wait until `what` is tried again; raises the error when it is not to be.
+    def __post_init__(self) -> None:
+        self._failures = {what: (count, since) for what, (count, since) in self.known.items()}
 
-        The wait is between half and all of what is due, so that those who failed together do not come back together;
-        a server that names a wait itself gets at least that. One that names more than five minutes ends the run: its
-        worker has others to carry out, and the flow's next run comes back later.
+    def to_json(self) -> dict[str, list[int]]:
+        """For `known` of the next worker."""
+        return {what: [count, since] for what, (count, since) in self._failures.items()}
+
+    def wait_after(self, what: str, error: DeliveryError) -> float:
+        """The seconds to wait until `what` is tried again; raises `DeliveryError` when it is not to be.
+
+        The last try comes when the window ends. A server that names a wait itself gets at least that; one that names
+        a wait beyond the window's end ends the run.
         """
-        self._failures[what] += 1
-        failures = self._failures[what]
-        spent = self._failures.total() > self.patience.retries
-        asked = error.retry_after or 0.0
-        if not error.transient or failures >= self.patience.attempts or spent or asked > _LONGEST_SECONDS:
+        if not error.transient:
             raise error
-        due = min(_LONGEST_SECONDS, self.patience.wait * 2.0 ** (failures - 1))
-        return asked + due * self._random.uniform(0.5, 1)
+        now = self.clock.now_ms()
+        count, since = self._count(what if error.window is None else f"{what} ({error.window:.0f} s)", now)
+        if self._is_spent(count):
+            raise error
+        ends = self._end(error, since)
+        if ends is not None and now >= ends:
+            raise error
+        asked = error.retry_after or 0.0
+        left = math.inf if ends is None else (ends - now) / 1000
+        if asked > left:
+            raise _beyond(error, asked)
+        growth = PROBES if error.unreachable else USUAL
+        return min(left, asked + backoff(self.patience.wait, count, growth, self._random))
+
+    def spend(self, seconds: float, errors: Sequence[DeliveryError], leash: Leash) -> None:
+        """Wait in place, or raise `DeferredError` for the longest-lasting reason; `CancelledError` when asked to stop.
+
+        A destination that does not answer is never waited for in place: its other runs shall not have to find out.
+        """
+        outage = next((error for error in errors if error.unreachable), None)
+        if outage is not None or seconds > self.in_place:
+            raise DeferredError(outage or errors[-1], seconds)
+        self.in_place -= seconds
+        pause(seconds, leash)
+
+    def _count(self, what: str, now: int) -> tuple[int, int]:
+        count, since = self._failures.get(what, (0, now))
+        # A first failure that lies ahead was written down before the clock was set back.
+        self._failures[what] = (count + 1, min(since, now))
+        return self._failures[what]
+
+    def _is_spent(self, count: int) -> bool:
+        attempts, retries = self.patience.attempts, self.patience.retries
+        total = sum(failed for failed, _ in self._failures.values())
+        return (attempts is not None and count >= attempts) or (retries is not None and total > retries)
+
+    def _end(self, error: DeliveryError, since: int) -> int | None:
+        own = None if error.window is None else since + round(error.window * 1000)
+        return min((one for one in (own, self.ends_ms) if one is not None), default=None)
 
 
-def persevere(act: Callable[[], Result], what: Hashable, budget: Budget, leash: Leash) -> Result:
+def persevere(act: Callable[[], Result], what: str, budget: Budget, leash: Leash) -> Result:
     """What `act` gives, tried again after transient failures as far as the budget goes.
 
-    Raises the last `DeliveryError`, one that is not transient at once, and `CancelledError` when asked to stop.
+    Raises the last `DeliveryError`, one that is not transient at once, `DeferredError` when the run is to wait in the
+    queue, and `CancelledError` when asked to stop.
     """
     while True:
         try:
             return act()
         except DeliveryError as error:
-            pause(budget.wait_after(what, error), leash)
+            budget.spend(budget.wait_after(what, error), [error], leash)
+
+
+def _beyond(error: DeliveryError, asked: float) -> DeliveryError:
+    long = f"{asked:.0f} seconds" if asked < 1e9 else "a wait without end"  # noqa: PLR2004 - thirty years
+    return DeliveryError(
+        error.code,
+        f"{error.message} It asks to be left alone for {long}, which is longer than this run may wait.",
+        error.remedy,
+        unreachable=error.unreachable,
+        retry_after=error.retry_after,
+    )

@@ -6,61 +6,83 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
-from offtake.destinations.contract import Sink
+from offtake.destinations.contract import Pending, Sink
 from offtake.errors import DeliveryError
 from offtake.exporting import manifest as proof
 from offtake.exporting.ending import give_up
 from offtake.exporting.engine import PartsFailedError
-from offtake.exporting.leash import Leash, await_right, pause
+from offtake.exporting.leash import Leash, await_right, go_on, pause
 from offtake.exporting.loss_warnings import loss_warnings
 from offtake.exporting.order import Order
-from offtake.exporting.part import PartTask
+from offtake.exporting.part import Intent, PartTask, Written
 from offtake.exporting.plan import Plan, file_ending, make_plan
-from offtake.exporting.retrying import Budget, persevere
+from offtake.exporting.retrying import Budget, DeferredError, persevere
+from offtake.exporting.waiting import note_outage, put_back
 from offtake.exporting.workshop import Workshop
 from offtake.failpoints import failpoint
-from offtake.store import runs
-from offtake.store.runs import Lease, PlanOutdatedError
+from offtake.store import runs, waits
+from offtake.store.runs import Lease, PartRecord, PlanBasis, PlanOutdatedError
 from offtake.store.tables import RunDataset, RunPart
 
 _REWRITE_SECONDS: Final = 0.5
 
 
-def carry_out(order: Order, lease: Lease, shop: Workshop, leash: Leash) -> None:
-    """Bring the run to its end: delivered and committed, or failed with its debris removed.
+def carry_out(order: Order, lease: Lease, shop: Workshop, leash: Leash, silence: DeliveryError | None = None) -> None:
+    """Bring the run to its end: delivered and committed, or failed with its debris removed; or let it wait.
 
+    `silence`: why its destination does not answer, as far as that is known; it matters when there is something to
+    deliver.
     Raises `CancelledError` when asked to stop, leaving what was recorded for whoever goes on (or for `give_up`),
     and `LeaseLostError` when another worker has the run.
     """
+    budget = Budget(shop.patience, shop.clock, order.window_end_ms, lease.retries)
     try:
-        _Delivery(order, lease, shop, leash).deliver()
+        _Delivery(order, lease, shop, leash, budget, silence).deliver()
+    except DeferredError as deferred:
+        put_back(order, lease, shop, budget, deferred)
     except DeliveryError as error:
-        give_up(order, lease, shop, error)
+        note_outage(lease, shop, error)
+        give_up(None if error.unreachable else order, lease, shop, error)
 
 
 class _Delivery:
     """One worker's hold on one run, from plan to commit."""
 
-    def __init__(self, order: Order, lease: Lease, shop: Workshop, leash: Leash) -> None:
+    def __init__(
+        self,
+        order: Order,
+        lease: Lease,
+        shop: Workshop,
+        leash: Leash,
+        budget: Budget,
+        silence: DeliveryError | None,
+    ) -> None:
         self._order = order
         self._lease = lease
         self._shop = shop
         self._leash = leash
-        self._budget = Budget(shop.patience)
+        self._budget = budget
+        self._silence = silence
 
     def deliver(self) -> None:
         datasets, parts = self._plan()
         document: dict[str, Any] | None = None
         warnings: list[dict[str, Any]] = []
-        if parts:
-            self._order = persevere(lambda: self._shop.acquaint(self._order), "meeting", self._budget, self._leash)
+        if parts or proof.manifest_key(self._order, datasets, parts) is not None:
+            self._order = persevere(self._meet, "meeting", self._budget, self._leash)
             taken_up = self._lease.fence > 1
             self._do_parts(datasets, [part for part in parts if not part.finished_at], again=taken_up)
             document = persevere(lambda: self._finish(datasets), "manifest", self._budget, self._leash)
+            waits.note_answer(self._shop.database, self._lease, self._shop.clock.now_ms())
             warnings = loss_warnings(datasets, self._stored_parts())
         failpoint("before_commit")
         runs.complete(self._shop.database, self._lease, document, self._shop.clock.now_ms(), warnings)
         failpoint("after_commit")
+
+    def _meet(self) -> Order:
+        if self._silence is not None:
+            raise self._silence
+        return self._shop.acquaint(self._order)
 
     def _plan(self) -> tuple[list[RunDataset], list[RunPart]]:
         shop = self._shop
@@ -81,11 +103,23 @@ class _Delivery:
     def _make_plan(self) -> Plan:
         shop = self._shop
         rewrites = runs.count_rewrites(shop.database, (one.dataset_id for one in self._order.datasets))
-        make = functools.partial(make_plan, self._order, shop.lake, shop.part_size)
-        plan = persevere(make, "plan", self._budget, self._leash)
+        find = functools.partial(shop.find_kept, self._order.run_id)
+        kept = persevere(find, "earlier runs", self._budget, self._leash)
+        make = functools.partial(make_plan, self._order, shop.lake, shop.part_size, kept)
+        try:
+            plan = persevere(make, "plan", self._budget, self._leash)
+        except DeliveryError as error:
+            if error.window is None:
+                raise
+            # What one dataset lacks has been waited for; the others go out.
+            plan = persevere(functools.partial(make, waited=True), "plan", self._budget, self._leash)
         failpoint("planned")
         now_ms = shop.clock.now_ms()
-        runs.save_plan(shop.database, self._lease, plan.datasets, plan.parts, plan.warnings, now_ms, rewrites)
+        key = proof.manifest_key(self._order, plan.datasets, plan.parts) or ""
+        planned = {one.dataset_id for one in plan.datasets if not one.error}
+        continues = [(one.run_id, dataset_id) for dataset_id, one in kept.items() if dataset_id in planned]
+        basis = PlanBasis(rewrites, continues, key)
+        runs.save_plan(shop.database, self._lease, plan.datasets, plan.parts, plan.warnings, now_ms, basis)
         return plan
 
     def _do_parts(self, datasets: Sequence[RunDataset], parts: Sequence[RunPart], *, again: bool) -> None:
@@ -98,60 +132,68 @@ class _Delivery:
                 schema=schemas[part.dataset_id],
                 place=self._order.place,
                 again=again,
-                gzip_level=self._shop.gzip_levels[self._order.place.params.dataset_file_type],
+                gzip=self._shop.gzip[self._order.place.params.dataset_file_type],
+                writer=self._lease.fence,
             )
             for part in parts
         }
         while left:
+            self._settle(left)
             try:
                 self._do_all(left)
             except PartsFailedError as failed:
-                waits = [self._budget.wait_after(number, error) for number, error in failed.failures.items()]
+                seconds = [self._budget.wait_after(f"part {one}", why) for one, why in failed.failures.items()]
                 left.update({number: replace(left[number], again=True) for number in failed.failures})
-                pause(max(waits), self._leash)
+                self._budget.spend(max(seconds), list(failed.failures.values()), self._leash)
 
     def _do_all(self, left: dict[int, PartTask]) -> None:
         """Have the parts written; those that are recorded are taken out."""
-        for written in self._shop.engine.run(left.values(), self._leash):
+        for written in self._shop.engine.run(left.values(), self._leash, self._record_intent):
             failpoint("part_before_record")
-            runs.record_part(
-                self._shop.database,
-                self._lease,
-                written.number,
-                rows=written.rows,
-                size=written.bytes,
-                sha256=written.sha256,
-                now_ms=self._shop.clock.now_ms(),
-                losses=[loss.to_json() for loss in written.losses],
-            )
+            self._record(written.number, _record_of(written))
             del left[written.number]
-            failpoint("part_recorded")
+            go_on(self._leash)
+
+    def _settle(self, left: dict[int, PartTask]) -> None:
+        """Find out what became of files whose last step was announced; those that are complete are taken out."""
+        if not any(task.again for task in left.values()):
+            return
+        for part in [part for part in self._stored_parts() if part.number in left and part.intended_at]:
+            settle = functools.partial(self._is_complete, part)
+            if persevere(settle, f"settling {part.number}", self._budget, self._leash):
+                self._record(part.number, _stored_record(part))
+                del left[part.number]
+            else:
+                runs.forget_intent(self._shop.database, self._lease, part.number)
+                left[part.number] = replace(left[part.number], again=True)
+
+    def _is_complete(self, part: RunPart) -> bool:
+        sink = self._order.place.open()
+        try:
+            await_right(self._leash)
+            # The target connection may have been edited since: at another address, nothing can be found out.
+            complete = sink.uri(part.key) == part.uri and sink.settle(part.key, Pending(part.bytes or 0, part.token))
+            if complete:
+                sink.clear([part.key], upto=self._lease.fence)
+            return complete
+        finally:
+            sink.close()
+
+    def _record(self, number: int, record: PartRecord) -> None:
+        runs.record_part(self._shop.database, self._lease, number, record, self._shop.clock.now_ms())
+        failpoint("part_recorded")
+
+    def _record_intent(self, intent: Intent) -> None:
+        record = replace(_record_of(intent.written), token=intent.token)
+        now_ms = self._shop.clock.now_ms()
+        runs.record_intent(self._shop.database, self._lease, intent.written.number, record, now_ms)
 
     def _finish(self, datasets: list[RunDataset]) -> dict[str, Any] | None:
         sink = self._order.place.open()
         try:
-            return self._write_manifest(sink, datasets, self._prove(sink, datasets))
+            return self._write_manifest(sink, datasets, self._stored_parts())
         finally:
             sink.close()
-
-    def _prove(self, sink: Sink, datasets: Sequence[RunDataset]) -> list[RunPart]:
-        """Ask the destination for every part; those that are not whole there are done once more."""
-        parts = self._stored_parts()
-        broken = [part for part in parts if sink.size(part.key) != part.bytes]
-        if not broken:
-            return parts
-        for part in broken:
-            runs.forget_part(self._shop.database, self._lease, part.number)
-        self._do_parts(datasets, broken, again=True)
-        parts = self._stored_parts()
-        for part in parts:
-            if sink.size(part.key) != part.bytes:
-                raise DeliveryError(
-                    "EXPORT-2003-504",
-                    f"{sink.uri(part.key)} does not have the {part.bytes} bytes that were written.",
-                    "Check what else writes to or removes from this folder, then run the flow again.",
-                )
-        return parts
 
     def _stored_parts(self) -> list[RunPart]:
         with self._shop.database.reading() as session:
@@ -160,20 +202,47 @@ class _Delivery:
     def _write_manifest(
         self, sink: Sink, datasets: Sequence[RunDataset], parts: Sequence[RunPart]
     ) -> dict[str, Any] | None:
-        if not self._order.place.params.include_file_manifest:
+        key = proof.manifest_key(self._order, datasets, parts)
+        if key is None:
             return None
         failpoint("before_manifest")
         body = proof.to_bytes(proof.manifest(self._order, datasets, parts))
-        key = proof.manifest_key(self._order, datasets)
-        if self._lease.fence > 1:
-            sink.clear([key])
-        sink.put(key, self._while_ours(body))
+        document = {"key": key, "bytes": len(body), "sha256": hashlib.sha256(body).hexdigest()}
+        if not self._settle_manifest(sink, document):
+            if self._lease.fence > 1:
+                sink.clear([key])
+            sink.put(key, self._while_ours(body), functools.partial(self._announce_manifest, sink, document))
         failpoint("after_manifest")
-        return {"key": key, "bytes": len(body), "sha256": hashlib.sha256(body).hexdigest()}
+        return document
+
+    def _announce_manifest(self, sink: Sink, document: dict[str, Any], pending: Pending) -> None:
+        announced = {**document, "uri": sink.uri(document["key"]), "token": pending.token}
+        runs.record_manifest(self._shop.database, self._lease, announced)
+        failpoint("manifest_intended")
+
+    def _settle_manifest(self, sink: Sink, document: dict[str, Any]) -> bool:
+        """Whether the manifest file is complete, because an earlier attempt had announced its last step."""
+        announced = runs.announced_manifest(self._shop.database, self._lease)
+        if announced is None or announced != {**announced, **document, "uri": sink.uri(document["key"])}:
+            return False
+        await_right(self._leash)
+        complete = sink.settle(document["key"], Pending(document["bytes"], announced["token"]))
+        if complete:
+            sink.clear([document["key"]])
+        return complete
 
     def _while_ours(self, body: bytes) -> Iterator[bytes]:
         yield body
         await_right(self._leash)
+
+
+def _record_of(written: Written) -> PartRecord:
+    losses = [loss.to_json() for loss in written.losses]
+    return PartRecord(written.rows, written.bytes, written.sha256, losses, written.uri)
+
+
+def _stored_record(part: RunPart) -> PartRecord:
+    return PartRecord(part.rows or 0, part.bytes or 0, part.sha256 or "", part.losses or (), part.uri, part.token)
 
 
 def _check_names(order: Order, parts: Sequence[RunPart]) -> None:
@@ -183,7 +252,7 @@ def _check_names(order: Order, parts: Sequence[RunPart]) -> None:
     would put files under names that say something else.
     """
     ending = file_ending(order.place)
-    if any(not part.key.endswith(f"-c000{ending}") for part in parts):
+    if any(not part.key.endswith(f"-c000{ending}") for part in parts if not part.finished_at):
         raise DeliveryError(
             "EXPORT-2004-400",
             "The target connection's file type or compression, or the base connection's encryption, was changed while "

@@ -1,11 +1,12 @@
-"""A delivery, compared with what was written down of it: what is missing, extra or altered at the destination.
+"""A delivery, compared with what was written down of it: what is extra or altered at the destination, and what is gone.
 
-Sizes and hashes are those of the files as delivered; of encrypted files, those of the encrypted bytes.
+A file was proven when it was completed, so one that is gone later was collected by its consumer, or has expired. Sizes
+and hashes are those of the files as delivered; of encrypted files, those of the encrypted bytes.
 """
 
 import hashlib
 import re
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -13,6 +14,7 @@ from offtake.destinations.contract import Sink
 from offtake.exporting import manifest as proof
 from offtake.exporting.order import Order
 from offtake.store.deliveries import delivered
+from offtake.store.disposals import KEPT
 from offtake.store.tables import Run, RunDataset, RunPart
 
 What = Literal["missing", "extra", "altered"]
@@ -31,12 +33,18 @@ class Finding:
 
 @dataclass(frozen=True)
 class Verified:
-    """What a run delivered by what was written down (the manifest, which has no rows, included), and what is wrong."""
+    """What a run delivered by what was written down (the manifest, which has no rows, included), and what is wrong.
+
+    `collected`: how many of the files and the manifest are not there any more; `expired`: those that are not there
+    because the landing zone keeps files for a limited time.
+    """
 
     files: int
     rows: int
     bytes: int
     findings: tuple[Finding, ...]
+    collected: int = 0
+    expired: int = 0
 
 
 @dataclass(frozen=True)
@@ -50,46 +58,67 @@ class WrittenManifest:
 
 @dataclass(frozen=True)
 class Delivery:
-    """A run that is over, as it was written down. `own_folders`: those that no other run has delivered to."""
+    """A run that is over, as it was written down. `own_folders`: those that no other run has delivered to.
+
+    `expired_before`: what was written before that instant (epoch milliseconds), its place has removed; None where
+    files stay.
+    """
 
     order: Order
     run: Run
     datasets: Sequence[RunDataset]
     parts: Sequence[RunPart]
     own_folders: Collection[str]
+    expired_before: int | None = None
 
     @property
     def files(self) -> list[RunPart]:
-        """The files that must be there; none of a run that delivered nothing."""
+        """The files that were delivered; none of a run that failed and kept nothing."""
+        if self.run.disposal == KEPT:
+            return [part for part in self.parts if part.finished_at]
         return list(self.parts) if delivered(self.run, self.datasets) else []
+
+    def has_expired(self, written_at: int | None) -> bool:
+        """Whether its place has removed by now what was written then."""
+        return self.expired_before is not None and written_at is not None and written_at < self.expired_before
 
     @property
     def manifest(self) -> WrittenManifest | None:
-        """The manifest that must be there."""
+        """The manifest file that must be there; None when the run has written none."""
         known = self.run.manifest
-        if not self.files or known is None:
+        if known is None or not delivered(self.run, self.datasets):
             return None
         if "sha256" not in known:
             # Versions before 0003 kept no hash; what they wrote holds what the store holds.
-            body = proof.to_bytes(proof.manifest(self.order, self.datasets, self.parts))
+            body = proof.to_bytes(proof.manifest_of(self.run, self.datasets, self.parts))
             known = known | {"bytes": len(body), "sha256": hashlib.sha256(body).hexdigest()}
         return WrittenManifest(known["key"], known["bytes"], known["sha256"])
 
+    @property
+    def manifest_key(self) -> str | None:
+        """Where the run's manifest file is, or would be; None when the run writes none."""
+        known = self.run.manifest
+        return known["key"] if known else proof.manifest_key(self.order, self.datasets, self.parts)
 
-def verify(delivery: Delivery, sink: Sink, seen: Callable[[int], None] | None = None) -> Verified:
+
+def verify(
+    delivery: Delivery, sink: Sink, seen: Callable[[int], None] | None = None, *, strict: bool = False
+) -> Verified:
     """Compare names and sizes, and the manifest's hash; with `seen`, every file is read and its hash compared.
 
-    `seen` is called with the number of bytes read, a piece at a time. Raises `DeliveryError` when the destination
-    cannot be asked.
+    `seen` is called with the number of bytes read, a piece at a time. `strict`: a file that was collected is a finding.
+    Raises `DeliveryError` when the destination cannot be asked.
     """
     manifest = delivery.manifest
     listed = _listed(delivery, sink)
-    findings: list[Finding] = []
-    if manifest is not None:
-        findings += _manifest(sink, manifest)
-    for part in delivery.files:
-        # A list is one request for a thousand files; whether a file is really missing, the destination is asked.
-        findings += _file(sink, part, listed.get(part.key) or sink.size(part.key), seen)
+    found = [_manifest(sink, manifest, delivery.run.completed_at)] if manifest else []
+    # A list is one request for a thousand files; whether a file is really missing, the destination is asked.
+    found += [_file(sink, one, listed.get(one.key) or sink.size(one.key), seen) for one in delivery.files]
+    gone = [one for one in found if isinstance(one, _Gone)]
+    expired = [one for one in gone if delivery.has_expired(one.written_at)]
+    collected = [one for one in gone if one not in expired]
+    findings = [one for one in found if isinstance(one, Finding)]
+    findings += [Finding("missing", one.uri, one.detail) for one in collected if strict]
     expected = {part.key for part in delivery.files} | ({manifest.key} if manifest else set())
     findings += [Finding("extra", sink.uri(key)) for key in sorted(listed.keys() - expected)]
     return Verified(
@@ -97,43 +126,59 @@ def verify(delivery: Delivery, sink: Sink, seen: Callable[[int], None] | None = 
         rows=sum(part.rows or 0 for part in delivery.files),
         bytes=sum(part.bytes or 0 for part in delivery.files),
         findings=tuple(findings),
+        collected=len(collected),
+        expired=len(expired),
     )
 
 
-def _manifest(sink: Sink, written: WrittenManifest) -> Iterator[Finding]:
+@dataclass(frozen=True)
+class _Gone:
+    """An object that is not there any more, and when it was written."""
+
+    uri: str
+    written_at: int | None
+    detail: str = ""
+
+
+def _manifest(sink: Sink, written: WrittenManifest, written_at: int | None) -> Finding | _Gone | None:
     found, uri = sink.size(written.key), sink.uri(written.key)
     if found is None:
-        yield Finding("missing", uri, "the manifest")
-    elif found != written.bytes:
-        yield Finding("altered", uri, f"size {found}, should be {written.bytes}")
-    elif hashlib.sha256(b"".join(sink.read(written.key))).hexdigest() != written.sha256:
-        yield Finding("altered", uri, "the manifest does not say what was delivered")
+        return _Gone(uri, written_at, "the manifest")
+    if found != written.bytes:
+        return Finding("altered", uri, f"size {found}, should be {written.bytes}")
+    if hashlib.sha256(b"".join(sink.read(written.key))).hexdigest() != written.sha256:
+        return Finding("altered", uri, "the manifest does not say what was delivered")
+    return None
 
 
-def _file(sink: Sink, part: RunPart, found: int | None, seen: Callable[[int], None] | None) -> Iterator[Finding]:
+def _file(sink: Sink, part: RunPart, found: int | None, seen: Callable[[int], None] | None) -> Finding | _Gone | None:
+    uri = sink.uri(part.key)
     if found is None:
-        yield Finding("missing", sink.uri(part.key))
-    elif found != part.bytes:
-        yield Finding("altered", sink.uri(part.key), f"size {found}, should be {part.bytes}")
-    elif seen is not None:
-        digest = hashlib.sha256()
-        for chunk in sink.read(part.key):
-            digest.update(chunk)
-            seen(len(chunk))
-        if digest.hexdigest() != part.sha256:
-            yield Finding("altered", sink.uri(part.key), f"SHA-256 {digest.hexdigest()}, should be {part.sha256}")
+        return _Gone(uri, part.finished_at)
+    if found != part.bytes:
+        return Finding("altered", uri, f"size {found}, should be {part.bytes}")
+    if seen is None:
+        return None
+    digest = hashlib.sha256()
+    for chunk in sink.read(part.key):
+        digest.update(chunk)
+        seen(len(chunk))
+    if digest.hexdigest() == part.sha256:
+        return None
+    return Finding("altered", uri, f"SHA-256 {digest.hexdigest()}, should be {part.sha256}")
 
 
 def _listed(delivery: Delivery, sink: Sink) -> dict[str, int]:
     """What bears the run's name, with its size; in folders of its own, also what bears the name of no run."""
     found: dict[str, int] = {}
-    for folder in sorted({one.folder for one in delivery.datasets if not one.error}):
+    # A run without parts writes nothing into the folders of its datasets.
+    for folder in sorted({one.folder for one in delivery.datasets if not one.error and delivery.parts}):
         own = folder in delivery.own_folders
         found |= {one.key: one.size for one in sink.list(folder) if _is_ours(one.key, delivery.run.id, own=own)}
-    # With several folders, the manifest lies above them, among those of all other runs.
-    key = proof.manifest_key(delivery.order, delivery.datasets)
-    size = None if key in found else sink.size(key)
-    return found if size is None else found | {key: size}
+    # With several folders or none, the manifest file is above them, among those of all other runs.
+    key = delivery.manifest_key
+    size = None if key is None or key in found else sink.size(key)
+    return found if key is None or size is None else found | {key: size}
 
 
 def _is_ours(key: str, run_id: str, *, own: bool) -> bool:

@@ -5,9 +5,11 @@ from dataclasses import dataclass
 
 from offtake.clock import Clock
 from offtake.exporting.engine import Engine
+from offtake.exporting.kept import Kept
 from offtake.exporting.order import Order
 from offtake.exporting.plan import PartSize
 from offtake.exporting.retrying import Patience
+from offtake.formats.gzip_stream import GzipOptions
 from offtake.lake.catalog import Lake
 from offtake.store.database import Database
 
@@ -22,7 +24,9 @@ class Workshop:
     clock: Clock
     part_size: PartSize
     patience: Patience
-    gzip_levels: Mapping[str, int | None]
-    """By file type, from 1 (fastest) to 9 (smallest); None for the format's own."""
+    gzip: Mapping[str, GzipOptions]
+    """By file type."""
     acquaint: Callable[[Order], Order] = lambda order: order
     """Meets the destination before the first file goes there; raises `DeliveryError`."""
+    find_kept: Callable[[str], Mapping[str, Kept]] = lambda _run_id: {}
+    """What a run continues from, by dataset; raises `DeliveryError` while the destination cannot be asked."""

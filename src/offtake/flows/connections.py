@@ -15,6 +15,7 @@ from offtake.flows.access import EXPORT_DATASETS, MANAGE_DESTINATIONS, Caller
 from offtake.flows.entities import Body, Json, NewEntity, Sent, SpecRef
 from offtake.flows.patching import Patchable, Rules
 from offtake.flows.problems import Problem
+from offtake.store import waits
 from offtake.store.tables import Connection
 from offtake.store.vault import Vault
 
@@ -93,7 +94,7 @@ def update(
     if_match: str | None,
     now_ms: int,
 ) -> Connection:
-    """Change a base connection as the patch says; later runs use its new credentials."""
+    """Change a base connection as the patch says; later runs use its new credentials, and so do those that wait."""
     caller.require(MANAGE_DESTINATIONS, EXPORT_DATASETS)
     row = entities.find(session, caller, Connection, KIND, row_id, lock=True)
     entities.check_version(row, if_match)
@@ -104,6 +105,7 @@ def update(
     after = entities.parse_document(PatchedConnection, patching.apply(document, operations, _RULES))
     if any(one.path.startswith("/auth") for one in operations):
         _seal_again(row, after.auth, vault, network, now_ms)
+        waits.wake_connection(session, row.id, row.address or row.id, now_ms)
     row.name, row.description = after.name, after.description
     if any(one.path.startswith("/encryption") for one in operations):
         # Only then: a key that has expired since must not stand in the way of a new name.
@@ -122,6 +124,14 @@ def delete(session: Session, caller: Caller, row_id: str, now_ms: int) -> None:
     usage.check_base_unused(session, row)
     audit.record(session, caller, now_ms, "delete", (KIND, row.id), name=row.name, before=render(row, caller))
     session.delete(row)
+
+
+def address_of(session: Session, row_id: str) -> str | None:
+    """What runs to the base connection have in common: its server, else the connection; None for places of our own."""
+    row = session.get_one(Connection, row_id)
+    if row.auth_spec_name is None:
+        return None
+    return row.address or row.id
 
 
 def render(row: Connection, caller: Caller) -> Json:
@@ -182,6 +192,7 @@ def _seal(
     row.auth_spec_name = auth.spec_name
     row.auth_public = {_AUTHORIZED: day, **schema.public_params(credentials)}
     row.auth_sealed = vault.seal(row.id, schema.full_params(credentials))
+    row.address = credentials.address
 
 
 def _seal_again(row: Connection, auth: AuthBody | None, vault: Vault, network: Network, now_ms: int) -> None:

@@ -15,6 +15,7 @@ from offtake.flows.entities import Json, NewEntity
 from offtake.flows.patching import Operation, Patchable, Rules
 from offtake.flows.problems import Problem
 from offtake.flows.schedule import Schedule, ScheduleRules, first_slot, next_slot, parse_schedule
+from offtake.store import disposals, waits
 from offtake.store import runs as store
 from offtake.store.tables import Flow, Run, SourceConnection, TargetConnection, Watermark
 
@@ -69,6 +70,7 @@ def update(
     _move_target(session, caller, row, after.target_connection_ids)
     if any(one.path.startswith(f"/{_SCHEDULE}") for one in operations):
         _reschedule(session, row, after.schedule_params, now_ms, rules)
+        waits.forget_window(session, row.id)
     if any(one.path == "/labels" for one in operations):
         dataflows.label(session, row.id, after.labels or [])
     row.last_operation = _operation(operations, now_ms)
@@ -97,6 +99,7 @@ def act(
 ) -> Flow:
     """Enable or disable a flow; raises 1422 when it is so already. A run that is going on ends as it would."""
     caller.require(EXPORT_DATASETS)
+    _hold_live_run(session, row_id)
     row = dataflows.find(session, caller, row_id, lock=True)
     if if_match:
         entities.check_version(row, if_match)
@@ -111,6 +114,7 @@ def act(
         raise Problem(problems.WRONG_ACTION, f"The flow is {row.state} already.", KIND, row.id)
     before = row.state
     row.state = wanted
+    waits.forget_window(session, row.id)
     if wanted == entities.ENABLED:
         row.next_run_s = _slot_from_now(row, now_ms // 1000)
         row.failures, row.failing_since = 0, None
@@ -155,6 +159,7 @@ def _move_target(session: Session, caller: Caller, row: Flow, ids: list[str]) ->
     target = entities.find(session, caller, TargetConnection, "targetConnections", target_id)
     dataflows.check_target(session, specs.destination_of_flow(row.flow_spec_id), target)
     row.target_connection_id = target.id
+    disposals.reset(session, row.id)
 
 
 def _reschedule(session: Session, row: Flow, params: Json, now_ms: int, rules: ScheduleRules) -> None:
@@ -163,6 +168,7 @@ def _reschedule(session: Session, row: Flow, params: Json, now_ms: int, rules: S
     if new.export_mode != old.export_mode:
         # Leaving increments drops the position; coming to them starts in full, whatever a run that is live delivers.
         session.execute(delete_rows(Watermark).filter_by(flow_id=row.id))
+        disposals.reset(session, row.id)
         live = store.live_run(session, row.id)
         if live is not None:
             live.moves_position = False

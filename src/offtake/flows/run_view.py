@@ -11,7 +11,9 @@ from sqlalchemy.orm import Session
 from offtake.flows import entities
 from offtake.flows.access import Caller
 from offtake.flows.entities import Json
-from offtake.store import runs
+from offtake.flows.owed import Owed, owed_by_all
+from offtake.flows.run_waits import wait_of
+from offtake.store import disposals, runs
 from offtake.store.tables import Run, RunDataset, RunPart
 
 _MOST_FILES: Final = 1000
@@ -46,11 +48,11 @@ def render_all(session: Session, rows: Sequence[Run], caller: Caller) -> list[Js
     finished = select(*columns).where(RunPart.run_id.in_(ids), RunPart.finished_at.is_not(None))
     for run_id, dataset_id, key, count, size in session.execute(finished.order_by(RunPart.run_id, RunPart.number)):
         files[run_id].append(_File(dataset_id, key, count or 0, size or 0))
-    return [_render(row, caller, datasets[row.id], files[row.id]) for row in rows]
+    owed = owed_by_all(session, rows, datasets)
+    return [_render(row, caller, _Totals(row, datasets[row.id], files[row.id], owed[row.id])) for row in rows]
 
 
-def _render(row: Run, caller: Caller, datasets: list[RunDataset], files: list[_File]) -> Json:
-    totals = _Totals(row, datasets, files)
+def _render(row: Run, caller: Caller, totals: "_Totals") -> Json:
     parent = {"parentFlowRunId": row.parent_run_id} if row.parent_run_id else {}
     return (
         entities.envelope(row, caller)
@@ -70,12 +72,13 @@ def _render(row: Run, caller: Caller, datasets: list[RunDataset], files: list[_F
 class _Totals:
     """A run's rows summed up; once it is over, the five keys that clients poll for are all there."""
 
-    def __init__(self, row: Run, datasets: list[RunDataset], files: list[_File]) -> None:
-        self.row, self.datasets, self.files = row, datasets, files
+    def __init__(self, row: Run, datasets: list[RunDataset], files: list[_File], owed: list[Owed]) -> None:
+        self.row, self.datasets, self.files, self.owed = row, datasets, files, owed
         self.over = row.completed_at is not None
         delivered = row.status == runs.SUCCESS or not self.over or any(not one.error for one in datasets)
         failed_whole = self.over and row.status == runs.FAILED and not any(one.error for one in datasets)
-        self.delivered = files if delivered and not failed_whole else []
+        kept = row.disposal == disposals.KEPT
+        self.delivered = files if kept or (delivered and not failed_whole) else []
 
     def metrics(self) -> Json:
         return {
@@ -165,7 +168,11 @@ class _Totals:
         return [_file_info(one) for one in self.delivered[:_MOST_FILES]]
 
     def _status(self) -> Json:
-        return {"status": self.row.status} | ({"errors": self.row.errors} if self.row.errors else {})
+        wait = wait_of(self.row)
+        extensions: Json = {"waiting": wait.to_json()} if wait else {}
+        extensions |= {"owed": {"datasets": [one.to_json() for one in self.owed]}} if self.owed else {}
+        errors = {"errors": self.row.errors} if self.row.errors else {}
+        return {"status": self.row.status} | errors | ({"extensions": extensions} if extensions else {})
 
     def _rows(self, dataset_id: str | None = None) -> int:
         return sum(one.rows for one in self.delivered if dataset_id in (None, one.dataset_id))

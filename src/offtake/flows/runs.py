@@ -9,12 +9,12 @@ from uuid import uuid4
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from offtake.flows import audit, dataflows, entities, labels, problems
+from offtake.flows import audit, connections, dataflows, entities, labels, problems
 from offtake.flows.access import ENGINE, EXPORT_DATASETS, Caller
 from offtake.flows.entities import Body, Json, Sent
 from offtake.flows.problems import Problem
 from offtake.store import runs
-from offtake.store.tables import Flow, Run, RunDataset, SourceConnection, Watermark
+from offtake.store.tables import Flow, Run, RunDataset, SourceConnection, TargetConnection, Watermark
 
 KIND: Final = "runs"
 RETRY: Final = "retry"
@@ -58,6 +58,7 @@ class NewRun:
 def create(session: Session, flow: Flow, new: NewRun, now_ms: int) -> Run:
     """Queue a run of the flow. The database refuses a second live run, and a second run of one instant."""
     source = session.get_one(SourceConnection, flow.source_connection_id)
+    target = session.get_one(TargetConnection, flow.target_connection_id)
     client = ENGINE
     row = Run(
         id=str(uuid4()),
@@ -85,6 +86,7 @@ def create(session: Session, flow: Flow, new: NewRun, now_ms: int) -> Run:
         params=new.params,
         pins=new.pins,
         folder=new.folder,
+        address=connections.address_of(session, target.base_connection_id),
         fence=0,
         errors=[],
         warnings=[],

@@ -91,11 +91,13 @@ def _stop(session: Session, sandbox_id: str, now_ms: int) -> None:
     of_sandbox = Flow.sandbox_id == sandbox_id
     session.execute(update(Flow).where(of_sandbox).values(state="disabled", next_run_s=None))
     mine = Run.sandbox_id == sandbox_id
-    waiting = select(Run.id).where(mine, Run.status == runs.WAITING)
+    # One that was put back into the queue may have files at its destination: a worker ends it.
+    new = (mine, Run.status == runs.WAITING, Run.started_at.is_(None))
     for column in (RunPart.run_id, RunDataset.run_id):
-        session.execute(delete(column.class_).where(column.in_(waiting)))
-    session.execute(delete(Run).where(mine, Run.status == runs.WAITING))
-    session.execute(update(Run).where(mine, Run.status == runs.PROCESSING).values(cancel_requested=True))
+        session.execute(delete(column.class_).where(column.in_(select(Run.id).where(*new))))
+    session.execute(delete(Run).where(*new))
+    live = (mine, Run.status.in_(runs.LIVE))
+    session.execute(update(Run).where(*live).values(cancel_requested=True, not_before=None))
     # A higher fence takes the batch from whoever is making its snapshot.
     open_ones = (Batch.sandbox_id == sandbox_id, Batch.status.in_(batches.OPEN))
     session.execute(

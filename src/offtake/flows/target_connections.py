@@ -14,6 +14,7 @@ from offtake.flows.access import EXPORT_DATASETS, MANAGE_DESTINATIONS, Caller
 from offtake.flows.entities import Json, NewEntity, Sent, SpecRef
 from offtake.flows.patching import Patchable, Rules
 from offtake.flows.problems import Problem
+from offtake.store import waits
 from offtake.store.tables import Connection, TargetConnection
 
 KIND: Final = "targetConnections"
@@ -83,7 +84,7 @@ def create(session: Session, caller: Caller, body: Sent, now_ms: int) -> TargetC
 def update(
     session: Session, caller: Caller, row_id: str, body: bytes, if_match: str | None, now_ms: int
 ) -> TargetConnection:
-    """Change a target connection as the patch says; later runs deliver to its new place."""
+    """Change a target connection as the patch says; later runs deliver to its new place, and so do those that wait."""
     caller.require(MANAGE_DESTINATIONS, EXPORT_DATASETS)
     row = entities.find(session, caller, TargetConnection, KIND, row_id, lock=True)
     entities.check_version(row, if_match)
@@ -92,6 +93,7 @@ def update(
     after = entities.parse_document(PatchedTarget, patching.apply(document, patching.parse(body), _RULES))
     row.name, row.description = after.name, after.description
     row.params = _params(specs.destination_of_connection(row.connection_spec_id), after.params)
+    waits.wake_target(session, row.id, now_ms)
     entities.touch(row, caller, now_ms)
     shown = render(session, row, caller)
     audit.record(session, caller, now_ms, "update", (KIND, row.id), name=row.name, before=before, after=shown)

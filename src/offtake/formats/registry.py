@@ -8,6 +8,7 @@ from typing import Final, Protocol
 import pyarrow as pa
 
 from offtake.formats import ndjson, parquet
+from offtake.formats.gzip_stream import MEMBERS, Members
 from offtake.formats.losses import LossCounter
 from offtake.formats.parquet import USUAL, ParquetOptions, StoredGroups
 
@@ -41,20 +42,25 @@ class Format:
     from_pages: Callable[[pa.Schema, Sequence[StoredGroups], int], tuple[int, Iterator[bytes]]] | None = None
 
 
-_NDJSON: Final = Format(".json.gz", ndjson.encode, ndjson.LEVEL)
+_NDJSON: Final[dict[Members, Format]] = {
+    members: Format(".json.gz", functools.partial(ndjson.encode, members=members), ndjson.LEVEL) for members in MEMBERS
+}
 _PARQUET: Final = {
     "GZIP": (".gz.parquet", parquet.encode_gzip, parquet.gzip_pages),
     "NONE": (".parquet", parquet.encode_plain, parquet.plain_pages),
 }
 
 
-def format_for(file_type: str, compression: str, options: ParquetOptions = USUAL) -> Format:
+def format_for(
+    file_type: str, compression: str, options: ParquetOptions = USUAL, members: Members = "single"
+) -> Format:
     """The format of a target's `datasetFileType` and `compression`, both canonical (upper case).
 
-    `options` change Parquet files only. JSON is compressed also for `NONE`, which the contract's own requests ask for.
+    `options` change Parquet files only, `members` JSON files only. JSON is compressed also for `NONE`, which the
+    contract's own requests ask for.
     """
     if file_type == "JSON":
-        return _NDJSON
+        return _NDJSON[members]
     extension, encode, from_pages = _PARQUET[compression]
     return Format(
         extension,

@@ -1,6 +1,7 @@
 """What is wrong with a table's metadata, in words: which file, which cause, what to do."""
 
 import re
+import sqlite3
 import struct
 import zlib
 from collections.abc import Iterator
@@ -9,8 +10,11 @@ from typing import Final
 
 import pydantic
 from pyiceberg.exceptions import NoSuchTableError, ResolveError, ValidationError
+from sqlalchemy.exc import DBAPIError, InternalError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from offtake.errors import DeliveryError
+from offtake.lake import outages
 from offtake.lake.locations import LocationError
 from offtake.lake.parquet_files import shortened
 
@@ -32,6 +36,9 @@ _UNREADABLE: Final = (
     struct.error,
     zlib.error,
 )
+_SQLITE_AWAY: Final = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_CANTOPEN)
+_SERVER_AWAY: Final = ("08", "53", "57")
+"""Classes of states of PostgreSQL: connections, resources, an operator's doing."""
 _TOO_DEEP: Final = ("its columns are nested deeper than can be read", "Nest them less deep.")
 _AT_TYPE: Final = re.compile(r"(?:Unsupported field type|Type not recognized): '?([^']+)'?")
 _SAME_NAME: Final = re.compile(r"multiple fields for name (.+): \d+ and \d+")
@@ -52,10 +59,36 @@ def explain(table: str) -> Iterator[None]:
             f"A metadata file of {table} is not there: {shortened(error)}. It has been removed, or the catalog names a "
             "place that this machine lacks.",
             "Run the flow again; it exports from the snapshot there is now. If it fails again, bring the file back.",
+            transient=True,
+            window=outages.MISSING_SECONDS,
         ) from None
+    except SQLAlchemyError as error:
+        if not _catalog_is_away(error):
+            raise
+        raise outages.unreachable(f"The catalog's entry of {table}", _cause_of(error)) from None
     except _UNREADABLE as error:
+        if outages.passes(error):
+            raise outages.unreachable(f"The metadata of {table}", shortened(error)) from None
         cause, remedy = _cause(error)
         raise DeliveryError("EXPORT-1500-500", f"The metadata of {table} cannot be read: {cause}.", remedy) from error
+
+
+def _catalog_is_away(error: SQLAlchemyError) -> bool:
+    """Whether the catalog's database gives no answer for now; what it refuses is another thing."""
+    if isinstance(error, PoolTimeoutError):
+        return True
+    if not isinstance(error, OperationalError | InternalError):
+        return False
+    if isinstance(error.orig, sqlite3.Error):
+        # The lowest byte is the kind of error.
+        return getattr(error.orig, "sqlite_errorcode", 0) & 0xFF in _SQLITE_AWAY
+    state = getattr(error.orig, "sqlstate", None)
+    return state is None or state.startswith(_SERVER_AWAY)
+
+
+def _cause_of(error: SQLAlchemyError) -> str:
+    """What the database said, without the query and its parameters."""
+    return shortened(error.orig if isinstance(error, DBAPIError) and error.orig is not None else error)
 
 
 def _cause(error: Exception) -> tuple[str, str]:

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from offtake.errors import DeliveryError
+from offtake.lake import outages
 from offtake.lake.locations import LocationError, file_system
 
 _BUFFER: Final = 1024 * 1024
@@ -61,7 +62,11 @@ def unreadable(file: str, error: Exception) -> DeliveryError:
             f"The dataset's file {file} is not there: it has been removed since the run was planned, "
             "by an expiry of snapshots or by dropping the table, or the table names a place that this machine lacks.",
             "Run the flow again; it plans from the table as it is then. Keep snapshots longer than runs take.",
+            transient=True,
+            window=outages.MISSING_SECONDS,
         )
+    if outages.passes(error):
+        return outages.unreachable(f"The dataset's file {file}", shortened(error))
     if isinstance(error, PermissionError):
         return DeliveryError(
             "EXPORT-1500-500",

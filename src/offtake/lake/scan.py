@@ -55,6 +55,12 @@ class ScanPlan:
     warning: str | None = None
 
 
+def exists(lake: Lake, table: TableName) -> bool:
+    """Whether there is a table of that name; raises `DeliveryError` when the catalog does not answer."""
+    with metadata_errors.explain(table):
+        return lake.exists(table)
+
+
 def current_snapshot(lake: Lake, table: TableName) -> int | None:
     """The current snapshot of the table's main branch; None while it has none."""
     with metadata_errors.explain(table):

@@ -12,7 +12,8 @@ from sqlalchemy import select
 from sqlalchemy.exc import NoResultFound
 
 from offtake.errors import DeliveryError, OfftakeError
-from offtake.exporting.ending import clear_unfinished, remove_files
+from offtake.exporting.disposal import dispose
+from offtake.exporting.ending import clear_unfinished
 from offtake.failpoints import failpoint
 from offtake.scheduling.backend import Backend
 from offtake.scheduling.orders import OrderDesk
@@ -57,7 +58,7 @@ def _look(backend: Backend, run_id: str, now: int) -> None:
     age = now - run.completed_at
     try:
         if run.verdict is not None:
-            remove_files(order, datasets, parts)
+            dispose(order, backend.database, datasets, parts, now)
         else:
             clear_unfinished(order, datasets, parts)
     except DeliveryError as error:

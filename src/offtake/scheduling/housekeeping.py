@@ -15,6 +15,7 @@ from offtake.flows.sandbox_content import Places
 from offtake.scheduling import ingestion
 from offtake.scheduling.backend import Backend
 from offtake.scheduling.debris import sweep_debris
+from offtake.store import health
 from offtake.store.tables import Sandbox
 
 _log = logging.getLogger(__name__)
@@ -52,6 +53,8 @@ def keep_house(backend: Backend, *, sweeps: bool) -> Iterator[None]:
     yield from sweep_debris(backend)
     if sweeps:
         yield from ingestion.sweep(backend.database, backend.lake, backend.uploads, backend.clock)
+        with backend.database.writing() as session:
+            health.forget_old(session, backend.clock.now_ms())
     if sweeps and backend.settings.landing_zone_days:
         yield from _sweep(backend)
 

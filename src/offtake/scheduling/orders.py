@@ -14,10 +14,11 @@ from offtake.destinations.network import Network
 from offtake.destinations.parameters import Params
 from offtake.exporting.order import Order, OrderedDataset, Pin
 from offtake.exporting.place import Place
-from offtake.flows import access, encryption, labels, learning, specs, zones
+from offtake.flows import access, encryption, labels, learning, specs, windows, zones
 from offtake.flows.access import Caller
 from offtake.flows.folders import FolderNames, expand
 from offtake.flows.learning import Memory
+from offtake.flows.windows import Limits
 from offtake.lake.catalog import TableName
 from offtake.store.database import Database
 from offtake.store.tables import (
@@ -42,6 +43,7 @@ class OrderDesk:
     vault: Vault
     zones: Zones
     network: Network = field(default_factory=Network)
+    limits: Limits = field(default_factory=Limits)
 
     def order(self, session: Session, run_id: str) -> Order:
         """The run's order as things stand now; raises `VaultError` when its credentials cannot be opened."""
@@ -54,7 +56,7 @@ class OrderDesk:
         return Order(
             run_id=run.id,
             base_connection_id=target.base_connection_id,
-            target_connection_id=target.id,
+            manifest_owner_id=target.id if target.manifest_by_target else run.flow_id,
             export_time_ms=run.scheduled_at,
             datasets=tuple(
                 replace(
@@ -66,6 +68,8 @@ class OrderDesk:
             ),
             place=self._place(session, target, sandbox),
             folder=run.folder,
+            manifest_key=run.manifest_key,
+            window_end_ms=windows.window_end(flow, run.trigger, run.started_at or run.created_at, self.limits),
         )
 
     def acquainted(self, order: Order, database: Database, clock: Clock) -> Order:

@@ -12,12 +12,17 @@ from offtake.exporting.plan import PartSize
 from offtake.exporting.retrying import Patience
 from offtake.exporting.workshop import Workshop
 from offtake.flows.failing import tell_failing
+from offtake.flows.windows import Limits
+from offtake.formats.gzip_stream import GzipOptions
 from offtake.scheduling.backend import Backend
+from offtake.scheduling.expiry import Expiry
 from offtake.scheduling.housekeeping import housekeeping
 from offtake.scheduling.ingestion import Ingestor
 from offtake.scheduling.orders import OrderDesk
+from offtake.scheduling.predecessors import find_kept
 from offtake.scheduling.ticks import correct, tick
 from offtake.scheduling.worker import Worker
+from offtake.settings import Settings
 from offtake.store import batches, runs
 from offtake.store.database import StoreBusyError, StoreFullError
 from offtake.store.leases import Watch
@@ -73,16 +78,20 @@ def working(backend: Backend, owner: str, duties: Duties = Duties()) -> Iterator
 def worker_of(backend: Backend, engine: Engine, owner: str) -> Worker:
     """A worker with this deployment's settings."""
     settings = backend.settings
-    desk = OrderDesk(backend.vault, backend.zones, backend.network)
+    desk = OrderDesk(backend.vault, backend.zones, backend.network, limits_of(settings))
     shop = Workshop(
         database=backend.database,
         lake=backend.lake,
         engine=engine,
         clock=backend.clock,
         part_size=PartSize(settings.part_bytes, settings.part_rows),
-        patience=Patience(settings.part_attempts, settings.retry_wait_seconds, settings.run_retries),
-        gzip_levels={"JSON": settings.json_gzip_level, "PARQUET": settings.parquet_gzip_level},
+        patience=Patience(settings.retry_wait_seconds, settings.part_attempts, settings.run_retries),
+        gzip={
+            "JSON": GzipOptions(settings.json_gzip_level, settings.json_gzip_members),
+            "PARQUET": GzipOptions(settings.parquet_gzip_level),
+        },
         acquaint=lambda order: desk.acquainted(order, backend.database, backend.clock),
+        find_kept=lambda run_id: find_kept(desk, backend.database, backend.clock, run_id),
     )
     return Worker(shop, desk, owner, _watch(backend), settings.lease_seconds)
 
@@ -93,6 +102,11 @@ def ingestor_of(backend: Backend, owner: str) -> Ingestor:
     return Ingestor(backend.database, backend.lake, backend.uploads, backend.clock, owner, _watch(backend), lease)
 
 
+def limits_of(settings: Settings) -> Limits:
+    """How long this deployment's runs wait."""
+    return Limits(settings.retry_margin_seconds, settings.retry_window_seconds)
+
+
 def _watch(backend: Backend) -> Watch:
     return Watch(backend.clock.elapsed_ms, round(backend.settings.lease_seconds * 1000))
 
@@ -101,16 +115,24 @@ def _schedule(backend: Backend, stop: threading.Event) -> None:
     database, clock, settings = backend.database, backend.clock, backend.settings
     corrected: int | None = None
 
+    expiry = Expiry(database, clock, limits_of(settings), settings.retry_alert_seconds)
+
     def tell() -> None:
         tell_failing(database, clock.now_ms(), settings.failures_told, disable=settings.disable_failing)
+
+    def bring_back() -> None:
+        correct(database, clock)
+        expiry.correct()
 
     while not stop.is_set():
         seen = database.bell.rings
         if corrected is None or clock.elapsed_ms() - corrected >= _CORRECTION_MS:
             begun = clock.elapsed_ms()
-            corrected = begun if _done("correcting slots", lambda: correct(database, clock)) else corrected
+            corrected = begun if _done("correcting slots", bring_back) else corrected
+        _done("ending waits", expiry.end_waits)
         _done("a tick", lambda: tick(database, clock))
         _done("telling what fails", tell)
+        _done("alerting", expiry.alert)
         database.bell.wait(seen, _TICK_SECONDS)
         stop.wait(_BREATH_SECONDS)
 

@@ -14,9 +14,10 @@ from offtake.flows import dataflows, runs
 from offtake.flows.entities import ENABLED
 from offtake.flows.runs import NewRun
 from offtake.flows.schedule import Schedule, next_slot
+from offtake.store import health, waits
 from offtake.store.database import Database, StoreBusyError, StoreFullError
 from offtake.store.runs import LIVE, live_run
-from offtake.store.tables import Flow, Run, SourceConnection
+from offtake.store.tables import Connection, Flow, Run, SourceConnection, TargetConnection
 
 _log = logging.getLogger(__name__)
 
@@ -28,8 +29,8 @@ def tick(database: Database, clock: Clock) -> list[str]:
     """Queue a run for every flow that is due, and set when each is due next; the ids of the new runs.
 
     Slots missed while nobody ticked collapse into the latest. A flow whose last run is still live is passed over:
-    its next run covers both windows; its last slot of all waits until that run has ended. One flow that cannot be
-    ticked keeps no other from its run.
+    its next run covers both windows; its last slot of all waits until that run has ended. A run that still waits
+    beyond its time gives way to the slot. One flow that cannot be ticked keeps no other from its run.
     """
     now_ms = clock.now_ms()
     due = select(Flow.id).where(Flow.state == ENABLED, Flow.next_run_s <= now_ms // 1000)
@@ -102,6 +103,7 @@ def _tick_flows(session: Session, ids: Sequence[str], now_ms: int) -> list[Run]:
     used = _used(session, {flow_id: slot for flow_id, (slot, _) in slots.items()})
     going_on = select(Run).where(Run.flow_id.in_(slots), Run.status.in_(LIVE))
     live = {run.flow_id: run for run in session.scalars(going_on)}
+    places = _places(session, flows)  # noqa: F841 - while it is held, the session need not ask for each
     wanted = select(SourceConnection).where(SourceConnection.id.in_({flow.source_connection_id for flow in flows}))
     sources = {source.id: source for source in session.scalars(wanted)}
     made = []
@@ -109,13 +111,28 @@ def _tick_flows(session: Session, ids: Sequence[str], now_ms: int) -> list[Run]:
         slot, flow.next_run_s = slots[flow.id]
         if flow.id in used:
             continue
+        if flow.id in live and waits.is_overdue(live[flow.id], now_ms):
+            waits.end_overdue(session, live[flow.id], now_ms)
+            if live[flow.id].status in LIVE:
+                # A worker removes its files first; the next tick makes the slot's run.
+                flow.next_run_s = slot
+                continue
+            del live[flow.id]
         if flow.id not in live:
             made.append(runs.create(session, flow, NewRun("schedule", slot * 1000), now_ms))
         elif flow.next_run_s is None and not _stands_for(live[flow.id], slot, flow, sources[flow.source_connection_id]):
             flow.next_run_s = slot
         else:
             _log.info("flow %s: slot %s skipped, its last run is still going on", flow.id, slot)
+    health.hold_new(session, made, now_ms)
     return made
+
+
+def _places(session: Session, flows: Iterable[Flow]) -> list[tuple[TargetConnection, Connection]]:
+    """The flows' target connections with their base connections, read at once."""
+    wanted = select(TargetConnection, Connection).join(Connection, Connection.id == TargetConnection.base_connection_id)
+    of_flows = wanted.where(TargetConnection.id.in_({flow.target_connection_id for flow in flows}))
+    return [(target, base) for target, base in session.execute(of_flows)]
 
 
 def _used(session: Session, slots: dict[str, int]) -> set[str]:

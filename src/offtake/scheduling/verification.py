@@ -1,6 +1,7 @@
 """A run's delivery looked up, and compared with what is at its destination."""
 
 from collections.abc import Callable
+from typing import Final
 
 from sqlalchemy import select
 from sqlalchemy.exc import NoResultFound
@@ -14,6 +15,8 @@ from offtake.scheduling.backend import Backend
 from offtake.scheduling.orders import OrderDesk
 from offtake.store import runs as store
 from offtake.store.tables import Run, RunDataset
+
+_DAY_MS: Final = 86_400_000
 
 
 def delivery_of(backend: Backend, caller: Caller, run_id: str) -> Delivery:
@@ -31,16 +34,21 @@ def delivery_of(backend: Backend, caller: Caller, run_id: str) -> Delivery:
             ) from None
         datasets = store.run_datasets(session, run.id)
         parts = store.run_parts(session, run.id)
-        return Delivery(order, run, datasets, parts, _own_folders(session, run, datasets))
+        own = _own_folders(session, run, datasets)
+    days = backend.settings.landing_zone_days if order.place.credentials is None else 0
+    before = backend.clock.now_ms() - days * _DAY_MS if days else None
+    return Delivery(order, run, datasets, parts, own, before)
 
 
-def verify_delivery(delivery: Delivery, seen: Callable[[int], None] | None = None) -> Verified:
-    """Compare the delivery with its destination; see `exporting.verify`. Who never wrote is not looked for."""
-    if not delivery.parts:
+def verify_delivery(delivery: Delivery, seen: Callable[[int], None] | None = None, *, strict: bool = False) -> Verified:
+    """Compare the delivery with its destination; see `exporting.verify`. A run that never wrote is not looked for."""
+    run = delivery.run
+    # Versions before revision 0006 stored no key with the plan, and wrote no manifest file without parts.
+    if not delivery.parts and not (run.manifest or run.manifest_key):
         return Verified(0, 0, 0, ())
     sink = delivery.order.place.open()
     try:
-        return verify(delivery, sink, seen)
+        return verify(delivery, sink, seen, strict=strict)
     finally:
         sink.close()
 

@@ -3,10 +3,11 @@
 import logging
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from offtake.errors import CancelledError, DeliveryError, LeaseLostError, OfftakeError
+from offtake.exporting.contact import first_contact
 from offtake.exporting.ending import cancelled_error, end_condemned, give_up
 from offtake.exporting.order import Order
 from offtake.exporting.run import carry_out
@@ -14,7 +15,7 @@ from offtake.exporting.workshop import Workshop
 from offtake.failpoints import failpoint
 from offtake.scheduling.heartbeat import Heartbeat
 from offtake.scheduling.orders import OrderDesk
-from offtake.store import runs
+from offtake.store import runs, waits
 from offtake.store.database import StoreBusyError, StoreFullError
 from offtake.store.leases import Watch
 from offtake.store.runs import Lease
@@ -48,6 +49,8 @@ class Worker:
     owner: str
     watch: Watch
     lease_seconds: float
+    asking: threading.Lock = field(default_factory=threading.Lock)
+    """Held by who asks a destination that did not answer before: the other workers have healthy ones to deliver to."""
 
     def work_once(self, stop: threading.Event) -> bool:
         """Carry out the oldest run that is free; False when there was none.
@@ -55,18 +58,30 @@ class Worker:
         When `stop` is set, the run is given back as far as it has come, for any worker to go on with.
         """
         begun = time.monotonic()
-        lease = runs.claim(self.shop.database, self.owner, self.watch, self.shop.clock.now_ms())
-        if lease is None:
-            return False
-        failpoint("claimed")
+        turn = _Turn(self.asking)
+        try:
+            now = self.shop.clock.now_ms()
+            lease = runs.claim(self.shop.database, self.owner, self.watch, now, ask_away=turn.taken)
+            if lease is None:
+                return False
+            failpoint("claimed")
+            if not lease.away:
+                turn.end()
+            self._hold(lease, begun, stop, turn)
+        finally:
+            turn.end()
+        return True
+
+    def _hold(self, lease: Lease, begun: float, stop: threading.Event, turn: "_Turn") -> None:
         renew = lambda: runs.renew(self.shop.database, lease)  # noqa: E731 - the one line says it
         heartbeat = Heartbeat(f"run {lease.run_id}", renew, self.lease_seconds, begun, lease.cancelled)
         try:
             with heartbeat.beating():
-                self._work(lease, heartbeat, stop)
+                self._work(lease, heartbeat, stop, turn)
         except LeaseLostError:
             _log.warning("run %s: another worker has taken over", lease.run_id)
-        return True
+        finally:
+            waits.leave_probe(self.shop.database, lease, self.shop.clock.now_ms())
 
     def work(self, stop: threading.Event, pause_seconds: float = 0.5) -> None:
         """Carry out runs until `stop` is set."""
@@ -84,17 +99,23 @@ class Worker:
             if not worked:
                 bell.wait(seen, pause_seconds)
 
-    def _work(self, lease: Lease, heartbeat: Heartbeat, stop: threading.Event) -> None:
+    def _work(self, lease: Lease, heartbeat: Heartbeat, stop: threading.Event, turn: "_Turn") -> None:
         order: Order | None = None
         try:
             with self.shop.database.reading() as session:
                 order = self.desk.order(session, lease.run_id)
+            # Files at a destination that does not answer are removed by a sweep later.
+            within_reach = None if lease.away else order
             if lease.verdict is not None:
-                end_condemned(order, lease, self.shop, cancelled_error())
+                end_condemned(within_reach, lease, self.shop, cancelled_error())
+            elif lease.cancelled:
+                give_up(within_reach, lease, self.shop, cancelled_error())
             elif lease.claims > _MOST_CLAIMS:
                 give_up(order, lease, self.shop, _cut_off(lease))
             else:
-                carry_out(order, lease, self.shop, _Hold(heartbeat, stop))
+                silence = first_contact(order, lease, self.shop)
+                turn.end()
+                carry_out(order, lease, self.shop, _Hold(heartbeat, stop), silence)
         except CancelledError:
             self._stopped(order, lease, heartbeat)
         except (LeaseLostError, StoreBusyError, StoreFullError):
@@ -109,6 +130,20 @@ class Worker:
             give_up(order, lease, self.shop, cancelled_error())
         elif not heartbeat.lost:
             runs.release(self.shop.database, lease)
+
+
+class _Turn:
+    """A worker's turn to ask a destination that is away, of those that share a lock: `taken`, unless another has it."""
+
+    def __init__(self, lock: threading.Lock) -> None:
+        self._lock = lock
+        self.taken = lock.acquire(blocking=False)
+
+    def end(self) -> None:
+        """Let another have it; done twice, it is done once."""
+        if self.taken:
+            self.taken = False
+            self._lock.release()
 
 
 def _cut_off(lease: Lease) -> DeliveryError:

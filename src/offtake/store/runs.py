@@ -1,14 +1,16 @@
 """A run's row through its life. Every write about a run is fenced: only its present holder can make one."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
-from sqlalchemy import or_, select, update
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from offtake.errors import LeaseLostError
+from offtake.store import disposals, queue
 from offtake.store.database import Database
+from offtake.store.health import Admission
 from offtake.store.leases import Watch
 from offtake.store.tables import Batch, Dataset, Flow, Run, RunDataset, RunPart, SourceConnection, Watermark
 
@@ -28,6 +30,8 @@ class Lease:
 
     `cancelled` when somebody had asked for the run to stop before the lease was given; `verdict` when the run has
     failed, and only its files are left to be removed; `claims`: how often it was taken up since its last progress.
+    `admission`: whether the destination at `address` is known to answer, or is to be asked first; `away`: it did not
+    when it was asked last. `retries`: by what failed, how often it did and since when (`Run.retries`).
     """
 
     run_id: str
@@ -35,6 +39,23 @@ class Lease:
     cancelled: bool = False
     verdict: dict[str, Any] | None = None
     claims: int = 1
+    address: str | None = None
+    admission: Admission = "known"
+    away: bool = False
+    retries: Mapping[str, Sequence[int]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class PlanBasis:
+    """What a plan was made from.
+
+    `rewrites`: what `count_rewrites` returned before the plan was begun. `continues`: the runs, with their datasets,
+    whose parts the plan has taken over. `manifest_key`: where the manifest file goes; empty when the run writes none.
+    """
+
+    rewrites: Mapping[str, int] = field(default_factory=dict)
+    continues: Sequence[tuple[str, str]] = ()
+    manifest_key: str | None = None
 
 
 class PlanOutdatedError(Exception):
@@ -46,25 +67,39 @@ def live_run(session: Session, flow_id: str) -> Run | None:
     return session.scalar(select(Run).where(Run.flow_id == flow_id, Run.status.in_(LIVE)))
 
 
-def claim(database: Database, owner: str, watch: Watch, now_ms: int) -> Lease | None:
-    """Take the oldest run that is free, or whose holder has fallen silent; None when there is none."""
+def claim(database: Database, owner: str, watch: Watch, now_ms: int, *, ask_away: bool = True) -> Lease | None:
+    """Take the oldest run that is free, or whose holder has fallen silent; None when there is none.
+
+    A run that waits is not free before its time, nor one whose destination another run is asking (`health`), nor,
+    without `ask_away`, one whose destination did not answer before.
+    """
     with database.writing() as session:
-        held = select(Run.id, Run.fence, Run.beat).where(Run.status == PROCESSING, Run.beat > 0)
+        held = select(Run.id, Run.fence, Run.beat).where(queue.PROCESSING, Run.beat > 0)
         silent = watch.silent((one, fence, beat) for one, fence, beat in session.execute(held))
-        free = [Run.status == WAITING, (Run.status == PROCESSING) & (Run.beat == 0)]
-        free += [(Run.id == run_id) & (Run.beat == beat) for run_id, beat in silent.items()]
-        oldest = select(Run).where(Run.status.in_(LIVE), or_(*free)).order_by(Run.created_at, Run.id).limit(1)
-        run = session.scalar(oldest.with_for_update(skip_locked=True))
-        if run is None:
+        found = queue.take(session, silent, now_ms, ask_away=ask_away)
+        if found is None:
             return None
+        run = found.run
         run.status = PROCESSING
         run.fence += 1
         run.beat = 1
         run.claims += 1
         run.lease_owner = owner
-        run.started_at = run.started_at or now_ms
+        # A start that lies ahead was written down before the clock was set back; the run would wait for ever.
+        run.started_at = min(run.started_at or now_ms, now_ms)
         run.updated_at = now_ms
-        return Lease(run.id, run.fence, run.cancel_requested, run.verdict, run.claims)
+        run.not_before, run.held = None, False
+        return Lease(
+            run.id,
+            run.fence,
+            run.cancel_requested,
+            run.verdict,
+            run.claims,
+            address=run.address,
+            admission=found.admission,
+            away=found.away,
+            retries=run.retries or {},
+        )
 
 
 def cancel(session: Session, flow_id: str, now_ms: int) -> None:
@@ -75,12 +110,19 @@ def cancel(session: Session, flow_id: str, now_ms: int) -> None:
 
 
 def cancel_run(session: Session, run: Run, now_ms: int) -> None:
-    """Ask a live run to stop; one that still waits ends at once."""
+    """Ask a live run to stop; one that is in the queue ends at once, or, when it may have files, by the next worker."""
     run.cancel_requested = True
-    if run.status == WAITING:
+    if run.status == WAITING and has_parts(session, run):
+        run.not_before = None
+    elif run.status == WAITING:
         run.errors = [{"code": CANCELLED, "message": "The run was cancelled.", "type": "Error"}]
         run.started_at = run.started_at or now_ms
         _end(session, run, FAILED, now_ms)
+
+
+def has_parts(session: Session, run: Run) -> bool:
+    """Whether the run may have written files."""
+    return session.scalar(select(RunPart.number).where(RunPart.run_id == run.id).limit(1)) is not None
 
 
 def abandon(database: Database, owner: str) -> None:
@@ -134,18 +176,22 @@ def save_plan(
     parts: list[RunPart],
     warnings: list[dict[str, Any]],
     now_ms: int,
-    rewrites: Mapping[str, int] | None = None,
+    basis: PlanBasis = PlanBasis(),
 ) -> None:
     """Store the plan, once and whole.
 
-    `rewrites`: what `count_rewrites` returned before the plan was begun. Raises `PlanOutdatedError` when a dataset's
-    data files are being rewritten, or have been since.
+    Raises `PlanOutdatedError` when a dataset's data files are being rewritten, or have been since the plan was begun,
+    and when another run has taken over the same parts.
     """
     with database.writing() as session:
         run = _held(session, lease)
-        _check_rewrites(session, rewrites or {})
+        _check_rewrites(session, basis.rewrites)
+        for earlier, dataset_id in basis.continues:
+            if not disposals.hand_over(session, earlier, dataset_id, run.id):
+                raise PlanOutdatedError(f"Another run continues from run {earlier}.")
         run.planned_at = run.updated_at = now_ms
         run.warnings = warnings
+        run.manifest_key = basis.manifest_key
         session.add_all([*datasets, *parts])
 
 
@@ -174,35 +220,67 @@ def depend_on(session: Session, dataset_id: str) -> bool:
     return any(dataset_id in (run.pins or {}) for run in unplanned)
 
 
-def record_part(
-    database: Database,
-    lease: Lease,
-    number: int,
-    *,
-    rows: int,
-    size: int,
-    sha256: str,
-    now_ms: int,
-    losses: Sequence[dict[str, Any]] = (),
-) -> None:
-    """Remember that a part is whole at the destination: its rows, its bytes and their SHA-256 in hexadecimal.
+@dataclass(frozen=True)
+class PartRecord:
+    """What is recorded of a part's file: rows, bytes, SHA-256 in hexadecimal, and its address.
 
-    `losses`: what its format could not hold, in place of what an earlier try of the part counted.
+    `losses`: what its format could not hold. `token`: the temporary name that its last step replaces.
     """
+
+    rows: int
+    bytes: int
+    sha256: str
+    losses: Sequence[dict[str, Any]] = ()
+    uri: str | None = None
+    token: str | None = None
+
+
+def record_part(database: Database, lease: Lease, number: int, record: PartRecord, now_ms: int) -> None:
+    """Record that the destination has confirmed a part's file, in place of what an earlier attempt recorded."""
     with database.writing() as session:
         run = _held(session, lease)
         run.updated_at = now_ms
-        run.claims = 0
+        run.claims, run.waiting_since = 0, None
         part = session.get_one(RunPart, (lease.run_id, number))
-        part.rows, part.bytes, part.sha256, part.losses = rows, size, sha256, list(losses) or None
+        _keep(part, record)
         part.finished_at = now_ms
 
 
-def forget_part(database: Database, lease: Lease, number: int) -> None:
-    """The part turned out not to be whole at the destination; it is to be done again."""
+def record_intent(database: Database, lease: Lease, number: int, record: PartRecord, now_ms: int) -> None:
+    """Record that only the last step of a part's file is missing; it may be taken once this returns.
+
+    Raises `LeaseLostError` also for a run with a verdict: its files are being removed.
+    """
+    with database.writing() as session:
+        _held_for_delivery(session, lease)
+        part = session.get_one(RunPart, (lease.run_id, number))
+        _keep(part, record)
+        part.intended_at = now_ms
+
+
+def forget_intent(database: Database, lease: Lease, number: int) -> None:
+    """Forget an intent whose last step was not taken, or cannot be confirmed; the part is written again."""
     with database.writing() as session:
         _held(session, lease)
-        session.get_one(RunPart, (lease.run_id, number)).finished_at = None
+        disposals.clear_record(session.get_one(RunPart, (lease.run_id, number)))
+
+
+def record_manifest(database: Database, lease: Lease, manifest: dict[str, Any]) -> None:
+    """Record, in the same way, that only the last step of the manifest file is missing; see `Run.manifest`."""
+    with database.writing() as session:
+        _held_for_delivery(session, lease).manifest = manifest
+
+
+def announced_manifest(database: Database, lease: Lease) -> dict[str, Any] | None:
+    """The manifest file whose last step was announced; None when none was."""
+    with database.reading() as session:
+        return _held(session, lease).manifest
+
+
+def _keep(part: RunPart, record: PartRecord) -> None:
+    part.rows, part.bytes, part.sha256 = record.rows, record.bytes, record.sha256
+    part.losses = list(record.losses) or None
+    part.uri, part.token = record.uri, record.token
 
 
 def complete(
@@ -219,9 +297,7 @@ def complete(
     Raises `LeaseLostError` also for a run with a verdict.
     """
     with database.writing() as session:
-        run = _held(session, lease)
-        if run.verdict is not None:
-            raise LeaseLostError(f"Run {run.id} has been given up.")
+        run = _held_for_delivery(session, lease)
         datasets = run_datasets(session, run.id)
         errors = [dataset.error for dataset in datasets if dataset.error]
         run.manifest = manifest
@@ -254,7 +330,10 @@ def fail(database: Database, lease: Lease, error: dict[str, Any], now_ms: int, *
         run = _held(session, lease)
         run.verdict = run.verdict or error
         run.errors = [run.verdict]
+        run.manifest = None
         run.sweep_due = sweep_due
+        if sweep_due is None:
+            run.disposal = disposals.REMOVED
         _end(session, run, FAILED, now_ms)
 
 
@@ -286,9 +365,23 @@ def _move_positions(session: Session, run: Run, datasets: list[RunDataset], now_
             session.merge(Watermark(flow_id=key[0], dataset_id=key[1], **values))
 
 
+def end_failed(session: Session, run: Run, error: dict[str, Any], now_ms: int) -> None:
+    """End a run in the queue that has written nothing."""
+    run.verdict = error
+    run.errors = [error]
+    run.started_at = run.started_at or now_ms
+    _end(session, run, FAILED, now_ms)
+
+
+def held_run(session: Session, lease: Lease) -> Run:
+    """The lease's run, locked; raises `LeaseLostError` when another worker holds it."""
+    return _held(session, lease)
+
+
 def _end(session: Session, run: Run, status: str, now_ms: int) -> None:
     run.status = status
     run.beat = 0
+    run.not_before = run.waiting_since = run.wait_until = None
     run.completed_at = run.updated_at = now_ms
     flow = session.get(Flow, run.flow_id)
     if flow is None:
@@ -307,4 +400,12 @@ def _held(session: Session, lease: Lease) -> Run:
     run = session.scalar(select(Run).where(Run.id == lease.run_id).with_for_update())
     if run is None or run.fence != lease.fence or run.status != PROCESSING:
         raise LeaseLostError(f"Run {lease.run_id} is held by another worker.")
+    return run
+
+
+def _held_for_delivery(session: Session, lease: Lease) -> Run:
+    """The run; raises `LeaseLostError` also when it has a verdict: what it wrote is being removed."""
+    run = _held(session, lease)
+    if run.verdict is not None:
+        raise LeaseLostError(f"Run {run.id} has been given up.")
     return run

@@ -98,6 +98,29 @@ RUN: Final[Json] = {
         }
     ],
 }
+MANIFEST: Final[Json] = {
+    "flowRunId": _RUN_ID,
+    "scheduledTime": "2026-03-01T06:00:00Z",
+    "exportResults": [
+        {
+            "sinkPath": "/exports/crm/65f0c2a1b4d3e2f1a0b9c8d7/exportTime=202603010600",
+            "name": "part-00000-tid-4110219046212411724-88d6da63-dc97-460e-b781-fc795a7386d9-1-1-c000.json.gz",
+            "size": 25870225,
+            "recordCount": 312044,
+            "sha256": "8d0f6c3ad1be7ce0c5ba7b1c1c41f9d2f9a8cbd05c4a8b1f6c3f5d0c7a1e9b42",
+            "dataSetId": DATASET_ID,
+        }
+    ],
+    "datasets": [
+        {
+            "dataSetId": DATASET_ID,
+            "exportKind": "incremental",
+            "fromSnapshotId": 3051729675574597004,
+            "toSnapshotId": 5172098795867639102,
+            "deletedRecordCount": 0,
+        }
+    ],
+}
 NEW_RUN: Final[Json] = {"flowId": FLOW_ID}
 ADHOC: Final[Json] = {
     "activationInfo": {"destinations": [{"flowId": FLOW_ID, "datasets": [{"id": DATASET_ID}], "fullExport": False}]}

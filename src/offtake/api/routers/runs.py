@@ -7,11 +7,12 @@ from fastapi import APIRouter, Response
 from offtake.api import answers, lists
 from offtake.api.answers import IfMatch, Op
 from offtake.api.describing import examples, run_examples
-from offtake.api.describing.operations import described
+from offtake.api.describing.operations import JSON_TYPE, described
 from offtake.api.gateway import BackendOf, CallerOf, JsonBody
 from offtake.api.lists import ListOf
 from offtake.flows import reading, run_view, runs
 from offtake.flows.access import VIEW_DESTINATIONS
+from offtake.scheduling.manifests import read_manifest
 
 Json = dict[str, Any]
 
@@ -48,6 +49,15 @@ def get(caller: CallerOf, backend: BackendOf, run_id: str, response: Response) -
     with backend.database.reading() as session:
         row = runs.find(session, caller, run_id)
         return answers.one(response, run_view.render(session, row, caller))
+
+
+@router.get("/runs/{run_id}/manifest", **described(run_examples.MANIFEST))
+def manifest(caller: CallerOf, backend: BackendOf, run_id: str) -> Response:
+    """What a run that is over delivered: the bytes of its manifest file, with or without such a file. An extension."""
+    caller.require(VIEW_DESTINATIONS)
+    with backend.database.reading() as session:
+        body = read_manifest(session, caller, run_id)
+    return Response(body, media_type=JSON_TYPE)
 
 
 @router.put("/runs/{run_id}", **described(body={"type": "object"}, errors=(412,)))

@@ -3,6 +3,7 @@
 from offtake.store.tables.access import AuditEvent, Client, Label, Organisation, Role, RoleSubject, Sandbox, SigningKey
 from offtake.store.tables.base import Base, Entity, Json, Stamp
 from offtake.store.tables.flows import Connection, Flow, SourceConnection, TargetConnection
+from offtake.store.tables.health import DestinationHealth
 from offtake.store.tables.lake import Batch, BatchFile, Dataset, LandingZoneKey
 from offtake.store.tables.runs import Run, RunDataset, RunPart, Watermark
 
@@ -14,6 +15,7 @@ __all__ = [
     "Client",
     "Connection",
     "Dataset",
+    "DestinationHealth",
     "Entity",
     "Flow",
     "Json",

@@ -7,6 +7,8 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 Json = dict[str, Any]
 
+_JSON = JSON(none_as_null=True)
+
 
 class Base(DeclarativeBase):
     """Names every constraint, so that migrations can speak of them on both databases."""
@@ -21,10 +23,10 @@ class Base(DeclarativeBase):
     )
     type_annotation_map = {  # noqa: RUF012 - SQLAlchemy reads this plain class attribute
         int: BigInteger,
-        Json: JSON,
-        list[str]: JSON,
-        list[Json]: JSON,
-        list[list[int]]: JSON,
+        Json: _JSON,
+        list[str]: _JSON,
+        list[Json]: _JSON,
+        list[list[int]]: _JSON,
         bytes: LargeBinary,
         str: String,
     }

@@ -9,7 +9,11 @@ FAILING = text("failures > 0")
 
 
 class Connection(Entity, Base):
-    """A base connection. `auth_public` holds the params with secrets masked, `auth_sealed` all of them."""
+    """A base connection. `auth_public` holds the params with secrets masked, `auth_sealed` all of them.
+
+    `address`: the server that its credentials name, as `host:port`; None where they name none, and in connections that
+    a version before revision 0008 stored.
+    """
 
     __tablename__ = "connections"
     __table_args__ = (Index(None, "sandbox_id", "updated_at", "id"),)
@@ -19,6 +23,7 @@ class Connection(Entity, Base):
     auth_public: Mapped[Json | None]
     auth_sealed: Mapped[bytes | None]
     encryption: Mapped[Json | None]
+    address: Mapped[str | None]
 
 
 class SourceConnection(Entity, Base):
@@ -34,7 +39,11 @@ class SourceConnection(Entity, Base):
 
 
 class TargetConnection(Entity, Base):
-    """Where, and in which file format, they go."""
+    """Where, and in which file format, they go.
+
+    `manifest_by_target`: manifest files are named by this connection's id instead of the flow's, as versions before
+    revision 0006 named them.
+    """
 
     __tablename__ = "target_connections"
     __table_args__ = (Index(None, "sandbox_id", "updated_at", "id"),)
@@ -42,6 +51,7 @@ class TargetConnection(Entity, Base):
     connection_spec_id: Mapped[str]
     base_connection_id: Mapped[str] = mapped_column(ForeignKey("connections.id"), index=True)
     params: Mapped[Json]
+    manifest_by_target: Mapped[bool] = mapped_column(default=False)
 
 
 class Flow(Entity, Base):

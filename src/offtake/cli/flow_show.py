@@ -1,0 +1,55 @@
+"""The command `offtake flow show`."""
+
+from sqlalchemy.orm import Session
+
+from offtake.cli import show
+from offtake.cli.options import AsJson, DataDir, FlowName, InSandbox, find_flow, operating
+from offtake.cli.runs import wait_sentence
+from offtake.flows import dataflows
+from offtake.flows.entities import Json
+from offtake.flows.owed import Owed, describe, owed_by, remedy
+from offtake.flows.run_waits import wait_of
+from offtake.store import disposals
+from offtake.store.runs import live_run
+from offtake.store.tables import Flow, Run, SourceConnection
+
+
+def show_(flow: FlowName, sandbox: InSandbox = None, data_dir: DataDir = None, json: AsJson = False) -> None:
+    """Show a flow: its next and last run, what its run waits for, what is owed, and what stays delivered."""
+    with operating(data_dir, sandbox) as (backend, caller), backend.database.reading() as session:
+        row = find_flow(session, caller, flow)
+        document = dataflows.render(session, row, caller)
+        live, owed = live_run(session, row.id), _owed(session, row)
+        source = session.get_one(SourceConnection, row.source_connection_id)
+        held = disposals.held(session, row.id, source.dataset_ids)
+    if json:
+        kept = [{"runId": run.id, "files": [part.uri or part.key for part in parts]} for run, parts in held]
+        show.as_json(document | _extension(live, owed) | {"held": kept})
+        return
+    stays = [f"run {run.id}: {disposals.describe(parts, disposals.NEXT)}" for run, parts in held]
+    for line in [*_lines(row, live, owed), *stays]:
+        show.console.print(line, markup=False)
+
+
+def _owed(session: Session, row: Flow) -> list[Owed]:
+    """What the flow's last run did not deliver."""
+    last = session.get(Run, row.last_run_id) if row.last_run_id else None
+    return owed_by(session, last) if last is not None else []
+
+
+def _extension(live: Run | None, owed: list[Owed]) -> Json:
+    wait = wait_of(live) if live else None
+    running = {"liveRun": {"id": live.id, "status": live.status, "waiting": wait and wait.to_json()}} if live else {}
+    return {"owed": [one.to_json() for one in owed]} | running
+
+
+def _lines(row: Flow, live: Run | None, owed: list[Owed]) -> list[str]:
+    due = show.instant(row.next_run_s * 1000) if row.next_run_s else "none"
+    lines = [f"flow {row.name} ({row.id}) is {row.state}", f"next slot: {due}"]
+    if row.last_run_id:
+        ended = show.instant(row.last_run_completed_at)
+        lines.append(f"last run: {row.last_run_id} {row.last_run_state}, ended {ended}")
+    if live is not None:
+        wait = wait_of(live)
+        lines.append(f"run {live.id} {'waits ' + wait_sentence(wait) if wait else 'is ' + live.status}")
+    return lines + [f"owed: {describe(one)}; {remedy(row)}" for one in owed]

@@ -1,0 +1,48 @@
+"""The first contact with a destination that is not known to answer, by one run for all that go there."""
+
+import threading
+from typing import Final
+
+from offtake.errors import DeliveryError
+from offtake.exporting.order import Order
+from offtake.exporting.workshop import Workshop
+from offtake.store import waits
+from offtake.store.runs import Lease
+
+_SECONDS: Final = 10.0
+
+
+def first_contact(order: Order, lease: Lease, shop: Workshop) -> DeliveryError | None:
+    """Ask the destination whether it answers, when this run is to do that for all; why it does not, None otherwise.
+
+    It takes seconds, whatever hangs. When the destination answers, the other runs are free at once.
+    """
+    if lease.admission != "probe":
+        return None
+    answered = False
+    failed: DeliveryError | None = _silent(lease)
+
+    def ask() -> None:
+        nonlocal answered, failed
+        try:
+            answered = order.place.answers()
+            failed = None
+        except DeliveryError as error:
+            failed = error if error.unreachable else None
+
+    thread = threading.Thread(target=ask, name=f"contact-{order.run_id}", daemon=True)
+    thread.start()
+    thread.join(_SECONDS)
+    if answered and failed is None:
+        waits.note_answer(shop.database, lease, shop.clock.now_ms())
+    return failed
+
+
+def _silent(lease: Lease) -> DeliveryError:
+    return DeliveryError(
+        "EXPORT-2003-504",
+        f"{lease.address} could not be reached: no answer in {_SECONDS:.0f} seconds.",
+        "Check the host, the name service and the network; the export is tried again.",
+        transient=True,
+        unreachable=True,
+    )

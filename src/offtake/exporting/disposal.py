@@ -1,0 +1,113 @@
+"""The files of a run with a verdict: kept when some of them were collected or cannot be removed, else removed.
+
+The decision is made once, by whichever process comes first: the worker that ends the run, a sweep, or the flow's next
+run. Nothing is removed before every file was looked at, and nothing is seen as collected that another process removes:
+where the destination can rename, a file is put aside before its record goes, and removed after that.
+"""
+
+import logging
+from collections.abc import Sequence
+from typing import Final
+
+from offtake.destinations.contract import Pending, Sink
+from offtake.errors import DeliveryError
+from offtake.exporting.manifest import manifest_key
+from offtake.exporting.order import Order
+from offtake.failpoints import failpoint
+from offtake.store import disposals
+from offtake.store.database import Database
+from offtake.store.tables import RunDataset, RunPart
+
+_log = logging.getLogger(__name__)
+
+_FIRST: Final = 2
+"""The number of the first attempt that removes: the look before it is counted too."""
+
+
+def dispose(
+    order: Order, database: Database, datasets: Sequence[RunDataset], parts: Sequence[RunPart], now_ms: int
+) -> None:
+    """Decide what becomes of the run's files, and remove what does not stay; raises `DeliveryError`.
+
+    The manifest goes first, so that no consumer trusts files that are about to go.
+    """
+    sink = order.place.open()
+    try:
+        key = manifest_key(order, datasets, parts)
+        if key is not None:
+            sink.clear([key])
+            sink.delete(key)
+        _decide(order.run_id, sink, database, now_ms)
+        failpoint("disposed")
+        left = disposals.load(database, order.run_id)[1]
+        # Also beside files that stay: a writer that was only slow may have come back since.
+        sink.clear([part.key for part in left])
+        for part in left:
+            if not part.finished_at:
+                sink.delete(part.key)
+                failpoint("file_removed")
+    finally:
+        sink.close()
+
+
+def decide(order: Order, database: Database, now_ms: int) -> None:
+    """Decide what becomes of the run's files; a sweep removes what does not stay. Raises `DeliveryError`."""
+    sink = order.place.open()
+    try:
+        _decide(order.run_id, sink, database, now_ms)
+    finally:
+        sink.close()
+
+
+def _decide(run_id: str, sink: Sink, database: Database, now_ms: int) -> None:
+    state, parts = disposals.load(database, run_id)
+    if state is None:
+        _look(run_id, sink, database, parts, now_ms)
+        state, parts = disposals.load(database, run_id)
+    if state == disposals.REMOVING:
+        _remove(run_id, sink, database, parts, now_ms)
+
+
+def _look(run_id: str, sink: Sink, database: Database, parts: Sequence[RunPart], now_ms: int) -> None:
+    """Keep the run when one of its files is not there any more; else begin to remove them."""
+    proven = [part for part in parts if part.finished_at]
+    announced = [part for part in parts if part.intended_at and not part.finished_at]
+    elsewhere = {part.number for part in (*proven, *announced) if part.uri not in (None, sink.uri(part.key))}
+    if elsewhere:
+        _log.warning("run %s: its files are at another address than its flow's target now; they stay there", run_id)
+    collected = [part.number for part in announced if part.number not in elsewhere and not _recall(sink, part)]
+    gone = [part.number for part in proven if part.number not in elsewhere and sink.is_gone(part.key)]
+    withdrawn = [*elsewhere, *({part.number for part in announced} - elsewhere - set(collected))]
+    if gone or collected:
+        disposals.keep(database, run_id, withdrawn, collected, now_ms)
+    else:
+        disposals.begin_removal(database, run_id, withdrawn, now_ms)
+
+
+def _recall(sink: Sink, part: RunPart) -> bool:
+    """Whether an announced file was taken back. One that is complete and cannot be removed stays."""
+    try:
+        return sink.recall(part.key, Pending(part.bytes or 0, part.token))
+    except DeliveryError as error:
+        if error.transient or sink.size(part.key) != part.bytes:
+            raise
+        return False
+
+
+def _remove(run_id: str, sink: Sink, database: Database, parts: Sequence[RunPart], now_ms: int) -> None:
+    attempt = disposals.begin_removal(database, run_id, (), now_ms)
+    if attempt is None:
+        return
+    withdrawn: list[int] = []
+    stay: list[int] = []
+    for part in (part for part in parts if part.finished_at):
+        try:
+            taken_back = sink.recall(part.key, again=attempt > _FIRST)
+        except DeliveryError as error:
+            if error.transient:
+                raise
+            _log.warning("run %s: a file stays, because it cannot be removed: %s", run_id, error)
+            taken_back = False
+        (withdrawn if taken_back else stay).append(part.number)
+        failpoint("file_recalled")
+    disposals.end_removal(database, run_id, attempt, withdrawn, stay, now_ms)

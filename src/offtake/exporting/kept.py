@@ -1,0 +1,55 @@
+"""Continuing from a failed run that kept its files: its missing parts first, then what has come in since."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from offtake.exporting.order import OrderedDataset
+from offtake.store.tables import RunDataset, RunPart
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A dataset of a failed run whose files were collected or cannot be removed: what was planned, and its parts.
+
+    `warnings`: the run's info items that say why the dataset goes out in full again.
+    """
+
+    run_id: str
+    plan: RunDataset
+    parts: Sequence[RunPart]
+    warnings: Sequence[dict[str, Any]] = ()
+
+    def fits(self, dataset: OrderedDataset) -> bool:
+        """Whether the flow's next delivery still begins where that run's began."""
+        return self.plan.position == dataset.position or repeats(dataset, self.plan)
+
+
+def repeats(dataset: OrderedDataset, earlier: RunDataset) -> bool:
+    """Whether exactly what the earlier run had planned is to be exported."""
+    pin = dataset.pin
+    return pin is not None and (pin.full, pin.from_snapshot, pin.to_snapshot) == (
+        earlier.kind == "full",
+        earlier.from_snapshot,
+        earlier.to_snapshot,
+    )
+
+
+def take_over(part: RunPart, run_id: str, number: int, key: str) -> RunPart:
+    """The part in the plan of a later run. A file that stays keeps its name and record, others are written as `key`.
+
+    Under the earlier run's names, what still removes that run's files could remove the new ones.
+    """
+    taken = RunPart(
+        run_id=run_id,
+        number=number,
+        dataset_id=part.dataset_id,
+        key=key,
+        slices=part.slices,
+        input_rows=part.input_rows,
+        input_bytes=part.input_bytes,
+    )
+    if part.finished_at:
+        taken.key, taken.uri, taken.finished_at = part.key, part.uri, part.finished_at
+        taken.rows, taken.bytes, taken.sha256, taken.losses = part.rows, part.bytes, part.sha256, part.losses
+    return taken

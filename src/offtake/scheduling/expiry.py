@@ -1,0 +1,77 @@
+"""Runs that wait: until when each may, what becomes of those that wait longer, and who is to hear of it."""
+
+import logging
+from dataclasses import dataclass, field
+from typing import Final
+
+from offtake.clock import Clock
+from offtake.flows import windows
+from offtake.flows.windows import Limits
+from offtake.store import waits
+from offtake.store.database import Database
+from offtake.store.tables import Flow, Run
+
+_log = logging.getLogger(__name__)
+
+_LAST_TRY_MS: Final = 10_000
+"""For so long a run that waits beyond its time may still be tried, be it that the clock has jumped there."""
+_MOST_LATE_MS: Final = 120_000
+_MOST: Final = 2_000
+
+
+@dataclass
+class Expiry:
+    """Ends the waits of one deployment's runs. `alert_seconds`: after how long a warning names a run."""
+
+    database: Database
+    clock: Clock
+    limits: Limits
+    alert_seconds: float
+    _seen: dict[str, int] = field(default_factory=dict)
+
+    def end_waits(self) -> int:
+        """Give up the runs whose window has ended; how many there were.
+
+        A run gets its last try first. One that no worker comes to is given up before the next slot all the same.
+        """
+        waits.set_windows(self.database, self._window)
+        now, elapsed = self.clock.now_ms(), self.clock.elapsed_ms()
+        late = waits.overdue(self.database, now, _MOST)
+        self._seen = {run_id: self._seen.get(run_id, elapsed) for run_id, _, _ in late}
+        grace = min(_MOST_LATE_MS, round(self.limits.margin * 500))
+        over = [
+            run_id
+            for run_id, held, until in late
+            if elapsed - self._seen[run_id] >= _LAST_TRY_MS and (held or now >= until + grace)
+        ]
+        return waits.give_up(self.database, over, now) if over else 0
+
+    def correct(self) -> None:
+        """Let runs be tried at once whose waits were written down before the clock was set back."""
+        waits.correct_clock(self.database, self.clock.now_ms())
+
+    def alert(self) -> None:
+        """Name each run that has waited for long in the log, once."""
+        before = self.clock.now_ms() - round(self.alert_seconds * 1000)
+        with self.database.reading() as session:
+            if not waits.unalerted(session, before):
+                return
+        told = []
+        with self.database.writing() as session:
+            for run in waits.unalerted(session, before):
+                run.alerted_at = self.clock.now_ms()
+                flow = session.get(Flow, run.flow_id)
+                told.append(_warning(run, flow))
+        for line in told:
+            _log.warning("%s", line)
+
+    def _window(self, flow: Flow | None, run: Run) -> int:
+        return windows.window_end(flow, run.trigger, run.started_at or run.created_at, self.limits)
+
+
+def _warning(run: Run, flow: Flow | None) -> str:
+    name = f"flow {flow.id} ({flow.name})" if flow else f"flow {run.flow_id}"
+    where = run.address or f"target connection {run.target_connection_id}"
+    reason = run.wait_reason or {"code": "", "message": ""}
+    minutes = max(0, (run.alerted_at or 0) - (run.waiting_since or 0)) / 60_000
+    return f"{name}: run {run.id} to {where} has waited for {minutes:.0f} minutes: {reason['code']} {reason['message']}"

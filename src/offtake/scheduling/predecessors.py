@@ -1,0 +1,82 @@
+"""The failed runs that a run continues from, because files of them stay delivered."""
+
+import logging
+from collections import defaultdict
+from typing import Any
+
+from sqlalchemy.exc import NoResultFound
+from sqlalchemy.orm import Session
+
+from offtake.clock import Clock
+from offtake.errors import DeliveryError, OfftakeError
+from offtake.exporting.disposal import decide
+from offtake.exporting.kept import Kept
+from offtake.exporting.order import Order
+from offtake.exporting.plan import EVERYTHING_AGAIN
+from offtake.flows import dataflows
+from offtake.scheduling.orders import OrderDesk
+from offtake.store import disposals, runs
+from offtake.store.database import Database
+from offtake.store.tables import Flow, Run, RunDataset, RunPart
+
+_log = logging.getLogger(__name__)
+
+
+def find_kept(desk: OrderDesk, database: Database, clock: Clock, run_id: str) -> dict[str, Kept]:
+    """What earlier runs of the flow have delivered before they failed, by dataset, where no run continues from it yet.
+
+    What becomes of the files of earlier runs is decided first. Raises `DeliveryError` while that is not possible.
+    """
+    with database.reading() as session:
+        undecided = [run.id for run in _candidates(session, run_id) if run.disposal != disposals.KEPT]
+    for earlier in undecided:
+        order = _order(desk, database, earlier)
+        if order is not None:
+            decide(order, database, clock.now_ms())
+    found: dict[str, Kept] = {}
+    with database.reading() as session:
+        for run in _candidates(session, run_id):
+            if run.disposal == disposals.KEPT:
+                found |= _kept(session, run)
+    return found
+
+
+def _kept(session: Session, run: Run) -> dict[str, Kept]:
+    parts = defaultdict[str, list[RunPart]](list)
+    for part in runs.run_parts(session, run.id):
+        parts[part.dataset_id].append(part)
+    return {
+        one.dataset_id: Kept(run.id, one, parts[one.dataset_id], _warnings(run, one))
+        for one in runs.run_datasets(session, run.id)
+        if one.taken_over_by is None and any(part.finished_at for part in parts[one.dataset_id])
+    }
+
+
+def _warnings(run: Run, dataset: RunDataset) -> list[dict[str, Any]]:
+    begins = f"{dataset.dataset_name}: "
+    return [one for one in run.warnings if one["code"] == EVERYTHING_AGAIN and one["message"].startswith(begins)]
+
+
+def _candidates(session: Session, run_id: str) -> list[Run]:
+    run = session.get_one(Run, run_id)
+    flow = session.get(Flow, run.flow_id)
+    return list(disposals.unfinished(session, run, moving=flow is not None and _goes_on(run, flow)))
+
+
+def _goes_on(run: Run, flow: Flow) -> bool:
+    """Whether the run delivers what the flow has not delivered yet, and not everything each time."""
+    schedule = dataflows.schedule_of(flow)
+    everything = run.full_export or schedule.export_mode == "DAILY_FULL_EXPORT"
+    return run.moves_position and (schedule.one_time or not everything)
+
+
+def _order(desk: OrderDesk, database: Database, run_id: str) -> Order | None:
+    """The earlier run's order; None when its destination is not known any more."""
+    try:
+        with database.reading() as session:
+            return desk.order(session, run_id)
+    except DeliveryError:
+        raise
+    except (NoResultFound, OfftakeError):
+        _log.warning("run %s: its destination is not known any more; what it left there stays", run_id)
+        return None

@@ -1,0 +1,151 @@
+"""What becomes of the files of a run that failed, decided once by whichever process comes first.
+
+The state of a run with a verdict is None (undecided), `REMOVING`, and then for good `REMOVED`, or `KEPT` when files of
+it were collected or cannot be removed. Kept files stay delivered: their parts keep their record, and the flow's next
+run continues from there.
+"""
+
+from collections.abc import Collection, Sequence
+from typing import Any, Final
+
+from sqlalchemy import or_, select, update
+from sqlalchemy.orm import Session
+
+from offtake.store.database import Database
+from offtake.store.tables import Run, RunDataset, RunPart
+
+REMOVING: Final = "removing"
+REMOVED: Final = "removed"
+KEPT: Final = "kept"
+NOBODY: Final = ""
+"""In `RunDataset.taken_over_by`: no run continues from there, because the flow was reset or leads elsewhere."""
+CODE: Final = "EXPORT-1201-200"
+NEXT: Final = "The flow's next run delivers the rest."
+_MOST_NAMES: Final = 20
+
+
+def load(database: Database, run_id: str) -> tuple[str | None, list[RunPart]]:
+    """The state of the run, and its parts by number."""
+    with database.reading() as session:
+        parts = session.scalars(select(RunPart).filter_by(run_id=run_id).order_by(RunPart.number))
+        return session.get_one(Run, run_id).disposal, list(parts)
+
+
+def keep(database: Database, run_id: str, withdrawn: Collection[int], collected: Collection[int], now_ms: int) -> None:
+    """Keep the files of an undecided run, without the parts that were withdrawn. Nothing changes after a decision."""
+    with database.writing() as session:
+        run = _locked(session, run_id)
+        if run.disposal is None:
+            _record(session, run, withdrawn, collected, now_ms)
+            _set_kept(session, run)
+
+
+def begin_removal(database: Database, run_id: str, withdrawn: Collection[int], now_ms: int) -> int | None:
+    """The number of this attempt to remove the files; None after a decision, or when the run has no verdict.
+
+    Of several attempts that overlap, only the last one can decide: what is missing may be another attempt's work.
+    """
+    with database.writing() as session:
+        run = _locked(session, run_id)
+        if run.verdict is None or run.disposal not in (None, REMOVING):
+            return None
+        _record(session, run, withdrawn if run.disposal is None else (), (), now_ms)
+        run.disposal = REMOVING
+        run.removals += 1
+        return run.removals
+
+
+def end_removal(
+    database: Database, run_id: str, attempt: int, withdrawn: Collection[int], collected: Collection[int], now_ms: int
+) -> None:
+    """Record what the attempt has withdrawn, and keep the run when some of its files are collected."""
+    with database.writing() as session:
+        run = _locked(session, run_id)
+        if run.disposal != REMOVING or run.removals != attempt:
+            return
+        _record(session, run, withdrawn, (), now_ms)
+        if collected:
+            _set_kept(session, run)
+        else:
+            run.disposal = REMOVED
+
+
+def clear_record(part: RunPart) -> None:
+    """The part is to be written: nothing of it is at the destination."""
+    part.finished_at = part.intended_at = part.token = part.uri = None
+
+
+def hand_over(session: Session, run_id: str, dataset_id: str, to: str) -> bool:
+    """Let the run `to` continue with a dataset of a run that kept its files; False when another run does so already."""
+    dataset = session.get_one(RunDataset, (run_id, dataset_id), with_for_update=True)
+    if dataset.taken_over_by is not None:
+        return False
+    dataset.taken_over_by = to
+    return True
+
+
+def reset(session: Session, flow_id: str) -> None:
+    """No later run of the flow continues from an earlier one."""
+    failed = select(Run.id).where(Run.flow_id == flow_id, Run.status == "failed")
+    theirs = RunDataset.run_id.in_(failed.scalar_subquery()) & RunDataset.taken_over_by.is_(None)
+    session.execute(update(RunDataset).where(theirs).values(taken_over_by=NOBODY))
+
+
+def unfinished(session: Session, run: Run, *, moving: bool) -> Sequence[Run]:
+    """The flow's failed runs that `run` may continue from, oldest first: undecided, or with files that were kept.
+
+    `moving`: not only the run that it repeats, but any that was to move the flow's position.
+    """
+    candidates = (Run.id == run.parent_run_id) | Run.moves_position if moving else Run.id == run.parent_run_id
+    open_ = select(RunDataset.run_id).where(RunDataset.run_id == Run.id, RunDataset.taken_over_by.is_(None))
+    found = (
+        select(Run)
+        .where(Run.flow_id == run.flow_id, Run.verdict.is_not(None), Run.completed_at.is_not(None), candidates)
+        .where(or_(Run.disposal.is_(None), Run.disposal != REMOVED), open_.exists())
+    )
+    return session.scalars(found.order_by(Run.created_at, Run.id)).all()
+
+
+def held(session: Session, flow_id: str, dataset_ids: Collection[str]) -> Sequence[tuple[Run, list[RunPart]]]:
+    """The flow's failed runs whose files stay delivered and that no run continues from yet, with those files' parts."""
+    open_ = select(RunDataset).where(RunDataset.taken_over_by.is_(None), RunDataset.dataset_id.in_(dataset_ids))
+    kept = select(Run).where(Run.flow_id == flow_id, Run.disposal == KEPT, Run.moves_position)
+    found = []
+    for run in session.scalars(kept.order_by(Run.created_at, Run.id)):
+        datasets = {one.dataset_id for one in session.scalars(open_.where(RunDataset.run_id == run.id))}
+        parts = [part for part in _proven(session, run.id) if part.dataset_id in datasets]
+        if parts:
+            found.append((run, parts))
+    return found
+
+
+def describe(parts: Sequence[RunPart], then: str) -> str:
+    """Which files the destination or its consumer holds; `then` says what delivers the rest."""
+    names = ", ".join(part.uri or part.key for part in parts[:_MOST_NAMES])
+    more = f" and {len(parts) - _MOST_NAMES} more" if len(parts) > _MOST_NAMES else ""
+    rows = sum(part.rows or 0 for part in parts)
+    return f"{len(parts)} file(s) with {rows:,} rows stay delivered: {names}{more}. {then}"
+
+
+def _set_kept(session: Session, run: Run) -> None:
+    session.flush()
+    then = NEXT if run.moves_position else "Repeat the run to deliver the rest."
+    item: dict[str, Any] = {"code": CODE, "message": describe(_proven(session, run.id), then), "type": "Warning"}
+    run.disposal = KEPT
+    run.warnings = [*run.warnings, item]
+
+
+def _record(session: Session, run: Run, withdrawn: Collection[int], collected: Collection[int], now_ms: int) -> None:
+    for number in withdrawn:
+        clear_record(session.get_one(RunPart, (run.id, number)))
+    for number in collected:
+        session.get_one(RunPart, (run.id, number)).finished_at = now_ms
+
+
+def _proven(session: Session, run_id: str) -> list[RunPart]:
+    proven = select(RunPart).where(RunPart.run_id == run_id, RunPart.finished_at.is_not(None))
+    return list(session.scalars(proven.order_by(RunPart.number)))
+
+
+def _locked(session: Session, run_id: str) -> Run:
+    return session.scalars(select(Run).where(Run.id == run_id).with_for_update()).one()

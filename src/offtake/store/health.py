@@ -1,0 +1,228 @@
+"""Which destinations answer: one run asks for all, and the others stay in the queue until it has an answer.
+
+Locks are taken in one order: a run, then its destination's row, then other runs, of which those that another
+transaction has locked are left out (it looks at the destination itself).
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+from sqlalchemy import ColumnElement, Select, delete, func, literal_column, null, or_, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.orm import Session
+
+from offtake.store.tables import DestinationHealth, Run
+
+Admission = Literal["known", "probe", "held"]
+Json = dict[str, Any]
+
+KNOWN_MS: Final = 30_000
+"""For how long a destination that has answered counts as one that answers."""
+PROBE_MS: Final = 60_000
+"""After so long, another run asks: the first may have died."""
+_LATER_MS: Final = 1_000
+"""For so long runs are held while a worker asks another destination that is away."""
+_LONGEST_PAUSE_SECONDS: Final = 86_400.0
+_FRESH_MS: Final = 10_000
+_FORGET_MS: Final = 7 * 86_400_000
+_AT_ONCE: Final = 500
+_TOGETHER: Final = 8
+_APART_MS: Final = 200
+
+IN_QUEUE: Final[ColumnElement[bool]] = Run.status == literal_column("'waiting'")
+"""Written out, so that both databases see that an index of such runs serves."""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a destination counts as away, as the contract's info item; how long it asked to be left alone, in seconds."""
+
+    reason: Json
+    retry_after: float
+
+
+def admit(session: Session, run: Run, now_ms: int, *, ask_away: bool = True) -> Admission:
+    """Whether the run, which the caller has locked, may contact its destination, and whether it does so for all.
+
+    `held`: it may not yet, and is marked so, like all others in the queue with that destination. `ask_away`: whether
+    the worker may ask one that did not answer before.
+    """
+    if run.address is None:
+        return "known"
+    health = _locked(session, run.address)
+    until = _blocked_until(health, run.id, now_ms)
+    if until is None and health.away_since is not None and not ask_away:
+        until = now_ms + _LATER_MS
+    if until is not None:
+        if run.status == "waiting":
+            _mark(session, [run.id], health, until, now_ms)
+        _hold_others(session, health, run.id, until, now_ms)
+        return "held"
+    if _answers(health, now_ms):
+        return "known"
+    health.probing_until, health.probe_run_id = now_ms + PROBE_MS, run.id
+    _hold_others(session, health, run.id, health.probing_until, now_ms)
+    return "probe"
+
+
+def is_away(health: DestinationHealth | None) -> bool:
+    """Whether the destination did not answer when it was last asked."""
+    return health is not None and health.away_since is not None
+
+
+def answered_lately(session: Session, address: str, now_ms: int) -> bool:
+    """Whether that the destination answers was noted so lately that it need not be noted again."""
+    health = session.get(DestinationHealth, address)
+    if health is None or health.away_since is not None or health.probing_until is not None:
+        return False
+    return health.answered_at is not None and 0 <= now_ms - health.answered_at < _FRESH_MS
+
+
+def hold_new(session: Session, created: Sequence[Run], now_ms: int) -> None:
+    """Mark those of the runs that have just been made whose destination is away or being asked."""
+    addresses = {run.address for run in created if run.address is not None}
+    if not addresses:
+        return
+    session.flush()
+    for health in session.scalars(select(DestinationHealth).where(DestinationHealth.address.in_(addresses))):
+        until = _blocked_until(health, "", now_ms)
+        if until is not None:
+            _mark(session, [run.id for run in created if run.address == health.address], health, until, now_ms)
+
+
+def note_answer(session: Session, address: str, now_ms: int) -> None:
+    """Remember that the destination answers; runs that were held for it are free, a few at a time after an outage."""
+    health = _locked(session, address)
+    was_away = health.away_since is not None
+    health.answered_at = health.noted_at = now_ms
+    _forget_outage(health)
+    _free(session, address, now_ms if was_away else None)
+
+
+def note_failure(
+    session: Session, run: Run, address: str, failure: Failure, pause: Callable[[int], float], now_ms: int
+) -> int:
+    """Remember that the destination does not answer; when it is asked next, in epoch milliseconds.
+
+    `pause`: the seconds to wait after so many failures. The run, which the caller has locked, is not marked.
+    """
+    health = _locked(session, address)
+    if health.away_since is None or health.away_since > now_ms:
+        health.away_since, health.failures = now_ms, 0
+    health.failures += 1
+    health.reason = failure.reason
+    health.noted_at = now_ms
+    asked = min(failure.retry_after, _LONGEST_PAUSE_SECONDS)
+    health.next_at = now_ms + round(1000 * max(asked, pause(health.failures)))
+    health.probing_until = health.probe_run_id = None
+    _hold_others(session, health, run.id, health.next_at, now_ms)
+    return health.next_at
+
+
+def leave_probe(session: Session, address: str, run_id: str, now_ms: int) -> None:
+    """Let others ask the destination, when the run that was to do so ends without having done it."""
+    health = _locked(session, address)
+    if health.probe_run_id != run_id:
+        return
+    health.probing_until = health.probe_run_id = None
+    if health.away_since is None:
+        _free(session, address, None)
+        return
+    for some in _chunks(_others(session, address, run_id), _AT_ONCE):
+        _set(session, some, {"not_before": health.next_at or now_ms})
+
+
+def ask_again(session: Session, address: str, now_ms: int) -> None:
+    """Let the next run ask the destination at once: its credentials are others now."""
+    health = session.get(DestinationHealth, address, with_for_update=True)
+    if health is not None:
+        health.next_at, health.probing_until, health.probe_run_id = now_ms, None, None
+
+
+def correct_clock(session: Session, now_ms: int) -> None:
+    """Let destinations be asked at once whose next time was written down before the clock was set back."""
+    ahead = update(DestinationHealth).where(DestinationHealth.noted_at > now_ms)
+    session.execute(ahead.values(noted_at=now_ms, next_at=now_ms, probing_until=None, probe_run_id=None))
+
+
+def forget_old(session: Session, now_ms: int) -> None:
+    """Remove what is known of destinations that no run has gone to for a week."""
+    live = select(Run.id).where(Run.address == DestinationHealth.address, IN_QUEUE).exists()
+    last = func.coalesce(DestinationHealth.noted_at, 0)
+    session.execute(delete(DestinationHealth).where(last < now_ms - _FORGET_MS, ~live))
+
+
+def _locked(session: Session, address: str) -> DestinationHealth:
+    insert = postgresql.insert if session.get_bind().dialect.name == "postgresql" else sqlite.insert
+    session.execute(insert(DestinationHealth).values(address=address, failures=0).on_conflict_do_nothing())
+    return session.get_one(DestinationHealth, address, with_for_update=True, populate_existing=True)
+
+
+def _blocked_until(health: DestinationHealth, run_id: str, now_ms: int) -> int | None:
+    """Until when the run must not contact the destination; None when it may."""
+    probing = health.probing_until
+    if probing is not None and health.probe_run_id != run_id and now_ms < probing <= now_ms + PROBE_MS:
+        return probing
+    set_back = health.noted_at is not None and health.noted_at > now_ms
+    if health.away_since is not None and health.next_at is not None and health.next_at > now_ms and not set_back:
+        return health.next_at
+    return None
+
+
+def _answers(health: DestinationHealth, now_ms: int) -> bool:
+    answered = health.answered_at
+    return health.away_since is None and answered is not None and 0 <= now_ms - answered < KNOWN_MS
+
+
+def _forget_outage(health: DestinationHealth) -> None:
+    health.failures = 0
+    health.away_since = health.next_at = health.probing_until = health.probe_run_id = None
+    health.reason = None
+
+
+def _hold_others(session: Session, health: DestinationHealth, run_id: str, until: int, now_ms: int) -> None:
+    for some in _chunks(_others(session, health.address, run_id), _AT_ONCE):
+        _mark(session, some, health, until, now_ms)
+
+
+def _mark(session: Session, run_ids: Sequence[str], health: DestinationHealth, until: int, now_ms: int) -> None:
+    values: Json = {"not_before": until, "held": True, "deferred_at": now_ms}
+    if health.away_since is not None:
+        values |= {"waiting_since": func.coalesce(Run.waiting_since, now_ms), "wait_reason": health.reason}
+    _set(session, run_ids, values)
+
+
+def _free(session: Session, address: str, apart_from_ms: int | None) -> None:
+    """Free the runs that are held for the destination; from an instant on, a few at a time."""
+    waits = {"held": False, "waiting_since": None, "wait_reason": null(), "wait_until": None}
+    held = _queued(address).where(Run.held).order_by(Run.created_at, Run.id)
+    ids = list(session.scalars(held.with_for_update(skip_locked=True)))
+    if apart_from_ms is None:
+        for some in _chunks(ids, _AT_ONCE):
+            _set(session, some, waits | {"not_before": None})
+        return
+    for number, some in enumerate(_chunks(ids, _TOGETHER)):
+        at = apart_from_ms + number * _APART_MS if number else None
+        _set(session, some, waits | {"not_before": at})
+
+
+def _others(session: Session, address: str, run_id: str) -> list[str]:
+    """The other runs in the queue that wait for nothing but the destination."""
+    free = or_(Run.not_before.is_(None), Run.held)
+    others = _queued(address).where(Run.id != run_id, free).order_by(Run.id)
+    return list(session.scalars(others.with_for_update(skip_locked=True)))
+
+
+def _queued(address: str) -> Select[Any]:
+    """Runs that have been given up or cancelled contact nothing, and are not held."""
+    return select(Run.id).where(IN_QUEUE, Run.address == address, Run.verdict.is_(None), ~Run.cancel_requested)
+
+
+def _set(session: Session, run_ids: Sequence[str], values: Json) -> None:
+    of_runs = update(Run).where(Run.id.in_(run_ids)).values(values)
+    session.execute(of_runs, execution_options={"synchronize_session": False})
+
+
+def _chunks(ids: Sequence[str], size: int) -> Iterator[Sequence[str]]:
+    return (ids[first : first + size] for first in range(0, len(ids), size))

@@ -1,0 +1,25 @@
+"""What is known of destinations by their addresses."""
+
+from sqlalchemy.orm import Mapped, mapped_column
+
+from offtake.store.tables.base import Base, Json
+
+
+class DestinationHealth(Base):
+    """Whether a destination answers.
+
+    `away_since` and the reason are set while it does not; runs then wait until `next_at`. `noted_at`: when that was
+    written. Until `probing_until`, one run asks it for all others.
+    """
+
+    __tablename__ = "destination_health"
+
+    address: Mapped[str] = mapped_column(primary_key=True)
+    answered_at: Mapped[int | None]
+    away_since: Mapped[int | None]
+    failures: Mapped[int] = mapped_column(default=0)
+    reason: Mapped[Json | None]
+    noted_at: Mapped[int | None]
+    next_at: Mapped[int | None]
+    probing_until: Mapped[int | None]
+    probe_run_id: Mapped[str | None]
