@@ -2,11 +2,13 @@
 
 import functools
 import json
+import os
 import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -303,6 +305,12 @@ def headers(http: TestClient, client: NewClient) -> dict[str, str]:
 def rows(first: int, count: int) -> list[Json]:
     """Rows numbered from `first`, with something nested in them."""
     return [{"id": n, "city": f"town {n % 7}", "tags": [str(n), "x"]} for n in range(first, first + count)]
+
+
+def moving_files(folder: Path, *patterns: str) -> list[Path]:
+    """The files below it with such names. `Path.rglob` fails where a folder is removed meanwhile."""
+    found = [Path(at) / name for at, _, names in os.walk(folder) for name in names]
+    return [path for path in found if any(fnmatchcase(path.name, pattern) for pattern in patterns)]
 
 
 def table_of(files: list[Path]) -> pa.Table:

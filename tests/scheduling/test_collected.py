@@ -19,7 +19,7 @@ from offtake.scheduling.debris import sweep_debris
 from offtake.scheduling.verification import delivery_of, verify_delivery
 from offtake.store import disposals
 from offtake.store.tables import Dataset, Flow, Run, RunDataset
-from tests.deployment import FLOW_SERVICE, WITH_MANIFEST, Deployment, deployment, rows
+from tests.deployment import FLOW_SERVICE, WITH_MANIFEST, Deployment, deployment, moving_files, rows
 from tests.scheduling import faulty
 from tests.scheduling.faulty import FaultyEngine
 
@@ -285,7 +285,7 @@ def test_a_consumer_that_empties_the_folder_in_the_background(partner: Partner) 
 
     def collect() -> None:
         while not over.is_set():
-            for path in partner.deployed.zone.rglob("part-*"):
+            for path in moving_files(partner.deployed.zone, "part-*"):
                 partner.engine.collect(path)
 
     thread = threading.Thread(target=collect)

@@ -27,7 +27,7 @@ from offtake.store import runs
 from offtake.store.tables import Run, RunDataset, Watermark
 from tests import crew
 from tests.crew import Site
-from tests.deployment import WITH_MANIFEST, deployment, rows
+from tests.deployment import WITH_MANIFEST, deployment, moving_files, rows
 from tests.postgres import new_database
 
 pytestmark = pytest.mark.matrix
@@ -234,7 +234,7 @@ def collecting(world: World) -> Iterator[None]:
 
     def collect() -> None:
         while not over.wait(0.01):
-            for path in [*world.zone.rglob("part-*"), *world.zone.rglob("manifest-*")]:
+            for path in moving_files(world.zone, "part-*", "manifest-*"):
                 with contextlib.suppress(FileNotFoundError):
                     path.rename(taken / f"{len([*taken.iterdir()])}-{path.name}")
 

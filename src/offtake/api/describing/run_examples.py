@@ -114,8 +114,8 @@ MANIFEST: Final[Json] = {
     "datasets": [
         {
             "dataSetId": DATASET_ID,
-            "exportKind": "incremental",
-            "fromSnapshotId": 3051729675574597004,
+            "exportKind": "full",
+            "fromSnapshotId": None,
             "toSnapshotId": 5172098795867639102,
             "deletedRecordCount": 0,
         }
