@@ -1,5 +1,6 @@
 """NDJSON and JSON documents: what kinds of values their columns hold, and their rows."""
 
+import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
@@ -9,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from offtake.lake.parsing import json_exact, json_reader
+from offtake.lake.parsing.ahead import map_ahead
 from offtake.lake.parsing.files import InputFile
 from offtake.lake.parsing.json_blocks import Block, blocks_of
 from offtake.lake.parsing.kinds import (
@@ -45,10 +47,18 @@ class JsonProfile:
 
     def observe(self, file: InputFile) -> None:
         """Add a file. Raises `ImportRefusedError` naming line and column."""
-        for block in blocks_of(file):
-            batch = json_reader.read_block(file, block, json_reader.exact_hints(self.kinds))
+        kinds = self.kinds
+
+        def read(block: Block) -> pa.RecordBatch:
+            nonlocal kinds
+            batch = json_reader.read_block(file, block, json_reader.exact_hints(kinds))
             if any(map(_is_unclear, _numbers_in(batch).values())):
                 batch = json_reader.read_exactly(file, block)
+            with contextlib.suppress(KindConflictError):  # `_add` raises it, naming the line
+                kinds = pa.schema(merge_fields(kinds, batch.schema))
+            return batch
+
+        for block, batch in map_ahead(read, blocks_of(file)):
             self._add(file, block, batch)
 
     def _add(self, file: InputFile, block: Block, batch: pa.RecordBatch) -> None:
@@ -83,14 +93,17 @@ def rows_of(file: InputFile, schema: pa.Schema, profile: JsonProfile) -> Iterato
     """
     hints = _hints_for(schema, profile.numbers)
     strict = _written_as_numbers(hints, profile.numbers)
-    for block in blocks_of(file):
+
+    def read(block: Block) -> tuple[pa.RecordBatch, bool]:
         batch = json_reader.read_block(file, block, hints)
         try:
             # Where numbers were expected, the reader took text for numbers when the file was observed.
             merge_fields(profile.kinds, batch.schema)
-            is_strict = not len(strict) or json_reader.check_no_text(block, strict)
+            return batch, not len(strict) or json_reader.check_no_text(block, strict)
         except KindConflictError:
-            is_strict = False
+            return batch, False
+
+    for block, (batch, is_strict) in map_ahead(read, blocks_of(file)):
         if not is_strict:
             again = JsonProfile(lambda _: None, kinds=profile.kinds)
             index = json_reader.find_row(file, block, again.merge)
