@@ -269,8 +269,8 @@ GUIDE: Final = Guide(
             "Staged with OpenSSH 9.2 (`sshd`): key, password, both demanded at once, each old algorithm below, "
             "requests denied one by one, no `posix-rename@openssh.com`, a full disk, sessions killed. Staged with "
             "asyncssh's server, as `sshd` cannot be configured so: keyboard-interactive in several languages and "
-            "with a second question, names with a leading dot refused, the flag EXCL unknown, folders that can only be written to, "
-            "files picked up at the rename, answers lost."
+            "with a second question, names with a leading dot refused, the flag EXCL unknown, folders "
+            "that can only be written to, files picked up at the rename, answers lost."
         ),
         ("A server that lets nobody rename files is not delivered to: half a file would be visible there."),
         (
