@@ -10,7 +10,7 @@ from offtake.destinations.azure_accounts import MOST_BLOCKS, UNCOMMITTED, accoun
 from offtake.destinations.contract import AuthMethod, Capabilities, Destination, Guide, Sink, Site
 from offtake.destinations.object_store import LOST_ANSWER, PART_BYTES, RETRY_AFTER
 from offtake.destinations.object_store_errors import Rights
-from offtake.destinations.parameters import Params, TargetParams, address_of
+from offtake.destinations.parameters import Params, TargetParams, address_of, as_folder
 
 # Identity
 
@@ -65,7 +65,7 @@ class BlobParams(TargetParams):
 
     def folder(self) -> str:
         """The folder in the container."""
-        return self.path.strip("/")
+        return as_folder(self.path)
 
 
 # Opening

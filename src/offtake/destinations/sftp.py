@@ -17,7 +17,7 @@ from offtake.destinations.contract import (
     Sink,
     Site,
 )
-from offtake.destinations.parameters import Params, TargetParams
+from offtake.destinations.parameters import Params, TargetParams, as_folder
 from offtake.destinations.sftp_placing import FOLDER, USUAL, Placing, TemporaryName
 from offtake.errors import DeliveryError
 
@@ -152,7 +152,7 @@ class SftpParams(TargetParams):
 
     def folder(self) -> str:
         """The folder, below the one that the server logs in to or, with a leading slash, below its root."""
-        return self.remote_path.strip("/")
+        return as_folder(self.remote_path)
 
     def root(self) -> str:
         """What the folder is below: `/`, or `""` for the folder that the server logs in to."""
