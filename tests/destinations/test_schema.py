@@ -140,7 +140,10 @@ def test_the_auth_specs_have_the_contracts_names_and_secrets(destination: Destin
     }
     assert found == {
         "Amazon S3": {"Access Key": {"s3SecretKey"}, "Assumed Role": {"s3Role"}},
-        "Azure Blob Storage": {"ConnectionString": {"connectionString"}},
+        "Azure Blob Storage": {
+            "ConnectionString": {"connectionString"},
+            "Azure Service Principal Auth": {"servicePrincipalKey"},
+        },
         "Azure Data Lake Gen2": {"Azure Service Principal Auth": {"servicePrincipalKey"}},
         "Data Landing Zone": {},
         "Google Cloud Storage": {"Google Cloud Storage authentication credentials": {"secretAccessKey"}},
