@@ -262,6 +262,19 @@ def test_a_flow_that_leads_elsewhere_asks_nothing_of_the_place_that_it_left(
     assert sorted(one for path in (deployed.zone / "new").rglob("*.parquet") for one in read(path)) == list(range(20))
 
 
+def test_files_at_a_place_that_may_only_be_written_to_stay_delivered(
+    partner: Partner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_args: Any, **_more: Any) -> None:
+        raise faulty.refused()
+
+    for name in ("is_gone", "recall", "delete", "list"):
+        monkeypatch.setattr(LocalFolderSink, name, refuse)
+    partner.run("", COLLECTED, REFUSED)
+    assert partner.next().status == "success"
+    assert partner.ids() == list(range(20))
+
+
 @pytest.mark.parametrize(("change", "says"), [("delete", "The flow was deleted"), ("move", "all of these rows there")])
 def test_a_cancelled_run_says_what_its_flow_delivers_of_it(partner: Partner, change: str, says: str) -> None:
     deployed = partner.deployed
