@@ -1,7 +1,9 @@
 """Writes the pages that are made from code: `python docs/generate.py` (`make docs`). A test fails when they differ."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from offtake.api.errors import GATEWAY
 from offtake.destinations import schema
@@ -111,6 +113,7 @@ def _destination(destination: Destination) -> str:
     methods = [
         f"### {method['name']}\n\n"
         + (f"Needs `offtake[{declared.driver.extra}]`.\n\n" if declared.driver else "")
+        + f"```json\n{_auth(method)}\n```\n\n"
         + _params(method["spec"]["properties"], method["spec"]["required"])
         for method, declared in zip(spec["authSpec"], destination.auth_methods, strict=True)
     ]
@@ -127,11 +130,20 @@ def _destination(destination: Destination) -> str:
         visible="`.NAME.<random>.tmp` lies beside" if can.half_written_visible else "nothing is to be seen",
         encryption="yes" if destination.encryption else "no",
         needs="".join(f"\nNeeds `offtake[{extra}]`.\n" for extra in sorted(drivers)),
-        credentials="\n\n".join(methods) or "None.",
+        credentials="\n\n".join([AUTH, *methods]) if methods else "None.",
         parameters=_params(location, target["required"]),
         rights=guide.rights,
         limits="\n".join(f"- {limit}" for limit in guide.limits),
     )
+
+
+AUTH = "A member of the body of `POST /connections`, one of these:"
+
+
+def _auth(method: dict[str, Any]) -> str:
+    """The base connection's `auth`, with the parameters that are required."""
+    params = dict.fromkeys(method["spec"]["required"], "…")
+    return f'"auth": {json.dumps({"specName": method["name"], "params": params}, ensure_ascii=False)}'
 
 
 def _params(properties: dict[str, dict[str, str]], required: list[str]) -> str:

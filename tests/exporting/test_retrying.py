@@ -65,7 +65,7 @@ def test_waits_grow_and_end_with_the_window(
 ) -> None:
     clock = MovedClock(NOON)
     ends = NOON + round(window * 1000)
-    budget = Budget(Patience(wait), clock, ends, _random=random.Random(seed))
+    budget = Budget(Patience(wait), clock, lambda began: began + round(window * 1000), _random=random.Random(seed))
     for failed, seconds in enumerate(passed, start=1):
         left = (ends - clock.now_ms()) / 1000
         error = passing(asked, unreachable=unreachable)
@@ -88,16 +88,16 @@ def test_a_clock_that_is_set_never_makes_a_wait_longer_than_the_window(
 ) -> None:
     clock = MovedClock(NOON)
     known: dict[str, list[int]] = {}
+    waits: int | None = None
     for seconds, short in jumps:
-        # Each claim works the window's end out from the run's start, which is never later than now.
-        budget = Budget(Patience(), clock, clock.now_ms() + round(window * 1000), known)
+        budget = Budget(Patience(), clock, lambda began: began + round(window * 1000), waits, known)
         try:
             waited = budget.wait_after("plan", passing(window=120 if short else None))
         except DeliveryError:
-            assert short
+            assert short or clock.now_ms() - (waits or NOON) >= window * 1000 - 1
         else:
             assert 0 <= waited <= min(window, 120 if short else LONGEST) + 1e-6
-        known = budget.to_json()
+        known, waits = budget.to_json(), budget.waits_since_ms
         clock.set_by(seconds=seconds)
 
 
@@ -110,7 +110,7 @@ def test_bounds_that_are_set_hold_over_all_claims_of_a_run(
     failed = Counter[int]()
     for number, part in enumerate(parts):
         if number % claimed_every == 0:
-            budget = Budget(patience, MovedClock(NOON), None, known)
+            budget = Budget(patience, MovedClock(NOON), known=known)
         failed[part] += 1
         over = failed[part] >= attempts or failed.total() > retries
         try:
@@ -136,15 +136,27 @@ def test_what_does_not_pass_fails_at_once(before: int) -> None:
 
 @pytest.mark.parametrize("asked", [3601, 1e300, float("inf")])
 def test_a_server_that_asks_for_more_than_the_window_ends_the_run_and_the_error_says_so(asked: float) -> None:
-    budget = Budget(Patience(), MovedClock(NOON), NOON + 3_600_000)
+    budget = Budget(Patience(), MovedClock(NOON), lambda began: began + 3_600_000)
     with pytest.raises(DeliveryError, match="asks to be left alone") as caught:
         budget.wait_after("part", passing(asked))
     assert not caught.value.transient
 
 
+def test_a_failure_after_progress_begins_a_wait_of_its_own() -> None:
+    clock = MovedClock(NOON)
+    budget = Budget(Patience(), clock, lambda began: began + 3_600_000)
+    budget.wait_after("part 1", passing())
+    clock.advance(seconds=59 * 60)
+    assert budget.ends_ms == NOON + 3_600_000
+    budget.note_progress()
+    clock.advance(hours=5)
+    assert budget.wait_after("part 2", passing()) > 0
+    assert budget.ends_ms == NOON + (5 * 60 + 59 + 60) * 60_000
+
+
 def test_what_is_missing_is_waited_for_for_two_minutes_whatever_failed_before() -> None:
     clock = MovedClock(NOON)
-    budget = Budget(Patience(), clock, NOON + DAY_MS)
+    budget = Budget(Patience(), clock, lambda began: began + DAY_MS)
     budget.wait_after("plan", passing())
     clock.advance(hours=2)
     while clock.elapsed < 7_320_000:

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from offtake.flows.schedule import Schedule, next_slot
-from offtake.flows.windows import Limits, end_before_slot, window_end
+from offtake.flows.windows import Limits, end_before_slot, window_of
 from offtake.store.tables import Flow
 from tests.conftest import NOON
 
@@ -44,7 +44,16 @@ def flow(state: str = "enabled", **schedule: object) -> Flow:
     ],
 )
 def test_a_run_waits_until_the_next_slot_is_near_or_for_a_day(one: Flow | None, trigger: str, end: int) -> None:
-    assert window_end(one, trigger, NOON, LIMITS) == end
+    assert window_of(one, trigger, LIMITS)(NOON) == end
+
+
+@pytest.mark.parametrize(
+    ("minutes", "hours"), [(0, 3), (174, 3), (175, 6), (179, 6), (180, 6), (354, 6), (355, 9), (539, None)]
+)
+def test_a_wait_that_begins_late_in_a_run_lasts_until_the_slot_after_that(minutes: int, hours: int | None) -> None:
+    began = NOON + minutes * 60_000
+    end = window_of(flow(end_time=NOON_S + 9 * HOUR + 1), "schedule", LIMITS)(began)
+    assert end == (began + 86_400_000 if hours is None else NOON + (hours * HOUR - 300) * 1000)
 
 
 @given(
@@ -68,12 +77,11 @@ def test_a_window_ends_before_the_next_slot_and_not_more_than_half_a_period_befo
         None,
     )
     began_ms = NOON + began
+    half = interval * HOUR * 500
+    before = min(round(margin * 1000), half)
     slot = next_slot(schedule, began_ms // 1000, began_ms // 1000)
+    if slot is not None and slot * 1000 - before <= began_ms:
+        slot = next_slot(schedule, slot, began_ms // 1000)
     ends = end_before_slot(schedule, began_ms, Limits(margin, without))
-    if slot is None:
-        assert ends == began_ms + round(without * 1000)
-    else:
-        assert slot * 1000 > began_ms - 1000
-        half = interval * HOUR * 500
-        assert slot * 1000 - half <= ends <= slot * 1000
-        assert ends == slot * 1000 - round(margin * 1000) or margin * 1000 > half
+    assert ends > began_ms or slot is None
+    assert ends == (began_ms + round(without * 1000) if slot is None else slot * 1000 - before)

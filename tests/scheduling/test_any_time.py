@@ -31,7 +31,7 @@ from offtake.flows import access, clients, dataflows, flow_changes
 from offtake.flows.entities import ENABLED
 from offtake.flows.failing import tell_failing
 from offtake.flows.schedule import Schedule, ScheduleRules, next_slot
-from offtake.flows.windows import Limits, window_end
+from offtake.flows.windows import Limits, window_of
 from offtake.scheduling.ticks import correct, tick
 from offtake.store import runs, waits
 from offtake.store.database import Database
@@ -192,7 +192,7 @@ class AnyTime(RuleBasedStateMachine):
         error = {"code": "EXPORT-2003-504", "message": "It is away.", "type": "Error"}
         with self.world.database.reading() as session:
             run = session.get_one(Run, self.lease.run_id)
-            end = window_end(session.get(Flow, self.flow), run.trigger, run.started_at or now_ms, Limits())
+            end = window_of(session.get(Flow, self.flow), run.trigger, Limits())(run.waiting_since or now_ms)
         failure = Failure(error, 0) if outage else None
         waits.defer(self.world.database, self.lease, Wait(error, seconds, end, {}, failure), lambda _: 60.0, now_ms)
         assert self._positions() == before

@@ -13,13 +13,13 @@ from sqlalchemy import delete, select
 
 from offtake.clock import MovedClock
 from offtake.destinations.local_folder import LocalFolderSink
-from offtake.flows import flow_proof
+from offtake.flows import backfill, flow_proof
 from offtake.lake.catalog import TableName
 from offtake.scheduling.debris import sweep_debris
 from offtake.scheduling.verification import delivery_of, verify_delivery
 from offtake.store import disposals
 from offtake.store.tables import Dataset, Flow, Run, RunDataset
-from tests.deployment import FLOW_SERVICE, WITH_MANIFEST, Deployment, deployment, moving_files, rows
+from tests.deployment import FLOW_SERVICE, WITH_MANIFEST, Deployment, deployment, moving_files, rows, target_body
 from tests.scheduling import faulty
 from tests.scheduling.faulty import FaultyEngine
 
@@ -74,6 +74,19 @@ class Partner:
         with self.deployed.backend.database.reading() as session:
             proofs = flow_proof.prove(session, self.deployed.backend.lake, session.get_one(Flow, self.flow))
         return [flaw.message for one in proofs if one.tiling for flaw in one.tiling.flaws]
+
+
+def continued(partner: Partner) -> list[str]:
+    """The runs that the flow's next run is said to continue from."""
+    with partner.deployed.backend.database.reading() as session:
+        return [run.id for run, _ in disposals.held(session, partner.flow, partner.datasets)]
+
+
+def move(deployed: Deployment, flow: str) -> None:
+    """Have the flow deliver to another target connection, in the folder `new`."""
+    first = deployed.get(f"/flows/{flow}")["items"][0]["inheritedAttributes"]["targetConnections"][0]
+    target = deployed.post("/targetConnections", target_body(first["baseConnection"]["id"], path="new"))["id"]
+    deployed.patch(f"/flows/{flow}", [{"op": "replace", "path": "/targetConnectionIds", "value": [target]}])
 
 
 def read(path: Path) -> list[int]:
@@ -205,6 +218,77 @@ def test_what_is_collected_while_the_rest_is_removed_stays_delivered(partner: Pa
     assert (failed.disposal, len(partner.taken)) == (disposals.KEPT, 1)
     assert partner.next().status == "success"
     assert partner.ids() == list(range(20))
+
+
+def test_a_backfill_of_a_run_that_kept_files_delivers_them_again_and_the_next_run_delivers_the_rest(
+    partner: Partner,
+) -> None:
+    failed = partner.run(COLLECTED, COLLECTED, REFUSED)
+    assert failed.disposal == disposals.KEPT
+    backend = partner.deployed.backend
+    with backend.database.writing() as session:
+        flow = session.get_one(Flow, partner.flow)
+        asked = backfill.of_run(session, backend.lake, flow, failed)
+        again = backfill.request(session, partner.deployed.caller, partner.flow, asked, partner.deployed.clock.now_ms())
+    partner.deployed.run_due()
+    copies = sorted(one for path in partner.deployed.zone.rglob(f"{again.folder}/**/*.parquet") for one in read(path))
+    assert copies == list(range(20))
+    assert partner.next().status == "success"
+    files = [*partner.taken, *partner.deployed.zone.rglob("*.parquet")]
+    assert sorted(one for path in files if f"{again.folder}" not in path.parts for one in read(path)) == list(range(20))
+
+
+@pytest.mark.parametrize("where", ["away", "refused"])
+def test_a_flow_that_leads_elsewhere_asks_nothing_of_the_place_that_it_left(
+    partner: Partner, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    deployed = partner.deployed
+    waiting = partner.run("", *["away"] * 20)
+    assert (waiting.status, waiting.planned_at is not None) == ("waiting", True)
+    move(deployed, partner.flow)
+    real = LocalFolderSink.is_gone
+
+    def fail(sink: LocalFolderSink, key: str) -> bool:
+        if key.startswith("new/"):
+            return real(sink, key)
+        raise faulty.away() if where == "away" else faulty.refused()
+
+    monkeypatch.setattr(LocalFolderSink, "is_gone", fail)
+    deployed.sign_in()
+    partner.act(waiting.id, "CANCEL")
+    deployed.run_due()
+    assert continued(partner) == []
+    assert partner.next().status == "success"
+    assert sorted(one for path in (deployed.zone / "new").rglob("*.parquet") for one in read(path)) == list(range(20))
+
+
+def test_files_at_a_place_that_may_only_be_written_to_stay_delivered(
+    partner: Partner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_args: Any, **_more: Any) -> None:
+        raise faulty.refused()
+
+    for name in ("is_gone", "recall", "delete", "list"):
+        monkeypatch.setattr(LocalFolderSink, name, refuse)
+    partner.run("", COLLECTED, REFUSED)
+    assert partner.next().status == "success"
+    assert partner.ids() == list(range(20))
+
+
+@pytest.mark.parametrize(("change", "says"), [("delete", "The flow was deleted"), ("move", "all of these rows there")])
+def test_a_cancelled_run_says_what_its_flow_delivers_of_it(partner: Partner, change: str, says: str) -> None:
+    deployed = partner.deployed
+    waiting = partner.run(COLLECTED, *["away"] * 20)
+    if change == "move":
+        move(deployed, partner.flow)
+        deployed.sign_in()
+        partner.act(waiting.id, "CANCEL")
+    else:
+        deployed.delete(f"/flows/{partner.flow}")
+    deployed.run_due()
+    ended = partner.newest()
+    assert (ended.status, ended.disposal) == ("failed", disposals.KEPT)
+    assert says in ended.warnings[-1]["message"]
 
 
 def test_a_file_that_cannot_be_removed_stays_delivered(partner: Partner, monkeypatch: pytest.MonkeyPatch) -> None:

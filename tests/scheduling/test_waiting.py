@@ -25,6 +25,7 @@ from offtake.scheduling.backend import open_backend
 from offtake.scheduling.debris import sweep_debris
 from offtake.scheduling.expiry import Expiry
 from offtake.scheduling.service import limits_of, worker_of, working
+from offtake.scheduling.ticks import tick
 from offtake.store.tables import Dataset, DestinationHealth, Flow, Run, RunPart, Watermark
 from tests.deployment import Deployment, deployment, flow_body, rows, source_body, table_of
 from tests.middlebox import Middlebox, middlebox
@@ -341,6 +342,36 @@ def test_runs_that_are_held_are_given_up_when_their_window_ends(deployed: Deploy
     deployed.run_due()
     assert {last(deployed, flow).status for flow in flows} == {"failed"}
     assert {last(deployed, flow).errors[0]["code"] for flow in flows} == {"EXPORT-2003-504"}
+
+
+@pytest.mark.parametrize(("state", "hours"), [("enabled", 4), ("disabled", 25)])
+def test_a_run_that_has_worked_for_longer_than_it_may_wait_waits_like_any_other(
+    deployed: Deployment, s3: S3Server, box: Middlebox, state: str, hours: int
+) -> None:
+    changed = deployed.backend.settings.model_copy(update={"part_bytes": 1})
+    object.__setattr__(deployed.backend, "settings", changed)
+    for first in range(0, 12, 3):
+        dataset = deployed.import_rows("events", rows(first, 3))
+    flow = flow_to(deployed, dataset, s3, endpointUrl=f"http://127.0.0.1:{box.port}")
+    there = box.upstream
+    with pytest.MonkeyPatch.context() as patch:
+
+        def work_long_and_be_away(name: str) -> None:
+            if name == "part_recorded" and box.upstream == there:
+                deployed.clock.advance(seconds=hours * 3600)
+                box.upstream = ("127.0.0.1", 1)
+
+        patch.setattr("offtake.exporting.run.failpoint", work_long_and_be_away)
+        assert tick(deployed.backend.database, deployed.clock)
+        if state == "disabled":
+            deployed.post(f"/flows/{flow}/action?op=disable", None, status=200)
+        assert deployed.worker.work_once(threading.Event())
+    waiting = last(deployed, flow)
+    assert (waiting.status, waiting.waiting_since) == ("waiting", deployed.clock.ms)
+    box.upstream = there
+    deployed.run_out()
+    with deployed.backend.database.reading() as session:
+        assert session.get_one(Run, waiting.id).status == "success"
 
 
 @pytest.mark.parametrize("how", ["cancel", "delete", "disable"])

@@ -7,7 +7,7 @@ import typer
 from offtake.cli import show
 from offtake.cli.options import AsJson, DataDir, InSandbox, operating
 from offtake.flows import runs
-from offtake.store.disposals import NEXT, describe
+from offtake.store.disposals import describe, what_follows
 from offtake.store.runs import FAILED, run_parts
 
 RunId = Annotated[str, typer.Argument(help="The run's id.")]
@@ -18,6 +18,7 @@ def cancel(run: RunId, sandbox: InSandbox = None, data_dir: DataDir = None, json
     with operating(data_dir, sandbox) as (backend, caller), backend.database.writing() as session:
         row = runs.act(session, caller, run, "CANCEL", None, backend.clock.now_ms())
         complete = [part for part in run_parts(session, row.id) if part.finished_at]
+        then = what_follows(session, row)
     if json:
         files = [part.uri or part.key for part in complete]
         show.as_json({"id": row.id, "flowId": row.flow_id, "status": row.status, "files": files})
@@ -26,7 +27,7 @@ def cancel(run: RunId, sandbox: InSandbox = None, data_dir: DataDir = None, json
     else:
         show.console.print(f"Run {row.id} is told to stop: offtake run watch {row.id}", markup=False)
         if complete:
-            show.console.print(f"Unless they can still be removed, {describe(complete, NEXT)}", markup=False)
+            show.console.print(f"Unless they can still be removed, {describe(complete, then)}", markup=False)
 
 
 def retry(run: RunId, sandbox: InSandbox = None, data_dir: DataDir = None, json: AsJson = False) -> None:

@@ -7,8 +7,11 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 console = Console(highlight=False, soft_wrap=True)
+# Ids are copied into other commands: lines are as long as they have to be, and nothing is cut.
+_wide = Console(highlight=False, width=10_000)
 
 
 def as_json(document: Any) -> None:  # noqa: ANN401 - whatever JSON can hold
@@ -23,8 +26,8 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[object]], empty: str) 
         return
     grid = Table(*columns, box=None, pad_edge=False, header_style="bold")
     for row in rows:
-        grid.add_row(*("" if value is None else str(value) for value in row))
-    console.print(grid)
+        grid.add_row(*(Text("" if value is None else str(value)) for value in row))
+    _wide.print(grid)
 
 
 def instant(epoch_ms: int | None) -> str:

@@ -20,6 +20,7 @@ from offtake.store.tables import RunDataset, RunPart
 
 _log = logging.getLogger(__name__)
 
+_DENIED: Final = "EXPORT-2001-403"
 _FIRST: Final = 2
 """The number of the first attempt that removes: the look before it is counted too."""
 
@@ -76,12 +77,25 @@ def _look(run_id: str, sink: Sink, database: Database, parts: Sequence[RunPart],
     if elsewhere:
         _log.warning("run %s: its files are at another address than its flow's target now; they stay there", run_id)
     collected = [part.number for part in announced if part.number not in elsewhere and not _recall(sink, part)]
-    gone = [part.number for part in proven if part.number not in elsewhere and sink.is_gone(part.key)]
+    gone = [part.number for part in proven if part.number not in elsewhere and _is_gone(sink, part)]
     withdrawn = [*elsewhere, *({part.number for part in announced} - elsewhere - set(collected))]
     if gone or collected:
         disposals.keep(database, run_id, withdrawn, collected, now_ms)
     else:
         disposals.begin_removal(database, run_id, withdrawn, now_ms)
+
+
+def _is_gone(sink: Sink, part: RunPart) -> bool:
+    """Whether a proven file is not there any more; False where the destination denies the right to know.
+
+    Such a file cannot be removed either, so it stays delivered, and the flow's next run need not ask for it.
+    """
+    try:
+        return sink.is_gone(part.key)
+    except DeliveryError as error:
+        if error.code != _DENIED:
+            raise
+        return False
 
 
 def _recall(sink: Sink, part: RunPart) -> bool:

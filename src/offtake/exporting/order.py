@@ -1,5 +1,6 @@
 """What a run is asked to deliver, with everything it refers to already looked up."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -46,7 +47,9 @@ class Order:
     `folder`: below the target's own, what keeps the run apart from all others; None for the target's own.
     `manifest_owner_id`: the id in the manifest file's name next to the run's. `manifest_key`: as it was stored with the
     plan, see `Run.manifest_key`.
-    `window_end_ms`: until when the run may wait for its destination or its source; None for as long as it takes.
+    `window`: gives until when a wait for the destination or the source may last that begins at an instant, in epoch
+    milliseconds; None for as long as it takes. `waiting_since_ms`: when the run's present wait began, None when it
+    does not wait.
     """
 
     run_id: str
@@ -57,7 +60,8 @@ class Order:
     place: Place
     folder: str | None = None
     manifest_key: str | None = None
-    window_end_ms: int | None = None
+    window: Callable[[int], int] | None = None
+    waiting_since_ms: int | None = None
 
     @property
     def root(self) -> str:

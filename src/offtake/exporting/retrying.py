@@ -74,13 +74,15 @@ def probe_backoff(patience: Patience) -> Callable[[int], float]:
 class Budget:
     """What is left of a run's patience.
 
-    `ends_ms`: when its window ends, None for never. `known`: by what failed, how often it did and since when, as
-    earlier workers of the run have stored it.
+    `window`: gives when a wait that begins at an instant ends, None for never. `waits_since_ms`: when the present wait
+    began; None when nothing has failed since the last progress. `known`: by what failed, how often it did and since
+    when, as earlier workers of the run have stored it.
     """
 
     patience: Patience
     clock: Clock
-    ends_ms: int | None = None
+    window: Callable[[int], int] | None = None
+    waits_since_ms: int | None = None
     known: Mapping[str, Sequence[int]] = field(default_factory=dict)
     in_place: float = _IN_PLACE_SECONDS
     _random: random.Random = field(default_factory=random.Random)
@@ -91,6 +93,18 @@ class Budget:
     def to_json(self) -> dict[str, list[int]]:
         """For `known` of the next worker."""
         return {what: [count, since] for what, (count, since) in self._failures.items()}
+
+    @property
+    def ends_ms(self) -> int | None:
+        """When the present wait ends, or one that begins now; None for never."""
+        now = self.clock.now_ms()
+        # A wait that lies ahead was written down before the clock was set back.
+        began = now if self.waits_since_ms is None else min(self.waits_since_ms, now)
+        return None if self.window is None else self.window(began)
+
+    def note_progress(self) -> None:
+        """The present wait is over: the next failure begins another one."""
+        self.waits_since_ms = None
 
     def wait_after(self, what: str, error: DeliveryError) -> float:
         """The seconds to wait until `what` is tried again; raises `DeliveryError` when it is not to be.
@@ -105,6 +119,7 @@ class Budget:
         if self._is_spent(count):
             raise error
         ends = self._end(error, since)
+        self.waits_since_ms = min(self.waits_since_ms or now, now)
         if ends is not None and now >= ends:
             raise error
         asked = error.retry_after or 0.0

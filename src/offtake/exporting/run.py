@@ -35,7 +35,7 @@ def carry_out(order: Order, lease: Lease, shop: Workshop, leash: Leash, silence:
     Raises `CancelledError` when asked to stop, leaving what was recorded for whoever goes on (or for `give_up`),
     and `LeaseLostError` when another worker has the run.
     """
-    budget = Budget(shop.patience, shop.clock, order.window_end_ms, lease.retries)
+    budget = Budget(shop.patience, shop.clock, order.window, order.waiting_since_ms, lease.retries)
     try:
         _Delivery(order, lease, shop, leash, budget, silence).deliver()
     except DeferredError as deferred:
@@ -181,6 +181,7 @@ class _Delivery:
 
     def _record(self, number: int, record: PartRecord) -> None:
         runs.record_part(self._shop.database, self._lease, number, record, self._shop.clock.now_ms())
+        self._budget.note_progress()
         failpoint("part_recorded")
 
     def _record_intent(self, intent: Intent) -> None:

@@ -23,7 +23,7 @@ def put_back(order: Order, lease: Lease, shop: Workshop, budget: Budget, deferre
     """
     error, now = deferred.error, shop.clock.now_ms()
     outage = _outage(error) if error.unreachable else None
-    wait = Wait(info_item(error), deferred.seconds, order.window_end_ms, budget.to_json(), outage)
+    wait = Wait(info_item(error), deferred.seconds, budget.ends_ms, budget.to_json(), outage)
     at = waits.defer(shop.database, lease, wait, probe_backoff(shop.patience), now)
     _log.info("run %s is tried again %s: %s", order.run_id, "now" if at is None else f"at {_instant(at)}", error)
 

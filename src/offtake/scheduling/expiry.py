@@ -66,7 +66,7 @@ class Expiry:
             _log.warning("%s", line)
 
     def _window(self, flow: Flow | None, run: Run) -> int:
-        return windows.window_end(flow, run.trigger, run.started_at or run.created_at, self.limits)
+        return windows.window_of(flow, run.trigger, self.limits)(run.waiting_since or run.created_at)
 
 
 def _warning(run: Run, flow: Flow | None) -> str:

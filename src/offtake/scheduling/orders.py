@@ -69,7 +69,8 @@ class OrderDesk:
             place=self._place(session, target, sandbox),
             folder=run.folder,
             manifest_key=run.manifest_key,
-            window_end_ms=windows.window_end(flow, run.trigger, run.started_at or run.created_at, self.limits),
+            window=windows.window_of(flow, run.trigger, self.limits),
+            waiting_since_ms=run.waiting_since,
         )
 
     def acquainted(self, order: Order, database: Database, clock: Clock) -> Order:

@@ -12,7 +12,7 @@ from sqlalchemy import or_, select, update
 from sqlalchemy.orm import Session
 
 from offtake.store.database import Database
-from offtake.store.tables import Run, RunDataset, RunPart
+from offtake.store.tables import Flow, Run, RunDataset, RunPart
 
 REMOVING: Final = "removing"
 REMOVED: Final = "removed"
@@ -94,22 +94,29 @@ def reset(session: Session, flow_id: str) -> None:
 def unfinished(session: Session, run: Run, *, moving: bool) -> Sequence[Run]:
     """The flow's failed runs that `run` may continue from, oldest first: undecided, or with files that were kept.
 
-    `moving`: not only the run that it repeats, but any that was to move the flow's position.
+    `moving`: not only the run that it repeats, but any that was to move the flow's position. Only those that delivered
+    to the same place count: a flow that leads elsewhere now, or a backfill, delivers everything there, and must not
+    wait for a destination that it does not deliver to.
     """
+    same_place = (Run.target_connection_id == run.target_connection_id) & Run.folder.is_not_distinct_from(run.folder)
     candidates = (Run.id == run.parent_run_id) | Run.moves_position if moving else Run.id == run.parent_run_id
     open_ = select(RunDataset.run_id).where(RunDataset.run_id == Run.id, RunDataset.taken_over_by.is_(None))
     found = (
         select(Run)
-        .where(Run.flow_id == run.flow_id, Run.verdict.is_not(None), Run.completed_at.is_not(None), candidates)
+        .where(
+            same_place, Run.flow_id == run.flow_id, Run.verdict.is_not(None), Run.completed_at.is_not(None), candidates
+        )
         .where(or_(Run.disposal.is_(None), Run.disposal != REMOVED), open_.exists())
     )
     return session.scalars(found.order_by(Run.created_at, Run.id)).all()
 
 
 def held(session: Session, flow_id: str, dataset_ids: Collection[str]) -> Sequence[tuple[Run, list[RunPart]]]:
-    """The flow's failed runs whose files stay delivered and that no run continues from yet, with those files' parts."""
+    """The flow's failed runs that its next run continues from, with the parts of the files that stay delivered."""
+    target = select(Flow.target_connection_id).where(Flow.id == flow_id).scalar_subquery()
     open_ = select(RunDataset).where(RunDataset.taken_over_by.is_(None), RunDataset.dataset_id.in_(dataset_ids))
     kept = select(Run).where(Run.flow_id == flow_id, Run.disposal == KEPT, Run.moves_position)
+    kept = kept.where(Run.target_connection_id == target)
     found = []
     for run in session.scalars(kept.order_by(Run.created_at, Run.id)):
         datasets = {one.dataset_id for one in session.scalars(open_.where(RunDataset.run_id == run.id))}
@@ -127,10 +134,22 @@ def describe(parts: Sequence[RunPart], then: str) -> str:
     return f"{len(parts)} file(s) with {rows:,} rows stay delivered: {names}{more}. {then}"
 
 
+def what_follows(session: Session, run: Run) -> str:
+    """What delivers the rest of a run that keeps its files, for `describe`."""
+    if not run.moves_position:
+        return "Repeat the run to deliver the rest."
+    flow = session.get(Flow, run.flow_id)
+    if flow is None:
+        return "The flow was deleted: no run delivers the rest."
+    if flow.target_connection_id != run.target_connection_id:
+        return "The flow delivers to another target connection now: its next run delivers all of these rows there."
+    return NEXT
+
+
 def _set_kept(session: Session, run: Run) -> None:
     session.flush()
-    then = NEXT if run.moves_position else "Repeat the run to deliver the rest."
-    item: dict[str, Any] = {"code": CODE, "message": describe(_proven(session, run.id), then), "type": "Warning"}
+    message = describe(_proven(session, run.id), what_follows(session, run))
+    item: dict[str, Any] = {"code": CODE, "message": message, "type": "Warning"}
     run.disposal = KEPT
     run.warnings = [*run.warnings, item]
 

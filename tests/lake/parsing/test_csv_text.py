@@ -106,7 +106,11 @@ def test_options_say_how_a_file_is_written(
         ("comment\nSmith; John\nMiller\n", ("comment",), None),
         (",a\n0,1\n", ("index", "a"), "the first column has no name and is called index."),
         ('"","a"\n"1",1\n', ("index", "a"), "the first column has no name and is called index."),
-        ('"a","b"\n"1",1,2\n"2",3,4\n', ("index", "a", "b"), "the first column has no name and is called index."),
+        (
+            '"a","b"\n"1",1,2\n"2",3,4\n',
+            ("index", "a", "b"),
+            "the header has one name fewer than the lines",
+        ),
         (",index,,column_3\n0,1,2,3\n", ("index_2", "index", "column_3_2", "column_3"), "column 3 has no name"),
         ('a\n""\n', ("a",), None),
     ],
@@ -119,6 +123,22 @@ def test_columns_have_the_names_of_the_header(
     assert file.columns == columns
     assert bool(file.notes) == (note is not None)
     assert note is None or any(f"a.csv: {note}" in one for one in file.notes)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "id,name\n1,Smith, John\n2,Doe, Jane\n",
+        'id,name\n"1",Smith, John\n"2",Doe, Jane\n',
+        '"id","name"\n1,Smith, John\n2,Doe, Jane\n',
+        "a,b\n1,2,5\n3,4,\n",
+    ],
+)
+def test_lines_with_one_value_too_many_are_refused_and_not_read_one_column_to_the_right(
+    tmp_path: Path, text: str
+) -> None:
+    with pytest.raises(ImportRefusedError, match="line 2: 3 fields instead of 2"):
+        rows(opened(tmp_path, text))
 
 
 def test_names_that_end_in_tsv_say_that_the_delimiter_is_tab(tmp_path: Path) -> None:

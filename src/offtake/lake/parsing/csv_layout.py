@@ -61,16 +61,18 @@ class _Sample:
         """Whether the rows begin with a name that the header has no field for, as R's `write.table` writes them.
 
         Rows that end with a delimiter have one field more, too, and rows with a value such as `Smith, John` without its
-        quotes; those would come in one column to the right.
+        quotes; those would come in one column to the right. So only names in quotes count, below a header in quotes:
+        a writer that puts those in quotes does not leave them out around a comma.
         """
         if self.fault or len(self.records) < 2 or set(self.counts[1:]) != {self.counts[0] + 1}:  # noqa: PLR2004
             return False
         header, *rows = self.records
         quote = self.dialect.quote
-        is_sure = len(header.fields) > 1 or (quote is not None and header.fields[0].raw.startswith(quote))
         names = {row.fields[0].raw for row in rows}
-        are_names = all(name.isdigit() or (quote is not None and name.startswith(quote)) for name in names)
-        return is_sure and are_names and len(names) == len(rows) and any(row.fields[-1].raw for row in rows)
+        are_quoted = quote is not None and all(
+            raw.startswith(quote) for raw in (*names, *(field.raw for field in header.fields))
+        )
+        return are_quoted and len(names) == len(rows) and any(row.fields[-1].raw for row in rows)
 
 
 def read_layout(file: InputFile, stream: Utf8Stream, options: CsvOptions) -> Layout | None:
@@ -167,20 +169,24 @@ def _columns(file: InputFile, head: bytes, sample: _Sample, charset: str) -> tup
     """The names of the columns, made up where the header has none, and what the user should know of that."""
     header = sample.records[0]
     line = _line_at(head, header.fields[0].offset)
-    names = [""] if sample.has_row_names else []
+    given = [""] if sample.has_row_names else []
     for number, field in enumerate(header.fields, start=1):
         try:
-            names.append(sample.dialect.value(field.raw).decode())
+            given.append(sample.dialect.value(field.raw).decode())
         except UnicodeDecodeError as error:
             line = _line_at(head, field.offset + error.start)
             raise refuse_bytes(file, line, charset, str(number)) from None
-    if any("\0" in name for name in names):
+    if any("\0" in name for name in given):
         message = "the header has NUL characters. If the file is in UTF-16, set --encoding UTF-16; else remove them."
         raise ImportRefusedError(f"{file.name}, line {line}: {message}", row=line)
-    if (twice := _first_duplicate(name for name in names if name)) is not None:
+    if (twice := _first_duplicate(name for name in given if name)) is not None:
         message = f"two columns are called {twice}. Rename one, or set --no-header if the first line is a row."
         raise ImportRefusedError(f"{file.name}, line {line}: {message}", row=line)
-    return _complete(names, file.name)
+    names, notes = _complete(given, file.name)
+    if sample.has_row_names:
+        fewer = "the header has one name fewer than the lines have values, as if they began with row names"
+        notes = (f"{file.name}: {fewer}; the first column is called {names[0]}.", *notes[1:])
+    return names, notes
 
 
 def _first_duplicate(names: Iterable[str]) -> str | None:
