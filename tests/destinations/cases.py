@@ -28,7 +28,12 @@ from tests.ssh_server import SshServer, key_pair
 SECRET: Final = "MARKEDsecretMARKED"
 S3_RIGHTS: Final = ["s3:PutObject", "s3:GetObject", "s3:ListBucket", "s3:DeleteObject"]
 
-_AZURE: Final = ("Azure Blob Storage", "Azure Blob Storage by signature", "Azure Data Lake Gen2")
+_AZURE: Final = (
+    "Azure Blob Storage",
+    "Azure Blob Storage by signature",
+    "Azure Blob Storage by Entra ID",
+    "Azure Data Lake Gen2",
+)
 NOT_STAGED: Final[Mapping[str, Mapping[str, str]]] = {
     "wrong credentials": {
         "Data Landing Zone": "a folder of this machine has no credentials",
@@ -273,6 +278,25 @@ def azure_blob_by_signature(azure: AzureServer, tmp_path: Path) -> Case:
         auth=string(good),
         wrong=(string(tampered), string(expired)),
         through=lambda port: string(good, port),
+    )
+
+
+def azure_blob_by_principal(server: AzureServer, authority: trustme.CA, tmp_path: Path) -> Case:
+    lake = azure_data_lake(server, authority, tmp_path)
+    container = f"c{uuid4().hex}"
+    server.make_container(container)
+
+    def url(port: int = server.port) -> dict[str, str]:
+        return {"url": f"https://localhost:{port}/{azure_servers.ACCOUNT}"}
+
+    return replace(
+        lake,
+        destination=by_name("Azure Blob Storage"),
+        location={"container": container, "path": "out"},
+        names=lambda: server.names(container),
+        auth=lake.auth | url(),
+        missing={"location": {"container": "not-there"}},
+        through=url,
     )
 
 

@@ -67,6 +67,7 @@ CASES: Final = (
     "Google Cloud Storage",
     "Azure Blob Storage",
     "Azure Blob Storage by signature",
+    "Azure Blob Storage by Entra ID",
     "Azure Data Lake Gen2",
     "SFTP",
 )
@@ -85,6 +86,9 @@ def case(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Case]:
         "Google Cloud Storage": lambda: cases.google_cloud_storage(of("s3_with_tls"), of("authority"), tmp_path),
         "Azure Blob Storage": lambda: cases.azure_blob(of("azure"), tmp_path),
         "Azure Blob Storage by signature": lambda: cases.azure_blob_by_signature(of("azure"), tmp_path),
+        "Azure Blob Storage by Entra ID": lambda: cases.azure_blob_by_principal(
+            of("azure_with_sign_in"), of("authority"), tmp_path
+        ),
         "Azure Data Lake Gen2": lambda: cases.azure_data_lake(of("azure_with_sign_in"), of("authority"), tmp_path),
         "SFTP": lambda: cases.sftp(of("ssh"), tmp_path),
     }

@@ -9,10 +9,18 @@ import pytest
 import trustme
 
 from offtake.destinations import schema
-from offtake.destinations.azure_accounts import Account, Place, account_of, place_of
+from offtake.destinations.azure_accounts import (
+    Account,
+    Place,
+    account_of,
+    account_of_url,
+    account_url_problem,
+    place_of,
+)
 from offtake.destinations.object_store import PART_BYTES
 from offtake.errors import DeliveryError, InvalidInputError
 from tests.azure_servers import AzureServer
+from tests.deployment import Deployment
 from tests.destinations.cases import SECRET, azure_blob, azure_data_lake, by_name
 from tests.destinations.test_contract import chunks
 from tests.destinations.writers import BEFORE, held
@@ -114,6 +122,50 @@ def test_what_names_no_container_is_refused(url: str) -> None:
         schema.parse_credentials(by_name("Azure Data Lake Gen2"), "Azure Service Principal Auth", params)
     assert [problem.path for problem in caught.value.problems] == ["/auth/params/url"]
     assert SECRET not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "account"),
+    [
+        ("https://a.blob.core.windows.net", Account("a", "https://a.blob.core.windows.net")),
+        ("https://a.blob.core.windows.net/", Account("a", "https://a.blob.core.windows.net")),
+        ("https://a.blob.core.usgovcloudapi.net", Account("a", "https://a.blob.core.usgovcloudapi.net")),
+        ("https://store.example:10000/a/", Account("a", "https://store.example:10000/a")),
+    ],
+)
+def test_urls_of_accounts(url: str, account: Account) -> None:
+    assert account_of_url(url) == account
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://a.blob.core.windows.net",
+        "https://a.blob.core.windows.net/container",
+        "https://store.example",
+        "https://u@store.example/a",
+        "https://a.blob.core.windows.net?sig=x",
+        "a",
+        "",
+    ],
+)
+def test_what_names_no_account_is_refused(url: str) -> None:
+    assert account_url_problem(url) == "must be a URL such as https://account.blob.core.windows.net"
+
+
+def test_a_connection_of_a_service_principal_to_blob_storage_is_made(deployed: Deployment) -> None:
+    params = {
+        "url": "https://a.blob.core.windows.net",
+        "servicePrincipalId": "i",
+        "servicePrincipalKey": "k",
+        "tenant": "t",
+    }
+    spec = {"id": "6d6b59bf-fb58-4107-9064-4d246c0e5bb2", "version": "1.0"}
+    auth = {"specName": "Azure Service Principal Auth", "params": params}
+    base = deployed.post("/connections", {"name": "blob entra", "auth": auth, "connectionSpec": spec})["id"]
+    shown = deployed.get(f"/connections/{base}")["items"][0]["auth"]
+    assert shown["specName"] == "Azure Service Principal Auth"
+    assert shown["params"]["servicePrincipalKey"] != "k"
 
 
 def test_only_microsofts_own_endpoints_are_the_vendors() -> None:

@@ -17,6 +17,17 @@ def test_a_place_where_everything_can_be_done(case: Case) -> None:
     assert case.names() == []
 
 
+@pytest.mark.parametrize("written", ["/exports//daily/", "exports/daily//"])
+def test_doubled_slashes_are_one_everywhere(case: Case, written: str) -> None:
+    key = "remotePath" if "remotePath" in case.location else "path"
+    if case.destination.name == "SFTP":
+        written = written.strip("/")  # one at the begin means the server's root there
+    doubled = case.having(location={key: written})
+    assert doubled.target.folder() == "exports/daily"
+    assert probe(doubled.open(), doubled.target.folder()) == []
+    assert case.names() == []
+
+
 @pytest.mark.needs("missing root")
 def test_a_place_that_is_not_there(case: Case) -> None:
     assert [error.code for error in probe(case.having(**case.missing).open(), "out")] == ["EXPORT-2002-404"]

@@ -140,11 +140,14 @@ def test_the_auth_specs_have_the_contracts_names_and_secrets(destination: Destin
     }
     assert found == {
         "Amazon S3": {"Access Key": {"s3SecretKey"}, "Assumed Role": {"s3Role"}},
-        "Azure Blob Storage": {"ConnectionString": {"connectionString"}},
+        "Azure Blob Storage": {
+            "ConnectionString": {"connectionString"},
+            "Azure Service Principal Auth": {"servicePrincipalKey"},
+        },
         "Azure Data Lake Gen2": {"Azure Service Principal Auth": {"servicePrincipalKey"}},
         "Data Landing Zone": {},
         "Google Cloud Storage": {"Google Cloud Storage authentication credentials": {"secretAccessKey"}},
-        "SFTP": {"SFTP with Password": {"password"}, "SFTP with SSH Key": {"sshKey", "passphrase"}},
+        "SFTP": {"SFTP with Password": {"password"}, "SFTP with SSH Key": {"sshKey", "passphrase", "password"}},
     }.get(destination.name)
 
 

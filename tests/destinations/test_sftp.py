@@ -200,7 +200,7 @@ def test_what_is_no_fingerprint_is_refused_when_it_is_given(bad: str) -> None:
 
 def test_the_first_connection_teaches_the_fingerprint(server: SshServer, tmp_path: Path) -> None:
     assert sftp.DESTINATION.pin is not None
-    pinned = sftp.DESTINATION.pin(credentials(server.params()), SITE)
+    pinned = sftp.DESTINATION.pin(credentials(server.params()), None, SITE)
     assert schema.public_params(pinned)["hostKeyFingerprint"] == server.fingerprint
     assert schema.full_params(pinned) == server.params() | {"hostKeyFingerprint": server.fingerprint}
     opened(schema.full_params(pinned)).put("out/file.json", [b"x"])
@@ -208,7 +208,7 @@ def test_the_first_connection_teaches_the_fingerprint(server: SshServer, tmp_pat
         moved = schema.full_params(pinned) | {"port": another.port}
         assert refused(opened(moved)).code == "EXPORT-2001-401"
         with pytest.raises(DeliveryError, match="not the expected server"):
-            sftp.DESTINATION.pin(credentials(moved), SITE)
+            sftp.DESTINATION.pin(credentials(moved), None, SITE)
 
 
 # Where files go
@@ -540,7 +540,7 @@ def test_a_network_that_may_not_be_reached_is_not(server: SshServer) -> None:
     error = refused(opened(server.params(), site=site))
     assert (error.code, error.transient) == ("EXPORT-2001-403", False)
     with pytest.raises(DeliveryError, match="OFFTAKE_EGRESS_ALLOW"):
-        sftp.pin(credentials(server.params()), site)
+        sftp.pin(credentials(server.params()), None, site)
 
 
 def test_a_flow_delivers_and_keeps_the_servers_key(deployed: Deployment, server: SshServer) -> None:

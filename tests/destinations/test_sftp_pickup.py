@@ -1,9 +1,7 @@
 """SFTP servers that take files away when they are renamed into place, and connections that break at that moment."""
 
-import asyncio
 import gzip
 import os
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -20,6 +18,7 @@ from tests.deployment import WITH_MANIFEST, Deployment, deployment, flow_body, r
 from tests.destinations.test_sftp import opened
 from tests.scheduling.faulty import FaultyEngine
 from tests.servers import free_port
+from tests.sftp_server import listening
 
 
 @dataclass
@@ -51,26 +50,9 @@ class Inbox:
 
 @contextmanager
 def served(inbox: Inbox) -> Iterator[Inbox]:
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever)
-    thread.start()
-    try:
-        server = asyncio.run_coroutine_threadsafe(_listen(inbox), loop).result(30)
+    inbox.root.mkdir(parents=True)
+    with listening(inbox.port, _files(inbox)):
         yield inbox
-        server.close()
-        asyncio.run_coroutine_threadsafe(server.wait_closed(), loop).result(30)
-    finally:
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join()
-        loop.close()
-
-
-class _Login(asyncssh.SSHServer):
-    def password_auth_supported(self) -> bool:
-        return True
-
-    def validate_password(self, username: str, password: str) -> bool:
-        return (username, password) == ("u", "secret")
 
 
 def _files(inbox: Inbox) -> type[asyncssh.SFTPServer]:
@@ -105,17 +87,6 @@ def _files(inbox: Inbox) -> type[asyncssh.SFTPServer]:
                 file.rename(folder / f"{len([*folder.iterdir()])}-{file.name}")
 
     return Files
-
-
-async def _listen(inbox: Inbox) -> asyncssh.SSHAcceptor:
-    inbox.root.mkdir(parents=True)
-    return await asyncssh.listen(
-        "127.0.0.1",
-        inbox.port,
-        server_host_keys=[asyncssh.generate_private_key("ssh-ed25519")],
-        server_factory=_Login,
-        sftp_factory=_files(inbox),
-    )
 
 
 @pytest.fixture

@@ -46,6 +46,8 @@ def try_(
         show.as_json(answer)
     elif answer["result"]:
         show.console.print(f"{trial.destination.name} can be delivered to.")
+        for lost in answer.get("limits", []):
+            show.console.print(lost, markup=False)
     else:
         for error in answer["errors"]:
             show.console.print(f"{error['code']} {error['message']}", markup=False)

@@ -6,28 +6,31 @@ from offtake.cli import show
 from offtake.cli.options import AsJson, DataDir, FlowName, InSandbox, find_flow, operating
 from offtake.cli.runs import wait_sentence
 from offtake.flows import dataflows
+from offtake.flows.credentials import lost_promises
 from offtake.flows.entities import Json
 from offtake.flows.owed import Owed, describe, owed_by, remedy
 from offtake.flows.run_waits import wait_of
 from offtake.store import disposals
 from offtake.store.runs import live_run
-from offtake.store.tables import Flow, Run, SourceConnection
+from offtake.store.tables import Flow, Run, SourceConnection, TargetConnection
 
 
 def show_(flow: FlowName, sandbox: InSandbox = None, data_dir: DataDir = None, json: AsJson = False) -> None:
-    """Show a flow: its next and last run, what its run waits for, what is owed, and what stays delivered."""
+    """Show a flow: its runs, what they wait for, what is owed or stays delivered, and what does not hold."""
     with operating(data_dir, sandbox) as (backend, caller), backend.database.reading() as session:
         row = find_flow(session, caller, flow)
         document = dataflows.render(session, row, caller)
         live, owed = live_run(session, row.id), _owed(session, row)
         source = session.get_one(SourceConnection, row.source_connection_id)
         held = disposals.held(session, row.id, source.dataset_ids)
+        target = session.get_one(TargetConnection, row.target_connection_id)
+        limits = list(lost_promises(session, backend.vault, target))
     if json:
         kept = [{"runId": run.id, "files": [part.uri or part.key for part in parts]} for run, parts in held]
-        show.as_json(document | _extension(live, owed) | {"held": kept})
+        show.as_json(document | _extension(live, owed) | {"held": kept, "limits": limits})
         return
     stays = [f"run {run.id}: {disposals.describe(parts, disposals.NEXT)}" for run, parts in held]
-    for line in [*_lines(row, live, owed), *stays]:
+    for line in [*_lines(row, live, owed), *stays, *limits]:
         show.console.print(line, markup=False)
 
 

@@ -24,7 +24,7 @@ from offtake.destinations.object_store import (
     client_options,
 )
 from offtake.destinations.object_store_errors import Rights
-from offtake.destinations.parameters import Params, TargetParams, address_of
+from offtake.destinations.parameters import Params, TargetParams, address_of, as_folder
 from offtake.destinations.plain_http import answers
 from offtake.destinations.unfinished_uploads import AT_ONCE, UnfinishedUploads
 
@@ -65,9 +65,10 @@ class StoreAddress(Params):
 
     endpoint_url: str | None = Field(
         default=None,
-        pattern=r"^https?://[^/?#@\s]+/?$",
+        pattern=r"^https?://[^/?#@\s]+(/[0-9A-Za-z_~-][0-9A-Za-z._~-]*)*/?$",
         title="Endpoint",
-        description="Address of an S3-compatible store; leave out for Amazon. An extension of this project.",
+        description="Address of an S3-compatible store, with the path where it has one (https://HOST/storage/v1/s3); "
+        "leave out for Amazon. An extension of this project.",
         examples=["https://minio.example.org:9000"],
     )
     region: str | None = Field(
@@ -179,7 +180,7 @@ class S3Params(TargetParams):
 
     def folder(self) -> str:
         """The folder in the bucket."""
-        return self.path.strip("/")
+        return as_folder(self.path)
 
     @model_validator(mode="after")
     def _key_needs_kms(self) -> Self:

@@ -30,6 +30,9 @@ UNCOMMITTED: Final = (
     "What is uploaded appears when the list of its blocks is committed. Blocks that never are, Azure removes after a "
     "week, or as soon as the file is written: a server that was only slow cannot commit its own after that."
 )
+_ROLE: Final = "the role Storage Blob Data Contributor on the container"
+ROLE_RIGHTS: Final = Rights(write=_ROLE, read=_ROLE, list=_ROLE, delete=_ROLE)
+"""What a service principal needs."""
 _VERSION: Final = "2023-11-03"
 _ACCOUNT: Final = re.compile(r"[a-z0-9]{1,24}")
 _STRING: Final = "AccountName and AccountKey, or BlobEndpoint and SharedAccessSignature"
@@ -92,6 +95,28 @@ def account_of(text: str) -> Account:
     return Account(name, endpoint, key, None if key else signature)
 
 
+def account_of_url(url: str) -> Account:
+    """The account that `https://account.blob.core.windows.net` names; elsewhere it is the first step of the path.
+
+    Raises `ValueError`.
+    """
+    split = _split(url.strip())
+    host, steps = split.hostname or "", [step for step in split.path.split("/") if step]
+    name, _, rest = host.partition(".")
+    is_azures = rest.startswith("blob.")
+    if not is_azures:
+        name = steps[0] if steps else ""
+    if (
+        len(steps) != (0 if is_azures else 1)
+        or split.scheme != "https"
+        or split.username
+        or split.query
+        or not _ACCOUNT.fullmatch(name)
+    ):
+        raise ValueError("must be a URL such as https://account.blob.core.windows.net")
+    return Account(name, f"https://{split.netloc}{'' if is_azures else f'/{name}'}")
+
+
 def place_of(url: str) -> Place:
     """What `abfss://container@account.dfs.core.windows.net/folder` names, or the same as an https URL.
 
@@ -115,6 +140,15 @@ def place_of(url: str) -> Place:
         raise ValueError("must name an account, a container and at most a folder")
     endpoint = f"https://{account}.blob.{suffix}" if azures_form else f"https://{split.netloc}/{account}"
     return Place(Account(account, endpoint), container, "/".join(folder))
+
+
+def account_url_problem(url: str) -> str | None:
+    """What is wrong with a URL for `account_of_url`, None for nothing."""
+    try:
+        account_of_url(url)
+    except ValueError as error:
+        return str(error)
+    return None
 
 
 def url_problem(url: str) -> str | None:

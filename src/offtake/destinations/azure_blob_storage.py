@@ -6,11 +6,21 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Field, SecretStr
 
 from offtake.destinations import patterns
-from offtake.destinations.azure_accounts import MOST_BLOCKS, UNCOMMITTED, account_of, answer_of, azure_sink
+from offtake.destinations.azure_accounts import (
+    MOST_BLOCKS,
+    ROLE_RIGHTS,
+    UNCOMMITTED,
+    account_of,
+    account_of_url,
+    account_url_problem,
+    answer_of,
+    azure_sink,
+)
+from offtake.destinations.azure_principal import PrincipalParams
 from offtake.destinations.contract import AuthMethod, Capabilities, Destination, Guide, Sink, Site
 from offtake.destinations.object_store import LOST_ANSWER, PART_BYTES, RETRY_AFTER
 from offtake.destinations.object_store_errors import Rights
-from offtake.destinations.parameters import Params, TargetParams, address_of
+from offtake.destinations.parameters import Params, TargetParams, address_of, as_folder
 
 # Identity
 
@@ -44,6 +54,25 @@ class ConnectionString(Params):
         return address_of(account_of(self.connection_string.get_secret_value()).endpoint)
 
 
+class ServicePrincipal(PrincipalParams):
+    """A service principal, and the account it writes to."""
+
+    url: Annotated[str, patterns.matches(account_url_problem)] = Field(
+        min_length=1,
+        description="Endpoint of the storage account for blobs.",
+        examples=["https://account.blob.core.windows.net"],
+    )
+
+    def hosts(self) -> dict[str, str]:
+        """The account's and the authority's, where they are not Microsoft's."""
+        return self.hosts_beside(account_of_url(self.url))
+
+    @property
+    def address(self) -> str | None:
+        """The account's endpoint."""
+        return address_of(account_of_url(self.url).endpoint)
+
+
 # Parameters
 
 
@@ -65,7 +94,7 @@ class BlobParams(TargetParams):
 
     def folder(self) -> str:
         """The folder in the container."""
-        return self.path.strip("/")
+        return as_folder(self.path)
 
 
 # Opening
@@ -80,15 +109,20 @@ RIGHTS: Final = Rights(
 
 def open_sink(credentials: Params | None, params: TargetParams, site: Site) -> Sink:
     """The container, ready to write. Nothing is asked of the store yet."""
-    assert isinstance(credentials, ConnectionString)  # noqa: S101 - parsed with this destination's own model
-    assert isinstance(params, BlobParams)  # noqa: S101 - as above
+    assert isinstance(params, BlobParams)  # noqa: S101 - parsed with this destination's own model
+    if isinstance(credentials, ServicePrincipal):
+        account, principal = account_of_url(credentials.url), credentials.principal()
+        return azure_sink(account, params.container, ROLE_RIGHTS, site, principal=principal)
+    assert isinstance(credentials, ConnectionString)  # noqa: S101 - there is no third kind
     account = account_of(credentials.connection_string.get_secret_value())
     return azure_sink(account, params.container, RIGHTS, site)
 
 
 def answer(credentials: Params | None, site: Site) -> bool:
     """Whether the account's endpoint answers."""
-    assert isinstance(credentials, ConnectionString)  # noqa: S101 - parsed with this destination's own model
+    if isinstance(credentials, ServicePrincipal):
+        return answer_of(account_of_url(credentials.url), site)
+    assert isinstance(credentials, ConnectionString)  # noqa: S101 - there is no third kind
     return answer_of(account_of(credentials.connection_string.get_secret_value()), site)
 
 
@@ -97,12 +131,16 @@ def answer(credentials: Params | None, site: Site) -> bool:
 GUIDE: Final = Guide(
     about=f"Files are uploaded in blocks of 8 MiB, four at a time. {UNCOMMITTED} The connection string holds an "
     "account key, or a shared access signature: "
-    "`BlobEndpoint=https://ACCOUNT.blob.core.windows.net;SharedAccessSignature=sv=…`.",
+    "`BlobEndpoint=https://ACCOUNT.blob.core.windows.net;SharedAccessSignature=sv=…`. Or a service principal signs in "
+    "at Microsoft Entra ID.",
     rights="A shared access signature for one container, instead of the account's key:\n\n```sh\n"
     "az storage container generate-sas --account-name ACCOUNT --name CONTAINER \\\n"
     "  --permissions rwdlc --expiry 2027-01-01T00:00Z --https-only\n```\n\n"
     "Delivering takes `cw`; testing a connection and proving a delivery take `r` and `l`, and removing what a failed "
-    "run left takes `d`.",
+    "run left takes `d`. A service principal needs the role *Storage Blob Data Contributor* on the container:\n\n"
+    "```sh\naz role assignment create --assignee SERVICE-PRINCIPAL-ID --role 'Storage Blob Data Contributor' \\\n"
+    "  --scope /subscriptions/S/resourceGroups/G/providers/Microsoft.Storage/storageAccounts/A"
+    "/blobServices/default/containers/C\n```",
     limits=(
         "A signature that has expired fails every run until another one is given: put its end into your calendar.",
         "`UseDevelopmentStorage=true` is not read; name the `BlobEndpoint` instead.",
@@ -123,6 +161,13 @@ DESTINATION: Final = Destination(
             "ConnectionString",
             "Connection String for Azure Blob based destinations",
             ConnectionString,
+        ),
+        AuthMethod(
+            "Azure Service Principal Auth",
+            "AzureServicePrincipal",
+            "A service principal of Microsoft Entra ID. The vendor has one since September 2026, under a name that was "
+            "not published; this one is an extension of this project.",
+            ServicePrincipal,
         ),
     ),
     parameters=BlobParams,

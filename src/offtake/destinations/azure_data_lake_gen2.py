@@ -1,24 +1,23 @@
 """Azure Data Lake Storage Gen2."""
 
 from typing import Annotated, Final
-from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr
+from pydantic import Field
 
 from offtake.destinations import patterns
 from offtake.destinations.azure_accounts import (
     MOST_BLOCKS,
+    ROLE_RIGHTS,
     UNCOMMITTED,
-    Principal,
     answer_of,
     azure_sink,
     place_of,
     url_problem,
 )
+from offtake.destinations.azure_principal import PrincipalParams
 from offtake.destinations.contract import AuthMethod, Capabilities, Destination, Guide, Sink, Site
 from offtake.destinations.object_store import LOST_ANSWER, PART_BYTES, RETRY_AFTER
-from offtake.destinations.object_store_errors import Rights
-from offtake.destinations.parameters import Params, TargetParams, address_of
+from offtake.destinations.parameters import Params, TargetParams, address_of, as_folder
 
 # Identity
 
@@ -27,7 +26,7 @@ NAME: Final = "Azure Data Lake Gen2"
 # Credentials
 
 
-class ServicePrincipal(Params):
+class ServicePrincipal(PrincipalParams):
     """A service principal, and the container it writes to."""
 
     url: Annotated[str, patterns.matches(url_problem)] = Field(
@@ -35,33 +34,10 @@ class ServicePrincipal(Params):
         description="Endpoint for Azure Data Lake Storage Gen2.",
         examples=["abfss://exports@account.dfs.core.windows.net"],
     )
-    service_principal_id: str = Field(
-        min_length=1,
-        description="Service Principal Id to connect to ADLSGen2.",
-        examples=["00000000-0000-0000-0000-000000000000"],
-    )
-    service_principal_key: SecretStr = Field(
-        min_length=1, description="Service Principal Key to connect to ADLSGen2.", examples=["a client secret"]
-    )
-    tenant: str = Field(
-        pattern=r"^[A-Za-z0-9.-]{1,253}$",
-        description="Tenant information(domain name or tenant ID).",
-        examples=["example.onmicrosoft.com"],
-    )
-    authority_url: str | None = Field(
-        default=None,
-        pattern=r"^https://[^/?#@\s]+/?$",
-        title="Authority",
-        description="Who signs the service principal in; the authority of the account's cloud when left out. "
-        "An extension of this project.",
-        examples=["https://login.microsoftonline.com"],
-    )
 
     def hosts(self) -> dict[str, str]:
         """The account's and the authority's, where they are not Microsoft's."""
-        place = place_of(self.url)
-        found = {} if place.account.vendors_own else {"url": urlsplit(place.account.endpoint).hostname or ""}
-        return found | ({"authorityUrl": urlsplit(self.authority_url).hostname or ""} if self.authority_url else {})
+        return self.hosts_beside(place_of(self.url).account)
 
     @property
     def address(self) -> str | None:
@@ -83,26 +59,18 @@ class DataLakeParams(TargetParams):
 
     def folder(self) -> str:
         """The folder in the container."""
-        return self.path.strip("/")
+        return as_folder(self.path)
 
 
 # Opening
-
-_ROLE: Final = "the role Storage Blob Data Contributor on the container"
-RIGHTS: Final = Rights(write=_ROLE, read=_ROLE, list=_ROLE, delete=_ROLE)
 
 
 def open_sink(credentials: Params | None, _params: TargetParams, site: Site) -> Sink:
     """The container, ready to write. Nothing is asked of the store or the authority yet."""
     assert isinstance(credentials, ServicePrincipal)  # noqa: S101 - parsed with this destination's own model
     place = place_of(credentials.url)
-    principal = Principal(
-        tenant=credentials.tenant,
-        client_id=credentials.service_principal_id,
-        secret=credentials.service_principal_key.get_secret_value(),
-        authority=credentials.authority_url.rstrip("/") if credentials.authority_url else None,
-    )
-    return azure_sink(place.account, place.container, RIGHTS, site, prefix=place.folder, principal=principal)
+    principal = credentials.principal()
+    return azure_sink(place.account, place.container, ROLE_RIGHTS, site, prefix=place.folder, principal=principal)
 
 
 def answer(credentials: Params | None, site: Site) -> bool:

@@ -13,25 +13,29 @@ from offtake.errors import DeliveryError
 
 _LONGEST: Final = 255
 """Bytes of a name that file systems take."""
-_MARK: Final = re.compile(r"\.(?P<whole>(?P<stem>.+?)(\.(?P<digits>[0-9a-f]{8}))?)\.tmp", re.DOTALL)
+_MARK: Final = re.compile(r"(?P<dot>\.?)(?P<whole>(?P<stem>.+?)(\.(?P<digits>[0-9a-f]{8}))?)\.tmp", re.DOTALL)
+_SUFFIX: Final = re.compile(r".+\.([0-9a-f]{8}|recalled)\.tmp", re.DOTALL)
 _AROUND: Final = len(".") + len(".01234567.tmp")
 _HASH: Final = 16
 _WRITERS: Final = 0x10000
 
 
-def temporary_name(name: str, writer: int = 0) -> str:
-    """`.NAME.<8 hexadecimal digits>.tmp`: four of the writer's number, four by chance. A long NAME is shortened."""
-    return f".{_stem(name)}.{writer % _WRITERS:04x}{secrets.token_hex(2)}.tmp"
+def temporary_name(name: str, writer: int = 0, *, dot: str = ".") -> str:
+    """`.NAME.<8 hexadecimal digits>.tmp`: four of the writer's number, four by chance. A long NAME is shortened.
+
+    `dot`: `""` for servers that refuse names that begin with one.
+    """
+    return f"{dot}{_stem(name)}.{writer % _WRITERS:04x}{secrets.token_hex(2)}.tmp"
 
 
-def recalled_name(name: str) -> str:
+def recalled_name(name: str, *, dot: str = ".") -> str:
     """What a complete file is called after it was taken back; nothing but its own removal touches that name."""
-    return f".{_stem(name)}.recalled.tmp"
+    return f"{dot}{_stem(name)}.recalled.tmp"
 
 
 def is_temporary(name: str) -> bool:
     """Whether nobody is to see the file yet."""
-    return name.startswith(".") and name.endswith(".tmp")
+    return name.endswith(".tmp") and (name.startswith(".") or _SUFFIX.fullmatch(name) is not None)
 
 
 def left_behind(names: Collection[str], found: Iterable[str], upto: int | None = None) -> Iterator[str]:
@@ -42,7 +46,9 @@ def left_behind(names: Collection[str], found: Iterable[str], upto: int | None =
     stems, old = {_stem(name) for name in names}, set(names)
     for one in found:
         mark = _MARK.fullmatch(one)
-        if mark is None or not (mark["stem"] in stems or mark["whole"] in old):
+        if mark is None or not (mark["digits"] or mark["dot"]):
+            continue
+        if mark["stem"] not in stems and mark["whole"] not in old:
             continue
         if upto is None or mark["digits"] is None or int(mark["digits"][:4], 16) <= upto % _WRITERS:
             yield one

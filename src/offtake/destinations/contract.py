@@ -133,6 +133,17 @@ class Capabilities:
 
 
 @dataclass(frozen=True)
+class Limits:
+    """What does not hold at a destination with these credentials: `lost` in sentences for people.
+
+    `reads_back`: what was written can be looked at.
+    """
+
+    reads_back: bool = True
+    lost: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Guide:
     """What people must know to use a destination, in Markdown: its page in the documentation is made of it.
 
@@ -184,7 +195,8 @@ class Site:
 
 
 Open = Callable[[Params | None, TargetParams, Site], Sink]
-Pin = Callable[[Params, Site], Params]
+Pin = Callable[[Params, TargetParams | None, Site], Params]
+LimitsOf = Callable[[Params | None], Limits]
 Answers = Callable[[Params | None, Site], bool]
 ANSWER_SECONDS: Final = 5.0
 """How long one step of asking a destination whether it answers may take."""
@@ -207,11 +219,14 @@ class Destination:
     compression_order: tuple[Literal["NONE", "GZIP"], ...] = ("NONE", "GZIP")
     driver: Driver | None = None
     pin: Pin | None = None
-    """Connects, and gives the credentials back with what a first success teaches, such as the server's key; raises
-    `DeliveryError`. None where there is nothing to learn."""
+    """Connects, and gives the credentials back with what a first success teaches, such as the server's key and, with a
+    place, how files are put there; raises `DeliveryError`. None where there is nothing to learn."""
     answers: Answers | None = None
     """Asks the destination, within seconds, whether it answers; False when that cannot be told. Raises `DeliveryError`
     when it does not. None where there is nobody to ask."""
+
+    limits: LimitsOf = lambda _credentials: Limits()
+    """What does not hold there with these credentials."""
 
     def lacks(self, auth_name: str | None) -> Driver | None:
         """The driver that delivering with this way to authenticate needs and that is not installed."""

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from offtake.destinations import patterns
 from offtake.destinations.contract import Capabilities, Destination, Guide, Sink, Site
-from offtake.destinations.parameters import Params, TargetParams
+from offtake.destinations.parameters import Params, TargetParams, as_folder
 from offtake.destinations.zone_sinks import open_zone_to_write
 
 # Identity
@@ -27,7 +27,7 @@ class LandingZoneParams(TargetParams):
 
     def folder(self) -> str:
         """The folder in the zone."""
-        return self.path.strip("/")
+        return as_folder(self.path)
 
 
 # Opening

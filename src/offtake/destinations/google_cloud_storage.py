@@ -21,7 +21,7 @@ from offtake.destinations.object_store import (
     client_options,
 )
 from offtake.destinations.object_store_errors import Rights
-from offtake.destinations.parameters import Params, TargetParams, address_of
+from offtake.destinations.parameters import Params, TargetParams, address_of, as_folder
 from offtake.destinations.plain_http import answers
 from offtake.destinations.unfinished_uploads import AT_ONCE, UnfinishedUploads
 
@@ -85,7 +85,7 @@ class GoogleParams(TargetParams):
 
     def folder(self) -> str:
         """The folder in the bucket."""
-        return self.path.strip("/")
+        return as_folder(self.path)
 
 
 # Opening

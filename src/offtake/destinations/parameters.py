@@ -17,6 +17,14 @@ def address_of(url: str) -> str:
     return f"{split.hostname or ''}:{split.port or (443 if split.scheme == 'https' else 80)}"
 
 
+def as_folder(path: str) -> str:
+    """A path as the key of a folder: without slashes at its ends, and with one where several follow each other.
+
+    Object stores would take `a//b` for another folder than `a/b`, or not at all; file systems take both for the same.
+    """
+    return "/".join(step for step in path.split("/") if step)
+
+
 class Params(BaseModel):
     """Params as the contract reads them: camel-case keys, unknown keys refused, numbers may arrive as strings.
 

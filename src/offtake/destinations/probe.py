@@ -1,5 +1,6 @@
 """A small object written, read back, listed and removed: whether a place can be delivered to, and what is missing."""
 
+import contextlib
 from collections.abc import Callable
 from typing import Final
 from uuid import uuid4
@@ -10,16 +11,22 @@ from offtake.errors import DeliveryError
 _CONTENT: Final = b"Offtake was here to see whether it can deliver; this file may be deleted.\n"
 
 
-def probe(sink: Sink, folder: str) -> list[DeliveryError]:
+def probe(sink: Sink, folder: str, *, reads_back: bool = True) -> list[DeliveryError]:
     """What cannot be done in the folder, nothing when everything can. Nothing stays behind, where that may be removed.
 
-    The object lies in a folder of its own, so that a list is short whatever else is there.
+    The object is in a folder of its own, so that a list is short whatever else is there. Its name has no extension:
+    who waits for data there does not take it. With `reads_back` false, the place is known to be written only: then
+    nothing but that is tried, in the folder itself.
     """
     own = "/".join(part for part in (folder.strip("/"), f"offtake-probe-{uuid4()}") if part)
-    key = f"{own}/probe.txt"
+    key = f"{own}/probe" if reads_back else own
     refused = _tried(lambda: sink.put(key, [_CONTENT]) == len(_CONTENT), sink, key)
     if refused:
         return refused
+    if not reads_back:
+        with contextlib.suppress(DeliveryError):
+            sink.delete(key)
+        return []
     return [
         *_tried(lambda: sink.size(key) == len(_CONTENT) and b"".join(sink.read(key)) == _CONTENT, sink, key),
         *_tried(lambda: [one.key for one in sink.list(own)] == [key], sink, key),

@@ -1,7 +1,7 @@
 """SFTP servers."""
 
-from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated, Final
+from dataclasses import asdict, fields, replace
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from pydantic import Field, SecretStr, ValidationInfo, field_validator
 
@@ -13,14 +13,17 @@ from offtake.destinations.contract import (
     Destination,
     Driver,
     Guide,
+    Limits,
     Sink,
     Site,
 )
-from offtake.destinations.parameters import Params, TargetParams
+from offtake.destinations.parameters import Params, TargetParams, as_folder
+from offtake.destinations.sftp_placing import FOLDER, USUAL, Placing, TemporaryName
 from offtake.errors import DeliveryError
 
 if TYPE_CHECKING:
     # The SSH library is an extra, and slow to import: only who delivers by SFTP pays for it.
+    from offtake.destinations.sftp_files import RemoteFolder
     from offtake.destinations.sftp_session import Session
 
 # Identity
@@ -43,6 +46,32 @@ class SftpLogin(Params):
         description="The server's expected key; recorded at the first connection when left out. An extension.",
         examples=["SHA256:n4bQgYhMfWWaL+qgxVrQFaO/TxsrC4Is0V1sFbDwCgg"],
     )
+    allow_old_algorithms: bool = Field(
+        default=False,
+        description="Also use broken algorithms (CBC ciphers, SHA-1 and group 1 key exchange, MD5, DSA), where the "
+        "server knows no others. The cost: an attacker in the network between may read or change what is sent, the "
+        "password too. false when left out. An extension.",
+        examples=[False],
+    )
+    temporary_name: TemporaryName | None = Field(
+        default=None,
+        description="How a file is called until it is complete: DOT (.NAME.….tmp), SUFFIX (NAME.….tmp), or FOLDER "
+        f"(in the folder {FOLDER} of the target). Found and recorded at the first connection when left out. An "
+        "extension.",
+        examples=["DOT"],
+    )
+    exclusive_create: bool | None = Field(
+        default=None,
+        description="Whether the server is asked to refuse a temporary name that is taken; some do not know how. Found "
+        "and recorded at the first connection when left out. An extension.",
+        examples=[True],
+    )
+    read_back: bool | None = Field(
+        default=None,
+        description="Whether the server tells the size of files and gives them back. With false, what it acknowledged "
+        "is the proof of a delivery. Found and recorded at the first connection when left out. An extension.",
+        examples=[True],
+    )
 
     @field_validator("host_key_fingerprint")
     @classmethod
@@ -51,8 +80,16 @@ class SftpLogin(Params):
 
     @property
     def unmet(self) -> bool:
-        """True until the server's key is known."""
-        return self.host_key_fingerprint is None
+        """True until the server's key is known, and how it takes files."""
+        return None in (self.host_key_fingerprint, self.temporary_name, self.exclusive_create, self.read_back)
+
+    def placing(self) -> Placing:
+        """How files are put in place; the usual way where nothing is known."""
+        return replace(USUAL, **self.given_placing())
+
+    def given_placing(self) -> dict[str, Any]:
+        """What of it is known or was given."""
+        return self.model_dump(include={field.name for field in fields(Placing)}, exclude_none=True)
 
     def hosts(self) -> dict[str, str]:
         """The server."""
@@ -71,7 +108,7 @@ class Password(SftpLogin):
 
 
 class SshKey(SftpLogin):
-    """A private key. The passphrase comes first because the key is checked with it."""
+    """A private key, and a password for servers that demand both. The passphrase comes first: the key needs it."""
 
     passphrase: SecretStr | None = Field(
         default=None,
@@ -95,6 +132,13 @@ class SshKey(SftpLogin):
         sftp_keys.private_key(given.get_secret_value(), passphrase.get_secret_value() if passphrase else None)
         return given
 
+    password: SecretStr | None = Field(
+        default=None,
+        min_length=1,
+        description="Password of the user, where the server demands it beside the key. An extension of this project.",
+        examples=["a password"],
+    )
+
 
 # Parameters
 
@@ -108,7 +152,7 @@ class SftpParams(TargetParams):
 
     def folder(self) -> str:
         """The folder, below the one that the server logs in to or, with a leading slash, below its root."""
-        return self.remote_path.strip("/")
+        return as_folder(self.remote_path)
 
     def root(self) -> str:
         """What the folder is below: `/`, or `""` for the folder that the server logs in to."""
@@ -117,23 +161,45 @@ class SftpParams(TargetParams):
 
 # Opening
 
+WRITE_ONLY: Final = (
+    "The server does not let its user look at files (readBack=false): what it acknowledged is the proof of a delivery, "
+    "offtake run verify cannot look at the files, and temporary files of writers that were killed may stay."
+)
+
 
 def open_sink(credentials: Params | None, params: TargetParams, site: Site) -> Sink:
     """The folder, ready to write. Nothing is asked of the server yet."""
     from offtake.destinations.sftp_sink import SftpSink  # noqa: PLC0415 - see the imports
 
-    assert isinstance(params, SftpParams)  # noqa: S101 - parsed with this destination's own model
-    return SftpSink(_session(credentials, site), params.root(), params.folder(), site.network.patience)
+    assert isinstance(credentials, SftpLogin)  # noqa: S101 - the flow's rules let no other kind through
+    session = _session(credentials, site)
+    return SftpSink(session, _folder(session, params, site, credentials.placing()))
 
 
-def pin(credentials: Params, site: Site) -> Params:
-    """The credentials with the fingerprint of the key that the server shows; raises `DeliveryError`."""
+def pin(credentials: Params, params: TargetParams | None, site: Site) -> Params:
+    """The credentials with the fingerprint of the key that the server shows and, with a place, how it takes files.
+
+    Raises `DeliveryError`.
+    """
+    from offtake.destinations.sftp_trial import find_placing  # noqa: PLC0415 - see the imports
+
+    assert isinstance(credentials, SftpLogin)  # noqa: S101 - as above
     session = _session(credentials, site)
     try:
         session.client()
-        return credentials.model_copy(update={"host_key_fingerprint": session.shown})
+        known: dict[str, object] = {"host_key_fingerprint": session.shown}
+        if params is not None and credentials.unmet:
+            folder = _folder(session, params, site, USUAL)
+            known |= asdict(find_placing(session, folder, credentials.given_placing()))
+        return credentials.model_copy(update=known)
     finally:
         session.close()
+
+
+def limits(credentials: Params | None) -> Limits:
+    """What a server that shows nothing takes away."""
+    assert isinstance(credentials, SftpLogin)  # noqa: S101 - as above
+    return Limits() if credentials.placing().read_back else Limits(reads_back=False, lost=(WRITE_ONLY,))
 
 
 def answers(credentials: Params | None, site: Site) -> bool:
@@ -150,31 +216,46 @@ def answers(credentials: Params | None, site: Site) -> bool:
     return True
 
 
+def _folder(session: "Session", params: TargetParams, site: Site, placing: Placing) -> "RemoteFolder":
+    from offtake.destinations.sftp_files import RemoteFolder  # noqa: PLC0415 - see the imports
+
+    assert isinstance(params, SftpParams)  # noqa: S101 - parsed with this destination's own model
+    server = session.login.server
+    return RemoteFolder(server, params.root(), params.folder(), site.network.patience, placing)
+
+
 def _session(credentials: Params | None, site: Site) -> "Session":
-    from offtake.destinations.sftp_session import Login, Session  # noqa: PLC0415 - see the imports
+    from offtake.destinations.sftp_login import Login  # noqa: PLC0415 - see the imports
+    from offtake.destinations.sftp_session import Session  # noqa: PLC0415 - see the imports
 
     assert isinstance(credentials, Password | SshKey)  # noqa: S101 - the flow's rules let no other kind through
-    key, password = None, None
+    key = None
     if isinstance(credentials, SshKey):
         passphrase = credentials.passphrase
         given = credentials.ssh_key.get_secret_value()
         key = sftp_keys.private_key(given, passphrase.get_secret_value() if passphrase else None)
-    else:
-        password = credentials.password.get_secret_value()
-    return Session(
-        Login(
-            credentials.domain, credentials.port, credentials.username, credentials.host_key_fingerprint, password, key
-        ),
-        site.network,
+    login = Login(
+        credentials.domain,
+        credentials.port,
+        credentials.username,
+        credentials.host_key_fingerprint,
+        credentials.password.get_secret_value() if credentials.password else None,
+        key,
+        credentials.allow_old_algorithms,
     )
+    return Session(login, site.network)
 
 
 # What people must know
 
 GUIDE: Final = Guide(
-    about="Files are written as `.NAME.<random>.tmp` beside their place, synced to disk where the server can, and "
-    "renamed over it when they are complete: whoever reads names without a leading dot never sees half a "
-    "file. Folders are made. A `remotePath` with a leading slash begins at the server's root, any other in "
+    about="Files are written as `.NAME.<random>.tmp` in their folder, synced to disk where the server can, and renamed "
+    "over their place when they are complete: who reads names without a leading dot never sees half a file. Servers "
+    "with other rules are served too: at the first delivery, or by `offtake connection test`, a small file "
+    "(`offtake-probe-…`, without extension) is put in place and removed to find out what the server allows, and the "
+    "answer is kept with the connection (`temporaryName`, `exclusiveCreate`, `readBack`). Each can be set instead; "
+    "remove them from the connection to have them found again. "
+    "Folders are made. A `remotePath` with a leading slash begins at the server's root, any other in "
     "the folder that the server logs in to. The server's key is remembered at the first successful "
     "connection, and every later one must show the same; to know it from the start, give `hostKeyFingerprint`"
     " (`ssh-keyscan HOST | ssh-keygen -lf -`). When the key was changed on purpose, patch the credentials "
@@ -185,15 +266,37 @@ GUIDE: Final = Guide(
     "ssh-keygen -t ed25519 -N '' -f drop.key\nbase64 -w0 drop.key\n```",
     limits=(
         (
+            "Staged with OpenSSH 9.2 (`sshd`): key, password, both demanded at once, each old algorithm below, "
+            "requests denied one by one, no `posix-rename@openssh.com`, a full disk, sessions killed. Staged with "
+            "asyncssh's server, as `sshd` cannot be configured so: keyboard-interactive in several languages and "
+            "with a second question, names with a leading dot refused, the flag EXCL unknown, folders "
+            "that can only be written to, files picked up at the rename, answers lost."
+        ),
+        ("A server that lets nobody rename files is not delivered to: half a file would be visible there."),
+        (
+            "A password answers one prompt that is not echoed, in any language. A server that asks for more, such as a "
+            "code, is refused with its question."
+        ),
+        (
+            "Servers without an algorithm in common are refused at once, with both lists. `allowOldAlgorithms` admits "
+            "AES and 3DES in CBC mode, key exchange with SHA-1 or in group 1, HMAC-MD5 and DSA host keys: who controls "
+            "the network between may then read and change files, and learn the password."
+        ),
+        (
+            "In a folder that can only be written to (`readBack` false), what the server acknowledged is the proof: "
+            "`offtake run verify` cannot look at the files, and temporary files of a killed writer may stay."
+        ),
+        ("With `temporaryName` FOLDER, the empty folder `offtake-unfinished` stays in the target's folder."),
+        (
             "Without `posix-rename@openssh.com`, a file that is replaced is put aside between two renames, as a "
             "temporary file; who is killed just then leaves it there."
         ),
         (
             "A file is complete when the server confirms its rename. When that answer is lost, the temporary file "
             "tells: it is renamed if it is still there, else the file is complete, also when it was picked up already. "
-            "Nothing but Offtake may remove temporary files (`.NAME.….tmp`)."
+            "Nothing but Offtake may remove temporary files (`….tmp`)."
         ),
-        "Servers tell a full disk by the word Failure only; it is tried again like any other failure.",
+        "Many servers tell a full disk by the word Failure only; it is tried again like any other failure.",
     ),
 )
 
@@ -228,5 +331,6 @@ DESTINATION: Final = Destination(
     open=open_sink,
     driver=Driver("asyncssh", "sftp"),
     pin=pin,
+    limits=limits,
     answers=answers,
 )

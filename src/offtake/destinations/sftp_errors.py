@@ -31,6 +31,10 @@ class UnsupportedError(SftpError):
     """The server does not know how."""
 
 
+class NoSpaceError(SftpError):
+    """The disk, or what the user may have of it, is full."""
+
+
 # By the numbers of the protocol's drafts; those above 8 belong to later versions, and servers send them all the same.
 _BY_STATUS: Final[dict[int, type[SftpError]]] = {
     2: MissingError,
@@ -38,7 +42,16 @@ _BY_STATUS: Final[dict[int, type[SftpError]]] = {
     8: UnsupportedError,
     10: MissingError,
     12: DeniedError,
+    14: NoSpaceError,
+    15: NoSpaceError,
 }
+_USUAL_WORDS: Final = ("permission denied", "access denied", "operation unsupported", "unsupported operation", "denied")
+"""Texts that say no more than the status."""
+_NO_WORDS: Final = ("failure", "sftperror", "error", "")
+"""Texts of servers that do not say why, a full disk among other reasons."""
+_NETWORK: Final = "Check the network; the export is tried again."
+_SPACE: Final = "Check the server's free space and its log; the export is tried again."
+_REFUSED: Final = "The reason is in the server's words; ask its operator. The export is tried again."
 
 
 def status_error(code: int, reason: str) -> SftpError:
@@ -57,67 +70,35 @@ def told(where: str, right: str) -> Iterator[None]:
 
 def translate(error: Exception, where: str, right: str) -> DeliveryError:
     """An error of work on a file or folder."""
-    if isinstance(error, DeniedError):
-        return DeliveryError(
-            "EXPORT-2001-403", f"The server denied the right to {right} at {where}.", "Grant it to the user there."
-        )
     if isinstance(error, MissingError):
         return DeliveryError(
             "EXPORT-2002-404", f"{where} does not exist and cannot be made.", "Create the folder, or correct the path."
         )
+    if isinstance(error, DeniedError | UnsupportedError):
+        words = reason(error)
+        said = "" if words.lower() in _USUAL_WORDS else f": {words}"
+        verb = "denied the right to" if isinstance(error, DeniedError) else "does not know how to"
+        return DeliveryError(
+            "EXPORT-2001-403", f"The server {verb} {right} at {where}{said}.", "Have it allowed to the user there."
+        )
     if isinstance(error, TimeoutError):
-        said = "it stopped answering"
+        said, remedy = "it stopped answering", _NETWORK
     elif isinstance(
         error, asyncssh.SFTPConnectionLost | asyncssh.SFTPNoConnection | OSError | asyncssh.DisconnectError
     ):
-        said = "the connection broke"
+        said, remedy = "the connection broke", _NETWORK
     else:
         said = reason(error)
-    return DeliveryError(
-        "EXPORT-2003-504",
-        f"The server did not {right} at {where}: {said}.",
-        "Check the server's free space and the network; the export is tried again.",
-        transient=True,
-    )
-
-
-def translate_login(error: Exception, server: str, username: str) -> DeliveryError:
-    """An error of connecting and logging in."""
-    text = reason(error)
-    if isinstance(error, asyncssh.PermissionDenied) or "authentication failures" in text:
-        return DeliveryError(
-            "EXPORT-2001-401",
-            f"{server} refused to log {username} in.",
-            "Enter a valid user name with its password or private key in the base connection.",
-        )
-    if isinstance(error, asyncssh.ChannelOpenError):
-        return DeliveryError(
-            "EXPORT-2001-403",
-            f"{server} logs {username} in, but offers no SFTP.",
-            "Have the server's operator allow the user SFTP.",
-        )
-    said = "it did not answer in time" if isinstance(error, TimeoutError) else text
-    return DeliveryError(
-        "EXPORT-2003-504",
-        f"{server} could not be reached over SSH: {said}.",
-        "Check the host, the port and the network; the export is tried again.",
-        transient=True,
-        unreachable=True,
-    )
-
-
-def other_key(server: str, wanted: str, shown: list[str]) -> DeliveryError:
-    """The server showed other keys than the one it is known by."""
-    return DeliveryError(
-        "EXPORT-2001-401",
-        f"{server} is not the expected server: its key is {' or '.join(dict.fromkeys(shown))}, not {wanted}.",
-        "If its operator confirms that the key was changed, set hostKeyFingerprint in the base connection to the new "
-        "one; if not, somebody may be posing as the server.",
-    )
+        remedy = _SPACE if isinstance(error, NoSpaceError) or said.lower() in _NO_WORDS else _REFUSED
+    return DeliveryError("EXPORT-2003-504", f"The server did not {right} at {where}: {said}.", remedy, transient=True)
 
 
 def reason(error: Exception) -> str:
     """What the other side or the library said, short and printable."""
     said = getattr(error, "reason", None) or getattr(error, "strerror", None) or type(error).__name__
-    plain = "".join(one if one.isprintable() else " " for one in str(said))
-    return plain.strip().rstrip(".")[:_LONGEST_REASON] or type(error).__name__
+    return printable(str(said)).rstrip(".") or type(error).__name__
+
+
+def printable(said: str) -> str:
+    """Text of the other side that may be shown and logged."""
+    return "".join(one if one.isprintable() else " " for one in said).strip()[:_LONGEST_REASON]

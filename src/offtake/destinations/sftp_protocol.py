@@ -16,8 +16,10 @@ from offtake.destinations.sftp_errors import DeniedError, MissingError, SftpErro
 from offtake.destinations.sftp_library import asyncssh
 
 READ: Final = 0x01
-WRITE: Final = 0x02 | 0x08 | 0x20
-"""Write, and create what must not be there yet."""
+WRITE: Final = 0x02
+CREATE: Final = 0x08
+EXCLUSIVE: Final = 0x20
+"""With `CREATE`: what must not be there yet."""
 
 _VERSION: Final = 3
 _INIT, _VERSION_REPLY, _OPEN, _CLOSE, _READ, _WRITE, _FSTAT = 1, 2, 3, 4, 5, 6, 8
@@ -72,7 +74,7 @@ class SftpClient(asyncssh.SSHClientSession[bytes]):
             self.block = max(_SAFE_BLOCK, min(_LARGEST_BLOCK, most))
 
     async def open(self, path: str, flags: int) -> bytes:
-        """The handle of a file: `READ`, or `WRITE`."""
+        """The handle of a file; `flags`: `READ`, or `WRITE` with what may be created."""
         return _Reader((await self._ask(_OPEN, _path(path), _u32(flags), _u32(0))).of(_HANDLE)).string()
 
     def write(self, handle: bytes, offset: int, block: memoryview) -> "asyncio.Future[_Reply]":

@@ -14,6 +14,7 @@ from offtake.errors import DeliveryError, InvalidInputError
 from offtake.flows import encryption, entities, learning, problems, specs
 from offtake.flows.access import VIEW_DESTINATIONS, Caller
 from offtake.flows.connections import KIND
+from offtake.flows.credentials import open_credentials
 from offtake.flows.entities import Json
 from offtake.flows.learning import Memory
 from offtake.flows.problems import Problem
@@ -44,10 +45,6 @@ def prepare(session: Session, caller: Caller, vault: Vault, row_id: str, site: S
     if row.connection_spec_id == specs.DATA_LAKE:
         raise Problem(problems.WRONG_ACTION, "The connection to the data lake is internal; there is nothing to test.")
     destination = specs.destination_of_connection(row.connection_spec_id)
-    credentials = None
-    if row.auth_sealed is not None and row.auth_spec_name is not None:
-        opened = vault.open(row.id, row.auth_sealed)
-        credentials = schema.parse_credentials(destination, row.auth_spec_name, opened)
     latest = select(TargetConnection).filter_by(base_connection_id=row.id)
     targets = session.scalars(latest.order_by(TargetConnection.updated_at.desc()).limit(_MOST_PLACES))
     places = {str(one.params): schema.parse_target_params(destination, one.params) for one in targets}
@@ -55,7 +52,7 @@ def prepare(session: Session, caller: Caller, vault: Vault, row_id: str, site: S
         destination=destination,
         connection_id=row.id,
         auth_name=row.auth_spec_name,
-        credentials=credentials,
+        credentials=open_credentials(vault, destination, row),
         encrypt_to=encryption.public_key(row.encryption) if row.encryption else None,
         places=tuple(places.values()) or _whole_place(destination),
         site=site,
@@ -71,13 +68,15 @@ def prepare_for(session: Session, caller: Caller, vault: Vault, target: TargetCo
 def carry_out(trial: Trial, memory: Memory) -> Json:
     """`{"result": true}`, or false with what was refused at each place.
 
-    A small object is written, read back, listed and removed. What a first success teaches is kept.
+    A small object is written, read back, listed and removed. What a first success teaches is kept. `limits`, an
+    extension, says what does not hold at that server.
     """
-    found = _try(trial, memory)
+    credentials, found = _try(trial, memory)
     if trial.encrypt_to is not None and (problem := pgp.key_problem(trial.encrypt_to)):
         found.append(DeliveryError("EXPORT-2004-400", f"The public key {problem}.", "Give the account another one."))
     if not found:
-        return {"result": True}
+        lost = trial.destination.limits(credentials).lost
+        return {"result": True} | ({"limits": list(lost)} if lost else {})
     return {"result": False, "errors": [{"code": error.code, "message": str(error)} for error in found]}
 
 
@@ -90,23 +89,26 @@ def check(trial: Trial, memory: Memory, path: str) -> None:
         raise problems.of_field(path, f"cannot be delivered to: {answer['errors'][0]['message']}")
 
 
-def _try(trial: Trial, memory: Memory) -> list[DeliveryError]:
+def _try(trial: Trial, memory: Memory) -> tuple[Params | None, list[DeliveryError]]:
+    """The credentials with what was learned, and what was refused."""
     destination = trial.destination
     lacking = destination.lacks(trial.auth_name)
     if lacking is not None:
-        return [DeliveryError("EXPORT-1500-500", f"{destination.name} is not installed.", lacking.remedy)]
+        return None, [DeliveryError("EXPORT-1500-500", f"{destination.name} is not installed.", lacking.remedy)]
     try:
         row_id, site = trial.connection_id, trial.site
-        credentials = learning.learned(memory, destination, row_id, trial.credentials, site)
+        first = trial.places[0] if trial.places else None
+        credentials = learning.learned(memory, destination, row_id, trial.credentials, first, site)
         if not trial.places and destination.pin is not None and credentials is not None:
-            destination.pin(credentials, site)
-            return []
+            destination.pin(credentials, None, site)
+            return credentials, []
     except DeliveryError as error:
-        return [error]
+        return None, [error]
     if not trial.places:
         remedy = "Make a target connection with it, then test again."
-        return [DeliveryError("EXPORT-2002-404", "The account does not name a place.", remedy)]
-    return [error for place in trial.places for error in _probe(destination, credentials, place, trial.site)]
+        return None, [DeliveryError("EXPORT-2002-404", "The account does not name a place.", remedy)]
+    refused = [error for place in trial.places for error in _probe(destination, credentials, place, trial.site)]
+    return credentials, refused
 
 
 def _probe(
@@ -117,7 +119,7 @@ def _probe(
     except DeliveryError as error:
         return [error]
     try:
-        return probe(sink, place.folder())
+        return probe(sink, place.folder(), reads_back=destination.limits(credentials).reads_back)
     finally:
         sink.close()
 

@@ -8,6 +8,7 @@ from sqlalchemy.orm import Session
 from offtake.destinations import data_landing_zone
 from offtake.destinations.contract import Site
 from offtake.destinations.landing_zones import AzureZones, LocalZones
+from offtake.destinations.parameters import as_folder
 from offtake.destinations.zone_sinks import open_zone
 from offtake.errors import DeliveryError
 from offtake.flows import entities, problems, specs
@@ -43,8 +44,8 @@ def explore(site: Site, params: Mapping[str, str]) -> list[Json]:
     kind = (params.get("objectType") or "ROOT").upper()
     if kind not in _TYPES:
         raise problems.of_field("/objectType", f"must be one of {', '.join(_TYPES)}")
-    folder = (params.get("object") or "").strip("/") if kind == "FOLDER" else ""
-    if any(step in ("", ".", "..") for step in folder.split("/")) and folder:
+    folder = as_folder(params.get("object") or "") if kind == "FOLDER" else ""
+    if any(step in (".", "..") for step in folder.split("/")):
         raise problems.of_field("/object", "must be a folder such as exports/crm")
     try:
         found = open_zone(site, "dlz_destination").children(folder)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from offtake.clock import Clock
 from offtake.destinations import schema
 from offtake.destinations.contract import Destination, Site
-from offtake.destinations.parameters import Params
+from offtake.destinations.parameters import Params, TargetParams
 from offtake.flows import access, audit, connections, entities
 from offtake.store.database import Database
 from offtake.store.tables import Connection, Sandbox
@@ -22,15 +22,21 @@ class Memory:
 
 
 def learned(
-    memory: Memory, destination: Destination, row_id: str, credentials: Params | None, site: Site
+    memory: Memory,
+    destination: Destination,
+    row_id: str,
+    credentials: Params | None,
+    place: TargetParams | None,
+    site: Site,
 ) -> Params | None:
     """The credentials with what there is to learn, such as the server's key, which later connections must show again.
 
-    Connects when there is something to learn; raises `DeliveryError` when that fails, and keeps nothing then.
+    How files are put in place is learned where there is a `place`. Connects when there is something to learn; raises
+    `DeliveryError` when that fails, and keeps nothing then.
     """
     if destination.pin is None or credentials is None or not credentials.unmet:
         return credentials
-    found = destination.pin(credentials, site)
+    found = destination.pin(credentials, place, site)
     _keep(memory, row_id, credentials, found)
     return found
 

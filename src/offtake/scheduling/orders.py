@@ -11,11 +11,11 @@ from offtake.destinations import schema
 from offtake.destinations.contract import Site
 from offtake.destinations.landing_zones import Zones
 from offtake.destinations.network import Network
-from offtake.destinations.parameters import Params
 from offtake.exporting.order import Order, OrderedDataset, Pin
 from offtake.exporting.place import Place
 from offtake.flows import access, encryption, labels, learning, specs, windows, zones
 from offtake.flows.access import Caller
+from offtake.flows.credentials import open_credentials
 from offtake.flows.folders import FolderNames, expand
 from offtake.flows.learning import Memory
 from offtake.flows.windows import Limits
@@ -78,19 +78,16 @@ class OrderDesk:
         place = order.place
         destination = specs.destination_of_connection(place.connection_spec_id)
         memory = Memory(database, self.vault, clock)
-        found = learning.learned(memory, destination, order.base_connection_id, place.credentials, place.site)
+        base_id = order.base_connection_id
+        found = learning.learned(memory, destination, base_id, place.credentials, place.params, place.site)
         return replace(order, place=replace(place, credentials=found))
 
     def _place(self, session: Session, target: TargetConnection, sandbox: Sandbox) -> Place:
         destination = specs.destination_of_connection(target.connection_spec_id)
         base = session.get_one(Connection, target.base_connection_id)
-        credentials: Params | None = None
-        if base.auth_sealed is not None and base.auth_spec_name is not None:
-            opened = self.vault.open(base.id, base.auth_sealed)
-            credentials = schema.parse_credentials(destination, base.auth_spec_name, opened)
         return Place(
             connection_spec_id=destination.connection_spec_id,
-            credentials=credentials,
+            credentials=open_credentials(self.vault, destination, base),
             params=schema.parse_target_params(destination, target.params),
             site=Site(
                 sandbox_name=sandbox.name,

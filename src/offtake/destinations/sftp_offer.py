@@ -1,0 +1,66 @@
+"""What algorithms an SSH server offers, read from the first packet of its key exchange (RFC 4253, section 7.1).
+
+The library tells it only where the server waits for that: many servers hang up, without a word, on a client with which
+they have nothing in common. Nothing is offered to them here, so they do not.
+"""
+
+import socket
+from collections.abc import Mapping
+from typing import BinaryIO, Final
+
+KINDS: Final = ("key exchange", "host key", "encryption", "encryption back", "MAC")
+"""Of algorithms, in the order of the packet's first lists."""
+Algorithms = Mapping[str, list[str]]
+"""Names by kind."""
+_MOST_LINES: Final = 50
+_LONGEST_LINE: Final = 1024
+_LONGEST_PACKET: Final = 35_000
+_KEXINIT: Final = 20
+_COOKIE: Final = 16
+_SEALING: Final = ("gcm", "poly1305")
+"""In names of ciphers that need no MAC."""
+
+
+def read_offer(sock: socket.socket, patience: float) -> Algorithms:
+    """What the server at the other end offers; nothing where it does not tell. The socket is used up."""
+    sock.settimeout(patience)
+    try:
+        sock.sendall(b"SSH-2.0-Offtake\r\n")
+        with sock.makefile("rb") as stream:
+            return _lists_of(_first_packet(stream))
+    except (OSError, ValueError):
+        return {}
+
+
+def missing_kind(theirs: Algorithms, ours: Algorithms) -> str | None:
+    """The first kind of which both have no algorithm in common."""
+    for kind in KINDS:
+        common = [name for name in ours[kind] if name in theirs.get(kind, ours[kind])]
+        if not common:
+            return kind
+        if kind == "encryption" and any(mark in common[0] for mark in _SEALING):
+            return None
+    return None
+
+
+def _first_packet(stream: BinaryIO) -> bytes:
+    for _ in range(_MOST_LINES):
+        line = stream.readline(_LONGEST_LINE)
+        if line.startswith(b"SSH-"):
+            break
+    length = int.from_bytes(stream.read(4), "big")
+    if length > _LONGEST_PACKET:
+        raise ValueError("no packet of a key exchange")
+    return stream.read(length)[1:]  # without the byte that tells the length of the padding
+
+
+def _lists_of(packet: bytes) -> Algorithms:
+    if packet[:1] != bytes((_KEXINIT,)):
+        raise ValueError("no packet of a key exchange")
+    at = 1 + _COOKIE
+    found = {}
+    for kind in KINDS:
+        end = at + 4 + int.from_bytes(packet[at : at + 4], "big")
+        found[kind] = [name for name in packet[at + 4 : end].decode("ascii").split(",") if name]
+        at = end
+    return found

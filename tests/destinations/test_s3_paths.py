@@ -1,0 +1,112 @@
+"""S3-compatible stores whose address has a path: every request goes below it, and is signed with it."""
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+from uuid import uuid4
+from wsgiref.types import StartResponse, WSGIEnvironment
+
+import boto3
+import pytest
+from botocore.auth import S3SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+from werkzeug.serving import make_server
+
+from offtake.destinations import amazon_s3, schema
+from offtake.destinations.contract import Site
+from offtake.destinations.landing_zones import LocalZones
+from offtake.destinations.probe import probe
+from offtake.errors import InvalidInputError
+
+PREFIX = "/storage/v1/s3"
+KEY, SECRET = "AKEY", "a secret"
+
+
+class Gateway:
+    """Passes on what is below the prefix and signed as such, to moto, which then knows nothing of both."""
+
+    def __init__(self) -> None:
+        self._store = DomainDispatcherApplication(create_backend_app)
+        self.passed = 0
+
+    def __call__(self, environ: WSGIEnvironment, start: StartResponse) -> Any:
+        path = environ["PATH_INFO"]
+        if not path.startswith(f"{PREFIX}/") or not is_signed(environ):
+            start("403 Forbidden", [("Content-Type", "text/plain")])
+            return [b"not signed for this address"]
+        self.passed += 1
+        inner = {**environ, "PATH_INFO": path.removeprefix(PREFIX), "SCRIPT_NAME": ""}
+        raw = inner.pop("RAW_URI", None) or inner.pop("REQUEST_URI", "")
+        inner["RAW_URI"] = inner["REQUEST_URI"] = raw.replace(PREFIX, "", 1)
+        return self._store(inner, start)
+
+
+def is_signed(environ: WSGIEnvironment) -> bool:
+    """Whether the signature is of this very address (AWS Signature Version 4)."""
+    given = dict(
+        part.split("=", 1) for part in environ["HTTP_AUTHORIZATION"].partition(" ")[2].replace(" ", "").split(",")
+    )
+    headers = {
+        name: environ.get(f"HTTP_{name.upper().replace('-', '_')}") or environ.get(name.upper().replace("-", "_"), "")
+        for name in given["SignedHeaders"].split(";")
+    }
+    url = f"http://{environ['HTTP_HOST']}{environ['RAW_URI']}"
+    request = AWSRequest(environ["REQUEST_METHOD"], url, headers)
+    request.context["timestamp"] = headers["x-amz-date"]
+    auth = S3SigV4Auth(Credentials(KEY, SECRET), "s3", "us-east-1")
+    made = auth.signature(auth.string_to_sign(request, auth.canonical_request(request)), request)
+    return bool(made == given["Signature"])
+
+
+@pytest.fixture
+def gateway() -> Iterator[tuple[Gateway, str]]:
+    found = Gateway()
+    server = make_server("127.0.0.1", 0, found, threaded=True)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield found, f"http://127.0.0.1:{server.server_port}{PREFIX}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+@pytest.mark.parametrize("end", ["", "/"])
+def test_a_store_below_a_path_is_delivered_to(gateway: tuple[Gateway, str], tmp_path: Path, end: str) -> None:
+    server, endpoint = gateway
+    client = boto3.client(
+        "s3", endpoint_url=endpoint, aws_access_key_id=KEY, aws_secret_access_key=SECRET, region_name="us-east-1"
+    )
+    bucket = f"b{uuid4().hex}"
+    client.create_bucket(Bucket=bucket)
+    auth = {"s3AccessKey": KEY, "s3SecretKey": SECRET, "endpointUrl": f"{endpoint}{end}"}
+    credentials = schema.parse_credentials(amazon_s3.DESTINATION, "Access Key", auth)
+    location = {"bucketName": bucket, "path": "daily", "datasetFileType": "JSON", "compression": "GZIP"}
+    params = schema.parse_target_params(amazon_s3.DESTINATION, location)
+    sink = amazon_s3.open_sink(credentials, params, Site("prod", LocalZones(tmp_path)))
+    try:
+        assert probe(sink, "daily") == []
+        large = [b"x" * 1024 * 1024] * 12
+        assert sink.put("daily/large.json.gz", large) == 12 * 1024 * 1024
+        assert sink.clear(["daily/large.json.gz"]) == 0
+        assert client.head_object(Bucket=bucket, Key="daily/large.json.gz")["ContentLength"] == 12 * 1024 * 1024
+    finally:
+        sink.close()
+        client.close()
+    assert server.passed > 10
+    assert credentials.address == urlsplit(endpoint).netloc
+
+
+@pytest.mark.parametrize(
+    "endpoint",
+    ["https://a.example//s3", "https://a.example/../s3", "https://a.example/s3?x=1", "https://u@a.example/s3"],
+)
+def test_an_address_that_is_none_is_refused(endpoint: str) -> None:
+    auth = {"s3AccessKey": KEY, "s3SecretKey": SECRET, "endpointUrl": endpoint}
+    with pytest.raises(InvalidInputError, match="endpointUrl"):
+        schema.parse_credentials(amazon_s3.DESTINATION, "Access Key", auth)
