@@ -210,7 +210,7 @@ def test_looking_needs_one_permission_and_refreshing_another(
 def test_refreshing_is_in_the_audit_log(deployed: Deployment) -> None:
     ask(deployed, "POST", f"/credentials{OUT}&action=refresh")
     events = deployed.http.get("/data/foundation/audit/events").json()
-    assert "landingZoneCredentials" in json.dumps(events)
+    assert "Landing Zone Credentials" in json.dumps(events)
     assert KEY not in json.dumps(events)
 
 

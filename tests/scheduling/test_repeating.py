@@ -155,7 +155,7 @@ def test_a_run_is_cancelled_over_http(deployed: Deployment, flow: str) -> None:
         answer = deployed.http.post(f"{FLOW_SERVICE}/runs/{again}/action?op=CANCEL")
         assert answer.status_code == 403
     events = deployed.http.get("/data/foundation/audit/events?limit=50").text
-    assert events.count('"action":"cancel"') == 2, "one for each run, however often it was asked for"
+    assert events.count('"action":"Cancel"') == 2, "one for each run, however often it was asked for"
 
 
 def adhoc(deployed: Deployment, flow: str) -> str:

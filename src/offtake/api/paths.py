@@ -11,6 +11,7 @@ DATA_ACCESS: Final = "/data/foundation/export"
 SANDBOXES: Final = "/data/foundation/sandbox-management"
 ACCESS_CONTROL: Final = "/data/foundation/access-control"
 AUDIT: Final = "/data/foundation/audit"
+AUDIT_FILE: Final = f"{AUDIT}/files/export.csv"
 
 _TAGS: Final = {
     CATALOG: "CATALOG",
