@@ -56,9 +56,7 @@ def list_datasets(caller: CallerOf, backend: BackendOf, request: Request) -> Jso
 @router.post(
     "/dataSets",
     status_code=201,
-    **described(
-        examples.PATHS, status=201, body=datasets.DatasetBody, body_example=examples.NEW_DATASET, errors=(409,)
-    ),
+    **described(examples.PATHS, status=201, body=datasets.DatasetBody, body_example=examples.NEW_DATASET),
 )
 def create_dataset(caller: CallerOf, backend: BackendOf, body: JsonBody, response: Response) -> Paths:
     """Make a dataset; its table comes with its first batch, or at once where columns are declared."""
