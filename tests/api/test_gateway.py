@@ -12,6 +12,7 @@ from offtake.store.tables import SigningKey
 from tests.deployment import FLOW_SERVICE, Deployment, deployment, rows
 
 AUTH, KEY, ORG, SANDBOX = "Authorization", "x-api-key", "x-gw-ims-org-id", "x-sandbox-name"
+TOKENS = ("/ims/token/v2", "/ims/token/v3")
 
 
 def without(deployed: Deployment, *names: str, **changed: str) -> Any:
@@ -77,6 +78,7 @@ def test_a_sandbox_id_is_not_for_user_tokens(deployed: Deployment) -> None:
     assert answer.json()["type"].endswith("/FLOW-2110-400")
 
 
+@pytest.mark.parametrize("path", TOKENS)
 @pytest.mark.parametrize(
     ("form", "error"),
     [
@@ -86,16 +88,35 @@ def test_a_sandbox_id_is_not_for_user_tokens(deployed: Deployment) -> None:
         ({}, "unsupported_grant_type"),
     ],
 )
-def test_bad_credentials_get_no_token(deployed: Deployment, form: dict[str, str], error: str) -> None:
-    answer = deployed.http.post("/ims/token/v3", data=form)
+def test_bad_credentials_get_no_token(deployed: Deployment, path: str, form: dict[str, str], error: str) -> None:
+    answer = deployed.http.post(path, data=form)
     assert (answer.status_code, answer.json()["error"]) == (400, error)
 
 
-def test_a_token_is_given_for_parameters_in_the_query(deployed: Deployment) -> None:
-    query = {"grant_type": "client_credentials", "client_id": deployed.admin.client_id}
-    answer = deployed.http.post("/ims/token/v3", params=query, data={"client_secret": deployed.admin.client_secret})
+@pytest.mark.parametrize("path", TOKENS)
+@pytest.mark.parametrize("in_form", [(), ("client_secret",), ("client_id", "client_secret"), ("grant_type",)])
+def test_a_token_is_given_for_parameters_in_the_query_and_in_the_form(
+    deployed: Deployment, path: str, in_form: tuple[str, ...]
+) -> None:
+    sent = {
+        "grant_type": "client_credentials",
+        "client_id": deployed.admin.client_id,
+        "client_secret": deployed.admin.client_secret,
+        "scope": "openid,session,AdobeID,read_organizations,additional_info.projectedProductContext",
+    }
+    form = {name: sent.pop(name) for name in in_form}
+    answer = deployed.http.post(path, params=sent, data=form or None)
+    assert (answer.status_code, set(answer.json())) == (200, {"access_token", "token_type", "expires_in"})
     assert answer.json()["token_type"] == "bearer"
     assert answer.json()["expires_in"] == 86_399
+    assert without(deployed, AUTH, authorization=f"Bearer {answer.json()['access_token']}").status_code == 200
+
+
+def test_both_token_paths_are_described_in_the_same_words(deployed: Deployment) -> None:
+    paths = deployed.http.get("/openapi.json").json()["paths"]
+    described = [{**paths[path]["post"], "operationId": ""} for path in TOKENS]
+    assert described[0] == described[1]
+    assert described[0]["security"] == []
 
 
 @pytest.mark.parametrize("content_type", [None, "text/plain", "application/xml"])

@@ -10,7 +10,7 @@ from offtake import __version__
 
 Json = dict[str, Any]
 
-_OPEN: Final = ("/healthz", "/ims/token/v3", "/docs", "/dlz-")
+_OPEN: Final = ("/healthz", "/ims/token/", "/docs", "/dlz-")
 _ABOUT: Final = (
     "Exports datasets (Apache Iceberg tables) on a schedule, in full first and then by increments. The calls, fields "
     "and errors are those of the dataset export of Adobe Experience Platform's Flow Service: clients of it work by "
