@@ -1,6 +1,7 @@
 """Deleting, enabling, disabling, testing, exploring, repeating (contract, sections 11, 17.4 and 19)."""
 
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -126,7 +127,10 @@ def test_an_action_that_does_not_fit_is_refused(deployed: Deployment, flow: str,
 def test_an_action_may_name_the_version_it_means(deployed: Deployment, flow: str) -> None:
     path = f"/flows/{flow}/action?op=disable"
     assert act(deployed, path, 412, **{"if-match": '"old"'})["type"].endswith("/FLOW-1404-412")
+    assert act(deployed, f"{path}&if-match=old", 412)["type"].endswith("/FLOW-1404-412")
     act(deployed, path, 200, **{"if-match": etag_of(deployed, f"/flows/{flow}")})
+    query = f"op=enable&if-match={quote(etag_of(deployed, f'/flows/{flow}'))}"
+    act(deployed, f"/flows/{flow}/action?{query}", 200)
 
 
 def test_runs_do_not_change_the_version_of_their_flow(deployed: Deployment, flow: str) -> None:

@@ -24,7 +24,9 @@ _HEADER: Final = "Header is missing"
 INTERNAL: Final = Code(1400, 500, "something unexpected went wrong; the log has the details", "Internal Error")
 COUNT_AND_LIMIT: Final = Code(1401, 400, "`limit` and `count=true` are both given")
 NOT_A_PROVIDER: Final = Code(1402, 400, "an action is for providers of connectors only")
-NO_IF_MATCH: Final = Code(1403, 400, "`If-Match` is absent where it is required", _HEADER)
+NO_IF_MATCH: Final = Code(
+    1403, 400, "`If-Match` is absent, as a header and in the query, where it is required", _HEADER
+)
 OTHER_VERSION: Final = Code(1404, 412, "`If-Match` is not the entity's version", "Version not matching")
 EMPTY_BODY: Final = Code(1405, 400, "the body is empty, or no JSON of the kind that is needed")
 BAD_ACTION: Final = Code(1406, 400, "`op` and `subOp` of an action do not fit each other")
