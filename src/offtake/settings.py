@@ -175,7 +175,7 @@ class Settings(BaseSettings):
     )
     strict_sandbox_header: bool = Field(
         default=False,
-        description="Refuse requests without `x-sandbox-name` instead of using the default sandbox.",
+        description="Refuse requests without `x-sandbox-name` and `x-sandbox-id` instead of using the default sandbox.",
     )
     multi_user: bool | None = Field(
         default=None,

@@ -61,10 +61,11 @@ MISSING_FIELD: Final = Code(1455, 400, "a required field is missing, or a patch'
 NO_SPEC_VERSION: Final = Code(1455, 422, "`connectionSpec.version` is missing")
 BAD_STATE: Final = Code(1456, 400, "a state is written that only actions can bring about")
 SANDBOX_NOT_FOUND: Final = Code(2100, 404, "there is no such sandbox, or it is not active", "Sandbox not found")
-SANDBOX_MISSING: Final = Code(2105, 400, "`x-sandbox-name` is absent in a strict deployment", _HEADER)
+SANDBOX_MISSING: Final = Code(2105, 400, "no sandbox is named in a strict deployment", _HEADER)
 NO_DEFAULT_SANDBOX: Final = Code(2106, 404, "the organisation has no default sandbox", "Get default sandbox error")
-OTHER_SANDBOX_ID: Final = Code(2103, 404, "`x-sandbox-id` is not the id of the sandbox named", "Sandbox not found")
-SANDBOX_ID_NOT_ALLOWED: Final = Code(2110, 400, "`x-sandbox-id` comes with a user token", "Headers not allowed")
+OTHER_SANDBOX_ID: Final = Code(
+    2103, 404, "`x-sandbox-name` and `x-sandbox-id` name different sandboxes", "Sandbox not found"
+)
 ALL_SANDBOXES_DENIED: Final = Code(2111, 403, "a user token asks for sandbox `*`", "Headers with value restricted")
 SANDBOXES_DIFFER: Final = Code(2112, 400, "only one of the sandbox headers is `*`", "Headers not allowed")
 ONE_SANDBOX_ONLY: Final = Code(2113, 400, "sandbox `*` is asked for", "Headers not allowed")
