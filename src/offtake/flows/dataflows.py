@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any, Final
 
+from pydantic import Field
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
@@ -16,6 +17,7 @@ from offtake.flows.entities import Json, NewEntity, Sent, SpecRef
 from offtake.flows.problems import Problem
 from offtake.flows.schedule import Schedule, ScheduleRules, first_slot, parse_schedule, schedule_params
 from offtake.flows.target_connections import OUTPUT
+from offtake.settings import HOUR_INTERVALS
 from offtake.store.tables import Connection, Flow, Label, SourceConnection, TargetConnection
 
 KIND: Final = "flows"
@@ -27,7 +29,12 @@ class NewFlow(NewEntity):
     flow_spec: SpecRef
     source_connection_ids: list[str]
     target_connection_ids: list[str]
-    schedule_params: dict[str, Any]
+    schedule_params: dict[str, Any] = Field(
+        description="`exportMode`, `timeUnit`, `interval`, `startTime`, `endTime` and `foldernameTemplate`. With "
+        "`FIRST_FULL_THEN_INCREMENTAL`, `interval` is 1 with `day`, and one of "
+        f"{', '.join(map(str, sorted(HOUR_INTERVALS)))} with `hour` unless the deployment sets others "
+        "(`OFFTAKE_HOUR_INTERVALS`; the flow specs list them); with `DAILY_FULL_EXPORT`, 0 with `day`."
+    )
     transformations: list[Any] | None = None
     state: Any = None
 
