@@ -352,6 +352,7 @@ def test_a_labelled_flow_is_there_only_for_those_with_its_labels(deployed: Deplo
     run = deployed.runs(flow)[0]["id"]
     path = f"/flows/{flow}"
     deployed.patch(path, [{"op": "add", "path": "/labels", "value": ["core/C12", "core/C1"]}])
+    rename = [{"op": "replace", "path": "/name", "value": "mine"}]
     without, halfway = deployed.new_client("*"), deployed.new_client("*", labels=("core/C1",))
     entitled = deployed.new_client("*", labels=("core/C1", "core/C12", "core/C3"))
     for client in (without, halfway):
@@ -359,12 +360,21 @@ def test_a_labelled_flow_is_there_only_for_those_with_its_labels(deployed: Deplo
             assert deployed.get(path, 404)["type"].endswith("/FLOW-1439-404")
             assert deployed.get("/flows")["items"] == deployed.get("/runs")["items"] == []
             deployed.get(f"/runs/{run}", 404)
-            deployed.delete(path, 404)
-            act(deployed, f"{path}/action?op=disable", 404)
+            # The vendor's guide to labels: what is changed is refused as forbidden, what is read is not found.
+            refused = [
+                deployed.http.patch(FLOW_SERVICE + path, json=rename, headers={"If-Match": "*"}).json(),
+                deployed.delete(path, 403),
+                act(deployed, f"{path}/action?op=disable", 403),
+            ]
+            assert {one["type"].rpartition("/")[2] for one in refused} == {"FLOW-2120-403"}
+            assert {one["report"]["id"] for one in refused} == {flow}
+            assert "core/C1" not in str(refused)
+            deployed.delete("/flows/unknown", 404)
             assert "is incorrect" in adhoc(deployed, flow, 400)["message"]
             assert deployed.post("/runs", {"flowId": flow}, 400)["type"].endswith("/FLOW-1430-400")
     with deployed.acting(entitled):
-        assert one(deployed, path)["labels"] == ["core/C1", "core/C12"]
+        shown = one(deployed, path)
+        assert (shown["labels"], shown["name"], shown["state"]) == (["core/C1", "core/C12"], "flow", "enabled")
         assert len(deployed.get("/runs")["items"]) == 1
 
 

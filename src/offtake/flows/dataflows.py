@@ -75,9 +75,22 @@ def create(session: Session, caller: Caller, body: Sent, now_ms: int, rules: Sch
 def find(session: Session, caller: Caller, row_id: str, *, lock: bool = False) -> Flow:
     """The caller's flow of that id; raises 1439 when there is none, or it has a label that the caller lacks."""
     row = entities.find(session, caller, Flow, KIND, row_id, lock=lock)
-    if session.scalar(select(Flow.id).where(Flow.id == row.id, labels.visible(Flow.id, caller))) is None:
+    if not _has_labels_of(session, caller, row):
         raise problems.not_found(KIND, row_id)
     return row
+
+
+def lock_to_change(session: Session, caller: Caller, row_id: str) -> Flow:
+    """The flow of that id, locked; raises 1439 when there is none, 2120 when it has a label that the caller lacks."""
+    row = entities.find(session, caller, Flow, KIND, row_id, lock=True)
+    if not _has_labels_of(session, caller, row):
+        message = f"Flow {row.id} has a label that none of your roles in sandbox {caller.sandbox_name} opens."
+        raise Problem(problems.FORBIDDEN, message, KIND, row.id)
+    return row
+
+
+def _has_labels_of(session: Session, caller: Caller, row: Flow) -> bool:
+    return session.scalar(select(Flow.id).where(Flow.id == row.id, labels.visible(Flow.id, caller))) is not None
 
 
 def label(session: Session, row_id: str, wanted: list[str]) -> None:
