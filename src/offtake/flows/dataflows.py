@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from offtake.destinations.contract import Destination
 from offtake.errors import InvalidInputError
 from offtake.flows import audit, connections, entities, labels, problems, specs
-from offtake.flows.access import EXPORT_DATASETS, VIEW_DATASETS, Caller
+from offtake.flows.access import EXPORT_DATASETS, VIEW_DATASETS, VIEW_DESTINATIONS, Caller
 from offtake.flows.entities import Json, NewEntity, Sent, SpecRef
 from offtake.flows.problems import Problem
 from offtake.flows.schedule import Schedule, ScheduleRules, first_slot, parse_schedule, schedule_params
@@ -43,6 +43,7 @@ def create(session: Session, caller: Caller, body: Sent, now_ms: int, rules: Sch
     """Store a flow; it is enabled at once and its first run is due at its first slot."""
     caller.require(EXPORT_DATASETS)
     caller.require(VIEW_DATASETS)
+    caller.require(VIEW_DESTINATIONS)
     asked = entities.parse_body(NewFlow, body)
     if asked.state is not None:
         raise Problem(problems.STATE_IN_CREATE, "A new flow is always enabled; leave out state.")
