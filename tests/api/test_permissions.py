@@ -18,6 +18,7 @@ ADHOC = "/data/core/activation/disflowprovider/adhocrun"
 SANDBOXES = "/data/foundation/sandbox-management/sandboxes"
 LANDING_ZONE = "/data/foundation/connectors/landingzone"
 EXPORTING = (VIEW_DESTINATIONS, VIEW_DATASETS, EXPORT_DATASETS)
+COLLECTING: set[tuple[str, ...]] = {(VIEW_DESTINATIONS,), (VIEW_DATASETS,)}
 CONFIGS = "configs?outputType=activationDatasets&outputField=datasets"
 
 
@@ -86,10 +87,10 @@ STEPS: dict[str, tuple[Callable[[Made], Any], set[tuple[str, ...]]]] = {
     "runs": (get("/runs"), {(VIEW_DESTINATIONS,)}),
     "one run": (get("/runs/{run}"), {(VIEW_DESTINATIONS,)}),
     "landing zone": (lambda made: made.deployed.http.get(LANDING_ZONE), {(VIEW_DESTINATIONS,)}),
-    "credentials": (lambda made: made.deployed.http.get(f"{LANDING_ZONE}/credentials"), {(VIEW_DESTINATIONS,)}),
+    "credentials": (lambda made: made.deployed.http.get(f"{LANDING_ZONE}/credentials"), COLLECTING),
     "refresh": (
         lambda made: made.deployed.http.post(f"{LANDING_ZONE}/credentials?action=refresh"),
-        {(EXPORT_DATASETS,)},
+        {(EXPORT_DATASETS,), *COLLECTING},
     ),
 }
 
