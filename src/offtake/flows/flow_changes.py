@@ -58,7 +58,7 @@ def update(
     """Change a flow as the patch says, all of it or nothing; its next slot is counted from now."""
     caller.require(EXPORT_DATASETS)
     _hold_live_run(session, row_id)
-    row = dataflows.find(session, caller, row_id, lock=True)
+    row = dataflows.lock_to_change(session, caller, row_id)
     entities.check_version(row, if_match)
     before = dataflows.render(session, row, caller)
     operations = [_canonical(one) for one in patching.parse(body)]
@@ -85,7 +85,7 @@ def delete(session: Session, caller: Caller, row_id: str, now_ms: int) -> None:
     """Forget a flow. A run that is going on is cancelled; runs stay readable, connections stay."""
     caller.require(EXPORT_DATASETS)
     _hold_live_run(session, row_id)
-    row = dataflows.find(session, caller, row_id, lock=True)
+    row = dataflows.lock_to_change(session, caller, row_id)
     before = dataflows.render(session, row, caller)
     audit.record(session, caller, now_ms, "delete", (KIND, row.id), name=row.name, before=before)
     store.cancel(session, row.id, now_ms)
@@ -100,7 +100,7 @@ def act(
     """Enable or disable a flow; raises 1422 when it is so already. A run that is going on ends as it would."""
     caller.require(EXPORT_DATASETS)
     _hold_live_run(session, row_id)
-    row = dataflows.find(session, caller, row_id, lock=True)
+    row = dataflows.lock_to_change(session, caller, row_id)
     if if_match:
         entities.check_version(row, if_match)
     if not op:

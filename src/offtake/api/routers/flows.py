@@ -32,7 +32,7 @@ def create(caller: CallerOf, backend: BackendOf, body: JsonBody, response: Respo
 
 @router.get("/flows", **described(examples.page(examples.FLOW, "/flows")))
 def list_all(caller: CallerOf, backend: BackendOf, params: ListOf) -> Json:
-    """Those of the sandbox, in pages."""
+    """The sandbox's flows in pages; `property=scheduleParams.endTime<1788240660` for those that end before."""
     caller.require(VIEW_DESTINATIONS)
     query = params.query()
     with backend.database.reading() as session:
