@@ -21,7 +21,7 @@ from offtake.cli import show
 from offtake.cli.options import DataDir, settings_at
 from offtake.clock import Clock
 from offtake.errors import OfftakeError
-from offtake.flows import clients
+from offtake.flows import clients, ends
 from offtake.flows.clients import NewClient
 from offtake.scheduling.backend import key_file, open_backend, sole_server
 from offtake.scheduling.service import Duties, working
@@ -51,6 +51,7 @@ def serve(
 
         clients.first_client(backend.database, backend.clock, keep)
         _greet(f"http://{host}:{port}", admin_file)
+        ends.log_ending_soon(backend.database, backend.clock)
         config = uvicorn.Config(create_app(backend), host=host, port=port, log_config=None, access_log=False)
         # The web server raises the signal that ended it once more; it must not end this process half-way.
         signal.signal(signal.SIGTERM, _interrupt)
