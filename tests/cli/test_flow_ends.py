@@ -1,12 +1,20 @@
 """Ends at the terminal: `offtake flow list` and `flow show`."""
 
 import json
+import signal
+import time
+from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 
 from offtake.cli.main import main
-from tests.deployment import FLOW_SERVICE, Deployment, rows
+from offtake.clock import Clock, MovedClock
+from offtake.engines.local import LocalEngine
+from tests.cli.test_serve import serving
+from tests.deployment import FLOW_SERVICE, Deployment, deployment, rows
+from tests.servers import free_port
 
 DAY = 86_400
 
@@ -128,3 +136,28 @@ def test_what_a_run_owes_is_not_promised_of_a_flow_that_does_not_run(terminal: T
     assert "the flow is disabled: enable it" in terminal.run("run", "show", run["id"])
     deployed.delete(f"/flows/{flow}")
     assert "its flow is deleted" in terminal.run("run", "show", run["id"])
+
+
+def test_serve_names_at_each_start_the_flows_that_end_soon_and_logs_their_threshold_once(
+    tmp_path: Path, engine: LocalEngine
+) -> None:
+    clock = MovedClock(Clock().now_ms())
+    with deployment(tmp_path / "data", clock, engine) as deployed:
+        dataset = deployed.import_rows("events", rows(0, 3))
+        times = {"startTime": clock.now_seconds() + DAY, "endTime": clock.now_seconds() + 5 * DAY}
+        flow = deployed.flow(dataset, schedule=times)
+        deployed.flow(dataset, schedule={"startTime": clock.now_seconds() + DAY})
+    logged = [_log_of_a_server(tmp_path / "data") for _ in range(2)]
+    for log in logged:
+        (line,) = [line for line in log.splitlines() if "end within 30 days" in line]
+        assert f"WARNING - offtake.flows.ends 1 flow(s) end within 30 days: flow {flow} (flow) at " in line
+    assert [log.count(f"flow {flow} (flow) ends within 7 days") for log in logged] == [1, 0]
+
+
+def _log_of_a_server(data_dir: Path) -> str:
+    """What a server logs that is stopped once its scheduler has gone round."""
+    with serving(data_dir, port := free_port()) as process:
+        assert httpx2.get(f"http://127.0.0.1:{port}/healthz").status_code == 200
+        time.sleep(2)
+        process.send_signal(signal.SIGINT)
+        return process.communicate(timeout=20)[1].decode()
