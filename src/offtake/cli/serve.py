@@ -22,7 +22,7 @@ from offtake.cli import show
 from offtake.cli.options import DataDir, settings_at
 from offtake.clock import Clock
 from offtake.errors import OfftakeError
-from offtake.flows import clients, roles
+from offtake.flows import clients, ends, roles
 from offtake.flows.access import VIEW_DESTINATIONS
 from offtake.flows.clients import NewClient
 from offtake.scheduling.backend import key_file, open_backend, sole_server
@@ -57,6 +57,7 @@ def serve(
         clients.first_client(backend.database, backend.clock, keep)
         _warn_of_roles(backend.database)
         _greet(f"http://{host}:{port}", admin_file)
+        ends.log_ending_soon(backend.database, backend.clock)
         config = uvicorn.Config(create_app(backend), host=host, port=port, log_config=None, access_log=False)
         # The web server raises the signal that ended it once more; it must not end this process half-way.
         signal.signal(signal.SIGTERM, _interrupt)
