@@ -96,7 +96,9 @@ def test_versions_that_differ_between_header_and_query_are_refused(deployed: Dep
 
 def test_the_query_parameter_is_described_wherever_the_header_is(deployed: Deployment) -> None:
     paths = deployed.http.get("/openapi.json").json()["paths"]
-    for operations in paths.values():
+    for path, operations in paths.items():
+        if path.startswith("/dlz-"):
+            continue  # the Blob service's interface has the header only
         for operation in operations.values():
             taken = {(one["name"], one["in"]) for one in operation.get("parameters", [])}
             assert (("If-Match", "header") in taken) == (("if-match", "query") in taken)
