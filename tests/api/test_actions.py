@@ -1,6 +1,7 @@
 """Deleting, enabling, disabling, testing, exploring, repeating (contract, sections 11, 17.4 and 19)."""
 
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -126,7 +127,10 @@ def test_an_action_that_does_not_fit_is_refused(deployed: Deployment, flow: str,
 def test_an_action_may_name_the_version_it_means(deployed: Deployment, flow: str) -> None:
     path = f"/flows/{flow}/action?op=disable"
     assert act(deployed, path, 412, **{"if-match": '"old"'})["type"].endswith("/FLOW-1404-412")
+    assert act(deployed, f"{path}&if-match=old", 412)["type"].endswith("/FLOW-1404-412")
     act(deployed, path, 200, **{"if-match": etag_of(deployed, f"/flows/{flow}")})
+    query = f"op=enable&if-match={quote(etag_of(deployed, f'/flows/{flow}'))}"
+    act(deployed, f"/flows/{flow}/action?{query}", 200)
 
 
 def test_runs_do_not_change_the_version_of_their_flow(deployed: Deployment, flow: str) -> None:
@@ -348,6 +352,7 @@ def test_a_labelled_flow_is_there_only_for_those_with_its_labels(deployed: Deplo
     run = deployed.runs(flow)[0]["id"]
     path = f"/flows/{flow}"
     deployed.patch(path, [{"op": "add", "path": "/labels", "value": ["core/C12", "core/C1"]}])
+    rename = [{"op": "replace", "path": "/name", "value": "mine"}]
     without, halfway = deployed.new_client("*"), deployed.new_client("*", labels=("core/C1",))
     entitled = deployed.new_client("*", labels=("core/C1", "core/C12", "core/C3"))
     for client in (without, halfway):
@@ -355,12 +360,21 @@ def test_a_labelled_flow_is_there_only_for_those_with_its_labels(deployed: Deplo
             assert deployed.get(path, 404)["type"].endswith("/FLOW-1439-404")
             assert deployed.get("/flows")["items"] == deployed.get("/runs")["items"] == []
             deployed.get(f"/runs/{run}", 404)
-            deployed.delete(path, 404)
-            act(deployed, f"{path}/action?op=disable", 404)
+            # The vendor's guide to labels: what is changed is refused as forbidden, what is read is not found.
+            refused = [
+                deployed.http.patch(FLOW_SERVICE + path, json=rename, headers={"If-Match": "*"}).json(),
+                deployed.delete(path, 403),
+                act(deployed, f"{path}/action?op=disable", 403),
+            ]
+            assert {one["type"].rpartition("/")[2] for one in refused} == {"FLOW-2120-403"}
+            assert {one["report"]["id"] for one in refused} == {flow}
+            assert "core/C1" not in str(refused)
+            deployed.delete("/flows/unknown", 404)
             assert "is incorrect" in adhoc(deployed, flow, 400)["message"]
             assert deployed.post("/runs", {"flowId": flow}, 400)["type"].endswith("/FLOW-1430-400")
     with deployed.acting(entitled):
-        assert one(deployed, path)["labels"] == ["core/C1", "core/C12"]
+        shown = one(deployed, path)
+        assert (shown["labels"], shown["name"], shown["state"]) == (["core/C1", "core/C12"], "flow", "enabled")
         assert len(deployed.get("/runs")["items"]) == 1
 
 

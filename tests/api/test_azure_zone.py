@@ -71,7 +71,7 @@ def test_the_container_is_the_real_one(deployed: Deployment, azure: AzureServer,
     assert KEY not in json.dumps(given)
 
 
-def test_a_signature_reads_and_lists_and_nothing_else(deployed: Deployment, azure: AzureServer) -> None:
+def test_a_signature_reads_lists_and_deletes_and_nothing_else(deployed: Deployment, azure: AzureServer) -> None:
     given = ask(deployed, "GET", f"/credentials{OUT}")
     put(azure, given)
     assert fetch(given) == b"hello"
@@ -79,14 +79,34 @@ def test_a_signature_reads_and_lists_and_nothing_else(deployed: Deployment, azur
         assert [blob.name for blob in client.list_blobs()] == ["a.txt"]
         for act in (
             lambda: client.upload_blob("b.txt", b"x"),
-            lambda: client.delete_blob("a.txt"),
             client.delete_container,
             client.get_container_access_policy,
         ):
             with pytest.raises(HttpResponseError) as caught:
                 act()
             assert caught.value.status_code == 403
-    assert azure.names(given["containerName"]) == ["a.txt"]
+        assert azure.names(given["containerName"]) == ["a.txt"]
+        client.delete_blob("a.txt")
+    assert azure.names(given["containerName"]) == []
+
+
+def test_signatures_of_an_earlier_version_may_delete_once_credentials_are_asked_for(
+    deployed: Deployment, azure: AzureServer
+) -> None:
+    given = ask(deployed, "GET", f"/credentials{OUT}")
+    put(azure, given)
+    with azure.client() as client, collecting(given) as consumer:
+        container = client.get_container_client(given["containerName"])
+        (policy,) = container.get_container_access_policy()["signed_identifiers"]
+        earlier = AccessPolicy(
+            permission=ContainerSasPermissions(read=True, list=True), expiry=policy.access_policy.expiry
+        )
+        container.set_container_access_policy({policy.id: earlier})
+        with pytest.raises(HttpResponseError):
+            consumer.delete_blob("a.txt")
+        assert ask(deployed, "GET", f"/credentials{OUT}") == given
+        consumer.delete_blob("a.txt")
+    assert azure.names(given["containerName"]) == []
 
 
 def test_refreshing_ends_what_was_given_before_and_leaves_the_other_type(
@@ -193,12 +213,15 @@ def test_a_container_that_somebody_removed_is_made_again(deployed: Deployment, a
 @pytest.mark.parametrize(
     ("granted", "statuses"),
     [
-        ((access.VIEW_DESTINATIONS,), (200, 200, 403)),
-        ((access.EXPORT_DATASETS,), (403, 403, 200)),
+        ((access.VIEW_DESTINATIONS,), (200, 403, 403)),
+        ((access.VIEW_DESTINATIONS, access.VIEW_DATASETS), (200, 200, 403)),
+        ((access.VIEW_DESTINATIONS, access.EXPORT_DATASETS), (200, 403, 403)),
+        ((access.VIEW_DESTINATIONS, access.VIEW_DATASETS, access.EXPORT_DATASETS), (200, 200, 200)),
+        ((access.EXPORT_DATASETS,), (403, 403, 403)),
         ((access.VIEW_DATASETS, access.MANAGE_DESTINATIONS), (403, 403, 403)),
     ],
 )
-def test_looking_needs_one_permission_and_refreshing_another(
+def test_credentials_need_two_permissions_and_refreshing_them_a_third(
     deployed: Deployment, granted: tuple[str, ...], statuses: tuple[int, ...]
 ) -> None:
     calls = (("GET", ""), ("GET", "/credentials"), ("POST", "/credentials?action=refresh"))

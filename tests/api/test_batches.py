@@ -58,10 +58,11 @@ def test_a_batch_is_made_through_catalog_and_filled_through_ingestion(deployed: 
 @pytest.mark.parametrize(
     "wrong",
     [
-        {"relatedObjects": []},
         {"relatedObjects": [{"type": "dataSet", "id": "a"}, {"type": "dataSet", "id": "b"}]},
         {"status": "success"},
-        {"inputFormat": None},
+        {"status": "done"},
+        {"status": None},
+        {"inputFormat": {"format": "json", "delimiter": ";"}},
         {"tags": {"a": [1]}},
         {"tags": "x"},
         {"externalId": ""},
@@ -73,7 +74,103 @@ def test_a_batch_that_cannot_be_made_says_why(deployed: Deployment, dataset: str
     call(deployed, "POST", f"{CATALOG}/batches", 404, json=body("616d53e0a6de2719486fb024"))
 
 
-def test_tags_are_added_and_replaced_and_states_are_not(deployed: Deployment, dataset: str) -> None:
+def make(deployed: Deployment, **fields: Any) -> str:
+    (path,) = call(deployed, "POST", f"{CATALOG}/batches", 201, json={"status": "processing", **fields})
+    return str(path.removeprefix("@/batches/"))
+
+
+def related(dataset: str) -> list[dict[str, str]]:
+    return [{"type": "dataSet", "id": dataset}]
+
+
+@pytest.mark.parametrize("status", ["loading", "active", "PROCESSING", "queued", "retrying", "stalled", "staging"])
+def test_a_batch_is_made_with_a_status_and_its_dataset_alone(deployed: Deployment, dataset: str, status: str) -> None:
+    batch = make(deployed, relatedObjects=related(dataset), status=status)
+    shown = state(deployed, batch)
+    assert (shown["status"], shown["relatedObjects"]) == ("loading", related(dataset))
+    send(deployed, batch, dataset, "a.json", ndjson({"id": 1}))
+    problem = call(deployed, "PATCH", f"{CATALOG}/batches/{batch}", 400, json={"status": "success"})
+    assert (code(problem), problem["report"]["errors"][0]["path"]) == ("CATALOG-1455-400", "/inputFormat")
+    call(deployed, "PATCH", f"{CATALOG}/batches/{batch}", json={"inputFormat": {"format": "json"}})
+    call(deployed, "PATCH", f"{CATALOG}/batches/{batch}", json={"status": "success"})
+    assert state(deployed, batch)["status"] == "staged"
+    deployed.ingest_due()
+    assert (state(deployed, batch)["status"], held(deployed, dataset)) == ("success", [{"id": 1}])
+
+
+def test_a_batch_without_a_dataset_is_seen_and_given_one_before_files_are_sent(
+    deployed: Deployment, dataset: str
+) -> None:
+    batch = make(deployed)
+    path = f"{CATALOG}/batches/{batch}"
+    assert (state(deployed, batch)["relatedObjects"], last(deployed)) == ([], batch)
+    file = f"{IMPORT}/batches/{batch}/datasets/{dataset}/files/a.json"
+    sent = deployed.http.put(file, content=b"{}", headers=BYTES)
+    assert (sent.status_code, code(sent.json())) == (400, "INGEST-1422-400")
+    for completed in (
+        call(deployed, "PATCH", path, 400, json={"status": "success"}),
+        call(deployed, "POST", f"/batches/{batch}?action=COMPLETE", 400),
+    ):
+        assert completed["report"]["errors"][0]["path"] == "/relatedObjects"
+    with deployed.acting(deployed.new_client(access.MANAGE_DATASETS), "prod"):
+        assert state(deployed, batch)["status"] == "loading"
+    call(deployed, "PUT", path, 404, json={"status": "loading", "relatedObjects": related("616d53e0a6de2719486fb024")})
+    call(deployed, "PUT", path, json={"status": "loading", "relatedObjects": related(dataset)})
+    moved = call(deployed, "PATCH", path, 400, json={"relatedObjects": related("616d53e0a6de2719486fb024")})
+    assert "cannot change" in moved["detail"]
+    call(deployed, "PATCH", path, json={"status": "success"})
+    deployed.ingest_due()
+    assert state(deployed, batch)["status"] == "success"
+    assert state(deployed, batch)["metrics"]["outputRecordCount"] == 0
+
+
+def test_a_batch_without_a_dataset_stays_in_its_sandbox(deployed: Deployment) -> None:
+    batch = make(deployed)
+    call(deployed, "POST", SANDBOXES, 202, json={"name": "dev", "title": "Dev", "type": "development"})
+    deployed.http.headers["x-sandbox-name"] = "dev"
+    call(deployed, "GET", f"{CATALOG}/batches/{batch}", 404)
+    assert call(deployed, "GET", f"{CATALOG}/batches") == {}
+
+
+def test_a_batch_is_dropped_and_withdrawn_by_its_status(deployed: Deployment, dataset: str) -> None:
+    for status, ended in {
+        "aborted": "aborted",
+        "abandoned": "aborted",
+        "failed": "failed",
+        "failure": "failed",
+    }.items():
+        batch = batch_of(deployed, dataset)
+        send(deployed, batch, dataset, "a.json", ndjson({"id": 1}))
+        for _ in range(2):
+            call(deployed, "PUT", f"{CATALOG}/batches/{batch}", json={"status": status})
+        assert state(deployed, batch)["status"] == ended
+        wrong = call(deployed, "PATCH", f"{CATALOG}/batches/{batch}", 400, json={"status": "processing"})
+        assert code(wrong) == "CATALOG-1422-400"
+    assert uploads(deployed) == []
+    deployed.clock.advance(seconds=1)
+    bring_in(deployed, dataset, ndjson({"id": 2}))
+    done = last(deployed)
+    call(deployed, "PATCH", f"{CATALOG}/batches/{done}", 400, json={"status": "aborted"})
+    call(deployed, "PATCH", f"{CATALOG}/batches/{done}", json={"status": "active"})
+    call(deployed, "PATCH", f"{CATALOG}/batches/{done}", json={"status": "inactive"})
+    deployed.ingest_due()
+    assert (state(deployed, done)["status"], held(deployed, dataset)) == ("inactive", [])
+
+
+def test_a_batch_is_posted_by_its_own_id_and_by_its_datasets(deployed: Deployment, dataset: str) -> None:
+    batch = batch_of(deployed, dataset)
+    answer = deployed.http.post(f"{CATALOG}/batches/{batch}", json={"status": "active", "tags": {"a": ["1"]}})
+    assert (answer.status_code, answer.json()) == (201, [f"@/batches/{batch}"])
+    assert answer.headers["location"] == f"{CATALOG}/batches/{batch}"
+    assert (state(deployed, batch)["status"], state(deployed, batch)["tags"]) == ("loading", {"a": ["1"]})
+    (path,) = call(deployed, "POST", f"{CATALOG}/batches/{dataset}", 201, json={"status": "processing"})
+    assert state(deployed, path.removeprefix("@/batches/"))["relatedObjects"] == related(dataset)
+    assert (
+        code(call(deployed, "POST", f"{CATALOG}/batches/events", 404, json={"status": "active"})) == "CATALOG-1439-404"
+    )
+
+
+def test_tags_are_added_and_replaced(deployed: Deployment, dataset: str) -> None:
     batch = batch_of(deployed, dataset, tags={"a": ["1"]})
     path = f"{CATALOG}/batches/{batch}"
     assert call(deployed, "PATCH", path, json={"tags": {"b": ["2"]}}) == [f"@/batches/{batch}"]
@@ -81,7 +178,6 @@ def test_tags_are_added_and_replaced_and_states_are_not(deployed: Deployment, da
     call(deployed, "PUT", path, json={"status": "loading", "tags": {"c": ["3"]}})
     shown = state(deployed, batch)
     assert (shown["tags"], shown["version"]) == ({"c": ["3"]}, "1.0.2")
-    assert f"import/batches/{batch}?action=" in call(deployed, "PATCH", path, 400, json={"status": "success"})["detail"]
     unusable: list[Any] = [{}, [], {"tags": {"a": 1}}, {"tags": {"": ["x"]}}]
     for wrong in unusable:
         call(deployed, "PATCH", path, 400, json=wrong)

@@ -18,7 +18,9 @@ from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
 from azure.storage.blob import BlobClient, BlobPrefix, ContainerClient
 
 from offtake.api.app import create_app
-from tests.deployment import Deployment, rows
+from offtake.flows import zones
+from offtake.scheduling.verification import delivery_of, verify_delivery
+from tests.deployment import WITH_MANIFEST, Deployment, rows
 from tests.servers import serving
 
 ZONE = "/data/foundation/connectors/landingzone"
@@ -247,10 +249,93 @@ def test_the_signature_alone_decides(collector: Collector) -> None:
     assert httpx2.get(f"{collector.origin}/dlz-destination/a").status_code == 401
 
 
+def test_a_file_is_deleted_once_it_is_collected(collector: Collector) -> None:
+    names = ["a/b c/100% ä", "a/b c/other", "inner/dlz-user-container/x"]
+    for name in names:
+        collector.put(name)
+    assert "sp=rdl&" in collector.given["SASToken"]
+    for position, name in enumerate(names, start=1):
+        collector.container.delete_blob(name)
+        assert collector.names() == sorted(names[position:])
+        with pytest.raises(ResourceNotFoundError):
+            collector.container.delete_blob(name)
+    collector.put("b")
+    answer = httpx2.delete(collector.url("b"))
+    assert (answer.status_code, answer.content) == (202, b"")
+    assert answer.headers["x-ms-delete-type-permanent"] == "true"
+
+
+def test_conditions_hold_a_deletion_to_the_state_that_was_read(collector: Collector) -> None:
+    path = collector.put("a", b"one")
+    etag = httpx2.get(collector.url("a")).headers["etag"]
+    path.write_bytes(b"other")
+    refusals = [{"if-match": etag}, {"if-none-match": "*"}, {"if-unmodified-since": "Mon, 01 Jan 2024 00:00:00 GMT"}]
+    for headers in refusals:
+        answer = httpx2.delete(collector.url("a"), headers=headers)
+        assert (answer.status_code, answer.headers["x-ms-error-code"]) == (412, "ConditionNotMet"), headers
+    for query in ("&comp=metadata", "&snapshot=2026-03-01T12:00:00Z", "&versionid=1"):
+        assert httpx2.delete(collector.url("a", query)).status_code == 403
+    assert path.read_bytes() == b"other"
+    now = httpx2.get(collector.url("a")).headers["etag"]
+    assert httpx2.delete(collector.url("a"), headers={"if-match": now}).status_code == 202
+
+
+def test_only_finished_files_of_the_zone_are_deleted(collector: Collector, tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("secret")
+    kept = [collector.put("inside/file"), collector.put(".part-0.json.tmp"), tmp_path / "secret"]
+    (collector.deployed.zone / "link").symlink_to(tmp_path / "secret")
+    (collector.deployed.zone / "folder").symlink_to(tmp_path)
+    key = collector.deployed.backend.settings.data_dir / "vault.key"
+    for name in (
+        "link",
+        "folder/secret",
+        "inside",
+        ".part-0.json.tmp",
+        "%2e%2e/%2e%2e/vault.key",
+        "..%2f..%2fvault.key",
+    ):
+        assert httpx2.delete(collector.url(name)).status_code == 404, name
+    assert all(path.exists() for path in [*kept, key])
+
+
+def test_a_signature_of_an_earlier_version_still_reads_and_lists_only(
+    collector: Collector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = collector.put("a")
+    headers = dict(collector.deployed.http.headers) | {"host": collector.origin.removeprefix("http://")}
+    with monkeypatch.context() as earlier:
+        earlier.setattr(zones, "PERMISSIONS", "rl")
+        given = httpx2.get(f"{collector.origin}{ZONE}/credentials?type=dlz_destination", headers=headers).json()
+    old = Collector(collector.deployed, collector.origin, given)
+    assert (old.names(), httpx2.get(old.url("a")).status_code) == (["a"], 200)
+    answer = httpx2.delete(old.url("a"))
+    assert (answer.status_code, answer.headers["x-ms-error-code"]) == (403, "AuthorizationPermissionMismatch")
+    widened = old.url("a").replace("sp=rl", "sp=rdl")
+    assert httpx2.delete(widened).headers["x-ms-error-code"] == "AuthenticationFailed"
+    assert path.exists()
+
+
+def test_what_a_consumer_deletes_counts_as_collected(collector: Collector) -> None:
+    deployed = collector.deployed
+    flow = deployed.flow(deployed.import_rows("events", rows(0, 10)), params=WITH_MANIFEST)
+    deployed.run_due()
+    for name in collector.names():
+        collector.container.delete_blob(name)
+    deployed.import_rows("events", rows(10, 10))
+    deployed.clock.advance(hours=3)
+    deployed.run_due()
+    second, first = deployed.runs(flow)
+    assert {one["metrics"]["statusSummary"]["status"] for one in (first, second)} == {"success"}
+    assert second["metrics"]["recordSummary"]["outputRecordCount"] == 10
+    report = verify_delivery(delivery_of(deployed.backend, deployed.caller, first["id"]))
+    assert (report.collected, list(report.findings)) == (2, [])
+
+
 @pytest.mark.parametrize("method", ["PUT", "POST", "DELETE", "PATCH"])
 def test_nothing_can_be_written(collector: Collector, method: str) -> None:
     path = collector.put("a")
-    for url in (collector.url("a"), collector.url()):
+    blobs = [] if method == "DELETE" else [collector.url("a")]
+    for url in (*blobs, collector.url(), collector.url(query="&restype=container")):
         answer = httpx2.request(method, url, content=b"x" * (0 if method == "DELETE" else 10))
         assert (answer.status_code, answer.headers["x-ms-error-code"]) == (403, "AuthorizationPermissionMismatch")
     assert path.read_bytes() == b"hello"

@@ -191,7 +191,12 @@ def test_a_change_may_name_the_version_it_means(deployed: Deployment) -> None:
     for headers in ({"If-Match": "1.0.9"}, {"If-None-Match": "1.0.0"}, {"If-None-Match": "*"}):
         problem = call(deployed, "PATCH", path, 412, json={"name": "two"}, headers=headers)
         assert code(problem) == "CATALOG-1404-412"
-    for headers in ({"If-Match": '"1.0.0"'}, {"If-None-Match": "1.0.0"}, {}):
+    problem = call(deployed, "PATCH", f"{path}?if-match=1.0.9", 412, json={"name": "two"})
+    assert code(problem) == "CATALOG-1404-412"
+    problem = call(deployed, "PATCH", f"{path}?if-match=1.0.0", 400, json={"name": "x"}, headers={"If-Match": "1.0.9"})
+    assert code(problem) == "CATALOG-1452-400"
+    call(deployed, "PATCH", f"{path}?if-match=1.0.0", json={"name": "one"})
+    for headers in ({"If-Match": '"1.0.1"'}, {"If-None-Match": "1.0.1"}, {}):
         call(deployed, "PATCH", path, json={"name": "two"}, headers=headers)
 
 

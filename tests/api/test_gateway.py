@@ -3,15 +3,16 @@ from typing import Any
 
 import jwt
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from offtake.clock import MovedClock
 from offtake.engines.local import LocalEngine
 from offtake.flows import access, clients
-from offtake.store.tables import SigningKey
+from offtake.store.tables import Sandbox, SigningKey
 from tests.deployment import FLOW_SERVICE, Deployment, deployment, rows
 
 AUTH, KEY, ORG, SANDBOX = "Authorization", "x-api-key", "x-gw-ims-org-id", "x-sandbox-name"
+TOKENS = ("/ims/token/v2", "/ims/token/v3")
 
 
 def without(deployed: Deployment, *names: str, **changed: str) -> Any:
@@ -72,11 +73,7 @@ def test_an_unknown_sandbox_is_not_found(deployed: Deployment) -> None:
     assert answer.json()["type"].endswith("/FLOW-2100-404")
 
 
-def test_a_sandbox_id_is_not_for_user_tokens(deployed: Deployment) -> None:
-    answer = without(deployed, "x-sandbox-id", x_sandbox_id="7dfdcd30-0a09-11ea-8ea6-7bf93ce86c28")
-    assert answer.json()["type"].endswith("/FLOW-2110-400")
-
-
+@pytest.mark.parametrize("path", TOKENS)
 @pytest.mark.parametrize(
     ("form", "error"),
     [
@@ -86,16 +83,35 @@ def test_a_sandbox_id_is_not_for_user_tokens(deployed: Deployment) -> None:
         ({}, "unsupported_grant_type"),
     ],
 )
-def test_bad_credentials_get_no_token(deployed: Deployment, form: dict[str, str], error: str) -> None:
-    answer = deployed.http.post("/ims/token/v3", data=form)
+def test_bad_credentials_get_no_token(deployed: Deployment, path: str, form: dict[str, str], error: str) -> None:
+    answer = deployed.http.post(path, data=form)
     assert (answer.status_code, answer.json()["error"]) == (400, error)
 
 
-def test_a_token_is_given_for_parameters_in_the_query(deployed: Deployment) -> None:
-    query = {"grant_type": "client_credentials", "client_id": deployed.admin.client_id}
-    answer = deployed.http.post("/ims/token/v3", params=query, data={"client_secret": deployed.admin.client_secret})
+@pytest.mark.parametrize("path", TOKENS)
+@pytest.mark.parametrize("in_form", [(), ("client_secret",), ("client_id", "client_secret"), ("grant_type",)])
+def test_a_token_is_given_for_parameters_in_the_query_and_in_the_form(
+    deployed: Deployment, path: str, in_form: tuple[str, ...]
+) -> None:
+    sent = {
+        "grant_type": "client_credentials",
+        "client_id": deployed.admin.client_id,
+        "client_secret": deployed.admin.client_secret,
+        "scope": "openid,session,AdobeID,read_organizations,additional_info.projectedProductContext",
+    }
+    form = {name: sent.pop(name) for name in in_form}
+    answer = deployed.http.post(path, params=sent, data=form or None)
+    assert (answer.status_code, set(answer.json())) == (200, {"access_token", "token_type", "expires_in"})
     assert answer.json()["token_type"] == "bearer"
     assert answer.json()["expires_in"] == 86_399
+    assert without(deployed, AUTH, authorization=f"Bearer {answer.json()['access_token']}").status_code == 200
+
+
+def test_both_token_paths_are_described_in_the_same_words(deployed: Deployment) -> None:
+    paths = deployed.http.get("/openapi.json").json()["paths"]
+    described = [{**paths[path]["post"], "operationId": ""} for path in TOKENS]
+    assert described[0] == described[1]
+    assert described[0]["security"] == []
 
 
 @pytest.mark.parametrize("content_type", [None, "text/plain", "application/xml"])
@@ -151,17 +167,67 @@ def test_a_missing_permission_is_named(deployed: Deployment) -> None:
     assert "view-datasets" in answer["report"]["detailed-message"]
 
 
-def test_a_service_names_its_sandbox_by_name_and_id(deployed: Deployment) -> None:
-    with deployed.acting(deployed.new_client(access.VIEW_DESTINATIONS, kind="service")):
-        right, wrong = deployed.caller.sandbox_id, "7dfdcd30-0a09-11ea-8ea6-7bf93ce86c28"
-        deployed.http.headers["x-sandbox-id"] = right
-        assert deployed.get("/flows")["items"] == []
-        deployed.http.headers["x-sandbox-id"] = wrong
-        assert deployed.get("/flows", 404)["type"].endswith("/FLOW-2103-404")
-        del deployed.http.headers["x-sandbox-name"]
-        assert deployed.get("/flows", 404)["type"].endswith("/FLOW-2103-404")
-        deployed.http.headers["x-sandbox-id"] = right
-        assert deployed.get("/flows")["items"] == []
+UNKNOWN_ID = "7dfdcd30-0a09-11ea-8ea6-7bf93ce86c28"
+
+
+@pytest.mark.parametrize("kind", ["user", "service"])
+def test_a_sandbox_is_named_by_its_name_or_its_id_or_both(deployed: Deployment, kind: access.Kind) -> None:
+    prod = deployed.caller.sandbox_id
+    with deployed.acting(deployed.new_client("*", kind=kind)):
+        for path in SERVICES:
+            for named in ({}, {"x-sandbox-name": "prod"}):
+                for sandbox_id in (prod, f" {prod.upper()} "):
+                    assert ask(deployed, path, named | {"x-sandbox-id": sandbox_id}) == (200, ""), path
+            assert ask(deployed, path, {"x-sandbox-id": UNKNOWN_ID}) == (404, "2100-404"), path
+            assert ask(deployed, path, {"x-sandbox-name": "nope", "x-sandbox-id": prod}) == (404, "2100-404"), path
+            both = {"x-sandbox-name": "prod", "x-sandbox-id": UNKNOWN_ID}
+            assert ask(deployed, path, both) == (404, "2103-404"), path
+
+
+def test_an_id_reaches_the_sandbox_that_has_it_and_no_other_of_the_callers(deployed: Deployment) -> None:
+    new = {"name": "dev", "title": "Dev", "type": "development"}
+    deployed.post("/data/foundation/sandbox-management/sandboxes", new, 202)
+    deployed.flow(deployed.import_rows("events", rows(0, 1)))
+    with deployed.backend.database.reading() as session:
+        dev = session.scalars(select(Sandbox.id).where(Sandbox.name == "dev")).one()
+    with deployed.backend.database.writing() as session:
+        session.execute(update(Sandbox).where(Sandbox.id == dev).values(state="active"))
+    prod = deployed.caller.sandbox_id
+    assert ask(deployed, f"{FLOW_SERVICE}/flows?count=true", {"x-sandbox-id": dev}, "count") == (200, 0)
+    assert ask(deployed, f"{FLOW_SERVICE}/flows?count=true", {"x-sandbox-id": prod}, "count") == (200, 1)
+    assert ask(deployed, f"{FLOW_SERVICE}/flows", {"x-sandbox-id": dev, "x-sandbox-name": "prod"}) == (404, "2103-404")
+    # A sandbox that no role of the caller holds in is not there, by its id as by its name.
+    with deployed.acting(deployed.new_client(access.VIEW_DESTINATIONS, sandboxes=("prod",))):
+        for headers in ({"x-sandbox-id": dev}, {"x-sandbox-name": "dev"}, {"x-sandbox-id": UNKNOWN_ID}):
+            assert ask(deployed, f"{FLOW_SERVICE}/flows", headers) == (404, "2100-404")
+
+
+def test_an_adhoc_run_is_asked_for_with_the_sandboxs_name_and_id(deployed: Deployment) -> None:
+    dataset = deployed.import_rows("events", rows(0, 1))
+    wanted = {"destinations": [{"flowId": deployed.flow(dataset), "datasets": [{"id": dataset}]}]}
+    deployed.http.headers["x-sandbox-id"] = deployed.caller.sandbox_id
+    deployed.post("/data/core/activation/disflowprovider/adhocrun", {"activationInfo": wanted}, 200)
+
+
+SERVICES = (
+    f"{FLOW_SERVICE}/flows",
+    "/data/foundation/catalog/dataSets",
+    "/data/foundation/connectors/landingzone?type=dlz_destination",
+    "/data/foundation/audit/events",
+    "/data/foundation/access-control/acl/reference",
+)
+
+
+def ask(deployed: Deployment, path: str, sandbox: dict[str, str], key: str = "") -> tuple[int, Any]:
+    """The status and the error's code, or what the answer has at `key`, of a call with these sandbox headers."""
+    kept = {name: value for name, value in deployed.http.headers.items() if not name.startswith("x-sandbox")}
+    before = dict(deployed.http.headers)
+    deployed.http.headers.clear()
+    answer = deployed.http.get(path, headers=kept | sandbox)
+    deployed.http.headers.update(before)
+    body = answer.json()
+    kind = str(body.get("type", "")) if answer.status_code >= 400 else ""
+    return answer.status_code, body[key] if key else kind.rpartition("/")[2].partition("-")[2]
 
 
 @pytest.mark.parametrize(
@@ -191,6 +257,8 @@ def test_a_strict_deployment_wants_the_sandbox_named(tmp_path: Path, clock: Move
         refused = deployed.get("/flows", 400)
         assert (refused["type"][-14:], refused["title"]) == ("/FLOW-2105-400", "Header is missing")
         assert deployed.http.get("/data/foundation/sandbox-management/sandboxes").status_code == 200
+        deployed.http.headers["x-sandbox-id"] = deployed.caller.sandbox_id
+        assert deployed.get("/flows")["items"] == []
 
 
 def test_keys_that_sign_change_weekly_while_old_tokens_live_on(deployed: Deployment) -> None:

@@ -95,12 +95,15 @@ def test_credentials_end_when_they_say(tmp_path: Any, clock: MovedClock, engine:
 @pytest.mark.parametrize(
     ("granted", "statuses"),
     [
-        ((access.VIEW_DESTINATIONS,), (200, 200, 403)),
-        ((access.EXPORT_DATASETS,), (403, 403, 200)),
+        ((access.VIEW_DESTINATIONS,), (200, 403, 403)),
+        ((access.VIEW_DESTINATIONS, access.VIEW_DATASETS), (200, 200, 403)),
+        ((access.VIEW_DESTINATIONS, access.EXPORT_DATASETS), (200, 403, 403)),
+        ((access.VIEW_DESTINATIONS, access.VIEW_DATASETS, access.EXPORT_DATASETS), (200, 200, 200)),
+        ((access.EXPORT_DATASETS,), (403, 403, 403)),
         ((access.VIEW_DATASETS, access.MANAGE_DESTINATIONS), (403, 403, 403)),
     ],
 )
-def test_looking_needs_one_permission_and_refreshing_another(
+def test_credentials_need_two_permissions_and_refreshing_them_a_third(
     deployed: Deployment, granted: tuple[str, ...], statuses: tuple[int, ...]
 ) -> None:
     calls = (("GET", ""), ("GET", "/credentials"), ("POST", "/credentials?action=refresh"))

@@ -54,6 +54,56 @@ def test_a_change_needs_the_version_that_was_read(deployed: Deployment, flow: st
     assert shown(deployed, flow)["name"] == "new"
 
 
+def connected(deployed: Deployment, flow: str) -> list[str]:
+    """The paths of a flow and of everything it is made of."""
+    inherited = shown(deployed, flow)["inheritedAttributes"]
+    target = inherited["targetConnections"][0]["id"]
+    source = inherited["sourceConnections"][0]["id"]
+    base = shown(deployed, f"/targetConnections/{target}")["baseConnectionId"]
+    return [flow, f"/sourceConnections/{source}", f"/targetConnections/{target}", f"/connections/{base}"]
+
+
+def test_the_version_may_be_named_in_the_query_as_public_collections_do(deployed: Deployment, flow: str) -> None:
+    for path in connected(deployed, flow):
+        old = etag_of(deployed, path)
+        for name in ("if-match", "If-Match"):
+            etag = etag_of(deployed, path)
+            answer = deployed.http.patch(
+                FLOW_SERVICE + path, params={name: etag}, json=[op("replace", "/name", name + path)]
+            )
+            assert answer.status_code == 200, answer.text
+            assert shown(deployed, path)["name"] == name + path
+        late = deployed.http.patch(FLOW_SERVICE + path, params={"if-match": old}, json=[op("replace", "/name", "late")])
+        assert (late.status_code, late.json()["type"].rpartition("/")[2]) == (412, "FLOW-1404-412")
+
+
+def test_versions_that_differ_between_header_and_query_are_refused(deployed: Deployment, flow: str) -> None:
+    etag, body = etag_of(deployed, flow), [op("replace", "/name", "new")]
+    for header, query in ((etag, ["other"]), ("other", [etag]), (etag, ["*"]), ("", [etag, "other"])):
+        answer = deployed.http.patch(
+            FLOW_SERVICE + flow, params={"if-match": query}, json=body, headers={"If-Match": header} if header else {}
+        )
+        assert (answer.status_code, answer.json()["type"].rpartition("/")[2]) == (400, "FLOW-1452-400")
+        assert answer.json()["report"]["errors"][0]["path"] == "/if-match"
+    acted = deployed.http.post(f"{FLOW_SERVICE}{flow}/action?op=disable&if-match=other", headers={"If-Match": etag})
+    assert acted.status_code == 400
+    assert shown(deployed, flow)["etag"] == etag
+    same = deployed.http.patch(
+        FLOW_SERVICE + flow, params={"if-match": etag.strip('"')}, json=body, headers={"If-Match": etag}
+    )
+    assert same.status_code == 200
+
+
+def test_the_query_parameter_is_described_wherever_the_header_is(deployed: Deployment) -> None:
+    paths = deployed.http.get("/openapi.json").json()["paths"]
+    for path, operations in paths.items():
+        if path.startswith("/dlz-"):
+            continue  # the Blob service's interface has the header only
+        for operation in operations.values():
+            taken = {(one["name"], one["in"]) for one in operation.get("parameters", [])}
+            assert (("If-Match", "header") in taken) == (("if-match", "query") in taken)
+
+
 @pytest.mark.parametrize("form", ["{}", "*", " {} "])
 def test_the_version_may_be_any_and_the_quotes_may_be_missing(deployed: Deployment, flow: str, form: str) -> None:
     bare = etag_of(deployed, flow).strip('"')

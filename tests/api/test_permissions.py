@@ -18,6 +18,7 @@ ADHOC = "/data/core/activation/disflowprovider/adhocrun"
 SANDBOXES = "/data/foundation/sandbox-management/sandboxes"
 LANDING_ZONE = "/data/foundation/connectors/landingzone"
 EXPORTING = (VIEW_DESTINATIONS, VIEW_DATASETS, EXPORT_DATASETS)
+COLLECTING: set[tuple[str, ...]] = {(VIEW_DESTINATIONS,), (VIEW_DATASETS,)}
 CONFIGS = "configs?outputType=activationDatasets&outputField=datasets"
 
 
@@ -67,29 +68,29 @@ STEPS: dict[str, tuple[Callable[[Made], Any], set[tuple[str, ...]]]] = {
     "flow specs": (get("/flowSpecs"), {(VIEW_DESTINATIONS,)}),
     "source connection": (
         post("/sourceConnections", lambda made: source_body(made.dataset)),
-        {(EXPORT_DATASETS,), (VIEW_DATASETS,)},
+        {(EXPORT_DATASETS,), (VIEW_DATASETS,), (VIEW_DESTINATIONS,)},
     ),
     "base connection": (
         post("/connections", lambda _: {"name": "zone", "connectionSpec": {"id": ZONE, "version": "1.0"}}),
-        {(MANAGE_DESTINATIONS, EXPORT_DATASETS)},
+        {(MANAGE_DESTINATIONS, EXPORT_DATASETS), (VIEW_DESTINATIONS,)},
     ),
     "target connection": (
         post("/targetConnections", lambda made: target_body(made.base)),
-        {(MANAGE_DESTINATIONS, EXPORT_DATASETS)},
+        {(MANAGE_DESTINATIONS, EXPORT_DATASETS), (VIEW_DESTINATIONS,)},
     ),
     "flow": (
         post("/flows", lambda made: flow_body(made.source, made.target, made.deployed.clock)),
-        {(EXPORT_DATASETS,), (VIEW_DATASETS,)},
+        {(EXPORT_DATASETS,), (VIEW_DATASETS,), (VIEW_DESTINATIONS,)},
     ),
     "flows": (get("/flows"), {(VIEW_DESTINATIONS,)}),
     "one flow": (get("/flows/{flow}"), {(VIEW_DESTINATIONS,)}),
     "runs": (get("/runs"), {(VIEW_DESTINATIONS,)}),
     "one run": (get("/runs/{run}"), {(VIEW_DESTINATIONS,)}),
     "landing zone": (lambda made: made.deployed.http.get(LANDING_ZONE), {(VIEW_DESTINATIONS,)}),
-    "credentials": (lambda made: made.deployed.http.get(f"{LANDING_ZONE}/credentials"), {(VIEW_DESTINATIONS,)}),
+    "credentials": (lambda made: made.deployed.http.get(f"{LANDING_ZONE}/credentials"), COLLECTING),
     "refresh": (
         lambda made: made.deployed.http.post(f"{LANDING_ZONE}/credentials?action=refresh"),
-        {(EXPORT_DATASETS,)},
+        {(EXPORT_DATASETS,), *COLLECTING},
     ),
 }
 
@@ -113,14 +114,13 @@ def test_the_tutorial_needs_three_permissions_and_names_the_one_that_is_missing(
 
 
 @pytest.mark.parametrize("missing", [None, *EXPORTING])
-def test_an_export_now_needs_two_of_them(deployed: Deployment, missing: str | None) -> None:
+def test_an_export_now_needs_all_of_them(deployed: Deployment, missing: str | None) -> None:
     flow = deployed.flow(deployed.import_rows("events", rows(0, 3)))
     body = {"activationInfo": {"destinations": [{"flowId": flow}]}}
     with deployed.acting(deployed.new_client(*(one for one in EXPORTING if one != missing))):
         answer = deployed.http.post(ADHOC, json=body)
-    needed = missing in (VIEW_DATASETS, EXPORT_DATASETS)
-    assert answer.status_code == (403 if needed else 200)
-    assert not needed or str(missing) in answer.json()["message" if "message" in answer.json() else "detail"]
+    assert answer.status_code == (200 if missing is None else 403)
+    assert missing is None or missing in answer.json()["message" if "message" in answer.json() else "detail"]
 
 
 def test_a_role_of_one_sandbox_does_nothing_in_another(made: Made) -> None:

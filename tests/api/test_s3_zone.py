@@ -98,7 +98,7 @@ def sent_policy(aws: Amazon, deployed: Deployment, monkeypatch: pytest.MonkeyPat
     return given, {name: values[0] for name, values in parse_qs(form).items()}
 
 
-def test_a_session_is_limited_to_reading_one_folder(
+def test_a_session_is_limited_to_collecting_from_one_folder(
     deployed: Deployment, aws: Amazon, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _, asked = sent_policy(aws, deployed, monkeypatch)
@@ -107,7 +107,7 @@ def test_a_session_is_limited_to_reading_one_folder(
     assert asked["RoleSessionName"] == f"offtake-{deployed.admin.client_id}"[:64]
     within = {"StringLike": {"s3:prefix": [folder, f"{folder}/*"]}}
     assert json.loads(asked["Policy"])["Statement"] == [
-        {"Effect": "Allow", "Action": "s3:GetObject", "Resource": f"{bucket}/{folder}/*"},
+        {"Effect": "Allow", "Action": ["s3:GetObject", "s3:DeleteObject"], "Resource": f"{bucket}/{folder}/*"},
         {"Effect": "Allow", "Action": "s3:ListBucket", "Resource": bucket, "Condition": within},
     ]
 
@@ -133,7 +133,7 @@ def test_what_a_session_is_limited_to_is_all_it_can_do(
     denied: list[Callable[[], Any]] = [
         *(partial(client.get_object, Bucket=bucket, Key=f"{one}/a.txt") for one in others),
         partial(client.put_object, Bucket=bucket, Key=f"{folder}/b.txt", Body=b"x"),
-        partial(client.delete_object, Bucket=bucket, Key=f"{folder}/a.txt"),
+        *(partial(client.delete_object, Bucket=bucket, Key=f"{one}/a.txt") for one in others),
         client.list_buckets,
     ]
     for act in denied:
@@ -141,6 +141,8 @@ def test_what_a_session_is_limited_to_is_all_it_can_do(
             act()
         assert caught.value.response["Error"]["Code"] == "AccessDenied"
     assert sorted(keys(aws, deployed)) == sorted(f"{one}/a.txt" for one in (folder, *others))
+    client.delete_object(Bucket=bucket, Key=f"{folder}/a.txt")
+    assert sorted(keys(aws, deployed)) == sorted(f"{one}/a.txt" for one in others)
 
 
 def test_refreshing_gives_another_session_and_is_in_the_audit_log(deployed: Deployment) -> None:
@@ -156,9 +158,13 @@ def test_refreshing_gives_another_session_and_is_in_the_audit_log(deployed: Depl
 
 @pytest.mark.parametrize(
     ("granted", "statuses"),
-    [((access.VIEW_DESTINATIONS,), (200, 200, 403)), ((access.EXPORT_DATASETS,), (403, 403, 200))],
+    [
+        ((access.VIEW_DESTINATIONS,), (200, 403, 403)),
+        ((access.VIEW_DESTINATIONS, access.VIEW_DATASETS), (200, 200, 403)),
+        ((access.VIEW_DESTINATIONS, access.VIEW_DATASETS, access.EXPORT_DATASETS), (200, 200, 200)),
+    ],
 )
-def test_looking_needs_one_permission_and_refreshing_another(
+def test_credentials_need_two_permissions_and_refreshing_them_a_third(
     deployed: Deployment, granted: tuple[str, ...], statuses: tuple[int, ...]
 ) -> None:
     calls = (("GET", ""), ("GET", "/credentials"), ("POST", "/credentials?action=refresh"))

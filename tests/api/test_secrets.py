@@ -131,6 +131,7 @@ def plant(deployed: Deployment) -> None:
     deployed.get("/connections")
     form = {"grant_type": "client_credentials", "client_id": "x", "client_secret": f"{MARK}/s3+"}
     deployed.http.post("/ims/token/v3", data=form)
+    deployed.http.post(f"/ims/token/v2?client_id=x&client_secret={quote(MARK + '/s3+')}&grant_type=client_credentials")
     deployed.http.post(f"/ims/token/v3?client_id=x&client_secret={quote(MARK + '/s3+')}", data={"grant_type": "x"})
     deployed.http.post(f"{FLOW_SERVICE}/flows", content=json.dumps(PLANTED).encode() + b"}")
 

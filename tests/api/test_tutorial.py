@@ -1,10 +1,14 @@
 """The vendor's tutorials, call by call, in the shapes in which they are published (contract, sections 2, 12 to 21)."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from offtake.clock import MovedClock
+from offtake.engines.local import LocalEngine
+from offtake.settings import HOUR_INTERVALS
 from tests.api.tutorial import (
     CONNECTIONS,
     LOCATIONS,
@@ -18,7 +22,7 @@ from tests.api.tutorial import (
     source_of,
     zone_flow,
 )
-from tests.deployment import FLOW_SERVICE, LAKE, Deployment, rows
+from tests.deployment import FLOW_SERVICE, LAKE, ZONE_FLOW, Deployment, deployment, rows, table_of
 
 LANDING_ZONE = "/data/foundation/connectors/landingzone"
 ADHOC = "/data/core/activation/disflowprovider/adhocrun"
@@ -90,6 +94,8 @@ def test_a_flow_is_made_by_the_tutorials_body(deployed: Deployment, dataset: str
     [
         ({"interval": 0, "timeUnit": "day", "exportMode": "DAILY_FULL_EXPORT"}, {"interval": 0, "timeUnit": "day"}),
         ({"interval": 1, "timeUnit": "day", "exportMode": "FIRST_FULL_THEN_INCREMENTAL"}, {"interval": 1}),
+        ({"interval": 1, "timeUnit": "hour"}, {"interval": 1, "timeUnit": "hour"}),
+        ({"interval": 8, "timeUnit": "hour"}, {"interval": 8, "timeUnit": "hour"}),
         ({"interval": 3, "timeUnit": "hour"}, {"exportMode": "FIRST_FULL_THEN_INCREMENTAL"}),
         ({"interval": 6, "timeUnit": "hour", "folderNameTemplate": "/"}, {"foldernameTemplate": "/"}),
         ({"interval": "9", "timeUnit": "hour", "frequency": "hour"}, {"interval": 9, "timeUnit": "hour"}),
@@ -104,6 +110,35 @@ def test_each_published_form_of_a_schedule_is_taken(
     (shown,) = deployed.get(f"/flows/{flow}")["items"]
     assert shown["scheduleParams"] | stored == shown["scheduleParams"]
     assert "folderNameTemplate" not in shown["scheduleParams"]
+
+
+def test_the_flow_specs_list_the_intervals_that_a_flow_may_have(
+    tmp_path: Path, clock: MovedClock, engine: LocalEngine
+) -> None:
+    for number, hours in enumerate((HOUR_INTERVALS, frozenset({2, 4}))):
+        with deployment(tmp_path / str(number), clock, engine, hour_intervals=hours) as deployed:
+            dataset = deployed.import_rows("events", rows(0, 1))
+            listed = [*deployed.get("/flowSpecs")["items"], *deployed.get(f"/flowSpecs/{ZONE_FLOW}")["items"]]
+            for spec in listed:
+                enum = spec["scheduleSpec"]["spec"]["properties"]["interval"]["enum"]
+                assert enum == sorted({0, 1, *hours})
+            for interval in hours:
+                deployed.flow(dataset, schedule={"interval": interval})
+
+
+def test_an_hourly_flow_delivers_every_hour_what_came_in(deployed: Deployment) -> None:
+    flow = deployed.flow(deployed.import_rows("events", rows(0, 3)), schedule={"interval": 1})
+    deployed.run_due()
+    for hour in range(1, 4):
+        deployed.import_rows("events", rows(3 * hour, 3))
+        deployed.clock.advance(seconds=59 * 60)
+        deployed.run_due()
+        assert len(deployed.runs(flow)) == hour
+        deployed.clock.advance(seconds=60)
+        deployed.run_due()
+    assert len(deployed.runs(flow)) == 4
+    files = [file for manifest in deployed.manifests() for file in deployed.delivered(manifest)]
+    assert [one["id"] for one in table_of(files).to_pylist()] == list(range(12))
 
 
 def test_a_flow_is_edited_by_the_published_patch(deployed: Deployment, dataset: str) -> None:

@@ -132,9 +132,27 @@ def test_roles_are_made_listed_shown_and_deleted(terminal: Terminal) -> None:
     assert [one["roles"] for one in terminal.json("client", "list")] == [[]]
 
 
+def test_roles_that_the_upgrade_hits_are_listed_and_mended(terminal: Terminal, served: Deployment) -> None:
+    assert served.admin.client_id
+    exports = "manage-and-activate-dataset-destinations"
+    terminal.says("role", "create", "hit", "--permission", exports, "--permission", "view-datasets")
+    terminal.says("role", "create", "viewers", "--permission", "view-destinations")
+    terminal.says(*EXPORTERS)
+    found = ("role", "list", "--permission", exports, "--without", "view-destinations")
+    assert [one["name"] for one in terminal.json(*found)] == ["hit"]
+    assert len(terminal.json("role", "list", "--permission", "view-destinations")) == 3
+    changed = terminal.json("role", "update", "hit", "--add", "view-destinations", "--remove", "view-datasets")
+    assert changed["permissionSets"] == [exports, "view-destinations"]
+    assert terminal.json(*found) == []
+    assert "manage access" in terminal.refused("role", "update", "Administrators", "--remove", "*")
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
+        ("role list --without burn", "burn"),
+        ("role update Administrators --add burn", "burn"),
+        ("role update nope --add view-datasets", "nope"),
         ("client create x --role nope", "nope"),
         ("client rotate nope", "no client nope"),
         ("client revoke nope", "no client nope"),

@@ -59,6 +59,25 @@ def test_the_first_start_makes_a_client_that_can_call_the_api(tmp_path: Path) ->
         assert json.loads((data_dir / "admin.json").read_text()) == admin
 
 
+def test_a_start_names_the_roles_that_can_export_no_longer(tmp_path: Path) -> None:
+    data_dir = tmp_path / "data"
+    exports = ("--permission", "manage-and-activate-dataset-destinations")
+    for name, permissions in (
+        ("hit", (*exports, "--permission", "view-datasets")),
+        ("spared", (*exports, "--permission", "view-destinations")),
+        ("admins", ("--permission", "*")),
+        ("connectors", ("--permission", "manage-destinations")),
+    ):
+        offtake("role", "create", name, *permissions, "--data-dir", data_dir)
+    with serving(data_dir, free_port()) as process:
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=20)
+    (line,) = [one for one in err.decode().splitlines() if "view-destinations" in one]
+    assert "connectors, hit;" in line
+    assert "offtake role update ROLE --add view-destinations" in line
+    assert "spared" not in line
+
+
 def test_a_port_that_is_taken_is_told(tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

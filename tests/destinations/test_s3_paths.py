@@ -1,14 +1,18 @@
-"""S3-compatible stores whose address has a path: every request goes below it, and is signed with it."""
+"""S3-compatible stores with addresses of their own: with a path, or with the bucket in the host's name."""
 
+import socket
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
+from ipaddress import ip_network
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 from urllib.parse import urlsplit
 from uuid import uuid4
 from wsgiref.types import StartResponse, WSGIEnvironment
 
 import boto3
+import httpx2
 import pytest
 from botocore.auth import S3SigV4Auth
 from botocore.awsrequest import AWSRequest
@@ -19,6 +23,8 @@ from werkzeug.serving import make_server
 from offtake.destinations import amazon_s3, schema
 from offtake.destinations.contract import Site
 from offtake.destinations.landing_zones import LocalZones
+from offtake.destinations.network import Network
+from offtake.destinations.parameters import Params
 from offtake.destinations.probe import probe
 from offtake.errors import InvalidInputError
 
@@ -62,18 +68,45 @@ def is_signed(environ: WSGIEnvironment) -> bool:
     return bool(made == given["Signature"])
 
 
-@pytest.fixture
-def gateway() -> Iterator[tuple[Gateway, str]]:
-    found = Gateway()
-    server = make_server("127.0.0.1", 0, found, threaded=True)
+class VirtualOnly:
+    """Takes `BUCKET.store.test` only, as Alibaba's and Tencent's stores do, and passes on to moto."""
+
+    def __init__(self) -> None:
+        self._store = DomainDispatcherApplication(create_backend_app)
+        self.hosts: set[str] = set()
+
+    def __call__(self, environ: WSGIEnvironment, start: StartResponse) -> Any:
+        host = environ["HTTP_HOST"].partition(":")[0]
+        self.hosts.add(host)
+        bucket = host.removesuffix(".store.test")
+        if bucket == host:
+            start("403 Forbidden", [("Content-Type", "application/xml")])
+            return [b"<Error><Code>SecondLevelDomainForbidden</Code><Message>use the bucket's host</Message></Error>"]
+        raw = str(environ["RAW_URI"])
+        raw = raw[raw.find("/", raw.find("://") + 3) :] if "://" in raw else raw  # by way of a proxy
+        inner = {**environ, "PATH_INFO": f"/{bucket}{environ['PATH_INFO']}", "HTTP_HOST": "s3.amazonaws.com"}
+        inner["RAW_URI"] = inner["REQUEST_URI"] = f"/{bucket}{raw}"
+        return self._store(inner, start)
+
+
+@contextmanager
+def serving(application: Any) -> Iterator[int]:
+    server = make_server("127.0.0.1", 0, application, threaded=True)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     try:
-        yield found, f"http://127.0.0.1:{server.server_port}{PREFIX}"
+        yield server.server_port
     finally:
         server.shutdown()
         thread.join()
         server.server_close()
+
+
+@pytest.fixture
+def gateway() -> Iterator[tuple[Gateway, str]]:
+    found = Gateway()
+    with serving(found) as port:
+        yield found, f"http://127.0.0.1:{port}{PREFIX}"
 
 
 @pytest.mark.parametrize("end", ["", "/"])
@@ -100,6 +133,74 @@ def test_a_store_below_a_path_is_delivered_to(gateway: tuple[Gateway, str], tmp_
         client.close()
     assert server.passed > 10
     assert credentials.address == urlsplit(endpoint).netloc
+
+
+@pytest.fixture
+def names(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hosts below store.test are this machine; drivers reach them through the deployment's own proxy."""
+    real = socket.getaddrinfo
+
+    def resolve(host: str, *args: Any, **more: Any) -> Any:
+        return real("127.0.0.1" if host.endswith("store.test") else host, *args, **more)
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+
+
+LOOPBACK: Final = Network(multi_user=True, allow=(ip_network("127.0.0.0/8"),))
+
+
+def learned(auth: dict[str, object], bucket: str, site: Site) -> Params:
+    location = {"bucketName": bucket, "path": "daily", "datasetFileType": "JSON", "compression": "GZIP"}
+    params = schema.parse_target_params(amazon_s3.DESTINATION, location)
+    credentials = schema.parse_credentials(amazon_s3.DESTINATION, "Access Key", auth)
+    assert credentials.unmet
+    found = amazon_s3.pin(credentials, params, site)
+    sink = amazon_s3.open_sink(found, params, site)
+    try:
+        assert probe(sink, "daily") == []
+        assert sink.put("daily/large.json.gz", [b"x" * 1024 * 1024] * 12) == 12 * 1024 * 1024
+        assert sink.clear(["daily/large.json.gz"]) == 0
+    finally:
+        sink.close()
+    return found
+
+
+@pytest.mark.usefixtures("names")
+def test_a_store_that_takes_the_bucket_in_the_hosts_name_is_found_out(tmp_path: Path) -> None:
+    server, bucket = VirtualOnly(), f"b{uuid4().hex}"
+    with serving(server) as port:
+        httpx2.put(f"http://127.0.0.1:{port}/", headers={"Host": f"{bucket}.store.test:{port}"}).raise_for_status()
+        auth: dict[str, object] = {
+            "s3AccessKey": KEY,
+            "s3SecretKey": SECRET,
+            "endpointUrl": f"http://store.test:{port}",
+        }
+        found = learned(auth, bucket, Site("prod", LocalZones(tmp_path), network=LOOPBACK))
+    assert schema.public_params(found)["addressingStyle"] == "VIRTUAL"
+    assert server.hosts == {"store.test", f"{bucket}.store.test"}
+
+
+@pytest.mark.usefixtures("names")
+def test_the_path_style_is_kept_where_it_works(gateway: tuple[Gateway, str], tmp_path: Path) -> None:
+    _, endpoint = gateway
+    bucket = f"b{uuid4().hex}"
+    client = boto3.client(
+        "s3", endpoint_url=endpoint, aws_access_key_id=KEY, aws_secret_access_key=SECRET, region_name="us-east-1"
+    )
+    client.create_bucket(Bucket=bucket)
+    client.close()
+    auth: dict[str, object] = {"s3AccessKey": KEY, "s3SecretKey": SECRET, "endpointUrl": endpoint}
+    found = learned(auth, bucket, Site("prod", LocalZones(tmp_path)))
+    assert schema.public_params(found)["addressingStyle"] == "PATH"
+    wrong = schema.parse_credentials(amazon_s3.DESTINATION, "Access Key", auth | {"s3SecretKey": "wrong"})
+    location = {"bucketName": bucket, "path": "daily", "datasetFileType": "JSON", "compression": "GZIP"}
+    params = schema.parse_target_params(amazon_s3.DESTINATION, location)
+    assert amazon_s3.pin(wrong, params, Site("prod", LocalZones(tmp_path))) == wrong
+
+
+def test_amazon_has_nothing_to_be_found_out() -> None:
+    auth = {"s3AccessKey": KEY, "s3SecretKey": SECRET}
+    assert not schema.parse_credentials(amazon_s3.DESTINATION, "Access Key", auth).unmet
 
 
 @pytest.mark.parametrize(

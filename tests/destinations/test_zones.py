@@ -127,11 +127,11 @@ def test_stores_that_ask_for_a_pause_get_it(
 
 def test_a_session_names_the_partition_of_its_role() -> None:
     zones = S3Zones("bucket", "prefix", "arn:aws-cn:iam::123456789012:role/readers", region="cn-north-1")
-    statements = s3_zone.reading_policy(zones, "prefix/folder")["Statement"]
+    statements = s3_zone.collecting_policy(zones, "prefix/folder")["Statement"]
     assert [one["Resource"] for one in statements] == [
         "arn:aws-cn:s3:::bucket/prefix/folder/*",
         "arn:aws-cn:s3:::bucket",
     ]
     assert zones.url == "https://s3.cn-north-1.amazonaws.com.cn"
     compatible = S3Zones("bucket", "prefix", "arn:minio:iam:::role/readers")
-    assert s3_zone.reading_policy(compatible, "prefix/folder")["Statement"][1]["Resource"] == "arn:aws:s3:::bucket"
+    assert s3_zone.collecting_policy(compatible, "prefix/folder")["Statement"][1]["Resource"] == "arn:aws:s3:::bucket"

@@ -51,8 +51,10 @@ def once(*, end: int | None = None) -> Schedule:
     [
         (FULL, "day", 0, None),
         (INCREMENTAL, "day", 1, DAY),
+        (INCREMENTAL, "hour", 1, HOUR),
         (INCREMENTAL, "hour", 3, 3 * HOUR),
         (INCREMENTAL, "hour", 6, 6 * HOUR),
+        (INCREMENTAL, "hour", 8, 8 * HOUR),
         (INCREMENTAL, "hour", 9, 9 * HOUR),
         (INCREMENTAL, "hour", 12, 12 * HOUR),
         (INCREMENTAL, "hour", 24, DAY),
@@ -72,11 +74,10 @@ def test_what_the_truth_table_allows_is_accepted(mode: str, unit: str, interval:
         (FULL, "day", 2, "interval", "must be 0"),
         (FULL, "hour", 0, "timeUnit", "must be day"),
         (FULL, "hour", 3, "timeUnit", "must be day"),
-        (INCREMENTAL, "hour", 8, "interval", "3, 6, 9, 12, 24"),
-        (INCREMENTAL, "hour", 0, "interval", "3, 6, 9, 12, 24"),
-        (INCREMENTAL, "hour", 1, "interval", "3, 6, 9, 12, 24"),
-        (INCREMENTAL, "hour", 5, "interval", "3, 6, 9, 12, 24"),
-        (INCREMENTAL, "hour", 48, "interval", "3, 6, 9, 12, 24"),
+        (INCREMENTAL, "hour", 0, "interval", "1, 3, 6, 8, 9, 12, 24"),
+        (INCREMENTAL, "hour", 2, "interval", "1, 3, 6, 8, 9, 12, 24"),
+        (INCREMENTAL, "hour", 5, "interval", "1, 3, 6, 8, 9, 12, 24"),
+        (INCREMENTAL, "hour", 48, "interval", "1, 3, 6, 8, 9, 12, 24"),
         (None, "hour", 0, "interval", INCREMENTAL),
         (INCREMENTAL, "day", 0, "interval", "must be 1"),
         (INCREMENTAL, "day", 2, "interval", "must be 1"),
@@ -98,10 +99,10 @@ def test_without_an_export_mode_only_a_daily_zero_means_a_full_export(unit: str,
 
 
 def test_a_deployment_may_allow_other_hours_but_never_zero() -> None:
-    rules = ScheduleRules(hour_intervals=frozenset({0, 1, 8}))
-    assert [parsed({"interval": hours}, rules=rules).period_seconds for hours in (1, 8)] == [HOUR, 8 * HOUR]
+    rules = ScheduleRules(hour_intervals=frozenset({0, 2, 8}))
+    assert [parsed({"interval": hours}, rules=rules).period_seconds for hours in (2, 8)] == [2 * HOUR, 8 * HOUR]
     for hours in (0, 6):
-        assert "must be one of 1, 8" in refused({"interval": hours}, rules=rules)["interval"]
+        assert "must be one of 2, 8" in refused({"interval": hours}, rules=rules)["interval"]
 
 
 def test_a_deployment_may_allow_recurring_full_exports() -> None:
@@ -330,7 +331,7 @@ def test_days_have_no_summer_time() -> None:
     assert next_slot(daily, DAY_BEFORE, DAY_BEFORE) == at("2026-03-29T06:00:00")
 
 
-hours = st.sampled_from([3, 6, 9, 12, 24])
+hours = st.sampled_from([1, 3, 6, 8, 9, 12, 24])
 ends = st.none() | st.integers(START + 1, START + 20 * DAY)
 schedules = st.builds(schedule, hours, end=ends)
 moments = st.integers(START - 40 * DAY, START + 40 * DAY)

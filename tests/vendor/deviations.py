@@ -75,7 +75,7 @@ DEVIATIONS: Final = (
     Deviation(_FLOWS, 200, "/items/*/description?", "section 6.1: optional"),
     Deviation(_FLOWS, 200, "/items/*/inheritedAttributes/sourceConnections", "section 6.5: an array"),
     Deviation(_FLOWS, 200, "/items/*/inheritedAttributes/targetConnections", "section 6.5: an array"),
-    Deviation(_FLOWS, 200, "/items/*/scheduleParams/interval", "conflict 12: 0 is allowed; conflict 14: 24 too"),
+    Deviation(_FLOWS, 200, "/items/*/scheduleParams/interval", "conflict 12: 0 is allowed; conflict 14: 8 and 24 too"),
     Deviation(("destinations GET /runs",), 200, "/items/*/metrics/statusSummary/status", "conflict 4: lower case"),
     Deviation(_NEW_BATCH, 201, "/status", "section 24: a new batch is loading"),
     Deviation(_BATCH_ACTION, 200, "/status", "section 23.3: more statuses, staged and aborted among them"),

@@ -2,16 +2,34 @@
 
 from typing import Annotated, Any
 
-from fastapi import Header, Query, Response
+from fastapi import Depends, Header, Query, Request, Response
 
-from offtake.flows import entities
+from offtake.flows import entities, problems
 from offtake.store.tables.base import Stamp
 
 Json = dict[str, Any]
 
-IfMatch = Annotated[
-    str | None, Header(alias="If-Match", description="The etag that was read, with its quotes; * for any.")
-]
+
+def read_if_match(
+    request: Request,
+    header: Annotated[
+        str | None, Header(alias="If-Match", description="The etag that was read, with its quotes; * for any.")
+    ] = None,
+    query: Annotated[
+        str | None, Query(alias="if-match", description="The same, for clients that send it in the query.")
+    ] = None,
+) -> str | None:
+    """The version that the request names, in the header or in the query; raises 1452 when it names several."""
+    in_query = [value for name, value in request.query_params.multi_items() if name.lower() == "if-match"]
+    given = [value for value in (header, query, *in_query) if value and value.strip()]
+    if len({frozenset(entities.parse_versions(value)) for value in given}) > 1:
+        raise problems.of_field(
+            "/if-match", "names another version in the query than in the header; send one of them, or the same twice"
+        )
+    return given[0] if given else None
+
+
+IfMatch = Annotated[str | None, Depends(read_if_match)]
 Op = Annotated[str | None, Query(description="The action; letter case means nothing.")]
 SubOp = Annotated[str | None, Query(alias="subOp", description="Not used by the actions of flows and runs.")]
 

@@ -85,9 +85,9 @@ def _let_in(request: Request, backend: Backend, *, to_a_sandbox: bool) -> Caller
         _check_organisation(request, client)
         sandbox = None
         if to_a_sandbox:
-            name = _sandbox_name(request, backend, client)
-            sandbox = access.find_sandbox(session, client.org_id, name or None, seen_by=client.id)
-            _check_sandbox_id(request, sandbox)
+            name, sandbox_id = _read_sandbox_headers(request, backend, client)
+            sandbox = access.find_sandbox(session, client.org_id, name, seen_by=client.id, sandbox_id=sandbox_id)
+            _check_sandbox_id(sandbox, sandbox_id)
         _check_address(request)
         remote = request.client.host if request.client else ""
         return access.caller_of(session, client, sandbox, remote=remote, request_id=request.state.request_id)
@@ -111,26 +111,27 @@ def _bad_token() -> GatewayError:
     return GatewayError("401013")
 
 
-def _sandbox_name(request: Request, backend: Backend, client: Client) -> str:
+def _read_sandbox_headers(request: Request, backend: Backend, client: Client) -> tuple[str | None, str | None]:
+    """The sandbox's name and id as sent, None where absent; raises 2105 and 2111 to 2113."""
     name = request.headers.get("x-sandbox-name", "").strip()
-    sandbox_id = request.headers.get("x-sandbox-id", "").strip()
+    sandbox_id = request.headers.get("x-sandbox-id", "").strip().lower()
     if "*" in (name, sandbox_id):
         if client.kind == "user":
             raise Problem(problems.ALL_SANDBOXES_DENIED, "A user token cannot ask for all sandboxes; name one.")
         if name != sandbox_id:
             raise Problem(problems.SANDBOXES_DIFFER, "x-sandbox-name and x-sandbox-id must both be *, or neither.")
         raise Problem(problems.ONE_SANDBOX_ONLY, "Queries across sandboxes are not offered here; name one sandbox.")
-    if sandbox_id and client.kind == "user":
-        raise Problem(problems.SANDBOX_ID_NOT_ALLOWED, "x-sandbox-id is for service tokens; leave it out.")
-    if not name and backend.settings.strict_sandbox_header:
-        raise Problem(problems.SANDBOX_MISSING, "The header x-sandbox-name is missing.")
-    return name
+    if not name and not sandbox_id and backend.settings.strict_sandbox_header:
+        raise Problem(problems.SANDBOX_MISSING, "The headers x-sandbox-name and x-sandbox-id are missing; send one.")
+    return name or None, sandbox_id or None
 
 
-def _check_sandbox_id(request: Request, sandbox: Sandbox) -> None:
-    given_id = request.headers.get("x-sandbox-id", "").strip()
-    if given_id and given_id != sandbox.id:
-        raise Problem(problems.OTHER_SANDBOX_ID, f"Sandbox {sandbox.name} does not have the id that was sent.")
+def _check_sandbox_id(sandbox: Sandbox, sandbox_id: str | None) -> None:
+    if sandbox_id is not None and sandbox_id != sandbox.id:
+        raise Problem(
+            problems.OTHER_SANDBOX_ID,
+            f"x-sandbox-id is not the id of sandbox {sandbox.name}, which x-sandbox-name names; send one of the two.",
+        )
 
 
 def _check_address(request: Request) -> None:

@@ -47,7 +47,11 @@ def list_params(
     limit: Annotated[str | None, Query(description="1 to 100 entities a page.", examples=["20"])] = None,
     property: Annotated[  # noqa: A002 - the contract's name
         list[str] | None,
-        Query(description="A filter such as name==A; repeated, all must hold. Without an operator: what to return."),
+        Query(
+            description="A filter such as name==A; repeated, all must hold. Operators are ==, !=, and for "
+            "numbers and times <, <=, >, >=; another field is refused with the list of those there are. Without an "
+            "operator: what to return."
+        ),
     ] = None,
     orderby: Annotated[str | None, Query(description="name, +name or -name, several with commas.")] = None,
     count: Annotated[str | None, Query(description="true: answer with the number alone.")] = None,

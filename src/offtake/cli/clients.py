@@ -16,7 +16,7 @@ Id = Annotated[str, typer.Argument(help="The client's id.")]
 def create(
     name: Annotated[str, typer.Argument(help="What people call it.")],
     role: Annotated[list[str] | None, typer.Option("--role", help="A role by name or id; may be repeated.")] = None,
-    service: Annotated[bool, typer.Option("--service", help="A service, which may send x-sandbox-id.")] = False,
+    service: Annotated[bool, typer.Option("--service", help="A service account, not a technical account.")] = False,
     client_id: Annotated[str | None, typer.Option("--id", help="The id; default: a random one.")] = None,
     external: Annotated[
         bool, typer.Option("--external", help="No secret: it signs in at the external issuer, under --id.")

@@ -175,6 +175,7 @@ COMMANDS: Final[dict[str, Command | Group]] = {
             "create": Command("roles:create", "Make a role."),
             "list": Command("roles:list_", "List the roles, the latest first."),
             "show": Command("roles:show_", "Show what a role grants, and who has it."),
+            "update": Command("roles:update", "Change which permissions a role grants."),
             "grant": Command("roles:grant", "Give a role to a client."),
             "revoke": Command("roles:revoke", "Take a role from a client."),
             "delete": Command("roles:delete", "Forget a role; whoever had it loses what it granted."),

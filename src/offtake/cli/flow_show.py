@@ -5,9 +5,9 @@ from sqlalchemy.orm import Session
 from offtake.cli import show
 from offtake.cli.options import AsJson, DataDir, FlowName, InSandbox, find_flow, operating
 from offtake.cli.runs import wait_sentence
-from offtake.flows import dataflows
+from offtake.flows import dataflows, ends, flow_documents
 from offtake.flows.credentials import lost_promises
-from offtake.flows.entities import Json
+from offtake.flows.entities import ENABLED, Json
 from offtake.flows.owed import Owed, describe, owed_by, remedy
 from offtake.flows.run_waits import wait_of
 from offtake.store import disposals
@@ -19,7 +19,8 @@ def show_(flow: FlowName, sandbox: InSandbox = None, data_dir: DataDir = None, j
     """Show a flow: its runs, what they wait for, what is owed or stays delivered, and what does not hold."""
     with operating(data_dir, sandbox) as (backend, caller), backend.database.reading() as session:
         row = find_flow(session, caller, flow)
-        document = dataflows.render(session, row, caller)
+        now_ms = backend.clock.now_ms()
+        document = flow_documents.render(session, row, caller, now_ms)
         live, owed = live_run(session, row.id), _owed(session, row)
         source = session.get_one(SourceConnection, row.source_connection_id)
         held = disposals.held(session, row.id, source.dataset_ids)
@@ -30,7 +31,7 @@ def show_(flow: FlowName, sandbox: InSandbox = None, data_dir: DataDir = None, j
         show.as_json(document | _extension(live, owed) | {"held": kept, "limits": limits})
         return
     stays = [f"run {run.id}: {disposals.describe(parts, disposals.NEXT)}" for run, parts in held]
-    for line in [*_lines(row, live, owed), *stays, *limits]:
+    for line in [*_lines(row, live, owed, now_ms // 1000), *stays, *limits]:
         show.console.print(line, markup=False)
 
 
@@ -46,9 +47,8 @@ def _extension(live: Run | None, owed: list[Owed]) -> Json:
     return {"owed": [one.to_json() for one in owed]} | running
 
 
-def _lines(row: Flow, live: Run | None, owed: list[Owed]) -> list[str]:
-    due = show.instant(row.next_run_s * 1000) if row.next_run_s else "none"
-    lines = [f"flow {row.name} ({row.id}) is {row.state}", f"next slot: {due}"]
+def _lines(row: Flow, live: Run | None, owed: list[Owed], now: int) -> list[str]:
+    lines = _schedule_lines(row, now)
     if row.last_run_id:
         ended = show.instant(row.last_run_completed_at)
         lines.append(f"last run: {row.last_run_id} {row.last_run_state}, ended {ended}")
@@ -56,3 +56,18 @@ def _lines(row: Flow, live: Run | None, owed: list[Owed]) -> list[str]:
         wait = wait_of(live)
         lines.append(f"run {live.id} {'waits ' + wait_sentence(wait) if wait else 'is ' + live.status}")
     return lines + [f"owed: {describe(one)}; {remedy(row)}" for one in owed]
+
+
+def _schedule_lines(row: Flow, now: int) -> list[str]:
+    """The flow's state, its next slot and its end."""
+    schedule, following = dataflows.schedule_of(row), ends.next_run(row, now)
+    end, due = ends.describe_end(schedule), show.instant(following * 1000) if following else "none"
+    head = f"flow {row.name} ({row.id}) is {row.state}"
+    if not ends.is_over(row, now):
+        return [head, f"next slot: {due}", f"ends: {end or 'never'}"]
+    lines = [f"{head}, ended since {end}", f"next slot: {due}"]
+    if row.state == ENABLED and row.next_run_s is not None:
+        lines.append("last run to come: a slot from before the end is still due")
+    if not (schedule.one_time and row.last_run_id):
+        lines.append(f"to prolong it: {ends.describe_prolonging(row)}")
+    return lines

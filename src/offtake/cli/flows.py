@@ -6,30 +6,55 @@ import typer
 
 from offtake.cli import show
 from offtake.cli.options import AsJson, DataDir, FlowName, InSandbox, find_flow, operating
-from offtake.flows import adhoc, dataflows, listing, reading
+from offtake.flows import adhoc, dataflows, ends, flow_documents, listing, reading
 from offtake.flows.adhoc import AdhocDestination
+from offtake.flows.entities import ENABLED
+from offtake.store.tables import Flow
+
+EndingWithin = Annotated[
+    float | None,
+    typer.Option(
+        "--ending-within", min=0, max=36_500, help="Only flows that end within so many days, the first to end first."
+    ),
+]
 
 
-def list_(sandbox: InSandbox = None, data_dir: DataDir = None, json: AsJson = False) -> None:
+def list_(
+    ending_within: EndingWithin = None, sandbox: InSandbox = None, data_dir: DataDir = None, json: AsJson = False
+) -> None:
     """List the flows, the most recently changed first; in brackets, how many runs have failed one after another."""
     with operating(data_dir, sandbox) as (backend, caller), backend.database.reading() as session:
-        found = reading.flows(session, caller, listing.everything()).rows
-        documents = [dataflows.render(session, row, caller) for row in found]
+        now_ms = backend.clock.now_ms()
+        if ending_within is None:
+            found = reading.flows(session, caller, listing.everything()).rows
+        else:
+            in_sandbox = Flow.sandbox_id == caller.sandbox_id
+            found = ends.find_ending(session, now_ms // 1000, ending_within, in_sandbox)
+        documents = flow_documents.render_all(session, found, caller, now_ms) if json else []
     if json:
         show.as_json(documents)
         return
-    rows = [
-        (
-            row.id,
-            row.name,
-            row.state,
-            f"{row.last_run_state} ({row.failures})" if row.failures else row.last_run_state,
-            show.instant(row.last_run_completed_at),
-            show.instant(row.next_run_s * 1000 if row.next_run_s else None),
-        )
-        for row in found
-    ]
-    show.table(("ID", "NAME", "STATE", "LAST RUN", "ENDED", "NEXT RUN"), rows, "No flows yet.")
+    empty = "No flows yet." if ending_within is None else f"No flow ends within {ending_within:g} days."
+    show.table(
+        ("ID", "NAME", "STATE", "LAST RUN", "ENDED", "NEXT RUN", "FLOW ENDS"),
+        [_row(row, now_ms // 1000) for row in found],
+        empty,
+    )
+
+
+def _row(row: Flow, now: int) -> tuple[object, ...]:
+    """What the list shows of one flow."""
+    following = ends.next_run(row, now)
+    ended = "ended" if row.state == ENABLED else f"{row.state}, ended"
+    return (
+        row.id,
+        row.name,
+        ended if ends.is_over(row, now) else row.state,
+        f"{row.last_run_state} ({row.failures})" if row.failures else row.last_run_state,
+        show.instant(row.last_run_completed_at),
+        show.instant(following * 1000 if following else None),
+        ends.describe_end(dataflows.schedule_of(row)),
+    )
 
 
 def run(

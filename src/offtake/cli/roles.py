@@ -9,6 +9,7 @@ from offtake.cli.options import AsJson, DataDir, administering
 from offtake.errors import OfftakeError
 from offtake.flows import clients, role_changes, roles
 from offtake.flows.access import ALL, PERMISSIONS
+from offtake.store.tables import Role
 
 Name = Annotated[str, typer.Argument(help="The role's name or id.")]
 ClientId = Annotated[str, typer.Argument(help="The client's id.")]
@@ -40,10 +41,25 @@ def create(
     _tell(roles.render(row), f"role {row.name} ({row.id}) is made", json)
 
 
-def list_(data_dir: DataDir = None, json: AsJson = False) -> None:
+def list_(
+    permission: Annotated[
+        list[str] | None, typer.Option("--permission", help="Only roles that grant it; may be repeated.")
+    ] = None,
+    without: Annotated[
+        list[str] | None, typer.Option("--without", help="Only roles that do not grant it; may be repeated.")
+    ] = None,
+    data_dir: DataDir = None,
+    json: AsJson = False,
+) -> None:
     """List the roles, the latest first."""
+    _check_permissions([*(permission or ()), *(without or ())])
     with administering(data_dir) as (backend, caller), backend.database.reading() as session:
-        found = [roles.render(row) for row in roles.all_of(session, caller)]
+        found = [
+            roles.render(row)
+            for row in roles.all_of(session, caller)
+            if all(_grants(row, one) for one in permission or ())
+            and not any(_grants(row, one) for one in without or ())
+        ]
     if json:
         show.as_json(found)
         return
@@ -65,6 +81,24 @@ def show_(role: Name, data_dir: DataDir = None, json: AsJson = False) -> None:
     show.console.print(f"labels: {', '.join(row.labels)}", markup=False)
     held = [(one["clientId"], one["name"], one["subjectType"]) for one in document["subjects"]]
     show.table(("CLIENT", "NAME", "KIND"), held, "Nobody has it.")
+
+
+def update(
+    role: Name,
+    add: Annotated[list[str] | None, typer.Option("--add", help="A permission to grant; may be repeated.")] = None,
+    remove: Annotated[
+        list[str] | None, typer.Option("--remove", help="A permission to grant no longer; may be repeated.")
+    ] = None,
+    data_dir: DataDir = None,
+    json: AsJson = False,
+) -> None:
+    """Change which permissions a role grants, for every client that has it."""
+    _check_permissions([*(add or ()), *(remove or ())])
+    with administering(data_dir) as (backend, caller), backend.database.writing() as session:
+        row = roles.named(session, caller, role)
+        kept = [one for one in row.permissions if one not in (remove or ())]
+        roles.change(session, caller, row, {"permissions": [*kept, *(add or ())]}, backend.clock.now_ms())
+    _tell(roles.render(row), f"role {row.name} grants {', '.join(row.permissions) or 'nothing'}", json)
 
 
 def grant(role: Name, client: ClientId, data_dir: DataDir = None, json: AsJson = False) -> None:
@@ -93,6 +127,16 @@ def delete(role: Name, data_dir: DataDir = None, json: AsJson = False) -> None:
         row = roles.named(session, caller, role)
         roles.remove(session, caller, row.id, backend.clock.now_ms())
     _tell({"role": row.name, "deleted": True}, f"role {row.name} is deleted", json)
+
+
+def _grants(row: Role, permission: str) -> bool:
+    return bool({permission, ALL}.intersection(row.permissions))
+
+
+def _check_permissions(given: list[str]) -> None:
+    unknown = [one for one in given if one not in (*PERMISSIONS, ALL)]
+    if unknown:
+        raise OfftakeError(f"{unknown[0]} is not a permission; there are {', '.join(PERMISSIONS)}, and * for all.")
 
 
 def _tell(document: dict[str, Any], sentence: str, json: bool) -> None:

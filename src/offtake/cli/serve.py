@@ -3,6 +3,7 @@
 import contextlib
 import ipaddress
 import json
+import logging
 import os
 import signal
 import threading
@@ -21,10 +22,14 @@ from offtake.cli import show
 from offtake.cli.options import DataDir, settings_at
 from offtake.clock import Clock
 from offtake.errors import OfftakeError
-from offtake.flows import clients
+from offtake.flows import clients, ends, roles
+from offtake.flows.access import VIEW_DESTINATIONS
 from offtake.flows.clients import NewClient
 from offtake.scheduling.backend import key_file, open_backend, sole_server
 from offtake.scheduling.service import Duties, working
+from offtake.store.database import Database
+
+_log = logging.getLogger(__name__)
 
 ADMIN_FILE: Final = "admin.json"
 
@@ -50,7 +55,9 @@ def serve(
             _write_private(admin_file, json.dumps({"origin": f"http://{host}:{port}"} | asdict(client), indent=2))
 
         clients.first_client(backend.database, backend.clock, keep)
+        _warn_of_roles(backend.database)
         _greet(f"http://{host}:{port}", admin_file)
+        ends.log_ending_soon(backend.database, backend.clock)
         config = uvicorn.Config(create_app(backend), host=host, port=port, log_config=None, access_log=False)
         # The web server raises the signal that ended it once more; it must not end this process half-way.
         signal.signal(signal.SIGTERM, _interrupt)
@@ -81,6 +88,20 @@ def worker(data_dir: DataDir = None) -> None:
     with working(backend, f"worker-{uuid4()}", Duties(schedules=False)):
         stop.wait()
     backend.close()
+
+
+def _warn_of_roles(database: Database) -> None:
+    """Log one line that names the roles whose clients could create connections and exports before, and cannot now."""
+    with database.reading() as session:
+        names = [row.name for row in roles.without_view_destinations(session)]
+    if names:
+        _log.warning(
+            "roles that grant exports but not %s, which creating connections and flows and ad-hoc runs need too: %s; "
+            "see: offtake role update ROLE --add %s",
+            VIEW_DESTINATIONS,
+            ", ".join(names),
+            VIEW_DESTINATIONS,
+        )
 
 
 def _is_loopback(host: str) -> bool:

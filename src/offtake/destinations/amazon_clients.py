@@ -31,8 +31,9 @@ def make_client(
     endpoint: str | None,
     credential: "S3Credential | None" = None,
     guarded: bool = False,
+    is_virtual: bool = False,
 ) -> Any:  # noqa: ANN401 - made while botocore runs
-    """A client that asks for objects in the path style. Threads may share it.
+    """A client that asks for objects in the path style, or with the bucket in the host's name. Threads may share it.
 
     `endpoint`: None for the vendor's own. `credential`: None for what Amazon's chain finds in the environment, which
     is renewed by itself. `guarded`: a user chose the endpoint, so that it is reached as the network's rules say.
@@ -43,7 +44,7 @@ def make_client(
         connect_timeout=min(CONNECT_SECONDS, network.patience),
         read_timeout=network.patience,
         retries={"mode": "standard", "total_max_attempts": _ATTEMPTS},
-        s3={"addressing_style": "path"},
+        s3={"addressing_style": "virtual" if is_virtual else "path"},
         proxies=dict.fromkeys(("http", "https"), proxy_url(network)) if guarded and network.guards else None,
     )
     given: dict[str, Any] = {}

@@ -27,6 +27,7 @@ from offtake.destinations.object_store_errors import Rights
 from offtake.destinations.parameters import Params, TargetParams, address_of, as_folder
 from offtake.destinations.plain_http import answers
 from offtake.destinations.unfinished_uploads import AT_ONCE, UnfinishedUploads
+from offtake.errors import DeliveryError
 
 if TYPE_CHECKING:
     # The driver states these types in its stubs only.
@@ -60,6 +61,9 @@ def _external_id(sent: str | None) -> str | None:
     return sent
 
 
+AddressingStyle = Literal["PATH", "VIRTUAL"]
+
+
 class StoreAddress(Params):
     """Where the bucket is."""
 
@@ -78,6 +82,19 @@ class StoreAddress(Params):
         description="Region of the bucket; us-east-1 when left out. An extension of this project.",
         examples=["eu-central-1"],
     )
+
+    addressing_style: AddressingStyle | None = Field(
+        default=None,
+        title="Addressing style",
+        description="How an S3-compatible store takes the bucket: PATH (https://HOST/BUCKET) or VIRTUAL "
+        "(https://BUCKET.HOST). Found and recorded at the first connection when left out. An extension.",
+        examples=["PATH"],
+    )
+
+    @property
+    def unmet(self) -> bool:
+        """True until it is known how a compatible store is addressed; Amazon takes both."""
+        return self.endpoint_url is not None and self.addressing_style is None
 
     def hosts(self) -> dict[str, str]:
         """The endpoint's."""
@@ -201,7 +218,9 @@ def open_sink(credentials: Params | None, params: TargetParams, site: Site) -> S
     assert isinstance(params, S3Params)  # noqa: S101 - as above
     region = credentials.region or "us-east-1"
     endpoint = credentials.endpoint_url.rstrip("/") if credentials.endpoint_url else None
-    options = client_options(site.network, endpoint)
+    is_virtual = credentials.addressing_style == "VIRTUAL"
+    url = endpoint or _amazon(region)
+    options = client_options(site.network, endpoint and (_of_bucket(url, params.bucket_name) if is_virtual else url))
     if params.bucket_owner_full_control:
         # The driver signs these like its own headers.
         options["default_headers"] = {"x-amz-acl": "bucket-owner-full-control"}
@@ -216,13 +235,13 @@ def open_sink(credentials: Params | None, params: TargetParams, site: Site) -> S
         config["server_side_encryption"] = _ENCRYPTION[params.server_side_encryption]
     if params.kms_key_id is not None:
         config["sse_kms_key_id"] = params.kms_key_id
-    url = endpoint or _amazon(region)
     store = S3Store(
         params.bucket_name,
         region=region,
-        endpoint=url,
-        # Buckets with dots in their names, and compatible stores, need the path style.
-        virtual_hosted_style_request=False,
+        # The driver takes an endpoint of the virtual style with the bucket in it.
+        endpoint=_of_bucket(url, params.bucket_name) if is_virtual else url,
+        # Buckets with dots in their names, and most compatible stores, need the path style.
+        virtual_hosted_style_request=is_virtual,
         # One by one, a refusal to delete is told as what it is.
         disable_bulk_delete=True,
         # TLS vouches for what is sent; hashing it once more would be most of an upload's processor time.
@@ -253,6 +272,7 @@ def open_sink(credentials: Params | None, params: TargetParams, site: Site) -> S
             endpoint=url,
             credential=role() if role else _credential(credentials),
             guarded=bucket.guarded,
+            is_virtual=is_virtual,
         ),
         rights=UPLOADS,
         by_folder=endpoint is None,
@@ -260,11 +280,48 @@ def open_sink(credentials: Params | None, params: TargetParams, site: Site) -> S
     return ObjectStoreSink(store, bucket, ByHand(clear=uploads.abort))
 
 
+def pin(credentials: Params, params: TargetParams | None, site: Site) -> Params:
+    """The credentials with the style in which the store lists the folder.
+
+    Unchanged where it does in neither, for the want of a right perhaps: then the path style is used, and tried again
+    next time. Raises `DeliveryError` when the store does not answer.
+    """
+    assert isinstance(credentials, AccessKey | Role)  # noqa: S101 - parsed with one of this destination's own models
+    styles: tuple[AddressingStyle, ...] = () if params is None else ("PATH", "VIRTUAL")
+    for style in styles:
+        tried = credentials.model_copy(update={"addressing_style": style})
+        assert params is not None  # noqa: S101 - there is a style to try
+        if _lists(tried, params, site, is_first=style == "PATH"):
+            return tried
+    return credentials
+
+
+def _lists(credentials: Params, params: TargetParams, site: Site, *, is_first: bool) -> bool:
+    try:
+        sink = open_sink(credentials, params, site)
+        try:
+            next(iter(sink.list(params.folder())), None)
+        finally:
+            sink.close()
+    except DeliveryError as error:
+        # The bucket's own host need not exist.
+        if is_first and error.unreachable:
+            raise
+        return False
+    return True
+
+
 def answer(credentials: Params | None, site: Site) -> bool:
     """Whether the store answers."""
     assert isinstance(credentials, AccessKey | Role)  # noqa: S101 - parsed with one of this destination's own models
     endpoint = credentials.endpoint_url
     return answers(endpoint or _amazon(credentials.region or "us-east-1"), site.network, guarded=endpoint is not None)
+
+
+def _of_bucket(url: str, bucket: str) -> str:
+    """The address of the bucket in the virtual style."""
+    split = urlsplit(url)
+    return split._replace(netloc=f"{bucket}.{split.netloc}").geturl()
 
 
 def _amazon(region: str) -> str:
@@ -340,7 +397,10 @@ GUIDE: Final = Guide(
     "`s3:PutObjectAcl`.\n\n`s3:ListBucketMultipartUploads` and `s3:AbortMultipartUpload` are recommended only. "
     f"{AT_ONCE}",
     limits=(
-        "The path style of addresses is used, never the virtual-host style.",
+        (
+            "Amazon is addressed in the path style. At a compatible store, `addressingStyle` says which style it "
+            "takes, or it is found by listing the folder, first in the path style."
+        ),
         "Role credentials live for an hour and are asked for anew five minutes before they end.",
         "Keys that the customer gives with each request (SSE-C) are not offered.",
         "Archive classes are not offered either: a consumer could not fetch what was delivered.",
@@ -374,5 +434,6 @@ DESTINATION: Final = Destination(
     guide=GUIDE,
     encryption=True,
     open=open_sink,
+    pin=pin,
     answers=answer,
 )

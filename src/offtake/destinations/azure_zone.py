@@ -63,10 +63,11 @@ def keep_policies(zones: AzureZones, container: str, wanted: Callable[[], Mappin
 
     `wanted` gives their names and ends in epoch milliseconds, first those that must not be missing when policies of
     others leave less room than Azure's five. It is asked again after each change: of several servers
-    that do this at once, the last one sees what all of them want. All policies read and list.
+    that do this at once, the last one sees what all of them want. All policies read, list and delete.
     """
     from azure.storage.blob import AccessPolicy, ContainerSasPermissions  # noqa: PLC0415 - an extra, slow to import
 
+    collecting = ContainerSasPermissions(read=True, delete=True, list=True)
     with _client(zones, container, "write") as client:
         for turn in range(_TURNS):
             # Others who are at it too are not met again at the same moment.
@@ -81,11 +82,12 @@ def keep_policies(zones: AzureZones, container: str, wanted: Callable[[], Mappin
                     "Remove one of them.",
                 )
             ends = dict(islice(wanted().items(), room))
-            if {one.id for one in there} - set(kept) == set(ends):
+            # Policies of earlier versions read and list only; they are replaced under the same name.
+            current = {one.id for one in there if set(one.access_policy.permission or "") == set(str(collecting))}
+            if {one.id for one in there} - set(kept) == set(ends) and set(ends) <= current:
                 return
-            reading = ContainerSasPermissions(read=True, list=True)
             ours = {
-                name: AccessPolicy(permission=reading, expiry=datetime.fromtimestamp(end / 1000, UTC))
+                name: AccessPolicy(permission=collecting, expiry=datetime.fromtimestamp(end / 1000, UTC))
                 for name, end in ends.items()
             }
             client.set_container_access_policy(kept | ours)

@@ -42,7 +42,8 @@ def open_sink(_credentials: Params | None, _params: TargetParams, site: Site) ->
 
 GUIDE: Final = Guide(
     about="A place of this deployment's own, one for each sandbox: no credentials are needed to deliver to it. "
-    "Consumers collect with the credentials that `GET /data/foundation/connectors/landingzone/credentials` gives.",
+    "Consumers collect, and delete what they have collected, with the credentials that "
+    "`GET /data/foundation/connectors/landingzone/credentials` gives.",
     rights="Nothing has to be granted. The operator chooses with `OFFTAKE_LANDING_ZONE` where the zone is: "
     "[a folder, an Azure account, or an S3 bucket](../landing-zone.md).",
     limits=("Files are removed after seven days, or after `OFFTAKE_LANDING_ZONE_DAYS`.",),

@@ -80,7 +80,7 @@ def open_folder(zones: S3Zones, folder: str) -> ObjectStoreSink:
 
 
 def session_for(zones: S3Zones, folder: str, name: str, seconds: int) -> Session:
-    """A session of the role that reads and lists the folder and nothing else; raises `DeliveryError`.
+    """A session of the role that reads, lists and deletes in the folder and does nothing else; raises `DeliveryError`.
 
     `name` is what the store's own log calls it. `seconds` is brought into what a store allows.
     """
@@ -89,7 +89,7 @@ def session_for(zones: S3Zones, folder: str, name: str, seconds: int) -> Session
             RoleArn=zones.role,
             RoleSessionName=name[:64],
             DurationSeconds=max(SHORTEST, min(LONGEST, seconds)),
-            Policy=json.dumps(reading_policy(zones, folder), separators=(",", ":")),
+            Policy=json.dumps(collecting_policy(zones, folder), separators=(",", ":")),
         )["Credentials"]
     return Session(
         access_key_id=given["AccessKeyId"],
@@ -99,7 +99,7 @@ def session_for(zones: S3Zones, folder: str, name: str, seconds: int) -> Session
     )
 
 
-def reading_policy(zones: S3Zones, folder: str) -> dict[str, Any]:
+def collecting_policy(zones: S3Zones, folder: str) -> dict[str, Any]:
     """What a session is limited to, whatever its role may do: objects below the folder, and the list of them."""
     partition = zones.role.split(":")[1] if zones.role.startswith("arn:aws") else "aws"
     bucket = f"arn:{partition}:s3:::{zones.bucket}"
@@ -108,7 +108,7 @@ def reading_policy(zones: S3Zones, folder: str) -> dict[str, Any]:
     return {
         "Version": "2012-10-17",
         "Statement": [
-            {"Effect": "Allow", "Action": "s3:GetObject", "Resource": f"{bucket}/{folder}/*"},
+            {"Effect": "Allow", "Action": ["s3:GetObject", "s3:DeleteObject"], "Resource": f"{bucket}/{folder}/*"},
             {"Effect": "Allow", "Action": "s3:ListBucket", "Resource": bucket, "Condition": within},
         ],
     }

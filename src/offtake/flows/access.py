@@ -112,22 +112,26 @@ def sandboxes_of(session: Session, caller: Caller) -> frozenset[str]:
     return frozenset(name for role in _roles(session, caller.client_id) for name in role.sandboxes)
 
 
-def find_sandbox(session: Session, org_id: str, name: str | None, seen_by: str | None = None) -> Sandbox:
-    """The organisation's sandbox of that name, its default one without a name; raises 2100 and 2106.
+def find_sandbox(
+    session: Session, org_id: str, name: str | None, seen_by: str | None = None, sandbox_id: str | None = None
+) -> Sandbox:
+    """Return the organisation's sandbox of that name, else of that id, else its default one; raises 2100 and 2106.
 
     A sandbox that the client `seen_by` has no role in is not there for it.
     """
-    wanted = Sandbox.name == name if name else Sandbox.is_default
+    named = name or sandbox_id
+    by_id = Sandbox.id == sandbox_id if sandbox_id else Sandbox.is_default
+    wanted = Sandbox.name == name if name else by_id
     sandbox = session.scalar(select(Sandbox).where(Sandbox.org_id == org_id, wanted))
     if sandbox is not None and seen_by is not None and not _enters(session, seen_by, sandbox):
         sandbox = None
-    if sandbox is None and not name:
+    if sandbox is None and named is None:
         raise Problem(
             problems.NO_DEFAULT_SANDBOX,
             "The organisation has no default sandbox, or none of your roles holds in it; send x-sandbox-name.",
         )
     if sandbox is None:
-        raise sandbox_not_found(str(name))
+        raise sandbox_not_found(str(named))
     if sandbox.state != "active":
         raise Problem(problems.SANDBOX_NOT_FOUND, f"Sandbox {sandbox.name} is {sandbox.state}, not active.")
     return sandbox
@@ -135,7 +139,7 @@ def find_sandbox(session: Session, org_id: str, name: str | None, seen_by: str |
 
 def sandbox_not_found(name: str) -> Problem:
     """No such sandbox, or none that the caller may know of."""
-    return Problem(problems.SANDBOX_NOT_FOUND, f"Sandbox {name} is not found, or none of your roles holds in it.")
+    return Problem(problems.SANDBOX_NOT_FOUND, f"Sandbox {name[:100]} is not found, or none of your roles holds in it.")
 
 
 def caller_of(session: Session, client: Client, sandbox: Sandbox | None, *, remote: str, request_id: str) -> Caller:

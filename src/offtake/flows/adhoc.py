@@ -5,7 +5,7 @@ from sqlalchemy.orm import Session
 
 from offtake.errors import OfftakeError
 from offtake.flows import audit, dataflows, entities, problems, runs
-from offtake.flows.access import EXPORT_DATASETS, VIEW_DATASETS, Caller
+from offtake.flows.access import EXPORT_DATASETS, VIEW_DATASETS, VIEW_DESTINATIONS, Caller
 from offtake.flows.entities import Body, Sent
 from offtake.flows.problems import Problem
 from offtake.flows.runs import NewRun
@@ -47,6 +47,7 @@ def request(session: Session, caller: Caller, body: Sent, now_ms: int) -> list[R
     """One run for each flow named, or none at all when one of them is refused."""
     caller.require(EXPORT_DATASETS)
     caller.require(VIEW_DATASETS)
+    caller.require(VIEW_DESTINATIONS)
     document = entities.parse_json(body) if isinstance(body, bytes) else body
     if _is_audience_request(document):
         raise AdhocRefusedError(

@@ -3,11 +3,12 @@
 from collections.abc import Sequence
 from typing import Final
 
-from sqlalchemy import ColumnElement, select
+from sqlalchemy import ColumnElement, and_, or_, select
 from sqlalchemy.orm import Session
 
 from offtake.flows import catalog_query, datasets, problems
 from offtake.flows.access import MANAGE_DATASETS, VIEW_DATASETS, Caller
+from offtake.flows.batches import NO_DATASET
 from offtake.flows.catalog_query import Compare, Field, Params, Shape
 from offtake.flows.entities import Json
 from offtake.store.tables import Batch, Dataset
@@ -46,8 +47,9 @@ def latest(session: Session, caller: Caller, dataset: Dataset | None, most: int)
 
 
 def seen_by(caller: Caller) -> ColumnElement[bool]:
-    """The condition that the caller sees the dataset that a batch belongs to."""
-    return Batch.dataset_id.in_(select(Dataset.id).where(*datasets.seen_by(caller)))
+    """The condition that the caller sees the dataset that a batch belongs to, or that it belongs to none."""
+    with_dataset = Batch.dataset_id.in_(select(Dataset.id).where(*datasets.seen_by(caller)))
+    return or_(with_dataset, and_(Batch.dataset_id == NO_DATASET, Batch.sandbox_id == caller.sandbox_id))
 
 
 def document(row: Batch) -> Json:
@@ -72,7 +74,7 @@ def document(row: Batch) -> Json:
         "errors": row.errors,
         "version": row.version,
         "availableDates": {},
-        "relatedObjects": [{"type": "dataSet", "id": row.dataset_id}],
+        "relatedObjects": [{"type": "dataSet", "id": row.dataset_id}] if row.dataset_id != NO_DATASET else [],
         "metrics": _metrics(row),
         "notes": row.notes,
         "tags": row.tags,

@@ -43,6 +43,8 @@ def revert(database: Database, lake: Lake, caller: Caller, batch_id: str, clock:
     """
     with database.writing() as session:
         batch = batch_documents.find(session, caller, batch_id, lock=True)
+        if batch.dataset_id == batches.NO_DATASET:
+            raise NotRevertedError(f"Batch {batch.id} has no dataset, so there is nothing to take out.")
         dataset = session.get_one(Dataset, batch.dataset_id)
         was_out = batch.status == store.INACTIVE
         batches.act(session, caller, batch, "REVERT", clock.now_ms())

@@ -22,6 +22,9 @@ RESOURCE: Final = "batches"
 _FIRST_VERSION: Final = "1.0.0"
 _MOST_PREDECESSORS: Final = 100
 _NAMED_FILES: Final = 5
+NO_DATASET: Final = ""
+"""The dataset of batches that Catalog made without one."""
+_NO_FORMAT: Final[Json] = {"isMultiLineJson": False}
 
 Action = Literal["COMPLETE", "ABORT", "FAIL", "REVERT"]
 
@@ -53,11 +56,9 @@ class Replay(Body):
     reason: Annotated[Literal["replace"], BeforeValidator(_lower)] = "replace"
 
 
-class NewBatch(Body):
-    """`POST /batches`. No row is left out, whatever `partialIngestionPercentage` allows: a batch comes in whole."""
+class BatchFields(Body):
+    """What every batch is made with. No row is left out, whatever `partialIngestionPercentage` allows."""
 
-    dataset_id: Short
-    input_format: InputFormat
     external_id: Annotated[str, StringConstraints(min_length=1, max_length=255)] | None = None
     enable_error_diagnostics: bool = False
     partial_ingestion_percentage: float = Field(default=0, ge=0, le=100)
@@ -66,20 +67,37 @@ class NewBatch(Body):
     evolve: StrictBool = False
 
 
+class NewBatch(BatchFields):
+    """`POST /batches`."""
+
+    dataset_id: Short
+    input_format: InputFormat
+
+
 def create(session: Session, caller: Caller, sent: Sent, now_ms: int) -> Batch:
     """A batch that files can be sent for."""
-    return make(session, caller, entities.parse_body(NewBatch, sent), now_ms)
+    asked = entities.parse_body(NewBatch, sent)
+    return make(session, caller, asked, asked.dataset_id, asked.input_format, now_ms)
 
 
-def make(session: Session, caller: Caller, asked: NewBatch, now_ms: int) -> Batch:
-    """The batch that was asked for; raises 1439 for an unknown dataset, 1452 for predecessors that are not in it."""
+def make(
+    session: Session,
+    caller: Caller,
+    asked: BatchFields,
+    dataset_id: str | None,
+    input_format: InputFormat | None,
+    now_ms: int,
+) -> Batch:
+    """Store a batch; raises 1439 for an unknown dataset, 1452 for predecessors that are not in it.
+
+    Catalog makes batches without a dataset or a format; both are given before files come in.
+    """
     caller.require(MANAGE_DATASETS)
-    _check_format(asked.input_format)
-    dataset = datasets.get(session, caller, asked.dataset_id)
-    row = new(dataset.id, caller, now_ms)
-    row.input_format = asked.input_format.model_dump(by_alias=True, exclude_none=True)
+    dataset = None if dataset_id is None else datasets.get(session, caller, dataset_id)
+    row = new(NO_DATASET if dataset is None else dataset.id, caller, now_ms)
+    row.input_format = dump_format(input_format)
     row.external_id = None if asked.external_id is None else unicodedata.normalize("NFC", asked.external_id)
-    row.error_diagnostics = asked.enable_error_diagnostics or dataset.error_diagnostics
+    row.error_diagnostics = asked.enable_error_diagnostics or (dataset is not None and dataset.error_diagnostics)
     row.failed_percentage = asked.partial_ingestion_percentage
     row.tags = asked.tags or {}
     row.replaces = _predecessors(session, dataset, asked.replay)
@@ -87,7 +105,7 @@ def make(session: Session, caller: Caller, asked: NewBatch, now_ms: int) -> Batc
     session.add(row)
     session.flush()
     audit.record(
-        session, caller, now_ms, "create", (RESOURCE, row.id), after={"dataset": dataset.id, "status": row.status}
+        session, caller, now_ms, "create", (RESOURCE, row.id), after={"dataset": row.dataset_id, "status": row.status}
     )
     return row
 
@@ -97,10 +115,19 @@ def read_format(said: Json) -> InputFormat:
     return entities.parse_document(InputFormat, said)
 
 
-def _check_format(said: InputFormat) -> None:
+def dump_format(said: InputFormat | None) -> Json:
+    """The format as it is stored; raises 1452 for options of another format. An import has nothing there at all."""
+    if said is None:
+        return dict(_NO_FORMAT)
     given = said.given_for_csv()
     if said.format != "csv" and given:
         raise problems.of_field(f"/inputFormat/{given[0]}", f"is for CSV files only, and the format is {said.format}")
+    return said.model_dump(by_alias=True, exclude_none=True)
+
+
+def has_format(batch: Batch) -> bool:
+    """Whether it is known what the files sent for the batch are."""
+    return "format" in batch.input_format
 
 
 def new(dataset_id: str, caller: Caller, now_ms: int) -> Batch:
@@ -176,9 +203,11 @@ def replaced(session: Session, batch: Batch) -> tuple[Landed, ...]:
     return tuple(found for one in session.scalars(wanted) if (found := landed(one)) is not None)
 
 
-def _predecessors(session: Session, dataset: Dataset, replay: Replay | None) -> list[str]:
+def _predecessors(session: Session, dataset: Dataset | None, replay: Replay | None) -> list[str]:
     if replay is None:
         return []
+    if dataset is None:
+        raise problems.of_field("/relatedObjects", "must name the dataset of the batches to replace", missing=True)
     of_dataset = select(Batch).where(Batch.dataset_id == dataset.id)
     found: dict[str, Batch] = {}
     for path, column, wanted in (
@@ -203,6 +232,12 @@ def _complete(session: Session, batch: Batch) -> None:
         return
     if batch.status != store.LOADING:
         raise _wrong_action(batch, "completed")
+    if batch.dataset_id == NO_DATASET:
+        raise problems.of_field(
+            "/relatedObjects", f"of batch {batch.id} name no dataset that it comes into", missing=True
+        )
+    if not has_format(batch) and session.scalar(select(BatchFile.name).filter_by(batch_id=batch.id).limit(1)):
+        raise problems.of_field("/inputFormat", f"of batch {batch.id} does not say what its files are", missing=True)
     incomplete = select(BatchFile.name).filter_by(batch_id=batch.id, complete=False).order_by(BatchFile.name)
     names = session.scalars(incomplete.limit(_NAMED_FILES)).all()
     if names:

@@ -11,7 +11,7 @@ from offtake.destinations.contract import Destination
 from offtake.destinations.network import Network
 from offtake.errors import FieldProblem, InvalidInputError
 from offtake.flows import audit, encryption, entities, patching, problems, specs, usage
-from offtake.flows.access import EXPORT_DATASETS, MANAGE_DESTINATIONS, Caller
+from offtake.flows.access import EXPORT_DATASETS, MANAGE_DESTINATIONS, VIEW_DESTINATIONS, Caller
 from offtake.flows.entities import Body, Json, NewEntity, Sent, SpecRef
 from offtake.flows.patching import Patchable, Rules
 from offtake.flows.problems import Problem
@@ -65,6 +65,7 @@ _RULES: Final = Rules(
 def create(session: Session, caller: Caller, vault: Vault, network: Network, body: Sent, now_ms: int) -> Connection:
     """Store a base connection, its credentials sealed. Shape is checked, the credentials are not tried."""
     caller.require(MANAGE_DESTINATIONS, EXPORT_DATASETS)
+    caller.require(VIEW_DESTINATIONS)
     asked = entities.parse_body(NewConnection, body)
     destination = _destination(asked)
     row = Connection(

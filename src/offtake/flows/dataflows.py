@@ -5,17 +5,19 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any, Final
 
+from pydantic import Field
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from offtake.destinations.contract import Destination
 from offtake.errors import InvalidInputError
 from offtake.flows import audit, connections, entities, labels, problems, specs
-from offtake.flows.access import EXPORT_DATASETS, VIEW_DATASETS, Caller
+from offtake.flows.access import EXPORT_DATASETS, VIEW_DATASETS, VIEW_DESTINATIONS, Caller
 from offtake.flows.entities import Json, NewEntity, Sent, SpecRef
 from offtake.flows.problems import Problem
 from offtake.flows.schedule import Schedule, ScheduleRules, first_slot, parse_schedule, schedule_params
 from offtake.flows.target_connections import OUTPUT
+from offtake.settings import HOUR_INTERVALS
 from offtake.store.tables import Connection, Flow, Label, SourceConnection, TargetConnection
 
 KIND: Final = "flows"
@@ -27,7 +29,12 @@ class NewFlow(NewEntity):
     flow_spec: SpecRef
     source_connection_ids: list[str]
     target_connection_ids: list[str]
-    schedule_params: dict[str, Any]
+    schedule_params: dict[str, Any] = Field(
+        description="`exportMode`, `timeUnit`, `interval`, `startTime`, `endTime` and `foldernameTemplate`. With "
+        "`FIRST_FULL_THEN_INCREMENTAL`, `interval` is 1 with `day`, and one of "
+        f"{', '.join(map(str, sorted(HOUR_INTERVALS)))} with `hour` unless the deployment sets others "
+        "(`OFFTAKE_HOUR_INTERVALS`; the flow specs list them); with `DAILY_FULL_EXPORT`, 0 with `day`."
+    )
     transformations: list[Any] | None = None
     state: Any = None
 
@@ -36,6 +43,7 @@ def create(session: Session, caller: Caller, body: Sent, now_ms: int, rules: Sch
     """Store a flow; it is enabled at once and its first run is due at its first slot."""
     caller.require(EXPORT_DATASETS)
     caller.require(VIEW_DATASETS)
+    caller.require(VIEW_DESTINATIONS)
     asked = entities.parse_body(NewFlow, body)
     if asked.state is not None:
         raise Problem(problems.STATE_IN_CREATE, "A new flow is always enabled; leave out state.")
@@ -68,9 +76,22 @@ def create(session: Session, caller: Caller, body: Sent, now_ms: int, rules: Sch
 def find(session: Session, caller: Caller, row_id: str, *, lock: bool = False) -> Flow:
     """The caller's flow of that id; raises 1439 when there is none, or it has a label that the caller lacks."""
     row = entities.find(session, caller, Flow, KIND, row_id, lock=lock)
-    if session.scalar(select(Flow.id).where(Flow.id == row.id, labels.visible(Flow.id, caller))) is None:
+    if not _has_labels_of(session, caller, row):
         raise problems.not_found(KIND, row_id)
     return row
+
+
+def lock_to_change(session: Session, caller: Caller, row_id: str) -> Flow:
+    """The flow of that id, locked; raises 1439 when there is none, 2120 when it has a label that the caller lacks."""
+    row = entities.find(session, caller, Flow, KIND, row_id, lock=True)
+    if not _has_labels_of(session, caller, row):
+        message = f"Flow {row.id} has a label that none of your roles in sandbox {caller.sandbox_name} opens."
+        raise Problem(problems.FORBIDDEN, message, KIND, row.id)
+    return row
+
+
+def _has_labels_of(session: Session, caller: Caller, row: Flow) -> bool:
+    return session.scalar(select(Flow.id).where(Flow.id == row.id, labels.visible(Flow.id, caller))) is not None
 
 
 def label(session: Session, row_id: str, wanted: list[str]) -> None:

@@ -280,8 +280,8 @@ def check_versions(row: Dataset, if_match: str | None, if_none_match: str | None
     A version is given as `version`, or as `updated`, with quotes or without; `*` is any.
     """
     ours = {"*", row.version, str(row.updated_at)}
-    theirs = _versions(if_match)
-    unwanted = _versions(if_none_match)
+    theirs = entities.parse_versions(if_match)
+    unwanted = entities.parse_versions(if_none_match)
     if (theirs and not ours & theirs) or ours & unwanted:
         raise Problem(
             problems.OTHER_VERSION,
@@ -289,10 +289,6 @@ def check_versions(row: Dataset, if_match: str | None, if_none_match: str | None
             RESOURCE,
             row.id,
         )
-
-
-def _versions(header: str | None) -> set[str]:
-    return {one.strip().removeprefix("W/").strip('"') for one in (header or "").split(",") if one.strip()}
 
 
 def _change(session: Session, caller: Caller, row: Dataset, asked: DatasetBody, now_ms: int) -> None:

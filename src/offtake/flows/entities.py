@@ -143,11 +143,18 @@ def changed(row: Stamp) -> Json:
     return {"id": row.id, "etag": etag(row)}
 
 
+def parse_versions(if_match: str | None) -> set[str]:
+    """The versions that an `If-Match` or `If-None-Match` names, without their quotes."""
+    return {one.strip().removeprefix("W/").strip('"') for one in (if_match or "").split(",") if one.strip()}
+
+
 def check_version(row: Stamp, if_match: str | None) -> None:
     """Raise 1403 without `If-Match`, 1404 when it is not the row's version; quotes may be missing, `*` fits all."""
     given = (if_match or "").strip()
     if not given:
-        raise Problem(problems.NO_IF_MATCH, f"The header If-Match is missing; send the etag {etag(row)}.")
+        raise Problem(
+            problems.NO_IF_MATCH, f"If-Match is missing, as a header and in the query; send the etag {etag(row)}."
+        )
     if given not in ("*", etag(row), row.version):
         raise Problem(
             problems.OTHER_VERSION,

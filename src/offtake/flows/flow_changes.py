@@ -58,7 +58,7 @@ def update(
     """Change a flow as the patch says, all of it or nothing; its next slot is counted from now."""
     caller.require(EXPORT_DATASETS)
     _hold_live_run(session, row_id)
-    row = dataflows.find(session, caller, row_id, lock=True)
+    row = dataflows.lock_to_change(session, caller, row_id)
     entities.check_version(row, if_match)
     before = dataflows.render(session, row, caller)
     operations = [_canonical(one) for one in patching.parse(body)]
@@ -69,7 +69,8 @@ def update(
     _move_source(session, caller, row, after.source_connection_ids, now_ms)
     _move_target(session, caller, row, after.target_connection_ids)
     if any(one.path.startswith(f"/{_SCHEDULE}") for one in operations):
-        _reschedule(session, row, after.schedule_params, now_ms, rules)
+        chosen = any(_chooses_end(one) for one in operations)
+        _reschedule(session, row, after.schedule_params, now_ms, rules, end_chosen=chosen)
         waits.forget_window(session, row.id)
     if any(one.path == "/labels" for one in operations):
         dataflows.label(session, row.id, after.labels or [])
@@ -85,7 +86,7 @@ def delete(session: Session, caller: Caller, row_id: str, now_ms: int) -> None:
     """Forget a flow. A run that is going on is cancelled; runs stay readable, connections stay."""
     caller.require(EXPORT_DATASETS)
     _hold_live_run(session, row_id)
-    row = dataflows.find(session, caller, row_id, lock=True)
+    row = dataflows.lock_to_change(session, caller, row_id)
     before = dataflows.render(session, row, caller)
     audit.record(session, caller, now_ms, "delete", (KIND, row.id), name=row.name, before=before)
     store.cancel(session, row.id, now_ms)
@@ -100,7 +101,7 @@ def act(
     """Enable or disable a flow; raises 1422 when it is so already. A run that is going on ends as it would."""
     caller.require(EXPORT_DATASETS)
     _hold_live_run(session, row_id)
-    row = dataflows.find(session, caller, row_id, lock=True)
+    row = dataflows.lock_to_change(session, caller, row_id)
     if if_match:
         entities.check_version(row, if_match)
     if not op:
@@ -162,9 +163,13 @@ def _move_target(session: Session, caller: Caller, row: Flow, ids: list[str]) ->
     disposals.reset(session, row.id)
 
 
-def _reschedule(session: Session, row: Flow, params: Json, now_ms: int, rules: ScheduleRules) -> None:
+def _reschedule(
+    session: Session, row: Flow, params: Json, now_ms: int, rules: ScheduleRules, *, end_chosen: bool
+) -> None:
     old = dataflows.schedule_of(row)
-    new = _parse(old, params, row.created_at // 1000, rules)
+    new = _parse(old, params, row.created_at // 1000, rules, end_chosen=end_chosen)
+    if end_chosen or new.end_time != old.end_time:
+        row.ends_logged = None
     if new.export_mode != old.export_mode:
         # Leaving increments drops the position; coming to them starts in full, whatever a run that is live delivers.
         session.execute(delete_rows(Watermark).filter_by(flow_id=row.id))
@@ -180,16 +185,25 @@ def _reschedule(session: Session, row: Flow, params: Json, now_ms: int, rules: S
         row.next_run_s = _slot_from_now(row, now)
 
 
-def _parse(old: Schedule, params: Json, created_at: int, rules: ScheduleRules) -> Schedule:
-    """The new schedule. An end that was counted from the creation still is, one that was taken away stays away."""
+def _parse(old: Schedule, params: Json, created_at: int, rules: ScheduleRules, *, end_chosen: bool) -> Schedule:
+    """The new schedule. An end that was counted from the creation still is, one that was taken away stays away.
+
+    With `end_chosen`, the end is the caller's own, be it the instant that was counted.
+    """
     endless = params.get("endTime") is None
-    if old.end_defaulted and params.get("endTime") == old.end_time:
+    if old.end_defaulted and not end_chosen and params.get("endTime") == old.end_time:
         params = {key: value for key, value in params.items() if key != "endTime"}
     try:
         new = parse_schedule(params, created_at=created_at, rules=rules)
     except InvalidInputError as error:
         raise problems.of_fields(error) from None
     return replace(new, end_time=None, end_defaulted=False) if endless else new
+
+
+def _chooses_end(operation: Operation) -> bool:
+    if operation.path == f"/{_SCHEDULE}":
+        return isinstance(operation.value, dict) and operation.value.get("endTime") is not None
+    return operation.path == f"/{_SCHEDULE}/endTime" and operation.op != "remove"
 
 
 def _is_over(schedule: Schedule, slot: int) -> bool:

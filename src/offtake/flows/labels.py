@@ -1,4 +1,4 @@
-"""Access labels: who lacks one of a dataset's or a flow's labels does not see it (contract, section 27)."""
+"""Access labels: a caller that lacks one of a dataset's or a flow's labels does not see it (contract, section 27)."""
 
 from collections.abc import Iterable
 from typing import Any, Final

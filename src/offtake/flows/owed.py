@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from offtake.flows.entities import Json
+from offtake.flows.entities import ENABLED, Json
 from offtake.store import runs
 from offtake.store.tables import Dataset, Flow, Run, RunDataset, RunPart, Watermark
 
@@ -77,7 +77,11 @@ def describe(owed: Owed) -> str:
 
 def remedy(flow: Flow | None) -> str:
     """Who delivers what is owed."""
-    if flow is not None and flow.next_run_s is None:
+    if flow is None:
+        return "its flow is deleted"
+    if flow.state != ENABLED:
+        return "the flow is disabled: enable it, then offtake flow run delivers it"
+    if flow.next_run_s is None:
         return "no slot follows: offtake flow run delivers it"
     return "the flow's next run covers it"
 

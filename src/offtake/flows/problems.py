@@ -24,7 +24,9 @@ _HEADER: Final = "Header is missing"
 INTERNAL: Final = Code(1400, 500, "something unexpected went wrong; the log has the details", "Internal Error")
 COUNT_AND_LIMIT: Final = Code(1401, 400, "`limit` and `count=true` are both given")
 NOT_A_PROVIDER: Final = Code(1402, 400, "an action is for providers of connectors only")
-NO_IF_MATCH: Final = Code(1403, 400, "`If-Match` is absent where it is required", _HEADER)
+NO_IF_MATCH: Final = Code(
+    1403, 400, "`If-Match` is absent, as a header and in the query, where it is required", _HEADER
+)
 OTHER_VERSION: Final = Code(1404, 412, "`If-Match` is not the entity's version", "Version not matching")
 EMPTY_BODY: Final = Code(1405, 400, "the body is empty, or no JSON of the kind that is needed")
 BAD_ACTION: Final = Code(1406, 400, "`op` and `subOp` of an action do not fit each other")
@@ -59,15 +61,16 @@ MISSING_FIELD: Final = Code(1455, 400, "a required field is missing, or a patch'
 NO_SPEC_VERSION: Final = Code(1455, 422, "`connectionSpec.version` is missing")
 BAD_STATE: Final = Code(1456, 400, "a state is written that only actions can bring about")
 SANDBOX_NOT_FOUND: Final = Code(2100, 404, "there is no such sandbox, or it is not active", "Sandbox not found")
-SANDBOX_MISSING: Final = Code(2105, 400, "`x-sandbox-name` is absent in a strict deployment", _HEADER)
+SANDBOX_MISSING: Final = Code(2105, 400, "no sandbox is named in a strict deployment", _HEADER)
 NO_DEFAULT_SANDBOX: Final = Code(2106, 404, "the organisation has no default sandbox", "Get default sandbox error")
-OTHER_SANDBOX_ID: Final = Code(2103, 404, "`x-sandbox-id` is not the id of the sandbox named", "Sandbox not found")
-SANDBOX_ID_NOT_ALLOWED: Final = Code(2110, 400, "`x-sandbox-id` comes with a user token", "Headers not allowed")
+OTHER_SANDBOX_ID: Final = Code(
+    2103, 404, "`x-sandbox-name` and `x-sandbox-id` name different sandboxes", "Sandbox not found"
+)
 ALL_SANDBOXES_DENIED: Final = Code(2111, 403, "a user token asks for sandbox `*`", "Headers with value restricted")
 SANDBOXES_DIFFER: Final = Code(2112, 400, "only one of the sandbox headers is `*`", "Headers not allowed")
 ONE_SANDBOX_ONLY: Final = Code(2113, 400, "sandbox `*` is asked for", "Headers not allowed")
 PARAMETER_MISSING: Final = Code(2119, 400, "a required query parameter is missing", "Query parameter missing")
-FORBIDDEN: Final = Code(2120, 403, "the caller lacks a permission", "Forbidden")
+FORBIDDEN: Final = Code(2120, 403, "the caller lacks a permission, or a label of a flow that it changes", "Forbidden")
 LABELS_EXIST: Final = Code(3403, 403, "labels are added to a dataset that has some", "Labels exist")
 CONFLICT: Final = Code(3409, 409, "the thing is there already, or others depend on it", "Conflict")
 TOO_LARGE: Final = Code(3413, 413, "a file is larger than one request may bring", "Content too large")

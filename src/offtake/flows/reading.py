@@ -7,6 +7,7 @@ from offtake.flows import entities, labels, listing, specs
 from offtake.flows.access import Caller
 from offtake.flows.filters import Field
 from offtake.flows.listing import ListQuery, Page
+from offtake.store import documents
 from offtake.store import runs as store
 from offtake.store.tables import (
     Connection,
@@ -79,6 +80,7 @@ def flows(session: Session, caller: Caller, query: ListQuery) -> Page[Flow]:
         f"{inherited}.targetConnections[].connectionSpec.id": Field(target_spec.scalar_subquery(), "id"),
         f"{inherited}.targetConnections[].baseConnection.id": Field(target_base.scalar_subquery(), "id"),
         f"{inherited}.targetConnections[].data.outputType": Field(literal(OUTPUT)),
+        **_schedule_fields(),
         "lastRunDetails.id": Field(Flow.last_run_id, "id"),
         "lastRunDetails.state": Field(Flow.last_run_state),
         "lastRunDetails.startedAtUTC": Field(Flow.last_run_started_at, "number", sortable=True),
@@ -99,12 +101,27 @@ def runs(session: Session, caller: Caller, query: ListQuery) -> Page[Run]:
         "state": Field(case((Run.status.in_((store.WAITING, store.PROCESSING)), "inProgress"), else_=Run.status)),
         "metrics.statusSummary.status": Field(Run.status),
         f"{duration}.startedAtUTC": Field(Run.started_at, "number", sortable=True),
+        # What clients of flows call a run's start; of a run, it is its own.
+        "lastRunDetails.startedAtUTC": Field(Run.started_at, "number", sortable=True),
         f"{duration}.completedAtUTC": Field(Run.completed_at, "number", sortable=True),
         f"{records}.sourceSummaries[].id": Field(Run.source_connection_id, "id"),
         f"{records}.targetSummaries[].id": Field(Run.target_connection_id, "id"),
         f"{records}.targetSummaries[].entitySummaries[].id": Field(entity, "id", among=_of_run),
     }
     return listing.page(session, caller, Run, fields, query, labels.visible(Run.flow_id, caller))
+
+
+def _schedule_fields() -> dict[str, Field]:
+    """The fields of `scheduleParams`; an end that was left out is the one that the flow was given instead."""
+    numbers = {"interval": "interval", "startTime": "start_time", "endTime": "end_time"}
+    texts = {"exportMode": "export_mode", "timeUnit": "time_unit", "foldernameTemplate": "folder_name_template"}
+    return {
+        f"scheduleParams.{name}": Field(documents.read_number(Flow.schedule, key), "number", sortable=True)
+        for name, key in numbers.items()
+    } | {
+        f"scheduleParams.{name}": Field(documents.read_text(Flow.schedule, key), sortable=True)
+        for name, key in texts.items()
+    }
 
 
 def _of_run(condition: ColumnElement[bool]) -> ColumnElement[bool]:

@@ -11,7 +11,15 @@ from sqlalchemy.orm import Session
 
 from offtake.errors import FieldProblem, InvalidInputError
 from offtake.flows import administrators, audit, entities, problems
-from offtake.flows.access import ALL, MANAGE_ACCESS, PERMISSIONS, Caller
+from offtake.flows.access import (
+    ALL,
+    EXPORT_DATASETS,
+    MANAGE_ACCESS,
+    MANAGE_DESTINATIONS,
+    PERMISSIONS,
+    VIEW_DESTINATIONS,
+    Caller,
+)
 from offtake.flows.entities import Body, Json, Sent
 from offtake.flows.problems import Problem
 from offtake.flows.sandboxes import DELETED
@@ -63,6 +71,20 @@ def all_of(session: Session, caller: Caller) -> list[Role]:
     caller.require_everywhere(MANAGE_ACCESS)
     newest_first = (Role.created_at.desc(), Role.id)
     return list(session.scalars(select(Role).filter_by(org_id=caller.org_id).order_by(*newest_first)))
+
+
+def without_view_destinations(session: Session) -> list[Role]:
+    """The roles of every organisation that grant making connections or exports, but not `VIEW_DESTINATIONS`, by name.
+
+    Making them needs both; a client is not hit where another of its roles grants the view.
+    """
+    by_name = session.scalars(select(Role).order_by(Role.name, Role.id))
+    return [
+        row
+        for row in by_name
+        if {EXPORT_DATASETS, MANAGE_DESTINATIONS}.intersection(row.permissions)
+        and not {ALL, VIEW_DESTINATIONS}.intersection(row.permissions)
+    ]
 
 
 def find(session: Session, caller: Caller, role_id: str) -> Role:

@@ -9,6 +9,7 @@ from typing import Final, Literal, TypeVar
 
 from offtake.errors import FieldProblem, InvalidInputError
 from offtake.flows.folders import check_template
+from offtake.settings import HOUR_INTERVALS
 
 ExportMode = Literal["DAILY_FULL_EXPORT", "FIRST_FULL_THEN_INCREMENTAL"]
 TimeUnit = Literal["hour", "day"]
@@ -32,9 +33,14 @@ _TOLERATED: Final = (_TEMPLATE_TOO, "frequency")
 class ScheduleRules:
     """What a deployment allows beside the contract's own table; `default_end_months` None means flows never end."""
 
-    hour_intervals: frozenset[int] = frozenset({3, 6, 9, 12, 24})
+    hour_intervals: frozenset[int] = HOUR_INTERVALS
     default_end_months: int | None = 6
     recurring_full: bool = False
+
+    @property
+    def intervals(self) -> list[int]:
+        """Every `interval` that some schedule may have: 0 for once, 1 for daily, and those of hours."""
+        return sorted({0, 1, *(hours for hours in self.hour_intervals if hours > 0)})
 
 
 @dataclass(frozen=True)

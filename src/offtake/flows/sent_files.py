@@ -219,6 +219,9 @@ def ranges(row: BatchFile) -> str | None:
 
 
 def _check_dataset(batch: Batch, dataset_id: str) -> None:
+    if batch.dataset_id == batches.NO_DATASET:
+        message = f"Batch {batch.id} names no dataset; PATCH its relatedObjects in Catalog first."
+        raise Problem(problems.WRONG_ACTION, message, batches.RESOURCE, batch.id)
     if batch.dataset_id != dataset_id:
         raise problems.not_found("dataSets", dataset_id)
 

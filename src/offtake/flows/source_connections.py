@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from offtake.errors import FieldProblem, InvalidInputError
 from offtake.flows import audit, connections, datasets, entities, patching, problems, specs, usage
-from offtake.flows.access import EXPORT_DATASETS, VIEW_DATASETS, Caller
+from offtake.flows.access import EXPORT_DATASETS, VIEW_DATASETS, VIEW_DESTINATIONS, Caller
 from offtake.flows.entities import Body, Json, NewEntity, Sent, SpecRef
 from offtake.flows.patching import Patchable, Rules
 from offtake.flows.problems import Problem
@@ -57,6 +57,7 @@ def create(session: Session, caller: Caller, body: Sent, now_ms: int) -> SourceC
     """Store a source connection over datasets that exist in the caller's sandbox."""
     caller.require(EXPORT_DATASETS)
     caller.require(VIEW_DATASETS)
+    caller.require(VIEW_DESTINATIONS)
     asked = entities.parse_body(NewSourceConnection, body)
     connections.check_version(asked.connection_spec)
     if asked.connection_spec.id != specs.DATA_LAKE:

@@ -9,6 +9,7 @@ from offtake.destinations.registry import DESTINATIONS
 from offtake.flows import filters, problems
 from offtake.flows.access import Caller
 from offtake.flows.problems import Problem
+from offtake.flows.schedule import ScheduleRules
 
 Json = dict[str, Any]
 
@@ -24,9 +25,9 @@ def connection_specs() -> list[Json]:
     return [_data_lake_spec(), *(schema.connection_spec(destination) for destination in DESTINATIONS)]
 
 
-def flow_specs() -> list[Json]:
-    """One dataset-export flow spec for each destination."""
-    return [_flow_spec(destination) for destination in DESTINATIONS]
+def flow_specs(rules: ScheduleRules) -> list[Json]:
+    """One dataset-export flow spec for each destination, with the intervals that the deployment allows."""
+    return [_flow_spec(destination, rules) for destination in DESTINATIONS]
 
 
 def matching(specs: list[Json], properties: Sequence[str]) -> list[Json]:
@@ -46,9 +47,9 @@ def connection_spec(spec_id: str) -> Json:
     return _by_id(connection_specs(), "connectionSpecs", spec_id)
 
 
-def flow_spec(spec_id: str) -> Json:
+def flow_spec(spec_id: str, rules: ScheduleRules) -> Json:
     """The flow spec of that id; raises 1439."""
-    return _by_id(flow_specs(), "flowSpecs", spec_id)
+    return _by_id(flow_specs(rules), "flowSpecs", spec_id)
 
 
 def destination_of_connection(spec_id: str) -> Destination:
@@ -110,7 +111,8 @@ def _data_lake_spec() -> Json:
     }
 
 
-def _flow_spec(destination: Destination) -> Json:
+def _flow_spec(destination: Destination, rules: ScheduleRules) -> Json:
+    schedule = {**_SCHEDULE, "properties": {**_SCHEDULE["properties"], "interval": _interval(rules)}}
     return {
         "id": destination.flow_spec_id,
         "name": destination.flow_spec_name,
@@ -119,7 +121,7 @@ def _flow_spec(destination: Destination) -> Json:
         "sourceConnectionSpecIds": [DATA_LAKE],
         "targetConnectionSpecIds": [destination.connection_spec_id],
         "transformationSpecs": [],
-        "scheduleSpec": {"name": "PeriodicSchedule", "type": "Periodic", "spec": _SCHEDULE},
+        "scheduleSpec": {"name": "PeriodicSchedule", "type": "Periodic", "spec": schedule},
         "runSpec": {"name": "DatasetExportRun", "spec": _RUN},
         "attributes": {
             "isDestinationFlow": True,
@@ -135,6 +137,10 @@ def _flow_spec(destination: Destination) -> Json:
     }
 
 
+def _interval(rules: ScheduleRules) -> Json:
+    return {"type": "integer", "enum": rules.intervals}
+
+
 _SCHEDULE: Final[Json] = {
     "$schema": _DRAFT,
     "type": "object",
@@ -145,7 +151,7 @@ _SCHEDULE: Final[Json] = {
             "default": "FIRST_FULL_THEN_INCREMENTAL",
         },
         "timeUnit": {"type": "string", "enum": ["hour", "day"]},
-        "interval": {"type": "integer", "enum": [0, 1, 3, 6, 9, 12]},
+        "interval": {"type": "integer"},
         "startTime": {"type": "integer", "description": "epoch seconds"},
         "endTime": {"type": "integer", "description": "epoch seconds"},
         "foldernameTemplate": {"type": "string"},

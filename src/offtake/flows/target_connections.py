@@ -10,7 +10,7 @@ from offtake.destinations import schema
 from offtake.destinations.contract import Destination
 from offtake.errors import InvalidInputError
 from offtake.flows import audit, connections, entities, patching, problems, reading, specs, usage
-from offtake.flows.access import EXPORT_DATASETS, MANAGE_DESTINATIONS, Caller
+from offtake.flows.access import EXPORT_DATASETS, MANAGE_DESTINATIONS, VIEW_DESTINATIONS, Caller
 from offtake.flows.entities import Json, NewEntity, Sent, SpecRef
 from offtake.flows.patching import Patchable, Rules
 from offtake.flows.problems import Problem
@@ -56,6 +56,7 @@ _RULES: Final = Rules(
 def create(session: Session, caller: Caller, body: Sent, now_ms: int) -> TargetConnection:
     """Store a target connection whose params fit the destination's `targetSpec`."""
     caller.require(MANAGE_DESTINATIONS, EXPORT_DATASETS)
+    caller.require(VIEW_DESTINATIONS)
     asked = entities.parse_body(NewTargetConnection, body)
     connections.check_version(asked.connection_spec)
     destination = specs.destination_of_connection(asked.connection_spec.id)

@@ -9,7 +9,7 @@ from offtake.destinations import azure_zone, s3_zone
 from offtake.destinations.landing_zones import AzureZones, LocalZones, S3Zones, Zones, ZoneType
 from offtake.errors import DeliveryError
 from offtake.flows import problems, zones
-from offtake.flows.access import EXPORT_DATASETS, VIEW_DESTINATIONS, Caller
+from offtake.flows.access import EXPORT_DATASETS, VIEW_DATASETS, VIEW_DESTINATIONS, Caller
 from offtake.flows.problems import Problem
 from offtake.flows.zones import Credentials
 from offtake.store.database import Database
@@ -19,7 +19,7 @@ from offtake.store.vault import Vault
 
 @dataclass(frozen=True)
 class S3Credentials:
-    """A session that reads and lists one folder of a bucket; `endpoint` is the store's URL."""
+    """A session that reads, lists and deletes in one folder of a bucket; `endpoint` is the store's URL."""
 
     bucket: str
     folder: str
@@ -41,12 +41,13 @@ class Doorman:
 
         Raises 2120, and 3502 when the zone's storage refuses or does not answer.
         """
-        caller.require(VIEW_DESTINATIONS)
+        _require_reading(caller)
         return self._give(caller, kind, now_ms, renews=False)
 
     def refresh(self, caller: Caller, kind: ZoneType, now_ms: int) -> Credentials | S3Credentials:
         """New credentials. Signatures from before end; sessions cannot be ended early. Raises as `give` does."""
         caller.require(EXPORT_DATASETS)
+        _require_reading(caller)
         return self._give(caller, kind, now_ms, renews=True)
 
     def _give(self, caller: Caller, kind: ZoneType, now_ms: int, *, renews: bool) -> Credentials | S3Credentials:
@@ -91,3 +92,9 @@ class Doorman:
             with self.database.writing() as session:
                 zones.record_refresh(session, caller, kind, given.access_key_id, given.expires_at * 1000, now_ms)
         return S3Credentials(s3.bucket, folder, s3.url, given)
+
+
+def _require_reading(caller: Caller) -> None:
+    """Raise 2120 unless the caller may see destinations and datasets: credentials open what datasets hold."""
+    caller.require(VIEW_DESTINATIONS)
+    caller.require(VIEW_DATASETS)

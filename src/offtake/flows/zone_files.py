@@ -65,6 +65,18 @@ def open_file(root: Path, name: str) -> BinaryIO:
     return os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW), "rb")
 
 
+def remove(root: Path, file: ZoneFile) -> bool:
+    """Delete the file if it is still the one that was found; whether it was. Raises `OSError` where it cannot go."""
+    path = _path(root, file.name)
+    if path is None or find(root, file.name) != file:
+        return False
+    try:
+        path.unlink()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
+
+
 def chunks(file: BinaryIO, first: int, length: int) -> Iterator[bytes]:
     """`length` bytes from `first` on, in pieces of at most 1 MiB; the file is closed at the end."""
     with file:

@@ -23,8 +23,8 @@ from offtake.flows.sandboxes import ACTIVE
 from offtake.store.tables import LandingZoneKey, Organisation, Sandbox
 from offtake.store.vault import Vault
 
-PERMISSIONS: Final = "rl"
-"""Read and list: the zone is filled by exports, and by whoever has access to its folder."""
+PERMISSIONS: Final = "rdl"
+"""Read, delete and list: the zone is filled by exports, and by what has access to its folder."""
 
 _VERSION: Final = "2022-11-02"
 _POLICY: Final = "dlz-"
@@ -51,11 +51,12 @@ class Credentials:
 
 @dataclass(frozen=True)
 class Zone:
-    """What a signature opens: a container, and the folder that holds its files."""
+    """What a signature opens: a container, the folder that holds its files, and whether they may be deleted."""
 
     account: str
     container: str
     folder: Path
+    deletes: bool
 
 
 def zone_type(text: str | None) -> ZoneType:
@@ -134,7 +135,9 @@ def opened(
         raise BadSignatureError("The signature has expired, or was refreshed.")
     found = of_organisation(session, zones, sandbox.org_id)
     assert isinstance(found, LocalZones)  # noqa: S101 - what it was made of
-    return Zone(_account(sandbox), container, found.folder(sandbox.name, kind))
+    # What the signature itself was made for: those of earlier versions read and list only.
+    deletes = "d" in sent.get("sp", "")
+    return Zone(_account(sandbox), container, found.folder(sandbox.name, kind), deletes)
 
 
 def _of_zone(sandbox: Sandbox, kind: ZoneType) -> Any:  # noqa: ANN401 - a condition, whose type is SQLAlchemy's affair

@@ -220,11 +220,15 @@ class Ingestor:
             if batch is None or dataset is None or not store.holds(lease, batch):
                 raise LeaseLostError(f"Batch {lease.batch_id} is gone, or held by another ingestor.")
             landed = batches.landed(batch)
-            has_files = landed is None and not batches.is_import(batch)
+            is_sent = landed is None and not batches.is_import(batch)
+            # Without a format there are no files: such a batch is completed only while nothing was sent for it.
+            has_files = is_sent and batches.has_format(batch)
             return _Work(
                 dataset=dataset,
                 table=TableName(dataset.table_name),
-                files=tuple(sent_files.input_files(session, batch, self.uploads)) if has_files else None,
+                files=tuple(sent_files.input_files(session, batch, self.uploads))
+                if has_files
+                else (() if is_sent else None),
                 options=parse_options(batches.read_format(batch.input_format)) if has_files else ParseOptions(),
                 evolve=dataset.evolves or batch.evolve,
                 replaces=batches.replaced(session, batch),

@@ -11,6 +11,7 @@ from offtake.exporting.engine import Engine
 from offtake.exporting.plan import PartSize
 from offtake.exporting.retrying import Patience
 from offtake.exporting.workshop import Workshop
+from offtake.flows.ends import log_ends
 from offtake.flows.failing import tell_failing
 from offtake.flows.windows import Limits
 from offtake.formats.gzip_stream import GzipOptions
@@ -129,6 +130,7 @@ def _schedule(backend: Backend, stop: threading.Event) -> None:
         if corrected is None or clock.elapsed_ms() - corrected >= _CORRECTION_MS:
             begun = clock.elapsed_ms()
             corrected = begun if _done("correcting slots", bring_back) else corrected
+            _done("logging ends", lambda: log_ends(database, clock))
         _done("ending waits", expiry.end_waits)
         _done("a tick", lambda: tick(database, clock))
         _done("telling what fails", tell)

@@ -2,9 +2,20 @@
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, SQLColumnExpression, exists, func, literal, select, true
+from sqlalchemy import BigInteger, ColumnElement, SQLColumnExpression, cast, exists, func, literal, select, true
 from sqlalchemy.orm import Session
 from sqlalchemy.sql.selectable import TableValuedAlias
+
+
+def read_text(document: SQLColumnExpression[Any], key: str) -> ColumnElement[str]:
+    """The text that a JSON object has under the key; null where it has none."""
+    found: ColumnElement[str] = document[key].as_string()
+    return found
+
+
+def read_number(document: SQLColumnExpression[Any], key: str) -> ColumnElement[int]:
+    """The whole number that a JSON object has under the key, of 64 bits; null where it has none."""
+    return cast(read_text(document, key), BigInteger)
 
 
 def list_holds(session: Session, texts: SQLColumnExpression[Any], value: str) -> ColumnElement[bool]:

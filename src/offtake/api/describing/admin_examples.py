@@ -7,7 +7,7 @@ from offtake.api.describing.examples import STAMP
 Json = dict[str, Any]
 
 _ACCOUNT: Final = STAMP["createdBy"]
-_SAS: Final = "sv=2022-11-02&si=dlz-b1f4060b-5a4c-4f5e-9d7b-0b8d7c2f1a55&sr=c&sp=rl&se=2026-05-30T12%3A00%3A00Z&sig=…"
+_SAS: Final = "sv=2022-11-02&si=dlz-b1f4060b-5a4c-4f5e-9d7b-0b8d7c2f1a55&sr=c&sp=rdl&se=2026-05-30T12%3A00%3A00Z&sig=…"
 
 CONTAINER: Final[Json] = {"containerName": "dlz-destination", "containerTTL": "7"}
 CREDENTIALS: Final[Json] = {

@@ -11,7 +11,7 @@ from offtake.api.paths import AUDIT_FILE
 
 Json = dict[str, Any]
 
-_OPEN: Final = ("/healthz", "/ims/token/v3", "/docs", "/dlz-", AUDIT_FILE)
+_OPEN: Final = ("/healthz", "/ims/token/", "/docs", "/dlz-", AUDIT_FILE)
 _ABOUT: Final = (
     "Exports datasets (Apache Iceberg tables) on a schedule, in full first and then by increments. The calls, fields "
     "and errors are those of the dataset export of Adobe Experience Platform's Flow Service: clients of it work by "
@@ -21,8 +21,8 @@ _ORG: Final = "0A4334FA556585B77F000101@AdobeOrg"
 _TEXT: Final = {"type": "string"}
 _HEADERS: Final = (
     ("x-gw-ims-org-id", True, "The organisation's id, which the first start wrote into admin.json.", _ORG),
-    ("x-sandbox-name", False, "The sandbox; the default one when it is left out.", "prod"),
-    ("x-sandbox-id", False, "The sandbox's id, beside its name; for service tokens only.", None),
+    ("x-sandbox-name", False, "The sandbox; the default one without this header and x-sandbox-id.", "prod"),
+    ("x-sandbox-id", False, "The sandbox's id, instead of its name, or with it; both must name the same.", None),
     ("x-request-id", False, "Comes back in the answer and in the log.", None),
 )
 _PROBLEM: Final[Json] = {

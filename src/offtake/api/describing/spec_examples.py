@@ -4,6 +4,7 @@ from typing import Any, Final
 
 from offtake.api.describing.examples import DATASET_ID
 from offtake.flows import specs
+from offtake.flows.schedule import ScheduleRules
 
 Json = dict[str, Any]
 
@@ -11,7 +12,7 @@ _S3_SPEC: Final = "4fce964d-3f37-408f-9778-e597338a21ee"
 _S3_FLOW_SPEC: Final = "269ba276-16fc-47db-92b0-c1049a3c131f"
 
 CONNECTION_SPEC: Final[Json] = specs.connection_spec(_S3_SPEC)
-FLOW_SPEC: Final[Json] = specs.flow_spec(_S3_FLOW_SPEC)
+FLOW_SPEC: Final[Json] = specs.flow_spec(_S3_FLOW_SPEC, ScheduleRules())
 CONFIGS: Final[Json] = {
     "items": [
         {

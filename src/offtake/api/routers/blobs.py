@@ -1,4 +1,4 @@
-"""The landing zone's files, read through the part of the Blob service's REST interface that fetches (section 21)."""
+"""The landing zone's files, through what the Blob service's REST interface has to fetch and delete (section 21)."""
 
 import re
 from datetime import UTC
@@ -39,6 +39,7 @@ _PAGE: Final = 5000
 _RANGE: Final = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})")
 _READING: Final = ("GET", "HEAD")
 _OTHERS: Final = ["HEAD", "PUT", "POST", "PATCH", "DELETE"]
+_DELETE: Final = "DELETE"
 _XML: Final = {"application/xml": {"schema": {"type": "string"}}}
 _BYTES: Final = {"*/*": {"schema": {"type": "string", "format": "binary"}}}
 _LISTED: Final[Answers] = {200: {"description": "A page of names, and the marker of the next one.", "content": _XML}}
@@ -50,6 +51,11 @@ _FETCHED: Final[Answers] = {
     412: {"description": "A condition of the request does not hold.", "content": _XML},
     416: {"description": "The range is not one of the file's.", "content": _XML},
 }
+_DELETED: Final[Answers] = {
+    202: {"description": "The file is deleted; it counts as collected."},
+    404: _FETCHED[404],
+    412: _FETCHED[412],
+}
 _REFUSED: Final[Answers] = {
     400: {"description": "A parameter cannot be used.", "content": _XML},
     401: {"description": "There is no signature.", "content": _XML},
@@ -58,6 +64,10 @@ _REFUSED: Final[Answers] = {
 _SIGNED: Final = [_parameter(name, "Of the SASToken.") for name in ("sv", "si", "sr", "sp", "se", "sig")]
 _BLOB_PARAMETERS: Final = [
     {"name": "Range", "in": "header", "required": False, "schema": {"type": "string"}, "example": "bytes=0-99"},
+    *_SIGNED,
+]
+_DELETE_PARAMETERS: Final = [
+    {"name": "If-Match", "in": "header", "required": False, "schema": {"type": "string"}, "example": '"0x1"'},
     *_SIGNED,
 ]
 _LIST_PARAMETERS: Final = [
@@ -83,6 +93,12 @@ def blob(request: Request, backend: BackendOf) -> Response:
     return _versioned(request, zone if isinstance(zone, Response) else _fetch(request, zone))
 
 
+def delete(request: Request, backend: BackendOf) -> Response:
+    """Delete a file that was collected; `If-Match` holds it to the state that was read."""
+    zone = _zone(request, backend)
+    return _versioned(request, zone if isinstance(zone, Response) else _delete(request, zone))
+
+
 def _routes() -> None:
     """Without the account first: a file of one container may lie in a folder that is named like the other."""
     for account in ("", "/{account}"):
@@ -99,7 +115,19 @@ def _routes() -> None:
                     include_in_schema=told,
                     openapi_extra={"parameters": _LIST_PARAMETERS if serve is container else _BLOB_PARAMETERS},
                 )
-                router.add_api_route(where, serve, methods=_OTHERS, include_in_schema=False)
+                others = [method for method in _OTHERS if serve is container or method != _DELETE]
+                router.add_api_route(where, serve, methods=others, include_in_schema=False)
+            router.add_api_route(
+                f"{account}/{name}/{{blob:blob}}",
+                delete,
+                methods=[_DELETE],
+                name=f"delete-{name}",
+                status_code=202,
+                responses={**_DELETED, **_REFUSED},
+                response_class=Response,
+                include_in_schema=not account,
+                openapi_extra={"parameters": _DELETE_PARAMETERS},
+            )
 
 
 _routes()
@@ -121,8 +149,10 @@ def _zone(request: Request, backend: Backend) -> Zone | Response:
             return blob_xml.error(403, "AuthenticationFailed", str(error))
     if request.path_params.get("account", zone.account) != zone.account:
         return blob_xml.error(403, "AuthenticationFailed", "The signature is for another account.")
-    if request.method not in _READING:
-        return blob_xml.error(403, "AuthorizationPermissionMismatch", "The signature allows to read and list only.")
+    is_deletion = request.method == _DELETE and bool(request.path_params.get("blob")) and zone.deletes
+    if request.method not in _READING and not is_deletion:
+        allowed = "read, list and delete files" if zone.deletes else "read and list"
+        return blob_xml.error(403, "AuthorizationPermissionMismatch", f"The signature allows to {allowed} only.")
     return zone
 
 
@@ -155,6 +185,21 @@ def _fetch(request: Request, zone: Zone) -> Response:
     return _content(zone, file, asked)
 
 
+def _delete(request: Request, zone: Zone) -> Response:
+    file = zone_files.find(zone.folder, request.path_params["blob"])
+    if file is None:
+        return _not_found()
+    if any(request.query_params.get(name) for name in ("comp", "snapshot", "versionid")):
+        return blob_xml.error(403, "AuthorizationPermissionMismatch", "Only whole blobs are deleted.")
+    # A condition that fails is a 304 of reading; of a deletion it is always 412.
+    if _unmet(request, file) is not None:
+        return _condition_not_met()
+    if not zone_files.remove(zone.folder, file):
+        changed = zone_files.find(zone.folder, file.name) is not None
+        return _condition_not_met() if changed else _not_found()
+    return Response(status_code=202, headers={"x-ms-delete-type-permanent": "true"})
+
+
 def _content(zone: Zone, file: ZoneFile, asked: tuple[int, int] | None) -> Response:
     """The bytes of a range, by first byte and length, or of the whole file."""
     if asked is not None and not asked[1]:
@@ -175,6 +220,10 @@ def _not_found() -> Response:
     return blob_xml.error(404, "BlobNotFound", "The specified blob does not exist.")
 
 
+def _condition_not_met() -> Response:
+    return blob_xml.error(412, "ConditionNotMet", "The condition of the request is not met.")
+
+
 def _range(text: str, size: int) -> tuple[int, int] | None:
     """First byte and length of the range asked for; None for the whole, no length for what lies outside."""
     match = _RANGE.fullmatch(text.strip())
@@ -192,7 +241,7 @@ def _unmet(request: Request, file: ZoneFile) -> Response | None:
     """The answer to a condition that does not hold."""
     wanted, unwanted = request.headers.get("if-match"), request.headers.get("if-none-match")
     if (wanted and not _names(wanted, file)) or _dated(request, "if-unmodified-since", file) is False:
-        return blob_xml.error(412, "ConditionNotMet", "The condition of the request is not met.")
+        return _condition_not_met()
     if (unwanted and _names(unwanted, file)) or (not unwanted and _dated(request, "if-modified-since", file)):
         return Response(status_code=304, headers={"ETag": file.etag, "x-ms-error-code": "ConditionNotMet"})
     return None

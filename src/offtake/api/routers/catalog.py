@@ -10,6 +10,8 @@ from offtake.api.describing.operations import described, keyed
 from offtake.api.gateway import BackendOf, CallerOf, JsonBody
 from offtake.api.paths import CATALOG
 from offtake.flows import batch_documents, catalog_batches, dataset_documents, dataset_tables, datasets, removal
+from offtake.flows.access import Caller
+from offtake.scheduling.backend import Backend
 from offtake.store.batches import OPEN
 
 Json = dict[str, Any]
@@ -150,34 +152,48 @@ def get_batch(caller: CallerOf, backend: BackendOf, batch_id: str) -> Json:
     ),
 )
 def create_batch(caller: CallerOf, backend: BackendOf, body: JsonBody, response: Response) -> Paths:
-    """Make a batch, as batch ingestion does."""
+    """Create a batch; only its status is required."""
     with backend.database.writing() as session:
         row = catalog_batches.create(session, caller, body, backend.clock.now_ms())
     response.headers["Location"] = f"{CATALOG}/batches/{row.id}"
     return _batch_paths(row.id)
 
 
-_TAGGING: Final = described(
+_CHANGING_BATCH: Final = described(
     examples.BATCH_PATHS, body=catalog_batches.BatchChange, body_example={"tags": {"team": ["loyalty"]}}
 )
 
 
-@router.patch("/batches/{batch_id}", **_TAGGING)
+@router.post(
+    "/batches/{batch_id}",
+    status_code=201,
+    **described(examples.BATCH_PATHS, status=201, body=catalog_batches.BatchChange, body_example={"status": "active"}),
+)
+def post_batch(caller: CallerOf, backend: BackendOf, batch_id: str, body: JsonBody, response: Response) -> Paths:
+    """Change a batch as PATCH does, or, with a dataset's id, create a batch of that dataset."""
+    now = backend.clock.now_ms()
+    with backend.database.writing() as session:
+        dataset = datasets.find(session, caller, batch_id)
+        if dataset is not None and dataset.id == batch_id:
+            made = catalog_batches.create(session, caller, body, now, dataset_id=batch_id).id
+        else:
+            made = batch_id
+    if made == batch_id:
+        _change_batch(caller, backend, batch_id, body, whole=False)
+    response.headers["Location"] = f"{CATALOG}/batches/{made}"
+    return _batch_paths(made)
+
+
+@router.patch("/batches/{batch_id}", **_CHANGING_BATCH)
 def change_batch(caller: CallerOf, backend: BackendOf, batch_id: str, body: JsonBody) -> Paths:
-    """Add tags to it, or change them."""
-    with backend.database.writing() as session:
-        row = batch_documents.find(session, caller, batch_id, lock=True)
-        catalog_batches.change(session, caller, row, body, backend.clock.now_ms(), whole=False)
-    return _batch_paths(batch_id)
+    """Add tags to a batch, or complete, drop or withdraw it by its status."""
+    return _change_batch(caller, backend, batch_id, body, whole=False)
 
 
-@router.put("/batches/{batch_id}", **_TAGGING)
+@router.put("/batches/{batch_id}", **_CHANGING_BATCH)
 def replace_batch(caller: CallerOf, backend: BackendOf, batch_id: str, body: JsonBody) -> Paths:
-    """Give it these tags and no others."""
-    with backend.database.writing() as session:
-        row = batch_documents.find(session, caller, batch_id, lock=True)
-        catalog_batches.change(session, caller, row, body, backend.clock.now_ms(), whole=True)
-    return _batch_paths(batch_id)
+    """Give a batch these tags and no others, or complete, drop or withdraw it by its status."""
+    return _change_batch(caller, backend, batch_id, body, whole=True)
 
 
 @router.delete("/batches/{batch_id}", **described(examples.BATCH_PATHS))
@@ -197,6 +213,16 @@ def last_batches(caller: CallerOf, backend: BackendOf, request: Request) -> Json
     """The batches that came last to each dataset, by dataset id."""
     with backend.database.reading() as session:
         return dataset_documents.last_batches_page(session, caller, request.query_params.multi_items())
+
+
+def _change_batch(caller: Caller, backend: Backend, batch_id: str, body: bytes, *, whole: bool) -> Paths:
+    with backend.database.writing() as session:
+        row = batch_documents.find(session, caller, batch_id, lock=True)
+        catalog_batches.change(session, caller, row, body, backend.clock.now_ms(), whole=whole)
+        over = row.status not in OPEN
+    if over:
+        backend.uploads.remove(batch_id)
+    return _batch_paths(batch_id)
 
 
 def _paths(dataset_id: str) -> Paths:

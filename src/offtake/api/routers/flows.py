@@ -10,7 +10,7 @@ from offtake.api.describing import examples
 from offtake.api.describing.operations import described
 from offtake.api.gateway import BackendOf, CallerOf, JsonBody
 from offtake.api.lists import ListOf, Token
-from offtake.flows import dataflows, flow_changes, reading
+from offtake.flows import dataflows, flow_changes, flow_documents, reading
 from offtake.flows.access import VIEW_DESTINATIONS
 
 Json = dict[str, Any]
@@ -32,12 +32,14 @@ def create(caller: CallerOf, backend: BackendOf, body: JsonBody, response: Respo
 
 @router.get("/flows", **described(examples.page(examples.FLOW, "/flows")))
 def list_all(caller: CallerOf, backend: BackendOf, params: ListOf) -> Json:
-    """Those of the sandbox, in pages."""
+    """The sandbox's flows in pages; `property=scheduleParams.endTime<1788240660` for those that end before."""
     caller.require(VIEW_DESTINATIONS)
-    query = params.query()
+    query, now_ms = params.query(), backend.clock.now_ms()
     with backend.database.reading() as session:
         page = reading.flows(session, caller, query)
-        return lists.answer("/flows", query, page, lambda rows: dataflows.render_all(session, rows, caller))
+        return lists.answer(
+            "/flows", query, page, lambda rows: flow_documents.render_all(session, rows, caller, now_ms)
+        )
 
 
 @router.post(
@@ -49,10 +51,12 @@ def list_all(caller: CallerOf, backend: BackendOf, params: ListOf) -> Json:
 def search(caller: CallerOf, backend: BackendOf, body: JsonBody, token: Token = None) -> Json:
     """The list, asked for in a body."""
     caller.require(VIEW_DESTINATIONS)
-    query = lists.search_query(body, token)
+    query, now_ms = lists.search_query(body, token), backend.clock.now_ms()
     with backend.database.reading() as session:
         page = reading.flows(session, caller, query)
-        return lists.answer("/flows/search", query, page, lambda rows: dataflows.render_all(session, rows, caller))
+        return lists.answer(
+            "/flows/search", query, page, lambda rows: flow_documents.render_all(session, rows, caller, now_ms)
+        )
 
 
 @router.get("/flows/{flow_id}", **described(examples.one(examples.FLOW)))
@@ -61,7 +65,7 @@ def get(caller: CallerOf, backend: BackendOf, flow_id: str, response: Response) 
     caller.require(VIEW_DESTINATIONS)
     with backend.database.reading() as session:
         row = dataflows.find(session, caller, flow_id)
-        return answers.one(response, dataflows.render(session, row, caller))
+        return answers.one(response, flow_documents.render(session, row, caller, backend.clock.now_ms()))
 
 
 @router.patch(

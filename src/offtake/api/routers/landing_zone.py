@@ -10,7 +10,7 @@ from offtake.api.describing.operations import described
 from offtake.api.gateway import BackendOf, CallerOf
 from offtake.destinations.landing_zones import CONTAINERS, AzureZones, S3Zones
 from offtake.flows import problems, zones
-from offtake.flows.access import EXPORT_DATASETS, VIEW_DESTINATIONS
+from offtake.flows.access import EXPORT_DATASETS, VIEW_DATASETS, VIEW_DESTINATIONS
 from offtake.flows.problems import Problem
 from offtake.flows.zone_credentials import Doorman, S3Credentials
 from offtake.flows.zones import Credentials
@@ -39,8 +39,9 @@ def container(caller: CallerOf, backend: BackendOf, type: TypeOf = None) -> Json
 
 @router.get("/credentials", **described(examples.CREDENTIALS, errors=(502,)))
 def credentials(request: Request, caller: CallerOf, backend: BackendOf, type: TypeOf = None) -> Json:  # noqa: A002 - as above
-    """What reads and lists the container: a shared access signature, or for S3 a session of at most an hour."""
+    """Credentials that read, list and delete: a shared access signature, or for S3 a session of at most an hour."""
     caller.require(VIEW_DESTINATIONS)
+    caller.require(VIEW_DATASETS)
     kind = zones.zone_type(type)
     return _answer(request, _doorman(backend).give(caller, kind, backend.clock.now_ms()))
 
@@ -55,6 +56,8 @@ def refresh(
 ) -> Json:
     """New credentials. Signatures from before end: at once, on Azure within seconds; sessions end when they say."""
     caller.require(EXPORT_DATASETS)
+    caller.require(VIEW_DESTINATIONS)
+    caller.require(VIEW_DATASETS)
     if not action.strip():
         raise Problem(problems.PARAMETER_MISSING, "The query parameter action is required: action=refresh.")
     if action.strip().lower() != "refresh":

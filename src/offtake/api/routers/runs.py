@@ -21,7 +21,7 @@ router = APIRouter(tags=["runs"])
 
 @router.get("/runs", **described(examples.page(run_examples.RUN, "/runs")))
 def list_all(caller: CallerOf, backend: BackendOf, params: ListOf) -> Json:
-    """The sandbox's runs; `property=flowId==<id>` for those of a flow."""
+    """The sandbox's runs; `property=flowId==<id>` and `lastRunDetails.startedAtUTC>=<ms>` for a flow's since a time."""
     caller.require(VIEW_DESTINATIONS)
     query = params.query()
     with backend.database.reading() as session:

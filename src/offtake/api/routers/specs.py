@@ -62,27 +62,27 @@ def update_connection_spec(caller: CallerOf, spec_id: str, _body: JsonBody) -> J
 
 
 @router.get("/flowSpecs", **described(examples.page(spec_examples.FLOW_SPEC, "")))
-def flow_specs(caller: CallerOf, params: ListOf) -> Json:
+def flow_specs(caller: CallerOf, backend: BackendOf, params: ListOf) -> Json:
     """Every flow spec, in one page."""
     caller.require(VIEW_DESTINATIONS)
-    return _answer(specs.flow_specs(), params.query())
+    return _answer(specs.flow_specs(backend.schedule_rules), params.query())
 
 
 @router.post(
     "/flowSpecs/search",
     **described(examples.page(spec_examples.FLOW_SPEC, ""), body=lists.SearchBody, body_example=lists.SEARCH_EXAMPLE),
 )
-def search_flow_specs(caller: CallerOf, body: JsonBody) -> Json:
+def search_flow_specs(caller: CallerOf, backend: BackendOf, body: JsonBody) -> Json:
     """The flow specs, asked for in a body."""
     caller.require(VIEW_DESTINATIONS)
-    return _answer(specs.flow_specs(), lists.search_query(body, None))
+    return _answer(specs.flow_specs(backend.schedule_rules), lists.search_query(body, None))
 
 
 @router.get("/flowSpecs/{spec_id}", **described(examples.one(spec_examples.FLOW_SPEC)))
-def flow_spec(caller: CallerOf, spec_id: str) -> Json:
+def flow_spec(caller: CallerOf, backend: BackendOf, spec_id: str) -> Json:
     """One flow spec."""
     caller.require(VIEW_DESTINATIONS)
-    return {"items": [specs.flow_spec(spec_id)]}
+    return {"items": [specs.flow_spec(spec_id, backend.schedule_rules)]}
 
 
 def _answer(every: list[Json], query: ListQuery) -> Json:

@@ -32,6 +32,10 @@ _DESCRIBED: Final[dict[str, Any]] = {
         },
     },
     "openapi_extra": {
+        "parameters": [
+            {"name": name, "in": "query", "schema": _TEXT, "description": "As in the form, which wins over the query."}
+            for name in ("grant_type", "client_id", "client_secret", "scope")
+        ],
         "requestBody": {
             "content": {
                 "application/x-www-form-urlencoded": {
@@ -43,18 +47,18 @@ _DESCRIBED: Final[dict[str, Any]] = {
                             "client_secret": _TEXT,
                             "scope": _TEXT,
                         },
-                        "required": ["grant_type", "client_id", "client_secret"],
                     }
                 }
             }
-        }
+        },
     },
 }
 
 
+@router.post("/ims/token/v2", response_model=None, name="token_v2", **_DESCRIBED)
 @router.post("/ims/token/v3", response_model=None, **_DESCRIBED)
 async def token(request: Request, backend: BackendOf) -> dict[str, Any] | JSONResponse:
-    """A bearer token for a client id and its secret, from the form or the query."""
+    """Issue a bearer token for a client id and its secret, sent in the form or in the query."""
     form = await request.form(max_files=0, max_fields=32)
     given = {**request.query_params, **{key: value for key, value in form.items() if isinstance(value, str)}}
     if given.get("grant_type") != "client_credentials":

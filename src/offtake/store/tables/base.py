@@ -25,6 +25,7 @@ class Base(DeclarativeBase):
         int: BigInteger,
         Json: _JSON,
         list[str]: _JSON,
+        list[int]: _JSON,
         list[Json]: _JSON,
         list[list[int]]: _JSON,
         bytes: LargeBinary,

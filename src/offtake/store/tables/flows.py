@@ -58,6 +58,7 @@ class Flow(Entity, Base):
     """A source, a target and a schedule. Run bookkeeping does not change its version (contract, section 5.6).
 
     `failures`: runs that failed one after another until now; `failing_since` is set when that has been told.
+    `ends_logged`: days before the end that the log has named it at; None again when the end changes.
     """
 
     __tablename__ = "flows"
@@ -80,3 +81,4 @@ class Flow(Entity, Base):
     last_run_completed_at: Mapped[int | None]
     failures: Mapped[int] = mapped_column(default=0)
     failing_since: Mapped[int | None]
+    ends_logged: Mapped[list[int] | None]

@@ -1,0 +1,291 @@
+"""Ends that come near are in the log: once per flow and threshold, however often, by whom and when it is looked."""
+
+import logging
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from offtake.clock import MovedClock
+from offtake.flows import ends
+from offtake.flows.ends import THRESHOLDS, log_ending_soon, log_ends
+from offtake.flows.schedule import Schedule
+from offtake.scheduling.service import Duties, working
+from offtake.store.database import Database
+from offtake.store.tables import Flow
+from tests.conftest import NOON
+from tests.deployment import Deployment
+from tests.scheduling.crowd import crowd, together
+from tests.scheduling.exported import DAILY, DAY, ONCE, Exported, make
+
+LATER = NOON // 1000 + 60 * DAY
+
+
+@pytest.fixture
+def exported(deployed: Deployment, monkeypatch: pytest.MonkeyPatch) -> Exported:
+    """A daily flow whose end is filled in: 2026-09-01T12:00:00Z, in 184 days."""
+    return make(deployed, monkeypatch, **DAILY)
+
+
+def schedule(end: int | None, *, defaulted: bool = True, start: int = NOON // 1000) -> dict[str, Any]:
+    return asdict(Schedule("FIRST_FULL_THEN_INCREMENTAL", "hour", 3, start, end, defaulted, None))
+
+
+def look(exported: Exported) -> int:
+    """What the scheduler does every minute."""
+    return log_ends(exported.deployed.backend.database, exported.deployed.clock)
+
+
+def lines(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records if record.name == ends.__name__]
+
+
+def days_logged(caplog: pytest.LogCaptureFixture) -> list[int]:
+    return [int(line.partition(" ends within ")[2].split()[0]) for line in lines(caplog)]
+
+
+def test_each_threshold_is_logged_once_while_a_server_runs(
+    exported: Exported, caplog: pytest.LogCaptureFixture
+) -> None:
+    deployed = exported.deployed
+    deployed.clock.advance(days=153)
+    for _ in range(32 * 4):
+        look(exported)
+        deployed.clock.advance(hours=6)
+    assert days_logged(caplog) == [30, 7, 1]
+    assert {record.levelname for record in caplog.records if record.name == ends.__name__} == {"WARNING"}
+    for line in lines(caplog):
+        assert line.startswith(f"flow {exported.flow} (flow) ends within ")
+        assert "at 2026-09-01 12:00:00Z (filled in by default). To prolong it: PATCH /data/" in line
+
+
+@pytest.mark.parametrize(
+    ("left", "expected"),
+    [(30 * DAY + 1, []), (30 * DAY, [30]), (8 * DAY, [30]), (7 * DAY, [7]), (DAY, [1]), (1, [1]), (0, []), (-DAY, [])],
+)
+def test_a_server_that_comes_up_late_logs_the_nearest_threshold_and_none_after_the_end(
+    exported: Exported, caplog: pytest.LogCaptureFixture, left: int, expected: list[int]
+) -> None:
+    exported.deployed.clock.advance(seconds=184 * DAY - left)
+    look(exported)
+    look(exported)
+    assert days_logged(caplog) == expected
+
+
+def test_an_end_that_was_chosen_is_logged_without_a_warning(
+    exported: Exported, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    exported.edit(endTime=exported.start + 20 * DAY)
+    assert look(exported) == 1
+    (record,) = [record for record in caplog.records if record.name == ends.__name__]
+    assert record.levelname == "INFO"
+    assert ends.DEFAULTED not in record.getMessage()
+
+
+@pytest.mark.parametrize("end", [184 * DAY, 190 * DAY, 184 * DAY + 1])
+def test_an_end_that_is_changed_or_chosen_starts_over(
+    exported: Exported, caplog: pytest.LogCaptureFixture, end: int
+) -> None:
+    caplog.set_level(logging.INFO)
+    exported.deployed.clock.advance(days=170)
+    look(exported)
+    exported.edit(interval=1)
+    look(exported)
+    assert days_logged(caplog) == [30]
+    exported.edit(endTime=exported.start + end)
+    look(exported)
+    look(exported)
+    assert days_logged(caplog) == [30, 30]
+
+
+def test_an_end_that_is_moved_away_and_back_starts_over(exported: Exported, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    for days in (20, 100, 20):
+        exported.edit(endTime=exported.start + days * DAY)
+        look(exported)
+    assert days_logged(caplog) == [30, 30]
+
+
+def test_flows_that_are_disabled_or_run_once_are_not_logged(
+    exported: Exported, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    deployed = exported.deployed
+    deployed.flow(exported.dataset, schedule=ONCE | {"endTime": exported.start + 180 * DAY})
+    deployed.clock.advance(days=170)
+    exported.act("disable")
+    assert look(exported) == 0
+    exported.act("enable")
+    assert look(exported) == 1
+
+
+def test_a_flow_that_cannot_be_read_keeps_no_other_from_the_log(exported: Exported) -> None:
+    deployed = exported.deployed
+    with deployed.backend.database.writing() as session:
+        session.get_one(Flow, deployed.flow(exported.dataset)).schedule = {"from": "another version"}
+    deployed.clock.advance(days=170)
+    assert look(exported) == 1
+
+
+def test_a_name_of_several_lines_is_logged_in_one(exported: Exported, caplog: pytest.LogCaptureFixture) -> None:
+    exported.patch("/name", "two\nlines")
+    exported.deployed.clock.advance(days=170)
+    look(exported)
+    log_ending_soon(exported.deployed.backend.database, exported.deployed.clock)
+    assert len(lines(caplog)) == 2
+    assert all("(two lines)" in line and "\n" not in line for line in lines(caplog))
+
+
+def test_the_etag_outlives_the_log(exported: Exported) -> None:
+    """Bookkeeping does not change a flow's version (contract, section 5.6)."""
+    path = f"/flows/{exported.flow}"
+    before = exported.deployed.get(path)["items"][0]["etag"]
+    exported.deployed.clock.advance(days=170)
+    assert look(exported) == 1
+    exported.deployed.sign_in()
+    assert exported.deployed.get(path)["items"][0]["etag"] == before
+
+
+# Servers
+
+
+def test_a_server_logs_ends_and_a_worker_does_not(exported: Exported, caplog: pytest.LogCaptureFixture) -> None:
+    exported.deployed.clock.advance(days=170)
+    pause = threading.Event()
+    with working(exported.deployed.backend, "worker", Duties(schedules=False)):
+        pause.wait(0.5)
+        assert lines(caplog) == []
+    for _ in range(2):  # and a restart does not repeat it
+        with working(exported.deployed.backend, "server"):
+            assert any(lines(caplog) or pause.wait(0.05) for _ in range(200))
+            pause.wait(0.3)
+    assert days_logged(caplog) == [30]
+
+
+def test_processes_that_look_at_the_same_instant_log_each_flow_once(database: Database, clock: MovedClock) -> None:
+    flows = crowd(database, clock, 150, schedule=schedule(NOON // 1000 + 5 * DAY))
+    script = (
+        f"from offtake.flows.ends import log_ends\nfor _ in range(5): log_ends(database, MovedClock({clock.now_ms()}))"
+    )
+    printed = [line for output in together(database, script) for line in output.splitlines()]
+    assert Counter(line.split()[2] for line in printed if line.startswith("WARNING flow")) == Counter(flows)
+    assert len(printed) == len(flows)
+
+
+def test_ends_after_2038_are_found_on_either_database(database: Database, clock: MovedClock) -> None:
+    """An instant that an integer of four bytes does not hold."""
+    far = 2**33
+    crowd(database, clock, 2, schedule=schedule(far))
+    clock.ms = (far - 3 * DAY) * 1000
+    assert log_ends(database, clock) == 2
+
+
+def test_a_start_logs_one_line_with_the_flows_that_end_within_30_days(
+    database: Database, clock: MovedClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    now = clock.now_seconds()
+    crowd(database, clock, 1, schedule=schedule(now + 31 * DAY), name="later")
+    crowd(database, clock, 1, schedule=schedule(now - 1), name="over")
+    crowd(database, clock, 1, schedule=schedule(now + DAY), name="disabled", state="disabled")
+    log_ending_soon(database, clock)
+    assert lines(caplog) == []
+    crowd(database, clock, 1, schedule=schedule(now + 2 * DAY), name="second")
+    crowd(database, clock, 1, schedule=schedule(now + DAY, defaulted=False), name="first")
+    log_ending_soon(database, clock)
+    (line,) = lines(caplog)
+    assert line.startswith("2 flow(s) end within 30 days: flow ")
+    assert line.index("(first) at 2026-03-02 12:00:00Z;") < line.index("(second) at 2026-03-03 12:00:00Z (filled in")
+    assert line.endswith("See: offtake flow list --ending-within 30")
+    assert not any(name in line for name in ("later", "over", "disabled"))
+    crowd(database, clock, 40, schedule=schedule(now + DAY))
+    log_ending_soon(database, clock)
+    assert "; and 22 more. See: " in lines(caplog)[1]
+
+
+# Any course of time
+
+
+class Heard(logging.Handler):
+    """The thresholds that were logged."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.days = Counter[int]()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.days[int(record.getMessage().partition(" ends within ")[2].split()[0])] += 1
+
+
+@contextmanager
+def hearing() -> Iterator[Heard]:
+    heard, logger = Heard(), logging.getLogger(ends.__name__)
+    logger.addHandler(heard)
+    try:
+        yield heard
+    finally:
+        logger.removeHandler(heard)
+
+
+@pytest.fixture(scope="module")
+def store() -> Iterator[Database]:
+    with TemporaryDirectory() as folder:
+        opened = Database(f"sqlite:///{Path(folder) / 'store.db'}")
+        opened.migrate()
+        yield opened
+        opened.close()
+
+
+def period(left: int) -> int | None:
+    """The threshold whose time it is when so many seconds are left."""
+    for nearest, earlier in zip((0, 1, 7), (1, 7, 30), strict=True):
+        if nearest * DAY < left <= earlier * DAY:
+            return earlier
+    return None
+
+
+@given(
+    jumps=st.lists(
+        st.tuples(
+            st.sampled_from([-1, 1]) | st.just(1),
+            st.integers(0, 40 * DAY) | st.sampled_from([0, 1, 60, DAY, 6 * DAY, 23 * DAY, 30 * DAY]),
+            st.booleans(),
+        ),
+        max_size=25,
+    )
+)
+def test_each_threshold_is_logged_once_if_a_server_runs_in_its_time_whatever_the_clock_does(
+    store: Database, jumps: list[tuple[int, int, bool]]
+) -> None:
+    clock = MovedClock(NOON)
+    (flow,) = crowd(store, clock, 1, schedule=schedule(LATER))
+    expected = set[int]()
+    with hearing() as heard:
+        for sign, seconds, runs in jumps:
+            clock.ms = max(0, clock.ms + sign * seconds * 1000)
+            if runs:
+                now = period(LATER - clock.now_seconds())
+                expected |= {now} if now is not None else set()
+                log_ends(store, clock)
+    with store.writing() as session:
+        session.delete(session.get_one(Flow, flow))
+    assert heard.days == Counter(expected)
+    assert expected <= set(THRESHOLDS)
+
+
+def test_rows_are_delivered_until_the_end(exported: Exported) -> None:
+    """What was due before the end still goes out after it, although the flow is shown as ended."""
+    exported.edit(endTime=exported.start + 2 * DAY + 1)
+    exported.serve()
+    exported.append()
+    exported.pass_time(days=5)
+    exported.check_all_once()
+    assert exported.next() is None
