@@ -240,7 +240,9 @@ class Delivery:
         self.deployed, self.box, self.client = deployed, box, s3.client()
         for first in range(0, PARTS * ROWS, ROWS):
             self.dataset = deployed.import_rows("events", rows(first, ROWS))
-        self.flow = flow_to(deployed, self.dataset, s3, endpointUrl=f"http://127.0.0.1:{box.port}")
+        # With its style, so that every request is one of the run's own.
+        endpoint = {"endpointUrl": f"http://127.0.0.1:{box.port}", "addressingStyle": "PATH"}
+        self.flow = flow_to(deployed, self.dataset, s3, **endpoint)
         self.root = s3.root / BUCKET
 
     def refused(self, refused: int, **what: Any) -> int:

@@ -102,7 +102,7 @@ COMMANDS: Final[dict[str, Command | Group]] = {
             ),
             "show": Command(
                 "flow_show:show_",
-                "Show a flow: its next and last run, what its run waits for, what is owed, and what stays delivered.",
+                "Show a flow: its runs, what they wait for, what is owed or stays delivered, and what does not hold.",
             ),
             "run": Command(
                 "flows:run", "Run a flow now, beside its schedule: in full the first time, then what was added since."
@@ -175,7 +175,7 @@ COMMANDS: Final[dict[str, Command | Group]] = {
             "create": Command("roles:create", "Make a role."),
             "list": Command("roles:list_", "List the roles, the latest first."),
             "show": Command("roles:show_", "Show what a role grants, and who has it."),
-            "update": Command("roles:update", "Change which permissions a role grants."),
+            "update": Command("roles:update", "Change which permissions a role grants, for every client that has it."),
             "grant": Command("roles:grant", "Give a role to a client."),
             "revoke": Command("roles:revoke", "Take a role from a client."),
             "delete": Command("roles:delete", "Forget a role; whoever had it loses what it granted."),

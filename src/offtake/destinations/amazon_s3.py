@@ -287,10 +287,10 @@ def pin(credentials: Params, params: TargetParams | None, site: Site) -> Params:
     next time. Raises `DeliveryError` when the store does not answer.
     """
     assert isinstance(credentials, AccessKey | Role)  # noqa: S101 - parsed with one of this destination's own models
-    styles: tuple[AddressingStyle, ...] = () if params is None else ("PATH", "VIRTUAL")
-    for style in styles:
+    if params is None:
+        return credentials
+    for style in ("PATH", "VIRTUAL"):
         tried = credentials.model_copy(update={"addressing_style": style})
-        assert params is not None  # noqa: S101 - there is a style to try
         if _lists(tried, params, site, is_first=style == "PATH"):
             return tried
     return credentials

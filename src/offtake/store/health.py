@@ -105,7 +105,8 @@ def note_failure(
 ) -> int:
     """Remember that the destination does not answer; when it is asked next, in epoch milliseconds.
 
-    `pause`: the seconds to wait after so many failures. The run, which the caller has locked, is not marked.
+    That is at the end of the run's wait at the latest, when its last try is due, unless the destination names a wait
+    itself. `pause`: the seconds to wait after so many failures. The run, which the caller has locked, is not marked.
     """
     health = _locked(session, address)
     if health.away_since is None or health.away_since > now_ms:
@@ -113,8 +114,10 @@ def note_failure(
     health.failures += 1
     health.reason = failure.reason
     health.noted_at = now_ms
-    asked = min(failure.retry_after, _LONGEST_PAUSE_SECONDS)
-    health.next_at = now_ms + round(1000 * max(asked, pause(health.failures)))
+    next_at = now_ms + round(1000 * pause(health.failures))
+    if run.wait_until is not None and run.wait_until > now_ms:
+        next_at = min(next_at, run.wait_until)
+    health.next_at = max(next_at, now_ms + round(1000 * min(failure.retry_after, _LONGEST_PAUSE_SECONDS)))
     health.probing_until = health.probe_run_id = None
     _hold_others(session, health, run.id, health.next_at, now_ms)
     return health.next_at
