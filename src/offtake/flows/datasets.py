@@ -133,6 +133,11 @@ def get(session: Session, caller: Caller, dataset_id: str, *, lock: bool = False
     return row
 
 
+def exists(session: Session, caller: Caller, dataset_id: str) -> bool:
+    """Whether the caller sees a dataset of that id."""
+    return session.scalar(select(Dataset.id).where(Dataset.id == dataset_id, *seen_by(caller))) is not None
+
+
 def find(session: Session, caller: Caller, id_or_name: str) -> Dataset | None:
     """The caller's dataset of that id, else of that name; raises `OfftakeError` when several have the name."""
     found = _called(session, caller, id_or_name)
