@@ -154,6 +154,14 @@ def test_the_log_is_filtered_by_time(busy: Deployment, bounds: tuple[str, ...], 
     assert filtered(busy, *bounds) == expected
 
 
+@pytest.mark.parametrize("name", ["Überblick", "ÆØÅ roles", "Straße"])
+def test_an_event_is_found_by_the_name_that_it_shows(deployed: Deployment, name: str) -> None:
+    act(deployed, "POST", ROLES, {"name": name})
+    act(deployed, "POST", ROLES, {"name": "other"})
+    assert filtered(deployed, f"assetName=={name}") == [name]
+    assert filtered(deployed, f"assetName!={name}") == ["other"]
+
+
 def test_the_time_of_an_event_finds_it_with_its_plus_sign_as_it_is(busy: Deployment) -> None:
     (event, *_) = events(busy, "?property=assetName==r3")
     assert names(events(busy, f"?property=timestamp=={event['timestamp']}")) == ["r3"]

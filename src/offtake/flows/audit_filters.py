@@ -89,7 +89,8 @@ def _exactly(column: SQLColumnExpression[Any]) -> Callable[[str], ColumnElement[
 
 
 def _in_any_case(column: SQLColumnExpression[Any]) -> Callable[[str], ColumnElement[bool]]:
-    return lambda value: func.lower(column) == value.lower()
+    # The database lowers both: SQLite leaves letters beyond ASCII as they are, so that Python would find no Ä.
+    return lambda value: func.lower(column) == func.lower(value)
 
 
 def _has_status(value: str) -> ColumnElement[bool]:
