@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -41,17 +41,15 @@ def condition(text: str) -> ColumnElement[bool]:
     """A `property` such as action==create,update as SQL; raises 1440, 1443, 1448 to 1450, 1452 and 1453."""
     expression = filters.parse(text)
     path, operator = expression.path, expression.operator
-    # `parse` changes the case of values; ids and names of sandboxes are compared as they are written.
-    written = text.strip().partition(operator)[2]
     if path == "timestamp":
-        return _in_time(operator, [one.strip() for one in written.split(",") if one.strip()])
+        return _in_time(operator, expression.values)
     if path not in _EQUAL:
         allowed = ", ".join(sorted((*_EQUAL, "timestamp")))
         raise Problem(problems.FILTER_FIELD, f"The field {path} cannot be filtered by. Allowed: {allowed}.")
     if operator not in ("==", "!="):
         raise Problem(problems.FILTER_KIND, f"{path} has no order: {operator} is for timestamp.")
-    equal = _EQUAL[path]
-    return _either(equal, written) if operator == "==" else ~_either(equal, written)
+    same = or_(*map(_EQUAL[path], expression.values))
+    return same if operator == "==" else ~same
 
 
 def about(resource: str) -> ColumnElement[bool]:
@@ -80,16 +78,12 @@ def instant(path: str, text: str) -> float:
         raise problems.of_field(path, "must be epoch milliseconds, or a date such as 2026-03-01T12:00:00Z") from None
 
 
-def _either(equal: Callable[[str], ColumnElement[bool]], written: str) -> ColumnElement[bool]:
-    return or_(*(equal(one.strip()) for one in written.split(",") if one.strip()))
-
-
 def _exactly(column: SQLColumnExpression[Any]) -> Callable[[str], ColumnElement[bool]]:
     return lambda value: column == value
 
 
 def _in_any_case(column: SQLColumnExpression[Any]) -> Callable[[str], ColumnElement[bool]]:
-    # The database lowers both: SQLite leaves letters beyond ASCII as they are, so that Python would find no Ä.
+    # The database lowers both, as in `filters`.
     return lambda value: func.lower(column) == func.lower(value)
 
 
@@ -115,7 +109,7 @@ _EQUAL: Final[Mapping[str, Callable[[str], ColumnElement[bool]]]] = {
 """What a value of each property means; `clientId` and `sandboxName` are extensions."""
 
 
-def _in_time(operator: str, values: list[str]) -> ColumnElement[bool]:
+def _in_time(operator: str, values: Sequence[str]) -> ColumnElement[bool]:
     instants = [instant("/property", one) for one in values]
     at = instants[0]
     if operator in ("<", ">="):
