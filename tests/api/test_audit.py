@@ -7,6 +7,7 @@ import json
 from typing import Any
 from urllib.parse import urlencode
 
+import jsonschema
 import pytest
 
 from offtake.flows import access, audit_log
@@ -241,6 +242,16 @@ def test_the_sample_of_the_contract_is_answered_in_the_vendors_shape(busy: Deplo
     answer = busy.http.get(f"{EVENTS}?property=action==create&limit=50").json()
     assert set(answer) == {"_embedded", "_links", "page", "queryId"}
     assert {one["action"] for one in answer["_embedded"]["events"]} == {"Create"}
+
+
+def test_events_of_every_kind_are_as_the_document_says(busy: Deployment) -> None:
+    act(busy, "PATCH", f"{SANDBOXES}/dev", {"title": "T"})
+    act(busy, "DELETE", f"{SANDBOXES}/dev")
+    answer = busy.http.get(EVENTS).json()
+    kinds = {(one["before"] is None, one["after"] is None) for one in answer["_embedded"]["events"]}
+    assert kinds >= {(True, False), (False, False)}
+    described = busy.http.get("/openapi.json").json()["paths"][EVENTS]["get"]["responses"]["200"]
+    jsonschema.validate(answer, described["content"]["application/json"]["schema"])
 
 
 def export(deployed: Deployment, query: str = "", status: int = 307) -> str:

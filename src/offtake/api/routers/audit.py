@@ -8,7 +8,7 @@ from urllib.parse import quote, urlencode
 from fastapi import APIRouter, Depends, Query, Request, Response
 
 from offtake.api.describing import admin_examples as examples
-from offtake.api.describing.operations import described
+from offtake.api.describing.operations import described, schema_of
 from offtake.api.gateway import BackendOf, CallerOf
 from offtake.api.paths import AUDIT, AUDIT_FILE
 from offtake.flows import audit_events, audit_export, audit_log, problems
@@ -26,6 +26,15 @@ _EXPORTED: Final[dict[str, Any]] = {
     "responses": described()["responses"]
     | {204: {"description": "No event matches."}, 307: {"description": "The CSV file is at Location, for 15 minutes."}}
 }
+
+
+def _schema() -> Json:
+    """The schema of a page of events: what is created has no `before`, what is deleted no `after`."""
+    schema = schema_of(examples.EVENTS)
+    event = schema["properties"]["_embedded"]["properties"]["events"]["items"]["properties"]
+    event |= {key: {"type": ["object", "null"]} for key in ("before", "after")}
+    return schema
+
 
 Limit = Annotated[str | None, Query(description="1 to 1000 events a page; 50 when left out.", examples=["50"])]
 Start = Annotated[str | None, Query(description="How many events to leave out.", examples=["0"])]
@@ -50,7 +59,7 @@ _SELECTING: Final = frozenset(("property", "orderBy", "queryId"))
 QueryOf = Annotated[AuditQuery, Depends(query_of)]
 
 
-@router.get("/events", **described(examples.EVENTS))
+@router.get("/events", **described(examples.EVENTS, schema=_schema()))
 def list_events(
     caller: CallerOf, backend: BackendOf, request: Request, query: QueryOf, limit: Limit = None, start: Start = None
 ) -> Json:
