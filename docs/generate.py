@@ -28,7 +28,8 @@ A body without a usable `Content-Type` is a 400 with the title `BadRequestError`
 ## Of the services
 
 `type` ends in `<service>-<number>-<status>`. The services are FLOW (Flow Service and ad-hoc export), CATALOG, INGEST
-(batch ingestion), ACCESS (data access), ZONE (landing zone), SMS (sandboxes), ACL (access control) and AUDIT. `detail`,
+(batch ingestion), ACCESS (data access), ZONE (landing zone), SMS (sandboxes), ACL (access control), DATASET (labels of
+datasets) and AUDIT. `detail`,
 `report.detailed-message` and `errorMessage` hold the same sentence; `report.errors` has a path and a message for each
 field; `report.request-id` is the id of the request in the log. Numbers below 3000 are the contract's own.
 

@@ -233,7 +233,7 @@ def test_credentials_need_two_permissions_and_refreshing_them_a_third(
 def test_refreshing_is_in_the_audit_log(deployed: Deployment) -> None:
     ask(deployed, "POST", f"/credentials{OUT}&action=refresh")
     events = deployed.http.get("/data/foundation/audit/events").json()
-    assert "landingZoneCredentials" in json.dumps(events)
+    assert "Landing Zone Credentials" in json.dumps(events)
     assert KEY not in json.dumps(events)
 
 

@@ -165,9 +165,18 @@ def test_a_batch_is_posted_by_its_own_id_and_by_its_datasets(deployed: Deploymen
     assert (state(deployed, batch)["status"], state(deployed, batch)["tags"]) == ("loading", {"a": ["1"]})
     (path,) = call(deployed, "POST", f"{CATALOG}/batches/{dataset}", 201, json={"status": "processing"})
     assert state(deployed, path.removeprefix("@/batches/"))["relatedObjects"] == related(dataset)
-    assert (
-        code(call(deployed, "POST", f"{CATALOG}/batches/events", 404, json={"status": "active"})) == "CATALOG-1439-404"
-    )
+
+
+@pytest.mark.parametrize("datasets", [1, 2])
+def test_a_batch_is_posted_by_no_name_of_datasets(deployed: Deployment, dataset: str, datasets: int) -> None:
+    batch = batch_of(deployed, dataset)
+    for name in ("towns", batch):
+        for _ in range(datasets):
+            call(deployed, "POST", f"{CATALOG}/dataSets", 201, json={"name": name})
+    wrong = call(deployed, "POST", f"{CATALOG}/batches/towns", 404, json={"status": "active"})
+    assert code(wrong) == "CATALOG-1439-404"
+    call(deployed, "POST", f"{CATALOG}/batches/{batch}", 201, json={"tags": {"a": ["1"]}})
+    assert state(deployed, batch)["tags"] == {"a": ["1"]}
 
 
 def test_tags_are_added_and_replaced(deployed: Deployment, dataset: str) -> None:

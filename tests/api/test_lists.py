@@ -246,3 +246,10 @@ def test_a_search_counts_and_projects(exported: tuple[Deployment, str, str]) -> 
     assert "FLOW-1449" in deployed.post("/flows/search", {"queryString": "no==1"}, 400)["type"]
     found = deployed.post("/flowSpecs/search", {"queryString": "name==DatasetsToAmazonS3"}, 200)["items"]
     assert [one["name"] for one in found] == ["DatasetsToAmazonS3"]
+
+
+def test_a_name_with_capitals_beyond_ascii_is_found_as_it_is_written(zones: Deployment) -> None:
+    zones.post("/connections", {"name": "ÄRZTE Köln", "connectionSpec": {"id": ZONE, "version": "1.0"}})
+    for written in ("ÄRZTE Köln", "Ärzte köln", "none, ÄRZTE Köln"):
+        assert names(zones.get(f"/connections?property=name=={written}")) == ["ÄRZTE Köln"]
+    assert "ÄRZTE Köln" not in names(zones.get("/connections?property=name!=ÄRZTE Köln"))

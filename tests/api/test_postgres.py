@@ -50,9 +50,13 @@ def test_sandboxes_roles_credentials_and_the_log(deployed: Deployment) -> None:
     assert [one["name"] for one in call(deployed, "GET", SANDBOXES, 200)["sandboxes"]] == ["prod"]
     call(deployed, "POST", SANDBOXES, 202, new)
     call(deployed, "DELETE", f"{ROLES}/{role}", 204)
-    found = call(deployed, "GET", f"{EVENTS}?limit=1000&since=2026-03-01", 200)["items"]
-    mine = [one["action"] for one in found if one["resourceType"] in ("sandboxes", "roles", "landingZoneCredentials")]
-    assert sorted(mine) == ["create", "create", "create", "delete", "delete", "refresh", "reset", "update"]
+    found = call(deployed, "GET", f"{EVENTS}?limit=1000&property=timestamp>2026-03-01", 200)
+    mine = [
+        one["action"]
+        for one in found["_embedded"]["events"]
+        if one["assetType"] in ("Sandbox", "Role", "Landing Zone Credentials")
+    ]
+    assert sorted(mine) == ["Create", "Create", "Create", "Delete", "Delete", "Refresh", "Reset", "Update"]
 
 
 @pytest.mark.parametrize(
@@ -60,7 +64,7 @@ def test_sandboxes_roles_credentials_and_the_log(deployed: Deployment) -> None:
     [
         (f"{SANDBOXES}/a%00b", 400),
         (f"{ROLES}/a%00b", 400),
-        (f"{EVENTS}?resourceId=a%00b", 400),
+        (f"{EVENTS}?property=assetId==a%00b", 400),
         ("/dlz-destination/x?sig=a&si=a%00b", 403),
         ("/dlz-destination/a%00b?sig=a", 403),
     ],

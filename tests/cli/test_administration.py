@@ -236,20 +236,21 @@ def test_the_audit_log_is_listed_and_filtered(terminal: Terminal) -> None:
     terminal.says("client", "revoke", client)
     terminal.says("sandbox", "create", "dev")
     found = terminal.json("audit", "list")
-    assert [(one["resourceType"], one["action"]) for one in found] == [
-        ("sandboxes", "create"),
-        ("clients", "revoke"),
-        ("roles", "revoke"),
-        ("clients", "rotate"),
-        ("clients", "create"),
-        ("roles", "create"),
+    assert [(one["assetType"], one["action"]) for one in found] == [
+        ("Sandbox", "Create"),
+        ("Client", "Revoke"),
+        ("Role", "Revoke"),
+        ("Client", "Rotate"),
+        ("Client", "Create"),
+        ("Role", "Create"),
     ]
     assert found[4]["after"]["roles"] == ["exporters"]
-    assert {(one["clientId"], one["remote"]) for one in found} == {("offtake-cli", "local")}
+    assert {(one["clientId"], *one["userIpAddresses"]) for one in found} == {("offtake-cli", "local")}
     assert len(terminal.json("audit", "list", "--resource", client)) == 3
-    assert len(terminal.json("audit", "list", "--resource", "roles", "--action", "create")) == 1
+    for kind in ("roles", "Role"):
+        assert len(terminal.json("audit", "list", "--resource", kind, "--action", "create")) == 1
     assert len(terminal.json("audit", "list", "--limit", "2")) == 2
     assert terminal.json("audit", "list", "--client", "nobody") == []
     assert terminal.json("audit", "list", "--since", "2999-01-01") == []
-    assert [one["resourceName"] for one in terminal.json("audit", "list", "--sandbox", "dev")] == ["dev"]
+    assert [one["assetName"] for one in terminal.json("audit", "list", "--sandbox", "dev")] == ["dev"]
     assert "exporters" in terminal.says("audit", "list")

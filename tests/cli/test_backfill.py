@@ -134,6 +134,6 @@ def test_a_run_is_cancelled_once_and_repeated(deployed: Deployment, dataset: str
     code, _, err = offtake("run", "retry", again["id"])
     assert (code, "only failed runs are repeated" in err) == (1, True)
     listed = json.loads(offtake("audit", "list", "--json")[1])
-    actions = [(one["action"], one["resourceName"], one["after"]) for one in listed if one["resourceId"] == flow]
-    assert ("cancel", "flow", {"runId": made}) in actions
-    assert ("run", "flow", {"runId": again["id"]}) in actions
+    actions = [(one["action"], one["assetName"], one["after"]) for one in listed if one["assetId"] == flow]
+    assert ("Cancel", "flow", {"runId": made}) in actions
+    assert ("Run", "flow", {"runId": again["id"]}) in actions

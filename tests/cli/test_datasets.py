@@ -72,3 +72,42 @@ def test_batches_are_listed_and_shown(deployed: Deployment, capsys: pytest.Captu
     for wrong in (("batch", "show", "nope"), ("batch", "list", "nope")):
         code, _, told = run(capsys, *wrong, *where)
         assert (code, told.count("\n")) == (1, 1)
+
+
+def make(deployed: Deployment, name: str) -> str:
+    answer = deployed.http.post("/data/foundation/catalog/dataSets", json={"name": name})
+    return str(answer.json()[0].rpartition("/")[2])
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["dataset show towns", "dataset preview towns", "dataset update towns --evolve", "dataset delete towns",
+     "dataset label towns a", "dataset import towns FILE", "dataset import towns FILE --dry-run",
+     "dataset create towns", "batch list towns", "flow backfill FLOW --from start --to now --dataset towns"],
+)  # fmt: skip
+def test_a_name_that_several_datasets_have_is_refused_with_their_ids(
+    deployed: Deployment, capsys: pytest.CaptureFixture[str], tmp_path: Path, command: str
+) -> None:
+    where = ("--data-dir", str(deployed.backend.settings.data_dir))
+    ids = [make(deployed, "towns"), make(deployed, "towns")]
+    (tmp_path / "rows.json").write_text('{"id": 1}\n')
+    given = {"FILE": str(tmp_path / "rows.json"), "FLOW": deployed.flow(*ids) if "FLOW" in command else ""}
+    code, out, err = run(capsys, *(given.get(one, one) for one in command.split()), *where)
+    assert (code, out, err.count("\n")) == (1, "", 1)
+    named = [one for one in ids if one in err]
+    assert named == ids or (named and "create" in command)
+    assert set(deployed.http.get("/data/foundation/catalog/dataSets").json()) == set(ids)
+    assert deployed.http.get("/data/foundation/catalog/batches").json() == {}
+    code, out, _ = run(capsys, "dataset", "label", ids[1], "a", *where, "--json")
+    assert (code, json.loads(out)["id"]) == (0, ids[1])
+
+
+@pytest.mark.parametrize("how", ["name", " name ", "id"])
+def test_a_command_creates_no_dataset_that_it_could_not_tell_from_another(
+    deployed: Deployment, capsys: pytest.CaptureFixture[str], how: str
+) -> None:
+    where = ("--data-dir", str(deployed.backend.settings.data_dir))
+    taken = make(deployed, "name")
+    code, out, err = run(capsys, "dataset", "create", taken if how == "id" else how, *where)
+    assert (code, out, taken in err) == (1, "", True)
+    assert list(deployed.http.get("/data/foundation/catalog/dataSets").json()) == [taken]

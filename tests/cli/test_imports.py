@@ -278,7 +278,7 @@ def test_a_batch_is_reverted_without_a_server_once(offtake: Offtake, file: Path)
     assert (code, "already" in out) == (0, True)
     assert json.loads(offtake("batch", "show", batch)[1])["status"] == "inactive"
     audited = json.loads(offtake("audit", "list", "--json")[1])
-    assert [one["action"] for one in audited].count("revert") == 1
+    assert [one["action"] for one in audited].count("Revert") == 1
     assert offtake("batch", "revert", "nope")[0] == 1
 
 

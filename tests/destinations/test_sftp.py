@@ -577,8 +577,8 @@ def test_a_server_that_shows_another_key_than_the_one_kept_gets_nothing(
         deployed.clock.advance(seconds=660)
         deployed.run_due()
         base = deployed.get(f"/targetConnections/{target}")["items"][0]["baseConnectionId"]
-        event = deployed.http.get("/data/foundation/audit/events").json()["items"][0]
-        assert (event["action"], event["resourceId"]) == ("update", base)
+        event = deployed.http.get("/data/foundation/audit/events").json()["_embedded"]["events"][0]
+        assert (event["action"], event["assetId"]) == ("Update", base)
         deployed.import_rows("events", rows(3, 2))
         box.upstream = (impostor.host, impostor.port)
         deployed.clock.advance(hours=3)

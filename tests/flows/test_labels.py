@@ -53,6 +53,17 @@ def test_setting_labels_replaces_them_and_none_takes_them_away(database: Databas
         assert labels.labels_of(session, "it") == []
 
 
+def test_labels_come_in_the_order_they_were_set_in_whatever_the_order_of_the_database(database: Database) -> None:
+    without_case = {"sqlite": "NOCASE", "postgresql": '"en-x-icu"'}[database.engine.dialect.name]
+    columns = f"entity_id VARCHAR, label VARCHAR COLLATE {without_case}, PRIMARY KEY (entity_id, label)"
+    with database.remaking() as connection:
+        connection.exec_driver_sql("DROP TABLE labels")
+        connection.exec_driver_sql(f"CREATE TABLE labels ({columns})")
+    with database.writing() as session:
+        put = labels.set_labels(session, "it", ["a", "B"])
+        assert labels.labels_of(session, "it") == put
+
+
 @pytest.mark.parametrize("label", ["", " a", "a\n", "a\x00", "*", "x" * 101])
 def test_a_label_that_cannot_be_used_is_refused(database: Database, label: str) -> None:
     with database.writing() as session, pytest.raises(InvalidInputError):

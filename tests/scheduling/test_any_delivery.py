@@ -45,6 +45,7 @@ from offtake.scheduling.ticks import tick
 from offtake.scheduling.verification import delivery_of, verify_delivery
 from offtake.store import disposals
 from offtake.store import runs as store
+from offtake.store.run_warnings import EVERYTHING_AGAIN
 from offtake.store.tables import Dataset, Flow, Run, RunDataset, Watermark
 from tests.conftest import NOON
 from tests.deployment import Deployment, deployment
@@ -403,7 +404,7 @@ class AnyDelivery(RuleBasedStateMachine):
             assert self.source.reaches(one.from_snapshot, one.to_snapshot)
             assert all("are delivered again" in warning["message"] for warning in reasons(run))
         elif self.consumer.position is not None:
-            assert {warning["code"] for warning in reasons(run)} == {flow_proof.EVERYTHING_AGAIN}
+            assert {warning["code"] for warning in reasons(run)} == {EVERYTHING_AGAIN}
             reached = self.source.reaches(self.consumer.position, one.to_snapshot)
             event(f"in full: {'not told apart' if reached else 'not reachable'}")
             assert not reached or self.source.compacted(self.consumer.position, one.to_snapshot)

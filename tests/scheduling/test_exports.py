@@ -103,6 +103,19 @@ def test_a_template_names_the_folders(deployed: Deployment) -> None:
     assert file.parent == deployed.zone / "out/prod/events/20260301_120000"
 
 
+def test_datasets_of_one_name_share_a_folder_and_no_file(deployed: Deployment) -> None:
+    first, second = deployed.import_rows("towns", rows(0, 2)), deployed.import_rows("other", rows(2, 3))
+    renamed = deployed.http.patch(f"/data/foundation/catalog/dataSets/{second}", json={"name": "towns"})
+    assert renamed.status_code == 200
+    deployed.flow(first, second, schedule={"foldernameTemplate": "%DATASET_NAME%"})
+    deployed.run_due()
+    (manifest,) = deployed.manifests()
+    files = deployed.delivered(manifest)
+    assert {file.parent for file in files} == {deployed.zone / "out/towns"}
+    assert len({file.name for file in files}) == len(files) == 2
+    assert sorted(ids(deployed, manifest)) == [0, 1, 2, 3, 4]
+
+
 def test_a_one_time_flow_exports_once(deployed: Deployment) -> None:
     schedule = {"exportMode": "DAILY_FULL_EXPORT", "timeUnit": "day", "interval": 0}
     flow = deployed.flow(deployed.import_rows("events", rows(0, 3)), schedule=schedule)

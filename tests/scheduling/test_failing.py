@@ -67,8 +67,8 @@ class Failing:
 
     def events(self) -> list[dict[str, Any]]:
         self.deployed.sign_in()
-        found: list[dict[str, Any]] = self.deployed.http.get(EVENTS).json()["items"]
-        return [one for one in found if one["action"] == "fail"]
+        found: list[dict[str, Any]] = self.deployed.http.get(EVENTS).json()["_embedded"]["events"]
+        return [one for one in found if one["action"] == "Fail"]
 
     def failures(self) -> int:
         with self.deployed.backend.database.reading() as session:
@@ -90,7 +90,8 @@ def test_a_flow_that_fails_in_a_row_is_told_once_with_the_reason(
     (event,) = flow.events()
     assert f"flow {flow.flow} (flow) has failed 3 times in a row: EXPORT-2002-404" in line
     assert "told-once" in line
-    assert (event["resourceId"], event["resourceType"], event["clientId"]) == (flow.flow, "flows", access.ENGINE)
+    assert (event["assetId"], event["assetType"], event["clientId"]) == (flow.flow, "Destination", access.ENGINE)
+    assert (event["status"], event["failureCode"]) == ("Failure", event["after"]["errors"][0]["code"])
     assert event["after"]["failures"] == 3
     assert [one["code"] for one in event["after"]["errors"]] == ["EXPORT-2002-404"]
     shown = flow.shown()

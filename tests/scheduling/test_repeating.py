@@ -7,6 +7,7 @@ from sqlalchemy import select, text
 
 from offtake.flows import flow_proof
 from offtake.lake.catalog import TableName
+from offtake.store.run_warnings import EVERYTHING_AGAIN
 from offtake.store.tables import Dataset, Flow, Run
 from tests.deployment import FLOW_SERVICE, Deployment, rows, table_of
 
@@ -85,7 +86,7 @@ def test_what_is_delivered_all_again_says_why_when_it_is_repeated(deployed: Depl
         warnings = [run.warnings for run in session.scalars(select(Run).order_by(text("rowid")))]
         (proof,) = flow_proof.prove(session, deployed.backend.lake, session.get_one(Flow, flow))
     assert warnings[0] == []
-    assert [one["code"] for one in warnings[1]] == [flow_proof.EVERYTHING_AGAIN]
+    assert [one["code"] for one in warnings[1]] == [EVERYTHING_AGAIN]
     assert warnings[1:] == [warnings[1]] * 3
     assert proof.tiling is not None
     assert proof.tiling.flaws == []
@@ -155,7 +156,7 @@ def test_a_run_is_cancelled_over_http(deployed: Deployment, flow: str) -> None:
         answer = deployed.http.post(f"{FLOW_SERVICE}/runs/{again}/action?op=CANCEL")
         assert answer.status_code == 403
     events = deployed.http.get("/data/foundation/audit/events?limit=50").text
-    assert events.count('"action":"cancel"') == 2, "one for each run, however often it was asked for"
+    assert events.count('"action":"Cancel"') == 2, "one for each run, however often it was asked for"
 
 
 def adhoc(deployed: Deployment, flow: str) -> str:

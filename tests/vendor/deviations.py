@@ -61,6 +61,9 @@ _ROLE: Final = (
     "access-control POST /administration/roles",
     *(f"access-control {method} /administration/roles/{{ROLE_ID}}" for method in ("GET", "PATCH", "PUT")),
 )
+_AUDIT: Final = ("audit-query GET /audit/events",)
+_LABELS_READ: Final = tuple(f"dataset-service {method} /datasets/{{DATASET_ID}}/labels" for method in ("GET", "PUT"))
+_LABELS_ADDED: Final = ("dataset-service POST /datasets/{DATASET_ID}/labels",)
 _GUIDES_DATES: Final = "section 26: dates as the guides have them, without zone"
 _STATES: Final = "section 26: the states of the guides"
 
@@ -118,6 +121,10 @@ DEVIATIONS: Final = (
     ),
     Deviation(_CONFIGS, 200, "", "section 11: as those of a spec"),
     Deviation(_EXPLORED, 502, "", "section 21: the zone may be at somebody else's, who refuses or does not answer"),
+    Deviation(_AUDIT, 200, "/_embedded/events/*/action", "revision V9: more actions than the vendor's"),
+    Deviation(_AUDIT, 200, "/_embedded/events/*/assetType", "revision V9: more types than the vendor's"),
+    Deviation(_LABELS_READ, 404, "/status", "section 4: a problem's status is a number"),
+    Deviation(_LABELS_ADDED, 403, "/status", "section 4: a problem's status is a number"),
     Deviation(_FLOW_SPECS, 200, "/items/*/transformationSpecs", "section 10: an array"),
 )
 

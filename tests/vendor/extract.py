@@ -31,6 +31,8 @@ DOCUMENTS: Final = (
     "data-access",
     "sandbox",
     "access-control",
+    "audit-query",
+    "dataset-service",
 )
 # Sandbox tooling, which Offtake does not serve (contract, section 1).
 _NOT_SERVED: Final = "/exim/"

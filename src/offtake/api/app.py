@@ -10,6 +10,7 @@ from offtake.api.paths import (
     AUDIT,
     CATALOG,
     DATA_ACCESS,
+    DATASETS,
     FLOW_SERVICE,
     INGESTION,
     LANDING_ZONE,
@@ -24,6 +25,7 @@ from offtake.api.routers import (
     catalog,
     connections,
     data_access,
+    dataset_labels,
     flows,
     health,
     ingestion,
@@ -56,6 +58,7 @@ def create_app(backend: Backend) -> FastAPI:
         app.include_router(resource.router, prefix=FLOW_SERVICE)
     app.include_router(adhoc.router, prefix=ACTIVATION)
     app.include_router(catalog.router, prefix=CATALOG)
+    app.include_router(dataset_labels.router, prefix=DATASETS)
     app.include_router(ingestion.router, prefix=INGESTION)
     app.include_router(data_access.router, prefix=DATA_ACCESS)
     app.include_router(landing_zone.router, prefix=LANDING_ZONE)

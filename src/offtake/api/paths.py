@@ -6,14 +6,17 @@ FLOW_SERVICE: Final = "/data/foundation/flowservice"
 ACTIVATION: Final = "/data/core/activation/disflowprovider"
 LANDING_ZONE: Final = "/data/foundation/connectors/landingzone"
 CATALOG: Final = "/data/foundation/catalog"
+DATASETS: Final = "/data/foundation/dataset"
 INGESTION: Final = "/data/foundation/import"
 DATA_ACCESS: Final = "/data/foundation/export"
 SANDBOXES: Final = "/data/foundation/sandbox-management"
 ACCESS_CONTROL: Final = "/data/foundation/access-control"
 AUDIT: Final = "/data/foundation/audit"
+AUDIT_FILE: Final = f"{AUDIT}/files/export.csv"
 
 _TAGS: Final = {
     CATALOG: "CATALOG",
+    DATASETS: "DATASET",
     INGESTION: "INGEST",
     DATA_ACCESS: "ACCESS",
     SANDBOXES: "SMS",

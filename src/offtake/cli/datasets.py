@@ -146,7 +146,9 @@ def create(
     promise: dict[str, Any] = {"evolves": evolve, "columns": options.declared(columns or [], schema)}
     body = {"name": name, "description": description, "extensions": {"offtake": promise}}
     with operating(data_dir, sandbox) as (backend, caller):
-        row = dataset_tables.create(backend.database, backend.lake, backend.uploads, caller, body, backend.clock)
+        row = dataset_tables.create(
+            backend.database, backend.lake, backend.uploads, caller, body, backend.clock, unique_name=True
+        )
     if json:
         show.as_json({"id": row.id, "name": row.name, "evolves": row.evolves})
         return

@@ -18,9 +18,9 @@ from offtake.formats import pgp, types
 from offtake.formats.registry import format_for
 from offtake.lake import reading, scan
 from offtake.lake.catalog import Lake, TableName
+from offtake.store.run_warnings import EVERYTHING_AGAIN
 from offtake.store.tables import RunDataset, RunPart
 
-EVERYTHING_AGAIN: Final = "EXPORT-1410-410"
 _TID_DIGITS: Final = 19
 
 
@@ -142,7 +142,12 @@ def _continue(plan: Plan, order: Order, dataset: OrderedDataset, lake: Lake, siz
 
 
 def _warning(dataset: OrderedDataset, text: str) -> dict[str, Any]:
-    return {"code": EVERYTHING_AGAIN, "message": f"{dataset.name}: {text}", "type": "Warning"}
+    return {
+        "code": EVERYTHING_AGAIN,
+        "message": f"{dataset.name}: {text}",
+        "type": "Warning",
+        "dataSetId": dataset.dataset_id,
+    }
 
 
 def _key(order: Order, dataset: OrderedDataset, number: int) -> str:

@@ -1,99 +1,106 @@
-"""Reading the audit log, the latest first."""
+"""Reading the audit log, the latest first: pages of one query, which a `queryId` names."""
 
 import base64
 import json
-from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime
-from typing import Annotated, Any, Final
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Annotated, Final
 
 from pydantic import Field, TypeAdapter
-from sqlalchemy import ColumnElement, and_, or_, select
+from sqlalchemy import ColumnElement, and_, func, select
 from sqlalchemy.orm import Session
-from ulid import ULID
 
-from offtake.flows import problems
+from offtake.flows import audit_filters, filters, problems
 from offtake.flows.access import VIEW_AUDIT, Caller
-from offtake.flows.entities import Json
 from offtake.store.tables import AuditEvent, Sandbox
 
 MOST: Final = 1000
-_RANDOM: Final = 16
-"""Characters of an id after those that hold its time."""
-_LATEST_MS: Final = 2**48 - 1
-_DEFAULT_LIMIT: Final = 100
+MOST_EXPORTED: Final = 10_000
+_DEFAULT_LIMIT: Final = 50
+_MOST_PROPERTIES: Final = 50
+_FURTHEST: Final = 2**31 - 1
+_LATEST_FIRST: Final = "-timestamp"
 Text = Annotated[str, Field(pattern=r"^[^\x00]*$")]
-Instant = Annotated[int, Field(ge=0, le=_LATEST_MS)]
 
 
 @dataclass(frozen=True)
 class AuditQuery:
-    """What to look for; None means any. Instants in epoch milliseconds, `until` excluded.
+    """What to look for: filters that must all hold, as written, and the order.
 
-    `resource` is an id, a name or a type. `before` is the id that the page before ended with.
+    `newest` freezes the query: events with a later id are not part of it. `total`: how many events it found then.
     """
 
-    limit: Annotated[int, Field(ge=1, le=MOST)]
-    resource_type: Text | None = None
-    resource_id: Text | None = None
-    resource: Text | None = None
-    action: Text | None = None
-    client_id: Text | None = None
-    sandbox: Text | None = None
-    since: Instant | None = None
-    until: Instant | None = None
-    before: Text | None = None
+    properties: tuple[Text, ...] = ()
+    order_by: Text = _LATEST_FIRST
+    newest: Text | None = None
+    total: Annotated[int, Field(ge=0, le=_FURTHEST)] | None = None
+
+    def query_id(self) -> str:
+        """The query as text that holds no `=`, at which clients split links."""
+        document = {"p": self.properties, "o": self.order_by, "n": self.newest, "t": self.total}
+        return base64.urlsafe_b64encode(json.dumps(document).encode()).decode().rstrip("=")
 
 
-_TOKEN: Final = TypeAdapter(AuditQuery)
-"""Tokens are the callers' to alter, so that what they hold is checked like anything sent."""
+@dataclass(frozen=True)
+class _Token:
+    """A query as its id holds it. Ids are in clients' hands, so what they hold is checked as any input is."""
+
+    p: Annotated[tuple[Text, ...], Field(max_length=_MOST_PROPERTIES)]
+    o: Text
+    n: Text
+    t: Annotated[int, Field(ge=0, le=_FURTHEST)]
 
 
-def events(session: Session, caller: Caller, query: AuditQuery) -> tuple[list[AuditEvent], bool]:
-    """A page of events that the caller may see, and whether there are more.
+_TOKEN: Final = TypeAdapter(_Token)
 
-    Who may read the log of one sandbox sees what happened in it since it was made; who may read it everywhere sees all
-    of the organisation's.
+
+@dataclass(frozen=True)
+class AuditPage:
+    """One page of events, and the frozen query that it is a page of."""
+
+    rows: list[AuditEvent]
+    query: AuditQuery
+
+    @property
+    def total(self) -> int:
+        """How many events the whole query found."""
+        return self.query.total or 0
+
+
+def new_query(properties: Sequence[str], order_by: str | None) -> AuditQuery:
+    """The query that the parameters mean; raises 1452 for too many filters."""
+    kept = tuple(one.strip() for one in properties if one.strip())
+    if len(kept) > _MOST_PROPERTIES:
+        raise problems.of_field("/property", f"may be given at most {_MOST_PROPERTIES} times")
+    return AuditQuery(kept, (order_by or "").strip() or _LATEST_FIRST)
+
+
+def read_query_id(text: str) -> AuditQuery:
+    """The query that an id names; raises 1452."""
+    try:
+        found = _TOKEN.validate_json(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
+    except ValueError:
+        raise problems.of_field("/queryId", "is not an id that this server gave out") from None
+    return AuditQuery(found.p, found.o, found.n, found.t)
+
+
+def page(session: Session, caller: Caller, query: AuditQuery, start: int, limit: int) -> AuditPage:
+    """A page of the events that match and that the caller may see. Freezes a query that is new.
+
+    With access to the log of one sandbox, a caller sees what happened in it since it was created; with access in every
+    sandbox, all events of the organisation.
     """
     caller.require(VIEW_AUDIT)
-    wanted = [AuditEvent.org_id == caller.org_id, *_seen(session, caller, query.sandbox), *_matching(query)]
-    found = select(AuditEvent).where(and_(*wanted)).order_by(AuditEvent.id.desc()).limit(query.limit + 1)
-    rows = list(session.scalars(found))
-    return rows[: query.limit], len(rows) > query.limit
+    frozen = query if query.newest is not None else _freeze(session, caller, query)
+    return AuditPage(_rows(session, caller, frozen, start, limit), frozen)
 
 
-def render(row: AuditEvent) -> Json:
-    """The event as the API and the command show it."""
-    return {
-        "id": row.id,
-        "at": row.at,
-        "action": row.action,
-        "resourceType": row.resource_type,
-        "resourceId": row.resource_id,
-        "resourceName": row.resource_name,
-        "imsOrgId": row.org_id,
-        "sandboxName": row.sandbox_name,
-        "accountId": row.account_id,
-        "clientId": row.client_id,
-        "remote": row.remote,
-        "requestId": row.request_id,
-        "before": row.before,
-        "after": row.after,
-    }
-
-
-def instant(path: str, text: str | None) -> int | None:
-    """Epoch milliseconds from a number, or from a date such as 2026-03-01 or 2026-03-01T12:00:00Z; raises 1452."""
-    given = (text or "").strip()
-    if not given:
-        return None
-    if given.isascii() and given.isdecimal():
-        return min(int(given[:18]), _LATEST_MS)
-    try:
-        date = datetime.fromisoformat(given)
-        aware = date if date.tzinfo else date.replace(tzinfo=UTC)
-        return max(0, round(aware.timestamp() * 1000))
-    except (ValueError, OverflowError):
-        raise problems.of_field(path, "must be epoch milliseconds, or a date such as 2026-03-01T12:00:00Z") from None
+def latest(
+    session: Session, caller: Caller, query: AuditQuery, limit: int, also: Sequence[ColumnElement[bool]] = ()
+) -> list[AuditEvent]:
+    """The first events of a query, of which the conditions `also` hold too."""
+    caller.require(VIEW_AUDIT)
+    return _rows(session, caller, query, 0, limit, also)
 
 
 def limit(text: str | None) -> int:
@@ -104,51 +111,46 @@ def limit(text: str | None) -> int:
     return min(int(digits[:10]), MOST)
 
 
-def token(query: AuditQuery, last_id: str) -> str:
-    """What leads on after that event: the query itself, without any `=`."""
-    document = {name: value for name, value in asdict(replace(query, before=last_id)).items() if value is not None}
-    return base64.urlsafe_b64encode(json.dumps(document).encode()).decode().rstrip("=")
+def start(text: str | None) -> int:
+    """How many events to leave out; raises 1452."""
+    digits = (text or "0").strip()
+    if not digits.isascii() or not digits.isdecimal():
+        raise problems.of_field("/start", "must be a whole number, 0 or more")
+    return min(int(digits[:10]), _FURTHEST)
 
 
-def read_token(text: str) -> AuditQuery:
-    """The query that a token carries; raises 1452."""
-    try:
-        return _TOKEN.validate_json(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
-    except ValueError:
-        raise problems.of_field("/continuationToken", "is not a token that this server gave out") from None
+def _freeze(session: Session, caller: Caller, query: AuditQuery) -> AuditQuery:
+    newest = session.scalar(select(func.max(AuditEvent.id)).where(*_visible(session, caller))) or ""
+    frozen = replace(query, newest=newest)
+    wanted = _wanted(session, caller, frozen)
+    return replace(frozen, total=session.scalar(select(func.count()).select_from(AuditEvent).where(wanted)) or 0)
 
 
-def _seen(session: Session, caller: Caller, sandbox: str | None) -> list[ColumnElement[bool]]:
+def _rows(
+    session: Session,
+    caller: Caller,
+    query: AuditQuery,
+    start: int,
+    limit: int,
+    also: Sequence[ColumnElement[bool]] = (),
+) -> list[AuditEvent]:
+    orders = filters.parse_orders(query.order_by, audit_filters.ORDERS)
+    columns = [(audit_filters.ORDERS[one.path].column, one.descending) for one in orders]
+    # The id comes last, so that the order is total.
+    keys = [column.desc() if down else column.asc() for column, down in [*columns, (AuditEvent.id, True)]]
+    found = select(AuditEvent).where(_wanted(session, caller, query), *also).order_by(*keys)
+    return list(session.scalars(found.offset(start).limit(limit)))
+
+
+def _wanted(session: Session, caller: Caller, query: AuditQuery) -> ColumnElement[bool]:
+    upto = [] if query.newest is None else [AuditEvent.id <= query.newest]
+    return and_(*_visible(session, caller), *upto, *(audit_filters.condition(one) for one in query.properties))
+
+
+def _visible(session: Session, caller: Caller) -> list[ColumnElement[bool]]:
+    mine = [AuditEvent.org_id == caller.org_id]
     if caller.grants.allow_everywhere(VIEW_AUDIT):
-        return [AuditEvent.sandbox_name == sandbox] if sandbox else []
-    if sandbox not in (None, caller.sandbox_name):
-        caller.require_everywhere(VIEW_AUDIT)
+        return mine
     # An earlier sandbox may have had the name.
     made_at = session.get_one(Sandbox, caller.sandbox_id).created_at
-    return [AuditEvent.sandbox_name == caller.sandbox_name, AuditEvent.at >= made_at]
-
-
-def _matching(query: AuditQuery) -> list[ColumnElement[bool]]:
-    columns: list[tuple[Any, str | None]] = [
-        (AuditEvent.resource_type, query.resource_type),
-        (AuditEvent.resource_id, query.resource_id),
-        (AuditEvent.action, query.action),
-        (AuditEvent.client_id, query.client_id),
-    ]
-    found: list[ColumnElement[bool]] = [column == value for column, value in columns if value]
-    if query.resource:
-        named = (AuditEvent.resource_type, AuditEvent.resource_id, AuditEvent.resource_name)
-        found.append(or_(*(column == query.resource for column in named)))
-    # Ids begin with their time, and have the index.
-    if query.since is not None:
-        found.append(AuditEvent.id >= _first_id(query.since))
-    if query.until is not None:
-        found.append(AuditEvent.id < _first_id(query.until))
-    if query.before is not None:
-        found.append(AuditEvent.id < query.before)
-    return found
-
-
-def _first_id(epoch_ms: int) -> str:
-    text = str(ULID.from_timestamp(min(epoch_ms, _LATEST_MS) / 1000))
-    return text[:-_RANDOM] + "0" * _RANDOM
+    return [*mine, AuditEvent.sandbox_name == caller.sandbox_name, AuditEvent.at >= made_at]

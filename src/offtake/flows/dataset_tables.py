@@ -15,13 +15,22 @@ from offtake.store.tables import Dataset
 _log = logging.getLogger(__name__)
 
 
-def create(database: Database, lake: Lake, uploads: Uploads, caller: Caller, sent: Sent, clock: Clock) -> Dataset:
+def create(
+    database: Database,
+    lake: Lake,
+    uploads: Uploads,
+    caller: Caller,
+    sent: Sent,
+    clock: Clock,
+    *,
+    unique_name: bool = False,
+) -> Dataset:
     """A dataset without rows, and its table if columns are declared. A failure leaves nothing behind.
 
     Raises as `datasets.create` does, and `LakeFullError`.
     """
     with database.writing() as session:
-        row = datasets.create(session, caller, sent, clock.now_ms())
+        row = datasets.create(session, caller, sent, clock.now_ms(), unique_name=unique_name)
     # The row comes first: the sweeper removes tables that no dataset has.
     try:
         declare(lake, row)

@@ -9,9 +9,9 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, StrictBool, StringConstraints
 from sqlalchemy import select
-from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from offtake.errors import OfftakeError
 from offtake.flows import audit, catalog_patch, column_types, entities, labels, problems
 from offtake.flows.access import MANAGE_DATASETS, Caller
 from offtake.flows.entities import Body, Json, Sent
@@ -19,13 +19,13 @@ from offtake.flows.problems import Problem
 from offtake.lake.catalog import TableName
 from offtake.store import documents, runs
 from offtake.store.batches import forget_all_of, next_version
-from offtake.store.tables import Dataset, Flow, SourceConnection
+from offtake.store.tables import Dataset, Flow, Sandbox, SourceConnection
 
 RESOURCE: Final = "dataSets"
 _FIRST_VERSION: Final = "1.0.0"
 _LONGEST_NAME: Final = 255
 _UNSEEN: Final = ("Cc", "Cs", "Zl", "Zp")
-_NAMED_FLOWS: Final = 10
+_NAMED: Final = 10
 _PARQUET: Final = {"persisted": True, "containerFormat": "parquet", "format": "parquet"}
 _RECORDS: Final = {"dataBehavior": "record", "managedBy": "CUSTOMER"}
 
@@ -133,12 +133,22 @@ def get(session: Session, caller: Caller, dataset_id: str, *, lock: bool = False
     return row
 
 
+def exists(session: Session, caller: Caller, dataset_id: str) -> bool:
+    """Whether the caller sees a dataset of that id."""
+    return session.scalar(select(Dataset.id).where(Dataset.id == dataset_id, *seen_by(caller))) is not None
+
+
 def find(session: Session, caller: Caller, id_or_name: str) -> Dataset | None:
-    """The caller's dataset of that id, else of that name."""
-    named = unicodedata.normalize("NFC", id_or_name.strip())
-    either = (Dataset.id == id_or_name) | (Dataset.name == named)
-    found = session.scalars(select(Dataset).where(either, *seen_by(caller))).all()
-    return next((row for row in found if row.id == id_or_name), found[0] if found else None)
+    """The caller's dataset of that id, else of that name; raises `OfftakeError` when several have the name."""
+    found = _called(session, caller, id_or_name)
+    if len(found) > 1:
+        ids = ", ".join(row.id for row in found[:_NAMED])
+        more = f" and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
+        raise OfftakeError(
+            f"The name {id_or_name} is ambiguous in sandbox {caller.sandbox_name}: datasets {ids}{more} have it. "
+            "Give the dataset's id."
+        )
+    return found[0] if found else None
 
 
 def all_of(session: Session, caller: Caller) -> list[Dataset]:
@@ -152,13 +162,15 @@ def seen_by(caller: Caller) -> tuple[Any, ...]:
     return Dataset.sandbox_id == caller.sandbox_id, labels.visible(Dataset.id, caller)
 
 
-def create(session: Session, caller: Caller, sent: Sent, now_ms: int) -> Dataset:
+def create(session: Session, caller: Caller, sent: Sent, now_ms: int, *, unique_name: bool = False) -> Dataset:
     """A dataset without rows, nor a table yet; its table is made by `dataset_tables`.
 
-    Raises 3409 when the sandbox has one of that name.
+    With `unique_name`, raises 3409 when the caller sees a dataset that has the name, or has it as its id.
     """
     caller.require(MANAGE_DATASETS)
     asked = entities.parse_body(DatasetBody, sent)
+    if unique_name:
+        _check_unique(session, caller, asked.name)
     stamp = entities.stamp(caller, now_ms) | {"id": secrets.token_hex(12), "version": _FIRST_VERSION}
     table = f"{namespace(caller.sandbox_id)}.dataset_{stamp['id']}"
     promise = asked.promise
@@ -171,7 +183,7 @@ def create(session: Session, caller: Caller, sent: Sent, now_ms: int) -> Dataset
         rewrites=0,
     )
     session.add(row)
-    _flush(session, row.name, caller)
+    session.flush()
     audit.record(session, caller, now_ms, "create", (RESOURCE, row.id), name=row.name, after=said(row))
     return row
 
@@ -217,8 +229,8 @@ def delete(session: Session, caller: Caller, dataset_id: str, now_ms: int, *, fo
     row = get(session, caller, dataset_id, lock=True)
     flows = _flows_of(session, row.id)
     if flows and not force:
-        named = ", ".join(f"{flow.name} ({flow.id})" for flow in flows[:_NAMED_FLOWS])
-        more = f" and {len(flows) - _NAMED_FLOWS} more" if len(flows) > _NAMED_FLOWS else ""
+        named = ", ".join(f"{flow.name} ({flow.id})" for flow in flows[:_NAMED])
+        more = f" and {len(flows) - _NAMED} more" if len(flows) > _NAMED else ""
         message = f"Dataset {row.name} is exported by {named}{more}. Delete the flows first, or use force=true."
         raise Problem(problems.CONFLICT, message, RESOURCE, row.id)
     return forget(session, caller, row, now_ms)
@@ -296,7 +308,7 @@ def _change(session: Session, caller: Caller, row: Dataset, asked: DatasetBody, 
         setattr(row, name, value)
     row.version = next_version(row.version)
     row.updated_at, row.updated_by, row.updated_client = now_ms, caller.account_id, caller.client_id
-    _flush(session, row.name, caller)
+    session.flush()
     audit.record(session, caller, now_ms, "update", (RESOURCE, row.id), name=row.name, before=before, after=said(row))
 
 
@@ -327,9 +339,22 @@ def _flows_of(session: Session, dataset_id: str) -> list[Flow]:
     return list(session.scalars(using.where(holds).order_by(Flow.name, Flow.id)))
 
 
-def _flush(session: Session, name: str, caller: Caller) -> None:
-    try:
-        session.flush()
-    except IntegrityError:
-        message = f"There is a dataset {name} in sandbox {caller.sandbox_name} already; choose another name."
-        raise Problem(problems.CONFLICT, message) from None
+def _called(session: Session, caller: Caller, id_or_name: str) -> list[Dataset]:
+    """The caller's dataset of that id, else those of that name."""
+    named = unicodedata.normalize("NFC", id_or_name.strip())
+    either = (Dataset.id == id_or_name) | (Dataset.name == named)
+    found = session.scalars(select(Dataset).where(either, *seen_by(caller)).order_by(Dataset.created_at, Dataset.id))
+    rows = list(found)
+    return [row for row in rows if row.id == id_or_name] or rows
+
+
+def _check_unique(session: Session, caller: Caller, name: str) -> None:
+    # Locked, so that no other transaction creates the same name between this look and its commit.
+    session.scalar(select(Sandbox.id).where(Sandbox.id == caller.sandbox_id).with_for_update())
+    taken = _called(session, caller, name)
+    if taken:
+        message = (
+            f"Dataset {taken[0].id} in sandbox {caller.sandbox_name} is called {name} already: "
+            "commands could not tell the two apart. Choose another name."
+        )
+        raise Problem(problems.CONFLICT, message, RESOURCE, taken[0].id)

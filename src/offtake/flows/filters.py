@@ -43,7 +43,7 @@ Fields = Mapping[str, Field]
 
 @dataclass(frozen=True)
 class Expression:
-    """A filter as it was written: lower-case values, one or several."""
+    """A filter as it was written, with one value or several."""
 
     path: str
     operator: str
@@ -75,7 +75,7 @@ def parse(text: str) -> Expression:
         raise Problem(
             problems.FILTER_OPERATOR, f"The operator {operator} is not known; use one of ==, !=, <, <=, >, >=."
         )
-    values = tuple(one.strip().lower() for one in value.split(",") if one.strip())
+    values = tuple(one.strip() for one in value.split(",") if one.strip())
     if not values:
         raise Problem(problems.EMPTY_VALUE, f"The property {path}{operator} has no value.")
     if len(values) > 1 and operator != "==":
@@ -137,14 +137,15 @@ def _condition(expression: Expression, field: Field) -> ColumnElement[bool]:
 
 def _value(text: str, path: str, kind: Kind) -> object:
     if kind == "boolean":
-        if text not in _BOOLEANS:
+        if text.lower() not in _BOOLEANS:
             raise Problem(problems.BAD_VALUE_TYPE, f"{path} is true or false, not {text[:100]!r}.")
-        return _BOOLEANS[text]
+        return _BOOLEANS[text.lower()]
     if kind == "number":
         if not _NUMBER.fullmatch(text):
             raise Problem(problems.BAD_VALUE_TYPE, f"{path} is a whole number, not {text[:100]!r}.")
         return int(text)
-    return text
+    # SQLite lowers ASCII letters only: compared with what Python lowers, a name such as Ärzte would not be found.
+    return func.lower(text) if kind == "text" else text.lower()
 
 
 def matches(expressions: Sequence[Expression], document: Mapping[str, Any]) -> bool:
@@ -156,5 +157,5 @@ def _matches(expression: Expression, document: Mapping[str, Any]) -> bool:
     value: Any = document
     for step in expression.path.split("."):
         value = value.get(step) if isinstance(value, Mapping) else None
-    found = str(value).lower() in expression.values
+    found = str(value).lower() in {one.lower() for one in expression.values}
     return found if expression.operator == "==" else not found

@@ -2,7 +2,6 @@
 
 from collections import defaultdict
 from dataclasses import dataclass
-from typing import Final
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -12,9 +11,8 @@ from offtake.flows.tiling import Leg, Tiling
 from offtake.lake.ancestry import ancestry
 from offtake.lake.catalog import Lake, TableName
 from offtake.store.deliveries import delivered
+from offtake.store.run_warnings import everything_again
 from offtake.store.tables import AuditEvent, Dataset, Flow, Run, RunDataset, SourceConnection, Watermark
-
-EVERYTHING_AGAIN: Final = "EXPORT-1410-410"
 
 
 @dataclass(frozen=True)
@@ -71,15 +69,13 @@ def _legs(session: Session, flow: Flow) -> dict[str, list[Leg]]:
 
 
 def _leg(run: Run, dataset: RunDataset, to: int) -> Leg:
-    begins = f"{dataset.dataset_name}: "
-    explained = any(one["code"] == EVERYTHING_AGAIN and one["message"].startswith(begins) for one in run.warnings)
     return Leg(
         run_id=run.id,
         full=dataset.kind == "full",
         position=dataset.position,
         start=dataset.from_snapshot,
         to=to,
-        explained=explained,
+        explained=bool(everything_again(run, dataset)),
         completed_at=run.completed_at or 0,
     )
 

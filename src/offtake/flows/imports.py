@@ -133,7 +133,7 @@ class _Import:
         with self._database.writing() as session:
             found = datasets.find(session, caller, self._wanted.name)
             if found is None:
-                dataset = datasets.create(session, caller, {"name": self._wanted.name}, now)
+                dataset = datasets.create(session, caller, {"name": self._wanted.name}, now, unique_name=True)
             else:
                 # Locked, so that an import that made it and is refused does not remove it now.
                 dataset = datasets.get(session, caller, found.id, lock=True)

@@ -23,8 +23,9 @@ def visible(entity_id: SQLColumnExpression[Any], caller: Caller) -> ColumnElemen
 
 
 def labels_of(session: Session, entity_id: str) -> list[str]:
-    """The labels on one thing, in order."""
-    return list(session.scalars(select(Label.label).filter_by(entity_id=entity_id).order_by(Label.label)))
+    """The labels on one thing, in the order that `set_labels` returns."""
+    # The database's order is its locale's, in which etags of the same labels would differ.
+    return sorted(session.scalars(select(Label.label).filter_by(entity_id=entity_id)))
 
 
 def set_labels(session: Session, entity_id: str, labels: Iterable[str]) -> list[str]:

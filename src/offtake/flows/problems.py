@@ -71,6 +71,7 @@ SANDBOXES_DIFFER: Final = Code(2112, 400, "only one of the sandbox headers is `*
 ONE_SANDBOX_ONLY: Final = Code(2113, 400, "sandbox `*` is asked for", "Headers not allowed")
 PARAMETER_MISSING: Final = Code(2119, 400, "a required query parameter is missing", "Query parameter missing")
 FORBIDDEN: Final = Code(2120, 403, "the caller lacks a permission, or a label of a flow that it changes", "Forbidden")
+LABELS_EXIST: Final = Code(3403, 403, "labels are added to a dataset that has some", "Labels exist")
 CONFLICT: Final = Code(3409, 409, "the thing is there already, or others depend on it", "Conflict")
 TOO_LARGE: Final = Code(3413, 413, "a file is larger than one request may bring", "Content too large")
 URL_TOO_LONG: Final = Code(3414, 414, "the address is longer than 2000 characters", "URI too long")

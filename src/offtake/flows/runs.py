@@ -14,6 +14,7 @@ from offtake.flows.access import ENGINE, EXPORT_DATASETS, Caller
 from offtake.flows.entities import Body, Json, Sent
 from offtake.flows.problems import Problem
 from offtake.store import runs
+from offtake.store.run_warnings import everything_again
 from offtake.store.tables import Flow, Run, RunDataset, SourceConnection, TargetConnection, Watermark
 
 KIND: Final = "runs"
@@ -229,10 +230,9 @@ def _pins_with_warnings(failed: Run, planned: Sequence[RunDataset]) -> Json:
     """Who repeats a run that was to deliver everything again says why, as that run did."""
     pins = pins_of(planned)
     for one in planned:
-        begins = f"{one.dataset_name}: "
-        said = [warning["message"] for warning in failed.warnings if warning["message"].startswith(begins)]
-        if one.dataset_id in pins and said:
-            pins[one.dataset_id]["warning"] = said[0].removeprefix(begins)
+        warnings = everything_again(failed, one)
+        if one.dataset_id in pins and warnings:
+            pins[one.dataset_id]["warning"] = warnings[0]["message"].removeprefix(f"{one.dataset_name}: ")
     return pins
 
 

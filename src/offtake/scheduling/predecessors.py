@@ -2,7 +2,6 @@
 
 import logging
 from collections import defaultdict
-from typing import Any
 
 from sqlalchemy.exc import NoResultFound
 from sqlalchemy.orm import Session
@@ -12,12 +11,12 @@ from offtake.errors import DeliveryError, OfftakeError
 from offtake.exporting.disposal import decide
 from offtake.exporting.kept import Kept
 from offtake.exporting.order import Order
-from offtake.exporting.plan import EVERYTHING_AGAIN
 from offtake.flows import dataflows
 from offtake.scheduling.orders import OrderDesk
 from offtake.store import disposals, runs
 from offtake.store.database import Database
-from offtake.store.tables import Flow, Run, RunDataset, RunPart
+from offtake.store.run_warnings import everything_again
+from offtake.store.tables import Flow, Run, RunPart
 
 _log = logging.getLogger(__name__)
 
@@ -46,15 +45,10 @@ def _kept(session: Session, run: Run) -> dict[str, Kept]:
     for part in runs.run_parts(session, run.id):
         parts[part.dataset_id].append(part)
     return {
-        one.dataset_id: Kept(run.id, one, parts[one.dataset_id], _warnings(run, one))
+        one.dataset_id: Kept(run.id, one, parts[one.dataset_id], everything_again(run, one))
         for one in runs.run_datasets(session, run.id)
         if one.taken_over_by is None and any(part.finished_at for part in parts[one.dataset_id])
     }
-
-
-def _warnings(run: Run, dataset: RunDataset) -> list[dict[str, Any]]:
-    begins = f"{dataset.dataset_name}: "
-    return [one for one in run.warnings if one["code"] == EVERYTHING_AGAIN and one["message"].startswith(begins)]
 
 
 def _candidates(session: Session, run_id: str) -> list[Run]:

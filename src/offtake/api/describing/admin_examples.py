@@ -90,25 +90,38 @@ PERMISSION_SETS: Final[Json] = {
     ]
 }
 
+_QUERY_ID: Final = "eyJwIjogW10sICJvIjogIi10aW1lc3RhbXAifQ"
+_EVENTS_URL: Final = "https://offtake.example.com/data/foundation/audit/events"
+
 EVENTS: Final[Json] = {
-    "items": [
-        {
-            "id": "01KJM8QF0G3V9T5Y7W2Z4X6A8B",
-            "at": STAMP["updatedAt"],
-            "action": "update",
-            "resourceType": "flows",
-            "resourceId": "d4eb9e2a-1c8b-4f0e-9a57-0a6f2c3b1d11",
-            "resourceName": "Loyalty to partner",
-            "imsOrgId": STAMP["imsOrgId"],
-            "sandboxName": "prod",
-            "accountId": _ACCOUNT,
-            "clientId": STAMP["createdClient"],
-            "remote": "203.0.113.7",
-            "requestId": "kZ0c3",
-            "before": None,
-            "after": None,
-        }
-    ],
-    "_links": {"next": {"href": "/events?continuationToken=eyJsIjoxfQ"}},
-    "count": 1,
+    "_embedded": {
+        "events": [
+            {
+                "id": "01KJM8QF0G3V9T5Y7W2Z4X6A8B",
+                "timestamp": "2026-03-01T12:00:00.000+0000",
+                "userEmail": _ACCOUNT,
+                "userIpAddresses": ["203.0.113.7"],
+                "action": "Update",
+                "assetType": "Destination",
+                "assetId": "d4eb9e2a-1c8b-4f0e-9a57-0a6f2c3b1d11",
+                "assetName": "Loyalty to partner",
+                "status": "Success",
+                "failureCode": "",
+                "imsOrgId": STAMP["imsOrgId"],
+                "sandboxName": "prod",
+                "requestId": "kZ0c3",
+                "enhancedEvents": [],
+                "clientId": STAMP["createdClient"],
+                "before": {"name": "Loyalty"},
+                "after": {"name": "Loyalty to partner"},
+            }
+        ]
+    },
+    "_links": {
+        "self": {"href": _EVENTS_URL},
+        "next": {"href": f"{_EVENTS_URL}?queryId={_QUERY_ID}&start=1&limit=1"},
+        "page": {"href": f"{_EVENTS_URL}?queryId={_QUERY_ID}&limit=1{{&start}}", "templated": True},
+    },
+    "page": {"size": 1, "totalElements": 2, "totalPages": 2, "number": 1},
+    "queryId": _QUERY_ID,
 }

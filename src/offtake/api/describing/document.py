@@ -7,10 +7,11 @@ from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
 
 from offtake import __version__
+from offtake.api.paths import AUDIT_FILE
 
 Json = dict[str, Any]
 
-_OPEN: Final = ("/healthz", "/ims/token/", "/docs", "/dlz-")
+_OPEN: Final = ("/healthz", "/ims/token/", "/docs", "/dlz-", AUDIT_FILE)
 _ABOUT: Final = (
     "Exports datasets (Apache Iceberg tables) on a schedule, in full first and then by increments. The calls, fields "
     "and errors are those of the dataset export of Adobe Experience Platform's Flow Service: clients of it work by "

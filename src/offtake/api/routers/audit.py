@@ -1,64 +1,128 @@
-"""The audit log: who changed what, when, and from where."""
+"""The audit log in the vendor's shape: who changed what, when, and from where (contract, revision V9)."""
 
+import math
+from collections.abc import Set
 from typing import Annotated, Any, Final
+from urllib.parse import quote, urlencode
 
-from fastapi import APIRouter, Query
-from pydantic import BaseModel, ConfigDict, Field
-from pydantic.alias_generators import to_camel
+from fastapi import APIRouter, Depends, Query, Request, Response
 
 from offtake.api.describing import admin_examples as examples
-from offtake.api.describing.operations import described
+from offtake.api.describing.operations import described, schema_of
 from offtake.api.gateway import BackendOf, CallerOf
-from offtake.flows import audit_log
+from offtake.api.paths import AUDIT, AUDIT_FILE
+from offtake.flows import audit_events, audit_export, audit_log, problems
 from offtake.flows.access import VIEW_AUDIT
-from offtake.flows.audit_log import AuditQuery, Text
+from offtake.flows.audit_log import AuditPage, AuditQuery
+from offtake.flows.problems import Problem
 
 Json = dict[str, Any]
 
 router = APIRouter(tags=["audit log"])
 
+_CSV: Final = "text/csv"
+_FILE: Final = {"Content-Disposition": 'attachment; filename="audit-events.csv"', "Cache-Control": "no-store"}
+_EXPORTED: Final[dict[str, Any]] = {
+    "responses": described()["responses"]
+    | {204: {"description": "No event matches."}, 307: {"description": "The CSV file is at Location, for 15 minutes."}}
+}
 
-_EVENTS: Final = {"type": "object", "properties": {"items": {"type": "array"}, "count": {"type": "integer"}}}
+
+def _schema() -> Json:
+    """The schema of a page of events: what is created has no `before`, what is deleted no `after`."""
+    schema = schema_of(examples.EVENTS)
+    event = schema["properties"]["_embedded"]["properties"]["events"]["items"]["properties"]
+    event |= {key: {"type": ["object", "null"]} for key in ("before", "after")}
+    return schema
 
 
-class AuditParams(BaseModel):
-    """What to look for; what is left out or empty means any."""
+Limit = Annotated[str | None, Query(description="1 to 1000 events a page; 50 when left out.", examples=["50"])]
+Start = Annotated[str | None, Query(description="How many events to leave out.", examples=["0"])]
+QueryId = Annotated[str | None, Query(alias="queryId", description="From an earlier answer; wins over the filters.")]
 
-    model_config = ConfigDict(alias_generator=to_camel, extra="forbid")
 
-    limit: str | None = Field(default=None, description="1 to 1000 events a page; 100 when left out.", examples=["100"])
-    resource_type: Text | None = Field(default=None, examples=["flows"])
-    resource_id: Text | None = None
-    action: Text | None = Field(default=None, examples=["update"])
-    client_id: Text | None = None
-    sandbox: Text | None = Field(default=None, description="Another one than the request's needs access to all.")
-    since: str | None = Field(default=None, description="Epoch milliseconds, or a date such as 2026-03-01T12:00:00Z.")
-    until: str | None = Field(default=None, description="The same; events at this instant are left out.")
-    continuation_token: str | None = Field(default=None, description="From the link to the next page; wins.")
+def query_of(
+    property: Annotated[  # noqa: A002 - the vendor's name
+        list[str] | None,
+        Query(description="A filter such as action==create,update; repeated, all must hold.", examples=["type==core"]),
+    ] = None,
+    order_by: Annotated[
+        str | None, Query(alias="orderBy", description="timestamp, +timestamp or -timestamp, several with commas.")
+    ] = None,
+    query_id: QueryId = None,
+) -> AuditQuery:
+    """The query that the parameters mean."""
+    return audit_log.read_query_id(query_id) if query_id else audit_log.new_query(property or [], order_by)
 
-    def query(self) -> AuditQuery:
-        """The query they mean."""
-        if self.continuation_token:
-            return audit_log.read_token(self.continuation_token)
-        return AuditQuery(
-            limit=audit_log.limit(self.limit),
-            resource_type=self.resource_type or None,
-            resource_id=self.resource_id or None,
-            action=self.action or None,
-            client_id=self.client_id or None,
-            sandbox=self.sandbox or None,
-            since=audit_log.instant("/since", self.since),
-            until=audit_log.instant("/until", self.until),
+
+_SELECTING: Final = frozenset(("property", "orderBy", "queryId"))
+QueryOf = Annotated[AuditQuery, Depends(query_of)]
+
+
+@router.get("/events", **described(examples.EVENTS, schema=_schema()))
+def list_events(
+    caller: CallerOf, backend: BackendOf, request: Request, query: QueryOf, limit: Limit = None, start: Start = None
+) -> Json:
+    """List audit events: of this sandbox, or with access in every sandbox, of the organisation."""
+    caller.require(VIEW_AUDIT)
+    _refuse_others(request, {*_SELECTING, "limit", "start"})
+    most, first = audit_log.limit(limit), audit_log.start(start)
+    with backend.database.reading() as session:
+        page = audit_log.page(session, caller, query, first, most)
+    return {
+        "_embedded": {"events": [audit_events.render(row) for row in page.rows]},
+        "_links": _links(request, page, first, most),
+        "page": {
+            "size": len(page.rows),
+            "totalElements": page.total,
+            "totalPages": math.ceil(page.total / most),
+            "number": first // most + 1,
+        },
+        "queryId": page.query.query_id(),
+    }
+
+
+@router.get("/export", response_class=Response, status_code=307, **_EXPORTED)
+def export_events(caller: CallerOf, backend: BackendOf, request: Request, query: QueryOf) -> Response:
+    """Export audit events: a link to a CSV file of the first 10,000."""
+    caller.require(VIEW_AUDIT)
+    _refuse_others(request, _SELECTING)
+    with backend.database.reading() as session:
+        secret = audit_export.seal_link(session, backend.vault, caller, query, backend.clock.now_ms())
+    if secret is None:
+        return Response(status_code=204)
+    return Response(status_code=307, headers={"Location": f"{_base(request)}{AUDIT_FILE}?{urlencode({'sig': secret})}"})
+
+
+@router.get("/files/export.csv", response_class=Response, **described(also={200: _CSV}))
+def get_export(
+    backend: BackendOf, sig: Annotated[str, Query(description="From the link that the export gave.")] = ""
+) -> Response:
+    """Fetch exported audit events; the link is enough."""
+    with backend.database.reading() as session:
+        text = audit_export.csv_file(session, backend.vault, sig, backend.clock.now_ms())
+    return Response(text, media_type=_CSV, headers=_FILE)
+
+
+def _refuse_others(request: Request, known: Set[str]) -> None:
+    """Raise 1451 for a parameter that the call does not have."""
+    unknown = sorted(set(request.query_params) - known)
+    if unknown:
+        allowed = ", ".join(sorted(known))
+        raise Problem(
+            problems.UNKNOWN_PARAMETER, f"Unknown query parameter: {', '.join(unknown)[:200]}. Allowed: {allowed}."
         )
 
 
-@router.get("/events", **described(examples.EVENTS, schema=_EVENTS))
-def list_events(caller: CallerOf, backend: BackendOf, params: Annotated[AuditParams, Query()]) -> Json:
-    """Changes in this sandbox, or for those who may read the log everywhere, in the whole organisation."""
-    caller.require(VIEW_AUDIT)
-    query = params.query()
-    with backend.database.reading() as session:
-        rows, more = audit_log.events(session, caller, query)
-    token = audit_log.token(query, rows[-1].id) if more else None
-    links = {"next": {"href": f"/events?continuationToken={token}"}} if token else {}
-    return {"items": [audit_log.render(row) for row in rows], "_links": links, "count": len(rows)}
+def _links(request: Request, page: AuditPage, start: int, limit: int) -> Json:
+    here = f"{_base(request)}{AUDIT}/events"
+    asked = urlencode(request.query_params.multi_items(), quote_via=quote)
+    same = f"{here}?{urlencode({'queryId': page.query.query_id()})}"
+    links: Json = {"self": {"href": f"{here}?{asked}" if asked else here}}
+    if start + limit < page.total:
+        links["next"] = {"href": f"{same}&start={start + limit}&limit={limit}"}
+    return links | {"page": {"href": f"{same}&limit={limit}{{&start}}", "templated": True}}
+
+
+def _base(request: Request) -> str:
+    return str(request.base_url).rstrip("/")

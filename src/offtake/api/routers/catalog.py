@@ -58,9 +58,7 @@ def list_datasets(caller: CallerOf, backend: BackendOf, request: Request) -> Jso
 @router.post(
     "/dataSets",
     status_code=201,
-    **described(
-        examples.PATHS, status=201, body=datasets.DatasetBody, body_example=examples.NEW_DATASET, errors=(409,)
-    ),
+    **described(examples.PATHS, status=201, body=datasets.DatasetBody, body_example=examples.NEW_DATASET),
 )
 def create_dataset(caller: CallerOf, backend: BackendOf, body: JsonBody, response: Response) -> Paths:
     """Make a dataset; its table comes with its first batch, or at once where columns are declared."""
@@ -79,7 +77,7 @@ def get_dataset(caller: CallerOf, backend: BackendOf, dataset_id: str, request: 
         return dataset_documents.one(session, backend.lake, caller, dataset_id, request.query_params.multi_items())
 
 
-_CHANGING: Final = described(examples.PATHS, body=examples.ANY_OBJECT, body_example={"description": "x"}, errors=(409,))
+_CHANGING: Final = described(examples.PATHS, body=examples.ANY_OBJECT, body_example={"description": "x"})
 
 
 @router.patch("/dataSets/{dataset_id}", **_CHANGING)
@@ -93,7 +91,7 @@ def change_dataset(caller: CallerOf, backend: BackendOf, dataset_id: str, body: 
 
 @router.patch(
     "/v2/dataSets/{dataset_id}",
-    **described(examples.PATHS, body=examples.ANY_OBJECT, body_example={"description": "x"}, errors=(409, 412)),
+    **described(examples.PATHS, body=examples.ANY_OBJECT, body_example={"description": "x"}, errors=(412,)),
 )
 def change_dataset_of_version(
     caller: CallerOf,
@@ -113,7 +111,7 @@ def change_dataset_of_version(
 
 @router.put(
     "/dataSets/{dataset_id}",
-    **described(examples.PATHS, body=datasets.DatasetBody, body_example=examples.NEW_DATASET, errors=(409,)),
+    **described(examples.PATHS, body=datasets.DatasetBody, body_example=examples.NEW_DATASET),
 )
 def replace_dataset(caller: CallerOf, backend: BackendOf, dataset_id: str, body: JsonBody) -> Paths:
     """Say everything of it anew."""
@@ -175,8 +173,7 @@ def post_batch(caller: CallerOf, backend: BackendOf, batch_id: str, body: JsonBo
     """Change a batch as PATCH does, or, with a dataset's id, create a batch of that dataset."""
     now = backend.clock.now_ms()
     with backend.database.writing() as session:
-        dataset = datasets.find(session, caller, batch_id)
-        if dataset is not None and dataset.id == batch_id:
+        if datasets.exists(session, caller, batch_id):
             made = catalog_batches.create(session, caller, body, now, dataset_id=batch_id).id
         else:
             made = batch_id

@@ -1,6 +1,6 @@
 """Datasets, what comes into them, and the landing zone."""
 
-from sqlalchemy import ForeignKey, Index, UniqueConstraint, text
+from sqlalchemy import ForeignKey, Index, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from offtake.store.tables.base import Base, Json, Stamp
@@ -14,7 +14,7 @@ class Dataset(Stamp, Base):
     """
 
     __tablename__ = "datasets"
-    __table_args__ = (UniqueConstraint("sandbox_id", "name"),)
+    __table_args__ = (Index(None, "sandbox_id", "name"),)
 
     name: Mapped[str]
     description: Mapped[str | None]

@@ -1,0 +1,54 @@
+"""Labels of datasets (contract, revision V8)."""
+
+from typing import Any, Final
+
+from fastapi import APIRouter, Response
+
+from offtake.api.answers import IfMatch
+from offtake.api.describing.operations import described
+from offtake.api.gateway import BackendOf, CallerOf, JsonBody
+from offtake.flows import dataset_labels
+from offtake.flows.dataset_labels import DatasetLabels, LabelBody
+
+Json = dict[str, Any]
+
+router = APIRouter(tags=["dataset labels"])
+
+_PATH: Final = "/datasets/{dataset_id}/labels"
+_LABELS: Final[Json] = {"labels": ["core/C12"], "optionalLabels": []}
+_CHANGED: Final = described(_LABELS, body=LabelBody, body_example=_LABELS, errors=(412,))
+_ADDED: Final = described(_LABELS, status=201, body=LabelBody, body_example=_LABELS)
+
+
+@router.get(_PATH, **described(_LABELS))
+def get_labels(caller: CallerOf, backend: BackendOf, dataset_id: str, response: Response) -> Json:
+    """Get the labels of a dataset; 404 when it has none."""
+    with backend.database.reading() as session:
+        return _answer(response, dataset_labels.get(session, caller, dataset_id))
+
+
+@router.put(_PATH, **_CHANGED)
+def replace_labels(
+    caller: CallerOf,
+    backend: BackendOf,
+    dataset_id: str,
+    body: JsonBody,
+    response: Response,
+    if_match: IfMatch = None,
+) -> Json:
+    """Replace the labels of a dataset; an empty list removes them."""
+    now_ms = backend.clock.now_ms()
+    with backend.database.writing() as session:
+        return _answer(response, dataset_labels.replace(session, caller, dataset_id, body, if_match, now_ms))
+
+
+@router.post(_PATH, status_code=201, deprecated=True, **_ADDED)
+def add_labels(caller: CallerOf, backend: BackendOf, dataset_id: str, body: JsonBody, response: Response) -> Json:
+    """Add the first labels to a dataset; PUT does the same."""
+    with backend.database.writing() as session:
+        return _answer(response, dataset_labels.add(session, caller, dataset_id, body, backend.clock.now_ms()))
+
+
+def _answer(response: Response, found: DatasetLabels) -> Json:
+    response.headers["etag"] = found.etag
+    return found.render()
