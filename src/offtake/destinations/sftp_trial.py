@@ -56,8 +56,11 @@ def _failure(refusal: SftpError | DeliveryError, folder: RemoteFolder) -> Delive
 
 
 def _is_rule(refusal: SftpError | DeliveryError) -> bool:
-    """Whether the server will say so again. From a failure that may pass, such as a file that a scanner holds, nobody
-    is to conclude that files cannot be renamed: that gives up what consumers are promised."""
+    """Whether the server will say so again.
+
+    From a failure that may pass, such as that of a file which a scanner holds, it does not follow that files cannot be
+    renamed: that would give up what consumers are promised.
+    """
     return isinstance(refusal, UNTOLD) or (isinstance(refusal, DeliveryError) and not refusal.transient)
 
 
