@@ -3,7 +3,7 @@
 import asyncio
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -20,15 +20,18 @@ _EXCLUSIVE = 0x20
 
 @dataclass
 class Rules:
-    """What a server allows. `refused`: requests that it denies; `reason`: in which words.
+    """What a server allows. `refused`: requests that it denies; `reason`: in which words, by `refusal`.
 
-    `dots`: names may begin with one; `exclusive`: it knows that flag. `prompts`: of keyboard-interactive, each round a
-    list of texts with whether the answer is echoed; None for a plain password.
+    `dots`: names may begin with one; `exclusive`: it knows that flag; `broken_writes`: so many more writes fail.
+    `prompts`: of keyboard-interactive, each round a list of texts with whether the answer is echoed; None for a plain
+    password.
     """
 
     refused: tuple[str, ...] = ()
     reason: str = "Permission denied"
+    refusal: Callable[[str], asyncssh.SFTPError] = asyncssh.SFTPPermissionDenied
     dots: bool = True
+    broken_writes: int = 0
     exclusive: bool = True
     prompts: list[list[tuple[str, bool]]] | None = None
     log: list[str] = field(default_factory=list)
@@ -116,7 +119,7 @@ class _RuledFiles(asyncssh.SFTPServer):
     def _judge(self, request: str, *paths: bytes) -> None:
         self._rules.log.append(" ".join((request, *(path.decode().rpartition("/")[2] for path in paths))))
         if request in self._rules.refused:
-            raise asyncssh.SFTPPermissionDenied(self._rules.reason)
+            raise self._rules.refusal(self._rules.reason)
 
     def open(self, path: bytes, pflags: int, attrs: Any) -> object:
         self._judge("write" if pflags & asyncssh.FXF_WRITE else "read", path)
@@ -125,6 +128,13 @@ class _RuledFiles(asyncssh.SFTPServer):
         if not self._rules.exclusive and pflags & _EXCLUSIVE:
             raise asyncssh.SFTPOpUnsupported("EXCL is not supported")
         return super().open(path, pflags, attrs)
+
+    def write(self, file_obj: object, offset: int, data: bytes) -> int | Awaitable[int]:
+        if self._rules.broken_writes > 0:
+            self._rules.broken_writes -= 1
+            super().write(file_obj, offset, data[: len(data) // 2])
+            raise asyncssh.SFTPFailure("The volume is busy")
+        return super().write(file_obj, offset, data)
 
     def stat(self, path: bytes) -> Any:
         self._judge("stat", path)

@@ -43,9 +43,11 @@ NOT_STAGED: Final[Mapping[str, Mapping[str, str]]] = {
         "Data Landing Zone": "the zone's folder is made when it is not there",
         "Data Landing Zone in Azure": "the zone's container is made when it is not there",
         "SFTP": "folders are made; test_sftp.py has those that cannot be",
+        "SFTP without rename": "as for SFTP",
     },
+    "unseen writing": {"SFTP without rename": "a file is seen under its name while it is being written"},
     "network": {"Data Landing Zone": "a folder of this machine is not reached over a network"},
-    "http": {"Data Landing Zone": "no HTTP", "SFTP": "no HTTP"},
+    "http": {"Data Landing Zone": "no HTTP", "SFTP": "no HTTP", "SFTP without rename": "no HTTP"},
     "unfinished uploads": dict.fromkeys(
         ("Data Landing Zone in Azure", *_AZURE),
         "blocks that were never committed cannot be removed; Azure does it within a week, or when the blob is written",
@@ -95,6 +97,8 @@ class Case:
 
     zones: Callable[[dict[str, Any], Network], Zones] | None = None
     """The landing zones that `auth` reaches, where the server holds the credentials itself."""
+    loses_promises: bool = False
+    """Whether the server does not allow for all that is promised."""
     opened: list[Sink] = field(default_factory=list)
     """Every sink of the case and of what was made of it; the fixture closes them."""
 
@@ -329,18 +333,20 @@ def azure_data_lake(server: AzureServer, authority: trustme.CA, tmp_path: Path) 
     )
 
 
-def sftp(ssh: SshServer, tmp_path: Path) -> Case:
-    server = ssh.within(tmp_path.name)
+def sftp(ssh: SshServer, tmp_path: Path, options: str = "", **auth: object) -> Case:
+    """`options`: see `SshServer.within`."""
+    server = ssh.within(tmp_path.name, options)
     return Case(
         destination=by_name("SFTP"),
         location={"remotePath": "out"},
         site=Site("prod", LocalZones(tmp_path)),
         names=lambda: _files(server.root),
         method="SFTP with SSH Key",
-        auth=server.params(),
+        auth=server.params() | auth,
         wrong=({"sshKey": key_pair()[0]}, {"username": "nobody-here"}),
         server=(server.host, server.port),
         through=lambda port: {"port": port},
+        loses_promises=auth.get("temporaryName") == "NONE",
     )
 
 

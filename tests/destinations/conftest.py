@@ -70,6 +70,7 @@ CASES: Final = (
     "Azure Blob Storage by Entra ID",
     "Azure Data Lake Gen2",
     "SFTP",
+    "SFTP without rename",
 )
 
 
@@ -91,6 +92,9 @@ def case(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Case]:
         ),
         "Azure Data Lake Gen2": lambda: cases.azure_data_lake(of("azure_with_sign_in"), of("authority"), tmp_path),
         "SFTP": lambda: cases.sftp(of("ssh"), tmp_path),
+        "SFTP without rename": lambda: cases.sftp(
+            of("ssh"), tmp_path, "-P rename,posix-rename", temporaryName="NONE", exclusiveCreate=True, readBack=True
+        ),
     }
     found = made[request.param]()
     yield found

@@ -39,6 +39,7 @@ def pending(sink: Sink) -> Pending:
     return announced
 
 
+@pytest.mark.needs("unseen writing")
 def test_the_last_step_is_announced_once_and_nothing_is_seen_before(sink: Sink) -> None:
     seen: list[Pending] = []
     assert sink.put(KEY, chunks(SIZE), seen.append) == SIZE
@@ -48,6 +49,7 @@ def test_the_last_step_is_announced_once_and_nothing_is_seen_before(sink: Sink) 
     assert b"".join(sink.read(KEY)) == CONTENT
 
 
+@pytest.mark.needs("unseen writing")
 def test_a_writer_that_was_stopped_before_its_last_step_is_completed_where_that_can_be(
     case: Case, sink: Sink, pending: Pending
 ) -> None:
@@ -61,6 +63,7 @@ def test_a_writer_that_was_stopped_before_its_last_step_is_completed_where_that_
     assert case.names() == [KEY]
 
 
+@pytest.mark.needs("unseen writing")
 def test_a_file_that_was_collected_after_its_last_step_counts_as_complete_where_that_can_be_told(sink: Sink) -> None:
     seen: list[Pending] = []
     sink.put(KEY, chunks(SIZE), seen.append)
@@ -69,6 +72,7 @@ def test_a_file_that_was_collected_after_its_last_step_counts_as_complete_where_
     assert sink.size(KEY) is None
 
 
+@pytest.mark.needs("unseen writing")
 @pytest.mark.needs("unfinished uploads")
 def test_an_announced_write_that_was_taken_back_is_never_completed(case: Case, sink: Sink) -> None:
     other = case.open()
@@ -105,6 +109,7 @@ def test_an_object_that_was_collected_cannot_be_taken_back(case: Case, sink: Sin
     assert not sink.recall(KEY)
 
 
+@pytest.mark.needs("unseen writing")
 def test_a_writer_that_was_only_slow_does_not_clear_its_successors_files(sink: Sink) -> None:
     stop = Stop()
     with pytest.raises(CancelledError):
@@ -116,6 +121,7 @@ def test_a_writer_that_was_only_slow_does_not_clear_its_successors_files(sink: S
     sink.clear([KEY], upto=3)
 
 
+@pytest.mark.needs("unseen writing")
 def test_what_fits_in_one_request_is_announced_only_where_there_is_a_last_step(sink: Sink, pending: Pending) -> None:
     seen: list[Pending] = []
     sink.put("out/small.json", [b"x"], seen.append)

@@ -93,6 +93,7 @@ def test_a_producer_that_fails_leaves_nothing_and_its_error_comes_through(
     assert case.names() == []
 
 
+@pytest.mark.needs("unseen writing")
 def test_a_failed_overwrite_keeps_the_old_object(sink: Sink) -> None:
     def failing() -> Iterator[bytes]:
         yield from chunks(2 * PART_BYTES)
@@ -104,6 +105,7 @@ def test_a_failed_overwrite_keeps_the_old_object(sink: Sink) -> None:
     assert b"".join(sink.read("out/file.json.gz")) == b"old"
 
 
+@pytest.mark.needs("unseen writing")
 def test_an_object_is_not_seen_before_it_is_whole(sink: Sink) -> None:
     seen: list[object] = []
 

@@ -96,7 +96,8 @@ def test_everything_first_then_what_was_added(delivering: Deployment, case: Case
         f"{one['sinkPath'].lstrip('/')}/{one['name']}" for each in (first, second) for one in each["exportResults"]
     }
     assert named == {name for name in case.names() if "/manifest-" not in name}
-    assert delivering.get(f"/connections/{base}/test") == {"result": True}
+    tested = delivering.get(f"/connections/{base}/test")
+    assert (tested["result"], bool(tested.get("limits"))) == (True, case.loses_promises)
 
 
 @pytest.mark.needs("wrong credentials")

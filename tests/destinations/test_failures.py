@@ -89,6 +89,7 @@ def test_a_server_that_is_not_there_is_transient_and_named(case: Case) -> None:
     assert str(port) in error.message
 
 
+@pytest.mark.needs("unseen writing")
 @pytest.mark.needs("network")
 @pytest.mark.parametrize("after", [0, PART_BYTES // 2, PART_BYTES + 1, 2 * PART_BYTES + PART_BYTES // 2])
 def test_a_connection_that_is_cut_is_transient_and_leaves_nothing_to_see(case: Case, after: int) -> None:
@@ -113,6 +114,7 @@ def test_a_slow_peer_is_waited_for(case: Case) -> None:
     assert case.open().size("out/file.json") == PART_BYTES + 1
 
 
+@pytest.mark.needs("unseen writing")
 @pytest.mark.needs("network")
 def test_a_peer_that_says_nothing_any_more_is_given_up(case: Case) -> None:
     patient = replace(case, site=replace(case.site, network=replace(case.site.network, patience=0.5)))

@@ -24,6 +24,7 @@ from tests.sftp_server import PASSWORD, Rules, listening, ruled_server
 from tests.ssh_server import SshServer, sshd
 
 WRITE_ONLY = ("stat", "fstat", "list", "read")
+RENAMES = ("rename", "posix_rename")
 USUAL = {"temporaryName": "DOT", "exclusiveCreate": True, "readBack": True}
 
 
@@ -160,8 +161,13 @@ def test_asyncssh_without_a_host_key_that_is_taken_is_told_with_both_lists() -> 
         (Rules(refused=("read",)), {"readBack": False}),
         (Rules(refused=("posix_rename",)), {}),
         (Rules(refused=(*WRITE_ONLY, "mkdir", "remove"), dots=False), {"temporaryName": "SUFFIX", "readBack": False}),
+        (Rules(refused=RENAMES), {"temporaryName": "NONE"}),
+        (Rules(refused=(*RENAMES, *WRITE_ONLY)), {"temporaryName": "NONE", "readBack": False}),
     ],
-    ids=["usual", "no dots", "no EXCL", "neither", "write only", "no STAT", "no reading", "no replacing", "a bank's"],
+    ids=[
+        *("usual", "no dots", "no EXCL", "neither", "write only", "no STAT", "no reading", "no replacing", "a bank's"),
+        *("no renaming", "write only, no renaming"),
+    ],
 )
 def test_how_files_are_put_in_place_is_found_and_then_holds(
     tmp_path: Path, rules: Rules, found: dict[str, object]
@@ -228,14 +234,38 @@ def test_what_a_killed_writer_left_is_cleared_whatever_its_name(tmp_path: Path, 
         assert files(tmp_path) == []
 
 
-def test_a_server_that_allows_no_way_is_told_in_its_words(tmp_path: Path) -> None:
-    rules = Rules(refused=("rename", "posix_rename"), reason="Renaming is for administrators")
+@pytest.mark.parametrize("given", [{"temporaryName": "SUFFIX"}, {"exclusiveCreate": False}])
+def test_a_server_that_allows_no_way_is_told_in_its_words(tmp_path: Path, given: dict[str, object]) -> None:
+    rules = Rules(refused=RENAMES, reason="Renaming is for administrators")
     with ruled_server(tmp_path, rules) as params, pytest.raises(DeliveryError) as caught:
-        learn(params)
+        learn(params | given)
     assert (caught.value.code, caught.value.transient) == ("EXPORT-2001-403", False)
     assert "Renaming is for administrators" in caught.value.message
     assert "free space" not in str(caught.value)
     assert files(tmp_path) == []
+
+
+def test_a_rename_that_fails_for_now_does_not_teach_that_files_cannot_be_renamed(tmp_path: Path) -> None:
+    rules = Rules(refused=RENAMES, reason="The file is in use", refusal=asyncssh.SFTPFailure)
+    with ruled_server(tmp_path, rules) as params:
+        with pytest.raises(DeliveryError) as caught:
+            learn(params)
+        assert caught.value.transient
+        assert "The file is in use" in caught.value.message
+        assert "set temporaryName to NONE" in caught.value.remedy
+        assert placing_of(learn(params | {"temporaryName": "NONE"})) == USUAL | {"temporaryName": "NONE"}
+    assert files(tmp_path) == []
+
+
+def test_writing_under_the_final_name_needs_a_server_that_refuses_names_that_are_taken(deployed: Deployment) -> None:
+    params: dict[str, object] = {"domain": "sftp.example", "username": "u", "password": "secret"}
+    params |= {"temporaryName": "NONE", "exclusiveCreate": False}
+    spec = {"id": sftp.DESTINATION.connection_spec_id, "version": "1.0"}
+    body = {"name": "b", "connectionSpec": spec, "auth": {"specName": "SFTP with Password", "params": params}}
+    answer = deployed.http.post("/data/foundation/flowservice/connections", json=body)
+    assert answer.status_code == 400
+    assert "temporaryName NONE does not go with exclusiveCreate false" in answer.text
+    assert "secret" not in answer.text
 
 
 def test_other_rules_than_those_learned_are_told(tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ def whole(sink: Sink) -> bytes:
     return b"".join(sink.read(KEY))
 
 
+@pytest.mark.needs("unseen writing")
 @pytest.mark.needs("unfinished uploads")
 def test_what_a_killed_writer_left_is_cleared_away(case: Case) -> None:
     killed(case, KEY)
@@ -34,6 +35,7 @@ def test_what_a_killed_writer_left_is_cleared_away(case: Case) -> None:
     assert sink.clear([KEY, "elsewhere/none.json"]) == 0
 
 
+@pytest.mark.needs("unseen writing")
 def test_a_killed_writer_is_not_in_the_way_of_the_next(case: Case) -> None:
     killed(case, KEY)
     sink = case.open()
@@ -54,6 +56,7 @@ def test_an_object_that_is_cleared_and_deleted_is_gone_with_all_that_was_left_of
     assert case.names() == []
 
 
+@pytest.mark.needs("unseen writing")
 def test_a_writer_that_was_only_slow_cannot_disturb_its_successor(case: Case) -> None:
     sink = case.open()
     with held(case, KEY, FIRST) as first:
@@ -83,6 +86,7 @@ def test_a_writer_that_was_only_slow_cannot_disturb_its_successor(case: Case) ->
     assert case.names() == [KEY]
 
 
+@pytest.mark.needs("unseen writing")
 def test_a_process_that_was_stopped_cannot_disturb_its_successor_when_it_goes_on(case: Case) -> None:
     sink = case.open()
     with apart(case, KEY) as first:
@@ -96,6 +100,7 @@ def test_a_process_that_was_stopped_cannot_disturb_its_successor_when_it_goes_on
     assert case.names() == [KEY]
 
 
+@pytest.mark.needs("unseen writing")
 @pytest.mark.needs("unfinished uploads")
 @pytest.mark.parametrize("deleted", [False, True])
 def test_a_writer_whose_work_was_cleared_away_is_refused_before_anybody_else_writes(case: Case, deleted: bool) -> None:
@@ -122,6 +127,7 @@ def test_clearing_touches_neither_finished_objects_nor_other_keys(case: Case) ->
     assert case.names() == [KEY, other]
 
 
+@pytest.mark.needs("unseen writing")
 def test_of_two_that_write_at_once_one_is_there_whole(case: Case) -> None:
     with ThreadPoolExecutor(2) as threads:
         for _ in range(3):

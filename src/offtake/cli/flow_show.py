@@ -10,7 +10,7 @@ from offtake.flows.credentials import lost_promises
 from offtake.flows.entities import ENABLED, Json
 from offtake.flows.owed import Owed, describe, owed_by, remedy
 from offtake.flows.run_waits import wait_of
-from offtake.store import disposals
+from offtake.store import attempts, disposals
 from offtake.store.runs import live_run
 from offtake.store.tables import Flow, Run, SourceConnection, TargetConnection
 
@@ -22,15 +22,19 @@ def show_(flow: FlowName, sandbox: InSandbox = None, data_dir: DataDir = None, j
         now_ms = backend.clock.now_ms()
         document = flow_documents.render(session, row, caller, now_ms)
         live, owed = live_run(session, row.id), _owed(session, row)
+        left = attempts.left_by(session, [one for one in (live and live.id, row.last_run_id) if one])
         source = session.get_one(SourceConnection, row.source_connection_id)
         held = disposals.held(session, row.id, source.dataset_ids)
         target = session.get_one(TargetConnection, row.target_connection_id)
         limits = list(lost_promises(session, backend.vault, target))
     if json:
         kept = [{"runId": run.id, "files": [part.uri or part.key for part in parts]} for run, parts in held]
-        show.as_json(document | _extension(live, owed) | {"held": kept, "limits": limits})
+        to_be_removed = [{"runId": run_id, "files": keys} for run_id, keys in left.items()]
+        more = {"held": kept, "toBeRemoved": to_be_removed, "limits": limits}
+        show.as_json(document | _extension(live, owed) | more)
         return
     stays = [f"run {run.id}: {disposals.describe(parts, disposals.NEXT)}" for run, parts in held]
+    stays += [f"run {run_id}: {attempts.describe(keys)}" for run_id, keys in left.items()]
     for line in [*_lines(row, live, owed, now_ms // 1000), *stays, *limits]:
         show.console.print(line, markup=False)
 

@@ -14,6 +14,7 @@ from offtake.flows.owed import describe, owed_by, remedy
 from offtake.flows.run_waits import RunWait, wait_of
 from offtake.scheduling.backend import Backend
 from offtake.scheduling.manifests import read_manifest
+from offtake.store import attempts
 from offtake.store.runs import run_parts
 from offtake.store.tables import Flow, Run
 
@@ -75,6 +76,7 @@ def show_(run: RunId, sandbox: InSandbox = None, data_dir: DataDir = None, json:
             document = run_view.render(session, row, caller)
             parts = run_parts(session, row.id)
             owed, then = owed_by(session, row), remedy(session.get(Flow, row.flow_id))
+            left = attempts.left_by(session, [row.id]).get(row.id)
     if json:
         show.as_json(document)
         return
@@ -85,6 +87,8 @@ def show_(run: RunId, sandbox: InSandbox = None, data_dir: DataDir = None, json:
         show.console.print(f"manifest: {row.manifest['key']}", markup=False)
     for one in owed:
         show.console.print(f"owed: {describe(one)}{_since(one.since_ms)}; {then}", markup=False)
+    if left:
+        show.console.print(attempts.describe(left), markup=False)
     for warning in row.warnings:
         show.console.print(f"warning: {warning['message']}", markup=False)
 

@@ -136,10 +136,12 @@ class Capabilities:
 class Limits:
     """What does not hold at a destination with these credentials: `lost` in sentences for people.
 
-    `reads_back`: what was written can be looked at.
+    `reads_back`: what was written can be looked at. `one_name`: a file can be written again under its name, unseen
+    until it is complete; else each attempt to write a file needs a name of its own.
     """
 
     reads_back: bool = True
+    one_name: bool = True
     lost: tuple[str, ...] = ()
 
 

@@ -1,9 +1,10 @@
 """SFTP servers."""
 
 from dataclasses import asdict, fields, replace
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final, Self
 
-from pydantic import Field, SecretStr, ValidationInfo, field_validator
+from pydantic import Field, SecretStr, ValidationInfo, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 
 from offtake.destinations import patterns, sftp_keys
 from offtake.destinations.contract import (
@@ -55,9 +56,9 @@ class SftpLogin(Params):
     )
     temporary_name: TemporaryName | None = Field(
         default=None,
-        description="How a file is called until it is complete: DOT (.NAME.….tmp), SUFFIX (NAME.….tmp), or FOLDER "
-        f"(in the folder {FOLDER} of the target). Found and recorded at the first connection when left out. An "
-        "extension.",
+        description="How a file is called until it is complete: DOT (.NAME.….tmp), SUFFIX (NAME.….tmp), FOLDER "
+        f"(in the folder {FOLDER} of the target), or NONE (its final name, where the server renames nothing). Found "
+        "and recorded at the first connection when left out. An extension.",
         examples=["DOT"],
     )
     exclusive_create: bool | None = Field(
@@ -77,6 +78,15 @@ class SftpLogin(Params):
     @classmethod
     def _is_fingerprint(cls, given: str | None) -> str | None:
         return None if given is None else sftp_keys.fingerprint(given)
+
+    @model_validator(mode="after")
+    def _can_keep_writers_apart(self) -> Self:
+        if self.temporary_name == "NONE" and self.exclusive_create is False:
+            raise PydanticCustomError(
+                "writers",
+                "temporaryName NONE does not go with exclusiveCreate false: two writers could then write one file",
+            )
+        return self
 
     @property
     def unmet(self) -> bool:
@@ -165,6 +175,11 @@ WRITE_ONLY: Final = (
     "The server does not let its user look at files (readBack=false): what it acknowledged is the proof of a delivery, "
     "offtake run verify cannot look at the files, and temporary files of writers that were killed may stay."
 )
+WITHOUT_RENAME: Final = (
+    "The server renames nothing (temporaryName=NONE), so files are written under their final names: a consumer can see "
+    "half a file, and when an attempt fails, the file of the next attempt (the number before -c000) has the same rows "
+    "again until the first one is removed. Ask for a manifest (includeFileManifest) and load only the files it names."
+)
 
 
 def open_sink(credentials: Params | None, params: TargetParams, site: Site) -> Sink:
@@ -197,9 +212,12 @@ def pin(credentials: Params, params: TargetParams | None, site: Site) -> Params:
 
 
 def limits(credentials: Params | None) -> Limits:
-    """What a server that shows nothing takes away."""
+    """What a server takes away that shows nothing, or renames nothing."""
     assert isinstance(credentials, SftpLogin)  # noqa: S101 - as above
-    return Limits() if credentials.placing().read_back else Limits(reads_back=False, lost=(WRITE_ONLY,))
+    placing = credentials.placing()
+    lost = {WRITE_ONLY: not placing.read_back, WITHOUT_RENAME: placing.in_place}
+    told = tuple(sentence for sentence, holds in lost.items() if holds)
+    return Limits(reads_back=placing.read_back, one_name=not placing.in_place, lost=told)
 
 
 def answers(credentials: Params | None, site: Site) -> bool:
@@ -270,9 +288,19 @@ GUIDE: Final = Guide(
             "requests denied one by one, no `posix-rename@openssh.com`, a full disk, sessions killed. Staged with "
             "asyncssh's server, as `sshd` cannot be configured so: keyboard-interactive in several languages and "
             "with a second question, names with a leading dot refused, the flag EXCL unknown, folders "
-            "that can only be written to, files picked up at the rename, answers lost."
+            "that can only be written to, renaming denied or unknown, files picked up at the rename, answers lost."
         ),
-        ("A server that lets nobody rename files is not delivered to: half a file would be visible there."),
+        (
+            "A server that lets nobody rename files (`temporaryName` NONE) gets them under their final names, and half "
+            "a file is visible there. Each attempt has a name of its own: the number before `-c000` grows. What a "
+            "failed attempt has left is removed at once, else once the run is over; until then `offtake run show` "
+            "names it. When the server's answer to the last step is lost, or Offtake is killed before it has recorded "
+            "that answer, the file is written again although the first one is complete, and somebody who loads "
+            "everything loads these rows twice. A consumer that waits for the run's manifest (`includeFileManifest`) "
+            "and loads the files that it names gets every row once. Only a server that says that renaming is denied or "
+            "unknown is taken for one; where it says just `Failure`, set `temporaryName` yourself. It cannot be "
+            "combined with `exclusiveCreate` false."
+        ),
         (
             "A password answers one prompt that is not echoed, in any language. A server that asks for more, such as a "
             "code, is refused with its question."

@@ -44,7 +44,9 @@ class RemoteFolder:
         return f"sftp://{self.server}/{'' if self.root else '~/'}{key}"
 
     def temporary_key(self, key: str, writer: int) -> str:
-        """A new name to write a file under."""
+        """A new name to write a file under; the file's own where nothing can be renamed."""
+        if self.placing.in_place:
+            return key
         return self.beside(key, temporary_name(name_of(key), writer, dot=self.placing.dot))
 
     def recalled_key(self, key: str) -> str:
@@ -79,6 +81,16 @@ class RemoteFiles:
 
     async def create(self, key: str, temporary: str) -> bytes:
         """The temporary file, open. Whoever removes empty folders may take the folder away again in between."""
+        try:
+            return await self._create(key, temporary)
+        except SftpError:
+            # For a name that is taken, each server has its own word.
+            if temporary != key or not await self._is_there(key):
+                raise
+        await self._soon(self._client.remove(self._path(key)))
+        return await self._create(key, temporary)
+
+    async def _create(self, key: str, temporary: str) -> bytes:
         flags = WRITE | CREATE | (EXCLUSIVE if self._folder.placing.exclusive_create else 0)
         folders = list(dict.fromkeys((folder_of(key), folder_of(temporary))))
         if len(folders) > 1:
@@ -105,7 +117,9 @@ class RemoteFiles:
             return (await self.within(folder_of(key))).get(name_of(key))
 
     async def put_in_place(self, key: str, temporary: str) -> None:
-        """Rename the temporary file over the file's place."""
+        """Rename the temporary file over the file's place, unless that is where it was written."""
+        if temporary == key:
+            return None
         path, source = self._path(key), self._path(temporary)
         may_be_taken = False
         try:
@@ -129,7 +143,7 @@ class RemoteFiles:
         found = await self._find(temporary)
         if found is None:
             return True
-        if found.size not in (None, pending.bytes):
+        if found.size not in (None, pending.bytes) or self._folder.placing.in_place:
             return False
         try:
             await self.put_in_place(key, temporary)
@@ -139,9 +153,14 @@ class RemoteFiles:
         return True
 
     async def recall(self, key: str, pending: Pending | None) -> bool:
-        """Rename the temporary file, or the file, to a name that nobody else uses; False if neither is there."""
+        """Rename the temporary file, or the file, to a name that nobody else uses; False if neither is there.
+
+        Where nothing can be renamed, it is removed.
+        """
         aside = self._folder.recalled_key(key)
         announced = [self._folder.of_token(key, pending.token)] if pending and pending.token else []
+        if self._folder.placing.in_place:
+            return await self._remove_first((*announced, key))
         # In this order: once the temporary file is gone, no other writer can complete it.
         for one in (*announced, key):
             try:
@@ -153,6 +172,15 @@ class RemoteFiles:
             else:
                 return True
         return await self._is_there(aside)
+
+    async def _remove_first(self, keys: Sequence[str]) -> bool:
+        """Remove the first of these files that is there; False if none is."""
+        for key in keys:
+            if await self._is_there(key):
+                with contextlib.suppress(MissingError):
+                    await self._soon(self._client.remove(self._path(key)))
+                    return True
+        return False
 
     async def entries(self, folder: str) -> Sequence[tuple[str, Attributes]]:
         """What lies directly in the folder, by name; links to files told as the files."""

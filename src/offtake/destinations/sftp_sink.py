@@ -1,4 +1,7 @@
-"""The sink of an SFTP server: written under a temporary name, synced where the server can, then renamed into place."""
+"""The sink of an SFTP server: written under a temporary name, synced where the server can, then renamed into place.
+
+Where the server renames nothing, files are written under their final names.
+"""
 
 import asyncio
 import contextlib
@@ -29,7 +32,7 @@ T = TypeVar("T")
 
 
 class SftpSink:
-    """A folder of a server. A file is visible whole or not at all."""
+    """A folder of a server. A file is visible whole or not at all, unless the server renames nothing."""
 
     def __init__(self, session: Session, folder: RemoteFolder) -> None:
         self._session = session
@@ -45,7 +48,8 @@ class SftpSink:
         """Write under a temporary name, sync, compare the size on the open file, rename over NAME.
 
         Servers without posix-rename@openssh.com cannot replace: there an old file is put aside first, and for that
-        moment there is none.
+        moment there is none. A file that is written under its final name is complete when the server has closed it:
+        there is no last step to announce.
         """
         client = self._session.client()
         files = RemoteFiles(client, self._folder)
@@ -58,6 +62,8 @@ class SftpSink:
             for piece in gathered(chunks):
                 self._do(client, key, "write files", upload.send(piece))
             self._do(client, key, "write files", upload.finish())
+            if self._folder.placing.in_place:
+                return upload.offset
             if before_completion is not None:
                 is_announced = True
                 before_completion(Pending(upload.offset, self._folder.token(temporary)))
@@ -73,10 +79,12 @@ class SftpSink:
         client, files = self._open()
         return self._place(client, key, "rename files", files.settle(key, pending))
 
-    def recall(self, key: str, pending: Pending | None = None, *, again: bool = False) -> bool:  # noqa: ARG002 - the name tells
-        """Rename the temporary file, or the file, to a name that nobody else uses."""
+    def recall(self, key: str, pending: Pending | None = None, *, again: bool = False) -> bool:
+        """Rename the temporary file, or the file, to a name that nobody else uses; where that cannot be, remove it."""
         client, files = self._open()
-        return self._do(client, key, "rename files", files.recall(key, pending))
+        in_place = self._folder.placing.in_place
+        taken_back = self._do(client, key, "remove files" if in_place else "rename files", files.recall(key, pending))
+        return taken_back or (in_place and again)
 
     def size(self, key: str) -> int | None:
         """The file's size."""

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Final
 from uuid import uuid4
 
-from offtake.destinations.sftp_errors import SftpError, told
+from offtake.destinations.sftp_errors import SftpError, told, translate
 from offtake.destinations.sftp_files import UNTOLD, RemoteFiles, RemoteFolder, folder_of, within
 from offtake.destinations.sftp_placing import FOLDER, Placing, candidates
 from offtake.destinations.sftp_protocol import READ, SftpClient
@@ -30,6 +30,8 @@ async def _find(client: SftpClient, folder: RemoteFolder, given: dict[str, objec
     refusals: list[SftpError | DeliveryError] = []
     missing = await _missing_folders(client, folder)
     for candidate in candidates(given):
+        if candidate.in_place and not all(_is_rule(one) for one in refusals):
+            break
         # Where files are put in place is seen without looking back.
         trial = replace(folder, placing=replace(candidate, read_back=False))
         key = within(folder.kept, f"offtake-probe-{uuid4()}")
@@ -41,7 +43,25 @@ async def _find(client: SftpClient, folder: RemoteFolder, given: dict[str, objec
         found = candidate if "read_back" in given else replace(candidate, read_back=await _reads(client, folder, key))
         await _tidy(client, folder, key, missing)
         return found
-    raise refusals[0]
+    if "temporary_name" in given or all(_is_rule(one) for one in refusals):
+        raise refusals[0]
+    raise _failure(refusals[0], folder)
+
+
+def _failure(refusal: SftpError | DeliveryError, folder: RemoteFolder) -> DeliveryError:
+    """What the server said, and what to do if it says so at each rename."""
+    error = translate(refusal, folder.uri(folder.kept), "write files") if isinstance(refusal, SftpError) else refusal
+    remedy = f"{error.remedy} If the server lets nobody rename files, set temporaryName to NONE."
+    return DeliveryError(error.code, error.message, remedy, transient=error.transient)
+
+
+def _is_rule(refusal: SftpError | DeliveryError) -> bool:
+    """Whether the server will say so again.
+
+    From a failure that may pass, such as that of a file which a scanner holds, it does not follow that files cannot be
+    renamed: that would give up what consumers are promised.
+    """
+    return isinstance(refusal, UNTOLD) or (isinstance(refusal, DeliveryError) and not refusal.transient)
 
 
 async def _put(client: SftpClient, folder: RemoteFolder, key: str) -> None:

@@ -11,6 +11,7 @@ from typing import Final
 
 from offtake.destinations.contract import Pending, Sink
 from offtake.errors import DeliveryError
+from offtake.exporting.attempts import remove_earlier
 from offtake.exporting.manifest import manifest_key
 from offtake.exporting.order import Order
 from offtake.failpoints import failpoint
@@ -47,6 +48,7 @@ def dispose(
             if not part.finished_at:
                 sink.delete(part.key)
                 failpoint("file_removed")
+        remove_earlier(sink, database, order.run_id, left)
     finally:
         sink.close()
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from offtake.errors import DeliveryError
+from offtake.exporting.attempts import remove_earlier
 from offtake.exporting.disposal import dispose
 from offtake.exporting.manifest import manifest_key
 from offtake.exporting.order import Order
@@ -17,6 +18,7 @@ from offtake.exporting.plan import info_item
 from offtake.exporting.workshop import Workshop
 from offtake.failpoints import failpoint
 from offtake.store import runs
+from offtake.store.database import Database
 from offtake.store.runs import SECOND_LOOK_MS, Lease
 from offtake.store.tables import RunDataset, RunPart
 
@@ -48,14 +50,17 @@ def end_condemned(order: Order | None, lease: Lease, shop: Workshop, error: Deli
     runs.fail(shop.database, lease, info_item(error), now, sweep_due=due)
 
 
-def clear_unfinished(order: Order, datasets: Sequence[RunDataset], parts: Sequence[RunPart]) -> None:
-    """Remove what writers that died have left beside a run's files, and nothing else; raises `DeliveryError`."""
+def clear_unfinished(
+    order: Order, database: Database, datasets: Sequence[RunDataset], parts: Sequence[RunPart]
+) -> None:
+    """Remove what writers that died have left of a run's files, and nothing else; raises `DeliveryError`."""
     keys = _keys(order, datasets, parts)
     if not keys:
         return
     sink = order.place.open()
     try:
         sink.clear(keys)
+        remove_earlier(sink, database, order.run_id, parts)
     finally:
         sink.close()
 

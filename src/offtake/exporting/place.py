@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from offtake.destinations import registry
-from offtake.destinations.contract import Sink, Site
+from offtake.destinations.contract import Limits, Sink, Site
 from offtake.destinations.parameters import Params, TargetParams
 from offtake.errors import DeliveryError
 
@@ -29,6 +29,11 @@ class Place:
         if destination is None or destination.answers is None or destination.lacks(self.auth_name) is not None:
             return False
         return destination.answers(self.credentials, self.site)
+
+    def limits(self) -> Limits:
+        """What does not hold there."""
+        destination = registry.by_connection_spec_id(self.connection_spec_id)
+        return Limits() if destination is None else destination.limits(self.credentials)
 
     def open(self) -> Sink:
         """The sink, ready to write; raises `DeliveryError` when it cannot be had."""

@@ -68,7 +68,7 @@ def info_item(error: DeliveryError, dataset_id: str | None = None) -> dict[str, 
 
 
 def part_name(run_id: str, number: int, extension: str) -> str:
-    """`part-NNNNN-tid-<19 digits>-<run id>-<n>-1-c000<extension>` (contract, section 16.3)."""
+    """`part-NNNNN-tid-<19 digits>-<run id>-<n>-1-c000<extension>` (contract, section 16.3), of the first attempt."""
     digest = int.from_bytes(hashlib.sha256(run_id.encode()).digest()[:8], "big")
     tid = str(digest % 10**_TID_DIGITS).zfill(_TID_DIGITS)
     return f"part-{number:05d}-tid-{tid}-{run_id}-{number + 1}-1-c000{extension}"

@@ -9,6 +9,7 @@ from typing import Any, Final
 from offtake.destinations.contract import Pending, Sink
 from offtake.errors import DeliveryError
 from offtake.exporting import manifest as proof
+from offtake.exporting.attempts import next_attempt, remove_failed
 from offtake.exporting.ending import give_up
 from offtake.exporting.engine import PartsFailedError
 from offtake.exporting.leash import Leash, await_right, go_on, pause
@@ -20,7 +21,7 @@ from offtake.exporting.retrying import Budget, DeferredError, persevere
 from offtake.exporting.waiting import note_outage, put_back
 from offtake.exporting.workshop import Workshop
 from offtake.failpoints import failpoint
-from offtake.store import runs, waits
+from offtake.store import attempts, runs, waits
 from offtake.store.runs import Lease, PartRecord, PlanBasis, PlanOutdatedError
 from offtake.store.tables import RunDataset, RunPart
 
@@ -139,6 +140,7 @@ class _Delivery:
         }
         while left:
             self._settle(left)
+            self._begin_attempts(left)
             try:
                 self._do_all(left)
             except PartsFailedError as failed:
@@ -166,6 +168,18 @@ class _Delivery:
             else:
                 runs.forget_intent(self._shop.database, self._lease, part.number)
                 left[part.number] = replace(left[part.number], again=True)
+
+    def _begin_attempts(self, left: dict[int, PartTask]) -> None:
+        """Give parts that are written again names of their own, where a file is seen while it is being written."""
+        again = [task for task in left.values() if task.again]
+        if not again or self._order.place.limits().one_name:
+            return
+        attempts.begin(self._shop.database, self._lease, {task.number: next_attempt(task.key) for task in again})
+        left.update({task.number: replace(task, key=next_attempt(task.key)) for task in again})
+        failpoint("attempt_begun")
+        await_right(self._leash)
+        removed = remove_failed(self._order, {task.number: task.key for task in again})
+        attempts.note_removed(self._shop.database, self._lease.run_id, removed)
 
     def _is_complete(self, part: RunPart) -> bool:
         sink = self._order.place.open()

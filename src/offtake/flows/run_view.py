@@ -13,7 +13,7 @@ from offtake.flows.access import Caller
 from offtake.flows.entities import Json
 from offtake.flows.owed import Owed, owed_by_all
 from offtake.flows.run_waits import wait_of
-from offtake.store import disposals, runs
+from offtake.store import attempts, disposals, runs
 from offtake.store.tables import Run, RunDataset, RunPart
 
 _MOST_FILES: Final = 1000
@@ -48,8 +48,9 @@ def render_all(session: Session, rows: Sequence[Run], caller: Caller) -> list[Js
     finished = select(*columns).where(RunPart.run_id.in_(ids), RunPart.finished_at.is_not(None))
     for run_id, dataset_id, key, count, size in session.execute(finished.order_by(RunPart.run_id, RunPart.number)):
         files[run_id].append(_File(dataset_id, key, count or 0, size or 0))
-    owed = owed_by_all(session, rows, datasets)
-    return [_render(row, caller, _Totals(row, datasets[row.id], files[row.id], owed[row.id])) for row in rows]
+    owed, left = owed_by_all(session, rows, datasets), attempts.left_by(session, ids)
+    totals = {row.id: _Totals(row, datasets[row.id], files[row.id], owed[row.id], left.get(row.id, ())) for row in rows}
+    return [_render(row, caller, totals[row.id]) for row in rows]
 
 
 def _render(row: Run, caller: Caller, totals: "_Totals") -> Json:
@@ -72,8 +73,10 @@ def _render(row: Run, caller: Caller, totals: "_Totals") -> Json:
 class _Totals:
     """A run's rows summed up; once it is over, the five keys that clients poll for are all there."""
 
-    def __init__(self, row: Run, datasets: list[RunDataset], files: list[_File], owed: list[Owed]) -> None:
-        self.row, self.datasets, self.files, self.owed = row, datasets, files, owed
+    def __init__(
+        self, row: Run, datasets: list[RunDataset], files: list[_File], owed: list[Owed], left: Sequence[str]
+    ) -> None:
+        self.row, self.datasets, self.files, self.owed, self.left = row, datasets, files, owed, left
         self.over = row.completed_at is not None
         delivered = row.status == runs.SUCCESS or not self.over or any(not one.error for one in datasets)
         failed_whole = self.over and row.status == runs.FAILED and not any(one.error for one in datasets)
@@ -171,6 +174,7 @@ class _Totals:
         wait = wait_of(self.row)
         extensions: Json = {"waiting": wait.to_json()} if wait else {}
         extensions |= {"owed": {"datasets": [one.to_json() for one in self.owed]}} if self.owed else {}
+        extensions |= {"toBeRemoved": {"files": list(self.left)}} if self.left else {}
         errors = {"errors": self.row.errors} if self.row.errors else {}
         return {"status": self.row.status} | errors | ({"extensions": extensions} if extensions else {})
 

@@ -60,7 +60,7 @@ def _look(backend: Backend, run_id: str, now: int) -> None:
         if run.verdict is not None:
             dispose(order, backend.database, datasets, parts, now)
         else:
-            clear_unfinished(order, datasets, parts)
+            clear_unfinished(order, backend.database, datasets, parts)
     except DeliveryError as error:
         _log.warning("run %s: what it left at its destination cannot be removed yet: %s", run_id, error)
         _done(backend, run_id, now + min(_RARELY_MS, max(_SOON_MS, age)) if abs(age) < _LONG_MS else None)

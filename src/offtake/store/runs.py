@@ -307,6 +307,9 @@ def complete(
             _move_positions(session, run, datasets, now_ms)
         # Those who held it before may have left something behind.
         run.sweep_due = now_ms + SECOND_LOOK_MS if run.fence > 1 else None
+        left = select(RunPart.number).where(RunPart.run_id == run.id, RunPart.left.is_not(None)).limit(1)
+        if session.scalar(left) is not None:
+            run.sweep_due = now_ms
         _end(session, run, FAILED if errors else SUCCESS, now_ms)
 
 

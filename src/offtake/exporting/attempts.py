@@ -1,0 +1,75 @@
+"""Attempts to write a file, each under a name of its own, where a file is visible while it is being written.
+
+What an attempt has left that failed or was overtaken has the same rows as the file that counts: it is removed at once,
+or, while the destination does not allow for that, once the run is over.
+"""
+
+import logging
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final
+
+from offtake.destinations.contract import Sink
+from offtake.errors import DeliveryError
+from offtake.exporting.order import Order
+from offtake.store import attempts
+from offtake.store.database import Database
+from offtake.store.tables import RunPart
+
+_log = logging.getLogger(__name__)
+
+_ATTEMPT: Final = re.compile(r"-([1-9][0-9]*)(-c000[^/]*)$")
+"""In the name of a part: the number of the attempt, and what follows it (contract, section 16.3)."""
+
+
+def next_attempt(key: str) -> str:
+    """The key of the next attempt to write the file."""
+    number, rest = _number(key)
+    return _key(key, number + 1, rest)
+
+
+def earlier_attempts(key: str) -> Iterator[str]:
+    """The keys of all attempts before this one."""
+    number, rest = _number(key)
+    return (_key(key, one, rest) for one in range(1, number))
+
+
+def remove_failed(order: Order, keys: Mapping[int, str]) -> dict[int, str]:
+    """Remove what failed attempts have left, by the parts' numbers; those of which nothing is left now."""
+    removed: dict[int, str] = {}
+    sink = order.place.open()
+    try:
+        for number, key in keys.items():
+            try:
+                sink.delete(key)
+            except DeliveryError as error:
+                _log.warning("run %s: a failed attempt's file is removed later: %s", order.run_id, error)
+                if error.transient:
+                    break
+            else:
+                removed[number] = key
+    finally:
+        sink.close()
+    return removed
+
+
+def remove_earlier(sink: Sink, database: Database, run_id: str, parts: Sequence[RunPart]) -> None:
+    """Remove what earlier attempts at these parts have left; raises `DeliveryError`.
+
+    All of their names are looked for: a writer that was only slow may have come back since one was removed.
+    """
+    for part in parts:
+        for key in earlier_attempts(part.key):
+            sink.delete(key)
+    if any(part.left for part in parts):
+        attempts.note_removed(database, run_id)
+
+
+def _number(key: str) -> tuple[int, str]:
+    found = _ATTEMPT.search(key)
+    assert found is not None, key  # noqa: S101 - `plan.part_name` makes these names
+    return int(found[1]), found[2]
+
+
+def _key(key: str, number: int, rest: str) -> str:
+    return _ATTEMPT.sub(lambda _: f"-{number}{rest}", key)
