@@ -5,7 +5,6 @@ before the first write until after the last: with it, nothing starts there, and 
 """
 
 import hashlib
-import json
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Final
 
+from pydantic import TypeAdapter
 from sqlalchemy import func, select
 
 from offtake.clock import Clock
@@ -95,8 +95,8 @@ def _read(file: Path, work: Path) -> About:
         raise OfftakeError(f"There is no backup {file}.")
     archive.verify(file, {name: work / name for name in (ABOUT, STORE, CATALOG, KEYS)})
     try:
-        about = About(**json.loads((work / ABOUT).read_text()))
-    except (OSError, ValueError, TypeError):
+        about = TypeAdapter(About).validate_json((work / ABOUT).read_bytes(), strict=True)
+    except (OSError, ValueError):
         raise ArchiveError(f"{file} is no backup of this version of Offtake, nor of an earlier one.") from None
     if about.format != FORMAT or not all((work / name).is_file() for name in (STORE, CATALOG)):
         raise ArchiveError(f"{file} was made by Offtake {about.offtake}, in a form that this version does not know.")
@@ -177,7 +177,10 @@ def _bring_files(settings: Settings, file: Path) -> None:
     places = {UPLOADS: settings.uploads_root, ROWS: local_path(settings.lake_warehouse)}
     for name, content in archive.members(file, lambda name: name.startswith(tuple(places))):
         root, _, rest = name.partition("/")
-        path = places[f"{root}/"] / rest
+        place = places[f"{root}/"]
+        path = place / rest
+        if not path.resolve().is_relative_to(place.resolve()):
+            raise ArchiveError(f"{file} is no backup of Offtake: {name!r} does not stay inside the folder.")
         path.parent.mkdir(parents=True, exist_ok=True)
         _write(path, content)
     for place in places.values():
