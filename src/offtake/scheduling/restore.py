@@ -30,7 +30,8 @@ from offtake.scheduling.backend import UNFINISHED, Backend, key_file, open_resto
 from offtake.scheduling.backup import ABOUT, CATALOG, FORMAT, KEYS, ROWS, STORE, UPLOADS, About
 from offtake.settings import Settings
 from offtake.store import backup as copies
-from offtake.store import batches, runs
+from offtake.store import batches
+from offtake.store.conditions import LIVE_RUN, LOADING_BATCH
 from offtake.store.database import Database
 from offtake.store.tables import Batch, Dataset, Flow, Run, Sandbox
 from offtake.store.vault import key_id
@@ -217,7 +218,7 @@ def _settle(backend: Backend, about: About, *, disable_flows: bool) -> Restored:
                 caller = access.operator_of(session, session.get_one(Sandbox, flow.sandbox_id))
                 flow_changes.act(session, caller, flow.id, "disable", None, None, now)
                 disabled += 1
-        live = session.scalar(select(func.count()).select_from(Run).where(Run.status.in_(runs.LIVE))) or 0
+        live = session.scalar(select(func.count()).select_from(Run).where(LIVE_RUN)) or 0
     return Restored(about, len(found), disabled, live)
 
 
@@ -225,9 +226,7 @@ def _complete_landed(backend: Backend) -> None:
     """A batch that was completed and came in while the backup was taken is in the tables: it is no longer loading."""
     with backend.database.reading() as session:
         loading = session.execute(
-            select(Batch.id, Dataset.table_name)
-            .join(Dataset, Dataset.id == Batch.dataset_id)
-            .where(Batch.status == batches.LOADING)
+            select(Batch.id, Dataset.table_name).join(Dataset, Dataset.id == Batch.dataset_id).where(LOADING_BATCH)
         ).all()
     for batch_id, table in loading:
         if ingest.find_commit(backend.lake, TableName(table), batch_id) is not None:
