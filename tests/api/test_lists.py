@@ -253,3 +253,23 @@ def test_a_name_with_capitals_beyond_ascii_is_found_as_it_is_written(zones: Depl
     for written in ("ÄRZTE Köln", "Ärzte köln", "none, ÄRZTE Köln"):
         assert names(zones.get(f"/connections?property=name=={written}")) == ["ÄRZTE Köln"]
     assert "ÄRZTE Köln" not in names(zones.get("/connections?property=name!=ÄRZTE Köln"))
+
+
+@pytest.mark.parametrize("path", ["flows", "connections", "runs", "flowSpecs", "connectionSpecs"])
+def test_more_values_than_are_answered_are_refused_by_every_list(deployed: Deployment, path: str) -> None:
+    root = f"/data/foundation/flowservice/{path}"
+    many = ",".join("x" * 3 for _ in range(1001))
+    answers = [deployed.http.get(root, params={"property": f"name=={many}"})]
+    if path in ("flows", "connections"):
+        half = many[: len(many) // 2]
+        answers.append(deployed.http.post(f"{root}/search", json={"queryString": f"id=={half}&id=={many}"}))
+    for answer in answers:
+        assert answer.status_code == 400, answer.text
+        assert "1000 values" in answer.text
+        assert len(answer.text) < 2000
+
+
+def test_more_orders_than_there_can_be_are_refused(deployed: Deployment) -> None:
+    answer = deployed.http.get("/data/foundation/flowservice/flows", params={"orderby": "name," * 500 + "name"})
+    assert answer.status_code == 400
+    assert "at most 20" in answer.text

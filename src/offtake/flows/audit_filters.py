@@ -39,7 +39,7 @@ ORDERS: Final[Fields] = {
 
 def condition(text: str) -> ColumnElement[bool]:
     """A `property` such as action==create,update as SQL; raises 1440, 1443, 1448 to 1450, 1452 and 1453."""
-    expression = filters.parse(text)
+    (expression,) = filters.parse_all((text,))
     path, operator = expression.path, expression.operator
     if path == "timestamp":
         return _in_time(operator, expression.values)

@@ -49,7 +49,7 @@ def latest(session: Session, caller: Caller, dataset: Dataset | None, most: int)
 def seen_by(caller: Caller) -> ColumnElement[bool]:
     """The condition that the caller sees the dataset that a batch belongs to, or that it belongs to none."""
     with_dataset = Batch.dataset_id.in_(select(Dataset.id).where(*datasets.seen_by(caller)))
-    return or_(with_dataset, and_(Batch.dataset_id == NO_DATASET, Batch.sandbox_id == caller.sandbox_id))
+    return and_(Batch.sandbox_id == caller.sandbox_id, or_(with_dataset, Batch.dataset_id == NO_DATASET))
 
 
 def document(row: Batch) -> Json:

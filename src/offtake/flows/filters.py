@@ -1,7 +1,7 @@
 """What a list can be filtered and ordered by: expressions such as `name==a,b` and `-updatedAt` (contract, 5.4, 5.5)."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
@@ -19,6 +19,8 @@ _COMPARE: Final[Mapping[str, Callable[[Any, Any], ColumnElement[bool]]]] = {
     ">": lambda column, value: column > value,
     ">=": lambda column, value: column >= value,
 }
+MOST_VALUES: Final = 1000
+_MOST_ORDERS: Final = 20
 _NUMBER: Final = re.compile(r"-?[0-9]{1,18}")
 _BOOLEANS: Final = {"true": true(), "false": false()}
 
@@ -83,6 +85,16 @@ def parse(text: str) -> Expression:
     return Expression(path, operator, values)
 
 
+def parse_all(texts: Iterable[str]) -> list[Expression]:
+    """Every filter of a request; raises as `parse` does, and 1455 when they have more values than are answered."""
+    found: list[Expression] = []
+    for text in texts:
+        found.append(parse(text))
+        if sum(len(one.values) for one in found) > MOST_VALUES:
+            raise problems.of_field("/property", f"has more than {MOST_VALUES} values in all filters together")
+    return found
+
+
 def condition(expression: Expression, fields: Fields) -> ColumnElement[bool]:
     """The expression as SQL; raises 1448, 1449 and 1454."""
     field = _field(expression.path, fields)
@@ -97,7 +109,10 @@ def condition(expression: Expression, fields: Fields) -> ColumnElement[bool]:
 
 def parse_orders(text: str, fields: Fields) -> tuple[Order, ...]:
     """`name`, `+name` or `-name`, several with commas; raises 1432 and 1433."""
-    return tuple(_order(one, fields) for one in text.split(","))
+    names = text.split(",")
+    if len(names) > _MOST_ORDERS:
+        raise Problem(problems.ORDER_FORM, f"orderby has {len(names)} names; at most {_MOST_ORDERS} are taken.")
+    return tuple(_order(one, fields) for one in names)
 
 
 def _order(text: str, fields: Fields) -> Order:

@@ -17,6 +17,7 @@ from offtake.flows.problems import Problem
 from offtake.flows.schedule import Schedule, ScheduleRules, first_slot, next_slot, parse_schedule
 from offtake.store import disposals, waits
 from offtake.store import runs as store
+from offtake.store.conditions import LIVE_RUN
 from offtake.store.tables import Flow, Run, SourceConnection, TargetConnection, Watermark
 
 DISABLED: Final = "disabled"
@@ -128,7 +129,7 @@ def act(
 
 def _hold_live_run(session: Session, row_id: str) -> None:
     """Lock the flow's live run before the flow, as those who end runs do: neither waits for the other in a circle."""
-    session.execute(select(Run.id).where(Run.flow_id == row_id, Run.status.in_(store.LIVE)).with_for_update())
+    session.execute(select(Run.id).where(Run.flow_id == row_id, LIVE_RUN).with_for_update())
 
 
 def _move_source(session: Session, caller: Caller, row: Flow, ids: list[str], now_ms: int) -> None:

@@ -95,7 +95,7 @@ def page(
     visible: ColumnElement[bool] | None = None,
 ) -> Page[RowT]:
     """The caller's rows that match every property, in the order asked for; only those that are `visible`."""
-    expressions = [filters.parse(one) for one in query.expressions]
+    expressions = filters.parse_all(query.expressions)
     mine = and_(table.sandbox_id == caller.sandbox_id, true() if visible is None else visible)
     wanted = and_(mine, *(filters.condition(one, fields) for one in expressions))
     if query.count:

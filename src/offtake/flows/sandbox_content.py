@@ -15,6 +15,7 @@ from offtake.flows.sandboxes import ACTIVE, DELETED, DELETING, RESETTING
 from offtake.lake.catalog import Lake, TableName
 from offtake.lake.uploads import Uploads
 from offtake.store import batches, runs
+from offtake.store.conditions import LIVE_RUN
 from offtake.store.database import Database
 from offtake.store.tables import (
     Batch,
@@ -96,7 +97,7 @@ def _stop(session: Session, sandbox_id: str, now_ms: int) -> None:
     for column in (RunPart.run_id, RunDataset.run_id):
         session.execute(delete(column.class_).where(column.in_(select(Run.id).where(*new))))
     session.execute(delete(Run).where(*new))
-    live = (mine, Run.status.in_(runs.LIVE))
+    live = (mine, LIVE_RUN)
     session.execute(update(Run).where(*live).values(cancel_requested=True, not_before=None))
     # A higher fence takes the batch from whoever is making its snapshot.
     open_ones = (Batch.sandbox_id == sandbox_id, Batch.status.in_(batches.OPEN))
@@ -106,7 +107,7 @@ def _stop(session: Session, sandbox_id: str, now_ms: int) -> None:
 
 
 def _held(session: Session, sandbox_id: str, now_ms: int) -> bool:
-    running = exists().where(Run.sandbox_id == sandbox_id, Run.status.in_(runs.LIVE))
+    running = exists().where(Run.sandbox_id == sandbox_id, LIVE_RUN)
     landing = exists().where(Batch.sandbox_id == sandbox_id, Batch.lease_until > now_ms)
     return bool(session.scalar(select(or_(running, landing))))
 

@@ -50,7 +50,7 @@ def cut(documents: Sequence[Json], query: ShortQuery, fields: Sequence[str]) -> 
 
     Without an order the documents stay in theirs. Raises 1433, 1449 and what filters raise.
     """
-    wanted = [filters.parse(one) for one in query.properties]
+    wanted = filters.parse_all(query.properties)
     for one in wanted:
         _check_field(one.path, fields, problems.FILTER_FIELD)
         if one.operator not in ("==", "!="):

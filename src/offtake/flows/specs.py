@@ -32,7 +32,7 @@ def flow_specs(rules: ScheduleRules) -> list[Json]:
 
 def matching(specs: list[Json], properties: Sequence[str]) -> list[Json]:
     """The specs that meet every `property`; raises as lists of entities do."""
-    wanted = [filters.parse(one) for one in properties]
+    wanted = filters.parse_all(properties)
     for one in wanted:
         if one.path not in _FILTERED or one.operator not in ("==", "!="):
             allowed = ", ".join(_FILTERED)

@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 
 from offtake.flows import problems
 from offtake.flows.problems import Problem
-from offtake.store.runs import LIVE
+from offtake.store.conditions import LIVE_RUN
 from offtake.store.tables import Connection, Flow, Run, SourceConnection, TargetConnection
 
 _NAMED: Final = 10
@@ -43,7 +43,7 @@ def check_target_unused(session: Session, row: TargetConnection) -> None:
     flows = _flows(session, TargetConnection.id == row.id)
     if flows:
         raise _in_use("targetConnections", row.id, f"active flows still contain it: {_names(flows)}")
-    run = session.scalar(select(Run.id).where(Run.target_connection_id == row.id, Run.status.in_(LIVE)).limit(1))
+    run = session.scalar(select(Run.id).where(Run.target_connection_id == row.id, LIVE_RUN).limit(1))
     if run:
         raise _in_use("targetConnections", row.id, f"run {run} is still being ended; ask again in a moment")
 

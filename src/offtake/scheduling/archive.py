@@ -67,14 +67,42 @@ class _Hashing:
         return chunk
 
 
+class _Names:
+    """The names of files that have passed, and of the folders around them, as hashes: an archive has many."""
+
+    def __init__(self) -> None:
+        self._files: set[int] = set()
+        self._folders: set[int] = set()
+
+    def admit(self, name: str) -> bool:
+        """Whether the file can stand beside those before it: none has its name, or is a folder where it is a file."""
+        folders = {hash(str(folder)) for folder in PurePosixPath(name).parents}
+        if hash(name) in self._files or hash(name) in self._folders or folders & self._files:
+            return False
+        self._files.add(hash(name))
+        self._folders |= folders
+        return True
+
+
+class _Bounded(io.BufferedReader):
+    """A file for `tarfile`, which reads a header of any length at once."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if size is None or not 0 <= size <= _CHUNK:
+            raise tarfile.ReadError("a header is longer than any of ours")
+        return super().read(size)
+
+
 def verify(archive: Path, keep: Mapping[str, Path]) -> None:
     """Read all of it, and write the members that `keep` names to where it says.
 
     Raises `ArchiveError` when anything is missing, damaged or out of place.
     """
-    sums, found = hashlib.sha256(), None
+    sums, found, names = hashlib.sha256(), None, _Names()
     with _told(archive):
         for name, file in members(archive):
+            if not names.admit(name):
+                raise ArchiveError(f"{archive} is no backup of Offtake: {name!r} is in it twice, or is a folder, too.")
             if found is not None:
                 raise ArchiveError(f"{archive} is damaged: it has something behind its end.")
             if name == SUMS:
@@ -89,16 +117,24 @@ def verify(archive: Path, keep: Mapping[str, Path]) -> None:
 
 
 def members(archive: Path, wanted: Callable[[str], bool] = lambda _: True) -> Iterator[tuple[str, IO[bytes]]]:
-    """The wanted members in order; each can be read until the next is asked for. Raises `ArchiveError`."""
-    with _told(archive), tarfile.open(archive, "r:") as tar:
+    """The wanted members in order; each can be read until the next is asked for.
+
+    Raises `ArchiveError` for what is no plain file of a name that stays inside its folder, wanted or not.
+    """
+    with (
+        _told(archive),
+        _Bounded(archive.open("rb", buffering=0)) as source,
+        tarfile.open(fileobj=source, mode="r:") as tar,
+    ):
         while (member := tar.next()) is not None:
             _forget(tar)
-            if not wanted(member.name):
-                continue
-            file = tar.extractfile(member) if member.isreg() else None
-            if file is None or not _stays_inside(member.name):
-                raise ArchiveError(f"{archive} is no backup of Offtake.")
-            yield member.name, file
+            problem = _problem(member)
+            if problem is not None:
+                raise ArchiveError(f"{archive} is no backup of Offtake: {member.name!r} {problem}.")
+            if wanted(member.name):
+                file = tar.extractfile(member)
+                assert file is not None  # noqa: S101 - it is a plain file
+                yield member.name, file
 
 
 @contextmanager
@@ -136,6 +172,12 @@ def _line(digest: str, name: str) -> bytes:
     return f"{digest}  {name}\n".encode()
 
 
-def _stays_inside(name: str) -> bool:
-    path = PurePosixPath(name)
-    return not path.is_absolute() and ".." not in path.parts
+def _problem(member: tarfile.TarInfo) -> str | None:
+    """Why a member is none of a backup's; None when it may be one."""
+    if member.type not in (tarfile.REGTYPE, tarfile.AREGTYPE) or member.issparse():
+        return "is no plain file"
+    path = PurePosixPath(member.name)
+    # A name in another form than its path has can mean another path once it is cut: `uploads//etc` is one.
+    if path.is_absolute() or ".." in path.parts or path.as_posix() != member.name or "\0" in member.name:
+        return "has a name that does not stay inside the folder"
+    return None

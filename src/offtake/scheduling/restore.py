@@ -5,7 +5,6 @@ before the first write until after the last: with it, nothing starts there, and 
 """
 
 import hashlib
-import json
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Final
 
+from pydantic import TypeAdapter
 from sqlalchemy import func, select
 
 from offtake.clock import Clock
@@ -30,7 +30,8 @@ from offtake.scheduling.backend import UNFINISHED, Backend, key_file, open_resto
 from offtake.scheduling.backup import ABOUT, CATALOG, FORMAT, KEYS, ROWS, STORE, UPLOADS, About
 from offtake.settings import Settings
 from offtake.store import backup as copies
-from offtake.store import batches, runs
+from offtake.store import batches
+from offtake.store.conditions import LIVE_RUN, LOADING_BATCH
 from offtake.store.database import Database
 from offtake.store.tables import Batch, Dataset, Flow, Run, Sandbox
 from offtake.store.vault import key_id
@@ -95,8 +96,8 @@ def _read(file: Path, work: Path) -> About:
         raise OfftakeError(f"There is no backup {file}.")
     archive.verify(file, {name: work / name for name in (ABOUT, STORE, CATALOG, KEYS)})
     try:
-        about = About(**json.loads((work / ABOUT).read_text()))
-    except (OSError, ValueError, TypeError):
+        about = TypeAdapter(About).validate_json((work / ABOUT).read_bytes(), strict=True)
+    except (OSError, ValueError):
         raise ArchiveError(f"{file} is no backup of this version of Offtake, nor of an earlier one.") from None
     if about.format != FORMAT or not all((work / name).is_file() for name in (STORE, CATALOG)):
         raise ArchiveError(f"{file} was made by Offtake {about.offtake}, in a form that this version does not know.")
@@ -177,7 +178,10 @@ def _bring_files(settings: Settings, file: Path) -> None:
     places = {UPLOADS: settings.uploads_root, ROWS: local_path(settings.lake_warehouse)}
     for name, content in archive.members(file, lambda name: name.startswith(tuple(places))):
         root, _, rest = name.partition("/")
-        path = places[f"{root}/"] / rest
+        place = places[f"{root}/"]
+        path = place / rest
+        if not path.resolve().is_relative_to(place.resolve()):
+            raise ArchiveError(f"{file} is no backup of Offtake: {name!r} does not stay inside the folder.")
         path.parent.mkdir(parents=True, exist_ok=True)
         _write(path, content)
     for place in places.values():
@@ -214,7 +218,7 @@ def _settle(backend: Backend, about: About, *, disable_flows: bool) -> Restored:
                 caller = access.operator_of(session, session.get_one(Sandbox, flow.sandbox_id))
                 flow_changes.act(session, caller, flow.id, "disable", None, None, now)
                 disabled += 1
-        live = session.scalar(select(func.count()).select_from(Run).where(Run.status.in_(runs.LIVE))) or 0
+        live = session.scalar(select(func.count()).select_from(Run).where(LIVE_RUN)) or 0
     return Restored(about, len(found), disabled, live)
 
 
@@ -222,9 +226,7 @@ def _complete_landed(backend: Backend) -> None:
     """A batch that was completed and came in while the backup was taken is in the tables: it is no longer loading."""
     with backend.database.reading() as session:
         loading = session.execute(
-            select(Batch.id, Dataset.table_name)
-            .join(Dataset, Dataset.id == Batch.dataset_id)
-            .where(Batch.status == batches.LOADING)
+            select(Batch.id, Dataset.table_name).join(Dataset, Dataset.id == Batch.dataset_id).where(LOADING_BATCH)
         ).all()
     for batch_id, table in loading:
         if ingest.find_commit(backend.lake, TableName(table), batch_id) is not None:

@@ -15,6 +15,7 @@ from offtake.flows.entities import ENABLED
 from offtake.flows.runs import NewRun
 from offtake.flows.schedule import Schedule, next_slot
 from offtake.store import health, waits
+from offtake.store.conditions import LIVE_RUN
 from offtake.store.database import Database, StoreBusyError, StoreFullError
 from offtake.store.runs import LIVE, live_run
 from offtake.store.tables import Connection, Flow, Run, SourceConnection, TargetConnection
@@ -101,7 +102,7 @@ def _tick_flows(session: Session, ids: Sequence[str], now_ms: int) -> list[Run]:
     flows = session.scalars(due.order_by(Flow.next_run_s, Flow.id).with_for_update(skip_locked=True)).all()
     slots = {flow.id: _collapse(flow, now) for flow in flows}
     used = _used(session, {flow_id: slot for flow_id, (slot, _) in slots.items()})
-    going_on = select(Run).where(Run.flow_id.in_(slots), Run.status.in_(LIVE))
+    going_on = select(Run).where(Run.flow_id.in_(slots), LIVE_RUN)
     live = {run.flow_id: run for run in session.scalars(going_on)}
     places = _places(session, flows)  # noqa: F841 - while it is held, the session need not ask for each
     wanted = select(SourceConnection).where(SourceConnection.id.in_({flow.source_connection_id for flow in flows}))

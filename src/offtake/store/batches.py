@@ -11,6 +11,7 @@ from sqlalchemy import delete, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from offtake.errors import LeaseLostError
+from offtake.store.conditions import HELD_BATCH, LOADING_BATCH, QUEUED_BATCH
 from offtake.store.database import Database
 from offtake.store.leases import Watch
 from offtake.store.tables import Batch, BatchFile, Dataset
@@ -51,14 +52,14 @@ class Added:
 def claim(database: Database, owner: str, watch: Watch, now_ms: int, lease_ms: int) -> BatchLease | None:
     """Take the batch that has waited longest, or whose holder has fallen silent; None when there is none."""
     with database.writing() as session:
-        held = select(Batch.id, Batch.fence, Batch.beat).where(Batch.status == PROCESSING, Batch.beat > 0)
+        held = select(Batch.id, Batch.fence, Batch.beat).where(HELD_BATCH, Batch.beat > 0)
         silent = watch.silent((one, fence, beat) for one, fence, beat in session.execute(held))
         until = func.coalesce(Batch.lease_until, 0)
         # One that is to be free in a long time was given back before the clock was set back.
         given_back = (Batch.beat == 0) & ~until.between(now_ms + 1, now_ms + LONGEST_PAUSE_MS)
         free = [Batch.status == STAGED, (Batch.status == PROCESSING) & given_back]
         free += [(Batch.id == batch_id) & (Batch.beat == beat) for batch_id, beat in silent.items()]
-        oldest = select(Batch).where(Batch.status.in_((STAGED, PROCESSING)), or_(*free))
+        oldest = select(Batch).where(QUEUED_BATCH, or_(*free))
         batch = session.scalar(oldest.order_by(Batch.updated_at, Batch.id).limit(1).with_for_update(skip_locked=True))
         return None if batch is None else take(batch, owner, now_ms, lease_ms)
 
@@ -77,14 +78,12 @@ def take(batch: Batch, owner: str, now_ms: int, lease_ms: int) -> BatchLease:
 def abandon(database: Database, owner: str) -> None:
     """Give back every batch that `owner` holds: it is known to be dead."""
     with database.writing() as session:
-        session.execute(
-            update(Batch).where(Batch.status == PROCESSING, Batch.lease_owner == owner).values(beat=0, lease_until=0)
-        )
+        session.execute(update(Batch).where(HELD_BATCH, Batch.lease_owner == owner).values(beat=0, lease_until=0))
 
 
 def abandon_old(database: Database, before_ms: int, now_ms: int) -> None:
     """End the batches that nothing has been sent for since then."""
-    old = select(Batch).where(Batch.status == LOADING, Batch.updated_at < before_ms)
+    old = select(Batch).where(LOADING_BATCH, Batch.updated_at < before_ms)
     with database.writing() as session:
         for batch in session.scalars(old.with_for_update(skip_locked=True)):
             _end(batch, ABANDONED, now_ms)

@@ -4,18 +4,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from sqlalchemy import and_, literal_column, or_, select
+from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
 from offtake.store import health
+from offtake.store.conditions import HELD_RUN
 from offtake.store.health import IN_QUEUE, Admission
 from offtake.store.tables import DestinationHealth, Run
-from offtake.store.tables.runs import LIVE
 
 _TRIES: Final = 20
 """Runs of as many destinations that turn out to be held: after so many, the worker looks again later."""
-PROCESSING: Final = and_(LIVE, Run.status == literal_column("'processing'"))
-"""Written out, and with the condition of the index, so that both databases see that it serves."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +53,7 @@ def _oldest(session: Session, silent: Mapping[str, int], now_ms: int) -> Run | N
     free = [Run.beat == 0, *((Run.id == run_id) & (Run.beat == beat) for run_id, beat in silent.items())]
     by_age = (Run.created_at, Run.id)
     looks = (
-        select(Run).where(PROCESSING, or_(*free)).order_by(*by_age),
+        select(Run).where(HELD_RUN, or_(*free)).order_by(*by_age),
         select(Run).where(IN_QUEUE, Run.not_before.is_(None)).order_by(*by_age),
         select(Run).where(IN_QUEUE, Run.not_before <= now_ms).order_by(Run.not_before, Run.fence, *by_age),
     )

@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 
 from offtake.errors import LeaseLostError
 from offtake.store import disposals, queue
+from offtake.store.conditions import HELD_RUN, LIVE_RUN
 from offtake.store.database import Database
 from offtake.store.health import Admission
 from offtake.store.leases import Watch
@@ -64,7 +65,7 @@ class PlanOutdatedError(Exception):
 
 def live_run(session: Session, flow_id: str) -> Run | None:
     """The flow's waiting or processing run; there is at most one."""
-    return session.scalar(select(Run).where(Run.flow_id == flow_id, Run.status.in_(LIVE)))
+    return session.scalar(select(Run).where(Run.flow_id == flow_id, LIVE_RUN))
 
 
 def claim(database: Database, owner: str, watch: Watch, now_ms: int, *, ask_away: bool = True) -> Lease | None:
@@ -74,7 +75,7 @@ def claim(database: Database, owner: str, watch: Watch, now_ms: int, *, ask_away
     without `ask_away`, one whose destination did not answer before.
     """
     with database.writing() as session:
-        held = select(Run.id, Run.fence, Run.beat).where(queue.PROCESSING, Run.beat > 0)
+        held = select(Run.id, Run.fence, Run.beat).where(HELD_RUN, Run.beat > 0)
         silent = watch.silent((one, fence, beat) for one, fence, beat in session.execute(held))
         found = queue.take(session, silent, now_ms, ask_away=ask_away)
         if found is None:
@@ -104,7 +105,7 @@ def claim(database: Database, owner: str, watch: Watch, now_ms: int, *, ask_away
 
 def cancel(session: Session, flow_id: str, now_ms: int) -> None:
     """Ask the flow's live run to stop; one that still waits ends at once."""
-    run = session.scalar(select(Run).where(Run.flow_id == flow_id, Run.status.in_(LIVE)).with_for_update())
+    run = session.scalar(select(Run).where(Run.flow_id == flow_id, LIVE_RUN).with_for_update())
     if run is not None:
         cancel_run(session, run, now_ms)
 
@@ -128,7 +129,7 @@ def has_parts(session: Session, run: Run) -> bool:
 def abandon(database: Database, owner: str) -> None:
     """Give back every run that `owner` holds: it is known to be dead."""
     with database.writing() as session:
-        session.execute(update(Run).where(Run.status == PROCESSING, Run.lease_owner == owner).values(beat=0))
+        session.execute(update(Run).where(HELD_RUN, Run.lease_owner == owner).values(beat=0))
 
 
 def renew(database: Database, lease: Lease) -> bool:
@@ -212,11 +213,11 @@ def depend_on(session: Session, dataset_id: str) -> bool:
     planned = (
         select(RunDataset.run_id)
         .join(Run, Run.id == RunDataset.run_id)
-        .where(RunDataset.dataset_id == dataset_id, RunDataset.to_snapshot.is_not(None) | Run.status.in_(LIVE))
+        .where(RunDataset.dataset_id == dataset_id, RunDataset.to_snapshot.is_not(None) | LIVE_RUN)
     )
     if session.scalar(planned.limit(1)) is not None:
         return True
-    unplanned = session.scalars(select(Run).where(Run.status.in_(LIVE), Run.planned_at.is_(None)))
+    unplanned = session.scalars(select(Run).where(LIVE_RUN, Run.planned_at.is_(None)))
     return any(dataset_id in (run.pins or {}) for run in unplanned)
 
 

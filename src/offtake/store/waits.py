@@ -4,11 +4,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import literal_column, null, or_, select, update
+from sqlalchemy import null, or_, select, update
 from sqlalchemy.orm import Session
 
 from offtake.errors import LeaseLostError
 from offtake.store import health, runs
+from offtake.store.conditions import LIVE_RUN
 from offtake.store.database import Database
 from offtake.store.health import IN_QUEUE, Failure
 from offtake.store.runs import WAITING, Lease
@@ -17,7 +18,6 @@ from offtake.store.tables import Flow, Run, TargetConnection
 Json = dict[str, Any]
 
 _AT_ONCE: Final = 100
-_LIVE: Final = Run.status.in_((literal_column("'waiting'"), literal_column("'processing'")))
 _UNKNOWN: Final = {"code": "EXPORT-2003-504", "message": "The destination did not answer.", "type": "Error"}
 
 
@@ -103,7 +103,7 @@ def wake_connection(session: Session, connection_id: str, address: str, now_ms: 
     """Let the runs that go there be tried at once; `address` is their destination's from now on."""
     targets = select(TargetConnection.id).where(TargetConnection.base_connection_id == connection_id)
     mine = Run.target_connection_id.in_(targets)
-    session.execute(update(Run).where(_LIVE, mine).values(address=address))
+    session.execute(update(Run).where(LIVE_RUN, mine).values(address=address))
     health.ask_again(session, address, now_ms)
     _wake(session, mine)
 
@@ -192,7 +192,7 @@ def correct_clock(database: Database, now_ms: int) -> None:
 
 def unalerted(session: Session, before_ms: int) -> Sequence[Run]:
     """Runs that wait since before that instant and that no alert has named, locked; a hundred at most."""
-    long = select(Run).where(_LIVE, Run.waiting_since.is_not(None), Run.alerted_at.is_(None))
+    long = select(Run).where(LIVE_RUN, Run.waiting_since.is_not(None), Run.alerted_at.is_(None))
     late = long.where(Run.waiting_since <= before_ms).order_by(Run.waiting_since, Run.id).limit(_AT_ONCE)
     return session.scalars(late.with_for_update(skip_locked=True)).all()
 

@@ -29,7 +29,8 @@ class Dataset(Stamp, Base):
     rewrites: Mapped[int] = mapped_column(default=0)
 
 
-STAGED = text("status IN ('staged', 'processing')")
+QUEUED = text("status IN ('staged', 'processing')")
+LOADING = text("status = 'loading'")
 
 
 class Batch(Stamp, Base):
@@ -46,7 +47,8 @@ class Batch(Stamp, Base):
         Index(None, "dataset_id", "created_at", "id"),
         Index(None, "sandbox_id", "created_at", "id"),
         Index(None, "dataset_id", "content_hash"),
-        Index("ix_batches_queue", "status", "updated_at", sqlite_where=STAGED, postgresql_where=STAGED),
+        Index("ix_batches_queue", "status", "updated_at", sqlite_where=QUEUED, postgresql_where=QUEUED),
+        Index("ix_batches_loading", "updated_at", sqlite_where=LOADING, postgresql_where=LOADING),
     )
 
     dataset_id: Mapped[str]

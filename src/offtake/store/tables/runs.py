@@ -38,6 +38,7 @@ class Run(Stamp, Base):
         Index("ix_runs_address", "address", sqlite_where=QUEUED, postgresql_where=QUEUED),
         Index("ix_runs_unalerted", "waiting_since", sqlite_where=UNALERTED, postgresql_where=UNALERTED),
         Index(None, "sandbox_id", "updated_at", "id"),
+        Index(None, "sandbox_id", "created_at", "id"),
         Index(None, "sandbox_id", "flow_id", "updated_at", "id"),
     )
 

@@ -1,0 +1,162 @@
+"""Archives that somebody made to do harm: each is refused, and nothing is written."""
+
+import hashlib
+import io
+import tarfile
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from offtake.clock import Clock, MovedClock
+from offtake.engines.local import LocalEngine
+from offtake.scheduling import archive
+from offtake.scheduling.archive import SUMS, ArchiveError
+from offtake.scheduling.backup import ABOUT, take_backup
+from offtake.scheduling.restore import restore
+from offtake.settings import Settings
+from tests.deployment import deployment, rows
+
+Member = tuple[tarfile.TarInfo, bytes]
+
+
+def member(name: str, content: bytes = b"owned", kind: bytes = tarfile.REGTYPE, link: str = "") -> Member:
+    info = tarfile.TarInfo(name)
+    info.type, info.linkname = kind, link
+    info.size = len(content) if kind == tarfile.REGTYPE else 0
+    return info, content
+
+
+def write(path: Path, members: Iterable[Member]) -> Path:
+    """An archive of these members, with the sums that it should have."""
+    sums = b""
+    with tarfile.open(path, "w", format=tarfile.PAX_FORMAT) as tar:
+        for info, content in members:
+            tar.addfile(info, io.BytesIO(content))
+            sums += f"{hashlib.sha256(content).hexdigest()}  {info.name}\n".encode()
+        last = tarfile.TarInfo(SUMS)
+        last.size = len(sums)
+        tar.addfile(last, io.BytesIO(sums))
+    return path
+
+
+def everything(folder: Path) -> set[str]:
+    return {str(path.relative_to(folder)) for path in folder.rglob("*")}
+
+
+@pytest.fixture(scope="module")
+def backup(tmp_path_factory: pytest.TempPathFactory) -> list[Member]:
+    """The members of a backup that is as it should be, without its last."""
+    folder = tmp_path_factory.mktemp("backup")
+    engine = LocalEngine(processes=1)
+    try:
+        with deployment(folder / "data", MovedClock(time.time_ns() // 1_000_000), engine) as deployed:
+            deployed.import_rows("events", rows(0, 3))
+            take_backup(deployed.backend, folder / "b.tar", rows=False)
+    finally:
+        engine.close()
+    found: list[Member] = []
+    with tarfile.open(folder / "b.tar") as tar:
+        for info in tar.getmembers():
+            file = tar.extractfile(info)
+            assert file is not None
+            if info.name != SUMS:
+                found.append((info, file.read()))
+    return found
+
+
+HOSTILE = [
+    member("uploads//{outside}"),
+    member("uploads/{outside}"),
+    member("uploads/../../outside/file"),
+    member("uploads/./../../outside/file"),
+    member("warehouse//tmp/x"),
+    member("/{outside}"),
+    member("uploads/a/"),
+    member("uploads/.//a"),
+    member("uploads/a", kind=tarfile.SYMTYPE, link="{outside}"),
+    member("uploads/a", kind=tarfile.LNKTYPE, link="{outside}"),
+    member("uploads/a", kind=tarfile.CHRTYPE),
+    member("uploads/a", kind=tarfile.FIFOTYPE),
+    member("uploads/a", kind=tarfile.DIRTYPE),
+    member("elsewhere", kind=tarfile.SYMTYPE, link="{outside}"),
+]
+
+
+@pytest.mark.parametrize("hostile", HOSTILE, ids=[f"{info.name} {info.type!r}" for info, _ in HOSTILE])
+def test_a_member_that_leaves_its_folder_or_is_no_plain_file_is_refused_and_nothing_is_written(
+    backup: list[Member], tmp_path: Path, hostile: Member
+) -> None:
+    outside = tmp_path / "outside" / "file"
+    info, content = hostile
+    placed = tarfile.TarInfo(info.name.format(outside=str(outside)))
+    placed.type, placed.size, placed.linkname = info.type, info.size, info.linkname.format(outside=str(outside))
+    evil = write(tmp_path / "evil.tar", [*backup, (placed, content)])
+    data = tmp_path / "data"
+    with pytest.raises(ArchiveError, match="is no backup of Offtake"):
+        restore(Settings(data_dir=data), Clock(), evil)
+    assert not outside.exists()
+    assert everything(tmp_path) <= {"evil.tar", "data", "data/server.lock"}
+
+
+@pytest.mark.parametrize(
+    "names", [("uploads/a", "uploads/a"), ("uploads/a", "uploads/a/b"), ("uploads/a/b", "uploads/a")]
+)
+def test_members_that_cannot_stand_beside_each_other_are_refused(
+    backup: list[Member], tmp_path: Path, names: tuple[str, str]
+) -> None:
+    evil = write(tmp_path / "evil.tar", [*backup, *(member(name) for name in names)])
+    with pytest.raises(ArchiveError, match="is in it twice, or is a folder, too"):
+        restore(Settings(data_dir=tmp_path / "data"), Clock(), evil)
+    assert everything(tmp_path) <= {"evil.tar", "data", "data/server.lock"}
+
+
+def test_a_header_that_would_fill_the_memory_is_refused(tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "evil.tar", "w", format=tarfile.PAX_FORMAT) as tar:
+        info = tarfile.TarInfo("uploads/a")
+        info.pax_headers = {"comment": "x" * 20_000_000}
+        tar.addfile(info)
+    with pytest.raises(ArchiveError):
+        list(archive.members(tmp_path / "evil.tar"))
+
+
+def test_a_sparse_member_that_claims_to_be_large_is_refused(tmp_path: Path) -> None:
+    info = tarfile.TarInfo("uploads/a")
+    info.pax_headers = {"GNU.sparse.major": "1", "GNU.sparse.minor": "0", "GNU.sparse.realsize": str(2**50)}
+    content = b"1\n0\n1\n".ljust(512, b"\0") + b"x"
+    info.size = len(content)
+    with tarfile.open(tmp_path / "evil.tar", "w", format=tarfile.PAX_FORMAT) as tar:
+        tar.addfile(info, io.BytesIO(content))
+    with pytest.raises(ArchiveError, match="is no plain file"):
+        list(archive.members(tmp_path / "evil.tar"))
+
+
+@pytest.mark.parametrize("about", [b"[]", b"{}", b'{"format": 1}', b'{"format": "1"}', b"null", b"\xff"])
+def test_a_backup_that_says_something_else_of_itself_is_refused(
+    backup: list[Member], tmp_path: Path, about: bytes
+) -> None:
+    others = [(info, content) for info, content in backup if info.name != ABOUT]
+    evil = write(tmp_path / "evil.tar", [*others, member(ABOUT, about)])
+    with pytest.raises(ArchiveError, match="is no backup of this version"):
+        restore(Settings(data_dir=tmp_path / "data"), Clock(), evil)
+
+
+_STEPS = st.sampled_from(["uploads", "warehouse", "a", "b", "..", ".", "", "/", "é", "\\", "C:", "~", "a\n"])
+
+
+@given(st.lists(_STEPS, min_size=1, max_size=6).map("/".join).filter(lambda name: name.strip("/")))
+def test_every_name_that_is_admitted_stays_inside_its_folder(
+    tmp_path_factory: pytest.TempPathFactory, name: str
+) -> None:
+    folder = tmp_path_factory.mktemp("names")
+    evil = write(folder / "evil.tar", [member(name)])
+    try:
+        admitted = [one for one, _ in archive.members(evil) if one != SUMS]
+    except ArchiveError:
+        return
+    for one in admitted:
+        assert (folder / "x" / one).resolve().is_relative_to((folder / "x").resolve())
+        assert not one.startswith("/")

@@ -1,0 +1,188 @@
+"""Statements of background loops and requests find their rows by an index, on both databases.
+
+What counts is the table that grows: nothing may read all of the runs, their parts, the batches or the audit log. Plans
+are those that the databases make for the statements as they are sent, with their parameters.
+"""
+
+import json
+import re
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+from sqlalchemy import event
+
+from offtake.clock import MovedClock
+from offtake.engines.local import LocalEngine
+from offtake.flows.ends import log_ends
+from offtake.flows.failing import tell_failing
+from offtake.scheduling.expiry import Expiry
+from offtake.scheduling.housekeeping import keep_house
+from offtake.scheduling.service import limits_of
+from offtake.scheduling.ticks import correct
+from offtake.store import tables
+from offtake.store.tables import Run
+from tests.deployment import FLOW_SERVICE, Deployment, deployment, rows
+from tests.postgres import new_database
+
+GROWING: Final = ("runs", "run_parts", "run_datasets", "batches", "batch_files", "audit_events")
+SMALL: Final = {
+    str(index.name)
+    for table in Run.metadata.tables.values()
+    for index in table.indexes
+    if index.dialect_options["sqlite"]["where"] is not None
+}
+"""Indexes of what is not over: they stay small, and may be read whole."""
+
+
+@dataclass
+class Plans:
+    """By statement: how a table that grows is read whole."""
+
+    scans: dict[str, str] = field(default_factory=dict)
+    seen: set[str] = field(default_factory=set)
+
+    def explain(self, cursor: Any, dialect: str, statement: str, parameters: Any) -> None:
+        if statement in self.seen or not statement.startswith(("SELECT", "UPDATE", "DELETE", "WITH")):
+            return
+        self.seen.add(statement)
+        problems = {"sqlite": _sqlite, "postgresql": _postgres}[dialect](cursor, statement, parameters)
+        if problems:
+            self.scans[statement] = " | ".join(problems)
+
+
+def _sqlite(cursor: Any, statement: str, parameters: Any) -> list[str]:
+    cursor.execute(f"EXPLAIN QUERY PLAN {statement}", parameters)
+    steps = [row[3] for row in cursor.fetchall()]
+    # A page in the order of an index ends where the page does.
+    in_order = "LIMIT" in statement and not any("TEMP B-TREE" in step for step in steps)
+    found = []
+    for step in steps:
+        scan = re.match(r"SCAN (\w+)(?: USING (?:COVERING )?INDEX (\w+))?", step)
+        if scan and scan[1] in GROWING and not (scan[2] in SMALL or (scan[2] and in_order)):
+            found.append(step)
+    return found
+
+
+def _postgres(cursor: Any, statement: str, parameters: Any) -> list[str]:
+    # Of tables this small, all would be read whole; without that, a sequential scan is one that cannot be avoided.
+    cursor.execute("SET enable_seqscan = off")
+    cursor.execute(f"EXPLAIN (FORMAT JSON) {statement}", parameters)
+    plan = cursor.fetchone()[0]
+    cursor.execute("RESET enable_seqscan")
+    whole = plan if isinstance(plan, list) else json.loads(plan)
+    return list(_whole(whole[0]["Plan"], limited="LIMIT" in statement))
+
+
+def _whole(node: Mapping[str, Any], *, limited: bool) -> Iterator[str]:
+    table, kind, index = node.get("Relation Name"), node["Node Type"], node.get("Index Name")
+    by_index = index in SMALL or "Index Cond" in node or limited
+    if table in GROWING and (kind == "Seq Scan" or (index and not by_index)):
+        yield f"{kind} on {table} {index or ''} {node.get('Filter', '')}"
+    for child in node.get("Plans", ()):
+        yield from _whole(child, limited=limited)
+
+
+@contextmanager
+def explaining(deployed: Deployment) -> Iterator[Plans]:
+    """Explain each statement that is sent to the store, before it is sent."""
+    plans, engine = Plans(), deployed.backend.database.engine
+
+    def explain(connection: Any, _: Any, statement: str, parameters: Any, __: Any, many: bool) -> None:
+        if many:
+            return
+        cursor = connection.connection.cursor()
+        try:
+            plans.explain(cursor, engine.dialect.name, statement, parameters)
+        finally:
+            cursor.close()
+
+    event.listen(engine, "before_cursor_execute", explain)
+    try:
+        yield plans
+    finally:
+        event.remove(engine, "before_cursor_execute", explain)
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def delivered(
+    request: pytest.FixtureRequest, tmp_path: Path, clock: MovedClock, engine: LocalEngine
+) -> Iterator[tuple[Deployment, str]]:
+    """A deployment on each database, with a flow that has delivered; and the flow's id."""
+    more = {} if request.param == "sqlite" else {"database_url": new_database(request.getfixturevalue("postgres"))}
+    with deployment(tmp_path / "data", clock, engine, **more) as opened:
+        flow = opened.flow(opened.import_rows("events", rows(0, 3)))
+        opened.run_due()
+        yield opened, flow
+
+
+def test_background_loops_read_no_table_that_grows(delivered: tuple[Deployment, str]) -> None:
+    deployed, _ = delivered
+    backend, database = deployed.backend, deployed.backend.database
+    expiry = Expiry(database, deployed.clock, limits_of(backend.settings), alert_seconds=1)
+    deployed.import_rows("events", rows(3, 3))
+    deployed.clock.advance(hours=3)
+    with explaining(deployed) as plans:
+        deployed.run_due()
+        deployed.ingest_due()
+        assert not deployed.worker.work_once(threading.Event())
+        expiry.end_waits()
+        expiry.correct()
+        expiry.alert()
+        correct(database, deployed.clock)
+        log_ends(database, deployed.clock)
+        tell_failing(database, deployed.clock.now_ms(), 1, disable=True)
+        for _ in keep_house(backend, sweeps=True):
+            pass
+    assert list(plans.scans.values()) == [], list(plans.scans)
+    assert len(plans.seen) > 50
+
+
+LISTS: Final = [
+    *(f"{FLOW_SERVICE}/{kind}" for kind in ("connections", "sourceConnections", "targetConnections", "flows", "runs")),
+    f"{FLOW_SERVICE}/runs?property=flowId=={{flow}}",
+    f"{FLOW_SERVICE}/runs?property=flowId=={{flow}}&orderby=-createdAt",
+    f"{FLOW_SERVICE}/runs?orderby=-createdAt&limit=5",
+    f"{FLOW_SERVICE}/runs?orderby=updatedAt",
+    "/data/foundation/catalog/dataSets",
+    "/data/foundation/catalog/batches",
+    "/data/foundation/catalog/batches?orderBy=desc:created&limit=5",
+    "/data/foundation/audit/events",
+]
+
+
+@pytest.mark.parametrize("path", LISTS)
+def test_requests_read_no_table_that_grows(delivered: tuple[Deployment, str], path: str) -> None:
+    deployed, flow = delivered
+    deployed.sign_in()
+    with explaining(deployed) as plans:
+        answer = deployed.http.get(path.format(flow=flow))
+    assert answer.status_code == 200, answer.text
+    assert list(plans.scans.values()) == [], list(plans.scans)
+    assert plans.seen
+
+
+def test_changes_read_no_table_that_grows(delivered: tuple[Deployment, str]) -> None:
+    deployed, flow = delivered
+    deployed.sign_in()
+    run = deployed.runs(flow)[0]["id"]
+    with explaining(deployed) as plans:
+        deployed.get(f"/flows/{flow}")
+        deployed.get(f"/runs/{run}")
+        another = deployed.flow(deployed.import_rows("others", rows(0, 1)))
+        deployed.patch(f"/flows/{another}", [{"op": "replace", "path": "/name", "value": "renamed"}])
+        assert deployed.http.post(f"{FLOW_SERVICE}/flows/{another}/action?op=disable").status_code == 200
+        deployed.delete(f"/flows/{another}")
+    assert list(plans.scans.values()) == [], list(plans.scans)
+
+
+def test_the_test_sees_a_table_that_is_read_whole(delivered: tuple[Deployment, str]) -> None:
+    deployed, _ = delivered
+    with explaining(deployed) as plans, deployed.backend.database.reading() as session:
+        session.query(Run).where(Run.trigger == "schedule").all()
+        session.query(tables.Batch).where(tables.Batch.status == "success").all()
+    assert len(plans.scans) == 2
