@@ -22,7 +22,9 @@ _EXCLUSIVE = 0x20
 class Rules:
     """What a server allows. `refused`: requests that it denies; `reason`: in which words, by `refusal`.
 
-    `dots`: names may begin with one; `exclusive`: it knows that flag; `broken_writes`: so many more writes fail.
+    `dots`: names may begin with one; `exclusive`: it knows that flag; `broken_writes`: so many more writes fail, and
+    `breaks_once`: the next one of such bytes, halfway; `failing`: is called then. `vague`: it says no more than Failure
+    of a file that is to be removed and is missing.
     `prompts`: of keyboard-interactive, each round a list of texts with whether the answer is echoed; None for a plain
     password.
     """
@@ -32,6 +34,9 @@ class Rules:
     refusal: Callable[[str], asyncssh.SFTPError] = asyncssh.SFTPPermissionDenied
     dots: bool = True
     broken_writes: int = 0
+    breaks_once: bytes | None = None
+    failing: Callable[[], None] = lambda: None
+    vague: bool = False
     exclusive: bool = True
     prompts: list[list[tuple[str, bool]]] | None = None
     log: list[str] = field(default_factory=list)
@@ -130,9 +135,12 @@ class _RuledFiles(asyncssh.SFTPServer):
         return super().open(path, pflags, attrs)
 
     def write(self, file_obj: object, offset: int, data: bytes) -> int | Awaitable[int]:
-        if self._rules.broken_writes > 0:
-            self._rules.broken_writes -= 1
+        once = self._rules.breaks_once is not None and self._rules.breaks_once in data
+        if once or self._rules.broken_writes > 0:
+            self._rules.broken_writes = max(0, self._rules.broken_writes - 1)
+            self._rules.breaks_once = None if once else self._rules.breaks_once
             super().write(file_obj, offset, data[: len(data) // 2])
+            self._rules.failing()
             raise asyncssh.SFTPFailure("The volume is busy")
         return super().write(file_obj, offset, data)
 
@@ -159,7 +167,10 @@ class _RuledFiles(asyncssh.SFTPServer):
 
     def remove(self, path: bytes) -> Any:
         self._judge("remove", path)
-        return super().remove(path)
+        try:
+            return super().remove(path)
+        except FileNotFoundError:
+            raise asyncssh.SFTPFailure("Failure") if self._rules.vague else asyncssh.SFTPNoSuchFile("gone") from None
 
     def rename(self, oldpath: bytes, newpath: bytes) -> Any:
         self._judge("rename", oldpath, newpath)

@@ -150,6 +150,46 @@ def test_asyncssh_without_a_host_key_that_is_taken_is_told_with_both_lists() -> 
 
 
 @pytest.mark.parametrize(
+    ("rules", "given", "hint"),
+    [
+        (Rules(refused=RENAMES), {"exclusiveCreate": False}, "only without exclusiveCreate false"),
+        (Rules(refused=RENAMES), {"temporaryName": "SUFFIX"}, "Only temporaryName SUFFIX was tried"),
+        (Rules(refused=RENAMES, exclusive=False), {}, "nor creating under the final name (NONE) went"),
+    ],
+)
+def test_a_server_that_takes_files_in_none_of_the_ways_tried_is_told_with_the_option_that_matters(
+    tmp_path: Path, rules: Rules, given: dict[str, object], hint: str
+) -> None:
+    with ruled_server(tmp_path, rules) as params, pytest.raises(DeliveryError) as caught:
+        learn(params | given)
+    assert (caught.value.code, caught.value.transient) == ("EXPORT-2001-403", False)
+    assert "write and rename files at sftp://127.0.0.1:" in caught.value.message
+    assert hint in caught.value.remedy
+
+
+@pytest.mark.parametrize("refused", [(), ("stat", "fstat", "list", "read")])
+def test_removing_what_is_missing_is_no_error_whatever_the_server_says_of_it(
+    tmp_path: Path, refused: tuple[str, ...]
+) -> None:
+    rules = Rules(refused=refused, vague=True)
+    with ruled_server(tmp_path, rules) as params, sink_of(learn(params)) as sink:
+        sink.put("in/a.json", [b"1"])
+        sink.delete("in/a.json")
+        sink.delete("in/a.json")
+        assert not (tmp_path / "in" / "a.json").exists()
+
+
+def test_a_file_that_cannot_be_removed_is_told_from_one_that_is_missing(tmp_path: Path) -> None:
+    rules = Rules()
+    with ruled_server(tmp_path, rules) as params, sink_of(learn(params)) as sink:
+        sink.put("in/a.json", [b"1"])
+        rules.refused = ("remove",)
+        sink.delete("in/b.json")
+        with pytest.raises(DeliveryError, match="denied the right to remove files"):
+            sink.delete("in/a.json")
+
+
+@pytest.mark.parametrize(
     ("rules", "found"),
     [
         (Rules(), {}),

@@ -11,7 +11,14 @@ from offtake.destinations.beside import left_behind, recalled_name, removed_mean
 from offtake.destinations.contract import Pending
 from offtake.destinations.sftp_errors import DeniedError, MissingError, SftpError, UnsupportedError, told
 from offtake.destinations.sftp_placing import FOLDER, USUAL, Placing
-from offtake.destinations.sftp_protocol import CREATE, EXCLUSIVE, WRITE, Attributes, SftpClient
+from offtake.destinations.sftp_protocol import (
+    CREATE,
+    EXCLUSIVE,
+    TRUNCATE,
+    WRITE,
+    Attributes,
+    SftpClient,
+)
 from offtake.errors import DeliveryError
 
 T = TypeVar("T")
@@ -80,14 +87,25 @@ class RemoteFiles:
         self._path = folder.path
 
     async def create(self, key: str, temporary: str) -> bytes:
-        """The temporary file, open. Whoever removes empty folders may take the folder away again in between."""
+        """The temporary file, open. Whoever removes empty folders may take the folder away again in between.
+
+        Under a final name, what is there was begun by the same writer, or has the same bytes, as a manifest has: it is
+        removed first, and emptied where the server denies that.
+        """
         try:
             return await self._create(key, temporary)
         except SftpError:
             # For a name that is taken, each server has its own word.
             if temporary != key or not await self._is_there(key):
                 raise
-        await self._soon(self._client.remove(self._path(key)))
+        try:
+            await self._soon(self._client.remove(self._path(key)))
+        except UNTOLD as denied:
+            with told(self._folder.uri(key), "replace files"):
+                try:
+                    return await self._soon(self._client.open(self._path(key), WRITE | CREATE | TRUNCATE))
+                except SftpError:
+                    raise denied from None
         return await self._create(key, temporary)
 
     async def _create(self, key: str, temporary: str) -> bytes:
@@ -208,8 +226,14 @@ class RemoteFiles:
         """Remove the file, what was recalled of it, and the folders below the target's that are empty then."""
         folder, kept = folder_of(key), self._folder.kept
         for one in (key, self._folder.recalled_key(key)):
-            with contextlib.suppress(MissingError):
+            try:
                 await self._soon(self._client.remove(self._path(one)))
+            except MissingError:
+                continue
+            except SftpError:
+                # For a file that is missing, each server has its own word.
+                if await self._may_be_there(one):
+                    raise
         with contextlib.suppress(SftpError):
             while folder != kept and _is_below(folder, kept):
                 await self._soon(self._client.remove_folder(self._path(folder)))
@@ -266,6 +290,12 @@ class RemoteFiles:
 
     async def _is_there(self, key: str) -> bool:
         return await self._find(key) is not None
+
+    async def _may_be_there(self, key: str) -> bool:
+        try:
+            return await self._is_there(key)
+        except SftpError:
+            return True
 
     async def _swap(self, key: str, temporary: str) -> None:
         """Put the old file aside, then the new one in its place. Whatever goes wrong, the old one is put back."""

@@ -18,6 +18,7 @@ from offtake.destinations.sftp_library import asyncssh
 READ: Final = 0x01
 WRITE: Final = 0x02
 CREATE: Final = 0x08
+TRUNCATE: Final = 0x10
 EXCLUSIVE: Final = 0x20
 """With `CREATE`: what must not be there yet."""
 

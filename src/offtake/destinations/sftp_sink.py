@@ -83,7 +83,8 @@ class SftpSink:
         """Rename the temporary file, or the file, to a name that nobody else uses; where that cannot be, remove it."""
         client, files = self._open()
         in_place = self._folder.placing.in_place
-        taken_back = self._do(client, key, "remove files" if in_place else "rename files", files.recall(key, pending))
+        right = "remove files" if in_place else "rename files"
+        taken_back = self._place(client, key, right, files.recall(key, pending))
         return taken_back or (in_place and again)
 
     def size(self, key: str) -> int | None:
@@ -133,13 +134,15 @@ class SftpSink:
         names: dict[str, set[str]] = defaultdict(set)
         for key in keys:
             names[folder_of(key)].add(name_of(key))
-            if self._folder.has_folder:
-                names[within(self._folder.kept, FOLDER)].add(name_of(key))
+            # Temporary names may have had a folder of their own before the connection was changed.
+            names[within(self._folder.kept, FOLDER)].add(name_of(key))
         removed = 0
         for folder, of in names.items():
             try:
                 removed += self._do(client, folder, "remove files", files.clear(folder, of, upto))
             except DeliveryError as error:
+                if name_of(folder) == FOLDER and not self._folder.has_folder:
+                    continue
                 if self._folder.placing.read_back or error.transient:
                     raise
         return removed

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 from uuid import uuid4
@@ -43,16 +44,24 @@ async def _find(client: SftpClient, folder: RemoteFolder, given: dict[str, objec
         found = candidate if "read_back" in given else replace(candidate, read_back=await _reads(client, folder, key))
         await _tidy(client, folder, key, missing)
         return found
-    if "temporary_name" in given or all(_is_rule(one) for one in refusals):
-        raise refusals[0]
-    raise _failure(refusals[0], folder)
+    raise _failure(refusals, folder, given)
 
 
-def _failure(refusal: SftpError | DeliveryError, folder: RemoteFolder) -> DeliveryError:
-    """What the server said, and what to do if it says so at each rename."""
-    error = translate(refusal, folder.uri(folder.kept), "write files") if isinstance(refusal, SftpError) else refusal
-    remedy = f"{error.remedy} If the server lets nobody rename files, set temporaryName to NONE."
-    return DeliveryError(error.code, error.message, remedy, transient=error.transient)
+def _failure(
+    refusals: Sequence[SftpError | DeliveryError], folder: RemoteFolder, given: Mapping[str, object]
+) -> DeliveryError:
+    """What the server said of the usual way, what was tried, and which option may help."""
+    refusal, where = refusals[0], folder.uri(folder.kept)
+    error = translate(refusal, where, "write and rename files") if isinstance(refusal, SftpError) else refusal
+    if "temporary_name" in given:
+        hint = f" Only temporaryName {given['temporary_name']} was tried; without it, the others are."
+    elif not all(_is_rule(one) for one in refusals):
+        hint = " If the server lets nobody rename files, set temporaryName to NONE."
+    elif given.get("exclusive_create") is False:
+        hint = " A server that lets nobody rename files is delivered to only without exclusiveCreate false."
+    else:
+        hint = " Neither renaming (temporaryName DOT, SUFFIX, FOLDER) nor creating under the final name (NONE) went."
+    return DeliveryError(error.code, error.message, f"{error.remedy}{hint}", transient=error.transient)
 
 
 def _is_rule(refusal: SftpError | DeliveryError) -> bool:

@@ -129,9 +129,12 @@ class LocalEngine:
             course.waiting.pop()
 
     def _do_again(self, course: _Course) -> None:
-        """Have those parts done again that were in flight; of a part with an intent, the run finds out more first."""
+        """Have those parts done again that were in flight; of a part with an intent, the run finds out more first.
+
+        Where each attempt needs a name of its own, the run gives it one: what the dead process has sent may still come.
+        """
         for task in course.in_flight.values():
-            if task.number in course.recorder.announced:
+            if task.number in course.recorder.announced or not task.place.limits().one_name:
                 course.failures[task.number] = _worker_died()
             else:
                 course.waiting.append(replace(task, again=True))

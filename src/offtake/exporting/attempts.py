@@ -1,7 +1,8 @@
 """Attempts to write a file, each under a name of its own, where a file is visible while it is being written.
 
 What an attempt has left that failed or was overtaken has the same rows as the file that counts: it is removed at once,
-or, while the destination does not allow for that, once the run is over.
+or, while the destination does not allow for that, once the run is over. Each name is recorded before anything is
+written under it.
 """
 
 import logging
@@ -12,6 +13,7 @@ from typing import Final
 from offtake.destinations.contract import Sink
 from offtake.errors import DeliveryError
 from offtake.exporting.order import Order
+from offtake.failpoints import failpoint
 from offtake.store import attempts
 from offtake.store.database import Database
 from offtake.store.tables import RunPart
@@ -34,9 +36,9 @@ def earlier_attempts(key: str) -> Iterator[str]:
     return (_key(key, one, rest) for one in range(1, number))
 
 
-def remove_failed(order: Order, keys: Mapping[int, str]) -> dict[int, str]:
+def remove_failed(order: Order, keys: Mapping[int, str]) -> dict[int, list[str]]:
     """Remove what failed attempts have left, by the parts' numbers; those of which nothing is left now."""
-    removed: dict[int, str] = {}
+    removed: dict[int, list[str]] = {}
     sink = order.place.open()
     try:
         for number, key in keys.items():
@@ -47,22 +49,44 @@ def remove_failed(order: Order, keys: Mapping[int, str]) -> dict[int, str]:
                 if error.transient:
                     break
             else:
-                removed[number] = key
+                removed[number] = [key]
     finally:
         sink.close()
     return removed
 
 
-def remove_earlier(sink: Sink, database: Database, run_id: str, parts: Sequence[RunPart]) -> None:
-    """Remove what earlier attempts at these parts have left; raises `DeliveryError`.
+def remove_left(sink: Sink, database: Database, run_id: str, parts: Sequence[RunPart]) -> None:
+    """Remove what attempts at these parts have left that do not count, all of it for a part without a file that does.
 
-    All of their names are looked for: a writer that was only slow may have come back since one was removed.
+    Raises `DeliveryError` when something stays. All names are looked for: a writer that was only slow may have come
+    back since one was removed; one that wrote under a temporary name, before the connection was changed, too.
     """
-    for part in parts:
-        for key in earlier_attempts(part.key):
-            sink.delete(key)
-    if any(part.left for part in parts):
-        attempts.note_removed(database, run_id)
+    losing = {part.number: _losing(part) for part in parts}
+    removed: dict[int, list[str]] = {number: [] for number in losing}
+    refusal: DeliveryError | None = None
+    sink.clear([key for keys in losing.values() for key in keys])
+    try:
+        for number, keys in losing.items():
+            for key in keys:
+                try:
+                    sink.delete(key)
+                except DeliveryError as error:
+                    if error.transient:
+                        raise
+                    refusal = refusal or error
+                else:
+                    removed[number].append(key)
+                    failpoint("file_removed")
+    finally:
+        noted = {part.number: removed[part.number] for part in parts if part.left and removed[part.number]}
+        if noted:
+            attempts.note_removed(database, run_id, noted)
+    if refusal is not None:
+        raise refusal
+
+
+def _losing(part: RunPart) -> list[str]:
+    return [*earlier_attempts(part.key), *([] if part.finished_at else [part.key])]
 
 
 def _number(key: str) -> tuple[int, str]:

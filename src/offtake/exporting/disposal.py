@@ -11,7 +11,7 @@ from typing import Final
 
 from offtake.destinations.contract import Pending, Sink
 from offtake.errors import DeliveryError
-from offtake.exporting.attempts import remove_earlier
+from offtake.exporting.attempts import remove_left
 from offtake.exporting.manifest import manifest_key
 from offtake.exporting.order import Order
 from offtake.failpoints import failpoint
@@ -31,24 +31,20 @@ def dispose(
 ) -> None:
     """Decide what becomes of the run's files, and remove what does not stay; raises `DeliveryError`.
 
-    The manifest goes first, so that no consumer trusts files that are about to go.
+    The manifest goes first, so that no consumer trusts files that are about to go. Where it may not be removed, neither
+    may they, as a rule: then they stay delivered, and the flow goes on from there.
     """
     sink = order.place.open()
     try:
-        key = manifest_key(order, datasets, parts)
-        if key is not None:
-            sink.clear([key])
-            sink.delete(key)
+        refusal = _remove_manifest(order, sink, manifest_key(order, datasets, parts))
         _decide(order.run_id, sink, database, now_ms)
         failpoint("disposed")
         left = disposals.load(database, order.run_id)[1]
         # Also beside files that stay: a writer that was only slow may have come back since.
         sink.clear([part.key for part in left])
-        for part in left:
-            if not part.finished_at:
-                sink.delete(part.key)
-                failpoint("file_removed")
-        remove_earlier(sink, database, order.run_id, left)
+        remove_left(sink, database, order.run_id, left)
+        if refusal is not None:
+            raise refusal
     finally:
         sink.close()
 
@@ -60,6 +56,21 @@ def decide(order: Order, database: Database, now_ms: int) -> None:
         _decide(order.run_id, sink, database, now_ms)
     finally:
         sink.close()
+
+
+def _remove_manifest(order: Order, sink: Sink, key: str | None) -> DeliveryError | None:
+    """Remove the manifest file; why that is not allowed, or None. Raises a `DeliveryError` that may pass."""
+    if key is None:
+        return None
+    try:
+        sink.clear([key])
+        sink.delete(key)
+    except DeliveryError as error:
+        if error.transient:
+            raise
+        _log.warning("run %s: its manifest file stays, because it cannot be removed: %s", order.run_id, error)
+        return error
+    return None
 
 
 def _decide(run_id: str, sink: Sink, database: Database, now_ms: int) -> None:

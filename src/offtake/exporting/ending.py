@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from offtake.errors import DeliveryError
-from offtake.exporting.attempts import remove_earlier
+from offtake.exporting.attempts import remove_left
 from offtake.exporting.disposal import dispose
 from offtake.exporting.manifest import manifest_key
 from offtake.exporting.order import Order
@@ -60,7 +60,7 @@ def clear_unfinished(
     sink = order.place.open()
     try:
         sink.clear(keys)
-        remove_earlier(sink, database, order.run_id, parts)
+        remove_left(sink, database, order.run_id, [part for part in parts if part.finished_at])
     finally:
         sink.close()
 

@@ -64,6 +64,8 @@ class _Delivery:
         self._leash = leash
         self._budget = budget
         self._silence = silence
+        self._begun: set[int] = set()
+        self._wrote_again = False
 
     def deliver(self) -> None:
         datasets, parts = self._plan()
@@ -77,7 +79,8 @@ class _Delivery:
             waits.note_answer(self._shop.database, self._lease, self._shop.clock.now_ms())
             warnings = loss_warnings(datasets, self._stored_parts())
         failpoint("before_commit")
-        runs.complete(self._shop.database, self._lease, document, self._shop.clock.now_ms(), warnings)
+        now_ms = self._shop.clock.now_ms()
+        runs.complete(self._shop.database, self._lease, document, now_ms, warnings, again=self._wrote_again)
         failpoint("after_commit")
 
     def _meet(self) -> Order:
@@ -171,12 +174,20 @@ class _Delivery:
 
     def _begin_attempts(self, left: dict[int, PartTask]) -> None:
         """Give parts that are written again names of their own, where a file is seen while it is being written."""
-        again = [task for task in left.values() if task.again]
-        if not again or self._order.place.limits().one_name:
+        if self._order.place.limits().one_name:
             return
-        attempts.begin(self._shop.database, self._lease, {task.number: next_attempt(task.key) for task in again})
-        left.update({task.number: replace(task, key=next_attempt(task.key)) for task in again})
+        again = [task for task in left.values() if task.again]
+        first = [task for task in left.values() if not task.again and task.number not in self._begun]
+        if not again and not first:
+            return
+        keys = {task.number: next_attempt(task.key) for task in again} | {task.number: task.key for task in first}
+        attempts.begin(self._shop.database, self._lease, keys)
+        left.update({number: replace(left[number], key=key) for number, key in keys.items()})
+        self._begun.update(keys)
         failpoint("attempt_begun")
+        if not again:
+            return
+        self._wrote_again = True
         await_right(self._leash)
         removed = remove_failed(self._order, {task.number: task.key for task in again})
         attempts.note_removed(self._shop.database, self._lease.run_id, removed)

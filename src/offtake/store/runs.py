@@ -245,6 +245,7 @@ def record_part(database: Database, lease: Lease, number: int, record: PartRecor
         part = session.get_one(RunPart, (lease.run_id, number))
         _keep(part, record)
         part.finished_at = now_ms
+        part.left = [one for one in part.left or () if one != part.key] or None
 
 
 def record_intent(database: Database, lease: Lease, number: int, record: PartRecord, now_ms: int) -> None:
@@ -290,10 +291,12 @@ def complete(
     manifest: dict[str, Any] | None,
     now_ms: int,
     warnings: Sequence[dict[str, Any]] = (),
+    *,
+    again: bool = False,
 ) -> None:
     """End a delivered run in one transaction: its outcome, its flow's last run, and every position it moved.
 
-    `warnings` of the delivery follow those of the plan.
+    `warnings` of the delivery follow those of the plan. `again`: files were written again under other names.
     Datasets that could not be planned keep their position and make the outcome `failed`; the rest moved.
     Raises `LeaseLostError` also for a run with a verdict.
     """
@@ -306,8 +309,8 @@ def complete(
         run.warnings = [*run.warnings, *warnings]
         if run.moves_position:
             _move_positions(session, run, datasets, now_ms)
-        # Those who held it before may have left something behind.
-        run.sweep_due = now_ms + SECOND_LOOK_MS if run.fence > 1 else None
+        # Those who held it before may have left something behind, and earlier attempts may come late.
+        run.sweep_due = now_ms + SECOND_LOOK_MS if again or run.fence > 1 else None
         left = select(RunPart.number).where(RunPart.run_id == run.id, RunPart.left.is_not(None)).limit(1)
         if session.scalar(left) is not None:
             run.sweep_due = now_ms

@@ -129,8 +129,8 @@ class RunPart(Base):
     `token` is the temporary name that the last step replaces, `uri` the file's address at that time. A part with
     `intended_at` and without `finished_at` may be complete: the destination is asked before it is written again.
 
-    `left`: names under which failed attempts may have left a file that is still to be removed; only where files are
-    written under their final names, and each attempt has its own.
+    `left`: names under which attempts may have left a file that is to be removed, `key` among them until its file
+    counts; only where files are written under their final names, and each attempt has its own.
 
     `losses`: values that the file's format could not hold, as documents of `formats.losses`; None for no losses, and
     in parts that a version before revision 0004 recorded.
