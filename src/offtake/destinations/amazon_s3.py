@@ -1,7 +1,7 @@
 """Amazon S3, and stores that speak its protocol."""
 
 import re
-from typing import TYPE_CHECKING, Annotated, Final, Literal, Self
+from typing import TYPE_CHECKING, Annotated, ClassVar, Final, Literal, Self
 from urllib.parse import urlsplit
 
 from obstore.store import S3Store
@@ -66,6 +66,8 @@ AddressingStyle = Literal["PATH", "VIRTUAL"]
 
 class StoreAddress(Params):
     """Where the bucket is."""
+
+    free: ClassVar[frozenset[str]] = frozenset({"region", "addressing_style"})
 
     endpoint_url: str | None = Field(
         default=None,

@@ -1,6 +1,6 @@
 """The params that all destinations share (contract, sections 5.7 and 8.1)."""
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
@@ -32,6 +32,13 @@ class Params(BaseModel):
     """
 
     model_config = ConfigDict(extra="forbid", alias_generator=to_camel, hide_input_in_errors=True, frozen=True)
+
+    free: ClassVar[frozenset[str]] = frozenset()
+    """Fields that say nothing of where a secret is sent to, and as whom. When another one is changed, the secrets have
+    to be sent again: so a field that nobody thought of binds them."""
+
+    pinned: ClassVar[frozenset[str]] = frozenset()
+    """Fields that stay as they are when credentials are sent without them; null drops them."""
 
     def hosts(self) -> dict[str, str]:
         """The hosts that these params name, by the key that names each; where a user chooses none, empty."""

@@ -3,6 +3,7 @@
 Nothing is stated here that a destination's file states: keys, titles, patterns and secrets come from the models.
 """
 
+from collections.abc import Collection
 from types import UnionType
 from typing import Any, Final, Literal, Union, get_args, get_origin
 
@@ -66,6 +67,27 @@ def parse_target_params(destination: Destination, params: Json) -> TargetParams:
     parsed = _parse(destination.parameters, known, "/params")
     assert isinstance(parsed, TargetParams)  # noqa: S101 - a destination's parameters are target params
     return parsed
+
+
+def changed_bindings(before: Params, after: Params) -> list[str]:
+    """The keys of params that bind the secrets and differ: the stored secrets were not given for these."""
+    fields = type(after).model_fields.items()
+    bind = [(field.alias or name, name) for name, field in fields if name not in after.free and not _is_secret(field)]
+    return [key for key, name in bind if getattr(before, name, None) != getattr(after, name)]
+
+
+def pinned_params(stored: Params) -> Json:
+    """The params that stay when credentials are sent without them."""
+    return {key: value for key, value in full_params(stored).items() if key in _aliases(stored, stored.pinned)}
+
+
+def _aliases(model: Params, names: Collection[str]) -> set[str]:
+    fields = type(model).model_fields
+    return {fields[name].alias or name for name in names}
+
+
+def _is_secret(field: FieldInfo) -> bool:
+    return _plain_type(field.annotation) is SecretStr
 
 
 def public_params(model: Params) -> Json:

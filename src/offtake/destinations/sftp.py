@@ -1,7 +1,7 @@
 """SFTP servers."""
 
 from dataclasses import asdict, fields, replace
-from typing import TYPE_CHECKING, Annotated, Any, Final, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Self
 
 from pydantic import Field, SecretStr, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
@@ -36,6 +36,9 @@ NAME: Final = "SFTP"
 
 class SftpLogin(Params):
     """What both ways to log in share."""
+
+    free: ClassVar[frozenset[str]] = frozenset({"temporary_name", "exclusive_create", "read_back"})
+    pinned: ClassVar[frozenset[str]] = frozenset({"host_key_fingerprint"})
 
     domain: str = Field(min_length=1, description="Domain of server", examples=["sftp.partner.example"])
     username: str = Field(min_length=1, description="Username", examples=["drop"])
@@ -277,7 +280,7 @@ GUIDE: Final = Guide(
     "the folder that the server logs in to. The server's key is remembered at the first successful "
     "connection, and every later one must show the same; to know it from the start, give `hostKeyFingerprint`"
     " (`ssh-keyscan HOST | ssh-keygen -lf -`). When the key was changed on purpose, patch the credentials "
-    "without it, or with the new one.",
+    "with the new one, or with `null` to have the next one remembered; the password or key has to be sent with it.",
     rights="An account that may make folders, write, rename and remove files below the folder, and nothing else. With "
     "OpenSSH:\n\n```\nMatch User drop\n    ForceCommand internal-sftp\n    ChrootDirectory /srv/drop\n"
     "    AllowTcpForwarding no\n    X11Forwarding no\n```\n\nA key for it, as `sshKey` takes it:\n\n```sh\n"

@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 from offtake.destinations import schema
 from offtake.destinations.contract import Destination
 from offtake.destinations.network import Network
+from offtake.destinations.parameters import Params
 from offtake.errors import FieldProblem, InvalidInputError
 from offtake.flows import audit, encryption, entities, patching, problems, specs, usage
 from offtake.flows.access import EXPORT_DATASETS, MANAGE_DESTINATIONS, VIEW_DESTINATIONS, Caller
@@ -169,7 +170,7 @@ def check_version(spec: SpecRef) -> None:
 
 def _seal(
     row: Connection, destination: Destination, auth: AuthBody | None, vault: Vault, network: Network, now_ms: int
-) -> None:
+) -> Params:
     names = ", ".join(method.name for method in destination.auth_methods)
     if auth is None:
         raise problems.of_field("/auth", f"is required: one of {names}", missing=True)
@@ -179,11 +180,7 @@ def _seal(
     if masked:
         problem = FieldProblem(f"/auth/params/{masked[0]}", "is the mask that is shown for a secret; send the secret")
         raise problems.of_fields(InvalidInputError([problem]))
-    given = {key: value for key, value in auth.params.items() if key != _AUTHORIZED}
-    try:
-        credentials = schema.parse_credentials(destination, auth.spec_name, given)
-    except InvalidInputError as error:
-        raise problems.of_fields(error) from None
+    credentials = _read(destination, auth.spec_name, auth.params)
     for key, host in credentials.hosts().items():
         if network.refuses_host(host):
             raise problems.of_field(
@@ -194,6 +191,15 @@ def _seal(
     row.auth_public = {_AUTHORIZED: day, **schema.public_params(credentials)}
     row.auth_sealed = vault.seal(row.id, schema.full_params(credentials))
     row.address = credentials.address
+    return credentials
+
+
+def _read(destination: Destination, spec_name: str, params: Json) -> Params:
+    given = {key: value for key, value in params.items() if key != _AUTHORIZED}
+    try:
+        return schema.parse_credentials(destination, spec_name, given)
+    except InvalidInputError as error:
+        raise problems.of_fields(error) from None
 
 
 def _seal_again(row: Connection, auth: AuthBody | None, vault: Vault, network: Network, now_ms: int) -> None:
@@ -202,5 +208,24 @@ def _seal_again(row: Connection, auth: AuthBody | None, vault: Vault, network: N
     if not destination.auth_methods or row.auth_sealed is None or auth is None:
         raise problems.of_field("/auth/params", f"{destination.name} has no credentials", missing=True)
     stored = vault.open(row.id, row.auth_sealed)
-    params = {key: stored.get(key, value) if value == schema.MASK else value for key, value in auth.params.items()}
-    _seal(row, destination, AuthBody(specName=auth.spec_name, params=params), vault, network, now_ms)
+    before = _read(destination, auth.spec_name, stored)
+    masked = [key for key, value in auth.params.items() if value == schema.MASK and key in stored]
+    params = auth.params | {key: stored[key] for key in masked}
+    after = _seal(row, destination, _with_pins(auth, params, before, destination), vault, network, now_ms)
+    changed = schema.changed_bindings(before, after)
+    if masked and changed:
+        raise problems.of_field(
+            f"/auth/params/{masked[0]}",
+            f"must be sent again: {', '.join(changed)} changes, and a stored secret goes only where it was given for",
+        )
+
+
+def _with_pins(auth: AuthBody, params: Json, before: Params, destination: Destination) -> AuthBody:
+    """The params with what stays of the stored ones without being sent, while nothing else that binds is changed.
+
+    A server of another name has another key.
+    """
+    pinned = {key: value for key, value in schema.pinned_params(before).items() if key not in params}
+    after = _read(destination, auth.spec_name, params | pinned)
+    elsewhere = schema.changed_bindings(before, after)
+    return AuthBody(specName=auth.spec_name, params=params if elsewhere else params | pinned)
