@@ -27,6 +27,8 @@ def run() -> None:
     """The entry point of the command; worker processes import this module too, and need none of the rest."""
     from offtake.cli.main import main  # noqa: PLC0415 - keeps worker processes small
 
+    # What a deployment makes is nobody else's; see `scheduling.file_modes`.
+    os.umask(0o077)
     sys.exit(main(sys.argv[1:]))
 
 

@@ -45,6 +45,11 @@ class Settings(BaseSettings):
     )
 
     data_dir: Path = Field(default=Path("offtake-data"), description="Where the embedded defaults keep everything.")
+    readers_group: str | None = Field(
+        default=None,
+        description="Name or number of a group of this machine whose members may read the warehouse and the landing "
+        "zone where these are folders; nobody else reads anything. Default: no group.",
+    )
     database_url: str | None = Field(
         default=None, description="SQLAlchemy URL of the store; default: SQLite in the data directory."
     )

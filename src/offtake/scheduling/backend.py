@@ -21,6 +21,7 @@ from offtake.flows.learning import Memory
 from offtake.flows.schedule import ScheduleRules
 from offtake.lake.catalog import Lake
 from offtake.lake.uploads import Uploads
+from offtake.scheduling.file_modes import guard_files
 from offtake.scheduling.zone_settings import zones_of
 from offtake.settings import Settings
 from offtake.store.database import Database
@@ -93,7 +94,7 @@ def open_backend(settings: Settings, clock: Clock) -> Backend:
 def open_restored(settings: Settings, clock: Clock) -> Backend:
     """The same, while a restore goes on."""
     landing_zones = zones_of(settings, network_of(settings))
-    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    guard_files(settings)
     database = Database(settings.store_url)
     database.migrate()
     vault = open_vault(settings)
@@ -162,7 +163,7 @@ def sole_server(settings: Settings) -> Iterator[str]:
     Raises `OfftakeError` when another server holds it. The name outlives the process: whoever holds the directory
     knows that an earlier holder of the same name is dead.
     """
-    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    guard_files(settings)
     with (settings.data_dir / "server.lock").open("a+") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
