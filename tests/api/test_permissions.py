@@ -82,6 +82,10 @@ STEPS: dict[str, tuple[Callable[[Made], Any], set[tuple[str, ...]]]] = {
         post("/flows", lambda made: flow_body(made.source, made.target, made.deployed.clock)),
         {(EXPORT_DATASETS,), (VIEW_DATASETS,), (VIEW_DESTINATIONS,)},
     ),
+    "connection test": (
+        get("/connections/{base}/test"),
+        {(MANAGE_DESTINATIONS, EXPORT_DATASETS), (VIEW_DESTINATIONS,)},
+    ),
     "flows": (get("/flows"), {(VIEW_DESTINATIONS,)}),
     "one flow": (get("/flows/{flow}"), {(VIEW_DESTINATIONS,)}),
     "runs": (get("/runs"), {(VIEW_DESTINATIONS,)}),

@@ -12,7 +12,7 @@ from offtake.destinations.parameters import Params, TargetParams
 from offtake.destinations.probe import probe
 from offtake.errors import DeliveryError, InvalidInputError
 from offtake.flows import encryption, entities, learning, problems, specs
-from offtake.flows.access import VIEW_DESTINATIONS, Caller
+from offtake.flows.access import EXPORT_DATASETS, MANAGE_DESTINATIONS, VIEW_DESTINATIONS, Caller
 from offtake.flows.connections import KIND
 from offtake.flows.credentials import open_credentials
 from offtake.flows.entities import Json
@@ -39,8 +39,12 @@ class Trial:
 
 
 def prepare(session: Session, caller: Caller, vault: Vault, row_id: str, site: Site) -> Trial:
-    """Look up a base connection and the places its latest target connections deliver to; raises 1439 and 1452."""
+    """Look up a base connection and the places its latest target connections deliver to; raises 1439 and 1452.
+
+    A small file is written there and removed: who may only look at destinations may not have that done.
+    """
     caller.require(VIEW_DESTINATIONS)
+    caller.require(MANAGE_DESTINATIONS, EXPORT_DATASETS)
     row = entities.find(session, caller, Connection, KIND, row_id)
     if row.connection_spec_id == specs.DATA_LAKE:
         raise Problem(problems.WRONG_ACTION, "The connection to the data lake is internal; there is nothing to test.")
