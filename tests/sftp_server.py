@@ -78,11 +78,14 @@ def listening(
             **options,
         )
 
+    async def close(server: asyncssh.SSHAcceptor) -> None:
+        server.close()  # in the loop's own thread: asyncio's servers know no other
+        await server.wait_closed()
+
     try:
         server = asyncio.run_coroutine_threadsafe(listen(), loop).result(30)
         yield
-        server.close()
-        asyncio.run_coroutine_threadsafe(server.wait_closed(), loop).result(30)
+        asyncio.run_coroutine_threadsafe(close(server), loop).result(30)
     finally:
         loop.call_soon_threadsafe(loop.stop)
         thread.join()
