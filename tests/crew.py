@@ -32,6 +32,7 @@ from offtake.store import batches, runs
 from offtake.store.database import StoreBusyError
 from offtake.store.leases import Watch
 from offtake.store.tables import Batch, Flow, Run
+from tests.local_parsers import LocalParsers
 
 # Each process is forked from one that has everything imported and does nothing else.
 _context = multiprocessing.get_context("forkserver")
@@ -66,7 +67,7 @@ class Site:
     @contextmanager
     def opened(self, later_ms: int = 0) -> Iterator[Backend]:
         settings = Settings(data_dir=self.folder, lease_seconds=LEASE_SECONDS, retry_wait_seconds=0.01, **self.settings)
-        backend = open_backend(settings, LateClock(self.later_ms + later_ms))
+        backend = open_backend(settings, LateClock(self.later_ms + later_ms), LocalParsers.of)
         try:
             yield backend
         finally:

@@ -36,6 +36,7 @@ from offtake.settings import Settings
 from offtake.store import runs as store
 from offtake.store.deliveries import delivered
 from offtake.store.tables import Role, RoleSubject, Run
+from tests.local_parsers import LocalParsers
 from tests.vendor.validation import check_response
 
 Json = dict[str, Any]
@@ -77,7 +78,8 @@ class Deployment:
         file = self.backend.settings.data_dir / "import.ndjson"
         file.write_text("".join(json.dumps(row) + "\n" for row in rows))
         wanted = Wanted(name, (file,), evolve=True, again=True)
-        done = imports.import_files(self.backend.database, self.backend.lake, self.caller, self.clock, wanted)
+        backend = self.backend
+        done = imports.import_files(backend.database, backend.lake, backend.parsers, self.caller, self.clock, wanted)
         return done.dataset.id
 
     def get(self, path: str, status: int = 200) -> Any:
@@ -248,7 +250,8 @@ def deployment(folder: Path, clock: MovedClock, engine: Engine, **settings: Any)
     admin = None
     if settings.keys().isdisjoint(_ELSEWHERE) and not folder.exists():
         admin = _begin(folder, clock.now_ms())
-    backend = open_backend(Settings(data_dir=folder, retry_wait_seconds=0.01, **settings), clock)
+    chosen = Settings(data_dir=folder, retry_wait_seconds=0.01, **settings)
+    backend = open_backend(chosen, clock, LocalParsers.of)
     try:
         clients.set_up(backend.database, clock)
         admin = admin or clients.first_client(backend.database, clock)

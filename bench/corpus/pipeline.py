@@ -66,7 +66,7 @@ class Pipeline:
         self._imports += 1
         wanted = Wanted(f"file {self._imports}", (file,))
         try:
-            done = imports.import_files(backend.database, backend.lake, caller, backend.clock, wanted)
+            done = imports.import_files(backend.database, backend.lake, backend.parsers, caller, backend.clock, wanted)
         except OfftakeError as error:
             return Refused(file, str(error), is_crash=False, left=_difference(before, self._content()))
         except Exception as error:  # noqa: BLE001 - what a file should never cause is a finding

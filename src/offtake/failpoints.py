@@ -23,6 +23,7 @@ class _Point:
 
 
 _lock = Lock()
+_parents: list[int] = []
 _points: dict[str, _Point] = {}
 
 
@@ -49,8 +50,14 @@ def failpoint(name: str) -> None:
         point.reached()
 
 
+def end_parent_too() -> None:
+    """Have the parent process, which this one works for, die or stop at the points too, and first."""
+    _parents.append(os.getppid())
+
+
 def _end(told: signal.Signals) -> None:
-    os.kill(os.getpid(), told)
+    for process in (*_parents, os.getpid()):
+        os.kill(process, told)
 
 
 arm(os.environ.get(ENV, ""))

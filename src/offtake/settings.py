@@ -180,6 +180,17 @@ class Settings(BaseSettings):
     runs_of_any_flow: bool = Field(
         default=False, description="Let POST /runs make runs of every enabled flow, not of one-time flows only."
     )
+    import_memory_bytes: int = Field(
+        default=1024 * 1024 * 1024,
+        ge=256 * 1024 * 1024,
+        description="Resident memory, in bytes, of the process that reads the files of a batch, at most; a batch that "
+        "takes more fails.",
+    )
+    import_seconds: float = Field(
+        default=120,
+        gt=0,
+        description="How long the files of a batch may be read, beside a second for each 100 kB of them.",
+    )
     strict_sandbox_header: bool = Field(
         default=False,
         description="Refuse requests without `x-sandbox-name` and `x-sandbox-id` instead of using the default sandbox.",

@@ -1,16 +1,21 @@
 """The real command, and a flow that has delivered."""
 
+from functools import partial
+
 import pytest
 
 from offtake.cli.main import main
+from offtake.scheduling.backend import open_backend
 from tests.cli.deliveries import Offtake, add
 from tests.deployment import Deployment, rows
+from tests.local_parsers import LocalParsers
 
 
 @pytest.fixture
 def offtake(deployed: Deployment, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Offtake:
     """The command, on the deployment's data directory and by its clock: exit code, what it says and complains of."""
     monkeypatch.setattr("offtake.cli.options.Clock", lambda: deployed.clock)
+    monkeypatch.setattr("offtake.cli.options.open_backend", partial(open_backend, parsers_of=LocalParsers.of))
 
     def run(*arguments: str) -> tuple[int, str, str]:
         capsys.readouterr()

@@ -165,7 +165,12 @@ def test_of_two_imports_of_the_same_content_at_the_same_time_one_wins(
     def bring() -> None:
         try:
             imports.import_files(
-                backend.database, backend.lake, deployed.caller, deployed.clock, Wanted("towns", (file,))
+                backend.database,
+                backend.lake,
+                backend.parsers,
+                deployed.caller,
+                deployed.clock,
+                Wanted("towns", (file,)),
             )
             ended.append("in")
         except Exception as error:  # noqa: BLE001 - the test looks at it
@@ -204,7 +209,7 @@ def test_whatever_goes_wrong_nothing_is_left_and_one_line_is_printed(
         raise error
 
     with monkeypatch.context() as patch:
-        patch.setattr("offtake.lake.ingest.import_files", fail)
+        patch.setattr("offtake.lake.ingest.ingest", fail)
         code, out, err = offtake("dataset", "import", "towns", str(file))
     assert (code, out, err.count("\n")) == (1, "", 1)
     assert left(deployed) == before
@@ -219,13 +224,13 @@ def test_whatever_goes_wrong_nothing_is_left_and_one_line_is_printed(
 def test_an_import_whose_commit_was_made_though_it_failed_is_in(
     offtake: Offtake, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    bring_in = ingest.import_files
+    bring_in = ingest.ingest
 
-    def commit_and_fail(*arguments: Any) -> Any:
-        bring_in(*arguments)
+    def commit_and_fail(*arguments: Any, **more: Any) -> Any:
+        bring_in(*arguments, **more)
         raise ValueError("the answer was lost")
 
-    monkeypatch.setattr("offtake.lake.ingest.import_files", commit_and_fail)
+    monkeypatch.setattr("offtake.lake.ingest.ingest", commit_and_fail)
     assert offtake("dataset", "import", "towns", str(file))[0] == 0
     assert [one["status"] for one in batches(offtake, "towns")] == ["success"]
 
@@ -241,7 +246,9 @@ def test_a_refused_import_leaves_the_dataset_it_made_when_another_uses_it_meanwh
 
     monkeypatch.setattr("offtake.flows.content.claim", lambda *_, again: None if again else meanwhile())
     with pytest.raises(Exception, match="no"):
-        imports.import_files(backend.database, backend.lake, deployed.caller, deployed.clock, Wanted("towns", (file,)))
+        imports.import_files(
+            backend.database, backend.lake, backend.parsers, deployed.caller, deployed.clock, Wanted("towns", (file,))
+        )
     found = deployed.http.get(f"{CATALOG}/dataSets").json()
     assert [one["name"] for one in found.values()] == ["towns"]
     (dataset,) = found

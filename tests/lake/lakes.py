@@ -15,6 +15,7 @@ from offtake.formats.parquet import plain_pages
 from offtake.lake import ingest, reading, scan
 from offtake.lake.catalog import Lake, TableName
 from offtake.lake.ingest import Attempt, Batch
+from offtake.lake.parsing.files import input_file
 from offtake.lake.parsing.options import ParseOptions
 from offtake.lake.reading import FileSlice, TableSchema
 from offtake.lake.scan import DataFile
@@ -32,7 +33,10 @@ def add_files(
     lake: Lake, *files: Path, table: TableName = TABLE, options: ParseOptions | None = None, **attempt: Any
 ) -> Batch:
     """Import files as one batch, which may add columns unless it is said otherwise."""
-    return ingest.import_files(lake, table, files, Attempt(uuid4().hex, **{"evolve": True, **attempt}), options)
+    attempted = Attempt(uuid4().hex, **{"evolve": True, **attempt})
+    made = ingest.ingest(lake, table, [input_file(file) for file in files], attempted, options, refuse_empty=True)
+    assert made is not None
+    return made
 
 
 def add(lake: Lake, rows: Iterable[Row], schema: pa.Schema | None = None, table: TableName = TABLE) -> int:

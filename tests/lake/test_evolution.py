@@ -140,7 +140,8 @@ def test_the_type_changes_by_a_rewrite_while_nothing_was_delivered(
     for number, text in enumerate(texts):
         files.append(tmp_path / f"{number}.{kind}")
         files[-1].write_text(text)
-    first = ingest.import_files(lake, TABLE, files[:1], Attempt("first"))
+    first = ingest.ingest(lake, TABLE, [input_file(files[0])], Attempt("first"))
+    assert first is not None
     snapshots = len(lake.load(TABLE).metadata.snapshots)
     made = add_files(lake, files[1], **UNDELIVERED)
     assert len(made.notes) == 1

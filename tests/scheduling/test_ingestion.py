@@ -14,7 +14,7 @@ from offtake.lake import ingest
 from offtake.lake.catalog import TableName
 from offtake.lake.ingest import Attempt
 from offtake.lake.parsing.errors import ImportRefusedError
-from offtake.lake.parsing.options import ParseOptions
+from offtake.lake.parsing.files import input_file
 from offtake.scheduling.housekeeping import keep_house
 from offtake.scheduling.service import ingestor_of
 from offtake.store import batches as store
@@ -223,7 +223,7 @@ def test_an_import_that_was_cut_off_ends_as_it_turned_out(deployed: Deployment, 
         if landed:
             file = backend.settings.data_dir / "rows.json"
             file.write_text('{"id": 7}\n')
-            ingest.import_files(backend.lake, table, [file], Attempt(row.id), ParseOptions())
+            ingest.ingest(backend.lake, table, [input_file(file)], Attempt(row.id))
         deployed.ingest_due()
         deployed.clock.advance(seconds=31)
         deployed.ingest_due()
@@ -240,7 +240,9 @@ def test_an_import_that_is_refused_leaves_no_new_dataset_and_a_failed_batch_in_a
     backend = deployed.backend
     for name in ("new", "events"):
         with pytest.raises(ImportRefusedError):
-            imports.import_files(backend.database, backend.lake, deployed.caller, deployed.clock, Wanted(name, (bad,)))
+            imports.import_files(
+                backend.database, backend.lake, backend.parsers, deployed.caller, deployed.clock, Wanted(name, (bad,))
+            )
     assert list(deployed.http.get(f"{CATALOG}/dataSets").json()) == [dataset]
     (batch,) = deployed.http.get(f"{CATALOG}/batches").json().values()
     assert (batch["status"], batch["relatedObjects"][0]["id"]) == ("failed", dataset)

@@ -39,6 +39,7 @@ def import_table(deployed: Deployment, name: str, values: dict[str, list[Any]]) 
     done = imports.import_files(
         deployed.backend.database,
         deployed.backend.lake,
+        deployed.backend.parsers,
         deployed.caller,
         deployed.clock,
         imports.Wanted(name, (file,), again=True),

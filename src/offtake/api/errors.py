@@ -14,6 +14,7 @@ from offtake.api.paths import ACTIVATION, error_tag
 from offtake.errors import FieldProblem, InvalidInputError, OfftakeError, disk_trouble
 from offtake.flows import problems
 from offtake.flows.problems import Problem
+from offtake.lake.parsers import ParsersBusyError
 from offtake.store.database import StoreBusyError, StoreConflictError, StoreFullError
 
 _log = logging.getLogger(__name__)
@@ -105,6 +106,11 @@ def _install_storage(app: FastAPI, type_prefix: str) -> None:
     def busy(request: Request, error: StoreBusyError) -> JSONResponse:
         body = problem_body(request, type_prefix, Problem(problems.BUSY, str(error)))
         return _answer(request, problems.BUSY.status, body, {"retry-after": "1"})
+
+    @app.exception_handler(ParsersBusyError)
+    def reading(request: Request, error: ParsersBusyError) -> JSONResponse:
+        body = problem_body(request, type_prefix, Problem(problems.BUSY, str(error)))
+        return _answer(request, problems.BUSY.status, body, {"retry-after": "5"})
 
     @app.exception_handler(StoreFullError)
     def full(request: Request, error: StoreFullError) -> JSONResponse:

@@ -55,9 +55,9 @@ def import_(  # noqa: PLR0913, PLR0917 - one parameter an option
     wanted = Wanted(name, tuple(files), options.parse(given, files), evolve, again)
     with operating(data_dir, sandbox) as (backend, caller):
         if dry_run:
-            _show_dry_run(name, imports.dry_run(backend.database, backend.lake, caller, wanted), json=json)
+            _show_dry_run(name, imports.dry_run(backend.database, backend.parsers, caller, wanted), json=json)
             return
-        done = imports.import_files(backend.database, backend.lake, caller, backend.clock, wanted)
+        done = imports.import_files(backend.database, backend.lake, backend.parsers, caller, backend.clock, wanted)
     if json:
         batch = {"id": done.batch.id, "rows": done.batch.rows, "bytes": done.batch.bytes, "notes": done.batch.notes}
         show.as_json({"id": done.dataset.id, "name": name, "created": done.created, "batch": batch})

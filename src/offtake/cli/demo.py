@@ -71,7 +71,7 @@ def _import(data_dir: Path, rows: int, seed: int) -> str:
             writer.write_batch(batch)
     with operating(data_dir) as (backend, caller):
         wanted = Wanted(_DATASET, (file,))
-        done = imports.import_files(backend.database, backend.lake, caller, backend.clock, wanted)
+        done = imports.import_files(backend.database, backend.lake, backend.parsers, caller, backend.clock, wanted)
     show.console.print(f"{done.batch.rows:,} rows imported into {_DATASET} ({done.dataset.id})", markup=False)
     return done.dataset.id
 

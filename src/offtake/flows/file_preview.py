@@ -11,13 +11,12 @@ from offtake.flows.access import Caller
 from offtake.flows.entities import Json
 from offtake.flows.file_options import parse_options
 from offtake.flows.problems import Problem
-from offtake.lake import ingest
-from offtake.lake.catalog import Lake, TableName
+from offtake.lake.catalog import TableName
 from offtake.lake.ingest import Attempt, DryRun
+from offtake.lake.parsers import Parsers
 from offtake.lake.parsing.errors import ImportRefusedError
 from offtake.lake.parsing.files import InputFile
 from offtake.lake.parsing.options import ParseOptions
-from offtake.lake.parsing.preview import preview
 from offtake.lake.uploads import Uploads
 from offtake.store.batches import OPEN
 from offtake.store.tables import Batch
@@ -46,11 +45,11 @@ def source(
     return _whole_files(session, batch, uploads, shape)[0], shape
 
 
-def rows(file: InputFile, how: batches.InputFormat, count: str | None) -> Json:
+def rows(parsers: Parsers, file: InputFile, how: batches.InputFormat, count: str | None) -> Json:
     """Columns and rows, as text; 0 for `count` means as many as may be."""
     wanted = catalog_query.number("/nrow", count or "0", 0, _MOST) or _MOST
     try:
-        table = preview(file, parse_options(how), wanted)
+        table = parsers.preview(file, parse_options(how), wanted)
     except ImportRefusedError as error:
         raise Problem(problems.BAD_VALUE, str(error)) from None
     columns = [{"cid": str(index), "name": name} for index, name in enumerate(table.schema.names)]
@@ -79,10 +78,10 @@ def rehearsal(session: Session, caller: Caller, uploads: Uploads, batch_id: str,
     )
 
 
-def rehearse(lake: Lake, what: Rehearsal) -> Json:
+def rehearse(parsers: Parsers, what: Rehearsal) -> Json:
     """What the batch would do to its dataset; writes nothing. Raises 1452 with the reason when it would be refused."""
     try:
-        return dry_run_document(ingest.dry_run(lake, what.table, what.files, what.attempt, what.options))
+        return dry_run_document(parsers.dry_run(what.table, what.files, what.attempt, what.options))
     except ImportRefusedError as error:
         raise Problem(problems.BAD_VALUE, str(error)) from None
 

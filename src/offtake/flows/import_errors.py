@@ -10,6 +10,7 @@ from sqlalchemy.exc import TimeoutError as NoConnectionError
 
 from offtake.errors import OfftakeError
 from offtake.lake.catalog import LakeFullError
+from offtake.lake.parsers import UnfinishedCommitError
 from offtake.store.database import StoreBusyError, StoreConflictError, StoreFullError
 
 _LONGEST_TEXT: Final = 300
@@ -24,6 +25,7 @@ _MAY_PASS: Final = (
     CommitFailedException,
     CommitStateUnknownException,
     LakeFullError,
+    UnfinishedCommitError,
     StoreBusyError,
     StoreConflictError,
     StoreFullError,

@@ -19,6 +19,7 @@ from offtake.flows.content import ContentHash
 from offtake.lake import ingest
 from offtake.lake.catalog import Lake, TableName
 from offtake.lake.ingest import Attempt, DryRun
+from offtake.lake.parsers import Parsers
 from offtake.lake.parsing.errors import ImportRefusedError
 from offtake.lake.parsing.files import input_file
 from offtake.lake.parsing.options import ParseOptions
@@ -61,16 +62,18 @@ class Imported:
     created: bool
 
 
-def import_files(database: Database, lake: Lake, caller: Caller, clock: Clock, wanted: Wanted) -> Imported:
+def import_files(
+    database: Database, lake: Lake, parsers: Parsers, caller: Caller, clock: Clock, wanted: Wanted
+) -> Imported:
     """The files' rows as one batch of the dataset, which is made when there is none of that name.
 
     All of the rows become visible at once, or none, and what is refused leaves nothing behind but the failed batch of a
     dataset that was there. Raises `OfftakeError` saying why.
     """
-    return _Import(database, lake, caller, clock, wanted).carry_out()
+    return _Import(database, lake, parsers, caller, clock, wanted).carry_out()
 
 
-def dry_run(database: Database, lake: Lake, caller: Caller, wanted: Wanted) -> DryRun:
+def dry_run(database: Database, parsers: Parsers, caller: Caller, wanted: Wanted) -> DryRun:
     """What `import_files` would do; writes nothing. Raises `OfftakeError` where it would."""
     caller.require(MANAGE_DATASETS)
     with database.reading() as session:
@@ -81,7 +84,7 @@ def dry_run(database: Database, lake: Lake, caller: Caller, wanted: Wanted) -> D
     attempt = Attempt("dry-run", evolve=evolve, may_rewrite=lambda: may_rewrite)
     with content.hashing(wanted.files, wanted.options) as hashed, import_errors.translating_errors(_FAILED):
         files = [input_file(path) for path in wanted.files]
-        result = ingest.dry_run(lake, table, files, attempt, wanted.options)
+        result = parsers.dry_run(table, files, attempt, wanted.options)
         if found is not None and not wanted.again:
             content.check_new(database, found.id, hashed.result())
     if not result.rows:
@@ -92,9 +95,11 @@ def dry_run(database: Database, lake: Lake, caller: Caller, wanted: Wanted) -> D
 class _Import:
     """One import, from its batch's row to its end."""
 
-    def __init__(self, database: Database, lake: Lake, caller: Caller, clock: Clock, wanted: Wanted) -> None:
+    def __init__(
+        self, database: Database, lake: Lake, parsers: Parsers, caller: Caller, clock: Clock, wanted: Wanted
+    ) -> None:
         self._database, self._lake, self._caller, self._clock = database, lake, caller, clock
-        self._wanted = wanted
+        self._parsers, self._wanted = parsers, wanted
 
     def carry_out(self) -> Imported:
         dataset, lease, created = self._begin()
@@ -155,7 +160,12 @@ class _Import:
                 may_rewrite=lambda: rewrites.begin(database, lease),
                 before_commit=lambda: content.claim(database, lease, hashed.result(), again=wanted.again),
             )
-            return ingest.import_files(self._lake, TableName(dataset.table_name), wanted.files, attempt, wanted.options)
+            files = [input_file(path) for path in wanted.files]
+            table = TableName(dataset.table_name)
+            made = self._parsers.ingest(table, files, attempt, wanted.options, refuse_empty=True)
+            if made is None:
+                raise ImportRefusedError("The files hold no rows.")
+            return made
 
     def _check_content(self, dataset_id: str, lease: BatchLease, hashed: ContentHash) -> bool:
         """Refuse files that came in before as soon as their hash is known; whether it has been checked."""

@@ -27,7 +27,7 @@ from offtake.lake.locations import local_path
 from offtake.lake.parsing.columns import Changes, Resolver, normal_schema, settled
 from offtake.lake.parsing.conform import conform
 from offtake.lake.parsing.errors import ImportRefusedError
-from offtake.lake.parsing.files import InputFile, input_file
+from offtake.lake.parsing.files import InputFile
 from offtake.lake.parsing.kinds import Path as ColumnPath
 from offtake.lake.parsing.kinds import name_of
 from offtake.lake.parsing.options import ParseOptions
@@ -50,21 +50,6 @@ class DryRun:
     notes: tuple[str, ...]
 
 
-def import_files(
-    lake: Lake, table: TableName, files: Sequence[Path], attempt: Attempt, options: ParseOptions | None = None
-) -> Batch:
-    """The rows of all files as one snapshot of a table, which is made in the same commit when there is none.
-
-    Raises `ImportRefusedError` as `ingest` does, and when a file has no rows.
-    """
-    if not files:
-        raise ImportRefusedError("No files are named.")
-    made = ingest(lake, table, [input_file(path) for path in files], attempt, options, refuse_empty=True)
-    if made is None:
-        raise ImportRefusedError("The files hold no rows.")
-    return made
-
-
 def ingest(
     lake: Lake,
     table: TableName,
@@ -77,8 +62,8 @@ def ingest(
     """The rows of all files as one snapshot of a table, which is made in the same commit when there is none.
 
     A batch that was committed is not committed again. Without rows there is no snapshot: None. Columns that a file does
-    not have are null. Raises `ImportRefusedError` naming file, row and column, and `LakeFullError`, with the table
-    unchanged and no rows of this attempt left.
+    not have are null. Raises `ImportRefusedError` naming file, row and column, for a file without rows too where that
+    is asked for, and `LakeFullError`, with the table unchanged and no rows of this attempt left.
     """
     for last in range(_ROUNDS, 0, -1):
         try:

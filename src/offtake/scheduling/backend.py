@@ -2,7 +2,7 @@
 
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final, TextIO
@@ -12,6 +12,7 @@ from offtake.clock import Clock
 from offtake.destinations.contract import Site
 from offtake.destinations.landing_zones import Zones
 from offtake.destinations.network import Network
+from offtake.engines.parser_pool import Bounds, ParserPool
 from offtake.errors import OfftakeError
 from offtake.failpoints import failpoint
 from offtake.flows import zones
@@ -20,6 +21,7 @@ from offtake.flows.issuers import ExternalIssuer
 from offtake.flows.learning import Memory
 from offtake.flows.schedule import ScheduleRules
 from offtake.lake.catalog import Lake
+from offtake.lake.parsers import Parsers
 from offtake.lake.uploads import Uploads
 from offtake.scheduling.file_modes import guard_files
 from offtake.scheduling.zone_settings import zones_of
@@ -42,6 +44,7 @@ class Backend:
     database: Database
     vault: Vault
     lake: Lake
+    parsers: Parsers
     zones: Zones
     issuer: ExternalIssuer | None = None
 
@@ -76,22 +79,29 @@ class Backend:
         return Site(caller.sandbox_name, found, organisation=caller.org_id, network=self.network)
 
     def close(self) -> None:
-        """Let go of the databases."""
+        """Let go of the databases, and end the processes that read files."""
+        self.parsers.close()
         self.lake.close()
         self.database.close()
 
 
-def open_backend(settings: Settings, clock: Clock) -> Backend:
+def parser_pool(settings: Settings) -> Parsers:
+    """The processes that read users' files."""
+    bounds = Bounds(settings.import_memory_bytes, settings.import_seconds)
+    return ParserPool(settings.lake_catalog_url, settings.lake_warehouse, bounds)
+
+
+def open_backend(settings: Settings, clock: Clock, parsers_of: Callable[[Settings], Parsers] = parser_pool) -> Backend:
     """Open the store (migrated to this version), the vault and the lake; made at first use.
 
     Raises `OfftakeError` when settings do not fit each other, and where a restore was cut off.
     """
     if (settings.data_dir / UNFINISHED).exists():
         raise OfftakeError(f"A restore into {settings.data_dir} was cut off. Run offtake restore again.")
-    return open_restored(settings, clock)
+    return open_restored(settings, clock, parsers_of)
 
 
-def open_restored(settings: Settings, clock: Clock) -> Backend:
+def open_restored(settings: Settings, clock: Clock, parsers_of: Callable[[Settings], Parsers] = parser_pool) -> Backend:
     """The same, while a restore goes on."""
     landing_zones = zones_of(settings, network_of(settings))
     guard_files(settings)
@@ -99,7 +109,7 @@ def open_restored(settings: Settings, clock: Clock) -> Backend:
     database.migrate()
     vault = open_vault(settings)
     lake = Lake(settings.lake_catalog_url, settings.lake_warehouse)
-    return Backend(settings, clock, database, vault, lake, landing_zones, _issuer(settings))
+    return Backend(settings, clock, database, vault, lake, parsers_of(settings), landing_zones, _issuer(settings))
 
 
 def open_vault(settings: Settings) -> Vault:

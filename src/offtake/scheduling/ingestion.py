@@ -30,6 +30,7 @@ from offtake.flows.problems import Problem
 from offtake.lake import ingest
 from offtake.lake.catalog import Lake, LakeFullError, TableName
 from offtake.lake.ingest import Attempt, Landed
+from offtake.lake.parsers import Parsers
 from offtake.lake.parsing.errors import ImportRefusedError
 from offtake.lake.parsing.files import InputFile
 from offtake.lake.parsing.options import ParseOptions
@@ -74,6 +75,7 @@ class Ingestor:
 
     database: Database
     lake: Lake
+    parsers: Parsers
     uploads: Uploads
     clock: Clock
     owner: str
@@ -176,7 +178,7 @@ class Ingestor:
                 may_rewrite=lambda: rewrites.begin(self.database, lease),
                 before_commit=lambda: content.claim(self.database, lease, hashed.result(), again=True),
             )
-            return ingest.ingest(self.lake, work.table, work.files, attempt, work.options)
+            return self.parsers.ingest(work.table, work.files, attempt, work.options)
 
     def _revert(self, lease: BatchLease, work: _Work, landed: Landed) -> None:
         batch_reverts.carry_out(self.database, self.lake, work.table, landed, lease, self.clock)

@@ -34,6 +34,8 @@ _TICK_SECONDS = 1.0
 _BREATH_SECONDS = 0.05
 """Between two ticks at the least, however much is asked for."""
 _RUNS_AT_ONCE = 2
+_BATCHES_AT_ONCE = 2
+"""Of different datasets."""
 _CORRECTION_MS = 60_000
 
 
@@ -60,7 +62,9 @@ def working(backend: Backend, owner: str, duties: Duties = Duties()) -> Iterator
         threads.append(threading.Thread(target=_schedule, args=(backend, stop), name="scheduler"))
         threads.append(threading.Thread(target=housekeeping, args=(backend, stop), name="housekeeping"))
     if duties.works:
-        threads.append(threading.Thread(target=ingestor_of(backend, owner).work, args=(stop,), name="ingestor"))
+        for number in range(_BATCHES_AT_ONCE):
+            work = ingestor_of(backend, owner).work
+            threads.append(threading.Thread(target=work, args=(stop,), name=f"ingestor-{number}"))
         worker = worker_of(backend, engine, owner)
         names = [f"worker-{number}" for number in range(_RUNS_AT_ONCE)]
         threads += [threading.Thread(target=worker.work, args=(stop,), name=name) for name in names]
@@ -100,7 +104,16 @@ def worker_of(backend: Backend, engine: Engine, owner: str) -> Worker:
 def ingestor_of(backend: Backend, owner: str) -> Ingestor:
     """An ingestor with this deployment's settings."""
     lease = backend.settings.lease_seconds
-    return Ingestor(backend.database, backend.lake, backend.uploads, backend.clock, owner, _watch(backend), lease)
+    return Ingestor(
+        backend.database,
+        backend.lake,
+        backend.parsers,
+        backend.uploads,
+        backend.clock,
+        owner,
+        _watch(backend),
+        lease,
+    )
 
 
 def limits_of(settings: Settings) -> Limits:

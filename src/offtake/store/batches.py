@@ -50,16 +50,21 @@ class Added:
 
 
 def claim(database: Database, owner: str, watch: Watch, now_ms: int, lease_ms: int) -> BatchLease | None:
-    """Take the batch that has waited longest, or whose holder has fallen silent; None when there is none."""
+    """Take the batch that has waited longest, or whose holder has fallen silent; None when there is none.
+
+    Datasets of which another batch is being read are left out, so that no dataset's files keep others waiting.
+    """
     with database.writing() as session:
-        held = select(Batch.id, Batch.fence, Batch.beat).where(HELD_BATCH, Batch.beat > 0)
-        silent = watch.silent((one, fence, beat) for one, fence, beat in session.execute(held))
+        query = select(Batch.id, Batch.fence, Batch.beat, Batch.dataset_id).where(HELD_BATCH, Batch.beat > 0)
+        held = session.execute(query).all()
+        silent = watch.silent((one.id, one.fence, one.beat) for one in held)
+        busy = {one.dataset_id for one in held if one.id not in silent}
         until = func.coalesce(Batch.lease_until, 0)
         # One that is to be free in a long time was given back before the clock was set back.
         given_back = (Batch.beat == 0) & ~until.between(now_ms + 1, now_ms + LONGEST_PAUSE_MS)
         free = [Batch.status == STAGED, (Batch.status == PROCESSING) & given_back]
         free += [(Batch.id == batch_id) & (Batch.beat == beat) for batch_id, beat in silent.items()]
-        oldest = select(Batch).where(QUEUED_BATCH, or_(*free))
+        oldest = select(Batch).where(QUEUED_BATCH, or_(*free), Batch.dataset_id.not_in(busy))
         batch = session.scalar(oldest.order_by(Batch.updated_at, Batch.id).limit(1).with_for_update(skip_locked=True))
         return None if batch is None else take(batch, owner, now_ms, lease_ms)
 

@@ -165,7 +165,7 @@ def preview(caller: CallerOf, backend: BackendOf, request: Request, batch_id: st
     asked = dict(request.query_params)
     with backend.database.reading() as session:
         found, how = file_preview.source(session, caller, backend.uploads, batch_id, dataset_id, asked)
-    return file_preview.rows(found, how, asked.get("nrow"))
+    return file_preview.rows(backend.parsers, found, how, asked.get("nrow"))
 
 
 @router.get("/batches/{batch_id}/datasets/{dataset_id}/dryRun", **described(examples.DRY_RUN, errors=(414,)))
@@ -173,7 +173,7 @@ def dry_run(caller: CallerOf, backend: BackendOf, batch_id: str, dataset_id: str
     """What a batch would do to its dataset with what was sent for it so far, or why it would be refused."""
     with backend.database.reading() as session:
         found = file_preview.rehearsal(session, caller, backend.uploads, batch_id, dataset_id)
-    return file_preview.rehearse(backend.lake, found)
+    return file_preview.rehearse(backend.parsers, found)
 
 
 def _keep(session: Any, caller: CallerOf, backend: Backend, where: Place, incoming: Path, size: int) -> bool:  # noqa: ANN401 - sessions are the store's

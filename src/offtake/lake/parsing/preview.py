@@ -1,25 +1,47 @@
 """The first rows of a file."""
 
 from collections.abc import Iterator
+from typing import Final
 
 import pyarrow as pa
 
 from offtake.lake.parsing import json_reader
 from offtake.lake.parsing.csv_text import open_csv
+from offtake.lake.parsing.errors import ImportRefusedError
 from offtake.lake.parsing.files import InputFile
 from offtake.lake.parsing.json_blocks import blocks_of
 from offtake.lake.parsing.options import ParseOptions
 from offtake.lake.parsing.parquet_files import ParquetSource
 from offtake.lake.parsing.parse import translating_errors
 
+_MOST_BYTES: Final = 8 * 1024 * 1024
+
 
 def preview(file: InputFile, options: ParseOptions, rows: int) -> pa.Table:
-    """The file's first rows, at most so many; reads no more than a block. CSV is text. Raises `ImportRefusedError`."""
+    """The file's first rows, at most so many, and no more than 8 MiB of them; reads no more than a block.
+
+    CSV is text. Raises `ImportRefusedError`, for a first row that is larger too.
+    """
     if file.is_empty:
         return pa.table({})
     with translating_errors(file):
         first = next(_batches(file, options), None)
-    return pa.table({}) if first is None else pa.Table.from_batches([first.slice(0, rows)])
+    if first is None:
+        return pa.table({})
+    table = pa.Table.from_batches([first.slice(0, rows)])
+    table = table.cast(pa.schema([_plain(field) for field in table.schema]))
+    while table.nbytes > _MOST_BYTES and len(table):
+        table = table.slice(0, len(table) // 2)
+    if len(first) and not len(table):
+        raise ImportRefusedError(
+            f"{file.name}, row 1: it is larger than {_MOST_BYTES} bytes; there is no preview of it."
+        )
+    return table
+
+
+def _plain(field: pa.Field) -> pa.Field:
+    """The field with its values themselves, where they are kept apart from the rows: a dictionary hides their size."""
+    return field.with_type(field.type.value_type) if pa.types.is_dictionary(field.type) else field
 
 
 def _batches(file: InputFile, options: ParseOptions) -> Iterator[pa.RecordBatch]:

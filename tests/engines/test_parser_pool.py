@@ -1,0 +1,236 @@
+"""Files are read by processes: as in one's own, and whatever a file does to its reader costs that process only."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from offtake.engines.parser_pool import Bounds, ParserPool
+from offtake.errors import CancelledError
+from offtake.lake.commits import Attempt
+from offtake.lake.parsers import Parsers
+from offtake.lake.parsing.errors import ImportRefusedError
+from offtake.lake.parsing.files import InputFile, input_file
+from offtake.lake.parsing.options import ParseOptions
+from tests.lake.lakes import TABLE, full, lake_in
+from tests.local_parsers import LocalParsers
+
+GENEROUS = Bounds(memory=2**30, seconds=60)
+OPTIONS = ParseOptions()
+
+
+def pool_in(folder: Path, bounds: Bounds = GENEROUS) -> ParserPool:
+    return ParserPool(f"sqlite:///{folder / 'catalog.db'}", f"file://{folder / 'warehouse'}", bounds)
+
+
+@pytest.fixture(params=["processes", "here"])
+def parsers(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Parsers]:
+    lake = lake_in(tmp_path)
+    opened: Parsers = pool_in(tmp_path) if request.param == "processes" else LocalParsers(lake)
+    yield opened
+    opened.close()
+    lake.close()
+
+
+@pytest.fixture
+def own_pool(tmp_path: Path) -> Iterator[ParserPool]:
+    """A pool that a test may break."""
+    pool = pool_in(tmp_path)
+    yield pool
+    pool.close()
+
+
+def written(folder: Path, name: str, text: str) -> InputFile:
+    path = folder / name
+    path.write_text(text)
+    return input_file(path)
+
+
+def rows_in(folder: Path) -> list[Any]:
+    lake = lake_in(folder)
+    try:
+        return full(lake)
+    finally:
+        lake.close()
+
+
+def silent_file(folder: Path) -> InputFile:
+    """A file whose reader waits for ever."""
+    path = folder / "silent.json"
+    os.mkfifo(path)
+    return InputFile(path, "ndjson", path.name)
+
+
+def readers() -> list[psutil.Process]:
+    """The processes that read files for this one."""
+    every = psutil.Process().children(recursive=True)
+    return [one for one in every if "offtake.engines.parser_process" in " ".join(one.cmdline())]
+
+
+def kill_next(times: int) -> threading.Thread:
+    """Kill that many processes, one after the other, as soon as each is there."""
+
+    def kill() -> None:
+        killed: set[int] = set()
+        while len(killed) < times:
+            for one in readers():
+                if one.pid not in killed:
+                    killed.add(one.pid)
+                    one.send_signal(signal.SIGSEGV)
+            time.sleep(0.05)
+
+    thread = threading.Thread(target=kill)
+    thread.start()
+    return thread
+
+
+def test_rows_come_in_and_what_the_server_is_asked_is_answered(parsers: Parsers, tmp_path: Path) -> None:
+    asked: list[str] = []
+
+    def may_rewrite() -> bool:
+        asked.append("may_rewrite")
+        return True
+
+    for text in ('{"v": 1}\n', '{"v": 0.5}\n'):
+        file = written(tmp_path, "a.json", text)
+        attempt = Attempt(text, may_rewrite=may_rewrite, before_commit=lambda: asked.append("before_commit"))
+        made = parsers.ingest(TABLE, [file], attempt, OPTIONS)
+        assert made is not None
+        assert made.rows == 1
+    assert asked == ["before_commit", "may_rewrite", "before_commit"]
+    assert sorted(float(row["v"]) for row in rows_in(tmp_path)) == [0.5, 1]
+
+
+def test_what_is_refused_names_file_and_row(parsers: Parsers, tmp_path: Path) -> None:
+    file = written(tmp_path, "a.json", '{"v": 1}\n{"v": \n')
+    for act in (parsers.ingest, parsers.dry_run):
+        with pytest.raises(ImportRefusedError, match=r"a\.json, line 2") as refused:
+            act(TABLE, [file], Attempt("a"), OPTIONS)
+        assert refused.value.row == 2
+    with pytest.raises(ImportRefusedError, match=r"empty\.json holds no rows"):
+        parsers.ingest(TABLE, [written(tmp_path, "empty.json", "")], Attempt("b"), OPTIONS, refuse_empty=True)
+
+
+def test_a_dry_run_and_a_preview_write_nothing(parsers: Parsers, tmp_path: Path) -> None:
+    file = written(tmp_path, "a.csv", "id,city\n1,Bern\n2,Graz\n")
+    found = parsers.dry_run(TABLE, [file], Attempt("a"), OPTIONS)
+    assert (found.rows, found.columns_added) == (2, ("id", "city"))
+    assert parsers.preview(file, OPTIONS, 1).to_pylist() == [{"id": "1", "city": "Bern"}]
+    assert not list((tmp_path / "warehouse").rglob("*.parquet"))
+
+
+@pytest.mark.parametrize("error", [ImportRefusedError("came in before"), CancelledError("lost")])
+def test_what_the_server_raises_ends_the_batch_with_that_and_leaves_nothing(
+    parsers: Parsers, tmp_path: Path, error: Exception
+) -> None:
+    def refuse() -> None:
+        raise error
+
+    with pytest.raises(type(error)) as raised:
+        parsers.ingest(TABLE, [written(tmp_path, "a.json", '{"v": 1}\n')], Attempt("a", before_commit=refuse), OPTIONS)
+    assert raised.value is error
+    assert not list((tmp_path / "warehouse").rglob("*.parquet"))
+
+
+def test_a_batch_that_is_to_stop_stops_and_its_process_goes_on(own_pool: ParserPool, tmp_path: Path) -> None:
+    file = written(tmp_path, "a.json", '{"v": 1}\n' * 2_000_000)
+    looks = iter(range(10_000))
+    begun = time.monotonic()
+    with pytest.raises(CancelledError):
+        own_pool.ingest(TABLE, [file], Attempt("a", stopped=lambda: next(looks) > 40), OPTIONS)
+    assert time.monotonic() - begun < 30
+    (reader,) = readers()
+    made = own_pool.ingest(TABLE, [written(tmp_path, "b.json", '{"v": 2}\n')], Attempt("b"), OPTIONS)
+    assert made is not None
+    assert [one.pid for one in readers()] == [reader.pid]
+    assert len(list((tmp_path / "warehouse").rglob("*.parquet"))) == 1
+
+
+def test_a_process_that_dies_once_is_replaced_and_the_batch_comes_in(own_pool: ParserPool, tmp_path: Path) -> None:
+    killer = kill_next(1)
+    file = written(tmp_path, "a.json", '{"v": 1}\n')
+    made = own_pool.ingest(TABLE, [file], Attempt("a"), OPTIONS)
+    killer.join()
+    assert made is not None
+    assert rows_in(tmp_path) == [{"v": 1}]
+
+
+def test_files_that_end_their_process_twice_are_refused(own_pool: ParserPool, tmp_path: Path) -> None:
+    killer = kill_next(2)
+    with pytest.raises(ImportRefusedError, match=r"silent\.json cannot be read: .*died of it, twice \(signal 11\)"):
+        own_pool.ingest(TABLE, [silent_file(tmp_path)], Attempt("a"), OPTIONS)
+    killer.join()
+    assert readers() == []
+
+
+def test_files_that_come_to_no_end_are_refused_by_the_seconds_they_may_take(tmp_path: Path) -> None:
+    pool = pool_in(tmp_path, Bounds(memory=2**30, seconds=3))
+    try:
+        with pytest.raises(ImportRefusedError, match=r"silent\.json .*more than 3 seconds.*OFFTAKE_IMPORT_SECONDS"):
+            pool.ingest(TABLE, [silent_file(tmp_path)], Attempt("a"), OPTIONS)
+        assert readers() == []
+    finally:
+        pool.close()
+
+
+def test_files_that_grow_to_gigabytes_are_refused_by_the_memory_they_may_take(
+    own_pool: ParserPool, tmp_path: Path
+) -> None:
+    path = tmp_path / "bomb.parquet"
+    long = pa.DictionaryArray.from_arrays(pa.array([0] * 50_000, pa.int32()), pa.array(["x" * 1_000_000]))
+    pq.write_table(pa.table({"v": long}), path, compression="gzip")
+    assert path.stat().st_size < 10_000
+    with pytest.raises(ImportRefusedError, match=r"bomb\.parquet .*more than 1024 MiB.*OFFTAKE_IMPORT_MEMORY"):
+        own_pool.ingest(TABLE, [input_file(path)], Attempt("a"), OPTIONS)
+    assert readers() == []
+    assert len(own_pool.preview(input_file(path), OPTIONS, 100)) == 8
+
+
+def test_other_batches_come_in_while_one_comes_to_no_end(own_pool: ParserPool, tmp_path: Path) -> None:
+    over = threading.Event()
+    stopped: list[bool] = []
+
+    def hang() -> None:
+        try:
+            own_pool.ingest(TABLE, [silent_file(tmp_path)], Attempt("a", stopped=over.is_set), OPTIONS)
+        except CancelledError:
+            stopped.append(True)
+
+    hanging = threading.Thread(target=hang)
+    hanging.start()
+    try:
+        made = own_pool.ingest(TABLE, [written(tmp_path, "b.json", '{"v": 2}\n')], Attempt("b"), OPTIONS)
+        assert made is not None
+    finally:
+        over.set()
+        hanging.join()
+    assert stopped == [True]
+
+
+def test_processes_end_with_the_one_they_work_for(tmp_path: Path) -> None:
+    code = (
+        "import os,sys; from pathlib import Path; from tests.engines.test_parser_pool import *\n"
+        "folder = Path(sys.argv[1]); pool = pool_in(folder)\n"
+        "pool.preview(written(folder, 'a.csv', 'a\\n1\\n'), OPTIONS, 1)\n"
+        "print(readers()[0].pid, flush=True); os.kill(os.getpid(), 9)\n"
+    )
+    found = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=False)
+    reader = int(found.stdout)
+    wait_until(lambda: not psutil.pid_exists(reader))
+
+
+def wait_until(holds: Callable[[], bool], seconds: float = 10) -> None:
+    until = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < until
+        time.sleep(0.05)

@@ -1,0 +1,45 @@
+"""`lake.parsers.Parsers` in the calling process; processes take a second to start, and few tests are about them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from offtake.lake import ingest
+from offtake.lake.catalog import Lake, TableName
+from offtake.lake.ingest import Attempt, Batch, DryRun
+from offtake.lake.parsing.files import InputFile
+from offtake.lake.parsing.options import ParseOptions
+from offtake.lake.parsing.preview import preview
+from offtake.settings import Settings
+
+
+@dataclass(frozen=True)
+class LocalParsers:
+    """Reads files where it is called."""
+
+    lake: Lake
+
+    @staticmethod
+    def of(settings: Settings) -> "LocalParsers":
+        return LocalParsers(Lake(settings.lake_catalog_url, settings.lake_warehouse))
+
+    def ingest(
+        self,
+        table: TableName,
+        files: Sequence[InputFile],
+        attempt: Attempt,
+        options: ParseOptions,
+        *,
+        refuse_empty: bool = False,
+    ) -> Batch | None:
+        return ingest.ingest(self.lake, table, files, attempt, options, refuse_empty=refuse_empty)
+
+    def dry_run(self, table: TableName, files: Sequence[InputFile], attempt: Attempt, options: ParseOptions) -> DryRun:
+        return ingest.dry_run(self.lake, table, files, attempt, options)
+
+    def preview(self, file: InputFile, options: ParseOptions, rows: int) -> pa.Table:
+        return preview(file, options, rows)
+
+    def close(self) -> None:
+        self.lake.close()
