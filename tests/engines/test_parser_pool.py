@@ -1,6 +1,5 @@
 """Files are read by processes: as in one's own, and whatever a file does to its reader costs that process only."""
 
-import os
 import signal
 import subprocess
 import sys
@@ -64,11 +63,13 @@ def rows_in(folder: Path) -> list[Any]:
         lake.close()
 
 
-def silent_file(folder: Path) -> InputFile:
-    """A file whose reader waits for ever."""
-    path = folder / "silent.json"
-    os.mkfifo(path)
-    return InputFile(path, "ndjson", path.name)
+@pytest.fixture(scope="module")
+def endless(tmp_path_factory: pytest.TempPathFactory) -> InputFile:
+    """A few kilobytes that hold so many rows that no test sees the end of them."""
+    path = tmp_path_factory.mktemp("files") / "endless.parquet"
+    nothing = pa.nulls(1_000_000, pa.int32())
+    pq.write_table(pa.table({"v": pa.chunked_array([nothing] * 1000)}), path)
+    return input_file(path)
 
 
 def readers() -> list[psutil.Process]:
@@ -165,19 +166,19 @@ def test_a_process_that_dies_once_is_replaced_and_the_batch_comes_in(own_pool: P
     assert rows_in(tmp_path) == [{"v": 1}]
 
 
-def test_files_that_end_their_process_twice_are_refused(own_pool: ParserPool, tmp_path: Path) -> None:
+def test_files_that_end_their_process_twice_are_refused(own_pool: ParserPool, endless: InputFile) -> None:
     killer = kill_next(2)
-    with pytest.raises(ImportRefusedError, match=r"silent\.json cannot be read: .*died of it, twice \(signal 11\)"):
-        own_pool.ingest(TABLE, [silent_file(tmp_path)], Attempt("a"), OPTIONS)
+    with pytest.raises(ImportRefusedError, match=r"endless\.parquet cannot be read: .*died of it, twice \(signal 11\)"):
+        own_pool.ingest(TABLE, [endless], Attempt("a"), OPTIONS)
     killer.join()
     assert readers() == []
 
 
-def test_files_that_come_to_no_end_are_refused_by_the_seconds_they_may_take(tmp_path: Path) -> None:
+def test_files_that_come_to_no_end_are_refused_by_the_seconds_they_may_take(tmp_path: Path, endless: InputFile) -> None:
     pool = pool_in(tmp_path, Bounds(memory=2**30, seconds=3))
     try:
-        with pytest.raises(ImportRefusedError, match=r"silent\.json .*more than 3 seconds.*OFFTAKE_IMPORT_SECONDS"):
-            pool.ingest(TABLE, [silent_file(tmp_path)], Attempt("a"), OPTIONS)
+        with pytest.raises(ImportRefusedError, match=r"endless\.parquet .*more than 3 seconds.*OFFTAKE_IMPORT_SECONDS"):
+            pool.ingest(TABLE, [endless], Attempt("a"), OPTIONS)
         assert readers() == []
     finally:
         pool.close()
@@ -193,16 +194,18 @@ def test_files_that_grow_to_gigabytes_are_refused_by_the_memory_they_may_take(
     with pytest.raises(ImportRefusedError, match=r"bomb\.parquet .*more than 1024 MiB.*OFFTAKE_IMPORT_MEMORY"):
         own_pool.ingest(TABLE, [input_file(path)], Attempt("a"), OPTIONS)
     assert readers() == []
-    assert len(own_pool.preview(input_file(path), OPTIONS, 100)) == 8
+    assert 1 <= len(own_pool.preview(input_file(path), OPTIONS, 100)) <= 8
 
 
-def test_other_batches_come_in_while_one_comes_to_no_end(own_pool: ParserPool, tmp_path: Path) -> None:
+def test_other_batches_come_in_while_one_comes_to_no_end(
+    own_pool: ParserPool, tmp_path: Path, endless: InputFile
+) -> None:
     over = threading.Event()
     stopped: list[bool] = []
 
     def hang() -> None:
         try:
-            own_pool.ingest(TABLE, [silent_file(tmp_path)], Attempt("a", stopped=over.is_set), OPTIONS)
+            own_pool.ingest(TABLE, [endless], Attempt("a", stopped=over.is_set), OPTIONS)
         except CancelledError:
             stopped.append(True)
 

@@ -8,6 +8,7 @@ has either: it reads some of them as other numbers, without an error.
 """
 
 import io
+import json
 import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import Final
@@ -20,12 +21,15 @@ from offtake.lake.parsing import json_exact
 from offtake.lake.parsing.errors import ImportRefusedError
 from offtake.lake.parsing.files import InputFile
 from offtake.lake.parsing.json_blocks import Block
-from offtake.lake.parsing.kinds import KindConflictError, any_leaf, depth_of, fields_of
+from offtake.lake.parsing.kinds import MOST_FIELDS, KindConflictError, any_leaf, depth_of, fields_of
 from offtake.lake.parsing.numbers import EXACT
 
 _NULL_LINE: Final = re.compile(rb"\n[ \t\r]*null")
 _NULL_BEHIND: Final = r"\}[ \t\r]*null"
 _BRACKETS: Final = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[{\]}]')
+_KEY: Final = re.compile(rb'"([^"\\]*)"[ \t\r\n]*:')
+_WIDTH_SAMPLE: Final = 1024 * 1024
+TOO_WIDE: Final = f"the file has more than {MOST_FIELDS} fields"
 _LONG_LINE: Final = 2000
 """Bytes: nesting that pyarrow does not survive takes longer lines."""
 _FAR_NUMBER: Final = r"[:\[,][ \t\r\n]*-?([0-9.]{39}|[0-9][0-9.]*[eE](\+|[0-9]|-0*[4-9][0-9]|-0*[1-9][0-9][0-9]))"
@@ -59,6 +63,24 @@ def read_block(file: InputFile, block: Block, hints: pa.Schema) -> pa.RecordBatc
     if not table.num_columns:
         return pa.RecordBatch.from_struct_array(pa.array([{}] * table.num_rows, pa.struct([])))
     return table.combine_chunks().to_batches()[0] if table.num_rows else pa.RecordBatch.from_pylist([], table.schema)
+
+
+def check_width(file: InputFile, block: Block) -> None:
+    """Raise `ImportRefusedError` for a block whose first objects have too many fields, before Arrow sees them.
+
+    Arrow would take seconds and gigabytes: each field is a column of all of the block's rows.
+    """
+    if len(set(_KEY.findall(block.text[:_WIDTH_SAMPLE]))) <= MOST_FIELDS:
+        return
+    seen: set[str] = set()
+    for index, unit in enumerate(block.units):
+        try:
+            json.loads(unit, object_pairs_hook=lambda pairs: seen.update(name for name, _ in pairs))
+        except (ValueError, RecursionError):
+            # What is wrong is found, and said, when the block is read.
+            return
+        if len(seen) > MOST_FIELDS:
+            raise refusal(file, block, index, TOO_WIDE)
 
 
 def read_exactly(file: InputFile, block: Block) -> pa.RecordBatch:

@@ -51,6 +51,8 @@ class JsonProfile:
 
         def read(block: Block) -> pa.RecordBatch:
             nonlocal kinds
+            if block.first == 1:
+                json_reader.check_width(file, block)
             batch = json_reader.read_block(file, block, json_reader.exact_hints(kinds))
             if any(map(_is_unclear, _numbers_in(batch).values())):
                 batch = json_reader.read_exactly(file, block)
@@ -75,7 +77,7 @@ class JsonProfile:
         """Add rows. Raises `KindConflictError` naming the column."""
         kinds = pa.schema(merge_fields(self.kinds, batch.schema))
         if count_fields(pa.struct(list(kinds))) > MOST_FIELDS:
-            raise KindConflictError(f"the file has more than {MOST_FIELDS} fields")
+            raise KindConflictError(json_reader.TOO_WIDE)
         self.judge(kinds)
         for path, values in _numbers_in(batch).items():
             stats = number_stats(values, self.numbers.get(path), floats=path in self.floats)

@@ -13,7 +13,7 @@ from offtake.lake.parsing.columns import normal_schema
 from offtake.lake.parsing.conform import has_fine_times
 from offtake.lake.parsing.errors import ImportRefusedError, UnfitError
 from offtake.lake.parsing.files import InputFile
-from offtake.lake.parsing.kinds import Path, map_leaves, name_of
+from offtake.lake.parsing.kinds import MOST_FIELDS, Path, map_leaves, name_of
 from offtake.lake.parsing.numbers import NumberStats, arrays_at, number_stats
 from offtake.lake.parsing.options import Nanoseconds
 from offtake.lake.parsing.rows import Rows
@@ -42,6 +42,8 @@ class ParquetSource:
         """The file's columns. Raises `ImportRefusedError` naming one that no table or export holds."""
         with self._open() as file:
             self._refuse_other_types(file)
+            if file.metadata.num_columns > MOST_FIELDS:
+                raise ImportRefusedError(f"{self.file.name} has more than {MOST_FIELDS} columns.")
             found = file.schema_arrow
         try:
             made = normal_schema(found)

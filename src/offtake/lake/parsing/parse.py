@@ -16,7 +16,7 @@ from offtake.lake.parsing.csv_text import CsvFile, open_csv
 from offtake.lake.parsing.errors import ImportRefusedError, UnfitError
 from offtake.lake.parsing.files import InputFile
 from offtake.lake.parsing.json_text import JsonProfile
-from offtake.lake.parsing.kinds import KindConflictError, Path, map_leaves
+from offtake.lake.parsing.kinds import MOST_FIELDS, KindConflictError, Path, count_fields, map_leaves
 from offtake.lake.parsing.numbers import NumberStats
 from offtake.lake.parsing.options import ParseOptions
 from offtake.lake.parsing.parquet_files import ParquetSource
@@ -119,6 +119,8 @@ class _Parser:
             check_reserved_names(schema)
         except UnfitError as error:
             raise ImportRefusedError(f"{error}.") from None
+        if _fields_in(schema) > max(MOST_FIELDS, _fields_in(self._known)):
+            raise ImportRefusedError(f"The dataset would have more than {MOST_FIELDS} fields, nested ones counted.")
         self._check_types()
         return self._in_order(schema)
 
@@ -208,6 +210,10 @@ class _Parser:
             except UnfitError:
                 bad = middle
         return good
+
+
+def _fields_in(schema: pa.Schema) -> int:
+    return count_fields(pa.struct(list(schema)))
 
 
 def _csv_rows(file: CsvFile, types: Mapping[str, pa.DataType]) -> Iterator[Rows]:
