@@ -66,6 +66,7 @@ def serve(
         http = HttpThread(server_for(app, settings, host, port))
         with working(backend, owner, duties):
             http.serve()
+        app.state.sign_ins.close()
         backend.close()
     http.leave()
 
