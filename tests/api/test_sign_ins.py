@@ -90,8 +90,10 @@ def test_a_secret_that_is_known_to_be_wrong_is_not_hashed_and_not_counted(
 
 
 def test_what_is_known_ends_with_a_rotation_and_with_the_client(
-    sign_ins: SignIns, deployed: Deployment, hashed: list[str]
+    deployed: Deployment, hashed: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(subject, "_WRONG_SECONDS", 0.0)
+    sign_ins = SignIns(3, hold=0)
     database, before = deployed.backend.database, deployed.admin.client_secret
     assert outcomes(sign_ins, deployed, (before, HERE), ("new", HERE)) == [deployed.admin.client_id, "wrong"]
     with database.writing() as session:
@@ -101,6 +103,7 @@ def test_what_is_known_ends_with_a_rotation_and_with_the_client(
         session.get_one(Client, deployed.admin.client_id).revoked_at = 1
     assert outcomes(sign_ins, deployed, ("new", HERE)) == ["wrong"]
     assert len(hashed) == 5
+    sign_ins.close()
 
 
 def test_an_unknown_client_costs_the_same_hash(sign_ins: SignIns, deployed: Deployment, hashed: list[str]) -> None:

@@ -17,8 +17,8 @@ _LARGEST_BODY: Final = 1024 * 1024
 _JSON_TYPES: Final = ("application/json", "application/json-patch+json", "application/merge-patch+json")
 
 
-def backend_of(request: Request) -> Backend:
-    """The deployment this server serves."""
+async def backend_of(request: Request) -> Backend:
+    """The deployment this server serves. A coroutine, so that no thread is waited for to look it up."""
     backend: Backend = request.app.state.backend
     return backend
 

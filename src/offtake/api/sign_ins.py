@@ -5,6 +5,7 @@ import hashlib
 import hmac
 import logging
 import os
+import random
 import secrets
 import threading
 import time
@@ -12,7 +13,7 @@ from collections import Counter, OrderedDict
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeVar
 
 from fastapi.concurrency import run_in_threadpool
 
@@ -26,10 +27,13 @@ from offtake.store.database import Database
 from offtake.store.tables import Client
 
 _log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 _MOST_WAITING: Final = 32
 _MOST_WAITING_OF_ONE: Final = 8
 _MOST_KNOWN: Final = 4096
+_WRONG_SECONDS: Final = 60.0
+"""How long a wrong secret is known to be wrong: the database behind the server may be restored to an earlier one."""
 _BUSY_SECONDS: Final = 2.0
 _CORES_FOR_TWO: Final = 4
 
@@ -63,13 +67,13 @@ class SignIns:
     def __init__(self, per_minute: int, hold: float = 1.0, now: Callable[[], float] = time.monotonic) -> None:
         threads = 2 if (os.cpu_count() or 1) >= _CORES_FOR_TWO else 1
         self._pool = ThreadPoolExecutor(threads, "sign-in")
-        self._limits = SignInLimits(per_minute, now)
+        self._limits, self._now = SignInLimits(per_minute, now), now
         self._hold = hold
         self._key = secrets.token_bytes(32)
         # A check may be over before it is known to be running.
         self._lock = threading.RLock()
         self._right: OrderedDict[bytes, str] = OrderedDict()
-        self._wrong: OrderedDict[bytes, str] = OrderedDict()
+        self._wrong_until: OrderedDict[bytes, float] = OrderedDict()
         self._running: dict[bytes, Future[_Checked]] = {}
         self._waiting: Counter[str] = Counter()
 
@@ -80,13 +84,13 @@ class SignIns:
     async def check(self, database: Database, client_id: str, secret: str, address: str) -> Client:
         """The client whose secret that is; raises `BadCredentialsError`, and `SignInRefusedError`."""
         presented = self._digest(client_id, secret)
-        if presented in self._right or presented in self._wrong:
+        if self._now() < self._wrong_until.get(presented, 0.0):
+            raise await self._held(BadCredentialsError(tokens.BAD_CREDENTIALS), client_id, address)
+        if presented in self._right:
             client = await run_in_threadpool(tokens.find, database, client_id)
             stored = clients.stored_hash(client)
-            if client is not None and self._right.get(presented) == stored and clients.may_sign_in(client):
+            if client is not None and clients.may_sign_in(client) and self._right.get(presented) == stored:
                 return client
-            if self._wrong.get(presented) == stored:
-                raise await self._held(BadCredentialsError(tokens.BAD_CREDENTIALS), client_id, address)
         checked = await self._hashed(database, presented, client_id, secret, group_of(address))
         if checked.client is None or not checked.right:
             raise _noted(BadCredentialsError(tokens.BAD_CREDENTIALS), client_id, address)
@@ -136,21 +140,27 @@ class SignIns:
                 del self._waiting[address]
             if checked is None or checked.right:
                 self._limits.give_back(client_id, address)
-            if checked is not None:
-                known = self._right if checked.right else self._wrong
-                known[presented] = checked.stored
-                known.move_to_end(presented)
-                if len(known) > _MOST_KNOWN:
-                    known.popitem(last=False)
+            if checked is not None and checked.right:
+                _remember(self._right, presented, checked.stored)
+            elif checked is not None:
+                _remember(self._wrong_until, presented, self._now() + _WRONG_SECONDS)
 
     async def _held(self, refusal: OfftakeError, client_id: str, address: str) -> OfftakeError:
-        await asyncio.sleep(self._hold)
+        # By chance, so that those who came together do not come back together.
+        await asyncio.sleep(self._hold * random.uniform(0.5, 1.5))  # noqa: S311 - no secret depends on it
         return _noted(refusal, client_id, address)
 
     def _digest(self, client_id: str, secret: str) -> bytes:
         """What is remembered of a secret: worth nothing without this process's memory."""
         message = b"\0".join(one.encode(errors="surrogatepass") for one in (client_id, secret))
         return hmac.digest(self._key, message, hashlib.sha256)
+
+
+def _remember(known: OrderedDict[bytes, T], presented: bytes, what: T) -> None:
+    known[presented] = what
+    known.move_to_end(presented)
+    if len(known) > _MOST_KNOWN:
+        known.popitem(last=False)
 
 
 def _look_at(database: Database, client_id: str, secret: str) -> _Checked:
