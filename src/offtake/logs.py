@@ -1,12 +1,18 @@
-"""Log lines: one format, and the id of the request that each line belongs to."""
+"""Log lines: one format, the id of the request that each line belongs to, and no line over and over."""
 
 import logging
+import threading
+import time
 from contextvars import ContextVar
+from dataclasses import dataclass, field
 from typing import Final
 
 request_id: ContextVar[str] = ContextVar("request_id", default="-")
 FORMAT: Final = "%(asctime)s %(levelname)s %(request_id)s %(name)s %(message)s"
 _NOISY: Final = ("pyiceberg", "alembic", "httpx2", "httpcore2", "azure", "botocore")
+_REPEATING: Final = ("asyncio", "uvicorn.error")
+"""Libraries that write a line for each thing that a client does to them."""
+_SECONDS: Final = 1.0
 
 
 def install(level: int = logging.INFO) -> None:
@@ -14,6 +20,7 @@ def install(level: int = logging.INFO) -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter(FORMAT))
     handler.addFilter(add_request_id)
+    handler.addFilter(_repeats)
     logging.basicConfig(level=level, handlers=[handler], force=True)
     for name in _NOISY:
         logging.getLogger(name).setLevel(logging.WARNING)
@@ -21,5 +28,75 @@ def install(level: int = logging.INFO) -> None:
 
 def add_request_id(record: logging.LogRecord) -> bool:
     """A log filter that lets everything through, with the id added."""
-    record.request_id = request_id.get()
+    if not hasattr(record, "request_id"):
+        record.request_id = request_id.get()
     return True
+
+
+def same_line(what: str) -> dict[str, str]:
+    """For `extra` of a line that clients can bring about: of lines with the same `what`, one a second is written."""
+    return {"same_line": what}
+
+
+def write_left_out() -> None:
+    """Write the last line of each kind that has been left out for a second, with the number of those like it."""
+    for record in _repeats.due(time.monotonic()):
+        logging.getLogger(record.name).handle(record)
+
+
+@dataclass
+class _Kind:
+    """Lines of one kind: when one was written, and what was left out since."""
+
+    written: float
+    left_out: int = 0
+    last: logging.LogRecord | None = None
+
+
+@dataclass
+class Repeats:
+    """A log filter: of lines that are the same, one a second passes, with the number of those left out before it."""
+
+    _kinds: dict[object, _Kind] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def __call__(self, record: logging.LogRecord) -> bool:
+        """Whether the line is to be written."""
+        key: object = getattr(record, "same_line", None)
+        if key is None and record.name in _REPEATING:
+            key = (record.name, record.msg)
+        if key is None or getattr(record, "counted", False):
+            return True
+        now = time.monotonic()
+        with self._lock:
+            kind = self._kinds.get(key)
+            if kind is not None and now - kind.written < _SECONDS:
+                kind.left_out, kind.last = kind.left_out + 1, record
+                return False
+            self._kinds[key] = _Kind(now)
+        if kind is not None and kind.left_out:
+            _add_count(record, kind.left_out)
+        return True
+
+    def due(self, now: float) -> list[logging.LogRecord]:
+        """The last line of each kind that was left out and is a second old; kinds without are forgotten."""
+        found = []
+        with self._lock:
+            for key, kind in list(self._kinds.items()):
+                if now - kind.written < _SECONDS:
+                    continue
+                del self._kinds[key]
+                if kind.last is not None:
+                    self._kinds[key] = _Kind(now)
+                    _add_count(kind.last, kind.left_out - 1)
+                    kind.last.counted = True
+                    found.append(kind.last)
+        return found
+
+
+_repeats: Final = Repeats()
+
+
+def _add_count(record: logging.LogRecord, count: int) -> None:
+    if count:
+        record.msg, record.args = f"{record.getMessage()} ({count} more like this were left out)", ()

@@ -224,6 +224,48 @@ class Settings(BaseSettings):
     oidc_client_claim: str = Field(
         default="azp", description="The claim of the issuer's tokens that holds the id of a client registered here."
     )
+    trusted_proxies: Networks = Field(
+        default=(),
+        description="Addresses or networks of proxies, with commas, whose `X-Forwarded-For` or `Forwarded` says who "
+        "calls, for limits and for the audit log, and whose `X-Forwarded-Proto` says how. Default: none.",
+    )
+    open_connections: int | None = Field(
+        default=None,
+        ge=2,
+        description="Connections that are open at a time, at most; never more than half of the file descriptors that "
+        "the process may have. Default: that half, and 4096 at most.",
+    )
+    open_connections_per_address: int = Field(
+        default=512,
+        ge=1,
+        description="Of these, from one address (of IPv6, from one /64). For a new one, the one that has carried no "
+        "request for the longest time is closed.",
+    )
+    concurrent_requests: int | None = Field(
+        default=None,
+        ge=1,
+        description="Requests in flight at a time, at most; never more than half of the connections. More are a 503 "
+        "with `Retry-After`. Default: that half, and 1024 at most.",
+    )
+    concurrent_requests_per_address: int = Field(
+        default=128, ge=1, description="Of these, from one address (of IPv6, from one /64)."
+    )
+    request_head_seconds: float = Field(
+        default=10,
+        gt=0,
+        description="How long a client may take to send the head of a request, from when it connects or begins it.",
+    )
+    request_body_seconds: float = Field(
+        default=30,
+        gt=0,
+        description="How long the body of a request may stand still. One that moves may take as long as it likes.",
+    )
+    sign_ins_per_minute: int = Field(
+        default=10,
+        ge=1,
+        description="Sign-ins with a wrong secret that one client id may have from one address in a minute, and, six "
+        "times as many, one address with all ids together.",
+    )
     uploads: Path | None = Field(
         default=None,
         description="Where files sent for batches wait; servers that share a database must share it too. "

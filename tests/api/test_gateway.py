@@ -134,7 +134,7 @@ def test_a_body_that_is_no_json_object_is_refused(deployed: Deployment, body: by
 
 def test_a_body_over_the_limit_is_refused(deployed: Deployment) -> None:
     answer = deployed.http.post(f"{FLOW_SERVICE}/flows", json={"name": "x" * 2_000_000})
-    assert answer.status_code == 400
+    assert answer.status_code == 413
 
 
 def test_every_answer_carries_a_request_id(deployed: Deployment) -> None:

@@ -39,6 +39,7 @@ from offtake.api.routers import (
     targets,
     tokens,
 )
+from offtake.api.sign_ins import SignIns
 from offtake.scheduling.backend import Backend
 
 
@@ -48,6 +49,7 @@ def create_app(backend: Backend) -> FastAPI:
         redirect_slashes=False, docs_url=None, redoc_url=None, generate_unique_id_function=document.operation_id
     )
     app.state.backend = backend
+    app.state.sign_ins = SignIns(backend.settings.sign_ins_per_minute)
     errors.install(app, backend.settings.error_type_prefix)
 
     app.add_middleware(Requests)

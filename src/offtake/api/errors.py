@@ -10,7 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from offtake.api.paths import ACTIVATION, error_tag
+from offtake.api.paths import ACTIVATION, TOKENS, error_tag
 from offtake.errors import FieldProblem, InvalidInputError, OfftakeError, disk_trouble
 from offtake.flows import problems
 from offtake.flows.problems import Problem
@@ -137,6 +137,14 @@ def _unexpected(request: Request, type_prefix: str, error: Exception) -> JSONRes
 def _no_room(request: Request, type_prefix: str, message: str) -> JSONResponse:
     body = problem_body(request, type_prefix, Problem(problems.NO_ROOM, message))
     return _answer(request, problems.NO_ROOM.status, body, {"retry-after": "30"})
+
+
+def overloaded(request: Request, type_prefix: str, message: str) -> JSONResponse:
+    """The answer to a request that cannot be taken now; to a sign-in, in the words of OAuth (RFC 6749)."""
+    body: dict[str, Any] = {"error": "temporarily_unavailable", "error_description": message}
+    if not request.url.path.startswith(TOKENS):
+        body = problem_body(request, type_prefix, Problem(problems.OVERLOADED, message))
+    return _answer(request, problems.OVERLOADED.status, body, {"retry-after": "2"})
 
 
 def problem_body(request: Request, type_prefix: str, error: Problem) -> dict[str, Any]:

@@ -3,8 +3,10 @@
 from typing import Annotated, Final
 
 from fastapi import Depends, Request
+from starlette.requests import ClientDisconnect
 
 from offtake.api.errors import ContentTypeError, GatewayError
+from offtake.api.requests import CLIENT_ID
 from offtake.flows import access, entities, problems, tokens
 from offtake.flows.access import Caller
 from offtake.flows.problems import Problem
@@ -15,8 +17,8 @@ _LARGEST_BODY: Final = 1024 * 1024
 _JSON_TYPES: Final = ("application/json", "application/json-patch+json", "application/merge-patch+json")
 
 
-def backend_of(request: Request) -> Backend:
-    """The deployment this server serves."""
+async def backend_of(request: Request) -> Backend:
+    """The deployment this server serves. A coroutine, so that no thread is waited for to look it up."""
     backend: Backend = request.app.state.backend
     return backend
 
@@ -50,22 +52,37 @@ async def member_body(request: Request, _caller: MemberOf) -> bytes:
 
 async def optional_body(request: Request, _caller: CallerOf) -> bytes:
     """The request's body, which may be missing and of any type: clients leave both out of actions."""
-    return await _whole_body(request)
+    return await read_body(request)
 
 
 async def _json(request: Request) -> bytes:
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() not in _JSON_TYPES:
         raise ContentTypeError("A valid content-type must be specified")
-    return await _whole_body(request)
+    return await read_body(request)
 
 
-async def _whole_body(request: Request) -> bytes:
+async def read_body(request: Request, most: int = _LARGEST_BODY) -> bytes:
+    """The request's body; raises 3413 when it is larger than `most` bytes, at once where its length says so."""
+    if _announced(request) > most:
+        raise _too_large(most)
     body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > _LARGEST_BODY:
-            raise Problem(problems.BAD_VALUE, f"The request body is larger than {_LARGEST_BODY} bytes.")
+    try:
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > most:
+                raise _too_large(most)
+    except ClientDisconnect:
+        raise Problem(problems.BAD_VALUE, "The request ended before its body did; send it again.") from None
     return bytes(body)
+
+
+def _announced(request: Request) -> int:
+    length = request.headers.get("content-length", "")
+    return int(length[:18]) if length.isascii() and length.isdecimal() else 0
+
+
+def _too_large(most: int) -> Problem:
+    return Problem(problems.TOO_LARGE, f"The request body is larger than {most} bytes.")
 
 
 JsonBody = Annotated[bytes, Depends(json_body)]
@@ -82,6 +99,7 @@ def _let_in(request: Request, backend: Backend, *, to_a_sandbox: bool) -> Caller
             raise _bad_token() from None
         if client.id != api_key:
             raise GatewayError("403003")
+        setattr(request.state, CLIENT_ID, client.id)
         _check_organisation(request, client)
         sandbox = None
         if to_a_sandbox:

@@ -2,6 +2,7 @@
 
 from typing import Final
 
+TOKENS: Final = "/ims/token"
 FLOW_SERVICE: Final = "/data/foundation/flowservice"
 ACTIVATION: Final = "/data/core/activation/disflowprovider"
 LANDING_ZONE: Final = "/data/foundation/connectors/landingzone"

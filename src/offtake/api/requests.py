@@ -10,10 +10,12 @@ from typing import Any, Final
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from offtake.logs import request_id
+from offtake.logs import request_id, same_line
 
 _log = logging.getLogger("offtake.requests")
 
+CLIENT_ID: Final = "client_id"
+"""In a request's state: the id of the client that signed in."""
 _LONGEST_ID: Final = 128
 _QUIET: Final = ("/healthz",)
 _READING: Final = ("GET", "HEAD", "OPTIONS")
@@ -30,8 +32,7 @@ class Requests:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        given = _plain(Headers(scope=scope).get("x-request-id", "")) or secrets.token_hex(16)
-        scope.setdefault("state", {})["request_id"] = given
+        given = assign_id(scope)
         # A trailing slash means nothing (contract, section 5.7).
         scope["path"] = scope["path"].rstrip("/") or "/"
         reset = request_id.set(given)
@@ -44,6 +45,13 @@ class Requests:
                 scope["app"].state.backend.database.bell.ring()
             _write(scope, answered.status, time.perf_counter() - began)
             request_id.reset(reset)
+
+
+def assign_id(scope: Scope) -> str:
+    """Give the request an id: the caller's own when it is a plain one."""
+    given = _plain(Headers(scope=scope).get("x-request-id", "")) or secrets.token_hex(16)
+    scope.setdefault("state", {})["request_id"] = given
+    return given
 
 
 class _Answered:
@@ -65,7 +73,14 @@ def _write(scope: MutableMapping[str, Any], status: int, seconds: float) -> None
     # The path alone: queries of the token call and of the landing zone hold secrets.
     path = scope["path"].encode("unicode_escape").decode()[:300]
     level = logging.DEBUG if path in _QUIET else logging.INFO
-    _log.log(level, "%s %s %d %.1f ms", scope["method"], path, status, seconds * 1000)
+    extra = _same_line(scope, path, status) if status >= HTTPStatus.BAD_REQUEST else {}
+    _log.log(level, "%s %s %d %.1f ms", scope["method"], path, status, seconds * 1000, extra=extra)
+
+
+def _same_line(scope: MutableMapping[str, Any], path: str, status: int) -> dict[str, str]:
+    """Which refusals are alike: those of one client by address; of callers that did not sign in, by status alone."""
+    client_id = scope["state"].get(CLIENT_ID)
+    return same_line(f"{status}" if client_id is None else f"{status} {client_id} {scope['method']} {path}")
 
 
 def _plain(given: str) -> str:

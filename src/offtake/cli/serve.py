@@ -1,23 +1,22 @@
 """The command `offtake serve`."""
 
-import contextlib
 import ipaddress
 import json
 import logging
 import os
 import signal
+import sys
 import threading
 from dataclasses import asdict
 from pathlib import Path
-from types import FrameType
-from typing import Annotated, Final, NoReturn
+from typing import Annotated, Final
 from uuid import uuid4
 
 import typer
-import uvicorn
 
 from offtake import logs
 from offtake.api.app import create_app
+from offtake.api.serving.server import BoundedServer, server_for
 from offtake.cli import show
 from offtake.cli.options import DataDir, settings_at
 from offtake.clock import Clock
@@ -32,6 +31,9 @@ from offtake.store.database import Database
 _log = logging.getLogger(__name__)
 
 ADMIN_FILE: Final = "admin.json"
+_LOOK_SECONDS: Final = 0.5
+_STOP_SECONDS: Final = 2.5
+_CANNOT_LISTEN: Final = 3
 
 
 def serve(
@@ -44,7 +46,9 @@ def serve(
     logs.install()
     settings = settings_at(data_dir)
     if settings.multi_user is None:
-        settings = settings.model_copy(update={"multi_user": not _is_loopback(host)})
+        # Behind a proxy, callers are elsewhere though only this machine is listened to.
+        elsewhere = not _is_loopback(host) or bool(settings.trusted_proxies)
+        settings = settings.model_copy(update={"multi_user": elsewhere})
     duties = Duties(works=not no_worker)
     with sole_server(settings) as owner:
         backend = open_backend(settings, Clock())
@@ -58,12 +62,13 @@ def serve(
         _warn_of_roles(backend.database)
         _greet(f"http://{host}:{port}", admin_file)
         ends.log_ending_soon(backend.database, backend.clock)
-        config = uvicorn.Config(create_app(backend), host=host, port=port, log_config=None, access_log=False)
-        # The web server raises the signal that ended it once more; it must not end this process half-way.
-        signal.signal(signal.SIGTERM, _interrupt)
-        with contextlib.suppress(KeyboardInterrupt), working(backend, owner, duties):
-            uvicorn.Server(config).run()
+        app = create_app(backend)
+        http = HttpThread(server_for(app, settings, host, port))
+        with working(backend, owner, duties):
+            http.serve()
+        app.state.sign_ins.close()
         backend.close()
+    http.leave()
 
 
 def worker(data_dir: DataDir = None) -> None:
@@ -90,6 +95,35 @@ def worker(data_dir: DataDir = None) -> None:
     backend.close()
 
 
+class HttpThread:
+    """The web server in a thread of its own, so that a request that hangs in it keeps nothing from ending in order."""
+
+    def __init__(self, server: BoundedServer) -> None:
+        self._server = server
+        self._thread = threading.Thread(target=server.run, name="http", daemon=True)
+
+    def serve(self) -> None:
+        """Serve until a signal asks to stop. Raises `SystemExit` when the server cannot listen."""
+        asked = threading.Event()
+        for one in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(one, lambda *_: asked.set())
+        self._thread.start()
+        while self._thread.is_alive() and not asked.wait(_LOOK_SECONDS):
+            pass
+        self._server.should_exit = True
+        self._thread.join(_STOP_SECONDS)
+        if not self._server.started:
+            raise SystemExit(_CANNOT_LISTEN)
+
+    def leave(self) -> None:
+        """End the process when a request still hangs: its thread would keep the process alive."""
+        if self._thread.is_alive():
+            _log.warning("a request hangs; the server ends without its answer")
+            logging.shutdown()
+            sys.stdout.flush()
+            os._exit(0)
+
+
 def _warn_of_roles(database: Database) -> None:
     """Log one line that names the roles whose clients could create connections and exports before, and cannot now."""
     with database.reading() as session:
@@ -109,10 +143,6 @@ def _is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
-
-
-def _interrupt(_signal: int, _frame: FrameType | None) -> NoReturn:
-    raise KeyboardInterrupt
 
 
 def _write_private(path: Path, text: str) -> None:

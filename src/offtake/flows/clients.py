@@ -219,12 +219,20 @@ def new_secret() -> str:
     return f"p8e-{secrets.token_urlsafe(32)}"
 
 
-def secret_matches(client: Client | None, secret: str) -> bool:
-    """Whether the secret is the client's; takes as long for a client that is not there."""
-    known = client is not None and client.revoked_at is None and client.secret_hash is not None
-    salt, _, digest = (client.secret_hash if client and client.secret_hash else _NOBODY).partition("$")
-    same = hmac.compare_digest(_scrypt(secret, bytes.fromhex(salt)), bytes.fromhex(digest))
-    return known and same
+def may_sign_in(client: Client) -> bool:
+    """Whether the client is one that has a secret here, and is not revoked."""
+    return client.revoked_at is None and client.secret_hash is not None
+
+
+def stored_hash(client: Client | None) -> str:
+    """The hash of the client's secret; for a client that is not there or has none, one that no secret has."""
+    return client.secret_hash if client is not None and client.secret_hash is not None else _NOBODY
+
+
+def secret_matches(stored: str, secret: str) -> bool:
+    """Whether the secret is the one with this hash; takes equally long for every hash."""
+    salt, _, digest = stored.partition("$")
+    return hmac.compare_digest(_scrypt(secret, bytes.fromhex(salt)), bytes.fromhex(digest))
 
 
 def hash_secret(secret: str) -> str:

@@ -73,11 +73,14 @@ PARAMETER_MISSING: Final = Code(2119, 400, "a required query parameter is missin
 FORBIDDEN: Final = Code(2120, 403, "the caller lacks a permission, or a label of a flow that it changes", "Forbidden")
 LABELS_EXIST: Final = Code(3403, 403, "labels are added to a dataset that has some", "Labels exist")
 CONFLICT: Final = Code(3409, 409, "the thing is there already, or others depend on it", "Conflict")
-TOO_LARGE: Final = Code(3413, 413, "a file is larger than one request may bring", "Content too large")
+TOO_LARGE: Final = Code(3413, 413, "a file or a body is larger than one request may bring", "Content too large")
 URL_TOO_LONG: Final = Code(3414, 414, "the address is longer than 2000 characters", "URI too long")
 MEDIA_TYPE: Final = Code(3415, 415, "a file comes with another content type", "Unsupported media type")
 BAD_RANGE: Final = Code(3416, 416, "a range is not one of the file's", "Range not satisfiable")
 BUSY: Final = Code(3503, 503, "the database is busy; ask again after `Retry-After`", "Service Unavailable")
+OVERLOADED: Final = Code(
+    3508, 503, "there are too many requests, or the server has run out of something", "Service Unavailable"
+)
 NO_ROOM: Final = Code(3507, 503, "the server's disk is full or cannot be written", "Service Unavailable")
 
 STORAGE_AWAY: Final = Code(3502, 502, "the landing zone's storage refused, or did not answer", "Bad Gateway")

@@ -11,12 +11,12 @@ from sqlalchemy.orm import Session
 
 from offtake.clock import Clock
 from offtake.errors import OfftakeError
-from offtake.flows import clients
 from offtake.flows.issuers import ExternalIssuer
 from offtake.store.database import Database
 from offtake.store.tables import Client, SigningKey
 from offtake.store.vault import Vault
 
+BAD_CREDENTIALS: Final = "invalid client_id or client_secret"
 TOKEN_SECONDS: Final = 86_399
 _ALGORITHM: Final = "HS256"
 _KEY_SIGNS_MS: Final = 7 * 86_400_000
@@ -31,13 +31,14 @@ class BadTokenError(OfftakeError):
     """The token is malformed, expired, or not ours."""
 
 
-def issue(database: Database, vault: Vault, clock: Clock, client_id: str, client_secret: str) -> str:
-    """A signed token that lives 24 hours; raises `BadCredentialsError`."""
+def find(database: Database, client_id: str) -> Client | None:
+    """The client of that id, revoked or not."""
     with database.reading() as session:
-        client = _client(session, client_id)
-    # The same work for an unknown id as for a wrong secret: neither can be told from the other.
-    if not clients.secret_matches(client, client_secret) or client is None:
-        raise BadCredentialsError("invalid client_id or client_secret")
+        return _client(session, client_id)
+
+
+def issue(database: Database, vault: Vault, clock: Clock, client: Client) -> str:
+    """A signed token for a client that has signed in; it lives 24 hours."""
     key_id, key = _signing_key(database, vault, clock)
     now = clock.now_seconds()
     claims = {"sub": client.account_id, "client_id": client.id, "org": client.org_id, "type": client.kind}

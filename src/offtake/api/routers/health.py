@@ -8,6 +8,6 @@ router = APIRouter(tags=["health"])
 
 
 @router.get("/healthz")
-def health() -> dict[str, str]:
-    """Answers while the server serves; needs no token."""
+async def health() -> dict[str, str]:
+    """Answers while the server serves, also when no thread is free; needs no token."""
     return {"status": "ok", "version": __version__}

@@ -1,17 +1,27 @@
 """Tokens by OAuth client credentials (contract, section 2)."""
 
+import asyncio
+import math
 from typing import Any, Final
 
 from fastapi import APIRouter, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse
+from starlette.types import Message
 
-from offtake.api.gateway import BackendOf
+from offtake.api.gateway import BackendOf, read_body
+from offtake.api.sign_ins import SignInRefusedError, SignIns
 from offtake.flows import tokens
+from offtake.flows.problems import Problem
 
 router = APIRouter(tags=["tokens"])
 
+_LARGEST_FORM: Final = 16 * 1024
+_FORM_SECONDS: Final = 10.0
 _TEXT: Final = {"type": "string"}
+_REFUSED: Final[dict[str, Any]] = {
+    "application/json": {"schema": {"type": "object", "properties": {"error": _TEXT, "error_description": _TEXT}}}
+}
 _DESCRIBED: Final[dict[str, Any]] = {
     "responses": {
         200: {
@@ -22,14 +32,9 @@ _DESCRIBED: Final[dict[str, Any]] = {
                 }
             }
         },
-        400: {
-            "description": "The grant, the id or the secret is wrong (RFC 6749).",
-            "content": {
-                "application/json": {
-                    "schema": {"type": "object", "properties": {"error": _TEXT, "error_description": _TEXT}}
-                }
-            },
-        },
+        400: {"description": "The grant, the id or the secret is wrong (RFC 6749).", "content": _REFUSED},
+        429: {"description": "Too many wrong secrets; try again after `Retry-After`.", "content": _REFUSED},
+        503: {"description": "Too many sign-ins wait; try again after `Retry-After`.", "content": _REFUSED},
     },
     "openapi_extra": {
         "parameters": [
@@ -59,19 +64,39 @@ _DESCRIBED: Final[dict[str, Any]] = {
 @router.post("/ims/token/v3", response_model=None, **_DESCRIBED)
 async def token(request: Request, backend: BackendOf) -> dict[str, Any] | JSONResponse:
     """Issue a bearer token for a client id and its secret, sent in the form or in the query."""
-    form = await request.form(max_files=0, max_fields=32)
-    given = {**request.query_params, **{key: value for key, value in form.items() if isinstance(value, str)}}
+    try:
+        async with asyncio.timeout(_FORM_SECONDS):
+            given = await _parameters(request)
+    except TimeoutError:
+        return _refuse("invalid_request", f"The form did not come within {_FORM_SECONDS:.0f} seconds.", 408)
+    except Problem as error:
+        return _refuse("invalid_request", str(error), error.code.status)
     if given.get("grant_type") != "client_credentials":
         return _refuse("unsupported_grant_type", "grant_type must be client_credentials")
+    sign_ins: SignIns = request.app.state.sign_ins
+    remote = request.client.host if request.client else ""
     client_id, client_secret = given.get("client_id", ""), given.get("client_secret", "")
     try:
-        issued = await run_in_threadpool(
-            tokens.issue, backend.database, backend.vault, backend.clock, client_id, client_secret
-        )
+        client = await sign_ins.check(backend.database, client_id, client_secret, remote)
     except tokens.BadCredentialsError as error:
         return _refuse("invalid_client", str(error))
+    except SignInRefusedError as error:
+        return _refuse("temporarily_unavailable", error.message, error.status, error.retry_after)
+    issued = await run_in_threadpool(tokens.issue, backend.database, backend.vault, backend.clock, client)
     return {"access_token": issued, "token_type": "bearer", "expires_in": tokens.TOKEN_SECONDS}
 
 
-def _refuse(error: str, description: str) -> JSONResponse:
-    return JSONResponse({"error": error, "error_description": description}, 400)
+async def _parameters(request: Request) -> dict[str, str]:
+    """What the form says, and of what it does not, the query. Nobody has signed in yet: it is bounded in size."""
+    body = await read_body(request, _LARGEST_FORM)
+
+    async def replay() -> Message:
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    form = await Request(request.scope, replay).form(max_files=0, max_fields=32)
+    return {**request.query_params, **{key: value for key, value in form.items() if isinstance(value, str)}}
+
+
+def _refuse(error: str, description: str, status: int = 400, retry_after: float | None = None) -> JSONResponse:
+    headers = {} if retry_after is None else {"Retry-After": str(math.ceil(retry_after))}
+    return JSONResponse({"error": error, "error_description": description}, status, headers)

@@ -1,0 +1,1 @@
+"""The web server around the application: which connections and requests get as far as it."""

@@ -1,0 +1,130 @@
+"""How many connections may be open and how many requests in flight, in all and for one address."""
+
+import resource
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Final, Protocol
+
+from offtake.settings import Settings
+
+_MOST_CONNECTIONS: Final = 4096
+_MOST_REQUESTS: Final = 1024
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one server takes at a time. Fewer requests than connections: there is always one that carries none."""
+
+    connections: int
+    connections_of_one: int
+    requests: int
+    requests_of_one: int
+    head_seconds: float
+    body_seconds: float
+
+
+def limits_of(settings: Settings, descriptors: int | None = None) -> Limits:
+    """The limits of a process that may open so many file descriptors; None for what this process may.
+
+    Half of the descriptors are for connections, a quarter for the files that requests open: the rest, a quarter, is
+    for databases, worker processes and runs.
+    """
+    most = _descriptors() if descriptors is None else descriptors
+    connections = max(2, min(settings.open_connections or _MOST_CONNECTIONS, most // 2))
+    requests = min(settings.concurrent_requests or _MOST_REQUESTS, connections // 2)
+    return Limits(
+        connections,
+        min(settings.open_connections_per_address, connections),
+        requests,
+        min(settings.concurrent_requests_per_address, requests),
+        settings.request_head_seconds,
+        settings.request_body_seconds,
+    )
+
+
+def _descriptors() -> int:
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return 2 * _MOST_CONNECTIONS if soft == resource.RLIM_INFINITY else soft
+
+
+class Connection(Protocol):
+    """An open connection."""
+
+    def drop(self) -> None:
+        """Close it at once, whatever is unsent."""
+        ...
+
+
+@dataclass
+class Callers:
+    """The open connections and the requests in flight of each address. Belongs to the thread of the event loop.
+
+    A new connection is always let in: the one that has carried no request for the longest time makes room, of the same
+    address, or, when all addresses together have too many, of the address with the most of them. So connections that
+    are merely held keep nobody out.
+    """
+
+    limits: Limits
+    _idle: dict[str, dict[Connection, None]] = field(default_factory=dict)
+    _busy: dict[Connection, str] = field(default_factory=dict)
+    _open: Counter[str] = field(default_factory=Counter)
+    _requests: Counter[str] = field(default_factory=Counter)
+
+    def enter(self, connection: Connection, group: str, *, shared: bool = False) -> bool:
+        """Count a new connection of this group of addresses; whether another one was dropped for it.
+
+        `shared`: it comes from a trusted proxy, whose connections carry the requests of many.
+        """
+        crowded = not shared and self._open[group] >= self.limits.connections_of_one
+        dropped = crowded and self._drop_one(group)
+        if self._open.total() >= self.limits.connections:
+            dropped = self._drop_one(max(self._idle, key=lambda one: len(self._idle[one]), default="")) or dropped
+        self._idle.setdefault(group, {})[connection] = None
+        self._open[group] += 1
+        return dropped
+
+    def leave(self, connection: Connection, group: str) -> None:
+        """Forget a connection; nothing happens when it was forgotten before."""
+        idle = self._idle.get(group, {})
+        if connection in idle:
+            del idle[connection]
+            if not idle:
+                del self._idle[group]
+        elif self._busy.pop(connection, None) is None:
+            return
+        _subtract(self._open, group)
+
+    def begin(self, connection: Connection, group: str, caller: str) -> str | None:
+        """Count a request of the caller's group of addresses that came by a connection; why it is too much, or None."""
+        if self._requests[caller] >= self.limits.requests_of_one:
+            return "address"
+        if self._requests.total() >= self.limits.requests:
+            return "server"
+        idle = self._idle.get(group, {})
+        if connection in idle:
+            del idle[connection]
+            if not idle:
+                del self._idle[group]
+            self._busy[connection] = group
+        self._requests[caller] += 1
+        return None
+
+    def end(self, connection: Connection, group: str, caller: str) -> None:
+        """The request is over; its connection is the latest of those that carry none."""
+        _subtract(self._requests, caller)
+        if self._busy.pop(connection, None) is not None:
+            self._idle.setdefault(group, {})[connection] = None
+
+    def _drop_one(self, group: str) -> bool:
+        longest = next(iter(self._idle.get(group, {})), None)
+        if longest is None:
+            return False
+        self.leave(longest, group)
+        longest.drop()
+        return True
+
+
+def _subtract(counts: Counter[str], key: str) -> None:
+    counts[key] -= 1
+    if counts[key] <= 0:
+        del counts[key]

@@ -1,0 +1,234 @@
+"""One connection: how long its client may take, and whether its requests get as far as the application."""
+
+import asyncio
+import functools
+import json
+import logging
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any, Final, cast
+
+import h11
+from h11._connection import DEFAULT_MAX_INCOMPLETE_EVENT_SIZE
+from starlette.requests import Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from uvicorn._types import ASGI3Application
+from uvicorn.config import Config
+from uvicorn.protocols.http.flow_control import CLOSE_HEADER
+from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.server import ServerState
+
+from offtake.api import errors, requests
+from offtake.api.serving.forwarded import Networks, group_of, is_trusted, origin_of
+from offtake.api.serving.limits import Callers
+from offtake.logs import same_line
+
+_log = logging.getLogger(__name__)
+
+_UNLIMITED: Final = "/healthz"
+_UNREAD_SECONDS: Final = 300.0
+"""How long a client may take nothing of an answer. Buffers of both systems hide slow readers for minutes."""
+_CLOSING_SECONDS: Final = 10.0
+_REJECTED: Final = {
+    400: "What was sent is not HTTP.",
+    414: "The address of the request is too long.",
+    431: "The headers of the request are too long.",
+}
+_TOO_MANY: Final = {
+    "address": "There are %d requests of this address in flight, which is the most for one. Ask again in a moment.",
+    "server": "There are %d requests in flight, which is the most that this server takes. Ask again in a moment.",
+}
+
+
+@dataclass(frozen=True)
+class Gate:
+    """What all connections of one server share."""
+
+    callers: Callers
+    trusted: Networks = ()
+    error_type_prefix: str = ""
+
+
+class BoundedProtocol(H11Protocol):
+    """Closes its connection when the client does not go on with a request that it began, or begins none.
+
+    Counts against the limits of the client's address; a request over a limit is answered here.
+    """
+
+    def __init__(
+        self,
+        gate: Gate,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        self._gate = gate
+        self._application: ASGIApp = cast(ASGIApp, self.app)
+        self.app = cast(ASGI3Application, self._admit)
+        self._peer = self._group = ""
+        self._head_since: float | None = None
+        self._heard = self._written = 0.0
+        self._unsent = 0
+        self._rejected = False
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Begin to count and to measure."""
+        super().connection_made(transport)
+        self._peer = self.client[0] if self.client else ""
+        self._group = group_of(self._peer)
+        now = self.loop.time()
+        self._head_since = self._heard = self._written = now
+        if self._gate.callers.enter(self, self._group, shared=is_trusted(self._peer, self._gate.trusted)):
+            _log.warning(
+                "connections without a request are closed for new ones: too many are open, the last from %s",
+                self._peer,
+                extra=same_line("connections closed for new ones"),
+            )
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Count no longer."""
+        self._gate.callers.leave(self, self._group)
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Note that the client goes on."""
+        self._heard = self.loop.time()
+        if self._rejected:
+            return
+        if self._head_since is None and not self._is_answering() and not self._is_mid_body():
+            self._head_since = self._heard
+        super().data_received(data)
+        if self._is_answering():
+            self._head_since = None
+
+    def on_response_complete(self) -> None:
+        """Wait for the next request; a part of it may have come already."""
+        self._heard = self.loop.time()
+        super().on_response_complete()
+        waiting = not self._is_answering() and not self._is_mid_body() and self.conn.trailing_data[0]
+        self._head_since = self._heard if waiting else None
+
+    def send_400_response(self, msg: str) -> None:
+        """Say why no further request of this connection is read, and hear the client out: else it would miss that."""
+        if self.conn.our_state not in (h11.IDLE, h11.SEND_RESPONSE):
+            self.drop()
+            return
+        status = self._rejection()
+        if self._is_answering():
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+        body = json.dumps({"status": status, "title": msg, "type": "about:blank", "detail": _REJECTED[status]}).encode()
+        headers = [("content-type", "application/json"), ("content-length", str(len(body))), ("connection", "close")]
+        for event in (
+            h11.Response(status_code=status, headers=headers, reason=HTTPStatus(status).phrase.encode()),
+            h11.Data(data=body),
+            h11.EndOfMessage(),
+        ):
+            self.transport.write(self.conn.send(event) or b"")
+        self._rejected, self._head_since = True, self.loop.time()
+        self.transport.write_eof()
+
+    def _rejection(self) -> int:
+        waiting = self.conn.trailing_data[0]
+        if len(waiting) <= DEFAULT_MAX_INCOMPLETE_EVENT_SIZE:
+            return 400
+        return 431 if b"\n" in waiting[:DEFAULT_MAX_INCOMPLETE_EVENT_SIZE] else 414
+
+    def resume_writing(self) -> None:
+        """Note that the client has read on."""
+        self._written = self.loop.time()
+        super().resume_writing()
+
+    def drop(self) -> None:
+        """Close at once, whatever is unsent."""
+        self.transport.abort()
+
+    def check(self, now: float) -> None:
+        """Close when the client has stood still for too long; called about once a second."""
+        unsent = self.transport.get_write_buffer_size()
+        if unsent != self._unsent or not unsent:
+            self._unsent, self._written = unsent, now
+        stalled = self._stalled(now)
+        if stalled is not None:
+            _log.info("closed a connection from %s: %s", self._peer, stalled, extra=same_line(stalled))
+            self.drop()
+
+    def _stalled(self, now: float) -> str | None:
+        limits = self._gate.callers.limits
+        if now - self._written > (_CLOSING_SECONDS if self.transport.is_closing() else _UNREAD_SECONDS):
+            return "the answer was not read"
+        if self._head_since is not None and now - self._head_since > limits.head_seconds:
+            return "no whole request head came"
+        if self._is_waiting_for_us():
+            self._heard = now
+        elif self._is_mid_body() and now - self._heard > limits.body_seconds:
+            return "the body of a request stood still"
+        return None
+
+    def _is_answering(self) -> bool:
+        return self.cycle is not None and not self.cycle.response_complete
+
+    def _is_mid_body(self) -> bool:
+        return self.conn.their_state is h11.SEND_BODY
+
+    def _is_waiting_for_us(self) -> bool:
+        """Whether the client could not send more if it wanted to."""
+        return self.flow.read_paused or (self._is_answering() and self.cycle.waiting_for_100_continue)
+
+    async def _admit(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, or answer it with a 503."""
+        if scope["type"] != "http":
+            await self._application(scope, receive, send)
+            return
+        gate = self._gate
+        origin = origin_of(self._peer, scope["headers"], gate.trusted)
+        if origin.address != self._peer:
+            scope["client"] = (origin.address, 0)
+        scope["scheme"] = origin.scheme or scope["scheme"]
+        if scope["path"] == _UNLIMITED:
+            await self._application(scope, receive, send)
+            return
+        caller = group_of(origin.address)
+        reason = gate.callers.begin(self, self._group, caller)
+        if reason is not None:
+            await self._refuse(reason, origin.address, scope, receive, send)
+            return
+        ended = functools.partial(gate.callers.end, self, self._group, caller)
+        with ExitStack() as counted:
+            counted.callback(ended)
+            await self._application(scope, receive, self._hearing_out(scope, receive, send, counted.close))
+
+    def _hearing_out(self, scope: Scope, receive: Receive, send: Send, ended: Callable[[], None]) -> Send:
+        """A `send` for a connection that closes after its answer: first, the rest of the request's body is read.
+
+        A client that still sends when the connection is closed would miss the answer.
+        """
+
+        async def answer(message: Message) -> None:
+            if message["type"] == "http.response.body" and not message.get("more_body") and self._is_cut_short(scope):
+                await send({**message, "more_body": True})
+                ended()
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(self._gate.callers.limits.body_seconds):
+                        while self._is_mid_body() and (await receive())["type"] == "http.request":
+                            pass
+                message = {"type": "http.response.body", "body": b""}
+            await send(message)
+
+        return answer
+
+    def _is_cut_short(self, scope: Scope) -> bool:
+        closes = CLOSE_HEADER in scope["headers"] or scope["http_version"] == "1.0"
+        return closes and self._is_mid_body() and not self.cycle.waiting_for_100_continue
+
+    async def _refuse(self, reason: str, address: str, scope: Scope, receive: Receive, send: Send) -> None:
+        limits = self._gate.callers.limits
+        message = _TOO_MANY[reason] % (limits.requests_of_one if reason == "address" else limits.requests)
+        _log.warning("refused a request from %s: %s", address, message, extra=same_line(f"refused: {reason}"))
+        requests.assign_id(scope)
+        answer = errors.overloaded(Request(scope, receive), self._gate.error_type_prefix, message)
+        await answer(scope, receive, send)

@@ -1,0 +1,41 @@
+"""Log lines that are the same are written once a second, with the number of those left out."""
+
+import logging
+import time
+
+import pytest
+
+from offtake.logs import Repeats, same_line
+
+
+def record(message: str, **extra: object) -> logging.LogRecord:
+    return logging.getLogger("offtake.x").makeRecord("offtake.x", logging.INFO, "", 0, message, (), None, extra=extra)
+
+
+def test_of_lines_that_are_the_same_one_a_second_passes(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 100.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    repeats = Repeats()
+    passed = [repeats(record(f"line {n}", **same_line("kind"))) for n in range(5)]
+    assert passed == [True, False, False, False, False]
+    assert repeats(record("another", **same_line("other")))
+    now = 101.5
+    later = record("line 5", **same_line("kind"))
+    assert repeats(later)
+    assert later.getMessage() == "line 5 (4 more like this were left out)"
+
+
+def test_what_was_left_out_last_is_written_when_nothing_follows() -> None:
+    repeats = Repeats()
+    for n in range(3):
+        repeats(record(f"line {n}", **same_line("kind")))
+    assert repeats.due(time.monotonic()) == []
+    (last,) = repeats.due(time.monotonic() + 1)
+    assert last.getMessage() == "line 2 (1 more like this were left out)"
+    assert repeats(last)
+    assert repeats.due(time.monotonic() + 2) == []
+
+
+def test_other_lines_are_written_whenever_they_come() -> None:
+    repeats = Repeats()
+    assert all(repeats(record("same")) for _ in range(3))
