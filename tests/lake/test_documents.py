@@ -58,7 +58,7 @@ def test_a_document_is_cut_into_its_objects(some: list[Any], indent: int | None,
         (b'[{"a": 1}, {"a" 2}]', "object 2 is malformed: .* at its line 1"),
         (b'{"a": NaN}', "NaN, which is no JSON"),
         (b'{"a": "\xff"}', "not text in UTF-8"),
-        (b'{"a":' * 100_000, "nested too deep"),
+        (b'{"a":' * 100_000, "nested deeper than 64 levels"),
     ],
 )
 def test_what_is_no_such_document_is_told(text: bytes, said: str) -> None:

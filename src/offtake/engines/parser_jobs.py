@@ -139,6 +139,11 @@ class Begin:
 
 
 @dataclass(frozen=True)
+class Begun:
+    """The process is up and has begun the job: from now on its seconds count."""
+
+
+@dataclass(frozen=True)
 class MoreTime:
     """The job may take so many seconds more: what is stored is read and written too."""
 

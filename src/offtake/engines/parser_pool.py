@@ -21,6 +21,7 @@ from offtake.engines.parser_jobs import (
     Asked,
     AttemptFacts,
     Begin,
+    Begun,
     Done,
     DryRunJob,
     Failed,
@@ -45,12 +46,13 @@ from offtake.lake.parsing.options import ParseOptions
 _log = logging.getLogger(__name__)
 
 _POLL_SECONDS: Final = 0.05
+_START_SECONDS: Final = 60.0
 _STOP_SECONDS: Final = 5.0
 _TRIES: Final = 2
 _MOST_NAMES: Final = 3
 _REQUESTS_AT_ONCE: Final = 2
 _REQUEST_WAIT_SECONDS: Final = 10.0
-_WARM_BYTES: Final = 400 * 1024 * 1024
+_WARM_BYTES: Final = 240 * 1024 * 1024
 """A process that has grown beyond this ends after its job: Arrow's allocator keeps what it once had."""
 
 
@@ -210,7 +212,7 @@ class _Course:
     def __init__(self, process: _Process, job: Job, attempt: Attempt, bounds: Bounds) -> None:
         self._process, self._job, self._attempt, self._bounds = process, job, attempt, bounds
         self._seconds = bounds.time_for(job.files)
-        self._until = time.monotonic() + self._seconds
+        self._until = time.monotonic() + _START_SECONDS + self._seconds
         self._raised: Exception | None = None
         self._is_committing = False
 
@@ -228,6 +230,8 @@ class _Course:
                     break
                 if isinstance(message, Asked):
                     self._answer(message.question)
+                elif isinstance(message, Begun):
+                    self._until = time.monotonic() + self._seconds
                 elif isinstance(message, MoreTime):
                     self._seconds += message.seconds
                     self._until += message.seconds

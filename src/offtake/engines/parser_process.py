@@ -21,6 +21,7 @@ from offtake.engines.parser_jobs import (
     Answered,
     Asked,
     Begin,
+    Begun,
     Done,
     Failed,
     Job,
@@ -63,6 +64,7 @@ def main(descriptor: int) -> None:
             message = server.recv()
             # A request to stop may come when the job before has just ended.
             if isinstance(message, Begin):
+                server.send(Begun())
                 _bound_cpu(message.seconds)
                 server.send(_carry_out(message.job, lake, _Server(server)))
 

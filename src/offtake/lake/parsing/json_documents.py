@@ -114,7 +114,7 @@ def _object(text: _Text, decoder: json.JSONDecoder, number: int) -> str:
         except (json.JSONDecodeError, RecursionError) as error:
             # It may only be cut off; what is malformed is read on in vain, but not further than an object may be long.
             if isinstance(error, RecursionError):
-                raise DocumentError(f"object {number} is nested too deep") from None
+                raise DocumentError(f"object {number} is nested deeper than 64 levels") from None
             if len(text.text) - text.at > _LONGEST:
                 raise DocumentError(f"object {number} is malformed, or longer than {_LONGEST} characters") from None
             if not text.more():

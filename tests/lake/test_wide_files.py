@@ -1,0 +1,63 @@
+"""Files of too many fields are refused before their columns are made, in every format."""
+
+import time
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from offtake.lake.catalog import Lake
+from offtake.lake.parsing.errors import ImportRefusedError
+from tests.lake.lakes import add_files
+
+NAMES = [f"c{number}" for number in range(20_000)]
+
+
+def objects(folder: Path, text: str) -> Path:
+    path = folder / "wide.json"
+    path.write_text(text)
+    return path
+
+
+def parquet(folder: Path, names: list[str]) -> Path:
+    path = folder / "wide.parquet"
+    pq.write_table(pa.table({name: [1] for name in names}), path)
+    return path
+
+
+def csv(folder: Path) -> Path:
+    path = folder / "wide.csv"
+    path.write_text(f"{','.join(NAMES)}\n{','.join('1' for _ in NAMES)}\n")
+    return path
+
+
+WIDE = {
+    "csv": csv,
+    "one line": lambda folder: objects(folder, "{" + ",".join(f'"{name}":1' for name in NAMES) + "}\n"),
+    "many lines": lambda folder: objects(folder, "".join(f'{{"{name}":1}}\n' for name in NAMES)),
+    "within": lambda folder: objects(folder, '{"a":{' + ",".join(f'"{name}":1' for name in NAMES) + "}}\n"),
+    "document": lambda folder: objects(folder, "[" + ",".join(f'{{"{name}":1}}' for name in NAMES) + "]"),
+    "parquet": lambda folder: parquet(folder, NAMES),
+}
+
+
+@pytest.mark.parametrize("form", WIDE)
+def test_twenty_thousand_fields_are_refused_at_once(lake: Lake, tmp_path: Path, form: str) -> None:
+    file = WIDE[form](tmp_path)
+    begun = time.process_time()
+    with pytest.raises(ImportRefusedError, match=r"more than 10,?000 (fields|columns)"):
+        add_files(lake, file)
+    # A second is what users are promised; the columns would have taken ten of them.
+    assert time.process_time() - begun < 3
+
+
+def test_a_dataset_does_not_grow_beyond_the_bound_by_several_files(lake: Lake, tmp_path: Path) -> None:
+    add_files(lake, parquet(tmp_path, NAMES[:6_000]))
+    with pytest.raises(ImportRefusedError, match="more than 10000 fields"):
+        add_files(lake, parquet(tmp_path, NAMES[6_000:12_000]))
+
+
+def test_many_values_that_look_like_names_are_no_fields(lake: Lake, tmp_path: Path) -> None:
+    lines = "".join(f'{{"a":{{"name":"k{number}"}},"b":"\\"k{number}\\": x"}}\n' for number in range(20_000))
+    assert add_files(lake, objects(tmp_path, lines)).rows == 20_000
