@@ -1,6 +1,7 @@
 """Files of too many fields are refused before their columns are made, in every format."""
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow as pa
@@ -32,7 +33,7 @@ def csv(folder: Path) -> Path:
     return path
 
 
-WIDE = {
+WIDE: dict[str, Callable[[Path], Path]] = {
     "csv": csv,
     "one line": lambda folder: objects(folder, "{" + ",".join(f'"{name}":1' for name in NAMES) + "}\n"),
     "many lines": lambda folder: objects(folder, "".join(f'{{"{name}":1}}\n' for name in NAMES)),
