@@ -26,6 +26,8 @@ def tell_failing(database: Database, now_ms: int, after: int, *, disable: bool) 
     whoever calls has more to do.
     """
     failing = select(Flow).where(Flow.failures > 0, Flow.failures >= after, Flow.failing_since.is_(None))
+    if not database.finds(failing.with_only_columns(Flow.id)):
+        return
     with database.reading() as session:
         ids = session.scalars(failing.with_only_columns(Flow.id).order_by(Flow.id).limit(_AT_ONCE)).all()
     for flow_id in ids:

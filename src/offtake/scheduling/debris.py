@@ -35,6 +35,8 @@ def sweep_debris(backend: Backend) -> Iterator[None]:
     # What is due in a long time was written down before the clock was set back.
     waits = Run.sweep_due.between(now + 1, now + _RARELY_MS)
     due = select(Run.id).where(Run.sweep_due.is_not(None), ~waits).order_by(Run.sweep_due).limit(_AT_ONCE)
+    if not backend.database.finds(due):
+        return
     with backend.database.reading() as session:
         waiting = session.scalars(due).all()
     for run_id in waiting:

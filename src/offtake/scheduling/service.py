@@ -25,7 +25,7 @@ from offtake.scheduling.ticks import correct, tick
 from offtake.scheduling.worker import Worker
 from offtake.settings import Settings
 from offtake.store import batches, runs
-from offtake.store.database import StoreBusyError, StoreFullError
+from offtake.store.database import Database, StoreBusyError, StoreFullError
 from offtake.store.leases import Watch
 
 _log = logging.getLogger(__name__)
@@ -144,12 +144,17 @@ def _schedule(backend: Backend, stop: threading.Event) -> None:
             begun = clock.elapsed_ms()
             corrected = begun if _done("correcting slots", bring_back) else corrected
             _done("logging ends", lambda: log_ends(database, clock))
-        _done("ending waits", expiry.end_waits)
         _done("a tick", lambda: tick(database, clock))
         _done("telling what fails", tell)
-        _done("alerting", expiry.alert)
+        _done("ending waits", lambda: _end_waits(database, expiry))
         database.bell.wait(seen, _TICK_SECONDS)
         stop.wait(_BREATH_SECONDS)
+
+
+def _end_waits(database: Database, expiry: Expiry) -> None:
+    if runs.any_live(database):
+        expiry.end_waits()
+        expiry.alert()
 
 
 def _done(what: str, act: Callable[[], object]) -> bool:

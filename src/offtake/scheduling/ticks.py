@@ -35,6 +35,8 @@ def tick(database: Database, clock: Clock) -> list[str]:
     """
     now_ms = clock.now_ms()
     due = select(Flow.id).where(Flow.state == ENABLED, Flow.next_run_s <= now_ms // 1000)
+    if not database.finds(due):
+        return []
     with database.reading() as session:
         ids = session.scalars(due.order_by(Flow.next_run_s, Flow.id)).all()
     return [run_id for some in _by_hundreds(ids) for run_id in _tick_apart(database, some, now_ms)]

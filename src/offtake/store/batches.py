@@ -52,8 +52,11 @@ class Added:
 def claim(database: Database, owner: str, watch: Watch, now_ms: int, lease_ms: int) -> BatchLease | None:
     """Take the batch that has waited longest, or whose holder has fallen silent; None when there is none.
 
-    Datasets of which another batch is being read are left out, so that no dataset's files keep others waiting.
+    Datasets of which another batch is being read are left out, so that no dataset's files keep others waiting. While
+    no batch is complete, nothing is written.
     """
+    if not database.finds(select(Batch.id).where(QUEUED_BATCH)):
+        return None
     with database.writing() as session:
         query = select(Batch.id, Batch.fence, Batch.beat, Batch.dataset_id).where(HELD_BATCH, Batch.beat > 0)
         held = session.execute(query).all()

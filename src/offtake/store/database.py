@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from sqlalchemy import Engine, create_engine, event, inspect, make_url, text
+from sqlalchemy import Engine, Select, create_engine, event, inspect, make_url, text
 from sqlalchemy.engine import Connection as DbConnection
 from sqlalchemy.exc import IntegrityError, InternalError, OperationalError
 from sqlalchemy.orm import Session
@@ -78,6 +78,11 @@ class Database:
         """
         with _told(), Session(self._writing_engine, expire_on_commit=False) as session, session.begin():
             yield session
+
+    def finds(self, query: Select[Any]) -> bool:
+        """Whether the query finds a row: without a session, for loops that look often. Raises as `writing` does."""
+        with _told(), self._reading_engine.connect() as connection:
+            return connection.execute(query.limit(1)).first() is not None
 
     @contextmanager
     def rehearsing(self) -> Iterator[Session]:

@@ -68,12 +68,19 @@ def live_run(session: Session, flow_id: str) -> Run | None:
     return session.scalar(select(Run).where(Run.flow_id == flow_id, LIVE_RUN))
 
 
+def any_live(database: Database) -> bool:
+    """Whether any run has not ended."""
+    return database.finds(select(Run.id).where(LIVE_RUN))
+
+
 def claim(database: Database, owner: str, watch: Watch, now_ms: int, *, ask_away: bool = True) -> Lease | None:
     """Take the oldest run that is free, or whose holder has fallen silent; None when there is none.
 
     A run that waits is not free before its time, nor one whose destination another run is asking (`health`), nor,
-    without `ask_away`, one whose destination did not answer before.
+    without `ask_away`, one whose destination did not answer before. While no run is live, nothing is written.
     """
+    if not any_live(database):
+        return None
     with database.writing() as session:
         held = select(Run.id, Run.fence, Run.beat).where(HELD_RUN, Run.beat > 0)
         silent = watch.silent((one, fence, beat) for one, fence, beat in session.execute(held))
