@@ -10,7 +10,7 @@ import pytest
 
 from offtake.engines import local
 from offtake.errors import DeliveryError, exhaustion
-from offtake.exporting import run as carrying
+from offtake.exporting.plan import make_plan
 from offtake.flows import listing
 from offtake.lake import outages
 from offtake.scheduling.orders import OrderDesk
@@ -44,7 +44,7 @@ def test_a_run_that_meets_it_waits_and_then_delivers(
     deployed: Deployment, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     flow = deployed.flow(deployed.import_rows("d", [{"id": n} for n in range(3)]))
-    monkeypatch.setattr(carrying, "make_plan", failing_once(error, carrying.make_plan))
+    monkeypatch.setattr("offtake.exporting.run.make_plan", failing_once(error, make_plan))
     deployed.run_due()
     assert [one.status for one in runs_of(deployed, flow)] != ["failed"]
     deployed.run_out()
