@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -56,6 +57,19 @@ def test_while_another_process_writes_requests_give_up_soon_and_readers_are_answ
     other.close()
     with store.writing() as session:
         session.execute(text("INSERT INTO things VALUES ('two')"))
+
+
+def test_when_every_connection_is_taken_the_store_is_busy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("offtake.store.database._POOL_SECONDS", 0.1)
+    database = Database(f"sqlite:///{tmp_path / 'small.db'}")
+    with ExitStack() as taken:
+        for _ in range(15):
+            taken.enter_context(database.reading()).execute(text("SELECT 1"))
+        with pytest.raises(StoreBusyError), database.reading() as session:
+            session.execute(text("SELECT 1"))
+    with database.reading() as session:
+        assert session.scalar(text("SELECT 1")) == 1
+    database.close()
 
 
 def test_patient_work_outlasts_another_process_that_writes(store: Database) -> None:
