@@ -5,6 +5,8 @@ import os
 from dataclasses import dataclass
 from typing import Any, Final
 
+_EXHAUSTED: Final = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errno.EAGAIN)
+_NO_THREAD: Final = "can't start new thread"
 _NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 
 
@@ -82,3 +84,12 @@ class LeaseLostError(OfftakeError):
 def disk_trouble(error: OSError) -> str | None:
     """What the disk says when it takes nothing more (`No space left on device`); None when the error is another."""
     return os.strerror(error.errno) if error.errno in _NO_ROOM else None
+
+
+def exhaustion(error: BaseException) -> str | None:
+    """What the machine has run out of (`Too many open files`), when that is what the error says; it passes."""
+    if isinstance(error, MemoryError):
+        return "out of memory"
+    if isinstance(error, RuntimeError) and _NO_THREAD in str(error):
+        return "no more threads can be started"
+    return os.strerror(error.errno) if isinstance(error, OSError) and error.errno in _EXHAUSTED else None

@@ -4,8 +4,12 @@ import base64
 import json
 from typing import Any
 
+import hypothesis
 import pytest
+from hypothesis import strategies as st
 
+from offtake.flows import listing
+from offtake.flows.problems import Problem
 from tests.deployment import LAKE, ZONE, ZONE_FLOW, Deployment, rows
 
 
@@ -142,6 +146,55 @@ def test_pages_neither_skip_nor_repeat_while_rows_are_added(zones: Deployment) -
 def test_a_token_that_was_not_given_out_is_refused(deployed: Deployment, document: Any) -> None:
     token = base64.urlsafe_b64encode(json.dumps(document).encode()).decode().rstrip("=")
     assert "FLOW-1452" in deployed.get(f"/flows?continuationToken={token}", 400)["type"]
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        '{"l": 10, "p": [], "o": "-updatedAt", "a": ' + "[" * 20_000 + "]" * 20_000 + "}",
+        "[" * 30_000,
+        '{"l": Infinity, "p": [], "o": "-updatedAt", "a": [1, "x"]}',
+        '{"l": NaN, "p": [], "o": "-updatedAt", "a": [1, "x"]}',
+        '{"l": 10, "p": [], "o": "-updatedAt", "a": [1, "\\ud800"]}',
+        '{"l": 10, "p": [], "o": "-updatedAt", "a": [1, "\\u0000"]}',
+        '{"l": 10, "p": ["name==\\ud800"], "o": "-updatedAt", "a": [1, "x"]}',
+        '{"l": 10, "p": ["name==\\u0000"], "o": "-updatedAt", "a": [1, "x"]}',
+        '{"l": 10, "p": [], "o": "-updatedAt", "a": [1e999, "x"]}',
+    ],
+    ids=[
+        "deep",
+        "deeper",
+        "infinite",
+        "NaN",
+        "half a character",
+        "NUL",
+        "half, filter",
+        "NUL, filter",
+        "infinite value",
+    ],
+)
+def test_a_damaged_token_is_refused(deployed: Deployment, document: str) -> None:
+    token = base64.urlsafe_b64encode(document.encode()).decode().rstrip("=")
+    assert "FLOW-1452" in deployed.get(f"/flows?continuationToken={token}", 400)["type"]
+
+
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(), max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@hypothesis.settings(max_examples=300)
+@hypothesis.given(st.fixed_dictionaries({}, optional=dict.fromkeys("lpoa", _JSON)))
+def test_whatever_a_token_holds_it_is_read_or_refused(document: Any) -> None:
+    token = base64.urlsafe_b64encode(json.dumps(document).encode()).decode().rstrip("=")
+    try:
+        query = listing.list_query(None, [], token)
+    except Problem:
+        return
+    assert 1 <= query.limit <= listing.MOST_SEARCHED
+    assert all("\x00" not in one for one in query.properties)
 
 
 def test_a_count_is_a_number_alone(zones: Deployment) -> None:

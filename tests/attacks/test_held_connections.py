@@ -14,6 +14,7 @@ import pytest
 from tests.attacks.server import FLOW_SERVICE, Server, serving
 
 ALLOWED = 256
+SFTP = "36965a81-b1c6-401b-99f8-22508f1e6a26"
 TOKEN_HEAD = b"POST /ims/token/v3 HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-www-form-urlencoded\r\n"
 
 
@@ -153,6 +154,30 @@ def test_the_server_stops_in_five_seconds_whatever_clients_hold_open(tmp_path: P
             server.process.send_signal(signal.SIGTERM)
             assert server.process.wait(10) == 0
             assert time.monotonic() - began < 5
+        assert "Traceback" not in server.log.read_text()
+
+
+def test_the_server_stops_in_five_seconds_while_a_request_waits_for_a_silent_host(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent, serving(tmp_path) as server:
+        where = {"domain": "127.0.0.1", "port": silent.getsockname()[1], "username": "u", "password": "p"}
+        auth = {"specName": "SFTP with Password", "params": where}
+        body = {"name": "s", "connectionSpec": {"id": SFTP, "version": "1.0"}, "auth": auth}
+        made = server.call("POST", f"{FLOW_SERVICE}/connections", json=body)
+        assert made.status_code == 201, made.text
+        base = made.json()["id"]
+        params = {"remotePath": "x", "datasetFileType": "JSON", "compression": "GZIP"}
+        spec = {"id": SFTP, "version": "1.0"}
+        target = {"name": "t", "baseConnectionId": base, "connectionSpec": spec, "params": params}
+        made = server.call("POST", f"{FLOW_SERVICE}/targetConnections", json=target)
+        assert made.status_code == 201, made.text
+        head = server.head("GET", f"{FLOW_SERVICE}/connections/{base}/test")
+        with server.connect(head):
+            time.sleep(2)
+            began = time.monotonic()
+            server.process.send_signal(signal.SIGTERM)
+            assert server.process.wait(20) == 0
+            assert time.monotonic() - began < 5
+        assert "a request was cut off" in server.log.read_text()
         assert "Traceback" not in server.log.read_text()
 
 

@@ -11,10 +11,11 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from offtake.api.paths import ACTIVATION, TOKENS, error_tag
-from offtake.errors import FieldProblem, InvalidInputError, OfftakeError, disk_trouble
+from offtake.errors import FieldProblem, InvalidInputError, OfftakeError, disk_trouble, exhaustion
 from offtake.flows import problems
 from offtake.flows.problems import Problem
 from offtake.lake.parsers import ParsersBusyError
+from offtake.logs import same_line
 from offtake.store.database import StoreBusyError, StoreConflictError, StoreFullError
 
 _log = logging.getLogger(__name__)
@@ -92,6 +93,11 @@ def install(app: FastAPI, type_prefix: str) -> None:
 
     _install_storage(app, type_prefix)
 
+    @app.exception_handler(MemoryError)
+    @app.exception_handler(RuntimeError)
+    def exhausted(request: Request, error: Exception) -> JSONResponse:
+        return _exhausted(request, type_prefix, error)
+
     @app.exception_handler(Exception)
     def unexpected(request: Request, error: Exception) -> JSONResponse:
         return _unexpected(request, type_prefix, error)
@@ -120,16 +126,26 @@ def _install_storage(app: FastAPI, type_prefix: str) -> None:
     def disk(request: Request, error: OSError) -> JSONResponse:
         trouble = disk_trouble(error)
         if trouble is None:
-            return _unexpected(request, type_prefix, error)
-        _log.error("a file cannot be written: %s", trouble)
+            return _exhausted(request, type_prefix, error)
+        _log.error("a file cannot be written: %s", trouble, extra=same_line("a file cannot be written"))
         said = (
             f"The disk of the data directory takes nothing more: {trouble}. Nothing was stored; make room, ask again."
         )
         return _no_room(request, type_prefix, said)
 
 
+def _exhausted(request: Request, type_prefix: str, error: Exception) -> JSONResponse:
+    """The answer when the process has run out of descriptors, threads or memory; other errors are unexpected."""
+    cause = exhaustion(error)
+    if cause is None:
+        return _unexpected(request, type_prefix, error)
+    _log.error("a request cannot be answered now: %s", cause, extra=same_line(cause))
+    return overloaded(request, type_prefix, f"The server has run out of something: {cause}. Ask again in a moment.")
+
+
 def _unexpected(request: Request, type_prefix: str, error: Exception) -> JSONResponse:
-    _log.error("unexpected %s", type(error).__name__, exc_info=error)
+    name = type(error).__name__
+    _log.error("unexpected %s", name, exc_info=error, extra=same_line(f"unexpected {name} {request.url.path}"))
     problem = Problem(problems.INTERNAL, "Something went wrong here; the server's log has the details.")
     return _answer(request, 500, problem_body(request, type_prefix, problem))
 

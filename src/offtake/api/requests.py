@@ -11,12 +11,15 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from offtake.logs import request_id, same_line
+from offtake.store.write_turns import lock_wait
 
 _log = logging.getLogger("offtake.requests")
 
 CLIENT_ID: Final = "client_id"
 """In a request's state: the id of the client that signed in."""
 _LONGEST_ID: Final = 128
+_LOCK_SECONDS: Final = 5.0
+"""How long a request that writes waits for other writers before it is a 503."""
 _QUIET: Final = ("/healthz",)
 _READING: Final = ("GET", "HEAD", "OPTIONS")
 
@@ -36,6 +39,7 @@ class Requests:
         # A trailing slash means nothing (contract, section 5.7).
         scope["path"] = scope["path"].rstrip("/") or "/"
         reset = request_id.set(given)
+        reset_wait = lock_wait.set(_LOCK_SECONDS)
         began, answered = time.perf_counter(), _Answered()
         try:
             await self._app(scope, receive, answered.sending(send, given))
@@ -44,6 +48,7 @@ class Requests:
                 # There may be work now.
                 scope["app"].state.backend.database.bell.ring()
             _write(scope, answered.status, time.perf_counter() - began)
+            lock_wait.reset(reset_wait)
             request_id.reset(reset)
 
 

@@ -14,10 +14,11 @@ from multiprocessing.connection import wait as wait_for
 from typing import Final
 
 from offtake.engines.intents import IntentClient, IntentServer, Recorder, Recorders
-from offtake.errors import DeliveryError
+from offtake.errors import DeliveryError, OfftakeError, exhaustion
 from offtake.exporting.engine import PartsFailedError
 from offtake.exporting.leash import Leash, go_on
 from offtake.exporting.part import PartTask, RecordIntent, Written, export_part
+from offtake.exporting.retrying import exhausted_error
 
 _MOST_RUNS: Final = 64
 _POLL_SECONDS: Final = 0.2
@@ -224,6 +225,13 @@ def _result(future: Future[Written], course: _Course) -> Written | DeliveryError
             del course.in_flight[future]
             raise
         return error
+    except OfftakeError:
+        raise
+    except Exception as error:
+        cause = exhaustion(error)
+        if cause is None:
+            raise
+        return exhausted_error(cause)
 
 
 def _worker_died() -> DeliveryError:

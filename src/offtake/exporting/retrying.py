@@ -56,6 +56,16 @@ class DeferredError(OfftakeError):
         super().__init__(str(error))
 
 
+def exhausted_error(cause: str) -> DeliveryError:
+    """The transient error of work for which this machine lacks descriptors, threads or memory for now."""
+    return DeliveryError(
+        "EXPORT-1500-500",
+        f"The server has run out of something: {cause}.",
+        "Raise the server's limits of open files, processes or memory; the export is tried again.",
+        transient=True,
+    )
+
+
 def backoff(wait: float, failures: int, growth: Growth = USUAL, draw: random.Random | None = None) -> float:
     """The seconds to wait after so many failures: between half and all of what is due.
 

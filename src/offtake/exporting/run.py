@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from offtake.destinations.contract import Pending, Sink
-from offtake.errors import DeliveryError
+from offtake.errors import DeliveryError, OfftakeError, exhaustion
 from offtake.exporting import manifest as proof
 from offtake.exporting.attempts import next_attempt, remove_failed
 from offtake.exporting.ending import give_up
@@ -17,7 +17,7 @@ from offtake.exporting.loss_warnings import loss_warnings
 from offtake.exporting.order import Order
 from offtake.exporting.part import Intent, PartTask, Written
 from offtake.exporting.plan import Plan, file_ending, make_plan
-from offtake.exporting.retrying import Budget, DeferredError, persevere
+from offtake.exporting.retrying import Budget, DeferredError, exhausted_error, persevere
 from offtake.exporting.waiting import note_outage, put_back
 from offtake.exporting.workshop import Workshop
 from offtake.failpoints import failpoint
@@ -38,12 +38,26 @@ def carry_out(order: Order, lease: Lease, shop: Workshop, leash: Leash, silence:
     """
     budget = Budget(shop.patience, shop.clock, order.window, order.waiting_since_ms, lease.retries)
     try:
-        _Delivery(order, lease, shop, leash, budget, silence).deliver()
+        _deliver(_Delivery(order, lease, shop, leash, budget, silence), budget)
     except DeferredError as deferred:
         put_back(order, lease, shop, budget, deferred)
     except DeliveryError as error:
         note_outage(lease, shop, error)
         give_up(None if error.unreachable else order, lease, shop, error)
+
+
+def _deliver(delivery: "_Delivery", budget: Budget) -> None:
+    """Deliver; what the machine has run out of sends the run back to the queue, to be tried again like an outage."""
+    try:
+        delivery.deliver()
+    except OfftakeError:
+        raise
+    except Exception as error:
+        cause = exhaustion(error)
+        if cause is None:
+            raise
+        told = exhausted_error(cause)
+        raise DeferredError(told, budget.wait_after("machine", told)) from error
 
 
 class _Delivery:

@@ -9,7 +9,7 @@ from typing import Any, Final, Generic, TypeVar
 from sqlalchemy import ColumnElement, SQLColumnExpression, UnaryExpression, and_, func, or_, select, true, tuple_
 from sqlalchemy.orm import Session
 
-from offtake.flows import filters, problems
+from offtake.flows import entities, filters, problems
 from offtake.flows.access import Caller
 from offtake.flows.filters import Field, Fields, Order
 from offtake.flows.problems import Problem
@@ -184,9 +184,12 @@ def _read_token(token: str) -> ListQuery:
         if too_large or not 1 <= int(document["l"]) <= MOST_SEARCHED:
             raise _bad_token()
         properties = tuple(map(str, document["p"]))[:_MOST_EXPRESSIONS]
-        return ListQuery(int(document["l"]), properties, str(document["o"]), after=after)
-    except (ValueError, KeyError, TypeError):
+        found = ListQuery(int(document["l"]), properties, str(document["o"]), after=after)
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         raise _bad_token() from None
+    for text in (*found.properties, found.order_by, *(one for one in after if isinstance(one, str))):
+        entities.check_text(text, "/continuationToken")
+    return found
 
 
 def _bad_token() -> Problem:

@@ -7,7 +7,7 @@ import errno
 import re
 from typing import Final
 
-from offtake.errors import DeliveryError
+from offtake.errors import DeliveryError, exhaustion
 
 UNREACHABLE: Final = "EXPORT-1503-503"
 MISSING_SECONDS: Final = 120.0
@@ -37,7 +37,9 @@ _PASSES: Final = re.compile("|".join((_AMAZON, _STATUS, _GOOGLE, _AZURE)))
 
 
 def passes(error: BaseException) -> bool:
-    """Whether the store that has the file cannot be reached, or is overloaded."""
+    """Whether the store that has the file cannot be reached, or is overloaded, or this machine is."""
+    if exhaustion(error) is not None:
+        return True
     return isinstance(error, OSError) and (error.errno in _ERRNOS or _PASSES.search(str(error)) is not None)
 
 

@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Final
 
-from offtake.errors import CancelledError, DeliveryError, LeaseLostError, OfftakeError
+from offtake.errors import CancelledError, DeliveryError, LeaseLostError, OfftakeError, exhaustion
 from offtake.exporting.contact import first_contact
 from offtake.exporting.ending import cancelled_error, end_condemned, give_up
 from offtake.exporting.order import Order
@@ -93,8 +93,13 @@ class Worker:
             except (StoreBusyError, StoreFullError) as error:
                 _log.warning("no run can be claimed or ended: %s Trying again.", error)
                 worked = stop.wait(_AWAY_SECONDS)
-            except Exception:  # noqa: BLE001 - whatever goes wrong, the worker goes on
-                _log.exception("a run could not be claimed or ended; trying again")
+            except Exception as error:  # noqa: BLE001 - whatever goes wrong, the worker goes on
+                cause = exhaustion(error)
+                if cause is None:
+                    _log.exception("a run could not be claimed or ended; trying again")
+                else:
+                    _log.warning("no run can be claimed or ended: %s. Trying again.", cause)
+                    stop.wait(_AWAY_SECONDS)
                 worked = False
             if not worked:
                 bell.wait(seen, pause_seconds)
@@ -121,7 +126,10 @@ class Worker:
         except (LeaseLostError, StoreBusyError, StoreFullError):
             # Without the database nothing can be said of the run; whoever takes it up goes on.
             raise
-        except Exception as error:  # noqa: BLE001 - a run must end with a reason, whatever went wrong
+        except Exception as error:
+            if exhaustion(error) is not None:
+                runs.release(self.shop.database, lease)
+                raise
             _log.exception("run %s failed", lease.run_id)
             give_up(order, lease, self.shop, _unexpected(error))
 

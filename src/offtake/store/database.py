@@ -9,17 +9,20 @@ from typing import Any, Final
 from sqlalchemy import Engine, Select, create_engine, event, inspect, make_url, text
 from sqlalchemy.engine import Connection as DbConnection
 from sqlalchemy.exc import IntegrityError, InternalError, OperationalError
+from sqlalchemy.exc import TimeoutError as NoConnectionError
 from sqlalchemy.orm import Session
 
 from offtake.errors import OfftakeError
 from offtake.store.bell import Bell
+from offtake.store.write_turns import LONGEST_WAIT, NoTurnError, WriteTurns, lock_wait
 
 MIGRATIONS: Final = Path(__file__).parent / "migrations"
 
 _WRITING: Final = "offtake_writing"
+_BUSY: Final = "offtake_busy_ms"
 _STALLED = "idle_in_transaction_session_timeout"
 _STALLED_SECONDS = 20
-_BUSY_SECONDS: Final = 30
+_POOL_SECONDS: Final = 10
 _TABLES_LOCK: Final = 0x0FF7A4E
 _NO_ROOM: Final = {
     sqlite3.SQLITE_FULL: "is full",
@@ -59,7 +62,7 @@ class Database:
         # PostgreSQL would show each query the state of its own moment.
         serial = {"isolation_level": "REPEATABLE READ"} if self.engine.dialect.name == "postgresql" else {}
         self._reading_engine = self.engine.execution_options(**serial)
-        self._writing_engine = self.engine.execution_options(**{_WRITING: True})
+        self._turns = WriteTurns() if self.engine.dialect.name == "sqlite" else None
         self.bell = Bell()
 
     @contextmanager
@@ -76,8 +79,10 @@ class Database:
         Raises `StoreConflictError` when another's change came between, `StoreBusyError` when no answer comes,
         `StoreFullError` when the disk takes nothing more.
         """
-        with _told(), Session(self._writing_engine, expire_on_commit=False) as session, session.begin():
-            yield session
+        with _told(), self._turn() as options:
+            engine = self.engine.execution_options(**{_WRITING: True, **options})
+            with Session(engine, expire_on_commit=False) as session, session.begin():
+                yield session
 
     def finds(self, query: Select[Any]) -> bool:
         """Whether the query finds a row: without a session, for loops that look often. Raises as `writing` does."""
@@ -127,6 +132,15 @@ class Database:
             if engine is not self.engine:
                 engine.dispose()
 
+    @contextmanager
+    def _turn(self) -> Iterator[dict[str, int]]:
+        """Hold back other writers of this process, where the database has one at a time; how long it may keep us."""
+        if self._turns is None:
+            yield {}
+            return
+        with self._turns.turn() as seconds:
+            yield {_BUSY: round(seconds * 1000)}
+
     def close(self) -> None:
         """Let go of every connection."""
         self.engine.dispose()
@@ -174,6 +188,8 @@ def _told() -> Iterator[None]:
         yield
     except IntegrityError as error:
         raise StoreConflictError("Somebody else changed the same thing just now. Ask again.") from error
+    except (NoConnectionError, NoTurnError) as error:
+        raise StoreBusyError("The database is busy or away. Ask again in a moment.") from error
     except (OperationalError, InternalError) as error:
         trouble = _disk_trouble(error.orig)
         if trouble is None and isinstance(error, InternalError):
@@ -195,15 +211,15 @@ def _disk_trouble(error: BaseException | None) -> str | None:
 def _server_engine(url: str) -> Engine:
     """Whoever stalls in the middle of a transaction loses it, and with it what it keeps others from."""
     options = {} if "options" in make_url(url).query else {"options": f"-c {_STALLED}={_STALLED_SECONDS}s"}
-    return create_engine(url, pool_size=20, hide_parameters=True, connect_args=options)
+    return create_engine(url, pool_size=20, pool_timeout=_POOL_SECONDS, hide_parameters=True, connect_args=options)
 
 
 def _sqlite_engine(url: str, *, foreign_keys: bool = True) -> Engine:
     database = make_url(url).database
     if database:
         Path(database).parent.mkdir(parents=True, exist_ok=True)
-    options = {"timeout": _BUSY_SECONDS, "isolation_level": None}
-    engine = create_engine(url, connect_args=options, hide_parameters=True)
+    options = {"timeout": LONGEST_WAIT, "isolation_level": None}
+    engine = create_engine(url, pool_timeout=_POOL_SECONDS, connect_args=options, hide_parameters=True)
     event.listen(engine, "connect", _prepare_sqlite if foreign_keys else _prepare_sqlite_migration)
     event.listen(engine, "begin", _begin_sqlite)
     return engine
@@ -223,5 +239,8 @@ def _prepare_sqlite_migration(connection: Any, _record: object) -> None:  # noqa
 
 def _begin_sqlite(connection: DbConnection) -> None:
     # The driver would begin only at the first write, too late to keep two writers from waiting on each other.
-    writing = connection.get_execution_options().get(_WRITING, False)
+    given = connection.get_execution_options()
+    writing = given.get(_WRITING, False)
+    busy = given.get(_BUSY, round(lock_wait.get() * 1000))
+    connection.exec_driver_sql(f"PRAGMA busy_timeout={busy:d}").close()
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")

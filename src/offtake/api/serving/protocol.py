@@ -200,7 +200,13 @@ class BoundedProtocol(H11Protocol):
         ended = functools.partial(gate.callers.end, self, self._group, caller)
         with ExitStack() as counted:
             counted.callback(ended)
-            await self._application(scope, receive, self._hearing_out(scope, receive, send, counted.close))
+            try:
+                await self._application(scope, receive, self._hearing_out(scope, receive, send, counted.close))
+            except asyncio.CancelledError:
+                # The server stops, and has cut the connection: what the thread of the request does leads nowhere.
+                if not self.transport.is_closing():
+                    raise
+                _log.warning("a request was cut off because the server stops: %s", scope["method"])
 
     def _hearing_out(self, scope: Scope, receive: Receive, send: Send, ended: Callable[[], None]) -> Send:
         """A `send` for a connection that closes after its answer: first, the rest of the request's body is read.
