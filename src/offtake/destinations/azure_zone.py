@@ -143,7 +143,10 @@ def _client(zones: AzureZones, container: str, act: Act) -> Iterator["ContainerC
         "connection_timeout": min(10, zones.network.patience),
         "read_timeout": zones.network.patience,
         "retry_policy": retries,
+        "permit_redirects": False,
     }
+    endpoint = urlsplit(owner.endpoint)
+    zones.network.resolve(endpoint.hostname or "", endpoint.port or 443)
     if zones.network.certificates is not None:
         options["transport"] = _trusting(zones.network.certificates)
     credential = {"account_name": owner.name, "account_key": owner.key or ""}
@@ -155,11 +158,10 @@ def _client(zones: AzureZones, container: str, act: Act) -> Iterator["ContainerC
         said = f"status {status} <Code>{_code(error)}</Code>" if status else type(error).__name__
         # Of the service's own text this much tells a wrong key from a missing right.
         said += f" {_WRONG_KEY}" if _WRONG_KEY in str(error) else ""
-        endpoint = urlsplit(owner.endpoint).netloc
         where = f"{owner.endpoint}/{container}"
         headers = getattr(getattr(error, "response", None), "headers", None) or {}
         refusal = RefusalError(said, pause_in(headers))
-        raise explain(refusal, where, endpoint, act, RIGHTS, SETTINGS) from None
+        raise explain(refusal, where, endpoint.netloc, act, RIGHTS, SETTINGS) from None
 
 
 def _code(error: Exception) -> str:

@@ -14,7 +14,7 @@ from obstore.store import S3Store
 from offtake.destinations.amazon_clients import code_of, make_client, pause_of, status_of
 from offtake.destinations.amazon_s3 import RIGHTS, UPLOADS
 from offtake.destinations.landing_zones import SETTINGS, S3Zones
-from offtake.destinations.object_store import RETRIES, Bucket, ByHand, ObjectStoreSink, client_options
+from offtake.destinations.object_store import RETRIES, SIGNED, Bucket, ByHand, Endpoint, ObjectStoreSink, client_options
 from offtake.destinations.object_store_errors import Act, RefusalError, explain
 from offtake.destinations.unfinished_uploads import UnfinishedUploads
 from offtake.errors import DeliveryError
@@ -55,9 +55,10 @@ def open_folder(zones: S3Zones, folder: str) -> ObjectStoreSink:
         virtual_hosted_style_request=False,
         # One by one, a refusal to delete is told as what it is.
         disable_bulk_delete=True,
-        client_options=client_options(zones.network, zones.endpoint),
+        client_options=client_options(zones.network, Endpoint(zones.url, chosen=zones.endpoint is not None)),
         retry_config=RETRIES,
         credential_provider=identity,
+        config=SIGNED,
     )
     bucket = Bucket(
         root=f"s3://{zones.bucket}/{folder}",
