@@ -80,8 +80,8 @@ def open_folder(zones: S3Zones, folder: str) -> ObjectStoreSink:
     return ObjectStoreSink(store, bucket, ByHand(clear=uploads.abort))
 
 
-def session_for(zones: S3Zones, folder: str, name: str, seconds: int) -> Session:
-    """A session of the role that reads, lists and deletes in the folder and does nothing else; raises `DeliveryError`.
+def session_for(zones: S3Zones, folder: str, name: str, seconds: int, *, deletes: bool = False) -> Session:
+    """A session of the role that reads and lists in the folder, and `deletes` if it may; raises `DeliveryError`.
 
     `name` is what the store's own log calls it. `seconds` is brought into what a store allows.
     """
@@ -90,7 +90,7 @@ def session_for(zones: S3Zones, folder: str, name: str, seconds: int) -> Session
             RoleArn=zones.role,
             RoleSessionName=name[:64],
             DurationSeconds=max(SHORTEST, min(LONGEST, seconds)),
-            Policy=json.dumps(collecting_policy(zones, folder), separators=(",", ":")),
+            Policy=json.dumps(collecting_policy(zones, folder, deletes=deletes), separators=(",", ":")),
         )["Credentials"]
     return Session(
         access_key_id=given["AccessKeyId"],
@@ -100,16 +100,17 @@ def session_for(zones: S3Zones, folder: str, name: str, seconds: int) -> Session
     )
 
 
-def collecting_policy(zones: S3Zones, folder: str) -> dict[str, Any]:
+def collecting_policy(zones: S3Zones, folder: str, *, deletes: bool) -> dict[str, Any]:
     """What a session is limited to, whatever its role may do: objects below the folder, and the list of them."""
     partition = zones.role.split(":")[1] if zones.role.startswith("arn:aws") else "aws"
     bucket = f"arn:{partition}:s3:::{zones.bucket}"
+    actions = ["s3:GetObject", "s3:DeleteObject"] if deletes else ["s3:GetObject"]
     # Nothing beside the folder has a name that begins with its own.
     within = {"StringLike": {"s3:prefix": [folder, f"{folder}/*"]}}
     return {
         "Version": "2012-10-17",
         "Statement": [
-            {"Effect": "Allow", "Action": ["s3:GetObject", "s3:DeleteObject"], "Resource": f"{bucket}/{folder}/*"},
+            {"Effect": "Allow", "Action": actions, "Resource": f"{bucket}/{folder}/*"},
             {"Effect": "Allow", "Action": "s3:ListBucket", "Resource": bucket, "Condition": within},
         ],
     }
