@@ -11,6 +11,6 @@ depends_on = None
 
 def upgrade() -> None:
     """Apply."""
-    op.execute(sa.text("DELETE FROM landing_zone_keys"))
+    op.execute(sa.text("UPDATE landing_zone_keys SET revoked_at = created_at WHERE revoked_at IS NULL"))
     op.add_column("landing_zone_keys", sa.Column("client_id", sa.String(), nullable=True))
     op.add_column("landing_zone_keys", sa.Column("deletes", sa.Boolean(), nullable=True))
