@@ -89,7 +89,8 @@ class Settings(BaseSettings):
         default=90 * 86_400,
         ge=600,
         le=36_500 * 86_400,
-        description="How long credentials of the Data Landing Zone live, in seconds; for `s3://`, 900 to 3600.",
+        description="How long credentials of the Data Landing Zone live, in seconds; for `azure://` 3600 at most, for "
+        "`s3://` 900 to 3600.",
     )
     vault_key: SecretStr | None = Field(
         default=None,

@@ -18,7 +18,7 @@ from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
 from azure.storage.blob import BlobClient, BlobPrefix, ContainerClient
 
 from offtake.api.app import create_app
-from offtake.flows import zones
+from offtake.flows import access
 from offtake.scheduling.verification import delivery_of, verify_delivery
 from tests.deployment import WITH_MANIFEST, Deployment, rows
 from tests.servers import serving
@@ -48,6 +48,12 @@ class Collector:
     def url(self, name: str = "", query: str = "") -> str:
         address, _, token = self.given["SASUri"].partition("?")
         return f"{address}/{name}?{token}{query}" if name else f"{address}?{token}{query}"
+
+    def of_caller(self) -> "Collector":
+        """The same with the credentials of the client that acts."""
+        asked = dict(self.deployed.http.headers) | {"host": self.origin.removeprefix("http://")}
+        given = httpx2.get(f"{self.origin}{ZONE}/credentials?type=dlz_destination", headers=asked).json()
+        return Collector(self.deployed, self.origin, given)
 
     def names(self, **parameters: Any) -> list[str]:
         return [one.name for one in self.container.list_blobs(**parameters)]
@@ -298,21 +304,38 @@ def test_only_finished_files_of_the_zone_are_deleted(collector: Collector, tmp_p
     assert all(path.exists() for path in [*kept, key])
 
 
-def test_a_signature_of_an_earlier_version_still_reads_and_lists_only(
-    collector: Collector, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_signature_deletes_only_for_clients_that_may_manage_or_export(collector: Collector) -> None:
     path = collector.put("a")
-    headers = dict(collector.deployed.http.headers) | {"host": collector.origin.removeprefix("http://")}
-    with monkeypatch.context() as earlier:
-        earlier.setattr(zones, "PERMISSIONS", "rl")
-        given = httpx2.get(f"{collector.origin}{ZONE}/credentials?type=dlz_destination", headers=headers).json()
-    old = Collector(collector.deployed, collector.origin, given)
-    assert (old.names(), httpx2.get(old.url("a")).status_code) == (["a"], 200)
-    answer = httpx2.delete(old.url("a"))
+    views = (access.VIEW_DESTINATIONS, access.VIEW_DATASETS)
+    with collector.deployed.acting(collector.deployed.new_client(*views)):
+        other = collector.of_caller()
+    assert "sp=rl&" in other.given["SASToken"]
+    assert (other.names(), httpx2.get(other.url("a")).status_code) == (["a"], 200)
+    answer = httpx2.delete(other.url("a"))
     assert (answer.status_code, answer.headers["x-ms-error-code"]) == (403, "AuthorizationPermissionMismatch")
-    widened = old.url("a").replace("sp=rl", "sp=rdl")
+    widened = other.url("a").replace("sp=rl", "sp=rdl")
     assert httpx2.delete(widened).headers["x-ms-error-code"] == "AuthenticationFailed"
     assert path.exists()
+    for more in (access.MANAGE_DESTINATIONS, access.EXPORT_DATASETS):
+        collector.put("a")
+        with collector.deployed.acting(collector.deployed.new_client(*views, more)):
+            assert httpx2.delete(collector.of_caller().url("a")).status_code == 202
+
+
+def test_a_deletion_is_in_the_audit_log_with_the_client_that_had_the_signature(collector: Collector) -> None:
+    deployed = collector.deployed
+    collector.put("a/ä", b"hello")
+    client = deployed.new_client(access.VIEW_DESTINATIONS, access.VIEW_DATASETS, access.EXPORT_DATASETS)
+    with deployed.acting(client):
+        mine = collector.of_caller()
+    assert httpx2.delete(mine.url("a/%C3%A4"), headers={"if-match": '"0x1"'}).status_code == 412
+    assert httpx2.delete(mine.url("a/%C3%A4")).status_code == 202
+    assert httpx2.delete(mine.url("a/%C3%A4")).status_code == 404
+    found = deployed.http.get("/data/foundation/audit/events").json()["_embedded"]["events"]
+    (event,) = [one for one in found if one["assetType"] == "Landing Zone File"]
+    assert (event["action"], event["assetName"], event["clientId"]) == ("Delete", "a/ä", client.client_id)
+    assert event["before"] == {"type": "dlz_destination", "size": 5}
+    assert event["userIpAddresses"] == ["127.0.0.1"]
 
 
 def test_what_a_consumer_deletes_counts_as_collected(collector: Collector) -> None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import jwt
 import pytest
@@ -21,6 +22,7 @@ from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 
 from offtake.clock import MovedClock
 from offtake.engines.local import LocalEngine
+from offtake.errors import OfftakeError
 from offtake.flows import access, clients, role_changes, roles
 from offtake.flows.clients import Registration
 from tests.deployment import FLOW_SERVICE, Deployment, deployment, headers
@@ -335,6 +337,59 @@ def test_a_redirect_is_not_followed(trusting: Deployment, issuer: Issuer) -> Non
         issuer.answers["/keys"] = f"{other.origin}/keys".encode()
         assert call(trusting, issuer.sign(trusting.clock)) == 401
         assert other.asked == 0
+
+
+def test_a_redirect_to_a_metadata_service_is_not_followed(trusting: Deployment, issuer: Issuer) -> None:
+    with issuing() as inside:
+        for path in ("/.well-known/openid-configuration", "/keys"):
+            issuer.answers = {path: f"http://0.0.0.0:{urlsplit(inside.origin).port}/keys".encode()}
+            trusting.clock.advance(seconds=30)
+            assert call(trusting, issuer.sign(trusting.clock)) == 401
+        assert inside.asked == 0
+
+
+def test_keys_at_a_metadata_service_are_not_asked_for(trusting: Deployment, issuer: Issuer) -> None:
+    """0.0.0.0 stands for one: it is refused like them, and this machine answers there."""
+    keys = f"http://0.0.0.0:{urlsplit(issuer.origin).port}/keys"
+    issuer.answers["/.well-known/openid-configuration"] = json.dumps({"jwks_uri": keys}).encode()
+    assert call(trusting, issuer.sign(trusting.clock)) == 401
+    assert issuer.asked == 1
+
+
+@pytest.mark.parametrize("origin", ["http://169.254.169.254", "https://[fd00:ec2::254]/x", "ftp://issuer.example"])
+def test_an_issuer_at_a_metadata_service_is_refused_at_start(
+    tmp_path: Path, clock: MovedClock, engine: LocalEngine, origin: str
+) -> None:
+    with (
+        pytest.raises(OfftakeError, match="OFFTAKE_OIDC_ISSUER"),
+        deployment(tmp_path, clock, engine, oidc_issuer=origin, oidc_audience=AUDIENCE),
+    ):
+        pass
+
+
+def test_an_issuer_in_the_operators_own_network_is_asked_where_there_are_many_users(
+    tmp_path: Path, clock: MovedClock, engine: LocalEngine, issuer: Issuer
+) -> None:
+    with deployment(
+        tmp_path, clock, engine, oidc_issuer=issuer.origin, oidc_audience=AUDIENCE, multi_user=True
+    ) as deployed:
+        call(deployed, issuer.sign(deployed.clock))
+        assert issuer.asked == 2
+
+
+def test_made_up_tokens_hold_few_threads_while_the_issuer_is_slow(trusting: Deployment, issuer: Issuer) -> None:
+    issuer.wait = 2
+    token = issuer.sign(trusting.clock)
+    callers = [threading.Thread(target=call, args=(trusting, token)) for _ in range(30)]
+    for caller in callers:
+        caller.start()
+    time.sleep(1.5)
+    waiting = sum(caller.is_alive() for caller in callers)
+    for caller in callers:
+        caller.join()
+    assert waiting <= 8
+    assert issuer.asked == 2  # its configuration, and its keys
+    assert call(trusting, token) == 200
 
 
 def test_while_the_issuer_is_slow_our_own_tokens_are_read(trusting: Deployment, issuer: Issuer) -> None:

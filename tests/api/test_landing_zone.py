@@ -3,10 +3,14 @@
 from typing import Any
 
 import pytest
+from sqlalchemy import delete, select
+from sqlalchemy.orm import Session
 
 from offtake.clock import MovedClock
 from offtake.engines.local import LocalEngine
-from offtake.flows import access
+from offtake.flows import access, clients
+from offtake.flows.clients import NewClient
+from offtake.store.tables import Client, Role, RoleSubject
 from tests.deployment import Deployment, deployment
 
 ZONE = "/data/foundation/connectors/landingzone"
@@ -72,6 +76,115 @@ def test_credentials_stay_the_same_until_they_are_refreshed(deployed: Deployment
     assert ask(deployed, "GET", "/credentials?type=dlz_destination") == second
 
 
+VIEWS = (access.VIEW_DESTINATIONS, access.VIEW_DATASETS)
+OUT = "?type=dlz_destination"
+
+
+def credentials_of(deployed: Deployment, client: NewClient, method: str = "GET", more: str = "") -> Any:
+    with deployed.acting(client):
+        return ask(deployed, method, f"/credentials{OUT}{more}")
+
+
+def test_each_client_has_credentials_of_its_own_and_ends_only_these(deployed: Deployment) -> None:
+    put(deployed)
+    one, other = (deployed.new_client(*VIEWS, access.EXPORT_DATASETS) for _ in range(2))
+    first, kept = credentials_of(deployed, one), credentials_of(deployed, other)
+    assert first["SASToken"] != kept["SASToken"]
+    second = credentials_of(deployed, one, "POST", "&action=refresh")
+    assert [fetch(deployed, given) for given in (first, second, kept)] == [403, 200, 200]
+
+
+def test_a_manager_ends_the_credentials_of_all_clients(deployed: Deployment) -> None:
+    put(deployed)
+    manager, other = deployed.new_client(*VIEWS, access.MANAGE_DESTINATIONS), deployed.new_client(*VIEWS)
+    elsewhere = deployed.new_client(*VIEWS)
+    with deployed.acting(elsewhere):
+        drop_zone = ask(deployed, "GET", "/credentials")
+    given = credentials_of(deployed, other)
+    mine = credentials_of(deployed, manager, "POST", "&action=refresh")
+    assert (fetch(deployed, given), fetch(deployed, mine)) == (403, 200)
+    assert fetch(deployed, drop_zone) == 404  # of the other type: it opens, and holds no file
+    assert fetch(deployed, credentials_of(deployed, other)) == 200
+
+
+def end_client(session: Session, caller: access.Caller, client: Client, now_ms: int) -> None:
+    clients.revoke(session, caller, client.id, now_ms)
+
+
+def rotate_secret(session: Session, caller: access.Caller, client: Client, now_ms: int) -> None:
+    clients.rotate(session, caller, client.id, now_ms)
+
+
+def take_role_away(session: Session, _caller: access.Caller, client: Client, _now_ms: int) -> None:
+    session.execute(delete(RoleSubject).where(RoleSubject.client_id == client.id))
+
+
+def take_permission_away(session: Session, _caller: access.Caller, client: Client, _now_ms: int) -> None:
+    (role,) = session.scalars(select(Role).join(RoleSubject).where(RoleSubject.client_id == client.id))
+    role.permissions = [access.VIEW_DESTINATIONS]
+
+
+def take_sandbox_away(session: Session, _caller: access.Caller, client: Client, _now_ms: int) -> None:
+    (role,) = session.scalars(select(Role).join(RoleSubject).where(RoleSubject.client_id == client.id))
+    role.sandboxes = ["dev"]
+
+
+@pytest.mark.parametrize(
+    "end",
+    [end_client, rotate_secret, take_role_away, take_permission_away, take_sandbox_away],
+    ids=lambda one: one.__name__,
+)
+def test_credentials_end_at_once_with_the_client_its_secret_or_its_role(deployed: Deployment, end: Any) -> None:
+    put(deployed)
+    client, bystander = deployed.new_client(*VIEWS), deployed.new_client(*VIEWS)
+    given, kept = credentials_of(deployed, client), credentials_of(deployed, bystander)
+    assert fetch(deployed, given) == 200
+    with deployed.backend.database.writing() as session:
+        row = session.get_one(Client, client.client_id)
+        end(session, access.administrator(deployed.backend.database), row, deployed.clock.now_ms())
+    assert (fetch(deployed, given), fetch(deployed, kept)) == (403, 200)
+
+
+def test_a_client_whose_secret_was_rotated_gets_credentials_that_work(deployed: Deployment) -> None:
+    put(deployed)
+    client = deployed.new_client(*VIEWS)
+    first = credentials_of(deployed, client)
+    with deployed.acting(client):  # its token lives on
+        with deployed.backend.database.writing() as session:
+            caller = access.administrator(deployed.backend.database)
+            clients.rotate(session, caller, client.client_id, deployed.clock.now_ms())
+        second = ask(deployed, "GET", f"/credentials{OUT}")
+    assert (fetch(deployed, first), fetch(deployed, second)) == (403, 200)
+
+
+def test_the_right_to_delete_ends_with_the_permission(deployed: Deployment) -> None:
+    put(deployed)
+    client = deployed.new_client(*VIEWS, access.EXPORT_DATASETS)
+    given = credentials_of(deployed, client)
+    assert "sp=rdl&" in given["SASToken"]
+    with deployed.backend.database.writing() as session:
+        (role,) = session.scalars(select(Role).join(RoleSubject).where(RoleSubject.client_id == client.client_id))
+        role.permissions = list(VIEWS)
+    path = f"/{given['storageAccountName']}/{given['containerName']}/a.txt?{given['SASToken']}"
+    assert deployed.http.delete(path).status_code == 403
+    assert fetch(deployed, given) == 200
+    assert "sp=rl&" in credentials_of(deployed, client)["SASToken"]
+
+
+def test_giving_credentials_out_is_in_the_audit_log(deployed: Deployment) -> None:
+    client = deployed.new_client(*VIEWS, access.EXPORT_DATASETS)
+    given = credentials_of(deployed, client)
+    credentials_of(deployed, client, "POST", "&action=refresh")
+    log = deployed.http.get("/data/foundation/audit/events").json()["_embedded"]["events"]
+    found = [one for one in log if one["assetType"] == "Landing Zone Credentials"]
+    assert [(one["action"], one["clientId"], one["assetName"]) for one in found] == [
+        ("Refresh", client.client_id, "dlz_destination"),
+        ("Issue", client.client_id, "dlz_destination"),
+    ]
+    assert found[1]["after"] == {"type": "dlz_destination", "expiresAt": given["expiryTime"] * 1000, "deletes": True}
+    assert given["SASToken"].rpartition("sig=")[2] not in str(log)
+
+
 def test_refreshing_one_type_leaves_the_other(deployed: Deployment) -> None:
     put(deployed)
     kept = ask(deployed, "GET", "/credentials?type=dlz_destination")
@@ -101,6 +214,7 @@ def test_credentials_end_when_they_say(tmp_path: Any, clock: MovedClock, engine:
         ((access.VIEW_DESTINATIONS, access.VIEW_DATASETS, access.EXPORT_DATASETS), (200, 200, 200)),
         ((access.EXPORT_DATASETS,), (403, 403, 403)),
         ((access.VIEW_DATASETS, access.MANAGE_DESTINATIONS), (403, 403, 403)),
+        ((access.VIEW_DESTINATIONS, access.VIEW_DATASETS, access.MANAGE_DESTINATIONS), (200, 200, 200)),
     ],
 )
 def test_credentials_need_two_permissions_and_refreshing_them_a_third(

@@ -94,7 +94,7 @@ STEPS: dict[str, tuple[Callable[[Made], Any], set[tuple[str, ...]]]] = {
     "credentials": (lambda made: made.deployed.http.get(f"{LANDING_ZONE}/credentials"), COLLECTING),
     "refresh": (
         lambda made: made.deployed.http.post(f"{LANDING_ZONE}/credentials?action=refresh"),
-        {(EXPORT_DATASETS,), *COLLECTING},
+        {(MANAGE_DESTINATIONS, EXPORT_DATASETS), *COLLECTING},
     ),
 }
 

@@ -145,6 +145,30 @@ def test_what_a_session_is_limited_to_is_all_it_can_do(
     assert sorted(keys(aws, deployed)) == sorted(f"{one}/a.txt" for one in others)
 
 
+@pytest.mark.parametrize("more", [(), (access.EXPORT_DATASETS,), (access.MANAGE_DESTINATIONS,)])
+def test_a_session_deletes_only_for_clients_that_may_manage_or_export(
+    deployed: Deployment, aws: Amazon, monkeypatch: pytest.MonkeyPatch, more: tuple[str, ...]
+) -> None:
+    with deployed.acting(deployed.new_client(access.VIEW_DESTINATIONS, access.VIEW_DATASETS, *more)):
+        _, asked = sent_policy(aws, deployed, monkeypatch)
+    assert ("s3:DeleteObject" in asked["Policy"]) == bool(more)
+
+
+def test_giving_a_session_is_in_the_audit_log(deployed: Deployment) -> None:
+    given = ask(deployed, "GET", f"/credentials{OUT}")
+    (event,) = [
+        one
+        for one in deployed.http.get("/data/foundation/audit/events").json()["_embedded"]["events"]
+        if one["assetType"] == "Landing Zone Credentials"
+    ]
+    assert (event["action"], event["assetId"]) == ("Issue", given["credentials"]["awsAccessKeyId"])
+    assert event["after"] == {
+        "type": "dlz_destination",
+        "expiresAt": given["expiryTime"] * 1000,
+        "deletes": True,
+    }
+
+
 def test_refreshing_gives_another_session_and_is_in_the_audit_log(deployed: Deployment) -> None:
     first = ask(deployed, "GET", f"/credentials{OUT}")
     second = ask(deployed, "POST", f"/credentials{OUT}&action=refresh")

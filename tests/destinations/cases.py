@@ -364,7 +364,7 @@ def _bucket(client: Any, bucket: str) -> list[str]:
 
 
 def _trusted(network: Network) -> Network:
-    return Network(certificates=network.certificates, patience=network.patience)
+    return network.for_operator()
 
 
 def _address(endpoint: str) -> tuple[str, int]:

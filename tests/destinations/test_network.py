@@ -9,8 +9,9 @@ from offtake.destinations.network import Network
 from offtake.errors import DeliveryError
 from tests.servers import free_port
 
-NEVER = ["169.254.169.254", "fe80::1", "fe80::1%eth0", "fd00:ec2::254", "100.100.100.200", "0.1.2.3", "224.0.0.1"]
-HIDDEN = ["::ffff:169.254.169.254", "64:ff9b::a9fe:a9fe", "2002:a9fe:a9fe::1"]
+METADATA = ["169.254.169.254", "fd00:ec2::254", "fd20:ce::254", "100.100.100.200", "192.0.0.192", "168.63.129.16"]
+NEVER = [*METADATA, "fe80::1", "fe80::1%eth0", "0.1.2.3", "224.0.0.1"]
+HIDDEN = ["::ffff:169.254.169.254", "64:ff9b::a9fe:a9fe", "64:ff9b:1::a9fe:a9fe", "2002:a9fe:a9fe::1"]
 PRIVATE = ["127.0.0.1", "10.1.2.3", "172.16.0.1", "192.168.1.1", "100.64.0.1", "::1", "fd12::1", "::ffff:10.0.0.1"]
 PUBLIC = ["52.216.1.1", "2600:1f18::1"]
 
@@ -25,6 +26,21 @@ def test_metadata_and_link_local_addresses_are_refused_everywhere(address: str) 
 def test_private_addresses_are_refused_where_there_are_many_users(address: str) -> None:
     assert not Network().refuses(address)
     assert Network(multi_user=True).refuses(address)
+
+
+def test_the_operators_own_hosts_may_be_private_but_no_metadata_services() -> None:
+    network = Network(multi_user=True, deny=(ip_network("10.0.0.0/8"),), certificates=b"pem", patience=7).for_operator()
+    assert not any(network.refuses(address) for address in PRIVATE + PUBLIC)
+    assert all(network.refuses(address) for address in NEVER + HIDDEN)
+    assert (network.certificates, network.patience) == (b"pem", 7)
+    allowed = Network(allow=(ip_network("169.254.3.0/24"),)).for_operator()
+    assert not allowed.refuses("169.254.3.1")
+
+
+def test_a_host_is_settled_when_no_name_service_can_move_it() -> None:
+    assert all(Network().is_settled(host) for host in ("127.0.0.1", "::1", "10.0.0.1", "localhost"))
+    assert not any(Network().is_settled(host) for host in ("store.example", "0x7f.1", "2130706433", "a.localhost", ""))
+    assert Network().for_operator().is_settled("minio.internal")
 
 
 @pytest.mark.parametrize("address", PUBLIC)

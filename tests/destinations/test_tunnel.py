@@ -15,7 +15,7 @@ from obstore.exceptions import BaseError
 from obstore.store import S3Store
 
 from offtake.destinations.network import Network
-from offtake.destinations.object_store import client_options
+from offtake.destinations.object_store import Endpoint, client_options
 from offtake.destinations.tunnel import proxy_url
 
 LOOPBACK = Network(multi_user=True, allow=(ip_network("127.0.0.1/32"),))
@@ -101,7 +101,7 @@ def test_a_redirect_is_judged_like_any_other_address() -> None:
                 endpoint=store,
                 access_key_id="a",
                 secret_access_key="b",
-                client_options=client_options(network, store),
+                client_options=client_options(network, Endpoint(store, chosen=True)),
                 retry_config={"max_retries": 0},
             )
             with contextlib.suppress(BaseError, OSError):

@@ -31,7 +31,7 @@ def test_a_folder_is_the_default() -> None:
 
 
 def test_an_account_and_a_bucket_take_the_networks_authorities_and_not_its_rules() -> None:
-    trusted = Network(certificates=b"pem", patience=7)
+    trusted = Network(certificates=b"pem", patience=7).for_operator()
     rules = Network(multi_user=True, certificates=b"pem", patience=7)
     settings = Settings(landing_zone="azure://lake", landing_zone_connection_string=SecretStr(ACCOUNT))
     assert zones_of(settings, rules) == AzureZones(SecretStr(ACCOUNT), "lake", trusted)
@@ -68,6 +68,11 @@ def test_an_account_and_a_bucket_take_the_networks_authorities_and_not_its_rules
         (S3 | {"landing_zone_region": "Europe"}, "OFFTAKE_LANDING_ZONE_REGION"),
         (S3 | {"landing_zone_endpoint": "minio"}, "OFFTAKE_LANDING_ZONE_ENDPOINT"),
         (S3 | {"landing_zone_endpoint": "https://user:pass@minio"}, "OFFTAKE_LANDING_ZONE_ENDPOINT"),
+        (S3 | {"landing_zone_endpoint": "http://169.254.169.254"}, "names a metadata or link-local address"),
+        (
+            AZURE | {"landing_zone_connection_string": f"{ACCOUNT};BlobEndpoint=http://[fd00:ec2::254]/a"},
+            "names a metadata or link-local address",
+        ),
     ],
 )
 def test_what_does_not_fit_is_named(settings: dict[str, str], said: str) -> None:

@@ -28,7 +28,7 @@ from offtake.scheduling.ticks import tick
 from offtake.settings import Settings
 from offtake.store.database import MIGRATIONS, Database, StoreVersionError, is_current, known_revisions
 from offtake.store.runs import cancel, run_parts
-from offtake.store.tables import Base, Batch, Organisation, Role, RoleSubject, Run, TargetConnection
+from offtake.store.tables import Base, Batch, LandingZoneKey, Organisation, Role, RoleSubject, Run, TargetConnection
 from tests.deployment import Deployment, deployment, rows, table_of
 from tests.store.released import REVISIONS, fill, gone, kept, reflected, stored
 
@@ -79,6 +79,20 @@ def test_clients_of_the_first_version_are_administrators(url: str) -> None:
         role = session.scalars(select(Role).join(RoleSubject).where(RoleSubject.client_id == "clients.id 1")).one()
         assert (role.permissions, role.sandboxes) == (["*"], ["*"])
     database.close()
+
+
+def test_credentials_of_the_landing_zone_that_belong_to_no_client_end(url: str) -> None:
+    database = Database(url)
+    database.migrate("0012")
+    fill(database)
+    with database.engine.begin() as connection:
+        connection.execute(reflected(connection).tables["landing_zone_keys"].update().values(revoked_at=None))
+    database.migrate()
+    with database.reading() as session:
+        keys = session.scalars(select(LandingZoneKey)).all()
+    database.close()
+    assert [key.revoked_at for key in keys] == [key.created_at for key in keys]
+    assert {key.client_id for key in keys} == {None}
 
 
 @pytest.mark.parametrize("revision", ["0001", "0005"])

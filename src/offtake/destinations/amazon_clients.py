@@ -5,6 +5,7 @@ import functools
 import logging
 import os
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -36,7 +37,7 @@ def make_client(
     """A client that asks for objects in the path style, or with the bucket in the host's name. Threads may share it.
 
     `endpoint`: None for the vendor's own. `credential`: None for what Amazon's chain finds in the environment, which
-    is renewed by itself. `guarded`: a user chose the endpoint, so that it is reached as the network's rules say.
+    is renewed by itself. `guarded`: a user or a setting chose the endpoint, so that the network's rules judge it.
     """
     from botocore.config import Config  # noqa: PLC0415 - an extra, and slow to import
 
@@ -45,7 +46,7 @@ def make_client(
         read_timeout=network.patience,
         retries={"mode": "standard", "total_max_attempts": _ATTEMPTS},
         s3={"addressing_style": "virtual" if is_virtual else "path"},
-        proxies=dict.fromkeys(("http", "https"), proxy_url(network)) if guarded and network.guards else None,
+        proxies=dict.fromkeys(("http", "https"), proxy_url(network)) if guarded else None,
     )
     given: dict[str, Any] = {}
     if credential is not None:
@@ -60,6 +61,15 @@ def make_client(
         verify=_bundle(network.certificates) if network.certificates else None,
         **given,
     )
+
+
+def fixed(credential: "S3Credential") -> Callable[[], "S3Credential"]:
+    """A source of this credential and nothing else.
+
+    Given by name, the driver would join to it the session token of the server's own environment, and send that to a
+    host that a caller named.
+    """
+    return lambda: credential
 
 
 def status_of(error: Exception) -> int:

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field, SecretStr, model_validator
 from pydantic_core import PydanticCustomError
 
 from offtake.destinations import patterns
-from offtake.destinations.amazon_clients import make_client
+from offtake.destinations.amazon_clients import fixed, make_client
 from offtake.destinations.assumed_role import AssumedRole, assumed_role
 from offtake.destinations.contract import AuthMethod, Capabilities, Destination, Driver, Guide, Sink, Site
 from offtake.destinations.object_store import (
@@ -18,8 +18,10 @@ from offtake.destinations.object_store import (
     PART_BYTES,
     RETRIES,
     RETRY_AFTER,
+    SIGNED,
     Bucket,
     ByHand,
+    Endpoint,
     ObjectStoreSink,
     client_options,
 )
@@ -222,17 +224,15 @@ def open_sink(credentials: Params | None, params: TargetParams, site: Site) -> S
     endpoint = credentials.endpoint_url.rstrip("/") if credentials.endpoint_url else None
     is_virtual = credentials.addressing_style == "VIRTUAL"
     url = endpoint or _amazon(region)
-    options = client_options(site.network, endpoint and (_of_bucket(url, params.bucket_name) if is_virtual else url))
+    store_url = _of_bucket(url, params.bucket_name) if is_virtual else url
+    options = client_options(site.network, Endpoint(store_url, chosen=endpoint is not None))
     if params.bucket_owner_full_control:
         # The driver signs these like its own headers.
         options["default_headers"] = {"x-amz-acl": "bucket-owner-full-control"}
     role = None
-    config: S3Config = {}
+    config: S3Config = {**SIGNED}
     if isinstance(credentials, Role):
         role = _assume(credentials, region, site)
-    else:
-        config["access_key_id"] = credentials.s3_access_key
-        config["secret_access_key"] = credentials.s3_secret_key.get_secret_value()
     if params.server_side_encryption is not None:
         config["server_side_encryption"] = _ENCRYPTION[params.server_side_encryption]
     if params.kms_key_id is not None:
@@ -241,7 +241,7 @@ def open_sink(credentials: Params | None, params: TargetParams, site: Site) -> S
         params.bucket_name,
         region=region,
         # The driver takes an endpoint of the virtual style with the bucket in it.
-        endpoint=_of_bucket(url, params.bucket_name) if is_virtual else url,
+        endpoint=store_url,
         # Buckets with dots in their names, and most compatible stores, need the path style.
         virtual_hosted_style_request=is_virtual,
         # One by one, a refusal to delete is told as what it is.
@@ -250,7 +250,7 @@ def open_sink(credentials: Params | None, params: TargetParams, site: Site) -> S
         unsigned_payload=endpoint is None or endpoint.startswith("https:"),
         client_options=options,
         retry_config=RETRIES,
-        credential_provider=role,
+        credential_provider=role or fixed(_credential(credentials)),
         config=config,
     )
     bucket = Bucket(

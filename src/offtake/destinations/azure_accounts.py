@@ -10,7 +10,7 @@ from urllib.parse import SplitResult, quote, unquote, urlsplit
 from obstore.store import AzureStore
 
 from offtake.destinations.contract import Site
-from offtake.destinations.object_store import RETRIES, Bucket, ByHand, ObjectStoreSink, client_options
+from offtake.destinations.object_store import RETRIES, Bucket, ByHand, Endpoint, ObjectStoreSink, client_options
 from offtake.destinations.object_store_errors import BASE_CONNECTION, RefusalError, Rights
 from offtake.destinations.patterns import container_problem, folder_problem
 from offtake.destinations.plain_http import answers, pause_in, send
@@ -174,27 +174,27 @@ def azure_sink(
 
     `keeper`: what holds the credentials, for whoever has to correct them.
     """
-    chosen = None if account.vendors_own else account.endpoint
-    config: AzureConfig = {"account_name": account.name, "endpoint": account.endpoint}
+    endpoints = [Endpoint(account.endpoint, chosen=not account.vendors_own)]
+    config: AzureConfig = {"account_name": account.name, "endpoint": account.endpoint, "skip_signature": False}
+    # Each is named with its kind: the driver would prefer a token, or the workload's identity, of the server's own
+    # environment to some of them, and send that to a host that a caller named.
     if principal is not None:
         config |= _signs_in(principal, account)
-        if principal.authority is not None:
-            client_options(site.network, principal.authority)
-            chosen = chosen or principal.authority
+        endpoints.append(Endpoint(config["authority_host"], chosen=principal.authority is not None))
     elif account.key is not None:
-        config["account_key"] = account.key
+        config |= {"account_key": account.key, "credential_type": "access_key"}
     elif account.signature is not None:
-        config["sas_key"] = account.signature
+        config |= {"sas_key": account.signature, "credential_type": "sas_token"}
     store = AzureStore(
         container,
         prefix=prefix or None,
         config=config,
-        client_options=client_options(site.network, chosen),
+        client_options=client_options(site.network, *endpoints),
         retry_config=RETRIES,
     )
     root = f"{account.endpoint}/{container}{'/' + prefix if prefix else ''}"
     bucket = Bucket(
-        root, urlsplit(account.endpoint).netloc, rights, site.network, guarded=chosen is not None, keeper=keeper
+        root, urlsplit(account.endpoint).netloc, rights, site.network, guarded=not account.vendors_own, keeper=keeper
     )
     if principal is not None:
         # A delegated signature would have to be asked of the store that refuses just then, and takes one more right.
@@ -235,6 +235,7 @@ def _signs_in(principal: Principal, account: Account) -> "AzureConfig":
         "client_id": principal.client_id,
         "client_secret": principal.secret,
         "authority_host": principal.authority or _AUTHORITIES[suffix],
+        "credential_type": "client_secret",
     }
 
 

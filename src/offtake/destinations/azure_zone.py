@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
@@ -24,6 +23,9 @@ if TYPE_CHECKING:
 
 POLICY: Final = "dlz-"
 """What the names of this project's stored access policies begin with; others are left as they are."""
+
+LONGEST: Final = 3600
+"""How long signatures may last, in seconds: of a client that is removed, they end no sooner."""
 
 _TURNS: Final = 20
 _PAUSE: Final = 0.05
@@ -58,52 +60,57 @@ def make_container(zones: AzureZones, container: str) -> None:
                 raise
 
 
-def keep_policies(zones: AzureZones, container: str, wanted: Callable[[], Mapping[str, int]]) -> None:
-    """Let the stored access policies of a container that is there be the `wanted` ones; raises `DeliveryError`.
+def keep_policies(zones: AzureZones, container: str, wanted: Callable[[], Mapping[str, bool]]) -> None:
+    """Let this project's policies of a container that is there be the `wanted` ones: names, and whether they delete.
 
-    `wanted` gives their names and ends in epoch milliseconds, first those that must not be missing when policies of
-    others leave less room than Azure's five. It is asked again after each change: of several servers
-    that do this at once, the last one sees what all of them want. All policies read, list and delete.
+    It is asked again after each change: of several servers that do this at once, the last one sees what all of them
+    want. All policies read and list, and have no end, for signatures say theirs; removing one ends what names it.
+
+    Raises `DeliveryError`.
     """
     from azure.storage.blob import AccessPolicy, ContainerSasPermissions  # noqa: PLC0415 - an extra, slow to import
 
-    collecting = ContainerSasPermissions(read=True, delete=True, list=True)
     with _client(zones, container, "write") as client:
         for turn in range(_TURNS):
             # Others who are at it too are not met again at the same moment.
             time.sleep(random.uniform(0, turn * _PAUSE))  # noqa: S311 - chance, no secret
             there = client.get_container_access_policy()["signed_identifiers"]
             kept = {one.id: one.access_policy for one in there if not one.id.startswith(POLICY)}
-            room = _MOST - len(kept)
-            if room <= 0:
+            ours = {
+                name: AccessPolicy(permission=ContainerSasPermissions(read=True, list=True, delete=deletes))
+                for name, deletes in wanted().items()
+            }
+            if len(kept) + len(ours) > _MOST:
                 raise DeliveryError(
                     "EXPORT-2001-403",
-                    f"The container {container} has {_MOST} access policies that are not this server's.",
+                    f"The container {container} has {len(kept)} access policies that are not this server's, "
+                    "which leaves no room for its own.",
                     "Remove one of them.",
                 )
-            ends = dict(islice(wanted().items(), room))
-            # Policies of earlier versions read and list only; they are replaced under the same name.
-            current = {one.id for one in there if set(one.access_policy.permission or "") == set(str(collecting))}
-            if {one.id for one in there} - set(kept) == set(ends) and set(ends) <= current:
+            if {one.id for one in there} - set(kept) == set(ours):
                 return
-            ours = {
-                name: AccessPolicy(permission=collecting, expiry=datetime.fromtimestamp(end / 1000, UTC))
-                for name, end in ends.items()
-            }
             client.set_container_access_policy(kept | ours)
     raise DeliveryError(
         "EXPORT-2003-504", f"The access policies of {container} keep changing.", "Try again.", transient=True
     )
 
 
-def signature(zones: AzureZones, container: str, policy: str) -> str:
-    """A shared access signature that the policy gives its rights and its end, as a query string."""
+def signature(zones: AzureZones, container: str, policy: str, expires_at: int) -> str:
+    """A shared access signature that the policy gives its rights, as a query string; it ends with that, if not before.
+
+    `expires_at` in epoch milliseconds.
+    """
     from azure.storage.blob import generate_container_sas  # noqa: PLC0415 - an extra, and slow to import
 
     owner = account(zones)
     protocol = "https" if owner.endpoint.startswith("https:") else None
     return generate_container_sas(
-        owner.name, container, account_key=owner.key or "", policy_id=policy, protocol=protocol
+        owner.name,
+        container,
+        account_key=owner.key or "",
+        policy_id=policy,
+        expiry=datetime.fromtimestamp(expires_at / 1000, UTC),
+        protocol=protocol,
     )
 
 
@@ -143,7 +150,10 @@ def _client(zones: AzureZones, container: str, act: Act) -> Iterator["ContainerC
         "connection_timeout": min(10, zones.network.patience),
         "read_timeout": zones.network.patience,
         "retry_policy": retries,
+        "permit_redirects": False,
     }
+    endpoint = urlsplit(owner.endpoint)
+    zones.network.resolve(endpoint.hostname or "", endpoint.port or 443)
     if zones.network.certificates is not None:
         options["transport"] = _trusting(zones.network.certificates)
     credential = {"account_name": owner.name, "account_key": owner.key or ""}
@@ -155,11 +165,10 @@ def _client(zones: AzureZones, container: str, act: Act) -> Iterator["ContainerC
         said = f"status {status} <Code>{_code(error)}</Code>" if status else type(error).__name__
         # Of the service's own text this much tells a wrong key from a missing right.
         said += f" {_WRONG_KEY}" if _WRONG_KEY in str(error) else ""
-        endpoint = urlsplit(owner.endpoint).netloc
         where = f"{owner.endpoint}/{container}"
         headers = getattr(getattr(error, "response", None), "headers", None) or {}
         refusal = RefusalError(said, pause_in(headers))
-        raise explain(refusal, where, endpoint, act, RIGHTS, SETTINGS) from None
+        raise explain(refusal, where, endpoint.netloc, act, RIGHTS, SETTINGS) from None
 
 
 def _code(error: Exception) -> str:

@@ -7,7 +7,7 @@ from obstore.store import S3Store
 from pydantic import Field, SecretStr
 
 from offtake.destinations import patterns
-from offtake.destinations.amazon_clients import make_client
+from offtake.destinations.amazon_clients import fixed, make_client
 from offtake.destinations.contract import AuthMethod, Capabilities, Destination, Guide, Sink, Site
 from offtake.destinations.object_store import (
     LOST_ANSWER,
@@ -15,8 +15,10 @@ from offtake.destinations.object_store import (
     PART_BYTES,
     RETRIES,
     RETRY_AFTER,
+    SIGNED,
     Bucket,
     ByHand,
+    Endpoint,
     ObjectStoreSink,
     client_options,
 )
@@ -115,8 +117,8 @@ def open_sink(credentials: Params | None, params: TargetParams, site: Site) -> S
     }
     store = S3Store(
         params.bucket_name,
-        access_key_id=key["access_key_id"],
-        secret_access_key=key["secret_access_key"],
+        credential_provider=fixed(key),
+        config=SIGNED,
         region="auto",
         endpoint=url,
         virtual_hosted_style_request=False,
@@ -125,7 +127,7 @@ def open_sink(credentials: Params | None, params: TargetParams, site: Site) -> S
         disable_bulk_delete=True,
         conditional_put="disabled",
         unsigned_payload=endpoint is None or endpoint.startswith("https:"),
-        client_options=client_options(site.network, endpoint),
+        client_options=client_options(site.network, Endpoint(url, chosen=endpoint is not None)),
         retry_config=RETRIES,
     )
     bucket = Bucket(

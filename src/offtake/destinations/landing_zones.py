@@ -40,7 +40,7 @@ class AzureZones:
     """Containers of a storage account. `connection_string`: with the account's key, which signs for consumers.
 
     `prefix`: what the names of the containers begin with. `network`: whose authorities are trusted, and the patience;
-    the account is the operator's choice, so that no rule keeps anybody from it.
+    the account is the operator's choice, so that it may be in a private network.
     """
 
     connection_string: SecretStr

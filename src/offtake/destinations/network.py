@@ -1,14 +1,15 @@
 """Which addresses a deployment lets its users' connections reach, and which authorities they trust.
 
 Hosts come from users: a server that connects wherever it is told would open its own network to them. An address is
-judged after the name is resolved, and the connection then goes to the address that was judged.
+judged after the name is resolved, and the connection then goes to the address that was judged. Metadata services and
+link-local addresses are refused in every deployment: what answers there gives away the deployment's own identity.
 """
 
 import ipaddress
 import socket
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
-from typing import Final
+from typing import Final, Self
 
 from offtake.errors import DeliveryError
 
@@ -22,14 +23,16 @@ _NEVER: Final[tuple[AddressRange, ...]] = tuple(
         "169.254.0.0/16",  # link-local, and the metadata services of most clouds
         "100.100.100.200/32",  # the metadata service of Alibaba's cloud
         "168.63.129.16/32",  # the host of Azure's virtual machines
+        "192.0.0.192/32",  # the metadata service of Oracle's older cloud
         "224.0.0.0/4",
         "::/128",
         "fe80::/10",
         "fd00:ec2::254/128",  # the metadata service of Amazon's cloud
+        "fd20:ce::254/128",  # the metadata service of Google's cloud
         "ff00::/8",
     )
 )
-_NAT64: Final = IPv6Network("64:ff9b::/96")
+_NAT64: Final = (IPv6Network("64:ff9b::/96"), IPv6Network("64:ff9b:1::/48"))
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,7 @@ class Network:
 
     `multi_user`: whoever uses the API may not use this machine's own network, so only public addresses are reached.
     What `allow` names is reached all the same; what `deny` names never is. `patience`: seconds that a peer may say
-    nothing.
+    nothing. `operators`: the hosts come from the operator's settings, not from callers.
     """
 
     multi_user: bool = False
@@ -46,11 +49,15 @@ class Network:
     deny: tuple[AddressRange, ...] = ()
     certificates: bytes | None = None
     patience: float = 60
+    operators: bool = False
 
-    @property
-    def guards(self) -> bool:
-        """Whether drivers that resolve names by themselves are to go through `tunnel`."""
-        return self.multi_user or bool(self.deny)
+    def for_operator(self) -> Self:
+        """The rules for hosts of the operator's settings: they may be private, but never metadata or link-local."""
+        return replace(self, multi_user=False, deny=(), operators=True)
+
+    def is_settled(self, host: str) -> bool:
+        """Whether the host, once judged, cannot come to mean another address: a number, or the operator's own name."""
+        return self.operators or host == "localhost" or _is_number(host)
 
     def refuses(self, address: str) -> bool:
         """Whether a numeric address may not be reached. IPv4 in an IPv6 address is judged as the IPv4 address."""
@@ -111,6 +118,14 @@ class Network:
         )
 
 
+def _is_number(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
 def _within(ip: Address, ranges: tuple[AddressRange, ...]) -> bool:
     return any(ip in one for one in ranges)
 
@@ -118,7 +133,7 @@ def _within(ip: Address, ranges: tuple[AddressRange, ...]) -> bool:
 def _unwrapped(ip: Address) -> Address:
     if isinstance(ip, IPv4Address):
         return ip
-    if ip in _NAT64:
+    if _within(ip, _NAT64):
         return IPv4Address(int(ip) & 0xFFFF_FFFF)
     teredo = ip.teredo
     return ip.ipv4_mapped or ip.sixtofour or (teredo[1] if teredo else ip)

@@ -24,13 +24,13 @@ from offtake.destinations.object_store_errors import (
     status_of,
 )
 from offtake.destinations.plain_http import TRIED_AGAIN, pause_asked_for
-from offtake.destinations.tunnel import proxy_url
+from offtake.destinations.tunnel import operators_proxy, proxy_url
 from offtake.errors import DeliveryError
 
 if TYPE_CHECKING:
     # The driver states these types in its stubs only.
     from obstore import Attributes
-    from obstore.store import ClientConfig, RetryConfig
+    from obstore.store import ClientConfig, RetryConfig, S3Config
 
 PART_BYTES: Final = 8 * 1024 * 1024
 MOST_PARTS: Final = 10_000
@@ -59,11 +59,25 @@ RETRIES: "Final[RetryConfig]" = {
 }
 """The driver's own quick retries; what outlasts them is retried by the run, with longer waits."""
 
+SIGNED: "Final[S3Config]" = {"skip_signature": False, "request_payer": False}
+"""What the driver would otherwise take from the server's environment (`AWS_SKIP_SIGNATURE`, `AWS_REQUESTER_PAYS`)."""
 
-def client_options(network: Network, endpoint: str | None) -> "ClientConfig":
-    """How the driver connects. `endpoint`: the URL that a user chose, None for the vendor's own.
 
-    Raises `DeliveryError` when the endpoint has no address, or one that may not be reached.
+@dataclass(frozen=True)
+class Endpoint:
+    """A URL that the driver is given. `chosen`: by a caller or a setting; else it is one of the vendor's own."""
+
+    url: str
+    chosen: bool
+
+
+def client_options(network: Network, *endpoints: Endpoint) -> "ClientConfig":
+    """How the driver connects to these endpoints, and to what they redirect it to.
+
+    The driver follows redirects, and resolves names again for each connection: both go through `tunnel`. Only hosts
+    that cannot come to mean another address after they were judged are reached directly, which costs nothing.
+
+    Raises `DeliveryError` when a chosen endpoint has no address, or one that may not be reached.
     """
     options: ClientConfig = {
         "connect_timeout": timedelta(seconds=min(10, network.patience)),
@@ -74,12 +88,22 @@ def client_options(network: Network, endpoint: str | None) -> "ClientConfig":
     }
     if network.certificates is not None:
         options["root_certificate"] = network.certificates
-    if endpoint is not None:
-        url = urlsplit(endpoint)
-        network.resolve(url.hostname or "", url.port or 443)
-        if network.guards:
-            options["proxy_url"] = proxy_url(network)
+    options["proxy_url"] = proxy_url(network)
+    direct = [host for one in endpoints if (host := _judged(network, one)) is not None]
+    if direct:
+        options["proxy_excludes"] = ",".join(direct)
     return options
+
+
+def _judged(network: Network, endpoint: Endpoint) -> str | None:
+    """The endpoint's host where it may be connected to directly; raises as `client_options` does."""
+    url = urlsplit(endpoint.url)
+    host = url.hostname or ""
+    if endpoint.chosen:
+        network.resolve(host, url.port or 443)
+    if operators_proxy(url.scheme, host) is not None:
+        return None
+    return host if not endpoint.chosen or network.is_settled(host) else None
 
 
 @dataclass(frozen=True)
@@ -87,7 +111,7 @@ class Bucket:
     """What a sink knows of its bucket or container.
 
     `root`: its address as people write it; `endpoint`: whom it is asked of; `rights`: what its owner has to grant;
-    `network`: by whose rules it is reached, where `guarded` says that a user chose the endpoint;
+    `network`: by whose rules it is reached, where `guarded` says that a user or a setting chose the endpoint;
     `attributes`: go with every object; `refusal`: why credentials could not be had, where somebody else gives them;
     `forget`: has them asked for anew, when the store says that they have expired;
     `keeper`: what holds the credentials, for whoever has to correct them.

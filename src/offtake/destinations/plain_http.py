@@ -1,5 +1,6 @@
 """Single requests to a store, for what its driver cannot do or does not tell. Under the same rules of the network."""
 
+import json
 import logging
 import ssl
 import time
@@ -10,7 +11,7 @@ from urllib.parse import urlsplit
 
 from offtake.destinations.contract import ANSWER_SECONDS
 from offtake.destinations.network import Network
-from offtake.destinations.tunnel import proxy_url
+from offtake.destinations.tunnel import operators_proxy, proxy_url
 from offtake.errors import DeliveryError
 
 if TYPE_CHECKING:
@@ -38,18 +39,51 @@ def send(
 ) -> "httpx2.Response":
     """The answer; redirects are not followed. Raises `httpx2.TransportError`, whose text may hold the address.
 
-    `guarded`: a user chose the address, so that it is reached as the network's rules say. `patience`: seconds.
+    `guarded`: a setting or a user chose the address, so that it is judged by the network's rules. `patience`: seconds.
     `trusting`: the server proves who it is by its certificate.
     """
     import httpx2  # noqa: PLC0415 - what is seldom needed, others shall not have to hold
 
-    context = ssl.create_default_context()
-    if network.certificates is not None:
-        context.load_verify_locations(cadata=network.certificates.decode())
+    context = _context(network)
     if not trusting:
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    proxy = proxy_url(network) if guarded and network.guards else None
-    return httpx2.request(method, url, headers=headers, verify=context, proxy=proxy, timeout=patience)
+    proxy = proxy_url(network) if guarded else None
+    return httpx2.request(
+        method, url, headers=headers, verify=context, proxy=proxy, timeout=patience, follow_redirects=False
+    )
+
+
+def fetch_document(url: str, network: Network, *, largest: int, seconds: float) -> object:
+    """The JSON document at a URL, of at most `largest` bytes within about so many seconds; redirects are refused.
+
+    Raises `DeliveryError`.
+    """
+    import httpx2  # noqa: PLC0415 - as above
+
+    deadline = time.monotonic() + seconds
+    try:
+        with (
+            httpx2.Client(
+                verify=_context(network), proxy=proxy_url(network), timeout=seconds, follow_redirects=False
+            ) as client,
+            client.stream("GET", url, headers={"Accept-Encoding": "identity"}) as answer,
+        ):
+            if answer.status_code != httpx2.codes.OK:
+                raise _no_document(f"status {answer.status_code}")
+            text = b""
+            for piece in answer.iter_raw():
+                text += piece
+                if len(text) > largest:
+                    raise _no_document(f"more than {largest} bytes")
+                if time.monotonic() > deadline:
+                    raise _no_document("no end of it in time")
+        return json.loads(text)
+    except (httpx2.HTTPError, httpx2.InvalidURL, httpx2.StreamError, OSError, ValueError, RecursionError) as error:
+        raise _no_document(type(error).__name__) from None
+
+
+def _no_document(why: str) -> DeliveryError:
+    return DeliveryError("EXPORT-2003-504", f"There is no JSON document to be had ({why}).", "Check the address.")
 
 
 def pause_asked_for(url: str, network: Network, *, guarded: bool) -> float | None:
@@ -78,7 +112,7 @@ def answers(url: str, network: Network, *, guarded: bool) -> bool:
     split = urlsplit(url)
     port = split.port or (443 if split.scheme == "https" else 80)
     patience = min(ANSWER_SECONDS, network.patience)
-    if guarded and network.guards:
+    if guarded and operators_proxy(split.scheme, split.hostname or "") is None:
         # The tunnel would not tell why it could not connect.
         network.connect(split.hostname or "", port, patience).close()
     try:
@@ -111,6 +145,13 @@ def pause_in(headers: Mapping[str, str]) -> float | None:
             return None
         seconds = until - (_epoch(headers.get("date", "")) or time.time())
     return seconds if seconds > 0 else None
+
+
+def _context(network: Network) -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    if network.certificates is not None:
+        context.load_verify_locations(cadata=network.certificates.decode())
+    return context
 
 
 def _epoch(date: str) -> float | None:

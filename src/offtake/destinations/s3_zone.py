@@ -14,7 +14,7 @@ from obstore.store import S3Store
 from offtake.destinations.amazon_clients import code_of, make_client, pause_of, status_of
 from offtake.destinations.amazon_s3 import RIGHTS, UPLOADS
 from offtake.destinations.landing_zones import SETTINGS, S3Zones
-from offtake.destinations.object_store import RETRIES, Bucket, ByHand, ObjectStoreSink, client_options
+from offtake.destinations.object_store import RETRIES, SIGNED, Bucket, ByHand, Endpoint, ObjectStoreSink, client_options
 from offtake.destinations.object_store_errors import Act, RefusalError, explain
 from offtake.destinations.unfinished_uploads import UnfinishedUploads
 from offtake.errors import DeliveryError
@@ -55,9 +55,10 @@ def open_folder(zones: S3Zones, folder: str) -> ObjectStoreSink:
         virtual_hosted_style_request=False,
         # One by one, a refusal to delete is told as what it is.
         disable_bulk_delete=True,
-        client_options=client_options(zones.network, zones.endpoint),
+        client_options=client_options(zones.network, Endpoint(zones.url, chosen=zones.endpoint is not None)),
         retry_config=RETRIES,
         credential_provider=identity,
+        config=SIGNED,
     )
     bucket = Bucket(
         root=f"s3://{zones.bucket}/{folder}",
@@ -79,8 +80,8 @@ def open_folder(zones: S3Zones, folder: str) -> ObjectStoreSink:
     return ObjectStoreSink(store, bucket, ByHand(clear=uploads.abort))
 
 
-def session_for(zones: S3Zones, folder: str, name: str, seconds: int) -> Session:
-    """A session of the role that reads, lists and deletes in the folder and does nothing else; raises `DeliveryError`.
+def session_for(zones: S3Zones, folder: str, name: str, seconds: int, *, deletes: bool = False) -> Session:
+    """A session of the role that reads and lists in the folder, and `deletes` if it may; raises `DeliveryError`.
 
     `name` is what the store's own log calls it. `seconds` is brought into what a store allows.
     """
@@ -89,7 +90,7 @@ def session_for(zones: S3Zones, folder: str, name: str, seconds: int) -> Session
             RoleArn=zones.role,
             RoleSessionName=name[:64],
             DurationSeconds=max(SHORTEST, min(LONGEST, seconds)),
-            Policy=json.dumps(collecting_policy(zones, folder), separators=(",", ":")),
+            Policy=json.dumps(collecting_policy(zones, folder, deletes=deletes), separators=(",", ":")),
         )["Credentials"]
     return Session(
         access_key_id=given["AccessKeyId"],
@@ -99,16 +100,17 @@ def session_for(zones: S3Zones, folder: str, name: str, seconds: int) -> Session
     )
 
 
-def collecting_policy(zones: S3Zones, folder: str) -> dict[str, Any]:
+def collecting_policy(zones: S3Zones, folder: str, *, deletes: bool) -> dict[str, Any]:
     """What a session is limited to, whatever its role may do: objects below the folder, and the list of them."""
     partition = zones.role.split(":")[1] if zones.role.startswith("arn:aws") else "aws"
     bucket = f"arn:{partition}:s3:::{zones.bucket}"
+    actions = ["s3:GetObject", "s3:DeleteObject"] if deletes else ["s3:GetObject"]
     # Nothing beside the folder has a name that begins with its own.
     within = {"StringLike": {"s3:prefix": [folder, f"{folder}/*"]}}
     return {
         "Version": "2012-10-17",
         "Statement": [
-            {"Effect": "Allow", "Action": ["s3:GetObject", "s3:DeleteObject"], "Resource": f"{bucket}/{folder}/*"},
+            {"Effect": "Allow", "Action": actions, "Resource": f"{bucket}/{folder}/*"},
             {"Effect": "Allow", "Action": "s3:ListBucket", "Resource": bucket, "Condition": within},
         ],
     }

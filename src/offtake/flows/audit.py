@@ -11,7 +11,7 @@ from offtake.store.tables import AuditEvent
 Json = dict[str, Any]
 Action = Literal[
     "create", "update", "delete", "enable", "disable", "run", "cancel", "complete", "abort", "revert",
-    "grant", "revoke", "rotate", "refresh", "reset", "fail",
+    "grant", "revoke", "rotate", "issue", "refresh", "reset", "fail",
 ]  # fmt: skip
 
 

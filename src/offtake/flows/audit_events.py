@@ -26,6 +26,7 @@ ASSET_TYPES: Final = {
     "clients": "Client",
     "sandboxes": "Sandbox",
     "landingZoneCredentials": "Landing Zone Credentials",
+    "landingZoneFiles": "Landing Zone File",
 }
 """The vendor's name of each stored resource type; where the vendor has none, a name in its style."""
 

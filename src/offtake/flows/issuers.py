@@ -1,13 +1,17 @@
 """An external OpenID Connect issuer: tokens that it signed for clients that are registered here."""
 
-import json
+import logging
 import threading
-import urllib.request
-from http.client import HTTPException
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 import jwt
+
+from offtake.destinations.network import Network
+from offtake.destinations.plain_http import fetch_document
+from offtake.errors import DeliveryError
+
+_log = logging.getLogger(__name__)
 
 _ALGORITHMS: Final = ["RS256", "RS384", "RS512", "PS256", "ES256", "ES384", "EdDSA"]
 _TIMEOUT_SECONDS: Final = 5
@@ -17,6 +21,35 @@ _PAUSE_SECONDS: Final = 30
 """Between two questions to the issuer, so that made-up tokens cannot have it asked all the time."""
 _AHEAD_SECONDS: Final = 60
 """How far the issuer's clock may be before ours."""
+_WAITING: Final = 8
+"""Requests that may wait for keys at once, so that made-up tokens cannot hold all threads while the issuer is slow."""
+
+
+class IssuerKeys(jwt.PyJWKClient):
+    """The issuer's key set, fetched under the network's rules: bounded in time and size, without redirects.
+
+    The issuer's host is the operator's choice: it may be in a private network, but is no metadata service.
+    """
+
+    def __init__(self, issuer: str, network: Network) -> None:
+        """Nothing is fetched yet, and nothing kept: `ExternalIssuer` keeps keys, by the clock that it is given."""
+        configuration = f"{issuer.rstrip('/')}/.well-known/openid-configuration"
+        super().__init__(configuration, cache_jwk_set=False, timeout=_TIMEOUT_SECONDS)
+        self._network = network.for_operator()
+
+    def fetch_data(self) -> dict[str, Any]:
+        """The key set that the issuer's configuration names; raises `PyJWKClientError`."""
+        return self._document(self._document(self.uri).get("jwks_uri"))
+
+    def _document(self, url: object) -> dict[str, Any]:
+        if not isinstance(url, str) or urlsplit(url).scheme not in ("https", "http"):
+            raise jwt.PyJWKClientError("the issuer's configuration names no URL of keys")
+        try:
+            return self._as_jwk_set_payload(
+                fetch_document(url, self._network, largest=_LARGEST, seconds=_TIMEOUT_SECONDS)
+            )
+        except DeliveryError as error:
+            raise jwt.PyJWKClientError(error.message) from None
 
 
 class ExternalIssuer:
@@ -26,9 +59,11 @@ class ExternalIssuer:
     those that are known stay good. Threads share it.
     """
 
-    def __init__(self, issuer: str, audience: str, client_claim: str) -> None:
+    def __init__(self, issuer: str, audience: str, client_claim: str, network: Network | None = None) -> None:
         """`client_claim` names the claim that holds the id of a client registered here."""
         self._issuer, self._audience, self._claim = issuer, audience, client_claim
+        self._client = IssuerKeys(issuer, network or Network())
+        self._waiting = threading.BoundedSemaphore(_WAITING)
         self._keys: dict[str, jwt.PyJWK] = {}
         self._asked_at: int | None = None
         self._asking = threading.Lock()
@@ -60,49 +95,31 @@ class ExternalIssuer:
         return client
 
     def _key(self, key_id: str, now: int) -> jwt.PyJWK:
-        if key_id not in self._keys or not self._asked_within(_KEPT_SECONDS, now):
-            with self._asking:
-                # Whoever waited finds that another has asked just now.
-                if not self._asked_within(_PAUSE_SECONDS, now):
-                    self._asked_at = now
-                    self._keys = _published(self._issuer) or self._keys
+        is_wanting = key_id not in self._keys or not self._asked_within(_KEPT_SECONDS, now)
+        # A request that finds all places taken is judged by the keys that are known.
+        if is_wanting and self._waiting.acquire(blocking=False):
+            try:
+                self._ask(now)
+            finally:
+                self._waiting.release()
         if key_id not in self._keys:
             raise jwt.InvalidKeyError("the issuer does not publish this key, or cannot be reached")
         return self._keys[key_id]
 
+    def _ask(self, now: int) -> None:
+        with self._asking:
+            # Another thread may have asked while this one waited.
+            if self._asked_within(_PAUSE_SECONDS, now):
+                return
+            self._asked_at = now
+            try:
+                keys = self._client.get_signing_keys()
+            except (jwt.PyJWTError, ValueError, TypeError, AttributeError) as error:
+                _log.warning("the keys of the issuer %s cannot be had: %s", self._issuer, error)
+                return
+            found = {key.key_id: key for key in keys if key.key_id and key.algorithm_name in _ALGORITHMS}
+            self._keys = found or self._keys
+
     def _asked_within(self, seconds: int, now: int) -> bool:
         # A clock that was set back must not keep us from asking.
         return self._asked_at is not None and 0 <= now - self._asked_at < seconds
-
-
-def _published(issuer: str) -> dict[str, jwt.PyJWK]:
-    """The issuer's public keys by id; none when it cannot be reached, or does not answer with keys."""
-    try:
-        where = str(_get(f"{issuer.rstrip('/')}/.well-known/openid-configuration")["jwks_uri"])
-        keys = jwt.PyJWKSet.from_dict(_get(where)).keys
-    except (OSError, HTTPException, ValueError, KeyError, TypeError, AttributeError, RecursionError, jwt.PyJWTError):
-        return {}
-    fitting = (key for key in keys if key.public_key_use in ("sig", None) and key.algorithm_name in _ALGORITHMS)
-    return {key.key_id: key for key in fitting if key.key_id}
-
-
-def _get(address: str) -> dict[str, Any]:
-    """The JSON object at the address, when it is a small one; raises as `_published` expects."""
-    if urlsplit(address).scheme not in ("https", "http"):
-        raise ValueError("no web address")
-    with _OPENER.open(address, timeout=_TIMEOUT_SECONDS) as answer:
-        text = answer.read(_LARGEST + 1)
-    if len(text) > _LARGEST:
-        raise ValueError("too large")
-    document: dict[str, Any] = json.loads(text)
-    return document
-
-
-class _StayHere(urllib.request.HTTPRedirectHandler):
-    """The issuer's own word is wanted, not that of whom it may point to."""
-
-    def redirect_request(self, *_: object) -> None:
-        """Never."""
-
-
-_OPENER: Final = urllib.request.build_opener(_StayHere())

@@ -3,23 +3,21 @@
 import re
 from dataclasses import dataclass
 
-from sqlalchemy.orm import Session
-
 from offtake.destinations import azure_zone, s3_zone
-from offtake.destinations.landing_zones import AzureZones, LocalZones, S3Zones, Zones, ZoneType
+from offtake.destinations.landing_zones import AzureZones, S3Zones, Zones, ZoneType
 from offtake.errors import DeliveryError
 from offtake.flows import problems, zones
-from offtake.flows.access import EXPORT_DATASETS, VIEW_DATASETS, VIEW_DESTINATIONS, Caller
+from offtake.flows.access import EXPORT_DATASETS, MANAGE_DESTINATIONS, VIEW_DATASETS, VIEW_DESTINATIONS, Caller
 from offtake.flows.problems import Problem
 from offtake.flows.zones import Credentials
 from offtake.store.database import Database
-from offtake.store.tables import LandingZoneKey, Sandbox
+from offtake.store.tables import Sandbox
 from offtake.store.vault import Vault
 
 
 @dataclass(frozen=True)
 class S3Credentials:
-    """A session that reads, lists and deletes in one folder of a bucket; `endpoint` is the store's URL."""
+    """A session that collects from one folder of a bucket; `endpoint` is the store's URL."""
 
     bucket: str
     folder: str
@@ -29,7 +27,10 @@ class S3Credentials:
 
 @dataclass(frozen=True)
 class Doorman:
-    """What giving credentials needs of a deployment. `lifetime_ms`: of signatures; sessions last an hour at most."""
+    """What giving credentials needs of a deployment.
+
+    `lifetime_ms`: of signatures for folders; signatures of Azure and sessions of S3 last an hour at most.
+    """
 
     database: Database
     vault: Vault
@@ -37,7 +38,7 @@ class Doorman:
     lifetime_ms: int
 
     def give(self, caller: Caller, kind: ZoneType, now_ms: int) -> Credentials | S3Credentials:
-        """Credentials: a signature that was given before while it lives long enough, and always a new session.
+        """The caller's credentials: in folders a signature that was given before while it lives long enough.
 
         Raises 2120, and 3502 when the zone's storage refuses or does not answer.
         """
@@ -45,8 +46,12 @@ class Doorman:
         return self._give(caller, kind, now_ms, renews=False)
 
     def refresh(self, caller: Caller, kind: ZoneType, now_ms: int) -> Credentials | S3Credentials:
-        """New credentials. Signatures from before end; sessions cannot be ended early. Raises as `give` does."""
-        caller.require(EXPORT_DATASETS)
+        """New credentials. The caller's signatures from before end; by one that may manage destinations, all do.
+
+        What a store cannot end early lasts for an hour at most: sessions of S3, and one client's signatures at Azure.
+        Raises as `give` does.
+        """
+        caller.require(EXPORT_DATASETS, MANAGE_DESTINATIONS)
         _require_reading(caller)
         return self._give(caller, kind, now_ms, renews=True)
 
@@ -54,44 +59,58 @@ class Doorman:
         try:
             if isinstance(self.zones, S3Zones):
                 return self._session(self.zones, caller, kind, now_ms, renews=renews)
-            with self.database.writing() as session:
-                key = self._key(session, caller, kind, now_ms, renews=renews)
-                if isinstance(self.zones, LocalZones):
-                    return zones.sign(self.vault, key, session.get_one(Sandbox, caller.sandbox_id))
-            # Azure is asked once the database is let go: it may take its time.
-            return self._signature(self.zones, caller, kind, now_ms, key)
+            if isinstance(self.zones, AzureZones):
+                return self._signature(self.zones, caller, kind, now_ms, renews=renews)
         except DeliveryError as error:
             raise Problem(problems.STORAGE_AWAY, str(error)) from None
-
-    def _key(self, session: Session, caller: Caller, kind: ZoneType, now_ms: int, *, renews: bool) -> LandingZoneKey:
         choose = zones.renewed_key if renews else zones.current_key
-        return choose(session, caller, self.vault, kind, now_ms, self.lifetime_ms)
+        with self.database.writing() as session:
+            key = choose(session, caller, self.vault, kind, now_ms, self.lifetime_ms)
+            zones.record(session, caller, kind, key.id, key.expires_at or 0, now_ms, renews=renews)
+            sandbox = session.get_one(Sandbox, caller.sandbox_id)
+            return zones.sign(self.vault, key, sandbox, deletes=zones.may_delete(caller))
 
     def _signature(
-        self, azure: AzureZones, caller: Caller, kind: ZoneType, now_ms: int, key: LandingZoneKey
+        self, azure: AzureZones, caller: Caller, kind: ZoneType, now_ms: int, *, renews: bool
     ) -> Credentials:
-        """The key's id names a stored access policy; taking the policy away ends the signature."""
+        """The key's id names a stored access policy of the zone; taking the policy away ends all signatures."""
         container = azure.container(caller.org_id, caller.sandbox_name, kind)
-
-        def live() -> dict[str, int]:
-            with self.database.reading() as session:
-                found = zones.live_keys(session, caller.sandbox_id, kind, now_ms)
-            return {f"{azure_zone.POLICY}{key_id}": end for key_id, end in found.items()}
-
+        expires_at = (now_ms + min(self.lifetime_ms, azure_zone.LONGEST * 1000)) // 1000 * 1000
+        choose = zones.renewed_policy_key if renews else zones.policy_key
+        with self.database.writing() as session:
+            key = choose(session, caller, self.vault, kind, now_ms)
+            key_id = key.id
+            zones.record(session, caller, kind, key_id, expires_at, now_ms, renews=renews)
+        # Azure is asked once the database is let go: it may take its time.
         azure_zone.make_container(azure, container)
-        azure_zone.keep_policies(azure, container, live)
+        keep_policies(self.database, azure, container, caller.sandbox_id, kind)
         account = azure_zone.account(azure)
-        query = azure_zone.signature(azure, container, f"{azure_zone.POLICY}{key.id}")
-        return Credentials(account.name, container, query, key.expires_at or 0, f"{account.endpoint}/{container}")
+        query = azure_zone.signature(azure, container, f"{azure_zone.POLICY}{key_id}", expires_at)
+        return Credentials(account.name, container, query, expires_at, f"{account.endpoint}/{container}")
 
     def _session(self, s3: S3Zones, caller: Caller, kind: ZoneType, now_ms: int, *, renews: bool) -> S3Credentials:
         folder = s3.folder(caller.org_id, caller.sandbox_name, kind)
         name = re.sub(r"[^A-Za-z0-9_=,.@-]", "-", f"offtake-{caller.client_id}")
-        given = s3_zone.session_for(s3, folder, name, self.lifetime_ms // 1000)
-        if renews:
-            with self.database.writing() as session:
-                zones.record_refresh(session, caller, kind, given.access_key_id, given.expires_at * 1000, now_ms)
+        seconds, deletes = self.lifetime_ms // 1000, zones.may_delete(caller)
+        given = s3_zone.session_for(s3, folder, name, seconds, deletes=deletes)
+        with self.database.writing() as session:
+            expires_at = given.expires_at * 1000
+            zones.record(session, caller, kind, given.access_key_id, expires_at, now_ms, renews=renews)
         return S3Credentials(s3.bucket, folder, s3.url, given)
+
+
+def keep_policies(database: Database, azure: AzureZones, container: str, sandbox_id: str, kind: ZoneType) -> None:
+    """Make the zone's policies the container's only ones of ours, so that signatures of others end.
+
+    Raises `DeliveryError`.
+    """
+
+    def wanted() -> dict[str, bool]:
+        with database.reading() as session:
+            found = zones.live_policies(session, sandbox_id, kind)
+        return {f"{azure_zone.POLICY}{key_id}": deletes for key_id, deletes in found.items()}
+
+    azure_zone.keep_policies(azure, container, wanted)
 
 
 def _require_reading(caller: Caller) -> None:

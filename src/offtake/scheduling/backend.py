@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final, TextIO
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 from offtake.clock import Clock
@@ -163,7 +164,11 @@ def _issuer(settings: Settings) -> ExternalIssuer | None:
         return None
     if settings.oidc_audience is None:
         raise OfftakeError("OFFTAKE_OIDC_AUDIENCE is not set: without it, tokens for others would be accepted.")
-    return ExternalIssuer(settings.oidc_issuer, settings.oidc_audience, settings.oidc_client_claim)
+    network = network_of(settings).for_operator()
+    url = urlsplit(settings.oidc_issuer)
+    if url.scheme not in ("http", "https") or network.refuses_host(url.hostname or ""):
+        raise OfftakeError("OFFTAKE_OIDC_ISSUER must be an http(s) URL, and no metadata or link-local address.")
+    return ExternalIssuer(settings.oidc_issuer, settings.oidc_audience, settings.oidc_client_claim, network)
 
 
 @contextmanager

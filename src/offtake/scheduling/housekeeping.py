@@ -1,5 +1,6 @@
 """What is done beside runs: sandboxes are emptied; files of the landing zone and what nobody comes back for go."""
 
+import itertools
 import logging
 import threading
 from collections.abc import Iterator
@@ -8,9 +9,9 @@ from typing import Final
 from sqlalchemy import select
 
 from offtake.destinations.contract import Site
-from offtake.destinations.landing_zones import TYPES, ZoneType
+from offtake.destinations.landing_zones import TYPES, AzureZones, ZoneType
 from offtake.errors import DeliveryError
-from offtake.flows import sandbox_content, sandboxes, zone_content, zones
+from offtake.flows import sandbox_content, sandboxes, zone_content, zone_credentials, zones
 from offtake.flows.sandbox_content import Places
 from offtake.scheduling import ingestion
 from offtake.scheduling.backend import Backend
@@ -23,6 +24,8 @@ _log = logging.getLogger(__name__)
 _PAUSE_SECONDS: Final = 1.0
 _SWEEP_MS: Final = 3_600_000
 _DAY_MS: Final = 86_400_000
+_NO_CONTAINER: Final = "EXPORT-2002-404"
+"""Containers are made when something is written or credentials are asked for."""
 
 
 def housekeeping(backend: Backend, stop: threading.Event) -> None:
@@ -55,6 +58,7 @@ def keep_house(backend: Backend, *, sweeps: bool) -> Iterator[None]:
         yield from ingestion.sweep(backend.database, backend.lake, backend.uploads, backend.clock)
         with backend.database.writing() as session:
             health.forget_old(session, backend.clock.now_ms())
+        yield from _end_signatures(backend)
     if sweeps and backend.settings.landing_zone_days:
         yield from _sweep(backend)
 
@@ -64,6 +68,24 @@ def empty_sandbox(backend: Backend, sandbox_id: str) -> Iterator[None]:
     places = Places(backend.zones, backend.settings.uploads_root)
     now = backend.clock.now_ms()
     yield from sandbox_content.empty(backend.database, backend.lake, places, sandbox_id, now)
+
+
+def _end_signatures(backend: Backend) -> Iterator[None]:
+    """At Azure, remove stored access policies that the database does not know: of earlier versions, say."""
+    azure = backend.zones
+    if not isinstance(azure, AzureZones):
+        return
+    with backend.database.reading() as session:
+        active = session.scalars(select(Sandbox).where(Sandbox.state == sandboxes.ACTIVE))
+        every = [(row.id, row.org_id, row.name) for row in active]
+    for (sandbox_id, org_id, name), kind in itertools.product(every, TYPES):
+        container = azure.container(org_id, name, kind)
+        try:
+            zone_credentials.keep_policies(backend.database, azure, container, sandbox_id, kind)
+        except DeliveryError as error:
+            if error.code != _NO_CONTAINER:
+                _log.warning("access policies of %s cannot be looked after yet: %s", container, error)
+        yield
 
 
 def _sweep(backend: Backend) -> Iterator[None]:

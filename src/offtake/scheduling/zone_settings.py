@@ -31,14 +31,15 @@ _OF: Final = {
 def zones_of(settings: Settings, network: Network) -> Zones:
     """The deployment's landing zones; raises `OfftakeError` for settings that do not make any.
 
-    `network`: its authorities and its patience go for the zones too, its rules about users' hosts do not.
+    `network`: its authorities and its patience go for the zones too. Their hosts may be private, but not metadata
+    services.
     """
     where = settings.landing_zone or ""
     scheme, separator, rest = where.partition("://")
     for name, needed in _OF.items():
         if getattr(settings, name) is not None and not where.startswith(needed):
             raise OfftakeError(f"OFFTAKE_{name.upper()} is set, but OFFTAKE_LANDING_ZONE does not begin with {needed}.")
-    trusted = Network(certificates=network.certificates, patience=network.patience)
+    trusted = network.for_operator()
     if not separator:
         return LocalZones(settings.landing_zone_root)
     if scheme == "azure":
@@ -59,9 +60,10 @@ def _azure(settings: Settings, prefix: str, network: Network) -> AzureZones:
         raise OfftakeError("OFFTAKE_LANDING_ZONE_CONNECTION_STRING is not set: azure:// needs an account and its key.")
     zones = AzureZones(settings.landing_zone_connection_string, prefix, network)
     try:
-        azure_zone.account(zones)
+        endpoint = azure_zone.account(zones).endpoint
     except ValueError as error:
         raise OfftakeError(f"OFFTAKE_LANDING_ZONE_CONNECTION_STRING {error}.") from None
+    _judge(endpoint, "OFFTAKE_LANDING_ZONE_CONNECTION_STRING", network)
     return zones
 
 
@@ -83,7 +85,16 @@ def _s3(settings: Settings, place: str, network: Network) -> S3Zones:
     endpoint = settings.landing_zone_endpoint.rstrip("/") if settings.landing_zone_endpoint else None
     if endpoint is not None and not _is_endpoint(endpoint):
         raise OfftakeError("OFFTAKE_LANDING_ZONE_ENDPOINT must be a URL such as https://minio.example.org:9000.")
+    if endpoint is not None:
+        _judge(endpoint, "OFFTAKE_LANDING_ZONE_ENDPOINT", network)
     return S3Zones(bucket, prefix, settings.landing_zone_role, region, endpoint, network)
+
+
+def _judge(endpoint: str, setting: str, network: Network) -> None:
+    if network.refuses_host(urlsplit(endpoint).hostname or ""):
+        raise OfftakeError(
+            f"{setting} names a metadata or link-local address. Name another host, or allow it in OFFTAKE_EGRESS_ALLOW."
+        )
 
 
 def _is_endpoint(text: str) -> bool:

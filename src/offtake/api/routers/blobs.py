@@ -1,6 +1,7 @@
 """The landing zone's files, through what the Blob service's REST interface has to fetch and delete (section 21)."""
 
 import re
+from dataclasses import replace
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import Any, Final
@@ -96,7 +97,7 @@ def blob(request: Request, backend: BackendOf) -> Response:
 def delete(request: Request, backend: BackendOf) -> Response:
     """Delete a file that was collected; `If-Match` holds it to the state that was read."""
     zone = _zone(request, backend)
-    return _versioned(request, zone if isinstance(zone, Response) else _delete(request, zone))
+    return _versioned(request, zone if isinstance(zone, Response) else _delete(request, backend, zone))
 
 
 def _routes() -> None:
@@ -185,7 +186,7 @@ def _fetch(request: Request, zone: Zone) -> Response:
     return _content(zone, file, asked)
 
 
-def _delete(request: Request, zone: Zone) -> Response:
+def _delete(request: Request, backend: Backend, zone: Zone) -> Response:
     file = zone_files.find(zone.folder, request.path_params["blob"])
     if file is None:
         return _not_found()
@@ -194,10 +195,21 @@ def _delete(request: Request, zone: Zone) -> Response:
     # A condition that fails is a 304 of reading; of a deletion it is always 412.
     if _unmet(request, file) is not None:
         return _condition_not_met()
-    if not zone_files.remove(zone.folder, file):
+    if not _remove(request, backend, zone, file):
         changed = zone_files.find(zone.folder, file.name) is not None
         return _condition_not_met() if changed else _not_found()
     return Response(status_code=202, headers={"x-ms-delete-type-permanent": "true"})
+
+
+def _remove(request: Request, backend: Backend, zone: Zone, file: ZoneFile) -> bool:
+    """Delete the file, and say so in the audit log: neither happens without the other, but for a crash in between."""
+    remote = request.client.host if request.client else ""
+    client = replace(zone.client, remote=remote, request_id=request.state.request_id)
+    with backend.database.writing() as session:
+        removed = zone_files.remove(zone.folder, file)
+        if removed:
+            zones.record_deletion(session, replace(zone, client=client), file.name, file.size, backend.clock.now_ms())
+    return removed
 
 
 def _content(zone: Zone, file: ZoneFile, asked: tuple[int, int] | None) -> Response:

@@ -10,7 +10,7 @@ from offtake.api.describing.operations import described
 from offtake.api.gateway import BackendOf, CallerOf
 from offtake.destinations.landing_zones import CONTAINERS, AzureZones, S3Zones
 from offtake.flows import problems, zones
-from offtake.flows.access import EXPORT_DATASETS, VIEW_DATASETS, VIEW_DESTINATIONS
+from offtake.flows.access import EXPORT_DATASETS, MANAGE_DESTINATIONS, VIEW_DATASETS, VIEW_DESTINATIONS
 from offtake.flows.problems import Problem
 from offtake.flows.zone_credentials import Doorman, S3Credentials
 from offtake.flows.zones import Credentials
@@ -39,7 +39,10 @@ def container(caller: CallerOf, backend: BackendOf, type: TypeOf = None) -> Json
 
 @router.get("/credentials", **described(examples.CREDENTIALS, errors=(502,)))
 def credentials(request: Request, caller: CallerOf, backend: BackendOf, type: TypeOf = None) -> Json:  # noqa: A002 - as above
-    """Credentials that read, list and delete: a shared access signature, or for S3 a session of at most an hour."""
+    """The client's own credentials: a shared access signature, or for S3 a session of at most an hour.
+
+    They read and list; they delete for clients that may manage destinations or export datasets.
+    """
     caller.require(VIEW_DESTINATIONS)
     caller.require(VIEW_DATASETS)
     kind = zones.zone_type(type)
@@ -54,8 +57,11 @@ def refresh(
     type: TypeOf = None,  # noqa: A002 - as above
     action: Annotated[str, Query(description="refresh")] = "",
 ) -> Json:
-    """New credentials. Signatures from before end: at once, on Azure within seconds; sessions end when they say."""
-    caller.require(EXPORT_DATASETS)
+    """New credentials. The client's signatures from before end; by one that may manage destinations, everybody's.
+
+    Sessions of S3, and one client's signatures at Azure, end when they say: within an hour.
+    """
+    caller.require(EXPORT_DATASETS, MANAGE_DESTINATIONS)
     caller.require(VIEW_DESTINATIONS)
     caller.require(VIEW_DATASETS)
     if not action.strip():

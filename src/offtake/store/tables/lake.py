@@ -93,7 +93,11 @@ class BatchFile(Base):
 
 
 class LandingZoneKey(Base):
-    """Credentials of a sandbox's landing zone, sealed by the vault; refreshing them ends the ones before."""
+    """A key of a sandbox's landing zone, sealed by the vault: of one client, or a stored access policy of the zone.
+
+    `client_id`: None for a policy, whose `deletes` says whether it lets delete. `expires_at`: None where the signatures
+    themselves say when they end.
+    """
 
     __tablename__ = "landing_zone_keys"
     __table_args__ = (Index(None, "sandbox_id", "type", "created_at"),)
@@ -105,3 +109,5 @@ class LandingZoneKey(Base):
     created_at: Mapped[int]
     expires_at: Mapped[int | None]
     revoked_at: Mapped[int | None]
+    client_id: Mapped[str | None]
+    deletes: Mapped[bool | None]
