@@ -114,7 +114,11 @@ def answers(url: str, network: Network, *, guarded: bool) -> bool:
     patience = min(ANSWER_SECONDS, network.patience)
     if guarded and operators_proxy(split.scheme, split.hostname or "") is None:
         # The tunnel would not tell why it could not connect.
-        network.connect(split.hostname or "", port, patience).close()
+        if network.is_settled(split.hostname or ""):
+            network.resolve(split.hostname or "", port)
+            guarded = False
+        else:
+            network.connect(split.hostname or "", port, patience).close()
     try:
         answer = send("HEAD", url, network, guarded=guarded, patience=patience, trusting=False)
     except (httpx2.ConnectError, httpx2.TimeoutException) as error:
