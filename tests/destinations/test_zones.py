@@ -45,8 +45,8 @@ def test_an_account_certified_by_an_authority_of_ones_own(azure_with_sign_in: Az
     sink = open_zone_to_write(site(trusting), KIND)
     sink.put("a/b.json", [b"hello"])
     end = 4_000_000_000_000
-    azure_zone.keep_policies(trusting, container, lambda: {"dlz-1": end})
-    query = azure_zone.signature(trusting, container, "dlz-1")
+    azure_zone.keep_policies(trusting, container, lambda: {"dlz-1": False})
+    query = azure_zone.signature(trusting, container, "dlz-1", end)
     assert "spr=https" in query
     address = f"{server.endpoint}/{container}?{query}"
     with ContainerClient.from_container_url(address, connection_verify=server.ca_file) as client:
@@ -127,11 +127,14 @@ def test_stores_that_ask_for_a_pause_get_it(
 
 def test_a_session_names_the_partition_of_its_role() -> None:
     zones = S3Zones("bucket", "prefix", "arn:aws-cn:iam::123456789012:role/readers", region="cn-north-1")
-    statements = s3_zone.collecting_policy(zones, "prefix/folder")["Statement"]
+    statements = s3_zone.collecting_policy(zones, "prefix/folder", deletes=False)["Statement"]
     assert [one["Resource"] for one in statements] == [
         "arn:aws-cn:s3:::bucket/prefix/folder/*",
         "arn:aws-cn:s3:::bucket",
     ]
     assert zones.url == "https://s3.cn-north-1.amazonaws.com.cn"
     compatible = S3Zones("bucket", "prefix", "arn:minio:iam:::role/readers")
-    assert s3_zone.collecting_policy(compatible, "prefix/folder")["Statement"][1]["Resource"] == "arn:aws:s3:::bucket"
+    assert (
+        s3_zone.collecting_policy(compatible, "prefix/folder", deletes=False)["Statement"][1]["Resource"]
+        == "arn:aws:s3:::bucket"
+    )
