@@ -31,6 +31,7 @@ from tests.redirects import REDIRECTS, WebServer, web_server
 KEY: Final = b64encode(b"a key").decode()
 FILE: Final = {"path": "out", "datasetFileType": "JSON", "compression": "GZIP"}
 CLIENTS: Final = {
+    "api/serving/server.py": {"socket"},  # it listens
     "cli/demo.py": {"httpx2"},  # of the server that it has started itself
     "cli/demo_client.py": {"httpx2"},
     "destinations/amazon_clients.py": {"botocore.config", "botocore.httpsession", "botocore.session", "obstore.store"},
@@ -55,6 +56,7 @@ CLIENTS: Final = {
     "destinations/sftp_offer.py": {"socket"},
     "destinations/tunnel.py": {"socket", "urllib.request"},
     "destinations/unfinished_uploads.py": {"botocore"},
+    "engines/parser_pool.py": {"socket"},  # a pair within this machine
     "lake/locations.py": {"pyarrow.fs"},  # this machine's files alone
 }
 """The modules that import anything that connects, and what; each is held to the rules by a test below."""
