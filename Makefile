@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test test-all lint bench soak docs lock clean
+.PHONY: demo test test-all lint bench soak audit docs lock clean
 
 demo: $(VENV)/.runtime ## install, then export a dataset in full and by an increment
 	rm -rf offtake-demo
@@ -32,6 +32,10 @@ bench: $(VENV)/.dev ## compare with named peers, and write docs/performance.md's
 soak: $(VENV)/.dev ## kill the processes of 500 flows for ten minutes, then read every copy back
 	$(BIN)/python -m bench.soak
 
+audit: .audit/.done ## look the pinned packages up among known vulnerabilities; needs the internet
+	.audit/bin/pip-audit --strict --disable-pip --require-hashes -r requirements/runtime.txt
+	.audit/bin/pip-audit --strict --disable-pip --require-hashes -r requirements/dev.txt
+
 docs: $(VENV)/.dev ## write the pages that are made from code
 	$(BIN)/python docs/generate.py
 
@@ -41,13 +45,13 @@ lock: $(VENV)/.dev ## pin the newest versions that fit, with hashes and without 
 		--all-extras pyproject.toml requirements/build.in -o requirements/runtime.txt
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
 		-c requirements/runtime.txt requirements/dev.in -o requirements/dev.txt
-	for pins in bench/peers/*.in bench/performance/*.in; do \
+	for pins in bench/peers/*.in bench/performance/*.in requirements/audit.in; do \
 		$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
 			--no-annotate "$$pins" -o "$${pins%.in}.txt" || exit 1; \
 	done
 
 clean:
-	rm -rf $(VENV) offtake-demo
+	rm -rf $(VENV) .audit offtake-demo
 
 $(VENV)/.runtime: requirements/runtime.txt pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -57,4 +61,9 @@ $(VENV)/.runtime: requirements/runtime.txt pyproject.toml
 
 $(VENV)/.dev: requirements/dev.txt $(VENV)/.runtime
 	$(PIP) --require-hashes -r requirements/dev.txt
+	touch $@
+
+.audit/.done: requirements/audit.txt
+	test -x .audit/bin/python || $(PYTHON) -m venv .audit
+	.audit/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/audit.txt
 	touch $@
