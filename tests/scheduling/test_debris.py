@@ -1,13 +1,17 @@
 """The sweep removes what dead and failed runs have left, and nothing that belongs to any other run."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import delete, select
 
+from offtake.cli.main import main
 from offtake.clock import MovedClock
 from offtake.engines.local import LocalEngine
+from offtake.errors import DeliveryError
 from offtake.scheduling.debris import sweep_debris
 from offtake.store.runs import SECOND_LOOK_MS
 from offtake.store.tables import Dataset, Run, RunPart
@@ -116,3 +120,72 @@ def test_a_run_whose_destination_is_gone_is_not_looked_after_for_ever(deployed: 
     deployed.delete(f"/targetConnections/{target}")
     look(deployed, code="x")
     assert due(deployed) == [None]
+
+
+def away(*_: object) -> None:
+    raise DeliveryError("EXPORT-2003-504", "It does not answer.", "Start it.", transient=True, unreachable=True)
+
+
+def delete_target(deployed: Deployment, target: str, **parameters: str) -> Any:
+    return deployed.http.delete(f"/data/foundation/flowservice/targetConnections/{target}", params=parameters)
+
+
+def failed_flow(deployed: Deployment) -> tuple[str, str]:
+    """The run of a deleted flow that failed when it had written a file, and the target connection."""
+    flow = deployed.flow(deployed.import_rows("events", rows(0, 9)))
+    deployed.run_due()
+    (run,) = deployed.runs(flow)
+    target: str = deployed.get(f"/flows/{flow}")["items"][0]["targetConnectionIds"][0]
+    deployed.delete(f"/flows/{flow}")
+    return run["id"], target
+
+
+def test_what_a_deleted_flow_has_left_is_removed_when_its_destination_answers_however_late(
+    deployed: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, target = failed_flow(deployed)
+    with monkeypatch.context() as patch:
+        patch.setattr("offtake.scheduling.debris.dispose", away)
+        look(deployed, code="x")
+        for _ in range(30):
+            deployed.clock.advance(days=1)
+            for _ in sweep_debris(deployed.backend):
+                pass
+        assert due(deployed) != [None]
+        assert files(deployed)
+        deployed.sign_in()
+        refused = delete_target(deployed, target)
+        assert (refused.status_code, run in refused.text, "force=true" in refused.text) == (400, True, True)
+    deployed.clock.advance(days=1)
+    for _ in sweep_debris(deployed.backend):
+        pass
+    assert files(deployed) == set()
+    deployed.sign_in()
+    assert delete_target(deployed, target).status_code == 202
+
+
+def test_a_target_connection_is_deleted_by_force_and_its_files_stay(
+    deployed: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, target = failed_flow(deployed)
+    with monkeypatch.context() as patch:
+        patch.setattr("offtake.scheduling.debris.dispose", away)
+        look(deployed, code="x")
+    assert delete_target(deployed, target).status_code == 400
+    assert delete_target(deployed, target, force="true").status_code == 202
+    assert due(deployed) == [None]
+    assert files(deployed)
+
+
+def test_the_list_of_connections_says_where_files_are_still_to_be_removed(
+    deployed: Deployment, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, _ = failed_flow(deployed)
+    with monkeypatch.context() as patch:
+        patch.setattr("offtake.scheduling.debris.dispose", away)
+        look(deployed, code="x")
+    command = ["connection", "list", "--data-dir", str(deployed.backend.settings.data_dir)]
+    assert main([*command, "--json"]) == 0
+    assert [one["toBeRemoved"] for one in json.loads(capsys.readouterr().out)] == [[run]]
+    assert main(command) == 0
+    assert run[:8] in capsys.readouterr().out

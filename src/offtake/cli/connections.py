@@ -1,5 +1,6 @@
 """The commands `offtake connection …`."""
 
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -14,16 +15,22 @@ def list_(sandbox: InSandbox = None, data_dir: DataDir = None, json: AsJson = Fa
     """List the base connections, the most recently changed first."""
     with operating(data_dir, sandbox) as (backend, caller), backend.database.reading() as session:
         found = reading.connections(session, caller, listing.everything()).rows
-        documents = [connections.render(row, caller) for row in found]
+        left = connections.runs_with_files_left(session, [row.id for row in found])
+        documents = [connections.render(row, caller) | {"toBeRemoved": left.get(row.id, [])} for row in found]
     if json:
         show.as_json(documents)
         return
     rows = [
-        (row.id, row.name, specs.destination_of_connection(row.connection_spec_id).name)
+        (row.id, row.name, specs.destination_of_connection(row.connection_spec_id).name, _left(left.get(row.id, [])))
         for row in found
         if row.connection_spec_id != specs.DATA_LAKE
     ]
-    show.table(("ID", "NAME", "DESTINATION"), rows, "No connections yet.")
+    show.table(("ID", "NAME", "DESTINATION", "TO BE REMOVED THERE"), rows, "No connections yet.")
+
+
+def _left(run_ids: Sequence[str]) -> str:
+    more = f" and {len(run_ids) - 1} more" if len(run_ids) > 1 else ""
+    return f"files of run {run_ids[0]}{more}" if run_ids else ""
 
 
 def try_(

@@ -1,9 +1,11 @@
 """Base connections: stored credentials (contract, sections 6.2 and 13.2)."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
 from pydantic import Field
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from offtake.destinations import schema
@@ -16,8 +18,8 @@ from offtake.flows.access import EXPORT_DATASETS, MANAGE_DESTINATIONS, VIEW_DEST
 from offtake.flows.entities import Body, Json, NewEntity, Sent, SpecRef
 from offtake.flows.patching import Patchable, Rules
 from offtake.flows.problems import Problem
-from offtake.store import waits
-from offtake.store.tables import Connection
+from offtake.store import leftovers, waits
+from offtake.store.tables import Connection, TargetConnection
 from offtake.store.vault import Vault
 
 KIND: Final = "connections"
@@ -126,6 +128,17 @@ def delete(session: Session, caller: Caller, row_id: str, now_ms: int) -> None:
     usage.check_base_unused(session, row)
     audit.record(session, caller, now_ms, "delete", (KIND, row.id), name=row.name, before=render(row, caller))
     session.delete(row)
+
+
+def runs_with_files_left(session: Session, row_ids: Sequence[str]) -> dict[str, list[str]]:
+    """By base connection, the runs that have left files there which are still to be removed."""
+    targets = select(TargetConnection.id, TargetConnection.base_connection_id)
+    found_targets = session.execute(targets.where(TargetConnection.base_connection_id.in_(row_ids)))
+    base_of = dict(found_targets.tuples())
+    found: dict[str, list[str]] = {}
+    for run in leftovers.runs_with_files_at(session, list(base_of)):
+        found.setdefault(base_of[run.target_connection_id], []).append(run.id)
+    return found
 
 
 def address_of(session: Session, row_id: str) -> str | None:

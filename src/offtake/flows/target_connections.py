@@ -14,7 +14,7 @@ from offtake.flows.access import EXPORT_DATASETS, MANAGE_DESTINATIONS, VIEW_DEST
 from offtake.flows.entities import Json, NewEntity, Sent, SpecRef
 from offtake.flows.patching import Patchable, Rules
 from offtake.flows.problems import Problem
-from offtake.store import waits
+from offtake.store import leftovers, waits
 from offtake.store.tables import Connection, TargetConnection
 
 KIND: Final = "targetConnections"
@@ -101,11 +101,18 @@ def update(
     return row
 
 
-def delete(session: Session, caller: Caller, row_id: str, now_ms: int) -> None:
-    """Forget a target connection; raises 1447 while flows or runs use it."""
+def delete(session: Session, caller: Caller, row_id: str, now_ms: int, *, force: bool = False) -> None:
+    """Forget a target connection.
+
+    Raises 1447 while flows or runs use it, and, unless forced, while files are still to be removed through it.
+    """
     caller.require(MANAGE_DESTINATIONS, EXPORT_DATASETS)
     row = entities.find(session, caller, TargetConnection, KIND, row_id, lock=True)
     usage.check_target_unused(session, row)
+    if force:
+        leftovers.give_up(session, row.id)
+    else:
+        usage.check_nothing_left(session, row)
     before = render(session, row, caller)
     audit.record(session, caller, now_ms, "delete", (KIND, row.id), name=row.name, before=before)
     session.delete(row)

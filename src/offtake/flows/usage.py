@@ -8,6 +8,7 @@ from sqlalchemy.orm import Session
 
 from offtake.flows import problems
 from offtake.flows.problems import Problem
+from offtake.store import leftovers
 from offtake.store.conditions import LIVE_RUN
 from offtake.store.tables import Connection, Flow, Run, SourceConnection, TargetConnection
 
@@ -46,6 +47,19 @@ def check_target_unused(session: Session, row: TargetConnection) -> None:
     run = session.scalar(select(Run.id).where(Run.target_connection_id == row.id, LIVE_RUN).limit(1))
     if run:
         raise _in_use("targetConnections", row.id, f"run {run} is still being ended; ask again in a moment")
+
+
+def check_nothing_left(session: Session, row: TargetConnection) -> None:
+    """Raise 1447 while files that runs have left at the destination are still to be removed."""
+    left = [run.id for run in leftovers.runs_with_files_at(session, [row.id])]
+    if left:
+        more = f" and {len(left) - _NAMED} more" if len(left) > _NAMED else ""
+        raise _in_use(
+            "targetConnections",
+            row.id,
+            f"files of runs {', '.join(left[:_NAMED])}{more} are still to be removed at the destination, which is done "
+            "as soon as it can be reached. Use force=true to leave them there",
+        )
 
 
 def _flows(session: Session, condition: ColumnElement[bool]) -> Sequence[tuple[str, str]]:

@@ -26,14 +26,16 @@ _log = logging.getLogger(__name__)
 _AT_ONCE: Final = 20
 _SOON_MS: Final = 30_000
 _RARELY_MS: Final = 3_600_000
-_LONG_MS: Final = 7 * 86_400_000
+_DAY_MS: Final = 86_400_000
+_LONG_MS: Final = 7 * _DAY_MS
+"""After so long without an answer, a destination is asked once a day; never is what was left there forgotten."""
 
 
 def sweep_debris(backend: Backend) -> Iterator[None]:
     """One look after every run whose time it is, a run a turn."""
     now = backend.clock.now_ms()
     # What is due in a long time was written down before the clock was set back.
-    waits = Run.sweep_due.between(now + 1, now + _RARELY_MS)
+    waits = Run.sweep_due.between(now + 1, now + _DAY_MS)
     due = select(Run.id).where(Run.sweep_due.is_not(None), ~waits).order_by(Run.sweep_due).limit(_AT_ONCE)
     if not backend.database.finds(due):
         return
@@ -65,7 +67,7 @@ def _look(backend: Backend, run_id: str, now: int) -> None:
             clear_unfinished(order, backend.database, datasets, parts)
     except DeliveryError as error:
         _log.warning("run %s: what it left at its destination cannot be removed yet: %s", run_id, error)
-        _done(backend, run_id, now + min(_RARELY_MS, max(_SOON_MS, age)) if abs(age) < _LONG_MS else None)
+        _done(backend, run_id, now + (min(_RARELY_MS, max(_SOON_MS, age)) if abs(age) < _LONG_MS else _DAY_MS))
         return
     failpoint("swept")
     # Whoever was only slow may have come back since; after the second look, nobody can.

@@ -1,8 +1,8 @@
 """Target connections: where they go, in which format (contract, sections 6.4 and 13.3)."""
 
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Query, Response
 
 from offtake.api import answers, lists
 from offtake.api.answers import IfMatch, Op, SubOp
@@ -14,6 +14,7 @@ from offtake.flows import connection_tests, provider_actions, reading, target_co
 from offtake.flows.access import VIEW_DESTINATIONS
 
 Json = dict[str, Any]
+Force = Annotated[bool, Query(description="Delete it although files are still to be removed through it: they stay.")]
 
 
 router = APIRouter(tags=["target connections"])
@@ -78,10 +79,10 @@ def update(
 
 
 @router.delete("/targetConnections/{row_id}", status_code=202, response_class=Response, **described(errors=(409,)))
-def delete(caller: CallerOf, backend: BackendOf, row_id: str) -> Response:
-    """Delete it, when nothing uses it."""
+def delete(caller: CallerOf, backend: BackendOf, row_id: str, force: Force = False) -> Response:
+    """Delete it, when nothing uses it and no files are still to be removed through it."""
     with backend.database.writing() as session:
-        target_connections.delete(session, caller, row_id, backend.clock.now_ms())
+        target_connections.delete(session, caller, row_id, backend.clock.now_ms(), force=force)
     return answers.deleted()
 
 
