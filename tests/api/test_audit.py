@@ -80,13 +80,14 @@ def test_every_change_is_in_the_log(deployed: Deployment) -> None:
     act(deployed, "PUT", f"{SANDBOXES}/dev", {"action": "reset"})
     list(keep_house(deployed.backend, sweeps=False))
     act(deployed, "DELETE", f"{SANDBOXES}/dev")
-    act(deployed, "GET", f"{ZONE}/credentials")  # is no change
+    act(deployed, "GET", f"{ZONE}/credentials")  # gives out what opens the zone
     secret = act(deployed, "POST", f"{ZONE}/credentials?action=refresh")["SASToken"]
     found = events(deployed)
     assert sorted((one["assetType"], one["action"]) for one in found) == sorted(
         [
             *(("Role", action) for action in ("Create", "Grant", "Revoke", "Update", "Delete", "Create", "Update")),
             *(("Sandbox", action) for action in ("Create", "Update", "Reset", "Delete")),
+            ("Landing Zone Credentials", "Issue"),
             ("Landing Zone Credentials", "Refresh"),
         ]
     )

@@ -130,8 +130,9 @@ def test_flows_that_are_disabled_or_run_once_are_not_logged(
 
 def test_a_flow_that_cannot_be_read_keeps_no_other_from_the_log(exported: Exported) -> None:
     deployed = exported.deployed
+    unreadable = deployed.flow(exported.dataset)
     with deployed.backend.database.writing() as session:
-        session.get_one(Flow, deployed.flow(exported.dataset)).schedule = {"from": "another version"}
+        session.get_one(Flow, unreadable).schedule = {"from": "another version"}
     deployed.clock.advance(days=170)
     assert look(exported) == 1
 

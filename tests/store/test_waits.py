@@ -375,6 +375,8 @@ def test_a_claim_reads_the_first_entries_of_indexes_however_many_runs_wait(queue
     event.listen(queue.database.engine, "before_cursor_execute", lambda *what: asked.append((what[2], what[3])))
     assert queue.claim() is None
     looks = [(text, values) for text, values in asked if text.startswith("SELECT runs.") and "LIMIT" in text]
+    # The first one finds out whether any run is live.
+    looks = looks[1:]
     assert len(looks) == 3
     plans = [_plan(queue.database, text, values) for text, values in looks]
     for plan, index in zip(plans, ("ix_runs_queue", "ix_runs_ready", "ix_runs_waits"), strict=True):
@@ -406,7 +408,7 @@ def test_a_thousand_runs_that_wait_do_not_slow_claims_down(queue: Queue) -> None
     assert queue.must_claim().run_id == first
     before = len(statements)
     assert queue.claim() is None
-    assert len(statements) - before <= 8
+    assert len(statements) - before <= 10
 
 
 def test_one_worker_of_a_process_at_most_asks_destinations_that_are_away(queue: Queue) -> None:

@@ -35,6 +35,8 @@ from offtake.store.tables import Batch, Dataset
 _log = logging.getLogger(__name__)
 _OWNER: Final = "import"
 _LEASE_MS: Final = 600_000
+_RENEW_MS: Final = 500
+"""Servers watch whether the lease is renewed, and may have been told to wait for no more than seconds."""
 _FAILED: Final = "The files could not be imported"
 _NO_TABLE: Final = "dataset_that_is_not_there"
 
@@ -217,7 +219,7 @@ class _Hold:
     def keep(self) -> bool:
         """Never a reason to stop; raises `LeaseLostError` when a server has taken over, and what `check` raises."""
         now = self.clock.now_ms()
-        if now - self.renewed_at > _LEASE_MS // 20:
+        if now - self.renewed_at > _RENEW_MS:
             renew_batch(self.database, self.lease, now, _LEASE_MS)
             self.renewed_at = now
         self.is_checked = self.is_checked or self.check()

@@ -38,6 +38,9 @@ def guard_files(settings: Settings) -> None:
     if group is not None:
         os.umask(_READERS_UMASK)
     settings.data_dir.mkdir(mode=_PRIVATE_FOLDER, parents=True, exist_ok=True)
+    read_folders = list(_read_folders(settings)) if group is not None else []
+    for folder in read_folders:
+        folder.mkdir(parents=True, exist_ok=True)
     if _is_ours(settings.data_dir):
         inside = [settings.data_dir, settings.data_dir / "lake"]
         for folder in (one for one in inside if one.is_dir()):
@@ -46,10 +49,8 @@ def guard_files(settings: Settings) -> None:
             _set_mode(file, _PRIVATE_FILE)
         if settings.uploads_root.is_dir():
             _set_mode(settings.uploads_root, _PRIVATE_FOLDER)
-    if group is not None:
-        for folder in _read_folders(settings):
-            folder.mkdir(parents=True, exist_ok=True)
-            _set_mode(folder, _READ_FOLDER, group)
+    for folder in read_folders:
+        _set_mode(folder, _READ_FOLDER, group)
 
 
 def _group_id(name: str | None) -> int | None:
