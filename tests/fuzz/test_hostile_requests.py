@@ -20,7 +20,7 @@ from tests.conftest import NOON
 from tests.deployment import LAKE, ZONE, ZONE_FLOW, Deployment, deployment, rows
 from tests.postgres import new_database
 
-REQUESTS = int(os.environ.get("OFFTAKE_FUZZ_REQUESTS", "10000"))
+REQUESTS = int(os.environ.get("OFFTAKE_FUZZ_REQUESTS", "2000"))
 FLOW_SERVICE = "/data/foundation/flowservice"
 CATALOG = "/data/foundation/catalog"
 IMPORT = "/data/foundation/import"

@@ -133,8 +133,8 @@ def delete(session: Session, caller: Caller, row_id: str, now_ms: int) -> None:
 def runs_with_files_left(session: Session, row_ids: Sequence[str]) -> dict[str, list[str]]:
     """By base connection, the runs that have left files there which are still to be removed."""
     targets = select(TargetConnection.id, TargetConnection.base_connection_id)
-    found_targets = session.execute(targets.where(TargetConnection.base_connection_id.in_(row_ids)))
-    base_of = dict(found_targets.tuples())
+    theirs = session.execute(targets.where(TargetConnection.base_connection_id.in_(row_ids)))
+    base_of = {row.id: row.base_connection_id for row in theirs}
     found: dict[str, list[str]] = {}
     for run in leftovers.runs_with_files_at(session, list(base_of)):
         found.setdefault(base_of[run.target_connection_id], []).append(run.id)
