@@ -75,7 +75,7 @@ class BoundedProtocol(H11Protocol):
         self._unsent = 0
         self._rejected = False
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # asyncio gives nothing else
         """Begin to count and to measure."""
         super().connection_made(transport)
         self._peer = self.client[0] if self.client else ""
