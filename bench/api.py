@@ -3,7 +3,8 @@
     python -m bench.api [--flows 10000] [--runs 1000000] [--requests 500]
 
 A server as users start it, called over loopback by one client, one request after another: milliseconds at the median
-and at the 99th percentile, and PostgreSQL's median over SQLite's.
+and at the 99th percentile, and PostgreSQL's median over SQLite's; then what its processes take of a core when nobody
+calls.
 """
 
 import argparse
@@ -62,8 +63,9 @@ def main() -> None:
             began = time.monotonic()
             flow = fill(data_dir, url, asked.flows, asked.runs)
             print(f"{name}: {asked.flows:,} flows and {asked.runs:,} runs made in {time.monotonic() - began:.0f} s")
-            with serving(data_dir, url) as http:
+            with serving(data_dir, url) as (http, server):
                 found[name] = measure(http, flow, asked.requests)
+                print(f"{name}: idle, {idle_share(server):.1%} of a core")
     show(found)
 
 
@@ -128,8 +130,8 @@ def fill(data_dir: Path, url: str | None, flows: int, runs: int) -> str:
 
 
 @contextmanager
-def serving(data_dir: Path, url: str | None) -> Iterator[httpx2.Client]:
-    """`offtake serve` over the deployment; a client that is signed in."""
+def serving(data_dir: Path, url: str | None) -> Iterator[tuple[httpx2.Client, int]]:
+    """`offtake serve` over the deployment; a client that is signed in, and the server's process."""
     port = free_port()
     command = [sys.executable, "-m", "offtake", "serve", "--data-dir", str(data_dir), "--port", str(port)]
     environment = {**os.environ} | ({"OFFTAKE_DATABASE_URL": url} if url else {})
@@ -144,7 +146,7 @@ def serving(data_dir: Path, url: str | None) -> Iterator[httpx2.Client]:
             http.headers["x-api-key"] = admin["client_id"]
             http.headers["x-gw-ims-org-id"] = admin["org_id"]
             http.headers["x-sandbox-name"] = "prod"
-            yield http
+            yield http, process.pid
     finally:
         process.terminate()
         process.wait(30)
@@ -180,6 +182,23 @@ def timed(call: Callable[[], httpx2.Response], times: int) -> Figures:
             spent.append((time.perf_counter() - began) * 1000)
     cuts = quantiles(spent, n=100)
     return Figures(cuts[49], cuts[98])
+
+
+def idle_share(server: int, seconds: float = 60) -> float:
+    """What the server and the processes it has started take of one core, after the work of the last requests is done."""
+    time.sleep(10)
+    began, at_first = time.monotonic(), _cpu_seconds(server)
+    time.sleep(seconds)
+    return (_cpu_seconds(server) - at_first) / (time.monotonic() - began)
+
+
+def _cpu_seconds(server: int) -> float:
+    """What a process and its descendants have taken, user and system."""
+    tasks = Path(f"/proc/{server}/task").iterdir()
+    children = [child for task in tasks for child in (task / "children").read_text().split()]
+    fields = Path(f"/proc/{server}/stat").read_text().rpartition(")")[2].split()
+    own = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    return own + sum(_cpu_seconds(int(child)) for child in children)
 
 
 def show(found: dict[str, dict[str, Figures]]) -> None:
