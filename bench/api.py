@@ -185,7 +185,7 @@ def timed(call: Callable[[], httpx2.Response], times: int) -> Figures:
 
 
 def idle_share(server: int, seconds: float = 60) -> float:
-    """What the server and the processes it has started take of one core, after the work of the last requests is done."""
+    """What the server and the processes it has started take of one core, once the last requests' work is done."""
     time.sleep(10)
     began, at_first = time.monotonic(), _cpu_seconds(server)
     time.sleep(seconds)

@@ -22,6 +22,7 @@ from offtake.errors import OfftakeError
 from offtake.failpoints import ENV
 from offtake.lake import describe
 from offtake.lake.catalog import TableName
+from offtake.lake.locations import local_path
 from offtake.scheduling import backup as taking
 from offtake.scheduling.backend import open_backend
 from offtake.scheduling.restore import restore
@@ -29,6 +30,7 @@ from offtake.scheduling.service import ingestor_of
 from offtake.settings import Settings
 from offtake.store.tables import Batch, Connection, Dataset, Flow
 from tests.deployment import Deployment, deployment, rows, table_of
+from tests.lake.others import data_files, delete_vector
 from tests.servers import await_port, free_port
 
 IMPORT = "/data/foundation/import"
@@ -88,9 +90,11 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
+@pytest.mark.parametrize("place", ["where it was", "elsewhere"])
 def test_a_deployment_comes_back_and_goes_on(
-    archive: Path, data_dir: Path, tmp_path: Path, clock: MovedClock, engine: LocalEngine
+    archive: Path, data_dir: Path, tmp_path: Path, clock: MovedClock, engine: LocalEngine, place: str
 ) -> None:
+    data_dir = data_dir if place == "where it was" else tmp_path / "a place" / "of another name"
     assert stat.S_IMODE(archive.stat().st_mode) == 0o600
     done = offtake(data_dir, "restore", archive)
     assert done.returncode == 0, done.stderr
@@ -143,13 +147,14 @@ def test_a_backup_that_is_killed_leaves_the_one_before(data_dir: Path, tmp_path:
     assert sorted(path.name for path in folder.iterdir()) == ["b.tar", "new.tar"]
 
 
-POINTS = ["restore_marked", "restore_files", "restore_catalog", "restore_store", "restore_settled"]
+POINTS = ["restore_marked", "restore_files", "restore_relocated", "restore_catalog", "restore_store", "restore_settled"]
 
 
 @pytest.mark.parametrize("point", POINTS)
 def test_a_restore_that_is_killed_is_refused_by_all_and_can_be_done_again(
-    archive: Path, data_dir: Path, tmp_path: Path, clock: MovedClock, point: str
+    archive: Path, tmp_path: Path, clock: MovedClock, point: str
 ) -> None:
+    data_dir = tmp_path / "elsewhere"
     assert offtake(data_dir, "restore", archive, **{ENV: point}).returncode == -signal.SIGKILL
     if point == POINTS[0]:
         assert "was cut off. Run offtake restore again" in refusal(offtake(data_dir, "serve"))
@@ -161,12 +166,14 @@ def test_a_restore_that_is_killed_is_refused_by_all_and_can_be_done_again(
     taking.take_backup(backend, whole, rows=True)
     backend.close()
     with tarfile.open(archive) as one, tarfile.open(whole) as two:
-        assert warehouse(one) == warehouse(two)
+        assert files_in(one) == files_in(two)
     assert [path.name for path in data_dir.iterdir() if "restore" in path.name] == []
 
 
-def warehouse(tar: tarfile.TarFile) -> dict[str, int]:
-    return {one.name: one.size for one in tar if one.name.startswith(("warehouse/", "uploads/"))}
+def files_in(tar: tarfile.TarFile) -> dict[str, int]:
+    """The rows and uploads by their sizes; metadata, which says where the tables are, by its names."""
+    found = (one for one in tar if one.name.startswith(("warehouse/", "uploads/")))
+    return {one.name: 0 if "/metadata/" in one.name else one.size for one in found}
 
 
 def test_an_archive_that_is_not_whole_is_refused_and_nothing_is_written(archive: Path, data_dir: Path) -> None:
@@ -193,7 +200,6 @@ def test_what_is_there_is_never_replaced(archive: Path, data_dir: Path, tmp_path
     said = refusal(offtake(data_dir, "restore", archive))
     assert "There is something already: the store, the catalog" in said
     assert {name: contents(data_dir)[name] for name in before} == before
-    assert "OFFTAKE_WAREHOUSE" in refusal(offtake(tmp_path / "elsewhere", "restore", archive))
     nothing = tmp_path / "nothing"
     environment = {"OFFTAKE_WAREHOUSE": str(data_dir / "lake" / "warehouse")}
     assert "already" in refusal(offtake(nothing, "restore", archive, **environment))
@@ -244,6 +250,7 @@ def test_without_rows_the_tables_are_found_where_they_are(data_dir: Path, tmp_pa
         assert not [name for name in tar.getnames() if name.startswith("warehouse/")]
     data_dir.rename(tmp_path / "before")
     assert "Bring the warehouse's files back first" in refusal(offtake(data_dir, "restore", archive))
+    assert "Set OFFTAKE_WAREHOUSE" in refusal(offtake(tmp_path / "elsewhere", "restore", archive))
     shutil.copytree(tmp_path / "before" / "lake" / "warehouse", data_dir / "lake" / "warehouse")
     done = offtake(data_dir, "restore", archive)
     assert done.returncode == 0, done.stderr
@@ -301,6 +308,24 @@ def test_a_table_that_loses_a_file_meanwhile_is_no_backup(deployed: Deployment, 
         taking.take_backup(deployed.backend, tmp_path / "one.tar", rows=True)
     assert file.name in str(raised.value)
     assert [path.name for path in tmp_path.iterdir()] == ["data"]
+
+
+def test_nothing_stays_of_a_restore_that_cannot_be_to_another_folder(
+    deployed: Deployment, tmp_path: Path, clock: MovedClock
+) -> None:
+    dataset = deployed.import_rows("events", [{"id": 1}])
+    with deployed.backend.database.reading() as session:
+        table = TableName(session.get_one(Dataset, dataset).table_name)
+    loaded = deployed.backend.lake.load(table)
+    delete_vector(loaded, next(iter(data_files(loaded))))
+    taking.take_backup(deployed.backend, tmp_path / "one.tar", rows=True)
+    elsewhere = Settings(data_dir=tmp_path / "elsewhere")
+    with pytest.raises(OfftakeError, match="in the format PUFFIN, and cannot be brought to another folder"):
+        restore(elsewhere, clock, tmp_path / "one.tar")
+    assert not local_path(elsewhere.lake_warehouse).exists()
+    deployed.backend.settings.data_dir.rename(tmp_path / "before")
+    kept = elsewhere.model_copy(update={"warehouse": deployed.backend.settings.lake_warehouse})
+    assert restore(kept, clock, tmp_path / "one.tar").about.tables == 1
 
 
 def test_where_nothing_is_set_up_there_is_nothing_to_back_up(tmp_path: Path) -> None:

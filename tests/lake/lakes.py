@@ -1,6 +1,8 @@
 """A lake in a folder, and the short words that its tests are written in."""
 
 import json
+import shutil
+import tempfile
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -12,12 +14,13 @@ import pyarrow.parquet as pq
 
 from offtake.formats.footer import UnsuitedError
 from offtake.formats.parquet import plain_pages
-from offtake.lake import ingest, reading, scan
+from offtake.lake import contents, ingest, reading, scan
 from offtake.lake.catalog import Lake, TableName
 from offtake.lake.ingest import Attempt, Batch
 from offtake.lake.parsing.files import input_file
 from offtake.lake.parsing.options import ParseOptions
 from offtake.lake.reading import FileSlice, TableSchema
+from offtake.lake.relocation import Move, relocate_tables
 from offtake.lake.scan import DataFile
 
 TABLE = TableName("sales.orders")
@@ -27,6 +30,19 @@ Row = dict[str, Any]
 def lake_in(folder: Path) -> Lake:
     """The lake of a folder; opened twice, it is one lake with two users."""
     return Lake(f"sqlite:///{folder / 'catalog.db'}", f"file://{folder / 'warehouse'}")
+
+
+def move_warehouse(lake: Lake, old: Path, new: Path) -> tuple[Lake, Move]:
+    """Bring a lake's warehouse elsewhere, as a restore to another path does; the lake as it is then."""
+    with tempfile.TemporaryDirectory() as between:
+        shutil.move(old, f"{between}/warehouse")
+        new.parent.mkdir(parents=True, exist_ok=True)
+        shutil.move(f"{between}/warehouse", new)
+    move, catalog = Move(f"file://{old}", f"file://{new}"), Path(str(lake.catalog.engine.url.database))
+    lake.close()
+    relocate_tables(contents.metadata_in(catalog), move)
+    contents.set_locations(catalog, move.new_location)
+    return Lake(f"sqlite:///{catalog}", move.new), move
 
 
 def add_files(

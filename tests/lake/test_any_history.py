@@ -23,7 +23,8 @@ from pyiceberg.types import LongType
 from offtake.lake import scan
 from offtake.lake.catalog import Lake, TableName
 from offtake.lake.locations import local_path
-from tests.lake.lakes import TABLE, add, lake_in, read
+from offtake.lake.relocation import Move
+from tests.lake.lakes import TABLE, add, lake_in, move_warehouse, read
 from tests.lake.others import Bounds, append_again, compact, entries, row_delta
 
 EXAMPLES = int(os.environ.get("OFFTAKE_TEST_HISTORIES", "30"))
@@ -31,7 +32,7 @@ BITS = st.integers(0, 2**16 - 1)
 COMMON = {"append": 4, "append_twice": 1, "compact": 5, "positions": 4, "delete": 2, "overwrite": 1, "export": 1}
 RARE = ("widen", "rename", "add_column", "partition", "branch", "tag", "roll_back", "expire", "expire_one", "recreate")
 SCHEMA = pa.schema([("n", pa.int64()), ("k", pa.int64()), ("v", pa.int32())])
-WEIGHTED = [*(name for name, weight in COMMON.items() for _ in range(weight * 8)), *RARE]
+WEIGHTED = [*(name for name, weight in COMMON.items() for _ in range(weight * 8)), *RARE, "move"]
 ACTIONS = st.lists(st.tuples(st.sampled_from(WEIGHTED), BITS), min_size=5, max_size=18)
 
 
@@ -44,14 +45,13 @@ ACTIONS = st.lists(st.tuples(st.sampled_from(WEIGHTED), BITS), min_size=5, max_s
 @given(ACTIONS)
 def test_each_increment_is_what_came_since_the_last_and_is_still_there(actions: list[tuple[str, int]]) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        lake = lake_in(Path(folder))
+        history = History(lake_in(Path(folder)))
         try:
-            history = History(lake)
             for action, bits in actions:
                 ACT[action](history, bits)
             history.export()
         finally:
-            lake.close()
+            history.lake.close()
 
 
 @dataclass
@@ -382,6 +382,19 @@ def recreate(history: History, _: int) -> None:
     history.came(due=True)
 
 
+def move(history: History, _: int) -> None:
+    """The warehouse is brought to another folder, maybe one inside of where it was."""
+    old = local_path(history.table.location()).parents[1]
+    new = old / "moved" if len(history.main) % 2 else old.with_name(f"{old.name}-moved")
+    history.lake, moving = move_warehouse(history.lake, old, new)
+    history.files = moved(history.files, moving)
+    history.states = {key: (position, moved(files, moving)) for key, (position, files) in history.states.items()}
+
+
+def moved(files: dict[Key, File], moving: Move) -> dict[Key, File]:
+    return {(moving.new_location(path), snapshot): one for (path, snapshot), one in files.items()}
+
+
 def export(history: History, _: int) -> None:
     history.export()
 
@@ -404,4 +417,5 @@ ACT: dict[str, Callable[[History, int], None]] = {
     "expire": expire,
     "expire_one": expire_one,
     "recreate": recreate,
+    "move": move,
 }

@@ -36,7 +36,7 @@ BACKUPS, ROWS = 2, 20
 
 @dataclass
 class Site:
-    """A deployment of its own folder, database and landing zone; the warehouse is where all of them have it."""
+    """A deployment of its own folder, database, warehouse and landing zone."""
 
     folder: Path
     warehouse: Path
@@ -196,7 +196,7 @@ def new_site(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[str], 
 
     def made(name: str) -> Site:
         server = request.getfixturevalue("postgres") if request.param == "postgres" else None
-        return Site(tmp_path / name, tmp_path / "warehouse", server and new_database(server))
+        return Site(tmp_path / name, tmp_path / f"{name}-warehouse", server and new_database(server))
 
     return made
 
@@ -226,8 +226,8 @@ def test_every_backup_goes_on_exactly_where_it_was(new_site: Callable[[str], Sit
                 site.offtake("backup", tmp_path / f"{number}.tar")
     before = site.rows(select(Run).where(Run.status == runs.SUCCESS))
     assert len(before) > BACKUPS
+    shutil.rmtree(site.warehouse)
     for number in range(BACKUPS):
-        shutil.rmtree(site.warehouse)
         again = new_site(f"again-{number}")
         again.offtake("restore", tmp_path / f"{number}.tar")
         shutil.copytree(site.folder / "landing-zone", again.folder / "landing-zone")

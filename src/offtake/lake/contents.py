@@ -1,7 +1,7 @@
 """Every file that a table's metadata refers to: what has to be kept of a warehouse to keep its tables."""
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,3 +62,12 @@ def metadata_in(copy: Path) -> list[str]:
     with closing(sqlite3.connect(copy)) as connection:
         rows = connection.execute("SELECT metadata_location FROM iceberg_tables ORDER BY metadata_location")
         return [uri for (uri,) in rows if uri is not None]
+
+
+def set_locations(copy: Path, new_location: Callable[[str], str]) -> None:
+    """Let the copied catalog name each table's metadata, and the one before it, by the new location."""
+    query = "SELECT rowid, metadata_location, previous_metadata_location FROM iceberg_tables"
+    change = "UPDATE iceberg_tables SET metadata_location = ?, previous_metadata_location = ? WHERE rowid = ?"
+    with closing(sqlite3.connect(copy)) as connection, connection:
+        for row, *locations in connection.execute(query).fetchall():
+            connection.execute(change, (*(one and new_location(one) for one in locations), row))

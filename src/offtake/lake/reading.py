@@ -2,9 +2,9 @@
 
 import base64
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
@@ -104,6 +104,15 @@ class FileSlice:
             partition=tuple((field_id, value) for field_id, value in document.get("partition", ())),
             schema_id=document.get("schemaId"),
         )
+
+
+def at_new_locations(slices: list[dict[str, Any]], new_location: Callable[[str], str]) -> list[dict[str, Any]]:
+    """The stored slices (`FileSlice.to_json`) of files that have moved."""
+    moved = (
+        replace(one, path=new_location(one.path), delete_files=tuple(map(new_location, one.delete_files)))
+        for one in map(FileSlice.from_json, slices)
+    )
+    return [one.to_json() for one in moved]
 
 
 def table_schema(lake: "Lake", table: "TableName", snapshot_id: int) -> TableSchema:

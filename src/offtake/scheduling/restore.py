@@ -20,9 +20,10 @@ from offtake.clock import Clock
 from offtake.errors import OfftakeError
 from offtake.failpoints import failpoint
 from offtake.flows import access, entities, flow_changes
-from offtake.lake import contents, ingest
+from offtake.lake import contents, ingest, reading
 from offtake.lake.catalog import CATALOG_TABLES, Lake, TableName
 from offtake.lake.locations import local_path
+from offtake.lake.relocation import Move, relocate_tables
 from offtake.lake.uploads import sync_file, sync_folder
 from offtake.scheduling import archive
 from offtake.scheduling.archive import ArchiveError
@@ -68,6 +69,10 @@ def restore(settings: Settings, clock: Clock, file: Path, *, disable_flows: bool
         _clear(settings, about)
         _bring_files(settings, file)
         failpoint("restore_files")
+        if _has_moved(settings, about):
+            with _undone_when_refused(settings, about, marker):
+                _relocate(Move(about.warehouse, settings.lake_warehouse), work)
+            failpoint("restore_relocated")
         _bring_keys(settings, about, work)
         _bring_catalog(settings, work)
         failpoint("restore_catalog")
@@ -107,10 +112,10 @@ def _read(file: Path, work: Path) -> About:
 def _check(settings: Settings, about: About, work: Path) -> None:
     """What can be known before anything is written."""
     copies.revision_in(work / STORE)
-    if about.tables and local_path(about.warehouse) != local_path(settings.lake_warehouse):
+    if not about.rows and _has_moved(settings, about):
         raise OfftakeError(
-            f"The tables' files name each other by where they were, {about.warehouse}, and the warehouse is "
-            f"{settings.lake_warehouse}. Set OFFTAKE_WAREHOUSE to where they were."
+            f"The backup was taken without rows: the tables' files are where they were, {about.warehouse}, and the "
+            f"warehouse is {settings.lake_warehouse}. Set OFFTAKE_WAREHOUSE to where they were."
         )
     if not about.rows:
         missing = [uri for uri in contents.metadata_in(work / CATALOG) if not contents.is_there(uri)]
@@ -124,6 +129,29 @@ def _check(settings: Settings, about: About, work: Path) -> None:
             "The backup's credentials are encrypted under another key. Set OFFTAKE_VAULT_KEY to the one that they were "
             "encrypted under."
         )
+
+
+def _has_moved(settings: Settings, about: About) -> bool:
+    """Whether there are tables, and the warehouse is another folder than it was."""
+    return about.tables > 0 and local_path(about.warehouse) != local_path(settings.lake_warehouse)
+
+
+def _relocate(move: Move, work: Path) -> None:
+    """Let the tables' files, the catalog's copy and the stored parts name files by where they are now."""
+    relocate_tables(contents.metadata_in(work / CATALOG), move)
+    contents.set_locations(work / CATALOG, move.new_location)
+    copies.change_slices(work / STORE, lambda slices: reading.at_new_locations(slices, move.new_location))
+
+
+@contextmanager
+def _undone_when_refused(settings: Settings, about: About, marker: Path) -> Iterator[None]:
+    """Nothing stays of a restore that is refused when its files are there already."""
+    try:
+        yield
+    except OfftakeError:
+        _clear(settings, about)
+        marker.unlink()
+        raise
 
 
 def _keys(settings: Settings, about: About, work: Path) -> tuple[bytes, ...]:

@@ -8,7 +8,7 @@ import errno
 import json
 import os
 import sqlite3
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -140,6 +140,16 @@ def sent_files(file: Path, statuses: Iterable[str]) -> Iterator[SentFile]:
     with closing(sqlite3.connect(file)) as connection:
         for batch_id, name, complete, size, last in connection.execute(_SENT, (json.dumps(list(statuses)),)):
             yield SentFile(batch_id, name, size if complete or last is None else last + 1)
+
+
+def change_slices(file: Path, change: Callable[[Any], Any]) -> None:
+    """Change each stored part's slices, a JSON document, in a copied store."""
+    with closing(sqlite3.connect(file)) as connection, connection:
+        query, last = "SELECT rowid, slices FROM run_parts WHERE rowid > ? ORDER BY rowid LIMIT ?", 0
+        while rows := connection.execute(query, (last, _PAGE)).fetchall():
+            last = rows[-1][0]
+            changed = [(json.dumps(change(json.loads(slices))), row) for row, slices in rows]
+            connection.executemany("UPDATE run_parts SET slices = ? WHERE rowid = ?", changed)
 
 
 @contextmanager
