@@ -48,7 +48,8 @@ class Settings(BaseSettings):
     readers_group: str | None = Field(
         default=None,
         description="Name or number of a group of this machine whose members may read the warehouse and the landing "
-        "zone where these are folders; nobody else reads anything. Default: no group.",
+        "zone where these are folders, with what is in them when the server starts; nobody else reads anything. "
+        "Folders outside of the data directory stay open to a group that is taken away again. Default: no group.",
     )
     database_url: str | None = Field(
         default=None, description="SQLAlchemy URL of the store; default: SQLite in the data directory."

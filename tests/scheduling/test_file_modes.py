@@ -74,6 +74,34 @@ def test_a_group_reads_the_warehouse_and_the_zone_and_nothing_else(tmp_path: Pat
     assert [mode(one) for one in private] == [0o600] * 3
 
 
+def test_a_command_that_is_not_given_the_group_does_not_shut_it_out(tmp_path: Path) -> None:
+    data_dir = bring_in(tmp_path, OFFTAKE_READERS_GROUP=str(GROUP))
+    ended = offtake(data_dir, "dataset", "import", "events", str(tmp_path / "rows.ndjson"), "--again")
+    assert ended.returncode == 0, ended.stderr
+    for passed in (data_dir, data_dir / "lake"):
+        assert (mode(passed), passed.stat().st_gid) == (0o710, GROUP)
+    written = list((data_dir / "lake" / "warehouse").rglob("*.parquet"))
+    assert len(written) == 2
+    assert {(oct(mode(one)), one.stat().st_gid) for one in written} == {("0o640", GROUP)}
+    guard_files(Settings(data_dir=data_dir), starts=True)
+    assert mode(data_dir) == 0o700
+
+
+def test_a_group_that_is_given_later_reads_what_was_there(tmp_path: Path) -> None:
+    data_dir = bring_in(tmp_path)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.write_text("")
+    elsewhere.chmod(0o600)
+    warehouse = data_dir / "lake" / "warehouse"
+    (warehouse / "link").symlink_to(elsewhere)
+    offtake(data_dir, "dataset", "list", OFFTAKE_READERS_GROUP=str(GROUP))
+    found = [warehouse, *(one for one in warehouse.rglob("*") if not one.is_symlink())]
+    assert len(found) > 4
+    assert {one.stat().st_gid for one in found} == {GROUP}
+    assert {oct(mode(one)) for one in found} == {"0o2750", "0o640"}
+    assert mode(elsewhere) == 0o600
+
+
 def test_a_group_that_is_not_there_is_refused(tmp_path: Path) -> None:
     ended = offtake(tmp_path / "data", "dataset", "list", OFFTAKE_READERS_GROUP="no-such-group")
     assert (ended.returncode, ended.stdout) == (1, "")

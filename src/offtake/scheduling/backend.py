@@ -178,7 +178,7 @@ def sole_server(settings: Settings) -> Iterator[str]:
     Raises `OfftakeError` when another server holds it. The name outlives the process: whoever holds the directory
     knows that an earlier holder of the same name is dead.
     """
-    guard_files(settings)
+    guard_files(settings, starts=True)
     with (settings.data_dir / "server.lock").open("a+") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

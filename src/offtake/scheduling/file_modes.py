@@ -26,15 +26,20 @@ _PASSED_FOLDER: Final = 0o710
 _READ_FOLDER: Final = 0o2750
 """New files and folders in it get its group."""
 _PRIVATE_FILE: Final = 0o600
+_READ_FILE: Final = 0o640
 
 
-def guard_files(settings: Settings) -> None:
-    """Make the data directory where there is none, and let nobody else into it.
+def guard_files(settings: Settings, *, starts: bool = False) -> None:
+    """Make the data directory where there is none, and let nobody else into it but the readers' group.
+
+    The group that a server was given stays for commands that are not given it, until a server `starts` without it.
 
     Raises `OfftakeError` when it belongs to somebody else and everybody can get at it, and when the readers' group is
     not known or may not be given folders.
     """
     group = _group_id(settings.readers_group)
+    if group is None and not starts:
+        group = _group_let_in(settings.data_dir)
     if group is not None:
         os.umask(_READERS_UMASK)
     settings.data_dir.mkdir(mode=_PRIVATE_FOLDER, parents=True, exist_ok=True)
@@ -49,8 +54,32 @@ def guard_files(settings: Settings) -> None:
             _set_mode(file, _PRIVATE_FILE)
         if settings.uploads_root.is_dir():
             _set_mode(settings.uploads_root, _PRIVATE_FOLDER)
-    for folder in read_folders:
-        _set_mode(folder, _READ_FOLDER, group)
+    if group is not None:
+        for folder in read_folders:
+            _open_to(folder, group)
+
+
+def _group_let_in(data_dir: Path) -> int | None:
+    """The group that a server has let walk through the data directory."""
+    with contextlib.suppress(FileNotFoundError):
+        found = data_dir.stat()
+        if stat.S_IMODE(found.st_mode) == _PASSED_FOLDER:
+            return found.st_gid
+    return None
+
+
+def _open_to(folder: Path, group: int) -> None:
+    """Let the group read the folder with all that is ours in it; the folder comes last: it says that all is done."""
+    found = folder.stat()
+    if (stat.S_IMODE(found.st_mode), found.st_gid) == (_READ_FOLDER, group):
+        return
+    for parent, folders, files in os.walk(folder):
+        for names, mode in ((folders, _READ_FOLDER), (files, _READ_FILE)):
+            for one in (Path(parent, name) for name in names):
+                with contextlib.suppress(FileNotFoundError):
+                    if not one.is_symlink() and one.stat().st_uid == os.geteuid():
+                        _set_mode(one, mode, group)
+    _set_mode(folder, _READ_FOLDER, group)
 
 
 def _group_id(name: str | None) -> int | None:
