@@ -15,6 +15,7 @@ from offtake.engines.local import LocalEngine
 from offtake.flows.clients import NewClient
 from tests.deployment import Deployment, deployment, rows
 
+SFTP = "36965a81-b1c6-401b-99f8-22508f1e6a26"
 README = Path(__file__).parents[2] / "README.md"
 
 
@@ -226,6 +227,22 @@ def test_flows_and_runs_of_a_sandbox(terminal: Terminal, served: Deployment) -> 
     terminal.says("sandbox", "create", "dev")
     assert len(terminal.json("flow", "list", "--sandbox", "prod")) == len(terminal.json("run", "list")) == 1
     assert terminal.json("flow", "list", "--sandbox", "dev") == terminal.json("run", "list", "--sandbox", "dev") == []
+
+
+def test_the_list_of_the_audit_log_names_what_was_changed(terminal: Terminal, served: Deployment) -> None:
+    params = {"domain": "sftp.example.org", "username": "u", "password": "p"}
+    body = {"name": "p", "connectionSpec": {"id": SFTP, "version": "1.0"}}
+    auth = {"specName": "SFTP with Password", "params": params | {"hostKeyFingerprint": "SHA256:" + 43 * "A"}}
+    base = served.post("/connections", body | {"auth": auth})["id"]
+    patch = {"op": "replace", "path": "/auth/params", "value": params | {"hostKeyFingerprint": None}}
+    served.patch(f"/connections/{base}", [patch])
+    listed = terminal.says("audit", "list", "--resource", base, "--action", "update").splitlines()
+    assert listed[1].rstrip().endswith(f"  auth.params.hostKeyFingerprint: SHA256:{43 * 'A'} → none")
+    terminal.says("role", "create", "lookers", "--permission", "view-destinations")
+    terminal.says("client", "create", "partner", "--role", "lookers")
+    client = terminal.json("client", "list")[0]["id"]
+    terminal.says("role", "revoke", "lookers", client)
+    assert f"subject: {client} → none" in terminal.says("audit", "list", "--action", "revoke")
 
 
 def test_the_audit_log_is_listed_and_filtered(terminal: Terminal) -> None:

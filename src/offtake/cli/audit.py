@@ -2,13 +2,20 @@
 
 import json as encoding
 import math
-from typing import Annotated
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Final
 
 import typer
 
 from offtake.cli import show
 from offtake.cli.options import AsJson, DataDir, administering
 from offtake.flows import audit_events, audit_filters, audit_log
+
+_BOOKKEEPING: Final = frozenset(
+    f"{what}{who}" for what in ("created", "updated", "modified") for who in ("At", "By", "Client")
+) | {"id", "sandboxId", "sandboxName", "imsOrgId", "version", "etag"}
+"""What every change changes, or another column says."""
+_WIDEST: Final = 200
 
 
 def list_(
@@ -42,10 +49,31 @@ def list_(
             one["assetType"],
             one.get("assetName", one["assetId"]),
             one.get("sandboxName"),
-            "" if one["after"] is None else encoding.dumps(one["after"], ensure_ascii=False)[:120],
+            "; ".join(_changes(one["before"], one["after"]))[:_WIDEST],
         )
         for one in found
     ]
     show.table(
-        ("TIMESTAMP", "CLIENT", "ACTION", "ASSET TYPE", "ASSET", "SANDBOX", "AFTER"), rows, "Nothing was changed yet."
+        ("TIMESTAMP", "CLIENT", "ACTION", "ASSET TYPE", "ASSET", "SANDBOX", "CHANGES"), rows, "Nothing was changed yet."
     )
+
+
+def _changes(before: Mapping[str, object] | None, after: Mapping[str, object] | None) -> Iterator[str]:
+    """Each field that has another value now, the secret ones masked as ever."""
+    old, new = (dict(_fields(one or {}, "")) for one in (before, after))
+    for name in dict.fromkeys((*old, *new)):
+        if old.get(name) != new.get(name):
+            was = f"{_text(old[name])} → " if name in old else ""
+            yield f"{name}: {was}{_text(new[name]) if name in new else 'none'}"
+
+
+def _fields(document: Mapping[str, object], inside: str) -> Iterator[tuple[str, object]]:
+    for name, value in document.items():
+        if isinstance(value, dict):
+            yield from _fields(value, f"{inside}{name}.")
+        elif inside or name not in _BOOKKEEPING:
+            yield f"{inside}{name}", value
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else encoding.dumps(value, ensure_ascii=False)
