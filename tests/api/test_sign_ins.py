@@ -150,12 +150,13 @@ def test_the_limits_of_many_addresses_take_bounded_memory() -> None:
     assert len(limits._buckets) <= 10_000  # noqa: SLF001 - what is bounded is not seen from outside
 
 
-def test_the_token_call_says_when_to_try_again(deployed: Deployment) -> None:
+def test_the_token_call_says_when_to_try_again(deployed: Deployment, caplog: pytest.LogCaptureFixture) -> None:
     form = {"grant_type": "client_credentials", "client_id": "x"}
     answers = [deployed.http.post("/ims/token/v3", data={**form, "client_secret": str(n)}) for n in range(11)]
     assert [one.status_code for one in answers] == [400] * 10 + [429]
     assert answers[-1].json()["error"] == "temporarily_unavailable"
     assert 1 <= int(answers[-1].headers["retry-after"]) <= 6
+    assert caplog.messages[-1].endswith("refused: Too many sign-ins with a wrong secret. Try again later.")
 
 
 def test_a_form_that_is_too_large_is_refused(deployed: Deployment) -> None:

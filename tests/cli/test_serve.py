@@ -58,6 +58,13 @@ def test_the_first_start_makes_a_client_that_can_call_the_api(tmp_path: Path) ->
     with serving(data_dir, port):
         assert json.loads((data_dir / "admin.json").read_text()) == admin
 
+    (data_dir / "admin.json").unlink()
+    with serving(data_dir, port) as process:
+        process.send_signal(signal.SIGINT)
+        told = process.communicate(timeout=20)[0].decode().replace("\n", "")
+    assert "offtake client rotate ID" in told
+    assert "admin.json" not in told
+
 
 def test_a_start_names_the_roles_that_can_export_no_longer(tmp_path: Path) -> None:
     data_dir = tmp_path / "data"

@@ -167,7 +167,7 @@ def test_what_a_deleted_flow_has_left_is_removed_when_its_destination_answers_ho
 def test_a_target_connection_is_deleted_by_force_and_its_files_stay(
     deployed: Deployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    _, target = failed_flow(deployed)
+    run, target = failed_flow(deployed)
     with monkeypatch.context() as patch:
         patch.setattr("offtake.scheduling.debris.dispose", away)
         look(deployed, code="x")
@@ -175,6 +175,8 @@ def test_a_target_connection_is_deleted_by_force_and_its_files_stay(
     assert delete_target(deployed, target, force="true").status_code == 202
     assert due(deployed) == [None]
     assert files(deployed)
+    found = deployed.http.get("/data/foundation/audit/events", params={"property": f"assetId=={target}"}).json()
+    assert found["_embedded"]["events"][0]["before"]["toBeRemoved"] == [run]
 
 
 def test_the_list_of_connections_says_where_files_are_still_to_be_removed(

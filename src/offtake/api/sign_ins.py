@@ -46,6 +46,9 @@ class SignInRefusedError(OfftakeError):
     message: str
     retry_after: float
 
+    def __str__(self) -> str:
+        return self.message
+
 
 @dataclass(frozen=True)
 class _Checked:

@@ -154,7 +154,13 @@ def _write_private(path: Path, text: str) -> None:
 
 
 def _greet(origin: str, admin_file: Path) -> None:
-    show.console.print(f"Offtake serves {origin}. Credentials of the first client: {admin_file}", markup=False)
+    # A backup does not hold the file.
+    clients_are = (
+        f"Credentials of the first client: {admin_file}"
+        if admin_file.exists()
+        else "A client's new secret, its id being in offtake client list: offtake client rotate ID"
+    )
+    show.console.print(f"Offtake serves {origin}. {clients_are}", markup=False)
     show.console.print(
         f"A token: curl -s {origin}/ims/token/v3 -d grant_type=client_credentials -d client_id=… -d client_secret=…",
         markup=False,

@@ -49,7 +49,12 @@ NOT_FOUND: Final = Code(1439, 404, "there is no such resource, or the caller may
 FILTER_TILDE: Final = Code(1440, 400, "a filter uses the operator `~`")
 FILTER_VALUES: Final = Code(1443, 400, "an operator other than `==` has several values")
 WRONG_FLOW_STATE: Final = Code(1444, 400, "a flow is not in the state that is needed")
-IN_USE: Final = Code(1447, 400, "a source, target or base connection that others use is deleted")
+IN_USE: Final = Code(
+    1447,
+    400,
+    "a source, target or base connection that others use is deleted, or a target connection through which files are "
+    "still to be removed",
+)
 FILTER_KIND: Final = Code(1448, 400, "an operator does not fit the field")
 FILTER_FIELD: Final = Code(1449, 400, "a filter names an unknown field")
 FILTER_OPERATOR: Final = Code(1450, 400, "a filter has an unknown operator")

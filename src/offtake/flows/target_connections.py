@@ -109,11 +109,14 @@ def delete(session: Session, caller: Caller, row_id: str, now_ms: int, *, force:
     caller.require(MANAGE_DESTINATIONS, EXPORT_DATASETS)
     row = entities.find(session, caller, TargetConnection, KIND, row_id, lock=True)
     usage.check_target_unused(session, row)
+    before = render(session, row, caller)
     if force:
+        # Nothing else will know of these files any more.
+        left = [run.id for run in leftovers.runs_with_files_at(session, [row.id])]
+        before |= {"toBeRemoved": left} if left else {}
         leftovers.give_up(session, row.id)
     else:
         usage.check_nothing_left(session, row)
-    before = render(session, row, caller)
     audit.record(session, caller, now_ms, "delete", (KIND, row.id), name=row.name, before=before)
     session.delete(row)
 
