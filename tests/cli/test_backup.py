@@ -211,8 +211,17 @@ def test_a_marker_of_a_restore_to_elsewhere_lets_nothing_be_cleared(
     assert offtake(data_dir, "restore", archive, **{ENV: "restore_marked"}).returncode == -signal.SIGKILL
     shutil.copytree(tmp_path / "before" / "lake" / "warehouse", data_dir / "lake" / "warehouse")
     other = {"OFFTAKE_DATABASE_URL": f"sqlite:///{tmp_path / 'other.db'}"}
-    assert "already" in refusal(offtake(data_dir, "restore", archive, **other))
+    assert "went to another warehouse, store" in refusal(offtake(data_dir, "restore", archive, **other))
     assert contents(data_dir / "lake" / "warehouse") != {}
+
+
+def test_a_restore_that_was_cut_off_is_not_begun_anew_elsewhere(archive: Path, data_dir: Path, tmp_path: Path) -> None:
+    assert offtake(data_dir, "restore", archive, **{ENV: "restore_files"}).returncode == -signal.SIGKILL
+    other = {"OFFTAKE_WAREHOUSE": str(tmp_path / "elsewhere")}
+    said = refusal(offtake(data_dir, "restore", archive, **other))
+    assert f"its warehouse: {data_dir / 'lake' / 'warehouse'}. Call it with those settings" in said
+    assert not (tmp_path / "elsewhere").exists()
+    assert offtake(data_dir, "restore", archive).returncode == 0
 
 
 def test_a_running_server_keeps_its_data_directory(archive: Path, data_dir: Path) -> None:

@@ -62,8 +62,10 @@ def restore(settings: Settings, clock: Clock, file: Path, *, disable_flows: bool
         _check(settings, about, work)
         marker = settings.data_dir / UNFINISHED
         targets = _targets(settings, about)
-        again = marker.exists() and marker.read_text() == targets
-        if not again:
+        again = marker.exists()
+        if again:
+            _check_same(marker, targets)
+        else:
             _check_empty(settings, about)
         _mark(marker, targets)
         _clear(settings, about)
@@ -174,7 +176,19 @@ def _check_empty(settings: Settings, about: About) -> None:
         there.append(str(key_file(settings).path))
     if there:
         raise copies.NotEmptyError(
-            f"There is something already: {', '.join(there)}. Restore into an empty --data-dir and database."
+            f"There is something already: {', '.join(there)}. Restore into an empty --data-dir and, where these are "
+            "set, an empty OFFTAKE_DATABASE_URL, OFFTAKE_CATALOG_URL, OFFTAKE_WAREHOUSE and OFFTAKE_UPLOADS."
+        )
+
+
+def _check_same(marker: Path, targets: str) -> None:
+    """Where the restore that was cut off went, something may lie: it is neither left there nor cleared unasked."""
+    before = marker.read_text()
+    if before != targets:
+        warehouse = before.splitlines()[-1] or "left as it was"
+        raise OfftakeError(
+            "The restore that was cut off went to another warehouse, store, catalog or uploads folder; its warehouse: "
+            f"{warehouse}. Call it with those settings, or remove what it has brought, and then {marker}."
         )
 
 
