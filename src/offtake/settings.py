@@ -326,6 +326,11 @@ class Settings(BaseSettings):
         return folder if _CUT_OFF.intersection(folder) else f"file://{folder}"
 
     @property
+    def has_zone_folders(self) -> bool:
+        """Whether the landing zones are folders of this machine."""
+        return not self.landing_zone or "://" not in self.landing_zone
+
+    @property
     def landing_zone_root(self) -> Path:
         """The folder with one landing zone per sandbox, where they are folders."""
         return Path(self.landing_zone) if self.landing_zone else self.data_dir / "landing-zone"

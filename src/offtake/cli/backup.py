@@ -50,7 +50,8 @@ def restore(
     json: AsJson = False,
 ) -> None:
     """Bring a backup back into an empty data directory and database, with no server running."""
-    restored = bring_back(settings_at(data_dir), Clock(), file.absolute(), disable_flows=disable_flows)
+    settings = settings_at(data_dir)
+    restored = bring_back(settings, Clock(), file.absolute(), disable_flows=disable_flows)
     about = restored.about
     if json:
         counts = {"flows": restored.flows, "disabled": restored.disabled, "liveRuns": restored.live_runs}
@@ -68,6 +69,13 @@ def restore(
         "them.",
         markup=False,
     )
+    zone = settings.landing_zone_root
+    if settings.has_zone_folders and not (zone.is_dir() and any(zone.iterdir())):
+        show.console.print(
+            "The landing zone's files are not in a backup: before a server starts, bring those that are still to be "
+            f"collected to {zone}",
+            markup=False,
+        )
 
 
 def _shown(about: About) -> dict[str, Any]:

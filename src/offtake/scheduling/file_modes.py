@@ -119,7 +119,7 @@ def _private_files(settings: Settings) -> Iterator[Path]:
 def _read_folders(settings: Settings) -> Iterator[Path]:
     if is_local(settings.lake_warehouse):
         yield local_path(settings.lake_warehouse)
-    if not settings.landing_zone or "://" not in settings.landing_zone:
+    if settings.has_zone_folders:
         yield settings.landing_zone_root
 
 
