@@ -61,8 +61,8 @@ class Settings(BaseSettings):
     )
     warehouse: str | None = Field(
         default=None,
-        description="Where Iceberg data files live: a path or a `file:` URI, taken literally; default: a folder of the "
-        "data directory.",
+        description="Where Iceberg data files live: a path or a `file:` URI, taken literally, so that a relative path "
+        "means another folder wherever a command is started; default: a folder of the data directory.",
     )
     landing_zone: Annotated[str | None, BeforeValidator(_text)] = Field(
         default=None,
