@@ -30,6 +30,7 @@ from offtake.engines.parser_jobs import (
     Question,
     QuestionFailedError,
     Stop,
+    UnexpectedParserError,
 )
 from offtake.engines.resident import prefer_as_victim
 from offtake.errors import CancelledError, OfftakeError
@@ -40,10 +41,6 @@ IDLE_SECONDS: Final = 300.0
 _LOOK_SECONDS: Final = 0.5
 SLOWEST_BYTES: Final = 100_000
 """Of files, a second. They are read at a hundred times this speed; what takes longer does not come to an end."""
-
-
-class UnexpectedParserError(Exception):
-    """An error that cannot be sent to another process, by its kind; its text may hold values of the files."""
 
 
 def main(descriptor: int) -> None:
