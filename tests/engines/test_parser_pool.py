@@ -160,7 +160,7 @@ def test_a_batch_that_is_to_stop_stops_and_its_process_goes_on(own_pool: ParserP
 
 
 def test_the_server_knows_the_error_that_stands_for_those_that_cannot_be_sent() -> None:
-    sent = parser_process._sendable(MalformedError("length", 1))
+    sent = parser_process.as_sendable(MalformedError("length", 1))
     assert str(sent) == "MalformedError"
     # That module is `__main__` in the process that sends.
     assert type(sent).__module__ != parser_process.__name__

@@ -102,7 +102,7 @@ def _carry_out(job: Job, lake: Lake, server: _Server) -> Done | Failed:
     try:
         return Done(job.carry_out(lake, server))
     except Exception as error:  # noqa: BLE001 - the server judges what went wrong
-        return Failed(_sendable(error))
+        return Failed(as_sendable(error))
 
 
 def _bound_cpu(seconds: float, *, more: bool = False) -> None:
@@ -114,7 +114,7 @@ def _bound_cpu(seconds: float, *, more: bool = False) -> None:
     resource.setrlimit(resource.RLIMIT_CPU, (until if hard == resource.RLIM_INFINITY else min(until, hard), hard))
 
 
-def _sendable(error: Exception) -> Exception:
+def as_sendable(error: Exception) -> Exception:
     """The error, or what says its kind where it does not survive being sent; the trace is a note for the log."""
     trace = "".join(traceback.format_exception(error))
     sendable = error
