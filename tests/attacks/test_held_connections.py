@@ -53,6 +53,7 @@ def test_connections_that_are_merely_held_keep_nobody_out(server: Server, held: 
 def test_bodies_that_anonymous_callers_of_many_addresses_send_slowly_keep_no_client_out(
     server: Server, held: list[socket.socket]
 ) -> None:
+    assert server.call("GET", f"{FLOW_SERVICE}/flows").status_code == 200  # has signed in
     for number in range(8 * 10):
         source = (f"127.0.1.{1 + number // 8}", 0)
         held.append(socket.create_connection(("127.0.0.1", server.port), 10, source))
