@@ -247,7 +247,7 @@ class Settings(BaseSettings):
         default=None,
         ge=1,
         description="Requests in flight at a time, at most; never more than half of the connections. More are a 503 "
-        "with `Retry-After`. Default: that half, and 1024 at most.",
+        "with `Retry-After`. Those without a token have half of the places. Default: that half, and 1024 at most.",
     )
     concurrent_requests_per_address: int = Field(
         default=128, ge=1, description="Of these, from one address (of IPv6, from one /64)."

@@ -50,6 +50,17 @@ def test_connections_that_are_merely_held_keep_nobody_out(server: Server, held: 
     assert "more like this were left out" in lines[-1] or len(lines) == 1
 
 
+def test_bodies_that_anonymous_callers_of_many_addresses_send_slowly_keep_no_client_out(
+    server: Server, held: list[socket.socket]
+) -> None:
+    assert server.call("GET", f"{FLOW_SERVICE}/flows").status_code == 200  # has signed in
+    for number in range(8 * 10):
+        source = (f"127.0.1.{1 + number // 8}", 0)
+        held.append(socket.create_connection(("127.0.0.1", server.port), 10, source))
+        held[-1].sendall(TOKEN_HEAD + b"Content-Length: 100\r\n\r\na")
+    assert server.call("GET", f"{FLOW_SERVICE}/flows", timeout=10).status_code == 200
+
+
 @pytest.mark.parametrize("sent", [b"", b"GET /healthz HTTP/1.1\r\nHo"], ids=["nothing", "half a head"])
 def test_a_connection_without_a_whole_request_head_is_closed(server: Server, sent: bytes) -> None:
     with server.connect(sent) as opened:

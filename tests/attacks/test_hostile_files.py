@@ -100,6 +100,12 @@ BOMBS = [
     ("a nested document", "json", lambda _: nested(20_000, "document"), "nested deeper than 64 levels"),
     ("65 levels", "json", lambda _: nested(65), "nested deeper than 64 levels"),
     ("columns of CSV", "csv", lambda _: many_columns("csv"), "more than 10,000 columns"),
+    (
+        "fields of a row of CSV",
+        "csv",
+        lambda _: b"a,b\n" + b"," * 1_000_000 + b"\n",
+        "line 2: more than 10,000 columns",
+    ),
     ("fields of a line", "json", lambda _: many_columns("line"), "more than 10000 fields"),
     ("fields of many lines", "json", lambda _: many_columns("lines"), "more than 10000 fields"),
     ("growing Parquet", "parquet", growing, f"more than {MEMORY // 2**20} MiB of memory"),

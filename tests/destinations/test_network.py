@@ -9,9 +9,23 @@ from offtake.destinations.network import Network
 from offtake.errors import DeliveryError
 from tests.servers import free_port
 
-METADATA = ["169.254.169.254", "fd00:ec2::254", "fd20:ce::254", "100.100.100.200", "192.0.0.192", "168.63.129.16"]
+METADATA = [
+    "169.254.169.254",
+    "fd00:ec2::254",
+    "fd00:ec2::23",
+    "fd20:ce::254",
+    "100.100.100.200",
+    "192.0.0.192",
+    "168.63.129.16",
+]
 NEVER = [*METADATA, "fe80::1", "fe80::1%eth0", "0.1.2.3", "224.0.0.1"]
-HIDDEN = ["::ffff:169.254.169.254", "64:ff9b::a9fe:a9fe", "64:ff9b:1::a9fe:a9fe", "2002:a9fe:a9fe::1"]
+HIDDEN = [
+    "::ffff:169.254.169.254",
+    "64:ff9b::a9fe:a9fe",
+    "64:ff9b:1::a9fe:a9fe",
+    "::169.254.169.254",
+    "2002:a9fe:a9fe::1",
+]
 PRIVATE = ["127.0.0.1", "10.1.2.3", "172.16.0.1", "192.168.1.1", "100.64.0.1", "::1", "fd12::1", "::ffff:10.0.0.1"]
 PUBLIC = ["52.216.1.1", "2600:1f18::1"]
 

@@ -14,10 +14,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from offtake.engines import parser_process
 from offtake.engines.parser_pool import Bounds, ParserPool
 from offtake.errors import CancelledError
 from offtake.lake.commits import Attempt
 from offtake.lake.parsers import Parsers
+from offtake.lake.parsing.csv_dialect import MalformedError
 from offtake.lake.parsing.errors import ImportRefusedError
 from offtake.lake.parsing.files import InputFile, input_file
 from offtake.lake.parsing.options import ParseOptions
@@ -155,6 +157,13 @@ def test_a_batch_that_is_to_stop_stops_and_its_process_goes_on(own_pool: ParserP
     assert made is not None
     assert [one.pid for one in readers()] == [reader.pid]
     assert len(list((tmp_path / "warehouse").rglob("*.parquet"))) == 1
+
+
+def test_the_server_knows_the_error_that_stands_for_those_that_cannot_be_sent() -> None:
+    sent = parser_process.as_sendable(MalformedError("length", 1))
+    assert str(sent) == "MalformedError"
+    # That module is `__main__` in the process that sends.
+    assert type(sent).__module__ != parser_process.__name__
 
 
 def test_a_process_that_dies_once_is_replaced_and_the_batch_comes_in(own_pool: ParserPool, tmp_path: Path) -> None:

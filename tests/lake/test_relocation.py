@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import os
 import shutil
 from collections.abc import Callable
 from decimal import Decimal
@@ -19,7 +20,7 @@ from pyiceberg.typedef import Record
 from pyiceberg.types import BinaryType, DecimalType, DoubleType, StringType, TimestamptzType
 
 from offtake.errors import OfftakeError
-from offtake.lake import contents, scan
+from offtake.lake import contents, relocation, scan
 from offtake.lake.catalog import Lake
 from offtake.lake.file_io import LocationsIO
 from offtake.lake.locations import local_path
@@ -215,6 +216,29 @@ def test_what_an_archive_claims_is_not_believed(
     with pytest.raises(OfftakeError, match=problem):
         relocate_tables([metadata], move)
     assert (tmp_path / "outside.avro").read_text() == "mine"
+
+
+def test_what_is_outside_of_the_warehouse_is_not_even_read(lake: Lake, tmp_path: Path) -> None:
+    add(lake, numbered(0))
+    _, move = copied(lake, tmp_path)
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)  # whoever opens it waits for ever
+    for location in (f"file://{pipe}", "/dev/zero"):
+        with pytest.raises(OfftakeError, match="outside of the warehouse"):
+            relocate_tables([location], move)
+
+
+def test_metadata_that_grows_when_it_is_unpacked_is_refused(
+    lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add(lake, numbered(0))
+    (metadata,), move = copied(lake, tmp_path)
+    monkeypatch.setattr(relocation, "_LARGEST_METADATA", 100_000)
+    path = local_path(move.new_location(metadata))
+    packed = path.with_name(path.name.replace(".metadata.json", ".gz.metadata.json"))
+    packed.write_bytes(gzip.compress(b" " * 200_000 + path.read_bytes()))
+    with pytest.raises(OfftakeError, match="more than 100000 bytes"):
+        relocate_tables([str(packed).replace("/new/", "/warehouse/")], move)
 
 
 @pytest.mark.parametrize(

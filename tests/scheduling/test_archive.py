@@ -2,9 +2,11 @@
 
 import hashlib
 import io
+import sqlite3
 import tarfile
 import time
 from collections.abc import Iterable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -13,9 +15,10 @@ from hypothesis import strategies as st
 
 from offtake.clock import Clock, MovedClock
 from offtake.engines.local import LocalEngine
+from offtake.errors import OfftakeError
 from offtake.scheduling import archive
 from offtake.scheduling.archive import SUMS, ArchiveError
-from offtake.scheduling.backup import ABOUT, take_backup
+from offtake.scheduling.backup import ABOUT, CATALOG, STORE, take_backup
 from offtake.scheduling.restore import restore
 from offtake.settings import Settings
 from tests.deployment import deployment, rows
@@ -141,6 +144,44 @@ def test_a_backup_that_says_something_else_of_itself_is_refused(
     others = [(info, content) for info, content in backup if info.name != ABOUT]
     evil = write(tmp_path / "evil.tar", [*others, member(ABOUT, about)])
     with pytest.raises(ArchiveError, match="is no backup of this version"):
+        restore(Settings(data_dir=tmp_path / "data"), Clock(), evil)
+
+
+VIEW = """
+    ALTER TABLE iceberg_tables RENAME TO kept;
+    CREATE VIEW iceberg_tables AS WITH RECURSIVE n(v) AS (SELECT 1 UNION ALL SELECT v + 1 FROM n)
+        SELECT v AS metadata_location, v AS previous_metadata_location FROM n;
+"""
+TRIGGER = "CREATE TRIGGER t BEFORE UPDATE ON iceberg_tables BEGIN DELETE FROM iceberg_tables; END"
+INSIDE_OUT = [
+    (CATALOG, VIEW, "iceberg_tables, which is no table"),
+    (CATALOG, TRIGGER, "t, which is no table"),
+    (STORE, "UPDATE sandboxes SET name = '../../outside', state = 'deleting'", "is no name of sandboxes"),
+    (STORE, "UPDATE sandboxes SET id = x'2e2e'", "is no id of sandboxes"),
+    (STORE, "UPDATE datasets SET table_name = '......outside'", "is no table_name of datasets"),
+    (STORE, "UPDATE batches SET id = '..'", "is no id of batches"),
+]
+
+
+@pytest.mark.parametrize(("name", "harm", "problem"), INSIDE_OUT)
+def test_databases_that_would_run_or_remove_what_somebody_put_into_them_are_refused(
+    backup: list[Member], tmp_path: Path, name: str, harm: str, problem: str
+) -> None:
+    copied = tmp_path / "copied.db"
+    copied.write_bytes(next(content for info, content in backup if info.name == name))
+    with closing(sqlite3.connect(copied)) as connection:
+        connection.executescript(harm)
+    others = [(info, content) for info, content in backup if info.name != name]
+    evil = write(tmp_path / "evil.tar", [*others, member(name, copied.read_bytes())])
+    with pytest.raises(OfftakeError, match=problem):
+        restore(Settings(data_dir=tmp_path / "data"), Clock(), evil)
+    assert everything(tmp_path / "data") == {"server.lock"}
+
+
+def test_a_database_that_is_none_is_refused(backup: list[Member], tmp_path: Path) -> None:
+    others = [(info, content) for info, content in backup if info.name != STORE]
+    evil = write(tmp_path / "evil.tar", [*others, member(STORE, b"x" * 9000)])
+    with pytest.raises(OfftakeError, match=r"its store\.db is no database"):
         restore(Settings(data_dir=tmp_path / "data"), Clock(), evil)
 
 

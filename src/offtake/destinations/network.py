@@ -27,12 +27,14 @@ _NEVER: Final[tuple[AddressRange, ...]] = tuple(
         "224.0.0.0/4",
         "::/128",
         "fe80::/10",
-        "fd00:ec2::254/128",  # the metadata service of Amazon's cloud
+        "fd00:ec2::/32",  # Amazon's own services: metadata (::254), credentials of pods (::23)
         "fd20:ce::254/128",  # the metadata service of Google's cloud
         "ff00::/8",
     )
 )
-_NAT64: Final = (IPv6Network("64:ff9b::/96"), IPv6Network("64:ff9b:1::/48"))
+_WITH_IPV4: Final = (IPv6Network("64:ff9b::/96"), IPv6Network("64:ff9b:1::/48"), IPv6Network("::/96"))
+"""NAT64, and the old way to write an IPv4 address as one of IPv6, which tunnels still follow."""
+_OWN: Final = (IPv6Address("::"), IPv6Address("::1"))
 
 
 @dataclass(frozen=True)
@@ -133,7 +135,7 @@ def _within(ip: Address, ranges: tuple[AddressRange, ...]) -> bool:
 def _unwrapped(ip: Address) -> Address:
     if isinstance(ip, IPv4Address):
         return ip
-    if _within(ip, _NAT64):
+    if ip not in _OWN and _within(ip, _WITH_IPV4):
         return IPv4Address(int(ip) & 0xFFFF_FFFF)
     teredo = ip.teredo
     return ip.ipv4_mapped or ip.sixtofour or (teredo[1] if teredo else ip)

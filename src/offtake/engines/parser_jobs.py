@@ -118,6 +118,13 @@ class PreviewJob:
 Job: TypeAlias = IngestJob | DryRunJob | PreviewJob
 
 
+class UnexpectedParserError(Exception):
+    """An error that cannot be sent to another process, by its kind; its text may hold values of the files.
+
+    It is here for the name of its module: the process that sends it runs its own as `__main__`.
+    """
+
+
 class QuestionFailedError(Exception):
     """The server could not answer; the job is to end and to leave nothing."""
 

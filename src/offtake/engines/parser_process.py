@@ -30,6 +30,7 @@ from offtake.engines.parser_jobs import (
     Question,
     QuestionFailedError,
     Stop,
+    UnexpectedParserError,
 )
 from offtake.engines.resident import prefer_as_victim
 from offtake.errors import CancelledError, OfftakeError
@@ -40,10 +41,6 @@ IDLE_SECONDS: Final = 300.0
 _LOOK_SECONDS: Final = 0.5
 SLOWEST_BYTES: Final = 100_000
 """Of files, a second. They are read at a hundred times this speed; what takes longer does not come to an end."""
-
-
-class UnexpectedParserError(Exception):
-    """An error that cannot be sent to another process, by its kind; its text may hold values of the files."""
 
 
 def main(descriptor: int) -> None:
@@ -105,7 +102,7 @@ def _carry_out(job: Job, lake: Lake, server: _Server) -> Done | Failed:
     try:
         return Done(job.carry_out(lake, server))
     except Exception as error:  # noqa: BLE001 - the server judges what went wrong
-        return Failed(_sendable(error))
+        return Failed(as_sendable(error))
 
 
 def _bound_cpu(seconds: float, *, more: bool = False) -> None:
@@ -117,7 +114,7 @@ def _bound_cpu(seconds: float, *, more: bool = False) -> None:
     resource.setrlimit(resource.RLIMIT_CPU, (until if hard == resource.RLIM_INFINITY else min(until, hard), hard))
 
 
-def _sendable(error: Exception) -> Exception:
+def as_sendable(error: Exception) -> Exception:
     """The error, or what says its kind where it does not survive being sent; the trace is a note for the log."""
     trace = "".join(traceback.format_exception(error))
     sendable = error

@@ -34,6 +34,8 @@ _PROPERTIES: Final = (
     "write.folder-storage.path",
 )
 _ROWS: Final = 65_536
+_LARGEST_METADATA: Final = 512 * 1024 * 1024
+"""Bytes of table metadata as JSON; all of it is in memory at once. A thousand snapshots take about one million."""
 
 # Field ids of the Iceberg specification: of manifest lists, of entries, of data files, and of a delete file's column.
 _MANIFEST_PATH: Final = 500
@@ -128,14 +130,14 @@ class _Relocation:
 
     def rewrite_manifests(self, metadata: str) -> list[str]:
         """Rewrite what the table's snapshots name; the locations of older metadata that is still there."""
-        document = _read_metadata(self._path(metadata))
+        document = _read_metadata(self._inside(metadata))
         for snapshot in document.get("snapshots", ()):
             if "manifest-list" in snapshot:
                 self._once(snapshot["manifest-list"], self._rewrite_manifest_list)
             for manifest in snapshot.get("manifests", ()):  # Only version 1 of the format has these.
                 self._once(manifest, self._rewrite_manifest)
         older = [entry["metadata-file"] for entry in document.get("metadata-log", ())]
-        return [one for one in older if self._path(one).is_file()]
+        return [one for one in older if self._is_there(one)]
 
     def rewrite_metadata(self, metadata: str) -> None:
         self._once(metadata, self._rewrite_metadata)
@@ -143,16 +145,23 @@ class _Relocation:
     def _once(self, location: str, rewrite: Callable[[Path], None]) -> int:
         """Rewrite the file that was at the location unless it was; its new size."""
         if location not in self.sizes:
-            path = self._path(location)
-            # What an archive names is not written to unless it came with it.
-            if not path.resolve().is_relative_to(self.move.new_root.resolve()):
-                raise OfftakeError(f"A table keeps a file outside of the warehouse: {location}.")
+            path = self._inside(location)
             rewrite(path)
             self.sizes[location] = path.stat().st_size
         return self.sizes[location]
 
+    def _is_there(self, location: str) -> bool:
+        return self._path(location).is_file()
+
     def _path(self, location: str) -> Path:
         return local_path(self.move.new_location(location))
+
+    def _inside(self, location: str) -> Path:
+        """Where the file is. What an archive names is neither read nor written to unless it came with it."""
+        path = self._path(location)
+        if not path.resolve().is_relative_to(self.move.new_root.resolve()):
+            raise OfftakeError(f"A table keeps a file outside of the warehouse: {location}.")
+        return path
 
     def _rewrite_metadata(self, path: Path) -> None:
         content = json.dumps(self._moved_metadata(_read_metadata(path)), ensure_ascii=False).encode()
@@ -212,7 +221,7 @@ class _Relocation:
 
     def _relocate_deletes(self, deletes: str, file_format: str) -> int | None:
         """Rewrite position deletes, once; their size, or None when a former snapshot had them and they are gone."""
-        if not self._path(deletes).is_file():
+        if not self._is_there(deletes):
             return None
         if file_format.upper() != FileFormat.PARQUET.value:
             raise OfftakeError(
@@ -228,8 +237,11 @@ def _positions(struct: StructType) -> dict[int, int]:
 
 
 def _read_metadata(path: Path) -> dict[str, Any]:
-    content = path.read_bytes()
-    document: dict[str, Any] = json.loads(gzip.decompress(content) if _is_gzip(path) else content)
+    with gzip.open(path) if _is_gzip(path) else path.open("rb") as file:
+        content = file.read(_LARGEST_METADATA + 1)
+    if len(content) > _LARGEST_METADATA:
+        raise OfftakeError(f"The metadata in {path} has more than {_LARGEST_METADATA} bytes.")
+    document: dict[str, Any] = json.loads(content)
     return document
 
 

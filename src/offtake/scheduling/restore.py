@@ -113,6 +113,9 @@ def _read(file: Path, work: Path) -> About:
 
 def _check(settings: Settings, about: About, work: Path) -> None:
     """What can be known before anything is written."""
+    for name in (STORE, CATALOG):
+        copies.check_plain(work / name)
+    copies.check_names(work / STORE)
     copies.revision_in(work / STORE)
     if not about.rows and _has_moved(settings, about):
         raise OfftakeError(

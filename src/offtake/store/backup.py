@@ -36,7 +36,14 @@ _PLAIN: Final[tuple[tuple[type[TypeEngine[Any]], TypeEngine[Any]], ...]] = (
     (sa.String, sa.Text()),
 )
 """Each kind of column, and how the copy has it."""
-
+_NAMES_OF_FOLDERS: Final = (
+    ("organisations", "id"),
+    ("sandboxes", "id"),
+    ("sandboxes", "name"),
+    ("datasets", "table_name"),
+    ("batches", "id"),
+)
+"""Columns by whose values folders are named; the parts of a table's name are."""
 
 _SENT: Final = """
 SELECT batch_id, name, complete, size, (SELECT max(json_extract(value, '$[1]')) FROM json_each(received))
@@ -133,6 +140,37 @@ def keys_needed(file: Path) -> set[bytes]:
             if _is_table(connection, table.__tablename__):
                 found |= {key_id_of(sealed) for (sealed,) in connection.execute(query)}
     return found
+
+
+def check_plain(file: Path) -> None:
+    """Raise `OfftakeError` unless the file is a database of plain tables, which is all that copies are made of.
+
+    A view or a trigger that somebody else put into one would run, for as long as it likes, when the copy is read.
+    """
+    query = "SELECT name FROM sqlite_master WHERE type NOT IN ('table', 'index') OR sql LIKE 'CREATE VIRTUAL%'"
+    try:
+        with closing(sqlite3.connect(file)) as connection:
+            found = connection.execute(query).fetchone()
+    except sqlite3.DatabaseError:
+        raise OfftakeError(f"The backup is damaged: its {file.name} is no database.") from None
+    if found is not None:
+        raise OfftakeError(f"The backup is none of Offtake's: its {file.name} has {found[0]}, which is no table.")
+
+
+def check_names(file: Path) -> None:
+    """Raise `OfftakeError` when a copied store has a name that leads out of the folder that things of its kind are in.
+
+    Folders are removed by these names.
+    """
+    with closing(sqlite3.connect(file)) as connection:
+        for table, column in _NAMES_OF_FOLDERS:
+            query = (
+                f"SELECT {column} FROM {table} WHERE typeof({column}) <> 'text' OR {column} IN ('', '.')"  # noqa: S608 - names of our own tables
+                f" OR instr({column}, '/') OR instr({column}, char(0)) OR instr('.' || {column} || '.', '..')"
+            )
+            found = connection.execute(query).fetchone() if _is_table(connection, table) else None
+            if found is not None:
+                raise OfftakeError(f"The backup is none of Offtake's: {found[0]!r} is no {column} of {table}.")
 
 
 def sent_files(file: Path, statuses: Iterable[str]) -> Iterator[SentFile]:

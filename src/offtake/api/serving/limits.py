@@ -69,6 +69,7 @@ class Callers:
     _busy: dict[Connection, str] = field(default_factory=dict)
     _open: Counter[str] = field(default_factory=Counter)
     _requests: Counter[str] = field(default_factory=Counter)
+    _unsigned: set[Connection] = field(default_factory=set)
 
     def enter(self, connection: Connection, group: str, *, shared: bool = False) -> bool:
         """Count a new connection of this group of addresses; whether another one was dropped for it.
@@ -94,12 +95,20 @@ class Callers:
             return
         _subtract(self._open, group)
 
-    def begin(self, connection: Connection, group: str, caller: str) -> str | None:
-        """Count a request of the caller's group of addresses that came by a connection; why it is too much, or None."""
+    def begin(self, connection: Connection, group: str, caller: str, *, signed: bool = True) -> str | None:
+        """Count a request of the caller's group of addresses that came by a connection; why it is too much, or None.
+
+        `signed`: it has a token. Those without have half of the places: they may take their time with their bodies,
+        while one with a wrong token is answered at once.
+        """
         if self._requests[caller] >= self.limits.requests_of_one:
             return "address"
         if self._requests.total() >= self.limits.requests:
             return "server"
+        if not signed:
+            if len(self._unsigned) >= (self.limits.requests + 1) // 2:
+                return "server"
+            self._unsigned.add(connection)
         idle = self._idle.get(group, {})
         if connection in idle:
             del idle[connection]
@@ -111,6 +120,7 @@ class Callers:
 
     def end(self, connection: Connection, group: str, caller: str) -> None:
         """The request is over; its connection is the latest of those that carry none."""
+        self._unsigned.discard(connection)
         _subtract(self._requests, caller)
         if self._busy.pop(connection, None) is not None:
             self._idle.setdefault(group, {})[connection] = None

@@ -38,7 +38,7 @@ _REJECTED: Final = {
 }
 _TOO_MANY: Final = {
     "address": "There are %d requests of this address in flight, which is the most for one. Ask again in a moment.",
-    "server": "There are %d requests in flight, which is the most that this server takes. Ask again in a moment.",
+    "server": "This server takes %d requests at a time, and half as many without a token. Ask again in a moment.",
 }
 
 
@@ -193,7 +193,8 @@ class BoundedProtocol(H11Protocol):
             await self._application(scope, receive, send)
             return
         caller = group_of(origin.address)
-        reason = gate.callers.begin(self, self._group, caller)
+        signed = any(name == b"authorization" for name, _ in scope["headers"])
+        reason = gate.callers.begin(self, self._group, caller, signed=signed)
         if reason is not None:
             await self._refuse(reason, origin.address, scope, receive, send)
             return

@@ -33,13 +33,13 @@ class CsvProfile:
     changes: Changes
     truncate: bool
     rows: int = 0
-    _names: list[str] = field(default_factory=list)
+    _names: dict[str, None] = field(default_factory=dict)
     _known: dict[str, _KnownColumn] = field(default_factory=dict)
     _new: dict[str, TextColumn] = field(default_factory=dict)
 
     def observe(self, file: CsvFile) -> None:
         """Add a file. Raises `ImportRefusedError` naming line and column."""
-        self._names += [name for name in file.columns if name not in self._names]
+        self._names |= dict.fromkeys(file.columns)
         for batch in file.batches():
             self.rows += batch.num_rows
             for name, values in zip(file.columns, batch.columns, strict=True):

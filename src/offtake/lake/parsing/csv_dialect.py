@@ -12,6 +12,7 @@ from offtake.lake.parsing.options import CsvOptions
 MAX_COLUMNS: Final = 10_000
 MAX_RECORD: Final = 64 * 1024 * 1024
 _ENDS: Final = rb"(?:\r\n|\n|\r)"
+_BLANK: Final = re.compile(rb"[\r\n]*+")
 _LAST_ASCII: Final = 127
 
 Fault = Literal["open quote", "after quote", "escape", "columns", "length"]
@@ -41,11 +42,6 @@ class Record:
     fields: tuple[Field, ...]
     end: int
 
-    @property
-    def is_blank(self) -> bool:
-        """Whether the record is a line without a character."""
-        return len(self.fields) == 1 and not self.fields[0].raw
-
 
 @dataclass(frozen=True)
 class Dialect:
@@ -55,13 +51,17 @@ class Dialect:
     quote: bytes | None
     escape: bytes | None
 
-    def records(self, text: bytes, *, is_end: bool) -> Iterator[Record]:
+    def records(self, text: bytes, *, is_end: bool, with_blank: bool = True) -> Iterator[Record]:
         """The complete records of a text that begins at one; the last needs no line end if the file ends there.
 
-        Raises `MalformedError`. Exact, and slow: for the first records and for the search for a fault.
+        Raises `MalformedError`. Exact, and slow, but for blank lines that are left out: for the first records and for
+        the search for a fault.
         """
         offset, fields = 0, list[Field]()
         while offset < len(text) or fields:
+            if not fields and not with_blank and (found := _BLANK.match(text, offset)) and found.end() > offset:
+                offset = found.end()
+                continue
             end, stop = self._field(text, offset, is_end=is_end)
             if stop is None and not is_end:
                 return

@@ -132,8 +132,7 @@ def _line_at(head: bytes, offset: int) -> int:
 def _sample(head: bytes, one: Dialect, *, is_end: bool) -> _Sample:
     records: list[Record] = []
     try:
-        found = (record for record in one.records(head, is_end=is_end) if not record.is_blank)
-        records.extend(islice(found, _RECORDS))
+        records.extend(islice(one.records(head, is_end=is_end, with_blank=False), _RECORDS))
     except MalformedError as error:
         return _Sample(one, tuple(records), error)
     return _Sample(one, tuple(records), None)

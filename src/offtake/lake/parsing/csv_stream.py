@@ -172,4 +172,4 @@ class _ReadErrors:
     ) -> None:
         if isinstance(error, (OSError, EOFError, pa.ArrowException)):
             reason = " ".join(str(error).split())[:300].replace(str(self._file.path), self._file.name)
-            raise ImportRefusedError(f"{self._file.name} cannot be read: {reason}") from None
+            raise ImportRefusedError(f"{self._file.name} cannot be read: {reason.rstrip('.')}.") from None

@@ -112,10 +112,14 @@ class CsvFile:
 
     def _explain(self, layout: Layout, offset: int, block: bytes, error: pa.ArrowInvalid) -> ImportRefusedError:
         """The error for a block that Arrow refused: its first record that has too few or too many fields, or bytes."""
+        try:
+            return self._find_fault(layout, offset, block, error)
+        except MalformedError as found:
+            return explain(self.file.name, found, self._line_at(offset + found.offset))
+
+    def _find_fault(self, layout: Layout, offset: int, block: bytes, error: pa.ArrowInvalid) -> ImportRefusedError:
         name, wanted = self.file.name, len(layout.columns)
-        for record in layout.dialect.records(block, is_end=True):
-            if record.is_blank:
-                continue
+        for record in layout.dialect.records(block, is_end=True, with_blank=False):
             if len(record.fields) != wanted:
                 line = self._line_at(offset + record.fields[0].offset)
                 return ImportRefusedError(_count_message(name, line, len(record.fields), wanted), row=line)

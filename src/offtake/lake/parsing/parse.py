@@ -87,7 +87,7 @@ class _Parser:
         self._csv = CsvProfile(self._known, changes, options.nanoseconds == "truncate")
         self._csv_files: dict[str, CsvFile] = {}
         self._parquet: dict[str, ParquetSource] = {}
-        self._coming: list[str] = []
+        self._coming: dict[str, None] = {}
 
     def observe(self, file: InputFile) -> bool:
         """Read a file for what it holds; whether it has rows."""
@@ -142,7 +142,7 @@ class _Parser:
         return self._csv.rows > before
 
     def _merge(self, schema: pa.Schema, coming: pa.Schema, resolver: Resolver) -> pa.Schema:
-        self._coming += [name for name in coming.names if name not in self._coming]
+        self._coming |= dict.fromkeys(coming.names)
         return resolver.schema(schema, coming)
 
     def _merge_csv(self, schema: pa.Schema) -> pa.Schema:
@@ -182,7 +182,8 @@ class _Parser:
     def _in_order(self, schema: pa.Schema) -> pa.Schema:
         """The dataset's columns first, then new ones in the order of the files."""
         if self._given is None or not len(self._given):
-            return pa.schema(sorted(schema, key=lambda field: self._coming.index(field.name)))
+            places = {name: place for place, name in enumerate(self._coming)}
+            return pa.schema(sorted(schema, key=lambda field: places[field.name]))
         return schema
 
     def _rows_of(self, file: InputFile, schema: pa.Schema) -> Iterator[Rows]:
