@@ -1,5 +1,6 @@
 """What all tests share: databases of both kinds, and a clock that is moved."""
 
+import functools
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 
 from offtake.clock import MovedClock
 from offtake.engines.local import LocalEngine
+from offtake.flows import clients
 from offtake.store.database import Database
 from tests.deployment import Deployment, deployment
 from tests.keyring import Keyring, keyring
@@ -20,6 +22,9 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("offtake")
 
 pytest_plugins = ["tests.matrix"]
+
+# The same secrets are hashed again and again, for 70 ms each time.
+clients._scrypt = functools.lru_cache(1024)(clients._scrypt)  # noqa: SLF001 - what is hashed stays as it is
 
 NOON = 1_772_366_400_000  # 2026-03-01T12:00:00Z
 

@@ -84,10 +84,12 @@ class Inline:
 
 @dataclass
 class Hand:
-    """One process of a crew."""
+    """One process of a crew. At a point where it is to stop, it sets `reached` and waits for `may_pass`."""
 
     process: multiprocessing.process.BaseProcess
     free: Event
+    reached: Event
+    may_pass: Event
 
     def let_work(self) -> None:
         """It takes runs and batches from now on; until then it only watches the others."""
@@ -125,19 +127,19 @@ class Hand:
             assert time.monotonic() < until
             assert self.process.is_alive()
             time.sleep(0.01)
-        reached = self._at_a_stop()
+        at_a_stop = self._at_a_stop()
         while True:
             for one in self.family():
                 one.suspend()
             if _can_write(site):
                 return
             for one in self.family():
-                if one not in reached:
+                if one not in at_a_stop:
                     one.resume()
             time.sleep(0.05)
 
     def _stopped(self) -> bool:
-        return bool(self._at_a_stop())
+        return self.reached.is_set() or bool(self._at_a_stop())
 
     def _at_a_stop(self) -> list[psutil.Process]:
         found = []
@@ -150,6 +152,8 @@ class Hand:
     def go_on(self) -> None:
         for one in self.family():
             one.resume()
+        # After that: it waits until those that wait have woken up.
+        self.may_pass.set()
 
     def end(self) -> None:
         for one in self.family():
@@ -160,12 +164,12 @@ class Hand:
 
 def hire(site: Site, name: str, points: str = "", *, free: bool = True) -> Hand:
     """A process that ticks, carries out runs and brings batches in until there is nothing more to do."""
-    may_work = _context.Event()
+    may_work, reached, may_pass = _context.Event(), _context.Event(), _context.Event()
     if free:
         may_work.set()
-    process = _context.Process(target=_work, args=(site, name, points, may_work), name=name)
+    process = _context.Process(target=_work, args=(site, name, points, may_work, reached, may_pass), name=name)
     process.start()
-    return Hand(process, may_work)
+    return Hand(process, may_work, reached, may_pass)
 
 
 def _can_write(site: Site) -> bool:
@@ -213,9 +217,14 @@ def _look_on(backend: Backend, watch: Watch, kind: type[Run | Batch]) -> None:
         watch.silent((one, fence, beat) for one, fence, beat in held)
 
 
-def _work(site: Site, name: str, points: str, may_work: Event) -> None:
+def _work(site: Site, name: str, points: str, may_work: Event, reached: Event, may_pass: Event) -> None:
+    def hold() -> None:
+        # Stopped by a signal, the process could never end a transaction that another of its threads has open.
+        reached.set()
+        may_pass.wait()
+
     os.environ[failpoints.ENV] = points
-    failpoints.arm(points)
+    failpoints.arm(points, hold if points.endswith(":stop") else None)
     engine = LocalEngine(processes=1) if site.pools else None
     try:
         with site.opened() as backend:

@@ -5,6 +5,7 @@ import json
 import os
 import tempfile
 import threading
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,10 +17,12 @@ from uuid import uuid4
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from sqlalchemy import func, select
 
 from offtake.api.app import create_app
+from offtake.api.sign_ins import SignIns
 from offtake.clock import MovedClock
 from offtake.exporting import manifest as proof
 from offtake.exporting.engine import Engine
@@ -256,7 +259,7 @@ def deployment(folder: Path, clock: MovedClock, engine: Engine, **settings: Any)
         clients.set_up(backend.database, clock)
         admin = admin or clients.first_client(backend.database, clock)
         assert admin is not None
-        with TestClient(create_app(backend), raise_server_exceptions=False) as http:
+        with _app_of(backend) as app, TestClient(app, raise_server_exceptions=False) as http:
             http.event_hooks["response"].append(check_response)
             opened = Deployment(backend, http, clock, admin, access.operator(backend.database), engine)
             opened.sign_in()
@@ -265,6 +268,20 @@ def deployment(folder: Path, clock: MovedClock, engine: Engine, **settings: Any)
         backend.close()
 
 
+@contextmanager
+def _app_of(backend: Backend) -> Iterator[FastAPI]:
+    """An application over the backend: one that an earlier test used, as its routes take long to build."""
+    idle = _IDLE[backend.settings.error_type_prefix]
+    app = idle.pop() if idle else create_app(backend)
+    app.state.backend, app.state.sign_ins = backend, SignIns(backend.settings.sign_ins_per_minute)
+    try:
+        yield app
+    finally:
+        app.state.sign_ins.close()
+        idle.append(app)
+
+
+_IDLE: defaultdict[str, list[FastAPI]] = defaultdict(list)
 _ELSEWHERE = {"database_url", "catalog_url", "warehouse", "vault_key"}
 
 

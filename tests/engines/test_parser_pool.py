@@ -146,17 +146,17 @@ def test_what_the_server_raises_ends_the_batch_with_that_and_leaves_nothing(
 
 
 def test_a_batch_that_is_to_stop_stops_and_its_process_goes_on(own_pool: ParserPool, tmp_path: Path) -> None:
-    file = written(tmp_path, "a.json", '{"v": 1}\n' * 2_000_000)
+    assert own_pool.ingest(TABLE, [written(tmp_path, "a.json", '{"v": 1}\n')], Attempt("a"), OPTIONS) is not None
+    (reader,) = readers()
+    file = written(tmp_path, "b.json", '{"v": 1}\n' * 500_000)
     looks = iter(range(10_000))
     begun = time.monotonic()
     with pytest.raises(CancelledError):
-        own_pool.ingest(TABLE, [file], Attempt("a", stopped=lambda: next(looks) > 40), OPTIONS)
+        own_pool.ingest(TABLE, [file], Attempt("b", stopped=lambda: next(looks) > 1), OPTIONS)
     assert time.monotonic() - begun < 30
-    (reader,) = readers()
-    made = own_pool.ingest(TABLE, [written(tmp_path, "b.json", '{"v": 2}\n')], Attempt("b"), OPTIONS)
-    assert made is not None
+    assert own_pool.ingest(TABLE, [written(tmp_path, "c.json", '{"v": 2}\n')], Attempt("c"), OPTIONS) is not None
     assert [one.pid for one in readers()] == [reader.pid]
-    assert len(list((tmp_path / "warehouse").rglob("*.parquet"))) == 1
+    assert len(list((tmp_path / "warehouse").rglob("*.parquet"))) == 2
 
 
 def test_the_server_knows_the_error_that_stands_for_those_that_cannot_be_sent() -> None:
