@@ -28,7 +28,7 @@ from offtake.scheduling.backend import open_backend
 from offtake.scheduling.restore import restore
 from offtake.scheduling.service import ingestor_of
 from offtake.settings import Settings
-from offtake.store.tables import Batch, Connection, Dataset, Flow
+from offtake.store.tables import Batch, Connection, Dataset, Flow, RunPart
 from tests.deployment import Deployment, deployment, rows, table_of
 from tests.lake.others import data_files, delete_vector
 from tests.servers import await_port, free_port
@@ -122,6 +122,23 @@ def test_a_deployment_comes_back_and_goes_on(
     assert table_of(again.delivered(full))["id"].to_pylist() == list(range(20))
     assert table_of(again.delivered(increment))["id"].to_pylist() == [20, 21, 22, 23]
     backend.close()
+
+
+def test_what_was_delivered_is_found_in_a_landing_zone_that_was_brought_along(
+    archive: Path, tmp_path: Path, clock: MovedClock
+) -> None:
+    elsewhere = tmp_path / "100%_new"
+    settings = Settings(data_dir=elsewhere)
+    restore(settings, clock, archive)
+    shutil.copytree(tmp_path / "before" / "landing-zone", elsewhere / "landing-zone")
+    backend = open_backend(settings, clock)
+    with backend.database.reading() as session:
+        parts = session.scalars(select(RunPart)).all()
+        assert [part.uri for part in parts] == [str(elsewhere / "landing-zone" / "prod" / part.key) for part in parts]
+    backend.close()
+    run = json.loads(offtake(elsewhere, "run", "list", "--json").stdout)[0]["id"]
+    verified = offtake(elsewhere, "run", "verify", run, "--strict", "--download")
+    assert verified.returncode == 0, verified.stdout
 
 
 def test_flows_can_be_looked_at_before_anything_is_delivered(archive: Path, data_dir: Path) -> None:

@@ -24,7 +24,7 @@ from offtake.lake import contents, relocation, scan
 from offtake.lake.catalog import Lake
 from offtake.lake.file_io import LocationsIO
 from offtake.lake.locations import local_path
-from offtake.lake.relocation import Move, relocate_tables
+from offtake.lake.relocation import Move, check_inside, relocate_tables
 from tests.lake import others
 from tests.lake.lakes import TABLE, add, full, increment, move_warehouse, numbered
 from tests.lake.others import data_files, delete_equal, delete_positions, delete_vector
@@ -256,6 +256,18 @@ def test_metadata_that_grows_when_it_is_unpacked_is_refused(
 )
 def test_a_location_in_any_form_is_moved(location: str, moved: str) -> None:
     assert Move("file:///a/b", "file:///n/").new_location(location) == moved
+
+
+@pytest.mark.parametrize("name", ["location", "write.data.path", "write.metadata.path"])
+def test_a_table_may_not_write_outside_of_the_warehouse(lake: Lake, tmp_path: Path, name: str) -> None:
+    add(lake, numbered(0))
+    metadata, warehouse = lake.load(TABLE).metadata_location, f"file://{tmp_path}/warehouse"
+    check_inside([metadata], warehouse)
+    document = json.loads(local_path(metadata).read_text())
+    (document if name == "location" else document["properties"])[name] = f"file://{tmp_path}/elsewhere"
+    local_path(metadata).write_text(json.dumps(document))
+    with pytest.raises(OfftakeError, match="outside of the warehouse"):
+        check_inside([metadata], warehouse)
 
 
 def test_contents_are_those_of_the_new_folder(lake: Lake, tmp_path: Path) -> None:

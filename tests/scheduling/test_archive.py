@@ -80,6 +80,7 @@ HOSTILE = [
     member("/{outside}"),
     member("uploads/a/"),
     member("uploads/.//a"),
+    member(f"uploads/{'n' * 256}"),
     member("uploads/a", kind=tarfile.SYMTYPE, link="{outside}"),
     member("uploads/a", kind=tarfile.LNKTYPE, link="{outside}"),
     member("uploads/a", kind=tarfile.CHRTYPE),
@@ -89,7 +90,7 @@ HOSTILE = [
 ]
 
 
-@pytest.mark.parametrize("hostile", HOSTILE, ids=[f"{info.name} {info.type!r}" for info, _ in HOSTILE])
+@pytest.mark.parametrize("hostile", HOSTILE, ids=[f"{info.name[:40]} {info.type!r}" for info, _ in HOSTILE])
 def test_a_member_that_leaves_its_folder_or_is_no_plain_file_is_refused_and_nothing_is_written(
     backup: list[Member], tmp_path: Path, hostile: Member
 ) -> None:

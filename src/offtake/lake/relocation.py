@@ -109,6 +109,14 @@ def relocate_tables(metadata_locations: Iterable[str], move: Move) -> None:
             relocation.rewrite_metadata(location)
 
 
+def check_inside(metadata_locations: Iterable[str], warehouse: str) -> None:
+    """Raise `OfftakeError` for a table whose metadata would have files written outside of the warehouse, a folder."""
+    relocation = _Relocation(Move(warehouse, warehouse))
+    for location in metadata_locations:
+        with _explaining(location):
+            relocation.check_metadata(location)
+
+
 @contextmanager
 def _explaining(metadata: str) -> Iterator[None]:
     try:
@@ -138,6 +146,12 @@ class _Relocation:
                 self._once(manifest, self._rewrite_manifest)
         older = [entry["metadata-file"] for entry in document.get("metadata-log", ())]
         return [one for one in older if self._is_there(one)]
+
+    def check_metadata(self, metadata: str) -> None:
+        document = _read_metadata(self._inside(metadata))
+        properties = document.get("properties", {})
+        for location in (document["location"], *(properties[name] for name in _PROPERTIES if name in properties)):
+            self._inside(location)
 
     def rewrite_metadata(self, metadata: str) -> None:
         self._once(metadata, self._rewrite_metadata)

@@ -15,6 +15,8 @@ from offtake.errors import OfftakeError
 
 SUMS: Final = "sha256sums"
 _CHUNK: Final = 1024 * 1024
+_LONGEST_NAME: Final = 255
+"""Bytes of a file's or a folder's name on the file systems in use."""
 
 
 class ArchiveError(OfftakeError):
@@ -180,4 +182,6 @@ def _problem(member: tarfile.TarInfo) -> str | None:
     # A name in another form than its path has can mean another path once it is cut: `uploads//etc` is one.
     if path.is_absolute() or ".." in path.parts or path.as_posix() != member.name or "\0" in member.name:
         return "has a name that does not stay inside the folder"
+    if any(len(part.encode(errors="surrogateescape")) > _LONGEST_NAME for part in path.parts):
+        return "has a name that is too long"
     return None

@@ -26,6 +26,7 @@ from offtake.lake.locations import is_local, local_path
 from offtake.lake.uploads import sync_file, sync_folder
 from offtake.scheduling.archive import ArchiveWriter
 from offtake.scheduling.backend import Backend, key_file
+from offtake.settings import Settings
 from offtake.store import backup as copies
 from offtake.store import batches
 from offtake.store.database import Database
@@ -55,6 +56,8 @@ class About:
     tables: int
     files: int
     bytes: int
+    landing_zone: str | None = None
+    """The folder of the landing zones; None where they are no folders, and in backups of earlier versions."""
 
     def to_json(self) -> dict[str, Any]:
         """The document in the archive."""
@@ -105,7 +108,13 @@ def _fill(backend: Backend, work: Path, writer: ArchiveWriter, *, rows: bool) ->
         tables=len(tables),
         files=files,
         bytes=writer.bytes,
+        landing_zone=zone_folder(backend.settings),
     )
+
+
+def zone_folder(settings: Settings) -> str | None:
+    """The folder of the deployment's landing zones; None where they are no folders."""
+    return str(settings.landing_zone_root) if settings.has_zone_folders else None
 
 
 def _add_keys(backend: Backend, store: Path, writer: ArchiveWriter) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import IO, Final
 
 from pydantic import TypeAdapter
-from sqlalchemy import func, select
+from sqlalchemy import func, literal, select, update
 
 from offtake.clock import Clock
 from offtake.errors import OfftakeError
@@ -23,18 +23,18 @@ from offtake.flows import access, entities, flow_changes
 from offtake.lake import contents, ingest, reading
 from offtake.lake.catalog import CATALOG_TABLES, Lake, TableName
 from offtake.lake.locations import local_path
-from offtake.lake.relocation import Move, relocate_tables
+from offtake.lake.relocation import Move, check_inside, relocate_tables
 from offtake.lake.uploads import sync_file, sync_folder
 from offtake.scheduling import archive
 from offtake.scheduling.archive import ArchiveError
 from offtake.scheduling.backend import UNFINISHED, Backend, key_file, open_restored, sole_server
-from offtake.scheduling.backup import ABOUT, CATALOG, FORMAT, KEYS, ROWS, STORE, UPLOADS, About
+from offtake.scheduling.backup import ABOUT, CATALOG, FORMAT, KEYS, ROWS, STORE, UPLOADS, About, zone_folder
 from offtake.settings import Settings
 from offtake.store import backup as copies
 from offtake.store import batches
 from offtake.store.conditions import LIVE_RUN, LOADING_BATCH
 from offtake.store.database import Database
-from offtake.store.tables import Batch, Dataset, Flow, Run, Sandbox
+from offtake.store.tables import Batch, Dataset, Flow, Run, RunPart, Sandbox
 from offtake.store.vault import key_id
 from offtake.store.vault_keys import configured_keys, keys_in
 
@@ -71,10 +71,12 @@ def restore(settings: Settings, clock: Clock, file: Path, *, disable_flows: bool
         _clear(settings, about)
         _bring_files(settings, file)
         failpoint("restore_files")
-        if _has_moved(settings, about):
-            with _undone_when_refused(settings, about, marker):
+        with _undone_when_refused(settings, about, marker):
+            if _has_moved(settings, about):
                 _relocate(Move(about.warehouse, settings.lake_warehouse), work)
-            failpoint("restore_relocated")
+            if about.rows:
+                check_inside(contents.metadata_in(work / CATALOG), settings.lake_warehouse)
+        failpoint("restore_relocated")
         _bring_keys(settings, about, work)
         _bring_catalog(settings, work)
         failpoint("restore_catalog")
@@ -82,6 +84,7 @@ def restore(settings: Settings, clock: Clock, file: Path, *, disable_flows: bool
             copies.load_store(database, work / STORE, replace=again)
         failpoint("restore_store")
         with closing(open_restored(settings, clock)) as backend:
+            _move_delivered(backend, about)
             restored = _settle(backend, about, disable_flows=disable_flows)
         failpoint("restore_settled")
         marker.unlink()
@@ -250,6 +253,18 @@ def _bring_catalog(settings: Settings, work: Path) -> None:
     Lake(settings.lake_catalog_url, settings.lake_warehouse).close()
     with closing(Database(settings.lake_catalog_url)) as database, database.remaking() as connection:
         copies.load(connection, work / CATALOG, CATALOG_TABLES, replace=True)
+
+
+def _move_delivered(backend: Backend, about: About) -> None:
+    """Let what was delivered to landing zones be found in the zones of this deployment, where both are folders."""
+    old, new = about.landing_zone, zone_folder(backend.settings)
+    if old is None or new is None or old == new:
+        return
+    inside = f"{old}/"
+    moved = literal(f"{new}/") + func.substr(RunPart.uri, len(inside) + 1)
+    with backend.database.writing() as session:
+        where = RunPart.uri.startswith(inside, autoescape=True)
+        session.execute(update(RunPart).where(where).values(uri=moved))
 
 
 def _settle(backend: Backend, about: About, *, disable_flows: bool) -> Restored:
