@@ -110,6 +110,17 @@ def has_rows(database: Database, tables: Collection[str]) -> bool:
         return _has_rows(connection, _reflected(connection, tables))
 
 
+def is_whole(file: Path) -> bool:
+    """Whether a copy is a database whose every page is as it should be; all of it is read."""
+    try:
+        with closing(sqlite3.connect(file)) as connection:
+            connection.text_factory = bytes
+            return bool(connection.execute("PRAGMA quick_check(1)").fetchone() == (b"ok",))
+    except (sqlite3.DatabaseError, UnicodeDecodeError):
+        # The driver's words for an error may hold bytes of the file.
+        return False
+
+
 def revision_in(file: Path) -> str:
     """The revision of the store that was copied; raises `StoreVersionError` when this version does not know it."""
     engine = _copy_at(file)
