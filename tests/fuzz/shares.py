@@ -9,6 +9,8 @@ from random import Random
 from typing import Final, Literal
 
 REQUESTS: Final = int(os.environ.get("OFFTAKE_FUZZ_REQUESTS", "10000"))
+ENOUGH: Final = 1000
+"""So many requests have to do with every kind of them."""
 SEED: Final = os.environ.get("OFFTAKE_FUZZ_SEED") or secrets.token_hex(4)
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from offtake.engines.local import LocalEngine
 from tests.fuzz.files import KINDS
-from tests.fuzz.shares import FILES, Share, again
+from tests.fuzz.shares import ENOUGH, FILES, Share, again
 from tests.fuzz.world import World, play, world
 from tests.postgres import new_database
 
@@ -24,9 +24,8 @@ def test_hostile_files_come_in_or_are_refused_and_nothing_breaks(
     url = new_database(request.getfixturevalue("postgres")) if share.database == "postgres" else None
     with world(tmp_path, engine, url) as opened, again(share):
         play(opened, share.random(), _drawn, share.count)
-        for kind in KINDS:
-            assert opened.tally[kind.__name__, "4xx"], kind
-            assert opened.tally[kind.__name__, "success"] or share.count < 1000, kind
+        ends = {end for _, end in opened.tally}
+        assert {"success", "failed"} <= ends or share.count < ENOUGH
 
 
 def _drawn(opened: World, random: Random) -> tuple[str, Awaitable[None]]:

@@ -11,8 +11,8 @@ from random import Random
 import pytest
 
 from offtake.engines.local import LocalEngine
-from tests.fuzz.kinds import KINDS
-from tests.fuzz.shares import CALLS, Share, again
+from tests.fuzz.kinds import KINDS, path
+from tests.fuzz.shares import CALLS, ENOUGH, Share, again
 from tests.fuzz.world import World, play, world
 from tests.postgres import new_database
 
@@ -24,10 +24,10 @@ def test_hostile_requests_are_refused_and_nothing_breaks(
     url = new_database(request.getfixturevalue("postgres")) if share.database == "postgres" else None
     with world(tmp_path, engine, url) as opened, again(share):
         play(opened, share.random(), _drawn, share.count)
-        for kind in KINDS:
-            # What everything hangs on is still there: refusals are not all of one kind.
+        for kind in KINDS if share.count >= ENOUGH else ():
+            # Refusals are not all of one kind: what everything hangs on is still there.
             assert opened.tally[kind.__name__, "4xx"], kind
-            assert opened.tally[kind.__name__, "2xx"] or share.count < 1000, kind
+            assert opened.tally[kind.__name__, "2xx"] or kind is path, kind
 
 
 def _drawn(opened: World, random: Random) -> tuple[str, Awaitable[None]]:

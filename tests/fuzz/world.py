@@ -167,7 +167,7 @@ class World:
     def remember(self, request: Request, answer: Answer) -> None:
         """Keep the id of what a request made."""
         step = urlsplit(request.target).path.rstrip("/").rpartition("/")[2]
-        if request.method == "POST" and answer.status in (201, 202) and step in self.known:
+        if request.method == "POST" and answer.status < 300 and step in self.known:
             found = answer.json()
             made = found[0].rpartition("/")[2] if isinstance(found, list) else found.get("id") or found.get("name")
             ids = self.made.setdefault(step, [])
