@@ -81,7 +81,7 @@ def packed(random: Random, made: bytes) -> bytes:
     half = len(made) // 2
     members = [made] if one_in(random, 2) else [made[:half], made[half:]]
     sent = b"".join(gzip.compress(one, random.randrange(10), mtime=0) for one in members)
-    if not one_in(random, 3):
+    if not one_in(random, 6):
         return sent
     return random.choice((grammar.cut(random, sent), sent[: len(sent) // 2], sent + b"\0\0", sent + b"x"))
 
@@ -127,7 +127,7 @@ def _lines(random: Random, _said: Json) -> bytes:
             random.randrange(len(lines)), random.choice(("", "[]", "1", "null", "{}", "{", '{"a":1}{"a":2}', "﻿{}"))
         )
     text = random.choice((*["\n"] * 8, "\r\n", "\n\n", " \n", "\r", " ")).join(lines)
-    return text.encode("utf-8" if not one_in(random, 25) else random.choice(_CHARSETS[:5]), "surrogatepass")
+    return _encoded(random, text)
 
 
 def _document(random: Random, _said: Json) -> bytes:
@@ -138,13 +138,19 @@ def _document(random: Random, _said: Json) -> bytes:
     text = _written(random, document, indent=random.choice((None, 2)))
     if one_in(random, 15):
         text = random.choice(("﻿", " ", "\n", "[", ",", "//x\n")) + text
-    return text.encode("utf-8" if not one_in(random, 25) else random.choice(_CHARSETS[:5]), "surrogatepass")
+    return _encoded(random, text)
+
+
+def _encoded(random: Random, text: str) -> bytes:
+    charset = "utf-8" if not one_in(random, 25) else random.choice(_CHARSETS[:5])
+    return text.encode(charset, "replace" if not one_in(random, 8) else "surrogatepass")
 
 
 def _columns(random: Random) -> dict[str, Any]:
     """What the fields of an object are drawn from, by their names."""
     names = random.sample(_NAMES if one_in(random, 6) else _USUAL, random.randrange(1, 5))
-    kinds = (_json_number, _json_text, _json_list, _json_object, lambda random: one_in(random, 2), grammar.rarely_deep)
+    kinds = [_json_number, _json_text, _json_list, _json_object, lambda random: one_in(random, 2)]
+    kinds += [grammar.rarely_deep] if one_in(random, 6) else []
     return {name: random.choice(kinds) for name in names}
 
 
@@ -156,11 +162,13 @@ def _row(random: Random, columns: dict[str, Any]) -> Any:
 
 
 def _json_number(random: Random) -> Any:
-    return random.randrange(1000) if one_in(random, 2) else grammar.number(random)
+    return (
+        random.choice((random.randrange(1000), 2**40, 1.5, 0.1)) if not one_in(random, 10) else grammar.number(random)
+    )
 
 
 def _json_text(random: Random) -> str:
-    return random.choice(random.choice(_THEMES)) if not one_in(random, 4) else grammar.text(random)
+    return random.choice(random.choice(_THEMES)) if not one_in(random, 8) else grammar.text(random)
 
 
 def _json_list(random: Random) -> list[Any]:
