@@ -32,9 +32,9 @@ bench: $(VENV)/.dev ## compare with named peers, and write docs/performance.md's
 soak: $(VENV)/.dev ## kill the processes of 500 flows for ten minutes, then read every copy back
 	$(BIN)/python -m bench.soak
 
-fuzz: $(VENV)/.dev ## 100,000 requests by a grammar of what goes wrong, on both databases
+fuzz: $(VENV)/.dev ## 100,000 requests, files and archives by a grammar of what goes wrong, on both databases
 	sh tests/install-servers.sh
-	OFFTAKE_FUZZ_REQUESTS=100000 $(BIN)/python -m pytest --timeout 3600 tests/fuzz/test_hostile_requests.py
+	OFFTAKE_FUZZ_REQUESTS=100000 $(BIN)/python -m pytest --timeout 3600 tests/fuzz/test_hostile_*.py
 
 audit: .audit/.done ## look the pinned packages up among known vulnerabilities; needs the internet
 	.audit/bin/pip-audit --strict --disable-pip --require-hashes -r requirements/runtime.txt

@@ -211,6 +211,18 @@ def test_types_can_be_given_with_the_files(lake: Lake, tmp_path: Path) -> None:
         add_files(lake, csv(tmp_path, "zip\n1\n"), options=ParseOptions(types={"zip": pa.int64()}))
 
 
+def test_the_type_that_is_given_for_a_new_column_of_a_dataset_holds(lake: Lake, tmp_path: Path) -> None:
+    add_files(lake, csv(tmp_path, "id\n1\n"))
+    options, evolving = ParseOptions(types={"new": pa.int64()}), UNDELIVERED | {"evolve": True}
+    for file in (csv(tmp_path, "id,new\n2,x\n"), rows(tmp_path, {"new": 1}, {"new": 2**70})):
+        with pytest.raises(ImportRefusedError, match=r"line [12]: column new [^.]*\.$"):
+            add_files(lake, file, options=options, **evolving)
+        with pytest.raises(ImportRefusedError, match=r"line [12]: column new [^.]*\.$"):
+            ingest.dry_run(lake, TABLE, [input_file(file)], Attempt("x", **evolving), options)
+    add_files(lake, csv(tmp_path, "id,new\n2,3\n"), options=options, **evolving)
+    assert types(lake) == {"id": "long", "new": "long"}
+
+
 def test_a_dry_run_says_what_would_happen_and_writes_nothing(lake: Lake, tmp_path: Path) -> None:
     new = ingest.dry_run(lake, TABLE, [input_file(csv(tmp_path, "a;b\n1;x\n"))], Attempt("x"), ParseOptions())
     assert (new.rows, new.columns_added, new.types_changed) == (1, ("a", "b"), ())

@@ -167,7 +167,7 @@ def _plan(
     if change.added and not attempt.evolve:
         raise ImportRefusedError(_not_promised(files, change.added))
     notes = (*parsed.notes, *_change_notes(change, known, parsed.schema))
-    return _Plan(NewRows(known, parsed.schema, _rows(parsed, changes, is_dataset=known is not None), change), notes)
+    return _Plan(NewRows(known, parsed.schema, _rows(parsed, changes, known), change), notes)
 
 
 def _open_changes(lake: Lake, table: TableName, loaded: Table | None, attempt: Attempt) -> Changes:
@@ -180,17 +180,20 @@ def _open_changes(lake: Lake, table: TableName, loaded: Table | None, attempt: A
     def may_rewrite() -> bool:
         return attempt.may_rewrite()
 
+    names = {field.name for field in loaded.schema().fields}
+
     def stored(path: ColumnPath) -> Iterator[pa.Array] | None:
-        return rewriting.stored_values(lake, table, path) if may_rewrite() else None
+        # The type of a column that only the files have was given with them: it holds.
+        return rewriting.stored_values(lake, table, path) if path[0] in names and may_rewrite() else None
 
     return Changes(promote=True, stored=stored)
 
 
-def _rows(parsed: Parsed, changes: Changes, *, is_dataset: bool) -> Iterator[pa.RecordBatch]:
+def _rows(parsed: Parsed, changes: Changes, known: pa.Schema | None) -> Iterator[pa.RecordBatch]:
     try:
         yield from parsed.rows()
     except ImportRefusedError as error:
-        if not is_dataset or not changes.denied:
+        if known is None or not any(path[0] in known.names for path in changes.denied):
             raise
         raise ImportRefusedError(
             f"{error} The dataset's types hold, as they were declared or its rows were delivered. Correct the value, "

@@ -143,7 +143,8 @@ def members(archive: Path, wanted: Callable[[str], bool] = lambda _: True) -> It
 def _told(archive: Path) -> Iterator[None]:
     try:
         yield
-    except (tarfile.TarError, EOFError, ValueError):
+    except (tarfile.TarError, EOFError, ValueError, RecursionError):
+        # The library goes into a header for each header that is about the next one.
         raise ArchiveError(f"{archive} is no backup of Offtake, or is damaged.") from None
 
 

@@ -111,6 +111,9 @@ def _read(file: Path, work: Path) -> About:
         raise ArchiveError(f"{file} is no backup of this version of Offtake, nor of an earlier one.") from None
     if about.format != FORMAT or not all((work / name).is_file() for name in (STORE, CATALOG)):
         raise ArchiveError(f"{file} was made by Offtake {about.offtake}, in a form that this version does not know.")
+    for name in (STORE, CATALOG):
+        if not copies.is_whole(work / name):
+            raise ArchiveError(f"{file} is damaged: its {name} cannot be read. Use another backup.")
     return about
 
 
@@ -165,7 +168,14 @@ def _undone_when_refused(settings: Settings, about: About, marker: Path) -> Iter
 def _keys(settings: Settings, about: About, work: Path) -> tuple[bytes, ...]:
     if settings.vault_key is not None:
         return configured_keys(settings.vault_key, settings.vault_old_keys)
-    return keys_in((work / KEYS).read_text()) if about.keys else ()
+    return _copied_keys(work) if about.keys else ()
+
+
+def _copied_keys(work: Path) -> tuple[bytes, ...]:
+    try:
+        return keys_in((work / KEYS).read_text("ascii"))
+    except (OSError, ValueError):
+        raise ArchiveError(f"The backup says that it has a {KEYS}, which cannot be read. Use another backup.") from None
 
 
 def _check_empty(settings: Settings, about: About) -> None:
@@ -245,7 +255,7 @@ def _write(path: Path, content: IO[bytes]) -> None:
 
 def _bring_keys(settings: Settings, about: About, work: Path) -> None:
     if about.keys and settings.vault_key is None:
-        key_file(settings).replace(keys_in((work / KEYS).read_text()))
+        key_file(settings).replace(_copied_keys(work))
         sync_folder(settings.data_dir)
 
 

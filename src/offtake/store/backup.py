@@ -117,6 +117,17 @@ def has_rows(database: Database, tables: Collection[str]) -> bool:
         return _has_rows(connection, _reflected(connection, tables))
 
 
+def is_whole(file: Path) -> bool:
+    """Whether a copy is a database whose every page is as it should be; all of it is read."""
+    try:
+        with closing(sqlite3.connect(file)) as connection:
+            connection.text_factory = bytes
+            return bool(connection.execute("PRAGMA quick_check(1)").fetchone() == (b"ok",))
+    except (sqlite3.DatabaseError, UnicodeDecodeError):
+        # The driver's words for an error may hold bytes of the file.
+        return False
+
+
 def revision_in(file: Path) -> str:
     """The revision of the store that was copied; raises `StoreVersionError` when this version does not know it."""
     engine = _copy_at(file)
@@ -143,16 +154,13 @@ def keys_needed(file: Path) -> set[bytes]:
 
 
 def check_plain(file: Path) -> None:
-    """Raise `OfftakeError` unless the file is a database of plain tables, which is all that copies are made of.
+    """Raise `OfftakeError` unless a whole copy (`is_whole`) has plain tables only, which is all that is made.
 
     A view or a trigger that somebody else put into one would run, for as long as it likes, when the copy is read.
     """
     query = "SELECT name FROM sqlite_master WHERE type NOT IN ('table', 'index') OR sql LIKE 'CREATE VIRTUAL%'"
-    try:
-        with closing(sqlite3.connect(file)) as connection:
-            found = connection.execute(query).fetchone()
-    except sqlite3.DatabaseError:
-        raise OfftakeError(f"The backup is damaged: its {file.name} is no database.") from None
+    with closing(sqlite3.connect(file)) as connection:
+        found = connection.execute(query).fetchone()
     if found is not None:
         raise OfftakeError(f"The backup is none of Offtake's: its {file.name} has {found[0]}, which is no table.")
 

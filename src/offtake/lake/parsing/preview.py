@@ -28,8 +28,7 @@ def preview(file: InputFile, options: ParseOptions, rows: int) -> pa.Table:
         first = next(_batches(file, options), None)
     if first is None:
         return pa.table({})
-    table = pa.Table.from_batches([first.slice(0, rows)])
-    table = table.cast(pa.schema([_plain(field) for field in table.schema]))
+    table = pa.Table.from_batches([_plain(first.slice(0, rows))])
     while table.nbytes > _MOST_BYTES and len(table):
         table = table.slice(0, len(table) // 2)
     if len(first) and not len(table):
@@ -39,9 +38,13 @@ def preview(file: InputFile, options: ParseOptions, rows: int) -> pa.Table:
     return table
 
 
-def _plain(field: pa.Field) -> pa.Field:
-    """The field with its values themselves, where they are kept apart from the rows: a dictionary hides their size."""
-    return field.with_type(field.type.value_type) if pa.types.is_dictionary(field.type) else field
+def _plain(rows: pa.RecordBatch) -> pa.RecordBatch:
+    """The rows with the values themselves, where they are kept apart: a dictionary hides their size.
+
+    Other columns are left alone: Arrow's cast of a list of nulls to its own type makes one with too few values.
+    """
+    columns = [one.dictionary_decode() if pa.types.is_dictionary(one.type) else one for one in rows.columns]
+    return pa.RecordBatch.from_arrays(columns, names=rows.schema.names)
 
 
 def _batches(file: InputFile, options: ParseOptions) -> Iterator[pa.RecordBatch]:
