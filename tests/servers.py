@@ -119,7 +119,7 @@ def on_a_small_disk(folder: Path) -> list[str]:
 
 def await_port(port: int, process: subprocess.Popen[bytes]) -> None:
     """Wait until something listens on the port; fails when the process ends first."""
-    for _ in range(400):
+    for _ in range(1200):
         assert process.poll() is None, "the server ended at once"
         with socket.socket() as probe:
             if probe.connect_ex(("127.0.0.1", port)) == 0:
