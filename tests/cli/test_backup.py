@@ -189,6 +189,22 @@ def test_a_restore_that_is_killed_is_refused_by_all_and_can_be_done_again(
     assert [path.name for path in data_dir.iterdir() if "restore" in path.name] == []
 
 
+def test_a_restore_that_is_refused_when_it_begins_anew_lets_nothing_start(
+    archive: Path, tmp_path: Path, clock: MovedClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    assert offtake(elsewhere, "restore", archive, **{ENV: "restore_store"}).returncode == -signal.SIGKILL
+
+    def refuse(*_: object) -> None:
+        raise OfftakeError("refused")
+
+    monkeypatch.setattr("offtake.scheduling.restore.relocate_tables", refuse)
+    with pytest.raises(OfftakeError, match="refused"):
+        restore(Settings(data_dir=elsewhere), clock, archive)
+    with pytest.raises(OfftakeError, match="was cut off"):
+        open_backend(Settings(data_dir=elsewhere), clock)
+
+
 def files_in(tar: tarfile.TarFile) -> dict[str, int]:
     """The rows and uploads by their sizes; metadata, which says where the tables are, by its names."""
     found = (one for one in tar if one.name.startswith(("warehouse/", "uploads/")))

@@ -34,6 +34,8 @@ _PROPERTIES: Final = (
     "write.folder-storage.path",
 )
 _ROWS: Final = 65_536
+_PAGE: Final = 1000
+"""Records of a manifest that are in memory at once."""
 _LARGEST_METADATA: Final = 512 * 1024 * 1024
 """Bytes of table metadata as JSON; all of it is in memory at once. A thousand snapshots take about one million."""
 
@@ -179,7 +181,7 @@ class _Relocation:
 
     def _rewrite_metadata(self, path: Path) -> None:
         content = json.dumps(self._moved_metadata(_read_metadata(path)), ensure_ascii=False).encode()
-        _replace(path, lambda new: _write(new, gzip.compress(content) if _is_gzip(path) else content))
+        _replace(path, lambda new: new.write_bytes(gzip.compress(content) if _is_gzip(path) else content))
 
     def _moved_metadata(self, document: dict[str, Any]) -> dict[str, Any]:
         moved = self.move.new_location
@@ -283,7 +285,7 @@ def _pages(source: AvroFile[Record]) -> Iterator[list[Record]]:
     page: list[Record] = []
     for record in source:
         page.append(record)
-        if len(page) == 1000:  # noqa: PLR2004 - bounds memory
+        if len(page) == _PAGE:
             yield page
             page = []
     if page:
@@ -310,14 +312,10 @@ def _moved_deletes(batch: pa.RecordBatch, move: Move) -> pa.RecordBatch:
     return batch.set_column(index, batch.schema.field(index), moved)
 
 
-def _replace(path: Path, write: Callable[[Path], None]) -> None:
+def _replace(path: Path, write: Callable[[Path], object]) -> None:
     """Write the file under another name, then give it its own."""
     new = path.with_name(f".{path.name}.relocated")
     write(new)
     with new.open("rb+") as file:
         sync_file(file)
     new.replace(path)
-
-
-def _write(path: Path, content: bytes) -> None:
-    path.write_bytes(content)

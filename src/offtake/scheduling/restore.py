@@ -8,7 +8,7 @@ import hashlib
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Final
@@ -71,7 +71,7 @@ def restore(settings: Settings, clock: Clock, file: Path, *, disable_flows: bool
         _clear(settings, about)
         _bring_files(settings, file)
         failpoint("restore_files")
-        with _undone_when_refused(settings, about, marker):
+        with nullcontext() if again else _undone_when_refused(settings, about, marker):
             if _has_moved(settings, about):
                 _relocate(Move(about.warehouse, settings.lake_warehouse), work)
             if about.rows:
@@ -156,7 +156,10 @@ def _relocate(move: Move, work: Path) -> None:
 
 @contextmanager
 def _undone_when_refused(settings: Settings, about: About, marker: Path) -> Iterator[None]:
-    """Nothing stays of a restore that is refused when its files are there already."""
+    """Nothing stays of a first restore that is refused when its files are there already.
+
+    One that begins anew may find databases that the last one has filled: it leaves the marker, so that nothing starts.
+    """
     try:
         yield
     except OfftakeError:
