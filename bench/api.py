@@ -25,9 +25,10 @@ from uuid import uuid4
 import httpx2
 from sqlalchemy import insert, select
 
+from offtake.access import access, clients
 from offtake.clock import Clock
-from offtake.flows import access, clients, connections, dataflows, source_connections, target_connections
-from offtake.scheduling.backend import open_backend
+from offtake.deployment.backend import open_backend
+from offtake.flows import connections, flows, source_connections, target_connections
 from offtake.settings import Settings
 from offtake.store.tables import Dataset, Flow, Run
 from tests.postgres import new_database, postgres_server
@@ -69,7 +70,7 @@ def main() -> None:
     show(found)
 
 
-def fill(data_dir: Path, url: str | None, flows: int, runs: int) -> str:
+def fill(data_dir: Path, url: str | None, flow_count: int, run_count: int) -> str:
     """A deployment with so many flows that are never due, and runs of them; the id of one flow."""
     backend = open_backend(Settings(data_dir=data_dir, database_url=url), Clock())
     clients.set_up(backend.database, backend.clock)
@@ -91,10 +92,10 @@ def fill(data_dir: Path, url: str | None, flows: int, runs: int) -> str:
         later = {"timeUnit": "day", "interval": 1, "startTime": now // 1000 + 10**8}
         ends = {"sourceConnectionIds": [source.id], "targetConnectionIds": [target.id]}
         body: Any = {"name": "f", "flowSpec": FLOW_SPEC, "scheduleParams": later, **ends}
-        first = dataflows.create(session, caller, body, now, backend.schedule_rules)
+        first = flows.create(session, caller, body, now, backend.schedule_rules)
         session.flush()
         pattern = {column.name: getattr(first, column.name) for column in Flow.__table__.columns}
-        ids = [str(uuid4()) for _ in range(flows - 1)]
+        ids = [str(uuid4()) for _ in range(flow_count - 1)]
         session.execute(insert(Flow), [{**pattern, "id": one, "updated_at": now + n} for n, one in enumerate(ids)])
         first_id = first.id
     of_run: dict[str, Any] = {
@@ -116,10 +117,10 @@ def fill(data_dir: Path, url: str | None, flows: int, runs: int) -> str:
         "warnings": [],
     }
     every = [first_id, *ids]
-    for begin in range(0, runs, PAGE):
+    for begin in range(0, run_count, PAGE):
         rows = [
-            {**of_run, "id": str(uuid4()), "flow_id": every[n % flows], "scheduled_at": n, "updated_at": now + n}
-            for n in range(begin, min(begin + PAGE, runs))
+            {**of_run, "id": str(uuid4()), "flow_id": every[n % flow_count], "scheduled_at": n, "updated_at": now + n}
+            for n in range(begin, min(begin + PAGE, run_count))
         ]
         with backend.database.writing() as session:
             session.execute(insert(Run), rows)

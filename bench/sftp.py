@@ -24,8 +24,8 @@ from typing import Final
 import psutil
 
 from offtake.destinations import schema, sftp
-from offtake.destinations.contract import Site
-from offtake.destinations.landing_zones import LocalZones
+from offtake.destinations.base import Site
+from offtake.destinations.zones import LocalZones
 from tests.ssh_server import SshServer, sshd
 
 CIPHER: Final = "aes128-gcm@openssh.com"
@@ -137,7 +137,7 @@ def ours(port: int, key: Path, file: Path) -> None:
 
 def library(port: int, key: Path, file: Path) -> None:
     """The SSH library's own SFTP client, chunk by chunk."""
-    from offtake.destinations.sftp_library import asyncssh  # noqa: PLC0415 - only this client needs it by itself
+    from offtake.destinations.drivers.asyncssh_logging import asyncssh  # noqa: PLC0415 - only this client needs it by itself
 
     async def upload() -> None:
         async with (

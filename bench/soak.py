@@ -30,22 +30,14 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from offtake import logs
+from offtake.access import access, clients
+from offtake.catalog import batches, datasets, uploaded_files
 from offtake.clock import Clock
-from offtake.flows import (
-    access,
-    batches,
-    clients,
-    connections,
-    dataflows,
-    datasets,
-    sent_files,
-    source_connections,
-    target_connections,
-)
-from offtake.flows.access import Caller
-from offtake.scheduling.backend import Backend, open_backend
-from offtake.scheduling.debris import sweep_debris
-from offtake.scheduling.service import Duties, working
+from offtake.contract.caller import Caller
+from offtake.deployment.backend import Backend, open_backend
+from offtake.flows import connections, flows, source_connections, target_connections
+from offtake.scheduling.background import Duties, working
+from offtake.scheduling.orphan_sweeper import sweep_debris
 from offtake.settings import Settings
 from offtake.store.database import StoreBusyError
 from offtake.store.tables import Batch, Flow, Run
@@ -59,7 +51,7 @@ LEASE_SECONDS: Final = 4.0
 
 # Each process is forked from one that has everything imported and does nothing else.
 _context = multiprocessing.get_context("forkserver")
-_context.set_forkserver_preload(["offtake.scheduling.service"])
+_context.set_forkserver_preload(["offtake.scheduling.background"])
 
 
 @dataclass(frozen=True)
@@ -270,7 +262,7 @@ def _flow(session: Session, backend: Backend, caller: Caller, ends: tuple[str, s
     schedule = {"timeUnit": "hour", "interval": 3, "startTime": start}
     to: Any = {"sourceConnectionIds": [source.id], "targetConnectionIds": [target.id]}
     body: Any = {"name": folder, "flowSpec": FLOW_SPEC, "scheduleParams": schedule, **to}
-    flow = dataflows.create(session, caller, body, now, backend.schedule_rules)
+    flow = flows.create(session, caller, body, now, backend.schedule_rules)
     session.flush()
     return flow.id
 
@@ -290,7 +282,7 @@ def _send_on(backend: Backend, source: dict[str, int], over: threading.Event, di
                 incoming = backend.uploads.incoming(batch.id, "a.json")
                 incoming.write_text(text)
                 incoming.replace(backend.uploads.path(batch.id, "a.json"))
-                sent_files.put(session, caller, sent_files.place(batch.id, dataset, "a.json"), len(text), now)
+                uploaded_files.put(session, caller, uploaded_files.place(batch.id, dataset, "a.json"), len(text), now)
                 batches.act(session, caller, batch, "COMPLETE", now)
         except StoreBusyError:
             # Somebody was paused with the database's lock; nothing was written, so the same rows come next.

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, Final
 import psutil
 
 if TYPE_CHECKING:
-    from offtake.destinations.contract import Destination
+    from offtake.destinations.base import Destination
     from tests.azure_servers import AzureServer
     from tests.servers import Amazon
 
@@ -150,9 +150,9 @@ def ours(
 ) -> None:
     """The destination's sink, from an iterator."""
     from offtake.destinations import schema
-    from offtake.destinations.contract import Site
-    from offtake.destinations.landing_zones import LocalZones
-    from offtake.destinations.network import Network
+    from offtake.destinations.base import Site
+    from offtake.destinations.egress import Network
+    from offtake.destinations.zones import LocalZones
 
     credentials = schema.parse_credentials(destination, method, auth)
     location = {"datasetFileType": "JSON", "compression": "GZIP", "path": "out", **place}

@@ -6,16 +6,16 @@ from pathlib import Path
 from typing import Any
 
 from offtake.api.errors import GATEWAY
+from offtake.contract import problems
 from offtake.destinations import schema
-from offtake.destinations.contract import Destination
+from offtake.destinations.base import Destination
 from offtake.destinations.registry import DESTINATIONS
-from offtake.flows import problems
 from offtake.settings import Settings
 
 ERRORS = """# Errors
 
 Every refusal names the field, what was wrong and what is allowed, and nothing was written. This page is made from the
-tables in `offtake.flows.problems` and `offtake.api.errors`.
+tables in `offtake.contract.problems` and `offtake.api.errors`.
 
 ## Before any service
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+from offtake.access import clients
 from offtake.clock import MovedClock
 from offtake.engines.local import LocalEngine
-from offtake.flows import clients
 from offtake.store.database import Database
 from tests.deployment import Deployment, deployment
 from tests.keyring import Keyring, keyring

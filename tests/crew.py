@@ -19,16 +19,16 @@ from sqlalchemy import func, select
 
 from offtake import failpoints
 from offtake.clock import Clock
+from offtake.deployment.backend import Backend, open_backend
 from offtake.engines.local import LocalEngine
+from offtake.exporting.cancellation import Leash
 from offtake.exporting.engine import Engine
-from offtake.exporting.leash import Leash
 from offtake.exporting.part import PartTask, RecordIntent, Written, export_part
-from offtake.scheduling.backend import Backend, open_backend
-from offtake.scheduling.debris import sweep_debris
-from offtake.scheduling.service import ingestor_of, worker_of
-from offtake.scheduling.ticks import tick
+from offtake.scheduling.background import ingestor_of, worker_of
+from offtake.scheduling.orphan_sweeper import sweep_debris
+from offtake.scheduling.scheduler import tick
 from offtake.settings import Settings
-from offtake.store import batches, runs
+from offtake.store import batches, run_states, runs
 from offtake.store.database import StoreBusyError
 from offtake.store.leases import Watch
 from offtake.store.tables import Batch, Flow, Run
@@ -193,7 +193,7 @@ def rest(site: Site) -> bool:
 def _rest(backend: Backend) -> bool:
     now = backend.clock.now_ms()
     counts = (
-        select(func.count()).select_from(Run).where(Run.status.in_(runs.LIVE)),
+        select(func.count()).select_from(Run).where(Run.status.in_(run_states.LIVE)),
         select(func.count()).select_from(Batch).where(Batch.status.in_((batches.STAGED, batches.PROCESSING))),
         select(func.count()).select_from(Flow).where(Flow.next_run_s <= now // 1000),
         select(func.count()).select_from(Run).where(Run.sweep_due <= now),

@@ -21,23 +21,23 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from sqlalchemy import func, select
 
+from offtake.access import access, clients
+from offtake.access.clients import NewClient
 from offtake.api.app import create_app
 from offtake.api.sign_ins import SignIns
+from offtake.catalog import file_import
+from offtake.catalog.file_import import Wanted
 from offtake.clock import MovedClock
-from offtake.exporting import manifest as proof
+from offtake.contract.caller import Caller, Kind
+from offtake.deployment.backend import Backend, open_backend
 from offtake.exporting.engine import Engine
-from offtake.flows import access, clients, imports
-from offtake.flows.access import Caller, Kind
-from offtake.flows.clients import NewClient
-from offtake.flows.imports import Wanted
-from offtake.scheduling.backend import Backend, open_backend
-from offtake.scheduling.ingestion import Ingestor
-from offtake.scheduling.service import ingestor_of, worker_of
-from offtake.scheduling.ticks import tick
+from offtake.scheduling.background import ingestor_of, worker_of
+from offtake.scheduling.ingestor import Ingestor
+from offtake.scheduling.scheduler import tick
 from offtake.scheduling.worker import Worker
 from offtake.settings import Settings
-from offtake.store import runs as store
-from offtake.store.deliveries import delivered
+from offtake.store import manifests, run_parts
+from offtake.store.run_parts import delivered
 from offtake.store.tables import Role, RoleSubject, Run
 from tests.local_parsers import LocalParsers
 from tests.vendor.validation import check_response
@@ -82,7 +82,9 @@ class Deployment:
         file.write_text("".join(json.dumps(row) + "\n" for row in rows))
         wanted = Wanted(name, (file,), evolve=True, again=True)
         backend = self.backend
-        done = imports.import_files(backend.database, backend.lake, backend.parsers, self.caller, self.clock, wanted)
+        done = file_import.import_files(
+            backend.database, backend.lake, backend.parsers, self.caller, self.clock, wanted
+        )
         return done.dataset.id
 
     def get(self, path: str, status: int = 200) -> Any:
@@ -193,9 +195,9 @@ class Deployment:
         over = select(Run).where(Run.completed_at.is_not(None)).order_by(Run.completed_at, Run.created_at, Run.id)
         with self.backend.database.reading() as session:
             kept = [
-                proof.manifest_of(run, datasets, store.run_parts(session, run.id))
+                manifests.manifest_of(run, datasets, run_parts.run_parts(session, run.id))
                 for run in session.scalars(over)
-                if delivered(run, datasets := store.run_datasets(session, run.id))
+                if delivered(run, datasets := run_parts.run_datasets(session, run.id))
             ]
         return sorted((one for one in kept if one["exportResults"]), key=self._written_ns)
 

@@ -2,8 +2,8 @@
 
 from uuid import uuid4
 
-from offtake.flows import clients
-from offtake.flows.clients import NewClient
+from offtake.access import clients
+from offtake.access.clients import NewClient
 from offtake.store.tables import Organisation, Role, RoleSubject, Sandbox
 from tests.deployment import Deployment
 

@@ -8,8 +8,8 @@ from types import ModuleType
 import pytest
 
 from offtake.api.errors import GATEWAY
+from offtake.contract import problems
 from offtake.destinations.parameters import TargetParams
-from offtake.flows import problems
 from tests.deployment import FLOW_SERVICE, Deployment
 
 ROOT = Path(__file__).parents[1]

@@ -11,11 +11,11 @@ from typing import Any, Final, Literal
 
 from sqlalchemy import func, select
 
+from offtake.catalog import file_import
+from offtake.catalog.file_import import Wanted
 from offtake.clock import Clock, MovedClock
 from offtake.engines.local import LocalEngine
 from offtake.errors import OfftakeError
-from offtake.flows import imports
-from offtake.flows.imports import Wanted
 from offtake.store.tables import Batch, Dataset
 from tests.deployment import Deployment, deployment
 
@@ -66,7 +66,9 @@ class Pipeline:
         self._imports += 1
         wanted = Wanted(f"file {self._imports}", (file,))
         try:
-            done = imports.import_files(backend.database, backend.lake, backend.parsers, caller, backend.clock, wanted)
+            done = file_import.import_files(
+                backend.database, backend.lake, backend.parsers, caller, backend.clock, wanted
+            )
         except OfftakeError as error:
             return Refused(file, str(error), is_crash=False, left=_difference(before, self._content()))
         except Exception as error:  # noqa: BLE001 - what a file should never cause is a finding

@@ -18,14 +18,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from bench.performance.places import DATA
+from offtake.access import access, clients
+from offtake.catalog import batches, datasets
 from offtake.cli.sample_data import SAMPLE_SCHEMA, customer_events
 from offtake.clock import Clock
-from offtake.flows import access, batches, clients, datasets
-from offtake.flows.access import Caller
+from offtake.contract.caller import Caller
+from offtake.deployment.backend import Backend, open_backend
 from offtake.lake import ingest, scan
 from offtake.lake.catalog import Lake, TableName
 from offtake.lake.parsing.columns import normal_schema
-from offtake.scheduling.backend import Backend, open_backend
 from offtake.settings import Settings
 from offtake.store.batches import Added, complete, take
 

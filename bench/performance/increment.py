@@ -17,12 +17,12 @@ import offtake.__main__  # noqa: F401 - as our processes begin: without what Arr
 from bench.performance.data import DATASET, deployment
 from bench.performance.server import FLOW_SPEC, LAKE, ZONE
 from offtake.clock import MovedClock
+from offtake.contract.caller import Caller
+from offtake.deployment.backend import Backend
 from offtake.engines.local import LocalEngine
-from offtake.flows import connections, dataflows, source_connections, target_connections
-from offtake.flows.access import Caller
-from offtake.scheduling.backend import Backend
-from offtake.scheduling.service import worker_of
-from offtake.scheduling.ticks import tick
+from offtake.flows import connections, flows, source_connections, target_connections
+from offtake.scheduling.background import worker_of
+from offtake.scheduling.scheduler import tick
 from offtake.store.tables import Flow, Run
 
 
@@ -71,7 +71,7 @@ def _flow(backend: Backend, caller: Caller) -> str:
         schedule = {"timeUnit": "hour", "interval": 3, "startTime": now // 1000}
         ends = {"sourceConnectionIds": [source.id], "targetConnectionIds": [target.id]}
         body: dict[str, Any] = {"name": "f", "flowSpec": FLOW_SPEC, "scheduleParams": schedule, **ends}
-        flow = dataflows.create(session, caller, body, now, backend.schedule_rules)
+        flow = flows.create(session, caller, body, now, backend.schedule_rules)
         session.flush()
         return flow.id
 

@@ -5,9 +5,8 @@ from typing import Any
 
 import pytest
 
-from offtake.flows import access
-from offtake.flows.access import PERMISSIONS
-from offtake.flows.clients import NewClient
+from offtake.access.clients import NewClient
+from offtake.contract.caller import MANAGE_ACCESS, PERMISSIONS
 from offtake.store.tables import Client
 from tests.deployment import Deployment
 from tests.organisations import second_organisation
@@ -306,8 +305,8 @@ def test_the_last_administrator_is_not_locked_out(deployed: Deployment, way: str
 @pytest.mark.parametrize("sandboxes", [("prod",), ("*",)])
 def test_managing_access_needs_its_permission_everywhere(deployed: Deployment, sandboxes: tuple[str, ...]) -> None:
     role = make(deployed)
-    other = tuple(one for one in PERMISSIONS if one != access.MANAGE_ACCESS)
-    granted = (access.MANAGE_ACCESS,) if sandboxes == ("prod",) else other
+    other = tuple(one for one in PERMISSIONS if one != MANAGE_ACCESS)
+    granted = (MANAGE_ACCESS,) if sandboxes == ("prod",) else other
     calls = [
         ("GET", ROLES, None),
         ("POST", ROLES, NEW | {"name": "mine"}),

@@ -5,7 +5,7 @@ from urllib.parse import quote
 
 import pytest
 
-from offtake.flows import access
+from offtake.contract.caller import EXPORT_DATASETS, VIEW_DATASETS, VIEW_DESTINATIONS
 from tests.deployment import FLOW_SERVICE, LAKE, ZONE, Deployment, etag_of, flow_body, rows, source_body, target_body
 
 NOWHERE = "00000000-0000-0000-0000-000000000000"
@@ -296,7 +296,7 @@ def test_actions_of_providers_are_refused_with_their_reason(
         f"/sourceConnections/{shown['sourceConnectionIds'][0]}",
         f"/targetConnections/{shown['targetConnectionIds'][0]}",
     )
-    with deployed.acting(deployed.new_client(access.VIEW_DESTINATIONS, kind=kind)):
+    with deployed.acting(deployed.new_client(VIEW_DESTINATIONS, kind=kind)):
         for path in paths:
             assert act(deployed, f"{path}/action?{query}", 400)["type"].endswith(f"/FLOW-{code}-400")
 
@@ -380,7 +380,7 @@ def test_a_labelled_flow_is_there_only_for_those_with_its_labels(deployed: Deplo
 
 def test_a_flow_stops_exporting_what_its_last_editor_may_no_longer_read(deployed: Deployment) -> None:
     dataset = deployed.import_rows("events", rows(0, 3))
-    author = deployed.new_client(access.VIEW_DESTINATIONS, access.VIEW_DATASETS, access.EXPORT_DATASETS)
+    author = deployed.new_client(VIEW_DESTINATIONS, VIEW_DATASETS, EXPORT_DATASETS)
     with deployed.acting(author):
         flow = deployed.flow(dataset)
     revoke(deployed, author.client_id)

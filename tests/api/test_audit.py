@@ -10,7 +10,8 @@ from urllib.parse import urlencode
 import jsonschema
 import pytest
 
-from offtake.flows import access, audit_log
+from offtake.access import audit_log
+from offtake.contract.caller import PERMISSIONS, VIEW_AUDIT
 from offtake.scheduling.housekeeping import keep_house
 from offtake.store.tables import Client
 from tests.deployment import Deployment
@@ -294,7 +295,7 @@ def test_an_export_holds_its_filter_and_no_more_than_ten_thousand(
 
 
 def test_the_link_of_an_export_ends_with_its_time_its_client_and_its_permission(busy: Deployment) -> None:
-    reader = busy.new_client(access.VIEW_AUDIT, sandboxes=("dev",))
+    reader = busy.new_client(VIEW_AUDIT, sandboxes=("dev",))
     with busy.acting(reader, "dev"):
         location = export(busy)
         assert busy.http.get(location).text.count("Sandbox") == 1
@@ -307,8 +308,8 @@ def test_the_link_of_an_export_ends_with_its_time_its_client_and_its_permission(
     ):
         assert busy.http.get(one).status_code == 404
     roles = busy.http.get(f"{ROLES}?limit=100").json()["items"]
-    (role,) = [one["id"] for one in roles if one["permissionSets"] == [access.VIEW_AUDIT]]
-    change = {"op": "remove", "path": "/permissionSets", "value": access.VIEW_AUDIT}
+    (role,) = [one["id"] for one in roles if one["permissionSets"] == [VIEW_AUDIT]]
+    change = {"op": "remove", "path": "/permissionSets", "value": VIEW_AUDIT}
     act(busy, "PATCH", f"{ROLES}/{role}", change)
     assert busy.http.get(location).status_code == 403
     act(busy, "PATCH", f"{ROLES}/{role}", change | {"op": "add"})
@@ -318,7 +319,7 @@ def test_the_link_of_an_export_ends_with_its_time_its_client_and_its_permission(
 
 
 def test_the_link_of_an_export_ends_with_its_client(busy: Deployment) -> None:
-    reader = busy.new_client(access.VIEW_AUDIT)
+    reader = busy.new_client(VIEW_AUDIT)
     with busy.acting(reader):
         location = export(busy)
     with busy.backend.database.writing() as session:
@@ -327,7 +328,7 @@ def test_the_link_of_an_export_ends_with_its_client(busy: Deployment) -> None:
 
 
 def test_without_the_permission_nothing_is_shown(busy: Deployment) -> None:
-    everything_else = [one for one in access.PERMISSIONS if one != access.VIEW_AUDIT]
+    everything_else = [one for one in PERMISSIONS if one != VIEW_AUDIT]
     with busy.acting(busy.new_client(*everything_else)):
         assert events(busy, "", 403)["type"].endswith("AUDIT-2120-403")
         assert busy.http.get(EXPORT, follow_redirects=False).status_code == 403
@@ -336,7 +337,7 @@ def test_without_the_permission_nothing_is_shown(busy: Deployment) -> None:
 def test_who_may_read_one_sandboxs_log_sees_that_alone(busy: Deployment) -> None:
     busy.clock.advance(seconds=1)
     act(busy, "POST", f"{ZONE}/credentials?action=refresh")
-    with busy.acting(busy.new_client(access.VIEW_AUDIT, sandboxes=("prod", "dev")), "dev"):
+    with busy.acting(busy.new_client(VIEW_AUDIT, sandboxes=("prod", "dev")), "dev"):
         assert names(events(busy)) == ["dev"]
         assert filtered(busy, "sandboxName==dev") == ["dev"]
         assert filtered(busy, "sandboxName==prod") == []
@@ -349,7 +350,7 @@ def test_the_log_of_an_earlier_sandbox_of_the_name_is_not_shown(busy: Deployment
     list(keep_house(busy.backend, sweeps=False))
     busy.clock.advance(seconds=1)
     act(busy, "POST", SANDBOXES, sandbox("dev"))
-    with busy.acting(busy.new_client(access.VIEW_AUDIT, sandboxes=("dev",)), "dev"):
+    with busy.acting(busy.new_client(VIEW_AUDIT, sandboxes=("dev",)), "dev"):
         (made,) = events(busy)
         assert (made["action"], made["timestamp"]) == ("Create", "2026-03-01T12:00:08.000+0000")
 

@@ -13,8 +13,9 @@ import pytest
 from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
 from azure.storage.blob import AccessPolicy, ContainerClient, ContainerSasPermissions
 
+from offtake.contract.caller import EXPORT_DATASETS, MANAGE_DESTINATIONS, VIEW_DATASETS, VIEW_DESTINATIONS
 from offtake.engines.local import LocalEngine
-from offtake.flows import access, zones
+from offtake.landing_zone import keys
 from offtake.scheduling.housekeeping import keep_house
 from tests.azure_servers import ACCOUNT, KEY, AzureServer, azurite
 from tests.deployment import WITH_MANIFEST, ZONE, Deployment, rows
@@ -102,8 +103,8 @@ def policies(azure: AzureServer, container: str) -> dict[str, Any]:
 def test_a_signature_deletes_only_for_clients_that_may_manage_or_export(
     deployed: Deployment, azure: AzureServer
 ) -> None:
-    views = (access.VIEW_DESTINATIONS, access.VIEW_DATASETS)
-    for more in ((), (access.EXPORT_DATASETS,), (access.MANAGE_DESTINATIONS,)):
+    views = (VIEW_DESTINATIONS, VIEW_DATASETS)
+    for more in ((), (EXPORT_DATASETS,), (MANAGE_DESTINATIONS,)):
         with deployed.acting(deployed.new_client(*views, *more)):
             given = ask(deployed, "GET", f"/credentials{OUT}")
         put(azure, given)
@@ -121,9 +122,9 @@ def test_all_clients_share_two_policies_and_each_signature_ends_within_an_hour(
     deployed: Deployment, azure: AzureServer
 ) -> None:
     """Azurite does not look at a signature's own end beside a policy, Azure does."""
-    views = (access.VIEW_DESTINATIONS, access.VIEW_DATASETS)
+    views = (VIEW_DESTINATIONS, VIEW_DATASETS)
     tokens = []
-    for more in ((), (), (access.EXPORT_DATASETS,), (access.MANAGE_DESTINATIONS,)):
+    for more in ((), (), (EXPORT_DATASETS,), (MANAGE_DESTINATIONS,)):
         with deployed.acting(deployed.new_client(*views, *more)):
             given = ask(deployed, "GET", f"/credentials{OUT}")
         tokens.append({name: value[0] for name, value in parse_qs(given["SASToken"]).items()})
@@ -167,8 +168,8 @@ def test_refreshing_ends_what_was_given_before_and_leaves_the_other_type(
 def test_a_refresh_ends_everybodys_signatures_when_a_manager_asks_for_it(
     deployed: Deployment, azure: AzureServer
 ) -> None:
-    views = (access.VIEW_DESTINATIONS, access.VIEW_DATASETS)
-    collector, exporter = deployed.new_client(*views), deployed.new_client(*views, access.EXPORT_DATASETS)
+    views = (VIEW_DESTINATIONS, VIEW_DATASETS)
+    collector, exporter = deployed.new_client(*views), deployed.new_client(*views, EXPORT_DATASETS)
     with deployed.acting(collector):
         given = ask(deployed, "GET", f"/credentials{OUT}")
     put(azure, given)
@@ -237,7 +238,7 @@ def test_a_refresh_that_was_cut_off_before_azure_heard_of_it_is_made_good(
     put(azure, first)
     backend, now = deployed.backend, deployed.clock.now_ms()
     with backend.database.writing() as session:
-        zones.renewed_policy_key(session, deployed.caller, backend.vault, "dlz_destination", now)
+        keys.renewed_policy_key(session, deployed.caller, backend.vault, "dlz_destination", now)
     assert fetch(first) == b"hello"
     second = ask(deployed, "GET", f"/credentials{OUT}")
     assert (refused(first), fetch(second)) == (True, b"hello")
@@ -255,12 +256,12 @@ def test_a_container_that_somebody_removed_is_made_again(deployed: Deployment, a
 @pytest.mark.parametrize(
     ("granted", "statuses"),
     [
-        ((access.VIEW_DESTINATIONS,), (200, 403, 403)),
-        ((access.VIEW_DESTINATIONS, access.VIEW_DATASETS), (200, 200, 403)),
-        ((access.VIEW_DESTINATIONS, access.EXPORT_DATASETS), (200, 403, 403)),
-        ((access.VIEW_DESTINATIONS, access.VIEW_DATASETS, access.EXPORT_DATASETS), (200, 200, 200)),
-        ((access.EXPORT_DATASETS,), (403, 403, 403)),
-        ((access.VIEW_DATASETS, access.MANAGE_DESTINATIONS), (403, 403, 403)),
+        ((VIEW_DESTINATIONS,), (200, 403, 403)),
+        ((VIEW_DESTINATIONS, VIEW_DATASETS), (200, 200, 403)),
+        ((VIEW_DESTINATIONS, EXPORT_DATASETS), (200, 403, 403)),
+        ((VIEW_DESTINATIONS, VIEW_DATASETS, EXPORT_DATASETS), (200, 200, 200)),
+        ((EXPORT_DATASETS,), (403, 403, 403)),
+        ((VIEW_DATASETS, MANAGE_DESTINATIONS), (403, 403, 403)),
     ],
 )
 def test_credentials_need_two_permissions_and_refreshing_them_a_third(

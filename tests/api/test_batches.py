@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from offtake.flows import access
-from offtake.flows import labels as access_labels
+from offtake.access import labels as access_labels
+from offtake.contract.caller import MANAGE_DATASETS, VIEW_DATASETS
 from tests.api.test_ingestion import (
     BYTES,
     CATALOG,
@@ -112,7 +112,7 @@ def test_a_batch_without_a_dataset_is_seen_and_given_one_before_files_are_sent(
         call(deployed, "POST", f"/batches/{batch}?action=COMPLETE", 400),
     ):
         assert completed["report"]["errors"][0]["path"] == "/relatedObjects"
-    with deployed.acting(deployed.new_client(access.MANAGE_DATASETS), "prod"):
+    with deployed.acting(deployed.new_client(MANAGE_DATASETS), "prod"):
         assert state(deployed, batch)["status"] == "loading"
     call(deployed, "PUT", path, 404, json={"status": "loading", "relatedObjects": related("616d53e0a6de2719486fb024")})
     call(deployed, "PUT", path, json={"status": "loading", "relatedObjects": related(dataset)})
@@ -298,7 +298,7 @@ def test_nothing_of_a_batch_is_there_for_those_in_another_sandbox_or_without_a_l
         access_labels.set_labels(session, dataset, ["core/C1"] if apart == "label" else [])
     new = {"name": "dev", "title": "D", "type": "development"}
     call(deployed, "POST", SANDBOXES, 202, json=new)
-    client = deployed.new_client(access.VIEW_DATASETS, access.MANAGE_DATASETS, labels=("core/C2",))
+    client = deployed.new_client(VIEW_DATASETS, MANAGE_DATASETS, labels=("core/C2",))
     with deployed.acting(client, "prod" if apart == "label" else "dev"):
         for batch in (done, open_one):
             for method, path, more in calls(batch, dataset, file):

@@ -18,8 +18,8 @@ from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
 from azure.storage.blob import BlobClient, BlobPrefix, ContainerClient
 
 from offtake.api.app import create_app
-from offtake.flows import access
-from offtake.scheduling.verification import delivery_of, verify_delivery
+from offtake.contract.caller import EXPORT_DATASETS, MANAGE_DESTINATIONS, VIEW_DATASETS, VIEW_DESTINATIONS
+from offtake.scheduling.run_verification import delivery_of, verify_delivery
 from tests.deployment import WITH_MANIFEST, Deployment, rows
 from tests.servers import serving
 
@@ -306,7 +306,7 @@ def test_only_finished_files_of_the_zone_are_deleted(collector: Collector, tmp_p
 
 def test_a_signature_deletes_only_for_clients_that_may_manage_or_export(collector: Collector) -> None:
     path = collector.put("a")
-    views = (access.VIEW_DESTINATIONS, access.VIEW_DATASETS)
+    views = (VIEW_DESTINATIONS, VIEW_DATASETS)
     with collector.deployed.acting(collector.deployed.new_client(*views)):
         other = collector.of_caller()
     assert "sp=rl&" in other.given["SASToken"]
@@ -316,7 +316,7 @@ def test_a_signature_deletes_only_for_clients_that_may_manage_or_export(collecto
     widened = other.url("a").replace("sp=rl", "sp=rdl")
     assert httpx2.delete(widened).headers["x-ms-error-code"] == "AuthenticationFailed"
     assert path.exists()
-    for more in (access.MANAGE_DESTINATIONS, access.EXPORT_DATASETS):
+    for more in (MANAGE_DESTINATIONS, EXPORT_DATASETS):
         collector.put("a")
         with collector.deployed.acting(collector.deployed.new_client(*views, more)):
             assert httpx2.delete(collector.of_caller().url("a")).status_code == 202
@@ -325,7 +325,7 @@ def test_a_signature_deletes_only_for_clients_that_may_manage_or_export(collecto
 def test_a_deletion_is_in_the_audit_log_with_the_client_that_had_the_signature(collector: Collector) -> None:
     deployed = collector.deployed
     collector.put("a/ä", b"hello")
-    client = deployed.new_client(access.VIEW_DESTINATIONS, access.VIEW_DATASETS, access.EXPORT_DATASETS)
+    client = deployed.new_client(VIEW_DESTINATIONS, VIEW_DATASETS, EXPORT_DATASETS)
     with deployed.acting(client):
         mine = collector.of_caller()
     assert httpx2.delete(mine.url("a/%C3%A4"), headers={"if-match": '"0x1"'}).status_code == 412

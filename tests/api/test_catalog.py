@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 
+from offtake.catalog import datasets
 from offtake.clock import MovedClock
+from offtake.contract.caller import MANAGE_DATASETS, VIEW_DATASETS, VIEW_DESTINATIONS
 from offtake.engines.local import LocalEngine
-from offtake.flows import access, datasets
 from tests.deployment import ZONE, Deployment, deployment, rows, source_body
 from tests.postgres import new_database
 
@@ -387,9 +388,9 @@ def test_labelled_datasets_are_there_only_for_those_with_their_labels(deployed: 
 @pytest.mark.parametrize(
     ("permission", "reads", "writes"),
     [
-        (access.VIEW_DATASETS, 200, 403),
-        (access.MANAGE_DATASETS, 200, 201),
-        (access.VIEW_DESTINATIONS, 403, 403),
+        (VIEW_DATASETS, 200, 403),
+        (MANAGE_DATASETS, 200, 201),
+        (VIEW_DESTINATIONS, 403, 403),
     ],
 )
 def test_permissions_are_needed(deployed: Deployment, permission: str, reads: int, writes: int) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from offtake.flows import access
+from offtake.contract.caller import EXPORT_DATASETS, VIEW_DATASETS, VIEW_DESTINATIONS
 from tests.deployment import Deployment, rows
 
 EXPORT = "/data/foundation/export"
@@ -134,9 +134,9 @@ def test_a_preview_is_the_first_hundred_rows(deployed: Deployment) -> None:
 def test_data_is_for_those_who_may_see_datasets(deployed: Deployment, batch: str) -> None:
     dataset = next(iter(deployed.http.get(f"{CATALOG}/dataSets").json()))
     paths = (f"/batches/{batch}/files", f"/files/{batch}-1", f"/datasets/{dataset}/preview", f"/batches/{batch}/failed")
-    with deployed.acting(deployed.new_client(access.VIEW_DESTINATIONS, access.EXPORT_DATASETS)):
+    with deployed.acting(deployed.new_client(VIEW_DESTINATIONS, EXPORT_DATASETS)):
         for path in paths:
             get(deployed, path, 403)
-    with deployed.acting(deployed.new_client(access.VIEW_DATASETS)):
+    with deployed.acting(deployed.new_client(VIEW_DATASETS)):
         for path in paths:
             get(deployed, path)

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from offtake.flows import access
-from offtake.flows.clients import NewClient
+from offtake.access.clients import NewClient
+from offtake.contract.caller import MANAGE_DATASETS, VIEW_DATASETS, VIEW_DESTINATIONS
 from tests.deployment import Deployment
 
 BASE = "/data/foundation/dataset/datasets"
@@ -24,7 +24,7 @@ def call(deployed: Deployment, method: str, dataset: str, status: int, body: Any
     return answer
 
 
-def holder(deployed: Deployment, *labels: str, permission: str = access.MANAGE_DATASETS) -> NewClient:
+def holder(deployed: Deployment, *labels: str, permission: str = MANAGE_DATASETS) -> NewClient:
     return deployed.new_client(permission, labels=labels)
 
 
@@ -83,11 +83,11 @@ def test_a_caller_changes_only_labels_that_it_holds(deployed: Deployment, datase
 
 def test_reading_and_changing_labels_need_their_permissions(deployed: Deployment, dataset: str) -> None:
     call(deployed, "PUT", dataset, 200, {"labels": ["a"]}, "*")
-    with deployed.acting(holder(deployed, "a", permission=access.VIEW_DATASETS)):
+    with deployed.acting(holder(deployed, "a", permission=VIEW_DATASETS)):
         assert call(deployed, "GET", dataset, 200).json()["labels"] == ["a"]
         call(deployed, "PUT", dataset, 403, {"labels": []}, "*")
         call(deployed, "POST", dataset, 403, {"labels": []})
-    with deployed.acting(holder(deployed, "a", permission=access.VIEW_DESTINATIONS)):
+    with deployed.acting(holder(deployed, "a", permission=VIEW_DESTINATIONS)):
         call(deployed, "GET", dataset, 403)
 
 

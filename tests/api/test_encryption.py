@@ -14,8 +14,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from offtake.formats import pgp
-from offtake.scheduling.service import worker_of
-from offtake.scheduling.ticks import tick
+from offtake.scheduling.background import worker_of
+from offtake.scheduling.scheduler import tick
 from tests.deployment import ZONE, Deployment, flow_body, rows, source_body, target_body
 from tests.keyring import UNUSABLE, USABLE, Keyring
 

@@ -5,9 +5,10 @@ import jwt
 import pytest
 from sqlalchemy import select, update
 
+from offtake.access import access, clients
 from offtake.clock import MovedClock
+from offtake.contract.caller import EXPORT_DATASETS, VIEW_DESTINATIONS, Kind
 from offtake.engines.local import LocalEngine
-from offtake.flows import access, clients
 from offtake.store.tables import Sandbox, SigningKey
 from tests.deployment import FLOW_SERVICE, Deployment, deployment, rows
 
@@ -161,7 +162,7 @@ def test_a_missing_permission_is_named(deployed: Deployment) -> None:
         "connectionSpec": {"id": "x", "version": "1.0"},
         "params": {"datasets": [{"dataSetId": dataset}]},
     }
-    with deployed.acting(deployed.new_client(access.VIEW_DESTINATIONS, access.EXPORT_DATASETS)):
+    with deployed.acting(deployed.new_client(VIEW_DESTINATIONS, EXPORT_DATASETS)):
         answer = deployed.post("/sourceConnections", body, 403)
     assert answer["type"].endswith("/FLOW-2120-403")
     assert "view-datasets" in answer["report"]["detailed-message"]
@@ -171,7 +172,7 @@ UNKNOWN_ID = "7dfdcd30-0a09-11ea-8ea6-7bf93ce86c28"
 
 
 @pytest.mark.parametrize("kind", ["user", "service"])
-def test_a_sandbox_is_named_by_its_name_or_its_id_or_both(deployed: Deployment, kind: access.Kind) -> None:
+def test_a_sandbox_is_named_by_its_name_or_its_id_or_both(deployed: Deployment, kind: Kind) -> None:
     prod = deployed.caller.sandbox_id
     with deployed.acting(deployed.new_client("*", kind=kind)):
         for path in SERVICES:
@@ -197,7 +198,7 @@ def test_an_id_reaches_the_sandbox_that_has_it_and_no_other_of_the_callers(deplo
     assert ask(deployed, f"{FLOW_SERVICE}/flows?count=true", {"x-sandbox-id": prod}, "count") == (200, 1)
     assert ask(deployed, f"{FLOW_SERVICE}/flows", {"x-sandbox-id": dev, "x-sandbox-name": "prod"}) == (404, "2103-404")
     # A sandbox that no role of the caller holds in is not there, by its id as by its name.
-    with deployed.acting(deployed.new_client(access.VIEW_DESTINATIONS, sandboxes=("prod",))):
+    with deployed.acting(deployed.new_client(VIEW_DESTINATIONS, sandboxes=("prod",))):
         for headers in ({"x-sandbox-id": dev}, {"x-sandbox-name": "dev"}, {"x-sandbox-id": UNKNOWN_ID}):
             assert ask(deployed, f"{FLOW_SERVICE}/flows", headers) == (404, "2100-404")
 
@@ -243,7 +244,7 @@ def ask(deployed: Deployment, path: str, sandbox: dict[str, str], key: str = "")
     ],
 )
 def test_asking_for_all_sandboxes_is_refused_by_the_contracts_rules(
-    deployed: Deployment, kind: access.Kind, name: str, sandbox_id: str, code: str
+    deployed: Deployment, kind: Kind, name: str, sandbox_id: str, code: str
 ) -> None:
     with deployed.acting(deployed.new_client("*", kind=kind)):
         deployed.http.headers.update({"x-sandbox-name": name, "x-sandbox-id": sandbox_id})
@@ -284,7 +285,7 @@ def test_keys_that_sign_change_weekly_while_old_tokens_live_on(deployed: Deploym
 
 
 def test_a_rotated_secret_ends_the_old_one_at_once(deployed: Deployment) -> None:
-    client = deployed.new_client(access.VIEW_DESTINATIONS)
+    client = deployed.new_client(VIEW_DESTINATIONS)
     caller = access.administrator(deployed.backend.database)
     with deployed.acting(client):
         with deployed.backend.database.writing() as session:
@@ -297,7 +298,7 @@ def test_a_rotated_secret_ends_the_old_one_at_once(deployed: Deployment) -> None
 
 
 def test_a_revoked_clients_tokens_stop_at_once(deployed: Deployment) -> None:
-    client = deployed.new_client(access.VIEW_DESTINATIONS)
+    client = deployed.new_client(VIEW_DESTINATIONS)
     caller = access.administrator(deployed.backend.database)
     with deployed.acting(client):
         assert deployed.get("/flows")["items"] == []

@@ -11,8 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from offtake.clock import MovedClock
+from offtake.contract.caller import EXPORT_DATASETS, MANAGE_DATASETS, VIEW_DATASETS
 from offtake.engines.local import LocalEngine
-from offtake.flows import access
 from tests.deployment import Deployment, deployment, rows
 from tests.postgres import new_database
 
@@ -384,7 +384,7 @@ def test_what_was_sent_is_previewed(deployed: Deployment, dataset: str) -> None:
         call(deployed, "GET", f"{path}?{query}", 400)
 
 
-@pytest.mark.parametrize("permission", [access.VIEW_DATASETS, access.EXPORT_DATASETS])
+@pytest.mark.parametrize("permission", [VIEW_DATASETS, EXPORT_DATASETS])
 def test_sending_needs_the_permission_to_manage(deployed: Deployment, dataset: str, permission: str) -> None:
     batch = batch_of(deployed, dataset)
     with deployed.acting(deployed.new_client(permission)):
@@ -392,7 +392,7 @@ def test_sending_needs_the_permission_to_manage(deployed: Deployment, dataset: s
         call(deployed, "POST", "/batches", 403, json=body)
         send(deployed, batch, dataset, "a", b"", 403)
         act(deployed, batch, "COMPLETE", 403)
-    with deployed.acting(deployed.new_client(access.MANAGE_DATASETS)):
+    with deployed.acting(deployed.new_client(MANAGE_DATASETS)):
         send(deployed, batch, dataset, "a", ndjson({"id": 1}))
 
 

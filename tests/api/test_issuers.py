@@ -20,11 +20,12 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 
+from offtake.access import access, clients, role_patches, roles
+from offtake.access.clients import Registration
 from offtake.clock import MovedClock
+from offtake.contract.caller import VIEW_DESTINATIONS
 from offtake.engines.local import LocalEngine
 from offtake.errors import OfftakeError
-from offtake.flows import access, clients, role_changes, roles
-from offtake.flows.clients import Registration
 from tests.deployment import FLOW_SERVICE, Deployment, deployment, headers
 
 AUDIENCE, CLIENT = "offtake-api", "partner@clients"
@@ -115,7 +116,7 @@ def trusting(tmp_path: Path, clock: MovedClock, engine: LocalEngine, issuer: Iss
     with deployment(tmp_path, clock, engine, oidc_issuer=issuer.origin, oidc_audience=AUDIENCE) as deployed:
         caller = access.administrator(deployed.backend.database)
         with deployed.backend.database.writing() as session:
-            body = {"name": "partner", "permissionSets": [access.VIEW_DESTINATIONS], "sandboxes": ["prod"]}
+            body = {"name": "partner", "permissionSets": [VIEW_DESTINATIONS], "sandboxes": ["prod"]}
             roles.create(session, caller, body, clock.now_ms())
             new = Registration("partner", roles=("partner",), client_id=CLIENT, external=True)
             assert clients.register(session, caller, new, clock.now_ms())[1] is None
@@ -263,7 +264,7 @@ def test_a_role_taken_away_is_gone_at_once(trusting: Deployment, issuer: Issuer)
     with trusting.backend.database.writing() as session:
         client = clients.find(session, caller, CLIENT)
         assert client is not None
-        role_changes.revoke(session, caller, roles.named(session, caller, "partner"), client, 0)
+        role_patches.revoke(session, caller, roles.named(session, caller, "partner"), client, 0)
     assert call(trusting, token) == 404
 
 

@@ -6,10 +6,11 @@ import pytest
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
+from offtake.access import access, clients
+from offtake.access.clients import NewClient
 from offtake.clock import MovedClock
+from offtake.contract.caller import EXPORT_DATASETS, MANAGE_DESTINATIONS, VIEW_DATASETS, VIEW_DESTINATIONS, Caller
 from offtake.engines.local import LocalEngine
-from offtake.flows import access, clients
-from offtake.flows.clients import NewClient
 from offtake.store.tables import Client, Role, RoleSubject
 from tests.deployment import Deployment, deployment
 
@@ -76,7 +77,7 @@ def test_credentials_stay_the_same_until_they_are_refreshed(deployed: Deployment
     assert ask(deployed, "GET", "/credentials?type=dlz_destination") == second
 
 
-VIEWS = (access.VIEW_DESTINATIONS, access.VIEW_DATASETS)
+VIEWS = (VIEW_DESTINATIONS, VIEW_DATASETS)
 OUT = "?type=dlz_destination"
 
 
@@ -87,7 +88,7 @@ def credentials_of(deployed: Deployment, client: NewClient, method: str = "GET",
 
 def test_each_client_has_credentials_of_its_own_and_ends_only_these(deployed: Deployment) -> None:
     put(deployed)
-    one, other = (deployed.new_client(*VIEWS, access.EXPORT_DATASETS) for _ in range(2))
+    one, other = (deployed.new_client(*VIEWS, EXPORT_DATASETS) for _ in range(2))
     first, kept = credentials_of(deployed, one), credentials_of(deployed, other)
     assert first["SASToken"] != kept["SASToken"]
     second = credentials_of(deployed, one, "POST", "&action=refresh")
@@ -96,7 +97,7 @@ def test_each_client_has_credentials_of_its_own_and_ends_only_these(deployed: De
 
 def test_a_manager_ends_the_credentials_of_all_clients(deployed: Deployment) -> None:
     put(deployed)
-    manager, other = deployed.new_client(*VIEWS, access.MANAGE_DESTINATIONS), deployed.new_client(*VIEWS)
+    manager, other = deployed.new_client(*VIEWS, MANAGE_DESTINATIONS), deployed.new_client(*VIEWS)
     elsewhere = deployed.new_client(*VIEWS)
     with deployed.acting(elsewhere):
         drop_zone = ask(deployed, "GET", "/credentials")
@@ -107,24 +108,24 @@ def test_a_manager_ends_the_credentials_of_all_clients(deployed: Deployment) -> 
     assert fetch(deployed, credentials_of(deployed, other)) == 200
 
 
-def end_client(session: Session, caller: access.Caller, client: Client, now_ms: int) -> None:
+def end_client(session: Session, caller: Caller, client: Client, now_ms: int) -> None:
     clients.revoke(session, caller, client.id, now_ms)
 
 
-def rotate_secret(session: Session, caller: access.Caller, client: Client, now_ms: int) -> None:
+def rotate_secret(session: Session, caller: Caller, client: Client, now_ms: int) -> None:
     clients.rotate(session, caller, client.id, now_ms)
 
 
-def take_role_away(session: Session, _caller: access.Caller, client: Client, _now_ms: int) -> None:
+def take_role_away(session: Session, _caller: Caller, client: Client, _now_ms: int) -> None:
     session.execute(delete(RoleSubject).where(RoleSubject.client_id == client.id))
 
 
-def take_permission_away(session: Session, _caller: access.Caller, client: Client, _now_ms: int) -> None:
+def take_permission_away(session: Session, _caller: Caller, client: Client, _now_ms: int) -> None:
     (role,) = session.scalars(select(Role).join(RoleSubject).where(RoleSubject.client_id == client.id))
-    role.permissions = [access.VIEW_DESTINATIONS]
+    role.permissions = [VIEW_DESTINATIONS]
 
 
-def take_sandbox_away(session: Session, _caller: access.Caller, client: Client, _now_ms: int) -> None:
+def take_sandbox_away(session: Session, _caller: Caller, client: Client, _now_ms: int) -> None:
     (role,) = session.scalars(select(Role).join(RoleSubject).where(RoleSubject.client_id == client.id))
     role.sandboxes = ["dev"]
 
@@ -159,7 +160,7 @@ def test_a_client_whose_secret_was_rotated_gets_credentials_that_work(deployed: 
 
 def test_the_right_to_delete_ends_with_the_permission(deployed: Deployment) -> None:
     put(deployed)
-    client = deployed.new_client(*VIEWS, access.EXPORT_DATASETS)
+    client = deployed.new_client(*VIEWS, EXPORT_DATASETS)
     given = credentials_of(deployed, client)
     assert "sp=rdl&" in given["SASToken"]
     with deployed.backend.database.writing() as session:
@@ -172,7 +173,7 @@ def test_the_right_to_delete_ends_with_the_permission(deployed: Deployment) -> N
 
 
 def test_giving_credentials_out_is_in_the_audit_log(deployed: Deployment) -> None:
-    client = deployed.new_client(*VIEWS, access.EXPORT_DATASETS)
+    client = deployed.new_client(*VIEWS, EXPORT_DATASETS)
     given = credentials_of(deployed, client)
     credentials_of(deployed, client, "POST", "&action=refresh")
     log = deployed.http.get("/data/foundation/audit/events").json()["_embedded"]["events"]
@@ -208,13 +209,13 @@ def test_credentials_end_when_they_say(tmp_path: Any, clock: MovedClock, engine:
 @pytest.mark.parametrize(
     ("granted", "statuses"),
     [
-        ((access.VIEW_DESTINATIONS,), (200, 403, 403)),
-        ((access.VIEW_DESTINATIONS, access.VIEW_DATASETS), (200, 200, 403)),
-        ((access.VIEW_DESTINATIONS, access.EXPORT_DATASETS), (200, 403, 403)),
-        ((access.VIEW_DESTINATIONS, access.VIEW_DATASETS, access.EXPORT_DATASETS), (200, 200, 200)),
-        ((access.EXPORT_DATASETS,), (403, 403, 403)),
-        ((access.VIEW_DATASETS, access.MANAGE_DESTINATIONS), (403, 403, 403)),
-        ((access.VIEW_DESTINATIONS, access.VIEW_DATASETS, access.MANAGE_DESTINATIONS), (200, 200, 200)),
+        ((VIEW_DESTINATIONS,), (200, 403, 403)),
+        ((VIEW_DESTINATIONS, VIEW_DATASETS), (200, 200, 403)),
+        ((VIEW_DESTINATIONS, EXPORT_DATASETS), (200, 403, 403)),
+        ((VIEW_DESTINATIONS, VIEW_DATASETS, EXPORT_DATASETS), (200, 200, 200)),
+        ((EXPORT_DATASETS,), (403, 403, 403)),
+        ((VIEW_DATASETS, MANAGE_DESTINATIONS), (403, 403, 403)),
+        ((VIEW_DESTINATIONS, VIEW_DATASETS, MANAGE_DESTINATIONS), (200, 200, 200)),
     ],
 )
 def test_credentials_need_two_permissions_and_refreshing_them_a_third(

@@ -8,8 +8,8 @@ import hypothesis
 import pytest
 from hypothesis import strategies as st
 
-from offtake.flows import listing
-from offtake.flows.problems import Problem
+from offtake.contract import listing
+from offtake.contract.problems import Problem
 from tests.deployment import LAKE, ZONE, ZONE_FLOW, Deployment, rows
 
 

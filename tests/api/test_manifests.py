@@ -5,7 +5,7 @@ from uuid import uuid4
 import pytest
 
 from offtake.cli.main import main
-from offtake.flows.access import EXPORT_DATASETS, VIEW_DATASETS, VIEW_DESTINATIONS
+from offtake.contract.caller import EXPORT_DATASETS, VIEW_DATASETS, VIEW_DESTINATIONS
 from tests.deployment import FLOW_SERVICE, WITH_MANIFEST, Deployment, rows
 from tests.organisations import second_organisation
 

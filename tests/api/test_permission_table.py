@@ -12,9 +12,8 @@ from typing import Any, Final
 import pytest
 
 from offtake.clock import MovedClock
+from offtake.contract.caller import PERMISSIONS, Caller
 from offtake.engines.local import LocalEngine
-from offtake.flows import access
-from offtake.flows.access import Caller
 from tests.conftest import NOON
 from tests.deployment import Deployment, deployment, rows
 
@@ -134,7 +133,7 @@ def make(deployed: Deployment, ids: dict[str, str], call: Call, operation: dict[
     return deployed.http.request(method, path, params=query, headers=headers, follow_redirects=False, **given)
 
 
-@pytest.mark.parametrize("permission", access.PERMISSIONS)
+@pytest.mark.parametrize("permission", PERMISSIONS)
 def test_a_single_permission_reaches_what_the_page_says_and_nothing_else(
     filled: Deployment,
     ids: dict[str, str],
@@ -167,7 +166,7 @@ def render(needs: dict[Call, frozenset[Need]]) -> str:
     """The page."""
     reached = {
         permission: [call for call, asked in needs.items() if asked and all(permission in need for need in asked)]
-        for permission in access.PERMISSIONS
+        for permission in PERMISSIONS
     }
     alone = "\n".join(
         [

@@ -8,8 +8,8 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import select
 
-from offtake.flows import access
-from offtake.flows.access import EXPORT_DATASETS, MANAGE_DESTINATIONS, VIEW_DATASETS, VIEW_DESTINATIONS
+from offtake.access import access
+from offtake.contract.caller import EXPORT_DATASETS, MANAGE_DESTINATIONS, VIEW_DATASETS, VIEW_DESTINATIONS
 from offtake.store.tables import Client, Sandbox
 from tests.deployment import FLOW_SERVICE, LAKE, ZONE, Deployment, flow_body, rows, source_body, target_body
 from tests.organisations import second_organisation

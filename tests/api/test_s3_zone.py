@@ -19,8 +19,8 @@ import pyarrow.parquet as pq
 import pytest
 from botocore.exceptions import ClientError
 
+from offtake.contract.caller import EXPORT_DATASETS, MANAGE_DESTINATIONS, VIEW_DATASETS, VIEW_DESTINATIONS
 from offtake.engines.local import LocalEngine
-from offtake.flows import access
 from tests.deployment import WITH_MANIFEST, ZONE, Deployment, rows
 from tests.middlebox import middlebox
 from tests.servers import Amazon, amazon, free_port
@@ -145,11 +145,11 @@ def test_what_a_session_is_limited_to_is_all_it_can_do(
     assert sorted(keys(aws, deployed)) == sorted(f"{one}/a.txt" for one in others)
 
 
-@pytest.mark.parametrize("more", [(), (access.EXPORT_DATASETS,), (access.MANAGE_DESTINATIONS,)])
+@pytest.mark.parametrize("more", [(), (EXPORT_DATASETS,), (MANAGE_DESTINATIONS,)])
 def test_a_session_deletes_only_for_clients_that_may_manage_or_export(
     deployed: Deployment, aws: Amazon, monkeypatch: pytest.MonkeyPatch, more: tuple[str, ...]
 ) -> None:
-    with deployed.acting(deployed.new_client(access.VIEW_DESTINATIONS, access.VIEW_DATASETS, *more)):
+    with deployed.acting(deployed.new_client(VIEW_DESTINATIONS, VIEW_DATASETS, *more)):
         _, asked = sent_policy(aws, deployed, monkeypatch)
     assert ("s3:DeleteObject" in asked["Policy"]) == bool(more)
 
@@ -183,9 +183,9 @@ def test_refreshing_gives_another_session_and_is_in_the_audit_log(deployed: Depl
 @pytest.mark.parametrize(
     ("granted", "statuses"),
     [
-        ((access.VIEW_DESTINATIONS,), (200, 403, 403)),
-        ((access.VIEW_DESTINATIONS, access.VIEW_DATASETS), (200, 200, 403)),
-        ((access.VIEW_DESTINATIONS, access.VIEW_DATASETS, access.EXPORT_DATASETS), (200, 200, 200)),
+        ((VIEW_DESTINATIONS,), (200, 403, 403)),
+        ((VIEW_DESTINATIONS, VIEW_DATASETS), (200, 200, 403)),
+        ((VIEW_DESTINATIONS, VIEW_DATASETS, EXPORT_DATASETS), (200, 200, 200)),
     ],
 )
 def test_credentials_need_two_permissions_and_refreshing_them_a_third(

@@ -5,7 +5,14 @@ from typing import Any
 
 import pytest
 
-from offtake.flows import access
+from offtake.contract.caller import (
+    EXPORT_DATASETS,
+    MANAGE_SANDBOXES,
+    RESET_SANDBOXES,
+    VIEW_DATASETS,
+    VIEW_DESTINATIONS,
+    VIEW_SANDBOXES,
+)
 from offtake.scheduling.housekeeping import keep_house
 from tests.deployment import FLOW_SERVICE, Deployment
 
@@ -166,7 +173,7 @@ def test_calls_about_sandboxes_need_no_sandbox(deployed: Deployment) -> None:
 def test_a_client_sees_the_sandboxes_that_its_roles_hold_in(deployed: Deployment) -> None:
     for name in ("dev", "test"):
         call(deployed, "POST", "/sandboxes", 202, NEW | {"name": name})
-    with deployed.acting(deployed.new_client(access.VIEW_DATASETS, sandboxes=("dev",)), "dev"):
+    with deployed.acting(deployed.new_client(VIEW_DATASETS, sandboxes=("dev",)), "dev"):
         assert names(call(deployed, "GET", "/sandboxes", 200)) == ["dev"]
         assert names(call(deployed, "GET", "/", 200)) == ["dev"]
         hidden, unknown = (call(deployed, "GET", f"/sandboxes/{name}", 404) for name in ("prod", "nope"))
@@ -179,11 +186,11 @@ def test_a_client_sees_the_sandboxes_that_its_roles_hold_in(deployed: Deployment
 @pytest.mark.parametrize(
     ("permission", "sandboxes", "allowed"),
     [
-        (access.MANAGE_SANDBOXES, ("*",), {"POST", "PATCH", "DELETE"}),
-        (access.MANAGE_SANDBOXES, ("prod", "dev"), {"PATCH"}),
-        (access.RESET_SANDBOXES, ("*",), {"PUT"}),
-        (access.RESET_SANDBOXES, ("prod", "dev"), {"PUT"}),
-        (access.VIEW_SANDBOXES, ("*",), set()),
+        (MANAGE_SANDBOXES, ("*",), {"POST", "PATCH", "DELETE"}),
+        (MANAGE_SANDBOXES, ("prod", "dev"), {"PATCH"}),
+        (RESET_SANDBOXES, ("*",), {"PUT"}),
+        (RESET_SANDBOXES, ("prod", "dev"), {"PUT"}),
+        (VIEW_SANDBOXES, ("*",), set()),
     ],
 )
 def test_each_change_needs_its_permission(
@@ -202,7 +209,7 @@ def test_each_change_needs_its_permission(
 
 
 def test_a_service_with_only_the_export_permissions_finds_its_sandboxs_id(deployed: Deployment) -> None:
-    granted = (access.VIEW_DESTINATIONS, access.VIEW_DATASETS, access.EXPORT_DATASETS)
+    granted = (VIEW_DESTINATIONS, VIEW_DATASETS, EXPORT_DATASETS)
     with deployed.acting(deployed.new_client(*granted, sandboxes=("prod",), kind="service")):
         found = call(deployed, "GET", "/sandboxes/prod", 200)["id"]
         headers = {"x-sandbox-id": found}
@@ -211,7 +218,7 @@ def test_a_service_with_only_the_export_permissions_finds_its_sandboxs_id(deploy
 
 def test_roles_forget_a_deleted_sandbox(deployed: Deployment) -> None:
     call(deployed, "POST", "/sandboxes", 202, NEW)
-    client = deployed.new_client(access.VIEW_DESTINATIONS, sandboxes=("dev",))
+    client = deployed.new_client(VIEW_DESTINATIONS, sandboxes=("dev",))
     with deployed.acting(client, "dev"):
         assert deployed.get("/flows")["items"] == []
     call(deployed, "DELETE", "/sandboxes/dev", 202)

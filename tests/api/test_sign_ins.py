@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
+from offtake.access import clients
+from offtake.access.sign_in_limits import SignInLimits
+from offtake.access.tokens import BadCredentialsError
 from offtake.api import sign_ins as subject
 from offtake.api.sign_ins import SignInRefusedError, SignIns
-from offtake.flows import clients
-from offtake.flows.sign_in_limits import SignInLimits
-from offtake.flows.tokens import BadCredentialsError
 from offtake.store.tables import Client
 from tests.deployment import Deployment
 

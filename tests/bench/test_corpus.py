@@ -256,7 +256,7 @@ def test_what_a_refusal_left_behind_is_seen(through: Pipeline, tmp_path: Path, m
     refused = through.bring_in(file)
     assert isinstance(refused, Refused)
     assert refused.left == ""
-    monkeypatch.setattr("offtake.flows.imports._Import._forget", lambda *_: False)
+    monkeypatch.setattr("offtake.catalog.file_import._Import._forget", lambda *_: False)
     refused = through.bring_in(file)
     assert isinstance(refused, Refused)
     assert "datasets: +1" in refused.left

@@ -5,7 +5,7 @@ from functools import partial
 import pytest
 
 from offtake.cli.main import main
-from offtake.scheduling.backend import open_backend
+from offtake.deployment.backend import open_backend
 from tests.cli.deliveries import Offtake, add
 from tests.deployment import Deployment, rows
 from tests.local_parsers import LocalParsers

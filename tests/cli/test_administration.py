@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
+from offtake.access.clients import NewClient
 from offtake.cli.main import main
 from offtake.clock import MovedClock
 from offtake.engines.local import LocalEngine
-from offtake.flows.clients import NewClient
 from tests.deployment import Deployment, deployment, rows
 
 SFTP = "36965a81-b1c6-401b-99f8-22508f1e6a26"

@@ -16,17 +16,17 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
+from offtake.backup import backup as taking
+from offtake.backup.restore import restore
 from offtake.clock import MovedClock
+from offtake.deployment.backend import open_backend
 from offtake.engines.local import LocalEngine
 from offtake.errors import OfftakeError
 from offtake.failpoints import ENV
-from offtake.lake import describe
+from offtake.lake import table_description
 from offtake.lake.catalog import TableName
 from offtake.lake.locations import local_path
-from offtake.scheduling import backup as taking
-from offtake.scheduling.backend import open_backend
-from offtake.scheduling.restore import restore
-from offtake.scheduling.service import ingestor_of
+from offtake.scheduling.background import ingestor_of
 from offtake.settings import Settings
 from offtake.store.tables import Batch, Connection, Dataset, Flow, RunPart
 from tests.deployment import Deployment, deployment, rows, table_of
@@ -198,7 +198,7 @@ def test_a_restore_that_is_refused_when_it_begins_anew_lets_nothing_start(
     def refuse(*_: object) -> None:
         raise OfftakeError("refused")
 
-    monkeypatch.setattr("offtake.scheduling.restore.relocate_tables", refuse)
+    monkeypatch.setattr("offtake.backup.restore.relocate_tables", refuse)
     with pytest.raises(OfftakeError, match="refused"):
         restore(Settings(data_dir=elsewhere), clock, archive)
     with pytest.raises(OfftakeError, match="was cut off"):
@@ -340,7 +340,7 @@ def test_a_batch_that_comes_in_while_a_backup_is_taken_is_in_it_once(
     with backend.database.reading() as session:
         assert session.get_one(Batch, batch).status == "success"
         table = TableName(session.get_one(Dataset, dataset).table_name)
-    assert sorted(describe.preview(backend.lake, table, 10)["id"].to_pylist()) == [1, 2]
+    assert sorted(table_description.preview(backend.lake, table, 10)["id"].to_pylist()) == [1, 2]
     backend.close()
 
 

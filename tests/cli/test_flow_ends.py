@@ -150,7 +150,7 @@ def test_serve_names_at_each_start_the_flows_that_end_soon_and_logs_their_thresh
     logged = [_log_of_a_server(tmp_path / "data") for _ in range(2)]
     for log in logged:
         (line,) = [line for line in log.splitlines() if "end within 30 days" in line]
-        assert f"WARNING - offtake.flows.ends 1 flow(s) end within 30 days: flow {flow} (flow) at " in line
+        assert f"WARNING - offtake.flows.flow_ends 1 flow(s) end within 30 days: flow {flow} (flow) at " in line
     assert [log.count(f"flow {flow} (flow) ends within 7 days") for log in logged] == [1, 0]
 
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from offtake.flows import content, imports
-from offtake.flows.imports import Wanted
+from offtake.catalog import duplicate_content, file_import
+from offtake.catalog.file_import import Wanted
 from offtake.lake import ingest
 from offtake.lake.catalog import TableName
 from offtake.store import batches as store
@@ -152,19 +152,19 @@ def test_of_two_imports_of_the_same_content_at_the_same_time_one_wins(
     backend = deployed.backend
     deployed.import_rows("towns", [{"id": 0, "city": "x"}])
     both = threading.Barrier(2, timeout=60)
-    claim = content.claim
+    claim = duplicate_content.claim
 
     def claim_together(*arguments: Any, **more: Any) -> None:
         both.wait()
         claim(*arguments, **more)
 
-    monkeypatch.setattr("offtake.flows.content.claim", claim_together)
-    monkeypatch.setattr("offtake.flows.content.check_new", lambda *_: None)
+    monkeypatch.setattr("offtake.catalog.duplicate_content.claim", claim_together)
+    monkeypatch.setattr("offtake.catalog.duplicate_content.check_new", lambda *_: None)
     ended: list[str] = []
 
     def bring() -> None:
         try:
-            imports.import_files(
+            file_import.import_files(
                 backend.database,
                 backend.lake,
                 backend.parsers,
@@ -244,9 +244,9 @@ def test_a_refused_import_leaves_the_dataset_it_made_when_another_uses_it_meanwh
         deployed.import_rows("towns", [{"id": 7}])
         raise ValueError("no")
 
-    monkeypatch.setattr("offtake.flows.content.claim", lambda *_, again: None if again else meanwhile())
+    monkeypatch.setattr("offtake.catalog.duplicate_content.claim", lambda *_, again: None if again else meanwhile())
     with pytest.raises(Exception, match="no"):
-        imports.import_files(
+        file_import.import_files(
             backend.database, backend.lake, backend.parsers, deployed.caller, deployed.clock, Wanted("towns", (file,))
         )
     found = deployed.http.get(f"{CATALOG}/dataSets").json()

@@ -95,7 +95,7 @@ def test_a_long_download_tells_how_far_it_has_come(
 ) -> None:
     run = run_ids(deployed, flow)[0]
     assert offtake("run", "verify", run, "--download")[2] == "", "it was no long one"
-    monkeypatch.setattr("offtake.cli.proofs._PROGRESS_SECONDS", 0)
+    monkeypatch.setattr("offtake.cli.verify._PROGRESS_SECONDS", 0)
     _, out, err = offtake("run", "verify", run, "--download")
     assert out.endswith(": as delivered\n")
     whole = size(deployed, run)

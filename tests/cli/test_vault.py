@@ -10,7 +10,7 @@ import pytest
 
 from offtake.cli.main import main
 from offtake.failpoints import ENV
-from offtake.store.sealed import key_ids_in_use
+from offtake.store.reencryption import key_ids_in_use
 from offtake.store.tables import Connection
 from tests.deployment import Deployment, headers
 

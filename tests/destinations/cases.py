@@ -14,11 +14,11 @@ import trustme
 from pydantic import SecretStr
 
 from offtake.destinations import schema
-from offtake.destinations.contract import Destination, Sink, Site
-from offtake.destinations.landing_zones import AzureZones, LocalZones, S3Zones, Zones
-from offtake.destinations.network import Network
+from offtake.destinations.base import Destination, Sink, Site
+from offtake.destinations.egress import Network
 from offtake.destinations.parameters import Params, TargetParams
 from offtake.destinations.registry import DESTINATIONS
+from offtake.destinations.zones import AzureZones, LocalZones, S3Zones, Zones
 from tests import azure_servers
 from tests.azure_servers import AzureServer, account_sas
 from tests.middlebox import Middlebox, middlebox

@@ -7,7 +7,7 @@ from typing import Any, Final
 import pytest
 import trustme
 
-from offtake.destinations.contract import Sink
+from offtake.destinations.base import Sink
 from tests.azure_servers import AzureServer, azurite, azurite_with_sign_in
 from tests.destinations import cases
 from tests.destinations.cases import NOT_STAGED, Case

@@ -9,8 +9,8 @@ from uuid import uuid4
 import pytest
 
 from offtake.destinations import schema
-from offtake.destinations.assumed_role import AssumedRole, assumed_role
-from offtake.destinations.object_store import PART_BYTES
+from offtake.destinations.drivers.assumed_role import AssumedRole, assumed_role
+from offtake.destinations.drivers.object_store import PART_BYTES
 from offtake.errors import DeliveryError, InvalidInputError
 from tests.destinations.cases import S3_RIGHTS, Case, amazon_s3_by_role, by_name
 from tests.destinations.test_contract import chunks

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 import pytest
 
 from offtake.destinations import schema, sftp
-from offtake.destinations.contract import Site
-from offtake.destinations.landing_zones import LocalZones
-from offtake.destinations.network import Network
-from offtake.destinations.plain_http import answers
+from offtake.destinations.base import Site
+from offtake.destinations.drivers.http import answers
+from offtake.destinations.egress import Network
 from offtake.destinations.registry import DESTINATIONS
+from offtake.destinations.zones import LocalZones
 from offtake.errors import DeliveryError
 from tests.middlebox import Middlebox, middlebox
 from tests.servers import free_port

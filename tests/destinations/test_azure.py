@@ -9,7 +9,7 @@ import pytest
 import trustme
 
 from offtake.destinations import schema
-from offtake.destinations.azure_accounts import (
+from offtake.destinations.drivers.azure_account import (
     Account,
     Place,
     account_of,
@@ -17,7 +17,7 @@ from offtake.destinations.azure_accounts import (
     account_url_problem,
     place_of,
 )
-from offtake.destinations.object_store import PART_BYTES
+from offtake.destinations.drivers.object_store import PART_BYTES
 from offtake.errors import DeliveryError, InvalidInputError
 from tests.azure_servers import AzureServer
 from tests.deployment import Deployment

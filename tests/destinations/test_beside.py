@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from offtake.destinations.beside import is_temporary, left_behind, temporary_name
-from offtake.destinations.landing_zones import LocalZones
-from offtake.destinations.local_folder import LocalFolderSink
+from offtake.destinations.drivers.local_folder import LocalFolderSink
+from offtake.destinations.drivers.temporary_names import is_temporary, left_behind, temporary_name
+from offtake.destinations.zones import LocalZones
 
 NAMES = ["a", "part-0.json.gz", ".hidden", "a\nb", "x" * 241, "x" * 242, "x" * 255, "ü" * 127, "日" * 85, "\udcfc.json"]
 

@@ -10,12 +10,12 @@ import psutil
 import pytest
 
 from offtake.clock import MovedClock
-from offtake.destinations.object_store import PART_BYTES
+from offtake.destinations.drivers.object_store import PART_BYTES
 from offtake.engines.local import LocalEngine
-from offtake.scheduling.debris import sweep_debris
-from offtake.scheduling.service import worker_of
-from offtake.scheduling.ticks import tick
-from offtake.store.runs import SECOND_LOOK_MS
+from offtake.scheduling.background import worker_of
+from offtake.scheduling.orphan_sweeper import sweep_debris
+from offtake.scheduling.scheduler import tick
+from offtake.store.run_states import SECOND_LOOK_MS
 from offtake.store.tables import Run
 from tests.deployment import FLOW_SERVICE, Deployment, deployment
 from tests.destinations import cases

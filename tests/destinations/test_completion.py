@@ -5,8 +5,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from offtake.destinations.contract import Pending, Sink
-from offtake.destinations.object_store import PART_BYTES
+from offtake.destinations.base import Pending, Sink
+from offtake.destinations.drivers.object_store import PART_BYTES
 from offtake.errors import CancelledError, DeliveryError
 from tests.destinations.cases import Case
 from tests.destinations.test_contract import chunks

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from offtake.clock import MovedClock
-from offtake.destinations.landing_zones import LocalZones
+from offtake.destinations.zones import LocalZones
 from offtake.engines.local import LocalEngine
 from tests.deployment import FLOW_SERVICE, WITH_MANIFEST, Deployment, deployment, flow_body, rows, source_body
 from tests.destinations.cases import Case

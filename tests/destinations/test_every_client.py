@@ -18,12 +18,14 @@ import trustme
 from pydantic import SecretStr
 
 import offtake
-from offtake.destinations import azure_zone, s3_zone, schema
-from offtake.destinations.amazon_clients import make_client
-from offtake.destinations.contract import Sink, Site
-from offtake.destinations.landing_zones import AzureZones, LocalZones, S3Zones
-from offtake.destinations.network import Network
-from offtake.destinations.plain_http import answers, fetch_document, pause_asked_for, send
+from offtake.destinations import schema
+from offtake.destinations.base import Sink, Site
+from offtake.destinations.drivers.aws_client import make_client
+from offtake.destinations.drivers.http import answers, fetch_document, pause_asked_for, send
+from offtake.destinations.egress import Network
+from offtake.destinations.landing_zone import azure as azure_zone
+from offtake.destinations.landing_zone import s3 as s3_zone
+from offtake.destinations.zones import AzureZones, LocalZones, S3Zones
 from offtake.errors import DeliveryError
 from tests.destinations.cases import by_name
 from tests.redirects import REDIRECTS, WebServer, web_server
@@ -34,11 +36,20 @@ CLIENTS: Final = {
     "api/serving/server.py": {"socket"},  # it listens
     "cli/demo.py": {"httpx2"},  # of the server that it has started itself
     "cli/demo_client.py": {"httpx2"},
-    "destinations/amazon_clients.py": {"botocore.config", "botocore.httpsession", "botocore.session", "obstore.store"},
+    "destinations/drivers/aws_client.py": {
+        "botocore.config",
+        "botocore.httpsession",
+        "botocore.session",
+        "obstore.store",
+    },
     "destinations/amazon_s3.py": {"obstore.store"},
-    "destinations/assumed_role.py": {"botocore.config", "botocore.session", "obstore.store"},  # Amazon's own service
-    "destinations/azure_accounts.py": {"httpx2", "obstore.store"},
-    "destinations/azure_zone.py": {
+    "destinations/drivers/assumed_role.py": {
+        "botocore.config",
+        "botocore.session",
+        "obstore.store",
+    },  # Amazon's own service
+    "destinations/drivers/azure_account.py": {"httpx2", "obstore.store"},
+    "destinations/landing_zone/azure.py": {
         "azure.core.exceptions",
         "azure.core.pipeline.transport",
         "azure.storage.blob",
@@ -46,16 +57,16 @@ CLIENTS: Final = {
         "requests.adapters",
     },
     "destinations/google_cloud_storage.py": {"obstore.store"},
-    "destinations/network.py": {"socket"},
-    "destinations/object_store.py": {"obstore", "obstore.exceptions", "obstore.store"},
-    "destinations/object_store_errors.py": {"obstore.exceptions"},
-    "destinations/plain_http.py": {"httpx2"},
-    "destinations/s3_zone.py": {"botocore.session", "obstore.store"},
-    "destinations/sftp_library.py": {"asyncssh", "asyncssh.encryption"},
-    "destinations/sftp_login.py": {"socket"},
-    "destinations/sftp_offer.py": {"socket"},
-    "destinations/tunnel.py": {"socket", "urllib.request"},
-    "destinations/unfinished_uploads.py": {"botocore"},
+    "destinations/egress.py": {"socket"},
+    "destinations/drivers/object_store.py": {"obstore", "obstore.exceptions", "obstore.store"},
+    "destinations/drivers/object_store_errors.py": {"obstore.exceptions"},
+    "destinations/drivers/http.py": {"httpx2"},
+    "destinations/landing_zone/s3.py": {"botocore.session", "obstore.store"},
+    "destinations/drivers/asyncssh_logging.py": {"asyncssh", "asyncssh.encryption"},
+    "destinations/drivers/sftp_login.py": {"socket"},
+    "destinations/drivers/sftp_offer.py": {"socket"},
+    "destinations/drivers/egress_proxy.py": {"socket", "urllib.request"},
+    "destinations/drivers/multipart_cleanup.py": {"botocore"},
     "engines/parser_pool.py": {"socket"},  # a pair within this machine
     "lake/locations.py": {"pyarrow.fs"},  # this machine's files alone
 }

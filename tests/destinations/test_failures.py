@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from offtake.destinations.contract import Sink
-from offtake.destinations.network import Network
-from offtake.destinations.object_store import PART_BYTES
+from offtake.destinations.base import Sink
+from offtake.destinations.drivers.object_store import PART_BYTES
+from offtake.destinations.egress import Network
 from offtake.errors import DeliveryError
 from tests.azure_servers import azurite
 from tests.destinations.cases import Case, amazon_s3, azure_blob, landing_zone

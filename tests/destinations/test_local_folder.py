@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from offtake.destinations.landing_zones import LocalZones
-from offtake.destinations.local_folder import LocalFolderSink
+from offtake.destinations.drivers.local_folder import LocalFolderSink
+from offtake.destinations.zones import LocalZones
 from offtake.errors import DeliveryError
 
 MIB = 1024 * 1024

@@ -5,7 +5,7 @@ from ipaddress import ip_network
 
 import pytest
 
-from offtake.destinations.network import Network
+from offtake.destinations.egress import Network
 from offtake.errors import DeliveryError
 from tests.servers import free_port
 

@@ -8,8 +8,8 @@ from ipaddress import ip_network
 
 import pytest
 
-from offtake.destinations.network import Network
-from offtake.destinations.plain_http import pause_asked_for, pause_in
+from offtake.destinations.drivers.http import pause_asked_for, pause_in
+from offtake.destinations.egress import Network
 from tests.middlebox import Middlebox, middlebox
 from tests.servers import free_port
 

@@ -21,11 +21,11 @@ from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_ba
 from werkzeug.serving import make_server
 
 from offtake.destinations import amazon_s3, schema
-from offtake.destinations.contract import Site
-from offtake.destinations.landing_zones import LocalZones
-from offtake.destinations.network import Network
+from offtake.destinations.base import Site
+from offtake.destinations.egress import Network
 from offtake.destinations.parameters import Params
 from offtake.destinations.probe import probe
+from offtake.destinations.zones import LocalZones
 from offtake.errors import InvalidInputError
 
 PREFIX = "/storage/v1/s3"

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from offtake.destinations import patterns, schema
-from offtake.destinations.contract import Destination
+from offtake.destinations.base import Destination
 from offtake.destinations.registry import DESTINATIONS, by_connection_spec_id
 from offtake.errors import InvalidInputError
 from tests.destinations.cases import by_name

@@ -18,13 +18,13 @@ from typing import Any
 import pytest
 
 from offtake.destinations import schema, sftp
-from offtake.destinations.contract import Site
-from offtake.destinations.landing_zones import LocalZones
-from offtake.destinations.network import Network
+from offtake.destinations.base import Site
+from offtake.destinations.drivers.sftp_protocol import SftpClient
+from offtake.destinations.drivers.sftp_sink import SftpSink
+from offtake.destinations.egress import Network
 from offtake.destinations.parameters import Params
 from offtake.destinations.probe import probe
-from offtake.destinations.sftp_protocol import SftpClient
-from offtake.destinations.sftp_sink import SftpSink
+from offtake.destinations.zones import LocalZones
 from offtake.errors import DeliveryError, InvalidInputError
 from tests.api.tutorial import RSA_KEY, connect, flow_body, source_of
 from tests.deployment import Deployment, rows

@@ -11,10 +11,10 @@ import pytest
 
 from offtake.cli.main import main
 from offtake.destinations import schema, sftp
-from offtake.destinations.contract import Pending
+from offtake.destinations.base import Pending
+from offtake.destinations.drivers.sftp_sink import SftpSink
 from offtake.destinations.parameters import Params
 from offtake.destinations.probe import probe
-from offtake.destinations.sftp_sink import SftpSink
 from offtake.errors import DeliveryError
 from tests.api.tutorial import connect, flow_body, source_of
 from tests.deployment import Deployment, rows

@@ -10,8 +10,8 @@ from uuid import uuid4
 
 import pytest
 
-from offtake.destinations.network import Network
-from offtake.destinations.unfinished_uploads import UnfinishedUploads
+from offtake.destinations.drivers.multipart_cleanup import UnfinishedUploads
+from offtake.destinations.egress import Network
 from tests.destinations.cases import S3_RIGHTS, SECRET, Case, amazon_s3, amazon_s3_by_role
 from tests.destinations.test_failures import THROTTLED, error_of, told
 from tests.servers import Amazon, S3Server, free_port
@@ -88,7 +88,7 @@ def test_a_right_that_is_missing_is_told_once_and_is_no_failure(
     assert sink.clear([KEY]) == 0
     sink.delete(KEY)
     (record,) = [one for one in caplog.records if one.levelno >= logging.WARNING]
-    assert record.name == "offtake.destinations.unfinished_uploads"
+    assert record.name == "offtake.destinations.drivers.multipart_cleanup"
     assert f"s3://{by_role.location['bucketName']}" in record.message
     assert "AccessDenied" in record.message
     assert f"grant {LIST} and {ABORT}" in record.message

@@ -8,10 +8,9 @@ from uuid import uuid4
 import pytest
 
 from offtake.destinations import schema
-from offtake.destinations.contract import Sink
+from offtake.destinations.base import Sink
 from offtake.exporting import manifest as proof
-from offtake.exporting.order import Order, join_key
-from offtake.exporting.place import Place
+from offtake.exporting.job import Order, Place, join_key
 from offtake.exporting.plan import part_name
 from offtake.exporting.verify import Delivery, Verified, verify
 from offtake.store.tables import Run, RunDataset, RunPart
@@ -53,7 +52,7 @@ def delivery(case: Case, sink: Sink) -> Delivery:
         parts.append(
             RunPart(number=number, dataset_id=dataset.dataset_id, key=key, rows=5, bytes=len(body), sha256=digest)
         )
-    body = proof.to_bytes(proof.manifest(order, [dataset], parts))
+    body = proof.manifest(order, [dataset], parts)
     sink.put(manifest_key, [body])
     stored = {"key": manifest_key, "bytes": len(body)}
     run = Run(
@@ -164,7 +163,7 @@ def test_a_run_that_wrote_no_manifest_file_needs_none(delivery: Delivery, sink: 
 def test_a_run_without_files_must_have_left_its_manifest_and_nothing_else(delivery: Delivery, sink: Sink) -> None:
     """Its folder is not looked into: it has written nothing there."""
     key = f"out/manifest-{delivery.order.manifest_owner_id}-{delivery.run.id}.json"
-    body = proof.to_bytes(proof.manifest(delivery.order, delivery.datasets, []))
+    body = proof.manifest(delivery.order, delivery.datasets, [])
     delivery.run.manifest = {"key": key, "bytes": len(body), "sha256": hashlib.sha256(body).hexdigest()}
     delivery.run.manifest_key = key
     empty = replace(delivery, order=replace(delivery.order, manifest_key=key), parts=[])

@@ -6,8 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from offtake.destinations.contract import Sink
-from offtake.destinations.object_store import PART_BYTES
+from offtake.destinations.base import Sink
+from offtake.destinations.drivers.object_store import PART_BYTES
 from offtake.errors import DeliveryError
 from tests.destinations.cases import Case
 from tests.destinations.test_contract import chunks

@@ -10,11 +10,11 @@ import trustme
 from azure.storage.blob import ContainerClient
 from pydantic import SecretStr
 
-from offtake.destinations import azure_zone, s3_zone
-from offtake.destinations.contract import Site
-from offtake.destinations.landing_zones import AzureZones, S3Zones, Zones
-from offtake.destinations.network import Network
-from offtake.destinations.zone_sinks import open_zone_to_write
+from offtake.destinations.base import Site
+from offtake.destinations.egress import Network
+from offtake.destinations.landing_zone import azure, s3
+from offtake.destinations.landing_zone.sinks import open_zone_to_write
+from offtake.destinations.zones import AzureZones, S3Zones, Zones
 from offtake.errors import DeliveryError
 from tests.azure_servers import AzureServer
 from tests.middlebox import middlebox
@@ -45,13 +45,13 @@ def test_an_account_certified_by_an_authority_of_ones_own(azure_with_sign_in: Az
     sink = open_zone_to_write(site(trusting), KIND)
     sink.put("a/b.json", [b"hello"])
     end = 4_000_000_000_000
-    azure_zone.keep_policies(trusting, container, lambda: {"dlz-1": False})
-    query = azure_zone.signature(trusting, container, "dlz-1", end)
+    azure.keep_policies(trusting, container, lambda: {"dlz-1": False})
+    query = azure.signature(trusting, container, "dlz-1", end)
     assert "spr=https" in query
     address = f"{server.endpoint}/{container}?{query}"
     with ContainerClient.from_container_url(address, connection_verify=server.ca_file) as client:
         assert client.download_blob("a/b.json").readall() == b"hello"
-    with azure_zone.sweeper(trusting, container, end) as remove:
+    with azure.sweeper(trusting, container, end) as remove:
         assert remove("a/b.json")
     error = refused(lambda: open_zone_to_write(site(zones(Network(patience=2))), KIND))
     assert (error.code, error.transient) == ("EXPORT-2003-504", True)
@@ -74,10 +74,10 @@ def test_a_store_certified_by_an_authority_of_ones_own(
         folder = trusting.folder("an-organisation", "prod", KIND)
         sink = open_zone_to_write(site(trusting), KIND)
         sink.put("a.json", [b"hello"])
-        assert s3_zone.session_for(trusting, folder, "a-consumer", 900).token
-        assert s3_zone.remove_unchanged(trusting, f"{folder}/a.json", 4_000_000_000_000)
+        assert s3.session_for(trusting, folder, "a-consumer", 900).token
+        assert s3.remove_unchanged(trusting, f"{folder}/a.json", 4_000_000_000_000)
         assert list(sink.list("")) == []
-        error = refused(lambda: s3_zone.session_for(doubting, folder, "a-consumer", 900))
+        error = refused(lambda: s3.session_for(doubting, folder, "a-consumer", 900))
         assert (error.code, error.transient) == ("EXPORT-2003-504", True)
 
 
@@ -96,14 +96,14 @@ def test_an_identity_that_was_not_there_is_looked_for_again(
     zones = S3Zones(bucket, "", "arn:aws:iam::123456789012:role/readers", endpoint=aws.endpoint)
     for act in (
         lambda: open_zone_to_write(site(zones), KIND),
-        lambda: s3_zone.remove_unchanged(zones, "a.json", 0),
+        lambda: s3.remove_unchanged(zones, "a.json", 0),
     ):
         error = refused(act)
         assert (error.code, error.transient) == ("EXPORT-2001-401", False)
         assert "AWS_ACCESS_KEY_ID" in error.remedy
     file.write_text(f"[default]\naws_access_key_id={aws.access_key}\naws_secret_access_key={aws.secret_key}\n")
     assert open_zone_to_write(site(zones), KIND).put("a.json", [b"x"]) == 1
-    assert not s3_zone.remove_unchanged(zones, "not-there.json", 0)
+    assert not s3.remove_unchanged(zones, "not-there.json", 0)
 
 
 def test_stores_that_ask_for_a_pause_get_it(
@@ -114,7 +114,7 @@ def test_stores_that_ask_for_a_pause_get_it(
     with middlebox("127.0.0.1", int(aws.endpoint.rpartition(":")[2])) as box:
         in_s3 = S3Zones("bucket", "", "arn:aws:iam::123456789012:role/r", endpoint=f"http://127.0.0.1:{box.port}")
         box.refuse(503, times=10, headers="Retry-After: 77\r\n")
-        error = refused(lambda: s3_zone.session_for(in_s3, "folder", "a-consumer", 900))
+        error = refused(lambda: s3.session_for(in_s3, "folder", "a-consumer", 900))
         assert (error.code, error.transient, error.retry_after) == ("EXPORT-2003-504", True, 77)
     with middlebox("127.0.0.1", azure.port) as box:
         there = azure.connection_string.replace(f":{azure.port}/", f":{box.port}/")
@@ -127,7 +127,7 @@ def test_stores_that_ask_for_a_pause_get_it(
 
 def test_a_session_names_the_partition_of_its_role() -> None:
     zones = S3Zones("bucket", "prefix", "arn:aws-cn:iam::123456789012:role/readers", region="cn-north-1")
-    statements = s3_zone.collecting_policy(zones, "prefix/folder", deletes=False)["Statement"]
+    statements = s3.collecting_policy(zones, "prefix/folder", deletes=False)["Statement"]
     assert [one["Resource"] for one in statements] == [
         "arn:aws-cn:s3:::bucket/prefix/folder/*",
         "arn:aws-cn:s3:::bucket",
@@ -135,6 +135,6 @@ def test_a_session_names_the_partition_of_its_role() -> None:
     assert zones.url == "https://s3.cn-north-1.amazonaws.com.cn"
     compatible = S3Zones("bucket", "prefix", "arn:minio:iam:::role/readers")
     assert (
-        s3_zone.collecting_policy(compatible, "prefix/folder", deletes=False)["Statement"][1]["Resource"]
+        s3.collecting_policy(compatible, "prefix/folder", deletes=False)["Statement"][1]["Resource"]
         == "arn:aws:s3:::bucket"
     )

@@ -11,8 +11,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Final
 
-from offtake.destinations.contract import Sink
-from offtake.destinations.object_store import PART_BYTES
+from offtake.destinations.base import Sink
+from offtake.destinations.drivers.object_store import PART_BYTES
 from offtake.errors import DeliveryError
 from tests.destinations.cases import Case, by_name
 

@@ -16,14 +16,14 @@ import pyarrow.parquet as pq
 import pytest
 
 from offtake.destinations import schema
-from offtake.destinations.contract import Site
-from offtake.destinations.landing_zones import LocalZones
+from offtake.destinations.base import Site
 from offtake.destinations.registry import DESTINATIONS
+from offtake.destinations.zones import LocalZones
 from offtake.engines.local import LocalEngine
 from offtake.errors import CancelledError, DeliveryError, LeaseLostError
 from offtake.exporting.engine import PartsFailedError
+from offtake.exporting.job import Place
 from offtake.exporting.part import Intent, PartTask
-from offtake.exporting.place import Place
 from offtake.lake import reading, scan
 from tests.lake.lakes import TABLE, add, lake_in, numbered
 from tests.leashes import FREE, Until, unrecorded

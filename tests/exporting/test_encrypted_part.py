@@ -10,12 +10,12 @@ import psutil
 import pytest
 
 from offtake.destinations import schema
-from offtake.destinations.contract import Site
-from offtake.destinations.landing_zones import LocalZones
+from offtake.destinations.base import Site
 from offtake.destinations.registry import DESTINATIONS
+from offtake.destinations.zones import LocalZones
 from offtake.errors import CancelledError, DeliveryError
+from offtake.exporting.job import Place
 from offtake.exporting.part import PartTask, export_part
-from offtake.exporting.place import Place
 from offtake.formats import pgp
 from offtake.lake import reading, scan
 from tests.keyring import Keyring

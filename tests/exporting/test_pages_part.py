@@ -17,11 +17,11 @@ from pyiceberg.schema import Schema
 from pyiceberg.types import ListType, LongType, NestedField, StringType
 
 from offtake.errors import CancelledError, DeliveryError
+from offtake.exporting.job import Place
 from offtake.exporting.part import PartTask, Written, export_part
-from offtake.exporting.place import Place
-from offtake.formats import thrift
-from offtake.formats.footer import UnsuitedError
 from offtake.formats.parquet import plain_pages
+from offtake.formats.parquet_pages import thrift
+from offtake.formats.parquet_pages.footer import UnsuitedError
 from offtake.lake import ingest, reading, scan
 from offtake.lake.catalog import Lake
 from offtake.lake.locations import local_path

@@ -15,10 +15,10 @@ from sqlalchemy import select
 
 from offtake.clock import MovedClock
 from offtake.errors import CancelledError, DeliveryError
-from offtake.exporting import ending
+from offtake.exporting import cleanup
 from offtake.exporting import run as exporting_run
-from offtake.exporting.retrying import Budget, DeferredError, Patience, persevere
-from offtake.scheduling.debris import sweep_debris
+from offtake.exporting.retry import Budget, DeferredError, Patience, persevere
+from offtake.scheduling.orphan_sweeper import sweep_debris
 from offtake.store.tables import Run, RunPart, Watermark
 from tests.conftest import NOON
 from tests.deployment import Deployment, rows, table_of
@@ -263,7 +263,7 @@ class Delivery:
                 left.append(len(self.box.refusals))
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(ending, "failpoint", note)
+            patch.setattr(cleanup, "failpoint", note)
             yield left
         left.append(len(self.box.refusals))
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pyiceberg.schema import Schema
 from pyiceberg.types import DecimalType, FixedType, ListType, LongType, MapType, NestedField, StringType, StructType
 
-from offtake.flows.column_types import (
+from offtake.catalog.column_types import (
     Column,
     ColumnTypeError,
     columns_of,

@@ -6,11 +6,11 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from offtake.catalog import batches
+from offtake.catalog.file_options import canonical, content_hash, parse_options
 from offtake.cli import file_options as command
+from offtake.contract.problems import Problem
 from offtake.errors import OfftakeError
-from offtake.flows import batches
-from offtake.flows.file_options import canonical, content_hash, parse_options
-from offtake.flows.problems import Problem
 from offtake.lake.parsing.options import CsvOptions, ParseOptions
 
 CSV = [Path("a.csv.gz")]

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from offtake.flows.folders import MACROS, FolderNames, check_template, expand
+from offtake.flows.folder_templates import MACROS, FolderNames, check_template, expand
 
 NAMES = FolderNames(
     destination="Amazon S3",

@@ -3,9 +3,9 @@
 import pytest
 from sqlalchemy import select
 
+from offtake.access import labels
+from offtake.contract.caller import ALL, Caller, Grants
 from offtake.errors import InvalidInputError
-from offtake.flows import access, labels
-from offtake.flows.access import Caller, Grants
 from offtake.store.database import Database
 from offtake.store.tables import Label
 
@@ -25,7 +25,7 @@ def caller(*having: str) -> Caller:
         (["a"], ["a"], True),
         (["a", "b"], ["a"], False),
         (["a", "b"], ["b", "a", "c"], True),
-        (["a", "b"], [access.ALL], True),
+        (["a", "b"], [ALL], True),
     ],
 )
 def test_what_is_labelled_is_seen_by_who_has_every_label(

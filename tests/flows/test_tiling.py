@@ -6,8 +6,8 @@ from random import Random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from offtake.flows.tiling import Leg, Tiling, prove
-from offtake.lake.ancestry import Step
+from offtake.flows.continuity import Leg, Tiling, prove
+from offtake.lake.snapshot_history import Step
 
 
 @dataclass(frozen=True)

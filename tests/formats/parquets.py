@@ -17,8 +17,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pyarrow.parquet.encryption as pe
 
-from offtake.formats import thrift
 from offtake.formats.parquet import USUAL, ParquetOptions
+from offtake.formats.parquet_pages import thrift
 from offtake.formats.registry import format_for
 
 CODECS: Final = ("none", "snappy", "gzip", "brotli", "zstd", "lz4_raw")

@@ -17,7 +17,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from offtake.formats import parquet, thrift
+from offtake.formats import parquet
+from offtake.formats.parquet_pages import thrift
 from tests.formats import parquets
 from tests.formats.parquets import CODECS, TARGETS, Slice, paged, with_ids
 from tests.formats.strategies import rows

@@ -14,9 +14,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from offtake.formats import parquet, thrift
-from offtake.formats.footer import UnsuitedError
-from offtake.formats.thrift import BINARY, I32, I64, STRUCT, Struct
+from offtake.formats import parquet
+from offtake.formats.parquet_pages import thrift
+from offtake.formats.parquet_pages.footer import UnsuitedError
+from offtake.formats.parquet_pages.thrift import BINARY, I32, I64, STRUCT, Struct
 from tests.formats import parquets, spark
 from tests.formats.parquets import CODECS, Slice, footer, paged, with_footer, with_ids
 

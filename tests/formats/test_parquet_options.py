@@ -9,9 +9,9 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 
-from offtake.formats import thrift
-from offtake.formats.footer import UnsuitedError
 from offtake.formats.parquet import USUAL, ParquetOptions
+from offtake.formats.parquet_pages import thrift
+from offtake.formats.parquet_pages.footer import UnsuitedError
 from offtake.formats.registry import format_for
 from tests.formats import parquets, spark
 from tests.formats.files import encoded

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from offtake.cli.sample_data import customer_events
-from offtake.formats.gzipping import packed
+from offtake.formats.gzip_members import packed
 from offtake.formats.registry import format_for
 
 LEVELS = range(1, 10)

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from offtake.cli.sample_data import SAMPLE_SCHEMA, customer_events
-from offtake.formats import cutting
+from offtake.formats import batching
 from offtake.formats.gzip_stream import MEMBERS, Members
 from offtake.formats.registry import format_for
 from tests.formats.files import batch_of, counted, encoded, table
@@ -98,11 +98,11 @@ def test_row_groups_are_bounded_in_rows_and_bytes() -> None:
 
 def test_pieces_hold_every_row_once_and_are_small() -> None:
     batch = batch_of(pa.array(["x" * 1000] * 20_000))
-    pieces = list(cutting.cut(batch))
+    pieces = list(batching.cut(batch))
     assert sum(piece.num_rows for piece in pieces) == 20_000
-    assert max(piece.nbytes for piece in pieces) <= cutting.MOST_BYTES * 1.1
+    assert max(piece.nbytes for piece in pieces) <= batching.MOST_BYTES * 1.1
     assert pa.Table.from_batches(pieces).equals(pa.Table.from_batches([batch]))
-    assert list(cutting.cut(batch.slice(0, 0))) == []
+    assert list(batching.cut(batch.slice(0, 0))) == []
 
 
 def test_field_ids_and_what_may_be_null_stay_in_parquet() -> None:

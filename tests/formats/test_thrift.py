@@ -9,9 +9,22 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from offtake.formats import footer, thrift
-from offtake.formats.footer import UnsuitedError
-from offtake.formats.thrift import BINARY, BYTE, DOUBLE, I16, I32, I64, LIST, SET, STRUCT, TRUE, Items, ThriftError
+from offtake.formats.parquet_pages import footer, thrift
+from offtake.formats.parquet_pages.footer import UnsuitedError
+from offtake.formats.parquet_pages.thrift import (
+    BINARY,
+    BYTE,
+    DOUBLE,
+    I16,
+    I32,
+    I64,
+    LIST,
+    SET,
+    STRUCT,
+    TRUE,
+    Items,
+    ThriftError,
+)
 from tests.formats import parquets
 
 thoroughly = settings(max_examples=100, deadline=None)

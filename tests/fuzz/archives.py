@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import Final
 
-from offtake.scheduling.archive import SUMS
+from offtake.backup.archive import SUMS
 from tests.fuzz import grammar
 from tests.fuzz.grammar import one_in
 

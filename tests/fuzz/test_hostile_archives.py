@@ -5,14 +5,14 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
+from offtake.access import clients
+from offtake.backup import archive
+from offtake.backup.archive import SUMS, ArchiveError
+from offtake.backup.backup import take_backup
+from offtake.backup.restore import restore
 from offtake.clock import Clock
+from offtake.deployment.backend import open_backend
 from offtake.errors import OfftakeError
-from offtake.flows import clients
-from offtake.scheduling import archive
-from offtake.scheduling.archive import SUMS, ArchiveError
-from offtake.scheduling.backend import open_backend
-from offtake.scheduling.backup import take_backup
-from offtake.scheduling.restore import restore
 from offtake.settings import Settings
 from tests.fuzz import archives
 from tests.fuzz.archives import Member

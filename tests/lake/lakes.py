@@ -12,9 +12,9 @@ from uuid import uuid4
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from offtake.formats.footer import UnsuitedError
 from offtake.formats.parquet import plain_pages
-from offtake.lake import contents, ingest, reading, scan
+from offtake.formats.parquet_pages.footer import UnsuitedError
+from offtake.lake import ingest, reading, scan, table_files
 from offtake.lake.catalog import Lake, TableName
 from offtake.lake.ingest import Attempt, Batch
 from offtake.lake.parsing.files import input_file
@@ -40,8 +40,8 @@ def move_warehouse(lake: Lake, old: Path, new: Path) -> tuple[Lake, Move]:
         shutil.move(f"{between}/warehouse", new)
     move, catalog = Move(f"file://{old}", f"file://{new}"), Path(str(lake.catalog.engine.url.database))
     lake.close()
-    relocate_tables(contents.metadata_in(catalog), move)
-    contents.set_locations(catalog, move.new_location)
+    relocate_tables(table_files.metadata_in(catalog), move)
+    table_files.set_locations(catalog, move.new_location)
     return Lake(f"sqlite:///{catalog}", move.new), move
 
 

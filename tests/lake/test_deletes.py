@@ -9,7 +9,7 @@ from pyiceberg.table.snapshots import Operation
 from pyiceberg.transforms import IdentityTransform
 
 from offtake.errors import DeliveryError
-from offtake.lake import describe, scan
+from offtake.lake import scan, table_description
 from offtake.lake.catalog import Lake
 from offtake.lake.locations import local_path
 from offtake.lake.positions import positions
@@ -102,7 +102,7 @@ def test_deleted_positions_are_counted_and_rows_added_with_them_go_out(lake: Lak
     assert increment(lake, at) == [4]
     assert scan.plan_increment(lake, TABLE, at, current(lake)).deleted_rows == 0
     assert scan.plan_increment(lake, TABLE, first, current(lake)).deleted_rows == 2
-    assert describe.preview(lake, TABLE, 9).column("n").to_pylist() == [4]
+    assert table_description.preview(lake, TABLE, 9).column("n").to_pylist() == [4]
 
 
 def refusals(lake: Lake, after: int, kind: str) -> list[DeliveryError]:

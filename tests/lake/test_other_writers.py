@@ -32,7 +32,7 @@ from pyiceberg.types import (
 )
 
 from offtake.errors import DeliveryError
-from offtake.lake import describe, reading, scan, text
+from offtake.lake import reading, scan, table_description, text
 from offtake.lake.catalog import Lake
 from offtake.lake.locations import local_path
 from offtake.lake.parquet_files import unreadable
@@ -135,7 +135,7 @@ def test_text_that_is_not_utf_8_fails_by_column_and_file_unless_it_is_to_be_repl
         assert file in failed.value.message
     assert not passes(lake, "replace")
     assert replaced(lake) == ["x", BAD.decode("utf-8", "replace")]
-    assert describe.preview(lake, TABLE, 2).to_pylist() == [{"x": one} for one in replaced(lake)]
+    assert table_description.preview(lake, TABLE, 2).to_pylist() == [{"x": one} for one in replaced(lake)]
 
 
 @pytest.mark.parametrize("path", ["a", "l.element", "m.key", "m.value"])

@@ -9,7 +9,7 @@ import pytest
 from pyiceberg.types import DoubleType, LongType, StringType
 
 from offtake.errors import DeliveryError
-from offtake.lake import describe, reading, scan
+from offtake.lake import reading, scan, table_description
 from offtake.lake.catalog import Lake
 from offtake.lake.locations import local_path
 from offtake.lake.reading import FileSlice, TableSchema
@@ -99,11 +99,11 @@ def test_a_description_and_a_preview_show_the_table_as_it_is(lake: Lake, tmp_pat
     pq.write_table(pa.table({"n": range(20_000)}), tmp_path / "n.parquet")
     add_files(lake, tmp_path / "n.parquet")
     add(lake, [{"n": -1, "new": "x"}])
-    shown: dict[str, Any] = describe.describe(lake, TABLE).to_json()
+    shown: dict[str, Any] = table_description.describe(lake, TABLE).to_json()
     assert [(one["name"], one["type"], one["required"]) for one in shown["fields"]] == [
         ("n", "long", False),
         ("new", "string", False),
     ]
     assert (shown["rows"], shown["files"], len(shown["snapshots"])) == (20_001, 2, 2)
-    assert describe.preview(lake, TABLE, 3).to_pylist() == [{"n": n, "new": None} for n in range(3)]
-    assert describe.preview(lake, TABLE, 30_000).num_rows == 20_001
+    assert table_description.preview(lake, TABLE, 3).to_pylist() == [{"n": n, "new": None} for n in range(3)]
+    assert table_description.preview(lake, TABLE, 30_000).num_rows == 20_001

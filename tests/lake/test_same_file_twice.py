@@ -1,6 +1,6 @@
 """A data file that is in a table several times: its rows are in the table as often, and go out as often."""
 
-from offtake.lake import contents, scan
+from offtake.lake import scan, table_files
 from offtake.lake.catalog import Lake
 from tests.lake.lakes import TABLE, Row, add, full, increment, numbered
 from tests.lake.others import append_again, compact, data_files, delete_positions
@@ -80,5 +80,5 @@ def test_an_overwrite_of_both_delivers_what_it_wrote(lake: Lake) -> None:
 def test_a_backup_has_the_file_once(lake: Lake) -> None:
     add(lake, numbered(1))
     again(lake, times=2)
-    uris = [file.uri for file in contents.files_of(lake.load(TABLE).metadata_location)]
+    uris = [file.uri for file in table_files.files_of(lake.load(TABLE).metadata_location)]
     assert len(uris) == len(set(uris))

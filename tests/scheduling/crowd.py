@@ -10,9 +10,9 @@ from uuid import uuid4
 
 from sqlalchemy import insert
 
+from offtake.access import access, clients
 from offtake.clock import Clock
-from offtake.flows import access, clients
-from offtake.flows.entities import stamp
+from offtake.contract.entities import stamp
 from offtake.flows.schedule import Schedule
 from offtake.store.database import Database
 from offtake.store.tables import Connection, Flow, SourceConnection, TargetConnection
@@ -23,8 +23,8 @@ DATASETS = ["one", "two"]
 _TOGETHER = """
 import logging, sys, time
 from offtake.clock import MovedClock
-from offtake.flows.failing import tell_failing
-from offtake.scheduling.ticks import correct, tick
+from offtake.flows.failure_alerts import tell_failing
+from offtake.scheduling.scheduler import correct, tick
 from offtake.store.database import Database
 logging.basicConfig(stream=sys.stdout, format="%(levelname)s %(message)s", level=logging.WARNING)
 database = Database(sys.argv[1])

@@ -9,9 +9,9 @@ import pytest
 from sqlalchemy import select, text
 
 from offtake.exporting import run as exporting_run
-from offtake.scheduling.service import worker_of
-from offtake.scheduling.ticks import correct, tick
-from offtake.store import runs as store
+from offtake.scheduling.background import worker_of
+from offtake.scheduling.scheduler import correct, tick
+from offtake.store import run_states
 from offtake.store.tables import Flow, Run, Watermark
 from tests.deployment import Deployment, rows, table_of
 
@@ -73,7 +73,7 @@ class Exported:
                 patched.setattr(exporting_run, "failpoint", lambda name: stop.set() if name == until else None)
             worker = worker_of(self.deployed.backend, self.deployed.engine, "stopped")
             assert worker.work_once(stop)
-        (live,) = [run for run in self.runs() if run.status in store.LIVE]
+        (live,) = [run for run in self.runs() if run.status in run_states.LIVE]
         assert (live.planned_at is not None, live.beat) == (True, 0)
 
     def edit(self, **schedule: Any) -> None:

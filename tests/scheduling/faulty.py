@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Final
 
 from offtake import failpoints
-from offtake.destinations.beside import temporary_name
+from offtake.destinations.drivers.temporary_names import temporary_name
 from offtake.errors import DeliveryError
+from offtake.exporting.cancellation import Leash, go_on
 from offtake.exporting.engine import PartsFailedError
-from offtake.exporting.leash import Leash, go_on
 from offtake.exporting.part import PartTask, RecordIntent, Written, export_part
 
 _SOON_SECONDS: Final = 5

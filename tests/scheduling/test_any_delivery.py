@@ -32,18 +32,18 @@ from hypothesis.stateful import (
 from sqlalchemy import select, text
 
 from offtake.clock import MovedClock
-from offtake.flows import flow_changes, flow_proof
+from offtake.contract.entities import ENABLED
+from offtake.contract.problems import Problem
+from offtake.flows import flow_changes, flow_verification
 from offtake.flows import runs as flow_runs
-from offtake.flows.entities import ENABLED
-from offtake.flows.problems import Problem
+from offtake.flows.run_manifests import read_manifest
 from offtake.lake.catalog import TableName
 from offtake.scheduling import heartbeat
-from offtake.scheduling.debris import sweep_debris
-from offtake.scheduling.manifests import read_manifest
-from offtake.scheduling.service import worker_of
-from offtake.scheduling.ticks import tick
-from offtake.scheduling.verification import delivery_of, verify_delivery
-from offtake.store import disposals
+from offtake.scheduling.background import worker_of
+from offtake.scheduling.orphan_sweeper import sweep_debris
+from offtake.scheduling.run_verification import delivery_of, verify_delivery
+from offtake.scheduling.scheduler import tick
+from offtake.store import disposals, run_parts, run_states
 from offtake.store import runs as store
 from offtake.store.run_warnings import EVERYTHING_AGAIN
 from offtake.store.tables import Dataset, Flow, Run, RunDataset, Watermark
@@ -188,7 +188,7 @@ class AnyDelivery(RuleBasedStateMachine):
         with faulty.at(point, faulty.crash):
             if self.work() == "died":
                 event(f"died at {point}")
-                self.doomed |= {run.id for run in self.runs() if run.status in store.LIVE}
+                self.doomed |= {run.id for run in self.runs() if run.status in run_states.LIVE}
         self.engine.faults.clear()
 
     @rule(before=st.lists(st.sampled_from(["", "collected"]), max_size=2))
@@ -213,7 +213,7 @@ class AnyDelivery(RuleBasedStateMachine):
     @rule()
     def triggered_again(self) -> None:
         found = self.runs()
-        if not found or found[-1].status not in (store.SUCCESS, store.FAILED):
+        if not found or found[-1].status not in (run_states.SUCCESS, run_states.FAILED):
             return
         with self.backend.database.writing() as session:
             try:
@@ -223,12 +223,12 @@ class AnyDelivery(RuleBasedStateMachine):
                 allowed = False
         event(f"triggered again: {allowed}")
         # Nothing can have been delivered since the last run.
-        assert allowed == (found[-1].status == store.FAILED and self.is_enabled())
+        assert allowed == (found[-1].status == run_states.FAILED and self.is_enabled())
 
     @rule()
     def triggered_again_though_delivered_since(self) -> None:
         """A failed run is repeated only as long as the position is where it was."""
-        failed = [run for run in self.runs() if run.status == store.FAILED and run.id in self.planned]
+        failed = [run for run in self.runs() if run.status == run_states.FAILED and run.id in self.planned]
         if not failed or self.live() is not None or not self.is_enabled():
             return
         moved = self.consumer.position != self.position_before(failed[0])
@@ -284,8 +284,8 @@ class AnyDelivery(RuleBasedStateMachine):
     @invariant()
     def what_lies_beside_is_looked_after(self) -> None:
         for path, run in self.beside():
-            assert run.status in store.LIVE or run.sweep_due is not None or self.stays(path, run), path
-            assert "manifest-" not in path.name or path.name.startswith(".") or run.status in store.LIVE, path
+            assert run.status in run_states.LIVE or run.sweep_due is not None or self.stays(path, run), path
+            assert "manifest-" not in path.name or path.name.startswith(".") or run.status in run_states.LIVE, path
 
     @invariant()
     def the_position_is_the_consumers(self) -> None:
@@ -297,7 +297,7 @@ class AnyDelivery(RuleBasedStateMachine):
     def no_slot_runs_twice_and_one_run_is_live(self) -> None:
         found = self.runs()
         assert len({run.scheduled_at for run in found}) == len(found)
-        assert sum(run.status in store.LIVE for run in found) <= 1
+        assert sum(run.status in run_states.LIVE for run in found) <= 1
 
     def teardown(self) -> None:
         """In the end all is delivered, proven and clean."""
@@ -306,7 +306,7 @@ class AnyDelivery(RuleBasedStateMachine):
         try:
             self.work()
             self.slot_comes(died=False)
-            assert self.work() == store.SUCCESS
+            assert self.work() == run_states.SUCCESS
             assert self.consumer.position == self.source.current
             assert set(self.consumer.holds) >= set(self.source.states[self.source.current].births)
             assert self.held() == self.consumer.holds
@@ -348,14 +348,14 @@ class AnyDelivery(RuleBasedStateMachine):
                 self.planned[run.id] = self.plan_of(run)
             if run.completed_at is not None and run.id not in self.over:
                 self.over.add(run.id)
-                if run.status == store.SUCCESS:
+                if run.status == run_states.SUCCESS:
                     assert run.id not in self.doomed, "it had been decided that it fails"
                     self.take(run, self.planned[run.id])
                     assert [path for path, other in self.beside() if other.id == run.id] == []
 
     def plan_of(self, run: Run) -> Planned:
         with self.backend.database.reading() as session:
-            (one,) = store.run_datasets(session, run.id)
+            (one,) = run_parts.run_datasets(session, run.id)
         assert one.position == self.consumer.position
         pinned = self.pinned(run)
         if one.error is None and (continued := self.continued(run, one)) is not None:
@@ -449,7 +449,7 @@ class AnyDelivery(RuleBasedStateMachine):
         manifests = {path.stem[-36:]: path.read_bytes() for path in self.folder.rglob("manifest-*.json")}
         if not self.with_manifest:
             assert manifests == {}
-            ended = [run.id for run in self.runs() if run.status == store.SUCCESS]
+            ended = [run.id for run in self.runs() if run.status == run_states.SUCCESS]
             with self.backend.database.reading() as session:
                 manifests = {one: read_manifest(session, self.deployed.caller, one) for one in ended}
         for run in self.runs():
@@ -477,13 +477,13 @@ class AnyDelivery(RuleBasedStateMachine):
         if run.disposal != disposals.KEPT:
             return False
         with self.backend.database.reading() as session:
-            kept = [part.key for part in store.run_parts(session, run.id) if part.finished_at]
+            kept = [part.key for part in run_parts.run_parts(session, run.id) if part.finished_at]
         return path.relative_to(self.deployed.zone).as_posix() in kept
 
     def sweep_for_good(self) -> None:
         self.clock.advance(days=1)
         list(sweep_debris(self.backend))
-        over = [(path, run) for path, run in self.beside() if run.status not in store.LIVE]
+        over = [(path, run) for path, run in self.beside() if run.status not in run_states.LIVE]
         assert [path for path, run in over if not self.stays(path, run)] == []
 
     def check_proofs(self) -> None:
@@ -491,7 +491,7 @@ class AnyDelivery(RuleBasedStateMachine):
             found = verify_delivery(delivery_of(self.backend, self.deployed.caller, run.id), lambda _: None)
             assert found.findings == ()
         with self.backend.database.reading() as session:
-            (proof,) = flow_proof.prove(session, self.backend.lake, session.get_one(Flow, self.flow))
+            (proof,) = flow_verification.prove(session, self.backend.lake, session.get_one(Flow, self.flow))
         assert proof.tiling is not None
         assert not proof.tiling.flaws, [flaw.message for flaw in proof.tiling.flaws]
         assert proof.position == self.consumer.position
@@ -524,7 +524,7 @@ class AnyDelivery(RuleBasedStateMachine):
         return self.is_enabled() and due is not None and due <= self.clock.now_seconds()
 
     def live(self) -> Run | None:
-        return next((run for run in self.runs() if run.status in store.LIVE), None)
+        return next((run for run in self.runs() if run.status in run_states.LIVE), None)
 
     def runs(self) -> list[Run]:
         """The flow's runs, in the order in which they were made."""
@@ -533,11 +533,11 @@ class AnyDelivery(RuleBasedStateMachine):
 
     def parts(self, run_id: str) -> list[str]:
         with self.backend.database.reading() as session:
-            return [part.key for part in store.run_parts(session, run_id)]
+            return [part.key for part in run_parts.run_parts(session, run_id)]
 
     def position_before(self, run: Run) -> int | None:
         with self.backend.database.reading() as session:
-            (one,) = store.run_datasets(session, run.id)
+            (one,) = run_parts.run_datasets(session, run.id)
             return one.position
 
     def _flow(self) -> Flow:

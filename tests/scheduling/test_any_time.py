@@ -26,18 +26,20 @@ from hypothesis.stateful import (
 )
 from sqlalchemy import select
 
+from offtake.access import access, clients
 from offtake.clock import MovedClock
-from offtake.flows import access, clients, dataflows, flow_changes
-from offtake.flows.entities import ENABLED
-from offtake.flows.failing import tell_failing
+from offtake.contract.caller import Caller
+from offtake.contract.entities import ENABLED
+from offtake.flows import flow_changes, flows
+from offtake.flows.failure_alerts import tell_failing
 from offtake.flows.schedule import Schedule, ScheduleRules, next_slot
 from offtake.flows.windows import Limits, window_of
-from offtake.scheduling.ticks import correct, tick
-from offtake.store import runs, waits
+from offtake.scheduling.scheduler import correct, tick
+from offtake.store import run_plans, run_states, runs, waits
 from offtake.store.database import Database
 from offtake.store.health import Failure
 from offtake.store.leases import Watch
-from offtake.store.runs import Lease
+from offtake.store.run_leases import Lease
 from offtake.store.tables import Flow, Run, RunDataset, SourceConnection, Watermark
 from offtake.store.waits import Wait
 from tests.scheduling.crowd import DATASETS, crowd
@@ -54,7 +56,7 @@ class World:
     """One store for all examples; each has a flow of its own in it."""
 
     database: Database
-    caller: access.Caller
+    caller: Caller
     clock: MovedClock
 
 
@@ -97,7 +99,7 @@ class AnyTime(RuleBasedStateMachine):
     def ticked(self) -> None:
         due, before = self._flow(), self._runs()
         now_ms = self.world.clock.now_ms()
-        live = [run for run in before if run.status in runs.LIVE and not waits.is_overdue(run, now_ms)]
+        live = [run for run in before if run.status in run_states.LIVE and not waits.is_overdue(run, now_ms)]
         tick(self.world.database, self.world.clock)
         made = {run.id for run in self._runs()} - {run.id for run in before}
         now = self.world.clock.now_seconds()
@@ -132,7 +134,7 @@ class AnyTime(RuleBasedStateMachine):
     @rule()
     def planned(self) -> None:
         assert self.lease is not None
-        stored = runs.load_plan(self.world.database, self.lease)
+        stored = run_plans.load_plan(self.world.database, self.lease)
         if stored is not None:
             self.plan = stored[0]
             return
@@ -159,7 +161,7 @@ class AnyTime(RuleBasedStateMachine):
             )
             for one in run.dataset_ids
         ]
-        runs.save_plan(self.world.database, self.lease, self.plan, [], [], self.world.clock.now_ms())
+        run_plans.save_plan(self.world.database, self.lease, self.plan, [], [], self.world.clock.now_ms())
 
     @precondition(lambda self: self.lease is not None and self.plan)
     @rule()
@@ -303,7 +305,7 @@ class AnyTime(RuleBasedStateMachine):
         found = self._runs()
         slots = [run.scheduled_at for run in found]
         assert len(slots) == len(set(slots))
-        assert sum(run.status in runs.LIVE for run in found) <= 1
+        assert sum(run.status in run_states.LIVE for run in found) <= 1
 
     @invariant()
     def every_row_is_delivered_once_in_order(self) -> None:
@@ -388,7 +390,7 @@ class AnyTime(RuleBasedStateMachine):
             return session.get_one(Flow, self.flow)
 
     def _schedule(self) -> Schedule:
-        return dataflows.schedule_of(self._flow())
+        return flows.schedule_of(self._flow())
 
     def _once(self) -> bool:
         return self._schedule().one_time

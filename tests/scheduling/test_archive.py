@@ -11,15 +11,15 @@ from pathlib import Path
 
 import pytest
 
+from offtake.access import clients
+from offtake.backup import archive
+from offtake.backup.archive import SUMS, ArchiveError
+from offtake.backup.backup import ABOUT, CATALOG, KEYS, STORE, take_backup
+from offtake.backup.restore import restore
 from offtake.clock import Clock, MovedClock
+from offtake.deployment.backend import open_backend
 from offtake.engines.local import LocalEngine
 from offtake.errors import OfftakeError
-from offtake.flows import clients
-from offtake.scheduling import archive
-from offtake.scheduling.archive import SUMS, ArchiveError
-from offtake.scheduling.backend import open_backend
-from offtake.scheduling.backup import ABOUT, CATALOG, KEYS, STORE, take_backup
-from offtake.scheduling.restore import restore
 from offtake.settings import Settings
 from tests.deployment import deployment, rows
 

@@ -16,12 +16,12 @@ from sqlalchemy import select
 
 from offtake.cli.main import main
 from offtake.clock import MovedClock
-from offtake.destinations.sftp_files import RemoteFolder
-from offtake.destinations.sftp_placing import Placing, TemporaryName
+from offtake.destinations.drivers.sftp_files import RemoteFolder
+from offtake.destinations.drivers.sftp_placing import Placing, TemporaryName
 from offtake.engines.local import LocalEngine
 from offtake.exporting.attempts import earlier_attempts, next_attempt
 from offtake.exporting.plan import part_name
-from offtake.scheduling.debris import sweep_debris
+from offtake.scheduling.orphan_sweeper import sweep_debris
 from offtake.store.tables import RunPart
 from tests.api.tutorial import connect, flow_body, source_of
 from tests.deployment import Deployment, deployment, rows, table_of

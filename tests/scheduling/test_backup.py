@@ -19,9 +19,9 @@ import pytest
 from sqlalchemy import select
 
 from offtake.clock import MovedClock
-from offtake.lake import describe
+from offtake.lake import table_description
 from offtake.lake.catalog import Lake, TableName
-from offtake.store import batches, runs
+from offtake.store import batches, run_states
 from offtake.store.database import Database
 from offtake.store.tables import Batch, Dataset, Run, RunPart, Watermark
 from tests.deployment import flow_body, source_body, table_of, target_body
@@ -89,18 +89,18 @@ class Site:
         catalog = self.database_url or f"sqlite:///{self.folder / 'lake' / 'catalog.db'}"
         with closing(Lake(catalog, self.warehouse.as_uri())) as lake:
             table = TableName(dataset.table_name)
-            ids = [row["id"] for row in describe.preview(lake, table, 100_000).to_pylist()]
+            ids = [row["id"] for row in table_description.preview(lake, table, 100_000).to_pylist()]
             return sorted(ids), {one.snapshot_id for one in lake.load(table).snapshots()}
 
     def delivered(self) -> list[int]:
         """The ids in all files of successful runs."""
-        parts = select(RunPart).join(Run, Run.id == RunPart.run_id).where(Run.status == runs.SUCCESS)
+        parts = select(RunPart).join(Run, Run.id == RunPart.run_id).where(Run.status == run_states.SUCCESS)
         files = [self.zone / part.key for part in self.rows(parts)]
         return sorted(table_of(files)["id"].to_pylist())
 
     def is_idle(self) -> bool:
         working = [*self.rows(select(Batch).where(Batch.status.in_((batches.STAGED, batches.PROCESSING))))]
-        return not working and not self.rows(select(Run).where(Run.status.in_(runs.LIVE)))
+        return not working and not self.rows(select(Run).where(Run.status.in_(run_states.LIVE)))
 
 
 @dataclass
@@ -224,7 +224,7 @@ def test_every_backup_goes_on_exactly_where_it_was(new_site: Callable[[str], Sit
                 sender.await_more(4)
                 known.append(set(sender.completed))
                 site.offtake("backup", tmp_path / f"{number}.tar")
-    before = site.rows(select(Run).where(Run.status == runs.SUCCESS))
+    before = site.rows(select(Run).where(Run.status == run_states.SUCCESS))
     assert len(before) > BACKUPS
     shutil.rmtree(site.warehouse)
     for number in range(BACKUPS):
@@ -242,4 +242,4 @@ def test_every_backup_goes_on_exactly_where_it_was(new_site: Callable[[str], Sit
         ids = sorted([-1, *(one for batch in came for one in sender.ids.get(batch, []))])
         assert again.table()[0] == ids
         assert collections.Counter(again.delivered()) == collections.Counter(ids)
-        assert [run.errors for run in again.rows(select(Run).where(Run.status != runs.SUCCESS))] == []
+        assert [run.errors for run in again.rows(select(Run).where(Run.status != run_states.SUCCESS))] == []

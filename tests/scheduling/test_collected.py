@@ -12,11 +12,11 @@ import pytest
 from sqlalchemy import delete, select
 
 from offtake.clock import MovedClock
-from offtake.destinations.local_folder import LocalFolderSink
-from offtake.flows import backfill, flow_proof
+from offtake.destinations.drivers.local_folder import LocalFolderSink
+from offtake.flows import backfill, flow_verification
 from offtake.lake.catalog import TableName
-from offtake.scheduling.debris import sweep_debris
-from offtake.scheduling.verification import delivery_of, verify_delivery
+from offtake.scheduling.orphan_sweeper import sweep_debris
+from offtake.scheduling.run_verification import delivery_of, verify_delivery
 from offtake.store import disposals
 from offtake.store.tables import Dataset, Flow, Run, RunDataset
 from tests.deployment import FLOW_SERVICE, WITH_MANIFEST, Deployment, deployment, moving_files, rows, target_body
@@ -72,7 +72,7 @@ class Partner:
 
     def prove(self) -> list[str]:
         with self.deployed.backend.database.reading() as session:
-            proofs = flow_proof.prove(session, self.deployed.backend.lake, session.get_one(Flow, self.flow))
+            proofs = flow_verification.prove(session, self.deployed.backend.lake, session.get_one(Flow, self.flow))
         return [flaw.message for one in proofs if one.tiling for flaw in one.tiling.flaws]
 
 

@@ -12,8 +12,8 @@ from offtake.cli.main import main
 from offtake.clock import MovedClock
 from offtake.engines.local import LocalEngine
 from offtake.errors import DeliveryError
-from offtake.scheduling.debris import sweep_debris
-from offtake.store.runs import SECOND_LOOK_MS
+from offtake.scheduling.orphan_sweeper import sweep_debris
+from offtake.store.run_states import SECOND_LOOK_MS
 from offtake.store.tables import Dataset, Run, RunPart
 from tests.deployment import WITH_MANIFEST, Deployment, deployment, rows
 
@@ -145,7 +145,7 @@ def test_what_a_deleted_flow_has_left_is_removed_when_its_destination_answers_ho
 ) -> None:
     run, target = failed_flow(deployed)
     with monkeypatch.context() as patch:
-        patch.setattr("offtake.scheduling.debris.dispose", away)
+        patch.setattr("offtake.scheduling.orphan_sweeper.dispose", away)
         look(deployed, code="x")
         for _ in range(30):
             deployed.clock.advance(days=1)
@@ -169,7 +169,7 @@ def test_a_target_connection_is_deleted_by_force_and_its_files_stay(
 ) -> None:
     run, target = failed_flow(deployed)
     with monkeypatch.context() as patch:
-        patch.setattr("offtake.scheduling.debris.dispose", away)
+        patch.setattr("offtake.scheduling.orphan_sweeper.dispose", away)
         look(deployed, code="x")
     assert delete_target(deployed, target).status_code == 400
     assert delete_target(deployed, target, force="true").status_code == 202
@@ -184,7 +184,7 @@ def test_the_list_of_connections_says_where_files_are_still_to_be_removed(
 ) -> None:
     run, _ = failed_flow(deployed)
     with monkeypatch.context() as patch:
-        patch.setattr("offtake.scheduling.debris.dispose", away)
+        patch.setattr("offtake.scheduling.orphan_sweeper.dispose", away)
         look(deployed, code="x")
     command = ["connection", "list", "--data-dir", str(deployed.backend.settings.data_dir)]
     assert main([*command, "--json"]) == 0

@@ -15,10 +15,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from offtake.clock import MovedClock
-from offtake.flows import ends
-from offtake.flows.ends import THRESHOLDS, log_ending_soon, log_ends
+from offtake.flows import flow_ends
+from offtake.flows.flow_ends import THRESHOLDS, log_ending_soon, log_ends
 from offtake.flows.schedule import Schedule
-from offtake.scheduling.service import Duties, working
+from offtake.scheduling.background import Duties, working
 from offtake.store.database import Database
 from offtake.store.tables import Flow
 from tests.conftest import NOON
@@ -45,7 +45,7 @@ def look(exported: Exported) -> int:
 
 
 def lines(caplog: pytest.LogCaptureFixture) -> list[str]:
-    return [record.getMessage() for record in caplog.records if record.name == ends.__name__]
+    return [record.getMessage() for record in caplog.records if record.name == flow_ends.__name__]
 
 
 def days_logged(caplog: pytest.LogCaptureFixture) -> list[int]:
@@ -61,7 +61,7 @@ def test_each_threshold_is_logged_once_while_a_server_runs(
         look(exported)
         deployed.clock.advance(hours=6)
     assert days_logged(caplog) == [30, 7, 1]
-    assert {record.levelname for record in caplog.records if record.name == ends.__name__} == {"WARNING"}
+    assert {record.levelname for record in caplog.records if record.name == flow_ends.__name__} == {"WARNING"}
     for line in lines(caplog):
         assert line.startswith(f"flow {exported.flow} (flow) ends within ")
         assert "at 2026-09-01 12:00:00Z (filled in by default). To prolong it: PATCH /data/" in line
@@ -86,9 +86,9 @@ def test_an_end_that_was_chosen_is_logged_without_a_warning(
     caplog.set_level(logging.INFO)
     exported.edit(endTime=exported.start + 20 * DAY)
     assert look(exported) == 1
-    (record,) = [record for record in caplog.records if record.name == ends.__name__]
+    (record,) = [record for record in caplog.records if record.name == flow_ends.__name__]
     assert record.levelname == "INFO"
-    assert ends.DEFAULTED not in record.getMessage()
+    assert flow_ends.DEFAULTED not in record.getMessage()
 
 
 @pytest.mark.parametrize("end", [184 * DAY, 190 * DAY, 184 * DAY + 1])
@@ -175,7 +175,8 @@ def test_a_server_logs_ends_and_a_worker_does_not(exported: Exported, caplog: py
 def test_processes_that_look_at_the_same_instant_log_each_flow_once(database: Database, clock: MovedClock) -> None:
     flows = crowd(database, clock, 150, schedule=schedule(NOON // 1000 + 5 * DAY))
     script = (
-        f"from offtake.flows.ends import log_ends\nfor _ in range(5): log_ends(database, MovedClock({clock.now_ms()}))"
+        "from offtake.flows.flow_ends import log_ends\n"
+        f"for _ in range(5): log_ends(database, MovedClock({clock.now_ms()}))"
     )
     printed = [line for output in together(database, script) for line in output.splitlines()]
     assert Counter(line.split()[2] for line in printed if line.startswith("WARNING flow")) == Counter(flows)
@@ -228,7 +229,7 @@ class Heard(logging.Handler):
 
 @contextmanager
 def hearing() -> Iterator[Heard]:
-    heard, logger = Heard(), logging.getLogger(ends.__name__)
+    heard, logger = Heard(), logging.getLogger(flow_ends.__name__)
     logger.addHandler(heard)
     try:
         yield heard

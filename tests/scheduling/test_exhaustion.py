@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
+from offtake.contract import listing
 from offtake.engines import local
 from offtake.errors import DeliveryError, exhaustion
 from offtake.exporting.plan import make_plan
-from offtake.flows import listing
 from offtake.lake import outages
-from offtake.scheduling.orders import OrderDesk
+from offtake.scheduling.job_loader import OrderDesk
 from offtake.store.tables import Run
 from tests.deployment import FLOW_SERVICE, Deployment
 

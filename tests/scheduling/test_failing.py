@@ -11,10 +11,11 @@ from sqlalchemy import select
 
 from offtake.cli.main import main
 from offtake.clock import MovedClock
-from offtake.flows import access, failing
-from offtake.flows.failing import tell_failing
-from offtake.scheduling.service import working
-from offtake.scheduling.ticks import tick
+from offtake.contract.caller import ENGINE
+from offtake.flows import failure_alerts
+from offtake.flows.failure_alerts import tell_failing
+from offtake.scheduling.background import working
+from offtake.scheduling.scheduler import tick
 from offtake.store.database import Database
 from offtake.store.tables import AuditEvent, Flow
 from tests.deployment import Deployment, rows
@@ -76,7 +77,7 @@ class Failing:
 
 
 def told(caplog: pytest.LogCaptureFixture) -> list[str]:
-    return [record.getMessage() for record in caplog.records if record.name == failing.__name__]
+    return [record.getMessage() for record in caplog.records if record.name == failure_alerts.__name__]
 
 
 def test_a_flow_that_fails_in_a_row_is_told_once_with_the_reason(
@@ -90,7 +91,7 @@ def test_a_flow_that_fails_in_a_row_is_told_once_with_the_reason(
     (event,) = flow.events()
     assert f"flow {flow.flow} (flow) has failed 3 times in a row: EXPORT-2002-404" in line
     assert "told-once" in line
-    assert (event["assetId"], event["assetType"], event["clientId"]) == (flow.flow, "Destination", access.ENGINE)
+    assert (event["assetId"], event["assetType"], event["clientId"]) == (flow.flow, "Destination", ENGINE)
     assert (event["status"], event["failureCode"]) == ("Failure", event["after"]["errors"][0]["code"])
     assert event["after"]["failures"] == 3
     assert [one["code"] for one in event["after"]["errors"]] == ["EXPORT-2002-404"]

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from offtake.store import runs
+from offtake.store import run_states, runs
 from offtake.store.tables import Batch, Run, RunDataset, RunPart, Watermark
 from tests import crew
 from tests.scheduling.test_killed_anywhere import World, check, delivered, send, world
@@ -103,7 +103,7 @@ def test_only_the_process_that_writes_stalls_and_its_run_waits_for_it(world: Wor
         time.sleep(3 * crew.LEASE_SECONDS)
         with world.site.opened() as backend, backend.database.reading() as session:
             run = session.scalars(select(Run)).one()
-            assert (run.status, run.fence) == (runs.PROCESSING, 1)
+            assert (run.status, run.fence) == (run_states.PROCESSING, 1)
         slow.go_on()
         slow.done()
         other.done()

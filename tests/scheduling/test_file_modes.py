@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from offtake.deployment.file_modes import guard_files
 from offtake.errors import OfftakeError
-from offtake.scheduling.file_modes import guard_files
 from offtake.settings import Settings
 
 GROUP = 1

@@ -11,15 +11,16 @@ from typing import Any
 import pytest
 from sqlalchemy import func, select, update
 
+from offtake.access import access
 from offtake.clock import MovedClock
-from offtake.destinations.local_folder import LocalFolderSink
+from offtake.destinations.drivers.local_folder import LocalFolderSink
 from offtake.engines.local import LocalEngine
 from offtake.failpoints import ENV
-from offtake.flows import access, sandboxes
 from offtake.lake.catalog import TableName
 from offtake.lake.locations import local_path
+from offtake.sandboxes import sandboxes
 from offtake.scheduling.housekeeping import housekeeping, keep_house
-from offtake.scheduling.ticks import tick
+from offtake.scheduling.scheduler import tick
 from offtake.store import runs
 from offtake.store.leases import Watch
 from offtake.store.tables import (

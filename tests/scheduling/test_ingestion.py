@@ -8,15 +8,15 @@ from typing import Any
 
 import pytest
 
-from offtake.flows import batches, imports
-from offtake.flows.imports import Wanted
+from offtake.catalog import batches, file_import
+from offtake.catalog.file_import import Wanted
 from offtake.lake import ingest
 from offtake.lake.catalog import TableName
 from offtake.lake.ingest import Attempt
 from offtake.lake.parsing.errors import ImportRefusedError
 from offtake.lake.parsing.files import input_file
+from offtake.scheduling.background import ingestor_of
 from offtake.scheduling.housekeeping import keep_house
-from offtake.scheduling.service import ingestor_of
 from offtake.store import batches as store
 from offtake.store.leases import Watch
 from offtake.store.tables import Batch, Dataset
@@ -240,7 +240,7 @@ def test_an_import_that_is_refused_leaves_no_new_dataset_and_a_failed_batch_in_a
     backend = deployed.backend
     for name in ("new", "events"):
         with pytest.raises(ImportRefusedError):
-            imports.import_files(
+            file_import.import_files(
                 backend.database, backend.lake, backend.parsers, deployed.caller, deployed.clock, Wanted(name, (bad,))
             )
     assert list(deployed.http.get(f"{CATALOG}/dataSets").json()) == [dataset]

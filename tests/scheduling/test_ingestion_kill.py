@@ -15,15 +15,16 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
+from offtake.access import access
+from offtake.catalog import batch_documents, batches, datasets, uploaded_files
 from offtake.clock import Clock, MovedClock
+from offtake.contract.caller import Caller
+from offtake.deployment.backend import Backend, open_backend
 from offtake.engines.local import LocalEngine
 from offtake.failpoints import ENV
-from offtake.flows import access, batch_documents, batches, datasets, sent_files
-from offtake.flows.access import Caller
-from offtake.lake import describe
+from offtake.lake import table_description
 from offtake.lake.catalog import Lake, TableName
-from offtake.scheduling.backend import Backend, open_backend
-from offtake.scheduling.service import ingestor_of
+from offtake.scheduling.background import ingestor_of
 from offtake.settings import Settings
 from offtake.store import batches as store
 from offtake.store.database import Database
@@ -116,8 +117,8 @@ def held(data_dir: Path) -> Held:
     settings, batch = Settings(data_dir=data_dir), last_batch(data_dir)
     lake = Lake(settings.lake_catalog_url, settings.lake_warehouse)
     table = TableName(f"{datasets.namespace(batch.sandbox_id)}.dataset_{batch.dataset_id}")
-    found = describe.describe(lake, table)
-    rows = describe.preview(lake, table, 1000).to_pylist()
+    found = table_description.describe(lake, table)
+    rows = table_description.preview(lake, table, 1000).to_pylist()
     lake.close()
     on_disk = len(list(data_dir.rglob("warehouse/**/data/*.parquet")))
     return Held(sorted(row["id"] for row in rows), len(found.snapshots), found.files, on_disk)
@@ -151,11 +152,11 @@ def test_a_replacement_that_is_cut_off_happens_once(data_dir: Path, point: str) 
         now = backend.clock.now_ms()
         with backend.database.writing() as session:
             made = batches.create(session, caller, body, now)
-            where = sent_files.place(made.id, old.dataset_id, "a.json")
+            where = uploaded_files.place(made.id, old.dataset_id, "a.json")
             incoming = backend.uploads.incoming(made.id, "a.json")
             incoming.write_text('{"id": 99}\n')
             incoming.replace(backend.uploads.path(made.id, "a.json"))
-            sent_files.put(session, caller, where, 11, now)
+            uploaded_files.put(session, caller, where, 11, now)
             batches.act(session, caller, made, "COMPLETE", now)
     new = made.id
     killed_at(data_dir, point)

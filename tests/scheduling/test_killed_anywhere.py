@@ -19,11 +19,12 @@ import pyarrow.parquet as pq
 import pytest
 from sqlalchemy import select
 
+from offtake.access import access
+from offtake.catalog import batches, uploaded_files
 from offtake.clock import MovedClock
 from offtake.engines.local import LocalEngine
-from offtake.flows import access, batches, sent_files
-from offtake.scheduling.debris import sweep_debris
-from offtake.store import runs
+from offtake.scheduling.orphan_sweeper import sweep_debris
+from offtake.store import run_states, runs
 from offtake.store.tables import Run, RunDataset, Watermark
 from tests import crew
 from tests.crew import Site
@@ -171,11 +172,11 @@ def check(world: World, slots: int) -> None:
             pass
         with backend.database.reading() as session:
             found = session.scalars(select(Run).order_by(Run.created_at)).all()
-            ended = [run for run in found if run.status == runs.SUCCESS]
+            ended = [run for run in found if run.status == run_states.SUCCESS]
             positions = session.scalars(select(Watermark)).all()
             last = [session.get_one(RunDataset, (run.id, world.dataset)).to_snapshot for run in ended]
     assert len({run.scheduled_at for run in found}) == len(found)
-    assert {run.status for run in found} <= {runs.SUCCESS, runs.FAILED}
+    assert {run.status for run in found} <= {run_states.SUCCESS, run_states.FAILED}
     assert len(ended) == slots
     assert [one.snapshot_id for one in positions] == last[-1:]
     if slots:
@@ -217,8 +218,8 @@ def send(world: World, count: int) -> None:
             incoming = backend.uploads.incoming(batch.id, "a.json")
             incoming.write_text(text)
             incoming.replace(backend.uploads.path(batch.id, "a.json"))
-            where = sent_files.place(batch.id, world.dataset, "a.json")
-            sent_files.put(session, caller, where, len(text), now)
+            where = uploaded_files.place(batch.id, world.dataset, "a.json")
+            uploaded_files.put(session, caller, where, len(text), now)
             batches.act(session, caller, batch, "COMPLETE", now)
 
 

@@ -13,8 +13,8 @@ import pytest
 from pyiceberg.schema import Schema
 from pyiceberg.types import BinaryType, LongType, NestedField
 
+from offtake.catalog import file_import
 from offtake.exporting import run as exporting_run
-from offtake.flows import imports
 from offtake.lake.catalog import TableName
 from offtake.lake.locations import local_path
 from offtake.store.tables import Dataset, RunPart
@@ -36,13 +36,13 @@ def import_table(deployed: Deployment, name: str, values: dict[str, list[Any]]) 
     table = pa.table({"price": pa.array(values["price"], pa.float64()), "tags": pa.array(values["tags"], TAGS)})
     file = deployed.backend.settings.data_dir / "import.parquet"
     pq.write_table(table, file)
-    done = imports.import_files(
+    done = file_import.import_files(
         deployed.backend.database,
         deployed.backend.lake,
         deployed.backend.parsers,
         deployed.caller,
         deployed.clock,
-        imports.Wanted(name, (file,), again=True),
+        file_import.Wanted(name, (file,), again=True),
     )
     return done.dataset.id
 

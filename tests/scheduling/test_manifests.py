@@ -14,11 +14,12 @@ import pyarrow.dataset as ds
 import pytest
 from sqlalchemy import select
 
+from offtake.flows.run_manifests import read_manifest
 from offtake.lake.catalog import TableName
-from offtake.scheduling.manifests import read_manifest
-from offtake.scheduling.service import worker_of
-from offtake.scheduling.ticks import tick
-from offtake.scheduling.verification import delivery_of, verify_delivery
+from offtake.scheduling.background import worker_of
+from offtake.scheduling.run_verification import delivery_of, verify_delivery
+from offtake.scheduling.scheduler import tick
+from offtake.store import run_states
 from offtake.store import runs as store
 from offtake.store.tables import Dataset, Run, TargetConnection
 from tests.deployment import WITH_MANIFEST, Deployment, rows
@@ -207,7 +208,7 @@ def test_a_run_without_files_that_is_taken_over_writes_its_manifest_once(deploye
     deployed.clock.advance(hours=3)
     begin(deployed, point)
     deployed.run_due()
-    assert [run.status for run in runs(deployed)] == [store.SUCCESS] * 2
+    assert [run.status for run in runs(deployed)] == [run_states.SUCCESS] * 2
     assert len(deployed.manifest_files()) == 2
     check_verified(deployed, 1, 0)
 
@@ -222,7 +223,7 @@ def test_of_a_run_without_files_that_is_cancelled_the_manifest_is_removed(deploy
     with deployed.backend.database.writing() as session:
         store.cancel(session, flow, deployed.clock.now_ms())
     deployed.run_due()
-    assert [run.status for run in runs(deployed)] == [store.SUCCESS, store.FAILED]
+    assert [run.status for run in runs(deployed)] == [run_states.SUCCESS, run_states.FAILED]
     assert files(deployed) == before
     check_verified(deployed, 1, 0)
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select, text
 
-from offtake.flows import flow_proof
+from offtake.flows import flow_verification
 from offtake.lake.catalog import TableName
 from offtake.store.run_warnings import EVERYTHING_AGAIN
 from offtake.store.tables import Dataset, Flow, Run
@@ -84,7 +84,7 @@ def test_what_is_delivered_all_again_says_why_when_it_is_repeated(deployed: Depl
     assert delivered(deployed)[1:] == [[3, 4]]
     with deployed.backend.database.reading() as session:
         warnings = [run.warnings for run in session.scalars(select(Run).order_by(text("rowid")))]
-        (proof,) = flow_proof.prove(session, deployed.backend.lake, session.get_one(Flow, flow))
+        (proof,) = flow_verification.prove(session, deployed.backend.lake, session.get_one(Flow, flow))
     assert warnings[0] == []
     assert [one["code"] for one in warnings[1]] == [EVERYTHING_AGAIN]
     assert warnings[1:] == [warnings[1]] * 3

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from offtake.flows import batches, datasets, rewrites
-from offtake.scheduling.ticks import tick
+from offtake.catalog import batches, datasets, rewrites
+from offtake.scheduling.scheduler import tick
 from offtake.store import batches as store
-from offtake.store import runs
+from offtake.store import run_plans
 from offtake.store.batches import Added, BatchLease
 from offtake.store.database import Database
-from offtake.store.runs import PlanOutdatedError
+from offtake.store.run_plans import PlanOutdatedError
 from offtake.store.tables import Dataset
 from tests.deployment import Deployment, rows, table_of
 
@@ -67,13 +67,13 @@ def test_a_plan_that_is_stored_first_keeps_the_files_as_they_are(
     database = deployed.backend.database
     lease = held(deployed, dataset)
     answers: list[bool] = []
-    save = runs.save_plan
+    save = run_plans.save_plan
 
     def save_and_rewrite(*arguments: object) -> None:
         save(*arguments)  # type: ignore[arg-type] # whatever it takes
         answers.append(rewrites.begin(database, lease))
 
-    monkeypatch.setattr("offtake.store.runs.save_plan", save_and_rewrite)
+    monkeypatch.setattr("offtake.store.run_plans.save_plan", save_and_rewrite)
     flow = deployed.flow(dataset)
     deployed.run_due()
     assert answers == [False]
@@ -88,7 +88,7 @@ def test_a_plan_begun_before_a_rewrite_is_made_again_after_it(
     monkeypatch.setattr("offtake.exporting.run._REWRITE_SECONDS", 0.01)
     lease = held(deployed, dataset)
     refused: list[str] = []
-    save = runs.save_plan
+    save = run_plans.save_plan
 
     def save_meanwhile(*arguments: object) -> None:
         if not refused:
@@ -102,7 +102,7 @@ def test_a_plan_begun_before_a_rewrite_is_made_again_after_it(
             refused.append(str(error))
             raise
 
-    monkeypatch.setattr("offtake.store.runs.save_plan", save_meanwhile)
+    monkeypatch.setattr("offtake.store.run_plans.save_plan", save_meanwhile)
     flow = deployed.flow(dataset)
     deployed.run_due()
     assert len(refused) == 3

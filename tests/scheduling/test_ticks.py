@@ -10,13 +10,15 @@ from typing import Any
 import pytest
 from sqlalchemy import event, select, update
 
+from offtake.access import access
 from offtake.clock import MovedClock
-from offtake.flows import access, adhoc, flow_changes
+from offtake.flows import adhoc, flow_changes
 from offtake.flows.adhoc import AdhocDestination, AdhocRefusedError
 from offtake.flows.schedule import ScheduleRules
-from offtake.scheduling import ticks
-from offtake.scheduling.service import working
-from offtake.scheduling.ticks import correct, tick
+from offtake.scheduling import scheduler
+from offtake.scheduling.background import working
+from offtake.scheduling.scheduler import correct, tick
+from offtake.store import run_states
 from offtake.store import runs as store
 from offtake.store.database import Database
 from offtake.store.leases import Watch
@@ -47,7 +49,7 @@ def test_a_flow_that_cannot_be_read_keeps_no_other_from_its_run(
     with caplog.at_level(logging.ERROR):
         exported.serve()
     assert exported.slots() == [0]
-    assert {record.name for record in caplog.records} == {ticks.__name__}
+    assert {record.name for record in caplog.records} == {scheduler.__name__}
     assert all(broken in record.getMessage() for record in caplog.records)
 
 
@@ -84,7 +86,7 @@ def made(database: Database) -> Counter[tuple[str, int]]:
 
 def end_all(database: Database) -> None:
     with database.writing() as session:
-        session.execute(update(Run).values(status=store.SUCCESS))
+        session.execute(update(Run).values(status=run_states.SUCCESS))
 
 
 def at_once(*acts: Callable[[], object]) -> None:
@@ -145,7 +147,7 @@ def test_runs_that_are_asked_for_while_others_tick_are_the_only_ones(
         refused.clear()
         at_once(ask, lambda: tick(database, clock), ask)
         with database.reading() as session:
-            live = Counter(session.scalars(select(Run.flow_id).where(Run.status.in_(store.LIVE))))
+            live = Counter(session.scalars(select(Run.flow_id).where(Run.status.in_(run_states.LIVE))))
         assert live == Counter(flows)
         assert all("already going on" in one for one in refused)
         end_all(database)
@@ -191,9 +193,9 @@ def test_a_conflict_about_one_flow_undoes_no_other_run(
     with database.writing() as session:
         session.execute(update(Run).where(Run.flow_id != flows[70]).values(scheduled_at=0))
         session.execute(update(Flow).values(next_run_s=clock.now_seconds()))
-    monkeypatch.setattr(ticks, "_used", _none_used)
+    monkeypatch.setattr(scheduler, "_used", _none_used)
     assert len(tick(database, clock)) == 149
-    (record,) = [record for record in caplog.records if record.name == ticks.__name__]
+    (record,) = [record for record in caplog.records if record.name == scheduler.__name__]
     assert flows[70] in record.getMessage()
 
 
@@ -246,5 +248,5 @@ def test_a_flow_is_changed_while_its_run_is_completed(
     at_once(lambda: store.complete(database, lease, None, clock.now_ms()), change)
     with database.reading() as session:
         changed = session.get_one(Flow, flow)
-        assert (changed.last_run_state, changed.last_operation["operation"]) == (store.SUCCESS, "update")
+        assert (changed.last_run_state, changed.last_operation["operation"]) == (run_states.SUCCESS, "update")
         assert session.scalars(select(Watermark)).all() == []

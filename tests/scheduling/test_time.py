@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from offtake.scheduling.ticks import tick
+from offtake.scheduling.scheduler import tick
 from offtake.store import runs as store
 from offtake.store.leases import Watch
 from tests.deployment import Deployment

@@ -17,15 +17,15 @@ from sqlalchemy.exc import OperationalError
 
 from offtake.cli.main import main
 from offtake.clock import Clock, MovedClock
+from offtake.deployment.backend import open_backend
 from offtake.engines.local import LocalEngine
 from offtake.lake import outages
 from offtake.lake.catalog import Lake
 from offtake.scheduling import expiry
-from offtake.scheduling.backend import open_backend
-from offtake.scheduling.debris import sweep_debris
+from offtake.scheduling.background import limits_of, worker_of, working
 from offtake.scheduling.expiry import Expiry
-from offtake.scheduling.service import limits_of, worker_of, working
-from offtake.scheduling.ticks import tick
+from offtake.scheduling.orphan_sweeper import sweep_debris
+from offtake.scheduling.scheduler import tick
 from offtake.store.tables import Dataset, DestinationHealth, Flow, Run, RunPart, Watermark
 from tests.deployment import Deployment, deployment, flow_body, rows, source_body, table_of
 from tests.middlebox import Middlebox, middlebox

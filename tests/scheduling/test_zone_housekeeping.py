@@ -15,12 +15,14 @@ from azure.core.exceptions import HttpResponseError
 from azure.storage.blob import ContainerClient
 from sqlalchemy import select
 
-from offtake.destinations import azure_zone, s3_zone
-from offtake.destinations.contract import Sink
-from offtake.destinations.landing_zones import AzureZones, S3Zones, ZoneType
-from offtake.destinations.zone_sinks import open_zone_to_write
+from offtake.access import access
+from offtake.destinations.base import Sink
+from offtake.destinations.landing_zone import azure as azure_zone
+from offtake.destinations.landing_zone import s3 as s3_zone
+from offtake.destinations.landing_zone.sinks import open_zone_to_write
+from offtake.destinations.zones import AzureZones, S3Zones, ZoneType
 from offtake.engines.local import LocalEngine
-from offtake.flows import access, sandboxes
+from offtake.sandboxes import sandboxes
 from offtake.scheduling.housekeeping import keep_house
 from offtake.store.tables import Sandbox
 from tests.azure_servers import AzureServer, azurite

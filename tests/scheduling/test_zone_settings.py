@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from offtake.destinations.landing_zones import TYPES, AzureZones, LocalZones, S3Zones
-from offtake.destinations.network import Network
+from offtake.deployment.landing_zone_settings import zones_of
+from offtake.destinations.egress import Network
+from offtake.destinations.zones import TYPES, AzureZones, LocalZones, S3Zones
 from offtake.errors import OfftakeError
-from offtake.scheduling.zone_settings import zones_of
 from offtake.settings import Settings
 
 ACCOUNT = "AccountName=account;AccountKey=c2VjcmV0"

@@ -6,7 +6,8 @@ import pytest
 
 from offtake.store import backup
 from offtake.store.backup import STORE_TABLES, NotEmptyError
-from offtake.store.database import Database, StoreVersionError, is_current
+from offtake.store.database import Database
+from offtake.store.revisions import StoreVersionError, is_current
 from tests.postgres import new_database
 from tests.store.released import REVISIONS, fill, kept, stored
 

@@ -3,7 +3,7 @@
 import threading
 import time
 
-from offtake.store.bell import Bell
+from offtake.store.wakeup import Bell
 
 
 def test_a_ring_ends_the_wait_of_everybody() -> None:

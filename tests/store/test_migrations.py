@@ -19,15 +19,17 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import select
 
+from offtake.access import clients
 from offtake.clock import Clock, MovedClock
+from offtake.deployment.backend import open_backend
 from offtake.engines.local import LocalEngine
 from offtake.failpoints import ENV
-from offtake.flows import clients
-from offtake.scheduling.backend import open_backend
-from offtake.scheduling.ticks import tick
+from offtake.scheduling.scheduler import tick
 from offtake.settings import Settings
-from offtake.store.database import MIGRATIONS, Database, StoreVersionError, is_current, known_revisions
-from offtake.store.runs import cancel, run_parts
+from offtake.store.database import Database
+from offtake.store.revisions import MIGRATIONS, StoreVersionError, is_current, known_revisions
+from offtake.store.run_parts import run_parts
+from offtake.store.runs import cancel
 from offtake.store.tables import Base, Batch, LandingZoneKey, Organisation, Role, RoleSubject, Run, TargetConnection
 from tests.deployment import Deployment, deployment, rows, table_of
 from tests.store.released import REVISIONS, fill, gone, kept, reflected, stored

@@ -18,12 +18,12 @@ from sqlalchemy import event
 
 from offtake.clock import MovedClock
 from offtake.engines.local import LocalEngine
-from offtake.flows.ends import log_ends
-from offtake.flows.failing import tell_failing
+from offtake.flows.failure_alerts import tell_failing
+from offtake.flows.flow_ends import log_ends
+from offtake.scheduling.background import limits_of
 from offtake.scheduling.expiry import Expiry
 from offtake.scheduling.housekeeping import keep_house
-from offtake.scheduling.service import limits_of
-from offtake.scheduling.ticks import correct
+from offtake.scheduling.scheduler import correct
 from offtake.store import tables
 from offtake.store.tables import Run
 from tests.deployment import FLOW_SERVICE, Deployment, deployment, rows

@@ -5,10 +5,10 @@ import pytest
 
 from offtake.clock import MovedClock
 from offtake.errors import LeaseLostError
-from offtake.store import runs
+from offtake.store import run_parts, run_plans, run_states, runs
 from offtake.store.database import Database, StoreConflictError
 from offtake.store.leases import Watch
-from offtake.store.runs import PartRecord
+from offtake.store.run_parts import PartRecord
 from offtake.store.tables import (
     Connection,
     Flow,
@@ -48,7 +48,7 @@ def waiting_run(database: Database, created_at: int = 0, flow_id: str | None = N
                 dataset_ids=["d"],
                 full_export=False,
                 moves_position=True,
-                status=runs.WAITING,
+                status=run_states.WAITING,
                 cancel_requested=False,
                 fence=0,
                 errors=[],
@@ -90,7 +90,7 @@ def test_a_silent_holder_loses_its_run_and_can_write_nothing_more(
     assert second.fence > first.fence
     for write in (
         lambda: runs.renew(database, first),
-        lambda: runs.save_plan(database, first, [], [], [], LEASE),
+        lambda: run_plans.save_plan(database, first, [], [], [], LEASE),
         lambda: runs.complete(database, first, None, LEASE),
         lambda: runs.condemn(database, first, {}, LEASE),
         lambda: runs.fail(database, first, {}, LEASE),
@@ -162,8 +162,8 @@ def test_claims_are_counted_until_there_is_progress(database: Database, watch: W
         runs.abandon(database, "w")
     lease = runs.claim(database, "w", watch, 0)
     assert lease is not None
-    runs.save_plan(database, lease, [planned(lease.run_id, "good", None)], [part(lease.run_id, 0)], [], 5)
-    runs.record_part(database, lease, 0, PartRecord(rows=3, bytes=30, sha256="ab"), 6)
+    run_plans.save_plan(database, lease, [planned(lease.run_id, "good", None)], [part(lease.run_id, 0)], [], 5)
+    run_parts.record_part(database, lease, 0, PartRecord(rows=3, bytes=30, sha256="ab"), 6)
     runs.release(database, lease)
     lease = runs.claim(database, "w", watch, 0)
     assert lease is not None
@@ -199,8 +199,8 @@ def test_completing_moves_the_positions_of_what_was_delivered_only(database: Dat
     lease = runs.claim(database, "w", watch, 0)
     assert lease is not None
     delivered, failed = planned(lease.run_id, "good", None), planned(lease.run_id, "bad", {"code": "EXPORT-1404-404"})
-    runs.save_plan(database, lease, [delivered, failed], [part(lease.run_id, 0)], [], 5)
-    runs.record_part(database, lease, 0, PartRecord(rows=3, bytes=30, sha256="ab"), 6)
+    run_plans.save_plan(database, lease, [delivered, failed], [part(lease.run_id, 0)], [], 5)
+    run_parts.record_part(database, lease, 0, PartRecord(rows=3, bytes=30, sha256="ab"), 6)
     runs.complete(database, lease, None, 7)
     with database.reading() as session:
         run = session.get_one(Run, lease.run_id)
@@ -217,7 +217,7 @@ def test_a_position_moves_from_where_the_plan_began_and_from_nowhere_else(databa
     assert lease is not None
     datasets = [planned(lease.run_id, name, None) for name in ("good", "moved", "gone")]
     datasets[1].position = 7
-    runs.save_plan(database, lease, datasets, [], [], 5)
+    run_plans.save_plan(database, lease, datasets, [], [], 5)
     runs.complete(database, lease, None, 7)
     assert positions(database) == {"good": FAR, "moved": 8}
 

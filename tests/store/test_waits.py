@@ -9,11 +9,12 @@ from sqlalchemy import event, select
 
 from offtake.clock import MovedClock
 from offtake.errors import LeaseLostError
-from offtake.store import health, runs, waits
+from offtake.store import health, run_parts, run_plans, run_states, runs, waits
 from offtake.store.database import Database
 from offtake.store.health import KNOWN_MS, PROBE_MS, Failure
 from offtake.store.leases import Watch
-from offtake.store.runs import Lease, PartRecord
+from offtake.store.run_leases import Lease
+from offtake.store.run_parts import PartRecord
 from offtake.store.tables import DestinationHealth, Run, RunDataset, RunPart
 from offtake.store.waits import Wait
 from tests.conftest import NOON
@@ -90,8 +91,8 @@ class Queue:
             )
             for number in range(files)
         ]
-        runs.save_plan(self.database, lease, [dataset], list(parts), [], self.clock.ms)
-        runs.record_part(self.database, lease, 0, PartRecord(rows=1, bytes=1, sha256=""), self.clock.ms)
+        run_plans.save_plan(self.database, lease, [dataset], list(parts), [], self.clock.ms)
+        run_parts.record_part(self.database, lease, 0, PartRecord(rows=1, bytes=1, sha256=""), self.clock.ms)
 
     def end(self, lease: Lease) -> None:
         runs.complete(self.database, lease, None, self.clock.ms)
@@ -119,7 +120,7 @@ def test_a_run_that_waits_is_not_claimed_before_its_time_and_keeps_what_is_recor
     again = queue.must_claim()
     assert (again.run_id, again.claims, again.fence) == (run_id, 1, 2)
     assert again.retries == {"meeting": [1, NOON]}
-    stored = runs.load_plan(queue.database, again)
+    stored = run_plans.load_plan(queue.database, again)
     assert stored is not None
     assert [part.finished_at is not None for part in stored[1]] == [True, False]
     queue.end(again)
@@ -159,7 +160,7 @@ def test_a_cancelled_run_that_waits_ends_at_once_or_by_the_next_worker_when_it_m
         for one in (bare, half):
             runs.cancel_run(session, session.get_one(Run, one), NOON)
     assert (queue.run(bare).status, queue.run(half).status) == ("failed", "waiting")
-    assert [error["code"] for error in queue.run(bare).errors] == [runs.CANCELLED]
+    assert [error["code"] for error in queue.run(bare).errors] == [run_states.CANCELLED]
     again = queue.must_claim()
     assert (again.run_id, again.cancelled) == (half, True)
 

@@ -3,8 +3,7 @@
 from fastapi import FastAPI
 
 from offtake.api import errors
-from offtake.api.describing import document
-from offtake.api.paths import (
+from offtake.api.error_types import (
     ACCESS_CONTROL,
     ACTIVATION,
     AUDIT,
@@ -16,7 +15,8 @@ from offtake.api.paths import (
     LANDING_ZONE,
     SANDBOXES,
 )
-from offtake.api.requests import Requests
+from offtake.api.openapi import schema
+from offtake.api.request_log import Requests
 from offtake.api.routers import (
     access_control,
     adhoc,
@@ -40,13 +40,13 @@ from offtake.api.routers import (
     tokens,
 )
 from offtake.api.sign_ins import SignIns
-from offtake.scheduling.backend import Backend
+from offtake.deployment.backend import Backend
 
 
 def create_app(backend: Backend) -> FastAPI:
     """The contract's services over one backend; nothing runs in the background of it."""
     app = FastAPI(
-        redirect_slashes=False, docs_url=None, redoc_url=None, generate_unique_id_function=document.operation_id
+        redirect_slashes=False, docs_url=None, redoc_url=None, generate_unique_id_function=schema.operation_id
     )
     app.state.backend = backend
     app.state.sign_ins = SignIns(backend.settings.sign_ins_per_minute)
@@ -69,5 +69,5 @@ def create_app(backend: Backend) -> FastAPI:
     app.include_router(access_control.router, prefix=ACCESS_CONTROL)
     app.include_router(roles.router, prefix=ACCESS_CONTROL)
     app.include_router(audit.router, prefix=AUDIT)
-    document.install(app)
+    schema.install(app)
     return app

@@ -10,10 +10,10 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from offtake.api.paths import ACTIVATION, TOKENS, error_tag
+from offtake.api.error_types import ACTIVATION, TOKENS, error_tag
+from offtake.contract import problems
+from offtake.contract.problems import Problem
 from offtake.errors import FieldProblem, InvalidInputError, OfftakeError, disk_trouble, exhaustion
-from offtake.flows import problems
-from offtake.flows.problems import Problem
 from offtake.lake.parsers import ParsersBusyError
 from offtake.logs import same_line
 from offtake.store.database import StoreBusyError, StoreConflictError, StoreFullError

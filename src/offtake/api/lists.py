@@ -7,10 +7,10 @@ from typing import Annotated, Any, Final
 from fastapi import Depends, Query, Request
 from pydantic import Field
 
-from offtake.flows import entities, listing, problems
-from offtake.flows.entities import Body
-from offtake.flows.listing import ListQuery, Page
-from offtake.flows.problems import Problem
+from offtake.contract import bodies, listing, problems
+from offtake.contract.bodies import Body
+from offtake.contract.listing import ListQuery, Page
+from offtake.contract.problems import Problem
 
 Json = dict[str, Any]
 
@@ -86,7 +86,7 @@ SEARCH_EXAMPLE: Final[Json] = {"queryString": "state==enabled&name==A,B", "limit
 
 def search_query(sent: bytes, token: str | None) -> ListQuery:
     """The query that a search body means; its pages may be ten times as long."""
-    body = entities.parse_body(SearchBody, sent)
+    body = bodies.parse_body(SearchBody, sent)
     properties = [*body.query_string.split("&"), body.projection_fields]
     limit = None if body.limit is None else str(body.limit)
     return listing.list_query(

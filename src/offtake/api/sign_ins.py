@@ -17,11 +17,11 @@ from typing import Final, TypeVar
 
 from fastapi.concurrency import run_in_threadpool
 
+from offtake.access import clients, tokens
+from offtake.access.sign_in_limits import SignInLimits
+from offtake.access.tokens import BadCredentialsError
 from offtake.api.serving.forwarded import group_of
 from offtake.errors import OfftakeError
-from offtake.flows import clients, tokens
-from offtake.flows.sign_in_limits import SignInLimits
-from offtake.flows.tokens import BadCredentialsError
 from offtake.logs import same_line
 from offtake.store.database import Database
 from offtake.store.tables import Client

@@ -7,9 +7,9 @@ from typing import Annotated, Final
 
 import typer
 
-from offtake.cli import show
+from offtake.access import audit_events, audit_filters, audit_log
+from offtake.cli import output
 from offtake.cli.options import AsJson, DataDir, administering
-from offtake.flows import audit_events, audit_filters, audit_log
 
 _BOOKKEEPING: Final = frozenset(
     f"{what}{who}" for what in ("created", "updated", "modified") for who in ("At", "By", "Client")
@@ -39,7 +39,7 @@ def list_(
     with administering(data_dir) as (backend, caller), backend.database.reading() as session:
         found = [audit_events.render(row) for row in audit_log.latest(session, caller, query, limit, also)]
     if json:
-        show.as_json(found)
+        output.as_json(found)
         return
     rows = [
         (
@@ -53,7 +53,7 @@ def list_(
         )
         for one in found
     ]
-    show.table(
+    output.table(
         ("TIMESTAMP", "CLIENT", "ACTION", "ASSET TYPE", "ASSET", "SANDBOX", "CHANGES"), rows, "Nothing was changed yet."
     )
 

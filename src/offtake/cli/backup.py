@@ -5,12 +5,12 @@ from typing import Annotated, Any
 
 import typer
 
-from offtake.cli import show
+from offtake.backup.backup import About, take_backup
+from offtake.backup.restore import restore as bring_back
+from offtake.cli import output
 from offtake.cli.options import AsJson, DataDir, settings_at
 from offtake.clock import Clock
-from offtake.scheduling.backend import open_backend
-from offtake.scheduling.backup import About, take_backup
-from offtake.scheduling.restore import restore as bring_back
+from offtake.deployment.backend import open_backend
 
 
 def backup(
@@ -31,12 +31,12 @@ def backup(
     finally:
         backend.close()
     if json:
-        show.as_json({"file": str(file), **_shown(about)})
+        output.as_json({"file": str(file), **_shown(about)})
         return
     kept = f"{about.files} files" if about.rows else "no files: rows are not in it"
-    show.console.print(
-        f"{file} holds the state of {show.instant(about.taken_at)}: {about.tables} tables with {kept}, "
-        f"{show.size(about.bytes)}. Delivered files are not part of it.",
+    output.console.print(
+        f"{file} holds the state of {output.instant(about.taken_at)}: {about.tables} tables with {kept}, "
+        f"{output.size(about.bytes)}. Delivered files are not part of it.",
         markup=False,
     )
 
@@ -55,23 +55,23 @@ def restore(
     about = restored.about
     if json:
         counts = {"flows": restored.flows, "disabled": restored.disabled, "liveRuns": restored.live_runs}
-        show.as_json({"backup": _shown(about), **counts})
+        output.as_json({"backup": _shown(about), **counts})
         return
-    at = show.instant(about.taken_at)
+    at = output.instant(about.taken_at)
     disabled = f", {restored.disabled} of them disabled just now" if disable_flows else ""
-    show.console.print(
+    output.console.print(
         f"The state of {at} is back: {about.tables} tables, {restored.flows} flows{disabled}. "
         f"{restored.live_runs} runs go on when a server starts.",
         markup=False,
     )
-    show.console.print(
+    output.console.print(
         f"Deliveries made after {at} are not known to it: their rows will be delivered again. Tell whoever collects "
         "them.",
         markup=False,
     )
     zone = settings.landing_zone_root
     if settings.has_zone_folders and not (zone.is_dir() and any(zone.iterdir())):
-        show.console.print(
+        output.console.print(
             "The landing zone's files are not in a backup: before a server starts, bring those that are still to be "
             f"collected to {zone}",
             markup=False,

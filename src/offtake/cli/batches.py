@@ -4,10 +4,10 @@ from typing import Annotated, Any
 
 import typer
 
-from offtake.cli import show
+from offtake.catalog import batch_documents, batch_reverts, datasets
+from offtake.cli import output
 from offtake.cli.options import AsJson, DataDir, InSandbox, operating
 from offtake.errors import OfftakeError
-from offtake.flows import batch_documents, batch_reverts, datasets
 
 
 def list_(
@@ -25,10 +25,10 @@ def list_(
         found = batch_documents.latest(session, caller, row, most)
         documents = [{"id": one.id, **batch_documents.document(one)} for one in found]
     if json:
-        show.as_json(documents)
+        output.as_json(documents)
         return
     columns = ("ID", "DATASET", "STATUS", "ROWS")
-    show.table(columns, [_line(one) for one in documents], "No batches yet: offtake dataset import NAME FILE…")
+    output.table(columns, [_line(one) for one in documents], "No batches yet: offtake dataset import NAME FILE…")
 
 
 def show_(
@@ -38,7 +38,7 @@ def show_(
 ) -> None:
     """Show a batch as Catalog does, as JSON."""
     with operating(data_dir, sandbox) as (backend, caller), backend.database.reading() as session:
-        show.as_json({"id": batch, **batch_documents.document(batch_documents.find(session, caller, batch))})
+        output.as_json({"id": batch, **batch_documents.document(batch_documents.find(session, caller, batch))})
 
 
 def revert(
@@ -51,13 +51,13 @@ def revert(
     with operating(data_dir, sandbox) as (backend, caller):
         done = batch_reverts.revert(backend.database, backend.lake, caller, batch, backend.clock)
     if json:
-        show.as_json({"id": done.batch.id, "status": done.batch.status, "dataset": done.dataset.id})
+        output.as_json({"id": done.batch.id, "status": done.batch.status, "dataset": done.dataset.id})
         return
     if done.was_out:
-        show.console.print(f"batch {done.batch.id} is out of dataset {done.dataset.name} already", markup=False)
+        output.console.print(f"batch {done.batch.id} is out of dataset {done.dataset.name} already", markup=False)
     else:
         rows = f"{done.batch.rows:,} rows of batch {done.batch.id}"
-        show.console.print(f"{rows} are out of dataset {done.dataset.name}", markup=False)
+        output.console.print(f"{rows} are out of dataset {done.dataset.name}", markup=False)
 
 
 def _line(one: dict[str, Any]) -> tuple[object, ...]:

@@ -4,11 +4,11 @@ from typing import Annotated
 
 import typer
 
-from offtake.cli import show
+from offtake.access import clients
+from offtake.access.clients import Registration
+from offtake.cli import output
 from offtake.cli.options import AsJson, DataDir, administering
 from offtake.errors import OfftakeError
-from offtake.flows import clients
-from offtake.flows.clients import Registration
 
 Id = Annotated[str, typer.Argument(help="The client's id.")]
 
@@ -39,7 +39,7 @@ def list_(data_dir: DataDir = None, json: AsJson = False) -> None:
     with administering(data_dir) as (backend, caller), backend.database.reading() as session:
         found = [{**clients.render(client), "roles": names} for client, names in clients.all_of(session, caller)]
     if json:
-        show.as_json(found)
+        output.as_json(found)
         return
     rows = [
         (
@@ -48,12 +48,12 @@ def list_(data_dir: DataDir = None, json: AsJson = False) -> None:
             one["kind"],
             "external" if one["external"] else "secret",
             ", ".join(one["roles"]),
-            show.instant(one["createdAt"]),
-            show.instant(one["revokedAt"]),
+            output.instant(one["createdAt"]),
+            output.instant(one["revokedAt"]),
         )
         for one in found
     ]
-    show.table(("ID", "NAME", "KIND", "SIGNS IN BY", "ROLES", "CREATED", "REVOKED"), rows, "No clients yet.")
+    output.table(("ID", "NAME", "KIND", "SIGNS IN BY", "ROLES", "CREATED", "REVOKED"), rows, "No clients yet.")
 
 
 def rotate(client: Id, data_dir: DataDir = None, json: AsJson = False) -> None:
@@ -68,14 +68,14 @@ def revoke(client: Id, data_dir: DataDir = None, json: AsJson = False) -> None:
     with administering(data_dir) as (backend, caller), backend.database.writing() as session:
         clients.revoke(session, caller, client, backend.clock.now_ms())
     if json:
-        show.as_json({"client_id": client, "revoked": True})
+        output.as_json({"client_id": client, "revoked": True})
         return
-    show.console.print(f"client {client} is revoked", markup=False)
+    output.console.print(f"client {client} is revoked", markup=False)
 
 
 def _tell(shown: dict[str, str], json: bool) -> None:
     if json:
-        show.as_json(shown)
+        output.as_json(shown)
         return
     for name, value in shown.items():
-        show.console.print(f"{name}: {value}", markup=False)
+        output.console.print(f"{name}: {value}", markup=False)

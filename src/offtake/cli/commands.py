@@ -134,11 +134,11 @@ COMMANDS: Final[dict[str, Command | Group]] = {
                 "Compare what a run delivered with its destination: what is extra, altered, or was collected.",
             ),
             "cancel": Command(
-                "run_actions:cancel",
+                "runs:cancel",
                 "Stop a run that waits or is going on; files that nobody has collected are removed.",
             ),
             "retry": Command(
-                "run_actions:retry",
+                "runs:retry",
                 "Repeat a failed run over the same snapshots; refused when a later run has delivered them.",
             ),
         },

@@ -7,17 +7,17 @@ from typing import Annotated, Any
 
 import typer
 
+from offtake.catalog import dataset_documents, dataset_tables, datasets, file_import, upload_preview
+from offtake.catalog.file_import import Wanted
 from offtake.cli import file_options as options
-from offtake.cli import show
+from offtake.cli import output
 from offtake.cli.options import AsJson, DataDir, InSandbox, operating
+from offtake.contract.caller import Caller
+from offtake.deployment.backend import Backend
 from offtake.errors import OfftakeError
-from offtake.flows import dataset_documents, dataset_tables, datasets, file_preview, imports, removal
-from offtake.flows.access import Caller
-from offtake.flows.imports import Wanted
-from offtake.lake import describe
+from offtake.lake import table_description
 from offtake.lake.catalog import TableName
 from offtake.lake.ingest import DryRun
-from offtake.scheduling.backend import Backend
 from offtake.store.tables import Dataset
 
 Name = Annotated[str, typer.Argument(help="The dataset's name or id.")]
@@ -55,32 +55,32 @@ def import_(  # noqa: PLR0913, PLR0917 - one parameter an option
     wanted = Wanted(name, tuple(files), options.parse(given, files), evolve, again)
     with operating(data_dir, sandbox) as (backend, caller):
         if dry_run:
-            _show_dry_run(name, imports.dry_run(backend.database, backend.parsers, caller, wanted), json=json)
+            _show_dry_run(name, file_import.dry_run(backend.database, backend.parsers, caller, wanted), json=json)
             return
-        done = imports.import_files(backend.database, backend.lake, backend.parsers, caller, backend.clock, wanted)
+        done = file_import.import_files(backend.database, backend.lake, backend.parsers, caller, backend.clock, wanted)
     if json:
         batch = {"id": done.batch.id, "rows": done.batch.rows, "bytes": done.batch.bytes, "notes": done.batch.notes}
-        show.as_json({"id": done.dataset.id, "name": name, "created": done.created, "batch": batch})
+        output.as_json({"id": done.dataset.id, "name": name, "created": done.created, "batch": batch})
         return
     made = "new dataset" if done.created else "dataset"
     line = f"{done.batch.rows:,} rows into {made} {name} ({done.dataset.id}) as batch {done.batch.id}"
-    show.console.print(line, markup=False)
+    output.console.print(line, markup=False)
     _show_notes(done.batch.notes)
 
 
 def _show_dry_run(name: str, found: DryRun, *, json: bool) -> None:
     if json:
-        show.as_json(file_preview.dry_run_document(found))
+        output.as_json(upload_preview.dry_run_document(found))
         return
-    show.console.print(f"{found.rows:,} rows would come into dataset {name}; nothing was written", markup=False)
-    show.console.print(f"columns that would be added: {', '.join(found.columns_added) or 'none'}", markup=False)
-    show.console.print(f"types that would change: {', '.join(found.types_changed) or 'none'}", markup=False)
+    output.console.print(f"{found.rows:,} rows would come into dataset {name}; nothing was written", markup=False)
+    output.console.print(f"columns that would be added: {', '.join(found.columns_added) or 'none'}", markup=False)
+    output.console.print(f"types that would change: {', '.join(found.types_changed) or 'none'}", markup=False)
     _show_notes(found.notes)
 
 
 def _show_notes(notes: Sequence[str]) -> None:
     for note in notes:
-        show.console.print(f"note: {note}", markup=False)
+        output.console.print(f"note: {note}", markup=False)
 
 
 def list_(sandbox: InSandbox = None, data_dir: DataDir = None, json: AsJson = False) -> None:
@@ -90,27 +90,27 @@ def list_(sandbox: InSandbox = None, data_dir: DataDir = None, json: AsJson = Fa
         last = dataset_documents.last_batches(session, [row.id for row in found])
         documents = [{"id": row.id, **dataset_documents.summary(row, last.get(row.id))} for row in found]
     if json:
-        show.as_json(documents)
+        output.as_json(documents)
         return
-    rows = [(one["id"], one["name"], show.instant(one["created"]), one.get("lastBatchStatus")) for one in documents]
-    show.table(("ID", "NAME", "CREATED", "LAST BATCH"), rows, "No datasets yet: offtake dataset import NAME FILE…")
+    rows = [(one["id"], one["name"], output.instant(one["created"]), one.get("lastBatchStatus")) for one in documents]
+    output.table(("ID", "NAME", "CREATED", "LAST BATCH"), rows, "No datasets yet: offtake dataset import NAME FILE…")
 
 
 def show_(name: Name, sandbox: InSandbox = None, data_dir: DataDir = None, json: AsJson = False) -> None:
     """Show a dataset's schema, size and snapshots."""
     with operating(data_dir, sandbox) as (backend, caller):
         row = _find(backend, caller, name)
-        found = describe.describe(backend.lake, TableName(row.table_name))
+        found = table_description.describe(backend.lake, TableName(row.table_name))
     if json:
-        show.as_json({"id": row.id, "name": row.name, "evolves": row.evolves, **found.to_json()})
+        output.as_json({"id": row.id, "name": row.name, "evolves": row.evolves, **found.to_json()})
         return
-    size = f"{found.rows:,} rows, {found.files} files, {show.size(found.bytes)}"
-    show.console.print(f"{row.name} ({row.id}): {size}", markup=False)
+    size = f"{found.rows:,} rows, {found.files} files, {output.size(found.bytes)}"
+    output.console.print(f"{row.name} ({row.id}): {size}", markup=False)
     evolves = "are added by batches" if row.evolves else "are refused, but for batches with --evolve"
-    show.console.print(f"new columns {evolves}", markup=False)
-    show.table(("FIELD", "TYPE", "REQUIRED"), [(one.name, one.type, one.required) for one in found.fields], "")
-    snapshots = [(one.snapshot_id, one.operation, show.instant(one.timestamp_ms)) for one in found.snapshots]
-    show.table(("SNAPSHOT", "OPERATION", "COMMITTED"), snapshots, "No snapshots yet.")
+    output.console.print(f"new columns {evolves}", markup=False)
+    output.table(("FIELD", "TYPE", "REQUIRED"), [(one.name, one.type, one.required) for one in found.fields], "")
+    snapshots = [(one.snapshot_id, one.operation, output.instant(one.timestamp_ms)) for one in found.snapshots]
+    output.table(("SNAPSHOT", "OPERATION", "COMMITTED"), snapshots, "No snapshots yet.")
 
 
 def preview(
@@ -126,10 +126,10 @@ def preview(
         with backend.database.reading() as session:
             found = dataset_documents.preview_lines(session, backend.lake, caller, row.id, rows)
     if json:
-        show.as_json([parse_json(line) for line in found])
+        output.as_json([parse_json(line) for line in found])
         return
     for line in found:
-        show.console.print(line, markup=False, highlight=False, soft_wrap=True)
+        output.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def create(
@@ -150,9 +150,9 @@ def create(
             backend.database, backend.lake, backend.uploads, caller, body, backend.clock, unique_name=True
         )
     if json:
-        show.as_json({"id": row.id, "name": row.name, "evolves": row.evolves})
+        output.as_json({"id": row.id, "name": row.name, "evolves": row.evolves})
         return
-    show.console.print(f"dataset {row.name} ({row.id}) is made", markup=False)
+    output.console.print(f"dataset {row.name} ({row.id}) is made", markup=False)
 
 
 def update(
@@ -173,9 +173,9 @@ def update(
             row = datasets.get(session, caller, found.id, lock=True)
             datasets.set_evolves(session, caller, row, backend.clock.now_ms(), evolves=evolve)
     if json:
-        show.as_json({"id": row.id, "name": row.name, "evolves": row.evolves})
+        output.as_json({"id": row.id, "name": row.name, "evolves": row.evolves})
         return
-    show.console.print(f"new columns {'come into' if evolve else 'are refused by'} dataset {row.name}", markup=False)
+    output.console.print(f"new columns {'come into' if evolve else 'are refused by'} dataset {row.name}", markup=False)
 
 
 def delete(
@@ -189,8 +189,8 @@ def delete(
         row = _find(backend, caller, name)
         with backend.database.writing() as session:
             deleted = datasets.delete(session, caller, row.id, backend.clock.now_ms(), force=force)
-        removal.remove(backend.lake, backend.uploads, deleted)
-    show.console.print(f"dataset {row.name} ({row.id}) is deleted", markup=False)
+        dataset_tables.remove(backend.lake, backend.uploads, deleted)
+    output.console.print(f"dataset {row.name} ({row.id}) is deleted", markup=False)
 
 
 def label(
@@ -210,9 +210,9 @@ def label(
             stored = datasets.get(session, caller, row.id, lock=True)
             after = datasets.set_labels(session, caller, stored, labels or [], backend.clock.now_ms())
     if json:
-        show.as_json({"id": row.id, "labels": after})
+        output.as_json({"id": row.id, "labels": after})
         return
-    show.console.print(f"dataset {row.name} has the labels: {', '.join(after) or 'none'}", markup=False)
+    output.console.print(f"dataset {row.name} has the labels: {', '.join(after) or 'none'}", markup=False)
 
 
 def _find(backend: Backend, caller: Caller, name: str) -> Dataset:

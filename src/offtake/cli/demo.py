@@ -16,14 +16,14 @@ import pyarrow.parquet as pq
 import typer
 from rich.tree import Tree
 
-from offtake.cli import show
+from offtake.catalog import file_import
+from offtake.catalog.file_import import Wanted
+from offtake.cli import output
 from offtake.cli.demo_client import Client, Json
 from offtake.cli.options import operating
 from offtake.cli.sample_data import SAMPLE_SCHEMA, customer_events
 from offtake.cli.serve import ADMIN_FILE
 from offtake.errors import OfftakeError
-from offtake.flows import imports
-from offtake.flows.imports import Wanted
 
 _DATASET: Final = "Customer events"
 _DATA_LAKE: Final = "23598e46-f560-407b-88d5-ea6207e49db0"
@@ -61,7 +61,7 @@ def demo(
     _show_delivery(zone, manifests[0])
     _check_file(zone, manifests[1])
     _check(zone, manifests, [(rows, 1), (max(1, rows // 10), 2)])
-    show.console.print(f"\nDone in {time.monotonic() - began:.1f} s. Everything is in {data_dir}.", markup=False)
+    output.console.print(f"\nDone in {time.monotonic() - began:.1f} s. Everything is in {data_dir}.", markup=False)
 
 
 def _import(data_dir: Path, rows: int, seed: int) -> str:
@@ -71,8 +71,8 @@ def _import(data_dir: Path, rows: int, seed: int) -> str:
             writer.write_batch(batch)
     with operating(data_dir) as (backend, caller):
         wanted = Wanted(_DATASET, (file,))
-        done = imports.import_files(backend.database, backend.lake, backend.parsers, caller, backend.clock, wanted)
-    show.console.print(f"{done.batch.rows:,} rows imported into {_DATASET} ({done.dataset.id})", markup=False)
+        done = file_import.import_files(backend.database, backend.lake, backend.parsers, caller, backend.clock, wanted)
+    output.console.print(f"{done.batch.rows:,} rows imported into {_DATASET} ({done.dataset.id})", markup=False)
     return done.dataset.id
 
 
@@ -202,11 +202,11 @@ def _show_delivery(zone: Path, full: bytes) -> None:
     for folder in sorted({path.parent for path in zone.rglob("*") if path.is_file()}):
         branch = tree.add(str(folder.relative_to(zone)))
         for path in sorted(folder.iterdir()):
-            branch.add(f"{path.name}  {show.size(path.stat().st_size)}")
-    show.console.print(tree, soft_wrap=True, no_wrap=True, overflow="ignore", crop=False)
+            branch.add(f"{path.name}  {output.size(path.stat().st_size)}")
+    output.console.print(tree, soft_wrap=True, no_wrap=True, overflow="ignore", crop=False)
     document = json.loads(full)
-    show.console.print(f"\nThe full export, by offtake run manifest {document['flowRunId']}:", markup=False)
-    show.as_json(document)
+    output.console.print(f"\nThe full export, by offtake run manifest {document['flowRunId']}:", markup=False)
+    output.as_json(document)
 
 
 def _check_file(zone: Path, increment: bytes) -> None:
@@ -214,7 +214,7 @@ def _check_file(zone: Path, increment: bytes) -> None:
     (file,) = zone.rglob("manifest-*.json")
     if file.read_bytes() != increment:
         raise OfftakeError(f"{file} is not what the API says of its run.")
-    show.console.print(f"\nThe increment, by the last file of its run: {file.name}", markup=False)
+    output.console.print(f"\nThe increment, by the last file of its run: {file.name}", markup=False)
 
 
 def _check(zone: Path, manifests: list[bytes], sources: list[tuple[int, int]]) -> None:
@@ -228,7 +228,7 @@ def _check(zone: Path, manifests: list[bytes], sources: list[tuple[int, int]]) -
         if not delivered.equals(wanted.sort_by("_id")):
             raise OfftakeError(f"Run {manifest['flowRunId']} delivered other rows than were imported.")
         kind = manifest["datasets"][0]["exportKind"]
-        show.console.print(f"✓ {kind}: {delivered.num_rows:,} rows equal, {len(files)} hashes match", markup=False)
+        output.console.print(f"✓ {kind}: {delivered.num_rows:,} rows equal, {len(files)} hashes match", markup=False)
 
 
 def _verified(zone: Path, result: dict[str, Any]) -> Path:
@@ -240,4 +240,4 @@ def _verified(zone: Path, result: dict[str, Any]) -> Path:
 
 
 def _say(what: str) -> None:
-    show.console.print(f"\n[bold]{what}[/bold]")
+    output.console.print(f"\n[bold]{what}[/bold]")

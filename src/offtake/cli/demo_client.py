@@ -6,7 +6,7 @@ from typing import Any, Self
 
 import httpx2
 
-from offtake.cli import show
+from offtake.cli import output
 from offtake.errors import OfftakeError
 
 Json = dict[str, Any]
@@ -85,5 +85,5 @@ def _checked(answer: httpx2.Response) -> httpx2.Response:
 
 
 def _show(method: str, path: str, status: int, heart: object) -> None:
-    show.console.print(f"  {method} {path}", markup=False)
-    show.console.print(f"  → {status} {heart}", markup=False)
+    output.console.print(f"  {method} {path}", markup=False)
+    output.console.print(f"  → {status} {heart}", markup=False)

@@ -7,11 +7,12 @@ from typing import Annotated, Any, Final
 
 import typer
 
+from offtake.catalog import column_types
+from offtake.catalog.column_types import Column
+from offtake.catalog.file_options import FileOptions, parse_options
+from offtake.contract import bodies
+from offtake.contract.problems import Problem
 from offtake.errors import OfftakeError
-from offtake.flows import column_types, entities
-from offtake.flows.column_types import Column
-from offtake.flows.file_options import FileOptions, parse_options
-from offtake.flows.problems import Problem
 from offtake.lake.parsing.options import ParseOptions
 
 Delimiter = Annotated[
@@ -53,7 +54,7 @@ def parse(given: dict[str, Any], files: Sequence[Path]) -> ParseOptions:
     """The options as the parsers take them. Raises `OfftakeError` naming the option and what is allowed."""
     document = {name: value for name, value in given.items() if value is not None}
     try:
-        said = entities.parse_document(FileOptions, document)
+        said = bodies.parse_document(FileOptions, document)
     except Problem as error:
         raise OfftakeError(_sentence(error)) from None
     for_csv = said.given_for_csv()

@@ -2,14 +2,15 @@
 
 from sqlalchemy.orm import Session
 
-from offtake.cli import show
+from offtake.cli import output
 from offtake.cli.options import AsJson, DataDir, FlowName, InSandbox, find_flow, operating
 from offtake.cli.runs import wait_sentence
-from offtake.flows import dataflows, ends, flow_documents
+from offtake.contract.bodies import Json
+from offtake.contract.entities import ENABLED
+from offtake.flows import flow_documents, flow_ends, flows
 from offtake.flows.credentials import lost_promises
-from offtake.flows.entities import ENABLED, Json
-from offtake.flows.owed import Owed, describe, owed_by, remedy
 from offtake.flows.run_waits import wait_of
+from offtake.flows.undelivered import Owed, describe, owed_by, remedy
 from offtake.store import attempts, disposals
 from offtake.store.runs import live_run
 from offtake.store.tables import Flow, Run, SourceConnection, TargetConnection
@@ -31,12 +32,12 @@ def show_(flow: FlowName, sandbox: InSandbox = None, data_dir: DataDir = None, j
         kept = [{"runId": run.id, "files": [part.uri or part.key for part in parts]} for run, parts in held]
         to_be_removed = [{"runId": run_id, "files": keys} for run_id, keys in left.items()]
         more = {"held": kept, "toBeRemoved": to_be_removed, "limits": limits}
-        show.as_json(document | _extension(live, owed) | more)
+        output.as_json(document | _extension(live, owed) | more)
         return
     stays = [f"run {run.id}: {disposals.describe(parts, disposals.NEXT)}" for run, parts in held]
     stays += [f"run {run_id}: {attempts.describe(keys)}" for run_id, keys in left.items()]
     for line in [*_lines(row, live, owed, now_ms // 1000), *stays, *limits]:
-        show.console.print(line, markup=False)
+        output.console.print(line, markup=False)
 
 
 def _owed(session: Session, row: Flow) -> list[Owed]:
@@ -54,7 +55,7 @@ def _extension(live: Run | None, owed: list[Owed]) -> Json:
 def _lines(row: Flow, live: Run | None, owed: list[Owed], now: int) -> list[str]:
     lines = _schedule_lines(row, now)
     if row.last_run_id:
-        ended = show.instant(row.last_run_completed_at)
+        ended = output.instant(row.last_run_completed_at)
         lines.append(f"last run: {row.last_run_id} {row.last_run_state}, ended {ended}")
     if live is not None:
         wait = wait_of(live)
@@ -64,14 +65,14 @@ def _lines(row: Flow, live: Run | None, owed: list[Owed], now: int) -> list[str]
 
 def _schedule_lines(row: Flow, now: int) -> list[str]:
     """The flow's state, its next slot and its end."""
-    schedule, following = dataflows.schedule_of(row), ends.next_run(row, now)
-    end, due = ends.describe_end(schedule), show.instant(following * 1000) if following else "none"
+    schedule, following = flows.schedule_of(row), flow_ends.next_run(row, now)
+    end, due = flow_ends.describe_end(schedule), output.instant(following * 1000) if following else "none"
     head = f"flow {row.name} ({row.id}) is {row.state}"
-    if not ends.is_over(row, now):
+    if not flow_ends.is_over(row, now):
         return [head, f"next slot: {due}", f"ends: {end or 'never'}"]
     lines = [f"{head}, ended since {end}", f"next slot: {due}"]
     if row.state == ENABLED and row.next_run_s is not None:
         lines.append("last run to come: a slot from before the end is still due")
     if not (schedule.one_time and row.last_run_id):
-        lines.append(f"to prolong it: {ends.describe_prolonging(row)}")
+        lines.append(f"to prolong it: {flow_ends.describe_prolonging(row)}")
     return lines

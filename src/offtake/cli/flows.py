@@ -4,11 +4,12 @@ from typing import Annotated
 
 import typer
 
-from offtake.cli import show
+from offtake.cli import output
 from offtake.cli.options import AsJson, DataDir, FlowName, InSandbox, find_flow, operating
-from offtake.flows import adhoc, dataflows, ends, flow_documents, listing, reading
+from offtake.contract import listing
+from offtake.contract.entities import ENABLED
+from offtake.flows import adhoc, flow_documents, flow_ends, flows, queries
 from offtake.flows.adhoc import AdhocDestination
-from offtake.flows.entities import ENABLED
 from offtake.store.tables import Flow
 
 EndingWithin = Annotated[
@@ -26,16 +27,16 @@ def list_(
     with operating(data_dir, sandbox) as (backend, caller), backend.database.reading() as session:
         now_ms = backend.clock.now_ms()
         if ending_within is None:
-            found = reading.flows(session, caller, listing.everything()).rows
+            found = queries.flows(session, caller, listing.everything()).rows
         else:
             in_sandbox = Flow.sandbox_id == caller.sandbox_id
-            found = ends.find_ending(session, now_ms // 1000, ending_within, in_sandbox)
+            found = flow_ends.find_ending(session, now_ms // 1000, ending_within, in_sandbox)
         documents = flow_documents.render_all(session, found, caller, now_ms) if json else []
     if json:
-        show.as_json(documents)
+        output.as_json(documents)
         return
     empty = "No flows yet." if ending_within is None else f"No flow ends within {ending_within:g} days."
-    show.table(
+    output.table(
         ("ID", "NAME", "STATE", "LAST RUN", "ENDED", "NEXT RUN", "FLOW ENDS"),
         [_row(row, now_ms // 1000) for row in found],
         empty,
@@ -44,16 +45,16 @@ def list_(
 
 def _row(row: Flow, now: int) -> tuple[object, ...]:
     """What the list shows of one flow."""
-    following = ends.next_run(row, now)
+    following = flow_ends.next_run(row, now)
     ended = "ended" if row.state == ENABLED else f"{row.state}, ended"
     return (
         row.id,
         row.name,
-        ended if ends.is_over(row, now) else row.state,
+        ended if flow_ends.is_over(row, now) else row.state,
         f"{row.last_run_state} ({row.failures})" if row.failures else row.last_run_state,
-        show.instant(row.last_run_completed_at),
-        show.instant(following * 1000 if following else None),
-        ends.describe_end(dataflows.schedule_of(row)),
+        output.instant(row.last_run_completed_at),
+        output.instant(following * 1000 if following else None),
+        flow_ends.describe_end(flows.schedule_of(row)),
     )
 
 
@@ -70,6 +71,6 @@ def run(
         asked = AdhocDestination.model_validate({"flowId": found.id, "fullExport": full})
         made = adhoc.run_now(session, caller, asked, backend.clock.now_ms())
     if json:
-        show.as_json({"id": made.id, "flowId": made.flow_id, "status": made.status})
+        output.as_json({"id": made.id, "flowId": made.flow_id, "status": made.status})
         return
-    show.console.print(f"Run {made.id} is queued; a running server carries it out: offtake run watch {made.id}")
+    output.console.print(f"Run {made.id} is queued; a running server carries it out: offtake run watch {made.id}")

@@ -9,11 +9,13 @@ import typer
 from pydantic import ValidationError
 from sqlalchemy.orm import Session
 
+from offtake.access import access, clients
 from offtake.clock import Clock
+from offtake.contract import listing
+from offtake.contract.caller import Caller
+from offtake.deployment.backend import Backend, open_backend
 from offtake.errors import OfftakeError
-from offtake.flows import access, clients, listing, reading
-from offtake.flows.access import Caller
-from offtake.scheduling.backend import Backend, open_backend
+from offtake.flows import queries
 from offtake.settings import Settings
 from offtake.store.tables import Flow
 
@@ -51,7 +53,7 @@ def administering(data_dir: Path | None) -> Iterator[tuple[Backend, Caller]]:
 
 def find_flow(session: Session, caller: Caller, flow: str) -> Flow:
     """The flow of that id or name; raises `OfftakeError` when there is none, or more than one."""
-    found = [row for row in reading.flows(session, caller, listing.everything()).rows if flow in (row.id, row.name)]
+    found = [row for row in queries.flows(session, caller, listing.everything()).rows if flow in (row.id, row.name)]
     if len(found) != 1:
         how = "no flow" if not found else "more than one flow"
         raise OfftakeError(f"There is {how} {flow} in sandbox {caller.sandbox_name}; see: offtake flow list")

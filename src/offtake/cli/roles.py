@@ -4,11 +4,11 @@ from typing import Annotated, Any
 
 import typer
 
-from offtake.cli import show
+from offtake.access import clients, role_patches, roles
+from offtake.cli import output
 from offtake.cli.options import AsJson, DataDir, administering
+from offtake.contract.caller import ALL, PERMISSIONS
 from offtake.errors import OfftakeError
-from offtake.flows import clients, role_changes, roles
-from offtake.flows.access import ALL, PERMISSIONS
 from offtake.store.tables import Role
 
 Name = Annotated[str, typer.Argument(help="The role's name or id.")]
@@ -61,26 +61,26 @@ def list_(
             and not any(_grants(row, one) for one in without or ())
         ]
     if json:
-        show.as_json(found)
+        output.as_json(found)
         return
     rows = [(one["id"], one["name"], ", ".join(one["permissionSets"]), ", ".join(one["sandboxes"])) for one in found]
-    show.table(("ID", "NAME", "PERMISSIONS", "SANDBOXES"), rows, "No roles.")
+    output.table(("ID", "NAME", "PERMISSIONS", "SANDBOXES"), rows, "No roles.")
 
 
 def show_(role: Name, data_dir: DataDir = None, json: AsJson = False) -> None:
     """Show what a role grants, and who has it."""
     with administering(data_dir) as (backend, caller), backend.database.reading() as session:
         row = roles.named(session, caller, role)
-        document = roles.render(row) | {"subjects": role_changes.subjects(session, row)}
+        document = roles.render(row) | {"subjects": role_patches.subjects(session, row)}
     if json:
-        show.as_json(document)
+        output.as_json(document)
         return
-    show.console.print(f"{row.name} ({row.id}) {row.description}".rstrip(), markup=False)
-    show.console.print(f"permissions: {', '.join(row.permissions)}", markup=False)
-    show.console.print(f"sandboxes: {', '.join(row.sandboxes)}", markup=False)
-    show.console.print(f"labels: {', '.join(row.labels)}", markup=False)
+    output.console.print(f"{row.name} ({row.id}) {row.description}".rstrip(), markup=False)
+    output.console.print(f"permissions: {', '.join(row.permissions)}", markup=False)
+    output.console.print(f"sandboxes: {', '.join(row.sandboxes)}", markup=False)
+    output.console.print(f"labels: {', '.join(row.labels)}", markup=False)
     held = [(one["clientId"], one["name"], one["subjectType"]) for one in document["subjects"]]
-    show.table(("CLIENT", "NAME", "KIND"), held, "Nobody has it.")
+    output.table(("CLIENT", "NAME", "KIND"), held, "Nobody has it.")
 
 
 def update(
@@ -107,7 +107,7 @@ def grant(role: Name, client: ClientId, data_dir: DataDir = None, json: AsJson =
         row, found = roles.named(session, caller, role), clients.find(session, caller, client)
         if found is None:
             raise OfftakeError(f"There is no client {client}; see: offtake client list")
-        role_changes.grant(session, caller, row, found, backend.clock.now_ms())
+        role_patches.grant(session, caller, row, found, backend.clock.now_ms())
     _tell({"role": row.name, "client": client}, f"client {client} has role {row.name}", json)
 
 
@@ -117,7 +117,7 @@ def revoke(role: Name, client: ClientId, data_dir: DataDir = None, json: AsJson 
         row, found = roles.named(session, caller, role), clients.find(session, caller, client)
         if found is None:
             raise OfftakeError(f"There is no client {client}; see: offtake client list")
-        role_changes.revoke(session, caller, row, found, backend.clock.now_ms())
+        role_patches.revoke(session, caller, row, found, backend.clock.now_ms())
     _tell({"role": row.name, "client": client}, f"client {client} no longer has role {row.name}", json)
 
 
@@ -141,6 +141,6 @@ def _check_permissions(given: list[str]) -> None:
 
 def _tell(document: dict[str, Any], sentence: str, json: bool) -> None:
     if json:
-        show.as_json(document)
+        output.as_json(document)
         return
-    show.console.print(sentence, markup=False)
+    output.console.print(sentence, markup=False)

@@ -6,16 +6,19 @@ from typing import Annotated
 
 import typer
 
-from offtake.cli import show
+from offtake.cli import output
 from offtake.cli.options import AsJson, DataDir, InSandbox, operating
-from offtake.flows import listing, reading, run_view, runs
-from offtake.flows.access import Caller
-from offtake.flows.owed import describe, owed_by, remedy
+from offtake.contract import listing
+from offtake.contract.caller import Caller
+from offtake.deployment.backend import Backend
+from offtake.flows import queries, run_documents, runs
+from offtake.flows.run_manifests import read_manifest
 from offtake.flows.run_waits import RunWait, wait_of
-from offtake.scheduling.backend import Backend
-from offtake.scheduling.manifests import read_manifest
-from offtake.store import attempts
-from offtake.store.runs import run_parts
+from offtake.flows.undelivered import describe, owed_by, remedy
+from offtake.store import attempts, disposals
+from offtake.store.disposals import what_follows
+from offtake.store.run_parts import run_parts
+from offtake.store.run_states import FAILED
 from offtake.store.tables import Flow, Run
 
 RunId = Annotated[str, typer.Argument(help="The run's id.")]
@@ -47,24 +50,24 @@ def list_(
     """List the latest runs."""
     properties = (f"flowId=={flow}",) if flow else ()
     with operating(data_dir, sandbox) as (backend, caller), backend.database.reading() as session:
-        found = reading.runs(session, caller, listing.everything(properties)).rows
-        documents = [run_view.render(session, row, caller) for row in found] if json else []
+        found = queries.runs(session, caller, listing.everything(properties)).rows
+        documents = [run_documents.render(session, row, caller) for row in found] if json else []
     if json:
-        show.as_json(documents)
+        output.as_json(documents)
         return
     rows = [
         (
             row.id,
             row.flow_id,
             row.trigger,
-            show.instant(row.scheduled_at),
+            output.instant(row.scheduled_at),
             row.status,
-            show.instant(row.completed_at),
-            show.instant(wait.next_ms) if (wait := wait_of(row)) else "",
+            output.instant(row.completed_at),
+            output.instant(wait.next_ms) if (wait := wait_of(row)) else "",
         )
         for row in found
     ]
-    show.table(("ID", "FLOW", "TRIGGER", "SCHEDULED", "STATUS", "ENDED", "NEXT TRY"), rows, "No runs yet.")
+    output.table(("ID", "FLOW", "TRIGGER", "SCHEDULED", "STATUS", "ENDED", "NEXT TRY"), rows, "No runs yet.")
 
 
 def show_(run: RunId, sandbox: InSandbox = None, data_dir: DataDir = None, json: AsJson = False) -> None:
@@ -73,24 +76,24 @@ def show_(run: RunId, sandbox: InSandbox = None, data_dir: DataDir = None, json:
         progress = _progress(backend, caller, run)
         with backend.database.reading() as session:
             row = runs.find(session, caller, run)
-            document = run_view.render(session, row, caller)
+            document = run_documents.render(session, row, caller)
             parts = run_parts(session, row.id)
             owed, then = owed_by(session, row), remedy(session.get(Flow, row.flow_id))
             left = attempts.left_by(session, [row.id]).get(row.id)
     if json:
-        show.as_json(document)
+        output.as_json(document)
         return
-    show.console.print(_sentence(progress), markup=False)
-    rows = [(part.key, part.rows, part.bytes and show.size(part.bytes), part.sha256) for part in parts]
-    show.table(("FILE", "ROWS", "SIZE", "SHA-256"), rows, "No files.")
+    output.console.print(_sentence(progress), markup=False)
+    rows = [(part.key, part.rows, part.bytes and output.size(part.bytes), part.sha256) for part in parts]
+    output.table(("FILE", "ROWS", "SIZE", "SHA-256"), rows, "No files.")
     if row.manifest and row.completed_at:
-        show.console.print(f"manifest: {row.manifest['key']}", markup=False)
+        output.console.print(f"manifest: {row.manifest['key']}", markup=False)
     for one in owed:
-        show.console.print(f"owed: {describe(one)}{_since(one.since_ms)}; {then}", markup=False)
+        output.console.print(f"owed: {describe(one)}{_since(one.since_ms)}; {then}", markup=False)
     if left:
-        show.console.print(attempts.describe(left), markup=False)
+        output.console.print(attempts.describe(left), markup=False)
     for warning in row.warnings:
-        show.console.print(f"warning: {warning['message']}", markup=False)
+        output.console.print(f"warning: {warning['message']}", markup=False)
 
 
 def manifest(run: RunId, sandbox: InSandbox = None, data_dir: DataDir = None) -> None:
@@ -119,20 +122,20 @@ def watch(run: RunId, sandbox: InSandbox = None, data_dir: DataDir = None, json:
 
 def _report(progress: Progress, json: bool) -> None:
     if json:
-        show.as_json(asdict(progress))
+        output.as_json(asdict(progress))
         return
-    show.console.print(_sentence(progress), markup=False)
+    output.console.print(_sentence(progress), markup=False)
 
 
 def _since(epoch_ms: int | None) -> str:
-    return "" if epoch_ms is None else f" (delivered at {show.instant(epoch_ms)})"
+    return "" if epoch_ms is None else f" (delivered at {output.instant(epoch_ms)})"
 
 
 def wait_sentence(wait: RunWait) -> str:
     """Since when a run waits and why, when it is tried next, and until when at most."""
-    following = f"next try {show.instant(wait.next_ms)}" if wait.next_ms else "next try now"
-    until = f", until {show.instant(wait.until_ms)} at most" if wait.until_ms else ""
-    return f"since {show.instant(wait.since_ms)}: {wait.code} {wait.message} {following}{until}"
+    following = f"next try {output.instant(wait.next_ms)}" if wait.next_ms else "next try now"
+    until = f", until {output.instant(wait.until_ms)} at most" if wait.until_ms else ""
+    return f"since {output.instant(wait.since_ms)}: {wait.code} {wait.message} {following}{until}"
 
 
 def _sentence(progress: Progress) -> str:
@@ -141,7 +144,7 @@ def _sentence(progress: Progress) -> str:
         return f"run {progress.id} waits {wait_sentence(progress.waiting)}; {done}"
     parts = f"{progress.parts_done}/{progress.parts} parts"
     rows = f"{progress.rows:,}/{progress.rows_planned:,} rows"
-    done = f"{parts}, {rows}, {show.size(progress.bytes)}, {show.size(progress.rate)}/s"
+    done = f"{parts}, {rows}, {output.size(progress.bytes)}, {output.size(progress.rate)}/s"
     return f"run {progress.id} {progress.status}: {progress.error or done}"
 
 
@@ -167,3 +170,32 @@ def _progress(backend: Backend, caller: Caller, run_id: str) -> Progress:
 
 def _seconds(row: Run, finished: list[int]) -> float:
     return (max(finished) - (row.started_at or 0)) / 1000 if finished else 0
+
+
+def cancel(run: RunId, sandbox: InSandbox = None, data_dir: DataDir = None, json: AsJson = False) -> None:
+    """Stop a run that waits or is going on; files that nobody has collected are removed."""
+    with operating(data_dir, sandbox) as (backend, caller), backend.database.writing() as session:
+        row = runs.act(session, caller, run, "CANCEL", None, backend.clock.now_ms())
+        complete = [part for part in run_parts(session, row.id) if part.finished_at]
+        then = what_follows(session, row)
+    if json:
+        files = [part.uri or part.key for part in complete]
+        output.as_json({"id": row.id, "flowId": row.flow_id, "status": row.status, "files": files})
+    elif row.status == FAILED:
+        output.console.print(f"Run {row.id} is cancelled; it had written nothing.", markup=False)
+    else:
+        output.console.print(f"Run {row.id} is told to stop: offtake run watch {row.id}", markup=False)
+        if complete:
+            output.console.print(
+                f"Unless they can still be removed, {disposals.describe(complete, then)}", markup=False
+            )
+
+
+def retry(run: RunId, sandbox: InSandbox = None, data_dir: DataDir = None, json: AsJson = False) -> None:
+    """Repeat a failed run over the same snapshots; refused when a later run has delivered them."""
+    with operating(data_dir, sandbox) as (backend, caller), backend.database.writing() as session:
+        row = runs.act(session, caller, run, "RE_TRIGGER", None, backend.clock.now_ms())
+    if json:
+        output.as_json({"id": row.id, "flowId": row.flow_id, "status": row.status, "parentRunId": row.parent_run_id})
+        return
+    output.console.print(f"Run {row.id} is queued and repeats {run}: offtake run watch {row.id}", markup=False)

@@ -4,12 +4,13 @@ from typing import Annotated
 
 import typer
 
-from offtake.cli import show
+from offtake.cli import output
 from offtake.cli.options import AsJson, DataDir, administering
-from offtake.flows import sandboxes
-from offtake.flows.access import Caller
-from offtake.scheduling.backend import Backend
+from offtake.contract.caller import Caller
+from offtake.deployment.backend import Backend
+from offtake.sandboxes import sandboxes
 from offtake.scheduling.housekeeping import empty_sandbox
+from offtake.store import sandbox_states
 from offtake.store.tables import Sandbox
 
 Name = Annotated[str, typer.Argument(help="The sandbox's name.")]
@@ -35,10 +36,10 @@ def list_(data_dir: DataDir = None, json: AsJson = False) -> None:
     with administering(data_dir) as (backend, caller), backend.database.reading() as session:
         documents = [sandboxes.render(row) for row in sandboxes.visible(session, caller)]
     if json:
-        show.as_json(documents)
+        output.as_json(documents)
         return
     rows = [(one["name"], one["title"], one["type"], one["state"], one["createdDate"]) for one in documents]
-    show.table(("NAME", "TITLE", "TYPE", "STATE", "CREATED"), rows, "No sandboxes.")
+    output.table(("NAME", "TITLE", "TYPE", "STATE", "CREATED"), rows, "No sandboxes.")
 
 
 def reset(name: Name, yes: Yes = False, data_dir: DataDir = None, json: AsJson = False) -> None:
@@ -74,7 +75,7 @@ def _emptied(backend: Backend, caller: Caller, row: Sandbox) -> Sandbox:
 
 def _report(row: Sandbox, json: bool) -> None:
     if json:
-        show.as_json(sandboxes.render(row))
+        output.as_json(sandboxes.render(row))
         return
-    later = "; the server goes on with it" if row.state in (sandboxes.RESETTING, sandboxes.DELETING) else ""
-    show.console.print(f"sandbox {row.name} ({row.id}) is {row.state}{later}", markup=False)
+    later = "; the server goes on with it" if row.state in (sandbox_states.RESETTING, sandbox_states.DELETING) else ""
+    output.console.print(f"sandbox {row.name} ({row.id}) is {row.state}{later}", markup=False)

@@ -15,17 +15,18 @@ from uuid import uuid4
 import typer
 
 from offtake import logs
+from offtake.access import clients, roles
+from offtake.access.clients import NewClient
 from offtake.api.app import create_app
 from offtake.api.serving.server import BoundedServer, server_for
-from offtake.cli import show
+from offtake.cli import output
 from offtake.cli.options import DataDir, settings_at
 from offtake.clock import Clock
+from offtake.contract.caller import VIEW_DESTINATIONS
+from offtake.deployment.backend import key_file, open_backend, sole_server
 from offtake.errors import OfftakeError
-from offtake.flows import clients, ends, roles
-from offtake.flows.access import VIEW_DESTINATIONS
-from offtake.flows.clients import NewClient
-from offtake.scheduling.backend import key_file, open_backend, sole_server
-from offtake.scheduling.service import Duties, working
+from offtake.flows import flow_ends
+from offtake.scheduling.background import Duties, working
 from offtake.store.database import Database
 
 _log = logging.getLogger(__name__)
@@ -61,7 +62,7 @@ def serve(
         clients.first_client(backend.database, backend.clock, keep)
         _warn_of_roles(backend.database)
         _greet(f"http://{host}:{port}", admin_file)
-        ends.log_ending_soon(backend.database, backend.clock)
+        flow_ends.log_ending_soon(backend.database, backend.clock)
         app = create_app(backend)
         http = HttpThread(server_for(app, settings, host, port))
         with working(backend, owner, duties):
@@ -160,13 +161,13 @@ def _greet(origin: str, admin_file: Path) -> None:
         if admin_file.exists()
         else "A client's new secret, its id being in offtake client list: offtake client rotate ID"
     )
-    show.console.print(f"Offtake serves {origin}. {clients_are}", markup=False)
-    show.console.print(
+    output.console.print(f"Offtake serves {origin}. {clients_are}", markup=False)
+    output.console.print(
         f"A token: curl -s {origin}/ims/token/v3 -d grant_type=client_credentials -d client_id=… -d client_secret=…",
         markup=False,
     )
-    show.console.print("Then call /data/foundation/flowservice/… with the headers", markup=False)
-    show.console.print(
+    output.console.print("Then call /data/foundation/flowservice/… with the headers", markup=False)
+    output.console.print(
         "  Authorization: Bearer <token>, x-api-key: <client_id>, x-gw-ims-org-id: <org_id>, x-sandbox-name: prod",
         markup=False,
     )

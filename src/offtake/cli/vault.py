@@ -1,8 +1,8 @@
 """The commands `offtake vault …`."""
 
-from offtake.cli import show
+from offtake.cli import output
 from offtake.cli.options import AsJson, DataDir, operating
-from offtake.scheduling.backend import rotate_vault
+from offtake.deployment.backend import rotate_vault
 
 
 def rotate(data_dir: DataDir = None, json: AsJson = False) -> None:
@@ -13,6 +13,6 @@ def rotate(data_dir: DataDir = None, json: AsJson = False) -> None:
     with operating(data_dir) as (backend, _):
         moved = rotate_vault(backend)
     if json:
-        show.as_json({"moved": moved})
+        output.as_json({"moved": moved})
         return
-    show.console.print(f"{moved} stored secrets are under the newest key now.")
+    output.console.print(f"{moved} stored secrets are under the newest key now.")

@@ -1,1 +1,1 @@
-"""Where datasets are delivered: one file a destination, all fulfilling one contract."""
+"""Destinations: one file per destination, each a declaration of the same shape."""

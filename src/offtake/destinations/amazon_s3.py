@@ -1,18 +1,19 @@
 """Amazon S3, and stores that speak its protocol."""
 
 import re
-from typing import TYPE_CHECKING, Annotated, ClassVar, Final, Literal, Self
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Annotated, Final, Literal, Self
 
 from obstore.store import S3Store
 from pydantic import AfterValidator, Field, SecretStr, model_validator
 from pydantic_core import PydanticCustomError
 
 from offtake.destinations import patterns
-from offtake.destinations.amazon_clients import fixed, make_client
-from offtake.destinations.assumed_role import AssumedRole, assumed_role
-from offtake.destinations.contract import AuthMethod, Capabilities, Destination, Driver, Guide, Sink, Site
-from offtake.destinations.object_store import (
+from offtake.destinations.base import AuthMethod, Capabilities, Destination, Driver, Guide, Sink, Site
+from offtake.destinations.drivers.assumed_role import AssumedRole, assumed_role
+from offtake.destinations.drivers.aws_client import RIGHTS, UPLOADS, fixed, make_client
+from offtake.destinations.drivers.http import answers
+from offtake.destinations.drivers.multipart_cleanup import AT_ONCE, UnfinishedUploads
+from offtake.destinations.drivers.object_store import (
     LOST_ANSWER,
     MOST_PARTS,
     PART_BYTES,
@@ -25,10 +26,8 @@ from offtake.destinations.object_store import (
     ObjectStoreSink,
     client_options,
 )
-from offtake.destinations.object_store_errors import Rights
-from offtake.destinations.parameters import Params, TargetParams, address_of, as_folder
-from offtake.destinations.plain_http import answers
-from offtake.destinations.unfinished_uploads import AT_ONCE, UnfinishedUploads
+from offtake.destinations.drivers.s3_address import StoreAddress, amazon_url, bucket_url
+from offtake.destinations.parameters import Params, TargetParams, as_folder
 from offtake.errors import DeliveryError
 
 if TYPE_CHECKING:
@@ -42,16 +41,12 @@ NAME: Final = "Amazon S3"
 # Credentials
 
 
-_ROLE: Final = r"arn:aws[a-z-]{0,20}:iam::\d{12}:role/([\x21-\x7e]{1,512}/)?[A-Za-z0-9+=,.@_-]{1,64}"
-
-
+_ROLE: Final = re.compile(r"arn:aws[a-z-]{0,20}:iam::\d{12}:role/([\x21-\x7e]{1,512}/)?[A-Za-z0-9+=,.@_-]{1,64}")
 _ORGANISATION: Final = "@AdobeOrg"
 
 
 def _role(sent: SecretStr) -> SecretStr:
-    if re.fullmatch(
-        r"arn:aws[a-z-]{0,20}:iam::\d{12}:role/([\x21-\x7e]{1,512}/)?[A-Za-z0-9+=,.@_-]{1,64}", sent.get_secret_value()
-    ):
+    if _ROLE.fullmatch(sent.get_secret_value()):
         return sent
     raise ValueError("must be the ARN of a role, such as arn:aws:iam::123456789012:role/exports")
 
@@ -61,53 +56,6 @@ def _external_id(sent: str | None) -> str | None:
     if sent is not None and sent.endswith(_ORGANISATION):
         raise ValueError("must not be an organisation's id; your own is sent when it is left out")
     return sent
-
-
-AddressingStyle = Literal["PATH", "VIRTUAL"]
-
-
-class StoreAddress(Params):
-    """Where the bucket is."""
-
-    free: ClassVar[frozenset[str]] = frozenset({"region", "addressing_style"})
-
-    endpoint_url: str | None = Field(
-        default=None,
-        pattern=r"^https?://[^/?#@\s]+(/[0-9A-Za-z_~-][0-9A-Za-z._~-]*)*/?$",
-        title="Endpoint",
-        description="Address of an S3-compatible store, with the path where it has one (https://HOST/storage/v1/s3); "
-        "leave out for Amazon. An extension of this project.",
-        examples=["https://minio.example.org:9000"],
-    )
-    region: str | None = Field(
-        default=None,
-        pattern=r"^[a-z0-9-]{1,40}$",
-        title="Region",
-        description="Region of the bucket; us-east-1 when left out. An extension of this project.",
-        examples=["eu-central-1"],
-    )
-
-    addressing_style: AddressingStyle | None = Field(
-        default=None,
-        title="Addressing style",
-        description="How an S3-compatible store takes the bucket: PATH (https://HOST/BUCKET) or VIRTUAL "
-        "(https://BUCKET.HOST). Found and recorded at the first connection when left out. An extension.",
-        examples=["PATH"],
-    )
-
-    @property
-    def unmet(self) -> bool:
-        """True until it is known how a compatible store is addressed; Amazon takes both."""
-        return self.endpoint_url is not None and self.addressing_style is None
-
-    def hosts(self) -> dict[str, str]:
-        """The endpoint's."""
-        return {"endpointUrl": urlsplit(self.endpoint_url).hostname or ""} if self.endpoint_url else {}
-
-    @property
-    def address(self) -> str | None:
-        """The endpoint; Amazon has many servers behind one name."""
-        return address_of(self.endpoint_url) if self.endpoint_url else None
 
 
 class AccessKey(StoreAddress):
@@ -212,9 +160,6 @@ class S3Params(TargetParams):
 
 # Opening
 
-UPLOADS: Final = "s3:ListBucketMultipartUploads and s3:AbortMultipartUpload"
-RIGHTS: Final = Rights(write="s3:PutObject", read="s3:GetObject", list="s3:ListBucket", delete="s3:DeleteObject")
-
 
 def open_sink(credentials: Params | None, params: TargetParams, site: Site) -> Sink:
     """The bucket, ready to write. Of the store, nothing is asked yet; a role is assumed."""
@@ -223,8 +168,8 @@ def open_sink(credentials: Params | None, params: TargetParams, site: Site) -> S
     region = credentials.region or "us-east-1"
     endpoint = credentials.endpoint_url.rstrip("/") if credentials.endpoint_url else None
     is_virtual = credentials.addressing_style == "VIRTUAL"
-    url = endpoint or _amazon(region)
-    store_url = _of_bucket(url, params.bucket_name) if is_virtual else url
+    url = endpoint or amazon_url(region)
+    store_url = bucket_url(url, params.bucket_name) if is_virtual else url
     options = client_options(site.network, Endpoint(store_url, chosen=endpoint is not None))
     if params.bucket_owner_full_control:
         # The driver signs these like its own headers.
@@ -317,17 +262,9 @@ def answer(credentials: Params | None, site: Site) -> bool:
     """Whether the store answers."""
     assert isinstance(credentials, AccessKey | Role)  # noqa: S101 - parsed with one of this destination's own models
     endpoint = credentials.endpoint_url
-    return answers(endpoint or _amazon(credentials.region or "us-east-1"), site.network, guarded=endpoint is not None)
-
-
-def _of_bucket(url: str, bucket: str) -> str:
-    """The address of the bucket in the virtual style."""
-    split = urlsplit(url)
-    return split._replace(netloc=f"{bucket}.{split.netloc}").geturl()
-
-
-def _amazon(region: str) -> str:
-    return f"https://s3.{region}.amazonaws.com{'.cn' if region.startswith('cn-') else ''}"
+    return answers(
+        endpoint or amazon_url(credentials.region or "us-east-1"), site.network, guarded=endpoint is not None
+    )
 
 
 def _credential(key: AccessKey | Role) -> "S3Credential":

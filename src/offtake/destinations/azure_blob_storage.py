@@ -6,8 +6,10 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Field, SecretStr
 
 from offtake.destinations import patterns
-from offtake.destinations.azure_accounts import (
+from offtake.destinations.base import AuthMethod, Capabilities, Destination, Guide, Sink, Site
+from offtake.destinations.drivers.azure_account import (
     MOST_BLOCKS,
+    RIGHTS,
     ROLE_RIGHTS,
     UNCOMMITTED,
     account_of,
@@ -16,10 +18,8 @@ from offtake.destinations.azure_accounts import (
     answer_of,
     azure_sink,
 )
-from offtake.destinations.azure_principal import PrincipalParams
-from offtake.destinations.contract import AuthMethod, Capabilities, Destination, Guide, Sink, Site
-from offtake.destinations.object_store import LOST_ANSWER, PART_BYTES, RETRY_AFTER
-from offtake.destinations.object_store_errors import Rights
+from offtake.destinations.drivers.azure_principal import PrincipalParams
+from offtake.destinations.drivers.object_store import LOST_ANSWER, PART_BYTES, RETRY_AFTER
 from offtake.destinations.parameters import Params, TargetParams, address_of, as_folder
 
 # Identity
@@ -98,13 +98,6 @@ class BlobParams(TargetParams):
 
 
 # Opening
-
-RIGHTS: Final = Rights(
-    write="write and create on blobs (SAS: cw)",
-    read="read on blobs (SAS: r)",
-    list="list on the container (SAS: l)",
-    delete="delete on blobs (SAS: d)",
-)
 
 
 def open_sink(credentials: Params | None, params: TargetParams, site: Site) -> Sink:

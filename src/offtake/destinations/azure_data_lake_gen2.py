@@ -5,7 +5,8 @@ from typing import Annotated, Final
 from pydantic import Field
 
 from offtake.destinations import patterns
-from offtake.destinations.azure_accounts import (
+from offtake.destinations.base import AuthMethod, Capabilities, Destination, Guide, Sink, Site
+from offtake.destinations.drivers.azure_account import (
     MOST_BLOCKS,
     ROLE_RIGHTS,
     UNCOMMITTED,
@@ -14,9 +15,8 @@ from offtake.destinations.azure_accounts import (
     place_of,
     url_problem,
 )
-from offtake.destinations.azure_principal import PrincipalParams
-from offtake.destinations.contract import AuthMethod, Capabilities, Destination, Guide, Sink, Site
-from offtake.destinations.object_store import LOST_ANSWER, PART_BYTES, RETRY_AFTER
+from offtake.destinations.drivers.azure_principal import PrincipalParams
+from offtake.destinations.drivers.object_store import LOST_ANSWER, PART_BYTES, RETRY_AFTER
 from offtake.destinations.parameters import Params, TargetParams, address_of, as_folder
 
 # Identity

@@ -5,9 +5,9 @@ from typing import Annotated, Final
 from pydantic import Field
 
 from offtake.destinations import patterns
-from offtake.destinations.contract import Capabilities, Destination, Guide, Sink, Site
+from offtake.destinations.base import Capabilities, Destination, Guide, Sink, Site
+from offtake.destinations.landing_zone.sinks import open_zone_to_write
 from offtake.destinations.parameters import Params, TargetParams, as_folder
-from offtake.destinations.zone_sinks import open_zone_to_write
 
 # Identity
 

@@ -7,9 +7,11 @@ from obstore.store import S3Store
 from pydantic import Field, SecretStr
 
 from offtake.destinations import patterns
-from offtake.destinations.amazon_clients import fixed, make_client
-from offtake.destinations.contract import AuthMethod, Capabilities, Destination, Guide, Sink, Site
-from offtake.destinations.object_store import (
+from offtake.destinations.base import AuthMethod, Capabilities, Destination, Guide, Sink, Site
+from offtake.destinations.drivers.aws_client import fixed, make_client
+from offtake.destinations.drivers.http import answers
+from offtake.destinations.drivers.multipart_cleanup import AT_ONCE, UnfinishedUploads
+from offtake.destinations.drivers.object_store import (
     LOST_ANSWER,
     MOST_PARTS,
     PART_BYTES,
@@ -22,10 +24,8 @@ from offtake.destinations.object_store import (
     ObjectStoreSink,
     client_options,
 )
-from offtake.destinations.object_store_errors import Rights
+from offtake.destinations.drivers.object_store_errors import Rights
 from offtake.destinations.parameters import Params, TargetParams, address_of, as_folder
-from offtake.destinations.plain_http import answers
-from offtake.destinations.unfinished_uploads import AT_ONCE, UnfinishedUploads
 
 if TYPE_CHECKING:
     # The driver states this type in its stubs only.

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Final
 from uuid import uuid4
 
-from offtake.destinations.contract import Sink
+from offtake.destinations.base import Sink
 from offtake.errors import DeliveryError
 
 _CONTENT: Final = b"Offtake was here to see whether it can deliver; this file may be deleted.\n"

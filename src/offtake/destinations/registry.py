@@ -10,7 +10,7 @@ from offtake.destinations import (
     google_cloud_storage,
     sftp,
 )
-from offtake.destinations.contract import Destination
+from offtake.destinations.base import Destination
 
 DESTINATIONS: Final[tuple[Destination, ...]] = (
     amazon_s3.DESTINATION,

@@ -10,7 +10,7 @@ from typing import Any, Final, Literal, Union, get_args, get_origin
 from pydantic import SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 
-from offtake.destinations.contract import AuthMethod, Destination
+from offtake.destinations.base import AuthMethod, Destination
 from offtake.destinations.parameters import Params, TargetParams
 from offtake.errors import FieldProblem, InvalidInputError
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Self
 from pydantic import Field, SecretStr, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-from offtake.destinations import patterns, sftp_keys
-from offtake.destinations.contract import (
+from offtake.destinations import patterns
+from offtake.destinations.base import (
     ANSWER_SECONDS,
     AuthMethod,
     Capabilities,
@@ -18,14 +18,15 @@ from offtake.destinations.contract import (
     Sink,
     Site,
 )
+from offtake.destinations.drivers import sftp_keys
+from offtake.destinations.drivers.sftp_placing import FOLDER, USUAL, Placing, TemporaryName
 from offtake.destinations.parameters import Params, TargetParams, as_folder
-from offtake.destinations.sftp_placing import FOLDER, USUAL, Placing, TemporaryName
 from offtake.errors import DeliveryError
 
 if TYPE_CHECKING:
     # The SSH library is an extra, and slow to import: only who delivers by SFTP pays for it.
-    from offtake.destinations.sftp_files import RemoteFolder
-    from offtake.destinations.sftp_session import Session
+    from offtake.destinations.drivers.sftp_files import RemoteFolder
+    from offtake.destinations.drivers.sftp_session import Session
 
 # Identity
 
@@ -187,7 +188,7 @@ WITHOUT_RENAME: Final = (
 
 def open_sink(credentials: Params | None, params: TargetParams, site: Site) -> Sink:
     """The folder, ready to write. Nothing is asked of the server yet."""
-    from offtake.destinations.sftp_sink import SftpSink  # noqa: PLC0415 - see the imports
+    from offtake.destinations.drivers.sftp_sink import SftpSink  # noqa: PLC0415 - see the imports
 
     assert isinstance(credentials, SftpLogin)  # noqa: S101 - the flow's rules let no other kind through
     session = _session(credentials, site)
@@ -199,7 +200,7 @@ def pin(credentials: Params, params: TargetParams | None, site: Site) -> Params:
 
     Raises `DeliveryError`.
     """
-    from offtake.destinations.sftp_trial import find_placing  # noqa: PLC0415 - see the imports
+    from offtake.destinations.drivers.sftp_trial import find_placing  # noqa: PLC0415 - see the imports
 
     assert isinstance(credentials, SftpLogin)  # noqa: S101 - as above
     session = _session(credentials, site)
@@ -238,7 +239,7 @@ def answers(credentials: Params | None, site: Site) -> bool:
 
 
 def _folder(session: "Session", params: TargetParams, site: Site, placing: Placing) -> "RemoteFolder":
-    from offtake.destinations.sftp_files import RemoteFolder  # noqa: PLC0415 - see the imports
+    from offtake.destinations.drivers.sftp_files import RemoteFolder  # noqa: PLC0415 - see the imports
 
     assert isinstance(params, SftpParams)  # noqa: S101 - parsed with this destination's own model
     server = session.login.server
@@ -246,8 +247,8 @@ def _folder(session: "Session", params: TargetParams, site: Site, placing: Placi
 
 
 def _session(credentials: Params | None, site: Site) -> "Session":
-    from offtake.destinations.sftp_login import Login  # noqa: PLC0415 - see the imports
-    from offtake.destinations.sftp_session import Session  # noqa: PLC0415 - see the imports
+    from offtake.destinations.drivers.sftp_login import Login  # noqa: PLC0415 - see the imports
+    from offtake.destinations.drivers.sftp_session import Session  # noqa: PLC0415 - see the imports
 
     assert isinstance(credentials, Password | SshKey)  # noqa: S101 - the flow's rules let no other kind through
     key = None

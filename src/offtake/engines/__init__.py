@@ -1,1 +1,1 @@
-"""Where the parts of runs are carried out."""
+"""Where parts run: a pool of processes on this machine."""

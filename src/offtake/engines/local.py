@@ -15,10 +15,10 @@ from typing import Final
 
 from offtake.engines.intents import IntentClient, IntentServer, Recorder, Recorders
 from offtake.errors import DeliveryError, OfftakeError, exhaustion
+from offtake.exporting.cancellation import Leash, go_on
 from offtake.exporting.engine import PartsFailedError
-from offtake.exporting.leash import Leash, go_on
 from offtake.exporting.part import PartTask, RecordIntent, Written, export_part
-from offtake.exporting.retrying import exhausted_error
+from offtake.exporting.retry import exhausted_error
 
 _MOST_RUNS: Final = 64
 _POLL_SECONDS: Final = 0.2

@@ -5,7 +5,7 @@ from typing import Literal, Protocol, TypeAlias
 
 import pyarrow as pa
 
-from offtake.lake import describe, ingest
+from offtake.lake import ingest, table_description
 from offtake.lake.catalog import Lake, TableName
 from offtake.lake.commits import Attempt, Batch, Landed
 from offtake.lake.ingest import DryRun
@@ -53,7 +53,7 @@ class AttemptFacts:
         def may_rewrite() -> bool:
             allowed = server.ask("may_rewrite")
             if allowed:
-                server.expect(2 * describe.size(lake, table).bytes)
+                server.expect(2 * table_description.size(lake, table).bytes)
             return allowed
 
         def before_commit() -> None:

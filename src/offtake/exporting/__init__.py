@@ -1,1 +1,1 @@
-"""A run from plan to proof."""
+"""One run, from plan to verified delivery."""

@@ -10,9 +10,9 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
-from offtake.destinations.contract import Sink
+from offtake.destinations.base import Sink
 from offtake.errors import DeliveryError
-from offtake.exporting.order import Order
+from offtake.exporting.job import Order
 from offtake.failpoints import failpoint
 from offtake.store import attempts
 from offtake.store.database import Database

@@ -4,10 +4,10 @@ import threading
 from typing import Final
 
 from offtake.errors import DeliveryError
-from offtake.exporting.order import Order
-from offtake.exporting.workshop import Workshop
+from offtake.exporting.context import Workshop
+from offtake.exporting.job import Order
 from offtake.store import waits
-from offtake.store.runs import Lease
+from offtake.store.run_leases import Lease
 
 _SECONDS: Final = 10.0
 

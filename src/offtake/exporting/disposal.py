@@ -9,11 +9,11 @@ import logging
 from collections.abc import Sequence
 from typing import Final
 
-from offtake.destinations.contract import Pending, Sink
+from offtake.destinations.base import Pending, Sink
 from offtake.errors import DeliveryError
 from offtake.exporting.attempts import remove_left
+from offtake.exporting.job import Order
 from offtake.exporting.manifest import manifest_key
-from offtake.exporting.order import Order
 from offtake.failpoints import failpoint
 from offtake.store import disposals
 from offtake.store.database import Database

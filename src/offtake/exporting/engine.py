@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from typing import Protocol
 
 from offtake.errors import DeliveryError, OfftakeError
-from offtake.exporting.leash import Leash
+from offtake.exporting.cancellation import Leash
 from offtake.exporting.part import PartTask, RecordIntent, Written
 
 

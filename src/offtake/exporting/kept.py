@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from offtake.exporting.order import OrderedDataset
+from offtake.exporting.job import OrderedDataset
 from offtake.store.tables import RunDataset, RunPart
 
 

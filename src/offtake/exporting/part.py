@@ -9,15 +9,15 @@ from typing import Any
 
 import pyarrow as pa
 
-from offtake.destinations.contract import Pending, Sink
-from offtake.exporting.leash import Leash, await_right, go_on
-from offtake.exporting.place import Place
+from offtake.destinations.base import Pending, Sink
+from offtake.exporting.cancellation import Leash, await_right, go_on
+from offtake.exporting.job import Place
 from offtake.failpoints import failpoint
 from offtake.formats import pgp
-from offtake.formats.footer import UnsuitedError
 from offtake.formats.gzip_stream import USUAL, GzipOptions
 from offtake.formats.losses import Loss, LossCounter
 from offtake.formats.parquet import ParquetOptions
+from offtake.formats.parquet_pages.footer import UnsuitedError
 from offtake.formats.registry import Format, format_for
 from offtake.lake import reading
 from offtake.lake.text import InvalidText

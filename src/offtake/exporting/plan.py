@@ -11,9 +11,8 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from offtake.errors import DeliveryError
+from offtake.exporting.job import Order, OrderedDataset, Place, join_key
 from offtake.exporting.kept import Kept, repeats, take_over
-from offtake.exporting.order import Order, OrderedDataset, join_key
-from offtake.exporting.place import Place
 from offtake.formats import pgp, types
 from offtake.formats.registry import format_for
 from offtake.lake import reading, scan

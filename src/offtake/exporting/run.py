@@ -6,23 +6,25 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
-from offtake.destinations.contract import Pending, Sink
+from offtake.destinations.base import Pending, Sink
 from offtake.errors import DeliveryError, OfftakeError, exhaustion
 from offtake.exporting import manifest as proof
 from offtake.exporting.attempts import next_attempt, remove_failed
-from offtake.exporting.ending import give_up
+from offtake.exporting.cancellation import Leash, await_right, go_on, pause
+from offtake.exporting.cleanup import give_up
+from offtake.exporting.context import Workshop
 from offtake.exporting.engine import PartsFailedError
-from offtake.exporting.leash import Leash, await_right, go_on, pause
+from offtake.exporting.job import Order
 from offtake.exporting.loss_warnings import loss_warnings
-from offtake.exporting.order import Order
 from offtake.exporting.part import Intent, PartTask, Written
 from offtake.exporting.plan import Plan, file_ending, make_plan
-from offtake.exporting.retrying import Budget, DeferredError, exhausted_error, persevere
+from offtake.exporting.retry import Budget, DeferredError, exhausted_error, persevere
 from offtake.exporting.waiting import note_outage, put_back
-from offtake.exporting.workshop import Workshop
 from offtake.failpoints import failpoint
-from offtake.store import attempts, runs, waits
-from offtake.store.runs import Lease, PartRecord, PlanBasis, PlanOutdatedError
+from offtake.store import attempts, run_parts, run_plans, runs, waits
+from offtake.store.run_leases import Lease
+from offtake.store.run_parts import PartRecord
+from offtake.store.run_plans import PlanBasis, PlanOutdatedError
 from offtake.store.tables import RunDataset, RunPart
 
 _REWRITE_SECONDS: Final = 0.5
@@ -104,7 +106,7 @@ class _Delivery:
 
     def _plan(self) -> tuple[list[RunDataset], list[RunPart]]:
         shop = self._shop
-        stored = runs.load_plan(shop.database, self._lease)
+        stored = run_plans.load_plan(shop.database, self._lease)
         if stored is not None:
             _check_names(self._order, stored[1])
             return stored
@@ -120,7 +122,7 @@ class _Delivery:
 
     def _make_plan(self) -> Plan:
         shop = self._shop
-        rewrites = runs.count_rewrites(shop.database, (one.dataset_id for one in self._order.datasets))
+        rewrites = run_plans.count_rewrites(shop.database, (one.dataset_id for one in self._order.datasets))
         find = functools.partial(shop.find_kept, self._order.run_id)
         kept = persevere(find, "earlier runs", self._budget, self._leash)
         make = functools.partial(make_plan, self._order, shop.lake, shop.part_size, kept)
@@ -137,7 +139,7 @@ class _Delivery:
         planned = {one.dataset_id for one in plan.datasets if not one.error}
         continues = [(one.run_id, dataset_id) for dataset_id, one in kept.items() if dataset_id in planned]
         basis = PlanBasis(rewrites, continues, key)
-        runs.save_plan(shop.database, self._lease, plan.datasets, plan.parts, plan.warnings, now_ms, basis)
+        run_plans.save_plan(shop.database, self._lease, plan.datasets, plan.parts, plan.warnings, now_ms, basis)
         return plan
 
     def _do_parts(self, datasets: Sequence[RunDataset], parts: Sequence[RunPart], *, again: bool) -> None:
@@ -183,7 +185,7 @@ class _Delivery:
                 self._record(part.number, _stored_record(part))
                 del left[part.number]
             else:
-                runs.forget_intent(self._shop.database, self._lease, part.number)
+                run_parts.forget_intent(self._shop.database, self._lease, part.number)
                 left[part.number] = replace(left[part.number], again=True)
 
     def _begin_attempts(self, left: dict[int, PartTask]) -> None:
@@ -219,14 +221,14 @@ class _Delivery:
             sink.close()
 
     def _record(self, number: int, record: PartRecord) -> None:
-        runs.record_part(self._shop.database, self._lease, number, record, self._shop.clock.now_ms())
+        run_parts.record_part(self._shop.database, self._lease, number, record, self._shop.clock.now_ms())
         self._budget.note_progress()
         failpoint("part_recorded")
 
     def _record_intent(self, intent: Intent) -> None:
         record = replace(_record_of(intent.written), token=intent.token)
         now_ms = self._shop.clock.now_ms()
-        runs.record_intent(self._shop.database, self._lease, intent.written.number, record, now_ms)
+        run_parts.record_intent(self._shop.database, self._lease, intent.written.number, record, now_ms)
 
     def _finish(self, datasets: list[RunDataset]) -> dict[str, Any] | None:
         sink = self._order.place.open()
@@ -237,7 +239,7 @@ class _Delivery:
 
     def _stored_parts(self) -> list[RunPart]:
         with self._shop.database.reading() as session:
-            return runs.run_parts(session, self._lease.run_id)
+            return run_parts.run_parts(session, self._lease.run_id)
 
     def _write_manifest(
         self, sink: Sink, datasets: Sequence[RunDataset], parts: Sequence[RunPart]
@@ -246,7 +248,7 @@ class _Delivery:
         if key is None:
             return None
         failpoint("before_manifest")
-        body = proof.to_bytes(proof.manifest(self._order, datasets, parts))
+        body = proof.manifest(self._order, datasets, parts)
         document = {"key": key, "bytes": len(body), "sha256": hashlib.sha256(body).hexdigest()}
         if not self._settle_manifest(sink, document):
             if self._lease.fence > 1:
@@ -257,12 +259,12 @@ class _Delivery:
 
     def _announce_manifest(self, sink: Sink, document: dict[str, Any], pending: Pending) -> None:
         announced = {**document, "uri": sink.uri(document["key"]), "token": pending.token}
-        runs.record_manifest(self._shop.database, self._lease, announced)
+        run_parts.record_manifest(self._shop.database, self._lease, announced)
         failpoint("manifest_intended")
 
     def _settle_manifest(self, sink: Sink, document: dict[str, Any]) -> bool:
         """Whether the manifest file is complete, because an earlier attempt had announced its last step."""
-        announced = runs.announced_manifest(self._shop.database, self._lease)
+        announced = run_parts.announced_manifest(self._shop.database, self._lease)
         if announced is None or announced != {**announced, **document, "uri": sink.uri(document["key"])}:
             return False
         await_right(self._leash)

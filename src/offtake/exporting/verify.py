@@ -10,11 +10,12 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from offtake.destinations.contract import Sink
-from offtake.exporting import manifest as proof
-from offtake.exporting.order import Order
-from offtake.store.deliveries import delivered
+from offtake.destinations.base import Sink
+from offtake.exporting.job import Order
+from offtake.exporting.manifest import manifest_key
+from offtake.store import manifests
 from offtake.store.disposals import KEPT
+from offtake.store.run_parts import delivered
 from offtake.store.tables import Run, RunDataset, RunPart
 
 What = Literal["missing", "extra", "altered"]
@@ -90,7 +91,7 @@ class Delivery:
             return None
         if "sha256" not in known:
             # Versions before 0003 kept no hash; what they wrote holds what the store holds.
-            body = proof.to_bytes(proof.manifest_of(self.run, self.datasets, self.parts))
+            body = manifests.to_bytes(manifests.manifest_of(self.run, self.datasets, self.parts))
             known = known | {"bytes": len(body), "sha256": hashlib.sha256(body).hexdigest()}
         return WrittenManifest(known["key"], known["bytes"], known["sha256"])
 
@@ -98,7 +99,7 @@ class Delivery:
     def manifest_key(self) -> str | None:
         """Where the run's manifest file is, or would be; None when the run writes none."""
         known = self.run.manifest
-        return known["key"] if known else proof.manifest_key(self.order, self.datasets, self.parts)
+        return known["key"] if known else manifest_key(self.order, self.datasets, self.parts)
 
 
 def verify(

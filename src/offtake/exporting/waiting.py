@@ -4,13 +4,13 @@ import logging
 from datetime import UTC, datetime
 
 from offtake.errors import DeliveryError
-from offtake.exporting.order import Order
+from offtake.exporting.context import Workshop
+from offtake.exporting.job import Order
 from offtake.exporting.plan import info_item
-from offtake.exporting.retrying import Budget, DeferredError, probe_backoff
-from offtake.exporting.workshop import Workshop
+from offtake.exporting.retry import Budget, DeferredError, probe_backoff
 from offtake.store import waits
 from offtake.store.health import Failure
-from offtake.store.runs import Lease
+from offtake.store.run_leases import Lease
 from offtake.store.waits import Wait
 
 _log = logging.getLogger(__name__)

@@ -1,1 +1,1 @@
-"""The entities of the contract and their rules: what people asked for."""
+"""Connections, flows and runs: the entities of Flow Service and their rules."""

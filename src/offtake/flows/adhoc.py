@@ -3,11 +3,13 @@
 from pydantic import Field
 from sqlalchemy.orm import Session
 
+from offtake.access import audit
+from offtake.contract import bodies, entities, problems
+from offtake.contract.bodies import Body, Sent
+from offtake.contract.caller import EXPORT_DATASETS, VIEW_DATASETS, VIEW_DESTINATIONS, Caller
+from offtake.contract.problems import Problem
 from offtake.errors import OfftakeError
-from offtake.flows import audit, dataflows, entities, problems, runs
-from offtake.flows.access import EXPORT_DATASETS, VIEW_DATASETS, VIEW_DESTINATIONS, Caller
-from offtake.flows.entities import Body, Sent
-from offtake.flows.problems import Problem
+from offtake.flows import flows, runs
 from offtake.flows.runs import NewRun
 from offtake.store.runs import live_run
 from offtake.store.tables import Flow, Run, SourceConnection
@@ -48,14 +50,14 @@ def request(session: Session, caller: Caller, body: Sent, now_ms: int) -> list[R
     caller.require(EXPORT_DATASETS)
     caller.require(VIEW_DATASETS)
     caller.require(VIEW_DESTINATIONS)
-    document = entities.parse_json(body) if isinstance(body, bytes) else body
+    document = bodies.parse_json(body) if isinstance(body, bytes) else body
     if _is_audience_request(document):
         raise AdhocRefusedError(
             "Audiences are not exported here. Send activationInfo.destinations[] with a flowId and its datasets."
         )
     if not isinstance(document, dict) or not document:
         raise Problem(problems.EMPTY_BODY, "The request body must be a JSON object that is not empty.")
-    asked = entities.parse_document(AdhocRequest, document)
+    asked = bodies.parse_document(AdhocRequest, document)
     return [run_now(session, caller, one, now_ms) for one in asked.activation_info.destinations]
 
 
@@ -76,18 +78,18 @@ def run_now(session: Session, caller: Caller, asked: AdhocDestination, now_ms: i
     if live is not None:
         named = ", ".join(wanted or exported)
         raise AdhocRefusedError(f"Run already going on for dataset(s) {named} of flow {flow.id} with run id {live.id}")
-    full = asked.full_export or dataflows.schedule_of(flow).one_time
+    full = asked.full_export or flows.schedule_of(flow).one_time
     at = runs.instant_beside_slots(session, flow, now_ms)
     new = NewRun("adhoc", at, wanted or None, full_export=full, moves_position=not asked.full_export)
     row = runs.create(session, flow, new, now_ms)
     after = {"runId": row.id, "datasets": row.dataset_ids, "fullExport": asked.full_export}
-    audit.record(session, caller, now_ms, "run", (dataflows.KIND, flow.id), name=flow.name, after=after)
+    audit.record(session, caller, now_ms, "run", (flows.KIND, flow.id), name=flow.name, after=after)
     return row
 
 
 def _flow(session: Session, caller: Caller, flow_id: str) -> Flow:
     try:
-        return dataflows.find(session, caller, flow_id, lock=True)
+        return flows.find(session, caller, flow_id, lock=True)
     except Problem:
         raise AdhocRefusedError(
             f"Invalid parameter: Flow for id {flow_id[:100]} is incorrect. "

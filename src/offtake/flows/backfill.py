@@ -11,14 +11,16 @@ from typing import Final
 
 from sqlalchemy.orm import Session
 
+from offtake.access import audit
+from offtake.contract.bodies import Json
+from offtake.contract.caller import EXPORT_DATASETS, VIEW_DATASETS, Caller
 from offtake.errors import OfftakeError
-from offtake.flows import audit, dataflows, runs
-from offtake.flows.access import EXPORT_DATASETS, VIEW_DATASETS, Caller
-from offtake.flows.entities import Json
+from offtake.flows import flows, runs
 from offtake.flows.runs import NewRun
 from offtake.lake import scan
-from offtake.lake.ancestry import Step, ancestry
 from offtake.lake.catalog import Lake, TableName
+from offtake.lake.snapshot_history import Step, ancestry
+from offtake.store import run_parts
 from offtake.store import runs as store
 from offtake.store.tables import Dataset, Flow, Run, SourceConnection
 
@@ -58,7 +60,7 @@ def of_run(session: Session, lake: Lake, flow: Flow, run: Run, wanted: Sequence[
         raise BackfillRefusedError(f"--run: run {run.id} is still {run.status}; wait for its end.")
     pins = {
         dataset_id: pin
-        for dataset_id, pin in runs.pins_of(store.run_datasets(session, run.id)).items()
+        for dataset_id, pin in runs.pins_of(run_parts.run_datasets(session, run.id)).items()
         if pin["full"] or pin["from_snapshot"] != pin["to_snapshot"]
     }
     lacking = [one for one in wanted if one not in pins]
@@ -96,7 +98,7 @@ def request(session: Session, caller: Caller, flow_id: str, asked: Backfill, now
     """Queue the backfill; raises `BackfillRefusedError` while a run of the flow is live."""
     caller.require(EXPORT_DATASETS)
     caller.require(VIEW_DATASETS)
-    flow = dataflows.find(session, caller, flow_id, lock=True)
+    flow = flows.find(session, caller, flow_id, lock=True)
     live = store.live_run(session, flow.id)
     if live is not None:
         raise BackfillRefusedError(f"Run {live.id} of the flow is {live.status}; wait for its end, or cancel it.")
@@ -105,7 +107,7 @@ def request(session: Session, caller: Caller, flow_id: str, asked: Backfill, now
     row = runs.create(session, flow, new, now_ms)
     row.folder = _folder(row.id, now_ms)
     after = {"runId": row.id, "datasets": row.dataset_ids, "backfill": asked.pins, "folder": row.folder}
-    audit.record(session, caller, now_ms, "run", (dataflows.KIND, flow.id), name=flow.name, after=after)
+    audit.record(session, caller, now_ms, "run", (flows.KIND, flow.id), name=flow.name, after=after)
     return row
 
 

@@ -8,16 +8,18 @@ from pydantic import Field
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from offtake.access import audit
+from offtake.contract import bodies, entities, json_patch_rules, problems
+from offtake.contract.bodies import Body, Json, NewEntity, Sent, SpecRef
+from offtake.contract.caller import EXPORT_DATASETS, MANAGE_DESTINATIONS, VIEW_DESTINATIONS, Caller
+from offtake.contract.json_patch_rules import Patchable, Rules
+from offtake.contract.problems import Problem
 from offtake.destinations import schema
-from offtake.destinations.contract import Destination
-from offtake.destinations.network import Network
+from offtake.destinations.base import Destination
+from offtake.destinations.egress import Network
 from offtake.destinations.parameters import Params
 from offtake.errors import FieldProblem, InvalidInputError
-from offtake.flows import audit, encryption, entities, patching, problems, specs, usage
-from offtake.flows.access import EXPORT_DATASETS, MANAGE_DESTINATIONS, VIEW_DESTINATIONS, Caller
-from offtake.flows.entities import Body, Json, NewEntity, Sent, SpecRef
-from offtake.flows.patching import Patchable, Rules
-from offtake.flows.problems import Problem
+from offtake.flows import encryption, specs, usage
 from offtake.store import leftovers, waits
 from offtake.store.tables import Connection, TargetConnection
 from offtake.store.vault import Vault
@@ -69,7 +71,7 @@ def create(session: Session, caller: Caller, vault: Vault, network: Network, bod
     """Store a base connection, its credentials sealed. Shape is checked, the credentials are not tried."""
     caller.require(MANAGE_DESTINATIONS, EXPORT_DATASETS)
     caller.require(VIEW_DESTINATIONS)
-    asked = entities.parse_body(NewConnection, body)
+    asked = bodies.parse_body(NewConnection, body)
     destination = _destination(asked)
     row = Connection(
         **entities.stamp(caller, now_ms),
@@ -105,8 +107,8 @@ def update(
     before = render(row, caller)
     auth = None if row.auth_spec_name is None else {"specName": row.auth_spec_name, "params": row.auth_public}
     document = {"name": row.name, "description": row.description, "auth": auth, "encryption": row.encryption}
-    operations = patching.parse(body)
-    after = entities.parse_document(PatchedConnection, patching.apply(document, operations, _RULES))
+    operations = json_patch_rules.parse(body)
+    after = bodies.parse_document(PatchedConnection, json_patch_rules.apply(document, operations, _RULES))
     if any(one.path.startswith("/auth") for one in operations):
         _seal_again(row, after.auth, vault, network, now_ms)
         waits.wake_connection(session, row.id, row.address or row.id, now_ms)

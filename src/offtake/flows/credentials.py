@@ -3,7 +3,7 @@
 from sqlalchemy.orm import Session
 
 from offtake.destinations import schema
-from offtake.destinations.contract import Destination
+from offtake.destinations.base import Destination
 from offtake.destinations.parameters import Params
 from offtake.flows import specs
 from offtake.store.tables import Connection, TargetConnection

@@ -4,8 +4,8 @@ import base64
 import binascii
 from typing import Any, Final
 
-from offtake.flows import problems
-from offtake.flows.entities import Json
+from offtake.contract import problems
+from offtake.contract.bodies import Json
 from offtake.formats import pgp
 
 _NAMES: Final = ("Encryption spec", "File PGP/GPG Encryption", "File Encryption")

@@ -7,13 +7,15 @@ from sqlalchemy import delete as delete_rows
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from offtake.access import audit, labels
+from offtake.contract import bodies, entities, json_patch_rules, problems
+from offtake.contract.bodies import Json, NewEntity
+from offtake.contract.caller import EXPORT_DATASETS, VIEW_DATASETS, Caller
+from offtake.contract.json_patch_rules import Operation, Patchable, Rules
+from offtake.contract.problems import Problem
 from offtake.errors import InvalidInputError
-from offtake.flows import audit, dataflows, entities, labels, patching, problems, specs
-from offtake.flows.access import EXPORT_DATASETS, VIEW_DATASETS, Caller
-from offtake.flows.dataflows import KIND
-from offtake.flows.entities import Json, NewEntity
-from offtake.flows.patching import Operation, Patchable, Rules
-from offtake.flows.problems import Problem
+from offtake.flows import flows, specs
+from offtake.flows.flows import KIND
 from offtake.flows.schedule import Schedule, ScheduleRules, first_slot, next_slot, parse_schedule
 from offtake.store import disposals, waits
 from offtake.store import runs as store
@@ -59,13 +61,13 @@ def update(
     """Change a flow as the patch says, all of it or nothing; its next slot is counted from now."""
     caller.require(EXPORT_DATASETS)
     _hold_live_run(session, row_id)
-    row = dataflows.lock_to_change(session, caller, row_id)
+    row = flows.lock_to_change(session, caller, row_id)
     entities.check_version(row, if_match)
-    before = dataflows.render(session, row, caller)
-    operations = [_canonical(one) for one in patching.parse(body)]
+    before = flows.render(session, row, caller)
+    operations = [_canonical(one) for one in json_patch_rules.parse(body)]
     keys = ("name", "description", _SCHEDULE, "sourceConnectionIds", "targetConnectionIds", "labels", "policy")
-    document = patching.apply({key: before.get(key) for key in keys}, operations, _RULES)
-    after = entities.parse_document(PatchedFlow, document)
+    document = json_patch_rules.apply({key: before.get(key) for key in keys}, operations, _RULES)
+    after = bodies.parse_document(PatchedFlow, document)
     row.name, row.description, row.policy = after.name, after.description, after.policy
     _move_source(session, caller, row, after.source_connection_ids, now_ms)
     _move_target(session, caller, row, after.target_connection_ids)
@@ -74,11 +76,11 @@ def update(
         _reschedule(session, row, after.schedule_params, now_ms, rules, end_chosen=chosen)
         waits.forget_window(session, row.id)
     if any(one.path == "/labels" for one in operations):
-        dataflows.label(session, row.id, after.labels or [])
+        flows.label(session, row.id, after.labels or [])
     row.last_operation = _operation(operations, now_ms)
     entities.touch(row, caller, now_ms)
     session.flush()
-    shown = dataflows.render(session, row, caller)
+    shown = flows.render(session, row, caller)
     audit.record(session, caller, now_ms, "update", (KIND, row.id), name=row.name, before=before, after=shown)
     return row
 
@@ -87,8 +89,8 @@ def delete(session: Session, caller: Caller, row_id: str, now_ms: int) -> None:
     """Forget a flow. A run that is going on is cancelled; runs stay readable, connections stay."""
     caller.require(EXPORT_DATASETS)
     _hold_live_run(session, row_id)
-    row = dataflows.lock_to_change(session, caller, row_id)
-    before = dataflows.render(session, row, caller)
+    row = flows.lock_to_change(session, caller, row_id)
+    before = flows.render(session, row, caller)
     audit.record(session, caller, now_ms, "delete", (KIND, row.id), name=row.name, before=before)
     store.cancel(session, row.id, now_ms)
     session.execute(delete_rows(Watermark).filter_by(flow_id=row.id))
@@ -102,7 +104,7 @@ def act(
     """Enable or disable a flow; raises 1422 when it is so already. A run that is going on ends as it would."""
     caller.require(EXPORT_DATASETS)
     _hold_live_run(session, row_id)
-    row = dataflows.lock_to_change(session, caller, row_id)
+    row = flows.lock_to_change(session, caller, row_id)
     if if_match:
         entities.check_version(row, if_match)
     if not op:
@@ -137,7 +139,7 @@ def _move_source(session: Session, caller: Caller, row: Flow, ids: list[str], no
 
     A run that is live takes no datasets in. Until it is planned, those that leave are taken out of it.
     """
-    source_id = dataflows.only(ids, "/sourceConnectionIds")
+    source_id = flows.only(ids, "/sourceConnectionIds")
     if source_id == row.source_connection_id:
         return
     caller.require(VIEW_DATASETS)
@@ -155,11 +157,11 @@ def _move_source(session: Session, caller: Caller, row: Flow, ids: list[str], no
 
 
 def _move_target(session: Session, caller: Caller, row: Flow, ids: list[str]) -> None:
-    target_id = dataflows.only(ids, "/targetConnectionIds")
+    target_id = flows.only(ids, "/targetConnectionIds")
     if target_id == row.target_connection_id:
         return
     target = entities.find(session, caller, TargetConnection, "targetConnections", target_id)
-    dataflows.check_target(session, specs.destination_of_flow(row.flow_spec_id), target)
+    flows.check_target(session, specs.destination_of_flow(row.flow_spec_id), target)
     row.target_connection_id = target.id
     disposals.reset(session, row.id)
 
@@ -167,7 +169,7 @@ def _move_target(session: Session, caller: Caller, row: Flow, ids: list[str]) ->
 def _reschedule(
     session: Session, row: Flow, params: Json, now_ms: int, rules: ScheduleRules, *, end_chosen: bool
 ) -> None:
-    old = dataflows.schedule_of(row)
+    old = flows.schedule_of(row)
     new = _parse(old, params, row.created_at // 1000, rules, end_chosen=end_chosen)
     if end_chosen or new.end_time != old.end_time:
         row.ends_logged = None
@@ -213,7 +215,7 @@ def _is_over(schedule: Schedule, slot: int) -> bool:
 
 def _slot_from_now(row: Flow, now: int) -> int | None:
     """The first slot to come; a one-time export that has not been made is still due."""
-    schedule = dataflows.schedule_of(row)
+    schedule = flows.schedule_of(row)
     if schedule.one_time and row.last_run_id is None:
         return first_slot(schedule, now)
     return next_slot(schedule, now, now)

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 from sqlalchemy.orm import Session
 
-from offtake.flows import dataflows, ends
-from offtake.flows.access import Caller
-from offtake.flows.entities import Json
+from offtake.contract.bodies import Json
+from offtake.contract.caller import Caller
+from offtake.flows import flow_ends, flows
 from offtake.store.tables import Flow
 
 
@@ -17,15 +17,15 @@ def render(session: Session, row: Flow, caller: Caller, now_ms: int) -> Json:
 
 def render_all(session: Session, rows: Sequence[Flow], caller: Caller, now_ms: int) -> list[Json]:
     """The flows as the API shows them at `now_ms`; what they refer to is read once for all."""
-    documents = dataflows.render_all(session, rows, caller)
+    documents = flows.render_all(session, rows, caller)
     return [one | {"extensions": _extensions(row, now_ms)} for row, one in zip(rows, documents, strict=True)]
 
 
 def _extensions(row: Flow, now_ms: int) -> Json:
     """What the contract has no field for. `state` stays `enabled` after the end, as the contract has it."""
-    following = ends.next_run(row, now_ms // 1000)
+    following = flow_ends.next_run(row, now_ms // 1000)
     return {
-        "endTimeDefaulted": dataflows.schedule_of(row).end_defaulted,
-        "ended": ends.is_over(row, now_ms // 1000),
+        "endTimeDefaulted": flows.schedule_of(row).end_defaulted,
+        "ended": flow_ends.is_over(row, now_ms // 1000),
         "nextRunAt": None if following is None else following * 1000,
     }

@@ -2,9 +2,9 @@
 
 from typing import Final, NoReturn
 
-from offtake.flows import problems
-from offtake.flows.access import Caller
-from offtake.flows.problems import Problem
+from offtake.contract import problems
+from offtake.contract.caller import Caller
+from offtake.contract.problems import Problem
 from offtake.store.tables.base import Entity
 
 _OPS: Final = ("FINALIZE_UPDATE", "FINALIZE", "PUBLISH")

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from offtake.flows.entities import Json
-from offtake.store import runs
+from offtake.contract.bodies import Json
+from offtake.store import run_states
 from offtake.store.tables import Run
 
 
@@ -34,7 +34,7 @@ class RunWait:
 
 def wait_of(row: Run) -> RunWait | None:
     """How the run waits; None when it does not wait for its destination or its source."""
-    if row.status != runs.WAITING or row.waiting_since is None:
+    if row.status != run_states.WAITING or row.waiting_since is None:
         return None
     reason = row.wait_reason or {}
     tries = sum(count for count, _ in (row.retries or {}).values())

@@ -9,11 +9,13 @@ from uuid import uuid4
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from offtake.flows import audit, connections, dataflows, entities, labels, problems
-from offtake.flows.access import ENGINE, EXPORT_DATASETS, Caller
-from offtake.flows.entities import Body, Json, Sent
-from offtake.flows.problems import Problem
-from offtake.store import runs
+from offtake.access import audit, labels
+from offtake.contract import bodies, entities, problems
+from offtake.contract.bodies import Body, Json, Sent
+from offtake.contract.caller import ENGINE, EXPORT_DATASETS, Caller
+from offtake.contract.problems import Problem
+from offtake.flows import connections, flows
+from offtake.store import run_parts, run_states, runs
 from offtake.store.run_warnings import everything_again
 from offtake.store.tables import Flow, Run, RunDataset, SourceConnection, TargetConnection, Watermark
 
@@ -81,7 +83,7 @@ def create(session: Session, flow: Flow, new: NewRun, now_ms: int) -> Run:
         dataset_ids=new.dataset_ids or source.dataset_ids,
         full_export=new.full_export,
         moves_position=new.moves_position,
-        status=runs.WAITING,
+        status=run_states.WAITING,
         cancel_requested=False,
         parent_run_id=new.parent_run_id,
         params=new.params,
@@ -113,24 +115,24 @@ def find(session: Session, caller: Caller, row_id: str) -> Run:
 def request(session: Session, caller: Caller, body: Sent, now_ms: int, *, any_flow: bool) -> Run:
     """Queue a run of a one-time flow, or with `any_flow` of every enabled one: full, or its pending increment."""
     caller.require(EXPORT_DATASETS)
-    asked = entities.parse_body(RequestedRun, body)
+    asked = bodies.parse_body(RequestedRun, body)
     try:
-        flow = dataflows.find(session, caller, asked.flow_id, lock=True)
+        flow = flows.find(session, caller, asked.flow_id, lock=True)
     except Problem:
         raise Problem(problems.FLOW_NOT_FOUND, f"Flow {asked.flow_id[:100]} is not found.") from None
-    one_time = dataflows.schedule_of(flow).one_time
+    one_time = flows.schedule_of(flow).one_time
     if not one_time and not any_flow:
         raise Problem(
             problems.WRONG_FLOW_STATE,
             "Runs are made for flows that are scheduled once; use the ad-hoc export for others.",
-            dataflows.KIND,
+            flows.KIND,
             flow.id,
         )
     _check_ready(session, flow)
     at = instant_beside_slots(session, flow, now_ms)
     params = None if asked.params is None else _milliseconds(asked.params)
     row = create(session, flow, NewRun("request", at, full_export=one_time, params=params or None), now_ms)
-    audit.record(session, caller, now_ms, "run", (dataflows.KIND, flow.id), name=flow.name, after={"runId": row.id})
+    audit.record(session, caller, now_ms, "run", (flows.KIND, flow.id), name=flow.name, after={"runId": row.id})
     return row
 
 
@@ -154,26 +156,26 @@ def act(session: Session, caller: Caller, row_id: str, op: str | None, if_match:
 def cancel(session: Session, caller: Caller, row: Run, now_ms: int) -> Run:
     """Ask a live run to stop, once or more often; raises 1422 when it is over."""
     session.refresh(row, with_for_update=True)
-    if row.status not in runs.LIVE:
+    if row.status not in run_states.LIVE:
         raise Problem(problems.WRONG_ACTION, f"Run {row.id} is over: it is {row.status}.", KIND, row.id)
     if not row.cancel_requested:
         runs.cancel_run(session, row, now_ms)
         flow = session.get(Flow, row.flow_id)
         about = {"runId": row.id}
-        resource = (dataflows.KIND, row.flow_id)
+        resource = (flows.KIND, row.flow_id)
         audit.record(session, caller, now_ms, "cancel", resource, name=flow.name if flow else None, after=about)
     return row
 
 
 def repeat(session: Session, caller: Caller, failed: Run, now_ms: int) -> Run:
     """Repeat a failed run over the same snapshots: the new run. Raises 1422 when that would deliver rows twice."""
-    if failed.status != runs.FAILED:
+    if failed.status != run_states.FAILED:
         raise _not_repeatable(failed, f"only failed runs are repeated, and this one is {failed.status}")
     flow = session.get(Flow, failed.flow_id, with_for_update=True)
     if flow is None:
         raise _not_repeatable(failed, "its flow has been deleted")
     _check_ready(session, flow)
-    planned = runs.run_datasets(session, failed.id)
+    planned = run_parts.run_datasets(session, failed.id)
     dataset_ids = [one.dataset_id for one in planned if one.error] or failed.dataset_ids
     _check_not_delivered(session, flow, failed, dataset_ids)
     new = NewRun(
@@ -188,7 +190,7 @@ def repeat(session: Session, caller: Caller, failed: Run, now_ms: int) -> Run:
         folder=failed.folder,
     )
     row = create(session, flow, new, now_ms)
-    audit.record(session, caller, now_ms, "run", (dataflows.KIND, flow.id), name=flow.name, after={"runId": row.id})
+    audit.record(session, caller, now_ms, "run", (flows.KIND, flow.id), name=flow.name, after={"runId": row.id})
     return row
 
 
@@ -205,7 +207,7 @@ def refuse_update(session: Session, caller: Caller, row_id: str, if_match: str |
 
 def _check_ready(session: Session, flow: Flow) -> None:
     if flow.state != entities.ENABLED:
-        raise Problem(problems.WRONG_FLOW_STATE, "The flow is disabled; enable it first.", dataflows.KIND, flow.id)
+        raise Problem(problems.WRONG_FLOW_STATE, "The flow is disabled; enable it first.", flows.KIND, flow.id)
     live = runs.live_run(session, flow.id)
     if live is not None:
         raise Problem(
@@ -241,7 +243,7 @@ def _check_not_delivered(session: Session, flow: Flow, failed: Run, dataset_ids:
 
     Positions decide, not times: a clock may have been set back.
     """
-    if not failed.moves_position or dataflows.schedule_of(flow).one_time:
+    if not failed.moves_position or flows.schedule_of(flow).one_time:
         return
     planned = _first_plan(session, failed)
     positions = {one.dataset_id: one for one in session.scalars(select(Watermark).where(Watermark.flow_id == flow.id))}
@@ -257,10 +259,10 @@ def _check_not_delivered(session: Session, flow: Flow, failed: Run, dataset_ids:
 
 def _first_plan(session: Session, row: Run) -> Sequence[RunDataset]:
     """The run's plan; of a repetition that was cut off before it had one, that of the run it repeats."""
-    planned = runs.run_datasets(session, row.id)
+    planned = run_parts.run_datasets(session, row.id)
     while not planned and row.parent_run_id is not None and (parent := session.get(Run, row.parent_run_id)) is not None:
         row = parent
-        planned = runs.run_datasets(session, row.id)
+        planned = run_parts.run_datasets(session, row.id)
     return planned
 
 

@@ -7,12 +7,15 @@ from pydantic import Field
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from offtake.access import audit
+from offtake.catalog import datasets
+from offtake.contract import bodies, entities, json_patch_rules, problems
+from offtake.contract.bodies import Body, Json, NewEntity, Sent, SpecRef
+from offtake.contract.caller import EXPORT_DATASETS, VIEW_DATASETS, VIEW_DESTINATIONS, Caller
+from offtake.contract.json_patch_rules import Patchable, Rules
+from offtake.contract.problems import Problem
 from offtake.errors import FieldProblem, InvalidInputError
-from offtake.flows import audit, connections, datasets, entities, patching, problems, specs, usage
-from offtake.flows.access import EXPORT_DATASETS, VIEW_DATASETS, VIEW_DESTINATIONS, Caller
-from offtake.flows.entities import Body, Json, NewEntity, Sent, SpecRef
-from offtake.flows.patching import Patchable, Rules
-from offtake.flows.problems import Problem
+from offtake.flows import connections, specs, usage
 from offtake.store.tables import Connection, Dataset, SourceConnection
 
 _LAKE_CONNECTION = "Data Lake"
@@ -58,7 +61,7 @@ def create(session: Session, caller: Caller, body: Sent, now_ms: int) -> SourceC
     caller.require(EXPORT_DATASETS)
     caller.require(VIEW_DATASETS)
     caller.require(VIEW_DESTINATIONS)
-    asked = entities.parse_body(NewSourceConnection, body)
+    asked = bodies.parse_body(NewSourceConnection, body)
     connections.check_version(asked.connection_spec)
     if asked.connection_spec.id != specs.DATA_LAKE:
         raise Problem(problems.UNKNOWN_SPEC, f"Datasets come from the connection spec {specs.DATA_LAKE}.")
@@ -88,7 +91,7 @@ def update(
     entities.check_version(row, if_match)
     before = render(session, row, caller)
     document = {"name": row.name, "description": row.description}
-    after = entities.parse_document(NewEntity, patching.apply(document, patching.parse(body), _RULES))
+    after = bodies.parse_document(NewEntity, json_patch_rules.apply(document, json_patch_rules.parse(body), _RULES))
     row.name, row.description = after.name, after.description
     entities.touch(row, caller, now_ms)
     shown = render(session, row, caller)

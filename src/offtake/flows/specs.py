@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from typing import Any, Final, NoReturn
 
+from offtake.contract import filters, problems
+from offtake.contract.caller import Caller
+from offtake.contract.problems import Problem
 from offtake.destinations import schema
-from offtake.destinations.contract import Destination
+from offtake.destinations.base import Destination
 from offtake.destinations.registry import DESTINATIONS
-from offtake.flows import filters, problems
-from offtake.flows.access import Caller
-from offtake.flows.problems import Problem
 from offtake.flows.schedule import ScheduleRules
 
 Json = dict[str, Any]

@@ -6,19 +6,21 @@ from typing import Any, Final
 from pydantic import Field
 from sqlalchemy.orm import Session
 
+from offtake.access import audit
+from offtake.contract import bodies, entities, json_patch_rules, problems
+from offtake.contract.bodies import Json, NewEntity, Sent, SpecRef
+from offtake.contract.caller import EXPORT_DATASETS, MANAGE_DESTINATIONS, VIEW_DESTINATIONS, Caller
+from offtake.contract.json_patch_rules import Patchable, Rules
+from offtake.contract.problems import Problem
 from offtake.destinations import schema
-from offtake.destinations.contract import Destination
+from offtake.destinations.base import Destination
 from offtake.errors import InvalidInputError
-from offtake.flows import audit, connections, entities, patching, problems, reading, specs, usage
-from offtake.flows.access import EXPORT_DATASETS, MANAGE_DESTINATIONS, VIEW_DESTINATIONS, Caller
-from offtake.flows.entities import Json, NewEntity, Sent, SpecRef
-from offtake.flows.patching import Patchable, Rules
-from offtake.flows.problems import Problem
+from offtake.flows import connections, queries, specs, usage
 from offtake.store import leftovers, waits
 from offtake.store.tables import Connection, TargetConnection
 
 KIND: Final = "targetConnections"
-OUTPUT: Final = {"outputType": reading.OUTPUT}
+OUTPUT: Final = {"outputType": queries.OUTPUT}
 
 
 class NewTargetConnection(NewEntity):
@@ -57,7 +59,7 @@ def create(session: Session, caller: Caller, body: Sent, now_ms: int) -> TargetC
     """Store a target connection whose params fit the destination's `targetSpec`."""
     caller.require(MANAGE_DESTINATIONS, EXPORT_DATASETS)
     caller.require(VIEW_DESTINATIONS)
-    asked = entities.parse_body(NewTargetConnection, body)
+    asked = bodies.parse_body(NewTargetConnection, body)
     connections.check_version(asked.connection_spec)
     destination = specs.destination_of_connection(asked.connection_spec.id)
     base = entities.find(session, caller, Connection, "connections", asked.base_connection_id)
@@ -91,7 +93,7 @@ def update(
     entities.check_version(row, if_match)
     before = render(session, row, caller)
     document = {"name": row.name, "description": row.description, "params": row.params}
-    after = entities.parse_document(PatchedTarget, patching.apply(document, patching.parse(body), _RULES))
+    after = bodies.parse_document(PatchedTarget, json_patch_rules.apply(document, json_patch_rules.parse(body), _RULES))
     row.name, row.description = after.name, after.description
     row.params = _params(specs.destination_of_connection(row.connection_spec_id), after.params)
     waits.wake_target(session, row.id, now_ms)

@@ -6,8 +6,8 @@ from typing import Final
 from sqlalchemy import ColumnElement, or_, select
 from sqlalchemy.orm import Session
 
-from offtake.flows import problems
-from offtake.flows.problems import Problem
+from offtake.contract import problems
+from offtake.contract.problems import Problem
 from offtake.store import leftovers
 from offtake.store.conditions import LIVE_RUN
 from offtake.store.tables import Connection, Flow, Run, SourceConnection, TargetConnection

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from offtake.flows.entities import ENABLED
+from offtake.contract.entities import ENABLED
 from offtake.flows.schedule import Schedule, next_slot
 from offtake.store.tables import Flow
 

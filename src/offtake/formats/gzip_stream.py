@@ -16,7 +16,7 @@ from typing import Final, Literal, Protocol, get_args
 from isal import isal_zlib
 from zlib_ng import zlib_ng
 
-from offtake.formats.gzipping import HEADER, checksum, make_trailer, packed
+from offtake.formats.gzip_members import HEADER, checksum, make_trailer, packed
 
 Members = Literal["single", "many"]
 """One gzip member a file, or one for each block of its text."""

@@ -7,7 +7,7 @@ from typing import IO, Final, cast
 import arro3.io
 import pyarrow as pa
 
-from offtake.formats.cutting import cut
+from offtake.formats.batching import cut
 from offtake.formats.gzip_stream import GzipStream, Members
 from offtake.formats.losses import LossCounter
 from offtake.formats.scalars import has_large_doubles, shorten_doubles

@@ -14,11 +14,12 @@ from typing import Final
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from offtake.formats import chunks, footer, pages, uuids
-from offtake.formats.cutting import cut
-from offtake.formats.footer import UnsuitedError
+from offtake.formats import uuids
+from offtake.formats.batching import cut
 from offtake.formats.losses import LossCounter
-from offtake.formats.thrift import Struct
+from offtake.formats.parquet_pages import chunks, footer, rewrite
+from offtake.formats.parquet_pages.footer import UnsuitedError
+from offtake.formats.parquet_pages.thrift import Struct
 from offtake.formats.types import check
 
 _MOST_ROWS: Final = 65_536
@@ -86,19 +87,19 @@ def gzip_pages(
     `UnsuitedError`, also while bytes are taken, when values must be decoded after all; what reading raises passes
     through.
     """
-    return _from_pages(schema, stored, pages.Target(chunks.GZIP, level, only_plain=options.plain_encoding), options)
+    return _from_pages(schema, stored, rewrite.Target(chunks.GZIP, level, only_plain=options.plain_encoding), options)
 
 
 def plain_pages(
     schema: pa.Schema, stored: Sequence[StoredGroups], level: int = LEVEL, *, options: ParquetOptions = USUAL
 ) -> tuple[int, Iterator[bytes]]:
     """As `gzip_pages`, without compression."""
-    target = pages.Target(chunks.UNCOMPRESSED, level, only_plain=options.plain_encoding)
+    target = rewrite.Target(chunks.UNCOMPRESSED, level, only_plain=options.plain_encoding)
     return _from_pages(schema, stored, target, options)
 
 
 def _from_pages(
-    schema: pa.Schema, stored: Sequence[StoredGroups], target: pages.Target, options: ParquetOptions
+    schema: pa.Schema, stored: Sequence[StoredGroups], target: rewrite.Target, options: ParquetOptions
 ) -> tuple[int, Iterator[bytes]]:
     if options.uuid_as_text and uuids.has_uuids(schema):
         raise UnsuitedError("its UUIDs are to be text")
@@ -109,7 +110,7 @@ def _from_pages(
             count = len(footer.groups(found))
             if max(first, last or 0) > count:
                 raise UnsuitedError("it has fewer row groups than when it was planned with")
-            sources.append(pages.Source(file, found, first, count if last is None else last))
+            sources.append(rewrite.Source(file, found, first, count if last is None else last))
         model = _model(schema.serialize().to_pybytes())
         end = footer.joined([source.footer for source in sources], footer.footer(pa.BufferReader(model)))
         if not _reads_as(end, model):
@@ -118,11 +119,11 @@ def _from_pages(
         rows = sum(map(footer.rows, groups))
         # Whether pages are plain is seen page by page only.
         may_stand = len(sources) == 1 and sources[0].is_whole and not target.only_plain
-        if may_stand and pages.have_codec(sources[0], target.codec):
+        if may_stand and rewrite.have_codec(sources[0], target.codec):
             return rows, _as_it_stands(sources[0], end)
         if len(groups) > 1 and sum(map(footer.size, groups)) < _LEAST_GROUP * len(groups):
             raise UnsuitedError("its row groups are small")
-        return rows, pages.recompressed(sources, end, target)
+        return rows, rewrite.recompressed(sources, end, target)
 
 
 @lru_cache(maxsize=8)
@@ -140,15 +141,15 @@ def _reads_as(end: Struct, model: bytes) -> bool:
     return bool(theirs == pq.read_schema(pa.BufferReader(model)))
 
 
-def _as_it_stands(source: pages.Source, end: Struct) -> Iterator[bytes]:
+def _as_it_stands(source: rewrite.Source, end: Struct) -> Iterator[bytes]:
     """The bytes of a whole file, but for its metadata when they do not name the columns' field ids as `end` does.
 
     Raises `UnsuitedError` at once.
     """
-    pages.check(source, end)
+    rewrite.check(source, end)
     if source.footer[footer.SCHEMA] == end[footer.SCHEMA]:
         return _bytes(source.file, source.file.size())
-    named = footer.written(end, pages.unmoved(source))
+    named = footer.written(end, rewrite.unmoved(source))
     return itertools.chain(_bytes(source.file, footer.begins(source.file)), [named])
 
 

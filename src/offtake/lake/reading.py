@@ -120,18 +120,18 @@ def table_schema(lake: "Lake", table: "TableName", snapshot_id: int) -> TableSch
     # Keeps small workers small.
     from pyiceberg.io.pyarrow import schema_to_pyarrow  # noqa: PLC0415 - see above
 
-    from offtake.lake import file_facts, metadata_errors, scan  # noqa: PLC0415 - see above
+    from offtake.lake import file_metadata, metadata_errors, scan  # noqa: PLC0415 - see above
 
     with metadata_errors.explain(table):
         loaded = lake.load(table)
-        schema = file_facts.schema_of(loaded, scan.snapshot_of(loaded, snapshot_id))
+        schema = file_metadata.schema_of(loaded, scan.snapshot_of(loaded, snapshot_id))
         arrow = small(schema_to_pyarrow(schema, include_field_ids=True)).serialize()
         mapping = loaded.name_mapping()
         return TableSchema(
             arrow=base64.b64encode(arrow).decode(),
             iceberg=schema.model_dump_json(),
             name_mapping=mapping.model_dump_json() if mapping else None,
-            older_names=file_facts.older_names(loaded),
+            older_names=file_metadata.older_names(loaded),
         )
 
 

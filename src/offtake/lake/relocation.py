@@ -25,7 +25,7 @@ from pyiceberg.types import StructType
 from offtake.errors import OfftakeError
 from offtake.lake.file_io import LocationsIO
 from offtake.lake.locations import LocationError, is_local, local_path
-from offtake.lake.uploads import sync_file
+from offtake.lake.upload_folder import sync_file
 
 _PROPERTIES: Final = (
     "write.data.path",

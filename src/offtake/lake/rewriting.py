@@ -18,7 +18,7 @@ from pyiceberg.table.update.snapshot import _SnapshotProducer
 
 from offtake.lake import reading
 from offtake.lake.catalog import Lake, TableName
-from offtake.lake.file_facts import FileFacts
+from offtake.lake.file_metadata import FileFacts
 from offtake.lake.lineage import Manifests
 from offtake.lake.parsing.conform import conform
 from offtake.lake.parsing.kinds import Path

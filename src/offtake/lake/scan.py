@@ -20,7 +20,7 @@ from pyiceberg.table.snapshots import Operation, Snapshot
 from offtake.errors import DeliveryError
 from offtake.lake import lineage, metadata_errors
 from offtake.lake.catalog import Lake, TableName
-from offtake.lake.file_facts import FileFacts
+from offtake.lake.file_metadata import FileFacts
 from offtake.lake.lineage import Manifests, Source
 
 

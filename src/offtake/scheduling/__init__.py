@@ -1,1 +1,1 @@
-"""Turns intent into runs, and runs into deliveries."""
+"""Scheduler, workers, ingestor and housekeeping."""

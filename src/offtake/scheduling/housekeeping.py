@@ -8,15 +8,17 @@ from typing import Final
 
 from sqlalchemy import select
 
-from offtake.destinations.contract import Site
-from offtake.destinations.landing_zones import TYPES, AzureZones, ZoneType
+from offtake.deployment.backend import Backend
+from offtake.destinations.base import Site
+from offtake.destinations.landing_zone import retention
+from offtake.destinations.zones import TYPES, AzureZones, ZoneType
 from offtake.errors import DeliveryError
-from offtake.flows import sandbox_content, sandboxes, zone_content, zone_credentials, zones
-from offtake.flows.sandbox_content import Places
-from offtake.scheduling import ingestion
-from offtake.scheduling.backend import Backend
-from offtake.scheduling.debris import sweep_debris
-from offtake.store import health
+from offtake.landing_zone import credentials, keys
+from offtake.sandboxes import purge, sandboxes
+from offtake.sandboxes.purge import Places
+from offtake.scheduling import ingestor
+from offtake.scheduling.orphan_sweeper import sweep_debris
+from offtake.store import health, sandbox_states
 from offtake.store.tables import Sandbox
 
 _log = logging.getLogger(__name__)
@@ -55,7 +57,7 @@ def keep_house(backend: Backend, *, sweeps: bool) -> Iterator[None]:
             _log.warning("sandbox %s cannot be emptied yet: %s", sandbox_id, error)
     yield from sweep_debris(backend)
     if sweeps:
-        yield from ingestion.sweep(backend.database, backend.lake, backend.uploads, backend.clock)
+        yield from ingestor.sweep(backend.database, backend.lake, backend.uploads, backend.clock)
         with backend.database.writing() as session:
             health.forget_old(session, backend.clock.now_ms())
         yield from _end_signatures(backend)
@@ -67,7 +69,7 @@ def empty_sandbox(backend: Backend, sandbox_id: str) -> Iterator[None]:
     """Go on with what a reset or a deletion of the sandbox began, as far as running work allows."""
     places = Places(backend.zones, backend.settings.uploads_root)
     now = backend.clock.now_ms()
-    yield from sandbox_content.empty(backend.database, backend.lake, places, sandbox_id, now)
+    yield from purge.empty(backend.database, backend.lake, places, sandbox_id, now)
 
 
 def _end_signatures(backend: Backend) -> Iterator[None]:
@@ -76,12 +78,12 @@ def _end_signatures(backend: Backend) -> Iterator[None]:
     if not isinstance(azure, AzureZones):
         return
     with backend.database.reading() as session:
-        active = session.scalars(select(Sandbox).where(Sandbox.state == sandboxes.ACTIVE))
+        active = session.scalars(select(Sandbox).where(Sandbox.state == sandbox_states.ACTIVE))
         every = [(row.id, row.org_id, row.name) for row in active]
     for (sandbox_id, org_id, name), kind in itertools.product(every, TYPES):
         container = azure.container(org_id, name, kind)
         try:
-            zone_credentials.keep_policies(backend.database, azure, container, sandbox_id, kind)
+            credentials.keep_policies(backend.database, azure, container, sandbox_id, kind)
         except DeliveryError as error:
             if error.code != _NO_CONTAINER:
                 _log.warning("access policies of %s cannot be looked after yet: %s", container, error)
@@ -91,9 +93,9 @@ def _end_signatures(backend: Backend) -> Iterator[None]:
 def _sweep(backend: Backend) -> Iterator[None]:
     before = backend.clock.now_ms() - backend.settings.landing_zone_days * _DAY_MS
     for site, kind in _zones(backend):
-        removed, where = 0, zone_content.address(site, kind)
+        removed, where = 0, retention.address(site, kind)
         try:
-            for count in zone_content.sweep(site, kind, before):
+            for count in retention.sweep(site, kind, before):
                 removed += count
                 yield
         except DeliveryError as error:
@@ -104,5 +106,5 @@ def _sweep(backend: Backend) -> Iterator[None]:
 
 def _zones(backend: Backend) -> list[tuple[Site, ZoneType]]:
     with backend.database.reading() as session:
-        every = session.scalars(select(Sandbox).where(Sandbox.state == sandboxes.ACTIVE)).all()
-        return [(zones.site(session, backend.zones, sandbox), kind) for sandbox in every for kind in TYPES]
+        every = session.scalars(select(Sandbox).where(Sandbox.state == sandbox_states.ACTIVE)).all()
+        return [(keys.site(session, backend.zones, sandbox), kind) for sandbox in every for kind in TYPES]

@@ -9,11 +9,11 @@ from sqlalchemy.orm import Session
 from offtake.clock import Clock
 from offtake.errors import DeliveryError, OfftakeError
 from offtake.exporting.disposal import decide
+from offtake.exporting.job import Order
 from offtake.exporting.kept import Kept
-from offtake.exporting.order import Order
-from offtake.flows import dataflows
-from offtake.scheduling.orders import OrderDesk
-from offtake.store import disposals, runs
+from offtake.flows import flows
+from offtake.scheduling.job_loader import OrderDesk
+from offtake.store import disposals, run_parts
 from offtake.store.database import Database
 from offtake.store.run_warnings import everything_again
 from offtake.store.tables import Flow, Run, RunPart
@@ -42,11 +42,11 @@ def find_kept(desk: OrderDesk, database: Database, clock: Clock, run_id: str) ->
 
 def _kept(session: Session, run: Run) -> dict[str, Kept]:
     parts = defaultdict[str, list[RunPart]](list)
-    for part in runs.run_parts(session, run.id):
+    for part in run_parts.run_parts(session, run.id):
         parts[part.dataset_id].append(part)
     return {
         one.dataset_id: Kept(run.id, one, parts[one.dataset_id], everything_again(run, one))
-        for one in runs.run_datasets(session, run.id)
+        for one in run_parts.run_datasets(session, run.id)
         if one.taken_over_by is None and any(part.finished_at for part in parts[one.dataset_id])
     }
 
@@ -59,7 +59,7 @@ def _candidates(session: Session, run_id: str) -> list[Run]:
 
 def _goes_on(run: Run, flow: Flow) -> bool:
     """Whether the run delivers what the flow has not delivered yet, and not everything each time."""
-    schedule = dataflows.schedule_of(flow)
+    schedule = flows.schedule_of(flow)
     everything = run.full_export or schedule.export_mode == "DAILY_FULL_EXPORT"
     return run.moves_position and (schedule.one_time or not everything)
 

@@ -7,18 +7,18 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from offtake.errors import CancelledError, DeliveryError, LeaseLostError, OfftakeError, exhaustion
+from offtake.exporting.cleanup import cancelled_error, end_condemned, give_up
 from offtake.exporting.contact import first_contact
-from offtake.exporting.ending import cancelled_error, end_condemned, give_up
-from offtake.exporting.order import Order
+from offtake.exporting.context import Workshop
+from offtake.exporting.job import Order
 from offtake.exporting.run import carry_out
-from offtake.exporting.workshop import Workshop
 from offtake.failpoints import failpoint
 from offtake.scheduling.heartbeat import Heartbeat
-from offtake.scheduling.orders import OrderDesk
+from offtake.scheduling.job_loader import OrderDesk
 from offtake.store import runs, waits
 from offtake.store.database import StoreBusyError, StoreFullError
 from offtake.store.leases import Watch
-from offtake.store.runs import Lease
+from offtake.store.run_leases import Lease
 
 _log = logging.getLogger(__name__)
 

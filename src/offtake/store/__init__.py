@@ -1,1 +1,1 @@
-"""What Offtake remembers: tables, transactions, migrations, and the vault. One database, SQLite or PostgreSQL."""
+"""Persistence: tables, transactions, migrations and the vault, in one database (SQLite or PostgreSQL)."""

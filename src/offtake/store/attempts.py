@@ -6,9 +6,9 @@ from typing import Final
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from offtake.store import runs
+from offtake.store import run_leases, run_states
 from offtake.store.database import Database
-from offtake.store.runs import Lease
+from offtake.store.run_leases import Lease
 from offtake.store.tables import Run, RunPart
 
 _MOST_NAMES: Final = 20
@@ -21,7 +21,7 @@ def begin(database: Database, lease: Lease, keys: Mapping[int, str]) -> None:
     die at any moment after this. Raises `LeaseLostError` when another worker holds the run.
     """
     with database.writing() as session:
-        runs.held_run(session, lease)
+        run_leases.held_run(session, lease)
         for number, key in keys.items():
             part = session.get_one(RunPart, (lease.run_id, number))
             part.left = list(dict.fromkeys([*(part.left or ()), part.key, key]))
@@ -45,7 +45,7 @@ def left_by(session: Session, run_ids: Collection[str]) -> dict[str, list[str]]:
     wanted = columns.where(RunPart.run_id.in_(run_ids), RunPart.left.is_not(None))
     found: dict[str, list[str]] = {}
     for run_id, left, key, status in session.execute(wanted.order_by(RunPart.run_id, RunPart.number)):
-        names = [one for one in left or () if one != key or status not in runs.LIVE]
+        names = [one for one in left or () if one != key or status not in run_states.LIVE]
         if names:
             found.setdefault(run_id, []).extend(names)
     return found

@@ -19,10 +19,11 @@ from sqlalchemy.engine import Connection as DbConnection
 from sqlalchemy.types import TypeEngine
 
 from offtake.errors import OfftakeError
-from offtake.store.database import Database, check_known, revision_of
-from offtake.store.migrating import upgrade
-from offtake.store.sealed import SEALED
+from offtake.store.database import Database
+from offtake.store.reencryption import SEALED
+from offtake.store.revisions import check_known, revision_of
 from offtake.store.tables import Base
+from offtake.store.upgrade import upgrade
 from offtake.store.vault import key_id_of
 
 _VERSION: Final = "alembic_version"

@@ -6,17 +6,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from sqlalchemy import Engine, Select, create_engine, event, inspect, make_url, text
+from sqlalchemy import Engine, Select, create_engine, event, make_url, text
 from sqlalchemy.engine import Connection as DbConnection
 from sqlalchemy.exc import IntegrityError, InternalError, OperationalError
 from sqlalchemy.exc import TimeoutError as NoConnectionError
 from sqlalchemy.orm import Session
 
 from offtake.errors import OfftakeError
-from offtake.store.bell import Bell
+from offtake.store.revisions import is_current
+from offtake.store.wakeup import Bell
 from offtake.store.write_turns import LONGEST_WAIT, NoTurnError, WriteTurns, lock_wait
-
-MIGRATIONS: Final = Path(__file__).parent / "migrations"
 
 _WRITING: Final = "offtake_writing"
 _BUSY: Final = "offtake_busy_ms"
@@ -46,10 +45,6 @@ class StoreBusyError(OfftakeError):
 
 class StoreFullError(OfftakeError):
     """The database has no room, or its disk cannot be written; nothing was."""
-
-
-class StoreVersionError(OfftakeError):
-    """The database is of a later version of Offtake; it was left as it is."""
 
 
 class Database:
@@ -105,7 +100,7 @@ class Database:
             if is_current(connection):
                 return
         # Its library takes a tenth of a second and 10 MB of every start, and is needed once.
-        from offtake.store.migrating import upgrade  # noqa: PLC0415 - see above
+        from offtake.store.upgrade import upgrade  # noqa: PLC0415 - see above
 
         with self.remaking() as connection:
             upgrade(connection, revision)
@@ -144,36 +139,6 @@ class Database:
     def close(self) -> None:
         """Let go of every connection."""
         self.engine.dispose()
-
-
-def is_current(connection: DbConnection) -> bool:
-    """Whether the tables are those of this version of Offtake; raises `StoreVersionError` when they are newer."""
-    there = revision_of(connection)
-    check_known(there)
-    return there == known_revisions()[-1]
-
-
-def check_known(revision: str | None) -> None:
-    """Raise `StoreVersionError` when this version of Offtake has no such revision of the tables."""
-    known = known_revisions()
-    if revision is not None and revision not in known:
-        raise StoreVersionError(
-            f"The database is of a later version of Offtake: its tables are at revision {revision}, and this version "
-            f"knows them up to {known[-1]}. Start the later version."
-        )
-
-
-def known_revisions() -> list[str]:
-    """The revisions of the tables that this version knows, oldest first: its migrations' names begin with them."""
-    return sorted(path.name.partition("_")[0] for path in (MIGRATIONS / "versions").glob("[0-9]*_*.py"))
-
-
-def revision_of(connection: DbConnection) -> str | None:
-    """The revision of the tables; None while there are none."""
-    if not inspect(connection).has_table("alembic_version"):
-        return None
-    found: str | None = connection.scalar(text("SELECT version_num FROM alembic_version"))
-    return found
 
 
 def one_at_a_time(connection: DbConnection) -> None:

@@ -8,11 +8,12 @@ from sqlalchemy import null, or_, select, update
 from sqlalchemy.orm import Session
 
 from offtake.errors import LeaseLostError
-from offtake.store import health, runs
+from offtake.store import health, run_leases, run_parts, runs
 from offtake.store.conditions import LIVE_RUN
 from offtake.store.database import Database
 from offtake.store.health import IN_QUEUE, Failure
-from offtake.store.runs import WAITING, Lease
+from offtake.store.run_leases import Lease
+from offtake.store.run_states import WAITING
 from offtake.store.tables import Flow, Run, TargetConnection
 
 Json = dict[str, Any]
@@ -42,7 +43,7 @@ def defer(database: Database, lease: Lease, wait: Wait, pause: Callable[[int], f
     not answer is left alone after so many failures. Raises `LeaseLostError` when another worker holds the run.
     """
     with database.writing() as session:
-        run = runs.held_run(session, lease)
+        run = run_leases.held_run(session, lease)
         run.status, run.beat, run.lease_owner = WAITING, 0, None
         run.claims = max(0, run.claims - 1)
         run.retries = wait.retries
@@ -88,7 +89,7 @@ def note_failure(
     if lease.address is None:
         return
     with database.writing() as session:
-        health.note_failure(session, runs.held_run(session, lease), lease.address, failure, pause, now_ms)
+        health.note_failure(session, run_leases.held_run(session, lease), lease.address, failure, pause, now_ms)
 
 
 def leave_probe(database: Database, lease: Lease, now_ms: int) -> None:
@@ -171,7 +172,7 @@ def is_overdue(run: Run, now_ms: int) -> bool:
 def end_overdue(session: Session, run: Run, now_ms: int) -> None:
     """End a run that waits beyond its time, which the caller has locked; a worker removes what it has written."""
     error = dict(run.wait_reason or _UNKNOWN)
-    if runs.has_parts(session, run):
+    if run_parts.has_parts(session, run):
         run.verdict, run.not_before, run.held = error, None, False
         run.updated_at = now_ms
     else:

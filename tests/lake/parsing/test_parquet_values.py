@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from offtake.formats.ndjson import lines
-from offtake.lake import describe, scan
+from offtake.lake import scan, table_description
 from offtake.lake.catalog import Lake
 from offtake.lake.parsing.errors import ImportRefusedError
 from offtake.lake.parsing.options import Nanoseconds, ParseOptions
@@ -25,7 +25,7 @@ def parquet(folder: Path, name: str = "a.parquet", **columns: pa.Array) -> Path:
 
 
 def types(lake: Lake) -> dict[str, str]:
-    return {one.name: one.type for one in describe.describe(lake, TABLE).fields}
+    return {one.name: one.type for one in table_description.describe(lake, TABLE).fields}
 
 
 @pytest.mark.parametrize(
@@ -107,7 +107,7 @@ def test_days_that_python_does_not_know_come_in_and_go_out(lake: Lake, tmp_path:
     )
     add_files(lake, parquet(tmp_path, "b.parquet", d=days, t=times))
     assert len(scan.plan_full(lake, TABLE, made.snapshot_id).files) == 1
-    out = b"".join(map(lines, describe.preview(lake, TABLE, 3).to_batches())).decode().splitlines()
+    out = b"".join(map(lines, table_description.preview(lake, TABLE, 3).to_batches())).decode().splitlines()
     assert [json.loads(line)["d"] for line in out] == ["-0768-02-04", "1970-01-01", "+10000-01-01"]
     assert json.loads(out[2])["t"] == "+10000-01-01T00:00:00"
 

@@ -4,10 +4,10 @@ from typing import Any
 
 from fastapi import APIRouter
 
-from offtake.api.describing import admin_examples as examples
-from offtake.api.describing.operations import described
-from offtake.api.gateway import CallerOf, JsonBody
-from offtake.flows import policies
+from offtake.access import permissions
+from offtake.api.dependencies import CallerOf, JsonBody
+from offtake.api.openapi import admin_examples as examples
+from offtake.api.openapi.operations import described
 
 Json = dict[str, Any]
 
@@ -17,7 +17,7 @@ router = APIRouter(tags=["access control"])
 @router.get("/acl/reference", **described(examples.REFERENCE))
 def reference(_caller: CallerOf) -> Json:
     """Every permission, every type of resource, and the actions they allow."""
-    return policies.reference()
+    return permissions.reference()
 
 
 @router.post(
@@ -31,4 +31,4 @@ def reference(_caller: CallerOf) -> Json:
 )
 def effective_policies(caller: CallerOf, body: JsonBody) -> Json:
     """Of an array of URLs such as `/permissions/view-datasets`, those that the caller has in this sandbox."""
-    return policies.effective(caller, body)
+    return permissions.effective(caller, body)

@@ -4,11 +4,11 @@ from typing import Any
 
 from fastapi import APIRouter, Request
 
-from offtake.api.describing import run_examples
-from offtake.api.describing.operations import described
+from offtake.api.dependencies import BackendOf, CallerOf, JsonBody
+from offtake.api.error_types import FLOW_SERVICE
 from offtake.api.errors import AdhocError
-from offtake.api.gateway import BackendOf, CallerOf, JsonBody
-from offtake.api.paths import FLOW_SERVICE
+from offtake.api.openapi import run_examples
+from offtake.api.openapi.operations import described
 from offtake.flows import adhoc
 from offtake.store.tables import Run
 

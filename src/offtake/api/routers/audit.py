@@ -7,14 +7,15 @@ from urllib.parse import quote, urlencode
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 
-from offtake.api.describing import admin_examples as examples
-from offtake.api.describing.operations import described, schema_of
-from offtake.api.gateway import BackendOf, CallerOf
-from offtake.api.paths import AUDIT, AUDIT_FILE
-from offtake.flows import audit_events, audit_export, audit_log, problems
-from offtake.flows.access import VIEW_AUDIT
-from offtake.flows.audit_log import AuditPage, AuditQuery
-from offtake.flows.problems import Problem
+from offtake.access import audit_events, audit_export, audit_log
+from offtake.access.audit_log import AuditPage, AuditQuery
+from offtake.api.dependencies import BackendOf, CallerOf
+from offtake.api.error_types import AUDIT, AUDIT_FILE
+from offtake.api.openapi import admin_examples as examples
+from offtake.api.openapi.operations import described, schema_of
+from offtake.contract import problems
+from offtake.contract.caller import VIEW_AUDIT
+from offtake.contract.problems import Problem
 
 Json = dict[str, Any]
 

@@ -11,12 +11,13 @@ from fastapi.responses import StreamingResponse
 from starlette.convertors import PathConvertor, register_url_convertor
 
 from offtake.api import blob_xml
-from offtake.api.gateway import BackendOf
-from offtake.destinations.landing_zones import CONTAINERS, LocalZones
-from offtake.flows import zone_files, zones
-from offtake.flows.zone_files import ZoneFile
-from offtake.flows.zones import BadSignatureError, Zone
-from offtake.scheduling.backend import Backend
+from offtake.api.dependencies import BackendOf
+from offtake.deployment.backend import Backend
+from offtake.destinations.landing_zone import folder
+from offtake.destinations.landing_zone.folder import ZoneFile
+from offtake.destinations.zones import CONTAINERS, LocalZones
+from offtake.landing_zone import keys
+from offtake.landing_zone.keys import BadSignatureError, Zone
 
 
 class _BlobName(PathConvertor):
@@ -145,7 +146,7 @@ def _zone(request: Request, backend: Backend) -> Zone | Response:
         return blob_xml.error(404, "ContainerNotFound", "The specified container does not exist.")
     with backend.database.reading() as session:
         try:
-            zone = zones.opened(session, backend.vault, backend.zones, name, sent, backend.clock.now_ms())
+            zone = keys.opened(session, backend.vault, backend.zones, name, sent, backend.clock.now_ms())
         except BadSignatureError as error:
             return blob_xml.error(403, "AuthenticationFailed", str(error))
     if request.path_params.get("account", zone.account) != zone.account:
@@ -168,13 +169,13 @@ def _list(request: Request, zone: Zone) -> Response:
         return blob_xml.error(400, "InvalidQueryParameterValue", "marker is ours to make, and the delimiter is /.")
     folded = asked.get("delimiter") == "/"
     count = min(int(limit[:9]), _PAGE)
-    entries, following = zone_files.page(zone.folder, asked.get("prefix", ""), after, count, folded=folded)
+    entries, following = folder.page(zone.folder, asked.get("prefix", ""), after, count, folded=folded)
     service = str(request.url.replace(query="")).partition(f"/{zone.container}")[0]
     return blob_xml.listing(entries, following, f"{service}/", zone.container, asked)
 
 
 def _fetch(request: Request, zone: Zone) -> Response:
-    file = zone_files.find(zone.folder, request.path_params["blob"])
+    file = folder.find(zone.folder, request.path_params["blob"])
     if file is None:
         return _not_found()
     if request.query_params.get("comp"):
@@ -187,7 +188,7 @@ def _fetch(request: Request, zone: Zone) -> Response:
 
 
 def _delete(request: Request, backend: Backend, zone: Zone) -> Response:
-    file = zone_files.find(zone.folder, request.path_params["blob"])
+    file = folder.find(zone.folder, request.path_params["blob"])
     if file is None:
         return _not_found()
     if any(request.query_params.get(name) for name in ("comp", "snapshot", "versionid")):
@@ -196,7 +197,7 @@ def _delete(request: Request, backend: Backend, zone: Zone) -> Response:
     if _unmet(request, file) is not None:
         return _condition_not_met()
     if not _remove(request, backend, zone, file):
-        changed = zone_files.find(zone.folder, file.name) is not None
+        changed = folder.find(zone.folder, file.name) is not None
         return _condition_not_met() if changed else _not_found()
     return Response(status_code=202, headers={"x-ms-delete-type-permanent": "true"})
 
@@ -206,9 +207,9 @@ def _remove(request: Request, backend: Backend, zone: Zone, file: ZoneFile) -> b
     remote = request.client.host if request.client else ""
     client = replace(zone.client, remote=remote, request_id=request.state.request_id)
     with backend.database.writing() as session:
-        removed = zone_files.remove(zone.folder, file)
+        removed = folder.remove(zone.folder, file)
         if removed:
-            zones.record_deletion(session, replace(zone, client=client), file.name, file.size, backend.clock.now_ms())
+            keys.record_deletion(session, replace(zone, client=client), file.name, file.size, backend.clock.now_ms())
     return removed
 
 
@@ -222,10 +223,10 @@ def _content(zone: Zone, file: ZoneFile, asked: tuple[int, int] | None) -> Respo
     if asked is not None:
         headers["Content-Range"] = f"bytes {first}-{first + length - 1}/{file.size}"
     try:
-        opened = zone_files.open_file(zone.folder, file.name)
+        opened = folder.open_file(zone.folder, file.name)
     except OSError:
         return _not_found()
-    return StreamingResponse(zone_files.chunks(opened, first, length), 200 if asked is None else 206, headers)
+    return StreamingResponse(folder.chunks(opened, first, length), 200 if asked is None else 206, headers)
 
 
 def _not_found() -> Response:

@@ -4,14 +4,14 @@ from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Header, Query, Request, Response
 
-from offtake.api.answers import IfMatch
-from offtake.api.describing import lake_examples as examples
-from offtake.api.describing.operations import described, keyed
-from offtake.api.gateway import BackendOf, CallerOf, JsonBody
-from offtake.api.paths import CATALOG
-from offtake.flows import batch_documents, catalog_batches, dataset_documents, dataset_tables, datasets, removal
-from offtake.flows.access import Caller
-from offtake.scheduling.backend import Backend
+from offtake.api.dependencies import BackendOf, CallerOf, JsonBody
+from offtake.api.error_types import CATALOG
+from offtake.api.openapi import lake_examples as examples
+from offtake.api.openapi.operations import described, keyed
+from offtake.api.responses import IfMatch
+from offtake.catalog import batch_documents, batch_edits, dataset_documents, dataset_tables, datasets
+from offtake.contract.caller import Caller
+from offtake.deployment.backend import Backend
 from offtake.store.batches import OPEN
 
 Json = dict[str, Any]
@@ -126,7 +126,7 @@ def delete_dataset(caller: CallerOf, backend: BackendOf, dataset_id: str, force:
     """Delete it with its rows; refused while flows export it."""
     with backend.database.writing() as session:
         deleted = datasets.delete(session, caller, dataset_id, backend.clock.now_ms(), force=force)
-    removal.remove(backend.lake, backend.uploads, deleted)
+    dataset_tables.remove(backend.lake, backend.uploads, deleted)
     return _paths(dataset_id)
 
 
@@ -147,34 +147,32 @@ def get_batch(caller: CallerOf, backend: BackendOf, batch_id: str) -> Json:
 @router.post(
     "/batches",
     status_code=201,
-    **described(
-        examples.BATCH_PATHS, status=201, body=catalog_batches.CatalogBatch, body_example=examples.CATALOG_BATCH
-    ),
+    **described(examples.BATCH_PATHS, status=201, body=batch_edits.CatalogBatch, body_example=examples.CATALOG_BATCH),
 )
 def create_batch(caller: CallerOf, backend: BackendOf, body: JsonBody, response: Response) -> Paths:
     """Create a batch; only its status is required."""
     with backend.database.writing() as session:
-        row = catalog_batches.create(session, caller, body, backend.clock.now_ms())
+        row = batch_edits.create(session, caller, body, backend.clock.now_ms())
     response.headers["Location"] = f"{CATALOG}/batches/{row.id}"
     return _batch_paths(row.id)
 
 
 _CHANGING_BATCH: Final = described(
-    examples.BATCH_PATHS, body=catalog_batches.BatchChange, body_example={"tags": {"team": ["loyalty"]}}
+    examples.BATCH_PATHS, body=batch_edits.BatchChange, body_example={"tags": {"team": ["loyalty"]}}
 )
 
 
 @router.post(
     "/batches/{batch_id}",
     status_code=201,
-    **described(examples.BATCH_PATHS, status=201, body=catalog_batches.BatchChange, body_example={"status": "active"}),
+    **described(examples.BATCH_PATHS, status=201, body=batch_edits.BatchChange, body_example={"status": "active"}),
 )
 def post_batch(caller: CallerOf, backend: BackendOf, batch_id: str, body: JsonBody, response: Response) -> Paths:
     """Change a batch as PATCH does, or, with a dataset's id, create a batch of that dataset."""
     now = backend.clock.now_ms()
     with backend.database.writing() as session:
         if datasets.exists(session, caller, batch_id):
-            made = catalog_batches.create(session, caller, body, now, dataset_id=batch_id).id
+            made = batch_edits.create(session, caller, body, now, dataset_id=batch_id).id
         else:
             made = batch_id
     if made == batch_id:
@@ -200,7 +198,7 @@ def delete_batch(caller: CallerOf, backend: BackendOf, batch_id: str) -> Paths:
     """Take its rows out of its dataset, or drop what was sent for it."""
     with backend.database.writing() as session:
         row = batch_documents.find(session, caller, batch_id, lock=True)
-        catalog_batches.withdraw(session, caller, row, backend.clock.now_ms())
+        batch_edits.withdraw(session, caller, row, backend.clock.now_ms())
         over = row.status not in OPEN
     if over:
         backend.uploads.remove(batch_id)
@@ -217,7 +215,7 @@ def last_batches(caller: CallerOf, backend: BackendOf, request: Request) -> Json
 def _change_batch(caller: Caller, backend: Backend, batch_id: str, body: bytes, *, whole: bool) -> Paths:
     with backend.database.writing() as session:
         row = batch_documents.find(session, caller, batch_id, lock=True)
-        catalog_batches.change(session, caller, row, body, backend.clock.now_ms(), whole=whole)
+        batch_edits.change(session, caller, row, body, backend.clock.now_ms(), whole=whole)
         over = row.status not in OPEN
     if over:
         backend.uploads.remove(batch_id)

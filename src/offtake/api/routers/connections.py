@@ -4,14 +4,14 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
-from offtake.api import answers, lists
-from offtake.api.answers import IfMatch, Op, SubOp
-from offtake.api.describing import examples, spec_examples
-from offtake.api.describing.operations import described
-from offtake.api.gateway import BackendOf, CallerOf, JsonBody
+from offtake.api import lists, responses
+from offtake.api.dependencies import BackendOf, CallerOf, JsonBody
 from offtake.api.lists import ListOf, Token
-from offtake.flows import connection_tests, connections, eligible, exploring, provider_actions, reading
-from offtake.flows.access import VIEW_DATASETS, VIEW_DESTINATIONS
+from offtake.api.openapi import examples, spec_examples
+from offtake.api.openapi.operations import described
+from offtake.api.responses import IfMatch, Op, SubOp
+from offtake.contract.caller import VIEW_DATASETS, VIEW_DESTINATIONS
+from offtake.flows import connection_checks, connections, eligible_datasets, exploration, provider_actions, queries
 
 Json = dict[str, Any]
 _DEFAULT_LIMIT = 20
@@ -36,11 +36,11 @@ def create(caller: CallerOf, backend: BackendOf, body: JsonBody, response: Respo
         site = backend.site(caller)
         with backend.database.rehearsing() as session:
             row = connections.create(session, caller, backend.vault, backend.network, body, backend.clock.now_ms())
-            trial = connection_tests.prepare(session, caller, backend.vault, row.id, site)
-        connection_tests.check(trial, backend.memory, "/auth/params")
+            trial = connection_checks.prepare(session, caller, backend.vault, row.id, site)
+        connection_checks.check(trial, backend.memory, "/auth/params")
     with backend.database.writing() as session:
         row = connections.create(session, caller, backend.vault, backend.network, body, backend.clock.now_ms())
-        return answers.changed(response, row)
+        return responses.changed(response, row)
 
 
 @router.get("/connections", **described(examples.page(examples.CONNECTION, "/connections")))
@@ -49,7 +49,7 @@ def list_all(caller: CallerOf, backend: BackendOf, params: ListOf) -> Json:
     caller.require(VIEW_DESTINATIONS)
     query = params.query(_DEFAULT_LIMIT)
     with backend.database.reading() as session:
-        page = reading.connections(session, caller, query)
+        page = queries.connections(session, caller, query)
         return lists.answer("/connections", query, page, lambda rows: [connections.render(row, caller) for row in rows])
 
 
@@ -58,8 +58,8 @@ def get(caller: CallerOf, backend: BackendOf, row_id: str, response: Response) -
     """One of them."""
     caller.require(VIEW_DESTINATIONS)
     with backend.database.reading() as session:
-        row = reading.connection(session, caller, row_id)
-        return answers.one(response, connections.render(row, caller))
+        row = queries.connection(session, caller, row_id)
+        return responses.one(response, connections.render(row, caller))
 
 
 @router.patch(
@@ -73,7 +73,7 @@ def update(
     with backend.database.writing() as session:
         now = backend.clock.now_ms()
         row = connections.update(session, caller, backend.vault, backend.network, row_id, body, if_match, now)
-        return answers.changed(response, row)
+        return responses.changed(response, row)
 
 
 @router.delete("/connections/{row_id}", status_code=202, response_class=Response, **described(errors=(409,)))
@@ -81,7 +81,7 @@ def delete(caller: CallerOf, backend: BackendOf, row_id: str) -> Response:
     """Delete it, when nothing uses it."""
     with backend.database.writing() as session:
         connections.delete(session, caller, row_id, backend.clock.now_ms())
-    return answers.deleted()
+    return responses.deleted()
 
 
 @router.post(
@@ -97,7 +97,7 @@ def search(caller: CallerOf, backend: BackendOf, body: JsonBody, token: Token = 
     caller.require(VIEW_DESTINATIONS)
     query = lists.search_query(body, token)
     with backend.database.reading() as session:
-        page = reading.connections(session, caller, query)
+        page = queries.connections(session, caller, query)
         return lists.answer(
             "/connections/search", query, page, lambda rows: [connections.render(row, caller) for row in rows]
         )
@@ -108,16 +108,16 @@ def test(caller: CallerOf, backend: BackendOf, row_id: str) -> Json:
     """Try its credentials where its target connections deliver to: a small object is written and removed."""
     site = backend.site(caller)
     with backend.database.reading() as session:
-        trial = connection_tests.prepare(session, caller, backend.vault, row_id, site)
-    return connection_tests.carry_out(trial, backend.memory)
+        trial = connection_checks.prepare(session, caller, backend.vault, row_id, site)
+    return connection_checks.carry_out(trial, backend.memory)
 
 
 @router.get("/connections/{row_id}/explore", **described(examples.EXPLORED, errors=(502,)))
 def explore(caller: CallerOf, backend: BackendOf, row_id: str, request: Request) -> list[Json]:
     """What lies in a folder of the landing zone."""
     with backend.database.reading() as session:
-        exploring.check_connection(session, caller, row_id)
-    return exploring.explore(backend.site(caller), request.query_params)
+        exploration.check_connection(session, caller, row_id)
+    return exploration.explore(backend.site(caller), request.query_params)
 
 
 @router.get("/connections/{row_id}/configs", **described(spec_examples.CONFIGS))
@@ -126,12 +126,14 @@ def configs(caller: CallerOf, backend: BackendOf, row_id: str, request: Request)
     caller.require(VIEW_DESTINATIONS)
     caller.require(VIEW_DATASETS)
     with backend.database.reading() as session:
-        row = reading.connection(session, caller, row_id)
-        return eligible.page(session, backend.lake, caller, row.connection_spec_id, request.query_params.multi_items())
+        row = queries.connection(session, caller, row_id)
+        return eligible_datasets.page(
+            session, backend.lake, caller, row.connection_spec_id, request.query_params.multi_items()
+        )
 
 
 @router.post("/connections/{row_id}/action", **described())
 def act(caller: CallerOf, backend: BackendOf, row_id: str, op: Op = None, sub_op: SubOp = None) -> Json:
     """Actions of providers; nothing here is ever left for one to finish."""
     with backend.database.reading() as session:
-        provider_actions.refuse(caller, reading.connection(session, caller, row_id), op, sub_op)
+        provider_actions.refuse(caller, queries.connection(session, caller, row_id), op, sub_op)

@@ -8,12 +8,15 @@ from urllib.parse import quote, urlencode
 from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
-from offtake.api.describing import lake_examples as examples
-from offtake.api.describing.operations import described
-from offtake.api.gateway import BackendOf, CallerOf
-from offtake.api.paths import DATA_ACCESS
-from offtake.flows import batch_files, batch_meta, catalog_query, dataset_documents, problems
-from offtake.flows.batch_files import BatchFile, ByteRange
+from offtake.api import byte_ranges
+from offtake.api.byte_ranges import ByteRange
+from offtake.api.dependencies import BackendOf, CallerOf
+from offtake.api.error_types import DATA_ACCESS
+from offtake.api.openapi import lake_examples as examples
+from offtake.api.openapi.operations import described
+from offtake.catalog import batch_files, batch_reports, dataset_documents
+from offtake.catalog.batch_files import BatchFile
+from offtake.contract import catalog_query, problems
 
 Json = dict[str, Any]
 
@@ -68,7 +71,7 @@ def failed(
 ) -> Json | Response:
     """What went wrong with a batch; the bytes of a file with `path`."""
     with backend.database.reading() as session:
-        found = batch_meta.failed(session, caller, batch_id)
+        found = batch_reports.failed(session, caller, batch_id)
     return _small_files(request, found, name, start, limit)
 
 
@@ -84,7 +87,7 @@ def meta(
 ) -> Json | Response:
     """Files about a batch: what was sent, what went wrong; the bytes of one, or those of a folder, with `path`."""
     with backend.database.reading() as session:
-        found = batch_meta.about(session, caller, batch_id)
+        found = batch_reports.about(session, caller, batch_id)
     return _small_files(request, found, name, start, limit)
 
 
@@ -109,7 +112,7 @@ def file(
         link = _href(request, f"/files/{file_id}?{urlencode({'path': found.name})}")
         item = {"name": found.name, "length": str(found.bytes), "_links": {"self": {"href": link}}}
         return _page(request, [item], start, limit)
-    part = batch_files.byte_range(asked, found.bytes)
+    part = byte_ranges.parse_range(asked, found.bytes)
     whole = part or ByteRange(0, found.bytes)
     headers = _headers(found) | {"Content-Length": str(whole.length)}
     if part is not None:
@@ -132,12 +135,12 @@ def preview(caller: CallerOf, backend: BackendOf, dataset_id: str) -> Json:
 
 
 def _small_files(
-    request: Request, found: batch_meta.Files, name: str | None, start: str | None, limit: str | None
+    request: Request, found: batch_reports.Files, name: str | None, start: str | None, limit: str | None
 ) -> Json | Response:
     if name is not None and name in found:
         return Response(found[name], media_type=_BYTES)
     here = request.url.path.removeprefix(DATA_ACCESS)
-    shown = found if not name else batch_meta.within(found, name)
+    shown = found if not name else batch_reports.within(found, name)
     items = [
         {
             "name": one,

@@ -4,11 +4,11 @@ from typing import Any, Final
 
 from fastapi import APIRouter, Response
 
-from offtake.api.answers import IfMatch
-from offtake.api.describing.operations import described
-from offtake.api.gateway import BackendOf, CallerOf, JsonBody
-from offtake.flows import dataset_labels
-from offtake.flows.dataset_labels import DatasetLabels, LabelBody
+from offtake.api.dependencies import BackendOf, CallerOf, JsonBody
+from offtake.api.openapi.operations import described
+from offtake.api.responses import IfMatch
+from offtake.catalog import dataset_labels
+from offtake.catalog.dataset_labels import DatasetLabels, LabelBody
 
 Json = dict[str, Any]
 

@@ -4,14 +4,14 @@ from typing import Any
 
 from fastapi import APIRouter, Response
 
-from offtake.api import answers, lists
-from offtake.api.answers import IfMatch, Op, SubOp
-from offtake.api.describing import examples
-from offtake.api.describing.operations import described
-from offtake.api.gateway import BackendOf, CallerOf, JsonBody
+from offtake.api import lists, responses
+from offtake.api.dependencies import BackendOf, CallerOf, JsonBody
 from offtake.api.lists import ListOf, Token
-from offtake.flows import dataflows, flow_changes, flow_documents, reading
-from offtake.flows.access import VIEW_DESTINATIONS
+from offtake.api.openapi import examples
+from offtake.api.openapi.operations import described
+from offtake.api.responses import IfMatch, Op, SubOp
+from offtake.contract.caller import VIEW_DESTINATIONS
+from offtake.flows import flow_changes, flow_documents, flows, queries
 
 Json = dict[str, Any]
 
@@ -21,13 +21,13 @@ router = APIRouter(tags=["flows"])
 @router.post(
     "/flows",
     status_code=201,
-    **described(examples.CHANGED, status=201, body=dataflows.NewFlow, body_example=examples.NEW_FLOW, errors=(409,)),
+    **described(examples.CHANGED, status=201, body=flows.NewFlow, body_example=examples.NEW_FLOW, errors=(409,)),
 )
 def create(caller: CallerOf, backend: BackendOf, body: JsonBody, response: Response) -> Json:
     """Start delivering."""
     with backend.database.writing() as session:
-        row = dataflows.create(session, caller, body, backend.clock.now_ms(), backend.schedule_rules)
-        return answers.changed(response, row)
+        row = flows.create(session, caller, body, backend.clock.now_ms(), backend.schedule_rules)
+        return responses.changed(response, row)
 
 
 @router.get("/flows", **described(examples.page(examples.FLOW, "/flows")))
@@ -36,7 +36,7 @@ def list_all(caller: CallerOf, backend: BackendOf, params: ListOf) -> Json:
     caller.require(VIEW_DESTINATIONS)
     query, now_ms = params.query(), backend.clock.now_ms()
     with backend.database.reading() as session:
-        page = reading.flows(session, caller, query)
+        page = queries.flows(session, caller, query)
         return lists.answer(
             "/flows", query, page, lambda rows: flow_documents.render_all(session, rows, caller, now_ms)
         )
@@ -53,7 +53,7 @@ def search(caller: CallerOf, backend: BackendOf, body: JsonBody, token: Token = 
     caller.require(VIEW_DESTINATIONS)
     query, now_ms = lists.search_query(body, token), backend.clock.now_ms()
     with backend.database.reading() as session:
-        page = reading.flows(session, caller, query)
+        page = queries.flows(session, caller, query)
         return lists.answer(
             "/flows/search", query, page, lambda rows: flow_documents.render_all(session, rows, caller, now_ms)
         )
@@ -64,8 +64,8 @@ def get(caller: CallerOf, backend: BackendOf, flow_id: str, response: Response) 
     """One flow."""
     caller.require(VIEW_DESTINATIONS)
     with backend.database.reading() as session:
-        row = dataflows.find(session, caller, flow_id)
-        return answers.one(response, flow_documents.render(session, row, caller, backend.clock.now_ms()))
+        row = flows.find(session, caller, flow_id)
+        return responses.one(response, flow_documents.render(session, row, caller, backend.clock.now_ms()))
 
 
 @router.patch(
@@ -79,7 +79,7 @@ def update(
     now_ms = backend.clock.now_ms()
     with backend.database.writing() as session:
         row = flow_changes.update(session, caller, flow_id, body, if_match, now_ms, backend.schedule_rules)
-        return answers.changed(response, row)
+        return responses.changed(response, row)
 
 
 @router.delete("/flows/{flow_id}", status_code=202, response_class=Response, **described(errors=(409,)))
@@ -87,7 +87,7 @@ def delete(caller: CallerOf, backend: BackendOf, flow_id: str) -> Response:
     """Stop delivering; a run that is going on is cancelled."""
     with backend.database.writing() as session:
         flow_changes.delete(session, caller, flow_id, backend.clock.now_ms())
-    return answers.deleted()
+    return responses.deleted()
 
 
 @router.post("/flows/{flow_id}/action", **described(examples.CHANGED, errors=(409, 412)))
@@ -103,4 +103,4 @@ def act(
     """Enable or disable it."""
     with backend.database.writing() as session:
         row = flow_changes.act(session, caller, flow_id, op, sub_op, if_match, backend.clock.now_ms())
-        return answers.changed(response, row)
+        return responses.changed(response, row)

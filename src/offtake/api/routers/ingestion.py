@@ -9,14 +9,16 @@ from anyio import to_thread
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from starlette.requests import ClientDisconnect
 
-from offtake.api.describing import lake_examples as examples
-from offtake.api.describing.operations import described
-from offtake.api.gateway import BackendOf, CallerOf, JsonBody
-from offtake.flows import batch_documents, batches, file_preview, problems, sent_files
-from offtake.flows.problems import Problem
-from offtake.flows.sent_files import Part, Place
-from offtake.lake import uploads as disk
-from offtake.scheduling.backend import Backend
+from offtake.api import byte_ranges
+from offtake.api.dependencies import BackendOf, CallerOf, JsonBody
+from offtake.api.openapi import lake_examples as examples
+from offtake.api.openapi.operations import described
+from offtake.catalog import batch_documents, batches, upload_preview, uploaded_files
+from offtake.catalog.uploaded_files import UploadedRange, UploadTarget
+from offtake.contract import problems
+from offtake.contract.problems import Problem
+from offtake.deployment.backend import Backend
+from offtake.lake import upload_folder as disk
 from offtake.store import batches as store
 
 Json = dict[str, Any]
@@ -25,7 +27,7 @@ T = TypeVar("T")
 
 def short_address(request: Request, _caller: CallerOf) -> None:
     """Raise 3414 for an address over 2000 characters."""
-    sent_files.check_address(str(request.url))
+    byte_ranges.check_address(str(request.url))
 
 
 router = APIRouter(tags=["batch ingestion"], dependencies=[Depends(short_address)])
@@ -86,16 +88,16 @@ async def put(
     file_path: str,
 ) -> Json:
     """Send a whole file, of at most 256 MB; it takes the place of one of the same name."""
-    sent_files.check_type(request.headers.get("content-type", ""))
-    where = sent_files.place(batch_id, dataset_id, file_path)
+    byte_ranges.check_type(request.headers.get("content-type", ""))
+    where = uploaded_files.place(batch_id, dataset_id, file_path)
     announced = _announced(request)
-    if announced > sent_files.LARGEST_WHOLE:
-        raise sent_files.too_large(sent_files.LARGEST_WHOLE, "A file")
-    await _in_transaction(backend, lambda session: sent_files.check_room(session, caller, where, announced))
+    if announced > uploaded_files.LARGEST_WHOLE:
+        raise uploaded_files.too_large(uploaded_files.LARGEST_WHOLE, "A file")
+    await _in_transaction(backend, lambda session: uploaded_files.check_room(session, caller, where, announced))
     incoming = backend.uploads.incoming(where.batch_id, where.name)
     try:
         with await _opened(incoming, "xb") as file:
-            size = await _receive(request, file, 0, sent_files.LARGEST_WHOLE)
+            size = await _receive(request, file, 0, uploaded_files.LARGEST_WHOLE)
         is_new = await _in_transaction(backend, lambda session: _keep(session, caller, backend, where, incoming, size))
     finally:
         incoming.unlink(missing_ok=True)
@@ -114,10 +116,10 @@ async def part(
     content_range: ContentRange = None,
 ) -> Json:
     """Send a part of a large file; parts may come in any order, and again."""
-    sent_files.check_type(request.headers.get("content-type", ""))
-    where = sent_files.place(batch_id, dataset_id, file_path)
-    coming = sent_files.part(content_range, request.headers.get("content-length"))
-    await _in_transaction(backend, lambda session: sent_files.expect_part(session, caller, where, coming))
+    byte_ranges.check_type(request.headers.get("content-type", ""))
+    where = uploaded_files.place(batch_id, dataset_id, file_path)
+    coming = byte_ranges.parse_content_range(content_range, request.headers.get("content-length"))
+    await _in_transaction(backend, lambda session: uploaded_files.expect_part(session, caller, where, coming))
     path = backend.uploads.path(where.batch_id, where.name)
     with await _opened(path, "r+b") as file:
         size = await _receive(request, file, coming.first, coming.size)
@@ -137,25 +139,25 @@ def file_action(
     action: Action = None,
 ) -> Json:
     """Begin a large file, or end it when all of its parts have come."""
-    where = sent_files.place(batch_id, dataset_id, file_path)
+    where = uploaded_files.place(batch_id, dataset_id, file_path)
     now = backend.clock.now_ms()
     with backend.database.writing() as session:
         if (action or "").upper() == "INITIALIZE":
-            sent_files.initialize(session, caller, where, backend.uploads, now)
+            uploaded_files.initialize(session, caller, where, backend.uploads, now)
             response.status_code = 201
             return {"name": where.name, "sizeInBytes": 0}
         if (action or "").upper() == "COMPLETE":
-            return sent_files.render(sent_files.finish(session, caller, where, now))
+            return uploaded_files.render(uploaded_files.finish(session, caller, where, now))
     raise problems.missing_parameter("action", "INITIALIZE or COMPLETE")
 
 
 @router.head(_FILE, response_class=Response, **described(errors=(414,)))
 def file_state(caller: CallerOf, backend: BackendOf, batch_id: str, dataset_id: str, file_path: str) -> Response:
     """What of a large file has come in, in the header `Range`."""
-    where = sent_files.place(batch_id, dataset_id, file_path)
+    where = uploaded_files.place(batch_id, dataset_id, file_path)
     with backend.database.reading() as session:
-        sent_files.readable(session, caller, batch_id, dataset_id)
-        come = sent_files.ranges(sent_files.find(session, where))
+        uploaded_files.readable(session, caller, batch_id, dataset_id)
+        come = uploaded_files.ranges(uploaded_files.find(session, where))
     return Response(headers={"Range": come} if come else {})
 
 
@@ -164,20 +166,20 @@ def preview(caller: CallerOf, backend: BackendOf, request: Request, batch_id: st
     """The first rows of what was sent for a batch so far."""
     asked = dict(request.query_params)
     with backend.database.reading() as session:
-        found, how = file_preview.source(session, caller, backend.uploads, batch_id, dataset_id, asked)
-    return file_preview.rows(backend.parsers, found, how, asked.get("nrow"))
+        found, how = upload_preview.source(session, caller, backend.uploads, batch_id, dataset_id, asked)
+    return upload_preview.rows(backend.parsers, found, how, asked.get("nrow"))
 
 
 @router.get("/batches/{batch_id}/datasets/{dataset_id}/dryRun", **described(examples.DRY_RUN, errors=(414,)))
 def dry_run(caller: CallerOf, backend: BackendOf, batch_id: str, dataset_id: str) -> Json:
     """What a batch would do to its dataset with what was sent for it so far, or why it would be refused."""
     with backend.database.reading() as session:
-        found = file_preview.rehearsal(session, caller, backend.uploads, batch_id, dataset_id)
-    return file_preview.rehearse(backend.parsers, found)
+        found = upload_preview.rehearsal(session, caller, backend.uploads, batch_id, dataset_id)
+    return upload_preview.rehearse(backend.parsers, found)
 
 
-def _keep(session: Any, caller: CallerOf, backend: Backend, where: Place, incoming: Path, size: int) -> bool:  # noqa: ANN401 - sessions are the store's
-    is_new = sent_files.put(session, caller, where, size, backend.clock.now_ms())
+def _keep(session: Any, caller: CallerOf, backend: Backend, where: UploadTarget, incoming: Path, size: int) -> bool:  # noqa: ANN401 - sessions are the store's
+    is_new = uploaded_files.put(session, caller, where, size, backend.clock.now_ms())
     disk.settle(incoming, backend.uploads.path(where.batch_id, where.name))
     return is_new
 
@@ -196,11 +198,11 @@ def _record(
     session: Any,  # noqa: ANN401 - sessions are the store's
     caller: CallerOf,
     backend: Backend,
-    where: Place,
-    come: Part,
+    where: UploadTarget,
+    come: UploadedRange,
     file: IO[bytes],
 ) -> Json:
-    recorded = sent_files.record_part(session, caller, where, come, backend.clock.now_ms())
+    recorded = uploaded_files.record_part(session, caller, where, come, backend.clock.now_ms())
     if not disk.same_file(file, backend.uploads.path(where.batch_id, where.name)):
         raise Problem(
             problems.WRONG_ACTION, f"File {where.name} was begun anew while a part came; send the part again."
@@ -223,7 +225,7 @@ async def _receive(request: Request, file: IO[bytes], first: int, most: int) -> 
         async for chunk in request.stream():
             size += len(chunk)
             if size > most:
-                raise sent_files.too_large(most, "A request")
+                raise uploaded_files.too_large(most, "A request")
             await to_thread.run_sync(file.write, chunk)
     except OSError:
         await _hear_out(request)

@@ -5,16 +5,17 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
 
-from offtake.api.describing import admin_examples as examples
-from offtake.api.describing.operations import described
-from offtake.api.gateway import BackendOf, CallerOf
-from offtake.destinations.landing_zones import CONTAINERS, AzureZones, S3Zones
-from offtake.flows import problems, zones
-from offtake.flows.access import EXPORT_DATASETS, MANAGE_DESTINATIONS, VIEW_DATASETS, VIEW_DESTINATIONS
-from offtake.flows.problems import Problem
-from offtake.flows.zone_credentials import Doorman, S3Credentials
-from offtake.flows.zones import Credentials
-from offtake.scheduling.backend import Backend
+from offtake.api.dependencies import BackendOf, CallerOf
+from offtake.api.openapi import admin_examples as examples
+from offtake.api.openapi.operations import described
+from offtake.contract import problems
+from offtake.contract.caller import EXPORT_DATASETS, MANAGE_DESTINATIONS, VIEW_DATASETS, VIEW_DESTINATIONS
+from offtake.contract.problems import Problem
+from offtake.deployment.backend import Backend
+from offtake.destinations.zones import CONTAINERS, AzureZones, S3Zones
+from offtake.landing_zone import keys
+from offtake.landing_zone.credentials import Doorman, S3Credentials
+from offtake.landing_zone.keys import Credentials
 
 Json = dict[str, Any]
 
@@ -27,7 +28,7 @@ TypeOf = Annotated[str | None, Query(description="dlz_destination, or user_drop_
 def container(caller: CallerOf, backend: BackendOf, type: TypeOf = None) -> Json:  # noqa: A002 - the contract's name
     """The name of the sandbox's container, or bucket and folder, and for how many days it keeps a file."""
     caller.require(VIEW_DESTINATIONS)
-    kind, landing_zones, days = zones.zone_type(type), backend.zones, backend.settings.landing_zone_days
+    kind, landing_zones, days = keys.zone_type(type), backend.zones, backend.settings.landing_zone_days
     if isinstance(landing_zones, S3Zones):
         place = _place(landing_zones.bucket, landing_zones.folder(caller.org_id, caller.sandbox_name, kind))
         return place | {"dataTTL": {"timeUnit": "days", "timeQuantity": days}}
@@ -45,7 +46,7 @@ def credentials(request: Request, caller: CallerOf, backend: BackendOf, type: Ty
     """
     caller.require(VIEW_DESTINATIONS)
     caller.require(VIEW_DATASETS)
-    kind = zones.zone_type(type)
+    kind = keys.zone_type(type)
     return _answer(request, _doorman(backend).give(caller, kind, backend.clock.now_ms()))
 
 
@@ -68,7 +69,7 @@ def refresh(
         raise Problem(problems.PARAMETER_MISSING, "The query parameter action is required: action=refresh.")
     if action.strip().lower() != "refresh":
         raise Problem(problems.UNKNOWN_ACTION, f"The action {action[:100]} is unknown; use refresh.")
-    kind = zones.zone_type(type)
+    kind = keys.zone_type(type)
     return _answer(request, _doorman(backend).refresh(caller, kind, backend.clock.now_ms()))
 
 

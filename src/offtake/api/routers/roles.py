@@ -8,19 +8,20 @@ from typing import Any, Final
 from fastapi import APIRouter, Request, Response
 
 from offtake import __version__
-from offtake.api.describing import admin_examples as examples
-from offtake.api.describing.operations import described, model_schema
-from offtake.api.gateway import BackendOf, MemberBody, MemberOf
-from offtake.api.short_lists import ShortListOf, links
-from offtake.flows import policies, problems, role_changes, roles
-from offtake.flows.access import MANAGE_ACCESS
-from offtake.flows.roles import FIELDS
-from offtake.flows.short_lists import ShortQuery, cut
+from offtake.access import permissions, role_patches, roles
+from offtake.access.roles import FIELDS
+from offtake.api.dependencies import BackendOf, MemberBody, MemberOf
+from offtake.api.in_memory_lists import ShortListOf, links
+from offtake.api.openapi import admin_examples as examples
+from offtake.api.openapi.operations import described, model_schema
+from offtake.contract import problems
+from offtake.contract.caller import MANAGE_ACCESS
+from offtake.contract.in_memory_lists import ShortQuery, cut
 
 Json = dict[str, Any]
 _DEFAULT_LIMIT: Final = 20
 _PRODUCT: Final = {"id": "offtake", "name": "Offtake", "serviceCode": "offtake", "version": __version__}
-_PATCH: Final = model_schema(role_changes.Operation)
+_PATCH: Final = model_schema(role_patches.Operation)
 _SUBJECT_FIELDS: Final = ("subjectId", "subjectType", "clientId", "name")
 
 router = APIRouter(tags=["access control"], prefix="/administration")
@@ -66,7 +67,7 @@ def replace_role(member: MemberOf, backend: BackendOf, body: MemberBody, role_id
 def patch_role(member: MemberOf, backend: BackendOf, body: MemberBody, role_id: str) -> Json:
     """Change parts of a role."""
     with backend.database.writing() as session:
-        return roles.render(role_changes.patch(session, member, role_id, body, backend.clock.now_ms()))
+        return roles.render(role_patches.patch(session, member, role_id, body, backend.clock.now_ms()))
 
 
 @router.delete("/roles/{role_id}", status_code=204, **described())
@@ -82,7 +83,7 @@ def subjects(request: Request, member: MemberOf, backend: BackendOf, params: Sho
     """Who has a role."""
     query = params.query(_DEFAULT_LIMIT)
     with backend.database.reading() as session:
-        found = role_changes.subjects(session, roles.find(session, member, role_id))
+        found = role_patches.subjects(session, roles.find(session, member, role_id))
     return _answer(_address(request), query, found, _SUBJECT_FIELDS)
 
 
@@ -93,8 +94,8 @@ def subjects(request: Request, member: MemberOf, backend: BackendOf, params: Sho
 def patch_subjects(request: Request, member: MemberOf, backend: BackendOf, body: MemberBody, role_id: str) -> Json:
     """Give a role to clients, and take it from them."""
     with backend.database.writing() as session:
-        row = role_changes.patch_subjects(session, member, role_id, body, backend.clock.now_ms())
-        found = role_changes.subjects(session, row)
+        row = role_patches.patch_subjects(session, member, role_id, body, backend.clock.now_ms())
+        found = role_patches.subjects(session, row)
     answer = _answer(_address(request), ShortQuery(len(found) or 1), found, _SUBJECT_FIELDS)
     return {"subjects": answer.pop("items"), **answer}
 
@@ -123,14 +124,14 @@ def products(_member: MemberOf) -> Json:
 def categories(_member: MemberOf, product_id: str) -> Json:
     """The categories that permissions fall into."""
     _check_product(product_id)
-    return {"categories": [{"name": name} for name in policies.CATEGORIES]}
+    return {"categories": [{"name": name} for name in permissions.CATEGORIES]}
 
 
 @router.get("/products/{product_id}/permission-sets", **described(examples.PERMISSION_SETS))
 def permission_sets(_member: MemberOf, product_id: str) -> Json:
     """The permissions that roles are composed of."""
     _check_product(product_id)
-    return {"permission-sets": policies.permission_sets()}
+    return {"permission-sets": permissions.permission_sets()}
 
 
 def _answer(path: str, query: ShortQuery, found: list[Json], fields: tuple[str, ...]) -> Json:

@@ -4,15 +4,15 @@ from typing import Any
 
 from fastapi import APIRouter, Response
 
-from offtake.api import answers, lists
-from offtake.api.answers import IfMatch, Op
-from offtake.api.describing import examples, run_examples
-from offtake.api.describing.operations import JSON_TYPE, described
-from offtake.api.gateway import BackendOf, CallerOf, JsonBody
+from offtake.api import lists, responses
+from offtake.api.dependencies import BackendOf, CallerOf, JsonBody
 from offtake.api.lists import ListOf
-from offtake.flows import reading, run_view, runs
-from offtake.flows.access import VIEW_DESTINATIONS
-from offtake.scheduling.manifests import read_manifest
+from offtake.api.openapi import examples, run_examples
+from offtake.api.openapi.operations import JSON_TYPE, described
+from offtake.api.responses import IfMatch, Op
+from offtake.contract.caller import VIEW_DESTINATIONS
+from offtake.flows import queries, run_documents, runs
+from offtake.flows.run_manifests import read_manifest
 
 Json = dict[str, Any]
 
@@ -25,8 +25,8 @@ def list_all(caller: CallerOf, backend: BackendOf, params: ListOf) -> Json:
     caller.require(VIEW_DESTINATIONS)
     query = params.query()
     with backend.database.reading() as session:
-        page = reading.runs(session, caller, query)
-        return lists.answer("/runs", query, page, lambda rows: run_view.render_all(session, rows, caller))
+        page = queries.runs(session, caller, query)
+        return lists.answer("/runs", query, page, lambda rows: run_documents.render_all(session, rows, caller))
 
 
 @router.post(
@@ -39,7 +39,7 @@ def request(caller: CallerOf, backend: BackendOf, body: JsonBody, response: Resp
     any_flow = backend.settings.runs_of_any_flow
     with backend.database.writing() as session:
         row = runs.request(session, caller, body, backend.clock.now_ms(), any_flow=any_flow)
-        return answers.changed(response, row)
+        return responses.changed(response, row)
 
 
 @router.get("/runs/{run_id}", **described(examples.one(run_examples.RUN)))
@@ -48,7 +48,7 @@ def get(caller: CallerOf, backend: BackendOf, run_id: str, response: Response) -
     caller.require(VIEW_DESTINATIONS)
     with backend.database.reading() as session:
         row = runs.find(session, caller, run_id)
-        return answers.one(response, run_view.render(session, row, caller))
+        return responses.one(response, run_documents.render(session, row, caller))
 
 
 @router.get("/runs/{run_id}/manifest", **described(run_examples.MANIFEST))
@@ -80,6 +80,6 @@ def act(
     with backend.database.writing() as session:
         row = runs.act(session, caller, run_id, op, if_match, backend.clock.now_ms())
         session.flush()
-        shown = run_view.render(session, row, caller)
+        shown = run_documents.render(session, row, caller)
     response.headers["etag"] = shown["etag"]
     return shown

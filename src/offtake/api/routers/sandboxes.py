@@ -4,14 +4,16 @@ from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Query, Request
 
-from offtake.api.describing import admin_examples as examples
-from offtake.api.describing.operations import described
-from offtake.api.gateway import BackendOf, MemberBody, MemberOf
-from offtake.api.paths import SANDBOXES
-from offtake.api.short_lists import ShortListOf, links
-from offtake.flows import problems, sandboxes
-from offtake.flows.sandboxes import ACTIVE, FIELDS, TYPES
-from offtake.flows.short_lists import ShortQuery, cut
+from offtake.api.dependencies import BackendOf, MemberBody, MemberOf
+from offtake.api.error_types import SANDBOXES
+from offtake.api.in_memory_lists import ShortListOf, links
+from offtake.api.openapi import admin_examples as examples
+from offtake.api.openapi.operations import described
+from offtake.contract import problems
+from offtake.contract.in_memory_lists import ShortQuery, cut
+from offtake.sandboxes import sandboxes
+from offtake.sandboxes.sandboxes import FIELDS, TYPES
+from offtake.store.sandbox_states import ACTIVE
 
 Json = dict[str, Any]
 _DEFAULT_LIMIT: Final = 200

@@ -4,14 +4,14 @@ from typing import Any
 
 from fastapi import APIRouter, Response
 
-from offtake.api import answers, lists
-from offtake.api.answers import IfMatch, Op, SubOp
-from offtake.api.describing import examples
-from offtake.api.describing.operations import described
-from offtake.api.gateway import BackendOf, CallerOf, JsonBody
+from offtake.api import lists, responses
+from offtake.api.dependencies import BackendOf, CallerOf, JsonBody
 from offtake.api.lists import ListOf
-from offtake.flows import provider_actions, reading, source_connections
-from offtake.flows.access import VIEW_DESTINATIONS
+from offtake.api.openapi import examples
+from offtake.api.openapi.operations import described
+from offtake.api.responses import IfMatch, Op, SubOp
+from offtake.contract.caller import VIEW_DESTINATIONS
+from offtake.flows import provider_actions, queries, source_connections
 
 Json = dict[str, Any]
 
@@ -34,7 +34,7 @@ def create(caller: CallerOf, backend: BackendOf, body: JsonBody, response: Respo
     """Make one."""
     with backend.database.writing() as session:
         row = source_connections.create(session, caller, body, backend.clock.now_ms())
-        return answers.changed(response, row)
+        return responses.changed(response, row)
 
 
 @router.get("/sourceConnections", **described(examples.page(examples.SOURCE, "/sourceConnections")))
@@ -43,7 +43,7 @@ def list_all(caller: CallerOf, backend: BackendOf, params: ListOf) -> Json:
     caller.require(VIEW_DESTINATIONS)
     query = params.query()
     with backend.database.reading() as session:
-        page = reading.source_connections(session, caller, query)
+        page = queries.source_connections(session, caller, query)
         return lists.answer(
             "/sourceConnections", query, page, lambda rows: source_connections.render_all(session, rows, caller)
         )
@@ -54,8 +54,8 @@ def get(caller: CallerOf, backend: BackendOf, row_id: str, response: Response) -
     """One of them."""
     caller.require(VIEW_DESTINATIONS)
     with backend.database.reading() as session:
-        row = reading.source_connection(session, caller, row_id)
-        return answers.one(response, source_connections.render(session, row, caller))
+        row = queries.source_connection(session, caller, row_id)
+        return responses.one(response, source_connections.render(session, row, caller))
 
 
 @router.patch(
@@ -68,7 +68,7 @@ def update(
     """Change it by a JSON Patch."""
     with backend.database.writing() as session:
         row = source_connections.update(session, caller, row_id, body, if_match, backend.clock.now_ms())
-        return answers.changed(response, row)
+        return responses.changed(response, row)
 
 
 @router.delete("/sourceConnections/{row_id}", status_code=202, response_class=Response, **described(errors=(409,)))
@@ -76,11 +76,11 @@ def delete(caller: CallerOf, backend: BackendOf, row_id: str) -> Response:
     """Delete it, when nothing uses it."""
     with backend.database.writing() as session:
         source_connections.delete(session, caller, row_id, backend.clock.now_ms())
-    return answers.deleted()
+    return responses.deleted()
 
 
 @router.post("/sourceConnections/{row_id}/action", **described())
 def act(caller: CallerOf, backend: BackendOf, row_id: str, op: Op = None, sub_op: SubOp = None) -> Json:
     """Actions of providers; nothing here is ever left for one to finish."""
     with backend.database.reading() as session:
-        provider_actions.refuse(caller, reading.source_connection(session, caller, row_id), op, sub_op)
+        provider_actions.refuse(caller, queries.source_connection(session, caller, row_id), op, sub_op)

@@ -5,13 +5,13 @@ from typing import Any
 from fastapi import APIRouter, Request
 
 from offtake.api import lists
-from offtake.api.describing import examples, spec_examples
-from offtake.api.describing.operations import described
-from offtake.api.gateway import BackendOf, CallerOf, JsonBody
+from offtake.api.dependencies import BackendOf, CallerOf, JsonBody
 from offtake.api.lists import ListOf
-from offtake.flows import eligible, exploring, specs
-from offtake.flows.access import VIEW_DATASETS, VIEW_DESTINATIONS
-from offtake.flows.listing import ListQuery, Page
+from offtake.api.openapi import examples, spec_examples
+from offtake.api.openapi.operations import described
+from offtake.contract.caller import VIEW_DATASETS, VIEW_DESTINATIONS
+from offtake.contract.listing import ListQuery, Page
+from offtake.flows import eligible_datasets, exploration, specs
 
 Json = dict[str, Any]
 
@@ -38,14 +38,14 @@ def configs(caller: CallerOf, backend: BackendOf, spec_id: str, request: Request
     caller.require(VIEW_DESTINATIONS)
     caller.require(VIEW_DATASETS)
     with backend.database.reading() as session:
-        return eligible.page(session, backend.lake, caller, spec_id, request.query_params.multi_items())
+        return eligible_datasets.page(session, backend.lake, caller, spec_id, request.query_params.multi_items())
 
 
 @router.get("/connectionSpecs/{spec_id}/explore", **described(examples.EXPLORED, errors=(502,)))
 def explore(caller: CallerOf, backend: BackendOf, spec_id: str, request: Request) -> list[Json]:
     """What lies in a folder of the landing zone."""
-    exploring.check_spec(caller, spec_id)
-    return exploring.explore(backend.site(caller), request.query_params)
+    exploration.check_spec(caller, spec_id)
+    return exploration.explore(backend.site(caller), request.query_params)
 
 
 @router.post("/connectionSpecs", **described(body={"type": "object"}))

@@ -4,14 +4,14 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Response
 
-from offtake.api import answers, lists
-from offtake.api.answers import IfMatch, Op, SubOp
-from offtake.api.describing import examples
-from offtake.api.describing.operations import described
-from offtake.api.gateway import BackendOf, CallerOf, JsonBody
+from offtake.api import lists, responses
+from offtake.api.dependencies import BackendOf, CallerOf, JsonBody
 from offtake.api.lists import ListOf
-from offtake.flows import connection_tests, provider_actions, reading, target_connections
-from offtake.flows.access import VIEW_DESTINATIONS
+from offtake.api.openapi import examples
+from offtake.api.openapi.operations import described
+from offtake.api.responses import IfMatch, Op, SubOp
+from offtake.contract.caller import VIEW_DESTINATIONS
+from offtake.flows import connection_checks, provider_actions, queries, target_connections
 
 Json = dict[str, Any]
 Force = Annotated[bool, Query(description="Delete it although files are still to be removed through it: they stay.")]
@@ -37,11 +37,11 @@ def create(caller: CallerOf, backend: BackendOf, body: JsonBody, response: Respo
         site = backend.site(caller)
         with backend.database.rehearsing() as session:
             row = target_connections.create(session, caller, body, backend.clock.now_ms())
-            trial = connection_tests.prepare_for(session, caller, backend.vault, row, site)
-        connection_tests.check(trial, backend.memory, "/params")
+            trial = connection_checks.prepare_for(session, caller, backend.vault, row, site)
+        connection_checks.check(trial, backend.memory, "/params")
     with backend.database.writing() as session:
         row = target_connections.create(session, caller, body, backend.clock.now_ms())
-        return answers.changed(response, row)
+        return responses.changed(response, row)
 
 
 @router.get("/targetConnections", **described(examples.page(examples.TARGET, "/targetConnections")))
@@ -50,7 +50,7 @@ def list_all(caller: CallerOf, backend: BackendOf, params: ListOf) -> Json:
     caller.require(VIEW_DESTINATIONS)
     query = params.query()
     with backend.database.reading() as session:
-        page = reading.target_connections(session, caller, query)
+        page = queries.target_connections(session, caller, query)
         return lists.answer(
             "/targetConnections", query, page, lambda rows: target_connections.render_all(session, rows, caller)
         )
@@ -61,8 +61,8 @@ def get(caller: CallerOf, backend: BackendOf, row_id: str, response: Response) -
     """One of them."""
     caller.require(VIEW_DESTINATIONS)
     with backend.database.reading() as session:
-        row = reading.target_connection(session, caller, row_id)
-        return answers.one(response, target_connections.render(session, row, caller))
+        row = queries.target_connection(session, caller, row_id)
+        return responses.one(response, target_connections.render(session, row, caller))
 
 
 @router.patch(
@@ -75,7 +75,7 @@ def update(
     """Change it by a JSON Patch."""
     with backend.database.writing() as session:
         row = target_connections.update(session, caller, row_id, body, if_match, backend.clock.now_ms())
-        return answers.changed(response, row)
+        return responses.changed(response, row)
 
 
 @router.delete("/targetConnections/{row_id}", status_code=202, response_class=Response, **described(errors=(409,)))
@@ -83,11 +83,11 @@ def delete(caller: CallerOf, backend: BackendOf, row_id: str, force: Force = Fal
     """Delete it, when nothing uses it and no files are still to be removed through it."""
     with backend.database.writing() as session:
         target_connections.delete(session, caller, row_id, backend.clock.now_ms(), force=force)
-    return answers.deleted()
+    return responses.deleted()
 
 
 @router.post("/targetConnections/{row_id}/action", **described())
 def act(caller: CallerOf, backend: BackendOf, row_id: str, op: Op = None, sub_op: SubOp = None) -> Json:
     """Actions of providers; nothing here is ever left for one to finish."""
     with backend.database.reading() as session:
-        provider_actions.refuse(caller, reading.target_connection(session, caller, row_id), op, sub_op)
+        provider_actions.refuse(caller, queries.target_connection(session, caller, row_id), op, sub_op)

@@ -9,10 +9,10 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse
 from starlette.types import Message
 
-from offtake.api.gateway import BackendOf, read_body
+from offtake.access import tokens
+from offtake.api.dependencies import BackendOf, read_body
 from offtake.api.sign_ins import SignInRefusedError, SignIns
-from offtake.flows import tokens
-from offtake.flows.problems import Problem
+from offtake.contract.problems import Problem
 
 router = APIRouter(tags=["tokens"])
 

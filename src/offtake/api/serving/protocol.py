@@ -20,7 +20,7 @@ from uvicorn.protocols.http.flow_control import CLOSE_HEADER
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
-from offtake.api import errors, requests
+from offtake.api import errors, request_log
 from offtake.api.serving.forwarded import Networks, group_of, is_trusted, origin_of
 from offtake.api.serving.limits import Callers
 from offtake.logs import same_line
@@ -236,6 +236,6 @@ class BoundedProtocol(H11Protocol):
         limits = self._gate.callers.limits
         message = _TOO_MANY[reason] % (limits.requests_of_one if reason == "address" else limits.requests)
         _log.warning("refused a request from %s: %s", address, message, extra=same_line(f"refused: {reason}"))
-        requests.assign_id(scope)
+        request_log.assign_id(scope)
         answer = errors.overloaded(Request(scope, receive), self._gate.error_type_prefix, message)
         await answer(scope, receive, send)

@@ -1,0 +1,134 @@
+"""Who may do what: permissions and labels come from roles, and hold in the sandboxes that a role names."""
+
+from dataclasses import replace
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from offtake.contract import problems
+from offtake.contract.caller import ALL, ENGINE, OPERATOR, Caller, Grants
+from offtake.contract.problems import Problem
+from offtake.errors import OfftakeError
+from offtake.store.database import Database
+from offtake.store.tables import Client, Organisation, Role, RoleSubject, Sandbox
+
+
+def grants_of(session: Session, client_id: str, sandbox_name: str | None) -> Grants:
+    """What the client's roles grant it in that sandbox; without one, what they grant in every sandbox."""
+    wanted = {ALL, sandbox_name}
+    roles = [role for role in _roles(session, client_id) if wanted.intersection(role.sandboxes)]
+    return Grants(
+        permissions=frozenset(one for role in roles for one in role.permissions),
+        everywhere=frozenset(one for role in roles if ALL in role.sandboxes for one in role.permissions),
+        labels=frozenset(one for role in roles for one in role.labels),
+    )
+
+
+def sandboxes_of(session: Session, caller: Caller) -> frozenset[str]:
+    """The names of the sandboxes that the caller has any role in; `*` among them stands for all."""
+    if caller.client_id == OPERATOR:
+        return frozenset((ALL,))
+    return frozenset(name for role in _roles(session, caller.client_id) for name in role.sandboxes)
+
+
+def find_sandbox(
+    session: Session, org_id: str, name: str | None, seen_by: str | None = None, sandbox_id: str | None = None
+) -> Sandbox:
+    """Return the organisation's sandbox of that name, else of that id, else its default one; raises 2100 and 2106.
+
+    A sandbox that the client `seen_by` has no role in is not there for it.
+    """
+    named = name or sandbox_id
+    by_id = Sandbox.id == sandbox_id if sandbox_id else Sandbox.is_default
+    wanted = Sandbox.name == name if name else by_id
+    sandbox = session.scalar(select(Sandbox).where(Sandbox.org_id == org_id, wanted))
+    if sandbox is not None and seen_by is not None and not _enters(session, seen_by, sandbox):
+        sandbox = None
+    if sandbox is None and named is None:
+        raise Problem(
+            problems.NO_DEFAULT_SANDBOX,
+            "The organisation has no default sandbox, or none of your roles holds in it; send x-sandbox-name.",
+        )
+    if sandbox is None:
+        raise sandbox_not_found(str(named))
+    if sandbox.state != "active":
+        raise Problem(problems.SANDBOX_NOT_FOUND, f"Sandbox {sandbox.name} is {sandbox.state}, not active.")
+    return sandbox
+
+
+def sandbox_not_found(name: str) -> Problem:
+    """No such sandbox, or none that the caller may know of."""
+    return Problem(problems.SANDBOX_NOT_FOUND, f"Sandbox {name[:100]} is not found, or none of your roles holds in it.")
+
+
+def caller_of(session: Session, client: Client, sandbox: Sandbox | None, *, remote: str, request_id: str) -> Caller:
+    """The client at work in one sandbox, or without one, on its organisation itself."""
+    return Caller(
+        org_id=client.org_id,
+        org_name=session.get_one(Organisation, client.org_id).name,
+        sandbox_id=sandbox.id if sandbox else "",
+        sandbox_name=sandbox.name if sandbox else "",
+        client_id=client.id,
+        account_id=client.account_id,
+        kind="service" if client.kind == "service" else "user",
+        grants=grants_of(session, client.id, sandbox.name if sandbox else None),
+        remote=remote,
+        request_id=request_id,
+    )
+
+
+def within(session: Session, caller: Caller, sandbox: Sandbox) -> Caller:
+    """The same caller at work in another sandbox of its organisation, in whatever state that is."""
+    operates = caller.client_id == OPERATOR
+    grants = caller.grants if operates else grants_of(session, caller.client_id, sandbox.name)
+    return replace(caller, sandbox_id=sandbox.id, sandbox_name=sandbox.name, grants=grants)
+
+
+def operator(database: Database, sandbox_name: str | None = None) -> Caller:
+    """Whoever works on this machine's data directory itself: the command line, with every permission."""
+    caller = administrator(database)
+    with database.reading() as session:
+        return within(session, caller, find_sandbox(session, caller.org_id, sandbox_name))
+
+
+def operator_of(session: Session, sandbox: Sandbox) -> Caller:
+    """The operator at work in that sandbox."""
+    return within(session, _operator(session.get_one(Organisation, sandbox.org_id)), sandbox)
+
+
+def engine_of(session: Session, sandbox: Sandbox) -> Caller:
+    """Offtake itself, where it changes what people made."""
+    return replace(operator_of(session, sandbox), client_id=ENGINE, account_id=f"{ENGINE}@AdobeID")
+
+
+def administrator(database: Database) -> Caller:
+    """The operator at work on the organisation itself."""
+    with database.reading() as session:
+        org = session.scalar(select(Organisation).order_by(Organisation.created_at, Organisation.id))
+    if org is None:
+        raise OfftakeError("Nothing is set up in this data directory yet.")
+    return _operator(org)
+
+
+def _operator(org: Organisation) -> Caller:
+    everything = frozenset((ALL,))
+    return Caller(
+        org_id=org.id,
+        org_name=org.name,
+        sandbox_id="",
+        sandbox_name="",
+        client_id=OPERATOR,
+        account_id="operator@AdobeID",
+        kind="user",
+        grants=Grants(everything, everything, everything),
+        remote="local",
+    )
+
+
+def _roles(session: Session, client_id: str) -> list[Role]:
+    mine = select(Role).join(RoleSubject, RoleSubject.role_id == Role.id).where(RoleSubject.client_id == client_id)
+    return list(session.scalars(mine))
+
+
+def _enters(session: Session, client_id: str, sandbox: Sandbox) -> bool:
+    return any({ALL, sandbox.name}.intersection(role.sandboxes) for role in _roles(session, client_id))

@@ -1,0 +1,54 @@
+"""The audit log: every change, who made it, from where, what it changed. Written in the change's own transaction."""
+
+from typing import Any, Literal
+
+from sqlalchemy.orm import Session
+from ulid import ULID
+
+from offtake.contract.caller import Caller
+from offtake.store.tables import AuditEvent
+
+Json = dict[str, Any]
+Action = Literal[
+    "create", "update", "delete", "enable", "disable", "run", "cancel", "complete", "abort", "revert",
+    "grant", "revoke", "rotate", "issue", "refresh", "reset", "fail",
+]  # fmt: skip
+
+
+def record(
+    session: Session,
+    caller: Caller,
+    now_ms: int,
+    action: Action,
+    resource: tuple[str, str],
+    *,
+    name: str | None = None,
+    before: Json | None = None,
+    after: Json | None = None,
+) -> None:
+    """Remember a change of `resource`, (type, id), in the words that the API shows it in: its secrets are masked.
+
+    Of a document that was and still is, only the keys that differ are kept.
+    """
+    if before is not None and after is not None:
+        changed = {key for key in before | after if before.get(key) != after.get(key)}
+        before = {key: value for key, value in before.items() if key in changed}
+        after = {key: value for key, value in after.items() if key in changed}
+    session.add(
+        AuditEvent(
+            id=str(ULID.from_timestamp(now_ms / 1000)),
+            org_id=caller.org_id,
+            sandbox_name=caller.sandbox_name or None,
+            at=now_ms,
+            account_id=caller.account_id,
+            client_id=caller.client_id,
+            remote=caller.remote,
+            request_id=caller.request_id,
+            action=action,
+            resource_type=resource[0],
+            resource_id=resource[1],
+            resource_name=name,
+            before=before,
+            after=after,
+        )
+    )

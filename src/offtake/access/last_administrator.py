@@ -1,0 +1,37 @@
+"""Somebody must always be able to manage access: a change that would leave nobody is refused."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from offtake.contract import problems
+from offtake.contract.caller import ALL, MANAGE_ACCESS
+from offtake.contract.problems import Problem
+from offtake.store.tables import Client, Organisation, Role, RoleSubject
+
+
+@contextmanager
+def kept(session: Session, org_id: str) -> Iterator[None]:
+    """Make a change of roles or clients; raises 1420 when it takes the last one who can manage access everywhere.
+
+    Changes of one organisation's access come one after the other, so that no two leave nobody together.
+    """
+    session.get_one(Organisation, org_id, with_for_update=True)
+    somebody = _somebody(session, org_id)
+    yield
+    session.flush()
+    if somebody and not _somebody(session, org_id):
+        raise Problem(
+            problems.NOT_UPDATABLE,
+            f"Nobody could manage access any more. Give somebody else {MANAGE_ACCESS} in all sandboxes first.",
+        )
+
+
+def _somebody(session: Session, org_id: str) -> bool:
+    held = (
+        select(Role).join(RoleSubject, RoleSubject.role_id == Role.id).join(Client, Client.id == RoleSubject.client_id)
+    )
+    roles = session.scalars(held.where(Role.org_id == org_id, Client.revoked_at.is_(None)))
+    return any(ALL in role.sandboxes and {ALL, MANAGE_ACCESS}.intersection(role.permissions) for role in roles)

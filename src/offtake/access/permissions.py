@@ -1,0 +1,97 @@
+"""What permissions mean: which actions on which types of resources they allow (contract, section 27)."""
+
+from collections.abc import Mapping
+from typing import Final, Literal
+
+from offtake.contract import bodies, problems
+from offtake.contract.bodies import Json
+from offtake.contract.caller import (
+    EXPORT_DATASETS,
+    MANAGE_ACCESS,
+    MANAGE_DATASETS,
+    MANAGE_DESTINATIONS,
+    MANAGE_SANDBOXES,
+    PERMISSIONS,
+    RESET_SANDBOXES,
+    VIEW_AUDIT,
+    VIEW_DATASETS,
+    VIEW_DESTINATIONS,
+    VIEW_SANDBOXES,
+    Caller,
+)
+
+Action = Literal["read", "write", "delete"]
+
+_READ: Final[tuple[Action, ...]] = ("read",)
+_ALL: Final[tuple[Action, ...]] = ("read", "write", "delete")
+_MOST_ASKED: Final = 1000
+
+ALLOWS: Final[Mapping[str, Mapping[str, tuple[Action, ...]]]] = {
+    VIEW_DESTINATIONS: {"destinations": _READ, "connections": _READ},
+    MANAGE_DESTINATIONS: {"destinations": _ALL, "connections": _ALL},
+    EXPORT_DATASETS: {"destinations": _ALL, "connections": _ALL},
+    VIEW_DATASETS: {"datasets": _READ, "dataset-data": _READ, "schemas": _READ},
+    MANAGE_DATASETS: {"datasets": _ALL, "dataset-data": _ALL, "schemas": _READ},
+    VIEW_SANDBOXES: {"sandboxes": _READ},
+    MANAGE_SANDBOXES: {"sandboxes": _ALL},
+    RESET_SANDBOXES: {"reset-sandboxes": ("read", "write")},
+    VIEW_AUDIT: {"audit-log": _READ},
+    MANAGE_ACCESS: {"roles": _ALL},
+}
+CATEGORIES: Final[Mapping[str, tuple[str, ...]]] = {
+    "Destinations": (VIEW_DESTINATIONS, MANAGE_DESTINATIONS, EXPORT_DATASETS),
+    "Data Management": (VIEW_DATASETS, MANAGE_DATASETS),
+    "Sandbox Administration": (VIEW_SANDBOXES, MANAGE_SANDBOXES, RESET_SANDBOXES),
+    "Data Governance": (VIEW_AUDIT, MANAGE_ACCESS),
+}
+
+
+def reference() -> Json:
+    """Every permission and every type of resource there is."""
+    kinds = sorted({kind for allowed in ALLOWS.values() for kind in allowed})
+    return {
+        "permissions": {name: _shown(ALLOWS[name]) for name in PERMISSIONS},
+        "resource-types": {kind: _actions(kind, PERMISSIONS) for kind in kinds},
+    }
+
+
+def effective(caller: Caller, body: bytes) -> Json:
+    """Of the URLs sent, those that the caller has, with what it may do; the others are left out."""
+    asked = bodies.parse_json(body)
+    if not isinstance(asked, list) or not all(isinstance(one, str) for one in asked):
+        raise problems.of_field("/", "must be an array of URLs such as /permissions/view-datasets")
+    if len(asked) > _MOST_ASKED:
+        raise problems.of_field("/", f"must hold at most {_MOST_ASKED} URLs")
+    mine = [name for name in PERMISSIONS if caller.grants.allow(name)]
+    found = {url: _allowed(url, mine) for url in asked}
+    return {"policies": {url: actions for url, actions in found.items() if actions}}
+
+
+def permission_sets() -> list[Json]:
+    """Every permission with its category, as clients that compose roles list them."""
+    return [
+        {
+            "id": name,
+            "name": name.replace("-", " ").title(),
+            "category": category,
+            "permissions": [{"resource": kind, "actions": list(actions)} for kind, actions in ALLOWS[name].items()],
+        }
+        for category, names in CATEGORIES.items()
+        for name in names
+    ]
+
+
+def _allowed(url: str, mine: list[str]) -> list[str]:
+    kind, _, name = url.removeprefix("/").partition("/")
+    if kind == "permissions":
+        return ["*"] if name in mine else []
+    return _actions(name, mine) if kind == "resource-types" else []
+
+
+def _actions(kind: str, permissions: tuple[str, ...] | list[str]) -> list[str]:
+    found = {action for name in permissions for action in ALLOWS[name].get(kind, ())}
+    return [action for action in _ALL if action in found]
+
+
+def _shown(allowed: Mapping[str, tuple[Action, ...]]) -> Json:
+    return {kind: list(actions) for kind, actions in allowed.items()}

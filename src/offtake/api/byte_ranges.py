@@ -1,0 +1,66 @@
+"""The headers of file transfers: `Range`, `Content-Range`, `Content-Type`, and the length of addresses."""
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+from offtake.catalog.uploaded_files import UploadedRange, check_range
+from offtake.contract import problems
+from offtake.contract.problems import Problem
+
+_RANGE: Final = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})")
+
+
+@dataclass(frozen=True)
+class ByteRange:
+    """Some bytes of a file: from `first` on, so many."""
+
+    first: int
+    length: int
+
+
+def parse_range(header: str | None, size: int) -> ByteRange | None:
+    """What a `Range` header asks for, None for the whole or what is no range of bytes; raises 3416."""
+    match = _RANGE.fullmatch((header or "").strip())
+    if match is None or not (match[1] or match[2]):
+        return None
+    if match[1]:
+        first, last = int(match[1]), min(int(match[2] or size), size - 1)
+    else:
+        first, last = max(0, size - int(match[2])), size - 1
+    if first > last:
+        raise Problem(problems.BAD_RANGE, f"The file has {size} bytes; the range {match[0]} is none of them.")
+    return ByteRange(first, last - first + 1)
+
+
+_LONGEST_URL: Final = 2000
+_BYTES: Final = "application/octet-stream"
+_CONTENT_RANGE: Final = re.compile(r"bytes[ =]\s*([0-9]{1,12})\s*-\s*([0-9]{1,12})\s*/\s*([0-9]{1,12}|\*)")
+
+
+def parse_content_range(header: str | None, length: str | None) -> UploadedRange:
+    """The bytes that a request brings, by its `Content-Range`; raises 1452, 3413 and 3416."""
+    match = _CONTENT_RANGE.fullmatch((header or "").strip())
+    if match is None:
+        raise problems.of_field("/Content-Range", "must be bytes first-last/total", missing=not header)
+    first, last = int(match[1]), int(match[2])
+    total = None if match[3] == "*" else int(match[3])
+    if first > last or (total is not None and last >= total):
+        raise Problem(problems.BAD_RANGE, f"The range {match[0]} does not lie within the file.")
+    found = UploadedRange(first, last, total)
+    check_range(found)
+    if length is not None and length.isdecimal() and length.isascii() and int(length[:20]) != found.size:
+        raise problems.of_field("/Content-Range", f"is {found.size} bytes long, but {length[:20]} bytes are sent")
+    return found
+
+
+def check_address(url: str) -> None:
+    """Raise 3414 for an address over 2000 characters."""
+    if len(url) > _LONGEST_URL:
+        raise Problem(problems.URL_TOO_LONG, f"The address is longer than {_LONGEST_URL} characters.")
+
+
+def check_type(content_type: str) -> None:
+    """Raise 3415 for a file that does not come as plain bytes."""
+    if content_type.partition(";")[0].strip().lower() not in ("", _BYTES):
+        raise Problem(problems.MEDIA_TYPE, f"Files come with Content-Type: {_BYTES}.")

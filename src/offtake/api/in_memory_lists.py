@@ -1,0 +1,52 @@
+"""The parameters of short lists, and the links between their pages (contract, sections 26 and 27)."""
+
+from dataclasses import dataclass
+from typing import Annotated, Any
+from urllib.parse import urlencode
+
+from fastapi import Depends, Query
+
+from offtake.contract import in_memory_lists
+from offtake.contract.in_memory_lists import Cut, ShortQuery
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class ShortParams:
+    """The parameters as sent."""
+
+    limit: str | None
+    start: str | None
+    properties: list[str]
+    order_by: str | None
+
+    def query(self, default_limit: int) -> ShortQuery:
+        """The query they mean."""
+        return in_memory_lists.short_query(self.limit, self.start, self.properties, self.order_by, default_limit)
+
+
+def short_params(
+    limit: Annotated[str | None, Query(description="How many to return.", examples=["20"])] = None,
+    start: Annotated[str | None, Query(description="The place of the first to return, from 0.")] = None,
+    offset: Annotated[str | None, Query(description="The same as start.")] = None,
+    property: Annotated[list[str] | None, Query(description="A filter such as name==A; all must hold.")] = None,  # noqa: A002 - the contract's name
+    order_by: Annotated[str | None, Query(alias="orderBy", description="name, -name, asc:name or desc:name.")] = None,
+) -> ShortParams:
+    """The parameters of a short list."""
+    return ShortParams(limit, start or offset, property or [], order_by)
+
+
+ShortListOf = Annotated[ShortParams, Depends(short_params)]
+
+
+def links(path: str, query: ShortQuery, cut: Cut, start_name: str) -> Json:
+    """Links to this list and to its next page; `start_name` is what the service calls the place to start from."""
+    template = f"{path}?limit={{limit}}&{start_name}={{{start_name}}}&orderBy={{orderBy}}&property={{property}}"
+    found: Json = {"page": {"href": template, "templated": True}}
+    if cut.following is not None:
+        kept: list[tuple[str, object]] = [("limit", query.limit), (start_name, cut.following)]
+        kept += [("orderBy", query.order_by)] if query.order_by else []
+        kept += [("property", one) for one in query.properties]
+        found["next"] = {"href": f"{path}?{urlencode(kept)}", "templated": False}
+    return found

@@ -1,0 +1,1 @@
+"""What `/openapi.json` states beyond the routes: bodies, responses, errors and examples."""

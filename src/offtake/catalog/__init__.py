@@ -1,0 +1,1 @@
+"""Datasets and batches: creation, uploads, imports, and their documents."""

@@ -1,0 +1,150 @@
+"""Batches changed through Catalog, as far as that makes sense: ingestion brings them on their way (section 23)."""
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Final, Literal
+
+from pydantic import BeforeValidator, Field
+from sqlalchemy.orm import Session
+
+from offtake.access import audit
+from offtake.catalog import batches, datasets
+from offtake.catalog.batches import RESOURCE, Action, BatchFields, InputFormat
+from offtake.catalog.datasets import Short, Tags
+from offtake.contract import bodies, problems
+from offtake.contract.bodies import Body, Sent
+from offtake.contract.caller import MANAGE_DATASETS, Caller
+from offtake.contract.problems import Problem
+from offtake.store import batches as store
+from offtake.store.tables import Batch
+
+_MOST_RELATED: Final = 100
+_OPEN: Final = frozenset(("loading", "active", "processing", "queued", "retrying", "stalled", "staging"))
+"""Of a batch that is not over; which of them it is, ingestion decides."""
+_WITHDRAWN: Final = frozenset(("inactive", "deleted"))
+_ACTIONS: Final[Mapping[str, Action]] = {
+    "success": "COMPLETE",
+    "loaded": "COMPLETE",
+    "staged": "COMPLETE",
+    "aborted": "ABORT",
+    "abandoned": "ABORT",
+    "failed": "FAIL",
+    "failure": "FAIL",
+}
+
+
+def _lower(value: object) -> object:
+    return value.lower() if isinstance(value, str) else value
+
+
+Status = Annotated[
+    Literal[
+        "processing", "success", "failure", "queued", "retrying", "stalled", "aborted", "abandoned", "inactive",
+        "failed", "loading", "loaded", "staged", "active", "staging", "deleted",
+    ],
+    BeforeValidator(_lower),
+]  # fmt: skip
+
+
+class RelatedObject(Body):
+    """What a batch has to do with."""
+
+    type: Short
+    id: Short
+
+
+class CatalogBatch(BatchFields):
+    """`POST /batches`: only the status is required. A dataset among the related objects is where the rows go."""
+
+    status: Status
+    related_objects: list[RelatedObject] = Field(default=[], max_length=_MOST_RELATED)
+    input_format: InputFormat | None = None
+
+
+class BatchChange(Body):
+    """`PATCH`, `PUT` and `POST` of one batch. A status is carried out: `success` completes it, `aborted` drops it.
+
+    The dataset and the format are given once, before files are sent.
+    """
+
+    status: Status | None = None
+    tags: Tags | None = Field(default=None, max_length=1000)
+    related_objects: list[RelatedObject] = Field(default=[], max_length=_MOST_RELATED)
+    input_format: InputFormat | None = None
+
+
+def create(session: Session, caller: Caller, sent: Sent, now_ms: int, dataset_id: str | None = None) -> Batch:
+    """Store a batch, which is loading; `dataset_id` is the dataset where the body names none."""
+    asked = bodies.parse_body(CatalogBatch, sent)
+    if asked.status not in _OPEN:
+        allowed = ", ".join(sorted(_OPEN))
+        raise problems.of_field(
+            "/status", f"must be one of {allowed}: a new batch waits for files, and is completed later"
+        )
+    named = _read_dataset(asked.related_objects)
+    return batches.make(session, caller, asked, named or dataset_id, asked.input_format, now_ms)
+
+
+def change(session: Session, caller: Caller, batch: Batch, sent: Sent, now_ms: int, *, whole: bool) -> None:
+    """Change the batch's tags (those that are sent, or all of them), what it lacks so far, and its status."""
+    caller.require(MANAGE_DATASETS)
+    asked = bodies.parse_body(BatchChange, sent)
+    _fill_in(session, caller, batch, asked)
+    before = batch.tags
+    batch.tags = (asked.tags or {}) if whole else batch.tags | (asked.tags or {})
+    batches.touch(batch, caller, now_ms)
+    was, now = {"tags": before}, {"tags": batch.tags}
+    audit.record(session, caller, now_ms, "update", (RESOURCE, batch.id), before=was, after=now)
+    if asked.status is not None and asked.status != batch.status:
+        _carry_out(session, caller, batch, asked.status, now_ms)
+
+
+def withdraw(session: Session, caller: Caller, batch: Batch, now_ms: int) -> None:
+    """`DELETE`: rows that are in are taken out again, files that are not are dropped; what is over stays."""
+    caller.require(MANAGE_DATASETS)
+    if batch.status == store.SUCCESS:
+        batches.act(session, caller, batch, "REVERT", now_ms)
+    elif batch.status in store.OPEN and batch.snapshot_id is None:
+        batches.act(session, caller, batch, "ABORT", now_ms)
+
+
+def _carry_out(session: Session, caller: Caller, batch: Batch, status: str, now_ms: int) -> None:
+    """Do what makes the batch be of that status; raises 1422 where nothing does."""
+    if status in _WITHDRAWN:
+        withdraw(session, caller, batch, now_ms)
+    elif status in _ACTIONS:
+        batches.act(session, caller, batch, _ACTIONS[status], now_ms)
+    elif not _agrees(batch, status):
+        raise Problem(
+            problems.WRONG_ACTION, f"Batch {batch.id} is {batch.status}; it cannot become {status}.", RESOURCE, batch.id
+        )
+
+
+def _agrees(batch: Batch, status: str) -> bool:
+    """Whether a status that nothing is done for describes the batch as it is."""
+    if status == "active":
+        return batch.status in (*store.OPEN, store.SUCCESS)
+    return batch.status in store.OPEN and status != store.LOADING
+
+
+def _fill_in(session: Session, caller: Caller, batch: Batch, asked: BatchChange) -> None:
+    dataset_id = _read_dataset(asked.related_objects)
+    if dataset_id is not None and dataset_id != batch.dataset_id:
+        if batch.dataset_id != batches.NO_DATASET or batch.status != store.LOADING:
+            raise problems.of_field(
+                "/relatedObjects", f"cannot change: the batch belongs to {batch.dataset_id or 'none'}"
+            )
+        batch.dataset_id = datasets.get(session, caller, dataset_id).id
+    if asked.input_format is None:
+        return
+    stored = batches.dump_format(asked.input_format)
+    if stored != batch.input_format:
+        if batches.has_format(batch) or batch.status != store.LOADING:
+            raise problems.of_field("/inputFormat", "is given once, while the batch is loading")
+        batch.input_format = stored
+
+
+def _read_dataset(related: Sequence[RelatedObject]) -> str | None:
+    dataset_ids = {one.id for one in related if one.type == "dataSet"}
+    if len(dataset_ids) > 1:
+        raise problems.of_field("/relatedObjects", "must name one object of type dataSet at most")
+    return next(iter(dataset_ids), None)

@@ -1,0 +1,46 @@
+"""Small files about a batch: what was sent for it, and what went wrong (contract, section 25)."""
+
+import json
+from typing import Final
+
+from sqlalchemy.orm import Session
+
+from offtake.catalog import batch_documents, uploaded_files
+from offtake.contract import problems
+from offtake.contract.caller import MANAGE_DATASETS, VIEW_DATASETS, Caller
+
+Files = dict[str, bytes]
+
+ERRORS: Final = "row_errors/errors.json"
+_SAMPLE: Final = "row_errors_sample.json"
+
+
+def about(session: Session, caller: Caller, batch_id: str) -> Files:
+    """Every file about the batch, by name: JSON, an object a line."""
+    errors = failed(session, caller, batch_id)
+    sent = (
+        {"path": row.name, "size": row.size, "complete": row.complete}
+        for row in uploaded_files.all_of(session, batch_id)
+    )
+    inputs = {f"input_files/{number:05d}.json": _lines([one]) for number, one in enumerate(sent)}
+    return inputs | errors | dict.fromkeys([_SAMPLE] if errors else [], errors.get(ERRORS, b""))
+
+
+def failed(session: Session, caller: Caller, batch_id: str) -> Files:
+    """What went wrong with the batch, by file and row. The rows are not kept: a batch comes in whole or not at all."""
+    caller.require(VIEW_DATASETS, MANAGE_DATASETS)
+    batch = batch_documents.find(session, caller, batch_id)
+    return {ERRORS: _lines(batch.errors)} if batch.errors else {}
+
+
+def within(files: Files, path: str) -> Files:
+    """The files of a folder; raises 1439 when there is no such folder."""
+    folder = path.strip("/") + "/"
+    found = {name: content for name, content in files.items() if name.startswith(folder)}
+    if not found:
+        raise problems.not_found("files", path[:200])
+    return found
+
+
+def _lines(documents: list[dict[str, object]]) -> bytes:
+    return b"".join(json.dumps(one, ensure_ascii=False).encode() + b"\n" for one in documents)

@@ -1,0 +1,225 @@
+"""Datasets as Catalog shows and lists them (contract, sections 23.1 and 23.2)."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+from urllib.parse import urlparse
+
+from sqlalchemy import ColumnElement, literal, select
+from sqlalchemy.orm import InstrumentedAttribute, Session
+
+from offtake.catalog import datasets
+from offtake.contract import catalog_query, problems
+from offtake.contract.bodies import Json
+from offtake.contract.caller import MANAGE_DATASETS, VIEW_DATASETS, Caller
+from offtake.contract.catalog_query import Field, Params, Query, Shape
+from offtake.contract.problems import Problem
+from offtake.errors import DeliveryError
+from offtake.formats.ndjson import lines
+from offtake.formats.types import check
+from offtake.lake import observable_schema, table_description
+from offtake.lake.catalog import Lake, TableName
+from offtake.store.tables import Batch, Dataset
+
+_STATE: Final = {"aspect": "production", "state": "DRAFT", "status": "enabled"}
+_OBSERVABLE: Final = "observableSchema"
+_EXTENSIONS: Final = "extensions"
+_SENT_BY_CLIENTS: Final = frozenset({"requestDataSource"})
+
+
+@dataclass(frozen=True)
+class LastBatches:
+    """The batches that came last to a dataset: in whatever state, and in which they ended well and ill."""
+
+    last_id: str
+    status: str
+    successful_id: str | None
+    failed_id: str | None
+    created_at: int
+    updated_at: int
+
+
+def page(session: Session, lake: Lake, caller: Caller, params: Params) -> Json:
+    """One page of datasets, by id."""
+    caller.require(VIEW_DATASETS, MANAGE_DATASETS)
+    query = catalog_query.read(session, SHAPE, params)
+    return documents(session, lake, rows(session, caller, query), query)
+
+
+def one(session: Session, lake: Lake, caller: Caller, dataset_id: str, params: Params) -> Json:
+    """One dataset, by its id."""
+    caller.require(VIEW_DATASETS, MANAGE_DATASETS)
+    row = datasets.get(session, caller, dataset_id)
+    named = [(name, value) for name, value in params if name == "properties"]
+    return documents(session, lake, [row], catalog_query.read(session, SHAPE, named))
+
+
+def preview(session: Session, lake: Lake, caller: Caller, dataset_id: str, most: int) -> list[Json]:
+    """The first rows of a dataset, at most so many, as NDJSON exports would have them."""
+    return [json.loads(line) for line in preview_lines(session, lake, caller, dataset_id, most)]
+
+
+def preview_lines(session: Session, lake: Lake, caller: Caller, dataset_id: str, most: int) -> list[str]:
+    """The same, as text: a JSON object a row, numbers with all their digits."""
+    caller.require(VIEW_DATASETS, MANAGE_DATASETS)
+    row = datasets.get(session, caller, dataset_id)
+    try:
+        found = table_description.preview(lake, TableName(row.table_name), most)
+        check(found.schema)
+        text = b"".join(lines(batch) for batch in found.to_batches())
+    except DeliveryError as error:
+        raise Problem(problems.WRONG_ACTION, str(error), datasets.RESOURCE, row.id) from None
+    return text.decode().split("\n")[:-1]
+
+
+def rows(session: Session, caller: Caller, query: Query) -> Sequence[Dataset]:
+    """The rows of one page."""
+    return session.scalars(query.paged(select(Dataset).where(*datasets.seen_by(caller)))).all()
+
+
+def documents(session: Session, lake: Lake, found: Sequence[Dataset], query: Query) -> Json:
+    """The rows as the API shows them, by id. Tables are looked at only where that is asked for."""
+    last = last_batches(session, [row.id for row in found])
+    made: Json = {}
+    for row in found:
+        document = summary(row, last.get(row.id))
+        if query.shows(_EXTENSIONS):
+            document[_EXTENSIONS] = document[_EXTENSIONS] | _extensions(lake, row)
+        if _OBSERVABLE in query.properties:
+            document[_OBSERVABLE] = observable_schema.observable_schema(lake, TableName(row.table_name))
+        made[row.id] = {name: value for name, value in document.items() if query.shows(name)}
+    return made
+
+
+def summary(row: Dataset, last: LastBatches | None) -> Json:
+    """What the store knows of a dataset."""
+    return (
+        datasets.said(row)
+        | _STATE
+        | {
+            "imsOrg": row.org_id,
+            "sandboxId": row.sandbox_id,
+            "version": row.version,
+            "created": row.created_at,
+            "updated": row.updated_at,
+            "createdClient": row.created_client,
+            "createdUser": row.created_by,
+            "updatedUser": row.updated_by,
+            "viewId": view_id(row.id),
+            "basePath": row.table_name.replace(".", "/"),
+            "files": f"@/dataSetFiles?dataSetId={row.id}",
+        }
+        | ({"schema": f"@/xdms{urlparse(row.schema_ref['id']).path}"} if row.schema_ref else {})
+        | ({} if last is None else _last(last))
+    )
+
+
+def view_id(dataset_id: str) -> str:
+    """The id of a dataset's one view."""
+    return hashlib.sha256(f"view of {dataset_id}".encode()).hexdigest()[:24]
+
+
+def last_batches(session: Session, dataset_ids: Sequence[str]) -> dict[str, LastBatches]:
+    """The last batches of each dataset that has any."""
+    wanted = select(Dataset.id, *_LAST_COLUMNS).where(Dataset.id.in_(dataset_ids), _LAST_ID.is_not(None))
+    return {dataset_id: LastBatches(*values) for dataset_id, *values in session.execute(wanted)}
+
+
+def last_batches_page(session: Session, caller: Caller, params: Params) -> Json:
+    """One page of last batches, by dataset id."""
+    caller.require(VIEW_DATASETS, MANAGE_DATASETS)
+    query = catalog_query.read(session, _LAST_SHAPE, params)
+    wanted = select(Dataset, *_LAST_COLUMNS).where(*datasets.seen_by(caller), _LAST_ID.is_not(None))
+    made: Json = {}
+    for row, *values in session.execute(query.paged(wanted)):
+        last = LastBatches(*values)
+        document = {
+            "lastBatchId": last.last_id,
+            "lastBatchStatus": last.status,
+            "lastSuccessfulBatchId": last.successful_id,
+            "lastFailedBatchId": last.failed_id,
+            "imsOrg": row.org_id,
+            "sandboxId": row.sandbox_id,
+            "created": last.created_at,
+            "updated": last.updated_at,
+        }
+        made[row.id] = {name: value for name, value in document.items() if value is not None and query.shows(name)}
+    return made
+
+
+def _last(last: LastBatches) -> Json:
+    known = {
+        "lastBatchId": last.last_id,
+        "lastBatchStatus": last.status,
+        "lastSuccessfulBatch": last.successful_id,
+        "lastFailedBatch": last.failed_id,
+    }
+    return {name: value for name, value in known.items() if value is not None}
+
+
+def _extensions(lake: Lake, row: Dataset) -> Json:
+    size = table_description.size(lake, TableName(row.table_name))
+    metrics = {"rowCount": size.rows, "storageSize": size.bytes}
+    return {"adobe_lakeHouse": {"metrics": metrics, "tableHealthMetrics": {"noOfFilesTotal": size.files}}}
+
+
+def _of_last(column: InstrumentedAttribute[Any], *conditions: ColumnElement[bool]) -> Any:  # noqa: ANN401 - a scalar subquery
+    of_dataset = select(column).where(Batch.dataset_id == Dataset.id, *conditions)
+    newest_first = of_dataset.order_by(Batch.created_at.desc(), Batch.id.desc()).limit(1)
+    return newest_first.correlate(Dataset).scalar_subquery()
+
+
+_LAST_ID: Final = _of_last(Batch.id)
+_LAST_COLUMNS: Final = (
+    _LAST_ID,
+    _of_last(Batch.status),
+    _of_last(Batch.id, Batch.status == "success"),
+    _of_last(Batch.id, Batch.status == "failed"),
+    _of_last(Batch.created_at),
+    _of_last(Batch.updated_at),
+)
+
+SHAPE: Final = Shape(
+    fields={
+        "id": Field(Dataset.id),
+        "name": Field(Dataset.name, wildcard=True),
+        "description": Field(Dataset.description),
+        "version": Field(Dataset.version),
+        "created": Field(Dataset.created_at, "number"),
+        "updated": Field(Dataset.updated_at, "number"),
+        "createdClient": Field(Dataset.created_client),
+        "createdUser": Field(Dataset.created_by),
+        "updatedUser": Field(Dataset.updated_by),
+        "enableErrorDiagnostics": Field(Dataset.error_diagnostics, "boolean"),
+        "imsOrg": Field(Dataset.org_id),
+        "sandboxId": Field(Dataset.sandbox_id),
+        **{name: Field(literal(value)) for name, value in _STATE.items()},
+        "schemaRef.id": Field(Dataset.schema_ref["id"].as_string()),
+        "schemaRef.contentType": Field(Dataset.schema_ref["contentType"].as_string()),
+        "fileDescription.format": Field(Dataset.file_description["format"].as_string()),
+        "classification.dataBehavior": Field(Dataset.classification["dataBehavior"].as_string()),
+        "lastBatchId": Field(_LAST_COLUMNS[0]),
+        "lastBatchStatus": Field(_LAST_COLUMNS[1]),
+        "lastSuccessfulBatch": Field(_LAST_COLUMNS[2]),
+        "lastFailedBatch": Field(_LAST_COLUMNS[3]),
+    },
+    tags=Dataset.tags,
+    ranges={"createdAfter": ("created", ">"), "createdBefore": ("created", "<")},
+    accepted=_SENT_BY_CLIENTS,
+)
+
+_LAST_SHAPE: Final = Shape(
+    fields={
+        "id": Field(Dataset.id),
+        "dataSetId": Field(Dataset.id),
+        "lastBatchId": Field(_LAST_COLUMNS[0]),
+        "lastBatchStatus": Field(_LAST_COLUMNS[1]),
+        "lastSuccessfulBatchId": Field(_LAST_COLUMNS[2]),
+        "lastFailedBatchId": Field(_LAST_COLUMNS[3]),
+        "created": Field(_LAST_COLUMNS[4], "number"),
+        "updated": Field(_LAST_COLUMNS[5], "number"),
+    },
+    ranges={"createdAfter": ("created", ">"), "createdBefore": ("created", "<")},
+)

@@ -1,0 +1,87 @@
+"""The caller of a request: its permissions, labels and sandbox. Permissions are named here."""
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from offtake.contract import problems
+from offtake.contract.problems import Problem
+
+VIEW_DESTINATIONS: Final = "view-destinations"
+MANAGE_DESTINATIONS: Final = "manage-destinations"
+EXPORT_DATASETS: Final = "manage-and-activate-dataset-destinations"
+VIEW_DATASETS: Final = "view-datasets"
+MANAGE_DATASETS: Final = "manage-datasets"
+VIEW_SANDBOXES: Final = "view-sandboxes"
+MANAGE_SANDBOXES: Final = "manage-sandboxes"
+RESET_SANDBOXES: Final = "reset-sandboxes"
+VIEW_AUDIT: Final = "view-audit-log"
+MANAGE_ACCESS: Final = "manage-access"
+PERMISSIONS: Final = (
+    VIEW_DESTINATIONS,
+    MANAGE_DESTINATIONS,
+    EXPORT_DATASETS,
+    VIEW_DATASETS,
+    MANAGE_DATASETS,
+    VIEW_SANDBOXES,
+    MANAGE_SANDBOXES,
+    RESET_SANDBOXES,
+    VIEW_AUDIT,
+    MANAGE_ACCESS,
+)
+ALL: Final = "*"
+"""In a role: every permission, every sandbox, every label."""
+Kind = Literal["user", "service"]
+OPERATOR: Final = "offtake-cli"
+ENGINE: Final = "export-engine"
+"""Under this name runs are made, and flows disabled that keep failing."""
+
+
+@dataclass(frozen=True)
+class Grants:
+    """What somebody may do: in one sandbox, and in all of them, which changes of access itself need."""
+
+    permissions: frozenset[str]
+    everywhere: frozenset[str]
+    labels: frozenset[str]
+
+    def allow(self, *alternatives: str) -> bool:
+        """Whether one of the permissions is granted."""
+        return bool(self.permissions.intersection((ALL, *alternatives)))
+
+    def allow_everywhere(self, *alternatives: str) -> bool:
+        """Whether one of the permissions is granted in every sandbox."""
+        return bool(self.everywhere.intersection((ALL, *alternatives)))
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Who calls, from where, and in which sandbox of which organisation; everything a request does happens in it.
+
+    Calls about the organisation itself happen in no sandbox: its id and name are empty then, and only what is granted
+    in all sandboxes counts.
+    """
+
+    org_id: str
+    org_name: str
+    sandbox_id: str
+    sandbox_name: str
+    client_id: str
+    account_id: str
+    kind: Kind
+    grants: Grants
+    remote: str = ""
+    request_id: str = ""
+
+    def require(self, *alternatives: str) -> None:
+        """Raise 2120 unless the caller has one of the permissions in this sandbox."""
+        if not self.grants.allow(*alternatives):
+            needed = " or ".join(alternatives)
+            raise Problem(
+                problems.FORBIDDEN, f"The operation needs the permission {needed} in sandbox {self.sandbox_name}."
+            )
+
+    def require_everywhere(self, *alternatives: str) -> None:
+        """Raise 2120 unless the caller has one of the permissions in every sandbox."""
+        if not self.grants.allow_everywhere(*alternatives):
+            needed = " or ".join(alternatives)
+            raise Problem(problems.FORBIDDEN, f"The operation needs the permission {needed} in all sandboxes.")

@@ -1,0 +1,196 @@
+"""Lists: in pages that neither skip nor repeat while rows are added (contract, 5.3 and 5.5)."""
+
+import base64
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Generic, TypeVar
+
+from sqlalchemy import ColumnElement, SQLColumnExpression, UnaryExpression, and_, func, or_, select, true, tuple_
+from sqlalchemy.orm import Session
+
+from offtake.contract import bodies, filters, problems
+from offtake.contract.caller import Caller
+from offtake.contract.filters import Field, Fields, Order
+from offtake.contract.problems import Problem
+from offtake.store.tables import Stamp
+
+RowT = TypeVar("RowT", bound=Stamp)
+Json = dict[str, Any]
+
+MOST: Final = 100
+MOST_SEARCHED: Final = 1000
+_NEWEST_FIRST: Final = "-updatedAt"
+_MOST_EXPRESSIONS: Final = 50
+_BEYOND_COLUMNS: Final = 2**63
+
+
+@dataclass(frozen=True)
+class ListQuery:
+    """What a caller asked of a list, as sent: `properties` and `order_by` are read where the fields are known.
+
+    `after` are the values, in the list's order, of the row that the page before ended with.
+    """
+
+    limit: int
+    properties: tuple[str, ...] = ()
+    order_by: str = _NEWEST_FIRST
+    count: bool = False
+    after: tuple[Any, ...] | None = None
+
+    @property
+    def expressions(self) -> tuple[str, ...]:
+        """The properties that filter."""
+        return tuple(one for one in self.properties if filters.is_filter(one))
+
+    @property
+    def projection(self) -> frozenset[str]:
+        """The properties to return; empty for all."""
+        named = (one for one in self.properties if not filters.is_filter(one))
+        return frozenset(name.strip().split(".")[0] for one in named for name in one.split(","))
+
+
+@dataclass(frozen=True)
+class Page(Generic[RowT]):
+    """One page of rows, and the token that leads to the next one; or the number of all rows, where that was asked."""
+
+    rows: list[RowT]
+    token: str | None = None
+    total: int | None = None
+
+
+def list_query(
+    limit: str | None,
+    properties: Sequence[str],
+    token: str | None,
+    *,
+    order_by: str | None = None,
+    count: str | None = None,
+    default_limit: int = MOST,
+    most: int = MOST,
+) -> ListQuery:
+    """The query that the parameters mean; a continuation token carries its own and wins over them."""
+    if token:
+        return _read_token(token)
+    counted = _boolean("/count", count)
+    if counted and limit:
+        raise Problem(problems.COUNT_AND_LIMIT, "Send limit or count=true, not both.")
+    kept = tuple(one.strip() for one in properties if one.strip())
+    if len(kept) > _MOST_EXPRESSIONS:
+        raise problems.of_field("/property", f"may be given at most {_MOST_EXPRESSIONS} times")
+    return ListQuery(_limit(limit, default_limit, most), kept, (order_by or "").strip() or _NEWEST_FIRST, counted)
+
+
+def everything(properties: tuple[str, ...] = ()) -> ListQuery:
+    """For people at a terminal: the latest thousand."""
+    return ListQuery(MOST_SEARCHED, properties)
+
+
+def page(
+    session: Session,
+    caller: Caller,
+    table: type[RowT],
+    fields: Fields,
+    query: ListQuery,
+    visible: ColumnElement[bool] | None = None,
+) -> Page[RowT]:
+    """The caller's rows that match every property, in the order asked for; only those that are `visible`."""
+    expressions = filters.parse_all(query.expressions)
+    mine = and_(table.sandbox_id == caller.sandbox_id, true() if visible is None else visible)
+    wanted = and_(mine, *(filters.condition(one, fields) for one in expressions))
+    if query.count:
+        return Page([], total=session.scalar(select(func.count()).select_from(table).where(wanted)) or 0)
+    keys = _keys(fields, filters.parse_orders(query.order_by, fields))
+    if query.after is not None:
+        wanted = and_(wanted, _beyond(keys, query.after))
+    found = select(table, *(key.column for key in keys)).where(wanted).order_by(*(key.ordered() for key in keys))
+    answers = session.execute(found.limit(query.limit + 1)).all()
+    rows = [answer[0] for answer in answers]
+    if len(rows) <= query.limit:
+        return Page(rows)
+    return Page(rows[: query.limit], _token(query, list(answers[query.limit - 1])[1:]))
+
+
+@dataclass(frozen=True)
+class _Key:
+    """One thing the list is ordered by; never null, so that it can be compared with."""
+
+    column: SQLColumnExpression[Any]
+    descending: bool
+    type: type[int] | type[str]
+
+    def ordered(self) -> UnaryExpression[Any]:
+        return self.column.desc() if self.descending else self.column.asc()
+
+    def beyond(self, value: object) -> ColumnElement[bool]:
+        return self.column < value if self.descending else self.column > value
+
+
+def _keys(fields: Fields, orders: Sequence[Order]) -> list[_Key]:
+    """The id comes last, so that no two rows are alike."""
+    keys = [_key(fields[order.path], order.descending) for order in orders]
+    return [*keys, _key(fields["id"], keys[-1].descending)]
+
+
+def _key(field: Field, descending: bool) -> _Key:
+    kind = int if field.kind == "number" else str
+    # A column that is never null is taken as it is, for the sake of its index.
+    column = field.column if not getattr(field.column, "nullable", True) else func.coalesce(field.column, kind())
+    return _Key(column, descending, kind)
+
+
+def _beyond(keys: Sequence[_Key], after: tuple[Any, ...]) -> ColumnElement[bool]:
+    """Rows that come after the one with these values."""
+    if [type(value) for value in after] != [key.type for key in keys]:
+        raise _bad_token()
+    if len({key.descending for key in keys}) == 1:
+        # Compared as one, so that a database finds the place in an index.
+        mine, last = tuple_(*(key.column for key in keys)), tuple_(*after)
+        return mine < last if keys[0].descending else mine > last
+    steps = []
+    for index, key in enumerate(keys):
+        same = [earlier.column == value for earlier, value in zip(keys[:index], after, strict=False)]
+        steps.append(and_(*same, key.beyond(after[index])))
+    return or_(*steps)
+
+
+def _limit(text: str | None, default: int, most: int) -> int:
+    if not text:
+        return default
+    digits = text.strip()
+    if not digits.isascii() or not digits.isdecimal() or not int(digits[:10]):
+        raise problems.of_field("/limit", f"must be a whole number from 1 to {most}")
+    return min(int(digits[:10]), most)
+
+
+def _boolean(path: str, text: str | None) -> bool:
+    value = (text or "false").strip().lower()
+    if value not in ("true", "false"):
+        raise problems.of_field(path, "must be true or false")
+    return value == "true"
+
+
+def _token(query: ListQuery, after: list[Any]) -> str:
+    document = {"l": query.limit, "p": query.properties, "o": query.order_by, "a": after}
+    # Clients split the link at "=", so the token must not hold one.
+    return base64.urlsafe_b64encode(json.dumps(document).encode()).decode().rstrip("=")
+
+
+def _read_token(token: str) -> ListQuery:
+    try:
+        document = json.loads(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)))
+        after = tuple(document["a"])
+        too_large = any(isinstance(one, int) and abs(one) >= _BEYOND_COLUMNS for one in after)
+        if too_large or not 1 <= int(document["l"]) <= MOST_SEARCHED:
+            raise _bad_token()
+        properties = tuple(map(str, document["p"]))[:_MOST_EXPRESSIONS]
+        found = ListQuery(int(document["l"]), properties, str(document["o"]), after=after)
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
+        raise _bad_token() from None
+    for text in (*found.properties, found.order_by, *(one for one in after if isinstance(one, str))):
+        bodies.check_text(text, "/continuationToken")
+    return found
+
+
+def _bad_token() -> Problem:
+    return problems.of_field("/continuationToken", "is not a token that this server gave out")

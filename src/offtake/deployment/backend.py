@@ -1,0 +1,200 @@
+"""Everything one Offtake process works with, opened from its settings."""
+
+import fcntl
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Final, TextIO
+from urllib.parse import urlsplit
+from uuid import uuid4
+
+from offtake.access.oidc_issuer import ExternalIssuer
+from offtake.clock import Clock
+from offtake.contract.caller import Caller
+from offtake.deployment.file_modes import guard_files
+from offtake.deployment.landing_zone_settings import zones_of
+from offtake.destinations.base import Site
+from offtake.destinations.egress import Network
+from offtake.destinations.zones import Zones
+from offtake.engines.parser_pool import Bounds, ParserPool
+from offtake.errors import OfftakeError
+from offtake.failpoints import failpoint
+from offtake.flows.host_key_pinning import Memory
+from offtake.flows.schedule import ScheduleRules
+from offtake.lake.catalog import Lake
+from offtake.lake.parsers import Parsers
+from offtake.lake.upload_folder import Uploads
+from offtake.landing_zone import keys
+from offtake.settings import Settings
+from offtake.store.database import Database
+from offtake.store.reencryption import key_ids_in_use, rewrap_all
+from offtake.store.vault import Vault, key_id
+from offtake.store.vault_keys import KEY_FILE, KeyFile, configured_keys
+
+UNFINISHED: Final = "restore.unfinished"
+"""The file of the data directory that lies there while a restore goes on."""
+
+
+@dataclass(frozen=True)
+class Backend:
+    """The store, the vault and the lake of one deployment, with the clock everything goes by."""
+
+    settings: Settings
+    clock: Clock
+    database: Database
+    vault: Vault
+    lake: Lake
+    parsers: Parsers
+    zones: Zones
+    issuer: ExternalIssuer | None = None
+
+    @property
+    def schedule_rules(self) -> ScheduleRules:
+        """What schedules this deployment allows."""
+        return ScheduleRules(
+            hour_intervals=self.settings.hour_intervals,
+            default_end_months=self.settings.default_end_months,
+            recurring_full=self.settings.recurring_full,
+        )
+
+    @property
+    def network(self) -> Network:
+        """Which addresses connections may reach."""
+        return network_of(self.settings)
+
+    @property
+    def memory(self) -> Memory:
+        """Where what destinations teach is kept."""
+        return Memory(self.database, self.vault, self.clock)
+
+    @property
+    def uploads(self) -> Uploads:
+        """Where files sent for batches wait."""
+        return Uploads(self.settings.uploads_root)
+
+    def site(self, caller: Caller) -> Site:
+        """What this deployment gives to destinations, for the caller's sandbox."""
+        with self.database.reading() as session:
+            found = keys.of_organisation(session, self.zones, caller.org_id)
+        return Site(caller.sandbox_name, found, organisation=caller.org_id, network=self.network)
+
+    def close(self) -> None:
+        """Let go of the databases, and end the processes that read files."""
+        self.parsers.close()
+        self.lake.close()
+        self.database.close()
+
+
+def parser_pool(settings: Settings) -> Parsers:
+    """The processes that read users' files."""
+    bounds = Bounds(settings.import_memory_bytes, settings.import_seconds)
+    return ParserPool(settings.lake_catalog_url, settings.lake_warehouse, bounds)
+
+
+def open_backend(settings: Settings, clock: Clock, parsers_of: Callable[[Settings], Parsers] = parser_pool) -> Backend:
+    """Open the store (migrated to this version), the vault and the lake; made at first use.
+
+    Raises `OfftakeError` when settings do not fit each other, and where a restore was cut off.
+    """
+    if (settings.data_dir / UNFINISHED).exists():
+        raise OfftakeError(f"A restore into {settings.data_dir} was cut off. Run offtake restore again.")
+    return open_restored(settings, clock, parsers_of)
+
+
+def open_restored(settings: Settings, clock: Clock, parsers_of: Callable[[Settings], Parsers] = parser_pool) -> Backend:
+    """The same, while a restore goes on."""
+    landing_zones = zones_of(settings, network_of(settings))
+    guard_files(settings)
+    database = Database(settings.store_url)
+    database.migrate()
+    vault = open_vault(settings)
+    lake = Lake(settings.lake_catalog_url, settings.lake_warehouse)
+    return Backend(settings, clock, database, vault, lake, parsers_of(settings), landing_zones, _issuer(settings))
+
+
+def open_vault(settings: Settings) -> Vault:
+    """The vault with the configured keys, else with the key file; raises `VaultError` when they cannot be used."""
+    if settings.vault_key is not None:
+        keys = configured_keys(settings.vault_key, settings.vault_old_keys)
+        return Vault(lambda: keys)
+    file = key_file(settings)
+    file.keys()
+    return Vault(file.keys)
+
+
+def network_of(settings: Settings) -> Network:
+    """The deployment's rules; raises `OfftakeError` when the file of authorities cannot be read."""
+    certificates = None
+    if settings.ca_file is not None:
+        try:
+            certificates = settings.ca_file.read_bytes()
+        except OSError as error:
+            raise OfftakeError(f"OFFTAKE_CA_FILE {settings.ca_file} cannot be read: {error.strerror}.") from None
+    return Network(
+        bool(settings.multi_user), settings.egress_allow, settings.egress_deny, certificates, settings.patience_seconds
+    )
+
+
+def key_file(settings: Settings) -> KeyFile:
+    """The deployment's key file, which is used while no key is configured."""
+    return KeyFile(settings.data_dir / KEY_FILE)
+
+
+def rotate_vault(backend: Backend) -> int:
+    """Put everything sealed under a new master key, or the newest configured one; how many documents moved.
+
+    Of a key file, the key before stays, for servers that sealed with it while this went on; older ones go.
+    """
+    if backend.settings.vault_key is not None:
+        return rewrap_all(backend.database, backend.vault)
+    file = key_file(backend.settings)
+    file.add()
+    failpoint("vault_key_added")
+    moved = rewrap_all(backend.database, backend.vault)
+    failpoint("vault_rewrapped")
+    needed = key_ids_in_use(backend.database)
+    keys = file.keys()
+    file.replace([*keys[:2], *(key for key in keys[2:] if key_id(key) in needed)])
+    return moved
+
+
+def _issuer(settings: Settings) -> ExternalIssuer | None:
+    if settings.oidc_issuer is None:
+        return None
+    if settings.oidc_audience is None:
+        raise OfftakeError("OFFTAKE_OIDC_AUDIENCE is not set: without it, tokens for others would be accepted.")
+    network = network_of(settings).for_operator()
+    url = urlsplit(settings.oidc_issuer)
+    if url.scheme not in ("http", "https") or network.refuses_host(url.hostname or ""):
+        raise OfftakeError("OFFTAKE_OIDC_ISSUER must be an http(s) URL, and no metadata or link-local address.")
+    return ExternalIssuer(settings.oidc_issuer, settings.oidc_audience, settings.oidc_client_claim, network)
+
+
+@contextmanager
+def sole_server(settings: Settings) -> Iterator[str]:
+    """Hold the data directory for this server; the name under which its workers hold leases.
+
+    Raises `OfftakeError` when another server holds it. The name outlives the process: whoever holds the directory
+    knows that an earlier holder of the same name is dead.
+    """
+    guard_files(settings, starts=True)
+    with (settings.data_dir / "server.lock").open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise OfftakeError(
+                f"Another Offtake server is using {settings.data_dir}. Stop it, or choose another --data-dir."
+            ) from None
+        yield _owner(file)
+
+
+def _owner(file: TextIO) -> str:
+    file.seek(0)
+    owner = file.read().strip()
+    if not owner:
+        owner = f"server-{uuid4()}"
+        file.write(owner)
+        file.flush()
+        os.fsync(file.fileno())
+    return owner

@@ -1,0 +1,115 @@
+"""From the settings about landing zones to the zones; what does not fit is told by the variable's name."""
+
+import re
+from importlib.util import find_spec
+from typing import Final
+from urllib.parse import urlsplit
+
+from offtake.destinations.egress import Network
+from offtake.destinations.landing_zone import azure
+from offtake.destinations.zones import AzureZones, LocalZones, S3Zones, Zones
+from offtake.errors import OfftakeError
+from offtake.settings import Settings
+
+_BUCKET: Final = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
+# Neither what a key should not hold, nor what would be a wildcard or a variable in a policy. Sessions' policies may
+# have 2048 characters, and name the folder twice.
+_PREFIX: Final = re.compile(r"(?:[A-Za-z0-9!_.()'=@+-]+/)*[A-Za-z0-9!_.()'=@+-]+")
+_MOST_PREFIX: Final = 200
+_CONTAINERS: Final = re.compile(r"[a-z0-9](?:-?[a-z0-9]){0,9}")
+_MOST_CONTAINERS: Final = 10
+_REGION: Final = re.compile(r"[a-z0-9-]{1,50}")
+_ROLE: Final = re.compile(r"arn:[a-z0-9-]*:iam::[A-Za-z0-9-]*:role/[\x21-\x7e]{1,512}")
+_OF: Final = {
+    "landing_zone_connection_string": "azure://",
+    "landing_zone_endpoint": "s3://",
+    "landing_zone_region": "s3://",
+    "landing_zone_role": "s3://",
+}
+
+
+def zones_of(settings: Settings, network: Network) -> Zones:
+    """The deployment's landing zones; raises `OfftakeError` for settings that do not make any.
+
+    `network`: its authorities and its patience go for the zones too. Their hosts may be private, but not metadata
+    services.
+    """
+    where = settings.landing_zone or ""
+    scheme, separator, rest = where.partition("://")
+    for name, needed in _OF.items():
+        if getattr(settings, name) is not None and not where.startswith(needed):
+            raise OfftakeError(f"OFFTAKE_{name.upper()} is set, but OFFTAKE_LANDING_ZONE does not begin with {needed}.")
+    trusted = network.for_operator()
+    if not separator:
+        return LocalZones(settings.landing_zone_root)
+    if scheme == "azure":
+        return _azure(settings, rest.strip("/"), trusted)
+    if scheme == "s3":
+        return _s3(settings, rest.strip("/"), trusted)
+    raise OfftakeError("OFFTAKE_LANDING_ZONE must be a folder, or begin with azure:// or s3://.")
+
+
+def _azure(settings: Settings, prefix: str, network: Network) -> AzureZones:
+    _need("azure", "azure.storage.blob")
+    if prefix and not (_CONTAINERS.fullmatch(prefix) and len(prefix) <= _MOST_CONTAINERS):
+        raise OfftakeError(
+            f"OFFTAKE_LANDING_ZONE: after azure:// come at most {_MOST_CONTAINERS} lower-case letters, digits and "
+            "single hyphens."
+        )
+    if settings.landing_zone_connection_string is None:
+        raise OfftakeError("OFFTAKE_LANDING_ZONE_CONNECTION_STRING is not set: azure:// needs an account and its key.")
+    zones = AzureZones(settings.landing_zone_connection_string, prefix, network)
+    try:
+        endpoint = azure.account(zones).endpoint
+    except ValueError as error:
+        raise OfftakeError(f"OFFTAKE_LANDING_ZONE_CONNECTION_STRING {error}.") from None
+    _judge(endpoint, "OFFTAKE_LANDING_ZONE_CONNECTION_STRING", network)
+    return zones
+
+
+def _s3(settings: Settings, place: str, network: Network) -> S3Zones:
+    _need("aws", "botocore")
+    bucket, _, prefix = place.partition("/")
+    if not _BUCKET.fullmatch(bucket) or (prefix and not (_PREFIX.fullmatch(prefix) and len(prefix) <= _MOST_PREFIX)):
+        raise OfftakeError(
+            "OFFTAKE_LANDING_ZONE must be like s3://bucket/prefix, the prefix plain and of at most "
+            f"{_MOST_PREFIX} characters."
+        )
+    if settings.landing_zone_role is None:
+        raise OfftakeError("OFFTAKE_LANDING_ZONE_ROLE is not set: those who collect files get sessions of a role.")
+    if not _ROLE.fullmatch(settings.landing_zone_role):
+        raise OfftakeError("OFFTAKE_LANDING_ZONE_ROLE must be the ARN of a role: arn:aws:iam::123456789012:role/name.")
+    region = settings.landing_zone_region or "us-east-1"
+    if not _REGION.fullmatch(region):
+        raise OfftakeError("OFFTAKE_LANDING_ZONE_REGION must be a region such as eu-central-1.")
+    endpoint = settings.landing_zone_endpoint.rstrip("/") if settings.landing_zone_endpoint else None
+    if endpoint is not None and not _is_endpoint(endpoint):
+        raise OfftakeError("OFFTAKE_LANDING_ZONE_ENDPOINT must be a URL such as https://minio.example.org:9000.")
+    if endpoint is not None:
+        _judge(endpoint, "OFFTAKE_LANDING_ZONE_ENDPOINT", network)
+    return S3Zones(bucket, prefix, settings.landing_zone_role, region, endpoint, network)
+
+
+def _judge(endpoint: str, setting: str, network: Network) -> None:
+    if network.refuses_host(urlsplit(endpoint).hostname or ""):
+        raise OfftakeError(
+            f"{setting} names a metadata or link-local address. Name another host, or allow it in OFFTAKE_EGRESS_ALLOW."
+        )
+
+
+def _is_endpoint(text: str) -> bool:
+    try:
+        url = urlsplit(text)
+        named = url.hostname is not None and url.port != 0
+    except ValueError:
+        return False
+    return named and url.scheme in ("http", "https") and not (url.username or url.password or url.query or url.path)
+
+
+def _need(extra: str, module: str) -> None:
+    try:
+        found = find_spec(module) is not None
+    except ModuleNotFoundError:
+        found = False
+    if not found:
+        raise OfftakeError(f"OFFTAKE_LANDING_ZONE needs the extra offtake[{extra}], which is not installed.")

@@ -1,0 +1,48 @@
+"""Credentials of a service principal of Microsoft Entra ID, as the two Azure destinations take them."""
+
+from urllib.parse import urlsplit
+
+from pydantic import Field, SecretStr
+
+from offtake.destinations.drivers.azure_account import Account, Principal
+from offtake.destinations.parameters import Params
+
+
+class PrincipalParams(Params):
+    """Who signs in, and where; each destination adds the account."""
+
+    service_principal_id: str = Field(
+        min_length=1,
+        description="Service Principal Id to connect with.",
+        examples=["00000000-0000-0000-0000-000000000000"],
+    )
+    service_principal_key: SecretStr = Field(
+        min_length=1, description="Service Principal Key to connect with.", examples=["a client secret"]
+    )
+    tenant: str = Field(
+        pattern=r"^[A-Za-z0-9.-]{1,253}$",
+        description="Tenant information(domain name or tenant ID).",
+        examples=["example.onmicrosoft.com"],
+    )
+    authority_url: str | None = Field(
+        default=None,
+        pattern=r"^https://[^/?#@\s]+/?$",
+        title="Authority",
+        description="Who signs the service principal in; the authority of the account's cloud when left out. "
+        "An extension of this project.",
+        examples=["https://login.microsoftonline.com"],
+    )
+
+    def principal(self) -> Principal:
+        """Who signs in."""
+        return Principal(
+            tenant=self.tenant,
+            client_id=self.service_principal_id,
+            secret=self.service_principal_key.get_secret_value(),
+            authority=self.authority_url.rstrip("/") if self.authority_url else None,
+        )
+
+    def hosts_beside(self, account: Account) -> dict[str, str]:
+        """The account's and the authority's hosts, where they are not Microsoft's."""
+        found = {} if account.vendors_own else {"url": urlsplit(account.endpoint).hostname or ""}
+        return found | ({"authorityUrl": urlsplit(self.authority_url).hostname or ""} if self.authority_url else {})

@@ -1,0 +1,165 @@
+"""Single requests to a store, for what its driver cannot do or does not tell. Under the same rules of the network."""
+
+import json
+import logging
+import ssl
+import time
+from collections.abc import Mapping
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
+
+from offtake.destinations.base import ANSWER_SECONDS
+from offtake.destinations.drivers.egress_proxy import operators_proxy, proxy_url
+from offtake.destinations.egress import Network
+from offtake.errors import DeliveryError
+
+if TYPE_CHECKING:
+    import httpx2
+
+_OVERLOADED: Final = (429, 502, 503, 504)
+TRIED_AGAIN: Final = (429, 503)
+"""The statuses that Retry-After goes with (RFC 9110, 10.2.3; RFC 6585, 4)."""
+_LONGEST_ANSWER: Final = 10.0
+
+for _name in ("httpx2", "httpcore2"):
+    # They log the addresses of requests, and those hold signatures.
+    logging.getLogger(_name).setLevel(logging.WARNING)
+
+
+def send(
+    method: str,
+    url: str,
+    network: Network,
+    *,
+    guarded: bool,
+    patience: float,
+    headers: dict[str, str] | None = None,
+    trusting: bool = True,
+) -> "httpx2.Response":
+    """The answer; redirects are not followed. Raises `httpx2.TransportError`, whose text may hold the address.
+
+    `guarded`: a setting or a user chose the address, so that it is judged by the network's rules. `patience`: seconds.
+    `trusting`: the server proves who it is by its certificate.
+    """
+    import httpx2  # noqa: PLC0415 - what is seldom needed, others shall not have to hold
+
+    context = _context(network)
+    if not trusting:
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    proxy = proxy_url(network) if guarded else None
+    return httpx2.request(
+        method, url, headers=headers, verify=context, proxy=proxy, timeout=patience, follow_redirects=False
+    )
+
+
+def fetch_document(url: str, network: Network, *, largest: int, seconds: float) -> object:
+    """The JSON document at a URL, of at most `largest` bytes within about so many seconds; redirects are refused.
+
+    Raises `DeliveryError`.
+    """
+    import httpx2  # noqa: PLC0415 - as above
+
+    deadline = time.monotonic() + seconds
+    try:
+        with (
+            httpx2.Client(
+                verify=_context(network), proxy=proxy_url(network), timeout=seconds, follow_redirects=False
+            ) as client,
+            client.stream("GET", url, headers={"Accept-Encoding": "identity"}) as answer,
+        ):
+            if answer.status_code != httpx2.codes.OK:
+                raise _no_document(f"status {answer.status_code}")
+            text = b""
+            for piece in answer.iter_raw():
+                text += piece
+                if len(text) > largest:
+                    raise _no_document(f"more than {largest} bytes")
+                if time.monotonic() > deadline:
+                    raise _no_document("no end of it in time")
+        return json.loads(text)
+    except (httpx2.HTTPError, httpx2.InvalidURL, httpx2.StreamError, OSError, ValueError, RecursionError) as error:
+        raise _no_document(type(error).__name__) from None
+
+
+def _no_document(why: str) -> DeliveryError:
+    return DeliveryError("EXPORT-2003-504", f"There is no JSON document to be had ({why}).", "Check the address.")
+
+
+def pause_asked_for(url: str, network: Network, *, guarded: bool) -> float | None:
+    """Seconds after which a server that refuses for now wants to be asked again, by asking it once more for a head.
+
+    None when it says nothing of that, when it does not refuse any more, and when there is no answer.
+    """
+    import httpx2  # noqa: PLC0415 - as above
+
+    patience = min(_LONGEST_ANSWER, network.patience)
+    try:
+        answer = send("HEAD", url, network, guarded=guarded, patience=patience)
+    except (httpx2.HTTPError, httpx2.InvalidURL, OSError):
+        return None
+    return pause_in(answer.headers) if answer.status_code in TRIED_AGAIN else None
+
+
+def answers(url: str, network: Network, *, guarded: bool) -> bool:
+    """Whether a server answers an empty request, be it with a refusal; False when that cannot be told.
+
+    Raises `DeliveryError` when it cannot be reached or says nothing for seconds. Nothing secret is sent, so that the
+    server need not prove who it is.
+    """
+    import httpx2  # noqa: PLC0415 - as above
+
+    split = urlsplit(url)
+    port = split.port or (443 if split.scheme == "https" else 80)
+    patience = min(ANSWER_SECONDS, network.patience)
+    if guarded and operators_proxy(split.scheme, split.hostname or "") is None:
+        # The tunnel would not tell why it could not connect.
+        if network.is_settled(split.hostname or ""):
+            network.resolve(split.hostname or "", port)
+            guarded = False
+        else:
+            network.connect(split.hostname or "", port, patience).close()
+    try:
+        answer = send("HEAD", url, network, guarded=guarded, patience=patience, trusting=False)
+    except (httpx2.ConnectError, httpx2.TimeoutException) as error:
+        why = "no answer in time" if isinstance(error, httpx2.TimeoutException) else "it cannot be connected to"
+        raise DeliveryError(
+            "EXPORT-2003-504",
+            f"{split.hostname}:{port} could not be reached: {why}.",
+            "Check the endpoint and the network; the export is tried again.",
+            transient=True,
+            unreachable=True,
+        ) from None
+    except (httpx2.HTTPError, httpx2.InvalidURL, OSError):
+        return False
+    return answer.status_code not in _OVERLOADED
+
+
+def pause_in(headers: Mapping[str, str]) -> float | None:
+    """What an answer's Retry-After asks for, in seconds; None for what is no wait.
+
+    A date is told by the clock that the answer's own Date is told by. Names of headers in any case, or in lower case.
+    """
+    text = headers.get("retry-after", "").strip()
+    if text.isascii() and text.isdigit():
+        seconds = float(text)
+    else:
+        until = _epoch(text)
+        if until is None:
+            return None
+        seconds = until - (_epoch(headers.get("date", "")) or time.time())
+    return seconds if seconds > 0 else None
+
+
+def _context(network: Network) -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    if network.certificates is not None:
+        context.load_verify_locations(cadata=network.certificates.decode())
+    return context
+
+
+def _epoch(date: str) -> float | None:
+    try:
+        return parsedate_to_datetime(date).timestamp()
+    except (ValueError, OverflowError):
+        return None

@@ -1,0 +1,296 @@
+"""The sink of a local folder: written beside, synced to disk, then renamed into place."""
+
+import contextlib
+import errno
+import os
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from io import FileIO
+from pathlib import Path
+from typing import Final
+
+from offtake.destinations.base import BeforeCompletion, Pending, StoredObject
+from offtake.destinations.drivers.temporary_names import (
+    is_temporary,
+    left_behind,
+    recalled_name,
+    removed_meanwhile,
+    temporary_name,
+)
+from offtake.errors import DeliveryError
+
+_CHUNK: Final = 1024 * 1024
+_TRIES: Final = 20
+_AHEAD: Final = 16 * 1024 * 1024
+"""Bytes written after which the disk is to begin with them."""
+
+
+class LocalFolderSink:
+    """A folder. A file is visible whole or not at all, and stays after a power cut once `put` has returned."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    def put(
+        self,
+        key: str,
+        chunks: Iterable[bytes],
+        before_completion: BeforeCompletion | None = None,
+        writer: int = 0,
+    ) -> int:
+        """Write `.NAME.<digits>.tmp`, sync, rename over NAME, sync the folder."""
+        target = self._path(key)
+        with self._told(key):
+            file, beside, made = _create(target, writer)
+        announced = False
+        try:
+            with file:
+                with self._told(key):
+                    # That new folders are there is written to disk; now that the file is, nobody removes them.
+                    for folder in made:
+                        with contextlib.suppress(PermissionError):  # who may write there need not be let read there
+                            _sync_folder(folder.parent)
+                written = self._write(key, file.fileno(), chunks)
+            if before_completion is not None:
+                with self._told(key):
+                    # A power cut must not take the temporary name: its absence says that the file was completed.
+                    _sync_folder(target.parent)
+                announced = True
+                before_completion(Pending(written, beside.name))
+            with self._told(key):
+                self._complete(key, beside, target)
+        except BaseException:
+            if not announced:
+                beside.unlink(missing_ok=True)
+            raise
+        return written
+
+    def settle(self, key: str, pending: Pending) -> bool:
+        """Rename the temporary file into place, if it is still there and has all its bytes."""
+        target = self._path(key)
+        with self._told(key):
+            self._check_root()
+            temporary = target.with_name(pending.token or "")
+            try:
+                if temporary.stat().st_size != pending.bytes:
+                    return False
+                temporary.replace(target)
+            except FileNotFoundError:
+                return True
+            _sync_folder(target.parent)
+        return True
+
+    def recall(self, key: str, pending: Pending | None = None, *, again: bool = False) -> bool:  # noqa: ARG002 - the name tells
+        """Rename the temporary file, or the file, to a name that nobody else uses."""
+        target = self._path(key)
+        aside = target.with_name(recalled_name(target.name))
+        with self._told(key):
+            self._check_root()
+            # In this order: once the temporary file is gone, no other writer can complete it.
+            for name in (pending.token if pending else None, target.name):
+                with contextlib.suppress(FileNotFoundError):
+                    if name is not None:
+                        target.with_name(name).replace(aside)
+                        _sync_folder(target.parent)
+                        return True
+            return aside.exists()
+
+    def size(self, key: str) -> int | None:
+        """The file's size."""
+        with self._told(key):
+            path = self._path(key)
+            return path.stat().st_size if path.is_file() else None
+
+    def is_gone(self, key: str) -> bool:
+        """Whether the file is not there, though the folder that everything is in is."""
+        with self._told(key):
+            self._check_root()
+        return self.size(key) is None
+
+    def read(self, key: str) -> Iterator[bytes]:
+        """The file in chunks of 1 MiB."""
+        with self._told(key), self._path(key).open("rb") as file:
+            while chunk := file.read(_CHUNK):
+                yield chunk
+
+    def list(self, prefix: str) -> Iterator[StoredObject]:
+        """Every finished file below the folder."""
+        with self._told(prefix):
+            for path in sorted(self._path(prefix).rglob("*")):
+                if path.is_file() and not is_temporary(path.name):
+                    found = path.stat()
+                    key = path.relative_to(self._root.resolve()).as_posix()
+                    yield StoredObject(key, found.st_size, found.st_mtime_ns // 1_000_000)
+
+    def children(self, folder: str) -> tuple[tuple[str, bool], ...]:
+        """What lies directly in the folder: names, and whether each is a folder; folders first, then by name."""
+        with self._told(folder):
+            path = self._path(folder)
+            if not path.exists() and not folder:
+                return ()
+            found = [(one.name, one.is_dir()) for one in path.iterdir() if not is_temporary(one.name)]
+        return tuple(sorted(found, key=lambda one: (not one[1], one[0])))
+
+    def delete(self, key: str) -> None:
+        """Remove the file, and the folders that are empty then."""
+        path = self._path(key)
+        with self._told(key):
+            path.unlink(missing_ok=True)
+            path.with_name(recalled_name(path.name)).unlink(missing_ok=True)
+            self._remove_empty(path.parent)
+
+    def clear(self, keys: Collection[str], upto: int | None = None) -> int:
+        """Remove the temporary files of these keys; each folder is listed once."""
+        names: dict[Path, set[str]] = defaultdict(set)
+        for key in keys:
+            path = self._path(key)
+            names[path.parent].add(path.name)
+        removed = 0
+        for folder, of in names.items():
+            with self._told(folder.relative_to(self._root.resolve()).as_posix()):
+                removed += _clear(folder, of, upto)
+        return removed
+
+    def uri(self, key: str) -> str:
+        """The file's path."""
+        return str(self._root / key)
+
+    def close(self) -> None:
+        """Nothing to let go of."""
+
+    def _write(self, key: str, handle: int, chunks: Iterable[bytes]) -> int:
+        written = 0
+        with _ahead(handle) as ahead:
+            for chunk in chunks:
+                view = memoryview(chunk)
+                with self._told(key):
+                    while view:
+                        view = view[os.write(handle, view) :]
+                    written += len(chunk)
+                    ahead.reach(written)
+            with self._told(key):
+                ahead.end()
+                os.fsync(handle)
+        return written
+
+    def _complete(self, key: str, beside: Path, target: Path) -> None:
+        try:
+            beside.replace(target)
+        except FileNotFoundError:
+            raise removed_meanwhile(self.uri(key)) from None
+        _sync_folder(target.parent)
+
+    def _check_root(self) -> None:
+        """Raise `OSError` when the folder itself is not there: of a disk that is not mounted, nothing was collected."""
+        if not self._root.is_dir():
+            raise OSError(errno.EIO, "the folder is not there")
+
+    def _remove_empty(self, folder: Path) -> None:
+        root = self._root.resolve()
+        while root in folder.parents:
+            try:
+                folder.rmdir()
+            except OSError:
+                return
+            folder = folder.parent
+
+    def _path(self, key: str) -> Path:
+        """The key's path, with symbolic links followed; refused when they lead out of the folder."""
+        root = self._root.resolve()
+        path = (root / key).resolve()
+        if path != root and root not in path.parents:
+            raise DeliveryError(
+                "EXPORT-2001-403", f"{key} leads out of {self._root}.", "Remove the symbolic link, or change the path."
+            )
+        return path
+
+    @contextmanager
+    def _told(self, key: str) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise _translate(error, self.uri(key)) from None
+
+
+class _Ahead:
+    """Has the disk take what was written while more is made, so that little is left to wait for at the end."""
+
+    def __init__(self, handle: int, thread: ThreadPoolExecutor) -> None:
+        self._handle = handle
+        self._thread = thread
+        self._sync: Future[None] | None = None
+        self._begun = 0
+
+    def reach(self, written: int) -> None:
+        """So many bytes are written now. Raises `OSError` when the disk did not take earlier ones."""
+        if written - self._begun >= _AHEAD and (self._sync is None or self._sync.done()):
+            self.end()
+            self._sync = self._thread.submit(os.fdatasync, self._handle)
+            self._begun = written
+
+    def end(self) -> None:
+        """Wait for what is under way. Raises `OSError`: the system tells of a failure once, not again at the last."""
+        if self._sync is not None:
+            self._sync.result()
+
+
+@contextmanager
+def _ahead(handle: int) -> Iterator[_Ahead]:
+    # Its thread starts when there is something to sync, and has ended before the file is closed.
+    with ThreadPoolExecutor(1, "sync-ahead") as thread:
+        yield _Ahead(handle, thread)
+
+
+def _create(target: Path, writer: int) -> tuple[FileIO, Path, list[Path]]:
+    """A new file beside the target, open, its path, and the folders that were made for it, outermost first.
+
+    Whoever removes empty folders may take the folder away again in between.
+    """
+    for _ in range(_TRIES):
+        with contextlib.suppress(FileNotFoundError):
+            return _opened(target, writer)
+    return _opened(target, writer)
+
+
+def _opened(target: Path, writer: int) -> tuple[FileIO, Path, list[Path]]:
+    folder = target.parent
+    missing = [one for one in (folder, *folder.parents) if not one.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    beside = target.with_name(temporary_name(target.name, writer))
+    return beside.open("xb", buffering=0), beside, missing[::-1]
+
+
+def _clear(folder: Path, names: Collection[str], upto: int | None) -> int:
+    try:
+        found = os.listdir(folder)  # noqa: PTH208 - names are wanted, not paths
+    except (FileNotFoundError, NotADirectoryError):
+        return 0
+    removed = 0
+    for name in left_behind(names, found, upto):
+        with contextlib.suppress(FileNotFoundError):
+            (folder / name).unlink()
+            removed += 1
+    return removed
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _translate(error: OSError, where: str) -> DeliveryError:
+    said = os.strerror(error.errno) if error.errno else type(error).__name__
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return DeliveryError(
+            "EXPORT-2001-403", f"{where} cannot be written: {said}.", "Grant the server's user access."
+        )
+    if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG):
+        return DeliveryError("EXPORT-2002-404", f"{where} cannot be used: {said}.", "Correct the path.")
+    return DeliveryError(
+        "EXPORT-2003-504", f"{where} cannot be written: {said}.", "Make room or repair the disk.", transient=True
+    )

@@ -1,0 +1,190 @@
+"""The sink of an SFTP server: written under a temporary name, synced where the server can, then renamed into place.
+
+Where the server renames nothing, files are written under their final names.
+"""
+
+import asyncio
+import contextlib
+from collections import defaultdict, deque
+from collections.abc import Collection, Coroutine, Iterable, Iterator
+from typing import Any, TypeVar
+
+from offtake.destinations.base import BeforeCompletion, Pending, StoredObject
+from offtake.destinations.drivers.asyncssh_logging import asyncssh
+from offtake.destinations.drivers.sftp_errors import SftpError, told
+from offtake.destinations.drivers.sftp_files import (
+    RemoteFiles,
+    RemoteFolder,
+    folder_of,
+    is_file,
+    is_folder,
+    name_of,
+    within,
+)
+from offtake.destinations.drivers.sftp_placing import FOLDER
+from offtake.destinations.drivers.sftp_protocol import READ, SftpClient
+from offtake.destinations.drivers.sftp_session import Session
+from offtake.destinations.drivers.sftp_transfer import Download, Upload, gathered
+from offtake.destinations.drivers.temporary_names import is_temporary
+from offtake.errors import DeliveryError
+
+T = TypeVar("T")
+
+
+class SftpSink:
+    """A folder of a server. A file is visible whole or not at all, unless the server renames nothing."""
+
+    def __init__(self, session: Session, folder: RemoteFolder) -> None:
+        self._session = session
+        self._folder = folder
+
+    def put(
+        self,
+        key: str,
+        chunks: Iterable[bytes],
+        before_completion: BeforeCompletion | None = None,
+        writer: int = 0,
+    ) -> int:
+        """Write under a temporary name, sync, compare the size on the open file, rename over NAME.
+
+        Servers without posix-rename@openssh.com cannot replace: there an old file is put aside first, and for that
+        moment there is none. A file that is written under its final name is complete when the server has closed it:
+        there is no last step to announce.
+        """
+        client = self._session.client()
+        files = RemoteFiles(client, self._folder)
+        temporary = self._folder.temporary_key(key, writer)
+        upload: Upload | None = None
+        is_announced = False
+        try:
+            handle = self._place(client, key, "write files", files.create(key, temporary))
+            upload = Upload(client, handle, self._folder.stall)
+            for piece in gathered(chunks):
+                self._do(client, key, "write files", upload.send(piece))
+            self._do(client, key, "write files", upload.finish())
+            if self._folder.placing.in_place:
+                return upload.offset
+            if before_completion is not None:
+                is_announced = True
+                before_completion(Pending(upload.offset, self._folder.token(temporary)))
+            self._place(client, key, "rename files", files.put_in_place(key, temporary))
+        except BaseException:
+            if not is_announced:
+                self._clear_away(upload, client, temporary)
+            raise
+        return upload.offset
+
+    def settle(self, key: str, pending: Pending) -> bool:
+        """Rename the temporary file into place, if it is still there and has all its bytes."""
+        client, files = self._open()
+        return self._place(client, key, "rename files", files.settle(key, pending))
+
+    def recall(self, key: str, pending: Pending | None = None, *, again: bool = False) -> bool:
+        """Rename the temporary file, or the file, to a name that nobody else uses; where that cannot be, remove it."""
+        client, files = self._open()
+        in_place = self._folder.placing.in_place
+        right = "remove files" if in_place else "rename files"
+        taken_back = self._place(client, key, right, files.recall(key, pending))
+        return taken_back or (in_place and again)
+
+    def size(self, key: str) -> int | None:
+        """The file's size."""
+        client, files = self._open()
+        found = self._do(client, key, "read files", files.attributes(key))
+        return found.size if found is not None and is_file(found) else None
+
+    def is_gone(self, key: str) -> bool:
+        """Whether it has no size."""
+        return self.size(key) is None
+
+    def read(self, key: str) -> Iterator[bytes]:
+        """The file in chunks of about 1 MiB, up to 4 MiB read ahead."""
+        client = self._session.client()
+        handle = self._do(client, key, "read files", self._soon(client.open(self._folder.path(key), READ)))
+        download = Download(client, handle, self._folder.stall)
+        try:
+            while chunk := self._do(client, key, "read files", download.next()):
+                yield chunk
+        finally:
+            with contextlib.suppress(DeliveryError):
+                self._do(client, key, "read files", download.end())
+
+    def list(self, prefix: str) -> Iterator[StoredObject]:
+        """Every finished file below the folder. Links to folders are not followed."""
+        client, files = self._open()
+        folders = deque([prefix.strip("/")])
+        while folders:
+            folder = folders.popleft()
+            found = self._do(client, folder, "list folders", files.entries(folder))
+            for name, attributes in found:
+                key = within(folder, name)
+                if is_folder(attributes):
+                    folders.append(key)
+                elif is_file(attributes) and not is_temporary(name):
+                    yield StoredObject(key, attributes.size or 0, (attributes.modified or 0) * 1000)
+
+    def delete(self, key: str) -> None:
+        """Remove the file, and the folders below the target's that are empty then."""
+        client, files = self._open()
+        self._do(client, key, "remove files", files.remove(key))
+
+    def clear(self, keys: Collection[str], upto: int | None = None) -> int:
+        """Remove the temporary files of these keys; each folder is listed once, and may not be listed at all."""
+        client, files = self._open()
+        names: dict[str, set[str]] = defaultdict(set)
+        for key in keys:
+            names[folder_of(key)].add(name_of(key))
+            # Temporary names may have had a folder of their own before the connection was changed.
+            names[within(self._folder.kept, FOLDER)].add(name_of(key))
+        removed = 0
+        for folder, of in names.items():
+            try:
+                removed += self._do(client, folder, "remove files", files.clear(folder, of, upto))
+            except DeliveryError as error:
+                if name_of(folder) == FOLDER and not self._folder.has_folder:
+                    continue
+                if self._folder.placing.read_back or error.transient:
+                    raise
+        return removed
+
+    def uri(self, key: str) -> str:
+        """`sftp://server/folder/file`, with `/~` before what is below the folder that the server logs in to."""
+        return self._folder.uri(key)
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._session.close()
+
+    def _open(self) -> tuple[SftpClient, RemoteFiles]:
+        client = self._session.client()
+        return client, RemoteFiles(client, self._folder)
+
+    def _do(self, client: SftpClient, key: str, right: str, work: Coroutine[Any, Any, T]) -> T:
+        with told(self.uri(key), right):
+            return self._session.run(client, work)
+
+    def _place(self, client: SftpClient, key: str, right: str, work: Coroutine[Any, Any, T]) -> T:
+        """The same, for what each server has rules of its own for: a refusal tells how it was tried."""
+        try:
+            return self._do(client, key, right, work)
+        except DeliveryError as error:
+            if error.transient:
+                raise
+            remedy = (
+                f"{error.remedy} Files are put in place here with {self._folder.placing}. If the server has other "
+                "rules now, remove these options from the base connection and test it: its rules are found again."
+            )
+            raise DeliveryError(error.code, error.message, remedy) from None
+
+    async def _soon(self, work: Coroutine[Any, Any, T]) -> T:
+        async with asyncio.timeout(self._folder.stall):
+            return await work
+
+    def _clear_away(self, upload: Upload | None, client: SftpClient, temporary: str) -> None:
+        """Remove the temporary file, over a new connection when the old one broke; it is not told if that fails too."""
+        with contextlib.suppress(DeliveryError, SftpError, asyncssh.Error, OSError):
+            if upload is not None:
+                self._session.run(client, upload.give_up())
+        with contextlib.suppress(DeliveryError, SftpError, asyncssh.Error, OSError):
+            again = self._session.client()
+            self._session.run(again, self._soon(again.remove(self._folder.path(temporary))))

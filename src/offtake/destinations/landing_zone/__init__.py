@@ -1,0 +1,1 @@
+"""Landing zones: local folders, Azure containers, and prefixes of S3 buckets."""

@@ -1,0 +1,32 @@
+"""What runs are carried out with."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from offtake.clock import Clock
+from offtake.exporting.engine import Engine
+from offtake.exporting.job import Order
+from offtake.exporting.kept import Kept
+from offtake.exporting.plan import PartSize
+from offtake.exporting.retry import Patience
+from offtake.formats.gzip_stream import GzipOptions
+from offtake.lake.catalog import Lake
+from offtake.store.database import Database
+
+
+@dataclass(frozen=True)
+class Workshop:
+    """What a run is carried out with."""
+
+    database: Database
+    lake: Lake
+    engine: Engine
+    clock: Clock
+    part_size: PartSize
+    patience: Patience
+    gzip: Mapping[str, GzipOptions]
+    """By file type."""
+    acquaint: Callable[[Order], Order] = lambda order: order
+    """Meets the destination before the first file goes there; raises `DeliveryError`."""
+    find_kept: Callable[[str], Mapping[str, Kept]] = lambda _run_id: {}
+    """What a run continues from, by dataset; raises `DeliveryError` while the destination cannot be asked."""

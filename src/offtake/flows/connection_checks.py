@@ -1,0 +1,138 @@
+"""Whether a base connection's credentials work where its target connections deliver to (contract, section 11)."""
+
+from dataclasses import dataclass, replace
+from typing import Final
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from offtake.contract import entities, problems
+from offtake.contract.bodies import Json
+from offtake.contract.caller import EXPORT_DATASETS, MANAGE_DESTINATIONS, VIEW_DESTINATIONS, Caller
+from offtake.contract.problems import Problem
+from offtake.destinations import schema
+from offtake.destinations.base import Destination, Site
+from offtake.destinations.parameters import Params, TargetParams
+from offtake.destinations.probe import probe
+from offtake.errors import DeliveryError, InvalidInputError
+from offtake.flows import encryption, host_key_pinning, specs
+from offtake.flows.connections import KIND
+from offtake.flows.credentials import open_credentials
+from offtake.flows.host_key_pinning import Memory
+from offtake.formats import pgp
+from offtake.store.tables import Connection, TargetConnection
+from offtake.store.vault import Vault
+
+_MOST_PLACES: Final = 5
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What is tried, and where, once the database is let go."""
+
+    destination: Destination
+    connection_id: str
+    auth_name: str | None
+    credentials: Params | None
+    encrypt_to: bytes | None
+    places: tuple[TargetParams, ...]
+    site: Site
+
+
+def prepare(session: Session, caller: Caller, vault: Vault, row_id: str, site: Site) -> Trial:
+    """Look up a base connection and the places its latest target connections deliver to; raises 1439 and 1452.
+
+    A small file is written there and removed: who may only look at destinations may not have that done.
+    """
+    caller.require(VIEW_DESTINATIONS)
+    caller.require(MANAGE_DESTINATIONS, EXPORT_DATASETS)
+    row = entities.find(session, caller, Connection, KIND, row_id)
+    if row.connection_spec_id == specs.DATA_LAKE:
+        raise Problem(problems.WRONG_ACTION, "The connection to the data lake is internal; there is nothing to test.")
+    destination = specs.destination_of_connection(row.connection_spec_id)
+    latest = select(TargetConnection).filter_by(base_connection_id=row.id)
+    targets = session.scalars(latest.order_by(TargetConnection.updated_at.desc()).limit(_MOST_PLACES))
+    places = {str(one.params): schema.parse_target_params(destination, one.params) for one in targets}
+    return Trial(
+        destination=destination,
+        connection_id=row.id,
+        auth_name=row.auth_spec_name,
+        credentials=open_credentials(vault, destination, row),
+        encrypt_to=encryption.public_key(row.encryption) if row.encryption else None,
+        places=tuple(places.values()) or _whole_place(destination),
+        site=site,
+    )
+
+
+def prepare_for(session: Session, caller: Caller, vault: Vault, target: TargetConnection, site: Site) -> Trial:
+    """The same for the place of one target connection."""
+    trial = prepare(session, caller, vault, target.base_connection_id, site)
+    return replace(trial, places=(schema.parse_target_params(trial.destination, target.params),))
+
+
+def carry_out(trial: Trial, memory: Memory) -> Json:
+    """`{"result": true}`, or false with what was refused at each place.
+
+    A small object is written, read back, listed and removed. What a first success teaches is kept. `limits`, an
+    extension, says what does not hold at that server.
+    """
+    credentials, found = _try(trial, memory)
+    if trial.encrypt_to is not None and (problem := pgp.key_problem(trial.encrypt_to)):
+        found.append(DeliveryError("EXPORT-2004-400", f"The public key {problem}.", "Give the account another one."))
+    if not found:
+        lost = trial.destination.limits(credentials).lost
+        return {"result": True} | ({"limits": list(lost)} if lost else {})
+    return {"result": False, "errors": [{"code": error.code, "message": str(error)} for error in found]}
+
+
+def check(trial: Trial, memory: Memory, path: str) -> None:
+    """Raise 1452 naming `path` when the trial fails; a place that is not named yet is left for later."""
+    if not trial.places and trial.destination.pin is None:
+        return
+    answer = carry_out(trial, memory)
+    if not answer["result"]:
+        raise problems.of_field(path, f"cannot be delivered to: {answer['errors'][0]['message']}")
+
+
+def _try(trial: Trial, memory: Memory) -> tuple[Params | None, list[DeliveryError]]:
+    """The credentials with what was learned, and what was refused."""
+    destination = trial.destination
+    lacking = destination.lacks(trial.auth_name)
+    if lacking is not None:
+        return None, [DeliveryError("EXPORT-1500-500", f"{destination.name} is not installed.", lacking.remedy)]
+    try:
+        row_id, site = trial.connection_id, trial.site
+        first = trial.places[0] if trial.places else None
+        credentials = host_key_pinning.learned(memory, destination, row_id, trial.credentials, first, site)
+        if not trial.places and destination.pin is not None and credentials is not None:
+            destination.pin(credentials, None, site)
+            return credentials, []
+    except DeliveryError as error:
+        return None, [error]
+    if not trial.places:
+        remedy = "Make a target connection with it, then test again."
+        return None, [DeliveryError("EXPORT-2002-404", "The account does not name a place.", remedy)]
+    refused = [error for place in trial.places for error in _probe(destination, credentials, place, trial.site)]
+    return credentials, refused
+
+
+def _probe(
+    destination: Destination, credentials: Params | None, place: TargetParams, site: Site
+) -> list[DeliveryError]:
+    try:
+        sink = destination.open(credentials, place, site)
+    except DeliveryError as error:
+        return [error]
+    try:
+        return probe(sink, place.folder(), reads_back=destination.limits(credentials).reads_back)
+    finally:
+        sink.close()
+
+
+def _whole_place(destination: Destination) -> tuple[TargetParams, ...]:
+    """The place itself, where the account names it: then a target needs no more than a path."""
+    try:
+        params = {"path": "/", "datasetFileType": "JSON", "compression": "GZIP"}
+        return (schema.parse_target_params(destination, params),)
+    except InvalidInputError:
+        return ()

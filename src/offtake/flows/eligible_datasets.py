@@ -1,0 +1,46 @@
+"""The datasets that can be exported: every dataset that the caller sees (contract, section 12)."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from offtake.catalog import dataset_documents, datasets
+from offtake.contract import catalog_query, problems
+from offtake.contract.bodies import Json
+from offtake.contract.caller import Caller
+from offtake.destinations.registry import DESTINATIONS
+from offtake.flows import specs
+from offtake.lake.catalog import Lake
+from offtake.store.tables import Dataset
+
+_COMPACT: Final = ("name", "description", "fileDescription", "aspect", "state")
+_REQUIRED: Final = {"outputType": "activationDatasets", "outputField": "datasets"}
+
+
+def page(session: Session, lake: Lake, caller: Caller, spec_id: str, params: Sequence[tuple[str, str]]) -> Json:
+    """One page of datasets with the contract's `pageInfo`; Catalog's list parameters filter and order it."""
+    if spec_id not in {specs.DATA_LAKE, *(destination.connection_spec_id for destination in DESTINATIONS)}:
+        raise problems.not_found("connectionSpecs", spec_id)
+    given = dict(params)
+    for name, value in _REQUIRED.items():
+        if not given.get(name):
+            raise problems.missing_parameter(name, f"{name}={value}")
+        if given[name] != value:
+            raise problems.of_field(f"/{name}", f"must be {value}")
+    # At least these properties are shown, whatever is asked for.
+    asked = [
+        (name, f"{value},{','.join(_COMPACT)}" if name == "properties" and value.strip() else value)
+        for name, value in params
+        if name not in _REQUIRED
+    ]
+    query = catalog_query.read(session, dataset_documents.SHAPE, asked)
+    mine = select(func.count()).select_from(Dataset).where(*datasets.seen_by(caller), query.condition)
+    total = session.scalar(mine) or 0
+    rows = dataset_documents.rows(session, caller, query)
+    documents = dataset_documents.documents(session, lake, rows, query)
+    items = [{"id": row_id, **document} for row_id, document in documents.items()]
+    end = query.start + len(items) - 1
+    info = {"start": query.start, "end": end, "total": total, "hasNext": end + 1 < total}
+    return {"items": items, "pageInfo": info}

@@ -1,0 +1,76 @@
+"""Flows whose runs fail one after another: told once, and disabled where the deployment wants that."""
+
+import logging
+from typing import Final
+from uuid import uuid4
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from offtake.access import access, audit
+from offtake.contract.bodies import Json
+from offtake.contract.entities import ENABLED
+from offtake.flows.flow_changes import DISABLED
+from offtake.flows.flows import KIND
+from offtake.store.database import Database
+from offtake.store.tables import Flow, Run, Sandbox
+
+_log = logging.getLogger(__name__)
+
+_AT_ONCE: Final = 100
+
+
+def tell_failing(database: Database, now_ms: int, after: int, *, disable: bool) -> None:
+    """Tell every flow that has failed `after` times in a row, in the log and the audit log, until one run succeeds.
+
+    The flow itself holds the reason, in its last operation, when it is disabled. A round tells a hundred flows at most:
+    whoever calls has more to do.
+    """
+    failing = select(Flow).where(Flow.failures > 0, Flow.failures >= after, Flow.failing_since.is_(None))
+    if not database.finds(failing.with_only_columns(Flow.id)):
+        return
+    with database.reading() as session:
+        ids = session.scalars(failing.with_only_columns(Flow.id).order_by(Flow.id).limit(_AT_ONCE)).all()
+    for flow_id in ids:
+        with database.writing() as session:
+            # Another process may be telling it, or have told it, just now.
+            one = failing.where(Flow.id == flow_id).with_for_update(skip_locked=True)
+            flow = session.scalar(one)
+            told = None if flow is None else _tell(session, flow, now_ms, disable=disable and flow.state == ENABLED)
+        if told is not None:
+            _log.error("%s", told)
+
+
+def _tell(session: Session, flow: Flow, now_ms: int, *, disable: bool) -> str:
+    """Remember that the flow has been told; the sentence for the log."""
+    run = session.get(Run, flow.last_run_id) if flow.last_run_id else None
+    errors = list(run.errors) if run else []
+    flow.failing_since = now_ms
+    caller = access.engine_of(session, session.get_one(Sandbox, flow.sandbox_id))
+    after: Json = {"failures": flow.failures, "runId": flow.last_run_id, "errors": errors}
+    if disable:
+        flow.state = DISABLED
+        # Who edited it last still answers for what it may read.
+        flow.updated_at, flow.version = now_ms, str(uuid4())
+        flow.last_operation = _operation(flow, errors, now_ms)
+        after["state"] = DISABLED
+    audit.record(session, caller, now_ms, "fail", (KIND, flow.id), name=flow.name, after=after)
+    reasons = "; ".join(f"{one['code']} {one['message']}" for one in errors)
+    done = " and is disabled now" if disable else ""
+    return f"flow {flow.id} ({flow.name}) has failed {flow.failures} times in a row{done}: {reasons}"
+
+
+def _operation(flow: Flow, errors: list[Json], now_ms: int) -> Json:
+    why = (
+        f"{flow.failures} runs failed one after another, the last of them {flow.last_run_id}. "
+        "Enable the flow when what they met is mended."
+    )
+    reason = {"code": errors[0]["code"] if errors else "EXPORT-1500-500", "message": why}
+    return {
+        "started": now_ms,
+        "updated": now_ms,
+        "percentCompleted": 100,
+        "status": {"value": "completed", "properties": None, "errors": [reason, *errors]},
+        "ops": [],
+        "operation": "disable",
+    }

@@ -1,0 +1,142 @@
+"""Ends of flows: which flows are past theirs or close to it, how an end is prolonged, and its lines in the log."""
+
+import logging
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from typing import Final
+
+from sqlalchemy import BigInteger, ColumnElement, and_, cast, select
+from sqlalchemy.orm import Session
+
+from offtake.clock import Clock
+from offtake.contract.entities import ENABLED
+from offtake.flows.flows import schedule_of
+from offtake.flows.schedule import Schedule
+from offtake.store.database import Database
+from offtake.store.tables import Flow
+
+_log = logging.getLogger(__name__)
+
+DAY: Final = 86_400
+THRESHOLDS: Final = (30, 7, 1)
+"""Days before a flow's end at which the log names it."""
+DEFAULTED: Final = "filled in by default"
+
+_AT_ONCE: Final = 100
+_MOST_NAMED: Final = 20
+_PATH: Final = "/data/foundation/flowservice/flows"
+
+
+def is_over(row: Flow, now: int) -> bool:
+    """Whether the flow is past its end at `now`, in epoch seconds: no slot follows unless the end is moved."""
+    end = schedule_of(row).end_time
+    return end is not None and now >= end
+
+
+def next_run(row: Flow, now: int) -> int | None:
+    """The slot that the flow runs next, in epoch seconds; None for a flow that is disabled or past its end."""
+    return row.next_run_s if row.state == ENABLED and not is_over(row, now) else None
+
+
+def describe_end(schedule: Schedule) -> str:
+    """The end as users read it, and where it comes from; empty for a schedule without end."""
+    if schedule.end_time is None:
+        return ""
+    return _instant(schedule.end_time) + (f" ({DEFAULTED})" if schedule.end_defaulted else "")
+
+
+def describe_prolonging(row: Flow) -> str:
+    """The request that moves the flow's end, or takes it away."""
+    path = '"path": "/scheduleParams/endTime"'
+    return (
+        f'PATCH {_PATH}/{row.id} with If-Match: * and [{{"op": "replace", {path}, "value": EPOCH_SECONDS}}], '
+        f'or for no end [{{"op": "remove", {path}}}]'
+    )
+
+
+def find_ending(session: Session, now: int, days: float, condition: ColumnElement[bool]) -> list[Flow]:
+    """The flows of that condition that end later than `now`, `days` days later at most; the first to end first.
+
+    One-time flows are left out: an end takes nothing from them.
+    """
+    end = _end_column()
+    within = and_(condition, end > now, end <= now + round(days * DAY))
+    found = session.scalars(select(Flow).where(within).order_by(end, Flow.id))
+    return [row for row in found if not schedule_of(row).one_time]
+
+
+def log_ends(database: Database, clock: Clock) -> int:
+    """Log each enabled flow whose end is 30, 7 or 1 days away, once per flow and threshold; the number of lines.
+
+    A threshold counts until the next one is reached, so that a server that was down meanwhile logs the nearest only.
+    What was logged is stored with the flow first: no other server, restart or change of the clock repeats it.
+    """
+    now = clock.now_seconds()
+    with database.reading() as session:
+        rows = find_ending(session, now, max(THRESHOLDS), Flow.state == ENABLED)
+        due = [row.id for row in rows if _reached_threshold(row, now) is not None]
+    logged = 0
+    for first in range(0, len(due), _AT_ONCE):
+        with database.writing() as session:
+            lines = _take_lines(session, due[first : first + _AT_ONCE], now)
+        for level, line in lines:
+            _log.log(level, "%s", line)
+        logged += len(lines)
+    return logged
+
+
+def log_ending_soon(database: Database, clock: Clock) -> None:
+    """Log one line that names the enabled flows that end within 30 days; nothing where there are none."""
+    days = max(THRESHOLDS)
+    with database.reading() as session:
+        rows = find_ending(session, clock.now_seconds(), days, Flow.state == ENABLED)
+        named = [f"{_name(row)} at {describe_end(schedule_of(row))}" for row in rows[:_MOST_NAMED]]
+    if not rows:
+        return
+    more = f"; and {len(rows) - len(named)} more" if len(rows) > len(named) else ""
+    find = f"offtake flow list --ending-within {days}"
+    _log.warning("%d flow(s) end within %d days: %s%s. See: %s", len(rows), days, "; ".join(named), more, find)
+
+
+def _take_lines(session: Session, ids: Iterable[str], now: int) -> list[tuple[int, str]]:
+    """Store which thresholds are logged now; the level and line of each. Another server may have been faster."""
+    wanted = select(Flow).where(Flow.id.in_(ids), Flow.state == ENABLED)
+    lines = []
+    for row in session.scalars(wanted.order_by(Flow.id).with_for_update(skip_locked=True)):
+        days = _reached_threshold(row, now)
+        if days is None:
+            continue
+        row.ends_logged = [*_logged(row), days]
+        schedule = schedule_of(row)
+        within = f"{days} days" if days > 1 else "1 day"
+        line = f"{_name(row)} ends within {within}, at {describe_end(schedule)}. To prolong it: "
+        level = logging.WARNING if schedule.end_defaulted else logging.INFO
+        lines.append((level, line + describe_prolonging(row)))
+    return lines
+
+
+def _reached_threshold(row: Flow, now: int) -> int | None:
+    """The nearest threshold that has been reached, unless it was logged, or the flow has ended."""
+    end = schedule_of(row).end_time
+    if end is None or now >= end:
+        return None
+    nearest = min((days for days in THRESHOLDS if end - now <= days * DAY), default=None)
+    return None if nearest in _logged(row) else nearest
+
+
+def _logged(row: Flow) -> Sequence[int]:
+    return row.ends_logged or []
+
+
+def _end_column() -> ColumnElement[int]:
+    """The end inside of the stored schedule; null where there is none. An integer of PostgreSQL ends in 2038."""
+    return cast(Flow.schedule["end_time"].as_string(), BigInteger)
+
+
+def _name(row: Flow) -> str:
+    """The flow's id and name, in one line whatever the name holds."""
+    return f"flow {row.id} ({' '.join(row.name.split())[:100]})"
+
+
+def _instant(epoch_seconds: int) -> str:
+    return datetime.fromtimestamp(epoch_seconds, UTC).strftime("%Y-%m-%d %H:%M:%SZ")

@@ -1,0 +1,92 @@
+"""What is known of a flow's deliveries, put to the proof dataset by dataset."""
+
+from collections import defaultdict
+from dataclasses import dataclass
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from offtake.flows import continuity, flows
+from offtake.flows.continuity import Leg, Tiling
+from offtake.lake.catalog import Lake, TableName
+from offtake.lake.snapshot_history import ancestry
+from offtake.store.run_parts import delivered
+from offtake.store.run_warnings import everything_again
+from offtake.store.tables import AuditEvent, Dataset, Flow, Run, RunDataset, SourceConnection, Watermark
+
+
+@dataclass(frozen=True)
+class DatasetProof:
+    """One dataset of a flow: its position, how many runs delivered rows of it, and what is proven of them.
+
+    `tiling` is None where every run delivers everything: then there is nothing to tile.
+    """
+
+    dataset_id: str
+    name: str
+    position: int | None
+    runs: int
+    tiling: Tiling | None
+
+
+def prove(session: Session, lake: Lake, flow: Flow) -> list[DatasetProof]:
+    """The proof for each dataset that the flow exports today."""
+    source = session.get_one(SourceConnection, flow.source_connection_id)
+    positions = {
+        one.dataset_id: one.snapshot_id for one in session.scalars(select(Watermark).filter_by(flow_id=flow.id))
+    }
+    legs = _legs(session, flow)
+    restarts = _restarts(session, flow)
+    everything = flows.schedule_of(flow).export_mode == "DAILY_FULL_EXPORT"
+    found = []
+    for dataset_id in source.dataset_ids:
+        row = session.get(Dataset, dataset_id)
+        history = ancestry(lake, TableName(row.table_name)) if row else None
+        position = positions.get(dataset_id)
+        laid = None if everything else continuity.prove(legs[dataset_id], position, history or [], restarts)
+        name = row.name if row else dataset_id
+        found.append(DatasetProof(dataset_id, name, position, len(legs[dataset_id]), laid))
+    return found
+
+
+def _legs(session: Session, flow: Flow) -> dict[str, list[Leg]]:
+    """By dataset: what each run that moves the flow's position has delivered."""
+    of_flow = select(Run).where(Run.flow_id == flow.id, Run.moves_position, Run.completed_at.is_not(None))
+    runs = {run.id: run for run in session.scalars(of_flow)}
+    planned = defaultdict[str, list[RunDataset]](list)
+    for dataset in session.scalars(
+        select(RunDataset).join(Run, Run.id == RunDataset.run_id).where(Run.flow_id == flow.id)
+    ):
+        planned[dataset.run_id].append(dataset)
+    legs = defaultdict[str, list[Leg]](list)
+    for run in runs.values():
+        if not delivered(run, planned[run.id]):
+            continue
+        for dataset in planned[run.id]:
+            if dataset.error is None and dataset.to_snapshot is not None:
+                legs[dataset.dataset_id].append(_leg(run, dataset, dataset.to_snapshot))
+    return legs
+
+
+def _leg(run: Run, dataset: RunDataset, to: int) -> Leg:
+    return Leg(
+        run_id=run.id,
+        full=dataset.kind == "full",
+        position=dataset.position,
+        start=dataset.from_snapshot,
+        to=to,
+        explained=bool(everything_again(run, dataset)),
+        completed_at=run.completed_at or 0,
+    )
+
+
+def _restarts(session: Session, flow: Flow) -> int:
+    """How often the flow was changed so that it begins anew, by the audit log."""
+    changes = select(AuditEvent).where(AuditEvent.resource_id == flow.id, AuditEvent.action == "update")
+    return sum(_begins_anew(event) for event in session.scalars(changes))
+
+
+def _begins_anew(event: AuditEvent) -> bool:
+    before, after = event.before or {}, event.after or {}
+    modes = [one.get("scheduleParams", {}).get("exportMode") for one in (before, after)]
+    return "sourceConnectionIds" in after or modes[0] != modes[1]

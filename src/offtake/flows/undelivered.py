@@ -1,0 +1,134 @@
+"""What runs that failed owe: rows that were due and did not go out. The flow's next run covers them."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from offtake.contract.bodies import Json
+from offtake.contract.entities import ENABLED
+from offtake.store import run_parts, run_states
+from offtake.store.tables import Dataset, Flow, Run, RunDataset, RunPart, Watermark
+
+
+@dataclass(frozen=True)
+class Owed:
+    """What one dataset is owed, after `since_snapshot`, which went out at `since_ms`; None for all of it.
+
+    `rows` and `files` as the run planned them; None when it had no plan yet.
+    """
+
+    dataset_id: str
+    name: str
+    since_snapshot: int | None
+    since_ms: int | None
+    rows: int | None
+    files: int | None
+
+    def to_json(self) -> Json:
+        """As the API shows it."""
+        return {
+            "dataSetId": self.dataset_id,
+            "name": self.name,
+            "sinceSnapshotId": self.since_snapshot,
+            "sinceUTC": self.since_ms,
+            "recordCount": self.rows,
+            "fileCount": self.files,
+        }
+
+
+def owed_by(session: Session, row: Run) -> list[Owed]:
+    """What the run owes; nothing unless it failed."""
+    datasets = run_parts.run_datasets(session, row.id)
+    return owed_by_all(session, [row], {row.id: datasets})[row.id]
+
+
+def owed_by_all(
+    session: Session, rows: Iterable[Run], planned: Mapping[str, Sequence[RunDataset]]
+) -> dict[str, list[Owed]]:
+    """What each run owes, by its id. `planned`: the datasets of the runs' plans, by run."""
+    found = dict[str, list[Owed]]((row.id, []) for row in rows)
+    failed = [row for row in rows if row.status == run_states.FAILED]
+    if not failed:
+        return found
+    positions = _positions(session, failed)
+    names = _names(session, failed)
+    files = _files(session, failed)
+    for row in failed:
+        if planned.get(row.id):
+            found[row.id] = [
+                _of_plan(one, positions.get((row.flow_id, one.dataset_id)), files[row.id, one.dataset_id])
+                for one in _undelivered(planned[row.id])
+            ]
+        else:
+            found[row.id] = [
+                _of_position(one, names.get(one, one), positions.get((row.flow_id, one))) for one in row.dataset_ids
+            ]
+    return found
+
+
+def describe(owed: Owed) -> str:
+    """A sentence for people, without the time."""
+    since = "all of it" if owed.since_snapshot is None else f"what came after snapshot {owed.since_snapshot}"
+    planned = "" if owed.rows is None else f", {owed.rows:,} rows in {owed.files} files as planned"
+    return f"dataset {owed.name} ({owed.dataset_id}): {since}{planned}"
+
+
+def remedy(flow: Flow | None) -> str:
+    """Who delivers what is owed."""
+    if flow is None:
+        return "its flow is deleted"
+    if flow.state != ENABLED:
+        return "the flow is disabled: enable it, then offtake flow run delivers it"
+    if flow.next_run_s is None:
+        return "no slot follows: offtake flow run delivers it"
+    return "the flow's next run covers it"
+
+
+def _undelivered(planned: Sequence[RunDataset]) -> Sequence[RunDataset]:
+    """Where some datasets could not be planned, the others went out."""
+    return [one for one in planned if one.error] or planned
+
+
+def _of_plan(dataset: RunDataset, position: Watermark | None, files: int) -> Owed:
+    since = dataset.from_snapshot
+    known = position is not None and position.snapshot_id == since
+    lacking = dataset.error is not None
+    return Owed(
+        dataset.dataset_id,
+        dataset.dataset_name,
+        since,
+        position.updated_at if known and position else None,
+        None if lacking else dataset.input_rows,
+        None if lacking else files,
+    )
+
+
+def _of_position(dataset_id: str, name: str, position: Watermark | None) -> Owed:
+    if position is None:
+        return Owed(dataset_id, name, None, None, None, None)
+    return Owed(dataset_id, name, position.snapshot_id, position.updated_at, None, None)
+
+
+def _positions(session: Session, failed: Sequence[Run]) -> dict[tuple[str, str], Watermark]:
+    of_flows = select(Watermark).where(Watermark.flow_id.in_({row.flow_id for row in failed}))
+    return {(one.flow_id, one.dataset_id): one for one in session.scalars(of_flows)}
+
+
+def _names(session: Session, failed: Sequence[Run]) -> dict[str, str]:
+    wanted = {dataset_id for row in failed for dataset_id in row.dataset_ids}
+    return {row[0]: row[1] for row in session.execute(select(Dataset.id, Dataset.name).where(Dataset.id.in_(wanted)))}
+
+
+def _files(session: Session, failed: Sequence[Run]) -> dict[tuple[str, str], int]:
+    counted = (
+        select(RunPart.run_id, RunPart.dataset_id, func.count())
+        .where(RunPart.run_id.in_([row.id for row in failed]))
+        .group_by(RunPart.run_id, RunPart.dataset_id)
+    )
+    found = defaultdict[tuple[str, str], int](int)
+    for run_id, dataset_id, count in session.execute(counted):
+        found[run_id, dataset_id] = count
+    return found

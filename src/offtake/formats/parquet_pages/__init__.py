@@ -1,0 +1,1 @@
+"""Recompression of Parquet pages without decoding them."""

@@ -1,0 +1,159 @@
+"""The metadata at the end of a Parquet file, and whether its pages are those that our own encoder would have made.
+
+Field numbers are those of parquet.thrift: https://github.com/apache/parquet-format/blob/master/src/main/thrift/
+parquet.thrift.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Final
+
+import pyarrow as pa
+
+from offtake.formats.parquet_pages import thrift
+from offtake.formats.parquet_pages.thrift import I64, LIST, STRUCT, Items, Struct, value
+
+MAGIC: Final = b"PAR1"
+_TAIL: Final = 8
+_FIRST_READ: Final = 64 * 1024
+_MOST_LENGTH: Final = 1024 * 1024
+"""Of metadata: as objects it takes forty times as much memory, and workers are to stay small."""
+
+# FileMetaData
+_VERSION, SCHEMA, _ALL_ROWS, GROUPS, _CREATED_BY, _ORDERS, _ENCRYPTION = 1, 2, 3, 4, 6, 7, 8
+# SchemaElement
+_TYPE, _LENGTH, _REPETITION, _CHILDREN, _CONVERTED, _FIELD_ID, _LOGICAL = 1, 2, 3, 5, 6, 9, 10
+_BYTES: Final = (6, 7)
+_DECIMAL: Final = 5
+# RowGroup
+COLUMNS, SIZE, ROWS = 1, 2, 3
+
+
+class UnsuitedError(Exception):
+    """The file's pages cannot go as they are; its rows must be decoded. The text says why."""
+
+
+@contextmanager
+def judged() -> Iterator[None]:
+    """Metadata that is not as the format has it, as `UnsuitedError`."""
+    try:
+        yield
+    except thrift.ThriftError as error:
+        raise UnsuitedError(f"its metadata cannot be read: {error}") from None
+
+
+def footer(file: pa.NativeFile) -> Struct:
+    """The file's metadata. Raises `UnsuitedError` for a file that has none in the clear."""
+    size = file.size()
+    tail = file.read_at(min(size, _FIRST_READ), max(0, size - _FIRST_READ))
+    if len(tail) < _TAIL or tail[-4:] != MAGIC:
+        raise UnsuitedError("it does not end as a Parquet file in the clear does")
+    length = int.from_bytes(tail[-8:-4], "little")
+    if length + _TAIL > len(tail):
+        if length + _TAIL > size:
+            raise UnsuitedError("its metadata is longer than the file")
+        tail = file.read_at(length + _TAIL, size - length - _TAIL)
+    if length > _MOST_LENGTH:
+        raise UnsuitedError("its metadata is large")
+    with judged():
+        found, _ = thrift.decode(tail[-_TAIL - length : -_TAIL])
+    if _ENCRYPTION in found:
+        raise UnsuitedError("it is encrypted")
+    return found
+
+
+def begins(file: pa.NativeFile) -> int:
+    """Where the metadata lie that `footer` gives."""
+    tail = file.read_at(_TAIL, file.size() - _TAIL)
+    return int(file.size()) - _TAIL - int.from_bytes(tail[:4], "little")
+
+
+def groups(of: Struct) -> list[Struct]:
+    """The file's row groups."""
+    return thrift.inners(of, GROUPS)
+
+
+def rows(group: Struct) -> int:
+    """How many rows a row group has."""
+    return thrift.number(group, ROWS)
+
+
+def size(group: Struct) -> int:
+    """How many bytes a row group has, before compression."""
+    return thrift.number(group, SIZE)
+
+
+def columns(group: Struct) -> list[Struct]:
+    """The column chunks of a row group."""
+    return thrift.inners(group, COLUMNS)
+
+
+def leaves(of: Struct) -> int:
+    """How many columns there are in each row group."""
+    return sum(_TYPE in element for element in _elements(of))
+
+
+def joined(footers: Sequence[Struct], model: Struct) -> Struct:
+    """The metadata that one file of all their row groups has, still without them: under the model's field ids.
+
+    `model` is the metadata that our own encoder writes for the schema that is delivered. Raises `UnsuitedError` when
+    the files' structure is not the model's, or when they do not all come from one version of one writer, which readers
+    judge statistics by.
+    """
+    first = footers[0]
+    for one in footers:
+        same = (_structure(one) == _structure(first), *(one.get(key) == first.get(key) for key in _OF_WRITER))
+        if not all(same):
+            raise UnsuitedError("the files come from different writers")
+    ours, theirs = _elements(model), _elements(first)
+    if len(ours) != len(theirs) or not all(map(_fits, theirs[1:], ours[1:])):
+        raise UnsuitedError("its columns are stored in another form")
+    named = [
+        {**element, _FIELD_ID: own[_FIELD_ID]} if _FIELD_ID in own else _without_id(element)
+        for element, own in zip(theirs, ours, strict=True)
+    ]
+    kept = {key: first[key] for key in (_VERSION, *_OF_WRITER) if key in first}
+    return kept | {SCHEMA: (LIST, Items(STRUCT, named))}
+
+
+_OF_WRITER: Final = (_CREATED_BY, _ORDERS)
+
+
+def _structure(of: Struct) -> list[Struct]:
+    return [_without_id(element) for element in _elements(of)]
+
+
+def _elements(of: Struct) -> list[Struct]:
+    return thrift.inners(of, SCHEMA)
+
+
+def _without_id(element: Struct) -> Struct:
+    return {key: found for key, found in element.items() if key != _FIELD_ID}
+
+
+def _fits(theirs: Struct, ours: Struct) -> bool:
+    """Whether levels and values mean the same: Arrow has compared the types, but not how they are stored."""
+    if any(value(theirs, key) != value(ours, key) for key in (_REPETITION, _CHILDREN)):
+        return False
+    kind = value(theirs, _TYPE)
+    if value(ours, _CONVERTED) == _DECIMAL:
+        # Stored as numbers or as bytes; every reader knows both.
+        return True
+    if kind in _BYTES and _is_bare(ours) and not _is_bare(theirs):
+        # An ENUM or BSON: bytes for Arrow, but not for every reader.
+        return False
+    return bool(kind == value(ours, _TYPE) and value(theirs, _LENGTH) == value(ours, _LENGTH))
+
+
+def _is_bare(element: Struct) -> bool:
+    return _CONVERTED not in element and _LOGICAL not in element
+
+
+def written(of: Struct, row_groups: list[Struct]) -> bytes:
+    """The end of a file: its metadata with these row groups, the length, and the mark."""
+    whole = of | {
+        _ALL_ROWS: (I64, sum(map(rows, row_groups))),
+        GROUPS: (LIST, Items(STRUCT, row_groups)),
+    }
+    data = thrift.encode(whole)
+    return data + len(data).to_bytes(4, "little") + MAGIC

@@ -1,0 +1,67 @@
+"""A table's history: its snapshots, each after its parent."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from pyiceberg.table import Table
+from pyiceberg.table.snapshots import Operation, Snapshot
+
+from offtake.lake import scan
+from offtake.lake.catalog import Lake, TableName
+from offtake.lake.locations import local_path
+
+
+@dataclass(frozen=True)
+class Step:
+    """One snapshot. `rows`: those it added; what it only wrote anew does not count."""
+
+    snapshot_id: int
+    timestamp_ms: int
+    rows: int
+
+
+def ancestry(lake: Lake, table: TableName, upto: int | None = None) -> list[Step] | None:
+    """The snapshots that led to `upto`, or to the present one, oldest first, as far back as they are known.
+
+    None when there is no such table, or it does not know `upto` (any more).
+    """
+    loaded = lake.find(table)
+    if loaded is None:
+        return None
+    last = loaded.current_snapshot() if upto is None else loaded.snapshot_by_id(upto)
+    if last is None:
+        return [] if upto is None else None
+    return [_step(snapshot) for snapshot in _back_from(loaded, last)][::-1]
+
+
+def _back_from(table: Table, last: Snapshot) -> list[Snapshot]:
+    # By id: a search of the whole list for every parent takes quadratic time.
+    known = {snapshot.snapshot_id: snapshot for snapshot in table.snapshots()}
+    found: list[Snapshot] = []
+    snapshot: Snapshot | None = last
+    while snapshot is not None:
+        found.append(snapshot)
+        parent = snapshot.parent_snapshot_id
+        snapshot = None if parent is None else known.get(parent)
+    return found
+
+
+def _step(snapshot: Snapshot) -> Step:
+    summary = snapshot.summary
+    adds = summary is not None and summary.operation in (Operation.APPEND, Operation.OVERWRITE)
+    rows = int(summary["added-records"] or 0) if summary is not None and adds else 0
+    return Step(snapshot.snapshot_id, snapshot.timestamp_ms, rows)
+
+
+def files_of(lake: Lake, table: TableName, snapshot_id: int) -> list[tuple[Path, int, int]]:
+    """The files that the snapshot added, in order: path, rows, bytes. Of an expired one, those still in the table."""
+    loaded = lake.find(table)
+    if loaded is None:
+        return []
+    snapshot, current = loaded.snapshot_by_id(snapshot_id), loaded.current_snapshot()
+    if snapshot is not None:
+        files = scan.added_files(loaded, snapshot)
+    else:
+        files = scan.files_from(loaded, current, snapshot_id) if current else []
+    found = ((local_path(file.file_path), file.record_count, file.file_size_in_bytes) for file in files)
+    return sorted(found, key=lambda one: one[0].name)

@@ -1,0 +1,265 @@
+"""Landing zones, one per sandbox and type: the keys that open them, and a local one's signatures (section 21)."""
+
+import base64
+import hashlib
+import hmac
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final, Literal
+from uuid import uuid4
+
+from sqlalchemy import delete, or_, select, update
+from sqlalchemy.orm import Session
+
+from offtake.access import audit
+from offtake.access.access import caller_of
+from offtake.contract import problems
+from offtake.contract.caller import EXPORT_DATASETS, MANAGE_DESTINATIONS, VIEW_DATASETS, VIEW_DESTINATIONS, Caller
+from offtake.destinations.base import Site
+from offtake.destinations.zones import CONTAINERS, TYPES, LocalZones, Zones, ZoneType
+from offtake.errors import OfftakeError
+from offtake.store.sandbox_states import ACTIVE
+from offtake.store.tables import Client, LandingZoneKey, Organisation, Sandbox
+from offtake.store.vault import Vault
+
+_VERSION: Final = "2022-11-02"
+_POLICY: Final = "dlz-"
+_ACCOUNT_DIGITS: Final = 20
+
+
+class BadSignatureError(OfftakeError):
+    """The shared access signature is malformed, not ours, expired, or refreshed since."""
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """A shared access signature of one container, as a query string; `expires_at` in epoch milliseconds.
+
+    `address`: the container's, None where it is this server's own.
+    """
+
+    account: str
+    container: str
+    query: str
+    expires_at: int
+    address: str | None = None
+
+
+@dataclass(frozen=True)
+class Zone:
+    """What a signature opens: a container, the folder that holds its files, and whether they may be deleted.
+
+    `client`: who has the signature.
+    """
+
+    account: str
+    container: str
+    folder: Path
+    deletes: bool
+    kind: ZoneType
+    client: Caller
+
+
+def zone_type(text: str | None) -> ZoneType:
+    """The type that a request names, in any letter case; without one, the drop zone. Raises 1452."""
+    wanted = (text or "user_drop_zone").strip().lower()
+    for known in TYPES:
+        if wanted == known:
+            return known
+    raise problems.of_field("/type", f"must be one of {', '.join(TYPES)}")
+
+
+def of_organisation(session: Session, zones: Zones, org_id: str) -> Zones:
+    """An organisation's zones: of folders, the deployment's own for its first one, else one named by its id."""
+    if not isinstance(zones, LocalZones):
+        return zones
+    first = session.scalar(select(Organisation.id).order_by(Organisation.created_at, Organisation.id).limit(1))
+    return zones if first == org_id else LocalZones(zones.root / org_id)
+
+
+def site(session: Session, zones: Zones, sandbox: Sandbox) -> Site:
+    """Where a sandbox's zones are."""
+    return Site(sandbox.name, of_organisation(session, zones, sandbox.org_id), organisation=sandbox.org_id)
+
+
+def may_delete(caller: Caller) -> bool:
+    """Whether the caller may take files away: what it deletes counts as collected by everybody (V13)."""
+    return caller.grants.allow(MANAGE_DESTINATIONS, EXPORT_DATASETS)
+
+
+def current_key(
+    session: Session, caller: Caller, vault: Vault, kind: ZoneType, now_ms: int, lifetime_ms: int
+) -> LandingZoneKey:
+    """The caller's key that lives for at least half of `lifetime_ms`; the same one as last time while it does."""
+    sandbox = session.get_one(Sandbox, caller.sandbox_id, with_for_update=True)
+    mine = LandingZoneKey.client_id == caller.client_id, LandingZoneKey.created_at > _rotated_at(session, caller)
+    live = _of_zone(sandbox, kind), LandingZoneKey.revoked_at.is_(None), *mine
+    newest = select(LandingZoneKey).where(*live).order_by(LandingZoneKey.created_at.desc()).limit(1)
+    key = session.scalar(newest)
+    if key is None or (key.expires_at or 0) < now_ms + lifetime_ms / 2:
+        key = _new_key(session, caller, vault, sandbox, kind, now_ms, lifetime_ms)
+    return key
+
+
+def renewed_key(
+    session: Session, caller: Caller, vault: Vault, kind: ZoneType, now_ms: int, lifetime_ms: int
+) -> LandingZoneKey:
+    """A new key of the caller; those before end: the caller's own, or, where it may manage destinations, all."""
+    sandbox = session.get_one(Sandbox, caller.sandbox_id, with_for_update=True)
+    _end_keys(session, caller, sandbox, kind, now_ms)
+    return _new_key(session, caller, vault, sandbox, kind, now_ms, lifetime_ms)
+
+
+def policy_key(session: Session, caller: Caller, vault: Vault, kind: ZoneType, now_ms: int) -> LandingZoneKey:
+    """The key that names the stored access policy, at Azure, of the zone's clients that may do what the caller may."""
+    sandbox = session.get_one(Sandbox, caller.sandbox_id, with_for_update=True)
+    deletes = may_delete(caller)
+    newest = select(LandingZoneKey).where(*_policies(sandbox.id, kind), LandingZoneKey.deletes.is_(deletes))
+    key = session.scalar(newest.limit(1))
+    if key is None:
+        key = _new_key(session, None, vault, sandbox, kind, now_ms, None)
+        key.deletes = deletes
+    return key
+
+
+def renewed_policy_key(session: Session, caller: Caller, vault: Vault, kind: ZoneType, now_ms: int) -> LandingZoneKey:
+    """The same after a refresh: another policy, which ends all signatures, where the caller may manage destinations.
+
+    One client's signatures cannot be ended there; they last for an hour at most.
+    """
+    sandbox = session.get_one(Sandbox, caller.sandbox_id, with_for_update=True)
+    _end_keys(session, caller, sandbox, kind, now_ms)
+    return policy_key(session, caller, vault, kind, now_ms)
+
+
+def live_policies(session: Session, sandbox_id: str, kind: ZoneType) -> dict[str, bool]:
+    """The zone's stored access policies at Azure: ids of their keys, and whether they let delete. Two at most."""
+    found = session.scalars(select(LandingZoneKey).where(*_policies(sandbox_id, kind)))
+    return {key.id: bool(key.deletes) for key in found}
+
+
+def record(
+    session: Session, caller: Caller, kind: ZoneType, key_id: str, expires_at: int, now_ms: int, *, renews: bool
+) -> None:
+    """Tell the audit log of credentials that are given out. `expires_at` in epoch milliseconds."""
+    after = {"type": kind, "expiresAt": expires_at, "deletes": may_delete(caller)}
+    action: Literal["refresh", "issue"] = "refresh" if renews else "issue"
+    audit.record(session, caller, now_ms, action, ("landingZoneCredentials", key_id), name=kind, after=after)
+
+
+def opened(
+    session: Session, vault: Vault, zones: LocalZones, container: str, sent: Mapping[str, str], now_ms: int
+) -> Zone:
+    """The zone that a signature opens; raises `BadSignatureError`. `sent`: the request's query parameters.
+
+    A signature opens what its client may do now: it ends with the client, its secret, and its permissions.
+    """
+    key = session.get(LandingZoneKey, sent.get("si", "").removeprefix(_POLICY)) if _plain(sent) else None
+    sandbox = session.get(Sandbox, key.sandbox_id) if key is not None else None
+    if key is None or sandbox is None or key.client_id is None:
+        raise BadSignatureError("The signature was not made here.")
+    kind = zone_type(key.type)
+    expected = _signature(_secret(vault, key), _account(sandbox), CONTAINERS[kind], sent)
+    if not hmac.compare_digest(expected.encode(), sent.get("sig", "").encode()) or container != CONTAINERS[kind]:
+        raise BadSignatureError("The signature does not fit the request.")
+    if key.revoked_at is not None or (key.expires_at or 0) <= now_ms or sandbox.state != ACTIVE:
+        raise BadSignatureError("The signature has expired, or was refreshed.")
+    client = session.get(Client, key.client_id)
+    if client is None or client.revoked_at is not None or key.created_at <= (client.rotated_at or 0):
+        raise BadSignatureError("The signature's client was revoked, or its secret has changed.")
+    caller = caller_of(session, client, sandbox, remote="", request_id="")
+    if not (caller.grants.allow(VIEW_DESTINATIONS) and caller.grants.allow(VIEW_DATASETS)):
+        raise BadSignatureError("The signature's client may not collect from here any more.")
+    found = of_organisation(session, zones, sandbox.org_id)
+    assert isinstance(found, LocalZones)  # noqa: S101 - what it was made of
+    deletes = "d" in sent.get("sp", "") and may_delete(caller)
+    return Zone(_account(sandbox), container, found.folder(sandbox.name, kind), deletes, kind, caller)
+
+
+def record_deletion(session: Session, zone: Zone, name: str, size: int, now_ms: int) -> None:
+    """Tell the audit log of a file that a client deletes."""
+    before = {"type": zone.kind, "size": size}
+    audit.record(session, zone.client, now_ms, "delete", ("landingZoneFiles", name), name=name, before=before)
+
+
+def _policies(sandbox_id: str, kind: ZoneType) -> tuple[Any, ...]:
+    mine = LandingZoneKey.sandbox_id == sandbox_id, LandingZoneKey.type == kind
+    return *mine, LandingZoneKey.client_id.is_(None), LandingZoneKey.revoked_at.is_(None)
+
+
+def _end_keys(session: Session, caller: Caller, sandbox: Sandbox, kind: ZoneType, now_ms: int) -> None:
+    every = update(LandingZoneKey).where(_of_zone(sandbox, kind))
+    if not caller.grants.allow(MANAGE_DESTINATIONS):
+        every = every.where(LandingZoneKey.client_id == caller.client_id)
+    session.execute(every.values(revoked_at=now_ms))
+
+
+def _rotated_at(session: Session, caller: Caller) -> int:
+    client = session.get(Client, caller.client_id)
+    return (client.rotated_at or 0) if client is not None else 0
+
+
+def _of_zone(sandbox: Sandbox, kind: ZoneType) -> Any:  # noqa: ANN401 - a condition, whose type is SQLAlchemy's affair
+    return (LandingZoneKey.sandbox_id == sandbox.id) & (LandingZoneKey.type == kind)
+
+
+def _new_key(
+    session: Session,
+    caller: Caller | None,
+    vault: Vault,
+    sandbox: Sandbox,
+    kind: ZoneType,
+    now_ms: int,
+    lifetime_ms: int | None,
+) -> LandingZoneKey:
+    """A key of the caller, or without one, the zone's own. What is over goes; what was refreshed just now stays."""
+    over = or_(LandingZoneKey.expires_at <= now_ms, LandingZoneKey.revoked_at < now_ms)
+    session.execute(delete(LandingZoneKey).where(_of_zone(sandbox, kind), over))
+    key = LandingZoneKey(
+        id=str(uuid4()),
+        sandbox_id=sandbox.id,
+        type=kind,
+        # Of an instant with the client's new secret, it is the later one.
+        created_at=max(now_ms, _rotated_at(session, caller) + 1) if caller else now_ms,
+        # Signatures say when they end in whole seconds.
+        expires_at=None if lifetime_ms is None else (now_ms + lifetime_ms) // 1000 * 1000,
+        client_id=caller.client_id if caller else None,
+    )
+    key.sealed = vault.seal(key.id, {"key": secrets.token_urlsafe(32)})
+    session.add(key)
+    return key
+
+
+def sign(vault: Vault, key: LandingZoneKey, sandbox: Sandbox, *, deletes: bool) -> Credentials:
+    """The signature that opens a local zone with the key: it reads, lists and, where that is granted, deletes."""
+    kind = zone_type(key.type)
+    account, container, expires_at = _account(sandbox), CONTAINERS[kind], key.expires_at or 0
+    end = datetime.fromtimestamp(expires_at / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    signed = {"sv": _VERSION, "si": f"{_POLICY}{key.id}", "sr": "c", "sp": "rdl" if deletes else "rl", "se": end}
+    signature = _signature(_secret(vault, key), account, container, signed)
+    query = "&".join(f"{name}={value.replace(':', '%3A')}" for name, value in (signed | {"sig": signature}).items())
+    return Credentials(account, container, query, expires_at)
+
+
+def _signature(secret: bytes, account: str, container: str, signed: Mapping[str, str]) -> str:
+    """The HMAC over what the signature grants, to what, until when. Base64 for URLs, so that nobody need escape it."""
+    fields = [f"/blob/{account}/{container}", *(signed.get(name, "") for name in ("sv", "si", "sr", "sp", "se"))]
+    digest = hmac.digest(secret, "\n".join(fields).encode(), hashlib.sha256)
+    return base64.urlsafe_b64encode(digest).decode().rstrip("=")
+
+
+def _secret(vault: Vault, key: LandingZoneKey) -> bytes:
+    text: str = vault.open(key.id, key.sealed)["key"]
+    return text.encode()
+
+
+def _account(sandbox: Sandbox) -> str:
+    """A storage account's name, of at most 24 letters and digits."""
+    return f"dlz{sandbox.id.replace('-', '')[:_ACCOUNT_DIGITS]}"
+
+
+def _plain(sent: Mapping[str, str]) -> bool:
+    return all(one.isascii() and one.isprintable() for one in (*sent.keys(), *sent.values()))

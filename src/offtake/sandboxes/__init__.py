@@ -1,0 +1,1 @@
+"""Sandboxes: their life cycle, and the removal of their content."""

@@ -1,0 +1,177 @@
+"""Emptying a sandbox that is being reset or deleted: in short steps, any of which may be the last before a crash."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from sqlalchemy import delete, exists, or_, select, update
+from sqlalchemy.orm import InstrumentedAttribute, Session
+
+from offtake.destinations.landing_zone import retention
+from offtake.destinations.zones import TYPES, Zones
+from offtake.failpoints import failpoint
+from offtake.lake.catalog import Lake, TableName
+from offtake.lake.upload_folder import Uploads
+from offtake.landing_zone import keys
+from offtake.store import batches, run_states
+from offtake.store.conditions import LIVE_RUN
+from offtake.store.database import Database
+from offtake.store.sandbox_states import ACTIVE, DELETED, DELETING, RESETTING
+from offtake.store.tables import (
+    Batch,
+    BatchFile,
+    Connection,
+    Dataset,
+    Flow,
+    Label,
+    LandingZoneKey,
+    Run,
+    RunDataset,
+    RunPart,
+    Sandbox,
+    SourceConnection,
+    Stamp,
+    TargetConnection,
+    Watermark,
+)
+
+_AT_ONCE: Final = 100
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where a deployment keeps files that are not the lake's: landing zones, and what is sent for batches."""
+
+    zones: Zones
+    uploads: Path
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """Rows of a sandbox, with the columns by which other rows hang on them."""
+
+    table: type[Stamp]
+    hangers: tuple[InstrumentedAttribute[Any], ...] = ()
+
+
+# Each comes after those that refer to it.
+_KINDS: Final = (
+    _Kind(Run, (RunPart.run_id, RunDataset.run_id)),
+    _Kind(Flow, (Watermark.flow_id, Label.entity_id)),
+    _Kind(TargetConnection),
+    _Kind(SourceConnection),
+    _Kind(Connection),
+)
+
+
+def empty(database: Database, lake: Lake, places: Places, sandbox_id: str, now_ms: int) -> Iterator[None]:
+    """Remove what is in the sandbox, one short step a turn, then open or close the sandbox for good.
+
+    It ends early while a worker still holds a run or a batch, which is told to stop; call it again later. Every step
+    may be done again, by this process or by another at the same time.
+    """
+    with database.writing() as session:
+        _stop(session, sandbox_id, now_ms)
+    yield
+    with database.reading() as session:
+        if _held(session, sandbox_id, now_ms):
+            return
+    for kind in _KINDS:
+        yield from _remove_rows(database, kind, sandbox_id)
+    failpoint("sandbox_rows_removed")
+    yield from _remove_batches(database, places, sandbox_id)
+    yield from _remove_datasets(database, lake, sandbox_id)
+    failpoint("sandbox_datasets_removed")
+    yield from _remove_zone(database, places, sandbox_id)
+    failpoint("sandbox_zone_removed")
+    _finish(database, sandbox_id, now_ms)
+
+
+def _stop(session: Session, sandbox_id: str, now_ms: int) -> None:
+    """No new run, no new batch; what goes on is asked to end."""
+    of_sandbox = Flow.sandbox_id == sandbox_id
+    session.execute(update(Flow).where(of_sandbox).values(state="disabled", next_run_s=None))
+    mine = Run.sandbox_id == sandbox_id
+    # One that was put back into the queue may have files at its destination: a worker ends it.
+    new = (mine, Run.status == run_states.WAITING, Run.started_at.is_(None))
+    for column in (RunPart.run_id, RunDataset.run_id):
+        session.execute(delete(column.class_).where(column.in_(select(Run.id).where(*new))))
+    session.execute(delete(Run).where(*new))
+    live = (mine, LIVE_RUN)
+    session.execute(update(Run).where(*live).values(cancel_requested=True, not_before=None))
+    # A higher fence takes the batch from whoever is making its snapshot.
+    open_ones = (Batch.sandbox_id == sandbox_id, Batch.status.in_(batches.OPEN))
+    session.execute(
+        update(Batch).where(*open_ones).values(status=batches.ABORTED, fence=Batch.fence + 1, updated_at=now_ms)
+    )
+
+
+def _held(session: Session, sandbox_id: str, now_ms: int) -> bool:
+    running = exists().where(Run.sandbox_id == sandbox_id, LIVE_RUN)
+    landing = exists().where(Batch.sandbox_id == sandbox_id, Batch.lease_until > now_ms)
+    return bool(session.scalar(select(or_(running, landing))))
+
+
+def _remove_rows(database: Database, kind: _Kind, sandbox_id: str) -> Iterator[None]:
+    while True:
+        with database.writing() as session:
+            ids = _some(session, kind.table, sandbox_id)
+            if not ids:
+                return
+            for column in kind.hangers:
+                session.execute(delete(column.class_).where(column.in_(ids)))
+            session.execute(delete(kind.table).where(kind.table.id.in_(ids)))
+        yield
+
+
+def _remove_batches(database: Database, places: Places, sandbox_id: str) -> Iterator[None]:
+    while True:
+        with database.reading() as session:
+            ids = _some(session, Batch, sandbox_id)
+        if not ids:
+            return
+        for batch_id in ids:
+            Uploads(places.uploads).remove(batch_id)
+        with database.writing() as session:
+            session.execute(delete(BatchFile).where(BatchFile.batch_id.in_(ids)))
+            session.execute(delete(Batch).where(Batch.id.in_(ids)))
+        yield
+
+
+def _remove_datasets(database: Database, lake: Lake, sandbox_id: str) -> Iterator[None]:
+    """The table goes first: a dataset whose row is still there is taken up again."""
+    while True:
+        with database.reading() as session:
+            row = session.scalar(select(Dataset).filter_by(sandbox_id=sandbox_id).limit(1))
+        if row is None:
+            return
+        lake.purge(TableName(row.table_name))
+        with database.writing() as session:
+            session.execute(delete(Label).where(Label.entity_id == row.id))
+            session.execute(delete(Dataset).where(Dataset.id == row.id))
+        yield
+
+
+def _remove_zone(database: Database, places: Places, sandbox_id: str) -> Iterator[None]:
+    with database.writing() as session:
+        sandbox = session.get_one(Sandbox, sandbox_id)
+        session.execute(delete(LandingZoneKey).where(LandingZoneKey.sandbox_id == sandbox_id))
+        site = keys.site(session, places.zones, sandbox)
+    for kind in TYPES:
+        yield from retention.empty(site, kind)
+
+
+def _finish(database: Database, sandbox_id: str, now_ms: int) -> None:
+    with database.writing() as session:
+        sandbox = session.get_one(Sandbox, sandbox_id, with_for_update=True)
+        late = (kind.table for kind in (*_KINDS, _Kind(Batch), _Kind(Dataset)))
+        if sandbox.state not in (RESETTING, DELETING) or any(_some(session, table, sandbox_id) for table in late):
+            return
+        sandbox.state = ACTIVE if sandbox.state == RESETTING else DELETED
+        sandbox.revision += 1
+        sandbox.updated_at = now_ms
+
+
+def _some(session: Session, table: type[Stamp], sandbox_id: str) -> list[str]:
+    return list(session.scalars(select(table.id).where(table.sandbox_id == sandbox_id).limit(_AT_ONCE)))

@@ -1,0 +1,170 @@
+"""The scheduler, the workers and the ingestor of one process, as background threads."""
+
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from offtake.deployment.backend import Backend
+from offtake.engines.local import LocalEngine
+from offtake.exporting.context import Workshop
+from offtake.exporting.engine import Engine
+from offtake.exporting.plan import PartSize
+from offtake.exporting.retry import Patience
+from offtake.flows.failure_alerts import tell_failing
+from offtake.flows.flow_ends import log_ends
+from offtake.flows.windows import Limits
+from offtake.formats.gzip_stream import GzipOptions
+from offtake.scheduling.expiry import Expiry
+from offtake.scheduling.housekeeping import housekeeping
+from offtake.scheduling.ingestor import Ingestor
+from offtake.scheduling.job_loader import OrderDesk
+from offtake.scheduling.predecessors import find_kept
+from offtake.scheduling.scheduler import correct, tick
+from offtake.scheduling.worker import Worker
+from offtake.settings import Settings
+from offtake.store import batches, runs
+from offtake.store.database import Database, StoreBusyError, StoreFullError
+from offtake.store.leases import Watch
+
+_log = logging.getLogger(__name__)
+
+_TICK_SECONDS = 1.0
+_BREATH_SECONDS = 0.05
+"""Between two ticks at the least, however much is asked for."""
+_RUNS_AT_ONCE = 2
+_BATCHES_AT_ONCE = 2
+"""Of different datasets."""
+_CORRECTION_MS = 60_000
+
+
+@dataclass(frozen=True)
+class Duties:
+    """What one process does of the deployment's work: makes runs of what is due and keeps house; carries runs out."""
+
+    schedules: bool = True
+    works: bool = True
+
+
+@contextmanager
+def working(backend: Backend, owner: str, duties: Duties = Duties()) -> Iterator[None]:
+    """Tick, carry out runs and bring batches in until the block ends; then give back, within seconds, what is going on.
+
+    `owner` names this process's leases; what a dead process of the same name held is taken up at once.
+    """
+    runs.abandon(backend.database, owner)
+    batches.abandon(backend.database, owner)
+    stop = threading.Event()
+    engine = LocalEngine(backend.settings.processes)
+    threads: list[threading.Thread] = []
+    if duties.schedules:
+        threads.append(threading.Thread(target=_schedule, args=(backend, stop), name="scheduler"))
+        threads.append(threading.Thread(target=housekeeping, args=(backend, stop), name="housekeeping"))
+    if duties.works:
+        for number in range(_BATCHES_AT_ONCE):
+            work = ingestor_of(backend, owner).work
+            threads.append(threading.Thread(target=work, args=(stop,), name=f"ingestor-{number}"))
+        worker = worker_of(backend, engine, owner)
+        names = [f"worker-{number}" for number in range(_RUNS_AT_ONCE)]
+        threads += [threading.Thread(target=worker.work, args=(stop,), name=name) for name in names]
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        backend.database.bell.ring()
+        for thread in threads:
+            thread.join()
+        engine.close()
+
+
+def worker_of(backend: Backend, engine: Engine, owner: str) -> Worker:
+    """A worker with this deployment's settings."""
+    settings = backend.settings
+    desk = OrderDesk(backend.vault, backend.zones, backend.network, limits_of(settings))
+    shop = Workshop(
+        database=backend.database,
+        lake=backend.lake,
+        engine=engine,
+        clock=backend.clock,
+        part_size=PartSize(settings.part_bytes, settings.part_rows),
+        patience=Patience(settings.retry_wait_seconds, settings.part_attempts, settings.run_retries),
+        gzip={
+            "JSON": GzipOptions(settings.json_gzip_level, settings.json_gzip_members),
+            "PARQUET": GzipOptions(settings.parquet_gzip_level),
+        },
+        acquaint=lambda order: desk.acquainted(order, backend.database, backend.clock),
+        find_kept=lambda run_id: find_kept(desk, backend.database, backend.clock, run_id),
+    )
+    return Worker(shop, desk, owner, _watch(backend), settings.lease_seconds)
+
+
+def ingestor_of(backend: Backend, owner: str) -> Ingestor:
+    """An ingestor with this deployment's settings."""
+    lease = backend.settings.lease_seconds
+    return Ingestor(
+        backend.database,
+        backend.lake,
+        backend.parsers,
+        backend.uploads,
+        backend.clock,
+        owner,
+        _watch(backend),
+        lease,
+    )
+
+
+def limits_of(settings: Settings) -> Limits:
+    """How long this deployment's runs wait."""
+    return Limits(settings.retry_margin_seconds, settings.retry_window_seconds)
+
+
+def _watch(backend: Backend) -> Watch:
+    return Watch(backend.clock.elapsed_ms, round(backend.settings.lease_seconds * 1000))
+
+
+def _schedule(backend: Backend, stop: threading.Event) -> None:
+    database, clock, settings = backend.database, backend.clock, backend.settings
+    corrected: int | None = None
+
+    expiry = Expiry(database, clock, limits_of(settings), settings.retry_alert_seconds)
+
+    def tell() -> None:
+        tell_failing(database, clock.now_ms(), settings.failures_told, disable=settings.disable_failing)
+
+    def bring_back() -> None:
+        correct(database, clock)
+        expiry.correct()
+
+    while not stop.is_set():
+        seen = database.bell.rings
+        if corrected is None or clock.elapsed_ms() - corrected >= _CORRECTION_MS:
+            begun = clock.elapsed_ms()
+            corrected = begun if _done("correcting slots", bring_back) else corrected
+            _done("logging ends", lambda: log_ends(database, clock))
+        _done("a tick", lambda: tick(database, clock))
+        _done("telling what fails", tell)
+        _done("ending waits", lambda: _end_waits(database, expiry))
+        database.bell.wait(seen, _TICK_SECONDS)
+        stop.wait(_BREATH_SECONDS)
+
+
+def _end_waits(database: Database, expiry: Expiry) -> None:
+    if runs.any_live(database):
+        expiry.end_waits()
+        expiry.alert()
+
+
+def _done(what: str, act: Callable[[], object]) -> bool:
+    """Whether it went well; one thing that does not must not keep others from being done."""
+    try:
+        act()
+    except (StoreBusyError, StoreFullError) as error:
+        _log.warning("%s was not possible: %s Trying again.", what, error)
+        return False
+    except Exception:  # noqa: BLE001 - whatever goes wrong, the scheduler goes on
+        _log.exception("%s failed; trying again", what)
+        return False
+    return True

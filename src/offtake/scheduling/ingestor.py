@@ -1,0 +1,293 @@
+"""An ingestor: takes batches that are complete, and makes one snapshot of each.
+
+Whatever instant it is killed at, the next one finds the batch in its table's history, or brings it in anew.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Final, TypeVar
+
+from sqlalchemy import select
+
+from offtake.catalog import (
+    batch_reverts,
+    batches,
+    dataset_tables,
+    datasets,
+    duplicate_content,
+    import_errors,
+    rewrites,
+    uploaded_files,
+)
+from offtake.catalog.file_options import parse_options
+from offtake.clock import Clock
+from offtake.contract.problems import Problem
+from offtake.errors import CancelledError, LeaseLostError
+from offtake.failpoints import failpoint
+from offtake.lake import ingest
+from offtake.lake.catalog import Lake, LakeFullError, TableName
+from offtake.lake.ingest import Attempt, Landed
+from offtake.lake.parsers import Parsers
+from offtake.lake.parsing.errors import ImportRefusedError
+from offtake.lake.parsing.files import InputFile
+from offtake.lake.parsing.options import ParseOptions
+from offtake.lake.upload_folder import Uploads
+from offtake.scheduling.heartbeat import Heartbeat
+from offtake.store import batches as store
+from offtake.store.batches import Added, BatchLease
+from offtake.store.database import Database, StoreBusyError, StoreFullError
+from offtake.store.leases import Watch
+from offtake.store.tables import Batch, Dataset, Sandbox
+
+_log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+_MOST_TRIES: Final = 5
+_PAUSE_MS: Final = 10_000
+_ROOM_SECONDS: Final = 2.0
+_ABANDONED_MS: Final = 7 * 86_400_000
+_ADVICE: Final = "Correct the file, and send it with a new batch."
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What a batch asks for: its rows in its table, or, where it has landed already, out of it again.
+
+    `files` is None when they are with no server: files that the command line was importing.
+    """
+
+    dataset: Dataset
+    table: TableName
+    files: tuple[InputFile, ...] | None
+    options: ParseOptions
+    evolve: bool
+    replaces: tuple[Landed, ...]
+    landed: Landed | None
+    sent_bytes: int
+
+
+@dataclass(frozen=True)
+class Ingestor:
+    """Brings batches in, one at a time. Several may share a database, in one process or in many."""
+
+    database: Database
+    lake: Lake
+    parsers: Parsers
+    uploads: Uploads
+    clock: Clock
+    owner: str
+    watch: Watch
+    lease_seconds: float
+
+    def work_once(self, stop: threading.Event) -> bool:
+        """Bring in the batch that has waited longest; False when there was none. Given back when `stop` is set."""
+        begun = time.monotonic()
+        lease = store.claim(self.database, self.owner, self.watch, self.clock.now_ms(), self._lease_ms)
+        if lease is None:
+            return False
+        failpoint("batch_claimed")
+        heartbeat = Heartbeat(f"batch {lease.batch_id}", lambda: self._renew(lease), self.lease_seconds, begun)
+        try:
+            with heartbeat.beating():
+                self._work(lease, heartbeat, stop)
+        except LeaseLostError:
+            self._clean_up_if_gone(lease)
+        return True
+
+    def work(self, stop: threading.Event, pause_seconds: float = 0.5) -> None:
+        """Bring batches in until `stop` is set."""
+        while not stop.is_set():
+            seen = self.database.bell.rings
+            try:
+                worked = self.work_once(stop)
+            except (StoreBusyError, StoreFullError) as error:
+                _log.warning("no batch can be claimed or ended: %s Trying again.", error)
+                worked = stop.wait(_ROOM_SECONDS)
+            except Exception:  # noqa: BLE001 - whatever goes wrong, the ingestor goes on
+                _log.exception("a batch could not be claimed or ended; trying again")
+                worked = False
+            if not worked:
+                self.database.bell.wait(seen, pause_seconds)
+
+    def _renew(self, lease: BatchLease) -> bool:
+        store.renew(self.database, lease, self.clock.now_ms(), self._lease_ms)
+        return False
+
+    @property
+    def _lease_ms(self) -> int:
+        return round(self.lease_seconds * 1000)
+
+    def _work(self, lease: BatchLease, heartbeat: Heartbeat, stop: threading.Event) -> None:
+        try:
+            work = self._look_up(lease)
+        except Problem as error:
+            # An earlier version took in what this one does not understand.
+            self._fail(lease, None, f"{error} {_ADVICE}")
+            return
+        try:
+            if work.landed is not None:
+                self._revert(lease, work, work.landed)
+            else:
+                self._bring_in(lease, work, lambda: stop.is_set() or heartbeat.lost)
+        except CancelledError:
+            if not heartbeat.lost:
+                store.release(self.database, lease)
+        except (LeaseLostError, StoreBusyError, StoreFullError):
+            # Without the database nothing can be said about the batch; whoever gets its lease finds out how it stands.
+            raise
+        except Exception as error:  # noqa: BLE001 - a batch must end with a reason, whatever went wrong
+            _log.exception("batch %s did not come in", lease.batch_id)
+            self._try_later(lease, work, error)
+
+    def _bring_in(self, lease: BatchLease, work: _Work, stopped: Callable[[], bool]) -> None:
+        try:
+            made = _with_room(
+                lambda: ingest.find_commit(self.lake, work.table, lease.batch_id) or self._ingest(lease, work, stopped),
+                lease,
+                stopped,
+            )
+        except ImportRefusedError as error:
+            self._fail(lease, work.table, f"{error} {_ADVICE}", error.row)
+            return
+        failpoint("batch_committed")
+        ingest.clear(self.lake, work.table, lease.batch_id)
+        if made is None:
+            added = Added(None, 0, work.sent_bytes, 0, 0)
+        else:
+            added = Added(made.snapshot_id, made.rows, work.sent_bytes, made.rows, made.bytes, made.notes)
+        _with_room(lambda: store.complete(self.database, lease, added, self.clock.now_ms()), lease, stopped)
+        failpoint("batch_completed")
+        self.uploads.remove(lease.batch_id)
+
+    def _ingest(self, lease: BatchLease, work: _Work, stopped: Callable[[], bool]) -> ingest.Batch | None:
+        if work.files is None:
+            raise ImportRefusedError("The import was cut off.")
+        if lease.fence > 2 * _MOST_TRIES:
+            raise ImportRefusedError("Time and again, the server that read the batch ended.")
+        dataset_tables.declare(self.lake, work.dataset)
+        with duplicate_content.hashing([file.path for file in work.files], work.options) as hashed:
+            attempt = Attempt(
+                lease.batch_id,
+                lease.fence,
+                work.replaces,
+                stopped,
+                evolve=work.evolve,
+                may_rewrite=lambda: rewrites.begin(self.database, lease),
+                before_commit=lambda: duplicate_content.claim(self.database, lease, hashed.result(), again=True),
+            )
+            return self.parsers.ingest(work.table, work.files, attempt, work.options)
+
+    def _revert(self, lease: BatchLease, work: _Work, landed: Landed) -> None:
+        batch_reverts.carry_out(self.database, self.lake, work.table, landed, lease, self.clock)
+
+    def _fail(self, lease: BatchLease, table: TableName | None, why: str, row: int | None = None) -> None:
+        reason = {"code": "INGEST-1452-400", "description": why} | ({} if row is None else {"rows": [str(row)]})
+        if table is not None:
+            self._clear(lease, table)
+        store.fail(self.database, lease, [reason], self.clock.now_ms())
+        self.uploads.remove(lease.batch_id)
+
+    def _clear(self, lease: BatchLease, table: TableName) -> None:
+        try:
+            ingest.clear(self.lake, table, lease.batch_id)
+        except Exception:  # noqa: BLE001 - a table that cannot be read must not keep its batch from ending
+            _log.exception("batch %s: its files could not be removed", lease.batch_id)
+
+    def _try_later(self, lease: BatchLease, work: _Work, error: Exception) -> None:
+        """Only what may pass is tried again: the same files will meet any other error again."""
+        again = import_errors.may_pass(error)
+        why = import_errors.reason(error, lease.batch_id)
+        if work.landed is not None and not again:
+            batch_reverts.refuse(self.database, lease, why, self.clock)
+        elif work.landed is None and (lease.fence >= _MOST_TRIES or not (again or self._has_landed(lease, work))):
+            self._fail(lease, work.table, why)
+        else:
+            store.release(self.database, lease, self.clock.now_ms() + _PAUSE_MS)
+
+    def _has_landed(self, lease: BatchLease, work: _Work) -> bool:
+        """Whether the commit was made though it was reported as failed."""
+        try:
+            return ingest.find_commit(self.lake, work.table, lease.batch_id) is not None
+        except Exception:  # noqa: BLE001 - see `_clear`
+            return False
+
+    def _look_up(self, lease: BatchLease) -> _Work:
+        with self.database.reading() as session:
+            batch = session.get(Batch, lease.batch_id)
+            dataset = session.get(Dataset, batch.dataset_id) if batch else None
+            # A batch that has landed asks to be taken out again: only who still holds it may read it so.
+            if batch is None or dataset is None or not store.holds(lease, batch):
+                raise LeaseLostError(f"Batch {lease.batch_id} is gone, or held by another ingestor.")
+            landed = batches.landed(batch)
+            is_sent = landed is None and not batches.is_import(batch)
+            # Without a format there are no files: such a batch is completed only while nothing was sent for it.
+            has_files = is_sent and batches.has_format(batch)
+            return _Work(
+                dataset=dataset,
+                table=TableName(dataset.table_name),
+                files=tuple(uploaded_files.input_files(session, batch, self.uploads))
+                if has_files
+                else (() if is_sent else None),
+                options=parse_options(batches.read_format(batch.input_format)) if has_files else ParseOptions(),
+                evolve=dataset.evolves or batch.evolve,
+                replaces=batches.replaced(session, batch),
+                landed=landed,
+                sent_bytes=sum(file.size for file in uploaded_files.all_of(session, batch.id)),
+            )
+
+    def _clean_up_if_gone(self, lease: BatchLease) -> None:
+        """A batch whose dataset was deleted meanwhile leaves nothing behind."""
+        with self.database.reading() as session:
+            gone = session.get(Batch, lease.batch_id) is None
+        _log.warning("batch %s: %s", lease.batch_id, "it was deleted" if gone else "another ingestor has taken over")
+        if gone:
+            for _ in sweep(self.database, self.lake, self.uploads, self.clock):
+                pass
+
+
+def _with_room(act: Callable[[], T], lease: BatchLease, stopped: Callable[[], bool]) -> T:
+    """What `act` gives, once there is room for it: a full disk is no reason for a batch to fail.
+
+    Raises `CancelledError` when the work is to stop.
+    """
+    told = False
+    while True:
+        try:
+            return act()
+        except (LakeFullError, StoreFullError) as error:
+            if not told:
+                _log.warning("batch %s waits until there is room: %s", lease.batch_id, error)
+                told = True
+        until = time.monotonic() + _ROOM_SECONDS
+        while time.monotonic() < until:
+            if stopped():
+                raise CancelledError(f"Batch {lease.batch_id} is given back.")
+            time.sleep(_ROOM_SECONDS / 20)
+
+
+def sweep(database: Database, lake: Lake, uploads: Uploads, clock: Clock) -> Iterator[None]:
+    """Remove what nobody comes back for: what was sent for batches that are over, tables of datasets that are gone.
+
+    One short step a turn. Batches that nothing has been sent for in seven days are abandoned.
+    """
+    store.abandon_old(database, clock.now_ms() - _ABANDONED_MS, clock.now_ms())
+    for batch_id in uploads.batch_ids():
+        with database.reading() as session:
+            batch = session.get(Batch, batch_id)
+        if batch is None or batch.status not in store.OPEN:
+            uploads.remove(batch_id)
+        yield
+    # Tables are looked for first: a dataset's row is there before its table is.
+    with database.reading() as session:
+        spaces = [datasets.namespace(sandbox_id) for sandbox_id in session.scalars(select(Sandbox.id))]
+    for space in spaces:
+        tables = lake.tables_in(space)
+        with database.reading() as session:
+            known = set(session.scalars(select(Dataset.table_name).where(Dataset.table_name.in_(tables))))
+        for table in tables:
+            if table not in known:
+                lake.purge(table)
+            yield

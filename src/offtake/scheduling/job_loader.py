@@ -1,0 +1,153 @@
+"""From a run's row to its order: everything it refers to is looked up, credentials are taken from the vault."""
+
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from offtake.access import access, labels
+from offtake.clock import Clock
+from offtake.contract.caller import OPERATOR, VIEW_DATASETS, Caller
+from offtake.destinations import schema
+from offtake.destinations.base import Site
+from offtake.destinations.egress import Network
+from offtake.destinations.zones import Zones
+from offtake.exporting.job import Order, OrderedDataset, Pin, Place
+from offtake.flows import encryption, host_key_pinning, specs, windows
+from offtake.flows.credentials import open_credentials
+from offtake.flows.folder_templates import FolderNames, expand
+from offtake.flows.host_key_pinning import Memory
+from offtake.flows.windows import Limits
+from offtake.lake.catalog import TableName
+from offtake.landing_zone import keys
+from offtake.store.database import Database
+from offtake.store.tables import (
+    Batch,
+    Client,
+    Connection,
+    Dataset,
+    Flow,
+    Organisation,
+    Run,
+    Sandbox,
+    TargetConnection,
+    Watermark,
+)
+from offtake.store.vault import Vault
+
+
+@dataclass(frozen=True)
+class OrderDesk:
+    """What turning runs into orders needs beside the database."""
+
+    vault: Vault
+    zones: Zones
+    network: Network = field(default_factory=Network)
+    limits: Limits = field(default_factory=Limits)
+
+    def order(self, session: Session, run_id: str) -> Order:
+        """The run's order as things stand now; raises `VaultError` when its credentials cannot be opened."""
+        run = session.get_one(Run, run_id)
+        flow = session.get(Flow, run.flow_id)
+        target = session.get_one(TargetConnection, run.target_connection_id)
+        sandbox = session.get_one(Sandbox, run.sandbox_id)
+        positions = _positions(session, run.flow_id)
+        owner = _owner(session, flow, sandbox)
+        return Order(
+            run_id=run.id,
+            base_connection_id=target.base_connection_id,
+            manifest_owner_id=target.id if target.manifest_by_target else run.flow_id,
+            export_time_ms=run.scheduled_at,
+            datasets=tuple(
+                replace(
+                    _dataset(session, run, flow, sandbox, dataset_id, positions.get(dataset_id)),
+                    pin=Pin(**run.pins[dataset_id]) if run.pins and dataset_id in run.pins else None,
+                    owner_may_read=_may_read(session, owner, dataset_id),
+                )
+                for dataset_id in run.dataset_ids
+            ),
+            place=self._place(session, target, sandbox),
+            folder=run.folder,
+            manifest_key=run.manifest_key,
+            window=windows.window_of(flow, run.trigger, self.limits),
+            waiting_since_ms=run.waiting_since,
+        )
+
+    def acquainted(self, order: Order, database: Database, clock: Clock) -> Order:
+        """The order with what its destination teaches when it is first met; raises `DeliveryError`."""
+        place = order.place
+        destination = specs.destination_of_connection(place.connection_spec_id)
+        memory = Memory(database, self.vault, clock)
+        base_id = order.base_connection_id
+        found = host_key_pinning.learned(memory, destination, base_id, place.credentials, place.params, place.site)
+        return replace(order, place=replace(place, credentials=found))
+
+    def _place(self, session: Session, target: TargetConnection, sandbox: Sandbox) -> Place:
+        destination = specs.destination_of_connection(target.connection_spec_id)
+        base = session.get_one(Connection, target.base_connection_id)
+        return Place(
+            connection_spec_id=destination.connection_spec_id,
+            credentials=open_credentials(self.vault, destination, base),
+            params=schema.parse_target_params(destination, target.params),
+            site=Site(
+                sandbox_name=sandbox.name,
+                zones=keys.of_organisation(session, self.zones, sandbox.org_id),
+                organisation=sandbox.org_id,
+                network=self.network,
+            ),
+            auth_name=base.auth_spec_name,
+            encrypt_to=encryption.public_key(base.encryption) if base.encryption else None,
+        )
+
+
+def _positions(session: Session, flow_id: str) -> dict[str, int]:
+    return {one.dataset_id: one.snapshot_id for one in session.scalars(select(Watermark).filter_by(flow_id=flow_id))}
+
+
+def _owner(session: Session, flow: Flow | None, sandbox: Sandbox) -> Caller | None:
+    """Who last edited the flow, with the rights they have now; None when they have none any more."""
+    if flow is not None and flow.updated_client == OPERATOR:
+        return access.operator_of(session, sandbox)
+    client = session.get(Client, flow.updated_client) if flow else None
+    if client is None or client.revoked_at is not None:
+        return None
+    return access.caller_of(session, client, sandbox, remote="", request_id="")
+
+
+def _may_read(session: Session, owner: Caller | None, dataset_id: str) -> bool:
+    if owner is None or not owner.grants.allow(VIEW_DATASETS):
+        return False
+    lacking = select(Dataset.id).where(Dataset.id == dataset_id, ~labels.visible(Dataset.id, owner))
+    return session.scalar(lacking) is None
+
+
+def _dataset(
+    session: Session, run: Run, flow: Flow | None, sandbox: Sandbox, dataset_id: str, position: int | None
+) -> OrderedDataset:
+    row = session.get(Dataset, dataset_id)
+    name = row.name if row else dataset_id
+    names = FolderNames(
+        destination=specs.destination_of_flow(run.flow_spec_id).name,
+        dataset_id=dataset_id,
+        dataset_name=name,
+        flow_name=flow.name if flow else run.flow_id,
+        flow_id=run.flow_id,
+        sandbox_name=sandbox.name,
+        organization_name=session.get_one(Organisation, run.org_id).name,
+    )
+    # A run whose flow is gone is only being ended; its plan has been stored, with the names of its files.
+    template = flow.schedule["folder_name_template"] if flow else None
+    one_time = flow is not None and flow.schedule["export_mode"] == "DAILY_FULL_EXPORT"
+    export: Literal["full", "incremental"] = "full" if run.full_export or one_time else "incremental"
+    # A dataset has no table until its first batch.
+    landed = select(Batch.id).where(Batch.dataset_id == dataset_id, Batch.snapshot_id.is_not(None)).limit(1)
+    return OrderedDataset(
+        dataset_id=dataset_id,
+        name=name,
+        table=TableName(row.table_name) if row else None,
+        folder=expand(template, names, run.scheduled_at),
+        position=position,
+        export=export,
+        has_table=session.scalar(landed) is not None,
+    )

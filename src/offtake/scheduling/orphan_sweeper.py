@@ -1,0 +1,81 @@
+"""What runs that died or failed have left at their destinations is looked for, and removed.
+
+Files are removed only of runs with a verdict: nobody delivers them, and no other run has their names. Beside the files
+of delivered runs, only what was never completed is removed.
+"""
+
+import logging
+from collections.abc import Iterator
+from typing import Final
+
+from sqlalchemy import select
+from sqlalchemy.exc import NoResultFound
+
+from offtake.deployment.backend import Backend
+from offtake.errors import DeliveryError, OfftakeError
+from offtake.exporting.cleanup import clear_unfinished
+from offtake.exporting.disposal import dispose
+from offtake.failpoints import failpoint
+from offtake.scheduling.job_loader import OrderDesk
+from offtake.store import run_parts
+from offtake.store.run_states import SECOND_LOOK_MS
+from offtake.store.tables import Run
+
+_log = logging.getLogger(__name__)
+
+_AT_ONCE: Final = 20
+_SOON_MS: Final = 30_000
+_RARELY_MS: Final = 3_600_000
+_DAY_MS: Final = 86_400_000
+_LONG_MS: Final = 7 * _DAY_MS
+"""After so long without an answer, a destination is asked once a day; never is what was left there forgotten."""
+
+
+def sweep_debris(backend: Backend) -> Iterator[None]:
+    """One look after every run whose time it is, a run a turn."""
+    now = backend.clock.now_ms()
+    # What is due in a long time was written down before the clock was set back.
+    waits = Run.sweep_due.between(now + 1, now + _DAY_MS)
+    due = select(Run.id).where(Run.sweep_due.is_not(None), ~waits).order_by(Run.sweep_due).limit(_AT_ONCE)
+    if not backend.database.finds(due):
+        return
+    with backend.database.reading() as session:
+        waiting = session.scalars(due).all()
+    for run_id in waiting:
+        _look(backend, run_id, now)
+        yield
+
+
+def _look(backend: Backend, run_id: str, now: int) -> None:
+    desk = OrderDesk(backend.vault, backend.zones, backend.network)
+    with backend.database.reading() as session:
+        run = session.get(Run, run_id)
+        if run is None or run.completed_at is None:
+            return
+        datasets, parts = run_parts.run_datasets(session, run_id), run_parts.run_parts(session, run_id)
+        try:
+            order = desk.order(session, run_id)
+        except (NoResultFound, OfftakeError):
+            _log.warning("run %s: its destination is not known any more; what it left there stays", run_id)
+            _done(backend, run_id, None)
+            return
+    age = now - run.completed_at
+    try:
+        if run.verdict is not None:
+            dispose(order, backend.database, datasets, parts, now)
+        else:
+            clear_unfinished(order, backend.database, datasets, parts)
+    except DeliveryError as error:
+        _log.warning("run %s: what it left at its destination cannot be removed yet: %s", run_id, error)
+        _done(backend, run_id, now + (min(_RARELY_MS, max(_SOON_MS, age)) if abs(age) < _LONG_MS else _DAY_MS))
+        return
+    failpoint("swept")
+    # Whoever was only slow may have come back since; after the second look, nobody can.
+    _done(backend, run_id, run.completed_at + SECOND_LOOK_MS if 0 <= age < SECOND_LOOK_MS else None)
+
+
+def _done(backend: Backend, run_id: str, due: int | None) -> None:
+    with backend.database.writing() as session:
+        run = session.get(Run, run_id)
+        if run is not None:
+            run.sweep_due = due

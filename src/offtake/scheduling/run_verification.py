@@ -1,0 +1,62 @@
+"""A run's delivery looked up, and compared with what is at its destination."""
+
+from collections.abc import Callable
+from typing import Final
+
+from sqlalchemy import select
+from sqlalchemy.exc import NoResultFound
+from sqlalchemy.orm import Session
+
+from offtake.contract.caller import Caller
+from offtake.deployment.backend import Backend
+from offtake.errors import OfftakeError
+from offtake.exporting.verify import Delivery, Verified, verify
+from offtake.flows import runs
+from offtake.scheduling.job_loader import OrderDesk
+from offtake.store import run_parts, run_states
+from offtake.store.tables import Run, RunDataset
+
+_DAY_MS: Final = 86_400_000
+
+
+def delivery_of(backend: Backend, caller: Caller, run_id: str) -> Delivery:
+    """What the store says of the caller's run; raises `OfftakeError` while it is live, or when its place is gone."""
+    with backend.database.reading() as session:
+        run = runs.find(session, caller, run_id)
+        if run.completed_at is None:
+            raise OfftakeError(f"Run {run.id} is {run.status}; it can be verified once it is over.")
+        desk = OrderDesk(backend.vault, backend.zones, backend.network)
+        try:
+            order = desk.order(session, run.id)
+        except NoResultFound:
+            raise OfftakeError(
+                f"Where run {run.id} delivered to has been deleted, so nothing can be looked up there."
+            ) from None
+        datasets = run_parts.run_datasets(session, run.id)
+        parts = run_parts.run_parts(session, run.id)
+        own = _own_folders(session, run, datasets)
+    days = backend.settings.landing_zone_days if order.place.credentials is None else 0
+    before = backend.clock.now_ms() - days * _DAY_MS if days else None
+    return Delivery(order, run, datasets, parts, own, before)
+
+
+def verify_delivery(delivery: Delivery, seen: Callable[[int], None] | None = None, *, strict: bool = False) -> Verified:
+    """Compare the delivery with its destination; see `exporting.verify`. A run that never wrote is not looked for."""
+    run = delivery.run
+    # Versions before revision 0006 stored no key with the plan, and wrote no manifest file without parts.
+    if not delivery.parts and not (run.manifest or run.manifest_key):
+        return Verified(0, 0, 0, ())
+    sink = delivery.order.place.open()
+    try:
+        return verify(delivery, sink, seen, strict=strict)
+    finally:
+        sink.close()
+
+
+def _own_folders(session: Session, run: Run, datasets: list[RunDataset]) -> set[str]:
+    """The run's folders that no other run of the same target has delivered to."""
+    folders = {one.folder for one in datasets if not one.error}
+    others = select(RunDataset.folder).join(Run, Run.id == RunDataset.run_id)
+    others = others.where(RunDataset.folder.in_(folders), Run.id != run.id, Run.status == run_states.SUCCESS)
+    shared = set(session.scalars(others.where(Run.target_connection_id == run.target_connection_id)))
+    return folders - shared

@@ -1,0 +1,172 @@
+"""Ticks: a flow that is due gets its run, once, however many schedulers look."""
+
+import logging
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from typing import Final
+
+from sqlalchemy import select, tuple_
+from sqlalchemy.orm import Session
+
+from offtake.clock import Clock
+from offtake.contract.entities import ENABLED
+from offtake.failpoints import failpoint
+from offtake.flows import flows, runs
+from offtake.flows.runs import NewRun
+from offtake.flows.schedule import Schedule, next_slot
+from offtake.store import health, waits
+from offtake.store.conditions import LIVE_RUN
+from offtake.store.database import Database, StoreBusyError, StoreFullError
+from offtake.store.run_states import LIVE
+from offtake.store.runs import live_run
+from offtake.store.tables import Connection, Flow, Run, SourceConnection, TargetConnection
+
+_log = logging.getLogger(__name__)
+
+_AT_ONCE: Final = 100
+"""Flows of one transaction: who else writes to the database must not wait long for it."""
+
+
+def tick(database: Database, clock: Clock) -> list[str]:
+    """Queue a run for every flow that is due, and set when each is due next; the ids of the new runs.
+
+    Slots missed while nobody ticked collapse into the latest. A flow whose last run is still live is passed over:
+    its next run covers both windows; its last slot of all waits until that run has ended. A run that still waits
+    beyond its time gives way to the slot. One flow that cannot be ticked keeps no other from its run.
+    """
+    now_ms = clock.now_ms()
+    due = select(Flow.id).where(Flow.state == ENABLED, Flow.next_run_s <= now_ms // 1000)
+    if not database.finds(due):
+        return []
+    with database.reading() as session:
+        ids = session.scalars(due.order_by(Flow.next_run_s, Flow.id)).all()
+    return [run_id for some in _by_hundreds(ids) for run_id in _tick_apart(database, some, now_ms)]
+
+
+def correct(database: Database, clock: Clock) -> int:
+    """Bring back slots that lie too far ahead since the clock was set back; how many flows were corrected.
+
+    No flow that is enabled waits for longer than until its first slot from now. No slot that has run runs again.
+    """
+    now = clock.now_seconds()
+    with database.reading() as session:
+        enabled = session.execute(select(Flow.id, Flow.schedule, Flow.next_run_s).where(Flow.state == ENABLED))
+        ahead = [flow_id for flow_id, schedule, due in enabled if _is_ahead(flow_id, schedule, due, now)]
+    corrected = 0
+    for some in _by_hundreds(ahead):
+        with database.writing() as session:
+            for flow in session.scalars(select(Flow).where(Flow.id.in_(some)).with_for_update(skip_locked=True)):
+                corrected += _correct_flow(session, flow, now)
+    if corrected:
+        _log.warning("%d flow(s) lay too far ahead, and are at their next slot now; was the clock set back?", corrected)
+    return corrected
+
+
+def _is_ahead(flow_id: str, schedule: dict[str, object], due: int | None, now: int) -> bool:
+    try:
+        slot = next_slot(Schedule(**schedule), now, now)  # type: ignore[arg-type] # as it was stored
+    except Exception:  # noqa: BLE001 - one flow that cannot be read must not keep the others from their slots
+        _log.exception("flow %s: its schedule cannot be read", flow_id)
+        return False
+    return slot is not None and (due is None or due > slot)
+
+
+def _correct_flow(session: Session, flow: Flow, now: int) -> bool:
+    if flow.state != ENABLED or not _is_ahead(flow.id, flow.schedule, flow.next_run_s, now):
+        return False
+    schedule = flows.schedule_of(flow)
+    if schedule.one_time and (flow.last_run_id is not None or live_run(session, flow.id) is not None):
+        return False
+    flow.next_run_s = next_slot(schedule, now, now)
+    return True
+
+
+def _tick_apart(database: Database, ids: Sequence[str], now_ms: int) -> list[str]:
+    """Tick some flows in one transaction, or, when that fails, each in its own."""
+    try:
+        with database.writing() as session:
+            made = [run.id for run in _tick_flows(session, ids, now_ms)]
+            failpoint("tick")
+    except (StoreBusyError, StoreFullError):
+        raise
+    except Exception:  # noqa: BLE001 - one flow that cannot be ticked must not keep the others from their runs
+        if len(ids) == 1:
+            _log.exception("flow %s cannot be run; trying again", ids[0])
+            return []
+        return [run_id for one in ids for run_id in _tick_apart(database, [one], now_ms)]
+    if made:
+        database.bell.ring()
+    return made
+
+
+def _tick_flows(session: Session, ids: Sequence[str], now_ms: int) -> list[Run]:
+    now = now_ms // 1000
+    due = select(Flow).where(Flow.id.in_(ids), Flow.state == ENABLED, Flow.next_run_s <= now)
+    flows = session.scalars(due.order_by(Flow.next_run_s, Flow.id).with_for_update(skip_locked=True)).all()
+    slots = {flow.id: _collapse(flow, now) for flow in flows}
+    used = _used(session, {flow_id: slot for flow_id, (slot, _) in slots.items()})
+    going_on = select(Run).where(Run.flow_id.in_(slots), LIVE_RUN)
+    live = {run.flow_id: run for run in session.scalars(going_on)}
+    places = _places(session, flows)  # noqa: F841 - while it is held, the session need not ask for each
+    wanted = select(SourceConnection).where(SourceConnection.id.in_({flow.source_connection_id for flow in flows}))
+    sources = {source.id: source for source in session.scalars(wanted)}
+    made = []
+    for flow in flows:
+        slot, flow.next_run_s = slots[flow.id]
+        if flow.id in used:
+            continue
+        if flow.id in live and waits.is_overdue(live[flow.id], now_ms):
+            waits.end_overdue(session, live[flow.id], now_ms)
+            if live[flow.id].status in LIVE:
+                # A worker removes its files first; the next tick makes the slot's run.
+                flow.next_run_s = slot
+                continue
+            del live[flow.id]
+        if flow.id not in live:
+            made.append(runs.create(session, flow, NewRun("schedule", slot * 1000), now_ms))
+        elif flow.next_run_s is None and not _stands_for(live[flow.id], slot, flow, sources[flow.source_connection_id]):
+            flow.next_run_s = slot
+        else:
+            _log.info("flow %s: slot %s skipped, its last run is still going on", flow.id, slot)
+    health.hold_new(session, made, now_ms)
+    return made
+
+
+def _places(session: Session, flows: Iterable[Flow]) -> list[tuple[TargetConnection, Connection]]:
+    """The flows' target connections with their base connections, read at once."""
+    wanted = select(TargetConnection, Connection).join(Connection, Connection.id == TargetConnection.base_connection_id)
+    of_flows = wanted.where(TargetConnection.id.in_({flow.target_connection_id for flow in flows}))
+    return [(target, base) for target, base in session.execute(of_flows)]
+
+
+def _used(session: Session, slots: dict[str, int]) -> set[str]:
+    """The flows whose slot has its run already: the clock may have been set back."""
+    wanted = [(flow_id, slot * 1000) for flow_id, slot in slots.items()]
+    return set(session.scalars(select(Run.flow_id).where(tuple_(Run.flow_id, Run.scheduled_at).in_(wanted))))
+
+
+def _stands_for(live: Run, slot: int, flow: Flow, source: SourceConnection) -> bool:
+    """Whether a run that is going on delivers what the flow's last slot was to deliver.
+
+    Increments never stand for one another, for another costs nothing when there is nothing new. The one export of a
+    one-time flow goes out once when somebody has asked for it beside the schedule.
+    """
+    began = live.planned_at is None or live.planned_at >= slot * 1000
+    whole = set(source.dataset_ids) <= set(live.dataset_ids)
+    return flows.schedule_of(flow).one_time and began and whole
+
+
+def _collapse(flow: Flow, now: int) -> tuple[int, int | None]:
+    """The latest slot of the flow that is due, and the one after it."""
+    schedule = flows.schedule_of(flow)
+    slot = flow.next_run_s or now
+    following = next_slot(schedule, slot, now)
+    while following is not None and following <= now:
+        slot, following = following, next_slot(schedule, following, now)
+    return slot, following
+
+
+def _by_hundreds(ids: Iterable[str]) -> Iterator[list[str]]:
+    left = iter(ids)
+    while some := list(islice(left, _AT_ONCE)):
+        yield some

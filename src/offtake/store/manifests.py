@@ -1,0 +1,74 @@
+"""The manifest document of a run: what it delivered, made of the run's rows.
+
+It has names, counts, and sizes and hashes of the files as delivered, and no rows (contract, open question 17).
+"""
+
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from offtake.store.tables import Run, RunDataset, RunPart
+
+Document = dict[str, Any]
+
+
+def manifest_of(run: Run, datasets: Sequence[RunDataset], parts: Sequence[RunPart]) -> Document:
+    """The manifest of a run that has ended."""
+    return render(run.id, run.scheduled_at, run.dataset_ids, datasets, parts)
+
+
+def to_bytes(document: Document) -> bytes:
+    """The same document always gives the same bytes."""
+    return json.dumps(document, indent=2, ensure_ascii=False).encode() + b"\n"
+
+
+def render(
+    run_id: str,
+    export_time_ms: int,
+    dataset_ids: Sequence[str],
+    datasets: Sequence[RunDataset],
+    parts: Sequence[RunPart],
+) -> Document:
+    """The contract's keys (section 16.5), with rows, hash, dataset, snapshot range and export kind of each.
+
+    Datasets are listed in the order of `dataset_ids`.
+    """
+    by_id = {dataset.dataset_id: dataset for dataset in datasets}
+    return {
+        "flowRunId": run_id,
+        "scheduledTime": _iso(export_time_ms),
+        "exportResults": [_result(part, by_id[part.dataset_id]) for part in parts],
+        "datasets": [_dataset(dataset) for dataset in _in_order(datasets, dataset_ids) if not dataset.error],
+    }
+
+
+def _in_order(datasets: Sequence[RunDataset], ids: Sequence[str]) -> list[RunDataset]:
+    place = {dataset_id: number for number, dataset_id in enumerate(ids)}
+    return sorted(datasets, key=lambda one: place.get(one.dataset_id, len(place)))
+
+
+def _result(part: RunPart, dataset: RunDataset) -> Document:
+    folder, _, name = part.key.rpartition("/")
+    return {
+        "sinkPath": f"/{folder}",
+        "name": name,
+        "size": part.bytes,
+        "recordCount": part.rows,
+        "sha256": part.sha256,
+        "dataSetId": dataset.dataset_id,
+    }
+
+
+def _dataset(dataset: RunDataset) -> Document:
+    return {
+        "dataSetId": dataset.dataset_id,
+        "exportKind": dataset.kind,
+        "fromSnapshotId": dataset.from_snapshot,
+        "toSnapshotId": dataset.to_snapshot,
+        "deletedRecordCount": dataset.deleted_rows,
+    }
+
+
+def _iso(epoch_ms: int) -> str:
+    return datetime.fromtimestamp(epoch_ms / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

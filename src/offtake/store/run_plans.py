@@ -1,0 +1,103 @@
+"""The plan of a run, stored once: snapshots pinned per dataset, and parts. It is refused when it is outdated."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from offtake.store import disposals
+from offtake.store.batches import PROCESSING
+from offtake.store.conditions import LIVE_RUN
+from offtake.store.database import Database
+from offtake.store.run_leases import Lease, held_run
+from offtake.store.run_parts import run_datasets, run_parts
+from offtake.store.tables import Batch, Dataset, Run, RunDataset, RunPart, Watermark
+
+
+@dataclass(frozen=True)
+class PlanBasis:
+    """What a plan was made from.
+
+    `rewrites`: what `count_rewrites` returned before the plan was begun. `continues`: the runs, with their datasets,
+    whose parts the plan has taken over. `manifest_key`: where the manifest file goes; empty when the run writes none.
+    """
+
+    rewrites: Mapping[str, int] = field(default_factory=dict)
+    continues: Sequence[tuple[str, str]] = ()
+    manifest_key: str | None = None
+
+
+class PlanOutdatedError(Exception):
+    """Data files that a plan names are being rewritten, or have been since it was begun; make the plan again."""
+
+
+def load_plan(database: Database, lease: Lease) -> tuple[list[RunDataset], list[RunPart]] | None:
+    """The plan as it was stored, datasets and parts in order; None when the run has not been planned."""
+    with database.reading() as session:
+        run = session.get_one(Run, lease.run_id)
+        if run.planned_at is None:
+            return None
+        return run_datasets(session, run.id), run_parts(session, run.id)
+
+
+def save_plan(
+    database: Database,
+    lease: Lease,
+    datasets: list[RunDataset],
+    parts: list[RunPart],
+    warnings: list[dict[str, Any]],
+    now_ms: int,
+    basis: PlanBasis = PlanBasis(),
+) -> None:
+    """Store the plan, once and whole.
+
+    Raises `PlanOutdatedError` when a dataset's data files are being rewritten, or have been since the plan was begun,
+    and when another run has taken over the same parts.
+    """
+    with database.writing() as session:
+        run = held_run(session, lease)
+        _check_rewrites(session, basis.rewrites)
+        for earlier, dataset_id in basis.continues:
+            if not disposals.hand_over(session, earlier, dataset_id, run.id):
+                raise PlanOutdatedError(f"Another run continues from run {earlier}.")
+        run.planned_at = run.updated_at = now_ms
+        run.warnings = warnings
+        run.manifest_key = basis.manifest_key
+        session.add_all([*datasets, *parts])
+
+
+def count_rewrites(database: Database, dataset_ids: Iterable[str]) -> dict[str, int]:
+    """How often each dataset's data files have been rewritten, by id; to be asked before its table is looked at."""
+    wanted = select(Dataset.id, Dataset.rewrites).where(Dataset.id.in_(list(dataset_ids)))
+    with database.reading() as session:
+        return {row.id: row.rewrites for row in session.execute(wanted)}
+
+
+def depend_on(session: Session, dataset_id: str) -> bool:
+    """Whether a run has delivered or planned something of the dataset.
+
+    A run that failed and delivered nothing counts too: it can be retried over the snapshots that it planned.
+    """
+    if session.scalar(select(Watermark.run_id).where(Watermark.dataset_id == dataset_id).limit(1)) is not None:
+        return True
+    planned = (
+        select(RunDataset.run_id)
+        .join(Run, Run.id == RunDataset.run_id)
+        .where(RunDataset.dataset_id == dataset_id, RunDataset.to_snapshot.is_not(None) | LIVE_RUN)
+    )
+    if session.scalar(planned.limit(1)) is not None:
+        return True
+    unplanned = session.scalars(select(Run).where(LIVE_RUN, Run.planned_at.is_(None)))
+    return any(dataset_id in (run.pins or {}) for run in unplanned)
+
+
+def _check_rewrites(session: Session, rewrites: Mapping[str, int]) -> None:
+    wanted = select(Dataset).where(Dataset.id.in_(list(rewrites))).order_by(Dataset.id)
+    for dataset in session.scalars(wanted.with_for_update()):
+        being_rewritten = select(Batch.id).where(
+            Batch.dataset_id == dataset.id, Batch.status == PROCESSING, Batch.rewrites.is_(True)
+        )
+        if dataset.rewrites != rewrites[dataset.id] or session.scalar(being_rewritten.limit(1)) is not None:
+            raise PlanOutdatedError(f"The data files of dataset {dataset.id} are rewritten.")
