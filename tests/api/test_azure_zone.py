@@ -19,8 +19,8 @@ from offtake.landing_zone import keys
 from offtake.scheduling.housekeeping import keep_house
 from tests.azure_servers import ACCOUNT, KEY, AzureServer, azurite
 from tests.deployment import WITH_MANIFEST, ZONE, Deployment, rows
+from tests.landing_zones import ask, azure_zones
 from tests.servers import free_port
-from tests.zones import ask, azure_zones
 
 OUT = "?type=dlz_destination"
 

@@ -22,9 +22,9 @@ from botocore.exceptions import ClientError
 from offtake.contract.caller import EXPORT_DATASETS, MANAGE_DESTINATIONS, VIEW_DATASETS, VIEW_DESTINATIONS
 from offtake.engines.local import LocalEngine
 from tests.deployment import WITH_MANIFEST, ZONE, Deployment, rows
+from tests.landing_zones import ask, s3_zones
 from tests.middlebox import middlebox
 from tests.servers import Amazon, amazon, free_port
-from tests.zones import ask, s3_zones
 
 OUT = "?type=dlz_destination"
 

@@ -30,7 +30,7 @@ from offtake.scheduling.background import ingestor_of
 from offtake.settings import Settings
 from offtake.store.tables import Batch, Connection, Dataset, Flow, RunPart
 from tests.deployment import Deployment, deployment, rows, table_of
-from tests.lake.others import data_files, delete_vector
+from tests.lake.other_writers import data_files, delete_vector
 from tests.servers import await_port, free_port
 
 IMPORT = "/data/foundation/import"

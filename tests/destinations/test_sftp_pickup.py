@@ -16,7 +16,7 @@ from offtake.destinations.sftp import DESTINATION
 from offtake.errors import DeliveryError
 from tests.deployment import WITH_MANIFEST, Deployment, deployment, flow_body, rows, source_body
 from tests.destinations.test_sftp import opened
-from tests.scheduling.faulty import FaultyEngine
+from tests.scheduling.flaky_destination import FaultyEngine
 from tests.servers import free_port
 from tests.sftp_server import listening
 

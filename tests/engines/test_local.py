@@ -25,8 +25,8 @@ from offtake.exporting.engine import PartsFailedError
 from offtake.exporting.job import Place
 from offtake.exporting.part import Intent, PartTask
 from offtake.lake import reading, scan
+from tests.cancellations import FREE, Until, unrecorded
 from tests.lake.lakes import TABLE, add, lake_in, numbered
-from tests.leashes import FREE, Until, unrecorded
 
 
 @pytest.fixture

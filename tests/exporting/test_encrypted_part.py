@@ -18,9 +18,9 @@ from offtake.exporting.job import Place
 from offtake.exporting.part import PartTask, export_part
 from offtake.formats import pgp
 from offtake.lake import reading, scan
+from tests.cancellations import FREE, Until, unrecorded
 from tests.keyring import Keyring
 from tests.lake.lakes import TABLE, add, lake_in, numbered
-from tests.leashes import FREE, Until, unrecorded
 from tests.servers import S3Server, rclone_s3
 
 ROWS = 200_000

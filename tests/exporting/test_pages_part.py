@@ -25,15 +25,15 @@ from offtake.formats.parquet_pages.footer import UnsuitedError
 from offtake.lake import ingest, reading, scan
 from offtake.lake.catalog import Lake
 from offtake.lake.locations import local_path
+from tests.cancellations import FREE, unrecorded
 from tests.exporting.test_encrypted_part import BUCKET, after, bucket, children, files_below, place
 from tests.formats import parquets, spark
 from tests.formats.parquets import arrow_rows, chunks, field_ids, footer, with_footer
 from tests.formats.test_parquet_options import check_plain
 from tests.keyring import Keyring
 from tests.lake.lakes import TABLE, add, full, lake_in, numbered
-from tests.lake.others import data_files, delete_positions
+from tests.lake.other_writers import data_files, delete_positions
 from tests.lake.test_columns import append, create
-from tests.leashes import FREE, unrecorded
 from tests.servers import S3Server, rclone_s3
 
 KEY = "out/part-1.parquet"

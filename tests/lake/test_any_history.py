@@ -25,7 +25,7 @@ from offtake.lake.catalog import Lake, TableName
 from offtake.lake.locations import local_path
 from offtake.lake.relocation import Move
 from tests.lake.lakes import TABLE, add, lake_in, move_warehouse, read
-from tests.lake.others import Bounds, append_again, compact, entries, row_delta
+from tests.lake.other_writers import Bounds, append_again, compact, entries, row_delta
 
 EXAMPLES = int(os.environ.get("OFFTAKE_TEST_HISTORIES", "30"))
 BITS = st.integers(0, 2**16 - 1)

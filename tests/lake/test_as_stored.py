@@ -18,7 +18,7 @@ from offtake.lake.locations import local_path
 from offtake.lake.projection import Names, is_as_wanted
 from offtake.lake.reading import FileSlice, TableSchema
 from tests.lake.lakes import TABLE, add, full, numbered
-from tests.lake.others import compact, data_files, delete_positions
+from tests.lake.other_writers import compact, data_files, delete_positions
 from tests.lake.test_columns import append, create, hive
 
 FORMER: list[dict[str, Any]] = [{"n": 1, "a": "a1", "b": "b1"}]

@@ -18,7 +18,7 @@ from offtake.lake.parsing import parse as parsing
 from offtake.lake.parsing.errors import ImportRefusedError
 from offtake.lake.parsing.files import InputFile, input_file
 from tests.lake.lakes import TABLE, Row, add, full, increment, lake_in, ndjson, numbered, read
-from tests.lake.others import compact
+from tests.lake.other_writers import compact
 
 
 def source(folder: Path, rows: Sequence[Row], name: str = "rows.json") -> InputFile:

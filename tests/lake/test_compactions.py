@@ -8,7 +8,7 @@ from offtake.errors import DeliveryError
 from offtake.lake import scan
 from offtake.lake.catalog import Lake
 from tests.lake.lakes import TABLE, add, increment, numbered
-from tests.lake.others import compact, data_files, delete_equal, delete_positions, row_delta
+from tests.lake.other_writers import compact, data_files, delete_equal, delete_positions, row_delta
 
 
 def plan(lake: Lake, after: int) -> scan.ScanPlan:

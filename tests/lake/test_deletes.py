@@ -13,9 +13,9 @@ from offtake.lake import scan, table_description
 from offtake.lake.catalog import Lake
 from offtake.lake.locations import local_path
 from offtake.lake.positions import positions
-from tests.lake import others
+from tests.lake import other_writers
 from tests.lake.lakes import TABLE, add, full, increment, numbered
-from tests.lake.others import Bounds, data_files, delete_equal, delete_positions, delete_vector, row_delta
+from tests.lake.other_writers import Bounds, data_files, delete_equal, delete_positions, delete_vector, row_delta
 
 
 def ids(lake: Lake) -> list[int]:
@@ -185,7 +185,7 @@ def test_position_deletes_in_other_formats_are_refused_by_their_name(
     lake: Lake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = add(lake, numbered(1))
-    monkeypatch.setattr(others, "DELETE_FORMAT", FileFormat.AVRO)
+    monkeypatch.setattr(other_writers, "DELETE_FORMAT", FileFormat.AVRO)
     delete_positions(lake.load(TABLE), added_path(lake, first), [0])
     with pytest.raises(DeliveryError, match="position deletes in AVRO files"):
         scan.plan_full(lake, TABLE, current(lake))

@@ -15,7 +15,7 @@ from offtake.lake import reading, scan
 from offtake.lake.catalog import Lake
 from offtake.lake.locations import local_path
 from tests.lake.lakes import TABLE, add, full, increment, lake_in, numbered
-from tests.lake.others import data_files
+from tests.lake.other_writers import data_files
 
 
 def current(lake: Lake) -> int:

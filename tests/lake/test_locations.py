@@ -19,7 +19,7 @@ from offtake.lake.file_io import LocationsIO
 from offtake.lake.locations import LocationError, file_system, is_local, local_path
 from offtake.settings import Settings
 from tests.lake.lakes import TABLE, add, add_files, full, increment, ndjson, numbered
-from tests.lake.others import compact, data_files, delete_positions
+from tests.lake.other_writers import compact, data_files, delete_positions
 
 FOLDERS = [
     "with space",

@@ -37,7 +37,7 @@ from offtake.lake.catalog import Lake
 from offtake.lake.locations import local_path
 from offtake.lake.parquet_files import unreadable
 from tests.lake.lakes import TABLE, Row, add, add_files, full, ndjson, numbered
-from tests.lake.others import data_files
+from tests.lake.other_writers import data_files
 from tests.lake.test_columns import create, hive
 
 ZURICH = "Zürich".encode()

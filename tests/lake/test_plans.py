@@ -6,7 +6,7 @@ from offtake.errors import DeliveryError
 from offtake.lake import scan
 from offtake.lake.catalog import Lake
 from tests.lake.lakes import TABLE, add, full, increment, numbered
-from tests.lake.others import compact, delete_equal, delete_positions
+from tests.lake.other_writers import compact, delete_equal, delete_positions
 
 
 def ids(lake: Lake) -> list[int]:

@@ -14,7 +14,7 @@ from offtake.lake.catalog import Lake
 from offtake.lake.locations import local_path
 from offtake.lake.reading import FileSlice, TableSchema
 from tests.lake.lakes import TABLE, add, add_files, full, numbered, read
-from tests.lake.others import delete_positions
+from tests.lake.other_writers import delete_positions
 
 
 def test_columns_are_found_by_their_ids(lake: Lake) -> None:

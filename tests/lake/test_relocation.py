@@ -25,9 +25,9 @@ from offtake.lake.catalog import Lake
 from offtake.lake.file_io import LocationsIO
 from offtake.lake.locations import local_path
 from offtake.lake.relocation import Move, check_inside, relocate_tables
-from tests.lake import others
+from tests.lake import other_writers
 from tests.lake.lakes import TABLE, add, full, increment, move_warehouse, numbered
-from tests.lake.others import data_files, delete_equal, delete_positions, delete_vector
+from tests.lake.other_writers import data_files, delete_equal, delete_positions, delete_vector
 
 PARTITIONED = {
     "d": DecimalType(9, 2),
@@ -138,7 +138,7 @@ def test_deletes_that_cannot_be_rewritten_are_refused(
 ) -> None:
     add(lake, numbered(0, 1))
     (path,) = data_files(lake.load(TABLE))
-    monkeypatch.setattr(others, "DELETE_FORMAT", FileFormat(form))
+    monkeypatch.setattr(other_writers, "DELETE_FORMAT", FileFormat(form))
     if form == "PUFFIN":
         delete_vector(lake.load(TABLE), path)
     else:

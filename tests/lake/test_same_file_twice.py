@@ -3,7 +3,7 @@
 from offtake.lake import scan, table_files
 from offtake.lake.catalog import Lake
 from tests.lake.lakes import TABLE, Row, add, full, increment, numbered
-from tests.lake.others import append_again, compact, data_files, delete_positions
+from tests.lake.other_writers import append_again, compact, data_files, delete_positions
 
 
 def numbers(rows: list[Row]) -> list[int]:

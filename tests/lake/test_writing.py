@@ -13,7 +13,7 @@ from offtake.lake import ingest, scan, writing
 from offtake.lake.catalog import Lake
 from offtake.lake.locations import local_path
 from tests.lake.lakes import TABLE, add_files, full, lake_in
-from tests.lake.others import data_files
+from tests.lake.other_writers import data_files
 
 ROWS = 20_000
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)

@@ -50,9 +50,9 @@ from offtake.store.tables import Dataset, Flow, Run, RunDataset, Watermark
 from tests.conftest import NOON
 from tests.deployment import Deployment, deployment
 from tests.lake.test_any_history import BITS, RARE, History, named
-from tests.scheduling import faulty
-from tests.scheduling.consumer import Consumer, Planned, Source
-from tests.scheduling.faulty import Crash, FaultyEngine
+from tests.scheduling import flaky_destination
+from tests.scheduling.flaky_destination import Crash, FaultyEngine
+from tests.scheduling.manifest_consumer import Consumer, Planned, Source
 
 EXAMPLES = int(os.environ.get("OFFTAKE_TEST_HISTORIES", "10"))
 CHANGES = st.sampled_from(
@@ -140,7 +140,10 @@ class AnyDelivery(RuleBasedStateMachine):
     def slot_comes(self, died: bool) -> None:
         self.clock.advance(hours=3)
         if died:
-            with faulty.at("tick", faulty.crash), pytest.raises(Crash) if self.is_due() else nullcontext():
+            with (
+                flaky_destination.at("tick", flaky_destination.crash),
+                pytest.raises(Crash) if self.is_due() else nullcontext(),
+            ):
                 tick(self.backend.database, self.clock)
         expected = self.is_due() and self.live() is None
         made = tick(self.backend.database, self.clock)
@@ -159,7 +162,7 @@ class AnyDelivery(RuleBasedStateMachine):
     @rule(point=POINTS, change=CHANGES, bits=BITS)
     def worker_dies(self, point: str, change: str, bits: int) -> None:
         self.make_live()
-        with faulty.at(point, faulty.crash):
+        with flaky_destination.at(point, flaky_destination.crash):
             if self.work() == "died":
                 event(f"died at {point}")
         self.table_changes(change, bits)
@@ -175,7 +178,9 @@ class AnyDelivery(RuleBasedStateMachine):
     def destination_refuses(self, point: str, again: bool, removable: bool) -> None:
         self.make_live()
         where = point if removable else f"{point},file_removed"
-        with faulty.at(where, faulty.fail(faulty.away() if again else faulty.refused())):
+        with flaky_destination.at(
+            where, flaky_destination.fail(flaky_destination.away() if again else flaky_destination.refused())
+        ):
             event(f"refused at {point}, {'for a while' if again else 'for good'}: {self.work()}")
 
     @rule(
@@ -185,7 +190,7 @@ class AnyDelivery(RuleBasedStateMachine):
     def worker_dies_while_giving_up(self, point: str, faults: list[str]) -> None:
         self.make_live()
         self.engine.faults.extend(faults)
-        with faulty.at(point, faulty.crash):
+        with flaky_destination.at(point, flaky_destination.crash):
             if self.work() == "died":
                 event(f"died at {point}")
                 self.doomed |= {run.id for run in self.runs() if run.status in run_states.LIVE}
@@ -254,9 +259,9 @@ class AnyDelivery(RuleBasedStateMachine):
     @rule(seconds=DELAYS, point=st.sampled_from(["", "", "swept", "disposed", "file_recalled", "file_removed"]))
     def swept(self, seconds: int, point: str) -> None:
         self.clock.advance(seconds=seconds)
-        act = faulty.crash if point == "swept" else faulty.fail(faulty.away())
+        act = flaky_destination.crash if point == "swept" else flaky_destination.fail(flaky_destination.away())
         try:
-            with faulty.at(point, act):
+            with flaky_destination.at(point, act):
                 list(sweep_debris(self.backend))
         except Crash:
             event("died while sweeping")
@@ -268,7 +273,7 @@ class AnyDelivery(RuleBasedStateMachine):
         if not found or not (parts := self.parts(found[-1].id)):
             return
         event("late half file")
-        faulty.leave_half(self.deployed.zone / parts[0])
+        flaky_destination.leave_half(self.deployed.zone / parts[0])
 
     @rule()
     def swept_a_day_later(self) -> None:

@@ -42,8 +42,8 @@ from offtake.store.leases import Watch
 from offtake.store.run_leases import Lease
 from offtake.store.tables import Flow, Run, RunDataset, SourceConnection, Watermark
 from offtake.store.waits import Wait
-from tests.scheduling.crowd import DATASETS, crowd
-from tests.scheduling.exported import DAY, HOUR
+from tests.scheduling.contention import DATASETS, crowd
+from tests.scheduling.delivered_files import DAY, HOUR
 
 NOON = 1_772_366_400_000
 SLOTS = {"exportMode": "FIRST_FULL_THEN_INCREMENTAL", "timeUnit": "hour", "interval": 3}

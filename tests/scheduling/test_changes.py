@@ -5,7 +5,7 @@ import pytest
 from offtake.scheduling.scheduler import correct, tick
 from offtake.store import run_states
 from tests.deployment import Deployment, rows, source_body, target_body
-from tests.scheduling.exported import DAY, HOUR, ONCE, STAGES, Exported, make
+from tests.scheduling.delivered_files import DAY, HOUR, ONCE, STAGES, Exported, make
 
 
 @pytest.fixture

@@ -20,8 +20,8 @@ from offtake.scheduling.run_verification import delivery_of, verify_delivery
 from offtake.store import disposals
 from offtake.store.tables import Dataset, Flow, Run, RunDataset
 from tests.deployment import FLOW_SERVICE, WITH_MANIFEST, Deployment, deployment, moving_files, rows, target_body
-from tests.scheduling import faulty
-from tests.scheduling.faulty import FaultyEngine
+from tests.scheduling import flaky_destination
+from tests.scheduling.flaky_destination import FaultyEngine
 
 COLLECTED, REFUSED, CANCELLED = "collected", "refused", "cancelled"
 
@@ -163,7 +163,7 @@ def test_failures_in_a_row_keep_what_each_of_them_delivered(partner: Partner) ->
 
 
 def test_a_run_that_had_delivered_all_but_its_manifest_is_continued(partner: Partner) -> None:
-    with faulty.at("before_manifest", faulty.fail(faulty.refused())):
+    with flaky_destination.at("before_manifest", flaky_destination.fail(flaky_destination.refused())):
         failed = partner.run(*[COLLECTED] * 4)
     assert failed.disposal == disposals.KEPT
     assert partner.next().status == "success"
@@ -188,7 +188,7 @@ def test_a_destination_that_is_away_leaves_the_decision_to_the_next_run(partner:
     def take_away() -> None:
         zone.rename(zone.with_name("away"))
 
-    with faulty.at("condemned", take_away):
+    with flaky_destination.at("condemned", take_away):
         failed = partner.run(COLLECTED, "", REFUSED)
     zone.with_name("away").rename(zone)
     assert (failed.disposal, failed.sweep_due is None) == (None, False)
@@ -200,7 +200,7 @@ def test_a_destination_that_is_away_leaves_the_decision_to_the_next_run(partner:
 
 @pytest.mark.parametrize("point", ["disposed", "file_recalled", "file_recalled:2"])
 def test_a_removal_that_is_cut_off_is_not_taken_for_a_collection(partner: Partner, point: str) -> None:
-    with faulty.at(point, faulty.fail(faulty.away())):
+    with flaky_destination.at(point, flaky_destination.fail(flaky_destination.away())):
         failed = partner.run("", "", "", REFUSED)
     assert failed.disposal != disposals.KEPT
     assert partner.next().status == "success"
@@ -213,7 +213,7 @@ def test_what_is_collected_while_the_rest_is_removed_stays_delivered(partner: Pa
     def collect() -> None:
         partner.engine.collect(sorted(partner.deployed.zone.rglob("part-*"))[-1])
 
-    with faulty.at("file_recalled", collect):
+    with flaky_destination.at("file_recalled", collect):
         failed = partner.run("", "", "", REFUSED)
     assert (failed.disposal, len(partner.taken)) == (disposals.KEPT, 1)
     assert partner.next().status == "success"
@@ -251,7 +251,7 @@ def test_a_flow_that_leads_elsewhere_asks_nothing_of_the_place_that_it_left(
     def fail(sink: LocalFolderSink, key: str) -> bool:
         if key.startswith("new/"):
             return real(sink, key)
-        raise faulty.away() if where == "away" else faulty.refused()
+        raise flaky_destination.away() if where == "away" else flaky_destination.refused()
 
     monkeypatch.setattr(LocalFolderSink, "is_gone", fail)
     deployed.sign_in()
@@ -266,7 +266,7 @@ def test_files_at_a_place_that_may_only_be_written_to_stay_delivered(
     partner: Partner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_args: Any, **_more: Any) -> None:
-        raise faulty.refused()
+        raise flaky_destination.refused()
 
     for name in ("is_gone", "recall", "delete", "list"):
         monkeypatch.setattr(LocalFolderSink, name, refuse)
@@ -293,7 +293,7 @@ def test_a_cancelled_run_says_what_its_flow_delivers_of_it(partner: Partner, cha
 
 def test_a_file_that_cannot_be_removed_stays_delivered(partner: Partner, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_args: Any, **_more: Any) -> None:
-        raise faulty.refused()
+        raise flaky_destination.refused()
 
     monkeypatch.setattr(LocalFolderSink, "recall", refuse)
     failed = partner.run("", "", REFUSED)

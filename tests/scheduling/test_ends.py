@@ -23,8 +23,8 @@ from offtake.store.database import Database
 from offtake.store.tables import Flow
 from tests.conftest import NOON
 from tests.deployment import Deployment
-from tests.scheduling.crowd import crowd, together
-from tests.scheduling.exported import DAILY, DAY, ONCE, Exported, make
+from tests.scheduling.contention import crowd, together
+from tests.scheduling.delivered_files import DAILY, DAY, ONCE, Exported, make
 
 LATER = NOON // 1000 + 60 * DAY
 

@@ -19,7 +19,7 @@ from offtake.scheduling.scheduler import tick
 from offtake.store.database import Database
 from offtake.store.tables import AuditEvent, Flow
 from tests.deployment import Deployment, rows
-from tests.scheduling.crowd import crowd, together
+from tests.scheduling.contention import crowd, together
 from tests.scheduling.test_amazon_s3 import BUCKET, flow_to
 from tests.servers import S3Server, rclone_s3
 

@@ -26,10 +26,10 @@ from offtake.engines.local import LocalEngine
 from offtake.scheduling.orphan_sweeper import sweep_debris
 from offtake.store import run_states, runs
 from offtake.store.tables import Run, RunDataset, Watermark
-from tests import crew
-from tests.crew import Site
+from tests import worker_processes
 from tests.deployment import WITH_MANIFEST, deployment, moving_files, rows
 from tests.postgres import new_database
+from tests.worker_processes import Site
 
 pytestmark = pytest.mark.matrix
 
@@ -110,14 +110,14 @@ def test_a_run_that_is_killed(world: World, workers: int, point: str) -> None:
     kill(world.site, point, workers)
     check(world, slots=1)
     send(world, 2)
-    crew.hire(world.at(SLOT_MS), "next").done()
+    worker_processes.hire(world.at(SLOT_MS), "next").done()
     check(world, slots=2)
 
 
 @pytest.mark.parametrize("point", ["plan_stored", "before_manifest", "manifest_intended", "before_commit"])
 def test_a_run_without_files_that_is_killed(world: World, point: str) -> None:
     """It says once that there is nothing new."""
-    crew.hire(world.site, "first").done()
+    worker_processes.hire(world.site, "first").done()
     kill(world.at(SLOT_MS), point, workers=1)
     check(world, slots=2)
     manifests = [json.loads(path.read_text()) for path in world.zone.rglob("manifest-*.json")]
@@ -128,26 +128,26 @@ def test_a_run_without_files_that_is_killed(world: World, point: str) -> None:
 def test_a_batch_that_is_killed_while_it_comes_in(world: World, workers: int, point: str) -> None:
     send(world, 3)
     kill(world.site, point, workers)
-    crew.hire(world.at(SLOT_MS), "next").done()
+    worker_processes.hire(world.at(SLOT_MS), "next").done()
     assert delivered(world) == world.source
 
 
 @pytest.mark.parametrize("point", CLEANUP)
 def test_a_cancelled_run_that_is_killed_while_its_files_are_removed(world: World, workers: int, point: str) -> None:
-    crew.hire(world.site, "killed", "part_recorded:3").killed()
+    worker_processes.hire(world.site, "killed", "part_recorded:3").killed()
     with world.site.opened() as backend:
         runs.abandon(backend.database, "killed")
         with backend.database.writing() as session:
             runs.cancel(session, world.flow, backend.clock.now_ms())
     kill(world.site, point, workers)
     check(world, slots=0)
-    crew.hire(world.at(SLOT_MS), "next").done()
+    worker_processes.hire(world.at(SLOT_MS), "next").done()
     check(world, slots=1)
 
 
 def test_a_sweep_that_is_killed(world: World, workers: int) -> None:
-    crew.hire(world.site, "killed", "part_allowed:3:stop").killed()
-    crew.restart(world.site, "killed").done()
+    worker_processes.hire(world.site, "killed", "part_allowed:3:stop").killed()
+    worker_processes.restart(world.site, "killed").done()
     late = next(world.zone.rglob("part-*"))
     late.with_name(f".{late.name}.0123abcd.tmp").write_bytes(b"half a file")
     kill(world.at(HOUR_MS), "swept", workers)
@@ -156,10 +156,10 @@ def test_a_sweep_that_is_killed(world: World, workers: int) -> None:
 
 def kill(site: Site, point: str, workers: int) -> None:
     """One worker dies at the point; then another goes on, who was there all the time or who takes its place."""
-    beside = crew.hire(site, "beside", free=False) if workers > 1 else None
-    crew.hire(site, "killed", point).killed()
+    beside = worker_processes.hire(site, "beside", free=False) if workers > 1 else None
+    worker_processes.hire(site, "killed", point).killed()
     if beside is None:
-        crew.restart(site, "killed").done()
+        worker_processes.restart(site, "killed").done()
     else:
         beside.let_work()
         beside.done()
@@ -274,7 +274,7 @@ def test_a_consumer_that_collects_at_once_receives_every_row_once_from_a_run_tha
     with collecting(world):
         kill(world.site, point, workers=1)
         send(world, 2)
-        crew.hire(world.at(SLOT_MS), "next").done()
+        worker_processes.hire(world.at(SLOT_MS), "next").done()
     assert collected(world) == world.source
     assert len(manifests(world)) == len(set(manifests(world))) == 2
 
@@ -282,12 +282,12 @@ def test_a_consumer_that_collects_at_once_receives_every_row_once_from_a_run_tha
 @pytest.mark.parametrize("point", ["condemned", "disposed", "cleaned"])
 def test_such_a_consumer_receives_every_row_once_also_from_a_run_that_is_cancelled(world: World, point: str) -> None:
     with collecting(world):
-        crew.hire(world.site, "killed", "part_recorded:3").killed()
+        worker_processes.hire(world.site, "killed", "part_recorded:3").killed()
         with world.site.opened() as backend:
             runs.abandon(backend.database, "killed")
             with backend.database.writing() as session:
                 runs.cancel(session, world.flow, backend.clock.now_ms())
         kill(world.site, point, workers=1)
         send(world, 2)
-        crew.hire(world.at(SLOT_MS), "next").done()
+        worker_processes.hire(world.at(SLOT_MS), "next").done()
     assert collected(world) == world.source

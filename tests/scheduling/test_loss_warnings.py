@@ -19,7 +19,7 @@ from offtake.lake.catalog import TableName
 from offtake.lake.locations import local_path
 from offtake.store.tables import Dataset, RunPart
 from tests.deployment import WITH_MANIFEST, Deployment, rows
-from tests.scheduling.exported import Exported
+from tests.scheduling.delivered_files import Exported
 
 NAN = float("nan")
 TAGS = pa.map_(pa.string(), pa.float64())

@@ -23,8 +23,8 @@ from offtake.store import run_states
 from offtake.store import runs as store
 from offtake.store.tables import Dataset, Run, TargetConnection
 from tests.deployment import WITH_MANIFEST, Deployment, rows
-from tests.scheduling import faulty
-from tests.scheduling.faulty import Crash
+from tests.scheduling import flaky_destination
+from tests.scheduling.flaky_destination import Crash
 
 ASKED = "/params/includeFileManifest"
 
@@ -63,7 +63,7 @@ def slot(deployed: Deployment) -> None:
 def begin(deployed: Deployment, point: str) -> None:
     """A worker takes the run that is due and dies at the point; any other may have it at once."""
     tick(deployed.backend.database, deployed.clock)
-    with faulty.at(point, faulty.crash), pytest.raises(Crash):
+    with flaky_destination.at(point, flaky_destination.crash), pytest.raises(Crash):
         worker_of(deployed.backend, deployed.engine, "dead").work_once(threading.Event())
     store.abandon(deployed.backend.database, "dead")
 

@@ -9,7 +9,7 @@ from offtake.scheduling.scheduler import tick
 from offtake.store import runs as store
 from offtake.store.leases import Watch
 from tests.deployment import Deployment
-from tests.scheduling.exported import DAILY, DAY, HOUR, ONCE, STAGES, Exported, make
+from tests.scheduling.delivered_files import DAILY, DAY, HOUR, ONCE, STAGES, Exported, make
 
 
 @pytest.fixture

@@ -27,8 +27,8 @@ from offtake.scheduling.housekeeping import keep_house
 from offtake.store.tables import Sandbox
 from tests.azure_servers import AzureServer, azurite
 from tests.deployment import Deployment
+from tests.landing_zones import ask, azure_zones, s3_zones
 from tests.servers import Amazon, amazon
-from tests.zones import ask, azure_zones, s3_zones
 
 NEW = {"name": "dev", "title": "Development", "type": "development"}
 

@@ -24,8 +24,8 @@ from offtake.store.database import Database
 from offtake.store.leases import Watch
 from offtake.store.tables import Flow, Run, Watermark
 from tests.deployment import Deployment, etag_of
-from tests.scheduling.crowd import PERIOD, crowd, together
-from tests.scheduling.exported import ONCE, Exported, make
+from tests.scheduling.contention import PERIOD, crowd, together
+from tests.scheduling.delivered_files import ONCE, Exported, make
 
 
 @pytest.fixture

@@ -36,7 +36,7 @@ from tests.local_parsers import LocalParsers
 
 # Each process is forked from one that has everything imported and does nothing else.
 _context = multiprocessing.get_context("forkserver")
-_context.set_forkserver_preload(["tests.crew"])
+_context.set_forkserver_preload(["tests.worker_processes"])
 
 LEASE_SECONDS = 1.0
 

@@ -10,7 +10,7 @@ from tests.api.test_encryption import flow_through, make, said
 from tests.cli.deliveries import Offtake, add, manifest_of, run_ids, snapshots
 from tests.deployment import WITH_MANIFEST, Deployment, rows
 from tests.keyring import Keyring
-from tests.scheduling import faulty
+from tests.scheduling import flaky_destination
 
 # Verify a run
 
@@ -241,9 +241,9 @@ def test_files_that_stay_delivered_are_named(deployed: Deployment, flow: str, of
     def collected_and_refused() -> None:
         for path in zone.rglob("part-*"):
             path.unlink()
-        raise faulty.refused()
+        raise flaky_destination.refused()
 
-    with faulty.at("before_commit", collected_and_refused):
+    with flaky_destination.at("before_commit", collected_and_refused):
         deployed.run_due()
     failed = run_ids(deployed, flow)[-1]
     shown = offtake("flow", "show", flow)[1]
@@ -262,7 +262,7 @@ def test_files_that_stay_delivered_are_named(deployed: Deployment, flow: str, of
 def test_the_answer_to_cancel_names_what_is_complete(deployed: Deployment, flow: str, offtake: Offtake) -> None:
     deployed.import_rows("events", rows(20, 3))
     deployed.clock.advance(hours=3)
-    with pytest.raises(faulty.Crash), faulty.at("before_commit", faulty.crash):
+    with pytest.raises(flaky_destination.Crash), flaky_destination.at("before_commit", flaky_destination.crash):
         deployed.run_due()
     run = run_ids(deployed, flow)[-1]
     out = offtake("run", "cancel", run)[1]

@@ -20,9 +20,9 @@ from offtake.exporting import run as exporting_run
 from offtake.exporting.retry import Budget, DeferredError, Patience, persevere
 from offtake.scheduling.orphan_sweeper import sweep_debris
 from offtake.store.tables import Run, RunPart, Watermark
+from tests.cancellations import FREE, Until
 from tests.conftest import NOON
 from tests.deployment import Deployment, rows, table_of
-from tests.leashes import FREE, Until
 from tests.middlebox import Middlebox, middlebox
 from tests.scheduling.test_amazon_s3 import BUCKET, flow_to
 from tests.servers import S3Server, rclone_s3
