@@ -73,8 +73,8 @@ def main() -> None:
 def fill(data_dir: Path, url: str | None, flow_count: int, run_count: int) -> str:
     """A deployment with so many flows that are never due, and runs of them; the id of one flow."""
     backend = open_backend(Settings(data_dir=data_dir, database_url=url), Clock())
-    clients.set_up(backend.database, backend.clock)
-    caller, now = access.operator(backend.database), backend.clock.now_ms()
+    clients.create_organisation(backend.database, backend.clock)
+    caller, now = access.operator_caller(backend.database), backend.clock.now_ms()
     stamp = {"org_id": caller.org_id, "sandbox_id": caller.sandbox_id, "created_at": now, "updated_at": now}
     by = {"created_by": "b", "updated_by": "b", "created_client": "b", "updated_client": "b", "version": "v"}
     with backend.database.writing() as session:

@@ -24,7 +24,7 @@ from typing import Final
 import psutil
 
 from offtake.destinations import schema, sftp
-from offtake.destinations.base import Site
+from offtake.destinations.base import SandboxLocation
 from offtake.destinations.zones import LocalZones
 from tests.ssh_server import SshServer, sshd
 
@@ -125,10 +125,12 @@ def ours(port: int, key: Path, file: Path) -> None:
     credentials = schema.parse_credentials(sftp.DESTINATION, "SFTP with SSH Key", params)
     location = {"datasetFileType": "JSON", "compression": "GZIP", "remotePath": "out"}
     target = schema.parse_target_params(sftp.DESTINATION, location)
-    sftp.open_sink(credentials, target, Site("bench", LocalZones(file.parent))).close()  # imports the library
+    sftp.open_sink(
+        credentials, target, SandboxLocation("bench", LocalZones(file.parent))
+    ).close()  # imports the library
 
     def upload() -> None:
-        sink = sftp.open_sink(credentials, target, Site("bench", LocalZones(file.parent)))
+        sink = sftp.open_sink(credentials, target, SandboxLocation("bench", LocalZones(file.parent)))
         sink.put(NAME, chunks(file))
         sink.close()
 

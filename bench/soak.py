@@ -36,8 +36,8 @@ from offtake.clock import Clock
 from offtake.contract.caller import Caller
 from offtake.deployment.backend import Backend, open_backend
 from offtake.flows import connections, flows, source_connections, target_connections
-from offtake.scheduling.background import Duties, working
-from offtake.scheduling.orphan_sweeper import sweep_debris
+from offtake.scheduling.background import ProcessRoles, background_services
+from offtake.scheduling.orphan_sweeper import remove_orphans
 from offtake.settings import Settings
 from offtake.store.database import StoreBusyError
 from offtake.store.tables import Batch, Flow, Run
@@ -99,7 +99,7 @@ class Crew:
     """The processes, by name; one that has died is started again under its name."""
 
     place: Place
-    duties: dict[str, Duties]
+    duties: dict[str, ProcessRoles]
     processes: dict[str, BaseProcess] = field(default_factory=dict)
 
     def keep_up(self) -> None:
@@ -153,7 +153,8 @@ def _soak(place: Place, asked: argparse.Namespace) -> int:
     with place.opened() as backend:
         flows = _set_up(backend, asked.flows, asked.datasets, source)
         crew = Crew(
-            place, {"scheduler": Duties(works=False)} | {f"worker-{n}": Duties(schedules=False) for n in (1, 2)}
+            place,
+            {"scheduler": ProcessRoles(works=False)} | {f"worker-{n}": ProcessRoles(schedules=False) for n in (1, 2)},
         )
         tally, until = Tally(), time.monotonic() + asked.minutes * 60
         sending = threading.Event()
@@ -173,11 +174,11 @@ def _soak(place: Place, asked: argparse.Namespace) -> int:
     return _judge(place, flows, source, tally)
 
 
-def _serve(place: Place, name: str, duties: Duties) -> None:
+def _serve(place: Place, name: str, duties: ProcessRoles) -> None:
     logs.install()
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
-    with place.opened() as backend, working(backend, name, duties):
+    with place.opened() as backend, background_services(backend, name, duties):
         stop.wait()
 
 
@@ -228,8 +229,8 @@ def _count(backend: Backend, query: Any) -> int:  # noqa: ANN401 - a statement o
 
 def _set_up(backend: Backend, flow_count: int, dataset_count: int, source: dict[str, int]) -> dict[str, str]:
     """Flows, each with a folder of its own; the dataset of each."""
-    clients.set_up(backend.database, backend.clock)
-    caller = access.operator(backend.database)
+    clients.create_organisation(backend.database, backend.clock)
+    caller = access.operator_caller(backend.database)
     now = backend.clock.now_ms()
     flows: dict[str, str] = {}
     with backend.database.writing() as session:
@@ -269,7 +270,7 @@ def _flow(session: Session, backend: Backend, caller: Caller, ends: tuple[str, s
 
 def _send_on(backend: Backend, source: dict[str, int], over: threading.Event, dice: random.Random) -> None:
     """A batch of numbered rows for some dataset, about every second."""
-    caller = access.operator(backend.database)
+    caller = access.operator_caller(backend.database)
     while not over.wait(dice.uniform(0.5, 1.5)):
         dataset = dice.choice(sorted(source))
         first = source[dataset]
@@ -282,7 +283,9 @@ def _send_on(backend: Backend, source: dict[str, int], over: threading.Event, di
                 incoming = backend.uploads.incoming(batch.id, "a.json")
                 incoming.write_text(text)
                 incoming.replace(backend.uploads.path(batch.id, "a.json"))
-                uploaded_files.put(session, caller, uploaded_files.place(batch.id, dataset, "a.json"), len(text), now)
+                uploaded_files.put(
+                    session, caller, uploaded_files.upload_target(batch.id, dataset, "a.json"), len(text), now
+                )
                 batches.act(session, caller, batch, "COMPLETE", now)
         except StoreBusyError:
             # Somebody was paused with the database's lock; nothing was written, so the same rows come next.
@@ -294,7 +297,7 @@ def _judge(place: Place, flows: dict[str, str], source: dict[str, int], tally: T
     """Sweep a day later, read every copy, print what was found; how many copies are wrong."""
     later = FastClock(place.clock.origin_ms + 86_400_000, place.clock.speed)
     with place.opened(later) as backend:
-        while any(True for _ in sweep_debris(backend)):
+        while any(True for _ in remove_orphans(backend)):
             pass
         with backend.database.reading() as session:
             runs = session.scalars(select(Run)).all()

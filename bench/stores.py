@@ -150,7 +150,7 @@ def ours(
 ) -> None:
     """The destination's sink, from an iterator."""
     from offtake.destinations import schema
-    from offtake.destinations.base import Site
+    from offtake.destinations.base import SandboxLocation
     from offtake.destinations.egress import Network
     from offtake.destinations.zones import LocalZones
 
@@ -158,7 +158,7 @@ def ours(
     location = {"datasetFileType": "JSON", "compression": "GZIP", "path": "out", **place}
     params = schema.parse_target_params(destination, location)
     certificates = Path(ca_file).read_bytes() if ca_file else None
-    site = Site("bench", LocalZones(file.parent), network=Network(certificates=certificates))
+    site = SandboxLocation("bench", LocalZones(file.parent), network=Network(certificates=certificates))
     sink = destination.open(credentials, params, site)
     timed(lambda: sink.put(NAME, chunks(file)))
 

@@ -18,7 +18,7 @@ class Until:
     def cancelled(self) -> bool:
         return self.stop()
 
-    def valid_until(self) -> float:
+    def lease_expires_at(self) -> float:
         return math.inf
 
 

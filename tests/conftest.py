@@ -8,10 +8,10 @@ import hypothesis
 import pytest
 
 from offtake.access import clients
-from offtake.clock import MovedClock
 from offtake.engines.local import LocalEngine
 from offtake.store.database import Database
 from tests.deployment import Deployment, deployment
+from tests.fake_clock import FakeClock
 from tests.keyring import Keyring, keyring
 from tests.postgres import new_database, postgres_server
 
@@ -49,8 +49,8 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Databas
 
 
 @pytest.fixture
-def clock() -> MovedClock:
-    return MovedClock(NOON)
+def clock() -> FakeClock:
+    return FakeClock(NOON)
 
 
 @pytest.fixture(scope="session")
@@ -67,6 +67,6 @@ def keys() -> Iterator[Keyring]:
 
 
 @pytest.fixture
-def deployed(tmp_path: Path, clock: MovedClock, engine: LocalEngine) -> Iterator[Deployment]:
+def deployed(tmp_path: Path, clock: FakeClock, engine: LocalEngine) -> Iterator[Deployment]:
     with deployment(tmp_path / "data", clock, engine) as opened:
         yield opened

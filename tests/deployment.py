@@ -27,18 +27,18 @@ from offtake.api.app import create_app
 from offtake.api.sign_ins import SignIns
 from offtake.catalog import file_import
 from offtake.catalog.file_import import Wanted
-from offtake.clock import MovedClock
 from offtake.contract.caller import Caller, Kind
 from offtake.deployment.backend import Backend, open_backend
 from offtake.exporting.engine import Engine
 from offtake.scheduling.background import ingestor_of, worker_of
 from offtake.scheduling.ingestor import Ingestor
-from offtake.scheduling.scheduler import tick
+from offtake.scheduling.scheduler import enqueue_due_runs
 from offtake.scheduling.worker import Worker
 from offtake.settings import Settings
 from offtake.store import manifests, run_parts
 from offtake.store.run_parts import delivered
 from offtake.store.tables import Role, RoleSubject, Run
+from tests.fake_clock import FakeClock
 from tests.local_parsers import LocalParsers
 from tests.vendor.validation import check_response
 
@@ -57,7 +57,7 @@ class Deployment:
 
     backend: Backend
     http: TestClient
-    clock: MovedClock
+    clock: FakeClock
     admin: NewClient
     caller: Caller
     engine: Engine
@@ -119,8 +119,8 @@ class Deployment:
 
     def run_due(self) -> None:
         """Tick, and carry out whatever is due."""
-        tick(self.backend.database, self.clock)
-        while self.worker.work_once(threading.Event()):
+        enqueue_due_runs(self.backend.database, self.clock)
+        while self.worker.run_next(threading.Event()):
             pass
 
     def run_out(self) -> None:
@@ -138,7 +138,7 @@ class Deployment:
 
     def ingest_due(self) -> None:
         """Bring in every batch that is complete."""
-        while self.ingestor.work_once(threading.Event()):
+        while self.ingestor.ingest_next(threading.Event()):
             pass
 
     def sign_in(self) -> None:
@@ -232,7 +232,7 @@ def target_body(base: str, **params: Any) -> Json:
     }
 
 
-def flow_body(source: str, target: str, clock: MovedClock, **schedule: Any) -> Json:
+def flow_body(source: str, target: str, clock: FakeClock, **schedule: Any) -> Json:
     standard = {
         "exportMode": "FIRST_FULL_THEN_INCREMENTAL",
         "timeUnit": "hour",
@@ -250,7 +250,7 @@ def flow_body(source: str, target: str, clock: MovedClock, **schedule: Any) -> J
 
 
 @contextmanager
-def deployment(folder: Path, clock: MovedClock, engine: Engine, **settings: Any) -> Iterator[Deployment]:
+def deployment(folder: Path, clock: FakeClock, engine: Engine, **settings: Any) -> Iterator[Deployment]:
     """A fresh deployment in `folder`, its client signed in."""
     admin = None
     if settings.keys().isdisjoint(_ELSEWHERE) and not folder.exists():
@@ -258,12 +258,12 @@ def deployment(folder: Path, clock: MovedClock, engine: Engine, **settings: Any)
     chosen = Settings(data_dir=folder, retry_wait_seconds=0.01, **settings)
     backend = open_backend(chosen, clock, LocalParsers.of)
     try:
-        clients.set_up(backend.database, clock)
+        clients.create_organisation(backend.database, clock)
         admin = admin or clients.first_client(backend.database, clock)
         assert admin is not None
         with _app_of(backend) as app, TestClient(app, raise_server_exceptions=False) as http:
             http.event_hooks["response"].append(check_response)
-            opened = Deployment(backend, http, clock, admin, access.operator(backend.database), engine)
+            opened = Deployment(backend, http, clock, admin, access.operator_caller(backend.database), engine)
             opened.sign_in()
             yield opened
     finally:
@@ -300,11 +300,11 @@ def _begin(folder: Path, now_ms: int) -> NewClient:
 
 @functools.lru_cache(maxsize=4)
 def _first_start(now_ms: int) -> tuple[dict[str, bytes], NewClient]:
-    clock = MovedClock(now_ms)
+    clock = FakeClock(now_ms)
     with tempfile.TemporaryDirectory() as folder:
         backend = open_backend(Settings(data_dir=Path(folder)), clock)
         try:
-            clients.set_up(backend.database, clock)
+            clients.create_organisation(backend.database, clock)
             admin = clients.first_client(backend.database, clock)
         finally:
             backend.close()

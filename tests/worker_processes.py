@@ -21,16 +21,16 @@ from offtake import failpoints
 from offtake.clock import Clock
 from offtake.deployment.backend import Backend, open_backend
 from offtake.engines.local import LocalEngine
-from offtake.exporting.cancellation import Leash
+from offtake.exporting.cancellation import CancellationToken
 from offtake.exporting.engine import Engine
-from offtake.exporting.part import PartTask, RecordIntent, Written, export_part
+from offtake.exporting.part import PartTask, RecordIntent, WrittenPart, export_part
 from offtake.scheduling.background import ingestor_of, worker_of
-from offtake.scheduling.orphan_sweeper import sweep_debris
-from offtake.scheduling.scheduler import tick
+from offtake.scheduling.orphan_sweeper import remove_orphans
+from offtake.scheduling.scheduler import enqueue_due_runs
 from offtake.settings import Settings
 from offtake.store import batches, run_states, runs
 from offtake.store.database import StoreBusyError
-from offtake.store.leases import Watch
+from offtake.store.leases import LeaseMonitor
 from offtake.store.tables import Batch, Flow, Run
 from tests.local_parsers import LocalParsers
 
@@ -77,13 +77,15 @@ class Site:
 class Inline:
     """An engine whose parts are carried out where they are asked for."""
 
-    def run(self, tasks: Iterable[PartTask], leash: Leash, record_intent: RecordIntent) -> Iterator[Written]:
+    def run(
+        self, tasks: Iterable[PartTask], cancellation: CancellationToken, record_intent: RecordIntent
+    ) -> Iterator[WrittenPart]:
         for task in list(tasks):
-            yield export_part(task, leash, record_intent)
+            yield export_part(task, cancellation, record_intent)
 
 
 @dataclass
-class Hand:
+class Worker:
     """One process of a crew. At a point where it is to stop, it sets `reached` and waits for `may_pass`."""
 
     process: multiprocessing.process.BaseProcess
@@ -162,14 +164,14 @@ class Hand:
         self.process.join(10)
 
 
-def hire(site: Site, name: str, points: str = "", *, free: bool = True) -> Hand:
+def start(site: Site, name: str, points: str = "", *, free: bool = True) -> Worker:
     """A process that ticks, carries out runs and brings batches in until there is nothing more to do."""
     may_work, reached, may_pass = _context.Event(), _context.Event(), _context.Event()
     if free:
         may_work.set()
     process = _context.Process(target=_work, args=(site, name, points, may_work, reached, may_pass), name=name)
     process.start()
-    return Hand(process, may_work, reached, may_pass)
+    return Worker(process, may_work, reached, may_pass)
 
 
 def _can_write(site: Site) -> bool:
@@ -202,19 +204,19 @@ def _rest(backend: Backend) -> bool:
         return not any(session.scalar(count) for count in counts)
 
 
-def restart(site: Site, name: str, points: str = "") -> Hand:
+def restart(site: Site, name: str, points: str = "") -> Worker:
     """A process of a name whose last bearer is dead, as a server has that is started again."""
     with site.opened() as backend:
-        runs.abandon(backend.database, name)
-        batches.abandon(backend.database, name)
-    return hire(site, name, points)
+        runs.release_all_of(backend.database, name)
+        batches.release_all_of(backend.database, name)
+    return start(site, name, points)
 
 
-def _look_on(backend: Backend, watch: Watch, kind: type[Run | Batch]) -> None:
+def _look_on(backend: Backend, watch: LeaseMonitor, kind: type[Run | Batch]) -> None:
     """It sees the others' leases, as everybody does who looks for work."""
     with backend.database.reading() as session:
-        held = session.execute(select(kind.id, kind.fence, kind.beat).where(kind.beat > 0))
-        watch.silent((one, fence, beat) for one, fence, beat in held)
+        held = session.execute(select(kind.id, kind.fence, kind.heartbeat_counter).where(kind.heartbeat_counter > 0))
+        watch.is_expired((one, fence, beat) for one, fence, beat in held)
 
 
 def _work(site: Site, name: str, points: str, may_work: Event, reached: Event, may_pass: Event) -> None:
@@ -245,10 +247,10 @@ def _work_in(backend: Backend, engine: Engine, name: str, may_work: Event) -> No
             time.sleep(0.02)
             continue
         try:
-            worked = ingestor.work_once(never)
-            tick(backend.database, backend.clock)
-            worked |= worker.work_once(never)
-            for _ in sweep_debris(backend):
+            worked = ingestor.ingest_next(never)
+            enqueue_due_runs(backend.database, backend.clock)
+            worked |= worker.run_next(never)
+            for _ in remove_orphans(backend):
                 pass
         except StoreBusyError:
             # Whose transaction was ended because it was paused within hears it here, and goes on as a server does.

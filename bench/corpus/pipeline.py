@@ -13,11 +13,12 @@ from sqlalchemy import func, select
 
 from offtake.catalog import file_import
 from offtake.catalog.file_import import Wanted
-from offtake.clock import Clock, MovedClock
+from offtake.clock import Clock
 from offtake.engines.local import LocalEngine
 from offtake.errors import OfftakeError
 from offtake.store.tables import Batch, Dataset
 from tests.deployment import Deployment, deployment
+from tests.fake_clock import FakeClock
 
 Format = Literal["JSON", "PARQUET"]
 FORMATS: Final[tuple[Format, ...]] = ("JSON", "PARQUET")
@@ -130,7 +131,7 @@ def pipeline(folder: Path) -> Iterator[Pipeline]:
     """A fresh deployment in a folder that is not there yet."""
     engine = LocalEngine(processes=1)
     try:
-        with deployment(folder, MovedClock(Clock().now_ms()), engine) as deployed:
+        with deployment(folder, FakeClock(Clock().now_ms()), engine) as deployed:
             yield Pipeline(deployed)
     finally:
         engine.close()

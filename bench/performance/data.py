@@ -26,9 +26,9 @@ from offtake.contract.caller import Caller
 from offtake.deployment.backend import Backend, open_backend
 from offtake.lake import ingest, scan
 from offtake.lake.catalog import Lake, TableName
-from offtake.lake.parsing.columns import normal_schema
+from offtake.lake.parsing.columns import iceberg_schema
 from offtake.settings import Settings
-from offtake.store.batches import Added, complete, take
+from offtake.store.batches import CommittedRows, claim_batch, complete
 
 DATASET: Final = "0" * 24
 TABLE: Final = TableName("bench.events")
@@ -66,8 +66,8 @@ def deployment(folder: Path, clock: Clock | None = None) -> Iterator[tuple[Backe
     """The deployment in a folder, and who may do everything there."""
     backend = open_backend(Settings(data_dir=folder), clock or Clock())
     try:
-        clients.set_up(backend.database, backend.clock)
-        yield backend, access.operator(backend.database)
+        clients.create_organisation(backend.database, backend.clock)
+        yield backend, access.operator_caller(backend.database)
     finally:
         backend.close()
 
@@ -202,16 +202,16 @@ def _name(backend: Backend, caller: Caller, rows: int) -> None:
         session.flush()
         batch = batches.new(DATASET, caller, now)
         session.add(batch)
-        lease = take(batch, "bench", now, 60_000)
+        lease = claim_batch(batch, "bench", now, 60_000)
     snapshot = scan.current_snapshot(backend.lake, TABLE)
-    complete(backend.database, lease, Added(snapshot, rows, 0, rows, 0), backend.clock.now_ms())
+    complete(backend.database, lease, CommittedRows(snapshot, rows, 0, rows, 0), backend.clock.now_ms())
 
 
 def _add(lake: Lake, commits: Sequence[Sequence[Path]]) -> None:
     """Make the table of files that lie where its data lie."""
     lake.catalog.create_namespace_if_not_exists(TABLE.split(".")[0])
     table = lake.catalog.create_table(
-        TABLE, normal_schema(SAMPLE_SCHEMA), location=lake.location(TABLE), properties={"format-version": "2"}
+        TABLE, iceberg_schema(SAMPLE_SCHEMA), location=lake.location(TABLE), properties={"format-version": "2"}
     )
     for files in commits:
         table.add_files([file.as_uri() for file in files], check_duplicate_files=False)

@@ -16,18 +16,18 @@ from sqlalchemy import update
 import offtake.__main__  # noqa: F401 - as our processes begin: without what Arrow would load beside itself
 from bench.performance.data import DATASET, deployment
 from bench.performance.server import FLOW_SPEC, LAKE, ZONE
-from offtake.clock import MovedClock
 from offtake.contract.caller import Caller
 from offtake.deployment.backend import Backend
 from offtake.engines.local import LocalEngine
 from offtake.flows import connections, flows, source_connections, target_connections
 from offtake.scheduling.background import worker_of
-from offtake.scheduling.scheduler import tick
+from offtake.scheduling.scheduler import enqueue_due_runs
 from offtake.store.tables import Flow, Run
+from tests.fake_clock import FakeClock
 
 
 def _main(folder: Path, times: int) -> None:
-    clock = MovedClock(time.time_ns() // 1_000_000)
+    clock = FakeClock(time.time_ns() // 1_000_000)
     with deployment(folder, clock) as (backend, caller):
         engine = LocalEngine(1)
         try:
@@ -36,8 +36,8 @@ def _main(folder: Path, times: int) -> None:
             seconds = []
             for _ in range(times + 2):
                 began = time.process_time()
-                runs = tick(backend.database, clock)
-                assert worker.work_once(threading.Event())
+                runs = enqueue_due_runs(backend.database, clock)
+                assert worker.run_next(threading.Event())
                 seconds.append(time.process_time() - began)
                 _check(backend, runs, flow)
                 clock.advance(hours=3)

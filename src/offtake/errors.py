@@ -81,7 +81,7 @@ class LeaseLostError(OfftakeError):
     """Another worker holds the run now; nothing more may be written about it."""
 
 
-def disk_trouble(error: OSError) -> str | None:
+def disk_error(error: OSError) -> str | None:
     """What the disk says when it takes nothing more (`No space left on device`); None when the error is another."""
     return os.strerror(error.errno) if error.errno in _NO_ROOM else None
 

@@ -56,7 +56,7 @@ def test_setting_labels_replaces_them_and_none_takes_them_away(database: Databas
 def test_labels_come_in_the_order_they_were_set_in_whatever_the_order_of_the_database(database: Database) -> None:
     without_case = {"sqlite": "NOCASE", "postgresql": '"en-x-icu"'}[database.engine.dialect.name]
     columns = f"entity_id VARCHAR, label VARCHAR COLLATE {without_case}, PRIMARY KEY (entity_id, label)"
-    with database.remaking() as connection:
+    with database.schema_transaction() as connection:
         connection.exec_driver_sql("DROP TABLE labels")
         connection.exec_driver_sql(f"CREATE TABLE labels ({columns})")
     with database.writing() as session:

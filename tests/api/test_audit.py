@@ -12,7 +12,7 @@ import pytest
 
 from offtake.access import audit_log
 from offtake.contract.caller import PERMISSIONS, VIEW_AUDIT
-from offtake.scheduling.housekeeping import keep_house
+from offtake.scheduling.housekeeping import run_maintenance
 from offtake.store.tables import Client
 from tests.deployment import Deployment
 from tests.organisations import second_organisation
@@ -79,7 +79,7 @@ def test_every_change_is_in_the_log(deployed: Deployment) -> None:
     act(deployed, "POST", ROLES, {"name": "in dev", "sandboxes": ["dev"]})
     act(deployed, "PATCH", f"{SANDBOXES}/dev", {"title": "T"})
     act(deployed, "PUT", f"{SANDBOXES}/dev", {"action": "reset"})
-    list(keep_house(deployed.backend, sweeps=False))
+    list(run_maintenance(deployed.backend, sweeps=False))
     act(deployed, "DELETE", f"{SANDBOXES}/dev")
     act(deployed, "GET", f"{ZONE}/credentials")  # gives out what opens the zone
     secret = act(deployed, "POST", f"{ZONE}/credentials?action=refresh")["SASToken"]
@@ -347,7 +347,7 @@ def test_who_may_read_one_sandboxs_log_sees_that_alone(busy: Deployment) -> None
 
 def test_the_log_of_an_earlier_sandbox_of_the_name_is_not_shown(busy: Deployment) -> None:
     act(busy, "DELETE", f"{SANDBOXES}/dev")
-    list(keep_house(busy.backend, sweeps=False))
+    list(run_maintenance(busy.backend, sweeps=False))
     busy.clock.advance(seconds=1)
     act(busy, "POST", SANDBOXES, sandbox("dev"))
     with busy.acting(busy.new_client(VIEW_AUDIT, sandboxes=("dev",)), "dev"):

@@ -16,7 +16,7 @@ from azure.storage.blob import AccessPolicy, ContainerClient, ContainerSasPermis
 from offtake.contract.caller import EXPORT_DATASETS, MANAGE_DESTINATIONS, VIEW_DATASETS, VIEW_DESTINATIONS
 from offtake.engines.local import LocalEngine
 from offtake.landing_zone import keys
-from offtake.scheduling.housekeeping import keep_house
+from offtake.scheduling.housekeeping import run_maintenance
 from tests.azure_servers import ACCOUNT, KEY, AzureServer, azurite
 from tests.deployment import WITH_MANIFEST, ZONE, Deployment, rows
 from tests.landing_zones import ask, azure_zones
@@ -145,7 +145,7 @@ def test_policies_of_earlier_versions_are_removed_without_being_asked_for(
     with azure.client() as client:
         earlier = AccessPolicy(permission=ContainerSasPermissions(read=True), expiry=datetime(2099, 1, 1, tzinfo=UTC))
         client.get_container_client(given["containerName"]).set_container_access_policy({"dlz-earlier": earlier})
-        for _ in keep_house(deployed.backend, sweeps=True):
+        for _ in run_maintenance(deployed.backend, sweeps=True):
             pass
     assert fetch(given) == b"hello"
     assert "dlz-earlier" not in policies(azure, given["containerName"])

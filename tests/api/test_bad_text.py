@@ -7,16 +7,16 @@ from typing import Any
 import jwt
 import pytest
 
-from offtake.clock import MovedClock
 from offtake.engines.local import LocalEngine
 from tests.deployment import FLOW_SERVICE, ZONE, Deployment, deployment
+from tests.fake_clock import FakeClock
 from tests.postgres import new_database
 
 JSON = {"Content-Type": "application/json"}
 
 
 @pytest.fixture
-def deployed(tmp_path: Path, clock: MovedClock, engine: LocalEngine, postgres: str) -> Iterator[Deployment]:
+def deployed(tmp_path: Path, clock: FakeClock, engine: LocalEngine, postgres: str) -> Iterator[Deployment]:
     """On PostgreSQL: SQLite holds such text, so that only there it would go wrong."""
     with deployment(tmp_path / "data", clock, engine, database_url=new_database(postgres)) as opened:
         yield opened

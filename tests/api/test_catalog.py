@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 
 from offtake.catalog import datasets
-from offtake.clock import MovedClock
 from offtake.contract.caller import MANAGE_DATASETS, VIEW_DATASETS, VIEW_DESTINATIONS
 from offtake.engines.local import LocalEngine
 from tests.deployment import ZONE, Deployment, deployment, rows, source_body
+from tests.fake_clock import FakeClock
 from tests.postgres import new_database
 
 CATALOG = "/data/foundation/catalog"
@@ -285,7 +285,7 @@ def test_datasets_are_found(three: Deployment, query: str, expected: list[str] |
 
 
 def test_datasets_are_found_on_postgresql_too(
-    postgres: str, tmp_path: Path, clock: MovedClock, engine: LocalEngine
+    postgres: str, tmp_path: Path, clock: FakeClock, engine: LocalEngine
 ) -> None:
     with deployment(tmp_path, clock, engine, database_url=new_database(postgres)) as deployed:
         with_three(deployed)

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from offtake.clock import MovedClock
 from offtake.engines.local import LocalEngine
 from tests.deployment import Deployment, deployment
+from tests.fake_clock import FakeClock
 
 KEY = "c2VjcmV0IG9mIGFuIGFjY291bnQ="
 S3 = "4fce964d-3f37-408f-9778-e597338a21ee"
@@ -52,7 +52,7 @@ def body(spec: str, method: str, params: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.fixture
-def shared(tmp_path: Path, clock: MovedClock, engine: LocalEngine) -> Iterator[Deployment]:
+def shared(tmp_path: Path, clock: FakeClock, engine: LocalEngine) -> Iterator[Deployment]:
     with deployment(
         tmp_path / "data", clock, engine, multi_user=True, egress_allow="10.2.0.0/16", egress_deny="10.2.9.0/24"
     ) as opened:

@@ -15,7 +15,7 @@ import pytest
 
 from offtake.formats import pgp
 from offtake.scheduling.background import worker_of
-from offtake.scheduling.scheduler import tick
+from offtake.scheduling.scheduler import enqueue_due_runs
 from tests.deployment import ZONE, Deployment, flow_body, rows, source_body, target_body
 from tests.keyring import UNUSABLE, USABLE, Keyring
 
@@ -154,7 +154,7 @@ def test_a_key_that_has_expired_fails_the_run_and_nothing_is_delivered(deployed:
     short = keys.short_lived(seconds=3)
     base = make(deployed, encryption=said(short))["id"]
     flow = flow_through(deployed, base, deployed.import_rows("events", rows(0, 10)))
-    while pgp.key_problem(short) is None:
+    while pgp.check_key(short) is None:
         time.sleep(0.2)
     deployed.run_due()
     error = error_of(deployed, flow)
@@ -179,10 +179,10 @@ def test_a_run_taken_up_again_delivers_nothing_in_the_clear_under_an_encrypted_n
     encryption = said(keys.key("rsa")) if begins == "encrypted" else None
     base = make(deployed, encryption=encryption)["id"]
     flow = flow_through(deployed, base, deployed.import_rows("events", rows(0, 10)))
-    tick(deployed.backend.database, deployed.clock)
+    enqueue_due_runs(deployed.backend.database, deployed.clock)
     stop = threading.Event()
     stop.set()
-    assert worker_of(deployed.backend, deployed.engine, "stopped").work_once(stop)  # its plan is stored by then
+    assert worker_of(deployed.backend, deployed.engine, "stopped").run_next(stop)  # its plan is stored by then
     change = {"op": "remove", "path": "/encryption"} if encryption else {"op": "add", "path": "/encryption"}
     value = {} if encryption else {"value": said(keys.key("rsa"))}
     deployed.patch(f"/connections/{base}", [{**change, **value}])

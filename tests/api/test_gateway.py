@@ -6,11 +6,11 @@ import pytest
 from sqlalchemy import select, update
 
 from offtake.access import access, clients
-from offtake.clock import MovedClock
 from offtake.contract.caller import EXPORT_DATASETS, VIEW_DESTINATIONS, Kind
 from offtake.engines.local import LocalEngine
 from offtake.store.tables import Sandbox, SigningKey
 from tests.deployment import FLOW_SERVICE, Deployment, deployment, rows
+from tests.fake_clock import FakeClock
 
 AUTH, KEY, ORG, SANDBOX = "Authorization", "x-api-key", "x-gw-ims-org-id", "x-sandbox-name"
 TOKENS = ("/ims/token/v2", "/ims/token/v3")
@@ -251,7 +251,7 @@ def test_asking_for_all_sandboxes_is_refused_by_the_contracts_rules(
         assert deployed.get("/flows", int(code[-3:]))["type"].endswith(f"/FLOW-{code}")
 
 
-def test_a_strict_deployment_wants_the_sandbox_named(tmp_path: Path, clock: MovedClock, engine: LocalEngine) -> None:
+def test_a_strict_deployment_wants_the_sandbox_named(tmp_path: Path, clock: FakeClock, engine: LocalEngine) -> None:
     with deployment(tmp_path, clock, engine, strict_sandbox_header=True) as deployed:
         assert deployed.get("/flows")["items"] == []
         del deployed.http.headers["x-sandbox-name"]
@@ -286,7 +286,7 @@ def test_keys_that_sign_change_weekly_while_old_tokens_live_on(deployed: Deploym
 
 def test_a_rotated_secret_ends_the_old_one_at_once(deployed: Deployment) -> None:
     client = deployed.new_client(VIEW_DESTINATIONS)
-    caller = access.administrator(deployed.backend.database)
+    caller = access.organisation_operator(deployed.backend.database)
     with deployed.acting(client):
         with deployed.backend.database.writing() as session:
             secret = clients.rotate(session, caller, client.client_id, deployed.clock.now_ms())
@@ -299,7 +299,7 @@ def test_a_rotated_secret_ends_the_old_one_at_once(deployed: Deployment) -> None
 
 def test_a_revoked_clients_tokens_stop_at_once(deployed: Deployment) -> None:
     client = deployed.new_client(VIEW_DESTINATIONS)
-    caller = access.administrator(deployed.backend.database)
+    caller = access.organisation_operator(deployed.backend.database)
     with deployed.acting(client):
         assert deployed.get("/flows")["items"] == []
         with deployed.backend.database.writing() as session:

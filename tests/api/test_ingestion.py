@@ -10,10 +10,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from offtake.clock import MovedClock
 from offtake.contract.caller import EXPORT_DATASETS, MANAGE_DATASETS, VIEW_DATASETS
 from offtake.engines.local import LocalEngine
 from tests.deployment import Deployment, deployment, rows
+from tests.fake_clock import FakeClock
 from tests.postgres import new_database
 
 IMPORT = "/data/foundation/import"
@@ -405,7 +405,7 @@ def test_gzipped_files_come_in_too(deployed: Deployment, dataset: str) -> None:
 
 
 def test_batches_come_in_on_postgresql_too(
-    postgres: str, tmp_path: Path, clock: MovedClock, engine: LocalEngine
+    postgres: str, tmp_path: Path, clock: FakeClock, engine: LocalEngine
 ) -> None:
     with deployment(tmp_path, clock, engine, database_url=new_database(postgres)) as deployed:
         (path,) = call(deployed, "POST", f"{CATALOG}/dataSets", 201, json={"name": "events"})

@@ -22,11 +22,11 @@ from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 
 from offtake.access import access, clients, role_patches, roles
 from offtake.access.clients import Registration
-from offtake.clock import MovedClock
 from offtake.contract.caller import VIEW_DESTINATIONS
 from offtake.engines.local import LocalEngine
 from offtake.errors import OfftakeError
 from tests.deployment import FLOW_SERVICE, Deployment, deployment, headers
+from tests.fake_clock import FakeClock
 
 AUDIENCE, CLIENT = "offtake-api", "partner@clients"
 
@@ -54,7 +54,7 @@ class Issuer:
         self.private[key_id] = key
         self.published.append(public | {"kid": key_id, "use": "sig", "alg": algorithm})
 
-    def sign(self, clock: MovedClock, key_id: str = "rsa", algorithm: str = "RS256", **claims: Any) -> str:
+    def sign(self, clock: FakeClock, key_id: str = "rsa", algorithm: str = "RS256", **claims: Any) -> str:
         now = clock.now_seconds()
         usual = {"iss": self.origin, "aud": AUDIENCE, "azp": CLIENT, "iat": now, "nbf": now, "exp": now + 600}
         told = {name: value for name, value in (usual | claims).items() if value is not None}
@@ -111,10 +111,10 @@ def issuer() -> Iterator[Issuer]:
 
 
 @pytest.fixture
-def trusting(tmp_path: Path, clock: MovedClock, engine: LocalEngine, issuer: Issuer) -> Iterator[Deployment]:
+def trusting(tmp_path: Path, clock: FakeClock, engine: LocalEngine, issuer: Issuer) -> Iterator[Deployment]:
     """A deployment that trusts the issuer, with one client that signs in there and may look at destinations."""
     with deployment(tmp_path, clock, engine, oidc_issuer=issuer.origin, oidc_audience=AUDIENCE) as deployed:
-        caller = access.administrator(deployed.backend.database)
+        caller = access.organisation_operator(deployed.backend.database)
         with deployed.backend.database.writing() as session:
             body = {"name": "partner", "permissionSets": [VIEW_DESTINATIONS], "sandboxes": ["prod"]}
             roles.create(session, caller, body, clock.now_ms())
@@ -187,7 +187,7 @@ def forged(header: dict[str, Any], claims: bytes, signature: bytes = b"") -> str
     return ".".join(base64.urlsafe_b64encode(part).decode().rstrip("=") for part in parts)
 
 
-def confusion(issuer: Issuer, clock: MovedClock) -> str:
+def confusion(issuer: Issuer, clock: FakeClock) -> str:
     """Signed by HS256 with what everybody knows: the public key."""
     public = issuer.private["rsa"].public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
     _, claims, _ = issuer.sign(clock).split(".")
@@ -196,32 +196,32 @@ def confusion(issuer: Issuer, clock: MovedClock) -> str:
     return f"{head}.{claims}.{base64.urlsafe_b64encode(signature).decode().rstrip('=')}"
 
 
-def unsigned(issuer: Issuer, clock: MovedClock) -> str:
+def unsigned(issuer: Issuer, clock: FakeClock) -> str:
     claims = base64.urlsafe_b64decode(issuer.sign(clock).split(".")[1] + "==")
     return forged({"alg": "none", "kid": "rsa"}, claims)
 
 
-def other_kind(issuer: Issuer, clock: MovedClock) -> str:
+def other_kind(issuer: Issuer, clock: FakeClock) -> str:
     _, claims, _ = issuer.sign(clock, "ec", "ES256").split(".")
     return forged({"alg": "ES256", "kid": "rsa"}, base64.urlsafe_b64decode(claims + "=="), b"x" * 64)
 
 
-def altered(issuer: Issuer, clock: MovedClock) -> str:
+def altered(issuer: Issuer, clock: FakeClock) -> str:
     head, _, signature = issuer.sign(clock).split(".")
     return ".".join((head, issuer.sign(clock, azp="administrator").split(".")[1], signature))
 
 
-def nested(issuer: Issuer, _clock: MovedClock) -> str:
+def nested(issuer: Issuer, _clock: FakeClock) -> str:
     claims = json.dumps({"iss": issuer.origin}).encode()[:-1] + b', "a": ' + b"[" * 20_000 + b"]" * 20_000 + b"}"
     return forged({"alg": "RS256", "kid": "rsa"}, claims, b"x")
 
 
-def nested_head(_issuer: Issuer, _clock: MovedClock) -> str:
+def nested_head(_issuer: Issuer, _clock: FakeClock) -> str:
     head = b'{"alg": "HS256", "kid": ' + b"[" * 20_000 + b"]" * 20_000 + b"}"
     return base64.urlsafe_b64encode(head).decode().rstrip("=") + ".e30.eA"
 
 
-def no_key(issuer: Issuer, clock: MovedClock) -> str:
+def no_key(issuer: Issuer, clock: FakeClock) -> str:
     token = issuer.sign(clock)
     return forged({"alg": "RS256"}, base64.urlsafe_b64decode(token.split(".")[1] + "=="), b"x")
 
@@ -232,7 +232,7 @@ def no_key(issuer: Issuer, clock: MovedClock) -> str:
     ids=["confusion", "unsigned", "other kind", "altered", "nested", "nested head", "no key", "noise", "no ascii"],
 )
 def test_a_forged_token_is_refused(
-    trusting: Deployment, issuer: Issuer, forge: Callable[[Issuer, MovedClock], str]
+    trusting: Deployment, issuer: Issuer, forge: Callable[[Issuer, FakeClock], str]
 ) -> None:
     token = forge(issuer, trusting.clock)
     sent = {"x-api-key": CLIENT, "x-gw-ims-org-id": trusting.admin.org_id}
@@ -252,7 +252,7 @@ def test_the_issuer_speaks_for_external_clients_only(trusting: Deployment, issue
 def test_a_revoked_client_is_refused_at_once(trusting: Deployment, issuer: Issuer) -> None:
     token = issuer.sign(trusting.clock)
     assert call(trusting, token) == 200
-    caller = access.administrator(trusting.backend.database)
+    caller = access.organisation_operator(trusting.backend.database)
     with trusting.backend.database.writing() as session:
         clients.revoke(session, caller, CLIENT, trusting.clock.now_ms())
     assert call(trusting, token) == 401
@@ -260,11 +260,11 @@ def test_a_revoked_client_is_refused_at_once(trusting: Deployment, issuer: Issue
 
 def test_a_role_taken_away_is_gone_at_once(trusting: Deployment, issuer: Issuer) -> None:
     token = issuer.sign(trusting.clock)
-    caller = access.administrator(trusting.backend.database)
+    caller = access.organisation_operator(trusting.backend.database)
     with trusting.backend.database.writing() as session:
         client = clients.find(session, caller, CLIENT)
         assert client is not None
-        role_patches.revoke(session, caller, roles.named(session, caller, "partner"), client, 0)
+        role_patches.revoke(session, caller, roles.find_by_name(session, caller, "partner"), client, 0)
     assert call(trusting, token) == 404
 
 
@@ -296,7 +296,7 @@ def test_unknown_keys_do_not_have_the_issuer_asked_each_time(trusting: Deploymen
 
 
 def test_an_issuer_that_cannot_be_reached_is_a_clean_refusal(
-    tmp_path: Path, clock: MovedClock, engine: LocalEngine, issuer: Issuer
+    tmp_path: Path, clock: FakeClock, engine: LocalEngine, issuer: Issuer
 ) -> None:
     dead = Issuer(origin="http://127.0.0.1:9")
     dead.make_rsa("rsa")
@@ -359,7 +359,7 @@ def test_keys_at_a_metadata_service_are_not_asked_for(trusting: Deployment, issu
 
 @pytest.mark.parametrize("origin", ["http://169.254.169.254", "https://[fd00:ec2::254]/x", "ftp://issuer.example"])
 def test_an_issuer_at_a_metadata_service_is_refused_at_start(
-    tmp_path: Path, clock: MovedClock, engine: LocalEngine, origin: str
+    tmp_path: Path, clock: FakeClock, engine: LocalEngine, origin: str
 ) -> None:
     with (
         pytest.raises(OfftakeError, match="OFFTAKE_OIDC_ISSUER"),
@@ -369,7 +369,7 @@ def test_an_issuer_at_a_metadata_service_is_refused_at_start(
 
 
 def test_an_issuer_in_the_operators_own_network_is_asked_where_there_are_many_users(
-    tmp_path: Path, clock: MovedClock, engine: LocalEngine, issuer: Issuer
+    tmp_path: Path, clock: FakeClock, engine: LocalEngine, issuer: Issuer
 ) -> None:
     with deployment(
         tmp_path, clock, engine, oidc_issuer=issuer.origin, oidc_audience=AUDIENCE, multi_user=True

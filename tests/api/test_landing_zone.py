@@ -8,11 +8,11 @@ from sqlalchemy.orm import Session
 
 from offtake.access import access, clients
 from offtake.access.clients import NewClient
-from offtake.clock import MovedClock
 from offtake.contract.caller import EXPORT_DATASETS, MANAGE_DESTINATIONS, VIEW_DATASETS, VIEW_DESTINATIONS, Caller
 from offtake.engines.local import LocalEngine
 from offtake.store.tables import Client, Role, RoleSubject
 from tests.deployment import Deployment, deployment
+from tests.fake_clock import FakeClock
 
 ZONE = "/data/foundation/connectors/landingzone"
 CONTAINERS = {"dlz_destination": "dlz-destination", "user_drop_zone": "dlz-user-container"}
@@ -46,7 +46,7 @@ def test_a_container_says_how_long_it_keeps_files(deployed: Deployment, query: s
     assert ask(deployed, "GET", f"/credentials{query}")["containerName"] == CONTAINERS[kind]
 
 
-def test_the_days_are_a_setting(tmp_path: Any, clock: MovedClock, engine: LocalEngine) -> None:
+def test_the_days_are_a_setting(tmp_path: Any, clock: FakeClock, engine: LocalEngine) -> None:
     with deployment(tmp_path, clock, engine, landing_zone_days=0) as deployed:
         assert ask(deployed, "GET", "?type=DLZ_DESTINATION")["containerTTL"] == "0"
 
@@ -142,7 +142,7 @@ def test_credentials_end_at_once_with_the_client_its_secret_or_its_role(deployed
     assert fetch(deployed, given) == 200
     with deployed.backend.database.writing() as session:
         row = session.get_one(Client, client.client_id)
-        end(session, access.administrator(deployed.backend.database), row, deployed.clock.now_ms())
+        end(session, access.organisation_operator(deployed.backend.database), row, deployed.clock.now_ms())
     assert (fetch(deployed, given), fetch(deployed, kept)) == (403, 200)
 
 
@@ -152,7 +152,7 @@ def test_a_client_whose_secret_was_rotated_gets_credentials_that_work(deployed: 
     first = credentials_of(deployed, client)
     with deployed.acting(client):  # its token lives on
         with deployed.backend.database.writing() as session:
-            caller = access.administrator(deployed.backend.database)
+            caller = access.organisation_operator(deployed.backend.database)
             clients.rotate(session, caller, client.client_id, deployed.clock.now_ms())
         second = ask(deployed, "GET", f"/credentials{OUT}")
     assert (fetch(deployed, first), fetch(deployed, second)) == (403, 200)
@@ -193,7 +193,7 @@ def test_refreshing_one_type_leaves_the_other(deployed: Deployment) -> None:
     assert fetch(deployed, kept) == 200
 
 
-def test_credentials_end_when_they_say(tmp_path: Any, clock: MovedClock, engine: LocalEngine) -> None:
+def test_credentials_end_when_they_say(tmp_path: Any, clock: FakeClock, engine: LocalEngine) -> None:
     with deployment(tmp_path / "data", clock, engine, landing_zone_credential_seconds=3600) as deployed:
         put(deployed)
         first = ask(deployed, "GET", "/credentials?type=dlz_destination")

@@ -34,7 +34,7 @@ def stored_secret(deployed: Deployment, path: str) -> Any:
     with deployed.backend.database.reading() as session:
         row = session.get_one(Connection, path.rpartition("/")[2])
         assert row.auth_sealed is not None
-        return deployed.backend.vault.open(row.id, row.auth_sealed)
+        return deployed.backend.vault.decrypt(row.id, row.auth_sealed)
 
 
 def shown(deployed: Deployment, path: str) -> Any:

@@ -11,11 +11,11 @@ from typing import Any, Final
 
 import pytest
 
-from offtake.clock import MovedClock
 from offtake.contract.caller import PERMISSIONS, Caller
 from offtake.engines.local import LocalEngine
 from tests.conftest import NOON
 from tests.deployment import Deployment, deployment, rows
+from tests.fake_clock import FakeClock
 
 PAGE: Final = Path(__file__).parents[2] / "docs" / "permissions.md"
 METHODS: Final = ("get", "head", "post", "put", "patch", "delete")
@@ -53,7 +53,7 @@ Files of a landing zone are fetched without a token, with the credentials that
 @pytest.fixture(scope="module")
 def filled(tmp_path_factory: pytest.TempPathFactory, engine: LocalEngine) -> Iterator[Deployment]:
     """A deployment with one thing of most kinds in it."""
-    with deployment(tmp_path_factory.mktemp("table") / "data", MovedClock(NOON), engine) as opened:
+    with deployment(tmp_path_factory.mktemp("table") / "data", FakeClock(NOON), engine) as opened:
         opened.flow(opened.import_rows("events", rows(0, 3)))
         opened.run_due()
         opened.sign_in()

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from offtake.clock import MovedClock
 from offtake.engines.local import LocalEngine
-from offtake.scheduling.housekeeping import keep_house
+from offtake.scheduling.housekeeping import run_maintenance
 from tests.deployment import Deployment, deployment, rows
+from tests.fake_clock import FakeClock
 from tests.postgres import new_database
 
 SANDBOXES = "/data/foundation/sandbox-management/sandboxes"
@@ -19,7 +19,7 @@ EVENTS = "/data/foundation/audit/events"
 
 
 @pytest.fixture
-def deployed(tmp_path: Path, clock: MovedClock, engine: LocalEngine, postgres: str) -> Iterator[Deployment]:
+def deployed(tmp_path: Path, clock: FakeClock, engine: LocalEngine, postgres: str) -> Iterator[Deployment]:
     with deployment(tmp_path / "data", clock, engine, database_url=new_database(postgres)) as opened:
         yield opened
 
@@ -45,7 +45,7 @@ def test_sandboxes_roles_credentials_and_the_log(deployed: Deployment) -> None:
     deployed.run_due()
     call(deployed, "PUT", f"{SANDBOXES}/prod", 202, {"action": "reset"})
     call(deployed, "DELETE", f"{SANDBOXES}/dev", 202)
-    list(keep_house(deployed.backend, sweeps=True))
+    list(run_maintenance(deployed.backend, sweeps=True))
     assert deployed.get("/flows")["items"] == []
     assert [one["name"] for one in call(deployed, "GET", SANDBOXES, 200)["sandboxes"]] == ["prod"]
     call(deployed, "POST", SANDBOXES, 202, new)

@@ -13,7 +13,7 @@ from offtake.contract.caller import (
     VIEW_DESTINATIONS,
     VIEW_SANDBOXES,
 )
-from offtake.scheduling.housekeeping import keep_house
+from offtake.scheduling.housekeeping import run_maintenance
 from tests.deployment import FLOW_SERVICE, Deployment
 
 SERVICE = "/data/foundation/sandbox-management"
@@ -32,7 +32,7 @@ def names(answer: Any) -> list[str]:
 
 
 def keep(deployed: Deployment) -> None:
-    list(keep_house(deployed.backend, sweeps=False))
+    list(run_maintenance(deployed.backend, sweeps=False))
 
 
 def test_a_sandbox_is_shown_as_the_contract_says(deployed: Deployment) -> None:

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from offtake.clock import MovedClock
 from offtake.engines.local import LocalEngine
 from tests.conftest import NOON
 from tests.deployment import Deployment, deployment, rows
+from tests.fake_clock import FakeClock
 from tests.postgres import new_database
 
 START = NOON // 1000
@@ -21,7 +21,7 @@ MODE = "scheduleParams.exportMode"
 
 @pytest.fixture(params=["sqlite", "postgres"])
 def deployed(
-    request: pytest.FixtureRequest, tmp_path: Path, clock: MovedClock, engine: LocalEngine
+    request: pytest.FixtureRequest, tmp_path: Path, clock: FakeClock, engine: LocalEngine
 ) -> Iterator[Deployment]:
     settings: dict[str, Any] = {}
     if request.param == "postgres":

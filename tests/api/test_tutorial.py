@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from offtake.clock import MovedClock
 from offtake.engines.local import LocalEngine
 from offtake.settings import HOUR_INTERVALS
 from tests.api.tutorial import (
@@ -23,6 +22,7 @@ from tests.api.tutorial import (
     zone_flow,
 )
 from tests.deployment import FLOW_SERVICE, LAKE, ZONE_FLOW, Deployment, deployment, rows, table_of
+from tests.fake_clock import FakeClock
 
 LANDING_ZONE = "/data/foundation/connectors/landingzone"
 ADHOC = "/data/core/activation/disflowprovider/adhocrun"
@@ -113,7 +113,7 @@ def test_each_published_form_of_a_schedule_is_taken(
 
 
 def test_the_flow_specs_list_the_intervals_that_a_flow_may_have(
-    tmp_path: Path, clock: MovedClock, engine: LocalEngine
+    tmp_path: Path, clock: FakeClock, engine: LocalEngine
 ) -> None:
     for number, hours in enumerate((HOUR_INTERVALS, frozenset({2, 4}))):
         with deployment(tmp_path / str(number), clock, engine, hour_intervals=hours) as deployed:

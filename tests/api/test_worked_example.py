@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from offtake.clock import MovedClock
 from tests.api.tutorial import NAMED, RSA_KEY, Auth, connect, flow_body, source_of
 from tests.deployment import FLOW_SERVICE, ZONE, Deployment
+from tests.fake_clock import FakeClock
 
 IMPORT = "/data/foundation/import"
 CATALOG = "/data/foundation/catalog"
@@ -16,8 +16,8 @@ TEN_TO_SIX = 1_772_344_200_000  # 2026-03-01T05:50:00Z
 
 
 @pytest.fixture
-def clock() -> MovedClock:
-    return MovedClock(TEN_TO_SIX)
+def clock() -> FakeClock:
+    return FakeClock(TEN_TO_SIX)
 
 
 def uploaded(deployed: Deployment) -> str:

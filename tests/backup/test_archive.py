@@ -16,12 +16,13 @@ from offtake.backup import archive
 from offtake.backup.archive import SUMS, ArchiveError
 from offtake.backup.backup import ABOUT, CATALOG, KEYS, STORE, take_backup
 from offtake.backup.restore import restore
-from offtake.clock import Clock, MovedClock
+from offtake.clock import Clock
 from offtake.deployment.backend import open_backend
 from offtake.engines.local import LocalEngine
 from offtake.errors import OfftakeError
 from offtake.settings import Settings
 from tests.deployment import deployment, rows
+from tests.fake_clock import FakeClock
 
 Member = tuple[tarfile.TarInfo, bytes]
 
@@ -68,7 +69,7 @@ def backup(tmp_path_factory: pytest.TempPathFactory) -> list[Member]:
     folder = tmp_path_factory.mktemp("backup")
     engine = LocalEngine(processes=1)
     try:
-        with deployment(folder / "data", MovedClock(time.time_ns() // 1_000_000), engine) as deployed:
+        with deployment(folder / "data", FakeClock(time.time_ns() // 1_000_000), engine) as deployed:
             deployed.import_rows("events", rows(0, 3))
             take_backup(deployed.backend, folder / "b.tar", rows=False)
             return members_of(folder / "b.tar")
@@ -82,7 +83,7 @@ def bare(tmp_path_factory: pytest.TempPathFactory) -> list[Member]:
     folder = tmp_path_factory.mktemp("bare")
     backend = open_backend(Settings(data_dir=folder / "data"), Clock())
     try:
-        clients.set_up(backend.database, Clock())
+        clients.create_organisation(backend.database, Clock())
         take_backup(backend, folder / "b.tar", rows=True)
         return members_of(folder / "b.tar")
     finally:

@@ -18,13 +18,13 @@ import httpx2
 import pytest
 from sqlalchemy import select
 
-from offtake.clock import MovedClock
 from offtake.lake import table_description
 from offtake.lake.catalog import Lake, TableName
 from offtake.store import batches, run_states
 from offtake.store.database import Database
 from offtake.store.tables import Batch, Dataset, Run, RunPart, Watermark
 from tests.deployment import flow_body, source_body, table_of, target_body
+from tests.fake_clock import FakeClock
 from tests.postgres import new_database
 from tests.servers import await_port, free_port
 
@@ -187,7 +187,7 @@ def new_flow(http: httpx2.Client, dataset: str) -> str:
     source = made("/sourceConnections", source_body(dataset))
     base = made("/connections", {"name": "zone", "connectionSpec": ZONE})
     target = made("/targetConnections", target_body(base))
-    return made("/flows", flow_body(source, target, MovedClock(time.time_ns() // 1_000_000)))
+    return made("/flows", flow_body(source, target, FakeClock(time.time_ns() // 1_000_000)))
 
 
 @pytest.fixture(params=["sqlite", "postgres"])

@@ -11,9 +11,9 @@ import pytest
 
 from offtake.access.clients import NewClient
 from offtake.cli.main import main
-from offtake.clock import MovedClock
 from offtake.engines.local import LocalEngine
 from tests.deployment import Deployment, deployment, rows
+from tests.fake_clock import FakeClock
 
 SFTP = "36965a81-b1c6-401b-99f8-22508f1e6a26"
 README = Path(__file__).parents[2] / "README.md"
@@ -58,7 +58,7 @@ def client_of(shown: dict[str, str]) -> NewClient:
 
 
 @pytest.fixture
-def served(terminal: Terminal, clock: MovedClock, engine: LocalEngine) -> Any:
+def served(terminal: Terminal, clock: FakeClock, engine: LocalEngine) -> Any:
     with deployment(terminal.data_dir, clock, engine) as opened:
         yield opened
 

@@ -18,7 +18,6 @@ from sqlalchemy import select
 
 from offtake.backup import backup as taking
 from offtake.backup.restore import restore
-from offtake.clock import MovedClock
 from offtake.deployment.backend import open_backend
 from offtake.engines.local import LocalEngine
 from offtake.errors import OfftakeError
@@ -30,6 +29,7 @@ from offtake.scheduling.background import ingestor_of
 from offtake.settings import Settings
 from offtake.store.tables import Batch, Connection, Dataset, Flow, RunPart
 from tests.deployment import Deployment, deployment, rows, table_of
+from tests.fake_clock import FakeClock
 from tests.lake.other_writers import data_files, delete_vector
 from tests.servers import await_port, free_port
 
@@ -54,7 +54,7 @@ def refusal(ended: "subprocess.CompletedProcess[str]") -> str:
 
 
 @pytest.fixture
-def data_dir(tmp_path: Path, clock: MovedClock, engine: LocalEngine) -> Path:
+def data_dir(tmp_path: Path, clock: FakeClock, engine: LocalEngine) -> Path:
     """A deployment that has delivered once, in a folder of an odd name: rows wait, a secret, an open batch."""
     folder = tmp_path / "data %41#é?"
     with deployment(folder, clock, engine) as deployed:
@@ -92,7 +92,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 @pytest.mark.parametrize("place", ["where it was", "elsewhere"])
 def test_a_deployment_comes_back_and_goes_on(
-    archive: Path, data_dir: Path, tmp_path: Path, clock: MovedClock, engine: LocalEngine, place: str
+    archive: Path, data_dir: Path, tmp_path: Path, clock: FakeClock, engine: LocalEngine, place: str
 ) -> None:
     data_dir = data_dir if place == "where it was" else tmp_path / "a place" / "of another name"
     assert stat.S_IMODE(archive.stat().st_mode) == 0o600
@@ -108,7 +108,7 @@ def test_a_deployment_comes_back_and_goes_on(
     with backend.database.reading() as session:
         base = session.scalars(select(Connection).filter_by(name="s3")).one()
         assert base.auth_sealed is not None
-        assert backend.vault.open(base.id, base.auth_sealed) == AUTH["params"]
+        assert backend.vault.decrypt(base.id, base.auth_sealed) == AUTH["params"]
         batch = session.scalars(select(Batch).filter_by(status="loading")).one()
         assert backend.uploads.path(batch.id, "é open.json").read_text() == '{"id": 23}\n'
     # Nothing of these calls the API, so that no client is needed.
@@ -125,7 +125,7 @@ def test_a_deployment_comes_back_and_goes_on(
 
 
 def test_what_was_delivered_is_found_in_a_landing_zone_that_was_brought_along(
-    archive: Path, tmp_path: Path, clock: MovedClock
+    archive: Path, tmp_path: Path, clock: FakeClock
 ) -> None:
     elsewhere = tmp_path / "100%_new"
     settings = Settings(data_dir=elsewhere)
@@ -171,7 +171,7 @@ POINTS = ["restore_marked", "restore_files", "restore_relocated", "restore_catal
 
 @pytest.mark.parametrize("point", POINTS)
 def test_a_restore_that_is_killed_is_refused_by_all_and_can_be_done_again(
-    archive: Path, tmp_path: Path, clock: MovedClock, point: str
+    archive: Path, tmp_path: Path, clock: FakeClock, point: str
 ) -> None:
     data_dir = tmp_path / "elsewhere"
     assert offtake(data_dir, "restore", archive, **{ENV: point}).returncode == -signal.SIGKILL
@@ -190,7 +190,7 @@ def test_a_restore_that_is_killed_is_refused_by_all_and_can_be_done_again(
 
 
 def test_a_restore_that_is_refused_when_it_begins_anew_lets_nothing_start(
-    archive: Path, tmp_path: Path, clock: MovedClock, monkeypatch: pytest.MonkeyPatch
+    archive: Path, tmp_path: Path, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     elsewhere = tmp_path / "elsewhere"
     assert offtake(elsewhere, "restore", archive, **{ENV: "restore_store"}).returncode == -signal.SIGKILL
@@ -222,7 +222,7 @@ def test_an_archive_that_is_not_whole_is_refused_and_nothing_is_written(archive:
     for one in damaged:
         archive.write_bytes(one)
         with pytest.raises(Exception, match=r"damaged|not whole|no backup") as raised:
-            restore(Settings(data_dir=data_dir), MovedClock(0), archive)
+            restore(Settings(data_dir=data_dir), FakeClock(0), archive)
         assert type(raised.value).__name__ == "ArchiveError"
         assert [path.name for path in data_dir.iterdir()] == ["server.lock"]
     assert "no backup of Offtake" in refusal(offtake(data_dir, "restore", __file__))
@@ -272,7 +272,7 @@ def test_a_running_server_keeps_its_data_directory(archive: Path, data_dir: Path
 
 
 def test_keys_of_the_settings_are_not_in_the_archive_and_are_asked_for(
-    tmp_path: Path, clock: MovedClock, engine: LocalEngine
+    tmp_path: Path, clock: FakeClock, engine: LocalEngine
 ) -> None:
     key, other = "A" * 43 + "=", "B" * 42 + "A="
     folder, archive = tmp_path / "keyed", tmp_path / "keyed.tar"
@@ -335,7 +335,7 @@ def test_a_batch_that_comes_in_while_a_backup_is_taken_is_in_it_once(
     restore(settings, deployed.clock, tmp_path / "one.tar")
     backend = open_backend(settings, deployed.clock)
     ingestor = ingestor_of(backend, "test")
-    while ingestor.work_once(threading.Event()):
+    while ingestor.ingest_next(threading.Event()):
         pass
     with backend.database.reading() as session:
         assert session.get_one(Batch, batch).status == "success"
@@ -355,7 +355,7 @@ def test_a_table_that_loses_a_file_meanwhile_is_no_backup(deployed: Deployment, 
 
 
 def test_nothing_stays_of_a_restore_that_cannot_be_to_another_folder(
-    deployed: Deployment, tmp_path: Path, clock: MovedClock
+    deployed: Deployment, tmp_path: Path, clock: FakeClock
 ) -> None:
     dataset = deployed.import_rows("events", [{"id": 1}])
     with deployed.backend.database.reading() as session:

@@ -4,9 +4,9 @@ from pathlib import Path
 import pytest
 
 from offtake.cli.main import main
-from offtake.clock import MovedClock
 from offtake.engines.local import LocalEngine
 from tests.deployment import WITH_MANIFEST, deployment, rows
+from tests.fake_clock import FakeClock
 from tests.servers import free_port
 
 
@@ -43,7 +43,7 @@ def test_a_dataset_is_imported_listed_shown_and_previewed(
 
 
 def test_a_flow_is_run_and_its_run_followed(
-    tmp_path: Path, clock: MovedClock, engine: LocalEngine, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, clock: FakeClock, engine: LocalEngine, capsys: pytest.CaptureFixture[str]
 ) -> None:
     where = ("--data-dir", str(tmp_path / "data"))
     with deployment(tmp_path / "data", clock, engine) as deployed:

@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 
 from offtake.cli.main import main
-from offtake.clock import MovedClock
 from offtake.engines.local import LocalEngine
 from tests.deployment import Deployment, deployment, target_body
+from tests.fake_clock import FakeClock
 
 
 @pytest.fixture
-def served(tmp_path: Path, clock: MovedClock, engine: LocalEngine) -> Any:
+def served(tmp_path: Path, clock: FakeClock, engine: LocalEngine) -> Any:
     with deployment(tmp_path / "data", clock, engine) as opened:
         yield opened
 

@@ -10,10 +10,11 @@ import httpx2
 import pytest
 
 from offtake.cli.main import main
-from offtake.clock import Clock, MovedClock
+from offtake.clock import Clock
 from offtake.engines.local import LocalEngine
 from tests.cli.test_serve import serving
 from tests.deployment import FLOW_SERVICE, Deployment, deployment, rows
+from tests.fake_clock import FakeClock
 from tests.servers import free_port
 
 DAY = 86_400
@@ -141,7 +142,7 @@ def test_what_a_run_owes_is_not_promised_of_a_flow_that_does_not_run(terminal: T
 def test_serve_names_at_each_start_the_flows_that_end_soon_and_logs_their_threshold_once(
     tmp_path: Path, engine: LocalEngine
 ) -> None:
-    clock = MovedClock(Clock().now_ms())
+    clock = FakeClock(Clock().now_ms())
     with deployment(tmp_path / "data", clock, engine) as deployed:
         dataset = deployed.import_rows("events", rows(0, 3))
         times = {"startTime": clock.now_seconds() + DAY, "endTime": clock.now_seconds() + 5 * DAY}

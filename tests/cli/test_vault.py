@@ -27,7 +27,7 @@ def opens(deployed: Deployment, connection_id: str) -> bool:
     with deployed.backend.database.reading() as session:
         row = session.get_one(Connection, connection_id)
         assert row.auth_sealed is not None
-        return deployed.backend.vault.open(row.id, row.auth_sealed) == AUTH["params"]
+        return deployed.backend.vault.decrypt(row.id, row.auth_sealed) == AUTH["params"]
 
 
 def rotate(deployed: Deployment) -> None:

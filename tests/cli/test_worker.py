@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from offtake.clock import MovedClock
 from offtake.engines.local import LocalEngine
 from tests.deployment import deployment, rows
+from tests.fake_clock import FakeClock
 from tests.scheduling.test_kill import run_of
 from tests.servers import await_port, free_port
 
@@ -21,7 +21,7 @@ ENVIRONMENT = {**os.environ, "OFFTAKE_MULTI_USER": "false", "OFFTAKE_PROCESSES":
 def data_dir(tmp_path: Path, engine: LocalEngine) -> Path:
     """A deployment whose flow is due."""
     folder = tmp_path / "data"
-    with deployment(folder, MovedClock(time.time_ns() // 1_000_000), engine) as deployed:
+    with deployment(folder, FakeClock(time.time_ns() // 1_000_000), engine) as deployed:
         deployed.flow(deployed.import_rows("events", rows(0, 10)))
     return folder
 

@@ -14,7 +14,7 @@ import trustme
 from pydantic import SecretStr
 
 from offtake.destinations import schema
-from offtake.destinations.base import Destination, Sink, Site
+from offtake.destinations.base import Destination, SandboxLocation, Sink
 from offtake.destinations.egress import Network
 from offtake.destinations.parameters import Params, TargetParams
 from offtake.destinations.registry import DESTINATIONS
@@ -81,7 +81,7 @@ class Case:
 
     destination: Destination
     location: dict[str, str]
-    site: Site
+    site: SandboxLocation
     names: Callable[[], list[str]]
     """What lies at the destination, looked at with other eyes; uploads that dangle included."""
     method: str = ""
@@ -117,7 +117,7 @@ class Case:
         )
 
     @property
-    def placed(self) -> Site:
+    def placed(self) -> SandboxLocation:
         """The site, with the zones that `auth` reaches."""
         return replace(self.site, zones=self.zones(self.auth, self.site.network)) if self.zones else self.site
 
@@ -141,7 +141,10 @@ def by_name(name: str) -> Destination:
 def landing_zone(tmp_path: Path) -> Case:
     root = tmp_path / "zone"
     return Case(
-        by_name("Data Landing Zone"), {"path": "out"}, Site("prod", LocalZones(root)), lambda: _files(root / "prod")
+        by_name("Data Landing Zone"),
+        {"path": "out"},
+        SandboxLocation("prod", LocalZones(root)),
+        lambda: _files(root / "prod"),
     )
 
 
@@ -153,7 +156,7 @@ def landing_zone_in_azure(azure: AzureServer, tmp_path: Path) -> Case:
     return Case(
         destination=by_name("Data Landing Zone"),
         location={"path": "out"},
-        site=Site("prod", LocalZones(tmp_path), organisation="an-organisation"),
+        site=SandboxLocation("prod", LocalZones(tmp_path), organisation="an-organisation"),
         names=lambda: azure.names(container),
         auth=account.auth,
         wrong=account.wrong,
@@ -176,7 +179,7 @@ def landing_zone_in_s3(aws: Amazon, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     return Case(
         destination=by_name("Data Landing Zone"),
         location={"path": "out"},
-        site=Site("prod", LocalZones(tmp_path), organisation="an-organisation"),
+        site=SandboxLocation("prod", LocalZones(tmp_path), organisation="an-organisation"),
         names=lambda: [
             name.removeprefix("zone/an-organisation/prod/dlz-destination/")
             for name in _bucket(aws.client("s3"), bucket)
@@ -201,7 +204,7 @@ def amazon_s3(s3: S3Server, tmp_path: Path) -> Case:
     return Case(
         destination=by_name("Amazon S3"),
         location={"bucketName": bucket, "path": "out"},
-        site=Site("prod", LocalZones(tmp_path)),
+        site=SandboxLocation("prod", LocalZones(tmp_path)),
         names=lambda: _bucket(s3.client(), bucket),
         method="Access Key",
         auth={"s3AccessKey": s3.access_key, "s3SecretKey": s3.secret_key, "endpointUrl": s3.endpoint},
@@ -221,7 +224,7 @@ def amazon_s3_by_role(aws: Amazon, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     return Case(
         destination=by_name("Amazon S3"),
         location={"bucketName": bucket, "path": "out"},
-        site=Site("prod", LocalZones(tmp_path), organisation="an-organisation"),
+        site=SandboxLocation("prod", LocalZones(tmp_path), organisation="an-organisation"),
         names=lambda: _bucket(aws.client("s3"), bucket),
         method="Assumed Role",
         auth={"s3Role": aws.role(f"r{uuid4().hex}", ["s3:*"]), "endpointUrl": aws.endpoint},
@@ -234,7 +237,7 @@ def amazon_s3_by_role(aws: Amazon, tmp_path: Path, monkeypatch: pytest.MonkeyPat
 def google_cloud_storage(s3: S3Server, authority: trustme.CA, tmp_path: Path) -> Case:
     return replace(
         amazon_s3(s3, tmp_path),
-        site=Site("prod", LocalZones(tmp_path), network=Network(certificates=authority.cert_pem.bytes())),
+        site=SandboxLocation("prod", LocalZones(tmp_path), network=Network(certificates=authority.cert_pem.bytes())),
         authority=authority,
         through=lambda port: {"endpointUrl": f"https://localhost:{port}"},
         destination=by_name("Google Cloud Storage"),
@@ -255,7 +258,7 @@ def azure_blob(azure: AzureServer, tmp_path: Path) -> Case:
     return Case(
         destination=by_name("Azure Blob Storage"),
         location={"container": container, "path": "out"},
-        site=Site("prod", LocalZones(tmp_path)),
+        site=SandboxLocation("prod", LocalZones(tmp_path)),
         names=lambda: azure.names(container),
         method="ConnectionString",
         auth={"connectionString": azure.connection_string},
@@ -315,7 +318,7 @@ def azure_data_lake(server: AzureServer, authority: trustme.CA, tmp_path: Path) 
     return Case(
         destination=by_name("Azure Data Lake Gen2"),
         location={"path": "out"},
-        site=Site("prod", LocalZones(tmp_path), network=Network(certificates=server.certificates)),
+        site=SandboxLocation("prod", LocalZones(tmp_path), network=Network(certificates=server.certificates)),
         names=lambda: [name.removeprefix("a folder/") for name in server.names(container)],
         method="Azure Service Principal Auth",
         auth={
@@ -339,7 +342,7 @@ def sftp(ssh: SshServer, tmp_path: Path, options: str = "", **auth: object) -> C
     return Case(
         destination=by_name("SFTP"),
         location={"remotePath": "out"},
-        site=Site("prod", LocalZones(tmp_path)),
+        site=SandboxLocation("prod", LocalZones(tmp_path)),
         names=lambda: _files(server.root),
         method="SFTP with SSH Key",
         auth=server.params() | auth,

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import pytest
 
 from offtake.destinations import schema, sftp
-from offtake.destinations.base import Site
-from offtake.destinations.drivers.http import answers
+from offtake.destinations.base import SandboxLocation
+from offtake.destinations.drivers.http import is_answering
 from offtake.destinations.egress import Network
 from offtake.destinations.registry import DESTINATIONS
 from offtake.destinations.zones import LocalZones
@@ -34,11 +34,11 @@ def box() -> Iterator[Middlebox]:
 @pytest.mark.parametrize(("status", "known"), [(200, True), (403, True), (404, True), (429, False), (503, False)])
 def test_any_answer_counts_but_one_that_puts_off(box: Middlebox, status: int, known: bool) -> None:
     box.refuse(status, times=1)
-    assert answers(f"http://127.0.0.1:{box.port}", HASTY, guarded=True) is known
+    assert is_answering(f"http://127.0.0.1:{box.port}", HASTY, guarded=True) is known
 
 
 def test_a_server_that_hangs_up_may_still_serve_those_who_sign(box: Middlebox) -> None:
-    assert answers(f"http://127.0.0.1:{box.port}", HASTY, guarded=True) is False
+    assert is_answering(f"http://127.0.0.1:{box.port}", HASTY, guarded=True) is False
 
 
 @pytest.mark.parametrize("guards", [False, True])
@@ -47,7 +47,7 @@ def test_servers_that_are_not_there_or_say_nothing_are_unreachable(silent: int, 
     for url in (f"http://127.0.0.1:{free_port()}", f"http://127.0.0.1:{silent}", "http://nosuchhost.invalid"):
         begun = time.monotonic()
         with pytest.raises(DeliveryError) as caught:
-            answers(url, network, guarded=True)
+            is_answering(url, network, guarded=True)
         assert time.monotonic() - begun < 5
         # An address that may not be reached is refused for good.
         refused = guards and "127.0.0.1" in url
@@ -59,7 +59,7 @@ def test_an_sftp_server_that_is_away_is_told_at_once(silent: int, kind: str, tmp
     port = silent if kind == "silent" else free_port()
     params = {"domain": "127.0.0.1", "port": port, "username": "u", "password": "p"}
     credentials = schema.parse_credentials(sftp.DESTINATION, "SFTP with Password", params)
-    site = Site("prod", LocalZones(root=tmp_path), network=HASTY)  # type: ignore[arg-type] # unused here
+    site = SandboxLocation("prod", LocalZones(root=tmp_path), network=HASTY)  # type: ignore[arg-type] # unused here
     begun = time.monotonic()
     with pytest.raises(DeliveryError) as caught:
         sftp.answers(credentials, site)

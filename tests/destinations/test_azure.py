@@ -11,11 +11,11 @@ import trustme
 from offtake.destinations import schema
 from offtake.destinations.drivers.azure_account import (
     Account,
-    Place,
+    ContainerUrl,
     account_of,
     account_of_url,
     account_url_problem,
-    place_of,
+    container_url_of,
 )
 from offtake.destinations.drivers.object_store import PART_BYTES
 from offtake.errors import DeliveryError, InvalidInputError
@@ -82,23 +82,23 @@ ACME = Account("acme", f"https://acme.{BLOB}")
 @pytest.mark.parametrize(
     ("url", "place"),
     [
-        ("abfss://exports@acme.dfs.core.windows.net", Place(ACME, "exports", "")),
-        ("abfss://exports@acme.dfs.core.windows.net/crm/daily/", Place(ACME, "exports", "crm/daily")),
-        ("abfs://exports@acme.dfs.core.windows.net/", Place(ACME, "exports", "")),
-        ("https://acme.dfs.core.windows.net/exports/crm", Place(ACME, "exports", "crm")),
-        (f"https://acme.{BLOB}/exports", Place(ACME, "exports", "")),
+        ("abfss://exports@acme.dfs.core.windows.net", ContainerUrl(ACME, "exports", "")),
+        ("abfss://exports@acme.dfs.core.windows.net/crm/daily/", ContainerUrl(ACME, "exports", "crm/daily")),
+        ("abfs://exports@acme.dfs.core.windows.net/", ContainerUrl(ACME, "exports", "")),
+        ("https://acme.dfs.core.windows.net/exports/crm", ContainerUrl(ACME, "exports", "crm")),
+        (f"https://acme.{BLOB}/exports", ContainerUrl(ACME, "exports", "")),
         (
             "abfss://exports@acme.dfs.core.usgovcloudapi.net",
-            Place(Account("acme", "https://acme.blob.core.usgovcloudapi.net"), "exports", ""),
+            ContainerUrl(Account("acme", "https://acme.blob.core.usgovcloudapi.net"), "exports", ""),
         ),
         (
             "https://localhost:10000/devstoreaccount1/exports/a%20b",
-            Place(Account("devstoreaccount1", "https://localhost:10000/devstoreaccount1"), "exports", "a b"),
+            ContainerUrl(Account("devstoreaccount1", "https://localhost:10000/devstoreaccount1"), "exports", "a b"),
         ),
     ],
 )
-def test_urls_in_every_form(url: str, place: Place) -> None:
-    assert place_of(url) == place
+def test_urls_in_every_form(url: str, place: ContainerUrl) -> None:
+    assert container_url_of(url) == place
 
 
 @pytest.mark.parametrize(
@@ -169,9 +169,9 @@ def test_a_connection_of_a_service_principal_to_blob_storage_is_made(deployed: D
 
 
 def test_only_microsofts_own_endpoints_are_the_vendors() -> None:
-    assert ACME.vendors_own
+    assert ACME.is_vendor_endpoint
     for endpoint in (f"https://other.{BLOB}", f"https://acme.{BLOB}.example.org", "https://10.0.0.1/acme"):
-        assert not Account("acme", endpoint).vendors_own
+        assert not Account("acme", endpoint).is_vendor_endpoint
 
 
 def test_a_token_that_ends_in_mid_upload_is_asked_for_anew(

@@ -9,18 +9,18 @@ from pathlib import Path
 import psutil
 import pytest
 
-from offtake.clock import MovedClock
 from offtake.destinations.drivers.object_store import PART_BYTES
 from offtake.engines.local import LocalEngine
 from offtake.scheduling.background import worker_of
-from offtake.scheduling.orphan_sweeper import sweep_debris
-from offtake.scheduling.scheduler import tick
+from offtake.scheduling.orphan_sweeper import remove_orphans
+from offtake.scheduling.scheduler import enqueue_due_runs
 from offtake.store.run_states import SECOND_LOOK_MS
 from offtake.store.tables import Run
 from tests.deployment import FLOW_SERVICE, Deployment, deployment
 from tests.destinations import cases
 from tests.destinations.cases import Case
 from tests.destinations.test_deliveries import account_body, flow_to
+from tests.fake_clock import FakeClock
 from tests.servers import S3Server
 from tests.ssh_server import SshServer
 
@@ -37,7 +37,7 @@ def engine() -> Iterator[LocalEngine]:
 
 
 @pytest.fixture
-def delivering(tmp_path: Path, clock: MovedClock, engine: LocalEngine) -> Iterator[Deployment]:
+def delivering(tmp_path: Path, clock: FakeClock, engine: LocalEngine) -> Iterator[Deployment]:
     with deployment(tmp_path / "data", clock, engine, part_rows=10_000, lease_seconds=6) as opened:
         yield opened
 
@@ -64,10 +64,10 @@ def check(deployed: Deployment, case: Case, *, killed: bool) -> None:
         base = deployed.post("/connections", account_body(through))["id"]
         flow = flow_to(deployed, through, base, dataset)
         box.stall_after = box.passed + PART_BYTES + PART_BYTES // 2
-        tick(deployed.backend.database, deployed.clock)
+        enqueue_due_runs(deployed.backend.database, deployed.clock)
         (run,) = [one["id"] for one in deployed.runs(flow)]
         worker = worker_of(deployed.backend, deployed.engine, "test")
-        working = threading.Thread(target=worker.work_once, args=(threading.Event(),))
+        working = threading.Thread(target=worker.run_next, args=(threading.Event(),))
         working.start()
         while box.passed <= box.stall_after:
             assert working.is_alive()
@@ -92,7 +92,7 @@ def check(deployed: Deployment, case: Case, *, killed: bool) -> None:
         deployed.engine.close()  # whoever hung at the server has come to an end
         for wait in (30_000, SECOND_LOOK_MS):
             deployed.clock.advance(seconds=wait / 1000)
-            assert list(sweep_debris(deployed.backend))
+            assert list(remove_orphans(deployed.backend))
         with deployed.backend.database.reading() as session:
             assert session.get_one(Run, run).sweep_due is None
     assert case.names() == []

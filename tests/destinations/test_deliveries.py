@@ -10,12 +10,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from offtake.clock import MovedClock
 from offtake.destinations.zones import LocalZones
 from offtake.engines.local import LocalEngine
 from tests.deployment import FLOW_SERVICE, WITH_MANIFEST, Deployment, deployment, flow_body, rows, source_body
 from tests.destinations.cases import Case
 from tests.destinations.test_failures import secrets_of
+from tests.fake_clock import FakeClock
 
 Json = dict[str, Any]
 
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.needs("another organisation")
 
 
 @pytest.fixture
-def delivering(case: Case, tmp_path: Path, clock: MovedClock) -> Iterator[Deployment]:
+def delivering(case: Case, tmp_path: Path, clock: FakeClock) -> Iterator[Deployment]:
     """A deployment that can reach the case, with a worker that sees this test's environment."""
     assert isinstance(case.site.zones, LocalZones)
     settings: Json = {"landing_zone": case.site.zones.root}

@@ -32,23 +32,23 @@ PUBLIC = ["52.216.1.1", "2600:1f18::1"]
 
 @pytest.mark.parametrize("address", NEVER + HIDDEN)
 def test_metadata_and_link_local_addresses_are_refused_everywhere(address: str) -> None:
-    assert Network().refuses(address)
-    assert Network(multi_user=True).refuses(address)
+    assert Network().is_denied(address)
+    assert Network(multi_user=True).is_denied(address)
 
 
 @pytest.mark.parametrize("address", PRIVATE)
 def test_private_addresses_are_refused_where_there_are_many_users(address: str) -> None:
-    assert not Network().refuses(address)
-    assert Network(multi_user=True).refuses(address)
+    assert not Network().is_denied(address)
+    assert Network(multi_user=True).is_denied(address)
 
 
 def test_the_operators_own_hosts_may_be_private_but_no_metadata_services() -> None:
     network = Network(multi_user=True, deny=(ip_network("10.0.0.0/8"),), certificates=b"pem", patience=7).for_operator()
-    assert not any(network.refuses(address) for address in PRIVATE + PUBLIC)
-    assert all(network.refuses(address) for address in NEVER + HIDDEN)
+    assert not any(network.is_denied(address) for address in PRIVATE + PUBLIC)
+    assert all(network.is_denied(address) for address in NEVER + HIDDEN)
     assert (network.certificates, network.patience) == (b"pem", 7)
     allowed = Network(allow=(ip_network("169.254.3.0/24"),)).for_operator()
-    assert not allowed.refuses("169.254.3.1")
+    assert not allowed.is_denied("169.254.3.1")
 
 
 def test_a_host_is_settled_when_no_name_service_can_move_it() -> None:
@@ -59,15 +59,15 @@ def test_a_host_is_settled_when_no_name_service_can_move_it() -> None:
 
 @pytest.mark.parametrize("address", PUBLIC)
 def test_public_addresses_are_reached(address: str) -> None:
-    assert not Network(multi_user=True).refuses(address)
+    assert not Network(multi_user=True).is_denied(address)
 
 
 def test_what_is_allowed_is_reached_and_what_is_denied_never_is() -> None:
     network = Network(multi_user=True, allow=(ip_network("10.0.0.0/8"),), deny=(ip_network("10.9.0.0/16"),))
-    assert not network.refuses("10.1.2.3")
-    assert not network.refuses("::ffff:10.1.2.3")
-    assert network.refuses("10.9.2.3")
-    assert network.refuses("192.168.1.1")
+    assert not network.is_denied("10.1.2.3")
+    assert not network.is_denied("::ffff:10.1.2.3")
+    assert network.is_denied("10.9.2.3")
+    assert network.is_denied("192.168.1.1")
 
 
 def test_a_name_is_judged_by_its_addresses() -> None:

@@ -19,9 +19,9 @@ from pydantic import SecretStr
 
 import offtake
 from offtake.destinations import schema
-from offtake.destinations.base import Sink, Site
+from offtake.destinations.base import SandboxLocation, Sink
 from offtake.destinations.drivers.aws_client import make_client
-from offtake.destinations.drivers.http import answers, fetch_document, pause_asked_for, send
+from offtake.destinations.drivers.http import fetch_document, is_answering, retry_after_of_error, send
 from offtake.destinations.egress import Network
 from offtake.destinations.landing_zone import azure as azure_zone
 from offtake.destinations.landing_zone import s3 as s3_zone
@@ -107,7 +107,7 @@ def opened(name: str, method: str | None, credentials: dict[str, Any], place: di
     destination = by_name(name)
     params = schema.parse_target_params(destination, FILE | place)
     given = schema.parse_credentials(destination, method, credentials) if method else None
-    sink: Sink = destination.open(given, params, Site("prod", LocalZones(Path("/nowhere")), network=rules))
+    sink: Sink = destination.open(given, params, SandboxLocation("prod", LocalZones(Path("/nowhere")), network=rules))
     return sink
 
 
@@ -173,8 +173,8 @@ def vendors_client(service: str) -> Callable[[str, Network], object]:
 
 REQUESTS: Final[dict[str, Callable[[str, Network], object]]] = {
     "a plain request": lambda origin, rules: send("HEAD", origin, rules, guarded=True, patience=5),
-    "a request for the pause": lambda origin, rules: pause_asked_for(origin, rules, guarded=True),
-    "a request whether it answers": lambda origin, rules: answers(origin, rules, guarded=True),
+    "a request for the pause": lambda origin, rules: retry_after_of_error(origin, rules, guarded=True),
+    "a request whether it answers": lambda origin, rules: is_answering(origin, rules, guarded=True),
     "a document": lambda origin, rules: fetch_document(origin, rules, largest=1000, seconds=5),
     "the vendor's client of S3": vendors_client("s3"),
     "the vendor's client of a token service": vendors_client("sts"),

@@ -8,7 +8,7 @@ from ipaddress import ip_network
 
 import pytest
 
-from offtake.destinations.drivers.http import pause_asked_for, pause_in
+from offtake.destinations.drivers.http import retry_after_of, retry_after_of_error
 from offtake.destinations.egress import Network
 from tests.middlebox import Middlebox, middlebox
 from tests.servers import free_port
@@ -33,23 +33,23 @@ from tests.servers import free_port
     ],
 )
 def test_what_a_header_asks_for(header: str | None, seconds: float | None) -> None:
-    assert pause_in({"retry-after": header} if header is not None else {}) == seconds
+    assert retry_after_of({"retry-after": header} if header is not None else {}) == seconds
 
 
 def test_a_date_asks_for_the_time_until_then() -> None:
-    found = pause_in({"retry-after": formatdate(time.time() + 100, usegmt=True), "date": "soon"})
+    found = retry_after_of({"retry-after": formatdate(time.time() + 100, usegmt=True), "date": "soon"})
     assert found is not None
     assert 90 < found <= 100
 
 
 def test_a_date_is_told_by_the_servers_own_clock() -> None:
     date, until = (formatdate(1_000_000_000 + more, usegmt=True) for more in (0, 120))
-    assert pause_in({"retry-after": until, "date": date}) == 120
-    assert pause_in({"retry-after": date, "date": until}) is None
+    assert retry_after_of({"retry-after": until, "date": date}) == 120
+    assert retry_after_of({"retry-after": date, "date": until}) is None
 
 
 def asked(box: Middlebox, network: Network, *, guarded: bool = True) -> float | None:
-    return pause_asked_for(f"http://127.0.0.1:{box.port}/a?Signature=MARKED", network, guarded=guarded)
+    return retry_after_of_error(f"http://127.0.0.1:{box.port}/a?Signature=MARKED", network, guarded=guarded)
 
 
 def test_only_a_server_that_refuses_for_now_is_believed(caplog: pytest.LogCaptureFixture) -> None:

@@ -21,7 +21,7 @@ from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_ba
 from werkzeug.serving import make_server
 
 from offtake.destinations import amazon_s3, schema
-from offtake.destinations.base import Site
+from offtake.destinations.base import SandboxLocation
 from offtake.destinations.egress import Network
 from offtake.destinations.parameters import Params
 from offtake.destinations.probe import probe
@@ -121,7 +121,7 @@ def test_a_store_below_a_path_is_delivered_to(gateway: tuple[Gateway, str], tmp_
     credentials = schema.parse_credentials(amazon_s3.DESTINATION, "Access Key", auth)
     location = {"bucketName": bucket, "path": "daily", "datasetFileType": "JSON", "compression": "GZIP"}
     params = schema.parse_target_params(amazon_s3.DESTINATION, location)
-    sink = amazon_s3.open_sink(credentials, params, Site("prod", LocalZones(tmp_path)))
+    sink = amazon_s3.open_sink(credentials, params, SandboxLocation("prod", LocalZones(tmp_path)))
     try:
         assert probe(sink, "daily") == []
         large = [b"x" * 1024 * 1024] * 12
@@ -149,11 +149,11 @@ def names(monkeypatch: pytest.MonkeyPatch) -> None:
 LOOPBACK: Final = Network(multi_user=True, allow=(ip_network("127.0.0.0/8"),))
 
 
-def learned(auth: dict[str, object], bucket: str, site: Site) -> Params:
+def learned(auth: dict[str, object], bucket: str, site: SandboxLocation) -> Params:
     location = {"bucketName": bucket, "path": "daily", "datasetFileType": "JSON", "compression": "GZIP"}
     params = schema.parse_target_params(amazon_s3.DESTINATION, location)
     credentials = schema.parse_credentials(amazon_s3.DESTINATION, "Access Key", auth)
-    assert credentials.unmet
+    assert credentials.needs_pinning
     found = amazon_s3.pin(credentials, params, site)
     sink = amazon_s3.open_sink(found, params, site)
     try:
@@ -175,8 +175,8 @@ def test_a_store_that_takes_the_bucket_in_the_hosts_name_is_found_out(tmp_path: 
             "s3SecretKey": SECRET,
             "endpointUrl": f"http://store.test:{port}",
         }
-        found = learned(auth, bucket, Site("prod", LocalZones(tmp_path), network=LOOPBACK))
-    assert schema.public_params(found)["addressingStyle"] == "VIRTUAL"
+        found = learned(auth, bucket, SandboxLocation("prod", LocalZones(tmp_path), network=LOOPBACK))
+    assert schema.redact(found)["addressingStyle"] == "VIRTUAL"
     assert server.hosts == {"store.test", f"{bucket}.store.test"}
 
 
@@ -190,17 +190,17 @@ def test_the_path_style_is_kept_where_it_works(gateway: tuple[Gateway, str], tmp
     client.create_bucket(Bucket=bucket)
     client.close()
     auth: dict[str, object] = {"s3AccessKey": KEY, "s3SecretKey": SECRET, "endpointUrl": endpoint}
-    found = learned(auth, bucket, Site("prod", LocalZones(tmp_path)))
-    assert schema.public_params(found)["addressingStyle"] == "PATH"
+    found = learned(auth, bucket, SandboxLocation("prod", LocalZones(tmp_path)))
+    assert schema.redact(found)["addressingStyle"] == "PATH"
     wrong = schema.parse_credentials(amazon_s3.DESTINATION, "Access Key", auth | {"s3SecretKey": "wrong"})
     location = {"bucketName": bucket, "path": "daily", "datasetFileType": "JSON", "compression": "GZIP"}
     params = schema.parse_target_params(amazon_s3.DESTINATION, location)
-    assert amazon_s3.pin(wrong, params, Site("prod", LocalZones(tmp_path))) == wrong
+    assert amazon_s3.pin(wrong, params, SandboxLocation("prod", LocalZones(tmp_path))) == wrong
 
 
 def test_amazon_has_nothing_to_be_found_out() -> None:
     auth = {"s3AccessKey": KEY, "s3SecretKey": SECRET}
-    assert not schema.parse_credentials(amazon_s3.DESTINATION, "Access Key", auth).unmet
+    assert not schema.parse_credentials(amazon_s3.DESTINATION, "Access Key", auth).needs_pinning
 
 
 @pytest.mark.parametrize(

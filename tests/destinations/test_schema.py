@@ -104,10 +104,10 @@ def test_options_of_files_are_read_in_any_case_and_are_the_usual_when_left_out(d
     given = {"datasetFileType": "PARQUET", "compression": "NONE", **LOCATIONS.get(destination.name, {"path": "a"})}
     usual = schema.parse_target_params(destination, given)
     assert (usual.uuid_as_text, usual.parquet_encoding, usual.invalid_text) == (False, "DEFAULT", "FAIL")
-    assert schema.public_params(usual) == given
+    assert schema.redact(usual) == given
     chosen = given | {"uuidAsText": True, "parquetEncoding": "plain", "invalidText": "Replace"}
     parsed = schema.parse_target_params(destination, chosen)
-    assert schema.public_params(parsed) == chosen | {"parquetEncoding": "PLAIN", "invalidText": "REPLACE"}
+    assert schema.redact(parsed) == chosen | {"parquetEncoding": "PLAIN", "invalidText": "REPLACE"}
 
 
 @every
@@ -209,13 +209,13 @@ def test_paths_that_lead_elsewhere_are_refused(name: str, bad: str) -> None:
 def test_params_are_read_forgivingly_and_stored_canonically() -> None:
     given = {"mode": "Server-to-server", "datasetFileType": "json", "compression": "gzip", "path": "/a/b/"}
     parsed = schema.parse_target_params(by_name("Data Landing Zone"), given)
-    assert schema.public_params(parsed) == given | {"datasetFileType": "JSON", "compression": "GZIP"}
+    assert schema.redact(parsed) == given | {"datasetFileType": "JSON", "compression": "GZIP"}
     assert (parsed.folder(), parsed.include_file_manifest) == ("a/b", False)
 
 
 def test_a_port_may_be_a_numeric_string() -> None:
     params = {"domain": "d", "username": "u", "password": SECRET, "port": "2222"}
-    assert schema.full_params(schema.parse_credentials(by_name("SFTP"), "SFTP with Password", params))["port"] == 2222
+    assert schema.with_defaults(schema.parse_credentials(by_name("SFTP"), "SFTP with Password", params))["port"] == 2222
 
 
 def test_an_audience_target_is_told_which_key_datasets_need() -> None:
@@ -258,6 +258,6 @@ def test_a_refusal_never_repeats_a_value(name: str, spec_name: str, params: Any)
 def test_secrets_are_masked_where_they_are_shown() -> None:
     params = {"s3AccessKey": "AKIA", "s3SecretKey": SECRET}
     credentials = schema.parse_credentials(by_name("Amazon S3"), "Access Key", params)
-    assert schema.public_params(credentials) == {"s3AccessKey": "AKIA", "s3SecretKey": "********"}
-    assert schema.full_params(credentials) == params
+    assert schema.redact(credentials) == {"s3AccessKey": "AKIA", "s3SecretKey": "********"}
+    assert schema.with_defaults(credentials) == params
     assert SECRET not in repr(credentials) + str(credentials)

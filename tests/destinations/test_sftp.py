@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from offtake.destinations import schema, sftp
-from offtake.destinations.base import Site
+from offtake.destinations.base import SandboxLocation
 from offtake.destinations.drivers.sftp_protocol import SftpClient
 from offtake.destinations.drivers.sftp_sink import SftpSink
 from offtake.destinations.egress import Network
@@ -35,8 +35,8 @@ from tests.ssh_server import LOGIN, SMALL, SshServer, sshd
 SECRET = "MARKEDsecretMARKED"
 OTHER = "SHA256:" + "A" * 43
 MIB = 1024 * 1024
-SITE = Site("prod", LocalZones(Path("/")))
-IMPATIENT = Site("prod", LocalZones(Path("/")), network=Network(patience=1))
+SITE = SandboxLocation("prod", LocalZones(Path("/")))
+IMPATIENT = SandboxLocation("prod", LocalZones(Path("/")), network=Network(patience=1))
 
 
 def credentials(params: dict[str, object]) -> Params:
@@ -45,7 +45,7 @@ def credentials(params: dict[str, object]) -> Params:
     )
 
 
-def opened(params: dict[str, object], remote: str = "out", site: Site = SITE) -> SftpSink:
+def opened(params: dict[str, object], remote: str = "out", site: SandboxLocation = SITE) -> SftpSink:
     location = {"datasetFileType": "JSON", "compression": "GZIP", "remotePath": remote}
     sink = sftp.open_sink(credentials(params), schema.parse_target_params(sftp.DESTINATION, location), site)
     assert isinstance(sink, SftpSink)
@@ -201,11 +201,11 @@ def test_what_is_no_fingerprint_is_refused_when_it_is_given(bad: str) -> None:
 def test_the_first_connection_teaches_the_fingerprint(server: SshServer, tmp_path: Path) -> None:
     assert sftp.DESTINATION.pin is not None
     pinned = sftp.DESTINATION.pin(credentials(server.params()), None, SITE)
-    assert schema.public_params(pinned)["hostKeyFingerprint"] == server.fingerprint
-    assert schema.full_params(pinned) == server.params() | {"hostKeyFingerprint": server.fingerprint}
-    opened(schema.full_params(pinned)).put("out/file.json", [b"x"])
+    assert schema.redact(pinned)["hostKeyFingerprint"] == server.fingerprint
+    assert schema.with_defaults(pinned) == server.params() | {"hostKeyFingerprint": server.fingerprint}
+    opened(schema.with_defaults(pinned)).put("out/file.json", [b"x"])
     with sshd(tmp_path / "another") as another:
-        moved = schema.full_params(pinned) | {"port": another.port}
+        moved = schema.with_defaults(pinned) | {"port": another.port}
         assert refused(opened(moved)).code == "EXPORT-2001-401"
         with pytest.raises(DeliveryError, match="not the expected server"):
             sftp.DESTINATION.pin(credentials(moved), None, SITE)
@@ -536,7 +536,7 @@ def test_a_server_that_offers_no_sftp_is_terminal(tmp_path: Path) -> None:
 
 
 def test_a_network_that_may_not_be_reached_is_not(server: SshServer) -> None:
-    site = Site("prod", LocalZones(Path("/")), network=Network(deny=(ip_network("127.0.0.0/8"),)))
+    site = SandboxLocation("prod", LocalZones(Path("/")), network=Network(deny=(ip_network("127.0.0.0/8"),)))
     error = refused(opened(server.params(), site=site))
     assert (error.code, error.transient) == ("EXPORT-2001-403", False)
     with pytest.raises(DeliveryError, match="OFFTAKE_EGRESS_ALLOW"):

@@ -11,11 +11,11 @@ from typing import Any
 import asyncssh
 import pytest
 
-from offtake.clock import MovedClock
 from offtake.destinations.sftp import DESTINATION
 from offtake.errors import DeliveryError
 from tests.deployment import WITH_MANIFEST, Deployment, deployment, flow_body, rows, source_body
 from tests.destinations.test_sftp import opened
+from tests.fake_clock import FakeClock
 from tests.scheduling.flaky_destination import FaultyEngine
 from tests.servers import free_port
 from tests.sftp_server import listening
@@ -96,7 +96,7 @@ def inbox(tmp_path: Path) -> Iterator[Inbox]:
 
 
 @pytest.fixture
-def delivering(tmp_path: Path, clock: MovedClock) -> Iterator[Deployment]:
+def delivering(tmp_path: Path, clock: FakeClock) -> Iterator[Deployment]:
     with deployment(tmp_path / "data", clock, FaultyEngine()) as found:
         yield found
 

@@ -38,7 +38,7 @@ def learn(params: dict[str, object], remote: str = "in") -> Params:
 
 
 def placing_of(learned: Params) -> dict[str, object]:
-    return {name: value for name, value in schema.public_params(learned).items() if name in USUAL}
+    return {name: value for name, value in schema.redact(learned).items() if name in USUAL}
 
 
 @contextlib.contextmanager
@@ -135,7 +135,7 @@ def test_a_server_of_old_algorithms_is_told_at_once_and_served_on_demand(
 
 def test_old_algorithms_are_used_only_where_there_is_no_other(server: SshServer) -> None:
     learned = learn(server.params() | {"allowOldAlgorithms": True})
-    assert schema.public_params(learned)["hostKeyFingerprint"] == server.fingerprint
+    assert schema.redact(learned)["hostKeyFingerprint"] == server.fingerprint
 
 
 def test_asyncssh_without_a_host_key_that_is_taken_is_told_with_both_lists() -> None:
@@ -329,7 +329,7 @@ def test_what_is_given_is_not_looked_for(tmp_path: Path) -> None:
         assert found == {"temporaryName": "FOLDER", "exclusiveCreate": True, "readBack": False}
         rules.log.clear()
         whole = params | found | {"hostKeyFingerprint": "SHA256:" + "A" * 43}
-        assert not credentials(whole).unmet
+        assert not credentials(whole).needs_pinning
 
 
 def test_a_place_is_as_it_was_after_a_trial(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from offtake.destinations.drivers.local_folder import LocalFolderSink
-from offtake.destinations.drivers.temporary_names import is_temporary, left_behind, temporary_name
+from offtake.destinations.drivers.temporary_names import is_temporary, leftovers_of, temporary_name
 from offtake.destinations.zones import LocalZones
 
 NAMES = ["a", "part-0.json.gz", ".hidden", "a\nb", "x" * 241, "x" * 242, "x" * 255, "ü" * 127, "日" * 85, "\udcfc.json"]
@@ -18,7 +18,7 @@ def test_a_temporary_name_is_new_hidden_recognised_and_not_too_long(name: str) -
     assert first != second
     assert is_temporary(first)
     assert len(first.encode("utf-8", "surrogateescape")) <= 255
-    assert list(left_behind({name}, [first, second, f".{name}.tmp"])) == [first, second, f".{name}.tmp"]
+    assert list(leftovers_of({name}, [first, second, f".{name}.tmp"])) == [first, second, f".{name}.tmp"]
 
 
 def test_only_the_names_own_files_are_recognised() -> None:
@@ -33,10 +33,10 @@ def test_only_the_names_own_files_are_recognised() -> None:
         "..tmp",
         ".tmp",
     ]
-    assert list(left_behind({"a"}, others)) == []
+    assert list(leftovers_of({"a"}, others)) == []
     longest = ["x" * 250 + end for end in ("a", "b")]
-    assert list(left_behind({longest[0]}, [temporary_name(longest[1])])) == []
-    assert list(left_behind({"a"}, [temporary_name("a.0123abcd"), temporary_name(".a")])) == []
+    assert list(leftovers_of({longest[0]}, [temporary_name(longest[1])])) == []
+    assert list(leftovers_of({"a"}, [temporary_name("a.0123abcd"), temporary_name(".a")])) == []
 
 
 def test_a_name_as_long_as_the_file_system_takes_can_be_written(tmp_path: Path) -> None:

@@ -10,9 +10,9 @@ import pytest
 from offtake.destinations import schema
 from offtake.destinations.base import Sink
 from offtake.exporting import manifest as proof
-from offtake.exporting.job import Order, Place, join_key
+from offtake.exporting.job import DeliveryTarget, ExportJob, join_key
 from offtake.exporting.plan import part_name
-from offtake.exporting.verify import Delivery, Verified, verify
+from offtake.exporting.verify import DeliveredFiles, VerificationResult, verify
 from offtake.store.tables import Run, RunDataset, RunPart
 from tests.destinations.cases import Case
 
@@ -21,9 +21,9 @@ EXPORTED_AT: Final = 1_772_366_400_000
 
 
 @pytest.fixture
-def delivery(case: Case, sink: Sink) -> Delivery:
+def delivery(case: Case, sink: Sink) -> DeliveredFiles:
     """Three files and their manifest, as a run that succeeded would have written them."""
-    place = Place(
+    place = DeliveryTarget(
         case.destination.connection_spec_id,
         case.credentials,
         schema.parse_target_params(
@@ -33,7 +33,7 @@ def delivery(case: Case, sink: Sink) -> Delivery:
     )
     run_id, flow_id = str(uuid4()), str(uuid4())
     manifest_key = join_key(FOLDER, f"manifest-{flow_id}-{run_id}.json")
-    order = Order(run_id, str(uuid4()), flow_id, EXPORTED_AT, (), place, manifest_key=manifest_key)
+    job = ExportJob(run_id, str(uuid4()), flow_id, EXPORTED_AT, (), place, manifest_key=manifest_key)
     dataset = RunDataset(
         run_id=run_id,
         dataset_id="65f0c2a1b4d3e2f1a0b9c8d7",
@@ -52,7 +52,7 @@ def delivery(case: Case, sink: Sink) -> Delivery:
         parts.append(
             RunPart(number=number, dataset_id=dataset.dataset_id, key=key, rows=5, bytes=len(body), sha256=digest)
         )
-    body = proof.manifest(order, [dataset], parts)
+    body = proof.manifest(job, [dataset], parts)
     sink.put(manifest_key, [body])
     stored = {"key": manifest_key, "bytes": len(body)}
     run = Run(
@@ -61,23 +61,27 @@ def delivery(case: Case, sink: Sink) -> Delivery:
         dataset_ids=[dataset.dataset_id],
         status="success",
         completed_at=EXPORTED_AT,
-        verdict=None,
+        failure=None,
         manifest_key=manifest_key,
         manifest=stored,
         errors=[],
     )
-    return Delivery(order, run, [dataset], parts, {FOLDER})
+    return DeliveredFiles(job, run, [dataset], parts, {FOLDER})
 
 
-def found(delivery: Delivery, sink: Sink, *, download: bool = False, strict: bool = False) -> list[tuple[str, str]]:
+def found(
+    delivery: DeliveredFiles, sink: Sink, *, download: bool = False, strict: bool = False
+) -> list[tuple[str, str]]:
     """What is wrong, by the last part of each name."""
     told = verify(delivery, sink, (lambda _count: None) if download else None, strict=strict)
     return [(one.what, one.uri.rpartition("/")[2]) for one in told.findings]
 
 
-def test_what_is_missing_extra_or_altered_is_told(delivery: Delivery, sink: Sink) -> None:
+def test_what_is_missing_extra_or_altered_is_told(delivery: DeliveredFiles, sink: Sink) -> None:
     read: list[int] = []
-    assert verify(delivery, sink, read.append) == Verified(3, 15, sum(part.bytes or 0 for part in delivery.parts), ())
+    assert verify(delivery, sink, read.append) == VerificationResult(
+        3, 15, sum(part.bytes or 0 for part in delivery.parts), ()
+    )
     assert sum(read) == sum(part.bytes or 0 for part in delivery.parts)
 
     first, second, _ = delivery.parts
@@ -99,7 +103,7 @@ def test_what_is_missing_extra_or_altered_is_told(delivery: Delivery, sink: Sink
     assert size == "size 5, should be 18"
 
 
-def test_the_manifest_must_say_what_was_delivered(delivery: Delivery, sink: Sink) -> None:
+def test_the_manifest_must_say_what_was_delivered(delivery: DeliveredFiles, sink: Sink) -> None:
     assert delivery.manifest is not None
     key = delivery.manifest.key
     body = b"".join(sink.read(key))
@@ -110,7 +114,7 @@ def test_the_manifest_must_say_what_was_delivered(delivery: Delivery, sink: Sink
     assert found(delivery, sink, strict=True) == [("missing", key.rpartition("/")[2])]
 
 
-def test_what_was_collected_or_has_expired_is_counted(delivery: Delivery, sink: Sink) -> None:
+def test_what_was_collected_or_has_expired_is_counted(delivery: DeliveredFiles, sink: Sink) -> None:
     first, second, _ = delivery.parts
     for part in delivery.parts:
         part.finished_at = EXPORTED_AT
@@ -127,8 +131,8 @@ def test_what_was_collected_or_has_expired_is_counted(delivery: Delivery, sink: 
     assert [what for what, _ in found(kept_shortly, sink, strict=True)] == ["missing"] * 2
 
 
-def test_a_failed_run_that_kept_files_must_have_these_and_no_others(delivery: Delivery, sink: Sink) -> None:
-    delivery.run.status, delivery.run.verdict, delivery.run.disposal = "failed", {"code": "EXPORT-2003-504"}, "kept"
+def test_a_failed_run_that_kept_files_must_have_these_and_no_others(delivery: DeliveredFiles, sink: Sink) -> None:
+    delivery.run.status, delivery.run.failure, delivery.run.disposal = "failed", {"code": "EXPORT-2003-504"}, "kept"
     delivery.run.manifest = None
     for part in delivery.parts[:2]:
         part.finished_at = EXPORTED_AT
@@ -136,40 +140,40 @@ def test_a_failed_run_that_kept_files_must_have_these_and_no_others(delivery: De
     assert (verify(delivery, sink).files, verify(delivery, sink).rows) == (2, 10)
 
 
-def test_a_run_that_failed_must_have_left_nothing(delivery: Delivery, sink: Sink) -> None:
-    delivery.run.status, delivery.run.verdict = "failed", {"code": "EXPORT-2003-504"}
+def test_a_run_that_failed_must_have_left_nothing(delivery: DeliveredFiles, sink: Sink) -> None:
+    delivery.run.status, delivery.run.failure = "failed", {"code": "EXPORT-2003-504"}
     delivery.run.manifest = None
     assert {what for what, _ in found(delivery, sink)} == {"extra"}
     assert len(found(delivery, sink)) == 4
     assert delivery.manifest_key is not None
     for key in [delivery.manifest_key, *(part.key for part in delivery.parts)]:
         sink.delete(key)
-    assert verify(delivery, sink) == Verified(0, 0, 0, ())
+    assert verify(delivery, sink) == VerificationResult(0, 0, 0, ())
 
 
-def test_a_run_that_wrote_no_manifest_file_needs_none(delivery: Delivery, sink: Sink) -> None:
+def test_a_run_that_wrote_no_manifest_file_needs_none(delivery: DeliveredFiles, sink: Sink) -> None:
     assert delivery.manifest is not None
     sink.delete(delivery.manifest.key)
     delivery.run.manifest, delivery.run.manifest_key = None, ""
-    without = replace(delivery, order=replace(delivery.order, manifest_key=""))
+    without = replace(delivery, job=replace(delivery.job, manifest_key=""))
     read: list[int] = []
     whole = sum(part.bytes or 0 for part in without.parts)
-    assert verify(without, sink, read.append) == Verified(3, 15, whole, ())
+    assert verify(without, sink, read.append) == VerificationResult(3, 15, whole, ())
     sink.delete(without.parts[0].key)
-    assert verify(without, sink) == Verified(3, 15, whole, (), collected=1)
+    assert verify(without, sink) == VerificationResult(3, 15, whole, (), collected=1)
     assert [what for what, _ in found(without, sink, strict=True)] == ["missing"]
 
 
-def test_a_run_without_files_must_have_left_its_manifest_and_nothing_else(delivery: Delivery, sink: Sink) -> None:
+def test_a_run_without_files_must_have_left_its_manifest_and_nothing_else(delivery: DeliveredFiles, sink: Sink) -> None:
     """Its folder is not looked into: it has written nothing there."""
-    key = f"out/manifest-{delivery.order.manifest_owner_id}-{delivery.run.id}.json"
-    body = proof.manifest(delivery.order, delivery.datasets, [])
+    key = f"out/manifest-{delivery.job.manifest_owner_id}-{delivery.run.id}.json"
+    body = proof.manifest(delivery.job, delivery.datasets, [])
     delivery.run.manifest = {"key": key, "bytes": len(body), "sha256": hashlib.sha256(body).hexdigest()}
     delivery.run.manifest_key = key
-    empty = replace(delivery, order=replace(delivery.order, manifest_key=key), parts=[])
-    assert verify(empty, sink) == Verified(0, 0, 0, (), collected=1)
+    empty = replace(delivery, job=replace(delivery.job, manifest_key=key), parts=[])
+    assert verify(empty, sink) == VerificationResult(0, 0, 0, (), collected=1)
     assert found(empty, sink, strict=True) == [("missing", key.rpartition("/")[2])]
     sink.put(key, [body])
-    assert verify(empty, sink) == Verified(0, 0, 0, ())
-    delivery.run.status, delivery.run.verdict, delivery.run.manifest = "failed", {"code": "EXPORT-1499-400"}, None
+    assert verify(empty, sink) == VerificationResult(0, 0, 0, ())
+    delivery.run.status, delivery.run.failure, delivery.run.manifest = "failed", {"code": "EXPORT-1499-400"}, None
     assert found(empty, sink) == [("extra", key.rpartition("/")[2])]

@@ -10,7 +10,7 @@ import trustme
 from azure.storage.blob import ContainerClient
 from pydantic import SecretStr
 
-from offtake.destinations.base import Site
+from offtake.destinations.base import SandboxLocation
 from offtake.destinations.egress import Network
 from offtake.destinations.landing_zone import azure, s3
 from offtake.destinations.landing_zone.sinks import open_zone_to_write
@@ -23,8 +23,8 @@ from tests.servers import Amazon
 KIND: Final = "dlz_destination"
 
 
-def site(zones: Zones) -> Site:
-    return Site("prod", zones, organisation="an-organisation")
+def site(zones: Zones) -> SandboxLocation:
+    return SandboxLocation("prod", zones, organisation="an-organisation")
 
 
 def refused(act: Callable[[], Any]) -> DeliveryError:

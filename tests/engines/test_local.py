@@ -16,13 +16,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from offtake.destinations import schema
-from offtake.destinations.base import Site
+from offtake.destinations.base import SandboxLocation
 from offtake.destinations.registry import DESTINATIONS
 from offtake.destinations.zones import LocalZones
 from offtake.engines.local import LocalEngine
 from offtake.errors import CancelledError, DeliveryError, LeaseLostError
 from offtake.exporting.engine import PartsFailedError
-from offtake.exporting.job import Place
+from offtake.exporting.job import DeliveryTarget
 from offtake.exporting.part import Intent, PartTask
 from offtake.lake import reading, scan
 from tests.cancellations import FREE, Until, unrecorded
@@ -44,7 +44,9 @@ def task(tmp_path: Path) -> PartTask:
         key="out/part-1.parquet",
         slices=tuple(piece.to_json() for piece in part),
         schema=table.to_json(),
-        place=Place(zone.connection_spec_id, None, params, Site("prod", LocalZones(tmp_path / "zone"))),
+        place=DeliveryTarget(
+            zone.connection_spec_id, None, params, SandboxLocation("prod", LocalZones(tmp_path / "zone"))
+        ),
         again=False,
     )
 

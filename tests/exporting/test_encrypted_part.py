@@ -10,11 +10,11 @@ import psutil
 import pytest
 
 from offtake.destinations import schema
-from offtake.destinations.base import Site
+from offtake.destinations.base import SandboxLocation
 from offtake.destinations.registry import DESTINATIONS
 from offtake.destinations.zones import LocalZones
 from offtake.errors import CancelledError, DeliveryError
-from offtake.exporting.job import Place
+from offtake.exporting.job import DeliveryTarget
 from offtake.exporting.part import PartTask, export_part
 from offtake.formats import pgp
 from offtake.lake import reading, scan
@@ -52,18 +52,18 @@ def s3(tmp_path: Path) -> Iterator[S3Server]:
         yield server
 
 
-def place(name: str, zone: Path, credentials: dict[str, str] | None = None, **location: str | bool) -> Place:
+def place(name: str, zone: Path, credentials: dict[str, str] | None = None, **location: str | bool) -> DeliveryTarget:
     destination = next(one for one in DESTINATIONS if one.name == name)
     params = {"datasetFileType": "PARQUET", "compression": "NONE", **location}
-    return Place(
+    return DeliveryTarget(
         destination.connection_spec_id,
         schema.parse_credentials(destination, "Access Key", credentials) if credentials else None,
         schema.parse_target_params(destination, params),
-        Site("prod", LocalZones(zone)),
+        SandboxLocation("prod", LocalZones(zone)),
     )
 
 
-def bucket(s3: S3Server, tmp_path: Path, secret: str | None = None) -> Place:
+def bucket(s3: S3Server, tmp_path: Path, secret: str | None = None) -> DeliveryTarget:
     credentials = {"s3AccessKey": s3.access_key, "s3SecretKey": secret or s3.secret_key, "endpointUrl": s3.endpoint}
     return place("Amazon S3", tmp_path / "zone", credentials, bucketName=BUCKET, path="out")
 
@@ -125,7 +125,7 @@ def test_a_part_that_is_done_twice_is_the_same_rows(task: PartTask, tmp_path: Pa
 
 def test_a_bucket_gets_the_whole_message(s3: S3Server, tmp_path: Path, keys: Keyring) -> None:
     sink = bucket(s3, tmp_path).open()
-    written = sink.put("out/a.gpg", pgp.encrypted(blocks(40), keys.key("rsa")))
+    written = sink.put("out/a.gpg", pgp.encrypt(blocks(40), keys.key("rsa")))
     message = (s3.root / BUCKET / "out" / "a.gpg").read_bytes()
     assert len(message) == written
     assert keys.decrypt(message) == b"".join(blocks(40))
@@ -138,14 +138,14 @@ def test_a_bucket_gets_nothing_of_a_message_that_is_cut_off(s3: S3Server, tmp_pa
                 children()[0].kill()
             yield block
 
-    with closing(pgp.encrypted(killing(), keys.key("rsa"))) as stream, pytest.raises(DeliveryError, match="status -9"):
+    with closing(pgp.encrypt(killing(), keys.key("rsa"))) as stream, pytest.raises(DeliveryError, match="status -9"):
         bucket(s3, tmp_path).open().put("out/a.gpg", stream)
     assert files_below(s3.root / BUCKET) == []
 
 
 def test_a_bucket_that_refuses_leaves_nothing_running(s3: S3Server, tmp_path: Path, keys: Keyring) -> None:
     refusing = bucket(s3, tmp_path, secret="wrong").open()
-    with closing(pgp.encrypted(blocks(200), keys.key("rsa"))) as stream, pytest.raises(DeliveryError) as refused:
+    with closing(pgp.encrypt(blocks(200), keys.key("rsa"))) as stream, pytest.raises(DeliveryError) as refused:
         refusing.put("out/a.gpg", stream)
     assert refused.value.code == "EXPORT-2001-401"
     assert children() == []

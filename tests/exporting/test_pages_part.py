@@ -17,11 +17,11 @@ from pyiceberg.schema import Schema
 from pyiceberg.types import ListType, LongType, NestedField, StringType
 
 from offtake.errors import CancelledError, DeliveryError
-from offtake.exporting.job import Place
-from offtake.exporting.part import PartTask, Written, export_part
+from offtake.exporting.job import DeliveryTarget
+from offtake.exporting.part import PartTask, WrittenPart, export_part
 from offtake.formats.parquet import plain_pages
 from offtake.formats.parquet_pages import thrift
-from offtake.formats.parquet_pages.footer import UnsuitedError
+from offtake.formats.parquet_pages.footer import NotRecompressibleError
 from offtake.lake import ingest, reading, scan
 from offtake.lake.catalog import Lake
 from offtake.lake.locations import local_path
@@ -77,7 +77,7 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
     assert found
 
 
-def task(lake: Lake, to: Place, most_bytes: int = 2**62) -> PartTask:
+def task(lake: Lake, to: DeliveryTarget, most_bytes: int = 2**62) -> PartTask:
     """The table in one part."""
     snapshot = scan.current_snapshot(lake, TABLE)
     assert snapshot is not None
@@ -95,7 +95,7 @@ def delivered(lake: Lake, tmp_path: Path, compression: str = "GZIP", **params: A
     data = file.read_bytes()
     rows = parquets.metadata(data).num_rows
     assert file == zone / "prod" / KEY
-    assert written == Written(7, rows, len(data), hashlib.sha256(data).hexdigest(), uri=str(file))
+    assert written == WrittenPart(7, rows, len(data), hashlib.sha256(data).hexdigest(), uri=str(file))
     return data
 
 
@@ -245,7 +245,7 @@ def test_half_a_file_gets_an_end_of_its_own(lake: Lake, tmp_path: Path) -> None:
     pieces = [replace(piece, first=2, last=None, rows=1000), replace(piece, first=0, last=1, rows=1000)]
     written = export_part(replace(whole, slices=tuple(one.to_json() for one in pieces)), FREE, unrecorded)
     data = (tmp_path / "zone" / "prod" / KEY).read_bytes()
-    assert written == Written(7, 2000, len(data), hashlib.sha256(data).hexdigest(), uri=written.uri)
+    assert written == WrittenPart(7, 2000, len(data), hashlib.sha256(data).hexdigest(), uri=written.uri)
     expected = pa.concat_tables([rows.slice(2000), rows.slice(0, 1000)])
     assert arrow_rows(data) == parquets.rows_of(expected)
     assert len(data) < file.stat().st_size
@@ -397,7 +397,7 @@ def unsuited_at_its_end(data: bytes) -> bytes:
 
 
 @pytest.fixture(params=["folder", "bucket"])
-def to(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Place, Callable[[], dict[str, bytes]]]:
+def to(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[DeliveryTarget, Callable[[], dict[str, bytes]]]:
     """A place, and what lies there; uploads that dangle are said to lie there."""
     if request.param == "folder":
         zone = tmp_path / "zone"
@@ -424,7 +424,7 @@ def to(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Place, Callable[
 
 
 def test_a_part_that_turns_out_unsuited_in_its_middle_is_delivered_decoded(
-    lake: Lake, to: tuple[Place, Callable[[], dict[str, bytes]]], decoded: list[int]
+    lake: Lake, to: tuple[DeliveryTarget, Callable[[], dict[str, bytes]]], decoded: list[int]
 ) -> None:
     rows = noise(24_000)
     file = table_of(lake, rows, compression="snappy", write_page_index=True, row_group_size=8000)
@@ -432,7 +432,7 @@ def test_a_part_that_turns_out_unsuited_in_its_middle_is_delivered_decoded(
     written = export_part(task(lake, to[0]), FREE, unrecorded)
     ((key, data),) = to[1]().items()
     assert (key, decoded) == (KEY, [1])
-    assert written == Written(7, 24_000, len(data), hashlib.sha256(data).hexdigest(), uri=written.uri)
+    assert written == WrittenPart(7, 24_000, len(data), hashlib.sha256(data).hexdigest(), uri=written.uri)
     assert pq.read_table(pa.BufferReader(data)).equals(rows)
 
 
@@ -443,16 +443,16 @@ def test_most_of_a_part_has_gone_out_when_it_turns_out_unsuited(lake: Lake, tmp_
     given = task(lake, place("Data Landing Zone", tmp_path / "zone", path="out"))
     schema = reading.TableSchema.from_json(given.schema)
     gone = list[int]()
-    with reading.as_stored([reading.FileSlice.from_json(one) for one in given.slices], schema) as stored:
+    with reading.unchanged_row_groups([reading.FileSlice.from_json(one) for one in given.slices], schema) as stored:
         assert stored is not None
         _, made = plain_pages(reading.arrow_schema(schema), stored)
-        with pytest.raises(UnsuitedError, match="offset index"):
+        with pytest.raises(NotRecompressibleError, match="offset index"):
             gone.extend(len(chunk) for chunk in made)
     assert sum(gone) > 20_000_000
 
 
 def test_a_part_of_pages_that_is_cancelled_leaves_nothing(
-    lake: Lake, to: tuple[Place, Callable[[], dict[str, bytes]]]
+    lake: Lake, to: tuple[DeliveryTarget, Callable[[], dict[str, bytes]]]
 ) -> None:
     table_of(lake, noise(24_000), compression="snappy", row_group_size=8000)
     for times in (1, 2, 9):
@@ -470,7 +470,7 @@ def test_an_encrypted_part_goes_page_by_page(lake: Lake, tmp_path: Path, keys: K
     written = export_part(task(lake, replace(to, encrypt_to=keys.key("rsa"))), FREE, unrecorded)
     (file,) = files_below(tmp_path / "sealed")
     message = file.read_bytes()
-    assert written == Written(7, 300, len(message), hashlib.sha256(message).hexdigest(), uri=written.uri)
+    assert written == WrittenPart(7, 300, len(message), hashlib.sha256(message).hexdigest(), uri=written.uri)
     assert keys.decrypt(message) == plain
     assert children() == []
 

@@ -13,16 +13,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import select
 
-from offtake.clock import MovedClock
 from offtake.errors import CancelledError, DeliveryError
 from offtake.exporting import cleanup
 from offtake.exporting import run as exporting_run
-from offtake.exporting.retry import Budget, DeferredError, Patience, persevere
-from offtake.scheduling.orphan_sweeper import sweep_debris
+from offtake.exporting.retry import DeferredError, RetryBudget, RetryPolicy, retry
+from offtake.scheduling.orphan_sweeper import remove_orphans
 from offtake.store.tables import Run, RunPart, Watermark
 from tests.cancellations import FREE, Until
 from tests.conftest import NOON
 from tests.deployment import Deployment, rows, table_of
+from tests.fake_clock import FakeClock
 from tests.middlebox import Middlebox, middlebox
 from tests.scheduling.test_amazon_s3 import BUCKET, flow_to
 from tests.servers import S3Server, rclone_s3
@@ -63,18 +63,20 @@ def refusal() -> DeliveryError:
 def test_waits_grow_and_end_with_the_window(
     wait: float, asked: float | None, window: float, passed: list[float], unreachable: bool, seed: int
 ) -> None:
-    clock = MovedClock(NOON)
+    clock = FakeClock(NOON)
     ends = NOON + round(window * 1000)
-    budget = Budget(Patience(wait), clock, lambda began: began + round(window * 1000), _random=random.Random(seed))
+    budget = RetryBudget(
+        RetryPolicy(wait), clock, lambda began: began + round(window * 1000), _random=random.Random(seed)
+    )
     for failed, seconds in enumerate(passed, start=1):
         left = (ends - clock.now_ms()) / 1000
         error = passing(asked, unreachable=unreachable)
         if left <= 0 or (asked or 0) > left:
             with pytest.raises(DeliveryError) as caught:
-                budget.wait_after("part", error)
+                budget.next_delay("part", error)
             assert caught.value is error if left <= 0 else "asks to be left alone" in caught.value.message
             return
-        waited = budget.wait_after("part", error)
+        waited = budget.next_delay("part", error)
         due = min(60, wait * 1.3 ** (failed - 1)) if unreachable else min(LONGEST, wait * 2 ** (failed - 1))
         assert waited <= left + 1e-6
         assert waited >= (asked or 0) - 1e-6
@@ -86,13 +88,13 @@ def test_waits_grow_and_end_with_the_window(
 def test_a_clock_that_is_set_never_makes_a_wait_longer_than_the_window(
     jumps: list[tuple[int, bool]], window: float
 ) -> None:
-    clock = MovedClock(NOON)
+    clock = FakeClock(NOON)
     known: dict[str, list[int]] = {}
     waits: int | None = None
     for seconds, short in jumps:
-        budget = Budget(Patience(), clock, lambda began: began + round(window * 1000), waits, known)
+        budget = RetryBudget(RetryPolicy(), clock, lambda began: began + round(window * 1000), waits, known)
         try:
-            waited = budget.wait_after("plan", passing(window=120 if short else None))
+            waited = budget.next_delay("plan", passing(window=120 if short else None))
         except DeliveryError:
             assert short or clock.now_ms() - (waits or NOON) >= window * 1000 - 1
         else:
@@ -105,16 +107,16 @@ def test_a_clock_that_is_set_never_makes_a_wait_longer_than_the_window(
 def test_bounds_that_are_set_hold_over_all_claims_of_a_run(
     parts: list[int], attempts: int, retries: int, claimed_every: int
 ) -> None:
-    patience = Patience(0.1, attempts, retries)
+    patience = RetryPolicy(0.1, attempts, retries)
     known: dict[str, list[int]] = {}
     failed = Counter[int]()
     for number, part in enumerate(parts):
         if number % claimed_every == 0:
-            budget = Budget(patience, MovedClock(NOON), known=known)
+            budget = RetryBudget(patience, FakeClock(NOON), known=known)
         failed[part] += 1
         over = failed[part] >= attempts or failed.total() > retries
         try:
-            budget.wait_after(f"part {part}", passing())
+            budget.next_delay(f"part {part}", passing())
         except DeliveryError:
             assert over
             return
@@ -125,49 +127,49 @@ def test_bounds_that_are_set_hold_over_all_claims_of_a_run(
 
 @given(st.integers(0, 3))
 def test_what_does_not_pass_fails_at_once(before: int) -> None:
-    budget = Budget(Patience(), MovedClock(NOON))
+    budget = RetryBudget(RetryPolicy(), FakeClock(NOON))
     for _ in range(before):
-        budget.wait_after("part", passing())
+        budget.next_delay("part", passing())
     error = refusal()
     with pytest.raises(DeliveryError) as caught:
-        budget.wait_after("part", error)
+        budget.next_delay("part", error)
     assert caught.value is error
 
 
 @pytest.mark.parametrize("asked", [3601, 1e300, float("inf")])
 def test_a_server_that_asks_for_more_than_the_window_ends_the_run_and_the_error_says_so(asked: float) -> None:
-    budget = Budget(Patience(), MovedClock(NOON), lambda began: began + 3_600_000)
+    budget = RetryBudget(RetryPolicy(), FakeClock(NOON), lambda began: began + 3_600_000)
     with pytest.raises(DeliveryError, match="asks to be left alone") as caught:
-        budget.wait_after("part", passing(asked))
+        budget.next_delay("part", passing(asked))
     assert not caught.value.transient
 
 
 def test_a_failure_after_progress_begins_a_wait_of_its_own() -> None:
-    clock = MovedClock(NOON)
-    budget = Budget(Patience(), clock, lambda began: began + 3_600_000)
-    budget.wait_after("part 1", passing())
+    clock = FakeClock(NOON)
+    budget = RetryBudget(RetryPolicy(), clock, lambda began: began + 3_600_000)
+    budget.next_delay("part 1", passing())
     clock.advance(seconds=59 * 60)
     assert budget.ends_ms == NOON + 3_600_000
     budget.note_progress()
     clock.advance(hours=5)
-    assert budget.wait_after("part 2", passing()) > 0
+    assert budget.next_delay("part 2", passing()) > 0
     assert budget.ends_ms == NOON + (5 * 60 + 59 + 60) * 60_000
 
 
 def test_what_is_missing_is_waited_for_for_two_minutes_whatever_failed_before() -> None:
-    clock = MovedClock(NOON)
-    budget = Budget(Patience(), clock, lambda began: began + DAY_MS)
-    budget.wait_after("plan", passing())
+    clock = FakeClock(NOON)
+    budget = RetryBudget(RetryPolicy(), clock, lambda began: began + DAY_MS)
+    budget.next_delay("plan", passing())
     clock.advance(hours=2)
     while clock.elapsed < 7_320_000:
-        clock.advance(seconds=budget.wait_after("plan", passing(window=120)))
+        clock.advance(seconds=budget.next_delay("plan", passing(window=120)))
     assert clock.elapsed == pytest.approx(7_320_000, abs=100)
     with pytest.raises(DeliveryError):
-        budget.wait_after("plan", passing(window=120))
+        budget.next_delay("plan", passing(window=120))
 
 
 def test_those_who_fail_together_come_back_apart() -> None:
-    waits = {Budget(Patience(), MovedClock(NOON)).wait_after("part", passing()) for _ in range(50)}
+    waits = {RetryBudget(RetryPolicy(), FakeClock(NOON)).next_delay("part", passing()) for _ in range(50)}
     assert len(waits) > 40
     assert max(waits) - min(waits) > 0.3
 
@@ -181,7 +183,7 @@ def test_an_act_is_done_until_it_succeeds() -> None:
             raise passing()
         return number
 
-    assert persevere(act, "meeting", Budget(Patience(0.001), MovedClock(NOON)), FREE) == 4
+    assert retry(act, "meeting", RetryBudget(RetryPolicy(0.001), FakeClock(NOON)), FREE) == 4
 
 
 def test_a_long_wait_and_an_outage_are_not_waited_for_in_place() -> None:
@@ -191,12 +193,12 @@ def test_a_long_wait_and_an_outage_are_not_waited_for_in_place() -> None:
             raise error
 
         with pytest.raises(DeferredError) as caught:
-            persevere(act, "meeting", Budget(Patience(0.01), MovedClock(NOON)), FREE)
+            retry(act, "meeting", RetryBudget(RetryPolicy(0.01), FakeClock(NOON)), FREE)
         assert caught.value.error is error
 
 
 def test_short_waits_are_waited_for_in_place_for_three_seconds_in_all() -> None:
-    budget = Budget(Patience(0.01), MovedClock(NOON), in_place=0.1)
+    budget = RetryBudget(RetryPolicy(0.01), FakeClock(NOON), in_place=0.1)
     budget.spend(0.06, [passing()], FREE)
     budget.spend(0.03, [passing()], FREE)
     with pytest.raises(DeferredError):
@@ -208,7 +210,7 @@ def test_who_is_asked_to_stop_does_not_wait_on() -> None:
         raise passing(2)
 
     with pytest.raises(CancelledError):
-        persevere(act, "meeting", Budget(Patience(), MovedClock(NOON)), Until(lambda: True))
+        retry(act, "meeting", RetryBudget(RetryPolicy(), FakeClock(NOON)), Until(lambda: True))
 
 
 # Runs
@@ -297,7 +299,7 @@ class Delivery:
         """The destination is there again: the next run delivers what this one did not; what that left is removed."""
         assert (self.last().status, self.position(), self.last().manifest) == ("failed", None, None)
         self.deployed.clock.advance(hours=3)
-        assert len(list(sweep_debris(self.deployed.backend))) <= 1
+        assert len(list(remove_orphans(self.deployed.backend))) <= 1
         self.deployed.run_due()
         assert (self.last().status, self.last().errors) == ("success", [])
         assert self.position() is not None

@@ -6,24 +6,24 @@ from random import Random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from offtake.flows.continuity import Leg, Tiling, prove
-from offtake.lake.snapshot_history import Step
+from offtake.flows.continuity import Continuity, DeliveredRange, check_continuity
+from offtake.lake.snapshot_history import SnapshotStep
 
 
 @dataclass(frozen=True)
 class Story:
     """A table's snapshots, what of them is still known, and the legs that delivered them up to a position."""
 
-    history: list[Step]
-    legs: list[Leg]
+    history: list[SnapshotStep]
+    legs: list[DeliveredRange]
     known_from: int
 
     @property
     def position(self) -> int:
         return self.legs[-1].to
 
-    def prove(self, legs: list[Leg] | None = None, restarts: int = 0) -> Tiling:
-        return prove(legs or self.legs, self.position, self.history[self.known_from :], restarts)
+    def prove(self, legs: list[DeliveredRange] | None = None, restarts: int = 0) -> Continuity:
+        return check_continuity(legs or self.legs, self.position, self.history[self.known_from :], restarts)
 
 
 @st.composite
@@ -32,23 +32,25 @@ def stories(draw: st.DrawFn, least_legs: int = 1) -> Story:
     ids = draw(st.permutations(range(100, 100 + count)))
     ends = sorted(draw(st.sets(st.integers(0, count - 1), min_size=least_legs, max_size=count)))
     times = draw(st.lists(st.integers(0, 5), min_size=count, max_size=count))  # clocks jump
-    legs: list[Leg] = []
+    legs: list[DeliveredRange] = []
     for number, end in enumerate(ends):
         before = legs[-1].to if legs else None
         lost = before is not None and draw(st.integers(0, 5)) == 0
         full = before is None or lost
-        legs.append(Leg(f"run-{number}", full, before, None if full else before, ids[end], lost, times[number]))
-    return Story([Step(one, 0, 10) for one in ids], legs, draw(st.integers(0, count - 1)))
+        legs.append(
+            DeliveredRange(f"run-{number}", full, before, None if full else before, ids[end], lost, times[number])
+        )
+    return Story([SnapshotStep(one, 0, 10) for one in ids], legs, draw(st.integers(0, count - 1)))
 
 
 @given(stories(), st.randoms())
 def test_a_sound_history_is_proven(story: Story, random: Random) -> None:
     legs = [*story.legs]
-    nothing_new = Leg("empty", False, story.position, story.position, story.position, False, 9)
+    nothing_new = DeliveredRange("empty", False, story.position, story.position, story.position, False, 9)
     legs.insert(0, nothing_new)
     random.shuffle(legs)
     told = story.prove(legs)
-    assert told.flaws == []
+    assert told.faults == []
     assert told.legs == story.legs
     known = [step.snapshot_id for step in story.history[story.known_from :]]
     if story.position not in known:
@@ -64,11 +66,13 @@ def test_a_sound_history_is_proven(story: Story, random: Random) -> None:
 @given(stories(), st.data())
 def test_a_run_that_is_lacking_is_a_gap(story: Story, data: st.DataObject) -> None:
     lacking = data.draw(st.sampled_from(story.legs))
-    told = prove([leg for leg in story.legs if leg != lacking], story.position, story.history[story.known_from :], 0)
+    told = check_continuity(
+        [leg for leg in story.legs if leg != lacking], story.position, story.history[story.known_from :], 0
+    )
     after = story.legs[story.legs.index(lacking) + 1 :]
     if after and after[0].full:
         return  # what comes after delivers everything, and says why
-    assert "gap" in {flaw.kind for flaw in told.flaws}
+    assert "gap" in {flaw.kind for flaw in told.faults}
 
 
 @given(stories(), st.data())
@@ -80,7 +84,7 @@ def test_a_range_that_is_delivered_twice_is_an_overlap(story: Story, data: st.Da
     last_full = max(index for index, leg in enumerate(story.legs) if leg.full)
     if not twice.full and story.legs.index(twice) < last_full:
         return  # an increment of before the last full export, of which the history may tell nothing
-    assert "overlap" in {flaw.kind for flaw in told.flaws}
+    assert "overlap" in {flaw.kind for flaw in told.faults}
 
 
 @given(stories(least_legs=3), st.data())
@@ -95,14 +99,14 @@ def test_an_increment_that_begins_elsewhere_is_a_gap(story: Story, data: st.Data
     legs = [*story.legs]
     legs[number] = replace(leg, start=elsewhere)
     told = story.prove(legs)
-    assert any(flaw.kind == "gap" and leg.run_id in flaw.message for flaw in told.flaws)
+    assert any(flaw.kind == "gap" and leg.run_id in flaw.message for flaw in told.faults)
 
 
 @given(stories())
 def test_a_flow_that_began_anew_needs_somebody_who_told_it_to(story: Story) -> None:
-    fresh = Leg("fresh", True, None, None, story.position, False, 9)
-    assert story.prove([*story.legs, fresh], restarts=1).flaws == []
-    (flaw,) = story.prove([*story.legs, fresh]).flaws
+    fresh = DeliveredRange("fresh", True, None, None, story.position, False, 9)
+    assert story.prove([*story.legs, fresh], restarts=1).faults == []
+    (flaw,) = story.prove([*story.legs, fresh]).faults
     assert flaw.kind == "overlap"
     assert "fresh" in flaw.message
 
@@ -114,17 +118,17 @@ def test_an_increment_is_no_beginning(story: Story) -> None:
         return
     legs = [replace(leg, position=None), *story.legs[2:]]
     told = story.prove(legs)
-    assert any(flaw.kind == "gap" and leg.run_id in flaw.message for flaw in told.flaws)
+    assert any(flaw.kind == "gap" and leg.run_id in flaw.message for flaw in told.faults)
 
 
 def test_a_flow_comes_past_a_snapshot_again_when_its_table_is_rolled_back() -> None:
     """Every time the same increment begins there, which is known no more; none of them is delivered twice."""
-    legs = [Leg("first", True, None, None, 1, False, 0)]
+    legs = [DeliveredRange("first", True, None, None, 1, False, 0)]
     for time, end in enumerate((2, 3, 4), start=1):
-        legs.append(Leg(f"increment {end}", False, 1, 1, end, False, time))
-        legs.append(Leg(f"rolled back from {end}", True, end, None, 1, True, time))
+        legs.append(DeliveredRange(f"increment {end}", False, 1, 1, end, False, time))
+        legs.append(DeliveredRange(f"rolled back from {end}", True, end, None, 1, True, time))
     for times in ([0] * 7, list(range(7)), list(range(7))[::-1]):
         timed = [replace(leg, completed_at=time) for leg, time in zip(legs, times, strict=True)]
-        assert prove(timed[:-1], 4, [Step(4, 0, 10)], 0).flaws == []
-        twice = prove([*timed[:-1], replace(timed[-2], run_id="again")], 4, [Step(4, 0, 10)], 0)
-        assert any("again" in flaw.message for flaw in twice.flaws)
+        assert check_continuity(timed[:-1], 4, [SnapshotStep(4, 0, 10)], 0).faults == []
+        twice = check_continuity([*timed[:-1], replace(timed[-2], run_id="again")], 4, [SnapshotStep(4, 0, 10)], 0)
+        assert any("again" in flaw.message for flaw in twice.faults)

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from offtake.flows.folder_templates import MACROS, FolderNames, check_template, expand
+from offtake.flows.folder_templates import MACROS, TemplateValues, check_template, expand
 
-NAMES = FolderNames(
+NAMES = TemplateValues(
     destination="Amazon S3",
     dataset_id="5ef3e3259ad2a1191ab7dd7d",
     dataset_name="Loyalty Members",
@@ -216,13 +216,13 @@ def test_a_template_that_was_never_checked_writes_no_literal_macro(template: str
         expand(template, NAMES, SLOT)
 
 
-any_names = st.builds(FolderNames, **{field.name: st.text(max_size=300) for field in fields(FolderNames)})
+any_names = st.builds(TemplateValues, **{field.name: st.text(max_size=300) for field in fields(TemplateValues)})
 pieces = st.lists(st.sampled_from([*MACROS, "/", "_", ".", " ", "a", "%DATETIME(YYYY/MM)%"]), min_size=1, max_size=12)
 instants = st.integers(0, at("2100-01-01T00:00:00"))
 
 
 @given(template=pieces.map("".join), names=any_names, export_time_ms=instants)
-def test_no_name_whatever_leads_out_of_its_folder(template: str, names: FolderNames, export_time_ms: int) -> None:
+def test_no_name_whatever_leads_out_of_its_folder(template: str, names: TemplateValues, export_time_ms: int) -> None:
     folder = expand(template, names, export_time_ms)
     segments = folder.split("/") if folder else []
     assert all(re.fullmatch(r"[A-Za-z0-9._\-=+@ ]{1,255}", segment) for segment in segments)
@@ -232,7 +232,7 @@ def test_no_name_whatever_leads_out_of_its_folder(template: str, names: FolderNa
 
 @given(template=st.text(max_size=60), names=any_names, export_time_ms=instants)
 def test_a_template_that_passes_the_check_always_expands(
-    template: str, names: FolderNames, export_time_ms: int
+    template: str, names: TemplateValues, export_time_ms: int
 ) -> None:
     if check_template(template) == []:
         assert not {"%", "\\", "\0"} & set(expand(template, names, export_time_ms))

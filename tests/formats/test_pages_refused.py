@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from offtake.formats import parquet
 from offtake.formats.parquet_pages import thrift
-from offtake.formats.parquet_pages.footer import UnsuitedError
+from offtake.formats.parquet_pages.footer import NotRecompressibleError
 from offtake.formats.parquet_pages.thrift import BINARY, I32, I64, STRUCT, Struct
 from tests.formats import parquets, spark
 from tests.formats.parquets import CODECS, Slice, footer, paged, with_footer, with_ids
@@ -27,7 +27,7 @@ SCHEMA = with_ids(TABLE.schema)
 
 
 def refusal(schema: pa.Schema, *slices: Slice, compression: str = "GZIP") -> str:
-    with pytest.raises(UnsuitedError) as refused:
+    with pytest.raises(NotRecompressibleError) as refused:
         paged(schema, compression, *slices)
     return str(refused.value)
 
@@ -177,7 +177,7 @@ def test_a_whole_file_that_becomes_shorter_while_it_is_read(tmp_path: Path, ids:
         rows, made = parquet.gzip_pages(SCHEMA, [(file, 0, None)])
         assert rows == 200
         os.truncate(path, 100)
-        with pytest.raises(UnsuitedError, match="shorter"):
+        with pytest.raises(NotRecompressibleError, match="shorter"):
             list(made)
 
 
@@ -338,7 +338,7 @@ def test_pages_with_checksums_are_the_same_rows_or_refused(of: tuple[str, str], 
     for compression in ("GZIP", "NONE"):
         try:
             _, made = paged(OF_WHOLE, compression, (bytes(data), 0, None))
-        except UnsuitedError:
+        except NotRecompressibleError:
             continue
         # What was hit is no body: a header's statistics, say.
         assert _same(made) or any(_hit(bytes(data), DAMAGED[of], place) for place in _headers(DAMAGED[of]))
@@ -391,7 +391,7 @@ def test_any_damage_to_metadata_is_refused_or_does_no_harm(of: tuple[str, str], 
     began = time.process_time()
     try:
         _, made = paged(OF_WHOLE, draw.draw(st.sampled_from(["GZIP", "NONE"])), (bytes(data), 0, None))
-    except UnsuitedError:
+    except NotRecompressibleError:
         pass
     else:
         assert made.endswith(b"PAR1")

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 
 from offtake.formats.parquet import USUAL, ParquetOptions
 from offtake.formats.parquet_pages import thrift
-from offtake.formats.parquet_pages.footer import UnsuitedError
+from offtake.formats.parquet_pages.footer import NotRecompressibleError
 from offtake.formats.registry import format_for
 from tests.formats import parquets, spark
 from tests.formats.files import encoded
@@ -92,7 +92,7 @@ def test_files_with_uuids_are_decoded_only_where_they_are_to_be_text() -> None:
             same = paged(with_ids(table.schema), "GZIP", (stored, 0, None))
             assert paged(with_ids(table.schema), "GZIP", (stored, 0, None), options=TEXT) == same
         else:
-            with pytest.raises(UnsuitedError, match="UUIDs"):
+            with pytest.raises(NotRecompressibleError, match="UUIDs"):
                 paged(with_ids(table.schema), "GZIP", (stored, 0, None), options=TEXT)
 
 
@@ -152,14 +152,14 @@ def test_files_that_are_not_plain_are_decoded(how: str, codec: str, compression:
     stored = parquets.arrow(SAMPLE, compression=codec, **NOT_PLAIN[how])
     schema = with_ids(SAMPLE.schema)
     assert paged(schema, compression, (stored, 0, None))[0] == 72
-    with pytest.raises(UnsuitedError, match="PLAIN"):
+    with pytest.raises(NotRecompressibleError, match="PLAIN"):
         paged(schema, compression, (stored, 0, None), options=PLAIN)
 
 
 @every_compression
 def test_files_that_spark_writes_are_decoded_when_they_are_to_be_plain(compression: str) -> None:
     for file in sorted(spark.FOLDER.glob("spark-v*.parquet")):
-        with pytest.raises(UnsuitedError, match="PLAIN"):
+        with pytest.raises(NotRecompressibleError, match="PLAIN"):
             paged(with_ids(spark.table().schema), compression, (file.read_bytes(), 0, None), options=PLAIN)
 
 

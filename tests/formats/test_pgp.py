@@ -61,10 +61,10 @@ def many(count: int) -> Iterator[bytes]:
 
 @pytest.mark.parametrize("kind", USABLE)
 def test_what_was_encrypted_is_decrypted_to_the_same_bytes(keys: Keyring, kind: str) -> None:
-    assert pgp.key_problem(keys.key(kind)) is None
+    assert pgp.check_key(keys.key(kind)) is None
     for size in (0, 1, 5 * MIB + 3):
         plain = noise(size)
-        message = b"".join(pgp.encrypted([plain], keys.key(kind)))
+        message = b"".join(pgp.encrypt([plain], keys.key(kind)))
         assert plain == keys.decrypt(message)
         assert plain[:64] not in message or size < 64
 
@@ -72,13 +72,13 @@ def test_what_was_encrypted_is_decrypted_to_the_same_bytes(keys: Keyring, kind: 
 @given(pieces=st.lists(st.one_of(st.binary(max_size=40), st.integers(0, 300_000).map(noise)), max_size=12))
 @settings(max_examples=25)
 def test_any_cutting_gives_the_same_bytes(keys: Keyring, pieces: list[bytes]) -> None:
-    assert keys.decrypt(b"".join(pgp.encrypted(pieces, keys.key("rsa alone")))) == b"".join(pieces)
+    assert keys.decrypt(b"".join(pgp.encrypt(pieces, keys.key("rsa alone")))) == b"".join(pieces)
 
 
 def test_every_key_gets_aes_256_and_nothing_is_compressed_again(keys: Keyring) -> None:
     plain = b"a" * MIB
     for kind in ("rsa", "without preferences"):
-        message = b"".join(pgp.encrypted([plain], keys.key(kind)))
+        message = b"".join(pgp.encrypt([plain], keys.key(kind)))
         assert keys.cipher_of(message) == "9"
         assert MIB < len(message) < MIB + 10_000
 
@@ -86,7 +86,7 @@ def test_every_key_gets_aes_256_and_nothing_is_compressed_again(keys: Keyring) -
 def test_memory_stays_bounded(keys: Keyring) -> None:
     me, start, length = psutil.Process(), 0, 0
     peak = child_peak = 0
-    for number, chunk in enumerate(pgp.encrypted(many(300), keys.key("rsa"))):
+    for number, chunk in enumerate(pgp.encrypt(many(300), keys.key("rsa"))):
         length += len(chunk)
         start = start or me.memory_info().rss
         peak = max(peak, me.memory_info().rss)
@@ -106,7 +106,7 @@ def test_no_more_is_taken_than_is_asked_for(keys: Keyring) -> None:
             taken += 1
             yield block
 
-    stream = pgp.encrypted(counted(), keys.key("rsa"))
+    stream = pgp.encrypt(counted(), keys.key("rsa"))
     next(stream)
     time.sleep(0.2)
     assert taken <= 4
@@ -122,7 +122,7 @@ def test_what_the_chunks_raise_passes_through(keys: Keyring) -> None:
         raise raised
 
     with pytest.raises(BrokenPipeError) as caught:
-        list(pgp.encrypted(failing(), keys.key("rsa")))
+        list(pgp.encrypt(failing(), keys.key("rsa")))
     assert caught.value is raised
 
 
@@ -136,7 +136,7 @@ def test_a_stream_that_is_left_leaves_nothing_running(keys: Keyring) -> None:
         finally:
             ended.append(True)
 
-    stream = pgp.encrypted(endless(), keys.key("rsa"))
+    stream = pgp.encrypt(endless(), keys.key("rsa"))
     next(stream)
     child = the_child()
     child.suspend()  # it cannot end of its own accord
@@ -146,7 +146,7 @@ def test_a_stream_that_is_left_leaves_nothing_running(keys: Keyring) -> None:
 
 
 def test_a_child_that_is_killed_is_an_error_and_no_short_stream(keys: Keyring) -> None:
-    stream = pgp.encrypted(many(50), keys.key("rsa"))
+    stream = pgp.encrypt(many(50), keys.key("rsa"))
     for _ in range(5):
         next(stream)
     the_child().kill()
@@ -161,7 +161,7 @@ def test_a_child_killed_while_it_waits_for_the_end_is_an_error(keys: Keyring) ->
         the_child().kill()
 
     with pytest.raises(DeliveryError, match="status -9"):
-        list(pgp.encrypted(killing(), keys.key("rsa")))
+        list(pgp.encrypt(killing(), keys.key("rsa")))
 
 
 def test_a_program_that_stops_in_the_middle_and_says_nothing_is_an_error(
@@ -173,19 +173,19 @@ def test_a_program_that_stops_in_the_middle_and_says_nothing_is_an_error(
     program.chmod(0o755)
     monkeypatch.setenv("PATH", str(program.parent))
     with pytest.raises(DeliveryError, match="ended early, with status 0"):
-        list(pgp.encrypted(many(5), key))
+        list(pgp.encrypt(many(5), key))
 
 
 @pytest.mark.parametrize("kind", UNUSABLE)
 def test_what_is_wrong_with_a_key_is_said_and_nothing_is_encrypted_to_it(keys: Keyring, kind: str) -> None:
-    problem = pgp.key_problem(keys.key(kind))
+    problem = pgp.check_key(keys.key(kind))
     assert problem is not None
     assert problem.startswith(UNUSABLE[kind])
     if kind in ("two", "two blocks", "not armored"):
         return  # gpg itself would take them, so they are refused only when they are given
     got: list[bytes] = []
     with pytest.raises(DeliveryError) as caught:
-        got.extend(pgp.encrypted(many(3), keys.key(kind)))
+        got.extend(pgp.encrypt(many(3), keys.key(kind)))
     assert (caught.value.code, caught.value.transient, got) == ("EXPORT-2004-400", False, [])
     assert problem in str(caught.value)
 
@@ -195,15 +195,15 @@ def test_without_gpg_a_key_is_refused_and_nothing_is_sent(
 ) -> None:
     key = keys.key("rsa")
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert "is not installed" in str(pgp.key_problem(key))
+    assert "is not installed" in str(pgp.check_key(key))
     with pytest.raises(DeliveryError, match="is not installed") as caught:
-        list(pgp.encrypted(many(1), key))
+        list(pgp.encrypt(many(1), key))
     assert (caught.value.code, caught.value.transient) == ("EXPORT-2004-400", False)
 
 
 def test_the_child_knows_nothing_of_ours(keys: Keyring, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OFFTAKE_VAULT_KEY", "xMARKEDx")
-    stream = pgp.encrypted(many(5), keys.key("rsa"))
+    stream = pgp.encrypt(many(5), keys.key("rsa"))
     next(stream)
     assert set(the_child().environ()) == {"PATH", "LC_ALL"}
     assert sum(map(len, stream)) > 0

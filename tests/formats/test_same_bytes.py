@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from offtake.cli.sample_data import customer_events
-from offtake.formats.gzip_members import packed
+from offtake.formats.gzip_members import compress_member
 from offtake.formats.registry import format_for
 
 LEVELS = range(1, 10)
@@ -92,7 +92,7 @@ def hash_pages() -> str:
     made = hashlib.sha256()
     for number in range(10_000):
         beginning = number.to_bytes(4, "big") * 2
-        made.update(packed(beginning + rest + beginning, 1))
+        made.update(compress_member(beginning + rest + beginning, 1))
     return made.hexdigest()
 
 

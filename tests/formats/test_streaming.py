@@ -98,11 +98,11 @@ def test_row_groups_are_bounded_in_rows_and_bytes() -> None:
 
 def test_pieces_hold_every_row_once_and_are_small() -> None:
     batch = batch_of(pa.array(["x" * 1000] * 20_000))
-    pieces = list(batching.cut(batch))
+    pieces = list(batching.split_batches(batch))
     assert sum(piece.num_rows for piece in pieces) == 20_000
     assert max(piece.nbytes for piece in pieces) <= batching.MOST_BYTES * 1.1
     assert pa.Table.from_batches(pieces).equals(pa.Table.from_batches([batch]))
-    assert list(batching.cut(batch.slice(0, 0))) == []
+    assert list(batching.split_batches(batch.slice(0, 0))) == []
 
 
 def test_field_ids_and_what_may_be_null_stay_in_parquet() -> None:

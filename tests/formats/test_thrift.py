@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from offtake.formats.parquet_pages import footer, thrift
-from offtake.formats.parquet_pages.footer import UnsuitedError
+from offtake.formats.parquet_pages.footer import NotRecompressibleError
 from offtake.formats.parquet_pages.thrift import (
     BINARY,
     BYTE,
@@ -127,7 +127,7 @@ def test_bombs_are_errors_soon(bomb: str) -> None:
     with pytest.raises(ThriftError):
         thrift.decode(BOMBS[bomb])
     file = b"PAR1" + BOMBS[bomb] + struct.pack("<I", len(BOMBS[bomb])) + b"PAR1"
-    with pytest.raises(UnsuitedError):
+    with pytest.raises(NotRecompressibleError):
         footer.footer(pa.BufferReader(file))
     assert time.process_time() - began < 1
 
@@ -177,7 +177,7 @@ def test_fields_of_other_types_than_they_should_be_are_errors() -> None:
     ],
 )
 def test_files_without_metadata_in_the_clear(data: bytes, why: str) -> None:
-    with pytest.raises(UnsuitedError, match=why):
+    with pytest.raises(NotRecompressibleError, match=why):
         footer.footer(pa.BufferReader(data))
 
 
@@ -185,5 +185,5 @@ def test_long_metadata_is_read_whole() -> None:
     table = pa.table({f"column {n}": pa.array([n]) for n in range(1000)})
     data = parquets.arrow(table)
     assert int.from_bytes(data[-8:-4], "little") > 100_000
-    (group,) = footer.groups(footer.footer(pa.BufferReader(data)))
+    (group,) = footer.row_groups(footer.footer(pa.BufferReader(data)))
     assert len(footer.columns(group)) == 1000

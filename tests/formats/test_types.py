@@ -13,7 +13,7 @@ import pytest
 
 from offtake.errors import DeliveryError
 from offtake.formats.losses import LossCounter
-from offtake.formats.types import TYPE_MAP, check, check_iceberg, for_json, markdown_table
+from offtake.formats.types import TYPE_MAP, check_iceberg, check_supported, markdown_table, to_json_types
 from tests.formats.files import batch_of, encoded, lines, parsed
 from tests.formats.goldens import GOLDENS, ID, Golden, x
 
@@ -217,7 +217,7 @@ def test_a_year_beyond_9999_has_a_sign() -> None:
 def test_a_date_or_time_without_a_text_is_refused_by_its_column_and_kept_in_parquet(array: pa.Array, what: str) -> None:
     nested = pa.StructArray.from_arrays([array], ["inner"])
     with pytest.raises(DeliveryError, match=rf"^Column when holds a {what} .* PARQUET\.$") as refused:
-        for_json(batch_of(nested, "when"), LossCounter())
+        to_json_types(batch_of(nested, "when"), LossCounter())
     assert not refused.value.transient
     assert encoded([batch_of(array)], batch_of(array).schema, "PARQUET")
 
@@ -246,7 +246,7 @@ def test_a_date_or_time_without_a_text_is_refused_by_its_column_and_kept_in_parq
 @pytest.mark.parametrize("file_type", ["JSON", "PARQUET"])
 def test_a_column_no_format_holds_is_refused_by_name(file_type: str, schema: pa.Schema, message: str) -> None:
     with pytest.raises(DeliveryError, match=message):
-        check(schema)
+        check_supported(schema)
     with pytest.raises(DeliveryError, match=message):
         encoded([], schema, file_type)
 
@@ -295,7 +295,7 @@ def test_what_needs_no_change_is_not_copied() -> None:
     )
     batch = batch_of(pa.array([row, None, row], kind))
     before = [buffer.address for buffer in batch.column(0).buffers() if buffer]
-    assert [buffer.address for buffer in for_json(batch, LossCounter()).column(0).buffers() if buffer] == before
+    assert [buffer.address for buffer in to_json_types(batch, LossCounter()).column(0).buffers() if buffer] == before
 
 
 def test_the_documented_table_is_the_type_map() -> None:

@@ -16,10 +16,10 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from offtake.clock import MovedClock
 from offtake.engines.local import LocalEngine
 from tests.conftest import NOON
 from tests.deployment import Deployment, deployment, rows
+from tests.fake_clock import FakeClock
 
 CHECKS: list[CheckFunction] = [
     not_a_server_error,
@@ -35,7 +35,7 @@ EXAMPLES = 12
 @pytest.fixture(scope="module")
 def fuzzed(tmp_path_factory: pytest.TempPathFactory, engine: LocalEngine) -> Iterator[Deployment]:
     """A deployment with one thing of each kind in it."""
-    with deployment(tmp_path_factory.mktemp("fuzzed") / "data", MovedClock(NOON), engine) as opened:
+    with deployment(tmp_path_factory.mktemp("fuzzed") / "data", FakeClock(NOON), engine) as opened:
         opened.flow(opened.import_rows("events", rows(0, 3)))
         opened.run_due()
         new = {"name": "dev", "title": "Development", "type": "development"}

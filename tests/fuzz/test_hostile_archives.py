@@ -34,7 +34,7 @@ def backup(tmp_path_factory: pytest.TempPathFactory) -> list[Member]:
     folder = tmp_path_factory.mktemp("backup")
     backend = open_backend(Settings(data_dir=folder / "data"), Clock())
     try:
-        clients.set_up(backend.database, Clock())
+        clients.create_organisation(backend.database, Clock())
         take_backup(backend, folder / "b.tar", rows=True)
     finally:
         backend.close()

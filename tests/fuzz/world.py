@@ -13,11 +13,11 @@ from typing import Any, Final
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from offtake.api.sign_ins import SignIns
-from offtake.clock import MovedClock
 from offtake.engines.local import LocalEngine
 from tests.api.test_secrets import ACCOUNTS
 from tests.conftest import NOON
 from tests.deployment import FLOW_SERVICE, LAKE, ZONE, ZONE_FLOW, Deployment, deployment, rows
+from tests.fake_clock import FakeClock
 from tests.fuzz.grammar import Json
 
 CATALOG: Final = "/data/foundation/catalog"
@@ -251,7 +251,7 @@ def _only_one_host(headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, byte
 def world(folder: Path, engine: LocalEngine, database_url: str | None = None) -> Iterator[World]:
     """A world of its own in the folder."""
     store = {} if database_url is None else {"database_url": database_url}
-    with deployment(folder / "data", MovedClock(NOON), engine, **store) as opened:
+    with deployment(folder / "data", FakeClock(NOON), engine, **store) as opened:
         # What the vendor's document says of answers is another test's matter.
         opened.http.event_hooks["response"].clear()
         # So is how long who has a wrong secret waits.

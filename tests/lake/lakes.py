@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from offtake.formats.parquet import plain_pages
-from offtake.formats.parquet_pages.footer import UnsuitedError
+from offtake.formats.parquet_pages.footer import NotRecompressibleError
 from offtake.lake import ingest, reading, scan, table_files
 from offtake.lake.catalog import Lake, TableName
 from offtake.lake.ingest import Attempt, Batch
@@ -40,7 +40,7 @@ def move_warehouse(lake: Lake, old: Path, new: Path) -> tuple[Lake, Move]:
         shutil.move(f"{between}/warehouse", new)
     move, catalog = Move(f"file://{old}", f"file://{new}"), Path(str(lake.catalog.engine.url.database))
     lake.close()
-    relocate_tables(table_files.metadata_in(catalog), move)
+    relocate_tables(table_files.metadata_locations(catalog), move)
     table_files.set_locations(catalog, move.new_location)
     return Lake(f"sqlite:///{catalog}", move.new), move
 
@@ -78,9 +78,9 @@ def read(
 def _rows(piece: FileSlice, schema: TableSchema) -> list[Row]:
     """The rows of a slice, which are the same whether they are decoded or go page by page, where they may."""
     rows = [row for batch in reading.read([piece], schema) for row in batch.to_pylist(maps_as_pydicts="strict")]
-    with reading.as_stored([piece], schema) as stored:
+    with reading.unchanged_row_groups([piece], schema) as stored:
         if stored is not None:
-            with suppress(UnsuitedError):
+            with suppress(NotRecompressibleError):
                 _, chunks = plain_pages(reading.arrow_schema(schema), stored)
                 paged = pq.read_table(pa.BufferReader(b"".join(chunks))).to_pylist(maps_as_pydicts="strict")
                 assert repr(paged) == repr(rows)

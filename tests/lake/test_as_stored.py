@@ -15,7 +15,7 @@ from offtake.errors import DeliveryError
 from offtake.lake import reading, scan
 from offtake.lake.catalog import Lake
 from offtake.lake.locations import local_path
-from offtake.lake.projection import Names, is_as_wanted
+from offtake.lake.projection import ColumnNames, is_as_wanted
 from offtake.lake.reading import FileSlice, TableSchema
 from tests.lake.lakes import TABLE, add, full, numbered
 from tests.lake.other_writers import compact, data_files, delete_positions
@@ -50,9 +50,9 @@ def goes(lake: Lake) -> list[bool]:
     schema, found = parts(lake)
     said = []
     for part in found:
-        with reading.as_stored(part, schema) as stored:
+        with reading.unchanged_row_groups(part, schema) as stored:
             said.append(stored is not None)
-    with reading.as_stored([piece for part in found for piece in part], schema) as stored:
+    with reading.unchanged_row_groups([piece for part in found for piece in part], schema) as stored:
         assert (stored is not None) == all(said)
     return said
 
@@ -70,7 +70,7 @@ def test_ranges_of_row_groups_stay_and_files_are_closed(lake: Lake) -> None:
     pq.write_table(pq.read_table(local_path(file.path)), local_path(file.path), row_group_size=3)
     schema = reading.table_schema(lake, TABLE, snapshot)
     pieces = [piece for part in reading.slices([file], 2**62, 6) for piece in part]
-    with reading.as_stored(pieces, schema) as stored:
+    with reading.unchanged_row_groups(pieces, schema) as stored:
         assert stored is not None
         assert [one[1:] for one in stored] == [(0, 2), (2, 4), (4, 6), (6, 7)]
         assert not any(one[0].closed for one in stored)
@@ -187,7 +187,7 @@ def test_files_that_cannot_be_read_are_named(lake: Lake, broken: str, code: str)
         file.unlink()
     else:
         file.write_bytes(whole[:-9] if broken == "cut off" else whole.replace(b"\x18\x01a", b"\x18\x01\xff"))
-    for read in (reading.as_stored(part, schema).__enter__, lambda: list(reading.read(part, schema))):
+    for read in (reading.unchanged_row_groups(part, schema).__enter__, lambda: list(reading.read(part, schema))):
         with pytest.raises(DeliveryError) as refused:
             read()
         assert refused.value.code == code
@@ -215,4 +215,4 @@ ALIKE: list[tuple[pa.DataType, pa.DataType, bool]] = [
 @pytest.mark.parametrize(("stored", "wanted", "alike"), ALIKE, ids=str)
 def test_types_that_are_the_same_in_parquet(stored: pa.DataType, wanted: pa.DataType, alike: bool) -> None:
     target = pa.schema([pa.field("x", wanted, metadata={"PARQUET:field_id": "1"})])
-    assert is_as_wanted(reading.small(pa.schema([("x", stored)])), target, Names.of(target)) == alike
+    assert is_as_wanted(reading.narrow_types(pa.schema([("x", stored)])), target, ColumnNames.of(target)) == alike

@@ -13,7 +13,7 @@ import pytest
 from offtake.errors import CancelledError
 from offtake.lake import ingest, scan
 from offtake.lake.catalog import Lake, TableName
-from offtake.lake.ingest import Attempt, Batch, Landed
+from offtake.lake.ingest import Attempt, Batch, CommittedBatch
 from offtake.lake.parsing import parse as parsing
 from offtake.lake.parsing.errors import ImportRefusedError
 from offtake.lake.parsing.files import InputFile, input_file
@@ -46,8 +46,8 @@ def held(lake: Lake) -> list[int]:
     return sorted(row["n"] for row in full(lake))
 
 
-def landed(batch_id: str, made: Batch) -> Landed:
-    return Landed(batch_id, made.snapshot_id, made.rows)
+def landed(batch_id: str, made: Batch) -> CommittedBatch:
+    return CommittedBatch(batch_id, made.snapshot_id, made.rows)
 
 
 def test_a_batch_that_is_tried_again_lands_once(lake: Lake, tmp_path: Path) -> None:

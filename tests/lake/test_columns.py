@@ -42,7 +42,7 @@ from offtake.errors import DeliveryError
 from offtake.lake import reading, scan
 from offtake.lake.catalog import Lake
 from offtake.lake.locations import local_path
-from offtake.lake.projection import Names, UnfitError, projection
+from offtake.lake.projection import ColumnNames, ProjectionError, projection
 from offtake.lake.reading import FileSlice, TableSchema
 from tests.lake.lakes import TABLE, Row, add, full, numbered, read
 
@@ -310,8 +310,8 @@ def test_a_partition_column_that_the_file_has_is_read_from_the_file(lake: Lake) 
 
 def test_a_required_column_that_is_null_in_the_partition_is_refused() -> None:
     wanted = pa.schema([pa.field("k", pa.int64(), nullable=False, metadata={"PARQUET:field_id": "1"})])
-    with pytest.raises(UnfitError, match="column k is required, and the file does not have it"):
-        projection(pa.schema([]), wanted, Names.of(wanted), lambda *_: pa.scalar(None, pa.int64()))
+    with pytest.raises(ProjectionError, match="column k is required, and the file does not have it"):
+        projection(pa.schema([]), wanted, ColumnNames.of(wanted), lambda *_: pa.scalar(None, pa.int64()))
 
 
 def test_a_double_that_only_the_partition_has_is_refused(lake: Lake) -> None:
@@ -394,10 +394,10 @@ FORMS: list[tuple[pa.DataType, pa.DataType, list[Any]]] = [
 def test_other_forms_of_one_type_are_the_same_values(file: pa.DataType, wanted: pa.DataType, values: list[Any]) -> None:
     batch = pa.RecordBatch.from_arrays([pa.array(values, file)], names=["x"])
     target = pa.schema([pa.field("x", wanted, metadata={"PARQUET:field_id": "1"})])
-    got = projection(batch.schema, target, Names.of(target), lambda *_: None)(batch)
+    got = projection(batch.schema, target, ColumnNames.of(target), lambda *_: None)(batch)
     got.validate(full=True)
     assert got.schema == target
-    sliced = projection(batch.schema, target, Names.of(target), lambda *_: None)(batch.slice(1))
+    sliced = projection(batch.schema, target, ColumnNames.of(target), lambda *_: None)(batch.slice(1))
     sliced.validate(full=True)
     assert sliced.column(0).to_pylist() == got.column(0).to_pylist()[1:]
     assert got.column(0).null_count == batch.column(0).null_count
@@ -419,8 +419,8 @@ UNFIT: list[tuple[pa.DataType, pa.DataType]] = [
 @pytest.mark.parametrize(("file", "wanted"), UNFIT, ids=str)
 def test_types_that_would_lose_something_are_not_cast(file: pa.DataType, wanted: pa.DataType) -> None:
     target = pa.schema([pa.field("x", wanted, metadata={"PARQUET:field_id": "1"})])
-    with pytest.raises(UnfitError, match="column x is"):
-        projection(pa.schema([("x", file)]), target, Names.of(target), lambda *_: None)
+    with pytest.raises(ProjectionError, match="column x is"):
+        projection(pa.schema([("x", file)]), target, ColumnNames.of(target), lambda *_: None)
 
 
 def test_the_oldest_timestamps_of_parquet_are_read_beyond_what_nanoseconds_reach(lake: Lake, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 from offtake.lake import ingest, scan
 from offtake.lake.catalog import Lake
 from offtake.lake.commits import find_commit
-from offtake.lake.ingest import Attempt, Landed
+from offtake.lake.ingest import Attempt, CommittedBatch
 from offtake.lake.parsing.errors import ImportRefusedError
 from offtake.lake.parsing.files import input_file
 from offtake.lake.parsing.options import ParseOptions
@@ -154,7 +154,7 @@ def test_the_type_changes_by_a_rewrite_while_nothing_was_delivered(
     plan = scan.plan_increment(lake, TABLE, first.snapshot_id, made.snapshot_id)
     assert sum(file.rows for file in plan.files) == 1
     assert plan.deleted_rows == 0
-    ingest.revert(lake, TABLE, Landed("first", first.snapshot_id, first.rows))
+    ingest.revert(lake, TABLE, CommittedBatch("first", first.snapshot_id, first.rows))
     assert len(full(lake)) == 1
 
 

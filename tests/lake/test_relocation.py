@@ -273,7 +273,7 @@ def test_a_table_may_not_write_outside_of_the_warehouse(lake: Lake, tmp_path: Pa
 def test_contents_are_those_of_the_new_folder(lake: Lake, tmp_path: Path) -> None:
     add(lake, numbered(0, 1))
     moved, _ = move_warehouse(lake, tmp_path / "warehouse", tmp_path / "new")
-    (metadata,) = table_files.metadata_in(tmp_path / "catalog.db")
+    (metadata,) = table_files.metadata_locations(tmp_path / "catalog.db")
     assert all(local_path(one.uri).is_relative_to(tmp_path / "new") for one in table_files.files_of(metadata))
     assert scan.current_snapshot(moved, TABLE)
     moved.close()

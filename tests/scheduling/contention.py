@@ -12,7 +12,7 @@ from sqlalchemy import insert
 
 from offtake.access import access, clients
 from offtake.clock import Clock
-from offtake.contract.entities import stamp
+from offtake.contract.entities import creation_columns
 from offtake.flows.schedule import Schedule
 from offtake.store.database import Database
 from offtake.store.tables import Connection, Flow, SourceConnection, TargetConnection
@@ -22,9 +22,9 @@ DATASETS = ["one", "two"]
 
 _TOGETHER = """
 import logging, sys, time
-from offtake.clock import MovedClock
-from offtake.flows.failure_alerts import tell_failing
-from offtake.scheduling.scheduler import correct, tick
+from tests.fake_clock import FakeClock
+from offtake.flows.failure_alerts import alert_failing_flows
+from offtake.scheduling.scheduler import enqueue_due_runs, repair_future_slots
 from offtake.store.database import Database
 logging.basicConfig(stream=sys.stdout, format="%(levelname)s %(message)s", level=logging.WARNING)
 database = Database(sys.argv[1])
@@ -37,11 +37,11 @@ time.sleep(max(0, float(sys.stdin.readline()) - time.time()))
 
 def crowd(database: Database, clock: Clock, count: int, **columns: Any) -> list[str]:
     """So many enabled flows that are due now and every three hours; their ids."""
-    clients.set_up(database, clock)
-    caller = access.operator(database)
+    clients.create_organisation(database, clock)
+    caller = access.operator_caller(database)
     now = clock.now_seconds()
     standard = {"name": "n", "description": None, "state": "enabled", "connection_spec_id": "spec"}
-    source, base, target = (standard | stamp(caller, clock.now_ms()) for _ in range(3))
+    source, base, target = (standard | creation_columns(caller, clock.now_ms()) for _ in range(3))
     schedule = Schedule("FIRST_FULL_THEN_INCREMENTAL", "hour", 3, now, None, False, None)
     with database.writing() as session:
         nothing = {"auth_spec_name": None, "auth_public": None, "auth_sealed": None, "encryption": None}
@@ -50,7 +50,7 @@ def crowd(database: Database, clock: Clock, count: int, **columns: Any) -> list[
         session.add(SourceConnection(**source, base_connection_id=base["id"], dataset_ids=DATASETS, data=None))
         session.add(TargetConnection(**target, base_connection_id=base["id"], params={}))
         session.flush()
-        flow = stamp(caller, clock.now_ms()) | {
+        flow = creation_columns(caller, clock.now_ms()) | {
             "name": "flow",
             "description": None,
             "state": "enabled",

@@ -10,7 +10,7 @@ from sqlalchemy import select, text
 
 from offtake.exporting import run as exporting_run
 from offtake.scheduling.background import worker_of
-from offtake.scheduling.scheduler import correct, tick
+from offtake.scheduling.scheduler import enqueue_due_runs, repair_future_slots
 from offtake.store import run_states
 from offtake.store.tables import Flow, Run, Watermark
 from tests.deployment import Deployment, rows, table_of
@@ -52,14 +52,14 @@ class Exported:
 
     def serve(self) -> None:
         """What the scheduler and a worker do until nothing is left to do."""
-        correct(self.deployed.backend.database, self.deployed.clock)
+        repair_future_slots(self.deployed.backend.database, self.deployed.clock)
         self.deployed.run_due()
         self.deployed.sign_in()
 
     def begin(self, stage: str) -> None:
         """The run that is due is made, and brought as far as `stage` says; then its worker lets go of it."""
         database, clock = self.deployed.backend.database, self.deployed.clock
-        assert len(tick(database, clock)) == 1
+        assert len(enqueue_due_runs(database, clock)) == 1
         if stage != "waiting":
             self.go_on(until=None if stage == "planned" else "part_recorded")
 
@@ -72,9 +72,9 @@ class Exported:
             else:
                 patched.setattr(exporting_run, "failpoint", lambda name: stop.set() if name == until else None)
             worker = worker_of(self.deployed.backend, self.deployed.engine, "stopped")
-            assert worker.work_once(stop)
+            assert worker.run_next(stop)
         (live,) = [run for run in self.runs() if run.status in run_states.LIVE]
-        assert (live.planned_at is not None, live.beat) == (True, 0)
+        assert (live.planned_at is not None, live.heartbeat_counter) == (True, 0)
 
     def edit(self, **schedule: Any) -> None:
         """Change the schedule."""

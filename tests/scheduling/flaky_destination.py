@@ -12,9 +12,9 @@ from typing import Final
 from offtake import failpoints
 from offtake.destinations.drivers.temporary_names import temporary_name
 from offtake.errors import DeliveryError
-from offtake.exporting.cancellation import Leash, go_on
+from offtake.exporting.cancellation import CancellationToken, raise_if_cancelled
 from offtake.exporting.engine import PartsFailedError
-from offtake.exporting.part import PartTask, RecordIntent, Written, export_part
+from offtake.exporting.part import PartTask, RecordIntent, WrittenPart, export_part
 
 _SOON_SECONDS: Final = 5
 
@@ -36,25 +36,31 @@ class FaultyEngine:
     zone: Path = Path()
     faults: deque[str] = field(default_factory=deque)
 
-    def run(self, tasks: Iterable[PartTask], leash: Leash, record_intent: RecordIntent) -> Iterator[Written]:
+    def run(
+        self, tasks: Iterable[PartTask], cancellation: CancellationToken, record_intent: RecordIntent
+    ) -> Iterator[WrittenPart]:
         """Finished parts; see `exporting.engine.Engine`."""
         for task in list(tasks):
             try:
-                written = self._carry_out(task, self.faults.popleft() if self.faults else "", leash, record_intent)
+                written = self._carry_out(
+                    task, self.faults.popleft() if self.faults else "", cancellation, record_intent
+                )
             except DeliveryError as error:
                 if not error.transient:
                     raise
                 raise PartsFailedError({task.number: error}) from None
             yield written
 
-    def _carry_out(self, task: PartTask, fault: str, leash: Leash, record_intent: RecordIntent) -> Written:
+    def _carry_out(
+        self, task: PartTask, fault: str, cancellation: CancellationToken, record_intent: RecordIntent
+    ) -> WrittenPart:
         if fault in ("away", "refused"):
             raise away() if fault == "away" else refused()
         if fault == "cancelled":
             self.cancel()
-            _until_cancelled(leash)
+            _until_cancelled(cancellation)
         try:
-            written = export_part(task, leash, record_intent)
+            written = export_part(task, cancellation, record_intent)
         except Crash:
             leave_half(self.zone / task.key)
             raise
@@ -121,9 +127,9 @@ def fail(error: DeliveryError) -> Callable[[], None]:
     return reached
 
 
-def _until_cancelled(leash: Leash) -> None:
+def _until_cancelled(cancellation: CancellationToken) -> None:
     until = time.monotonic() + _SOON_SECONDS
     while time.monotonic() < until:
-        go_on(leash)
+        raise_if_cancelled(cancellation)
         time.sleep(0.005)
     raise AssertionError("the worker does not hear that its run is cancelled")

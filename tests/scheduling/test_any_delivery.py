@@ -31,7 +31,6 @@ from hypothesis.stateful import (
 )
 from sqlalchemy import select, text
 
-from offtake.clock import MovedClock
 from offtake.contract.entities import ENABLED
 from offtake.contract.problems import Problem
 from offtake.flows import flow_changes, flow_verification
@@ -40,15 +39,16 @@ from offtake.flows.run_manifests import read_manifest
 from offtake.lake.catalog import TableName
 from offtake.scheduling import heartbeat
 from offtake.scheduling.background import worker_of
-from offtake.scheduling.orphan_sweeper import sweep_debris
+from offtake.scheduling.orphan_sweeper import remove_orphans
 from offtake.scheduling.run_verification import delivery_of, verify_delivery
-from offtake.scheduling.scheduler import tick
+from offtake.scheduling.scheduler import enqueue_due_runs
 from offtake.store import disposals, run_parts, run_states
 from offtake.store import runs as store
 from offtake.store.run_warnings import EVERYTHING_AGAIN
 from offtake.store.tables import Dataset, Flow, Run, RunDataset, Watermark
 from tests.conftest import NOON
 from tests.deployment import Deployment, deployment
+from tests.fake_clock import FakeClock
 from tests.lake.test_any_history import BITS, RARE, History, named
 from tests.scheduling import flaky_destination
 from tests.scheduling.flaky_destination import Crash, FaultyEngine
@@ -144,9 +144,9 @@ class AnyDelivery(RuleBasedStateMachine):
                 flaky_destination.at("tick", flaky_destination.crash),
                 pytest.raises(Crash) if self.is_due() else nullcontext(),
             ):
-                tick(self.backend.database, self.clock)
+                enqueue_due_runs(self.backend.database, self.clock)
         expected = self.is_due() and self.live() is None
-        made = tick(self.backend.database, self.clock)
+        made = enqueue_due_runs(self.backend.database, self.clock)
         assert len(made) == expected
 
     @rule()
@@ -262,7 +262,7 @@ class AnyDelivery(RuleBasedStateMachine):
         act = flaky_destination.crash if point == "swept" else flaky_destination.fail(flaky_destination.away())
         try:
             with flaky_destination.at(point, act):
-                list(sweep_debris(self.backend))
+                list(remove_orphans(self.backend))
         except Crash:
             event("died while sweeping")
 
@@ -335,9 +335,9 @@ class AnyDelivery(RuleBasedStateMachine):
             return None
         worker = worker_of(self.backend, self.engine, f"worker {live.fence}")
         try:
-            if not worker.work_once(threading.Event()):
+            if not worker.run_next(threading.Event()):
                 self.clock.advance(seconds=self.backend.settings.lease_seconds)
-                assert worker.work_once(threading.Event())
+                assert worker.run_next(threading.Event())
         except Crash:
             status = "died"
         else:
@@ -487,7 +487,7 @@ class AnyDelivery(RuleBasedStateMachine):
 
     def sweep_for_good(self) -> None:
         self.clock.advance(days=1)
-        list(sweep_debris(self.backend))
+        list(remove_orphans(self.backend))
         over = [(path, run) for path, run in self.beside() if run.status not in run_states.LIVE]
         assert [path for path, run in over if not self.stays(path, run)] == []
 
@@ -496,9 +496,9 @@ class AnyDelivery(RuleBasedStateMachine):
             found = verify_delivery(delivery_of(self.backend, self.deployed.caller, run.id), lambda _: None)
             assert found.findings == ()
         with self.backend.database.reading() as session:
-            (proof,) = flow_verification.prove(session, self.backend.lake, session.get_one(Flow, self.flow))
+            (proof,) = flow_verification.verify_flow(session, self.backend.lake, session.get_one(Flow, self.flow))
         assert proof.tiling is not None
-        assert not proof.tiling.flaws, [flaw.message for flaw in proof.tiling.flaws]
+        assert not proof.tiling.faults, [flaw.message for flaw in proof.tiling.faults]
         assert proof.position == self.consumer.position
 
     def leave(self) -> None:
@@ -508,8 +508,8 @@ class AnyDelivery(RuleBasedStateMachine):
         with self.backend.database.writing() as session:
             flow_changes.delete(session, self.deployed.caller, self.flow, self.clock.now_ms())
         if live is not None:
-            store.abandon(self.backend.database, str(live.lease_owner))
-            worker_of(self.backend, self.engine, "last").work_once(threading.Event())
+            store.release_all_of(self.backend.database, str(live.lease_owner))
+            worker_of(self.backend, self.engine, "last").run_next(threading.Event())
 
     def cancel_live(self) -> None:
         live = self.live()
@@ -560,7 +560,7 @@ def world() -> Iterator[World]:
     engine = FaultyEngine()
     with (
         TemporaryDirectory() as folder,
-        deployment(Path(folder), MovedClock(NOON), engine, part_bytes=1, part_attempts=2) as deployed,
+        deployment(Path(folder), FakeClock(NOON), engine, part_bytes=1, part_attempts=2) as deployed,
     ):
         yield World(deployed, engine, count())
 

@@ -27,21 +27,21 @@ from hypothesis.stateful import (
 from sqlalchemy import select
 
 from offtake.access import access, clients
-from offtake.clock import MovedClock
 from offtake.contract.caller import Caller
 from offtake.contract.entities import ENABLED
 from offtake.flows import flow_changes, flows
-from offtake.flows.failure_alerts import tell_failing
+from offtake.flows.failure_alerts import alert_failing_flows
 from offtake.flows.schedule import Schedule, ScheduleRules, next_slot
 from offtake.flows.windows import Limits, window_of
-from offtake.scheduling.scheduler import correct, tick
+from offtake.scheduling.scheduler import enqueue_due_runs, repair_future_slots
 from offtake.store import run_plans, run_states, runs, waits
 from offtake.store.database import Database
 from offtake.store.health import Failure
-from offtake.store.leases import Watch
+from offtake.store.leases import LeaseMonitor
 from offtake.store.run_leases import Lease
 from offtake.store.tables import Flow, Run, RunDataset, SourceConnection, Watermark
 from offtake.store.waits import Wait
+from tests.fake_clock import FakeClock
 from tests.scheduling.contention import DATASETS, crowd
 from tests.scheduling.delivered_files import DAY, HOUR
 
@@ -57,7 +57,7 @@ class World:
 
     database: Database
     caller: Caller
-    clock: MovedClock
+    clock: FakeClock
 
 
 @dataclass
@@ -100,7 +100,7 @@ class AnyTime(RuleBasedStateMachine):
         due, before = self._flow(), self._runs()
         now_ms = self.world.clock.now_ms()
         live = [run for run in before if run.status in run_states.LIVE and not waits.is_overdue(run, now_ms)]
-        tick(self.world.database, self.world.clock)
+        enqueue_due_runs(self.world.database, self.world.clock)
         made = {run.id for run in self._runs()} - {run.id for run in before}
         now = self.world.clock.now_seconds()
         is_due = due.state == ENABLED and due.next_run_s is not None and due.next_run_s <= now
@@ -113,7 +113,7 @@ class AnyTime(RuleBasedStateMachine):
 
     @rule()
     def corrected_slots(self) -> None:
-        correct(self.world.database, self.world.clock)
+        repair_future_slots(self.world.database, self.world.clock)
         waits.correct_clock(self.world.database, self.world.clock.now_ms())
         self.corrected = True
 
@@ -126,7 +126,7 @@ class AnyTime(RuleBasedStateMachine):
     @precondition(lambda self: self.lease is None)
     @rule()
     def claimed(self) -> None:
-        watch = Watch(self.world.clock.elapsed_ms, 30_000)
+        watch = LeaseMonitor(self.world.clock.elapsed_ms, 30_000)
         self.lease = runs.claim(self.world.database, "worker", watch, self.world.clock.now_ms())
         self.plan = []
 
@@ -181,7 +181,7 @@ class AnyTime(RuleBasedStateMachine):
         assert self.lease is not None
         before = self._positions()
         error = {"code": "EXPORT-2003-504", "message": "It was away.", "type": "Error"}
-        runs.condemn(self.world.database, self.lease, error, self.world.clock.now_ms())
+        runs.record_failure(self.world.database, self.lease, error, self.world.clock.now_ms())
         runs.fail(self.world.database, self.lease, error, self.world.clock.now_ms())
         assert self._positions() == before
         self.lease = None
@@ -206,13 +206,13 @@ class AnyTime(RuleBasedStateMachine):
         assert self.lease is not None
         runs.release(self.world.database, self.lease)
         self.lease = runs.claim(
-            self.world.database, "other", Watch(self.world.clock.elapsed_ms, 30_000), self.world.clock.now_ms()
+            self.world.database, "other", LeaseMonitor(self.world.clock.elapsed_ms, 30_000), self.world.clock.now_ms()
         )
         assert self.lease is not None
 
     @rule(disable=st.booleans())
     def told(self, disable: bool) -> None:
-        tell_failing(self.world.database, self.world.clock.now_ms(), 3, disable=disable)
+        alert_failing_flows(self.world.database, self.world.clock.now_ms(), 3, disable=disable)
 
     # What takes several steps, and chance would seldom find
 
@@ -390,7 +390,7 @@ class AnyTime(RuleBasedStateMachine):
             return session.get_one(Flow, self.flow)
 
     def _schedule(self) -> Schedule:
-        return flows.schedule_of(self._flow())
+        return flows.stored_schedule(self._flow())
 
     def _once(self) -> bool:
         return self._schedule().one_time
@@ -414,9 +414,9 @@ def world() -> Iterator[World]:
     with TemporaryDirectory() as folder:
         database = Database(f"sqlite:///{Path(folder) / 'store.db'}")
         database.migrate()
-        clock = MovedClock(NOON)
-        clients.set_up(database, clock)
-        yield World(database, access.operator(database), clock)
+        clock = FakeClock(NOON)
+        clients.create_organisation(database, clock)
+        yield World(database, access.operator_caller(database), clock)
         database.close()
 
 

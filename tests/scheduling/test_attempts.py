@@ -15,16 +15,16 @@ import pytest
 from sqlalchemy import select
 
 from offtake.cli.main import main
-from offtake.clock import MovedClock
 from offtake.destinations.drivers.sftp_files import RemoteFolder
 from offtake.destinations.drivers.sftp_placing import Placing, TemporaryName
 from offtake.engines.local import LocalEngine
 from offtake.exporting.attempts import earlier_attempts, next_attempt
 from offtake.exporting.plan import part_name
-from offtake.scheduling.orphan_sweeper import sweep_debris
+from offtake.scheduling.orphan_sweeper import remove_orphans
 from offtake.store.tables import RunPart
 from tests.api.tutorial import connect, flow_body, source_of
 from tests.deployment import Deployment, deployment, rows, table_of
+from tests.fake_clock import FakeClock
 from tests.scheduling.test_kill import PARTS, ROWS, finish, recorded, serve
 from tests.sftp_server import Rules, ruled_server
 from tests.ssh_server import sshd
@@ -93,7 +93,7 @@ def partner(deployed: Deployment, root: Path, rules: Rules, **more: object) -> I
 
 
 def sweep(deployed: Deployment) -> None:
-    for _ in sweep_debris(deployed.backend):
+    for _ in remove_orphans(deployed.backend):
         pass
 
 
@@ -339,7 +339,7 @@ def test_a_server_that_is_killed_delivers_every_row_once_under_the_names_of_its_
     data_dir = tmp_path / "data"
     with sshd(tmp_path / "ssh") as ssh:
         partner_server = ssh.within("partner", "-P rename,posix-rename")
-        with deployment(data_dir, MovedClock(time.time_ns() // 1_000_000), engine) as deployed:
+        with deployment(data_dir, FakeClock(time.time_ns() // 1_000_000), engine) as deployed:
             for first in range(0, PARTS * ROWS, ROWS):
                 dataset = deployed.import_rows("events", rows(first, ROWS))
             auth = {"specName": "SFTP with SSH Key", "params": partner_server.params()}

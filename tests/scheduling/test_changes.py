@@ -2,7 +2,7 @@
 
 import pytest
 
-from offtake.scheduling.scheduler import correct, tick
+from offtake.scheduling.scheduler import enqueue_due_runs, repair_future_slots
 from offtake.store import run_states
 from tests.deployment import Deployment, rows, source_body, target_body
 from tests.scheduling.delivered_files import DAY, HOUR, ONCE, STAGES, Exported, make
@@ -36,8 +36,8 @@ def test_the_last_slot_waits_for_a_run_that_is_live(deployed: Deployment, monkey
     database, clock = deployed.backend.database, deployed.clock
     for _ in range(3):
         clock.advance(hours=3)
-        assert tick(database, clock) == []
-        correct(database, clock)
+        assert enqueue_due_runs(database, clock) == []
+        repair_future_slots(database, clock)
     assert exported.next() == 3
     exported.serve()  # the run that was live
     exported.serve()

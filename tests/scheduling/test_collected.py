@@ -11,15 +11,15 @@ import pyarrow.parquet as pq
 import pytest
 from sqlalchemy import delete, select
 
-from offtake.clock import MovedClock
 from offtake.destinations.drivers.local_folder import LocalFolderSink
 from offtake.flows import backfill, flow_verification
 from offtake.lake.catalog import TableName
-from offtake.scheduling.orphan_sweeper import sweep_debris
+from offtake.scheduling.orphan_sweeper import remove_orphans
 from offtake.scheduling.run_verification import delivery_of, verify_delivery
 from offtake.store import disposals
 from offtake.store.tables import Dataset, Flow, Run, RunDataset
 from tests.deployment import FLOW_SERVICE, WITH_MANIFEST, Deployment, deployment, moving_files, rows, target_body
+from tests.fake_clock import FakeClock
 from tests.scheduling import flaky_destination
 from tests.scheduling.flaky_destination import FaultyEngine
 
@@ -72,8 +72,10 @@ class Partner:
 
     def prove(self) -> list[str]:
         with self.deployed.backend.database.reading() as session:
-            proofs = flow_verification.prove(session, self.deployed.backend.lake, session.get_one(Flow, self.flow))
-        return [flaw.message for one in proofs if one.tiling for flaw in one.tiling.flaws]
+            proofs = flow_verification.verify_flow(
+                session, self.deployed.backend.lake, session.get_one(Flow, self.flow)
+            )
+        return [flaw.message for one in proofs if one.tiling for flaw in one.tiling.faults]
 
 
 def continued(partner: Partner) -> list[str]:
@@ -94,7 +96,7 @@ def read(path: Path) -> list[int]:
 
 
 @pytest.fixture
-def partner(tmp_path: Path, clock: MovedClock) -> Iterator[Partner]:
+def partner(tmp_path: Path, clock: FakeClock) -> Iterator[Partner]:
     """A flow of twenty rows in four files, due now."""
     engine = FaultyEngine()
     with deployment(tmp_path / "data", clock, engine, part_bytes=1) as deployed:
@@ -194,7 +196,7 @@ def test_a_destination_that_is_away_leaves_the_decision_to_the_next_run(partner:
     assert (failed.disposal, failed.sweep_due is None) == (None, False)
     assert partner.next().status == "success"
     assert partner.ids() == list(range(20))
-    list(sweep_debris(partner.deployed.backend))
+    list(remove_orphans(partner.deployed.backend))
     assert partner.ids() == list(range(20))
 
 
@@ -204,7 +206,7 @@ def test_a_removal_that_is_cut_off_is_not_taken_for_a_collection(partner: Partne
         failed = partner.run("", "", "", REFUSED)
     assert failed.disposal != disposals.KEPT
     assert partner.next().status == "success"
-    list(sweep_debris(partner.deployed.backend))
+    list(remove_orphans(partner.deployed.backend))
     assert partner.ids() == list(range(20))
     assert [path for path in partner.deployed.zone.rglob(".*") if path.is_file()] == []
 

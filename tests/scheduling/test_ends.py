@@ -14,15 +14,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from offtake.clock import MovedClock
 from offtake.flows import flow_ends
 from offtake.flows.flow_ends import THRESHOLDS, log_ending_soon, log_ends
 from offtake.flows.schedule import Schedule
-from offtake.scheduling.background import Duties, working
+from offtake.scheduling.background import ProcessRoles, background_services
 from offtake.store.database import Database
 from offtake.store.tables import Flow
 from tests.conftest import NOON
 from tests.deployment import Deployment
+from tests.fake_clock import FakeClock
 from tests.scheduling.contention import crowd, together
 from tests.scheduling.delivered_files import DAILY, DAY, ONCE, Exported, make
 
@@ -162,28 +162,28 @@ def test_the_etag_outlives_the_log(exported: Exported) -> None:
 def test_a_server_logs_ends_and_a_worker_does_not(exported: Exported, caplog: pytest.LogCaptureFixture) -> None:
     exported.deployed.clock.advance(days=170)
     pause = threading.Event()
-    with working(exported.deployed.backend, "worker", Duties(schedules=False)):
+    with background_services(exported.deployed.backend, "worker", ProcessRoles(schedules=False)):
         pause.wait(0.5)
         assert lines(caplog) == []
     for _ in range(2):  # and a restart does not repeat it
-        with working(exported.deployed.backend, "server"):
+        with background_services(exported.deployed.backend, "server"):
             assert any(lines(caplog) or pause.wait(0.05) for _ in range(200))
             pause.wait(0.3)
     assert days_logged(caplog) == [30]
 
 
-def test_processes_that_look_at_the_same_instant_log_each_flow_once(database: Database, clock: MovedClock) -> None:
+def test_processes_that_look_at_the_same_instant_log_each_flow_once(database: Database, clock: FakeClock) -> None:
     flows = crowd(database, clock, 150, schedule=schedule(NOON // 1000 + 5 * DAY))
     script = (
         "from offtake.flows.flow_ends import log_ends\n"
-        f"for _ in range(5): log_ends(database, MovedClock({clock.now_ms()}))"
+        f"for _ in range(5): log_ends(database, FakeClock({clock.now_ms()}))"
     )
     printed = [line for output in together(database, script) for line in output.splitlines()]
     assert Counter(line.split()[2] for line in printed if line.startswith("WARNING flow")) == Counter(flows)
     assert len(printed) == len(flows)
 
 
-def test_ends_after_2038_are_found_on_either_database(database: Database, clock: MovedClock) -> None:
+def test_ends_after_2038_are_found_on_either_database(database: Database, clock: FakeClock) -> None:
     """An instant that an integer of four bytes does not hold."""
     far = 2**33
     crowd(database, clock, 2, schedule=schedule(far))
@@ -192,7 +192,7 @@ def test_ends_after_2038_are_found_on_either_database(database: Database, clock:
 
 
 def test_a_start_logs_one_line_with_the_flows_that_end_within_30_days(
-    database: Database, clock: MovedClock, caplog: pytest.LogCaptureFixture
+    database: Database, clock: FakeClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     now = clock.now_seconds()
     crowd(database, clock, 1, schedule=schedule(now + 31 * DAY), name="later")
@@ -267,7 +267,7 @@ def period(left: int) -> int | None:
 def test_each_threshold_is_logged_once_if_a_server_runs_in_its_time_whatever_the_clock_does(
     store: Database, jumps: list[tuple[int, int, bool]]
 ) -> None:
-    clock = MovedClock(NOON)
+    clock = FakeClock(NOON)
     (flow,) = crowd(store, clock, 1, schedule=schedule(LATER))
     expected = set[int]()
     with hearing() as heard:

@@ -13,7 +13,7 @@ from offtake.engines import local
 from offtake.errors import DeliveryError, exhaustion
 from offtake.exporting.plan import make_plan
 from offtake.lake import outages
-from offtake.scheduling.job_loader import OrderDesk
+from offtake.scheduling.job_loader import JobLoader
 from offtake.store.tables import Run
 from tests.deployment import FLOW_SERVICE, Deployment
 
@@ -56,12 +56,12 @@ def test_a_run_that_cannot_be_looked_up_for_it_is_given_back(
 ) -> None:
     flow = deployed.flow(deployed.import_rows("d", [{"id": 1}]))
     error = OSError(errno.EMFILE, "Too many open files")
-    monkeypatch.setattr(OrderDesk, "order", failing_once(error, OrderDesk.order))
+    monkeypatch.setattr(JobLoader, "load", failing_once(error, JobLoader.load))
     with pytest.raises(OSError, match="Too many open files"):
         deployed.run_due()
     (run,) = runs_of(deployed, flow)
     assert run.status != "failed"
-    assert (run.beat, run.claims) == (0, 0)
+    assert (run.heartbeat_counter, run.claims) == (0, 0)
     deployed.run_out()
     assert [one.status for one in runs_of(deployed, flow)] == ["success"]
 
@@ -82,7 +82,7 @@ def test_a_part_that_meets_it_is_tried_again(error: Exception) -> None:
 
 @pytest.mark.parametrize("error", OUT_OF, ids=NAMES)
 def test_a_file_of_the_lake_that_cannot_be_read_for_it_is_no_damaged_file(error: Exception) -> None:
-    assert outages.passes(error)
+    assert outages.is_transient(error)
 
 
 @pytest.mark.parametrize("error", OUT_OF, ids=NAMES)

@@ -10,15 +10,15 @@ import pytest
 from sqlalchemy import select
 
 from offtake.cli.main import main
-from offtake.clock import MovedClock
 from offtake.contract.caller import ENGINE
 from offtake.flows import failure_alerts
-from offtake.flows.failure_alerts import tell_failing
-from offtake.scheduling.background import working
-from offtake.scheduling.scheduler import tick
+from offtake.flows.failure_alerts import alert_failing_flows
+from offtake.scheduling.background import background_services
+from offtake.scheduling.scheduler import enqueue_due_runs
 from offtake.store.database import Database
 from offtake.store.tables import AuditEvent, Flow
 from tests.deployment import Deployment, rows
+from tests.fake_clock import FakeClock
 from tests.scheduling.contention import crowd, together
 from tests.scheduling.test_amazon_s3 import BUCKET, flow_to
 from tests.servers import S3Server, rclone_s3
@@ -48,7 +48,7 @@ class Failing:
             self.deployed.clock.advance(hours=3)
 
     def tell(self, *, disable: bool = False) -> None:
-        tell_failing(self.deployed.backend.database, self.deployed.clock.now_ms(), 3, disable=disable)
+        alert_failing_flows(self.deployed.backend.database, self.deployed.clock.now_ms(), 3, disable=disable)
 
     def mend(self) -> None:
         self._s3.make_bucket(self._bucket)
@@ -164,7 +164,7 @@ def test_cancelled_runs_do_not_count(deployed: Deployment, s3: S3Server) -> None
         },
     )["id"]
     flow.run(2)
-    tick(deployed.backend.database, deployed.clock)
+    enqueue_due_runs(deployed.backend.database, deployed.clock)
     deployed.sign_in()
     # Nothing of what the run waits to deliver is the flow's any more: it is cancelled.
     deployed.patch(f"/flows/{flow.flow}", [{"op": "replace", "path": "/sourceConnectionIds", "value": [alone]}])
@@ -179,7 +179,7 @@ def test_a_server_tells_and_disables_by_its_settings(
     flow = Failing(deployed, s3, "server")
     changed = {"failures_told": 1, "disable_failing": True}
     object.__setattr__(deployed.backend, "settings", deployed.backend.settings.model_copy(update=changed))
-    with working(deployed.backend, "server"):
+    with background_services(deployed.backend, "server"):
         pause = threading.Event()
         assert any(told(caplog) or pause.wait(0.05) for _ in range(300))
     assert (flow.shown()["state"], len(flow.events())) == ("disabled", 1)
@@ -190,9 +190,9 @@ def fails_told(database: Database) -> Counter[str]:
         return Counter(session.scalars(select(AuditEvent.resource_id).where(AuditEvent.action == "fail")))
 
 
-def test_processes_that_tell_at_the_same_instant_tell_once(database: Database, clock: MovedClock) -> None:
+def test_processes_that_tell_at_the_same_instant_tell_once(database: Database, clock: FakeClock) -> None:
     flows = crowd(database, clock, 40, failures=3)
-    script = f"for _ in range(5): tell_failing(database, {clock.now_ms()}, 3, disable=True)"
+    script = f"for _ in range(5): alert_failing_flows(database, {clock.now_ms()}, 3, disable=True)"
     lines = [line for output in together(database, script) for line in output.splitlines()]
     assert fails_told(database) == Counter(flows)
     assert Counter(line.split()[2] for line in lines if line.startswith("ERROR flow")) == Counter(flows)
@@ -200,12 +200,12 @@ def test_processes_that_tell_at_the_same_instant_tell_once(database: Database, c
 
 
 def test_thousands_are_told_a_hundred_at_a_time_so_that_ticks_go_on(
-    database: Database, clock: MovedClock, caplog: pytest.LogCaptureFixture
+    database: Database, clock: FakeClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.CRITICAL)
     flows = crowd(database, clock, 250, failures=7)
     for expected in (100, 200, 250, 250):
-        tell_failing(database, clock.now_ms(), 3, disable=False)
+        alert_failing_flows(database, clock.now_ms(), 3, disable=False)
         assert fails_told(database).total() == expected
     assert fails_told(database) == Counter(flows)
 

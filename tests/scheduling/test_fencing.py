@@ -45,8 +45,8 @@ def state(world: World) -> dict[str, Any]:
 
 def overtake(world: World, point: str) -> dict[str, Any]:
     """One worker stops at a point, another does everything, then the first goes on: how things were before that."""
-    slow = worker_processes.hire(world.site, "slow", f"{point}:stop" if ":" in point else f"{point}:1:stop")
-    quick = worker_processes.hire(world.site, "quick", free=False)
+    slow = worker_processes.start(world.site, "slow", f"{point}:stop" if ":" in point else f"{point}:1:stop")
+    quick = worker_processes.start(world.site, "quick", free=False)
     try:
         slow.paused(world.site)
         quick.let_work()
@@ -67,7 +67,7 @@ def test_a_worker_that_was_only_slow_changes_nothing_once_another_has_the_run(wo
     assert state(world) == before
     check(world, slots=1)
     send(world, 2)
-    worker_processes.hire(world.at(3 * 3_600_000), "next").done()
+    worker_processes.start(world.at(3 * 3_600_000), "next").done()
     check(world, slots=2)
 
 
@@ -75,15 +75,15 @@ def test_a_worker_that_was_only_slow_changes_nothing_once_another_has_the_run(wo
 def test_an_ingestor_that_was_only_slow_brings_nothing_in_twice(world: World, point: str) -> None:
     send(world, 3)
     overtake(world, point)
-    worker_processes.hire(world.at(3 * 3_600_000), "next").done()
+    worker_processes.start(world.at(3 * 3_600_000), "next").done()
     assert delivered(world) == world.source
 
 
 @pytest.mark.parametrize("point", ["condemned", "file_recalled:2", "disposed", "file_removed:2", "cleaned"])
 def test_a_worker_that_was_only_slow_in_removing_a_cancelled_run(world: World, point: str) -> None:
-    worker_processes.hire(world.site, "killed", "part_recorded:3").killed()
+    worker_processes.start(world.site, "killed", "part_recorded:3").killed()
     with world.site.opened() as backend:
-        runs.abandon(backend.database, "killed")
+        runs.release_all_of(backend.database, "killed")
         with backend.database.writing() as session:
             runs.cancel(session, world.flow, backend.clock.now_ms())
     before = overtake(world, point)
@@ -94,8 +94,8 @@ def test_a_worker_that_was_only_slow_in_removing_a_cancelled_run(world: World, p
 def test_only_the_process_that_writes_stalls_and_its_run_waits_for_it(world: World) -> None:
     """The holder lives, so nobody else takes the run."""
     world.with_pools("part_written")
-    slow = worker_processes.hire(world.site, "slow", "part_written:2:stop")
-    other = worker_processes.hire(world.site, "other", free=False)
+    slow = worker_processes.start(world.site, "slow", "part_written:2:stop")
+    other = worker_processes.start(world.site, "other", free=False)
     try:
         slow.paused(world.site)
         slow.family()[0].resume()

@@ -17,8 +17,8 @@ from unittest.mock import ANY
 import httpx2
 import pytest
 
-from offtake.clock import MovedClock
 from tests.deployment import WITH_MANIFEST, ZONE, flow_body, source_body, table_of, target_body
+from tests.fake_clock import FakeClock
 from tests.servers import await_port, free_port, on_a_small_disk
 
 FLOW_SERVICE, IMPORT, CATALOG = "/data/foundation/flowservice", "/data/foundation/import", "/data/foundation/catalog"
@@ -107,7 +107,7 @@ class Small:
         source = self.made(f"{FLOW_SERVICE}/sourceConnections", source_body(dataset))
         base = self.made(f"{FLOW_SERVICE}/connections", {"name": "zone", "connectionSpec": spec})
         target = self.made(f"{FLOW_SERVICE}/targetConnections", target_body(base, **WITH_MANIFEST))
-        clock = MovedClock(time.time_ns() // 1_000_000)
+        clock = FakeClock(time.time_ns() // 1_000_000)
         return self.made(f"{FLOW_SERVICE}/flows", flow_body(source, target, clock))
 
     def runs(self, flow: str) -> list[dict[str, Any]]:

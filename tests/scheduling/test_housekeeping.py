@@ -12,17 +12,16 @@ import pytest
 from sqlalchemy import func, select, update
 
 from offtake.access import access
-from offtake.clock import MovedClock
 from offtake.destinations.drivers.local_folder import LocalFolderSink
 from offtake.engines.local import LocalEngine
 from offtake.failpoints import ENV
 from offtake.lake.catalog import TableName
 from offtake.lake.locations import local_path
 from offtake.sandboxes import sandboxes
-from offtake.scheduling.housekeeping import housekeeping, keep_house
-from offtake.scheduling.scheduler import tick
+from offtake.scheduling.housekeeping import maintenance_loop, run_maintenance
+from offtake.scheduling.scheduler import enqueue_due_runs
 from offtake.store import runs
-from offtake.store.leases import Watch
+from offtake.store.leases import LeaseMonitor
 from offtake.store.tables import (
     Base,
     Batch,
@@ -37,6 +36,7 @@ from offtake.store.tables import (
     Watermark,
 )
 from tests.deployment import Deployment, deployment, rows
+from tests.fake_clock import FakeClock
 
 NEW = {"name": "dev", "title": "Development", "type": "development"}
 ZONE = "/data/foundation/connectors/landingzone"
@@ -47,7 +47,7 @@ def fill(deployed: Deployment, sandbox: str) -> str:
     """A dataset that was delivered, and credentials to collect it, in the sandbox; the dataset's id."""
     deployed.sign_in()
     deployed.http.headers["x-sandbox-name"] = sandbox
-    deployed.caller = access.operator(deployed.backend.database, sandbox)
+    deployed.caller = access.operator_caller(deployed.backend.database, sandbox)
     dataset = deployed.import_rows("events", rows(0, 10))
     flow = deployed.flow(dataset)
     deployed.run_due()
@@ -86,7 +86,7 @@ def files(deployed: Deployment) -> list[str]:
 
 
 def keep(deployed: Deployment) -> None:
-    list(keep_house(deployed.backend, sweeps=False))
+    list(run_maintenance(deployed.backend, sweeps=False))
 
 
 def state(deployed: Deployment, name: str = "dev") -> str:
@@ -95,7 +95,7 @@ def state(deployed: Deployment, name: str = "dev") -> str:
 
 
 def begin(deployed: Deployment, deletes: bool, name: str = "dev") -> None:
-    caller, now = access.administrator(deployed.backend.database), deployed.clock.now_ms()
+    caller, now = access.organisation_operator(deployed.backend.database), deployed.clock.now_ms()
     with deployed.backend.database.writing() as session:
         if deletes:
             sandboxes.remove(session, caller, name, now)
@@ -127,7 +127,7 @@ def test_emptying_a_sandbox_removes_all_of_it_and_nothing_else(two: Deployment, 
     assert not local_path(two.backend.lake.location(table)).exists()
     two.http.headers["x-sandbox-name"] = "prod"
     two.clock.advance(hours=3)
-    two.caller = access.operator(two.backend.database, "prod")
+    two.caller = access.operator_caller(two.backend.database, "prod")
     two.import_rows("events", rows(10, 5))
     two.run_due()
     two.sign_in()
@@ -147,9 +147,9 @@ def test_runs_that_are_going_on_end_first(two: Deployment) -> None:
     fill(two, "dev")
     two.clock.advance(hours=3)
     two.sign_in()
-    tick(two.backend.database, two.clock)
+    enqueue_due_runs(two.backend.database, two.clock)
     database, now = two.backend.database, two.clock.now_ms()
-    watch = Watch(two.clock.elapsed_ms, 30_000)
+    watch = LeaseMonitor(two.clock.elapsed_ms, 30_000)
     leases = [runs.claim(database, "worker", watch, now) for _ in range(2)]
     begin(two, deletes=True)
     keep(two)
@@ -168,11 +168,11 @@ def test_runs_that_are_going_on_end_first(two: Deployment) -> None:
 def test_a_run_that_waits_is_never_begun(two: Deployment) -> None:
     fill(two, "dev")
     two.clock.advance(hours=3)
-    tick(two.backend.database, two.clock)
+    enqueue_due_runs(two.backend.database, two.clock)
     begin(two, deletes=True)
     keep(two)
     assert state(two) == "deleted"
-    assert tick(two.backend.database, two.clock) == []
+    assert enqueue_due_runs(two.backend.database, two.clock) == []
     two.clock.advance(hours=3)
     two.run_due()
     assert not list((two.backend.settings.landing_zone_root / "dev").rglob("*"))
@@ -201,7 +201,7 @@ def test_a_batch_that_somebody_is_landing_is_awaited(two: Deployment) -> None:
 def test_a_process_that_is_killed_has_its_work_finished(
     tmp_path: Path, engine: LocalEngine, word: str, point: str
 ) -> None:
-    clock = MovedClock(time.time_ns() // 1_000_000)
+    clock = FakeClock(time.time_ns() // 1_000_000)
     with deployment(tmp_path / "data", clock, engine) as deployed:
         deployed.http.post("/data/foundation/sandbox-management/sandboxes", json=NEW)
         before = counts(deployed), files(deployed)
@@ -212,7 +212,7 @@ def test_a_process_that_is_killed_has_its_work_finished(
         assert killed.returncode == -9
         assert state(deployed) in ("resetting", "deleting")
         stop = threading.Event()
-        thread = threading.Thread(target=housekeeping, args=(deployed.backend, stop))
+        thread = threading.Thread(target=maintenance_loop, args=(deployed.backend, stop))
         thread.start()
         try:
             for _ in range(200):
@@ -241,17 +241,17 @@ def test_files_of_the_zone_go_after_seven_days(deployed: Deployment) -> None:
     cut_off = old(deployed.zone / "out/old/.part.json.tmp", deployed, 9)
     kept = [old(deployed.zone / "out/new/part.json", deployed, 6.99), old(deployed.zone / "out/.now.tmp", deployed, 0)]
     outside = old(deployed.zone.parent / "not-a-sandbox" / "file", deployed, 30)
-    list(keep_house(deployed.backend, sweeps=True))
+    list(run_maintenance(deployed.backend, sweeps=True))
     assert not any(path.exists() for path in (*gone, cut_off))
     assert all(path.exists() for path in (*kept, outside))
     assert not (deployed.zone / "out" / "old").exists()
     assert drop.is_dir()
 
 
-def test_with_no_limit_files_stay(tmp_path: Path, clock: MovedClock, engine: LocalEngine) -> None:
+def test_with_no_limit_files_stay(tmp_path: Path, clock: FakeClock, engine: LocalEngine) -> None:
     with deployment(tmp_path, clock, engine, landing_zone_days=0) as deployed:
         kept = old(deployed.zone / "a", deployed, 10_000)
-        list(keep_house(deployed.backend, sweeps=True))
+        list(run_maintenance(deployed.backend, sweeps=True))
         assert kept.exists()
 
 
@@ -260,7 +260,7 @@ def test_sweeping_beside_a_delivery_takes_nothing_from_it(deployed: Deployment) 
 
     def sweep() -> None:
         while not stop.is_set():
-            list(keep_house(deployed.backend, sweeps=True))
+            list(run_maintenance(deployed.backend, sweeps=True))
 
     thread = threading.Thread(target=sweep)
     thread.start()
@@ -276,7 +276,7 @@ def test_sweeping_beside_a_delivery_takes_nothing_from_it(deployed: Deployment) 
 def test_house_is_kept_while_a_server_works(deployed: Deployment) -> None:
     stop = threading.Event()
     gone = old(deployed.zone / "a", deployed, 8)
-    thread = threading.Thread(target=housekeeping, args=(deployed.backend, stop))
+    thread = threading.Thread(target=maintenance_loop, args=(deployed.backend, stop))
     thread.start()
     try:
         begin(deployed, deletes=False, name="prod")

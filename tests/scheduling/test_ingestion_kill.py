@@ -17,7 +17,7 @@ from sqlalchemy import select
 
 from offtake.access import access
 from offtake.catalog import batch_documents, batches, datasets, uploaded_files
-from offtake.clock import Clock, MovedClock
+from offtake.clock import Clock
 from offtake.contract.caller import Caller
 from offtake.deployment.backend import Backend, open_backend
 from offtake.engines.local import LocalEngine
@@ -30,6 +30,7 @@ from offtake.store import batches as store
 from offtake.store.database import Database
 from offtake.store.tables import Batch, Dataset
 from tests.deployment import deployment
+from tests.fake_clock import FakeClock
 from tests.servers import await_port, free_port
 
 IMPORT = "/data/foundation/import"
@@ -40,7 +41,7 @@ ROWS = 40
 def data_dir(tmp_path: Path, engine: LocalEngine) -> Path:
     """A deployment with a batch that is complete, and waits."""
     folder = tmp_path / "data"
-    with deployment(folder, MovedClock(time.time_ns() // 1_000_000), engine) as deployed:
+    with deployment(folder, FakeClock(time.time_ns() // 1_000_000), engine) as deployed:
         deployed.import_rows("events", [{"id": -1}])
         with deployed.backend.database.reading() as session:
             dataset = session.scalars(select(Dataset.id)).one()
@@ -152,7 +153,7 @@ def test_a_replacement_that_is_cut_off_happens_once(data_dir: Path, point: str) 
         now = backend.clock.now_ms()
         with backend.database.writing() as session:
             made = batches.create(session, caller, body, now)
-            where = uploaded_files.place(made.id, old.dataset_id, "a.json")
+            where = uploaded_files.upload_target(made.id, old.dataset_id, "a.json")
             incoming = backend.uploads.incoming(made.id, "a.json")
             incoming.write_text('{"id": 99}\n')
             incoming.replace(backend.uploads.path(made.id, "a.json"))
@@ -201,7 +202,7 @@ def test_an_import_that_is_cut_off_ends_as_it_turned_out(data_dir: Path, point: 
     batch = last_batch(data_dir).id
     assert state(data_dir, batch) == "processing"
     database = Database(Settings(data_dir=data_dir).store_url)
-    store.abandon(database, "import")  # as when its lease has run out
+    store.release_all_of(database, "import")  # as when its lease has run out
     database.close()
     serve_until(data_dir, lambda: state(data_dir, batch) == ended)
     extra = [99] if ended == "success" else []
@@ -213,7 +214,7 @@ def test_an_import_that_is_cut_off_ends_as_it_turned_out(data_dir: Path, point: 
 def reopened(data_dir: Path) -> Iterator[tuple[Backend, Caller]]:
     """The same deployment again, its batch brought in."""
     backend = open_backend(Settings(data_dir=data_dir), Clock())
-    while ingestor_of(backend, "test").work_once(threading.Event()):
+    while ingestor_of(backend, "test").ingest_next(threading.Event()):
         pass
-    yield backend, access.operator(backend.database)
+    yield backend, access.operator_caller(backend.database)
     backend.close()

@@ -16,9 +16,9 @@ from offtake.lake.ingest import Attempt
 from offtake.lake.parsing.errors import ImportRefusedError
 from offtake.lake.parsing.files import input_file
 from offtake.scheduling.background import ingestor_of
-from offtake.scheduling.housekeeping import keep_house
+from offtake.scheduling.housekeeping import run_maintenance
 from offtake.store import batches as store
-from offtake.store.leases import Watch
+from offtake.store.leases import LeaseMonitor
 from offtake.store.tables import Batch, Dataset
 from tests.deployment import Deployment, rows
 
@@ -61,7 +61,7 @@ def uploads(deployed: Deployment) -> list[Path]:
 
 
 def sweep(deployed: Deployment) -> None:
-    for _ in keep_house(deployed.backend, sweeps=True):
+    for _ in run_maintenance(deployed.backend, sweeps=True):
         pass
 
 
@@ -111,10 +111,10 @@ def test_a_batch_is_given_back_when_the_server_stops(deployed: Deployment, datas
     batch = sent(deployed, dataset, 0)
     stop = threading.Event()
     stop.set()
-    assert ingestor_of(deployed.backend, "one").work_once(stop)
+    assert ingestor_of(deployed.backend, "one").ingest_next(stop)
     assert state(deployed, batch)["status"] == "processing"
     assert ids(deployed, dataset) == []
-    assert ingestor_of(deployed.backend, "two").work_once(threading.Event())
+    assert ingestor_of(deployed.backend, "two").ingest_next(threading.Event())
     assert (state(deployed, batch)["status"], ids(deployed, dataset)) == ("success", [0, 1, 2])
 
 
@@ -130,7 +130,7 @@ def test_a_batch_whose_holder_falls_silent_is_taken_up_and_the_late_one_changes_
         deployed.ingest_due()
         overtaken.append(state(deployed, batch)["status"])
 
-    ingestor_of(deployed.backend, "slow").work_once(Once(overtake))
+    ingestor_of(deployed.backend, "slow").ingest_next(Once(overtake))
     assert overtaken == ["success"]
     assert (state(deployed, batch)["status"], ids(deployed, dataset)) == ("success", [0, 1, 2])
     assert snapshots(deployed, dataset) == 1
@@ -146,7 +146,7 @@ def test_a_dataset_that_is_deleted_while_a_batch_comes_in_stays_gone(
         deployed.ingest_due()
     sent(deployed, dataset, 9)
     gone = Once(lambda: deployed.http.delete(f"{CATALOG}/dataSets/{dataset}"))
-    ingestor_of(deployed.backend, "one").work_once(gone)
+    ingestor_of(deployed.backend, "one").ingest_next(gone)
     assert uploads(deployed) == []
     assert not list(deployed.backend.settings.data_dir.rglob("warehouse/*/*"))
     with deployed.backend.database.reading() as session:
@@ -190,10 +190,10 @@ def test_what_is_in_the_way_for_a_moment_only_delays(deployed: Deployment, datas
 
 def test_a_batch_that_ended_its_readers_time_and_again_is_not_read_again(deployed: Deployment, dataset: str) -> None:
     batch = sent(deployed, dataset, 0)
-    watch = Watch(deployed.clock.elapsed_ms, 1000)
+    watch = LeaseMonitor(deployed.clock.elapsed_ms, 1000)
     for _ in range(10):
-        assert store.claim(deployed.backend.database, "dead", watch, deployed.clock.now_ms(), 1000)
-        store.abandon(deployed.backend.database, "dead")
+        assert store.claim_next(deployed.backend.database, "dead", watch, deployed.clock.now_ms(), 1000)
+        store.release_all_of(deployed.backend.database, "dead")
     deployed.ingest_due()
     failed = state(deployed, batch)
     assert (failed["status"], failed["errors"][0]["code"]) == ("failed", "INGEST-1452-400")
@@ -218,7 +218,7 @@ def test_an_import_that_was_cut_off_ends_as_it_turned_out(deployed: Deployment, 
         with backend.database.writing() as session:
             row = batches.new(dataset, deployed.caller, deployed.clock.now_ms())
             session.add(row)
-            store.take(row, "import", deployed.clock.now_ms(), 1000)
+            store.claim_batch(row, "import", deployed.clock.now_ms(), 1000)
             table = TableName(session.get_one(Dataset, dataset).table_name)
         if landed:
             file = backend.settings.data_dir / "rows.json"

@@ -16,12 +16,12 @@ import psutil
 import pytest
 from sqlalchemy import select
 
-from offtake.clock import MovedClock
 from offtake.engines.local import LocalEngine
 from offtake.failpoints import ENV
 from offtake.store.database import Database
 from offtake.store.tables import Run, RunPart
 from tests.deployment import WITH_MANIFEST, deployment, rows, table_of
+from tests.fake_clock import FakeClock
 from tests.servers import await_port, free_port
 
 PARTS, ROWS = 6, 10
@@ -31,7 +31,7 @@ PARTS, ROWS = 6, 10
 def data_dir(tmp_path: Path, engine: LocalEngine) -> Path:
     """A deployment whose flow is due: a dataset of six small files, one part each."""
     folder = tmp_path / "data"
-    with deployment(folder, MovedClock(time.time_ns() // 1_000_000), engine) as deployed:
+    with deployment(folder, FakeClock(time.time_ns() // 1_000_000), engine) as deployed:
         for first in range(0, PARTS * ROWS, ROWS):
             dataset = deployed.import_rows("events", rows(first, ROWS))
         deployed.flow(dataset, params=WITH_MANIFEST)

@@ -21,13 +21,13 @@ from sqlalchemy import select
 
 from offtake.access import access
 from offtake.catalog import batches, uploaded_files
-from offtake.clock import MovedClock
 from offtake.engines.local import LocalEngine
-from offtake.scheduling.orphan_sweeper import sweep_debris
+from offtake.scheduling.orphan_sweeper import remove_orphans
 from offtake.store import run_states, runs
 from offtake.store.tables import Run, RunDataset, Watermark
 from tests import worker_processes
 from tests.deployment import WITH_MANIFEST, deployment, moving_files, rows
+from tests.fake_clock import FakeClock
 from tests.postgres import new_database
 from tests.worker_processes import Site
 
@@ -88,7 +88,7 @@ def world(request: pytest.FixtureRequest, tmp_path: Path, engine: LocalEngine) -
     if request.param == "postgres":
         settings["database_url"] = new_database(request.getfixturevalue("postgres"))
     folder = tmp_path / "data"
-    with deployment(folder, MovedClock(time.time_ns() // 1_000_000), engine, **settings) as deployed:
+    with deployment(folder, FakeClock(time.time_ns() // 1_000_000), engine, **settings) as deployed:
         for first in range(0, BATCHES * ROWS, ROWS):
             dataset = deployed.import_rows("events", rows(first, ROWS))
         flow = deployed.flow(dataset, params=WITH_MANIFEST)
@@ -110,14 +110,14 @@ def test_a_run_that_is_killed(world: World, workers: int, point: str) -> None:
     kill(world.site, point, workers)
     check(world, slots=1)
     send(world, 2)
-    worker_processes.hire(world.at(SLOT_MS), "next").done()
+    worker_processes.start(world.at(SLOT_MS), "next").done()
     check(world, slots=2)
 
 
 @pytest.mark.parametrize("point", ["plan_stored", "before_manifest", "manifest_intended", "before_commit"])
 def test_a_run_without_files_that_is_killed(world: World, point: str) -> None:
     """It says once that there is nothing new."""
-    worker_processes.hire(world.site, "first").done()
+    worker_processes.start(world.site, "first").done()
     kill(world.at(SLOT_MS), point, workers=1)
     check(world, slots=2)
     manifests = [json.loads(path.read_text()) for path in world.zone.rglob("manifest-*.json")]
@@ -128,25 +128,25 @@ def test_a_run_without_files_that_is_killed(world: World, point: str) -> None:
 def test_a_batch_that_is_killed_while_it_comes_in(world: World, workers: int, point: str) -> None:
     send(world, 3)
     kill(world.site, point, workers)
-    worker_processes.hire(world.at(SLOT_MS), "next").done()
+    worker_processes.start(world.at(SLOT_MS), "next").done()
     assert delivered(world) == world.source
 
 
 @pytest.mark.parametrize("point", CLEANUP)
 def test_a_cancelled_run_that_is_killed_while_its_files_are_removed(world: World, workers: int, point: str) -> None:
-    worker_processes.hire(world.site, "killed", "part_recorded:3").killed()
+    worker_processes.start(world.site, "killed", "part_recorded:3").killed()
     with world.site.opened() as backend:
-        runs.abandon(backend.database, "killed")
+        runs.release_all_of(backend.database, "killed")
         with backend.database.writing() as session:
             runs.cancel(session, world.flow, backend.clock.now_ms())
     kill(world.site, point, workers)
     check(world, slots=0)
-    worker_processes.hire(world.at(SLOT_MS), "next").done()
+    worker_processes.start(world.at(SLOT_MS), "next").done()
     check(world, slots=1)
 
 
 def test_a_sweep_that_is_killed(world: World, workers: int) -> None:
-    worker_processes.hire(world.site, "killed", "part_allowed:3:stop").killed()
+    worker_processes.start(world.site, "killed", "part_allowed:3:stop").killed()
     worker_processes.restart(world.site, "killed").done()
     late = next(world.zone.rglob("part-*"))
     late.with_name(f".{late.name}.0123abcd.tmp").write_bytes(b"half a file")
@@ -156,8 +156,8 @@ def test_a_sweep_that_is_killed(world: World, workers: int) -> None:
 
 def kill(site: Site, point: str, workers: int) -> None:
     """One worker dies at the point; then another goes on, who was there all the time or who takes its place."""
-    beside = worker_processes.hire(site, "beside", free=False) if workers > 1 else None
-    worker_processes.hire(site, "killed", point).killed()
+    beside = worker_processes.start(site, "beside", free=False) if workers > 1 else None
+    worker_processes.start(site, "killed", point).killed()
     if beside is None:
         worker_processes.restart(site, "killed").done()
     else:
@@ -168,7 +168,7 @@ def kill(site: Site, point: str, workers: int) -> None:
 def check(world: World, slots: int) -> None:
     """Everything that is promised, after the sweep."""
     with world.site.opened(DAY_MS) as backend:
-        for _ in sweep_debris(backend):
+        for _ in remove_orphans(backend):
             pass
         with backend.database.reading() as session:
             found = session.scalars(select(Run).order_by(Run.created_at)).all()
@@ -210,7 +210,7 @@ def send(world: World, count: int) -> None:
     first = len(world.source)
     world.source += range(first, first + count)
     with world.site.opened() as backend:
-        caller, now = access.operator(backend.database), backend.clock.now_ms()
+        caller, now = access.operator_caller(backend.database), backend.clock.now_ms()
         body = {"datasetId": world.dataset, "inputFormat": {"format": "json"}}
         with backend.database.writing() as session:
             batch = batches.create(session, caller, body, now)
@@ -218,7 +218,7 @@ def send(world: World, count: int) -> None:
             incoming = backend.uploads.incoming(batch.id, "a.json")
             incoming.write_text(text)
             incoming.replace(backend.uploads.path(batch.id, "a.json"))
-            where = uploaded_files.place(batch.id, world.dataset, "a.json")
+            where = uploaded_files.upload_target(batch.id, world.dataset, "a.json")
             uploaded_files.put(session, caller, where, len(text), now)
             batches.act(session, caller, batch, "COMPLETE", now)
 
@@ -274,7 +274,7 @@ def test_a_consumer_that_collects_at_once_receives_every_row_once_from_a_run_tha
     with collecting(world):
         kill(world.site, point, workers=1)
         send(world, 2)
-        worker_processes.hire(world.at(SLOT_MS), "next").done()
+        worker_processes.start(world.at(SLOT_MS), "next").done()
     assert collected(world) == world.source
     assert len(manifests(world)) == len(set(manifests(world))) == 2
 
@@ -282,12 +282,12 @@ def test_a_consumer_that_collects_at_once_receives_every_row_once_from_a_run_tha
 @pytest.mark.parametrize("point", ["condemned", "disposed", "cleaned"])
 def test_such_a_consumer_receives_every_row_once_also_from_a_run_that_is_cancelled(world: World, point: str) -> None:
     with collecting(world):
-        worker_processes.hire(world.site, "killed", "part_recorded:3").killed()
+        worker_processes.start(world.site, "killed", "part_recorded:3").killed()
         with world.site.opened() as backend:
-            runs.abandon(backend.database, "killed")
+            runs.release_all_of(backend.database, "killed")
             with backend.database.writing() as session:
                 runs.cancel(session, world.flow, backend.clock.now_ms())
         kill(world.site, point, workers=1)
         send(world, 2)
-        worker_processes.hire(world.at(SLOT_MS), "next").done()
+        worker_processes.start(world.at(SLOT_MS), "next").done()
     assert collected(world) == world.source

@@ -18,7 +18,7 @@ from offtake.flows.run_manifests import read_manifest
 from offtake.lake.catalog import TableName
 from offtake.scheduling.background import worker_of
 from offtake.scheduling.run_verification import delivery_of, verify_delivery
-from offtake.scheduling.scheduler import tick
+from offtake.scheduling.scheduler import enqueue_due_runs
 from offtake.store import run_states
 from offtake.store import runs as store
 from offtake.store.tables import Dataset, Run, TargetConnection
@@ -62,10 +62,10 @@ def slot(deployed: Deployment) -> None:
 
 def begin(deployed: Deployment, point: str) -> None:
     """A worker takes the run that is due and dies at the point; any other may have it at once."""
-    tick(deployed.backend.database, deployed.clock)
+    enqueue_due_runs(deployed.backend.database, deployed.clock)
     with flaky_destination.at(point, flaky_destination.crash), pytest.raises(Crash):
-        worker_of(deployed.backend, deployed.engine, "dead").work_once(threading.Event())
-    store.abandon(deployed.backend.database, "dead")
+        worker_of(deployed.backend, deployed.engine, "dead").run_next(threading.Event())
+    store.release_all_of(deployed.backend.database, "dead")
 
 
 def check_verified(deployed: Deployment, *counts: int) -> None:

@@ -9,17 +9,17 @@ import pytest
 from sqlalchemy import delete, select
 
 from offtake.cli.main import main
-from offtake.clock import MovedClock
 from offtake.engines.local import LocalEngine
 from offtake.errors import DeliveryError
-from offtake.scheduling.orphan_sweeper import sweep_debris
+from offtake.scheduling.orphan_sweeper import remove_orphans
 from offtake.store.run_states import SECOND_LOOK_MS
 from offtake.store.tables import Dataset, Run, RunPart
 from tests.deployment import WITH_MANIFEST, Deployment, deployment, rows
+from tests.fake_clock import FakeClock
 
 
 @pytest.fixture
-def deployed(tmp_path: Path, clock: MovedClock, engine: LocalEngine) -> Iterator[Deployment]:
+def deployed(tmp_path: Path, clock: FakeClock, engine: LocalEngine) -> Iterator[Deployment]:
     with deployment(tmp_path / "data", clock, engine) as opened:
         yield opened
 
@@ -34,8 +34,8 @@ def look(deployed: Deployment, at: int | None = None, **verdict: str) -> None:
     with deployed.backend.database.writing() as session:
         for run in session.scalars(select(Run)):
             run.sweep_due = deployed.clock.now_ms() if at is None else at
-            run.verdict = verdict or None
-    for _ in sweep_debris(deployed.backend):
+            run.failure = verdict or None
+    for _ in remove_orphans(deployed.backend):
         pass
 
 
@@ -70,8 +70,8 @@ def test_what_a_run_with_a_verdict_wrote_goes_and_what_others_wrote_stays(deploy
     newest, _ = (run["id"] for run in deployed.runs(flow))
     with deployed.backend.database.writing() as session:
         run = session.get_one(Run, newest)
-        run.verdict, run.sweep_due = {"code": "EXPORT-1499-400"}, deployed.clock.now_ms()
-    for _ in sweep_debris(deployed.backend):
+        run.failure, run.sweep_due = {"code": "EXPORT-1499-400"}, deployed.clock.now_ms()
+    for _ in remove_orphans(deployed.backend):
         pass
     assert {name for name in files(deployed) if not name.endswith(".tmp")} == first
     assert {name for name in files(deployed) if newest in name} == set()
@@ -100,7 +100,7 @@ def test_a_second_look_comes_after_nobody_can_be_writing_any_more(deployed: Depl
     (deployed.zone / key).parent.mkdir(parents=True, exist_ok=True)
     (deployed.zone / key).write_bytes(b"a writer that was only slow")
     deployed.clock.advance(seconds=SECOND_LOOK_MS / 1000)
-    for _ in sweep_debris(deployed.backend):
+    for _ in remove_orphans(deployed.backend):
         pass
     assert (files(deployed), due(deployed)) == (set(), [None])
 
@@ -149,7 +149,7 @@ def test_what_a_deleted_flow_has_left_is_removed_when_its_destination_answers_ho
         look(deployed, code="x")
         for _ in range(30):
             deployed.clock.advance(days=1)
-            for _ in sweep_debris(deployed.backend):
+            for _ in remove_orphans(deployed.backend):
                 pass
         assert due(deployed) != [None]
         assert files(deployed)
@@ -157,7 +157,7 @@ def test_what_a_deleted_flow_has_left_is_removed_when_its_destination_answers_ho
         refused = delete_target(deployed, target)
         assert (refused.status_code, run in refused.text, "force=true" in refused.text) == (400, True, True)
     deployed.clock.advance(days=1)
-    for _ in sweep_debris(deployed.backend):
+    for _ in remove_orphans(deployed.backend):
         pass
     assert files(deployed) == set()
     deployed.sign_in()

@@ -84,12 +84,12 @@ def test_what_is_delivered_all_again_says_why_when_it_is_repeated(deployed: Depl
     assert delivered(deployed)[1:] == [[3, 4]]
     with deployed.backend.database.reading() as session:
         warnings = [run.warnings for run in session.scalars(select(Run).order_by(text("rowid")))]
-        (proof,) = flow_verification.prove(session, deployed.backend.lake, session.get_one(Flow, flow))
+        (proof,) = flow_verification.verify_flow(session, deployed.backend.lake, session.get_one(Flow, flow))
     assert warnings[0] == []
     assert [one["code"] for one in warnings[1]] == [EVERYTHING_AGAIN]
     assert warnings[1:] == [warnings[1]] * 3
     assert proof.tiling is not None
-    assert proof.tiling.flaws == []
+    assert proof.tiling.faults == []
 
 
 @pytest.mark.parametrize("hours", [3, -30], ids=["the clock goes on", "the clock is set back"])

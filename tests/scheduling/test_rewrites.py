@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from offtake.catalog import batches, datasets, rewrites
-from offtake.scheduling.scheduler import tick
+from offtake.scheduling.scheduler import enqueue_due_runs
 from offtake.store import batches as store
 from offtake.store import run_plans
-from offtake.store.batches import Added, BatchLease
+from offtake.store.batches import BatchLease, CommittedRows
 from offtake.store.database import Database
 from offtake.store.run_plans import PlanOutdatedError
 from offtake.store.tables import Dataset
@@ -26,7 +26,7 @@ def held(deployed: Deployment, dataset: str) -> BatchLease:
     with deployed.backend.database.writing() as session:
         batch = batches.new(dataset, deployed.caller, deployed.clock.now_ms())
         session.add(batch)
-        return store.take(batch, "test", deployed.clock.now_ms(), 600_000)
+        return store.claim_batch(batch, "test", deployed.clock.now_ms(), 600_000)
 
 
 def may_rewrite(database: Database, dataset: str) -> bool:
@@ -95,7 +95,7 @@ def test_a_plan_begun_before_a_rewrite_is_made_again_after_it(
             assert rewrites.begin(database, lease)
         elif len(refused) == 2:
             deployed.import_rows("events", rows(5, 3))
-            store.complete(database, lease, Added(1, 0, 0, 0, 0), deployed.clock.now_ms())
+            store.complete(database, lease, CommittedRows(1, 0, 0, 0, 0), deployed.clock.now_ms())
         try:
             save(*arguments)  # type: ignore[arg-type] # whatever it takes
         except PlanOutdatedError as error:
@@ -131,8 +131,8 @@ def test_a_plan_that_waits_is_given_back_when_the_server_stops(deployed: Deploym
     timer = threading.Timer(1.0, stop.set)
     timer.start()
     try:
-        tick(database, deployed.clock)
-        assert deployed.worker.work_once(stop)
+        enqueue_due_runs(database, deployed.clock)
+        assert deployed.worker.run_next(stop)
     finally:
         timer.cancel()
     assert deployed.manifests() == []

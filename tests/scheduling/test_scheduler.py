@@ -11,19 +11,19 @@ import pytest
 from sqlalchemy import event, select, update
 
 from offtake.access import access
-from offtake.clock import MovedClock
 from offtake.flows import adhoc, flow_changes
 from offtake.flows.adhoc import AdhocDestination, AdhocRefusedError
 from offtake.flows.schedule import ScheduleRules
 from offtake.scheduling import scheduler
-from offtake.scheduling.background import working
-from offtake.scheduling.scheduler import correct, tick
+from offtake.scheduling.background import background_services
+from offtake.scheduling.scheduler import enqueue_due_runs, repair_future_slots
 from offtake.store import run_states
 from offtake.store import runs as store
 from offtake.store.database import Database
-from offtake.store.leases import Watch
+from offtake.store.leases import LeaseMonitor
 from offtake.store.tables import Flow, Run, Watermark
 from tests.deployment import Deployment, etag_of
+from tests.fake_clock import FakeClock
 from tests.scheduling.contention import PERIOD, crowd, together
 from tests.scheduling.delivered_files import ONCE, Exported, make
 
@@ -59,7 +59,7 @@ def test_the_scheduler_of_a_server_ticks_beside_a_flow_that_cannot_be_read(expor
     with deployed.backend.database.writing() as session:
         session.get_one(Flow, unreadable).schedule = {"from": "another version"}
     deployed.clock.set_by(hours=4)
-    with working(deployed.backend, "server"):
+    with background_services(deployed.backend, "server"):
         pause = threading.Event()
         assert any(exported.slots() == [3] or pause.wait(0.05) for _ in range(200))
 
@@ -110,16 +110,16 @@ def at_once(*acts: Callable[[], object]) -> None:
 
 
 def test_threads_that_tick_at_the_same_instant_make_one_run_a_flow_and_slot(
-    database: Database, clock: MovedClock, caplog: pytest.LogCaptureFixture
+    database: Database, clock: FakeClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     flows, start = crowd(database, clock, 120), clock.now_seconds()
     others = [Database(database.url) for _ in range(2)]
     try:
         for _ in range(6):
-            at_once(*(lambda one=one: tick(one, clock) for one in (database, *others)))
+            at_once(*(lambda one=one: enqueue_due_runs(one, clock) for one in (database, *others)))
             end_all(database)
             clock.advance(hours=3)
-            correct(database, clock)
+            repair_future_slots(database, clock)
     finally:
         for one in others:
             one.close()
@@ -129,10 +129,10 @@ def test_threads_that_tick_at_the_same_instant_make_one_run_a_flow_and_slot(
 
 
 def test_runs_that_are_asked_for_while_others_tick_are_the_only_ones(
-    database: Database, clock: MovedClock, caplog: pytest.LogCaptureFixture
+    database: Database, clock: FakeClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     flows = crowd(database, clock, 60)
-    caller = access.operator(database)
+    caller = access.operator_caller(database)
     refused: list[str] = []
 
     def ask() -> None:
@@ -145,7 +145,7 @@ def test_runs_that_are_asked_for_while_others_tick_are_the_only_ones(
 
     for _ in range(3):
         refused.clear()
-        at_once(ask, lambda: tick(database, clock), ask)
+        at_once(ask, lambda: enqueue_due_runs(database, clock), ask)
         with database.reading() as session:
             live = Counter(session.scalars(select(Run.flow_id).where(Run.status.in_(run_states.LIVE))))
         assert live == Counter(flows)
@@ -156,14 +156,14 @@ def test_runs_that_are_asked_for_while_others_tick_are_the_only_ones(
 
 
 def test_processes_that_tick_at_the_same_instants_make_one_run_a_flow_and_slot(
-    database: Database, clock: MovedClock
+    database: Database, clock: FakeClock
 ) -> None:
     flows, start = crowd(database, clock, 60), clock.now_seconds()
     script = f"""
-clock = MovedClock({clock.now_ms()})
+clock = FakeClock({clock.now_ms()})
 for _ in range(8):
-    correct(database, clock)
-    print(*tick(database, clock), sep="\\n")
+    repair_future_slots(database, clock)
+    print(*enqueue_due_runs(database, clock), sep="\\n")
     with database.writing() as session:
         session.connection().exec_driver_sql("UPDATE runs SET status = 'success'")
     clock.advance(hours=3)
@@ -184,33 +184,33 @@ def _none_used(_session: object, _slots: object) -> set[str]:
 
 
 def test_a_conflict_about_one_flow_undoes_no_other_run(
-    database: Database, clock: MovedClock, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    database: Database, clock: FakeClock, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Whatever slips through the checks, the database refuses: that flow waits, all others run."""
     flows = crowd(database, clock, 150)
-    tick(database, clock)
+    enqueue_due_runs(database, clock)
     end_all(database)
     with database.writing() as session:
         session.execute(update(Run).where(Run.flow_id != flows[70]).values(scheduled_at=0))
         session.execute(update(Flow).values(next_run_s=clock.now_seconds()))
     monkeypatch.setattr(scheduler, "_used", _none_used)
-    assert len(tick(database, clock)) == 149
+    assert len(enqueue_due_runs(database, clock)) == 149
     (record,) = [record for record in caplog.records if record.name == scheduler.__name__]
     assert flows[70] in record.getMessage()
 
 
-def test_ticks_ask_the_database_a_few_times_for_a_hundred_flows(database: Database, clock: MovedClock) -> None:
+def test_ticks_ask_the_database_a_few_times_for_a_hundred_flows(database: Database, clock: FakeClock) -> None:
     crowd(database, clock, 1000)
     statements: list[object] = []
     event.listen(database.engine, "before_cursor_execute", lambda *what: statements.append(what[2]))
-    assert len(tick(database, clock)) == 1000
+    assert len(enqueue_due_runs(database, clock)) == 1000
     assert len(statements) <= 10 * 10
     clock.set_by(days=400)
     end_all(database)
-    assert len(tick(database, clock)) == 1000
+    assert len(enqueue_due_runs(database, clock)) == 1000
     clock.set_by(days=-400)
     statements.clear()
-    assert correct(database, clock) == 1000
+    assert repair_future_slots(database, clock) == 1000
     assert len(statements) <= 10 * 5
 
 
@@ -223,13 +223,13 @@ CHANGES: list[tuple[str, Any]] = [
 
 @pytest.mark.parametrize(("path", "value"), CHANGES)
 def test_a_flow_is_changed_while_its_run_is_completed(
-    database: Database, clock: MovedClock, monkeypatch: pytest.MonkeyPatch, path: str, value: Any
+    database: Database, clock: FakeClock, monkeypatch: pytest.MonkeyPatch, path: str, value: Any
 ) -> None:
     """Both lock the run before the flow: neither is undone because each waits for the other."""
     (flow,) = crowd(database, clock, 1)
-    caller = access.operator(database)
-    tick(database, clock)
-    lease = store.claim(database, "worker", Watch(clock.elapsed_ms, 30_000), clock.now_ms())
+    caller = access.operator_caller(database)
+    enqueue_due_runs(database, clock)
+    lease = store.claim(database, "worker", LeaseMonitor(clock.elapsed_ms, 30_000), clock.now_ms())
     assert lease is not None
     holds, move = threading.Event(), store._move_positions  # noqa: SLF001 - where a completion can be held up
 

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from offtake.scheduling.scheduler import tick
+from offtake.scheduling.scheduler import enqueue_due_runs
 from offtake.store import runs as store
-from offtake.store.leases import Watch
+from offtake.store.leases import LeaseMonitor
 from tests.deployment import Deployment
 from tests.scheduling.delivered_files import DAILY, DAY, HOUR, ONCE, STAGES, Exported, make
 
@@ -93,7 +93,7 @@ def test_a_flow_with_a_run_that_is_stuck_is_passed_over_and_its_next_run_covers(
     exported.append()
     for _ in range(3):
         exported.deployed.clock.advance(hours=3)
-        assert tick(exported.deployed.backend.database, exported.deployed.clock) == []
+        assert enqueue_due_runs(exported.deployed.backend.database, exported.deployed.clock) == []
     assert exported.next() == 12
     exported.serve()
     exported.pass_time(hours=3)
@@ -201,8 +201,8 @@ def test_a_clock_that_is_set_while_a_run_is_live(exported: Exported, stage: str,
 
 def test_a_clock_set_forward_takes_no_lease_from_who_holds_it(exported: Exported) -> None:
     database, clock = exported.deployed.backend.database, exported.deployed.clock
-    tick(database, clock)
-    watch = Watch(clock.elapsed_ms, 30_000)
+    enqueue_due_runs(database, clock)
+    watch = LeaseMonitor(clock.elapsed_ms, 30_000)
     held = store.claim(database, "holder", watch, clock.now_ms())
     assert held is not None
     assert store.claim(database, "other", watch, clock.now_ms()) is None

@@ -16,18 +16,19 @@ from sqlalchemy import func, insert, select
 from sqlalchemy.exc import OperationalError
 
 from offtake.cli.main import main
-from offtake.clock import Clock, MovedClock
+from offtake.clock import Clock
 from offtake.deployment.backend import open_backend
 from offtake.engines.local import LocalEngine
 from offtake.lake import outages
 from offtake.lake.catalog import Lake
 from offtake.scheduling import expiry
-from offtake.scheduling.background import limits_of, worker_of, working
+from offtake.scheduling.background import background_services, limits_of, worker_of
 from offtake.scheduling.expiry import Expiry
-from offtake.scheduling.orphan_sweeper import sweep_debris
-from offtake.scheduling.scheduler import tick
+from offtake.scheduling.orphan_sweeper import remove_orphans
+from offtake.scheduling.scheduler import enqueue_due_runs
 from offtake.store.tables import Dataset, DestinationHealth, Flow, Run, RunPart, Watermark
 from tests.deployment import Deployment, deployment, flow_body, rows, source_body, table_of
+from tests.fake_clock import FakeClock
 from tests.middlebox import Middlebox, middlebox
 from tests.scheduling.test_amazon_s3 import BUCKET, flow_to
 from tests.servers import S3Server, free_port, rclone_s3
@@ -128,7 +129,7 @@ def test_a_one_time_export_waits_for_a_server_that_is_away_and_is_delivered_when
         operations = [{"op": "add", "path": "/auth/params", "value": server.login() | {"password": server.password}}]
         deployed.sign_in()
         deployed.patch(f"/connections/{base_of(deployed, flow)}", operations)
-        assert worker_of(other, engine, "another").work_once(threading.Event())
+        assert worker_of(other, engine, "another").run_next(threading.Event())
         assert last(deployed, flow).status == "success", last(deployed, flow).errors
         (file,) = server.root.rglob("part-*.json.gz")
         assert file.stat().st_size > 0
@@ -253,7 +254,7 @@ class FewWorkers:
 def test_a_healthy_flow_starts_within_seconds_beside_500_flows_to_a_dead_host(
     tmp_path: Path, engine: LocalEngine
 ) -> None:
-    now = MovedClock(Clock().now_ms())
+    now = FakeClock(Clock().now_ms())
     with silent_server() as port, deployment(tmp_path / "data", now, engine, processes=1) as deployed:
         dataset = deployed.import_rows("events", rows(0, 5))
         far = {"startTime": now.now_seconds() + 86_400}
@@ -270,7 +271,7 @@ def test_a_healthy_flow_starts_within_seconds_beside_500_flows_to_a_dead_host(
         backend = deployed.backend
         object.__setattr__(backend, "clock", Clock())
         server = FewWorkers(deployed)
-        with working(backend, "server"):
+        with background_services(backend, "server"):
             while not server.started(healthy):
                 time.sleep(0.02)
                 with database.reading() as session:
@@ -296,12 +297,12 @@ def test_new_credentials_wake_a_run_at_once(deployed: Deployment) -> None:
         deployed.clock.advance(seconds=60)
     deployed.run_due()
     tried = last(deployed, flow).fence
-    assert not deployed.worker.work_once(threading.Event())
+    assert not deployed.worker.run_next(threading.Event())
     port = int((last(deployed, flow).address or "").partition(":")[2])
     params = {"domain": "127.0.0.1", "port": port, "username": "u", "password": "another"}
     operations = [{"op": "replace", "path": "/auth/params", "value": params}]
     deployed.patch(f"/connections/{base_of(deployed, flow)}", operations)
-    assert deployed.worker.work_once(threading.Event())
+    assert deployed.worker.run_next(threading.Event())
     assert last(deployed, flow).fence == tried + 1
 
 
@@ -362,10 +363,10 @@ def test_a_run_that_has_worked_for_longer_than_it_may_wait_waits_like_any_other(
                 box.upstream = ("127.0.0.1", 1)
 
         patch.setattr("offtake.exporting.run.failpoint", work_long_and_be_away)
-        assert tick(deployed.backend.database, deployed.clock)
+        assert enqueue_due_runs(deployed.backend.database, deployed.clock)
         if state == "disabled":
             deployed.post(f"/flows/{flow}/action?op=disable", None, status=200)
-        assert deployed.worker.work_once(threading.Event())
+        assert deployed.worker.run_next(threading.Event())
     waiting = last(deployed, flow)
     assert (waiting.status, waiting.waiting_since) == ("waiting", deployed.clock.ms)
     box.upstream = there
@@ -419,7 +420,7 @@ def test_a_half_delivered_run_that_waits_is_ended_with_its_files_removed_or_goes
     assert (ended.status, [one["code"] for one in ended.errors]) == ("failed", ["EXPORT-1499-400"])
     assert position is None
     deployed.clock.advance(seconds=60)
-    list(sweep_debris(deployed.backend))
+    list(remove_orphans(deployed.backend))
     assert [path for path in folder.rglob("part-*") if path.is_file()] == []
 
 

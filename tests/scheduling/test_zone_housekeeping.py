@@ -23,7 +23,7 @@ from offtake.destinations.landing_zone.sinks import open_zone_to_write
 from offtake.destinations.zones import AzureZones, S3Zones, ZoneType
 from offtake.engines.local import LocalEngine
 from offtake.sandboxes import sandboxes
-from offtake.scheduling.housekeeping import keep_house
+from offtake.scheduling.housekeeping import run_maintenance
 from offtake.store.tables import Sandbox
 from tests.azure_servers import AzureServer, azurite
 from tests.deployment import Deployment
@@ -80,12 +80,12 @@ class Zone:
 
 
 def zone(deployed: Deployment, sandbox: str = "prod", kind: ZoneType = "dlz_destination") -> Zone:
-    site = deployed.backend.site(access.operator(deployed.backend.database, sandbox))
+    site = deployed.backend.site(access.operator_caller(deployed.backend.database, sandbox))
     return Zone(open_zone_to_write(site, kind))
 
 
 def sweep(deployed: Deployment) -> None:
-    list(keep_house(deployed.backend, sweeps=True))
+    list(run_maintenance(deployed.backend, sweeps=True))
 
 
 def test_files_go_after_seven_days(deployed: Deployment) -> None:
@@ -175,10 +175,10 @@ def test_a_sandbox_takes_its_zone_with_it(deployed: Deployment, deletes: bool) -
     database, now = deployed.backend.database, deployed.clock.now_ms()
     with database.writing() as session:
         if deletes:
-            sandboxes.remove(session, access.administrator(database), "dev", now)
+            sandboxes.remove(session, access.organisation_operator(database), "dev", now)
         else:
-            sandboxes.reset(session, access.administrator(database), "dev", {"action": "reset"}, now)
-    list(keep_house(deployed.backend, sweeps=False))
+            sandboxes.reset(session, access.organisation_operator(database), "dev", {"action": "reset"}, now)
+    list(run_maintenance(deployed.backend, sweeps=False))
     with database.reading() as session:
         assert session.scalars(select(Sandbox).filter_by(name="dev")).one().state == (
             "deleted" if deletes else "active"
@@ -194,8 +194,8 @@ def test_a_signature_ends_with_its_sandbox(azure: AzureServer, tmp_path: Path, e
             database = deployed.backend.database
             with database.writing() as session:
                 now = deployed.clock.now_ms()
-                sandboxes.reset(session, access.administrator(database), "prod", {"action": "reset"}, now)
-            list(keep_house(deployed.backend, sweeps=False))
+                sandboxes.reset(session, access.organisation_operator(database), "prod", {"action": "reset"}, now)
+            list(run_maintenance(deployed.backend, sweeps=False))
             with pytest.raises(HttpResponseError) as caught:
                 list(client.list_blobs())
             assert caught.value.status_code == 403
@@ -208,7 +208,7 @@ def test_a_store_that_is_away_delays_and_does_not_end_housekeeping(
     with azure_zones(away, tmp_path, engine, patience_seconds=1) as deployed:
         database, now = deployed.backend.database, deployed.clock.now_ms()
         with database.writing() as session:
-            sandboxes.reset(session, access.administrator(database), "prod", {"action": "reset"}, now)
+            sandboxes.reset(session, access.organisation_operator(database), "prod", {"action": "reset"}, now)
         sweep(deployed)
         assert "cannot be emptied yet" in caplog.text
         with database.reading() as session:

@@ -59,7 +59,7 @@ def test_a_copy_of_a_later_version_is_refused(tmp_path: Path) -> None:
 def test_a_copy_shows_one_instant(database: Database) -> None:
     with database.writing() as session:
         session.connection().exec_driver_sql("INSERT INTO labels VALUES ('a', 'before')")
-    with database.seeing_one_state() as connection:
+    with database.snapshot_read() as connection:
         seen = stored(connection)
         with database.writing() as session:
             session.connection().exec_driver_sql("INSERT INTO labels VALUES ('a', 'after')")

@@ -21,7 +21,7 @@ def test_every_connection_writes_ahead_and_waits_for_the_disk(tmp_path: Path) ->
         assert [pragmas(one.driver_connection) for one in opened] == [("wal", 2)] * 3  # 2 is FULL
         for one in opened:
             one.close()
-    with database.remaking() as connection:
+    with database.schema_transaction() as connection:
         assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
         assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 2
     lake.close()

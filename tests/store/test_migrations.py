@@ -20,11 +20,11 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import select
 
 from offtake.access import clients
-from offtake.clock import Clock, MovedClock
+from offtake.clock import Clock
 from offtake.deployment.backend import open_backend
 from offtake.engines.local import LocalEngine
 from offtake.failpoints import ENV
-from offtake.scheduling.scheduler import tick
+from offtake.scheduling.scheduler import enqueue_due_runs
 from offtake.settings import Settings
 from offtake.store.database import Database
 from offtake.store.revisions import MIGRATIONS, StoreVersionError, is_current, known_revisions
@@ -32,6 +32,7 @@ from offtake.store.run_parts import run_parts
 from offtake.store.runs import cancel
 from offtake.store.tables import Base, Batch, LandingZoneKey, Organisation, Role, RoleSubject, Run, TargetConnection
 from tests.deployment import Deployment, deployment, rows, table_of
+from tests.fake_clock import FakeClock
 from tests.store.released import REVISIONS, fill, gone, kept, reflected, stored
 
 
@@ -127,15 +128,15 @@ def test_target_connections_that_left_the_manifest_out_ask_for_it_and_all_keep_i
 
 @pytest.mark.parametrize("ends", ["goes on", "is cancelled"])
 def test_a_run_that_was_planned_by_an_earlier_version_keeps_the_name_of_its_manifest(
-    url: str, tmp_path: Path, clock: MovedClock, engine: LocalEngine, ends: str
+    url: str, tmp_path: Path, clock: FakeClock, engine: LocalEngine, ends: str
 ) -> None:
     folder = tmp_path / "data"
     with deployment(folder, clock, engine) as made:
         flow = made.flow(made.import_rows("events", rows(0, 20)))
-        tick(made.backend.database, clock)
+        enqueue_due_runs(made.backend.database, clock)
         stop = threading.Event()
         stop.set()
-        assert made.worker.work_once(stop)  # it is given back as soon as it is planned
+        assert made.worker.run_next(stop)  # it is given back as soon as it is planned
         with made.backend.database.reading() as session:
             run = session.scalars(select(Run)).one()
             (part,) = run_parts(session, run.id)
@@ -158,7 +159,7 @@ def test_a_run_that_was_planned_by_an_earlier_version_keeps_the_name_of_its_mani
 @pytest.mark.matrix
 @pytest.mark.parametrize("revision", REVISIONS)
 def test_a_flow_of_a_released_version_goes_on_with_its_increments(
-    url: str, revision: str, tmp_path: Path, clock: MovedClock, engine: LocalEngine
+    url: str, revision: str, tmp_path: Path, clock: FakeClock, engine: LocalEngine
 ) -> None:
     folder = tmp_path / "data"
     with deployment(folder, clock, engine) as made:
@@ -279,5 +280,5 @@ def test_processes_that_start_at_once_make_one_deployment(url: str, tmp_path: Pa
 def _start(url: str, data_dir: Path, together: Any) -> None:
     together.wait()
     backend = open_backend(Settings(data_dir=data_dir, database_url=url), Clock())
-    clients.set_up(backend.database, backend.clock)
+    clients.create_organisation(backend.database, backend.clock)
     backend.close()

@@ -16,17 +16,17 @@ from typing import Any, Final
 import pytest
 from sqlalchemy import event
 
-from offtake.clock import MovedClock
 from offtake.engines.local import LocalEngine
-from offtake.flows.failure_alerts import tell_failing
+from offtake.flows.failure_alerts import alert_failing_flows
 from offtake.flows.flow_ends import log_ends
 from offtake.scheduling.background import limits_of
 from offtake.scheduling.expiry import Expiry
-from offtake.scheduling.housekeeping import keep_house
-from offtake.scheduling.scheduler import correct
+from offtake.scheduling.housekeeping import run_maintenance
+from offtake.scheduling.scheduler import repair_future_slots
 from offtake.store import tables
 from offtake.store.tables import Run
 from tests.deployment import FLOW_SERVICE, Deployment, deployment, rows
+from tests.fake_clock import FakeClock
 from tests.postgres import new_database
 
 GROWING: Final = ("runs", "run_parts", "run_datasets", "batches", "batch_files", "audit_events")
@@ -110,7 +110,7 @@ def explaining(deployed: Deployment) -> Iterator[Plans]:
 
 @pytest.fixture(params=["sqlite", "postgres"])
 def delivered(
-    request: pytest.FixtureRequest, tmp_path: Path, clock: MovedClock, engine: LocalEngine
+    request: pytest.FixtureRequest, tmp_path: Path, clock: FakeClock, engine: LocalEngine
 ) -> Iterator[tuple[Deployment, str]]:
     """A deployment on each database, with a flow that has delivered; and the flow's id."""
     more = {} if request.param == "sqlite" else {"database_url": new_database(request.getfixturevalue("postgres"))}
@@ -129,14 +129,14 @@ def test_background_loops_read_no_table_that_grows(delivered: tuple[Deployment, 
     with explaining(deployed) as plans:
         deployed.run_due()
         deployed.ingest_due()
-        assert not deployed.worker.work_once(threading.Event())
+        assert not deployed.worker.run_next(threading.Event())
         expiry.end_waits()
         expiry.correct()
         expiry.alert()
-        correct(database, deployed.clock)
+        repair_future_slots(database, deployed.clock)
         log_ends(database, deployed.clock)
-        tell_failing(database, deployed.clock.now_ms(), 1, disable=True)
-        for _ in keep_house(backend, sweeps=True):
+        alert_failing_flows(database, deployed.clock.now_ms(), 1, disable=True)
+        for _ in run_maintenance(backend, sweeps=True):
             pass
     assert list(plans.scans.values()) == [], list(plans.scans)
     assert len(plans.seen) > 50

@@ -3,11 +3,10 @@ from uuid import uuid4
 
 import pytest
 
-from offtake.clock import MovedClock
 from offtake.errors import LeaseLostError
 from offtake.store import run_parts, run_plans, run_states, runs
 from offtake.store.database import Database, StoreConflictError
-from offtake.store.leases import Watch
+from offtake.store.leases import LeaseMonitor
 from offtake.store.run_parts import PartRecord
 from offtake.store.tables import (
     Connection,
@@ -19,6 +18,7 @@ from offtake.store.tables import (
     TargetConnection,
     Watermark,
 )
+from tests.fake_clock import FakeClock
 
 LEASE = 30_000
 FAR = 9_223_372_036_854_775_807
@@ -59,27 +59,27 @@ def waiting_run(database: Database, created_at: int = 0, flow_id: str | None = N
 
 
 @pytest.fixture
-def clock() -> MovedClock:
-    return MovedClock(0)
+def clock() -> FakeClock:
+    return FakeClock(0)
 
 
 @pytest.fixture
-def watch(clock: MovedClock) -> Watch:
+def watch(clock: FakeClock) -> LeaseMonitor:
     """What a worker sees that is not the holder."""
-    return Watch(clock.elapsed_ms, LEASE)
+    return LeaseMonitor(clock.elapsed_ms, LEASE)
 
 
-def test_the_oldest_waiting_run_is_claimed_first(database: Database, watch: Watch) -> None:
+def test_the_oldest_waiting_run_is_claimed_first(database: Database, watch: LeaseMonitor) -> None:
     younger, older = waiting_run(database, 20), waiting_run(database, 10)
     claims = [runs.claim(database, "w", watch, 100) for _ in range(3)]
     assert [lease and lease.run_id for lease in claims] == [older, younger, None]
 
 
 def test_a_silent_holder_loses_its_run_and_can_write_nothing_more(
-    database: Database, clock: MovedClock, watch: Watch
+    database: Database, clock: FakeClock, watch: LeaseMonitor
 ) -> None:
     waiting_run(database)
-    first = runs.claim(database, "slow", Watch(clock.elapsed_ms, LEASE), 0)
+    first = runs.claim(database, "slow", LeaseMonitor(clock.elapsed_ms, LEASE), 0)
     assert first is not None
     assert runs.claim(database, "other", watch, 0) is None
     clock.advance(seconds=29.9)
@@ -92,7 +92,7 @@ def test_a_silent_holder_loses_its_run_and_can_write_nothing_more(
         lambda: runs.renew(database, first),
         lambda: run_plans.save_plan(database, first, [], [], [], LEASE),
         lambda: runs.complete(database, first, None, LEASE),
-        lambda: runs.condemn(database, first, {}, LEASE),
+        lambda: runs.record_failure(database, first, {}, LEASE),
         lambda: runs.fail(database, first, {}, LEASE),
         lambda: runs.release(database, first),
     ):
@@ -101,9 +101,9 @@ def test_a_silent_holder_loses_its_run_and_can_write_nothing_more(
     runs.complete(database, second, None, LEASE)
 
 
-def test_a_renewed_lease_is_not_taken(database: Database, clock: MovedClock, watch: Watch) -> None:
+def test_a_renewed_lease_is_not_taken(database: Database, clock: FakeClock, watch: LeaseMonitor) -> None:
     waiting_run(database)
-    lease = runs.claim(database, "w", Watch(clock.elapsed_ms, LEASE), 0)
+    lease = runs.claim(database, "w", LeaseMonitor(clock.elapsed_ms, LEASE), 0)
     assert lease is not None
     for _ in range(5):
         assert runs.claim(database, "other", watch, 0) is None
@@ -113,9 +113,9 @@ def test_a_renewed_lease_is_not_taken(database: Database, clock: MovedClock, wat
     assert runs.claim(database, "other", watch, 0) is None
 
 
-def test_clocks_that_are_set_do_not_matter_to_leases(database: Database, clock: MovedClock, watch: Watch) -> None:
+def test_clocks_that_are_set_do_not_matter_to_leases(database: Database, clock: FakeClock, watch: LeaseMonitor) -> None:
     waiting_run(database)
-    runs.claim(database, "w", Watch(clock.elapsed_ms, LEASE), clock.now_ms())
+    runs.claim(database, "w", LeaseMonitor(clock.elapsed_ms, LEASE), clock.now_ms())
     assert runs.claim(database, "other", watch, clock.now_ms()) is None
     clock.set_by(days=400)
     assert runs.claim(database, "other", watch, clock.now_ms()) is None
@@ -125,25 +125,25 @@ def test_clocks_that_are_set_do_not_matter_to_leases(database: Database, clock: 
     assert runs.claim(database, "other", watch, clock.now_ms()) is not None
 
 
-def test_runs_of_a_dead_owner_are_free_at_once(database: Database, watch: Watch) -> None:
+def test_runs_of_a_dead_owner_are_free_at_once(database: Database, watch: LeaseMonitor) -> None:
     waiting_run(database)
     runs.claim(database, "dead", watch, 0)
-    runs.abandon(database, "somebody else")
+    runs.release_all_of(database, "somebody else")
     assert runs.claim(database, "w", watch, 1) is None
-    runs.abandon(database, "dead")
+    runs.release_all_of(database, "dead")
     assert runs.claim(database, "w", watch, 1) is not None
 
 
-def test_a_run_with_a_verdict_is_never_delivered(database: Database, watch: Watch) -> None:
+def test_a_run_with_a_verdict_is_never_delivered(database: Database, watch: LeaseMonitor) -> None:
     waiting_run(database)
     first = runs.claim(database, "w", watch, 0)
     assert first is not None
-    runs.condemn(database, first, {"code": "why"}, 1)
-    runs.condemn(database, first, {"code": "another reason"}, 1)
+    runs.record_failure(database, first, {"code": "why"}, 1)
+    runs.record_failure(database, first, {"code": "another reason"}, 1)
     runs.release(database, first)
     second = runs.claim(database, "other", watch, 2)
     assert second is not None
-    assert second.verdict == {"code": "why"}
+    assert second.failure == {"code": "why"}
     with pytest.raises(LeaseLostError):
         runs.complete(database, second, None, 3)
     runs.fail(database, second, {"code": "a third"}, 3)
@@ -152,14 +152,14 @@ def test_a_run_with_a_verdict_is_never_delivered(database: Database, watch: Watc
         assert (run.status, run.errors) == ("failed", [{"code": "why"}])
 
 
-def test_claims_are_counted_until_there_is_progress(database: Database, watch: Watch) -> None:
+def test_claims_are_counted_until_there_is_progress(database: Database, watch: LeaseMonitor) -> None:
     waiting_run(database)
     counts = []
     for _ in range(3):
         lease = runs.claim(database, "w", watch, 0)
         assert lease is not None
         counts.append(lease.claims)
-        runs.abandon(database, "w")
+        runs.release_all_of(database, "w")
     lease = runs.claim(database, "w", watch, 0)
     assert lease is not None
     run_plans.save_plan(database, lease, [planned(lease.run_id, "good", None)], [part(lease.run_id, 0)], [], 5)
@@ -175,7 +175,7 @@ def test_two_workers_never_claim_the_same_run(database: Database) -> None:
     claimed: list[str] = []
 
     def work() -> None:
-        watch = Watch(lambda: 0, LEASE)
+        watch = LeaseMonitor(lambda: 0, LEASE)
         while (lease := runs.claim(database, threading.current_thread().name, watch, 100)) is not None:
             claimed.append(lease.run_id)
 
@@ -193,7 +193,7 @@ def test_a_flow_has_at_most_one_live_run(database: Database) -> None:
         waiting_run(database, 2, flow_id="flow")
 
 
-def test_completing_moves_the_positions_of_what_was_delivered_only(database: Database, watch: Watch) -> None:
+def test_completing_moves_the_positions_of_what_was_delivered_only(database: Database, watch: LeaseMonitor) -> None:
     with_flow(database, "flow", ["good", "bad"])
     waiting_run(database, flow_id="flow")
     lease = runs.claim(database, "w", watch, 0)
@@ -208,7 +208,9 @@ def test_completing_moves_the_positions_of_what_was_delivered_only(database: Dat
     assert positions(database) == {"good": FAR}
 
 
-def test_a_position_moves_from_where_the_plan_began_and_from_nowhere_else(database: Database, watch: Watch) -> None:
+def test_a_position_moves_from_where_the_plan_began_and_from_nowhere_else(
+    database: Database, watch: LeaseMonitor
+) -> None:
     with_flow(database, "flow", ["good", "moved"])
     with database.writing() as session:
         session.add(Watermark(flow_id="flow", dataset_id="moved", snapshot_id=8, run_id="r", updated_at=0))

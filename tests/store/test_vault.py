@@ -15,57 +15,57 @@ def vault(*keys: bytes) -> Vault:
 
 
 def test_what_is_sealed_opens_under_the_same_name_only() -> None:
-    sealed = vault(OLD).seal("one", {"s3SecretKey": "marked"})
-    assert vault(OLD).open("one", sealed) == {"s3SecretKey": "marked"}
+    sealed = vault(OLD).encrypt("one", {"s3SecretKey": "marked"})
+    assert vault(OLD).decrypt("one", sealed) == {"s3SecretKey": "marked"}
     with pytest.raises(VaultError):
-        vault(OLD).open("two", sealed)
+        vault(OLD).decrypt("two", sealed)
 
 
 def test_what_is_sealed_does_not_show_what_it_holds_nor_looks_alike_twice() -> None:
-    sealed = [vault(OLD).seal("one", {"s3SecretKey": "marked"}) for _ in range(2)]
+    sealed = [vault(OLD).encrypt("one", {"s3SecretKey": "marked"}) for _ in range(2)]
     assert b"marked" not in sealed[0]
     assert sealed[0][8:] != sealed[1][8:]
 
 
 def test_another_key_or_altered_bytes_are_refused_without_a_secret() -> None:
-    sealed = vault(OLD).seal("one", {"s3SecretKey": "marked"})
+    sealed = vault(OLD).encrypt("one", {"s3SecretKey": "marked"})
     with pytest.raises(VaultError, match="another vault key"):
-        vault(NEW).open("one", sealed)
+        vault(NEW).decrypt("one", sealed)
     for position in range(8, len(sealed)):
         altered = sealed[:position] + bytes([sealed[position] ^ 1]) + sealed[position + 1 :]
         with pytest.raises(VaultError, match="altered") as caught:
-            vault(OLD).open("one", altered)
+            vault(OLD).decrypt("one", altered)
         assert "marked" not in str(caught.value)
     for length in range(len(sealed)):
         with pytest.raises(VaultError):
-            vault(OLD).open("one", sealed[:length])
+            vault(OLD).decrypt("one", sealed[:length])
 
 
 def test_a_document_moves_to_the_newest_key_without_being_sealed_anew() -> None:
-    sealed = vault(OLD).seal("one", {"a": 1})
+    sealed = vault(OLD).encrypt("one", {"a": 1})
     both = vault(NEW, OLD)
-    moved = both.rewrap("one", sealed)
+    moved = both.reencrypt("one", sealed)
     assert (both.is_current(sealed), both.is_current(moved)) == (False, True)
-    assert vault(NEW).open("one", moved) == both.open("one", sealed) == {"a": 1}
+    assert vault(NEW).decrypt("one", moved) == both.decrypt("one", sealed) == {"a": 1}
     with pytest.raises(VaultError, match="another vault key"):
-        vault(OLD).open("one", moved)
+        vault(OLD).decrypt("one", moved)
 
 
 def test_the_key_file_is_private_and_stays(tmp_path: Path) -> None:
-    sealed = Vault(KeyFile(tmp_path / KEY_FILE).keys).seal("one", {"a": 1})
+    sealed = Vault(KeyFile(tmp_path / KEY_FILE).keys).encrypt("one", {"a": 1})
     assert (tmp_path / KEY_FILE).stat().st_mode & 0o777 == 0o600
-    assert Vault(KeyFile(tmp_path / KEY_FILE).keys).open("one", sealed) == {"a": 1}
+    assert Vault(KeyFile(tmp_path / KEY_FILE).keys).decrypt("one", sealed) == {"a": 1}
     assert [path.name for path in tmp_path.iterdir()] == [KEY_FILE]
 
 
 def test_a_vault_follows_its_key_file(tmp_path: Path) -> None:
     file, elsewhere = KeyFile(tmp_path / KEY_FILE), KeyFile(tmp_path / KEY_FILE)
     opened = Vault(file.keys)
-    sealed = opened.seal("one", {"a": 1})
+    sealed = opened.encrypt("one", {"a": 1})
     elsewhere.add()
-    assert opened.open("one", sealed) == {"a": 1}
+    assert opened.decrypt("one", sealed) == {"a": 1}
     assert not opened.is_current(sealed)
-    assert opened.is_current(opened.seal("one", {}))
+    assert opened.is_current(opened.encrypt("one", {}))
     assert (tmp_path / KEY_FILE).stat().st_mode & 0o777 == 0o600
     assert [path.name for path in tmp_path.iterdir()] == [KEY_FILE]
 

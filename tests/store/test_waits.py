@@ -7,17 +7,17 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy import event, select
 
-from offtake.clock import MovedClock
 from offtake.errors import LeaseLostError
 from offtake.store import health, run_parts, run_plans, run_states, runs, waits
 from offtake.store.database import Database
 from offtake.store.health import KNOWN_MS, PROBE_MS, Failure
-from offtake.store.leases import Watch
+from offtake.store.leases import LeaseMonitor
 from offtake.store.run_leases import Lease
 from offtake.store.run_parts import PartRecord
 from offtake.store.tables import DestinationHealth, Run, RunDataset, RunPart
 from offtake.store.waits import Wait
 from tests.conftest import NOON
+from tests.fake_clock import FakeClock
 from tests.store.test_runs import waiting_run
 
 HOST = "sftp.example.org:22"
@@ -26,16 +26,16 @@ DAY_MS = 86_400_000
 
 
 @pytest.fixture
-def watch(clock: MovedClock) -> Watch:
-    return Watch(clock.elapsed_ms, 30_000)
+def watch(clock: FakeClock) -> LeaseMonitor:
+    return LeaseMonitor(clock.elapsed_ms, 30_000)
 
 
 class Queue:
     """Runs in one database, claimed by one worker after another."""
 
-    def __init__(self, database: Database, clock: MovedClock) -> None:
+    def __init__(self, database: Database, clock: FakeClock) -> None:
         self.database, self.clock = database, clock
-        self.watch = Watch(clock.elapsed_ms, 30_000)
+        self.watch = LeaseMonitor(clock.elapsed_ms, 30_000)
         self.added = 0
 
     def add(self, count: int = 1, address: str | None = None) -> list[str]:
@@ -99,7 +99,7 @@ class Queue:
 
 
 @pytest.fixture
-def queue(database: Database, clock: MovedClock) -> Queue:
+def queue(database: Database, clock: FakeClock) -> Queue:
     return Queue(database, clock)
 
 
@@ -112,7 +112,7 @@ def test_a_run_that_waits_is_not_claimed_before_its_time_and_keeps_what_is_recor
     queue.plan(lease, 2)
     assert queue.defer(lease, 60) == NOON + 60_000
     waiting = queue.run(run_id)
-    assert (waiting.status, waiting.beat, waiting.claims, waiting.lease_owner) == ("waiting", 0, 0, None)
+    assert (waiting.status, waiting.heartbeat_counter, waiting.claims, waiting.lease_owner) == ("waiting", 0, 0, None)
     assert (waiting.waiting_since, waiting.wait_reason, waiting.wait_until) == (NOON, AWAY, NOON + DAY_MS)
     queue.clock.advance(seconds=59.9)
     assert queue.claim() is None
@@ -245,7 +245,7 @@ def test_runs_that_come_during_an_outage_are_held_and_healthy_ones_are_not(queue
 def test_another_run_asks_when_the_one_that_was_to_has_died(queue: Queue) -> None:
     first, second = queue.add(2, HOST)
     assert queue.must_claim().run_id == first
-    queue.watch = Watch(queue.clock.elapsed_ms, PROBE_MS * 10)
+    queue.watch = LeaseMonitor(queue.clock.elapsed_ms, PROBE_MS * 10)
     assert queue.claim() is None
     queue.clock.advance(seconds=PROBE_MS / 1000)
     lease = queue.must_claim()
@@ -326,8 +326,8 @@ def test_a_run_beyond_its_window_ends_with_its_reason(queue: Queue) -> None:
     assert sorted(late) == sorted([bare, half])
     assert waits.give_up(queue.database, late, queue.clock.ms) == 2
     assert (queue.run(bare).status, queue.run(bare).errors) == ("failed", [AWAY])
-    assert (queue.run(half).status, queue.run(half).verdict) == ("waiting", AWAY)
-    assert queue.must_claim().verdict == AWAY
+    assert (queue.run(half).status, queue.run(half).failure) == ("waiting", AWAY)
+    assert queue.must_claim().failure == AWAY
 
 
 @pytest.mark.parametrize("back", [1, 3600, 400 * 86_400])

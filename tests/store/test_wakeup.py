@@ -3,29 +3,29 @@
 import threading
 import time
 
-from offtake.store.wakeup import Bell
+from offtake.store.wakeup import WakeUp
 
 
 def test_a_ring_ends_the_wait_of_everybody() -> None:
-    bell = Bell()
+    bell = WakeUp()
     waiting = [threading.Thread(target=bell.wait, args=(bell.rings, 60)) for _ in range(3)]
     for one in waiting:
         one.start()
-    bell.ring()
+    bell.notify()
     for one in waiting:
         one.join(10)
         assert not one.is_alive()
 
 
 def test_a_ring_before_the_wait_counts() -> None:
-    bell = Bell()
+    bell = WakeUp()
     seen = bell.rings
-    bell.ring()
+    bell.notify()
     began = time.monotonic()
     bell.wait(seen, 60)
     assert time.monotonic() - began < 30
 
 
 def test_without_a_ring_the_wait_ends_all_the_same() -> None:
-    bell = Bell()
+    bell = WakeUp()
     bell.wait(bell.rings, 0.01)

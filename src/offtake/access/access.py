@@ -36,13 +36,13 @@ def find_sandbox(
 ) -> Sandbox:
     """Return the organisation's sandbox of that name, else of that id, else its default one; raises 2100 and 2106.
 
-    A sandbox that the client `seen_by` has no role in is not there for it.
+    A sandbox that the client `visible_to` has no role in is not there for it.
     """
     named = name or sandbox_id
     by_id = Sandbox.id == sandbox_id if sandbox_id else Sandbox.is_default
     wanted = Sandbox.name == name if name else by_id
     sandbox = session.scalar(select(Sandbox).where(Sandbox.org_id == org_id, wanted))
-    if sandbox is not None and seen_by is not None and not _enters(session, seen_by, sandbox):
+    if sandbox is not None and seen_by is not None and not _may_enter(session, seen_by, sandbox):
         sandbox = None
     if sandbox is None and named is None:
         raise Problem(
@@ -77,31 +77,31 @@ def caller_of(session: Session, client: Client, sandbox: Sandbox | None, *, remo
     )
 
 
-def within(session: Session, caller: Caller, sandbox: Sandbox) -> Caller:
+def in_sandbox(session: Session, caller: Caller, sandbox: Sandbox) -> Caller:
     """The same caller at work in another sandbox of its organisation, in whatever state that is."""
     operates = caller.client_id == OPERATOR
     grants = caller.grants if operates else grants_of(session, caller.client_id, sandbox.name)
     return replace(caller, sandbox_id=sandbox.id, sandbox_name=sandbox.name, grants=grants)
 
 
-def operator(database: Database, sandbox_name: str | None = None) -> Caller:
+def operator_caller(database: Database, sandbox_name: str | None = None) -> Caller:
     """Whoever works on this machine's data directory itself: the command line, with every permission."""
-    caller = administrator(database)
+    caller = organisation_operator(database)
     with database.reading() as session:
-        return within(session, caller, find_sandbox(session, caller.org_id, sandbox_name))
+        return in_sandbox(session, caller, find_sandbox(session, caller.org_id, sandbox_name))
 
 
-def operator_of(session: Session, sandbox: Sandbox) -> Caller:
+def operator_in(session: Session, sandbox: Sandbox) -> Caller:
     """The operator at work in that sandbox."""
-    return within(session, _operator(session.get_one(Organisation, sandbox.org_id)), sandbox)
+    return in_sandbox(session, _operator(session.get_one(Organisation, sandbox.org_id)), sandbox)
 
 
-def engine_of(session: Session, sandbox: Sandbox) -> Caller:
+def engine_caller(session: Session, sandbox: Sandbox) -> Caller:
     """Offtake itself, where it changes what people made."""
-    return replace(operator_of(session, sandbox), client_id=ENGINE, account_id=f"{ENGINE}@AdobeID")
+    return replace(operator_in(session, sandbox), client_id=ENGINE, account_id=f"{ENGINE}@AdobeID")
 
 
-def administrator(database: Database) -> Caller:
+def organisation_operator(database: Database) -> Caller:
     """The operator at work on the organisation itself."""
     with database.reading() as session:
         org = session.scalar(select(Organisation).order_by(Organisation.created_at, Organisation.id))
@@ -130,5 +130,5 @@ def _roles(session: Session, client_id: str) -> list[Role]:
     return list(session.scalars(mine))
 
 
-def _enters(session: Session, client_id: str, sandbox: Sandbox) -> bool:
+def _may_enter(session: Session, client_id: str, sandbox: Sandbox) -> bool:
     return any({ALL, sandbox.name}.intersection(role.sandboxes) for role in _roles(session, client_id))

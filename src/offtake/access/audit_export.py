@@ -38,7 +38,7 @@ def seal_link(session: Session, vault: Vault, caller: Caller, query: AuditQuery,
     if not page.total:
         return None
     link = _Link(caller.client_id, caller.sandbox_id, page.query, now_ms + LIFETIME_MS)
-    return base64.urlsafe_b64encode(vault.seal(_SEALED_AS, asdict(link))).decode().rstrip("=")
+    return base64.urlsafe_b64encode(vault.encrypt(_SEALED_AS, asdict(link))).decode().rstrip("=")
 
 
 def csv_file(session: Session, vault: Vault, secret: str, now_ms: int) -> str:
@@ -58,7 +58,7 @@ def csv_file(session: Session, vault: Vault, secret: str, now_ms: int) -> str:
 def _open(vault: Vault, secret: str) -> _Link:
     try:
         sealed = base64.urlsafe_b64decode(secret + "=" * (-len(secret) % 4))
-        return _LINK.validate_python(vault.open(_SEALED_AS, sealed))
+        return _LINK.validate_python(vault.decrypt(_SEALED_AS, sealed))
     except (ValueError, VaultError):
         raise _not_valid() from None
 

@@ -121,9 +121,9 @@ def start(text: str | None) -> int:
 
 
 def _freeze(session: Session, caller: Caller, query: AuditQuery) -> AuditQuery:
-    newest = session.scalar(select(func.max(AuditEvent.id)).where(*_visible(session, caller))) or ""
+    newest = session.scalar(select(func.max(AuditEvent.id)).where(*_is_visible(session, caller))) or ""
     frozen = replace(query, newest=newest)
-    wanted = _wanted(session, caller, frozen)
+    wanted = _conditions(session, caller, frozen)
     return replace(frozen, total=session.scalar(select(func.count()).select_from(AuditEvent).where(wanted)) or 0)
 
 
@@ -139,16 +139,16 @@ def _rows(
     columns = [(audit_filters.ORDERS[one.path].column, one.descending) for one in orders]
     # The id comes last, so that the order is total.
     keys = [column.desc() if down else column.asc() for column, down in [*columns, (AuditEvent.id, True)]]
-    found = select(AuditEvent).where(_wanted(session, caller, query), *also).order_by(*keys)
+    found = select(AuditEvent).where(_conditions(session, caller, query), *also).order_by(*keys)
     return list(session.scalars(found.offset(start).limit(limit)))
 
 
-def _wanted(session: Session, caller: Caller, query: AuditQuery) -> ColumnElement[bool]:
+def _conditions(session: Session, caller: Caller, query: AuditQuery) -> ColumnElement[bool]:
     upto = [] if query.newest is None else [AuditEvent.id <= query.newest]
-    return and_(*_visible(session, caller), *upto, *(audit_filters.condition(one) for one in query.properties))
+    return and_(*_is_visible(session, caller), *upto, *(audit_filters.condition(one) for one in query.properties))
 
 
-def _visible(session: Session, caller: Caller) -> list[ColumnElement[bool]]:
+def _is_visible(session: Session, caller: Caller) -> list[ColumnElement[bool]]:
     mine = [AuditEvent.org_id == caller.org_id]
     if caller.grants.allow_everywhere(VIEW_AUDIT):
         return mine

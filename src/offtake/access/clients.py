@@ -17,7 +17,7 @@ from offtake.clock import Clock
 from offtake.contract.bodies import Json
 from offtake.contract.caller import ALL, Caller, Kind
 from offtake.errors import OfftakeError
-from offtake.store.database import Database, one_at_a_time
+from offtake.store.database import Database, advisory_lock
 from offtake.store.tables import Client, Organisation, Role, RoleSubject, Sandbox
 
 ADMINISTRATORS: Final = "Administrators"
@@ -46,11 +46,11 @@ class Registration:
     external: bool = False
 
 
-def set_up(database: Database, clock: Clock) -> None:
+def create_organisation(database: Database, clock: Clock) -> None:
     """Make the organisation, its sandbox `prod` and its administrators' role, unless they are there."""
     now = clock.now_ms()
     with database.writing() as session:
-        one_at_a_time(session.connection())
+        advisory_lock(session.connection())
         if session.scalar(select(Organisation)) is not None:
             return
         org = Organisation(id=f"{secrets.token_hex(12).upper()}@AdobeOrg", name="Offtake", created_at=now)
@@ -97,7 +97,7 @@ def first_client(
     `keep` stores its secret, which is known to nobody else; when it fails there is no client.
     """
     with database.writing() as session:
-        one_at_a_time(session.connection())
+        advisory_lock(session.connection())
         if session.scalar(select(Client)) is not None:
             return None
         org = session.scalars(select(Organisation)).one()
@@ -137,7 +137,7 @@ def register(session: Session, caller: Caller, new: Registration, now_ms: int) -
         raise OfftakeError("A client's id is 1 to 128 letters, digits and the characters - _ . @ : / |.")
     if new.client_id is not None and session.get(Client, new.client_id) is not None:
         raise OfftakeError(f"There is a client {new.client_id} already.")
-    given = [roles.named(session, caller, name) for name in new.roles]
+    given = [roles.find_by_name(session, caller, name) for name in new.roles]
     client, secret = new_client(session, caller.org_id, new.name, new.kind, now_ms)
     client.id = new.client_id or client.id
     if new.external:
@@ -184,7 +184,7 @@ def revoke(session: Session, caller: Caller, client_id: str, now_ms: int) -> Non
     """End a client: its secret, its roles and every token it has, at once and for good."""
     client = _find(session, caller, client_id)
     before = {**render(client), "roles": role_names(session, client)}
-    with last_administrator.kept(session, caller.org_id):
+    with last_administrator.keeping_an_administrator(session, caller.org_id):
         client.revoked_at = now_ms
         session.execute(delete(RoleSubject).where(RoleSubject.client_id == client.id))
     after = {**render(client), "roles": []}

@@ -13,23 +13,23 @@ from offtake.store.tables import Client, Organisation, Role, RoleSubject
 
 
 @contextmanager
-def kept(session: Session, org_id: str) -> Iterator[None]:
+def keeping_an_administrator(session: Session, org_id: str) -> Iterator[None]:
     """Make a change of roles or clients; raises 1420 when it takes the last one who can manage access everywhere.
 
     Changes of one organisation's access come one after the other, so that no two leave nobody together.
     """
     session.get_one(Organisation, org_id, with_for_update=True)
-    somebody = _somebody(session, org_id)
+    somebody = _has_administrator(session, org_id)
     yield
     session.flush()
-    if somebody and not _somebody(session, org_id):
+    if somebody and not _has_administrator(session, org_id):
         raise Problem(
             problems.NOT_UPDATABLE,
             f"Nobody could manage access any more. Give somebody else {MANAGE_ACCESS} in all sandboxes first.",
         )
 
 
-def _somebody(session: Session, org_id: str) -> bool:
+def _has_administrator(session: Session, org_id: str) -> bool:
     held = (
         select(Role).join(RoleSubject, RoleSubject.role_id == Role.id).join(Client, Client.id == RoleSubject.client_id)
     )

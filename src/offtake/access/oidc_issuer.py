@@ -68,7 +68,7 @@ class ExternalIssuer:
         self._asked_at: int | None = None
         self._asking = threading.Lock()
 
-    def issued(self, token: str) -> bool:
+    def is_issuer_of(self, token: str) -> bool:
         """Whether the token says that it comes from this issuer; raises `PyJWTError` for what is no token."""
         claims: dict[str, Any] = jwt.decode(token, options={"verify_signature": False})
         return bool(claims.get("iss") == self._issuer)
@@ -95,7 +95,7 @@ class ExternalIssuer:
         return client
 
     def _key(self, key_id: str, now: int) -> jwt.PyJWK:
-        is_wanting = key_id not in self._keys or not self._asked_within(_KEPT_SECONDS, now)
+        is_wanting = key_id not in self._keys or not self._was_asked_within(_KEPT_SECONDS, now)
         # A request that finds all places taken is judged by the keys that are known.
         if is_wanting and self._waiting.acquire(blocking=False):
             try:
@@ -109,7 +109,7 @@ class ExternalIssuer:
     def _ask(self, now: int) -> None:
         with self._asking:
             # Another thread may have asked while this one waited.
-            if self._asked_within(_PAUSE_SECONDS, now):
+            if self._was_asked_within(_PAUSE_SECONDS, now):
                 return
             self._asked_at = now
             try:
@@ -120,6 +120,6 @@ class ExternalIssuer:
             found = {key.key_id: key for key in keys if key.key_id and key.algorithm_name in _ALGORITHMS}
             self._keys = found or self._keys
 
-    def _asked_within(self, seconds: int, now: int) -> bool:
+    def _was_asked_within(self, seconds: int, now: int) -> bool:
         # A clock that was set back must not keep us from asking.
         return self._asked_at is not None and 0 <= now - self._asked_at < seconds

@@ -50,7 +50,7 @@ def reference() -> Json:
     """Every permission and every type of resource there is."""
     kinds = sorted({kind for allowed in ALLOWS.values() for kind in allowed})
     return {
-        "permissions": {name: _shown(ALLOWS[name]) for name in PERMISSIONS},
+        "permissions": {name: _document(ALLOWS[name]) for name in PERMISSIONS},
         "resource-types": {kind: _actions(kind, PERMISSIONS) for kind in kinds},
     }
 
@@ -63,7 +63,7 @@ def effective(caller: Caller, body: bytes) -> Json:
     if len(asked) > _MOST_ASKED:
         raise problems.of_field("/", f"must hold at most {_MOST_ASKED} URLs")
     mine = [name for name in PERMISSIONS if caller.grants.allow(name)]
-    found = {url: _allowed(url, mine) for url in asked}
+    found = {url: _is_allowed(url, mine) for url in asked}
     return {"policies": {url: actions for url, actions in found.items() if actions}}
 
 
@@ -81,7 +81,7 @@ def permission_sets() -> list[Json]:
     ]
 
 
-def _allowed(url: str, mine: list[str]) -> list[str]:
+def _is_allowed(url: str, mine: list[str]) -> list[str]:
     kind, _, name = url.removeprefix("/").partition("/")
     if kind == "permissions":
         return ["*"] if name in mine else []
@@ -93,5 +93,5 @@ def _actions(kind: str, permissions: tuple[str, ...] | list[str]) -> list[str]:
     return [action for action in _ALL if action in found]
 
 
-def _shown(allowed: Mapping[str, tuple[Action, ...]]) -> Json:
+def _document(allowed: Mapping[str, tuple[Action, ...]]) -> Json:
     return {kind: list(actions) for kind, actions in allowed.items()}

@@ -63,14 +63,14 @@ def subjects(session: Session, role: Role) -> list[Json]:
 def patch_subjects(session: Session, caller: Caller, role_id: str, body: bytes, now_ms: int) -> Role:
     """Give the role to clients and take it from them, by client id or account id: every operation, or none."""
     row = roles.find(session, caller, role_id)
-    with last_administrator.kept(session, caller.org_id):
+    with last_administrator.keeping_an_administrator(session, caller.org_id):
         for one in _operations(body):
             if one.path.rstrip("/-") != _SUBJECTS:
                 raise Problem(problems.MISSING_FIELD, f"There is no {one.path[:100]} here; use {_SUBJECTS}.")
-            wanted = [_client(session, caller, name) for name in _words(one.value)]
+            wanted = [_client(session, caller, name) for name in _string_list(one.value)]
             if one.op != "add":
                 _take_from(
-                    session, caller, row, wanted if one.op == "remove" else _others(session, row, wanted), now_ms
+                    session, caller, row, wanted if one.op == "remove" else _remaining(session, row, wanted), now_ms
                 )
             if one.op != "remove":
                 _give_to(session, caller, row, wanted, now_ms)
@@ -84,7 +84,7 @@ def grant(session: Session, caller: Caller, role: Role, client: Client, now_ms: 
 
 def revoke(session: Session, caller: Caller, role: Role, client: Client, now_ms: int) -> None:
     """Take the role from a client; raises 1420 when nobody could manage access then."""
-    with last_administrator.kept(session, caller.org_id):
+    with last_administrator.keeping_an_administrator(session, caller.org_id):
         _take_from(session, caller, role, [client], now_ms)
 
 
@@ -111,20 +111,20 @@ def _apply(document: Json, one: Operation) -> None:
     if path in _TEXTS:
         document[path] = "" if one.op == "remove" else one.value
     elif path in _LISTS:
-        document[path] = _changed(document[path], one)
+        document[path] = _with_change(document[path], one)
     else:
         allowed = ", ".join((*_TEXTS, *_LISTS))
         raise Problem(problems.MISSING_FIELD, f"There is no {one.path[:100]} that can be changed. Allowed: {allowed}.")
 
 
-def _changed(present: list[str], one: Operation) -> list[str]:
-    words = _words(one.value) if one.value is not None or one.op != "remove" else present
+def _with_change(present: list[str], one: Operation) -> list[str]:
+    words = _string_list(one.value) if one.value is not None or one.op != "remove" else present
     if one.op == "add":
         return [*present, *words]
     return words if one.op == "replace" else [word for word in present if word not in words]
 
 
-def _words(value: object) -> list[str]:
+def _string_list(value: object) -> list[str]:
     sent = value if isinstance(value, list) else [value]
     words = [word for word in sent if isinstance(word, str) and word.isprintable()]
     if len(words) < max(len(sent), 1):
@@ -139,7 +139,7 @@ def _client(session: Session, caller: Caller, name: str) -> Client:
     return client
 
 
-def _others(session: Session, role: Role, kept: list[Client]) -> list[Client]:
+def _remaining(session: Session, role: Role, kept: list[Client]) -> list[Client]:
     held = select(Client).join(RoleSubject, RoleSubject.client_id == Client.id).where(RoleSubject.role_id == role.id)
     return [client for client in session.scalars(held) if client not in kept]
 

@@ -97,7 +97,7 @@ def find(session: Session, caller: Caller, role_id: str) -> Role:
     return row
 
 
-def named(session: Session, caller: Caller, name: str) -> Role:
+def find_by_name(session: Session, caller: Caller, name: str) -> Role:
     """The organisation's role of that name, or of that id; raises 1439."""
     row = session.scalar(select(Role).filter_by(org_id=caller.org_id, name=name))
     return row if row is not None else find(session, caller, name)
@@ -144,7 +144,7 @@ def replace(session: Session, caller: Caller, role_id: str, body: Sent, now_ms: 
 def change(session: Session, caller: Caller, row: Role, changes: Json, now_ms: int) -> Role:
     """Write new values into the role's columns; raises 1420 when nobody could manage access then."""
     before = render(row)
-    with last_administrator.kept(session, caller.org_id):
+    with last_administrator.keeping_an_administrator(session, caller.org_id):
         for column, value in changes.items():
             setattr(row, column, value)
         _check(session, row)
@@ -157,7 +157,7 @@ def change(session: Session, caller: Caller, row: Role, changes: Json, now_ms: i
 def remove(session: Session, caller: Caller, role_id: str, now_ms: int) -> None:
     """Take the role from whoever has it, and forget it."""
     row = find(session, caller, role_id)
-    with last_administrator.kept(session, caller.org_id):
+    with last_administrator.keeping_an_administrator(session, caller.org_id):
         session.execute(delete(RoleSubject).where(RoleSubject.role_id == row.id))
         session.delete(row)
     audit.record(session, caller, now_ms, "delete", ("roles", row.id), name=row.name, before=render(row))
@@ -187,14 +187,16 @@ def _check(session: Session, row: Role) -> None:
     there = select(Sandbox.name).where(Sandbox.org_id == row.org_id, Sandbox.state != DELETED)
     with session.no_autoflush:
         sandboxes = set(session.scalars(there))
-    found = _strangers("permissionSets", row.permissions, (*PERMISSIONS, ALL), "a permission")
-    found += _strangers("sandboxes", row.sandboxes, (*sorted(sandboxes), ALL), "a sandbox")
+    found = _unknown_values("permissionSets", row.permissions, (*PERMISSIONS, ALL), "a permission")
+    found += _unknown_values("sandboxes", row.sandboxes, (*sorted(sandboxes), ALL), "a sandbox")
     if found:
         raise problems.of_fields(InvalidInputError(found))
-    row.permissions, row.sandboxes, row.labels = (_once(one) for one in (row.permissions, row.sandboxes, row.labels))
+    row.permissions, row.sandboxes, row.labels = (
+        _deduplicate(one) for one in (row.permissions, row.sandboxes, row.labels)
+    )
 
 
-def _strangers(field: str, given: Sequence[str], known: Sequence[str], what: str) -> list[FieldProblem]:
+def _unknown_values(field: str, given: Sequence[str], known: Sequence[str], what: str) -> list[FieldProblem]:
     allowed = ", ".join(known[:50])
     return [
         FieldProblem(f"/{field}/{index}", f"{one} is not {what} here. Allowed: {allowed}")
@@ -203,7 +205,7 @@ def _strangers(field: str, given: Sequence[str], known: Sequence[str], what: str
     ]
 
 
-def _once(words: Sequence[str]) -> list[str]:
+def _deduplicate(words: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(words))
 
 

@@ -49,7 +49,7 @@ def read(session: Session, vault: Vault, clock: Clock, token: str, issuer: Exter
     """The client that the token speaks for; raises `BadTokenError`."""
     external = False
     try:
-        if issuer is not None and issuer.issued(token):
+        if issuer is not None and issuer.is_issuer_of(token):
             external, client_id = True, issuer.client_id(token, clock.now_seconds())
         else:
             client_id = _own_client_id(session, vault, clock, token)
@@ -96,10 +96,10 @@ def _signing_key(database: Database, vault: Vault, clock: Clock) -> tuple[str, b
                 row.retired_at = now
             session.execute(delete(SigningKey).where(SigningKey.retired_at <= now - _KEY_KEPT_MS))
             row = SigningKey(id=str(uuid4()), created_at=now, sealed=b"")
-            row.sealed = vault.seal(row.id, {"key": base64.b64encode(secrets.token_bytes(32)).decode()})
+            row.sealed = vault.encrypt(row.id, {"key": base64.b64encode(secrets.token_bytes(32)).decode()})
             session.add(row)
         return row.id, _key(vault, row)
 
 
 def _key(vault: Vault, row: SigningKey) -> bytes:
-    return base64.b64decode(vault.open(row.id, row.sealed)["key"])
+    return base64.b64decode(vault.decrypt(row.id, row.sealed)["key"])

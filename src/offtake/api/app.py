@@ -16,7 +16,7 @@ from offtake.api.error_types import (
     SANDBOXES,
 )
 from offtake.api.openapi import schema
-from offtake.api.request_log import Requests
+from offtake.api.request_log import RequestLogMiddleware
 from offtake.api.routers import (
     access_control,
     adhoc,
@@ -52,7 +52,7 @@ def create_app(backend: Backend) -> FastAPI:
     app.state.sign_ins = SignIns(backend.settings.sign_ins_per_minute)
     errors.install(app, backend.settings.error_type_prefix)
 
-    app.add_middleware(Requests)
+    app.add_middleware(RequestLogMiddleware)
     app.include_router(health.router)
     app.include_router(reference.router)
     app.include_router(tokens.router)

@@ -27,18 +27,18 @@ async def backend_of(request: Request) -> Backend:
 BackendOf = Annotated[Backend, Depends(backend_of)]
 
 
-def caller_of(request: Request, backend: BackendOf) -> Caller:
+def sandbox_caller(request: Request, backend: BackendOf) -> Caller:
     """Who calls, in which sandbox, checked in the contract's fixed order (section 3.1)."""
-    return _let_in(request, backend, to_a_sandbox=True)
+    return _authenticate(request, backend, to_a_sandbox=True)
 
 
-def member_of(request: Request, backend: BackendOf) -> Caller:
+def organisation_caller(request: Request, backend: BackendOf) -> Caller:
     """Who calls about the organisation itself: its sandboxes and roles. Sandbox headers mean nothing there."""
-    return _let_in(request, backend, to_a_sandbox=False)
+    return _authenticate(request, backend, to_a_sandbox=False)
 
 
-CallerOf = Annotated[Caller, Depends(caller_of)]
-MemberOf = Annotated[Caller, Depends(member_of)]
+CallerOf = Annotated[Caller, Depends(sandbox_caller)]
+MemberOf = Annotated[Caller, Depends(organisation_caller)]
 
 
 async def json_body(request: Request, _caller: CallerOf) -> bytes:
@@ -64,7 +64,7 @@ async def _json(request: Request) -> bytes:
 
 async def read_body(request: Request, most: int = _LARGEST_BODY) -> bytes:
     """The request's body; raises 3413 when it is larger than `most` bytes, at once where its length says so."""
-    if _announced(request) > most:
+    if _content_length(request) > most:
         raise _too_large(most)
     body = bytearray()
     try:
@@ -77,7 +77,7 @@ async def read_body(request: Request, most: int = _LARGEST_BODY) -> bytes:
     return bytes(body)
 
 
-def _announced(request: Request) -> int:
+def _content_length(request: Request) -> int:
     length = request.headers.get("content-length", "")
     return int(length[:18]) if length.isascii() and length.isdecimal() else 0
 
@@ -91,7 +91,7 @@ MemberBody = Annotated[bytes, Depends(member_body)]
 OptionalBody = Annotated[bytes, Depends(optional_body)]
 
 
-def _let_in(request: Request, backend: Backend, *, to_a_sandbox: bool) -> Caller:
+def _authenticate(request: Request, backend: Backend, *, to_a_sandbox: bool) -> Caller:
     token, api_key = _credentials(request)
     with backend.database.reading() as session:
         try:

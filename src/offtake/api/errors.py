@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 from offtake.api.error_types import ACTIVATION, TOKENS, error_tag
 from offtake.contract import problems
 from offtake.contract.problems import Problem
-from offtake.errors import FieldProblem, InvalidInputError, OfftakeError, disk_trouble, exhaustion
+from offtake.errors import FieldProblem, InvalidInputError, OfftakeError, disk_error, exhaustion
 from offtake.lake.parsers import ParsersBusyError
 from offtake.logs import same_line
 from offtake.store.database import StoreBusyError, StoreConflictError, StoreFullError
@@ -120,18 +120,18 @@ def _install_storage(app: FastAPI, type_prefix: str) -> None:
 
     @app.exception_handler(StoreFullError)
     def full(request: Request, error: StoreFullError) -> JSONResponse:
-        return _no_room(request, type_prefix, str(error))
+        return _insufficient_storage(request, type_prefix, str(error))
 
     @app.exception_handler(OSError)
     def disk(request: Request, error: OSError) -> JSONResponse:
-        trouble = disk_trouble(error)
+        trouble = disk_error(error)
         if trouble is None:
             return _exhausted(request, type_prefix, error)
         _log.error("a file cannot be written: %s", trouble, extra=same_line("a file cannot be written"))
         said = (
             f"The disk of the data directory takes nothing more: {trouble}. Nothing was stored; make room, ask again."
         )
-        return _no_room(request, type_prefix, said)
+        return _insufficient_storage(request, type_prefix, said)
 
 
 def _exhausted(request: Request, type_prefix: str, error: Exception) -> JSONResponse:
@@ -150,7 +150,7 @@ def _unexpected(request: Request, type_prefix: str, error: Exception) -> JSONRes
     return _answer(request, 500, problem_body(request, type_prefix, problem))
 
 
-def _no_room(request: Request, type_prefix: str, message: str) -> JSONResponse:
+def _insufficient_storage(request: Request, type_prefix: str, message: str) -> JSONResponse:
     body = problem_body(request, type_prefix, Problem(problems.NO_ROOM, message))
     return _answer(request, problems.NO_ROOM.status, body, {"retry-after": "30"})
 

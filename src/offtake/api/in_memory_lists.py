@@ -7,7 +7,7 @@ from urllib.parse import urlencode
 from fastapi import Depends, Query
 
 from offtake.contract import in_memory_lists
-from offtake.contract.in_memory_lists import Cut, ShortQuery
+from offtake.contract.in_memory_lists import ListPage, ShortQuery
 
 Json = dict[str, Any]
 
@@ -40,7 +40,7 @@ def short_params(
 ShortListOf = Annotated[ShortParams, Depends(short_params)]
 
 
-def links(path: str, query: ShortQuery, cut: Cut, start_name: str) -> Json:
+def links(path: str, query: ShortQuery, cut: ListPage, start_name: str) -> Json:
     """Links to this list and to its next page; `start_name` is what the service calls the place to start from."""
     template = f"{path}?limit={{limit}}&{start_name}={{{start_name}}}&orderBy={{orderBy}}&property={{property}}"
     found: Json = {"page": {"href": template, "templated": True}}

@@ -99,9 +99,9 @@ def answer(path: str, query: ListQuery, page: Page[Any], render: Callable[[list[
     if page.total is not None:
         return {"count": page.total}
     links = {"next": {"href": f"{path}?continuationToken={page.token}"}} if page.token else {}
-    items = [_projected(item, query.projection) for item in render(page.rows)]
+    items = [_project(item, query.projection) for item in render(page.rows)]
     return {"items": items, "_links": links, "count": len(items)}
 
 
-def _projected(item: Json, wanted: frozenset[str]) -> Json:
+def _project(item: Json, wanted: frozenset[str]) -> Json:
     return {key: value for key, value in item.items() if key in wanted} if wanted else item

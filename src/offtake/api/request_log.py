@@ -24,7 +24,7 @@ _QUIET: Final = ("/healthz",)
 _READING: Final = ("GET", "HEAD", "OPTIONS")
 
 
-class Requests:
+class RequestLogMiddleware:
     """Gives each request an id (the caller's own when it is a plain one) that its answer and its log lines carry."""
 
     def __init__(self, app: ASGIApp) -> None:
@@ -40,7 +40,7 @@ class Requests:
         scope["path"] = scope["path"].rstrip("/") or "/"
         reset = request_id.set(given)
         reset_wait = lock_wait.set(_LOCK_SECONDS)
-        began, answered = time.perf_counter(), _Answered()
+        began, answered = time.perf_counter(), _ResponseRecorder()
         try:
             await self._app(scope, receive, answered.sending(send, given))
         finally:
@@ -59,7 +59,7 @@ def assign_id(scope: Scope) -> str:
     return given
 
 
-class _Answered:
+class _ResponseRecorder:
     """Remembers the status, and adds the id to the answer."""
 
     status = 500

@@ -40,12 +40,12 @@ def one(response: Response, item: Json) -> Json:
     return {"items": [item]}
 
 
-def changed(response: Response, row: Stamp) -> Json:
+def update_response(response: Response, row: Stamp) -> Json:
     """The answer to making or changing one entity."""
     response.headers["etag"] = entities.etag(row)
-    return entities.changed(row)
+    return entities.update_response(row)
 
 
-def deleted() -> Response:
+def deletion_response() -> Response:
     """The answer to deleting one entity: no body (contract, section 30, row 3)."""
     return Response(status_code=202)

@@ -88,20 +88,18 @@ class SignIns:
         """The client whose secret that is; raises `BadCredentialsError`, and `SignInRefusedError`."""
         presented = self._digest(client_id, secret)
         if self._now() < self._wrong_until.get(presented, 0.0):
-            raise await self._held(BadCredentialsError(tokens.BAD_CREDENTIALS), client_id, address)
+            raise await self._is_held(BadCredentialsError(tokens.BAD_CREDENTIALS), client_id, address)
         if presented in self._right:
             client = await run_in_threadpool(tokens.find, database, client_id)
             stored = clients.stored_hash(client)
             if client is not None and clients.may_sign_in(client) and self._right.get(presented) == stored:
                 return client
-        checked = await self._hashed(database, presented, client_id, secret, group_of(address))
+        checked = await self._hash(database, presented, client_id, secret, group_of(address))
         if checked.client is None or not checked.right:
-            raise _noted(BadCredentialsError(tokens.BAD_CREDENTIALS), client_id, address)
+            raise _note(BadCredentialsError(tokens.BAD_CREDENTIALS), client_id, address)
         return checked.client
 
-    async def _hashed(
-        self, database: Database, presented: bytes, client_id: str, secret: str, address: str
-    ) -> _Checked:
+    async def _hash(self, database: Database, presented: bytes, client_id: str, secret: str, address: str) -> _Checked:
         """What hashing says; those that present the same at the same time share one."""
         with self._lock:
             running = self._running.get(presented)
@@ -111,7 +109,7 @@ class SignIns:
                 running.add_done_callback(lambda done: self._finish(done, presented, client_id, address))
         if running is None:
             assert refusal is not None  # noqa: S101 - one of both is there
-            raise await self._held(refusal, client_id, address)
+            raise await self._is_held(refusal, client_id, address)
         # One caller that leaves must not take the answer from the others.
         return await asyncio.shield(asyncio.wrap_future(running))
 
@@ -148,10 +146,10 @@ class SignIns:
             elif checked is not None:
                 _remember(self._wrong_until, presented, self._now() + _WRONG_SECONDS)
 
-    async def _held(self, refusal: OfftakeError, client_id: str, address: str) -> OfftakeError:
+    async def _is_held(self, refusal: OfftakeError, client_id: str, address: str) -> OfftakeError:
         # By chance, so that those who came together do not come back together.
         await asyncio.sleep(self._hold * random.uniform(0.5, 1.5))  # noqa: S311 - no secret depends on it
-        return _noted(refusal, client_id, address)
+        return _note(refusal, client_id, address)
 
     def _digest(self, client_id: str, secret: str) -> bytes:
         """What is remembered of a secret: worth nothing without this process's memory."""
@@ -174,7 +172,7 @@ def _look_at(database: Database, client_id: str, secret: str) -> _Checked:
     return _Checked(client, stored, same and client is not None and clients.may_sign_in(client))
 
 
-def _noted(refusal: OfftakeError, client_id: str, address: str) -> OfftakeError:
+def _note(refusal: OfftakeError, client_id: str, address: str) -> OfftakeError:
     shown = client_id.encode("unicode_escape").decode()[:100]
     _log.warning("sign-in of client %s from %s refused: %s", shown, address, refusal, extra=same_line("sign-in"))
     return refusal

@@ -101,7 +101,7 @@ def verify(archive: Path, keep: Mapping[str, Path]) -> None:
     Raises `ArchiveError` when anything is missing, damaged or out of place.
     """
     sums, found, names = hashlib.sha256(), None, _Names()
-    with _told(archive):
+    with _translating_errors(archive):
         for name, file in members(archive):
             if not names.admit(name):
                 raise ArchiveError(f"{archive} is no backup of Offtake: {name!r} is in it twice, or is a folder, too.")
@@ -124,7 +124,7 @@ def members(archive: Path, wanted: Callable[[str], bool] = lambda _: True) -> It
     Raises `ArchiveError` for what is no plain file of a name that stays inside its folder, wanted or not.
     """
     with (
-        _told(archive),
+        _translating_errors(archive),
         _Bounded(archive.open("rb", buffering=0)) as source,
         tarfile.open(fileobj=source, mode="r:") as tar,
     ):
@@ -140,7 +140,7 @@ def members(archive: Path, wanted: Callable[[str], bool] = lambda _: True) -> It
 
 
 @contextmanager
-def _told(archive: Path) -> Iterator[None]:
+def _translating_errors(archive: Path) -> Iterator[None]:
     try:
         yield
     except (tarfile.TarError, EOFError, ValueError, RecursionError):

@@ -43,7 +43,7 @@ _ARCHIVE: Final = "archive"
 
 
 @dataclass(frozen=True)
-class About:
+class BackupHeader:
     """What a backup says of itself. `taken_at` is the instant, in epoch milliseconds, that it brings back."""
 
     format: int
@@ -64,13 +64,13 @@ class About:
         return asdict(self)
 
 
-def take_backup(backend: Backend, file: Path, *, rows: bool) -> About:
+def take_backup(backend: Backend, file: Path, *, rows: bool) -> BackupHeader:
     """Write the archive, with or without the tables' files; it takes its name when it is whole.
 
     Raises `OfftakeError` when it cannot be taken; a file of that name stays as it was.
     """
-    access.administrator(backend.database)
-    with _beside(file) as (work, archive):
+    access.organisation_operator(backend.database)
+    with _temporary_path(file) as (work, archive):
         with (work / "sums").open("w+b") as sums:
             writer = ArchiveWriter(archive, sums)
             about = _fill(backend, work, writer, rows=rows and is_local(backend.settings.lake_warehouse))
@@ -83,7 +83,7 @@ def take_backup(backend: Backend, file: Path, *, rows: bool) -> About:
     return about
 
 
-def _fill(backend: Backend, work: Path, writer: ArchiveWriter, *, rows: bool) -> About:
+def _fill(backend: Backend, work: Path, writer: ArchiveWriter, *, rows: bool) -> BackupHeader:
     taken_at = backend.clock.now_ms()
     store = work / STORE
     copies.copy_out(backend.database, copies.STORE_TABLES, store)
@@ -95,9 +95,9 @@ def _fill(backend: Backend, work: Path, writer: ArchiveWriter, *, rows: bool) ->
     with closing(Database(backend.settings.lake_catalog_url)) as database:
         copies.copy_out(database, CATALOG_TABLES, catalog)
     _add(writer, CATALOG, catalog)
-    tables = table_files.metadata_in(catalog)
+    tables = table_files.metadata_locations(catalog)
     files = _add_rows(backend.settings.lake_warehouse, tables, writer) if rows else 0
-    return About(
+    return BackupHeader(
         format=FORMAT,
         offtake=__version__,
         revision=copies.revision_in(store),
@@ -176,7 +176,7 @@ def _add(writer: ArchiveWriter, name: str, path: Path) -> None:
 
 
 @contextmanager
-def _beside(file: Path) -> Iterator[tuple[Path, IO[bytes]]]:
+def _temporary_path(file: Path) -> Iterator[tuple[Path, IO[bytes]]]:
     """A folder beside the file, for this process only, and the archive in it; nothing of it stays."""
     try:
         _clear_up(file)

@@ -19,7 +19,7 @@ from sqlalchemy import func, literal, select, update
 from offtake.access import access
 from offtake.backup import archive
 from offtake.backup.archive import ArchiveError
-from offtake.backup.backup import ABOUT, CATALOG, FORMAT, KEYS, ROWS, STORE, UPLOADS, About, zone_folder
+from offtake.backup.backup import ABOUT, CATALOG, FORMAT, KEYS, ROWS, STORE, UPLOADS, BackupHeader, zone_folder
 from offtake.clock import Clock
 from offtake.contract import entities
 from offtake.deployment.backend import UNFINISHED, Backend, key_file, open_restored, sole_server
@@ -47,7 +47,7 @@ _CHUNK: Final = 1024 * 1024
 class Restored:
     """What came back: the backup, how many flows there are, how many of them were disabled, and runs that go on."""
 
-    about: About
+    about: BackupHeader
     flows: int
     disabled: int
     live_runs: int
@@ -59,7 +59,7 @@ def restore(settings: Settings, clock: Clock, file: Path, *, disable_flows: bool
     Raises `OfftakeError`, with nothing changed, when the archive is not whole or does not fit, or when there is
     something already. When it is cut off, it can be called again.
     """
-    with sole_server(settings), _workplace(settings.data_dir) as work:
+    with sole_server(settings), _staging_folder(settings.data_dir) as work:
         about = _read(file, work)
         _check(settings, about, work)
         marker = settings.data_dir / UNFINISHED
@@ -69,15 +69,15 @@ def restore(settings: Settings, clock: Clock, file: Path, *, disable_flows: bool
             _check_same(marker, targets)
         else:
             _check_empty(settings, about)
-        _mark(marker, targets)
+        _begin(marker, targets)
         _clear(settings, about)
         _bring_files(settings, file)
         failpoint("restore_files")
-        with nullcontext() if again else _undone_when_refused(settings, about, marker):
+        with nullcontext() if again else _cleaning_up_when_refused(settings, about, marker):
             if _has_moved(settings, about):
                 _relocate(Move(about.warehouse, settings.lake_warehouse), work)
             if about.rows:
-                check_inside(table_files.metadata_in(work / CATALOG), settings.lake_warehouse)
+                check_inside(table_files.metadata_locations(work / CATALOG), settings.lake_warehouse)
         failpoint("restore_relocated")
         _bring_keys(settings, about, work)
         _bring_catalog(settings, work)
@@ -87,7 +87,7 @@ def restore(settings: Settings, clock: Clock, file: Path, *, disable_flows: bool
         failpoint("restore_store")
         with closing(open_restored(settings, clock)) as backend:
             _move_delivered(backend, about)
-            restored = _settle(backend, about, disable_flows=disable_flows)
+            restored = _finish(backend, about, disable_flows=disable_flows)
         failpoint("restore_settled")
         marker.unlink()
         sync_folder(settings.data_dir)
@@ -95,7 +95,7 @@ def restore(settings: Settings, clock: Clock, file: Path, *, disable_flows: bool
 
 
 @contextmanager
-def _workplace(data_dir: Path) -> Iterator[Path]:
+def _staging_folder(data_dir: Path) -> Iterator[Path]:
     """A folder for copies, which nobody else may read; what restores that were killed left of theirs goes too."""
     for left in data_dir.glob(".restore.*"):
         shutil.rmtree(left, ignore_errors=True)
@@ -103,12 +103,12 @@ def _workplace(data_dir: Path) -> Iterator[Path]:
         yield Path(folder)
 
 
-def _read(file: Path, work: Path) -> About:
+def _read(file: Path, work: Path) -> BackupHeader:
     if not file.is_file():
         raise OfftakeError(f"There is no backup {file}.")
     archive.verify(file, {name: work / name for name in (ABOUT, STORE, CATALOG, KEYS)})
     try:
-        about = TypeAdapter(About).validate_json((work / ABOUT).read_bytes(), strict=True)
+        about = TypeAdapter(BackupHeader).validate_json((work / ABOUT).read_bytes(), strict=True)
     except (OSError, ValueError):
         raise ArchiveError(f"{file} is no backup of this version of Offtake, nor of an earlier one.") from None
     if about.format != FORMAT or not all((work / name).is_file() for name in (STORE, CATALOG)):
@@ -119,7 +119,7 @@ def _read(file: Path, work: Path) -> About:
     return about
 
 
-def _check(settings: Settings, about: About, work: Path) -> None:
+def _check(settings: Settings, about: BackupHeader, work: Path) -> None:
     """What can be known before anything is written."""
     for name in (STORE, CATALOG):
         copies.check_plain(work / name)
@@ -131,7 +131,7 @@ def _check(settings: Settings, about: About, work: Path) -> None:
             f"warehouse is {settings.lake_warehouse}. Set OFFTAKE_WAREHOUSE to where they were."
         )
     if not about.rows:
-        missing = [uri for uri in table_files.metadata_in(work / CATALOG) if not table_files.is_there(uri)]
+        missing = [uri for uri in table_files.metadata_locations(work / CATALOG) if not table_files.exists(uri)]
         if missing:
             raise OfftakeError(
                 f"The backup was taken without rows, and the warehouse lacks what it refers to: {missing[0]}. Bring "
@@ -144,20 +144,20 @@ def _check(settings: Settings, about: About, work: Path) -> None:
         )
 
 
-def _has_moved(settings: Settings, about: About) -> bool:
+def _has_moved(settings: Settings, about: BackupHeader) -> bool:
     """Whether there are tables, and the warehouse is another folder than it was."""
     return about.tables > 0 and local_path(about.warehouse) != local_path(settings.lake_warehouse)
 
 
 def _relocate(move: Move, work: Path) -> None:
     """Let the tables' files, the catalog's copy and the stored parts name files by where they are now."""
-    relocate_tables(table_files.metadata_in(work / CATALOG), move)
+    relocate_tables(table_files.metadata_locations(work / CATALOG), move)
     table_files.set_locations(work / CATALOG, move.new_location)
     copies.change_slices(work / STORE, lambda slices: reading.at_new_locations(slices, move.new_location))
 
 
 @contextmanager
-def _undone_when_refused(settings: Settings, about: About, marker: Path) -> Iterator[None]:
+def _cleaning_up_when_refused(settings: Settings, about: BackupHeader, marker: Path) -> Iterator[None]:
     """Nothing stays of a first restore that is refused when its files are there already.
 
     One that begins anew may find databases that the last one has filled: it leaves the marker, so that nothing starts.
@@ -170,7 +170,7 @@ def _undone_when_refused(settings: Settings, about: About, marker: Path) -> Iter
         raise
 
 
-def _keys(settings: Settings, about: About, work: Path) -> tuple[bytes, ...]:
+def _keys(settings: Settings, about: BackupHeader, work: Path) -> tuple[bytes, ...]:
     if settings.vault_key is not None:
         return configured_keys(settings.vault_key, settings.vault_old_keys)
     return _copied_keys(work) if about.keys else ()
@@ -183,7 +183,7 @@ def _copied_keys(work: Path) -> tuple[bytes, ...]:
         raise ArchiveError(f"The backup says that it has a {KEYS}, which cannot be read. Use another backup.") from None
 
 
-def _check_empty(settings: Settings, about: About) -> None:
+def _check_empty(settings: Settings, about: BackupHeader) -> None:
     there = []
     for url, tables, what in (
         (settings.store_url, copies.STORE_TABLES, "the store"),
@@ -213,14 +213,14 @@ def _check_same(marker: Path, targets: str) -> None:
         )
 
 
-def _targets(settings: Settings, about: About) -> str:
+def _targets(settings: Settings, about: BackupHeader) -> str:
     """What a restore writes to, and so found empty when it began: only that may be cleared when it begins anew."""
     databases = (hashlib.sha256(url.encode()).hexdigest() for url in (settings.store_url, settings.lake_catalog_url))
     places = [*databases, str(settings.uploads_root), settings.lake_warehouse if about.rows else ""]
     return "While this file is here, nothing starts: run offtake restore again.\n" + "\n".join(places) + "\n"
 
 
-def _mark(marker: Path, targets: str) -> None:
+def _begin(marker: Path, targets: str) -> None:
     beside = marker.with_suffix(".new")
     with beside.open("wb") as file:
         file.write(targets.encode())
@@ -230,7 +230,7 @@ def _mark(marker: Path, targets: str) -> None:
     failpoint("restore_marked")
 
 
-def _clear(settings: Settings, about: About) -> None:
+def _clear(settings: Settings, about: BackupHeader) -> None:
     """Away with what a restore that was cut off had brought: where it began, there was nothing."""
     shutil.rmtree(settings.uploads_root, ignore_errors=True)
     if about.rows:
@@ -258,7 +258,7 @@ def _write(path: Path, content: IO[bytes]) -> None:
         sync_file(file)
 
 
-def _bring_keys(settings: Settings, about: About, work: Path) -> None:
+def _bring_keys(settings: Settings, about: BackupHeader, work: Path) -> None:
     if about.keys and settings.vault_key is None:
         key_file(settings).replace(_copied_keys(work))
         sync_folder(settings.data_dir)
@@ -266,11 +266,11 @@ def _bring_keys(settings: Settings, about: About, work: Path) -> None:
 
 def _bring_catalog(settings: Settings, work: Path) -> None:
     Lake(settings.lake_catalog_url, settings.lake_warehouse).close()
-    with closing(Database(settings.lake_catalog_url)) as database, database.remaking() as connection:
+    with closing(Database(settings.lake_catalog_url)) as database, database.schema_transaction() as connection:
         copies.load(connection, work / CATALOG, CATALOG_TABLES, replace=True)
 
 
-def _move_delivered(backend: Backend, about: About) -> None:
+def _move_delivered(backend: Backend, about: BackupHeader) -> None:
     """Let what was delivered to landing zones be found in the zones of this deployment, where both are folders."""
     old, new = about.landing_zone, zone_folder(backend.settings)
     if old is None or new is None or old == new:
@@ -282,7 +282,7 @@ def _move_delivered(backend: Backend, about: About) -> None:
         session.execute(update(RunPart).where(where).values(uri=moved))
 
 
-def _settle(backend: Backend, about: About, *, disable_flows: bool) -> Restored:
+def _finish(backend: Backend, about: BackupHeader, *, disable_flows: bool) -> Restored:
     now = backend.clock.now_ms()
     _complete_landed(backend)
     disabled = 0
@@ -290,7 +290,7 @@ def _settle(backend: Backend, about: About, *, disable_flows: bool) -> Restored:
         found = session.scalars(select(Flow).order_by(Flow.id)).all()
         for flow in found:
             if disable_flows and flow.state == entities.ENABLED:
-                caller = access.operator_of(session, session.get_one(Sandbox, flow.sandbox_id))
+                caller = access.operator_in(session, session.get_one(Sandbox, flow.sandbox_id))
                 flow_changes.act(session, caller, flow.id, "disable", None, None, now)
                 disabled += 1
         live = session.scalar(select(func.count()).select_from(Run).where(LIVE_RUN)) or 0

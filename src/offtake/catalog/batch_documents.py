@@ -15,15 +15,15 @@ from offtake.contract.catalog_query import Compare, Field, Params, Shape
 from offtake.store.tables import Batch, Dataset
 
 
-def page(session: Session, caller: Caller, params: Params) -> Json:
+def list_documents(session: Session, caller: Caller, params: Params) -> Json:
     """One page of batches, by id."""
     caller.require(VIEW_DATASETS, MANAGE_DATASETS)
     query = catalog_query.read(session, SHAPE, params)
-    rows = session.scalars(query.paged(select(Batch).where(seen_by(caller))))
+    rows = session.scalars(query.paged(select(Batch).where(visible_to(caller))))
     return {row.id: {name: value for name, value in document(row).items() if query.shows(name)} for row in rows}
 
 
-def one(session: Session, caller: Caller, batch_id: str) -> Json:
+def get_document(session: Session, caller: Caller, batch_id: str) -> Json:
     """One batch, by its id; raises 1439."""
     caller.require(VIEW_DATASETS, MANAGE_DATASETS)
     row = find(session, caller, batch_id)
@@ -32,7 +32,7 @@ def one(session: Session, caller: Caller, batch_id: str) -> Json:
 
 def find(session: Session, caller: Caller, batch_id: str, *, lock: bool = False) -> Batch:
     """The batch of that id, if the caller sees its dataset; raises 1439."""
-    wanted = select(Batch).where(Batch.id == batch_id, seen_by(caller))
+    wanted = select(Batch).where(Batch.id == batch_id, visible_to(caller))
     row = session.scalar(wanted.with_for_update() if lock else wanted)
     if row is None:
         raise problems.not_found("batches", batch_id)
@@ -41,15 +41,15 @@ def find(session: Session, caller: Caller, batch_id: str, *, lock: bool = False)
 
 def latest(session: Session, caller: Caller, dataset: Dataset | None, most: int) -> Sequence[Batch]:
     """The batches that came last, to one dataset or to any; the newest first."""
-    wanted = select(Batch).where(seen_by(caller))
+    wanted = select(Batch).where(visible_to(caller))
     if dataset is not None:
         wanted = wanted.where(Batch.dataset_id == dataset.id)
     return session.scalars(wanted.order_by(Batch.created_at.desc(), Batch.id.desc()).limit(most)).all()
 
 
-def seen_by(caller: Caller) -> ColumnElement[bool]:
+def visible_to(caller: Caller) -> ColumnElement[bool]:
     """The condition that the caller sees the dataset that a batch belongs to, or that it belongs to none."""
-    with_dataset = Batch.dataset_id.in_(select(Dataset.id).where(*datasets.seen_by(caller)))
+    with_dataset = Batch.dataset_id.in_(select(Dataset.id).where(*datasets.visible_to(caller)))
     return and_(Batch.sandbox_id == caller.sandbox_id, or_(with_dataset, Batch.dataset_id == NO_DATASET))
 
 

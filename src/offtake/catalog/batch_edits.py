@@ -95,7 +95,7 @@ def change(session: Session, caller: Caller, batch: Batch, sent: Sent, now_ms: i
     was, now = {"tags": before}, {"tags": batch.tags}
     audit.record(session, caller, now_ms, "update", (RESOURCE, batch.id), before=was, after=now)
     if asked.status is not None and asked.status != batch.status:
-        _carry_out(session, caller, batch, asked.status, now_ms)
+        _execute(session, caller, batch, asked.status, now_ms)
 
 
 def withdraw(session: Session, caller: Caller, batch: Batch, now_ms: int) -> None:
@@ -107,19 +107,19 @@ def withdraw(session: Session, caller: Caller, batch: Batch, now_ms: int) -> Non
         batches.act(session, caller, batch, "ABORT", now_ms)
 
 
-def _carry_out(session: Session, caller: Caller, batch: Batch, status: str, now_ms: int) -> None:
+def _execute(session: Session, caller: Caller, batch: Batch, status: str, now_ms: int) -> None:
     """Do what makes the batch be of that status; raises 1422 where nothing does."""
     if status in _WITHDRAWN:
         withdraw(session, caller, batch, now_ms)
     elif status in _ACTIONS:
         batches.act(session, caller, batch, _ACTIONS[status], now_ms)
-    elif not _agrees(batch, status):
+    elif not _is_consistent(batch, status):
         raise Problem(
             problems.WRONG_ACTION, f"Batch {batch.id} is {batch.status}; it cannot become {status}.", RESOURCE, batch.id
         )
 
 
-def _agrees(batch: Batch, status: str) -> bool:
+def _is_consistent(batch: Batch, status: str) -> bool:
     """Whether a status that nothing is done for describes the batch as it is."""
     if status == "active":
         return batch.status in (*store.OPEN, store.SUCCESS)

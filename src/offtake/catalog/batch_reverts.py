@@ -11,7 +11,7 @@ from offtake.errors import LeaseLostError, OfftakeError
 from offtake.failpoints import failpoint
 from offtake.lake import ingest
 from offtake.lake.catalog import Lake, TableName
-from offtake.lake.ingest import Landed
+from offtake.lake.ingest import CommittedBatch
 from offtake.lake.parsing.errors import ImportRefusedError
 from offtake.store import batches as store
 from offtake.store.batches import BatchLease
@@ -23,7 +23,7 @@ _LEASE_MS: Final = 600_000
 
 
 @dataclass(frozen=True)
-class Reverted:
+class RevertResult:
     """A batch that is out of its dataset: how many rows that removed, and whether it was out before."""
 
     batch: Batch
@@ -35,7 +35,7 @@ class NotRevertedError(OfftakeError):
     """The batch's rows stay in the dataset; the message says why."""
 
 
-def revert(database: Database, lake: Lake, caller: Caller, batch_id: str, clock: Clock) -> Reverted:
+def revert(database: Database, lake: Lake, caller: Caller, batch_id: str, clock: Clock) -> RevertResult:
     """Take a batch's rows out of its dataset, with or without a running server. Done twice, it is done once.
 
     A revert that a server or another process has begun is taken over: the snapshot that removes the rows is made once.
@@ -48,17 +48,17 @@ def revert(database: Database, lake: Lake, caller: Caller, batch_id: str, clock:
         dataset = session.get_one(Dataset, batch.dataset_id)
         was_out = batch.status == store.INACTIVE
         batches.act(session, caller, batch, "REVERT", clock.now_ms())
-        landed = batches.landed(batch)
+        landed = batches.complete_committed(batch)
         is_waiting = batch.status in store.OPEN and landed is not None
-        lease = store.take(batch, _OWNER, clock.now_ms(), _LEASE_MS) if is_waiting else None
+        lease = store.claim_batch(batch, _OWNER, clock.now_ms(), _LEASE_MS) if is_waiting else None
     if lease is not None and landed is not None:
         _carry_out_or_release(database, lake, TableName(dataset.table_name), landed, lease, clock)
     with database.reading() as session:
-        return Reverted(session.get_one(Batch, batch.id), dataset, was_out)
+        return RevertResult(session.get_one(Batch, batch.id), dataset, was_out)
 
 
-def carry_out(
-    database: Database, lake: Lake, table: TableName, landed: Landed, lease: BatchLease, clock: Clock
+def execute(
+    database: Database, lake: Lake, table: TableName, landed: CommittedBatch, lease: BatchLease, clock: Clock
 ) -> str | None:
     """Take the rows out, and end the batch as that turns out; the reason when they stay."""
     try:
@@ -67,21 +67,21 @@ def carry_out(
         refuse(database, lease, str(error), clock)
         return str(error)
     failpoint("batch_reverted")
-    store.reverted(database, lease, clock.now_ms())
+    store.mark_reverted(database, lease, clock.now_ms())
     return None
 
 
 def refuse(database: Database, lease: BatchLease, why: str, clock: Clock) -> None:
     """The batch's rows stay in its dataset, and the batch says why."""
-    store.not_reverted(database, lease, [{"code": "INGEST-1420-400", "description": why}], clock.now_ms())
+    store.mark_revert_refused(database, lease, [{"code": "INGEST-1420-400", "description": why}], clock.now_ms())
 
 
 def _carry_out_or_release(
-    database: Database, lake: Lake, table: TableName, landed: Landed, lease: BatchLease, clock: Clock
+    database: Database, lake: Lake, table: TableName, landed: CommittedBatch, lease: BatchLease, clock: Clock
 ) -> None:
     try:
         with import_errors.translating_errors("The batch could not be reverted"):
-            why = carry_out(database, lake, table, landed, lease, clock)
+            why = execute(database, lake, table, landed, lease, clock)
     except LeaseLostError:
         raise OfftakeError(f"Another process is reverting batch {lease.batch_id} now.") from None
     except BaseException:

@@ -16,7 +16,7 @@ from offtake.contract import bodies, entities, problems
 from offtake.contract.bodies import Body, Json, Sent
 from offtake.contract.caller import MANAGE_DATASETS, Caller
 from offtake.contract.problems import Problem
-from offtake.lake.ingest import Landed
+from offtake.lake.ingest import CommittedBatch
 from offtake.store import batches as store
 from offtake.store.tables import Batch, BatchFile, Dataset
 
@@ -50,7 +50,7 @@ class InputFormat(FileOptions):
     is_multi_line_json: bool = False
 
 
-class Replay(Body):
+class Replacement(Body):
     """Which batches the new one takes the place of."""
 
     predecessors: list[BatchRef] = Field(default=[], max_length=_MOST_PREDECESSORS)
@@ -65,7 +65,7 @@ class BatchFields(Body):
     enable_error_diagnostics: bool = False
     partial_ingestion_percentage: float = Field(default=0, ge=0, le=100)
     tags: Tags | None = Field(default=None, max_length=1000)
-    replay: Replay | None = None
+    replay: Replacement | None = None
     evolve: StrictBool = False
 
 
@@ -135,7 +135,7 @@ def has_format(batch: Batch) -> bool:
 def new(dataset_id: str, caller: Caller, now_ms: int) -> Batch:
     """The row of a batch of which is known only where it belongs; as it is, an import."""
     batch_id = str(ULID.from_timestamp(now_ms / 1000))
-    stamp = entities.stamp(caller, now_ms) | {"id": batch_id, "version": _FIRST_VERSION}
+    stamp = entities.creation_columns(caller, now_ms) | {"id": batch_id, "version": _FIRST_VERSION}
     return Batch(
         **stamp,
         dataset_id=dataset_id,
@@ -194,18 +194,18 @@ def touch(batch: Batch, caller: Caller, now_ms: int) -> None:
     batch.version = store.next_version(batch.version)
 
 
-def landed(batch: Batch) -> Landed | None:
+def complete_committed(batch: Batch) -> CommittedBatch | None:
     """What of the batch is in its dataset; None without rows."""
-    return None if batch.snapshot_id is None else Landed(batch.id, batch.snapshot_id, batch.rows)
+    return None if batch.snapshot_id is None else CommittedBatch(batch.id, batch.snapshot_id, batch.rows)
 
 
-def replaced(session: Session, batch: Batch) -> tuple[Landed, ...]:
+def mark_replaced(session: Session, batch: Batch) -> tuple[CommittedBatch, ...]:
     """What the batch takes the place of, as far as it is still there."""
     wanted = select(Batch).where(Batch.id.in_(batch.replaces), Batch.status == store.SUCCESS).order_by(Batch.id)
-    return tuple(found for one in session.scalars(wanted) if (found := landed(one)) is not None)
+    return tuple(found for one in session.scalars(wanted) if (found := complete_committed(one)) is not None)
 
 
-def _predecessors(session: Session, dataset: Dataset | None, replay: Replay | None) -> list[str]:
+def _predecessors(session: Session, dataset: Dataset | None, replay: Replacement | None) -> list[str]:
     if replay is None:
         return []
     if dataset is None:

@@ -18,7 +18,7 @@ from offtake.contract.catalog_query import Field, Params, Query, Shape
 from offtake.contract.problems import Problem
 from offtake.errors import DeliveryError
 from offtake.formats.ndjson import lines
-from offtake.formats.types import check
+from offtake.formats.types import check_supported
 from offtake.lake import observable_schema, table_description
 from offtake.lake.catalog import Lake, TableName
 from offtake.store.tables import Batch, Dataset
@@ -41,14 +41,14 @@ class LastBatches:
     updated_at: int
 
 
-def page(session: Session, lake: Lake, caller: Caller, params: Params) -> Json:
+def list_documents(session: Session, lake: Lake, caller: Caller, params: Params) -> Json:
     """One page of datasets, by id."""
     caller.require(VIEW_DATASETS, MANAGE_DATASETS)
     query = catalog_query.read(session, SHAPE, params)
     return documents(session, lake, rows(session, caller, query), query)
 
 
-def one(session: Session, lake: Lake, caller: Caller, dataset_id: str, params: Params) -> Json:
+def get_document(session: Session, lake: Lake, caller: Caller, dataset_id: str, params: Params) -> Json:
     """One dataset, by its id."""
     caller.require(VIEW_DATASETS, MANAGE_DATASETS)
     row = datasets.get(session, caller, dataset_id)
@@ -67,7 +67,7 @@ def preview_lines(session: Session, lake: Lake, caller: Caller, dataset_id: str,
     row = datasets.get(session, caller, dataset_id)
     try:
         found = table_description.preview(lake, TableName(row.table_name), most)
-        check(found.schema)
+        check_supported(found.schema)
         text = b"".join(lines(batch) for batch in found.to_batches())
     except DeliveryError as error:
         raise Problem(problems.WRONG_ACTION, str(error), datasets.RESOURCE, row.id) from None
@@ -76,7 +76,7 @@ def preview_lines(session: Session, lake: Lake, caller: Caller, dataset_id: str,
 
 def rows(session: Session, caller: Caller, query: Query) -> Sequence[Dataset]:
     """The rows of one page."""
-    return session.scalars(query.paged(select(Dataset).where(*datasets.seen_by(caller)))).all()
+    return session.scalars(query.paged(select(Dataset).where(*datasets.visible_to(caller)))).all()
 
 
 def documents(session: Session, lake: Lake, found: Sequence[Dataset], query: Query) -> Json:
@@ -96,7 +96,7 @@ def documents(session: Session, lake: Lake, found: Sequence[Dataset], query: Que
 def summary(row: Dataset, last: LastBatches | None) -> Json:
     """What the store knows of a dataset."""
     return (
-        datasets.said(row)
+        datasets.request_body_of(row)
         | _STATE
         | {
             "imsOrg": row.org_id,
@@ -131,7 +131,7 @@ def last_batches_page(session: Session, caller: Caller, params: Params) -> Json:
     """One page of last batches, by dataset id."""
     caller.require(VIEW_DATASETS, MANAGE_DATASETS)
     query = catalog_query.read(session, _LAST_SHAPE, params)
-    wanted = select(Dataset, *_LAST_COLUMNS).where(*datasets.seen_by(caller), _LAST_ID.is_not(None))
+    wanted = select(Dataset, *_LAST_COLUMNS).where(*datasets.visible_to(caller), _LAST_ID.is_not(None))
     made: Json = {}
     for row, *values in session.execute(query.paged(wanted)):
         last = LastBatches(*values)

@@ -44,7 +44,7 @@ def _as_list(value: object) -> object:
     return [value] if isinstance(value, str) else value
 
 
-def _check_lasting(lake_house: object) -> object:
+def _refuse_row_expiration(lake_house: object) -> object:
     if isinstance(lake_house, dict) and lake_house.get("rowExpiration") is not None:
         raise ValueError("rowExpiration is not offered: rows do not expire here")
     return lake_house
@@ -96,7 +96,7 @@ class Extensions(Body):
     """What is not in the vendor's description, and what is."""
 
     offtake: Promise | None = None
-    lake_house: Annotated[Any, Field(alias="adobe_lakeHouse"), AfterValidator(_check_lasting)] = None
+    lake_house: Annotated[Any, Field(alias="adobe_lakeHouse"), AfterValidator(_refuse_row_expiration)] = None
 
 
 class DatasetBody(Body):
@@ -128,7 +128,7 @@ class Deleted:
 
 def get(session: Session, caller: Caller, dataset_id: str, *, lock: bool = False) -> Dataset:
     """The dataset of that id, if the caller sees it; raises 1439."""
-    wanted = select(Dataset).where(Dataset.id == dataset_id, *seen_by(caller))
+    wanted = select(Dataset).where(Dataset.id == dataset_id, *visible_to(caller))
     row = session.scalar(wanted.with_for_update() if lock else wanted)
     if row is None:
         raise problems.not_found(RESOURCE, dataset_id)
@@ -137,12 +137,12 @@ def get(session: Session, caller: Caller, dataset_id: str, *, lock: bool = False
 
 def exists(session: Session, caller: Caller, dataset_id: str) -> bool:
     """Whether the caller sees a dataset of that id."""
-    return session.scalar(select(Dataset.id).where(Dataset.id == dataset_id, *seen_by(caller))) is not None
+    return session.scalar(select(Dataset.id).where(Dataset.id == dataset_id, *visible_to(caller))) is not None
 
 
 def find(session: Session, caller: Caller, id_or_name: str) -> Dataset | None:
     """The caller's dataset of that id, else of that name; raises `OfftakeError` when several have the name."""
-    found = _called(session, caller, id_or_name)
+    found = _with_name(session, caller, id_or_name)
     if len(found) > 1:
         ids = ", ".join(row.id for row in found[:_NAMED])
         more = f" and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
@@ -156,10 +156,10 @@ def find(session: Session, caller: Caller, id_or_name: str) -> Dataset | None:
 def all_of(session: Session, caller: Caller) -> list[Dataset]:
     """The caller's datasets, newest first."""
     newest_first = (Dataset.created_at.desc(), Dataset.id)
-    return list(session.scalars(select(Dataset).where(*seen_by(caller)).order_by(*newest_first)))
+    return list(session.scalars(select(Dataset).where(*visible_to(caller)).order_by(*newest_first)))
 
 
-def seen_by(caller: Caller) -> tuple[Any, ...]:
+def visible_to(caller: Caller) -> tuple[Any, ...]:
     """The conditions that a row of datasets is in the caller's sandbox, and that its labels let the caller see it."""
     return Dataset.sandbox_id == caller.sandbox_id, labels.visible(Dataset.id, caller)
 
@@ -173,7 +173,7 @@ def create(session: Session, caller: Caller, sent: Sent, now_ms: int, *, unique_
     asked = bodies.parse_body(DatasetBody, sent)
     if unique_name:
         _check_unique(session, caller, asked.name)
-    stamp = entities.stamp(caller, now_ms) | {"id": secrets.token_hex(12), "version": _FIRST_VERSION}
+    stamp = entities.creation_columns(caller, now_ms) | {"id": secrets.token_hex(12), "version": _FIRST_VERSION}
     table = f"{namespace(caller.sandbox_id)}.dataset_{stamp['id']}"
     promise = asked.promise
     row = Dataset(
@@ -186,7 +186,7 @@ def create(session: Session, caller: Caller, sent: Sent, now_ms: int, *, unique_
     )
     session.add(row)
     session.flush()
-    audit.record(session, caller, now_ms, "create", (RESOURCE, row.id), name=row.name, after=said(row))
+    audit.record(session, caller, now_ms, "create", (RESOURCE, row.id), name=row.name, after=request_body_of(row))
     return row
 
 
@@ -206,9 +206,9 @@ def merge(session: Session, caller: Caller, row: Dataset, sent: bytes, now_ms: i
     caller.require(MANAGE_DATASETS)
     change = bodies.parse_json(sent)
     if isinstance(change, list) and change:
-        document = json_patch.patched(said(row), change)
+        document = json_patch.patch(request_body_of(row), change)
     elif isinstance(change, dict) and change:
-        document = json_patch.merged(said(row), change)
+        document = json_patch.merge(request_body_of(row), change)
     else:
         raise Problem(problems.EMPTY_BODY, "The request body must be a JSON object or a JSON patch, and not empty.")
     _change(session, caller, row, bodies.parse_document(DatasetBody, document), now_ms)
@@ -218,7 +218,7 @@ def set_evolves(session: Session, caller: Caller, row: Dataset, now_ms: int, *, 
     """Whether batches may add columns to the dataset from now on. `row` is locked."""
     caller.require(MANAGE_DATASETS)
     change = {"extensions": {"offtake": {"evolves": evolves}}}
-    document = json_patch.merged(said(row), change)
+    document = json_patch.merge(request_body_of(row), change)
     _change(session, caller, row, bodies.parse_document(DatasetBody, document), now_ms)
 
 
@@ -242,7 +242,7 @@ def forget(session: Session, caller: Caller, row: Dataset, now_ms: int) -> Delet
     """Forget the dataset as `delete` does, whether flows export it or not."""
     batch_ids = forget_all_of(session, row.id)
     labels.set_labels(session, row.id, ())
-    audit.record(session, caller, now_ms, "delete", (RESOURCE, row.id), name=row.name, before=said(row))
+    audit.record(session, caller, now_ms, "delete", (RESOURCE, row.id), name=row.name, before=request_body_of(row))
     session.delete(row)
     return Deleted(row.id, TableName(row.table_name), batch_ids)
 
@@ -267,14 +267,14 @@ def may_rewrite(session: Session, dataset_id: str) -> bool:
     return not run_plans.depend_on(session, dataset_id)
 
 
-def said(row: Dataset) -> Json:
+def request_body_of(row: Dataset) -> Json:
     """What was said of the dataset, in the words of its body."""
     return {
         "name": row.name,
         **({} if row.description is None else {"description": row.description}),
         **({} if row.schema_ref is None else {"schemaRef": row.schema_ref}),
         "fileDescription": row.file_description or _PARQUET,
-        "tags": {**_own_tags(row.name), **row.tags},
+        "tags": {**_system_tags(row.name), **row.tags},
         "classification": row.classification or _RECORDS,
         "enableErrorDiagnostics": row.error_diagnostics,
         "extensions": {"offtake": {"evolves": row.evolves}},
@@ -299,7 +299,7 @@ def check_versions(row: Dataset, if_match: str | None, if_none_match: str | None
 
 
 def _change(session: Session, caller: Caller, row: Dataset, asked: DatasetBody, now_ms: int) -> None:
-    before = said(row)
+    before = request_body_of(row)
     promise = asked.promise
     if promise.columns is not None and promise.columns != row.declared:
         path = "/extensions/offtake/columns"
@@ -311,7 +311,9 @@ def _change(session: Session, caller: Caller, row: Dataset, asked: DatasetBody, 
     row.version = next_version(row.version)
     row.updated_at, row.updated_by, row.updated_client = now_ms, caller.account_id, caller.client_id
     session.flush()
-    audit.record(session, caller, now_ms, "update", (RESOURCE, row.id), name=row.name, before=before, after=said(row))
+    audit.record(
+        session, caller, now_ms, "update", (RESOURCE, row.id), name=row.name, before=before, after=request_body_of(row)
+    )
 
 
 def _columns(asked: DatasetBody) -> dict[str, Any]:
@@ -322,13 +324,13 @@ def _columns(asked: DatasetBody) -> dict[str, Any]:
         "description": asked.description,
         "schema_ref": asked.schema_ref.model_dump(by_alias=True, exclude_none=True) if asked.schema_ref else None,
         "file_description": described,
-        "tags": {**_own_tags(asked.name), **(asked.tags or {})},
+        "tags": {**_system_tags(asked.name), **(asked.tags or {})},
         "classification": classified,
         "error_diagnostics": asked.enable_error_diagnostics,
     }
 
 
-def _own_tags(name: str) -> Json:
+def _system_tags(name: str) -> Json:
     """The tags that clients look for: the name a query engine would give the table, and its format."""
     table = re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_") or "dataset"
     return {"adobe/pqs/table": [table], "adobe/siphon/table/format": ["iceberg"]}
@@ -337,15 +339,15 @@ def _own_tags(name: str) -> Json:
 def _flows_of(session: Session, dataset_id: str) -> list[Flow]:
     source = SourceConnection.id == Flow.source_connection_id
     using = select(Flow).join(SourceConnection, source)
-    holds = json_queries.list_holds(session, SourceConnection.dataset_ids, dataset_id)
+    holds = json_queries.json_list_contains(session, SourceConnection.dataset_ids, dataset_id)
     return list(session.scalars(using.where(holds).order_by(Flow.name, Flow.id)))
 
 
-def _called(session: Session, caller: Caller, id_or_name: str) -> list[Dataset]:
+def _with_name(session: Session, caller: Caller, id_or_name: str) -> list[Dataset]:
     """The caller's dataset of that id, else those of that name."""
     named = unicodedata.normalize("NFC", id_or_name.strip())
     either = (Dataset.id == id_or_name) | (Dataset.name == named)
-    found = session.scalars(select(Dataset).where(either, *seen_by(caller)).order_by(Dataset.created_at, Dataset.id))
+    found = session.scalars(select(Dataset).where(either, *visible_to(caller)).order_by(Dataset.created_at, Dataset.id))
     rows = list(found)
     return [row for row in rows if row.id == id_or_name] or rows
 
@@ -353,7 +355,7 @@ def _called(session: Session, caller: Caller, id_or_name: str) -> list[Dataset]:
 def _check_unique(session: Session, caller: Caller, name: str) -> None:
     # Locked, so that no other transaction creates the same name between this look and its commit.
     session.scalar(select(Sandbox.id).where(Sandbox.id == caller.sandbox_id).with_for_update())
-    taken = _called(session, caller, name)
+    taken = _with_name(session, caller, name)
     if taken:
         message = (
             f"Dataset {taken[0].id} in sandbox {caller.sandbox_name} is called {name} already: "

@@ -23,12 +23,12 @@ from offtake.lake.parsers import Parsers
 from offtake.lake.parsing.errors import ImportRefusedError
 from offtake.lake.parsing.files import input_file
 from offtake.lake.parsing.options import ParseOptions
-from offtake.store.batches import Added, BatchLease
+from offtake.store.batches import BatchLease, CommittedRows
+from offtake.store.batches import claim_batch as take_batch
 from offtake.store.batches import complete as complete_batch
 from offtake.store.batches import fail as fail_batch
 from offtake.store.batches import release as release_batch
 from offtake.store.batches import renew as renew_batch
-from offtake.store.batches import take as take_batch
 from offtake.store.database import Database
 from offtake.store.tables import Batch, Dataset
 
@@ -72,7 +72,7 @@ def import_files(
     All of the rows become visible at once, or none, and what is refused leaves nothing behind but the failed batch of a
     dataset that was there. Raises `OfftakeError` saying why.
     """
-    return _Import(database, lake, parsers, caller, clock, wanted).carry_out()
+    return _Import(database, lake, parsers, caller, clock, wanted).execute()
 
 
 def dry_run(database: Database, parsers: Parsers, caller: Caller, wanted: Wanted) -> DryRun:
@@ -103,7 +103,7 @@ class _Import:
         self._database, self._lake, self._caller, self._clock = database, lake, caller, clock
         self._parsers, self._wanted = parsers, wanted
 
-    def carry_out(self) -> Imported:
+    def execute(self) -> Imported:
         dataset, lease, created = self._begin()
         table = TableName(dataset.table_name)
         try:
@@ -157,7 +157,7 @@ class _Import:
             check = functools.partial(self._check_content, dataset.id, lease, hashed)
             attempt = Attempt(
                 lease.batch_id,
-                stopped=_Hold(database, self._clock, lease, check).keep,
+                stopped=_LeaseKeeper(database, self._clock, lease, check).keep,
                 evolve=wanted.evolve or dataset.evolves,
                 may_rewrite=lambda: rewrites.begin(database, lease),
                 before_commit=lambda: duplicate_content.claim(database, lease, hashed.result(), again=wanted.again),
@@ -178,7 +178,7 @@ class _Import:
 
     def _complete(self, lease: BatchLease, made: ingest.Batch) -> None:
         size = sum(path.stat().st_size for path in self._wanted.files)
-        added = Added(made.snapshot_id, made.rows, size, made.rows, made.bytes, made.notes)
+        added = CommittedRows(made.snapshot_id, made.rows, size, made.rows, made.bytes, made.notes)
         complete_batch(self._database, lease, added, self._clock.now_ms())
 
     def _clean_up(self, dataset: Dataset, lease: BatchLease, error: BaseException, *, created: bool) -> None:
@@ -206,7 +206,7 @@ class _Import:
 
 
 @dataclass
-class _Hold:
+class _LeaseKeeper:
     """Keeps the batch while its rows are read: a server takes over what falls silent, and ends it as it turned out."""
 
     database: Database

@@ -48,7 +48,7 @@ def translating_errors(what: str) -> Iterator[None]:
         raise UnexpectedImportError(f"{what}: {type(error).__name__}: {text}") from error
 
 
-def may_pass(error: BaseException) -> bool:
+def is_transient(error: BaseException) -> bool:
     """Whether the same work can succeed later: the disk or a database was away, busy or full, others were faster.
 
     What libraries raise about types and values (`ValueError`, `TypeError`, Arrow's and PyIceberg's own errors) will be

@@ -27,7 +27,7 @@ _PARAMETERS = ("format", "isMultiLineJson", "delimiter", "quote", "escape", "cha
 
 
 @dataclass(frozen=True)
-class Rehearsal:
+class DryRunRequest:
     """What a dry run of a batch needs, once it has been looked up."""
 
     table: TableName
@@ -40,7 +40,7 @@ def source(
     session: Session, caller: Caller, uploads: Uploads, batch_id: str, dataset_id: str, asked: dict[str, str]
 ) -> tuple[InputFile, batches.InputFormat]:
     """The batch's first whole file, and how it is read: as the batch was said to be, unless asked otherwise."""
-    batch = _readable(session, caller, batch_id, dataset_id)
+    batch = _readable_files(session, caller, batch_id, dataset_id)
     changed = {name: value for name, value in asked.items() if name in _PARAMETERS and value}
     shape = batches.read_format({**batch.input_format, **changed})
     return _whole_files(session, batch, uploads, shape)[0], shape
@@ -61,17 +61,17 @@ def rows(parsers: Parsers, file: InputFile, how: batches.InputFormat, count: str
     }
 
 
-def rehearsal(session: Session, caller: Caller, uploads: Uploads, batch_id: str, dataset_id: str) -> Rehearsal:
-    """What `rehearse` needs; raises 1422 when the batch is over, or no file of it has come in whole."""
-    batch = _readable(session, caller, batch_id, dataset_id)
+def load_dry_run(session: Session, caller: Caller, uploads: Uploads, batch_id: str, dataset_id: str) -> DryRunRequest:
+    """What `dry_run` needs; raises 1422 when the batch is over, or no file of it has come in whole."""
+    batch = _readable_files(session, caller, batch_id, dataset_id)
     dataset = datasets.get(session, caller, dataset_id)
     shape = batches.read_format(batch.input_format)
-    return Rehearsal(
+    return DryRunRequest(
         TableName(dataset.table_name),
         tuple(_whole_files(session, batch, uploads, shape)),
         Attempt(
             batch.id,
-            replaces=batches.replaced(session, batch),
+            replaces=batches.mark_replaced(session, batch),
             evolve=dataset.evolves or batch.evolve,
             may_rewrite=functools.partial(bool, datasets.may_rewrite(session, dataset.id)),
         ),
@@ -79,7 +79,7 @@ def rehearsal(session: Session, caller: Caller, uploads: Uploads, batch_id: str,
     )
 
 
-def rehearse(parsers: Parsers, what: Rehearsal) -> Json:
+def dry_run(parsers: Parsers, what: DryRunRequest) -> Json:
     """What the batch would do to its dataset; writes nothing. Raises 1452 with the reason when it would be refused."""
     try:
         return dry_run_document(parsers.dry_run(what.table, what.files, what.attempt, what.options))
@@ -98,7 +98,7 @@ def dry_run_document(found: DryRun) -> Json:
     }
 
 
-def _readable(session: Session, caller: Caller, batch_id: str, dataset_id: str) -> Batch:
+def _readable_files(session: Session, caller: Caller, batch_id: str, dataset_id: str) -> Batch:
     batch = uploaded_files.readable(session, caller, batch_id, dataset_id)
     if batch.status not in OPEN or batches.is_import(batch) or batch.snapshot_id is not None:
         message = f"Batch {batch.id} is {batch.status}; what was sent for it is no longer here."

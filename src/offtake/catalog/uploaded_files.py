@@ -52,7 +52,7 @@ class UploadedRange:
         return self.last - self.first + 1
 
 
-def place(batch_id: str, dataset_id: str, name: str) -> UploadTarget:
+def upload_target(batch_id: str, dataset_id: str, name: str) -> UploadTarget:
     """The file that an address names; raises 1452 for a name that is no path below a folder."""
     composed = unicodedata.normalize("NFC", name)
     steps = composed.split("/")
@@ -128,7 +128,7 @@ def record_part(session: Session, caller: Caller, where: UploadTarget, come: Upl
     batch = writable(session, caller, where)
     row = _take_part(session, batch, where.name, come)
     row.total = come.total or row.total
-    row.received = _merged(row.received, come)
+    row.received = _merge(row.received, come)
     row.size = sum(last - first + 1 for first, last in row.received)
     row.updated_at = now_ms
     batches.touch(batch, caller, now_ms)
@@ -234,7 +234,7 @@ def _take_part(session: Session, batch: Batch, name: str, coming: UploadedRange)
         raise Problem(
             problems.BAD_RANGE, f"The range does not lie within the {row.total or coming.total} bytes of the file."
         )
-    if len(_merged(row.received, coming)) > _MOST_RANGES:
+    if len(_merge(row.received, coming)) > _MOST_RANGES:
         raise problems.of_field("/Content-Range", f"makes more than {_MOST_RANGES} pieces; send parts in order")
     _check_limits(session, batch, name, max(_end(row), coming.last + 1, coming.total or 0))
     return row
@@ -244,7 +244,7 @@ def _end(row: BatchFile) -> int:
     return row.received[-1][1] + 1 if row.received else 0
 
 
-def _merged(received: list[list[int]], come: UploadedRange) -> list[list[int]]:
+def _merge(received: list[list[int]], come: UploadedRange) -> list[list[int]]:
     """The ranges in order, those that touch or overlap made one."""
     made: list[list[int]] = []
     for first, last in sorted([*received, [come.first, come.last]]):

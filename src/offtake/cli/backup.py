@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from offtake.backup.backup import About, take_backup
+from offtake.backup.backup import BackupHeader, take_backup
 from offtake.backup.restore import restore as bring_back
 from offtake.cli import output
 from offtake.cli.options import AsJson, DataDir, settings_at
@@ -31,7 +31,7 @@ def backup(
     finally:
         backend.close()
     if json:
-        output.as_json({"file": str(file), **_shown(about)})
+        output.as_json({"file": str(file), **_summary(about)})
         return
     kept = f"{about.files} files" if about.rows else "no files: rows are not in it"
     output.console.print(
@@ -55,7 +55,7 @@ def restore(
     about = restored.about
     if json:
         counts = {"flows": restored.flows, "disabled": restored.disabled, "liveRuns": restored.live_runs}
-        output.as_json({"backup": _shown(about), **counts})
+        output.as_json({"backup": _summary(about), **counts})
         return
     at = output.instant(about.taken_at)
     disabled = f", {restored.disabled} of them disabled just now" if disable_flows else ""
@@ -78,5 +78,5 @@ def restore(
         )
 
 
-def _shown(about: About) -> dict[str, Any]:
+def _summary(about: BackupHeader) -> dict[str, Any]:
     return {"takenAt" if key == "taken_at" else key: value for key, value in about.to_json().items()}

@@ -31,7 +31,7 @@ def create(
     with administering(data_dir) as (backend, caller), backend.database.writing() as session:
         client, secret = clients.register(session, caller, new, backend.clock.now_ms())
     shown = {"org_id": client.org_id, "client_id": client.id} | ({"client_secret": secret} if secret else {})
-    _tell(shown, json)
+    _print(shown, json)
 
 
 def list_(data_dir: DataDir = None, json: AsJson = False) -> None:
@@ -60,7 +60,7 @@ def rotate(client: Id, data_dir: DataDir = None, json: AsJson = False) -> None:
     """Give a client a new secret, shown once. The old one ends at once; tokens given for it live out their day."""
     with administering(data_dir) as (backend, caller), backend.database.writing() as session:
         secret = clients.rotate(session, caller, client, backend.clock.now_ms())
-    _tell({"client_id": client, "client_secret": secret}, json)
+    _print({"client_id": client, "client_secret": secret}, json)
 
 
 def revoke(client: Id, data_dir: DataDir = None, json: AsJson = False) -> None:
@@ -73,7 +73,7 @@ def revoke(client: Id, data_dir: DataDir = None, json: AsJson = False) -> None:
     output.console.print(f"client {client} is revoked", markup=False)
 
 
-def _tell(shown: dict[str, str], json: bool) -> None:
+def _print(shown: dict[str, str], json: bool) -> None:
     if json:
         output.as_json(shown)
         return

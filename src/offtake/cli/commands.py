@@ -87,7 +87,7 @@ COMMANDS: Final[dict[str, Command | Group]] = {
         {
             "list": Command("connections:list_", "List the base connections, the most recently changed first."),
             "test": Command(
-                "connections:try_",
+                "connections:run_test",
                 "Write, read back, list and remove a small object where its target connections deliver to.",
             ),
         },

@@ -15,7 +15,7 @@ from offtake.flows import connection_checks, connections, queries, specs
 def list_(sandbox: InSandbox = None, data_dir: DataDir = None, json: AsJson = False) -> None:
     """List the base connections, the most recently changed first."""
     with operating(data_dir, sandbox) as (backend, caller), backend.database.reading() as session:
-        found = queries.connections(session, caller, listing.everything()).rows
+        found = queries.connections(session, caller, listing.first_thousand()).rows
         left = connections.runs_with_files_left(session, [row.id for row in found])
         documents = [connections.render(row, caller) | {"toBeRemoved": left.get(row.id, [])} for row in found]
     if json:
@@ -34,7 +34,7 @@ def _left(run_ids: Sequence[str]) -> str:
     return f"files of run {run_ids[0]}{more}" if run_ids else ""
 
 
-def try_(
+def run_test(
     connection: Annotated[str, typer.Argument(help="The base connection's id or name.")],
     sandbox: InSandbox = None,
     data_dir: DataDir = None,
@@ -43,13 +43,13 @@ def try_(
     """Write, read back, list and remove a small object where its target connections deliver to."""
     with operating(data_dir, sandbox) as (backend, caller):
         with backend.database.reading() as session:
-            every = queries.connections(session, caller, listing.everything()).rows
+            every = queries.connections(session, caller, listing.first_thousand()).rows
             found = [row.id for row in every if connection in (row.id, row.name)]
             if len(found) != 1:
                 how = "no connection" if not found else "more than one connection"
                 raise OfftakeError(f"There is {how} {connection}; see: offtake connection list")
             trial = connection_checks.prepare(session, caller, backend.vault, found[0], backend.site(caller))
-        answer = connection_checks.carry_out(trial, backend.memory)
+        answer = connection_checks.run_check(trial, backend.memory)
     if json:
         output.as_json(answer)
     elif answer["result"]:

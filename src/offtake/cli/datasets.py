@@ -143,7 +143,7 @@ def create(
     json: AsJson = False,
 ) -> None:
     """Make a dataset without rows; its columns are given here, or come with its first batch."""
-    promise: dict[str, Any] = {"evolves": evolve, "columns": options.declared(columns or [], schema)}
+    promise: dict[str, Any] = {"evolves": evolve, "columns": options.declare_options(columns or [], schema)}
     body = {"name": name, "description": description, "extensions": {"offtake": promise}}
     with operating(data_dir, sandbox) as (backend, caller):
         row = dataset_tables.create(

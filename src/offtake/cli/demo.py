@@ -49,7 +49,7 @@ def demo(
         flow_id = _tutorial(client, first)
         full = _wait(client, flow_id, runs=1)
         _ask_for_manifests(client, flow_id)
-        _say("10. A new batch arrives, and the increment goes out without waiting for the next slot")
+        _print("10. A new batch arrives, and the increment goes out without waiting for the next slot")
         _import(data_dir, max(1, rows // 10), seed=2)
         client.post(
             "/data/core/activation/disflowprovider/adhocrun",
@@ -77,17 +77,17 @@ def _import(data_dir: Path, rows: int, seed: int) -> str:
 
 
 def _tutorial(client: Client, dataset_id: str) -> str:
-    _say("1. What can be connected")
+    _print("1. What can be connected")
     client.get(
         "/data/foundation/flowservice/connectionSpecs", heart=lambda found: [one["name"] for one in found["items"]]
     )
-    _say("2. Which datasets can go out")
+    _print("2. Which datasets can go out")
     client.get(
         f"/data/foundation/flowservice/connectionSpecs/{_DATA_LAKE}/configs"
         "?outputType=activationDatasets&outputField=datasets",
         heart=lambda found: [(one["id"], one["name"]) for one in found["items"]],
     )
-    _say("3. A source connection: which datasets")
+    _print("3. A source connection: which datasets")
     source = client.create(
         "sourceConnections",
         {
@@ -96,16 +96,16 @@ def _tutorial(client: Client, dataset_id: str) -> str:
             "params": {"datasets": [{"dataSetId": dataset_id}]},
         },
     )
-    _say("4. A base connection: the Data Landing Zone needs no credentials")
+    _print("4. A base connection: the Data Landing Zone needs no credentials")
     spec = {"id": _ZONE_SPEC, "version": "1.0"}
     base = client.create("connections", {"name": "Landing zone", "connectionSpec": spec})
-    _say("5. A target connection: where, and in which format")
+    _print("5. A target connection: where, and in which format")
     params = {"mode": "Server-to-server", "path": "exports", "compression": "GZIP", "datasetFileType": "PARQUET"}
     target = client.create(
         "targetConnections",
         {"name": "Exports", "baseConnectionId": base, "connectionSpec": spec, "params": params},
     )
-    _say("6. A flow: in full first, then every three hours what was added")
+    _print("6. A flow: in full first, then every three hours what was added")
     schedule = {
         "exportMode": "FIRST_FULL_THEN_INCREMENTAL",
         "timeUnit": "hour",
@@ -123,14 +123,14 @@ def _tutorial(client: Client, dataset_id: str) -> str:
             "scheduleParams": schedule,
         },
     )
-    _say("7. The flow as stored")
+    _print("7. The flow as stored")
     client.get(f"/data/foundation/flowservice/flows/{flow}", heart=lambda found: found["items"][0]["scheduleParams"])
-    _say("8. Its first run")
+    _print("8. Its first run")
     return flow
 
 
 def _ask_for_manifests(client: Client, flow_id: str) -> None:
-    _say("9. The consumer of the next runs wants a manifest file, so the target connection asks for it")
+    _print("9. The consumer of the next runs wants a manifest file, so the target connection asks for it")
     flow = client.quiet(f"/data/foundation/flowservice/flows/{flow_id}")["items"][0]
     (target,) = flow["targetConnectionIds"]
     asked = {"op": "add", "path": "/params/includeFileManifest", "value": True}
@@ -150,14 +150,14 @@ def _wait(client: Client, flow_id: str, runs: int) -> Json:
         time.sleep(0.1)
     else:
         raise OfftakeError("The run did not end within two minutes; see server.log in the demo's folder.")
-    client.get(path, heart=lambda found: _heart(found["items"][0]))
+    client.get(path, heart=lambda found: _summarise(found["items"][0]))
     run: Json = items[0]
     if run["metrics"]["statusSummary"]["status"] != "success":
         raise OfftakeError(f"The run failed: {run['metrics']['statusSummary']['errors']}")
     return run
 
 
-def _heart(run: Json) -> Json:
+def _summarise(run: Json) -> Json:
     metrics = run["metrics"]
     took = metrics["durationSummary"]["completedAtUTC"] - metrics["durationSummary"]["startedAtUTC"]
     return {
@@ -197,7 +197,7 @@ def _await_health(process: subprocess.Popen[bytes], origin: str) -> None:
 
 
 def _show_delivery(zone: Path, full: bytes) -> None:
-    _say("11. What was delivered")
+    _print("11. What was delivered")
     tree = Tree(str(zone))
     for folder in sorted({path.parent for path in zone.rglob("*") if path.is_file()}):
         branch = tree.add(str(folder.relative_to(zone)))
@@ -219,10 +219,10 @@ def _check_file(zone: Path, increment: bytes) -> None:
 
 def _check(zone: Path, manifests: list[bytes], sources: list[tuple[int, int]]) -> None:
     """What the manifests name, read back, equals what was imported, row for row."""
-    _say("12. The proof: what is read back equals what went in")
+    _print("12. The proof: what is read back equals what went in")
     for document, (rows, seed) in zip(manifests, sources, strict=True):
         manifest = json.loads(document)
-        files = [_verified(zone, result) for result in manifest["exportResults"]]
+        files = [_verify(zone, result) for result in manifest["exportResults"]]
         delivered = pa.concat_tables(pq.read_table(file) for file in files).cast(SAMPLE_SCHEMA).sort_by("_id")
         wanted = pa.Table.from_batches(customer_events(rows, seed=seed, start_ms=_START_MS), SAMPLE_SCHEMA)
         if not delivered.equals(wanted.sort_by("_id")):
@@ -231,7 +231,7 @@ def _check(zone: Path, manifests: list[bytes], sources: list[tuple[int, int]]) -
         output.console.print(f"✓ {kind}: {delivered.num_rows:,} rows equal, {len(files)} hashes match", markup=False)
 
 
-def _verified(zone: Path, result: dict[str, Any]) -> Path:
+def _verify(zone: Path, result: dict[str, Any]) -> Path:
     path = zone.joinpath(result["sinkPath"].lstrip("/"), result["name"])
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     if path.stat().st_size != result["size"] or digest != result["sha256"]:
@@ -239,5 +239,5 @@ def _verified(zone: Path, result: dict[str, Any]) -> Path:
     return path
 
 
-def _say(what: str) -> None:
+def _print(what: str) -> None:
     output.console.print(f"\n[bold]{what}[/bold]")

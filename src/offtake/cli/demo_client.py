@@ -59,12 +59,12 @@ class Client:
 
     def read(self, path: str) -> bytes:
         """GET, not shown: the body's bytes."""
-        return _checked(self._http.get(path)).content
+        return _check(self._http.get(path)).content
 
     def patch(self, path: str, operations: list[Json]) -> None:
         """PATCH an entity as it is now, shown with the operations."""
         etag = self.quiet(path)["items"][0]["etag"]
-        answer = _checked(self._http.patch(path, json=operations, headers={"If-Match": etag}))
+        answer = _check(self._http.patch(path, json=operations, headers={"If-Match": etag}))
         _show("PATCH", f"{path} {operations}", answer.status_code, answer.json())
 
     def create(self, resource: str, body: Json) -> str:
@@ -74,11 +74,11 @@ class Client:
 
 
 def _document(answer: httpx2.Response) -> Json:
-    document: Json = _checked(answer).json()
+    document: Json = _check(answer).json()
     return document
 
 
-def _checked(answer: httpx2.Response) -> httpx2.Response:
+def _check(answer: httpx2.Response) -> httpx2.Response:
     if answer.is_error:
         raise OfftakeError(f"{answer.request.method} {answer.request.url.path}: {answer.status_code} {answer.text}")
     return answer

@@ -77,7 +77,7 @@ def types_by_name(texts: Sequence[str]) -> dict[str, str] | None:
     return found or None
 
 
-def declared(columns: Sequence[str], schema: Path | None) -> list[dict[str, Any]] | None:
+def declare_options(columns: Sequence[str], schema: Path | None) -> list[dict[str, Any]] | None:
     """The declared columns as the API takes them; None when there are none."""
     if columns and schema is not None:
         raise OfftakeError("Give --column or --schema, not both.")

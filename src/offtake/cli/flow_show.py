@@ -8,7 +8,7 @@ from offtake.cli.runs import wait_sentence
 from offtake.contract.bodies import Json
 from offtake.contract.entities import ENABLED
 from offtake.flows import flow_documents, flow_ends, flows
-from offtake.flows.credentials import lost_promises
+from offtake.flows.credentials import unsupported_guarantees
 from offtake.flows.run_waits import wait_of
 from offtake.flows.undelivered import Owed, describe, owed_by, remedy
 from offtake.store import attempts, disposals
@@ -27,7 +27,7 @@ def show_(flow: FlowName, sandbox: InSandbox = None, data_dir: DataDir = None, j
         source = session.get_one(SourceConnection, row.source_connection_id)
         held = disposals.held(session, row.id, source.dataset_ids)
         target = session.get_one(TargetConnection, row.target_connection_id)
-        limits = list(lost_promises(session, backend.vault, target))
+        limits = list(unsupported_guarantees(session, backend.vault, target))
     if json:
         kept = [{"runId": run.id, "files": [part.uri or part.key for part in parts]} for run, parts in held]
         to_be_removed = [{"runId": run_id, "files": keys} for run_id, keys in left.items()]
@@ -65,7 +65,7 @@ def _lines(row: Flow, live: Run | None, owed: list[Owed], now: int) -> list[str]
 
 def _schedule_lines(row: Flow, now: int) -> list[str]:
     """The flow's state, its next slot and its end."""
-    schedule, following = flows.schedule_of(row), flow_ends.next_run(row, now)
+    schedule, following = flows.stored_schedule(row), flow_ends.next_run(row, now)
     end, due = flow_ends.describe_end(schedule), output.instant(following * 1000) if following else "none"
     head = f"flow {row.name} ({row.id}) is {row.state}"
     if not flow_ends.is_over(row, now):

@@ -27,7 +27,7 @@ def list_(
     with operating(data_dir, sandbox) as (backend, caller), backend.database.reading() as session:
         now_ms = backend.clock.now_ms()
         if ending_within is None:
-            found = queries.flows(session, caller, listing.everything()).rows
+            found = queries.flows(session, caller, listing.first_thousand()).rows
         else:
             in_sandbox = Flow.sandbox_id == caller.sandbox_id
             found = flow_ends.find_ending(session, now_ms // 1000, ending_within, in_sandbox)
@@ -54,7 +54,7 @@ def _row(row: Flow, now: int) -> tuple[object, ...]:
         f"{row.last_run_state} ({row.failures})" if row.failures else row.last_run_state,
         output.instant(row.last_run_completed_at),
         output.instant(following * 1000 if following else None),
-        flow_ends.describe_end(flows.schedule_of(row)),
+        flow_ends.describe_end(flows.stored_schedule(row)),
     )
 
 

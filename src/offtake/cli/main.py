@@ -5,7 +5,7 @@ import sys
 import typer
 
 from offtake.cli.commands import command_line
-from offtake.errors import OfftakeError, disk_trouble
+from offtake.errors import OfftakeError, disk_error
 
 
 def main(arguments: list[str]) -> int:
@@ -13,11 +13,11 @@ def main(arguments: list[str]) -> int:
     try:
         code = command_line()(arguments or ["--help"], standalone_mode=False)
     except OfftakeError as error:
-        return _complain(str(error), 1)
+        return _print_error(str(error), 1)
     except OSError as error:
-        return _complain(_of_system(error), 1)
+        return _print_error(_of_system(error), 1)
     except typer.TyperException as error:
-        return _complain(error.format_message(), error.exit_code)
+        return _print_error(error.format_message(), error.exit_code)
     except (typer.Abort, KeyboardInterrupt):
         return 130
     return code if isinstance(code, int) else 0
@@ -25,10 +25,10 @@ def main(arguments: list[str]) -> int:
 
 def _of_system(error: OSError) -> str:
     where = f": {error.filename}" if error.filename else ""
-    begin = "The disk takes nothing more: " if disk_trouble(error) else ""
+    begin = "The disk takes nothing more: " if disk_error(error) else ""
     return f"{begin}{error.strerror or error}{where}"
 
 
-def _complain(message: str, code: int) -> int:
+def _print_error(message: str, code: int) -> int:
     print(f"offtake: {' '.join(message.split())}", file=sys.stderr)
     return code

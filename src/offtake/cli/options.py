@@ -40,20 +40,20 @@ def settings_at(data_dir: Path | None) -> Settings:
 @contextmanager
 def operating(data_dir: Path | None, sandbox: str | None = None) -> Iterator[tuple[Backend, Caller]]:
     """The deployment, worked on directly beside a running server, with every permission in a sandbox."""
-    with _opened(data_dir) as backend:
-        yield backend, access.operator(backend.database, sandbox)
+    with _open(data_dir) as backend:
+        yield backend, access.operator_caller(backend.database, sandbox)
 
 
 @contextmanager
 def administering(data_dir: Path | None) -> Iterator[tuple[Backend, Caller]]:
     """The same, for what belongs to the organisation itself: clients, roles and sandboxes."""
-    with _opened(data_dir) as backend:
-        yield backend, access.administrator(backend.database)
+    with _open(data_dir) as backend:
+        yield backend, access.organisation_operator(backend.database)
 
 
 def find_flow(session: Session, caller: Caller, flow: str) -> Flow:
     """The flow of that id or name; raises `OfftakeError` when there is none, or more than one."""
-    found = [row for row in queries.flows(session, caller, listing.everything()).rows if flow in (row.id, row.name)]
+    found = [row for row in queries.flows(session, caller, listing.first_thousand()).rows if flow in (row.id, row.name)]
     if len(found) != 1:
         how = "no flow" if not found else "more than one flow"
         raise OfftakeError(f"There is {how} {flow} in sandbox {caller.sandbox_name}; see: offtake flow list")
@@ -61,10 +61,10 @@ def find_flow(session: Session, caller: Caller, flow: str) -> Flow:
 
 
 @contextmanager
-def _opened(data_dir: Path | None) -> Iterator[Backend]:
+def _open(data_dir: Path | None) -> Iterator[Backend]:
     backend = open_backend(settings_at(data_dir), Clock())
     try:
-        clients.set_up(backend.database, backend.clock)
+        clients.create_organisation(backend.database, backend.clock)
         yield backend
     finally:
         backend.close()

@@ -38,7 +38,7 @@ def create(
     }
     with administering(data_dir) as (backend, caller), backend.database.writing() as session:
         row = roles.create(session, caller, body, backend.clock.now_ms())
-    _tell(roles.render(row), f"role {row.name} ({row.id}) is made", json)
+    _print(roles.render(row), f"role {row.name} ({row.id}) is made", json)
 
 
 def list_(
@@ -70,7 +70,7 @@ def list_(
 def show_(role: Name, data_dir: DataDir = None, json: AsJson = False) -> None:
     """Show what a role grants, and who has it."""
     with administering(data_dir) as (backend, caller), backend.database.reading() as session:
-        row = roles.named(session, caller, role)
+        row = roles.find_by_name(session, caller, role)
         document = roles.render(row) | {"subjects": role_patches.subjects(session, row)}
     if json:
         output.as_json(document)
@@ -95,38 +95,38 @@ def update(
     """Change which permissions a role grants, for every client that has it."""
     _check_permissions([*(add or ()), *(remove or ())])
     with administering(data_dir) as (backend, caller), backend.database.writing() as session:
-        row = roles.named(session, caller, role)
+        row = roles.find_by_name(session, caller, role)
         kept = [one for one in row.permissions if one not in (remove or ())]
         roles.change(session, caller, row, {"permissions": [*kept, *(add or ())]}, backend.clock.now_ms())
-    _tell(roles.render(row), f"role {row.name} grants {', '.join(row.permissions) or 'nothing'}", json)
+    _print(roles.render(row), f"role {row.name} grants {', '.join(row.permissions) or 'nothing'}", json)
 
 
 def grant(role: Name, client: ClientId, data_dir: DataDir = None, json: AsJson = False) -> None:
     """Give a role to a client."""
     with administering(data_dir) as (backend, caller), backend.database.writing() as session:
-        row, found = roles.named(session, caller, role), clients.find(session, caller, client)
+        row, found = roles.find_by_name(session, caller, role), clients.find(session, caller, client)
         if found is None:
             raise OfftakeError(f"There is no client {client}; see: offtake client list")
         role_patches.grant(session, caller, row, found, backend.clock.now_ms())
-    _tell({"role": row.name, "client": client}, f"client {client} has role {row.name}", json)
+    _print({"role": row.name, "client": client}, f"client {client} has role {row.name}", json)
 
 
 def revoke(role: Name, client: ClientId, data_dir: DataDir = None, json: AsJson = False) -> None:
     """Take a role from a client."""
     with administering(data_dir) as (backend, caller), backend.database.writing() as session:
-        row, found = roles.named(session, caller, role), clients.find(session, caller, client)
+        row, found = roles.find_by_name(session, caller, role), clients.find(session, caller, client)
         if found is None:
             raise OfftakeError(f"There is no client {client}; see: offtake client list")
         role_patches.revoke(session, caller, row, found, backend.clock.now_ms())
-    _tell({"role": row.name, "client": client}, f"client {client} no longer has role {row.name}", json)
+    _print({"role": row.name, "client": client}, f"client {client} no longer has role {row.name}", json)
 
 
 def delete(role: Name, data_dir: DataDir = None, json: AsJson = False) -> None:
     """Forget a role; whoever had it loses what it granted."""
     with administering(data_dir) as (backend, caller), backend.database.writing() as session:
-        row = roles.named(session, caller, role)
+        row = roles.find_by_name(session, caller, role)
         roles.remove(session, caller, row.id, backend.clock.now_ms())
-    _tell({"role": row.name, "deleted": True}, f"role {row.name} is deleted", json)
+    _print({"role": row.name, "deleted": True}, f"role {row.name} is deleted", json)
 
 
 def _grants(row: Role, permission: str) -> bool:
@@ -139,7 +139,7 @@ def _check_permissions(given: list[str]) -> None:
         raise OfftakeError(f"{unknown[0]} is not a permission; there are {', '.join(PERMISSIONS)}, and * for all.")
 
 
-def _tell(document: dict[str, Any], sentence: str, json: bool) -> None:
+def _print(document: dict[str, Any], sentence: str, json: bool) -> None:
     if json:
         output.as_json(document)
         return

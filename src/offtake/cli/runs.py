@@ -50,7 +50,7 @@ def list_(
     """List the latest runs."""
     properties = (f"flowId=={flow}",) if flow else ()
     with operating(data_dir, sandbox) as (backend, caller), backend.database.reading() as session:
-        found = queries.runs(session, caller, listing.everything(properties)).rows
+        found = queries.runs(session, caller, listing.first_thousand(properties)).rows
         documents = [run_documents.render(session, row, caller) for row in found] if json else []
     if json:
         output.as_json(documents)

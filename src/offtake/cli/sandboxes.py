@@ -48,7 +48,7 @@ def reset(name: Name, yes: Yes = False, data_dir: DataDir = None, json: AsJson =
     with administering(data_dir) as (backend, caller):
         with backend.database.writing() as session:
             row = sandboxes.reset(session, caller, name, {"action": "reset"}, backend.clock.now_ms())
-        _report(_emptied(backend, caller, row), json)
+        _report(_has_been_emptied(backend, caller, row), json)
 
 
 def delete(name: Name, yes: Yes = False, data_dir: DataDir = None, json: AsJson = False) -> None:
@@ -57,7 +57,7 @@ def delete(name: Name, yes: Yes = False, data_dir: DataDir = None, json: AsJson 
     with administering(data_dir) as (backend, caller):
         with backend.database.writing() as session:
             row = sandboxes.remove(session, caller, name, backend.clock.now_ms())
-        _report(_emptied(backend, caller, row), json)
+        _report(_has_been_emptied(backend, caller, row), json)
 
 
 def _confirm(question: str, yes: bool) -> None:
@@ -65,7 +65,7 @@ def _confirm(question: str, yes: bool) -> None:
         typer.confirm(question, abort=True)
 
 
-def _emptied(backend: Backend, caller: Caller, row: Sandbox) -> Sandbox:
+def _has_been_emptied(backend: Backend, caller: Caller, row: Sandbox) -> Sandbox:
     """The sandbox after as much as can be done at once: what a worker still holds, the server finishes."""
     for _ in empty_sandbox(backend, row.id):
         pass

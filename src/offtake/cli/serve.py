@@ -26,7 +26,7 @@ from offtake.contract.caller import VIEW_DESTINATIONS
 from offtake.deployment.backend import key_file, open_backend, sole_server
 from offtake.errors import OfftakeError
 from offtake.flows import flow_ends
-from offtake.scheduling.background import Duties, working
+from offtake.scheduling.background import ProcessRoles, background_services
 from offtake.store.database import Database
 
 _log = logging.getLogger(__name__)
@@ -50,22 +50,22 @@ def serve(
         # Behind a proxy, callers are elsewhere though only this machine is listened to.
         elsewhere = not _is_loopback(host) or bool(settings.trusted_proxies)
         settings = settings.model_copy(update={"multi_user": elsewhere})
-    duties = Duties(works=not no_worker)
+    duties = ProcessRoles(works=not no_worker)
     with sole_server(settings) as owner:
         backend = open_backend(settings, Clock())
         admin_file = settings.data_dir / ADMIN_FILE
-        clients.set_up(backend.database, backend.clock)
+        clients.create_organisation(backend.database, backend.clock)
 
         def keep(client: NewClient) -> None:
             _write_private(admin_file, json.dumps({"origin": f"http://{host}:{port}"} | asdict(client), indent=2))
 
         clients.first_client(backend.database, backend.clock, keep)
         _warn_of_roles(backend.database)
-        _greet(f"http://{host}:{port}", admin_file)
+        _print_ready(f"http://{host}:{port}", admin_file)
         flow_ends.log_ending_soon(backend.database, backend.clock)
         app = create_app(backend)
         http = HttpThread(server_for(app, settings, host, port))
-        with working(backend, owner, duties):
+        with background_services(backend, owner, duties):
             http.serve()
         app.state.sign_ins.close()
         backend.close()
@@ -87,11 +87,11 @@ def worker(data_dir: DataDir = None) -> None:
             "Give --data-dir the server's own, or set OFFTAKE_VAULT_KEY to what it is there."
         )
     backend = open_backend(settings, Clock())
-    clients.set_up(backend.database, backend.clock)
+    clients.create_organisation(backend.database, backend.clock)
     stop = threading.Event()
     for one in (signal.SIGTERM, signal.SIGINT):
         signal.signal(one, lambda *_: stop.set())
-    with working(backend, f"worker-{uuid4()}", Duties(schedules=False)):
+    with background_services(backend, f"worker-{uuid4()}", ProcessRoles(schedules=False)):
         stop.wait()
     backend.close()
 
@@ -154,7 +154,7 @@ def _write_private(path: Path, text: str) -> None:
         os.fsync(file.fileno())
 
 
-def _greet(origin: str, admin_file: Path) -> None:
+def _print_ready(origin: str, admin_file: Path) -> None:
     # A backup does not hold the file.
     clients_are = (
         f"Credentials of the first client: {admin_file}"

@@ -10,9 +10,9 @@ from rich.console import Console
 
 from offtake.cli import output
 from offtake.cli.options import AsJson, DataDir, FlowName, InSandbox, find_flow, operating
-from offtake.exporting.verify import Delivery, Verified
+from offtake.exporting.verify import DeliveredFiles, VerificationResult
 from offtake.flows import flow_verification
-from offtake.flows.flow_verification import DatasetProof
+from offtake.flows.flow_verification import DatasetVerification
 from offtake.scheduling.run_verification import delivery_of, verify_delivery
 
 _PROGRESS_SECONDS: Final = 2.0
@@ -41,7 +41,7 @@ def run(
         about = {"id": delivery.run.id, "status": delivery.run.status, "downloaded": download}
         output.as_json(about | asdict(found))
     else:
-        _tell(delivery, found, hint)
+        _print(delivery, found, hint)
     if found.findings:
         raise typer.Exit(1)
 
@@ -53,8 +53,8 @@ def flow(flow: FlowName, sandbox: InSandbox = None, data_dir: DataDir = None, js
     """
     with operating(data_dir, sandbox) as (backend, caller), backend.database.reading() as session:
         found = find_flow(session, caller, flow)
-        proofs = flow_verification.prove(session, backend.lake, found)
-    proven = not any(one.tiling and one.tiling.flaws for one in proofs)
+        proofs = flow_verification.verify_flow(session, backend.lake, found)
+    proven = not any(one.tiling and one.tiling.faults for one in proofs)
     if json:
         output.as_json({"id": found.id, "proven": proven, "datasets": [_document(one) for one in proofs]})
     else:
@@ -65,7 +65,7 @@ def flow(flow: FlowName, sandbox: InSandbox = None, data_dir: DataDir = None, js
         raise typer.Exit(1)
 
 
-def _tell(delivery: Delivery, found: Verified, hint: str | None) -> None:
+def _print(delivery: DeliveredFiles, found: VerificationResult, hint: str | None) -> None:
     for one in found.findings:
         detail = f": {one.detail}" if one.detail else ""
         output.console.print(f"{one.what} {one.uri}{detail}", markup=False)
@@ -81,13 +81,13 @@ def _tell(delivery: Delivery, found: Verified, hint: str | None) -> None:
         output.console.print(hint, markup=False)
 
 
-def _gone(found: Verified) -> str:
+def _gone(found: VerificationResult) -> str:
     """What is not at the destination any more, the manifest included."""
     counts = ((found.collected, "collected"), (found.expired, "expired"))
     return "".join(f", {count:,} {how}" for count, how in counts if count)
 
 
-def _hint(delivery: Delivery, found: Verified) -> str | None:
+def _hint(delivery: DeliveredFiles, found: VerificationResult) -> str | None:
     """What may be behind it, in words."""
     if any(one.what == "missing" for one in found.findings):
         return "The consumer may have taken the files away; or the target connection now leads elsewhere."
@@ -96,7 +96,7 @@ def _hint(delivery: Delivery, found: Verified) -> str | None:
     return None
 
 
-def _progress(delivery: Delivery, *, json: bool) -> Callable[[int], None]:
+def _progress(delivery: DeliveredFiles, *, json: bool) -> Callable[[int], None]:
     """Tells, every two seconds, how much has been read; on standard error, so that the answer stays clean."""
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     total = sum(part.bytes or 0 for part in delivery.files)
@@ -112,7 +112,7 @@ def _progress(delivery: Delivery, *, json: bool) -> Callable[[int], None]:
     return seen
 
 
-def _document(one: DatasetProof) -> dict[str, Any]:
+def _document(one: DatasetVerification) -> dict[str, Any]:
     about = {"dataSetId": one.dataset_id, "name": one.name, "position": one.position, "runs": one.runs}
     if one.tiling is None:
         return about | {"tiled": False}
@@ -121,27 +121,27 @@ def _document(one: DatasetProof) -> dict[str, Any]:
         "tiled": True,
         "ranges": [{"runId": leg.run_id, "full": leg.full, "from": leg.start, "to": leg.to} for leg in tiling.legs],
         "snapshotsChecked": tiling.checked,
-        "flaws": [asdict(flaw) for flaw in tiling.flaws],
+        "flaws": [asdict(flaw) for flaw in tiling.faults],
         "pendingSnapshots": tiling.pending,
         "pendingRows": tiling.pending_rows,
     }
 
 
-def _lines(one: DatasetProof) -> list[str]:
+def _lines(one: DatasetVerification) -> list[str]:
     tiling = one.tiling
     if tiling is None:
         return [f"{one.name}: {one.runs} runs, each of everything; the flow makes no increments"]
-    found = [f"{flaw.kind} {one.name}: {flaw.message}" for flaw in tiling.flaws]
+    found = [f"{flaw.kind} {one.name}: {flaw.message}" for flaw in tiling.faults]
     return [*found, f"{one.name}: {_summary(one)}"]
 
 
-def _summary(one: DatasetProof) -> str:
+def _summary(one: DatasetVerification) -> str:
     tiling = one.tiling
     assert tiling is not None  # noqa: S101 - the caller has looked
     pending = f"{tiling.pending} snapshots with {tiling.pending_rows:,} rows are not delivered yet"
     if one.position is None:
         return f"nothing delivered yet, or to begin anew; {pending}"
-    flaws = f"{len(tiling.flaws)} gaps or overlaps" if tiling.flaws else "no gap, no overlap"
+    flaws = f"{len(tiling.faults)} gaps or overlaps" if tiling.faults else "no gap, no overlap"
     if tiling.pending is None:
         pending = "that snapshot is not in the table's history any more, so the next run delivers everything"
     elif not tiling.pending:

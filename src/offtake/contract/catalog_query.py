@@ -167,7 +167,7 @@ def _present(shape: Shape, path: str) -> Condition:
     if path == _TAGS and shape.tags is not None:
         return true()
     if path.startswith(f"{_TAGS}.") and shape.tags is not None:
-        return json_queries.entry_exists(shape.tags, path.removeprefix(f"{_TAGS}."))
+        return json_queries.json_entry_exists(shape.tags, path.removeprefix(f"{_TAGS}."))
     inner = [known for known in shape.fields if known == path or known.startswith(f"{path}.")]
     if not inner:
         _field(shape, path)
@@ -178,8 +178,8 @@ def _tag_property(session: Session, tags: SQLColumnExpression[Any], key: str, op
     if operator in _COMPARE:
         raise Problem(problems.FILTER_KIND, f"tags.{key} has no order: {operator} is for numbers and times.")
     if operator == "~":
-        return json_queries.entry_holds(session, tags, key, _pattern(value), like=True)
-    found = json_queries.entry_holds(session, tags, key, value, like=False)
+        return json_queries.json_entry_contains(session, tags, key, _pattern(value), like=True)
+    found = json_queries.json_entry_contains(session, tags, key, value, like=False)
     return ~found if operator == "!=" else found
 
 
@@ -189,8 +189,8 @@ def _tag(session: Session, tags: SQLColumnExpression[Any], text: str) -> Conditi
     if not colon or not key or not value:
         raise problems.of_field("/tags", "must be tag:value or tag:*, several with commas")
     if value == "*":
-        return json_queries.entry_exists(tags, key)
-    return json_queries.entry_holds(session, tags, key, value, like=False)
+        return json_queries.json_entry_exists(tags, key)
+    return json_queries.json_entry_contains(session, tags, key, value, like=False)
 
 
 def _equals(path: str, found: Field, value: str) -> Condition:

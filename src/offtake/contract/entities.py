@@ -19,7 +19,7 @@ ENABLED = "enabled"
 SPEC_VERSION = "1.0"
 
 
-def stamp(caller: Caller, now_ms: int) -> dict[str, Any]:
+def creation_columns(caller: Caller, now_ms: int) -> dict[str, Any]:
     """The columns of a new row that say who made it, when and where."""
     return {
         "id": str(uuid4()),
@@ -40,7 +40,7 @@ def etag(row: Stamp) -> str:
     return f'"{row.version}"'
 
 
-def changed(row: Stamp) -> Json:
+def update_response(row: Stamp) -> Json:
     """The answer to whatever made or changed a row."""
     return {"id": row.id, "etag": etag(row)}
 
@@ -64,13 +64,13 @@ def check_version(row: Stamp, if_match: str | None) -> None:
         )
 
 
-def touch(row: Stamp, caller: Caller, now_ms: int) -> None:
+def set_updated(row: Stamp, caller: Caller, now_ms: int) -> None:
     """A row that the caller changes: who, when, and a new version."""
     row.updated_at, row.updated_by, row.updated_client = now_ms, caller.account_id, caller.client_id
     row.version = str(uuid4())
 
 
-def envelope(row: Stamp, caller: Caller) -> Json:
+def audit_fields(row: Stamp, caller: Caller) -> Json:
     """The system fields of an entity (contract, section 6.1)."""
     return {
         "id": row.id,
@@ -86,10 +86,10 @@ def envelope(row: Stamp, caller: Caller) -> Json:
     }
 
 
-def head(row: Entity, caller: Caller) -> Json:
+def entity_fields(row: Entity, caller: Caller) -> Json:
     """The envelope with the fields that connections and flows share."""
     described = {} if row.description is None else {"description": row.description}
-    return envelope(row, caller) | {"name": row.name, **described, "state": row.state, **versions(row)}
+    return audit_fields(row, caller) | {"name": row.name, **described, "state": row.state, **versions(row)}
 
 
 def versions(row: Stamp) -> Json:

@@ -95,7 +95,7 @@ def parse_all(texts: Iterable[str]) -> list[Expression]:
     return found
 
 
-def condition(expression: Expression, fields: Fields) -> ColumnElement[bool]:
+def to_sql(expression: Expression, fields: Fields) -> ColumnElement[bool]:
     """The expression as SQL; raises 1448, 1449 and 1454."""
     field = _field(expression.path, fields)
     made = _condition(expression, field)
@@ -163,7 +163,7 @@ def _value(text: str, path: str, kind: Kind) -> object:
     return func.lower(text) if kind == "text" else text.lower()
 
 
-def matches(expressions: Sequence[Expression], document: Mapping[str, Any]) -> bool:
+def matches_document(expressions: Sequence[Expression], document: Mapping[str, Any]) -> bool:
     """Whether a document that no table holds meets every expression, by its scalar fields at any depth."""
     return all(_matches(one, document) for one in expressions)
 

@@ -26,7 +26,7 @@ class ShortQuery:
 
 
 @dataclass(frozen=True)
-class Cut:
+class ListPage:
     """One page; `following` is the place where the next one starts, None on the last."""
 
     items: list[Json]
@@ -45,7 +45,7 @@ def short_query(
     )
 
 
-def cut(documents: Sequence[Json], query: ShortQuery, fields: Sequence[str]) -> Cut:
+def select_page(documents: Sequence[Json], query: ShortQuery, fields: Sequence[str]) -> ListPage:
     """The page asked for, of the documents that meet every property; `fields` can be filtered and ordered by.
 
     Without an order the documents stay in theirs. Raises 1433, 1449 and what filters raise.
@@ -55,9 +55,9 @@ def cut(documents: Sequence[Json], query: ShortQuery, fields: Sequence[str]) -> 
         _check_field(one.path, fields, problems.FILTER_FIELD)
         if one.operator not in ("==", "!="):
             raise Problem(problems.FILTER_KIND, f"{one.path} can be compared by == and != only.")
-    found = _ordered([one for one in documents if filters.matches(wanted, one)], query.order_by, fields)
+    found = _ordered([one for one in documents if filters.matches_document(wanted, one)], query.order_by, fields)
     end = query.start + query.limit
-    return Cut(found[query.start : end], end if end < len(found) else None)
+    return ListPage(found[query.start : end], end if end < len(found) else None)
 
 
 def _ordered(documents: list[Json], order_by: str, fields: Sequence[str]) -> list[Json]:

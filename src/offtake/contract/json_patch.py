@@ -10,7 +10,7 @@ from offtake.contract.problems import Problem
 _OPS = ("add", "replace", "remove", "test")
 
 
-def merged(document: Json, change: Json) -> Json:
+def merge(document: Json, change: Json) -> Json:
     """The document with the change laid over it: objects are merged, null takes away, all else replaces."""
     made = dict(document)
     for key, value in change.items():
@@ -18,13 +18,13 @@ def merged(document: Json, change: Json) -> Json:
             made.pop(key, None)
         elif isinstance(value, dict):
             inner = made.get(key)
-            made[key] = merged(inner if isinstance(inner, dict) else {}, value)
+            made[key] = merge(inner if isinstance(inner, dict) else {}, value)
         else:
             made[key] = value
     return made
 
 
-def patched(document: Json, operations: list[Any]) -> Json:
+def patch(document: Json, operations: list[Any]) -> Json:
     """The document after all operations, in order; raises 1434, 1452 and 1455 with none of them done."""
     made = copy.deepcopy(document)
     for index, operation in enumerate(operations):

@@ -81,7 +81,7 @@ def list_query(
     return ListQuery(_limit(limit, default_limit, most), kept, (order_by or "").strip() or _NEWEST_FIRST, counted)
 
 
-def everything(properties: tuple[str, ...] = ()) -> ListQuery:
+def first_thousand(properties: tuple[str, ...] = ()) -> ListQuery:
     """For people at a terminal: the latest thousand."""
     return ListQuery(MOST_SEARCHED, properties)
 
@@ -97,7 +97,7 @@ def page(
     """The caller's rows that match every property, in the order asked for; only those that are `visible`."""
     expressions = filters.parse_all(query.expressions)
     mine = and_(table.sandbox_id == caller.sandbox_id, true() if visible is None else visible)
-    wanted = and_(mine, *(filters.condition(one, fields) for one in expressions))
+    wanted = and_(mine, *(filters.to_sql(one, fields) for one in expressions))
     if query.count:
         return Page([], total=session.scalar(select(func.count()).select_from(table).where(wanted)) or 0)
     keys = _keys(fields, filters.parse_orders(query.order_by, fields))

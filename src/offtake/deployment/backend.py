@@ -14,13 +14,13 @@ from offtake.clock import Clock
 from offtake.contract.caller import Caller
 from offtake.deployment.file_modes import guard_files
 from offtake.deployment.landing_zone_settings import zones_of
-from offtake.destinations.base import Site
+from offtake.destinations.base import SandboxLocation
 from offtake.destinations.egress import Network
 from offtake.destinations.zones import Zones
 from offtake.engines.parser_pool import Bounds, ParserPool
 from offtake.errors import OfftakeError
 from offtake.failpoints import failpoint
-from offtake.flows.host_key_pinning import Memory
+from offtake.flows.host_key_pinning import PinStore
 from offtake.flows.schedule import ScheduleRules
 from offtake.lake.catalog import Lake
 from offtake.lake.parsers import Parsers
@@ -28,7 +28,7 @@ from offtake.lake.upload_folder import Uploads
 from offtake.landing_zone import keys
 from offtake.settings import Settings
 from offtake.store.database import Database
-from offtake.store.reencryption import key_ids_in_use, rewrap_all
+from offtake.store.reencryption import key_ids_in_use, reencrypt_all
 from offtake.store.vault import Vault, key_id
 from offtake.store.vault_keys import KEY_FILE, KeyFile, configured_keys
 
@@ -64,20 +64,20 @@ class Backend:
         return network_of(self.settings)
 
     @property
-    def memory(self) -> Memory:
+    def memory(self) -> PinStore:
         """Where what destinations teach is kept."""
-        return Memory(self.database, self.vault, self.clock)
+        return PinStore(self.database, self.vault, self.clock)
 
     @property
     def uploads(self) -> Uploads:
         """Where files sent for batches wait."""
         return Uploads(self.settings.uploads_root)
 
-    def site(self, caller: Caller) -> Site:
+    def site(self, caller: Caller) -> SandboxLocation:
         """What this deployment gives to destinations, for the caller's sandbox."""
         with self.database.reading() as session:
             found = keys.of_organisation(session, self.zones, caller.org_id)
-        return Site(caller.sandbox_name, found, organisation=caller.org_id, network=self.network)
+        return SandboxLocation(caller.sandbox_name, found, organisation=caller.org_id, network=self.network)
 
     def close(self) -> None:
         """Let go of the databases, and end the processes that read files."""
@@ -147,11 +147,11 @@ def rotate_vault(backend: Backend) -> int:
     Of a key file, the key before stays, for servers that sealed with it while this went on; older ones go.
     """
     if backend.settings.vault_key is not None:
-        return rewrap_all(backend.database, backend.vault)
+        return reencrypt_all(backend.database, backend.vault)
     file = key_file(backend.settings)
     file.add()
     failpoint("vault_key_added")
-    moved = rewrap_all(backend.database, backend.vault)
+    moved = reencrypt_all(backend.database, backend.vault)
     failpoint("vault_rewrapped")
     needed = key_ids_in_use(backend.database)
     keys = file.keys()
@@ -166,7 +166,7 @@ def _issuer(settings: Settings) -> ExternalIssuer | None:
         raise OfftakeError("OFFTAKE_OIDC_AUDIENCE is not set: without it, tokens for others would be accepted.")
     network = network_of(settings).for_operator()
     url = urlsplit(settings.oidc_issuer)
-    if url.scheme not in ("http", "https") or network.refuses_host(url.hostname or ""):
+    if url.scheme not in ("http", "https") or network.is_host_denied(url.hostname or ""):
         raise OfftakeError("OFFTAKE_OIDC_ISSUER must be an http(s) URL, and no metadata or link-local address.")
     return ExternalIssuer(settings.oidc_issuer, settings.oidc_audience, settings.oidc_client_claim, network)
 

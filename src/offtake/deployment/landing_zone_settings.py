@@ -91,7 +91,7 @@ def _s3(settings: Settings, place: str, network: Network) -> S3Zones:
 
 
 def _judge(endpoint: str, setting: str, network: Network) -> None:
-    if network.refuses_host(urlsplit(endpoint).hostname or ""):
+    if network.is_host_denied(urlsplit(endpoint).hostname or ""):
         raise OfftakeError(
             f"{setting} names a metadata or link-local address. Name another host, or allow it in OFFTAKE_EGRESS_ALLOW."
         )

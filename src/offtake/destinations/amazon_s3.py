@@ -8,10 +8,10 @@ from pydantic import AfterValidator, Field, SecretStr, model_validator
 from pydantic_core import PydanticCustomError
 
 from offtake.destinations import patterns
-from offtake.destinations.base import AuthMethod, Capabilities, Destination, Driver, Guide, Sink, Site
+from offtake.destinations.base import AuthMethod, Capabilities, Destination, Driver, SandboxLocation, SetupGuide, Sink
 from offtake.destinations.drivers.assumed_role import AssumedRole, assumed_role
 from offtake.destinations.drivers.aws_client import RIGHTS, UPLOADS, fixed, make_client
-from offtake.destinations.drivers.http import answers
+from offtake.destinations.drivers.http import is_answering
 from offtake.destinations.drivers.multipart_cleanup import AT_ONCE, UnfinishedUploads
 from offtake.destinations.drivers.object_store import (
     LOST_ANSWER,
@@ -21,9 +21,9 @@ from offtake.destinations.drivers.object_store import (
     RETRY_AFTER,
     SIGNED,
     Bucket,
-    ByHand,
     Endpoint,
     ObjectStoreSink,
+    StoreOverrides,
     client_options,
 )
 from offtake.destinations.drivers.s3_address import StoreAddress, amazon_url, bucket_url
@@ -161,7 +161,7 @@ class S3Params(TargetParams):
 # Opening
 
 
-def open_sink(credentials: Params | None, params: TargetParams, site: Site) -> Sink:
+def open_sink(credentials: Params | None, params: TargetParams, site: SandboxLocation) -> Sink:
     """The bucket, ready to write. Of the store, nothing is asked yet; a role is assumed."""
     assert isinstance(credentials, AccessKey | Role)  # noqa: S101 - parsed with one of this destination's own models
     assert isinstance(params, S3Params)  # noqa: S101 - as above
@@ -224,10 +224,10 @@ def open_sink(credentials: Params | None, params: TargetParams, site: Site) -> S
         rights=UPLOADS,
         by_folder=endpoint is None,
     )
-    return ObjectStoreSink(store, bucket, ByHand(clear=uploads.abort))
+    return ObjectStoreSink(store, bucket, StoreOverrides(clear=uploads.abort))
 
 
-def pin(credentials: Params, params: TargetParams | None, site: Site) -> Params:
+def pin(credentials: Params, params: TargetParams | None, site: SandboxLocation) -> Params:
     """The credentials with the style in which the store lists the folder.
 
     Unchanged where it does in neither, for the want of a right perhaps: then the path style is used, and tried again
@@ -243,7 +243,7 @@ def pin(credentials: Params, params: TargetParams | None, site: Site) -> Params:
     return credentials
 
 
-def _lists(credentials: Params, params: TargetParams, site: Site, *, is_first: bool) -> bool:
+def _lists(credentials: Params, params: TargetParams, site: SandboxLocation, *, is_first: bool) -> bool:
     try:
         sink = open_sink(credentials, params, site)
         try:
@@ -258,11 +258,11 @@ def _lists(credentials: Params, params: TargetParams, site: Site, *, is_first: b
     return True
 
 
-def answer(credentials: Params | None, site: Site) -> bool:
+def answer(credentials: Params | None, site: SandboxLocation) -> bool:
     """Whether the store answers."""
     assert isinstance(credentials, AccessKey | Role)  # noqa: S101 - parsed with one of this destination's own models
     endpoint = credentials.endpoint_url
-    return answers(
+    return is_answering(
         endpoint or amazon_url(credentials.region or "us-east-1"), site.network, guarded=endpoint is not None
     )
 
@@ -279,7 +279,7 @@ def _credential(key: AccessKey | Role) -> "S3Credential":
 _ENCRYPTION: Final[dict[str, str]] = {"SSE-S3": "AES256", "SSE-KMS": "aws:kms"}
 
 
-def _assume(credentials: Role, region: str, site: Site) -> AssumedRole:
+def _assume(credentials: Role, region: str, site: SandboxLocation) -> AssumedRole:
     role = assumed_role(
         credentials.s3_role.get_secret_value(),
         credentials.external_id or site.organisation,
@@ -324,7 +324,7 @@ _TRUST: Final = """{
     }
   ]
 }"""
-GUIDE: Final = Guide(
+GUIDE: Final = SetupGuide(
     about="Files are uploaded in parts of 8 MiB, four at a time, and appear when they are complete; an upload that "
     "fails is aborted. Stores that speak Amazon's protocol (MinIO, Ceph, Cloudflare R2 and others) work with "
     "`endpointUrl`.",

@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Field, SecretStr
 
 from offtake.destinations import patterns
-from offtake.destinations.base import AuthMethod, Capabilities, Destination, Guide, Sink, Site
+from offtake.destinations.base import AuthMethod, Capabilities, Destination, SandboxLocation, SetupGuide, Sink
 from offtake.destinations.drivers.azure_account import (
     MOST_BLOCKS,
     RIGHTS,
@@ -46,7 +46,7 @@ class ConnectionString(Params):
     def hosts(self) -> dict[str, str]:
         """The endpoint's, where it is not one of Microsoft's."""
         account = account_of(self.connection_string.get_secret_value())
-        return {} if account.vendors_own else {"connectionString": urlsplit(account.endpoint).hostname or ""}
+        return {} if account.is_vendor_endpoint else {"connectionString": urlsplit(account.endpoint).hostname or ""}
 
     @property
     def address(self) -> str | None:
@@ -100,7 +100,7 @@ class BlobParams(TargetParams):
 # Opening
 
 
-def open_sink(credentials: Params | None, params: TargetParams, site: Site) -> Sink:
+def open_sink(credentials: Params | None, params: TargetParams, site: SandboxLocation) -> Sink:
     """The container, ready to write. Nothing is asked of the store yet."""
     assert isinstance(params, BlobParams)  # noqa: S101 - parsed with this destination's own model
     if isinstance(credentials, ServicePrincipal):
@@ -111,7 +111,7 @@ def open_sink(credentials: Params | None, params: TargetParams, site: Site) -> S
     return azure_sink(account, params.container, RIGHTS, site)
 
 
-def answer(credentials: Params | None, site: Site) -> bool:
+def answer(credentials: Params | None, site: SandboxLocation) -> bool:
     """Whether the account's endpoint answers."""
     if isinstance(credentials, ServicePrincipal):
         return answer_of(account_of_url(credentials.url), site)
@@ -121,7 +121,7 @@ def answer(credentials: Params | None, site: Site) -> bool:
 
 # What people must know
 
-GUIDE: Final = Guide(
+GUIDE: Final = SetupGuide(
     about=f"Files are uploaded in blocks of 8 MiB, four at a time. {UNCOMMITTED} The connection string holds an "
     "account key, or a shared access signature: "
     "`BlobEndpoint=https://ACCOUNT.blob.core.windows.net;SharedAccessSignature=sv=…`. Or a service principal signs in "

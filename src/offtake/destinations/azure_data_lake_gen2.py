@@ -5,14 +5,14 @@ from typing import Annotated, Final
 from pydantic import Field
 
 from offtake.destinations import patterns
-from offtake.destinations.base import AuthMethod, Capabilities, Destination, Guide, Sink, Site
+from offtake.destinations.base import AuthMethod, Capabilities, Destination, SandboxLocation, SetupGuide, Sink
 from offtake.destinations.drivers.azure_account import (
     MOST_BLOCKS,
     ROLE_RIGHTS,
     UNCOMMITTED,
     answer_of,
     azure_sink,
-    place_of,
+    container_url_of,
     url_problem,
 )
 from offtake.destinations.drivers.azure_principal import PrincipalParams
@@ -37,12 +37,12 @@ class ServicePrincipal(PrincipalParams):
 
     def hosts(self) -> dict[str, str]:
         """The account's and the authority's, where they are not Microsoft's."""
-        return self.hosts_beside(place_of(self.url).account)
+        return self.hosts_beside(container_url_of(self.url).account)
 
     @property
     def address(self) -> str | None:
         """The account's endpoint."""
-        return address_of(place_of(self.url).account.endpoint)
+        return address_of(container_url_of(self.url).account.endpoint)
 
 
 # Parameters
@@ -65,23 +65,23 @@ class DataLakeParams(TargetParams):
 # Opening
 
 
-def open_sink(credentials: Params | None, _params: TargetParams, site: Site) -> Sink:
+def open_sink(credentials: Params | None, _params: TargetParams, site: SandboxLocation) -> Sink:
     """The container, ready to write. Nothing is asked of the store or the authority yet."""
     assert isinstance(credentials, ServicePrincipal)  # noqa: S101 - parsed with this destination's own model
-    place = place_of(credentials.url)
+    place = container_url_of(credentials.url)
     principal = credentials.principal()
     return azure_sink(place.account, place.container, ROLE_RIGHTS, site, prefix=place.folder, principal=principal)
 
 
-def answer(credentials: Params | None, site: Site) -> bool:
+def answer(credentials: Params | None, site: SandboxLocation) -> bool:
     """Whether the account's endpoint answers."""
     assert isinstance(credentials, ServicePrincipal)  # noqa: S101 - parsed with this destination's own model
-    return answer_of(place_of(credentials.url).account, site)
+    return answer_of(container_url_of(credentials.url).account, site)
 
 
 # What people must know
 
-GUIDE: Final = Guide(
+GUIDE: Final = SetupGuide(
     about="The service principal signs in at Microsoft Entra ID; files go to the container (file system) that `url` "
     "names, below the folder that it may name after it, through the account's Blob endpoint. "
     f"{UNCOMMITTED}",

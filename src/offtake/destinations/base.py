@@ -146,7 +146,7 @@ class Limits:
 
 
 @dataclass(frozen=True)
-class Guide:
+class SetupGuide:
     """What people must know to use a destination, in Markdown: its page in the documentation is made of it.
 
     `rights`: the least that its owner has to grant, ready to be pasted. `limits`: what does not work, or is untried.
@@ -170,7 +170,7 @@ class Driver:
         return importlib.util.find_spec(self.module) is not None
 
     @property
-    def remedy(self) -> str:
+    def install_hint(self) -> str:
         """What an operator does when it is not."""
         return f"Have the operator install offtake[{self.extra}]."
 
@@ -187,7 +187,7 @@ class AuthMethod:
 
 
 @dataclass(frozen=True)
-class Site:
+class SandboxLocation:
     """What this deployment, the caller's organisation and sandbox give to a destination."""
 
     sandbox_name: str
@@ -196,10 +196,10 @@ class Site:
     network: Network = field(default_factory=Network)
 
 
-Open = Callable[[Params | None, TargetParams, Site], Sink]
-Pin = Callable[[Params, TargetParams | None, Site], Params]
+Open = Callable[[Params | None, TargetParams, SandboxLocation], Sink]
+Pin = Callable[[Params, TargetParams | None, SandboxLocation], Params]
 LimitsOf = Callable[[Params | None], Limits]
-Answers = Callable[[Params | None, Site], bool]
+Answers = Callable[[Params | None, SandboxLocation], bool]
 ANSWER_SECONDS: Final = 5.0
 """How long one step of asking a destination whether it answers may take."""
 
@@ -215,7 +215,7 @@ class Destination:
     auth_methods: tuple[AuthMethod, ...]
     parameters: type[TargetParams]
     capabilities: Capabilities
-    guide: Guide
+    guide: SetupGuide
     encryption: bool
     open: Open
     compression_order: tuple[Literal["NONE", "GZIP"], ...] = ("NONE", "GZIP")
@@ -230,7 +230,7 @@ class Destination:
     limits: LimitsOf = lambda _credentials: Limits()
     """What does not hold there with these credentials."""
 
-    def lacks(self, auth_name: str | None) -> Driver | None:
+    def missing_driver(self, auth_name: str | None) -> Driver | None:
         """The driver that delivering with this way to authenticate needs and that is not installed."""
         method = next((one for one in self.auth_methods if one.name == auth_name), None)
         needed = (self.driver, method.driver if method else None)

@@ -5,7 +5,7 @@ from typing import Annotated, Final
 from pydantic import Field
 
 from offtake.destinations import patterns
-from offtake.destinations.base import Capabilities, Destination, Guide, Sink, Site
+from offtake.destinations.base import Capabilities, Destination, SandboxLocation, SetupGuide, Sink
 from offtake.destinations.landing_zone.sinks import open_zone_to_write
 from offtake.destinations.parameters import Params, TargetParams, as_folder
 
@@ -33,14 +33,14 @@ class LandingZoneParams(TargetParams):
 # Opening
 
 
-def open_sink(_credentials: Params | None, _params: TargetParams, site: Site) -> Sink:
+def open_sink(_credentials: Params | None, _params: TargetParams, site: SandboxLocation) -> Sink:
     """The sandbox's zone, made when it is not there."""
     return open_zone_to_write(site, "dlz_destination")
 
 
 # What people must know
 
-GUIDE: Final = Guide(
+GUIDE: Final = SetupGuide(
     about="A place of this deployment's own, one for each sandbox: no credentials are needed to deliver to it. "
     "Consumers collect, and delete what they have collected, with the credentials that "
     "`GET /data/foundation/connectors/landingzone/credentials` gives.",

@@ -61,19 +61,19 @@ class Network:
         """Whether the host, once judged, cannot come to mean another address: a number, or the operator's own name."""
         return self.operators or host == "localhost" or _is_number(host)
 
-    def refuses(self, address: str) -> bool:
+    def is_denied(self, address: str) -> bool:
         """Whether a numeric address may not be reached. IPv4 in an IPv6 address is judged as the IPv4 address."""
-        ip = _unwrapped(ipaddress.ip_address(address.partition("%")[0]))
+        ip = _ipv4_mapped(ipaddress.ip_address(address.partition("%")[0]))
         if _within(ip, self.deny):
             return True
         if _within(ip, self.allow):
             return False
         return _within(ip, _NEVER) or (self.multi_user and not ip.is_global)
 
-    def refuses_host(self, host: str) -> bool:
+    def is_host_denied(self, host: str) -> bool:
         """The same for a host as a user names it: True only for a number that is refused; names are not resolved."""
         try:
-            return self.refuses(host.strip("[]"))
+            return self.is_denied(host.strip("[]"))
         except ValueError:
             return False
 
@@ -91,7 +91,7 @@ class Network:
             ) from None
         addresses = list(dict.fromkeys(str(one[4][0]) for one in found))
         for address in addresses:
-            if self.refuses(address):
+            if self.is_denied(address):
                 raise DeliveryError(
                     "EXPORT-2001-403",
                     f"{host} is at {address}, which this deployment does not let connections reach.",
@@ -132,7 +132,7 @@ def _within(ip: Address, ranges: tuple[AddressRange, ...]) -> bool:
     return any(ip in one for one in ranges)
 
 
-def _unwrapped(ip: Address) -> Address:
+def _ipv4_mapped(ip: Address) -> Address:
     if isinstance(ip, IPv4Address):
         return ip
     if ip not in _OWN and _within(ip, _WITH_IPV4):

@@ -7,9 +7,9 @@ from obstore.store import S3Store
 from pydantic import Field, SecretStr
 
 from offtake.destinations import patterns
-from offtake.destinations.base import AuthMethod, Capabilities, Destination, Guide, Sink, Site
+from offtake.destinations.base import AuthMethod, Capabilities, Destination, SandboxLocation, SetupGuide, Sink
 from offtake.destinations.drivers.aws_client import fixed, make_client
-from offtake.destinations.drivers.http import answers
+from offtake.destinations.drivers.http import is_answering
 from offtake.destinations.drivers.multipart_cleanup import AT_ONCE, UnfinishedUploads
 from offtake.destinations.drivers.object_store import (
     LOST_ANSWER,
@@ -19,12 +19,12 @@ from offtake.destinations.drivers.object_store import (
     RETRY_AFTER,
     SIGNED,
     Bucket,
-    ByHand,
     Endpoint,
     ObjectStoreSink,
+    StoreOverrides,
     client_options,
 )
-from offtake.destinations.drivers.object_store_errors import Rights
+from offtake.destinations.drivers.object_store_errors import RequiredPermissions
 from offtake.destinations.parameters import Params, TargetParams, address_of, as_folder
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ class GoogleParams(TargetParams):
 # Opening
 
 UPLOADS: Final = "storage.multipartUploads.list and storage.multipartUploads.abort"
-RIGHTS: Final = Rights(
+RIGHTS: Final = RequiredPermissions(
     write="storage.objects.create and storage.multipartUploads.create",
     read="storage.objects.get",
     list="storage.objects.list",
@@ -104,7 +104,7 @@ RIGHTS: Final = Rights(
 _GOOGLE: Final = "https://storage.googleapis.com"
 
 
-def open_sink(credentials: Params | None, params: TargetParams, site: Site) -> Sink:
+def open_sink(credentials: Params | None, params: TargetParams, site: SandboxLocation) -> Sink:
     """The bucket, ready to write. Nothing is asked of the store yet."""
     assert isinstance(credentials, HmacKey)  # noqa: S101 - parsed with this destination's own model
     assert isinstance(params, GoogleParams)  # noqa: S101 - as above
@@ -147,18 +147,18 @@ def open_sink(credentials: Params | None, params: TargetParams, site: Site) -> S
         rights=UPLOADS,
         by_folder=endpoint is None,
     )
-    return ObjectStoreSink(store, bucket, ByHand(clear=uploads.abort))
+    return ObjectStoreSink(store, bucket, StoreOverrides(clear=uploads.abort))
 
 
-def answer(credentials: Params | None, site: Site) -> bool:
+def answer(credentials: Params | None, site: SandboxLocation) -> bool:
     """Whether the store answers."""
     assert isinstance(credentials, HmacKey)  # noqa: S101 - parsed with this destination's own model
-    return answers(credentials.endpoint_url or _GOOGLE, site.network, guarded=credentials.endpoint_url is not None)
+    return is_answering(credentials.endpoint_url or _GOOGLE, site.network, guarded=credentials.endpoint_url is not None)
 
 
 # What people must know
 
-GUIDE: Final = Guide(
+GUIDE: Final = SetupGuide(
     about="Files are uploaded through the XML API with an HMAC key of a service account, in parts of 8 MiB, four at a "
     "time, and appear when they are complete; an upload that fails is aborted.",
     rights="A role for the service account, on the bucket, and a key for it:\n\n```sh\n"

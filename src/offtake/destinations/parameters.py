@@ -40,7 +40,7 @@ class Params(BaseModel):
     pinned: ClassVar[frozenset[str]] = frozenset()
     """Fields that stay as they are when credentials are sent without them; null drops them."""
 
-    def hosts(self) -> dict[str, str]:
+    def endpoint_hosts(self) -> dict[str, str]:
         """The hosts that these params name, by the key that names each; where a user chooses none, empty."""
         return {}
 
@@ -53,7 +53,7 @@ class Params(BaseModel):
         return None
 
     @property
-    def unmet(self) -> bool:
+    def needs_pinning(self) -> bool:
         """Whether a first connection has something to teach that these params do not say yet."""
         return False
 

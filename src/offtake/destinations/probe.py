@@ -20,7 +20,7 @@ def probe(sink: Sink, folder: str, *, reads_back: bool = True) -> list[DeliveryE
     """
     own = "/".join(part for part in (folder.strip("/"), f"offtake-probe-{uuid4()}") if part)
     key = f"{own}/probe" if reads_back else own
-    refused = _tried(lambda: sink.put(key, [_CONTENT]) == len(_CONTENT), sink, key)
+    refused = _attempt(lambda: sink.put(key, [_CONTENT]) == len(_CONTENT), sink, key)
     if refused:
         return refused
     if not reads_back:
@@ -28,18 +28,18 @@ def probe(sink: Sink, folder: str, *, reads_back: bool = True) -> list[DeliveryE
             sink.delete(key)
         return []
     return [
-        *_tried(lambda: sink.size(key) == len(_CONTENT) and b"".join(sink.read(key)) == _CONTENT, sink, key),
-        *_tried(lambda: [one.key for one in sink.list(own)] == [key], sink, key),
-        *_tried(lambda: _gone(sink, key), sink, key),
+        *_attempt(lambda: sink.size(key) == len(_CONTENT) and b"".join(sink.read(key)) == _CONTENT, sink, key),
+        *_attempt(lambda: [one.key for one in sink.list(own)] == [key], sink, key),
+        *_attempt(lambda: _is_missing(sink, key), sink, key),
     ]
 
 
-def _gone(sink: Sink, key: str) -> bool:
+def _is_missing(sink: Sink, key: str) -> bool:
     sink.delete(key)
     return True
 
 
-def _tried(act: Callable[[], bool], sink: Sink, key: str) -> list[DeliveryError]:
+def _attempt(act: Callable[[], bool], sink: Sink, key: str) -> list[DeliveryError]:
     try:
         if act():
             return []

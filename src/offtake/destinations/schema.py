@@ -76,9 +76,9 @@ def changed_bindings(before: Params, after: Params) -> list[str]:
     return [key for key, name in bind if getattr(before, name, None) != getattr(after, name)]
 
 
-def pinned_params(stored: Params) -> Json:
+def parameters_pinned(stored: Params) -> Json:
     """The params that stay when credentials are sent without them."""
-    return {key: value for key, value in full_params(stored).items() if key in _aliases(stored, stored.pinned)}
+    return {key: value for key, value in with_defaults(stored).items() if key in _aliases(stored, stored.pinned)}
 
 
 def _aliases(model: Params, names: Collection[str]) -> set[str]:
@@ -90,17 +90,19 @@ def _is_secret(field: FieldInfo) -> bool:
     return _plain_type(field.annotation) is SecretStr
 
 
-def public_params(model: Params) -> Json:
+def redact(model: Params) -> Json:
     """The params as the API shows them: what was given, secrets masked."""
-    return {key: MASK if isinstance(value, SecretStr) else value for key, value in _given(model)}
+    return {key: MASK if isinstance(value, SecretStr) else value for key, value in _submitted(model)}
 
 
-def full_params(model: Params) -> Json:
+def with_defaults(model: Params) -> Json:
     """The params with their secrets, for the vault only."""
-    return {key: value.get_secret_value() if isinstance(value, SecretStr) else value for key, value in _given(model)}
+    return {
+        key: value.get_secret_value() if isinstance(value, SecretStr) else value for key, value in _submitted(model)
+    }
 
 
-def _given(model: Params) -> list[tuple[str, Any]]:
+def _submitted(model: Params) -> list[tuple[str, Any]]:
     return [
         (field.alias or name, getattr(model, name))
         for name, field in type(model).model_fields.items()

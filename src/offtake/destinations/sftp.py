@@ -13,10 +13,10 @@ from offtake.destinations.base import (
     Capabilities,
     Destination,
     Driver,
-    Guide,
     Limits,
+    SandboxLocation,
+    SetupGuide,
     Sink,
-    Site,
 )
 from offtake.destinations.drivers import sftp_keys
 from offtake.destinations.drivers.sftp_placing import FOLDER, USUAL, Placing, TemporaryName
@@ -26,7 +26,7 @@ from offtake.errors import DeliveryError
 if TYPE_CHECKING:
     # The SSH library is an extra, and slow to import: only who delivers by SFTP pays for it.
     from offtake.destinations.drivers.sftp_files import RemoteFolder
-    from offtake.destinations.drivers.sftp_session import Session
+    from offtake.destinations.drivers.sftp_session import SftpConnection
 
 # Identity
 
@@ -186,7 +186,7 @@ WITHOUT_RENAME: Final = (
 )
 
 
-def open_sink(credentials: Params | None, params: TargetParams, site: Site) -> Sink:
+def open_sink(credentials: Params | None, params: TargetParams, site: SandboxLocation) -> Sink:
     """The folder, ready to write. Nothing is asked of the server yet."""
     from offtake.destinations.drivers.sftp_sink import SftpSink  # noqa: PLC0415 - see the imports
 
@@ -195,7 +195,7 @@ def open_sink(credentials: Params | None, params: TargetParams, site: Site) -> S
     return SftpSink(session, _folder(session, params, site, credentials.placing()))
 
 
-def pin(credentials: Params, params: TargetParams | None, site: Site) -> Params:
+def pin(credentials: Params, params: TargetParams | None, site: SandboxLocation) -> Params:
     """The credentials with the fingerprint of the key that the server shows and, with a place, how it takes files.
 
     Raises `DeliveryError`.
@@ -224,7 +224,7 @@ def limits(credentials: Params | None) -> Limits:
     return Limits(reads_back=placing.read_back, one_name=not placing.in_place, lost=told)
 
 
-def answers(credentials: Params | None, site: Site) -> bool:
+def answers(credentials: Params | None, site: SandboxLocation) -> bool:
     """Whether the server answers a login, be it with a refusal."""
     network = replace(site.network, patience=min(ANSWER_SECONDS, site.network.patience))
     session = _session(credentials, replace(site, network=network))
@@ -238,7 +238,7 @@ def answers(credentials: Params | None, site: Site) -> bool:
     return True
 
 
-def _folder(session: "Session", params: TargetParams, site: Site, placing: Placing) -> "RemoteFolder":
+def _folder(session: "SftpConnection", params: TargetParams, site: SandboxLocation, placing: Placing) -> "RemoteFolder":
     from offtake.destinations.drivers.sftp_files import RemoteFolder  # noqa: PLC0415 - see the imports
 
     assert isinstance(params, SftpParams)  # noqa: S101 - parsed with this destination's own model
@@ -246,9 +246,9 @@ def _folder(session: "Session", params: TargetParams, site: Site, placing: Placi
     return RemoteFolder(server, params.root(), params.folder(), site.network.patience, placing)
 
 
-def _session(credentials: Params | None, site: Site) -> "Session":
+def _session(credentials: Params | None, site: SandboxLocation) -> "SftpConnection":
     from offtake.destinations.drivers.sftp_login import Login  # noqa: PLC0415 - see the imports
-    from offtake.destinations.drivers.sftp_session import Session  # noqa: PLC0415 - see the imports
+    from offtake.destinations.drivers.sftp_session import SftpConnection  # noqa: PLC0415 - see the imports
 
     assert isinstance(credentials, Password | SshKey)  # noqa: S101 - the flow's rules let no other kind through
     key = None
@@ -265,12 +265,12 @@ def _session(credentials: Params | None, site: Site) -> "Session":
         key,
         credentials.allow_old_algorithms,
     )
-    return Session(login, site.network)
+    return SftpConnection(login, site.network)
 
 
 # What people must know
 
-GUIDE: Final = Guide(
+GUIDE: Final = SetupGuide(
     about="Files are written as `.NAME.<random>.tmp` in their folder, synced to disk where the server can, and renamed "
     "over their place when they are complete: who reads names without a leading dot never sees half a file. Servers "
     "with other rules are served too: at the first delivery, or by `offtake connection test`, a small file "

@@ -15,9 +15,9 @@ from typing import Final
 
 from offtake.engines.intents import IntentClient, IntentServer, Recorder, Recorders
 from offtake.errors import DeliveryError, OfftakeError, exhaustion
-from offtake.exporting.cancellation import Leash, go_on
+from offtake.exporting.cancellation import CancellationToken, raise_if_cancelled
 from offtake.exporting.engine import PartsFailedError
-from offtake.exporting.part import PartTask, RecordIntent, Written, export_part
+from offtake.exporting.part import PartTask, RecordIntent, WrittenPart, export_part
 from offtake.exporting.retry import exhausted_error
 
 _MOST_RUNS: Final = 64
@@ -44,7 +44,7 @@ class _Pool:
 
 
 @dataclass
-class _Course:
+class _RunInPool:
     """One run's parts on their way through the pool. `slot`: where in shared memory its processes find its leash.
 
     `recorder`: records its intents. `pool`: the one that has its parts now.
@@ -52,10 +52,10 @@ class _Course:
 
     slot: int
     recorder: Recorder
-    leash: Leash
+    cancellation: CancellationToken
     waiting: list[PartTask]
     pool: _Pool | None = None
-    in_flight: dict[Future[Written], PartTask] = field(default_factory=dict)
+    in_flight: dict[Future[WrittenPart], PartTask] = field(default_factory=dict)
     failures: dict[int, DeliveryError] = field(default_factory=dict)
 
 
@@ -73,10 +73,15 @@ class LocalEngine:
         self._pool: _Pool | None = None
         self._recorders = Recorders()
 
-    def run(self, tasks: Iterable[PartTask], leash: Leash, record_intent: RecordIntent) -> Iterator[Written]:
+    def run(
+        self, tasks: Iterable[PartTask], cancellation: CancellationToken, record_intent: RecordIntent
+    ) -> Iterator[WrittenPart]:
         """Finished parts as they finish; see `exporting.engine.Engine`."""
         deaths = 0
-        with self._recorders.recording(record_intent) as recorder, self._course(tasks, leash, recorder) as course:
+        with (
+            self._recorders.recording(record_intent) as recorder,
+            self._course(tasks, cancellation, recorder) as course,
+        ):
             while course.waiting and not course.failures:
                 try:
                     yield from self._drain(course)
@@ -86,7 +91,7 @@ class LocalEngine:
                     recorder.check()
                     if deaths > _MOST_DEATHS:
                         raise _workers_die() from None
-                    self._do_again(course)
+                    self._resubmit(course)
             if course.failures:
                 raise PartsFailedError(course.failures)
 
@@ -99,18 +104,18 @@ class LocalEngine:
             pool.close()
             self._set_all(0)
 
-    def _drain(self, course: _Course) -> Iterator[Written]:
+    def _drain(self, course: _RunInPool) -> Iterator[WrittenPart]:
         try:
             while course.in_flight or (course.waiting and not course.failures):
-                self._rights[course.slot] = course.leash.valid_until()
+                self._rights[course.slot] = course.cancellation.lease_expires_at()
                 self._submit(course)
                 done, _ = wait(course.in_flight, timeout=_POLL_SECONDS, return_when=FIRST_COMPLETED)
                 course.recorder.check()
-                go_on(course.leash)
+                raise_if_cancelled(course.cancellation)
                 for future in done:
                     written = _result(future, course)
                     task = course.in_flight.pop(future)
-                    if isinstance(written, Written):
+                    if isinstance(written, WrittenPart):
                         yield written
                     else:
                         course.failures[task.number] = written
@@ -120,7 +125,7 @@ class LocalEngine:
             self._stop(course)
             raise
 
-    def _submit(self, course: _Course) -> None:
+    def _submit(self, course: _RunInPool) -> None:
         # A short queue keeps the pool fair between runs.
         while course.waiting and not course.failures and len(course.in_flight) < self._processes + 1:
             task = course.waiting[-1]
@@ -129,7 +134,7 @@ class LocalEngine:
             course.in_flight[future] = task
             course.waiting.pop()
 
-    def _do_again(self, course: _Course) -> None:
+    def _resubmit(self, course: _RunInPool) -> None:
         """Have those parts done again that were in flight; of a part with an intent, the run finds out more first.
 
         Where each attempt needs a name of its own, the run gives it one: what the dead process has sent may still come.
@@ -141,7 +146,7 @@ class LocalEngine:
                 course.waiting.append(replace(task, again=True))
         course.in_flight.clear()
 
-    def _stop(self, course: _Course) -> None:
+    def _stop(self, course: _RunInPool) -> None:
         """Nothing of this run becomes visible any more. Who hangs at a silent server is not waited for long."""
         self._flags[course.slot] = 1
         for future in course.in_flight:
@@ -149,19 +154,21 @@ class LocalEngine:
         wait(course.in_flight, timeout=_STOP_SECONDS)
 
     @contextmanager
-    def _course(self, tasks: Iterable[PartTask], leash: Leash, recorder: Recorder) -> Iterator[_Course]:
+    def _course(
+        self, tasks: Iterable[PartTask], cancellation: CancellationToken, recorder: Recorder
+    ) -> Iterator[_RunInPool]:
         with self._lock:
             slot = self._free.pop()
         self._flags[slot] = 0
-        self._rights[slot] = leash.valid_until()
-        course = _Course(slot, recorder, leash, list(reversed(list(tasks))))
+        self._rights[slot] = cancellation.lease_expires_at()
+        course = _RunInPool(slot, recorder, cancellation, list(reversed(list(tasks))))
         try:
             yield course
         finally:
             self._flags[slot] = 1
             self._free_after(slot, [future for future in course.in_flight if not future.done()])
 
-    def _free_after(self, slot: int, stragglers: list[Future[Written]]) -> None:
+    def _free_after(self, slot: int, stragglers: list[Future[WrittenPart]]) -> None:
         """Let the slot be used again once nobody looks into it any more."""
         left = len(stragglers)
 
@@ -190,7 +197,7 @@ class LocalEngine:
                 self._pool = _Pool(executor, intents)
             return self._pool
 
-    def _drop_pool(self, course: _Course) -> None:
+    def _drop_pool(self, course: _RunInPool) -> None:
         """Let go of the pool that broke; another run may have done so, and may have opened the next one."""
         with self._lock:
             if self._pool is course.pool:
@@ -204,7 +211,7 @@ class LocalEngine:
 
 
 @dataclass(frozen=True)
-class _SharedLeash:
+class _SharedCancellationToken:
     """The leash of a run, as its worker processes see it through shared memory."""
 
     slot: int
@@ -212,11 +219,11 @@ class _SharedLeash:
     def cancelled(self) -> bool:
         return bool(_stop_flags[self.slot])
 
-    def valid_until(self) -> float:
+    def lease_expires_at(self) -> float:
         return _rights[self.slot]
 
 
-def _result(future: Future[Written], course: _Course) -> Written | DeliveryError:
+def _result(future: Future[WrittenPart], course: _RunInPool) -> WrittenPart | DeliveryError:
     """What came of a part: written, or not for a reason that passes. Raises what does not pass."""
     try:
         return future.result()
@@ -265,5 +272,5 @@ def _die_with_parent() -> None:
         os._exit(1)
 
 
-def _do(task: PartTask, slot: int, ticket: int) -> Written:
-    return export_part(task, _SharedLeash(slot), functools.partial(_intents.record, ticket))
+def _do(task: PartTask, slot: int, ticket: int) -> WrittenPart:
+    return export_part(task, _SharedCancellationToken(slot), functools.partial(_intents.record, ticket))

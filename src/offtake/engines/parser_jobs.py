@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from offtake.lake import ingest, table_description
 from offtake.lake.catalog import Lake, TableName
-from offtake.lake.commits import Attempt, Batch, Landed
+from offtake.lake.commits import Attempt, Batch, CommittedBatch
 from offtake.lake.ingest import DryRun
 from offtake.lake.parsing.files import InputFile
 from offtake.lake.parsing.options import ParseOptions
@@ -39,7 +39,7 @@ class AttemptFacts:
 
     batch_id: str
     number: int
-    replaces: tuple[Landed, ...]
+    replaces: tuple[CommittedBatch, ...]
     evolve: bool
 
     @staticmethod
@@ -80,7 +80,7 @@ class IngestJob:
     options: ParseOptions
     refuse_empty: bool
 
-    def carry_out(self, lake: Lake, server: Server) -> Batch | None:
+    def execute(self, lake: Lake, server: Server) -> Batch | None:
         """See `ingest.ingest`."""
         attempt = self.attempt.attempt(lake, self.table, server)
         return ingest.ingest(lake, self.table, self.files, attempt, self.options, refuse_empty=self.refuse_empty)
@@ -95,7 +95,7 @@ class DryRunJob:
     attempt: AttemptFacts
     options: ParseOptions
 
-    def carry_out(self, lake: Lake, server: Server) -> DryRun:
+    def execute(self, lake: Lake, server: Server) -> DryRun:
         """See `ingest.dry_run`."""
         attempt = self.attempt.attempt(lake, self.table, server)
         return ingest.dry_run(lake, self.table, self.files, attempt, self.options)
@@ -109,7 +109,7 @@ class PreviewJob:
     options: ParseOptions
     rows: int
 
-    def carry_out(self, lake: Lake, server: Server) -> pa.Table:
+    def execute(self, lake: Lake, server: Server) -> pa.Table:
         """See `preview.preview`."""
         del lake, server
         return preview(self.files[0], self.options, self.rows)

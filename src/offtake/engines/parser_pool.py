@@ -123,7 +123,7 @@ class ParserPool:
     def _carry_out(self, job: Job, attempt: Attempt) -> Any:  # noqa: ANN401 - each job has a result of its own
         for last in range(_TRIES, 0, -1):
             process = self._take()
-            course = _Course(process, job, attempt, self._bounds)
+            course = _JobInProcess(process, job, attempt, self._bounds)
             try:
                 return course.run()
             except (_ProcessDiedError, _BoundError) as error:
@@ -206,7 +206,7 @@ class _Process:
         self.connection.close()
 
 
-class _Course:
+class _JobInProcess:
     """One job in one process, from being sent to its end."""
 
     def __init__(self, process: _Process, job: Job, attempt: Attempt, bounds: Bounds) -> None:

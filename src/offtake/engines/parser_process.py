@@ -100,7 +100,7 @@ class _Server:
 
 def _carry_out(job: Job, lake: Lake, server: _Server) -> Done | Failed:
     try:
-        return Done(job.carry_out(lake, server))
+        return Done(job.execute(lake, server))
     except Exception as error:  # noqa: BLE001 - the server judges what went wrong
         return Failed(as_sendable(error))
 

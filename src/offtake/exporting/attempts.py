@@ -12,7 +12,7 @@ from typing import Final
 
 from offtake.destinations.base import Sink
 from offtake.errors import DeliveryError
-from offtake.exporting.job import Order
+from offtake.exporting.job import ExportJob
 from offtake.failpoints import failpoint
 from offtake.store import attempts
 from offtake.store.database import Database
@@ -36,16 +36,16 @@ def earlier_attempts(key: str) -> Iterator[str]:
     return (_key(key, one, rest) for one in range(1, number))
 
 
-def remove_failed(order: Order, keys: Mapping[int, str]) -> dict[int, list[str]]:
+def remove_failed(job: ExportJob, keys: Mapping[int, str]) -> dict[int, list[str]]:
     """Remove what failed attempts have left, by the parts' numbers; those of which nothing is left now."""
     removed: dict[int, list[str]] = {}
-    sink = order.place.open()
+    sink = job.place.open()
     try:
         for number, key in keys.items():
             try:
                 sink.delete(key)
             except DeliveryError as error:
-                _log.warning("run %s: a failed attempt's file is removed later: %s", order.run_id, error)
+                _log.warning("run %s: a failed attempt's file is removed later: %s", job.run_id, error)
                 if error.transient:
                     break
             else:

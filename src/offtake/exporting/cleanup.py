@@ -11,11 +11,11 @@ from typing import Final
 
 from offtake.errors import DeliveryError
 from offtake.exporting.attempts import remove_left
-from offtake.exporting.context import Workshop
+from offtake.exporting.context import RunContext
 from offtake.exporting.disposal import dispose
-from offtake.exporting.job import Order
+from offtake.exporting.job import ExportJob
 from offtake.exporting.manifest import manifest_key
-from offtake.exporting.plan import info_item
+from offtake.exporting.plan import error_document
 from offtake.failpoints import failpoint
 from offtake.store import run_plans, run_states, runs
 from offtake.store.database import Database
@@ -29,39 +29,39 @@ _REMOVAL_SECONDS: Final = 10.0
 _SOON_MS: Final = 30_000
 
 
-def give_up(order: Order | None, lease: Lease, shop: Workshop, error: DeliveryError) -> None:
+def fail_run(job: ExportJob | None, lease: Lease, context: RunContext, error: DeliveryError) -> None:
     """End the run as failed; positions stay. Raises `LeaseLostError` when another worker has it."""
-    runs.condemn(shop.database, lease, info_item(error), shop.clock.now_ms())
+    runs.record_failure(context.database, lease, error_document(error), context.clock.now_ms())
     failpoint("condemned")
-    end_condemned(order, lease, shop, error)
+    finish_failed_run(job, lease, context, error)
 
 
-def end_condemned(order: Order | None, lease: Lease, shop: Workshop, error: DeliveryError) -> None:
+def finish_failed_run(job: ExportJob | None, lease: Lease, context: RunContext, error: DeliveryError) -> None:
     """End a run that has its verdict; its files are removed now, or, when that takes long, by a sweep later.
 
-    `order` is None when it could not be looked up; `error` is the verdict for a run that has none yet.
+    `job` is None when it could not be looked up; `error` is the verdict for a run that has none yet.
     """
-    plan = run_plans.load_plan(shop.database, lease)
+    plan = run_plans.load_plan(context.database, lease)
     # Without its order, a run without parts may nevertheless have written a manifest file.
-    wrote = plan is not None and (order is None or bool(_keys(order, *plan)))
-    clean = not wrote or (order is not None and plan is not None and _remove_in_time(order, shop, *plan))
+    wrote = plan is not None and (job is None or bool(_keys(job, *plan)))
+    clean = not wrote or (job is not None and plan is not None and _remove_within_deadline(job, context, *plan))
     failpoint("cleaned")
-    now = shop.clock.now_ms()
+    now = context.clock.now_ms()
     due = None if not wrote else now + (SECOND_LOOK_MS if clean else _SOON_MS)
-    runs.fail(shop.database, lease, info_item(error), now, sweep_due=due)
+    runs.fail(context.database, lease, error_document(error), now, sweep_due=due)
 
 
-def clear_unfinished(
-    order: Order, database: Database, datasets: Sequence[RunDataset], parts: Sequence[RunPart]
+def remove_temporary_files(
+    job: ExportJob, database: Database, datasets: Sequence[RunDataset], parts: Sequence[RunPart]
 ) -> None:
     """Remove what writers that died have left of a run's files, and nothing else; raises `DeliveryError`."""
-    keys = _keys(order, datasets, parts)
+    keys = _keys(job, datasets, parts)
     if not keys:
         return
-    sink = order.place.open()
+    sink = job.place.open()
     try:
         sink.clear(keys)
-        remove_left(sink, database, order.run_id, [part for part in parts if part.finished_at])
+        remove_left(sink, database, job.run_id, [part for part in parts if part.finished_at])
     finally:
         sink.close()
 
@@ -71,26 +71,28 @@ def cancelled_error() -> DeliveryError:
     return DeliveryError(run_states.CANCELLED, "The run was cancelled.", "Run the flow again when it should deliver.")
 
 
-def _keys(order: Order, datasets: Sequence[RunDataset], parts: Sequence[RunPart]) -> list[str]:
-    manifest = manifest_key(order, datasets, parts)
+def _keys(job: ExportJob, datasets: Sequence[RunDataset], parts: Sequence[RunPart]) -> list[str]:
+    manifest = manifest_key(job, datasets, parts)
     return [*([] if manifest is None else [manifest]), *(part.key for part in parts)]
 
 
-def _remove_in_time(order: Order, shop: Workshop, datasets: Sequence[RunDataset], parts: Sequence[RunPart]) -> bool:
+def _remove_within_deadline(
+    job: ExportJob, context: RunContext, datasets: Sequence[RunDataset], parts: Sequence[RunPart]
+) -> bool:
     """Whether all is gone. A destination that does not answer must not keep a cancelled run from ending."""
     gone = False
 
     def remove() -> None:
         nonlocal gone
         try:
-            dispose(order, shop.database, datasets, parts, shop.clock.now_ms())
+            dispose(job, context.database, datasets, parts, context.clock.now_ms())
             gone = True
         except DeliveryError as error:
-            _log.warning("run %s: its files cannot be removed yet: %s", order.run_id, error)
+            _log.warning("run %s: its files cannot be removed yet: %s", job.run_id, error)
         except Exception:  # noqa: BLE001 - a sweep tries again; the run's end must not hang on it
-            _log.exception("run %s: its files cannot be removed yet", order.run_id)
+            _log.exception("run %s: its files cannot be removed yet", job.run_id)
 
-    thread = threading.Thread(target=remove, name=f"removal-{order.run_id}", daemon=True)
+    thread = threading.Thread(target=remove, name=f"removal-{job.run_id}", daemon=True)
     thread.start()
     thread.join(_REMOVAL_SECONDS)
     return gone

@@ -4,15 +4,15 @@ import threading
 from typing import Final
 
 from offtake.errors import DeliveryError
-from offtake.exporting.context import Workshop
-from offtake.exporting.job import Order
+from offtake.exporting.context import RunContext
+from offtake.exporting.job import ExportJob
 from offtake.store import waits
 from offtake.store.run_leases import Lease
 
 _SECONDS: Final = 10.0
 
 
-def first_contact(order: Order, lease: Lease, shop: Workshop) -> DeliveryError | None:
+def first_contact(job: ExportJob, lease: Lease, context: RunContext) -> DeliveryError | None:
     """Ask the destination whether it answers, when this run is to do that for all; why it does not, None otherwise.
 
     It takes seconds, whatever hangs. When the destination answers, the other runs are free at once.
@@ -25,16 +25,16 @@ def first_contact(order: Order, lease: Lease, shop: Workshop) -> DeliveryError |
     def ask() -> None:
         nonlocal answered, failed
         try:
-            answered = order.place.answers()
+            answered = job.place.answers()
             failed = None
         except DeliveryError as error:
             failed = error if error.unreachable else None
 
-    thread = threading.Thread(target=ask, name=f"contact-{order.run_id}", daemon=True)
+    thread = threading.Thread(target=ask, name=f"contact-{job.run_id}", daemon=True)
     thread.start()
     thread.join(_SECONDS)
     if answered and failed is None:
-        waits.note_answer(shop.database, lease, shop.clock.now_ms())
+        waits.note_answer(context.database, lease, context.clock.now_ms())
     return failed
 
 

@@ -12,7 +12,7 @@ from typing import Final
 from offtake.destinations.base import Pending, Sink
 from offtake.errors import DeliveryError
 from offtake.exporting.attempts import remove_left
-from offtake.exporting.job import Order
+from offtake.exporting.job import ExportJob
 from offtake.exporting.manifest import manifest_key
 from offtake.failpoints import failpoint
 from offtake.store import disposals
@@ -27,38 +27,38 @@ _FIRST: Final = 2
 
 
 def dispose(
-    order: Order, database: Database, datasets: Sequence[RunDataset], parts: Sequence[RunPart], now_ms: int
+    job: ExportJob, database: Database, datasets: Sequence[RunDataset], parts: Sequence[RunPart], now_ms: int
 ) -> None:
     """Decide what becomes of the run's files, and remove what does not stay; raises `DeliveryError`.
 
     The manifest goes first, so that no consumer trusts files that are about to go. Where it may not be removed, neither
     may they, as a rule: then they stay delivered, and the flow goes on from there.
     """
-    sink = order.place.open()
+    sink = job.place.open()
     try:
-        refusal = _remove_manifest(order, sink, manifest_key(order, datasets, parts))
-        _decide(order.run_id, sink, database, now_ms)
+        refusal = _remove_manifest(job, sink, manifest_key(job, datasets, parts))
+        _decide(job.run_id, sink, database, now_ms)
         failpoint("disposed")
-        left = disposals.load(database, order.run_id)[1]
+        left = disposals.load(database, job.run_id)[1]
         # Also beside files that stay: a writer that was only slow may have come back since.
         sink.clear([part.key for part in left])
-        remove_left(sink, database, order.run_id, left)
+        remove_left(sink, database, job.run_id, left)
         if refusal is not None:
             raise refusal
     finally:
         sink.close()
 
 
-def decide(order: Order, database: Database, now_ms: int) -> None:
+def decide(job: ExportJob, database: Database, now_ms: int) -> None:
     """Decide what becomes of the run's files; a sweep removes what does not stay. Raises `DeliveryError`."""
-    sink = order.place.open()
+    sink = job.place.open()
     try:
-        _decide(order.run_id, sink, database, now_ms)
+        _decide(job.run_id, sink, database, now_ms)
     finally:
         sink.close()
 
 
-def _remove_manifest(order: Order, sink: Sink, key: str | None) -> DeliveryError | None:
+def _remove_manifest(job: ExportJob, sink: Sink, key: str | None) -> DeliveryError | None:
     """Remove the manifest file; why that is not allowed, or None. Raises a `DeliveryError` that may pass."""
     if key is None:
         return None
@@ -68,7 +68,7 @@ def _remove_manifest(order: Order, sink: Sink, key: str | None) -> DeliveryError
     except DeliveryError as error:
         if error.transient:
             raise
-        _log.warning("run %s: its manifest file stays, because it cannot be removed: %s", order.run_id, error)
+        _log.warning("run %s: its manifest file stays, because it cannot be removed: %s", job.run_id, error)
         return error
     return None
 

@@ -4,8 +4,8 @@ from collections.abc import Iterable, Iterator
 from typing import Protocol
 
 from offtake.errors import DeliveryError, OfftakeError
-from offtake.exporting.cancellation import Leash
-from offtake.exporting.part import PartTask, RecordIntent, Written
+from offtake.exporting.cancellation import CancellationToken
+from offtake.exporting.part import PartTask, RecordIntent, WrittenPart
 
 
 class PartsFailedError(OfftakeError):
@@ -19,7 +19,9 @@ class PartsFailedError(OfftakeError):
 class Engine(Protocol):
     """Carries out the parts of runs, several at once."""
 
-    def run(self, tasks: Iterable[PartTask], leash: Leash, record_intent: RecordIntent) -> Iterator[Written]:
+    def run(
+        self, tasks: Iterable[PartTask], cancellation: CancellationToken, record_intent: RecordIntent
+    ) -> Iterator[WrittenPart]:
         """Finished parts as they finish, in any order.
 
         Before the last step of each file, `record_intent` is called in the process that called this, in any of its

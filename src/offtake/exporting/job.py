@@ -5,14 +5,14 @@ from dataclasses import dataclass
 from typing import Literal
 
 from offtake.destinations import registry
-from offtake.destinations.base import Limits, Sink, Site
+from offtake.destinations.base import Limits, SandboxLocation, Sink
 from offtake.destinations.parameters import Params, TargetParams
 from offtake.errors import DeliveryError
 from offtake.lake.catalog import TableName
 
 
 @dataclass(frozen=True)
-class Pin:
+class SnapshotRange:
     """The snapshots that an earlier run had planned to export: all of `to_snapshot`, or what came after `from`.
 
     `warning`: why that run was to deliver everything, though something had been delivered before.
@@ -25,13 +25,13 @@ class Pin:
 
 
 @dataclass(frozen=True)
-class Place:
+class DeliveryTarget:
     """A destination with the key to its door. It crosses process boundaries and is never stored."""
 
     connection_spec_id: str
     credentials: Params | None
     params: TargetParams
-    site: Site
+    site: SandboxLocation
     auth_name: str | None = None
     encrypt_to: bytes | None = None
     """The armored OpenPGP public key that data files are encrypted with; the manifest never is."""
@@ -42,7 +42,7 @@ class Place:
         Raises `DeliveryError` when it does not, within seconds unless its name service hangs.
         """
         destination = registry.by_connection_spec_id(self.connection_spec_id)
-        if destination is None or destination.answers is None or destination.lacks(self.auth_name) is not None:
+        if destination is None or destination.answers is None or destination.missing_driver(self.auth_name) is not None:
             return False
         return destination.answers(self.credentials, self.site)
 
@@ -56,14 +56,14 @@ class Place:
         destination = registry.by_connection_spec_id(self.connection_spec_id)
         if destination is None:
             raise DeliveryError("EXPORT-1500-500", f"There is no destination {self.connection_spec_id}.", "Choose one.")
-        lacking = destination.lacks(self.auth_name)
+        lacking = destination.missing_driver(self.auth_name)
         if lacking is not None:
-            raise DeliveryError("EXPORT-1500-500", f"{destination.name} is not installed.", lacking.remedy)
+            raise DeliveryError("EXPORT-1500-500", f"{destination.name} is not installed.", lacking.install_hint)
         return destination.open(self.credentials, self.params, self.site)
 
 
 @dataclass(frozen=True)
-class OrderedDataset:
+class DatasetExport:
     """One dataset of a run. `table` is None when the dataset is gone; `position` is its last delivered snapshot.
 
     Without a `pin`, the snapshot of today is exported. `owner_may_read` says whether the flow's last editor still may.
@@ -76,13 +76,13 @@ class OrderedDataset:
     folder: str
     position: int | None
     export: Literal["full", "incremental"]
-    pin: Pin | None = None
+    pin: SnapshotRange | None = None
     owner_may_read: bool = True
     has_table: bool = True
 
 
 @dataclass(frozen=True)
-class Order:
+class ExportJob:
     """Everything a run delivers, and where. `export_time_ms` is the instant that names its folders.
 
     `folder`: below the target's own, what keeps the run apart from all others; None for the target's own.
@@ -97,8 +97,8 @@ class Order:
     base_connection_id: str
     manifest_owner_id: str
     export_time_ms: int
-    datasets: tuple[OrderedDataset, ...]
-    place: Place
+    datasets: tuple[DatasetExport, ...]
+    place: DeliveryTarget
     folder: str | None = None
     manifest_key: str | None = None
     window: Callable[[int], int] | None = None

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from offtake.exporting.job import OrderedDataset
+from offtake.exporting.job import DatasetExport
 from offtake.store.tables import RunDataset, RunPart
 
 
@@ -20,12 +20,12 @@ class Kept:
     parts: Sequence[RunPart]
     warnings: Sequence[dict[str, Any]] = ()
 
-    def fits(self, dataset: OrderedDataset) -> bool:
+    def fits(self, dataset: DatasetExport) -> bool:
         """Whether the flow's next delivery still begins where that run's began."""
         return self.plan.position == dataset.position or repeats(dataset, self.plan)
 
 
-def repeats(dataset: OrderedDataset, earlier: RunDataset) -> bool:
+def repeats(dataset: DatasetExport, earlier: RunDataset) -> bool:
     """Whether exactly what the earlier run had planned is to be exported."""
     pin = dataset.pin
     return pin is not None and (pin.full, pin.from_snapshot, pin.to_snapshot) == (

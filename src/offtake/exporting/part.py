@@ -10,14 +10,14 @@ from typing import Any
 import pyarrow as pa
 
 from offtake.destinations.base import Pending, Sink
-from offtake.exporting.cancellation import Leash, await_right, go_on
-from offtake.exporting.job import Place
+from offtake.exporting.cancellation import CancellationToken, raise_if_cancelled, wait_until_lease_is_valid
+from offtake.exporting.job import DeliveryTarget
 from offtake.failpoints import failpoint
 from offtake.formats import pgp
 from offtake.formats.gzip_stream import USUAL, GzipOptions
 from offtake.formats.losses import Loss, LossCounter
 from offtake.formats.parquet import ParquetOptions
-from offtake.formats.parquet_pages.footer import UnsuitedError
+from offtake.formats.parquet_pages.footer import NotRecompressibleError
 from offtake.formats.registry import Format, format_for
 from offtake.lake import reading
 from offtake.lake.text import InvalidText
@@ -26,7 +26,7 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Written:
+class WrittenPart:
     """One finished file: rows and bytes in it, the SHA-256 of its bytes in hexadecimal, and what was left out.
 
     `uri`: its address at the destination.
@@ -44,7 +44,7 @@ class Written:
 class Intent:
     """A file of which only the last step is missing: what it will be, and the temporary name that the step replaces."""
 
-    written: Written
+    written: WrittenPart
     token: str | None
 
 
@@ -62,77 +62,85 @@ class PartTask:
     key: str
     slices: tuple[dict[str, Any], ...]
     schema: dict[str, Any]
-    place: Place
+    place: DeliveryTarget
     again: bool
     gzip: GzipOptions = USUAL
     writer: int = 0
 
 
-def export_part(task: PartTask, leash: Leash, record_intent: RecordIntent) -> Written:
+def export_part(task: PartTask, cancellation: CancellationToken, record_intent: RecordIntent) -> WrittenPart:
     """Write the part's file, whole or not at all.
 
     `record_intent` is called before the last step, which is taken only if it returns; after that, an error leaves open
     whether the file is complete. Raises `DeliveryError` when it cannot be written, `CancelledError` when asked to stop.
     """
-    await_right(leash)
+    wait_until_lease_is_valid(cancellation)
     failpoint("part_started")
     sink = task.place.open()
     try:
         if task.again:
             # Also those who were only slow: what they have not completed by now, they cannot complete.
             sink.clear([task.key], upto=task.writer)
-        written = _from_pages(task, sink, leash, record_intent) or _from_rows(task, sink, leash, record_intent)
+        written = _from_pages(task, sink, cancellation, record_intent) or _from_rows(
+            task, sink, cancellation, record_intent
+        )
     finally:
         sink.close()
     failpoint("part_uploaded")
     return written
 
 
-def _from_pages(task: PartTask, sink: Sink, leash: Leash, record_intent: RecordIntent) -> Written | None:
+def _from_pages(
+    task: PartTask, sink: Sink, cancellation: CancellationToken, record_intent: RecordIntent
+) -> WrittenPart | None:
     """The part of its files' pages as they lie; None when their rows must be decoded. Nothing is visible then."""
     target = _format(task)
     if target.from_pages is None:
         return None
     schema, slices = _source(task)
-    with reading.as_stored(slices, schema, invalid_text=_invalid_text(task)) as stored:
+    with reading.unchanged_row_groups(slices, schema, invalid_text=_invalid_text(task)) as stored:
         if stored is None:
             return None
         try:
-            with reading.told(slices):
+            with reading.translating_errors(slices):
                 level = task.gzip.level or target.level
                 rows, chunks = target.from_pages(reading.arrow_schema(schema), stored, level)
-            return _put(task, sink, _told(slices, chunks), _Count(rows, leash), record_intent)
-        except UnsuitedError as error:
+            return _write_to_sink(
+                task, sink, _translating_errors(slices, chunks), _Count(rows, cancellation), record_intent
+            )
+        except NotRecompressibleError as error:
             _log.debug("part %s is decoded: %s", task.key, error)
             return None
 
 
-def _told(slices: Sequence[reading.FileSlice], chunks: Iterator[bytes]) -> Iterator[bytes]:
-    with reading.told(slices):
+def _translating_errors(slices: Sequence[reading.FileSlice], chunks: Iterator[bytes]) -> Iterator[bytes]:
+    with reading.translating_errors(slices):
         yield from chunks
 
 
-def _from_rows(task: PartTask, sink: Sink, leash: Leash, record_intent: RecordIntent) -> Written:
+def _from_rows(task: PartTask, sink: Sink, cancellation: CancellationToken, record_intent: RecordIntent) -> WrittenPart:
     schema, slices = _source(task)
-    count = _Count(0, leash)
+    count = _Count(0, cancellation)
     batches = count.rows_of(reading.read(slices, schema, invalid_text=_invalid_text(task)))
     target = _format(task)
     chunks = target.encode(reading.arrow_schema(schema), batches, task.gzip.level or target.level, count.losses)
-    return _put(task, sink, chunks, count, record_intent)
+    return _write_to_sink(task, sink, chunks, count, record_intent)
 
 
-def _put(task: PartTask, sink: Sink, chunks: Iterator[bytes], count: "_Count", record_intent: RecordIntent) -> Written:
+def _write_to_sink(
+    task: PartTask, sink: Sink, chunks: Iterator[bytes], count: "_Count", record_intent: RecordIntent
+) -> WrittenPart:
     uri = sink.uri(task.key)
 
-    def written(size: int) -> Written:
-        return Written(task.number, count.rows, size, count.sha256.hexdigest(), count.losses.losses(), uri)
+    def written(size: int) -> WrittenPart:
+        return WrittenPart(task.number, count.rows, size, count.sha256.hexdigest(), count.losses.losses(), uri)
 
     def announce(pending: Pending) -> None:
         record_intent(Intent(written(pending.bytes), pending.token))
         failpoint("part_intended")
 
     # Closed here, not when the last traceback lets go of it: a child process may be behind it.
-    with closing(_sealed(chunks, task.place.encrypt_to)) as sealed:
+    with closing(_encrypt(chunks, task.place.encrypt_to)) as sealed:
         return written(sink.put(task.key, count.hash_of(sealed), announce, task.writer))
 
 
@@ -152,31 +160,31 @@ def _source(task: PartTask) -> tuple[reading.TableSchema, list[reading.FileSlice
     return reading.TableSchema.from_json(task.schema), slices
 
 
-def _sealed(chunks: Iterator[bytes], key: bytes | None) -> Generator[bytes, None, None]:
-    yield from chunks if key is None else pgp.encrypted(chunks, key)
+def _encrypt(chunks: Iterator[bytes], key: bytes | None) -> Generator[bytes, None, None]:
+    yield from chunks if key is None else pgp.encrypt(chunks, key)
 
 
 class _Count:
     """Counts what passes by: rows and losses on their way in, the hash of the bytes on their way out."""
 
-    def __init__(self, rows: int, leash: Leash) -> None:
+    def __init__(self, rows: int, cancellation: CancellationToken) -> None:
         self.rows = rows
-        self._leash = leash
+        self._cancellation = cancellation
         self.losses = LossCounter()
         self.sha256 = hashlib.sha256()
 
     def rows_of(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
-            go_on(self._leash)
+            raise_if_cancelled(self._cancellation)
             self.rows += batch.num_rows
             yield batch
 
     def hash_of(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
         for chunk in chunks:
-            go_on(self._leash)
+            raise_if_cancelled(self._cancellation)
             self.sha256.update(chunk)
             yield chunk
         # The end of the chunks makes the file visible.
         failpoint("part_written")
-        await_right(self._leash)
+        wait_until_lease_is_valid(self._cancellation)
         failpoint("part_allowed")

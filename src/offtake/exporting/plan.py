@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from offtake.errors import DeliveryError
-from offtake.exporting.job import Order, OrderedDataset, Place, join_key
+from offtake.exporting.job import DatasetExport, DeliveryTarget, ExportJob, join_key
 from offtake.exporting.kept import Kept, repeats, take_over
 from offtake.formats import pgp, types
 from offtake.formats.registry import format_for
@@ -41,7 +41,7 @@ class Plan:
 
 
 def make_plan(
-    order: Order, lake: Lake, size: PartSize, kept: Mapping[str, Kept] | None = None, *, waited: bool = False
+    job: ExportJob, lake: Lake, size: PartSize, kept: Mapping[str, Kept] | None = None, *, waited: bool = False
 ) -> Plan:
     """Pin a snapshot of every dataset and cut its files into parts of that size.
 
@@ -50,17 +50,17 @@ def make_plan(
     for what may pass; with `waited`, not for what is waited for for a short time only.
     """
     plan = Plan([], [], [])
-    for dataset in order.datasets:
+    for dataset in job.datasets:
         try:
-            _plan_dataset(plan, order, dataset, lake, size, (kept or {}).get(dataset.dataset_id))
+            _plan_dataset(plan, job, dataset, lake, size, (kept or {}).get(dataset.dataset_id))
         except DeliveryError as error:
             if error.transient and not (waited and error.window is not None):
                 raise
-            plan.datasets.append(_row(order, dataset, error=info_item(error, dataset.dataset_id)))
+            plan.datasets.append(_row(job, dataset, error=error_document(error, dataset.dataset_id)))
     return plan
 
 
-def info_item(error: DeliveryError, dataset_id: str | None = None) -> dict[str, Any]:
+def error_document(error: DeliveryError, dataset_id: str | None = None) -> dict[str, Any]:
     """A failure as the contract's info item (section 17.2)."""
     item = {"code": error.code, "message": str(error), "type": "Error"}
     return item if dataset_id is None else item | {"dataSetId": dataset_id}
@@ -73,14 +73,14 @@ def part_name(run_id: str, number: int, extension: str) -> str:
     return f"part-{number:05d}-tid-{tid}-{run_id}-{number + 1}-1-c000{extension}"
 
 
-def file_ending(place: Place) -> str:
+def file_ending(place: DeliveryTarget) -> str:
     """What the names of files end in that go to the place, by their type, compression and encryption."""
     extension = format_for(place.params.dataset_file_type, place.params.compression).extension
     return extension if place.encrypt_to is None else extension + pgp.EXTENSION
 
 
 def _plan_dataset(
-    plan: Plan, order: Order, dataset: OrderedDataset, lake: Lake, size: PartSize, kept: Kept | None
+    plan: Plan, job: ExportJob, dataset: DatasetExport, lake: Lake, size: PartSize, kept: Kept | None
 ) -> None:
     if dataset.table is None or (dataset.has_table and not scan.exists(lake, dataset.table)):
         raise DeliveryError(
@@ -94,22 +94,22 @@ def _plan_dataset(
             f"Who last edited the flow may no longer read dataset {dataset.name} ({dataset.dataset_id}).",
             "Grant them view-datasets again, or have somebody edit the flow who may read it.",
         )
-    if kept is not None and _continue(plan, order, dataset, lake, size, kept):
+    if kept is not None and _continue(plan, job, dataset, lake, size, kept):
         return
     snapshot = _snapshot(lake, dataset, dataset.table)
     if snapshot is None:
-        plan.datasets.append(_row(order, dataset))
+        plan.datasets.append(_row(job, dataset))
         return
     found = _scan(lake, dataset, snapshot)
     if found.warning:
         plan.warnings.append(_warning(dataset, found.warning))
     schema = reading.table_schema(lake, dataset.table, snapshot)
     _check_types(schema)
-    plan.datasets.append(_row(order, dataset, found=found, schema=schema))
-    plan.parts.extend(_parts(order, dataset, found.files, len(plan.parts), size))
+    plan.datasets.append(_row(job, dataset, found=found, schema=schema))
+    plan.parts.extend(_parts(job, dataset, found.files, len(plan.parts), size))
 
 
-def _continue(plan: Plan, order: Order, dataset: OrderedDataset, lake: Lake, size: PartSize, kept: Kept) -> bool:
+def _continue(plan: Plan, job: ExportJob, dataset: DatasetExport, lake: Lake, size: PartSize, kept: Kept) -> bool:
     """Plan the kept run's missing parts and what was added since; False when the table does not allow for that."""
     earlier, table = kept.plan, dataset.table
     if not kept.fits(dataset) or earlier.to_snapshot is None or table is None:
@@ -127,7 +127,7 @@ def _continue(plan: Plan, order: Order, dataset: OrderedDataset, lake: Lake, siz
     schema = reading.table_schema(lake, table, end)
     _check_types(schema)
     plan.warnings.extend(kept.warnings)
-    row = _row(order, dataset, found=added, schema=schema)
+    row = _row(job, dataset, found=added, schema=schema)
     row.kind, row.position, row.from_snapshot = earlier.kind, earlier.position, earlier.from_snapshot
     row.input_files += earlier.input_files
     row.input_rows += earlier.input_rows
@@ -135,12 +135,12 @@ def _continue(plan: Plan, order: Order, dataset: OrderedDataset, lake: Lake, siz
     row.deleted_rows += earlier.deleted_rows
     plan.datasets.append(row)
     for number, part in enumerate(kept.parts, start=len(plan.parts)):
-        plan.parts.append(take_over(part, order.run_id, number, _key(order, dataset, number)))
-    plan.parts.extend(_parts(order, dataset, added.files, len(plan.parts), size))
+        plan.parts.append(take_over(part, job.run_id, number, _key(job, dataset, number)))
+    plan.parts.extend(_parts(job, dataset, added.files, len(plan.parts), size))
     return True
 
 
-def _warning(dataset: OrderedDataset, text: str) -> dict[str, Any]:
+def _warning(dataset: DatasetExport, text: str) -> dict[str, Any]:
     return {
         "code": EVERYTHING_AGAIN,
         "message": f"{dataset.name}: {text}",
@@ -149,24 +149,24 @@ def _warning(dataset: OrderedDataset, text: str) -> dict[str, Any]:
     }
 
 
-def _key(order: Order, dataset: OrderedDataset, number: int) -> str:
-    return join_key(order.root, dataset.folder, part_name(order.run_id, number, file_ending(order.place)))
+def _key(job: ExportJob, dataset: DatasetExport, number: int) -> str:
+    return join_key(job.root, dataset.folder, part_name(job.run_id, number, file_ending(job.place)))
 
 
 def _check_types(schema: reading.TableSchema) -> None:
     """Raise `DeliveryError`, naming the column, for a type that no format holds, before any file is written."""
     # Arrow's form of a geometry is the bytes that it is stored in: only Iceberg's schema names the type.
     types.check_iceberg(json.loads(schema.iceberg))
-    types.check(reading.arrow_schema(schema))
+    types.check_supported(reading.arrow_schema(schema))
 
 
-def _snapshot(lake: Lake, dataset: OrderedDataset, table: TableName) -> int | None:
+def _snapshot(lake: Lake, dataset: DatasetExport, table: TableName) -> int | None:
     if dataset.pin is not None:
         return dataset.pin.to_snapshot
     return scan.current_snapshot(lake, table) if dataset.has_table else None
 
 
-def _scan(lake: Lake, dataset: OrderedDataset, snapshot: int) -> scan.ScanPlan:
+def _scan(lake: Lake, dataset: DatasetExport, snapshot: int) -> scan.ScanPlan:
     assert dataset.table is not None  # noqa: S101 - the caller has checked
     pin = dataset.pin
     if pin is not None and not pin.full and pin.from_snapshot is not None:
@@ -179,14 +179,14 @@ def _scan(lake: Lake, dataset: OrderedDataset, snapshot: int) -> scan.ScanPlan:
 
 
 def _parts(
-    order: Order, dataset: OrderedDataset, files: Iterable[scan.DataFile], first: int, size: PartSize
+    job: ExportJob, dataset: DatasetExport, files: Iterable[scan.DataFile], first: int, size: PartSize
 ) -> Iterable[RunPart]:
     for number, slices in enumerate(reading.slices(files, size.bytes, size.rows), start=first):
         yield RunPart(
-            run_id=order.run_id,
+            run_id=job.run_id,
             number=number,
             dataset_id=dataset.dataset_id,
-            key=_key(order, dataset, number),
+            key=_key(job, dataset, number),
             slices=[one.to_json() for one in slices],
             input_rows=sum(one.rows for one in slices),
             input_bytes=sum(one.bytes for one in slices),
@@ -194,8 +194,8 @@ def _parts(
 
 
 def _row(
-    order: Order,
-    dataset: OrderedDataset,
+    job: ExportJob,
+    dataset: DatasetExport,
     *,
     found: scan.ScanPlan | None = None,
     schema: reading.TableSchema | None = None,
@@ -203,15 +203,15 @@ def _row(
 ) -> RunDataset:
     files = found.files if found else ()
     return RunDataset(
-        run_id=order.run_id,
+        run_id=job.run_id,
         dataset_id=dataset.dataset_id,
         dataset_name=dataset.name,
         kind=found.kind if found else dataset.export,
         position=dataset.position,
-        from_snapshot=_from(dataset) if found and found.kind == "incremental" else None,
+        from_snapshot=_start_of_increment(dataset) if found and found.kind == "incremental" else None,
         to_snapshot=found.snapshot_id if found else None,
         schema=schema.to_json() if schema else None,
-        folder=join_key(order.root, dataset.folder),
+        folder=join_key(job.root, dataset.folder),
         input_files=len(files),
         input_rows=sum(file.rows for file in files),
         input_bytes=sum(file.bytes for file in files),
@@ -220,5 +220,5 @@ def _row(
     )
 
 
-def _from(dataset: OrderedDataset) -> int | None:
+def _start_of_increment(dataset: DatasetExport) -> int | None:
     return dataset.pin.from_snapshot if dataset.pin else dataset.position

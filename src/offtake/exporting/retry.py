@@ -12,7 +12,7 @@ from typing import Final, TypeVar
 
 from offtake.clock import Clock
 from offtake.errors import DeliveryError, OfftakeError
-from offtake.exporting.cancellation import Leash, pause
+from offtake.exporting.cancellation import CancellationToken, sleep
 
 Result = TypeVar("Result")
 
@@ -35,7 +35,7 @@ PROBES: Final = Growth(1.3, 60.0)
 
 
 @dataclass(frozen=True)
-class Patience:
+class RetryPolicy:
     """The first wait in seconds; further ones grow.
 
     `attempts` of one thing and `retries` of a whole run bound how often is tried again; None for no bound but the
@@ -75,13 +75,13 @@ def backoff(wait: float, failures: int, growth: Growth = USUAL, draw: random.Ran
     return due * (draw or random).uniform(0.5, 1)
 
 
-def probe_backoff(patience: Patience) -> Callable[[int], float]:
+def probe_backoff(patience: RetryPolicy) -> Callable[[int], float]:
     """The seconds to leave a destination alone that did not answer, by the number of failures."""
     return lambda failures: backoff(patience.wait, failures, PROBES)
 
 
 @dataclass
-class Budget:
+class RetryBudget:
     """What is left of a run's patience.
 
     `window`: gives when a wait that begins at an instant ends, None for never. `waits_since_ms`: when the present wait
@@ -89,7 +89,7 @@ class Budget:
     when, as earlier workers of the run have stored it.
     """
 
-    patience: Patience
+    patience: RetryPolicy
     clock: Clock
     window: Callable[[int], int] | None = None
     waits_since_ms: int | None = None
@@ -116,7 +116,7 @@ class Budget:
         """The present wait is over: the next failure begins another one."""
         self.waits_since_ms = None
 
-    def wait_after(self, what: str, error: DeliveryError) -> float:
+    def next_delay(self, what: str, error: DeliveryError) -> float:
         """The seconds to wait until `what` is tried again; raises `DeliveryError` when it is not to be.
 
         The last try comes when the window ends. A server that names a wait itself gets at least that; one that names
@@ -139,7 +139,7 @@ class Budget:
         growth = PROBES if error.unreachable else USUAL
         return min(left, asked + backoff(self.patience.wait, count, growth, self._random))
 
-    def spend(self, seconds: float, errors: Sequence[DeliveryError], leash: Leash) -> None:
+    def spend(self, seconds: float, errors: Sequence[DeliveryError], cancellation: CancellationToken) -> None:
         """Wait in place, or raise `DeferredError` for the longest-lasting reason; `CancelledError` when asked to stop.
 
         A destination that does not answer is never waited for in place: its other runs shall not have to find out.
@@ -148,7 +148,7 @@ class Budget:
         if outage is not None or seconds > self.in_place:
             raise DeferredError(outage or errors[-1], seconds)
         self.in_place -= seconds
-        pause(seconds, leash)
+        sleep(seconds, cancellation)
 
     def _count(self, what: str, now: int) -> tuple[int, int]:
         count, since = self._failures.get(what, (0, now))
@@ -166,7 +166,7 @@ class Budget:
         return min((one for one in (own, self.ends_ms) if one is not None), default=None)
 
 
-def persevere(act: Callable[[], Result], what: str, budget: Budget, leash: Leash) -> Result:
+def retry(act: Callable[[], Result], what: str, budget: RetryBudget, cancellation: CancellationToken) -> Result:
     """What `act` gives, tried again after transient failures as far as the budget goes.
 
     Raises the last `DeliveryError`, one that is not transient at once, `DeferredError` when the run is to wait in the
@@ -176,7 +176,7 @@ def persevere(act: Callable[[], Result], what: str, budget: Budget, leash: Leash
         try:
             return act()
         except DeliveryError as error:
-            budget.spend(budget.wait_after(what, error), [error], leash)
+            budget.spend(budget.next_delay(what, error), [error], cancellation)
 
 
 def _beyond(error: DeliveryError, asked: float) -> DeliveryError:

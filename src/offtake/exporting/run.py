@@ -10,16 +10,16 @@ from offtake.destinations.base import Pending, Sink
 from offtake.errors import DeliveryError, OfftakeError, exhaustion
 from offtake.exporting import manifest as proof
 from offtake.exporting.attempts import next_attempt, remove_failed
-from offtake.exporting.cancellation import Leash, await_right, go_on, pause
-from offtake.exporting.cleanup import give_up
-from offtake.exporting.context import Workshop
+from offtake.exporting.cancellation import CancellationToken, raise_if_cancelled, sleep, wait_until_lease_is_valid
+from offtake.exporting.cleanup import fail_run
+from offtake.exporting.context import RunContext
 from offtake.exporting.engine import PartsFailedError
-from offtake.exporting.job import Order
+from offtake.exporting.job import ExportJob
 from offtake.exporting.loss_warnings import loss_warnings
-from offtake.exporting.part import Intent, PartTask, Written
+from offtake.exporting.part import Intent, PartTask, WrittenPart
 from offtake.exporting.plan import Plan, file_ending, make_plan
-from offtake.exporting.retry import Budget, DeferredError, exhausted_error, persevere
-from offtake.exporting.waiting import note_outage, put_back
+from offtake.exporting.retry import DeferredError, RetryBudget, exhausted_error, retry
+from offtake.exporting.waiting import note_outage, return_to_queue
 from offtake.failpoints import failpoint
 from offtake.store import attempts, run_parts, run_plans, runs, waits
 from offtake.store.run_leases import Lease
@@ -30,7 +30,13 @@ from offtake.store.tables import RunDataset, RunPart
 _REWRITE_SECONDS: Final = 0.5
 
 
-def carry_out(order: Order, lease: Lease, shop: Workshop, leash: Leash, silence: DeliveryError | None = None) -> None:
+def execute(
+    job: ExportJob,
+    lease: Lease,
+    context: RunContext,
+    cancellation: CancellationToken,
+    silence: DeliveryError | None = None,
+) -> None:
     """Bring the run to its end: delivered and committed, or failed with its debris removed; or let it wait.
 
     `silence`: why its destination does not answer, as far as that is known; it matters when there is something to
@@ -38,17 +44,17 @@ def carry_out(order: Order, lease: Lease, shop: Workshop, leash: Leash, silence:
     Raises `CancelledError` when asked to stop, leaving what was recorded for whoever goes on (or for `give_up`),
     and `LeaseLostError` when another worker has the run.
     """
-    budget = Budget(shop.patience, shop.clock, order.window, order.waiting_since_ms, lease.retries)
+    budget = RetryBudget(context.patience, context.clock, job.window, job.waiting_since_ms, lease.retries)
     try:
-        _deliver(_Delivery(order, lease, shop, leash, budget, silence), budget)
+        _deliver(_Delivery(job, lease, context, cancellation, budget, silence), budget)
     except DeferredError as deferred:
-        put_back(order, lease, shop, budget, deferred)
+        return_to_queue(job, lease, context, budget, deferred)
     except DeliveryError as error:
-        note_outage(lease, shop, error)
-        give_up(None if error.unreachable else order, lease, shop, error)
+        note_outage(lease, context, error)
+        fail_run(None if error.unreachable else job, lease, context, error)
 
 
-def _deliver(delivery: "_Delivery", budget: Budget) -> None:
+def _deliver(delivery: "_Delivery", budget: RetryBudget) -> None:
     """Deliver; what the machine has run out of sends the run back to the queue, to be tried again like an outage."""
     try:
         delivery.deliver()
@@ -59,7 +65,7 @@ def _deliver(delivery: "_Delivery", budget: Budget) -> None:
         if cause is None:
             raise
         told = exhausted_error(cause)
-        raise DeferredError(told, budget.wait_after("machine", told)) from error
+        raise DeferredError(told, budget.next_delay("machine", told)) from error
 
 
 class _Delivery:
@@ -67,17 +73,17 @@ class _Delivery:
 
     def __init__(
         self,
-        order: Order,
+        job: ExportJob,
         lease: Lease,
-        shop: Workshop,
-        leash: Leash,
-        budget: Budget,
+        context: RunContext,
+        cancellation: CancellationToken,
+        budget: RetryBudget,
         silence: DeliveryError | None,
     ) -> None:
-        self._order = order
+        self._job = job
         self._lease = lease
-        self._shop = shop
-        self._leash = leash
+        self._context = context
+        self._cancellation = cancellation
         self._budget = budget
         self._silence = silence
         self._begun: set[int] = set()
@@ -87,59 +93,59 @@ class _Delivery:
         datasets, parts = self._plan()
         document: dict[str, Any] | None = None
         warnings: list[dict[str, Any]] = []
-        if parts or proof.manifest_key(self._order, datasets, parts) is not None:
-            self._order = persevere(self._meet, "meeting", self._budget, self._leash)
+        if parts or proof.manifest_key(self._job, datasets, parts) is not None:
+            self._job = retry(self._meet, "meeting", self._budget, self._cancellation)
             taken_up = self._lease.fence > 1
             self._do_parts(datasets, [part for part in parts if not part.finished_at], again=taken_up)
-            document = persevere(lambda: self._finish(datasets), "manifest", self._budget, self._leash)
-            waits.note_answer(self._shop.database, self._lease, self._shop.clock.now_ms())
+            document = retry(lambda: self._finish(datasets), "manifest", self._budget, self._cancellation)
+            waits.note_answer(self._context.database, self._lease, self._context.clock.now_ms())
             warnings = loss_warnings(datasets, self._stored_parts())
         failpoint("before_commit")
-        now_ms = self._shop.clock.now_ms()
-        runs.complete(self._shop.database, self._lease, document, now_ms, warnings, again=self._wrote_again)
+        now_ms = self._context.clock.now_ms()
+        runs.complete(self._context.database, self._lease, document, now_ms, warnings, again=self._wrote_again)
         failpoint("after_commit")
 
-    def _meet(self) -> Order:
+    def _meet(self) -> ExportJob:
         if self._silence is not None:
             raise self._silence
-        return self._shop.acquaint(self._order)
+        return self._context.acquaint(self._job)
 
     def _plan(self) -> tuple[list[RunDataset], list[RunPart]]:
-        shop = self._shop
-        stored = run_plans.load_plan(shop.database, self._lease)
+        context = self._context
+        stored = run_plans.load_plan(context.database, self._lease)
         if stored is not None:
-            _check_names(self._order, stored[1])
+            _check_names(self._job, stored[1])
             return stored
         while True:
             try:
                 plan = self._make_plan()
             except PlanOutdatedError:
                 # A batch is rewriting the files of a dataset; it ends, or another ingestor ends it.
-                pause(_REWRITE_SECONDS, self._leash)
+                sleep(_REWRITE_SECONDS, self._cancellation)
                 continue
             failpoint("plan_stored")
             return plan.datasets, plan.parts
 
     def _make_plan(self) -> Plan:
-        shop = self._shop
-        rewrites = run_plans.count_rewrites(shop.database, (one.dataset_id for one in self._order.datasets))
-        find = functools.partial(shop.find_kept, self._order.run_id)
-        kept = persevere(find, "earlier runs", self._budget, self._leash)
-        make = functools.partial(make_plan, self._order, shop.lake, shop.part_size, kept)
+        context = self._context
+        rewrites = run_plans.count_rewrites(context.database, (one.dataset_id for one in self._job.datasets))
+        find = functools.partial(context.find_kept, self._job.run_id)
+        kept = retry(find, "earlier runs", self._budget, self._cancellation)
+        make = functools.partial(make_plan, self._job, context.lake, context.part_size, kept)
         try:
-            plan = persevere(make, "plan", self._budget, self._leash)
+            plan = retry(make, "plan", self._budget, self._cancellation)
         except DeliveryError as error:
             if error.window is None:
                 raise
             # What one dataset lacks has been waited for; the others go out.
-            plan = persevere(functools.partial(make, waited=True), "plan", self._budget, self._leash)
+            plan = retry(functools.partial(make, waited=True), "plan", self._budget, self._cancellation)
         failpoint("planned")
-        now_ms = shop.clock.now_ms()
-        key = proof.manifest_key(self._order, plan.datasets, plan.parts) or ""
+        now_ms = context.clock.now_ms()
+        key = proof.manifest_key(self._job, plan.datasets, plan.parts) or ""
         planned = {one.dataset_id for one in plan.datasets if not one.error}
         continues = [(one.run_id, dataset_id) for dataset_id, one in kept.items() if dataset_id in planned]
         basis = PlanBasis(rewrites, continues, key)
-        run_plans.save_plan(shop.database, self._lease, plan.datasets, plan.parts, plan.warnings, now_ms, basis)
+        run_plans.save_plan(context.database, self._lease, plan.datasets, plan.parts, plan.warnings, now_ms, basis)
         return plan
 
     def _do_parts(self, datasets: Sequence[RunDataset], parts: Sequence[RunPart], *, again: bool) -> None:
@@ -150,9 +156,9 @@ class _Delivery:
                 key=part.key,
                 slices=tuple(part.slices),
                 schema=schemas[part.dataset_id],
-                place=self._order.place,
+                place=self._job.place,
                 again=again,
-                gzip=self._shop.gzip[self._order.place.params.dataset_file_type],
+                gzip=self._context.gzip[self._job.place.params.dataset_file_type],
                 writer=self._lease.fence,
             )
             for part in parts
@@ -163,17 +169,17 @@ class _Delivery:
             try:
                 self._do_all(left)
             except PartsFailedError as failed:
-                seconds = [self._budget.wait_after(f"part {one}", why) for one, why in failed.failures.items()]
+                seconds = [self._budget.next_delay(f"part {one}", why) for one, why in failed.failures.items()]
                 left.update({number: replace(left[number], again=True) for number in failed.failures})
-                self._budget.spend(max(seconds), list(failed.failures.values()), self._leash)
+                self._budget.spend(max(seconds), list(failed.failures.values()), self._cancellation)
 
     def _do_all(self, left: dict[int, PartTask]) -> None:
         """Have the parts written; those that are recorded are taken out."""
-        for written in self._shop.engine.run(left.values(), self._leash, self._record_intent):
+        for written in self._context.engine.run(left.values(), self._cancellation, self._record_intent):
             failpoint("part_before_record")
             self._record(written.number, _record_of(written))
             del left[written.number]
-            go_on(self._leash)
+            raise_if_cancelled(self._cancellation)
 
     def _settle(self, left: dict[int, PartTask]) -> None:
         """Find out what became of files whose last step was announced; those that are complete are taken out."""
@@ -181,37 +187,37 @@ class _Delivery:
             return
         for part in [part for part in self._stored_parts() if part.number in left and part.intended_at]:
             settle = functools.partial(self._is_complete, part)
-            if persevere(settle, f"settling {part.number}", self._budget, self._leash):
+            if retry(settle, f"settling {part.number}", self._budget, self._cancellation):
                 self._record(part.number, _stored_record(part))
                 del left[part.number]
             else:
-                run_parts.forget_intent(self._shop.database, self._lease, part.number)
+                run_parts.forget_intent(self._context.database, self._lease, part.number)
                 left[part.number] = replace(left[part.number], again=True)
 
     def _begin_attempts(self, left: dict[int, PartTask]) -> None:
         """Give parts that are written again names of their own, where a file is seen while it is being written."""
-        if self._order.place.limits().one_name:
+        if self._job.place.limits().one_name:
             return
         again = [task for task in left.values() if task.again]
         first = [task for task in left.values() if not task.again and task.number not in self._begun]
         if not again and not first:
             return
         keys = {task.number: next_attempt(task.key) for task in again} | {task.number: task.key for task in first}
-        attempts.begin(self._shop.database, self._lease, keys)
+        attempts.begin(self._context.database, self._lease, keys)
         left.update({number: replace(left[number], key=key) for number, key in keys.items()})
         self._begun.update(keys)
         failpoint("attempt_begun")
         if not again:
             return
         self._wrote_again = True
-        await_right(self._leash)
-        removed = remove_failed(self._order, {task.number: task.key for task in again})
-        attempts.note_removed(self._shop.database, self._lease.run_id, removed)
+        wait_until_lease_is_valid(self._cancellation)
+        removed = remove_failed(self._job, {task.number: task.key for task in again})
+        attempts.note_removed(self._context.database, self._lease.run_id, removed)
 
     def _is_complete(self, part: RunPart) -> bool:
-        sink = self._order.place.open()
+        sink = self._job.place.open()
         try:
-            await_right(self._leash)
+            wait_until_lease_is_valid(self._cancellation)
             # The target connection may have been edited since: at another address, nothing can be found out.
             complete = sink.uri(part.key) == part.uri and sink.settle(part.key, Pending(part.bytes or 0, part.token))
             if complete:
@@ -221,64 +227,64 @@ class _Delivery:
             sink.close()
 
     def _record(self, number: int, record: PartRecord) -> None:
-        run_parts.record_part(self._shop.database, self._lease, number, record, self._shop.clock.now_ms())
+        run_parts.record_part(self._context.database, self._lease, number, record, self._context.clock.now_ms())
         self._budget.note_progress()
         failpoint("part_recorded")
 
     def _record_intent(self, intent: Intent) -> None:
         record = replace(_record_of(intent.written), token=intent.token)
-        now_ms = self._shop.clock.now_ms()
-        run_parts.record_intent(self._shop.database, self._lease, intent.written.number, record, now_ms)
+        now_ms = self._context.clock.now_ms()
+        run_parts.record_intent(self._context.database, self._lease, intent.written.number, record, now_ms)
 
     def _finish(self, datasets: list[RunDataset]) -> dict[str, Any] | None:
-        sink = self._order.place.open()
+        sink = self._job.place.open()
         try:
             return self._write_manifest(sink, datasets, self._stored_parts())
         finally:
             sink.close()
 
     def _stored_parts(self) -> list[RunPart]:
-        with self._shop.database.reading() as session:
+        with self._context.database.reading() as session:
             return run_parts.run_parts(session, self._lease.run_id)
 
     def _write_manifest(
         self, sink: Sink, datasets: Sequence[RunDataset], parts: Sequence[RunPart]
     ) -> dict[str, Any] | None:
-        key = proof.manifest_key(self._order, datasets, parts)
+        key = proof.manifest_key(self._job, datasets, parts)
         if key is None:
             return None
         failpoint("before_manifest")
-        body = proof.manifest(self._order, datasets, parts)
+        body = proof.manifest(self._job, datasets, parts)
         document = {"key": key, "bytes": len(body), "sha256": hashlib.sha256(body).hexdigest()}
         if not self._settle_manifest(sink, document):
             if self._lease.fence > 1:
                 sink.clear([key])
-            sink.put(key, self._while_ours(body), functools.partial(self._announce_manifest, sink, document))
+            sink.put(key, self._with_lease(body), functools.partial(self._announce_manifest, sink, document))
         failpoint("after_manifest")
         return document
 
     def _announce_manifest(self, sink: Sink, document: dict[str, Any], pending: Pending) -> None:
         announced = {**document, "uri": sink.uri(document["key"]), "token": pending.token}
-        run_parts.record_manifest(self._shop.database, self._lease, announced)
+        run_parts.record_manifest(self._context.database, self._lease, announced)
         failpoint("manifest_intended")
 
     def _settle_manifest(self, sink: Sink, document: dict[str, Any]) -> bool:
         """Whether the manifest file is complete, because an earlier attempt had announced its last step."""
-        announced = run_parts.announced_manifest(self._shop.database, self._lease)
+        announced = run_parts.announced_manifest(self._context.database, self._lease)
         if announced is None or announced != {**announced, **document, "uri": sink.uri(document["key"])}:
             return False
-        await_right(self._leash)
+        wait_until_lease_is_valid(self._cancellation)
         complete = sink.settle(document["key"], Pending(document["bytes"], announced["token"]))
         if complete:
             sink.clear([document["key"]])
         return complete
 
-    def _while_ours(self, body: bytes) -> Iterator[bytes]:
+    def _with_lease(self, body: bytes) -> Iterator[bytes]:
         yield body
-        await_right(self._leash)
+        wait_until_lease_is_valid(self._cancellation)
 
 
-def _record_of(written: Written) -> PartRecord:
+def _record_of(written: WrittenPart) -> PartRecord:
     losses = [loss.to_json() for loss in written.losses]
     return PartRecord(written.rows, written.bytes, written.sha256, losses, written.uri)
 
@@ -287,13 +293,13 @@ def _stored_record(part: RunPart) -> PartRecord:
     return PartRecord(part.rows or 0, part.bytes or 0, part.sha256 or "", part.losses or (), part.uri, part.token)
 
 
-def _check_names(order: Order, parts: Sequence[RunPart]) -> None:
+def _check_names(job: ExportJob, parts: Sequence[RunPart]) -> None:
     """Raise `DeliveryError` unless the names that were planned end as the files would that are written now.
 
     A run that is taken up again finds the connections as they are then: another file type, compression or encryption
     would put files under names that say something else.
     """
-    ending = file_ending(order.place)
+    ending = file_ending(job.place)
     if any(not part.key.endswith(f"-c000{ending}") for part in parts if not part.finished_at):
         raise DeliveryError(
             "EXPORT-2004-400",

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from offtake.destinations.base import Sink
-from offtake.exporting.job import Order
+from offtake.exporting.job import ExportJob
 from offtake.exporting.manifest import manifest_key
 from offtake.store import manifests
 from offtake.store.disposals import KEPT
@@ -24,7 +24,7 @@ _NAME_OF_A_RUN: Final = re.compile(rf"(?:part-\d+-tid-\d+-{_UUID}-|manifest-{_UU
 
 
 @dataclass(frozen=True)
-class Finding:
+class Mismatch:
     """One object that is not as it should be: where it is, and what about it."""
 
     what: What
@@ -33,7 +33,7 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class Verified:
+class VerificationResult:
     """What a run delivered by what was written down (the manifest, which has no rows, included), and what is wrong.
 
     `collected`: how many of the files and the manifest are not there any more; `expired`: those that are not there
@@ -43,7 +43,7 @@ class Verified:
     files: int
     rows: int
     bytes: int
-    findings: tuple[Finding, ...]
+    findings: tuple[Mismatch, ...]
     collected: int = 0
     expired: int = 0
 
@@ -58,14 +58,14 @@ class WrittenManifest:
 
 
 @dataclass(frozen=True)
-class Delivery:
+class DeliveredFiles:
     """A run that is over, as it was written down. `own_folders`: those that no other run has delivered to.
 
     `expired_before`: what was written before that instant (epoch milliseconds), its place has removed; None where
     files stay.
     """
 
-    order: Order
+    job: ExportJob
     run: Run
     datasets: Sequence[RunDataset]
     parts: Sequence[RunPart]
@@ -99,12 +99,12 @@ class Delivery:
     def manifest_key(self) -> str | None:
         """Where the run's manifest file is, or would be; None when the run writes none."""
         known = self.run.manifest
-        return known["key"] if known else manifest_key(self.order, self.datasets, self.parts)
+        return known["key"] if known else manifest_key(self.job, self.datasets, self.parts)
 
 
 def verify(
-    delivery: Delivery, sink: Sink, seen: Callable[[int], None] | None = None, *, strict: bool = False
-) -> Verified:
+    delivery: DeliveredFiles, sink: Sink, seen: Callable[[int], None] | None = None, *, strict: bool = False
+) -> VerificationResult:
     """Compare names and sizes, and the manifest's hash; with `seen`, every file is read and its hash compared.
 
     `seen` is called with the number of bytes read, a piece at a time. `strict`: a file that was collected is a finding.
@@ -118,11 +118,11 @@ def verify(
     gone = [one for one in found if isinstance(one, _Gone)]
     expired = [one for one in gone if delivery.has_expired(one.written_at)]
     collected = [one for one in gone if one not in expired]
-    findings = [one for one in found if isinstance(one, Finding)]
-    findings += [Finding("missing", one.uri, one.detail) for one in collected if strict]
+    findings = [one for one in found if isinstance(one, Mismatch)]
+    findings += [Mismatch("missing", one.uri, one.detail) for one in collected if strict]
     expected = {part.key for part in delivery.files} | ({manifest.key} if manifest else set())
-    findings += [Finding("extra", sink.uri(key)) for key in sorted(listed.keys() - expected)]
-    return Verified(
+    findings += [Mismatch("extra", sink.uri(key)) for key in sorted(listed.keys() - expected)]
+    return VerificationResult(
         files=len(delivery.files),
         rows=sum(part.rows or 0 for part in delivery.files),
         bytes=sum(part.bytes or 0 for part in delivery.files),
@@ -141,23 +141,23 @@ class _Gone:
     detail: str = ""
 
 
-def _manifest(sink: Sink, written: WrittenManifest, written_at: int | None) -> Finding | _Gone | None:
+def _manifest(sink: Sink, written: WrittenManifest, written_at: int | None) -> Mismatch | _Gone | None:
     found, uri = sink.size(written.key), sink.uri(written.key)
     if found is None:
         return _Gone(uri, written_at, "the manifest")
     if found != written.bytes:
-        return Finding("altered", uri, f"size {found}, should be {written.bytes}")
+        return Mismatch("altered", uri, f"size {found}, should be {written.bytes}")
     if hashlib.sha256(b"".join(sink.read(written.key))).hexdigest() != written.sha256:
-        return Finding("altered", uri, "the manifest does not say what was delivered")
+        return Mismatch("altered", uri, "the manifest does not say what was delivered")
     return None
 
 
-def _file(sink: Sink, part: RunPart, found: int | None, seen: Callable[[int], None] | None) -> Finding | _Gone | None:
+def _file(sink: Sink, part: RunPart, found: int | None, seen: Callable[[int], None] | None) -> Mismatch | _Gone | None:
     uri = sink.uri(part.key)
     if found is None:
         return _Gone(uri, part.finished_at)
     if found != part.bytes:
-        return Finding("altered", uri, f"size {found}, should be {part.bytes}")
+        return Mismatch("altered", uri, f"size {found}, should be {part.bytes}")
     if seen is None:
         return None
     digest = hashlib.sha256()
@@ -166,10 +166,10 @@ def _file(sink: Sink, part: RunPart, found: int | None, seen: Callable[[int], No
         seen(len(chunk))
     if digest.hexdigest() == part.sha256:
         return None
-    return Finding("altered", uri, f"SHA-256 {digest.hexdigest()}, should be {part.sha256}")
+    return Mismatch("altered", uri, f"SHA-256 {digest.hexdigest()}, should be {part.sha256}")
 
 
-def _listed(delivery: Delivery, sink: Sink) -> dict[str, int]:
+def _listed(delivery: DeliveredFiles, sink: Sink) -> dict[str, int]:
     """What bears the run's name, with its size; in folders of its own, also what bears the name of no run."""
     found: dict[str, int] = {}
     # A run without parts writes nothing into the folders of its datasets.

@@ -78,7 +78,7 @@ def run_now(session: Session, caller: Caller, asked: AdhocDestination, now_ms: i
     if live is not None:
         named = ", ".join(wanted or exported)
         raise AdhocRefusedError(f"Run already going on for dataset(s) {named} of flow {flow.id} with run id {live.id}")
-    full = asked.full_export or flows.schedule_of(flow).one_time
+    full = asked.full_export or flows.stored_schedule(flow).one_time
     at = runs.instant_beside_slots(session, flow, now_ms)
     new = NewRun("adhoc", at, wanted or None, full_export=full, moves_position=not asked.full_export)
     row = runs.create(session, flow, new, now_ms)

@@ -19,7 +19,7 @@ from offtake.flows import flows, runs
 from offtake.flows.runs import NewRun
 from offtake.lake import scan
 from offtake.lake.catalog import Lake, TableName
-from offtake.lake.snapshot_history import Step, ancestry
+from offtake.lake.snapshot_history import SnapshotStep, ancestry
 from offtake.store import run_parts
 from offtake.store import runs as store
 from offtake.store.tables import Dataset, Flow, Run, SourceConnection
@@ -68,7 +68,7 @@ def of_run(session: Session, lake: Lake, flow: Flow, run: Run, wanted: Sequence[
         named = f" of dataset(s) {', '.join(lacking)}" if lacking else ""
         raise BackfillRefusedError(f"--run: run {run.id} had nothing{named} to deliver; there is nothing to repeat.")
     pins = {dataset_id: pin for dataset_id, pin in pins.items() if not wanted or dataset_id in wanted}
-    gone = [one for one in pins if one not in _exported(session, flow)]
+    gone = [one for one in pins if one not in _exported_ranges(session, flow)]
     if gone:
         left = "; name the others with --dataset" if len(gone) < len(pins) else ""
         raise BackfillRefusedError(f"--run: the flow no longer exports dataset(s) {', '.join(gone)}{left}.")
@@ -83,7 +83,7 @@ def of_range(session: Session, lake: Lake, flow: Flow, asked: Range, wanted: Seq
 
     Raises `BackfillRefusedError` naming the option when a snapshot is not in the history of a dataset's table.
     """
-    exported = _exported(session, flow)
+    exported = _exported_ranges(session, flow)
     foreign = [one for one in wanted if one not in exported]
     if foreign:
         raise BackfillRefusedError(f"--dataset: flow {flow.name} does not export dataset(s) {', '.join(foreign)}.")
@@ -111,7 +111,7 @@ def request(session: Session, caller: Caller, flow_id: str, asked: Backfill, now
     return row
 
 
-def _exported(session: Session, flow: Flow) -> list[str]:
+def _exported_ranges(session: Session, flow: Flow) -> list[str]:
     return session.get_one(SourceConnection, flow.source_connection_id).dataset_ids
 
 
@@ -135,7 +135,7 @@ def _check(option: str, session: Session, lake: Lake, dataset_id: str, asked: Ra
     return to
 
 
-def _check_since(option: str, steps: Sequence[Step], since: int, which: str) -> None:
+def _check_since(option: str, steps: Sequence[SnapshotStep], since: int, which: str) -> None:
     to = steps[-1].snapshot_id
     if since == to:
         raise BackfillRefusedError(f"{option}: nothing comes after snapshot {since} up to snapshot {to} of {which}.")

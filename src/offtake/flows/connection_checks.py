@@ -11,14 +11,14 @@ from offtake.contract.bodies import Json
 from offtake.contract.caller import EXPORT_DATASETS, MANAGE_DESTINATIONS, VIEW_DESTINATIONS, Caller
 from offtake.contract.problems import Problem
 from offtake.destinations import schema
-from offtake.destinations.base import Destination, Site
+from offtake.destinations.base import Destination, SandboxLocation
 from offtake.destinations.parameters import Params, TargetParams
 from offtake.destinations.probe import probe
 from offtake.errors import DeliveryError, InvalidInputError
 from offtake.flows import encryption, host_key_pinning, specs
 from offtake.flows.connections import KIND
 from offtake.flows.credentials import open_credentials
-from offtake.flows.host_key_pinning import Memory
+from offtake.flows.host_key_pinning import PinStore
 from offtake.formats import pgp
 from offtake.store.tables import Connection, TargetConnection
 from offtake.store.vault import Vault
@@ -27,7 +27,7 @@ _MOST_PLACES: Final = 5
 
 
 @dataclass(frozen=True)
-class Trial:
+class ConnectionCheck:
     """What is tried, and where, once the database is let go."""
 
     destination: Destination
@@ -36,10 +36,10 @@ class Trial:
     credentials: Params | None
     encrypt_to: bytes | None
     places: tuple[TargetParams, ...]
-    site: Site
+    site: SandboxLocation
 
 
-def prepare(session: Session, caller: Caller, vault: Vault, row_id: str, site: Site) -> Trial:
+def prepare(session: Session, caller: Caller, vault: Vault, row_id: str, site: SandboxLocation) -> ConnectionCheck:
     """Look up a base connection and the places its latest target connections deliver to; raises 1439 and 1452.
 
     A small file is written there and removed: who may only look at destinations may not have that done.
@@ -53,7 +53,7 @@ def prepare(session: Session, caller: Caller, vault: Vault, row_id: str, site: S
     latest = select(TargetConnection).filter_by(base_connection_id=row.id)
     targets = session.scalars(latest.order_by(TargetConnection.updated_at.desc()).limit(_MOST_PLACES))
     places = {str(one.params): schema.parse_target_params(destination, one.params) for one in targets}
-    return Trial(
+    return ConnectionCheck(
         destination=destination,
         connection_id=row.id,
         auth_name=row.auth_spec_name,
@@ -64,20 +64,22 @@ def prepare(session: Session, caller: Caller, vault: Vault, row_id: str, site: S
     )
 
 
-def prepare_for(session: Session, caller: Caller, vault: Vault, target: TargetConnection, site: Site) -> Trial:
+def prepare_for(
+    session: Session, caller: Caller, vault: Vault, target: TargetConnection, site: SandboxLocation
+) -> ConnectionCheck:
     """The same for the place of one target connection."""
     trial = prepare(session, caller, vault, target.base_connection_id, site)
     return replace(trial, places=(schema.parse_target_params(trial.destination, target.params),))
 
 
-def carry_out(trial: Trial, memory: Memory) -> Json:
+def run_check(trial: ConnectionCheck, memory: PinStore) -> Json:
     """`{"result": true}`, or false with what was refused at each place.
 
     A small object is written, read back, listed and removed. What a first success teaches is kept. `limits`, an
     extension, says what does not hold at that server.
     """
     credentials, found = _try(trial, memory)
-    if trial.encrypt_to is not None and (problem := pgp.key_problem(trial.encrypt_to)):
+    if trial.encrypt_to is not None and (problem := pgp.check_key(trial.encrypt_to)):
         found.append(DeliveryError("EXPORT-2004-400", f"The public key {problem}.", "Give the account another one."))
     if not found:
         lost = trial.destination.limits(credentials).lost
@@ -85,25 +87,25 @@ def carry_out(trial: Trial, memory: Memory) -> Json:
     return {"result": False, "errors": [{"code": error.code, "message": str(error)} for error in found]}
 
 
-def check(trial: Trial, memory: Memory, path: str) -> None:
+def check(trial: ConnectionCheck, memory: PinStore, path: str) -> None:
     """Raise 1452 naming `path` when the trial fails; a place that is not named yet is left for later."""
     if not trial.places and trial.destination.pin is None:
         return
-    answer = carry_out(trial, memory)
+    answer = run_check(trial, memory)
     if not answer["result"]:
         raise problems.of_field(path, f"cannot be delivered to: {answer['errors'][0]['message']}")
 
 
-def _try(trial: Trial, memory: Memory) -> tuple[Params | None, list[DeliveryError]]:
+def _try(trial: ConnectionCheck, memory: PinStore) -> tuple[Params | None, list[DeliveryError]]:
     """The credentials with what was learned, and what was refused."""
     destination = trial.destination
-    lacking = destination.lacks(trial.auth_name)
+    lacking = destination.missing_driver(trial.auth_name)
     if lacking is not None:
-        return None, [DeliveryError("EXPORT-1500-500", f"{destination.name} is not installed.", lacking.remedy)]
+        return None, [DeliveryError("EXPORT-1500-500", f"{destination.name} is not installed.", lacking.install_hint)]
     try:
         row_id, site = trial.connection_id, trial.site
         first = trial.places[0] if trial.places else None
-        credentials = host_key_pinning.learned(memory, destination, row_id, trial.credentials, first, site)
+        credentials = host_key_pinning.pin(memory, destination, row_id, trial.credentials, first, site)
         if not trial.places and destination.pin is not None and credentials is not None:
             destination.pin(credentials, None, site)
             return credentials, []
@@ -117,7 +119,7 @@ def _try(trial: Trial, memory: Memory) -> tuple[Params | None, list[DeliveryErro
 
 
 def _probe(
-    destination: Destination, credentials: Params | None, place: TargetParams, site: Site
+    destination: Destination, credentials: Params | None, place: TargetParams, site: SandboxLocation
 ) -> list[DeliveryError]:
     try:
         sink = destination.open(credentials, place, site)

@@ -74,7 +74,7 @@ def create(session: Session, caller: Caller, vault: Vault, network: Network, bod
     asked = bodies.parse_body(NewConnection, body)
     destination = _destination(asked)
     row = Connection(
-        **entities.stamp(caller, now_ms),
+        **entities.creation_columns(caller, now_ms),
         name=asked.name,
         description=asked.description,
         state=entities.ENABLED,
@@ -116,7 +116,7 @@ def update(
     if any(one.path.startswith("/encryption") for one in operations):
         # Only then: a key that has expired since must not stand in the way of a new name.
         row.encryption = encryption.parse(after.encryption, "/encryption")
-    entities.touch(row, caller, now_ms)
+    entities.set_updated(row, caller, now_ms)
     audit.record(
         session, caller, now_ms, "update", (KIND, row.id), name=row.name, before=before, after=render(row, caller)
     )
@@ -127,7 +127,7 @@ def delete(session: Session, caller: Caller, row_id: str, now_ms: int) -> None:
     """Forget a base connection that nothing uses any more; raises 1418 and 1447 naming what does."""
     caller.require(MANAGE_DESTINATIONS, EXPORT_DATASETS)
     row = entities.find(session, caller, Connection, KIND, row_id, lock=True)
-    usage.check_base_unused(session, row)
+    usage.check_connection_unused(session, row)
     audit.record(session, caller, now_ms, "delete", (KIND, row.id), name=row.name, before=render(row, caller))
     session.delete(row)
 
@@ -155,7 +155,7 @@ def render(row: Connection, caller: Caller) -> Json:
     """The connection as the API shows it: secrets are masked."""
     auth = {"specName": row.auth_spec_name, "params": row.auth_public} if row.auth_spec_name else None
     return (
-        entities.head(row, caller)
+        entities.entity_fields(row, caller)
         | {"connectionSpec": entities.spec_ref(row.connection_spec_id)}
         | ({"auth": auth} if auth else {})
         | ({"encryption": row.encryption} if row.encryption else {})
@@ -196,15 +196,15 @@ def _seal(
         problem = FieldProblem(f"/auth/params/{masked[0]}", "is the mask that is shown for a secret; send the secret")
         raise problems.of_fields(InvalidInputError([problem]))
     credentials = _read(destination, auth.spec_name, auth.params)
-    for key, host in credentials.hosts().items():
-        if network.refuses_host(host):
+    for key, host in credentials.endpoint_hosts().items():
+        if network.is_host_denied(host):
             raise problems.of_field(
                 f"/auth/params/{key}", f"names {host}, an address that connections may not reach from here"
             )
     day = datetime.fromtimestamp(now_ms / 1000, UTC).date().isoformat()
     row.auth_spec_name = auth.spec_name
-    row.auth_public = {_AUTHORIZED: day, **schema.public_params(credentials)}
-    row.auth_sealed = vault.seal(row.id, schema.full_params(credentials))
+    row.auth_public = {_AUTHORIZED: day, **schema.redact(credentials)}
+    row.auth_sealed = vault.encrypt(row.id, schema.with_defaults(credentials))
     row.address = credentials.address
     return credentials
 
@@ -222,7 +222,7 @@ def _seal_again(row: Connection, auth: AuthBody | None, vault: Vault, network: N
     destination = specs.destination_of_connection(row.connection_spec_id)
     if not destination.auth_methods or row.auth_sealed is None or auth is None:
         raise problems.of_field("/auth/params", f"{destination.name} has no credentials", missing=True)
-    stored = vault.open(row.id, row.auth_sealed)
+    stored = vault.decrypt(row.id, row.auth_sealed)
     before = _read(destination, auth.spec_name, stored)
     masked = [key for key, value in auth.params.items() if value == schema.MASK and key in stored]
     params = auth.params | {key: stored[key] for key in masked}
@@ -240,7 +240,7 @@ def _with_pins(auth: AuthBody, params: Json, before: Params, destination: Destin
 
     A server of another name has another key.
     """
-    pinned = {key: value for key, value in schema.pinned_params(before).items() if key not in params}
+    pinned = {key: value for key, value in schema.parameters_pinned(before).items() if key not in params}
     after = _read(destination, auth.spec_name, params | pinned)
     elsewhere = schema.changed_bindings(before, after)
     return AuthBody(specName=auth.spec_name, params=params if elsewhere else params | pinned)

@@ -13,11 +13,11 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Literal
 
-from offtake.lake.snapshot_history import Step
+from offtake.lake.snapshot_history import SnapshotStep
 
 
 @dataclass(frozen=True)
-class Leg:
+class DeliveredRange:
     """What one run delivered of one dataset: all of `to`, or what came after `start`. `position`: where it began.
 
     `explained`: the run says why it delivered everything, though something had been delivered before.
@@ -33,7 +33,7 @@ class Leg:
 
 
 @dataclass(frozen=True)
-class Flaw:
+class ContinuityFault:
     """A gap or an overlap, in a sentence with run ids and snapshot ids."""
 
     kind: Literal["gap", "overlap"]
@@ -41,7 +41,7 @@ class Flaw:
 
 
 @dataclass
-class Tiling:
+class Continuity:
     """What is proven for one dataset of a flow, and what is not.
 
     `legs`: the chain, oldest first. `checked`: how many snapshots of the table lie in exactly one run of it.
@@ -49,32 +49,34 @@ class Tiling:
     as the position is not (any more) in the table's history.
     """
 
-    legs: list[Leg]
-    flaws: list[Flaw] = field(default_factory=list)
+    legs: list[DeliveredRange]
+    faults: list[ContinuityFault] = field(default_factory=list)
     checked: int = 0
     pending: int | None = 0
     pending_rows: int = 0
 
 
-def prove(legs: Sequence[Leg], position: int | None, history: Sequence[Step], restarts: int) -> Tiling:
+def check_continuity(
+    legs: Sequence[DeliveredRange], position: int | None, history: Sequence[SnapshotStep], restarts: int
+) -> Continuity:
     """Lay the legs that moved a flow's position over the table's history, oldest first.
 
     `restarts`: how often somebody has had the flow begin anew since it was made.
     """
     moving = [leg for leg in legs if leg.full or leg.start != leg.to]
     if position is None:
-        return Tiling([], pending=len(history), pending_rows=sum(step.rows for step in history))
+        return Continuity([], pending=len(history), pending_rows=sum(step.rows for step in history))
     chain = _chain(moving, position, restarts)
     beside = [leg for leg in moving if leg not in chain]
-    tiling = Tiling(chain, [*_flaws_of_chain(chain, position), *_flaws_of_restarts(moving, restarts)])
-    _lay_over(tiling, beside, position, history)
+    tiling = Continuity(chain, [*_faults_of_chain(chain, position), *_faults_of_restarts(moving, restarts)])
+    _check_coverage(tiling, beside, position, history)
     return tiling
 
 
-def _chain(legs: Iterable[Leg], position: int, restarts: int) -> list[Leg]:
+def _chain(legs: Iterable[DeliveredRange], position: int, restarts: int) -> list[DeliveredRange]:
     """From the position back to where the flow began: each leg began where the one before ended."""
     left = list(legs)
-    chain: list[Leg] = []
+    chain: list[DeliveredRange] = []
     wanted: int | None = position
     while wanted is not None:
         found = [leg for leg in left if leg.to == wanted]
@@ -89,37 +91,41 @@ def _chain(legs: Iterable[Leg], position: int, restarts: int) -> list[Leg]:
     return chain[::-1]
 
 
-def _flaws_of_chain(chain: Sequence[Leg], position: int) -> Iterator[Flaw]:
+def _faults_of_chain(chain: Sequence[DeliveredRange], position: int) -> Iterator[ContinuityFault]:
     if not chain:
-        yield Flaw("gap", f"the flow's position is snapshot {position}, and no run has delivered up to there")
+        yield ContinuityFault(
+            "gap", f"the flow's position is snapshot {position}, and no run has delivered up to there"
+        )
         return
     first = chain[0]
     if not first.full and first.position is None:
-        yield Flaw(
+        yield ContinuityFault(
             "gap", f"run {first.run_id} begins after snapshot {first.start}, and no run had delivered up to there"
         )
     elif first.position is not None and not first.explained:
-        yield Flaw(
+        yield ContinuityFault(
             "gap", f"run {first.run_id} began at snapshot {first.position}, and no run had delivered up to there"
         )
     for before, leg in pairwise(chain):
         if not leg.full and leg.start != before.to:
             begins = f"run {leg.run_id} begins after snapshot {leg.start}"
-            yield Flaw("gap", f"{begins}, and run {before.run_id} had delivered up to snapshot {before.to}")
+            yield ContinuityFault("gap", f"{begins}, and run {before.run_id} had delivered up to snapshot {before.to}")
         elif leg.full and not leg.explained:
             again = f"run {leg.run_id} delivered all of snapshot {leg.to} again and does not say why"
-            yield Flaw("overlap", f"{again}; run {before.run_id} had delivered up to snapshot {before.to}")
+            yield ContinuityFault("overlap", f"{again}; run {before.run_id} had delivered up to snapshot {before.to}")
 
 
-def _flaws_of_restarts(legs: Sequence[Leg], restarts: int) -> Iterator[Flaw]:
+def _faults_of_restarts(legs: Sequence[DeliveredRange], restarts: int) -> Iterator[ContinuityFault]:
     """The first export is in full; every further one needs a reason."""
     fresh = [leg.run_id for leg in legs if leg.full and leg.position is None and not leg.explained]
     if len(fresh) > 1 + restarts:
         told = f"somebody had the flow begin anew {restarts} time(s)"
-        yield Flaw("overlap", f"runs {', '.join(fresh)} each delivered everything, and {told}")
+        yield ContinuityFault("overlap", f"runs {', '.join(fresh)} each delivered everything, and {told}")
 
 
-def _lay_over(tiling: Tiling, beside: Sequence[Leg], position: int, history: Sequence[Step]) -> None:
+def _check_coverage(
+    tiling: Continuity, beside: Sequence[DeliveredRange], position: int, history: Sequence[SnapshotStep]
+) -> None:
     """Every snapshot after the chain's last full export must lie in exactly one leg, up to the position."""
     at = {step.snapshot_id: index for index, step in enumerate(history)}
     last_full = max((index for index, leg in enumerate(tiling.legs) if leg.full), default=-1)
@@ -132,22 +138,26 @@ def _lay_over(tiling: Tiling, beside: Sequence[Leg], position: int, history: Seq
             tiling.checked += 1
         elif index not in covered:
             step = history[index]
-            tiling.flaws.append(Flaw("gap", f"snapshot {step.snapshot_id} with {step.rows:,} rows is in no run"))
+            tiling.faults.append(
+                ContinuityFault("gap", f"snapshot {step.snapshot_id} with {step.rows:,} rows is in no run")
+            )
     twice = {legs for index, legs in covered.items() if index > begun and len(legs) > 1}
     twice |= set(_same_start(tiling.legs, beside, at))
-    tiling.flaws += [Flaw("overlap", f"delivered twice: {_named(legs)}") for legs in sorted(twice, key=_named)]
+    tiling.faults += [
+        ContinuityFault("overlap", f"delivered twice: {_named(legs)}") for legs in sorted(twice, key=_named)
+    ]
     ahead = {leg for index, legs in covered.items() if index > end for leg in legs if position in at}
     for leg in sorted(ahead, key=lambda one: one.run_id):
         told = f"run {leg.run_id} delivered up to snapshot {leg.to}, and the flow's position is {position}"
-        tiling.flaws.append(Flaw("overlap", f"{told}: its rows will be delivered again"))
+        tiling.faults.append(ContinuityFault("overlap", f"{told}: its rows will be delivered again"))
     waiting = history[end + 1 :]
     tiling.pending = len(waiting) if position in at else None
     tiling.pending_rows = sum(step.rows for step in waiting) if position in at else 0
 
 
-def _covered(increments: Iterable[Leg], at: Mapping[int, int]) -> dict[int, tuple[Leg, ...]]:
+def _covered(increments: Iterable[DeliveredRange], at: Mapping[int, int]) -> dict[int, tuple[DeliveredRange, ...]]:
     """By place in the history: the legs that a snapshot lies in. What has expired lies before all that is known."""
-    covered: dict[int, tuple[Leg, ...]] = {}
+    covered: dict[int, tuple[DeliveredRange, ...]] = {}
     for leg in increments:
         before = -1 if leg.start is None else at.get(leg.start, -1)
         for index in range(before + 1, at.get(leg.to, -1) + 1):
@@ -155,7 +165,9 @@ def _covered(increments: Iterable[Leg], at: Mapping[int, int]) -> dict[int, tupl
     return covered
 
 
-def _same_start(chain: Sequence[Leg], beside: Sequence[Leg], at: Mapping[int, int]) -> Iterator[tuple[Leg, ...]]:
+def _same_start(
+    chain: Sequence[DeliveredRange], beside: Sequence[DeliveredRange], at: Mapping[int, int]
+) -> Iterator[tuple[DeliveredRange, ...]]:
     """Legs that went on from one snapshot, of whose history nothing is known any more."""
     for leg in chain:
         for other in beside:
@@ -163,5 +175,5 @@ def _same_start(chain: Sequence[Leg], beside: Sequence[Leg], at: Mapping[int, in
                 yield leg, other
 
 
-def _named(legs: Sequence[Leg]) -> str:
+def _named(legs: Sequence[DeliveredRange]) -> str:
     return ", ".join(f"run {leg.run_id} (snapshots after {leg.start} up to {leg.to})" for leg in legs)

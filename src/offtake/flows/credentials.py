@@ -14,10 +14,10 @@ def open_credentials(vault: Vault, destination: Destination, base: Connection) -
     """The credentials of a base connection; None where the destination needs none."""
     if base.auth_sealed is None or base.auth_spec_name is None:
         return None
-    return schema.parse_credentials(destination, base.auth_spec_name, vault.open(base.id, base.auth_sealed))
+    return schema.parse_credentials(destination, base.auth_spec_name, vault.decrypt(base.id, base.auth_sealed))
 
 
-def lost_promises(session: Session, vault: Vault, target: TargetConnection) -> tuple[str, ...]:
+def unsupported_guarantees(session: Session, vault: Vault, target: TargetConnection) -> tuple[str, ...]:
     """What does not hold where a target connection delivers to, in sentences."""
     destination = specs.destination_of_connection(target.connection_spec_id)
     base = session.get_one(Connection, target.base_connection_id)

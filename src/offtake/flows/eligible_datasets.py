@@ -36,7 +36,7 @@ def page(session: Session, lake: Lake, caller: Caller, spec_id: str, params: Seq
         if name not in _REQUIRED
     ]
     query = catalog_query.read(session, dataset_documents.SHAPE, asked)
-    mine = select(func.count()).select_from(Dataset).where(*datasets.seen_by(caller), query.condition)
+    mine = select(func.count()).select_from(Dataset).where(*datasets.visible_to(caller), query.condition)
     total = session.scalar(mine) or 0
     rows = dataset_documents.rows(session, caller, query)
     documents = dataset_documents.documents(session, lake, rows, query)

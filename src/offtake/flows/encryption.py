@@ -49,7 +49,7 @@ def _checked_key(sent: Any, path: str) -> str:  # noqa: ANN401 - whatever JSON c
         armored = base64.b64decode("".join(sent.split()), validate=True)
     except (binascii.Error, ValueError):
         raise problems.of_field(path, "must be the Base64 form of an armored PGP public key") from None
-    problem = pgp.key_problem(armored)
+    problem = pgp.check_key(armored)
     if problem is not None:
         raise problems.of_field(path, problem)
     return "".join(sent.split())

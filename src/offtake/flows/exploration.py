@@ -10,7 +10,7 @@ from offtake.contract.bodies import Json
 from offtake.contract.caller import VIEW_DESTINATIONS, Caller
 from offtake.contract.problems import Problem
 from offtake.destinations import data_landing_zone
-from offtake.destinations.base import Site
+from offtake.destinations.base import SandboxLocation
 from offtake.destinations.landing_zone.sinks import open_zone
 from offtake.destinations.parameters import as_folder
 from offtake.destinations.zones import AzureZones, LocalZones
@@ -40,7 +40,7 @@ def check_connection(session: Session, caller: Caller, row_id: str) -> None:
         raise Problem(problems.WRONG_ACTION, f"Only {data_landing_zone.NAME} can be explored.", KIND, row.id)
 
 
-def explore(site: Site, params: Mapping[str, str]) -> list[Json]:
+def explore(site: SandboxLocation, params: Mapping[str, str]) -> list[Json]:
     """What lies directly in a folder of the sandbox's zone, at most a thousand entries, folders first."""
     kind = (params.get("objectType") or "ROOT").upper()
     if kind not in _TYPES:

@@ -20,7 +20,7 @@ _log = logging.getLogger(__name__)
 _AT_ONCE: Final = 100
 
 
-def tell_failing(database: Database, now_ms: int, after: int, *, disable: bool) -> None:
+def alert_failing_flows(database: Database, now_ms: int, after: int, *, disable: bool) -> None:
     """Tell every flow that has failed `after` times in a row, in the log and the audit log, until one run succeeds.
 
     The flow itself holds the reason, in its last operation, when it is disabled. A round tells a hundred flows at most:
@@ -36,17 +36,17 @@ def tell_failing(database: Database, now_ms: int, after: int, *, disable: bool) 
             # Another process may be telling it, or have told it, just now.
             one = failing.where(Flow.id == flow_id).with_for_update(skip_locked=True)
             flow = session.scalar(one)
-            told = None if flow is None else _tell(session, flow, now_ms, disable=disable and flow.state == ENABLED)
+            told = None if flow is None else _alert(session, flow, now_ms, disable=disable and flow.state == ENABLED)
         if told is not None:
             _log.error("%s", told)
 
 
-def _tell(session: Session, flow: Flow, now_ms: int, *, disable: bool) -> str:
+def _alert(session: Session, flow: Flow, now_ms: int, *, disable: bool) -> str:
     """Remember that the flow has been told; the sentence for the log."""
     run = session.get(Run, flow.last_run_id) if flow.last_run_id else None
     errors = list(run.errors) if run else []
     flow.failing_since = now_ms
-    caller = access.engine_of(session, session.get_one(Sandbox, flow.sandbox_id))
+    caller = access.engine_caller(session, session.get_one(Sandbox, flow.sandbox_id))
     after: Json = {"failures": flow.failures, "runId": flow.last_run_id, "errors": errors}
     if disable:
         flow.state = DISABLED

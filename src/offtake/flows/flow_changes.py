@@ -76,9 +76,9 @@ def update(
         _reschedule(session, row, after.schedule_params, now_ms, rules, end_chosen=chosen)
         waits.forget_window(session, row.id)
     if any(one.path == "/labels" for one in operations):
-        flows.label(session, row.id, after.labels or [])
+        flows.set_labels(session, row.id, after.labels or [])
     row.last_operation = _operation(operations, now_ms)
-    entities.touch(row, caller, now_ms)
+    entities.set_updated(row, caller, now_ms)
     session.flush()
     shown = flows.render(session, row, caller)
     audit.record(session, caller, now_ms, "update", (KIND, row.id), name=row.name, before=before, after=shown)
@@ -122,7 +122,7 @@ def act(
     if wanted == entities.ENABLED:
         row.next_run_s = _slot_from_now(row, now_ms // 1000)
         row.failures, row.failing_since = 0, None
-    entities.touch(row, caller, now_ms)
+    entities.set_updated(row, caller, now_ms)
     action: audit.Action = "enable" if wanted == entities.ENABLED else "disable"
     states = {"state": before}, {"state": wanted}
     audit.record(session, caller, now_ms, action, (KIND, row.id), name=row.name, before=states[0], after=states[1])
@@ -139,7 +139,7 @@ def _move_source(session: Session, caller: Caller, row: Flow, ids: list[str], no
 
     A run that is live takes no datasets in. Until it is planned, those that leave are taken out of it.
     """
-    source_id = flows.only(ids, "/sourceConnectionIds")
+    source_id = flows.exactly_one(ids, "/sourceConnectionIds")
     if source_id == row.source_connection_id:
         return
     caller.require(VIEW_DATASETS)
@@ -157,7 +157,7 @@ def _move_source(session: Session, caller: Caller, row: Flow, ids: list[str], no
 
 
 def _move_target(session: Session, caller: Caller, row: Flow, ids: list[str]) -> None:
-    target_id = flows.only(ids, "/targetConnectionIds")
+    target_id = flows.exactly_one(ids, "/targetConnectionIds")
     if target_id == row.target_connection_id:
         return
     target = entities.find(session, caller, TargetConnection, "targetConnections", target_id)
@@ -169,7 +169,7 @@ def _move_target(session: Session, caller: Caller, row: Flow, ids: list[str]) ->
 def _reschedule(
     session: Session, row: Flow, params: Json, now_ms: int, rules: ScheduleRules, *, end_chosen: bool
 ) -> None:
-    old = flows.schedule_of(row)
+    old = flows.stored_schedule(row)
     new = _parse(old, params, row.created_at // 1000, rules, end_chosen=end_chosen)
     if end_chosen or new.end_time != old.end_time:
         row.ends_logged = None
@@ -215,7 +215,7 @@ def _is_over(schedule: Schedule, slot: int) -> bool:
 
 def _slot_from_now(row: Flow, now: int) -> int | None:
     """The first slot to come; a one-time export that has not been made is still due."""
-    schedule = flows.schedule_of(row)
+    schedule = flows.stored_schedule(row)
     if schedule.one_time and row.last_run_id is None:
         return first_slot(schedule, now)
     return next_slot(schedule, now, now)

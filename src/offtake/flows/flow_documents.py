@@ -25,7 +25,7 @@ def _extensions(row: Flow, now_ms: int) -> Json:
     """What the contract has no field for. `state` stays `enabled` after the end, as the contract has it."""
     following = flow_ends.next_run(row, now_ms // 1000)
     return {
-        "endTimeDefaulted": flows.schedule_of(row).end_defaulted,
+        "endTimeDefaulted": flows.stored_schedule(row).end_defaulted,
         "ended": flow_ends.is_over(row, now_ms // 1000),
         "nextRunAt": None if following is None else following * 1000,
     }

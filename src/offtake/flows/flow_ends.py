@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from offtake.clock import Clock
 from offtake.contract.entities import ENABLED
-from offtake.flows.flows import schedule_of
+from offtake.flows.flows import stored_schedule
 from offtake.flows.schedule import Schedule
 from offtake.store.database import Database
 from offtake.store.tables import Flow
@@ -29,7 +29,7 @@ _PATH: Final = "/data/foundation/flowservice/flows"
 
 def is_over(row: Flow, now: int) -> bool:
     """Whether the flow is past its end at `now`, in epoch seconds: no slot follows unless the end is moved."""
-    end = schedule_of(row).end_time
+    end = stored_schedule(row).end_time
     return end is not None and now >= end
 
 
@@ -62,7 +62,7 @@ def find_ending(session: Session, now: int, days: float, condition: ColumnElemen
     end = _end_column()
     within = and_(condition, end > now, end <= now + round(days * DAY))
     found = session.scalars(select(Flow).where(within).order_by(end, Flow.id))
-    return [row for row in found if not schedule_of(row).one_time]
+    return [row for row in found if not stored_schedule(row).one_time]
 
 
 def log_ends(database: Database, clock: Clock) -> int:
@@ -90,7 +90,7 @@ def log_ending_soon(database: Database, clock: Clock) -> None:
     days = max(THRESHOLDS)
     with database.reading() as session:
         rows = find_ending(session, clock.now_seconds(), days, Flow.state == ENABLED)
-        named = [f"{_name(row)} at {describe_end(schedule_of(row))}" for row in rows[:_MOST_NAMED]]
+        named = [f"{_name(row)} at {describe_end(stored_schedule(row))}" for row in rows[:_MOST_NAMED]]
     if not rows:
         return
     more = f"; and {len(rows) - len(named)} more" if len(rows) > len(named) else ""
@@ -106,8 +106,8 @@ def _take_lines(session: Session, ids: Iterable[str], now: int) -> list[tuple[in
         days = _reached_threshold(row, now)
         if days is None:
             continue
-        row.ends_logged = [*_logged(row), days]
-        schedule = schedule_of(row)
+        row.ends_logged = [*_was_logged(row), days]
+        schedule = stored_schedule(row)
         within = f"{days} days" if days > 1 else "1 day"
         line = f"{_name(row)} ends within {within}, at {describe_end(schedule)}. To prolong it: "
         level = logging.WARNING if schedule.end_defaulted else logging.INFO
@@ -117,14 +117,14 @@ def _take_lines(session: Session, ids: Iterable[str], now: int) -> list[tuple[in
 
 def _reached_threshold(row: Flow, now: int) -> int | None:
     """The nearest threshold that has been reached, unless it was logged, or the flow has ended."""
-    end = schedule_of(row).end_time
+    end = stored_schedule(row).end_time
     if end is None or now >= end:
         return None
     nearest = min((days for days in THRESHOLDS if end - now <= days * DAY), default=None)
-    return None if nearest in _logged(row) else nearest
+    return None if nearest in _was_logged(row) else nearest
 
 
-def _logged(row: Flow) -> Sequence[int]:
+def _was_logged(row: Flow) -> Sequence[int]:
     return row.ends_logged or []
 
 

@@ -7,7 +7,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from offtake.flows import continuity, flows
-from offtake.flows.continuity import Leg, Tiling
+from offtake.flows.continuity import Continuity, DeliveredRange
 from offtake.lake.catalog import Lake, TableName
 from offtake.lake.snapshot_history import ancestry
 from offtake.store.run_parts import delivered
@@ -16,7 +16,7 @@ from offtake.store.tables import AuditEvent, Dataset, Flow, Run, RunDataset, Sou
 
 
 @dataclass(frozen=True)
-class DatasetProof:
+class DatasetVerification:
     """One dataset of a flow: its position, how many runs delivered rows of it, and what is proven of them.
 
     `tiling` is None where every run delivers everything: then there is nothing to tile.
@@ -26,30 +26,30 @@ class DatasetProof:
     name: str
     position: int | None
     runs: int
-    tiling: Tiling | None
+    tiling: Continuity | None
 
 
-def prove(session: Session, lake: Lake, flow: Flow) -> list[DatasetProof]:
+def verify_flow(session: Session, lake: Lake, flow: Flow) -> list[DatasetVerification]:
     """The proof for each dataset that the flow exports today."""
     source = session.get_one(SourceConnection, flow.source_connection_id)
     positions = {
         one.dataset_id: one.snapshot_id for one in session.scalars(select(Watermark).filter_by(flow_id=flow.id))
     }
-    legs = _legs(session, flow)
+    legs = _delivered_ranges(session, flow)
     restarts = _restarts(session, flow)
-    everything = flows.schedule_of(flow).export_mode == "DAILY_FULL_EXPORT"
+    everything = flows.stored_schedule(flow).export_mode == "DAILY_FULL_EXPORT"
     found = []
     for dataset_id in source.dataset_ids:
         row = session.get(Dataset, dataset_id)
         history = ancestry(lake, TableName(row.table_name)) if row else None
         position = positions.get(dataset_id)
-        laid = None if everything else continuity.prove(legs[dataset_id], position, history or [], restarts)
+        laid = None if everything else continuity.check_continuity(legs[dataset_id], position, history or [], restarts)
         name = row.name if row else dataset_id
-        found.append(DatasetProof(dataset_id, name, position, len(legs[dataset_id]), laid))
+        found.append(DatasetVerification(dataset_id, name, position, len(legs[dataset_id]), laid))
     return found
 
 
-def _legs(session: Session, flow: Flow) -> dict[str, list[Leg]]:
+def _delivered_ranges(session: Session, flow: Flow) -> dict[str, list[DeliveredRange]]:
     """By dataset: what each run that moves the flow's position has delivered."""
     of_flow = select(Run).where(Run.flow_id == flow.id, Run.moves_position, Run.completed_at.is_not(None))
     runs = {run.id: run for run in session.scalars(of_flow)}
@@ -58,18 +58,18 @@ def _legs(session: Session, flow: Flow) -> dict[str, list[Leg]]:
         select(RunDataset).join(Run, Run.id == RunDataset.run_id).where(Run.flow_id == flow.id)
     ):
         planned[dataset.run_id].append(dataset)
-    legs = defaultdict[str, list[Leg]](list)
+    legs = defaultdict[str, list[DeliveredRange]](list)
     for run in runs.values():
         if not delivered(run, planned[run.id]):
             continue
         for dataset in planned[run.id]:
             if dataset.error is None and dataset.to_snapshot is not None:
-                legs[dataset.dataset_id].append(_leg(run, dataset, dataset.to_snapshot))
+                legs[dataset.dataset_id].append(_delivered_range(run, dataset, dataset.to_snapshot))
     return legs
 
 
-def _leg(run: Run, dataset: RunDataset, to: int) -> Leg:
-    return Leg(
+def _delivered_range(run: Run, dataset: RunDataset, to: int) -> DeliveredRange:
+    return DeliveredRange(
         run_id=run.id,
         full=dataset.kind == "full",
         position=dataset.position,
@@ -83,10 +83,10 @@ def _leg(run: Run, dataset: RunDataset, to: int) -> Leg:
 def _restarts(session: Session, flow: Flow) -> int:
     """How often the flow was changed so that it begins anew, by the audit log."""
     changes = select(AuditEvent).where(AuditEvent.resource_id == flow.id, AuditEvent.action == "update")
-    return sum(_begins_anew(event) for event in session.scalars(changes))
+    return sum(_is_restart(event) for event in session.scalars(changes))
 
 
-def _begins_anew(event: AuditEvent) -> bool:
+def _is_restart(event: AuditEvent) -> bool:
     before, after = event.before or {}, event.after or {}
     modes = [one.get("scheduleParams", {}).get("exportMode") for one in (before, after)]
     return "sourceConnectionIds" in after or modes[0] != modes[1]

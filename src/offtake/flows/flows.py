@@ -52,14 +52,14 @@ def create(session: Session, caller: Caller, body: Sent, now_ms: int, rules: Sch
     destination = specs.destination_of_flow(asked.flow_spec.id)
     if asked.transformations:
         raise problems.of_field("/transformations", "must be empty: dataset exports transform nothing")
-    source_id = only(asked.source_connection_ids, "/sourceConnectionIds")
-    target_id = only(asked.target_connection_ids, "/targetConnectionIds")
+    source_id = exactly_one(asked.source_connection_ids, "/sourceConnectionIds")
+    target_id = exactly_one(asked.target_connection_ids, "/targetConnectionIds")
     source = entities.find(session, caller, SourceConnection, "sourceConnections", source_id)
     target = entities.find(session, caller, TargetConnection, "targetConnections", target_id)
     check_target(session, destination, target)
     schedule = _schedule(asked.schedule_params, now_ms // 1000, rules)
     row = Flow(
-        **entities.stamp(caller, now_ms),
+        **entities.creation_columns(caller, now_ms),
         name=asked.name,
         description=asked.description,
         state=entities.ENABLED,
@@ -96,7 +96,7 @@ def _has_labels_of(session: Session, caller: Caller, row: Flow) -> bool:
     return session.scalar(select(Flow.id).where(Flow.id == row.id, labels.visible(Flow.id, caller))) is not None
 
 
-def label(session: Session, row_id: str, wanted: list[str]) -> None:
+def set_labels(session: Session, row_id: str, wanted: list[str]) -> None:
     """Give a flow exactly these labels; raises `Problem`."""
     try:
         labels.set_labels(session, row_id, wanted)
@@ -104,7 +104,7 @@ def label(session: Session, row_id: str, wanted: list[str]) -> None:
         raise problems.of_fields(error) from None
 
 
-def schedule_of(row: Flow) -> Schedule:
+def stored_schedule(row: Flow) -> Schedule:
     """The flow's schedule as it was checked and stored."""
     return Schedule(**row.schedule)
 
@@ -144,7 +144,7 @@ def _render(row: Flow, caller: Caller, source: SourceConnection, target: TargetC
         "data": OUTPUT,
     }
     return (
-        entities.head(row, caller)
+        entities.entity_fields(row, caller)
         | {
             "flowSpec": entities.spec_ref(row.flow_spec_id),
             "sourceConnectionIds": [source.id],
@@ -156,7 +156,7 @@ def _render(row: Flow, caller: Caller, source: SourceConnection, target: TargetC
                 ],
                 "targetConnections": [inherited_target],
             },
-            "scheduleParams": schedule_params(schedule_of(row)),
+            "scheduleParams": schedule_params(stored_schedule(row)),
             "transformations": [],
             "runs": f"/runs?property=flowId=={row.id}",
             "lastOperation": row.last_operation,
@@ -179,7 +179,7 @@ def _last_run(row: Flow) -> Json:
     }
 
 
-def only(ids: list[str], path: str) -> str:
+def exactly_one(ids: list[str], path: str) -> str:
     """The one id of a list that must hold exactly one; raises `Problem` naming `path`."""
     if len(ids) != 1:
         raise problems.of_field(path, f"must hold exactly one id, not {len(ids)}")
@@ -195,9 +195,11 @@ def check_target(session: Session, destination: Destination, target: TargetConne
             f"Target connection {target.id} goes to {fitting.name}; its flow spec is {fitting.flow_spec_id}.",
         )
     base = session.get_one(Connection, target.base_connection_id)
-    lacking = destination.lacks(base.auth_spec_name)
+    lacking = destination.missing_driver(base.auth_spec_name)
     if lacking is not None:
-        raise problems.of_field("/targetConnectionIds", f"need a driver that is not installed here. {lacking.remedy}")
+        raise problems.of_field(
+            "/targetConnectionIds", f"need a driver that is not installed here. {lacking.install_hint}"
+        )
 
 
 def _schedule(params: dict[str, Any], created_at: int, rules: ScheduleRules) -> Schedule:

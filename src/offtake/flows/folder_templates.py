@@ -39,7 +39,7 @@ _NAMES: Final = {
     "SANDBOX_NAME": "sandbox_name",
     "ORGANIZATION_NAME": "organization_name",
 }
-"""Each macro that is a name, and the field of `FolderNames` it stands for."""
+"""Each macro that is a name, and the field of `TemplateValues` it stands for."""
 
 _EXPORT_TIME: Final = "EXPORT_TIME"
 _DEFAULT: Final = "%DATASET_ID%/%EXPORT_TIME%"
@@ -47,7 +47,7 @@ MACROS: Final = tuple(f"%{name}%" for name in (*_NAMES, _EXPORT_TIME, "DATETIME(
 
 
 @dataclass(frozen=True)
-class FolderNames:
+class TemplateValues:
     """What the macros of a template stand for, as people wrote it; `expand` makes it fit for a folder."""
 
     destination: str
@@ -77,7 +77,7 @@ def check_template(template: str) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def expand(template: str | None, names: FolderNames, export_time_ms: int) -> str:
+def expand(template: str | None, names: TemplateValues, export_time_ms: int) -> str:
     """The folder of one dataset's files, below the target's path: no slash at either end, `""` for none.
 
     Without a template: `<dataset id>/exportTime=YYYYMMDDHHMM`. `export_time_ms` is the slot in epoch milliseconds.
@@ -127,7 +127,7 @@ def _pattern_problems(pattern: str) -> list[str]:
     return found + [f"has the unknown pattern letters {run} in {where!r}; allowed: {allowed}" for run in unknown]
 
 
-def _value(macro: str, names: FolderNames, when: datetime) -> str:
+def _value(macro: str, names: TemplateValues, when: datetime) -> str:
     if macro == _EXPORT_TIME:
         return when.strftime("exportTime=%Y%m%d%H%M")
     if macro in _NAMES:

@@ -41,13 +41,13 @@ def target_connection(session: Session, caller: Caller, row_id: str) -> TargetCo
 
 def connections(session: Session, caller: Caller, query: ListQuery) -> Page[Connection]:
     """A page of base connections."""
-    fields = _shared(Connection) | {"connectionSpec.id": Field(Connection.connection_spec_id, "id")}
+    fields = _common_filters(Connection) | {"connectionSpec.id": Field(Connection.connection_spec_id, "id")}
     return listing.page(session, caller, Connection, fields, query)
 
 
 def source_connections(session: Session, caller: Caller, query: ListQuery) -> Page[SourceConnection]:
     """A page of source connections."""
-    fields = _shared(SourceConnection) | {
+    fields = _common_filters(SourceConnection) | {
         "connectionSpec.id": Field(SourceConnection.connection_spec_id, "id"),
         "baseConnectionId": Field(SourceConnection.base_connection_id, "id"),
     }
@@ -56,7 +56,7 @@ def source_connections(session: Session, caller: Caller, query: ListQuery) -> Pa
 
 def target_connections(session: Session, caller: Caller, query: ListQuery) -> Page[TargetConnection]:
     """A page of target connections."""
-    fields = _shared(TargetConnection) | {
+    fields = _common_filters(TargetConnection) | {
         "connectionSpec.id": Field(TargetConnection.connection_spec_id, "id"),
         "baseConnectionId": Field(TargetConnection.base_connection_id, "id"),
         "data.outputType": Field(literal(OUTPUT)),
@@ -69,7 +69,7 @@ def flows(session: Session, caller: Caller, query: ListQuery) -> Page[Flow]:
     target_spec = select(TargetConnection.connection_spec_id).where(TargetConnection.id == Flow.target_connection_id)
     target_base = select(TargetConnection.base_connection_id).where(TargetConnection.id == Flow.target_connection_id)
     inherited = "inheritedAttributes"
-    fields = _shared(Flow) | {
+    fields = _common_filters(Flow) | {
         "flowSpec.id": Field(Flow.flow_spec_id, "id"),
         "sourceConnectionIds[]": Field(Flow.source_connection_id, "id"),
         "targetConnectionIds[]": Field(Flow.target_connection_id, "id"),
@@ -94,7 +94,7 @@ def runs(session: Session, caller: Caller, query: ListQuery) -> Page[Run]:
     """A page of runs."""
     records, duration = "metrics.recordSummary", "metrics.durationSummary"
     entity = literal("dataset:") + RunDataset.dataset_id
-    fields = _stamped(Run) | {
+    fields = _with_dates(Run) | {
         "flowId": Field(Run.flow_id, "id", sortable=True),
         "flowSpec.id": Field(Run.flow_spec_id, "id"),
         "parentFlowRunId": Field(Run.parent_run_id, "id"),
@@ -131,15 +131,15 @@ def _of_run(condition: ColumnElement[bool]) -> ColumnElement[bool]:
     return exists().where(RunDataset.run_id == Run.id, condition)
 
 
-def _shared(table: type[Entity]) -> dict[str, Field]:
-    return _stamped(table) | {
+def _common_filters(table: type[Entity]) -> dict[str, Field]:
+    return _with_dates(table) | {
         "name": Field(table.name, sortable=True),
         "description": Field(table.description, sortable=True),
         "state": Field(table.state, sortable=True),
     }
 
 
-def _stamped(table: type[Stamp]) -> dict[str, Field]:
+def _with_dates(table: type[Stamp]) -> dict[str, Field]:
     return {
         "id": Field(table.id, "id", sortable=True),
         "createdAt": Field(table.created_at, "number", sortable=True),

@@ -56,7 +56,7 @@ def render_all(session: Session, rows: Sequence[Run], caller: Caller) -> list[Js
 def _render(row: Run, caller: Caller, totals: "_Totals") -> Json:
     parent = {"parentFlowRunId": row.parent_run_id} if row.parent_run_id else {}
     return (
-        entities.envelope(row, caller)
+        entities.audit_fields(row, caller)
         | {
             "flowId": row.flow_id,
             "flowSpec": entities.spec_ref(row.flow_spec_id),

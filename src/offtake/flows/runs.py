@@ -43,8 +43,8 @@ class RequestedRun(Body):
 class NewRun:
     """A run asked for: `scheduled_at` (epoch ms) names its folders; None for `dataset_ids` means all of the flow's.
 
-    `pins`: by dataset id, the snapshots to export, in the words of `exporting.order.Pin`. `folder`: below the target's
-    own, what everything goes into.
+    `pins`: by dataset id, the snapshots to export, in the words of `exporting.job.SnapshotRange`. `folder`: below the
+    target's own, what everything goes into.
     """
 
     trigger: str
@@ -120,7 +120,7 @@ def request(session: Session, caller: Caller, body: Sent, now_ms: int, *, any_fl
         flow = flows.find(session, caller, asked.flow_id, lock=True)
     except Problem:
         raise Problem(problems.FLOW_NOT_FOUND, f"Flow {asked.flow_id[:100]} is not found.") from None
-    one_time = flows.schedule_of(flow).one_time
+    one_time = flows.stored_schedule(flow).one_time
     if not one_time and not any_flow:
         raise Problem(
             problems.WRONG_FLOW_STATE,
@@ -243,7 +243,7 @@ def _check_not_delivered(session: Session, flow: Flow, failed: Run, dataset_ids:
 
     Positions decide, not times: a clock may have been set back.
     """
-    if not failed.moves_position or flows.schedule_of(flow).one_time:
+    if not failed.moves_position or flows.stored_schedule(flow).one_time:
         return
     planned = _first_plan(session, failed)
     positions = {one.dataset_id: one for one in session.scalars(select(Watermark).where(Watermark.flow_id == flow.id))}

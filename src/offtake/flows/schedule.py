@@ -160,7 +160,7 @@ def _unit(reader: "_Reader") -> TimeUnit | None:
     """`timeUnit`; a client that leaves it out may have sent `frequency`, which means nothing otherwise."""
     if reader.has("timeUnit"):
         return reader.choice("timeUnit", _UNITS)
-    unit = _chosen(reader.value("frequency"), _UNITS)
+    unit = _choice(reader.value("frequency"), _UNITS)
     if unit is None:
         reader.complain("timeUnit", "is required: hour or day", missing=True)
     return unit
@@ -212,7 +212,7 @@ def _template(reader: "_Reader") -> str | None:
     return template
 
 
-def _chosen(value: object, allowed: tuple[_Choice, ...]) -> _Choice | None:
+def _choice(value: object, allowed: tuple[_Choice, ...]) -> _Choice | None:
     if not isinstance(value, str):
         return None
     return next((one for one in allowed if one.lower() == value.strip().lower()), None)
@@ -245,7 +245,7 @@ class _Reader:
         return self.value(key) is not None
 
     def choice(self, key: str, allowed: tuple[_Choice, ...]) -> _Choice | None:
-        found = _chosen(self.value(key), allowed)
+        found = _choice(self.value(key), allowed)
         if found is None:
             self.complain(key, f"must be one of {', '.join(allowed)}")
         return found

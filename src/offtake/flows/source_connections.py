@@ -68,7 +68,7 @@ def create(session: Session, caller: Caller, body: Sent, now_ms: int) -> SourceC
     dataset_ids = [dataset.data_set_id for dataset in asked.params.datasets]
     _check_datasets(session, caller, dataset_ids)
     row = SourceConnection(
-        **entities.stamp(caller, now_ms),
+        **entities.creation_columns(caller, now_ms),
         name=asked.name,
         description=asked.description,
         state=entities.ENABLED,
@@ -93,7 +93,7 @@ def update(
     document = {"name": row.name, "description": row.description}
     after = bodies.parse_document(NewEntity, json_patch_rules.apply(document, json_patch_rules.parse(body), _RULES))
     row.name, row.description = after.name, after.description
-    entities.touch(row, caller, now_ms)
+    entities.set_updated(row, caller, now_ms)
     shown = render(session, row, caller)
     audit.record(session, caller, now_ms, "update", (KIND, row.id), name=row.name, before=before, after=shown)
     return row
@@ -124,7 +124,7 @@ def render_all(session: Session, rows: Sequence[SourceConnection], caller: Calle
 def _render(row: SourceConnection, caller: Caller, base: Connection, datasets: Mapping[str, Dataset]) -> Json:
     named = [{"dataSetId": one} | ({"name": datasets[one].name} if one in datasets else {}) for one in row.dataset_ids]
     return (
-        entities.head(row, caller)
+        entities.entity_fields(row, caller)
         | {
             "baseConnectionId": base.id,
             "connectionSpec": entities.spec_ref(row.connection_spec_id),
@@ -136,7 +136,7 @@ def _render(row: SourceConnection, caller: Caller, base: Connection, datasets: M
 
 
 def _check_datasets(session: Session, caller: Caller, dataset_ids: list[str]) -> None:
-    known = set(session.scalars(select(Dataset.id).where(*datasets.seen_by(caller), Dataset.id.in_(dataset_ids))))
+    known = set(session.scalars(select(Dataset.id).where(*datasets.visible_to(caller), Dataset.id.in_(dataset_ids))))
     found = []
     for index, dataset_id in enumerate(dataset_ids):
         path = f"/params/datasets/{index}/dataSetId"
@@ -154,7 +154,7 @@ def _lake_connection(session: Session, caller: Caller, now_ms: int) -> Connectio
     row = session.scalar(select(Connection).where(*same))
     if row is None:
         row = Connection(
-            **entities.stamp(caller, now_ms),
+            **entities.creation_columns(caller, now_ms),
             name=_LAKE_CONNECTION,
             state=entities.ENABLED,
             connection_spec_id=specs.DATA_LAKE,

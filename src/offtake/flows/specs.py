@@ -30,7 +30,7 @@ def flow_specs(rules: ScheduleRules) -> list[Json]:
     return [_flow_spec(destination, rules) for destination in DESTINATIONS]
 
 
-def matching(specs: list[Json], properties: Sequence[str]) -> list[Json]:
+def find_specs(specs: list[Json], properties: Sequence[str]) -> list[Json]:
     """The specs that meet every `property`; raises as lists of entities do."""
     wanted = filters.parse_all(properties)
     for one in wanted:
@@ -39,7 +39,7 @@ def matching(specs: list[Json], properties: Sequence[str]) -> list[Json]:
             raise Problem(
                 problems.FILTER_FIELD, f"Specs cannot be filtered by {one.path} {one.operator}. Allowed: {allowed}."
             )
-    return [spec for spec in specs if filters.matches(wanted, spec)]
+    return [spec for spec in specs if filters.matches_document(wanted, spec)]
 
 
 def connection_spec(spec_id: str) -> Json:

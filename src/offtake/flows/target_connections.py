@@ -71,7 +71,7 @@ def create(session: Session, caller: Caller, body: Sent, now_ms: int) -> TargetC
             base.id,
         )
     row = TargetConnection(
-        **entities.stamp(caller, now_ms),
+        **entities.creation_columns(caller, now_ms),
         name=asked.name,
         description=asked.description,
         state=entities.ENABLED,
@@ -97,7 +97,7 @@ def update(
     row.name, row.description = after.name, after.description
     row.params = _params(specs.destination_of_connection(row.connection_spec_id), after.params)
     waits.wake_target(session, row.id, now_ms)
-    entities.touch(row, caller, now_ms)
+    entities.set_updated(row, caller, now_ms)
     shown = render(session, row, caller)
     audit.record(session, caller, now_ms, "update", (KIND, row.id), name=row.name, before=before, after=shown)
     return row
@@ -125,7 +125,7 @@ def delete(session: Session, caller: Caller, row_id: str, now_ms: int, *, force:
 
 def _params(destination: Destination, sent: Json) -> Json:
     try:
-        return schema.public_params(schema.parse_target_params(destination, sent))
+        return schema.redact(schema.parse_target_params(destination, sent))
     except InvalidInputError as error:
         raise problems.of_fields(error) from None
 
@@ -139,7 +139,7 @@ def render_all(session: Session, rows: Sequence[TargetConnection], caller: Calle
     """The target connections as the API shows them; what they refer to is read once for all."""
     bases = entities.by_id(session, Connection, [row.base_connection_id for row in rows])
     return [
-        entities.head(row, caller)
+        entities.entity_fields(row, caller)
         | {
             "baseConnectionId": row.base_connection_id,
             "connectionSpec": entities.spec_ref(row.connection_spec_id),

@@ -15,7 +15,7 @@ from offtake.store.tables import Connection, Flow, Run, SourceConnection, Target
 _NAMED: Final = 10
 
 
-def check_base_unused(session: Session, row: Connection) -> None:
+def check_connection_unused(session: Session, row: Connection) -> None:
     """Raise 1418 while flows use the base connection, 1447 while source or target connections do."""
     through = or_(TargetConnection.base_connection_id == row.id, SourceConnection.base_connection_id == row.id)
     flows = _flows(session, through)

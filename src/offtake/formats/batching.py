@@ -9,7 +9,7 @@ MOST_ROWS: Final = 8192
 MOST_BYTES: Final = 4 * 1024 * 1024
 
 
-def cut(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
+def split_batches(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
     """The batch's rows in order, without copying, in pieces of at most 8192 rows and about 4 MiB of Arrow.
 
     A row that is larger is a piece of its own; a batch without rows has no pieces.

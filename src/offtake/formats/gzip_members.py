@@ -40,7 +40,7 @@ def make_trailer(crc: int, size: int) -> bytes:
     return crc.to_bytes(4, "little") + (size % (1 << 32)).to_bytes(4, "little")
 
 
-def packed(data: bytes | bytearray | memoryview, level: int) -> bytes:
+def compress_member(data: bytes | bytearray | memoryview, level: int) -> bytes:
     """The data as one gzip member, at a level from 1 to 9; its header bears no time. The same data, the same bytes."""
     if level == _QUICK and len(data) >= _LEAST:
         return _isal_member(memoryview(data))

@@ -16,7 +16,7 @@ from typing import Final, Literal, Protocol, get_args
 from isal import isal_zlib
 from zlib_ng import zlib_ng
 
-from offtake.formats.gzip_members import HEADER, checksum, make_trailer, packed
+from offtake.formats.gzip_members import HEADER, checksum, compress_member, make_trailer
 
 Members = Literal["single", "many"]
 """One gzip member a file, or one for each block of its text."""
@@ -111,7 +111,7 @@ class GzipStream:
 
     def __init__(self, level: int, members: Members) -> None:
         self._compress: Callable[[memoryview, bool], bytes] = (
-            _Member(level).compress if members == "single" else lambda block, _last: packed(block, level)
+            _Member(level).compress if members == "single" else lambda block, _last: compress_member(block, level)
         )
         self._block = memoryview(bytearray(BLOCK))
         self._used = 0
@@ -156,7 +156,7 @@ class _Member:
     def compress(self, block: memoryview, last: bool) -> bytes:
         """The next bytes of the member, which ends with the last block."""
         if last and not self._pieces:
-            return packed(block, self._level)
+            return compress_member(block, self._level)
         chunks = [] if self._pieces else [HEADER]
         compressor = self._codecs[self._pieces % len(self._codecs)].make_compressor(self._before)
         chunks += [compressor.compress(block), compressor.flush(zlib.Z_SYNC_FLUSH)]

@@ -7,11 +7,11 @@ from typing import IO, Final, cast
 import arro3.io
 import pyarrow as pa
 
-from offtake.formats.batching import cut
+from offtake.formats.batching import split_batches
 from offtake.formats.gzip_stream import GzipStream, Members
 from offtake.formats.losses import LossCounter
 from offtake.formats.scalars import has_large_doubles, shorten_doubles
-from offtake.formats.types import check, for_json
+from offtake.formats.types import check_supported, to_json_types
 
 LEVEL: Final = 2
 
@@ -30,10 +30,10 @@ def encode(
     `losses` what JSON has no form for and leaves out. Raises `DeliveryError` for a column or value that JSON cannot
     hold; what `batches` raise passes through.
     """
-    check(schema)
+    check_supported(schema)
     stream, counter = GzipStream(level, members), losses or LossCounter()
-    text = _Text(stream)
-    for piece in (piece for batch in batches for piece in cut(batch)):
+    text = _ChunkedText(stream)
+    for piece in (piece for batch in batches for piece in split_batches(batch)):
         _write(piece, text, counter)
         yield from stream.take()
     stream.finish()
@@ -47,7 +47,7 @@ def lines(batch: pa.RecordBatch) -> bytes:
     return text.getvalue()
 
 
-class _Text:
+class _ChunkedText:
     """The file that the encoder writes to: what it writes becomes gzip."""
 
     def __init__(self, stream: GzipStream) -> None:
@@ -65,11 +65,11 @@ class _Text:
         """Does nothing: nothing is buffered on the way to the stream."""
 
 
-def _write(batch: pa.RecordBatch, text: _Text | io.BytesIO, losses: LossCounter) -> None:
+def _write(batch: pa.RecordBatch, text: _ChunkedText | io.BytesIO, losses: LossCounter) -> None:
     if batch.num_columns == 0:
         text.write(b"{}\n" * int(batch.num_rows))
     else:
-        rows = for_json(_from_zero(batch), losses)
+        rows = to_json_types(_from_zero(batch), losses)
         if not any(map(has_large_doubles, rows.columns)):
             arro3.io.write_ndjson(rows, cast(IO[bytes], text))
             return

@@ -15,12 +15,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from offtake.formats import uuids
-from offtake.formats.batching import cut
+from offtake.formats.batching import split_batches
 from offtake.formats.losses import LossCounter
 from offtake.formats.parquet_pages import chunks, footer, rewrite
-from offtake.formats.parquet_pages.footer import UnsuitedError
+from offtake.formats.parquet_pages.footer import NotRecompressibleError
 from offtake.formats.parquet_pages.thrift import Struct
-from offtake.formats.types import check
+from offtake.formats.types import check_supported
 
 _MOST_ROWS: Final = 65_536
 _MOST_BYTES: Final = 16 * 1024 * 1024
@@ -84,8 +84,8 @@ def gzip_pages(
     """How many rows the stored row groups have, and the bytes of one file of them, with gzip as its column codec.
 
     The files must have the schema's columns, in its order, and nothing else. The same files give the same bytes. Raises
-    `UnsuitedError`, also while bytes are taken, when values must be decoded after all; what reading raises passes
-    through.
+    `NotRecompressibleError`, also while bytes are taken, when values must be decoded after all; what reading raises
+    passes through.
     """
     return _from_pages(schema, stored, rewrite.Target(chunks.GZIP, level, only_plain=options.plain_encoding), options)
 
@@ -101,29 +101,29 @@ def plain_pages(
 def _from_pages(
     schema: pa.Schema, stored: Sequence[StoredGroups], target: rewrite.Target, options: ParquetOptions
 ) -> tuple[int, Iterator[bytes]]:
-    if options.uuid_as_text and uuids.has_uuids(schema):
-        raise UnsuitedError("its UUIDs are to be text")
-    with footer.judged():
+    if options.uuid_as_text and uuids.contains_uuids(schema):
+        raise NotRecompressibleError("its UUIDs are to be text")
+    with footer.translating_thrift_errors():
         sources = []
         for file, first, last in stored:
             found = footer.footer(file)
-            count = len(footer.groups(found))
+            count = len(footer.row_groups(found))
             if max(first, last or 0) > count:
-                raise UnsuitedError("it has fewer row groups than when it was planned with")
-            sources.append(rewrite.Source(file, found, first, count if last is None else last))
+                raise NotRecompressibleError("it has fewer row groups than when it was planned with")
+            sources.append(rewrite.StoredFile(file, found, first, count if last is None else last))
         model = _model(schema.serialize().to_pybytes())
-        end = footer.joined([source.footer for source in sources], footer.footer(pa.BufferReader(model)))
+        end = footer.with_row_groups([source.footer for source in sources], footer.footer(pa.BufferReader(model)))
         if not _reads_as(end, model):
-            raise UnsuitedError("its columns are stored as other types")
+            raise NotRecompressibleError("its columns are stored as other types")
         groups = [group for source in sources for group in source.groups]
         rows = sum(map(footer.rows, groups))
         # Whether pages are plain is seen page by page only.
         may_stand = len(sources) == 1 and sources[0].is_whole and not target.only_plain
-        if may_stand and rewrite.have_codec(sources[0], target.codec):
+        if may_stand and rewrite.codec_available(sources[0], target.codec):
             return rows, _as_it_stands(sources[0], end)
         if len(groups) > 1 and sum(map(footer.size, groups)) < _LEAST_GROUP * len(groups):
-            raise UnsuitedError("its row groups are small")
-        return rows, rewrite.recompressed(sources, end, target)
+            raise NotRecompressibleError("its row groups are small")
+        return rows, rewrite.recompress(sources, end, target)
 
 
 @lru_cache(maxsize=8)
@@ -135,22 +135,22 @@ def _model(schema: bytes) -> bytes:
 def _reads_as(end: Struct, model: bytes) -> bool:
     """Whether the delivered file has the model's types for readers that know nothing but Parquet's own schema."""
     try:
-        theirs = pq.read_schema(pa.BufferReader(footer.MAGIC + footer.written(end, [])))
+        theirs = pq.read_schema(pa.BufferReader(footer.MAGIC + footer.encode_footer(end, [])))
     except (OSError, pa.ArrowException, UnicodeDecodeError):
         return False
     return bool(theirs == pq.read_schema(pa.BufferReader(model)))
 
 
-def _as_it_stands(source: rewrite.Source, end: Struct) -> Iterator[bytes]:
+def _as_it_stands(source: rewrite.StoredFile, end: Struct) -> Iterator[bytes]:
     """The bytes of a whole file, but for its metadata when they do not name the columns' field ids as `end` does.
 
-    Raises `UnsuitedError` at once.
+    Raises `NotRecompressibleError` at once.
     """
     rewrite.check(source, end)
     if source.footer[footer.SCHEMA] == end[footer.SCHEMA]:
         return _bytes(source.file, source.file.size())
-    named = footer.written(end, rewrite.unmoved(source))
-    return itertools.chain(_bytes(source.file, footer.begins(source.file)), [named])
+    named = footer.encode_footer(end, rewrite.copied_row_groups(source))
+    return itertools.chain(_bytes(source.file, footer.first_offset(source.file)), [named])
 
 
 def _bytes(file: pa.NativeFile, left: int) -> Iterator[bytes]:
@@ -158,7 +158,7 @@ def _bytes(file: pa.NativeFile, left: int) -> Iterator[bytes]:
     while left:
         chunk = file.read(min(left, _CHUNK))
         if not chunk:
-            raise UnsuitedError("the file has become shorter")
+            raise NotRecompressibleError("the file has become shorter")
         left -= len(chunk)
         yield chunk
 
@@ -173,12 +173,12 @@ class _Writing:
 
 
 def _encode(schema: pa.Schema, batches: Iterable[pa.RecordBatch], how: _Writing) -> Iterator[bytes]:
-    check(schema)
+    check_supported(schema)
     delivered = schema
-    if how.options.uuid_as_text and uuids.has_uuids(schema):
-        delivered = uuids.with_uuids_as_text(schema)
-        batches = (uuids.convert(piece, delivered) for batch in batches for piece in cut(batch))
-    written = _Written()
+    if how.options.uuid_as_text and uuids.contains_uuids(schema):
+        delivered = uuids.uuids_as_text(schema)
+        batches = (uuids.convert(piece, delivered) for batch in batches for piece in split_batches(batch))
+    written = _BufferedSink()
     # Arrow's own schema in the footer would tell pyarrow alone more than the other readers know.
     writer = pq.ParquetWriter(
         pa.PythonFile(written, mode="w"),
@@ -201,7 +201,7 @@ def _groups(schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> Iterator[pa
     """The rows in tables that end with the piece that fills them, none of them empty."""
     held: list[pa.RecordBatch] = []
     rows = size = 0
-    for piece in (piece for batch in batches for piece in cut(batch)):
+    for piece in (piece for batch in batches for piece in split_batches(batch)):
         held.append(piece)
         rows += piece.num_rows
         size += piece.nbytes
@@ -212,7 +212,7 @@ def _groups(schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> Iterator[pa
         yield pa.Table.from_batches(held, schema)
 
 
-class _Written:
+class _BufferedSink:
     """A file that only grows; what was written since the last time can be taken out of it."""
 
     closed = False

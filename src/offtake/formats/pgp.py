@@ -29,22 +29,22 @@ _CHECK_SECONDS: Final = 10
 _NOT_INSTALLED: Final = "cannot be used: gpg (GnuPG 2.2.8 or newer) is not installed on this server"
 
 
-def encrypted(chunks: Iterable[bytes], key: bytes) -> Generator[bytes, None, None]:
+def encrypt(chunks: Iterable[bytes], key: bytes) -> Generator[bytes, None, None]:
     """The bytes as one binary OpenPGP message to the owner of an armored public key, in chunks of about 1 MiB.
 
     Memory is bounded, whatever the length. No two messages are alike, not even of the same bytes. The child process
     has ended when this generator has. Raises `DeliveryError`: EXPORT-2004-400 for a key that cannot be encrypted to
     now or a missing gpg, a transient error when gpg ends early; what `chunks` raise passes through.
     """
-    with _started(key) as (child, said):
-        whole = yield from _pumped(chunks, child)
+    with _start_process(key) as (child, said):
+        whole = yield from _pipe_through(chunks, child)
         status = child.wait()
         if not whole or status != 0:
             said.seek(0)
             raise _ended_early(key, status, said.read(_CHUNK))
 
 
-def key_problem(key: bytes) -> str | None:
+def check_key(key: bytes) -> str | None:
     """What is wrong with an armored public key, as the rest of a sentence; None when it can be encrypted to now."""
     try:
         return _check(key)
@@ -57,7 +57,7 @@ def key_problem(key: bytes) -> str | None:
 # The stream
 
 
-def _pumped(chunks: Iterable[bytes], child: "subprocess.Popen[bytes]") -> Generator[bytes, None, bool]:
+def _pipe_through(chunks: Iterable[bytes], child: "subprocess.Popen[bytes]") -> Generator[bytes, None, bool]:
     """Feed the child and take what it gives; False when it has stopped before it took everything.
 
     One thread serves whichever pipe is ready: neither can block the other, and `chunks` run where they always did.
@@ -98,7 +98,7 @@ def _pumped(chunks: Iterable[bytes], child: "subprocess.Popen[bytes]") -> Genera
 
 
 @contextmanager
-def _started(key: bytes) -> "Iterator[tuple[subprocess.Popen[bytes], IO[bytes]]]":
+def _start_process(key: bytes) -> "Iterator[tuple[subprocess.Popen[bytes], IO[bytes]]]":
     """gpg, waiting for what it is to encrypt, and the file that holds what it says. It is gone afterwards."""
     with ExitStack() as stack:
         try:
@@ -108,7 +108,7 @@ def _started(key: bytes) -> "Iterator[tuple[subprocess.Popen[bytes], IO[bytes]]]
         except FileNotFoundError:
             raise _unusable_key(_NOT_INSTALLED) from None
         except OSError as error:
-            raise _interrupted(f"could not be started: {os.strerror(error.errno or 0)}") from None
+            raise _interrupt(f"could not be started: {os.strerror(error.errno or 0)}") from None
         yield child, said
 
 
@@ -133,7 +133,7 @@ def _child(command: Sequence[str], said: IO[bytes]) -> "Iterator[subprocess.Pope
 def _ended_early(key: bytes, status: int, said: bytes) -> DeliveryError:
     lines = said.decode("utf-8", "replace").splitlines()
     last = "".join(one for one in lines[-1][:200] if one.isprintable()) if lines else "nothing was said"
-    ended = _interrupted(f"ended early, with status {status}: {last}")
+    ended = _interrupt(f"ended early, with status {status}: {last}")
     if status <= 0:  # killed, or gone without a word: that is not the key's doing
         return ended
     try:
@@ -151,7 +151,7 @@ def _unusable_key(problem: str) -> DeliveryError:
     )
 
 
-def _interrupted(what: str) -> DeliveryError:
+def _interrupt(what: str) -> DeliveryError:
     return DeliveryError(
         "EXPORT-1500-500",
         f"The program that encrypts files, gpg, {what}.",
@@ -164,7 +164,7 @@ def _interrupted(what: str) -> DeliveryError:
 
 
 def _check(key: bytes) -> str | None:
-    """As `key_problem`; gpg has the last word: it encrypts nothing to the key, as it would a file."""
+    """As `check_key`; gpg has the last word: it encrypts nothing to the key, as it would a file."""
     key = key.strip()
     if key.startswith(_SECRET):
         return _IS_SECRET
@@ -173,7 +173,7 @@ def _check(key: bytes) -> str | None:
     with _key_folder(key) as folder:
         listed = _answer([*_gpg(folder), "--with-colons", "--show-keys", "--", str(folder / "key")])
         lines = [line.split(":") for line in listed.stdout.decode("utf-8", "replace").splitlines()]
-        keys = [_Listed(line) for line in lines if line[0] in ("pub", "sec", "sub", "ssb")]
+        keys = [_KeyListing(line) for line in lines if line[0] in ("pub", "sec", "sub", "ssb")]
         primary = [one for one in keys if one.kind in ("pub", "sec")]
         if any(one.kind in ("sec", "ssb") for one in keys):
             return _IS_SECRET
@@ -181,13 +181,13 @@ def _check(key: bytes) -> str | None:
             return "holds no OpenPGP key that can be read"
         if len(primary) > 1:
             return f"holds {len(primary)} keys; give the one that files are to be encrypted with"
-        return None if _answer(_encryption(folder)).returncode == 0 else _why_unusable(keys)
+        return None if _answer(_encryption(folder)).returncode == 0 else _unusable_reason(keys)
 
 
 _IS_SECRET: Final = "is a secret key, which must never be sent: give the public one"  # noqa: S105 - a sentence
 
 
-class _Listed:
+class _KeyListing:
     """A key or sub-key as gpg lists it with colons (GnuPG's doc/DETAILS): validity, times, own capabilities."""
 
     def __init__(self, fields: Sequence[str]) -> None:
@@ -205,7 +205,7 @@ class _Listed:
         return None
 
 
-def _why_unusable(keys: Sequence[_Listed]) -> str:
+def _unusable_reason(keys: Sequence[_KeyListing]) -> str:
     now = time.time()
     own = keys[0].problem(now)
     if own is not None:

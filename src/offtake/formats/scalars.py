@@ -21,7 +21,7 @@ _PADDING: Final = pa.array([b"", b"\0\0", b"\0"], pa.large_binary())
 _UUID_DASHES: Final = (8, 12, 16, 20)
 
 
-class OutOfReachError(Exception):
+class OutOfRangeError(Exception):
     """A value that has no text; the message is what kind of value it is."""
 
 
@@ -105,19 +105,19 @@ def _is_ascii(text: pa.Array) -> bool:
 
 
 def day(array: pa.Array) -> pa.Array:
-    """Dates as days; raises `OutOfReachError` for one out of the calendar's reach."""
+    """Dates as days; raises `OutOfRangeError` for one out of the calendar's reach."""
     _within(array.view(pa.int32()), -_FURTHEST_DAY, _FURTHEST_DAY, "date")
     return array
 
 
 def time_of_day(array: pa.Array) -> pa.Array:
-    """Times as they are; raises `OutOfReachError` for one that is not within a day."""
+    """Times as they are; raises `OutOfRangeError` for one that is not within a day."""
     _within(array.view(pa.int64()), 0, _PER_DAY[array.type.unit] - 1, "time")
     return array
 
 
 def instant(array: pa.Array) -> pa.Array:
-    """Timestamps, in UTC where they have a zone; raises `OutOfReachError` for one out of the calendar's reach."""
+    """Timestamps, in UTC where they have a zone; raises `OutOfRangeError` for one out of the calendar's reach."""
     furthest = _FURTHEST_DAY * _PER_DAY[array.type.unit]
     _within(array.view(pa.int64()), -furthest, furthest, "timestamp")
     if array.type.tz in (None, "UTC"):
@@ -165,4 +165,4 @@ def base64_text(array: pa.Array) -> pa.Array:
 def _within(numbers: pa.Array, least: int, most: int, what: str) -> None:
     found = pc.min_max(numbers).as_py()
     if found["min"] is not None and (found["min"] < least or found["max"] > most):
-        raise OutOfReachError(what)
+        raise OutOfRangeError(what)

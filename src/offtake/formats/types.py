@@ -191,7 +191,7 @@ TYPE_MAP: Final = (
 )  # fmt: skip
 
 
-def for_json(batch: pa.RecordBatch, losses: LossCounter) -> pa.RecordBatch:
+def to_json_types(batch: pa.RecordBatch, losses: LossCounter) -> pa.RecordBatch:
     """The batch in types that the encoder writes as the map says; columns that are so already are not copied.
 
     Counts in `losses` what JSON has no form for. Raises `DeliveryError` naming the column for text that is not UTF-8,
@@ -201,7 +201,7 @@ def for_json(batch: pa.RecordBatch, losses: LossCounter) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays(columns, names=batch.schema.names)
 
 
-def check(schema: pa.Schema) -> None:
+def check_supported(schema: pa.Schema) -> None:
     """Raise `DeliveryError`, naming the column, when a type is not in the map or two fields share a name."""
     for field in schema:
         _check_depth(field)
@@ -232,7 +232,7 @@ def _rule(kind: pa.DataType) -> TypeRule | None:
 def _named(name: str, column: pa.Array, losses: LossCounter) -> pa.Array:
     try:
         return _Change(name, losses)(column)
-    except scalars.OutOfReachError as error:
+    except scalars.OutOfRangeError as error:
         raise DeliveryError(
             "EXPORT-1500-500",
             f"Column {name} holds a {error} that no calendar or clock reaches, and that has no text in JSON.",
@@ -284,10 +284,10 @@ def _check_fields(fields: Iterable[pa.Field], path: str) -> None:
     seen = set()
     for field in fields:
         if field.name in seen:
-            raise _refused(f"{path}{field.name}", "is there twice", "Rename one of the two in the dataset.")
+            raise _refuse(f"{path}{field.name}", "is there twice", "Rename one of the two in the dataset.")
         if "\0" in field.name:
             # Between libraries, Arrow's names end at a NUL.
-            raise _refused(
+            raise _refuse(
                 f"{path}{field.name!r}".replace("'", ""), "has a NUL in its name", "Rename it in the dataset."
             )
         seen.add(field.name)
@@ -302,7 +302,7 @@ def _check_type(kind: pa.DataType, path: str) -> None:
     if _rule(kind) is None:
         raise _unknown_type(path, str(kind))
     if pa.types.is_map(kind) and pa.types.is_nested(kind.key_type):
-        raise _refused(path, "is a map whose keys are no single values", "Change the column's type.")
+        raise _refuse(path, "is a map whose keys are no single values", "Change the column's type.")
     if pa.types.is_struct(kind):
         return _check_fields((kind.field(index) for index in range(kind.num_fields)), f"{path}.")
     for index in range(kind.num_fields):
@@ -314,7 +314,7 @@ def _check_depth(field: pa.Field) -> None:
     levels = _levels(field.type)
     if levels > _MOST_LEVELS:
         what = f"is nested {levels} levels deep in Parquet, where a list or a map is two; readers take {_MOST_LEVELS}"
-        raise _refused(field.name, what, "Change the column's type.")
+        raise _refuse(field.name, what, "Change the column's type.")
 
 
 def _levels(kind: pa.DataType) -> int:
@@ -336,8 +336,8 @@ def _check_iceberg_type(kind: str | Mapping[str, Any], path: str) -> None:
 
 
 def _unknown_type(path: str, kind: str) -> DeliveryError:
-    return _refused(path, f"has the type {kind}, which no export format holds", "Change the column's type.")
+    return _refuse(path, f"has the type {kind}, which no export format holds", "Change the column's type.")
 
 
-def _refused(path: str, what: str, remedy: str) -> DeliveryError:
+def _refuse(path: str, what: str, remedy: str) -> DeliveryError:
     return DeliveryError("EXPORT-1500-500", f"Column {path} {what}.", remedy)

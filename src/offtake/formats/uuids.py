@@ -5,47 +5,47 @@ import pyarrow as pa
 from offtake.formats import nested, scalars
 
 
-def has_uuids(schema: pa.Schema) -> bool:
+def contains_uuids(schema: pa.Schema) -> bool:
     """Whether a column is a UUID or holds one."""
-    return any(_holds_uuid(field.type) for field in schema)
+    return any(_contains_uuid(field.type) for field in schema)
 
 
-def with_uuids_as_text(schema: pa.Schema) -> pa.Schema:
+def uuids_as_text(schema: pa.Schema) -> pa.Schema:
     """The schema with a string in place of each UUID; names, field ids and what may be null stay."""
-    return pa.schema([_with_text(field) for field in schema], schema.metadata)
+    return pa.schema([_uuid_as_text(field) for field in schema], schema.metadata)
 
 
 def convert(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
-    """The batch under what `with_uuids_as_text` gave for its schema; columns without UUIDs are not copied."""
+    """The batch under what `uuids_as_text` gave for its schema; columns without UUIDs are not copied."""
     columns = [_convert(column, field.type) for column, field in zip(batch.columns, schema, strict=True)]
     return pa.RecordBatch.from_arrays(columns, schema=schema)
 
 
-def _holds_uuid(kind: pa.DataType) -> bool:
+def _contains_uuid(kind: pa.DataType) -> bool:
     if isinstance(kind, pa.UuidType):
         return True
-    return any(_holds_uuid(kind.field(index).type) for index in range(kind.num_fields))
+    return any(_contains_uuid(kind.field(index).type) for index in range(kind.num_fields))
 
 
-def _with_text(field: pa.Field) -> pa.Field:
+def _uuid_as_text(field: pa.Field) -> pa.Field:
     return field.with_type(_text_type(field.type))
 
 
 def _text_type(kind: pa.DataType) -> pa.DataType:
     if isinstance(kind, pa.UuidType):
         return pa.string()
-    if not _holds_uuid(kind):
+    if not _contains_uuid(kind):
         return kind
     if pa.types.is_struct(kind):
-        return pa.struct([_with_text(kind.field(index)) for index in range(kind.num_fields)])
+        return pa.struct([_uuid_as_text(kind.field(index)) for index in range(kind.num_fields)])
     if pa.types.is_map(kind):
-        return pa.map_(_with_text(kind.key_field), _with_text(kind.item_field), kind.keys_sorted)
-    return pa.list_(_with_text(kind.value_field))
+        return pa.map_(_uuid_as_text(kind.key_field), _uuid_as_text(kind.item_field), kind.keys_sorted)
+    return pa.list_(_uuid_as_text(kind.value_field))
 
 
 def _convert(array: pa.Array, kind: pa.DataType) -> pa.Array:
     """The array under `kind`, its own type with text for UUIDs. What a null covers is neither kept nor looked at."""
-    if not _holds_uuid(array.type):
+    if not _contains_uuid(array.type):
         return array
     if isinstance(array.type, pa.UuidType):
         return scalars.uuid_text(array)

@@ -15,7 +15,7 @@ from pyiceberg.table import Table
 from sqlalchemy import event, make_url
 from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
 
-from offtake.errors import OfftakeError, disk_trouble
+from offtake.errors import OfftakeError, disk_error
 from offtake.lake import locations
 from offtake.lake.locations import local_path
 
@@ -100,12 +100,12 @@ class Lake:
 
 
 @contextlib.contextmanager
-def needing_room() -> Iterator[None]:
+def raising_lake_full() -> Iterator[None]:
     """Raises `LakeFullError` where what is written finds no room."""
     try:
         yield
     except OSError as error:
-        trouble = disk_trouble(error)
+        trouble = disk_error(error)
         if trouble is None:
             raise
         raise LakeFullError(f"The disk of the tables takes nothing more: {trouble}. {_REMEDY}") from error

@@ -23,10 +23,10 @@ from sqlalchemy.exc import IntegrityError
 from offtake.errors import CancelledError
 from offtake.failpoints import failpoint
 from offtake.lake import evolution, rewriting, scan
-from offtake.lake.catalog import Lake, LakeFullError, TableName, needing_room
+from offtake.lake.catalog import Lake, LakeFullError, TableName, raising_lake_full
 from offtake.lake.evolution import SchemaChange
-from offtake.lake.parsing.columns import Resolver, agree, settled
-from offtake.lake.parsing.errors import ImportRefusedError, UnfitError
+from offtake.lake.parsing.columns import Resolver, are_compatible, null_columns_as_text
+from offtake.lake.parsing.errors import ImportRefusedError, SchemaMismatchError
 from offtake.lake.parsing.kinds import KindConflictError
 from offtake.lake.writing import DataFiles
 
@@ -56,7 +56,7 @@ class Batch:
 
 
 @dataclass(frozen=True)
-class Landed:
+class CommittedBatch:
     """A batch that is in the table: its id, its snapshot, and the rows it added."""
 
     batch_id: str
@@ -74,7 +74,7 @@ class Attempt:
 
     batch_id: str
     number: int = 1
-    replaces: tuple[Landed, ...] = ()
+    replaces: tuple[CommittedBatch, ...] = ()
     stopped: Callable[[], bool] = lambda: False
     evolve: bool = False
     may_rewrite: Callable[[], bool] = lambda: False
@@ -108,7 +108,7 @@ def write(lake: Lake, table: TableName, new: NewRows, attempt: Attempt) -> Batch
     """
     loaded = lake.find(table)
     folder = f"{loaded.location() if loaded else lake.location(table)}/data"
-    files = DataFiles(folder, f"{attempt.batch_id}-{attempt.number}", settled(new.wanted))
+    files = DataFiles(folder, f"{attempt.batch_id}-{attempt.number}", null_columns_as_text(new.wanted))
     try:
         files.write(new.rows)
         failpoint("batch_written")
@@ -120,7 +120,7 @@ def write(lake: Lake, table: TableName, new: NewRows, attempt: Attempt) -> Batch
         files.remove()
         raise
     try:
-        with needing_room(), _refusing():
+        with raising_lake_full(), _refusing():
             table_now, snapshot = _commit(lake, table, new, files, attempt)
     except (ImportRefusedError, LakeFullError):
         if find_commit(lake, table, attempt.batch_id) is None:
@@ -140,10 +140,12 @@ def declare(lake: Lake, table: TableName, schema: pa.Schema) -> None:
 
     Raises `ImportRefusedError`.
     """
-    with needing_room(), _refusing(), contextlib.suppress(TableAlreadyExistsError):
+    with raising_lake_full(), _refusing(), contextlib.suppress(TableAlreadyExistsError):
         properties = _PROPERTIES | {evolution.DECLARED: "true"}
         _create_namespace(lake, table)
-        lake.catalog.create_table(table, settled(schema), location=lake.location(table), properties=properties)
+        lake.catalog.create_table(
+            table, null_columns_as_text(schema), location=lake.location(table), properties=properties
+        )
 
 
 def find_commit(lake: Lake, table: TableName, batch_id: str) -> Batch | None:
@@ -170,10 +172,10 @@ def batch_of(snapshot: Snapshot) -> Batch:
 _ADDED: Final = ("added-records", "added-files-size", "added-data-files")
 
 
-def files_of(table: Table, batch: Landed) -> list[IcebergFile]:
+def files_of(table: Table, batch: CommittedBatch) -> list[IcebergFile]:
     """The batch's files, all of which are in the table as they came in. Raises `ImportRefusedError` if not."""
     current = table.current_snapshot()
-    files = scan.files_from(table, current, batch.snapshot_id) if current else []
+    files = scan.files_added_by(table, current, batch.snapshot_id) if current else []
     if sum(file.record_count for file in files) != batch.rows:
         raise ImportRefusedError(
             f"The rows of batch {batch.batch_id} have been rewritten or removed since they came in, and can no longer "
@@ -235,7 +237,7 @@ def _create(lake: Lake, table: TableName, new: NewRows, files: DataFiles, attemp
     _create_namespace(lake, table)
     properties = _PROPERTIES | evolution.properties_of(new.wanted) | evolution.unbounded_properties(files.unbounded)
     transaction = lake.catalog.create_table_transaction(
-        table, settled(new.wanted), location=lake.location(table), properties=properties
+        table, null_columns_as_text(new.wanted), location=lake.location(table), properties=properties
     )
     added = {BATCH_ID: attempt.batch_id}
     transaction.add_files(files.uris, snapshot_properties=added, check_duplicate_files=False)
@@ -266,11 +268,11 @@ def _add(lake: Lake, table: TableName, current: Table, new: NewRows, files: Data
 
 def _onto(known: pa.Schema, new: NewRows) -> pa.Schema:
     """The wanted columns on top of those that the table has got since the files were planned."""
-    if new.change.rewritten or new.change.filled or new.change.determined or not agree(known, new.wanted):
+    if new.change.rewritten or new.change.filled or new.change.determined or not are_compatible(known, new.wanted):
         raise OtherSchemaError("others wrote other types at the same time.")
     try:
         return Resolver().schema(known, new.wanted)
-    except (KindConflictError, UnfitError):
+    except (KindConflictError, SchemaMismatchError):
         raise OtherSchemaError("others wrote other types at the same time.") from None
 
 
@@ -291,7 +293,7 @@ def _refusing() -> Iterator[None]:
     """Translates what PyIceberg raises for columns and values that it does not take."""
     try:
         yield
-    except UnfitError as error:
+    except SchemaMismatchError as error:
         raise ImportRefusedError(f"The dataset's rows cannot be written under the new types: {error}.") from None
     except rewriting.NotRewritableError as error:
         raise ImportRefusedError(f"The dataset's types cannot change: {error}.") from None

@@ -57,7 +57,7 @@ class Deletes:
             made._add(entry, specs)
         return made
 
-    def going_with(self, entry: ManifestEntry) -> tuple[str, ...]:
+    def delete_files_for(self, entry: ManifestEntry) -> tuple[str, ...]:
         """The position-delete files that may be about the data file, sorted.
 
         Raises `DeliveryError` when a delete goes with it that is not applied.
@@ -81,7 +81,7 @@ class Deletes:
             if one.origin in added_by and one.sequence > oldest:
                 raise _cannot_apply(self.table, one.file)
 
-    def remove_from(self, entry: ManifestEntry) -> bool:
+    def subtract(self, entry: ManifestEntry) -> bool:
         """Whether rows of the data file are, or may be, deleted; where bounds do not tell, delete files are read."""
         if self.refuse(entry):
             return True

@@ -15,9 +15,9 @@ from pyiceberg.types import NestedField, StructType
 
 from offtake.lake.parsing.columns import (
     PLACEHOLDER,
+    iceberg_schema,
     is_promotion,
-    normal_schema,
-    settled,
+    null_columns_as_text,
     undetermined,
     with_undetermined,
 )
@@ -60,7 +60,7 @@ class SchemaChange:
 def known_schema(table: Table) -> pa.Schema:
     """The table's columns in the types that files come in, of null type where nothing is known yet."""
     arrow = table.schema().as_arrow()
-    plain = normal_schema(pa.schema([pa.field(one.name, one.type, one.nullable) for one in arrow]))
+    plain = iceberg_schema(pa.schema([pa.field(one.name, one.type, one.nullable) for one in arrow]))
     paths = json.loads(table.properties.get(UNDETERMINED, "[]"))
     return with_undetermined(plain, [tuple(path) for path in paths])
 
@@ -79,7 +79,7 @@ def evolve(transaction: Transaction, known: pa.Schema, wanted: pa.Schema, change
     # PyIceberg's way with Arrow takes long to import; servers answer before anything needs it.
     from pyiceberg.io.pyarrow import _pyarrow_to_schema_without_ids  # noqa: PLC0415 - see above
 
-    target = settled(wanted)
+    target = null_columns_as_text(wanted)
     if change.replaced:
         types = _pyarrow_to_schema_without_ids(target)
         # A column that is required stays so: the rows that are there have a value, and so have those to come.

@@ -28,7 +28,7 @@ UNKNOWN: Final = -1
 
 
 @dataclass(frozen=True)
-class _Identity:
+class _FieldIdentity:
     """A column that a table is partitioned by as it is: where its value is, its field id and type."""
 
     index: int
@@ -37,18 +37,18 @@ class _Identity:
 
 
 @dataclass(frozen=True)
-class FileFacts:
+class FileMetadata:
     """What is to be known of a table's files when they are read under one of its snapshots' schemas."""
 
-    _identities: dict[int, tuple[_Identity, ...]]
+    _identities: dict[int, tuple[_FieldIdentity, ...]]
     _names: dict[int, dict[str, int]]
     _written_under: dict[int, int | None]
 
     @staticmethod
-    def of(table: Table, snapshot: Snapshot) -> "FileFacts":
+    def of(table: Table, snapshot: Snapshot) -> "FileMetadata":
         """For reading the table under the snapshot's schema."""
-        changed = names_changed_hands(table)
-        return FileFacts(
+        changed = column_names_were_reused(table)
+        return FileMetadata(
             _identities=_identities(table, schema_of(table, snapshot)),
             _names={number: index_by_name(schema) for number, schema in table.schemas().items()} if changed else {},
             _written_under={one.snapshot_id: one.schema_id for one in table.metadata.snapshots} if changed else {},
@@ -84,7 +84,7 @@ def schema_of(table: Table, snapshot: Snapshot) -> Schema:
     return table.schema() if snapshot.schema_id is None else table.schemas()[snapshot.schema_id]
 
 
-def names_changed_hands(table: Table) -> bool:
+def column_names_were_reused(table: Table) -> bool:
     """Whether a name has been that of different columns, in a table that may have files without field ids."""
     if table.name_mapping() is None or len(table.schemas()) == 1:
         return False
@@ -96,21 +96,21 @@ def names_changed_hands(table: Table) -> bool:
     )
 
 
-def older_names(table: Table) -> dict[int, str]:
+def former_names(table: Table) -> dict[int, str]:
     """Name mappings in JSON, by schema, for reading files that `schema_id` gives one for."""
-    if not names_changed_hands(table):
+    if not column_names_were_reused(table):
         return {}
     return {number: create_mapping_from_schema(one).model_dump_json() for number, one in table.schemas().items()}
 
 
-def _identities(table: Table, schema: Schema) -> dict[int, tuple[_Identity, ...]]:
+def _identities(table: Table, schema: Schema) -> dict[int, tuple[_FieldIdentity, ...]]:
     found = defaultdict(list)
     for number, spec in table.specs().items():
         for index, field in enumerate(spec.fields):
             if isinstance(field.transform, IdentityTransform) and field.source_id in schema.field_ids:
                 kind = schema.find_type(field.source_id)
                 assert isinstance(kind, PrimitiveType)  # noqa: S101 - nothing else can be partitioned by
-                found[number].append(_Identity(index, field.source_id, kind))
+                found[number].append(_FieldIdentity(index, field.source_id, kind))
     return {number: tuple(identities) for number, identities in found.items()}
 
 

@@ -10,13 +10,13 @@ import pyarrow as pa
 from pyiceberg.table import Table
 
 from offtake.lake import commits, evolution, rewriting, scan
-from offtake.lake.catalog import Lake, TableName, needing_room
+from offtake.lake.catalog import Lake, TableName, raising_lake_full
 from offtake.lake.commits import (
     BATCH_ID,
     REVERTED_ID,
     Attempt,
     Batch,
-    Landed,
+    CommittedBatch,
     NewRows,
     OtherSchemaError,
     declare,
@@ -24,8 +24,8 @@ from offtake.lake.commits import (
 )
 from offtake.lake.evolution import SchemaChange
 from offtake.lake.locations import local_path
-from offtake.lake.parsing.columns import Changes, Resolver, normal_schema, settled
-from offtake.lake.parsing.conform import conform
+from offtake.lake.parsing.columns import Changes, Resolver, iceberg_schema, null_columns_as_text
+from offtake.lake.parsing.conform import cast_to_schema
 from offtake.lake.parsing.errors import ImportRefusedError
 from offtake.lake.parsing.files import InputFile
 from offtake.lake.parsing.kinds import Path as ColumnPath
@@ -34,7 +34,7 @@ from offtake.lake.parsing.options import ParseOptions
 from offtake.lake.parsing.parse import Parsed, parse
 from offtake.lake.writing import remove_empty
 
-__all__ = ["BATCH_ID", "Attempt", "Batch", "Landed", "declare", "find_commit"]
+__all__ = ["BATCH_ID", "Attempt", "Batch", "CommittedBatch", "declare", "find_commit"]
 
 _ROUNDS: Final = 3
 
@@ -67,7 +67,7 @@ def ingest(
     """
     for last in range(_ROUNDS, 0, -1):
         try:
-            with needing_room():
+            with raising_lake_full():
                 plan = _plan(lake, table, files, attempt, options or ParseOptions(), refuse_empty=refuse_empty)
                 made = commits.write(lake, table, plan.new, attempt)
                 return None if made is None else replace(made, notes=plan.notes)
@@ -89,7 +89,7 @@ def dry_run(
         rows=sum(batch.num_rows for batch in plan.new.rows),
         columns_added=tuple(map(name_of, added)),
         types_changed=tuple(map(name_of, changed)),
-        schema=settled(plan.new.wanted),
+        schema=null_columns_as_text(plan.new.wanted),
         notes=plan.notes,
     )
 
@@ -98,9 +98,9 @@ def append(lake: Lake, table: TableName, batches: Iterable[pa.RecordBatch], sche
     """Arrow batches as one snapshot of a table, which is made when there is none. New columns are added."""
     loaded = lake.find(table)
     known = evolution.known_schema(loaded) if loaded else None
-    normal = normal_schema(schema)
+    normal = iceberg_schema(schema)
     wanted = normal if known is None else Resolver(changes=Changes(promote=True)).schema(known, normal)
-    rows = (conform(batch, settled(wanted)) for batch in batches)
+    rows = (cast_to_schema(batch, null_columns_as_text(wanted)) for batch in batches)
     change = SchemaChange() if known is None else evolution.compare(known, wanted)
     made = commits.write(lake, table, NewRows(known, wanted, rows, change), Attempt(batch_id, evolve=True))
     if made is None:
@@ -122,7 +122,7 @@ def clear(lake: Lake, table: TableName, batch_id: str) -> None:
         remove_empty(folder)
 
 
-def revert(lake: Lake, table: TableName, batch: Landed) -> None:
+def revert(lake: Lake, table: TableName, batch: CommittedBatch) -> None:
     """Take the batch's rows out of the table, as one snapshot, once.
 
     Raises `ImportRefusedError` when they can no longer be told from others, and `LakeFullError`.
@@ -137,7 +137,7 @@ def revert(lake: Lake, table: TableName, batch: Landed) -> None:
         return current
 
     if lake.exists(table):
-        with needing_room():
+        with raising_lake_full():
             commits.retry_commit(lambda: commit(lake.load(table)))
 
 

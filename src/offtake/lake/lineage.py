@@ -26,7 +26,7 @@ Key = tuple[str, int]
 
 
 @dataclass(frozen=True)
-class Source:
+class RowOrigin:
     """A data file to read, by its manifest entry, and the position-delete files to read it with."""
 
     entry: ManifestEntry
@@ -99,7 +99,7 @@ def operation(snapshot: Snapshot) -> Operation:
     return snapshot.summary.operation if snapshot.summary else Operation.APPEND
 
 
-def added_in(manifests: Manifests, snapshots: list[Snapshot]) -> list[Source] | None:
+def added_in(manifests: Manifests, snapshots: list[Snapshot]) -> list[RowOrigin] | None:
     """Where the rows are that the snapshots added and that are still in the table after the last, oldest first.
 
     `snapshots` is a stretch of one branch, oldest first. None when the metadata do not tell these rows from others.
@@ -107,45 +107,45 @@ def added_in(manifests: Manifests, snapshots: list[Snapshot]) -> list[Source] | 
     """
     if not snapshots:
         return []
-    walk = _Walk(manifests, snapshots)
+    walk = _LineageWalker(manifests, snapshots)
     for before, snapshot in pairwise(snapshots):
         if operation(snapshot) == Operation.REPLACE:
             walk.compact(before, snapshot)
-    return walk.due()
+    return walk.pending_rows()
 
 
 @dataclass
-class _Blend:
+class _MixedCompaction:
     """Files that compactions wrote of rows added in the range and of older ones.
 
     `sources` held the rows of the range; `files` are what is left of what was written of them; `whole` says
     that nothing of that has been lost.
     """
 
-    sources: list[Source]
+    sources: list[RowOrigin]
     files: dict[Key, ManifestEntry]
     whole: bool
 
 
 @dataclass
-class _Inputs:
+class _CompactionInputs:
     """What one compaction rewrote, of one partition."""
 
     added: list[ManifestEntry] = field(default_factory=list)
-    blends: list[_Blend] = field(default_factory=list)
+    blends: list[_MixedCompaction] = field(default_factory=list)
     blended: list[ManifestEntry] = field(default_factory=list)
     older: bool = False
     outputs: list[ManifestEntry] = field(default_factory=list)
 
 
-class _Walk:
+class _LineageWalker:
     def __init__(self, manifests: Manifests, snapshots: list[Snapshot]) -> None:
         self._manifests = manifests
         self._order = {snapshot.snapshot_id: index for index, snapshot in enumerate(snapshots)}
         self._compactions = {one.snapshot_id for one in snapshots if operation(one) == Operation.REPLACE}
         self._last = snapshots[-1]
         self._pure: set[Key] = set()
-        self._blends: dict[Key, _Blend] = {}
+        self._blends: dict[Key, _MixedCompaction] = {}
 
     def compact(self, before: Snapshot, snapshot: Snapshot) -> None:
         """Follow the rows through a compaction; `before` is the snapshot it was made on."""
@@ -153,22 +153,22 @@ class _Walk:
         if not changes:
             return
         removed = self._removed(self._live(before), snapshot)
-        for inputs in self._rewritten(changes, removed):
+        for inputs in self._rewritten_rows(changes, removed):
             if not inputs.older and not inputs.blends:
                 self._pure.update(map(_key, inputs.outputs))
             elif inputs.added or inputs.blends:
-                self._blend(inputs, self._manifests.deletes(before))
+                self._mixed_inputs(inputs, self._manifests.deletes(before))
 
-    def due(self) -> list[Source] | None:
+    def pending_rows(self) -> list[RowOrigin] | None:
         live = self._live(self._last)
         deletes = self._manifests.deletes(self._last)
         entries = (entry for of_key in live.values() for entry in of_key)
-        found = [Source(entry, deletes.going_with(entry)) for entry in entries if self._is_added(entry)]
+        found = [RowOrigin(entry, deletes.delete_files_for(entry)) for entry in entries if self._is_added(entry)]
         for blend in {id(one): one for one in self._blends.values()}.values():
-            if not blend.whole or any(deletes.remove_from(entry) for entry in blend.files.values()):
+            if not blend.whole or any(deletes.subtract(entry) for entry in blend.files.values()):
                 return None
             found += blend.sources
-        return sorted(found, key=lambda one: (self._order[_origin(one.entry)], one.entry.data_file.file_path))
+        return sorted(found, key=lambda one: (self._order[_added_snapshot(one.entry)], one.entry.data_file.file_path))
 
     def _live(self, snapshot: Snapshot) -> dict[Key, list[ManifestEntry]]:
         """The range's files that the snapshot has. Files of blends that it has no more were removed."""
@@ -196,24 +196,26 @@ class _Walk:
 
     def _is_added(self, entry: ManifestEntry) -> bool:
         """Whether all rows of the file were added in the range."""
-        return _origin(entry) not in self._compactions or _key(entry) in self._pure
+        return _added_snapshot(entry) not in self._compactions or _key(entry) in self._pure
 
-    def _rewritten(self, changes: list[ManifestEntry], removed: Mapping[str, list[ManifestEntry]]) -> list[_Inputs]:
+    def _rewritten_rows(
+        self, changes: list[ManifestEntry], removed: Mapping[str, list[ManifestEntry]]
+    ) -> list[_CompactionInputs]:
         """What was rewritten into what. Rows stay in their partition, unless they were partitioned anew."""
         if len({entry.data_file.spec_id for entry in changes}) == 1:
-            found = self._grouped(changes, removed, partition_of)
+            found = self._by_partition(changes, removed, partition_of)
             blends = [id(one) for inputs in found for one in {id(one): one for one in inputs.blends}.values()]
             if len(blends) == len(set(blends)):
                 return found
-        return self._grouped(changes, removed, lambda _: None)
+        return self._by_partition(changes, removed, lambda _: None)
 
-    def _grouped(
+    def _by_partition(
         self,
         changes: list[ManifestEntry],
         removed: Mapping[str, list[ManifestEntry]],
         group: Callable[[IcebergFile], Hashable],
-    ) -> list[_Inputs]:
-        found: dict[Hashable, _Inputs] = defaultdict(_Inputs)
+    ) -> list[_CompactionInputs]:
+        found: dict[Hashable, _CompactionInputs] = defaultdict(_CompactionInputs)
         in_range = {path: iter(entries) for path, entries in removed.items()}
         for change in changes:
             inputs = found[group(change.data_file)]
@@ -231,12 +233,12 @@ class _Walk:
                 inputs.added.append(entry)
         return list(found.values())
 
-    def _blend(self, inputs: _Inputs, deletes: Deletes) -> None:
+    def _mixed_inputs(self, inputs: _CompactionInputs, deletes: Deletes) -> None:
         readable = [entry for entry in inputs.added if not deletes.refuse(entry)]
-        made = _Blend(
-            sources=[Source(entry, deletes.going_with(entry)) for entry in readable],
+        made = _MixedCompaction(
+            sources=[RowOrigin(entry, deletes.delete_files_for(entry)) for entry in readable],
             files={_key(entry): entry for entry in inputs.outputs},
-            whole=len(readable) == len(inputs.added) and not any(map(deletes.remove_from, inputs.blended)),
+            whole=len(readable) == len(inputs.added) and not any(map(deletes.subtract, inputs.blended)),
         )
         gone = set(map(_key, inputs.blended))
         for blend in {id(one): one for one in inputs.blends}.values():
@@ -249,10 +251,10 @@ class _Walk:
 
 
 def _key(entry: ManifestEntry) -> Key:
-    return entry.data_file.file_path, _origin(entry)
+    return entry.data_file.file_path, _added_snapshot(entry)
 
 
-def _origin(entry: ManifestEntry) -> int:
+def _added_snapshot(entry: ManifestEntry) -> int:
     """The snapshot that added the file; readers of manifests fill it in."""
     assert entry.snapshot_id is not None  # noqa: S101 - the specification requires it of every live entry
     return entry.snapshot_id

@@ -67,7 +67,7 @@ def explain(table: str) -> Iterator[None]:
             raise
         raise outages.unreachable(f"The catalog's entry of {table}", _cause_of(error)) from None
     except _UNREADABLE as error:
-        if outages.passes(error):
+        if outages.is_transient(error):
             raise outages.unreachable(f"The metadata of {table}", shortened(error)) from None
         cause, remedy = _cause(error)
         raise DeliveryError("EXPORT-1500-500", f"The metadata of {table} cannot be read: {cause}.", remedy) from error

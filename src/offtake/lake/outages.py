@@ -36,7 +36,7 @@ _AZURE: Final = r"\b(?:ServerBusy|OperationTimedOut|InternalError|Fail to get a 
 _PASSES: Final = re.compile("|".join((_AMAZON, _STATUS, _GOOGLE, _AZURE)))
 
 
-def passes(error: BaseException) -> bool:
+def is_transient(error: BaseException) -> bool:
     """Whether the store that has the file cannot be reached, or is overloaded, or this machine is."""
     if exhaustion(error) is not None:
         return True

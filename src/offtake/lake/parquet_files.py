@@ -65,7 +65,7 @@ def unreadable(file: str, error: Exception) -> DeliveryError:
             transient=True,
             window=outages.MISSING_SECONDS,
         )
-    if outages.passes(error):
+    if outages.is_transient(error):
         return outages.unreachable(f"The dataset's file {file}", shortened(error))
     if isinstance(error, PermissionError):
         return DeliveryError(

@@ -19,7 +19,7 @@ def positions(delete_file: str, path: str) -> pa.ChunkedArray:
         return _positions(delete_file, path)
 
 
-def deleted(path: str, delete_files: Iterable[str]) -> pa.Array | None:
+def deleted_positions(path: str, delete_files: Iterable[str]) -> pa.Array | None:
     """The positions of the data file's rows that the delete files delete, or None."""
     found = [positions(delete_file, path) for delete_file in delete_files]
     chunks = [chunk for one in found for chunk in one.chunks]

@@ -18,7 +18,7 @@ Column = Callable[[pa.Array], pa.Array]
 """From an array as it is in the file to the array that is delivered."""
 
 
-class UnfitError(Exception):
+class ProjectionError(Exception):
     """A file's columns, or values, cannot be brought under the schema; the text says which and why."""
 
     def __init__(
@@ -29,29 +29,29 @@ class UnfitError(Exception):
 
 
 @dataclass(frozen=True)
-class Names:
+class ColumnNames:
     """Which fields the names in a file without field ids mean: `fields` in the form of Iceberg's name mapping."""
 
     fields: Sequence[Mapping[str, Any]]
 
     @staticmethod
-    def of(fields: Iterable[pa.Field]) -> "Names":
+    def of(fields: Iterable[pa.Field]) -> "ColumnNames":
         """The names that the fields have themselves."""
-        return Names([{"field-id": _id(one), "names": [one.name], "fields": _inside(one.type)} for one in fields])
+        return ColumnNames([{"field-id": _id(one), "names": [one.name], "fields": _inside(one.type)} for one in fields])
 
     def id_of(self, name: str) -> int | None:
         """The id of the field that has that name."""
         return next((one.get("field-id") for one in self.fields if name in one["names"]), None)
 
-    def below(self, field_id: int) -> "Names":
+    def below(self, field_id: int) -> "ColumnNames":
         """The names in a struct, by its field's id."""
         found = (one.get("fields") or () for one in self.fields if one.get("field-id") == field_id)
-        return Names(next(found, ()))
+        return ColumnNames(next(found, ()))
 
-    def inside(self, part: str) -> "Names":
+    def inside(self, part: str) -> "ColumnNames":
         """The names in a list's `element`, or in a map's `key` or `value`."""
         found = (one.get("fields") or () for one in self.fields if part in one["names"])
-        return Names(next(found, ()))
+        return ColumnNames(next(found, ()))
 
 
 Missing = Callable[[int, pa.DataType], pa.Scalar | None]
@@ -59,14 +59,14 @@ Missing = Callable[[int, pa.DataType], pa.Scalar | None]
 
 
 def projection(
-    file: pa.Schema, wanted: pa.Schema, names: Names, missing: Missing
+    file: pa.Schema, wanted: pa.Schema, names: ColumnNames, missing: Missing
 ) -> Callable[[pa.RecordBatch], pa.RecordBatch]:
     """How the file's batches become batches of the wanted schema, whose fields all bear ids.
 
     `names` are used where columns of the file bear no ids. Raises `UnfitError`.
     """
-    found = _Structs(missing).children(file, wanted, names, "")
-    if _as_wanted(found, file, wanted):
+    found = _StructReader(missing).children(file, wanted, names, "")
+    if _is_as_wanted(found, file, wanted):
         return lambda batch: pa.RecordBatch.from_arrays(batch.columns, schema=wanted)
 
     def project(batch: pa.RecordBatch) -> pa.RecordBatch:
@@ -75,16 +75,16 @@ def projection(
     return project
 
 
-def is_as_wanted(file: pa.Schema, wanted: pa.Schema, names: Names) -> bool:
+def is_as_wanted(file: pa.Schema, wanted: pa.Schema, names: ColumnNames) -> bool:
     """Whether the file's columns are the wanted ones, in their order, and none of them needs a change."""
     try:
-        found = _Structs(lambda _field_id, _type: None).children(file, wanted, names, "")
-    except UnfitError:
+        found = _StructReader(lambda _field_id, _type: None).children(file, wanted, names, "")
+    except ProjectionError:
         return False
-    return file.names == wanted.names and _as_wanted(found, file, wanted)
+    return file.names == wanted.names and _is_as_wanted(found, file, wanted)
 
 
-def _as_wanted(found: "Sequence[_Child]", file: pa.Schema, wanted: pa.Schema) -> bool:
+def _is_as_wanted(found: "Sequence[_Child]", file: pa.Schema, wanted: pa.Schema) -> bool:
     in_place = all(column is None and index == place for place, (index, column) in enumerate(found))
     return bool(in_place and file.types == wanted.types)
 
@@ -105,10 +105,12 @@ def _arrays(found: Sequence[_Child], column: Callable[[int], pa.Array], length: 
 
 
 @dataclass(frozen=True)
-class _Structs:
+class _StructReader:
     missing: Missing
 
-    def children(self, file: Sequence[pa.Field], wanted: Sequence[pa.Field], names: Names, path: str) -> list[_Child]:
+    def children(
+        self, file: Sequence[pa.Field], wanted: Sequence[pa.Field], names: ColumnNames, path: str
+    ) -> list[_Child]:
         by_name = not any(_id(field) for field in file)
         ids = (names.id_of(field.name) if by_name else _id(field) for field in file)
         known = {field_id: index for index, field_id in enumerate(ids)}
@@ -123,7 +125,7 @@ class _Structs:
                 made.append((None, self._absent(field_id, field, f"{path}{field.name}")))
         return made
 
-    def column(self, file: pa.DataType, wanted: pa.DataType, names: Names, path: str) -> Column | None:
+    def column(self, file: pa.DataType, wanted: pa.DataType, names: ColumnNames, path: str) -> Column | None:
         """What to do with the arrays of a column; None when they are as wanted."""
         if pa.types.is_dictionary(file):
             return _then(pa.DictionaryArray.dictionary_decode, self.column(file.value_type, wanted, names, path))
@@ -132,11 +134,11 @@ class _Structs:
         if isinstance(file, pa.BaseExtensionType) and file != wanted:
             return _then(lambda array: array.storage, self.column(file.storage_type, wanted, names, path))
         for holds, change in _NESTED.items():
-            if holds(wanted) and (holds(file) or (change is _Structs.of_list and _is_list(file))):
+            if holds(wanted) and (holds(file) or (change is _StructReader.of_list and _is_list(file))):
                 return change(self, file, wanted, names, path)
         return None if file == wanted else _leaf(file, wanted, path)
 
-    def of_struct(self, file: pa.StructType, wanted: pa.StructType, names: Names, path: str) -> Column | None:
+    def of_struct(self, file: pa.StructType, wanted: pa.StructType, names: ColumnNames, path: str) -> Column | None:
         """As `column`, of a struct."""
         fields = list(wanted)
         found = self.children(list(file), fields, names, f"{path}.")
@@ -151,7 +153,7 @@ class _Structs:
 
         return change
 
-    def of_list(self, file: pa.DataType, wanted: pa.ListType, names: Names, path: str) -> Column | None:
+    def of_list(self, file: pa.DataType, wanted: pa.ListType, names: ColumnNames, path: str) -> Column | None:
         """As `column`, of a list."""
         # Lists of a fixed or large size, and views of lists, are made plain ones first.
         plain = file if pa.types.is_list(file) else pa.list_(file.value_field)
@@ -167,7 +169,7 @@ class _Structs:
 
         return change
 
-    def of_map(self, file: pa.MapType, wanted: pa.MapType, names: Names, path: str) -> Column | None:
+    def of_map(self, file: pa.MapType, wanted: pa.MapType, names: ColumnNames, path: str) -> Column | None:
         """As `column`, of a map."""
         key = self.column(file.key_type, wanted.key_type, names.inside("key"), f"{path}.key")
         item = self.column(file.item_type, wanted.item_type, names.inside("value"), f"{path}.value")
@@ -187,14 +189,14 @@ class _Structs:
         if value is not None and (value.is_valid or field.nullable):
             return lambda length: pa.repeat(value, length)
         if not field.nullable:
-            raise UnfitError(f"column {path} is required, and the file does not have it")
+            raise ProjectionError(f"column {path} is required, and the file does not have it")
         return lambda length: pa.nulls(length, field.type)
 
 
 _NESTED: Final = {
-    pa.types.is_struct: _Structs.of_struct,
-    pa.types.is_map: _Structs.of_map,
-    pa.types.is_list: _Structs.of_list,
+    pa.types.is_struct: _StructReader.of_struct,
+    pa.types.is_map: _StructReader.of_map,
+    pa.types.is_list: _StructReader.of_list,
 }
 
 
@@ -207,7 +209,7 @@ def _leaf(file: pa.DataType, wanted: pa.DataType, path: str) -> Column:
         # Text that the writer did not call text. Whether it is UTF-8 is seen to where all text is.
         return lambda array: array.cast(pa.binary()).view(wanted)
     if not _widens(file, wanted):
-        raise UnfitError(f"column {path} is {file} in the file and {wanted} in the table")
+        raise ProjectionError(f"column {path} is {file} in the file and {wanted} in the table")
     return lambda array: _cast(array, wanted, path)
 
 
@@ -215,7 +217,7 @@ def _cast(array: pa.Array, wanted: pa.DataType, path: str) -> pa.Array:
     try:
         return array.cast(wanted)
     except pa.ArrowInvalid:
-        raise UnfitError(
+        raise ProjectionError(
             f"column {path} has values of {array.type} that {wanted}, the table's type, cannot hold exactly",
             "Rewrite the file with values that the table's type holds, or give the column a type that holds them.",
         ) from None
@@ -225,7 +227,7 @@ def _uuids(array: pa.Array, path: str) -> pa.Array:
     try:
         values = [None if one is None else UUID(one).bytes for one in array.to_pylist()]
     except (ValueError, UnicodeDecodeError):
-        raise UnfitError(
+        raise ProjectionError(
             f"column {path} is text in the file and uuid in the table, and not all of it are UUIDs",
             "Correct the values in the file, or make the column's type string.",
         ) from None
@@ -234,7 +236,7 @@ def _uuids(array: pa.Array, path: str) -> pa.Array:
 
 def _inside(kind: pa.DataType) -> Sequence[Mapping[str, Any]]:
     if pa.types.is_struct(kind):
-        return Names.of(kind).fields
+        return ColumnNames.of(kind).fields
     if pa.types.is_list(kind):
         return [{"names": ["element"], "fields": _inside(kind.value_type)}]
     if pa.types.is_map(kind):

@@ -15,8 +15,8 @@ import pyarrow.parquet as pq
 from offtake.errors import DeliveryError
 from offtake.lake import text
 from offtake.lake.parquet_files import explain, open_file, open_parquet, parquet_in
-from offtake.lake.positions import deleted, without
-from offtake.lake.projection import Missing, Names, UnfitError, bears_ids, is_as_wanted, projection
+from offtake.lake.positions import deleted_positions, without
+from offtake.lake.projection import ColumnNames, Missing, ProjectionError, bears_ids, is_as_wanted, projection
 from offtake.lake.text import InvalidText, InvalidTextError
 
 if TYPE_CHECKING:
@@ -125,13 +125,13 @@ def table_schema(lake: "Lake", table: "TableName", snapshot_id: int) -> TableSch
     with metadata_errors.explain(table):
         loaded = lake.load(table)
         schema = file_metadata.schema_of(loaded, scan.snapshot_of(loaded, snapshot_id))
-        arrow = small(schema_to_pyarrow(schema, include_field_ids=True)).serialize()
+        arrow = narrow_types(schema_to_pyarrow(schema, include_field_ids=True)).serialize()
         mapping = loaded.name_mapping()
         return TableSchema(
             arrow=base64.b64encode(arrow).decode(),
             iceberg=schema.model_dump_json(),
             name_mapping=mapping.model_dump_json() if mapping else None,
-            older_names=file_metadata.older_names(loaded),
+            older_names=file_metadata.former_names(loaded),
         )
 
 
@@ -168,12 +168,12 @@ def read(
     """
     wanted = arrow_schema(schema)
     for piece in pieces:
-        with told([piece]):
+        with translating_errors([piece]):
             yield from _read_file(piece, schema, wanted, invalid_text)
 
 
 @contextmanager
-def as_stored(
+def unchanged_row_groups(
     pieces: Sequence[FileSlice], schema: TableSchema, *, invalid_text: InvalidText = "fail"
 ) -> Iterator[list[StoredGroups] | None]:
     """The slices' files, open, while the block runs; None when their rows, columns or text are to be changed.
@@ -187,10 +187,10 @@ def as_stored(
     with ExitStack() as opened:
         found: list[StoredGroups] = []
         for piece in pieces:
-            with told([piece]):
+            with translating_errors([piece]):
                 file = opened.enter_context(open_file(piece.path))
                 stored = parquet_in(file)
-                if piece.delete_files or not _stays(piece, stored.schema_arrow, wanted, schema):
+                if piece.delete_files or not _is_copyable(piece, stored.schema_arrow, wanted, schema):
                     break
                 try:
                     _check_text(piece, stored)
@@ -203,12 +203,12 @@ def as_stored(
 
 
 @contextmanager
-def told(pieces: Sequence[FileSlice]) -> Iterator[None]:
+def translating_errors(pieces: Sequence[FileSlice]) -> Iterator[None]:
     """Translate what reading the slices' files raises to `DeliveryError`."""
     try:
         with explain([piece.path for piece in pieces]):
             yield
-    except UnfitError as error:
+    except ProjectionError as error:
         raise DeliveryError(
             "EXPORT-1500-500",
             f"The dataset's file {pieces[0].path} does not fit the table's columns: {error}.",
@@ -245,11 +245,11 @@ def _groups(piece: FileSlice, file: pq.ParquetFile) -> list[int]:
     return list(range(piece.first, file.metadata.num_row_groups if piece.last is None else piece.last))
 
 
-def _stays(piece: FileSlice, stored: pa.Schema, wanted: pa.Schema, schema: TableSchema) -> bool:
+def _is_copyable(piece: FileSlice, stored: pa.Schema, wanted: pa.Schema, schema: TableSchema) -> bool:
     try:
         # Arrow's own schema, which its and Polars' files bear, may say large strings of what are Parquet's plain ones.
-        return is_as_wanted(small(stored), wanted, _names(piece, stored, schema))
-    except UnfitError:
+        return is_as_wanted(narrow_types(stored), wanted, _names(piece, stored, schema))
+    except ProjectionError:
         return False
 
 
@@ -279,7 +279,7 @@ def _read_file(
 ) -> Iterator[pa.RecordBatch]:
     with open_parquet(piece.path) as file:
         position = sum(file.metadata.row_group(index).num_rows for index in range(piece.first))
-        gone = deleted(piece.path, piece.delete_files)
+        gone = deleted_positions(piece.path, piece.delete_files)
         marked = _is_marked(piece, file)
         project = projection(
             file.schema_arrow, wanted, _names(piece, file.schema_arrow, schema), _missing(piece, schema)
@@ -295,13 +295,13 @@ def _read_file(
             yield made
 
 
-def _names(piece: FileSlice, file: pa.Schema, schema: TableSchema) -> Names:
+def _names(piece: FileSlice, file: pa.Schema, schema: TableSchema) -> ColumnNames:
     """What the names in the file mean, in case it has no field ids."""
     if piece.schema_id is not None and piece.schema_id in schema.older_names:
-        return Names(json.loads(schema.older_names[piece.schema_id]))
+        return ColumnNames(json.loads(schema.older_names[piece.schema_id]))
     if piece.schema_id is not None and not bears_ids(file):
-        raise UnfitError("names of the table's columns have changed hands, and nothing tells which it means")
-    return Names(json.loads(schema.name_mapping)) if schema.name_mapping else Names.of(arrow_schema(schema))
+        raise ProjectionError("names of the table's columns have changed hands, and nothing tells which it means")
+    return ColumnNames(json.loads(schema.name_mapping)) if schema.name_mapping else ColumnNames.of(arrow_schema(schema))
 
 
 def _missing(piece: FileSlice, schema: TableSchema) -> Missing:
@@ -318,7 +318,7 @@ def _missing(piece: FileSlice, schema: TableSchema) -> Missing:
         known = partition[field_id]
         if known is not None and isinstance(field.field_type, DoubleType):
             # PyIceberg's decoder of manifests gives doubles the precision of floats.
-            raise UnfitError(
+            raise ProjectionError(
                 f"column {field.name} is not in the file, and doubles of partitions cannot be read exactly"
             )
         return pa.scalar(None if known is None else from_bytes(field.field_type, base64.b64decode(known)), kind)
@@ -333,22 +333,22 @@ def _iceberg(schema: str) -> Any:  # noqa: ANN401 - PyIceberg's Schema, imported
     return Schema.model_validate(json.loads(schema))
 
 
-def small(schema: pa.Schema) -> pa.Schema:
+def narrow_types(schema: pa.Schema) -> pa.Schema:
     """The schema in Arrow's usual forms, not in large ones and views: of text, bytes and lists Parquet knows one."""
-    return pa.schema([field.with_type(_small_type(field.type)) for field in schema])
+    return pa.schema([field.with_type(_narrow_type(field.type)) for field in schema])
 
 
-def _small_type(kind: pa.DataType) -> pa.DataType:
+def _narrow_type(kind: pa.DataType) -> pa.DataType:
     if pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
         return pa.string()
     if pa.types.is_large_binary(kind) or pa.types.is_binary_view(kind):
         return pa.binary()
     if pa.types.is_struct(kind):
         inner = (kind.field(index) for index in range(kind.num_fields))
-        return pa.struct([field.with_type(_small_type(field.type)) for field in inner])
+        return pa.struct([field.with_type(_narrow_type(field.type)) for field in inner])
     if pa.types.is_large_list(kind) or pa.types.is_list(kind):
-        return pa.list_(kind.value_field.with_type(_small_type(kind.value_type)))
+        return pa.list_(kind.value_field.with_type(_narrow_type(kind.value_type)))
     if pa.types.is_map(kind):
         key, item = kind.key_field, kind.item_field
-        return pa.map_(key.with_type(_small_type(key.type)), item.with_type(_small_type(item.type)))
+        return pa.map_(key.with_type(_narrow_type(key.type)), item.with_type(_narrow_type(item.type)))
     return kind

@@ -299,12 +299,12 @@ def _rewrite_deletes(path: Path, move: Move) -> None:
             compression = group.column(0).compression if group else "ZSTD"
             with pq.ParquetWriter(new, source.schema_arrow, compression=compression) as target:
                 for batch in source.iter_batches(_ROWS):
-                    target.write_batch(_moved_deletes(batch, move))
+                    target.write_batch(_move_deletes(batch, move))
 
     _replace(path, write)
 
 
-def _moved_deletes(batch: pa.RecordBatch, move: Move) -> pa.RecordBatch:
+def _move_deletes(batch: pa.RecordBatch, move: Move) -> pa.RecordBatch:
     index = batch.schema.get_field_index("file_path")
     paths = batch.column(index).dictionary_encode()
     named = [move.new_location(one) for one in paths.dictionary.to_pylist()]

@@ -18,9 +18,9 @@ from pyiceberg.table.update.snapshot import _SnapshotProducer
 
 from offtake.lake import reading
 from offtake.lake.catalog import Lake, TableName
-from offtake.lake.file_metadata import FileFacts
+from offtake.lake.file_metadata import FileMetadata
 from offtake.lake.lineage import Manifests
-from offtake.lake.parsing.conform import conform
+from offtake.lake.parsing.conform import cast_to_schema
 from offtake.lake.parsing.kinds import Path
 from offtake.lake.parsing.numbers import arrays_at
 from offtake.lake.writing import DataFiles
@@ -53,7 +53,7 @@ def stored_values(lake: Lake, name: TableName, path: Path) -> Iterator[pa.Array]
     if snapshot is None:
         return
     schema = reading.table_schema(lake, name, snapshot.snapshot_id)
-    facts = FileFacts.of(table, snapshot)
+    facts = FileMetadata.of(table, snapshot)
     for entry in _live(table, snapshot):
         for batch in reading.read([_whole(entry, facts)], schema):
             yield from arrays_at(batch.column(path[0]), path)
@@ -74,13 +74,13 @@ def rewrite_files(transaction: Transaction, lake: Lake, name: TableName) -> Rewr
         return made
     schema = reading.table_schema(lake, name, snapshot.snapshot_id)
     # With field ids: files without any are read by the names of the schema that their rows came in under.
-    target = reading.small(schema_to_pyarrow(transaction.table_metadata.schema(), include_field_ids=True))
-    facts = FileFacts.of(table, snapshot)
+    target = reading.narrow_types(schema_to_pyarrow(transaction.table_metadata.schema(), include_field_ids=True))
+    facts = FileMetadata.of(table, snapshot)
     try:
         for entry in _live(table, snapshot):
             files = DataFiles(f"{table.location()}/data", f"{uuid4().hex}-r", target)
             made.written.append(files)
-            files.write(conform(batch, target) for batch in reading.read([_whole(entry, facts)], schema))
+            files.write(cast_to_schema(batch, target) for batch in reading.read([_whole(entry, facts)], schema))
             made.paths[entry.data_file.file_path] = files.uris
     except BaseException:
         made.remove()
@@ -161,7 +161,7 @@ def _live(table: Table, snapshot: Snapshot) -> list[ManifestEntry]:
     return list(manifests.live(snapshot))
 
 
-def _whole(entry: ManifestEntry, facts: FileFacts) -> reading.FileSlice:
+def _whole(entry: ManifestEntry, facts: FileMetadata) -> reading.FileSlice:
     file = entry.data_file
     return reading.FileSlice(
         path=file.file_path,

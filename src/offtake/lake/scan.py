@@ -20,8 +20,8 @@ from pyiceberg.table.snapshots import Operation, Snapshot
 from offtake.errors import DeliveryError
 from offtake.lake import lineage, metadata_errors
 from offtake.lake.catalog import Lake, TableName
-from offtake.lake.file_metadata import FileFacts
-from offtake.lake.lineage import Manifests, Source
+from offtake.lake.file_metadata import FileMetadata
+from offtake.lake.lineage import Manifests, RowOrigin
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ def plan_increment(lake: Lake, table: TableName, from_snapshot: int, to_snapshot
         loaded = lake.load(table)
         manifests = Manifests(loaded)
         to = snapshot_of(loaded, to_snapshot)
-        between = _between(loaded, from_snapshot, to)
+        between = _snapshots_between(loaded, from_snapshot, to)
         if between is None:
             return _full(manifests, to, _UNREACHABLE)
         added = lineage.added_in(manifests, between)
@@ -96,7 +96,7 @@ def plan_increment(lake: Lake, table: TableName, from_snapshot: int, to_snapshot
             return _full(manifests, to, _BLENDED)
         in_range = {snapshot.snapshot_id for snapshot in between}
         manifests.deletes(to).refuse_uncounted(in_range, manifests.oldest(to))
-        left = sum(_left(manifests, snapshot) for snapshot in between)
+        left = sum(_rows_removed(manifests, snapshot) for snapshot in between)
         return ScanPlan(to_snapshot, "incremental", _files(loaded, to, added), left)
 
 
@@ -114,7 +114,7 @@ def added_files(table: Table, snapshot: Snapshot) -> list[IcebergFile]:
     ]
 
 
-def files_from(table: Table, snapshot: Snapshot, origin: int) -> list[IcebergFile]:
+def files_added_by(table: Table, snapshot: Snapshot, origin: int) -> list[IcebergFile]:
     """Of the snapshot's data files, those that the snapshot `origin` added; it may have been expired since."""
     return [entry.data_file for entry in Manifests(table).live(snapshot) if entry.snapshot_id == origin]
 
@@ -135,16 +135,16 @@ def _full(manifests: Manifests, snapshot: Snapshot, warning: str | None) -> Scan
     deletes = manifests.deletes(snapshot)
     # Oldest rows first, as an increment has them; manifests come newest first.
     found = sorted(manifests.live(snapshot), key=lambda entry: (entry.sequence_number or 0, entry.data_file.file_path))
-    sources = [Source(entry, deletes.going_with(entry)) for entry in found]
+    sources = [RowOrigin(entry, deletes.delete_files_for(entry)) for entry in found]
     return ScanPlan(snapshot.snapshot_id, "full", _files(manifests.table, snapshot, sources), warning=warning)
 
 
-def _files(table: Table, snapshot: Snapshot, sources: list[Source]) -> tuple[DataFile, ...]:
-    facts = FileFacts.of(table, snapshot)
+def _files(table: Table, snapshot: Snapshot, sources: list[RowOrigin]) -> tuple[DataFile, ...]:
+    facts = FileMetadata.of(table, snapshot)
     return tuple(_data_file(source, facts) for source in sources)
 
 
-def _data_file(source: Source, facts: FileFacts) -> DataFile:
+def _data_file(source: RowOrigin, facts: FileMetadata) -> DataFile:
     file = source.entry.data_file
     if file.file_format != FileFormat.PARQUET:
         raise DeliveryError(
@@ -162,7 +162,7 @@ def _data_file(source: Source, facts: FileFacts) -> DataFile:
     )
 
 
-def _between(table: Table, from_snapshot: int, to: Snapshot) -> list[Snapshot] | None:
+def _snapshots_between(table: Table, from_snapshot: int, to: Snapshot) -> list[Snapshot] | None:
     """The snapshots after `from` up to `to`, oldest first; None when `from` cannot be walked back to."""
     found: list[Snapshot] = []
     by_id = {snapshot.snapshot_id: snapshot for snapshot in table.metadata.snapshots}
@@ -176,7 +176,7 @@ def _between(table: Table, from_snapshot: int, to: Snapshot) -> list[Snapshot] |
     return None
 
 
-def _left(manifests: Manifests, snapshot: Snapshot) -> int:
+def _rows_removed(manifests: Manifests, snapshot: Snapshot) -> int:
     """Rows that left the table with the snapshot; an overwrite writes most of what it removes anew."""
     operation = lineage.operation(snapshot)
     if operation not in (Operation.OVERWRITE, Operation.DELETE):

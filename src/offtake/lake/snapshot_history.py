@@ -12,7 +12,7 @@ from offtake.lake.locations import local_path
 
 
 @dataclass(frozen=True)
-class Step:
+class SnapshotStep:
     """One snapshot. `rows`: those it added; what it only wrote anew does not count."""
 
     snapshot_id: int
@@ -20,7 +20,7 @@ class Step:
     rows: int
 
 
-def ancestry(lake: Lake, table: TableName, upto: int | None = None) -> list[Step] | None:
+def ancestry(lake: Lake, table: TableName, upto: int | None = None) -> list[SnapshotStep] | None:
     """The snapshots that led to `upto`, or to the present one, oldest first, as far back as they are known.
 
     None when there is no such table, or it does not know `upto` (any more).
@@ -46,11 +46,11 @@ def _back_from(table: Table, last: Snapshot) -> list[Snapshot]:
     return found
 
 
-def _step(snapshot: Snapshot) -> Step:
+def _step(snapshot: Snapshot) -> SnapshotStep:
     summary = snapshot.summary
     adds = summary is not None and summary.operation in (Operation.APPEND, Operation.OVERWRITE)
     rows = int(summary["added-records"] or 0) if summary is not None and adds else 0
-    return Step(snapshot.snapshot_id, snapshot.timestamp_ms, rows)
+    return SnapshotStep(snapshot.snapshot_id, snapshot.timestamp_ms, rows)
 
 
 def files_of(lake: Lake, table: TableName, snapshot_id: int) -> list[tuple[Path, int, int]]:
@@ -62,6 +62,6 @@ def files_of(lake: Lake, table: TableName, snapshot_id: int) -> list[tuple[Path,
     if snapshot is not None:
         files = scan.added_files(loaded, snapshot)
     else:
-        files = scan.files_from(loaded, current, snapshot_id) if current else []
+        files = scan.files_added_by(loaded, current, snapshot_id) if current else []
     found = ((local_path(file.file_path), file.record_count, file.file_size_in_bytes) for file in files)
     return sorted(found, key=lambda one: one[0].name)

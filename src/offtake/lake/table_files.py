@@ -45,7 +45,7 @@ def files_of(metadata_uri: str) -> Iterator[TableFile]:
     yield from _side_files(metadata)
 
 
-def is_there(uri: str) -> bool:
+def exists(uri: str) -> bool:
     """Whether there is such a file in the warehouse."""
     return local_path(uri).is_file()
 
@@ -57,7 +57,7 @@ def _side_files(metadata: TableMetadata) -> Iterator[TableFile]:
         yield TableFile(one.statistics_path, needed=False)
 
 
-def metadata_in(copy: Path) -> list[str]:
+def metadata_locations(copy: Path) -> list[str]:
     """The URI of each table's metadata, of a catalog whose tables were copied into an SQLite file."""
     with closing(sqlite3.connect(copy)) as connection:
         rows = connection.execute("SELECT metadata_location FROM iceberg_tables ORDER BY metadata_location")

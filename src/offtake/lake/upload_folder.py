@@ -33,7 +33,7 @@ class Uploads:
         """An empty file, to be written in parts; whoever still writes into the one before writes into nothing."""
         empty = self.incoming(batch_id, name)
         empty.touch()
-        settle(empty, self.path(batch_id, name))
+        publish(empty, self.path(batch_id, name))
 
     def remove(self, batch_id: str) -> None:
         """Nothing of the batch stays."""
@@ -45,7 +45,7 @@ class Uploads:
             yield from sorted(path.name for path in self.root.iterdir() if path.is_dir())
 
 
-def settle(incoming: Path, path: Path) -> None:
+def publish(incoming: Path, path: Path) -> None:
     """A file that has come in whole takes the place of the one before, at once and for good."""
     incoming.replace(path)
     sync_folder(path.parent)

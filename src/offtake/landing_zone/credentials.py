@@ -23,11 +23,11 @@ class S3Credentials:
     bucket: str
     folder: str
     endpoint: str
-    session: s3.Session
+    session: s3.TemporaryCredentials
 
 
 @dataclass(frozen=True)
-class Doorman:
+class CredentialIssuer:
     """What giving credentials needs of a deployment.
 
     `lifetime_ms`: of signatures for folders; signatures of Azure and sessions of S3 last an hour at most.
@@ -38,25 +38,25 @@ class Doorman:
     zones: Zones
     lifetime_ms: int
 
-    def give(self, caller: Caller, kind: ZoneType, now_ms: int) -> Credentials | S3Credentials:
+    def issue(self, caller: Caller, kind: ZoneType, now_ms: int) -> Credentials | S3Credentials:
         """The caller's credentials: in folders a signature that was given before while it lives long enough.
 
         Raises 2120, and 3502 when the zone's storage refuses or does not answer.
         """
         _require_reading(caller)
-        return self._give(caller, kind, now_ms, renews=False)
+        return self._issue(caller, kind, now_ms, renews=False)
 
     def refresh(self, caller: Caller, kind: ZoneType, now_ms: int) -> Credentials | S3Credentials:
         """New credentials. The caller's signatures from before end; by one that may manage destinations, all do.
 
         What a store cannot end early lasts for an hour at most: sessions of S3, and one client's signatures at Azure.
-        Raises as `give` does.
+        Raises as `issue` does.
         """
         caller.require(EXPORT_DATASETS, MANAGE_DESTINATIONS)
         _require_reading(caller)
-        return self._give(caller, kind, now_ms, renews=True)
+        return self._issue(caller, kind, now_ms, renews=True)
 
-    def _give(self, caller: Caller, kind: ZoneType, now_ms: int, *, renews: bool) -> Credentials | S3Credentials:
+    def _issue(self, caller: Caller, kind: ZoneType, now_ms: int, *, renews: bool) -> Credentials | S3Credentials:
         try:
             if isinstance(self.zones, S3Zones):
                 return self._session(self.zones, caller, kind, now_ms, renews=renews)

@@ -18,7 +18,7 @@ from offtake.access import audit
 from offtake.access.access import caller_of
 from offtake.contract import problems
 from offtake.contract.caller import EXPORT_DATASETS, MANAGE_DESTINATIONS, VIEW_DATASETS, VIEW_DESTINATIONS, Caller
-from offtake.destinations.base import Site
+from offtake.destinations.base import SandboxLocation
 from offtake.destinations.zones import CONTAINERS, TYPES, LocalZones, Zones, ZoneType
 from offtake.errors import OfftakeError
 from offtake.store.sandbox_states import ACTIVE
@@ -80,9 +80,9 @@ def of_organisation(session: Session, zones: Zones, org_id: str) -> Zones:
     return zones if first == org_id else LocalZones(zones.root / org_id)
 
 
-def site(session: Session, zones: Zones, sandbox: Sandbox) -> Site:
+def site(session: Session, zones: Zones, sandbox: Sandbox) -> SandboxLocation:
     """Where a sandbox's zones are."""
-    return Site(sandbox.name, of_organisation(session, zones, sandbox.org_id), organisation=sandbox.org_id)
+    return SandboxLocation(sandbox.name, of_organisation(session, zones, sandbox.org_id), organisation=sandbox.org_id)
 
 
 def may_delete(caller: Caller) -> bool:
@@ -150,7 +150,7 @@ def record(
     audit.record(session, caller, now_ms, action, ("landingZoneCredentials", key_id), name=kind, after=after)
 
 
-def opened(
+def verify_signature(
     session: Session, vault: Vault, zones: LocalZones, container: str, sent: Mapping[str, str], now_ms: int
 ) -> Zone:
     """The zone that a signature opens; raises `BadSignatureError`. `sent`: the request's query parameters.
@@ -162,7 +162,7 @@ def opened(
     if key is None or sandbox is None or key.client_id is None:
         raise BadSignatureError("The signature was not made here.")
     kind = zone_type(key.type)
-    expected = _signature(_secret(vault, key), _account(sandbox), CONTAINERS[kind], sent)
+    expected = _signature(_signing_key(vault, key), _account(sandbox), CONTAINERS[kind], sent)
     if not hmac.compare_digest(expected.encode(), sent.get("sig", "").encode()) or container != CONTAINERS[kind]:
         raise BadSignatureError("The signature does not fit the request.")
     if key.revoked_at is not None or (key.expires_at or 0) <= now_ms or sandbox.state != ACTIVE:
@@ -228,7 +228,7 @@ def _new_key(
         expires_at=None if lifetime_ms is None else (now_ms + lifetime_ms) // 1000 * 1000,
         client_id=caller.client_id if caller else None,
     )
-    key.sealed = vault.seal(key.id, {"key": secrets.token_urlsafe(32)})
+    key.sealed = vault.encrypt(key.id, {"key": secrets.token_urlsafe(32)})
     session.add(key)
     return key
 
@@ -239,7 +239,7 @@ def sign(vault: Vault, key: LandingZoneKey, sandbox: Sandbox, *, deletes: bool) 
     account, container, expires_at = _account(sandbox), CONTAINERS[kind], key.expires_at or 0
     end = datetime.fromtimestamp(expires_at / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     signed = {"sv": _VERSION, "si": f"{_POLICY}{key.id}", "sr": "c", "sp": "rdl" if deletes else "rl", "se": end}
-    signature = _signature(_secret(vault, key), account, container, signed)
+    signature = _signature(_signing_key(vault, key), account, container, signed)
     query = "&".join(f"{name}={value.replace(':', '%3A')}" for name, value in (signed | {"sig": signature}).items())
     return Credentials(account, container, query, expires_at)
 
@@ -251,8 +251,8 @@ def _signature(secret: bytes, account: str, container: str, signed: Mapping[str,
     return base64.urlsafe_b64encode(digest).decode().rstrip("=")
 
 
-def _secret(vault: Vault, key: LandingZoneKey) -> bytes:
-    text: str = vault.open(key.id, key.sealed)["key"]
+def _signing_key(vault: Vault, key: LandingZoneKey) -> bytes:
+    text: str = vault.decrypt(key.id, key.sealed)["key"]
     return text.encode()
 
 

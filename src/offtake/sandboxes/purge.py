@@ -40,7 +40,7 @@ _AT_ONCE: Final = 100
 
 
 @dataclass(frozen=True)
-class Places:
+class PurgeTargets:
     """Where a deployment keeps files that are not the lake's: landing zones, and what is sent for batches."""
 
     zones: Zones
@@ -65,7 +65,7 @@ _KINDS: Final = (
 )
 
 
-def empty(database: Database, lake: Lake, places: Places, sandbox_id: str, now_ms: int) -> Iterator[None]:
+def empty(database: Database, lake: Lake, places: PurgeTargets, sandbox_id: str, now_ms: int) -> Iterator[None]:
     """Remove what is in the sandbox, one short step a turn, then open or close the sandbox for good.
 
     It ends early while a worker still holds a run or a batch, which is told to stop; call it again later. Every step
@@ -75,7 +75,7 @@ def empty(database: Database, lake: Lake, places: Places, sandbox_id: str, now_m
         _stop(session, sandbox_id, now_ms)
     yield
     with database.reading() as session:
-        if _held(session, sandbox_id, now_ms):
+        if _is_held(session, sandbox_id, now_ms):
             return
     for kind in _KINDS:
         yield from _remove_rows(database, kind, sandbox_id)
@@ -107,7 +107,7 @@ def _stop(session: Session, sandbox_id: str, now_ms: int) -> None:
     )
 
 
-def _held(session: Session, sandbox_id: str, now_ms: int) -> bool:
+def _is_held(session: Session, sandbox_id: str, now_ms: int) -> bool:
     running = exists().where(Run.sandbox_id == sandbox_id, LIVE_RUN)
     landing = exists().where(Batch.sandbox_id == sandbox_id, Batch.lease_until > now_ms)
     return bool(session.scalar(select(or_(running, landing))))
@@ -125,7 +125,7 @@ def _remove_rows(database: Database, kind: _Kind, sandbox_id: str) -> Iterator[N
         yield
 
 
-def _remove_batches(database: Database, places: Places, sandbox_id: str) -> Iterator[None]:
+def _remove_batches(database: Database, places: PurgeTargets, sandbox_id: str) -> Iterator[None]:
     while True:
         with database.reading() as session:
             ids = _some(session, Batch, sandbox_id)
@@ -153,7 +153,7 @@ def _remove_datasets(database: Database, lake: Lake, sandbox_id: str) -> Iterato
         yield
 
 
-def _remove_zone(database: Database, places: Places, sandbox_id: str) -> Iterator[None]:
+def _remove_zone(database: Database, places: PurgeTargets, sandbox_id: str) -> Iterator[None]:
     with database.writing() as session:
         sandbox = session.get_one(Sandbox, sandbox_id)
         session.execute(delete(LandingZoneKey).where(LandingZoneKey.sandbox_id == sandbox_id))

@@ -63,7 +63,7 @@ def find(session: Session, caller: Caller, name: str) -> tuple[Sandbox, Caller]:
     row = session.scalar(select(Sandbox).filter_by(org_id=caller.org_id, name=name)) if well_formed else None
     if row is None or not {ALL, name}.intersection(access.sandboxes_of(session, caller)):
         raise access.sandbox_not_found(name)
-    return row, access.within(session, caller, row)
+    return row, access.in_sandbox(session, caller, row)
 
 
 def create(session: Session, caller: Caller, body: Sent, now_ms: int) -> Sandbox:
@@ -99,7 +99,7 @@ def create(session: Session, caller: Caller, body: Sent, now_ms: int) -> Sandbox
         session.flush()
     except IntegrityError:
         raise Problem(problems.CONFLICT, f"Sandbox {asked.name} was made by somebody else just now.") from None
-    _record(session, access.within(session, caller, row), now_ms, "create", row, None)
+    _record(session, access.in_sandbox(session, caller, row), now_ms, "create", row, None)
     return row
 
 
@@ -131,7 +131,7 @@ def reset(
         raise Problem(problems.UNKNOWN_ACTION, f"The action {asked.action[:100]} is unknown; use reset.")
     _check_active(session, row)
     if not validate_only:
-        _close(session, inside, row, RESETTING, now_ms)
+        _begin_removal(session, inside, row, RESETTING, now_ms)
     return row
 
 
@@ -143,8 +143,8 @@ def remove(session: Session, caller: Caller, name: str, now_ms: int, *, validate
         raise Problem(problems.NOT_UPDATABLE, f"Sandbox {name} is the default one, which cannot be deleted.")
     _check_active(session, row)
     if not validate_only:
-        _leave_roles(session, caller, row, now_ms)
-        _close(session, inside, row, DELETING, now_ms)
+        _remove_from_roles(session, caller, row, now_ms)
+        _begin_removal(session, inside, row, DELETING, now_ms)
     return row
 
 
@@ -153,7 +153,7 @@ def unfinished(session: Session) -> list[Sandbox]:
     return list(session.scalars(select(Sandbox).where(Sandbox.state.in_((RESETTING, DELETING)))))
 
 
-def warnings(session: Session, row: Sandbox) -> list[str]:
+def removal_warnings(session: Session, row: Sandbox) -> list[str]:
     """What somebody who empties the sandbox may want to know before."""
     enabled = select(func.count()).select_from(Flow).where(Flow.sandbox_id == row.id, Flow.state == entities.ENABLED)
     count = session.scalar(enabled) or 0
@@ -195,7 +195,7 @@ def _touch(row: Sandbox, caller: Caller, now_ms: int) -> None:
     row.updated_at, row.updated_by = now_ms, caller.account_id
 
 
-def _close(
+def _begin_removal(
     session: Session, caller: Caller, row: Sandbox, state: Literal["resetting", "deleting"], now_ms: int
 ) -> None:
     before = render(row)
@@ -204,7 +204,7 @@ def _close(
     _record(session, caller, now_ms, "reset" if state == RESETTING else "delete", row, before)
 
 
-def _leave_roles(session: Session, caller: Caller, row: Sandbox, now_ms: int) -> None:
+def _remove_from_roles(session: Session, caller: Caller, row: Sandbox, now_ms: int) -> None:
     for role in session.scalars(select(Role).filter_by(org_id=row.org_id)):
         if row.name in role.sandboxes:
             before: dict[str, Any] = {"sandboxes": role.sandboxes}

@@ -8,25 +8,25 @@ from dataclasses import dataclass
 
 from offtake.deployment.backend import Backend
 from offtake.engines.local import LocalEngine
-from offtake.exporting.context import Workshop
+from offtake.exporting.context import RunContext
 from offtake.exporting.engine import Engine
 from offtake.exporting.plan import PartSize
-from offtake.exporting.retry import Patience
-from offtake.flows.failure_alerts import tell_failing
+from offtake.exporting.retry import RetryPolicy
+from offtake.flows.failure_alerts import alert_failing_flows
 from offtake.flows.flow_ends import log_ends
 from offtake.flows.windows import Limits
 from offtake.formats.gzip_stream import GzipOptions
 from offtake.scheduling.expiry import Expiry
-from offtake.scheduling.housekeeping import housekeeping
+from offtake.scheduling.housekeeping import maintenance_loop
 from offtake.scheduling.ingestor import Ingestor
-from offtake.scheduling.job_loader import OrderDesk
+from offtake.scheduling.job_loader import JobLoader
 from offtake.scheduling.predecessors import find_kept
-from offtake.scheduling.scheduler import correct, tick
+from offtake.scheduling.scheduler import enqueue_due_runs, repair_future_slots
 from offtake.scheduling.worker import Worker
 from offtake.settings import Settings
 from offtake.store import batches, runs
 from offtake.store.database import Database, StoreBusyError, StoreFullError
-from offtake.store.leases import Watch
+from offtake.store.leases import LeaseMonitor
 
 _log = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ _CORRECTION_MS = 60_000
 
 
 @dataclass(frozen=True)
-class Duties:
+class ProcessRoles:
     """What one process does of the deployment's work: makes runs of what is due and keeps house; carries runs out."""
 
     schedules: bool = True
@@ -48,19 +48,19 @@ class Duties:
 
 
 @contextmanager
-def working(backend: Backend, owner: str, duties: Duties = Duties()) -> Iterator[None]:
+def background_services(backend: Backend, owner: str, duties: ProcessRoles = ProcessRoles()) -> Iterator[None]:
     """Tick, carry out runs and bring batches in until the block ends; then give back, within seconds, what is going on.
 
     `owner` names this process's leases; what a dead process of the same name held is taken up at once.
     """
-    runs.abandon(backend.database, owner)
-    batches.abandon(backend.database, owner)
+    runs.release_all_of(backend.database, owner)
+    batches.release_all_of(backend.database, owner)
     stop = threading.Event()
     engine = LocalEngine(backend.settings.processes)
     threads: list[threading.Thread] = []
     if duties.schedules:
         threads.append(threading.Thread(target=_schedule, args=(backend, stop), name="scheduler"))
-        threads.append(threading.Thread(target=housekeeping, args=(backend, stop), name="housekeeping"))
+        threads.append(threading.Thread(target=maintenance_loop, args=(backend, stop), name="housekeeping"))
     if duties.works:
         for number in range(_BATCHES_AT_ONCE):
             work = ingestor_of(backend, owner).work
@@ -74,7 +74,7 @@ def working(backend: Backend, owner: str, duties: Duties = Duties()) -> Iterator
         yield
     finally:
         stop.set()
-        backend.database.bell.ring()
+        backend.database.wakeup.notify()
         for thread in threads:
             thread.join()
         engine.close()
@@ -83,22 +83,22 @@ def working(backend: Backend, owner: str, duties: Duties = Duties()) -> Iterator
 def worker_of(backend: Backend, engine: Engine, owner: str) -> Worker:
     """A worker with this deployment's settings."""
     settings = backend.settings
-    desk = OrderDesk(backend.vault, backend.zones, backend.network, limits_of(settings))
-    shop = Workshop(
+    loader = JobLoader(backend.vault, backend.zones, backend.network, limits_of(settings))
+    context = RunContext(
         database=backend.database,
         lake=backend.lake,
         engine=engine,
         clock=backend.clock,
         part_size=PartSize(settings.part_bytes, settings.part_rows),
-        patience=Patience(settings.retry_wait_seconds, settings.part_attempts, settings.run_retries),
+        patience=RetryPolicy(settings.retry_wait_seconds, settings.part_attempts, settings.run_retries),
         gzip={
             "JSON": GzipOptions(settings.json_gzip_level, settings.json_gzip_members),
             "PARQUET": GzipOptions(settings.parquet_gzip_level),
         },
-        acquaint=lambda order: desk.acquainted(order, backend.database, backend.clock),
-        find_kept=lambda run_id: find_kept(desk, backend.database, backend.clock, run_id),
+        acquaint=lambda job: loader.with_pinned_host_key(job, backend.database, backend.clock),
+        find_kept=lambda run_id: find_kept(loader, backend.database, backend.clock, run_id),
     )
-    return Worker(shop, desk, owner, _watch(backend), settings.lease_seconds)
+    return Worker(context, loader, owner, _supervise(backend), settings.lease_seconds)
 
 
 def ingestor_of(backend: Backend, owner: str) -> Ingestor:
@@ -111,7 +111,7 @@ def ingestor_of(backend: Backend, owner: str) -> Ingestor:
         backend.uploads,
         backend.clock,
         owner,
-        _watch(backend),
+        _supervise(backend),
         lease,
     )
 
@@ -121,8 +121,8 @@ def limits_of(settings: Settings) -> Limits:
     return Limits(settings.retry_margin_seconds, settings.retry_window_seconds)
 
 
-def _watch(backend: Backend) -> Watch:
-    return Watch(backend.clock.elapsed_ms, round(backend.settings.lease_seconds * 1000))
+def _supervise(backend: Backend) -> LeaseMonitor:
+    return LeaseMonitor(backend.clock.elapsed_ms, round(backend.settings.lease_seconds * 1000))
 
 
 def _schedule(backend: Backend, stop: threading.Event) -> None:
@@ -132,22 +132,22 @@ def _schedule(backend: Backend, stop: threading.Event) -> None:
     expiry = Expiry(database, clock, limits_of(settings), settings.retry_alert_seconds)
 
     def tell() -> None:
-        tell_failing(database, clock.now_ms(), settings.failures_told, disable=settings.disable_failing)
+        alert_failing_flows(database, clock.now_ms(), settings.failures_told, disable=settings.disable_failing)
 
     def bring_back() -> None:
-        correct(database, clock)
+        repair_future_slots(database, clock)
         expiry.correct()
 
     while not stop.is_set():
-        seen = database.bell.rings
+        seen = database.wakeup.rings
         if corrected is None or clock.elapsed_ms() - corrected >= _CORRECTION_MS:
             begun = clock.elapsed_ms()
-            corrected = begun if _done("correcting slots", bring_back) else corrected
-            _done("logging ends", lambda: log_ends(database, clock))
-        _done("a tick", lambda: tick(database, clock))
-        _done("telling what fails", tell)
-        _done("ending waits", lambda: _end_waits(database, expiry))
-        database.bell.wait(seen, _TICK_SECONDS)
+            corrected = begun if _log_crash("correcting slots", bring_back) else corrected
+            _log_crash("logging ends", lambda: log_ends(database, clock))
+        _log_crash("a tick", lambda: enqueue_due_runs(database, clock))
+        _log_crash("telling what fails", tell)
+        _log_crash("ending waits", lambda: _end_waits(database, expiry))
+        database.wakeup.wait(seen, _TICK_SECONDS)
         stop.wait(_BREATH_SECONDS)
 
 
@@ -157,7 +157,7 @@ def _end_waits(database: Database, expiry: Expiry) -> None:
         expiry.alert()
 
 
-def _done(what: str, act: Callable[[], object]) -> bool:
+def _log_crash(what: str, act: Callable[[], object]) -> bool:
     """Whether it went well; one thing that does not must not keep others from being done."""
     try:
         act()

@@ -36,12 +36,12 @@ class Heartbeat:
     _over: threading.Event = field(default_factory=threading.Event)
 
     @property
-    def valid_until(self) -> float:
+    def lease_expires_at(self) -> float:
         """Until when nobody else can have taken the lease for dead, in seconds of `time.monotonic`."""
         return self.begun + _SURE * self.lease_seconds
 
     @contextmanager
-    def beating(self) -> Iterator[None]:
+    def running(self) -> Iterator[None]:
         """Renew three times a lease, and every other second at least, until the block ends."""
         thread = threading.Thread(target=self._beat, name=f"heartbeat-{self.what}", daemon=True)
         thread.start()

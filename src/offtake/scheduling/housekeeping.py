@@ -9,15 +9,15 @@ from typing import Final
 from sqlalchemy import select
 
 from offtake.deployment.backend import Backend
-from offtake.destinations.base import Site
+from offtake.destinations.base import SandboxLocation
 from offtake.destinations.landing_zone import retention
 from offtake.destinations.zones import TYPES, AzureZones, ZoneType
 from offtake.errors import DeliveryError
 from offtake.landing_zone import credentials, keys
 from offtake.sandboxes import purge, sandboxes
-from offtake.sandboxes.purge import Places
+from offtake.sandboxes.purge import PurgeTargets
 from offtake.scheduling import ingestor
-from offtake.scheduling.orphan_sweeper import sweep_debris
+from offtake.scheduling.orphan_sweeper import remove_orphans
 from offtake.store import health, sandbox_states
 from offtake.store.tables import Sandbox
 
@@ -30,14 +30,14 @@ _NO_CONTAINER: Final = "EXPORT-2002-404"
 """Containers are made when something is written or credentials are asked for."""
 
 
-def housekeeping(backend: Backend, stop: threading.Event) -> None:
+def maintenance_loop(backend: Backend, stop: threading.Event) -> None:
     """Keep house until `stop` is set: sandboxes within a second of the request, all else every hour."""
     swept_at: int | None = None
     while not stop.is_set():
         now = backend.clock.now_ms()
         sweeps = swept_at is None or not 0 <= now - swept_at < _SWEEP_MS
         try:
-            for _ in keep_house(backend, sweeps=sweeps):
+            for _ in run_maintenance(backend, sweeps=sweeps):
                 if stop.is_set():
                     return
             swept_at = now if sweeps else swept_at
@@ -46,7 +46,7 @@ def housekeeping(backend: Backend, stop: threading.Event) -> None:
         stop.wait(_PAUSE_SECONDS)
 
 
-def keep_house(backend: Backend, *, sweeps: bool) -> Iterator[None]:
+def run_maintenance(backend: Backend, *, sweeps: bool) -> Iterator[None]:
     """One round, a short step a turn."""
     with backend.database.reading() as session:
         waiting = [row.id for row in sandboxes.unfinished(session)]
@@ -55,7 +55,7 @@ def keep_house(backend: Backend, *, sweeps: bool) -> Iterator[None]:
             yield from empty_sandbox(backend, sandbox_id)
         except DeliveryError as error:
             _log.warning("sandbox %s cannot be emptied yet: %s", sandbox_id, error)
-    yield from sweep_debris(backend)
+    yield from remove_orphans(backend)
     if sweeps:
         yield from ingestor.sweep(backend.database, backend.lake, backend.uploads, backend.clock)
         with backend.database.writing() as session:
@@ -67,7 +67,7 @@ def keep_house(backend: Backend, *, sweeps: bool) -> Iterator[None]:
 
 def empty_sandbox(backend: Backend, sandbox_id: str) -> Iterator[None]:
     """Go on with what a reset or a deletion of the sandbox began, as far as running work allows."""
-    places = Places(backend.zones, backend.settings.uploads_root)
+    places = PurgeTargets(backend.zones, backend.settings.uploads_root)
     now = backend.clock.now_ms()
     yield from purge.empty(backend.database, backend.lake, places, sandbox_id, now)
 
@@ -93,9 +93,9 @@ def _end_signatures(backend: Backend) -> Iterator[None]:
 def _sweep(backend: Backend) -> Iterator[None]:
     before = backend.clock.now_ms() - backend.settings.landing_zone_days * _DAY_MS
     for site, kind in _zones(backend):
-        removed, where = 0, retention.address(site, kind)
+        removed, where = 0, retention.zone_url(site, kind)
         try:
-            for count in retention.sweep(site, kind, before):
+            for count in retention.expire(site, kind, before):
                 removed += count
                 yield
         except DeliveryError as error:
@@ -104,7 +104,7 @@ def _sweep(backend: Backend) -> Iterator[None]:
             _log.info("%d file(s) of %s had reached the end of their time and were removed", removed, where)
 
 
-def _zones(backend: Backend) -> list[tuple[Site, ZoneType]]:
+def _zones(backend: Backend) -> list[tuple[SandboxLocation, ZoneType]]:
     with backend.database.reading() as session:
         every = session.scalars(select(Sandbox).where(Sandbox.state == sandbox_states.ACTIVE)).all()
         return [(keys.site(session, backend.zones, sandbox), kind) for sandbox in every for kind in TYPES]

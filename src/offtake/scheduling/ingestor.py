@@ -29,7 +29,7 @@ from offtake.errors import CancelledError, LeaseLostError
 from offtake.failpoints import failpoint
 from offtake.lake import ingest
 from offtake.lake.catalog import Lake, LakeFullError, TableName
-from offtake.lake.ingest import Attempt, Landed
+from offtake.lake.ingest import Attempt, CommittedBatch
 from offtake.lake.parsers import Parsers
 from offtake.lake.parsing.errors import ImportRefusedError
 from offtake.lake.parsing.files import InputFile
@@ -37,9 +37,9 @@ from offtake.lake.parsing.options import ParseOptions
 from offtake.lake.upload_folder import Uploads
 from offtake.scheduling.heartbeat import Heartbeat
 from offtake.store import batches as store
-from offtake.store.batches import Added, BatchLease
+from offtake.store.batches import BatchLease, CommittedRows
 from offtake.store.database import Database, StoreBusyError, StoreFullError
-from offtake.store.leases import Watch
+from offtake.store.leases import LeaseMonitor
 from offtake.store.tables import Batch, Dataset, Sandbox
 
 _log = logging.getLogger(__name__)
@@ -53,7 +53,7 @@ _ADVICE: Final = "Correct the file, and send it with a new batch."
 
 
 @dataclass(frozen=True)
-class _Work:
+class _ClaimedBatch:
     """What a batch asks for: its rows in its table, or, where it has landed already, out of it again.
 
     `files` is None when they are with no server: files that the command line was importing.
@@ -64,8 +64,8 @@ class _Work:
     files: tuple[InputFile, ...] | None
     options: ParseOptions
     evolve: bool
-    replaces: tuple[Landed, ...]
-    landed: Landed | None
+    replaces: tuple[CommittedBatch, ...]
+    landed: CommittedBatch | None
     sent_bytes: int
 
 
@@ -79,19 +79,19 @@ class Ingestor:
     uploads: Uploads
     clock: Clock
     owner: str
-    watch: Watch
+    watch: LeaseMonitor
     lease_seconds: float
 
-    def work_once(self, stop: threading.Event) -> bool:
+    def ingest_next(self, stop: threading.Event) -> bool:
         """Bring in the batch that has waited longest; False when there was none. Given back when `stop` is set."""
         begun = time.monotonic()
-        lease = store.claim(self.database, self.owner, self.watch, self.clock.now_ms(), self._lease_ms)
+        lease = store.claim_next(self.database, self.owner, self.watch, self.clock.now_ms(), self._lease_ms)
         if lease is None:
             return False
         failpoint("batch_claimed")
         heartbeat = Heartbeat(f"batch {lease.batch_id}", lambda: self._renew(lease), self.lease_seconds, begun)
         try:
-            with heartbeat.beating():
+            with heartbeat.running():
                 self._work(lease, heartbeat, stop)
         except LeaseLostError:
             self._clean_up_if_gone(lease)
@@ -100,9 +100,9 @@ class Ingestor:
     def work(self, stop: threading.Event, pause_seconds: float = 0.5) -> None:
         """Bring batches in until `stop` is set."""
         while not stop.is_set():
-            seen = self.database.bell.rings
+            seen = self.database.wakeup.rings
             try:
-                worked = self.work_once(stop)
+                worked = self.ingest_next(stop)
             except (StoreBusyError, StoreFullError) as error:
                 _log.warning("no batch can be claimed or ended: %s Trying again.", error)
                 worked = stop.wait(_ROOM_SECONDS)
@@ -110,7 +110,7 @@ class Ingestor:
                 _log.exception("a batch could not be claimed or ended; trying again")
                 worked = False
             if not worked:
-                self.database.bell.wait(seen, pause_seconds)
+                self.database.wakeup.wait(seen, pause_seconds)
 
     def _renew(self, lease: BatchLease) -> bool:
         store.renew(self.database, lease, self.clock.now_ms(), self._lease_ms)
@@ -142,7 +142,7 @@ class Ingestor:
             _log.exception("batch %s did not come in", lease.batch_id)
             self._try_later(lease, work, error)
 
-    def _bring_in(self, lease: BatchLease, work: _Work, stopped: Callable[[], bool]) -> None:
+    def _bring_in(self, lease: BatchLease, work: _ClaimedBatch, stopped: Callable[[], bool]) -> None:
         try:
             made = _with_room(
                 lambda: ingest.find_commit(self.lake, work.table, lease.batch_id) or self._ingest(lease, work, stopped),
@@ -155,14 +155,14 @@ class Ingestor:
         failpoint("batch_committed")
         ingest.clear(self.lake, work.table, lease.batch_id)
         if made is None:
-            added = Added(None, 0, work.sent_bytes, 0, 0)
+            added = CommittedRows(None, 0, work.sent_bytes, 0, 0)
         else:
-            added = Added(made.snapshot_id, made.rows, work.sent_bytes, made.rows, made.bytes, made.notes)
+            added = CommittedRows(made.snapshot_id, made.rows, work.sent_bytes, made.rows, made.bytes, made.notes)
         _with_room(lambda: store.complete(self.database, lease, added, self.clock.now_ms()), lease, stopped)
         failpoint("batch_completed")
         self.uploads.remove(lease.batch_id)
 
-    def _ingest(self, lease: BatchLease, work: _Work, stopped: Callable[[], bool]) -> ingest.Batch | None:
+    def _ingest(self, lease: BatchLease, work: _ClaimedBatch, stopped: Callable[[], bool]) -> ingest.Batch | None:
         if work.files is None:
             raise ImportRefusedError("The import was cut off.")
         if lease.fence > 2 * _MOST_TRIES:
@@ -180,8 +180,8 @@ class Ingestor:
             )
             return self.parsers.ingest(work.table, work.files, attempt, work.options)
 
-    def _revert(self, lease: BatchLease, work: _Work, landed: Landed) -> None:
-        batch_reverts.carry_out(self.database, self.lake, work.table, landed, lease, self.clock)
+    def _revert(self, lease: BatchLease, work: _ClaimedBatch, landed: CommittedBatch) -> None:
+        batch_reverts.execute(self.database, self.lake, work.table, landed, lease, self.clock)
 
     def _fail(self, lease: BatchLease, table: TableName | None, why: str, row: int | None = None) -> None:
         reason = {"code": "INGEST-1452-400", "description": why} | ({} if row is None else {"rows": [str(row)]})
@@ -196,9 +196,9 @@ class Ingestor:
         except Exception:  # noqa: BLE001 - a table that cannot be read must not keep its batch from ending
             _log.exception("batch %s: its files could not be removed", lease.batch_id)
 
-    def _try_later(self, lease: BatchLease, work: _Work, error: Exception) -> None:
+    def _try_later(self, lease: BatchLease, work: _ClaimedBatch, error: Exception) -> None:
         """Only what may pass is tried again: the same files will meet any other error again."""
-        again = import_errors.may_pass(error)
+        again = import_errors.is_transient(error)
         why = import_errors.reason(error, lease.batch_id)
         if work.landed is not None and not again:
             batch_reverts.refuse(self.database, lease, why, self.clock)
@@ -207,25 +207,25 @@ class Ingestor:
         else:
             store.release(self.database, lease, self.clock.now_ms() + _PAUSE_MS)
 
-    def _has_landed(self, lease: BatchLease, work: _Work) -> bool:
+    def _has_landed(self, lease: BatchLease, work: _ClaimedBatch) -> bool:
         """Whether the commit was made though it was reported as failed."""
         try:
             return ingest.find_commit(self.lake, work.table, lease.batch_id) is not None
         except Exception:  # noqa: BLE001 - see `_clear`
             return False
 
-    def _look_up(self, lease: BatchLease) -> _Work:
+    def _look_up(self, lease: BatchLease) -> _ClaimedBatch:
         with self.database.reading() as session:
             batch = session.get(Batch, lease.batch_id)
             dataset = session.get(Dataset, batch.dataset_id) if batch else None
             # A batch that has landed asks to be taken out again: only who still holds it may read it so.
             if batch is None or dataset is None or not store.holds(lease, batch):
                 raise LeaseLostError(f"Batch {lease.batch_id} is gone, or held by another ingestor.")
-            landed = batches.landed(batch)
+            landed = batches.complete_committed(batch)
             is_sent = landed is None and not batches.is_import(batch)
             # Without a format there are no files: such a batch is completed only while nothing was sent for it.
             has_files = is_sent and batches.has_format(batch)
-            return _Work(
+            return _ClaimedBatch(
                 dataset=dataset,
                 table=TableName(dataset.table_name),
                 files=tuple(uploaded_files.input_files(session, batch, self.uploads))
@@ -233,7 +233,7 @@ class Ingestor:
                 else (() if is_sent else None),
                 options=parse_options(batches.read_format(batch.input_format)) if has_files else ParseOptions(),
                 evolve=dataset.evolves or batch.evolve,
-                replaces=batches.replaced(session, batch),
+                replaces=batches.mark_replaced(session, batch),
                 landed=landed,
                 sent_bytes=sum(file.size for file in uploaded_files.all_of(session, batch.id)),
             )

@@ -10,14 +10,14 @@ from offtake.access import access, labels
 from offtake.clock import Clock
 from offtake.contract.caller import OPERATOR, VIEW_DATASETS, Caller
 from offtake.destinations import schema
-from offtake.destinations.base import Site
+from offtake.destinations.base import SandboxLocation
 from offtake.destinations.egress import Network
 from offtake.destinations.zones import Zones
-from offtake.exporting.job import Order, OrderedDataset, Pin, Place
+from offtake.exporting.job import DatasetExport, DeliveryTarget, ExportJob, SnapshotRange
 from offtake.flows import encryption, host_key_pinning, specs, windows
 from offtake.flows.credentials import open_credentials
-from offtake.flows.folder_templates import FolderNames, expand
-from offtake.flows.host_key_pinning import Memory
+from offtake.flows.folder_templates import TemplateValues, expand
+from offtake.flows.host_key_pinning import PinStore
 from offtake.flows.windows import Limits
 from offtake.lake.catalog import TableName
 from offtake.landing_zone import keys
@@ -38,7 +38,7 @@ from offtake.store.vault import Vault
 
 
 @dataclass(frozen=True)
-class OrderDesk:
+class JobLoader:
     """What turning runs into orders needs beside the database."""
 
     vault: Vault
@@ -46,7 +46,7 @@ class OrderDesk:
     network: Network = field(default_factory=Network)
     limits: Limits = field(default_factory=Limits)
 
-    def order(self, session: Session, run_id: str) -> Order:
+    def load(self, session: Session, run_id: str) -> ExportJob:
         """The run's order as things stand now; raises `VaultError` when its credentials cannot be opened."""
         run = session.get_one(Run, run_id)
         flow = session.get(Flow, run.flow_id)
@@ -54,7 +54,7 @@ class OrderDesk:
         sandbox = session.get_one(Sandbox, run.sandbox_id)
         positions = _positions(session, run.flow_id)
         owner = _owner(session, flow, sandbox)
-        return Order(
+        return ExportJob(
             run_id=run.id,
             base_connection_id=target.base_connection_id,
             manifest_owner_id=target.id if target.manifest_by_target else run.flow_id,
@@ -62,7 +62,7 @@ class OrderDesk:
             datasets=tuple(
                 replace(
                     _dataset(session, run, flow, sandbox, dataset_id, positions.get(dataset_id)),
-                    pin=Pin(**run.pins[dataset_id]) if run.pins and dataset_id in run.pins else None,
+                    pin=SnapshotRange(**run.pins[dataset_id]) if run.pins and dataset_id in run.pins else None,
                     owner_may_read=_may_read(session, owner, dataset_id),
                 )
                 for dataset_id in run.dataset_ids
@@ -74,23 +74,23 @@ class OrderDesk:
             waiting_since_ms=run.waiting_since,
         )
 
-    def acquainted(self, order: Order, database: Database, clock: Clock) -> Order:
+    def with_pinned_host_key(self, job: ExportJob, database: Database, clock: Clock) -> ExportJob:
         """The order with what its destination teaches when it is first met; raises `DeliveryError`."""
-        place = order.place
+        place = job.place
         destination = specs.destination_of_connection(place.connection_spec_id)
-        memory = Memory(database, self.vault, clock)
-        base_id = order.base_connection_id
-        found = host_key_pinning.learned(memory, destination, base_id, place.credentials, place.params, place.site)
-        return replace(order, place=replace(place, credentials=found))
+        memory = PinStore(database, self.vault, clock)
+        base_id = job.base_connection_id
+        found = host_key_pinning.pin(memory, destination, base_id, place.credentials, place.params, place.site)
+        return replace(job, place=replace(place, credentials=found))
 
-    def _place(self, session: Session, target: TargetConnection, sandbox: Sandbox) -> Place:
+    def _place(self, session: Session, target: TargetConnection, sandbox: Sandbox) -> DeliveryTarget:
         destination = specs.destination_of_connection(target.connection_spec_id)
         base = session.get_one(Connection, target.base_connection_id)
-        return Place(
+        return DeliveryTarget(
             connection_spec_id=destination.connection_spec_id,
             credentials=open_credentials(self.vault, destination, base),
             params=schema.parse_target_params(destination, target.params),
-            site=Site(
+            site=SandboxLocation(
                 sandbox_name=sandbox.name,
                 zones=keys.of_organisation(session, self.zones, sandbox.org_id),
                 organisation=sandbox.org_id,
@@ -108,7 +108,7 @@ def _positions(session: Session, flow_id: str) -> dict[str, int]:
 def _owner(session: Session, flow: Flow | None, sandbox: Sandbox) -> Caller | None:
     """Who last edited the flow, with the rights they have now; None when they have none any more."""
     if flow is not None and flow.updated_client == OPERATOR:
-        return access.operator_of(session, sandbox)
+        return access.operator_in(session, sandbox)
     client = session.get(Client, flow.updated_client) if flow else None
     if client is None or client.revoked_at is not None:
         return None
@@ -124,10 +124,10 @@ def _may_read(session: Session, owner: Caller | None, dataset_id: str) -> bool:
 
 def _dataset(
     session: Session, run: Run, flow: Flow | None, sandbox: Sandbox, dataset_id: str, position: int | None
-) -> OrderedDataset:
+) -> DatasetExport:
     row = session.get(Dataset, dataset_id)
     name = row.name if row else dataset_id
-    names = FolderNames(
+    names = TemplateValues(
         destination=specs.destination_of_flow(run.flow_spec_id).name,
         dataset_id=dataset_id,
         dataset_name=name,
@@ -142,7 +142,7 @@ def _dataset(
     export: Literal["full", "incremental"] = "full" if run.full_export or one_time else "incremental"
     # A dataset has no table until its first batch.
     landed = select(Batch.id).where(Batch.dataset_id == dataset_id, Batch.snapshot_id.is_not(None)).limit(1)
-    return OrderedDataset(
+    return DatasetExport(
         dataset_id=dataset_id,
         name=name,
         table=TableName(row.table_name) if row else None,

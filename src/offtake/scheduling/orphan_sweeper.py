@@ -13,10 +13,10 @@ from sqlalchemy.exc import NoResultFound
 
 from offtake.deployment.backend import Backend
 from offtake.errors import DeliveryError, OfftakeError
-from offtake.exporting.cleanup import clear_unfinished
+from offtake.exporting.cleanup import remove_temporary_files
 from offtake.exporting.disposal import dispose
 from offtake.failpoints import failpoint
-from offtake.scheduling.job_loader import OrderDesk
+from offtake.scheduling.job_loader import JobLoader
 from offtake.store import run_parts
 from offtake.store.run_states import SECOND_LOOK_MS
 from offtake.store.tables import Run
@@ -31,7 +31,7 @@ _LONG_MS: Final = 7 * _DAY_MS
 """After so long without an answer, a destination is asked once a day; never is what was left there forgotten."""
 
 
-def sweep_debris(backend: Backend) -> Iterator[None]:
+def remove_orphans(backend: Backend) -> Iterator[None]:
     """One look after every run whose time it is, a run a turn."""
     now = backend.clock.now_ms()
     # What is due in a long time was written down before the clock was set back.
@@ -42,29 +42,29 @@ def sweep_debris(backend: Backend) -> Iterator[None]:
     with backend.database.reading() as session:
         waiting = session.scalars(due).all()
     for run_id in waiting:
-        _look(backend, run_id, now)
+        _inspect(backend, run_id, now)
         yield
 
 
-def _look(backend: Backend, run_id: str, now: int) -> None:
-    desk = OrderDesk(backend.vault, backend.zones, backend.network)
+def _inspect(backend: Backend, run_id: str, now: int) -> None:
+    loader = JobLoader(backend.vault, backend.zones, backend.network)
     with backend.database.reading() as session:
         run = session.get(Run, run_id)
         if run is None or run.completed_at is None:
             return
         datasets, parts = run_parts.run_datasets(session, run_id), run_parts.run_parts(session, run_id)
         try:
-            order = desk.order(session, run_id)
+            job = loader.load(session, run_id)
         except (NoResultFound, OfftakeError):
             _log.warning("run %s: its destination is not known any more; what it left there stays", run_id)
             _done(backend, run_id, None)
             return
     age = now - run.completed_at
     try:
-        if run.verdict is not None:
-            dispose(order, backend.database, datasets, parts, now)
+        if run.failure is not None:
+            dispose(job, backend.database, datasets, parts, now)
         else:
-            clear_unfinished(order, backend.database, datasets, parts)
+            remove_temporary_files(job, backend.database, datasets, parts)
     except DeliveryError as error:
         _log.warning("run %s: what it left at its destination cannot be removed yet: %s", run_id, error)
         _done(backend, run_id, now + (min(_RARELY_MS, max(_SOON_MS, age)) if abs(age) < _LONG_MS else _DAY_MS))

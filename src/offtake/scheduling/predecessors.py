@@ -9,10 +9,10 @@ from sqlalchemy.orm import Session
 from offtake.clock import Clock
 from offtake.errors import DeliveryError, OfftakeError
 from offtake.exporting.disposal import decide
-from offtake.exporting.job import Order
+from offtake.exporting.job import ExportJob
 from offtake.exporting.kept import Kept
 from offtake.flows import flows
-from offtake.scheduling.job_loader import OrderDesk
+from offtake.scheduling.job_loader import JobLoader
 from offtake.store import disposals, run_parts
 from offtake.store.database import Database
 from offtake.store.run_warnings import everything_again
@@ -21,7 +21,7 @@ from offtake.store.tables import Flow, Run, RunPart
 _log = logging.getLogger(__name__)
 
 
-def find_kept(desk: OrderDesk, database: Database, clock: Clock, run_id: str) -> dict[str, Kept]:
+def find_kept(loader: JobLoader, database: Database, clock: Clock, run_id: str) -> dict[str, Kept]:
     """What earlier runs of the flow have delivered before they failed, by dataset, where no run continues from it yet.
 
     What becomes of the files of earlier runs is decided first. Raises `DeliveryError` while that is not possible.
@@ -29,9 +29,9 @@ def find_kept(desk: OrderDesk, database: Database, clock: Clock, run_id: str) ->
     with database.reading() as session:
         undecided = [run.id for run in _candidates(session, run_id) if run.disposal != disposals.KEPT]
     for earlier in undecided:
-        order = _order(desk, database, earlier)
-        if order is not None:
-            decide(order, database, clock.now_ms())
+        job = _order(loader, database, earlier)
+        if job is not None:
+            decide(job, database, clock.now_ms())
     found: dict[str, Kept] = {}
     with database.reading() as session:
         for run in _candidates(session, run_id):
@@ -54,21 +54,21 @@ def _kept(session: Session, run: Run) -> dict[str, Kept]:
 def _candidates(session: Session, run_id: str) -> list[Run]:
     run = session.get_one(Run, run_id)
     flow = session.get(Flow, run.flow_id)
-    return list(disposals.unfinished(session, run, moving=flow is not None and _goes_on(run, flow)))
+    return list(disposals.unfinished(session, run, moving=flow is not None and _is_resumed(run, flow)))
 
 
-def _goes_on(run: Run, flow: Flow) -> bool:
+def _is_resumed(run: Run, flow: Flow) -> bool:
     """Whether the run delivers what the flow has not delivered yet, and not everything each time."""
-    schedule = flows.schedule_of(flow)
+    schedule = flows.stored_schedule(flow)
     everything = run.full_export or schedule.export_mode == "DAILY_FULL_EXPORT"
     return run.moves_position and (schedule.one_time or not everything)
 
 
-def _order(desk: OrderDesk, database: Database, run_id: str) -> Order | None:
+def _order(loader: JobLoader, database: Database, run_id: str) -> ExportJob | None:
     """The earlier run's order; None when its destination is not known any more."""
     try:
         with database.reading() as session:
-            return desk.order(session, run_id)
+            return loader.load(session, run_id)
     except DeliveryError:
         raise
     except (NoResultFound, OfftakeError):

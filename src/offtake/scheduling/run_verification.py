@@ -10,24 +10,24 @@ from sqlalchemy.orm import Session
 from offtake.contract.caller import Caller
 from offtake.deployment.backend import Backend
 from offtake.errors import OfftakeError
-from offtake.exporting.verify import Delivery, Verified, verify
+from offtake.exporting.verify import DeliveredFiles, VerificationResult, verify
 from offtake.flows import runs
-from offtake.scheduling.job_loader import OrderDesk
+from offtake.scheduling.job_loader import JobLoader
 from offtake.store import run_parts, run_states
 from offtake.store.tables import Run, RunDataset
 
 _DAY_MS: Final = 86_400_000
 
 
-def delivery_of(backend: Backend, caller: Caller, run_id: str) -> Delivery:
+def delivery_of(backend: Backend, caller: Caller, run_id: str) -> DeliveredFiles:
     """What the store says of the caller's run; raises `OfftakeError` while it is live, or when its place is gone."""
     with backend.database.reading() as session:
         run = runs.find(session, caller, run_id)
         if run.completed_at is None:
             raise OfftakeError(f"Run {run.id} is {run.status}; it can be verified once it is over.")
-        desk = OrderDesk(backend.vault, backend.zones, backend.network)
+        loader = JobLoader(backend.vault, backend.zones, backend.network)
         try:
-            order = desk.order(session, run.id)
+            job = loader.load(session, run.id)
         except NoResultFound:
             raise OfftakeError(
                 f"Where run {run.id} delivered to has been deleted, so nothing can be looked up there."
@@ -35,18 +35,20 @@ def delivery_of(backend: Backend, caller: Caller, run_id: str) -> Delivery:
         datasets = run_parts.run_datasets(session, run.id)
         parts = run_parts.run_parts(session, run.id)
         own = _own_folders(session, run, datasets)
-    days = backend.settings.landing_zone_days if order.place.credentials is None else 0
+    days = backend.settings.landing_zone_days if job.place.credentials is None else 0
     before = backend.clock.now_ms() - days * _DAY_MS if days else None
-    return Delivery(order, run, datasets, parts, own, before)
+    return DeliveredFiles(job, run, datasets, parts, own, before)
 
 
-def verify_delivery(delivery: Delivery, seen: Callable[[int], None] | None = None, *, strict: bool = False) -> Verified:
+def verify_delivery(
+    delivery: DeliveredFiles, seen: Callable[[int], None] | None = None, *, strict: bool = False
+) -> VerificationResult:
     """Compare the delivery with its destination; see `exporting.verify`. A run that never wrote is not looked for."""
     run = delivery.run
     # Versions before revision 0006 stored no key with the plan, and wrote no manifest file without parts.
     if not delivery.parts and not (run.manifest or run.manifest_key):
-        return Verified(0, 0, 0, ())
-    sink = delivery.order.place.open()
+        return VerificationResult(0, 0, 0, ())
+    sink = delivery.job.place.open()
     try:
         return verify(delivery, sink, seen, strict=strict)
     finally:

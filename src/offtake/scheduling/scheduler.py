@@ -27,7 +27,7 @@ _AT_ONCE: Final = 100
 """Flows of one transaction: who else writes to the database must not wait long for it."""
 
 
-def tick(database: Database, clock: Clock) -> list[str]:
+def enqueue_due_runs(database: Database, clock: Clock) -> list[str]:
     """Queue a run for every flow that is due, and set when each is due next; the ids of the new runs.
 
     Slots missed while nobody ticked collapse into the latest. A flow whose last run is still live is passed over:
@@ -40,10 +40,10 @@ def tick(database: Database, clock: Clock) -> list[str]:
         return []
     with database.reading() as session:
         ids = session.scalars(due.order_by(Flow.next_run_s, Flow.id)).all()
-    return [run_id for some in _by_hundreds(ids) for run_id in _tick_apart(database, some, now_ms)]
+    return [run_id for some in _in_pages(ids) for run_id in _enqueue_one_flow(database, some, now_ms)]
 
 
-def correct(database: Database, clock: Clock) -> int:
+def repair_future_slots(database: Database, clock: Clock) -> int:
     """Bring back slots that lie too far ahead since the clock was set back; how many flows were corrected.
 
     No flow that is enabled waits for longer than until its first slot from now. No slot that has run runs again.
@@ -53,7 +53,7 @@ def correct(database: Database, clock: Clock) -> int:
         enabled = session.execute(select(Flow.id, Flow.schedule, Flow.next_run_s).where(Flow.state == ENABLED))
         ahead = [flow_id for flow_id, schedule, due in enabled if _is_ahead(flow_id, schedule, due, now)]
     corrected = 0
-    for some in _by_hundreds(ahead):
+    for some in _in_pages(ahead):
         with database.writing() as session:
             for flow in session.scalars(select(Flow).where(Flow.id.in_(some)).with_for_update(skip_locked=True)):
                 corrected += _correct_flow(session, flow, now)
@@ -74,18 +74,18 @@ def _is_ahead(flow_id: str, schedule: dict[str, object], due: int | None, now: i
 def _correct_flow(session: Session, flow: Flow, now: int) -> bool:
     if flow.state != ENABLED or not _is_ahead(flow.id, flow.schedule, flow.next_run_s, now):
         return False
-    schedule = flows.schedule_of(flow)
+    schedule = flows.stored_schedule(flow)
     if schedule.one_time and (flow.last_run_id is not None or live_run(session, flow.id) is not None):
         return False
     flow.next_run_s = next_slot(schedule, now, now)
     return True
 
 
-def _tick_apart(database: Database, ids: Sequence[str], now_ms: int) -> list[str]:
+def _enqueue_one_flow(database: Database, ids: Sequence[str], now_ms: int) -> list[str]:
     """Tick some flows in one transaction, or, when that fails, each in its own."""
     try:
         with database.writing() as session:
-            made = [run.id for run in _tick_flows(session, ids, now_ms)]
+            made = [run.id for run in _enqueue_flows(session, ids, now_ms)]
             failpoint("tick")
     except (StoreBusyError, StoreFullError):
         raise
@@ -93,17 +93,17 @@ def _tick_apart(database: Database, ids: Sequence[str], now_ms: int) -> list[str
         if len(ids) == 1:
             _log.exception("flow %s cannot be run; trying again", ids[0])
             return []
-        return [run_id for one in ids for run_id in _tick_apart(database, [one], now_ms)]
+        return [run_id for one in ids for run_id in _enqueue_one_flow(database, [one], now_ms)]
     if made:
-        database.bell.ring()
+        database.wakeup.notify()
     return made
 
 
-def _tick_flows(session: Session, ids: Sequence[str], now_ms: int) -> list[Run]:
+def _enqueue_flows(session: Session, ids: Sequence[str], now_ms: int) -> list[Run]:
     now = now_ms // 1000
     due = select(Flow).where(Flow.id.in_(ids), Flow.state == ENABLED, Flow.next_run_s <= now)
     flows = session.scalars(due.order_by(Flow.next_run_s, Flow.id).with_for_update(skip_locked=True)).all()
-    slots = {flow.id: _collapse(flow, now) for flow in flows}
+    slots = {flow.id: _merge_missed_slots(flow, now) for flow in flows}
     used = _used(session, {flow_id: slot for flow_id, (slot, _) in slots.items()})
     going_on = select(Run).where(Run.flow_id.in_(slots), LIVE_RUN)
     live = {run.flow_id: run for run in session.scalars(going_on)}
@@ -124,7 +124,7 @@ def _tick_flows(session: Session, ids: Sequence[str], now_ms: int) -> list[Run]:
             del live[flow.id]
         if flow.id not in live:
             made.append(runs.create(session, flow, NewRun("schedule", slot * 1000), now_ms))
-        elif flow.next_run_s is None and not _stands_for(live[flow.id], slot, flow, sources[flow.source_connection_id]):
+        elif flow.next_run_s is None and not _supersedes(live[flow.id], slot, flow, sources[flow.source_connection_id]):
             flow.next_run_s = slot
         else:
             _log.info("flow %s: slot %s skipped, its last run is still going on", flow.id, slot)
@@ -145,7 +145,7 @@ def _used(session: Session, slots: dict[str, int]) -> set[str]:
     return set(session.scalars(select(Run.flow_id).where(tuple_(Run.flow_id, Run.scheduled_at).in_(wanted))))
 
 
-def _stands_for(live: Run, slot: int, flow: Flow, source: SourceConnection) -> bool:
+def _supersedes(live: Run, slot: int, flow: Flow, source: SourceConnection) -> bool:
     """Whether a run that is going on delivers what the flow's last slot was to deliver.
 
     Increments never stand for one another, for another costs nothing when there is nothing new. The one export of a
@@ -153,12 +153,12 @@ def _stands_for(live: Run, slot: int, flow: Flow, source: SourceConnection) -> b
     """
     began = live.planned_at is None or live.planned_at >= slot * 1000
     whole = set(source.dataset_ids) <= set(live.dataset_ids)
-    return flows.schedule_of(flow).one_time and began and whole
+    return flows.stored_schedule(flow).one_time and began and whole
 
 
-def _collapse(flow: Flow, now: int) -> tuple[int, int | None]:
+def _merge_missed_slots(flow: Flow, now: int) -> tuple[int, int | None]:
     """The latest slot of the flow that is due, and the one after it."""
-    schedule = flows.schedule_of(flow)
+    schedule = flows.stored_schedule(flow)
     slot = flow.next_run_s or now
     following = next_slot(schedule, slot, now)
     while following is not None and following <= now:
@@ -166,7 +166,7 @@ def _collapse(flow: Flow, now: int) -> tuple[int, int | None]:
     return slot, following
 
 
-def _by_hundreds(ids: Iterable[str]) -> Iterator[list[str]]:
+def _in_pages(ids: Iterable[str]) -> Iterator[list[str]]:
     left = iter(ids)
     while some := list(islice(left, _AT_ONCE)):
         yield some

@@ -7,17 +7,17 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from offtake.errors import CancelledError, DeliveryError, LeaseLostError, OfftakeError, exhaustion
-from offtake.exporting.cleanup import cancelled_error, end_condemned, give_up
+from offtake.exporting.cleanup import cancelled_error, fail_run, finish_failed_run
 from offtake.exporting.contact import first_contact
-from offtake.exporting.context import Workshop
-from offtake.exporting.job import Order
-from offtake.exporting.run import carry_out
+from offtake.exporting.context import RunContext
+from offtake.exporting.job import ExportJob
+from offtake.exporting.run import execute
 from offtake.failpoints import failpoint
 from offtake.scheduling.heartbeat import Heartbeat
-from offtake.scheduling.job_loader import OrderDesk
+from offtake.scheduling.job_loader import JobLoader
 from offtake.store import runs, waits
 from offtake.store.database import StoreBusyError, StoreFullError
-from offtake.store.leases import Watch
+from offtake.store.leases import LeaseMonitor
 from offtake.store.run_leases import Lease
 
 _log = logging.getLogger(__name__)
@@ -27,7 +27,7 @@ _AWAY_SECONDS: Final = 2.0
 
 
 @dataclass(frozen=True)
-class _Hold:
+class _LeaseToken:
     """A worker's leash: what its heartbeat hears, and whether its process is to end."""
 
     heartbeat: Heartbeat
@@ -36,23 +36,23 @@ class _Hold:
     def cancelled(self) -> bool:
         return self.stop.is_set() or self.heartbeat.cancel_requested or self.heartbeat.lost
 
-    def valid_until(self) -> float:
-        return self.heartbeat.valid_until
+    def lease_expires_at(self) -> float:
+        return self.heartbeat.lease_expires_at
 
 
 @dataclass(frozen=True)
 class Worker:
     """Carries out runs, one at a time. Several may share a workshop, in one process or in many."""
 
-    shop: Workshop
-    desk: OrderDesk
+    context: RunContext
+    loader: JobLoader
     owner: str
-    watch: Watch
+    watch: LeaseMonitor
     lease_seconds: float
     asking: threading.Lock = field(default_factory=threading.Lock)
     """Held by who asks a destination that did not answer before: the other workers have healthy ones to deliver to."""
 
-    def work_once(self, stop: threading.Event) -> bool:
+    def run_next(self, stop: threading.Event) -> bool:
         """Carry out the oldest run that is free; False when there was none.
 
         When `stop` is set, the run is given back as far as it has come, for any worker to go on with.
@@ -60,8 +60,8 @@ class Worker:
         begun = time.monotonic()
         turn = _Turn(self.asking)
         try:
-            now = self.shop.clock.now_ms()
-            lease = runs.claim(self.shop.database, self.owner, self.watch, now, ask_away=turn.taken)
+            now = self.context.clock.now_ms()
+            lease = runs.claim(self.context.database, self.owner, self.watch, now, ask_away=turn.taken)
             if lease is None:
                 return False
             failpoint("claimed")
@@ -73,23 +73,23 @@ class Worker:
         return True
 
     def _hold(self, lease: Lease, begun: float, stop: threading.Event, turn: "_Turn") -> None:
-        renew = lambda: runs.renew(self.shop.database, lease)  # noqa: E731 - the one line says it
+        renew = lambda: runs.renew(self.context.database, lease)  # noqa: E731 - the one line says it
         heartbeat = Heartbeat(f"run {lease.run_id}", renew, self.lease_seconds, begun, lease.cancelled)
         try:
-            with heartbeat.beating():
+            with heartbeat.running():
                 self._work(lease, heartbeat, stop, turn)
         except LeaseLostError:
             _log.warning("run %s: another worker has taken over", lease.run_id)
         finally:
-            waits.leave_probe(self.shop.database, lease, self.shop.clock.now_ms())
+            waits.leave_probe(self.context.database, lease, self.context.clock.now_ms())
 
     def work(self, stop: threading.Event, pause_seconds: float = 0.5) -> None:
         """Carry out runs until `stop` is set."""
-        bell = self.shop.database.bell
+        bell = self.context.database.wakeup
         while not stop.is_set():
             seen = bell.rings
             try:
-                worked = self.work_once(stop)
+                worked = self.run_next(stop)
             except (StoreBusyError, StoreFullError) as error:
                 _log.warning("no run can be claimed or ended: %s Trying again.", error)
                 worked = stop.wait(_AWAY_SECONDS)
@@ -105,39 +105,39 @@ class Worker:
                 bell.wait(seen, pause_seconds)
 
     def _work(self, lease: Lease, heartbeat: Heartbeat, stop: threading.Event, turn: "_Turn") -> None:
-        order: Order | None = None
+        job: ExportJob | None = None
         try:
-            with self.shop.database.reading() as session:
-                order = self.desk.order(session, lease.run_id)
+            with self.context.database.reading() as session:
+                job = self.loader.load(session, lease.run_id)
             # Files at a destination that does not answer are removed by a sweep later.
-            within_reach = None if lease.away else order
-            if lease.verdict is not None:
-                end_condemned(within_reach, lease, self.shop, cancelled_error())
+            within_reach = None if lease.away else job
+            if lease.failure is not None:
+                finish_failed_run(within_reach, lease, self.context, cancelled_error())
             elif lease.cancelled:
-                give_up(within_reach, lease, self.shop, cancelled_error())
+                fail_run(within_reach, lease, self.context, cancelled_error())
             elif lease.claims > _MOST_CLAIMS:
-                give_up(order, lease, self.shop, _cut_off(lease))
+                fail_run(job, lease, self.context, _fail_after_crashes(lease))
             else:
-                silence = first_contact(order, lease, self.shop)
+                silence = first_contact(job, lease, self.context)
                 turn.end()
-                carry_out(order, lease, self.shop, _Hold(heartbeat, stop), silence)
+                execute(job, lease, self.context, _LeaseToken(heartbeat, stop), silence)
         except CancelledError:
-            self._stopped(order, lease, heartbeat)
+            self._finish_cancelled(job, lease, heartbeat)
         except (LeaseLostError, StoreBusyError, StoreFullError):
             # Without the database nothing can be said of the run; whoever takes it up goes on.
             raise
         except Exception as error:
             if exhaustion(error) is not None:
-                runs.release(self.shop.database, lease)
+                runs.release(self.context.database, lease)
                 raise
             _log.exception("run %s failed", lease.run_id)
-            give_up(order, lease, self.shop, _unexpected(error))
+            fail_run(job, lease, self.context, _unexpected(error))
 
-    def _stopped(self, order: Order | None, lease: Lease, heartbeat: Heartbeat) -> None:
+    def _finish_cancelled(self, job: ExportJob | None, lease: Lease, heartbeat: Heartbeat) -> None:
         if heartbeat.cancel_requested:
-            give_up(order, lease, self.shop, cancelled_error())
+            fail_run(job, lease, self.context, cancelled_error())
         elif not heartbeat.lost:
-            runs.release(self.shop.database, lease)
+            runs.release(self.context.database, lease)
 
 
 class _Turn:
@@ -154,7 +154,7 @@ class _Turn:
             self._lock.release()
 
 
-def _cut_off(lease: Lease) -> DeliveryError:
+def _fail_after_crashes(lease: Lease) -> DeliveryError:
     return DeliveryError(
         "EXPORT-1500-500",
         f"The servers that carried out the run ended {lease.claims - 1} times without finishing a file.",

@@ -71,8 +71,8 @@ def copy_out(database: Database, tables: Collection[str], file: Path) -> None:
 
     Raises `OSError` when the file cannot be written, and what `Database.reading` does.
     """
-    with database.seeing_one_state() as source, _written(file) as written:
-        for table in _reflected(source, tables).sorted_tables:
+    with database.snapshot_read() as source, _write_rows(file) as written:
+        for table in _reflect(source, tables).sorted_tables:
             copy = _plain(table, sa.Text())
             copy.create(written)
             for rows in _pages(source, table):
@@ -84,12 +84,12 @@ def load(connection: DbConnection, file: Path, tables: Collection[str], *, repla
     source = _copy_at(file)
     try:
         with source.connect() as copied:
-            found = _reflected(copied, tables)
-            targets = _reflected(connection, found.tables).sorted_tables
+            found = _reflect(copied, tables)
+            targets = _reflect(connection, found.tables).sorted_tables
             for table in reversed(targets) if replace else ():
                 connection.execute(sa.delete(table))
             for table in targets:
-                insert = _insertion(connection, table)
+                insert = _insert_statement(connection, table)
                 for rows in _pages(copied, found.tables[table.name]):
                     connection.execute(insert, rows)
     finally:
@@ -102,8 +102,8 @@ def load_store(database: Database, file: Path, *, replace: bool = False) -> None
     Raises `NotEmptyError` when the store has rows already, unless it is to `replace` them.
     """
     revision = revision_in(file)
-    with database.remaking() as connection:
-        there = _reflected(connection, STORE_TABLES)
+    with database.schema_transaction() as connection:
+        there = _reflect(connection, STORE_TABLES)
         if not replace and _has_rows(connection, there):
             raise NotEmptyError("The store is not empty. Restore into an empty one, such as a new --data-dir.")
         there.drop_all(connection)
@@ -114,8 +114,8 @@ def load_store(database: Database, file: Path, *, replace: bool = False) -> None
 
 def has_rows(database: Database, tables: Collection[str]) -> bool:
     """Whether any of the tables holds anything."""
-    with database.seeing_one_state() as connection:
-        return _has_rows(connection, _reflected(connection, tables))
+    with database.snapshot_read() as connection:
+        return _has_rows(connection, _reflect(connection, tables))
 
 
 def is_whole(file: Path) -> bool:
@@ -200,7 +200,7 @@ def change_slices(file: Path, change: Callable[[Any], Any]) -> None:
 
 
 @contextmanager
-def _written(file: Path) -> Iterator[DbConnection]:
+def _write_rows(file: Path) -> Iterator[DbConnection]:
     engine = _copy_at(file)
     try:
         with engine.begin() as connection:
@@ -222,7 +222,7 @@ def _is_table(connection: sqlite3.Connection, name: str) -> bool:
     return found.fetchone() is not None
 
 
-def _reflected(connection: DbConnection, tables: Collection[str]) -> sa.MetaData:
+def _reflect(connection: DbConnection, tables: Collection[str]) -> sa.MetaData:
     found = sa.MetaData()
     found.reflect(connection, only=lambda name, _: name in tables)
     return found
@@ -248,7 +248,7 @@ def _as_stored(connection: DbConnection, column: sa.Column[Any]) -> sa.ColumnEle
     return sa.type_coerce(column, sa.Text).label(column.name)
 
 
-def _insertion(connection: DbConnection, table: sa.Table) -> sa.Insert:
+def _insert_statement(connection: DbConnection, table: sa.Table) -> sa.Insert:
     return _plain(table, _JsonText() if connection.dialect.name == "postgresql" else sa.Text()).insert()
 
 

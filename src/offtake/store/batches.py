@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from offtake.errors import LeaseLostError
 from offtake.store.conditions import HELD_BATCH, LOADING_BATCH, QUEUED_BATCH
 from offtake.store.database import Database
-from offtake.store.leases import Watch
+from offtake.store.leases import LeaseMonitor
 from offtake.store.tables import Batch, BatchFile, Dataset
 
 LOADING: Final = "loading"
@@ -38,7 +38,7 @@ class BatchLease:
 
 
 @dataclass(frozen=True)
-class Added:
+class CommittedRows:
     """What came in: the snapshot, None without rows; the rows and bytes that were sent, and those that are stored."""
 
     snapshot_id: int | None
@@ -49,7 +49,7 @@ class Added:
     notes: tuple[str, ...] = ()
 
 
-def claim(database: Database, owner: str, watch: Watch, now_ms: int, lease_ms: int) -> BatchLease | None:
+def claim_next(database: Database, owner: str, watch: LeaseMonitor, now_ms: int, lease_ms: int) -> BatchLease | None:
     """Take the batch that has waited longest, or whose holder has fallen silent; None when there is none.
 
     Datasets of which another batch is being read are left out, so that no dataset's files keep others waiting. While
@@ -58,35 +58,39 @@ def claim(database: Database, owner: str, watch: Watch, now_ms: int, lease_ms: i
     if not database.finds(select(Batch.id).where(QUEUED_BATCH)):
         return None
     with database.writing() as session:
-        query = select(Batch.id, Batch.fence, Batch.beat, Batch.dataset_id).where(HELD_BATCH, Batch.beat > 0)
+        query = select(Batch.id, Batch.fence, Batch.heartbeat_counter, Batch.dataset_id).where(
+            HELD_BATCH, Batch.heartbeat_counter > 0
+        )
         held = session.execute(query).all()
-        silent = watch.silent((one.id, one.fence, one.beat) for one in held)
+        silent = watch.is_expired((one.id, one.fence, one.heartbeat_counter) for one in held)
         busy = {one.dataset_id for one in held if one.id not in silent}
         until = func.coalesce(Batch.lease_until, 0)
         # One that is to be free in a long time was given back before the clock was set back.
-        given_back = (Batch.beat == 0) & ~until.between(now_ms + 1, now_ms + LONGEST_PAUSE_MS)
+        given_back = (Batch.heartbeat_counter == 0) & ~until.between(now_ms + 1, now_ms + LONGEST_PAUSE_MS)
         free = [Batch.status == STAGED, (Batch.status == PROCESSING) & given_back]
-        free += [(Batch.id == batch_id) & (Batch.beat == beat) for batch_id, beat in silent.items()]
+        free += [(Batch.id == batch_id) & (Batch.heartbeat_counter == beat) for batch_id, beat in silent.items()]
         oldest = select(Batch).where(QUEUED_BATCH, or_(*free), Batch.dataset_id.not_in(busy))
         batch = session.scalar(oldest.order_by(Batch.updated_at, Batch.id).limit(1).with_for_update(skip_locked=True))
-        return None if batch is None else take(batch, owner, now_ms, lease_ms)
+        return None if batch is None else claim_batch(batch, owner, now_ms, lease_ms)
 
 
-def take(batch: Batch, owner: str, now_ms: int, lease_ms: int) -> BatchLease:
+def claim_batch(batch: Batch, owner: str, now_ms: int, lease_ms: int) -> BatchLease:
     """Hold the batch from now on."""
     batch.status = PROCESSING
     batch.fence += 1
-    batch.beat = 1
+    batch.heartbeat_counter = 1
     batch.lease_owner = owner
     batch.lease_until = now_ms + lease_ms
     batch.started_at = batch.started_at or now_ms
     return BatchLease(batch.id, batch.fence)
 
 
-def abandon(database: Database, owner: str) -> None:
+def release_all_of(database: Database, owner: str) -> None:
     """Give back every batch that `owner` holds: it is known to be dead."""
     with database.writing() as session:
-        session.execute(update(Batch).where(HELD_BATCH, Batch.lease_owner == owner).values(beat=0, lease_until=0))
+        session.execute(
+            update(Batch).where(HELD_BATCH, Batch.lease_owner == owner).values(heartbeat_counter=0, lease_until=0)
+        )
 
 
 def abandon_old(database: Database, before_ms: int, now_ms: int) -> None:
@@ -101,7 +105,7 @@ def renew(database: Database, lease: BatchLease, now_ms: int, lease_ms: int) -> 
     """Show that the batch's holder lives. Raises `LeaseLostError` when another holds it, or it is gone."""
     with database.writing() as session:
         batch = _held(session, lease)
-        batch.beat += 1
+        batch.heartbeat_counter += 1
         batch.lease_until = now_ms + lease_ms
 
 
@@ -109,7 +113,7 @@ def release(database: Database, lease: BatchLease, now_ms: int = 0) -> None:
     """Let any ingestor go on with the batch, at once or from that instant on, a minute away at most."""
     with database.writing() as session:
         batch = _held(session, lease)
-        batch.beat, batch.lease_until = 0, now_ms
+        batch.heartbeat_counter, batch.lease_until = 0, now_ms
 
 
 def holds(lease: BatchLease, batch: Batch) -> bool:
@@ -117,7 +121,7 @@ def holds(lease: BatchLease, batch: Batch) -> bool:
     return batch.fence == lease.fence and batch.status == PROCESSING
 
 
-def complete(database: Database, lease: BatchLease, added: Added, now_ms: int) -> None:
+def complete(database: Database, lease: BatchLease, added: CommittedRows, now_ms: int) -> None:
     """The batch is in; those that it replaces no longer are."""
     with database.writing() as session:
         dataset, batch = lock(session, lease)
@@ -143,13 +147,13 @@ def fail(database: Database, lease: BatchLease, errors: Sequence[dict[str, Any]]
         _end(batch, FAILED, now_ms)
 
 
-def reverted(database: Database, lease: BatchLease, now_ms: int) -> None:
+def mark_reverted(database: Database, lease: BatchLease, now_ms: int) -> None:
     """The batch's rows are out of the dataset."""
     with database.writing() as session:
         _end(_held(session, lease), INACTIVE, now_ms)
 
 
-def not_reverted(database: Database, lease: BatchLease, errors: Sequence[dict[str, Any]], now_ms: int) -> None:
+def mark_revert_refused(database: Database, lease: BatchLease, errors: Sequence[dict[str, Any]], now_ms: int) -> None:
     """The batch's rows stay in the dataset, for these reasons."""
     with database.writing() as session:
         batch = _held(session, lease)
@@ -194,7 +198,7 @@ def next_version(version: str) -> str:
 
 def _end(batch: Batch, status: str, now_ms: int) -> None:
     batch.status = status
-    batch.beat, batch.lease_until = 0, None
+    batch.heartbeat_counter, batch.lease_until = 0, None
     batch.completed_at = batch.updated_at = now_ms
     batch.version = next_version(batch.version)
 

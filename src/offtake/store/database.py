@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 
 from offtake.errors import OfftakeError
 from offtake.store.revisions import is_current
-from offtake.store.wakeup import Bell
+from offtake.store.wakeup import WakeUp
 from offtake.store.write_turns import LONGEST_WAIT, NoTurnError, WriteTurns, lock_wait
 
 _WRITING: Final = "offtake_writing"
@@ -58,12 +58,12 @@ class Database:
         serial = {"isolation_level": "REPEATABLE READ"} if self.engine.dialect.name == "postgresql" else {}
         self._reading_engine = self.engine.execution_options(**serial)
         self._turns = WriteTurns() if self.engine.dialect.name == "sqlite" else None
-        self.bell = Bell()
+        self.wakeup = WakeUp()
 
     @contextmanager
     def reading(self) -> Iterator[Session]:
         """A session that sees one state of the database and changes nothing. Raises as `writing` does."""
-        with _told(), Session(self._reading_engine, expire_on_commit=False) as session:
+        with _translating_errors(), Session(self._reading_engine, expire_on_commit=False) as session:
             yield session
 
     @contextmanager
@@ -74,18 +74,18 @@ class Database:
         Raises `StoreConflictError` when another's change came between, `StoreBusyError` when no answer comes,
         `StoreFullError` when the disk takes nothing more.
         """
-        with _told(), self._turn() as options:
+        with _translating_errors(), self._turn() as options:
             engine = self.engine.execution_options(**{_WRITING: True, **options})
             with Session(engine, expire_on_commit=False) as session, session.begin():
                 yield session
 
     def finds(self, query: Select[Any]) -> bool:
         """Whether the query finds a row: without a session, for loops that look often. Raises as `writing` does."""
-        with _told(), self._reading_engine.connect() as connection:
+        with _translating_errors(), self._reading_engine.connect() as connection:
             return connection.execute(query.limit(1)).first() is not None
 
     @contextmanager
-    def rehearsing(self) -> Iterator[Session]:
+    def dry_run(self) -> Iterator[Session]:
         """One transaction like `writing`, whose changes are seen within it and always undone."""
         with self.writing() as session:
             yield session
@@ -96,23 +96,23 @@ class Database:
 
         It is one transaction: cut off, it has not been. Raises `StoreVersionError` when the tables are newer.
         """
-        with _told(), self.engine.connect() as connection:
+        with _translating_errors(), self.engine.connect() as connection:
             if is_current(connection):
                 return
         # Its library takes a tenth of a second and 10 MB of every start, and is needed once.
         from offtake.store.upgrade import upgrade  # noqa: PLC0415 - see above
 
-        with self.remaking() as connection:
+        with self.schema_transaction() as connection:
             upgrade(connection, revision)
 
     @contextmanager
-    def seeing_one_state(self) -> Iterator[DbConnection]:
+    def snapshot_read(self) -> Iterator[DbConnection]:
         """A transaction that sees one state of the database in everything it reads; for reading only."""
-        with _told(), self._reading_engine.connect() as connection, connection.begin():
+        with _translating_errors(), self._reading_engine.connect() as connection, connection.begin():
             yield connection
 
     @contextmanager
-    def remaking(self) -> Iterator[DbConnection]:
+    def schema_transaction(self) -> Iterator[DbConnection]:
         """One transaction that may make and change tables, alone: others that want to wait until it ends.
 
         Raises as `writing` does.
@@ -120,8 +120,8 @@ class Database:
         # SQLite changes a table by making it anew, which rows that refer to it would forbid.
         engine = _sqlite_engine(self.url, foreign_keys=False) if self.url.startswith("sqlite") else self.engine
         try:
-            with _told(), engine.execution_options(**{_WRITING: True}).begin() as connection:
-                one_at_a_time(connection)
+            with _translating_errors(), engine.execution_options(**{_WRITING: True}).begin() as connection:
+                advisory_lock(connection)
                 yield connection
         finally:
             if engine is not self.engine:
@@ -141,14 +141,14 @@ class Database:
         self.engine.dispose()
 
 
-def one_at_a_time(connection: DbConnection) -> None:
+def advisory_lock(connection: DbConnection) -> None:
     """Until its transaction ends, nobody else passes here. Writers of SQLite are one at a time anyway."""
     if connection.dialect.name == "postgresql":
         connection.execute(text(f"SELECT pg_advisory_xact_lock({_TABLES_LOCK})"))
 
 
 @contextmanager
-def _told() -> Iterator[None]:
+def _translating_errors() -> Iterator[None]:
     try:
         yield
     except IntegrityError as error:
@@ -156,7 +156,7 @@ def _told() -> Iterator[None]:
     except (NoConnectionError, NoTurnError) as error:
         raise StoreBusyError("The database is busy or away. Ask again in a moment.") from error
     except (OperationalError, InternalError) as error:
-        trouble = _disk_trouble(error.orig)
+        trouble = _disk_error(error.orig)
         if trouble is None and isinstance(error, InternalError):
             raise
         if trouble is None:
@@ -166,7 +166,7 @@ def _told() -> Iterator[None]:
         ) from error
 
 
-def _disk_trouble(error: BaseException | None) -> str | None:
+def _disk_error(error: BaseException | None) -> str | None:
     if isinstance(error, sqlite3.Error):
         # The lowest byte is the kind of error, the rest tells of what it was met in.
         return _NO_ROOM.get(getattr(error, "sqlite_errorcode", 0) & 0xFF)

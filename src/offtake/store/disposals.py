@@ -47,7 +47,7 @@ def begin_removal(database: Database, run_id: str, withdrawn: Collection[int], n
     """
     with database.writing() as session:
         run = _locked(session, run_id)
-        if run.verdict is None or run.disposal not in (None, REMOVING):
+        if run.failure is None or run.disposal not in (None, REMOVING):
             return None
         _record(session, run, withdrawn if run.disposal is None else (), (), now_ms)
         run.disposal = REMOVING
@@ -104,7 +104,7 @@ def unfinished(session: Session, run: Run, *, moving: bool) -> Sequence[Run]:
     found = (
         select(Run)
         .where(
-            same_place, Run.flow_id == run.flow_id, Run.verdict.is_not(None), Run.completed_at.is_not(None), candidates
+            same_place, Run.flow_id == run.flow_id, Run.failure.is_not(None), Run.completed_at.is_not(None), candidates
         )
         .where(or_(Run.disposal.is_(None), Run.disposal != REMOVED), open_.exists())
     )
@@ -120,7 +120,7 @@ def held(session: Session, flow_id: str, dataset_ids: Collection[str]) -> Sequen
     found = []
     for run in session.scalars(kept.order_by(Run.created_at, Run.id)):
         datasets = {one.dataset_id for one in session.scalars(open_.where(RunDataset.run_id == run.id))}
-        parts = [part for part in _proven(session, run.id) if part.dataset_id in datasets]
+        parts = [part for part in _verified_parts(session, run.id) if part.dataset_id in datasets]
         if parts:
             found.append((run, parts))
     return found
@@ -148,7 +148,7 @@ def what_follows(session: Session, run: Run) -> str:
 
 def _set_kept(session: Session, run: Run) -> None:
     session.flush()
-    message = describe(_proven(session, run.id), what_follows(session, run))
+    message = describe(_verified_parts(session, run.id), what_follows(session, run))
     item: dict[str, Any] = {"code": CODE, "message": message, "type": "Warning"}
     run.disposal = KEPT
     run.warnings = [*run.warnings, item]
@@ -161,7 +161,7 @@ def _record(session: Session, run: Run, withdrawn: Collection[int], collected: C
         session.get_one(RunPart, (run.id, number)).finished_at = now_ms
 
 
-def _proven(session: Session, run_id: str) -> list[RunPart]:
+def _verified_parts(session: Session, run_id: str) -> list[RunPart]:
     proven = select(RunPart).where(RunPart.run_id == run_id, RunPart.finished_at.is_not(None))
     return list(session.scalars(proven.order_by(RunPart.number)))
 

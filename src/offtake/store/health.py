@@ -219,7 +219,7 @@ def _others(session: Session, address: str, run_id: str) -> list[str]:
 
 def _queued(address: str) -> Select[Any]:
     """Runs that have been given up or cancelled contact nothing, and are not held."""
-    return select(Run.id).where(IN_QUEUE, Run.address == address, Run.verdict.is_(None), ~Run.cancel_requested)
+    return select(Run.id).where(IN_QUEUE, Run.address == address, Run.failure.is_(None), ~Run.cancel_requested)
 
 
 def _set(session: Session, run_ids: Sequence[str], values: Json) -> None:

@@ -18,19 +18,19 @@ def read_number(document: SQLColumnExpression[Any], key: str) -> ColumnElement[i
     return cast(read_text(document, key), BigInteger)
 
 
-def list_holds(session: Session, texts: SQLColumnExpression[Any], value: str) -> ColumnElement[bool]:
+def json_list_contains(session: Session, texts: SQLColumnExpression[Any], value: str) -> ColumnElement[bool]:
     """The condition that a JSON array of texts holds the value."""
     element = _elements(session, texts)
     return exists().where(element.c.value == value)
 
 
-def entry_exists(document: SQLColumnExpression[Any], key: str) -> ColumnElement[bool]:
+def json_entry_exists(document: SQLColumnExpression[Any], key: str) -> ColumnElement[bool]:
     """The condition that a JSON object has the key."""
     entry = func.json_each(document).table_valued("key", "value")
     return exists().where(entry.c.key == key)
 
 
-def entry_holds(
+def json_entry_contains(
     session: Session, document: SQLColumnExpression[Any], key: str, value: ColumnElement[str] | str, *, like: bool
 ) -> ColumnElement[bool]:
     """The condition that a JSON object has, under the key, an array with that text, or with one like that pattern."""

@@ -4,7 +4,7 @@ import threading
 from collections.abc import Callable, Iterable
 
 
-class Watch:
+class LeaseMonitor:
     """What one process sees of the others' leases.
 
     A holder counts its beat up while it lives. One whose beat has not moved for as long as a lease lasts is silent.
@@ -18,7 +18,7 @@ class Watch:
         self._seen: dict[str, tuple[int, int, int]] = {}
         self._lock = threading.Lock()
 
-    def silent(self, held: Iterable[tuple[str, int, int]]) -> dict[str, int]:
+    def is_expired(self, held: Iterable[tuple[str, int, int]]) -> dict[str, int]:
         """Of all that is held, as (id, fence, beat): what has been held in silence for a lease, with the beat."""
         now = self._elapsed_ms()
         with self._lock:

@@ -15,7 +15,7 @@ _UNDECIDED: Final = or_(Run.disposal.is_(None), Run.disposal == REMOVING)
 def _left_something() -> ColumnElement[bool]:
     """Files of a run that failed or was cancelled are still there, or some of attempts that do not count."""
     attempts = select(RunPart.run_id).where(RunPart.run_id == Run.id, RunPart.left.is_not(None))
-    return and_(Run.sweep_due.is_not(None), or_(and_(Run.verdict.is_not(None), _UNDECIDED), attempts.exists()))
+    return and_(Run.sweep_due.is_not(None), or_(and_(Run.failure.is_not(None), _UNDECIDED), attempts.exists()))
 
 
 def runs_with_files_at(session: Session, target_ids: Collection[str]) -> Sequence[Run]:

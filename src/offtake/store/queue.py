@@ -28,7 +28,7 @@ class Taken:
 def take(session: Session, silent: Mapping[str, int], now_ms: int, *, ask_away: bool = True) -> Taken | None:
     """The oldest run that is free; None when there is none.
 
-    Of runs that wait, those that have been tried least come first. `silent`: runs whose holders have fallen silent,
+    Of runs that wait, those that have been tried least come first. `is_expired`: runs whose holders have fallen silent,
     with their beats. Each look reads the first entries of three indexes, however many runs wait.
     `ask_away`: whether the worker may ask a destination that did not answer before.
     """
@@ -37,7 +37,7 @@ def take(session: Session, silent: Mapping[str, int], now_ms: int, *, ask_away: 
         if run is None:
             return None
         away = run.address is not None and health.is_away(session.get(DestinationHealth, run.address))
-        if run.cancel_requested or run.verdict is not None:
+        if run.cancel_requested or run.failure is not None:
             return Taken(run, "known", away)
         admission = health.admit(session, run, now_ms, ask_away=ask_away)
         if admission != "held":
@@ -50,7 +50,10 @@ def take(session: Session, silent: Mapping[str, int], now_ms: int, *, ask_away: 
 
 
 def _oldest(session: Session, silent: Mapping[str, int], now_ms: int) -> Run | None:
-    free = [Run.beat == 0, *((Run.id == run_id) & (Run.beat == beat) for run_id, beat in silent.items())]
+    free = [
+        Run.heartbeat_counter == 0,
+        *((Run.id == run_id) & (Run.heartbeat_counter == beat) for run_id, beat in silent.items()),
+    ]
     by_age = (Run.created_at, Run.id)
     looks = (
         select(Run).where(HELD_RUN, or_(*free)).order_by(*by_age),

@@ -18,7 +18,7 @@ SEALED: Final = (
 _PAGE: Final = 500
 
 
-def rewrap_all(database: Database, vault: Vault) -> int:
+def reencrypt_all(database: Database, vault: Vault) -> int:
     """Bring every sealed document under the newest master key; how many were under another.
 
     It may be cut off and begun again at any point, beside servers that go on working.
@@ -32,7 +32,7 @@ def rewrap_all(database: Database, vault: Vault) -> int:
                         continue
                     # Whoever sealed the row anew in the meantime has done so with the newest key.
                     same = update(table).where(_id(table) == row_id, column == sealed)
-                    session.execute(same.values({column.key: vault.rewrap(row_id, sealed)}))
+                    session.execute(same.values({column.key: vault.reencrypt(row_id, sealed)}))
                     changed += 1
     return changed
 

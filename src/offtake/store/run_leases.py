@@ -17,7 +17,7 @@ from offtake.store.tables import Run
 class Lease:
     """The right to write about one run, until another worker is given a higher `fence`.
 
-    `cancelled` when somebody had asked for the run to stop before the lease was given; `verdict` when the run has
+    `cancelled` when somebody had asked for the run to stop before the lease was given; `failure` when the run has
     failed, and only its files are left to be removed; `claims`: how often it was taken up since its last progress.
     `admission`: whether the destination at `address` is known to answer, or is to be asked first; `away`: it did not
     when it was asked last. `retries`: by what failed, how often it did and since when (`Run.retries`).
@@ -26,7 +26,7 @@ class Lease:
     run_id: str
     fence: int
     cancelled: bool = False
-    verdict: dict[str, Any] | None = None
+    failure: dict[str, Any] | None = None
     claims: int = 1
     address: str | None = None
     admission: Admission = "known"
@@ -45,6 +45,6 @@ def held_run(session: Session, lease: Lease) -> Run:
 def held_for_delivery(session: Session, lease: Lease) -> Run:
     """The run; raises `LeaseLostError` also when it has a verdict: what it wrote is being removed."""
     run = held_run(session, lease)
-    if run.verdict is not None:
+    if run.failure is not None:
         raise LeaseLostError(f"Run {run.id} has been given up.")
     return run

@@ -98,7 +98,7 @@ def delivered(run: Run, datasets: Sequence[RunDataset]) -> bool:
 
     A run that fails for some of its datasets delivers the others; one that fails for another reason delivers nothing.
     """
-    if run.completed_at is None or run.verdict is not None:
+    if run.completed_at is None or run.failure is not None:
         return False
     of_datasets = [one.error for one in datasets if one.error]
     return run.status == SUCCESS or (bool(of_datasets) and run.errors == of_datasets)

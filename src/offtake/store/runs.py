@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 from offtake.store import disposals, queue
 from offtake.store.conditions import HELD_RUN, LIVE_RUN
 from offtake.store.database import Database
-from offtake.store.leases import Watch
+from offtake.store.leases import LeaseMonitor
 from offtake.store.run_leases import Lease, held_for_delivery, held_run
 from offtake.store.run_parts import has_parts, run_datasets
 from offtake.store.run_states import CANCELLED, FAILED, PROCESSING, SECOND_LOOK_MS, SUCCESS, WAITING
@@ -26,7 +26,7 @@ def any_live(database: Database) -> bool:
     return database.finds(select(Run.id).where(LIVE_RUN))
 
 
-def claim(database: Database, owner: str, watch: Watch, now_ms: int, *, ask_away: bool = True) -> Lease | None:
+def claim(database: Database, owner: str, watch: LeaseMonitor, now_ms: int, *, ask_away: bool = True) -> Lease | None:
     """Take the oldest run that is free, or whose holder has fallen silent; None when there is none.
 
     A run that waits is not free before its time, nor one whose destination another run is asking (`health`), nor,
@@ -35,15 +35,15 @@ def claim(database: Database, owner: str, watch: Watch, now_ms: int, *, ask_away
     if not any_live(database):
         return None
     with database.writing() as session:
-        held = select(Run.id, Run.fence, Run.beat).where(HELD_RUN, Run.beat > 0)
-        silent = watch.silent((one, fence, beat) for one, fence, beat in session.execute(held))
+        held = select(Run.id, Run.fence, Run.heartbeat_counter).where(HELD_RUN, Run.heartbeat_counter > 0)
+        silent = watch.is_expired((one, fence, beat) for one, fence, beat in session.execute(held))
         found = queue.take(session, silent, now_ms, ask_away=ask_away)
         if found is None:
             return None
         run = found.run
         run.status = PROCESSING
         run.fence += 1
-        run.beat = 1
+        run.heartbeat_counter = 1
         run.claims += 1
         run.lease_owner = owner
         # A start that lies ahead was written down before the clock was set back; the run would wait for ever.
@@ -54,7 +54,7 @@ def claim(database: Database, owner: str, watch: Watch, now_ms: int, *, ask_away
             run.id,
             run.fence,
             run.cancel_requested,
-            run.verdict,
+            run.failure,
             run.claims,
             address=run.address,
             admission=found.admission,
@@ -81,10 +81,10 @@ def cancel_run(session: Session, run: Run, now_ms: int) -> None:
         _end(session, run, FAILED, now_ms)
 
 
-def abandon(database: Database, owner: str) -> None:
+def release_all_of(database: Database, owner: str) -> None:
     """Give back every run that `owner` holds: it is known to be dead."""
     with database.writing() as session:
-        session.execute(update(Run).where(HELD_RUN, Run.lease_owner == owner).values(beat=0))
+        session.execute(update(Run).where(HELD_RUN, Run.lease_owner == owner).values(heartbeat_counter=0))
 
 
 def renew(database: Database, lease: Lease) -> bool:
@@ -94,7 +94,7 @@ def renew(database: Database, lease: Lease) -> bool:
     """
     with database.writing() as session:
         run = held_run(session, lease)
-        run.beat += 1
+        run.heartbeat_counter += 1
         return run.cancel_requested
 
 
@@ -102,7 +102,7 @@ def release(database: Database, lease: Lease) -> None:
     """Let any worker go on with the run at once, from what has been recorded."""
     with database.writing() as session:
         run = held_run(session, lease)
-        run.beat = 0
+        run.heartbeat_counter = 0
         run.claims = max(0, run.claims - 1)
 
 
@@ -138,14 +138,14 @@ def complete(
         _end(session, run, FAILED if errors else SUCCESS, now_ms)
 
 
-def condemn(database: Database, lease: Lease, error: dict[str, Any], now_ms: int) -> None:
+def record_failure(database: Database, lease: Lease, error: dict[str, Any], now_ms: int) -> None:
     """Decide, for good, that the run fails: whoever holds it from now on only removes what it has written.
 
     Its files can be removed from now on without the lease: nobody will deliver them.
     """
     with database.writing() as session:
         run = held_run(session, lease)
-        run.verdict = run.verdict or error
+        run.failure = run.failure or error
         run.updated_at = now_ms
 
 
@@ -156,8 +156,8 @@ def fail(database: Database, lease: Lease, error: dict[str, Any], now_ms: int, *
     """
     with database.writing() as session:
         run = held_run(session, lease)
-        run.verdict = run.verdict or error
-        run.errors = [run.verdict]
+        run.failure = run.failure or error
+        run.errors = [run.failure]
         run.manifest = None
         run.sweep_due = sweep_due
         if sweep_due is None:
@@ -185,7 +185,7 @@ def _move_positions(session: Session, run: Run, datasets: list[RunDataset], now_
 
 def end_failed(session: Session, run: Run, error: dict[str, Any], now_ms: int) -> None:
     """End a run in the queue that has written nothing."""
-    run.verdict = error
+    run.failure = error
     run.errors = [error]
     run.started_at = run.started_at or now_ms
     _end(session, run, FAILED, now_ms)
@@ -193,7 +193,7 @@ def end_failed(session: Session, run: Run, error: dict[str, Any], now_ms: int) -
 
 def _end(session: Session, run: Run, status: str, now_ms: int) -> None:
     run.status = status
-    run.beat = 0
+    run.heartbeat_counter = 0
     run.not_before = run.waiting_since = run.wait_until = None
     run.completed_at = run.updated_at = now_ms
     flow = session.get(Flow, run.flow_id)

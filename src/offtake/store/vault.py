@@ -32,30 +32,30 @@ class Vault:
         """`master_keys`, asked each time, 32 bytes each: the first seals, all of them open."""
         self._master_keys = master_keys
 
-    def seal(self, name: str, document: dict[str, Any]) -> bytes:
+    def encrypt(self, name: str, document: dict[str, Any]) -> bytes:
         """The document encrypted: master key's id (8 bytes), nonce and wrapped key (60), nonce (12), ciphertext."""
         key = AESGCM.generate_key(8 * KEY_BYTES)
-        return self._wrapped(name, key) + _encrypt(key, name, json.dumps(document).encode())
+        return self._wrap(name, key) + _encrypt(key, name, json.dumps(document).encode())
 
-    def open(self, name: str, sealed: bytes) -> dict[str, Any]:
+    def decrypt(self, name: str, sealed: bytes) -> dict[str, Any]:
         """What was sealed under `name`; raises `VaultError` when key, name or bytes are not the ones sealed."""
-        key = self._unwrapped(name, sealed)
+        key = self._unwrap(name, sealed)
         document: dict[str, Any] = json.loads(_decrypt(key, name, sealed[_HEAD_BYTES:]))
         return document
 
-    def rewrap(self, name: str, sealed: bytes) -> bytes:
-        """The same document under the newest master key; raises `VaultError` as `open` does."""
-        return self._wrapped(name, self._unwrapped(name, sealed)) + sealed[_HEAD_BYTES:]
+    def reencrypt(self, name: str, sealed: bytes) -> bytes:
+        """The same document under the newest master key; raises `VaultError` as `decrypt` does."""
+        return self._wrap(name, self._unwrap(name, sealed)) + sealed[_HEAD_BYTES:]
 
     def is_current(self, sealed: bytes) -> bool:
         """Whether the newest master key wrapped it."""
         return key_id(self._master_keys()[0]) == key_id_of(sealed)
 
-    def _wrapped(self, name: str, key: bytes) -> bytes:
+    def _wrap(self, name: str, key: bytes) -> bytes:
         newest = self._master_keys()[0]
         return key_id(newest) + _encrypt(newest, name, key)
 
-    def _unwrapped(self, name: str, sealed: bytes) -> bytes:
+    def _unwrap(self, name: str, sealed: bytes) -> bytes:
         for master in self._master_keys():
             if key_id(master) == key_id_of(sealed):
                 return _decrypt(master, name, sealed[_ID_BYTES:_HEAD_BYTES])

@@ -48,11 +48,11 @@ class KeyFile:
 
     def replace(self, keys: Sequence[bytes]) -> None:
         """Exactly these keys, the newest first; whole, also when the power goes."""
-        self._written("".join(f"{base64.b64encode(key).decode()}\n" for key in keys)).replace(self.path)
+        self._write("".join(f"{base64.b64encode(key).decode()}\n" for key in keys)).replace(self.path)
 
     def _make(self) -> None:
         # Linking a finished file in place lets two first starts agree on one whole key.
-        fresh = self._written(base64.b64encode(os.urandom(KEY_BYTES)).decode() + "\n")
+        fresh = self._write(base64.b64encode(os.urandom(KEY_BYTES)).decode() + "\n")
         try:
             self.path.hardlink_to(fresh)
         except FileExistsError:
@@ -60,7 +60,7 @@ class KeyFile:
         finally:
             fresh.unlink()
 
-    def _written(self, text: str) -> Path:
+    def _write(self, text: str) -> Path:
         fresh = self.path.with_name(f".{self.path.name}.{os.getpid()}")
         handle = os.open(fresh, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o600)
         with os.fdopen(handle, "w") as file:

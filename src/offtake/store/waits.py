@@ -44,7 +44,7 @@ def defer(database: Database, lease: Lease, wait: Wait, pause: Callable[[int], f
     """
     with database.writing() as session:
         run = run_leases.held_run(session, lease)
-        run.status, run.beat, run.lease_owner = WAITING, 0, None
+        run.status, run.heartbeat_counter, run.lease_owner = WAITING, 0, None
         run.claims = max(0, run.claims - 1)
         run.retries = wait.retries
         run.updated_at = run.deferred_at = now_ms
@@ -159,13 +159,13 @@ def give_up(database: Database, run_ids: Sequence[str], now_ms: int) -> int:
                     end_overdue(session, run, now_ms)
                     ended += 1
     if ended:
-        database.bell.ring()
+        database.wakeup.notify()
     return ended
 
 
 def is_overdue(run: Run, now_ms: int) -> bool:
     """Whether the run waits beyond its time."""
-    waits = run.status == WAITING and run.not_before is not None and run.verdict is None
+    waits = run.status == WAITING and run.not_before is not None and run.failure is None
     return waits and run.wait_until is not None and run.wait_until <= now_ms
 
 
@@ -173,7 +173,7 @@ def end_overdue(session: Session, run: Run, now_ms: int) -> None:
     """End a run that waits beyond its time, which the caller has locked; a worker removes what it has written."""
     error = dict(run.wait_reason or _UNKNOWN)
     if run_parts.has_parts(session, run):
-        run.verdict, run.not_before, run.held = error, None, False
+        run.failure, run.not_before, run.held = error, None, False
         run.updated_at = now_ms
     else:
         runs.end_failed(session, run, error, now_ms)

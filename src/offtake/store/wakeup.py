@@ -3,14 +3,14 @@
 import threading
 
 
-class Bell:
+class WakeUp:
     """Rings are counted, so that one that comes while its hearer is still looking is not missed."""
 
     def __init__(self) -> None:
         self._rung = threading.Condition()
         self.rings = 0
 
-    def ring(self) -> None:
+    def notify(self) -> None:
         """Wake whoever waits."""
         with self._rung:
             self.rings += 1

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from offtake.lake.parsing.errors import UnfitError
+from offtake.lake.parsing.errors import SchemaMismatchError
 from offtake.lake.parsing.text_values import read_text
 
 TEXT = pa.string()
@@ -106,9 +106,9 @@ def test_values_that_fit_are_read(text: str, kind: pa.DataType, expected: Any) -
     ],
 )
 def test_values_that_do_not_fit_are_refused_without_quoting_them(text: str, kind: pa.DataType) -> None:
-    with pytest.raises(UnfitError, match=r"^column a\.b (takes|is of the type) ") as refused:
+    with pytest.raises(SchemaMismatchError, match=r"^column a\.b (takes|is of the type) ") as refused:
         read(text, kind)
-    with pytest.raises(UnfitError) as other:
+    with pytest.raises(SchemaMismatchError) as other:
         read_text(pa.array([None, "\0"], TEXT), kind, "a.b")
     assert str(other.value) == str(refused.value)
 
@@ -146,7 +146,7 @@ _KINDS = (
 def test_numbers_are_refused_or_equal(texts: list[str], kind: pa.DataType) -> None:
     try:
         found = read_text(pa.array(texts, TEXT), kind, "x")
-    except UnfitError:
+    except SchemaMismatchError:
         return
     # The shortest text of a float is the number that it stands for.
     shown = found.cast(TEXT) if pa.types.is_floating(kind) else found

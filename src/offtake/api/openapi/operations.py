@@ -28,7 +28,7 @@ _TYPES: Final = {bool: "boolean", int: "integer", float: "number", str: "string"
 _ALWAYS: Final = (400, 401, 403, 404, 503)
 
 
-def described(
+def document_operation(
     example: Any = None,  # noqa: ANN401 - whatever JSON can hold
     *,
     status: int = 200,
@@ -71,7 +71,7 @@ def schema_of(example: Any) -> Json:  # noqa: ANN401 - whatever JSON can hold
     return {"type": name} if name else {}
 
 
-def keyed(example: Any) -> Json:  # noqa: ANN401 - whatever JSON can hold
+def keyed_schema(example: Any) -> Json:  # noqa: ANN401 - whatever JSON can hold
     """The schema of an object whose keys are ids: Catalog's lists."""
     return {"type": "object", "additionalProperties": schema_of(example)}
 
@@ -80,18 +80,18 @@ def model_schema(model: type[BaseModel]) -> Json:
     """The model's JSON schema with nothing referred to elsewhere."""
     whole = model.model_json_schema(by_alias=True)
     definitions = whole.pop("$defs", {})
-    inlined: Json = _inlined(whole, definitions)
+    inlined: Json = _inline(whole, definitions)
     return inlined
 
 
-def _inlined(schema: Any, definitions: Mapping[str, Any]) -> Any:  # noqa: ANN401 - any part of a schema
+def _inline(schema: Any, definitions: Mapping[str, Any]) -> Any:  # noqa: ANN401 - any part of a schema
     if isinstance(schema, list):
-        return [_inlined(one, definitions) for one in schema]
+        return [_inline(one, definitions) for one in schema]
     if not isinstance(schema, dict):
         return schema
     if "$ref" in schema:
-        return _inlined(definitions[schema["$ref"].rpartition("/")[2]], definitions)
-    return {key: _inlined(value, definitions) for key, value in schema.items()}
+        return _inline(definitions[schema["$ref"].rpartition("/")[2]], definitions)
+    return {key: _inline(value, definitions) for key, value in schema.items()}
 
 
 def _error(status: int) -> Json:

@@ -7,14 +7,14 @@ from fastapi import APIRouter
 from offtake.access import permissions
 from offtake.api.dependencies import CallerOf, JsonBody
 from offtake.api.openapi import admin_examples as examples
-from offtake.api.openapi.operations import described
+from offtake.api.openapi.operations import document_operation
 
 Json = dict[str, Any]
 
 router = APIRouter(tags=["access control"])
 
 
-@router.get("/acl/reference", **described(examples.REFERENCE))
+@router.get("/acl/reference", **document_operation(examples.REFERENCE))
 def reference(_caller: CallerOf) -> Json:
     """Every permission, every type of resource, and the actions they allow."""
     return permissions.reference()
@@ -22,7 +22,7 @@ def reference(_caller: CallerOf) -> Json:
 
 @router.post(
     "/acl/effective-policies",
-    **described(
+    **document_operation(
         examples.POLICIES,
         schema={"type": "object", "properties": {"policies": {"type": "object"}}},
         body={"type": "array", "items": {"type": "string"}, "maxItems": 1000},

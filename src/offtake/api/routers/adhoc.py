@@ -8,7 +8,7 @@ from offtake.api.dependencies import BackendOf, CallerOf, JsonBody
 from offtake.api.error_types import FLOW_SERVICE
 from offtake.api.errors import AdhocError
 from offtake.api.openapi import run_examples
-from offtake.api.openapi.operations import described
+from offtake.api.openapi.operations import document_operation
 from offtake.flows import adhoc
 from offtake.store.tables import Run
 
@@ -17,7 +17,9 @@ router = APIRouter(tags=["ad-hoc export"])
 
 @router.post(
     "/adhocrun",
-    **described(run_examples.ADHOC_STARTED, body=adhoc.AdhocRequest, body_example=run_examples.ADHOC, errors=(409,)),
+    **document_operation(
+        run_examples.ADHOC_STARTED, body=adhoc.AdhocRequest, body_example=run_examples.ADHOC, errors=(409,)
+    ),
 )
 def adhoc_run(caller: CallerOf, backend: BackendOf, body: JsonBody, request: Request) -> dict[str, Any]:
     """Run flows now, beside their schedules."""

@@ -12,7 +12,7 @@ from offtake.access.audit_log import AuditPage, AuditQuery
 from offtake.api.dependencies import BackendOf, CallerOf
 from offtake.api.error_types import AUDIT, AUDIT_FILE
 from offtake.api.openapi import admin_examples as examples
-from offtake.api.openapi.operations import described, schema_of
+from offtake.api.openapi.operations import document_operation, schema_of
 from offtake.contract import problems
 from offtake.contract.caller import VIEW_AUDIT
 from offtake.contract.problems import Problem
@@ -24,7 +24,7 @@ router = APIRouter(tags=["audit log"])
 _CSV: Final = "text/csv"
 _FILE: Final = {"Content-Disposition": 'attachment; filename="audit-events.csv"', "Cache-Control": "no-store"}
 _EXPORTED: Final[dict[str, Any]] = {
-    "responses": described()["responses"]
+    "responses": document_operation()["responses"]
     | {204: {"description": "No event matches."}, 307: {"description": "The CSV file is at Location, for 15 minutes."}}
 }
 
@@ -60,7 +60,7 @@ _SELECTING: Final = frozenset(("property", "orderBy", "queryId"))
 QueryOf = Annotated[AuditQuery, Depends(query_of)]
 
 
-@router.get("/events", **described(examples.EVENTS, schema=_schema()))
+@router.get("/events", **document_operation(examples.EVENTS, schema=_schema()))
 def list_events(
     caller: CallerOf, backend: BackendOf, request: Request, query: QueryOf, limit: Limit = None, start: Start = None
 ) -> Json:
@@ -95,7 +95,7 @@ def export_events(caller: CallerOf, backend: BackendOf, request: Request, query:
     return Response(status_code=307, headers={"Location": f"{_base(request)}{AUDIT_FILE}?{urlencode({'sig': secret})}"})
 
 
-@router.get("/files/export.csv", response_class=Response, **described(also={200: _CSV}))
+@router.get("/files/export.csv", response_class=Response, **document_operation(also={200: _CSV}))
 def get_export(
     backend: BackendOf, sig: Annotated[str, Query(description="From the link that the export gave.")] = ""
 ) -> Response:

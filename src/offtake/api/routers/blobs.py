@@ -146,7 +146,7 @@ def _zone(request: Request, backend: Backend) -> Zone | Response:
         return blob_xml.error(404, "ContainerNotFound", "The specified container does not exist.")
     with backend.database.reading() as session:
         try:
-            zone = keys.opened(session, backend.vault, backend.zones, name, sent, backend.clock.now_ms())
+            zone = keys.verify_signature(session, backend.vault, backend.zones, name, sent, backend.clock.now_ms())
         except BadSignatureError as error:
             return blob_xml.error(403, "AuthenticationFailed", str(error))
     if request.path_params.get("account", zone.account) != zone.account:

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Header, Query, Request, Response
 from offtake.api.dependencies import BackendOf, CallerOf, JsonBody
 from offtake.api.error_types import CATALOG
 from offtake.api.openapi import lake_examples as examples
-from offtake.api.openapi.operations import described, keyed
+from offtake.api.openapi.operations import document_operation, keyed_schema
 from offtake.api.responses import IfMatch
 from offtake.catalog import batch_documents, batch_edits, dataset_documents, dataset_tables, datasets
 from offtake.contract.caller import Caller
@@ -44,7 +44,7 @@ _PARAMETERS: Final = [
 
 
 def _list_of(example: Json) -> dict[str, Any]:
-    found = described({examples.DATASET_ID: example}, schema=keyed(example))
+    found = document_operation({examples.DATASET_ID: example}, schema=keyed_schema(example))
     return found | {"openapi_extra": {"parameters": _PARAMETERS}}
 
 
@@ -52,13 +52,13 @@ def _list_of(example: Json) -> dict[str, Any]:
 def list_datasets(caller: CallerOf, backend: BackendOf, request: Request) -> Json:
     """The sandbox's datasets, by id; `<field>=a,b` and `<field>=!a` filter too."""
     with backend.database.reading() as session:
-        return dataset_documents.page(session, backend.lake, caller, request.query_params.multi_items())
+        return dataset_documents.list_documents(session, backend.lake, caller, request.query_params.multi_items())
 
 
 @router.post(
     "/dataSets",
     status_code=201,
-    **described(examples.PATHS, status=201, body=datasets.DatasetBody, body_example=examples.NEW_DATASET),
+    **document_operation(examples.PATHS, status=201, body=datasets.DatasetBody, body_example=examples.NEW_DATASET),
 )
 def create_dataset(caller: CallerOf, backend: BackendOf, body: JsonBody, response: Response) -> Paths:
     """Make a dataset; its table comes with its first batch, or at once where columns are declared."""
@@ -69,15 +69,17 @@ def create_dataset(caller: CallerOf, backend: BackendOf, body: JsonBody, respons
 
 @router.get(
     "/dataSets/{dataset_id}",
-    **described({examples.DATASET_ID: examples.DATASET}, schema=keyed(examples.DATASET)),
+    **document_operation({examples.DATASET_ID: examples.DATASET}, schema=keyed_schema(examples.DATASET)),
 )
 def get_dataset(caller: CallerOf, backend: BackendOf, dataset_id: str, request: Request) -> Json:
     """One dataset, by its id."""
     with backend.database.reading() as session:
-        return dataset_documents.one(session, backend.lake, caller, dataset_id, request.query_params.multi_items())
+        return dataset_documents.get_document(
+            session, backend.lake, caller, dataset_id, request.query_params.multi_items()
+        )
 
 
-_CHANGING: Final = described(examples.PATHS, body=examples.ANY_OBJECT, body_example={"description": "x"})
+_CHANGING: Final = document_operation(examples.PATHS, body=examples.ANY_OBJECT, body_example={"description": "x"})
 
 
 @router.patch("/dataSets/{dataset_id}", **_CHANGING)
@@ -91,7 +93,7 @@ def change_dataset(caller: CallerOf, backend: BackendOf, dataset_id: str, body: 
 
 @router.patch(
     "/v2/dataSets/{dataset_id}",
-    **described(examples.PATHS, body=examples.ANY_OBJECT, body_example={"description": "x"}, errors=(412,)),
+    **document_operation(examples.PATHS, body=examples.ANY_OBJECT, body_example={"description": "x"}, errors=(412,)),
 )
 def change_dataset_of_version(
     caller: CallerOf,
@@ -111,7 +113,7 @@ def change_dataset_of_version(
 
 @router.put(
     "/dataSets/{dataset_id}",
-    **described(examples.PATHS, body=datasets.DatasetBody, body_example=examples.NEW_DATASET),
+    **document_operation(examples.PATHS, body=datasets.DatasetBody, body_example=examples.NEW_DATASET),
 )
 def replace_dataset(caller: CallerOf, backend: BackendOf, dataset_id: str, body: JsonBody) -> Paths:
     """Say everything of it anew."""
@@ -121,7 +123,7 @@ def replace_dataset(caller: CallerOf, backend: BackendOf, dataset_id: str, body:
     return _paths(dataset_id)
 
 
-@router.delete("/dataSets/{dataset_id}", **described(examples.PATHS, errors=(409,)))
+@router.delete("/dataSets/{dataset_id}", **document_operation(examples.PATHS, errors=(409,)))
 def delete_dataset(caller: CallerOf, backend: BackendOf, dataset_id: str, force: Force = False) -> Paths:
     """Delete it with its rows; refused while flows export it."""
     with backend.database.writing() as session:
@@ -134,20 +136,25 @@ def delete_dataset(caller: CallerOf, backend: BackendOf, dataset_id: str, force:
 def list_batches(caller: CallerOf, backend: BackendOf, request: Request) -> Json:
     """The sandbox's batches, by id."""
     with backend.database.reading() as session:
-        return batch_documents.page(session, caller, request.query_params.multi_items())
+        return batch_documents.list_documents(session, caller, request.query_params.multi_items())
 
 
-@router.get("/batches/{batch_id}", **described({examples.BATCH_ID: examples.BATCH}, schema=keyed(examples.BATCH)))
+@router.get(
+    "/batches/{batch_id}",
+    **document_operation({examples.BATCH_ID: examples.BATCH}, schema=keyed_schema(examples.BATCH)),
+)
 def get_batch(caller: CallerOf, backend: BackendOf, batch_id: str) -> Json:
     """One batch, by its id."""
     with backend.database.reading() as session:
-        return batch_documents.one(session, caller, batch_id)
+        return batch_documents.get_document(session, caller, batch_id)
 
 
 @router.post(
     "/batches",
     status_code=201,
-    **described(examples.BATCH_PATHS, status=201, body=batch_edits.CatalogBatch, body_example=examples.CATALOG_BATCH),
+    **document_operation(
+        examples.BATCH_PATHS, status=201, body=batch_edits.CatalogBatch, body_example=examples.CATALOG_BATCH
+    ),
 )
 def create_batch(caller: CallerOf, backend: BackendOf, body: JsonBody, response: Response) -> Paths:
     """Create a batch; only its status is required."""
@@ -157,7 +164,7 @@ def create_batch(caller: CallerOf, backend: BackendOf, body: JsonBody, response:
     return _batch_paths(row.id)
 
 
-_CHANGING_BATCH: Final = described(
+_CHANGING_BATCH: Final = document_operation(
     examples.BATCH_PATHS, body=batch_edits.BatchChange, body_example={"tags": {"team": ["loyalty"]}}
 )
 
@@ -165,7 +172,9 @@ _CHANGING_BATCH: Final = described(
 @router.post(
     "/batches/{batch_id}",
     status_code=201,
-    **described(examples.BATCH_PATHS, status=201, body=batch_edits.BatchChange, body_example={"status": "active"}),
+    **document_operation(
+        examples.BATCH_PATHS, status=201, body=batch_edits.BatchChange, body_example={"status": "active"}
+    ),
 )
 def post_batch(caller: CallerOf, backend: BackendOf, batch_id: str, body: JsonBody, response: Response) -> Paths:
     """Change a batch as PATCH does, or, with a dataset's id, create a batch of that dataset."""
@@ -193,7 +202,7 @@ def replace_batch(caller: CallerOf, backend: BackendOf, batch_id: str, body: Jso
     return _change_batch(caller, backend, batch_id, body, whole=True)
 
 
-@router.delete("/batches/{batch_id}", **described(examples.BATCH_PATHS))
+@router.delete("/batches/{batch_id}", **document_operation(examples.BATCH_PATHS))
 def delete_batch(caller: CallerOf, backend: BackendOf, batch_id: str) -> Paths:
     """Take its rows out of its dataset, or drop what was sent for it."""
     with backend.database.writing() as session:

@@ -8,7 +8,7 @@ from offtake.api import lists, responses
 from offtake.api.dependencies import BackendOf, CallerOf, JsonBody
 from offtake.api.lists import ListOf, Token
 from offtake.api.openapi import examples, spec_examples
-from offtake.api.openapi.operations import described
+from offtake.api.openapi.operations import document_operation
 from offtake.api.responses import IfMatch, Op, SubOp
 from offtake.contract.caller import VIEW_DATASETS, VIEW_DESTINATIONS
 from offtake.flows import connection_checks, connections, eligible_datasets, exploration, provider_actions, queries
@@ -22,7 +22,7 @@ router = APIRouter(tags=["connections"])
 @router.post(
     "/connections",
     status_code=201,
-    **described(
+    **document_operation(
         examples.CHANGED,
         status=201,
         body=connections.NewConnection,
@@ -34,16 +34,16 @@ def create(caller: CallerOf, backend: BackendOf, body: JsonBody, response: Respo
     """Make one."""
     if backend.settings.check_connections:
         site = backend.site(caller)
-        with backend.database.rehearsing() as session:
+        with backend.database.dry_run() as session:
             row = connections.create(session, caller, backend.vault, backend.network, body, backend.clock.now_ms())
             trial = connection_checks.prepare(session, caller, backend.vault, row.id, site)
         connection_checks.check(trial, backend.memory, "/auth/params")
     with backend.database.writing() as session:
         row = connections.create(session, caller, backend.vault, backend.network, body, backend.clock.now_ms())
-        return responses.changed(response, row)
+        return responses.update_response(response, row)
 
 
-@router.get("/connections", **described(examples.page(examples.CONNECTION, "/connections")))
+@router.get("/connections", **document_operation(examples.page(examples.CONNECTION, "/connections")))
 def list_all(caller: CallerOf, backend: BackendOf, params: ListOf) -> Json:
     """Those of the sandbox, in pages."""
     caller.require(VIEW_DESTINATIONS)
@@ -53,7 +53,7 @@ def list_all(caller: CallerOf, backend: BackendOf, params: ListOf) -> Json:
         return lists.answer("/connections", query, page, lambda rows: [connections.render(row, caller) for row in rows])
 
 
-@router.get("/connections/{row_id}", **described(examples.one(examples.CONNECTION)))
+@router.get("/connections/{row_id}", **document_operation(examples.one(examples.CONNECTION)))
 def get(caller: CallerOf, backend: BackendOf, row_id: str, response: Response) -> Json:
     """One of them."""
     caller.require(VIEW_DESTINATIONS)
@@ -64,7 +64,7 @@ def get(caller: CallerOf, backend: BackendOf, row_id: str, response: Response) -
 
 @router.patch(
     "/connections/{row_id}",
-    **described(examples.CHANGED, body=examples.PATCH_SCHEMA, body_example=examples.PATCH, errors=(409, 412)),
+    **document_operation(examples.CHANGED, body=examples.PATCH_SCHEMA, body_example=examples.PATCH, errors=(409, 412)),
 )
 def update(
     caller: CallerOf, backend: BackendOf, row_id: str, body: JsonBody, response: Response, if_match: IfMatch = None
@@ -73,20 +73,20 @@ def update(
     with backend.database.writing() as session:
         now = backend.clock.now_ms()
         row = connections.update(session, caller, backend.vault, backend.network, row_id, body, if_match, now)
-        return responses.changed(response, row)
+        return responses.update_response(response, row)
 
 
-@router.delete("/connections/{row_id}", status_code=202, response_class=Response, **described(errors=(409,)))
+@router.delete("/connections/{row_id}", status_code=202, response_class=Response, **document_operation(errors=(409,)))
 def delete(caller: CallerOf, backend: BackendOf, row_id: str) -> Response:
     """Delete it, when nothing uses it."""
     with backend.database.writing() as session:
         connections.delete(session, caller, row_id, backend.clock.now_ms())
-    return responses.deleted()
+    return responses.deletion_response()
 
 
 @router.post(
     "/connections/search",
-    **described(
+    **document_operation(
         examples.page(examples.CONNECTION, "/connections/search"),
         body=lists.SearchBody,
         body_example=lists.SEARCH_EXAMPLE,
@@ -103,16 +103,16 @@ def search(caller: CallerOf, backend: BackendOf, body: JsonBody, token: Token = 
         )
 
 
-@router.get("/connections/{row_id}/test", **described(examples.TESTED))
+@router.get("/connections/{row_id}/test", **document_operation(examples.TESTED))
 def test(caller: CallerOf, backend: BackendOf, row_id: str) -> Json:
     """Try its credentials where its target connections deliver to: a small object is written and removed."""
     site = backend.site(caller)
     with backend.database.reading() as session:
         trial = connection_checks.prepare(session, caller, backend.vault, row_id, site)
-    return connection_checks.carry_out(trial, backend.memory)
+    return connection_checks.run_check(trial, backend.memory)
 
 
-@router.get("/connections/{row_id}/explore", **described(examples.EXPLORED, errors=(502,)))
+@router.get("/connections/{row_id}/explore", **document_operation(examples.EXPLORED, errors=(502,)))
 def explore(caller: CallerOf, backend: BackendOf, row_id: str, request: Request) -> list[Json]:
     """What lies in a folder of the landing zone."""
     with backend.database.reading() as session:
@@ -120,7 +120,7 @@ def explore(caller: CallerOf, backend: BackendOf, row_id: str, request: Request)
     return exploration.explore(backend.site(caller), request.query_params)
 
 
-@router.get("/connections/{row_id}/configs", **described(spec_examples.CONFIGS))
+@router.get("/connections/{row_id}/configs", **document_operation(spec_examples.CONFIGS))
 def configs(caller: CallerOf, backend: BackendOf, row_id: str, request: Request) -> Json:
     """The datasets that can be exported through it."""
     caller.require(VIEW_DESTINATIONS)
@@ -132,7 +132,7 @@ def configs(caller: CallerOf, backend: BackendOf, row_id: str, request: Request)
         )
 
 
-@router.post("/connections/{row_id}/action", **described())
+@router.post("/connections/{row_id}/action", **document_operation())
 def act(caller: CallerOf, backend: BackendOf, row_id: str, op: Op = None, sub_op: SubOp = None) -> Json:
     """Actions of providers; nothing here is ever left for one to finish."""
     with backend.database.reading() as session:

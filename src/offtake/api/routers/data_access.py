@@ -13,7 +13,7 @@ from offtake.api.byte_ranges import ByteRange
 from offtake.api.dependencies import BackendOf, CallerOf
 from offtake.api.error_types import DATA_ACCESS
 from offtake.api.openapi import lake_examples as examples
-from offtake.api.openapi.operations import described
+from offtake.api.openapi.operations import document_operation
 from offtake.catalog import batch_files, batch_reports, dataset_documents
 from offtake.catalog.batch_files import BatchFile
 from offtake.contract import catalog_query, problems
@@ -33,7 +33,7 @@ Name = Annotated[str | None, Query(alias="path", description="The name of a file
 Range = Annotated[str | None, Header(alias="Range", description="Some of the bytes, such as bytes=0-99.")]
 
 
-@router.get("/batches/{batch_id}/files", **described(examples.BATCH_FILES))
+@router.get("/batches/{batch_id}/files", **document_operation(examples.BATCH_FILES))
 def files(
     caller: CallerOf, backend: BackendOf, request: Request, batch_id: str, start: Start = None, limit: Limit = None
 ) -> Json:
@@ -56,7 +56,7 @@ def files(
     return _page(request, items, start, limit)
 
 
-_SMALL_FILES: Final = described(examples.FILES, also={200: _BYTES})
+_SMALL_FILES: Final = document_operation(examples.FILES, also={200: _BYTES})
 
 
 @router.get("/batches/{batch_id}/failed", response_model=None, **_SMALL_FILES)
@@ -94,7 +94,7 @@ def meta(
 @router.get(
     "/files/{file_id}",
     response_model=None,
-    **described(examples.FILES, errors=(416,), also={200: _BYTES, 206: _BYTES}),
+    **document_operation(examples.FILES, errors=(416,), also={200: _BYTES, 206: _BYTES}),
 )
 def file(
     caller: CallerOf,
@@ -120,14 +120,14 @@ def file(
     return StreamingResponse(_read(found.path, whole), 206 if part else 200, headers, media_type=_BYTES)
 
 
-@router.head("/files/{file_id}", response_class=Response, **described())
+@router.head("/files/{file_id}", response_class=Response, **document_operation())
 def file_headers(caller: CallerOf, backend: BackendOf, file_id: str, name: Name = None) -> Response:
     """The size of a file."""
     found = _found(caller, backend, file_id, name)
     return Response(headers=_headers(found) | {"Content-Length": str(found.bytes)}, media_type=_BYTES)
 
 
-@router.get("/datasets/{dataset_id}/preview", **described(examples.PREVIEW))
+@router.get("/datasets/{dataset_id}/preview", **document_operation(examples.PREVIEW))
 def preview(caller: CallerOf, backend: BackendOf, dataset_id: str) -> Json:
     """The first rows of a dataset, at most a hundred."""
     with backend.database.reading() as session:

@@ -5,7 +5,7 @@ from typing import Any, Final
 from fastapi import APIRouter, Response
 
 from offtake.api.dependencies import BackendOf, CallerOf, JsonBody
-from offtake.api.openapi.operations import described
+from offtake.api.openapi.operations import document_operation
 from offtake.api.responses import IfMatch
 from offtake.catalog import dataset_labels
 from offtake.catalog.dataset_labels import DatasetLabels, LabelBody
@@ -16,11 +16,11 @@ router = APIRouter(tags=["dataset labels"])
 
 _PATH: Final = "/datasets/{dataset_id}/labels"
 _LABELS: Final[Json] = {"labels": ["core/C12"], "optionalLabels": []}
-_CHANGED: Final = described(_LABELS, body=LabelBody, body_example=_LABELS, errors=(412,))
-_ADDED: Final = described(_LABELS, status=201, body=LabelBody, body_example=_LABELS)
+_CHANGED: Final = document_operation(_LABELS, body=LabelBody, body_example=_LABELS, errors=(412,))
+_ADDED: Final = document_operation(_LABELS, status=201, body=LabelBody, body_example=_LABELS)
 
 
-@router.get(_PATH, **described(_LABELS))
+@router.get(_PATH, **document_operation(_LABELS))
 def get_labels(caller: CallerOf, backend: BackendOf, dataset_id: str, response: Response) -> Json:
     """Get the labels of a dataset; 404 when it has none."""
     with backend.database.reading() as session:

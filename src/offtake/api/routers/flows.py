@@ -8,7 +8,7 @@ from offtake.api import lists, responses
 from offtake.api.dependencies import BackendOf, CallerOf, JsonBody
 from offtake.api.lists import ListOf, Token
 from offtake.api.openapi import examples
-from offtake.api.openapi.operations import described
+from offtake.api.openapi.operations import document_operation
 from offtake.api.responses import IfMatch, Op, SubOp
 from offtake.contract.caller import VIEW_DESTINATIONS
 from offtake.flows import flow_changes, flow_documents, flows, queries
@@ -21,16 +21,18 @@ router = APIRouter(tags=["flows"])
 @router.post(
     "/flows",
     status_code=201,
-    **described(examples.CHANGED, status=201, body=flows.NewFlow, body_example=examples.NEW_FLOW, errors=(409,)),
+    **document_operation(
+        examples.CHANGED, status=201, body=flows.NewFlow, body_example=examples.NEW_FLOW, errors=(409,)
+    ),
 )
 def create(caller: CallerOf, backend: BackendOf, body: JsonBody, response: Response) -> Json:
     """Start delivering."""
     with backend.database.writing() as session:
         row = flows.create(session, caller, body, backend.clock.now_ms(), backend.schedule_rules)
-        return responses.changed(response, row)
+        return responses.update_response(response, row)
 
 
-@router.get("/flows", **described(examples.page(examples.FLOW, "/flows")))
+@router.get("/flows", **document_operation(examples.page(examples.FLOW, "/flows")))
 def list_all(caller: CallerOf, backend: BackendOf, params: ListOf) -> Json:
     """The sandbox's flows in pages; `property=scheduleParams.endTime<1788240660` for those that end before."""
     caller.require(VIEW_DESTINATIONS)
@@ -44,7 +46,7 @@ def list_all(caller: CallerOf, backend: BackendOf, params: ListOf) -> Json:
 
 @router.post(
     "/flows/search",
-    **described(
+    **document_operation(
         examples.page(examples.FLOW, "/flows/search"), body=lists.SearchBody, body_example=lists.SEARCH_EXAMPLE
     ),
 )
@@ -59,7 +61,7 @@ def search(caller: CallerOf, backend: BackendOf, body: JsonBody, token: Token = 
         )
 
 
-@router.get("/flows/{flow_id}", **described(examples.one(examples.FLOW)))
+@router.get("/flows/{flow_id}", **document_operation(examples.one(examples.FLOW)))
 def get(caller: CallerOf, backend: BackendOf, flow_id: str, response: Response) -> Json:
     """One flow."""
     caller.require(VIEW_DESTINATIONS)
@@ -70,7 +72,7 @@ def get(caller: CallerOf, backend: BackendOf, flow_id: str, response: Response) 
 
 @router.patch(
     "/flows/{flow_id}",
-    **described(examples.CHANGED, body=examples.PATCH_SCHEMA, body_example=examples.PATCH, errors=(409, 412)),
+    **document_operation(examples.CHANGED, body=examples.PATCH_SCHEMA, body_example=examples.PATCH, errors=(409, 412)),
 )
 def update(
     caller: CallerOf, backend: BackendOf, flow_id: str, body: JsonBody, response: Response, if_match: IfMatch = None
@@ -79,18 +81,18 @@ def update(
     now_ms = backend.clock.now_ms()
     with backend.database.writing() as session:
         row = flow_changes.update(session, caller, flow_id, body, if_match, now_ms, backend.schedule_rules)
-        return responses.changed(response, row)
+        return responses.update_response(response, row)
 
 
-@router.delete("/flows/{flow_id}", status_code=202, response_class=Response, **described(errors=(409,)))
+@router.delete("/flows/{flow_id}", status_code=202, response_class=Response, **document_operation(errors=(409,)))
 def delete(caller: CallerOf, backend: BackendOf, flow_id: str) -> Response:
     """Stop delivering; a run that is going on is cancelled."""
     with backend.database.writing() as session:
         flow_changes.delete(session, caller, flow_id, backend.clock.now_ms())
-    return responses.deleted()
+    return responses.deletion_response()
 
 
-@router.post("/flows/{flow_id}/action", **described(examples.CHANGED, errors=(409, 412)))
+@router.post("/flows/{flow_id}/action", **document_operation(examples.CHANGED, errors=(409, 412)))
 def act(
     caller: CallerOf,
     backend: BackendOf,
@@ -103,4 +105,4 @@ def act(
     """Enable or disable it."""
     with backend.database.writing() as session:
         row = flow_changes.act(session, caller, flow_id, op, sub_op, if_match, backend.clock.now_ms())
-        return responses.changed(response, row)
+        return responses.update_response(response, row)

@@ -12,7 +12,7 @@ from starlette.requests import ClientDisconnect
 from offtake.api import byte_ranges
 from offtake.api.dependencies import BackendOf, CallerOf, JsonBody
 from offtake.api.openapi import lake_examples as examples
-from offtake.api.openapi.operations import described
+from offtake.api.openapi.operations import document_operation
 from offtake.catalog import batch_documents, batches, upload_preview, uploaded_files
 from offtake.catalog.uploaded_files import UploadedRange, UploadTarget
 from offtake.contract import problems
@@ -36,14 +36,14 @@ _ACTIONS: Final[dict[str, batches.Action]] = {one: one for one in get_args(batch
 _FILE: Final = "/batches/{batch_id}/datasets/{dataset_id}/files/{file_path:path}"
 _BYTES: Final[Json] = {"type": "string", "format": "binary"}
 _ERRORS: Final = (409, 413, 414, 415, 416)
-_SENT: Final = described(examples.SENT_FILE, body=_BYTES, body_type="application/octet-stream", errors=_ERRORS)
+_SENT: Final = document_operation(examples.SENT_FILE, body=_BYTES, body_type="application/octet-stream", errors=_ERRORS)
 
 Action = Annotated[str | None, Query(description="INITIALIZE or COMPLETE, of a file that comes in parts.")]
 BatchAction = Annotated[str | None, Query(description="COMPLETE, ABORT, FAIL or REVERT.")]
 ContentRange = Annotated[str | None, Header(alias="Content-Range", description="bytes first-last/total")]
 
 
-_MADE: Final = described(
+_MADE: Final = document_operation(
     examples.NEW_BATCH_MADE, status=201, body=batches.NewBatch, body_example=examples.NEW_BATCH, errors=(409, 414)
 )
 
@@ -62,7 +62,7 @@ def replay(caller: CallerOf, backend: BackendOf, body: JsonBody) -> Json:
     return create(caller, backend, body)
 
 
-@router.post("/batches/{batch_id}", **described(examples.NEW_BATCH_MADE, errors=(409, 414)))
+@router.post("/batches/{batch_id}", **document_operation(examples.NEW_BATCH_MADE, errors=(409, 414)))
 def act(caller: CallerOf, backend: BackendOf, batch_id: str, action: BatchAction = None) -> Json:
     """Bring a batch on its way, drop it, or take it out again."""
     wanted = _ACTIONS.get((action or "").upper())
@@ -89,16 +89,16 @@ async def put(
 ) -> Json:
     """Send a whole file, of at most 256 MB; it takes the place of one of the same name."""
     byte_ranges.check_type(request.headers.get("content-type", ""))
-    where = uploaded_files.place(batch_id, dataset_id, file_path)
-    announced = _announced(request)
+    where = uploaded_files.upload_target(batch_id, dataset_id, file_path)
+    announced = _content_length(request)
     if announced > uploaded_files.LARGEST_WHOLE:
         raise uploaded_files.too_large(uploaded_files.LARGEST_WHOLE, "A file")
     await _in_transaction(backend, lambda session: uploaded_files.check_room(session, caller, where, announced))
     incoming = backend.uploads.incoming(where.batch_id, where.name)
     try:
-        with await _opened(incoming, "xb") as file:
+        with await _open_upload(incoming, "xb") as file:
             size = await _receive(request, file, 0, uploaded_files.LARGEST_WHOLE)
-        is_new = await _in_transaction(backend, lambda session: _keep(session, caller, backend, where, incoming, size))
+        is_new = await _in_transaction(backend, lambda session: _store(session, caller, backend, where, incoming, size))
     finally:
         incoming.unlink(missing_ok=True)
     response.status_code = 201 if is_new else 200
@@ -117,18 +117,18 @@ async def part(
 ) -> Json:
     """Send a part of a large file; parts may come in any order, and again."""
     byte_ranges.check_type(request.headers.get("content-type", ""))
-    where = uploaded_files.place(batch_id, dataset_id, file_path)
+    where = uploaded_files.upload_target(batch_id, dataset_id, file_path)
     coming = byte_ranges.parse_content_range(content_range, request.headers.get("content-length"))
     await _in_transaction(backend, lambda session: uploaded_files.expect_part(session, caller, where, coming))
     path = backend.uploads.path(where.batch_id, where.name)
-    with await _opened(path, "r+b") as file:
+    with await _open_upload(path, "r+b") as file:
         size = await _receive(request, file, coming.first, coming.size)
         if size != coming.size:
             raise problems.of_field("/Content-Range", f"is {coming.size} bytes long, but {size} bytes came")
         return await _in_transaction(backend, lambda session: _record(session, caller, backend, where, coming, file))
 
 
-@router.post(_FILE, **(described(examples.SENT_FILE, errors=_ERRORS) | {"response_model": None}))
+@router.post(_FILE, **(document_operation(examples.SENT_FILE, errors=_ERRORS) | {"response_model": None}))
 def file_action(
     caller: CallerOf,
     backend: BackendOf,
@@ -139,7 +139,7 @@ def file_action(
     action: Action = None,
 ) -> Json:
     """Begin a large file, or end it when all of its parts have come."""
-    where = uploaded_files.place(batch_id, dataset_id, file_path)
+    where = uploaded_files.upload_target(batch_id, dataset_id, file_path)
     now = backend.clock.now_ms()
     with backend.database.writing() as session:
         if (action or "").upper() == "INITIALIZE":
@@ -151,17 +151,19 @@ def file_action(
     raise problems.missing_parameter("action", "INITIALIZE or COMPLETE")
 
 
-@router.head(_FILE, response_class=Response, **described(errors=(414,)))
+@router.head(_FILE, response_class=Response, **document_operation(errors=(414,)))
 def file_state(caller: CallerOf, backend: BackendOf, batch_id: str, dataset_id: str, file_path: str) -> Response:
     """What of a large file has come in, in the header `Range`."""
-    where = uploaded_files.place(batch_id, dataset_id, file_path)
+    where = uploaded_files.upload_target(batch_id, dataset_id, file_path)
     with backend.database.reading() as session:
         uploaded_files.readable(session, caller, batch_id, dataset_id)
         come = uploaded_files.ranges(uploaded_files.find(session, where))
     return Response(headers={"Range": come} if come else {})
 
 
-@router.get("/batches/{batch_id}/datasets/{dataset_id}/preview", **described(examples.SENT_PREVIEW, errors=(414,)))
+@router.get(
+    "/batches/{batch_id}/datasets/{dataset_id}/preview", **document_operation(examples.SENT_PREVIEW, errors=(414,))
+)
 def preview(caller: CallerOf, backend: BackendOf, request: Request, batch_id: str, dataset_id: str) -> Json:
     """The first rows of what was sent for a batch so far."""
     asked = dict(request.query_params)
@@ -170,17 +172,17 @@ def preview(caller: CallerOf, backend: BackendOf, request: Request, batch_id: st
     return upload_preview.rows(backend.parsers, found, how, asked.get("nrow"))
 
 
-@router.get("/batches/{batch_id}/datasets/{dataset_id}/dryRun", **described(examples.DRY_RUN, errors=(414,)))
+@router.get("/batches/{batch_id}/datasets/{dataset_id}/dryRun", **document_operation(examples.DRY_RUN, errors=(414,)))
 def dry_run(caller: CallerOf, backend: BackendOf, batch_id: str, dataset_id: str) -> Json:
     """What a batch would do to its dataset with what was sent for it so far, or why it would be refused."""
     with backend.database.reading() as session:
-        found = upload_preview.rehearsal(session, caller, backend.uploads, batch_id, dataset_id)
-    return upload_preview.rehearse(backend.parsers, found)
+        found = upload_preview.load_dry_run(session, caller, backend.uploads, batch_id, dataset_id)
+    return upload_preview.dry_run(backend.parsers, found)
 
 
-def _keep(session: Any, caller: CallerOf, backend: Backend, where: UploadTarget, incoming: Path, size: int) -> bool:  # noqa: ANN401 - sessions are the store's
+def _store(session: Any, caller: CallerOf, backend: Backend, where: UploadTarget, incoming: Path, size: int) -> bool:  # noqa: ANN401 - sessions are the store's
     is_new = uploaded_files.put(session, caller, where, size, backend.clock.now_ms())
-    disk.settle(incoming, backend.uploads.path(where.batch_id, where.name))
+    disk.publish(incoming, backend.uploads.path(where.batch_id, where.name))
     return is_new
 
 
@@ -210,7 +212,7 @@ def _record(
     return recorded
 
 
-async def _opened(path: Path, mode: str) -> IO[bytes]:
+async def _open_upload(path: Path, mode: str) -> IO[bytes]:
     try:
         return await to_thread.run_sync(lambda: path.open(mode))
     except FileNotFoundError:
@@ -228,7 +230,7 @@ async def _receive(request: Request, file: IO[bytes], first: int, most: int) -> 
                 raise uploaded_files.too_large(most, "A request")
             await to_thread.run_sync(file.write, chunk)
     except OSError:
-        await _hear_out(request)
+        await _drain_body(request)
         raise
     except ClientDisconnect:
         raise Problem(problems.BAD_VALUE, "The request ended before its body did; send it again.") from None
@@ -236,13 +238,13 @@ async def _receive(request: Request, file: IO[bytes], first: int, most: int) -> 
     return size
 
 
-async def _hear_out(request: Request) -> None:
+async def _drain_body(request: Request) -> None:
     """Let the rest of the body come and go: a client that is still sending would not see the answer."""
     with contextlib.suppress(ClientDisconnect):
         async for _ in request.stream():
             pass
 
 
-def _announced(request: Request) -> int:
+def _content_length(request: Request) -> int:
     length = request.headers.get("content-length", "")
     return int(length[:18]) if length.isascii() and length.isdecimal() else 0

@@ -7,14 +7,14 @@ from fastapi import APIRouter, Query, Request
 
 from offtake.api.dependencies import BackendOf, CallerOf
 from offtake.api.openapi import admin_examples as examples
-from offtake.api.openapi.operations import described
+from offtake.api.openapi.operations import document_operation
 from offtake.contract import problems
 from offtake.contract.caller import EXPORT_DATASETS, MANAGE_DESTINATIONS, VIEW_DATASETS, VIEW_DESTINATIONS
 from offtake.contract.problems import Problem
 from offtake.deployment.backend import Backend
 from offtake.destinations.zones import CONTAINERS, AzureZones, S3Zones
 from offtake.landing_zone import keys
-from offtake.landing_zone.credentials import Doorman, S3Credentials
+from offtake.landing_zone.credentials import CredentialIssuer, S3Credentials
 from offtake.landing_zone.keys import Credentials
 
 Json = dict[str, Any]
@@ -24,7 +24,7 @@ router = APIRouter(tags=["landing zone"])
 TypeOf = Annotated[str | None, Query(description="dlz_destination, or user_drop_zone (the default).")]
 
 
-@router.get("", **described(examples.CONTAINER))
+@router.get("", **document_operation(examples.CONTAINER))
 def container(caller: CallerOf, backend: BackendOf, type: TypeOf = None) -> Json:  # noqa: A002 - the contract's name
     """The name of the sandbox's container, or bucket and folder, and for how many days it keeps a file."""
     caller.require(VIEW_DESTINATIONS)
@@ -38,7 +38,7 @@ def container(caller: CallerOf, backend: BackendOf, type: TypeOf = None) -> Json
     return {"containerName": name, "containerTTL": str(days)}
 
 
-@router.get("/credentials", **described(examples.CREDENTIALS, errors=(502,)))
+@router.get("/credentials", **document_operation(examples.CREDENTIALS, errors=(502,)))
 def credentials(request: Request, caller: CallerOf, backend: BackendOf, type: TypeOf = None) -> Json:  # noqa: A002 - as above
     """The client's own credentials: a shared access signature, or for S3 a session of at most an hour.
 
@@ -47,10 +47,10 @@ def credentials(request: Request, caller: CallerOf, backend: BackendOf, type: Ty
     caller.require(VIEW_DESTINATIONS)
     caller.require(VIEW_DATASETS)
     kind = keys.zone_type(type)
-    return _answer(request, _doorman(backend).give(caller, kind, backend.clock.now_ms()))
+    return _answer(request, _credential_issuer(backend).issue(caller, kind, backend.clock.now_ms()))
 
 
-@router.post("/credentials", **described(examples.CREDENTIALS, errors=(502,)))
+@router.post("/credentials", **document_operation(examples.CREDENTIALS, errors=(502,)))
 def refresh(
     request: Request,
     caller: CallerOf,
@@ -70,12 +70,12 @@ def refresh(
     if action.strip().lower() != "refresh":
         raise Problem(problems.UNKNOWN_ACTION, f"The action {action[:100]} is unknown; use refresh.")
     kind = keys.zone_type(type)
-    return _answer(request, _doorman(backend).refresh(caller, kind, backend.clock.now_ms()))
+    return _answer(request, _credential_issuer(backend).refresh(caller, kind, backend.clock.now_ms()))
 
 
-def _doorman(backend: Backend) -> Doorman:
+def _credential_issuer(backend: Backend) -> CredentialIssuer:
     lifetime_ms = backend.settings.landing_zone_credential_seconds * 1000
-    return Doorman(backend.database, backend.vault, backend.zones, lifetime_ms)
+    return CredentialIssuer(backend.database, backend.vault, backend.zones, lifetime_ms)
 
 
 def _answer(request: Request, given: Credentials | S3Credentials) -> Json:

@@ -13,10 +13,10 @@ from offtake.access.roles import FIELDS
 from offtake.api.dependencies import BackendOf, MemberBody, MemberOf
 from offtake.api.in_memory_lists import ShortListOf, links
 from offtake.api.openapi import admin_examples as examples
-from offtake.api.openapi.operations import described, model_schema
+from offtake.api.openapi.operations import document_operation, model_schema
 from offtake.contract import problems
 from offtake.contract.caller import MANAGE_ACCESS
-from offtake.contract.in_memory_lists import ShortQuery, cut
+from offtake.contract.in_memory_lists import ShortQuery, select_page
 
 Json = dict[str, Any]
 _DEFAULT_LIMIT: Final = 20
@@ -27,7 +27,7 @@ _SUBJECT_FIELDS: Final = ("subjectId", "subjectType", "clientId", "name")
 router = APIRouter(tags=["access control"], prefix="/administration")
 
 
-@router.get("/roles", **described(examples.ROLES))
+@router.get("/roles", **document_operation(examples.ROLES))
 def list_roles(member: MemberOf, backend: BackendOf, params: ShortListOf) -> Json:
     """The organisation's roles."""
     query = params.query(_DEFAULT_LIMIT)
@@ -36,14 +36,16 @@ def list_roles(member: MemberOf, backend: BackendOf, params: ShortListOf) -> Jso
     return _answer("/administration/roles", query, found, FIELDS)
 
 
-@router.post("/roles", **described(examples.ROLE, body=roles.NewRole, body_example=examples.NEW_ROLE, errors=(409,)))
+@router.post(
+    "/roles", **document_operation(examples.ROLE, body=roles.NewRole, body_example=examples.NEW_ROLE, errors=(409,))
+)
 def create_role(member: MemberOf, backend: BackendOf, body: MemberBody) -> Json:
     """Make a role; beside the vendor's keys, the body may say what it grants and where."""
     with backend.database.writing() as session:
         return roles.render(roles.create(session, member, body, backend.clock.now_ms()))
 
 
-@router.get("/roles/{role_id}", **described(examples.ROLE))
+@router.get("/roles/{role_id}", **document_operation(examples.ROLE))
 def get_role(member: MemberOf, backend: BackendOf, role_id: str) -> Json:
     """One role."""
     with backend.database.reading() as session:
@@ -52,7 +54,7 @@ def get_role(member: MemberOf, backend: BackendOf, role_id: str) -> Json:
 
 @router.put(
     "/roles/{role_id}",
-    **described(examples.ROLE, body=roles.ChangedRole, body_example=examples.NEW_ROLE, errors=(409,)),
+    **document_operation(examples.ROLE, body=roles.ChangedRole, body_example=examples.NEW_ROLE, errors=(409,)),
 )
 def replace_role(member: MemberOf, backend: BackendOf, body: MemberBody, role_id: str) -> Json:
     """Replace a role's name and description, and what else the body names."""
@@ -62,7 +64,7 @@ def replace_role(member: MemberOf, backend: BackendOf, body: MemberBody, role_id
 
 @router.patch(
     "/roles/{role_id}",
-    **described(examples.ROLE, body=_PATCH, body_example=examples.ROLE_PATCH, errors=(409,)),
+    **document_operation(examples.ROLE, body=_PATCH, body_example=examples.ROLE_PATCH, errors=(409,)),
 )
 def patch_role(member: MemberOf, backend: BackendOf, body: MemberBody, role_id: str) -> Json:
     """Change parts of a role."""
@@ -70,7 +72,7 @@ def patch_role(member: MemberOf, backend: BackendOf, body: MemberBody, role_id: 
         return roles.render(role_patches.patch(session, member, role_id, body, backend.clock.now_ms()))
 
 
-@router.delete("/roles/{role_id}", status_code=204, **described())
+@router.delete("/roles/{role_id}", status_code=204, **document_operation())
 def delete_role(member: MemberOf, backend: BackendOf, role_id: str) -> Response:
     """Forget a role; whoever had it loses what it granted."""
     with backend.database.writing() as session:
@@ -78,7 +80,7 @@ def delete_role(member: MemberOf, backend: BackendOf, role_id: str) -> Response:
     return Response(status_code=204)
 
 
-@router.get("/roles/{role_id}/subjects", **described(examples.SUBJECTS))
+@router.get("/roles/{role_id}/subjects", **document_operation(examples.SUBJECTS))
 def subjects(request: Request, member: MemberOf, backend: BackendOf, params: ShortListOf, role_id: str) -> Json:
     """Who has a role."""
     query = params.query(_DEFAULT_LIMIT)
@@ -89,7 +91,7 @@ def subjects(request: Request, member: MemberOf, backend: BackendOf, params: Sho
 
 @router.patch(
     "/roles/{role_id}/subjects",
-    **described(examples.PATCHED_SUBJECTS, body=_PATCH, body_example=examples.SUBJECT_PATCH),
+    **document_operation(examples.PATCHED_SUBJECTS, body=_PATCH, body_example=examples.SUBJECT_PATCH),
 )
 def patch_subjects(request: Request, member: MemberOf, backend: BackendOf, body: MemberBody, role_id: str) -> Json:
     """Give a role to clients, and take it from them."""
@@ -100,34 +102,34 @@ def patch_subjects(request: Request, member: MemberOf, backend: BackendOf, body:
     return {"subjects": answer.pop("items"), **answer}
 
 
-@router.get("/policies", **described(examples.NO_POLICIES))
+@router.get("/policies", **document_operation(examples.NO_POLICIES))
 def list_policies(member: MemberOf) -> Json:
     """Policies beyond roles: there are none."""
     member.require_everywhere(MANAGE_ACCESS)
     return _answer("/administration/policies", ShortQuery(_DEFAULT_LIMIT), [], FIELDS)
 
 
-@router.get("/policies/{policy_id}", **described())
+@router.get("/policies/{policy_id}", **document_operation())
 def get_policy(member: MemberOf, policy_id: str) -> Json:
     """Never found."""
     member.require_everywhere(MANAGE_ACCESS)
     raise problems.not_found("policies", policy_id)
 
 
-@router.get("/products", **described(examples.PRODUCTS))
+@router.get("/products", **document_operation(examples.PRODUCTS))
 def products(_member: MemberOf) -> Json:
     """The one product that permissions are for."""
     return {"products": [_PRODUCT]}
 
 
-@router.get("/products/{product_id}/categories", **described(examples.CATEGORIES))
+@router.get("/products/{product_id}/categories", **document_operation(examples.CATEGORIES))
 def categories(_member: MemberOf, product_id: str) -> Json:
     """The categories that permissions fall into."""
     _check_product(product_id)
     return {"categories": [{"name": name} for name in permissions.CATEGORIES]}
 
 
-@router.get("/products/{product_id}/permission-sets", **described(examples.PERMISSION_SETS))
+@router.get("/products/{product_id}/permission-sets", **document_operation(examples.PERMISSION_SETS))
 def permission_sets(_member: MemberOf, product_id: str) -> Json:
     """The permissions that roles are composed of."""
     _check_product(product_id)
@@ -135,7 +137,7 @@ def permission_sets(_member: MemberOf, product_id: str) -> Json:
 
 
 def _answer(path: str, query: ShortQuery, found: list[Json], fields: tuple[str, ...]) -> Json:
-    here = cut(found, query, fields)
+    here = select_page(found, query, fields)
     page: Json = {"start": query.start, "limit": query.limit, "count": len(here.items)}
     page |= {"orderBy": query.order_by} if query.order_by else {}
     shown = {"self": {"href": path, "templated": False}} | links(path, query, here, "start")

@@ -8,7 +8,7 @@ from offtake.api import lists, responses
 from offtake.api.dependencies import BackendOf, CallerOf, JsonBody
 from offtake.api.lists import ListOf
 from offtake.api.openapi import examples, run_examples
-from offtake.api.openapi.operations import JSON_TYPE, described
+from offtake.api.openapi.operations import JSON_TYPE, document_operation
 from offtake.api.responses import IfMatch, Op
 from offtake.contract.caller import VIEW_DESTINATIONS
 from offtake.flows import queries, run_documents, runs
@@ -19,7 +19,7 @@ Json = dict[str, Any]
 router = APIRouter(tags=["runs"])
 
 
-@router.get("/runs", **described(examples.page(run_examples.RUN, "/runs")))
+@router.get("/runs", **document_operation(examples.page(run_examples.RUN, "/runs")))
 def list_all(caller: CallerOf, backend: BackendOf, params: ListOf) -> Json:
     """The sandbox's runs; `property=flowId==<id>` and `lastRunDetails.startedAtUTC>=<ms>` for a flow's since a time."""
     caller.require(VIEW_DESTINATIONS)
@@ -32,17 +32,19 @@ def list_all(caller: CallerOf, backend: BackendOf, params: ListOf) -> Json:
 @router.post(
     "/runs",
     status_code=201,
-    **described(examples.CHANGED, status=201, body=runs.RequestedRun, body_example=run_examples.NEW_RUN, errors=(409,)),
+    **document_operation(
+        examples.CHANGED, status=201, body=runs.RequestedRun, body_example=run_examples.NEW_RUN, errors=(409,)
+    ),
 )
 def request(caller: CallerOf, backend: BackendOf, body: JsonBody, response: Response) -> Json:
     """Run a one-time flow now."""
     any_flow = backend.settings.runs_of_any_flow
     with backend.database.writing() as session:
         row = runs.request(session, caller, body, backend.clock.now_ms(), any_flow=any_flow)
-        return responses.changed(response, row)
+        return responses.update_response(response, row)
 
 
-@router.get("/runs/{run_id}", **described(examples.one(run_examples.RUN)))
+@router.get("/runs/{run_id}", **document_operation(examples.one(run_examples.RUN)))
 def get(caller: CallerOf, backend: BackendOf, run_id: str, response: Response) -> Json:
     """One run."""
     caller.require(VIEW_DESTINATIONS)
@@ -51,7 +53,7 @@ def get(caller: CallerOf, backend: BackendOf, run_id: str, response: Response) -
         return responses.one(response, run_documents.render(session, row, caller))
 
 
-@router.get("/runs/{run_id}/manifest", **described(run_examples.MANIFEST))
+@router.get("/runs/{run_id}/manifest", **document_operation(run_examples.MANIFEST))
 def manifest(caller: CallerOf, backend: BackendOf, run_id: str) -> Response:
     """What a run that is over delivered: the bytes of its manifest file, with or without such a file. An extension."""
     caller.require(VIEW_DESTINATIONS)
@@ -60,14 +62,14 @@ def manifest(caller: CallerOf, backend: BackendOf, run_id: str) -> Response:
     return Response(body, media_type=JSON_TYPE)
 
 
-@router.put("/runs/{run_id}", **described(body={"type": "object"}, errors=(412,)))
+@router.put("/runs/{run_id}", **document_operation(body={"type": "object"}, errors=(412,)))
 def update(caller: CallerOf, backend: BackendOf, run_id: str, _body: JsonBody, if_match: IfMatch = None) -> Json:
     """For the engine that carries runs out only: it is refused."""
     with backend.database.reading() as session:
         runs.refuse_update(session, caller, run_id, if_match)
 
 
-@router.post("/runs/{run_id}/action", **described(run_examples.RUN, errors=(409, 412)))
+@router.post("/runs/{run_id}/action", **document_operation(run_examples.RUN, errors=(409, 412)))
 def act(
     caller: CallerOf,
     backend: BackendOf,

@@ -8,9 +8,9 @@ from offtake.api.dependencies import BackendOf, MemberBody, MemberOf
 from offtake.api.error_types import SANDBOXES
 from offtake.api.in_memory_lists import ShortListOf, links
 from offtake.api.openapi import admin_examples as examples
-from offtake.api.openapi.operations import described
+from offtake.api.openapi.operations import document_operation
 from offtake.contract import problems
-from offtake.contract.in_memory_lists import ShortQuery, cut
+from offtake.contract.in_memory_lists import ShortQuery, select_page
 from offtake.sandboxes import sandboxes
 from offtake.sandboxes.sandboxes import FIELDS, TYPES
 from offtake.store.sandbox_states import ACTIVE
@@ -24,7 +24,7 @@ Ignored = Annotated[str | None, Query(alias="ignoreWarnings", description="Accep
 Dry = Annotated[str | None, Query(alias="validationOnly", description="true: check, and begin nothing.")]
 
 
-@router.get("", **described(examples.SANDBOXES))
+@router.get("", **document_operation(examples.SANDBOXES))
 def usable(request: Request, member: MemberOf, backend: BackendOf, params: ShortListOf) -> Json:
     """The active sandboxes that the caller has a role in."""
     query = params.query(_DEFAULT_LIMIT)
@@ -33,13 +33,13 @@ def usable(request: Request, member: MemberOf, backend: BackendOf, params: Short
     return _answer(request, f"{SANDBOXES}/", query, found)
 
 
-@router.get("/sandboxTypes", **described(examples.SANDBOX_TYPES))
+@router.get("/sandboxTypes", **document_operation(examples.SANDBOX_TYPES))
 def types(_member: MemberOf) -> Json:
     """The types there are."""
     return {"sandboxTypes": list(TYPES)}
 
 
-@router.get("/sandboxes", **described(examples.SANDBOXES))
+@router.get("/sandboxes", **document_operation(examples.SANDBOXES))
 def list_all(request: Request, member: MemberOf, backend: BackendOf, params: ShortListOf) -> Json:
     """The sandboxes that the caller has a role in, in whatever state."""
     query = params.query(_DEFAULT_LIMIT)
@@ -51,7 +51,7 @@ def list_all(request: Request, member: MemberOf, backend: BackendOf, params: Sho
 @router.post(
     "/sandboxes",
     status_code=202,
-    **described(
+    **document_operation(
         examples.SANDBOX, status=202, body=sandboxes.NewSandbox, body_example=examples.NEW_SANDBOX, errors=(409,)
     ),
 )
@@ -61,7 +61,7 @@ def create(member: MemberOf, backend: BackendOf, body: MemberBody) -> Json:
         return sandboxes.render(sandboxes.create(session, member, body, backend.clock.now_ms()))
 
 
-@router.get("/sandboxes/{name}", **described(examples.SANDBOX))
+@router.get("/sandboxes/{name}", **document_operation(examples.SANDBOX))
 def get(member: MemberOf, backend: BackendOf, name: str) -> Json:
     """One sandbox, with its id."""
     with backend.database.reading() as session:
@@ -70,7 +70,7 @@ def get(member: MemberOf, backend: BackendOf, name: str) -> Json:
 
 @router.patch(
     "/sandboxes/{name}",
-    **described(examples.SANDBOX, body=sandboxes.TitleChange, body_example={"title": "Development"}),
+    **document_operation(examples.SANDBOX, body=sandboxes.TitleChange, body_example={"title": "Development"}),
 )
 def rename(member: MemberOf, backend: BackendOf, body: MemberBody, name: str) -> Json:
     """Change a sandbox's title."""
@@ -81,7 +81,7 @@ def rename(member: MemberOf, backend: BackendOf, body: MemberBody, name: str) ->
 @router.put(
     "/sandboxes/{name}",
     status_code=202,
-    **described(examples.SANDBOX, status=202, body=sandboxes.SandboxAction, body_example={"action": "reset"}),
+    **document_operation(examples.SANDBOX, status=202, body=sandboxes.SandboxAction, body_example={"action": "reset"}),
 )
 def reset(
     member: MemberOf, backend: BackendOf, body: MemberBody, name: str, dry: Dry = None, ignored: Ignored = None
@@ -92,10 +92,10 @@ def reset(
     now = backend.clock.now_ms()
     with backend.database.writing() as session:
         row = sandboxes.reset(session, member, name, body, now, validate_only=validate_only)
-        return sandboxes.render(row) | ({"warnings": sandboxes.warnings(session, row)} if validate_only else {})
+        return sandboxes.render(row) | ({"warnings": sandboxes.removal_warnings(session, row)} if validate_only else {})
 
 
-@router.delete("/sandboxes/{name}", status_code=202, **described(examples.SANDBOX, status=202))
+@router.delete("/sandboxes/{name}", status_code=202, **document_operation(examples.SANDBOX, status=202))
 def delete(member: MemberOf, backend: BackendOf, name: str, dry: Dry = None, ignored: Ignored = None) -> Json:
     """Remove a sandbox with everything in it; its name is free when that is done."""
     validate_only = _flag("/validationOnly", dry)
@@ -103,11 +103,11 @@ def delete(member: MemberOf, backend: BackendOf, name: str, dry: Dry = None, ign
     now = backend.clock.now_ms()
     with backend.database.writing() as session:
         row = sandboxes.remove(session, member, name, now, validate_only=validate_only)
-        return sandboxes.render(row) | ({"warnings": sandboxes.warnings(session, row)} if validate_only else {})
+        return sandboxes.render(row) | ({"warnings": sandboxes.removal_warnings(session, row)} if validate_only else {})
 
 
 def _answer(request: Request, path: str, query: ShortQuery, found: list[Json]) -> Json:
-    found_here = cut(found, query, FIELDS)
+    found_here = select_page(found, query, FIELDS)
     origin = str(request.base_url).rstrip("/")
     return {
         "sandboxes": found_here.items,

@@ -8,7 +8,7 @@ from offtake.api import lists, responses
 from offtake.api.dependencies import BackendOf, CallerOf, JsonBody
 from offtake.api.lists import ListOf
 from offtake.api.openapi import examples
-from offtake.api.openapi.operations import described
+from offtake.api.openapi.operations import document_operation
 from offtake.api.responses import IfMatch, Op, SubOp
 from offtake.contract.caller import VIEW_DESTINATIONS
 from offtake.flows import provider_actions, queries, source_connections
@@ -22,7 +22,7 @@ router = APIRouter(tags=["source connections"])
 @router.post(
     "/sourceConnections",
     status_code=201,
-    **described(
+    **document_operation(
         examples.CHANGED,
         status=201,
         body=source_connections.NewSourceConnection,
@@ -34,10 +34,10 @@ def create(caller: CallerOf, backend: BackendOf, body: JsonBody, response: Respo
     """Make one."""
     with backend.database.writing() as session:
         row = source_connections.create(session, caller, body, backend.clock.now_ms())
-        return responses.changed(response, row)
+        return responses.update_response(response, row)
 
 
-@router.get("/sourceConnections", **described(examples.page(examples.SOURCE, "/sourceConnections")))
+@router.get("/sourceConnections", **document_operation(examples.page(examples.SOURCE, "/sourceConnections")))
 def list_all(caller: CallerOf, backend: BackendOf, params: ListOf) -> Json:
     """Those of the sandbox, in pages."""
     caller.require(VIEW_DESTINATIONS)
@@ -49,7 +49,7 @@ def list_all(caller: CallerOf, backend: BackendOf, params: ListOf) -> Json:
         )
 
 
-@router.get("/sourceConnections/{row_id}", **described(examples.one(examples.SOURCE)))
+@router.get("/sourceConnections/{row_id}", **document_operation(examples.one(examples.SOURCE)))
 def get(caller: CallerOf, backend: BackendOf, row_id: str, response: Response) -> Json:
     """One of them."""
     caller.require(VIEW_DESTINATIONS)
@@ -60,7 +60,7 @@ def get(caller: CallerOf, backend: BackendOf, row_id: str, response: Response) -
 
 @router.patch(
     "/sourceConnections/{row_id}",
-    **described(examples.CHANGED, body=examples.PATCH_SCHEMA, body_example=examples.PATCH, errors=(409, 412)),
+    **document_operation(examples.CHANGED, body=examples.PATCH_SCHEMA, body_example=examples.PATCH, errors=(409, 412)),
 )
 def update(
     caller: CallerOf, backend: BackendOf, row_id: str, body: JsonBody, response: Response, if_match: IfMatch = None
@@ -68,18 +68,20 @@ def update(
     """Change it by a JSON Patch."""
     with backend.database.writing() as session:
         row = source_connections.update(session, caller, row_id, body, if_match, backend.clock.now_ms())
-        return responses.changed(response, row)
+        return responses.update_response(response, row)
 
 
-@router.delete("/sourceConnections/{row_id}", status_code=202, response_class=Response, **described(errors=(409,)))
+@router.delete(
+    "/sourceConnections/{row_id}", status_code=202, response_class=Response, **document_operation(errors=(409,))
+)
 def delete(caller: CallerOf, backend: BackendOf, row_id: str) -> Response:
     """Delete it, when nothing uses it."""
     with backend.database.writing() as session:
         source_connections.delete(session, caller, row_id, backend.clock.now_ms())
-    return responses.deleted()
+    return responses.deletion_response()
 
 
-@router.post("/sourceConnections/{row_id}/action", **described())
+@router.post("/sourceConnections/{row_id}/action", **document_operation())
 def act(caller: CallerOf, backend: BackendOf, row_id: str, op: Op = None, sub_op: SubOp = None) -> Json:
     """Actions of providers; nothing here is ever left for one to finish."""
     with backend.database.reading() as session:

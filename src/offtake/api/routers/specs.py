@@ -8,7 +8,7 @@ from offtake.api import lists
 from offtake.api.dependencies import BackendOf, CallerOf, JsonBody
 from offtake.api.lists import ListOf
 from offtake.api.openapi import examples, spec_examples
-from offtake.api.openapi.operations import described
+from offtake.api.openapi.operations import document_operation
 from offtake.contract.caller import VIEW_DATASETS, VIEW_DESTINATIONS
 from offtake.contract.listing import ListQuery, Page
 from offtake.flows import eligible_datasets, exploration, specs
@@ -18,21 +18,21 @@ Json = dict[str, Any]
 router = APIRouter(tags=["specs"])
 
 
-@router.get("/connectionSpecs", **described(examples.page(spec_examples.CONNECTION_SPEC, "")))
+@router.get("/connectionSpecs", **document_operation(examples.page(spec_examples.CONNECTION_SPEC, "")))
 def connection_specs(caller: CallerOf, params: ListOf) -> Json:
     """Every connection spec, in one page."""
     caller.require(VIEW_DESTINATIONS)
     return _answer(specs.connection_specs(), params.query())
 
 
-@router.get("/connectionSpecs/{spec_id}", **described(examples.one(spec_examples.CONNECTION_SPEC)))
+@router.get("/connectionSpecs/{spec_id}", **document_operation(examples.one(spec_examples.CONNECTION_SPEC)))
 def connection_spec(caller: CallerOf, spec_id: str) -> Json:
     """One connection spec."""
     caller.require(VIEW_DESTINATIONS)
     return {"items": [specs.connection_spec(spec_id)]}
 
 
-@router.get("/connectionSpecs/{spec_id}/configs", **described(spec_examples.CONFIGS))
+@router.get("/connectionSpecs/{spec_id}/configs", **document_operation(spec_examples.CONFIGS))
 def configs(caller: CallerOf, backend: BackendOf, spec_id: str, request: Request) -> Json:
     """The datasets that can be exported."""
     caller.require(VIEW_DESTINATIONS)
@@ -41,27 +41,27 @@ def configs(caller: CallerOf, backend: BackendOf, spec_id: str, request: Request
         return eligible_datasets.page(session, backend.lake, caller, spec_id, request.query_params.multi_items())
 
 
-@router.get("/connectionSpecs/{spec_id}/explore", **described(examples.EXPLORED, errors=(502,)))
+@router.get("/connectionSpecs/{spec_id}/explore", **document_operation(examples.EXPLORED, errors=(502,)))
 def explore(caller: CallerOf, backend: BackendOf, spec_id: str, request: Request) -> list[Json]:
     """What lies in a folder of the landing zone."""
     exploration.check_spec(caller, spec_id)
     return exploration.explore(backend.site(caller), request.query_params)
 
 
-@router.post("/connectionSpecs", **described(body={"type": "object"}))
+@router.post("/connectionSpecs", **document_operation(body={"type": "object"}))
 def create_connection_spec(caller: CallerOf, _body: JsonBody) -> Json:
     """Specs are part of the program: it is refused."""
     specs.refuse_writing(caller)
 
 
-@router.put("/connectionSpecs/{spec_id}", **described(body={"type": "object"}))
+@router.put("/connectionSpecs/{spec_id}", **document_operation(body={"type": "object"}))
 def update_connection_spec(caller: CallerOf, spec_id: str, _body: JsonBody) -> Json:
     """Specs are part of the program: it is refused."""
     specs.connection_spec(spec_id)
     specs.refuse_writing(caller)
 
 
-@router.get("/flowSpecs", **described(examples.page(spec_examples.FLOW_SPEC, "")))
+@router.get("/flowSpecs", **document_operation(examples.page(spec_examples.FLOW_SPEC, "")))
 def flow_specs(caller: CallerOf, backend: BackendOf, params: ListOf) -> Json:
     """Every flow spec, in one page."""
     caller.require(VIEW_DESTINATIONS)
@@ -70,7 +70,9 @@ def flow_specs(caller: CallerOf, backend: BackendOf, params: ListOf) -> Json:
 
 @router.post(
     "/flowSpecs/search",
-    **described(examples.page(spec_examples.FLOW_SPEC, ""), body=lists.SearchBody, body_example=lists.SEARCH_EXAMPLE),
+    **document_operation(
+        examples.page(spec_examples.FLOW_SPEC, ""), body=lists.SearchBody, body_example=lists.SEARCH_EXAMPLE
+    ),
 )
 def search_flow_specs(caller: CallerOf, backend: BackendOf, body: JsonBody) -> Json:
     """The flow specs, asked for in a body."""
@@ -78,7 +80,7 @@ def search_flow_specs(caller: CallerOf, backend: BackendOf, body: JsonBody) -> J
     return _answer(specs.flow_specs(backend.schedule_rules), lists.search_query(body, None))
 
 
-@router.get("/flowSpecs/{spec_id}", **described(examples.one(spec_examples.FLOW_SPEC)))
+@router.get("/flowSpecs/{spec_id}", **document_operation(examples.one(spec_examples.FLOW_SPEC)))
 def flow_spec(caller: CallerOf, backend: BackendOf, spec_id: str) -> Json:
     """One flow spec."""
     caller.require(VIEW_DESTINATIONS)
@@ -87,6 +89,6 @@ def flow_spec(caller: CallerOf, backend: BackendOf, spec_id: str) -> Json:
 
 def _answer(every: list[Json], query: ListQuery) -> Json:
     """Specs are few: they come in one page whatever the limit, because a client looks for one by name there."""
-    found = specs.matching(every, query.expressions)
+    found = specs.find_specs(every, query.expressions)
     page: Page[Any] = Page([], total=len(found)) if query.count else Page(found)
     return lists.answer("", query, page, lambda found: found)

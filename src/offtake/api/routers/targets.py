@@ -8,7 +8,7 @@ from offtake.api import lists, responses
 from offtake.api.dependencies import BackendOf, CallerOf, JsonBody
 from offtake.api.lists import ListOf
 from offtake.api.openapi import examples
-from offtake.api.openapi.operations import described
+from offtake.api.openapi.operations import document_operation
 from offtake.api.responses import IfMatch, Op, SubOp
 from offtake.contract.caller import VIEW_DESTINATIONS
 from offtake.flows import connection_checks, provider_actions, queries, target_connections
@@ -23,7 +23,7 @@ router = APIRouter(tags=["target connections"])
 @router.post(
     "/targetConnections",
     status_code=201,
-    **described(
+    **document_operation(
         examples.CHANGED,
         status=201,
         body=target_connections.NewTargetConnection,
@@ -35,16 +35,16 @@ def create(caller: CallerOf, backend: BackendOf, body: JsonBody, response: Respo
     """Make one."""
     if backend.settings.check_connections:
         site = backend.site(caller)
-        with backend.database.rehearsing() as session:
+        with backend.database.dry_run() as session:
             row = target_connections.create(session, caller, body, backend.clock.now_ms())
             trial = connection_checks.prepare_for(session, caller, backend.vault, row, site)
         connection_checks.check(trial, backend.memory, "/params")
     with backend.database.writing() as session:
         row = target_connections.create(session, caller, body, backend.clock.now_ms())
-        return responses.changed(response, row)
+        return responses.update_response(response, row)
 
 
-@router.get("/targetConnections", **described(examples.page(examples.TARGET, "/targetConnections")))
+@router.get("/targetConnections", **document_operation(examples.page(examples.TARGET, "/targetConnections")))
 def list_all(caller: CallerOf, backend: BackendOf, params: ListOf) -> Json:
     """Those of the sandbox, in pages."""
     caller.require(VIEW_DESTINATIONS)
@@ -56,7 +56,7 @@ def list_all(caller: CallerOf, backend: BackendOf, params: ListOf) -> Json:
         )
 
 
-@router.get("/targetConnections/{row_id}", **described(examples.one(examples.TARGET)))
+@router.get("/targetConnections/{row_id}", **document_operation(examples.one(examples.TARGET)))
 def get(caller: CallerOf, backend: BackendOf, row_id: str, response: Response) -> Json:
     """One of them."""
     caller.require(VIEW_DESTINATIONS)
@@ -67,7 +67,7 @@ def get(caller: CallerOf, backend: BackendOf, row_id: str, response: Response) -
 
 @router.patch(
     "/targetConnections/{row_id}",
-    **described(examples.CHANGED, body=examples.PATCH_SCHEMA, body_example=examples.PATCH, errors=(409, 412)),
+    **document_operation(examples.CHANGED, body=examples.PATCH_SCHEMA, body_example=examples.PATCH, errors=(409, 412)),
 )
 def update(
     caller: CallerOf, backend: BackendOf, row_id: str, body: JsonBody, response: Response, if_match: IfMatch = None
@@ -75,18 +75,20 @@ def update(
     """Change it by a JSON Patch."""
     with backend.database.writing() as session:
         row = target_connections.update(session, caller, row_id, body, if_match, backend.clock.now_ms())
-        return responses.changed(response, row)
+        return responses.update_response(response, row)
 
 
-@router.delete("/targetConnections/{row_id}", status_code=202, response_class=Response, **described(errors=(409,)))
+@router.delete(
+    "/targetConnections/{row_id}", status_code=202, response_class=Response, **document_operation(errors=(409,))
+)
 def delete(caller: CallerOf, backend: BackendOf, row_id: str, force: Force = False) -> Response:
     """Delete it, when nothing uses it and no files are still to be removed through it."""
     with backend.database.writing() as session:
         target_connections.delete(session, caller, row_id, backend.clock.now_ms(), force=force)
-    return responses.deleted()
+    return responses.deletion_response()
 
 
-@router.post("/targetConnections/{row_id}/action", **described())
+@router.post("/targetConnections/{row_id}/action", **document_operation())
 def act(caller: CallerOf, backend: BackendOf, row_id: str, op: Op = None, sub_op: SubOp = None) -> Json:
     """Actions of providers; nothing here is ever left for one to finish."""
     with backend.database.reading() as session:

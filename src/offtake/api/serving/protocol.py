@@ -152,12 +152,12 @@ class BoundedProtocol(H11Protocol):
         unsent = self.transport.get_write_buffer_size()
         if unsent != self._unsent or not unsent:
             self._unsent, self._written = unsent, now
-        stalled = self._stalled(now)
+        stalled = self._is_stalled(now)
         if stalled is not None:
             _log.info("closed a connection from %s: %s", self._peer, stalled, extra=same_line(stalled))
             self.drop()
 
-    def _stalled(self, now: float) -> str | None:
+    def _is_stalled(self, now: float) -> str | None:
         limits = self._gate.callers.limits
         if now - self._written > (_CLOSING_SECONDS if self.transport.is_closing() else _UNREAD_SECONDS):
             return "the answer was not read"

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from offtake.destinations.drivers.egress_proxy import proxy_url
-from offtake.destinations.drivers.http import pause_in
-from offtake.destinations.drivers.object_store_errors import Rights
+from offtake.destinations.drivers.http import retry_after_of
+from offtake.destinations.drivers.object_store_errors import RequiredPermissions
 from offtake.destinations.egress import Network
 
 if TYPE_CHECKING:
@@ -24,7 +24,9 @@ logging.getLogger("botocore").setLevel(logging.WARNING)
 CONNECT_SECONDS: Final = 10
 _ATTEMPTS: Final = 3
 UPLOADS: Final = "s3:ListBucketMultipartUploads and s3:AbortMultipartUpload"
-RIGHTS: Final = Rights(write="s3:PutObject", read="s3:GetObject", list="s3:ListBucket", delete="s3:DeleteObject")
+RIGHTS: Final = RequiredPermissions(
+    write="s3:PutObject", read="s3:GetObject", list="s3:ListBucket", delete="s3:DeleteObject"
+)
 
 
 def make_client(
@@ -90,7 +92,7 @@ def code_of(error: Exception) -> str:
 def pause_of(error: Exception) -> float | None:
     """Seconds after which the store wants to be asked again, None where it says nothing of that."""
     headers = getattr(error, "response", {}).get("ResponseMetadata", {}).get("HTTPHeaders", {})
-    return pause_in(headers)
+    return retry_after_of(headers)
 
 
 def _session(*, own: bool) -> Any:  # noqa: ANN401 - as above

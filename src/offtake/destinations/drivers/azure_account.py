@@ -9,17 +9,17 @@ from urllib.parse import SplitResult, quote, unquote, urlsplit
 
 from obstore.store import AzureStore
 
-from offtake.destinations.base import Site
-from offtake.destinations.drivers.http import answers, pause_in, send
+from offtake.destinations.base import SandboxLocation
+from offtake.destinations.drivers.http import is_answering, retry_after_of, send
 from offtake.destinations.drivers.object_store import (
     RETRIES,
     Bucket,
-    ByHand,
     Endpoint,
     ObjectStoreSink,
+    StoreOverrides,
     client_options,
 )
-from offtake.destinations.drivers.object_store_errors import BASE_CONNECTION, RefusalError, Rights
+from offtake.destinations.drivers.object_store_errors import BASE_CONNECTION, RefusalError, RequiredPermissions
 from offtake.destinations.patterns import container_problem, folder_problem
 
 if TYPE_CHECKING:
@@ -37,14 +37,14 @@ UNCOMMITTED: Final = (
     "What is uploaded appears when the list of its blocks is committed. Blocks that never are, Azure removes after a "
     "week, or as soon as the file is written: a server that was only slow cannot commit its own after that."
 )
-RIGHTS: Final = Rights(
+RIGHTS: Final = RequiredPermissions(
     write="write and create on blobs (SAS: cw)",
     read="read on blobs (SAS: r)",
     list="list on the container (SAS: l)",
     delete="delete on blobs (SAS: d)",
 )
 _ROLE: Final = "the role Storage Blob Data Contributor on the container"
-ROLE_RIGHTS: Final = Rights(write=_ROLE, read=_ROLE, list=_ROLE, delete=_ROLE)
+ROLE_RIGHTS: Final = RequiredPermissions(write=_ROLE, read=_ROLE, list=_ROLE, delete=_ROLE)
 """What a service principal needs."""
 _VERSION: Final = "2023-11-03"
 _ACCOUNT: Final = re.compile(r"[a-z0-9]{1,24}")
@@ -61,14 +61,14 @@ class Account:
     signature: str | None = None
 
     @property
-    def vendors_own(self) -> bool:
+    def is_vendor_endpoint(self) -> bool:
         """True when the endpoint is in one of Microsoft's clouds, and no address that a user chose."""
         host = urlsplit(self.endpoint).hostname or ""
         return any(host == f"{self.name}.blob.{suffix}" for suffix in _AUTHORITIES)
 
 
 @dataclass(frozen=True)
-class Place:
+class ContainerUrl:
     """A container of an account, and a folder in it (`""` for none)."""
 
     account: Account
@@ -77,7 +77,7 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Principal:
+class ServicePrincipalLogin:
     """A service principal; the authority of the account's cloud signs it in where none is named."""
 
     tenant: str
@@ -130,7 +130,7 @@ def account_of_url(url: str) -> Account:
     return Account(name, f"https://{split.netloc}{'' if is_azures else f'/{name}'}")
 
 
-def place_of(url: str) -> Place:
+def container_url_of(url: str) -> ContainerUrl:
     """What `abfss://container@account.dfs.core.windows.net/folder` names, or the same as an https URL.
 
     In an https URL the container is the first step of the path; where the host is none of Azure's form, the account
@@ -152,7 +152,7 @@ def place_of(url: str) -> Place:
     if not _ACCOUNT.fullmatch(account) or container_problem(container) or folder_problem("/".join(folder)):
         raise ValueError("must name an account, a container and at most a folder")
     endpoint = f"https://{account}.blob.{suffix}" if azures_form else f"https://{split.netloc}/{account}"
-    return Place(Account(account, endpoint), container, "/".join(folder))
+    return ContainerUrl(Account(account, endpoint), container, "/".join(folder))
 
 
 def account_url_problem(url: str) -> str | None:
@@ -165,9 +165,9 @@ def account_url_problem(url: str) -> str | None:
 
 
 def url_problem(url: str) -> str | None:
-    """What is wrong with a URL for `place_of`, None for nothing."""
+    """What is wrong with a URL for `container_url_of`, None for nothing."""
     try:
-        place_of(url)
+        container_url_of(url)
     except ValueError as error:
         return str(error)
     return None
@@ -176,18 +176,18 @@ def url_problem(url: str) -> str | None:
 def azure_sink(
     account: Account,
     container: str,
-    rights: Rights,
-    site: Site,
+    rights: RequiredPermissions,
+    site: SandboxLocation,
     *,
     prefix: str = "",
-    principal: Principal | None = None,
+    principal: ServicePrincipalLogin | None = None,
     keeper: str = BASE_CONNECTION,
 ) -> ObjectStoreSink:
     """The container, or a folder of it, ready to write; raises `DeliveryError` when its host may not be reached.
 
     `keeper`: what holds the credentials, for whoever has to correct them.
     """
-    endpoints = [Endpoint(account.endpoint, chosen=not account.vendors_own)]
+    endpoints = [Endpoint(account.endpoint, chosen=not account.is_vendor_endpoint)]
     config: AzureConfig = {"account_name": account.name, "endpoint": account.endpoint, "skip_signature": False}
     # Each is named with its kind: the driver would prefer a token, or the workload's identity, of the server's own
     # environment to some of them, and send that to a host that a caller named.
@@ -207,23 +207,30 @@ def azure_sink(
     )
     root = f"{account.endpoint}/{container}{'/' + prefix if prefix else ''}"
     bucket = Bucket(
-        root, urlsplit(account.endpoint).netloc, rights, site.network, guarded=not account.vendors_own, keeper=keeper
+        root,
+        urlsplit(account.endpoint).netloc,
+        rights,
+        site.network,
+        guarded=not account.is_vendor_endpoint,
+        keeper=keeper,
     )
     if principal is not None:
         # A delegated signature would have to be asked of the store that refuses just then, and takes one more right.
-        return ObjectStoreSink(store, bucket, ByHand(address=lambda key: f"{root}/{quote(key)}"))
+        return ObjectStoreSink(store, bucket, StoreOverrides(address=lambda key: f"{root}/{quote(key)}"))
     if account.signature is None:
         return ObjectStoreSink(store, bucket)
 
     def address(key: str) -> str:
         return f"{root}/{quote(key)}?{account.signature}"
 
-    return ObjectStoreSink(store, bucket, ByHand(delete=lambda key: _delete(address(key), bucket), address=address))
+    return ObjectStoreSink(
+        store, bucket, StoreOverrides(delete=lambda key: _delete(address(key), bucket), address=address)
+    )
 
 
-def answer_of(account: Account, site: Site) -> bool:
+def answer_of(account: Account, site: SandboxLocation) -> bool:
     """Whether the account's endpoint answers."""
-    return answers(account.endpoint, site.network, guarded=not account.vendors_own)
+    return is_answering(account.endpoint, site.network, guarded=not account.is_vendor_endpoint)
 
 
 def _delete(url: str, bucket: Bucket) -> None:
@@ -237,10 +244,10 @@ def _delete(url: str, bucket: Bucket) -> None:
         raise RefusalError(type(error).__name__) from None
     code = response.headers.get("x-ms-error-code", "")
     if not response.is_success and code != "BlobNotFound":
-        raise RefusalError(f"status {response.status_code} <Code>{code}</Code>", pause_in(response.headers))
+        raise RefusalError(f"status {response.status_code} <Code>{code}</Code>", retry_after_of(response.headers))
 
 
-def _signs_in(principal: Principal, account: Account) -> "AzureConfig":
+def _signs_in(principal: ServicePrincipalLogin, account: Account) -> "AzureConfig":
     host = urlsplit(account.endpoint).hostname or ""
     suffix = next((one for one in _AUTHORITIES if host.endswith(f".{one}")), "core.windows.net")
     return {

@@ -4,7 +4,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr
 
-from offtake.destinations.drivers.azure_account import Account, Principal
+from offtake.destinations.drivers.azure_account import Account, ServicePrincipalLogin
 from offtake.destinations.parameters import Params
 
 
@@ -33,9 +33,9 @@ class PrincipalParams(Params):
         examples=["https://login.microsoftonline.com"],
     )
 
-    def principal(self) -> Principal:
+    def principal(self) -> ServicePrincipalLogin:
         """Who signs in."""
-        return Principal(
+        return ServicePrincipalLogin(
             tenant=self.tenant,
             client_id=self.service_principal_id,
             secret=self.service_principal_key.get_secret_value(),
@@ -44,5 +44,5 @@ class PrincipalParams(Params):
 
     def hosts_beside(self, account: Account) -> dict[str, str]:
         """The account's and the authority's hosts, where they are not Microsoft's."""
-        found = {} if account.vendors_own else {"url": urlsplit(account.endpoint).hostname or ""}
+        found = {} if account.is_vendor_endpoint else {"url": urlsplit(account.endpoint).hostname or ""}
         return found | ({"authorityUrl": urlsplit(self.authority_url).hostname or ""} if self.authority_url else {})

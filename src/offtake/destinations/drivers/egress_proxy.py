@@ -48,10 +48,10 @@ def operators_proxy(scheme: str, host: str) -> SplitResult | None:
 def _serve(server: socket.socket, network: Network) -> None:
     while True:
         client, _ = server.accept()
-        threading.Thread(target=_pass_through, args=(client, network), daemon=True).start()
+        threading.Thread(target=_tunnel, args=(client, network), daemon=True).start()
 
 
-def _pass_through(client: socket.socket, network: Network) -> None:
+def _tunnel(client: socket.socket, network: Network) -> None:
     with client, contextlib.suppress(OSError, ValueError):
         client.settimeout(_IDLE_SECONDS)
         head, rest = _read_head(client)
@@ -94,7 +94,7 @@ def _forward(client: socket.socket, server: socket.socket, head: bytes, rest: by
     asked = _target(head).netloc
     try:
         while _target(head).netloc == asked:
-            server.sendall(_in_origin_form(head))
+            server.sendall(_origin_form(head))
             length = _body_length(head)
             if length is None:
                 server.sendall(rest)
@@ -108,7 +108,7 @@ def _forward(client: socket.socket, server: socket.socket, head: bytes, rest: by
         _end(client, server)
 
 
-def _in_origin_form(head: bytes) -> bytes:
+def _origin_form(head: bytes) -> bytes:
     method, _, others = head.partition(b" ")
     target, _, others = others.partition(b" ")
     url = urlsplit(target)
@@ -143,7 +143,7 @@ def _by(proxy: SplitResult, network: Network, host: str, port: int) -> socket.so
         network.resolve(host, port)
     except DeliveryError as error:
         # A name that only the proxy can resolve is the proxy's to judge.
-        if not error.transient or network.refuses_host(host):
+        if not error.transient or network.is_host_denied(host):
             raise
     if proxy.scheme != "http":
         raise DeliveryError(

@@ -44,7 +44,7 @@ class SendingGcm(asyncssh.encryption.GCMEncryption):
         return header + self._sealing.encrypt(nonce, packet, header), b""
 
 
-def hasten(connection: asyncssh.SSHClientConnection) -> None:
+def skip_ignore_packets(connection: asyncssh.SSHClientConnection) -> None:
     """Leave out the empty packet that the library sends before each.
 
     It is for ciphers in CBC mode, whose next vector can be foreseen; none of those is offered.

@@ -86,7 +86,7 @@ def _no_document(why: str) -> DeliveryError:
     return DeliveryError("EXPORT-2003-504", f"There is no JSON document to be had ({why}).", "Check the address.")
 
 
-def pause_asked_for(url: str, network: Network, *, guarded: bool) -> float | None:
+def retry_after_of_error(url: str, network: Network, *, guarded: bool) -> float | None:
     """Seconds after which a server that refuses for now wants to be asked again, by asking it once more for a head.
 
     None when it says nothing of that, when it does not refuse any more, and when there is no answer.
@@ -98,10 +98,10 @@ def pause_asked_for(url: str, network: Network, *, guarded: bool) -> float | Non
         answer = send("HEAD", url, network, guarded=guarded, patience=patience)
     except (httpx2.HTTPError, httpx2.InvalidURL, OSError):
         return None
-    return pause_in(answer.headers) if answer.status_code in TRIED_AGAIN else None
+    return retry_after_of(answer.headers) if answer.status_code in TRIED_AGAIN else None
 
 
-def answers(url: str, network: Network, *, guarded: bool) -> bool:
+def is_answering(url: str, network: Network, *, guarded: bool) -> bool:
     """Whether a server answers an empty request, be it with a refusal; False when that cannot be told.
 
     Raises `DeliveryError` when it cannot be reached or says nothing for seconds. Nothing secret is sent, so that the
@@ -135,7 +135,7 @@ def answers(url: str, network: Network, *, guarded: bool) -> bool:
     return answer.status_code not in _OVERLOADED
 
 
-def pause_in(headers: Mapping[str, str]) -> float | None:
+def retry_after_of(headers: Mapping[str, str]) -> float | None:
     """What an answer's Retry-After asks for, in seconds; None for what is no wait.
 
     A date is told by the clock that the answer's own Date is told by. Names of headers in any case, or in lower case.

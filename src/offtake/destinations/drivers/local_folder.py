@@ -14,10 +14,10 @@ from typing import Final
 from offtake.destinations.base import BeforeCompletion, Pending, StoredObject
 from offtake.destinations.drivers.temporary_names import (
     is_temporary,
-    left_behind,
-    recalled_name,
-    removed_meanwhile,
+    leftovers_of,
+    overtaken_error,
     temporary_name,
+    withdrawn_name,
 )
 from offtake.errors import DeliveryError
 
@@ -42,24 +42,24 @@ class LocalFolderSink:
     ) -> int:
         """Write `.NAME.<digits>.tmp`, sync, rename over NAME, sync the folder."""
         target = self._path(key)
-        with self._told(key):
+        with self._translating_errors(key):
             file, beside, made = _create(target, writer)
         announced = False
         try:
             with file:
-                with self._told(key):
+                with self._translating_errors(key):
                     # That new folders are there is written to disk; now that the file is, nobody removes them.
                     for folder in made:
                         with contextlib.suppress(PermissionError):  # who may write there need not be let read there
                             _sync_folder(folder.parent)
                 written = self._write(key, file.fileno(), chunks)
             if before_completion is not None:
-                with self._told(key):
+                with self._translating_errors(key):
                     # A power cut must not take the temporary name: its absence says that the file was completed.
                     _sync_folder(target.parent)
                 announced = True
                 before_completion(Pending(written, beside.name))
-            with self._told(key):
+            with self._translating_errors(key):
                 self._complete(key, beside, target)
         except BaseException:
             if not announced:
@@ -70,7 +70,7 @@ class LocalFolderSink:
     def settle(self, key: str, pending: Pending) -> bool:
         """Rename the temporary file into place, if it is still there and has all its bytes."""
         target = self._path(key)
-        with self._told(key):
+        with self._translating_errors(key):
             self._check_root()
             temporary = target.with_name(pending.token or "")
             try:
@@ -85,8 +85,8 @@ class LocalFolderSink:
     def recall(self, key: str, pending: Pending | None = None, *, again: bool = False) -> bool:  # noqa: ARG002 - the name tells
         """Rename the temporary file, or the file, to a name that nobody else uses."""
         target = self._path(key)
-        aside = target.with_name(recalled_name(target.name))
-        with self._told(key):
+        aside = target.with_name(withdrawn_name(target.name))
+        with self._translating_errors(key):
             self._check_root()
             # In this order: once the temporary file is gone, no other writer can complete it.
             for name in (pending.token if pending else None, target.name):
@@ -99,25 +99,25 @@ class LocalFolderSink:
 
     def size(self, key: str) -> int | None:
         """The file's size."""
-        with self._told(key):
+        with self._translating_errors(key):
             path = self._path(key)
             return path.stat().st_size if path.is_file() else None
 
     def is_gone(self, key: str) -> bool:
         """Whether the file is not there, though the folder that everything is in is."""
-        with self._told(key):
+        with self._translating_errors(key):
             self._check_root()
         return self.size(key) is None
 
     def read(self, key: str) -> Iterator[bytes]:
         """The file in chunks of 1 MiB."""
-        with self._told(key), self._path(key).open("rb") as file:
+        with self._translating_errors(key), self._path(key).open("rb") as file:
             while chunk := file.read(_CHUNK):
                 yield chunk
 
     def list(self, prefix: str) -> Iterator[StoredObject]:
         """Every finished file below the folder."""
-        with self._told(prefix):
+        with self._translating_errors(prefix):
             for path in sorted(self._path(prefix).rglob("*")):
                 if path.is_file() and not is_temporary(path.name):
                     found = path.stat()
@@ -126,7 +126,7 @@ class LocalFolderSink:
 
     def children(self, folder: str) -> tuple[tuple[str, bool], ...]:
         """What lies directly in the folder: names, and whether each is a folder; folders first, then by name."""
-        with self._told(folder):
+        with self._translating_errors(folder):
             path = self._path(folder)
             if not path.exists() and not folder:
                 return ()
@@ -136,9 +136,9 @@ class LocalFolderSink:
     def delete(self, key: str) -> None:
         """Remove the file, and the folders that are empty then."""
         path = self._path(key)
-        with self._told(key):
+        with self._translating_errors(key):
             path.unlink(missing_ok=True)
-            path.with_name(recalled_name(path.name)).unlink(missing_ok=True)
+            path.with_name(withdrawn_name(path.name)).unlink(missing_ok=True)
             self._remove_empty(path.parent)
 
     def clear(self, keys: Collection[str], upto: int | None = None) -> int:
@@ -149,7 +149,7 @@ class LocalFolderSink:
             names[path.parent].add(path.name)
         removed = 0
         for folder, of in names.items():
-            with self._told(folder.relative_to(self._root.resolve()).as_posix()):
+            with self._translating_errors(folder.relative_to(self._root.resolve()).as_posix()):
                 removed += _clear(folder, of, upto)
         return removed
 
@@ -162,15 +162,15 @@ class LocalFolderSink:
 
     def _write(self, key: str, handle: int, chunks: Iterable[bytes]) -> int:
         written = 0
-        with _ahead(handle) as ahead:
+        with _start_writeback(handle) as ahead:
             for chunk in chunks:
                 view = memoryview(chunk)
-                with self._told(key):
+                with self._translating_errors(key):
                     while view:
                         view = view[os.write(handle, view) :]
                     written += len(chunk)
                     ahead.reach(written)
-            with self._told(key):
+            with self._translating_errors(key):
                 ahead.end()
                 os.fsync(handle)
         return written
@@ -179,7 +179,7 @@ class LocalFolderSink:
         try:
             beside.replace(target)
         except FileNotFoundError:
-            raise removed_meanwhile(self.uri(key)) from None
+            raise overtaken_error(self.uri(key)) from None
         _sync_folder(target.parent)
 
     def _check_root(self) -> None:
@@ -207,14 +207,14 @@ class LocalFolderSink:
         return path
 
     @contextmanager
-    def _told(self, key: str) -> Iterator[None]:
+    def _translating_errors(self, key: str) -> Iterator[None]:
         try:
             yield
         except OSError as error:
             raise _translate(error, self.uri(key)) from None
 
 
-class _Ahead:
+class _WritebackAhead:
     """Has the disk take what was written while more is made, so that little is left to wait for at the end."""
 
     def __init__(self, handle: int, thread: ThreadPoolExecutor) -> None:
@@ -237,10 +237,10 @@ class _Ahead:
 
 
 @contextmanager
-def _ahead(handle: int) -> Iterator[_Ahead]:
+def _start_writeback(handle: int) -> Iterator[_WritebackAhead]:
     # Its thread starts when there is something to sync, and has ended before the file is closed.
     with ThreadPoolExecutor(1, "sync-ahead") as thread:
-        yield _Ahead(handle, thread)
+        yield _WritebackAhead(handle, thread)
 
 
 def _create(target: Path, writer: int) -> tuple[FileIO, Path, list[Path]]:
@@ -250,11 +250,11 @@ def _create(target: Path, writer: int) -> tuple[FileIO, Path, list[Path]]:
     """
     for _ in range(_TRIES):
         with contextlib.suppress(FileNotFoundError):
-            return _opened(target, writer)
-    return _opened(target, writer)
+            return _open_file(target, writer)
+    return _open_file(target, writer)
 
 
-def _opened(target: Path, writer: int) -> tuple[FileIO, Path, list[Path]]:
+def _open_file(target: Path, writer: int) -> tuple[FileIO, Path, list[Path]]:
     folder = target.parent
     missing = [one for one in (folder, *folder.parents) if not one.exists()]
     folder.mkdir(parents=True, exist_ok=True)
@@ -268,7 +268,7 @@ def _clear(folder: Path, names: Collection[str], upto: int | None) -> int:
     except (FileNotFoundError, NotADirectoryError):
         return 0
     removed = 0
-    for name in left_behind(names, found, upto):
+    for name in leftovers_of(names, found, upto):
         with contextlib.suppress(FileNotFoundError):
             (folder / name).unlink()
             removed += 1

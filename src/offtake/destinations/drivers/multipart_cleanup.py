@@ -53,24 +53,24 @@ class UnfinishedUploads:
     def abort(self, keys: Collection[str]) -> int:
         """Abort the uploads of these keys; how many. Raises `RefusalError` where the store is away."""
         if not DRIVER.installed:
-            self._tell(f"offtake[{DRIVER.extra}] is not installed")
+            self._log_refusal(f"offtake[{DRIVER.extra}] is not installed")
             return 0
         wanted = {f"{self.prefix}/{key}" if self.prefix else key for key in keys}
         from botocore import exceptions  # noqa: PLC0415 - an extra, and slow to import
 
         try:
             client = self.client()
-            return sum(self._aborted(client, key, upload) for key, upload in set(self._of(client, wanted)))
+            return sum(self._abort_upload(client, key, upload) for key, upload in set(self._of(client, wanted)))
         except (exceptions.ConnectionError, exceptions.HTTPClientError) as error:
             raise RefusalError(type(error).__name__) from None
         except DeliveryError:
             raise
         except Exception as error:  # noqa: BLE001 - whatever the client makes of an answer, no delivery may fail of it
             status, code = status_of(error), code_of(error)
-            if _passes(status, code):
+            if _is_transient(status, code):
                 raise RefusalError(f"status {status} <Code>{code}</Code>", pause_of(error)) from None
             if status != _GONE:  # no bucket, or none that ever had an upload
-                self._tell(code or (f"status {status}" if status else type(error).__name__))
+                self._log_refusal(code or (f"status {status}" if status else type(error).__name__))
         return 0
 
     def _of(self, client: Any, wanted: Collection[str]) -> Iterator[tuple[str, str]]:  # noqa: ANN401 - as `client`
@@ -87,7 +87,7 @@ class UnfinishedUploads:
             for uploads in threads.map(found, folders if self.by_folder and len(folders) < len(wanted) else wanted):
                 yield from uploads
 
-    def _aborted(self, client: Any, key: str, upload: str) -> bool:  # noqa: ANN401 - as above
+    def _abort_upload(self, client: Any, key: str, upload: str) -> bool:  # noqa: ANN401 - as above
         try:
             client.abort_multipart_upload(Bucket=self.bucket, Key=key, UploadId=upload)
         except client.exceptions.ClientError as error:
@@ -96,7 +96,7 @@ class UnfinishedUploads:
             return False  # its writer has completed or aborted it meanwhile
         return True
 
-    def _tell(self, why: str) -> None:
+    def _log_refusal(self, why: str) -> None:
         with self._lock:
             told, self._told = self._told, True
         if not told:
@@ -108,7 +108,7 @@ class UnfinishedUploads:
             )
 
 
-def _passes(status: int, code: str) -> bool:
+def _is_transient(status: int, code: str) -> bool:
     """Whether the refusal is worth trying again."""
     wrong_there = status >= 500 and status != _UNKNOWN  # noqa: PLR2004 - the statuses of what a server did wrong
     return wrong_there or status in TRIED_AGAIN or code in _PASSING

@@ -13,13 +13,13 @@ from obstore.store import AzureStore, S3Store
 
 from offtake.destinations.base import BeforeCompletion, Pending, StoredObject
 from offtake.destinations.drivers.egress_proxy import operators_proxy, proxy_url
-from offtake.destinations.drivers.http import TRIED_AGAIN, pause_asked_for
+from offtake.destinations.drivers.http import TRIED_AGAIN, retry_after_of_error
 from offtake.destinations.drivers.object_store_errors import (
     BASE_CONNECTION,
     CREDENTIALS,
     Act,
     RefusalError,
-    Rights,
+    RequiredPermissions,
     explain,
     is_missing_root,
     status_of,
@@ -89,13 +89,13 @@ def client_options(network: Network, *endpoints: Endpoint) -> "ClientConfig":
     if network.certificates is not None:
         options["root_certificate"] = network.certificates
     options["proxy_url"] = proxy_url(network)
-    direct = [host for one in endpoints if (host := _judged(network, one)) is not None]
+    direct = [host for one in endpoints if (host := _checked_endpoint(network, one)) is not None]
     if direct:
         options["proxy_excludes"] = ",".join(direct)
     return options
 
 
-def _judged(network: Network, endpoint: Endpoint) -> str | None:
+def _checked_endpoint(network: Network, endpoint: Endpoint) -> str | None:
     """The endpoint's host where it may be connected to directly; raises as `client_options` does."""
     url = urlsplit(endpoint.url)
     host = url.hostname or ""
@@ -119,7 +119,7 @@ class Bucket:
 
     root: str
     endpoint: str
-    rights: Rights
+    rights: RequiredPermissions
     network: Network
     guarded: bool
     attributes: "Attributes" = field(default_factory=dict)
@@ -129,7 +129,7 @@ class Bucket:
 
 
 @dataclass(frozen=True)
-class ByHand:
+class StoreOverrides:
     """What takes the driver's place; each raises what the driver does, or `RefusalError`.
 
     `delete`: removes one object. `clear`: removes unfinished uploads of keys; None where the store has none, or
@@ -147,10 +147,10 @@ class ObjectStoreSink:
     `by_hand` does what the driver does not, or not so that every credential may.
     """
 
-    def __init__(self, store: S3Store | AzureStore, bucket: Bucket, by_hand: "ByHand | None" = None) -> None:
+    def __init__(self, store: S3Store | AzureStore, bucket: Bucket, by_hand: "StoreOverrides | None" = None) -> None:
         self._store = store
         self._bucket = bucket
-        self._by_hand = by_hand or ByHand()
+        self._by_hand = by_hand or StoreOverrides()
 
     def put(
         self,
@@ -163,7 +163,7 @@ class ObjectStoreSink:
         source = _Source(chunks, before_completion)
         suffix = "." + key.rsplit(".", 1)[-1]
         media_type = _MEDIA_TYPES.get(suffix, "application/octet-stream")
-        with self._told(key, "write", source):
+        with self._translating_errors(key, "write", source):
             obstore.put(
                 self._store,
                 key,
@@ -189,7 +189,7 @@ class ObjectStoreSink:
 
     def size(self, key: str) -> int | None:
         """The object's size, from its head."""
-        with self._told(key, "read"):
+        with self._translating_errors(key, "read"):
             try:
                 return obstore.head(self._store, key)["size"]
             except FileNotFoundError as error:
@@ -203,13 +203,13 @@ class ObjectStoreSink:
 
     def read(self, key: str) -> Iterator[bytes]:
         """The object in chunks of about 8 MiB."""
-        with self._told(key, "read"):
+        with self._translating_errors(key, "read"):
             for chunk in obstore.get(self._store, key).stream(min_chunk_size=PART_BYTES):
                 yield bytes(chunk)
 
     def list(self, prefix: str) -> Iterator[StoredObject]:
         """Every object in the folder."""
-        with self._told(prefix, "list"):
+        with self._translating_errors(prefix, "list"):
             for page in obstore.list(self._store, prefix or None):
                 for found in page:
                     modified = round(found["last_modified"].timestamp() * 1000)
@@ -220,7 +220,7 @@ class ObjectStoreSink:
 
         A folder that holds nothing is not there: `DeliveryError`, except for `""`.
         """
-        with self._told(folder, "list"):
+        with self._translating_errors(folder, "list"):
             found = obstore.list_with_delimiter(self._store, folder or None)
         names = [(path.rstrip("/").rsplit("/", 1)[-1], True) for path in found["common_prefixes"]]
         names += [(one["path"].rsplit("/", 1)[-1], False) for one in found["objects"]]
@@ -230,7 +230,7 @@ class ObjectStoreSink:
 
     def delete(self, key: str) -> None:
         """Delete the object."""
-        with self._told(key, "delete"):
+        with self._translating_errors(key, "delete"):
             try:
                 if self._by_hand.delete:
                     self._by_hand.delete(key)
@@ -244,7 +244,7 @@ class ObjectStoreSink:
         """Abort the uploads of these keys that were never completed, where a store keeps them."""
         if not keys or self._by_hand.clear is None:
             return 0
-        with self._told("", "list"):
+        with self._translating_errors("", "list"):
             return self._by_hand.clear(keys)
 
     def uri(self, key: str) -> str:
@@ -255,7 +255,7 @@ class ObjectStoreSink:
         """Nothing to let go of: the driver pools its own connections."""
 
     @contextmanager
-    def _told(self, key: str, act: Act, source: "_Source | None" = None) -> Iterator[None]:
+    def _translating_errors(self, key: str, act: Act, source: "_Source | None" = None) -> Iterator[None]:
         """Tell the driver's errors in our words; the producer's own error passes through."""
         try:
             yield
@@ -274,12 +274,12 @@ class ObjectStoreSink:
         """How long the store wants to be left alone: of what it answers, the driver tells the status and body only."""
         bucket = self._bucket
         try:
-            url = (self._by_hand.address or self._signed)(key or "offtake")
+            url = (self._by_hand.address or self._presign)(key or "offtake")
         except (BaseError, OSError):
             return None
-        return pause_asked_for(url, bucket.network, guarded=bucket.guarded)
+        return retry_after_of_error(url, bucket.network, guarded=bucket.guarded)
 
-    def _signed(self, key: str) -> str:
+    def _presign(self, key: str) -> str:
         return obstore.sign(self._store, "HEAD", key, _SIGNED_FOR)
 
 

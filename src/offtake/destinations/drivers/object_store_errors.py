@@ -18,7 +18,7 @@ BASE_CONNECTION: Final = "the base connection"
 
 
 @dataclass(frozen=True)
-class Rights:
+class RequiredPermissions:
     """What the store's owner must grant for each act, in the vendor's own words."""
 
     write: str
@@ -28,7 +28,7 @@ class Rights:
 
 
 @dataclass(frozen=True)
-class _Answer:
+class _ErrorResponse:
     """How one kind of refusal is told.
 
     The texts may name `endpoint`, `where`, `act`, `right`, `keeper` and what was `said`.
@@ -44,43 +44,45 @@ _Kind = Literal[
     "overtaken", "expired", "clock", "credentials", "no root", "region", "denied", "no object", "refused", "away"
 ]
 
-_ANSWERS: Final[Mapping[_Kind, _Answer]] = {
-    "overtaken": _Answer(
+_ANSWERS: Final[Mapping[_Kind, _ErrorResponse]] = {
+    "overtaken": _ErrorResponse(
         "EXPORT-2003-504",
         "Somebody else removed what was written of {where} before it was complete{said}.",
         "Another writer may have taken over; the export is tried again.",
         transient=True,
     ),
-    "expired": _Answer(
+    "expired": _ErrorResponse(
         CREDENTIALS,
         "The temporary credentials for {where} have expired{said}.",
         "They are asked for anew.",
         transient=True,
     ),
-    "clock": _Answer(
+    "clock": _ErrorResponse(
         CREDENTIALS, "{endpoint} finds this machine's clock wrong{said}.", "Set the clock, then try again."
     ),
-    "credentials": _Answer(
+    "credentials": _ErrorResponse(
         CREDENTIALS,
         "{endpoint} refused the credentials for {where}{said}.",
         "Enter valid credentials in {keeper}.",
     ),
-    "no root": _Answer(
+    "no root": _ErrorResponse(
         "EXPORT-2002-404", "The bucket or container of {where} does not exist.", "Create it, or correct its name."
     ),
-    "region": _Answer(
+    "region": _ErrorResponse(
         "EXPORT-2002-404",
         "The bucket of {where} is in another region.",
         "Enter the bucket's region in {keeper}.",
     ),
-    "denied": _Answer("EXPORT-2001-403", "{endpoint} denied the right to {act} {where}{said}.", "Grant {right} there."),
-    "no object": _Answer("EXPORT-2002-404", "There is no object {where}.", "Find out who removed it."),
-    "refused": _Answer(
+    "denied": _ErrorResponse(
+        "EXPORT-2001-403", "{endpoint} denied the right to {act} {where}{said}.", "Grant {right} there."
+    ),
+    "no object": _ErrorResponse("EXPORT-2002-404", "There is no object {where}.", "Find out who removed it."),
+    "refused": _ErrorResponse(
         "EXPORT-2001-403",
         "{endpoint} refused the request to {act} {where}{said}.",
         "Correct the target connection (storage class, encryption key), or the store's own rules.",
     ),
-    "away": _Answer(
+    "away": _ErrorResponse(
         "EXPORT-2003-504",
         "{endpoint} could not be reached or did not answer as expected for {where}{said}.",
         "Check the endpoint and the network; the export is tried again.",
@@ -132,7 +134,7 @@ def is_missing_root(error: Exception) -> bool:
 
 
 def explain(
-    error: Exception, where: str, endpoint: str, act: Act, rights: Rights, keeper: str = BASE_CONNECTION
+    error: Exception, where: str, endpoint: str, act: Act, rights: RequiredPermissions, keeper: str = BASE_CONNECTION
 ) -> DeliveryError:
     """The driver's error, told. `where`: the object's address; `endpoint`: whom the store is asked of.
 

@@ -60,7 +60,7 @@ def status_error(code: int, reason: str) -> SftpError:
 
 
 @contextmanager
-def told(where: str, right: str) -> Iterator[None]:
+def translating_errors(where: str, right: str) -> Iterator[None]:
     """Raises what the block raises as `DeliveryError`. `right`: what the server's user must be allowed to do there."""
     try:
         yield

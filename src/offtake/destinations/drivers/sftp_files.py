@@ -8,7 +8,13 @@ from dataclasses import dataclass
 from typing import Final, TypeVar
 
 from offtake.destinations.base import Pending
-from offtake.destinations.drivers.sftp_errors import DeniedError, MissingError, SftpError, UnsupportedError, told
+from offtake.destinations.drivers.sftp_errors import (
+    DeniedError,
+    MissingError,
+    SftpError,
+    UnsupportedError,
+    translating_errors,
+)
 from offtake.destinations.drivers.sftp_placing import FOLDER, USUAL, Placing
 from offtake.destinations.drivers.sftp_protocol import (
     CREATE,
@@ -18,7 +24,7 @@ from offtake.destinations.drivers.sftp_protocol import (
     Attributes,
     SftpClient,
 )
-from offtake.destinations.drivers.temporary_names import left_behind, recalled_name, removed_meanwhile, temporary_name
+from offtake.destinations.drivers.temporary_names import leftovers_of, overtaken_error, temporary_name, withdrawn_name
 from offtake.errors import DeliveryError
 
 T = TypeVar("T")
@@ -54,13 +60,13 @@ class RemoteFolder:
         """A new name to write a file under; the file's own where nothing can be renamed."""
         if self.placing.in_place:
             return key
-        return self.beside(key, temporary_name(name_of(key), writer, dot=self.placing.dot))
+        return self.temporary_path(key, temporary_name(name_of(key), writer, dot=self.placing.dot))
 
-    def recalled_key(self, key: str) -> str:
+    def withdrawn_key(self, key: str) -> str:
         """The name of a file that was taken back."""
-        return self.beside(key, recalled_name(name_of(key), dot=self.placing.dot))
+        return self.temporary_path(key, withdrawn_name(name_of(key), dot=self.placing.dot))
 
-    def beside(self, key: str, name: str) -> str:
+    def temporary_path(self, key: str, name: str) -> str:
         """The key of another name in the file's folder, or in that of temporary names."""
         return within(f"{self.kept}/{FOLDER}".strip("/"), name) if self.has_folder else within(folder_of(key), name)
 
@@ -99,11 +105,11 @@ class RemoteFiles:
             if temporary != key or not await self._is_there(key):
                 raise
         try:
-            await self._soon(self._client.remove(self._path(key)))
+            await self._submit(self._client.remove(self._path(key)))
         except UNTOLD as denied:
-            with told(self._folder.uri(key), "replace files"):
+            with translating_errors(self._folder.uri(key), "replace files"):
                 try:
-                    return await self._soon(self._client.open(self._path(key), WRITE | CREATE | TRUNCATE))
+                    return await self._submit(self._client.open(self._path(key), WRITE | CREATE | TRUNCATE))
                 except SftpError:
                     raise denied from None
         return await self._create(key, temporary)
@@ -115,7 +121,7 @@ class RemoteFiles:
             await self._make(folders[0])
         for _ in range(_TRIES):
             with contextlib.suppress(MissingError):
-                return await self._soon(self._client.open(self._path(temporary), flags))
+                return await self._submit(self._client.open(self._path(temporary), flags))
             try:
                 for one in folders:
                     await self._make(one)
@@ -125,12 +131,12 @@ class RemoteFiles:
                     raise
         for one in folders:
             await self._make(one)
-        return await self._soon(self._client.open(self._path(temporary), flags))
+        return await self._submit(self._client.open(self._path(temporary), flags))
 
     async def attributes(self, key: str) -> Attributes | None:
         """What the server tells of a file, by the folder's list where it denies to tell of a single file."""
         try:
-            return await self._soon(self._client.stat(self._path(key)))
+            return await self._submit(self._client.stat(self._path(key)))
         except UNTOLD:
             return (await self.within(folder_of(key))).get(name_of(key))
 
@@ -141,19 +147,19 @@ class RemoteFiles:
         path, source = self._path(key), self._path(temporary)
         may_be_taken = False
         try:
-            if self._client.replaces:
+            if self._client.supports_posix_rename:
                 # A server may offer it and then not let this user have it.
                 with contextlib.suppress(DeniedError, UnsupportedError):
-                    return await self._soon(self._client.replace(source, path))
+                    return await self._submit(self._client.replace(source, path))
             may_be_taken = True
-            return await self._soon(self._client.rename(source, path))
+            return await self._submit(self._client.rename(source, path))
         except SftpError:
             # For each reason, each server has its own word: the file is gone, or the name is taken.
             if not await self._is_there(temporary):
-                raise removed_meanwhile(self._folder.uri(key)) from None
+                raise overtaken_error(self._folder.uri(key)) from None
             if not may_be_taken or not await self._is_there(key):
                 raise
-        return await self._swap(key, temporary)
+        return await self._replace_via_backup(key, temporary)
 
     async def settle(self, key: str, pending: Pending) -> bool:
         """Put the announced file in place if it is still there; False if it has not all its bytes."""
@@ -175,14 +181,14 @@ class RemoteFiles:
 
         Where nothing can be renamed, it is removed.
         """
-        aside = self._folder.recalled_key(key)
+        aside = self._folder.withdrawn_key(key)
         announced = [self._folder.of_token(key, pending.token)] if pending and pending.token else []
         if self._folder.placing.in_place:
             return await self._remove_first((*announced, key))
         # In this order: once the temporary file is gone, no other writer can complete it.
         for one in (*announced, key):
             try:
-                await self._soon(self._client.rename(self._path(one), self._path(aside)))
+                await self._submit(self._client.rename(self._path(one), self._path(aside)))
             except SftpError:
                 # For a file that is missing, each server has its own word.
                 if await self._is_there(one):
@@ -196,7 +202,7 @@ class RemoteFiles:
         for key in keys:
             if await self._is_there(key):
                 with contextlib.suppress(MissingError):
-                    await self._soon(self._client.remove(self._path(key)))
+                    await self._submit(self._client.remove(self._path(key)))
                     return True
         return False
 
@@ -205,7 +211,7 @@ class RemoteFiles:
         found = await self.within(folder)
         for name, attributes in found.items():
             if name not in (".", "..") and not is_file(attributes) and not is_folder(attributes):
-                followed = await self._soon(self._client.stat(self._path(within(folder, name))))
+                followed = await self._submit(self._client.stat(self._path(within(folder, name))))
                 if followed is not None and is_file(followed):
                     found[name] = followed
         return [(name, found[name]) for name in sorted(found) if name not in (".", "..")]
@@ -214,20 +220,20 @@ class RemoteFiles:
         """What the server tells of a folder, nothing where there is none."""
         found: dict[str, Attributes] = {}
         with contextlib.suppress(MissingError):
-            handle = await self._soon(self._client.open_folder(self._path(folder)))
+            handle = await self._submit(self._client.open_folder(self._path(folder)))
             try:
-                while (more := await self._soon(self._client.entries(handle))) is not None:
+                while (more := await self._submit(self._client.entries(handle))) is not None:
                     found.update(more)
             finally:
-                await self._soon(self._client.close(handle))
+                await self._submit(self._client.close(handle))
         return found
 
     async def remove(self, key: str) -> None:
         """Remove the file, what was recalled of it, and the folders below the target's that are empty then."""
         folder, kept = folder_of(key), self._folder.kept
-        for one in (key, self._folder.recalled_key(key)):
+        for one in (key, self._folder.withdrawn_key(key)):
             try:
-                await self._soon(self._client.remove(self._path(one)))
+                await self._submit(self._client.remove(self._path(one)))
             except MissingError:
                 continue
             except SftpError:
@@ -236,19 +242,19 @@ class RemoteFiles:
                     raise
         with contextlib.suppress(SftpError):
             while folder != kept and _is_below(folder, kept):
-                await self._soon(self._client.remove_folder(self._path(folder)))
+                await self._submit(self._client.remove_folder(self._path(folder)))
                 folder = folder_of(folder)
 
     async def clear(self, folder: str, names: Collection[str], upto: int | None) -> int:
         """Remove what unfinished writes of these names have left in a folder; how many files there were."""
         removed = 0
-        for name in left_behind(names, await self.within(folder), upto):
+        for name in leftovers_of(names, await self.within(folder), upto):
             with contextlib.suppress(MissingError):
-                await self._soon(self._client.remove(self._path(within(folder, name))))
+                await self._submit(self._client.remove(self._path(within(folder, name))))
                 removed += 1
         return removed
 
-    async def _soon(self, work: Awaitable[T]) -> T:
+    async def _submit(self, work: Awaitable[T]) -> T:
         async with asyncio.timeout(self._folder.stall):
             return await work
 
@@ -259,8 +265,8 @@ class RemoteFiles:
             folder = folder_of(folder)
         for one in reversed(missing):
             try:
-                with told(self._folder.uri(one), "make folders"):
-                    await self._soon(self._client.make_folder(self._path(one)))
+                with translating_errors(self._folder.uri(one), "make folders"):
+                    await self._submit(self._client.make_folder(self._path(one)))
             except DeliveryError:
                 # Another writer may have made it meanwhile; each server has its own word for that.
                 if await self._is_folder_there(one) is False:
@@ -269,7 +275,7 @@ class RemoteFiles:
     async def _is_folder_there(self, folder: str) -> bool | None:
         """None where the server does not tell; then it is tried to make it."""
         try:
-            return await self._soon(self._client.stat(self._path(folder))) is not None
+            return await self._submit(self._client.stat(self._path(folder))) is not None
         except UNTOLD:
             return None
 
@@ -281,11 +287,11 @@ class RemoteFiles:
             if self._folder.placing.read_back:
                 raise
         with contextlib.suppress(MissingError):
-            handle = await self._soon(self._client.open(self._path(key), WRITE))
+            handle = await self._submit(self._client.open(self._path(key), WRITE))
             try:
-                return Attributes(await self._soon(self._client.size_of(handle)), None, None)
+                return Attributes(await self._submit(self._client.size_of(handle)), None, None)
             finally:
-                await self._soon(self._client.close(handle))
+                await self._submit(self._client.close(handle))
         return None
 
     async def _is_there(self, key: str) -> bool:
@@ -297,33 +303,33 @@ class RemoteFiles:
         except SftpError:
             return True
 
-    async def _swap(self, key: str, temporary: str) -> None:
+    async def _replace_via_backup(self, key: str, temporary: str) -> None:
         """Put the old file aside, then the new one in its place. Whatever goes wrong, the old one is put back."""
         path, source = self._path(key), self._path(temporary)
         aside = self._path(self._folder.temporary_key(key, 0))
         is_placed = False
         try:
             with contextlib.suppress(MissingError):  # another writer may have put it aside
-                await self._soon(self._client.rename(path, aside))
-            await self._soon(self._client.rename(source, path))
+                await self._submit(self._client.rename(path, aside))
+            await self._submit(self._client.rename(source, path))
             is_placed = True
-            with told(self._folder.uri(key), "remove files"), contextlib.suppress(MissingError):
-                await self._soon(self._client.remove(aside))
+            with translating_errors(self._folder.uri(key), "remove files"), contextlib.suppress(MissingError):
+                await self._submit(self._client.remove(aside))
         except (SftpError, DeliveryError) as error:
             is_gone = not is_placed and not await self._is_there(temporary)
             if is_placed:
                 with contextlib.suppress(SftpError):
-                    await self._soon(self._client.rename(path, source))
-            await self._put_back(key, aside)
-            raise (removed_meanwhile(self._folder.uri(key)) if is_gone else error) from None
+                    await self._submit(self._client.rename(path, source))
+            await self._restore_backup(key, aside)
+            raise (overtaken_error(self._folder.uri(key)) if is_gone else error) from None
 
-    async def _put_back(self, key: str, aside: str) -> None:
+    async def _restore_backup(self, key: str, aside: str) -> None:
         try:
-            await self._soon(self._client.rename(aside, self._path(key)))
+            await self._submit(self._client.rename(aside, self._path(key)))
         except SftpError:
             with contextlib.suppress(SftpError):
                 if await self._is_there(key):  # another writer's is there by now
-                    await self._soon(self._client.remove(aside))
+                    await self._submit(self._client.remove(aside))
 
 
 def name_of(key: str) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from offtake.destinations.drivers.asyncssh_logging import asyncssh
-from offtake.destinations.drivers.gcm_patch import hasten
+from offtake.destinations.drivers.gcm_patch import skip_ignore_packets
 from offtake.destinations.drivers.sftp_offer import KINDS, Algorithms
 from offtake.destinations.drivers.sftp_protocol import SftpClient
 
@@ -154,7 +154,7 @@ async def log_in(
     """The connection over `sock` with SFTP on it. Raises what the library raises, and `SftpError`."""
     options = options_of(login, client, host_keys, patience)
     connection = await asyncssh.connect(login.host, login.port, sock=sock, options=options)
-    hasten(connection)
+    skip_ignore_packets(connection)
     try:
         async with asyncio.timeout(patience):
             sftp = SftpClient()

@@ -88,7 +88,7 @@ class SftpClient(asyncssh.SSHClientSession[bytes]):
         """Ask to write a block; `written` tells what became of it."""
         return self._ask(_WRITE, _string(handle), _u64(offset), _u32(len(block)), block)
 
-    async def written(self, asked: "asyncio.Future[_Reply]") -> None:
+    async def confirm_written(self, asked: "asyncio.Future[_Reply]") -> None:
         """Wait until the server has taken a block."""
         (await asked).ok()
 
@@ -148,12 +148,12 @@ class SftpClient(asyncssh.SSHClientSession[bytes]):
         (await self._ask(_RENAME, _path(path), _path(new))).ok()
 
     @property
-    def replaces(self) -> bool:
+    def supports_posix_rename(self) -> bool:
         """Whether the server can rename over another file."""
         return _POSIX_RENAME in self._extensions
 
     async def replace(self, path: str, new: str) -> None:
-        """Rename a file over another; only where `replaces`."""
+        """Rename a file over another; only where `supports_posix_rename`."""
         (await self._ask(_EXTENDED, _string(_POSIX_RENAME), _path(path), _path(new))).ok()
 
     # What the SSH library calls.

@@ -22,7 +22,7 @@ _LOGIN_SECONDS: Final = 30.0
 _CLOSE_SECONDS: Final = 5.0
 
 
-class Session:
+class SftpConnection:
     """A connection, made when it is first needed and again after it broke. Used from any thread."""
 
     def __init__(self, login: Login, network: Network) -> None:
@@ -56,7 +56,7 @@ class Session:
     def close(self) -> None:
         """Close the connection and end the thread."""
         with self._lock:
-            self._hang_up(_closed)
+            self._hang_up(_connection_closed)
             self._over = True
             if self._loop is None or self._thread is None:
                 return
@@ -68,7 +68,7 @@ class Session:
     def _forget(self, client: SftpClient) -> None:
         with self._lock:
             if self._client is client:
-                self._hang_up(_aborted)
+                self._hang_up(_connection_aborted)
 
     def _hang_up(self, how: Callable[[asyncssh.SSHClientConnection], Coroutine[Any, Any, None]]) -> None:
         connection, self._connection, self._client = self._connection, None, None
@@ -79,14 +79,14 @@ class Session:
         if self._over:
             work.close()
             raise asyncssh.ConnectionLost("the sink was closed")
-        future: Future[T] = asyncio.run_coroutine_threadsafe(work, self._started())
+        future: Future[T] = asyncio.run_coroutine_threadsafe(work, self._start_loop())
         try:
             return future.result()
         except BaseException:
             future.cancel()
             raise
 
-    def _started(self) -> asyncio.AbstractEventLoop:
+    def _start_loop(self) -> asyncio.AbstractEventLoop:
         if self._loop is None:
             self._loop = asyncio.new_event_loop()
             # What goes wrong beside the work is told by the work that fails of it.
@@ -96,7 +96,7 @@ class Session:
         return self._loop
 
     def _connect(self) -> None:
-        self._hang_up(_aborted)
+        self._hang_up(_connection_aborted)
         left = list(self.login.host_keys)
         shown: list[str] = []
         while True:
@@ -145,7 +145,7 @@ class Session:
             raise
 
 
-async def _closed(connection: asyncssh.SSHClientConnection) -> None:
+async def _connection_closed(connection: asyncssh.SSHClientConnection) -> None:
     connection.close()
     try:
         async with asyncio.timeout(_CLOSE_SECONDS):
@@ -154,5 +154,5 @@ async def _closed(connection: asyncssh.SSHClientConnection) -> None:
         connection.abort()
 
 
-async def _aborted(connection: asyncssh.SSHClientConnection) -> None:
+async def _connection_aborted(connection: asyncssh.SSHClientConnection) -> None:
     connection.abort()

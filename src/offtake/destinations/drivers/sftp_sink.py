@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from offtake.destinations.base import BeforeCompletion, Pending, StoredObject
 from offtake.destinations.drivers.asyncssh_logging import asyncssh
-from offtake.destinations.drivers.sftp_errors import SftpError, told
+from offtake.destinations.drivers.sftp_errors import SftpError, translating_errors
 from offtake.destinations.drivers.sftp_files import (
     RemoteFiles,
     RemoteFolder,
@@ -23,8 +23,8 @@ from offtake.destinations.drivers.sftp_files import (
 )
 from offtake.destinations.drivers.sftp_placing import FOLDER
 from offtake.destinations.drivers.sftp_protocol import READ, SftpClient
-from offtake.destinations.drivers.sftp_session import Session
-from offtake.destinations.drivers.sftp_transfer import Download, Upload, gathered
+from offtake.destinations.drivers.sftp_session import SftpConnection
+from offtake.destinations.drivers.sftp_transfer import Download, Upload, coalesce
 from offtake.destinations.drivers.temporary_names import is_temporary
 from offtake.errors import DeliveryError
 
@@ -34,7 +34,7 @@ T = TypeVar("T")
 class SftpSink:
     """A folder of a server. A file is visible whole or not at all, unless the server renames nothing."""
 
-    def __init__(self, session: Session, folder: RemoteFolder) -> None:
+    def __init__(self, session: SftpConnection, folder: RemoteFolder) -> None:
         self._session = session
         self._folder = folder
 
@@ -59,7 +59,7 @@ class SftpSink:
         try:
             handle = self._place(client, key, "write files", files.create(key, temporary))
             upload = Upload(client, handle, self._folder.stall)
-            for piece in gathered(chunks):
+            for piece in coalesce(chunks):
                 self._do(client, key, "write files", upload.send(piece))
             self._do(client, key, "write files", upload.finish())
             if self._folder.placing.in_place:
@@ -70,7 +70,7 @@ class SftpSink:
             self._place(client, key, "rename files", files.put_in_place(key, temporary))
         except BaseException:
             if not is_announced:
-                self._clear_away(upload, client, temporary)
+                self._remove_temporaries(upload, client, temporary)
             raise
         return upload.offset
 
@@ -100,7 +100,7 @@ class SftpSink:
     def read(self, key: str) -> Iterator[bytes]:
         """The file in chunks of about 1 MiB, up to 4 MiB read ahead."""
         client = self._session.client()
-        handle = self._do(client, key, "read files", self._soon(client.open(self._folder.path(key), READ)))
+        handle = self._do(client, key, "read files", self._submit(client.open(self._folder.path(key), READ)))
         download = Download(client, handle, self._folder.stall)
         try:
             while chunk := self._do(client, key, "read files", download.next()):
@@ -160,7 +160,7 @@ class SftpSink:
         return client, RemoteFiles(client, self._folder)
 
     def _do(self, client: SftpClient, key: str, right: str, work: Coroutine[Any, Any, T]) -> T:
-        with told(self.uri(key), right):
+        with translating_errors(self.uri(key), right):
             return self._session.run(client, work)
 
     def _place(self, client: SftpClient, key: str, right: str, work: Coroutine[Any, Any, T]) -> T:
@@ -176,15 +176,15 @@ class SftpSink:
             )
             raise DeliveryError(error.code, error.message, remedy) from None
 
-    async def _soon(self, work: Coroutine[Any, Any, T]) -> T:
+    async def _submit(self, work: Coroutine[Any, Any, T]) -> T:
         async with asyncio.timeout(self._folder.stall):
             return await work
 
-    def _clear_away(self, upload: Upload | None, client: SftpClient, temporary: str) -> None:
+    def _remove_temporaries(self, upload: Upload | None, client: SftpClient, temporary: str) -> None:
         """Remove the temporary file, over a new connection when the old one broke; it is not told if that fails too."""
         with contextlib.suppress(DeliveryError, SftpError, asyncssh.Error, OSError):
             if upload is not None:
-                self._session.run(client, upload.give_up())
+                self._session.run(client, upload.abort())
         with contextlib.suppress(DeliveryError, SftpError, asyncssh.Error, OSError):
             again = self._session.client()
-            self._session.run(again, self._soon(again.remove(self._folder.path(temporary))))
+            self._session.run(again, self._submit(again.remove(self._folder.path(temporary))))

@@ -50,7 +50,7 @@ class Upload:
                 raise SftpError(f"it has {size} bytes of the {self.offset} that were sent")
             await self._client.close(self._handle)
 
-    async def give_up(self) -> None:
+    async def abort(self) -> None:
         """Forget what is on its way and close the file."""
         for one in self._pending:
             one.cancel()
@@ -60,7 +60,7 @@ class Upload:
     async def _oldest(self) -> None:
         """Servers answer in the order of the requests: none for the oldest means that nothing moves."""
         async with asyncio.timeout(self._stall):
-            await self._client.written(self._pending.popleft())
+            await self._client.confirm_written(self._pending.popleft())
 
 
 class Download:
@@ -112,7 +112,7 @@ class Download:
         self._ahead.clear()
 
 
-def gathered(chunks: Iterable[bytes]) -> Iterator[bytes]:
+def coalesce(chunks: Iterable[bytes]) -> Iterator[bytes]:
     """The same bytes in pieces of at least 1 MiB, except the last: each costs a change of threads."""
     small = bytearray()
     for chunk in chunks:

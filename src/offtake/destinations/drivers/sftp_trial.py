@@ -7,23 +7,23 @@ from dataclasses import replace
 from typing import Final
 from uuid import uuid4
 
-from offtake.destinations.drivers.sftp_errors import SftpError, told, translate
+from offtake.destinations.drivers.sftp_errors import SftpError, translate, translating_errors
 from offtake.destinations.drivers.sftp_files import UNTOLD, RemoteFiles, RemoteFolder, folder_of, within
 from offtake.destinations.drivers.sftp_placing import FOLDER, Placing, candidates
 from offtake.destinations.drivers.sftp_protocol import READ, SftpClient
-from offtake.destinations.drivers.sftp_session import Session
+from offtake.destinations.drivers.sftp_session import SftpConnection
 from offtake.errors import DeliveryError
 
 _CONTENT: Final = b"Offtake was here to see how files can be put in place; this file may be deleted.\n"
 
 
-def find_placing(session: Session, folder: RemoteFolder, given: dict[str, object]) -> Placing:
+def find_placing(session: SftpConnection, folder: RemoteFolder, given: dict[str, object]) -> Placing:
     """The first way in which the server takes a file into the folder; what is `given` stays as it is.
 
     Raises `DeliveryError`: what the server said of the usual way, where it allows none, or that it went away.
     """
     client = session.client()
-    with told(folder.uri(folder.kept), "write files"):
+    with translating_errors(folder.uri(folder.kept), "write files"):
         return session.run(client, _find(client, folder, given))
 
 
@@ -79,7 +79,7 @@ async def _put(client: SftpClient, folder: RemoteFolder, key: str) -> None:
     try:
         async with asyncio.timeout(folder.stall):
             handle = await files.create(key, temporary)
-            await client.written(client.write(handle, 0, memoryview(_CONTENT)))
+            await client.confirm_written(client.write(handle, 0, memoryview(_CONTENT)))
             await client.close(handle)
             await files.put_in_place(key, temporary)
     except (SftpError, DeliveryError):

@@ -25,12 +25,12 @@ def temporary_name(name: str, writer: int = 0, *, dot: str = ".") -> str:
 
     `dot`: `""` for servers that refuse names that begin with one.
     """
-    return f"{dot}{_stem(name)}.{writer % _WRITERS:04x}{secrets.token_hex(2)}.tmp"
+    return f"{dot}{_base_name(name)}.{writer % _WRITERS:04x}{secrets.token_hex(2)}.tmp"
 
 
-def recalled_name(name: str, *, dot: str = ".") -> str:
+def withdrawn_name(name: str, *, dot: str = ".") -> str:
     """What a complete file is called after it was taken back; nothing but its own removal touches that name."""
-    return f"{dot}{_stem(name)}.recalled.tmp"
+    return f"{dot}{_base_name(name)}.recalled.tmp"
 
 
 def is_temporary(name: str) -> bool:
@@ -38,12 +38,12 @@ def is_temporary(name: str) -> bool:
     return name.endswith(".tmp") and (name.startswith(".") or _SUFFIX.fullmatch(name) is not None)
 
 
-def left_behind(names: Collection[str], found: Iterable[str], upto: int | None = None) -> Iterator[str]:
+def leftovers_of(names: Collection[str], found: Iterable[str], upto: int | None = None) -> Iterator[str]:
     """What of `found` is a temporary file of one of the files `names`; with `upto`, of writers up to that number.
 
     Until there was a name for each write, it was `.NAME.tmp`; those are recognised too.
     """
-    stems, old = {_stem(name) for name in names}, set(names)
+    stems, old = {_base_name(name) for name in names}, set(names)
     for one in found:
         mark = _MARK.fullmatch(one)
         if mark is None or not (mark["digits"] or mark["dot"]):
@@ -54,7 +54,7 @@ def left_behind(names: Collection[str], found: Iterable[str], upto: int | None =
             yield one
 
 
-def removed_meanwhile(where: str) -> DeliveryError:
+def overtaken_error(where: str) -> DeliveryError:
     """Why a write that lasted too long for somebody cannot be completed."""
     return DeliveryError(
         "EXPORT-2003-504",
@@ -64,7 +64,7 @@ def removed_meanwhile(where: str) -> DeliveryError:
     )
 
 
-def _stem(name: str) -> str:
+def _base_name(name: str) -> str:
     data = name.encode("utf-8", "surrogateescape")
     if len(data) + _AROUND <= _LONGEST:
         return name

@@ -9,9 +9,9 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
-from offtake.destinations.base import Site
+from offtake.destinations.base import SandboxLocation
 from offtake.destinations.drivers.azure_account import RIGHTS, Account, account_of, azure_sink
-from offtake.destinations.drivers.http import pause_in
+from offtake.destinations.drivers.http import retry_after_of
 from offtake.destinations.drivers.object_store import ObjectStoreSink
 from offtake.destinations.drivers.object_store_errors import Act, RefusalError, explain
 from offtake.destinations.zones import SETTINGS, AzureZones
@@ -42,7 +42,7 @@ def account(zones: AzureZones) -> Account:
 
 def open_container(zones: AzureZones, container: str) -> ObjectStoreSink:
     """The container's sink; of the account, nothing is asked yet."""
-    site = Site("", zones, network=zones.network)
+    site = SandboxLocation("", zones, network=zones.network)
     return azure_sink(account(zones), container, RIGHTS, site, keeper=SETTINGS)
 
 
@@ -154,7 +154,7 @@ def _client(zones: AzureZones, container: str, act: Act) -> Iterator["ContainerC
     endpoint = urlsplit(owner.endpoint)
     zones.network.resolve(endpoint.hostname or "", endpoint.port or 443)
     if zones.network.certificates is not None:
-        options["transport"] = _trusting(zones.network.certificates)
+        options["transport"] = _with_certificates(zones.network.certificates)
     credential = {"account_name": owner.name, "account_key": owner.key or ""}
     try:
         with ContainerClient(owner.endpoint, container, credential=credential, **options) as client:
@@ -166,7 +166,7 @@ def _client(zones: AzureZones, container: str, act: Act) -> Iterator["ContainerC
         said += f" {_WRONG_KEY}" if _WRONG_KEY in str(error) else ""
         where = f"{owner.endpoint}/{container}"
         headers = getattr(getattr(error, "response", None), "headers", None) or {}
-        refusal = RefusalError(said, pause_in(headers))
+        refusal = RefusalError(said, retry_after_of(headers))
         raise explain(refusal, where, endpoint.netloc, act, RIGHTS, SETTINGS) from None
 
 
@@ -175,7 +175,7 @@ def _code(error: Exception) -> str:
     return str(getattr(code, "value", code))
 
 
-def _trusting(certificates: bytes) -> Any:  # noqa: ANN401 - a transport of the extra
+def _with_certificates(certificates: bytes) -> Any:  # noqa: ANN401 - a transport of the extra
     """The vendor's transport, which can only be told of authorities in a file, and then trusts no others."""
     from azure.core.pipeline.transport import RequestsTransport  # noqa: PLC0415 - an extra, and slow to import
     from requests import Session  # noqa: PLC0415 - comes with the extra

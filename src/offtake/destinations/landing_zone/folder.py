@@ -86,7 +86,7 @@ def chunks(file: BinaryIO, first: int, length: int) -> Iterator[bytes]:
             yield piece
 
 
-def sweep(root: Path, before_ms: int) -> Iterator[int]:
+def expire(root: Path, before_ms: int) -> Iterator[int]:
     """Remove files that were last written before the instant, then folders that are empty.
 
     One folder a turn; how many files went. A file being written was written just now, so that it never goes, while
@@ -127,7 +127,7 @@ def _walk(root: Path, prefix: str, after: str, folded: bool, base: str = "") -> 
             if name.startswith(prefix) and name > after:
                 with contextlib.suppress(FileNotFoundError):
                     yield _file(name, (folder / name[len(inside) :]).lstat())
-        elif _leads_on(name, prefix, after):
+        elif _may_contain(name, prefix, after):
             below = folder / name[len(inside) : -1]
             if not folded or not name.startswith(prefix) or name == prefix:
                 open_folders.append((below, name, iter(_names(below, name))))
@@ -135,7 +135,7 @@ def _walk(root: Path, prefix: str, after: str, folded: bool, base: str = "") -> 
                 yield ZoneFolder(name)
 
 
-def _leads_on(name: str, prefix: str, after: str) -> bool:
+def _may_contain(name: str, prefix: str, after: str) -> bool:
     """Whether there can be anything to list in the folder: what is in it comes right after its own name."""
     passed = name <= after and not after.startswith(name)
     return not passed and (name.startswith(prefix) or prefix.startswith(name))
@@ -151,7 +151,7 @@ def _names(folder: Path, base: str) -> list[str]:
 
 def _named(entry: os.DirEntry[str], base: str) -> str | None:
     """The entry's name in the zone; None for links, what is half written, and names that are no text."""
-    if _half_written(entry.name) or not _is_text(entry.name):
+    if _is_temporary(entry.name) or not _is_text(entry.name):
         return None
     if entry.is_dir(follow_symlinks=False):
         return f"{base}{entry.name}/"
@@ -166,14 +166,14 @@ def _is_text(name: str) -> bool:
     return True
 
 
-def _half_written(name: str) -> bool:
+def _is_temporary(name: str) -> bool:
     return name.startswith(".") and name.endswith(".tmp")
 
 
 def _path(root: Path, name: str) -> Path | None:
     """The file's path, when every step of the name is a plain one and no link is on the way."""
     steps = name.split("/")
-    if any(step in ("", ".", "..") for step in steps) or "\0" in name or _half_written(steps[-1]):
+    if any(step in ("", ".", "..") for step in steps) or "\0" in name or _is_temporary(steps[-1]):
         return None
     home = root.resolve()
     path = home.joinpath(*steps)

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Final
 
-from offtake.destinations.base import Site
+from offtake.destinations.base import SandboxLocation
 from offtake.destinations.landing_zone import azure, folder, s3
 from offtake.destinations.landing_zone.sinks import open_zone
 from offtake.destinations.zones import AzureZones, LocalZones, S3Zones, ZoneType
@@ -16,7 +16,7 @@ from offtake.errors import DeliveryError
 _NOT_THERE: Final = "EXPORT-2002-404"
 
 
-def address(site: Site, kind: ZoneType) -> str:
+def zone_url(site: SandboxLocation, kind: ZoneType) -> str:
     """The zone's address, as people write it."""
     zones, owner, sandbox = site.zones, site.organisation, site.sandbox_name
     if isinstance(zones, LocalZones):
@@ -26,7 +26,7 @@ def address(site: Site, kind: ZoneType) -> str:
     return f"s3://{zones.bucket}/{zones.folder(owner, sandbox, kind)}"
 
 
-def sweep(site: Site, kind: ZoneType, before_ms: int) -> Iterator[int]:
+def expire(site: SandboxLocation, kind: ZoneType, before_ms: int) -> Iterator[int]:
     """Remove files that were last written before the instant; how many went, a step a turn. Raises `DeliveryError`.
 
     What is being written never goes: in a folder it was written just now, an object is there only once it is whole,
@@ -34,7 +34,7 @@ def sweep(site: Site, kind: ZoneType, before_ms: int) -> Iterator[int]:
     """
     zones = site.zones
     if isinstance(zones, LocalZones):
-        yield from folder.sweep(zones.folder(site.sandbox_name, kind), before_ms)
+        yield from folder.expire(zones.folder(site.sandbox_name, kind), before_ms)
         return
     try:
         with _sweeper(site, kind, before_ms) as remove:
@@ -45,7 +45,7 @@ def sweep(site: Site, kind: ZoneType, before_ms: int) -> Iterator[int]:
             raise
 
 
-def empty(site: Site, kind: ZoneType) -> Iterator[None]:
+def empty(site: SandboxLocation, kind: ZoneType) -> Iterator[None]:
     """Remove everything, a step a turn; signatures that Azure would honour end first. Raises `DeliveryError`.
 
     The folder or container itself stays: it may be a mount, a link that somebody made, or have rights of its own.
@@ -69,12 +69,12 @@ def empty(site: Site, kind: ZoneType) -> Iterator[None]:
             raise
 
 
-def _no_container_yet(site: Site, error: DeliveryError) -> bool:
+def _no_container_yet(site: SandboxLocation, error: DeliveryError) -> bool:
     """Azure's containers are made when something is written or credentials are asked for; buckets have to be there."""
     return isinstance(site.zones, AzureZones) and error.code == _NOT_THERE
 
 
-def _sweeper(site: Site, kind: ZoneType, before_ms: int) -> AbstractContextManager[Callable[[str], bool]]:
+def _sweeper(site: SandboxLocation, kind: ZoneType, before_ms: int) -> AbstractContextManager[Callable[[str], bool]]:
     """Removes an object by its key, unless it was written at the instant or later."""
     zones, owner, sandbox = site.zones, site.organisation, site.sandbox_name
     if isinstance(zones, AzureZones):

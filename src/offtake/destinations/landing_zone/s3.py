@@ -17,9 +17,9 @@ from offtake.destinations.drivers.object_store import (
     RETRIES,
     SIGNED,
     Bucket,
-    ByHand,
     Endpoint,
     ObjectStoreSink,
+    StoreOverrides,
     client_options,
 )
 from offtake.destinations.drivers.object_store_errors import Act, RefusalError, explain
@@ -40,7 +40,7 @@ _FRESH: Final = timedelta(minutes=10)
 
 
 @dataclass(frozen=True)
-class Session:
+class TemporaryCredentials:
     """Temporary credentials of a consumer; `expires_at` in epoch seconds."""
 
     access_key_id: str
@@ -84,22 +84,22 @@ def open_folder(zones: S3Zones, folder: str) -> ObjectStoreSink:
         rights=UPLOADS,
         by_folder=zones.endpoint is None,
     )
-    return ObjectStoreSink(store, bucket, ByHand(clear=uploads.abort))
+    return ObjectStoreSink(store, bucket, StoreOverrides(clear=uploads.abort))
 
 
-def session_for(zones: S3Zones, folder: str, name: str, seconds: int, *, deletes: bool = False) -> Session:
+def session_for(zones: S3Zones, folder: str, name: str, seconds: int, *, deletes: bool = False) -> TemporaryCredentials:
     """A session of the role that reads and lists in the folder, and `deletes` if it may; raises `DeliveryError`.
 
     `name` is what the store's own log calls it. `seconds` is brought into what a store allows.
     """
-    with _told(zones, f"the role {zones.role}"):
+    with _translating_errors(zones, f"the role {zones.role}"):
         given = _client("sts", zones, _environment()).assume_role(
             RoleArn=zones.role,
             RoleSessionName=name[:64],
             DurationSeconds=max(SHORTEST, min(LONGEST, seconds)),
             Policy=json.dumps(collecting_policy(zones, folder, deletes=deletes), separators=(",", ":")),
         )["Credentials"]
-    return Session(
+    return TemporaryCredentials(
         access_key_id=given["AccessKeyId"],
         secret_access_key=given["SecretAccessKey"],
         token=given["SessionToken"],
@@ -129,7 +129,7 @@ def remove_unchanged(zones: S3Zones, key: str, before_ms: int) -> bool:
     It is looked at once more just before; Amazon, and any store that knows If-Match, also refuses to delete what was
     replaced in between.
     """
-    with _told(zones, f"s3://{zones.bucket}/{key}", "delete"):
+    with _translating_errors(zones, f"s3://{zones.bucket}/{key}", "delete"):
         client = _client("s3", zones, _environment())
         try:
             found = client.head_object(Bucket=zones.bucket, Key=key)
@@ -208,7 +208,7 @@ def _client(service: str, zones: S3Zones, environment: Environment) -> Any:  # n
 
 
 @contextmanager
-def _told(zones: S3Zones, where: str, act: Act = "read") -> Iterator[None]:
+def _translating_errors(zones: S3Zones, where: str, act: Act = "read") -> Iterator[None]:
     """Tell botocore's errors in our words."""
     try:
         yield

@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from offtake.formats import gzip_members
 from offtake.formats.parquet_pages import footer, thrift
-from offtake.formats.parquet_pages.footer import UnsuitedError
+from offtake.formats.parquet_pages.footer import NotRecompressibleError
 from offtake.formats.parquet_pages.thrift import FALSE, I32, STRUCT, Struct, value
 
 UNCOMPRESSED, GZIP = 0, 2
@@ -46,40 +46,41 @@ Stored = tuple[Struct, memoryview]
 def pages(found: Iterable[Stored], meta: Struct, codec: int, level: int) -> Iterator[Page]:
     """The chunk's pages under `codec`, in order; `level` is gzip's, `meta` the chunk's ColumnMetaData.
 
-    Raises `UnsuitedError`, also in its midst, when a page is not as expected, and what reading the file raises.
+    Raises `NotRecompressibleError`, also in its midst, when a page is not as expected, and what reading the file
+    raises.
     """
     old = thrift.number(meta, CODEC)
     if old == codec:
         return (_unchanged(header, body) for header, body in found)
     if old not in _CODECS:
-        raise UnsuitedError(f"its codec has the number {old}")
+        raise NotRecompressibleError(f"its codec has the number {old}")
     return (_page(header, body, _CODECS[old], codec, level) for header, body in found)
 
 
 def check_plain(page: Stored) -> Stored:
-    """The page; raises `UnsuitedError` unless it is of the first version and its values are in the encoding PLAIN."""
+    """The page; raises `NotRecompressibleError` unless it is of version 1 and its values have the encoding PLAIN."""
     header, _ = page
     if thrift.number(header, _KIND) != _DATA or thrift.number(thrift.inner(header, _DATA_V1), _ENCODING) != _PLAIN:
-        raise UnsuitedError("its values are in other encodings than PLAIN")
+        raise NotRecompressibleError("its values are in other encodings than PLAIN")
     return page
 
 
 def check_range(file: pa.NativeFile, first: int, last: int) -> None:
-    """Raise `UnsuitedError` when the file has no bytes `[first, last)`."""
+    """Raise `NotRecompressibleError` when the file has no bytes `[first, last)`."""
     if not len(footer.MAGIC) <= first <= last <= file.size():
-        raise UnsuitedError("its metadata names a place that it does not have")
+        raise NotRecompressibleError("its metadata names a place that it does not have")
 
 
-def begins(meta: Struct) -> int:
+def first_offset(meta: Struct) -> int:
     """Where the chunk's first page lies."""
     pages_at = thrift.number(meta, PAGES_AT)
     return min(pages_at, thrift.number(meta, DICTIONARY_AT, 0) or pages_at)
 
 
-def stored(file: pa.NativeFile, meta: Struct) -> Iterator[Stored]:
+def stored_size(file: pa.NativeFile, meta: Struct) -> Iterator[Stored]:
     """The pages of a chunk as they are in the file. Raises as `pages` does."""
     pages_at, left = thrift.number(meta, PAGES_AT), thrift.number(meta, COUNT)
-    at = begins(meta)
+    at = first_offset(meta)
     end = at + thrift.number(meta, TOTAL)
     check_range(file, at, end)
     check_range(file, pages_at, end)
@@ -88,17 +89,17 @@ def stored(file: pa.NativeFile, meta: Struct) -> Iterator[Stored]:
         header, length = window.header(at)
         size = thrift.number(header, _SIZE)
         if size < 0 or at + length + size > end:
-            raise UnsuitedError("a page is longer than its column chunk")
+            raise NotRecompressibleError("a page is longer than its column chunk")
         if not 0 <= thrift.number(header, _PLAIN_SIZE) <= _MOST_PAGE:
-            raise UnsuitedError("a page is large")
+            raise NotRecompressibleError("a page is large")
         body = window.bytes(at + length, size)
         if _CRC in header and gzip_members.checksum(body) != thrift.number(header, _CRC) & 0xFFFFFFFF:
-            raise UnsuitedError("a page does not have its checksum")
+            raise NotRecompressibleError("a page does not have its checksum")
         yield header, body
         left -= _count(header)
         at += length + size
     if left:
-        raise UnsuitedError("a column chunk has more or fewer values than its metadata says")
+        raise NotRecompressibleError("a column chunk has more or fewer values than its metadata says")
 
 
 class _Window:
@@ -123,7 +124,7 @@ class _Window:
             self._begins = at
             self._data = memoryview(self._file.read_at(min(max(size, _WINDOW), self._end - at), at))
             if len(self._data) < size:
-                raise UnsuitedError("the file ends within a column chunk")
+                raise NotRecompressibleError("the file ends within a column chunk")
         return self._data[at - self._begins : at - self._begins + size]
 
 
@@ -133,7 +134,7 @@ def _count(header: Struct) -> int:
     if kind == _OF_DICTIONARY:
         return 0
     if kind not in (_DATA, _DATA_2):
-        raise UnsuitedError(f"there is a page of kind {kind}")
+        raise NotRecompressibleError(f"there is a page of kind {kind}")
     return thrift.number(thrift.inner(header, _DATA_V1 if kind == _DATA else _DATA_V2), _VALUES)
 
 
@@ -155,14 +156,14 @@ def _page(old: Struct, body: memoryview, stored: str | None, codec: int, level: 
         # The second version's levels lie uncompressed in front.
         size = thrift.number(inner, _DEFINITIONS, 0) + thrift.number(inner, _REPETITIONS, 0)
         if not 0 <= size <= len(body):
-            raise UnsuitedError("a page's levels are longer than it is")
+            raise NotRecompressibleError("a page's levels are longer than it is")
         levels, body = body[:size], body[size:]
         if not value(inner, _IS_COMPRESSED, True):
             stored = None
     plain_size = thrift.number(old, _PLAIN_SIZE)
     plain = _plain(stored, body, plain_size - len(levels))
     compresses = codec == GZIP and (inner is None or len(plain) > 0)
-    packed = gzip_members.packed(plain, level) if compresses else plain
+    packed = gzip_members.compress_member(plain, level) if compresses else plain
     if inner is not None:
         header[_DATA_V2] = (STRUCT, inner | {_IS_COMPRESSED: (FALSE, compresses)})
     header[_SIZE] = (I32, len(levels) + len(packed))
@@ -176,15 +177,15 @@ def _plain(stored: str | None, body: memoryview, size: int) -> memoryview:
     """What a codec has made the bytes of, which must be exactly so many."""
     if stored is None or not (len(body) or size):
         if len(body) != size:
-            raise UnsuitedError("a page does not have the size that its header says")
+            raise NotRecompressibleError("a page does not have the size that its header says")
         return body
     codec = pa.Codec(stored)
     try:
         plain = memoryview(codec.decompress(body, size))
     except (OSError, pa.ArrowException) as error:
-        raise UnsuitedError(f"a page cannot be decompressed: {error}") from None
+        raise NotRecompressibleError(f"a page cannot be decompressed: {error}") from None
     if _has_other_size(codec, body, size):
-        raise UnsuitedError("a page does not have the size that its header says")
+        raise NotRecompressibleError("a page does not have the size that its header says")
     return plain
 
 

@@ -29,46 +29,46 @@ _DECIMAL: Final = 5
 COLUMNS, SIZE, ROWS = 1, 2, 3
 
 
-class UnsuitedError(Exception):
+class NotRecompressibleError(Exception):
     """The file's pages cannot go as they are; its rows must be decoded. The text says why."""
 
 
 @contextmanager
-def judged() -> Iterator[None]:
-    """Metadata that is not as the format has it, as `UnsuitedError`."""
+def translating_thrift_errors() -> Iterator[None]:
+    """Metadata that is not as the format has it, as `NotRecompressibleError`."""
     try:
         yield
     except thrift.ThriftError as error:
-        raise UnsuitedError(f"its metadata cannot be read: {error}") from None
+        raise NotRecompressibleError(f"its metadata cannot be read: {error}") from None
 
 
 def footer(file: pa.NativeFile) -> Struct:
-    """The file's metadata. Raises `UnsuitedError` for a file that has none in the clear."""
+    """The file's metadata. Raises `NotRecompressibleError` for a file that has none in the clear."""
     size = file.size()
     tail = file.read_at(min(size, _FIRST_READ), max(0, size - _FIRST_READ))
     if len(tail) < _TAIL or tail[-4:] != MAGIC:
-        raise UnsuitedError("it does not end as a Parquet file in the clear does")
+        raise NotRecompressibleError("it does not end as a Parquet file in the clear does")
     length = int.from_bytes(tail[-8:-4], "little")
     if length + _TAIL > len(tail):
         if length + _TAIL > size:
-            raise UnsuitedError("its metadata is longer than the file")
+            raise NotRecompressibleError("its metadata is longer than the file")
         tail = file.read_at(length + _TAIL, size - length - _TAIL)
     if length > _MOST_LENGTH:
-        raise UnsuitedError("its metadata is large")
-    with judged():
+        raise NotRecompressibleError("its metadata is large")
+    with translating_thrift_errors():
         found, _ = thrift.decode(tail[-_TAIL - length : -_TAIL])
     if _ENCRYPTION in found:
-        raise UnsuitedError("it is encrypted")
+        raise NotRecompressibleError("it is encrypted")
     return found
 
 
-def begins(file: pa.NativeFile) -> int:
+def first_offset(file: pa.NativeFile) -> int:
     """Where the metadata lie that `footer` gives."""
     tail = file.read_at(_TAIL, file.size() - _TAIL)
     return int(file.size()) - _TAIL - int.from_bytes(tail[:4], "little")
 
 
-def groups(of: Struct) -> list[Struct]:
+def row_groups(of: Struct) -> list[Struct]:
     """The file's row groups."""
     return thrift.inners(of, GROUPS)
 
@@ -88,26 +88,26 @@ def columns(group: Struct) -> list[Struct]:
     return thrift.inners(group, COLUMNS)
 
 
-def leaves(of: Struct) -> int:
+def leaf_columns(of: Struct) -> int:
     """How many columns there are in each row group."""
     return sum(_TYPE in element for element in _elements(of))
 
 
-def joined(footers: Sequence[Struct], model: Struct) -> Struct:
+def with_row_groups(footers: Sequence[Struct], model: Struct) -> Struct:
     """The metadata that one file of all their row groups has, still without them: under the model's field ids.
 
-    `model` is the metadata that our own encoder writes for the schema that is delivered. Raises `UnsuitedError` when
-    the files' structure is not the model's, or when they do not all come from one version of one writer, which readers
-    judge statistics by.
+    `model` is the metadata that our own encoder writes for the schema that is delivered. Raises
+    `NotRecompressibleError` when the files' structure is not the model's, or when they do not all come from one version
+    of one writer, which readers judge statistics by.
     """
     first = footers[0]
     for one in footers:
         same = (_structure(one) == _structure(first), *(one.get(key) == first.get(key) for key in _OF_WRITER))
         if not all(same):
-            raise UnsuitedError("the files come from different writers")
+            raise NotRecompressibleError("the files come from different writers")
     ours, theirs = _elements(model), _elements(first)
     if len(ours) != len(theirs) or not all(map(_fits, theirs[1:], ours[1:])):
-        raise UnsuitedError("its columns are stored in another form")
+        raise NotRecompressibleError("its columns are stored in another form")
     named = [
         {**element, _FIELD_ID: own[_FIELD_ID]} if _FIELD_ID in own else _without_id(element)
         for element, own in zip(theirs, ours, strict=True)
@@ -149,7 +149,7 @@ def _is_bare(element: Struct) -> bool:
     return _CONVERTED not in element and _LOGICAL not in element
 
 
-def written(of: Struct, row_groups: list[Struct]) -> bytes:
+def encode_footer(of: Struct, row_groups: list[Struct]) -> bytes:
     """The end of a file: its metadata with these row groups, the length, and the mark."""
     whole = of | {
         _ALL_ROWS: (I64, sum(map(rows, row_groups))),

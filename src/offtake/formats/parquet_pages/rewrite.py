@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from offtake.formats.parquet_pages import chunks, footer, thrift
 from offtake.formats.parquet_pages.chunks import CODEC, COUNT, DICTIONARY_AT, PAGES_AT, TOTAL, Page
-from offtake.formats.parquet_pages.footer import UnsuitedError
+from offtake.formats.parquet_pages.footer import NotRecompressibleError
 from offtake.formats.parquet_pages.thrift import BINARY, I16, I32, I64, LIST, STRUCT, Items, Struct
 
 # ColumnChunk
@@ -31,7 +31,7 @@ _MOST_ORDINAL: Final = 2**15 - 1
 
 
 @dataclass(frozen=True)
-class Source:
+class StoredFile:
     """Row groups `[first, last)` of an open file, and the file's metadata."""
 
     file: pa.NativeFile
@@ -42,12 +42,12 @@ class Source:
     @property
     def groups(self) -> list[Struct]:
         """The metadata of those row groups."""
-        return footer.groups(self.footer)[self.first : self.last]
+        return footer.row_groups(self.footer)[self.first : self.last]
 
     @property
     def is_whole(self) -> bool:
         """Whether these are all row groups that the file has."""
-        return self.first == 0 and self.last == len(footer.groups(self.footer))
+        return self.first == 0 and self.last == len(footer.row_groups(self.footer))
 
 
 @dataclass(frozen=True)
@@ -62,44 +62,44 @@ class Target:
     only_plain: bool = False
 
 
-def have_codec(source: Source, codec: int) -> bool:
+def codec_available(source: StoredFile, codec: int) -> bool:
     """Whether the row groups are compressed by that codec already."""
     return all(
         thrift.number(_meta(chunk), CODEC) == codec for group in source.groups for chunk in footer.columns(group)
     )
 
 
-def check(source: Source, end: Struct) -> None:
-    """Raise `UnsuitedError` unless what is told of each row group is what is there, as far as the metadata tell.
+def check(source: StoredFile, end: Struct) -> None:
+    """Raise `NotRecompressibleError` unless each row group is as its metadata state, as far as metadata can show.
 
     These are the columns that `end` has, and as many rows as values of each column that is no part of another.
     """
-    leaves = footer.leaves(end)
+    leaves = footer.leaf_columns(end)
     for group in source.groups:
         _check_group(group, leaves)
 
 
-def unmoved(source: Source) -> list[Struct]:
+def copied_row_groups(source: StoredFile) -> list[Struct]:
     """The metadata of row groups that stay where they are, which not every writer says right."""
     return [
-        group | {_GROUP_AT: (I64, chunks.begins(_meta(column)))}
+        group | {_GROUP_AT: (I64, chunks.first_offset(_meta(column)))}
         for group in source.groups
         for column in footer.columns(group)[:1]
     ]
 
 
-def recompressed(sources: Sequence[Source], end: Struct, target: Target) -> Iterator[bytes]:
+def recompress(sources: Sequence[StoredFile], end: Struct, target: Target) -> Iterator[bytes]:
     """The bytes of one file that has the sources' row groups with all pages under the target's codec.
 
-    `end`: what `footer.joined` gives. In chunks of about 1 MiB; the same sources give the same bytes.
-    Raises `UnsuitedError` when a page is not as expected, and what reading the files raises.
+    `end`: what `footer.with_row_groups` gives. In chunks of about 1 MiB; the same sources give the same bytes.
+    Raises `NotRecompressibleError` when a page is not as expected, and what reading the files raises.
     """
-    with footer.judged():
-        yield from _recompressed(sources, end, target)
+    with footer.translating_thrift_errors():
+        yield from _recompress(sources, end, target)
 
 
-def _recompressed(sources: Sequence[Source], end: Struct, target: Target) -> Iterator[bytes]:
-    out = _Out()
+def _recompress(sources: Sequence[StoredFile], end: Struct, target: Target) -> Iterator[bytes]:
+    out = _CountingOutput()
     groups: list[Struct] = []
     made: list[_Chunk] = []
     out.put(footer.MAGIC)
@@ -115,12 +115,12 @@ def _recompressed(sources: Sequence[Source], end: Struct, target: Target) -> Ite
     for chunk in made:
         _put_indexes(chunk, out)
         yield from out.full()
-    out.put(footer.written(end, groups))
-    yield out.taken()
+    out.put(footer.encode_footer(end, groups))
+    yield out.take()
 
 
 def _pages(file: pa.NativeFile, meta: Struct, target: Target) -> Iterator[Page]:
-    stored = chunks.stored(file, meta)
+    stored = chunks.stored_size(file, meta)
     return chunks.pages(
         map(chunks.check_plain, stored) if target.only_plain else stored, meta, target.codec, target.level
     )
@@ -130,9 +130,9 @@ def _check_group(group: Struct, leaves: int) -> None:
     columns = [_meta(column) for column in footer.columns(group)]
     flat = [column for column in columns if _depth(column) == 1]
     if not leaves or len(columns) != leaves:
-        raise UnsuitedError("a row group does not have the columns that there are")
+        raise NotRecompressibleError("a row group does not have the columns that there are")
     if any(thrift.number(column, COUNT) != footer.rows(group) for column in flat):
-        raise UnsuitedError("a row group has more or fewer rows than values")
+        raise NotRecompressibleError("a row group has more or fewer rows than values")
 
 
 def _depth(meta: Struct) -> int:
@@ -140,7 +140,7 @@ def _depth(meta: Struct) -> int:
     return len(path.values) if kind == LIST else 0
 
 
-class _Out:
+class _CountingOutput:
     """What was made and not yet taken, and how much was made in all."""
 
     def __init__(self) -> None:
@@ -155,9 +155,9 @@ class _Out:
 
     def full(self) -> Iterator[bytes]:
         if self._size >= _CHUNK:
-            yield self.taken()
+            yield self.take()
 
-    def taken(self) -> bytes:
+    def take(self) -> bytes:
         held, self._held, self._size = self._held, [], 0
         return b"".join(held)
 
@@ -179,7 +179,7 @@ class _Chunk:
 
 
 def _chunk(
-    file: pa.NativeFile, column: Struct, codec: int, pages: Iterable[Page], out: _Out
+    file: pa.NativeFile, column: Struct, codec: int, pages: Iterable[Page], out: _CountingOutput
 ) -> Generator[bytes, None, _Chunk]:
     """Put a chunk's pages out; returns what it is then."""
     old, begins = _meta(column), out.position
@@ -194,7 +194,7 @@ def _chunk(
         out.put(page.data)
         yield from out.full()
     if not places:
-        raise UnsuitedError("a column has no pages")
+        raise NotRecompressibleError("a column has no pages")
     meta = {key: found for key, found in old.items() if key not in (_INDEX_PAGE_AT, DICTIONARY_AT, _BLOOM_AT)}
     meta[CODEC] = (I32, codec)
     meta[_PLAIN_TOTAL] = (I64, plain_size)
@@ -221,7 +221,7 @@ def _group(old: Struct, done: Sequence[_Chunk], number: int) -> Struct:
     return made
 
 
-def _put_indexes(chunk: _Chunk, out: _Out) -> None:
+def _put_indexes(chunk: _Chunk, out: _CountingOutput) -> None:
     described, meta = chunk.described, _meta(chunk.described)
     bloom = _bytes(chunk.file, _meta(chunk.old), _BLOOM_AT, _BLOOM_SIZE)
     if bloom is None:
@@ -247,7 +247,7 @@ def _offset_index(file: pa.NativeFile, column: Struct, places: Sequence[tuple[in
     index, _ = thrift.decode(data)
     locations = thrift.inners(index, _LOCATIONS)
     if len(locations) != len(places):
-        raise UnsuitedError("an offset index does not have the pages that there are")
+        raise NotRecompressibleError("an offset index does not have the pages that there are")
     for location, (at, size) in zip(locations, places, strict=True):
         location[_AT], location[_LENGTH] = (I64, at), (I32, size)
     return thrift.encode(index)
@@ -265,5 +265,5 @@ def _bytes(file: pa.NativeFile, of: Struct, at: int, size: int) -> bytes | None:
 
 def _meta(chunk: Struct) -> Struct:
     if _CRYPTO in chunk or _FILE_PATH in chunk:
-        raise UnsuitedError("a column is encrypted or lies in another file")
+        raise NotRecompressibleError("a column is encrypted or lies in another file")
     return thrift.inner(chunk, _META)

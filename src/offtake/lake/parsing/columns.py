@@ -6,7 +6,7 @@ from typing import Final
 
 import pyarrow as pa
 
-from offtake.lake.parsing.errors import UnfitError
+from offtake.lake.parsing.errors import SchemaMismatchError
 from offtake.lake.parsing.kinds import (
     ELEMENT,
     VALUE,
@@ -41,9 +41,9 @@ class Changes:
     denied: list[Path] = field(default_factory=list)
 
 
-def normal_schema(schema: pa.Schema) -> pa.Schema:
+def iceberg_schema(schema: pa.Schema) -> pa.Schema:
     """The schema in types that Iceberg has, or null where nothing is known yet. Raises `UnfitError` by column."""
-    made = pa.schema([pa.field(one.name, _normal(one.type, (one.name,)), one.nullable) for one in schema])
+    made = pa.schema([pa.field(one.name, _iceberg_type(one.type, (one.name,)), one.nullable) for one in schema])
     check_names(made)
     return made
 
@@ -54,35 +54,39 @@ def check_names(schema: pa.Schema) -> None:
     for path, kind in _named(list(schema), ()):
         name = name_of(path)
         if not path[-1]:
-            raise UnfitError(
+            raise SchemaMismatchError(
                 "a column has no name" if len(path) == 1 else f"column {name_of(path[:-1])} has a field without a name"
             )
         if "\0" in path[-1]:
-            raise UnfitError(f"column {path[-1]!r} has a NUL character in its name")
+            raise SchemaMismatchError(f"column {path[-1]!r} has a NUL character in its name")
         full = ".".join({ELEMENT: "element", VALUE: "value"}.get(step, step) for step in path)
         if full in seen:
-            raise UnfitError(f"column {name} is there twice")
+            raise SchemaMismatchError(f"column {name} is there twice")
         seen.add(full)
         if pa.types.is_map(kind) and pa.types.is_nested(kind.key_type):
-            raise UnfitError(f"column {name} is a map whose keys are not single values, which no export delivers")
+            raise SchemaMismatchError(
+                f"column {name} is a map whose keys are not single values, which no export delivers"
+            )
     for one in schema:
         if depth_of(one.type) > DEEPEST:
-            raise UnfitError(f"column {one.name} is nested deeper than {DEEPEST} levels")
+            raise SchemaMismatchError(f"column {one.name} is nested deeper than {DEEPEST} levels")
 
 
 def check_reserved_names(schema: pa.Schema) -> None:
     """Raise `UnfitError` for names that mark what is not a column: a struct without fields, steps of paths."""
     for one in schema:
         if one.name in _RESERVED:
-            raise UnfitError(f"column {one.name} has a reserved name; rename it")
+            raise SchemaMismatchError(f"column {one.name} has a reserved name; rename it")
     for path, kind in _named(list(schema), ()):
         if pa.types.is_struct(kind) and any(one.name in _RESERVED for one in fields_of(kind)):
-            raise UnfitError(f"column {name_of(path)} has a field with a reserved name ({', '.join(_RESERVED)})")
+            raise SchemaMismatchError(
+                f"column {name_of(path)} has a field with a reserved name ({', '.join(_RESERVED)})"
+            )
 
 
-def settled(schema: pa.Schema) -> pa.Schema:
+def null_columns_as_text(schema: pa.Schema) -> pa.Schema:
     """The schema as a table has it: text for what is not known yet, and no struct without fields."""
-    fields = [field.with_type(_settled(field.type)) for field in schema]
+    fields = [field.with_type(_null_type_as_text(field.type)) for field in schema]
     return pa.schema(fields or [pa.field(PLACEHOLDER, pa.string())])
 
 
@@ -92,13 +96,13 @@ def undetermined(schema: pa.Schema) -> list[Path]:
 
 
 def with_undetermined(schema: pa.Schema, paths: list[Path]) -> pa.Schema:
-    """A table's schema as it was before `settled`, which left `paths` undetermined."""
+    """A table's schema as it was before `null_columns_as_text`, which left `paths` undetermined."""
     return pa.schema(fields_of(_unsettled(pa.struct(list(schema)), (), frozenset(paths))))
 
 
-def agree(known: pa.Schema, coming: pa.Schema) -> bool:
+def are_compatible(known: pa.Schema, coming: pa.Schema) -> bool:
     """Whether files of the one schema can be in a table of the other: what both have is of one type."""
-    return _agree(pa.struct(list(known)), pa.struct(list(coming)))
+    return _are_compatible(pa.struct(list(known)), pa.struct(list(coming)))
 
 
 @dataclass(frozen=True)
@@ -131,7 +135,7 @@ class Resolver:
             return kind
         found = stats.type()
         if found is None:
-            raise UnfitError(f"column {name_of(path)} holds numbers of more than 38 digits together")
+            raise SchemaMismatchError(f"column {name_of(path)} holds numbers of more than 38 digits together")
         return found
 
     def _fields(self, known: list[pa.Field], coming: list[pa.Field], path: Path) -> list[pa.Field]:
@@ -141,7 +145,7 @@ class Resolver:
             other = by_name.pop(ours.name, None)
             where = (*path, ours.name)
             if other is None and not ours.nullable and self.whole:
-                raise UnfitError(f"column {name_of(where)} is required and is not in the file")
+                raise SchemaMismatchError(f"column {name_of(where)} is required and is not in the file")
             made.append(ours if other is None else ours.with_type(self.column(ours.type, other.type, where)))
         added = (one.with_type(self.new(one.type, (*path, one.name))) for one in by_name.values())
         return made + [one if self.first else one.with_nullable(True) for one in added]
@@ -255,9 +259,9 @@ _SAME: Final = (
 )
 
 
-def _normal(kind: pa.DataType, path: Path) -> pa.DataType:  # noqa: PLR0911 - one return a kind reads as a table
+def _iceberg_type(kind: pa.DataType, path: Path) -> pa.DataType:  # noqa: PLR0911 - one return a kind reads as a table
     if isinstance(kind, pa.BaseExtensionType):
-        return _normal_extension(kind, path)
+        return _iceberg_extension_type(kind, path)
     if any(is_same(kind) for is_same in _SAME):
         return kind
     for is_alike, normal in _ALIKE:
@@ -268,30 +272,30 @@ def _normal(kind: pa.DataType, path: Path) -> pa.DataType:  # noqa: PLR0911 - on
     if pa.types.is_decimal(kind) and kind.precision <= WIDEST and 0 <= kind.scale <= kind.precision:
         return pa.decimal128(kind.precision, kind.scale)
     if pa.types.is_dictionary(kind) or pa.types.is_run_end_encoded(kind):
-        return _normal(kind.value_type, path)
-    return _normal_nested(kind, path)
+        return _iceberg_type(kind.value_type, path)
+    return _iceberg_nested_type(kind, path)
 
 
-def _normal_nested(kind: pa.DataType, path: Path) -> pa.DataType:
+def _iceberg_nested_type(kind: pa.DataType, path: Path) -> pa.DataType:
     if pa.types.is_struct(kind):
         # Made afresh, without metadata: a field id of another table must not get into a file.
         return pa.struct(
-            [pa.field(one.name, _normal(one.type, (*path, one.name)), one.nullable) for one in fields_of(kind)]
+            [pa.field(one.name, _iceberg_type(one.type, (*path, one.name)), one.nullable) for one in fields_of(kind)]
         )
     if pa.types.is_map(kind):
-        return pa.map_(_normal(kind.key_type, (*path, "key")), _normal(kind.item_type, (*path, VALUE)))
+        return pa.map_(_iceberg_type(kind.key_type, (*path, "key")), _iceberg_type(kind.item_type, (*path, VALUE)))
     if is_list(kind):
-        element = _normal(kind.value_type, (*path, ELEMENT))
+        element = _iceberg_type(kind.value_type, (*path, ELEMENT))
         return pa.list_(pa.field("element", element, kind.value_field.nullable))
-    raise UnfitError(f"column {name_of(path)} has the type {kind}, which Iceberg does not have")
+    raise SchemaMismatchError(f"column {name_of(path)} has the type {kind}, which Iceberg does not have")
 
 
-def _normal_extension(kind: pa.BaseExtensionType, path: Path) -> pa.DataType:
+def _iceberg_extension_type(kind: pa.BaseExtensionType, path: Path) -> pa.DataType:
     if isinstance(kind, pa.UuidType):
         return kind
     if isinstance(kind, pa.JsonType | pa.Bool8Type):
         return pa.string() if isinstance(kind, pa.JsonType) else pa.bool_()
-    raise UnfitError(f"column {name_of(path)} has the type {kind.extension_name}, which Iceberg does not have")
+    raise SchemaMismatchError(f"column {name_of(path)} has the type {kind.extension_name}, which Iceberg does not have")
 
 
 def _named(fields: list[pa.Field], path: Path) -> Iterator[tuple[Path, pa.DataType]]:
@@ -327,27 +331,27 @@ def _takes(known: pa.DataType, coming: pa.DataType) -> bool:
     return False
 
 
-def _agree(known: pa.DataType, coming: pa.DataType) -> bool:
+def _are_compatible(known: pa.DataType, coming: pa.DataType) -> bool:
     if pa.types.is_struct(known) and pa.types.is_struct(coming):
         ours = {field.name: field.type for field in fields_of(known)}
-        return all(_agree(ours[field.name], field.type) for field in fields_of(coming) if field.name in ours)
+        return all(_are_compatible(ours[field.name], field.type) for field in fields_of(coming) if field.name in ours)
     if is_list(known) and is_list(coming):
-        return _agree(known.value_type, coming.value_type)
+        return _are_compatible(known.value_type, coming.value_type)
     if pa.types.is_map(known) and pa.types.is_map(coming):
-        return _agree(known.key_type, coming.key_type) and _agree(known.item_type, coming.item_type)
+        return _are_compatible(known.key_type, coming.key_type) and _are_compatible(known.item_type, coming.item_type)
     return bool(known == coming)
 
 
-def _settled(kind: pa.DataType) -> pa.DataType:
+def _null_type_as_text(kind: pa.DataType) -> pa.DataType:
     if pa.types.is_null(kind):
         return pa.string()
     if pa.types.is_struct(kind):
-        fields = [one.with_type(_settled(one.type)) for one in fields_of(kind)]
+        fields = [one.with_type(_null_type_as_text(one.type)) for one in fields_of(kind)]
         return pa.struct(fields or [pa.field(PLACEHOLDER, pa.string())])
     if pa.types.is_map(kind):
-        return pa.map_(_settled(kind.key_type), _settled(kind.item_type))
+        return pa.map_(_null_type_as_text(kind.key_type), _null_type_as_text(kind.item_type))
     if is_list(kind):
-        return pa.list_(kind.value_field.with_type(_settled(kind.value_type)))
+        return pa.list_(kind.value_field.with_type(_null_type_as_text(kind.value_type)))
     return kind
 
 

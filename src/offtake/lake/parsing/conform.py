@@ -6,7 +6,7 @@ from typing import Final
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from offtake.lake.parsing.errors import UnfitError
+from offtake.lake.parsing.errors import SchemaMismatchError
 from offtake.lake.parsing.kinds import ELEMENT, VALUE, Path, fields_of, is_number, name_of
 from offtake.lake.parsing.numbers import cast_number
 from offtake.lake.parsing.options import Nanoseconds
@@ -17,7 +17,7 @@ _FINE: Final = 1000
 """Nanoseconds of a microsecond."""
 
 
-def conform(batch: pa.RecordBatch, schema: pa.Schema, nanoseconds: Nanoseconds = "text") -> pa.RecordBatch:
+def cast_to_schema(batch: pa.RecordBatch, schema: pa.Schema, nanoseconds: Nanoseconds = "text") -> pa.RecordBatch:
     """The batch's rows under `schema`: columns by name, missing ones null. Raises `UnfitError` naming the column."""
     columns = []
     for field in schema:
@@ -27,7 +27,7 @@ def conform(batch: pa.RecordBatch, schema: pa.Schema, nanoseconds: Nanoseconds =
         else:
             columns.append(_Fit(nanoseconds).column(batch.column(index), field.type, (field.name,)))
         if not field.nullable and columns[-1].null_count:
-            raise UnfitError(f"column {field.name} is required and has no value")
+            raise SchemaMismatchError(f"column {field.name} is required and has no value")
     made = [pa.field(field.name, field.type) for field in schema]
     return pa.RecordBatch.from_arrays(columns, schema=pa.schema(made))
 
@@ -68,7 +68,7 @@ class _Fit:
         values = self.column(values, kind.value_type, (*path, ELEMENT))
         made = pa.ListArray.from_arrays(array.offsets.cast(pa.int32()), values, type=kind, mask=_mask(array))
         if not kind.value_field.nullable and made.flatten().null_count:
-            raise UnfitError(f"column {name_of((*path, ELEMENT))} is required and has no value")
+            raise SchemaMismatchError(f"column {name_of((*path, ELEMENT))} is required and has no value")
         return made
 
     def _struct(self, array: pa.StructArray, kind: pa.StructType, path: Path) -> pa.StructArray:
@@ -80,7 +80,7 @@ class _Fit:
                 child = pa.nulls(len(array), field.type)
             else:
                 child = self.column(array.field(index), field.type, where)
-            children.append(child if field.nullable else _filled(child, array, where))
+            children.append(child if field.nullable else _fill_nulls(child, array, where))
         return pa.StructArray.from_arrays(children, fields=fields_of(kind), mask=_mask(array))
 
     def _map_of_struct(self, array: pa.StructArray, kind: pa.MapType, path: Path) -> pa.MapArray:
@@ -116,7 +116,7 @@ class _Fit:
                 return pa.ExtensionArray.from_storage(kind, array.cast(kind.storage_type))
             return array.cast(kind)
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-            raise UnfitError(
+            raise SchemaMismatchError(
                 f"column {name_of(path)} holds a {array.type} value that cannot become {kind} unchanged"
             ) from None
 
@@ -143,12 +143,12 @@ def fine_text(array: pa.Array) -> pa.Array:
     return array.cast(pa.string())
 
 
-def _filled(child: pa.Array, parent: pa.StructArray, path: Path) -> pa.Array:
+def _fill_nulls(child: pa.Array, parent: pa.StructArray, path: Path) -> pa.Array:
     """A required field with values where its struct is null, which Parquet's writer takes for missing otherwise."""
     if not child.null_count:
         return child
     if pc.any(pc.and_(child.is_null(), parent.is_valid())).as_py():
-        raise UnfitError(f"column {name_of(path)} is required and has no value")
+        raise SchemaMismatchError(f"column {name_of(path)} is required and has no value")
     rows = pa.arange(0, len(child))
     any_value = pa.concat_arrays([child, _some_value(child.type)])
     return any_value.take(pc.if_else(child.is_valid(), rows, pa.scalar(len(child), pa.int64())))

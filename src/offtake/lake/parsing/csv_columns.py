@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from offtake.lake.parsing.columns import Changes, promotions
 from offtake.lake.parsing.csv_text import CsvFile
-from offtake.lake.parsing.errors import UnfitError
+from offtake.lake.parsing.errors import SchemaMismatchError
 from offtake.lake.parsing.text_types import TextColumn, is_written_plainly
 from offtake.lake.parsing.text_values import read_text
 
@@ -93,6 +93,6 @@ def _merged_type(text: TextColumn, stored: Iterable[pa.Array]) -> pa.DataType:
 def _holds(values: pa.Array, kind: pa.DataType, name: str, *, truncate: bool) -> bool:
     try:
         read_text(values, kind, name, truncate=truncate)
-    except UnfitError:
+    except SchemaMismatchError:
         return False
     return True

@@ -11,5 +11,5 @@ class ImportRefusedError(OfftakeError):
         super().__init__(message)
 
 
-class UnfitError(Exception):
+class SchemaMismatchError(Exception):
     """A type or a value that does not fit a column; the message names the column and never the value."""

@@ -9,9 +9,9 @@ from typing import Final
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from offtake.lake.parsing.columns import normal_schema
+from offtake.lake.parsing.columns import iceberg_schema
 from offtake.lake.parsing.conform import has_fine_times
-from offtake.lake.parsing.errors import ImportRefusedError, UnfitError
+from offtake.lake.parsing.errors import ImportRefusedError, SchemaMismatchError
 from offtake.lake.parsing.files import InputFile
 from offtake.lake.parsing.kinds import MOST_FIELDS, Path, map_leaves, name_of
 from offtake.lake.parsing.numbers import NumberStats, arrays_at, number_stats
@@ -46,8 +46,8 @@ class ParquetSource:
                 raise ImportRefusedError(f"{self.file.name} has more than {MOST_FIELDS} columns.")
             found = file.schema_arrow
         try:
-            made = normal_schema(found)
-        except UnfitError as error:
+            made = iceberg_schema(found)
+        except SchemaMismatchError as error:
             raise ImportRefusedError(f"{self.file.name}: {error}.") from None
         fields = [self._settle_times(one, wanted) for one, wanted in zip(found, made, strict=True)]
         return pa.schema([self._settle_unsigned(one, wanted) for one, wanted in zip(found, fields, strict=True)])

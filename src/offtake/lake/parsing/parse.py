@@ -9,11 +9,11 @@ from typing import Final
 import pyarrow as pa
 
 from offtake.lake.parsing import json_text
-from offtake.lake.parsing.columns import Changes, Resolver, check_names, check_reserved_names, settled
-from offtake.lake.parsing.conform import conform
+from offtake.lake.parsing.columns import Changes, Resolver, check_names, check_reserved_names, null_columns_as_text
+from offtake.lake.parsing.conform import cast_to_schema
 from offtake.lake.parsing.csv_columns import CsvProfile
 from offtake.lake.parsing.csv_text import CsvFile, open_csv
-from offtake.lake.parsing.errors import ImportRefusedError, UnfitError
+from offtake.lake.parsing.errors import ImportRefusedError, SchemaMismatchError
 from offtake.lake.parsing.files import InputFile
 from offtake.lake.parsing.json_text import JsonProfile
 from offtake.lake.parsing.kinds import MOST_FIELDS, KindConflictError, Path, count_fields, map_leaves
@@ -29,8 +29,8 @@ _UNREADABLE: Final = (pa.ArrowException, OSError, UnicodeDecodeError, EOFError)
 class Parsed:
     """`schema`: the dataset's columns with these files, of null type where nothing is known yet.
 
-    `rows` gives the rows once, under `settled(schema)`, in batches of bounded size; it raises `ImportRefusedError`
-    naming file, row and column. `notes` are sentences for the user.
+    `rows` gives the rows once, under `null_columns_as_text(schema)`, in batches of bounded size; it raises
+    `ImportRefusedError` naming file, row and column. `notes` are sentences for the user.
     """
 
     schema: pa.Schema
@@ -109,7 +109,7 @@ class _Parser:
                 schema = self._merge(schema, self._json.kinds, self._resolver(self._json.numbers.get, infer=True))
             if self._csv.rows:
                 schema = self._merge_csv(schema)
-        except (UnfitError, KindConflictError) as error:
+        except (SchemaMismatchError, KindConflictError) as error:
             raise ImportRefusedError(f"{error}.") from None
         for source in self._parquet.values():
             if source.rows:
@@ -117,7 +117,7 @@ class _Parser:
         try:
             check_names(schema)
             check_reserved_names(schema)
-        except UnfitError as error:
+        except SchemaMismatchError as error:
             raise ImportRefusedError(f"{error}.") from None
         if _fields_in(schema) > max(MOST_FIELDS, _fields_in(self._known)):
             raise ImportRefusedError(f"The dataset would have more than {MOST_FIELDS} fields, nested ones counted.")
@@ -126,7 +126,7 @@ class _Parser:
 
     def rows(self, files: Sequence[InputFile], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
         """Every row under the schema as a table has it."""
-        wanted = settled(schema)
+        wanted = null_columns_as_text(schema)
         for file in files:
             with translating_errors(file):
                 for found in self._rows_of(file, schema):
@@ -161,7 +161,7 @@ class _Parser:
     def _merge_parquet(self, schema: pa.Schema, source: ParquetSource) -> pa.Schema:
         try:
             merged = self._merge(schema, source.schema(), self._resolver(source.numbers))
-        except (UnfitError, KindConflictError) as error:
+        except (SchemaMismatchError, KindConflictError) as error:
             raise ImportRefusedError(f"{source.file.name}: {error}.") from None
         self.notes += source.notes
         return merged
@@ -195,8 +195,8 @@ class _Parser:
 
     def _fit(self, file: InputFile, found: Rows, wanted: pa.Schema) -> pa.RecordBatch:
         try:
-            return conform(found.batch, wanted, self._options.nanoseconds)
-        except UnfitError as error:
+            return cast_to_schema(found.batch, wanted, self._options.nanoseconds)
+        except SchemaMismatchError as error:
             word, number = found.place(self._first_unfit(found.batch, wanted))
             raise ImportRefusedError(f"{file.name}, {word} {number}: {error}.", row=number) from None
 
@@ -206,9 +206,9 @@ class _Parser:
         while good < bad:
             middle = (good + bad) // 2
             try:
-                conform(batch.slice(good, middle + 1 - good), wanted, self._options.nanoseconds)
+                cast_to_schema(batch.slice(good, middle + 1 - good), wanted, self._options.nanoseconds)
                 good = middle + 1
-            except UnfitError:
+            except SchemaMismatchError:
                 bad = middle
         return good
 

@@ -7,7 +7,7 @@ from typing import Final
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from offtake.lake.parsing.errors import UnfitError
+from offtake.lake.parsing.errors import SchemaMismatchError
 from offtake.lake.parsing.exact_numbers import read_decimals, read_floats
 
 _DATE: Final = "([1-9][0-9]{3}|0[1-9][0-9]{2}|00[1-9][0-9]|000[1-9])-[0-9]{2}-[0-9]{2}"
@@ -33,13 +33,13 @@ def read_text(values: pa.Array, kind: pa.DataType, path: str, *, truncate: bool 
     """
     reader = next((one for one in _READERS if one.matches(kind)), None)
     if reader is None:
-        raise UnfitError(f"column {path} is of the type {kind}, which is not read from CSV")
+        raise SchemaMismatchError(f"column {path} is of the type {kind}, which is not read from CSV")
     try:
         found = reader.read(values, kind, truncate)
     except pa.ArrowInvalid:
         found = None
     if found is None:
-        raise UnfitError(f"column {path} takes {reader.takes.format(kind=kind)}")
+        raise SchemaMismatchError(f"column {path} takes {reader.takes.format(kind=kind)}")
     return found
 
 

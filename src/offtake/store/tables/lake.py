@@ -69,7 +69,7 @@ class Batch(Stamp, Base):
     started_at: Mapped[int | None]
     completed_at: Mapped[int | None]
     fence: Mapped[int]
-    beat: Mapped[int] = mapped_column(default=0)
+    heartbeat_counter: Mapped[int] = mapped_column("beat", default=0)
     lease_owner: Mapped[str | None]
     lease_until: Mapped[int | None]
     evolve: Mapped[bool] = mapped_column(default=False)

@@ -16,9 +16,10 @@ SWEPT = text("sweep_due IS NOT NULL")
 class Run(Stamp, Base):
     """One execution of a flow. A flow has one run per scheduled instant, and at most one live run.
 
-    Every write about a run carries `fence`, the number that its present holder was given with the lease; `beat` is
-    counted up while the holder lives, 0 when the run is free. A run with a `verdict` has failed, and only its files are
-    still to be removed. `sweep_due`: when somebody looks for what was left behind. `claims`: since its last progress.
+    Every write about a run carries `fence`, the number that its present holder was given with the lease;
+    `heartbeat_counter` is counted up while the holder lives, 0 when the run is free. A run with a `failure` has failed,
+    and only its files are still to be removed. `sweep_due`: when somebody looks for what was left behind. `claims`:
+    since its last progress.
 
     `disposal`: what becomes of the files of a run with a verdict (`store.disposals`); None until that is decided.
     `removals`: how often their removal was begun.
@@ -60,13 +61,13 @@ class Run(Stamp, Base):
     folder: Mapped[str | None]
     """A folder of the target's own that everything goes into; None for the target's folder itself."""
     fence: Mapped[int]
-    beat: Mapped[int] = mapped_column(default=0)
+    heartbeat_counter: Mapped[int] = mapped_column("beat", default=0)
     claims: Mapped[int] = mapped_column(default=0)
     lease_owner: Mapped[str | None]
     planned_at: Mapped[int | None]
     started_at: Mapped[int | None]
     completed_at: Mapped[int | None]
-    verdict: Mapped[Json | None]
+    failure: Mapped[Json | None] = mapped_column("verdict")
     sweep_due: Mapped[int | None]
     disposal: Mapped[str | None]
     removals: Mapped[int] = mapped_column(default=0)
