@@ -184,7 +184,7 @@ class AnyDelivery(RuleBasedStateMachine):
             event(f"refused at {point}, {'for a while' if again else 'for good'}: {self.work()}")
 
     @rule(
-        point=st.sampled_from(["condemned", "cleaned"]),
+        point=st.sampled_from(["run_failed", "files_removed"]),
         faults=st.sampled_from([["refused"], ["", "refused"], ["collected", "refused"]]),
     )
     def worker_dies_while_giving_up(self, point: str, faults: list[str]) -> None:
@@ -560,7 +560,7 @@ def world() -> Iterator[World]:
     engine = FaultyEngine()
     with (
         TemporaryDirectory() as folder,
-        deployment(Path(folder), FakeClock(NOON), engine, part_bytes=1, part_attempts=2) as deployed,
+        deployment(Path(folder), FakeClock(NOON), engine, part_bytes=1, part_max_attempts=2) as deployed,
     ):
         yield World(deployed, engine, count())
 

@@ -190,7 +190,7 @@ def test_a_destination_that_is_away_leaves_the_decision_to_the_next_run(partner:
     def take_away() -> None:
         zone.rename(zone.with_name("away"))
 
-    with flaky_destination.at("condemned", take_away):
+    with flaky_destination.at("run_failed", take_away):
         failed = partner.run(COLLECTED, "", REFUSED)
     zone.with_name("away").rename(zone)
     assert (failed.disposal, failed.sweep_due is None) == (None, False)

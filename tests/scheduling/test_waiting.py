@@ -255,7 +255,7 @@ def test_a_healthy_flow_starts_within_seconds_beside_500_flows_to_a_dead_host(
     tmp_path: Path, engine: LocalEngine
 ) -> None:
     now = FakeClock(Clock().now_ms())
-    with silent_server() as port, deployment(tmp_path / "data", now, engine, processes=1) as deployed:
+    with silent_server() as port, deployment(tmp_path / "data", now, engine, export_processes=1) as deployed:
         dataset = deployed.import_rows("events", rows(0, 5))
         far = {"startTime": now.now_seconds() + 86_400}
         dead = sftp_flow(deployed, dataset, port, far)

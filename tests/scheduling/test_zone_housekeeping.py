@@ -101,7 +101,7 @@ def test_files_go_after_seven_days(deployed: Deployment) -> None:
 
 
 def test_with_no_limit_files_stay(opened: Open) -> None:
-    with opened(landing_zone_days=0) as deployed:
+    with opened(landing_zone_retention_days=0) as deployed:
         kept = zone(deployed)
         kept.put("a")
         deployed.clock.advance(hours=24 * 1000)
@@ -205,7 +205,7 @@ def test_a_store_that_is_away_delays_and_does_not_end_housekeeping(
     tmp_path: Path, engine: LocalEngine, caplog: pytest.LogCaptureFixture
 ) -> None:
     away = AzureServer("http://127.0.0.1:9/devstoreaccount1", 9)
-    with azure_zones(away, tmp_path, engine, patience_seconds=1) as deployed:
+    with azure_zones(away, tmp_path, engine, read_timeout_seconds=1) as deployed:
         database, now = deployed.backend.database, deployed.clock.now_ms()
         with database.writing() as session:
             sandboxes.reset(session, access.organisation_operator(database), "prod", {"action": "reset"}, now)

@@ -54,8 +54,8 @@ class Backend:
         """What schedules this deployment allows."""
         return ScheduleRules(
             hour_intervals=self.settings.hour_intervals,
-            default_end_months=self.settings.default_end_months,
-            recurring_full=self.settings.recurring_full,
+            default_schedule_months=self.settings.default_schedule_months,
+            allow_daily_full_export=self.settings.allow_daily_full_export,
         )
 
     @property
@@ -132,7 +132,11 @@ def network_of(settings: Settings) -> Network:
         except OSError as error:
             raise OfftakeError(f"OFFTAKE_CA_FILE {settings.ca_file} cannot be read: {error.strerror}.") from None
     return Network(
-        bool(settings.multi_user), settings.egress_allow, settings.egress_deny, certificates, settings.patience_seconds
+        bool(settings.multi_user),
+        settings.egress_allow,
+        settings.egress_deny,
+        certificates,
+        settings.read_timeout_seconds,
     )
 
 

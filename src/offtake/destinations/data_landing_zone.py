@@ -46,7 +46,7 @@ GUIDE: Final = SetupGuide(
     "`GET /data/foundation/connectors/landingzone/credentials` gives.",
     rights="Nothing has to be granted. The operator chooses with `OFFTAKE_LANDING_ZONE` where the zone is: "
     "[a folder, an Azure account, or an S3 bucket](../landing-zone.md).",
-    limits=("Files are removed after seven days, or after `OFFTAKE_LANDING_ZONE_DAYS`.",),
+    limits=("Files are removed after seven days, or after `OFFTAKE_LANDING_ZONE_RETENTION_DAYS`.",),
 )
 
 DESTINATION: Final = Destination(

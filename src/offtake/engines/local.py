@@ -254,7 +254,7 @@ def _workers_die() -> DeliveryError:
     return DeliveryError(
         "EXPORT-1500-500",
         "The processes that write the files keep dying.",
-        "Give the machine more memory, or set OFFTAKE_PROCESSES or OFFTAKE_PART_BYTES lower.",
+        "Give the machine more memory, or set OFFTAKE_EXPORT_PROCESSES or OFFTAKE_PART_BYTES lower.",
     )
 
 

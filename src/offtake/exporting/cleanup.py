@@ -32,7 +32,7 @@ _SOON_MS: Final = 30_000
 def fail_run(job: ExportJob | None, lease: Lease, context: RunContext, error: DeliveryError) -> None:
     """End the run as failed; positions stay. Raises `LeaseLostError` when another worker has it."""
     runs.record_failure(context.database, lease, error_document(error), context.clock.now_ms())
-    failpoint("condemned")
+    failpoint("run_failed")
     finish_failed_run(job, lease, context, error)
 
 
@@ -45,7 +45,7 @@ def finish_failed_run(job: ExportJob | None, lease: Lease, context: RunContext, 
     # Without its order, a run without parts may nevertheless have written a manifest file.
     wrote = plan is not None and (job is None or bool(_keys(job, *plan)))
     clean = not wrote or (job is not None and plan is not None and _remove_within_deadline(job, context, *plan))
-    failpoint("cleaned")
+    failpoint("files_removed")
     now = context.clock.now_ms()
     due = None if not wrote else now + (SECOND_LOOK_MS if clean else _SOON_MS)
     runs.fail(context.database, lease, error_document(error), now, sweep_due=due)

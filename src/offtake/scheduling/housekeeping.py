@@ -61,7 +61,7 @@ def run_maintenance(backend: Backend, *, sweeps: bool) -> Iterator[None]:
         with backend.database.writing() as session:
             health.forget_old(session, backend.clock.now_ms())
         yield from _end_signatures(backend)
-    if sweeps and backend.settings.landing_zone_days:
+    if sweeps and backend.settings.landing_zone_retention_days:
         yield from _sweep(backend)
 
 
@@ -91,7 +91,7 @@ def _end_signatures(backend: Backend) -> Iterator[None]:
 
 
 def _sweep(backend: Backend) -> Iterator[None]:
-    before = backend.clock.now_ms() - backend.settings.landing_zone_days * _DAY_MS
+    before = backend.clock.now_ms() - backend.settings.landing_zone_retention_days * _DAY_MS
     for site, kind in _zones(backend):
         removed, where = 0, retention.zone_url(site, kind)
         try:

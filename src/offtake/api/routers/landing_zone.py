@@ -28,7 +28,7 @@ TypeOf = Annotated[str | None, Query(description="dlz_destination, or user_drop_
 def container(caller: CallerOf, backend: BackendOf, type: TypeOf = None) -> Json:  # noqa: A002 - the contract's name
     """The name of the sandbox's container, or bucket and folder, and for how many days it keeps a file."""
     caller.require(VIEW_DESTINATIONS)
-    kind, landing_zones, days = keys.zone_type(type), backend.zones, backend.settings.landing_zone_days
+    kind, landing_zones, days = keys.zone_type(type), backend.zones, backend.settings.landing_zone_retention_days
     if isinstance(landing_zones, S3Zones):
         place = _place(landing_zones.bucket, landing_zones.folder(caller.org_id, caller.sandbox_name, kind))
         return place | {"dataTTL": {"timeUnit": "days", "timeQuantity": days}}
