@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from offtake.destinations.drivers.local_folder import LocalFolderSink
-from offtake.destinations.zones import LocalZones
+from offtake.destinations.landing_zone.folder import FolderZones
 from offtake.errors import DeliveryError
 
 MIB = 1024 * 1024
@@ -17,7 +17,7 @@ MIB = 1024 * 1024
 def test_a_file_and_the_folders_it_made_are_on_disk_before_it_is_said_to_be_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    zone = LocalZones(tmp_path).folder("prod", "dlz_destination")
+    zone = FolderZones(tmp_path).zone("org", "prod", "dlz_destination").folder
     file, synced = zone / "out" / "new" / "file.json", list[tuple[str, bool]]()
     sync = os.fsync
 

@@ -17,10 +17,9 @@ from sqlalchemy import select
 
 from offtake.access import access
 from offtake.destinations.base import Sink
-from offtake.destinations.landing_zone import azure as azure_zone
-from offtake.destinations.landing_zone import s3 as s3_zone
-from offtake.destinations.landing_zone.sinks import open_zone_to_write
-from offtake.destinations.zones import AzureZones, S3Zones, ZoneType
+from offtake.destinations.landing_zone.azure import AzureZone
+from offtake.destinations.landing_zone.s3 import S3Zone
+from offtake.destinations.zones import ZoneType
 from offtake.engines.local import LocalEngine
 from offtake.sandboxes import sandboxes
 from offtake.scheduling.housekeeping import run_maintenance
@@ -81,7 +80,9 @@ class Zone:
 
 def zone(deployed: Deployment, sandbox: str = "prod", kind: ZoneType = "dlz_destination") -> Zone:
     site = deployed.backend.site(access.operator_caller(deployed.backend.database, sandbox))
-    return Zone(open_zone_to_write(site, kind))
+    found = site.zone(kind)
+    found.create()
+    return Zone(found.open())
 
 
 def sweep(deployed: Deployment) -> None:
@@ -133,13 +134,9 @@ def test_what_is_written_again_while_the_sweeper_looks_stays(deployed: Deploymen
 
 
 def remove(deployed: Deployment, key: str, before_ms: int) -> bool:
-    zones, org = deployed.backend.zones, deployed.admin.org_id
-    if isinstance(zones, AzureZones):
-        container = zones.container(org, "prod", "dlz_destination")
-        with azure_zone.sweeper(zones, container, before_ms) as sweeper:
-            return sweeper(key)
-    assert isinstance(zones, S3Zones)
-    return s3_zone.remove_unchanged(zones, f"{zones.folder(org, 'prod', 'dlz_destination')}/{key}", before_ms)
+    found = deployed.backend.zones.zone(deployed.admin.org_id, "prod", "dlz_destination")
+    assert isinstance(found, AzureZone | S3Zone)
+    return found.remove_unchanged(key, before_ms)
 
 
 def test_sweeping_beside_a_delivery_takes_nothing_from_it(opened: Open) -> None:

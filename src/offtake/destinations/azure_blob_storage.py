@@ -105,10 +105,10 @@ def open_sink(credentials: Params | None, params: TargetParams, site: SandboxLoc
     assert isinstance(params, BlobParams)  # noqa: S101 - parsed with this destination's own model
     if isinstance(credentials, ServicePrincipal):
         account, principal = account_of_url(credentials.url), credentials.principal()
-        return azure_sink(account, params.container, ROLE_RIGHTS, site, principal=principal)
+        return azure_sink(account, params.container, ROLE_RIGHTS, site.network, principal=principal)
     assert isinstance(credentials, ConnectionString)  # noqa: S101 - there is no third kind
     account = account_of(credentials.connection_string.get_secret_value())
-    return azure_sink(account, params.container, RIGHTS, site)
+    return azure_sink(account, params.container, RIGHTS, site.network)
 
 
 def answer(credentials: Params | None, site: SandboxLocation) -> bool:

@@ -70,7 +70,9 @@ def open_sink(credentials: Params | None, _params: TargetParams, site: SandboxLo
     assert isinstance(credentials, ServicePrincipal)  # noqa: S101 - parsed with this destination's own model
     place = container_url_of(credentials.url)
     principal = credentials.principal()
-    return azure_sink(place.account, place.container, ROLE_RIGHTS, site, prefix=place.folder, principal=principal)
+    return azure_sink(
+        place.account, place.container, ROLE_RIGHTS, site.network, prefix=place.folder, principal=principal
+    )
 
 
 def answer(credentials: Params | None, site: SandboxLocation) -> bool:

@@ -6,7 +6,6 @@ from pydantic import Field
 
 from offtake.destinations import patterns
 from offtake.destinations.base import Capabilities, Destination, SandboxLocation, SetupGuide, Sink
-from offtake.destinations.landing_zone.sinks import open_zone_to_write
 from offtake.destinations.parameters import Params, TargetParams, as_folder
 
 # Identity
@@ -34,8 +33,10 @@ class LandingZoneParams(TargetParams):
 
 
 def open_sink(_credentials: Params | None, _params: TargetParams, site: SandboxLocation) -> Sink:
-    """The sandbox's zone, made when it is not there."""
-    return open_zone_to_write(site, "dlz_destination")
+    """The sandbox's zone, created when it is missing."""
+    zone = site.zone("dlz_destination")
+    zone.create()
+    return zone.open()
 
 
 # What people must know
