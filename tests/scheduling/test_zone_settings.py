@@ -43,7 +43,8 @@ def test_an_account_and_a_bucket_take_the_networks_authorities_and_not_its_rules
     assert zones(**(S3 | chosen)) == S3Zones(
         "bucket", "prefix", ROLE, "eu-central-1", "https://minio.example.org:9000", trusted
     )
-    assert zones(**(S3 | {"landing_zone": "s3://bucket"})).folder("org", "prod", TYPES[0]) == "org/prod/dlz-destination"
+    unprefixed = zones(**(S3 | {"landing_zone": "s3://bucket"}))
+    assert unprefixed.zone("org", "prod", TYPES[0]).url == "s3://bucket/org/prod/dlz-destination"
 
 
 @pytest.mark.parametrize(
