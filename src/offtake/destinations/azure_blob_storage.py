@@ -43,7 +43,7 @@ class ConnectionString(Params):
         examples=["DefaultEndpointsProtocol=https;AccountName=…;AccountKey=…"],
     )
 
-    def hosts(self) -> dict[str, str]:
+    def endpoint_hosts(self) -> dict[str, str]:
         """The endpoint's, where it is not one of Microsoft's."""
         account = account_of(self.connection_string.get_secret_value())
         return {} if account.is_vendor_endpoint else {"connectionString": urlsplit(account.endpoint).hostname or ""}
@@ -63,7 +63,7 @@ class ServicePrincipal(PrincipalParams):
         examples=["https://account.blob.core.windows.net"],
     )
 
-    def hosts(self) -> dict[str, str]:
+    def endpoint_hosts(self) -> dict[str, str]:
         """The account's and the authority's, where they are not Microsoft's."""
         return self.hosts_beside(account_of_url(self.url))
 

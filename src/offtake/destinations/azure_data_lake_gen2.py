@@ -35,7 +35,7 @@ class ServicePrincipal(PrincipalParams):
         examples=["abfss://exports@account.dfs.core.windows.net"],
     )
 
-    def hosts(self) -> dict[str, str]:
+    def endpoint_hosts(self) -> dict[str, str]:
         """The account's and the authority's, where they are not Microsoft's."""
         return self.hosts_beside(container_url_of(self.url).account)
 

@@ -56,7 +56,7 @@ class HmacKey(Params):
         examples=["https://storage.example.org"],
     )
 
-    def hosts(self) -> dict[str, str]:
+    def endpoint_hosts(self) -> dict[str, str]:
         """The endpoint's."""
         return {"endpointUrl": urlsplit(self.endpoint_url).hostname or ""} if self.endpoint_url else {}
 

@@ -93,7 +93,7 @@ class SftpLogin(Params):
         return self
 
     @property
-    def unmet(self) -> bool:
+    def needs_pinning(self) -> bool:
         """True until the server's key is known, and how it takes files."""
         return None in (self.host_key_fingerprint, self.temporary_name, self.exclusive_create, self.read_back)
 
@@ -105,7 +105,7 @@ class SftpLogin(Params):
         """What of it is known or was given."""
         return self.model_dump(include={field.name for field in fields(Placing)}, exclude_none=True)
 
-    def hosts(self) -> dict[str, str]:
+    def endpoint_hosts(self) -> dict[str, str]:
         """The server."""
         return {"domain": self.domain}
 
