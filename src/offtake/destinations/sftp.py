@@ -207,7 +207,7 @@ def pin(credentials: Params, params: TargetParams | None, site: SandboxLocation)
     try:
         session.client()
         known: dict[str, object] = {"host_key_fingerprint": session.shown}
-        if params is not None and credentials.unmet:
+        if params is not None and credentials.needs_pinning:
             folder = _folder(session, params, site, USUAL)
             known |= asdict(find_placing(session, folder, credentials.given_placing()))
         return credentials.model_copy(update=known)
