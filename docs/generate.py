@@ -50,9 +50,7 @@ DESTINATION = """# {name}
 |---|---|
 | Connection spec | `{spec_id}`, version `1.0` |
 | Flow spec | `{flow_spec_id}` ({flow_spec_name}) |
-| Largest file | {largest} |
 | Longest key | {longest} bytes |
-| While a file is being written | {visible} |
 | Files encrypted with a public key | {encryption} |
 {needs}
 ## Credentials
@@ -109,7 +107,7 @@ def _slug(destination: Destination) -> str:
 
 
 def _destination(destination: Destination) -> str:
-    guide, can, spec = destination.guide, destination.capabilities, schema.connection_spec(destination)
+    guide, spec = destination.guide, schema.connection_spec(destination)
     drivers = {one.extra for one in (destination.driver,) if one}
     methods = [
         f"### {method['name']}\n\n"
@@ -126,9 +124,7 @@ def _destination(destination: Destination) -> str:
         spec_id=destination.connection_spec_id,
         flow_spec_id=destination.flow_spec_id,
         flow_spec_name=destination.flow_spec_name,
-        largest=f"{can.largest_object / 1024**3:.0f} GiB" if can.largest_object else "no limit of ours",
-        longest=can.longest_key,
-        visible="`.NAME.<random>.tmp` lies beside" if can.half_written_visible else "nothing is to be seen",
+        longest=destination.longest_key,
         encryption="yes" if destination.encryption else "no",
         needs="".join(f"\nNeeds `offtake[{extra}]`.\n" for extra in sorted(drivers)),
         credentials="\n\n".join([AUTH, *methods]) if methods else "None.",

@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Field, SecretStr
 
 from offtake.destinations import patterns
-from offtake.destinations.base import AuthMethod, Capabilities, Destination, SandboxLocation, SetupGuide, Sink
+from offtake.destinations.base import AuthMethod, Destination, SandboxLocation, SetupGuide, Sink
 from offtake.destinations.drivers.azure_account import (
     MOST_BLOCKS,
     RIGHTS,
@@ -135,6 +135,7 @@ GUIDE: Final = SetupGuide(
     "  --scope /subscriptions/S/resourceGroups/G/providers/Microsoft.Storage/storageAccounts/A"
     "/blobServices/default/containers/C\n```",
     limits=(
+        f"A file has at most {MOST_BLOCKS * PART_BYTES // 1024**3} GiB.",
         "A signature that has expired fails every run until another one is given: put its end into your calendar.",
         "`UseDevelopmentStorage=true` is not read; name the `BlobEndpoint` instead.",
         LOST_ANSWER,
@@ -164,11 +165,7 @@ DESTINATION: Final = Destination(
         ),
     ),
     parameters=BlobParams,
-    capabilities=Capabilities(
-        half_written_visible=False,
-        largest_object=MOST_BLOCKS * PART_BYTES,
-        longest_key=1024,
-    ),
+    longest_key=1024,
     guide=GUIDE,
     encryption=True,
     open=open_sink,

@@ -5,7 +5,7 @@ from typing import Annotated, Final
 from pydantic import Field
 
 from offtake.destinations import patterns
-from offtake.destinations.base import AuthMethod, Capabilities, Destination, SandboxLocation, SetupGuide, Sink
+from offtake.destinations.base import AuthMethod, Destination, SandboxLocation, SetupGuide, Sink
 from offtake.destinations.drivers.azure_account import (
     MOST_BLOCKS,
     ROLE_RIGHTS,
@@ -92,6 +92,7 @@ GUIDE: Final = SetupGuide(
     "  --scope /subscriptions/S/resourceGroups/G/providers/Microsoft.Storage/storageAccounts/A"
     "/blobServices/default/containers/C\n```",
     limits=(
+        f"A file has at most {MOST_BLOCKS * PART_BYTES // 1024**3} GiB.",
         "With a hierarchical namespace, folders stay, empty, when their files are removed; so does a test's.",
         "Access control lists of single folders are not read or written; the role on the container decides.",
         LOST_ANSWER,
@@ -114,11 +115,7 @@ DESTINATION: Final = Destination(
         ),
     ),
     parameters=DataLakeParams,
-    capabilities=Capabilities(
-        half_written_visible=False,
-        largest_object=MOST_BLOCKS * PART_BYTES,
-        longest_key=1024,
-    ),
+    longest_key=1024,
     guide=GUIDE,
     encryption=True,
     open=open_sink,

@@ -178,18 +178,6 @@ class LandingZones(Protocol):
 
 
 @dataclass(frozen=True)
-class Capabilities:
-    """What a destination can do, so that nothing ever branches on its name. Bytes; None where there is no limit.
-
-    `half_written_visible`: while a file is being written, something of another name lies beside it.
-    """
-
-    half_written_visible: bool
-    largest_object: int | None
-    longest_key: int
-
-
-@dataclass(frozen=True)
 class Limits:
     """What does not hold at a destination with these credentials: `lost` in sentences for people.
 
@@ -275,7 +263,8 @@ class Destination:
     flow_spec_name: str
     auth_methods: tuple[AuthMethod, ...]
     parameters: type[TargetParams]
-    capabilities: Capabilities
+    longest_key: int
+    """Bytes of the longest key, in UTF-8."""
     guide: SetupGuide
     encryption: bool
     open: Open

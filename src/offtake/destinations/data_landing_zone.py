@@ -5,7 +5,7 @@ from typing import Annotated, Final
 from pydantic import Field
 
 from offtake.destinations import patterns
-from offtake.destinations.base import Capabilities, Destination, SandboxLocation, SetupGuide, Sink
+from offtake.destinations.base import Destination, SandboxLocation, SetupGuide, Sink
 from offtake.destinations.parameters import Params, TargetParams, as_folder
 
 # Identity
@@ -57,11 +57,7 @@ DESTINATION: Final = Destination(
     flow_spec_name="DatasetsToDataLandingZone",
     auth_methods=(),
     parameters=LandingZoneParams,
-    capabilities=Capabilities(
-        half_written_visible=False,
-        largest_object=None,
-        longest_key=1024,
-    ),
+    longest_key=1024,
     guide=GUIDE,
     encryption=True,
     open=open_sink,

@@ -10,7 +10,6 @@ from offtake.destinations import patterns
 from offtake.destinations.base import (
     ANSWER_SECONDS,
     AuthMethod,
-    Capabilities,
     Destination,
     Driver,
     Limits,
@@ -352,11 +351,7 @@ DESTINATION: Final = Destination(
         ),
     ),
     parameters=SftpParams,
-    capabilities=Capabilities(
-        half_written_visible=True,
-        largest_object=None,
-        longest_key=1024,
-    ),
+    longest_key=1024,
     guide=GUIDE,
     encryption=True,
     compression_order=("GZIP", "NONE"),

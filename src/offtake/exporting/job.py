@@ -46,6 +46,12 @@ class DeliveryTarget:
             return False
         return destination.answers(self.credentials, self.site)
 
+    @property
+    def longest_key(self) -> int | None:
+        """Bytes of the longest key that the destination takes; None for an unknown destination."""
+        destination = registry.by_connection_spec_id(self.connection_spec_id)
+        return None if destination is None else destination.longest_key
+
     def limits(self) -> Limits:
         """What does not hold there."""
         destination = registry.by_connection_spec_id(self.connection_spec_id)

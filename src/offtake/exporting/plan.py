@@ -150,7 +150,15 @@ def _warning(dataset: DatasetExport, text: str) -> dict[str, Any]:
 
 
 def _key(job: ExportJob, dataset: DatasetExport, number: int) -> str:
-    return join_key(job.root, dataset.folder, part_name(job.run_id, number, file_ending(job.place)))
+    key = join_key(job.root, dataset.folder, part_name(job.run_id, number, file_ending(job.place)))
+    longest = job.place.longest_key
+    if longest is not None and len(key.encode()) > longest:
+        raise DeliveryError(
+            "EXPORT-2001-403",
+            f"The name of a file is longer than the {longest} bytes that the destination allows: {key[:200]}…",
+            "Shorten the folder of the target connection, or its template.",
+        )
+    return key
 
 
 def _check_types(schema: reading.TableSchema) -> None:
