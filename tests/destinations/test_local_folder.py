@@ -9,7 +9,7 @@ import pytest
 
 from offtake.destinations.drivers.local_folder import LocalFolderSink
 from offtake.destinations.landing_zone.folder import FolderZones
-from offtake.errors import DeliveryError
+from offtake.errors import EXPORT_FAILED, DeliveryError
 
 MIB = 1024 * 1024
 
@@ -74,7 +74,7 @@ def test_a_disk_that_fails_under_a_large_file_is_told_and_nothing_stays(
 def test_whoever_makes_the_file_may_fail_while_the_disk_is_busy(tmp_path: Path) -> None:
     def half() -> Iterator[bytes]:
         yield from (bytes(MIB) for _ in range(20))
-        raise DeliveryError("EXPORT-1500-500", "It cannot be read.", "Mend it.")
+        raise DeliveryError(EXPORT_FAILED, "It cannot be read.", "Mend it.")
 
     with pytest.raises(DeliveryError, match="cannot be read"):
         LocalFolderSink(tmp_path).put("out/file", half())

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import select
 
-from offtake.errors import CancelledError, DeliveryError
+from offtake.errors import ACCESS_DENIED, DESTINATION_UNAVAILABLE, CancelledError, DeliveryError
 from offtake.exporting import cleanup
 from offtake.exporting import run as exporting_run
 from offtake.exporting.retry import DeferredError, RetryBudget, RetryPolicy, retry
@@ -35,7 +35,7 @@ def passing(
     retry_after: float | None = None, *, unreachable: bool = False, window: float | None = None
 ) -> DeliveryError:
     return DeliveryError(
-        "EXPORT-2003-504",
+        DESTINATION_UNAVAILABLE,
         "It is away.",
         "Wait.",
         transient=True,
@@ -46,7 +46,7 @@ def passing(
 
 
 def refusal() -> DeliveryError:
-    return DeliveryError("EXPORT-2001-403", "It is denied.", "Grant it.")
+    return DeliveryError(ACCESS_DENIED, "It is denied.", "Grant it.")
 
 
 # Waits

@@ -19,7 +19,7 @@ from offtake.cli.main import main
 from offtake.clock import Clock
 from offtake.deployment.backend import open_backend
 from offtake.engines.local import LocalEngine
-from offtake.lake import outages
+from offtake.errors import SOURCE_UNAVAILABLE
 from offtake.lake.catalog import Lake
 from offtake.scheduling import expiry
 from offtake.scheduling.background import background_services, limits_of, worker_of
@@ -482,7 +482,7 @@ def test_a_catalog_that_is_away_is_waited_for(deployed: Deployment, monkeypatch:
             deployed.clock.advance(seconds=300)
             deployed.run_due()
     waiting = last(deployed, flow)
-    assert (waiting.status, (waiting.wait_reason or {})["code"]) == ("waiting", outages.UNREACHABLE)
+    assert (waiting.status, (waiting.wait_reason or {})["code"]) == ("waiting", SOURCE_UNAVAILABLE.code)
     assert "secret" not in json.dumps(waiting.wait_reason)
     deployed.clock.advance(seconds=300)
     deployed.run_due()

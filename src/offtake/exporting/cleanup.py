@@ -9,7 +9,7 @@ import threading
 from collections.abc import Sequence
 from typing import Final
 
-from offtake.errors import DeliveryError
+from offtake.errors import CANCELLED, DeliveryError
 from offtake.exporting.attempts import remove_left
 from offtake.exporting.context import RunContext
 from offtake.exporting.disposal import dispose
@@ -17,7 +17,7 @@ from offtake.exporting.job import ExportJob
 from offtake.exporting.manifest import manifest_key
 from offtake.exporting.plan import error_document
 from offtake.failpoints import failpoint
-from offtake.store import run_plans, run_states, runs
+from offtake.store import run_plans, runs
 from offtake.store.database import Database
 from offtake.store.run_leases import Lease
 from offtake.store.run_states import SECOND_LOOK_MS
@@ -68,7 +68,7 @@ def remove_temporary_files(
 
 def cancelled_error() -> DeliveryError:
     """Why a cancelled run ended."""
-    return DeliveryError(run_states.CANCELLED, "The run was cancelled.", "Run the flow again when it should deliver.")
+    return DeliveryError(CANCELLED, "The run was cancelled.")
 
 
 def _keys(job: ExportJob, datasets: Sequence[RunDataset], parts: Sequence[RunPart]) -> list[str]:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from offtake.destinations.base import Pending, Sink
-from offtake.errors import DeliveryError, OfftakeError, exhaustion
+from offtake.errors import KEY_UNUSABLE, DeliveryError, OfftakeError, exhaustion
 from offtake.exporting import manifest as proof
 from offtake.exporting.attempts import next_attempt, remove_failed
 from offtake.exporting.cancellation import CancellationToken, raise_if_cancelled, sleep, wait_until_lease_is_valid
@@ -302,7 +302,7 @@ def _check_names(job: ExportJob, parts: Sequence[RunPart]) -> None:
     ending = file_ending(job.place)
     if any(not part.key.endswith(f"-c000{ending}") for part in parts if not part.finished_at):
         raise DeliveryError(
-            "EXPORT-2004-400",
+            KEY_UNUSABLE,
             "The target connection's file type or compression, or the base connection's encryption, was changed while "
             "this run was under way.",
             "Run the flow again.",

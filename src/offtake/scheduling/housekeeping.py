@@ -11,7 +11,7 @@ from sqlalchemy import select
 from offtake.deployment.backend import Backend
 from offtake.destinations.base import LandingZone
 from offtake.destinations.zones import CONTAINERS, TYPES
-from offtake.errors import DeliveryError
+from offtake.errors import PLACE_NOT_FOUND, DeliveryError
 from offtake.landing_zone import keys
 from offtake.sandboxes import purge, sandboxes
 from offtake.sandboxes.purge import PurgeTargets
@@ -25,8 +25,6 @@ _log = logging.getLogger(__name__)
 _PAUSE_SECONDS: Final = 1.0
 _SWEEP_MS: Final = 3_600_000
 _DAY_MS: Final = 86_400_000
-_NO_CONTAINER: Final = "EXPORT-2002-404"
-"""Containers are made when something is written or credentials are asked for."""
 
 
 def maintenance_loop(backend: Backend, stop: threading.Event) -> None:
@@ -79,7 +77,7 @@ def _end_signatures(backend: Backend) -> Iterator[None]:
         try:
             backend.zone_credentials.end_unknown(sandbox, kind)
         except DeliveryError as error:
-            if error.code != _NO_CONTAINER:
+            if error.kind != PLACE_NOT_FOUND:
                 _log.warning(
                     "sandbox %s, %s: unknown credentials cannot be ended yet: %s", sandbox.name, CONTAINERS[kind], error
                 )

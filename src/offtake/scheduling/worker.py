@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Final
 
-from offtake.errors import CancelledError, DeliveryError, LeaseLostError, OfftakeError, exhaustion
+from offtake.errors import EXPORT_FAILED, CancelledError, DeliveryError, LeaseLostError, OfftakeError, exhaustion
 from offtake.exporting.cleanup import cancelled_error, fail_run, finish_failed_run
 from offtake.exporting.contact import first_contact
 from offtake.exporting.context import RunContext
@@ -156,7 +156,7 @@ class _Turn:
 
 def _fail_after_crashes(lease: Lease) -> DeliveryError:
     return DeliveryError(
-        "EXPORT-1500-500",
+        EXPORT_FAILED,
         f"The servers that carried out the run ended {lease.claims - 1} times without finishing a file.",
         "Look into the server's log; give the machine more memory, or set OFFTAKE_PART_BYTES lower.",
     )
@@ -170,4 +170,4 @@ def _unexpected(error: Exception) -> DeliveryError:
     message = (
         str(error) if isinstance(error, OfftakeError) else f"The run stopped unexpectedly ({type(error).__name__})."
     )
-    return DeliveryError("EXPORT-1500-500", message, "The server's log has the details; the next run tries again.")
+    return DeliveryError(EXPORT_FAILED, message, "The server's log has the details; the next run tries again.")

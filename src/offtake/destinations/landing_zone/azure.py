@@ -21,7 +21,7 @@ from offtake.destinations.drivers.object_store import ObjectStoreSink
 from offtake.destinations.drivers.object_store_errors import Act, RefusalError, explain
 from offtake.destinations.egress import Network
 from offtake.destinations.zones import CONTAINERS, SETTINGS, ZoneType
-from offtake.errors import DeliveryError
+from offtake.errors import ACCESS_DENIED, DESTINATION_UNAVAILABLE, PLACE_NOT_FOUND, DeliveryError
 
 if TYPE_CHECKING:
     from azure.storage.blob import ContainerClient
@@ -34,7 +34,6 @@ LONGEST: Final = 3600
 
 _SLUG: Final = 20
 _HASH: Final = 12
-_NO_CONTAINER: Final = "EXPORT-2002-404"
 _TURNS: Final = 20
 _PAUSE: Final = 0.05
 _MOST: Final = 5
@@ -115,7 +114,7 @@ class AzureZone:
         try:
             return self.open().children(folder)
         except DeliveryError as error:
-            if error.code != _NO_CONTAINER:
+            if error.kind != PLACE_NOT_FOUND:
                 raise
             return None if folder else ()
 
@@ -162,7 +161,7 @@ class AzureZone:
                 }
                 if len(others) + len(ours) > _MOST:
                     raise DeliveryError(
-                        "EXPORT-2001-403",
+                        ACCESS_DENIED,
                         f"The container {self.container} has {len(others)} access policies that are not this server's, "
                         "which leaves no room for its own.",
                         "Remove one of them.",
@@ -171,7 +170,7 @@ class AzureZone:
                     return
                 client.set_container_access_policy(others | ours)
         raise DeliveryError(
-            "EXPORT-2003-504", f"The access policies of {self.container} keep changing.", "Try again.", transient=True
+            DESTINATION_UNAVAILABLE, f"The access policies of {self.container} keep changing.", "Try again."
         )
 
     def sign(self, policy: str, expires_at: int) -> str:
@@ -212,7 +211,7 @@ def _ignoring_missing_container() -> Iterator[None]:
     try:
         yield
     except DeliveryError as error:
-        if error.code != _NO_CONTAINER:
+        if error.kind != PLACE_NOT_FOUND:
             raise
 
 

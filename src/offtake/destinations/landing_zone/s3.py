@@ -27,7 +27,7 @@ from offtake.destinations.drivers.object_store_errors import Act, RefusalError, 
 from offtake.destinations.drivers.s3_address import amazon_url
 from offtake.destinations.egress import Network
 from offtake.destinations.zones import CONTAINERS, SETTINGS, ZoneType
-from offtake.errors import DeliveryError
+from offtake.errors import ACCESS_DENIED, CREDENTIALS_REFUSED, PLACE_NOT_FOUND, DeliveryError
 
 if TYPE_CHECKING:
     # The driver states this type in its stubs only.
@@ -39,7 +39,6 @@ SHORTEST: Final = 900
 LONGEST: Final = 3600
 """Lifetime of a session, in seconds: Amazon's minimum, and its maximum where one role assumes another."""
 
-_NO_FOLDER: Final = "EXPORT-2002-404"
 _FRESH: Final = timedelta(minutes=10)
 
 
@@ -148,7 +147,7 @@ class S3Zone:
         try:
             return self.open().children(folder)
         except DeliveryError as error:
-            if error.code != _NO_FOLDER:
+            if error.kind != PLACE_NOT_FOUND:
                 raise
             return None
 
@@ -298,7 +297,7 @@ def _translating_errors(zones: S3Zones, where: str, act: Act = "read") -> Iterat
         code = code_of(error)
         if where.startswith("the role") and 400 <= status < 500:  # noqa: PLR2004 - what a client did wrong
             raise DeliveryError(
-                "EXPORT-2001-403",
+                ACCESS_DENIED,
                 f"The store's token service refused a session of {where} ({code}).",
                 "Let the role of OFFTAKE_LANDING_ZONE_ROLE trust the server's identity, and that assume it.",
             ) from None
@@ -309,7 +308,7 @@ def _translating_errors(zones: S3Zones, where: str, act: Act = "read") -> Iterat
 
 def _no_identity(said: str) -> DeliveryError:
     return DeliveryError(
-        "EXPORT-2001-401",
+        CREDENTIALS_REFUSED,
         f"This server has no identity of its own at Amazon{said}, so it cannot use the landing zone's bucket.",
         "Give the server an instance role, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.",
     )
