@@ -30,19 +30,17 @@ _SOON_MS: Final = 30_000
 
 
 def fail_run(job: ExportJob | None, lease: Lease, context: RunContext, error: DeliveryError) -> None:
-    """End the run as failed; positions stay. Raises `LeaseLostError` when another worker has it."""
-    runs.record_failure(context.database, lease, error_document(error), context.clock.now_ms())
-    failpoint("run_failed")
-    finish_failed_run(job, lease, context, error)
+    """End the run as failed; positions stay. The failure is committed first, for good, then its files are removed.
 
-
-def finish_failed_run(job: ExportJob | None, lease: Lease, context: RunContext, error: DeliveryError) -> None:
-    """End a run that has its verdict; its files are removed now, or, when that takes long, by a sweep later.
-
-    `job` is None when it could not be looked up; `error` is the verdict for a run that has none yet.
+    `error` is ignored for a run that failed before; then only its files are left to be removed. `job`: None when it
+    could not be loaded, or its destination does not answer; then a sweep removes the files later, as it does when the
+    removal takes too long. Raises `LeaseLostError` when another worker has the run.
     """
+    if lease.failure is None:
+        runs.record_failure(context.database, lease, error_document(error), context.clock.now_ms())
+        failpoint("run_failed")
     plan = run_plans.load_plan(context.database, lease)
-    # Without its order, a run without parts may nevertheless have written a manifest file.
+    # Without its job, a run without parts may nevertheless have written a manifest file.
     wrote = plan is not None and (job is None or bool(_keys(job, *plan)))
     clean = not wrote or (job is not None and plan is not None and _remove_within_deadline(job, context, *plan))
     failpoint("files_removed")
