@@ -398,7 +398,7 @@ def _plan(database: Database, text: str, values: object) -> Sequence[str]:
 def test_a_thousand_runs_that_wait_do_not_slow_claims_down(queue: Queue) -> None:
     (first,) = queue.add()
     with queue.database.writing() as session:
-        columns = {one.name: getattr(session.get_one(Run, first), one.name) for one in Run.__table__.columns}
+        columns = {one.key: getattr(session.get_one(Run, first), one.key) for one in Run.__mapper__.column_attrs}
         waiting = {"held": True, "not_before": NOON + 60_000, "waiting_since": NOON}
         many = [
             columns | waiting | {"id": str(uuid4()), "flow_id": str(uuid4()), "scheduled_at": n} for n in range(1000)
