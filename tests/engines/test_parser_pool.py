@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from offtake.engines import parser_process
-from offtake.engines.parser_pool import Bounds, ParserPool
+from offtake.engines.parser_pool import Limits, ParserPool
 from offtake.errors import CancelledError
 from offtake.lake.commits import Attempt
 from offtake.lake.parsers import Parsers
@@ -26,12 +26,12 @@ from offtake.lake.parsing.options import ParseOptions
 from tests.lake.lakes import TABLE, full, lake_in
 from tests.local_parsers import LocalParsers
 
-GENEROUS = Bounds(memory=2**30, seconds=60)
+GENEROUS = Limits(memory=2**30, seconds=60)
 OPTIONS = ParseOptions()
 
 
-def pool_in(folder: Path, bounds: Bounds = GENEROUS) -> ParserPool:
-    return ParserPool(f"sqlite:///{folder / 'catalog.db'}", f"file://{folder / 'warehouse'}", bounds)
+def pool_in(folder: Path, limits: Limits = GENEROUS) -> ParserPool:
+    return ParserPool(f"sqlite:///{folder / 'catalog.db'}", f"file://{folder / 'warehouse'}", limits)
 
 
 @pytest.fixture(params=["processes", "here"])
@@ -120,7 +120,7 @@ def test_what_is_refused_names_file_and_row(parsers: Parsers, tmp_path: Path) ->
         with pytest.raises(ImportRefusedError, match=r"a\.json, line 2") as refused:
             act(TABLE, [file], Attempt("a"), OPTIONS)
         assert refused.value.row == 2
-    with pytest.raises(ImportRefusedError, match=r"empty\.json holds no rows"):
+    with pytest.raises(ImportRefusedError, match=r"empty\.json has no rows"):
         parsers.ingest(TABLE, [written(tmp_path, "empty.json", "")], Attempt("b"), OPTIONS, refuse_empty=True)
 
 
@@ -177,14 +177,14 @@ def test_a_process_that_dies_once_is_replaced_and_the_batch_comes_in(own_pool: P
 
 def test_files_that_end_their_process_twice_are_refused(own_pool: ParserPool, endless: InputFile) -> None:
     killer = kill_next(2)
-    with pytest.raises(ImportRefusedError, match=r"endless\.parquet cannot be read: .*died of it, twice \(signal 11\)"):
+    with pytest.raises(ImportRefusedError, match=r"endless\.parquet cannot be read: .*crashed twice \(signal 11\)"):
         own_pool.ingest(TABLE, [endless], Attempt("a"), OPTIONS)
     killer.join()
     assert readers() == []
 
 
 def test_files_that_come_to_no_end_are_refused_by_the_seconds_they_may_take(tmp_path: Path, endless: InputFile) -> None:
-    pool = pool_in(tmp_path, Bounds(memory=2**30, seconds=3))
+    pool = pool_in(tmp_path, Limits(memory=2**30, seconds=3))
     try:
         with pytest.raises(ImportRefusedError, match=r"endless\.parquet .*more than \d+ seconds.*IMPORT_SECONDS"):
             pool.ingest(TABLE, [endless], Attempt("a"), OPTIONS)

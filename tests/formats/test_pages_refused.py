@@ -144,7 +144,7 @@ def test_small_row_groups_that_would_stay_small() -> None:
 
 
 def test_row_groups_without_rows() -> None:
-    assert refusal(SCHEMA, (parquets.arrow(TABLE.slice(0, 0)), 0, None)).endswith("place that it does not have")
+    assert refusal(SCHEMA, (parquets.arrow(TABLE.slice(0, 0)), 0, None)).endswith("an offset outside the file")
 
 
 @pytest.mark.parametrize("columns", [["text"], ["n", "text"]])
@@ -152,7 +152,7 @@ def test_encrypted_files(tmp_path: Path, columns: list[str]) -> None:
     in_clear = parquets.encrypted(TABLE, tmp_path / "file.parquet", columns, footer_too=False)
     assert refusal(SCHEMA, (in_clear, 0, None)) == "it is encrypted"
     wholly = parquets.encrypted(TABLE, tmp_path / "file.parquet", columns, footer_too=True)
-    assert refusal(SCHEMA, (wholly, 0, None)).endswith("in the clear does")
+    assert refusal(SCHEMA, (wholly, 0, None)).endswith("footer without encryption")
 
 
 def test_row_groups_that_are_no_longer_there() -> None:
@@ -177,7 +177,7 @@ def test_a_whole_file_that_becomes_shorter_while_it_is_read(tmp_path: Path, ids:
         rows, made = parquet.gzip_pages(SCHEMA, [(file, 0, None)])
         assert rows == 200
         os.truncate(path, 100)
-        with pytest.raises(NotRecompressibleError, match="shorter"):
+        with pytest.raises(NotRecompressibleError, match="truncated"):
             list(made)
 
 

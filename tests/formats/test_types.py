@@ -163,9 +163,7 @@ def test_text_that_is_not_utf8_is_refused_by_its_column() -> None:
         pa.MapArray.from_arrays(places, one, array),
         pa.MapArray.from_arrays(places, array, one),
     ):
-        with pytest.raises(
-            DeliveryError, match=r"^Column town holds text that is not UTF-8\. .*invalidText"
-        ) as refused:
+        with pytest.raises(DeliveryError, match=r"^Column town has text that is not UTF-8\. .*invalidText") as refused:
             lines(batch_of(wrong, "town"))
         assert not refused.value.transient
     assert lines(batch_of(array.slice(1))) == x('"ok"')
@@ -216,7 +214,7 @@ def test_a_year_beyond_9999_has_a_sign() -> None:
 )
 def test_a_date_or_time_without_a_text_is_refused_by_its_column_and_kept_in_parquet(array: pa.Array, what: str) -> None:
     nested = pa.StructArray.from_arrays([array], ["inner"])
-    with pytest.raises(DeliveryError, match=rf"^Column when holds a {what} .* PARQUET\.$") as refused:
+    with pytest.raises(DeliveryError, match=rf"^Column when has a {what} .* PARQUET\.$") as refused:
         to_json_types(batch_of(nested, "when"), LossCounter())
     assert not refused.value.transient
     assert encoded([batch_of(array)], batch_of(array).schema, "PARQUET")
@@ -225,22 +223,22 @@ def test_a_date_or_time_without_a_text_is_refused_by_its_column_and_kept_in_parq
 @pytest.mark.parametrize(
     ("schema", "message"),
     [
-        (pa.schema([("a", pa.int32()), ("a", pa.int32())]), "Column a is there twice"),
+        (pa.schema([("a", pa.int32()), ("a", pa.int32())]), "Column a exists twice"),
         (pa.schema([("a", pa.list_(pa.struct([("b", pa.int32()), ("b", pa.int32())])))]), r"Column a.item.b is there"),
         (pa.schema([("a\0b", pa.int32())]), "Column a\\\\x00b has a NUL"),
         (pa.schema([("a", pa.list_view(pa.int32()))]), "Column a has the type list_view"),
         (pa.schema([("a", pa.list_(pa.uint64()))]), "Column a.item has the type uint64"),
         (pa.schema([("a", pa.duration("s"))]), "Column a has the type duration"),
         (pa.schema([("a", pa.struct([("b", pa.month_day_nano_interval())]))]), "Column a.b has the type month_day"),
-        (pa.schema([("a", pa.map_(pa.list_(pa.int32()), pa.int32()))]), "Column a is a map whose keys"),
+        (pa.schema([("a", pa.map_(pa.list_(pa.int32()), pa.int32()))]), "Column a is a map with nested keys"),
         (pa.schema([("a", pa.null())]), "Column a has the type null"),
         (pa.schema([("a", pa.list_(pa.json_()))]), "Column a.item has the type extension<arrow.json"),
         (pa.schema([("a", pa.bool8())]), "Column a has the type extension<arrow.bool8"),
         (pa.schema([("a", pa.opaque(pa.binary(), "VARIANT", "x"))]), "Column a has the type extension<arrow.opaque"),
         (pa.schema([("s", pa.struct([BY_METADATA]))]), "Column s.a has the type parquet.variant,"),
-        (pa.schema([("a", nested("struct", 99))]), "Column a is nested 100 levels deep"),
-        (pa.schema([("a", nested("list", 50))]), "Column a is nested 101 levels deep"),
-        (pa.schema([("a", nested("map", 50))]), "Column a is nested 101 levels deep"),
+        (pa.schema([("a", nested("struct", 99))]), "Column a has 100 nesting levels"),
+        (pa.schema([("a", nested("list", 50))]), "Column a has 101 nesting levels"),
+        (pa.schema([("a", nested("map", 50))]), "Column a has 101 nesting levels"),
     ],
 )
 @pytest.mark.parametrize("file_type", ["JSON", "PARQUET"])

@@ -151,7 +151,7 @@ def test_columns_whose_meaning_nothing_tells_do_not_go_and_are_refused_when_read
     append(lake, LATER)
     lake.load(TABLE).maintenance.expire_snapshots().by_id(first).commit()
     assert goes(lake) == [False, True]
-    with pytest.raises(DeliveryError, match="nothing tells which it means"):
+    with pytest.raises(DeliveryError, match="it is unknown which columns the file has"):
         full(lake)
 
 

@@ -66,7 +66,7 @@ def test_when_rows_of_such_files_were_deleted_since_everything_goes_out_with_a_w
     full = plan(lake, first)
     assert (full.kind, sum(file.rows for file in full.files), len(full.files[0].delete_files)) == ("full", 3, 1)
     assert full.warning is not None
-    assert "can no longer be told apart" in full.warning
+    assert "cannot be distinguished" in full.warning
     # A further compaction does not make that known again.
     compact(lake.load(TABLE), drop_deletes=True)
     assert plan(lake, first).kind == "full"

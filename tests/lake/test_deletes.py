@@ -196,6 +196,6 @@ def test_a_delete_file_that_has_vanished_is_told(lake: Lake) -> None:
     delete_positions(lake.load(TABLE), added_path(lake, first), [0])
     (file,) = scan.plan_full(lake, TABLE, current(lake)).files
     local_path(file.delete_files[0]).unlink()
-    with pytest.raises(DeliveryError, match="has been removed since the run was planned") as gone:
+    with pytest.raises(DeliveryError, match="it was deleted after the run was planned") as gone:
         full(lake)
     assert gone.value.code == "EXPORT-1410-410"

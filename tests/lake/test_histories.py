@@ -161,12 +161,12 @@ def test_files_that_vanish_are_told_with_what_happens_next(lake: Lake, lost: str
         "metadata": table.metadata_location,
     }
     local_path(paths[lost]).unlink()
-    with pytest.raises(DeliveryError, match="has been removed") as gone:
+    with pytest.raises(DeliveryError, match="was deleted") as gone:
         full(lake, at)
     assert gone.value.code == "EXPORT-1410-410"
-    assert "it plans from" in gone.value.remedy or "snapshot there is now" in gone.value.remedy
+    assert "it exports from the current snapshot" in gone.value.remedy
     if lost != "data":
-        with pytest.raises(DeliveryError, match="has been removed"):
+        with pytest.raises(DeliveryError, match="was deleted"):
             scan.plan_increment(lake, TABLE, first, at)
 
 

@@ -312,11 +312,11 @@ TWICE = {"type": "struct", "fields": [column("a", "long") | {"id": 91}, column("
 REFUSED: dict[str, tuple[Callable[[Row], None], str]] = {
     "a name twice": (columns(column("n", "long")), "two columns whose full name is n"),
     "a name twice in a struct": (columns(column("s", TWICE)), r"two columns whose full name is s\.a"),
-    "too deep": (columns(column("s", deep(200))), "nested deeper"),
-    "variant": (columns(column("v", "variant")), "a column of type variant"),
+    "too deep": (columns(column("s", deep(200))), "nested too deeply"),
+    "variant": (columns(column("v", "variant")), "a column of the unsupported type variant"),
     "in a list": (
         columns(column("v", {"type": "list", "element-id": 91, "element": "variant", "element-required": False})),
-        "a column of type variant",
+        "a column of the unsupported type variant",
     ),
     "version": (lambda document: document.update({"format-version": 4}), "version 4 of Iceberg's format"),
     "view": (make_a_view, "a view, not a table"),
@@ -344,7 +344,9 @@ def test_columns_of_64_levels_and_names_with_dots_are_read(lake: Lake) -> None:
 def test_a_location_that_is_not_supported_or_not_there_is_named(lake: Lake) -> None:
     add(lake, numbered(1))
     metadata(lake, lambda document: document["snapshots"][0].update({"manifest-list": "ftp://host/list.avro"}))
-    with pytest.raises(DeliveryError, match=r"The location ftp://host/list\.avro has the scheme ftp") as failed:
+    with pytest.raises(
+        DeliveryError, match=r"The location ftp://host/list\.avro has the unsupported scheme ftp"
+    ) as failed:
         pieces(lake)
     assert failed.value.code == "EXPORT-1500-500"
     metadata(lake, lambda document: document["snapshots"][0].update({"manifest-list": "file:///nowhere/list.avro"}))
@@ -367,8 +369,8 @@ def test_damaged_manifests_are_refused(lake: Lake, content: bytes | str) -> None
 @pytest.mark.parametrize(
     ("spoil", "cause"),
     [
-        (lambda path: path.write_bytes(b"a,b\n1,2\n" * 9), "not a Parquet file, or it is cut off"),
-        (lambda path: path.write_bytes(b""), "not a Parquet file, or it is cut off|size is 0 bytes"),
+        (lambda path: path.write_bytes(b"a,b\n1,2\n" * 9), "not a Parquet file, or it is truncated"),
+        (lambda path: path.write_bytes(b""), "not a Parquet file, or it is truncated|size is 0 bytes"),
         (lambda path: (path.unlink(), path.mkdir()), "directory"),
     ],
     ids=["not Parquet", "empty", "a folder"],

@@ -39,7 +39,7 @@ PRESENT = [
 def test_stores_that_are_away_or_overloaded_are_waited_for(text: str) -> None:
     error = unreadable("s3://b/a", OSError(text))
     assert (error.code, error.transient, error.window) == (outages.UNREACHABLE, True, None)
-    with pytest.raises(DeliveryError) as caught, metadata_errors.explain("ns.table"):
+    with pytest.raises(DeliveryError) as caught, metadata_errors.translating_errors("ns.table"):
         raise OSError(text)
     assert (caught.value.code, caught.value.transient) == (outages.UNREACHABLE, True)
 
@@ -57,7 +57,7 @@ def test_network_disks_that_are_away_are_waited_for(number: int) -> None:
 
 def test_a_file_that_is_not_there_is_waited_for_for_two_minutes() -> None:
     gone = unreadable("/lake/a", FileNotFoundError(errno.ENOENT, "No such file"))
-    with pytest.raises(DeliveryError) as caught, metadata_errors.explain("ns.table"):
+    with pytest.raises(DeliveryError) as caught, metadata_errors.translating_errors("ns.table"):
         raise FileNotFoundError(errno.ENOENT, "No such file", "v1.metadata.json")
     for error in (gone, caught.value):
         crossed = pickle.loads(pickle.dumps(error))  # noqa: S301 - as it crosses a process boundary
@@ -71,14 +71,14 @@ class RefusedError(Exception):
 
 @pytest.mark.parametrize("state", [None, "08006", "53300", "57P01"])
 def test_a_catalog_that_is_away_is_waited_for(state: str | None) -> None:
-    with pytest.raises(DeliveryError) as caught, metadata_errors.explain("ns.table"):
+    with pytest.raises(DeliveryError) as caught, metadata_errors.translating_errors("ns.table"):
         raise OperationalError("SELECT 'MARKED'", {}, RefusedError(state))
     assert (caught.value.code, caught.value.transient) == (outages.UNREACHABLE, True)
     assert "MARKED" not in str(caught.value)
 
 
 def test_what_a_catalog_refuses_is_not() -> None:
-    with pytest.raises(OperationalError), metadata_errors.explain("ns.table"):
+    with pytest.raises(OperationalError), metadata_errors.translating_errors("ns.table"):
         raise OperationalError("SELECT 1", {}, RefusedError("28P01"))
-    with pytest.raises(ProgrammingError), metadata_errors.explain("ns.table"):
+    with pytest.raises(ProgrammingError), metadata_errors.translating_errors("ns.table"):
         raise ProgrammingError("SELECT 1", {}, RefusedError("42P01"))

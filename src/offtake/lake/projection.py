@@ -1,8 +1,8 @@
-"""Batches of a file under the schema they are delivered in: columns are found by field id, at every depth.
+"""Column projection: converts a file's batches to the delivered schema, matching columns by field id at every depth.
 
-Columns that were added, dropped, renamed, reordered or widened since the file was written come out as Iceberg's
-specification says ("Column Projection"): what a file does not have is taken from its partition, else from the column's
-initial default, else it is null. PyIceberg's own projection makes empty lists and maps of nulls, so it is not used.
+Columns that were added, dropped, renamed, reordered or widened since the file was written follow Iceberg's
+specification ("Column Projection"): a column that the file lacks gets its partition value, else its initial default,
+else null. PyIceberg's own projection turns null lists and maps into empty ones, so it is not used.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -15,14 +15,14 @@ import pyarrow as pa
 _FIELD_ID: Final = b"PARQUET:field_id"
 
 Column = Callable[[pa.Array], pa.Array]
-"""From an array as it is in the file to the array that is delivered."""
+"""Converts an array as stored in the file to the delivered array."""
 
 
 class ProjectionError(Exception):
-    """A file's columns, or values, cannot be brought under the schema; the text says which and why."""
+    """A file's columns or values cannot be converted to the schema; the text says which and why."""
 
     def __init__(
-        self, message: str, remedy: str = "Rewrite the file under the table's present columns, by compacting the table."
+        self, message: str, remedy: str = "Compact the table, so that the file is rewritten with its current columns."
     ) -> None:
         self.remedy = remedy
         super().__init__(message)
@@ -30,21 +30,23 @@ class ProjectionError(Exception):
 
 @dataclass(frozen=True)
 class ColumnNames:
-    """Which fields the names in a file without field ids mean: `fields` in the form of Iceberg's name mapping."""
+    """Maps the names in a file without field ids to fields: `fields` in the form of Iceberg's name mapping."""
 
     fields: Sequence[Mapping[str, Any]]
 
     @staticmethod
     def of(fields: Iterable[pa.Field]) -> "ColumnNames":
-        """The names that the fields have themselves."""
-        return ColumnNames([{"field-id": _id(one), "names": [one.name], "fields": _inside(one.type)} for one in fields])
+        """The mapping from the fields' own names."""
+        return ColumnNames(
+            [{"field-id": _id(field), "names": [field.name], "fields": _mapping_inside(field.type)} for field in fields]
+        )
 
     def id_of(self, name: str) -> int | None:
-        """The id of the field that has that name."""
+        """The id of the field with that name, or None."""
         return next((one.get("field-id") for one in self.fields if name in one["names"]), None)
 
     def below(self, field_id: int) -> "ColumnNames":
-        """The names in a struct, by its field's id."""
+        """The names in a struct, given its field id."""
         found = (one.get("fields") or () for one in self.fields if one.get("field-id") == field_id)
         return ColumnNames(next(found, ()))
 
@@ -55,15 +57,15 @@ class ColumnNames:
 
 
 Missing = Callable[[int, pa.DataType], pa.Scalar | None]
-"""The value, by field id, of a column that a file does not have; None when there is none."""
+"""The value, by field id, of a column that a file lacks; None when it has neither a partition value nor a default."""
 
 
 def projection(
     file: pa.Schema, wanted: pa.Schema, names: ColumnNames, missing: Missing
 ) -> Callable[[pa.RecordBatch], pa.RecordBatch]:
-    """How the file's batches become batches of the wanted schema, whose fields all bear ids.
+    """A function that converts the file's batches to the wanted schema, whose fields must all have ids.
 
-    `names` are used where columns of the file bear no ids. Raises `UnfitError`.
+    `names` are used for columns of the file without ids. Raises `ProjectionError`.
     """
     found = _StructReader(missing).children(file, wanted, names, "")
     if _is_as_wanted(found, file, wanted):
@@ -76,7 +78,7 @@ def projection(
 
 
 def is_as_wanted(file: pa.Schema, wanted: pa.Schema, names: ColumnNames) -> bool:
-    """Whether the file's columns are the wanted ones, in their order, and none of them needs a change."""
+    """Whether the file's columns equal the wanted ones, in order, without any conversion."""
     try:
         found = _StructReader(lambda _field_id, _type: None).children(file, wanted, names, "")
     except ProjectionError:
@@ -90,18 +92,18 @@ def _is_as_wanted(found: "Sequence[_Child]", file: pa.Schema, wanted: pa.Schema)
 
 
 _Child = tuple[int | None, Callable[[Any], pa.Array] | None]
-"""Where a field is in the file, and what to do with it (None: it is as wanted); without a place: made of a length."""
+"""A field's index in the file and its conversion (None: unchanged). Without an index: the values, made for a length."""
 
 
 def _arrays(found: Sequence[_Child], column: Callable[[int], pa.Array], length: int) -> list[pa.Array]:
-    made = []
+    arrays = []
     for index, change in found:
         if index is None:
-            assert change is not None  # noqa: S101 - says so to mypy
-            made.append(change(length))
+            assert change is not None  # noqa: S101 - for mypy
+            arrays.append(change(length))
         else:
-            made.append(column(index) if change is None else change(column(index)))
-    return made
+            arrays.append(column(index) if change is None else change(column(index)))
+    return arrays
 
 
 @dataclass(frozen=True)
@@ -113,33 +115,33 @@ class _StructReader:
     ) -> list[_Child]:
         by_name = not any(_id(field) for field in file)
         ids = (names.id_of(field.name) if by_name else _id(field) for field in file)
-        known = {field_id: index for index, field_id in enumerate(ids)}
-        made: list[_Child] = []
+        index_by_id = {field_id: index for index, field_id in enumerate(ids)}
+        children: list[_Child] = []
         for field in wanted:
             field_id = _id(field)
-            assert field_id is not None  # noqa: S101 - the caller has promised
-            if field_id in known:
-                index, below = known[field_id], names.below(field_id)
-                made.append((index, self.column(file[index].type, field.type, below, f"{path}{field.name}")))
+            assert field_id is not None  # noqa: S101 - all fields of the wanted schema have ids
+            if field_id in index_by_id:
+                index, below = index_by_id[field_id], names.below(field_id)
+                children.append((index, self.column(file[index].type, field.type, below, f"{path}{field.name}")))
             else:
-                made.append((None, self._absent(field_id, field, f"{path}{field.name}")))
-        return made
+                children.append((None, self._absent(field_id, field, f"{path}{field.name}")))
+        return children
 
     def column(self, file: pa.DataType, wanted: pa.DataType, names: ColumnNames, path: str) -> Column | None:
-        """What to do with the arrays of a column; None when they are as wanted."""
+        """The conversion of a column's arrays; None when they need none."""
         if pa.types.is_dictionary(file):
             return _then(pa.DictionaryArray.dictionary_decode, self.column(file.value_type, wanted, names, path))
         if isinstance(file, pa.Bool8Type) and pa.types.is_boolean(wanted):
             return lambda array: array.storage.cast(wanted)
         if isinstance(file, pa.BaseExtensionType) and file != wanted:
             return _then(lambda array: array.storage, self.column(file.storage_type, wanted, names, path))
-        for holds, change in _NESTED.items():
-            if holds(wanted) and (holds(file) or (change is _StructReader.of_list and _is_list(file))):
+        for is_kind, change in _NESTED.items():
+            if is_kind(wanted) and (is_kind(file) or (change is _StructReader.of_list and _is_list(file))):
                 return change(self, file, wanted, names, path)
         return None if file == wanted else _leaf(file, wanted, path)
 
     def of_struct(self, file: pa.StructType, wanted: pa.StructType, names: ColumnNames, path: str) -> Column | None:
-        """As `column`, of a struct."""
+        """`column` for a struct."""
         fields = list(wanted)
         found = self.children(list(file), fields, names, f"{path}.")
         if file == wanted and all(change is None and index == place for place, (index, change) in enumerate(found)):
@@ -154,8 +156,8 @@ class _StructReader:
         return change
 
     def of_list(self, file: pa.DataType, wanted: pa.ListType, names: ColumnNames, path: str) -> Column | None:
-        """As `column`, of a list."""
-        # Lists of a fixed or large size, and views of lists, are made plain ones first.
+        """`column` for a list."""
+        # Fixed-size lists, large lists and list views are cast to plain lists first.
         plain = file if pa.types.is_list(file) else pa.list_(file.value_field)
         inner = self.column(plain.value_type, wanted.value_type, names.inside("element"), f"{path}.element")
         if file == wanted and inner is None:
@@ -164,13 +166,13 @@ class _StructReader:
         def change(array: pa.ListArray) -> pa.ListArray:
             array = array if array.type == plain else array.cast(plain)
             values = array.values if inner is None else inner(array.values)
-            # Nulls and offsets stay as they are: what an offset points to is in the same place.
+            # The validity and offset buffers stay valid: the conversion keeps the number and order of values.
             return pa.Array.from_buffers(wanted, len(array), array.buffers()[:2], -1, array.offset, [values])
 
         return change
 
     def of_map(self, file: pa.MapType, wanted: pa.MapType, names: ColumnNames, path: str) -> Column | None:
-        """As `column`, of a map."""
+        """`column` for a map."""
         key = self.column(file.key_type, wanted.key_type, names.inside("key"), f"{path}.key")
         item = self.column(file.item_type, wanted.item_type, names.inside("value"), f"{path}.value")
         if file == wanted and key is None and item is None:
@@ -189,7 +191,7 @@ class _StructReader:
         if value is not None and (value.is_valid or field.nullable):
             return lambda length: pa.repeat(value, length)
         if not field.nullable:
-            raise ProjectionError(f"column {path} is required, and the file does not have it")
+            raise ProjectionError(f"column {path} is required, but missing in the file")
         return lambda length: pa.nulls(length, field.type)
 
 
@@ -206,7 +208,7 @@ def _leaf(file: pa.DataType, wanted: pa.DataType, path: str) -> Column:
     if isinstance(wanted, pa.UuidType) and _is_one_of(file, pa.string(), _TEXT):
         return lambda array: _uuids(array, path)
     if pa.types.is_string(wanted) and _is_one_of(file, pa.binary(), _VARIABLE_BYTES):
-        # Text that the writer did not call text. Whether it is UTF-8 is seen to where all text is.
+        # Text without the string annotation. Like all text, it is checked for UTF-8 later.
         return lambda array: array.cast(pa.binary()).view(wanted)
     if not _widens(file, wanted):
         raise ProjectionError(f"column {path} is {file} in the file and {wanted} in the table")
@@ -219,7 +221,7 @@ def _cast(array: pa.Array, wanted: pa.DataType, path: str) -> pa.Array:
     except pa.ArrowInvalid:
         raise ProjectionError(
             f"column {path} has values of {array.type} that {wanted}, the table's type, cannot hold exactly",
-            "Rewrite the file with values that the table's type holds, or give the column a type that holds them.",
+            "Rewrite the file with values that fit the table's type, or change the column to a type that holds them.",
         ) from None
 
 
@@ -228,20 +230,20 @@ def _uuids(array: pa.Array, path: str) -> pa.Array:
         values = [None if one is None else UUID(one).bytes for one in array.to_pylist()]
     except (ValueError, UnicodeDecodeError):
         raise ProjectionError(
-            f"column {path} is text in the file and uuid in the table, and not all of it are UUIDs",
-            "Correct the values in the file, or make the column's type string.",
+            f"column {path} is text in the file and uuid in the table, and some values are not UUIDs",
+            "Correct the values in the file, or change the column's type to string.",
         ) from None
     return pa.ExtensionArray.from_storage(pa.uuid(), pa.array(values, pa.binary(16)))
 
 
-def _inside(kind: pa.DataType) -> Sequence[Mapping[str, Any]]:
+def _mapping_inside(kind: pa.DataType) -> Sequence[Mapping[str, Any]]:
     if pa.types.is_struct(kind):
         return ColumnNames.of(kind).fields
     if pa.types.is_list(kind):
-        return [{"names": ["element"], "fields": _inside(kind.value_type)}]
+        return [{"names": ["element"], "fields": _mapping_inside(kind.value_type)}]
     if pa.types.is_map(kind):
         parts = {"key": kind.key_type, "value": kind.item_type}
-        return [{"names": [part], "fields": _inside(inner)} for part, inner in parts.items()]
+        return [{"names": [part], "fields": _mapping_inside(inner)} for part, inner in parts.items()]
     return ()
 
 
@@ -250,7 +252,7 @@ def _then(first: Column, second: Column | None) -> Column:
 
 
 def _widens(file: pa.DataType, wanted: pa.DataType) -> bool:
-    """Whether every value of the one type is one of the other: Iceberg's promotions, and other forms of one type."""
+    """Whether `wanted` holds every value of `file`: Iceberg's promotions, and other Arrow forms of the same type."""
     kinds = pa.types
     if kinds.is_integer(wanted) and kinds.is_integer(file):
         signed = kinds.is_signed_integer(file)
@@ -260,7 +262,7 @@ def _widens(file: pa.DataType, wanted: pa.DataType) -> bool:
     if kinds.is_decimal(wanted) and kinds.is_decimal(file):
         return bool(file.scale == wanted.scale and file.precision <= wanted.precision)
     if kinds.is_timestamp(wanted):
-        # A cast that would lose part of a second fails. Of Parquet's oldest timestamps none says that it is in UTC.
+        # A cast that would lose precision fails. INT96 timestamps never have a time zone.
         return kinds.is_date32(file) or (kinds.is_timestamp(file) and (file.tz is None or wanted.tz is not None))
     if kinds.is_time(wanted):
         return bool(kinds.is_time(file))
@@ -292,6 +294,6 @@ def _id(field: pa.Field) -> int | None:
     return None if found is None else int(found)
 
 
-def bears_ids(file: pa.Schema) -> bool:
-    """Whether the file's columns bear field ids."""
+def has_field_ids(file: pa.Schema) -> bool:
+    """Whether any column of the file has a field id."""
     return any(_id(field) is not None for field in file)

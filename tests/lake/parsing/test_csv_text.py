@@ -98,18 +98,18 @@ def test_options_say_how_a_file_is_written(
     ("text", "columns", "note"),
     [
         ("a,b\n1,2\n", ("a", "b"), None),
-        ("id;name;price\n1;a;1,5\n2;b;2,5\n", ("id", "name", "price"), 'the delimiter is ";" (recognised'),
-        ("id|name\n1|a\n", ("id", "name"), 'the delimiter is "|" (recognised'),
-        ("id\tname\n1\ta,b\n", ("id", "name"), "the delimiter is tab (recognised"),
-        ('"a";"b"\n"x;y,z";"1"\n', ("a", "b"), 'the delimiter is ";" (recognised'),
+        ("id;name;price\n1;a;1,5\n2;b;2,5\n", ("id", "name", "price"), 'the delimiter is ";" (detected'),
+        ("id|name\n1|a\n", ("id", "name"), 'the delimiter is "|" (detected'),
+        ("id\tname\n1\ta,b\n", ("id", "name"), "the delimiter is tab (detected"),
+        ('"a";"b"\n"x;y,z";"1"\n', ("a", "b"), 'the delimiter is ";" (detected'),
         ("a,b;c\n1,2;3\n", ("a", "b;c"), 'the delimiter is ","; ";" fits too'),
         ("comment\nSmith; John\nMiller\n", ("comment",), None),
-        (",a\n0,1\n", ("index", "a"), "the first column has no name and is called index."),
-        ('"","a"\n"1",1\n', ("index", "a"), "the first column has no name and is called index."),
+        (",a\n0,1\n", ("index", "a"), "the first column has no name and is named index."),
+        ('"","a"\n"1",1\n', ("index", "a"), "the first column has no name and is named index."),
         (
             '"a","b"\n"1",1,2\n"2",3,4\n',
             ("index", "a", "b"),
-            "the header has one name fewer than the lines",
+            "the header has one name fewer than the rows",
         ),
         (",index,,column_3\n0,1,2,3\n", ("index_2", "index", "column_3_2", "column_3"), "column 3 has no name"),
         ('a\n""\n', ("a",), None),
@@ -210,7 +210,7 @@ def test_what_would_be_changed_is_refused_with_its_line(tmp_path: Path, case: st
 
 
 def test_records_of_more_than_64_mib_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ImportRefusedError, match=r"^a\.csv, line 2: a record of more than 64 MiB begins here"):
+    with pytest.raises(ImportRefusedError, match=r"^a\.csv, line 2: a record of more than 64 MiB starts here"):
         rows(opened(tmp_path, b'a,b\n1,"' + b"x\n" * (33 << 20) + b'"\n', size=8 << 20))
 
 

@@ -106,7 +106,7 @@ def test_values_that_fit_are_read(text: str, kind: pa.DataType, expected: Any) -
     ],
 )
 def test_values_that_do_not_fit_are_refused_without_quoting_them(text: str, kind: pa.DataType) -> None:
-    with pytest.raises(SchemaMismatchError, match=r"^column a\.b (takes|is of the type) ") as refused:
+    with pytest.raises(SchemaMismatchError, match=r"^column a\.b (must have|has the type) ") as refused:
         read(text, kind)
     with pytest.raises(SchemaMismatchError) as other:
         read_text(pa.array([None, "\0"], TEXT), kind, "a.b")
