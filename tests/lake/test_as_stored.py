@@ -15,7 +15,7 @@ from offtake.errors import DeliveryError
 from offtake.lake import reading, scan
 from offtake.lake.catalog import Lake
 from offtake.lake.locations import local_path
-from offtake.lake.projection import ColumnNames, is_as_wanted
+from offtake.lake.projection import ColumnNames, is_identity
 from offtake.lake.reading import FileSlice, TableSchema
 from tests.lake.lakes import TABLE, add, full, numbered
 from tests.lake.other_writers import compact, data_files, delete_positions
@@ -217,4 +217,4 @@ def test_arrow_types_that_are_equal_in_parquet_are_copied(
     stored: pa.DataType, wanted: pa.DataType, alike: bool
 ) -> None:
     target = pa.schema([pa.field("x", wanted, metadata={"PARQUET:field_id": "1"})])
-    assert is_as_wanted(reading.narrow_types(pa.schema([("x", stored)])), target, ColumnNames.of(target)) == alike
+    assert is_identity(reading.narrow_types(pa.schema([("x", stored)])), target, ColumnNames.of(target)) == alike

@@ -71,9 +71,9 @@ class FileMetadata:
         fitting = {number: names for number, names in self._names.items() if counted <= set(names.values())}
         if not counted or not fitting:
             return UNKNOWN
-        meant: dict[str, int] = {}
+        ids: dict[str, int] = {}
         for name, field_id in ((name, one) for names in fitting.values() for name, one in names.items()):
-            if meant.setdefault(name, field_id) != field_id:
+            if ids.setdefault(name, field_id) != field_id:
                 return UNKNOWN
         return max(fitting, key=lambda number: len(fitting[number]))
 
@@ -87,9 +87,9 @@ def column_names_were_reused(table: Table) -> bool:
     """Whether different columns have had the same name, in a table that may have files without field ids."""
     if table.name_mapping() is None or len(table.schemas()) == 1:
         return False
-    meant: dict[str, int] = {}
+    ids: dict[str, int] = {}
     return any(
-        meant.setdefault(name, field_id) != field_id
+        ids.setdefault(name, field_id) != field_id
         for schema in table.schemas().values()
         for name, field_id in index_by_name(schema).items()
     )

@@ -16,7 +16,7 @@ from offtake.errors import DeliveryError
 from offtake.lake import parquet_files, text
 from offtake.lake.parquet_files import open_file, open_parquet, parquet_in
 from offtake.lake.positions import deleted_positions, without
-from offtake.lake.projection import ColumnNames, Missing, ProjectionError, has_field_ids, is_as_wanted, projection
+from offtake.lake.projection import ColumnNames, Missing, ProjectionError, has_field_ids, is_identity, projection
 from offtake.lake.text import InvalidText, InvalidTextError
 
 if TYPE_CHECKING:
@@ -142,16 +142,16 @@ def slices(files: Iterable["DataFile"], most_bytes: int, most_rows: int) -> list
     same order give the same parts.
     """
     parts: list[list[FileSlice]] = []
-    held: list[FileSlice] = []
+    part: list[FileSlice] = []
     size = rows = 0
     for piece in (piece for file in files for piece in _pieces(file, most_bytes, most_rows)):
-        if held and (size + piece.bytes > most_bytes or rows + piece.rows > most_rows):
-            parts.append(held)
-            held, size, rows = [], 0, 0
-        held.append(piece)
+        if part and (size + piece.bytes > most_bytes or rows + piece.rows > most_rows):
+            parts.append(part)
+            part, size, rows = [], 0, 0
+        part.append(piece)
         size += piece.bytes
         rows += piece.rows
-    return [*parts, held] if held else parts
+    return [*parts, part] if part else parts
 
 
 def arrow_schema(schema: TableSchema) -> pa.Schema:
@@ -168,10 +168,10 @@ def read(
     are read correctly. Raises `DeliveryError` when a file cannot be read, and for text that is not UTF-8 unless
     `invalid_text` is "replace".
     """
-    wanted = arrow_schema(schema)
+    target = arrow_schema(schema)
     for piece in pieces:
         with translating_errors([piece]):
-            yield from _read_file(piece, schema, wanted, invalid_text)
+            yield from _read_file(piece, schema, target, invalid_text)
 
 
 @contextmanager
@@ -183,7 +183,7 @@ def unchanged_row_groups(
     None when rows, columns or text must be changed, or when there are too many files. Raises `DeliveryError` as `read`
     does.
     """
-    wanted = arrow_schema(schema)
+    target = arrow_schema(schema)
     if len(pieces) > _MOST_OPEN:
         yield None
         return
@@ -193,7 +193,7 @@ def unchanged_row_groups(
             with translating_errors([piece]):
                 file = opened.enter_context(open_file(piece.path))
                 stored = parquet_in(file)
-                if piece.delete_files or not _is_copyable(piece, stored.schema_arrow, wanted, schema):
+                if piece.delete_files or not _is_copyable(piece, stored.schema_arrow, target, schema):
                     break
                 try:
                     _check_text(piece, stored)
@@ -248,10 +248,10 @@ def _groups(piece: FileSlice, file: pq.ParquetFile) -> list[int]:
     return list(range(piece.first, file.metadata.num_row_groups if piece.last is None else piece.last))
 
 
-def _is_copyable(piece: FileSlice, stored: pa.Schema, wanted: pa.Schema, schema: TableSchema) -> bool:
+def _is_copyable(piece: FileSlice, stored: pa.Schema, target: pa.Schema, schema: TableSchema) -> bool:
     try:
         # The Arrow schema in files of Arrow and Polars can have large strings; Parquet stores them like other strings.
-        return is_as_wanted(narrow_types(stored), wanted, _names(piece, stored, schema))
+        return is_identity(narrow_types(stored), target, _names(piece, stored, schema))
     except ProjectionError:
         return False
 
@@ -278,14 +278,14 @@ def _slice(file: "DataFile", first: int, last: int | None, rows: int, size: int)
 
 
 def _read_file(
-    piece: FileSlice, schema: TableSchema, wanted: pa.Schema, invalid_text: InvalidText
+    piece: FileSlice, schema: TableSchema, target: pa.Schema, invalid_text: InvalidText
 ) -> Iterator[pa.RecordBatch]:
     with open_parquet(piece.path) as file:
         position = sum(file.metadata.row_group(index).num_rows for index in range(piece.first))
         deleted = deleted_positions(piece.path, piece.delete_files)
         marked = _is_marked(piece, file)
         project = projection(
-            file.schema_arrow, wanted, _names(piece, file.schema_arrow, schema), _missing(piece, schema)
+            file.schema_arrow, target, _names(piece, file.schema_arrow, schema), _missing(piece, schema)
         )
         # There are as many processes as cores, so threads within a process would not help.
         for batch in file.iter_batches(_ROWS, row_groups=_groups(piece, file), use_threads=False):
