@@ -224,7 +224,7 @@ def test_a_date_or_time_out_of_range_is_refused_in_json_and_kept_in_parquet(arra
     ("schema", "message"),
     [
         (pa.schema([("a", pa.int32()), ("a", pa.int32())]), "Column a exists twice"),
-        (pa.schema([("a", pa.list_(pa.struct([("b", pa.int32()), ("b", pa.int32())])))]), r"Column a.item.b is there"),
+        (pa.schema([("a", pa.list_(pa.struct([("b", pa.int32()), ("b", pa.int32())])))]), r"Column a.item.b exists"),
         (pa.schema([("a\0b", pa.int32())]), "Column a\\\\x00b has a NUL"),
         (pa.schema([("a", pa.list_view(pa.int32()))]), "Column a has the type list_view"),
         (pa.schema([("a", pa.list_(pa.uint64()))]), "Column a.item has the type uint64"),
