@@ -10,12 +10,13 @@ from offtake.contract import problems
 from offtake.destinations import schema
 from offtake.destinations.base import Destination
 from offtake.destinations.registry import DESTINATIONS
+from offtake.errors import DELIVERY_CODES
 from offtake.settings import Settings
 
 ERRORS = """# Errors
 
 Every refusal names the field, what was wrong and what is allowed, and nothing was written. This page is made from the
-tables in `offtake.contract.problems` and `offtake.api.errors`.
+tables in `offtake.contract.problems`, `offtake.api.errors` and `offtake.errors`.
 
 ## Before any service
 
@@ -34,6 +35,14 @@ datasets) and AUDIT. `detail`,
 field; `report.request-id` is the id of the request in the log. Numbers below 3000 are the contract's own.
 
 {codes}
+
+## Of runs
+
+The `errors` and warnings of a run, and the answer to `GET /connections/ID/test`, have these codes. *Retried*: the run
+waits and tries again until shortly before the flow's next slot ([reliability](reliability.md)); the others end the run
+at once. An error's own text can be more exact about both.
+
+{runs}
 """
 SETTINGS = """# Settings
 
@@ -50,9 +59,7 @@ DESTINATION = """# {name}
 |---|---|
 | Connection spec | `{spec_id}`, version `1.0` |
 | Flow spec | `{flow_spec_id}` ({flow_spec_name}) |
-| Largest file | {largest} |
 | Longest key | {longest} bytes |
-| While a file is being written | {visible} |
 | Files encrypted with a public key | {encryption} |
 {needs}
 ## Credentials
@@ -93,12 +100,17 @@ def pages() -> dict[str, str]:
     """Each page's name and text."""
     gateway = _table(("Code", "Message"), [(f"`{code}`", message) for code, message in GATEWAY.items()])
     codes = [(f"{one.number}-{one.status}", one.title, one.when) for one in problems.codes()]
+    runs = [(f"`{one.code}`", one.meaning, "yes" if one.transient else "no", one.remedy) for one in DELIVERY_CODES]
     settings = [
         (f"`OFFTAKE_{name.upper()}`", _default(name), (field.description or "").replace("|", "\\|"))
         for name, field in Settings.model_fields.items()
     ]
     return {
-        "errors.md": ERRORS.format(gateway=gateway, codes=_table(("Code", "Title", "When"), codes)),
+        "errors.md": ERRORS.format(
+            gateway=gateway,
+            codes=_table(("Code", "Title", "When"), codes),
+            runs=_table(("Code", "Meaning", "Retried", "What to do"), runs),
+        ),
         **{f"destinations/{_slug(one)}.md": _destination(one) for one in DESTINATIONS},
         "settings.md": SETTINGS.format(settings=_table(("Variable", "Default", "What it does"), settings)),
     }
@@ -109,7 +121,7 @@ def _slug(destination: Destination) -> str:
 
 
 def _destination(destination: Destination) -> str:
-    guide, can, spec = destination.guide, destination.capabilities, schema.connection_spec(destination)
+    guide, spec = destination.guide, schema.connection_spec(destination)
     drivers = {one.extra for one in (destination.driver,) if one}
     methods = [
         f"### {method['name']}\n\n"
@@ -126,9 +138,7 @@ def _destination(destination: Destination) -> str:
         spec_id=destination.connection_spec_id,
         flow_spec_id=destination.flow_spec_id,
         flow_spec_name=destination.flow_spec_name,
-        largest=f"{can.largest_object / 1024**3:.0f} GiB" if can.largest_object else "no limit of ours",
-        longest=can.longest_key,
-        visible="`.NAME.<random>.tmp` lies beside" if can.half_written_visible else "nothing is to be seen",
+        longest=destination.longest_key,
         encryption="yes" if destination.encryption else "no",
         needs="".join(f"\nNeeds `offtake[{extra}]`.\n" for extra in sorted(drivers)),
         credentials="\n\n".join([AUTH, *methods]) if methods else "None.",

@@ -7,12 +7,12 @@ import pickle
 import pytest
 from sqlalchemy.exc import OperationalError, ProgrammingError
 
-from offtake.errors import DeliveryError
-from offtake.lake import metadata_errors, outages
+from offtake.errors import SOURCE_UNAVAILABLE, DeliveryError
+from offtake.lake import metadata_errors
 from offtake.lake.parquet_files import unreadable
 
 AWAY = [
-    # As Arrow tells them, with its own stores against servers that were not there, said nothing or were overloaded.
+    # Errors of Arrow's own stores for servers that were unreachable, silent or overloaded.
     (
         "When reading information for key 'a' in bucket 'b': AWS Error NETWORK_CONNECTION during HeadObject operation: "
         "curlCode: 7, Could not connect to server; Details: Failed to connect to 127.0.0.1:1"
@@ -38,10 +38,10 @@ PRESENT = [
 @pytest.mark.parametrize("text", AWAY)
 def test_unreachable_or_overloaded_stores_are_transient(text: str) -> None:
     error = unreadable("s3://b/a", OSError(text))
-    assert (error.code, error.transient, error.window) == (outages.UNREACHABLE, True, None)
+    assert (error.code, error.transient, error.window) == (SOURCE_UNAVAILABLE.code, True, None)
     with pytest.raises(DeliveryError) as caught, metadata_errors.translating_errors("ns.table"):
         raise OSError(text)
-    assert (caught.value.code, caught.value.transient) == (outages.UNREACHABLE, True)
+    assert (caught.value.code, caught.value.transient) == (SOURCE_UNAVAILABLE.code, True)
 
 
 @pytest.mark.parametrize("text", PRESENT)
@@ -73,7 +73,7 @@ class RefusedError(Exception):
 def test_an_unavailable_catalog_is_transient(state: str | None) -> None:
     with pytest.raises(DeliveryError) as caught, metadata_errors.translating_errors("ns.table"):
         raise OperationalError("SELECT 'MARKED'", {}, RefusedError(state))
-    assert (caught.value.code, caught.value.transient) == (outages.UNREACHABLE, True)
+    assert (caught.value.code, caught.value.transient) == (SOURCE_UNAVAILABLE.code, True)
     assert "MARKED" not in str(caught.value)
 
 

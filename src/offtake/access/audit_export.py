@@ -1,6 +1,5 @@
 """Audit events as a CSV file: the export gives a link that opens without a token, for a short time."""
 
-import base64
 from dataclasses import asdict, dataclass
 from typing import Final
 
@@ -9,7 +8,7 @@ from sqlalchemy.orm import Session
 
 from offtake.access import access, audit_events, audit_log
 from offtake.access.audit_log import AuditQuery
-from offtake.contract import problems
+from offtake.contract import opaque_tokens, problems
 from offtake.contract.caller import Caller
 from offtake.contract.problems import Problem
 from offtake.store.tables import Client, Sandbox
@@ -38,7 +37,7 @@ def seal_link(session: Session, vault: Vault, caller: Caller, query: AuditQuery,
     if not page.total:
         return None
     link = _Link(caller.client_id, caller.sandbox_id, page.query, now_ms + LIFETIME_MS)
-    return base64.urlsafe_b64encode(vault.encrypt(_SEALED_AS, asdict(link))).decode().rstrip("=")
+    return opaque_tokens.encode_bytes(vault.encrypt(_SEALED_AS, asdict(link)))
 
 
 def csv_file(session: Session, vault: Vault, secret: str, now_ms: int) -> str:
@@ -57,8 +56,7 @@ def csv_file(session: Session, vault: Vault, secret: str, now_ms: int) -> str:
 
 def _open(vault: Vault, secret: str) -> _Link:
     try:
-        sealed = base64.urlsafe_b64decode(secret + "=" * (-len(secret) % 4))
-        return _LINK.validate_python(vault.decrypt(_SEALED_AS, sealed))
+        return _LINK.validate_python(vault.decrypt(_SEALED_AS, opaque_tokens.decode_bytes(secret)))
     except (ValueError, VaultError):
         raise _not_valid() from None
 

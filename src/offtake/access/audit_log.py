@@ -1,7 +1,5 @@
 """Reading the audit log, the latest first: pages of one query, which a `queryId` names."""
 
-import base64
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Final
@@ -11,7 +9,7 @@ from sqlalchemy import ColumnElement, and_, func, select
 from sqlalchemy.orm import Session
 
 from offtake.access import audit_filters
-from offtake.contract import filters, problems
+from offtake.contract import filters, opaque_tokens, problems
 from offtake.contract.caller import VIEW_AUDIT, Caller
 from offtake.store.tables import AuditEvent, Sandbox
 
@@ -37,9 +35,8 @@ class AuditQuery:
     total: Annotated[int, Field(ge=0, le=_FURTHEST)] | None = None
 
     def query_id(self) -> str:
-        """The query as text that holds no `=`, at which clients split links."""
-        document = {"p": self.properties, "o": self.order_by, "n": self.newest, "t": self.total}
-        return base64.urlsafe_b64encode(json.dumps(document).encode()).decode().rstrip("=")
+        """The query as an opaque token."""
+        return opaque_tokens.encode({"p": self.properties, "o": self.order_by, "n": self.newest, "t": self.total})
 
 
 @dataclass(frozen=True)
@@ -79,7 +76,7 @@ def new_query(properties: Sequence[str], order_by: str | None) -> AuditQuery:
 def read_query_id(text: str) -> AuditQuery:
     """The query that an id names; raises 1452."""
     try:
-        found = _TOKEN.validate_json(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
+        found = opaque_tokens.decode(text, _TOKEN)
     except ValueError:
         raise problems.of_field("/queryId", "is not an id that this server gave out") from None
     return AuditQuery(found.p, found.o, found.n, found.t)

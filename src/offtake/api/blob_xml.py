@@ -1,7 +1,5 @@
 """Answers in the shapes of the Blob service's REST interface."""
 
-import base64
-import binascii
 import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -12,7 +10,8 @@ from xml.sax.saxutils import escape, quoteattr
 
 from fastapi import Response
 
-from offtake.destinations.landing_zone.folder import Entry, ZoneFile
+from offtake.contract import opaque_tokens
+from offtake.destinations.landing_zone.files import Entry, ZoneFile
 
 VERSION: Final = "2022-11-02"
 _XML: Final = "application/xml"
@@ -76,14 +75,14 @@ def content_type(name: str) -> str:
 
 def marker(name: str | None) -> str:
     """The token that leads on after that name."""
-    return "" if name is None else base64.urlsafe_b64encode(name.encode()).decode()
+    return "" if name is None else opaque_tokens.encode_bytes(name.encode())
 
 
 def read_marker(text: str) -> str | None:
     """The name that a token leads on after; None for what is no token."""
     try:
-        return base64.b64decode(text, altchars=b"-_", validate=True).decode()
-    except (binascii.Error, ValueError):
+        return opaque_tokens.decode_bytes(text).decode()
+    except ValueError:
         return None
 
 

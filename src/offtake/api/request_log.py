@@ -46,7 +46,7 @@ class RequestLogMiddleware:
         finally:
             if scope["method"] not in _READING and answered.status < HTTPStatus.BAD_REQUEST:
                 # There may be work now.
-                scope["app"].state.backend.database.bell.ring()
+                scope["app"].state.backend.database.wakeup.notify()
             _write(scope, answered.status, time.perf_counter() - began)
             lock_wait.reset(reset_wait)
             request_id.reset(reset)

@@ -1,15 +1,15 @@
 """Lists: in pages that neither skip nor repeat while rows are added (contract, 5.3 and 5.5)."""
 
-import base64
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Generic, TypeVar
+from typing import Annotated, Any, Final, Generic, TypeVar
 
+import pydantic
+from pydantic import TypeAdapter
 from sqlalchemy import ColumnElement, SQLColumnExpression, UnaryExpression, and_, func, or_, select, true, tuple_
 from sqlalchemy.orm import Session
 
-from offtake.contract import bodies, filters, problems
+from offtake.contract import bodies, filters, opaque_tokens, problems
 from offtake.contract.caller import Caller
 from offtake.contract.filters import Field, Fields, Order
 from offtake.contract.problems import Problem
@@ -170,26 +170,32 @@ def _boolean(path: str, text: str | None) -> bool:
     return value == "true"
 
 
+@dataclass(frozen=True)
+class _Token:
+    """A query as a continuation token holds it: limit, filters, order, and the keys of the last row before."""
+
+    l: Annotated[int, pydantic.Field(ge=1, le=MOST_SEARCHED)]  # noqa: E741 - tokens are short, and some are in use
+    p: tuple[str, ...]
+    o: str
+    a: tuple[Annotated[int, pydantic.Field(strict=True, gt=-_BEYOND_COLUMNS, lt=_BEYOND_COLUMNS)] | str, ...]
+
+
+_TOKEN: Final = TypeAdapter(_Token)
+
+
 def _token(query: ListQuery, after: list[Any]) -> str:
-    document = {"l": query.limit, "p": query.properties, "o": query.order_by, "a": after}
-    # Clients split the link at "=", so the token must not hold one.
-    return base64.urlsafe_b64encode(json.dumps(document).encode()).decode().rstrip("=")
+    return opaque_tokens.encode({"l": query.limit, "p": query.properties, "o": query.order_by, "a": after})
 
 
 def _read_token(token: str) -> ListQuery:
     try:
-        document = json.loads(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)))
-        after = tuple(document["a"])
-        too_large = any(isinstance(one, int) and abs(one) >= _BEYOND_COLUMNS for one in after)
-        if too_large or not 1 <= int(document["l"]) <= MOST_SEARCHED:
-            raise _bad_token()
-        properties = tuple(map(str, document["p"]))[:_MOST_EXPRESSIONS]
-        found = ListQuery(int(document["l"]), properties, str(document["o"]), after=after)
-    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
+        found = opaque_tokens.decode(token, _TOKEN)
+    except (ValueError, RecursionError):
         raise _bad_token() from None
-    for text in (*found.properties, found.order_by, *(one for one in after if isinstance(one, str))):
+    properties = found.p[:_MOST_EXPRESSIONS]
+    for text in (*properties, found.o, *(one for one in found.a if isinstance(one, str))):
         bodies.check_text(text, "/continuationToken")
-    return found
+    return ListQuery(found.l, properties, found.o, after=found.a)
 
 
 def _bad_token() -> Problem:

@@ -14,7 +14,7 @@ from multiprocessing.connection import wait as wait_for
 from typing import Final
 
 from offtake.engines.intents import IntentClient, IntentServer, Recorder, Recorders
-from offtake.errors import DeliveryError, OfftakeError, exhaustion
+from offtake.errors import EXPORT_FAILED, DeliveryError, OfftakeError, exhaustion
 from offtake.exporting.cancellation import CancellationToken, raise_if_cancelled
 from offtake.exporting.engine import PartsFailedError
 from offtake.exporting.part import PartTask, RecordIntent, WrittenPart, export_part
@@ -245,7 +245,7 @@ def _result(future: Future[WrittenPart], run: _RunInPool) -> WrittenPart | Deliv
 
 def _worker_died() -> DeliveryError:
     return DeliveryError(
-        "EXPORT-1500-500",
+        EXPORT_FAILED,
         "A worker process died before it confirmed a file.",
         "The export is retried. If this happens often, give the machine more memory.",
         transient=True,
@@ -254,9 +254,9 @@ def _worker_died() -> DeliveryError:
 
 def _workers_keep_dying() -> DeliveryError:
     return DeliveryError(
-        "EXPORT-1500-500",
+        EXPORT_FAILED,
         "The worker processes that write the files keep dying.",
-        "Give the machine more memory, or reduce OFFTAKE_PROCESSES or OFFTAKE_PART_BYTES.",
+        "Give the machine more memory, or reduce OFFTAKE_EXPORT_PROCESSES or OFFTAKE_PART_BYTES.",
     )
 
 

@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Final
 
-from offtake.errors import DeliveryError
+from offtake.errors import EXPORT_FAILED, KEY_UNUSABLE, DeliveryError
 
 EXTENSION: Final = ".gpg"
 """Appended to the format's own extension in the names of encrypted files."""
@@ -145,7 +145,7 @@ def _ended_early(key: bytes, status: int, stderr: bytes) -> DeliveryError:
 
 def _unusable_key(problem: str) -> DeliveryError:
     return DeliveryError(
-        "EXPORT-2004-400",
+        KEY_UNUSABLE,
         f"The public key for encrypting files {problem}.",
         "Renew or replace the key in the base connection, then run the flow again.",
     )
@@ -153,7 +153,7 @@ def _unusable_key(problem: str) -> DeliveryError:
 
 def _gpg_failed(what: str) -> DeliveryError:
     return DeliveryError(
-        "EXPORT-1500-500",
+        EXPORT_FAILED,
         f"The encryption program gpg {what}.",
         "The export is retried. If it keeps failing, check the server's memory and temporary folder.",
         transient=True,

@@ -14,7 +14,7 @@ from pyiceberg.manifest import DataFile as IcebergFile
 from pyiceberg.manifest import DataFileContent, FileFormat, ManifestEntry
 from pyiceberg.partitioning import PartitionSpec
 
-from offtake.errors import DeliveryError
+from offtake.errors import EXPORT_FAILED, DeliveryError
 from offtake.lake.positions import positions
 
 # The reserved field id of `file_path` in delete files.
@@ -137,7 +137,7 @@ def _unsupported_error(table: str, file: IcebergFile) -> DeliveryError:
     else:
         kind = f"position deletes in {file.file_format.value} files"
     return DeliveryError(
-        "EXPORT-1500-500",
+        EXPORT_FAILED,
         f"Table {table} has {kind}, which exports do not support.",
         "Compact the table, so that its data files no longer contain the deleted rows.",
     )

@@ -7,9 +7,8 @@ import errno
 import re
 from typing import Final
 
-from offtake.errors import DeliveryError, exhaustion
+from offtake.errors import SOURCE_UNAVAILABLE, DeliveryError, exhaustion
 
-UNREACHABLE: Final = "EXPORT-1503-503"
 MISSING_SECONDS: Final = 120.0
 """How long a missing file is retried: a store may be eventually consistent, or a disk not mounted yet."""
 _ERRNOS: Final = frozenset(
@@ -46,8 +45,6 @@ def is_transient(error: BaseException) -> bool:
 def unreachable(what: str, cause: str) -> DeliveryError:
     """The transient `DeliveryError` for something that is temporarily unreadable."""
     return DeliveryError(
-        UNREACHABLE,
+        SOURCE_UNAVAILABLE,
         f"{what} is temporarily unreadable: {cause}.",
-        "The export is retried. If it keeps failing, check that the warehouse and its catalog are reachable.",
-        transient=True,
     )

@@ -10,7 +10,7 @@ from typing import Final
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from offtake.errors import DeliveryError
+from offtake.errors import EXPORT_FAILED, SNAPSHOT_EXPIRED, DeliveryError
 from offtake.lake import outages
 from offtake.lake.locations import LocationError, file_system
 
@@ -58,7 +58,7 @@ def unreadable(file: str, error: Exception) -> DeliveryError:
     """The error for a data file or delete file that cannot be read."""
     if isinstance(error, FileNotFoundError):
         return DeliveryError(
-            "EXPORT-1410-410",
+            SNAPSHOT_EXPIRED,
             f"The dataset's file {file} does not exist: it was deleted after the run was planned (by snapshot expiry "
             "or because the table was dropped), or the table names a path that this machine does not have.",
             "Run the flow again; it exports from the current snapshot. Keep snapshots longer than a run takes.",
@@ -69,14 +69,14 @@ def unreadable(file: str, error: Exception) -> DeliveryError:
         return outages.unreachable(f"The dataset's file {file}", shortened(error))
     if isinstance(error, PermissionError):
         return DeliveryError(
-            "EXPORT-1500-500",
+            EXPORT_FAILED,
             f"The dataset's file {file} cannot be read: permission denied.",
             "Give the user that Offtake runs as read permission for the warehouse.",
         )
     if isinstance(error, LocationError):
-        return DeliveryError("EXPORT-1500-500", f"The dataset's file {file} cannot be read.", str(error))
+        return DeliveryError(EXPORT_FAILED, f"The dataset's file {file} cannot be read.", str(error))
     return DeliveryError(
-        "EXPORT-1500-500",
+        EXPORT_FAILED,
         f"The dataset's file {file} cannot be read: {_cause(error)}.",
         "The file is damaged, or does not match the table's metadata. Restore it from a backup, or write its rows "
         "again.",
