@@ -10,19 +10,19 @@ from pathlib import Path
 USABLE = ("rsa", "rsa alone", "curve 25519", "elgamal", "without preferences")
 UNUSABLE = {
     "expired": "has expired on 2020-01-02",
-    "expired sub-key": "has a sub-key for encryption that has expired on 2020-01-03",
+    "expired sub-key": "has an encryption subkey that has expired on 2020-01-03",
     "revoked": "is revoked",
-    "revoked sub-key": "has a sub-key for encryption that is revoked",
-    "signing only": "has no key or sub-key for encryption, only for signing",
+    "revoked sub-key": "has an encryption subkey that is revoked",
+    "signing only": "has no key or subkey for encryption, only for signing",
     "from the future": "is dated 2040-01-01, which is in the future by this server's clock",
-    "secret": "is a secret key, which must never be sent: give the public one",
-    "secret, called public": "is a secret key, which must never be sent: give the public one",
-    "two": "holds 2 keys; give the one that files are to be encrypted with",
-    "two blocks": "holds 2 keys; give the one that files are to be encrypted with",
-    "not armored": "must be an armored public key: it begins with -----BEGIN PGP PUBLIC KEY BLOCK-----",
-    "no key": "holds no OpenPGP key that can be read",
-    "cut short": "holds no OpenPGP key that can be read",
-    "forged": "has no key or sub-key for encryption",
+    "secret": "is a secret key, which must never be sent: send the public key",
+    "secret, called public": "is a secret key, which must never be sent: send the public key",
+    "two": "contains 2 keys; send only the one for encrypting files",
+    "two blocks": "contains 2 keys; send only the one for encrypting files",
+    "not armored": "must be an armored public key: it starts with -----BEGIN PGP PUBLIC KEY BLOCK-----",
+    "no key": "does not contain a readable OpenPGP key",
+    "cut short": "does not contain a readable OpenPGP key",
+    "forged": "has no key or subkey for encryption",
 }
 _PAST = ("--faked-system-time", "20200101T000000")
 _PRIMARY: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {

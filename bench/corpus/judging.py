@@ -17,8 +17,8 @@ from bench.corpus.text_reading import csv_rows, json_rows, ndjson_lines
 
 Outcome = Literal["equal", "documented", "refused", "wrong"]
 OUTCOMES: Final[tuple[Outcome, ...]] = ("equal", "documented", "refused", "wrong")
-_NO_TEXT: Final = "that has no text in JSON"
-"""Of the message of a run that fails, as docs/types.md says, for dates and times that NDJSON has no form for."""
+_NO_TEXT: Final = "cannot be written as text in JSON"
+"""Part of the error of a run with dates or times that NDJSON cannot represent (docs/types.md)."""
 _KINDS: Final = {
     ".parquet": "Parquet",
     ".pq": "Parquet",

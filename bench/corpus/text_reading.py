@@ -22,7 +22,7 @@ _MARKS: Final = (
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
 _DELIMITER: Final = re.compile(r'the delimiter is (?:"(.)"|(tab))')
-_NAME: Final = re.compile(r"(?:the first column|column (\d+)) has no name and is called (\S+)\.$")
+_NAME: Final = re.compile(r"(?:the first column|column (\d+)) has no name and is named (\S+)\.$")
 _SPACE: Final = " \t\r\n"
 
 

@@ -278,7 +278,7 @@ def test_the_command_prints_counts_and_fails_for_a_wrong_file(
     assert main([str(folder), "--json", str(tmp_path / "found.json")]) == 1
     said = capsys.readouterr().out
     assert "NDJSON, row 1, column a: '1' became '2'" in said
-    assert "two columns are called a" in said
+    assert "two columns are named a" in said
     found: list[dict[str, Any]] = json.loads((tmp_path / "found.json").read_text())
     assert [one["outcome"] for one in found] == ["refused", "wrong"]
 

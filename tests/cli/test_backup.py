@@ -364,7 +364,7 @@ def test_nothing_stays_of_a_restore_that_cannot_be_to_another_folder(
     delete_vector(loaded, next(iter(data_files(loaded))))
     taking.take_backup(deployed.backend, tmp_path / "one.tar", rows=True)
     elsewhere = Settings(data_dir=tmp_path / "elsewhere")
-    with pytest.raises(OfftakeError, match="in the format PUFFIN, and cannot be brought to another folder"):
+    with pytest.raises(OfftakeError, match="the format PUFFIN, and cannot be moved to another folder"):
         restore(elsewhere, clock, tmp_path / "one.tar")
     assert not local_path(elsewhere.lake_warehouse).exists()
     deployed.backend.settings.data_dir.rename(tmp_path / "before")

@@ -307,7 +307,7 @@ def test_a_batch_whose_rows_were_rewritten_stays_and_says_why(
         session.get_one(Batch, batch).rows = 99
     code, out, err = offtake("batch", "revert", batch)
     assert (code, out, err.count("\n")) == (1, "", 1)
-    assert "rewritten or removed" in err
+    assert "compacted or deleted since" in err
     assert json.loads(offtake("batch", "show", batch)[1])["status"] == "success"
 
 

@@ -1,4 +1,4 @@
-"""Parts in a pool of processes: stopped when asked, done again when a process dies, failed with a reason."""
+"""Parts in a pool of workers: cancelled, retried when a worker dies, failed with a reason."""
 
 import contextlib
 import os
@@ -31,7 +31,7 @@ from tests.lake.lakes import TABLE, add, lake_in, numbered
 
 @pytest.fixture
 def task(tmp_path: Path) -> PartTask:
-    """One part of twenty rows to a landing zone."""
+    """A part with twenty rows for a landing zone."""
     lake = lake_in(tmp_path)
     snapshot = add(lake, numbered(*range(20)))
     (part,) = reading.slices(scan.plan_full(lake, TABLE, snapshot).files, 2**62, 2**62)
@@ -53,7 +53,7 @@ def task(tmp_path: Path) -> PartTask:
 
 @pytest.fixture
 def own_engine() -> Iterator[LocalEngine]:
-    """An engine that a test may break."""
+    """An engine for one test, which may break it."""
     opened = LocalEngine(processes=2)
     yield opened
     opened.close()
@@ -74,7 +74,7 @@ def test_every_part_is_written_once(task: PartTask, own_engine: LocalEngine, tmp
     assert [row["n"] for row in pq.read_table(files[0]).to_pylist()] == list(range(20))
 
 
-def test_a_terminal_failure_ends_the_run_at_once_and_leaves_nothing_being_written(
+def test_a_permanent_failure_ends_the_run_at_once_and_stops_all_writes(
     task: PartTask, own_engine: LocalEngine, tmp_path: Path
 ) -> None:
     (tmp_path / "zone").write_text("a file where the zone should be")
@@ -84,14 +84,14 @@ def test_a_terminal_failure_ends_the_run_at_once_and_leaves_nothing_being_writte
     assert refused.value.code == "EXPORT-2002-404"
 
 
-def test_a_source_file_that_is_gone_is_named(task: PartTask, own_engine: LocalEngine, tmp_path: Path) -> None:
+def test_errors_name_a_missing_source_file(task: PartTask, own_engine: LocalEngine, tmp_path: Path) -> None:
     for file in tmp_path.rglob("data/*.parquet"):
         file.unlink()
     with pytest.raises(PartsFailedError, match="parquet"):
         list(own_engine.run([task], FREE, unrecorded))
 
 
-def test_a_run_that_is_cancelled_stops_within_a_moment(task: PartTask, own_engine: LocalEngine) -> None:
+def test_a_cancelled_run_stops_quickly(task: PartTask, own_engine: LocalEngine) -> None:
     stop = threading.Event()
     done = []
 
@@ -103,14 +103,14 @@ def test_a_run_that_is_cancelled_stops_within_a_moment(task: PartTask, own_engin
     with pytest.raises(CancelledError):
         go()
     assert len(done) < 20
-    # The pool is fit for the next run.
+    # The pool still works for the next run.
     assert len(list(own_engine.run(many(task, 3), FREE, unrecorded))) == 3
 
 
-def test_parts_of_processes_that_die_are_done_again(task: PartTask, own_engine: LocalEngine) -> None:
+def test_parts_of_dead_workers_are_retried(task: PartTask, own_engine: LocalEngine) -> None:
     left = {one.number: one for one in many(task, 60)}
     while left:
-        # Of a part that the process had announced before it died, the engine says so, and the run finds out more.
+        # The engine fails a part with a recorded intent, and the run checks the destination.
         with contextlib.suppress(PartsFailedError):
             for written in own_engine.run(list(left.values()), FREE, unrecorded):
                 del left[written.number]
@@ -119,7 +119,7 @@ def test_parts_of_processes_that_die_are_done_again(task: PartTask, own_engine: 
                     max(workers, key=psutil.Process.create_time).kill()
 
 
-def test_processes_that_keep_dying_fail_the_run_with_what_to_do(
+def test_workers_that_keep_dying_fail_the_run_with_a_remedy(
     task: PartTask, own_engine: LocalEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OFFTAKE_FAILPOINTS", "part_started:1")
@@ -128,9 +128,7 @@ def test_processes_that_keep_dying_fail_the_run_with_what_to_do(
     assert "memory" in refused.value.remedy
 
 
-def test_an_intent_is_recorded_before_the_file_is_there(
-    task: PartTask, own_engine: LocalEngine, tmp_path: Path
-) -> None:
+def test_an_intent_is_recorded_before_the_file_exists(task: PartTask, own_engine: LocalEngine, tmp_path: Path) -> None:
     seen: dict[int, tuple[Intent, bool]] = {}
 
     def record(intent: Intent) -> None:
@@ -155,7 +153,7 @@ def test_a_file_whose_intent_is_refused_is_not_completed(
     assert len(list(own_engine.run(many(task, 3), FREE, unrecorded))) == 3
 
 
-def test_a_part_whose_process_dies_after_its_intent_is_left_to_the_run(
+def test_a_part_whose_worker_dies_after_its_intent_is_left_to_the_run(
     task: PartTask, own_engine: LocalEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OFFTAKE_FAILPOINTS", "part_intended:1")
@@ -180,7 +178,7 @@ def test_runs_share_the_pool(task: PartTask, own_engine: LocalEngine) -> None:
     assert found == {"a": 12, "b": 12, "c": 12}
 
 
-def test_workers_do_not_outlive_a_process_that_was_killed(tmp_path: Path) -> None:
+def test_workers_do_not_outlive_a_killed_parent(tmp_path: Path) -> None:
     script = tmp_path / "holder.py"
     script.write_text(
         "import time\n"

@@ -1,4 +1,4 @@
-"""Files are read by processes: as in one's own, and whatever a file does to its reader costs that process only."""
+"""Parsing in separate processes: same results as in-process, and a hostile file harms only its own process."""
 
 import signal
 import subprocess
@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from offtake.engines import parser_process
-from offtake.engines.parser_pool import Bounds, ParserPool
+from offtake.engines.parser_pool import Limits, ParserPool
 from offtake.errors import CancelledError
 from offtake.lake.commits import Attempt
 from offtake.lake.parsers import Parsers
@@ -26,12 +26,12 @@ from offtake.lake.parsing.options import ParseOptions
 from tests.lake.lakes import TABLE, full, lake_in
 from tests.local_parsers import LocalParsers
 
-GENEROUS = Bounds(memory=2**30, seconds=60)
+GENEROUS = Limits(memory=2**30, seconds=60)
 OPTIONS = ParseOptions()
 
 
-def pool_in(folder: Path, bounds: Bounds = GENEROUS) -> ParserPool:
-    return ParserPool(f"sqlite:///{folder / 'catalog.db'}", f"file://{folder / 'warehouse'}", bounds)
+def pool_in(folder: Path, limits: Limits = GENEROUS) -> ParserPool:
+    return ParserPool(f"sqlite:///{folder / 'catalog.db'}", f"file://{folder / 'warehouse'}", limits)
 
 
 @pytest.fixture(params=["processes", "here"])
@@ -45,7 +45,7 @@ def parsers(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Parsers]
 
 @pytest.fixture
 def own_pool(tmp_path: Path) -> Iterator[ParserPool]:
-    """A pool that a test may break."""
+    """A pool for one test, which may break it."""
     pool = pool_in(tmp_path)
     yield pool
     pool.close()
@@ -67,7 +67,7 @@ def rows_in(folder: Path) -> list[Any]:
 
 @pytest.fixture(scope="module")
 def endless(tmp_path_factory: pytest.TempPathFactory) -> InputFile:
-    """A few kilobytes that hold so many rows that no test sees the end of them."""
+    """A file of a few kilobytes with so many rows that parsing never ends."""
     path = tmp_path_factory.mktemp("files") / "endless.parquet"
     nothing = pa.nulls(1_000_000, pa.int32())
     pq.write_table(pa.table({"v": pa.chunked_array([nothing] * 1000)}), path, row_group_size=2**31 - 1)
@@ -75,13 +75,13 @@ def endless(tmp_path_factory: pytest.TempPathFactory) -> InputFile:
 
 
 def readers() -> list[psutil.Process]:
-    """The processes that read files for this one."""
+    """The parser processes of this process."""
     every = psutil.Process().children(recursive=True)
     return [one for one in every if "offtake.engines.parser_process" in " ".join(one.cmdline())]
 
 
 def kill_next(times: int) -> threading.Thread:
-    """Kill that many processes, one after the other, as soon as each is there."""
+    """Kill `count` parser processes, each as soon as it has started."""
 
     def kill() -> None:
         killed: set[int] = set()
@@ -97,7 +97,7 @@ def kill_next(times: int) -> threading.Thread:
     return thread
 
 
-def test_rows_come_in_and_what_the_server_is_asked_is_answered(parsers: Parsers, tmp_path: Path) -> None:
+def test_rows_are_imported_and_callables_run_in_the_server(parsers: Parsers, tmp_path: Path) -> None:
     asked: list[str] = []
 
     def may_rewrite() -> bool:
@@ -114,13 +114,13 @@ def test_rows_come_in_and_what_the_server_is_asked_is_answered(parsers: Parsers,
     assert sorted(float(row["v"]) for row in rows_in(tmp_path)) == [0.5, 1]
 
 
-def test_what_is_refused_names_file_and_row(parsers: Parsers, tmp_path: Path) -> None:
+def test_refusals_name_file_and_row(parsers: Parsers, tmp_path: Path) -> None:
     file = written(tmp_path, "a.json", '{"v": 1}\n{"v": \n')
     for act in (parsers.ingest, parsers.dry_run):
         with pytest.raises(ImportRefusedError, match=r"a\.json, line 2") as refused:
             act(TABLE, [file], Attempt("a"), OPTIONS)
         assert refused.value.row == 2
-    with pytest.raises(ImportRefusedError, match=r"empty\.json holds no rows"):
+    with pytest.raises(ImportRefusedError, match=r"empty\.json has no rows"):
         parsers.ingest(TABLE, [written(tmp_path, "empty.json", "")], Attempt("b"), OPTIONS, refuse_empty=True)
 
 
@@ -133,7 +133,7 @@ def test_a_dry_run_and_a_preview_write_nothing(parsers: Parsers, tmp_path: Path)
 
 
 @pytest.mark.parametrize("error", [ImportRefusedError("came in before"), CancelledError("lost")])
-def test_what_the_server_raises_ends_the_batch_with_that_and_leaves_nothing(
+def test_errors_of_the_servers_callables_end_the_batch_and_leave_no_files(
     parsers: Parsers, tmp_path: Path, error: Exception
 ) -> None:
     def refuse() -> None:
@@ -145,7 +145,7 @@ def test_what_the_server_raises_ends_the_batch_with_that_and_leaves_nothing(
     assert not list((tmp_path / "warehouse").rglob("*.parquet"))
 
 
-def test_a_batch_that_is_to_stop_stops_and_its_process_goes_on(own_pool: ParserPool, tmp_path: Path) -> None:
+def test_a_cancelled_batch_stops_and_its_process_is_reused(own_pool: ParserPool, tmp_path: Path) -> None:
     assert own_pool.ingest(TABLE, [written(tmp_path, "a.json", '{"v": 1}\n')], Attempt("a"), OPTIONS) is not None
     (reader,) = readers()
     file = written(tmp_path, "b.json", '{"v": 1}\n' * 500_000)
@@ -159,14 +159,14 @@ def test_a_batch_that_is_to_stop_stops_and_its_process_goes_on(own_pool: ParserP
     assert len(list((tmp_path / "warehouse").rglob("*.parquet"))) == 2
 
 
-def test_the_server_knows_the_error_that_stands_for_those_that_cannot_be_sent() -> None:
+def test_the_server_can_unpickle_the_replacement_for_unpicklable_errors() -> None:
     sent = parser_process.as_sendable(MalformedError("length", 1))
     assert str(sent) == "MalformedError"
-    # That module is `__main__` in the process that sends.
+    # That module is `__main__` in the sending process.
     assert type(sent).__module__ != parser_process.__name__
 
 
-def test_a_process_that_dies_once_is_replaced_and_the_batch_comes_in(own_pool: ParserPool, tmp_path: Path) -> None:
+def test_a_dead_process_is_replaced_and_the_batch_is_imported(own_pool: ParserPool, tmp_path: Path) -> None:
     killer = kill_next(1)
     file = written(tmp_path, "a.json", '{"v": 1}\n')
     made = own_pool.ingest(TABLE, [file], Attempt("a"), OPTIONS)
@@ -175,16 +175,16 @@ def test_a_process_that_dies_once_is_replaced_and_the_batch_comes_in(own_pool: P
     assert rows_in(tmp_path) == [{"v": 1}]
 
 
-def test_files_that_end_their_process_twice_are_refused(own_pool: ParserPool, endless: InputFile) -> None:
+def test_files_that_crash_their_process_twice_are_refused(own_pool: ParserPool, endless: InputFile) -> None:
     killer = kill_next(2)
-    with pytest.raises(ImportRefusedError, match=r"endless\.parquet cannot be read: .*died of it, twice \(signal 11\)"):
+    with pytest.raises(ImportRefusedError, match=r"endless\.parquet cannot be read: .*crashed twice \(signal 11\)"):
         own_pool.ingest(TABLE, [endless], Attempt("a"), OPTIONS)
     killer.join()
     assert readers() == []
 
 
-def test_files_that_come_to_no_end_are_refused_by_the_seconds_they_may_take(tmp_path: Path, endless: InputFile) -> None:
-    pool = pool_in(tmp_path, Bounds(memory=2**30, seconds=3))
+def test_files_that_exceed_the_time_limit_are_refused(tmp_path: Path, endless: InputFile) -> None:
+    pool = pool_in(tmp_path, Limits(memory=2**30, seconds=3))
     try:
         with pytest.raises(ImportRefusedError, match=r"endless\.parquet .*more than \d+ seconds.*IMPORT_SECONDS"):
             pool.ingest(TABLE, [endless], Attempt("a"), OPTIONS)
@@ -193,9 +193,7 @@ def test_files_that_come_to_no_end_are_refused_by_the_seconds_they_may_take(tmp_
         pool.close()
 
 
-def test_files_that_grow_to_gigabytes_are_refused_by_the_memory_they_may_take(
-    own_pool: ParserPool, tmp_path: Path
-) -> None:
+def test_files_that_exceed_the_memory_limit_are_refused(own_pool: ParserPool, tmp_path: Path) -> None:
     path = tmp_path / "bomb.parquet"
     long = pa.DictionaryArray.from_arrays(pa.array([0] * 50_000, pa.int32()), pa.array(["x" * 1_000_000]))
     pq.write_table(pa.table({"v": long}), path, compression="gzip")
@@ -206,7 +204,7 @@ def test_files_that_grow_to_gigabytes_are_refused_by_the_memory_they_may_take(
     assert 1 <= len(own_pool.preview(input_file(path), OPTIONS, 100)) <= 8
 
 
-def test_other_batches_come_in_while_one_comes_to_no_end(
+def test_other_batches_are_imported_while_one_runs_for_ever(
     own_pool: ParserPool, tmp_path: Path, endless: InputFile
 ) -> None:
     over = threading.Event()
@@ -229,7 +227,7 @@ def test_other_batches_come_in_while_one_comes_to_no_end(
     assert stopped == [True]
 
 
-def test_processes_end_with_the_one_they_work_for(tmp_path: Path) -> None:
+def test_parser_processes_end_with_the_server(tmp_path: Path) -> None:
     code = (
         "import os,sys; from pathlib import Path; from tests.engines.test_parser_pool import *\n"
         "folder = Path(sys.argv[1]); pool = pool_in(folder)\n"

@@ -1,4 +1,4 @@
-"""Batches to files' bytes and back: what the tests of this room say it with."""
+"""Test helpers: encoding batches to files' bytes and decoding them."""
 
 import gzip
 import io
@@ -23,14 +23,14 @@ def encoded(batches: Iterable[pa.RecordBatch], schema: pa.Schema, file_type: str
 
 
 def lines(*batches: pa.RecordBatch) -> list[str]:
-    """The lines of the batches' NDJSON file, which must be valid gzip and UTF-8 and end its last line."""
+    """The lines of the batches' NDJSON file; asserts valid gzip, UTF-8 and a final line end."""
     text = gzip.decompress(encoded(batches, batches[0].schema, "JSON")).decode("utf-8")
     assert text == "" or text.endswith("\n")
     return text.split("\n")[:-1]
 
 
 def parsed(line: str) -> Any:
-    """The line by a parser that takes only what RFC 8259 has, and each key once."""
+    """The line parsed strictly by RFC 8259, with unique keys."""
     return json.loads(line, parse_float=Decimal, parse_constant=_refuse, object_pairs_hook=_once)
 
 
@@ -39,7 +39,7 @@ def table(data: bytes) -> pa.Table:
 
 
 def counted(batches: Iterable[pa.RecordBatch], taken: list[int]) -> Iterator[pa.RecordBatch]:
-    """The batches, noting in `taken` each one that is asked for."""
+    """The batches; appends each consumed one to `taken`."""
     for number, batch in enumerate(batches):
         taken.append(number)
         yield batch
@@ -50,5 +50,5 @@ def _refuse(word: str) -> NoReturn:
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    assert len({key for key, _ in pairs}) == len(pairs), "a key is there twice"
+    assert len({key for key, _ in pairs}) == len(pairs), "duplicate key"
     return dict(pairs)

@@ -1,4 +1,4 @@
-"""For every line of the type map: values, the NDJSON they become, and how two other tools are told to read it."""
+"""Golden values for every rule of the type map: values, their NDJSON, and how two other tools read it."""
 
 import datetime as dt
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ SIMPLE_MAP = pa.map_(pa.string(), pa.int32())
 
 @dataclass(frozen=True)
 class Golden:
-    """`back` is what readers of the NDJSON find where it is not simply what the array holds."""
+    """A golden. `back`: what readers of the NDJSON return, if it differs from the array's values."""
 
     rule: str
     array: pa.Array
@@ -33,7 +33,7 @@ class Golden:
 
     @property
     def values(self) -> Sequence[Any]:
-        """What a reader of the NDJSON should find."""
+        """The values that a reader of the NDJSON must return."""
         return self.array.to_pylist() if self.back is None else self.back
 
 

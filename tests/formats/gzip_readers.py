@@ -1,4 +1,4 @@
-"""Programs and libraries that read gzip files: what each makes of a file's bytes."""
+"""Programs and libraries that decompress gzip files."""
 
 import gzip
 import subprocess
@@ -41,7 +41,7 @@ def _pyarrow_stream(file: Path) -> bytes:
 
 
 def _pyarrow_codec(file: Path) -> bytes:
-    """One call, with the size that the file's last bytes tell, as readers of Parquet pages do."""
+    """One call with the size in the file's last bytes, as readers of Parquet pages do."""
     data = file.read_bytes()
     return bytes(pa.Codec("gzip").decompress(data, int.from_bytes(data[-4:], "little")))
 
@@ -58,7 +58,7 @@ def _duckdb(file: Path) -> bytes:
 
 
 def _http_client(file: Path) -> bytes:
-    """What clients make of a body with this content encoding."""
+    """How HTTP clients decode a body with this content encoding."""
     return httpx2.Response(200, headers={"Content-Encoding": "gzip"}, content=file.read_bytes()).content
 
 
@@ -94,7 +94,7 @@ READS_ALL: dict[str, Reader] = {
     "Node's createGunzip": _node("fs.createReadStream(file).pipe(require('zlib').createGunzip()).pipe(process.stdout)"),
     "Perl's MultiStream": _perl("gunzip($ARGV[0] => '-', MultiStream => 1) or die"),
 }
-"""They go on after the end of a member."""
+"""Readers that continue after the end of a member."""
 READS_ONE: dict[str, Reader] = {
     "zlib.decompress": lambda file: zlib.decompress(file.read_bytes(), _GZIP),
     "zlib.decompressobj": _zlib_in_pieces,
@@ -109,4 +109,4 @@ READS_ONE: dict[str, Reader] = {
         f"{_WEB}.arrayBuffer().then((text) => process.stdout.write(Buffer.from(text)))"
     ),
 }
-"""They may stop at the end of the first member, or fail there."""
+"""Readers that may stop or fail at the end of the first member."""

@@ -1,4 +1,4 @@
-"""Parquet files of many writers, what is made of their pages, and what three readers find in it."""
+"""Parquet files of several writers, their recompression, and three readers."""
 
 import base64
 import datetime as dt
@@ -23,11 +23,11 @@ from offtake.formats.registry import format_for
 
 CODECS: Final = ("none", "snappy", "gzip", "brotli", "zstd", "lz4_raw")
 TARGETS: Final = {"GZIP": "GZIP", "NONE": "UNCOMPRESSED"}
-"""The compression that a flow asks for, and the codec that chunks have then."""
+"""A flow's compression, and the resulting codec of column chunks."""
 
 
 def sample(rows: int) -> pa.Table:
-    """Rows of every type of the map, `n` counting them."""
+    """Rows with every type of the type map; `n` is the row number."""
     return pa.Table.from_pylist([_row(n) for n in range(rows)], _SCHEMA)
 
 
@@ -85,7 +85,7 @@ def _row(n: int) -> dict[str, Any]:
         "steps": ([], [None], [{"at": n, "by": []}, {"at": None, "by": ["a", None]}], [{"at": 1, "by": None}])[n % 4],
         "counts": ([], [("x", n)], [("x", None), ("", 2)])[n % 3],
     }
-    # Every column is null somewhere, and no two in the same rows.
+    # Every column has nulls, each in other rows.
     nulls = {name: None for place, name in enumerate(found) if n % (place + 4) == 1}
     return {"n": n, "none": None, **found, **nulls}
 
@@ -133,7 +133,7 @@ def polars(table: pa.Table, **options: Any) -> bytes:
 
 
 def of_two_levels(data: bytes) -> bytes:
-    """The file, whose last column is a list of required elements, with that list as the oldest writers have it."""
+    """The file with its last column, a list of required elements, as a two-level list of the oldest writers."""
     end = footer(data)
     elements = thrift.inners(end, 2)
     assert [thrift.value(one, 4) for one in elements[-2:]] == [b"list", b"element"]
@@ -160,13 +160,13 @@ class _Keys(pe.KmsClient):  # type: ignore[misc]  # pyarrow ships no type inform
         return base64.b64decode(wrapped_key)
 
 
-# What is made of them
+# Recompression
 
 Slice = tuple[bytes, int, int | None]
 
 
 def paged(schema: pa.Schema, compression: str, *slices: Slice, options: ParquetOptions = USUAL) -> tuple[int, bytes]:
-    """How many rows were told, and the file, of these row groups' pages."""
+    """The reported number of rows, and the recompressed file, for these row groups."""
     target = format_for("PARQUET", compression, options)
     assert target.from_pages is not None
     stored = [(pa.BufferReader(data), first, last) for data, first, last in slices]
@@ -178,7 +178,7 @@ def paged(schema: pa.Schema, compression: str, *slices: Slice, options: ParquetO
 
 
 def arrow_rows(data: bytes) -> str:
-    """Every value as Python writes it: NaN is itself, and zeros have their signs."""
+    """The rows as Python's text, in which NaN equals itself and zeros have signs."""
     file = pq.ParquetFile(io.BytesIO(data), page_checksum_verification=True)
     return rows_of(file.read())
 
@@ -192,14 +192,14 @@ def duck_rows(data: bytes, path: Path) -> str:
 
 
 def duck_query(data: bytes, path: Path, query: str) -> list[tuple[Any, ...]]:
-    """The rows of a query, in which `{}` is the file's name."""
+    """The rows of a DuckDB query with `{}` for the file's name."""
     path.write_bytes(data)
     return _duckdb().cursor().execute(query.format(f"'{path}'")).fetchall()
 
 
 @functools.cache
 def _duckdb() -> duckdb.DuckDBPyConnection:
-    # Opening one takes longer than reading a small file; what it remembers of files' bytes would outlive them.
+    # One connection, because opening one is slow; its cache of file contents would outlive the files.
     return duckdb.connect(config={"enable_external_file_cache": False, "threads": 1})
 
 
@@ -218,7 +218,7 @@ def readers(folder: Path) -> Readers:
     }
 
 
-# What metadata says
+# Metadata
 
 
 def metadata(data: bytes) -> pq.FileMetaData:
@@ -235,7 +235,7 @@ def chunks(data: bytes) -> list[pq.ColumnChunkMetaData]:
 
 
 def kept(data: bytes) -> list[Any]:
-    """What must be the same before and after."""
+    """The metadata that recompression must not change."""
     return [
         (
             chunk.path_in_schema,
@@ -252,7 +252,7 @@ def kept(data: bytes) -> list[Any]:
 
 
 def field_ids(data: bytes) -> list[Any]:
-    """The ids in the file's own schema, depth first; None where there is none."""
+    """The field ids in the file's Parquet schema, depth first; None for fields without an id."""
     elements = thrift.inners(footer(data), 2)
     return [thrift.value(element, 9) for element in elements]
 
@@ -270,9 +270,9 @@ def with_footer(data: bytes, changed: thrift.Struct) -> bytes:
 
 
 def check_pages(data: bytes, *, gaps: bool = False) -> int:
-    """Every chunk's pages fill it, its offset index points at each that has rows; how many pages have checksums.
+    """Assert that pages fill each chunk and that offset indexes point to the data pages.
 
-    `gaps`: something else may lie between chunks, as in Polars' files.
+    Returns the number of pages with checksums. `gaps`: other data is allowed between chunks, as in Polars' files.
     """
     sums = 0
     for group in thrift.inners(footer(data), 4):
@@ -305,6 +305,6 @@ def check_pages(data: bytes, *, gaps: bool = False) -> int:
 
 
 def cut_evenly(rows: int, pieces: int) -> Sequence[tuple[int, int]]:
-    """Where so many pieces of a count of rows begin, and how long they are."""
+    """The starts and lengths of `rows` split into pieces."""
     places = [rows * piece // pieces for piece in range(pieces + 1)]
     return [(start, stop - start) for start, stop in itertools.pairwise(places)]

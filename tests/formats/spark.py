@@ -1,4 +1,4 @@
-"""The rows that the files of Spark in `data/` hold, said once more; `data/README.md` has how they were made."""
+"""The expected rows of Spark's files in `data/`; `data/README.md` describes how the files were created."""
 
 import datetime as dt
 from decimal import Decimal

@@ -1,4 +1,4 @@
-"""Any rows of any types, and what they should look like in JSON, said a second time and in plain Python."""
+"""Hypothesis strategies for rows of any types, and a second implementation of their JSON form in plain Python."""
 
 import base64
 import datetime as dt
@@ -69,7 +69,7 @@ TYPED = st.recursive(st.sampled_from(LEAVES), _nested, max_leaves=5)
 
 @st.composite
 def rows(draw: st.DrawFn) -> pa.RecordBatch:
-    """A batch of up to three columns of any types."""
+    """A batch with up to three columns of any types."""
     columns = draw(st.dictionaries(_NAMES, TYPED | st.just(_UUIDS), min_size=1, max_size=3))
     count = draw(st.integers(0, 12))
     arrays = [
@@ -81,7 +81,7 @@ def rows(draw: st.DrawFn) -> pa.RecordBatch:
 
 @st.composite
 def cut_rows(draw: st.DrawFn) -> list[pa.RecordBatch]:
-    """A batch cut anywhere, without its beginning and end."""
+    """A random slice of a batch."""
     whole = draw(rows())
     places = sorted(draw(st.lists(st.integers(0, whole.num_rows), min_size=2, max_size=4)))
     return [whole.slice(start, stop - start) for start, stop in pairwise(places)]
@@ -89,7 +89,7 @@ def cut_rows(draw: st.DrawFn) -> list[pa.RecordBatch]:
 
 @st.composite
 def rows_with_uuids(draw: st.DrawFn) -> pa.RecordBatch:
-    """A batch of a column of any type in which each field of 16 bytes is a UUID."""
+    """A batch with a column of any type, with UUIDs for fields of 16 bytes."""
     kind, values = draw(st.recursive(st.sampled_from([_SIXTEEN, *LEAVES[:2]]), _nested_uuids, max_leaves=4))
     count = draw(st.integers(0, 12))
     array = pa.array(draw(st.lists(st.none() | values, min_size=count, max_size=count)), kind)
@@ -105,7 +105,7 @@ def _nested_uuids(inner: st.SearchStrategy[Typed]) -> st.SearchStrategy[Typed]:
 
 
 def _as_uuids(array: pa.Array) -> pa.Array:
-    """The array with UUIDs in place of 16 bytes: pyarrow makes no nested ones of values."""
+    """The array with UUIDs instead of 16 bytes; pyarrow cannot build nested UUIDs from values."""
     kind, mask = array.type, array.is_null()
     if kind == pa.binary(16):
         return pa.ExtensionArray.from_storage(pa.uuid(), array)
@@ -119,7 +119,7 @@ def _as_uuids(array: pa.Array) -> pa.Array:
 
 
 def losses_of(value: Any, kind: pa.DataType) -> Counter[str]:
-    """How many values within one of `to_pylist` JSON has no form for, by kind."""
+    """The number of values within one from `to_pylist` that JSON cannot represent, by kind."""
     if value is None:
         return Counter()
     if pa.types.is_map(kind):
@@ -135,7 +135,7 @@ def losses_of(value: Any, kind: pa.DataType) -> Counter[str]:
 
 
 def rendered_row(row: dict[str, Any], schema: pa.Schema) -> dict[str, Any]:
-    """A row of `to_pylist` as the JSON object it should be, numbers with a point as decimals."""
+    """The expected JSON object for a row from `to_pylist`, with decimals for numbers with a point."""
     made = {field.name: rendered(row[field.name], field.type) for field in schema}
     return {name: value for name, value in made.items() if value is not None}
 

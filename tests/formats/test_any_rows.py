@@ -17,7 +17,7 @@ thoroughly = settings(max_examples=150, deadline=None)
 @given(cut_rows())
 @example([_ODD, _ODD.slice(1)])
 @example([_INNER.slice(1), _INNER.slice(3)])
-def test_any_rows_become_strict_json_by_the_rules(batches: list[pa.RecordBatch]) -> None:
+def test_any_rows_become_valid_json_by_the_type_map(batches: list[pa.RecordBatch]) -> None:
     expected = [rendered_row(row, batch.schema) for batch in batches for row in batch.to_pylist()]
     assert [parsed(line) for line in lines(*batches)] == expected
 
@@ -30,7 +30,7 @@ def test_uuids_become_text_at_every_depth(batch: pa.RecordBatch) -> None:
 
 @thoroughly
 @given(cut_rows(), st.sampled_from(["NONE", "GZIP"]))
-def test_any_rows_come_back_from_parquet(batches: list[pa.RecordBatch], compression: str) -> None:
+def test_any_rows_are_read_back_from_parquet(batches: list[pa.RecordBatch], compression: str) -> None:
     back = table(encoded(batches, batches[0].schema, "PARQUET", compression))
     expected = [row for batch in batches for row in batch.to_pylist()]
     assert repr(_in_utc(back.to_pylist())) == repr(_in_utc(expected))
@@ -45,14 +45,14 @@ def test_the_same_rows_give_the_same_bytes(batch: pa.RecordBatch, kind: tuple[st
 
 @settings(max_examples=25, deadline=None)
 @given(cut_rows())
-def test_ndjson_is_the_same_however_the_rows_are_cut(batches: list[pa.RecordBatch]) -> None:
+def test_ndjson_does_not_depend_on_batch_sizes(batches: list[pa.RecordBatch]) -> None:
     whole = pa.Table.from_batches(batches).combine_chunks().to_batches()
     schema = batches[0].schema
     assert encoded(batches, schema, "JSON") == encoded(whole, schema, "JSON")
 
 
 @given(st.lists(st.floats(width=32, allow_nan=False, allow_infinity=False)))
-def test_floats_are_written_so_that_they_read_back_the_same(values: list[float]) -> None:
+def test_floats_are_read_back_unchanged(values: list[float]) -> None:
     batch = pa.RecordBatch.from_arrays([pa.array(values, pa.float32())], ["x"])
     back = pa.array([float(parsed(line)["x"]) for line in lines(batch)], pa.float32())
     assert back.to_pylist() == values

@@ -1,4 +1,4 @@
-"""A JSON file is one gzip member, which readers that stop after the first member read whole; several on request."""
+"""A JSON file is one gzip member, which every reader reads completely; several members are an option."""
 
 import gzip
 import itertools
@@ -20,7 +20,7 @@ LEVELS = range(1, 10)
 
 
 def make_text(size: int, seed: int = 1) -> bytes:
-    """Lines that compress about as exports do, cut off at a size."""
+    """Lines that compress about as well as exports, truncated to a size."""
     chance = random.Random(seed)
     words = [f"{chance.getrandbits(32):x}" for _ in range(500)]
     line = "".join(f'{{"id":%d,"name":"{one}","score":0.%d}}\n' for one in words)
@@ -33,7 +33,7 @@ def make_text(size: int, seed: int = 1) -> bytes:
 
 
 def compress(chunks: Iterable[bytes], level: int, members: Members = "single") -> bytes:
-    """The file that chunks of text become."""
+    """The gzip file for chunks of text."""
     stream = GzipStream(level, members)
     taken = []
     for chunk in chunks:
@@ -49,7 +49,7 @@ def cut(text: bytes, places: Iterable[int]) -> list[bytes]:
 
 
 def read_only_member(data: bytes) -> bytes:
-    """The text of a file that is one member and nothing else."""
+    """The text of a file; asserts that it is exactly one member."""
     stream = zlib.decompressobj(31)
     text = stream.decompress(data) + stream.flush()
     assert stream.eof
@@ -68,7 +68,7 @@ sizes = st.integers(0, 3 * BLOCK) | st.builds(
 @example(BLOCK, 1, [], 2)
 @example(BLOCK + 1, 1, [BLOCK, BLOCK, 3], 2)
 @example(2 * BLOCK, 1, [], 5)
-def test_any_text_is_one_member_whose_bytes_do_not_depend_on_how_it_is_cut(
+def test_any_text_is_one_member_whose_bytes_do_not_depend_on_write_sizes(
     size: int, seed: int, places: list[int], level: int
 ) -> None:
     text = make_text(size, seed)
@@ -79,7 +79,7 @@ def test_any_text_is_one_member_whose_bytes_do_not_depend_on_how_it_is_cut(
 
 @settings(deadline=None, max_examples=15)
 @given(st.binary(max_size=64), st.integers(0, BLOCK + 9000), st.sampled_from(LEVELS), st.sampled_from(MEMBERS))
-def test_any_bytes_come_back(some: bytes, size: int, level: int, members: Members) -> None:
+def test_any_bytes_are_decompressed_unchanged(some: bytes, size: int, level: int, members: Members) -> None:
     chance = random.Random(size)
     text = (some * (size // max(1, len(some))))[:size] + chance.randbytes(size)
     assert gzip.decompress(compress([text], level, members)) == text
@@ -101,20 +101,22 @@ def test_no_rows_and_few_rows_are_one_member() -> None:
 
 @pytest.fixture(scope="module")
 def text() -> bytes:
-    """Lines of three blocks."""
+    """Lines that fill three blocks."""
     text = make_text(3 * BLOCK)
     return text[: text.rindex(b"\n") + 1]
 
 
 @pytest.mark.parametrize("reader", [pytest.param(reader, id=name) for name, reader in (READS_ALL | READS_ONE).items()])
-def test_every_reader_has_all_of_one_member(reader: Reader, text: bytes, tmp_path: Path) -> None:
+def test_every_reader_reads_one_member_completely(reader: Reader, text: bytes, tmp_path: Path) -> None:
     file = tmp_path / "part.json.gz"
     file.write_bytes(compress([text], 2))
     assert reader(file) == text
 
 
 @pytest.mark.parametrize("reader", [pytest.param(reader, id=name) for name, reader in READS_ALL.items()])
-def test_readers_that_go_on_have_all_of_many_members(reader: Reader, text: bytes, tmp_path: Path) -> None:
+def test_readers_with_multi_member_support_read_many_members_completely(
+    reader: Reader, text: bytes, tmp_path: Path
+) -> None:
     file = tmp_path / "part.json.gz"
     file.write_bytes(compress([text], 2, "many"))
     assert zlib.decompress(file.read_bytes(), 31) == text[:BLOCK]

@@ -1,4 +1,4 @@
-"""What NDJSON has no form for is counted, each value once."""
+"""Values that NDJSON cannot represent are counted, each once."""
 
 from collections import Counter
 from typing import Any
@@ -25,7 +25,7 @@ def losses(*batches: pa.RecordBatch, file_type: str = "JSON") -> tuple[Loss, ...
 
 @settings(max_examples=300, deadline=None)
 @given(cut_rows())
-def test_any_losses_are_counted_once_however_the_rows_are_cut(batches: list[pa.RecordBatch]) -> None:
+def test_losses_are_counted_once_for_any_batch_sizes(batches: list[pa.RecordBatch]) -> None:
     expected: Counter[tuple[str, str]] = Counter()
     for batch in batches:
         for row in batch.to_pylist():
@@ -63,7 +63,7 @@ def test_each_kind_of_loss_is_counted_by_its_column(row: Any, kind: pa.DataType,
     assert {one.column for one in found} <= {"tags"}
 
 
-def test_what_a_null_covers_is_not_counted() -> None:
+def test_values_hidden_by_a_null_are_not_counted() -> None:
     hidden = pa.array([True, False])
     entries = pa.MapArray.from_arrays(pa.array([0, 2, 3], pa.int32()), ["a", "a", "b"], [NAN, None, 1.0], mask=hidden)
     struct = pa.StructArray.from_arrays([pa.array([NAN, 1.0])], ["f"], mask=hidden)

@@ -1,4 +1,4 @@
-"""Files of four writers whose pages are compressed anew: three readers find the same in them as before."""
+"""Recompressed files of four writers: three readers read the same rows as before."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -61,7 +61,7 @@ def _small_groups_too() -> Iterator[None]:
 
 @pytest.fixture
 def check(tmp_path: Path) -> Any:
-    """Assert that what is made of a file's pages, under either codec, is what it was; `table` is what it must be."""
+    """Assert that a file recompressed with either codec has the same rows and metadata; `table`: the expected rows."""
 
     def checked(data: bytes, table: pa.Table) -> None:
         schema = with_ids(table.schema)
@@ -84,13 +84,13 @@ def check(tmp_path: Path) -> Any:
 
 @pytest.mark.parametrize("codec", CODECS)
 @pytest.mark.parametrize("how", ARROW)
-def test_files_that_arrow_writes(check: Any, how: str, codec: str) -> None:
+def test_files_written_by_arrow_are_recompressed(check: Any, how: str, codec: str) -> None:
     check(parquets.arrow(SAMPLE, compression=codec, **ARROW[how]), SAMPLE)
 
 
 @pytest.mark.parametrize("codec", CODECS)
 @pytest.mark.parametrize("how", DUCK)
-def test_files_that_duckdb_writes(check: Any, tmp_path: Path, how: str, codec: str) -> None:
+def test_files_written_by_duckdb_are_recompressed(check: Any, tmp_path: Path, how: str, codec: str) -> None:
     compression = {"none": "uncompressed"}.get(codec, codec)
     data = parquets.duck(FOR_DUCK, tmp_path / "duck.parquet", f"compression {compression}", *DUCK[how])
     check(data, nullable(FOR_DUCK))
@@ -98,12 +98,12 @@ def test_files_that_duckdb_writes(check: Any, tmp_path: Path, how: str, codec: s
 
 @pytest.mark.parametrize("codec", ["uncompressed", "snappy", "gzip", "brotli", "zstd", "lz4"])
 @pytest.mark.parametrize("how", POLARS)
-def test_files_that_polars_writes(check: Any, how: str, codec: str) -> None:
+def test_files_written_by_polars_are_recompressed(check: Any, how: str, codec: str) -> None:
     check(parquets.polars(FOR_POLARS, compression=codec, **POLARS[how]), nullable(FOR_POLARS))
 
 
 @pytest.mark.parametrize("file", sorted(spark.FOLDER.glob("spark-v*.parquet")), ids=lambda path: path.stem)
-def test_files_that_spark_writes(check: Any, file: Path) -> None:
+def test_files_written_by_spark_are_recompressed(check: Any, file: Path) -> None:
     check(file.read_bytes(), spark.table())
 
 
@@ -129,7 +129,7 @@ CASES = [
 
 
 @pytest.mark.parametrize(("edge", "writer"), CASES)
-def test_files_at_the_edges(check: Any, tmp_path: Path, edge: str, writer: str) -> None:
+def test_edge_case_files_are_recompressed(check: Any, tmp_path: Path, edge: str, writer: str) -> None:
     table = EDGES[edge]
     if writer == "pyarrow, required":
         table = table.cast(required(table.schema))
@@ -137,14 +137,14 @@ def test_files_at_the_edges(check: Any, tmp_path: Path, edge: str, writer: str) 
 
 
 @pytest.mark.parametrize("writer", ["duckdb", "polars"])
-def test_files_without_rows(check: Any, tmp_path: Path, writer: str) -> None:
-    # Arrow's have a row group that has no pages: it is refused, see test_pages_refused.py.
+def test_files_without_rows_are_recompressed(check: Any, tmp_path: Path, writer: str) -> None:
+    # Arrow writes a row group without pages, which is refused (test_pages_refused.py).
     table = pa.table({"n": pa.array([], pa.int64()), "text": pa.array([], pa.string())})
     check(WRITERS[writer](table, tmp_path), table)
 
 
 @pytest.mark.parametrize("zone", [None, "UTC"])
-def test_nanoseconds_keep_every_digit(zone: str | None) -> None:
+def test_nanoseconds_keep_all_digits(zone: str | None) -> None:
     instants = pa.array([-(2**63), -1, 1, 1_772_344_800_123_456_789, 2**63 - 1], pa.int64())
     table = pa.table({"at": instants.view(pa.timestamp("ns", zone))})
     for compression in TARGETS:
@@ -176,7 +176,7 @@ BLOOM_FILTERS = "select bloom_filter_length from parquet_metadata({}) order by r
 PROBE = "select bloom_filter_excludes from parquet_bloom_probe({}, 'text', '%s')"
 
 
-def test_bloom_filters_say_what_they_said(tmp_path: Path) -> None:
+def test_bloom_filters_stay_unchanged(tmp_path: Path) -> None:
     table = pa.table(
         {"n": pa.array(range(4000)), "text": pa.array([f"town {n % 50 + n // 2048 * 100}" for n in range(4000)])}
     )
@@ -197,5 +197,5 @@ def required(schema: pa.Schema) -> pa.Schema:
 
 
 def nullable(table: pa.Table) -> pa.Table:
-    """As engines write it that make no column required."""
+    """The table with optional columns only, as many engines write it."""
     return table.cast(pa.schema([field.with_nullable(True) for field in table.schema]))

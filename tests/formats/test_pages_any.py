@@ -1,4 +1,4 @@
-"""Any rows in any files, cut anywhere: their pages are the same rows in order, and always the same bytes."""
+"""Property tests of recompression: any row groups give the same rows in order, and always the same bytes."""
 
 import hashlib
 import io
@@ -59,7 +59,7 @@ class Stored:
 
 @st.composite
 def stored(draw: st.DrawFn) -> Stored:
-    """Up to three files that one writer made of any rows, of each the row groups between any two."""
+    """Up to three files with any rows by one writer, and a range of row groups of each."""
     table = pa.Table.from_batches([draw(rows().filter(lambda batch: batch.num_rows > 0))])
     options = draw(OPTIONS)
     slices, taken = list[Slice](), list[pa.Table]()
@@ -78,7 +78,7 @@ def stored(draw: st.DrawFn) -> Stored:
 
 @settings(max_examples=150, deadline=None)
 @given(stored(), st.sampled_from(sorted(TARGETS)))
-def test_any_row_groups_become_one_file_of_their_rows_in_order(of: Stored, compression: str) -> None:
+def test_any_row_groups_become_one_file_with_their_rows_in_order(of: Stored, compression: str) -> None:
     count, made = paged(of.schema, compression, *of.slices)
     assert count == of.count
     assert parquets.arrow_rows(made) == of.rows
@@ -87,7 +87,7 @@ def test_any_row_groups_become_one_file_of_their_rows_in_order(of: Stored, compr
     assert paged(of.schema, compression, *of.slices) == (count, made)
 
 
-def test_pages_of_pages_are_the_same_pages() -> None:
+def test_recompressing_twice_gives_the_same_pages() -> None:
     table = parquets.sample(50)
     data = parquets.arrow(table, data_page_version="2.0", write_page_checksum=True, write_page_index=True)
     schema = with_ids(table.schema)
@@ -95,7 +95,7 @@ def test_pages_of_pages_are_the_same_pages() -> None:
     _, plain = paged(schema, "NONE", (packed, 0, None))
     assert paged(schema, "NONE", (data, 0, None))[1] == plain
     assert paged(schema, "GZIP", (plain, 0, None))[1] == packed
-    # Nothing is left to do: the same bytes, whatever they are.
+    # Nothing needs to change: the bytes are copied.
     assert paged(schema, "GZIP", (packed, 0, None))[1] == packed
 
 
@@ -110,8 +110,8 @@ for compression in ("GZIP", "NONE"):
 """
 
 
-def test_the_same_bytes_come_out_in_threads_and_in_other_processes(tmp_path: Path) -> None:
-    # Pages of all sizes around the one from which on another library compresses them.
+def test_output_is_identical_in_threads_and_other_processes(tmp_path: Path) -> None:
+    # Pages with sizes around the limit between the two gzip libraries.
     table = pa.concat_tables([parquets.sample(3000), parquets.sample(200)])
     data = parquets.arrow(table, max_rows_per_page=700, write_page_index=True, write_page_checksum=True)
     (tmp_path / "file.parquet").write_bytes(data)
@@ -137,7 +137,7 @@ def test_memory_does_not_grow_with_the_file() -> None:
     end = parquets.footer(data)
     for group in thrift.inners(end, 4):
         for column in thrift.inners(group, 1):
-            # Two megabytes that are said to be a bloom filter: nobody looks into it.
+            # Two megabytes as a bloom filter; its content is not checked.
             thrift.inner(column, 3).update({14: (thrift.I64, 4), 15: (thrift.I32, 2_000_000)})
     file = pa.BufferReader(parquets.with_footer(data, end))
     tracemalloc.start()

@@ -1,4 +1,4 @@
-"""What must not go page by page is refused, before or within the file, soon, and with one error."""
+"""Files that cannot be recompressed are refused, before or within the file, fast, and with one exception."""
 
 import itertools
 import os
@@ -39,18 +39,18 @@ def column(data: bytes, name: str, kind: pa.DataType, *, nullable: bool = True) 
 # Columns
 
 
-def test_timestamps_in_their_oldest_form() -> None:
+def test_int96_timestamps_are_refused() -> None:
     data = (spark.FOLDER / "spark-int96.parquet").read_bytes()
     assert refusal(with_ids(spark.SCHEMA), (data, 0, None)) == "its columns are stored in another form"
 
 
-def test_lists_as_spark_1_wrote_them_have_the_same_levels() -> None:
+def test_three_level_lists_of_spark_1_are_recompressed() -> None:
     data = (spark.FOLDER / "spark-legacy.parquet").read_bytes()
     rows, made = paged(with_ids(spark.SCHEMA), "GZIP", (data, 0, None))
     assert (rows, parquets.arrow_rows(made)) == (spark.ROWS, parquets.rows_of(spark.table()))
 
 
-def test_lists_of_two_levels() -> None:
+def test_two_level_lists_are_refused() -> None:
     kind = pa.list_(pa.field("element", pa.int64(), nullable=False))
     data = parquets.arrow(pa.table({"l": pa.array([[1, 2], None, []], kind)}), store_schema=False)
     old = parquets.of_two_levels(data)
@@ -72,11 +72,11 @@ def test_lists_of_two_levels() -> None:
     ],
     ids=["other order", "renamed", "dropped", "added", "other width", "other meaning", "bytes", "required"],
 )
-def test_other_columns(wanted: pa.Schema) -> None:
+def test_files_with_other_columns_are_refused(wanted: pa.Schema) -> None:
     assert refusal(with_ids(wanted), (parquets.arrow(TABLE), 0, None)).startswith("its columns are stored")
 
 
-def test_columns_that_were_required() -> None:
+def test_files_with_required_columns_for_optional_ones_are_refused() -> None:
     data = parquets.arrow(pa.table({"n": [1]}).cast(pa.schema([pa.field("n", pa.int64(), nullable=False)])))
     assert column(data, "n", pa.int64()) == "its columns are stored in another form"
     inner = pa.list_(pa.field("element", pa.int64(), nullable=False))
@@ -84,8 +84,8 @@ def test_columns_that_were_required() -> None:
     assert column(data, "l", pa.list_(pa.int64())) == "its columns are stored in another form"
 
 
-def test_what_arrow_alone_knows_the_type_of() -> None:
-    # In an earlier library's files UUIDs are but bytes, and Arrow's own schema says that they are UUIDs.
+def test_types_known_only_from_the_arrow_schema_are_refused() -> None:
+    # In files of an earlier library, only Arrow's own schema says that the bytes are UUIDs.
     data = parquets.arrow(pa.table({"id": pa.array([b"0" * 16], pa.uuid())}))
     end = footer(data)
     del thrift.inners(end, 2)[1][10]
@@ -96,7 +96,7 @@ def test_what_arrow_alone_knows_the_type_of() -> None:
 
 @pytest.mark.parametrize("kind", [pa.binary(), pa.string()])
 @pytest.mark.parametrize("annotation", ["ENUM", "JSON", "BSON"])
-def test_bytes_that_are_said_to_be_something_else(annotation: str, kind: pa.DataType) -> None:
+def test_enum_json_and_bson_columns_are_refused(annotation: str, kind: pa.DataType) -> None:
     data = parquets.arrow(pa.table({"b": pa.array([b"x"], kind)}), store_schema=False)
     end = footer(data)
     element = thrift.inners(end, 2)[1]
@@ -105,7 +105,7 @@ def test_bytes_that_are_said_to_be_something_else(annotation: str, kind: pa.Data
     assert column(with_footer(data, end), "b", kind).startswith("its columns are stored")
 
 
-def test_each_table_s_own_field_ids_though_schemas_are_equal() -> None:
+def test_files_get_their_own_tables_field_ids_for_equal_schemas() -> None:
     data = parquets.arrow(TABLE)
     for first in (1, 5, 1):
         schema = with_ids(TABLE.schema, first)
@@ -114,7 +114,7 @@ def test_each_table_s_own_field_ids_though_schemas_are_equal() -> None:
             assert parquets.field_ids(paged(schema, compression, (data, 0, None))[1]) == [None, first, first + 1]
 
 
-def test_files_that_bear_other_field_ids_get_the_table_s() -> None:
+def test_files_with_other_field_ids_get_the_tables_ids() -> None:
     other = parquets.arrow(TABLE.cast(with_ids(TABLE.schema, 7)), compression="gzip")
     none = parquets.arrow(TABLE, compression="gzip")
     with pytest.MonkeyPatch.context() as patch:
@@ -127,7 +127,7 @@ def test_files_that_bear_other_field_ids_get_the_table_s() -> None:
 # Files
 
 
-def test_files_of_different_writers() -> None:
+def test_files_of_different_writers_are_refused() -> None:
     ours, theirs = parquets.arrow(TABLE), parquets.polars(TABLE)
     assert refusal(SCHEMA, (ours, 0, None), (theirs, 0, None)) == "the files come from different writers"
     end = footer(ours) | {6: (BINARY, b"parquet-cpp-arrow version 1.0.0")}
@@ -136,31 +136,31 @@ def test_files_of_different_writers() -> None:
     )
 
 
-def test_small_row_groups_that_would_stay_small() -> None:
+def test_small_row_groups_are_refused() -> None:
     data = parquets.arrow(TABLE, row_group_size=100)
     assert refusal(SCHEMA, (data, 0, None)) == "its row groups are small"
     assert refusal(SCHEMA, *[(data, 0, 1)] * 2) == "its row groups are small"
     assert paged(SCHEMA, "GZIP", (data, 1, 2))[0] == 100
 
 
-def test_row_groups_without_rows() -> None:
-    assert refusal(SCHEMA, (parquets.arrow(TABLE.slice(0, 0)), 0, None)).endswith("place that it does not have")
+def test_row_groups_without_rows_are_refused() -> None:
+    assert refusal(SCHEMA, (parquets.arrow(TABLE.slice(0, 0)), 0, None)).endswith("an offset outside the file")
 
 
 @pytest.mark.parametrize("columns", [["text"], ["n", "text"]])
-def test_encrypted_files(tmp_path: Path, columns: list[str]) -> None:
+def test_encrypted_files_are_refused(tmp_path: Path, columns: list[str]) -> None:
     in_clear = parquets.encrypted(TABLE, tmp_path / "file.parquet", columns, footer_too=False)
     assert refusal(SCHEMA, (in_clear, 0, None)) == "it is encrypted"
     wholly = parquets.encrypted(TABLE, tmp_path / "file.parquet", columns, footer_too=True)
-    assert refusal(SCHEMA, (wholly, 0, None)).endswith("in the clear does")
+    assert refusal(SCHEMA, (wholly, 0, None)).endswith("footer without encryption")
 
 
-def test_row_groups_that_are_no_longer_there() -> None:
+def test_missing_row_groups_are_refused() -> None:
     for first, last in ((0, 2), (2, None), (1, 3)):
         assert "fewer row groups" in refusal(SCHEMA, (parquets.arrow(TABLE), first, last))
 
 
-def test_files_that_end_early_or_begin_late() -> None:
+def test_truncated_files_are_refused() -> None:
     data = parquets.arrow(TABLE, use_dictionary=False, write_page_index=True)
     for size in (0, 3, 8, 100, len(data) // 2, len(data) - 1):
         refusal(SCHEMA, (data[:size], 0, None))
@@ -170,22 +170,22 @@ def test_files_that_end_early_or_begin_late() -> None:
 
 
 @pytest.mark.parametrize("ids", [True, False], ids=["byte for byte", "with another end"])
-def test_a_whole_file_that_becomes_shorter_while_it_is_read(tmp_path: Path, ids: bool) -> None:
+def test_a_file_truncated_while_it_is_copied_is_refused(tmp_path: Path, ids: bool) -> None:
     path = tmp_path / "file.parquet"
     path.write_bytes(parquets.arrow(TABLE.cast(SCHEMA) if ids else TABLE, compression="gzip", store_schema=False))
     with pa.OSFile(str(path)) as file:
         rows, made = parquet.gzip_pages(SCHEMA, [(file, 0, None)])
         assert rows == 200
         os.truncate(path, 100)
-        with pytest.raises(NotRecompressibleError, match="shorter"):
+        with pytest.raises(NotRecompressibleError, match="truncated"):
             list(made)
 
 
-# Pages and what is said of them
+# Pages and their metadata
 
 
 def changed(data: bytes, change: Callable[[Struct, Struct], None]) -> bytes:
-    """The file with the metadata of its first column chunk changed: the chunk, and what is within it."""
+    """The file with changed metadata of its first column chunk: ColumnChunk and ColumnMetaData."""
     end = footer(data)
     chunk = thrift.inners(thrift.inners(end, 4)[0], 1)[0]
     change(chunk, thrift.inner(chunk, 3))
@@ -229,8 +229,8 @@ LIES: dict[str, Callable[[Struct, Struct], None]] = {
 
 @pytest.mark.parametrize("lie", LIES)
 @pytest.mark.parametrize("compression", ["GZIP", "NONE"])
-def test_metadata_that_lies(lie: str, compression: str) -> None:
-    """In a part of a file: a whole one that is under the right codec is not looked into."""
+def test_wrong_chunk_metadata_is_refused(lie: str, compression: str) -> None:
+    """For a part of a file, because a whole file with the right codec is copied without a check of its pages."""
     stored = "gzip" if compression == "GZIP" else "none"
     data = parquets.arrow(TWICE, row_group_size=200, write_page_index=True, compression=stored)
     assert paged(SCHEMA, compression, (data, 0, 1))[0] == 200
@@ -243,7 +243,7 @@ def test_metadata_that_lies(lie: str, compression: str) -> None:
     "lie", [lambda group: group.update({3: (I64, 199)}), lambda group: thrift.inners(group, 1).pop()]
 )
 @pytest.mark.parametrize("codec", ["gzip", "zstd"])
-def test_row_groups_that_lie(lie: Callable[[Struct], Any], codec: str) -> None:
+def test_wrong_row_group_metadata_is_refused(lie: Callable[[Struct], Any], codec: str) -> None:
     data = parquets.arrow(TABLE, compression=codec)
     end = footer(data)
     lie(thrift.inners(end, 4)[0])
@@ -252,7 +252,7 @@ def test_row_groups_that_lie(lie: Callable[[Struct], Any], codec: str) -> None:
 
 HEADERS: dict[str, Callable[[Struct], None]] = {
     "a size of less than nothing": lambda header: header.update({3: (I32, -1)}),
-    # The page would be read again and again.
+    # Otherwise the page would be read in an endless loop.
     "a size that ends where the page begins": lambda header: header.update({3: (I32, -len(thrift.encode(header)))}),
     "a size of two gigabytes": lambda header: header.update({3: (I32, 2**31 - 1)}),
     "no size": lambda header: header.pop(3) and None,
@@ -274,8 +274,8 @@ WITHIN = {"one byte more before compression", "one byte less before compression"
 
 @pytest.mark.parametrize("lie", HEADERS)
 @pytest.mark.parametrize("codec", CODECS)
-def test_pages_that_lie(codec: str, lie: str) -> None:
-    """The first page's header is another one, at the cost of what lies before it."""
+def test_wrong_page_headers_are_refused(codec: str, lie: str) -> None:
+    """The first page's header is replaced; the chunk's metadata is adjusted to its length."""
     table = TWICE.select(["n"])
     options: dict[str, Any] = {"use_dictionary": False, "write_statistics": False}
     data = parquets.arrow(table, compression=codec, row_group_size=200, **options)
@@ -289,13 +289,13 @@ def test_pages_that_lie(codec: str, lie: str) -> None:
     moved = with_footer(data[:at] + made + data[body:], end)
     began = time.process_time()
     for compression, same in (("GZIP", "gzip"), ("NONE", "none")):
-        # Under the codec that it has, a page is not looked into.
+        # A page that already has the codec is not decompressed.
         if codec != same or lie not in WITHIN:
             refusal(with_ids(table.schema), (moved, 0, 1), compression=compression)
     assert time.process_time() - began < 1
 
 
-def test_pages_of_version_2_whose_levels_are_longer_than_they() -> None:
+def test_version_2_pages_with_too_long_levels_are_refused() -> None:
     data = parquets.arrow(pa.table({"n": TABLE["n"]}), data_page_version="2.0", use_dictionary=False)
     header, body = thrift.decode(data, 4)
     for size in (-1, 2**31 - 1, 10_000):
@@ -327,7 +327,9 @@ OF_WHOLE = with_ids(parquets.sample(1).select(["n", "text", "tags"]).schema)
 
 @settings(max_examples=250, deadline=None)
 @given(st.sampled_from(sorted(DAMAGED)), st.data())
-def test_pages_with_checksums_are_the_same_rows_or_refused(of: tuple[str, str], draw: st.DataObject) -> None:
+def test_damaged_pages_with_checksums_are_refused_or_have_the_same_rows(
+    of: tuple[str, str], draw: st.DataObject
+) -> None:
     data = bytearray(DAMAGED[of])
     length = int.from_bytes(data[-8:-4], "little")
     pages = max(end for _, end in _bodies(bytes(data)))
@@ -340,7 +342,7 @@ def test_pages_with_checksums_are_the_same_rows_or_refused(of: tuple[str, str], 
             _, made = paged(OF_WHOLE, compression, (bytes(data), 0, None))
         except NotRecompressibleError:
             continue
-        # What was hit is no body: a header's statistics, say.
+        # The damage is not in a page's body, but for example in a header's statistics.
         assert _same(made) or any(_hit(bytes(data), DAMAGED[of], place) for place in _headers(DAMAGED[of]))
 
 
@@ -348,7 +350,7 @@ def _same(made: bytes) -> bool:
     try:
         return parquets.arrow_rows(made) == WHOLE
     except (OSError, pa.ArrowException):
-        # The reader sees it: not silently.
+        # The reader reports the damage.
         return True
 
 
@@ -357,7 +359,7 @@ def _hit(damaged: bytes, whole: bytes, place: tuple[int, int]) -> bool:
 
 
 def _pages(data: bytes) -> Iterator[tuple[int, int, int]]:
-    """Where each page's header begins, where its body does, and where that ends."""
+    """For each page: the start of its header, the start of its body, and the end of its body."""
     for group in thrift.inners(footer(data), 4):
         for chunk in thrift.inners(group, 1):
             meta = thrift.inner(chunk, 3)
@@ -379,8 +381,8 @@ def _headers(data: bytes) -> list[tuple[int, int]]:
 
 @settings(max_examples=250, deadline=None)
 @given(st.sampled_from(sorted(DAMAGED)), st.data())
-def test_any_damage_to_metadata_is_refused_or_does_no_harm(of: tuple[str, str], draw: st.DataObject) -> None:
-    """Only refusals come out, and soon."""
+def test_any_damage_to_metadata_is_refused_or_harmless(of: tuple[str, str], draw: st.DataObject) -> None:
+    """No other exception is raised, and it takes less than two seconds."""
     data, headers = bytearray(DAMAGED[of]), _headers(DAMAGED[of])
     length = int.from_bytes(data[-8:-4], "little")
     places = [*range(len(data) - 8 - length, len(data) - 4), *itertools.chain(*(range(*one) for one in headers))]
@@ -398,7 +400,7 @@ def test_any_damage_to_metadata_is_refused_or_does_no_harm(of: tuple[str, str], 
     assert time.process_time() - began < 2
 
 
-def test_metadata_s_length_may_be_anything() -> None:
+def test_any_metadata_length_is_handled() -> None:
     data = parquets.arrow(TABLE)
     for length in (0, 1, 7, len(data) - 12, len(data) - 8, len(data), 2**31, 2**32 - 1):
         refusal(SCHEMA, (data[:-8] + struct.pack("<I", length) + b"PAR1", 0, None))

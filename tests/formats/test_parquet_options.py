@@ -1,4 +1,4 @@
-"""Files for readers that know less of Parquet: UUIDs as text, plain pages; what may still go page by page."""
+"""Options for readers with limited Parquet support: UUIDs as text, plain pages; and when pages can be recompressed."""
 
 from pathlib import Path
 from typing import Any
@@ -51,7 +51,7 @@ def test_any_uuid_becomes_text_at_every_depth_and_nothing_else_changes(batch: pa
 
 
 @every_compression
-def test_three_readers_find_text_where_there_were_uuids(compression: str, tmp_path: Path) -> None:
+def test_three_readers_read_uuids_as_text(compression: str, tmp_path: Path) -> None:
     raw = pa.ExtensionArray.from_storage(pa.uuid(), pa.array([ID.bytes, None, bytes(16)], pa.binary(16)))
     places = pa.array([0, 1, 1, 3], pa.int32())
     columns = {
@@ -73,7 +73,7 @@ def test_three_readers_find_text_where_there_were_uuids(compression: str, tmp_pa
     assert parquets.polars_rows(data) == "\n".join(repr(tuple(row.values())) for row in expected)
 
 
-def test_a_required_uuid_is_a_required_text() -> None:
+def test_a_required_uuid_becomes_required_text() -> None:
     fields = [pa.field("id", pa.uuid(), nullable=False)]
     inner = pa.struct([pa.field("id", pa.uuid(), nullable=False)])
     schema = pa.schema([*fields, pa.field("in", inner, nullable=False)])
@@ -84,7 +84,7 @@ def test_a_required_uuid_is_a_required_text() -> None:
     assert list(read) == [text, pa.field("in", pa.struct([text]), nullable=False)]
 
 
-def test_files_with_uuids_are_decoded_only_where_they_are_to_be_text() -> None:
+def test_files_with_uuids_are_decoded_only_for_uuids_as_text() -> None:
     for table, suits in ((SAMPLE, False), (SAMPLE.drop_columns(["id"]), True)):
         stored = parquets.arrow(table, compression="snappy")
         assert paged(with_ids(table.schema), "GZIP", (stored, 0, None))[0] == 72
@@ -97,7 +97,7 @@ def test_files_with_uuids_are_decoded_only_where_they_are_to_be_text() -> None:
 
 
 def check_plain(data: bytes) -> None:
-    """Every page is of the first version and in the encoding PLAIN."""
+    """Whether every page has version 1 and the encoding PLAIN."""
     assert {kind for chunk in chunks(data) for kind in chunk.encodings} <= {"PLAIN", "RLE"}
     assert not any(chunk.has_dictionary_page for chunk in chunks(data))
     for group in thrift.inners(parquets.footer(data), 4):
@@ -113,7 +113,7 @@ def check_plain(data: bytes) -> None:
 
 
 @every_compression
-def test_plain_files_have_no_dictionaries_and_no_newer_pages(compression: str, tmp_path: Path) -> None:
+def test_plain_files_have_no_dictionaries_and_only_version_1_pages(compression: str, tmp_path: Path) -> None:
     data = made(SAMPLE, PLAIN, compression)
     check_plain(data)
     usual = encoded(SAMPLE.to_batches(), SAMPLE.schema, "PARQUET", compression)
@@ -126,7 +126,7 @@ def test_plain_files_have_no_dictionaries_and_no_newer_pages(compression: str, t
 
 @every_compression
 @pytest.mark.parametrize("codec", CODECS)
-def test_files_that_are_plain_go_page_by_page(codec: str, compression: str) -> None:
+def test_plain_files_are_recompressed(codec: str, compression: str) -> None:
     stored = parquets.arrow(SAMPLE, compression=codec, use_dictionary=False, write_page_index=True, row_group_size=72)
     schema = with_ids(SAMPLE.schema)
     rows, data = paged(schema, compression, (stored, 0, None), options=PLAIN)
@@ -157,14 +157,14 @@ def test_files_that_are_not_plain_are_decoded(how: str, codec: str, compression:
 
 
 @every_compression
-def test_files_that_spark_writes_are_decoded_when_they_are_to_be_plain(compression: str) -> None:
+def test_files_written_by_spark_are_decoded_for_plain_encoding(compression: str) -> None:
     for file in sorted(spark.FOLDER.glob("spark-v*.parquet")):
         with pytest.raises(NotRecompressibleError, match="PLAIN"):
             paged(with_ids(spark.table().schema), compression, (file.read_bytes(), 0, None), options=PLAIN)
 
 
 @every_compression
-def test_options_that_are_not_set_change_no_byte(compression: str) -> None:
+def test_default_options_change_no_bytes(compression: str) -> None:
     assert made(SAMPLE, USUAL, compression) == encoded(SAMPLE.to_batches(), SAMPLE.schema, "PARQUET", compression)
     without = SAMPLE.drop_columns(["id"])
     assert made(without, TEXT, compression) == made(without, USUAL, compression)

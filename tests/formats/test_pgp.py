@@ -1,4 +1,4 @@
-"""Streams encrypted by the real gpg and opened by it again: whole, in bounded memory, and with nothing left behind."""
+"""Streams encrypted and decrypted by the real gpg: complete, in bounded memory, without leftovers."""
 
 import os
 import random
@@ -23,7 +23,7 @@ MIB = 1024 * 1024
 
 @pytest.fixture(autouse=True)
 def nothing_is_left(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
-    """No folder, no process and no agent, however a test goes."""
+    """Assert that no folder, process or agent is left after a test."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     yield
     assert list(tmp_path.glob("offtake-pgp-*")) == []
@@ -31,7 +31,7 @@ def nothing_is_left(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator
 
 
 def of_folder(folder: Path) -> list[psutil.Process]:
-    """Every process that works in a folder of ours, zombies among our children included."""
+    """Every process that uses one of our folders, including zombie children."""
     found = [one for one in psutil.Process().children() if one.status() == psutil.STATUS_ZOMBIE]
     named = f"{folder}/offtake-pgp-"
     return found + [one for one in psutil.process_iter() if any(named in word for word in words_of(one))]
@@ -54,13 +54,13 @@ def noise(size: int) -> bytes:
 
 
 def many(count: int) -> Iterator[bytes]:
-    """So many times the same MiB."""
+    """The same MiB `count` times."""
     block = noise(MIB)
     return (block for _ in range(count))
 
 
 @pytest.mark.parametrize("kind", USABLE)
-def test_what_was_encrypted_is_decrypted_to_the_same_bytes(keys: Keyring, kind: str) -> None:
+def test_encrypted_bytes_are_decrypted_unchanged(keys: Keyring, kind: str) -> None:
     assert pgp.check_key(keys.key(kind)) is None
     for size in (0, 1, 5 * MIB + 3):
         plain = noise(size)
@@ -71,11 +71,11 @@ def test_what_was_encrypted_is_decrypted_to_the_same_bytes(keys: Keyring, kind: 
 
 @given(pieces=st.lists(st.one_of(st.binary(max_size=40), st.integers(0, 300_000).map(noise)), max_size=12))
 @settings(max_examples=25)
-def test_any_cutting_gives_the_same_bytes(keys: Keyring, pieces: list[bytes]) -> None:
+def test_chunk_sizes_do_not_affect_the_plaintext(keys: Keyring, pieces: list[bytes]) -> None:
     assert keys.decrypt(b"".join(pgp.encrypt(pieces, keys.key("rsa alone")))) == b"".join(pieces)
 
 
-def test_every_key_gets_aes_256_and_nothing_is_compressed_again(keys: Keyring) -> None:
+def test_every_key_gets_aes_256_without_compression(keys: Keyring) -> None:
     plain = b"a" * MIB
     for kind in ("rsa", "without preferences"):
         message = b"".join(pgp.encrypt([plain], keys.key(kind)))
@@ -97,7 +97,7 @@ def test_memory_stays_bounded(keys: Keyring) -> None:
     assert 0 < child_peak < 40 * MIB
 
 
-def test_no_more_is_taken_than_is_asked_for(keys: Keyring) -> None:
+def test_input_is_consumed_only_on_demand(keys: Keyring) -> None:
     taken = 0
 
     def counted() -> Iterator[bytes]:
@@ -113,8 +113,8 @@ def test_no_more_is_taken_than_is_asked_for(keys: Keyring) -> None:
     assert sum(map(len, stream)) > 198 * MIB
 
 
-def test_what_the_chunks_raise_passes_through(keys: Keyring) -> None:
-    # Of a kind that is caught where gpg itself is written to.
+def test_errors_of_the_chunks_are_raised(keys: Keyring) -> None:
+    # An exception type that is also caught when writing to gpg.
     raised = BrokenPipeError("the rows are gone")
 
     def failing() -> Iterator[bytes]:
@@ -126,7 +126,7 @@ def test_what_the_chunks_raise_passes_through(keys: Keyring) -> None:
     assert caught.value is raised
 
 
-def test_a_stream_that_is_left_leaves_nothing_running(keys: Keyring) -> None:
+def test_an_abandoned_stream_leaves_nothing_running(keys: Keyring) -> None:
     ended = []
 
     def endless() -> Iterator[bytes]:
@@ -139,13 +139,13 @@ def test_a_stream_that_is_left_leaves_nothing_running(keys: Keyring) -> None:
     stream = pgp.encrypt(endless(), keys.key("rsa"))
     next(stream)
     child = the_child()
-    child.suspend()  # it cannot end of its own accord
+    child.suspend()  # a stopped process cannot end by itself
     stream.close()
     assert not child.is_running()
     assert ended == [True]
 
 
-def test_a_child_that_is_killed_is_an_error_and_no_short_stream(keys: Keyring) -> None:
+def test_a_killed_child_is_an_error_and_not_a_short_stream(keys: Keyring) -> None:
     stream = pgp.encrypt(many(50), keys.key("rsa"))
     for _ in range(5):
         next(stream)
@@ -164,7 +164,7 @@ def test_a_child_killed_while_it_waits_for_the_end_is_an_error(keys: Keyring) ->
         list(pgp.encrypt(killing(), keys.key("rsa")))
 
 
-def test_a_program_that_stops_in_the_middle_and_says_nothing_is_an_error(
+def test_a_program_that_stops_early_without_an_error_is_an_error(
     keys: Keyring, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     key, program = keys.key("rsa"), tmp_path / "bin" / "gpg"
@@ -177,12 +177,12 @@ def test_a_program_that_stops_in_the_middle_and_says_nothing_is_an_error(
 
 
 @pytest.mark.parametrize("kind", UNUSABLE)
-def test_what_is_wrong_with_a_key_is_said_and_nothing_is_encrypted_to_it(keys: Keyring, kind: str) -> None:
+def test_an_unusable_key_is_refused_with_the_reason(keys: Keyring, kind: str) -> None:
     problem = pgp.check_key(keys.key(kind))
     assert problem is not None
     assert problem.startswith(UNUSABLE[kind])
     if kind in ("two", "two blocks", "not armored"):
-        return  # gpg itself would take them, so they are refused only when they are given
+        return  # gpg would accept these, so only the check of new keys refuses them
     got: list[bytes] = []
     with pytest.raises(DeliveryError) as caught:
         got.extend(pgp.encrypt(many(3), keys.key(kind)))
@@ -190,7 +190,7 @@ def test_what_is_wrong_with_a_key_is_said_and_nothing_is_encrypted_to_it(keys: K
     assert problem in str(caught.value)
 
 
-def test_without_gpg_a_key_is_refused_and_nothing_is_sent(
+def test_without_gpg_keys_are_refused_and_nothing_is_sent(
     keys: Keyring, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     key = keys.key("rsa")
@@ -201,7 +201,7 @@ def test_without_gpg_a_key_is_refused_and_nothing_is_sent(
     assert (caught.value.code, caught.value.transient) == ("EXPORT-2004-400", False)
 
 
-def test_the_child_knows_nothing_of_ours(keys: Keyring, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_child_gets_no_environment_or_settings_of_ours(keys: Keyring, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OFFTAKE_VAULT_KEY", "xMARKEDx")
     stream = pgp.encrypt(many(5), keys.key("rsa"))
     next(stream)

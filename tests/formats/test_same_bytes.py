@@ -1,4 +1,4 @@
-"""The same rows are the same file: however they are cut, in any process and thread, on any processor."""
+"""The same rows give the same file: with any batch sizes, in any process and thread, on any processor."""
 
 import hashlib
 import os
@@ -31,13 +31,13 @@ EXPECTED = {
     8: "25138387c5a4868573f7e4d378362ef42c15f23cab9cd77ac64a44511b8fe3a8",
     9: "979c4932198ea125e28b2109af45747f7ba69666adb44eb915561296ab10ca12",
 }
-"""SHA-256 of the sample's file by level; another version of a compressor may change them, a processor must not."""
+"""SHA-256 of the sample's file by level; new versions of the compressors can change them, but processors must not."""
 ON_ARM = {
     1: "9058a376d4393f701cc21a7d1b550df6376dfe493779bdfbf22e55e01ed65149",
     2: "8082bcebbd65b8c8061f5ae03c026303a8cd786aaf1063a2272a383f38e41864",
     3: "8b52b2b9d6c27413f6bce6b806e860d12df166b01116a491dd92502a8bc6c546",
 }
-"""Where ISA-L finds other matches."""
+"""On ARM, where ISA-L finds other matches."""
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +46,7 @@ def sample() -> pa.Table:
 
 
 def make_sample() -> pa.Table:
-    """Rows whose text is three blocks, the last one a short one."""
+    """Rows whose text fills two blocks and a part of a third."""
     return pa.Table.from_batches(customer_events(ROWS, seed=1, start_ms=1_767_225_600_000))
 
 
@@ -63,7 +63,7 @@ def hash_sample() -> list[str]:
     return [hash_file(table, table.to_batches(), level) for level in LEVELS]
 
 
-def test_batches_and_row_groups_of_any_size_make_the_same_file(sample: pa.Table, tmp_path: Path) -> None:
+def test_batch_and_row_group_sizes_do_not_affect_the_file(sample: pa.Table, tmp_path: Path) -> None:
     found = {hash_file(sample, sample.to_batches(max_chunksize=rows)) for rows in (1_000, 4_097, 8_192, ROWS)}
     for rows in (999, 5_000, ROWS):
         file = tmp_path / f"{rows}.parquet"
@@ -72,13 +72,13 @@ def test_batches_and_row_groups_of_any_size_make_the_same_file(sample: pa.Table,
     assert len(found) == 1
 
 
-def test_the_file_is_the_same_in_other_threads(sample: pa.Table) -> None:
+def test_other_threads_write_the_same_file(sample: pa.Table) -> None:
     with ThreadPoolExecutor(4) as pool:
         assert len(set(pool.map(lambda _: hash_file(sample, sample.to_batches()), range(8)))) == 1
 
 
 @pytest.mark.parametrize("filled", ["0", "85"])
-def test_the_file_is_the_same_in_other_processes_whatever_their_memory_held(filled: str) -> None:
+def test_other_processes_write_the_same_file_with_any_memory_content(filled: str) -> None:
     command = [sys.executable, "-c", f"from {__name__} import hash_sample; print(*hash_sample())"]
     environment = os.environ | {"MALLOC_PERTURB_": filled, "PYTHONPATH": os.pathsep.join(sys.path)}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
@@ -87,7 +87,7 @@ def test_the_file_is_the_same_in_other_processes_whatever_their_memory_held(fill
 
 
 def hash_pages() -> str:
-    """Of many pages at level 1 whose first bytes come again, by which ISA-L's first matches are found."""
+    """Many pages at level 1 whose first bytes repeat, which determines ISA-L's first matches."""
     rest = random.Random(1).randbytes(4096) * 2
     made = hashlib.sha256()
     for number in range(10_000):

@@ -1,4 +1,4 @@
-"""Files are made as they are taken: memory stays bounded, nothing runs on, nothing is swallowed."""
+"""Files are encoded while they are consumed: bounded memory, no leftover threads, no swallowed errors."""
 
 import gzip
 import json
@@ -26,12 +26,12 @@ every_kind = pytest.mark.parametrize("kind", KINDS, ids=" ".join)
 
 
 def numbers(rows: int) -> pa.RecordBatch:
-    """Rows whose text hardly compresses."""
+    """Rows with hardly compressible text."""
     return batch_of(pa.array([str(n * 2_654_435_761 % 2**32) * 8 for n in range(rows)]))
 
 
 @every_kind
-def test_chunks_come_while_most_of_the_rows_are_still_to_be_taken(kind: tuple[str, str]) -> None:
+def test_chunks_are_yielded_before_most_rows_are_consumed(kind: tuple[str, str]) -> None:
     batch, taken = numbers(8192), list[int]()
     stream = format_for(*kind).encode(batch.schema, counted([batch] * 400, taken), 1)
     held = sum(len(next(stream)) for _ in range(3))
@@ -43,7 +43,7 @@ def test_chunks_come_while_most_of_the_rows_are_still_to_be_taken(kind: tuple[st
 
 
 @every_kind
-def test_a_stream_that_is_left_leaves_nothing_running(kind: tuple[str, str]) -> None:
+def test_an_abandoned_stream_leaves_nothing_running(kind: tuple[str, str]) -> None:
     batch, taken = numbers(8192), list[int]()
     before = threading.active_count()
     stream = format_for(*kind).encode(batch.schema, counted([batch] * 400, taken), 1)
@@ -55,7 +55,7 @@ def test_a_stream_that_is_left_leaves_nothing_running(kind: tuple[str, str]) -> 
 
 
 @every_kind
-def test_what_the_rows_raise_passes_through(kind: tuple[str, str]) -> None:
+def test_errors_of_the_rows_are_raised(kind: tuple[str, str]) -> None:
     batch = numbers(10)
 
     def failing() -> Iterator[pa.RecordBatch]:
@@ -69,7 +69,7 @@ def test_what_the_rows_raise_passes_through(kind: tuple[str, str]) -> None:
 
 
 @every_kind
-def test_no_rows_are_a_file_that_is_valid_and_empty(kind: tuple[str, str]) -> None:
+def test_no_rows_give_a_valid_empty_file(kind: tuple[str, str]) -> None:
     schema = batch_of(pa.array(["x"])).schema
     for batches in ([], [batch_of(pa.array([], pa.string()))]):
         data = encoded(batches, schema, *kind)
@@ -96,7 +96,7 @@ def test_row_groups_are_bounded_in_rows_and_bytes() -> None:
         assert max(groups) <= most_rows
 
 
-def test_pieces_hold_every_row_once_and_are_small() -> None:
+def test_slices_have_every_row_once_and_are_small() -> None:
     batch = batch_of(pa.array(["x" * 1000] * 20_000))
     pieces = list(batching.split_batches(batch))
     assert sum(piece.num_rows for piece in pieces) == 20_000
@@ -105,7 +105,7 @@ def test_pieces_hold_every_row_once_and_are_small() -> None:
     assert list(batching.split_batches(batch.slice(0, 0))) == []
 
 
-def test_field_ids_and_what_may_be_null_stay_in_parquet() -> None:
+def test_field_ids_and_nullability_are_kept_in_parquet() -> None:
     schema = pa.schema([pa.field("x", pa.int64(), nullable=False, metadata={b"PARQUET:field_id": b"7"})])
     batch = pa.RecordBatch.from_arrays([pa.array([1])], schema=schema)
     (field,) = table(encoded([batch], schema, "PARQUET")).schema
@@ -114,7 +114,7 @@ def test_field_ids_and_what_may_be_null_stay_in_parquet() -> None:
 
 
 @pytest.mark.parametrize("members", MEMBERS)
-def test_readers_of_json_have_every_row_of_one_member_and_of_many(members: Members, tmp_path: Path) -> None:
+def test_json_readers_read_all_rows_of_one_and_many_members(members: Members, tmp_path: Path) -> None:
     rows = 60_000
     batch = numbers(rows)
     names = pa.array([f"Zürich {n}" for n in range(rows)])
@@ -136,7 +136,7 @@ def test_readers_of_json_have_every_row_of_one_member_and_of_many(members: Membe
 
 
 @pytest.mark.parametrize("level", range(1, 10))
-def test_the_levels_make_the_same_rows_and_json_smaller(level: int) -> None:
+def test_higher_levels_give_the_same_rows_and_smaller_json(level: int) -> None:
     batches = list(customer_events(16_384, seed=1, start_ms=0))
     for kind in KINDS[:2]:
         least, found = (b"".join(format_for(*kind).encode(SAMPLE_SCHEMA, batches, one)) for one in (1, level))

@@ -24,14 +24,14 @@ every_golden_in_parquet = pytest.mark.parametrize(
 
 
 def nested(how: str, levels: int, kind: pa.DataType | None = None) -> pa.DataType:
-    """So many structs, lists or maps around a number."""
+    """A number nested in `levels` structs, lists or maps."""
     made = kind or pa.int64()
     for _ in range(levels):
         made = {"struct": pa.struct([("a.b", made)]), "list": pa.list_(made), "map": pa.map_(pa.string(), made)}[how]
     return made
 
 
-# How Arrow represents an extension type that is not registered: its storage type, and its name as metadata.
+# Arrow's form of an unregistered extension type: its storage type, with the type's name in the metadata.
 BY_METADATA = pa.field(
     "a",
     pa.struct([("metadata", pa.binary()), ("value", pa.binary())]),
@@ -45,12 +45,12 @@ def duck() -> Iterator[duckdb.DuckDBPyConnection]:
         yield connection
 
 
-def test_every_line_of_the_type_map_has_a_golden() -> None:
+def test_every_rule_of_the_type_map_has_a_golden() -> None:
     assert {rule.iceberg for rule in TYPE_MAP} == {golden.rule for golden in GOLDENS}
 
 
 @every_golden
-def test_an_array_is_of_the_line_its_golden_names(golden: Golden) -> None:
+def test_an_array_matches_the_rule_of_its_golden(golden: Golden) -> None:
     assert next(rule.iceberg for rule in TYPE_MAP if rule.matches(golden.array.type)) == golden.rule
 
 
@@ -60,7 +60,7 @@ def test_values_become_the_stated_json(golden: Golden) -> None:
 
 
 @every_golden
-def test_slices_become_the_same_json_as_their_rows_do_in_the_whole(golden: Golden) -> None:
+def test_slices_become_the_same_json_as_in_the_whole_array(golden: Golden) -> None:
     padded = pa.concat_arrays([golden.array, golden.array, golden.array])
     for start in range(len(golden.array) * 3):
         for length in (0, 1, 2, len(golden.array) + 1):
@@ -127,7 +127,7 @@ def test_keys_of_maps_can_be_uuids() -> None:
     assert lines(batch_of(array)) == x(f'{{"{ID}":1}}')
 
 
-def test_a_key_that_a_map_has_twice_is_written_once_with_its_last_value() -> None:
+def test_a_repeated_map_key_is_written_once_with_its_last_value() -> None:
     rows = [[("z", 0)], [("a", 1), ("a", 2), ("b", None)], None, [], [("c", 3), ("a", 5), ("c", 4)]]
     array = pa.array(rows, pa.map_(pa.string(), pa.int32()))
     expected = x('{"z":0}', '{"a":2}', None, "{}", '{"a":5,"c":4}')
@@ -135,7 +135,7 @@ def test_a_key_that_a_map_has_twice_is_written_once_with_its_last_value() -> Non
         assert lines(batch_of(array.slice(start))) == expected[start:]
 
 
-def test_what_a_null_covers_is_neither_written_nor_looked_at() -> None:
+def test_values_hidden_by_a_null_are_ignored() -> None:
     far = pa.array([2**63 - 1, 0], pa.int64()).view(pa.timestamp("us"))
     hidden = pa.array([True, False])
     struct = pa.StructArray.from_arrays([far], ["at"], mask=hidden)
@@ -146,13 +146,13 @@ def test_what_a_null_covers_is_neither_written_nor_looked_at() -> None:
     assert lines(batch_of(mapped)) == x(None, '{"2":"1970-01-01T00:00:00"}')
 
 
-def test_nan_and_infinity_are_left_out_of_objects_and_null_in_lists() -> None:
+def test_nan_and_infinity_are_omitted_from_objects_and_null_in_lists() -> None:
     row = {"f": float("nan"), "l": [1.5, float("inf")], "m": [("a", float("nan")), ("b", 1.0)]}
     kind = pa.struct([("f", pa.float64()), ("l", pa.list_(pa.float64())), ("m", pa.map_(pa.string(), pa.float64()))])
     assert lines(batch_of(pa.array([row], kind))) == x('{"l":[1.5,null],"m":{"b":1.0}}')
 
 
-def test_text_that_is_not_utf8_is_refused_by_its_column() -> None:
+def test_invalid_utf_8_is_refused_with_its_column() -> None:
     offsets, data = pa.py_buffer(b"\0\0\0\0\2\0\0\0\4\0\0\0"), pa.py_buffer(b"a\xffok")
     array = pa.Array.from_buffers(pa.string(), 2, [None, offsets, data])
     places, one = pa.array([0, 2], pa.int32()), pa.array(["k", "l"])
@@ -163,9 +163,7 @@ def test_text_that_is_not_utf8_is_refused_by_its_column() -> None:
         pa.MapArray.from_arrays(places, one, array),
         pa.MapArray.from_arrays(places, array, one),
     ):
-        with pytest.raises(
-            DeliveryError, match=r"^Column town holds text that is not UTF-8\. .*invalidText"
-        ) as refused:
+        with pytest.raises(DeliveryError, match=r"^Column town has text that is not UTF-8\. .*invalidText") as refused:
             lines(batch_of(wrong, "town"))
         assert not refused.value.transient
     assert lines(batch_of(array.slice(1))) == x('"ok"')
@@ -214,9 +212,9 @@ def test_a_year_beyond_9999_has_a_sign() -> None:
         (pa.array([-1], pa.int64()).view(pa.time64("us")), "time"),
     ],
 )
-def test_a_date_or_time_without_a_text_is_refused_by_its_column_and_kept_in_parquet(array: pa.Array, what: str) -> None:
+def test_a_date_or_time_out_of_range_is_refused_in_json_and_kept_in_parquet(array: pa.Array, what: str) -> None:
     nested = pa.StructArray.from_arrays([array], ["inner"])
-    with pytest.raises(DeliveryError, match=rf"^Column when holds a {what} .* PARQUET\.$") as refused:
+    with pytest.raises(DeliveryError, match=rf"^Column when has a {what} .* PARQUET\.$") as refused:
         to_json_types(batch_of(nested, "when"), LossCounter())
     assert not refused.value.transient
     assert encoded([batch_of(array)], batch_of(array).schema, "PARQUET")
@@ -225,26 +223,26 @@ def test_a_date_or_time_without_a_text_is_refused_by_its_column_and_kept_in_parq
 @pytest.mark.parametrize(
     ("schema", "message"),
     [
-        (pa.schema([("a", pa.int32()), ("a", pa.int32())]), "Column a is there twice"),
-        (pa.schema([("a", pa.list_(pa.struct([("b", pa.int32()), ("b", pa.int32())])))]), r"Column a.item.b is there"),
+        (pa.schema([("a", pa.int32()), ("a", pa.int32())]), "Column a exists twice"),
+        (pa.schema([("a", pa.list_(pa.struct([("b", pa.int32()), ("b", pa.int32())])))]), r"Column a.item.b exists"),
         (pa.schema([("a\0b", pa.int32())]), "Column a\\\\x00b has a NUL"),
         (pa.schema([("a", pa.list_view(pa.int32()))]), "Column a has the type list_view"),
         (pa.schema([("a", pa.list_(pa.uint64()))]), "Column a.item has the type uint64"),
         (pa.schema([("a", pa.duration("s"))]), "Column a has the type duration"),
         (pa.schema([("a", pa.struct([("b", pa.month_day_nano_interval())]))]), "Column a.b has the type month_day"),
-        (pa.schema([("a", pa.map_(pa.list_(pa.int32()), pa.int32()))]), "Column a is a map whose keys"),
+        (pa.schema([("a", pa.map_(pa.list_(pa.int32()), pa.int32()))]), "Column a is a map with nested keys"),
         (pa.schema([("a", pa.null())]), "Column a has the type null"),
         (pa.schema([("a", pa.list_(pa.json_()))]), "Column a.item has the type extension<arrow.json"),
         (pa.schema([("a", pa.bool8())]), "Column a has the type extension<arrow.bool8"),
         (pa.schema([("a", pa.opaque(pa.binary(), "VARIANT", "x"))]), "Column a has the type extension<arrow.opaque"),
         (pa.schema([("s", pa.struct([BY_METADATA]))]), "Column s.a has the type parquet.variant,"),
-        (pa.schema([("a", nested("struct", 99))]), "Column a is nested 100 levels deep"),
-        (pa.schema([("a", nested("list", 50))]), "Column a is nested 101 levels deep"),
-        (pa.schema([("a", nested("map", 50))]), "Column a is nested 101 levels deep"),
+        (pa.schema([("a", nested("struct", 99))]), "Column a has 100 nesting levels"),
+        (pa.schema([("a", nested("list", 50))]), "Column a has 101 nesting levels"),
+        (pa.schema([("a", nested("map", 50))]), "Column a has 101 nesting levels"),
     ],
 )
 @pytest.mark.parametrize("file_type", ["JSON", "PARQUET"])
-def test_a_column_no_format_holds_is_refused_by_name(file_type: str, schema: pa.Schema, message: str) -> None:
+def test_unsupported_columns_are_refused_by_name(file_type: str, schema: pa.Schema, message: str) -> None:
     with pytest.raises(DeliveryError, match=message):
         check_supported(schema)
     with pytest.raises(DeliveryError, match=message):
@@ -262,19 +260,19 @@ GEOMETRIES = [
 
 
 @pytest.mark.parametrize(("kind", "path"), GEOMETRIES, ids=str)
-def test_a_type_that_arrow_holds_as_bytes_is_refused_by_its_name_in_iceberg(kind: Any, path: str) -> None:
+def test_types_that_arrow_holds_as_bytes_are_refused_by_their_iceberg_name(kind: Any, path: str) -> None:
     with pytest.raises(DeliveryError, match=rf"^Column {path} has the type (geo|variant|unknown)"):
         check_iceberg({"type": "struct", "fields": [{"id": 1, "name": "g", "type": kind, "required": False}]})
 
 
-def test_the_types_that_iceberg_and_arrow_share_are_delivered() -> None:
+def test_types_shared_by_iceberg_and_arrow_are_supported() -> None:
     kinds = ["long", "decimal(9, 2)", "fixed[16]", "timestamptz_ns", "uuid", "string"]
     fields = [{"id": number, "name": kind, "type": kind, "required": False} for number, kind in enumerate(kinds)]
     check_iceberg({"type": "struct", "fields": fields})
 
 
 @pytest.mark.parametrize(("how", "levels"), [("struct", 64), ("struct", 98), ("list", 49), ("map", 49)])
-def test_columns_that_are_nested_as_deep_as_readers_take_are_delivered(how: str, levels: int) -> None:
+def test_columns_with_the_maximum_nesting_are_encoded(how: str, levels: int) -> None:
     value: Any = 7
     for _ in range(levels):
         value = {"struct": {"a.b": value}, "list": [value], "map": [("k", value)]}[how]
@@ -287,7 +285,7 @@ def test_columns_that_are_nested_as_deep_as_readers_take_are_delivered(how: str,
     assert read["x"].to_pylist() == array.slice(1).to_pylist()
 
 
-def test_what_needs_no_change_is_not_copied() -> None:
+def test_unchanged_columns_are_not_copied() -> None:
     row = {"n": 1, "s": "text", "f": 0.5, "t": 0, "l": [{"a": 1}], "m": [("k", "v")]}
     inner = [("n", pa.int64()), ("s", pa.string()), ("f", pa.float64()), ("t", pa.timestamp("us", "UTC"))]
     kind = pa.struct(
@@ -304,7 +302,7 @@ def test_the_documented_table_is_the_type_map() -> None:
 
 
 def _plain(value: Any) -> Any:
-    """NaN equal to itself, UUIDs as their bytes, maps alike in both tools."""
+    """Comparable values: NaN equals itself, UUIDs are bytes, maps are alike in both tools."""
     if isinstance(value, float) and math.isnan(value):
         return "NaN"
     if isinstance(value, type(ID)):

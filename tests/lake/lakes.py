@@ -1,4 +1,4 @@
-"""A lake in a folder, and the short words that its tests are written in."""
+"""A lake in a folder, and short helper functions for its tests."""
 
 import json
 import shutil
@@ -28,12 +28,12 @@ Row = dict[str, Any]
 
 
 def lake_in(folder: Path) -> Lake:
-    """The lake of a folder; opened twice, it is one lake with two users."""
+    """The lake of a folder; it can be opened several times."""
     return Lake(f"sqlite:///{folder / 'catalog.db'}", f"file://{folder / 'warehouse'}")
 
 
 def move_warehouse(lake: Lake, old: Path, new: Path) -> tuple[Lake, Move]:
-    """Bring a lake's warehouse elsewhere, as a restore to another path does; the lake as it is then."""
+    """Move a lake's warehouse to another folder, as a restore does. Returns the moved lake."""
     with tempfile.TemporaryDirectory() as between:
         shutil.move(old, f"{between}/warehouse")
         new.parent.mkdir(parents=True, exist_ok=True)
@@ -48,7 +48,7 @@ def move_warehouse(lake: Lake, old: Path, new: Path) -> tuple[Lake, Move]:
 def add_files(
     lake: Lake, *files: Path, table: TableName = TABLE, options: ParseOptions | None = None, **attempt: Any
 ) -> Batch:
-    """Import files as one batch, which may add columns unless it is said otherwise."""
+    """Import files as one batch, by default with `evolve`."""
     attempted = Attempt(uuid4().hex, **{"evolve": True, **attempt})
     made = ingest.ingest(lake, table, [input_file(file) for file in files], attempted, options, refuse_empty=True)
     assert made is not None
@@ -56,7 +56,7 @@ def add_files(
 
 
 def add(lake: Lake, rows: Iterable[Row], schema: pa.Schema | None = None, table: TableName = TABLE) -> int:
-    """Append rows as one batch; its snapshot."""
+    """Append rows as one batch. Returns its snapshot id."""
     batch = pa.RecordBatch.from_pylist(list(rows), schema)
     return ingest.append(lake, table, [batch], batch.schema, uuid4().hex).snapshot_id
 
@@ -69,14 +69,14 @@ def numbered(*numbers: int) -> list[Row]:
 def read(
     lake: Lake, files: Iterable[DataFile], snapshot: int, most_rows: int = 2**62, table: TableName = TABLE
 ) -> list[Row]:
-    """What an export of these files delivers, under the snapshot's schema, maps as dicts."""
+    """The rows that an export of these files delivers, with the snapshot's schema; maps as dicts."""
     schema = reading.table_schema(lake, table, snapshot)
     pieces = [piece for part in reading.slices(files, 2**62, most_rows) for piece in part]
     return [row for piece in pieces for row in _rows(piece, schema)]
 
 
 def _rows(piece: FileSlice, schema: TableSchema) -> list[Row]:
-    """The rows of a slice, which are the same whether they are decoded or go page by page, where they may."""
+    """The rows of a slice; asserts that decoding and, if possible, recompressing give the same rows."""
     rows = [row for batch in reading.read([piece], schema) for row in batch.to_pylist(maps_as_pydicts="strict")]
     with reading.unchanged_row_groups([piece], schema) as stored:
         if stored is not None:
@@ -88,7 +88,7 @@ def _rows(piece: FileSlice, schema: TableSchema) -> list[Row]:
 
 
 def full(lake: Lake, snapshot: int | None = None) -> list[Row]:
-    """What a full export of the snapshot delivers; of the current one unless told."""
+    """The rows that a full export of the snapshot (default: the current one) delivers."""
     at = snapshot or scan.current_snapshot(lake, TABLE)
     assert at is not None
     return read(lake, scan.plan_full(lake, TABLE, at).files, at)
@@ -105,7 +105,7 @@ def increment(lake: Lake, after: int, upto: int | None = None, key: str = "n") -
 
 
 def everything_in(folder: Path) -> set[Path]:
-    """Every file and folder below, but for the catalog's own files."""
+    """Every file and folder in the lake, except the catalog's database files."""
     return {path for path in folder.rglob("*") if not path.name.startswith("catalog.db")}
 
 

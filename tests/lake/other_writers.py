@@ -1,4 +1,4 @@
-"""What other engines do to tables and PyIceberg cannot: position and equality deletes, compaction."""
+"""Table changes by other engines that PyIceberg does not support: position and equality deletes, compaction."""
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
@@ -28,7 +28,7 @@ from pyiceberg.typedef import Record
 from offtake.lake.locations import local_path
 
 FILE_PATH = 2147483546
-DELETE_FORMAT = FileFormat.PARQUET  # what manifests say delete files are; tests say otherwise
+DELETE_FORMAT = FileFormat.PARQUET  # the format of delete files in manifests; tests change it
 Bounds = Literal["none", "exact", "range"]
 
 
@@ -42,7 +42,7 @@ class _DeleteWriter(ManifestWriterV2):
 
 
 class _RowDelta(_FastAppendFiles):
-    """A commit that adds delete files, and maybe data files."""
+    """A commit that adds delete files, and optionally data files."""
 
     delete_files: tuple[DataFile, ...] = ()
 
@@ -63,7 +63,7 @@ class _RowDelta(_FastAppendFiles):
 
 
 class _Compaction(_OverwriteFiles):
-    """A commit that writes rows anew and changes none; delete files that are about nothing else go with their files."""
+    """A compaction commit; removes delete files that apply only to the rewritten files."""
 
     without_deletes: Collection[str] = ()
 
@@ -85,7 +85,7 @@ class _Compaction(_OverwriteFiles):
 
 
 def data_files(table: Table) -> dict[str, DataFile]:
-    """The table's data files now, by path."""
+    """The table's current data files by path."""
     snapshot = table.current_snapshot()
     entries = (
         entry
@@ -97,7 +97,7 @@ def data_files(table: Table) -> dict[str, DataFile]:
 
 
 def entries(table: Table) -> dict[tuple[str, int], DataFile]:
-    """The table's data files now, by path and by the snapshot that added them: a path may be there several times."""
+    """The table's current data files by path and adding snapshot; a path can occur several times."""
     snapshot = table.current_snapshot()
     return {
         (entry.data_file.file_path, entry.snapshot_id or 0): entry.data_file
@@ -108,14 +108,14 @@ def entries(table: Table) -> dict[tuple[str, int], DataFile]:
 
 
 def append_again(table: Table, *files: DataFile) -> None:
-    """Append data files as they are, whether the table has them already or not."""
+    """Append data files, even if the table has them already."""
     with table.transaction() as transaction, transaction.update_snapshot().fast_append() as producer:
         for file in files:
             producer.append_data_file(file)
 
 
 def delete_positions(table: Table, path: str, positions: list[int], bounds: Bounds = "none") -> None:
-    """Delete rows of a data file by their positions, as merge-on-read engines do."""
+    """Delete rows of a data file by position, as merge-on-read engines do."""
     row_delta(table, {path: positions}, bounds)
 
 
@@ -127,7 +127,7 @@ def row_delta(
     rows: pa.Table | None = None,
     operation: Operation = Operation.OVERWRITE,
 ) -> None:
-    """Delete positions of several data files in one commit, a delete file for each partition; and add rows."""
+    """Delete positions of several data files in one commit, with a delete file per partition, and add rows."""
     files = data_files(table)
     by_partition: dict[tuple[int, str], list[str]] = defaultdict(list)
     for path in deleted:
@@ -147,14 +147,14 @@ def row_delta(
 
 
 def delete_equal(table: Table, n: int, *, rows: pa.Table | None = None) -> None:
-    """Delete rows by the value of their column `n`, as streaming writers do; maybe add rows in the same commit."""
+    """Add an equality delete for a value of column `n`, as streaming writers do, and optionally rows."""
     field_id = table.schema().find_field("n").field_id
     delete = _delete_file(table, pa.table({"n": [n]}), None, DataFileContent.EQUALITY_DELETES, [field_id])
     _commit_deletes(table, [delete], rows)
 
 
 def delete_vector(table: Table, path: str) -> None:
-    """Add a deletion vector, as writers of version 3 do; what is in it does not matter."""
+    """Add a deletion vector with arbitrary content, as writers of format version 3 do."""
     puffin = local_path(table.location()) / "data" / f"{uuid4().hex}.puffin"
     puffin.write_bytes(b"PFA1")
     made = _described(table, puffin, 1, data_files(table)[path], DataFileContent.POSITION_DELETES, FileFormat.PUFFIN)
@@ -169,9 +169,9 @@ def compact(
     drop_deletes: bool = False,
     rows: pa.Table | None = None,
 ) -> None:
-    """Rewrite data files (all, unless told) into so many with the same rows, in each partition there is.
+    """Rewrite data files (default: all) into `into` files with the same rows in each partition.
 
-    `rows` are these same rows, for tables that PyIceberg cannot read.
+    `rows`: these rows, for tables that PyIceberg cannot read.
     """
     files = [file for path, file in data_files(table).items() if paths is None or path in paths]
     if rows is None:

@@ -1,7 +1,7 @@
-"""Increment after increment, whatever is done to the table: together they are what a consumer must have.
+"""Property test: after any sequence of table changes, the increments together have exactly the expected rows.
 
-Random sequences of what people and engines do to tables are carried out on a real table and on a model. The model knows
-rows: which are in which file, and which are due, that is, came or were written anew since the last export.
+Random sequences of operations by users and engines are executed on a real table and on a model. The model tracks rows:
+the file that contains them, and whether they are due, that is, added or rewritten since the last export.
 """
 
 import copy
@@ -43,7 +43,7 @@ ACTIONS = st.lists(st.tuples(st.sampled_from(WEIGHTED), BITS), min_size=5, max_s
     phases=set(Phase) - {Phase.explain},  # which would take minutes
 )
 @given(ACTIONS)
-def test_each_increment_is_what_came_since_the_last_and_is_still_there(actions: list[tuple[str, int]]) -> None:
+def test_increments_have_the_rows_added_since_the_last_export_that_still_exist(actions: list[tuple[str, int]]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         history = History(lake_in(Path(folder)))
         try:
@@ -56,16 +56,16 @@ def test_each_increment_is_what_came_since_the_last_and_is_still_there(actions: 
 
 @dataclass
 class Blend:
-    """Files that hold rows of before and of after the last export together; `whole`: none of these rows was lost."""
+    """Files with rows from both before and after the last export; `whole`: none of these rows was removed."""
 
     whole: bool = True
 
 
 @dataclass
 class File:
-    """A data file: its rows in order, which of them were deleted by position, and whether they are due.
+    """A data file: its rows in order, the positions of deleted ones, and whether they are due.
 
-    `due` is said of all rows: yes, no, or (a blend) of some, those in `fresh`. `deleted` are positions.
+    `due`: all rows, none, or (a blend) only those in `fresh`.
     """
 
     rows: list[int]
@@ -83,12 +83,12 @@ class File:
 
 
 Key = tuple[str, int]
-"""A path, and the snapshot that added it: a file may be in the table several times."""
+"""A path and the snapshot that added it; a table can contain a file several times."""
 
 
 @dataclass
 class History:
-    """The table, the model of it, and what the consumer was last brought to."""
+    """The table, its model, and the last exported snapshot."""
 
     lake: Lake
     name: TableName = TABLE
@@ -112,13 +112,13 @@ class History:
         return [{"n": n, "k": n % 2, "v": n * 10} for n in range(first, first + count)]
 
     def rows_for(self, count: int) -> pa.Table:
-        """New rows in the table's present columns; columns added later stay empty."""
+        """New rows with values in the original columns; columns added later are null."""
         schema = self.table.schema().as_arrow()
         rows = [{named(schema.names, key): value for key, value in row.items()} for row in self.new_rows(count)]
         return pa.Table.from_pylist(rows, pa.schema([one for one in schema if one.name in rows[0]]))
 
     def came(self, *, due: bool) -> None:
-        """Files that are in the table and were not before, and those that are there no more."""
+        """The files added to the table since the last call, and those removed."""
         now = entries(self.table)
         for key in set(now) - set(self.files):
             rows = numbers(key)
@@ -129,7 +129,7 @@ class History:
         self.remember()
 
     def remember(self) -> None:
-        """Snapshots that main has now and had not before, with the state after the last of them."""
+        """The new snapshots of main, with the state after the last of them."""
         table = self.table
         found, snapshot = list[int](), table.current_snapshot()
         while snapshot is not None and snapshot.snapshot_id not in self.main:
@@ -173,7 +173,7 @@ class History:
         return [row for one in self.files.values() for row in one.live]
 
     def in_order(self) -> list[tuple[Key, File]]:
-        """The files in an order that is the same every time, which that of their names is not."""
+        """The files in a reproducible order; their names are random."""
         return sorted(self.files.items(), key=lambda one: (one[1].rows, self.main.index(one[0][1])))
 
     def delivered(self, plan: scan.ScanPlan) -> Counter[int]:
@@ -191,14 +191,14 @@ def numbers(key: Key) -> list[int]:
 
 
 def named(names: Iterator[str] | list[str] | dict[str, object], start: str) -> str:
-    """The name that a column has now: renaming adds to it."""
+    """The current name of a column; each renaming appends to it."""
     return next(name for name in names if name.startswith(start))
 
 
 def append(history: History, bits: int) -> None:
     rows = history.rows_for(1 + bits % 4)
     if bits % 2 and history.table.spec().is_unpartitioned():
-        # Files that we write have no field ids, those of PyIceberg have.
+        # Our own files have no field ids, PyIceberg's files have them.
         schema = pa.schema([pa.field(one.name, one.type) for one in rows.schema])
         add(history.lake, rows.to_pylist(), schema, history.name)
     else:
@@ -207,7 +207,7 @@ def append(history: History, bits: int) -> None:
 
 
 def append_twice(history: History, bits: int) -> None:
-    """A file that is in the table is appended once more."""
+    """Append a file that is already in the table."""
     known = entries(history.table)
     ordered = [key for key, _ in history.in_order() if known[key].spec_id == history.table.spec().spec_id]
     if ordered:
@@ -216,7 +216,7 @@ def append_twice(history: History, bits: int) -> None:
 
 
 def overwrite(history: History, bits: int) -> None:
-    """Some rows give way to new ones; files that lose some are written anew without them."""
+    """Overwrite: replace some rows with new ones; files that lose rows are rewritten without them."""
     least, most = some(history, bits)
     if any(least <= row <= most for row in history.live()):
         history.table.overwrite(history.rows_for(1 + bits % 3), f"n >= {least} and n <= {most}")
@@ -238,7 +238,7 @@ def some(history: History, bits: int) -> tuple[int, int]:
 
 
 def positions(history: History, bits: int) -> None:
-    """Merge-on-read: some rows of some files are deleted by their positions; maybe the same commit adds rows."""
+    """Merge-on-read: delete rows of some files by position; the same commit can add rows."""
     picked = {}
     for number, ((path, _), one) in enumerate(history.in_order()):
         chosen = [at for at, row in enumerate(one.rows) if (bits >> ((number * 3 + at) % 16)) & 1]
@@ -270,7 +270,7 @@ def compaction(history: History, bits: int) -> None:
     before = {key: history.files[key] for key in chosen}
     compact(table, paths, 1 + (bits >> 12) % 2, drop_deletes=bool(bits >> 13 & 1))
     after = {key: file for key, file in entries(history.table).items() if key not in files}
-    # Rows stay in their partition, unless the compaction partitions anew: then everything goes together.
+    # Compactions keep partitions, unless the partition spec changed: then all files are compacted together.
     same_spec = len({file.spec_id for file in [*(files[key] for key in chosen), *after.values()]}) == 1
     groups = {str(file.partition) if same_spec else "" for file in [*after.values(), *(files[key] for key in chosen)]}
     for key in chosen:
@@ -290,7 +290,7 @@ def compaction(history: History, bits: int) -> None:
 
 
 def merged(history: History, blends: list[Blend]) -> Blend:
-    """One blend of several, wherever there are files of them."""
+    """Merge several blends into one, including all their files."""
     made = Blend(whole=all(one.whole for one in blends))
     for one in history.files.values():
         if any(one.due is blend for blend in blends):
@@ -330,7 +330,7 @@ def partition(history: History, bits: int) -> None:
 
 
 def branch(history: History, _: int) -> None:
-    """Another branch is written to, from where main is or from where it was."""
+    """Write to another branch, which starts at main's current or a former snapshot."""
     table = history.table
     if "side" not in table.metadata.refs:
         table.manage_snapshots().create_branch(history.main[-1], "side").commit()
@@ -355,7 +355,7 @@ def roll_back(history: History, bits: int) -> None:
     del history.main[history.main.index(target) + 1 :]
     position, files = history.states[target]
     history.files = copy.deepcopy(files)
-    # What was due then is due now only if nothing has been exported in between; and then the position is out of reach.
+    # Rows due then are due now only if nothing was exported since; otherwise the position is unreachable.
     assert history.position in {position, target} or not history.reachable()
 
 
@@ -383,7 +383,7 @@ def recreate(history: History, _: int) -> None:
 
 
 def move(history: History, _: int) -> None:
-    """The warehouse is brought to another folder, maybe one inside of where it was."""
+    """Move the warehouse to another folder, possibly inside the old one."""
     old = local_path(history.table.location()).parents[1]
     new = old / "moved" if len(history.main) % 2 else old.with_name(f"{old.name}-moved")
     history.lake, moving = move_warehouse(history.lake, old, new)

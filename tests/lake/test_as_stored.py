@@ -1,4 +1,4 @@
-"""Files that go as they are stored: only those whose rows and columns need no change, in whatever history."""
+"""Files are copied as stored only if their rows and columns need no change, for any history of the table."""
 
 from collections.abc import Callable
 from typing import Any
@@ -15,7 +15,7 @@ from offtake.errors import DeliveryError
 from offtake.lake import reading, scan
 from offtake.lake.catalog import Lake
 from offtake.lake.locations import local_path
-from offtake.lake.projection import ColumnNames, is_as_wanted
+from offtake.lake.projection import ColumnNames, is_identity
 from offtake.lake.reading import FileSlice, TableSchema
 from tests.lake.lakes import TABLE, add, full, numbered
 from tests.lake.other_writers import compact, data_files, delete_positions
@@ -27,7 +27,7 @@ LATER: list[dict[str, Any]] = [{"n": 2, "a": "a2", "b": "b2"}]
 
 @pytest.fixture(params=["with ids", "without"])
 def table(lake: Lake, request: pytest.FixtureRequest) -> Lake:
-    """A table of one file, with field ids in it or without."""
+    """A table with one file, with or without field ids."""
     if request.param == "with ids":
         n, a, b = NestedField(1, "n", LongType()), NestedField(2, "a", StringType()), NestedField(3, "b", StringType())
         create(lake, Schema(n, a, b))
@@ -38,7 +38,7 @@ def table(lake: Lake, request: pytest.FixtureRequest) -> Lake:
 
 
 def parts(lake: Lake) -> tuple[TableSchema, list[list[FileSlice]]]:
-    """The current snapshot's files, each a part of its own."""
+    """The current snapshot's files, each as a separate part."""
     at = scan.current_snapshot(lake, TABLE)
     assert at is not None
     files = scan.plan_full(lake, TABLE, at).files
@@ -46,7 +46,7 @@ def parts(lake: Lake) -> tuple[TableSchema, list[list[FileSlice]]]:
 
 
 def goes(lake: Lake) -> list[bool]:
-    """Of each file, in order: whether it goes as it is stored."""
+    """For each file, in order: whether it is copied as stored."""
     schema, found = parts(lake)
     said = []
     for part in found:
@@ -57,14 +57,14 @@ def goes(lake: Lake) -> list[bool]:
     return said
 
 
-def test_files_of_the_columns_as_they_are_go(table: Lake) -> None:
+def test_files_with_unchanged_columns_are_copied(table: Lake) -> None:
     assert goes(table) == [True]
     append(table, LATER)
     assert goes(table) == [True, True]
     assert full(table) == FORMER + LATER
 
 
-def test_ranges_of_row_groups_stay_and_files_are_closed(lake: Lake) -> None:
+def test_ranges_of_row_groups_are_kept_and_files_are_closed(lake: Lake) -> None:
     snapshot = add(lake, numbered(*range(20)))
     (file,) = scan.plan_full(lake, TABLE, snapshot).files
     pq.write_table(pq.read_table(local_path(file.path)), local_path(file.path), row_group_size=3)
@@ -88,7 +88,7 @@ def drop_and_add_the_last(lake: Lake) -> None:
 
 
 def swap(lake: Lake) -> None:
-    """Names, places and types are what they were, and mean something else."""
+    """Names, positions and types are unchanged, but the fields are other ones."""
     changed(
         lake,
         lambda update: update.rename_column("a", "c"),
@@ -109,14 +109,14 @@ CHANGES: dict[str, Callable[[Lake], None]] = {
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_files_from_before_a_change_of_columns_do_not_go(table: Lake, change: str) -> None:
+def test_files_from_before_a_column_change_are_not_copied(table: Lake, change: str) -> None:
     CHANGES[change](table)
     names = table.load(TABLE).schema().column_names
     append(table, [{name: 3 if name in ("n", "c") and change != "renamed" else "x" for name in names} | {"n": 2}])
     assert goes(table) == [False, True]
 
 
-def test_widened_columns_do_not_go(lake: Lake) -> None:
+def test_files_with_widened_columns_are_not_copied(lake: Lake) -> None:
     create(lake, Schema(NestedField(1, "n", IntegerType())))
     append(lake, [{"n": 1}])
     changed(lake, lambda update: update.update_column("n", LongType()))
@@ -135,7 +135,7 @@ def test_widened_columns_do_not_go(lake: Lake) -> None:
     ],
     ids=["renamed", "dropped", "moved", "widened", "added"],
 )
-def test_files_from_before_a_change_within_a_column_do_not_go(lake: Lake, change: Callable[[Any], Any]) -> None:
+def test_files_from_before_a_change_of_nested_fields_are_not_copied(lake: Lake, change: Callable[[Any], Any]) -> None:
     place = StructType(NestedField(3, "street", StringType()), NestedField(4, "zip", IntegerType()))
     create(lake, Schema(NestedField(1, "n", LongType()), NestedField(2, "place", place)))
     append(lake, [{"n": 1, "place": {"street": "s", "zip": 1}}])
@@ -145,17 +145,17 @@ def test_files_from_before_a_change_within_a_column_do_not_go(lake: Lake, change
     assert goes(lake) == [False, True]
 
 
-def test_columns_whose_meaning_nothing_tells_do_not_go_and_are_refused_when_read(lake: Lake) -> None:
+def test_files_with_ambiguous_column_names_are_not_copied_and_refused_when_read(lake: Lake) -> None:
     first = add(lake, FORMER)
     swap(lake)
     append(lake, LATER)
     lake.load(TABLE).maintenance.expire_snapshots().by_id(first).commit()
     assert goes(lake) == [False, True]
-    with pytest.raises(DeliveryError, match="nothing tells which it means"):
+    with pytest.raises(DeliveryError, match="it is unknown which columns the file has"):
         full(lake)
 
 
-def test_what_only_the_partition_has_does_not_go(lake: Lake) -> None:
+def test_files_without_their_partition_columns_are_not_copied(lake: Lake) -> None:
     create(lake, Schema(NestedField(1, "n", LongType()), NestedField(2, "part", StringType())))
     with lake.load(TABLE).update_spec() as update:
         update.add_field("part", IdentityTransform(), "part")
@@ -164,7 +164,7 @@ def test_what_only_the_partition_has_does_not_go(lake: Lake) -> None:
     assert goes(lake) == [False, True]
 
 
-def test_files_with_deleted_rows_do_not_go_until_they_are_compacted(table: Lake) -> None:
+def test_files_with_deleted_rows_are_not_copied_until_they_are_compacted(table: Lake) -> None:
     append(table, LATER)
     (first, _) = [piece.path for part in parts(table)[1] for piece in part]
     delete_positions(table.load(TABLE), first, [0], "exact")
@@ -178,7 +178,7 @@ def test_files_with_deleted_rows_do_not_go_until_they_are_compacted(table: Lake)
 @pytest.mark.parametrize(
     ("broken", "code"), [("gone", "EXPORT-1410-410"), ("cut off", "EXPORT-1500-500"), ("not text", "EXPORT-1500-500")]
 )
-def test_files_that_cannot_be_read_are_named(lake: Lake, broken: str, code: str) -> None:
+def test_errors_name_unreadable_files(lake: Lake, broken: str, code: str) -> None:
     add(lake, FORMER)
     schema, (part,) = parts(lake)
     (file,) = map(local_path, data_files(lake.load(TABLE)))
@@ -213,6 +213,8 @@ ALIKE: list[tuple[pa.DataType, pa.DataType, bool]] = [
 
 
 @pytest.mark.parametrize(("stored", "wanted", "alike"), ALIKE, ids=str)
-def test_types_that_are_the_same_in_parquet(stored: pa.DataType, wanted: pa.DataType, alike: bool) -> None:
+def test_arrow_types_that_are_equal_in_parquet_are_copied(
+    stored: pa.DataType, wanted: pa.DataType, alike: bool
+) -> None:
     target = pa.schema([pa.field("x", wanted, metadata={"PARQUET:field_id": "1"})])
-    assert is_as_wanted(reading.narrow_types(pa.schema([("x", stored)])), target, ColumnNames.of(target)) == alike
+    assert is_identity(reading.narrow_types(pa.schema([("x", stored)])), target, ColumnNames.of(target)) == alike

@@ -1,4 +1,4 @@
-"""A batch lands once, whoever tries and however often; it is taken out again, and takes the place of others."""
+"""A batch is committed once, with any number of concurrent attempts and retries; it can be reverted and replaced."""
 
 import threading
 from collections.abc import Callable, Sequence
@@ -50,7 +50,7 @@ def landed(batch_id: str, made: Batch) -> CommittedBatch:
     return CommittedBatch(batch_id, made.snapshot_id, made.rows)
 
 
-def test_a_batch_that_is_tried_again_lands_once(lake: Lake, tmp_path: Path) -> None:
+def test_a_retried_batch_is_committed_once(lake: Lake, tmp_path: Path) -> None:
     first = bring_in(lake, tmp_path, "a", numbered(1, 2))
     add(lake, numbered(3))
     again = bring_in(lake, tmp_path, "a", numbered(1, 2), number=2)
@@ -60,7 +60,7 @@ def test_a_batch_that_is_tried_again_lands_once(lake: Lake, tmp_path: Path) -> N
     assert data_files(tmp_path) == live(lake)
 
 
-def test_attempts_at_the_same_time_land_one_batch_in_a_table_that_is_not_there_yet(lake: Lake, tmp_path: Path) -> None:
+def test_concurrent_attempts_commit_a_batch_once_and_create_the_table(lake: Lake, tmp_path: Path) -> None:
     files = [source(tmp_path / str(n), numbered(1, 2)) for n in range(4)]
     ready, made = threading.Barrier(4), list[Batch | None]()
 
@@ -77,7 +77,7 @@ def test_attempts_at_the_same_time_land_one_batch_in_a_table_that_is_not_there_y
     assert data_files(tmp_path) == live(lake)
 
 
-def test_batches_at_the_same_time_that_know_no_table_yet_all_land(lake: Lake, tmp_path: Path) -> None:
+def test_concurrent_first_batches_are_all_committed(lake: Lake, tmp_path: Path) -> None:
     kinds: list[list[Row]] = [[{"n": 1, "x": 1}], [{"n": 2, "x": 2}], [{"n": 3, "y": "a"}], [{"n": 4, "z": {"b": 1}}]]
     files = [source(tmp_path / str(n), rows) for n, rows in enumerate(kinds)]
     ready = threading.Barrier(4)
@@ -96,7 +96,7 @@ def test_batches_at_the_same_time_that_know_no_table_yet_all_land(lake: Lake, tm
 
 @pytest.fixture
 def overtaken(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], object]], None]:
-    """Other writers are faster than one import: they write while its rows are read."""
+    """Other writers commit while an import reads its rows."""
 
     def overtake(others: Callable[[], object]) -> None:
         original, waiting = parsing._Parser.rows, [others]  # noqa: SLF001 - the moment between planning and committing
@@ -111,7 +111,7 @@ def overtaken(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], object]
     return overtake
 
 
-def test_rows_are_read_again_when_others_made_the_table_of_other_types_meanwhile(
+def test_rows_are_read_again_when_a_concurrent_import_creates_the_table_with_other_types(
     lake: Lake, tmp_path: Path, overtaken: Callable[[Callable[[], object]], None]
 ) -> None:
     late = source(tmp_path, [{"n": 2, "share": 1}], "late.json")
@@ -122,18 +122,18 @@ def test_rows_are_read_again_when_others_made_the_table_of_other_types_meanwhile
     assert len(data_files(tmp_path)) == 2
 
 
-def test_rows_that_no_longer_fit_are_refused_and_leave_nothing(
+def test_rows_that_no_longer_match_the_table_are_refused_and_leave_no_files(
     lake: Lake, tmp_path: Path, overtaken: Callable[[Callable[[], object]], None]
 ) -> None:
     late = source(tmp_path, [{"n": 2, "share": "x"}], "late.json")
     overtaken(lambda: add(lake, [{"n": 1, "share": 1}]))
-    with pytest.raises(ImportRefusedError, match="line 1: column share is int64 in the dataset and holds text"):
+    with pytest.raises(ImportRefusedError, match="line 1: column share is int64 in the dataset, but the file has text"):
         ingest.ingest(lake, TABLE, [late], Attempt("late"))
     assert held(lake) == [1]
     assert data_files(tmp_path) == live(lake)
 
 
-def test_what_dead_attempts_left_is_cleared_and_nothing_else(lake: Lake, tmp_path: Path) -> None:
+def test_files_of_dead_attempts_are_deleted_and_no_others(lake: Lake, tmp_path: Path) -> None:
     bring_in(lake, tmp_path, "a", numbered(1))
     bring_in(lake, tmp_path, "b", numbered(2), number=3)
     folder = next(tmp_path.rglob("warehouse/**/data"))
@@ -145,7 +145,7 @@ def test_what_dead_attempts_left_is_cleared_and_nothing_else(lake: Lake, tmp_pat
     assert held(lake) == [1, 2]
 
 
-def test_a_batch_that_is_stopped_leaves_nothing(lake: Lake, tmp_path: Path) -> None:
+def test_a_cancelled_batch_leaves_no_files(lake: Lake, tmp_path: Path) -> None:
     one = source(tmp_path, numbered(1))
     for after in range(3):
         stopped = partial(next, iter([False] * after), True)
@@ -156,7 +156,7 @@ def test_a_batch_that_is_stopped_leaves_nothing(lake: Lake, tmp_path: Path) -> N
     assert not lake.exists(TABLE)
 
 
-def test_the_row_that_does_not_fit_is_named(lake: Lake, tmp_path: Path) -> None:
+def test_errors_name_the_row_that_does_not_match(lake: Lake, tmp_path: Path) -> None:
     add(lake, [{"n": 1, "small": 1}], pa.schema([("n", pa.int64()), ("small", pa.int64())]))
     values = [*range(20_000), 0.5, 1.5]
     pq.write_table(pa.table({"n": range(20_002), "small": pa.array(values, pa.float64())}), tmp_path / "a.parquet")
@@ -165,7 +165,7 @@ def test_the_row_that_does_not_fit_is_named(lake: Lake, tmp_path: Path) -> None:
     assert refused.value.row == 20_001
 
 
-def test_no_rows_make_no_table_and_no_snapshot(lake: Lake, tmp_path: Path) -> None:
+def test_a_batch_without_rows_creates_no_table_and_no_snapshot(lake: Lake, tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text("\n\n")
     (tmp_path / "b.csv").write_bytes(b"")
     (tmp_path / "c.csv").write_text("id,name\n")
@@ -181,7 +181,7 @@ def test_no_rows_make_no_table_and_no_snapshot(lake: Lake, tmp_path: Path) -> No
     assert len(lake.load(TABLE).metadata.snapshots) == 1
 
 
-def test_a_batch_is_taken_out_as_one_snapshot_once(lake: Lake, tmp_path: Path) -> None:
+def test_a_batch_is_reverted_once_with_one_snapshot(lake: Lake, tmp_path: Path) -> None:
     first = bring_in(lake, tmp_path, "a", numbered(1, 2))
     add(lake, numbered(3))
     out = landed("a", first)
@@ -194,26 +194,26 @@ def test_a_batch_is_taken_out_as_one_snapshot_once(lake: Lake, tmp_path: Path) -
     assert increment(lake, first.snapshot_id) == [3]
 
 
-def test_what_was_taken_out_before_its_export_does_not_go_out(lake: Lake, tmp_path: Path) -> None:
+def test_rows_reverted_before_their_export_are_not_exported(lake: Lake, tmp_path: Path) -> None:
     start = add(lake, numbered(1))
     ingest.revert(lake, TABLE, landed("a", bring_in(lake, tmp_path, "a", numbered(2, 3))))
     assert increment(lake, start) == []
 
 
-def test_a_batch_whose_rows_were_rewritten_stays_and_says_why(lake: Lake, tmp_path: Path) -> None:
+def test_reverting_a_compacted_batch_is_refused_with_the_reason(lake: Lake, tmp_path: Path) -> None:
     made = bring_in(lake, tmp_path, "a", numbered(1, 2))
     add(lake, numbered(3))
     compact(lake.load(TABLE))
-    with pytest.raises(ImportRefusedError, match="rewritten or removed"):
+    with pytest.raises(ImportRefusedError, match="compacted or deleted since"):
         ingest.revert(lake, TABLE, landed("a", made))
-    with pytest.raises(ImportRefusedError, match="rewritten or removed"):
+    with pytest.raises(ImportRefusedError, match="compacted or deleted since"):
         bring_in(lake, tmp_path, "b", numbered(9), replaces=(landed("a", made),))
     assert held(lake) == [1, 2, 3]
     assert data_files(tmp_path) >= live(lake)
     assert not [name for name in data_files(tmp_path) if name.startswith("b-")]
 
 
-def test_a_batch_takes_the_place_of_others_in_one_snapshot(lake: Lake, tmp_path: Path) -> None:
+def test_a_batch_replaces_others_in_one_snapshot(lake: Lake, tmp_path: Path) -> None:
     old = [landed(name, bring_in(lake, tmp_path, name, numbered(n))) for n, name in enumerate("abc")]
     before = scan.current_snapshot(lake, TABLE)
     rows: list[Row] = [{"n": 7, "city": "x", "new": [1]}, {"n": 8, "city": "y", "new": None}]
@@ -229,7 +229,7 @@ def test_a_batch_takes_the_place_of_others_in_one_snapshot(lake: Lake, tmp_path:
     assert held(lake) == [2]
 
 
-def test_a_batch_without_rows_takes_the_place_of_others_too(lake: Lake, tmp_path: Path) -> None:
+def test_a_batch_without_rows_can_replace_others(lake: Lake, tmp_path: Path) -> None:
     old = landed("a", bring_in(lake, tmp_path, "a", numbered(1)))
     add(lake, numbered(2))
     made = ingest.ingest(lake, TABLE, [], Attempt("b", replaces=(old,)))
@@ -238,7 +238,7 @@ def test_a_batch_without_rows_takes_the_place_of_others_too(lake: Lake, tmp_path
     assert held(lake) == [2]
 
 
-def test_purging_leaves_nothing_and_a_namespace_tells_what_is_left(lake: Lake, tmp_path: Path) -> None:
+def test_purge_deletes_all_files_and_tables_in_lists_leftover_folders(lake: Lake, tmp_path: Path) -> None:
     add(lake, numbered(1))
     other = TableName("sales.other")
     folder = tmp_path / "warehouse" / "sales" / "left"

@@ -1,4 +1,4 @@
-"""Columns that change: rows of older files come out under the schema of the snapshot that is exported."""
+"""Schema changes: rows of older files are read with the schema of the exported snapshot."""
 
 import base64
 from decimal import Decimal
@@ -88,7 +88,7 @@ def nested(lake: Lake, request: pytest.FixtureRequest) -> Lake:
     """A table of nested rows, in files with field ids and in files without."""
     if request.param == "with ids":
         table = create(lake, NESTED)
-        # By hand: PyIceberg makes empty lists of nulls when it writes, too.
+        # Written with pyarrow, because PyIceberg writes null lists as empty ones.
         hive(
             lake, pa.Table.from_pylist(NESTED_ROWS, schema_to_pyarrow(table.schema(), include_field_ids=True)), Record()
         )
@@ -108,7 +108,7 @@ def small(kind: pa.DataType) -> pa.DataType:
 
 
 def new_snapshot(lake: Lake) -> None:
-    """Pins the schema as it is now; the row is not looked at."""
+    """Add a snapshot with the current schema; its row does not matter."""
     append(lake, [{"n": 99}])
 
 
@@ -116,7 +116,7 @@ def older(lake: Lake) -> list[Row]:
     return [row for row in full(lake) if row["n"] != 99]
 
 
-def test_nulls_stay_nulls_and_what_is_empty_stays_empty_whatever_changes_beside_them(nested: Lake) -> None:
+def test_null_and_empty_values_are_kept_when_other_fields_change(nested: Lake) -> None:
     assert older(nested) == NESTED_ROWS
     with nested.load(TABLE).update_schema() as update:
         update.add_column("fresh", LongType())
@@ -124,7 +124,7 @@ def test_nulls_stay_nulls_and_what_is_empty_stays_empty_whatever_changes_beside_
     assert older(nested) == [row | {"fresh": None} for row in NESTED_ROWS]
 
 
-def test_what_is_inside_of_lists_maps_and_structs_is_added_dropped_renamed_reordered_and_widened(nested: Lake) -> None:
+def test_nested_fields_are_added_dropped_renamed_reordered_and_widened(nested: Lake) -> None:
     with nested.load(TABLE).update_schema() as update:
         update.add_column(("items", "element", "note"), StringType())
         update.rename_column(("items", "element", "sku"), "code")
@@ -152,7 +152,9 @@ def test_what_is_inside_of_lists_maps_and_structs_is_added_dropped_renamed_reord
 
 
 @pytest.mark.parametrize("column", [("place", "zip"), ("items", "element", "q"), ("tags", "value", "by")])
-def test_values_of_a_dropped_column_do_not_come_back_under_its_name(nested: Lake, column: tuple[str, ...]) -> None:
+def test_a_new_column_does_not_get_the_values_of_a_dropped_column_with_the_same_name(
+    nested: Lake, column: tuple[str, ...]
+) -> None:
     kind = nested.load(TABLE).schema().find_type(".".join(column))
     with nested.load(TABLE).update_schema() as update:
         update.delete_column(column)
@@ -166,7 +168,7 @@ def test_values_of_a_dropped_column_do_not_come_back_under_its_name(nested: Lake
 
 
 @pytest.mark.parametrize("expired", [False, True])
-def test_names_that_changed_hands_mean_what_they_meant_when_the_file_came(lake: Lake, expired: bool) -> None:
+def test_reused_column_names_are_resolved_by_the_schema_of_the_files_snapshot(lake: Lake, expired: bool) -> None:
     first = add(lake, [{"n": 1, "a": "a1", "b": "b1"}])
     with lake.load(TABLE).update_schema() as update:
         update.delete_column("a")
@@ -178,7 +180,7 @@ def test_names_that_changed_hands_mean_what_they_meant_when_the_file_came(lake: 
     assert full(lake) == [{"n": 1, "b": "b1", "a": None}, {"n": 2, "b": "b2", "a": "a2"}]
 
 
-def test_columns_that_swapped_their_names_are_told_apart_until_nothing_tells(lake: Lake) -> None:
+def test_swapped_column_names_are_resolved_or_refused_if_ambiguous(lake: Lake) -> None:
     first = add(lake, [{"n": 1, "a": "a1", "b": "b1"}])
     for old, new in (("a", "c"), ("b", "a"), ("c", "b")):
         with lake.load(TABLE).update_schema() as update:
@@ -186,9 +188,9 @@ def test_columns_that_swapped_their_names_are_told_apart_until_nothing_tells(lak
     add(lake, [{"n": 2, "b": "a2", "a": "b2"}])
     assert full(lake) == [{"n": 1, "b": "a1", "a": "b1"}, {"n": 2, "b": "a2", "a": "b2"}]
     lake.load(TABLE).maintenance.expire_snapshots().by_id(first).commit()
-    with pytest.raises(DeliveryError, match="nothing tells which it means") as refused:
+    with pytest.raises(DeliveryError, match="it is unknown which columns the file has") as refused:
         full(lake)
-    assert "compacting" in refused.value.remedy
+    assert "Compact the table" in refused.value.remedy
 
 
 WIDER: list[tuple[PrimitiveType, PrimitiveType, Any]] = [
@@ -223,7 +225,7 @@ def test_a_required_column_that_became_optional(lake: Lake) -> None:
     assert full(lake) == [{"n": 1}, {"n": None}]
 
 
-def test_a_change_of_columns_alone_is_delivered_with_the_next_snapshot(lake: Lake) -> None:
+def test_a_column_change_without_rows_is_exported_with_the_next_snapshot(lake: Lake) -> None:
     add(lake, numbered(1))
     with lake.load(TABLE).update_schema() as update:
         update.delete_column("city")
@@ -233,7 +235,7 @@ def test_a_change_of_columns_alone_is_delivered_with_the_next_snapshot(lake: Lak
     assert full(lake) == [{"n": 1, "later": None}, {"n": 2, "later": 2}]
 
 
-def test_a_column_with_an_initial_default_has_it_in_files_that_do_not_have_the_column(lake: Lake) -> None:
+def test_a_missing_column_has_its_initial_default(lake: Lake) -> None:
     snapshot = add(lake, numbered(1))
     (file,) = scan.plan_full(lake, TABLE, snapshot).files
     schema = Schema(
@@ -279,14 +281,14 @@ IDENTITIES: list[tuple[PrimitiveType, Any, Any]] = [
 
 @pytest.mark.parametrize("counted", [False, True], ids=["not counted", "counted"])
 @pytest.mark.parametrize(("kind", "value", "seen"), IDENTITIES, ids=str)
-def test_a_column_that_only_the_partition_has_is_taken_from_there(
+def test_a_missing_partition_column_has_its_partition_value(
     lake: Lake, kind: PrimitiveType, value: Any, seen: Any, counted: bool
 ) -> None:
     create(lake, Schema(NestedField(1, "n", LongType()), NestedField(2, "part", kind)))
     with lake.load(TABLE).update_spec() as update:
         update.add_field("part", IdentityTransform(), "part")
-    # A file from Hive: what it is partitioned by is in its folder's name only.
-    # Manifests may count a column's values all the same.
+    # A file from Hive: its partition column is only in its folder's name.
+    # Manifests can nevertheless have value counts for the column.
     hive(lake, pa.table({"n": [1, 2]}), Record(value), counts={1: 2, 2: 2} if counted else None)
     assert [(row["n"], None if row["part"] is None else str(row["part"])) for row in full(lake)] == [
         (n, None if seen is None else str(seen)) for n in (1, 2)
@@ -299,7 +301,7 @@ def test_a_column_that_only_the_partition_has_is_taken_from_there(
     assert [row["now"] is None for row in full(lake)] == [seen is None, seen is None, True]
 
 
-def test_a_partition_column_that_the_file_has_is_read_from_the_file(lake: Lake) -> None:
+def test_a_partition_column_in_the_file_is_read_from_the_file(lake: Lake) -> None:
     create(lake, Schema(NestedField(1, "n", LongType()), NestedField(2, "k", LongType())))
     with lake.load(TABLE).update_spec() as update:
         update.add_field("k", IdentityTransform())
@@ -310,12 +312,12 @@ def test_a_partition_column_that_the_file_has_is_read_from_the_file(lake: Lake) 
 
 def test_a_required_column_that_is_null_in_the_partition_is_refused() -> None:
     wanted = pa.schema([pa.field("k", pa.int64(), nullable=False, metadata={"PARQUET:field_id": "1"})])
-    with pytest.raises(ProjectionError, match="column k is required, and the file does not have it"):
+    with pytest.raises(ProjectionError, match="column k is required, but missing in the file"):
         projection(pa.schema([]), wanted, ColumnNames.of(wanted), lambda *_: pa.scalar(None, pa.int64()))
 
 
-def test_a_double_that_only_the_partition_has_is_refused(lake: Lake) -> None:
-    # PyIceberg reads doubles of manifests as if they were floats.
+def test_a_missing_partition_column_of_type_double_is_refused(lake: Lake) -> None:
+    # PyIceberg decodes doubles in manifests as floats.
     create(lake, Schema(NestedField(1, "n", LongType()), NestedField(2, "k", DoubleType())))
     with lake.load(TABLE).update_spec() as update:
         update.add_field("k", IdentityTransform())
@@ -327,7 +329,7 @@ def test_a_double_that_only_the_partition_has_is_refused(lake: Lake) -> None:
 
 
 def hive(lake: Lake, rows: pa.Table, partition: Record, counts: dict[int, int] | None = None) -> None:
-    """Take a file into the table as a migration does: without field ids, and nothing counted unless given."""
+    """Add a file to the table as a migration does: without field ids, and without value counts by default."""
     table = lake.load(TABLE)
     path = local_path(table.location()) / f"{uuid4().hex}.parquet"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -347,10 +349,10 @@ def hive(lake: Lake, rows: pa.Table, partition: Record, counts: dict[int, int] |
         producer.append_data_file(made)
 
 
-def test_slices_keep_what_is_known_beside_the_file() -> None:
+def test_stored_slices_keep_partition_values_and_schema_ids() -> None:
     piece = FileSlice("a", 0, None, 1, 2, ("d",), ((2, "Bw=="), (3, None)), 4)
     assert FileSlice.from_json(piece.to_json()) == piece
-    # As they were stored before these were known.
+    # Slices stored by versions without these fields.
     old = {"path": "a", "groups": [0, None], "rows": 1, "bytes": 2, "deletes": []}
     assert FileSlice.from_json(old) == FileSlice("a", 0, None, 1, 2)
     schema = TableSchema("a", "{}", None, {3: "[]"})
@@ -359,7 +361,7 @@ def test_slices_keep_what_is_known_beside_the_file() -> None:
     assert to_bytes(IntegerType(), 7) == b"\x07\x00\x00\x00"
 
 
-def test_a_file_that_does_not_fit_is_refused_by_column(lake: Lake) -> None:
+def test_errors_name_the_column_of_a_file_that_does_not_match(lake: Lake) -> None:
     create(
         lake, Schema(NestedField(1, "n", LongType()), NestedField(2, "s", StructType(NestedField(3, "x", LongType()))))
     )
@@ -369,10 +371,10 @@ def test_a_file_that_does_not_fit_is_refused_by_column(lake: Lake) -> None:
     assert refused.value.code == "EXPORT-1500-500"
 
 
-def test_a_required_column_that_a_file_does_not_have_is_told(lake: Lake) -> None:
+def test_a_missing_required_column_is_refused(lake: Lake) -> None:
     create(lake, Schema(NestedField(1, "n", LongType()), NestedField(2, "m", LongType(), required=True)))
     hive(lake, pa.table({"n": [1]}), Record())
-    with pytest.raises(DeliveryError, match="column m is required, and the file does not have it"):
+    with pytest.raises(DeliveryError, match="column m is required, but missing in the file"):
         full(lake)
 
 
@@ -391,7 +393,9 @@ FORMS: list[tuple[pa.DataType, pa.DataType, list[Any]]] = [
 
 
 @pytest.mark.parametrize(("file", "wanted", "values"), FORMS, ids=str)
-def test_other_forms_of_one_type_are_the_same_values(file: pa.DataType, wanted: pa.DataType, values: list[Any]) -> None:
+def test_other_arrow_forms_of_a_type_have_equal_values(
+    file: pa.DataType, wanted: pa.DataType, values: list[Any]
+) -> None:
     batch = pa.RecordBatch.from_arrays([pa.array(values, file)], names=["x"])
     target = pa.schema([pa.field("x", wanted, metadata={"PARQUET:field_id": "1"})])
     got = projection(batch.schema, target, ColumnNames.of(target), lambda *_: None)(batch)
@@ -417,13 +421,13 @@ UNFIT: list[tuple[pa.DataType, pa.DataType]] = [
 
 
 @pytest.mark.parametrize(("file", "wanted"), UNFIT, ids=str)
-def test_types_that_would_lose_something_are_not_cast(file: pa.DataType, wanted: pa.DataType) -> None:
+def test_lossy_casts_are_refused(file: pa.DataType, wanted: pa.DataType) -> None:
     target = pa.schema([pa.field("x", wanted, metadata={"PARQUET:field_id": "1"})])
     with pytest.raises(ProjectionError, match="column x is"):
         projection(pa.schema([("x", file)]), target, ColumnNames.of(target), lambda *_: None)
 
 
-def test_the_oldest_timestamps_of_parquet_are_read_beyond_what_nanoseconds_reach(lake: Lake, tmp_path: Path) -> None:
+def test_int96_timestamps_beyond_the_range_of_nanoseconds_are_read(lake: Lake, tmp_path: Path) -> None:
     create(lake, Schema(NestedField(1, "n", LongType()), NestedField(2, "t", TimestampType())))
     far = pa.array([253402300799000000], pa.timestamp("us"))  # 9999-12-31T23:59:59
     pq.write_table(pa.table({"n": [1], "t": far}), tmp_path / "x.parquet", use_deprecated_int96_timestamps=False)

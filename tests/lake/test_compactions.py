@@ -1,4 +1,4 @@
-"""Compactions within a range: every row of the range goes out once, wherever it has been moved to."""
+"""Compactions within a range: every row of the range is exported once."""
 
 import pyarrow as pa
 import pytest
@@ -21,7 +21,7 @@ def paths(lake: Lake) -> set[str]:
     return set(data_files(lake.load(TABLE)))
 
 
-def test_deletes_against_a_compacted_file_find_the_rows_of_the_range(lake: Lake) -> None:
+def test_deletes_of_a_compacted_file_apply_to_the_rows_of_the_range(lake: Lake) -> None:
     first = add(lake, numbered(0))
     old = paths(lake)
     add(lake, numbered(1, 2))
@@ -34,18 +34,18 @@ def test_deletes_against_a_compacted_file_find_the_rows_of_the_range(lake: Lake)
 
 
 @pytest.mark.parametrize("drop_deletes", [False, True])
-def test_rows_that_were_deleted_before_the_compaction_do_not_go_out(lake: Lake, drop_deletes: bool) -> None:
+def test_rows_deleted_before_a_compaction_are_not_exported(lake: Lake, drop_deletes: bool) -> None:
     first = add(lake, numbered(0))
     old = paths(lake)
     add(lake, numbered(1, 2))
     (file,) = paths(lake) - old
     delete_positions(lake.load(TABLE), file, [0])
-    # What the compaction wrote holds 0 and 2; 0 is older.
+    # The compaction's output has 0 and 2; 0 is older.
     compact(lake.load(TABLE), drop_deletes=drop_deletes)
     assert increment(lake, first) == [2]
 
 
-def test_of_files_compacted_with_older_ones_only_the_rows_of_the_range_go_out(lake: Lake) -> None:
+def test_only_the_rows_of_the_range_are_exported_after_a_mixed_compaction(lake: Lake) -> None:
     first = add(lake, numbered(1, 2))
     add(lake, numbered(3))
     compact(lake.load(TABLE))
@@ -57,7 +57,7 @@ def test_of_files_compacted_with_older_ones_only_the_rows_of_the_range_go_out(la
     assert increment(lake, first) == [3, 4, 5]
 
 
-def test_when_rows_of_such_files_were_deleted_since_everything_goes_out_with_a_warning(lake: Lake) -> None:
+def test_deletes_after_a_mixed_compaction_cause_a_full_export_with_a_warning(lake: Lake) -> None:
     first = add(lake, numbered(1, 2))
     add(lake, numbered(3))
     compact(lake.load(TABLE))
@@ -66,18 +66,18 @@ def test_when_rows_of_such_files_were_deleted_since_everything_goes_out_with_a_w
     full = plan(lake, first)
     assert (full.kind, sum(file.rows for file in full.files), len(full.files[0].delete_files)) == ("full", 3, 1)
     assert full.warning is not None
-    assert "can no longer be told apart" in full.warning
-    # A further compaction does not make that known again.
+    assert "cannot be distinguished" in full.warning
+    # A further compaction does not restore the information.
     compact(lake.load(TABLE), drop_deletes=True)
     assert plan(lake, first).kind == "full"
-    # But from here on all is known.
+    # From this snapshot on, increments are exact again.
     at = scan.current_snapshot(lake, TABLE)
     assert at is not None
     add(lake, numbered(4))
     assert increment(lake, at) == [4]
 
 
-def test_when_one_of_several_such_files_was_removed_everything_goes_out(lake: Lake) -> None:
+def test_removing_one_file_of_a_mixed_compaction_causes_a_full_export(lake: Lake) -> None:
     first = add(lake, numbered(1, 2))
     add(lake, numbered(3))
     compact(lake.load(TABLE), outputs=2)
@@ -88,7 +88,7 @@ def test_when_one_of_several_such_files_was_removed_everything_goes_out(lake: La
     assert plan(lake, first).kind == "incremental"
 
 
-def test_deletes_that_say_by_their_bounds_or_rows_that_they_are_about_others_change_nothing(lake: Lake) -> None:
+def test_deletes_of_other_files_do_not_affect_a_mixed_compaction(lake: Lake) -> None:
     first = add(lake, numbered(1, 2))
     add(lake, numbered(3))
     compact(lake.load(TABLE))
@@ -97,12 +97,12 @@ def test_deletes_that_say_by_their_bounds_or_rows_that_they_are_about_others_cha
     (other,) = paths(lake) - blend
     delete_positions(lake.load(TABLE), other, [0], "exact")
     assert increment(lake, first) == [3, 5]
-    # Without bounds, the delete file itself is asked.
+    # Without bounds, the delete file is read.
     delete_positions(lake.load(TABLE), other, [0])
     assert increment(lake, first) == [3, 5]
 
 
-def test_rows_stay_in_their_partition(lake: Lake) -> None:
+def test_compactions_are_followed_by_partition(lake: Lake) -> None:
     add(lake, [{"n": 1, "k": 0}])
     with lake.load(TABLE).update_spec() as update:
         update.add_field("k", IdentityTransform())
@@ -115,28 +115,28 @@ def test_rows_stay_in_their_partition(lake: Lake) -> None:
     compact(lake.load(TABLE), [path for path, file in data_files(lake.load(TABLE)).items() if len(file.partition)])
     of_one = [path for path, file in data_files(lake.load(TABLE)).items() if len(file.partition) and file.partition[0]]
     delete_positions(lake.load(TABLE), of_one[0], [0])
-    # Partition 1 has rows of the range only, so the delete is applied to what was compacted; 0 is a blend, and whole.
+    # Partition 1 has only rows of the range, so the delete applies to its compacted file; partition 0 is mixed.
     assert increment(lake, first) == [3, 5]
-    # Cut anew, all of them are in one file each, and nothing tells them apart but what went in.
+    # With a new partition spec, only the compaction's input files distinguish the rows.
     with lake.load(TABLE).update_spec() as update:
         update.remove_field("k")
     compact(lake.load(TABLE))
     assert increment(lake, first) == [3, 5]
 
 
-def test_what_equality_deletes_removed_before_a_compaction_is_not_read_from_what_it_rewrote(lake: Lake) -> None:
+def test_rows_removed_by_equality_deletes_before_a_compaction_are_not_exported(lake: Lake) -> None:
     first = add(lake, numbered(1))
     add(lake, numbered(2, 3))
     delete_equal(lake.load(TABLE), 2)
     with pytest.raises(DeliveryError, match="equality deletes"):
         plan(lake, first)
-    # PyIceberg cannot read such tables, so the rows that another engine would have found are given.
+    # PyIceberg cannot read such tables, so the rows are passed explicitly.
     compact(lake.load(TABLE), rows=pa.table({"n": [1, 3], "city": ["town 1", "town 3"]}))
     full = plan(lake, first)
     assert (full.kind, [file.rows for file in full.files]) == ("full", [2])
 
 
-def test_a_compaction_of_what_was_there_before_adds_nothing(lake: Lake) -> None:
+def test_a_compaction_of_older_files_adds_no_rows(lake: Lake) -> None:
     add(lake, numbered(1))
     at = add(lake, numbered(2))
     compact(lake.load(TABLE))

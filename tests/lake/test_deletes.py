@@ -1,4 +1,4 @@
-"""Which deletes go with which files, in full and in increments; what is not applied is refused, wherever it is."""
+"""Which deletes apply to which files, in full exports and increments; unsupported deletes are refused."""
 
 from pathlib import Path
 
@@ -41,7 +41,7 @@ def known_before(lake: Lake, snapshot: int) -> set[str]:
 
 
 @pytest.mark.parametrize("bounds", ["none", "exact", "range"])
-def test_a_delete_file_goes_with_the_files_it_can_be_about(lake: Lake, bounds: Bounds) -> None:
+def test_a_delete_file_applies_to_files_within_its_bounds(lake: Lake, bounds: Bounds) -> None:
     files = [added_path(lake, add(lake, numbered(n, n + 1))) for n in (0, 10, 20)]
     delete_positions(lake.load(TABLE), files[1], [0], bounds)
     plan = scan.plan_full(lake, TABLE, current(lake))
@@ -50,7 +50,7 @@ def test_a_delete_file_goes_with_the_files_it_can_be_about(lake: Lake, bounds: B
     assert with_deletes == (files if bounds == "none" else [files[1]])
 
 
-def test_younger_files_are_not_looked_for_in_older_deletes(lake: Lake) -> None:
+def test_older_deletes_are_not_read_for_newer_files(lake: Lake) -> None:
     first = add(lake, numbered(1, 2))
     delete_positions(lake.load(TABLE), added_path(lake, first), [0])
     at = add(lake, numbered(3))
@@ -58,7 +58,7 @@ def test_younger_files_are_not_looked_for_in_older_deletes(lake: Lake) -> None:
     assert ids(lake) == [2, 3]
 
 
-def test_deletes_go_with_files_of_their_partition(lake: Lake) -> None:
+def test_deletes_apply_to_files_of_their_partition(lake: Lake) -> None:
     first = add(lake, [{"n": 0, "k": 0}])
     with lake.load(TABLE).update_spec() as update:
         update.add_field("k", IdentityTransform())
@@ -72,14 +72,14 @@ def test_deletes_go_with_files_of_their_partition(lake: Lake) -> None:
     assert sorted(increment(lake, first)) == [3, 4]
 
 
-def test_a_delete_file_about_many_files_is_read_where_it_is_about_one(tmp_path: Path) -> None:
+def test_only_row_groups_with_the_data_files_path_are_read_from_a_delete_file(tmp_path: Path) -> None:
     paths = [f"file:///data/{number:05d}.parquet" for number in range(2000)]
     delete = tmp_path / "deletes.parquet"
     columns = {"file_path": [path for path in paths for _ in range(5)], "pos": list(range(5)) * len(paths)}
     pa.parquet.write_table(pa.table(columns), delete, row_group_size=1000)
     assert positions(str(delete), paths[700]).to_pylist() == [0, 1, 2, 3, 4]
     assert positions(str(delete), "file:///data/other.parquet").to_pylist() == []
-    # Groups of others are not read: they may even be broken.
+    # Row groups for other files are not read; they may even be damaged.
     content = bytearray(delete.read_bytes())
     group = pa.parquet.ParquetFile(delete).metadata.row_group(9).column(0)
     content[group.dictionary_page_offset : group.dictionary_page_offset + 40] = bytes(40)
@@ -90,13 +90,15 @@ def test_a_delete_file_about_many_files_is_read_where_it_is_about_one(tmp_path: 
 
 
 @pytest.mark.parametrize("operation", [Operation.OVERWRITE, Operation.DELETE])
-def test_deleted_positions_are_counted_and_rows_added_with_them_go_out(lake: Lake, operation: Operation) -> None:
+def test_deleted_positions_are_counted_and_rows_added_in_the_same_commit_are_exported(
+    lake: Lake, operation: Operation
+) -> None:
     first = add(lake, numbered(1, 2, 3))
     row_delta(lake.load(TABLE), {added_path(lake, first): [0, 1]}, operation=operation)
     assert increment(lake, first) == []
     plan = scan.plan_increment(lake, TABLE, first, current(lake))
     assert (plan.files, plan.deleted_rows) == ((), 2)
-    # A merge-on-read update: one row gives way to another.
+    # A merge-on-read update: one row is replaced by another.
     at = current(lake)
     row_delta(lake.load(TABLE), {added_path(lake, first): [2]}, rows=rows(lake, 4))
     assert increment(lake, at) == [4]
@@ -106,7 +108,7 @@ def test_deleted_positions_are_counted_and_rows_added_with_them_go_out(lake: Lak
 
 
 def refusals(lake: Lake, after: int, kind: str) -> list[DeliveryError]:
-    """How both kinds of export are refused."""
+    """The errors of a full export and of an increment."""
     with pytest.raises(DeliveryError, match=kind) as in_full:
         scan.plan_full(lake, TABLE, current(lake))
     with pytest.raises(DeliveryError, match=kind) as increment:
@@ -118,13 +120,13 @@ def rows(lake: Lake, *numbers: int) -> pa.Table:
     return pa.Table.from_pylist(numbered(*numbers), lake.load(TABLE).schema().as_arrow())
 
 
-def test_rows_that_an_overwrite_takes_away_are_counted_less_those_it_writes_anew(lake: Lake) -> None:
+def test_rows_removed_by_an_overwrite_are_counted_without_rewritten_ones(lake: Lake) -> None:
     first = add(lake, numbered(1, 2, 3, 4))
     lake.load(TABLE).delete("n = 1")
     assert scan.plan_increment(lake, TABLE, first, current(lake)).deleted_rows == 1
     at = current(lake)
     lake.load(TABLE).overwrite(rows(lake, *range(10, 20)), "n = 2")
-    # That much was added does not hide that a row was deleted in the same range.
+    # Many added rows do not hide a row that was deleted in the same range.
     assert scan.plan_increment(lake, TABLE, at, current(lake)).deleted_rows == 1
     assert scan.plan_increment(lake, TABLE, first, current(lake)).deleted_rows == 2
 
@@ -138,7 +140,7 @@ def test_one_commit_that_adds_more_than_it_removes_does_not_hide_what_another_re
 
 
 @pytest.mark.parametrize("carried_over", [False, True])
-def test_equality_deletes_of_older_rows_are_refused_however_long_ago_they_came(lake: Lake, carried_over: bool) -> None:
+def test_equality_deletes_of_older_rows_are_refused_whenever_they_were_added(lake: Lake, carried_over: bool) -> None:
     first = add(lake, numbered(1, 2))
     delete_equal(lake.load(TABLE), 1)
     if carried_over:
@@ -148,7 +150,7 @@ def test_equality_deletes_of_older_rows_are_refused_however_long_ago_they_came(l
         assert (refused.code, refused.transient) == ("EXPORT-1500-500", False)
 
 
-def test_equality_deletes_do_not_go_with_rows_of_their_own_commit_and_later_ones(lake: Lake) -> None:
+def test_equality_deletes_do_not_apply_to_rows_of_the_same_or_later_commits(lake: Lake) -> None:
     add(lake, numbered(1))
     lake.load(TABLE).delete("n = 1")
     delete_equal(lake.load(TABLE), 2, rows=rows(lake, 2))
@@ -162,7 +164,7 @@ def test_equality_deletes_do_not_go_with_rows_of_their_own_commit_and_later_ones
         scan.plan_increment(lake, TABLE, at, current(lake))
 
 
-def test_rows_that_came_after_equality_deletes_were_in_force_go_out(lake: Lake) -> None:
+def test_rows_added_after_equality_deletes_are_exported(lake: Lake) -> None:
     add(lake, numbered(1))
     delete_equal(lake.load(TABLE), 1)
     at = current(lake)
@@ -170,7 +172,7 @@ def test_rows_that_came_after_equality_deletes_were_in_force_go_out(lake: Lake) 
     assert increment(lake, at) == [2]
 
 
-def test_deletion_vectors_are_refused_where_they_may_be_about_what_goes_out(lake: Lake) -> None:
+def test_deletion_vectors_are_refused_if_they_may_apply_to_exported_rows(lake: Lake) -> None:
     first = add(lake, numbered(1, 2))
     second = add(lake, numbered(3))
     delete_vector(lake.load(TABLE), added_path(lake, second))
@@ -181,7 +183,7 @@ def test_deletion_vectors_are_refused_where_they_may_be_about_what_goes_out(lake
     assert increment(lake, at) == [4]
 
 
-def test_position_deletes_in_other_formats_are_refused_by_their_name(
+def test_position_deletes_in_other_formats_are_refused_with_the_format(
     lake: Lake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = add(lake, numbered(1))
@@ -191,11 +193,11 @@ def test_position_deletes_in_other_formats_are_refused_by_their_name(
         scan.plan_full(lake, TABLE, current(lake))
 
 
-def test_a_delete_file_that_has_vanished_is_told(lake: Lake) -> None:
+def test_a_missing_delete_file_is_reported(lake: Lake) -> None:
     first = add(lake, numbered(1, 2))
     delete_positions(lake.load(TABLE), added_path(lake, first), [0])
     (file,) = scan.plan_full(lake, TABLE, current(lake)).files
     local_path(file.delete_files[0]).unlink()
-    with pytest.raises(DeliveryError, match="has been removed since the run was planned") as gone:
+    with pytest.raises(DeliveryError, match="it was deleted after the run was planned") as gone:
         full(lake)
     assert gone.value.code == "EXPORT-1410-410"

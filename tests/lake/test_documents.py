@@ -1,4 +1,4 @@
-"""JSON documents that are not an object a line are cut into their objects, whatever their size."""
+"""JSON documents that are not NDJSON are split into their objects, at any size."""
 
 import io
 import json
@@ -27,7 +27,7 @@ OBJECTS = st.lists(st.dictionaries(st.text(max_size=3), VALUES, max_size=3), max
 
 
 def objects(text: bytes, chunk: int = 2**20) -> list[Any]:
-    """What the document is cut into, read a few bytes at a time."""
+    """The objects of the document, read a few bytes at a time."""
 
     class Slow(io.BytesIO):
         def read(self, size: int | None = -1) -> bytes:
@@ -37,7 +37,7 @@ def objects(text: bytes, chunk: int = 2**20) -> list[Any]:
 
 
 @given(some=OBJECTS, indent=st.none() | st.integers(0, 2), chunk=st.integers(1, 50), array=st.booleans())
-def test_a_document_is_cut_into_its_objects(some: list[Any], indent: int | None, chunk: int, array: bool) -> None:
+def test_a_document_is_split_into_its_objects(some: list[Any], indent: int | None, chunk: int, array: bool) -> None:
     text = json.dumps(some, indent=indent) if array else "\n ".join(json.dumps(one, indent=indent) for one in some)
     assert objects(text.encode(), chunk) == some
     assert objects(b"\xef\xbb\xbf" + text.encode() + b" \r\n\t", chunk) == some
@@ -46,33 +46,33 @@ def test_a_document_is_cut_into_its_objects(some: list[Any], indent: int | None,
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        (b'[{"a": 1}', "ends before its array does"),
-        (b'[{"a": 1}]]', "goes on after its end"),
-        (b'[{"a": 1}] {}', "goes on after its end"),
+        (b'[{"a": 1}', "ends before its array is closed"),
+        (b'[{"a": 1}]]', "has text after its end"),
+        (b'[{"a": 1}] {}', "has text after its end"),
         (b'[{"a": 1} {"a": 2}]', "no comma after object 1"),
-        (b'[{"a": 1},]', "element 2 is no object"),
-        (b"[1]", "element 1 is no object"),
-        (b"nonsense", "element 1 is no object"),
-        (b'{"a": 1}, {"a": 2}', "element 2 is no object"),
+        (b'[{"a": 1},]', "element 2 is not an object"),
+        (b"[1]", "element 1 is not an object"),
+        (b"nonsense", "element 1 is not an object"),
+        (b'{"a": 1}, {"a": 2}', "element 2 is not an object"),
         (b'{"a": ', "object 1 is malformed"),
         (b'[{"a": 1}, {"a" 2}]', "object 2 is malformed: .* at its line 1"),
-        (b'{"a": NaN}', "NaN, which is no JSON"),
-        (b'{"a": "\xff"}', "not text in UTF-8"),
+        (b'{"a": NaN}', "NaN, which is not JSON"),
+        (b'{"a": "\xff"}', "not UTF-8 text"),
         (b'{"a":' * 100_000, "nested deeper than 64 levels"),
     ],
 )
-def test_what_is_no_such_document_is_told(text: bytes, said: str) -> None:
+def test_malformed_documents_are_refused_with_the_reason(text: bytes, said: str) -> None:
     with pytest.raises(DocumentError, match=said):
         objects(text)
 
 
-def test_an_object_has_a_longest_length(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_objects_have_a_maximum_length(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(json_documents, "_LONGEST", 1000)
     with pytest.raises(DocumentError, match="object 2 is malformed, or longer than 1000 characters"):
         objects(b'{"a": 1} {"a": "' + b"x" * 5000 + b'"}', 100)
 
 
-def test_rows_of_arrays_come_in_in_blocks(lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_arrays_are_imported_in_blocks(lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(json_documents, "_BLOCK", 500)
     rows = [{"id": n, "text": "x\ny", "place": {"city": f"town {n}"}} for n in range(100)]
     (tmp_path / "rows.json").write_text(json.dumps(rows, indent=2))
@@ -80,7 +80,7 @@ def test_rows_of_arrays_come_in_in_blocks(lake: Lake, tmp_path: Path, monkeypatc
     assert full(lake) == rows
 
 
-def test_the_object_that_does_not_fit_is_named(tmp_path: Path) -> None:
+def test_errors_name_the_object_that_does_not_match(tmp_path: Path) -> None:
     path = tmp_path / "rows.json"
     path.write_text(json.dumps([{"id": 1}, {"id": 2}, {"id": {"a": 1}}, {"id": 4}]))
     with pytest.raises(ImportRefusedError, match=r"rows\.json, object 3: ") as refused:
@@ -88,9 +88,7 @@ def test_the_object_that_does_not_fit_is_named(tmp_path: Path) -> None:
     assert refused.value.row == 3
 
 
-def test_the_line_that_does_not_fit_is_named_across_blank_ones_and_blocks(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_errors_name_the_line_across_blank_lines_and_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("offtake.lake.parsing.json_blocks._BLOCK", 64)
     lines = [f'{{"id": {n}}}' for n in range(50)]
     lines[7] = lines[20] = ""

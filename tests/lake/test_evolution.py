@@ -1,4 +1,4 @@
-"""How a dataset's columns take later batches: new columns, first types, promotions, rewrites, and refusals."""
+"""Schema evolution by later batches: new columns, first types, promotions, rewrites, and refusals."""
 
 from decimal import Decimal
 from pathlib import Path
@@ -36,7 +36,7 @@ def csv(path: Path, text: str) -> Path:
     return made
 
 
-def test_a_column_that_the_dataset_does_not_have_is_refused_unless_it_evolves(lake: Lake, tmp_path: Path) -> None:
+def test_new_columns_are_refused_unless_the_dataset_evolves(lake: Lake, tmp_path: Path) -> None:
     add_files(lake, rows(tmp_path, {"id": 1, "place": {"city": "Bern"}}))
     there, schema = everything_in(tmp_path / "warehouse"), lake.load(TABLE).schema()
     wide = rows(tmp_path, {"id": 2, "place": {"city": "Biel", "zip": 2500}, "tag": "x"})
@@ -49,7 +49,9 @@ def test_a_column_that_the_dataset_does_not_have_is_refused_unless_it_evolves(la
     assert full(lake)[1] == {"id": 2, "place": {"city": "Biel", "zip": 2500}, "tag": "x"}
 
 
-def test_a_column_of_nulls_takes_its_type_from_the_first_value_and_keeps_its_place(lake: Lake, tmp_path: Path) -> None:
+def test_a_column_of_nulls_gets_its_type_from_the_first_value_and_keeps_its_position(
+    lake: Lake, tmp_path: Path
+) -> None:
     first: Row = {"a": None, "id": 1, "in": {"x": None, "y": 1}}
     add_files(lake, rows(tmp_path, first))
     for more in ({"a": 1.5, "id": 2, "in": {"x": {"deep": [1]}, "y": 2}}, {"a": 2.5, "id": 3, "in": None}):
@@ -74,9 +76,7 @@ def test_a_column_of_nulls_takes_its_type_from_the_first_value_and_keeps_its_pla
         ({"l": [{"m": []}]}, {"l": [{"m": [3]}]}),
     ],
 )
-def test_empty_lists_take_their_type_from_the_first_element_and_stay(
-    lake: Lake, tmp_path: Path, empty: Any, filled: Any
-) -> None:
+def test_empty_lists_get_their_type_from_the_first_element(lake: Lake, tmp_path: Path, empty: Any, filled: Any) -> None:
     before = add_files(lake, rows(tmp_path, {"id": 1, "v": empty}, {"id": 2, "v": None}))
     add_files(lake, rows(tmp_path, {"id": 3, "v": empty}), evolve=False)
     add_files(lake, rows(tmp_path, {"id": 4, "v": filled}), evolve=False)
@@ -84,7 +84,7 @@ def test_empty_lists_take_their_type_from_the_first_element_and_stay(
     assert increment(lake, before.snapshot_id, key="id") == [3, 4]
 
 
-def test_empty_objects_come_in_and_get_fields_later(lake: Lake, tmp_path: Path) -> None:
+def test_empty_objects_are_imported_and_get_fields_later(lake: Lake, tmp_path: Path) -> None:
     add_files(lake, rows(tmp_path, {"id": 1, "attrs": {}}, {"id": 2, "attrs": None}))
     add_files(lake, rows(tmp_path, {"id": 3, "attrs": {}}), evolve=False)
     add_files(lake, rows(tmp_path, {"id": 4, "attrs": {"color": "red", "more": {}}}), evolve=False)
@@ -94,7 +94,7 @@ def test_empty_objects_come_in_and_get_fields_later(lake: Lake, tmp_path: Path) 
     assert found == [nothing, None, nothing, {"color": "red", "more": {"n": None}}, {"color": None, "more": {"n": 1}}]
 
 
-def test_rows_without_any_field_come_in_and_the_dataset_gets_its_columns_later(lake: Lake, tmp_path: Path) -> None:
+def test_rows_without_fields_are_imported_and_the_dataset_gets_columns_later(lake: Lake, tmp_path: Path) -> None:
     assert add_files(lake, rows(tmp_path, {}, {})).rows == 2
     assert add_files(lake, rows(tmp_path, {}), evolve=False).rows == 1
     add_files(lake, rows(tmp_path, {"a": 1}), evolve=False)
@@ -133,7 +133,7 @@ CHANGES: list[tuple[str, list[str], str, list[Any]]] = [
 
 
 @pytest.mark.parametrize(("kind", "texts", "wanted", "values"), CHANGES)
-def test_the_type_changes_by_a_rewrite_while_nothing_was_delivered(
+def test_types_change_by_a_rewrite_before_the_first_export(
     lake: Lake, tmp_path: Path, kind: str, texts: list[str], wanted: str, values: list[Any]
 ) -> None:
     files = []
@@ -149,7 +149,7 @@ def test_the_type_changes_by_a_rewrite_while_nothing_was_delivered(
     assert [row["v"] for row in full(lake)] == [Decimal(one) if "decimal" in wanted else one for one in values]
     assert not wanted or types(lake)["v"] == wanted
     assert len(lake.load(TABLE).metadata.snapshots) == snapshots + 2
-    # The first batch is still found, is before the second one for increments, and can be taken out.
+    # The first batch is still found, is before the second one in increments, and can be reverted.
     assert find_commit(lake, TABLE, "first") == first
     plan = scan.plan_increment(lake, TABLE, first.snapshot_id, made.snapshot_id)
     assert sum(file.rows for file in plan.files) == 1
@@ -158,7 +158,7 @@ def test_the_type_changes_by_a_rewrite_while_nothing_was_delivered(
     assert len(full(lake)) == 1
 
 
-def test_a_rewrite_keeps_every_batch_apart(lake: Lake, tmp_path: Path) -> None:
+def test_a_rewrite_keeps_the_batches_separate(lake: Lake, tmp_path: Path) -> None:
     made = [add_files(lake, rows(tmp_path, {"id": n, "v": n}, {"id": n + 100, "v": None})) for n in range(4)]
     add_files(lake, rows(tmp_path, {"id": 9, "v": 0.5}), **UNDELIVERED)
     add_files(lake, rows(tmp_path, {"id": 10, "v": 2**63}), **UNDELIVERED)
@@ -170,15 +170,15 @@ def test_a_rewrite_keeps_every_batch_apart(lake: Lake, tmp_path: Path) -> None:
         )
 
 
-def test_the_type_of_what_was_delivered_holds_and_the_refusal_says_what_to_do(lake: Lake, tmp_path: Path) -> None:
+def test_types_cannot_change_after_an_export_and_the_error_says_what_to_do(lake: Lake, tmp_path: Path) -> None:
     add_files(lake, rows(tmp_path, {"v": 10}))
     there = everything_in(tmp_path / "warehouse")
-    with pytest.raises(ImportRefusedError, match=r"line 2: column v .*delivered.*another dataset"):
+    with pytest.raises(ImportRefusedError, match=r"line 2: column v .*exported.*another dataset"):
         add_files(lake, rows(tmp_path, {"v": 10}, {"v": 10.5}), evolve=True)
     assert everything_in(tmp_path / "warehouse") == there
 
 
-def test_declared_types_hold(lake: Lake, tmp_path: Path) -> None:
+def test_declared_types_cannot_change(lake: Lake, tmp_path: Path) -> None:
     schema = pa.schema(
         [pa.field("id", pa.int32(), nullable=False), ("price", pa.decimal128(9, 2)), ("at", pa.date32())]
     )
@@ -190,28 +190,28 @@ def test_declared_types_hold(lake: Lake, tmp_path: Path) -> None:
     for bad, reason in (
         ({"id": 2**40}, "line 1: column id"),
         ({"id": 1, "price": 1.234}, "line 1: column price"),
-        ({"price": 1}, "column id is required and is not in the file"),
-        ({"id": None, "price": 1}, "line 1: column id is required and has no value"),
+        ({"price": 1}, "column id is required, but missing in the file"),
+        ({"id": None, "price": 1}, "line 1: column id is required, but a value is missing"),
         ({"id": 1, "new": 1}, "column new is not in the dataset"),
         ({"id": 1, "at": "2026-13-01"}, "line 1: column at"),
-        ({"id": "1"}, "line 1: column id is int32 in the dataset and holds text"),
+        ({"id": "1"}, "line 1: column id is int32 in the dataset, but the file has text"),
     ):
         with pytest.raises(ImportRefusedError, match=reason):
             add_files(lake, rows(tmp_path, bad), **UNDELIVERED)
     assert len(full(lake)) == 2
 
 
-def test_types_can_be_given_with_the_files(lake: Lake, tmp_path: Path) -> None:
+def test_types_can_be_declared_with_the_files(lake: Lake, tmp_path: Path) -> None:
     wanted = ParseOptions(types={"zip": pa.string(), "share": pa.float64()})
     add_files(lake, csv(tmp_path, "id,zip,share\n1,3000,1\n"), options=wanted)
     assert types(lake) == {"id": "long", "zip": "string", "share": "double"}
-    with pytest.raises(ImportRefusedError, match="column other, which is in none of the files"):
+    with pytest.raises(ImportRefusedError, match="column other, but no file has it"):
         add_files(lake, csv(tmp_path, "id\n1\n"), options=ParseOptions(types={"other": pa.string()}))
-    with pytest.raises(ImportRefusedError, match="Column zip is string in the dataset, not int64"):
+    with pytest.raises(ImportRefusedError, match="Column zip is declared as int64, but is string in the dataset"):
         add_files(lake, csv(tmp_path, "zip\n1\n"), options=ParseOptions(types={"zip": pa.int64()}))
 
 
-def test_the_type_that_is_given_for_a_new_column_of_a_dataset_holds(lake: Lake, tmp_path: Path) -> None:
+def test_a_declared_type_of_a_new_column_is_used(lake: Lake, tmp_path: Path) -> None:
     add_files(lake, csv(tmp_path, "id\n1\n"))
     options, evolving = ParseOptions(types={"new": pa.int64()}), UNDELIVERED | {"evolve": True}
     for file in (csv(tmp_path, "id,new\n2,x\n"), rows(tmp_path, {"new": 1}, {"new": 2**70})):
@@ -223,7 +223,7 @@ def test_the_type_that_is_given_for_a_new_column_of_a_dataset_holds(lake: Lake, 
     assert types(lake) == {"id": "long", "new": "long"}
 
 
-def test_a_dry_run_says_what_would_happen_and_writes_nothing(lake: Lake, tmp_path: Path) -> None:
+def test_a_dry_run_reports_changes_and_writes_nothing(lake: Lake, tmp_path: Path) -> None:
     new = ingest.dry_run(lake, TABLE, [input_file(csv(tmp_path, "a;b\n1;x\n"))], Attempt("x"), ParseOptions())
     assert (new.rows, new.columns_added, new.types_changed) == (1, ("a", "b"), ())
     assert any("delimiter" in note for note in new.notes)
@@ -252,7 +252,7 @@ def test_a_column_that_got_its_type_late_can_be_rewritten_with_the_others(lake: 
     assert [(row["a"], row["b"], row["s"]["x"]) for row in full(lake)] == [(None, 1, None), (1, 2, 1), (1.5, 3.5, 0.5)]
 
 
-def test_an_object_is_filled_while_its_neighbour_changes_its_type(lake: Lake, tmp_path: Path) -> None:
+def test_an_empty_object_gets_fields_while_another_column_changes_type(lake: Lake, tmp_path: Path) -> None:
     add_files(lake, rows(tmp_path, {"a": {"x": {}, "y": 1, "z": []}}))
     add_files(lake, rows(tmp_path, {"a": {"x": {"k": 1}, "y": 1.5, "z": [1]}}), **UNDELIVERED)
     assert [row["a"] for row in full(lake)] == [
@@ -268,23 +268,23 @@ def test_a_required_column_stays_required_when_its_type_changes(lake: Lake, tmp_
     pq.write_table(pa.table({"a": [1]}, pa.schema([pa.field("a", pa.int64(), nullable=False)])), file)
     add_files(lake, file)
     add_files(lake, rows(tmp_path, {"a": 1.5}), **UNDELIVERED)
-    with pytest.raises(ImportRefusedError, match="line 1: column a is required and has no value"):
+    with pytest.raises(ImportRefusedError, match="line 1: column a is required, but a value is missing"):
         add_files(lake, rows(tmp_path, {"a": None}, {"a": 2}), **UNDELIVERED)
     assert [row["a"] for row in full(lake)] == [1.0, 1.5]
 
 
-def test_a_struct_with_a_required_field_may_be_null_and_its_field_may_not(lake: Lake, tmp_path: Path) -> None:
+def test_a_struct_with_a_required_field_can_be_null_but_the_field_cannot(lake: Lake, tmp_path: Path) -> None:
     inner = pa.struct([pa.field("x", pa.string(), nullable=False)])
     tags = pa.list_(pa.field("element", pa.int64(), nullable=False))
     ingest.declare(lake, TABLE, pa.schema([("a", inner), ("b", pa.int64()), ("l", tags)]))
     add_files(lake, rows(tmp_path, {"b": 1}, {"a": {"x": "z"}, "l": [1]}, {"a": None, "l": None}))
     assert [row["a"] for row in full(lake)] == [None, {"x": "z"}, None]
     for bad, column in (({"a": {}}, r"a\.x"), ({"l": [1, None]}, r"l\[\]")):
-        with pytest.raises(ImportRefusedError, match=rf"line 2: column {column} is required and has no value"):
+        with pytest.raises(ImportRefusedError, match=rf"line 2: column {column} is required, but a value is missing"):
             add_files(lake, rows(tmp_path, {"b": 1, "l": [1], "a": {"x": "y"}}, bad))
 
 
-def test_columns_that_have_no_text_of_their_own_are_not_made_text(lake: Lake, tmp_path: Path) -> None:
+def test_columns_without_an_exact_text_form_do_not_become_text(lake: Lake, tmp_path: Path) -> None:
     file = tmp_path / "a.parquet"
     pq.write_table(pa.table({"a": pa.array([b"abc"]), "s": pa.array([{"x": 1}]), "b": [1]}), file)
     add_files(lake, file)
@@ -303,6 +303,6 @@ def test_numbers_become_text_as_exports_write_them(lake: Lake, tmp_path: Path) -
     assert texts[0] == "8.171991e19"
 
 
-def test_lists_of_nothing_within_lists_come_in(lake: Lake, tmp_path: Path) -> None:
+def test_empty_lists_within_lists_are_imported(lake: Lake, tmp_path: Path) -> None:
     add_files(lake, rows(tmp_path, {"a": [None, []]}, {"a": [[], None, []]}))
     assert [row["a"] for row in full(lake)] == [[None, []], [[], None, []]]

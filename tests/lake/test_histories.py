@@ -1,4 +1,4 @@
-"""What a table's history may have come through: other branches, staged writes, roll-backs, expiry, another table."""
+"""Table histories: other branches, staged writes, rollbacks, expiry, recreated tables."""
 
 import json
 from pathlib import Path
@@ -29,14 +29,14 @@ def rows(lake: Lake, *numbers: int) -> pa.Table:
 
 
 def stage(lake: Lake, *numbers: int) -> int:
-    """Write-audit-publish: a snapshot of no branch; its id."""
+    """Write-audit-publish: add a snapshot without a branch. Returns its id."""
     known = {one.snapshot_id for one in lake.load(TABLE).metadata.snapshots}
     lake.load(TABLE).append(rows(lake, *numbers), branch=None)
     (made,) = {one.snapshot_id for one in lake.load(TABLE).metadata.snapshots} - known
     return made
 
 
-def test_what_other_branches_tags_and_staged_writes_hold_does_not_matter(lake: Lake) -> None:
+def test_other_branches_tags_and_staged_writes_are_ignored(lake: Lake) -> None:
     first = add(lake, numbered(1))
     lake.load(TABLE).manage_snapshots().create_branch(first, "side").create_tag(first, "v1").commit()
     lake.load(TABLE).append(rows(lake, 2), branch="side")
@@ -47,15 +47,15 @@ def test_what_other_branches_tags_and_staged_writes_hold_does_not_matter(lake: L
     assert [row["n"] for row in full(lake)] == [1, 4]
 
 
-def test_a_staged_write_goes_out_when_it_is_published(lake: Lake) -> None:
+def test_a_staged_write_is_exported_when_it_is_published(lake: Lake) -> None:
     first = add(lake, numbered(1))
     staged = stage(lake, 2)
-    # Nothing has come to main since: its head is set to what was staged.
+    # Main has no new snapshot since: fast-forward it to the staged one.
     lake.load(TABLE).manage_snapshots().set_current_snapshot(staged).commit()
     assert increment(lake, first) == [2]
 
 
-def test_a_staged_write_that_is_picked_onto_a_newer_main_goes_out_once(lake: Lake) -> None:
+def test_a_cherry_picked_staged_write_is_exported_once(lake: Lake) -> None:
     first = add(lake, numbered(1))
     staged = stage(lake, 2)
     second = add(lake, numbered(3))
@@ -67,7 +67,7 @@ def test_a_staged_write_that_is_picked_onto_a_newer_main_goes_out_once(lake: Lak
 
 
 def pick(lake: Lake, staged: int) -> None:
-    """As other engines do: the staged snapshot's files are added by a new snapshot of main."""
+    """Cherry-pick, as other engines do: a new snapshot of main adds the staged snapshot's files."""
     table = lake.load(TABLE)
     snapshot = table.snapshot_by_id(staged)
     assert snapshot is not None
@@ -86,12 +86,12 @@ def test_a_tag_keeps_the_last_exported_snapshot_alive(lake: Lake) -> None:
     fourth = add(lake, numbered(4))
     assert increment(lake, first) == [2, 3, 4]
     lake.load(TABLE).maintenance.expire_snapshots().by_id(third).commit()
-    # The tag keeps the snapshot, but the way to it is broken: who knows what went on in between.
+    # The tag keeps the snapshot, but the snapshots in between have expired.
     assert scan.plan_increment(lake, TABLE, first, fourth).kind == "full"
     assert increment(lake, fourth) == []
 
 
-def test_a_roll_back_to_the_last_exported_snapshot_delivers_what_comes_after_it(lake: Lake) -> None:
+def test_after_a_rollback_to_the_last_exported_snapshot_newer_rows_are_exported(lake: Lake) -> None:
     first = add(lake, numbered(1))
     add(lake, numbered(2))
     lake.load(TABLE).manage_snapshots().rollback_to_snapshot(first).commit()
@@ -100,7 +100,7 @@ def test_a_roll_back_to_the_last_exported_snapshot_delivers_what_comes_after_it(
     assert increment(lake, first) == [3]
 
 
-def test_a_roll_back_behind_the_last_exported_snapshot_and_forth_again(lake: Lake) -> None:
+def test_a_rollback_before_the_last_exported_snapshot_and_forward_again(lake: Lake) -> None:
     first = add(lake, numbered(1))
     second = add(lake, numbered(2))
     lake.load(TABLE).manage_snapshots().rollback_to_snapshot(first).commit()
@@ -110,21 +110,21 @@ def test_a_roll_back_behind_the_last_exported_snapshot_and_forth_again(lake: Lak
     assert increment(lake, second) == []
 
 
-def test_another_table_of_the_same_name_is_exported_in_full(lake: Lake) -> None:
+def test_a_recreated_table_is_exported_in_full(lake: Lake) -> None:
     first = add(lake, numbered(1, 2))
     lake.catalog.drop_table(TABLE)
     again = add(lake, numbered(3))
     plan = scan.plan_increment(lake, TABLE, first, again)
     assert (plan.kind, sum(file.rows for file in plan.files)) == ("full", 1)
     assert plan.warning is not None
-    # A run that was to export a snapshot of the other one is told so.
+    # A run planned for a snapshot of the old table gets an error.
     for planned in (scan.plan_full, reading.table_schema):
         with pytest.raises(DeliveryError, match="has been removed") as gone:
             planned(lake, TABLE, first)
         assert gone.value.code == "EXPORT-1410-410"
 
 
-def test_a_table_that_was_registered_from_elsewhere_has_its_own_history(lake: Lake, tmp_path: Path) -> None:
+def test_a_registered_table_keeps_its_own_history(lake: Lake, tmp_path: Path) -> None:
     first = add(lake, numbered(1))
     (tmp_path / "other").mkdir()
     other = lake_in(tmp_path / "other")
@@ -136,7 +136,7 @@ def test_a_table_that_was_registered_from_elsewhere_has_its_own_history(lake: La
     assert [row["n"] for row in full(lake)] == [2]
 
 
-def test_older_metadata_that_were_registered_again_are_a_roll_back(lake: Lake) -> None:
+def test_registering_older_metadata_is_a_rollback(lake: Lake) -> None:
     first = add(lake, numbered(1))
     older = lake.load(TABLE).metadata_location
     second = add(lake, numbered(2))
@@ -148,7 +148,7 @@ def test_older_metadata_that_were_registered_again_are_a_roll_back(lake: Lake) -
 
 
 @pytest.mark.parametrize("lost", ["data", "manifest", "list", "metadata"])
-def test_files_that_vanish_are_told_with_what_happens_next(lake: Lake, lost: str) -> None:
+def test_missing_files_are_reported_with_the_remedy(lake: Lake, lost: str) -> None:
     first = add(lake, numbered(1))
     at = add(lake, numbered(2))
     table = lake.load(TABLE)
@@ -161,16 +161,16 @@ def test_files_that_vanish_are_told_with_what_happens_next(lake: Lake, lost: str
         "metadata": table.metadata_location,
     }
     local_path(paths[lost]).unlink()
-    with pytest.raises(DeliveryError, match="has been removed") as gone:
+    with pytest.raises(DeliveryError, match="was deleted") as gone:
         full(lake, at)
     assert gone.value.code == "EXPORT-1410-410"
-    assert "it plans from" in gone.value.remedy or "snapshot there is now" in gone.value.remedy
+    assert "it exports from the current snapshot" in gone.value.remedy
     if lost != "data":
-        with pytest.raises(DeliveryError, match="has been removed"):
+        with pytest.raises(DeliveryError, match="was deleted"):
             scan.plan_increment(lake, TABLE, first, at)
 
 
-def test_a_table_that_is_gone_is_told(lake: Lake) -> None:
+def test_a_dropped_table_is_reported(lake: Lake) -> None:
     at = add(lake, numbered(1))
     lake.catalog.drop_table(TABLE)
     for planned in (scan.plan_full, reading.table_schema):
@@ -180,7 +180,7 @@ def test_a_table_that_is_gone_is_told(lake: Lake) -> None:
 
 
 @pytest.mark.parametrize("change", ["version", "type"])
-def test_metadata_of_newer_versions_are_refused_in_words(lake: Lake, change: str) -> None:
+def test_metadata_of_newer_versions_is_refused_with_the_reason(lake: Lake, change: str) -> None:
     at = add(lake, numbered(1))
     path = local_path(lake.load(TABLE).metadata_location)
     document = json.loads(path.read_text(encoding="utf-8"))
@@ -202,7 +202,7 @@ def test_metadata_of_newer_versions_are_refused_in_words(lake: Lake, change: str
     assert lake.exists(TABLE)
 
 
-def test_what_pyiceberg_itself_writes_anew_goes_out_again(lake: Lake) -> None:
+def test_rows_rewritten_by_pyiceberg_are_exported_again(lake: Lake) -> None:
     add(lake, numbered(1, 2, 3))
     with lake.load(TABLE).update_spec() as update:
         update.add_field("n", IdentityTransform())
@@ -216,13 +216,13 @@ def test_what_pyiceberg_itself_writes_anew_goes_out_again(lake: Lake) -> None:
     assert sorted(increment(lake, at)) == [4, 9]
     assert scan.plan_increment(lake, TABLE, at, current(lake)).deleted_rows == 1
     at = current(lake)
-    # 1 and 3 lay in one file with 2, and are written anew without it.
+    # 1 and 3 were in one file with 2, and are rewritten without it.
     lake.load(TABLE).delete("n = 2")
     assert sorted(increment(lake, at)) == [1, 3]
     assert scan.plan_increment(lake, TABLE, at, current(lake)).deleted_rows == 1
 
 
-def test_manifests_that_are_merged_or_rewritten_change_nothing(lake: Lake) -> None:
+def test_merged_or_rewritten_manifests_do_not_affect_increments(lake: Lake) -> None:
     first = add(lake, numbered(1))
     with lake.load(TABLE).transaction() as transaction:
         transaction.set_properties({"commit.manifest-merge.enabled": "true", "commit.manifest.min-count-to-merge": "2"})

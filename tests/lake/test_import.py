@@ -1,4 +1,4 @@
-"""Files come in whole, as one snapshot, or not at all."""
+"""Files are imported completely, as one snapshot, or not at all."""
 
 import datetime as dt
 import gzip
@@ -35,7 +35,7 @@ def gzipped(path: Path, plain: Path) -> Path:
 
 
 @pytest.mark.parametrize("kind", ["parquet", "ndjson", "ndjson.gz"])
-def test_nested_rows_come_back_as_they_were(lake: Lake, tmp_path: Path, kind: str) -> None:
+def test_nested_rows_are_unchanged_after_the_round_trip(lake: Lake, tmp_path: Path, kind: str) -> None:
     file = parquet(tmp_path / "rows.parquet", ROWS) if kind == "parquet" else ndjson(tmp_path / "rows.ndjson", ROWS)
     if kind.endswith(".gz"):
         file = gzipped(tmp_path / "rows.jsonl.gz", file)
@@ -46,7 +46,7 @@ def test_nested_rows_come_back_as_they_were(lake: Lake, tmp_path: Path, kind: st
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".csv.gz"])
-def test_csv_comes_in_with_its_types_inferred(lake: Lake, tmp_path: Path, suffix: str) -> None:
+def test_csv_is_imported_with_inferred_types(lake: Lake, tmp_path: Path, suffix: str) -> None:
     text = tmp_path / "plain.csv"
     text.write_text('id,name,paid,on\n1,"Zürich, ""HB""",1.5,2026-03-01\n2,,,\n', encoding="utf-8")
     add_files(lake, text if suffix == ".csv" else gzipped(tmp_path / "rows.csv.gz", text))
@@ -115,7 +115,7 @@ def test_rows_of_one_file_need_not_have_the_same_fields(lake: Lake, tmp_path: Pa
     ]
 
 
-def test_text_takes_the_types_the_table_has(lake: Lake, tmp_path: Path) -> None:
+def test_text_is_converted_to_the_tables_types(lake: Lake, tmp_path: Path) -> None:
     at = dt.datetime(2026, 3, 1, 6, tzinfo=dt.UTC)
     schema = pa.schema([("at", pa.timestamp("us", "UTC")), ("price", pa.decimal128(9, 2)), ("share", pa.float64())])
     first = {"at": at, "price": Decimal("1.10"), "share": 0.5}
@@ -147,13 +147,13 @@ def test_objects_become_the_maps_and_text_the_dates_that_the_table_has(lake: Lak
     assert rows[1]["clock"] == dt.time(6, 0, 0, 500_000)
 
 
-def test_a_column_without_a_value_is_text_and_takes_what_the_table_has(lake: Lake, tmp_path: Path) -> None:
+def test_a_column_without_values_is_text_or_has_the_tables_type(lake: Lake, tmp_path: Path) -> None:
     add_files(lake, ndjson(tmp_path / "1.json", [{"id": 1, "late": None, "list": []}]))
     add_files(lake, ndjson(tmp_path / "2.json", [{"id": None, "late": "x", "list": ["y"]}]))
     assert full(lake) == [{"id": 1, "late": None, "list": []}, {"id": None, "late": "x", "list": ["y"]}]
 
 
-def test_csv_is_text_where_a_later_value_is_written_otherwise(lake: Lake, tmp_path: Path) -> None:
+def test_a_csv_column_is_text_if_a_later_value_has_another_form(lake: Lake, tmp_path: Path) -> None:
     lines = "".join(f"{n},{n},,{n}\n" for n in range(2000))
     (tmp_path / "1.csv").write_text(f"id,amount,note,code\n{lines}2000,0.5,late,x7\n")
     add_files(lake, tmp_path / "1.csv")
@@ -162,7 +162,7 @@ def test_csv_is_text_where_a_later_value_is_written_otherwise(lake: Lake, tmp_pa
     assert rows[-1] == {"id": 2000, "amount": "0.5", "note": "late", "code": "x7"}
 
 
-def test_csv_is_read_as_the_table_has_it(lake: Lake, tmp_path: Path) -> None:
+def test_csv_is_read_with_the_tables_types(lake: Lake, tmp_path: Path) -> None:
     add_files(lake, ndjson(tmp_path / "1.json", [{"zip": "03000", "share": 0.5}]))
     (tmp_path / "2.csv").write_text("zip,share,new\n03001,1,5\n")
     add_files(lake, tmp_path / "2.csv")
@@ -173,9 +173,9 @@ REFUSED: list[tuple[str, Callable[[Path], object], str]] = [
     (
         "a.json",
         lambda path: ndjson(path, [{"id": "text"}]),
-        r"a\.json, line 1: column id holds numbers and text",
+        r"a\.json, line 1: column id has both numbers and text",
     ),
-    ("a.json", lambda path: ndjson(path, [{"id": 1, "place": [1]}]), "column place holds objects and arrays"),
+    ("a.json", lambda path: ndjson(path, [{"id": 1, "place": [1]}]), "column place has both objects and arrays"),
     ("a.json", lambda path: path.write_text('{"id": 1}\n{"id": '), r"a\.json, line 2: "),
     ("a.json", lambda path: path.write_text('{"id": 1}\nnonsense\n'), r"a\.json, line 2: "),
     ("a.json", lambda path: path.write_bytes(b'{"id": 1, "name": "\xff"}\n'), r"a\.json, line 1: .*UTF-8"),
@@ -183,12 +183,12 @@ REFUSED: list[tuple[str, Callable[[Path], object], str]] = [
     ("a.json.gz", lambda path: path.write_bytes(b"no gzip"), r"a\.json\.gz cannot be read"),
     ("a.json.gz", lambda path: path.write_bytes(gzip.compress(b'{"id": 1}\n' * 9999)[:-9]), r"a\.json\.gz"),
     ("a.csv", lambda path: path.write_text("id,name\n1,x,extra\n"), r"a\.csv, line 2: "),
-    ("a.csv", lambda path: path.write_text("id,id\n1,2\n"), "two columns are called id"),
+    ("a.csv", lambda path: path.write_text("id,id\n1,2\n"), "two columns are named id"),
     ("a.csv", lambda path: path.write_text("id,name\n"), "no rows"),
     ("a.csv", lambda path: path.write_bytes(b""), "no rows"),
     ("a.parquet", lambda path: path.write_bytes(b"PAR1 and no more"), r"a\.parquet cannot be read"),
     ("a.parquet", lambda path: pq.write_table(pa.table({"id": pa.array([1], pa.duration("s"))}), path), "duration"),
-    ("a.parquet", lambda path: pq.write_table(pa.table({"id": pa.array([2**63], pa.uint64())}), path), "unchanged"),
+    ("a.parquet", lambda path: pq.write_table(pa.table({"id": pa.array([2**63], pa.uint64())}), path), "exactly"),
     ("a.csv", lambda path: path.write_text("id\nx\n"), r"a\.csv, line 2: column id "),
     ("a.csv", lambda path: path.write_bytes(b"id,word\n1,\xff\n"), r"line 2, column word: .*not valid UTF-8"),
     ("a.txt", lambda path: path.write_text("id\n1\n"), r"its name must end in \.parquet"),
@@ -196,7 +196,7 @@ REFUSED: list[tuple[str, Callable[[Path], object], str]] = [
 
 
 @pytest.mark.parametrize(("name", "make", "said"), REFUSED, ids=[f"{name}: {said}" for name, _, said in REFUSED])
-def test_a_file_that_does_not_fit_is_refused_whole(
+def test_a_file_that_does_not_match_is_refused_completely(
     lake: Lake, tmp_path: Path, name: str, make: Callable[[Path], object], said: str
 ) -> None:
     good = ndjson(tmp_path / "good.json", [{"id": 1, "place": {"city": "Bern"}, "name": "x"}])
@@ -212,7 +212,7 @@ def test_a_file_that_does_not_fit_is_refused_whole(
     assert lake.load(TABLE).schema() == schema
 
 
-def test_a_first_import_that_is_refused_makes_no_table(lake: Lake, tmp_path: Path) -> None:
+def test_a_refused_first_import_creates_no_table(lake: Lake, tmp_path: Path) -> None:
     good = ndjson(tmp_path / "good.json", [{"id": 1}])
     bad = tmp_path / "bad.json"
     bad.write_text('{"id": 1}\n{"id": ')
@@ -223,12 +223,12 @@ def test_a_first_import_that_is_refused_makes_no_table(lake: Lake, tmp_path: Pat
     assert everything_in(tmp_path) == there
 
 
-def test_a_file_that_is_not_there_is_named(lake: Lake, tmp_path: Path) -> None:
+def test_errors_name_a_missing_file(lake: Lake, tmp_path: Path) -> None:
     with pytest.raises(ImportRefusedError, match=r"missing\.csv is not a file"):
         add_files(lake, tmp_path / "missing.csv")
 
 
-def test_a_required_column_takes_no_null(lake: Lake, tmp_path: Path) -> None:
+def test_a_required_column_refuses_nulls(lake: Lake, tmp_path: Path) -> None:
     schema = pa.schema([pa.field("id", pa.int64(), nullable=False)])
     add_files(lake, parquet(tmp_path / "1.parquet", [{"id": 1}], schema))
     with pytest.raises(ImportRefusedError, match="required"):
@@ -244,7 +244,7 @@ def _import_many(folder: str, name: str, count: int) -> None:
     lake.close()
 
 
-def test_processes_that_import_at_once_lose_nothing(lake: Lake, tmp_path: Path) -> None:
+def test_concurrent_imports_by_processes_lose_no_rows(lake: Lake, tmp_path: Path) -> None:
     add_files(lake, ndjson(tmp_path / "first.json", [{"who": "first", "number": 0}]))
     spawn = multiprocessing.get_context("spawn")
     importers = [spawn.Process(target=_import_many, args=(str(tmp_path), name, 4)) for name in ("a", "b", "c")]

@@ -1,4 +1,4 @@
-"""Locations are taken literally, by us and by the library that commits, whatever characters they have."""
+"""Locations are taken literally, by Offtake and by PyIceberg, with any characters."""
 
 from contextlib import closing
 from pathlib import Path
@@ -55,12 +55,12 @@ def test_a_data_directory_of_any_name_holds_tables_that_are_written_read_and_rem
         assert [str(one) for one in lake.tables_in("sales")] == [TABLE]
         lake.purge(TABLE)
         assert lake.tables_in("sales") == []
-    # Nothing is in a folder of another name.
+    # No folder with another name was created.
     assert {path.name for path in tmp_path.iterdir()} == {name, "more.ndjson"}
 
 
 @pytest.mark.parametrize("value", ["Bern", "Zürich", "50%", "a/b", "c:d", "%41", "#?", " ", "a=b&c"])
-def test_partitions_are_read_whatever_their_values_make_of_folder_names(lake: Lake, value: str) -> None:
+def test_partitions_with_any_values_in_folder_names_are_read(lake: Lake, value: str) -> None:
     lake.catalog.create_namespace("sales")
     schema = Schema(NestedField(1, "city", StringType()), NestedField(2, "n", LongType()))
     spec = PartitionSpec(PartitionField(1, 1000, IdentityTransform(), "city"))
@@ -71,7 +71,7 @@ def test_partitions_are_read_whatever_their_values_make_of_folder_names(lake: La
 
 
 @given(NAMES)
-def test_a_location_is_the_path_after_its_scheme_for_every_name(name: str) -> None:
+def test_a_location_with_any_name_is_the_path_after_its_scheme(name: str) -> None:
     path = f"/folder/{name}"
     for location in (path, f"file://{path}", f"file:{path}", f"file://localhost{path}", f"FILE://{path}"):
         assert is_local(location)
@@ -83,7 +83,7 @@ def test_a_location_is_the_path_after_its_scheme_for_every_name(name: str) -> No
 @pytest.mark.parametrize(
     "location", ["file://host/data/x", "file:data/x", "file:", "ftp://host/x", "jdbc://x", "hf://datasets/x"]
 )
-def test_a_location_that_is_no_place_for_files_is_refused_by_name(location: str, tmp_path: Path) -> None:
+def test_unsupported_locations_are_refused_by_name(location: str, tmp_path: Path) -> None:
     for resolve in (local_path, file_system, LocationsIO.parse_location):
         with pytest.raises(LocationError, match="The location"):
             resolve(location)
@@ -91,13 +91,13 @@ def test_a_location_that_is_no_place_for_files_is_refused_by_name(location: str,
         Lake(f"sqlite:///{tmp_path / 'catalog.db'}", location)
 
 
-def test_keys_of_stores_are_taken_literally_too() -> None:
+def test_object_store_keys_are_taken_literally() -> None:
     for scheme in ("s3", "s3a"):
         assert LocationsIO.parse_location(f"{scheme}://bucket/a%20b#c") == ("s3", "bucket", "bucket/a%20b#c")
     assert not is_local("s3://bucket/a")
 
 
-def test_tables_of_earlier_versions_and_of_plain_paths_are_read_where_they_are(tmp_path: Path) -> None:
+def test_tables_of_earlier_versions_with_plain_paths_are_read(tmp_path: Path) -> None:
     catalog = f"sqlite:///{tmp_path / 'catalog.db'}"
     folder = tmp_path / "warehouse"
     with closing(Lake(catalog, folder.as_uri())) as lake:

@@ -1,4 +1,4 @@
-"""Tables by other writers: their types, their text and their metadata are read right, or refused by name."""
+"""Tables by other writers: their types, text and metadata are read correctly, or refused by name."""
 
 import json
 from collections.abc import Callable
@@ -49,12 +49,12 @@ def binary(*values: bytes | None) -> pa.Array:
 
 
 def untrue(*values: bytes | None) -> pa.Array:
-    """Text, says the type; not all of it is UTF-8."""
+    """A string array with bytes that are not all UTF-8."""
     return binary(*values).view(pa.string())
 
 
 def one_column(lake: Lake, kind: IcebergType, column: pa.Array) -> None:
-    """A table with a data file of that column, which is of another writer."""
+    """A table with a data file by another writer with that column."""
     create(lake, Schema(NestedField(1, "x", kind)))
     hive(lake, pa.table({"x": column}), Record())
 
@@ -71,7 +71,7 @@ def pieces(lake: Lake) -> tuple[list[reading.FileSlice], reading.TableSchema]:
 
 
 def rewrite(lake: Lake, rows: pa.Table, **options: Any) -> None:
-    """The table's one file, as another writer writes it."""
+    """The table's only file, rewritten as by another writer."""
     (file,) = data_files(lake.load(TABLE))
     pq.write_table(rows, local_path(file), **options)
 
@@ -84,7 +84,7 @@ TEXTS = StructType(
 
 
 def nested(text_array: Callable[..., pa.Array], value: bytes) -> pa.Array:
-    """A struct of text, a list of text and a map of text, with the value at every place."""
+    """A struct, a list and a map of text, with the value at every position."""
     items = text_array(value, b"x", None)
     keys = text_array(value, b"k", b"l")
     listed = pa.ListArray.from_arrays(pa.array([0, 2, 3], pa.int32()), items)
@@ -92,7 +92,7 @@ def nested(text_array: Callable[..., pa.Array], value: bytes) -> pa.Array:
     return pa.StructArray.from_arrays([text_array(value, None), listed, mapped], names=["a", "l", "m"])
 
 
-def test_text_that_its_writer_did_not_call_text_is_text_at_every_depth(lake: Lake) -> None:
+def test_text_without_the_string_annotation_is_read_at_every_depth(lake: Lake) -> None:
     one_column(lake, TEXTS, nested(binary, ZURICH))
     assert values(lake) == [
         {"a": "Zürich", "l": ["Zürich", "x"], "m": {"Zürich": "Zürich", "k": "x"}},
@@ -109,7 +109,7 @@ def test_text_in_large_bytes_and_views_is_text(lake: Lake, kind: pa.DataType) ->
 
 
 def passes(lake: Lake, invalid_text: text.InvalidText = "fail") -> bool:
-    """Whether the table's files go as they are stored."""
+    """Whether the table's files are copied as stored."""
     with reading.unchanged_row_groups(*pieces(lake), invalid_text=invalid_text) as stored:
         return stored is not None
 
@@ -120,13 +120,11 @@ def replaced(lake: Lake) -> list[Any]:
 
 
 @pytest.mark.parametrize("make", [binary, untrue])
-def test_text_that_is_not_utf_8_fails_by_column_and_file_unless_it_is_to_be_replaced(
-    lake: Lake, make: Callable[..., pa.Array]
-) -> None:
+def test_invalid_utf_8_is_refused_with_column_and_file_or_replaced(lake: Lake, make: Callable[..., pa.Array]) -> None:
     one_column(lake, StringType(), make(b"x", BAD))
     (file,) = data_files(lake.load(TABLE))
     reads: list[Callable[[], object]] = [lambda: list(reading.read(*pieces(lake)))]
-    # What its writer did not call text never goes as it is stored.
+    # Text without the string annotation is never copied as stored.
     reads += [lambda: passes(lake)] if make is untrue else []
     for read in reads:
         with pytest.raises(DeliveryError, match=r"Column x of the dataset's file .* not UTF-8") as failed:
@@ -139,7 +137,7 @@ def test_text_that_is_not_utf_8_fails_by_column_and_file_unless_it_is_to_be_repl
 
 
 @pytest.mark.parametrize("path", ["a", "l.element", "m.key", "m.value"])
-def test_text_that_is_not_utf_8_is_found_at_every_depth(lake: Lake, path: str) -> None:
+def test_invalid_utf_8_is_found_at_every_depth(lake: Lake, path: str) -> None:
     good, bad = nested(untrue, b"ok"), nested(untrue, BAD)
     maps = good.field("m"), bad.field("m")
     keyed = pa.MapArray.from_arrays(maps[0].offsets, maps[1].keys, maps[0].items)
@@ -155,7 +153,7 @@ def test_text_that_is_not_utf_8_is_found_at_every_depth(lake: Lake, path: str) -
 
 
 @given(st.lists(st.none() | st.binary(max_size=8), max_size=6), st.integers(0, 6))
-def test_bytes_that_are_not_utf_8_are_replaced_as_python_does(values: list[bytes | None], first: int) -> None:
+def test_invalid_utf_8_is_replaced_as_in_python(values: list[bytes | None], first: int) -> None:
     column = untrue(*values)
     listed = pa.ListArray.from_arrays(pa.array([0, *range(len(values) + 1)], pa.int32()), column)
     batch = pa.RecordBatch.from_arrays([column, listed.slice(1)], names=["x", "l"]).slice(first)
@@ -168,29 +166,29 @@ def test_bytes_that_are_not_utf_8_are_replaced_as_python_does(values: list[bytes
     assert is_valid == text.is_valid(pa.Table.from_batches([batch]))
 
 
-def test_columns_that_are_dropped_may_hold_any_bytes(lake: Lake) -> None:
+def test_dropped_columns_can_have_any_bytes(lake: Lake) -> None:
     create(lake, Schema(NestedField(1, "n", LongType())))
     hive(lake, pa.table({"n": [1], "other": untrue(BAD)}), Record())
     assert full(lake) == [{"n": 1}]
 
 
-def test_files_of_our_own_are_known_to_be_text_and_others_are_looked_at(lake: Lake, tmp_path: Path) -> None:
+def test_text_is_checked_except_in_our_own_files(lake: Lake, tmp_path: Path) -> None:
     add_files(lake, ndjson(tmp_path / "a.ndjson", [{"x": "Zürich"}]))
     (file,) = map(local_path, data_files(lake.load(TABLE)))
     written = pq.ParquetFile(file)
     assert text.is_marked(written.metadata.metadata, file.name)
-    # Another writer that takes the metadata along cannot take the mark along.
+    # The mark is invalid in a file of another writer that copied the metadata.
     assert not text.is_marked(written.metadata.metadata, "other.parquet")
     mark = {text.MARK: "other.parquet"}
     pq.write_table(pa.table({"x": untrue(BAD)}).replace_schema_metadata(mark), file)
     with pytest.raises(DeliveryError, match="not UTF-8"):
         passes(lake)
-    # A file with our mark is believed: it is not read twice.
+    # A file with our mark is trusted, and not read again.
     pq.write_table(pa.table({"x": untrue(BAD)}).replace_schema_metadata({text.MARK: file.name}), file)
     assert passes(lake)
 
 
-def test_text_that_came_in_otherwise_bears_no_mark(lake: Lake) -> None:
+def test_binary_columns_do_not_affect_the_text_mark(lake: Lake) -> None:
     add(lake, [{"x": BAD}], pa.schema([("x", pa.binary())]))
     (file,) = map(local_path, data_files(lake.load(TABLE)))
     assert text.is_marked(pq.read_metadata(file).metadata, file.name)
@@ -202,7 +200,7 @@ FAR = [-62_135_596_800 * SECOND, -11_676_096_000 * SECOND, 0, 253_402_300_799 * 
 """Years 1, 1600, 1970 and 9999."""
 
 
-def test_the_oldest_timestamps_are_exact_to_the_microsecond_in_every_year_and_at_every_depth(lake: Lake) -> None:
+def test_int96_timestamps_are_exact_in_every_year_and_at_every_depth(lake: Lake) -> None:
     kind = StructType(NestedField(2, "t", TimestampType()), NestedField(3, "l", ListType(4, TimestampType(), False)))
     far = pa.array([one if one is None else one + 1 for one in FAR], pa.timestamp("us"))
     listed = pa.ListArray.from_arrays(pa.array(range(6), pa.int32()), far)
@@ -213,7 +211,7 @@ def test_the_oldest_timestamps_are_exact_to_the_microsecond_in_every_year_and_at
     assert values(lake) == column.to_pylist()
 
 
-def test_nanoseconds_under_a_column_of_microseconds_are_exact_or_refused(lake: Lake) -> None:
+def test_nanoseconds_in_a_microsecond_column_are_exact_or_refused(lake: Lake) -> None:
     one_column(lake, TimestampType(), pa.array([1_000, None, -2_000], pa.timestamp("ns")))
     assert [one and one.microsecond for one in values(lake)] == [1, None, 999_998]
     assert not passes(lake)
@@ -247,28 +245,28 @@ FORMS: list[tuple[str, IcebergType, pa.Array, list[Any]]] = [
 
 
 @pytest.mark.parametrize(("kind", "column", "right"), [one[1:] for one in FORMS], ids=[one[0] for one in FORMS])
-def test_other_forms_of_a_type_are_read_into_the_tables(
+def test_other_arrow_forms_of_a_type_are_converted_to_the_tables_type(
     lake: Lake, kind: IcebergType, column: pa.Array, right: list[Any]
 ) -> None:
     one_column(lake, kind, column)
     assert list(map(str, values(lake))) == list(map(str, right))
     if not isinstance(kind, BooleanType):
-        # Parquet itself has the same forms, without Arrow's own schema.
+        # Without Arrow's own schema, Parquet has the same types.
         rewrite(lake, pa.table({"x": column}), store_schema=False)
         assert list(map(str, values(lake))) == list(map(str, right))
 
 
-def test_text_that_is_no_uuid_is_refused(lake: Lake) -> None:
+def test_text_that_is_not_a_uuid_is_refused(lake: Lake) -> None:
     one_column(lake, UUIDType(), pa.array(["not one"]))
     with pytest.raises(DeliveryError, match="column x is text in the file and uuid in the table"):
         full(lake)
 
 
 @pytest.mark.parametrize("day", [-1_000_000, 3_000_000, 2**31 - 1])
-def test_partitions_of_days_beyond_the_calendar_are_planned(
+def test_partitions_with_dates_beyond_the_calendar_can_be_planned(
     lake: Lake, day: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # PyIceberg cannot write the names of such partitions.
+    # PyIceberg cannot write partitions with such names.
     monkeypatch.setattr(PartitionSpec, "partition_to_path", lambda *_: "day")
     create(lake, Schema(NestedField(1, "n", LongType()), NestedField(2, "day", DateType())))
     with lake.load(TABLE).update_spec() as update:
@@ -279,7 +277,7 @@ def test_partitions_of_days_beyond_the_calendar_are_planned(
 
 
 def metadata(lake: Lake, change: Callable[[dict[str, Any]], None]) -> None:
-    """Change the table's metadata as another writer would have written them."""
+    """Change the table's metadata to that of another writer."""
     path = local_path(lake.load(TABLE).metadata_location)
     document = json.loads(path.read_text(encoding="utf-8"))
     change(document)
@@ -312,11 +310,11 @@ TWICE = {"type": "struct", "fields": [column("a", "long") | {"id": 91}, column("
 REFUSED: dict[str, tuple[Callable[[Row], None], str]] = {
     "a name twice": (columns(column("n", "long")), "two columns whose full name is n"),
     "a name twice in a struct": (columns(column("s", TWICE)), r"two columns whose full name is s\.a"),
-    "too deep": (columns(column("s", deep(200))), "nested deeper"),
-    "variant": (columns(column("v", "variant")), "a column of type variant"),
+    "too deep": (columns(column("s", deep(200))), "nested too deeply"),
+    "variant": (columns(column("v", "variant")), "a column of the unsupported type variant"),
     "in a list": (
         columns(column("v", {"type": "list", "element-id": 91, "element": "variant", "element-required": False})),
-        "a column of type variant",
+        "a column of the unsupported type variant",
     ),
     "version": (lambda document: document.update({"format-version": 4}), "version 4 of Iceberg's format"),
     "view": (make_a_view, "a view, not a table"),
@@ -324,7 +322,7 @@ REFUSED: dict[str, tuple[Callable[[Row], None], str]] = {
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_metadata_that_are_not_read_are_refused_with_their_cause(lake: Lake, case: str) -> None:
+def test_unsupported_metadata_is_refused_with_the_cause(lake: Lake, case: str) -> None:
     add(lake, numbered(1))
     change, cause = REFUSED[case]
     metadata(lake, change)
@@ -336,15 +334,17 @@ def test_metadata_that_are_not_read_are_refused_with_their_cause(lake: Lake, cas
 def test_columns_of_64_levels_and_names_with_dots_are_read(lake: Lake) -> None:
     add(lake, numbered(1))
     metadata(lake, columns(column("a.b", deep(64))))
-    # In a thread: the tests themselves take up much of what Python's stack holds.
+    # In a thread with a fresh stack: the test itself already uses much of Python's recursion limit.
     with ThreadPoolExecutor(1) as thread:
         assert thread.submit(full, lake).result() == [numbered(1)[0] | {"a.b": None}]
 
 
-def test_a_location_that_is_not_supported_or_not_there_is_named(lake: Lake) -> None:
+def test_unsupported_and_missing_locations_are_reported(lake: Lake) -> None:
     add(lake, numbered(1))
     metadata(lake, lambda document: document["snapshots"][0].update({"manifest-list": "ftp://host/list.avro"}))
-    with pytest.raises(DeliveryError, match=r"The location ftp://host/list\.avro has the scheme ftp") as failed:
+    with pytest.raises(
+        DeliveryError, match=r"The location ftp://host/list\.avro has the unsupported scheme ftp"
+    ) as failed:
         pieces(lake)
     assert failed.value.code == "EXPORT-1500-500"
     metadata(lake, lambda document: document["snapshots"][0].update({"manifest-list": "file:///nowhere/list.avro"}))
@@ -367,13 +367,15 @@ def test_damaged_manifests_are_refused(lake: Lake, content: bytes | str) -> None
 @pytest.mark.parametrize(
     ("spoil", "cause"),
     [
-        (lambda path: path.write_bytes(b"a,b\n1,2\n" * 9), "not a Parquet file, or it is cut off"),
-        (lambda path: path.write_bytes(b""), "not a Parquet file, or it is cut off|size is 0 bytes"),
+        (lambda path: path.write_bytes(b"a,b\n1,2\n" * 9), "not a Parquet file, or it is truncated"),
+        (lambda path: path.write_bytes(b""), "not a Parquet file, or it is truncated|size is 0 bytes"),
         (lambda path: (path.unlink(), path.mkdir()), "directory"),
     ],
     ids=["not Parquet", "empty", "a folder"],
 )
-def test_a_data_file_that_is_there_is_not_called_removed(lake: Lake, spoil: Callable[[Path], Any], cause: str) -> None:
+def test_an_unreadable_data_file_is_not_reported_as_deleted(
+    lake: Lake, spoil: Callable[[Path], Any], cause: str
+) -> None:
     add(lake, numbered(1))
     (file,) = map(local_path, data_files(lake.load(TABLE)))
     spoil(file)
@@ -385,7 +387,7 @@ def test_a_data_file_that_is_there_is_not_called_removed(lake: Lake, spoil: Call
         assert "removed" not in str(failed.value)
 
 
-def test_a_file_without_permission_is_said_to_be_so() -> None:
+def test_a_file_without_permission_is_reported() -> None:
     # As root, every file can be read.
     error = unreadable("file:///a.parquet", PermissionError(13, "Permission denied"))
     assert (error.code, "permission denied" in error.message) == ("EXPORT-1500-500", True)

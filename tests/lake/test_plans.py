@@ -1,4 +1,4 @@
-"""What an increment holds, whatever was done to the table in between."""
+"""The rows of an increment after various table changes."""
 
 import pytest
 
@@ -19,7 +19,7 @@ def current(lake: Lake) -> int:
     return found
 
 
-def test_an_increment_is_what_was_appended_since_oldest_first(lake: Lake) -> None:
+def test_an_increment_has_the_rows_appended_since_oldest_first(lake: Lake) -> None:
     first = add(lake, numbered(1, 2))
     second = add(lake, numbered(3))
     third = add(lake, numbered(4, 5))
@@ -31,17 +31,17 @@ def test_an_increment_is_what_was_appended_since_oldest_first(lake: Lake) -> Non
     assert [row["n"] for row in full(lake, second)] == [1, 2, 3]
 
 
-def test_rows_written_anew_by_an_overwrite_go_out_again(lake: Lake) -> None:
+def test_rows_rewritten_by_an_overwrite_are_exported_again(lake: Lake) -> None:
     first = add(lake, numbered(1, 2))
     table = lake.load(TABLE)
     changed = table.scan().to_arrow().slice(0, 1)
     table.overwrite(changed, "n = 1")
-    # The file of 1 and 2 was rewritten without 1, and 1 was written anew.
+    # The file with 1 and 2 was rewritten without 1, and 1 was written again.
     assert sorted(increment(lake, first)) == [1, 2]
     assert sorted(ids(lake)) == [1, 2]
 
 
-def test_what_came_and_went_within_the_range_does_not_go_out(lake: Lake) -> None:
+def test_rows_added_and_removed_within_the_range_are_not_exported(lake: Lake) -> None:
     first = add(lake, numbered(1))
     add(lake, numbered(2, 3))
     add(lake, numbered(4))
@@ -51,7 +51,7 @@ def test_what_came_and_went_within_the_range_does_not_go_out(lake: Lake) -> None
     assert plan.deleted_rows == 2
 
 
-def test_deletes_alone_deliver_nothing_and_are_counted(lake: Lake) -> None:
+def test_deletes_export_no_rows_and_are_counted(lake: Lake) -> None:
     add(lake, numbered(1, 2))
     second = add(lake, numbered(3, 4))
     lake.load(TABLE).delete("n >= 3")
@@ -60,7 +60,7 @@ def test_deletes_alone_deliver_nothing_and_are_counted(lake: Lake) -> None:
     assert ids(lake) == [1, 2]
 
 
-def test_compaction_delivers_nothing_and_hides_nothing(lake: Lake) -> None:
+def test_a_compaction_neither_adds_nor_hides_rows(lake: Lake) -> None:
     first = add(lake, numbered(1, 2))
     second = add(lake, numbered(3))
     compact(lake.load(TABLE))
@@ -70,14 +70,14 @@ def test_compaction_delivers_nothing_and_hides_nothing(lake: Lake) -> None:
     assert sorted(ids(lake)) == [1, 2, 3, 4]
 
 
-def test_rows_that_were_compacted_and_then_removed_do_not_go_out(lake: Lake) -> None:
+def test_rows_removed_after_a_compaction_are_not_exported(lake: Lake) -> None:
     first = add(lake, numbered(0))
     add(lake, numbered(1))
     compact(lake.load(TABLE))
     add(lake, numbered(2))
     compact(lake.load(TABLE))
     lake.load(TABLE).delete("n = 1")
-    # What is left of the compacted file was written anew, and goes out again.
+    # The remaining rows of the compacted file were rewritten, and are exported again.
     assert sorted(increment(lake, first)) == [0, 2]
     lake.load(TABLE).delete("n >= 0")
     assert increment(lake, first) == []
@@ -95,7 +95,7 @@ def test_position_deletes_are_applied_in_full_and_in_increments(lake: Lake) -> N
     assert [row["n"] for row in full(lake, second)] == [1, 2, 3, 4, 5]
 
 
-def test_a_table_with_equality_deletes_is_refused_with_what_to_do(lake: Lake) -> None:
+def test_a_table_with_equality_deletes_is_refused_with_the_remedy(lake: Lake) -> None:
     first = add(lake, numbered(1, 2))
     delete_equal(lake.load(TABLE), 1)
     with pytest.raises(DeliveryError, match="equality deletes") as refused:
@@ -106,7 +106,7 @@ def test_a_table_with_equality_deletes_is_refused_with_what_to_do(lake: Lake) ->
         scan.plan_increment(lake, TABLE, first, current(lake))
 
 
-def test_when_the_last_exported_snapshot_is_gone_the_increment_is_full_and_says_so(lake: Lake) -> None:
+def test_an_increment_is_full_with_a_warning_if_the_last_exported_snapshot_expired(lake: Lake) -> None:
     first = add(lake, numbered(1))
     add(lake, numbered(2))
     last = add(lake, numbered(3))
@@ -118,7 +118,7 @@ def test_when_the_last_exported_snapshot_is_gone_the_increment_is_full_and_says_
     assert sum(file.rows for file in plan.files) == 3
 
 
-def test_after_a_roll_back_the_increment_is_full(lake: Lake) -> None:
+def test_an_increment_after_a_rollback_is_full(lake: Lake) -> None:
     first = add(lake, numbered(1))
     second = add(lake, numbered(2))
     lake.load(TABLE).manage_snapshots().rollback_to_snapshot(first).commit()
@@ -127,7 +127,7 @@ def test_after_a_roll_back_the_increment_is_full(lake: Lake) -> None:
     assert ids(lake) == [1, 3]
 
 
-def test_a_snapshot_that_is_gone_is_told(lake: Lake) -> None:
+def test_an_expired_snapshot_is_reported(lake: Lake) -> None:
     first = add(lake, numbered(1))
     add(lake, numbered(2))
     lake.load(TABLE).maintenance.expire_snapshots().by_id(first).commit()

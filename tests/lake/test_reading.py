@@ -1,4 +1,4 @@
-"""Rows come out under one schema, whatever schema each file was written under."""
+"""Rows are read with one schema, whatever schema each file was written with."""
 
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from tests.lake.lakes import TABLE, add, add_files, full, numbered, read
 from tests.lake.other_writers import delete_positions
 
 
-def test_columns_are_found_by_their_ids(lake: Lake) -> None:
+def test_columns_are_matched_by_field_id(lake: Lake) -> None:
     kind = pa.struct([("street", pa.string()), ("zip", pa.int32())])
     schema = pa.schema([("n", pa.int32()), ("gone", pa.string()), ("name", pa.string()), ("place", kind)])
     add(lake, [{"n": 1, "gone": "x", "name": "a", "place": {"street": "s", "zip": 1}}], schema)
@@ -37,19 +37,19 @@ def test_columns_are_found_by_their_ids(lake: Lake) -> None:
     assert list(full(lake)[0]) == ["place", "n", "label", "fresh"]
 
 
-def test_a_snapshot_is_read_under_the_schema_it_was_written_with(lake: Lake) -> None:
+def test_a_snapshot_is_read_with_its_own_schema(lake: Lake) -> None:
     first = add(lake, numbered(1))
     add(lake, [{"n": 2, "city": "x", "new": 1.5}])
     with lake.load(TABLE).update_schema() as update:
         update.rename_column("city", "town")
         update.add_column("later", DoubleType())
     assert full(lake, first) == numbered(1)
-    # A change of schema is no snapshot: what was committed last was committed as it was then.
+    # A schema change adds no snapshot: the last snapshot keeps its schema.
     assert full(lake)[1] == {"n": 2, "city": "x", "new": 1.5}
 
 
 @pytest.mark.parametrize("most_rows", [1, 5, 7, 100])
-def test_however_large_files_are_cut_every_row_is_read_once_and_in_order(lake: Lake, most_rows: int) -> None:
+def test_every_row_of_split_files_is_read_once_and_in_order(lake: Lake, most_rows: int) -> None:
     snapshot = add(lake, numbered(*range(20)))
     (file,) = scan.plan_full(lake, TABLE, snapshot).files
     table = pq.read_table(local_path(file.path))
@@ -65,7 +65,7 @@ def test_however_large_files_are_cut_every_row_is_read_once_and_in_order(lake: L
 
 
 @pytest.mark.parametrize("most_rows", [3, 9, 100])
-def test_deleted_positions_are_those_of_the_whole_file_however_it_is_cut(lake: Lake, most_rows: int) -> None:
+def test_deleted_positions_refer_to_the_whole_file_when_it_is_split(lake: Lake, most_rows: int) -> None:
     snapshot = add(lake, numbered(*range(20)))
     (file,) = scan.plan_full(lake, TABLE, snapshot).files
     pq.write_table(pq.read_table(local_path(file.path)), local_path(file.path), row_group_size=3)
@@ -83,7 +83,7 @@ def test_small_files_are_read_together(lake: Lake) -> None:
 
 
 @pytest.mark.parametrize("break_it", ["remove", "cut"])
-def test_a_file_that_cannot_be_read_is_named(lake: Lake, break_it: str) -> None:
+def test_errors_name_an_unreadable_file(lake: Lake, break_it: str) -> None:
     snapshot = add(lake, numbered(*range(10)))
     (file,) = scan.plan_full(lake, TABLE, snapshot).files
     path = local_path(file.path)
@@ -95,7 +95,7 @@ def test_a_file_that_cannot_be_read_is_named(lake: Lake, break_it: str) -> None:
         read(lake, [file], snapshot)
 
 
-def test_a_description_and_a_preview_show_the_table_as_it_is(lake: Lake, tmp_path: Path) -> None:
+def test_a_description_and_a_preview_show_the_current_table(lake: Lake, tmp_path: Path) -> None:
     pq.write_table(pa.table({"n": range(20_000)}), tmp_path / "n.parquet")
     add_files(lake, tmp_path / "n.parquet")
     add(lake, [{"n": -1, "new": "x"}])

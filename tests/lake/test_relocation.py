@@ -1,4 +1,4 @@
-"""A warehouse in another folder: nothing in it speaks of the old one, and other readers find all of it."""
+"""Relocated warehouses: no file refers to the old folder, and other readers read all rows."""
 
 import gzip
 import json
@@ -39,7 +39,10 @@ PARTITIONED = {
 
 
 def grown(lake: Lake) -> int:
-    """A table with a history, partitions of many types and position deletes; the snapshot before the last two."""
+    """Create a table with a history, partitions of many types and position deletes.
+
+    Returns the snapshot before the last two.
+    """
     add(lake, numbered(0, 1))
     with lake.load(TABLE).update_schema() as schema:
         for name, kind in PARTITIONED.items():
@@ -57,7 +60,7 @@ def grown(lake: Lake) -> int:
     return at
 
 
-def test_nothing_speaks_of_the_old_folder_and_all_sizes_are_right(lake: Lake, tmp_path: Path) -> None:
+def test_no_file_refers_to_the_old_folder_and_all_sizes_are_correct(lake: Lake, tmp_path: Path) -> None:
     at = grown(lake)
     with lake.load(TABLE).transaction() as change:
         change.set_properties({"write.data.path": f"{lake.load(TABLE).location()}/data", "note": "as it was"})
@@ -76,7 +79,7 @@ def test_nothing_speaks_of_the_old_folder_and_all_sizes_are_right(lake: Lake, tm
 
 
 def snapshots(table: Table) -> list[Any]:
-    """What the table's snapshots say, but for where files are and how large those are that were rewritten."""
+    """The table's snapshots and files, without locations and without the sizes of rewritten files."""
     told = []
     for snapshot in table.snapshots():
         for manifest in snapshot.manifests(table.io):
@@ -91,7 +94,7 @@ def _told(file: Any) -> list[Any]:
 
 
 def assert_whole(table: Table, old: str) -> None:
-    """Files are there at the size that is said of them, and nothing names the old folder."""
+    """Assert that all files exist with the recorded sizes, and none refers to the old folder."""
     for path in local_path(table.location()).rglob("*"):
         if path.is_file():
             content = path.read_bytes()
@@ -108,7 +111,7 @@ def assert_whole(table: Table, old: str) -> None:
                 assert local_path(entry.data_file.file_path).stat().st_size == entry.data_file.file_size_in_bytes
 
 
-def test_equality_deletes_stay_as_they_are(lake: Lake, tmp_path: Path) -> None:
+def test_equality_deletes_stay_unchanged(lake: Lake, tmp_path: Path) -> None:
     add(lake, numbered(0, 1))
     delete_equal(lake.load(TABLE), 1)
     (delete,) = _deletes(lake.load(TABLE))
@@ -127,7 +130,7 @@ def _deletes(table: Table) -> list[str]:
 
 
 def copied(lake: Lake, folder: Path) -> tuple[list[str], Move]:
-    """The warehouse copied to another folder, and nothing rewritten yet."""
+    """The warehouse copied to another folder, not rewritten yet."""
     shutil.copytree(folder / "warehouse", folder / "new")
     return [lake.load(TABLE).metadata_location], Move(f"file://{folder}/warehouse", f"file://{folder}/new")
 
@@ -144,11 +147,11 @@ def test_deletes_that_cannot_be_rewritten_are_refused(
     else:
         delete_positions(lake.load(TABLE), path, [0])
     metadata, move = copied(lake, tmp_path)
-    with pytest.raises(OfftakeError, match=f"in the format {form}.*Set OFFTAKE_WAREHOUSE to where the tables were"):
+    with pytest.raises(OfftakeError, match=f"the format {form}.*Set OFFTAKE_WAREHOUSE to the old folder"):
         relocate_tables(metadata, move)
 
 
-def test_metadata_that_is_compressed_stays_so(lake: Lake, tmp_path: Path) -> None:
+def test_compressed_metadata_stays_compressed(lake: Lake, tmp_path: Path) -> None:
     add(lake, numbered(0))
     (metadata,), move = copied(lake, tmp_path)
     plain = local_path(move.new_location(metadata))
@@ -158,7 +161,7 @@ def test_metadata_that_is_compressed_stays_so(lake: Lake, tmp_path: Path) -> Non
     assert json.loads(gzip.decompress(packed.read_bytes()))["location"].startswith(move.new)
 
 
-def test_a_snapshot_of_version_1_may_name_its_manifests_itself(lake: Lake, tmp_path: Path) -> None:
+def test_version_1_snapshots_with_their_own_manifest_lists_are_rewritten(lake: Lake, tmp_path: Path) -> None:
     add(lake, numbered(0))
     (manifest,) = [one.manifest_path for one in lake.load(TABLE).snapshots()[0].manifests(LocationsIO())]
     (metadata,), move = copied(lake, tmp_path)
@@ -173,7 +176,7 @@ def test_a_snapshot_of_version_1_may_name_its_manifests_itself(lake: Lake, tmp_p
         assert "/warehouse/" not in repr(list(source))
 
 
-def test_two_names_of_one_table_are_moved_once(lake: Lake, tmp_path: Path) -> None:
+def test_a_table_with_two_names_is_rewritten_once(lake: Lake, tmp_path: Path) -> None:
     add(lake, numbered(0, 1))
     lake.catalog.register_table(("sales", "again"), lake.load(TABLE).metadata_location)
     moved, _ = move_warehouse(lake, tmp_path / "warehouse", tmp_path / "warehouse" / "inside")
@@ -200,9 +203,9 @@ def misshapen(document: dict[str, Any], _: Path) -> None:
 
 @pytest.mark.parametrize(
     ("harm", "problem"),
-    [(outside, "outside of the warehouse"), (damaged, "damaged"), (lacking, "lacks a file"), (misshapen, "damaged")],
+    [(outside, "outside the warehouse"), (damaged, "damaged"), (lacking, "lacks a file"), (misshapen, "damaged")],
 )
-def test_what_an_archive_claims_is_not_believed(
+def test_malicious_archives_are_refused(
     lake: Lake, tmp_path: Path, harm: Callable[[dict[str, Any], Path], None], problem: str
 ) -> None:
     add(lake, numbered(0))
@@ -218,17 +221,17 @@ def test_what_an_archive_claims_is_not_believed(
     assert (tmp_path / "outside.avro").read_text() == "mine"
 
 
-def test_what_is_outside_of_the_warehouse_is_not_even_read(lake: Lake, tmp_path: Path) -> None:
+def test_files_outside_the_warehouse_are_not_read(lake: Lake, tmp_path: Path) -> None:
     add(lake, numbered(0))
     _, move = copied(lake, tmp_path)
     pipe = tmp_path / "pipe"
-    os.mkfifo(pipe)  # whoever opens it waits for ever
+    os.mkfifo(pipe)  # opening it blocks for ever
     for location in (f"file://{pipe}", "/dev/zero"):
-        with pytest.raises(OfftakeError, match="outside of the warehouse"):
+        with pytest.raises(OfftakeError, match="outside the warehouse"):
             relocate_tables([location], move)
 
 
-def test_metadata_that_grows_when_it_is_unpacked_is_refused(
+def test_a_decompression_bomb_as_metadata_is_refused(
     lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     add(lake, numbered(0))
@@ -254,23 +257,23 @@ def test_metadata_that_grows_when_it_is_unpacked_is_refused(
         ("file:///a/b/p=%2F#1/x?y", "file:///n/p=%2F#1/x?y"),
     ],
 )
-def test_a_location_in_any_form_is_moved(location: str, moved: str) -> None:
+def test_locations_in_any_form_are_rewritten(location: str, moved: str) -> None:
     assert Move("file:///a/b", "file:///n/").new_location(location) == moved
 
 
 @pytest.mark.parametrize("name", ["location", "write.data.path", "write.metadata.path"])
-def test_a_table_may_not_write_outside_of_the_warehouse(lake: Lake, tmp_path: Path, name: str) -> None:
+def test_a_table_that_would_write_outside_the_warehouse_is_refused(lake: Lake, tmp_path: Path, name: str) -> None:
     add(lake, numbered(0))
     metadata, warehouse = lake.load(TABLE).metadata_location, f"file://{tmp_path}/warehouse"
     check_inside([metadata], warehouse)
     document = json.loads(local_path(metadata).read_text())
     (document if name == "location" else document["properties"])[name] = f"file://{tmp_path}/elsewhere"
     local_path(metadata).write_text(json.dumps(document))
-    with pytest.raises(OfftakeError, match="outside of the warehouse"):
+    with pytest.raises(OfftakeError, match="outside the warehouse"):
         check_inside([metadata], warehouse)
 
 
-def test_contents_are_those_of_the_new_folder(lake: Lake, tmp_path: Path) -> None:
+def test_table_files_are_those_of_the_new_folder(lake: Lake, tmp_path: Path) -> None:
     add(lake, numbered(0, 1))
     moved, _ = move_warehouse(lake, tmp_path / "warehouse", tmp_path / "new")
     (metadata,) = table_files.metadata_locations(tmp_path / "catalog.db")

@@ -1,4 +1,4 @@
-"""A data file that is in a table several times: its rows are in the table as often, and go out as often."""
+"""A data file that a table contains several times: its rows are exported as often."""
 
 from offtake.lake import scan, table_files
 from offtake.lake.catalog import Lake
@@ -11,7 +11,7 @@ def numbers(rows: list[Row]) -> list[int]:
 
 
 def again(lake: Lake, times: int = 1) -> int:
-    """Append the table's newest file that often in one commit; the snapshot."""
+    """Append the table's newest file `times` times in one commit. Returns the snapshot."""
     table = lake.load(TABLE)
     append_again(table, *[next(iter(data_files(table).values()))] * times)
     snapshot = scan.current_snapshot(lake, TABLE)
@@ -19,7 +19,7 @@ def again(lake: Lake, times: int = 1) -> int:
     return snapshot
 
 
-def test_in_several_snapshots(lake: Lake) -> None:
+def test_a_file_added_by_several_snapshots_is_exported_as_often(lake: Lake) -> None:
     first = add(lake, numbered(0))
     second = add(lake, numbered(1))
     third = again(lake)
@@ -30,14 +30,14 @@ def test_in_several_snapshots(lake: Lake) -> None:
     assert numbers(full(lake)) == [0, 1, 1, 1]
 
 
-def test_in_one_snapshot(lake: Lake) -> None:
+def test_a_file_added_several_times_by_one_snapshot_is_exported_as_often(lake: Lake) -> None:
     first = add(lake, numbered(1))
     again(lake, times=2)
     assert increment(lake, first) == [1, 1]
     assert numbers(full(lake)) == [1, 1, 1]
 
 
-def test_only_what_came_in_the_range_is_due_of_a_compaction_of_both(lake: Lake) -> None:
+def test_only_entries_of_the_range_are_exported_after_a_mixed_compaction(lake: Lake) -> None:
     first = add(lake, numbered(1))
     again(lake)
     compact(lake.load(TABLE))
@@ -45,7 +45,7 @@ def test_only_what_came_in_the_range_is_due_of_a_compaction_of_both(lake: Lake) 
     assert increment(lake, first) == [1]
 
 
-def test_all_is_due_of_a_compaction_of_what_came_twice_in_the_range(lake: Lake) -> None:
+def test_all_entries_are_exported_after_a_compaction_of_entries_of_the_range(lake: Lake) -> None:
     first = add(lake, numbered(0))
     add(lake, numbered(1))
     again(lake)
@@ -58,7 +58,7 @@ def path_of(lake: Lake, snapshot: int) -> str:
     return file.path
 
 
-def test_deleted_positions_are_those_of_the_entries_that_were_there(lake: Lake) -> None:
+def test_deleted_positions_apply_only_to_the_entries_at_that_time(lake: Lake) -> None:
     first = add(lake, numbered(1, 2))
     second = again(lake)
     delete_positions(lake.load(TABLE), path_of(lake, first), [0], "exact")
@@ -69,7 +69,7 @@ def test_deleted_positions_are_those_of_the_entries_that_were_there(lake: Lake) 
     assert sorted(increment(lake, second)) == [1, 2]
 
 
-def test_an_overwrite_of_both_delivers_what_it_wrote(lake: Lake) -> None:
+def test_an_overwrite_of_both_entries_exports_its_rows(lake: Lake) -> None:
     first = add(lake, numbered(1, 2))
     again(lake)
     lake.load(TABLE).delete("n = 1")
@@ -77,7 +77,7 @@ def test_an_overwrite_of_both_delivers_what_it_wrote(lake: Lake) -> None:
     assert increment(lake, first) == [2, 2]
 
 
-def test_a_backup_has_the_file_once(lake: Lake) -> None:
+def test_a_backup_contains_the_file_once(lake: Lake) -> None:
     add(lake, numbered(1))
     again(lake, times=2)
     uris = [file.uri for file in table_files.files_of(lake.load(TABLE).metadata_location)]

@@ -1,4 +1,4 @@
-"""Files of too many fields are refused before their columns are made, in every format."""
+"""Files with too many fields are refused before their columns are built, in every format."""
 
 import time
 from collections.abc import Callable
@@ -49,16 +49,16 @@ def test_twenty_thousand_fields_are_refused_at_once(lake: Lake, tmp_path: Path, 
     begun = time.process_time()
     with pytest.raises(ImportRefusedError, match=r"more than 10,?000 (fields|columns)"):
         add_files(lake, file)
-    # A second is what users are promised; the columns would have taken ten of them.
+    # The limit is one second; building the columns would take ten.
     assert time.process_time() - begun < 3
 
 
-def test_a_dataset_does_not_grow_beyond_the_bound_by_several_files(lake: Lake, tmp_path: Path) -> None:
+def test_several_files_cannot_exceed_the_field_limit_together(lake: Lake, tmp_path: Path) -> None:
     add_files(lake, parquet(tmp_path, NAMES[:6_000]))
     with pytest.raises(ImportRefusedError, match="more than 10000 fields"):
         add_files(lake, parquet(tmp_path, NAMES[6_000:12_000]))
 
 
-def test_many_values_that_look_like_names_are_no_fields(lake: Lake, tmp_path: Path) -> None:
+def test_values_that_look_like_names_do_not_count_as_fields(lake: Lake, tmp_path: Path) -> None:
     lines = "".join(f'{{"a":{{"name":"k{number}"}},"b":"\\"k{number}\\": x"}}\n' for number in range(20_000))
     assert add_files(lake, objects(tmp_path, lines)).rows == 20_000

@@ -1,4 +1,4 @@
-"""How the files of batches are cut and encoded: what an export of them costs depends on it."""
+"""How batches are split into files and encoded, which determines the cost of exports."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -27,7 +27,7 @@ COLUMNS: dict[str, tuple[Callable[[int], Any], bool]] = {
 
 @pytest.fixture(scope="module")
 def stored(tmp_path_factory: pytest.TempPathFactory) -> pq.FileMetaData:
-    """The metadata of the file that a batch of such columns, alone and within others, becomes."""
+    """The metadata of the file for a batch with these columns, top-level and nested."""
     folder: Path = tmp_path_factory.mktemp("lake")
     flat = {name: [value(n) for n in range(ROWS)] for name, (value, _) in COLUMNS.items()}
     nested = pa.array([dict(zip(flat, row, strict=True)) for row in zip(*flat.values(), strict=True)])
@@ -44,7 +44,7 @@ def stored(tmp_path_factory: pytest.TempPathFactory) -> pq.FileMetaData:
 
 @pytest.mark.parametrize("prefix", ["", "in.", "list.list.element."])
 @pytest.mark.parametrize(("column", "repeats"), [(name, repeats) for name, (_, repeats) in COLUMNS.items()])
-def test_values_that_repeat_get_a_dictionary_and_others_are_not_written_twice(
+def test_only_columns_with_repeated_values_get_a_dictionary(
     stored: pq.FileMetaData, prefix: str, column: str, repeats: bool
 ) -> None:
     chunks = [stored.row_group(0).column(index) for index in range(stored.num_columns)]
@@ -52,7 +52,7 @@ def test_values_that_repeat_get_a_dictionary_and_others_are_not_written_twice(
     assert chunk.has_dictionary_page == repeats
 
 
-def test_large_batches_become_files_and_row_groups_of_bounded_size(
+def test_large_batches_are_split_into_files_and_row_groups_of_bounded_size(
     lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(writing, "_FILE_BYTES", 400_000)

@@ -16,7 +16,7 @@ from offtake.deployment.file_modes import guard_files
 from offtake.deployment.landing_zone_settings import credential_issuer, zones_of
 from offtake.destinations.base import LandingZones, SandboxLocation
 from offtake.destinations.egress import Network
-from offtake.engines.parser_pool import Bounds, ParserPool
+from offtake.engines.parser_pool import Limits, ParserPool
 from offtake.errors import OfftakeError
 from offtake.failpoints import failpoint
 from offtake.flows.host_key_pinning import PinStore
@@ -93,8 +93,8 @@ class Backend:
 
 def parser_pool(settings: Settings) -> Parsers:
     """The processes that read users' files."""
-    bounds = Bounds(settings.import_memory_bytes, settings.import_seconds)
-    return ParserPool(settings.lake_catalog_url, settings.lake_warehouse, bounds)
+    limits = Limits(settings.import_memory_bytes, settings.import_seconds)
+    return ParserPool(settings.lake_catalog_url, settings.lake_warehouse, limits)
 
 
 def open_backend(settings: Settings, clock: Clock, parsers_of: Callable[[Settings], Parsers] = parser_pool) -> Backend:

@@ -1,1 +1,1 @@
-"""Where parts run: a pool of processes on this machine."""
+"""Process pools on this machine: for exporting parts, and for parsing users' files."""

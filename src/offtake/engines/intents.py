@@ -1,7 +1,7 @@
-"""Intents on their way from the processes that write files to the one that has the database.
+"""Sending intents from the worker processes that write files to the process with the database.
 
-Each process has a connection of its own to a Unix socket, and waits for the answer. A lock or a queue that all of them
-share would stop them all when one is killed while it holds it.
+Each worker has its own connection to a Unix socket, and waits for the response. A shared lock or queue would block all
+workers if one were killed while it holds it.
 """
 
 import contextlib
@@ -21,9 +21,9 @@ _FAMILY: Final = "AF_UNIX"
 
 @dataclass
 class Recorder:
-    """How the intents of one run are recorded.
+    """Records the intents of one run.
 
-    `announced`: the parts whose intents have come. `error`: what was met while one was recorded.
+    `announced`: the numbers of the parts whose intents were received. `error`: an exception raised by `record`.
     """
 
     ticket: int
@@ -32,13 +32,13 @@ class Recorder:
     error: BaseException | None = None
 
     def check(self) -> None:
-        """Raise the error that was met while an intent of the run was recorded."""
+        """Raise the error that occurred while an intent of the run was recorded, if any."""
         if self.error is not None:
             raise self.error
 
 
 class Recorders:
-    """Those of the runs that are being carried out, by ticket."""
+    """The recorders of the active runs, by ticket."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -47,7 +47,7 @@ class Recorders:
 
     @contextmanager
     def recording(self, record: RecordIntent) -> Iterator[Recorder]:
-        """Record a run's intents until the block ends; later ones are refused."""
+        """Context manager: records a run's intents; intents after the block are refused."""
         with self._lock:
             recorder = Recorder(next(self._tickets), record)
             self._open[recorder.ticket] = recorder
@@ -58,7 +58,7 @@ class Recorders:
                 del self._open[recorder.ticket]
 
     def record(self, ticket: int, intent: Intent) -> bool:
-        """Whether the intent is recorded, and its last step may be taken."""
+        """Record an intent. Returns whether it is recorded, so that the worker may complete the file."""
         with self._lock:
             recorder = self._open.get(ticket)
         if recorder is None:
@@ -66,14 +66,14 @@ class Recorders:
         recorder.announced.add(intent.written.number)
         try:
             recorder.record(intent)
-        except BaseException as error:  # noqa: BLE001 - raised again by `check`, in the thread that carries the run out
+        except BaseException as error:  # noqa: BLE001 - raised again by `check`, in the run's thread
             recorder.error = error
             return False
         return True
 
 
 class IntentServer:
-    """Answers the processes of one pool, each in a thread. The socket is in a folder that only this user may enter."""
+    """Serves the workers of one pool, each in a thread. The socket is in a folder that only this user can access."""
 
     def __init__(self, recorders: Recorders) -> None:
         self._recorders = recorders
@@ -89,9 +89,9 @@ class IntentServer:
         return str(self._listener.address)
 
     def close(self) -> None:
-        """Answer everything that the processes of the pool have sent; they have ended before this is called."""
+        """Handle all intents that the workers have sent, then close. Call it after the workers have ended."""
         self._closing = True
-        # Connections are accepted in order: once this one is, those of the processes are too.
+        # Connections are accepted in order: when this one is accepted, those of the workers are, too.
         with contextlib.suppress(OSError):
             Client(self.address, family=_FAMILY).close()
         self._accepting.join()
@@ -116,14 +116,14 @@ class IntentServer:
 
 
 class IntentClient:
-    """The side of a process that writes files. It connects when it first has an intent."""
+    """The worker's side. Connects at the first intent."""
 
     def __init__(self, address: str) -> None:
         self._address = address
         self._connection: Connection | None = None
 
     def record(self, ticket: int, intent: Intent) -> None:
-        """Return when the intent is recorded; raises `CancelledError` when it was refused."""
+        """Return when the intent is recorded. Raises `CancelledError` when it was refused."""
         try:
             if self._connection is None:
                 self._connection = Client(self._address, family=_FAMILY)
@@ -132,4 +132,4 @@ class IntentClient:
         except (OSError, EOFError):
             recorded, self._connection = False, None
         if not recorded:
-            raise CancelledError("The intent to complete the file was not recorded.")
+            raise CancelledError("The server did not record the intent to complete the file.")

@@ -1,4 +1,4 @@
-"""A pool of processes on this machine. Processes, not threads: the NDJSON encoder holds the interpreter's lock."""
+"""Exporting parts in a pool of worker processes. Processes, not threads: the NDJSON encoder holds the GIL."""
 
 import functools
 import multiprocessing
@@ -26,28 +26,29 @@ _STOP_SECONDS: Final = 5.0
 _MOST_DEATHS: Final = 3
 
 _stop_flags: "Array[c_byte]"
-_rights: "Array[c_double]"
+_lease_expiries: "Array[c_double]"
 _intents: IntentClient
 
 
 @dataclass(frozen=True)
 class _Pool:
-    """Processes that write files, and what answers them when they have an intent."""
+    """Worker processes, and the server for their intents."""
 
     executor: ProcessPoolExecutor
     intents: IntentServer
 
     def close(self) -> None:
-        """End the processes; every intent that one of them has sent is answered when this returns."""
+        """Stop the workers, and return when all intents that they sent are handled."""
         self.executor.shutdown(wait=True, cancel_futures=True)
         self.intents.close()
 
 
 @dataclass
 class _RunInPool:
-    """One run's parts on their way through the pool. `slot`: where in shared memory its processes find its leash.
+    """The state of one run in the pool.
 
-    `recorder`: records its intents. `pool`: the one that has its parts now.
+    `slot`: the index of its cancellation state in shared memory. `recorder`: records its intents. `pool`: the pool that
+    executes its parts now.
     """
 
     slot: int
@@ -60,14 +61,14 @@ class _RunInPool:
 
 
 class LocalEngine:
-    """Carries out parts in `processes` spawned processes, started when the first part comes."""
+    """Exports parts in `processes` spawned worker processes, which start with the first part."""
 
     def __init__(self, processes: int) -> None:
         self._processes = processes
         self._context = multiprocessing.get_context("spawn")
-        # Without locks: a process that is killed while it holds one would stop all others. Each value is read whole.
+        # Without locks: a process that is killed while it holds one would block all others. Reads are atomic.
         self._flags = self._context.RawArray("b", _MOST_RUNS)
-        self._rights = self._context.RawArray("d", _MOST_RUNS)
+        self._lease_expiries = self._context.RawArray("d", _MOST_RUNS)
         self._free = list(range(_MOST_RUNS))
         self._lock = threading.Lock()
         self._pool: _Pool | None = None
@@ -76,27 +77,27 @@ class LocalEngine:
     def run(
         self, tasks: Iterable[PartTask], cancellation: CancellationToken, record_intent: RecordIntent
     ) -> Iterator[WrittenPart]:
-        """Finished parts as they finish; see `exporting.engine.Engine`."""
+        """Yield finished parts as they finish; see `exporting.engine.Engine`."""
         deaths = 0
         with (
             self._recorders.recording(record_intent) as recorder,
-            self._course(tasks, cancellation, recorder) as course,
+            self._run_in_pool(tasks, cancellation, recorder) as run,
         ):
-            while course.waiting and not course.failures:
+            while run.waiting and not run.failures:
                 try:
-                    yield from self._drain(course)
+                    yield from self._drain(run)
                 except BrokenProcessPool:
                     deaths += 1
-                    self._drop_pool(course)
+                    self._drop_pool(run)
                     recorder.check()
                     if deaths > _MOST_DEATHS:
-                        raise _workers_die() from None
-                    self._resubmit(course)
-            if course.failures:
-                raise PartsFailedError(course.failures)
+                        raise _workers_keep_dying() from None
+                    self._resubmit(run)
+            if run.failures:
+                raise PartsFailedError(run.failures)
 
     def close(self) -> None:
-        """Stop the processes; parts in flight are cut off."""
+        """Stop the workers; parts in flight are cancelled."""
         with self._lock:
             pool, self._pool = self._pool, None
         if pool is not None:
@@ -104,85 +105,86 @@ class LocalEngine:
             pool.close()
             self._set_all(0)
 
-    def _drain(self, course: _RunInPool) -> Iterator[WrittenPart]:
+    def _drain(self, run: _RunInPool) -> Iterator[WrittenPart]:
         try:
-            while course.in_flight or (course.waiting and not course.failures):
-                self._rights[course.slot] = course.cancellation.lease_expires_at()
-                self._submit(course)
-                done, _ = wait(course.in_flight, timeout=_POLL_SECONDS, return_when=FIRST_COMPLETED)
-                course.recorder.check()
-                raise_if_cancelled(course.cancellation)
+            while run.in_flight or (run.waiting and not run.failures):
+                self._lease_expiries[run.slot] = run.cancellation.lease_expires_at()
+                self._submit(run)
+                done, _ = wait(run.in_flight, timeout=_POLL_SECONDS, return_when=FIRST_COMPLETED)
+                run.recorder.check()
+                raise_if_cancelled(run.cancellation)
                 for future in done:
-                    written = _result(future, course)
-                    task = course.in_flight.pop(future)
+                    written = _result(future, run)
+                    task = run.in_flight.pop(future)
                     if isinstance(written, WrittenPart):
                         yield written
                     else:
-                        course.failures[task.number] = written
+                        run.failures[task.number] = written
         except BrokenProcessPool:
             raise
         except BaseException:
-            self._stop(course)
+            self._stop(run)
             raise
 
-    def _submit(self, course: _RunInPool) -> None:
+    def _submit(self, run: _RunInPool) -> None:
         # A short queue keeps the pool fair between runs.
-        while course.waiting and not course.failures and len(course.in_flight) < self._processes + 1:
-            task = course.waiting[-1]
-            course.pool = self._open_pool()
-            future = course.pool.executor.submit(_do, task, course.slot, course.recorder.ticket)
-            course.in_flight[future] = task
-            course.waiting.pop()
+        while run.waiting and not run.failures and len(run.in_flight) < self._processes + 1:
+            task = run.waiting[-1]
+            run.pool = self._open_pool()
+            future = run.pool.executor.submit(_export_part, task, run.slot, run.recorder.ticket)
+            run.in_flight[future] = task
+            run.waiting.pop()
 
-    def _resubmit(self, course: _RunInPool) -> None:
-        """Have those parts done again that were in flight; of a part with an intent, the run finds out more first.
+    def _resubmit(self, run: _RunInPool) -> None:
+        """Retry the parts that were in flight when a worker died.
 
-        Where each attempt needs a name of its own, the run gives it one: what the dead process has sent may still come.
+        Fails parts with an intent, which the run must check at the destination first, and parts at destinations where
+        each attempt needs a new name: data that the dead worker sent may still arrive under the old one.
         """
-        for task in course.in_flight.values():
-            if task.number in course.recorder.announced or not task.place.limits().one_name:
-                course.failures[task.number] = _worker_died()
+        for task in run.in_flight.values():
+            if task.number in run.recorder.announced or not task.place.limits().one_name:
+                run.failures[task.number] = _worker_died()
             else:
-                course.waiting.append(replace(task, again=True))
-        course.in_flight.clear()
+                run.waiting.append(replace(task, again=True))
+        run.in_flight.clear()
 
-    def _stop(self, course: _RunInPool) -> None:
-        """Nothing of this run becomes visible any more. Who hangs at a silent server is not waited for long."""
-        self._flags[course.slot] = 1
-        for future in course.in_flight:
+    def _stop(self, run: _RunInPool) -> None:
+        """Cancel the run's parts. Waits a bounded time for workers that are blocked on the network."""
+        self._flags[run.slot] = 1
+        for future in run.in_flight:
             future.cancel()
-        wait(course.in_flight, timeout=_STOP_SECONDS)
+        wait(run.in_flight, timeout=_STOP_SECONDS)
 
     @contextmanager
-    def _course(
+    def _run_in_pool(
         self, tasks: Iterable[PartTask], cancellation: CancellationToken, recorder: Recorder
     ) -> Iterator[_RunInPool]:
         with self._lock:
             slot = self._free.pop()
         self._flags[slot] = 0
-        self._rights[slot] = cancellation.lease_expires_at()
-        course = _RunInPool(slot, recorder, cancellation, list(reversed(list(tasks))))
+        self._lease_expiries[slot] = cancellation.lease_expires_at()
+        run = _RunInPool(slot, recorder, cancellation, list(reversed(list(tasks))))
         try:
-            yield course
+            yield run
         finally:
             self._flags[slot] = 1
-            self._free_after(slot, [future for future in course.in_flight if not future.done()])
+            self._free_after(slot, [future for future in run.in_flight if not future.done()])
 
     def _free_after(self, slot: int, stragglers: list[Future[WrittenPart]]) -> None:
-        """Let the slot be used again once nobody looks into it any more."""
-        left = len(stragglers)
+        """Free the slot when no worker reads it any more, after all `stragglers` are done."""
+        remaining = len(stragglers)
 
-        def ended(_future: object = None) -> None:
-            nonlocal left
+        def on_done(_future: object = None) -> None:
+            nonlocal remaining
             with self._lock:
-                left -= 1
-                if left <= 0:
+                remaining -= 1
+                if remaining <= 0:
                     self._free.append(slot)
 
         if not stragglers:
-            ended()
+            on_done()
         for future in stragglers:
-            future.add_done_callback(ended)
+            future.add_done_callback(on_done)
 
     def _open_pool(self) -> _Pool:
         with self._lock:
@@ -191,19 +193,19 @@ class LocalEngine:
                 executor = ProcessPoolExecutor(
                     self._processes,
                     mp_context=self._context,
-                    initializer=_begin,
-                    initargs=(self._flags, self._rights, intents.address),
+                    initializer=_initialize_worker,
+                    initargs=(self._flags, self._lease_expiries, intents.address),
                 )
                 self._pool = _Pool(executor, intents)
             return self._pool
 
-    def _drop_pool(self, course: _RunInPool) -> None:
-        """Let go of the pool that broke; another run may have done so, and may have opened the next one."""
+    def _drop_pool(self, run: _RunInPool) -> None:
+        """Close the broken pool, unless another run did so already and opened the next one."""
         with self._lock:
-            if self._pool is course.pool:
+            if self._pool is run.pool:
                 self._pool = None
-        if course.pool is not None:
-            course.pool.close()
+        if run.pool is not None:
+            run.pool.close()
 
     def _set_all(self, value: int) -> None:
         for slot in range(_MOST_RUNS):
@@ -212,7 +214,7 @@ class LocalEngine:
 
 @dataclass(frozen=True)
 class _SharedCancellationToken:
-    """The leash of a run, as its worker processes see it through shared memory."""
+    """A run's cancellation token in its worker processes, through shared memory."""
 
     slot: int
 
@@ -220,16 +222,16 @@ class _SharedCancellationToken:
         return bool(_stop_flags[self.slot])
 
     def lease_expires_at(self) -> float:
-        return _rights[self.slot]
+        return _lease_expiries[self.slot]
 
 
-def _result(future: Future[WrittenPart], course: _RunInPool) -> WrittenPart | DeliveryError:
-    """What came of a part: written, or not for a reason that passes. Raises what does not pass."""
+def _result(future: Future[WrittenPart], run: _RunInPool) -> WrittenPart | DeliveryError:
+    """The written part, or its transient error. Raises permanent errors."""
     try:
         return future.result()
     except DeliveryError as error:
         if not error.transient:
-            del course.in_flight[future]
+            del run.in_flight[future]
             raise
         return error
     except OfftakeError:
@@ -244,33 +246,33 @@ def _result(future: Future[WrittenPart], course: _RunInPool) -> WrittenPart | De
 def _worker_died() -> DeliveryError:
     return DeliveryError(
         EXPORT_FAILED,
-        "A process that writes files died before it had confirmed a file.",
-        "The export is tried again; if that happens often, give the machine more memory.",
+        "A worker process died before it confirmed a file.",
+        "The export is retried. If this happens often, give the machine more memory.",
         transient=True,
     )
 
 
-def _workers_die() -> DeliveryError:
+def _workers_keep_dying() -> DeliveryError:
     return DeliveryError(
         EXPORT_FAILED,
-        "The processes that write the files keep dying.",
-        "Give the machine more memory, or set OFFTAKE_EXPORT_PROCESSES or OFFTAKE_PART_BYTES lower.",
+        "The worker processes that write the files keep dying.",
+        "Give the machine more memory, or reduce OFFTAKE_EXPORT_PROCESSES or OFFTAKE_PART_BYTES.",
     )
 
 
-def _begin(flags: "Array[c_byte]", rights: "Array[c_double]", intents: str) -> None:
-    global _stop_flags, _rights, _intents
-    _stop_flags, _rights, _intents = flags, rights, IntentClient(intents)
+def _initialize_worker(flags: "Array[c_byte]", lease_expiries: "Array[c_double]", intents: str) -> None:
+    global _stop_flags, _lease_expiries, _intents
+    _stop_flags, _lease_expiries, _intents = flags, lease_expiries, IntentClient(intents)
     threading.Thread(target=_die_with_parent, daemon=True).start()
 
 
 def _die_with_parent() -> None:
-    # A killed parent leaves its pool waiting for ever, and perhaps writing.
+    # When the parent is killed, its workers would wait for ever, and perhaps continue to write.
     parent = multiprocessing.parent_process()
     if parent is not None:
         wait_for([parent.sentinel])
         os._exit(1)
 
 
-def _do(task: PartTask, slot: int, ticket: int) -> WrittenPart:
+def _export_part(task: PartTask, slot: int, ticket: int) -> WrittenPart:
     return export_part(task, _SharedCancellationToken(slot), functools.partial(_intents.record, ticket))

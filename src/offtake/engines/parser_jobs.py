@@ -1,4 +1,4 @@
-"""What is sent between the server and a process that reads users' files."""
+"""Messages between the server and a parser process."""
 
 from dataclasses import dataclass
 from typing import Literal, Protocol, TypeAlias
@@ -14,22 +14,25 @@ from offtake.lake.parsing.options import ParseOptions
 from offtake.lake.parsing.preview import preview
 
 Question = Literal["may_rewrite", "before_commit"]
-"""What of an attempt is done in the server: its database is not for the processes that read users' files."""
+"""Callables of an attempt that run in the server, because parser processes have no access to its database."""
 
 
 class Server(Protocol):
-    """The server, as a job sees it."""
+    """A job's interface to the server."""
 
     def stopped(self) -> bool:
-        """Whether the job is to stop."""
+        """Whether the job must stop."""
         ...
 
     def ask(self, question: Question) -> bool:
-        """What the attempt's callable returns. Raises `QuestionFailedError` and `CancelledError`."""
+        """Call the attempt's callable in the server and return its result.
+
+        Raises `QuestionFailedError` and `CancelledError`.
+        """
         ...
 
-    def expect(self, stored_bytes: int) -> None:
-        """Say that the job reads and writes so many stored bytes too, beside its files."""
+    def extend_time(self, stored_bytes: int) -> None:
+        """Report that the job also reads and writes so many stored bytes, and gets more time for them."""
         ...
 
 
@@ -44,16 +47,16 @@ class AttemptFacts:
 
     @staticmethod
     def of(attempt: Attempt) -> "AttemptFacts":
-        """Those of that attempt."""
+        """The plain values of the attempt."""
         return AttemptFacts(attempt.batch_id, attempt.number, attempt.replaces, attempt.evolve)
 
     def attempt(self, lake: Lake, table: TableName, server: Server) -> Attempt:
-        """The attempt as the reading process has it."""
+        """The attempt in the parser process, with callables that call the server."""
 
         def may_rewrite() -> bool:
             allowed = server.ask("may_rewrite")
             if allowed:
-                server.expect(2 * table_description.size(lake, table).bytes)
+                server.extend_time(2 * table_description.size(lake, table).bytes)
             return allowed
 
         def before_commit() -> None:
@@ -72,7 +75,7 @@ class AttemptFacts:
 
 @dataclass(frozen=True)
 class IngestJob:
-    """Bring the files' rows into the table."""
+    """Import the files' rows into the table."""
 
     table: TableName
     files: tuple[InputFile, ...]
@@ -88,7 +91,7 @@ class IngestJob:
 
 @dataclass(frozen=True)
 class DryRunJob:
-    """Find out what the files would do to the table."""
+    """Find out how the files would change the table."""
 
     table: TableName
     files: tuple[InputFile, ...]
@@ -119,54 +122,54 @@ Job: TypeAlias = IngestJob | DryRunJob | PreviewJob
 
 
 class UnexpectedParserError(Exception):
-    """An error that cannot be sent to another process, by its kind; its text may hold values of the files.
+    """Replaces an error that cannot be pickled; the message is its class, because its text may have values of files.
 
-    It is here for the name of its module: the process that sends it runs its own as `__main__`.
+    Defined here and not in `parser_process`, which is `__main__` in the sending process and so cannot be unpickled.
     """
 
 
 class QuestionFailedError(Exception):
-    """The server could not answer; the job is to end and to leave nothing."""
+    """An attempt's callable failed in the server; the job must end without a commit."""
 
 
 @dataclass(frozen=True)
 class OpenLake:
-    """The tables that the process works with; the URL may hold a password."""
+    """The lake for the process; the URL can contain a password."""
 
     catalog_url: str
     warehouse: str
 
 
 @dataclass(frozen=True)
-class Begin:
-    """Carry out the job, which may take so many seconds."""
+class StartJob:
+    """Request: execute the job within so many seconds."""
 
     job: Job
     seconds: float
 
 
 @dataclass(frozen=True)
-class Begun:
-    """The process is up and has begun the job: from now on its seconds count."""
+class JobStarted:
+    """Response: the process has started the job; its time limit counts from now on."""
 
 
 @dataclass(frozen=True)
 class MoreTime:
-    """The job may take so many seconds more: what is stored is read and written too."""
+    """Response: the job needs so many more seconds, because it also reads and writes stored data."""
 
     seconds: float
 
 
 @dataclass(frozen=True)
 class Asked:
-    """The process waits for the answer to this question, an `Answered`."""
+    """Request to the server: call this callable of the attempt. The process waits for an `Answered`."""
 
     question: Question
 
 
 @dataclass(frozen=True)
 class Answered:
-    """The answer to a question. `failed`: the attempt's callable raised an error, which the server will raise."""
+    """The result of a callable. `failed`: it raised an error, which the server will raise when the job has ended."""
 
     value: bool = False
     failed: bool = False
@@ -174,18 +177,18 @@ class Answered:
 
 @dataclass(frozen=True)
 class Stop:
-    """The work is to stop; the process ends it with `CancelledError` as soon as it can."""
+    """Request: stop the job; it ends with `CancelledError` as soon as possible."""
 
 
 @dataclass(frozen=True)
 class Done:
-    """The job's result."""
+    """Response: the job's result."""
 
     result: object
 
 
 @dataclass(frozen=True)
 class Failed:
-    """What the job raised."""
+    """Response: the error that the job raised."""
 
     error: Exception

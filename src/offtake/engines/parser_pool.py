@@ -1,4 +1,4 @@
-"""Processes that read users' files, kept warm, watched, and replaced after a fault."""
+"""A pool of parser processes: reused between jobs, supervised, and replaced after a crash."""
 
 import contextlib
 import logging
@@ -20,17 +20,17 @@ from offtake.engines.parser_jobs import (
     Answered,
     Asked,
     AttemptFacts,
-    Begin,
-    Begun,
     Done,
     DryRunJob,
     Failed,
     IngestJob,
     Job,
+    JobStarted,
     MoreTime,
     OpenLake,
     PreviewJob,
     Question,
+    StartJob,
     Stop,
 )
 from offtake.engines.parser_process import SLOWEST_BYTES
@@ -53,28 +53,28 @@ _MOST_NAMES: Final = 3
 _REQUESTS_AT_ONCE: Final = 2
 _REQUEST_WAIT_SECONDS: Final = 10.0
 _WARM_BYTES: Final = 240 * 1024 * 1024
-"""A process that has grown beyond this ends after its job: Arrow's allocator keeps what it once had."""
+"""A larger process is ended after its job, because Arrow's allocator does not return memory."""
 
 
 @dataclass(frozen=True)
-class Bounds:
-    """What reading the files of one batch may take: bytes of memory, and seconds beside those for the files' size."""
+class Limits:
+    """Limits for parsing one batch. `memory`: bytes; `seconds`: in addition to the time for the files' size."""
 
     memory: int
     seconds: float
 
     def time_for(self, files: Sequence[InputFile]) -> float:
-        """Seconds that the files may take."""
+        """The time limit for the files, in seconds."""
         sizes = sum(file.path.stat().st_size for file in files if file.path.exists())
         return self.seconds + sizes / SLOWEST_BYTES
 
 
 class ParserPool:
-    """`lake.parsers.Parsers` by processes of this machine, started when they are needed."""
+    """Implements `lake.parsers.Parsers` with processes on this machine, which are started on demand."""
 
-    def __init__(self, catalog_url: str, warehouse: str, bounds: Bounds) -> None:
+    def __init__(self, catalog_url: str, warehouse: str, limits: Limits) -> None:
         self._lake = OpenLake(catalog_url, warehouse)
-        self._bounds = bounds
+        self._limits = limits
         self._idle: list[_Process] = []
         self._lock = threading.Lock()
         self._requests = threading.BoundedSemaphore(_REQUESTS_AT_ONCE)
@@ -90,22 +90,22 @@ class ParserPool:
     ) -> Batch | None:
         """See `Parsers.ingest`."""
         job = IngestJob(table, tuple(files), AttemptFacts.of(attempt), options, refuse_empty)
-        made: Batch | None = self._carry_out(job, attempt)
-        return made
+        batch: Batch | None = self._execute(job, attempt)
+        return batch
 
     def dry_run(self, table: TableName, files: Sequence[InputFile], attempt: Attempt, options: ParseOptions) -> DryRun:
         """See `Parsers.dry_run`."""
         with self._as_request():
-            found: DryRun = self._carry_out(DryRunJob(table, tuple(files), AttemptFacts.of(attempt), options), attempt)
-            return found
+            result: DryRun = self._execute(DryRunJob(table, tuple(files), AttemptFacts.of(attempt), options), attempt)
+            return result
 
     def preview(self, file: InputFile, options: ParseOptions, rows: int) -> pa.Table:
         """See `Parsers.preview`."""
         with self._as_request():
-            return self._carry_out(PreviewJob((file,), options, rows), Attempt("preview"))
+            return self._execute(PreviewJob((file,), options, rows), Attempt("preview"))
 
     def close(self) -> None:
-        """End the processes that wait; those at work end with their jobs."""
+        """End the idle processes; busy ones end with their jobs."""
         with self._lock:
             idle, self._idle = self._idle, []
         for process in idle:
@@ -114,27 +114,30 @@ class ParserPool:
     @contextmanager
     def _as_request(self) -> Iterator[None]:
         if not self._requests.acquire(timeout=_REQUEST_WAIT_SECONDS):
-            raise ParsersBusyError("Other files are being read for requests. Ask again in a moment.")
+            raise ParsersBusyError("All parsers are busy with other requests. Retry the request in a few seconds.")
         try:
             yield
         finally:
             self._requests.release()
 
-    def _carry_out(self, job: Job, attempt: Attempt) -> Any:  # noqa: ANN401 - each job has a result of its own
+    def _execute(self, job: Job, attempt: Attempt) -> Any:  # noqa: ANN401 - depends on the job
         for last in range(_TRIES, 0, -1):
             process = self._take()
-            course = _JobInProcess(process, job, attempt, self._bounds)
+            execution = _JobInProcess(process, job, attempt, self._limits)
             try:
-                return course.run()
-            except (_ProcessDiedError, _BoundError) as error:
-                _log.warning("batch %s: a process that reads files ended: %s", attempt.batch_id, error)
-                if course.may_have_committed:
-                    raise UnfinishedCommitError(f"The process that commits batch {attempt.batch_id} ended.") from error
-                if isinstance(error, _BoundError):
+                return execution.run()
+            except (_ProcessDiedError, _LimitExceededError) as error:
+                _log.warning("batch %s: a parser process ended: %s", attempt.batch_id, error)
+                if execution.may_have_committed:
+                    raise UnfinishedCommitError(
+                        f"The process that committed batch {attempt.batch_id} died before it reported the result."
+                    ) from error
+                if isinstance(error, _LimitExceededError):
                     raise ImportRefusedError(str(error)) from None
                 if last == 1:
                     raise ImportRefusedError(
-                        f"{_names(job.files)} cannot be read: the process that reads files died of it, twice ({error})."
+                        f"{_names(job.files)} cannot be read: the parser process crashed twice ({error}). Check the "
+                        "file for damage, or split it."
                     ) from None
             finally:
                 self._give_back(process)
@@ -158,15 +161,15 @@ class ParserPool:
 
 
 class _ProcessDiedError(Exception):
-    """The process ended by itself; the text says how."""
+    """The process died; the text is its exit code or signal."""
 
 
-class _BoundError(Exception):
-    """The files took more than they may; their process is to be ended, for it may not hear any more."""
+class _LimitExceededError(Exception):
+    """Parsing exceeded a limit. Its process must be killed, because it may not respond any more."""
 
 
 class _Process:
-    """One process, and the connection to it. `is_busy`: a job was sent to it whose end has not come."""
+    """A parser process and the connection to it. `is_busy`: a job was sent and has not ended."""
 
     def __init__(self, lake: OpenLake) -> None:
         self.is_busy = False
@@ -174,8 +177,8 @@ class _Process:
         self.connection: Connection = Connection(ours.detach())
         with theirs:
             descriptor = theirs.fileno()
-            # Not by multiprocessing, which would import all of the command line's modules too. -P: nothing is imported
-            # from the working directory.
+            # Not with multiprocessing, which would also import all modules of the command line. -P: no imports from
+            # the working directory.
             command = [sys.executable, "-P", "-m", parser_process.__name__, str(descriptor)]
             self._process = subprocess.Popen(command, pass_fds=(descriptor,), stdin=subprocess.DEVNULL)  # noqa: S603 - ours
         with contextlib.suppress(OSError):
@@ -183,59 +186,62 @@ class _Process:
 
     @property
     def pid(self) -> int:
-        """The process's number."""
+        """The process id."""
         return self._process.pid
 
     @property
     def is_ready(self) -> bool:
-        """Whether the next job can be sent to it."""
+        """Whether the process is alive and idle."""
         return not self.is_busy and self._process.poll() is None
 
-    def died(self) -> _ProcessDiedError:
-        """The error that says how it ended."""
+    def death_error(self) -> _ProcessDiedError:
+        """The error with the exit code or signal of the dead process."""
         try:
             code = self._process.wait(_STOP_SECONDS)
         except subprocess.TimeoutExpired:
-            return _ProcessDiedError("no answer")
+            return _ProcessDiedError("no response")
         return _ProcessDiedError(f"signal {-code}" if code < 0 else f"exit code {code}")
 
     def end(self) -> None:
-        """End it at once."""
+        """Kill the process and close the connection."""
         self._process.kill()
         self._process.wait()
         self.connection.close()
 
 
 class _JobInProcess:
-    """One job in one process, from being sent to its end."""
+    """The execution of one job in one process."""
 
-    def __init__(self, process: _Process, job: Job, attempt: Attempt, bounds: Bounds) -> None:
-        self._process, self._job, self._attempt, self._bounds = process, job, attempt, bounds
-        self._seconds = bounds.time_for(job.files)
+    def __init__(self, process: _Process, job: Job, attempt: Attempt, limits: Limits) -> None:
+        self._process, self._job, self._attempt, self._limits = process, job, attempt, limits
+        self._seconds = limits.time_for(job.files)
         self._until = time.monotonic() + _START_SECONDS + self._seconds
         self._raised: Exception | None = None
         self._is_committing = False
 
-    def run(self) -> Any:  # noqa: ANN401 - each job has a result of its own
-        """The job's result. Raises what it raised, what the attempt's callables raise, and `_ProcessDiedError`."""
+    def run(self) -> Any:  # noqa: ANN401 - depends on the job
+        """Execute the job and return its result.
+
+        Raises what the job or the attempt's callables raise, `_ProcessDiedError` and `_LimitExceededError`.
+        """
         self._process.is_busy = True
         try:
-            self._send(Begin(self._job, self._seconds))
+            self._send(StartJob(self._job, self._seconds))
             while True:
                 self._attempt.raise_if_stopped()
-                self._check_bounds()
+                self._check_limits()
                 message = self._receive(_POLL_SECONDS)
                 if isinstance(message, Done | Failed):
                     self._process.is_busy = False
                     break
                 if isinstance(message, Asked):
                     self._answer(message.question)
-                elif isinstance(message, Begun):
+                elif isinstance(message, JobStarted):
                     self._until = time.monotonic() + self._seconds
                 elif isinstance(message, MoreTime):
                     self._seconds += message.seconds
                     self._until += message.seconds
-        except (_ProcessDiedError, _BoundError):
+        except (_ProcessDiedError, _LimitExceededError):
             raise
         except BaseException:
             self._stop()
@@ -246,50 +252,50 @@ class _JobInProcess:
 
     @property
     def may_have_committed(self) -> bool:
-        """Whether what the process did last may be visible, though it did not say so."""
+        """Whether the process may have committed without reporting it."""
         return self._is_committing
 
     def _answer(self, question: Question) -> None:
-        begun = time.monotonic()
-        act: Callable[[], bool | None] = getattr(self._attempt, question)
+        start = time.monotonic()
+        function: Callable[[], bool | None] = getattr(self._attempt, question)
         try:
-            answer = Answered(value=bool(act()))
+            answer = Answered(value=bool(function()))
             self._is_committing = question == "before_commit"
-        except Exception as error:  # noqa: BLE001 - raised when the process has ended the job for it
+        except Exception as error:  # noqa: BLE001 - raised by `run` when the process has ended the job
             self._raised = error
             answer = Answered(failed=True)
-        # The server's database may have been slow.
-        self._until += time.monotonic() - begun
+        # The time of the server's database does not count.
+        self._until += time.monotonic() - start
         self._send(answer)
 
-    def _check_bounds(self) -> None:
-        if not self._is_committing and resident_bytes(self._process.pid) > self._bounds.memory:
-            mebibytes = self._bounds.memory // 1024 // 1024
-            raise _BoundError(
-                f"{_names(self._job.files)} cannot be read: that takes more than {mebibytes} MiB of memory. "
-                "Send smaller values or fewer columns, or have the operator set OFFTAKE_IMPORT_MEMORY_BYTES higher."
+    def _check_limits(self) -> None:
+        if not self._is_committing and resident_bytes(self._process.pid) > self._limits.memory:
+            mebibytes = self._limits.memory // 1024 // 1024
+            raise _LimitExceededError(
+                f"{_names(self._job.files)} cannot be read: parsing needs more than {mebibytes} MiB of memory. "
+                "Send smaller values or fewer columns, or ask the operator to increase OFFTAKE_IMPORT_MEMORY_BYTES."
             )
         if time.monotonic() > self._until:
-            raise _BoundError(
-                f"{_names(self._job.files)} cannot be read: that takes more than {self._seconds:.0f} seconds. "
-                "Send smaller files, or have the operator set OFFTAKE_IMPORT_SECONDS higher."
+            raise _LimitExceededError(
+                f"{_names(self._job.files)} cannot be read: parsing takes more than {self._seconds:.0f} seconds. "
+                "Send smaller files, or ask the operator to increase OFFTAKE_IMPORT_SECONDS."
             )
 
     def _send(self, message: object) -> None:
         try:
             self._process.connection.send(message)
         except OSError:
-            raise self._process.died() from None
+            raise self._process.death_error() from None
 
     def _receive(self, seconds: float) -> object | None:
-        """The next message; None when there is none in that time."""
+        """The next message, or None after the timeout."""
         try:
             return self._process.connection.recv() if self._process.connection.poll(seconds) else None
         except (EOFError, OSError):
-            raise self._process.died() from None
+            raise self._process.death_error() from None
 
     def _stop(self) -> None:
-        """Have the process end the job; where it does not, soon, it stays busy, and is ended."""
+        """Ask the process to stop the job. If it does not within `_STOP_SECONDS`, it stays busy, and will be killed."""
         until = time.monotonic() + _STOP_SECONDS
         with contextlib.suppress(_ProcessDiedError):
             self._send(Stop())

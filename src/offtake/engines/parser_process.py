@@ -1,6 +1,6 @@
-"""A process that reads users' files, one job after the other.
+"""A parser process: parses users' files, one job after the other.
 
-Whatever a file does to its reader, a fault, endless work or gigabytes of memory, happens here and not in the server.
+It isolates the server from files that make their parser crash, run for ever or take gigabytes of memory.
 """
 
 import contextlib
@@ -20,15 +20,15 @@ from offtake import failpoints, logs
 from offtake.engines.parser_jobs import (
     Answered,
     Asked,
-    Begin,
-    Begun,
     Done,
     Failed,
     Job,
+    JobStarted,
     MoreTime,
     OpenLake,
     Question,
     QuestionFailedError,
+    StartJob,
     Stop,
     UnexpectedParserError,
 )
@@ -37,19 +37,19 @@ from offtake.errors import CancelledError, OfftakeError
 from offtake.lake.catalog import Lake
 
 IDLE_SECONDS: Final = 300.0
-"""A process that nothing is asked of for so long ends: it has some 150 MB."""
-_LOOK_SECONDS: Final = 0.5
+"""Idle timeout, after which the process ends, because it takes about 150 MB of memory."""
+_PARENT_POLL_SECONDS: Final = 0.5
 SLOWEST_BYTES: Final = 100_000
-"""Of files, a second. They are read at a hundred times this speed; what takes longer does not come to an end."""
+"""Minimum parsing speed in bytes per second, a hundredth of the usual speed; slower jobs are considered stuck."""
 
 
 def main(descriptor: int) -> None:
-    """Carry out jobs until the connection at that file descriptor is closed or silent for long.
+    """Execute jobs until the connection at the file descriptor is closed, or for the idle timeout without a job.
 
-    The first message is an `OpenLake`. The server's end is this process's end too.
+    The first message is an `OpenLake`. The process also ends when its parent process, the server, ends.
     """
     logs.install()
-    # Ctrl-C reaches every process of a terminal; when this one ends is for the server to say.
+    # Ctrl-C reaches every process of a terminal, but the server decides when this process ends.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     failpoints.end_parent_too()
     prefer_as_victim()
@@ -59,54 +59,57 @@ def main(descriptor: int) -> None:
         lake = Lake(opened.catalog_url, opened.warehouse)
         while server.poll(IDLE_SECONDS):
             message = server.recv()
-            # A request to stop may come when the job before has just ended.
-            if isinstance(message, Begin):
-                server.send(Begun())
-                _bound_cpu(message.seconds)
-                server.send(_carry_out(message.job, lake, _Server(server)))
+            # A `Stop` can arrive when its job has just ended; ignore it.
+            if isinstance(message, StartJob):
+                server.send(JobStarted())
+                _limit_cpu(message.seconds)
+                server.send(_execute(message.job, lake, _Server(server)))
 
 
 class _Server:
-    """The server, as a job sees it."""
+    """A job's interface to the server; see `parser_jobs.Server`."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._stopped = False
 
     def stopped(self) -> bool:
-        """Whether the server has asked to stop."""
+        """Whether the server has requested to stop."""
         while not self._stopped and self._connection.poll():
             self._stopped = isinstance(self._connection.recv(), Stop)
         return self._stopped
 
     def ask(self, question: Question) -> bool:
-        """The server's answer; raises `QuestionFailedError` and `CancelledError`."""
+        """Call an attempt's callable in the server. Raises `QuestionFailedError` and `CancelledError`."""
         self._connection.send(Asked(question))
         answer = self._connection.recv()
         if isinstance(answer, Stop):
             self._stopped = True
-            raise CancelledError("The work is to stop.")
+            raise CancelledError("The server requested to stop.")
         assert isinstance(answer, Answered)  # noqa: S101 - the server sends nothing else
         if answer.failed:
             raise QuestionFailedError
         return answer.value
 
-    def expect(self, stored_bytes: int) -> None:
-        """Say that so many stored bytes are read and written too."""
+    def extend_time(self, stored_bytes: int) -> None:
+        """Extend the job's time limit for reading and writing so many stored bytes."""
         seconds = stored_bytes / SLOWEST_BYTES
         self._connection.send(MoreTime(seconds))
-        _bound_cpu(seconds, more=True)
+        _limit_cpu(seconds, more=True)
 
 
-def _carry_out(job: Job, lake: Lake, server: _Server) -> Done | Failed:
+def _execute(job: Job, lake: Lake, server: _Server) -> Done | Failed:
     try:
         return Done(job.execute(lake, server))
-    except Exception as error:  # noqa: BLE001 - the server judges what went wrong
+    except Exception as error:  # noqa: BLE001 - the server handles it
         return Failed(as_sendable(error))
 
 
-def _bound_cpu(seconds: float, *, more: bool = False) -> None:
-    """Have the system end this process after so much work: where its server was killed, nobody watches it."""
+def _limit_cpu(seconds: float, *, more: bool = False) -> None:
+    """Limit this process's CPU time (RLIMIT_CPU), because a killed server cannot supervise it any more.
+
+    `more`: add the seconds to the current limit, instead of starting from the time used so far.
+    """
     used = resource.getrusage(resource.RUSAGE_SELF)
     before, hard = resource.getrlimit(resource.RLIMIT_CPU)
     since = before if more else used.ru_utime + used.ru_stime
@@ -115,14 +118,14 @@ def _bound_cpu(seconds: float, *, more: bool = False) -> None:
 
 
 def as_sendable(error: Exception) -> Exception:
-    """The error, or what says its kind where it does not survive being sent; the trace is a note for the log."""
+    """The error, or `UnexpectedParserError` if it cannot be pickled. The traceback is added as a note for the log."""
     trace = "".join(traceback.format_exception(error))
     sendable = error
     try:
-        survives = type(pickle.loads(pickle.dumps(error))) is type(error)  # noqa: S301 - made here
-    except Exception:  # noqa: BLE001 - whatever its class does
-        survives = False
-    if not survives:
+        is_picklable = type(pickle.loads(pickle.dumps(error))) is type(error)  # noqa: S301 - pickled here
+    except Exception:  # noqa: BLE001 - its class can raise anything
+        is_picklable = False
+    if not is_picklable:
         sendable = UnexpectedParserError(type(error).__name__)
     if not isinstance(error, OfftakeError):
         sendable.add_note(trace)
@@ -131,7 +134,7 @@ def as_sendable(error: Exception) -> Exception:
 
 def _end_with(parent: int) -> None:
     while os.getppid() == parent:
-        time.sleep(_LOOK_SECONDS)
+        time.sleep(_PARENT_POLL_SECONDS)
     os._exit(1)
 
 

@@ -1,4 +1,4 @@
-"""How much memory a process has resident: limits on address space would count what Arrow merely reserves."""
+"""Resident memory of processes. Limits on address space would also count memory that Arrow only reserves."""
 
 import subprocess
 from pathlib import Path
@@ -9,7 +9,7 @@ _PS: Final = ("ps", "-o", "rss=", "-p")
 
 
 def resident_bytes(pid: int) -> int:
-    """Bytes of memory that the process has resident; 0 when it has ended, or cannot be looked at."""
+    """The resident memory of the process in bytes; 0 when it has ended or is not readable."""
     try:
         fields = Path(f"/proc/{pid}/statm").read_text().split()
     except FileNotFoundError:
@@ -20,7 +20,7 @@ def resident_bytes(pid: int) -> int:
 
 
 def prefer_as_victim() -> None:
-    """Have the kernel end this process first when the machine runs out of memory, and not the server."""
+    """Make the OOM killer choose this process first, and not the server."""
     try:
         Path("/proc/self/oom_score_adj").write_text("1000")
     except OSError:

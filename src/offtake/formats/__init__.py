@@ -1,1 +1,1 @@
-"""Arrow batches to the bytes of a file: gzipped NDJSON and Parquet, by one stated type map."""
+"""File formats: encoding Arrow batches as gzipped NDJSON or Parquet, with one type map for both."""

@@ -1,4 +1,4 @@
-"""Batches cut to a size at which memory stays bounded."""
+"""Splitting batches, so that memory stays bounded."""
 
 from collections.abc import Iterator
 from typing import Final
@@ -10,9 +10,9 @@ MOST_BYTES: Final = 4 * 1024 * 1024
 
 
 def split_batches(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
-    """The batch's rows in order, without copying, in pieces of at most 8192 rows and about 4 MiB of Arrow.
+    """The batch's rows in order, without copying, in slices of at most 8192 rows and about 4 MiB in Arrow.
 
-    A row that is larger is a piece of its own; a batch without rows has no pieces.
+    Slices have at least one row; an empty batch has no slices.
     """
     if batch.num_rows == 0:
         return

@@ -1,8 +1,8 @@
-"""Gzip in one call, by the library that is the fastest at a level.
+"""Gzip members in one call, with the fastest library for each level.
 
-Of 100 MB of nested events as NDJSON (one core; Polars' own gzip makes 13.5 MB of the same rows):
+Measured with 100 MB of nested events as NDJSON (one core; Polars' own gzip compresses the same rows to 13.5 MB):
 
-| level | by | MB | MB/s |
+| level | library and its level | MB | MB/s |
 |---|---|---|---|
 | 1 | ISA-L 1 | 16.5 | 890 |
 | 2 | libdeflate 1 | 15.5 | 370 |
@@ -19,39 +19,39 @@ import deflate
 from isal import isal_zlib
 
 HEADER: Final = b"\x1f\x8b\x08" + bytes(6) + b"\xff"
-"""No name, no time, no system."""
+"""A gzip header without file name, modification time and operating system."""
 _RAW: Final = -15
 _MEMORY: Final = 9
 _LEAST: Final = 8192
-"""Bytes of data from which on ISA-L is the faster one."""
+"""Bytes; for at least so much data, ISA-L is faster than libdeflate."""
 _BEGINNING: Final = 16
 _QUICK: Final = 1
 _LIBDEFLATE: Final = {_QUICK: 6, 2: 1}
-"""libdeflate's level, where it is another; level 1 is for short data, which take no time."""
+"""libdeflate's level where it differs; level 1 only for short data, whose compression takes no time."""
 
 
 def checksum(data: bytes | memoryview, before: int = 0) -> int:
-    """The CRC-32 of the data, behind data with that CRC: gzip's, and that of Parquet's pages."""
+    """The CRC-32 of the data, continuing from the CRC `before`; used in gzip and for Parquet's pages."""
     return int(isal_zlib.crc32(data, before))
 
 
 def make_trailer(crc: int, size: int) -> bytes:
-    """What ends a gzip member of data with that CRC-32 and size."""
+    """The trailer of a gzip member, from the CRC-32 and size of its data."""
     return crc.to_bytes(4, "little") + (size % (1 << 32)).to_bytes(4, "little")
 
 
 def compress_member(data: bytes | bytearray | memoryview, level: int) -> bytes:
-    """The data as one gzip member, at a level from 1 to 9; its header bears no time. The same data, the same bytes."""
+    """The data as one gzip member, without a time, at a level from 1 to 9. Deterministic."""
     if level == _QUICK and len(data) >= _LEAST:
         return _isal_member(memoryview(data))
     return bytes(deflate.gzip_compress(data, _LIBDEFLATE.get(level, level)))
 
 
 def _isal_member(data: memoryview) -> bytes:
-    """A member by ISA-L, whose first bytes are a stored block, and the dictionary of the rest.
+    """A member by ISA-L. The first 16 bytes are a stored block, and the dictionary for the rest.
 
-    Where there is no dictionary, ISA-L looks up the third byte by a register that it has not set (`.write_first_byte`
-    in igzip_icf_body_h1_gr_bt.asm): about once in ten thousand times, its output then differs from process to process.
+    Without a dictionary, ISA-L looks up the third byte with an uninitialised register (`.write_first_byte` in
+    igzip_icf_body_h1_gr_bt.asm): about once in ten thousand calls, the output then differs between processes.
     """
     beginning = bytes(data[:_BEGINNING])
     size = _BEGINNING.to_bytes(2, "little")

@@ -1,11 +1,11 @@
-"""Text of any length as a gzip file: one member, which every reader reads whole, or a member for each block.
+"""Streaming gzip: a file with one member, which every reader reads completely, or with one member per block.
 
-Readers that decompress in one call often stop at the end of the first member and report no error: Python's
-`zlib.decompress`, Perl's `IO::Uncompress::Gunzip`, libdeflate, the decoders of HTTP clients.
+Readers that decompress in one call often stop after the first member without an error: Python's `zlib.decompress`,
+Perl's `IO::Uncompress::Gunzip`, libdeflate, the decoders of HTTP clients.
 
-One member is made of pieces that are compressed one at a time: raw deflate with the 32 KiB before as dictionary, ended
-by a sync flush, which puts the next piece on a byte boundary. `_CYCLES` says by which library; libdeflate, which is the
-fastest on whole members, has neither a dictionary nor a flush.
+A single member consists of blocks that are compressed separately: raw deflate with the previous 32 KiB as dictionary,
+ended by a sync flush, so that the next block starts on a byte boundary. `_CYCLES` lists the libraries; libdeflate, the
+fastest for whole members, supports neither dictionary nor flush.
 """
 
 import zlib
@@ -19,26 +19,26 @@ from zlib_ng import zlib_ng
 from offtake.formats.gzip_members import HEADER, checksum, compress_member, make_trailer
 
 Members = Literal["single", "many"]
-"""One gzip member a file, or one for each block of its text."""
+"""One gzip member per file, or one per block of text."""
 MEMBERS: Final[tuple[Members, ...]] = get_args(Members)
 
 BLOCK: Final = 2 * 1024 * 1024
-"""Bytes of text in a block: smaller ones compress worse, and for larger ones the system maps new memory each time.
+"""Bytes of text in a block. Smaller blocks compress worse; for larger ones the system maps new memory each time.
 
-The latter costs 5 % of a part's time at 4 MiB, for a thousandth of its size.
+At 4 MiB, that costs 5 % of a part's time and saves a thousandth of its size.
 """
 _WINDOW_BITS: Final = 15
-"""Of 32 KiB, the largest window that deflate has; negative in calls that make raw deflate."""
+"""A window of 32 KiB, the largest in deflate; negative in calls means raw deflate."""
 _MEMORY: Final = 9
 _END: Final = b"\x03\x00"
-"""An empty last block."""
+"""An empty final deflate block."""
 
 
 @dataclass(frozen=True)
 class GzipOptions:
-    """How a format uses gzip.
+    """Gzip options of a file.
 
-    `level`: from 1 (fastest) to 9 (smallest), None for the format's own. `members`: of JSON files.
+    `level`: from 1 (fastest) to 9 (smallest), None for the format's default. `members`: for JSON files only.
     """
 
     level: int | None = None
@@ -56,33 +56,33 @@ class _Compressor(Protocol):
 
 @dataclass(frozen=True)
 class _Isal:
-    """ISA-L: twice as fast as zlib-ng at its fastest."""
+    """ISA-L: twice as fast as zlib-ng's fastest level."""
 
     level: int
 
     def make_compressor(self, before: bytes) -> _Compressor:
-        made: _Compressor = isal_zlib.compressobj(
+        compressor: _Compressor = isal_zlib.compressobj(
             self.level, zlib.DEFLATED, -_WINDOW_BITS, _MEMORY, zlib.Z_DEFAULT_STRATEGY, before
         )
-        return made
+        return compressor
 
 
 @dataclass(frozen=True)
 class _ZlibNg:
     """zlib-ng: the same bytes on every processor.
 
-    `Z_FILTERED`, which matters from level 7 on, prefers literals to matches of up to five bytes: numbers have many.
-    With a window of 16 KiB the levels take a fifth less time, for a hundredth of the size.
+    `Z_FILTERED`, effective from level 7 on, prefers literals to matches of up to five bytes, which are frequent in
+    numbers. A window of 16 KiB takes a fifth less time and makes files larger by a hundredth.
     """
 
     level: int
     window_bits: int = _WINDOW_BITS - 1
 
     def make_compressor(self, before: bytes) -> _Compressor:
-        made: _Compressor = zlib_ng.compressobj(
+        compressor: _Compressor = zlib_ng.compressobj(
             self.level, zlib.DEFLATED, -self.window_bits, _MEMORY, zlib.Z_FILTERED, before
         )
-        return made
+        return compressor
 
 
 _CYCLES: Final[dict[int, tuple[_Isal | _ZlibNg, ...]]] = {
@@ -96,17 +96,17 @@ _CYCLES: Final[dict[int, tuple[_Isal | _ZlibNg, ...]]] = {
     8: (_ZlibNg(8, _WINDOW_BITS), _ZlibNg(7, _WINDOW_BITS)),
     9: (_ZlibNg(8, _WINDOW_BITS),),
 }
-"""By level: the codecs of a member's pieces, which take turns.
+"""By level: the codecs for a member's blocks, in rotation.
 
-The first is not ISA-L, whose bytes depend on the process without a dictionary (`gzipping`). With one they are the same
-on all x86-64 processors that pyarrow runs on, and others on ARM; zlib-ng's are the same on all.
+The first is never ISA-L, whose output without a dictionary differs between processes (`gzip_members`). With one, it is
+the same on all x86-64 processors that pyarrow supports, but different on ARM; zlib-ng's is the same everywhere.
 """
 
 
 class GzipStream:
-    """Collects text, and compresses it a block at a time; holds one block and what was not yet taken.
+    """Compresses text block by block. Memory: one block, and the output that was not taken yet.
 
-    The same text gives the same bytes, however it is cut into calls of `write`.
+    Deterministic: the output does not depend on how the text is split into calls of `write`.
     """
 
     def __init__(self, level: int, members: Members) -> None:
@@ -118,7 +118,7 @@ class GzipStream:
         self._chunks: list[bytes] = []
 
     def write(self, data: bytes) -> int:
-        """Add text; returns its number of bytes."""
+        """Add text. Returns its number of bytes."""
         text, at, size = memoryview(data), 0, len(data)
         while at < size:
             if self._used == BLOCK:
@@ -129,11 +129,11 @@ class GzipStream:
         return size
 
     def finish(self) -> None:
-        """End the file. No text at all is an empty member."""
+        """End the file. Without any text it is one empty member."""
         self._end_block(last=True)
 
     def take(self) -> list[bytes]:
-        """The file's bytes that were made since the last call."""
+        """Return and remove the output produced since the last call."""
         chunks, self._chunks = self._chunks, []
         return chunks
 
@@ -143,7 +143,7 @@ class GzipStream:
 
 
 class _Member:
-    """One gzip member, block by block."""
+    """A gzip member, compressed block by block."""
 
     def __init__(self, level: int) -> None:
         self._level = level
@@ -154,7 +154,7 @@ class _Member:
         self._before = b""
 
     def compress(self, block: memoryview, last: bool) -> bytes:
-        """The next bytes of the member, which ends with the last block."""
+        """The compressed block; with `last`, the end of the member."""
         if last and not self._pieces:
             return compress_member(block, self._level)
         chunks = [] if self._pieces else [HEADER]

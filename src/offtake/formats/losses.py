@@ -1,4 +1,4 @@
-"""Counts values of the dataset that a format has no form for and leaves out, by column and kind."""
+"""Counting values that a format cannot represent and omits, by column and kind."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -9,26 +9,26 @@ LossKind = Literal["notANumber", "nullEntry", "repeatedKey"]
 NOT_A_NUMBER: Final = "notANumber"
 """A NaN or an infinity that was written as null."""
 NULL_ENTRY: Final = "nullEntry"
-"""A map entry that was left out because its value is null."""
+"""A map entry that was omitted because its value is null."""
 REPEATED_KEY: Final = "repeatedKey"
-"""A map entry that was left out because a later one of the same map has its key."""
+"""A map entry that was omitted because a later entry of the same map has the same key."""
 
 
 @dataclass(frozen=True)
 class Loss:
-    """How many values of one top-level column were left out for one reason."""
+    """The number of values of one top-level column that were omitted for one reason."""
 
     column: str
     kind: LossKind
     count: int
 
     def to_json(self) -> dict[str, Any]:
-        """For the row of a finished part."""
+        """For the database row of a finished part."""
         return {"column": self.column, "kind": self.kind, "count": self.count}
 
     @staticmethod
     def from_json(document: Mapping[str, Any]) -> "Loss":
-        """What `to_json` gave."""
+        """The inverse of `to_json`."""
         return Loss(document["column"], document["kind"], document["count"])
 
 
@@ -39,10 +39,10 @@ class LossCounter:
         self._counts: Counter[tuple[str, LossKind]] = Counter()
 
     def add(self, column: str, kind: LossKind, count: int) -> None:
-        """Count `count` more values of the column; none leave no trace."""
+        """Count `count` more values of the column; 0 is ignored."""
         if count:
             self._counts[column, kind] += count
 
     def losses(self) -> tuple[Loss, ...]:
-        """What was lost so far, by column and kind."""
+        """The losses so far, sorted by column and kind."""
         return tuple(Loss(column, kind, count) for (column, kind), count in sorted(self._counts.items()))

@@ -1,4 +1,4 @@
-"""Gzipped NDJSON: arrow-rs encodes, and the text is compressed a block at a time (`gzip_stream`)."""
+"""Gzipped NDJSON: arrow-rs encodes the rows, and the text is compressed block by block (`gzip_stream`)."""
 
 import io
 from collections.abc import Iterable, Iterator
@@ -24,11 +24,11 @@ def encode(
     *,
     members: Members = "single",
 ) -> Iterator[bytes]:
-    """The bytes of one gzip file, a JSON object a line; holds one small batch and one block of text.
+    """The bytes of one gzip file with one JSON object per line. Memory: one small batch and one block of text.
 
-    The same rows give the same bytes, however they are cut into batches. No rows give an empty member. Counts in
-    `losses` what JSON has no form for and leaves out. Raises `DeliveryError` for a column or value that JSON cannot
-    hold; what `batches` raise passes through.
+    Deterministic, however the rows are split into batches. Without rows it is an empty gzip member. Counts in `losses`
+    the values that JSON cannot represent and that are omitted. Raises `DeliveryError` for a column or value that JSON
+    cannot hold, and what `batches` raise.
     """
     check_supported(schema)
     stream, counter = GzipStream(level, members), losses or LossCounter()
@@ -41,14 +41,14 @@ def encode(
 
 
 def lines(batch: pa.RecordBatch) -> bytes:
-    """A small batch as text, a JSON object a line; raises `DeliveryError` as `encode` does."""
+    """A small batch as text with one JSON object per line. Raises `DeliveryError` as `encode` does."""
     text = io.BytesIO()
     _write(batch, text, LossCounter())
     return text.getvalue()
 
 
 class _ChunkedText:
-    """The file that the encoder writes to: what it writes becomes gzip."""
+    """The file object that the encoder writes to; passes the text to the gzip stream."""
 
     def __init__(self, stream: GzipStream) -> None:
         self._stream = stream
@@ -58,11 +58,11 @@ class _ChunkedText:
         return len(data)
 
     def seek(self, _offset: int, _whence: int = 0) -> int:
-        """The encoder asks where it is before it writes, and nothing else."""
+        """The encoder calls this only to get the position before it writes."""
         return 0
 
     def flush(self) -> None:
-        """Does nothing: nothing is buffered on the way to the stream."""
+        """No-op: nothing is buffered."""
 
 
 def _write(batch: pa.RecordBatch, text: _ChunkedText | io.BytesIO, losses: LossCounter) -> None:
@@ -79,11 +79,11 @@ def _write(batch: pa.RecordBatch, text: _ChunkedText | io.BytesIO, losses: LossC
 
 
 def _from_zero(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """Nested columns that begin at their first row: the encoder panics at slices of structs in structs."""
+    """The batch with copies of sliced nested columns: the encoder panics for slices of structs in structs."""
     columns = [_copy(one) if one.offset and pa.types.is_nested(one.type) else one for one in batch.columns]
     return pa.RecordBatch.from_arrays(columns, names=batch.schema.names)
 
 
 def _copy(column: pa.Array) -> pa.Array:
-    # One array alone would come back as it is.
+    # With a single array, `concat_arrays` would return it unchanged.
     return pa.concat_arrays([column, column.slice(0, 0)])

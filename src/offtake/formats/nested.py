@@ -1,6 +1,6 @@
-"""Structs, lists and maps whose children change: rebuilt around them, or returned as they are.
+"""Converting the children of structs, lists and maps: the array is rebuilt around them, or returned unchanged.
 
-Only what the array itself holds is looked at: not what lies before or behind a slice, and not what a null covers.
+Values outside a slice and values hidden by a null are ignored.
 """
 
 from typing import Final, Protocol
@@ -14,19 +14,19 @@ _FEW: Final = 8
 
 
 class Change(Protocol):
-    """Brings an array into another form, and counts what that leaves out."""
+    """Converts an array to another form, and counts the values that this omits."""
 
     def __call__(self, array: pa.Array, /) -> pa.Array:
-        """The array in the other form, or itself where nothing changes."""
+        """The converted array, or the array itself when nothing changes."""
         ...
 
     def count(self, kind: LossKind, count: int) -> None:
-        """Count so many values that are left out."""
+        """Add `count` omitted values."""
         ...
 
 
 def change_struct(array: pa.Array, change: Change) -> pa.Array:
-    """A struct with changed fields."""
+    """The struct with converted fields."""
     children = array.flatten()
     changed = [change(child) for child in children]
     if _same(children, changed):
@@ -36,7 +36,7 @@ def change_struct(array: pa.Array, change: Change) -> pa.Array:
 
 
 def change_list(array: pa.Array, change: Change) -> pa.Array:
-    """A list with changed elements."""
+    """The list with converted elements."""
     inside = elements(array)
     changed = change(inside)
     if changed is inside:
@@ -45,10 +45,10 @@ def change_list(array: pa.Array, change: Change) -> pa.Array:
 
 
 def change_map(array: pa.Array, change: Change) -> pa.Array:
-    """A map with keys that are text and differ within each map, and changed values.
+    """The map with unique text keys and converted values.
 
-    Of values with the same key the last one stays, as Parquet's rules for maps have it. Entries with a null value stay
-    for the encoder to leave out; both are counted, an entry once.
+    Of entries with the same key the last one stays, as Parquet's specification requires. Entries with a null value
+    stay, and the encoder omits them. Both kinds of omitted entries are counted, each entry once.
     """
     lists = as_lists(array)
     keys, items = elements(lists).flatten()
@@ -60,13 +60,13 @@ def change_map(array: pa.Array, change: Change) -> pa.Array:
         if texts is keys and changed is items:
             return array
         return pa.MapArray.from_arrays(offsets(lists), texts, changed, mask=mask(array))
-    # Before the values change, so that nothing is counted of those that go.
-    kept = _last_of_each(repeated)
-    starts = _sums(kept.cast(pa.int32())).take(offsets(lists))
-    left = items.filter(kept)
-    change.count(REPEATED_KEY, len(items) - len(left))
-    change.count(NULL_ENTRY, left.null_count)
-    return pa.MapArray.from_arrays(starts, texts.filter(kept), change(left), mask=mask(array))
+    # Before the values are converted, so that losses in removed entries are not counted.
+    is_last = _last_of_each(repeated)
+    starts = _sums(is_last.cast(pa.int32())).take(offsets(lists))
+    remaining = items.filter(is_last)
+    change.count(REPEATED_KEY, len(items) - len(remaining))
+    change.count(NULL_ENTRY, remaining.null_count)
+    return pa.MapArray.from_arrays(starts, texts.filter(is_last), change(remaining), mask=mask(array))
 
 
 def _key_text(keys: pa.Array, change: Change) -> pa.Array:
@@ -78,13 +78,13 @@ def _key_text(keys: pa.Array, change: Change) -> pa.Array:
     text = pc.cast(changed, pa.string())
     if not pa.types.is_temporal(kind):
         return text
-    # As the encoder writes values: a T between date and time, a fraction of 3, 6 or 9 digits or none.
+    # The encoder's format for values: a T between date and time, no fraction or one with 3, 6 or 9 digits.
     return pc.replace_substring_regex(pc.replace_substring(text, " ", "T"), r"\.?(?:000)+(Z?)$", r"\1")
 
 
 def _repeated(lists: pa.Array, keys: pa.Array) -> pa.Array | None:
-    """For each entry a number that entries of the same map and key share, or None when no two share one."""
-    if _differ_surely(lists, keys):
+    """For each entry a number that is equal for entries with the same map and key; None when all are distinct."""
+    if _are_distinct_in_small_maps(lists, keys):
         return None
     encoded = pc.dictionary_encode(keys)
     codes, most = encoded.indices.cast(pa.int64()), len(encoded.dictionary)
@@ -95,8 +95,8 @@ def _repeated(lists: pa.Array, keys: pa.Array) -> pa.Array | None:
     return None if pc.count_distinct(entries).as_py() == len(keys) else entries
 
 
-def _differ_surely(lists: pa.Array, keys: pa.Array) -> bool:
-    """Whether no map has a key twice, of small maps; comparing entries with the next few is quicker than numbering."""
+def _are_distinct_in_small_maps(lists: pa.Array, keys: pa.Array) -> bool:
+    """Whether all maps are small and have distinct keys; comparing neighbours is faster than numbering entries."""
     most = pc.max(pc.list_value_length(lists)).as_py() or 0
     if most > _FEW:
         return False
@@ -109,32 +109,32 @@ def _differ_surely(lists: pa.Array, keys: pa.Array) -> bool:
 
 
 def _last_of_each(entries: pa.Array) -> pa.Array:
-    """For each entry whether it is the last with its number."""
+    """A mask of the entries that are the last ones with their number."""
     numbered = pa.table({"entry": entries, "position": pa.arange(0, len(entries))})
     last = numbered.group_by("entry", use_threads=False).aggregate([("position", "max")])
     return pc.is_in(pa.arange(0, len(entries)), value_set=last["position_max"].combine_chunks())
 
 
 def as_lists(array: pa.Array) -> pa.Array:
-    """Maps as lists of structs of a key and an item."""
+    """The maps as lists of structs with a key and an item."""
     return array.cast(pa.list_(pa.struct([array.type.key_field, array.type.item_field])))
 
 
 def elements(array: pa.Array) -> pa.Array:
     """The elements of all lists that are not null, in order."""
     if array.null_count == len(array):
-        # Of nothing, Arrow would make a new array, which it cannot where there are UUIDs.
+        # For an empty result, Arrow would build a new array, which fails for UUIDs.
         return array.values.slice(0, 0)
     return array.flatten()
 
 
 def offsets(array: pa.Array) -> pa.Array:
-    """Where each list's or map's elements begin in the flattened array, and where the last one's end."""
+    """The start of each list's or map's elements in the flattened array, and the end of the last one's."""
     return _sums(pc.fill_null(pc.list_value_length(array), 0))
 
 
 def mask(array: pa.Array) -> pa.Array | None:
-    """Which values are null; None when no value is."""
+    """A mask of the null values; None when there are none."""
     return array.is_null() if array.null_count else None
 
 

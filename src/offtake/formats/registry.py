@@ -1,4 +1,4 @@
-"""The formats there are, by the words of the contract (section 13.3)."""
+"""The file formats, by the names in the contract (section 13.3)."""
 
 import functools
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -14,7 +14,7 @@ from offtake.formats.parquet import USUAL, ParquetOptions, StoredGroups
 
 
 class Encode(Protocol):
-    """Makes a file's bytes of batches; see `Format`."""
+    """Encodes batches as a file's bytes; see `Format`."""
 
     def __call__(
         self, schema: pa.Schema, batches: Iterable[pa.RecordBatch], level: int, losses: LossCounter | None = None, /
@@ -25,15 +25,15 @@ class Encode(Protocol):
 
 @dataclass(frozen=True)
 class Format:
-    """A file format: what its files' names end in, and how batches become their bytes.
+    """A file format: the extension of its files, and how batches are encoded.
 
-    `encode` streams: taking chunks takes batches, memory stays bounded, and the same schema and batches give the same
-    bytes. It raises `DeliveryError` for a column or a value that the format cannot hold; what the batches raise
-    passes through. Its third argument is gzip's level, from 1 (fastest) to 9 (smallest), for which `level` is the
-    default; its fourth counts what the format has no form for and leaves out.
+    `encode` streams with bounded memory, and is deterministic for the same schema and batches. Its third argument is
+    gzip's level, from 1 (fastest) to 9 (smallest), with the default `level`; its fourth counts values that the format
+    cannot represent and omits. Raises `DeliveryError` for a column or value that the format cannot hold, and what the
+    batches raise.
 
-    `from_pages`, where there is one, makes the same rows of Parquet files whose values need no change, without decoding
-    them; see `parquet.gzip_pages`.
+    `from_pages`: encodes the rows of Parquet files whose values need no change, without decoding them; see
+    `parquet.gzip_pages`. None if the format does not support it.
     """
 
     extension: str
@@ -54,10 +54,10 @@ _PARQUET: Final = {
 def format_for(
     file_type: str, compression: str, options: ParquetOptions = USUAL, members: Members = "single"
 ) -> Format:
-    """The format of a target's `datasetFileType` and `compression`, both canonical (upper case).
+    """The format for a target's `datasetFileType` and `compression`, both in upper case.
 
-    `options` change Parquet files only, `members` JSON files only. JSON is compressed also for `NONE`, which the
-    contract's own requests ask for.
+    `options` apply to Parquet files only, `members` to JSON files only. JSON is always compressed, even with `NONE`,
+    which the contract's own requests use.
     """
     if file_type == "JSON":
         return _NDJSON[members]

@@ -1,6 +1,6 @@
-"""What the NDJSON encoder does not write as the type map says, brought into a form it does, a whole array at a time.
+"""Converting arrays of primitive values to forms that the NDJSON encoder writes as the type map requires.
 
-Each function returns the array itself where there is nothing to change, so that most columns are never copied.
+Each function returns the array itself when there is nothing to change, so that most columns are never copied.
 """
 
 import base64
@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 _FURTHEST_DAY: Final = 91_000_000
-"""About 249,000 years: arrow-rs writes the text of an error in place of a date that its calendar does not reach."""
+"""About 249,000 years. For dates beyond its calendar's range, arrow-rs writes the text of an error."""
 _PER_DAY: Final = {"s": 86_400, "ms": 86_400_000, "us": 86_400_000_000, "ns": 86_400_000_000_000}
 _LARGE: Final = 1e18
 _LARGE_NUMBERS: Final = re.compile(rb'"(?:[^"\\]|\\.)*"|-?[0-9.]+e(?:1[89]|2[0-6])(?![0-9])')
@@ -22,7 +22,7 @@ _UUID_DASHES: Final = (8, 12, 16, 20)
 
 
 class OutOfRangeError(Exception):
-    """A value that has no text; the message is what kind of value it is."""
+    """A value that cannot be written as text; the message is its kind, for example "date"."""
 
 
 class InvalidTextError(Exception):
@@ -30,9 +30,9 @@ class InvalidTextError(Exception):
 
 
 def finite(array: pa.Array) -> pa.Array:
-    """Numbers as doubles, NaN and the infinities as null: JSON has no word for them.
+    """Numbers as doubles, with null for NaN and infinities, which JSON does not have.
 
-    Floats become the doubles of their shortest texts: of some floats the encoder writes another text than that.
+    Floats become the doubles with their shortest decimal form; for some floats the encoder writes another text.
     """
     is_finite = pc.is_finite(array)
     if pc.all(is_finite).as_py() is False:
@@ -41,7 +41,7 @@ def finite(array: pa.Array) -> pa.Array:
 
 
 def has_large_doubles(array: pa.Array) -> bool:
-    """Whether a number within the array is one of those that the encoder writes with more digits than it needs."""
+    """Whether the array has a double, at any depth, that the encoder may write with more digits than needed."""
     if pa.types.is_float64(array.type):
         ends = pc.min_max(array).as_py()
         return ends["min"] is not None and max(ends["max"], -ends["min"]) >= _LARGE
@@ -55,7 +55,8 @@ def has_large_doubles(array: pa.Array) -> bool:
 def shorten_doubles(text: bytes) -> bytes:
     """Lines of JSON with each large number in its shortest form.
 
-    Of one in a hundred round doubles from 10^18 to 10^26, arrow-rs writes `8.171991000000001e19` for `8.171991e19`.
+    For one in a hundred round doubles from 10^18 to 10^26, arrow-rs writes for example `8.171991000000001e19` instead
+    of `8.171991e19`.
     """
     return _LARGE_NUMBERS.sub(_shorten, text)
 
@@ -68,14 +69,14 @@ def _shorten(match: re.Match[bytes]) -> bytes:
 
 
 def valid_text(array: pa.Array) -> pa.Array:
-    """Text as it is; raises `InvalidTextError` when some of it is not UTF-8."""
+    """The text unchanged. Raises `InvalidTextError` when some of it is not UTF-8."""
     if not is_valid(array):
         raise InvalidTextError
     return array
 
 
 def is_valid(array: pa.Array) -> bool:
-    """Whether all text that the array holds, also within structs and lists, is UTF-8."""
+    """Whether all text in the array, including structs and lists, is UTF-8."""
     if all(map(_is_ascii, _texts(array))):
         return True
     try:
@@ -96,28 +97,28 @@ def _texts(array: pa.Array) -> Iterator[pa.Array]:
 
 
 def _is_ascii(text: pa.Array) -> bool:
-    """Whether there is nothing but ASCII: Python tells in a fifth of the time that Arrow takes, value by value."""
-    _, places, data = text.buffers()
+    """Whether all text is ASCII. Python checks all bytes at once, in a fifth of Arrow's time to check each value."""
+    _, offset_buffer, data = text.buffers()
     if data is None or not len(text):
         return True
-    offsets = memoryview(places).cast("i")
+    offsets = memoryview(offset_buffer).cast("i")
     return memoryview(data)[offsets[text.offset] : offsets[text.offset + len(text)]].tobytes().isascii()
 
 
 def day(array: pa.Array) -> pa.Array:
-    """Dates as days; raises `OutOfRangeError` for one out of the calendar's reach."""
+    """The dates unchanged. Raises `OutOfRangeError` for a date beyond the encoder's calendar."""
     _within(array.view(pa.int32()), -_FURTHEST_DAY, _FURTHEST_DAY, "date")
     return array
 
 
 def time_of_day(array: pa.Array) -> pa.Array:
-    """Times as they are; raises `OutOfRangeError` for one that is not within a day."""
+    """The times unchanged. Raises `OutOfRangeError` for a time that is not within a day."""
     _within(array.view(pa.int64()), 0, _PER_DAY[array.type.unit] - 1, "time")
     return array
 
 
 def instant(array: pa.Array) -> pa.Array:
-    """Timestamps, in UTC where they have a zone; raises `OutOfRangeError` for one out of the calendar's reach."""
+    """The timestamps, in UTC if they have a zone. Raises `OutOfRangeError` for one beyond the encoder's calendar."""
     furthest = _FURTHEST_DAY * _PER_DAY[array.type.unit]
     _within(array.view(pa.int64()), -furthest, furthest, "timestamp")
     if array.type.tz in (None, "UTC"):
@@ -126,36 +127,36 @@ def instant(array: pa.Array) -> pa.Array:
 
 
 def uuid_text(array: pa.Array) -> pa.Array:
-    """UUIDs as text of 8-4-4-4-12 digits."""
+    """UUIDs as text with 8-4-4-4-12 digits."""
     stored = array.storage
     if stored.null_count == len(stored):
         return pa.nulls(len(stored), pa.string())
     first, last = stored.offset * 16, (stored.offset + len(stored)) * 16
     digits = memoryview(stored.buffers()[1])[first:last].hex().encode()
-    # One digit of every value at a time: Arrow's text kernels take five times as long.
+    # One digit position of all values at a time: Arrow's text kernels take five times as long.
     text = bytearray(b"-") * (36 * len(stored))
     for digit in range(32):
         dashes = sum(digit >= start for start in _UUID_DASHES)
         text[digit + dashes :: 36] = digits[digit::32]
-    made = pa.Array.from_buffers(pa.binary(36), len(stored), [None, pa.py_buffer(text)]).cast(pa.string())
-    return made if not stored.null_count else pc.if_else(stored.is_valid(), made, pa.scalar(None, pa.string()))
+    texts = pa.Array.from_buffers(pa.binary(36), len(stored), [None, pa.py_buffer(text)]).cast(pa.string())
+    return texts if not stored.null_count else pc.if_else(stored.is_valid(), texts, pa.scalar(None, pa.string()))
 
 
 def base64_text(array: pa.Array) -> pa.Array:
     """Bytes as Base64 text (RFC 4648, with padding).
 
-    Every value is filled up to a multiple of three bytes, so that encoding all of them in one go is encoding each;
-    then the characters that stand for the filling are made `=`.
+    Every value is padded to a multiple of three bytes, so that all values can be encoded in one call; then the
+    characters of the padding are replaced by `=`.
     """
     values = array.cast(pa.large_binary())
     length = pc.binary_length(values)
     over = pc.subtract(length, pc.multiply(pc.divide(length, 3), 3))
-    filled = pc.binary_join_element_wise(values, _PADDING.take(over), pa.scalar(b"", pa.large_binary()))
-    validity, starts, data = filled.buffers()
-    offsets = pa.Array.from_buffers(pa.int64(), len(filled) + 1, [None, starts])
+    padded = pc.binary_join_element_wise(values, _PADDING.take(over), pa.scalar(b"", pa.large_binary()))
+    validity, starts, data = padded.buffers()
+    offsets = pa.Array.from_buffers(pa.int64(), len(padded) + 1, [None, starts])
     text = pa.py_buffer(base64.b64encode(memoryview(data)[: offsets[-1].as_py()]))
     offsets = pc.multiply(pc.divide(offsets, 3), 4)
-    encoded = pa.Array.from_buffers(pa.large_binary(), len(filled), [validity, offsets.buffers()[1], text])
+    encoded = pa.Array.from_buffers(pa.large_binary(), len(padded), [validity, offsets.buffers()[1], text])
     for left, mark in ((1, b"=="), (2, b"=")):
         marked = pc.binary_replace_slice(encoded, -len(mark), sys.maxsize, mark)
         encoded = pc.if_else(pc.equal(over, left), marked, encoded)

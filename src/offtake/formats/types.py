@@ -1,7 +1,7 @@
-"""The type map: how a value of each type looks in NDJSON and in Parquet.
+"""The type map: the form of each type's values in NDJSON and in Parquet.
 
-One table. The casts before the NDJSON encoder, the refusal of what no format holds, and the table in `docs/types.md`
-come from it.
+The conversions before the NDJSON encoder, the refusal of unsupported types, and the table in `docs/types.md` all use
+this table.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -17,18 +17,18 @@ from offtake.formats.losses import NOT_A_NUMBER, LossCounter, LossKind
 from offtake.formats.nested import Change
 
 _MOST_LEVELS: Final = 99
-"""Of Parquet's schema: Arrow's reader takes no more."""
+"""Nesting levels in a Parquet schema; Arrow's reader refuses more."""
 _EXTENSION: Final = b"ARROW:extension:name"
 _ICEBERG_ONLY: Final = ("geometry", "geography", "variant", "unknown")
-"""Types of Iceberg that PyIceberg gives Arrow as what they are stored in, or not at all."""
+"""Types of Iceberg that PyIceberg converts to their storage type in Arrow, or not at all."""
 
 
 @dataclass(frozen=True)
 class TypeRule:
-    """One line of the map: a type by its names in Iceberg and Arrow, and its form in either format.
+    """A row of the type map: the names of a type in Iceberg and Arrow, and its form in both formats.
 
-    `matches` tells an Arrow type of this line. `scalar` or `nested` brings an array into the form that the NDJSON
-    encoder writes as stated; None where the encoder does so by itself. Parquet needs no such step.
+    `matches`: whether the rule applies to an Arrow type. `scalar` or `nested`: converts an array, so that the NDJSON
+    encoder writes it as stated; None if no conversion is needed. Parquet needs none.
     """
 
     iceberg: str
@@ -61,29 +61,29 @@ TYPE_MAP: Final = (
     TypeRule(
         "int, long",
         "int32, int64",
-        "number, every digit",
+        "number with all digits",
         '`{"x":9223372036854775807}`',
         "INT32, INT64",
-        "JavaScript's numbers lose digits beyond 2^53; read with a parser that keeps them.",
+        "JavaScript numbers lose digits beyond 2^53; use a parser that keeps them.",
         matches=_any_of(pa.types.is_int32, pa.types.is_int64),
     ),
     TypeRule(
         "float, double",
         "float, double",
-        "number, the shortest that reads back as the same value",
+        "number, the shortest that parses to the same value",
         '`{"x":0.1}`',
         "FLOAT, DOUBLE",
-        "JSON has no NaN and no infinities: they are null, and counted in a warning of the run.",
+        "JSON has no NaN and no infinities: they become null, and the run has a warning with their number.",
         matches=_any_of(pa.types.is_float32, pa.types.is_float64),
         scalar=scalars.finite,
     ),
     TypeRule(
         "decimal(P, S)",
         "decimal128",
-        "number with S digits after the point",
+        "number with S digits after the decimal point",
         '`{"x":1.10}`',
         "DECIMAL(P, S)",
-        "Parsers that make a double of it lose digits: Python's `parse_float=Decimal` keeps them.",
+        "Parsers that convert it to a double lose digits; Python's `parse_float=Decimal` keeps them.",
         matches=pa.types.is_decimal128,
     ),
     TypeRule(
@@ -92,7 +92,7 @@ TYPE_MAP: Final = (
         "ISO 8601 string",
         '`{"x":"2026-03-01"}`',
         "DATE",
-        "Years beyond 9999 have a sign, as ISO 8601 has it: `+12026-03-01`.",
+        "Years beyond 9999 have a sign, as in ISO 8601: `+12026-03-01`.",
         matches=pa.types.is_date32,
         scalar=scalars.day,
     ),
@@ -102,7 +102,7 @@ TYPE_MAP: Final = (
         "ISO 8601 string",
         '`{"x":"06:00:00.000004"}`',
         "TIME",
-        "A fraction of 3, 6 or 9 digits, or none where it is zero.",
+        "A fraction with 3, 6 or 9 digits, or none if it is zero.",
         matches=pa.types.is_time64,
         scalar=scalars.time_of_day,
     ),
@@ -122,7 +122,7 @@ TYPE_MAP: Final = (
         "ISO 8601 string in UTC, with `Z`",
         '`{"x":"2026-03-01T06:00:00Z"}`',
         "TIMESTAMP(isAdjustedToUTC=true)",
-        "Other zones are brought to UTC: the same instant.",
+        "Other time zones are converted to UTC: the same instant.",
         matches=_timestamp(zoned=True),
         scalar=scalars.instant,
     ),
@@ -132,8 +132,8 @@ TYPE_MAP: Final = (
         "string in UTF-8",
         '`{"x":"Zürich"}`',
         "STRING",
-        "Text that is not UTF-8 fails the run, by the column's name; with `invalidText: REPLACE`, U+FFFD stands for "
-        "each wrong byte.",
+        "Text that is not UTF-8 fails the run with an error that names the column; with `invalidText: REPLACE`, U+FFFD "
+        "replaces each invalid byte.",
         matches=pa.types.is_string,
         scalar=scalars.valid_text,
     ),
@@ -143,7 +143,7 @@ TYPE_MAP: Final = (
         "string, 8-4-4-4-12 lower-case digits",
         '`{"x":"0b8c5520-9999-4cff-bdf5-1f32c8c47cb9"}`',
         "UUID",
-        "With `uuidAsText`, STRING in Parquet as well: the same 36 characters.",
+        "With `uuidAsText`, STRING in Parquet too, with the same 36 characters.",
         matches=_is_uuid,
         scalar=scalars.uuid_text,
     ),
@@ -163,7 +163,7 @@ TYPE_MAP: Final = (
         "object",
         '`{"x":{"city":"Bern"}}`',
         "group",
-        "Null fields are left out; a struct whose fields are all null is `{}`.",
+        "Null fields are omitted; a struct with only null fields is `{}`.",
         matches=pa.types.is_struct,
         nested=nested.change_struct,
     ),
@@ -173,7 +173,7 @@ TYPE_MAP: Final = (
         "array",
         '`{"x":[1,null,3]}`',
         "LIST",
-        "A null element stays `null`, so that positions hold.",
+        "A null element is `null`, so that positions do not change.",
         matches=pa.types.is_list,
         nested=nested.change_list,
     ),
@@ -183,8 +183,9 @@ TYPE_MAP: Final = (
         "object",
         '`{"x":{"1":"a"}}`',
         "MAP",
-        "In NDJSON: keys that are not strings become the text of their value; entries with a null value are left out; "
-        "of entries with the same key the last one is written. What is left out is counted in a warning of the run.",
+        "In NDJSON: keys that are not strings become the text of their value; entries with a null value are omitted; "
+        "of entries with the same key only the last one is written. The run has a warning with the number of omitted "
+        "entries.",
         matches=pa.types.is_map,
         nested=nested.change_map,
     ),
@@ -192,33 +193,35 @@ TYPE_MAP: Final = (
 
 
 def to_json_types(batch: pa.RecordBatch, losses: LossCounter) -> pa.RecordBatch:
-    """The batch in types that the encoder writes as the map says; columns that are so already are not copied.
+    """The batch converted so that the NDJSON encoder follows the type map; unchanged columns are not copied.
 
-    Counts in `losses` what JSON has no form for. Raises `DeliveryError` naming the column for text that is not UTF-8,
-    and for a date or time that has no text.
+    Counts in `losses` the values that JSON cannot represent. Raises `DeliveryError` naming the column for text that is
+    not UTF-8, and for a date or time that cannot be written as text.
     """
-    columns = [_named(name, column, losses) for name, column in zip(batch.schema.names, batch.columns, strict=True)]
+    columns = [
+        _to_json_type(name, column, losses) for name, column in zip(batch.schema.names, batch.columns, strict=True)
+    ]
     return pa.RecordBatch.from_arrays(columns, names=batch.schema.names)
 
 
 def check_supported(schema: pa.Schema) -> None:
-    """Raise `DeliveryError`, naming the column, when a type is not in the map or two fields share a name."""
+    """Raise `DeliveryError` naming the column for an unsupported type, a duplicate or invalid name, deep nesting."""
     for field in schema:
         _check_depth(field)
     _check_fields(schema, "")
 
 
 def check_iceberg(document: Mapping[str, Any]) -> None:
-    """Raise `DeliveryError`, naming the column, for a type of Iceberg's that Arrow would hold as bytes or not at all.
+    """Raise `DeliveryError` naming the column for an Iceberg type that Arrow would hold as bytes or not at all.
 
-    `document` is the schema in the JSON form of Iceberg's specification.
+    `document`: the schema in the JSON form of Iceberg's specification.
     """
     for field in document["fields"]:
         _check_iceberg_type(field["type"], field["name"])
 
 
 def markdown_table() -> str:
-    """The map as the table in `docs/types.md`."""
+    """The type map as the table in `docs/types.md`."""
     head = ("Iceberg", "Arrow", "NDJSON", "Example", "Parquet", "Notes")
     rows = ((rule.iceberg, rule.arrow, rule.ndjson, rule.example, rule.parquet, rule.notes) for rule in TYPE_MAP)
     return "\n".join("| " + " | ".join(row) + " |" for row in (head, ("---",) * len(head), *rows))
@@ -229,26 +232,26 @@ def _rule(kind: pa.DataType) -> TypeRule | None:
     return next((rule for rule in TYPE_MAP if rule.matches(kind)), None)
 
 
-def _named(name: str, column: pa.Array, losses: LossCounter) -> pa.Array:
+def _to_json_type(name: str, column: pa.Array, losses: LossCounter) -> pa.Array:
     try:
         return _Change(name, losses)(column)
     except scalars.OutOfRangeError as error:
         raise DeliveryError(
             EXPORT_FAILED,
-            f"Column {name} holds a {error} that no calendar or clock reaches, and that has no text in JSON.",
+            f"Column {name} has a {error} that is out of range and cannot be written as text in JSON.",
             "Correct the value in the dataset, or export the dataset as PARQUET.",
         ) from None
     except scalars.InvalidTextError:
         raise DeliveryError(
             EXPORT_FAILED,
-            f"Column {name} holds text that is not UTF-8.",
-            "Correct it in the dataset, or set invalidText to REPLACE in the target connection's params.",
+            f"Column {name} has text that is not UTF-8.",
+            "Correct the text in the dataset, or set invalidText to REPLACE in the target connection's params.",
         ) from None
 
 
 @dataclass(frozen=True)
 class _Change:
-    """Brings the arrays of one top-level column into the form that the encoder writes; see `nested.Change`."""
+    """Converts the arrays of one top-level column for the encoder; see `nested.Change`."""
 
     column: str
     losses: LossCounter
@@ -272,7 +275,7 @@ class _Change:
 
 @lru_cache(maxsize=256)
 def _has_only_text_to_check(kind: pa.DataType) -> bool:
-    """Whether nothing within the type can need a change but text, all of which is judged in one go."""
+    """Whether only invalid text can require a change in arrays of this type; all text is checked in one call."""
     rule = _rule(kind)
     if rule is None or not pa.types.is_nested(kind):
         return rule is None or rule.scalar in (None, scalars.valid_text)
@@ -284,15 +287,15 @@ def _check_fields(fields: Iterable[pa.Field], path: str) -> None:
     seen = set()
     for field in fields:
         if field.name in seen:
-            raise _refuse(f"{path}{field.name}", "is there twice", "Rename one of the two in the dataset.")
+            raise _refuse(f"{path}{field.name}", "exists twice", "Rename one of the two in the dataset.")
         if "\0" in field.name:
-            # Between libraries, Arrow's names end at a NUL.
+            # Arrow's C data interface truncates names at a NUL.
             raise _refuse(
                 f"{path}{field.name!r}".replace("'", ""), "has a NUL in its name", "Rename it in the dataset."
             )
         seen.add(field.name)
         if field.metadata and _EXTENSION in field.metadata:
-            # An extension type that is not registered arrives as its storage type.
+            # An unregistered extension type appears as its storage type.
             kind = field.metadata[_EXTENSION].decode("utf-8", "replace")
             raise _unknown_type(f"{path}{field.name}", kind)
         _check_type(field.type, f"{path}{field.name}")
@@ -302,7 +305,7 @@ def _check_type(kind: pa.DataType, path: str) -> None:
     if _rule(kind) is None:
         raise _unknown_type(path, str(kind))
     if pa.types.is_map(kind) and pa.types.is_nested(kind.key_type):
-        raise _refuse(path, "is a map whose keys are no single values", "Change the column's type.")
+        raise _refuse(path, "is a map with nested keys, which cannot be exported", "Change the column's type.")
     if pa.types.is_struct(kind):
         return _check_fields((kind.field(index) for index in range(kind.num_fields)), f"{path}.")
     for index in range(kind.num_fields):
@@ -313,13 +316,13 @@ def _check_type(kind: pa.DataType, path: str) -> None:
 def _check_depth(field: pa.Field) -> None:
     levels = _levels(field.type)
     if levels > _MOST_LEVELS:
-        what = f"is nested {levels} levels deep in Parquet, where a list or a map is two; readers take {_MOST_LEVELS}"
+        what = f"has {levels} nesting levels in Parquet (two for each list or map); readers allow {_MOST_LEVELS}"
         raise _refuse(field.name, what, "Change the column's type.")
 
 
 def _levels(kind: pa.DataType) -> int:
     inside = max((_levels(kind.field(index).type) for index in range(kind.num_fields)), default=0)
-    # A map's one field is the struct of its entries, which is a level already.
+    # A map's only field is the struct of its entries, which is counted already.
     return inside + (2 if pa.types.is_list(kind) else 1)
 
 
@@ -336,7 +339,7 @@ def _check_iceberg_type(kind: str | Mapping[str, Any], path: str) -> None:
 
 
 def _unknown_type(path: str, kind: str) -> DeliveryError:
-    return _refuse(path, f"has the type {kind}, which no export format holds", "Change the column's type.")
+    return _refuse(path, f"has the type {kind}, which no export format supports", "Change the column's type.")
 
 
 def _refuse(path: str, what: str, remedy: str) -> DeliveryError:

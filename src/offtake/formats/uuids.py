@@ -1,4 +1,4 @@
-"""UUIDs as text in Parquet, for readers that do not know the type: a schema and its batches, at every depth."""
+"""UUIDs as text in Parquet, for readers without UUID support: converts schemas and batches, at every depth."""
 
 import pyarrow as pa
 
@@ -6,17 +6,17 @@ from offtake.formats import nested, scalars
 
 
 def contains_uuids(schema: pa.Schema) -> bool:
-    """Whether a column is a UUID or holds one."""
+    """Whether any column is, or contains, a UUID."""
     return any(_contains_uuid(field.type) for field in schema)
 
 
 def uuids_as_text(schema: pa.Schema) -> pa.Schema:
-    """The schema with a string in place of each UUID; names, field ids and what may be null stay."""
+    """The schema with strings instead of UUIDs; names, field ids and nullability stay."""
     return pa.schema([_uuid_as_text(field) for field in schema], schema.metadata)
 
 
 def convert(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
-    """The batch under what `uuids_as_text` gave for its schema; columns without UUIDs are not copied."""
+    """The batch in `schema`, the result of `uuids_as_text`; columns without UUIDs are not copied."""
     columns = [_convert(column, field.type) for column, field in zip(batch.columns, schema, strict=True)]
     return pa.RecordBatch.from_arrays(columns, schema=schema)
 
@@ -44,7 +44,7 @@ def _text_type(kind: pa.DataType) -> pa.DataType:
 
 
 def _convert(array: pa.Array, kind: pa.DataType) -> pa.Array:
-    """The array under `kind`, its own type with text for UUIDs. What a null covers is neither kept nor looked at."""
+    """The array with text for UUIDs; `kind`: the new type. Values hidden by a null are dropped."""
     if not _contains_uuid(array.type):
         return array
     if isinstance(array.type, pa.UuidType):

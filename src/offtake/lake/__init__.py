@@ -1,1 +1,1 @@
-"""Datasets as Iceberg tables: the catalog, what comes in, and which files a range of snapshots adds."""
+"""Datasets as Iceberg tables: the catalog, imports, and the files that a range of snapshots adds."""

@@ -1,4 +1,4 @@
-"""The Iceberg catalog: a few tables of one SQL database, and a warehouse of files."""
+"""The Iceberg catalog: tables in a SQL database, and a warehouse folder with the data files."""
 
 import contextlib
 import shutil
@@ -23,11 +23,11 @@ TableName = NewType("TableName", str)
 """`namespace.table`."""
 
 CATALOG_TABLES: Final = frozenset(("iceberg_tables", "iceberg_namespace_properties"))
-"""The catalog's tables in its database, which may be the store's too."""
+"""The catalog's tables in its database, which can also hold the store's tables."""
 
 _CATALOG: Final = "offtake"
 _FILE_IO: Final = "offtake.lake.file_io.LocationsIO"
-_REMEDY: Final = "The dataset is as it was; make room."
+_REMEDY: Final = "The dataset is unchanged. Free disk space, then retry."
 _DISK_FULL: Final = "53100"  # https://www.postgresql.org/docs/current/errcodes-appendix.html
 _BUSY_MS: Final = 30_000
 _TRIES: Final = 3
@@ -35,16 +35,16 @@ _PAUSE_SECONDS: Final = 0.2
 
 
 class LakeFullError(OfftakeError):
-    """The disk of the tables, or of their catalog, takes nothing more; the table is as it was."""
+    """The disk of the warehouse or of the catalog is full; the table is unchanged."""
 
 
 class Lake:
-    """A catalog opened by URL. Processes may share it: a commit that lost a race is made again on the new state."""
+    """A catalog opened by URL. Processes can share it: a commit that loses a race is retried on the new state."""
 
     def __init__(self, catalog_url: str, warehouse: str) -> None:
-        """`catalog_url`: a SQLAlchemy URL; `warehouse`: the location below which tables keep their files.
+        """`catalog_url`: a SQLAlchemy URL; `warehouse`: the location of the folder with the tables' files.
 
-        Raises `LocationError` for a warehouse that is not in a supported place.
+        Raises `LocationError` when the warehouse's scheme is not supported.
         """
         locations.split(warehouse)
         self._warehouse = warehouse.rstrip("/")
@@ -57,29 +57,29 @@ class Lake:
             event.listen(self.catalog.engine, "connect", _prepare_sqlite)
 
     def load(self, table: TableName) -> Table:
-        """The table as it is now; raises pyiceberg's `NoSuchTableError`."""
+        """The table in its current state. Raises pyiceberg's `NoSuchTableError`."""
         return self.catalog.load_table(table)
 
     def find(self, table: TableName) -> Table | None:
-        """The table as it is now, if there is one."""
+        """The table in its current state, or None when it does not exist."""
         try:
             return self.catalog.load_table(table)
         except NoSuchTableError:
             return None
 
     def exists(self, table: TableName) -> bool:
-        """Whether there is a table of that name, be its metadata readable or not."""
+        """Whether the catalog has the table; its metadata is not read."""
         namespace = table.split(".")[0]
         with contextlib.suppress(NoSuchNamespaceError):
             return (namespace, table.removeprefix(f"{namespace}.")) in self.catalog.list_tables(namespace)
         return False
 
     def location(self, table: TableName) -> str:
-        """The location of the folder that a new table of that name keeps its files in."""
+        """The location of the folder of a new table with that name."""
         return f"{self._warehouse}/{table.replace('.', '/')}"
 
     def tables_in(self, namespace: str) -> list[TableName]:
-        """The tables of a namespace, and those of which there is but a folder."""
+        """The tables of a namespace, including those with a folder but no catalog entry."""
         names: set[str] = set()
         with contextlib.suppress(NoSuchNamespaceError):
             names = {name for _, name in self.catalog.list_tables(namespace)}
@@ -89,42 +89,42 @@ class Lake:
         return [TableName(f"{namespace}.{name}") for name in sorted(names)]
 
     def purge(self, table: TableName) -> None:
-        """Forget the table and remove its folder with all its files; nothing happens when neither is there."""
+        """Drop the table and delete its folder with all files. Does nothing when neither exists."""
         with contextlib.suppress(NoSuchTableError):
             self.catalog.drop_table(table)
         shutil.rmtree(local_path(self.location(table)), ignore_errors=True)
 
     def close(self) -> None:
-        """Let go of the database."""
+        """Close the database connections."""
         self.catalog.close()
 
 
 @contextlib.contextmanager
 def raising_lake_full() -> Iterator[None]:
-    """Raises `LakeFullError` where what is written finds no room."""
+    """Context manager: raises `LakeFullError` when a write fails because the disk is full or failing."""
     try:
         yield
     except OSError as error:
-        trouble = disk_error(error)
-        if trouble is None:
+        problem = disk_error(error)
+        if problem is None:
             raise
-        raise LakeFullError(f"The disk of the tables takes nothing more: {trouble}. {_REMEDY}") from error
+        raise LakeFullError(f"The warehouse's disk cannot be written: {problem}. {_REMEDY}") from error
     except OperationalError as error:
         if not _is_full(error.orig):
             raise
-        raise LakeFullError(f"The disk of the tables' catalog is full. {_REMEDY}") from error
+        raise LakeFullError(f"The disk of the catalog's database is full. {_REMEDY}") from error
 
 
 def _is_full(error: BaseException | None) -> bool:
     if isinstance(error, sqlite3.Error):
-        # The lowest byte is the kind of error, the rest tells of what it was met in.
+        # The lowest byte is the primary result code; the higher bytes are the extended part.
         return getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
     return getattr(error, "sqlstate", None) == _DISK_FULL
 
 
 def _catalog(url: str, warehouse: str) -> SqlCatalog:
     properties = {"uri": url, "warehouse": warehouse, PY_IO_IMPL: _FILE_IO}
-    # It makes its tables when it does not find them; whoever opens it at the same time may have been faster.
+    # SqlCatalog creates its tables without IF NOT EXISTS: when another process creates them first, opening again works.
     for _ in range(_TRIES):
         with contextlib.suppress(OperationalError, ProgrammingError, IntegrityError):
             return SqlCatalog(_CATALOG, **properties)

@@ -1,8 +1,8 @@
-"""Rows of a batch made visible in a table as one snapshot, together with what the batch changes of the columns.
+"""Commits of batches: the rows and the column changes of a batch become visible as one snapshot.
 
-A batch's snapshot bears the batch's id. Each try to commit looks for it first, in the state of the table that it builds
-upon; so a batch is committed once, however many try. Each attempt writes files of its own name: none removes files that
-another may yet commit.
+A batch's snapshot has the batch's id as a property. Each try to commit first looks for it in the table state that it
+builds on, so a batch is committed at most once, even by concurrent attempts. Each attempt uses its own file names, so
+it never deletes files that another attempt may still commit.
 """
 
 import contextlib
@@ -35,18 +35,18 @@ REVERTED_ID: Final = "offtake.reverted-batch-id"
 _COMMITS: Final = 20
 _PROPERTIES: Final = {
     "format-version": "2",
-    # A commit that lost is made again on the newest state, here; PyIceberg would rebase it, which fails when both
-    # added columns, and wait minutes.
+    # `retry_commit` retries on the newest state. PyIceberg would rebase the commit, which fails when both commits
+    # added columns, and would wait for minutes.
     "commit.retry.num-retries": "0",
 }
-_REMEDY: Final = "Send its rows again under a new batch, after bringing the table into the state you want."
-_NEVER: Final = (ValueError, TypeError, KeyError, AttributeError, NotImplementedError, OverflowError)
-"""What PyIceberg raises for schemas and values that it cannot take, before it commits."""
+_REMEDY: Final = "Correct the table's rows, then send the batch's rows as a new batch."
+_REJECTIONS: Final = (ValueError, TypeError, KeyError, AttributeError, NotImplementedError, OverflowError)
+"""What PyIceberg raises, before it commits, for schemas and values that it does not support."""
 
 
 @dataclass(frozen=True)
 class Batch:
-    """What a batch added: its snapshot, its rows, and the bytes and number of its data files; notes for the user."""
+    """What a batch added: its snapshot, number of rows, bytes and number of data files, and notes for the user."""
 
     snapshot_id: int
     rows: int
@@ -57,7 +57,7 @@ class Batch:
 
 @dataclass(frozen=True)
 class CommittedBatch:
-    """A batch that is in the table: its id, its snapshot, and the rows it added."""
+    """A batch in the table: its id, its snapshot, and the number of rows it added."""
 
     batch_id: str
     snapshot_id: int
@@ -66,10 +66,11 @@ class CommittedBatch:
 
 @dataclass(frozen=True)
 class Attempt:
-    """One try to bring a batch in: its number, which batches it takes the place of, and whether it is to stop.
+    """One attempt to import a batch: its number, the batches it replaces, and whether it must stop.
 
-    `evolve`: it may add columns. `may_rewrite` is asked before the table is rewritten for a change of type, and what it
-    says holds until the batch ends. `before_commit` is called when all rows are written; what it raises leaves nothing.
+    `evolve`: the batch may add columns. `may_rewrite` is called before the table is rewritten for a change of type; its
+    result is valid until the batch ends. `before_commit` is called when all rows are written; if it raises, the
+    attempt's files are deleted.
     """
 
     batch_id: str
@@ -81,34 +82,34 @@ class Attempt:
     before_commit: Callable[[], None] = lambda: None
 
     def raise_if_stopped(self) -> None:
-        """Raise `CancelledError` when the batch is to be given back."""
+        """Raise `CancelledError` when this process must release the batch."""
         if self.stopped():
-            raise CancelledError(f"Batch {self.batch_id} is given back.")
+            raise CancelledError(f"The import of batch {self.batch_id} was cancelled.")
 
 
 class OtherSchemaError(Exception):
-    """Since the files were planned, the table got columns that they do not agree with."""
+    """Another commit gave the table columns that are not compatible with the planned files."""
 
 
 @dataclass(frozen=True)
 class NewRows:
-    """Rows to commit: the columns that the table had when they were planned, and those it has with them."""
+    """Rows to commit. `base`: the table's columns at planning (None: no table); `target`: the columns afterwards."""
 
-    known: pa.Schema | None
-    wanted: pa.Schema
+    base: pa.Schema | None
+    target: pa.Schema
     rows: Iterable[pa.RecordBatch]
     change: SchemaChange = field(default_factory=SchemaChange)
 
 
 def write(lake: Lake, table: TableName, new: NewRows, attempt: Attempt) -> Batch | None:
-    """Write the rows and commit them; None without rows.
+    """Write and commit the rows. Returns None when there are no rows.
 
-    Raises `ImportRefusedError`, `LakeFullError`, `OtherSchemaError` and `CancelledError` with the table unchanged and
-    no files of this attempt left.
+    Raises `ImportRefusedError`, `LakeFullError`, `OtherSchemaError` and `CancelledError`; then the table is unchanged
+    and the attempt's files are deleted.
     """
     loaded = lake.find(table)
     folder = f"{loaded.location() if loaded else lake.location(table)}/data"
-    files = DataFiles(folder, f"{attempt.batch_id}-{attempt.number}", null_columns_as_text(new.wanted))
+    files = DataFiles(folder, f"{attempt.batch_id}-{attempt.number}", null_columns_as_text(new.target))
     try:
         files.write(new.rows)
         failpoint("batch_written")
@@ -120,7 +121,7 @@ def write(lake: Lake, table: TableName, new: NewRows, attempt: Attempt) -> Batch
         files.remove()
         raise
     try:
-        with raising_lake_full(), _refusing():
+        with raising_lake_full(), _translating_errors():
             table_now, snapshot = _commit(lake, table, new, files, attempt)
     except (ImportRefusedError, LakeFullError):
         if find_commit(lake, table, attempt.batch_id) is None:
@@ -129,18 +130,16 @@ def write(lake: Lake, table: TableName, new: NewRows, attempt: Attempt) -> Batch
     except (CommitFailedException, OtherSchemaError):
         files.remove()
         raise
-    # Whatever else went wrong, the commit may have been made nevertheless: then the files are the table's.
+    # After any other error the files stay: the commit may have succeeded. Here, another attempt may have committed the
+    # batch: then the table has that attempt's files, not these.
     if not {file.file_path for file in scan.added_files(table_now, snapshot)}.issuperset(files.uris):
         files.remove()
     return batch_of(snapshot)
 
 
 def declare(lake: Lake, table: TableName, schema: pa.Schema) -> None:
-    """Make the table without rows, under columns whose types are given; nothing happens when it is there.
-
-    Raises `ImportRefusedError`.
-    """
-    with raising_lake_full(), _refusing(), contextlib.suppress(TableAlreadyExistsError):
+    """Create the table with these columns and no rows. Does nothing when it exists. Raises `ImportRefusedError`."""
+    with raising_lake_full(), _translating_errors(), contextlib.suppress(TableAlreadyExistsError):
         properties = _PROPERTIES | {evolution.DECLARED: "true"}
         _create_namespace(lake, table)
         lake.catalog.create_table(
@@ -149,14 +148,14 @@ def declare(lake: Lake, table: TableName, schema: pa.Schema) -> None:
 
 
 def find_commit(lake: Lake, table: TableName, batch_id: str) -> Batch | None:
-    """What the batch added, if it is in the table's history."""
+    """What the batch added, or None when it is not in the table's history."""
     loaded = lake.find(table)
     snapshot = snapshot_with(loaded, BATCH_ID, batch_id) if loaded else None
     return None if snapshot is None else batch_of(snapshot)
 
 
 def snapshot_with(table: Table, name: str, value: str) -> Snapshot | None:
-    """The snapshot with that property."""
+    """The newest snapshot with that property, or None."""
     for snapshot in reversed(table.metadata.snapshots):
         if snapshot.summary is not None and snapshot.summary.additional_properties.get(name) == value:
             return snapshot
@@ -164,7 +163,7 @@ def snapshot_with(table: Table, name: str, value: str) -> Snapshot | None:
 
 
 def batch_of(snapshot: Snapshot) -> Batch:
-    """What the snapshot added, by its own counts."""
+    """What the snapshot added, according to its summary."""
     rows, size, files = (int(snapshot.summary.get(name) or 0) if snapshot.summary else 0 for name in _ADDED)
     return Batch(snapshot.snapshot_id, rows, size, files)
 
@@ -173,44 +172,44 @@ _ADDED: Final = ("added-records", "added-files-size", "added-data-files")
 
 
 def files_of(table: Table, batch: CommittedBatch) -> list[IcebergFile]:
-    """The batch's files, all of which are in the table as they came in. Raises `ImportRefusedError` if not."""
+    """The batch's data files. Raises `ImportRefusedError` when some of its rows were compacted or deleted since."""
     current = table.current_snapshot()
     files = scan.files_added_by(table, current, batch.snapshot_id) if current else []
     if sum(file.record_count for file in files) != batch.rows:
         raise ImportRefusedError(
-            f"The rows of batch {batch.batch_id} have been rewritten or removed since they came in, and can no longer "
-            f"be told from others. {_REMEDY}"
+            f"Batch {batch.batch_id} cannot be reverted or replaced: its rows have been compacted or deleted since. "
+            f"{_REMEDY}"
         )
     return files
 
 
 def overwrite(
-    transaction: Transaction, uris: list[str], gone: Iterable[IcebergFile], properties: dict[str, str]
+    transaction: Transaction, uris: list[str], replaced: Iterable[IcebergFile], properties: dict[str, str]
 ) -> None:
-    """Replace files by others, in one snapshot."""
-    # PyIceberg's public overwrite takes a filter on rows and holds the new ones in memory; this is what it does inside.
+    """Replace files with the files at `uris`, in one snapshot."""
+    # PyIceberg's public overwrite takes a row filter and holds the new rows in memory; this is its implementation.
     from pyiceberg.table import _parquet_files_to_data_files  # noqa: PLC0415 - see above
 
     metadata, io = transaction.table_metadata, transaction._table.io  # noqa: SLF001 - see above
     with transaction.update_snapshot(snapshot_properties=properties).overwrite() as update:
-        for file in gone:
+        for file in replaced:
             update.delete_data_file(file)
         for file in _parquet_files_to_data_files(metadata, uris, io):
             update.append_data_file(file)
 
 
 def retry_commit(attempt: Callable[[], Table]) -> Table:
-    """Try until no other process was faster; raises what PyIceberg raises in the end."""
+    """Retry while other processes commit first. Raises PyIceberg's error of the last try."""
     for number in range(1, _COMMITS):
         try:
             return attempt()
         except (CommitFailedException, TableAlreadyExistsError):
-            time.sleep(random.uniform(0, 0.05 * number))  # noqa: S311 - spreads writers, guards nothing
+            time.sleep(random.uniform(0, 0.05 * number))  # noqa: S311 - jitter, not a secret
     return attempt()
 
 
 def _commit(lake: Lake, table: TableName, new: NewRows, files: DataFiles, attempt: Attempt) -> tuple[Table, Snapshot]:
-    """Commit on the newest state of the table; files are written once, however often others were faster."""
+    """Commit on the newest state of the table; a retry commits the same files."""
 
     def commit() -> Table:
         current = lake.find(table)
@@ -223,38 +222,41 @@ def _commit(lake: Lake, table: TableName, new: NewRows, files: DataFiles, attemp
     current = retry_commit(commit)
     snapshot = snapshot_with(current, BATCH_ID, attempt.batch_id)
     if snapshot is None:
-        raise ImportRefusedError(f"Batch {attempt.batch_id} was committed but is not in the table's history.")
+        raise ImportRefusedError(
+            f"Batch {attempt.batch_id} was committed, but its snapshot is not in the table's history. Check the "
+            "table's rows, then send the batch again if they are missing."
+        )
     return current, snapshot
 
 
 def _create_namespace(lake: Lake, table: TableName) -> None:
-    # Another process may be making the namespace just now.
+    # Another process may create the namespace at the same time.
     with contextlib.suppress(NamespaceAlreadyExistsError, IntegrityError):
         lake.catalog.create_namespace_if_not_exists(table.split(".")[0])
 
 
 def _create(lake: Lake, table: TableName, new: NewRows, files: DataFiles, attempt: Attempt) -> Table:
     _create_namespace(lake, table)
-    properties = _PROPERTIES | evolution.properties_of(new.wanted) | evolution.unbounded_properties(files.unbounded)
+    properties = _PROPERTIES | evolution.properties_of(new.target) | evolution.unbounded_properties(files.unbounded)
     transaction = lake.catalog.create_table_transaction(
-        table, null_columns_as_text(new.wanted), location=lake.location(table), properties=properties
+        table, null_columns_as_text(new.target), location=lake.location(table), properties=properties
     )
     added = {BATCH_ID: attempt.batch_id}
     transaction.add_files(files.uris, snapshot_properties=added, check_duplicate_files=False)
     return transaction.commit_transaction()
 
 
-def _add(lake: Lake, table: TableName, current: Table, new: NewRows, files: DataFiles, attempt: Attempt) -> None:
-    known = evolution.known_schema(current)
-    wanted, change = new.wanted, new.change
-    if known != new.known:
-        wanted = _onto(known, new)
-        change = evolution.compare(known, wanted)
-    replaced = [file for one in attempt.replaces for file in files_of(current, one)]
-    transaction = current.transaction()
+def _add(lake: Lake, table: TableName, loaded: Table, new: NewRows, files: DataFiles, attempt: Attempt) -> None:
+    current = evolution.current_schema(loaded)
+    target, change = new.target, new.change
+    if current != new.base:
+        target = _rebase(current, new)
+        change = evolution.compare(current, target)
+    replaced = [file for batch in attempt.replaces for file in files_of(loaded, batch)]
+    transaction = loaded.transaction()
     rewrite = None
     try:
-        evolution.evolve(transaction, known, wanted, change)
+        evolution.evolve(transaction, current, target, change)
         if change.rewritten:
             rewrite = rewriting.rewrite_files(transaction, lake, table)
             rewriting.commit_rewrite(transaction, rewrite)
@@ -266,14 +268,14 @@ def _add(lake: Lake, table: TableName, current: Table, new: NewRows, files: Data
         raise
 
 
-def _onto(known: pa.Schema, new: NewRows) -> pa.Schema:
-    """The wanted columns on top of those that the table has got since the files were planned."""
-    if new.change.rewritten or new.change.filled or new.change.determined or not are_compatible(known, new.wanted):
-        raise OtherSchemaError("others wrote other types at the same time.")
+def _rebase(current: pa.Schema, new: NewRows) -> pa.Schema:
+    """The target columns merged into those that other commits added since the files were planned."""
+    if new.change.rewritten or new.change.filled or new.change.determined or not are_compatible(current, new.target):
+        raise OtherSchemaError("concurrent imports write other types.")
     try:
-        return Resolver().schema(known, new.wanted)
+        return Resolver().schema(current, new.target)
     except (KindConflictError, SchemaMismatchError):
-        raise OtherSchemaError("others wrote other types at the same time.") from None
+        raise OtherSchemaError("concurrent imports write other types.") from None
 
 
 def _add_files(
@@ -289,13 +291,13 @@ def _add_files(
 
 
 @contextmanager
-def _refusing() -> Iterator[None]:
-    """Translates what PyIceberg raises for columns and values that it does not take."""
+def _translating_errors() -> Iterator[None]:
+    """Translates errors of PyIceberg about columns and values to `ImportRefusedError`."""
     try:
         yield
     except SchemaMismatchError as error:
-        raise ImportRefusedError(f"The dataset's rows cannot be written under the new types: {error}.") from None
+        raise ImportRefusedError(f"The dataset's rows cannot be converted to the new types: {error}.") from None
     except rewriting.NotRewritableError as error:
-        raise ImportRefusedError(f"The dataset's types cannot change: {error}.") from None
-    except _NEVER as error:
-        raise ImportRefusedError(f"The dataset's table does not take these columns: {error}") from error
+        raise ImportRefusedError(f"The dataset's column types cannot change: {error}.") from None
+    except _REJECTIONS as error:
+        raise ImportRefusedError(f"The dataset's table does not support these columns: {error}") from error

@@ -1,7 +1,8 @@
-"""How a table's columns change with a batch, and what of it readers of the table follow without a rewrite.
+"""Schema evolution: how a batch changes a table's columns, and which changes need no rewrite of its files.
 
-Iceberg follows new columns and promotions. A column of which only nulls have come is dropped and added with its type:
-its files hold nothing of it. Every other change of type rewrites the table's files (`rewriting`).
+Iceberg supports new columns and type promotions without a rewrite. A column with only nulls so far is dropped and added
+again with its type: the files hold no values of it. Every other change of type rewrites the table's files
+(`rewriting`).
 """
 
 import json
@@ -24,18 +25,18 @@ from offtake.lake.parsing.columns import (
 from offtake.lake.parsing.kinds import ELEMENT, VALUE, Path, fields_of
 
 UNDETERMINED: Final = "offtake.undetermined"
-"""Table property: the paths, in JSON, of columns and nested values of which no value has come that tells a type."""
+"""Table property: JSON list of the paths of columns and nested fields whose type is unknown (only nulls so far)."""
 DECLARED: Final = "offtake.declared"
-"""Table property: the types of the columns were given when the dataset was made."""
+"""Table property: the columns' types were declared when the dataset was created."""
 _METRICS: Final = "write.metadata.metrics.column."
 
 
 @dataclass
 class SchemaChange:
-    """What a batch changes of a table's columns, by their paths.
+    """How a batch changes a table's columns. Each list has paths.
 
-    `added` are new columns, `promoted` ones that readers follow, `retyped` have another type from now on. `determined`
-    have got their first type, `filled` are objects that have got their first fields.
+    `added`: new columns. `promoted`: types that Iceberg widens without a rewrite. `retyped`: any other change of type.
+    `determined`: columns whose type was unknown. `filled`: objects that had no fields.
     """
 
     added: list[Path] = field(default_factory=list)
@@ -46,101 +47,101 @@ class SchemaChange:
 
     @property
     def rewritten(self) -> frozenset[str]:
-        """The columns whose files are rewritten: also those whose lists and maps get their first values."""
+        """The columns that need a rewrite: those retyped, and those whose lists or maps get their first values."""
         within = (path for path in self.determined if ELEMENT in path or VALUE in path)
         return frozenset(path[0] for path in (*self.retyped, *within))
 
     @property
     def replaced(self) -> list[Path]:
-        """Columns that are dropped and added again."""
+        """The columns that are dropped and added again."""
         rewritten = self.rewritten
         return [*((name,) for name in sorted(rewritten)), *(one for one in self.determined if one[0] not in rewritten)]
 
 
-def known_schema(table: Table) -> pa.Schema:
-    """The table's columns in the types that files come in, of null type where nothing is known yet."""
+def current_schema(table: Table) -> pa.Schema:
+    """The table's columns in Arrow's types, with the null type where a type is unknown."""
     arrow = table.schema().as_arrow()
     plain = iceberg_schema(pa.schema([pa.field(one.name, one.type, one.nullable) for one in arrow]))
     paths = json.loads(table.properties.get(UNDETERMINED, "[]"))
     return with_undetermined(plain, [tuple(path) for path in paths])
 
 
-def compare(known: pa.Schema, wanted: pa.Schema) -> SchemaChange:
-    """What `wanted` changes of a table's `known` columns."""
+def compare(current: pa.Schema, target: pa.Schema) -> SchemaChange:
+    """How `target` differs from a table's `current` columns."""
     change = SchemaChange()
-    _compare(pa.struct(list(known)), pa.struct(list(wanted)), (), change)
+    _compare(pa.struct(list(current)), pa.struct(list(target)), (), change)
     return change
 
 
-def evolve(transaction: Transaction, known: pa.Schema, wanted: pa.Schema, change: SchemaChange) -> None:
-    """Bring the table's columns from `known` to `wanted`, each in its place."""
-    if known == wanted:
+def evolve(transaction: Transaction, current: pa.Schema, target: pa.Schema, change: SchemaChange) -> None:
+    """Change the table's columns from `current` to `target`, keeping their order."""
+    if current == target:
         return
-    # PyIceberg's way with Arrow takes long to import; servers answer before anything needs it.
+    # This module of PyIceberg takes long to import; a server must start without it.
     from pyiceberg.io.pyarrow import _pyarrow_to_schema_without_ids  # noqa: PLC0415 - see above
 
-    target = null_columns_as_text(wanted)
+    stored = null_columns_as_text(target)
     if change.replaced:
-        types = _pyarrow_to_schema_without_ids(target)
-        # A column that is required stays so: the rows that are there have a value, and so have those to come.
+        types = _pyarrow_to_schema_without_ids(stored)
+        # A required column stays required: existing rows have a value, and new ones must have one.
         with transaction.update_schema(allow_incompatible_changes=True) as update:
             for path in change.replaced:
-                found = _field_at(types.as_struct(), path)
+                column = _field_at(types.as_struct(), path)
                 update.delete_column(path)
-                update.add_column(path, found.field_type, required=found.required)
+                update.add_column(path, column.field_type, required=column.required)
     with transaction.update_schema() as update:
-        update.union_by_name(target)
+        update.union_by_name(stored)
         for path in change.filled:
             if path[:1] in change.replaced:
-                continue  # made afresh with its fields
+                continue  # already added again with its fields
             update.delete_column((*_iceberg_path(path), PLACEHOLDER))
-    _restore_order(transaction, target)
-    transaction.set_properties(properties_of(wanted))
+    _restore_order(transaction, stored)
+    transaction.set_properties(properties_of(target))
 
 
 def properties_of(schema: pa.Schema) -> dict[str, str]:
-    """The table's property that tells what of the schema is not known yet."""
+    """The table properties for the schema: which types are unknown."""
     return {UNDETERMINED: json.dumps(undetermined(schema))}
 
 
 def unbounded_properties(columns: Iterable[str]) -> dict[str, str]:
-    """Properties that have no bounds kept of columns: PyIceberg knows no dates outside the years 1 to 9999."""
+    """Table properties that disable column bounds: PyIceberg cannot handle dates outside the years 1 to 9999."""
     return {f"{_METRICS}{name}": "counts" for name in columns}
 
 
 def _field_at(struct: StructType, path: Path) -> NestedField:
-    """A field of a struct; by its name, for new fields have no ids."""
-    found = next(one for one in struct.fields if one.name == path[0])
+    """A field of a struct by its path of names; new fields have no ids yet."""
+    column = next(one for one in struct.fields if one.name == path[0])
     if len(path) == 1:
-        return found
-    assert isinstance(found.field_type, StructType)  # noqa: S101 - paths of replaced columns lead through structs alone
-    return _field_at(found.field_type, path[1:])
+        return column
+    assert isinstance(column.field_type, StructType)  # noqa: S101 - paths of replaced columns contain only structs
+    return _field_at(column.field_type, path[1:])
 
 
-def _compare(known: pa.DataType, wanted: pa.DataType, path: Path, change: SchemaChange) -> None:
-    if known == wanted:
+def _compare(current: pa.DataType, target: pa.DataType, path: Path, change: SchemaChange) -> None:
+    if current == target:
         return
-    if pa.types.is_null(known):
-        if not pa.types.is_string(wanted):
+    if pa.types.is_null(current):
+        if not pa.types.is_string(target):
             change.determined.append(path)
-    elif pa.types.is_struct(known) and pa.types.is_struct(wanted):
-        _compare_fields(known, wanted, path, change)
-    elif pa.types.is_list(known) and pa.types.is_list(wanted):
-        _compare(known.value_type, wanted.value_type, (*path, ELEMENT), change)
-    elif pa.types.is_map(known) and pa.types.is_map(wanted):
-        _compare(known.item_type, wanted.item_type, (*path, VALUE), change)
-    elif is_promotion(known, wanted):
+    elif pa.types.is_struct(current) and pa.types.is_struct(target):
+        _compare_fields(current, target, path, change)
+    elif pa.types.is_list(current) and pa.types.is_list(target):
+        _compare(current.value_type, target.value_type, (*path, ELEMENT), change)
+    elif pa.types.is_map(current) and pa.types.is_map(target):
+        _compare(current.item_type, target.item_type, (*path, VALUE), change)
+    elif is_promotion(current, target):
         change.promoted.append(path)
     else:
         change.retyped.append(path)
 
 
-def _compare_fields(known: pa.DataType, wanted: pa.DataType, path: Path, change: SchemaChange) -> None:
-    if not known.num_fields:
+def _compare_fields(current: pa.DataType, target: pa.DataType, path: Path, change: SchemaChange) -> None:
+    if not current.num_fields:
         change.filled.append(path)
         return
-    types = {one.name: one.type for one in fields_of(known)}
-    for one in fields_of(wanted):
+    types = {one.name: one.type for one in fields_of(current)}
+    for one in fields_of(target):
         if one.name in types:
             _compare(types[one.name], one.type, (*path, one.name), change)
         else:
@@ -148,7 +149,7 @@ def _compare_fields(known: pa.DataType, wanted: pa.DataType, path: Path, change:
 
 
 def _restore_order(transaction: Transaction, target: pa.Schema) -> None:
-    """Columns that were replaced go back to where they were; new ones stay last."""
+    """Move replaced columns back to their positions; new columns stay last."""
     moves = list(_moves(transaction.table_metadata.schema().as_arrow(), target, ()))
     if moves:
         with transaction.update_schema() as update:
@@ -159,12 +160,12 @@ def _restore_order(transaction: Transaction, target: pa.Schema) -> None:
                     update.move_after(path, (*path[:-1], before))
 
 
-def _moves(now: Iterable[pa.Field], wanted: Iterable[pa.Field], path: Path) -> Iterator[tuple[Path, str | None]]:
+def _moves(now: Iterable[pa.Field], target: Iterable[pa.Field], path: Path) -> Iterator[tuple[Path, str | None]]:
     types = {one.name: one.type for one in now}
-    names = [one.name for one in wanted]
+    names = [one.name for one in target]
     if list(types) != names:
         yield from (((*path, name), before) for before, name in zip([None, *names], names, strict=False))
-    for one in wanted:
+    for one in target:
         kind = types.get(one.name)
         if kind is not None and pa.types.is_struct(kind) and pa.types.is_struct(one.type):
             yield from _moves(fields_of(kind), fields_of(one.type), (*path, one.name))

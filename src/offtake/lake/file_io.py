@@ -1,4 +1,4 @@
-"""PyIceberg's input and output, by our rule of locations: its own cuts a location off at `#` and `?`."""
+"""PyIceberg's file I/O with the location rules of `locations`: PyIceberg's own cuts a location off at `#` and `?`."""
 
 from pyiceberg.io.pyarrow import PyArrowFileIO
 from pyiceberg.typedef import EMPTY_DICT, Properties
@@ -7,7 +7,7 @@ from offtake.lake import locations
 
 
 class LocationsIO(PyArrowFileIO):
-    """Reads and writes the files of tables where `locations` says that they are."""
+    """Reads and writes tables' files; resolves their locations with `locations`."""
 
     @staticmethod
     def parse_location(location: str, properties: Properties = EMPTY_DICT) -> tuple[str, str, str]:

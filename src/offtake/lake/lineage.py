@@ -1,12 +1,13 @@
-"""Which files hold the rows that a range of snapshots added, through whatever compactions there were in the range.
+"""Which files hold the rows that a range of snapshots added, across any compactions in the range.
 
-A live file's manifest entry names the snapshot that added it, so what appends and overwrites added is read off the last
-snapshot. Compactions (`replace`) need their history. Where all files that one rewrote were added in the range, so were
-all rows of what it wrote, and that is read. Where it rewrote older files too, its rows cannot be told apart, and the
-files of the range are read that it rewrote, as they were then: that is exact as long as everything it wrote is still
-there and whole. Otherwise nothing tells which of the rows that are left were added in the range.
+A live file's manifest entry names the snapshot that added it, so the last snapshot shows what appends and overwrites
+added. Compactions (`replace`) need their history. If a compaction rewrote only files added in the range, all rows it
+wrote were added in the range, and its output is read. If it also rewrote older files (a mixed compaction), its output
+has rows of both; then its input files from the range are read, as they were before it. That is exact as long as its
+output is still in the table without deletes. Otherwise the metadata does not tell which of the remaining rows were
+added in the range.
 
-A path may be in a table several times: then its rows are in the table several times, and each entry counts for itself.
+A table can contain a path several times: then it contains the path's rows several times, and each entry counts.
 """
 
 from collections import defaultdict
@@ -22,12 +23,12 @@ from pyiceberg.table.snapshots import Operation, Snapshot
 from offtake.lake.deletes import Deletes, partition_of
 
 Key = tuple[str, int]
-"""A data file by its path and the snapshot that added it. Entries of one key are alike."""
+"""A data file: its path and the snapshot that added it. Entries with the same key are interchangeable."""
 
 
 @dataclass(frozen=True)
 class RowOrigin:
-    """A data file to read, by its manifest entry, and the position-delete files to read it with."""
+    """A data file to read: its manifest entry, and the paths of the position-delete files that apply to it."""
 
     entry: ManifestEntry
     deletes: tuple[str, ...]
@@ -49,19 +50,19 @@ class Manifests:
         return self._lists[snapshot.snapshot_id]
 
     def entries(self, manifest: ManifestFile) -> list[ManifestEntry]:
-        """The manifest's entries, those of removed files too."""
+        """The manifest's entries, including those of removed files."""
         if manifest.manifest_path not in self._entries:
             read = manifest.fetch_manifest_entry(self.table.io, discard_deleted=False)
             self._entries[manifest.manifest_path] = read
         return self._entries[manifest.manifest_path]
 
     def live(self, snapshot: Snapshot, added_by: set[int] | None = None) -> Iterator[ManifestEntry]:
-        """The snapshot's data files; only those that the snapshots `added_by` added, where they are given."""
+        """The snapshot's data files; with `added_by`, only those that these snapshots added."""
         for manifest in self.of(snapshot):
             if manifest.content != ManifestContent.DATA:
                 continue
             if added_by is not None and manifest.added_snapshot_id not in added_by:
-                continue  # a manifest names no files that came after it
+                continue  # a manifest has no files that were added after it was written
             for entry in self.entries(manifest):
                 if entry.status != ManifestEntryStatus.DELETED and (added_by is None or entry.snapshot_id in added_by):
                     yield entry
@@ -95,15 +96,15 @@ class Manifests:
 
 
 def operation(snapshot: Snapshot) -> Operation:
-    """What the snapshot did; first versions of the format did not say, and only appended."""
+    """The snapshot's operation; without a summary (allowed in format version 1) an append."""
     return snapshot.summary.operation if snapshot.summary else Operation.APPEND
 
 
 def added_in(manifests: Manifests, snapshots: list[Snapshot]) -> list[RowOrigin] | None:
-    """Where the rows are that the snapshots added and that are still in the table after the last, oldest first.
+    """The files with the rows that the snapshots added and that the last snapshot still has, oldest first.
 
-    `snapshots` is a stretch of one branch, oldest first. None when the metadata do not tell these rows from others.
-    Raises `DeliveryError` for deletes that are not applied.
+    `snapshots` are consecutive snapshots of one branch, oldest first. Returns None when the metadata does not tell
+    these rows from older ones. Raises `DeliveryError` for unsupported deletes.
     """
     if not snapshots:
         return []
@@ -116,24 +117,28 @@ def added_in(manifests: Manifests, snapshots: list[Snapshot]) -> list[RowOrigin]
 
 @dataclass
 class _MixedCompaction:
-    """Files that compactions wrote of rows added in the range and of older ones.
+    """The output of compactions that mixed rows added in the range with older ones.
 
-    `sources` held the rows of the range; `files` are what is left of what was written of them; `whole` says
-    that nothing of that has been lost.
+    `sources`: the input files with the rows of the range. `files`: the output files that are still in the table.
+    `complete`: no output file or row has been removed.
     """
 
     sources: list[RowOrigin]
     files: dict[Key, ManifestEntry]
-    whole: bool
+    complete: bool
 
 
 @dataclass
 class _CompactionInputs:
-    """What one compaction rewrote, of one partition."""
+    """What one compaction rewrote, in one partition.
+
+    `added`: input files with only rows of the range. `mixed_entries`: input files that `mixed` compactions wrote.
+    `older`: there are input files from before the range.
+    """
 
     added: list[ManifestEntry] = field(default_factory=list)
-    blends: list[_MixedCompaction] = field(default_factory=list)
-    blended: list[ManifestEntry] = field(default_factory=list)
+    mixed: list[_MixedCompaction] = field(default_factory=list)
+    mixed_entries: list[ManifestEntry] = field(default_factory=list)
     older: bool = False
     outputs: list[ManifestEntry] = field(default_factory=list)
 
@@ -145,38 +150,38 @@ class _LineageWalker:
         self._compactions = {one.snapshot_id for one in snapshots if operation(one) == Operation.REPLACE}
         self._last = snapshots[-1]
         self._pure: set[Key] = set()
-        self._blends: dict[Key, _MixedCompaction] = {}
+        self._mixed: dict[Key, _MixedCompaction] = {}
 
     def compact(self, before: Snapshot, snapshot: Snapshot) -> None:
-        """Follow the rows through a compaction; `before` is the snapshot it was made on."""
+        """Follow the rows through the compaction `snapshot`; `before` is its parent."""
         changes = list(self._manifests.changes(snapshot))
         if not changes:
             return
         removed = self._removed(self._live(before), snapshot)
         for inputs in self._rewritten_rows(changes, removed):
-            if not inputs.older and not inputs.blends:
+            if not inputs.older and not inputs.mixed:
                 self._pure.update(map(_key, inputs.outputs))
-            elif inputs.added or inputs.blends:
-                self._mixed_inputs(inputs, self._manifests.deletes(before))
+            elif inputs.added or inputs.mixed:
+                self._add_mixed(inputs, self._manifests.deletes(before))
 
     def pending_rows(self) -> list[RowOrigin] | None:
         live = self._live(self._last)
         deletes = self._manifests.deletes(self._last)
         entries = (entry for of_key in live.values() for entry in of_key)
         found = [RowOrigin(entry, deletes.delete_files_for(entry)) for entry in entries if self._is_added(entry)]
-        for blend in {id(one): one for one in self._blends.values()}.values():
-            if not blend.whole or any(deletes.subtract(entry) for entry in blend.files.values()):
+        for compaction in {id(one): one for one in self._mixed.values()}.values():
+            if not compaction.complete or any(deletes.subtract(entry) for entry in compaction.files.values()):
                 return None
-            found += blend.sources
+            found += compaction.sources
         return sorted(found, key=lambda one: (self._order[_added_snapshot(one.entry)], one.entry.data_file.file_path))
 
     def _live(self, snapshot: Snapshot) -> dict[Key, list[ManifestEntry]]:
-        """The range's files that the snapshot has. Files of blends that it has no more were removed."""
+        """The snapshot's files that were added in the range. Marks mixed compactions that lost files as incomplete."""
         live = self._in_range(snapshot)
-        for key, blend in list(self._blends.items()):
+        for key, compaction in list(self._mixed.items()):
             if key not in live:
-                del self._blends[key], blend.files[key]
-                blend.whole = False
+                del self._mixed[key], compaction.files[key]
+                compaction.complete = False
         return live
 
     def _in_range(self, snapshot: Snapshot) -> dict[Key, list[ManifestEntry]]:
@@ -186,12 +191,12 @@ class _LineageWalker:
         return found
 
     def _removed(self, live: Mapping[Key, list[ManifestEntry]], snapshot: Snapshot) -> dict[str, list[ManifestEntry]]:
-        """By path: the entries of `live` that the snapshot, which came next, has no more."""
-        still = self._in_range(snapshot)
+        """By path: the entries of `live` that the next snapshot, `snapshot`, removed."""
+        remaining = self._in_range(snapshot)
         found: dict[str, list[ManifestEntry]] = defaultdict(list)
         for key, entries in live.items():
             path, _ = key
-            found[path] += entries[len(still.get(key, ())) :]
+            found[path] += entries[len(remaining.get(key, ())) :]
         return found
 
     def _is_added(self, entry: ManifestEntry) -> bool:
@@ -201,11 +206,11 @@ class _LineageWalker:
     def _rewritten_rows(
         self, changes: list[ManifestEntry], removed: Mapping[str, list[ManifestEntry]]
     ) -> list[_CompactionInputs]:
-        """What was rewritten into what. Rows stay in their partition, unless they were partitioned anew."""
+        """Inputs and outputs of a compaction. By partition, unless the partition spec changed or partitions overlap."""
         if len({entry.data_file.spec_id for entry in changes}) == 1:
             found = self._by_partition(changes, removed, partition_of)
-            blends = [id(one) for inputs in found for one in {id(one): one for one in inputs.blends}.values()]
-            if len(blends) == len(set(blends)):
+            mixed = [number for inputs in found for number in {id(one) for one in inputs.mixed}]
+            if len(mixed) == len(set(mixed)):
                 return found
         return self._by_partition(changes, removed, lambda _: None)
 
@@ -222,32 +227,32 @@ class _LineageWalker:
             if change.status == ManifestEntryStatus.ADDED:
                 inputs.outputs.append(change)
                 continue
-            # Which entry of a path it was does not matter: as many of them were of the range as are gone.
+            # Entries of one path are interchangeable: only the number of removed entries from the range matters.
             entry = next(in_range.get(change.data_file.file_path, iter(())), None)
-            if entry is None or not (_key(entry) in self._blends or self._is_added(entry)):
+            if entry is None or not (_key(entry) in self._mixed or self._is_added(entry)):
                 inputs.older = True
-            elif _key(entry) in self._blends:
-                inputs.blends.append(self._blends[_key(entry)])
-                inputs.blended.append(entry)
+            elif _key(entry) in self._mixed:
+                inputs.mixed.append(self._mixed[_key(entry)])
+                inputs.mixed_entries.append(entry)
             else:
                 inputs.added.append(entry)
         return list(found.values())
 
-    def _mixed_inputs(self, inputs: _CompactionInputs, deletes: Deletes) -> None:
+    def _add_mixed(self, inputs: _CompactionInputs, deletes: Deletes) -> None:
         readable = [entry for entry in inputs.added if not deletes.refuse(entry)]
-        made = _MixedCompaction(
+        compaction = _MixedCompaction(
             sources=[RowOrigin(entry, deletes.delete_files_for(entry)) for entry in readable],
             files={_key(entry): entry for entry in inputs.outputs},
-            whole=len(readable) == len(inputs.added) and not any(map(deletes.subtract, inputs.blended)),
+            complete=len(readable) == len(inputs.added) and not any(map(deletes.subtract, inputs.mixed_entries)),
         )
-        gone = set(map(_key, inputs.blended))
-        for blend in {id(one): one for one in inputs.blends}.values():
-            made.sources += blend.sources
-            made.files |= {key: entry for key, entry in blend.files.items() if key not in gone}
-            made.whole = made.whole and blend.whole
-        for key in gone:
-            del self._blends[key]
-        self._blends.update(dict.fromkeys(made.files, made))
+        rewritten = set(map(_key, inputs.mixed_entries))
+        for earlier in {id(one): one for one in inputs.mixed}.values():
+            compaction.sources += earlier.sources
+            compaction.files |= {key: entry for key, entry in earlier.files.items() if key not in rewritten}
+            compaction.complete = compaction.complete and earlier.complete
+        for key in rewritten:
+            del self._mixed[key]
+        self._mixed.update(dict.fromkeys(compaction.files, compaction))
 
 
 def _key(entry: ManifestEntry) -> Key:
@@ -255,6 +260,6 @@ def _key(entry: ManifestEntry) -> Key:
 
 
 def _added_snapshot(entry: ManifestEntry) -> int:
-    """The snapshot that added the file; readers of manifests fill it in."""
+    """The snapshot that added the file."""
     assert entry.snapshot_id is not None  # noqa: S101 - the specification requires it of every live entry
     return entry.snapshot_id

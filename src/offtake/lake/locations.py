@@ -1,8 +1,8 @@
-"""Where the files of tables are: the one rule by which the locations in settings, catalogs and metadata are resolved.
+"""Resolving the locations of tables' files, in settings, catalogs and metadata alike.
 
-A location is taken literally, as PyIceberg and Hadoop take it: nothing is percent-decoded, and `#` and `?` are
-characters like any other. `file:///x/city=Z%C3%BCrich/a.parquet` is in a folder that is called `city=Z%C3%BCrich`:
-writers escape the values of partitions in the names of folders so.
+A location is taken literally, as in PyIceberg and Hadoop: nothing is percent-decoded, and `#` and `?` are ordinary
+characters. `file:///x/city=Z%C3%BCrich/a.parquet` is in a folder named `city=Z%C3%BCrich`, because writers escape
+partition values in folder names.
 """
 
 import re
@@ -22,18 +22,18 @@ _STORES: Final = frozenset(("s3", "gs", "abfs", "abfss", "hdfs", "viewfs"))
 
 
 class LocationError(OfftakeError):
-    """A location that names no place that files can be read from."""
+    """A location with an unsupported or invalid form."""
 
 
 def split(location: str) -> tuple[str, str, str]:
-    """The scheme, the host (of a bucket or server) and the path; the scheme of local files is `file`.
+    """The scheme, the host (bucket or server) and the path; the scheme of local files is `file`.
 
-    Raises `LocationError` for schemes that are not supported, and for `file:` with the name of a machine.
+    Raises `LocationError` for unsupported schemes, and for `file:` with a host name or a relative path.
     """
     if local := _LOCAL.fullmatch(location):
         if not local[1].startswith("/"):
             raise LocationError(
-                f"The location {location} is not a path on this machine. Write file:// and an absolute path."
+                f"The location {location} is not a path on this machine. Use file:// and an absolute path."
             )
         return "file", "", local[1]
     remote = _REMOTE.fullmatch(location)
@@ -43,8 +43,8 @@ def split(location: str) -> tuple[str, str, str]:
     scheme = _SAME_STORE.get(scheme.lower(), scheme.lower())
     if scheme not in _STORES:
         raise LocationError(
-            f"The location {location} has the scheme {scheme}, which is not supported. "
-            f"Supported are plain paths, file, {', '.join(sorted(_STORES))}."
+            f"The location {location} has the unsupported scheme {scheme}. "
+            f"Supported: plain paths, file, {', '.join(sorted(_STORES))}."
         )
     return scheme, host, path
 
@@ -55,7 +55,7 @@ def is_local(location: str) -> bool:
 
 
 def local_path(location: str) -> Path:
-    """The path of a `file:` URI or of a plain path. The path of any other location names no file.
+    """The path of a `file:` URI or of a plain path. For other schemes, a path that does not exist.
 
     Raises `LocationError` as `split` does.
     """
@@ -64,7 +64,7 @@ def local_path(location: str) -> Path:
 
 
 def file_system(location: str) -> tuple[pafs.FileSystem, str]:
-    """The file system that has the location, and the file's path in it. Raises `LocationError` as `split` does."""
+    """The file system of the location, and the file's path in it. Raises `LocationError` as `split` does."""
     scheme, host, path = split(location)
     if scheme == "file":
         return pafs.LocalFileSystem(), path
@@ -75,8 +75,8 @@ def file_system(location: str) -> tuple[pafs.FileSystem, str]:
 @lru_cache(maxsize=16)
 def _store(scheme: str, host: str) -> tuple[pafs.FileSystem, str]:
     try:
-        # Only the host is given: Arrow would decode what comes after it.
+        # Without the path, which Arrow would percent-decode.
         store, root = pafs.FileSystem.from_uri(f"{scheme}://{host}/")
     except pa.ArrowInvalid as error:
-        raise LocationError(f"Files at {scheme}://{host} cannot be read: {error}.") from None
+        raise LocationError(f"The store {scheme}://{host} cannot be opened: {error}.") from None
     return store, root

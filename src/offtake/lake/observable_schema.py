@@ -1,4 +1,4 @@
-"""The fields that a table has, as the JSON schema that Catalog calls observable."""
+"""A table's columns as a JSON schema: the Catalog API's `observableSchema`."""
 
 from typing import Any, Final
 
@@ -46,7 +46,7 @@ _TEXT: Final[Json] = {"type": "string", "meta:xdmType": "string"}
 
 
 def observable_schema(lake: Lake, table: TableName) -> Json:
-    """The table's columns; none while there is no table."""
+    """The JSON schema of the table's columns; without properties when the table does not exist."""
     loaded = lake.find(table)
     return _object(loaded.schema().fields if loaded else ())
 

@@ -1,4 +1,4 @@
-"""Opening the Parquet files of tables, and what is wrong with those that cannot be read.
+"""Opening the Parquet files of tables, and errors for those that cannot be read.
 
 Runs in worker processes: PyIceberg is not imported.
 """
@@ -16,25 +16,25 @@ from offtake.lake.locations import LocationError, file_system
 
 _BUFFER: Final = 1024 * 1024
 _UNREADABLE: Final = (OSError, pa.ArrowException, UnicodeDecodeError, LocationError)
-"""What pyarrow raises for files that it cannot read; UnicodeDecodeError: names of columns that are not UTF-8."""
+"""Errors pyarrow raises for unreadable files; UnicodeDecodeError: column names that are not UTF-8."""
 _LONGEST: Final = 200
 
 
 def open_file(location: str) -> pa.NativeFile:
-    """The file, open for reading. Raises what `explain` translates."""
+    """The file, open for reading. Raises the errors that `translating_errors` translates."""
     store, path = file_system(location)
     return store.open_input_file(path)
 
 
 def open_parquet(location: str) -> pq.ParquetFile:
-    """The Parquet file, open for reading row group by row group. Raises what `explain` translates."""
-    # Parquet's oldest timestamps are of nanoseconds, which reach from 1677 to 2262 only; Iceberg's are of microseconds.
+    """The Parquet file, open for reading by row groups. Raises the errors that `translating_errors` translates."""
+    # INT96 timestamps become nanoseconds by default, which cover 1677 to 2262 only; Iceberg has microseconds.
     return parquet_in(open_file(location), coerce_int96_timestamp_unit="us")
 
 
 def parquet_in(file: pa.NativeFile, *, coerce_int96_timestamp_unit: str | None = None) -> pq.ParquetFile:
-    """The Parquet file in an open file, which stays open."""
-    # Reading ahead would hold whole row groups in memory. Pages that bear checksums are held against them.
+    """The Parquet reader of an open file; closing it leaves the file open."""
+    # Reading ahead would hold whole row groups in memory. Page checksums are verified where pages have them.
     return pq.ParquetFile(
         file,
         pre_buffer=False,
@@ -45,8 +45,8 @@ def parquet_in(file: pa.NativeFile, *, coerce_int96_timestamp_unit: str | None =
 
 
 @contextmanager
-def explain(locations: Sequence[str]) -> Iterator[None]:
-    """Translate what reading the files raises to `DeliveryError`. Of several files, any may be the one."""
+def translating_errors(locations: Sequence[str]) -> Iterator[None]:
+    """Translates errors of reading the files to `DeliveryError`; it names the first file, and how many others."""
     try:
         yield
     except _UNREADABLE as error:
@@ -55,13 +55,13 @@ def explain(locations: Sequence[str]) -> Iterator[None]:
 
 
 def unreadable(file: str, error: Exception) -> DeliveryError:
-    """What is wrong with a table's data file or delete file, and what to do."""
+    """The error for a data file or delete file that cannot be read."""
     if isinstance(error, FileNotFoundError):
         return DeliveryError(
             SNAPSHOT_EXPIRED,
-            f"The dataset's file {file} is not there: it has been removed since the run was planned, "
-            "by an expiry of snapshots or by dropping the table, or the table names a place that this machine lacks.",
-            "Run the flow again; it plans from the table as it is then. Keep snapshots longer than runs take.",
+            f"The dataset's file {file} does not exist: it was deleted after the run was planned (by snapshot expiry "
+            "or because the table was dropped), or the table names a path that this machine does not have.",
+            "Run the flow again; it exports from the current snapshot. Keep snapshots longer than a run takes.",
             transient=True,
             window=outages.MISSING_SECONDS,
         )
@@ -71,15 +71,15 @@ def unreadable(file: str, error: Exception) -> DeliveryError:
         return DeliveryError(
             EXPORT_FAILED,
             f"The dataset's file {file} cannot be read: permission denied.",
-            "Let the user that Offtake runs as read the warehouse.",
+            "Give the user that Offtake runs as read permission for the warehouse.",
         )
     if isinstance(error, LocationError):
         return DeliveryError(EXPORT_FAILED, f"The dataset's file {file} cannot be read.", str(error))
     return DeliveryError(
         EXPORT_FAILED,
         f"The dataset's file {file} cannot be read: {_cause(error)}.",
-        "The file is there, but it is damaged or not as the table's metadata say. Bring it back from a copy, or write "
-        "its rows again.",
+        "The file is damaged, or does not match the table's metadata. Restore it from a backup, or write its rows "
+        "again.",
     )
 
 
@@ -88,12 +88,12 @@ def _cause(error: Exception) -> str:
         return "a column's name is not UTF-8"
     text = str(error)
     if "magic bytes not found" in text or "smaller than the minimum file footer" in text:
-        return "it is not a Parquet file, or it is cut off"
+        return "it is not a Parquet file, or it is truncated"
     if "encrypted" in text:
         return "it is encrypted"
     return f"{shortened(error)} ({type(error).__name__})"
 
 
 def shortened(error: object) -> str:
-    """The beginning of an error's text, on one line, without a full stop."""
+    """The first 200 characters of an error's text, on one line, without a full stop."""
     return " ".join(str(error).split())[:_LONGEST].rstrip(".") or type(error).__name__

@@ -1,4 +1,4 @@
-"""What the server and the command line ask of those who read users' files; the engine's processes carry it out."""
+"""Interface for parsing users' files; the engine runs it in separate processes."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -14,15 +14,15 @@ from offtake.lake.parsing.options import ParseOptions
 
 
 class ParsersBusyError(OfftakeError):
-    """As many files as may be read for requests are being read; the request can be sent again."""
+    """All parser processes for requests are busy; the request can be retried."""
 
 
 class UnfinishedCommitError(OfftakeError):
-    """The process that committed a batch ended before it could say whether the batch is in its table."""
+    """The process that committed a batch died before it reported whether the batch is in its table."""
 
 
 class Parsers(Protocol):
-    """Read users' files. Safe for threads. What the callables of an attempt do is done in the calling process."""
+    """Parses users' files. Thread-safe. The callables of an attempt run in the calling process."""
 
     def ingest(
         self,
@@ -33,9 +33,9 @@ class Parsers(Protocol):
         *,
         refuse_empty: bool = False,
     ) -> Batch | None:
-        """See `ingest.ingest`. Raises `ImportRefusedError` too when reading exceeds a bound, or ends its process.
+        """See `ingest.ingest`. Raises `ImportRefusedError` too when parsing exceeds a limit or kills its process.
 
-        Raises `UnfinishedCommitError` when the process ends in the commit.
+        Raises `UnfinishedCommitError` when the process dies during the commit.
         """
         ...
 

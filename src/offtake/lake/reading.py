@@ -1,4 +1,4 @@
-"""Reading a plan's files, batch by batch. Runs in worker processes: PyIceberg is imported only where it is needed."""
+"""Reading a plan's files, batch by batch. Runs in worker processes: PyIceberg is imported only when needed."""
 
 import base64
 import json
@@ -13,10 +13,10 @@ import pyarrow.compute
 import pyarrow.parquet as pq
 
 from offtake.errors import EXPORT_FAILED, DeliveryError
-from offtake.lake import text
-from offtake.lake.parquet_files import explain, open_file, open_parquet, parquet_in
+from offtake.lake import parquet_files, text
+from offtake.lake.parquet_files import open_file, open_parquet, parquet_in
 from offtake.lake.positions import deleted_positions, without
-from offtake.lake.projection import ColumnNames, Missing, ProjectionError, bears_ids, is_as_wanted, projection
+from offtake.lake.projection import ColumnNames, Missing, ProjectionError, has_field_ids, is_identity, projection
 from offtake.lake.text import InvalidText, InvalidTextError
 
 if TYPE_CHECKING:
@@ -26,18 +26,18 @@ if TYPE_CHECKING:
 _ROWS: Final = 8192
 _CHECKED_ROWS: Final = 65_536
 _MOST_OPEN: Final = 256
-"""Files of one part: more of them are small ones, and processes may have 1,024 open."""
+"""Open files of one part: a process can have 1,024 open, and a part with more files has small files only."""
 
 StoredGroups = tuple[pa.NativeFile, int, int | None]
-"""An open file, and which of its row groups: `[first, last)`, `last` None for all from `first`."""
+"""An open file, and its row groups `[first, last)`; `last` None means all from `first`."""
 
 
 @dataclass(frozen=True)
 class TableSchema:
-    """The schema that rows are delivered in, in Arrow's and in Iceberg's form, and the table's name mapping.
+    """The schema of the delivered rows, in Arrow's and Iceberg's serialised forms, and the table's name mapping.
 
-    Workers read by the first; only for columns that a file does not have they need the second, and PyIceberg.
-    `older_names`, by schema id, are the name mappings of files whose names mean what they meant in that schema.
+    Workers read with `arrow`; they need `iceberg`, and PyIceberg, only for columns that a file lacks. `older_names`:
+    by schema id, the name mappings for files whose column names must be resolved by that schema.
     """
 
     arrow: str
@@ -56,17 +56,17 @@ class TableSchema:
 
     @staticmethod
     def from_json(document: dict[str, Any]) -> "TableSchema":
-        """What `to_json` gave."""
-        # Plans that were stored by the first version have none.
+        """The inverse of `to_json`."""
+        # Plans stored by the first version do not have it.
         older = {int(number): names for number, names in document.get("olderNames", {}).items()}
         return TableSchema(document["arrow"], document["iceberg"], document["nameMapping"], older)
 
 
 @dataclass(frozen=True)
 class FileSlice:
-    """Row groups `[first, last)` of one file; `last` None means all from `first`. `rows` does not count deletes.
+    """Row groups `[first, last)` of one file; `last` None means all from `first`. `rows` includes deleted rows.
 
-    `delete_files`, `partition` and `schema_id` are those of the data file (`scan.DataFile`).
+    `delete_files`, `partition` and `schema_id`: see `scan.DataFile`.
     """
 
     path: str
@@ -92,7 +92,7 @@ class FileSlice:
 
     @staticmethod
     def from_json(document: dict[str, Any]) -> "FileSlice":
-        """What `to_json` gave."""
+        """The inverse of `to_json`."""
         first, last = document["groups"]
         return FileSlice(
             path=document["path"],
@@ -107,7 +107,7 @@ class FileSlice:
 
 
 def at_new_locations(slices: list[dict[str, Any]], new_location: Callable[[str], str]) -> list[dict[str, Any]]:
-    """The stored slices (`FileSlice.to_json`) of files that have moved."""
+    """The stored slices (`FileSlice.to_json`) with the new locations of their files."""
     moved = (
         replace(one, path=new_location(one.path), delete_files=tuple(map(new_location, one.delete_files)))
         for one in map(FileSlice.from_json, slices)
@@ -116,13 +116,13 @@ def at_new_locations(slices: list[dict[str, Any]], new_location: Callable[[str],
 
 
 def table_schema(lake: "Lake", table: "TableName", snapshot_id: int) -> TableSchema:
-    """The schema that the snapshot was written with. Raises `DeliveryError` as plans do."""
-    # Keeps small workers small.
+    """The schema that the snapshot was written with. Raises `DeliveryError` when the metadata cannot be read."""
+    # Imported here to save memory in workers.
     from pyiceberg.io.pyarrow import schema_to_pyarrow  # noqa: PLC0415 - see above
 
     from offtake.lake import file_metadata, metadata_errors, scan  # noqa: PLC0415 - see above
 
-    with metadata_errors.explain(table):
+    with metadata_errors.translating_errors(table):
         loaded = lake.load(table)
         schema = file_metadata.schema_of(loaded, scan.snapshot_of(loaded, snapshot_id))
         arrow = narrow_types(schema_to_pyarrow(schema, include_field_ids=True)).serialize()
@@ -136,51 +136,54 @@ def table_schema(lake: "Lake", table: "TableName", snapshot_id: int) -> TableSch
 
 
 def slices(files: Iterable["DataFile"], most_bytes: int, most_rows: int) -> list[list[FileSlice]]:
-    """The files cut into parts of at most so many bytes and rows: small ones together, large ones by row groups.
+    """Divide the files into parts: small files are combined, large ones split between row groups.
 
-    A single row group is never cut. Deterministic: the same files in the same order give the same parts.
+    A part exceeds `most_bytes` or `most_rows` only when a single row group does. Deterministic: the same files in the
+    same order give the same parts.
     """
     parts: list[list[FileSlice]] = []
-    held: list[FileSlice] = []
+    part: list[FileSlice] = []
     size = rows = 0
     for piece in (piece for file in files for piece in _pieces(file, most_bytes, most_rows)):
-        if held and (size + piece.bytes > most_bytes or rows + piece.rows > most_rows):
-            parts.append(held)
-            held, size, rows = [], 0, 0
-        held.append(piece)
+        if part and (size + piece.bytes > most_bytes or rows + piece.rows > most_rows):
+            parts.append(part)
+            part, size, rows = [], 0, 0
+        part.append(piece)
         size += piece.bytes
         rows += piece.rows
-    return [*parts, held] if held else parts
+    return [*parts, part] if part else parts
 
 
 def arrow_schema(schema: TableSchema) -> pa.Schema:
-    """The schema as it is delivered, Iceberg's field ids included."""
+    """The delivered schema, with Iceberg's field ids."""
     return pa.ipc.read_schema(pa.py_buffer(base64.b64decode(schema.arrow)))
 
 
 def read(
     pieces: Sequence[FileSlice], schema: TableSchema, *, invalid_text: InvalidText = "fail"
 ) -> Iterator[pa.RecordBatch]:
-    """The rows of the slices in order, in batches of at most 8192, under the delivered schema.
+    """The rows of the slices in order, in batches of at most 8192 rows, in the delivered schema.
 
-    Columns added, dropped, renamed, reordered or widened since a file was written are found by their field ids.
-    Raises `DeliveryError` when a file cannot be read, and for text that is not UTF-8 unless it is to be replaced.
+    Columns are matched by field id, so columns added, dropped, renamed, reordered or widened since a file was written
+    are read correctly. Raises `DeliveryError` when a file cannot be read, and for text that is not UTF-8 unless
+    `invalid_text` is "replace".
     """
-    wanted = arrow_schema(schema)
+    target = arrow_schema(schema)
     for piece in pieces:
         with translating_errors([piece]):
-            yield from _read_file(piece, schema, wanted, invalid_text)
+            yield from _read_file(piece, schema, target, invalid_text)
 
 
 @contextmanager
 def unchanged_row_groups(
     pieces: Sequence[FileSlice], schema: TableSchema, *, invalid_text: InvalidText = "fail"
 ) -> Iterator[list[StoredGroups] | None]:
-    """The slices' files, open, while the block runs; None when their rows, columns or text are to be changed.
+    """Context manager: the slices' open files and row groups, when they can be delivered byte for byte.
 
-    Each with the range of its row groups. Raises `DeliveryError` as `read` does.
+    None when rows, columns or text must be changed, or when there are too many files. Raises `DeliveryError` as `read`
+    does.
     """
-    wanted = arrow_schema(schema)
+    target = arrow_schema(schema)
     if len(pieces) > _MOST_OPEN:
         yield None
         return
@@ -190,7 +193,7 @@ def unchanged_row_groups(
             with translating_errors([piece]):
                 file = opened.enter_context(open_file(piece.path))
                 stored = parquet_in(file)
-                if piece.delete_files or not _is_copyable(piece, stored.schema_arrow, wanted, schema):
+                if piece.delete_files or not _is_copyable(piece, stored.schema_arrow, target, schema):
                     break
                 try:
                     _check_text(piece, stored)
@@ -204,26 +207,26 @@ def unchanged_row_groups(
 
 @contextmanager
 def translating_errors(pieces: Sequence[FileSlice]) -> Iterator[None]:
-    """Translate what reading the slices' files raises to `DeliveryError`."""
+    """Translates errors of reading the slices' files to `DeliveryError`."""
     try:
-        with explain([piece.path for piece in pieces]):
+        with parquet_files.translating_errors([piece.path for piece in pieces]):
             yield
     except ProjectionError as error:
         raise DeliveryError(
             EXPORT_FAILED,
-            f"The dataset's file {pieces[0].path} does not fit the table's columns: {error}.",
+            f"The dataset's file {pieces[0].path} does not match the table's columns: {error}.",
             error.remedy,
         ) from None
     except InvalidTextError as error:
         raise DeliveryError(
             EXPORT_FAILED,
             f"Column {error} of the dataset's file {pieces[0].path} has text that is not UTF-8.",
-            "Correct the text in the table, or have the target connection replace what is not UTF-8.",
+            "Correct the text in the table, or let the target connection replace invalid text (`invalidText`).",
         ) from None
 
 
 def _check_text(piece: FileSlice, file: pq.ParquetFile) -> None:
-    """Raise `InvalidTextError` for text of the slice that is not UTF-8; marked files need not be read."""
+    """Raise `InvalidTextError` for text of the slice that is not UTF-8. Files marked as checked are not read."""
     columns = _text_columns(file)
     if not columns or _is_marked(piece, file):
         return
@@ -232,7 +235,7 @@ def _check_text(piece: FileSlice, file: pq.ParquetFile) -> None:
 
 
 def _text_columns(file: pq.ParquetFile) -> list[str]:
-    """The paths of the columns of the file that are text; where names have dots, maybe others too."""
+    """The paths of the file's text columns. With dots in column names, a path can also match other columns."""
     columns = map(file.schema.column, range(len(file.schema)))
     return [column.path for column in columns if column.logical_type.type == "STRING"]
 
@@ -245,10 +248,10 @@ def _groups(piece: FileSlice, file: pq.ParquetFile) -> list[int]:
     return list(range(piece.first, file.metadata.num_row_groups if piece.last is None else piece.last))
 
 
-def _is_copyable(piece: FileSlice, stored: pa.Schema, wanted: pa.Schema, schema: TableSchema) -> bool:
+def _is_copyable(piece: FileSlice, stored: pa.Schema, target: pa.Schema, schema: TableSchema) -> bool:
     try:
-        # Arrow's own schema, which its and Polars' files bear, may say large strings of what are Parquet's plain ones.
-        return is_as_wanted(narrow_types(stored), wanted, _names(piece, stored, schema))
+        # The Arrow schema in files of Arrow and Polars can have large strings; Parquet stores them like other strings.
+        return is_identity(narrow_types(stored), target, _names(piece, stored, schema))
     except ProjectionError:
         return False
 
@@ -257,7 +260,7 @@ def _pieces(file: "DataFile", most_bytes: int, most_rows: int) -> Iterator[FileS
     if file.bytes <= most_bytes and file.rows <= most_rows:
         yield _slice(file, 0, None, file.rows, file.bytes)
         return
-    with explain([file.path]), open_parquet(file.path) as opened:
+    with parquet_files.translating_errors([file.path]), open_parquet(file.path) as opened:
         groups = [opened.metadata.row_group(index) for index in range(opened.metadata.num_row_groups)]
     sizes = [sum(group.column(index).total_compressed_size for index in range(group.num_columns)) for group in groups]
     first = rows = size = 0
@@ -275,66 +278,66 @@ def _slice(file: "DataFile", first: int, last: int | None, rows: int, size: int)
 
 
 def _read_file(
-    piece: FileSlice, schema: TableSchema, wanted: pa.Schema, invalid_text: InvalidText
+    piece: FileSlice, schema: TableSchema, target: pa.Schema, invalid_text: InvalidText
 ) -> Iterator[pa.RecordBatch]:
     with open_parquet(piece.path) as file:
         position = sum(file.metadata.row_group(index).num_rows for index in range(piece.first))
-        gone = deleted_positions(piece.path, piece.delete_files)
+        deleted = deleted_positions(piece.path, piece.delete_files)
         marked = _is_marked(piece, file)
         project = projection(
-            file.schema_arrow, wanted, _names(piece, file.schema_arrow, schema), _missing(piece, schema)
+            file.schema_arrow, target, _names(piece, file.schema_arrow, schema), _missing(piece, schema)
         )
-        # Processes are as many as cores: threads within them would only wait for one another.
+        # There are as many processes as cores, so threads within a process would not help.
         for batch in file.iter_batches(_ROWS, row_groups=_groups(piece, file), use_threads=False):
-            made = project(batch if gone is None else without(batch, position, gone))
+            projected = project(batch if deleted is None else without(batch, position, deleted))
             position += batch.num_rows
             if not marked and invalid_text == "replace":
-                made = text.replace(made)
+                projected = text.replace(projected)
             elif not marked:
-                text.check(made)
-            yield made
+                text.check(projected)
+            yield projected
 
 
 def _names(piece: FileSlice, file: pa.Schema, schema: TableSchema) -> ColumnNames:
-    """What the names in the file mean, in case it has no field ids."""
+    """The mapping of the file's column names to field ids, used when it has no field ids."""
     if piece.schema_id is not None and piece.schema_id in schema.older_names:
         return ColumnNames(json.loads(schema.older_names[piece.schema_id]))
-    if piece.schema_id is not None and not bears_ids(file):
-        raise ProjectionError("names of the table's columns have changed hands, and nothing tells which it means")
+    if piece.schema_id is not None and not has_field_ids(file):
+        raise ProjectionError("column names of the table were reused, and it is unknown which columns the file has")
     return ColumnNames(json.loads(schema.name_mapping)) if schema.name_mapping else ColumnNames.of(arrow_schema(schema))
 
 
 def _missing(piece: FileSlice, schema: TableSchema) -> Missing:
-    """What is to be delivered for columns that the file does not have."""
+    """The values of columns that the file lacks: partition values, else initial defaults."""
     partition = dict(piece.partition)
 
     def value(field_id: int, kind: pa.DataType) -> pa.Scalar | None:
-        from pyiceberg.conversions import from_bytes  # noqa: PLC0415 - keeps small workers small
-        from pyiceberg.types import DoubleType  # noqa: PLC0415 - keeps small workers small
+        from pyiceberg.conversions import from_bytes  # noqa: PLC0415 - saves memory in workers
+        from pyiceberg.types import DoubleType  # noqa: PLC0415 - saves memory in workers
 
         field = _iceberg(schema.iceberg).find_field(field_id)
         if field_id not in partition:
             return None if field.initial_default is None else pa.scalar(field.initial_default, kind)
-        known = partition[field_id]
-        if known is not None and isinstance(field.field_type, DoubleType):
-            # PyIceberg's decoder of manifests gives doubles the precision of floats.
+        stored = partition[field_id]
+        if stored is not None and isinstance(field.field_type, DoubleType):
+            # PyIceberg decodes doubles in manifests with the precision of floats.
             raise ProjectionError(
-                f"column {field.name} is not in the file, and doubles of partitions cannot be read exactly"
+                f"column {field.name} is not in the file, and partition values of type double cannot be read exactly"
             )
-        return pa.scalar(None if known is None else from_bytes(field.field_type, base64.b64decode(known)), kind)
+        return pa.scalar(None if stored is None else from_bytes(field.field_type, base64.b64decode(stored)), kind)
 
     return value
 
 
 @lru_cache(maxsize=8)
 def _iceberg(schema: str) -> Any:  # noqa: ANN401 - PyIceberg's Schema, imported late
-    from pyiceberg.schema import Schema  # noqa: PLC0415 - keeps small workers small
+    from pyiceberg.schema import Schema  # noqa: PLC0415 - saves memory in workers
 
     return Schema.model_validate(json.loads(schema))
 
 
 def narrow_types(schema: pa.Schema) -> pa.Schema:
-    """The schema in Arrow's usual forms, not in large ones and views: of text, bytes and lists Parquet knows one."""
+    """The schema with plain strings, bytes and lists instead of large ones and views; Parquet has only one form."""
     return pa.schema([field.with_type(_narrow_type(field.type)) for field in schema])
 
 

@@ -1,8 +1,8 @@
-"""Tables in a warehouse that was moved to another folder: each file that names other files by location is rewritten.
+"""Relocating a warehouse to another folder: rewrites each file of its tables that refers to other files by location.
 
-What names others, in the Iceberg specification (version 3): table metadata names manifest lists, older metadata and
-statistics; manifest lists name manifests and say how long they are; manifests name data and delete files and say how
-long those are; position deletes name data files. Data files and equality deletes name nothing and stay as they are.
+References in the Iceberg specification (version 3): table metadata refers to manifest lists, older metadata and
+statistics; manifest lists to manifests, with their lengths; manifests to data and delete files, with their lengths;
+position deletes to data files. Data files and equality deletes refer to no files and stay unchanged.
 """
 
 import gzip
@@ -35,11 +35,11 @@ _PROPERTIES: Final = (
 )
 _ROWS: Final = 65_536
 _PAGE: Final = 1000
-"""Records of a manifest that are in memory at once."""
+"""Records of a manifest held in memory at once."""
 _LARGEST_METADATA: Final = 512 * 1024 * 1024
-"""Bytes of table metadata as JSON; all of it is in memory at once. A thousand snapshots take about one million."""
+"""Limit for table metadata as JSON, in bytes; it is held in memory. A thousand snapshots take about a million bytes."""
 
-# Field ids of the Iceberg specification: of manifest lists, of entries, of data files, and of a delete file's column.
+# Field ids in the Iceberg specification: manifest lists, manifest entries, data files, and a column of delete files.
 _MANIFEST_PATH: Final = 500
 _MANIFEST_LENGTH: Final = 501
 _DATA_FILE: Final = 2
@@ -55,7 +55,7 @@ _PATH_IN_DELETES: Final = 2147483546
 
 @dataclass(frozen=True)
 class Move:
-    """A warehouse that was at the location `old` and is at the location `new`, both of folders on this machine."""
+    """A warehouse that moved from the location `old` to `new`, both folders on this machine."""
 
     old: str
     new: str
@@ -66,11 +66,11 @@ class Move:
 
     @property
     def new_root(self) -> Path:
-        """The folder that the warehouse is now."""
+        """The warehouse's new folder."""
         return local_path(self.new)
 
     def new_location(self, location: str) -> str:
-        """Where the file is that was at `location`; one outside of the warehouse is where it was."""
+        """The new location of the file at `location`; unchanged for a file outside the warehouse."""
         try:
             if not is_local(location):
                 return location
@@ -84,7 +84,7 @@ class Move:
         return base if inside == "." else f"{base}/{inside}"
 
     def new_bound(self, bound: bytes) -> bytes | None:
-        """A bound of the paths that deletes name; None where it was cut so short that it says nothing any more."""
+        """The new value of a `file_path` bound of position deletes; None when it is too truncated to be converted."""
         try:
             location = bound.decode()
         except UnicodeDecodeError:
@@ -94,52 +94,54 @@ class Move:
 
 
 def relocate_tables(metadata_locations: Iterable[str], move: Move) -> None:
-    """Rewrite the tables' files, which lie in the new folder already; the locations are where their metadata was.
+    """Rewrite the tables' files, which are already in the new folder; `metadata_locations` are their old locations.
 
-    To be called once: a new folder may be inside the old one, and then a location does not say whether it is new.
-    Raises `OfftakeError` for position deletes in a form that cannot be rewritten, for damaged, missing and
-    outside files, and `OSError`.
+    Not idempotent, because the new folder can be inside the old one: call it once. Raises `OfftakeError` for position
+    deletes in a format that cannot be rewritten, for damaged or missing files and files outside the warehouse; raises
+    `OSError`.
     """
     relocation = _Relocation(move)
-    # Metadata comes last: until then, all of it names files by where they were.
+    # Table metadata is rewritten last, because the rewriting of manifests needs its old locations.
     metadata = dict.fromkeys(metadata_locations)
     for location in list(metadata):
-        with _explaining(location):
+        with _translating_errors(location):
             metadata.update(dict.fromkeys(relocation.rewrite_manifests(location)))
     for location in metadata:
-        with _explaining(location):
+        with _translating_errors(location):
             relocation.rewrite_metadata(location)
 
 
 def check_inside(metadata_locations: Iterable[str], warehouse: str) -> None:
-    """Raise `OfftakeError` for a table whose metadata would have files written outside of the warehouse, a folder."""
+    """Raise `OfftakeError` for a table whose metadata has a location outside the warehouse folder for new files."""
     relocation = _Relocation(Move(warehouse, warehouse))
     for location in metadata_locations:
-        with _explaining(location):
+        with _translating_errors(location):
             relocation.check_metadata(location)
 
 
 @contextmanager
-def _explaining(metadata: str) -> Iterator[None]:
+def _translating_errors(metadata: str) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError as error:
-        raise OfftakeError(f"The table of {metadata} lacks a file: {error.filename or error}.") from None
+        raise OfftakeError(
+            f"The table with the metadata {metadata} lacks a file: {error.filename or error}. Restore the file."
+        ) from None
     except (OfftakeError, OSError):
         raise
-    except Exception as error:  # Damaged files make PyIceberg and Arrow raise anything, `SystemError` too.
-        raise OfftakeError(f"The table of {metadata} is damaged: {error}.") from error
+    except Exception as error:  # For damaged files, PyIceberg and Arrow raise any exception, even `SystemError`.
+        raise OfftakeError(f"The table with the metadata {metadata} is damaged: {error}.") from error
 
 
 @dataclass
 class _Relocation:
-    """`sizes` has the new size of each file that was rewritten, by its old location: tables can share files."""
+    """`sizes`: the new size of each rewritten file, by its old location; tables can share files."""
 
     move: Move
     sizes: dict[str, int] = field(default_factory=dict)
 
     def rewrite_manifests(self, metadata: str) -> list[str]:
-        """Rewrite what the table's snapshots name; the locations of older metadata that is still there."""
+        """Rewrite the files that the table's snapshots refer to. Returns the locations of existing older metadata."""
         document = _read_metadata(self._inside(metadata))
         for snapshot in document.get("snapshots", ()):
             if "manifest-list" in snapshot:
@@ -147,7 +149,7 @@ class _Relocation:
             for manifest in snapshot.get("manifests", ()):  # Only version 1 of the format has these.
                 self._once(manifest, self._rewrite_manifest)
         older = [entry["metadata-file"] for entry in document.get("metadata-log", ())]
-        return [one for one in older if self._is_there(one)]
+        return [one for one in older if self._exists(one)]
 
     def check_metadata(self, metadata: str) -> None:
         document = _read_metadata(self._inside(metadata))
@@ -159,24 +161,26 @@ class _Relocation:
         self._once(metadata, self._rewrite_metadata)
 
     def _once(self, location: str, rewrite: Callable[[Path], None]) -> int:
-        """Rewrite the file that was at the location unless it was; its new size."""
+        """Rewrite the file unless it was rewritten already. Returns its new size in bytes."""
         if location not in self.sizes:
             path = self._inside(location)
             rewrite(path)
             self.sizes[location] = path.stat().st_size
         return self.sizes[location]
 
-    def _is_there(self, location: str) -> bool:
+    def _exists(self, location: str) -> bool:
         return self._path(location).is_file()
 
     def _path(self, location: str) -> Path:
         return local_path(self.move.new_location(location))
 
     def _inside(self, location: str) -> Path:
-        """Where the file is. What an archive names is neither read nor written to unless it came with it."""
+        """The file's path. Raises `OfftakeError` outside the warehouse: a malicious archive could name any file."""
         path = self._path(location)
         if not path.resolve().is_relative_to(self.move.new_root.resolve()):
-            raise OfftakeError(f"A table keeps a file outside of the warehouse: {location}.")
+            raise OfftakeError(
+                f"A table refers to a file outside the warehouse: {location}. Move the table's files into it first."
+            )
         return path
 
     def _rewrite_metadata(self, path: Path) -> None:
@@ -216,7 +220,7 @@ class _Relocation:
     def _relocate_entry(self, entry: Record, schema: Schema) -> None:
         file = entry[_positions(schema.as_struct())[_DATA_FILE]]
         kind = schema.find_type(_DATA_FILE)
-        assert isinstance(kind, StructType)  # noqa: S101 - the specification has it so
+        assert isinstance(kind, StructType)  # noqa: S101 - required by the specification
         at = _positions(kind)
         location = file[at[_FILE_PATH]]
         if _CONTENT in at and file[at[_CONTENT]] == DataFileContent.POSITION_DELETES:
@@ -236,19 +240,19 @@ class _Relocation:
                 bounds[_PATH_IN_DELETES] = moved
 
     def _relocate_deletes(self, deletes: str, file_format: str) -> int | None:
-        """Rewrite position deletes, once; their size, or None when a former snapshot had them and they are gone."""
-        if not self._is_there(deletes):
+        """Rewrite position deletes once. Returns their size in bytes, or None when an old snapshot's file is gone."""
+        if not self._exists(deletes):
             return None
         if file_format.upper() != FileFormat.PARQUET.value:
             raise OfftakeError(
-                f"The deletes in {deletes} are in the format {file_format}, and cannot be brought to another folder. "
-                f"Set OFFTAKE_WAREHOUSE to where the tables were, {self.move.old}."
+                f"The deletes in {deletes} have the format {file_format}, and cannot be moved to another folder. "
+                f"Set OFFTAKE_WAREHOUSE to the old folder, {self.move.old}."
             )
         return self._once(deletes, lambda path: _rewrite_deletes(path, self.move))
 
 
 def _positions(struct: StructType) -> dict[int, int]:
-    """Where each field is in a record, by its id."""
+    """The index of each field in a record, by field id."""
     return {one.field_id: position for position, one in enumerate(struct.fields)}
 
 
@@ -256,7 +260,9 @@ def _read_metadata(path: Path) -> dict[str, Any]:
     with gzip.open(path) if _is_gzip(path) else path.open("rb") as file:
         content = file.read(_LARGEST_METADATA + 1)
     if len(content) > _LARGEST_METADATA:
-        raise OfftakeError(f"The metadata in {path} has more than {_LARGEST_METADATA} bytes.")
+        raise OfftakeError(
+            f"The metadata in {path} has more than {_LARGEST_METADATA} bytes. Expire snapshots of the table first."
+        )
     document: dict[str, Any] = json.loads(content)
     return document
 
@@ -266,7 +272,7 @@ def _is_gzip(path: Path) -> bool:
 
 
 def _rewrite_avro(path: Path, name: str, change: Callable[[Record, Schema], None]) -> None:
-    """Write the file again with its records changed; its schema and its properties stay."""
+    """Rewrite the Avro file with changed records; its schema and properties stay."""
     io = LocationsIO()
 
     def write(new: Path) -> None:
@@ -307,13 +313,13 @@ def _rewrite_deletes(path: Path, move: Move) -> None:
 def _move_deletes(batch: pa.RecordBatch, move: Move) -> pa.RecordBatch:
     index = batch.schema.get_field_index("file_path")
     paths = batch.column(index).dictionary_encode()
-    named = [move.new_location(one) for one in paths.dictionary.to_pylist()]
-    moved = pa.array(named, pa.string()).take(paths.indices).cast(batch.schema.field(index).type)
+    new_paths = [move.new_location(one) for one in paths.dictionary.to_pylist()]
+    moved = pa.array(new_paths, pa.string()).take(paths.indices).cast(batch.schema.field(index).type)
     return batch.set_column(index, batch.schema.field(index), moved)
 
 
 def _replace(path: Path, write: Callable[[Path], object]) -> None:
-    """Write the file under another name, then give it its own."""
+    """Replace the file atomically and durably: write a temporary file, fsync it, rename it."""
     new = path.with_name(f".{path.name}.relocated")
     write(new)
     with new.open("rb+") as file:

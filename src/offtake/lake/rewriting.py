@@ -1,8 +1,8 @@
-"""A table's files written again under other types of columns, as one snapshot in the commit that changes the types.
+"""Rewriting a table's files with other column types, as one snapshot in the commit that changes the types.
 
-Each file takes the place of the one it was made of: its manifest entry keeps the snapshot and the sequence number under
-which the rows came in. So a batch's rows are still found by the batch's snapshot, and an increment has exactly the rows
-that it would have had. The old files stay for runs that were planned with them.
+The manifest entry of a new file keeps the snapshot id and the sequence number of the file it replaces. So a batch's
+rows are still found by the batch's snapshot, and increments have the same rows as without the rewrite. The old files
+stay for runs that were planned with them.
 """
 
 from collections import defaultdict
@@ -30,66 +30,68 @@ _TOTALS = ("total-data-files", "total-delete-files", "total-records", "total-fil
 
 
 class NotRewritableError(Exception):
-    """The table has files that are not rewritten; the message says which."""
+    """The table has files that cannot be rewritten; the message says which."""
 
 
 @dataclass
 class Rewrite:
-    """Files written in place of others, by the path of the old one."""
+    """The new files. `paths`: the new files' URIs by the old file's path."""
 
     written: list[DataFiles] = field(default_factory=list)
     paths: dict[str, list[str]] = field(default_factory=dict)
 
     def remove(self) -> None:
-        """Remove what was written; the rewrite was not committed."""
+        """Delete the new files, when the rewrite was not committed."""
         for files in self.written:
             files.remove()
 
 
 def stored_values(lake: Lake, name: TableName, path: Path) -> Iterator[pa.Array]:
-    """The values of a column, or of one within it, that the table holds now."""
+    """The values that the table has now in a column, or in a field nested in it."""
     table = lake.load(name)
     snapshot = table.current_snapshot()
     if snapshot is None:
         return
     schema = reading.table_schema(lake, name, snapshot.snapshot_id)
-    facts = FileMetadata.of(table, snapshot)
+    file_metadata = FileMetadata.of(table, snapshot)
     for entry in _live(table, snapshot):
-        for batch in reading.read([_whole(entry, facts)], schema):
+        for batch in reading.read([_whole_file(entry, file_metadata)], schema):
             yield from arrays_at(batch.column(path[0]), path)
 
 
 def rewrite_files(transaction: Transaction, lake: Lake, name: TableName) -> Rewrite:
-    """Write the table's rows under the columns that the transaction has brought the table to.
+    """Write the table's rows with the columns that the table has in the transaction.
 
-    Raises `NotRewritableError`, and `UnfitError` for a value that the new type does not hold.
+    Raises `NotRewritableError`, and `SchemaMismatchError` for a value that the new type cannot hold.
     """
-    # PyIceberg's way with Arrow takes long to import; servers answer before anything needs it.
+    # This module of PyIceberg takes long to import; a server must start without it.
     from pyiceberg.io.pyarrow import schema_to_pyarrow  # noqa: PLC0415 - see above
 
     table = lake.load(name)
     snapshot = table.current_snapshot()
-    made = Rewrite()
+    rewrite = Rewrite()
     if snapshot is None:
-        return made
+        return rewrite
     schema = reading.table_schema(lake, name, snapshot.snapshot_id)
-    # With field ids: files without any are read by the names of the schema that their rows came in under.
+    # With field ids: the columns of files without ids are resolved by the schema that their rows were added under.
     target = reading.narrow_types(schema_to_pyarrow(transaction.table_metadata.schema(), include_field_ids=True))
-    facts = FileMetadata.of(table, snapshot)
+    file_metadata = FileMetadata.of(table, snapshot)
     try:
         for entry in _live(table, snapshot):
             files = DataFiles(f"{table.location()}/data", f"{uuid4().hex}-r", target)
-            made.written.append(files)
-            files.write(cast_to_schema(batch, target) for batch in reading.read([_whole(entry, facts)], schema))
-            made.paths[entry.data_file.file_path] = files.uris
+            rewrite.written.append(files)
+            files.write(
+                cast_to_schema(batch, target) for batch in reading.read([_whole_file(entry, file_metadata)], schema)
+            )
+            rewrite.paths[entry.data_file.file_path] = files.uris
     except BaseException:
-        made.remove()
+        rewrite.remove()
         raise
-    return made
+    return rewrite
 
 
 def commit_rewrite(transaction: Transaction, rewrite: Rewrite) -> None:
-    """Add the snapshot in which the written files take the place of the old ones."""
+    """Add the snapshot that replaces the old files with the new ones."""
     if rewrite.paths:
         producer = _ReplaceFiles(Operation.REPLACE, transaction, transaction._table.io)  # noqa: SLF001 - as PyIceberg does
         producer.rewrite = rewrite
@@ -97,12 +99,12 @@ def commit_rewrite(transaction: Transaction, rewrite: Rewrite) -> None:
 
 
 class _ReplaceFiles(_SnapshotProducer["_ReplaceFiles"]):
-    """PyIceberg has no public way to replace files that keeps what their entries say of their rows' origin."""
+    """Replaces files and keeps the entries' snapshot ids and sequence numbers; PyIceberg has no public API for it."""
 
     rewrite: Rewrite
 
     def _validate_concurrency(self) -> None:
-        """Nothing to validate: the commit fails when the table has changed since the files were read."""
+        """No-op: the commit fails anyway when the table has changed since the files were read."""
 
     def _deleted_entries(self) -> list[ManifestEntry]:
         return [
@@ -120,17 +122,18 @@ class _ReplaceFiles(_SnapshotProducer["_ReplaceFiles"]):
         by_spec: dict[int, list[ManifestEntry]] = defaultdict(list)
         for entry in self._entries():
             by_spec[entry.data_file.spec_id].append(entry)
-        made = []
+        manifests = []
         for spec_id, entries in by_spec.items():
             with self.new_manifest_writer(self.spec(spec_id)) as writer:
                 for entry in entries:
                     for path in self.rewrite.paths[entry.data_file.file_path]:
                         writer.add_entry(self._moved(entry, path))
-            made.append(writer.to_manifest_file())
-        return made
+            manifests.append(writer.to_manifest_file())
+        return manifests
 
     def _summary(self, snapshot_properties: dict[str, str] | None = None) -> Summary:
-        # PyIceberg's own knows no replacing. Rows and counts stay; sizes are counted anew with the next batch.
+        # PyIceberg's own summary does not support `replace`. The totals stay as they are; only the total size is
+        # inexact until the next batch.
         previous = self._transaction.table_metadata.snapshot_by_id(self._parent_snapshot_id or 0)
         known = previous.summary.additional_properties if previous and previous.summary else {}
         totals = {name: known[name] for name in _TOTALS if name in known}
@@ -161,7 +164,7 @@ def _live(table: Table, snapshot: Snapshot) -> list[ManifestEntry]:
     return list(manifests.live(snapshot))
 
 
-def _whole(entry: ManifestEntry, facts: FileMetadata) -> reading.FileSlice:
+def _whole_file(entry: ManifestEntry, file_metadata: FileMetadata) -> reading.FileSlice:
     file = entry.data_file
     return reading.FileSlice(
         path=file.file_path,
@@ -169,6 +172,6 @@ def _whole(entry: ManifestEntry, facts: FileMetadata) -> reading.FileSlice:
         last=None,
         rows=file.record_count,
         bytes=file.file_size_in_bytes,
-        partition=facts.partition(file),
-        schema_id=facts.schema_id(entry),
+        partition=file_metadata.partition(file),
+        schema_id=file_metadata.schema_id(entry),
     )

@@ -1,12 +1,12 @@
-"""Which files an export reads: all of a snapshot's, or those with the rows that a range of snapshots added.
+"""Scan planning: which files an export reads, for a full export of a snapshot or for a range of snapshots.
 
-PyIceberg's incremental scan counts append snapshots only and silently skips the rows that an overwrite adds, so an
-increment is planned from the snapshots' own manifests:
+PyIceberg's incremental scan considers append snapshots only and silently skips the rows that an overwrite adds, so an
+increment is planned from the snapshots' manifests:
 
-- rows added by `append` and by `overwrite` go out (rows written anew by an overwrite go out again);
-- `replace` (compaction) adds nothing, and takes nothing away from what is due (`lineage`);
-- rows that the range removed again do not go out: files that an overwrite or delete removed, and deleted positions;
-- deletes add nothing; the rows they remove are counted.
+- rows added by `append` and `overwrite` are exported (rows that an overwrite rewrites are exported again);
+- `replace` (compaction) neither adds nor removes rows to export (`lineage`);
+- rows that the range added and removed again are not exported: removed files, and deleted positions;
+- deletes add no rows; the rows they remove are counted.
 """
 
 from dataclasses import dataclass
@@ -28,9 +28,9 @@ from offtake.lake.lineage import Manifests, RowOrigin
 class DataFile:
     """A data file to read.
 
-    `delete_files` hold the positions of its rows that are deleted. `partition` has values, by field id, of columns that
-    the file may not have itself; `schema_id` is the schema its columns have their names in when it has no field ids,
-    where the table's name mapping does not tell.
+    `delete_files`: the position-delete files that apply to it. `partition`: pairs of field id and value, for columns
+    that the file may lack. `schema_id`: the schema that resolves the column names of a file without field ids; None
+    means the table's name mapping does.
     """
 
     path: str
@@ -43,9 +43,10 @@ class DataFile:
 
 @dataclass(frozen=True)
 class ScanPlan:
-    """What to export to bring a consumer to `snapshot_id`; `deleted_rows` left the table in the range.
+    """The files to export, so that a consumer has the state of `snapshot_id`.
 
-    Rows are counted by the metadata: those of removed files and deleted positions, less what overwrites wrote anew.
+    `deleted_rows`: rows removed in the range, from the metadata's counts of removed files and deleted positions, minus
+    the rows that overwrites wrote again.
     """
 
     snapshot_id: int
@@ -56,35 +57,35 @@ class ScanPlan:
 
 
 def exists(lake: Lake, table: TableName) -> bool:
-    """Whether there is a table of that name; raises `DeliveryError` when the catalog does not answer."""
-    with metadata_errors.explain(table):
+    """Whether the table exists. Raises `DeliveryError` when the catalog is unavailable."""
+    with metadata_errors.translating_errors(table):
         return lake.exists(table)
 
 
 def current_snapshot(lake: Lake, table: TableName) -> int | None:
-    """The current snapshot of the table's main branch; None while it has none."""
-    with metadata_errors.explain(table):
+    """The id of the current snapshot of the table's main branch, or None. Raises `DeliveryError`."""
+    with metadata_errors.translating_errors(table):
         snapshot = lake.load(table).current_snapshot()
     return None if snapshot is None else snapshot.snapshot_id
 
 
 def plan_full(lake: Lake, table: TableName, to_snapshot: int) -> ScanPlan:
-    """Every row of the snapshot, oldest first.
+    """Plan a full export of the snapshot, oldest files first.
 
-    Raises `DeliveryError` for deletes that are not applied, and when the table, the snapshot or its metadata are gone.
+    Raises `DeliveryError` for unsupported deletes, and when the table, the snapshot or its metadata no longer exists.
     """
-    with metadata_errors.explain(table):
+    with metadata_errors.translating_errors(table):
         loaded = lake.load(table)
         return _full(Manifests(loaded), snapshot_of(loaded, to_snapshot), None)
 
 
 def plan_increment(lake: Lake, table: TableName, from_snapshot: int, to_snapshot: int) -> ScanPlan:
-    """The rows added in `(from_snapshot, to_snapshot]` that are still there, oldest first.
+    """Plan an export of the rows added in `(from_snapshot, to_snapshot]` that still exist, oldest files first.
 
-    In full, with a warning, when `from` is not in the history of `to`, and when the metadata do not tell which rows
-    were added. Raises `DeliveryError` as `plan_full` does.
+    Falls back to a full export with a warning when `from_snapshot` is not an ancestor of `to_snapshot`, or when the
+    metadata does not tell which rows were added. Raises `DeliveryError` as `plan_full` does.
     """
-    with metadata_errors.explain(table):
+    with metadata_errors.translating_errors(table):
         loaded = lake.load(table)
         manifests = Manifests(loaded)
         to = snapshot_of(loaded, to_snapshot)
@@ -93,17 +94,17 @@ def plan_increment(lake: Lake, table: TableName, from_snapshot: int, to_snapshot
             return _full(manifests, to, _UNREACHABLE)
         added = lineage.added_in(manifests, between)
         if added is None:
-            return _full(manifests, to, _BLENDED)
+            return _full(manifests, to, _NOT_SEPARABLE)
         in_range = {snapshot.snapshot_id for snapshot in between}
         manifests.deletes(to).refuse_uncounted(in_range, manifests.oldest(to))
-        left = sum(_rows_removed(manifests, snapshot) for snapshot in between)
-        return ScanPlan(to_snapshot, "incremental", _files(loaded, to, added), left)
+        deleted = sum(_rows_removed(manifests, snapshot) for snapshot in between)
+        return ScanPlan(to_snapshot, "incremental", _files(loaded, to, added), deleted)
 
 
 _UNREACHABLE = "the last exported snapshot is no longer in the table's history; exported in full"
-_BLENDED = (
-    "rows added since the last export were compacted with older ones, and some of these were deleted since; "
-    "what was added can no longer be told apart; exported in full"
+_NOT_SEPARABLE = (
+    "rows added since the last export were compacted together with older rows, and some of these were deleted since, "
+    "so new and old rows cannot be distinguished; exported in full"
 )
 
 
@@ -115,41 +116,41 @@ def added_files(table: Table, snapshot: Snapshot) -> list[IcebergFile]:
 
 
 def files_added_by(table: Table, snapshot: Snapshot, origin: int) -> list[IcebergFile]:
-    """Of the snapshot's data files, those that the snapshot `origin` added; it may have been expired since."""
+    """The snapshot's data files that the snapshot `origin` added; `origin` may have expired since."""
     return [entry.data_file for entry in Manifests(table).live(snapshot) if entry.snapshot_id == origin]
 
 
 def snapshot_of(table: Table, snapshot_id: int) -> Snapshot:
-    """The table's snapshot of that id; raises `DeliveryError` when there is none (any more)."""
+    """The table's snapshot with that id. Raises `DeliveryError` when it does not exist or has expired."""
     snapshot = table.snapshot_by_id(snapshot_id)
     if snapshot is None:
         raise DeliveryError(
             SNAPSHOT_EXPIRED,
             f"Snapshot {snapshot_id} of {'.'.join(table.name())} has been removed.",
-            "Run the flow again; it exports from the snapshot there is now.",
+            "Run the flow again; it exports from the current snapshot.",
         )
     return snapshot
 
 
 def _full(manifests: Manifests, snapshot: Snapshot, warning: str | None) -> ScanPlan:
     deletes = manifests.deletes(snapshot)
-    # Oldest rows first, as an increment has them; manifests come newest first.
+    # Oldest rows first, as in an increment; manifests are listed newest first.
     found = sorted(manifests.live(snapshot), key=lambda entry: (entry.sequence_number or 0, entry.data_file.file_path))
     sources = [RowOrigin(entry, deletes.delete_files_for(entry)) for entry in found]
     return ScanPlan(snapshot.snapshot_id, "full", _files(manifests.table, snapshot, sources), warning=warning)
 
 
 def _files(table: Table, snapshot: Snapshot, sources: list[RowOrigin]) -> tuple[DataFile, ...]:
-    facts = FileMetadata.of(table, snapshot)
-    return tuple(_data_file(source, facts) for source in sources)
+    file_metadata = FileMetadata.of(table, snapshot)
+    return tuple(_data_file(source, file_metadata) for source in sources)
 
 
-def _data_file(source: RowOrigin, facts: FileMetadata) -> DataFile:
+def _data_file(source: RowOrigin, file_metadata: FileMetadata) -> DataFile:
     file = source.entry.data_file
     if file.file_format != FileFormat.PARQUET:
         raise DeliveryError(
             EXPORT_FAILED,
-            f"{file.file_path} is a {file.file_format.value} file; only Parquet is exported.",
+            f"{file.file_path} is a {file.file_format.value} file; only Parquet can be exported.",
             "Rewrite the table's files as Parquet.",
         )
     return DataFile(
@@ -157,13 +158,13 @@ def _data_file(source: RowOrigin, facts: FileMetadata) -> DataFile:
         rows=file.record_count,
         bytes=file.file_size_in_bytes,
         delete_files=source.deletes,
-        partition=facts.partition(file),
-        schema_id=facts.schema_id(source.entry),
+        partition=file_metadata.partition(file),
+        schema_id=file_metadata.schema_id(source.entry),
     )
 
 
 def _snapshots_between(table: Table, from_snapshot: int, to: Snapshot) -> list[Snapshot] | None:
-    """The snapshots after `from` up to `to`, oldest first; None when `from` cannot be walked back to."""
+    """The snapshots after `from_snapshot` up to `to`, oldest first; None when it is not an ancestor of `to`."""
     found: list[Snapshot] = []
     by_id = {snapshot.snapshot_id: snapshot for snapshot in table.metadata.snapshots}
     snapshot: Snapshot | None = to
@@ -177,15 +178,15 @@ def _snapshots_between(table: Table, from_snapshot: int, to: Snapshot) -> list[S
 
 
 def _rows_removed(manifests: Manifests, snapshot: Snapshot) -> int:
-    """Rows that left the table with the snapshot; an overwrite writes most of what it removes anew."""
+    """The number of rows that the snapshot removed; rows that an overwrite wrote again do not count."""
     operation = lineage.operation(snapshot)
     if operation not in (Operation.OVERWRITE, Operation.DELETE):
         return 0
-    left = 0
+    rows = 0
     for manifest in manifests.of(snapshot):
         if manifest.added_snapshot_id != snapshot.snapshot_id:
             continue
         added, removed = manifest.added_rows_count or 0, manifest.deleted_rows_count or 0
-        # The rows of delete files are the deletes.
-        left += removed - added if manifest.content == ManifestContent.DATA else added - removed
-    return max(0, left)
+        # In delete manifests, an added row is a deleted row of the table.
+        rows += removed - added if manifest.content == ManifestContent.DATA else added - removed
+    return max(0, rows)

@@ -1,4 +1,4 @@
-"""A table's history: its snapshots, each after its parent."""
+"""A table's history: its snapshots, oldest first."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +13,7 @@ from offtake.lake.locations import local_path
 
 @dataclass(frozen=True)
 class SnapshotStep:
-    """One snapshot. `rows`: those it added; what it only wrote anew does not count."""
+    """One snapshot. `rows`: the number of rows it added; 0 for compactions and deletes."""
 
     snapshot_id: int
     timestamp_ms: int
@@ -21,9 +21,9 @@ class SnapshotStep:
 
 
 def ancestry(lake: Lake, table: TableName, upto: int | None = None) -> list[SnapshotStep] | None:
-    """The snapshots that led to `upto`, or to the present one, oldest first, as far back as they are known.
+    """`upto` (default: the current snapshot) and its ancestors, oldest first, without expired ones.
 
-    None when there is no such table, or it does not know `upto` (any more).
+    None when the table does not exist, or has no snapshot `upto`.
     """
     loaded = lake.find(table)
     if loaded is None:
@@ -35,14 +35,14 @@ def ancestry(lake: Lake, table: TableName, upto: int | None = None) -> list[Snap
 
 
 def _back_from(table: Table, last: Snapshot) -> list[Snapshot]:
-    # By id: a search of the whole list for every parent takes quadratic time.
-    known = {snapshot.snapshot_id: snapshot for snapshot in table.snapshots()}
+    # A dictionary: a linear search for each parent would take quadratic time.
+    by_id = {snapshot.snapshot_id: snapshot for snapshot in table.snapshots()}
     found: list[Snapshot] = []
     snapshot: Snapshot | None = last
     while snapshot is not None:
         found.append(snapshot)
         parent = snapshot.parent_snapshot_id
-        snapshot = None if parent is None else known.get(parent)
+        snapshot = None if parent is None else by_id.get(parent)
     return found
 
 
@@ -54,7 +54,7 @@ def _step(snapshot: Snapshot) -> SnapshotStep:
 
 
 def files_of(lake: Lake, table: TableName, snapshot_id: int) -> list[tuple[Path, int, int]]:
-    """The files that the snapshot added, in order: path, rows, bytes. Of an expired one, those still in the table."""
+    """Path, rows and bytes of the files that the snapshot added, by name; for an expired one, those still in use."""
     loaded = lake.find(table)
     if loaded is None:
         return []

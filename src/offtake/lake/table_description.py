@@ -1,4 +1,4 @@
-"""What people want to know of a table."""
+"""Descriptions of tables for users: columns, size, history, first rows."""
 
 from dataclasses import asdict, dataclass
 from typing import Any, Final
@@ -11,7 +11,7 @@ from offtake.lake.catalog import Lake, TableName
 
 @dataclass(frozen=True)
 class Field:
-    """A column: its name, its Iceberg type, and whether it always has a value."""
+    """A column: its name, its Iceberg type, and whether it is required."""
 
     name: str
     type: str
@@ -20,7 +20,7 @@ class Field:
 
 @dataclass(frozen=True)
 class SnapshotSummary:
-    """One step of the table's history; `timestamp_ms` is epoch milliseconds."""
+    """A snapshot of the table; `timestamp_ms` is epoch milliseconds."""
 
     snapshot_id: int
     operation: str
@@ -29,7 +29,7 @@ class SnapshotSummary:
 
 @dataclass(frozen=True)
 class Description:
-    """A table: its columns, its size now, its history."""
+    """A table: its columns, its current size, its history."""
 
     fields: tuple[Field, ...]
     rows: int
@@ -44,7 +44,7 @@ class Description:
 
 @dataclass(frozen=True)
 class Size:
-    """How large a table is now, by its snapshot's own count."""
+    """A table's current size, from its snapshot's summary."""
 
     rows: int
     bytes: int
@@ -52,7 +52,7 @@ class Size:
 
 
 def size(lake: Lake, table: TableName) -> Size:
-    """The table's size; nothing while there is no table. Reads no more than its metadata."""
+    """The table's size; zeros when it does not exist. Reads only the table metadata."""
     loaded = lake.find(table)
     current = loaded.current_snapshot() if loaded else None
     if current is None or current.summary is None:
@@ -65,7 +65,7 @@ _TOTALS: Final = ("total-records", "total-position-deletes", "total-files-size",
 
 
 def describe(lake: Lake, table: TableName) -> Description:
-    """The table as it is now; nothing while there is none."""
+    """The table's current state; empty when it does not exist."""
     loaded = lake.find(table)
     if loaded is None:
         return Description((), 0, 0, 0, ())
@@ -84,7 +84,7 @@ def describe(lake: Lake, table: TableName) -> Description:
 
 
 def preview(lake: Lake, table: TableName, limit: int) -> pa.Table:
-    """The first rows of the table, at most `limit`; reads no more than it shows. None while there is no table."""
+    """The first rows of the table, at most `limit`; empty when it does not exist. Reads only the batches it needs."""
     current = scan.current_snapshot(lake, table) if lake.exists(table) else None
     if current is None:
         return pa.table({})
@@ -92,9 +92,9 @@ def preview(lake: Lake, table: TableName, limit: int) -> pa.Table:
     pieces = [
         piece for part in reading.slices(scan.plan_full(lake, table, current).files, 2**62, 2**62) for piece in part
     ]
-    held: list[pa.RecordBatch] = []
+    batches: list[pa.RecordBatch] = []
     for batch in reading.read(pieces, schema, invalid_text="replace"):
-        held.append(batch.slice(0, limit - sum(one.num_rows for one in held)))
-        if sum(one.num_rows for one in held) >= limit:
+        batches.append(batch.slice(0, limit - sum(one.num_rows for one in batches)))
+        if sum(one.num_rows for one in batches) >= limit:
             break
-    return pa.Table.from_batches(held, reading.arrow_schema(schema))
+    return pa.Table.from_batches(batches, reading.arrow_schema(schema))

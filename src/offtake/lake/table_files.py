@@ -1,4 +1,4 @@
-"""Every file that a table's metadata refers to: what has to be kept of a warehouse to keep its tables."""
+"""The files that a table's metadata refers to: those that a backup of the warehouse must include."""
 
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -15,16 +15,16 @@ from offtake.lake.locations import local_path
 
 @dataclass(frozen=True)
 class TableFile:
-    """A file of a table by its URI. One that is not `needed` tells of earlier states; the table can do without it."""
+    """A file of a table. Not `needed`: older metadata or statistics, without which the table still works."""
 
     uri: str
     needed: bool = True
 
 
 def files_of(metadata_uri: str) -> Iterator[TableFile]:
-    """The metadata and all that its snapshots refer to, each file once, those that tell of others first.
+    """The metadata and all files that its snapshots refer to, each once, a file before those that it refers to.
 
-    Raises `FileNotFoundError` when one that tells of others is gone.
+    Raises `FileNotFoundError` when metadata, a manifest list or a manifest is missing.
     """
     io = LocationsIO()
     metadata = FromInputFile.table_metadata(io.new_input(metadata_uri))
@@ -46,7 +46,7 @@ def files_of(metadata_uri: str) -> Iterator[TableFile]:
 
 
 def exists(uri: str) -> bool:
-    """Whether there is such a file in the warehouse."""
+    """Whether the local file exists."""
     return local_path(uri).is_file()
 
 
@@ -65,7 +65,7 @@ def metadata_locations(copy: Path) -> list[str]:
 
 
 def set_locations(copy: Path, new_location: Callable[[str], str]) -> None:
-    """Let the copied catalog name each table's metadata, and the one before it, by the new location."""
+    """Set the new locations of each table's current and previous metadata in the copied SQLite catalog."""
     query = "SELECT rowid, metadata_location, previous_metadata_location FROM iceberg_tables"
     change = "UPDATE iceberg_tables SET metadata_location = ?, previous_metadata_location = ? WHERE rowid = ?"
     with closing(sqlite3.connect(copy)) as connection, connection:

@@ -1,7 +1,7 @@
-"""Text that is UTF-8, and text that is not: whether an array holds any, and what to put in its place.
+"""Detecting and replacing text that is not valid UTF-8.
 
-Parquet stores text as bytes that a writer says are UTF-8, and readers do not look. Files that we wrote bear a mark that
-their text has been looked at.
+Parquet stores text as bytes that the writer declares to be UTF-8, and readers do not validate it. Files written by
+Offtake have a mark in their metadata that their text was validated.
 """
 
 from collections.abc import Iterator, Mapping
@@ -10,25 +10,25 @@ from typing import Final, Literal
 import pyarrow as pa
 
 InvalidText = Literal["fail", "replace"]
-"""What to do with text that is not UTF-8: fail, or put U+FFFD in place of the invalid bytes."""
+"""What to do with text that is not UTF-8: fail, or replace the invalid bytes with U+FFFD."""
 
 MARK: Final = "offtake.text"
-"""Key of a Parquet file's metadata. Its value is the file's own name: metadata are copied to other files."""
+"""Key in a Parquet file's metadata. The value is the file's name, because other writers copy metadata to new files."""
 
 _TEXT: Final = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
 
 
 class InvalidTextError(Exception):
-    """A column has text that is not UTF-8; the message is the column."""
+    """A column has text that is not UTF-8; the message is the column's path."""
 
 
 def is_marked(metadata: Mapping[bytes, bytes] | None, name: str) -> bool:
-    """Whether the metadata of the file of that name say that all its text is UTF-8."""
+    """Whether the metadata of the file `name` marks all its text as valid UTF-8."""
     return (metadata or {}).get(MARK.encode()) == name.encode()
 
 
 def has_text(kind: pa.DataType) -> bool:
-    """Whether there is text in arrays of that type, at any depth."""
+    """Whether the type is, or contains at any depth, a text type."""
     if pa.types.is_nested(kind):
         return any(has_text(kind.field(index).type) for index in range(kind.num_fields))
     return _is_text(kind)
@@ -41,7 +41,7 @@ def is_valid(table: pa.Table) -> bool:
 
 
 def check(batch: pa.RecordBatch) -> None:
-    """Raise `InvalidTextError` for the first column that has text that is not UTF-8."""
+    """Raise `InvalidTextError` for the first column with text that is not UTF-8."""
     for field, column in zip(batch.schema, batch.columns, strict=True):
         if has_text(field.type):
             for path, leaf in _leaves(column, field.name):
@@ -50,7 +50,7 @@ def check(batch: pa.RecordBatch) -> None:
 
 
 def replace(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """The batch with U+FFFD in place of bytes that are not UTF-8, as Python replaces them."""
+    """The batch with U+FFFD in place of invalid UTF-8, as in Python's `errors="replace"`."""
     try:
         check(batch)
     except InvalidTextError:
@@ -60,7 +60,7 @@ def replace(batch: pa.RecordBatch) -> pa.RecordBatch:
 
 
 def _leaves(array: pa.Array, path: str) -> Iterator[tuple[str, pa.Array]]:
-    """The arrays of text in an array, each with its path."""
+    """The text arrays in an array, each with its path."""
     kind = array.type
     if _is_text(kind):
         yield path, array
@@ -88,11 +88,11 @@ def _leaf_is_valid(array: pa.Array) -> bool:
 
 
 def _is_ascii(text: pa.Array) -> bool:
-    # Python looks at all bytes at once, in a fifth of the time that Arrow takes for one value after another.
-    _, places, data = text.buffers()
+    # Python checks all bytes at once, in a fifth of the time that Arrow takes to check each value.
+    _, offset_buffer, data = text.buffers()
     if data is None or not len(text):
         return True
-    offsets = memoryview(places).cast("i")
+    offsets = memoryview(offset_buffer).cast("i")
     return memoryview(data)[offsets[text.offset] : offsets[text.offset + len(text)]].tobytes().isascii()
 
 

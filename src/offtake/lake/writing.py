@@ -1,4 +1,4 @@
-"""The data files of a batch: Parquet that is small to keep, quick to read, and quick to deliver as it lies."""
+"""Writing a batch's data files: Parquet that is small, fast to read, and fast to deliver byte for byte."""
 
 import contextlib
 from collections.abc import Iterable, Iterator
@@ -29,9 +29,9 @@ _DAY_US: Final = 86_400_000_000
 
 @dataclass
 class DataFiles:
-    """Files of one attempt to bring a batch in: bounded in size, each with row groups of bounded size.
+    """The data files of one attempt to import a batch: of bounded size, with row groups of bounded size.
 
-    Their names begin with `prefix`. `uris`, `rows` and `bytes` are those of what has been written; `unbounded` are the
+    File names start with `prefix`. `uris`, `rows` and `bytes` are those of the files written so far; `unbounded`: the
     columns, by Iceberg's names, with dates or timestamps outside the years 1 to 9999.
     """
 
@@ -44,27 +44,27 @@ class DataFiles:
     unbounded: set[str] = field(default_factory=set)
 
     def write(self, rows: Iterable[pa.RecordBatch]) -> None:
-        """Write all rows. Raises `ImportRefusedError` for a null in a required column."""
+        """Write all rows. Raises `ImportRefusedError` for rows that do not have the table's types."""
         groups = self._groups(rows)
         following: pa.Table | None = next(groups, None)
         while following is not None:
             following = self._write_file(following, groups)
 
     def remove(self) -> None:
-        """Nothing of a batch that did not land stays."""
+        """Delete the files, when the batch was not committed."""
         for uri in self.uris:
             local_path(uri).unlink(missing_ok=True)
         remove_empty(local_path(self.folder))
 
     def _write_file(self, group: pa.Table, groups: Iterator[pa.Table]) -> pa.Table | None:
-        """One file from `group` on; the group that begins the next file, or None."""
+        """Write one file, starting with `group`. Returns the first group of the next file, or None."""
         uri = f"{self.folder}/{self.prefix}-{len(self.uris):05d}.parquet"
         path = local_path(uri)
         path.parent.mkdir(parents=True, exist_ok=True)
         self.uris.append(uri)
         following: pa.Table | None = group
         failpoint("batch_writing")
-        dictionaries = _worth_a_dictionary(group)
+        dictionaries = _dictionary_columns(group)
         valid = True
         with path.open("wb") as file, _writer(file, self.schema, _CODEC, dictionaries=dictionaries) as writer:
             while following is not None and file.tell() < _FILE_BYTES:
@@ -78,39 +78,39 @@ class DataFiles:
         return following
 
     def _groups(self, rows: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
-        held: list[pa.RecordBatch] = []
+        buffered: list[pa.RecordBatch] = []
         count = size = 0
         for batch in rows:
             if batch.num_rows == 0:
                 continue
-            held.append(batch)
+            buffered.append(batch)
             count += batch.num_rows
             size += batch.nbytes
             if count >= _GROUP_ROWS or size >= _GROUP_BYTES:
-                yield self._table(held)
-                held, count, size = [], 0, 0
-        if held:
-            yield self._table(held)
+                yield self._table(buffered)
+                buffered, count, size = [], 0, 0
+        if buffered:
+            yield self._table(buffered)
 
-    def _table(self, held: list[pa.RecordBatch]) -> pa.Table:
+    def _table(self, batches: list[pa.RecordBatch]) -> pa.Table:
         try:
-            # Not cast: a cast takes a null struct for nulls in the fields that it requires.
-            made = pa.Table.from_arrays(pa.Table.from_batches(held).columns, schema=self.schema)
+            # Without a cast: it would refuse a null struct with required fields.
+            table = pa.Table.from_arrays(pa.Table.from_batches(batches).columns, schema=self.schema)
         except (pa.ArrowInvalid, ValueError, TypeError):
-            raise ImportRefusedError("The rows are not of the table's types.") from None
-        self.unbounded |= _unbounded(made)
-        return made
+            raise ImportRefusedError("The rows do not have the table's column types.") from None
+        self.unbounded |= _unbounded(table)
+        return table
 
 
 def remove_empty(folder: Path) -> None:
-    """Remove the folder of a table's data and the table's own, where nothing is in them."""
+    """Remove a table's data folder and the table's folder if they are empty."""
     for empty in (folder, folder.parent):
         with contextlib.suppress(OSError):
             empty.rmdir()
 
 
 def _unbounded(table: pa.Table) -> set[str]:
-    """The columns with dates or timestamps that Python, and so PyIceberg, has no word for."""
+    """The columns with dates or timestamps that Python, and therefore PyIceberg, cannot represent."""
     found: set[str] = set()
 
     def visit(path: ColumnPath, values: pa.Array) -> None:
@@ -129,15 +129,15 @@ def _unbounded(table: pa.Table) -> set[str]:
 
 
 def _writer(file: object, schema: pa.Schema, codec: str, *, dictionaries: bool | list[str]) -> pq.ParquetWriter:
-    # Pages of up to 1 MiB, however many rows that are: of many small ones each costs time whenever it is read.
+    # Pages are limited by size (1 MiB), not by rows: many small pages are slow to read.
     return pq.ParquetWriter(file, schema, compression=codec, use_dictionary=dictionaries, max_rows_per_page=_GROUP_ROWS)
 
 
-def _worth_a_dictionary(group: pa.Table) -> list[str]:
-    """The columns, by their paths in Parquet, that are smaller with a dictionary before they are compressed.
+def _dictionary_columns(group: pa.Table) -> list[str]:
+    """The columns, by their paths in Parquet, that are smaller with a dictionary, measured before compression.
 
-    They are written both ways to see. A dictionary of values that hardly repeat is a second copy of them, which
-    nobody can take away again without decoding.
+    Both encodings are written and compared. A dictionary of values that hardly repeat stores them twice, which only
+    decoding can undo.
     """
     with_dictionaries, plain = (_column_sizes(group, dictionaries=one) for one in (True, False))
     return [path for path, size in with_dictionaries.items() if size < plain[path]]

@@ -1,4 +1,4 @@
-"""Items are made one ahead, and fail in their order."""
+"""Items are computed one ahead, and errors are raised in order."""
 
 import threading
 from collections.abc import Generator, Iterator
@@ -9,7 +9,7 @@ import pytest
 from offtake.lake.parsing.ahead import map_ahead
 
 
-def test_the_next_one_is_made_while_the_caller_has_this_one() -> None:
+def test_the_next_result_is_computed_while_the_caller_uses_this_one() -> None:
     begun = {number: threading.Event() for number in range(4)}
 
     def make(number: int) -> str:
@@ -25,7 +25,7 @@ def test_the_next_one_is_made_while_the_caller_has_this_one() -> None:
 
 
 @pytest.mark.parametrize("faulty", ["the items", "what is made of them"])
-def test_those_before_a_fault_come_before_it(faulty: str) -> None:
+def test_results_before_an_error_are_yielded_first(faulty: str) -> None:
     def items() -> Iterator[int]:
         yield from (0, 1)
         if faulty == "the items":
@@ -43,7 +43,7 @@ def test_those_before_a_fault_come_before_it(faulty: str) -> None:
         next(made)
 
 
-def test_no_thread_stays_when_the_caller_stops_early() -> None:
+def test_no_thread_remains_when_the_caller_stops_early() -> None:
     before = threading.active_count()
     reading = cast(Generator[Any, None, None], map_ahead(str, range(100)))
     assert next(reading) == (0, "0")

@@ -1,4 +1,4 @@
-"""Tables of hostile text, written by other writers, come back as they were written."""
+"""Hostile text, written by other CSV writers, is read back unchanged."""
 
 import csv
 import io
@@ -55,7 +55,7 @@ def read(data: bytes, options: CsvOptions, size: int) -> list[Row]:
 
 
 def written(row: Row, delimiter: str, data: st.DataObject) -> str:
-    """A record by a writer of our own, which quotes more than it must, by chance."""
+    """A record by a test writer that randomly quotes more than necessary."""
     return delimiter.join([quoted(value, delimiter, data) for value in row])
 
 
@@ -69,9 +69,11 @@ def quoted(value: str | None, delimiter: str, data: st.DataObject) -> str:
 
 
 @given(_TABLE, st.sampled_from((",", ";", "\t", "|")), st.sampled_from(("\n", "\r\n", "\r")), _SIZE, st.data())
-def test_what_is_written_comes_back(rows: list[Row], delimiter: str, end: str, size: int, data: st.DataObject) -> None:
+def test_written_csv_is_read_back_unchanged(
+    rows: list[Row], delimiter: str, end: str, size: int, data: st.DataObject
+) -> None:
     header = delimiter.join(f"c{index}" for index in range(len(rows[0])))
-    # A last empty line of a single column needs its end to be a line.
+    # In a file with a single column, a last empty record needs its line end.
     is_closed = rows[-1] == [None] or data.draw(st.booleans())
     text = end.join([header, *(written(row, delimiter, data) for row in rows)]) + (end if is_closed else "")
     charset = data.draw(st.sampled_from((None, "utf-8", "utf-16", "utf-8-sig", "utf-32-be")))
@@ -80,7 +82,7 @@ def test_what_is_written_comes_back(rows: list[Row], delimiter: str, end: str, s
 
 
 @given(_TABLE, st.sampled_from((csv.QUOTE_MINIMAL, csv.QUOTE_ALL)), _SIZE)
-def test_what_python_writes_comes_back(rows: list[Row], quoting: int, size: int) -> None:
+def test_csv_written_by_python_is_read_back_unchanged(rows: list[Row], quoting: int, size: int) -> None:
     text = io.StringIO()
     writer = csv.writer(text, quoting=quoting)  # type: ignore[arg-type]
     writer.writerow([f"c{index}" for index in range(len(rows[0]))])
@@ -92,7 +94,7 @@ def test_what_python_writes_comes_back(rows: list[Row], quoting: int, size: int)
 
 
 @given(st.text(st.sampled_from('a,"\n\r'), max_size=24), _SIZE, st.booleans())
-def test_any_text_is_read_as_a_strict_reader_reads_it_or_refused(body: str, size: int, is_single: bool) -> None:
+def test_any_text_is_parsed_as_by_a_strict_reader_or_refused(body: str, size: int, is_single: bool) -> None:
     width = 1 if is_single else 2
     try:
         found: list[Row] | None = read(
@@ -101,12 +103,12 @@ def test_any_text_is_read_as_a_strict_reader_reads_it_or_refused(body: str, size
     except ImportRefusedError:
         found = None
 
-    # The first row, which is the same in all texts, keeps longer rows from being taken for ones with names.
+    # The fixed first row prevents that longer rows are detected as rows with row names.
     assert (None if found is None else [[value or "" for value in row] for row in found[1:]]) == strict(body, width)
 
 
 def strict(body: str, width: int) -> list[list[str]] | None:
-    """The rows as Python's strict reader reads them, None where it or the number of fields refuses them."""
+    """The rows by Python's strict reader; None if it refuses them or the number of fields is wrong."""
     try:
         found = list(csv.reader(io.StringIO(body, newline=""), strict=True))
     except csv.Error:

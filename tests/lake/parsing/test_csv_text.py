@@ -1,4 +1,4 @@
-"""CSV files by example: what comes out of each, or the sentence that refuses it."""
+"""Examples of CSV files: the rows of each, or the error message."""
 
 import gzip
 from decimal import Decimal
@@ -63,7 +63,7 @@ ROWS: dict[str, tuple[str | bytes, list[tuple[Any, ...]]]] = {
 
 
 @pytest.mark.parametrize("case", ROWS)
-def test_rows_are_as_they_are_written(tmp_path: Path, case: str) -> None:
+def test_values_are_read_as_written(tmp_path: Path, case: str) -> None:
     text, expected = ROWS[case]
 
     assert rows(opened(tmp_path, text)) == expected
@@ -88,7 +88,7 @@ def test_rows_are_as_they_are_written(tmp_path: Path, case: str) -> None:
         (CsvOptions(charset="shift_jis"), "a,b\n表,ソ\n".encode("shift_jis"), [("表", "ソ")]),
     ],
 )  # fmt: skip
-def test_options_say_how_a_file_is_written(
+def test_options_set_the_dialect(
     tmp_path: Path, options: CsvOptions, text: str | bytes, expected: list[tuple[Any, ...]]
 ) -> None:
     assert rows(opened(tmp_path, text, options)) == expected
@@ -98,26 +98,24 @@ def test_options_say_how_a_file_is_written(
     ("text", "columns", "note"),
     [
         ("a,b\n1,2\n", ("a", "b"), None),
-        ("id;name;price\n1;a;1,5\n2;b;2,5\n", ("id", "name", "price"), 'the delimiter is ";" (recognised'),
-        ("id|name\n1|a\n", ("id", "name"), 'the delimiter is "|" (recognised'),
-        ("id\tname\n1\ta,b\n", ("id", "name"), "the delimiter is tab (recognised"),
-        ('"a";"b"\n"x;y,z";"1"\n', ("a", "b"), 'the delimiter is ";" (recognised'),
+        ("id;name;price\n1;a;1,5\n2;b;2,5\n", ("id", "name", "price"), 'the delimiter is ";" (detected'),
+        ("id|name\n1|a\n", ("id", "name"), 'the delimiter is "|" (detected'),
+        ("id\tname\n1\ta,b\n", ("id", "name"), "the delimiter is tab (detected"),
+        ('"a";"b"\n"x;y,z";"1"\n', ("a", "b"), 'the delimiter is ";" (detected'),
         ("a,b;c\n1,2;3\n", ("a", "b;c"), 'the delimiter is ","; ";" fits too'),
         ("comment\nSmith; John\nMiller\n", ("comment",), None),
-        (",a\n0,1\n", ("index", "a"), "the first column has no name and is called index."),
-        ('"","a"\n"1",1\n', ("index", "a"), "the first column has no name and is called index."),
+        (",a\n0,1\n", ("index", "a"), "the first column has no name and is named index."),
+        ('"","a"\n"1",1\n', ("index", "a"), "the first column has no name and is named index."),
         (
             '"a","b"\n"1",1,2\n"2",3,4\n',
             ("index", "a", "b"),
-            "the header has one name fewer than the lines",
+            "the header has one name fewer than the rows",
         ),
         (",index,,column_3\n0,1,2,3\n", ("index_2", "index", "column_3_2", "column_3"), "column 3 has no name"),
         ('a\n""\n', ("a",), None),
     ],
 )
-def test_columns_have_the_names_of_the_header(
-    tmp_path: Path, text: str, columns: tuple[str, ...], note: str | None
-) -> None:
+def test_columns_are_named_by_the_header(tmp_path: Path, text: str, columns: tuple[str, ...], note: str | None) -> None:
     file = opened(tmp_path, text)
 
     assert file.columns == columns
@@ -134,14 +132,12 @@ def test_columns_have_the_names_of_the_header(
         "a,b\n1,2,5\n3,4,\n",
     ],
 )
-def test_lines_with_one_value_too_many_are_refused_and_not_read_one_column_to_the_right(
-    tmp_path: Path, text: str
-) -> None:
+def test_lines_with_an_extra_value_are_refused_and_not_shifted_by_a_column(tmp_path: Path, text: str) -> None:
     with pytest.raises(ImportRefusedError, match="line 2: 3 fields instead of 2"):
         rows(opened(tmp_path, text))
 
 
-def test_names_that_end_in_tsv_say_that_the_delimiter_is_tab(tmp_path: Path) -> None:
+def test_tsv_files_are_delimited_by_tabs(tmp_path: Path) -> None:
     file = opened(tmp_path, "a,b\tc\n1,2\t3\n", name="a.tsv")
 
     assert file.columns == ("a,b", "c")
@@ -198,7 +194,7 @@ REFUSED: dict[str, tuple[str | bytes, CsvOptions, int | None, str]] = {
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_what_would_be_changed_is_refused_with_its_line(tmp_path: Path, case: str) -> None:
+def test_malformed_text_is_refused_with_its_line(tmp_path: Path, case: str) -> None:
     text, options, line, words = REFUSED[case]
     for size in (3, 64, 1 << 20):
         with pytest.raises(ImportRefusedError) as refused:
@@ -210,11 +206,11 @@ def test_what_would_be_changed_is_refused_with_its_line(tmp_path: Path, case: st
 
 
 def test_records_of_more_than_64_mib_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ImportRefusedError, match=r"^a\.csv, line 2: a record of more than 64 MiB begins here"):
+    with pytest.raises(ImportRefusedError, match=r"^a\.csv, line 2: a record of more than 64 MiB starts here"):
         rows(opened(tmp_path, b'a,b\n1,"' + b"x\n" * (33 << 20) + b'"\n', size=8 << 20))
 
 
-def test_long_values_come_through(tmp_path: Path) -> None:
+def test_long_values_are_read(tmp_path: Path) -> None:
     value = "y" * (5 << 20)
 
     assert rows(opened(tmp_path, f'a,b\n1,"{value}"\n2,{value}\n', size=1 << 16)) == [("1", value), ("2", value)]
@@ -229,7 +225,7 @@ def test_gzip_is_read_and_damage_is_refused(tmp_path: Path) -> None:
     assert str(tmp_path) not in str(refused.value)
 
 
-def test_a_row_has_a_line(tmp_path: Path) -> None:
+def test_rows_have_line_numbers(tmp_path: Path) -> None:
     file = opened(tmp_path, '\na,b\n1,2\n\n"3\r\n3",4\n5,6\n', size=8)
 
     assert [file.line_of(row) for row in range(3)] == [3, 5, 7]
@@ -238,7 +234,7 @@ def test_a_row_has_a_line(tmp_path: Path) -> None:
     assert [opened(tmp_path, "a\rx\r\ry").line_of(row) for row in range(3)] == [2, 3, 4]
 
 
-def test_a_file_is_read_twice_alike_and_not_after_it_changed(tmp_path: Path) -> None:
+def test_a_file_can_be_read_twice_but_not_after_a_change(tmp_path: Path) -> None:
     file = opened(tmp_path, 'a,b\n1,"2\n3"\n4,5\n' * 10, size=16)
 
     assert rows(file) == rows(file)
@@ -247,7 +243,7 @@ def test_a_file_is_read_twice_alike_and_not_after_it_changed(tmp_path: Path) -> 
         rows(file)
 
 
-def test_columns_whose_type_is_proven_are_read_as_it(tmp_path: Path) -> None:
+def test_columns_with_a_verified_type_are_read_with_it(tmp_path: Path) -> None:
     file = opened(tmp_path, 'a,b,c\n1,"1.50","007"\n,,\n"2",0.25,8\n', size=8)
     columns = {name: TextColumn() for name in file.columns}
     for batch in file.batches():
@@ -267,7 +263,7 @@ def test_columns_whose_type_is_proven_are_read_as_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["a;b\n1;2\n3;4;5\n", "a|b\n1|2\n3\n", "a\tb\n1\t2\n3\t4\n5\t6\t7\n"])
-def test_a_row_of_another_length_is_refused_not_read_as_one_column(tmp_path: Path, text: str) -> None:
+def test_a_row_with_another_number_of_fields_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "a.csv").write_text(text)
     opened = open_csv(InputFile(tmp_path / "a.csv", "csv", "a.csv"), CsvOptions())
     with pytest.raises(ImportRefusedError, match=r"a\.csv, line [34]: .*--delimiter"):

@@ -1,4 +1,4 @@
-"""The type of a text column: whatever it is, an export writes every value with the characters that came in."""
+"""The inferred type of a text column: an export writes every value with the imported characters."""
 
 import json
 from collections.abc import Sequence
@@ -26,7 +26,7 @@ def type_of(*batches: Sequence[str | None]) -> pa.DataType:
 
 
 def exported(values: pa.Array) -> list[str]:
-    """The values' text in an export."""
+    """The text of the values in an export."""
     found = lines(pa.record_batch([values], names=["x"])).decode().splitlines()
     return [json.loads(line, parse_float=str, parse_int=str, parse_constant=str).get("x") for line in found]
 
@@ -94,7 +94,7 @@ def exported(values: pa.Array) -> list[str]:
         ([""], TEXT),
     ],
 )
-def test_a_type_is_the_narrowest_that_writes_the_same_characters(
+def test_the_inferred_type_is_the_narrowest_that_exports_the_same_text(
     values: list[str | None], expected: pa.DataType
 ) -> None:
     assert type_of(values) == expected
@@ -140,7 +140,7 @@ _VALUES = st.one_of(
 
 
 @given(_VALUES)
-def test_a_type_writes_the_same_characters(values: list[str]) -> None:
+def test_an_inferred_type_exports_the_same_text(values: list[str]) -> None:
     kind = type_of(values)
 
     read = read_text(pa.array(values, TEXT), kind, "x")
@@ -150,12 +150,12 @@ def test_a_type_writes_the_same_characters(values: list[str]) -> None:
 
 
 @given(st.lists(st.floats(-1e17, 1e17, allow_nan=False), min_size=1))
-def test_what_an_export_writes_for_doubles_is_not_taken_for_text(numbers: list[float]) -> None:
+def test_exported_doubles_are_inferred_as_doubles(numbers: list[float]) -> None:
     assert type_of(exported(pa.array(numbers, pa.float64()))) != TEXT
 
 
 @given(_VALUES, _VALUES)
-def test_merging_columns_is_observing_both(first: list[str], second: list[str]) -> None:
+def test_merging_columns_equals_observing_both(first: list[str], second: list[str]) -> None:
     one, other = TextColumn(), TextColumn()
     one.observe(pa.array(first, TEXT))
     other.observe(pa.array(second, TEXT))
@@ -196,9 +196,7 @@ def test_merging_with_a_column_without_values_changes_nothing() -> None:
         (pa.array([b"1"]), "1", TEXT),
     ],
 )
-def test_stored_values_count_as_the_text_that_is_exported_for_them(
-    stored: pa.Array, text: str, expected: pa.DataType
-) -> None:
+def test_stored_values_are_observed_as_their_exported_text(stored: pa.Array, text: str, expected: pa.DataType) -> None:
     column = TextColumn()
     column.observe_stored(stored)
     column.observe(pa.array([text], TEXT))

@@ -1,4 +1,4 @@
-"""Text read into columns that have a type already: the same value, or refused."""
+"""Parsing text for columns with a given type: exactly the same value, or refused."""
 
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
@@ -55,7 +55,7 @@ def read(text: str | None, kind: pa.DataType, *, truncate: bool = False) -> Any:
         ("", TEXT, ""),
     ],
 )
-def test_values_that_fit_are_read(text: str, kind: pa.DataType, expected: Any) -> None:
+def test_valid_values_are_parsed(text: str, kind: pa.DataType, expected: Any) -> None:
     assert read(text, kind) == expected
     assert read(None, kind) is None
 
@@ -105,15 +105,15 @@ def test_values_that_fit_are_read(text: str, kind: pa.DataType, expected: Any) -
         ("1", pa.list_(pa.int64())),
     ],
 )
-def test_values_that_do_not_fit_are_refused_without_quoting_them(text: str, kind: pa.DataType) -> None:
-    with pytest.raises(SchemaMismatchError, match=r"^column a\.b (takes|is of the type) ") as refused:
+def test_invalid_values_are_refused_without_quoting_them(text: str, kind: pa.DataType) -> None:
+    with pytest.raises(SchemaMismatchError, match=r"^column a\.b (must have|has the type) ") as refused:
         read(text, kind)
     with pytest.raises(SchemaMismatchError) as other:
         read_text(pa.array([None, "\0"], TEXT), kind, "a.b")
     assert str(other.value) == str(refused.value)
 
 
-def test_digits_beyond_microseconds_are_cut_on_demand() -> None:
+def test_digits_beyond_microseconds_are_truncated_on_request() -> None:
     assert read("06:00:00.123456789", TIME, truncate=True) == time(6, 0, 0, 123_456)
     assert read("1969-12-31T23:59:59.999999999", INSTANT, truncate=True) == datetime(1969, 12, 31, 23, 59, 59, 999_999)
     assert read("2026-03-01 06:00:00.1234567+01:00", INSTANT_TZ, truncate=True) == datetime(
@@ -143,25 +143,25 @@ _KINDS = (
 
 
 @given(_NUMBERS, st.sampled_from(_KINDS))
-def test_numbers_are_refused_or_equal(texts: list[str], kind: pa.DataType) -> None:
+def test_numbers_are_parsed_exactly_or_refused(texts: list[str], kind: pa.DataType) -> None:
     try:
         found = read_text(pa.array(texts, TEXT), kind, "x")
     except SchemaMismatchError:
         return
-    # The shortest text of a float is the number that it stands for.
+    # A float stands for the number in its shortest decimal form.
     shown = found.cast(TEXT) if pa.types.is_floating(kind) else found
     assert [Decimal(value) for value in shown.to_pylist()] == [Decimal(text) for text in texts]
 
 
 @given(st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1))
-def test_every_double_is_read_from_its_own_text(numbers: list[float]) -> None:
+def test_every_double_is_parsed_from_its_shortest_text(numbers: list[float]) -> None:
     texts = [repr(number) for number in numbers]
 
     assert read_text(pa.array(texts, TEXT), pa.float64(), "x").to_pylist() == numbers
 
 
 @given(st.datetimes(), st.integers(-23 * 60, 23 * 60), st.sampled_from(("T", " ")))
-def test_instants_are_the_ones_that_python_reads(instant: datetime, minutes: int, between: str) -> None:
+def test_timestamps_are_parsed_as_by_python(instant: datetime, minutes: int, between: str) -> None:
     sign, (hours, rest) = "-" if minutes < 0 else "+", divmod(abs(minutes), 60)
     text = f"{instant.isoformat(between)}{sign}{hours:02}:{rest:02}"
     epoch = datetime(1970, 1, 1)

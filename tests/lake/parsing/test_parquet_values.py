@@ -1,4 +1,4 @@
-"""Parquet files of other writers: their types come in exactly, as text, or the file is refused by column."""
+"""Parquet files of other writers: values are imported exactly or as text, or the file is refused with the column."""
 
 import datetime as dt
 import json
@@ -36,24 +36,24 @@ def types(lake: Lake) -> dict[str, str]:
         (pa.time64("ns"), "12:26:40.123456789"),
     ],
 )
-def test_digits_beyond_the_microsecond_come_in_as_text_are_cut_off_or_refused(
+def test_nanoseconds_are_imported_as_text_truncated_or_refused(
     lake: Lake, tmp_path: Path, kind: pa.DataType, text: str
 ) -> None:
     value = NS % 86_400_000_000_000 if pa.types.is_time(kind) else NS
     file = parquet(tmp_path, t=pa.array([value, None], pa.int64()).cast(kind), n=pa.array([1, 2]))
     made = add_files(lake, file)
     assert full(lake) == [{"t": text, "n": 1}, {"t": None, "n": 2}]
-    assert made.notes == ("a.parquet: column t has digits beyond the microsecond, and comes in as text.",)
+    assert made.notes == ("a.parquet: column t has times finer than microseconds and is imported as text.",)
     lake.purge(TABLE)
-    with pytest.raises(ImportRefusedError, match=r"column t has digits beyond the microsecond.*--nanoseconds"):
+    with pytest.raises(ImportRefusedError, match=r"column t has times finer than microseconds.*--nanoseconds"):
         add_files(lake, file, options=ParseOptions(nanoseconds="refuse"))
     made = add_files(lake, file, options=ParseOptions(nanoseconds="truncate"))
-    assert "cut off" in made.notes[0]
+    assert "truncated" in made.notes[0]
     assert full(lake)[0]["t"].microsecond == 123456
 
 
 @pytest.mark.parametrize("nanoseconds", ["text", "truncate", "refuse"])
-def test_nanoseconds_that_are_whole_microseconds_are_times(
+def test_nanoseconds_without_a_fraction_of_microseconds_are_times(
     lake: Lake, tmp_path: Path, nanoseconds: Nanoseconds
 ) -> None:
     nested = pa.array([{"t": [NS // 1000 * 1000]}], pa.struct([("t", pa.list_(pa.timestamp("ns")))]))
@@ -61,7 +61,7 @@ def test_nanoseconds_that_are_whole_microseconds_are_times(
     assert full(lake) == [{"s": {"t": [dt.datetime(2020, 9, 13, 12, 26, 40, 123456)]}}]
 
 
-def test_a_column_of_times_takes_no_finer_ones(lake: Lake, tmp_path: Path) -> None:
+def test_a_microsecond_column_refuses_nanoseconds(lake: Lake, tmp_path: Path) -> None:
     add_files(lake, parquet(tmp_path, t=pa.array([dt.datetime(2026, 3, 1)], pa.timestamp("us"))))
     finer = parquet(tmp_path, "b.parquet", t=pa.array([0, NS], pa.timestamp("ns")))
     with pytest.raises(ImportRefusedError, match=r"b\.parquet, row 2: column t"):
@@ -70,7 +70,7 @@ def test_a_column_of_times_takes_no_finer_ones(lake: Lake, tmp_path: Path) -> No
     assert full(lake)[2]["t"] == dt.datetime(2020, 9, 13, 12, 26, 40, 123456)
 
 
-def test_timestamps_of_96_bits_are_read_as_microseconds(lake: Lake, tmp_path: Path) -> None:
+def test_int96_timestamps_are_read_as_microseconds(lake: Lake, tmp_path: Path) -> None:
     days = [dt.datetime(1600, 1, 1), dt.datetime(2020, 1, 2, 3, 4, 5, 678901), dt.datetime(9999, 12, 31, 23, 59, 59)]
     table = pa.table({"t": pa.array(days, pa.timestamp("us"))})
     pq.write_table(table, tmp_path / "a.parquet", use_deprecated_int96_timestamps=True)
@@ -78,7 +78,7 @@ def test_timestamps_of_96_bits_are_read_as_microseconds(lake: Lake, tmp_path: Pa
     assert [row["t"] for row in full(lake)] == days
 
 
-def test_json_booleans_of_8_bits_and_whole_numbers_without_a_sign(lake: Lake, tmp_path: Path) -> None:
+def test_json_8_bit_booleans_and_unsigned_integers_are_imported(lake: Lake, tmp_path: Path) -> None:
     add_files(
         lake,
         parquet(
@@ -93,7 +93,7 @@ def test_json_booleans_of_8_bits_and_whole_numbers_without_a_sign(lake: Lake, tm
     assert full(lake)[1] == {"j": None, "b": False, "small": 2, "large": Decimal(2**64 - 1)}
 
 
-def test_days_that_python_does_not_know_come_in_and_go_out(lake: Lake, tmp_path: Path) -> None:
+def test_dates_beyond_pythons_calendar_are_imported_and_exported(lake: Lake, tmp_path: Path) -> None:
     days = pa.array([-1_000_000, 0, 2_932_897], pa.int32()).cast(pa.date32())
     times = pa.array([-62_135_596_800_000_001, 0, 253_402_300_800_000_000], pa.timestamp("us"))
     made = add_files(
@@ -116,14 +116,14 @@ STRUCT_KEYS = pa.array([[({"a": 1}, 2)]], pa.map_(pa.struct([("a", pa.int64())])
 REFUSED: dict[str, tuple[dict[str, pa.Array], str]] = {
     "duration": ({"v": pa.array([1], pa.duration("s"))}, "column v has the type duration"),
     "wide decimal": ({"v": pa.array([Decimal(10) ** 50], pa.decimal256(60, 0))}, "column v has the type decimal256"),
-    "keys that are structs": ({"v": STRUCT_KEYS}, "column v is a map whose keys are not single"),
+    "keys that are structs": ({"v": STRUCT_KEYS}, "column v is a map with nested keys"),
     "NUL": ({"a\0b": pa.array([1])}, "NUL character in its name"),
-    "dots": ({"a": pa.array([{"b": 1}]), "a.b": pa.array([1])}, r"column a\.b is there twice"),
+    "dots": ({"a": pa.array([{"b": 1}]), "a.b": pa.array([1])}, r"column a\.b exists twice"),
 }
 
 
 @pytest.mark.parametrize(("columns", "reason"), REFUSED.values(), ids=list(REFUSED))
-def test_what_no_export_can_deliver_is_refused(
+def test_columns_that_no_export_supports_are_refused(
     lake: Lake, tmp_path: Path, columns: dict[str, pa.Array], reason: str
 ) -> None:
     with pytest.raises(ImportRefusedError, match=reason):
@@ -131,7 +131,7 @@ def test_what_no_export_can_deliver_is_refused(
     assert not lake.exists(TABLE)
 
 
-def test_text_that_is_not_utf8_is_refused_with_row_and_column(lake: Lake, tmp_path: Path) -> None:
+def test_invalid_utf_8_is_refused_with_row_and_column(lake: Lake, tmp_path: Path) -> None:
     for name, kind in (("plain", pa.string()), ("nested", pa.list_(pa.string()))):
         raw = pa.array([b"fine", b"\xff"], pa.binary())
         values = raw if name == "plain" else pa.ListArray.from_arrays(pa.array([0, 1, 2], pa.int32()), raw)
@@ -145,12 +145,12 @@ def test_text_that_is_not_utf8_is_refused_with_row_and_column(lake: Lake, tmp_pa
         else:
             made = pa.ListArray.from_arrays(values.offsets, values.values.view(pa.string()))
             pq.write_table(pa.Table.from_arrays([pa.array([1, 2]), made], schema=schema), tmp_path / "a.parquet")
-        with pytest.raises(ImportRefusedError, match=f"a.parquet, row 2: column {name} holds text that is not UTF-8"):
+        with pytest.raises(ImportRefusedError, match=f"a.parquet, row 2: column {name} has text that is not UTF-8"):
             add_files(lake, tmp_path / "a.parquet")
     assert not lake.exists(TABLE)
 
 
-def test_a_double_that_a_float_does_not_hold_is_refused_by_row(lake: Lake, tmp_path: Path) -> None:
+def test_a_double_that_does_not_fit_a_float_is_refused_with_its_row(lake: Lake, tmp_path: Path) -> None:
     add_files(lake, parquet(tmp_path, f=pa.array([1.5], pa.float32())))
     add_files(lake, parquet(tmp_path, "b.parquet", f=pa.array([0.1, 16777216.0])))
     with pytest.raises(ImportRefusedError, match=r"c\.parquet, row 2: column f"):
@@ -158,7 +158,9 @@ def test_a_double_that_a_float_does_not_hold_is_refused_by_row(lake: Lake, tmp_p
     assert [row["f"] for row in full(lake)] == [1.5, pa.scalar(0.1, pa.float32()).as_py(), 16777216.0]
 
 
-def test_text_in_a_file_that_a_table_holds_as_numbers_is_refused(lake: Lake, tmp_path: Path) -> None:
+def test_text_for_a_numeric_column_is_refused(lake: Lake, tmp_path: Path) -> None:
     add_files(lake, parquet(tmp_path, v=pa.array([1])))
-    with pytest.raises(ImportRefusedError, match=r"b\.parquet: column v is int64 in the dataset and holds text"):
+    with pytest.raises(
+        ImportRefusedError, match=r"b\.parquet: column v is int64 in the dataset, but the file has text"
+    ):
         add_files(lake, parquet(tmp_path, "b.parquet", v=pa.array(["1"])))

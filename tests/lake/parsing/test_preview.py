@@ -1,4 +1,4 @@
-"""The first rows of a file, as they are shown before it comes in."""
+"""Previews: the first rows of a file before its import."""
 
 from pathlib import Path
 from typing import Any
@@ -17,13 +17,13 @@ from offtake.lake.parsing.preview import preview
     [{"a": [None, None]}, {"a": [{"b": None}, {"b": None}]}, {"a": [[None], [None, None]]}, {"a": {"b": [None, None]}}],
     ids=str,
 )
-def test_lists_without_any_value_are_shown(tmp_path: Path, row: dict[str, Any]) -> None:
+def test_lists_with_only_nulls_are_shown(tmp_path: Path, row: dict[str, Any]) -> None:
     file = tmp_path / "a.json"
     file.write_text(f"{row}\n".replace("'", '"').replace("None", "null") * 3)
     assert preview(input_file(file), ParseOptions(), 2).to_pylist() == [row, row]
 
 
-def test_values_that_a_file_keeps_apart_from_its_rows_are_shown(tmp_path: Path) -> None:
+def test_dictionary_encoded_values_are_shown(tmp_path: Path) -> None:
     table = pa.table({"a": pa.array(["x", "y", "x"]).dictionary_encode(), "b": [[None], None, []]})
     pq.write_table(table, tmp_path / "a.parquet")
     found = preview(input_file(tmp_path / "a.parquet"), ParseOptions(), 2)

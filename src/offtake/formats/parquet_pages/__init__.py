@@ -1,1 +1,1 @@
-"""Recompression of Parquet pages without decoding them."""
+"""Recompression of Parquet pages without decoding their values."""

@@ -1,7 +1,6 @@
-"""The metadata at the end of a Parquet file, and whether its pages are those that our own encoder would have made.
+"""The footer of a Parquet file (its metadata), and whether its columns are stored as our own encoder stores them.
 
-Field numbers are those of parquet.thrift: https://github.com/apache/parquet-format/blob/master/src/main/thrift/
-parquet.thrift.
+Field numbers: parquet.thrift, https://github.com/apache/parquet-format/blob/master/src/main/thrift/parquet.thrift.
 """
 
 from collections.abc import Iterator, Sequence
@@ -17,7 +16,7 @@ MAGIC: Final = b"PAR1"
 _TAIL: Final = 8
 _FIRST_READ: Final = 64 * 1024
 _MOST_LENGTH: Final = 1024 * 1024
-"""Of metadata: as objects it takes forty times as much memory, and workers are to stay small."""
+"""Limit of the metadata's length in bytes: as Python objects it takes forty times as much memory."""
 
 # FileMetaData
 _VERSION, SCHEMA, _ALL_ROWS, GROUPS, _CREATED_BY, _ORDERS, _ENCRYPTION = 1, 2, 3, 4, 6, 7, 8
@@ -30,12 +29,12 @@ COLUMNS, SIZE, ROWS = 1, 2, 3
 
 
 class NotRecompressibleError(Exception):
-    """The file's pages cannot go as they are; its rows must be decoded. The text says why."""
+    """The file's pages cannot be recompressed; its rows must be decoded. The text says why."""
 
 
 @contextmanager
 def translating_thrift_errors() -> Iterator[None]:
-    """Metadata that is not as the format has it, as `NotRecompressibleError`."""
+    """Translates `ThriftError` for malformed metadata to `NotRecompressibleError`."""
     try:
         yield
     except thrift.ThriftError as error:
@@ -43,27 +42,27 @@ def translating_thrift_errors() -> Iterator[None]:
 
 
 def footer(file: pa.NativeFile) -> Struct:
-    """The file's metadata. Raises `NotRecompressibleError` for a file that has none in the clear."""
+    """The file's metadata. Raises `NotRecompressibleError` if it is missing, encrypted, malformed or too large."""
     size = file.size()
     tail = file.read_at(min(size, _FIRST_READ), max(0, size - _FIRST_READ))
     if len(tail) < _TAIL or tail[-4:] != MAGIC:
-        raise NotRecompressibleError("it does not end as a Parquet file in the clear does")
+        raise NotRecompressibleError("it does not end with a Parquet footer without encryption")
     length = int.from_bytes(tail[-8:-4], "little")
     if length + _TAIL > len(tail):
         if length + _TAIL > size:
             raise NotRecompressibleError("its metadata is longer than the file")
         tail = file.read_at(length + _TAIL, size - length - _TAIL)
     if length > _MOST_LENGTH:
-        raise NotRecompressibleError("its metadata is large")
+        raise NotRecompressibleError("its metadata is too large")
     with translating_thrift_errors():
-        found, _ = thrift.decode(tail[-_TAIL - length : -_TAIL])
-    if _ENCRYPTION in found:
+        metadata, _ = thrift.decode(tail[-_TAIL - length : -_TAIL])
+    if _ENCRYPTION in metadata:
         raise NotRecompressibleError("it is encrypted")
-    return found
+    return metadata
 
 
 def first_offset(file: pa.NativeFile) -> int:
-    """Where the metadata lie that `footer` gives."""
+    """The offset of the metadata that `footer` reads."""
     tail = file.read_at(_TAIL, file.size() - _TAIL)
     return int(file.size()) - _TAIL - int.from_bytes(tail[:4], "little")
 
@@ -74,12 +73,12 @@ def row_groups(of: Struct) -> list[Struct]:
 
 
 def rows(group: Struct) -> int:
-    """How many rows a row group has."""
+    """The number of rows in a row group."""
     return thrift.number(group, ROWS)
 
 
 def size(group: Struct) -> int:
-    """How many bytes a row group has, before compression."""
+    """The uncompressed size of a row group in bytes."""
     return thrift.number(group, SIZE)
 
 
@@ -89,34 +88,34 @@ def columns(group: Struct) -> list[Struct]:
 
 
 def leaf_columns(of: Struct) -> int:
-    """How many columns there are in each row group."""
+    """The number of leaf columns in the schema."""
     return sum(_TYPE in element for element in _elements(of))
 
 
 def with_row_groups(footers: Sequence[Struct], model: Struct) -> Struct:
-    """The metadata that one file of all their row groups has, still without them: under the model's field ids.
+    """The metadata for one file with all their row groups, but still without them; field ids are the model's.
 
-    `model` is the metadata that our own encoder writes for the schema that is delivered. Raises
-    `NotRecompressibleError` when the files' structure is not the model's, or when they do not all come from one version
-    of one writer, which readers judge statistics by.
+    `model`: the metadata that our own encoder writes for the delivered schema. Raises `NotRecompressibleError` when the
+    files' structure differs from the model's, or when they come from different writers or versions: readers use the
+    writer's version to decide whether statistics are correct.
     """
     first = footers[0]
     for one in footers:
-        same = (_structure(one) == _structure(first), *(one.get(key) == first.get(key) for key in _OF_WRITER))
+        same = (_structure(one) == _structure(first), *(one.get(key) == first.get(key) for key in _WRITER_FIELDS))
         if not all(same):
             raise NotRecompressibleError("the files come from different writers")
     ours, theirs = _elements(model), _elements(first)
-    if len(ours) != len(theirs) or not all(map(_fits, theirs[1:], ours[1:])):
+    if len(ours) != len(theirs) or not all(map(_is_equivalent, theirs[1:], ours[1:])):
         raise NotRecompressibleError("its columns are stored in another form")
-    named = [
+    elements = [
         {**element, _FIELD_ID: own[_FIELD_ID]} if _FIELD_ID in own else _without_id(element)
         for element, own in zip(theirs, ours, strict=True)
     ]
-    kept = {key: first[key] for key in (_VERSION, *_OF_WRITER) if key in first}
-    return kept | {SCHEMA: (LIST, Items(STRUCT, named))}
+    general = {key: first[key] for key in (_VERSION, *_WRITER_FIELDS) if key in first}
+    return general | {SCHEMA: (LIST, Items(STRUCT, elements))}
 
 
-_OF_WRITER: Final = (_CREATED_BY, _ORDERS)
+_WRITER_FIELDS: Final = (_CREATED_BY, _ORDERS)
 
 
 def _structure(of: Struct) -> list[Struct]:
@@ -131,29 +130,29 @@ def _without_id(element: Struct) -> Struct:
     return {key: found for key, found in element.items() if key != _FIELD_ID}
 
 
-def _fits(theirs: Struct, ours: Struct) -> bool:
-    """Whether levels and values mean the same: Arrow has compared the types, but not how they are stored."""
+def _is_equivalent(theirs: Struct, ours: Struct) -> bool:
+    """Whether levels and values have the same meaning: Arrow compares the types, but not how they are stored."""
     if any(value(theirs, key) != value(ours, key) for key in (_REPETITION, _CHILDREN)):
         return False
     kind = value(theirs, _TYPE)
     if value(ours, _CONVERTED) == _DECIMAL:
-        # Stored as numbers or as bytes; every reader knows both.
+        # Stored as numbers or bytes; every reader supports both.
         return True
-    if kind in _BYTES and _is_bare(ours) and not _is_bare(theirs):
+    if kind in _BYTES and _is_unannotated(ours) and not _is_unannotated(theirs):
         # An ENUM or BSON: bytes for Arrow, but not for every reader.
         return False
     return bool(kind == value(ours, _TYPE) and value(theirs, _LENGTH) == value(ours, _LENGTH))
 
 
-def _is_bare(element: Struct) -> bool:
+def _is_unannotated(element: Struct) -> bool:
     return _CONVERTED not in element and _LOGICAL not in element
 
 
 def encode_footer(of: Struct, row_groups: list[Struct]) -> bytes:
-    """The end of a file: its metadata with these row groups, the length, and the mark."""
-    whole = of | {
+    """The end of a file: its metadata with these row groups, the length, and the magic bytes."""
+    metadata = of | {
         _ALL_ROWS: (I64, sum(map(rows, row_groups))),
         GROUPS: (LIST, Items(STRUCT, row_groups)),
     }
-    data = thrift.encode(whole)
+    data = thrift.encode(metadata)
     return data + len(data).to_bytes(4, "little") + MAGIC

@@ -1,8 +1,7 @@
-"""Thrift's compact protocol, as far as Parquet's metadata uses it: structures as they come, unknown fields included.
+"""Thrift's compact protocol, as far as Parquet's metadata uses it; unknown fields are preserved.
 
-Libraries for Thrift read what they were told the fields of and forget the rest; what is written again here must keep
-what later versions of the format add. Source: https://github.com/apache/thrift/blob/master/doc/specs/
-thrift-compact-protocol.md.
+Thrift libraries drop fields that are not in their schema, but rewritten metadata must keep fields that later versions
+of the format add. Source: https://github.com/apache/thrift/blob/master/doc/specs/thrift-compact-protocol.md.
 """
 
 import struct
@@ -21,70 +20,70 @@ _MOST: Final = 2**64 - 1
 
 
 class ThriftError(ValueError):
-    """Bytes that are no structure of Thrift's compact protocol, or not the structure that Parquet says there is."""
+    """Bytes that are not a valid structure of Thrift's compact protocol, or lack a field that Parquet requires."""
 
 
-class CutOffError(ThriftError):
+class TruncatedError(ThriftError):
     """Bytes that end within a structure."""
 
 
 @dataclass(slots=True)
 class Items:
-    """A list or set: the wire type of its elements, and what they are."""
+    """A list or set: the wire type of its elements, and their values."""
 
     kind: int
     values: list[Any]
 
 
 Struct = dict[int, tuple[int, Any]]
-"""Fields by their number: their wire type, and what they are."""
+"""Fields by their number: pairs of wire type and value."""
 
 
 def value(of: Struct, field: int, default: Any = None) -> Any:  # noqa: ANN401 - a field may be of any type
-    """What a field is, or the default when it is not there."""
+    """The value of a field, or the default when it is missing."""
     found = of.get(field)
     return default if found is None else found[1]
 
 
 def number(of: Struct, field: int, default: int | None = None) -> int:
-    """A field that is a whole number. Raises `ThriftError` when it is none, or is not there and has no default."""
+    """The value of an integer field. Raises `ThriftError` for another type, or when it is missing without a default."""
     kind, found = of.get(field, (I64, default))
     if kind not in (I16, I32, I64) or found is None:
-        raise ThriftError(f"field {field} is no number")
+        raise ThriftError(f"field {field} is not an integer")
     return int(found)
 
 
 def inner(of: Struct, field: int) -> Struct:
-    """A field that is a structure. Raises `ThriftError` when it is none, or is not there."""
+    """The value of a structure field. Raises `ThriftError` for another type, or when it is missing."""
     found = of.get(field)
     if found is None or found[0] != STRUCT:
-        raise ThriftError(f"field {field} is no structure")
+        raise ThriftError(f"field {field} is not a structure")
     fields: Struct = found[1]
     return fields
 
 
 def inners(of: Struct, field: int) -> list[Struct]:
-    """A field that is a list of structures. Raises `ThriftError` when it is none, or is not there."""
+    """The value of a field with a list of structures. Raises `ThriftError` for another type, or when it is missing."""
     found = of.get(field)
     if found is None or found[0] != LIST or found[1].kind != STRUCT:
-        raise ThriftError(f"field {field} is no list of structures")
+        raise ThriftError(f"field {field} is not a list of structures")
     elements: list[Struct] = found[1].values
     return elements
 
 
 def decode(data: bytes | memoryview, position: int = 0) -> tuple[Struct, int]:
-    """The structure that begins at a position, and where it ends.
+    """The structure that starts at a position, and its end position.
 
-    Raises `ThriftError` for what is none, `CutOffError` when the bytes end within it.
+    Raises `ThriftError` for invalid bytes, `TruncatedError` when the bytes end within the structure.
     """
     try:
         return _struct(data, position, 0)
     except (IndexError, struct.error):
-        raise CutOffError("the bytes end within a structure") from None
+        raise TruncatedError("the bytes end within a structure") from None
 
 
 def encode(fields: Struct) -> bytes:
-    """The structure's bytes, its fields in the order of their numbers."""
+    """The structure's bytes, with its fields ordered by number."""
     out = bytearray()
     _put_struct(out, fields)
     return bytes(out)
@@ -112,7 +111,7 @@ def _varint(data: bytes | memoryview, position: int) -> tuple[int, int]:
 
 def _struct(data: bytes | memoryview, position: int, depth: int) -> tuple[Struct, int]:
     if depth > _MOST_DEPTH:
-        raise ThriftError("structures are nested too deep")
+        raise ThriftError("structures are nested too deeply")
     fields: Struct = {}
     field = 0
     while True:
@@ -136,7 +135,7 @@ def _struct(data: bytes | memoryview, position: int, depth: int) -> tuple[Struct
 def _value(data: bytes | memoryview, position: int, kind: int, depth: int) -> tuple[Any, int]:
     read = _READERS.get(kind)
     if read is None:
-        raise ThriftError(f"there is no value of type {kind} in Parquet's metadata")
+        raise ThriftError(f"type {kind} does not occur in Parquet's metadata")
     return read(data, position, depth)
 
 
@@ -151,7 +150,7 @@ def _binary(data: bytes | memoryview, position: int, _depth: int) -> tuple[bytes
 
 
 def _truth(data: bytes | memoryview, position: int, _depth: int) -> tuple[bool, int]:
-    # Elements of lists; a field's own value is in its head.
+    # Only for elements of lists; the value of a boolean field is in its header.
     return data[position] == TRUE, position + 1
 
 
@@ -180,7 +179,7 @@ def _bytes(data: bytes | memoryview, position: int, length: int) -> tuple[bytes,
 
 def _items(data: bytes | memoryview, position: int, depth: int) -> tuple[Items, int]:
     if depth > _MOST_DEPTH:
-        raise ThriftError("lists are nested too deep")
+        raise ThriftError("lists are nested too deeply")
     head = data[position]
     position += 1
     kind, size = head & 0x0F, head >> 4

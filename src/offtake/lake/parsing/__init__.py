@@ -1,1 +1,1 @@
-"""From files (Parquet, NDJSON, JSON, CSV) and options to a schema and rows: values stay as written, or are refused."""
+"""Parsing files (Parquet, NDJSON, JSON, CSV) into a schema and rows: each value is kept exactly, or refused."""

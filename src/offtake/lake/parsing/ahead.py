@@ -1,23 +1,23 @@
-"""The next block is read while the caller works with this one: Arrow's readers leave Python's lock to others."""
+"""Read-ahead: a thread reads the next block while the caller uses this one; Arrow's readers release the GIL."""
 
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 Item = TypeVar("Item")
-Made = TypeVar("Made")
+Result = TypeVar("Result")
 
 
-def map_ahead(make: Callable[[Item], Made], items: Iterable[Item]) -> Iterator[tuple[Item, Made]]:
-    """Each item with what is made of it, in order; both come from one other thread, which is one item ahead.
+def map_ahead(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[tuple[Item, Result]]:
+    """Pairs of item and `function(item)`, in order, computed by one thread that is one item ahead.
 
-    Raises what `items` and `make` raise, when the items before have been given out.
+    Raises what `items` and `function` raise, after the items before have been yielded.
     """
-    coming = iter(items)
+    remaining = iter(items)
 
-    def step() -> tuple[Item, Made] | None:
-        for item in coming:
-            return item, make(item)
+    def step() -> tuple[Item, Result] | None:
+        for item in remaining:
+            return item, function(item)
         return None
 
     thread = ThreadPoolExecutor(1, "read-ahead")
@@ -27,5 +27,5 @@ def map_ahead(make: Callable[[Item], Made], items: Iterable[Item]) -> Iterator[t
             following = thread.submit(step)
             yield found
     finally:
-        # Who asks for no more does not wait for a block that was not begun.
+        # A caller that stops early does not wait for a block that was not started.
         thread.shutdown(cancel_futures=True)

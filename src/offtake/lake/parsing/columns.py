@@ -1,4 +1,4 @@
-"""The types of columns that come in, in forms that Iceberg has, and how the dataset's columns take them."""
+"""Column types: converting incoming types to Iceberg's, and merging them into the dataset's columns."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
@@ -19,21 +19,22 @@ from offtake.lake.parsing.kinds import (
     name_of,
     word_for,
 )
-from offtake.lake.parsing.numbers import WIDEST, NumberStats, number_stats
+from offtake.lake.parsing.numbers import MAX_PRECISION, NumberStats, number_stats
 
 PLACEHOLDER: Final = "_empty"
-"""The one column of a table, or field of a struct, that has none yet: no format holds a struct without fields."""
+"""The only column of a table, or field of a struct, without any: no format supports a struct without fields."""
 _RESERVED: Final = (PLACEHOLDER, ELEMENT, VALUE)
-DEEPEST: Final = 64
-"""Levels of nesting that come in, and go out again in every format."""
+MAX_DEPTH: Final = 64
+"""Levels of nesting that can be imported, and exported in every format."""
 
 
 @dataclass(frozen=True)
 class Changes:
-    """Which changes of a dataset's types are open.
+    """Which changes of a dataset's types are allowed.
 
-    `promote`: those that readers of the table follow without a rewrite. `stored` gives a column's values, by its path,
-    where the table may be rewritten; else None. `denied` are the columns that would have needed a change.
+    `promote`: Iceberg's type promotions, which need no rewrite. `stored`: returns the table's values of a column, by
+    its path, if the table may be rewritten, else None. `denied`: collects the columns that needed a rewrite that was
+    not allowed.
     """
 
     promote: bool = False
@@ -42,14 +43,14 @@ class Changes:
 
 
 def iceberg_schema(schema: pa.Schema) -> pa.Schema:
-    """The schema in types that Iceberg has, or null where nothing is known yet. Raises `UnfitError` by column."""
-    made = pa.schema([pa.field(one.name, _iceberg_type(one.type, (one.name,)), one.nullable) for one in schema])
-    check_names(made)
-    return made
+    """The schema in Iceberg's types, with null for unknown types. Raises `SchemaMismatchError` naming the column."""
+    result = pa.schema([pa.field(one.name, _iceberg_type(one.type, (one.name,)), one.nullable) for one in schema])
+    check_names(result)
+    return result
 
 
 def check_names(schema: pa.Schema) -> None:
-    """Raise `UnfitError` for names that a table or an export cannot have, and for nesting that is too deep."""
+    """Raise `SchemaMismatchError` for names that a table or an export cannot have, and for too deep nesting."""
     seen: set[str] = set()
     for path, kind in _named(list(schema), ()):
         name = name_of(path)
@@ -61,19 +62,17 @@ def check_names(schema: pa.Schema) -> None:
             raise SchemaMismatchError(f"column {path[-1]!r} has a NUL character in its name")
         full = ".".join({ELEMENT: "element", VALUE: "value"}.get(step, step) for step in path)
         if full in seen:
-            raise SchemaMismatchError(f"column {name} is there twice")
+            raise SchemaMismatchError(f"column {name} exists twice")
         seen.add(full)
         if pa.types.is_map(kind) and pa.types.is_nested(kind.key_type):
-            raise SchemaMismatchError(
-                f"column {name} is a map whose keys are not single values, which no export delivers"
-            )
+            raise SchemaMismatchError(f"column {name} is a map with nested keys, which cannot be exported")
     for one in schema:
-        if depth_of(one.type) > DEEPEST:
-            raise SchemaMismatchError(f"column {one.name} is nested deeper than {DEEPEST} levels")
+        if depth_of(one.type) > MAX_DEPTH:
+            raise SchemaMismatchError(f"column {one.name} is nested deeper than {MAX_DEPTH} levels")
 
 
 def check_reserved_names(schema: pa.Schema) -> None:
-    """Raise `UnfitError` for names that mark what is not a column: a struct without fields, steps of paths."""
+    """Raise `SchemaMismatchError` for names with an internal meaning: the placeholder column, steps of paths."""
     for one in schema:
         if one.name in _RESERVED:
             raise SchemaMismatchError(f"column {one.name} has a reserved name; rename it")
@@ -85,32 +84,33 @@ def check_reserved_names(schema: pa.Schema) -> None:
 
 
 def null_columns_as_text(schema: pa.Schema) -> pa.Schema:
-    """The schema as a table has it: text for what is not known yet, and no struct without fields."""
+    """The schema as stored in a table: string instead of null types, a placeholder field in empty structs."""
     fields = [field.with_type(_null_type_as_text(field.type)) for field in schema]
     return pa.schema(fields or [pa.field(PLACEHOLDER, pa.string())])
 
 
 def undetermined(schema: pa.Schema) -> list[Path]:
-    """Where nothing is known of the type yet; `()` for a schema without columns."""
+    """The paths of unknown types (null, or a struct without fields); `()` for a schema without columns."""
     return list(_undetermined(pa.struct(list(schema)), ()))
 
 
 def with_undetermined(schema: pa.Schema, paths: list[Path]) -> pa.Schema:
-    """A table's schema as it was before `null_columns_as_text`, which left `paths` undetermined."""
-    return pa.schema(fields_of(_unsettled(pa.struct(list(schema)), (), frozenset(paths))))
+    """The inverse of `null_columns_as_text`: the schema with unknown types at `paths`."""
+    return pa.schema(fields_of(_with_undetermined(pa.struct(list(schema)), (), frozenset(paths))))
 
 
-def are_compatible(known: pa.Schema, coming: pa.Schema) -> bool:
-    """Whether files of the one schema can be in a table of the other: what both have is of one type."""
-    return _are_compatible(pa.struct(list(known)), pa.struct(list(coming)))
+def are_compatible(current: pa.Schema, incoming: pa.Schema) -> bool:
+    """Whether all columns that both schemas have, at any depth, have the same type."""
+    return _are_compatible(pa.struct(list(current)), pa.struct(list(incoming)))
 
 
 @dataclass(frozen=True)
 class Resolver:
-    """How the dataset's columns take what comes.
+    """Merges the columns of files into the dataset's columns.
 
-    `numbers` gives what is known of coming numbers, by path; `infer`: their types are chosen by it. `whole`: what comes
-    is all that comes, so a required column that is not in it is missing. `first`: there is no dataset yet.
+    `numbers`: the statistics of incoming numbers, by path. `infer`: choose the types of new number columns by them.
+    `whole`: the incoming columns are complete, so a missing required column is an error. `first`: the dataset does not
+    exist yet.
     """
 
     numbers: Callable[[Path], NumberStats | None] = lambda _path: None
@@ -119,9 +119,9 @@ class Resolver:
     whole: bool = True
     first: bool = False
 
-    def schema(self, known: pa.Schema, coming: pa.Schema) -> pa.Schema:
-        """The dataset's columns, and those that only `coming` has. Raises `KindConflictError` and `UnfitError`."""
-        return pa.schema(self._fields(list(known), list(coming), ()))
+    def schema(self, current: pa.Schema, incoming: pa.Schema) -> pa.Schema:
+        """The dataset's columns after the import. Raises `KindConflictError` and `SchemaMismatchError`."""
+        return pa.schema(self._fields(list(current), list(incoming), ()))
 
     def new(self, kind: pa.DataType, path: Path) -> pa.DataType:
         """The type of a new column."""
@@ -135,100 +135,102 @@ class Resolver:
             return kind
         found = stats.type()
         if found is None:
-            raise SchemaMismatchError(f"column {name_of(path)} holds numbers of more than 38 digits together")
+            raise SchemaMismatchError(f"column {name_of(path)} has numbers that together need more than 38 digits")
         return found
 
-    def _fields(self, known: list[pa.Field], coming: list[pa.Field], path: Path) -> list[pa.Field]:
-        by_name = {one.name: one for one in coming}
-        made = []
-        for ours in known:
+    def _fields(self, current: list[pa.Field], incoming: list[pa.Field], path: Path) -> list[pa.Field]:
+        by_name = {one.name: one for one in incoming}
+        merged = []
+        for ours in current:
             other = by_name.pop(ours.name, None)
-            where = (*path, ours.name)
+            field_path = (*path, ours.name)
             if other is None and not ours.nullable and self.whole:
-                raise SchemaMismatchError(f"column {name_of(where)} is required and is not in the file")
-            made.append(ours if other is None else ours.with_type(self.column(ours.type, other.type, where)))
+                raise SchemaMismatchError(f"column {name_of(field_path)} is required, but missing in the file")
+            merged.append(ours if other is None else ours.with_type(self.column(ours.type, other.type, field_path)))
         added = (one.with_type(self.new(one.type, (*path, one.name))) for one in by_name.values())
-        return made + [one if self.first else one.with_nullable(True) for one in added]
+        return merged + [one if self.first else one.with_nullable(True) for one in added]
 
-    def column(self, known: pa.DataType, coming: pa.DataType, path: Path) -> pa.DataType:
-        """The type of a known column after values of the type `coming`. Raises as `schema` does."""
-        if pa.types.is_null(coming):
-            return known
-        if pa.types.is_null(known):
-            return self.new(coming, path)
-        nested = self._nested(known, coming, path)
+    def column(self, current: pa.DataType, incoming: pa.DataType, path: Path) -> pa.DataType:
+        """The type of an existing column after the import of values of type `incoming`. Raises as `schema` does."""
+        if pa.types.is_null(incoming):
+            return current
+        if pa.types.is_null(current):
+            return self.new(incoming, path)
+        nested = self._nested(current, incoming, path)
         if nested is not None:
             return nested
-        if is_number(known) and is_number(coming):
-            return self._number(known, coming, path)
-        if _takes(known, coming):
-            return known
-        raise KindConflictError(f"column {name_of(path)} is {known} in the dataset and holds {word_for(coming)}")
+        if is_number(current) and is_number(incoming):
+            return self._number(current, incoming, path)
+        if _accepts(current, incoming):
+            return current
+        raise KindConflictError(
+            f"column {name_of(path)} is {current} in the dataset, but the file has {word_for(incoming)}"
+        )
 
-    def _nested(self, known: pa.DataType, coming: pa.DataType, path: Path) -> pa.DataType | None:
-        """Both are structs, maps or lists; or objects come where the dataset has a map, as JSON writes them."""
-        if pa.types.is_struct(known) and pa.types.is_struct(coming):
-            return pa.struct(self._fields(fields_of(known), fields_of(coming), path))
-        if is_list(known) and is_list(coming):
-            element = self.column(known.value_type, coming.value_type, (*path, ELEMENT))
-            return pa.list_(known.value_field.with_type(element))
-        if pa.types.is_map(known) and pa.types.is_map(coming):
-            keys = self._unchanging().column(known.key_type, coming.key_type, (*path, "key"))
-            return pa.map_(keys, self.column(known.item_type, coming.item_type, (*path, VALUE)))
-        if pa.types.is_map(known) and pa.types.is_string(known.key_type) and pa.types.is_struct(coming):
-            item = known.item_type
-            for field in fields_of(coming):
+    def _nested(self, current: pa.DataType, incoming: pa.DataType, path: Path) -> pa.DataType | None:
+        """The merged type when both are structs, lists or maps, or objects (JSON) for a map; else None."""
+        if pa.types.is_struct(current) and pa.types.is_struct(incoming):
+            return pa.struct(self._fields(fields_of(current), fields_of(incoming), path))
+        if is_list(current) and is_list(incoming):
+            element = self.column(current.value_type, incoming.value_type, (*path, ELEMENT))
+            return pa.list_(current.value_field.with_type(element))
+        if pa.types.is_map(current) and pa.types.is_map(incoming):
+            keys = self._unchanging().column(current.key_type, incoming.key_type, (*path, "key"))
+            return pa.map_(keys, self.column(current.item_type, incoming.item_type, (*path, VALUE)))
+        if pa.types.is_map(current) and pa.types.is_string(current.key_type) and pa.types.is_struct(incoming):
+            item = current.item_type
+            for field in fields_of(incoming):
                 item = self._unchanging().column(item, field.type, (*path, field.name))
-            return pa.map_(known.key_type, item)
+            return pa.map_(current.key_type, item)
         return None
 
     def _unchanging(self) -> "Resolver":
-        """For keys and values of maps, whose types stay."""
+        """A resolver for the keys and values of maps, whose types cannot change."""
         return replace(self, changes=Changes())
 
-    def _number(self, known: pa.DataType, coming: pa.DataType, path: Path) -> pa.DataType:
-        if known == coming:
-            return known
+    def _number(self, current: pa.DataType, incoming: pa.DataType, path: Path) -> pa.DataType:
+        if current == incoming:
+            return current
         stats = self.numbers(path)
-        if stats is None or stats.fits(known):
-            return known
-        return self._changed(known, stats, path) or known
+        if stats is None or stats.fits(current):
+            return current
+        return self._wider_number(current, stats, path) or current
 
-    def _changed(self, known: pa.DataType, stats: NumberStats, path: Path) -> pa.DataType | None:
-        """The type that holds both what is stored and what comes; None where no such change is open."""
+    def _wider_number(self, current: pa.DataType, stats: NumberStats, path: Path) -> pa.DataType | None:
+        """The type that holds both stored and incoming values; None when such a change is not allowed."""
         if self.changes.promote:
-            for wider in promotions(known):
+            for wider in promotions(current):
                 if stats.fits(wider):
                     return wider
         stored = self.changes.stored(path)
         if stored is None:
             self.changes.denied.append(path)
             return None
-        every: NumberStats | None = stats
+        total: NumberStats | None = stats
         try:
             for values in stored:
-                every = number_stats(values, every)
+                total = number_stats(values, total)
         except ValueError:
             return None
-        return None if every is None else every.type()
+        return None if total is None else total.type()
 
 
-def promotions(known: pa.DataType) -> Iterator[pa.DataType]:
-    """Types that Iceberg lets a column become, values unchanged (specification, "Schema Evolution").
+def promotions(current: pa.DataType) -> Iterator[pa.DataType]:
+    """The types that a column can be promoted to in Iceberg with unchanged values (specification, "Schema Evolution").
 
-    Not from float to double: 0.1 would become 0.10000000149011612.
+    Float to double is not used: 0.1 would become 0.10000000149011612.
     """
-    if pa.types.is_int32(known):
+    if pa.types.is_int32(current):
         yield pa.int64()
-    if pa.types.is_decimal(known) and known.precision < WIDEST:
-        yield pa.decimal128(WIDEST, known.scale)
+    if pa.types.is_decimal(current) and current.precision < MAX_PRECISION:
+        yield pa.decimal128(MAX_PRECISION, current.scale)
 
 
-def is_promotion(known: pa.DataType, wanted: pa.DataType) -> bool:
-    """Whether Iceberg lets a column of the one type become the other."""
-    if pa.types.is_decimal(known) and pa.types.is_decimal(wanted):
-        return bool(known.scale == wanted.scale and known.precision <= wanted.precision)
-    return wanted in promotions(known)
+def is_promotion(current: pa.DataType, target: pa.DataType) -> bool:
+    """Whether Iceberg can promote a column from the first type to the second."""
+    if pa.types.is_decimal(current) and pa.types.is_decimal(target):
+        return bool(current.scale == target.scale and current.precision <= target.precision)
+    return target in promotions(current)
 
 
 _ALIKE: Final = (
@@ -259,7 +261,7 @@ _SAME: Final = (
 )
 
 
-def _iceberg_type(kind: pa.DataType, path: Path) -> pa.DataType:  # noqa: PLR0911 - one return a kind reads as a table
+def _iceberg_type(kind: pa.DataType, path: Path) -> pa.DataType:  # noqa: PLR0911 - one return per type
     if isinstance(kind, pa.BaseExtensionType):
         return _iceberg_extension_type(kind, path)
     if any(is_same(kind) for is_same in _SAME):
@@ -269,7 +271,7 @@ def _iceberg_type(kind: pa.DataType, path: Path) -> pa.DataType:  # noqa: PLR091
             return normal
     if pa.types.is_timestamp(kind):
         return pa.timestamp("us", None if kind.tz is None else "UTC")
-    if pa.types.is_decimal(kind) and kind.precision <= WIDEST and 0 <= kind.scale <= kind.precision:
+    if pa.types.is_decimal(kind) and kind.precision <= MAX_PRECISION and 0 <= kind.scale <= kind.precision:
         return pa.decimal128(kind.precision, kind.scale)
     if pa.types.is_dictionary(kind) or pa.types.is_run_end_encoded(kind):
         return _iceberg_type(kind.value_type, path)
@@ -278,7 +280,7 @@ def _iceberg_type(kind: pa.DataType, path: Path) -> pa.DataType:  # noqa: PLR091
 
 def _iceberg_nested_type(kind: pa.DataType, path: Path) -> pa.DataType:
     if pa.types.is_struct(kind):
-        # Made afresh, without metadata: a field id of another table must not get into a file.
+        # New fields without metadata: field ids of another table must not get into a file.
         return pa.struct(
             [pa.field(one.name, _iceberg_type(one.type, (*path, one.name)), one.nullable) for one in fields_of(kind)]
         )
@@ -287,7 +289,7 @@ def _iceberg_nested_type(kind: pa.DataType, path: Path) -> pa.DataType:
     if is_list(kind):
         element = _iceberg_type(kind.value_type, (*path, ELEMENT))
         return pa.list_(pa.field("element", element, kind.value_field.nullable))
-    raise SchemaMismatchError(f"column {name_of(path)} has the type {kind}, which Iceberg does not have")
+    raise SchemaMismatchError(f"column {name_of(path)} has the type {kind}, which Iceberg does not support")
 
 
 def _iceberg_extension_type(kind: pa.BaseExtensionType, path: Path) -> pa.DataType:
@@ -295,15 +297,17 @@ def _iceberg_extension_type(kind: pa.BaseExtensionType, path: Path) -> pa.DataTy
         return kind
     if isinstance(kind, pa.JsonType | pa.Bool8Type):
         return pa.string() if isinstance(kind, pa.JsonType) else pa.bool_()
-    raise SchemaMismatchError(f"column {name_of(path)} has the type {kind.extension_name}, which Iceberg does not have")
+    raise SchemaMismatchError(
+        f"column {name_of(path)} has the type {kind.extension_name}, which Iceberg does not support"
+    )
 
 
 def _named(fields: list[pa.Field], path: Path) -> Iterator[tuple[Path, pa.DataType]]:
-    """Every field within, by its path, with its type."""
+    """Every field, at any depth, as pairs of path and type."""
     for one in fields:
-        where = (*path, one.name)
-        yield where, one.type
-        yield from _named_within(one.type, where)
+        field_path = (*path, one.name)
+        yield field_path, one.type
+        yield from _named_within(one.type, field_path)
 
 
 def _named_within(kind: pa.DataType, path: Path) -> Iterator[tuple[Path, pa.DataType]]:
@@ -318,28 +322,30 @@ def _named_within(kind: pa.DataType, path: Path) -> Iterator[tuple[Path, pa.Data
         yield from _named_within(kind.value_type, (*path, ELEMENT))
 
 
-def _takes(known: pa.DataType, coming: pa.DataType) -> bool:
-    """Whether a column can take values of another type that is not a number; each value is checked when it is read."""
+def _accepts(current: pa.DataType, incoming: pa.DataType) -> bool:
+    """Whether a column may accept values of another, non-numeric type; each value is checked when it is read."""
     types = pa.types
-    if known == coming:
+    if current == incoming:
         return True
-    if types.is_string(coming):
+    if types.is_string(incoming):
         readable = (types.is_timestamp, types.is_date, types.is_time, types.is_decimal)
-        return any(is_readable(known) for is_readable in readable)
-    if types.is_timestamp(coming):
-        return bool(types.is_timestamp(known) and (coming.tz is None) == (known.tz is None))
+        return any(is_readable(current) for is_readable in readable)
+    if types.is_timestamp(incoming):
+        return bool(types.is_timestamp(current) and (incoming.tz is None) == (current.tz is None))
     return False
 
 
-def _are_compatible(known: pa.DataType, coming: pa.DataType) -> bool:
-    if pa.types.is_struct(known) and pa.types.is_struct(coming):
-        ours = {field.name: field.type for field in fields_of(known)}
-        return all(_are_compatible(ours[field.name], field.type) for field in fields_of(coming) if field.name in ours)
-    if is_list(known) and is_list(coming):
-        return _are_compatible(known.value_type, coming.value_type)
-    if pa.types.is_map(known) and pa.types.is_map(coming):
-        return _are_compatible(known.key_type, coming.key_type) and _are_compatible(known.item_type, coming.item_type)
-    return bool(known == coming)
+def _are_compatible(current: pa.DataType, incoming: pa.DataType) -> bool:
+    if pa.types.is_struct(current) and pa.types.is_struct(incoming):
+        ours = {field.name: field.type for field in fields_of(current)}
+        return all(_are_compatible(ours[field.name], field.type) for field in fields_of(incoming) if field.name in ours)
+    if is_list(current) and is_list(incoming):
+        return _are_compatible(current.value_type, incoming.value_type)
+    if pa.types.is_map(current) and pa.types.is_map(incoming):
+        return _are_compatible(current.key_type, incoming.key_type) and _are_compatible(
+            current.item_type, incoming.item_type
+        )
+    return bool(current == incoming)
 
 
 def _null_type_as_text(kind: pa.DataType) -> pa.DataType:
@@ -367,13 +373,15 @@ def _undetermined(kind: pa.DataType, path: Path) -> Iterator[Path]:
         yield from _undetermined(kind.value_type, (*path, ELEMENT))
 
 
-def _unsettled(kind: pa.DataType, path: Path, paths: frozenset[Path]) -> pa.DataType:
+def _with_undetermined(kind: pa.DataType, path: Path, paths: frozenset[Path]) -> pa.DataType:
     if path in paths:
         return pa.struct([]) if pa.types.is_struct(kind) else pa.null()
     if pa.types.is_struct(kind):
-        return pa.struct([one.with_type(_unsettled(one.type, (*path, one.name), paths)) for one in fields_of(kind)])
+        return pa.struct(
+            [one.with_type(_with_undetermined(one.type, (*path, one.name), paths)) for one in fields_of(kind)]
+        )
     if pa.types.is_map(kind):
-        return pa.map_(kind.key_type, _unsettled(kind.item_type, (*path, VALUE), paths))
+        return pa.map_(kind.key_type, _with_undetermined(kind.item_type, (*path, VALUE), paths))
     if is_list(kind):
-        return pa.list_(kind.value_field.with_type(_unsettled(kind.value_type, (*path, ELEMENT), paths)))
+        return pa.list_(kind.value_field.with_type(_with_undetermined(kind.value_type, (*path, ELEMENT), paths)))
     return kind

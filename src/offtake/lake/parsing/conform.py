@@ -1,4 +1,4 @@
-"""Rows as they come made to fit the dataset's columns, no value changed."""
+"""Casting parsed rows to the dataset's columns without changing any value."""
 
 from decimal import Decimal
 from typing import Final
@@ -13,26 +13,26 @@ from offtake.lake.parsing.options import Nanoseconds
 from offtake.lake.parsing.text_types import is_written_plainly, written_text
 from offtake.lake.parsing.text_values import read_text
 
-_FINE: Final = 1000
-"""Nanoseconds of a microsecond."""
+_NS_PER_US: Final = 1000
+"""Nanoseconds per microsecond."""
 
 
 def cast_to_schema(batch: pa.RecordBatch, schema: pa.Schema, nanoseconds: Nanoseconds = "text") -> pa.RecordBatch:
-    """The batch's rows under `schema`: columns by name, missing ones null. Raises `UnfitError` naming the column."""
+    """The batch in `schema`: columns by name, missing ones null. Raises `SchemaMismatchError` naming the column."""
     columns = []
     for field in schema:
         index = batch.schema.get_field_index(field.name)
         if index < 0:
             columns.append(pa.nulls(batch.num_rows, field.type))
         else:
-            columns.append(_Fit(nanoseconds).column(batch.column(index), field.type, (field.name,)))
+            columns.append(_Caster(nanoseconds).column(batch.column(index), field.type, (field.name,)))
         if not field.nullable and columns[-1].null_count:
-            raise SchemaMismatchError(f"column {field.name} is required and has no value")
-    made = [pa.field(field.name, field.type) for field in schema]
-    return pa.RecordBatch.from_arrays(columns, schema=pa.schema(made))
+            raise SchemaMismatchError(f"column {field.name} is required, but a value is missing")
+    fields = [pa.field(field.name, field.type) for field in schema]
+    return pa.RecordBatch.from_arrays(columns, schema=pa.schema(fields))
 
 
-class _Fit:
+class _Caster:
     def __init__(self, nanoseconds: Nanoseconds) -> None:
         self._truncate = nanoseconds == "truncate"
 
@@ -46,7 +46,7 @@ class _Fit:
         if isinstance(array.type, pa.BaseExtensionType) and not isinstance(kind, pa.BaseExtensionType):
             return self.column(array.storage, kind, path)
         if pa.types.is_nested(kind) and pa.types.is_nested(array.type):
-            # Children of a sliced array are not sliced with it; a copy from zero is.
+            # Slicing an array does not slice its children; a copy has an offset of zero.
             return self._nested(pa.concat_arrays([array, array.slice(0, 0)]) if array.offset else array, kind, path)
         return self._values(array, kind, path)
 
@@ -63,28 +63,28 @@ class _Fit:
             array = array.cast(pa.list_(array.type.value_type))
         values = array.values
         if pa.types.is_null(values.type):
-            # Of lists of nulls alone, pyarrow's JSON reader gives fewer values than the offsets tell of.
+            # For lists with only nulls, pyarrow's JSON reader returns fewer values than the offsets need.
             values = pa.nulls(array.offsets[-1].as_py(), kind.value_type)
         values = self.column(values, kind.value_type, (*path, ELEMENT))
-        made = pa.ListArray.from_arrays(array.offsets.cast(pa.int32()), values, type=kind, mask=_mask(array))
-        if not kind.value_field.nullable and made.flatten().null_count:
-            raise SchemaMismatchError(f"column {name_of((*path, ELEMENT))} is required and has no value")
-        return made
+        lists = pa.ListArray.from_arrays(array.offsets.cast(pa.int32()), values, type=kind, mask=_mask(array))
+        if not kind.value_field.nullable and lists.flatten().null_count:
+            raise SchemaMismatchError(f"column {name_of((*path, ELEMENT))} is required, but a value is missing")
+        return lists
 
     def _struct(self, array: pa.StructArray, kind: pa.StructType, path: Path) -> pa.StructArray:
         children = []
         for field in fields_of(kind):
             index = array.type.get_field_index(field.name)
-            where = (*path, field.name)
+            field_path = (*path, field.name)
             if index < 0:
                 child = pa.nulls(len(array), field.type)
             else:
-                child = self.column(array.field(index), field.type, where)
-            children.append(child if field.nullable else _fill_nulls(child, array, where))
+                child = self.column(array.field(index), field.type, field_path)
+            children.append(child if field.nullable else _fill_nulls(child, array, field_path))
         return pa.StructArray.from_arrays(children, fields=fields_of(kind), mask=_mask(array))
 
     def _map_of_struct(self, array: pa.StructArray, kind: pa.MapType, path: Path) -> pa.MapArray:
-        """A map of each struct's fields that are not null, as JSON writes maps."""
+        """Each struct (a JSON object) as a map of its fields that are not null."""
         names = [field.name for field in fields_of(array.type)]
         columns = [
             self.column(column, kind.item_type, (*path, name))
@@ -94,8 +94,8 @@ class _Fit:
         of_row = pa.concat_arrays([rows for _ in names] or [rows.slice(0, 0)])
         keys = pa.concat_arrays([pa.repeat(name, len(array)) for name in names] or [pa.array([], pa.string())])
         items = pa.concat_arrays(columns or [pa.array([], kind.item_type)])
-        kept = items.is_valid()
-        of_row, keys, items = of_row.filter(kept), keys.filter(kept), items.filter(kept)
+        is_valid = items.is_valid()
+        of_row, keys, items = of_row.filter(is_valid), keys.filter(is_valid), items.filter(is_valid)
         order = pc.array_sort_indices(of_row)  # stable: fields keep their order
         counts = pc.value_counts(of_row)
         lengths = pc.fill_null(counts.field("counts").take(pc.index_in(rows, counts.field("values"))), 0)
@@ -108,34 +108,34 @@ class _Fit:
                 return read_text(array.cast(pa.string()), kind, name_of(path), truncate=self._truncate)
             if is_number(array.type) and is_number(kind):
                 return cast_number(array, kind)
-            if _is_fine(array.type):
+            if _is_nanosecond(array.type):
                 return self._times(array, kind)
             if _is_text(kind) and is_written_plainly(array.type):
-                return _as_written(array)
+                return _as_exported_text(array)
             if isinstance(kind, pa.UuidType):
                 return pa.ExtensionArray.from_storage(kind, array.cast(kind.storage_type))
             return array.cast(kind)
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
             raise SchemaMismatchError(
-                f"column {name_of(path)} holds a {array.type} value that cannot become {kind} unchanged"
+                f"column {name_of(path)} has a {array.type} value that cannot be converted to {kind} exactly"
             ) from None
 
     def _times(self, array: pa.Array, kind: pa.DataType) -> pa.Array:
-        """Times of nanoseconds as text with all nine digits, or in microseconds."""
+        """Times in nanoseconds as text with all nine digits, or in microseconds."""
         if _is_text(kind):
-            return fine_text(array)
+            return _nanosecond_text(array)
         return array.cast(kind, safe=not self._truncate)
 
 
-def has_fine_times(array: pa.Array) -> bool:
-    """Whether any of the times has digits beyond the microsecond."""
+def has_nanoseconds(array: pa.Array) -> bool:
+    """Whether any of the times has a fraction of a microsecond."""
     numbers = array.cast(pa.int64())
-    cut = pc.multiply(pc.divide(numbers, _FINE), _FINE)
-    return bool(pc.any(pc.not_equal(cut, numbers)).as_py())
+    truncated = pc.multiply(pc.divide(numbers, _NS_PER_US), _NS_PER_US)
+    return bool(pc.any(pc.not_equal(truncated, numbers)).as_py())
 
 
-def fine_text(array: pa.Array) -> pa.Array:
-    """Timestamps and times of day as ISO 8601 text with nine digits of fraction; with `Z` where they have a zone."""
+def _nanosecond_text(array: pa.Array) -> pa.Array:
+    """Timestamps and times of day as ISO 8601 text with nine digits of fraction, and `Z` if they have a zone."""
     if pa.types.is_timestamp(array.type):
         zone = "Z" if array.type.tz is not None else ""
         text = pc.replace_substring(array.cast(pa.timestamp("ns")).cast(pa.string()), " ", "T", max_replacements=1)
@@ -144,18 +144,18 @@ def fine_text(array: pa.Array) -> pa.Array:
 
 
 def _fill_nulls(child: pa.Array, parent: pa.StructArray, path: Path) -> pa.Array:
-    """A required field with values where its struct is null, which Parquet's writer takes for missing otherwise."""
+    """Fill a required field's nulls where its struct is null; the Parquet writer would refuse them as missing."""
     if not child.null_count:
         return child
     if pc.any(pc.and_(child.is_null(), parent.is_valid())).as_py():
-        raise SchemaMismatchError(f"column {name_of(path)} is required and has no value")
+        raise SchemaMismatchError(f"column {name_of(path)} is required, but a value is missing")
     rows = pa.arange(0, len(child))
     any_value = pa.concat_arrays([child, _some_value(child.type)])
     return any_value.take(pc.if_else(child.is_valid(), rows, pa.scalar(len(child), pa.int64())))
 
 
-def _some_value(kind: pa.DataType) -> pa.Array:  # noqa: PLR0911 - one return a kind reads as a table
-    """One value of a type; it is covered by a null, so it does not matter which."""
+def _some_value(kind: pa.DataType) -> pa.Array:  # noqa: PLR0911 - one return per type
+    """An array with one arbitrary value of the type; it is hidden by a null struct."""
     if isinstance(kind, pa.BaseExtensionType):
         return pa.ExtensionArray.from_storage(kind, _some_value(kind.storage_type))
     if pa.types.is_struct(kind):
@@ -171,11 +171,11 @@ def _some_value(kind: pa.DataType) -> pa.Array:  # noqa: PLR0911 - one return a 
     return pa.array([0], pa.int32() if pa.types.is_date(kind) else pa.int64()).cast(kind)
 
 
-def _as_written(array: pa.Array) -> pa.Array:
-    """Values as the text that exports write for them."""
+def _as_exported_text(array: pa.Array) -> pa.Array:
+    """The values as the text that exports write."""
     texts = written_text(array)
     if len(texts) != len(array) - array.null_count:
-        raise pa.ArrowInvalid("NaN and infinities have no text")
+        raise pa.ArrowInvalid("NaN and infinities cannot be written as text")
     return pc.replace_with_mask(pa.nulls(len(array), pa.string()), array.is_valid(), texts)
 
 
@@ -183,7 +183,7 @@ def _is_text(kind: pa.DataType) -> bool:
     return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
 
 
-def _is_fine(kind: pa.DataType) -> bool:
+def _is_nanosecond(kind: pa.DataType) -> bool:
     return bool((pa.types.is_timestamp(kind) or pa.types.is_time(kind)) and kind.unit == "ns")
 
 

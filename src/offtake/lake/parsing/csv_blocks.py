@@ -1,8 +1,8 @@
-"""A CSV file's text in blocks of whole records, each proven to be quoted as CSV is.
+"""A CSV file's text in blocks of complete records, each with valid quoting.
 
-Arrow's reader drops without a word a quote that is never closed, or that has text after it (`"a"b`). So every block is
-checked before it: cheaply, by the characters next to its quotes, and by an exact reading only where that cannot decide,
-for example for `5" screen`.
+Arrow's reader silently drops a quote that is never closed, or that has text after it (`"a"b`). So every block is
+checked before Arrow parses it: first cheaply, by the characters next to its quotes, and by an exact parser only if that
+is not conclusive, for example for `5" screen`.
 """
 
 from collections.abc import Iterator
@@ -15,9 +15,9 @@ from offtake.lake.parsing.csv_stream import Utf8Stream
 
 
 def blocks(stream: Utf8Stream, dialect: Dialect, size: int) -> Iterator[bytes]:
-    """The stream's records in blocks of about `size` bytes, larger where a record is.
+    """The stream's records in blocks of about `size` bytes; a larger record makes a larger block.
 
-    Raises `MalformedError` with an offset from where the stream stands now.
+    Raises `MalformedError` with an offset relative to the stream's current position.
     """
     offset, rest, missing = 0, b"", size
     while True:
@@ -25,7 +25,7 @@ def blocks(stream: Utf8Stream, dialect: Dialect, size: int) -> Iterator[bytes]:
         is_end = len(piece) < missing
         text = rest + piece
         try:
-            # A line feed may follow a CR, and belong to the same line end.
+            # A CR at the end may be the first half of a CR LF line end.
             length = _length_of_records(text if is_end else text.removesuffix(b"\r"), dialect, is_end=is_end)
         except MalformedError as error:
             raise MalformedError(error.fault, offset + error.offset) from None
@@ -36,7 +36,7 @@ def blocks(stream: Utf8Stream, dialect: Dialect, size: int) -> Iterator[bytes]:
         offset, rest = offset + length, text[length:]
         if len(rest) > MAX_RECORD:
             raise MalformedError("length", offset)
-        # Twice as much each time, so that a long record is not searched from its start too often.
+        # The size doubles each time, so that a long record is not scanned from its start too often.
         missing = min(size if length else max(size, len(rest)), MAX_RECORD + 1 - len(rest))
 
 
@@ -53,11 +53,11 @@ def _length_of_records(text: bytes, dialect: Dialect, *, is_end: bool) -> int:
 
 
 def _count_paired_quotes(text: bytes, quote: bytes, delimiter: bytes) -> int | None:
-    """The number of quotes of a text that begins at a record, None unless each one begins or ends a value in turn.
+    """The number of quotes in a text that starts at a record; None unless quotes alternately open and close values.
 
-    Of well-formed text every first, third, … quote is after a delimiter, a line end or, doubled within a value, a
-    quote; and every second, fourth, … is before one. By induction from the left the reverse holds too: where all
-    quotes are so, each is what its place in the row makes it. A stray quote breaks the rule.
+    In well-formed text, every odd quote (first, third, …) follows a delimiter, a line end or, doubled within a value, a
+    quote; every even quote precedes one of these. By induction from the left, the converse holds too: if all quotes
+    follow this rule, the text is well-formed. A stray quote breaks the rule.
     """
     values = pa.Array.from_buffers(pa.uint8(), len(text), [None, pa.py_buffer(text)])
     is_quote = pc.equal(values, pa.scalar(quote[0], pa.uint8()))
@@ -78,18 +78,18 @@ def _bytes(values: pa.Array) -> bytes:
 
 
 def _last_record_end(text: bytes, quote: bytes, quotes: int) -> int:
-    """The end of the last record that is complete; `quotes` is how many the text has, all of them paired."""
+    """The end offset of the last complete record; `quotes`: the number of quotes in the text, alternating."""
     end = len(text)
     while end := _last_line_end(text, end):
         quotes -= text.count(quote, end)
         if not quotes % 2:
             return end
-        # Within a quoted value: no line before its opening quote ends a record.
+        # This line end is within a quoted value; continue before the value's opening quote.
         text = text[: text.rindex(quote, 0, end)]
         quotes, end = quotes - 1, len(text)
     return 0
 
 
 def _last_line_end(text: bytes, end: int) -> int:
-    """The offset after the last CR or LF before `end`, 0 if there is none."""
+    """The offset after the last CR or LF before `end`, or 0."""
     return max(text.rfind(b"\n", 0, end), text.rfind(b"\r", 0, end)) + 1

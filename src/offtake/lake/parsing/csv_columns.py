@@ -1,4 +1,4 @@
-"""Which types the columns of CSV files have: text, until every value proves to be something else."""
+"""Type inference for the columns of CSV files: text, unless every value is exactly of another type."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -13,8 +13,8 @@ from offtake.lake.parsing.text_values import read_text
 
 
 @dataclass
-class _KnownColumn:
-    """A column that the dataset has: the types, widening, that have held every value so far, and what text it is."""
+class _ExistingColumn:
+    """A column that the dataset has: the types, narrowest first, that hold every value so far, and the text's type."""
 
     types: list[pa.DataType]
     text: TextColumn = field(default_factory=TextColumn)
@@ -27,18 +27,18 @@ class _KnownColumn:
 
 @dataclass
 class CsvProfile:
-    """What CSV files hold, by column. `known` are the dataset's columns, `truncate` is as of `read_text`."""
+    """Statistics of CSV files' columns. `dataset`: the dataset's columns; `truncate`: see `read_text`."""
 
-    known: pa.Schema
+    dataset: pa.Schema
     changes: Changes
     truncate: bool
     rows: int = 0
     _names: dict[str, None] = field(default_factory=dict)
-    _known: dict[str, _KnownColumn] = field(default_factory=dict)
+    _existing: dict[str, _ExistingColumn] = field(default_factory=dict)
     _new: dict[str, TextColumn] = field(default_factory=dict)
 
     def observe(self, file: CsvFile) -> None:
-        """Add a file. Raises `ImportRefusedError` naming line and column."""
+        """Read a file into the statistics. Raises `ImportRefusedError` naming line and column."""
         self._names |= dict.fromkeys(file.columns)
         for batch in file.batches():
             self.rows += batch.num_rows
@@ -46,41 +46,41 @@ class CsvProfile:
                 self._observe(name, values)
 
     def schema(self) -> pa.Schema:
-        """The columns, those of the dataset under the types they have from now on."""
+        """The files' columns; those of the dataset with their types after the import."""
         return pa.schema([pa.field(name, self._type(name)) for name in self._names])
 
-    def proven(self, schema: pa.Schema) -> dict[str, pa.DataType]:
-        """Of the schema's columns those whose every text is known to be of the column's type."""
+    def verified_types(self, schema: pa.Schema) -> dict[str, pa.DataType]:
+        """The types of the schema's columns whose text was found to match the type exactly in every row."""
         types = {name: column.type() for name, column in self._new.items()}
         return {one.name: one.type for one in schema if one.type == types.get(one.name, pa.null())}
 
     def _observe(self, name: str, values: pa.Array) -> None:
-        index = self.known.get_field_index(name)
-        kind = pa.null() if index < 0 else self.known.field(index).type
+        index = self.dataset.get_field_index(name)
+        kind = pa.null() if index < 0 else self.dataset.field(index).type
         if pa.types.is_null(kind):
             self._new.setdefault(name, TextColumn()).observe(values)
         elif not pa.types.is_string(kind):
             types = [kind, *(promotions(kind) if self.changes.promote else ())]
-            self._known.setdefault(name, _KnownColumn(types)).observe(values, name, truncate=self.truncate)
+            self._existing.setdefault(name, _ExistingColumn(types)).observe(values, name, truncate=self.truncate)
 
     def _type(self, name: str) -> pa.DataType:
         if name in self._new:
             return self._new[name].type()
-        index = self.known.get_field_index(name)
+        index = self.dataset.get_field_index(name)
         if index < 0:
             return pa.null()
-        known: pa.DataType = self.known.field(index).type
-        column = self._known.get(name)
-        if column is None or known in column.types:
-            return known
-        return column.types[0] if column.types else self._with_stored(name, column, known)
+        current: pa.DataType = self.dataset.field(index).type
+        column = self._existing.get(name)
+        if column is None or current in column.types:
+            return current
+        return column.types[0] if column.types else self._with_stored(name, column, current)
 
-    def _with_stored(self, name: str, column: _KnownColumn, known: pa.DataType) -> pa.DataType:
-        """The type of a column whose values do not fit it, where what is stored may be rewritten; else `known`."""
-        stored = self.changes.stored((name,)) if is_written_plainly(known) else None
+    def _with_stored(self, name: str, column: _ExistingColumn, current: pa.DataType) -> pa.DataType:
+        """The type of an existing column that does not hold the values, if it may be rewritten; else its type."""
+        stored = self.changes.stored((name,)) if is_written_plainly(current) else None
         if stored is None:
             self.changes.denied.append((name,))
-            return known
+            return current
         return _merged_type(column.text, stored)
 
 

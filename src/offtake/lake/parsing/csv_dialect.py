@@ -1,4 +1,4 @@
-"""How a CSV file separates and quotes its values, and the exact reading of records by these rules."""
+"""CSV dialects (delimiter, quote, escape), and an exact parser of records."""
 
 import re
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ Fault = Literal["open quote", "after quote", "escape", "columns", "length"]
 
 
 class MalformedError(Exception):
-    """Text that is not CSV in a dialect; `offset` is where the value that is at fault begins."""
+    """Text that is not valid CSV in a dialect. `offset`: the start of the faulty value."""
 
     def __init__(self, fault: Fault, offset: int) -> None:
         self.fault: Fault = fault
@@ -29,7 +29,7 @@ class MalformedError(Exception):
 
 @dataclass(frozen=True)
 class Field:
-    """One value as it is written, quotes included, and where it begins."""
+    """One value as written, with its quotes, and its start offset."""
 
     raw: bytes
     offset: int
@@ -37,7 +37,7 @@ class Field:
 
 @dataclass(frozen=True)
 class Record:
-    """The fields of one record; `end` is the offset after its line end."""
+    """The fields of one record; `end`: the offset after its line end."""
 
     fields: tuple[Field, ...]
     end: int
@@ -52,10 +52,10 @@ class Dialect:
     escape: bytes | None
 
     def records(self, text: bytes, *, is_end: bool, with_blank: bool = True) -> Iterator[Record]:
-        """The complete records of a text that begins at one; the last needs no line end if the file ends there.
+        """The complete records of a text that starts at a record; at the file's end, the last needs no line end.
 
-        Raises `MalformedError`. Exact, and slow, but for blank lines that are left out: for the first records and for
-        the search for a fault.
+        `with_blank`: blank lines are records too. Raises `MalformedError`. Exact but slow: used for the first records
+        and to locate a fault.
         """
         offset, fields = 0, list[Field]()
         while offset < len(text) or fields:
@@ -74,7 +74,7 @@ class Dialect:
                 fields = []
 
     def length_of_records(self, text: bytes, *, is_end: bool) -> int:
-        """How many bytes the complete records of a text that begins at one take. Raises `MalformedError`."""
+        """The length in bytes of the complete records of a text that starts at a record. Raises `MalformedError`."""
         found = self._records.match(text)
         length = found.end() if found else 0
         try:
@@ -83,18 +83,18 @@ class Dialect:
             raise MalformedError(error.fault, length + error.offset) from None
 
     def starts(self, block: bytes, *, with_blank: bool) -> list[int]:
-        """The offsets at which the records of a block of whole records begin, those of blank lines on demand."""
+        """The start offsets of the records in a block of complete records; `with_blank` includes blank lines."""
         starts = (found.start() for found in self._record.finditer(block) if found.start() < len(block))
         return [start for start in starts if with_blank or block[start : start + 1] not in (b"\r", b"\n")]
 
     def ends_line(self, block: bytes) -> bool:
-        """Whether a block of whole records ends with a line end, and not with an escaped one within a value."""
+        """Whether a block of complete records ends with a line end that is not escaped within a value."""
         before = block[:-1]
         escapes = len(before) - len(before.rstrip(self.escape)) if self.escape else 0
         return block.endswith((b"\r", b"\n")) and escapes % 2 == 0
 
     def value(self, raw: bytes) -> bytes:
-        """A field's value: without its quotes and escapes."""
+        """A field's value without its quotes and escapes."""
         quote, escape = self.quote, self.escape
         is_quoted = quote and raw.startswith(quote)
         if is_quoted:
@@ -107,10 +107,10 @@ class Dialect:
         return re.sub(pattern, lambda found: found[1] or quote or b"", raw, flags=re.DOTALL)
 
     def _field(self, text: bytes, offset: int, *, is_end: bool) -> tuple[int, bytes | None]:
-        """Where the field at an offset ends, and what follows: a delimiter, a line end, or None for the text's end."""
+        """The end of the field at an offset, and the delimiter or line end after it (None: the text ends)."""
         found = self._value.match(text, offset)
         if found is None:
-            # Only a quote without a partner is no value.
+            # Only an unclosed quote does not match.
             if is_end:
                 raise MalformedError("open quote", offset)
             return len(text), None
@@ -157,9 +157,9 @@ class Dialect:
 
 
 def dialect_of(options: CsvOptions, name: str) -> Dialect | None:
-    """The dialect that the options state, None if its delimiter is to be recognised.
+    """The dialect given by the options; None if the delimiter must be detected.
 
-    Raises `ImportRefusedError` for characters that cannot have their part.
+    Raises `ImportRefusedError` for invalid or conflicting characters.
     """
     escape = None if options.escape == options.quote else options.escape
     parts = (("--delimiter", options.delimiter), ("--quote", options.quote), ("--escape", escape))
@@ -168,19 +168,19 @@ def dialect_of(options: CsvOptions, name: str) -> Dialect | None:
         if character is None:
             continue
         if len(character) != 1 or not 0 < ord(character) <= _LAST_ASCII or character in "\r\n":
-            raise ImportRefusedError(f"{name}: {option} takes one ASCII character that is not a line end.")
+            raise ImportRefusedError(f"{name}: {option} must be one ASCII character that is not a line end.")
         if character in used:
             raise ImportRefusedError(f"{name}: {used[character]} and {option} are the same character; change one.")
         used[character] = option
     if escape and options.null and options.null.startswith(escape):
         raise ImportRefusedError(
-            f"{name}: --null cannot begin with the character of --escape, which stands for nothing in a value."
+            f"{name}: --null cannot start with the --escape character, which is never part of a value."
         )
     return dialect(options, options.delimiter) if options.delimiter else None
 
 
 def dialect(options: CsvOptions, delimiter: str) -> Dialect:
-    """The options' dialect with a delimiter."""
+    """The dialect of the options with this delimiter."""
     escape = None if options.escape in (None, options.quote) else options.escape
     quote = options.quote
     return Dialect(delimiter.encode(), quote.encode() if quote else None, escape.encode() if escape else None)

@@ -1,4 +1,4 @@
-"""What the first records of a CSV file say: its delimiter, its columns, and where its rows begin."""
+"""Detecting a CSV file's delimiter, columns and the start of its rows from its first records."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ _DELIMITERS: Final = (",", ";", "\t", "|")
 
 @dataclass(frozen=True)
 class Layout:
-    """A file's dialect and columns; `start` is the offset in its text at which the rows begin."""
+    """A file's dialect and columns. `start`: the offset in its text where the rows start."""
 
     dialect: Dialect
     columns: tuple[str, ...]
@@ -35,7 +35,7 @@ class Layout:
 
 @dataclass(frozen=True)
 class _Sample:
-    """The first records in a dialect, without blank lines, up to a fault."""
+    """The first records parsed with a dialect, without blank lines, up to a fault."""
 
     dialect: Dialect
     records: tuple[Record, ...]
@@ -47,22 +47,22 @@ class _Sample:
 
     @property
     def has_majority(self) -> bool:
-        """Whether at least half of the records have as many fields as the header, several."""
+        """Whether the header has several fields and at least half of the records have the same number."""
         counts = self.counts
         return self.fault is None and counts[0] > 1 and 2 * counts.count(counts[0]) >= len(counts)
 
     @property
     def is_even(self) -> bool:
-        """Whether all records have the same number of fields, more than one."""
+        """Whether all records have the same number of fields, at least two."""
         return self.fault is None and len(set(self.counts)) == 1 and self.counts[0] > 1
 
     @property
     def has_row_names(self) -> bool:
-        """Whether the rows begin with a name that the header has no field for, as R's `write.table` writes them.
+        """Whether each row starts with a row name that has no field in the header, as R's `write.table` writes it.
 
-        Rows that end with a delimiter have one field more, too, and rows with a value such as `Smith, John` without its
-        quotes; those would come in one column to the right. So only names in quotes count, below a header in quotes:
-        a writer that puts those in quotes does not leave them out around a comma.
+        Rows with a trailing delimiter, or with an unquoted value such as `Smith, John`, have one field more, too; they
+        would be shifted by one column. So row names and header must be quoted: a writer that quotes them also quotes
+        values with commas.
         """
         if self.fault or len(self.records) < 2 or set(self.counts[1:]) != {self.counts[0] + 1}:  # noqa: PLR2004
             return False
@@ -76,7 +76,7 @@ class _Sample:
 
 
 def read_layout(file: InputFile, stream: Utf8Stream, options: CsvOptions) -> Layout | None:
-    """The layout of a file whose stream has not been read yet, None if there is nothing but blank lines.
+    """The layout of a file, from an unread stream; None for a file with only blank lines.
 
     Raises `ImportRefusedError`.
     """
@@ -89,9 +89,9 @@ def read_layout(file: InputFile, stream: Utf8Stream, options: CsvOptions) -> Lay
         piece = stream.read(missing)
         is_end = len(piece) < missing
         head += piece
-        # A line feed may follow a CR, and belong to the same line end.
-        known = head if is_end else head.removesuffix(b"\r")
-        samples = [_sample(known, one, is_end=is_end) for one in dialects]
+        # A CR at the end may be the first half of a CR LF line end.
+        text = head if is_end else head.removesuffix(b"\r")
+        samples = [_sample(text, one, is_end=is_end) for one in dialects]
         if is_end or len(head) > MAX_RECORD or any(len(sample.records) > 1 or sample.fault for sample in samples):
             break
     sample, notes = _choose(samples, options, file.name)
@@ -106,21 +106,21 @@ def read_layout(file: InputFile, stream: Utf8Stream, options: CsvOptions) -> Lay
     return Layout(sample.dialect, columns, sample.records[0].end, notes + more)
 
 
-def explain(name: str, fault: MalformedError, line: int) -> ImportRefusedError:
-    """The error for text that is not CSV, which begins in a line."""
+def malformed_error(name: str, fault: MalformedError, line: int) -> ImportRefusedError:
+    """The error for text that is not valid CSV at that line."""
     remedy = {
         "open quote": "the quote that opens here is never closed. Close it, or set --quote if quotes are text.",
-        "after quote": "the value that opens with a quote here goes on after its closing quote. "
+        "after quote": "a quoted value that starts here has text after its closing quote. "
         "Double the quotes within values, or set --quote or --escape.",
         "escape": "the file ends after an escape character. Complete it, or set --escape.",
         "columns": "more than 10,000 columns. Split the file, or set --delimiter.",
-        "length": "a record of more than 64 MiB begins here. If a quote is left open, close it, or set --quote.",
+        "length": "a record of more than 64 MiB starts here. If a quote is not closed, close it, or set --quote.",
     }[fault.fault]
     return ImportRefusedError(f"{name}, line {line}: {remedy}", row=line)
 
 
 def _refuse(file: InputFile, head: bytes, fault: MalformedError) -> ImportRefusedError:
-    return explain(file.name, fault, _line_at(head, fault.offset))
+    return malformed_error(file.name, fault, _line_at(head, fault.offset))
 
 
 def _line_at(head: bytes, offset: int) -> int:
@@ -139,13 +139,13 @@ def _sample(head: bytes, one: Dialect, *, is_end: bool) -> _Sample:
 
 
 def _choose(samples: list[_Sample], options: CsvOptions, name: str) -> tuple[_Sample, tuple[str, ...]]:
-    """The sample in the delimiter that the first records agree on; the first one's wins over all others."""
+    """The sample whose delimiter fits the first records; the first sample is preferred."""
     first = samples[0]
     even = [sample for sample in samples if sample.is_even]
     named = [sample for sample in samples if options.header and sample.has_row_names]
     if options.delimiter is not None:
         return first, ()
-    # One that most records agree on and some do not: those are refused by their lines, not read as one column.
+    # Most records fit and some do not: the others are refused with their lines, not read as one column.
     uneven = [sample for sample in samples if set(first.counts) == {1} and sample.has_majority]
     fitting = even or named or uneven
     if not fitting:
@@ -157,7 +157,7 @@ def _choose(samples: list[_Sample], options: CsvOptions, name: str) -> tuple[_Sa
         return chosen, (f"{name}: the delimiter is {word}; {' or '.join(others)} fits too (--delimiter sets it).",)
     if chosen is first:
         return chosen, ()
-    return chosen, (f"{name}: the delimiter is {word} (recognised; --delimiter sets another).",)
+    return chosen, (f"{name}: the delimiter is {word} (detected; --delimiter sets another).",)
 
 
 def _word(one: Dialect) -> str:
@@ -165,26 +165,26 @@ def _word(one: Dialect) -> str:
 
 
 def _columns(file: InputFile, head: bytes, sample: _Sample, charset: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The names of the columns, made up where the header has none, and what the user should know of that."""
+    """The column names, generated if the header has none, and notes for the user about them."""
     header = sample.records[0]
     line = _line_at(head, header.fields[0].offset)
-    given = [""] if sample.has_row_names else []
+    header_names = [""] if sample.has_row_names else []
     for number, field in enumerate(header.fields, start=1):
         try:
-            given.append(sample.dialect.value(field.raw).decode())
+            header_names.append(sample.dialect.value(field.raw).decode())
         except UnicodeDecodeError as error:
             line = _line_at(head, field.offset + error.start)
             raise refuse_bytes(file, line, charset, str(number)) from None
-    if any("\0" in name for name in given):
+    if any("\0" in name for name in header_names):
         message = "the header has NUL characters. If the file is in UTF-16, set --encoding UTF-16; else remove them."
         raise ImportRefusedError(f"{file.name}, line {line}: {message}", row=line)
-    if (twice := _first_duplicate(name for name in given if name)) is not None:
-        message = f"two columns are called {twice}. Rename one, or set --no-header if the first line is a row."
+    if (duplicate := _first_duplicate(name for name in header_names if name)) is not None:
+        message = f"two columns are named {duplicate}. Rename one, or set --no-header if the first line is a row."
         raise ImportRefusedError(f"{file.name}, line {line}: {message}", row=line)
-    names, notes = _complete(given, file.name)
+    names, notes = _complete(header_names, file.name)
     if sample.has_row_names:
-        fewer = "the header has one name fewer than the lines have values, as if they began with row names"
-        notes = (f"{file.name}: {fewer}; the first column is called {names[0]}.", *notes[1:])
+        fewer = "the header has one name fewer than the rows have values, so the rows start with row names"
+        notes = (f"{file.name}: {fewer}; the first column is named {names[0]}.", *notes[1:])
     return names, notes
 
 
@@ -202,13 +202,13 @@ def _complete(names: list[str], file: str) -> tuple[tuple[str, ...], tuple[str, 
     for index, name in enumerate(names):
         if name:
             continue
-        wanted = made = f"column_{index + 1}" if index else "index"
+        base = generated = f"column_{index + 1}" if index else "index"
         suffix = 1
-        while made in used:
+        while generated in used:
             suffix += 1
-            made = f"{wanted}_{suffix}"
-        used.add(made)
-        names[index] = made
+            generated = f"{base}_{suffix}"
+        used.add(generated)
+        names[index] = generated
         which = f"column {index + 1}" if index else "the first column"
-        notes.append(f"{file}: {which} has no name and is called {made}.")
+        notes.append(f"{file}: {which} has no name and is named {generated}.")
     return tuple(names), tuple(notes)

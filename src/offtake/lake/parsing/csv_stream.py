@@ -1,4 +1,4 @@
-"""The text of a CSV file as UTF-8, whatever its encoding."""
+"""Decoding the text of a CSV file, in any encoding, to UTF-8."""
 
 import codecs
 from contextlib import suppress
@@ -19,14 +19,14 @@ _MARKS: Final = (
 )
 _LONGEST_MARK: Final = 4
 _PIECE: Final = 1024 * 1024
-_REMEDY: Final = "State the encoding with --encoding, for example ISO-8859-1."
+_REMEDY: Final = "Set the encoding with --encoding, for example ISO-8859-1."
 
 
 class Utf8Stream:
-    """Reads a file's text as UTF-8, without its byte order mark; a context manager.
+    """Context manager: reads a file's text as UTF-8, without its byte order mark.
 
-    Text in UTF-8 passes without a check: its readers find invalid bytes. Reading raises `ImportRefusedError` for files
-    that cannot be read, and for bytes that are not text in another encoding.
+    Text in UTF-8 is not validated here, but by its readers. Reading raises `ImportRefusedError` for unreadable files,
+    and for bytes that are invalid in another encoding.
     """
 
     def __init__(self, file: InputFile, charset: str | None) -> None:
@@ -53,7 +53,7 @@ class Utf8Stream:
         self._raw.close()
 
     def read(self, size: int) -> bytes:
-        """The next bytes of UTF-8, as many as asked for unless the file ends."""
+        """The next `size` bytes of UTF-8; fewer only at the end of the file."""
         pieces = [self._text]
         missing = size - len(self._text)
         self._text = b""
@@ -66,7 +66,7 @@ class Utf8Stream:
         return text
 
     def skip(self, size: int) -> None:
-        """Read bytes and forget them."""
+        """Read and discard `size` bytes."""
         while size > 0 and (text := self.read(min(size, _PIECE))):
             size -= len(text)
 
@@ -79,7 +79,7 @@ class Utf8Stream:
         return False
 
     def _next(self, size: int) -> bytes:
-        """Some of the text, nothing at its end."""
+        """The next piece of text, empty at the end."""
         if self._decoder is None:
             return self._read_raw(size)
         while raw := self._read_raw(_PIECE):
@@ -122,14 +122,14 @@ class Utf8Stream:
 
 
 class LineCounter:
-    """Counts lines; `line` is the number of the one that the next byte is in, from 1."""
+    """Counts lines. `line`: the line number of the next byte, from 1."""
 
     def __init__(self) -> None:
         self.line = 1
         self._after_return = False
 
     def add(self, text: bytes) -> None:
-        """Count the line ends of more text: LF, CR, and CR LF as one."""
+        """Count the line ends in the next text: LF, CR, and CR LF as one."""
         if not text:
             return
         self.line += text.count(b"\n") + text.count(b"\r") - text.count(b"\r\n")
@@ -139,9 +139,9 @@ class LineCounter:
 
 
 def check_charset(charset: str, name: str) -> str:
-    """The codec's own name. Raises `ImportRefusedError` if Python has no such text encoding."""
+    """The codec's canonical name. Raises `ImportRefusedError` if Python has no such text encoding."""
     try:
-        # Fails for codecs that are not of text, such as base64.
+        # Fails for codecs that are not text encodings, such as base64.
         "a".encode(charset)
         return codecs.lookup(charset).name
     except UnicodeError:
@@ -153,13 +153,13 @@ def check_charset(charset: str, name: str) -> str:
 
 
 def refuse_bytes(file: InputFile, line: int, charset: str, column: str | None = None) -> ImportRefusedError:
-    """The error for bytes that are not text in the encoding."""
-    where = f"{file.name}, line {line}" + (f", column {column}" if column is not None else "")
-    return ImportRefusedError(f"{where}: the bytes are not valid {charset.upper()}. {_REMEDY}", row=line)
+    """The error for bytes that are invalid in the encoding."""
+    position = f"{file.name}, line {line}" + (f", column {column}" if column is not None else "")
+    return ImportRefusedError(f"{position}: the bytes are not valid {charset.upper()}. {_REMEDY}", row=line)
 
 
 class _ReadErrors:
-    """Translates errors of reading; the path on this machine stays out of the message."""
+    """Context manager: translates read errors to `ImportRefusedError`, without this machine's path in the message."""
 
     def __init__(self, file: InputFile) -> None:
         self._file = file

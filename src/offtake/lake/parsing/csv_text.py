@@ -1,4 +1,4 @@
-"""CSV files as batches of text: every value as it is written, or the file is refused with its line."""
+"""CSV files as batches of text columns, with every value as written; a malformed file is refused with the line."""
 
 import codecs
 from collections.abc import Iterator, Mapping
@@ -10,19 +10,19 @@ import pyarrow.csv as pacsv
 
 from offtake.lake.parsing.csv_blocks import blocks
 from offtake.lake.parsing.csv_dialect import MalformedError
-from offtake.lake.parsing.csv_layout import Layout, explain, read_layout
+from offtake.lake.parsing.csv_layout import Layout, malformed_error, read_layout
 from offtake.lake.parsing.csv_stream import LineCounter, Utf8Stream, refuse_bytes
 from offtake.lake.parsing.errors import ImportRefusedError
 from offtake.lake.parsing.files import InputFile
 from offtake.lake.parsing.options import CsvOptions
 
 BLOCK: Final = 2 * 1024 * 1024
-"""Bytes of text that are parsed at a time: what a processor's cache holds. 8 MiB take a third longer."""
+"""Bytes of text parsed at a time, sized for the CPU cache; blocks of 8 MiB take a third longer."""
 _PIECE: Final = 1024 * 1024
 
 
 def open_csv(file: InputFile, options: CsvOptions, *, block_size: int = BLOCK) -> "CsvFile":
-    """A CSV file with its columns, found from its first records. Raises `ImportRefusedError`."""
+    """A CSV file; its columns are detected from its first records. Raises `ImportRefusedError`."""
     version = _version(file)
     with Utf8Stream(file, options.charset) as stream:
         layout = read_layout(file, stream, options)
@@ -33,7 +33,7 @@ def open_csv(file: InputFile, options: CsvOptions, *, block_size: int = BLOCK) -
 class CsvFile:
     """A CSV file's columns and rows.
 
-    It remembers how its text was cut, so that reading it again needs no second search for the ends of records.
+    Caches the lengths of its blocks, so that a second read need not search for record ends again.
     """
 
     file: InputFile
@@ -45,19 +45,19 @@ class CsvFile:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """The names of the columns, each one once; none for a file without text."""
+        """The unique names of the columns; empty for a file without text."""
         return self.layout.columns if self.layout else ()
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Sentences for the user about what was recognised."""
+        """Notes for the user about what was detected."""
         return self.layout.notes if self.layout else ()
 
     def batches(self, types: Mapping[str, pa.DataType] | None = None) -> Iterator[pa.RecordBatch]:
-        """The rows, in batches of a block of text each; null is the empty field without quotes and `options.null`.
+        """The rows, one or more batches per block; an empty unquoted field, or `options.null`, is null.
 
-        All columns are text. `types`: those to read as another type, each found by `TextColumn` for all rows of this
-        file: other text might be changed. Raises `ImportRefusedError` with the line.
+        Columns are text, except those in `types`: a type there must have been verified by `TextColumn` for all rows,
+        because Arrow could change other text. Raises `ImportRefusedError` with the line.
         """
         if self.layout is None:
             return
@@ -67,12 +67,12 @@ class CsvFile:
             try:
                 table = _parse(block, self.layout, convert)
             except pa.ArrowInvalid as error:
-                raise self._explain(self.layout, offset, block, error) from None
+                raise self._block_error(self.layout, offset, block, error) from None
             for batch in table.combine_chunks().to_batches():
                 yield pa.RecordBatch.from_arrays(batch.columns, names=names)
 
     def line_of(self, row: int) -> int:
-        """The line in the file, from 1, at which a row begins; rows count from 0. Reads the file up to there."""
+        """The line number, from 1, where a row starts; `row` counts from 0. Reads the file up to that row."""
         if self.layout is None:
             raise IndexError(row)
         for offset, block in self._blocks(self.layout):
@@ -83,23 +83,23 @@ class CsvFile:
         raise IndexError(row)
 
     def _blocks(self, layout: Layout) -> Iterator[tuple[int, bytes]]:
-        """Blocks of whole records, each with its offset in the file's text."""
+        """Blocks of complete records, each with its offset in the file's text."""
         if _version(self.file) != self.version:
             raise ImportRefusedError(f"{self.file.name} changed while it was read. Import it again.")
         offset, lengths = layout.start, list[int]()
         with Utf8Stream(self.file, self.options.charset) as stream:
             stream.skip(layout.start)
             if self._lengths is None:
-                cut = blocks(stream, layout.dialect, self.block_size)
+                pieces = blocks(stream, layout.dialect, self.block_size)
             else:
-                cut = (stream.read(length) for length in self._lengths)
+                pieces = (stream.read(length) for length in self._lengths)
             try:
-                for block in cut:
+                for block in pieces:
                     yield offset, block
                     offset += len(block)
                     lengths.append(len(block))
             except MalformedError as error:
-                raise explain(self.file.name, error, self._line_at(layout.start + error.offset)) from None
+                raise malformed_error(self.file.name, error, self._line_at(layout.start + error.offset)) from None
         self._lengths = lengths
 
     def _convert_options(self, types: Mapping[str, pa.DataType]) -> pacsv.ConvertOptions:
@@ -110,19 +110,19 @@ class CsvFile:
             null_values=["", *([self.options.null] if self.options.null else [])],
         )
 
-    def _explain(self, layout: Layout, offset: int, block: bytes, error: pa.ArrowInvalid) -> ImportRefusedError:
-        """The error for a block that Arrow refused: its first record that has too few or too many fields, or bytes."""
+    def _block_error(self, layout: Layout, offset: int, block: bytes, error: pa.ArrowInvalid) -> ImportRefusedError:
+        """The error for a block that Arrow refused: its first record with a wrong number of fields or invalid bytes."""
         try:
             return self._find_fault(layout, offset, block, error)
         except MalformedError as found:
-            return explain(self.file.name, found, self._line_at(offset + found.offset))
+            return malformed_error(self.file.name, found, self._line_at(offset + found.offset))
 
     def _find_fault(self, layout: Layout, offset: int, block: bytes, error: pa.ArrowInvalid) -> ImportRefusedError:
-        name, wanted = self.file.name, len(layout.columns)
+        name, expected = self.file.name, len(layout.columns)
         for record in layout.dialect.records(block, is_end=True, with_blank=False):
-            if len(record.fields) != wanted:
+            if len(record.fields) != expected:
                 line = self._line_at(offset + record.fields[0].offset)
-                return ImportRefusedError(_count_message(name, line, len(record.fields), wanted), row=line)
+                return ImportRefusedError(_count_message(name, line, len(record.fields), expected), row=line)
             for value, column in zip(record.fields, layout.columns, strict=True):
                 try:
                     value.raw.decode()
@@ -131,7 +131,7 @@ class CsvFile:
                     return refuse_bytes(self.file, line, "utf-8", column)
         line = self._line_at(offset)
         reason = " ".join(str(error).split())[:300]
-        return ImportRefusedError(f"{name}, after line {line}: cannot be read: {reason}", row=line)
+        return ImportRefusedError(f"{name} cannot be read after line {line}: {reason}", row=line)
 
     def _line_at(self, offset: int) -> int:
         lines = LineCounter()
@@ -143,13 +143,13 @@ class CsvFile:
 
 
 def _parse(block: bytes, layout: Layout, convert: pacsv.ConvertOptions) -> pa.Table:
-    """The rows of a block; the whole of it is one block of Arrow's reader, which cuts records at CR LF otherwise."""
+    """Parse a block as one block of Arrow's reader, which would otherwise split records at a CR LF in a value."""
     dialect = layout.dialect
     if block.startswith(codecs.BOM_UTF8):
-        # Arrow takes it for a file's mark, and the file's own is gone already.
+        # Arrow would drop these bytes as a byte order mark, but the file's own mark was removed already.
         block = codecs.BOM_UTF8 + block
     if not dialect.ends_line(block):
-        # Without it, Arrow takes an empty last field for quoted if the one before it is.
+        # Without a line end, Arrow treats an empty last field as quoted if the field before it is quoted.
         block += b"\n"
     return pacsv.read_csv(
         pa.BufferReader(block),
@@ -169,9 +169,9 @@ def _parse(block: bytes, layout: Layout, convert: pacsv.ConvertOptions) -> pa.Ta
     )
 
 
-def _count_message(name: str, line: int, found: int, wanted: int) -> str:
+def _count_message(name: str, line: int, found: int, expected: int) -> str:
     return (
-        f"{name}, line {line}: {found} {'field' if found == 1 else 'fields'} instead of {wanted}. "
+        f"{name}, line {line}: {found} {'field' if found == 1 else 'fields'} instead of {expected}. "
         "Correct the line, or set --delimiter or --quote."
     )
 

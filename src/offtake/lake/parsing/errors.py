@@ -1,10 +1,10 @@
-"""Why files are refused."""
+"""Errors for files that cannot be imported."""
 
 from offtake.errors import OfftakeError
 
 
 class ImportRefusedError(OfftakeError):
-    """The files cannot be imported; nothing was written. `row` is the line or row of the first fault, from 1."""
+    """The files cannot be imported; nothing was written. `row`: the line or row of the first fault, from 1."""
 
     def __init__(self, message: str, *, row: int | None = None) -> None:
         self.row = row
@@ -12,4 +12,4 @@ class ImportRefusedError(OfftakeError):
 
 
 class SchemaMismatchError(Exception):
-    """A type or a value that does not fit a column; the message names the column and never the value."""
+    """A type or value that a column cannot hold. The message names the column, and never contains the value."""

@@ -1,4 +1,4 @@
-"""Whether numbers in text are exactly the numbers that columns hold."""
+"""Reading numbers from text without loss: floats and decimals that are exactly the numbers in the text."""
 
 from decimal import Context, Decimal, Inexact, InvalidOperation
 from typing import Final
@@ -7,17 +7,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 _PLAIN: Final = r"-?((0|[1-9][0-9]*)(\.[0-9]*)?|\.[0-9]+)"
-"""Decimal text. Leading zeros and plus signs are left out: they are marks of identifiers, such as telephone numbers."""
+"""Decimal text without leading zeros and plus signs, which indicate identifiers such as telephone numbers."""
 _ANY: Final = _PLAIN + r"([eE][+-]?[0-9]+)?"
 _WIDE: Final = pa.decimal256(76, 38)
 _BOUND: Final = 1e37
-"""Numbers up to it fit `_WIDE`. Arrow reads text that overflows a decimal type as another number, without an error."""
+"""Numbers below it fit `_WIDE`. Arrow parses text that overflows a decimal type to a wrong number, without an error."""
 _DIGITS: Final = 38
 _EXACT: Final = Context(prec=76, traps=[Inexact, InvalidOperation])
 
 
 def read_floats(texts: pa.Array, kind: pa.DataType) -> pa.Array | None:
-    """Text as floats of a kind, None unless the shortest text of each one is the same number as its text."""
+    """The text as floats, or None unless the shortest decimal form of every float equals its text as a number."""
     if not _match(texts, _ANY):
         return None
     floats = texts.cast(kind)
@@ -35,7 +35,7 @@ def read_floats(texts: pa.Array, kind: pa.DataType) -> pa.Array | None:
 
 
 def read_decimals(texts: pa.Array, kind: pa.DataType) -> pa.Array | None:
-    """Text as decimals of a kind, None unless each one is the same number as its text."""
+    """The text as decimals, or None unless every decimal equals its text as a number."""
     if not _match(texts, _ANY):
         return None
     try:
@@ -52,7 +52,7 @@ def read_decimals(texts: pa.Array, kind: pa.DataType) -> pa.Array | None:
 
 
 def _are_equal(one: pa.Array, other: pa.Array) -> bool:
-    """Whether two arrays of decimal text are the same numbers; also no if they have too many digits for Arrow."""
+    """Whether two arrays of decimal text are equal as numbers; False too if they have too many digits for Arrow."""
     try:
         return _all(pc.equal(one.cast(_WIDE), other.cast(_WIDE)))
     except pa.ArrowInvalid:

@@ -1,4 +1,4 @@
-"""The files that are parsed."""
+"""Input files and their formats."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +9,7 @@ import pyarrow as pa
 from offtake.lake.parsing.errors import ImportRefusedError
 
 Kind = Literal["parquet", "ndjson", "json", "csv"]
-"""`ndjson` is an object a line, `json` a whole document."""
+"""`ndjson`: one object per line; `json`: one document."""
 
 _ENDINGS: dict[str, Kind] = {
     ".parquet": "parquet",
@@ -25,10 +25,7 @@ _ALLOWED = ".parquet, .pq, .json, .jsonl, .ndjson, .csv or .tsv; all but Parquet
 
 @dataclass(frozen=True)
 class InputFile:
-    """A file, its kind, and the name that users know it by.
-
-    Files whose names end in `.gz` are decompressed as they are read.
-    """
+    """A file, its format, and its name for users. Files named `*.gz` are decompressed while they are read."""
 
     path: Path
     kind: Kind
@@ -40,16 +37,16 @@ class InputFile:
         return not self.path.stat().st_size
 
     def open(self) -> Any:  # noqa: ANN401 - pyarrow has no stubs
-        """A binary stream of the file's text. Reading it raises `OSError`, also for damaged gzip."""
+        """A binary stream of the decompressed content. Reading it raises `OSError`, also for damaged gzip."""
         return pa.input_stream(self.path, compression="gzip" if self.name.lower().endswith(".gz") else None)
 
 
 def input_file(path: Path) -> InputFile:
-    """The file at a path, its kind found by its name. Raises `ImportRefusedError` for missing files and other kinds."""
+    """The file at a path, with the format from its name. Raises `ImportRefusedError` if missing or unsupported."""
     if not path.is_file():
         raise ImportRefusedError(f"{path} is not a file.")
     name = path.name.lower()
     for ending, kind in _ENDINGS.items():
         if name.endswith(ending) or (kind != "parquet" and name.endswith(f"{ending}.gz")):
             return InputFile(path, kind, path.name)
-    raise ImportRefusedError(f"{path.name} is of an unknown kind; its name must end in {_ALLOWED}.")
+    raise ImportRefusedError(f"{path.name} has an unknown format; its name must end in {_ALLOWED}.")

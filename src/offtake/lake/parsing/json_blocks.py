@@ -1,4 +1,4 @@
-"""Files of JSON in blocks of whole objects, each with where it is in the file."""
+"""JSON files in blocks of complete objects, each with its position in the file."""
 
 import codecs
 from collections.abc import Iterator
@@ -13,49 +13,49 @@ _BLOCK: Final = 8 * 1024 * 1024
 _LONGEST_LINE: Final = 64 * 1024 * 1024
 _LONGEST_FIRST: Final = 64 * 1024
 _UNFINISHED: Final = (b"{", b"[", b",", b":")
-"""The end of a line within an object."""
+"""How a line ends when it does not complete an object."""
 
 
 @dataclass(frozen=True)
 class Block:
-    """Some lines, or some objects of one document; `first` is the number of the first, from 1."""
+    """Lines, or objects of one document; `first`: the number of the first one, from 1."""
 
     unit: Literal["line", "object"]
     first: int
     parts: list[bytes]
-    """The block's text: of lines in one piece, of objects one piece each."""
+    """The block's text: all lines in one piece, or one piece per object."""
 
     @property
     def text(self) -> bytes:
-        """All of it."""
+        """The block's whole text."""
         return self.parts[0] if len(self.parts) == 1 else b"".join(self.parts)
 
     @property
     def units(self) -> list[bytes]:
-        """Its lines, or its objects."""
-        # Not `splitlines`: within an object, a carriage return is white space.
+        """The block's lines, or objects."""
+        # Not `splitlines`: within an object, a carriage return is whitespace.
         return self.parts if self.unit == "object" else self.parts[0].split(b"\n")
 
     @property
     def is_spread(self) -> bool:
-        """Whether an object may take several lines."""
+        """Whether an object can span several lines."""
         return self.unit == "object"
 
 
 def blocks_of(file: InputFile) -> Iterator[Block]:
-    """The file's objects in blocks of about 8 MiB. Raises `ImportRefusedError` for what is neither lines nor JSON."""
+    """The file's objects in blocks of about 8 MiB. Raises `ImportRefusedError` for malformed files and long lines."""
     with file.open() as stream:
         yield from _documents(file, stream) if _is_document(file) else _lines(file, stream)
 
 
 def _is_document(file: InputFile) -> bool:
-    """Whether the file is not one object a line, whatever its name says: an array, or objects over several lines."""
+    """Whether the file is an array, or has objects over several lines, whatever its name is."""
     if file.kind == "json":
         return True
     with file.open() as stream:
-        begin = bytes(stream.read(_LONGEST_FIRST)).removeprefix(codecs.BOM_UTF8).lstrip()
-    first, newline, _ = begin.partition(b"\n")
-    return begin.startswith(b"[") or (newline != b"" and first.rstrip().endswith(_UNFINISHED))
+        head = bytes(stream.read(_LONGEST_FIRST)).removeprefix(codecs.BOM_UTF8).lstrip()
+    first, newline, _ = head.partition(b"\n")
+    return head.startswith(b"[") or (newline != b"" and first.rstrip().endswith(_UNFINISHED))
 
 
 def _documents(file: InputFile, stream: Any) -> Iterator[Block]:  # noqa: ANN401 - pyarrow has no stubs
@@ -79,8 +79,8 @@ def _lines(file: InputFile, stream: Any) -> Iterator[Block]:  # noqa: ANN401 - a
         if len(rest) > _LONGEST_LINE:
             line = number + lines
             raise ImportRefusedError(
-                f"{file.name}, line {line}: it is longer than {_LONGEST_LINE} bytes. "
-                "If the file is one JSON document, send it as such.",
+                f"{file.name}, line {line}: the line is longer than {_LONGEST_LINE} bytes. "
+                "If the file is one JSON document, import it as JSON, not as NDJSON.",
                 row=line,
             )
         if head and not head.isspace():

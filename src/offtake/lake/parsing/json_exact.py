@@ -1,7 +1,7 @@
-"""Objects of JSON read by Python, for blocks that the quick reader refuses or would change.
+"""Parsing JSON objects in Python, for blocks that Arrow's reader refuses or would change.
 
-Slower by an order of magnitude, and exact: numbers keep their digits, a key that is there twice is refused, and the
-first fault is found with its line.
+Slower by an order of magnitude, but exact: numbers keep their digits, duplicate keys are refused, and the first fault
+is reported with its line.
 """
 
 import json
@@ -14,8 +14,8 @@ import pyarrow as pa
 from offtake.lake.parsing.kinds import ELEMENT, KindConflictError, Path, any_leaf, fields_of, merge_kinds, name_of
 from offtake.lake.parsing.numbers import EXACT, WHOLE, double_is_exact, is_within_exact
 
-DEEPEST: Final = 64
-"""Levels of nesting that come in, and go out again in every format."""
+MAX_DEPTH: Final = 64
+"""Levels of nesting that can be imported, and exported in every format."""
 _SPACE: Final = " \t\r\n"
 _LONG: Final = 2**63
 _MOST_DIGITS: Final = 400
@@ -23,7 +23,7 @@ _MOST_DIGITS: Final = 400
 
 
 class FaultError(Exception):
-    """A text that cannot come in: which one, from 0, and why."""
+    """A text that cannot be imported; `index`: which one, from 0. The message is the reason."""
 
     def __init__(self, index: int, reason: str) -> None:
         self.index = index
@@ -31,9 +31,9 @@ class FaultError(Exception):
 
 
 def read_objects(texts: Sequence[bytes]) -> pa.RecordBatch:
-    """The texts' objects; numbers as int64, decimal256 or, beyond both, as doubles. Raises `FaultError`.
+    """The objects in the texts; numbers as int64, decimal256 or, if neither holds them, doubles. Raises `FaultError`.
 
-    A text may be blank, or hold several objects.
+    A text can be blank, or have several objects.
     """
     rows: list[dict[str, Any]] = []
     origin: list[int] = []
@@ -45,9 +45,9 @@ def read_objects(texts: Sequence[bytes]) -> pa.RecordBatch:
                 rows.append(row)
                 origin.append(index)
         except UnicodeDecodeError as error:
-            raise FaultError(index, f"it is not text in UTF-8, from byte {error.start + 1} on") from None
+            raise FaultError(index, f"invalid UTF-8 at byte {error.start + 1}") from None
         except RecursionError:
-            raise FaultError(index, f"values are nested deeper than {DEEPEST} levels") from None
+            raise FaultError(index, f"values are nested deeper than {MAX_DEPTH} levels") from None
         except (ValueError, KindConflictError) as error:
             raise FaultError(index, str(error)) from None
     if any_leaf(kind, pa.types.is_floating):
@@ -56,9 +56,9 @@ def read_objects(texts: Sequence[bytes]) -> pa.RecordBatch:
 
 
 def line_of(data: bytes, row: int) -> int:
-    """The index of the line on which an object begins, by the object's number from 0; lines may hold several or none.
+    """The index of the line where an object starts, by the object's number; both from 0.
 
-    0 where the text cannot be read as far as there.
+    Lines can have several objects or none. Returns 0 if the text cannot be parsed up to the object.
     """
     text = data.decode(errors="replace")
     try:
@@ -71,7 +71,7 @@ def line_of(data: bytes, row: int) -> int:
 
 
 def _objects(text: str) -> Iterator[tuple[dict[str, Any], int]]:
-    """Each object, and where it begins. Raises `ValueError` for what is no object."""
+    """Each object and its start offset. Raises `ValueError` for anything else."""
     at = 0
     while True:
         while at < len(text) and text[at] in _SPACE:
@@ -82,15 +82,15 @@ def _objects(text: str) -> Iterator[tuple[dict[str, Any], int]]:
         try:
             value, at = _DECODER.raw_decode(text, at)
         except json.JSONDecodeError as error:
-            raise ValueError(f"it is not JSON: {error.msg} at character {error.pos + 1}") from None
+            raise ValueError(f"not valid JSON: {error.msg} at character {error.pos + 1}") from None
         if not isinstance(value, dict):
-            raise ValueError(f"it holds {_WORDS[type(value)]} in place of an object")  # noqa: TRY004 - of the text
+            raise ValueError(f"found {_WORDS[type(value)]} instead of an object")  # noqa: TRY004 - about the text
         yield value, start
 
 
 def _kind_of(value: object, path: Path) -> pa.DataType:
-    if len(path) > DEEPEST:
-        raise ValueError(f"column {path[0]} is nested deeper than {DEEPEST} levels")
+    if len(path) > MAX_DEPTH:
+        raise ValueError(f"column {path[0]} is nested deeper than {MAX_DEPTH} levels")
     if value is None:
         return pa.null()
     if isinstance(value, bool):
@@ -122,18 +122,18 @@ def _kind_of_number(value: int | Decimal, path: Path) -> pa.DataType:
         return EXACT
     if double_is_exact(Decimal(value)):
         return pa.float64()
-    raise ValueError(f"column {name_of(path)} holds a number with more digits than a decimal or a double has")
+    raise ValueError(f"column {name_of(path)} has a number with more digits than a decimal or a double can hold")
 
 
 def _check_text(value: str, path: Path) -> None:
     try:
         value.encode()
     except UnicodeEncodeError:
-        raise ValueError(f"column {name_of(path)} holds half of a surrogate pair, which is not text") from None
+        raise ValueError(f"column {name_of(path)} has half of a surrogate pair, which is not valid text") from None
 
 
 def _with_doubles(value: Any, kind: pa.DataType, path: Path, index: int) -> Any:  # noqa: ANN401 - JSON, of any type
-    """The value with numbers as floats where the column's kind is double."""
+    """The value with floats for the numbers of double columns."""
     if value is None:
         return None
     if pa.types.is_struct(kind):
@@ -146,26 +146,24 @@ def _with_doubles(value: Any, kind: pa.DataType, path: Path, index: int) -> Any:
     if not pa.types.is_floating(kind):
         return value
     if not double_is_exact(Decimal(value)):
-        raise FaultError(
-            index, f"column {name_of(path)} holds numbers that neither a decimal nor a double holds together"
-        )
+        raise FaultError(index, f"column {name_of(path)} has numbers that do not fit together in a decimal or a double")
     return float(value)
 
 
 def _without_repeated_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    made = dict(pairs)
-    if len(made) < len(pairs):
+    result = dict(pairs)
+    if len(result) < len(pairs):
         seen: set[str] = set()
         for name, _ in pairs:
             if name in seen:
-                raise ValueError(f"key {name} is there twice in an object")
+                raise ValueError(f"key {name} occurs twice in an object")
             seen.add(name)
-    return made
+    return result
 
 
 def _read_whole(digits: str) -> int:
     if len(digits) > _MOST_DIGITS:
-        raise ValueError(f"it holds a number of {len(digits)} digits")
+        raise ValueError(f"a number has {len(digits)} digits; at most {_MOST_DIGITS} are allowed")
     return int(digits)
 
 
@@ -173,11 +171,11 @@ def _read_fraction(text: str) -> Decimal:
     try:
         return Decimal(text)
     except InvalidOperation:
-        raise ValueError("it holds a number whose exponent is out of reach") from None
+        raise ValueError("a number has an exponent out of range") from None
 
 
 def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"it holds {name}, which is not JSON")
+    raise ValueError(f"{name} is not valid JSON")
 
 
 _DECODER: Final = json.JSONDecoder(

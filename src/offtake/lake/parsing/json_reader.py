@@ -1,10 +1,10 @@
-"""One block of JSON as Arrow, every number with all its digits.
+"""Parsing a block of JSON to Arrow, with all digits of every number.
 
-pyarrow's reader makes doubles of numbers and timestamps of text, takes NaN for JSON, and ends the process at a null in
-place of the first object and at some thousand levels of nesting. So it is never left to itself: it gets a schema under
-which numbers are decimals that hold every digit, and blocks that it refuses or must not see are read by Python
-(`json_exact`), which is slow and finds the faulty line. It must not see numbers of more digits than a decimal
-has either: it reads some of them as other numbers, without an error.
+pyarrow's reader parses numbers as doubles and some text as timestamps, accepts NaN, and crashes the process if the
+first value is null or if there are thousands of nesting levels. So it always gets a schema in which numbers are
+decimals that hold every digit, and blocks that it refuses or cannot parse safely are parsed in Python (`json_exact`),
+which is slow and finds the faulty line. The same holds for numbers with more digits than a decimal: pyarrow parses some
+of them to wrong numbers, without an error.
 """
 
 import io
@@ -21,24 +21,24 @@ from offtake.lake.parsing import json_exact
 from offtake.lake.parsing.errors import ImportRefusedError
 from offtake.lake.parsing.files import InputFile
 from offtake.lake.parsing.json_blocks import Block
-from offtake.lake.parsing.kinds import MOST_FIELDS, KindConflictError, any_leaf, depth_of, fields_of
+from offtake.lake.parsing.kinds import MAX_FIELDS, KindConflictError, any_leaf, depth_of, fields_of
 from offtake.lake.parsing.numbers import EXACT
 
 _NULL_LINE: Final = re.compile(rb"\n[ \t\r]*null")
-_NULL_BEHIND: Final = r"\}[ \t\r]*null"
+_NULL_AFTER: Final = r"\}[ \t\r]*null"
 _BRACKETS: Final = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[{\]}]')
 _KEY: Final = re.compile(rb'"([^"\\]*)"[ \t\r\n]*:')
 _WIDTH_SAMPLE: Final = 1024 * 1024
-TOO_WIDE: Final = f"the file has more than {MOST_FIELDS} fields"
+TOO_WIDE: Final = f"the file has more than {MAX_FIELDS} fields"
 _LONG_LINE: Final = 2000
-"""Bytes: nesting that pyarrow does not survive takes longer lines."""
-_FAR_NUMBER: Final = r"[:\[,][ \t\r\n]*-?([0-9.]{39}|[0-9][0-9.]*[eE](\+|[0-9]|-0*[4-9][0-9]|-0*[1-9][0-9][0-9]))"
-"""Of numbers that Arrow reads as other ones: of more than 38 digits, or with exponents above 0 or below -39."""
+"""Bytes; nesting that crashes pyarrow needs longer lines."""
+_UNSAFE_NUMBER: Final = r"[:\[,][ \t\r\n]*-?([0-9.]{39}|[0-9][0-9.]*[eE](\+|[0-9]|-0*[4-9][0-9]|-0*[1-9][0-9][0-9]))"
+"""Numbers that Arrow may parse to wrong ones: more than 38 digits, or exponents above 0 or below -39."""
 _UNPARSED: Final = (pa.ArrowInvalid, pa.ArrowNotImplementedError, UnicodeDecodeError)
 
 
 def read_block(file: InputFile, block: Block, hints: pa.Schema) -> pa.RecordBatch:
-    """The block's objects; numbers as the hints say, others as int64 or `numbers.EXACT`, text always as text.
+    """The block's objects; numbers with the types in `hints`, else as int64 or `numbers.EXACT`; text as string.
 
     Raises `ImportRefusedError` naming the line.
     """
@@ -46,19 +46,19 @@ def read_block(file: InputFile, block: Block, hints: pa.Schema) -> pa.RecordBatc
         return read_exactly(file, block)
     try:
         table = _parse(block, hints)
-        if not _is_as_told(table.schema, hints):
+        if not _follows_hints(table.schema, hints):
             table = _parse(block, exact_hints(table.schema))
     except _UNPARSED:
-        # The hints may be of other kinds of values than this block's.
+        # The hints may not match the kinds of values in this block.
         try:
             table = _parse(block, exact_hints(_parse(block, None).schema))
         except _UNPARSED:
             return read_exactly(file, block)
-    if not _is_sound(table, block):
+    if not _is_valid(table, block):
         return read_exactly(file, block)
     columns = pa.struct(list(table.schema))
     has_decimals = any_leaf(columns, pa.types.is_decimal)
-    if depth_of(columns) > json_exact.DEEPEST or (has_decimals and _matches(block.text, _FAR_NUMBER)):
+    if depth_of(columns) > json_exact.MAX_DEPTH or (has_decimals and _matches(block.text, _UNSAFE_NUMBER)):
         return read_exactly(file, block)
     if not table.num_columns:
         return pa.RecordBatch.from_struct_array(pa.array([{}] * table.num_rows, pa.struct([])))
@@ -66,25 +66,25 @@ def read_block(file: InputFile, block: Block, hints: pa.Schema) -> pa.RecordBatc
 
 
 def check_width(file: InputFile, block: Block) -> None:
-    """Raise `ImportRefusedError` for a block whose first objects have too many fields, before Arrow sees them.
+    """Raise `ImportRefusedError` for a block whose first objects have too many fields, before Arrow parses it.
 
-    Arrow would take seconds and gigabytes: each field is a column of all of the block's rows.
+    Arrow would need seconds and gigabytes: each field becomes a column for all rows of the block.
     """
-    if len(set(_KEY.findall(block.text[:_WIDTH_SAMPLE]))) <= MOST_FIELDS:
+    if len(set(_KEY.findall(block.text[:_WIDTH_SAMPLE]))) <= MAX_FIELDS:
         return
     seen: set[str] = set()
     for index, unit in enumerate(block.units):
         try:
             json.loads(unit, object_pairs_hook=lambda pairs: seen.update(name for name, _ in pairs))
         except (ValueError, RecursionError):
-            # What is wrong is found, and said, when the block is read.
+            # The fault is reported when the block is parsed.
             return
-        if len(seen) > MOST_FIELDS:
+        if len(seen) > MAX_FIELDS:
             raise refusal(file, block, index, TOO_WIDE)
 
 
 def read_exactly(file: InputFile, block: Block) -> pa.RecordBatch:
-    """The same, by Python: numbers beyond 64 bits are of their own type here (`numbers.WHOLE`)."""
+    """`read_block` in Python; whole numbers beyond 64 bits have the type `numbers.WHOLE`."""
     try:
         return json_exact.read_objects(block.units)
     except json_exact.FaultError as error:
@@ -92,13 +92,16 @@ def read_exactly(file: InputFile, block: Block) -> pa.RecordBatch:
 
 
 def exact_hints(schema: Iterable[pa.Field]) -> pa.Schema:
-    """What the reader is told for columns of those kinds: numbers with all their digits, text as text."""
-    found = (pa.field(field.name, hint) for field in schema if (hint := _exact_hint(field.type)) is not None)
-    return pa.schema(list(found))
+    """The schema for the reader to parse these columns exactly: numbers with all digits, text as string."""
+    hints = (pa.field(field.name, hint) for field in schema if (hint := _exact_hint(field.type)) is not None)
+    return pa.schema(list(hints))
 
 
 def find_row(file: InputFile, block: Block, check: Callable[[pa.RecordBatch], object]) -> int:
-    """The index of the first of the block's lines or objects whose rows `check` raises for; 0 if it never does."""
+    """The index of the first line or object for whose rows `check` raises `ValueError`; 0 if it never does.
+
+    Raises `ImportRefusedError` for a malformed line or object.
+    """
     for index, unit in enumerate(block.units):
         try:
             check(json_exact.read_objects([unit]))
@@ -110,13 +113,13 @@ def find_row(file: InputFile, block: Block, check: Callable[[pa.RecordBatch], ob
 
 
 def refusal(file: InputFile, block: Block, index: int, reason: str) -> ImportRefusedError:
-    """The refusal of a file for one of the block's lines or objects."""
+    """The error for one of the block's lines or objects, by its index."""
     row = block.first + index
     return ImportRefusedError(f"{file.name}, {block.unit} {row}: {reason}.", row=row)
 
 
-def check_no_text(block: Block, numbers: pa.Schema) -> bool:
-    """Whether none of the columns' numbers is written as text; as decimals the reader takes both."""
+def has_no_quoted_numbers(block: Block, numbers: pa.Schema) -> bool:
+    """Whether none of the columns' numbers is in quotes; for decimal columns the reader accepts both."""
     try:
         _parse(block, numbers, others="ignore")
     except _UNPARSED:
@@ -129,29 +132,29 @@ def _is_safe(block: Block) -> bool:
     if text.lstrip()[:1] != b"{" or _NULL_LINE.search(text):
         return False
     lines = block.units if block.is_spread else _long_lines(text)
-    return not any(_deepest(line) > json_exact.DEEPEST for line in lines)
+    return not any(_nesting_depth(line) > json_exact.MAX_DEPTH for line in lines)
 
 
-def _is_sound(table: pa.Table, block: Block) -> bool:
-    """Whether the reader's lists are whole, which they are not where all values are null, and rows are objects."""
+def _is_valid(table: pa.Table, block: Block) -> bool:
+    """Whether the table is valid (lists with only nulls are not), and all its rows were objects."""
     try:
         table.validate()
     except pa.ArrowInvalid:
         return False
-    # A null may be on the line of an object.
-    return not _matches(block.text, _NULL_BEHIND)
+    # A null can follow an object on the same line.
+    return not _matches(block.text, _NULL_AFTER)
 
 
 def _matches(text: bytes, pattern: str) -> bool:
-    """Whether the pattern is found, by RE2: many times faster than Python in long texts."""
+    """Whether the pattern occurs in the text; uses RE2, which is much faster than Python's `re` for long texts."""
     data = pa.py_buffer(text)
     ends = pa.array([0, data.size], pa.int64()).buffers()[1]
-    whole = pa.Array.from_buffers(pa.large_binary(), 1, [None, ends, data])
-    return bool(pc.match_substring_regex(whole, pattern)[0].as_py())
+    array = pa.Array.from_buffers(pa.large_binary(), 1, [None, ends, data])
+    return bool(pc.match_substring_regex(array, pattern)[0].as_py())
 
 
 def _long_lines(text: bytes) -> Iterator[bytes]:
-    """The lines of more than 2000 bytes, found by leaps of so many."""
+    """The lines of more than 2000 bytes; shorter ones are skipped in steps of 2000 bytes."""
     at = 0
     while at + _LONG_LINE < len(text):
         end = text.rfind(b"\n", at, at + _LONG_LINE)
@@ -162,8 +165,9 @@ def _long_lines(text: bytes) -> Iterator[bytes]:
         at = end + 1
 
 
-def _deepest(line: bytes) -> int:
-    if line.count(b"{") + line.count(b"[") <= json_exact.DEEPEST:
+def _nesting_depth(line: bytes) -> int:
+    """The nesting depth of a line; 0 if it has too few brackets to exceed the limit."""
+    if line.count(b"{") + line.count(b"[") <= json_exact.MAX_DEPTH:
         return 0
     depth = deepest = 0
     for match in _BRACKETS.finditer(line):
@@ -186,7 +190,7 @@ def _parse(block: Block, schema: pa.Schema | None, *, others: str = "infer") -> 
 
 
 def _exact_hint(kind: pa.DataType) -> pa.DataType | None:
-    """None where values that come may be of any kind."""
+    """The type to parse a column of this kind exactly; None to let the reader infer it."""
     if pa.types.is_struct(kind):
         return pa.struct([one.with_type(inner) for one in fields_of(kind) if (inner := _exact_hint(one.type))])
     if pa.types.is_list(kind):
@@ -199,15 +203,15 @@ def _exact_hint(kind: pa.DataType) -> pa.DataType | None:
     return pa.string() if pa.types.is_timestamp(kind) else kind
 
 
-def _is_as_told(schema: Iterable[pa.Field], hints: Iterable[pa.Field]) -> bool:
-    """Whether the reader has made no number inexact, and no timestamp of text, where it was told nothing."""
-    told = {field.name: field.type for field in hints}
-    return all(_is_clean(field.type, told.get(field.name)) for field in schema)
+def _follows_hints(schema: Iterable[pa.Field], hints: Iterable[pa.Field]) -> bool:
+    """Whether the reader inferred no floating-point and no timestamp type for fields without a hint."""
+    hinted = {field.name: field.type for field in hints}
+    return all(_follows_hint(field.type, hinted.get(field.name)) for field in schema)
 
 
-def _is_clean(kind: pa.DataType, hint: pa.DataType | None) -> bool:
+def _follows_hint(kind: pa.DataType, hint: pa.DataType | None) -> bool:
     if pa.types.is_struct(kind) and hint is not None:
-        return _is_as_told(fields_of(kind), fields_of(hint))
+        return _follows_hints(fields_of(kind), fields_of(hint))
     if pa.types.is_list(kind):
-        return _is_clean(kind.value_type, None if hint is None else hint.value_type)
+        return _follows_hint(kind.value_type, None if hint is None else hint.value_type)
     return kind == hint or not any_leaf(kind, lambda one: pa.types.is_floating(one) or pa.types.is_timestamp(one))

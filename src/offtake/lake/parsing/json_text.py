@@ -1,4 +1,4 @@
-"""NDJSON and JSON documents: what kinds of values their columns hold, and their rows."""
+"""NDJSON and JSON documents: inferring the types of their columns, and reading their rows."""
 
 import contextlib
 from collections.abc import Callable, Iterator
@@ -14,7 +14,7 @@ from offtake.lake.parsing.ahead import map_ahead
 from offtake.lake.parsing.files import InputFile
 from offtake.lake.parsing.json_blocks import Block, blocks_of
 from offtake.lake.parsing.kinds import (
-    MOST_FIELDS,
+    MAX_FIELDS,
     KindConflictError,
     Path,
     count_fields,
@@ -28,25 +28,25 @@ from offtake.lake.parsing.numbers import EXACT, NumberStats, leaf_arrays, number
 from offtake.lake.parsing.rows import Rows
 
 _BEYOND_LONG: Final = 2**63
-Judge = Callable[[pa.Schema], object]
-"""Raises `KindConflictError` for kinds of values that the dataset's columns do not take."""
+KindCheck = Callable[[pa.Schema], object]
+"""Raises `KindConflictError` for kinds of values that the dataset's columns do not accept."""
 
 
 @dataclass
 class JsonProfile:
-    """What files of JSON hold: `kinds` has a field a column, `numbers` what is known of its numbers, by path.
+    """Statistics of JSON files' columns. `kinds`: one field per column; `numbers`: number statistics by path.
 
-    `floats`: the columns that are floats in the dataset, of which it must be known whether numbers fit.
+    `floats`: the dataset's float columns, for which the statistics must say whether the numbers fit a float.
     """
 
-    judge: Judge
+    check_kinds: KindCheck
     floats: frozenset[Path] = frozenset()
     kinds: pa.Schema = field(default_factory=lambda: pa.schema([]))
     numbers: dict[Path, NumberStats] = field(default_factory=dict)
     rows: int = 0
 
     def observe(self, file: InputFile) -> None:
-        """Add a file. Raises `ImportRefusedError` naming line and column."""
+        """Read a file into the statistics. Raises `ImportRefusedError` naming line and column."""
         kinds = self.kinds
 
         def read(block: Block) -> pa.RecordBatch:
@@ -54,7 +54,7 @@ class JsonProfile:
             if block.first == 1:
                 json_reader.check_width(file, block)
             batch = json_reader.read_block(file, block, json_reader.exact_hints(kinds))
-            if any(map(_is_unclear, _numbers_in(batch).values())):
+            if any(map(_may_be_whole, _numbers_in(batch).values())):
                 batch = json_reader.read_exactly(file, block)
             with contextlib.suppress(KindConflictError):  # `_add` raises it, naming the line
                 kinds = pa.schema(merge_fields(kinds, batch.schema))
@@ -68,49 +68,51 @@ class JsonProfile:
         try:
             self.merge(batch)
         except KindConflictError as error:
-            # Found again line by line: each is merged as the block was.
-            again = JsonProfile(self.judge, self.floats, self.kinds, dict(self.numbers))
-            index = json_reader.find_row(file, block, again.merge)
+            # Merging the block again line by line finds the faulty line.
+            profile = JsonProfile(self.check_kinds, self.floats, self.kinds, dict(self.numbers))
+            index = json_reader.find_row(file, block, profile.merge)
             raise json_reader.refusal(file, block, index, str(error)) from None
 
     def merge(self, batch: pa.RecordBatch) -> None:
-        """Add rows. Raises `KindConflictError` naming the column."""
+        """Merge rows into the statistics. Raises `KindConflictError` naming the column."""
         kinds = pa.schema(merge_fields(self.kinds, batch.schema))
-        if count_fields(pa.struct(list(kinds))) > MOST_FIELDS:
+        if count_fields(pa.struct(list(kinds))) > MAX_FIELDS:
             raise KindConflictError(json_reader.TOO_WIDE)
-        self.judge(kinds)
+        self.check_kinds(kinds)
         for path, values in _numbers_in(batch).items():
             stats = number_stats(values, self.numbers.get(path), floats=path in self.floats)
             if stats is not None:
                 if stats.type() is None:
-                    raise KindConflictError(f"column {name_of(path)} holds numbers of more than 38 digits together")
+                    raise KindConflictError(
+                        f"column {name_of(path)} has numbers that together need more than 38 digits"
+                    )
                 self.numbers[path] = stats
         self.kinds = kinds
 
 
 def rows_of(file: InputFile, schema: pa.Schema, profile: JsonProfile) -> Iterator[Rows]:
-    """The rows of a file that was observed, read so that making them fit `schema` changes no value.
+    """The rows of an observed file, in types that can be cast to `schema` without changing a value.
 
     Raises `ImportRefusedError` naming line and column.
     """
     hints = _hints_for(schema, profile.numbers)
-    strict = _written_as_numbers(hints, profile.numbers)
+    strict = _number_columns(hints, profile.numbers)
 
     def read(block: Block) -> tuple[pa.RecordBatch, bool]:
         batch = json_reader.read_block(file, block, hints)
         try:
-            # Where numbers were expected, the reader took text for numbers when the file was observed.
+            # While the file was observed, the reader accepted quoted numbers in number columns.
             merge_fields(profile.kinds, batch.schema)
-            return batch, not len(strict) or json_reader.check_no_text(block, strict)
+            return batch, not len(strict) or json_reader.has_no_quoted_numbers(block, strict)
         except KindConflictError:
             return batch, False
 
     for block, (batch, is_strict) in map_ahead(read, blocks_of(file)):
         if not is_strict:
-            again = JsonProfile(lambda _: None, kinds=profile.kinds)
-            index = json_reader.find_row(file, block, again.merge)
-            raise json_reader.refusal(file, block, index, "a number is written as text, in quotes")
-        yield Rows(batch, partial(_place, block))
+            checker = JsonProfile(lambda _: None, kinds=profile.kinds)
+            index = json_reader.find_row(file, block, checker.merge)
+            raise json_reader.refusal(file, block, index, "a number is in quotes; remove them")
+        yield Rows(batch, partial(_position, block))
 
 
 def _numbers_in(batch: pa.RecordBatch) -> dict[Path, pa.Array]:
@@ -125,8 +127,8 @@ def _numbers_in(batch: pa.RecordBatch) -> dict[Path, pa.Array]:
     return found
 
 
-def _is_unclear(values: pa.Array) -> bool:
-    """Whether only the text tells that the numbers are whole: decimals are read for those beyond 64 bits too."""
+def _may_be_whole(values: pa.Array) -> bool:
+    """Whether the decimals may be whole numbers beyond 64 bits, which the reader parses to decimals, too."""
     if values.type != EXACT:
         return False
     ends = pc.min_max(values).as_py()
@@ -136,13 +138,13 @@ def _is_unclear(values: pa.Array) -> bool:
     return stats is not None and stats.scale == 0
 
 
-def _place(block: Block, row: int) -> tuple[str, int]:
-    """The line or object that a row of the block is of."""
+def _position(block: Block, row: int) -> tuple[str, int]:
+    """The position of a row of the block: "line" or "object", and its number from 1."""
     return block.unit, block.first + (row if block.unit == "object" else json_exact.line_of(block.text, row))
 
 
 def _hints_for(schema: pa.Schema, numbers: dict[Path, NumberStats]) -> pa.Schema:
-    """What the reader is told for rows under `schema`. It tells the fields of maps itself."""
+    """The reader's schema for rows that are cast to `schema`. Maps are left out: the reader infers their fields."""
 
     def hint(kind: pa.DataType, path: Path) -> pa.DataType:
         stats = numbers.get(path)
@@ -156,12 +158,12 @@ def _hints_for(schema: pa.Schema, numbers: dict[Path, NumberStats]) -> pa.Schema
         is_text = is_text or pa.types.is_fixed_size_binary(kind) or isinstance(kind, pa.UuidType)
         return pa.string() if is_text else kind
 
-    made = (one.with_type(map_leaves(one.type, hint, (one.name,))) for one in schema)
-    return pa.schema([one for one in map(_without_nulls, made) if one is not None])
+    hints = (one.with_type(map_leaves(one.type, hint, (one.name,))) for one in schema)
+    return pa.schema([one for one in map(_without_nulls, hints) if one is not None])
 
 
 def _without_nulls(field: pa.Field) -> pa.Field | None:
-    """The field as far as it is told of: not of maps, nor of what has held nulls only."""
+    """The field without null types and maps; None if nothing is left."""
     kind = field.type
     if pa.types.is_null(kind) or pa.types.is_map(kind):
         return None
@@ -174,16 +176,16 @@ def _without_nulls(field: pa.Field) -> pa.Field | None:
     return field
 
 
-def _written_as_numbers(hints: pa.Schema, numbers: dict[Path, NumberStats]) -> pa.Schema:
-    """Of the columns that are read as decimals those that hold numbers, as such: as decimals text is taken for one."""
+def _number_columns(hints: pa.Schema, numbers: dict[Path, NumberStats]) -> pa.Schema:
+    """The decimal columns in `hints` that have numbers, as doubles: so the reader refuses quoted numbers in them."""
 
     def strict(kind: pa.DataType, path: Path) -> pa.DataType:
         return pa.float64() if pa.types.is_decimal(kind) and path in numbers else pa.null()
 
-    made = (one.with_type(map_leaves(one.type, strict, (one.name,))) for one in hints)
-    return pa.schema([one for one in map(_without_nulls, made) if one is not None and not _is_bare(one.type)])
+    columns = (one.with_type(map_leaves(one.type, strict, (one.name,))) for one in hints)
+    return pa.schema([one for one in map(_without_nulls, columns) if one is not None and not _has_no_leaves(one.type)])
 
 
-def _is_bare(kind: pa.DataType) -> bool:
-    """Whether the type has no single values."""
-    return bool(pa.types.is_nested(kind)) and all(_is_bare(field.type) for field in fields_of(kind))
+def _has_no_leaves(kind: pa.DataType) -> bool:
+    """Whether the type has no primitive values at any depth."""
+    return bool(pa.types.is_nested(kind)) and all(_has_no_leaves(field.type) for field in fields_of(kind))

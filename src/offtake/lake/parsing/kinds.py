@@ -1,7 +1,7 @@
-"""What kinds of values the text of JSON holds, as an Arrow schema, and how kinds of several blocks and files combine.
+"""Kinds: the types of JSON values as Arrow types, and how the kinds of several blocks and files are merged.
 
-Of numbers a kind says only which type reads them all exactly; `numbers.NumberStats` has the rest.
-A null type, or a struct without fields, says nothing yet.
+The kind of numbers is a type that holds all of them exactly; `numbers.NumberStats` has more. A null type, or a struct
+without fields, means unknown.
 """
 
 from collections.abc import Callable, Iterable
@@ -12,25 +12,25 @@ import pyarrow as pa
 from offtake.lake.parsing.numbers import EXACT, WHOLE
 
 Path = tuple[str, ...]
-"""Where a column or a nested value is: names of fields, `[]` for a list's elements, `{}` for a map's values."""
+"""The path of a column or nested value: field names, `[]` for a list's elements, `{}` for a map's values."""
 ELEMENT = "[]"
-MOST_FIELDS: Final = 10_000
+MAX_FIELDS: Final = 10_000
 VALUE = "{}"
 
 
 class KindConflictError(Exception):
-    """Values of kinds that no column holds together; the message names the column and both kinds."""
+    """Kinds of values that cannot be in one column; the message names the column and both kinds."""
 
 
 def name_of(path: Path) -> str:
-    """The path as users read it: `order.items[].price`."""
-    made = ""
+    """The path for messages: `order.items[].price`."""
+    name = ""
     for step in path:
         if step in (ELEMENT, VALUE):
-            made += "[]" if step == ELEMENT else ".value"
+            name += "[]" if step == ELEMENT else ".value"
         else:
-            made += f".{step}" if made else step
-    return made
+            name += f".{step}" if name else step
+    return name
 
 
 def fields_of(kind: Any) -> list[pa.Field]:  # noqa: ANN401 - a struct type; pyarrow has no stubs
@@ -39,13 +39,13 @@ def fields_of(kind: Any) -> list[pa.Field]:  # noqa: ANN401 - a struct type; pya
 
 
 def is_list(kind: pa.DataType) -> bool:
-    """Whether the type is a list, also of a fixed or large size."""
+    """Whether the type is a list, large list or fixed-size list."""
     tests = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
     return any(test(kind) for test in tests)
 
 
 def map_leaves(kind: pa.DataType, change: Callable[[pa.DataType, Path], pa.DataType], path: Path = ()) -> pa.DataType:
-    """The type with each type of single values changed; maps are single values here."""
+    """The type with `change` applied to each leaf type; maps count as leaves."""
     if pa.types.is_struct(kind):
         return pa.struct([one.with_type(map_leaves(one.type, change, (*path, one.name))) for one in fields_of(kind)])
     if pa.types.is_list(kind):
@@ -54,26 +54,26 @@ def map_leaves(kind: pa.DataType, change: Callable[[pa.DataType, Path], pa.DataT
 
 
 def any_leaf(kind: pa.DataType, test: Callable[[pa.DataType], bool]) -> bool:
-    """Whether a type of single values within the type passes the test; keys and values of maps count."""
+    """Whether any leaf type passes the test; the keys and values of maps count as leaves."""
     if pa.types.is_nested(kind):
         return any(any_leaf(field.type, test) for field in fields_of(kind))
     return test(kind)
 
 
 def depth_of(kind: pa.DataType) -> int:
-    """How many levels of nesting the type has; 0 for a single value."""
+    """The number of nesting levels; 0 for a primitive type."""
     if not pa.types.is_nested(kind):
         return 0
     return 1 + max((depth_of(field.type) for field in fields_of(kind)), default=0)
 
 
 def count_fields(kind: pa.DataType) -> int:
-    """How many fields the type has, those of nested types too."""
+    """The number of fields of the type, at all depths."""
     return sum(1 + count_fields(one.type) for one in fields_of(kind)) if pa.types.is_nested(kind) else 0
 
 
 def merge_kinds(one: pa.DataType, other: pa.DataType, path: Path = ()) -> pa.DataType:
-    """The kind of a column that holds values of both. Raises `KindConflictError`."""
+    """The kind of a column with values of both kinds. Raises `KindConflictError`."""
     if one == other or pa.types.is_null(other):
         return one
     if pa.types.is_null(one):
@@ -84,29 +84,29 @@ def merge_kinds(one: pa.DataType, other: pa.DataType, path: Path = ()) -> pa.Dat
         return pa.list_(pa.field("element", merge_kinds(one.value_type, other.value_type, (*path, ELEMENT))))
     if is_number(one) and is_number(other):
         return max(one, other, key=_NUMBERS.index)
-    raise KindConflictError(f"column {name_of(path)} holds {word_for(one)} and {word_for(other)}")
+    raise KindConflictError(f"column {name_of(path)} has both {word_for(one)} and {word_for(other)}")
 
 
 def merge_fields(one: Iterable[pa.Field], other: Iterable[pa.Field], path: Path = ()) -> list[pa.Field]:
-    """The fields of both; those that only the second has come last."""
-    made = {field.name: field.type for field in one}
+    """The fields of both; fields that only the second has are last."""
+    merged = {field.name: field.type for field in one}
     for field in other:
-        known = made.get(field.name, pa.null())
-        made[field.name] = merge_kinds(known, field.type, (*path, field.name))
-    return [pa.field(name, kind) for name, kind in made.items()]
+        kind = merged.get(field.name, pa.null())
+        merged[field.name] = merge_kinds(kind, field.type, (*path, field.name))
+    return [pa.field(name, kind) for name, kind in merged.items()]
 
 
 _NUMBERS: Final = (pa.int64(), WHOLE, EXACT, pa.float64())
-"""Kinds of numbers: each holds those before it, but for doubles, which hold what no decimal does."""
+"""Kinds of numbers, narrowest first. Doubles are last: they hold numbers that no decimal holds."""
 
 
 def is_number(kind: pa.DataType) -> bool:
-    """Whether the kind is one of numbers."""
+    """Whether the kind is numeric."""
     return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind))
 
 
 def word_for(kind: pa.DataType) -> str:
-    """What JSON calls values of a kind."""
+    """The word for values of a kind in messages."""
     if is_number(kind):
         return "numbers"
     if pa.types.is_string(kind):

@@ -1,4 +1,4 @@
-"""How files are to be read. One declaration for the command line, the API's `inputFormat` and the parsers."""
+"""Options for parsing files, shared by the command line, the API's `inputFormat` and the parsers."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -7,19 +7,19 @@ from typing import Literal
 import pyarrow as pa
 
 Nanoseconds = Literal["text", "truncate", "refuse"]
-"""What becomes of times with more than six digits of a second, which Iceberg's tables cannot hold as times.
+"""How to import times with a precision finer than microseconds, which Iceberg's time types cannot hold.
 
-`text` keeps the column as text with all nine digits, `truncate` cuts them to microseconds, `refuse` refuses the file.
+`text`: import the column as text with all nine digits; `truncate`: to microseconds; `refuse`: refuse the file.
 """
 
 
 @dataclass(frozen=True)
 class CsvOptions:
-    """How a CSV file is written.
+    """The format of a CSV file.
 
-    `delimiter` None: recognised from the file, one of comma, semicolon, tab and `|`. `quote` None: quote characters
-    are ordinary text. `null`: the word that stands for no value, next to the empty unquoted field. `charset` None:
-    UTF-8, or what a byte order mark says; else a Python codec's name.
+    `delimiter` None: detected, one of comma, semicolon, tab and `|`. `quote` None: quote characters are ordinary text.
+    `null`: the text for null, in addition to the empty unquoted field. `charset`: a Python codec's name; None: by the
+    byte order mark, else UTF-8.
     """
 
     delimiter: str | None = None
@@ -32,7 +32,7 @@ class CsvOptions:
 
 @dataclass(frozen=True)
 class ParseOptions:
-    """`types`: the Arrow types of columns that the user declared, by name."""
+    """Parsing options. `types`: Arrow types that the user declared for columns, by name."""
 
     csv: CsvOptions = CsvOptions()
     types: Mapping[str, pa.DataType] = field(default_factory=dict)

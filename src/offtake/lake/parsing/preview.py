@@ -1,4 +1,4 @@
-"""The first rows of a file."""
+"""Previews: the first rows of a file."""
 
 from collections.abc import Iterator
 from typing import Final
@@ -18,9 +18,9 @@ _MOST_BYTES: Final = 8 * 1024 * 1024
 
 
 def preview(file: InputFile, options: ParseOptions, rows: int) -> pa.Table:
-    """The file's first rows, at most so many, and no more than 8 MiB of them; reads no more than a block.
+    """The first rows of the file, at most `rows` and 8 MiB. Reads one block at most; CSV columns are text.
 
-    CSV is text. Raises `ImportRefusedError`, for a first row that is larger too.
+    Raises `ImportRefusedError`, also when the first row is larger than 8 MiB.
     """
     if file.is_empty:
         return pa.table({})
@@ -33,15 +33,15 @@ def preview(file: InputFile, options: ParseOptions, rows: int) -> pa.Table:
         table = table.slice(0, len(table) // 2)
     if len(first) and not len(table):
         raise ImportRefusedError(
-            f"{file.name}, row 1: it is larger than {_MOST_BYTES} bytes; there is no preview of it."
+            f"{file.name}, row 1: the row is larger than {_MOST_BYTES} bytes, so it cannot be previewed."
         )
     return table
 
 
 def _plain(rows: pa.RecordBatch) -> pa.RecordBatch:
-    """The rows with the values themselves, where they are kept apart: a dictionary hides their size.
+    """The rows with decoded dictionaries, because a dictionary hides the size of the values.
 
-    Other columns are left alone: Arrow's cast of a list of nulls to its own type makes one with too few values.
+    Other columns stay unchanged: Arrow's cast of a list of nulls to its own type returns too few values.
     """
     columns = [one.dictionary_decode() if pa.types.is_dictionary(one.type) else one for one in rows.columns]
     return pa.RecordBatch.from_arrays(columns, names=rows.schema.names)

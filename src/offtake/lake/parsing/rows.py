@@ -1,4 +1,4 @@
-"""Rows as they come out of a file, before they are made to fit the dataset."""
+"""Rows as read from a file, before they are cast to the dataset's columns."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,12 +8,12 @@ import pyarrow as pa
 
 @dataclass(frozen=True)
 class Rows:
-    """Some rows, and where each is in its file: what it is counted by (line, row, object) and its number, from 1."""
+    """Rows of a file. `position`: from a row's index, its unit ("line", "row" or "object") and number, from 1."""
 
     batch: pa.RecordBatch
-    place: Callable[[int], tuple[str, int]]
+    position: Callable[[int], tuple[str, int]]
 
     @staticmethod
-    def numbered(batch: pa.RecordBatch, done: int) -> "Rows":
-        """Rows that are counted as such, after `done` others."""
+    def after(batch: pa.RecordBatch, done: int) -> "Rows":
+        """Rows with row numbers, after `done` earlier rows of the file."""
         return Rows(batch, lambda index: ("row", done + index + 1))

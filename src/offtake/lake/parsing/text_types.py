@@ -1,4 +1,4 @@
-"""Which type a column of text has: one that writes every value back with the same characters, else text."""
+"""Type inference for text columns: a type that exports every value with the same characters, else text."""
 
 import io
 import re
@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 Candidate = Literal["bool", "int", "decimal", "double", "date", "timestamp", "timestamptz"]
 
-_ROUGH: Final[dict[Candidate, re.Pattern[str]]] = {
+_PATTERNS: Final[dict[Candidate, re.Pattern[str]]] = {
     "bool": re.compile("true|false"),
     "int": re.compile("-?[0-9]{1,19}", re.ASCII),
     "decimal": re.compile(r"-?[0-9]{1,38}(\.[0-9]{1,38})?"),
@@ -22,12 +22,12 @@ _ROUGH: Final[dict[Candidate, re.Pattern[str]]] = {
     "timestamp": re.compile("[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]+"),
     "timestamptz": re.compile("[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]+Z"),
 }
-"""Patterns that all values of a type match, and some others do."""
+"""Necessary patterns: all values of a type match, but so may other text."""
 _SAMPLE: Final = 8
 _SHORT: Final = 18
 _LONG: Final = 38
 _LARGE: Final = 1e18
-"""Of larger doubles arrow-rs writes some with more digits than they need; exports shorten them."""
+"""arrow-rs writes some larger doubles with more digits than needed; exports shorten them."""
 _DAY: Final = 86_400
 _FIRST_DAY: Final = date.min.toordinal() - date(1970, 1, 1).toordinal()
 _LAST_DAY: Final = date.max.toordinal() - date(1970, 1, 1).toordinal()
@@ -37,15 +37,15 @@ _INSTANT: Final = rf"^[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}T[0-9]{{2}}:[0-9]{{2}}:[0-
 
 @dataclass
 class TextColumn:
-    """The types that a column can still have, after the values that were observed."""
+    """The types that can hold all values observed so far."""
 
-    candidates: set[Candidate] = field(default_factory=lambda: set(_ROUGH))
+    candidates: set[Candidate] = field(default_factory=lambda: set(_PATTERNS))
     is_seen: bool = False
     scale: int | None = None
     digits: int = 0
 
     def observe(self, values: pa.Array) -> None:
-        """Rule out the types that do not hold the text of all of these values."""
+        """Rule out the types that do not hold all of these values exactly."""
         if self.is_seen and not self.candidates:
             return
         values = values.drop_null() if values.null_count else values
@@ -54,7 +54,7 @@ class TextColumn:
         self.is_seen = True
         sample = values[:_SAMPLE].to_pylist()
         for candidate in tuple(self.candidates):
-            if not all(map(_ROUGH[candidate].fullmatch, sample)):
+            if not all(map(_PATTERNS[candidate].fullmatch, sample)):
                 self.candidates.discard(candidate)
         self._observe_numbers(values)
         for candidate, holds in _TESTS.items():
@@ -62,7 +62,7 @@ class TextColumn:
                 self.candidates.discard(candidate)
 
     def observe_stored(self, values: pa.Array) -> None:
-        """Observe values of a table as the text that an export writes for them."""
+        """Observe a table's values as the text that an export writes for them."""
         kind = values.type
         if pa.types.is_string(kind):
             self.observe(values)
@@ -77,7 +77,7 @@ class TextColumn:
                 self.candidates.clear()
 
     def merge(self, other: "TextColumn") -> None:
-        """Rule out what another column of the same name has ruled out."""
+        """Rule out the types that another column of the same name has ruled out."""
         self.is_seen = self.is_seen or other.is_seen
         self.candidates &= other.candidates
         self.digits = max(self.digits, other.digits)
@@ -87,16 +87,16 @@ class TextColumn:
         self._check_digits()
 
     def type(self) -> pa.DataType:
-        """The column's type: null if no value was observed, text if nothing else holds all of them."""
+        """The column's type: null if no value was observed, string if no other type holds all of them."""
         if not self.is_seen:
             return pa.null()
-        found = next((candidate for candidate in _ROUGH if candidate in self.candidates), None)
+        found = next((candidate for candidate in _PATTERNS if candidate in self.candidates), None)
         if found == "decimal":
             return pa.decimal128(_SHORT if self.digits <= _SHORT else _LONG, self.scale or 0)
         return pa.string() if found is None else _TYPES[found]
 
     def _observe_numbers(self, values: pa.Array) -> None:
-        """Rule out int64 and decimals; both stay candidates as long as there are whole numbers only."""
+        """Rule out int64 and decimals; both stay candidates while all numbers are whole."""
         if "int" in self.candidates:
             digits = _count_int_digits(values)
             if digits is not None:
@@ -124,12 +124,12 @@ class TextColumn:
 
 
 def _count_int_digits(values: pa.Array) -> int | None:
-    """The most digits of values that are all canonical 64-bit integers, else None."""
+    """The maximum number of digits if all values are canonical 64-bit integers, else None."""
     try:
         numbers = values.cast(pa.int64())
     except pa.ArrowInvalid:
         return None
-    # Arrow takes leading zeros, -0 and hexadecimal digits, too; only canonical text comes back the same.
+    # Arrow also accepts leading zeros, -0 and hexadecimal digits; only canonical text survives the round trip.
     if not numbers.cast(pa.string()).equals(values):
         return None
     ends = pc.min_max(numbers).as_py()
@@ -137,14 +137,14 @@ def _count_int_digits(values: pa.Array) -> int | None:
 
 
 def _count_decimal_digits(values: pa.Array, scale: int) -> int | None:
-    """The most digits of values that are all canonical decimals of a scale, else None."""
+    """The maximum number of digits if all values are canonical decimals with this scale, else None."""
     fraction = rf"\.[0-9]{{{scale}}}" if scale else ""
     if not _all(pc.match_substring_regex(values, f"^-?(0|[1-9][0-9]*){fraction}$")):
         return None
     if _any(pc.match_substring_regex(values, r"^-[0.]*$")):
         # Decimals have no negative zero.
         return None
-    # A zero before the point takes no digit.
+    # A zero before the decimal point needs no digit of the precision.
     longest = pc.max(pc.binary_length(pc.ascii_ltrim(values, "-0"))).as_py()
     return max(int(longest) - (1 if scale else 0), 1)
 
@@ -154,7 +154,7 @@ def _are_booleans(values: pa.Array) -> bool:
 
 
 def _are_doubles(values: pa.Array) -> bool:
-    """Whether the encoder writes these characters; compared as one text, so that each value costs little."""
+    """Whether the encoder writes exactly this text; all values are compared as one text, which is fast."""
     try:
         numbers = values.cast(pa.float64())
     except pa.ArrowInvalid:
@@ -166,7 +166,7 @@ def _are_doubles(values: pa.Array) -> bool:
 
 
 def _are_dates(values: pa.Array) -> bool:
-    # Of the texts that Arrow takes for dates, those of ten characters are canonical.
+    # Of the texts that Arrow accepts as dates, those with ten characters are canonical.
     return _has_length(values, len("2026-03-01")) and _have_years(values) and _can_cast(values, pa.date32())
 
 
@@ -179,7 +179,7 @@ def _are_instants(kind: pa.DataType, end: str) -> Callable[[pa.Array], bool]:
 
 
 def _have_years(values: pa.Array) -> bool:
-    """Whether no date is in the year 0, which Arrow has and other calendars do not."""
+    """Whether no date is in the year 0, which Arrow supports and other systems do not."""
     return not _any(pc.starts_with(values, "0000"))
 
 
@@ -201,11 +201,14 @@ _TESTS: Final[dict[Candidate, Callable[[pa.Array], bool]]] = {
 
 
 def written_text(values: pa.Array) -> pa.Array:
-    """The text that the NDJSON encoder writes for values that are not text, without nulls and without quotes."""
+    """The text, without quotes, that the NDJSON encoder writes for values that are not text. Nulls are dropped.
+
+    Raises `pa.ArrowInvalid` for dates outside the years 1 to 9999.
+    """
     if pa.types.is_timestamp(values.type) and values.type.tz:
         values = values.cast(pa.timestamp(values.type.unit, "UTC"))
     if pa.types.is_floating(values.type):
-        # A float is written as the double of its shortest text.
+        # A float is written as the double with its shortest decimal form.
         values = values.filter(pc.is_finite(values)).cast(pa.string()).cast(pa.float64())
     values = values.drop_null()
     if not len(values):
@@ -213,13 +216,13 @@ def written_text(values: pa.Array) -> pa.Array:
     if pa.types.is_floating(values.type) and _any(pc.greater_equal(pc.abs(values), _LARGE)):
         return pa.array([_shortest(value) for value in values.to_pylist()], pa.string())
     if _is_beyond_calendar(values):
-        raise pa.ArrowInvalid("dates outside the years 1 to 9999 are not made text")
+        raise pa.ArrowInvalid("dates outside the years 1 to 9999 cannot be written as text")
     lines = _written_lines(values).decode().splitlines()
     return pa.array([line.removeprefix('{"x":').removesuffix("}").strip('"') for line in lines], pa.string())
 
 
 def _shortest(value: float) -> str:
-    """A double as exports write it."""
+    """A double as an export writes it."""
     if abs(value) < _LARGE:
         return str(written_text(pa.array([value]))[0])
     digits, _, exponent = repr(value).partition("e")
@@ -236,7 +239,7 @@ def _is_beyond_calendar(values: pa.Array) -> bool:
 
 
 def is_written_plainly(kind: pa.DataType) -> bool:
-    """Whether the encoder writes values of a type as the type map says, without a change before it."""
+    """Whether exports pass values of this type to the encoder without a conversion."""
     is_number = pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal128(kind)
     return bool(is_number or pa.types.is_boolean(kind) or pa.types.is_temporal(kind) or pa.types.is_null(kind))
 

@@ -1,4 +1,4 @@
-"""Text as values of a column's type, exactly."""
+"""Parsing text exactly as values of a column's type."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,27 +19,27 @@ _LONGEST: Final = len("2026-03-01T06:00:00.123456")
 
 @dataclass(frozen=True)
 class _Reader:
-    """How text is read as the types that match; `read` returns None, or fails, if a value does not fit."""
+    """Parses text for the types that match. `read` returns None, or raises `pa.ArrowInvalid`, for an invalid value."""
 
     matches: Callable[[pa.DataType], bool]
-    takes: str
+    allowed: str
     read: Callable[[pa.Array, pa.DataType, bool], pa.Array | None]
 
 
 def read_text(values: pa.Array, kind: pa.DataType, path: str, *, truncate: bool = False) -> pa.Array:
-    """Text read as a type; null stays null. `truncate` cuts times to microseconds instead of refusing more digits.
+    """Parse text as a type; null stays null. `truncate`: truncate times to microseconds instead of refusing them.
 
-    Raises `UnfitError` for the column `path` if a value is not exactly one of the type, or if no text is read as it.
+    Raises `SchemaMismatchError` for the column `path` if a value is not exactly of the type, or for unsupported types.
     """
     reader = next((one for one in _READERS if one.matches(kind)), None)
     if reader is None:
-        raise SchemaMismatchError(f"column {path} is of the type {kind}, which is not read from CSV")
+        raise SchemaMismatchError(f"column {path} has the type {kind}, which cannot be imported from text")
     try:
         found = reader.read(values, kind, truncate)
     except pa.ArrowInvalid:
         found = None
     if found is None:
-        raise SchemaMismatchError(f"column {path} takes {reader.takes.format(kind=kind)}")
+        raise SchemaMismatchError(f"column {path} must have {reader.allowed.format(kind=kind)}")
     return found
 
 
@@ -58,7 +58,7 @@ def _booleans(values: pa.Array, _kind: pa.DataType, _truncate: bool) -> pa.Array
 
 
 def _integers(values: pa.Array, kind: pa.DataType, _truncate: bool) -> pa.Array | None:
-    # Arrow takes leading zeros and hexadecimal digits, too; only canonical text comes back the same.
+    # Arrow also accepts leading zeros and hexadecimal digits; only canonical text survives the round trip.
     numbers = values.cast(kind)
     return numbers if numbers.cast(pa.string()).equals(values) else None
 
@@ -78,7 +78,7 @@ def _dates(values: pa.Array, kind: pa.DataType, _truncate: bool) -> pa.Array | N
 def _times(values: pa.Array, kind: pa.DataType, truncate: bool) -> pa.Array | None:
     if not _match(values, "[0-9]{2}:[0-9]{2}:[0-9]{2}" + (_ANY if truncate else _EXACT)):
         return None
-    # Arrow does not cast text to times of day.
+    # Arrow cannot cast text to times of day.
     instants = pc.binary_join_element_wise("1970-01-01T", _six_digits(values, 0), "")
     return instants.cast(pa.timestamp("us")).cast(pa.int64()).cast(pa.time64("us")).cast(kind)
 
@@ -92,7 +92,7 @@ def _instants(values: pa.Array, kind: pa.DataType, truncate: bool) -> pa.Array |
 
 
 def _six_digits(values: pa.Array, longest: int) -> pa.Array:
-    """Times with six digits of a second at most; texts of up to `longest` characters have no more."""
+    """Times truncated to microseconds; texts of up to `longest` characters are known to have no more digits."""
     if (pc.max(pc.binary_length(values)).as_py() or 0) <= longest:
         return values
     return pc.replace_substring_regex(values, r"(\.[0-9]{6})[0-9]+", r"\1")
@@ -121,9 +121,9 @@ def _is_instant(*, zoned: bool) -> Callable[[pa.DataType], bool]:
 _READERS: Final = (
     _Reader(pa.types.is_string, "text", _strings),
     _Reader(pa.types.is_null, "no values", _nulls),
-    _Reader(pa.types.is_boolean, "true and false", _booleans),
+    _Reader(pa.types.is_boolean, "true or false", _booleans),
     _Reader(_is_int, "whole numbers ({kind}) without leading zeros or plus signs", _integers),
-    _Reader(_is_float, "numbers that a {kind} holds to the last digit, without leading zeros or plus signs", _floats),
+    _Reader(_is_float, "numbers that a {kind} holds exactly, without leading zeros or plus signs", _floats),
     _Reader(pa.types.is_decimal128, "numbers that fit {kind}, without leading zeros or plus signs", _decimals),
     _Reader(pa.types.is_date32, "dates such as 2026-03-01", _dates),
     _Reader(pa.types.is_time64, "times such as 06:00:00.123456", _times),
