@@ -143,12 +143,12 @@ def _check_shown(deployed: Deployment, flow: str, capsys: pytest.CaptureFixture[
         assert main([*command, *where]) == 0
         line = next(line for line in capsys.readouterr().out.splitlines() if "waits since" in line)
         assert "could not be reached" in line
-        assert "next try 2026-03-01 12:00:0" in line
+        assert "next attempt 2026-03-01 12:00:0" in line
         assert "until 2026-03-02 12:00:00Z at most" in line
     assert main(["run", "list", *where]) == 0
     listed = capsys.readouterr().out
     assert "waiting" in listed
-    assert "NEXT TRY" in listed
+    assert "NEXT ATTEMPT" in listed
 
 
 def test_a_run_waits_until_shortly_before_the_next_slot_which_then_covers_the_same_rows(
