@@ -1,4 +1,4 @@
-"""The error types every room shares. An error says what happened, to which thing, and what to do about it."""
+"""Error types of all packages. A message says what happened, to which resource, and what to do about it."""
 
 import errno
 import os
@@ -7,16 +7,16 @@ from typing import Any, Final
 
 _EXHAUSTED: Final = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errno.EAGAIN)
 _NO_THREAD: Final = "can't start new thread"
-_NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
+_DISK_ERRORS: Final = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 
 
 class OfftakeError(Exception):
-    """A failure a person can act on; its text is one or two plain sentences without secrets."""
+    """A failure that a user or operator can act on; the text is one or two sentences, without secrets."""
 
 
 @dataclass(frozen=True)
 class FieldProblem:
-    """One thing wrong with one field of a request: `path` is a JSON pointer such as `/params/bucketName`."""
+    """One problem of one field of a request; `path` is a JSON pointer such as `/params/bucketName`."""
 
     path: str
     message: str
@@ -24,7 +24,7 @@ class FieldProblem:
 
 
 class InvalidInputError(OfftakeError):
-    """What a caller sent cannot be used; nothing was written. Carries every problem at once."""
+    """The caller's input is invalid; nothing was written. Contains all problems."""
 
     def __init__(self, problems: list[FieldProblem]) -> None:
         self.problems = problems
@@ -32,12 +32,12 @@ class InvalidInputError(OfftakeError):
 
 
 class DeliveryError(OfftakeError):
-    """A run, or one part of it, could not be carried out.
+    """A run, or one part of it, failed.
 
-    `code` is a run error code of the contract (`EXPORT-2001-403`, section 17.3), `transient` decides whether
-    it is tried again, `retry_after` is the wait in seconds that the other side asked for. `unreachable`: the
-    destination as a whole does not answer, so that other runs need not try. `window`: the seconds after which it is no
-    longer tried again; None for as long as the run may wait.
+    `code` is a run error code of the contract (`EXPORT-2001-403`, section 17.3). `transient`: a retry may succeed.
+    `retry_after`: the delay in seconds that the destination requests. `unreachable`: the whole destination does not
+    respond, so other runs do not try it. `window`: seconds during which it is retried; None: as long as the run may
+    wait.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class DeliveryError(OfftakeError):
         super().__init__(f"{message} {remedy}".strip())
 
     def __reduce__(self) -> tuple[object, ...]:
-        """Cross a process boundary whole: parts fail in worker processes."""
+        """Pickle all fields: parts fail in worker processes."""
         behaviour = {name: getattr(self, name) for name in _BEHAVIOUR}
         return (_delivery_error, (self.code, self.message, self.remedy, behaviour))
 
@@ -74,20 +74,20 @@ def _delivery_error(code: str, message: str, remedy: str, behaviour: dict[str, A
 
 
 class CancelledError(OfftakeError):
-    """The work was asked to stop; what it had begun is removed."""
+    """The work was cancelled; its unfinished files are removed."""
 
 
 class LeaseLostError(OfftakeError):
-    """Another worker holds the run now; nothing more may be written about it."""
+    """The lease has passed to another worker; this one must not write anything about the run any more."""
 
 
 def disk_error(error: OSError) -> str | None:
-    """What the disk says when it takes nothing more (`No space left on device`); None when the error is another."""
-    return os.strerror(error.errno) if error.errno in _NO_ROOM else None
+    """The message of an error of the disk (full, over quota, read-only, I/O error); None for other errors."""
+    return os.strerror(error.errno) if error.errno in _DISK_ERRORS else None
 
 
 def exhaustion(error: BaseException) -> str | None:
-    """What the machine has run out of (`Too many open files`), when that is what the error says; it passes."""
+    """The exhausted resource of a temporary error, such as `Too many open files`; None for other errors."""
     if isinstance(error, MemoryError):
         return "out of memory"
     if isinstance(error, RuntimeError) and _NO_THREAD in str(error):
