@@ -1,4 +1,4 @@
-"""Writes the pages that are made from code: `python docs/generate.py` (`make docs`). A test fails when they differ."""
+"""Generates pages of docs from code: `python docs/generate.py` (`make docs`). A test fails if they are outdated."""
 
 import json
 from collections.abc import Sequence
@@ -14,31 +14,31 @@ from offtake.settings import Settings
 
 ERRORS = """# Errors
 
-Every refusal names the field, what was wrong and what is allowed, and nothing was written. This page is made from the
-tables in `offtake.contract.problems` and `offtake.api.errors`.
+Every error names the field, what is wrong and what is allowed; nothing was written. This page is generated from
+`offtake.contract.problems` and `offtake.api.errors`.
 
-## Before any service
+## Authentication errors
 
-The body is `{{"error_code": …, "message": …}}`; the status is the code's first three digits.
+The body is `{{"error_code": …, "message": …}}`; the status is the first three digits of the code.
 
 {gateway}
 
-A body without a usable `Content-Type` is a 400 with the title `BadRequestError`.
+A body without a supported `Content-Type` is a 400 with the title `BadRequestError`.
 
-## Of the services
+## Errors of the services
 
 `type` ends in `<service>-<number>-<status>`. The services are FLOW (Flow Service and ad-hoc export), CATALOG, INGEST
 (batch ingestion), ACCESS (data access), ZONE (landing zone), SMS (sandboxes), ACL (access control), DATASET (labels of
-datasets) and AUDIT. `detail`,
-`report.detailed-message` and `errorMessage` hold the same sentence; `report.errors` has a path and a message for each
-field; `report.request-id` is the id of the request in the log. Numbers below 3000 are the contract's own.
+datasets) and AUDIT. `detail`, `report.detailed-message` and `errorMessage` contain the same message; `report.errors` has
+a path and a message for each field; `report.request-id` is the request's id in the log. Numbers below 3000 are defined by
+the contract.
 
 {codes}
 """
 SETTINGS = """# Settings
 
 Environment variables `OFFTAKE_…`, or the same names without the prefix in lower case in `offtake.toml`. This page is
-made from `offtake.settings`.
+generated from `offtake.settings`.
 
 {settings}
 """
@@ -52,8 +52,8 @@ DESTINATION = """# {name}
 | Flow spec | `{flow_spec_id}` ({flow_spec_name}) |
 | Largest file | {largest} |
 | Longest key | {longest} bytes |
-| While a file is being written | {visible} |
-| Files encrypted with a public key | {encryption} |
+| While a file is written | {visible} |
+| Encryption with a public key | {encryption} |
 {needs}
 ## Credentials
 
@@ -61,7 +61,7 @@ DESTINATION = """# {name}
 
 ## Parameters
 
-Of the target connection:
+In the target connection's `params`:
 
 {parameters}
 
@@ -75,22 +75,22 @@ Of the target connection:
 
     offtake connection test ID
 
-writes a small object where the account's target connections deliver to, reads it back, lists and removes it, and says
-which right is missing. With `OFFTAKE_CHECK_CONNECTIONS=true`, connections are tried when they are made, and refused
-when they cannot be delivered to. What goes wrong in a run stands in its `errors`: `EXPORT-2001-401` credentials
-refused, `EXPORT-2001-403` a right or a setting is wrong, `EXPORT-2002-404` the place does not exist,
-`EXPORT-2003-504` unreachable or overloaded (tried again).
+writes a small object where the account's target connections deliver to, reads it back, lists and deletes it, and names a
+missing permission. With `OFFTAKE_CHECK_CONNECTIONS=true`, connections are also tested when they are created, and refused
+if the test fails. Errors of a run are in its `errors`: `EXPORT-2001-401` credentials refused, `EXPORT-2001-403` a
+permission is missing or a setting is wrong, `EXPORT-2002-404` the bucket, container or folder does not exist,
+`EXPORT-2003-504` unreachable or overloaded (retried).
 
 ## Known limits
 
 {limits}
 
-This page is made from `offtake.destinations`.
+This page is generated from `offtake.destinations`.
 """
 
 
 def pages() -> dict[str, str]:
-    """Each page's name and text."""
+    """The name and text of each page."""
     gateway = _table(("Code", "Message"), [(f"`{code}`", message) for code, message in GATEWAY.items()])
     codes = [(f"{one.number}-{one.status}", one.title, one.when) for one in problems.codes()]
     settings = [
@@ -100,7 +100,7 @@ def pages() -> dict[str, str]:
     return {
         "errors.md": ERRORS.format(gateway=gateway, codes=_table(("Code", "Title", "When"), codes)),
         **{f"destinations/{_slug(one)}.md": _destination(one) for one in DESTINATIONS},
-        "settings.md": SETTINGS.format(settings=_table(("Variable", "Default", "What it does"), settings)),
+        "settings.md": SETTINGS.format(settings=_table(("Variable", "Default", "Meaning"), settings)),
     }
 
 
@@ -126,9 +126,9 @@ def _destination(destination: Destination) -> str:
         spec_id=destination.connection_spec_id,
         flow_spec_id=destination.flow_spec_id,
         flow_spec_name=destination.flow_spec_name,
-        largest=f"{can.largest_object / 1024**3:.0f} GiB" if can.largest_object else "no limit of ours",
+        largest=f"{can.largest_object / 1024**3:.0f} GiB" if can.largest_object else "no limit",
         longest=can.longest_key,
-        visible="`.NAME.<random>.tmp` lies beside" if can.half_written_visible else "nothing is to be seen",
+        visible="`.NAME.<random>.tmp` exists" if can.half_written_visible else "no file is visible",
         encryption="yes" if destination.encryption else "no",
         needs="".join(f"\nNeeds `offtake[{extra}]`.\n" for extra in sorted(drivers)),
         credentials="\n\n".join([AUTH, *methods]) if methods else "None.",
@@ -138,18 +138,18 @@ def _destination(destination: Destination) -> str:
     )
 
 
-AUTH = "A member of the body of `POST /connections`, one of these:"
+AUTH = "The member `auth` of the body of `POST /connections`, one of:"
 
 
 def _auth(method: dict[str, Any]) -> str:
-    """The base connection's `auth`, with the parameters that are required."""
+    """The base connection's `auth` with its required parameters."""
     params = dict.fromkeys(method["spec"]["required"], "…")
     return f'"auth": {json.dumps({"specName": method["name"], "params": params}, ensure_ascii=False)}'
 
 
 def _params(properties: dict[str, dict[str, str]], required: list[str]) -> str:
     rows = [(f"`{key}`", "yes" if key in required else "", _what(value)) for key, value in properties.items()]
-    return _table(("Key", "Required", "What it is"), rows)
+    return _table(("Key", "Required", "Meaning"), rows)
 
 
 def _what(schema_of: dict[str, str]) -> str:

@@ -10,6 +10,7 @@ from typing import Any, Final
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from offtake.deployment.backend import Backend
 from offtake.logs import request_id, same_line
 from offtake.store.write_turns import lock_wait
 
@@ -46,7 +47,8 @@ class RequestLogMiddleware:
         finally:
             if scope["method"] not in _READING and recorder.status < HTTPStatus.BAD_REQUEST:
                 # The request may have created work for the scheduler and the workers.
-                scope["app"].state.backend.database.bell.ring()
+                backend: Backend = scope["app"].state.backend
+                backend.database.wakeup.notify()
             _write(scope, recorder.status, time.perf_counter() - began)
             lock_wait.reset(reset_wait)
             request_id.reset(reset)
