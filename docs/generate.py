@@ -29,9 +29,9 @@ A body without a supported `Content-Type` is a 400 with the title `BadRequestErr
 
 `type` ends in `<service>-<number>-<status>`. The services are FLOW (Flow Service and ad-hoc export), CATALOG, INGEST
 (batch ingestion), ACCESS (data access), ZONE (landing zone), SMS (sandboxes), ACL (access control), DATASET (labels of
-datasets) and AUDIT. `detail`, `report.detailed-message` and `errorMessage` contain the same message; `report.errors` has
-a path and a message for each field; `report.request-id` is the request's id in the log. Numbers below 3000 are defined by
-the contract.
+datasets) and AUDIT. `detail`, `report.detailed-message` and `errorMessage` contain the same message; `report.errors`
+has a path and a message for each field; `report.request-id` is the request's id in the log. Numbers below 3000 are
+defined by the contract.
 
 {codes}
 """
@@ -75,9 +75,9 @@ In the target connection's `params`:
 
     offtake connection test ID
 
-writes a small object where the account's target connections deliver to, reads it back, lists and deletes it, and names a
-missing permission. With `OFFTAKE_CHECK_CONNECTIONS=true`, connections are also tested when they are created, and refused
-if the test fails. Errors of a run are in its `errors`: `EXPORT-2001-401` credentials refused, `EXPORT-2001-403` a
+writes a small object where the account's target connections deliver to, reads it back, lists and deletes it, and names
+a missing permission. With `OFFTAKE_CHECK_CONNECTIONS=true`, connections are also tested when they are created, and
+refused if the test fails. Errors of a run are in its `errors`: `EXPORT-2001-401` credentials refused, `EXPORT-2001-403` a
 permission is missing or a setting is wrong, `EXPORT-2002-404` the bucket, container or folder does not exist,
 `EXPORT-2003-504` unreachable or overloaded (retried).
 
