@@ -77,9 +77,9 @@ In the target connection's `params`:
 
 writes a small object where the account's target connections deliver to, reads it back, lists and deletes it, and names
 a missing permission. With `OFFTAKE_CHECK_CONNECTIONS=true`, connections are also tested when they are created, and
-refused if the test fails. Errors of a run are in its `errors`: `EXPORT-2001-401` credentials refused, `EXPORT-2001-403` a
-permission is missing or a setting is wrong, `EXPORT-2002-404` the bucket, container or folder does not exist,
-`EXPORT-2003-504` unreachable or overloaded (retried).
+refused if the test fails. Errors of a run are in its `errors`: `EXPORT-2001-401` credentials refused,
+`EXPORT-2001-403` a permission is missing or a setting is wrong, `EXPORT-2002-404` the bucket, container or folder does
+not exist, `EXPORT-2003-504` unreachable or overloaded (retried).
 
 ## Known limits
 

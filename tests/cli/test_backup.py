@@ -100,7 +100,7 @@ def test_a_deployment_comes_back_and_goes_on(
     assert done.returncode == 0, done.stderr
     assert "Deliveries after 20" in done.stdout
     zone = data_dir / "landing-zone"
-    assert f"bring those that are still to be collected to {zone}" in done.stdout.replace("\n", " ")
+    assert f"copy those that are still to be collected to {zone}" in done.stdout.replace("\n", " ")
     assert stat.S_IMODE((data_dir / "vault.key").stat().st_mode) == 0o600
     assert sorted(path.name for path in data_dir.iterdir() if "restore" in path.name) == []
     shutil.copytree(tmp_path / "before" / "landing-zone", data_dir / "landing-zone")

@@ -108,7 +108,7 @@ def show_(name: Name, sandbox: InSandbox = None, data_dir: DataDir = None, json:
         return
     size = f"{found.rows:,} rows, {found.files} files, {output.size(found.bytes)}"
     output.console.print(f"{row.name} ({row.id}): {size}", markup=False)
-    evolves = "in batches are added" if row.evolves else "in batches are refused, except with --evolve"
+    evolves = "in batches are added" if row.evolves else "are refused, except in batches with --evolve"
     output.console.print(f"new columns {evolves}", markup=False)
     output.table(("FIELD", "TYPE", "REQUIRED"), [(one.name, one.type, one.required) for one in found.fields], "")
     snapshots = [(one.snapshot_id, one.operation, output.instant(one.timestamp_ms)) for one in found.snapshots]
