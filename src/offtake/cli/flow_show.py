@@ -60,7 +60,7 @@ def _lines(row: Flow, live: Run | None, owed: list[Owed], now: int) -> list[str]
     if live is not None:
         wait = wait_of(live)
         lines.append(f"run {live.id} {'waits ' + wait_sentence(wait) if wait else 'is ' + live.status}")
-    return lines + [f"owed: {describe(one)}; {remedy(row)}" for one in owed]
+    return lines + [f"undelivered: {describe(one)}; {remedy(row)}" for one in owed]
 
 
 def _schedule_lines(row: Flow, now: int) -> list[str]:

@@ -89,7 +89,7 @@ def show_(run: RunId, sandbox: InSandbox = None, data_dir: DataDir = None, json:
     if row.manifest and row.completed_at:
         output.console.print(f"manifest: {row.manifest['key']}", markup=False)
     for one in owed:
-        output.console.print(f"owed: {describe(one)}{_since(one.since_ms)}; {then}", markup=False)
+        output.console.print(f"undelivered: {describe(one)}{_since(one.since_ms)}; {then}", markup=False)
     if left:
         output.console.print(attempts.describe(left), markup=False)
     for warning in row.warnings:
