@@ -25,7 +25,7 @@ import psutil
 
 from offtake.destinations import schema, sftp
 from offtake.destinations.base import SandboxLocation
-from offtake.destinations.zones import LocalZones
+from offtake.destinations.landing_zone.folder import FolderZones
 from tests.ssh_server import SshServer, sshd
 
 CIPHER: Final = "aes128-gcm@openssh.com"
@@ -126,11 +126,11 @@ def ours(port: int, key: Path, file: Path) -> None:
     location = {"datasetFileType": "JSON", "compression": "GZIP", "remotePath": "out"}
     target = schema.parse_target_params(sftp.DESTINATION, location)
     sftp.open_sink(
-        credentials, target, SandboxLocation("bench", LocalZones(file.parent))
+        credentials, target, SandboxLocation("bench", FolderZones(file.parent))
     ).close()  # imports the library
 
     def upload() -> None:
-        sink = sftp.open_sink(credentials, target, SandboxLocation("bench", LocalZones(file.parent)))
+        sink = sftp.open_sink(credentials, target, SandboxLocation("bench", FolderZones(file.parent)))
         sink.put(NAME, chunks(file))
         sink.close()
 

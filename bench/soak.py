@@ -78,7 +78,11 @@ class Place:
     def opened(self, clock: Clock | None = None) -> Iterator[Backend]:
         """The deployment, by its own clock or another."""
         settings = Settings(
-            data_dir=self.folder, database_url=self.database_url, lease_seconds=LEASE_SECONDS, processes=1, part_rows=50
+            data_dir=self.folder,
+            database_url=self.database_url,
+            lease_seconds=LEASE_SECONDS,
+            export_processes=1,
+            part_rows=50,
         )
         backend = open_backend(settings, clock or self.clock)
         try:

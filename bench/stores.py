@@ -152,13 +152,13 @@ def ours(
     from offtake.destinations import schema
     from offtake.destinations.base import SandboxLocation
     from offtake.destinations.egress import Network
-    from offtake.destinations.zones import LocalZones
+    from offtake.destinations.landing_zone.folder import FolderZones
 
     credentials = schema.parse_credentials(destination, method, auth)
     location = {"datasetFileType": "JSON", "compression": "GZIP", "path": "out", **place}
     params = schema.parse_target_params(destination, location)
     certificates = Path(ca_file).read_bytes() if ca_file else None
-    site = SandboxLocation("bench", LocalZones(file.parent), network=Network(certificates=certificates))
+    site = SandboxLocation("bench", FolderZones(file.parent), network=Network(certificates=certificates))
     sink = destination.open(credentials, params, site)
     timed(lambda: sink.put(NAME, chunks(file)))
 

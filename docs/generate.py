@@ -10,12 +10,13 @@ from offtake.contract import problems
 from offtake.destinations import schema
 from offtake.destinations.base import Destination
 from offtake.destinations.registry import DESTINATIONS
+from offtake.errors import DELIVERY_CODES
 from offtake.settings import Settings
 
 ERRORS = """# Errors
 
 Every error names the field, what is wrong and what is allowed; nothing was written. This page is generated from
-`offtake.contract.problems` and `offtake.api.errors`.
+`offtake.contract.problems`, `offtake.api.errors` and `offtake.errors`.
 
 ## Authentication errors
 
@@ -34,6 +35,14 @@ has a path and a message for each field; `report.request-id` is the request's id
 defined by the contract.
 
 {codes}
+
+## Errors of runs
+
+The `errors` and warnings of a run, and the response to `GET /connections/ID/test`, have these codes. *Retried*: the run
+waits and is retried until shortly before the flow's next slot ([reliability](reliability.md)); other errors fail the
+run immediately. The text of an error may be more specific about both.
+
+{runs}
 """
 SETTINGS = """# Settings
 
@@ -50,9 +59,7 @@ DESTINATION = """# {name}
 |---|---|
 | Connection spec | `{spec_id}`, version `1.0` |
 | Flow spec | `{flow_spec_id}` ({flow_spec_name}) |
-| Largest file | {largest} |
 | Longest key | {longest} bytes |
-| While a file is written | {visible} |
 | Encryption with a public key | {encryption} |
 {needs}
 ## Credentials
@@ -93,12 +100,17 @@ def pages() -> dict[str, str]:
     """The name and text of each page."""
     gateway = _table(("Code", "Message"), [(f"`{code}`", message) for code, message in GATEWAY.items()])
     codes = [(f"{one.number}-{one.status}", one.title, one.when) for one in problems.codes()]
+    runs = [(f"`{one.code}`", one.meaning, "yes" if one.transient else "no", one.remedy) for one in DELIVERY_CODES]
     settings = [
         (f"`OFFTAKE_{name.upper()}`", _default(name), (field.description or "").replace("|", "\\|"))
         for name, field in Settings.model_fields.items()
     ]
     return {
-        "errors.md": ERRORS.format(gateway=gateway, codes=_table(("Code", "Title", "When"), codes)),
+        "errors.md": ERRORS.format(
+            gateway=gateway,
+            codes=_table(("Code", "Title", "When"), codes),
+            runs=_table(("Code", "Meaning", "Retried", "What to do"), runs),
+        ),
         **{f"destinations/{_slug(one)}.md": _destination(one) for one in DESTINATIONS},
         "settings.md": SETTINGS.format(settings=_table(("Variable", "Default", "Meaning"), settings)),
     }
@@ -109,7 +121,7 @@ def _slug(destination: Destination) -> str:
 
 
 def _destination(destination: Destination) -> str:
-    guide, can, spec = destination.guide, destination.capabilities, schema.connection_spec(destination)
+    guide, spec = destination.guide, schema.connection_spec(destination)
     drivers = {one.extra for one in (destination.driver,) if one}
     methods = [
         f"### {method['name']}\n\n"
@@ -126,9 +138,7 @@ def _destination(destination: Destination) -> str:
         spec_id=destination.connection_spec_id,
         flow_spec_id=destination.flow_spec_id,
         flow_spec_name=destination.flow_spec_name,
-        largest=f"{can.largest_object / 1024**3:.0f} GiB" if can.largest_object else "no limit",
-        longest=can.longest_key,
-        visible="`.NAME.<random>.tmp` exists" if can.half_written_visible else "no file is visible",
+        longest=destination.longest_key,
         encryption="yes" if destination.encryption else "no",
         needs="".join(f"\nNeeds `offtake[{extra}]`.\n" for extra in sorted(drivers)),
         credentials="\n\n".join([AUTH, *methods]) if methods else "None.",

@@ -255,7 +255,7 @@ def deployment(folder: Path, clock: FakeClock, engine: Engine, **settings: Any) 
     admin = None
     if settings.keys().isdisjoint(_ELSEWHERE) and not folder.exists():
         admin = _begin(folder, clock.now_ms())
-    chosen = Settings(data_dir=folder, retry_wait_seconds=0.01, **settings)
+    chosen = Settings(data_dir=folder, retry_initial_delay_seconds=0.01, **settings)
     backend = open_backend(chosen, clock, LocalParsers.of)
     try:
         clients.create_organisation(backend.database, clock)

@@ -66,7 +66,9 @@ class Site:
 
     @contextmanager
     def opened(self, later_ms: int = 0) -> Iterator[Backend]:
-        settings = Settings(data_dir=self.folder, lease_seconds=LEASE_SECONDS, retry_wait_seconds=0.01, **self.settings)
+        settings = Settings(
+            data_dir=self.folder, lease_seconds=LEASE_SECONDS, retry_initial_delay_seconds=0.01, **self.settings
+        )
         backend = open_backend(settings, LateClock(self.later_ms + later_ms), LocalParsers.of)
         try:
             yield backend

@@ -66,7 +66,7 @@ def _floors(table: Table, count: int) -> float:
 
 def _warm(table: Table, workers: int) -> dict[str, Delivered]:
     """A run of each case by a server whose worker processes have started, on a table that is in memory."""
-    settings = {"OFFTAKE_PROCESSES": str(workers)} if workers else {}
+    settings = {"OFFTAKE_EXPORT_PROCESSES": str(workers)} if workers else {}
     found = {}
     with serving(table.folder, settings) as server:
         with delivering(server, table, *FORMATS[CASES[0]]):

@@ -1,4 +1,7 @@
-"""Error types of all packages. A message says what happened, to which resource, and what to do about it."""
+"""Error types of all packages, and the table of delivery errors.
+
+A message says what happened, to which resource, and what to do about it.
+"""
 
 import errno
 import os
@@ -31,46 +34,132 @@ class InvalidInputError(OfftakeError):
         super().__init__("; ".join(f"{problem.path}: {problem.message}" for problem in problems))
 
 
+@dataclass(frozen=True)
+class DeliveryCode:
+    """An error or warning code of runs (contract, section 17.3).
+
+    `transient`: whether the run is retried, by default. `remedy`: what the user should do, by default.
+    """
+
+    code: str
+    meaning: str
+    remedy: str
+    transient: bool = False
+
+
+CREDENTIALS_REFUSED: Final = DeliveryCode(
+    "EXPORT-2001-401", "the destination refuses the credentials", "Enter valid credentials in the base connection."
+)
+ACCESS_DENIED: Final = DeliveryCode(
+    "EXPORT-2001-403", "the destination denies a right, or a setting is wrong", "Grant the right that the error names."
+)
+PLACE_NOT_FOUND: Final = DeliveryCode(
+    "EXPORT-2002-404", "the bucket, container, folder or object does not exist", "Create it, or correct its name."
+)
+DESTINATION_UNAVAILABLE: Final = DeliveryCode(
+    "EXPORT-2003-504",
+    "the destination is unreachable, overloaded or does not answer as expected",
+    "Check the destination and the network; the export is retried.",
+    transient=True,
+)
+KEY_UNUSABLE: Final = DeliveryCode(
+    "EXPORT-2004-400", "files cannot be encrypted with the public key", "Enter another public key."
+)
+DATASET_FORBIDDEN: Final = DeliveryCode(
+    "EXPORT-1403-403",
+    "the user who last edited the flow no longer has access to the dataset",
+    "Grant view-datasets again, or have another user edit the flow.",
+)
+DATASET_GONE: Final = DeliveryCode(
+    "EXPORT-1404-404", "the dataset no longer exists", "Remove it from the flow's source connection."
+)
+SNAPSHOT_EXPIRED: Final = DeliveryCode(
+    "EXPORT-1410-410",
+    "the last delivered snapshot is not in the table's history; as a warning: everything is delivered again",
+    "Nothing: the next run exports in full.",
+)
+CANCELLED: Final = DeliveryCode(
+    "EXPORT-1499-400", "the run was cancelled", "Run the flow again when it should deliver."
+)
+EXPORT_FAILED: Final = DeliveryCode(
+    "EXPORT-1500-500",
+    "the data cannot be exported, or the server failed",
+    "Follow the error's text; the server's log has the details.",
+)
+SOURCE_UNAVAILABLE: Final = DeliveryCode(
+    "EXPORT-1503-503",
+    "the warehouse or its catalog is unreachable",
+    "Check that the warehouse and its catalog are reachable; the export is retried.",
+    transient=True,
+)
+VALUES_LEFT_OUT: Final = DeliveryCode(
+    "EXPORT-1200-200", "warning: values were left out or shortened, as the format cannot hold them", ""
+)
+FILES_KEPT: Final = DeliveryCode(
+    "EXPORT-1201-200", "warning: files of a failed or cancelled run stay delivered", "Nothing: the next run continues."
+)
+DELIVERY_CODES: Final = (
+    CREDENTIALS_REFUSED,
+    ACCESS_DENIED,
+    PLACE_NOT_FOUND,
+    DESTINATION_UNAVAILABLE,
+    KEY_UNUSABLE,
+    DATASET_FORBIDDEN,
+    DATASET_GONE,
+    SNAPSHOT_EXPIRED,
+    CANCELLED,
+    EXPORT_FAILED,
+    SOURCE_UNAVAILABLE,
+    VALUES_LEFT_OUT,
+    FILES_KEPT,
+)
+
+
 class DeliveryError(OfftakeError):
     """A run, or one part of it, failed.
 
-    `code` is a run error code of the contract (`EXPORT-2001-403`, section 17.3). `transient`: a retry may succeed.
     `retry_after`: the delay in seconds that the destination requests. `unreachable`: the whole destination does not
-    respond, so other runs do not try it. `window`: seconds during which it is retried; None: as long as the run may
-    wait.
+    respond, so other runs do not try it. `window`: seconds during which the run is retried; None: as long as the run
+    may wait.
     """
 
     def __init__(
         self,
-        code: str,
+        kind: DeliveryCode,
         message: str,
-        remedy: str,
+        remedy: str | None = None,
         *,
-        transient: bool = False,
+        transient: bool | None = None,
         retry_after: float | None = None,
         unreachable: bool = False,
         window: float | None = None,
     ) -> None:
-        self.code = code
+        """`remedy` and `transient`: as the table has them, unless given."""
+        self.kind = kind
         self.message = message
-        self.remedy = remedy
-        self.transient = transient
+        self.remedy = kind.remedy if remedy is None else remedy
+        self.transient = kind.transient if transient is None else transient
         self.retry_after = retry_after
         self.unreachable = unreachable
         self.window = window
-        super().__init__(f"{message} {remedy}".strip())
+        super().__init__(f"{message} {self.remedy}".strip())
+
+    @property
+    def code(self) -> str:
+        """The contract's code, such as `EXPORT-2001-403`."""
+        return self.kind.code
 
     def __reduce__(self) -> tuple[object, ...]:
         """Pickle all fields: parts fail in worker processes."""
         behaviour = {name: getattr(self, name) for name in _BEHAVIOUR}
-        return (_delivery_error, (self.code, self.message, self.remedy, behaviour))
+        return (_delivery_error, (self.kind, self.message, self.remedy, behaviour))
 
 
 _BEHAVIOUR: Final = ("transient", "retry_after", "unreachable", "window")
 
 
-def _delivery_error(code: str, message: str, remedy: str, behaviour: dict[str, Any]) -> DeliveryError:
-    return DeliveryError(code, message, remedy, **behaviour)
+def _delivery_error(kind: DeliveryCode, message: str, remedy: str, behaviour: dict[str, Any]) -> DeliveryError:
+    return DeliveryError(kind, message, remedy, **behaviour)
 
 
 class CancelledError(OfftakeError):

@@ -1,12 +1,15 @@
 """One typed settings object: `OFFTAKE_*` variables, then `offtake.toml`, then defaults that need nothing installed."""
 
+import logging
 import os
+from collections.abc import Callable
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
-from typing import Annotated, Final, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 from urllib.parse import quote
 
 from pydantic import BeforeValidator, Field, SecretStr, field_validator
+from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
     NoDecode,
@@ -17,6 +20,25 @@ from pydantic_settings import (
 
 HOUR_INTERVALS: Final = frozenset({1, 3, 6, 8, 9, 12, 24})
 """Every 1, 3, 6, 8 or 12 hours is what the vendor's UI offers, 9 what its API tutorial has; 24 is the same as daily."""
+RENAMED: Final = {
+    "default_end_months": "default_schedule_months",
+    "disable_failing": "disable_flow_after_alert",
+    "failures_told": "failure_alert_threshold",
+    "landing_zone_days": "landing_zone_retention_days",
+    "part_attempts": "part_max_attempts",
+    "patience_seconds": "read_timeout_seconds",
+    "processes": "export_processes",
+    "recurring_full": "allow_daily_full_export",
+    "retry_wait_seconds": "retry_initial_delay_seconds",
+    "run_retries": "run_max_retries",
+    "runs_of_any_flow": "allow_run_for_any_flow",
+    "uploads": "upload_dir",
+}
+"""Names that settings had before version 0.1.0, and their present names. Both are accepted; the present name wins."""
+
+_log = logging.getLogger(__name__)
+
+_PREFIX: Final = "OFFTAKE_"
 _CUT_OFF: Final = frozenset("#?\t\r\n")
 
 
@@ -34,22 +56,58 @@ def _networks(value: object) -> object:
     return tuple(ip_network(one.strip()) for one in value.split(",") if one.strip())
 
 
+def _with_present_names(values: dict[str, Any], spell: Callable[[str], str]) -> dict[str, Any]:
+    """The values by the present names of their settings; each earlier name is a warning in the log."""
+    for old in values.keys() & RENAMED.keys():
+        _log.warning("The setting %s is now called %s; the old name still works.", spell(old), spell(RENAMED[old]))
+    earlier = {RENAMED[name]: value for name, value in values.items() if name in RENAMED}
+    return earlier | {name: value for name, value in values.items() if name not in RENAMED}
+
+
+def _variable(name: str) -> str:
+    return f"{_PREFIX}{name.upper()}"
+
+
+class _RenamedVariables(PydanticBaseSettingsSource):
+    """Environment variables by the names that they had before."""
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        """Nothing by field: the source is read as a whole."""
+        del field
+        return None, field_name, False
+
+    def __call__(self) -> dict[str, Any]:
+        found = {name.upper(): value for name, value in os.environ.items()}
+        earlier = {name: found[_variable(name)] for name in RENAMED if _variable(name) in found}
+        return _with_present_names(earlier, _variable)
+
+
+class _SettingsFile(TomlConfigSettingsSource):
+    """`offtake.toml` in the working directory."""
+
+    def __call__(self) -> dict[str, Any]:
+        return _with_present_names(super().__call__(), str)
+
+
 Networks = Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode, BeforeValidator(_networks)]
 
 
 class Settings(BaseSettings):
-    """Everything a deployment can choose. Sizes are bytes, durations seconds."""
+    """The settings of a deployment. Sizes are bytes, durations seconds."""
 
     model_config = SettingsConfigDict(
-        env_prefix="OFFTAKE_", toml_file="offtake.toml", extra="forbid", hide_input_in_errors=True
+        env_prefix=_PREFIX, toml_file="offtake.toml", extra="forbid", hide_input_in_errors=True
     )
 
-    data_dir: Path = Field(default=Path("offtake-data"), description="Where the embedded defaults keep everything.")
+    data_dir: Path = Field(
+        default=Path("offtake-data"),
+        description="Folder of the embedded defaults: store, catalog, warehouse, uploads, landing zone and keys.",
+    )
     readers_group: str | None = Field(
         default=None,
-        description="Name or number of a group of this machine whose members may read the warehouse and the landing "
-        "zone where these are folders, with what is in them when the server starts; nobody else reads anything. "
-        "Folders outside of the data directory stay open to a group that is taken away again. Default: no group.",
+        description="Name or number of a group of this machine. Its members may read the warehouse and the landing "
+        "zone, where these are folders, and the files in them; no other user can read any file. When the setting is "
+        "removed, folders outside of the data directory stay readable by the group. Default: no group.",
     )
     database_url: str | None = Field(
         default=None, description="SQLAlchemy URL of the store; default: SQLite in the data directory."
@@ -61,137 +119,143 @@ class Settings(BaseSettings):
     )
     warehouse: str | None = Field(
         default=None,
-        description="Where Iceberg data files live: a path or a `file:` URI, taken literally, so that a relative path "
-        "means another folder wherever a command is started; default: a folder of the data directory.",
+        description="Folder of Iceberg data files: a path or a `file:` URI, taken literally. A relative path depends "
+        "on the working directory of each command. Default: a folder of the data directory.",
     )
     landing_zone: Annotated[str | None, BeforeValidator(_text)] = Field(
         default=None,
-        description="Where the Data Landing Zone is: a folder, `azure://` (followed by what the names of its "
-        "containers begin with, if by anything), or `s3://bucket/prefix`. Default: a folder of the data directory.",
+        description="Place of the Data Landing Zone: a folder, `azure://` with an optional prefix of its containers' "
+        "names, or `s3://bucket/prefix`. Default: a folder of the data directory.",
     )
     landing_zone_connection_string: SecretStr | None = Field(
-        default=None, description="Connection string, with its account key, of the account for `azure://`."
+        default=None, description="Connection string, with account key, of the storage account for `azure://`."
     )
     landing_zone_endpoint: str | None = Field(
-        default=None, description="URL of the compatible store that has the bucket of `s3://`; default: Amazon S3."
+        default=None, description="URL of the S3-compatible store of `s3://`; default: Amazon S3."
     )
     landing_zone_region: str | None = Field(
         default=None, description="Region of the bucket of `s3://`; default: us-east-1."
     )
     landing_zone_role: str | None = Field(
         default=None,
-        description="ARN of the role, for `s3://`, of which those who collect files get sessions that are limited to "
-        "one zone and to reading.",
+        description="ARN of a role, for `s3://`. Consumers get temporary sessions of it that can only read one zone.",
     )
-    landing_zone_days: int = Field(
-        default=7, ge=0, le=36_500, description="Days until a file of the Data Landing Zone is deleted; 0 keeps all."
+    landing_zone_retention_days: int = Field(
+        default=7, ge=0, le=36_500, description="Days after which a file of the Data Landing Zone is deleted; 0: never."
     )
     landing_zone_credential_seconds: int = Field(
         default=90 * 86_400,
         ge=600,
         le=36_500 * 86_400,
-        description="How long credentials of the Data Landing Zone live, in seconds; for `azure://` 3600 at most, for "
-        "`s3://` 900 to 3600.",
+        description="Lifetime of credentials of the Data Landing Zone, in seconds; at most 3600 for `azure://`, 900 to "
+        "3600 for `s3://`.",
     )
     vault_key: SecretStr | None = Field(
         default=None,
-        description="Base64 of 32 bytes that encrypt stored credentials; default: the file `vault.key` (mode 0600) "
-        "in the data directory, made at first start.",
+        description="Key that encrypts stored credentials: base64 of 32 bytes. Default: the file `vault.key` (mode "
+        "0600) in the data directory, created at the first start.",
     )
     vault_old_keys: SecretStr | None = Field(
-        default=None, description="Earlier values of `vault_key`, with commas; they only open what they sealed."
+        default=None, description="Earlier values of `vault_key`, separated by commas; used for decryption only."
     )
-    processes: int = Field(
+    export_processes: int = Field(
         default_factory=lambda: min(os.cpu_count() or 1, 8),
         ge=1,
         le=64,
-        description="Worker processes for parts.",
+        description="Worker processes that write parts.",
     )
     part_bytes: int = Field(
-        default=128 * 1024 * 1024, ge=1, description="Bytes of source files that make one delivered file, at most."
+        default=128 * 1024 * 1024, ge=1, description="Largest number of bytes of source files per delivered file."
     )
     part_rows: int = Field(
         default=524_288,
         ge=1,
-        description="Rows of a dataset that make one delivered file, at most; the default is eight of our row groups.",
+        description="Largest number of rows per delivered file; the default is eight row groups as Offtake writes "
+        "them.",
     )
     json_gzip_level: int | None = Field(
         default=None,
         ge=1,
         le=9,
-        description="How hard JSON files are compressed, from 1 (fastest) to 9 (smallest); left out: 2.",
+        description="Compression level of gzipped JSON files, from 1 (fastest) to 9 (smallest); default: 2.",
     )
     json_gzip_members: Literal["single", "many"] = Field(
         default="single",
-        description="`single`: a JSON file is one gzip member, which every reader reads whole. `many`: one for each "
-        "2 MiB of text, for consumers that read on after the first; takes less CPU from level 5 on.",
+        description="`single`: a JSON file is one gzip member, which every reader reads completely. `many`: one member "
+        "per 2 MiB of text, for consumers that read multi-member files; needs less CPU from level 5 on.",
     )
     parquet_gzip_level: int | None = Field(
         default=None,
         ge=1,
         le=9,
-        description="How hard pages of gzipped Parquet files are compressed, from 1 (fastest) to 9 (smallest); left "
-        "out: 1.",
+        description="Compression level of pages of gzipped Parquet files, from 1 (fastest) to 9 (smallest); default: "
+        "1.",
     )
     lease_seconds: float = Field(
-        default=30, gt=0, description="How long a silent worker keeps its run before another may take it."
+        default=30,
+        gt=0,
+        description="Lease of a run, in seconds: a worker without heartbeat loses its run after that time.",
     )
     retry_window_seconds: float = Field(
         default=86_400,
         ge=0,
-        description="How long a run waits for its destination or its source where no slot follows: of one-time flows, "
-        "of the last slot, of disabled flows, and beside the schedule.",
+        description="How long a run waits for its destination or source, in seconds, when no slot follows: runs of "
+        "one-time and disabled flows, of the last slot, and on request.",
     )
     retry_margin_seconds: float = Field(
         default=300,
         ge=0,
-        description="How long before its flow's next slot a run that waits is given up; half of the time between two "
-        "slots at most.",
+        description="How long before the flow's next slot a waiting run fails, in seconds; at most half of the time "
+        "between two slots.",
     )
     retry_alert_seconds: float = Field(
-        default=900, ge=0, description="How long a run has waited when a warning in the log names it, once."
+        default=900, ge=0, description="Seconds of waiting after which a run is named in the log, once, as a warning."
     )
-    part_attempts: int | None = Field(
+    part_max_attempts: int | None = Field(
         default=None,
         ge=1,
         le=20,
-        description="Tries of one part, of the plan and of the manifest after transient failures, at most; empty for "
-        "as many as fit until the run is given up.",
+        description="Largest number of attempts at one part, at the plan and at the manifest; empty: no limit but the "
+        "run's window.",
     )
-    retry_wait_seconds: float = Field(
+    retry_initial_delay_seconds: float = Field(
         default=1,
         ge=0,
-        description="Wait before the second try; doubles with each further try, up to five minutes (where a "
-        "destination does not answer at all: grows by a third, up to one minute), and is cut by chance to between half "
-        "and all of it.",
+        description="Delay before the second attempt, in seconds. Exponential backoff with jitter: the delay doubles, "
+        "up to five minutes (grows by a third, up to one minute, when a destination does not answer at all), and a "
+        "random half of it is taken off.",
     )
-    run_retries: int | None = Field(
-        default=None, ge=0, description="Tries again of all of a run's parts together, at most; empty for no bound."
+    run_max_retries: int | None = Field(
+        default=None, ge=0, description="Largest number of retries for all parts of a run together; empty: no limit."
     )
-    failures_told: int = Field(
-        default=3, ge=1, description="Runs of a flow that fail one after another until it is told, once."
+    failure_alert_threshold: int = Field(
+        default=3, ge=1, description="Consecutive failed runs of a flow after which an alert is logged, once."
     )
-    disable_failing: bool = Field(default=False, description="Disable a flow when its failures are told.")
-    default_end_months: int | None = Field(
-        default=6, ge=1, description="Calendar months until a flow without `endTime` ends; empty for never."
+    disable_flow_after_alert: bool = Field(
+        default=False, description="Also disable the flow when that alert is logged."
+    )
+    default_schedule_months: int | None = Field(
+        default=6, ge=1, description="Calendar months after which a flow without `endTime` ends; empty: never."
     )
     hour_intervals: frozenset[int] = Field(
         default=HOUR_INTERVALS, description="Values of `interval` allowed with `timeUnit` hour."
     )
-    recurring_full: bool = Field(default=False, description="Allow DAILY_FULL_EXPORT with day/1.")
-    runs_of_any_flow: bool = Field(
-        default=False, description="Let POST /runs make runs of every enabled flow, not of one-time flows only."
+    allow_daily_full_export: bool = Field(
+        default=False, description="Allow DAILY_FULL_EXPORT with a schedule of one day."
+    )
+    allow_run_for_any_flow: bool = Field(
+        default=False, description="Let POST /runs start every enabled flow, not only one-time flows."
     )
     import_memory_bytes: int = Field(
         default=1024 * 1024 * 1024,
         ge=256 * 1024 * 1024,
-        description="Resident memory, in bytes, of the process that reads the files of a batch, at most; a batch that "
-        "takes more fails.",
+        description="Largest resident memory, in bytes, of the process that reads the files of a batch; a batch that "
+        "needs more fails.",
     )
     import_seconds: float = Field(
         default=120,
         gt=0,
-        description="How long the files of a batch may be read, beside a second for each 100 kB of them.",
+        description="Seconds within which the files of a batch must be read, plus one second per 100 kB.",
     )
     strict_sandbox_header: bool = Field(
         default=False,
@@ -199,28 +263,32 @@ class Settings(BaseSettings):
     )
     multi_user: bool | None = Field(
         default=None,
-        description="Whoever may call the API may not use this machine's own network: connections then reach public "
-        "addresses only. Left out: true when `offtake serve` listens on more than the loopback address.",
+        description="SSRF protection: connections of API users reach public addresses only, not this machine's "
+        "network. Default: true when `offtake serve` listens on more than the loopback address.",
     )
     check_connections: bool = Field(
         default=False,
-        description="Try base and target connections when they are made: a small object is written and removed, "
-        "and what cannot be delivered to is refused.",
+        description="Test base and target connections when they are created: a small object is written and removed. A "
+        "connection that fails the test is refused.",
     )
     egress_allow: Networks = Field(
-        default=(), description="Networks that connections may reach all the same, such as `10.2.0.0/16`, with commas."
+        default=(),
+        description="Allow-list: networks that stay reachable under `multi_user`, such as `10.2.0.0/16`, separated by "
+        "commas.",
     )
     egress_deny: Networks = Field(
-        default=(), description="Networks that connections never reach, with commas. Wins over `egress_allow`."
+        default=(),
+        description="Deny-list: networks that connections never reach, separated by commas. Wins over `egress_allow`.",
     )
-    patience_seconds: float = Field(
-        default=60, gt=0, description="How long a destination may say nothing before it is asked again."
+    read_timeout_seconds: float = Field(
+        default=60, gt=0, description="Read timeout of a destination, in seconds; after it, the request is retried."
     )
     ca_file: Path | None = Field(
-        default=None, description="PEM file of certificate authorities that are trusted beside the system's."
+        default=None, description="PEM file of certificate authorities that are trusted in addition to the system's."
     )
     oidc_issuer: str | None = Field(
-        default=None, description="URL of an OpenID Connect issuer whose tokens are accepted beside our own."
+        default=None,
+        description="URL of an OpenID Connect issuer whose tokens are accepted in addition to Offtake's own.",
     )
     oidc_audience: str | None = Field(default=None, description="The audience that the issuer's tokens must name.")
     oidc_client_claim: str = Field(
@@ -228,57 +296,60 @@ class Settings(BaseSettings):
     )
     trusted_proxies: Networks = Field(
         default=(),
-        description="Addresses or networks of proxies, with commas, whose `X-Forwarded-For` or `Forwarded` says who "
-        "calls, for limits and for the audit log, and whose `X-Forwarded-Proto` says how. Default: none.",
+        description="Addresses or networks of proxies, separated by commas. Their `X-Forwarded-For` or `Forwarded` "
+        "names the client's address, for limits and the audit log, and their `X-Forwarded-Proto` its scheme. "
+        "Default: none.",
     )
     open_connections: int | None = Field(
         default=None,
         ge=2,
-        description="Connections that are open at a time, at most; never more than half of the file descriptors that "
-        "the process may have. Default: that half, and 4096 at most.",
+        description="Largest number of open connections; never more than half of the process's limit of file "
+        "descriptors. Default: that half, at most 4096.",
     )
     open_connections_per_address: int = Field(
         default=512,
         ge=1,
-        description="Of these, from one address (of IPv6, from one /64). For a new one, the one that has carried no "
-        "request for the longest time is closed.",
+        description="Largest number of open connections from one address (for IPv6, from one /64). A further one "
+        "closes the connection that has been idle for the longest time.",
     )
     concurrent_requests: int | None = Field(
         default=None,
         ge=1,
-        description="Requests in flight at a time, at most; never more than half of the connections. More are a 503 "
-        "with `Retry-After`. Those without a token have half of the places. Default: that half, and 1024 at most.",
+        description="Largest number of requests in flight; never more than half of the connections. Further requests "
+        "get 503 with `Retry-After`. Requests without a token have half of the places. Default: that half, at most "
+        "1024.",
     )
     concurrent_requests_per_address: int = Field(
-        default=128, ge=1, description="Of these, from one address (of IPv6, from one /64)."
+        default=128, ge=1, description="Largest number of requests in flight from one address (for IPv6, from one /64)."
     )
     request_head_seconds: float = Field(
         default=10,
         gt=0,
-        description="How long a client may take to send the head of a request, from when it connects or begins it.",
+        description="Seconds within which a client must send the head of a request, from its connect or its first "
+        "byte.",
     )
     request_body_seconds: float = Field(
         default=30,
         gt=0,
-        description="How long the body of a request may stand still. One that moves may take as long as it likes.",
+        description="Idle timeout of a request's body, in seconds. A body that keeps arriving has no limit of time.",
     )
     sign_ins_per_minute: int = Field(
         default=10,
         ge=1,
-        description="Sign-ins with a wrong secret that one client id may have from one address in a minute, and, six "
-        "times as many, one address with all ids together.",
+        description="Rate limit: failed sign-ins per minute of one client id from one address. One address with all "
+        "ids together may fail six times as often.",
     )
-    uploads: Path | None = Field(
+    upload_dir: Path | None = Field(
         default=None,
-        description="Where files sent for batches wait; servers that share a database must share it too. "
+        description="Folder of files that were uploaded for batches; servers that share a database must share it. "
         "Default: a folder of the data directory.",
     )
     error_type_prefix: str = Field(
         default="https://ns.adobe.com/aep/errors/",
-        description="What precedes FLOW-<code>-<status> in an error's type.",
+        description="Prefix of FLOW-<code>-<status> in the `type` of an error.",
     )
 
-    @field_validator("default_end_months", "part_attempts", "run_retries", mode="before")
+    @field_validator("default_schedule_months", "part_max_attempts", "run_max_retries", mode="before")
     @classmethod
     def _empty_means_none(cls, value: object) -> object:
         return None if value == "" else value
@@ -292,9 +363,9 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """What is given directly wins over the environment, which wins over `offtake.toml`."""
+        """Arguments win over the environment, which wins over `offtake.toml`."""
         del dotenv_settings, file_secret_settings
-        return (init_settings, env_settings, TomlConfigSettingsSource(settings_cls))
+        return (init_settings, env_settings, _RenamedVariables(settings_cls), _SettingsFile(settings_cls))
 
     @classmethod
     def at(cls, data_dir: Path | None) -> Self:
@@ -338,4 +409,4 @@ class Settings(BaseSettings):
     @property
     def uploads_root(self) -> Path:
         """The folder with one folder per batch that is being sent."""
-        return self.uploads or self.data_dir / "uploads"
+        return self.upload_dir or self.data_dir / "uploads"

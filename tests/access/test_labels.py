@@ -12,7 +12,7 @@ from offtake.store.tables import Label
 
 def caller(*having: str) -> Caller:
     grants = Grants(frozenset(), frozenset(), frozenset(having))
-    return Caller("org", "org", "sandbox", "prod", "client", "account", "user", grants)
+    return Caller("org", "sandbox", "prod", "client", "account", "user", grants)
 
 
 @pytest.mark.parametrize(

@@ -283,7 +283,7 @@ def test_refreshing_is_in_the_audit_log(deployed: Deployment) -> None:
 def test_an_account_that_is_away_is_told(tmp_path: Path, engine: LocalEngine) -> None:
     port = free_port()
     away = AzureServer(f"http://127.0.0.1:{port}/{ACCOUNT}", port)
-    with azure_zones(away, tmp_path, engine, patience_seconds=1) as deployed:
+    with azure_zones(away, tmp_path, engine, read_timeout_seconds=1) as deployed:
         refusal = ask(deployed, "GET", "/credentials", 502)
         assert refusal["type"].endswith("ZONE-3502-502")
         assert str(port) in refusal["detail"]

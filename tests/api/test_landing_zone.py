@@ -47,7 +47,7 @@ def test_a_container_says_how_long_it_keeps_files(deployed: Deployment, query: s
 
 
 def test_the_days_are_a_setting(tmp_path: Any, clock: FakeClock, engine: LocalEngine) -> None:
-    with deployment(tmp_path, clock, engine, landing_zone_days=0) as deployed:
+    with deployment(tmp_path, clock, engine, landing_zone_retention_days=0) as deployed:
         assert ask(deployed, "GET", "?type=DLZ_DESTINATION")["containerTTL"] == "0"
 
 

@@ -19,7 +19,7 @@ S3 = "4fce964d-3f37-408f-9778-e597338a21ee"
 def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     """A server that carries a token of its own."""
     monkeypatch.setenv("AWS_SESSION_TOKEN", "OWN-SECRET")
-    with serving(tmp_path, patience_seconds=2) as opened:
+    with serving(tmp_path, read_timeout_seconds=2) as opened:
         yield opened
 
 

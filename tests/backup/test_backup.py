@@ -49,7 +49,7 @@ class Site:
             "OFFTAKE_DATA_DIR": str(self.folder),
             "OFFTAKE_WAREHOUSE": self.warehouse.as_uri(),
             "OFFTAKE_PART_BYTES": "1",
-            "OFFTAKE_PROCESSES": "1",
+            "OFFTAKE_EXPORT_PROCESSES": "1",
             "OFFTAKE_LEASE_SECONDS": "2",
         }
         return {**os.environ, **said, **({"OFFTAKE_DATABASE_URL": self.database_url} if self.database_url else {})}

@@ -100,7 +100,7 @@ def test_a_mistake_is_one_line_and_a_non_zero_exit(
 def test_settings_that_cannot_be_used_are_named(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("OFFTAKE_PROCESSES", "many")
+    monkeypatch.setenv("OFFTAKE_EXPORT_PROCESSES", "many")
     code, _, err = run(capsys, "dataset", "list", "--data-dir", str(tmp_path / "data"))
     assert code == 1
     assert "processes" in err

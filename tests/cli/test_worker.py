@@ -14,7 +14,7 @@ from tests.fake_clock import FakeClock
 from tests.scheduling.test_kill import run_of
 from tests.servers import await_port, free_port
 
-ENVIRONMENT = {**os.environ, "OFFTAKE_MULTI_USER": "false", "OFFTAKE_PROCESSES": "1"}
+ENVIRONMENT = {**os.environ, "OFFTAKE_MULTI_USER": "false", "OFFTAKE_EXPORT_PROCESSES": "1"}
 
 
 @pytest.fixture

@@ -14,11 +14,13 @@ import trustme
 from pydantic import SecretStr
 
 from offtake.destinations import schema
-from offtake.destinations.base import Destination, SandboxLocation, Sink
+from offtake.destinations.base import Destination, LandingZones, SandboxLocation, Sink
 from offtake.destinations.egress import Network
+from offtake.destinations.landing_zone.azure import AzureZones
+from offtake.destinations.landing_zone.folder import FolderZones
+from offtake.destinations.landing_zone.s3 import S3Zones
 from offtake.destinations.parameters import Params, TargetParams
 from offtake.destinations.registry import DESTINATIONS
-from offtake.destinations.zones import AzureZones, LocalZones, S3Zones, Zones
 from tests import azure_servers
 from tests.azure_servers import AzureServer, account_sas
 from tests.middlebox import Middlebox, middlebox
@@ -95,7 +97,7 @@ class Case:
     through: Callable[[int], dict[str, Any]] = lambda _port: {}
     """The change to `auth` that leads to a port of this machine instead of the server's."""
 
-    zones: Callable[[dict[str, Any], Network], Zones] | None = None
+    zones: Callable[[dict[str, Any], Network], LandingZones] | None = None
     """The landing zones that `auth` reaches, where the server holds the credentials itself."""
     loses_promises: bool = False
     """Whether the server does not allow for all that is promised."""
@@ -143,20 +145,20 @@ def landing_zone(tmp_path: Path) -> Case:
     return Case(
         by_name("Data Landing Zone"),
         {"path": "out"},
-        SandboxLocation("prod", LocalZones(root)),
+        SandboxLocation("prod", FolderZones(root)),
         lambda: _files(root / "prod"),
     )
 
 
 def landing_zone_in_azure(azure: AzureServer, tmp_path: Path) -> Case:
     prefix = f"z{uuid4().hex[:9]}"
-    container = AzureZones(SecretStr(""), prefix).container("an-organisation", "prod", "dlz_destination")
+    container = AzureZones(SecretStr(""), prefix).zone("an-organisation", "prod", "dlz_destination").container
     azure.make_container(container)
     account = azure_blob(azure, tmp_path)
     return Case(
         destination=by_name("Data Landing Zone"),
         location={"path": "out"},
-        site=SandboxLocation("prod", LocalZones(tmp_path), organisation="an-organisation"),
+        site=SandboxLocation("prod", FolderZones(tmp_path), organisation="an-organisation"),
         names=lambda: azure.names(container),
         auth=account.auth,
         wrong=account.wrong,
@@ -170,7 +172,7 @@ def landing_zone_in_s3(aws: Amazon, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     bucket = f"b{uuid4().hex}"
     aws.client("s3").create_bucket(Bucket=bucket)
 
-    def zones(auth: dict[str, Any], network: Network) -> Zones:
+    def zones(auth: dict[str, Any], network: Network) -> LandingZones:
         monkeypatch.setenv("AWS_ACCESS_KEY_ID", auth["s3AccessKey"])
         monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", auth["s3SecretKey"])
         role, network = "arn:aws:iam::123456789012:role/readers", _trusted(network)
@@ -179,7 +181,7 @@ def landing_zone_in_s3(aws: Amazon, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     return Case(
         destination=by_name("Data Landing Zone"),
         location={"path": "out"},
-        site=SandboxLocation("prod", LocalZones(tmp_path), organisation="an-organisation"),
+        site=SandboxLocation("prod", FolderZones(tmp_path), organisation="an-organisation"),
         names=lambda: [
             name.removeprefix("zone/an-organisation/prod/dlz-destination/")
             for name in _bucket(aws.client("s3"), bucket)
@@ -204,7 +206,7 @@ def amazon_s3(s3: S3Server, tmp_path: Path) -> Case:
     return Case(
         destination=by_name("Amazon S3"),
         location={"bucketName": bucket, "path": "out"},
-        site=SandboxLocation("prod", LocalZones(tmp_path)),
+        site=SandboxLocation("prod", FolderZones(tmp_path)),
         names=lambda: _bucket(s3.client(), bucket),
         method="Access Key",
         auth={"s3AccessKey": s3.access_key, "s3SecretKey": s3.secret_key, "endpointUrl": s3.endpoint},
@@ -224,7 +226,7 @@ def amazon_s3_by_role(aws: Amazon, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     return Case(
         destination=by_name("Amazon S3"),
         location={"bucketName": bucket, "path": "out"},
-        site=SandboxLocation("prod", LocalZones(tmp_path), organisation="an-organisation"),
+        site=SandboxLocation("prod", FolderZones(tmp_path), organisation="an-organisation"),
         names=lambda: _bucket(aws.client("s3"), bucket),
         method="Assumed Role",
         auth={"s3Role": aws.role(f"r{uuid4().hex}", ["s3:*"]), "endpointUrl": aws.endpoint},
@@ -237,7 +239,7 @@ def amazon_s3_by_role(aws: Amazon, tmp_path: Path, monkeypatch: pytest.MonkeyPat
 def google_cloud_storage(s3: S3Server, authority: trustme.CA, tmp_path: Path) -> Case:
     return replace(
         amazon_s3(s3, tmp_path),
-        site=SandboxLocation("prod", LocalZones(tmp_path), network=Network(certificates=authority.cert_pem.bytes())),
+        site=SandboxLocation("prod", FolderZones(tmp_path), network=Network(certificates=authority.cert_pem.bytes())),
         authority=authority,
         through=lambda port: {"endpointUrl": f"https://localhost:{port}"},
         destination=by_name("Google Cloud Storage"),
@@ -258,7 +260,7 @@ def azure_blob(azure: AzureServer, tmp_path: Path) -> Case:
     return Case(
         destination=by_name("Azure Blob Storage"),
         location={"container": container, "path": "out"},
-        site=SandboxLocation("prod", LocalZones(tmp_path)),
+        site=SandboxLocation("prod", FolderZones(tmp_path)),
         names=lambda: azure.names(container),
         method="ConnectionString",
         auth={"connectionString": azure.connection_string},
@@ -318,7 +320,7 @@ def azure_data_lake(server: AzureServer, authority: trustme.CA, tmp_path: Path) 
     return Case(
         destination=by_name("Azure Data Lake Gen2"),
         location={"path": "out"},
-        site=SandboxLocation("prod", LocalZones(tmp_path), network=Network(certificates=server.certificates)),
+        site=SandboxLocation("prod", FolderZones(tmp_path), network=Network(certificates=server.certificates)),
         names=lambda: [name.removeprefix("a folder/") for name in server.names(container)],
         method="Azure Service Principal Auth",
         auth={
@@ -342,7 +344,7 @@ def sftp(ssh: SshServer, tmp_path: Path, options: str = "", **auth: object) -> C
     return Case(
         destination=by_name("SFTP"),
         location={"remotePath": "out"},
-        site=SandboxLocation("prod", LocalZones(tmp_path)),
+        site=SandboxLocation("prod", FolderZones(tmp_path)),
         names=lambda: _files(server.root),
         method="SFTP with SSH Key",
         auth=server.params() | auth,

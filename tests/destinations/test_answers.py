@@ -10,8 +10,8 @@ from offtake.destinations import schema, sftp
 from offtake.destinations.base import SandboxLocation
 from offtake.destinations.drivers.http import is_answering
 from offtake.destinations.egress import Network
+from offtake.destinations.landing_zone.folder import FolderZones
 from offtake.destinations.registry import DESTINATIONS
-from offtake.destinations.zones import LocalZones
 from offtake.errors import DeliveryError
 from tests.middlebox import Middlebox, middlebox
 from tests.servers import free_port
@@ -59,7 +59,7 @@ def test_an_sftp_server_that_is_away_is_told_at_once(silent: int, kind: str, tmp
     port = silent if kind == "silent" else free_port()
     params = {"domain": "127.0.0.1", "port": port, "username": "u", "password": "p"}
     credentials = schema.parse_credentials(sftp.DESTINATION, "SFTP with Password", params)
-    site = SandboxLocation("prod", LocalZones(root=tmp_path), network=HASTY)  # type: ignore[arg-type] # unused here
+    site = SandboxLocation("prod", FolderZones(root=tmp_path), network=HASTY)  # type: ignore[arg-type] # unused here
     begun = time.monotonic()
     with pytest.raises(DeliveryError) as caught:
         sftp.answers(credentials, site)

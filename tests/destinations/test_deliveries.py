@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from offtake.destinations.zones import LocalZones
+from offtake.destinations.landing_zone.folder import FolderZones
 from offtake.engines.local import LocalEngine
 from tests.deployment import FLOW_SERVICE, WITH_MANIFEST, Deployment, deployment, flow_body, rows, source_body
 from tests.destinations.cases import Case
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.needs("another organisation")
 @pytest.fixture
 def delivering(case: Case, tmp_path: Path, clock: FakeClock) -> Iterator[Deployment]:
     """A deployment that can reach the case, with a worker that sees this test's environment."""
-    assert isinstance(case.site.zones, LocalZones)
+    assert isinstance(case.site.zones, FolderZones)
     settings: Json = {"landing_zone": case.site.zones.root}
     if case.site.network.certificates is not None:
         settings["ca_file"] = tmp_path / "ca.pem"

@@ -23,9 +23,10 @@ from offtake.destinations.base import SandboxLocation, Sink
 from offtake.destinations.drivers.aws_client import make_client
 from offtake.destinations.drivers.http import fetch_document, is_answering, retry_after_of_error, send
 from offtake.destinations.egress import Network
-from offtake.destinations.landing_zone import azure as azure_zone
 from offtake.destinations.landing_zone import s3 as s3_zone
-from offtake.destinations.zones import AzureZones, LocalZones, S3Zones
+from offtake.destinations.landing_zone.azure import AzureZone, AzureZones
+from offtake.destinations.landing_zone.folder import FolderZones
+from offtake.destinations.landing_zone.s3 import S3Zone, S3Zones
 from offtake.errors import DeliveryError
 from tests.destinations.cases import by_name
 from tests.redirects import REDIRECTS, WebServer, web_server
@@ -107,7 +108,7 @@ def opened(name: str, method: str | None, credentials: dict[str, Any], place: di
     destination = by_name(name)
     params = schema.parse_target_params(destination, FILE | place)
     given = schema.parse_credentials(destination, method, credentials) if method else None
-    sink: Sink = destination.open(given, params, SandboxLocation("prod", LocalZones(Path("/nowhere")), network=rules))
+    sink: Sink = destination.open(given, params, SandboxLocation("prod", FolderZones(Path("/nowhere")), network=rules))
     return sink
 
 
@@ -133,7 +134,7 @@ def azure_by_signature(origin: str, rules: Network) -> Sink:
 
 
 def azure_zone_sink(origin: str, rules: Network) -> Sink:
-    return azure_zone.open_container(azure_zones(origin, rules), "container")
+    return AzureZone(azure_zones(origin, rules), "container").open()
 
 
 def azure_zones(origin: str, rules: Network) -> AzureZones:
@@ -147,7 +148,7 @@ def s3_zones(origin: str, rules: Network) -> S3Zones:
 
 
 def s3_zone_sink(origin: str, rules: Network) -> Sink:
-    return s3_zone.open_folder(s3_zones(origin, rules), "folder")
+    return S3Zone(s3_zones(origin, rules), "folder").open()
 
 
 SINKS: Final = (s3, google, azure_by_key, azure_by_signature, azure_zone_sink, s3_zone_sink)
@@ -178,11 +179,9 @@ REQUESTS: Final[dict[str, Callable[[str, Network], object]]] = {
     "a document": lambda origin, rules: fetch_document(origin, rules, largest=1000, seconds=5),
     "the vendor's client of S3": vendors_client("s3"),
     "the vendor's client of a token service": vendors_client("sts"),
-    "the zone's container": lambda origin, rules: azure_zone.make_container(azure_zones(origin, rules), "container"),
-    "the zone's policies": lambda origin, rules: azure_zone.keep_policies(
-        azure_zones(origin, rules), "container", dict
-    ),
-    "the zone's session": lambda origin, rules: s3_zone.session_for(s3_zones(origin, rules), "folder", "name", 900),
+    "the zone's container": lambda origin, rules: AzureZone(azure_zones(origin, rules), "container").create(),
+    "the zone's policies": lambda origin, rules: AzureZone(azure_zones(origin, rules), "container").set_policies(dict),
+    "the zone's session": lambda origin, rules: S3Zone(s3_zones(origin, rules), "folder").new_session("name", 900),
 }
 
 

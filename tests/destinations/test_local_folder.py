@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from offtake.destinations.drivers.local_folder import LocalFolderSink
-from offtake.destinations.zones import LocalZones
-from offtake.errors import DeliveryError
+from offtake.destinations.landing_zone.folder import FolderZones
+from offtake.errors import EXPORT_FAILED, DeliveryError
 
 MIB = 1024 * 1024
 
@@ -17,7 +17,7 @@ MIB = 1024 * 1024
 def test_a_file_and_the_folders_it_made_are_on_disk_before_it_is_said_to_be_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    zone = LocalZones(tmp_path).folder("prod", "dlz_destination")
+    zone = FolderZones(tmp_path).zone("org", "prod", "dlz_destination").folder
     file, synced = zone / "out" / "new" / "file.json", list[tuple[str, bool]]()
     sync = os.fsync
 
@@ -74,7 +74,7 @@ def test_a_disk_that_fails_under_a_large_file_is_told_and_nothing_stays(
 def test_whoever_makes_the_file_may_fail_while_the_disk_is_busy(tmp_path: Path) -> None:
     def half() -> Iterator[bytes]:
         yield from (bytes(MIB) for _ in range(20))
-        raise DeliveryError("EXPORT-1500-500", "It cannot be read.", "Mend it.")
+        raise DeliveryError(EXPORT_FAILED, "It cannot be read.", "Mend it.")
 
     with pytest.raises(DeliveryError, match="cannot be read"):
         LocalFolderSink(tmp_path).put("out/file", half())

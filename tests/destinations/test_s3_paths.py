@@ -23,9 +23,9 @@ from werkzeug.serving import make_server
 from offtake.destinations import amazon_s3, schema
 from offtake.destinations.base import SandboxLocation
 from offtake.destinations.egress import Network
+from offtake.destinations.landing_zone.folder import FolderZones
 from offtake.destinations.parameters import Params
 from offtake.destinations.probe import probe
-from offtake.destinations.zones import LocalZones
 from offtake.errors import InvalidInputError
 
 PREFIX = "/storage/v1/s3"
@@ -121,7 +121,7 @@ def test_a_store_below_a_path_is_delivered_to(gateway: tuple[Gateway, str], tmp_
     credentials = schema.parse_credentials(amazon_s3.DESTINATION, "Access Key", auth)
     location = {"bucketName": bucket, "path": "daily", "datasetFileType": "JSON", "compression": "GZIP"}
     params = schema.parse_target_params(amazon_s3.DESTINATION, location)
-    sink = amazon_s3.open_sink(credentials, params, SandboxLocation("prod", LocalZones(tmp_path)))
+    sink = amazon_s3.open_sink(credentials, params, SandboxLocation("prod", FolderZones(tmp_path)))
     try:
         assert probe(sink, "daily") == []
         large = [b"x" * 1024 * 1024] * 12
@@ -175,7 +175,7 @@ def test_a_store_that_takes_the_bucket_in_the_hosts_name_is_found_out(tmp_path: 
             "s3SecretKey": SECRET,
             "endpointUrl": f"http://store.test:{port}",
         }
-        found = learned(auth, bucket, SandboxLocation("prod", LocalZones(tmp_path), network=LOOPBACK))
+        found = learned(auth, bucket, SandboxLocation("prod", FolderZones(tmp_path), network=LOOPBACK))
     assert schema.redact(found)["addressingStyle"] == "VIRTUAL"
     assert server.hosts == {"store.test", f"{bucket}.store.test"}
 
@@ -190,12 +190,12 @@ def test_the_path_style_is_kept_where_it_works(gateway: tuple[Gateway, str], tmp
     client.create_bucket(Bucket=bucket)
     client.close()
     auth: dict[str, object] = {"s3AccessKey": KEY, "s3SecretKey": SECRET, "endpointUrl": endpoint}
-    found = learned(auth, bucket, SandboxLocation("prod", LocalZones(tmp_path)))
+    found = learned(auth, bucket, SandboxLocation("prod", FolderZones(tmp_path)))
     assert schema.redact(found)["addressingStyle"] == "PATH"
     wrong = schema.parse_credentials(amazon_s3.DESTINATION, "Access Key", auth | {"s3SecretKey": "wrong"})
     location = {"bucketName": bucket, "path": "daily", "datasetFileType": "JSON", "compression": "GZIP"}
     params = schema.parse_target_params(amazon_s3.DESTINATION, location)
-    assert amazon_s3.pin(wrong, params, SandboxLocation("prod", LocalZones(tmp_path))) == wrong
+    assert amazon_s3.pin(wrong, params, SandboxLocation("prod", FolderZones(tmp_path))) == wrong
 
 
 def test_amazon_has_nothing_to_be_found_out() -> None:

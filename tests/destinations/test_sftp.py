@@ -22,9 +22,9 @@ from offtake.destinations.base import SandboxLocation
 from offtake.destinations.drivers.sftp_protocol import SftpClient
 from offtake.destinations.drivers.sftp_sink import SftpSink
 from offtake.destinations.egress import Network
+from offtake.destinations.landing_zone.folder import FolderZones
 from offtake.destinations.parameters import Params
 from offtake.destinations.probe import probe
-from offtake.destinations.zones import LocalZones
 from offtake.errors import DeliveryError, InvalidInputError
 from tests.api.tutorial import RSA_KEY, connect, flow_body, source_of
 from tests.deployment import Deployment, rows
@@ -35,8 +35,8 @@ from tests.ssh_server import LOGIN, SMALL, SshServer, sshd
 SECRET = "MARKEDsecretMARKED"
 OTHER = "SHA256:" + "A" * 43
 MIB = 1024 * 1024
-SITE = SandboxLocation("prod", LocalZones(Path("/")))
-IMPATIENT = SandboxLocation("prod", LocalZones(Path("/")), network=Network(patience=1))
+SITE = SandboxLocation("prod", FolderZones(Path("/")))
+IMPATIENT = SandboxLocation("prod", FolderZones(Path("/")), network=Network(patience=1))
 
 
 def credentials(params: dict[str, object]) -> Params:
@@ -536,7 +536,7 @@ def test_a_server_that_offers_no_sftp_is_terminal(tmp_path: Path) -> None:
 
 
 def test_a_network_that_may_not_be_reached_is_not(server: SshServer) -> None:
-    site = SandboxLocation("prod", LocalZones(Path("/")), network=Network(deny=(ip_network("127.0.0.0/8"),)))
+    site = SandboxLocation("prod", FolderZones(Path("/")), network=Network(deny=(ip_network("127.0.0.0/8"),)))
     error = refused(opened(server.params(), site=site))
     assert (error.code, error.transient) == ("EXPORT-2001-403", False)
     with pytest.raises(DeliveryError, match="OFFTAKE_EGRESS_ALLOW"):

@@ -7,7 +7,7 @@ import pytest
 
 from offtake.destinations.drivers.local_folder import LocalFolderSink
 from offtake.destinations.drivers.temporary_names import is_temporary, leftovers_of, temporary_name
-from offtake.destinations.zones import LocalZones
+from offtake.destinations.landing_zone.folder import FolderZones
 
 NAMES = ["a", "part-0.json.gz", ".hidden", "a\nb", "x" * 241, "x" * 242, "x" * 255, "ü" * 127, "日" * 85, "\udcfc.json"]
 
@@ -40,7 +40,7 @@ def test_only_the_names_own_files_are_recognised() -> None:
 
 
 def test_a_name_as_long_as_the_file_system_takes_can_be_written(tmp_path: Path) -> None:
-    sink = LocalFolderSink(LocalZones(tmp_path).folder("prod", "dlz_destination"))
+    sink = LocalFolderSink(FolderZones(tmp_path).zone("org", "prod", "dlz_destination").folder)
     name = "x" * 248 + ".json"
     sink.put(f"out/{name}", [b"x"])
     assert [one.key for one in sink.list("")] == [f"out/{name}"]

@@ -17,8 +17,8 @@ import pytest
 
 from offtake.destinations import schema
 from offtake.destinations.base import SandboxLocation
+from offtake.destinations.landing_zone.folder import FolderZones
 from offtake.destinations.registry import DESTINATIONS
-from offtake.destinations.zones import LocalZones
 from offtake.engines.local import LocalEngine
 from offtake.errors import CancelledError, DeliveryError, LeaseLostError
 from offtake.exporting.engine import PartsFailedError
@@ -45,7 +45,7 @@ def task(tmp_path: Path) -> PartTask:
         slices=tuple(piece.to_json() for piece in part),
         schema=table.to_json(),
         place=DeliveryTarget(
-            zone.connection_spec_id, None, params, SandboxLocation("prod", LocalZones(tmp_path / "zone"))
+            zone.connection_spec_id, None, params, SandboxLocation("prod", FolderZones(tmp_path / "zone"))
         ),
         again=False,
     )

@@ -11,8 +11,8 @@ import pytest
 
 from offtake.destinations import schema
 from offtake.destinations.base import SandboxLocation
+from offtake.destinations.landing_zone.folder import FolderZones
 from offtake.destinations.registry import DESTINATIONS
-from offtake.destinations.zones import LocalZones
 from offtake.errors import CancelledError, DeliveryError
 from offtake.exporting.job import DeliveryTarget
 from offtake.exporting.part import PartTask, export_part
@@ -59,7 +59,7 @@ def place(name: str, zone: Path, credentials: dict[str, str] | None = None, **lo
         destination.connection_spec_id,
         schema.parse_credentials(destination, "Access Key", credentials) if credentials else None,
         schema.parse_target_params(destination, params),
-        SandboxLocation("prod", LocalZones(zone)),
+        SandboxLocation("prod", FolderZones(zone)),
     )
 
 

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import select
 
-from offtake.errors import CancelledError, DeliveryError
+from offtake.errors import ACCESS_DENIED, DESTINATION_UNAVAILABLE, CancelledError, DeliveryError
 from offtake.exporting import cleanup
 from offtake.exporting import run as exporting_run
 from offtake.exporting.retry import DeferredError, RetryBudget, RetryPolicy, retry
@@ -35,7 +35,7 @@ def passing(
     retry_after: float | None = None, *, unreachable: bool = False, window: float | None = None
 ) -> DeliveryError:
     return DeliveryError(
-        "EXPORT-2003-504",
+        DESTINATION_UNAVAILABLE,
         "It is away.",
         "Wait.",
         transient=True,
@@ -46,7 +46,7 @@ def passing(
 
 
 def refusal() -> DeliveryError:
-    return DeliveryError("EXPORT-2001-403", "It is denied.", "Grant it.")
+    return DeliveryError(ACCESS_DENIED, "It is denied.", "Grant it.")
 
 
 # Waits
@@ -261,7 +261,7 @@ class Delivery:
         left: list[int] = []
 
         def note(name: str) -> None:
-            if name == "condemned":
+            if name == "run_failed":
                 left.append(len(self.box.refusals))
 
         with pytest.MonkeyPatch.context() as patch:
@@ -316,7 +316,7 @@ def test_parts_that_fail_for_a_while_are_delivered_once(deployed: Deployment, s3
 def test_no_further_part_is_begun_while_a_destination_is_away(
     deployed: Deployment, s3: S3Server, box: Middlebox
 ) -> None:
-    delivery = Delivery(deployed, s3, box, part_attempts=3)
+    delivery = Delivery(deployed, s3, box, part_max_attempts=3)
     # Three in flight, three tries each, and one question before. Seventeen parts wait all the while.
     assert 4 <= delivery.refused(1000, status=400, body=EXPIRED) <= 10
     assert delivery.recorded() == 0
@@ -328,14 +328,14 @@ def test_no_further_part_is_begun_while_a_destination_is_away(
 def test_a_run_that_has_tried_often_enough_fails_with_the_last_reason(
     deployed: Deployment, s3: S3Server, box: Middlebox
 ) -> None:
-    delivery = Delivery(deployed, s3, box, part_attempts=20, run_retries=2)
+    delivery = Delivery(deployed, s3, box, part_max_attempts=20, run_max_retries=2)
     assert 3 <= delivery.refused(1000, status=400, body=EXPIRED) <= 6
     assert [one["code"] for one in delivery.last().errors] == ["EXPORT-2001-401"]
     delivery.check_next_delivers()
 
 
 def test_what_is_denied_fails_at_once(deployed: Deployment, s3: S3Server, box: Middlebox) -> None:
-    delivery = Delivery(deployed, s3, box, part_attempts=20)
+    delivery = Delivery(deployed, s3, box, part_max_attempts=20)
     body = "<Error><Code>AccessDenied</Code></Error>"
     assert 1 <= delivery.refused(1000, status=403, body=body) <= 4
     assert [one["code"] for one in delivery.last().errors] == ["EXPORT-2001-403"]
@@ -363,7 +363,7 @@ def test_parts_that_are_done_are_not_done_again_when_others_fail(
 def test_proof_and_manifest_are_tried_again_as_well(
     deployed: Deployment, s3: S3Server, box: Middlebox, monkeypatch: pytest.MonkeyPatch, refused: int, status: str
 ) -> None:
-    delivery = Delivery(deployed, s3, box, part_attempts=2)
+    delivery = Delivery(deployed, s3, box, part_max_attempts=2)
     recorded = count(1)
 
     def away_after_the_last(name: str) -> None:
@@ -400,7 +400,7 @@ def test_the_manifest_of_a_run_without_files_is_tried_again_too(
 def test_a_server_that_is_down_for_good_fails_the_run_and_loses_nothing(
     deployed: Deployment, s3: S3Server, box: Middlebox
 ) -> None:
-    delivery = Delivery(deployed, s3, box, part_attempts=2)
+    delivery = Delivery(deployed, s3, box, part_max_attempts=2)
     there, box.upstream = box.upstream, ("127.0.0.1", 1)
     deployed.run_out()
     assert [one["code"] for one in delivery.last().errors] == ["EXPORT-2003-504"]

@@ -106,7 +106,7 @@ def test_a_deployment_may_allow_other_hours_but_never_zero() -> None:
 
 
 def test_a_deployment_may_allow_recurring_full_exports() -> None:
-    rules = ScheduleRules(recurring_full=True)
+    rules = ScheduleRules(allow_daily_full_export=True)
     daily = parsed({"exportMode": FULL, "timeUnit": "day", "interval": 1}, rules=rules)
     assert (daily.export_mode, daily.period_seconds, daily.end_defaulted) == (FULL, DAY, True)
     assert parsed({"exportMode": FULL, "timeUnit": "day", "interval": 0}, rules=rules).one_time
@@ -238,8 +238,8 @@ def test_a_one_time_export_has_no_end_of_its_own() -> None:
 
 
 def test_a_deployment_sets_the_months_until_the_end() -> None:
-    assert parsed(rules=ScheduleRules(default_end_months=1)).end_time == at("2026-04-01T05:50:00")
-    never = parsed(rules=ScheduleRules(default_end_months=None))
+    assert parsed(rules=ScheduleRules(default_schedule_months=1)).end_time == at("2026-04-01T05:50:00")
+    never = parsed(rules=ScheduleRules(default_schedule_months=None))
     assert (never.end_time, never.end_defaulted) == (None, False)
 
 

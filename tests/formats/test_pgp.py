@@ -215,7 +215,7 @@ from offtake.formats import pgp
 def zeros():
     while True:
         yield bytes(1 << 20)
-for _ in pgp.encrypted(zeros(), sys.stdin.buffer.read()):
+for _ in pgp.encrypt(zeros(), sys.stdin.buffer.read()):
     print("+", flush=True)
 """
 

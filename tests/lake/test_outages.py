@@ -7,8 +7,8 @@ import pickle
 import pytest
 from sqlalchemy.exc import OperationalError, ProgrammingError
 
-from offtake.errors import DeliveryError
-from offtake.lake import metadata_errors, outages
+from offtake.errors import SOURCE_UNAVAILABLE, DeliveryError
+from offtake.lake import metadata_errors
 from offtake.lake.parquet_files import unreadable
 
 AWAY = [
@@ -38,10 +38,10 @@ PRESENT = [
 @pytest.mark.parametrize("text", AWAY)
 def test_stores_that_are_away_or_overloaded_are_waited_for(text: str) -> None:
     error = unreadable("s3://b/a", OSError(text))
-    assert (error.code, error.transient, error.window) == (outages.UNREACHABLE, True, None)
+    assert (error.code, error.transient, error.window) == (SOURCE_UNAVAILABLE.code, True, None)
     with pytest.raises(DeliveryError) as caught, metadata_errors.explain("ns.table"):
         raise OSError(text)
-    assert (caught.value.code, caught.value.transient) == (outages.UNREACHABLE, True)
+    assert (caught.value.code, caught.value.transient) == (SOURCE_UNAVAILABLE.code, True)
 
 
 @pytest.mark.parametrize("text", PRESENT)
@@ -73,7 +73,7 @@ class RefusedError(Exception):
 def test_a_catalog_that_is_away_is_waited_for(state: str | None) -> None:
     with pytest.raises(DeliveryError) as caught, metadata_errors.explain("ns.table"):
         raise OperationalError("SELECT 'MARKED'", {}, RefusedError(state))
-    assert (caught.value.code, caught.value.transient) == (outages.UNREACHABLE, True)
+    assert (caught.value.code, caught.value.transient) == (SOURCE_UNAVAILABLE.code, True)
     assert "MARKED" not in str(caught.value)
 
 

@@ -11,7 +11,7 @@ from typing import Final
 
 from offtake import failpoints
 from offtake.destinations.drivers.temporary_names import temporary_name
-from offtake.errors import DeliveryError
+from offtake.errors import ACCESS_DENIED, DESTINATION_UNAVAILABLE, DeliveryError
 from offtake.exporting.cancellation import CancellationToken, raise_if_cancelled
 from offtake.exporting.engine import PartsFailedError
 from offtake.exporting.part import PartTask, RecordIntent, WrittenPart, export_part
@@ -110,12 +110,12 @@ def crash() -> None:
 
 def away() -> DeliveryError:
     """The destination does not answer for now."""
-    return DeliveryError("EXPORT-2003-504", "The destination is away.", "Wait.", transient=True)
+    return DeliveryError(DESTINATION_UNAVAILABLE, "The destination is away.", "Wait.", transient=True)
 
 
 def refused() -> DeliveryError:
     """The destination does not want it."""
-    return DeliveryError("EXPORT-2001-403", "The destination refuses.", "Grant the right.")
+    return DeliveryError(ACCESS_DENIED, "The destination refuses.", "Grant the right.")
 
 
 def fail(error: DeliveryError) -> Callable[[], None]:

@@ -33,6 +33,7 @@ from sqlalchemy import select, text
 
 from offtake.contract.entities import ENABLED
 from offtake.contract.problems import Problem
+from offtake.errors import FILES_KEPT, SNAPSHOT_EXPIRED
 from offtake.flows import flow_changes, flow_verification
 from offtake.flows import runs as flow_runs
 from offtake.flows.run_manifests import read_manifest
@@ -44,7 +45,6 @@ from offtake.scheduling.run_verification import delivery_of, verify_delivery
 from offtake.scheduling.scheduler import enqueue_due_runs
 from offtake.store import disposals, run_parts, run_states
 from offtake.store import runs as store
-from offtake.store.run_warnings import EVERYTHING_AGAIN
 from offtake.store.tables import Dataset, Flow, Run, RunDataset, Watermark
 from tests.conftest import NOON
 from tests.deployment import Deployment, deployment
@@ -184,7 +184,7 @@ class AnyDelivery(RuleBasedStateMachine):
             event(f"refused at {point}, {'for a while' if again else 'for good'}: {self.work()}")
 
     @rule(
-        point=st.sampled_from(["condemned", "cleaned"]),
+        point=st.sampled_from(["run_failed", "files_removed"]),
         faults=st.sampled_from([["refused"], ["", "refused"], ["collected", "refused"]]),
     )
     def worker_dies_while_giving_up(self, point: str, faults: list[str]) -> None:
@@ -409,7 +409,7 @@ class AnyDelivery(RuleBasedStateMachine):
             assert self.source.reaches(one.from_snapshot, one.to_snapshot)
             assert all("are delivered again" in warning["message"] for warning in reasons(run))
         elif self.consumer.position is not None:
-            assert {warning["code"] for warning in reasons(run)} == {EVERYTHING_AGAIN}
+            assert {warning["code"] for warning in reasons(run)} == {SNAPSHOT_EXPIRED.code}
             reached = self.source.reaches(self.consumer.position, one.to_snapshot)
             event(f"in full: {'not told apart' if reached else 'not reachable'}")
             assert not reached or self.source.compacted(self.consumer.position, one.to_snapshot)
@@ -552,7 +552,7 @@ class AnyDelivery(RuleBasedStateMachine):
 
 def reasons(run: Run) -> list[dict[str, Any]]:
     """Why a run delivers everything again; that a failed run left files delivered is no reason for anything."""
-    return [warning for warning in run.warnings if warning["code"] != disposals.CODE]
+    return [warning for warning in run.warnings if warning["code"] != FILES_KEPT.code]
 
 
 @pytest.fixture(scope="module")
@@ -560,7 +560,7 @@ def world() -> Iterator[World]:
     engine = FaultyEngine()
     with (
         TemporaryDirectory() as folder,
-        deployment(Path(folder), FakeClock(NOON), engine, part_bytes=1, part_attempts=2) as deployed,
+        deployment(Path(folder), FakeClock(NOON), engine, part_bytes=1, part_max_attempts=2) as deployed,
     ):
         yield World(deployed, engine, count())
 

@@ -2,8 +2,8 @@
 
 import pytest
 
+from offtake.errors import CANCELLED
 from offtake.scheduling.scheduler import enqueue_due_runs, repair_future_slots
-from offtake.store import run_states
 from tests.deployment import Deployment, rows, source_body, target_body
 from tests.scheduling.delivered_files import DAY, HOUR, ONCE, STAGES, Exported, make
 
@@ -198,7 +198,7 @@ def test_a_run_that_waits_for_nothing_but_what_has_left_is_cancelled(exported: E
     exported.patch("/sourceConnectionIds", [deployed.post("/sourceConnections", source_body(other))["id"]])
     exported.pass_time(hours=3)
     assert [(run.status, [one["code"] for one in run.errors]) for run in exported.runs()] == [
-        ("failed", [run_states.CANCELLED]),
+        ("failed", [CANCELLED.code]),
         ("success", []),
     ]
     assert exported.delivered() == [[1000, 1001]]

@@ -12,6 +12,7 @@ import pytest
 from sqlalchemy import delete, select
 
 from offtake.destinations.drivers.local_folder import LocalFolderSink
+from offtake.errors import FILES_KEPT
 from offtake.flows import backfill, flow_verification
 from offtake.lake.catalog import TableName
 from offtake.scheduling.orphan_sweeper import remove_orphans
@@ -124,7 +125,7 @@ def test_a_run_that_ends_early_keeps_what_was_collected_and_the_next_one_deliver
     failed = partner.run(COLLECTED, "", COLLECTED, ending)
     assert (failed.status, failed.disposal) == ("failed", disposals.KEPT)
     (held,) = failed.warnings
-    assert held["code"] == disposals.CODE
+    assert held["code"] == FILES_KEPT.code
     assert "3 file(s) with 15 rows stay delivered" in held["message"]
     assert all(path.name in held["message"] for path in partner.taken)
     shown = partner.deployed.runs(partner.flow)[0]["metrics"]
@@ -190,7 +191,7 @@ def test_a_destination_that_is_away_leaves_the_decision_to_the_next_run(partner:
     def take_away() -> None:
         zone.rename(zone.with_name("away"))
 
-    with flaky_destination.at("condemned", take_away):
+    with flaky_destination.at("run_failed", take_away):
         failed = partner.run(COLLECTED, "", REFUSED)
     zone.with_name("away").rename(zone)
     assert (failed.disposal, failed.sweep_due is None) == (None, False)

@@ -177,7 +177,7 @@ def test_a_server_tells_and_disables_by_its_settings(
     deployed: Deployment, s3: S3Server, caplog: pytest.LogCaptureFixture
 ) -> None:
     flow = Failing(deployed, s3, "server")
-    changed = {"failures_told": 1, "disable_failing": True}
+    changed = {"failure_alert_threshold": 1, "disable_flow_after_alert": True}
     object.__setattr__(deployed.backend, "settings", deployed.backend.settings.model_copy(update=changed))
     with background_services(deployed.backend, "server"):
         pause = threading.Event()

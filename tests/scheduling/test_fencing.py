@@ -79,7 +79,7 @@ def test_an_ingestor_that_was_only_slow_brings_nothing_in_twice(world: World, po
     assert delivered(world) == world.source
 
 
-@pytest.mark.parametrize("point", ["condemned", "file_recalled:2", "disposed", "file_removed:2", "cleaned"])
+@pytest.mark.parametrize("point", ["run_failed", "file_recalled:2", "disposed", "file_removed:2", "files_removed"])
 def test_a_worker_that_was_only_slow_in_removing_a_cancelled_run(world: World, point: str) -> None:
     worker_processes.start(world.site, "killed", "part_recorded:3").killed()
     with world.site.opened() as backend:

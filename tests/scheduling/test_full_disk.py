@@ -169,9 +169,9 @@ def serving(data_dir: Path, log: Path) -> Iterator[Small]:
     environment = {
         **os.environ,
         "OFFTAKE_DATA_DIR": str(data_dir),
-        "OFFTAKE_PROCESSES": "1",
+        "OFFTAKE_EXPORT_PROCESSES": "1",
         "OFFTAKE_LEASE_SECONDS": "2",
-        "OFFTAKE_RETRY_WAIT_SECONDS": "0.1",
+        "OFFTAKE_RETRY_INITIAL_DELAY_SECONDS": "0.1",
     }
     with log.open("wb") as file:
         process = subprocess.Popen(command, env=environment, stdout=file, stderr=file)

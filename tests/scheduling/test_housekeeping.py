@@ -249,7 +249,7 @@ def test_files_of_the_zone_go_after_seven_days(deployed: Deployment) -> None:
 
 
 def test_with_no_limit_files_stay(tmp_path: Path, clock: FakeClock, engine: LocalEngine) -> None:
-    with deployment(tmp_path, clock, engine, landing_zone_days=0) as deployed:
+    with deployment(tmp_path, clock, engine, landing_zone_retention_days=0) as deployed:
         kept = old(deployed.zone / "a", deployed, 10_000)
         list(run_maintenance(deployed.backend, sweeps=True))
         assert kept.exists()

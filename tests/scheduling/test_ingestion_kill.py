@@ -58,7 +58,7 @@ def data_dir(tmp_path: Path, engine: LocalEngine) -> Path:
 
 def serve(data_dir: Path, port: int, failpoints: str = "") -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "offtake", "serve", "--data-dir", str(data_dir), "--port", str(port)]
-    environment = {**os.environ, ENV: failpoints, "OFFTAKE_PROCESSES": "1"}
+    environment = {**os.environ, ENV: failpoints, "OFFTAKE_EXPORT_PROCESSES": "1"}
     return subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 

@@ -41,7 +41,7 @@ def data_dir(tmp_path: Path, engine: LocalEngine) -> Path:
 def serve(data_dir: Path, failpoints: str = "", port: int | None = None) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "offtake", "serve", "--data-dir", str(data_dir)]
     command += ["--port", str(port or free_port())]
-    environment = {**os.environ, ENV: failpoints, "OFFTAKE_PART_BYTES": "1", "OFFTAKE_PROCESSES": "1"}
+    environment = {**os.environ, ENV: failpoints, "OFFTAKE_PART_BYTES": "1", "OFFTAKE_EXPORT_PROCESSES": "1"}
     return subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 

@@ -58,7 +58,7 @@ RUN = [
     "after_commit",
 ]
 INGEST = ["batch_claimed", "batch_writing", "batch_written", "batch_committed", "batch_completed"]
-CLEANUP = ["condemned", "file_recalled:2", "disposed", "file_removed:1", "file_removed:3", "cleaned"]
+CLEANUP = ["run_failed", "file_recalled:2", "disposed", "file_removed:1", "file_removed:3", "files_removed"]
 
 
 @dataclass
@@ -279,7 +279,7 @@ def test_a_consumer_that_collects_at_once_receives_every_row_once_from_a_run_tha
     assert len(manifests(world)) == len(set(manifests(world))) == 2
 
 
-@pytest.mark.parametrize("point", ["condemned", "disposed", "cleaned"])
+@pytest.mark.parametrize("point", ["run_failed", "disposed", "files_removed"])
 def test_such_a_consumer_receives_every_row_once_also_from_a_run_that_is_cancelled(world: World, point: str) -> None:
     with collecting(world):
         worker_processes.start(world.site, "killed", "part_recorded:3").killed()

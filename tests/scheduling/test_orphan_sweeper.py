@@ -10,7 +10,7 @@ from sqlalchemy import delete, select
 
 from offtake.cli.main import main
 from offtake.engines.local import LocalEngine
-from offtake.errors import DeliveryError
+from offtake.errors import DESTINATION_UNAVAILABLE, DeliveryError
 from offtake.scheduling.orphan_sweeper import remove_orphans
 from offtake.store.run_states import SECOND_LOOK_MS
 from offtake.store.tables import Dataset, Run, RunPart
@@ -123,7 +123,7 @@ def test_a_run_whose_destination_is_gone_is_not_looked_after_for_ever(deployed: 
 
 
 def away(*_: object) -> None:
-    raise DeliveryError("EXPORT-2003-504", "It does not answer.", "Start it.", transient=True, unreachable=True)
+    raise DeliveryError(DESTINATION_UNAVAILABLE, "It does not answer.", "Start it.", transient=True, unreachable=True)
 
 
 def delete_target(deployed: Deployment, target: str, **parameters: str) -> Any:

@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 from sqlalchemy import select, text
 
+from offtake.errors import SNAPSHOT_EXPIRED
 from offtake.flows import flow_verification
 from offtake.lake.catalog import TableName
-from offtake.store.run_warnings import EVERYTHING_AGAIN
 from offtake.store.tables import Dataset, Flow, Run
 from tests.deployment import FLOW_SERVICE, Deployment, rows, table_of
 
@@ -86,7 +86,7 @@ def test_what_is_delivered_all_again_says_why_when_it_is_repeated(deployed: Depl
         warnings = [run.warnings for run in session.scalars(select(Run).order_by(text("rowid")))]
         (proof,) = flow_verification.verify_flow(session, deployed.backend.lake, session.get_one(Flow, flow))
     assert warnings[0] == []
-    assert [one["code"] for one in warnings[1]] == [EVERYTHING_AGAIN]
+    assert [one["code"] for one in warnings[1]] == [SNAPSHOT_EXPIRED.code]
     assert warnings[1:] == [warnings[1]] * 3
     assert proof.tiling is not None
     assert proof.tiling.faults == []

@@ -19,7 +19,7 @@ from offtake.cli.main import main
 from offtake.clock import Clock
 from offtake.deployment.backend import open_backend
 from offtake.engines.local import LocalEngine
-from offtake.lake import outages
+from offtake.errors import SOURCE_UNAVAILABLE
 from offtake.lake.catalog import Lake
 from offtake.scheduling import expiry
 from offtake.scheduling.background import background_services, limits_of, worker_of
@@ -175,7 +175,9 @@ def test_a_run_waits_until_shortly_before_the_next_slot_which_then_covers_the_sa
     }
     assert main(["flow", "show", flow, "--data-dir", str(deployed.backend.settings.data_dir)]) == 0
     out = capsys.readouterr().out
-    assert f"undelivered: dataset events ({dataset}): all of it, 20 rows in 1 files as planned; the flow's next run" in out
+    assert (
+        f"undelivered: dataset events ({dataset}): all of it, 20 rows in 1 files as planned; the flow's next run" in out
+    )
     box.upstream = there
     deployed.clock.advance(seconds=300)
     deployed.run_due()
@@ -255,7 +257,7 @@ def test_a_healthy_flow_starts_within_seconds_beside_500_flows_to_a_dead_host(
     tmp_path: Path, engine: LocalEngine
 ) -> None:
     now = FakeClock(Clock().now_ms())
-    with silent_server() as port, deployment(tmp_path / "data", now, engine, processes=1) as deployed:
+    with silent_server() as port, deployment(tmp_path / "data", now, engine, export_processes=1) as deployed:
         dataset = deployed.import_rows("events", rows(0, 5))
         far = {"startTime": now.now_seconds() + 86_400}
         dead = sftp_flow(deployed, dataset, port, far)
@@ -482,7 +484,7 @@ def test_a_catalog_that_is_away_is_waited_for(deployed: Deployment, monkeypatch:
             deployed.clock.advance(seconds=300)
             deployed.run_due()
     waiting = last(deployed, flow)
-    assert (waiting.status, (waiting.wait_reason or {})["code"]) == ("waiting", outages.UNREACHABLE)
+    assert (waiting.status, (waiting.wait_reason or {})["code"]) == ("waiting", SOURCE_UNAVAILABLE.code)
     assert "secret" not in json.dumps(waiting.wait_reason)
     deployed.clock.advance(seconds=300)
     deployed.run_due()

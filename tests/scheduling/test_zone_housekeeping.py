@@ -17,10 +17,9 @@ from sqlalchemy import select
 
 from offtake.access import access
 from offtake.destinations.base import Sink
-from offtake.destinations.landing_zone import azure as azure_zone
-from offtake.destinations.landing_zone import s3 as s3_zone
-from offtake.destinations.landing_zone.sinks import open_zone_to_write
-from offtake.destinations.zones import AzureZones, S3Zones, ZoneType
+from offtake.destinations.landing_zone.azure import AzureZone
+from offtake.destinations.landing_zone.s3 import S3Zone
+from offtake.destinations.zones import ZoneType
 from offtake.engines.local import LocalEngine
 from offtake.sandboxes import sandboxes
 from offtake.scheduling.housekeeping import run_maintenance
@@ -81,7 +80,9 @@ class Zone:
 
 def zone(deployed: Deployment, sandbox: str = "prod", kind: ZoneType = "dlz_destination") -> Zone:
     site = deployed.backend.site(access.operator_caller(deployed.backend.database, sandbox))
-    return Zone(open_zone_to_write(site, kind))
+    found = site.zone(kind)
+    found.create()
+    return Zone(found.open())
 
 
 def sweep(deployed: Deployment) -> None:
@@ -101,7 +102,7 @@ def test_files_go_after_seven_days(deployed: Deployment) -> None:
 
 
 def test_with_no_limit_files_stay(opened: Open) -> None:
-    with opened(landing_zone_days=0) as deployed:
+    with opened(landing_zone_retention_days=0) as deployed:
         kept = zone(deployed)
         kept.put("a")
         deployed.clock.advance(hours=24 * 1000)
@@ -133,13 +134,9 @@ def test_what_is_written_again_while_the_sweeper_looks_stays(deployed: Deploymen
 
 
 def remove(deployed: Deployment, key: str, before_ms: int) -> bool:
-    zones, org = deployed.backend.zones, deployed.admin.org_id
-    if isinstance(zones, AzureZones):
-        container = zones.container(org, "prod", "dlz_destination")
-        with azure_zone.sweeper(zones, container, before_ms) as sweeper:
-            return sweeper(key)
-    assert isinstance(zones, S3Zones)
-    return s3_zone.remove_unchanged(zones, f"{zones.folder(org, 'prod', 'dlz_destination')}/{key}", before_ms)
+    found = deployed.backend.zones.zone(deployed.admin.org_id, "prod", "dlz_destination")
+    assert isinstance(found, AzureZone | S3Zone)
+    return found.remove_unchanged(key, before_ms)
 
 
 def test_sweeping_beside_a_delivery_takes_nothing_from_it(opened: Open) -> None:
@@ -205,7 +202,7 @@ def test_a_store_that_is_away_delays_and_does_not_end_housekeeping(
     tmp_path: Path, engine: LocalEngine, caplog: pytest.LogCaptureFixture
 ) -> None:
     away = AzureServer("http://127.0.0.1:9/devstoreaccount1", 9)
-    with azure_zones(away, tmp_path, engine, patience_seconds=1) as deployed:
+    with azure_zones(away, tmp_path, engine, read_timeout_seconds=1) as deployed:
         database, now = deployed.backend.database, deployed.clock.now_ms()
         with database.writing() as session:
             sandboxes.reset(session, access.organisation_operator(database), "prod", {"action": "reset"}, now)

@@ -11,7 +11,10 @@ from pydantic import SecretStr
 
 from offtake.deployment.landing_zone_settings import zones_of
 from offtake.destinations.egress import Network
-from offtake.destinations.zones import TYPES, AzureZones, LocalZones, S3Zones
+from offtake.destinations.landing_zone.azure import AzureZones
+from offtake.destinations.landing_zone.folder import FolderZones
+from offtake.destinations.landing_zone.s3 import S3Zones
+from offtake.destinations.zones import TYPES
 from offtake.errors import OfftakeError
 from offtake.settings import Settings
 
@@ -26,8 +29,8 @@ def zones(**settings: Any) -> Any:
 
 
 def test_a_folder_is_the_default() -> None:
-    assert zones() == LocalZones(Path("data/landing-zone"))
-    assert zones(landing_zone="/srv/zone") == zones(landing_zone=Path("/srv/zone")) == LocalZones(Path("/srv/zone"))
+    assert zones() == FolderZones(Path("data/landing-zone"))
+    assert zones(landing_zone="/srv/zone") == zones(landing_zone=Path("/srv/zone")) == FolderZones(Path("/srv/zone"))
 
 
 def test_an_account_and_a_bucket_take_the_networks_authorities_and_not_its_rules() -> None:
@@ -40,7 +43,8 @@ def test_an_account_and_a_bucket_take_the_networks_authorities_and_not_its_rules
     assert zones(**(S3 | chosen)) == S3Zones(
         "bucket", "prefix", ROLE, "eu-central-1", "https://minio.example.org:9000", trusted
     )
-    assert zones(**(S3 | {"landing_zone": "s3://bucket"})).folder("org", "prod", TYPES[0]) == "org/prod/dlz-destination"
+    unprefixed = zones(**(S3 | {"landing_zone": "s3://bucket"}))
+    assert unprefixed.zone("org", "prod", TYPES[0]).url == "s3://bucket/org/prod/dlz-destination"
 
 
 @pytest.mark.parametrize(
@@ -115,7 +119,7 @@ def test_a_server_does_not_start_with_them(tmp_path: Path) -> None:
 @pytest.mark.parametrize("sandbox", ["prod", "a--b", "x" * 255, "x-" * 100 + "y", "9-"])
 def test_containers_have_names_that_azure_takes(sandbox: str) -> None:
     found = AzureZones(SecretStr(""), "tencharsxx")
-    names = [found.container(org, sandbox, kind) for org in ("one", "two") for kind in TYPES]
+    names = [found.zone(org, sandbox, kind).container for org in ("one", "two") for kind in TYPES]
     assert len(set(names)) == 4
     for name in names:
         assert 3 <= len(name) <= 63

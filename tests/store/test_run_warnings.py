@@ -1,11 +1,17 @@
 """A warning of a full export is found by its dataset, whatever other datasets are called."""
 
-from offtake.store.run_warnings import EVERYTHING_AGAIN, everything_again
+from offtake.errors import SNAPSHOT_EXPIRED
+from offtake.store.run_warnings import everything_again
 from offtake.store.tables import Run, RunDataset
 
 
 def warning(dataset_name: str, **more: str) -> dict[str, str]:
-    return {"code": EVERYTHING_AGAIN, "message": f"{dataset_name}: its snapshot expired", "type": "Warning", **more}
+    return {
+        "code": SNAPSHOT_EXPIRED.code,
+        "message": f"{dataset_name}: its snapshot expired",
+        "type": "Warning",
+        **more,
+    }
 
 
 def test_a_warning_is_of_its_own_dataset_among_those_with_its_name() -> None:

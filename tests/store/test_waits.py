@@ -7,8 +7,8 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy import event, select
 
-from offtake.errors import LeaseLostError
-from offtake.store import health, run_parts, run_plans, run_states, runs, waits
+from offtake.errors import CANCELLED, LeaseLostError
+from offtake.store import health, run_parts, run_plans, runs, waits
 from offtake.store.database import Database
 from offtake.store.health import KNOWN_MS, PROBE_MS, Failure
 from offtake.store.leases import LeaseMonitor
@@ -160,7 +160,7 @@ def test_a_cancelled_run_that_waits_ends_at_once_or_by_the_next_worker_when_it_m
         for one in (bare, half):
             runs.cancel_run(session, session.get_one(Run, one), NOON)
     assert (queue.run(bare).status, queue.run(half).status) == ("failed", "waiting")
-    assert [error["code"] for error in queue.run(bare).errors] == [run_states.CANCELLED]
+    assert [error["code"] for error in queue.run(bare).errors] == [CANCELLED.code]
     again = queue.must_claim()
     assert (again.run_id, again.cancelled) == (half, True)
 

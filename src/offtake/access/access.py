@@ -65,7 +65,6 @@ def caller_of(session: Session, client: Client, sandbox: Sandbox | None, *, remo
     """The client at work in one sandbox, or without one, on its organisation itself."""
     return Caller(
         org_id=client.org_id,
-        org_name=session.get_one(Organisation, client.org_id).name,
         sandbox_id=sandbox.id if sandbox else "",
         sandbox_name=sandbox.name if sandbox else "",
         client_id=client.id,
@@ -114,7 +113,6 @@ def _operator(org: Organisation) -> Caller:
     everything = frozenset((ALL,))
     return Caller(
         org_id=org.id,
-        org_name=org.name,
         sandbox_id="",
         sandbox_name="",
         client_id=OPERATOR,

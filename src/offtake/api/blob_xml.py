@@ -12,7 +12,7 @@ from xml.sax.saxutils import escape, quoteattr
 
 from fastapi import Response
 
-from offtake.destinations.landing_zone.folder import Entry, ZoneFile
+from offtake.destinations.landing_zone.files import Entry, ZoneFile
 
 VERSION: Final = "2022-11-02"
 _XML: Final = "application/xml"

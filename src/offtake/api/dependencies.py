@@ -51,11 +51,6 @@ async def member_body(request: Request, _caller: MemberOf) -> bytes:
     return await _json(request)
 
 
-async def optional_body(request: Request, _caller: CallerOf) -> bytes:
-    """The request's body, which may be empty and of any content type: clients of actions omit both."""
-    return await read_body(request)
-
-
 async def _json(request: Request) -> bytes:
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() not in _JSON_TYPES:
         raise ContentTypeError("A valid content-type must be specified")
@@ -90,7 +85,6 @@ def _too_large(most: int) -> Problem:
 
 JsonBody = Annotated[bytes, Depends(json_body)]
 MemberBody = Annotated[bytes, Depends(member_body)]
-OptionalBody = Annotated[bytes, Depends(optional_body)]
 
 
 def _authenticate(request: Request, backend: Backend, *, to_a_sandbox: bool) -> Caller:

@@ -198,7 +198,7 @@ def _check_empty(settings: Settings, about: BackupHeader) -> None:
     if there:
         raise copies.NotEmptyError(
             f"There is something already: {', '.join(there)}. Restore into an empty --data-dir and, where these are "
-            "set, an empty OFFTAKE_DATABASE_URL, OFFTAKE_CATALOG_URL, OFFTAKE_WAREHOUSE and OFFTAKE_UPLOADS."
+            "set, an empty OFFTAKE_DATABASE_URL, OFFTAKE_CATALOG_URL, OFFTAKE_WAREHOUSE and OFFTAKE_UPLOAD_DIR."
         )
 
 

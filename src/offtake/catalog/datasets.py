@@ -16,6 +16,7 @@ from offtake.catalog import column_types
 from offtake.contract import bodies, entities, json_patch, problems
 from offtake.contract.bodies import Body, Json, Sent
 from offtake.contract.caller import MANAGE_DATASETS, Caller
+from offtake.contract.json_patch import Dialect
 from offtake.contract.problems import Problem
 from offtake.errors import OfftakeError
 from offtake.lake.catalog import TableName
@@ -30,6 +31,12 @@ _UNSEEN: Final = ("Cc", "Cs", "Zl", "Zp")
 _NAMED: Final = 10
 _PARQUET: Final = {"persisted": True, "containerFormat": "parquet", "format": "parquet"}
 _RECORDS: Final = {"dataBehavior": "record", "managedBy": "CUSTOMER"}
+_PATCH: Final = Dialect(
+    ops=("add", "replace", "remove", "test"),
+    not_an_object=lambda number: problems.of_field(f"/{number}", "must be an object with op, path and value"),
+    unknown_op=lambda number, ops: Problem(problems.PATCH_OP, f"/{number}/op must be one of {ops}."),
+    bad_path=lambda number: problems.of_field(f"/{number}/path", "must be a JSON pointer such as /tags/name"),
+)
 
 
 def plain_name(name: str) -> str:
@@ -206,7 +213,7 @@ def merge(session: Session, caller: Caller, row: Dataset, sent: bytes, now_ms: i
     caller.require(MANAGE_DATASETS)
     change = bodies.parse_json(sent)
     if isinstance(change, list) and change:
-        document = json_patch.patch(request_body_of(row), change)
+        document = json_patch.patch(request_body_of(row), json_patch.parse_operations(change, _PATCH))
     elif isinstance(change, dict) and change:
         document = json_patch.merge(request_body_of(row), change)
     else:

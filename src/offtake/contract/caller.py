@@ -62,7 +62,6 @@ class Caller:
     """
 
     org_id: str
-    org_name: str
     sandbox_id: str
     sandbox_name: str
     client_id: str

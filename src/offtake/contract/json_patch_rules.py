@@ -1,30 +1,28 @@
-"""PATCH: a JSON Patch with the contract's restrictions and its shallow merges (contract, section 18)."""
+"""PATCH in Flow Service: JSON Patch with the contract's restrictions and shallow merges (contract, section 18)."""
 
 import copy
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from offtake.contract import bodies, problems
+from jsonpointer import JsonPointer
+
+from offtake.contract import bodies, json_patch, problems
 from offtake.contract.bodies import Json
+from offtake.contract.json_patch import Dialect, Operation
 from offtake.contract.problems import Problem
 
 _MOST: Final = 100
-_OPS: Final = ("add", "replace", "remove")
-
-
-@dataclass(frozen=True)
-class Operation:
-    """One step: `op` in lower case, `path` a JSON pointer, `value` unless it removes."""
-
-    op: str
-    path: str
-    value: Any = None
-
-    def to_json(self) -> Json:
-        """The step as a flow's last operation shows it."""
-        valued = {} if self.op == "remove" else {"value": self.value}
-        return {"op": self.op, "path": self.path} | valued
+_DIALECT: Final = Dialect(
+    ops=("add", "replace", "remove"),
+    not_an_object=lambda number: Problem(
+        problems.EMPTY_BODY, f"Operation {number} must be an object with op, path and value."
+    ),
+    unknown_op=lambda number, ops: Problem(problems.PATCH_OP, f"Operation {number}: op must be one of {ops}."),
+    bad_path=lambda number: problems.of_field(
+        f"/{number}/path", "is required: a JSON pointer such as /name", missing=True
+    ),
+)
 
 
 @dataclass(frozen=True)
@@ -55,7 +53,7 @@ def parse(body: bytes) -> list[Operation]:
         raise Problem(problems.EMPTY_BODY, "The body must be a JSON array of operations that is not empty.")
     if len(document) > _MOST:
         raise problems.of_field("/", f"may hold at most {_MOST} operations")
-    return [_operation(index, one) for index, one in enumerate(document)]
+    return [replace(one, path=one.path.rstrip("/") or "/") for one in json_patch.parse_operations(document, _DIALECT)]
 
 
 def apply(document: Json, operations: Sequence[Operation], rules: Rules) -> Json:
@@ -64,19 +62,6 @@ def apply(document: Json, operations: Sequence[Operation], rules: Rules) -> Json
     for operation in operations:
         _apply(after, operation, rules)
     return after
-
-
-def _operation(index: int, one: object) -> Operation:
-    if not isinstance(one, dict):
-        raise Problem(problems.EMPTY_BODY, f"Operation {index} must be an object with op, path and value.")
-    op, path = one.get("op"), one.get("path")
-    if not isinstance(op, str) or op.lower() not in _OPS:
-        raise Problem(problems.PATCH_OP, f"Operation {index}: op must be one of {', '.join(_OPS)}.")
-    if not isinstance(path, str) or not path.startswith("/"):
-        raise problems.of_field(f"/{index}/path", "is required: a JSON pointer such as /name", missing=True)
-    if op.lower() != "remove" and "value" not in one:
-        raise problems.of_field(f"/{index}/value", "is required", missing=True)
-    return Operation(op.lower(), path.rstrip("/") or "/", one.get("value"))
 
 
 def _apply(document: Json, operation: Operation, rules: Rules) -> None:
@@ -96,7 +81,7 @@ def _apply(document: Json, operation: Operation, rules: Rules) -> None:
 
 
 def _change(document: Json, operation: Operation, *, merges: bool, known: bool) -> None:
-    *parents, last = [_unescaped(step) for step in operation.path.split("/")[1:]]
+    *parents, last = JsonPointer(operation.path).parts
     holder: Any = document
     for step in parents:
         if holder.get(step) is None:
@@ -105,15 +90,12 @@ def _change(document: Json, operation: Operation, *, merges: bool, known: bool) 
     # A known field may be replaced while it is empty.
     if holder.get(last) is None and (operation.op == "remove" or (operation.op == "replace" and not known)):
         raise _no_path(operation.path, "there is nothing to change; use add")
-    if operation.op == "remove":
-        del holder[last]
-    elif merges:
+    if merges and operation.op != "remove":
         if not isinstance(operation.value, dict):
             raise problems.of_field(operation.path, "must be an object")
         sent = {key: value for key, value in operation.value.items() if value is not None}
-        holder[last] = {**(holder.get(last) or {}), **sent}
-    else:
-        holder[last] = copy.deepcopy(operation.value)
+        operation = replace(operation, value={**(holder.get(last) or {}), **sent})
+    json_patch.apply(document, operation)
 
 
 def _check_op(operation: Operation, allowed: tuple[str, ...]) -> None:
@@ -127,7 +109,3 @@ def _no_path(path: str, why: str) -> Problem:
 
 def _known(rules: Rules) -> list[str]:
     return [f"{path}[/<key>]" if one.key_ops else path for path, one in rules.paths.items()]
-
-
-def _unescaped(step: str) -> str:
-    return step.replace("~1", "/").replace("~0", "~")

@@ -13,10 +13,9 @@ from offtake.access.oidc_issuer import ExternalIssuer
 from offtake.clock import Clock
 from offtake.contract.caller import Caller
 from offtake.deployment.file_modes import guard_files
-from offtake.deployment.landing_zone_settings import zones_of
-from offtake.destinations.base import SandboxLocation
+from offtake.deployment.landing_zone_settings import credential_issuer, zones_of
+from offtake.destinations.base import LandingZones, SandboxLocation
 from offtake.destinations.egress import Network
-from offtake.destinations.zones import Zones
 from offtake.engines.parser_pool import Bounds, ParserPool
 from offtake.errors import OfftakeError
 from offtake.failpoints import failpoint
@@ -26,6 +25,7 @@ from offtake.lake.catalog import Lake
 from offtake.lake.parsers import Parsers
 from offtake.lake.upload_folder import Uploads
 from offtake.landing_zone import keys
+from offtake.landing_zone.credentials import CredentialIssuer
 from offtake.settings import Settings
 from offtake.store.database import Database
 from offtake.store.reencryption import key_ids_in_use, reencrypt_all
@@ -46,7 +46,7 @@ class Backend:
     vault: Vault
     lake: Lake
     parsers: Parsers
-    zones: Zones
+    zones: LandingZones
     issuer: ExternalIssuer | None = None
 
     @property
@@ -54,8 +54,8 @@ class Backend:
         """What schedules this deployment allows."""
         return ScheduleRules(
             hour_intervals=self.settings.hour_intervals,
-            default_end_months=self.settings.default_end_months,
-            recurring_full=self.settings.recurring_full,
+            default_schedule_months=self.settings.default_schedule_months,
+            allow_daily_full_export=self.settings.allow_daily_full_export,
         )
 
     @property
@@ -67,6 +67,11 @@ class Backend:
     def memory(self) -> PinStore:
         """Where what destinations teach is kept."""
         return PinStore(self.database, self.vault, self.clock)
+
+    @property
+    def zone_credentials(self) -> CredentialIssuer:
+        """Issues the credentials of landing zones."""
+        return credential_issuer(self.settings, self.zones, self.database, self.vault)
 
     @property
     def uploads(self) -> Uploads:
@@ -132,7 +137,11 @@ def network_of(settings: Settings) -> Network:
         except OSError as error:
             raise OfftakeError(f"OFFTAKE_CA_FILE {settings.ca_file} cannot be read: {error.strerror}.") from None
     return Network(
-        bool(settings.multi_user), settings.egress_allow, settings.egress_deny, certificates, settings.patience_seconds
+        bool(settings.multi_user),
+        settings.egress_allow,
+        settings.egress_deny,
+        certificates,
+        settings.read_timeout_seconds,
     )
 
 

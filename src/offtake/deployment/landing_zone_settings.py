@@ -5,11 +5,16 @@ from importlib.util import find_spec
 from typing import Final
 from urllib.parse import urlsplit
 
+from offtake.destinations.base import LandingZones
 from offtake.destinations.egress import Network
-from offtake.destinations.landing_zone import azure
-from offtake.destinations.zones import AzureZones, LocalZones, S3Zones, Zones
+from offtake.destinations.landing_zone.azure import AzureZones
+from offtake.destinations.landing_zone.folder import FolderZones
+from offtake.destinations.landing_zone.s3 import S3Zones
 from offtake.errors import OfftakeError
+from offtake.landing_zone.credentials import AzureSignatures, CredentialIssuer, FolderSignatures, S3Sessions
 from offtake.settings import Settings
+from offtake.store.database import Database
+from offtake.store.vault import Vault
 
 _BUCKET: Final = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 # Neither what a key should not hold, nor what would be a wildcard or a variable in a policy. Sessions' policies may
@@ -28,7 +33,7 @@ _OF: Final = {
 }
 
 
-def zones_of(settings: Settings, network: Network) -> Zones:
+def zones_of(settings: Settings, network: Network) -> LandingZones:
     """The deployment's landing zones; raises `OfftakeError` for settings that do not make any.
 
     `network`: its authorities and its patience go for the zones too. Their hosts may be private, but not metadata
@@ -41,12 +46,24 @@ def zones_of(settings: Settings, network: Network) -> Zones:
             raise OfftakeError(f"OFFTAKE_{name.upper()} is set, but OFFTAKE_LANDING_ZONE does not begin with {needed}.")
     trusted = network.for_operator()
     if not separator:
-        return LocalZones(settings.landing_zone_root)
+        return FolderZones(settings.landing_zone_root)
     if scheme == "azure":
         return _azure(settings, rest.strip("/"), trusted)
     if scheme == "s3":
         return _s3(settings, rest.strip("/"), trusted)
     raise OfftakeError("OFFTAKE_LANDING_ZONE must be a folder, or begin with azure:// or s3://.")
+
+
+def credential_issuer(settings: Settings, zones: LandingZones, database: Database, vault: Vault) -> CredentialIssuer:
+    """Issues the credentials of these zones."""
+    lifetime_ms = settings.landing_zone_credential_seconds * 1000
+    match zones:
+        case AzureZones():
+            return AzureSignatures(database, vault, zones, lifetime_ms)
+        case S3Zones():
+            return S3Sessions(database, zones, lifetime_ms)
+        case _:
+            return FolderSignatures(database, vault, lifetime_ms)
 
 
 def _azure(settings: Settings, prefix: str, network: Network) -> AzureZones:
@@ -60,7 +77,7 @@ def _azure(settings: Settings, prefix: str, network: Network) -> AzureZones:
         raise OfftakeError("OFFTAKE_LANDING_ZONE_CONNECTION_STRING is not set: azure:// needs an account and its key.")
     zones = AzureZones(settings.landing_zone_connection_string, prefix, network)
     try:
-        endpoint = azure.account(zones).endpoint
+        endpoint = zones.account.endpoint
     except ValueError as error:
         raise OfftakeError(f"OFFTAKE_LANDING_ZONE_CONNECTION_STRING {error}.") from None
     _judge(endpoint, "OFFTAKE_LANDING_ZONE_CONNECTION_STRING", network)

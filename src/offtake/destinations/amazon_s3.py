@@ -8,7 +8,7 @@ from pydantic import AfterValidator, Field, SecretStr, model_validator
 from pydantic_core import PydanticCustomError
 
 from offtake.destinations import patterns
-from offtake.destinations.base import AuthMethod, Capabilities, Destination, Driver, SandboxLocation, SetupGuide, Sink
+from offtake.destinations.base import AuthMethod, Destination, Driver, SandboxLocation, SetupGuide, Sink
 from offtake.destinations.drivers.assumed_role import AssumedRole, assumed_role
 from offtake.destinations.drivers.aws_client import RIGHTS, UPLOADS, fixed, make_client
 from offtake.destinations.drivers.http import is_answering
@@ -336,6 +336,7 @@ GUIDE: Final = SetupGuide(
     "`s3:PutObjectAcl`.\n\n`s3:ListBucketMultipartUploads` and `s3:AbortMultipartUpload` are recommended only. "
     f"{AT_ONCE}",
     limits=(
+        f"A file has at most {MOST_PARTS * PART_BYTES // 1024**3} GiB.",
         (
             "Amazon is addressed in the path style. At a compatible store, `addressingStyle` says which style it "
             "takes, or it is found by listing the folder, first in the path style."
@@ -365,11 +366,7 @@ DESTINATION: Final = Destination(
         ),
     ),
     parameters=S3Params,
-    capabilities=Capabilities(
-        half_written_visible=False,
-        largest_object=MOST_PARTS * PART_BYTES,
-        longest_key=1024,
-    ),
+    longest_key=1024,
     guide=GUIDE,
     encryption=True,
     open=open_sink,

@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Field, SecretStr
 
 from offtake.destinations import patterns
-from offtake.destinations.base import AuthMethod, Capabilities, Destination, SandboxLocation, SetupGuide, Sink
+from offtake.destinations.base import AuthMethod, Destination, SandboxLocation, SetupGuide, Sink
 from offtake.destinations.drivers.azure_account import (
     MOST_BLOCKS,
     RIGHTS,
@@ -43,7 +43,7 @@ class ConnectionString(Params):
         examples=["DefaultEndpointsProtocol=https;AccountName=…;AccountKey=…"],
     )
 
-    def hosts(self) -> dict[str, str]:
+    def endpoint_hosts(self) -> dict[str, str]:
         """The endpoint's, where it is not one of Microsoft's."""
         account = account_of(self.connection_string.get_secret_value())
         return {} if account.is_vendor_endpoint else {"connectionString": urlsplit(account.endpoint).hostname or ""}
@@ -63,7 +63,7 @@ class ServicePrincipal(PrincipalParams):
         examples=["https://account.blob.core.windows.net"],
     )
 
-    def hosts(self) -> dict[str, str]:
+    def endpoint_hosts(self) -> dict[str, str]:
         """The account's and the authority's, where they are not Microsoft's."""
         return self.hosts_beside(account_of_url(self.url))
 
@@ -105,10 +105,10 @@ def open_sink(credentials: Params | None, params: TargetParams, site: SandboxLoc
     assert isinstance(params, BlobParams)  # noqa: S101 - parsed with this destination's own model
     if isinstance(credentials, ServicePrincipal):
         account, principal = account_of_url(credentials.url), credentials.principal()
-        return azure_sink(account, params.container, ROLE_RIGHTS, site, principal=principal)
+        return azure_sink(account, params.container, ROLE_RIGHTS, site.network, principal=principal)
     assert isinstance(credentials, ConnectionString)  # noqa: S101 - there is no third kind
     account = account_of(credentials.connection_string.get_secret_value())
-    return azure_sink(account, params.container, RIGHTS, site)
+    return azure_sink(account, params.container, RIGHTS, site.network)
 
 
 def answer(credentials: Params | None, site: SandboxLocation) -> bool:
@@ -135,6 +135,7 @@ GUIDE: Final = SetupGuide(
     "  --scope /subscriptions/S/resourceGroups/G/providers/Microsoft.Storage/storageAccounts/A"
     "/blobServices/default/containers/C\n```",
     limits=(
+        f"A file has at most {MOST_BLOCKS * PART_BYTES // 1024**3} GiB.",
         "A signature that has expired fails every run until another one is given: put its end into your calendar.",
         "`UseDevelopmentStorage=true` is not read; name the `BlobEndpoint` instead.",
         LOST_ANSWER,
@@ -164,11 +165,7 @@ DESTINATION: Final = Destination(
         ),
     ),
     parameters=BlobParams,
-    capabilities=Capabilities(
-        half_written_visible=False,
-        largest_object=MOST_BLOCKS * PART_BYTES,
-        longest_key=1024,
-    ),
+    longest_key=1024,
     guide=GUIDE,
     encryption=True,
     open=open_sink,

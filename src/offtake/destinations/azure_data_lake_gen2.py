@@ -5,7 +5,7 @@ from typing import Annotated, Final
 from pydantic import Field
 
 from offtake.destinations import patterns
-from offtake.destinations.base import AuthMethod, Capabilities, Destination, SandboxLocation, SetupGuide, Sink
+from offtake.destinations.base import AuthMethod, Destination, SandboxLocation, SetupGuide, Sink
 from offtake.destinations.drivers.azure_account import (
     MOST_BLOCKS,
     ROLE_RIGHTS,
@@ -35,7 +35,7 @@ class ServicePrincipal(PrincipalParams):
         examples=["abfss://exports@account.dfs.core.windows.net"],
     )
 
-    def hosts(self) -> dict[str, str]:
+    def endpoint_hosts(self) -> dict[str, str]:
         """The account's and the authority's, where they are not Microsoft's."""
         return self.hosts_beside(container_url_of(self.url).account)
 
@@ -70,7 +70,9 @@ def open_sink(credentials: Params | None, _params: TargetParams, site: SandboxLo
     assert isinstance(credentials, ServicePrincipal)  # noqa: S101 - parsed with this destination's own model
     place = container_url_of(credentials.url)
     principal = credentials.principal()
-    return azure_sink(place.account, place.container, ROLE_RIGHTS, site, prefix=place.folder, principal=principal)
+    return azure_sink(
+        place.account, place.container, ROLE_RIGHTS, site.network, prefix=place.folder, principal=principal
+    )
 
 
 def answer(credentials: Params | None, site: SandboxLocation) -> bool:
@@ -90,6 +92,7 @@ GUIDE: Final = SetupGuide(
     "  --scope /subscriptions/S/resourceGroups/G/providers/Microsoft.Storage/storageAccounts/A"
     "/blobServices/default/containers/C\n```",
     limits=(
+        f"A file has at most {MOST_BLOCKS * PART_BYTES // 1024**3} GiB.",
         "With a hierarchical namespace, folders stay, empty, when their files are removed; so does a test's.",
         "Access control lists of single folders are not read or written; the role on the container decides.",
         LOST_ANSWER,
@@ -112,11 +115,7 @@ DESTINATION: Final = Destination(
         ),
     ),
     parameters=DataLakeParams,
-    capabilities=Capabilities(
-        half_written_visible=False,
-        largest_object=MOST_BLOCKS * PART_BYTES,
-        longest_key=1024,
-    ),
+    longest_key=1024,
     guide=GUIDE,
     encryption=True,
     open=open_sink,

@@ -1,13 +1,14 @@
 """The one contract every destination fulfils, and the words in which a destination states itself."""
 
 import importlib.util
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Final, Literal, Protocol
 
 from offtake.destinations.egress import Network
 from offtake.destinations.parameters import Params, TargetParams
-from offtake.destinations.zones import Zones
+from offtake.destinations.zones import ZoneType
 
 
 @dataclass(frozen=True)
@@ -120,16 +121,60 @@ class Sink(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class Capabilities:
-    """What a destination can do, so that nothing ever branches on its name. Bytes; None where there is no limit.
+Entry = tuple[str, bool]
+"""The name of something in a folder, and whether it is a folder itself."""
 
-    `half_written_visible`: while a file is being written, something of another name lies beside it.
-    """
 
-    half_written_visible: bool
-    largest_object: int | None
-    longest_key: int
+class LandingZone(Protocol):
+    """The landing zone of one sandbox and type. All methods that reach the storage raise `DeliveryError`."""
+
+    @property
+    def url(self) -> str:
+        """The zone's address, for people."""
+        ...
+
+    @property
+    def local_folder(self) -> Path | None:
+        """The zone's folder where it is one of this machine, which this server serves to consumers itself."""
+        ...
+
+    def open(self) -> Sink:
+        """The zone as it is; nothing is requested yet."""
+        ...
+
+    def create(self) -> None:
+        """Create the zone when it is missing."""
+        ...
+
+    def children(self, folder: str) -> Sequence[Entry] | None:
+        """What is directly in a folder (`""`: the zone itself), folders first, then by name. None: no such folder."""
+        ...
+
+    def expire(self, before_ms: int) -> Iterator[int]:
+        """Remove files that were last written before the instant, in steps; yields how many each step removed.
+
+        A file that is being written, or replaced meanwhile, stays.
+        """
+        ...
+
+    def empty(self) -> Iterator[None]:
+        """Remove all files, in steps; credentials that the storage would still accept end first.
+
+        The folder or container itself stays: it may be a mount, a link, or have access rights of its own.
+        """
+        ...
+
+
+class LandingZones(Protocol):
+    """The landing zones of a deployment: folders, containers of an Azure account, or folders of a bucket."""
+
+    def of_organisation(self, organisation: str, *, is_first: bool) -> "LandingZones":
+        """The zones of an organisation; `is_first`: it is the first one of the deployment."""
+        ...
+
+    def zone(self, organisation: str, sandbox: str, kind: ZoneType) -> LandingZone:
+        """The zone of a sandbox, by the sandbox's name."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -191,9 +236,13 @@ class SandboxLocation:
     """What this deployment, the caller's organisation and sandbox give to a destination."""
 
     sandbox_name: str
-    zones: Zones
+    zones: LandingZones
     organisation: str = ""
     network: Network = field(default_factory=Network)
+
+    def zone(self, kind: ZoneType) -> LandingZone:
+        """The sandbox's landing zone."""
+        return self.zones.zone(self.organisation, self.sandbox_name, kind)
 
 
 Open = Callable[[Params | None, TargetParams, SandboxLocation], Sink]
@@ -214,7 +263,8 @@ class Destination:
     flow_spec_name: str
     auth_methods: tuple[AuthMethod, ...]
     parameters: type[TargetParams]
-    capabilities: Capabilities
+    longest_key: int
+    """Bytes of the longest key, in UTF-8."""
     guide: SetupGuide
     encryption: bool
     open: Open

@@ -5,8 +5,7 @@ from typing import Annotated, Final
 from pydantic import Field
 
 from offtake.destinations import patterns
-from offtake.destinations.base import Capabilities, Destination, SandboxLocation, SetupGuide, Sink
-from offtake.destinations.landing_zone.sinks import open_zone_to_write
+from offtake.destinations.base import Destination, SandboxLocation, SetupGuide, Sink
 from offtake.destinations.parameters import Params, TargetParams, as_folder
 
 # Identity
@@ -34,8 +33,10 @@ class LandingZoneParams(TargetParams):
 
 
 def open_sink(_credentials: Params | None, _params: TargetParams, site: SandboxLocation) -> Sink:
-    """The sandbox's zone, made when it is not there."""
-    return open_zone_to_write(site, "dlz_destination")
+    """The sandbox's zone, created when it is missing."""
+    zone = site.zone("dlz_destination")
+    zone.create()
+    return zone.open()
 
 
 # What people must know
@@ -46,7 +47,7 @@ GUIDE: Final = SetupGuide(
     "`GET /data/foundation/connectors/landingzone/credentials` gives.",
     rights="Nothing has to be granted. The operator chooses with `OFFTAKE_LANDING_ZONE` where the zone is: "
     "[a folder, an Azure account, or an S3 bucket](../landing-zone.md).",
-    limits=("Files are removed after seven days, or after `OFFTAKE_LANDING_ZONE_DAYS`.",),
+    limits=("Files are removed after seven days, or after `OFFTAKE_LANDING_ZONE_RETENTION_DAYS`.",),
 )
 
 DESTINATION: Final = Destination(
@@ -56,11 +57,7 @@ DESTINATION: Final = Destination(
     flow_spec_name="DatasetsToDataLandingZone",
     auth_methods=(),
     parameters=LandingZoneParams,
-    capabilities=Capabilities(
-        half_written_visible=False,
-        largest_object=None,
-        longest_key=1024,
-    ),
+    longest_key=1024,
     guide=GUIDE,
     encryption=True,
     open=open_sink,

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import Final, Self
 
-from offtake.errors import DeliveryError
+from offtake.errors import ACCESS_DENIED, DESTINATION_UNAVAILABLE, DeliveryError
 
 Address = IPv4Address | IPv6Address
 AddressRange = IPv4Network | IPv6Network
@@ -83,17 +83,16 @@ class Network:
             found = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)
         except (OSError, UnicodeError):
             raise DeliveryError(
-                "EXPORT-2003-504",
+                DESTINATION_UNAVAILABLE,
                 f"The name {host} has no address.",
                 "Correct the host in the base connection, or check the name service.",
-                transient=True,
                 unreachable=True,
             ) from None
         addresses = list(dict.fromkeys(str(one[4][0]) for one in found))
         for address in addresses:
             if self.is_denied(address):
                 raise DeliveryError(
-                    "EXPORT-2001-403",
+                    ACCESS_DENIED,
                     f"{host} is at {address}, which this deployment does not let connections reach.",
                     "Use a host that may be reached, or have the operator allow its network in OFFTAKE_EGRESS_ALLOW.",
                 )
@@ -112,10 +111,9 @@ class Network:
             found.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             return found
         raise DeliveryError(
-            "EXPORT-2003-504",
+            DESTINATION_UNAVAILABLE,
             f"{host}:{port} could not be reached: {reason}.",
             "Check the host, the port and the network; the export is tried again.",
-            transient=True,
             unreachable=True,
         )
 

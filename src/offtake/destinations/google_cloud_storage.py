@@ -7,7 +7,7 @@ from obstore.store import S3Store
 from pydantic import Field, SecretStr
 
 from offtake.destinations import patterns
-from offtake.destinations.base import AuthMethod, Capabilities, Destination, SandboxLocation, SetupGuide, Sink
+from offtake.destinations.base import AuthMethod, Destination, SandboxLocation, SetupGuide, Sink
 from offtake.destinations.drivers.aws_client import fixed, make_client
 from offtake.destinations.drivers.http import is_answering
 from offtake.destinations.drivers.multipart_cleanup import AT_ONCE, UnfinishedUploads
@@ -56,7 +56,7 @@ class HmacKey(Params):
         examples=["https://storage.example.org"],
     )
 
-    def hosts(self) -> dict[str, str]:
+    def endpoint_hosts(self) -> dict[str, str]:
         """The endpoint's."""
         return {"endpointUrl": urlsplit(self.endpoint_url).hostname or ""} if self.endpoint_url else {}
 
@@ -170,6 +170,7 @@ GUIDE: Final = SetupGuide(
     "gcloud storage hmac create ACCOUNT\n```\n\n"
     f"`storage.multipartUploads.list` is recommended only. {AT_ONCE}",
     limits=(
+        f"A file has at most {MOST_PARTS * PART_BYTES // 1024**3} GiB.",
         "Tags, conditional writes and bulk deletes of Amazon's protocol are switched off: Google's XML API has none.",
         LOST_ANSWER,
         RETRY_AFTER,
@@ -191,11 +192,7 @@ DESTINATION: Final = Destination(
         ),
     ),
     parameters=GoogleParams,
-    capabilities=Capabilities(
-        half_written_visible=False,
-        largest_object=MOST_PARTS * PART_BYTES,
-        longest_key=1024,
-    ),
+    longest_key=1024,
     guide=GUIDE,
     encryption=True,
     open=open_sink,

@@ -6,7 +6,7 @@ from typing import Final
 from uuid import uuid4
 
 from offtake.destinations.base import Sink
-from offtake.errors import DeliveryError
+from offtake.errors import DESTINATION_UNAVAILABLE, DeliveryError
 
 _CONTENT: Final = b"Offtake was here to see whether it can deliver; this file may be deleted.\n"
 
@@ -47,8 +47,9 @@ def _attempt(act: Callable[[], bool], sink: Sink, key: str) -> list[DeliveryErro
         return [error]
     return [
         DeliveryError(
-            "EXPORT-2003-504",
+            DESTINATION_UNAVAILABLE,
             f"{sink.uri(key)} was written, but is not there as it was written.",
             "Check what else writes to this place.",
+            transient=False,
         )
     ]

@@ -10,7 +10,6 @@ from offtake.destinations import patterns
 from offtake.destinations.base import (
     ANSWER_SECONDS,
     AuthMethod,
-    Capabilities,
     Destination,
     Driver,
     Limits,
@@ -93,7 +92,7 @@ class SftpLogin(Params):
         return self
 
     @property
-    def unmet(self) -> bool:
+    def needs_pinning(self) -> bool:
         """True until the server's key is known, and how it takes files."""
         return None in (self.host_key_fingerprint, self.temporary_name, self.exclusive_create, self.read_back)
 
@@ -105,7 +104,7 @@ class SftpLogin(Params):
         """What of it is known or was given."""
         return self.model_dump(include={field.name for field in fields(Placing)}, exclude_none=True)
 
-    def hosts(self) -> dict[str, str]:
+    def endpoint_hosts(self) -> dict[str, str]:
         """The server."""
         return {"domain": self.domain}
 
@@ -207,7 +206,7 @@ def pin(credentials: Params, params: TargetParams | None, site: SandboxLocation)
     try:
         session.client()
         known: dict[str, object] = {"host_key_fingerprint": session.shown}
-        if params is not None and credentials.unmet:
+        if params is not None and credentials.needs_pinning:
             folder = _folder(session, params, site, USUAL)
             known |= asdict(find_placing(session, folder, credentials.given_placing()))
         return credentials.model_copy(update=known)
@@ -352,11 +351,7 @@ DESTINATION: Final = Destination(
         ),
     ),
     parameters=SftpParams,
-    capabilities=Capabilities(
-        half_written_visible=True,
-        largest_object=None,
-        longest_key=1024,
-    ),
+    longest_key=1024,
     guide=GUIDE,
     encryption=True,
     compression_order=("GZIP", "NONE"),

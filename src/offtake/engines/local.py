@@ -14,7 +14,7 @@ from multiprocessing.connection import wait as wait_for
 from typing import Final
 
 from offtake.engines.intents import IntentClient, IntentServer, Recorder, Recorders
-from offtake.errors import DeliveryError, OfftakeError, exhaustion
+from offtake.errors import EXPORT_FAILED, DeliveryError, OfftakeError, exhaustion
 from offtake.exporting.cancellation import CancellationToken, raise_if_cancelled
 from offtake.exporting.engine import PartsFailedError
 from offtake.exporting.part import PartTask, RecordIntent, WrittenPart, export_part
@@ -243,7 +243,7 @@ def _result(future: Future[WrittenPart], course: _RunInPool) -> WrittenPart | De
 
 def _worker_died() -> DeliveryError:
     return DeliveryError(
-        "EXPORT-1500-500",
+        EXPORT_FAILED,
         "A process that writes files died before it had confirmed a file.",
         "The export is tried again; if that happens often, give the machine more memory.",
         transient=True,
@@ -252,9 +252,9 @@ def _worker_died() -> DeliveryError:
 
 def _workers_die() -> DeliveryError:
     return DeliveryError(
-        "EXPORT-1500-500",
+        EXPORT_FAILED,
         "The processes that write the files keep dying.",
-        "Give the machine more memory, or set OFFTAKE_PROCESSES or OFFTAKE_PART_BYTES lower.",
+        "Give the machine more memory, or set OFFTAKE_EXPORT_PROCESSES or OFFTAKE_PART_BYTES lower.",
     )
 
 

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Sequence
 from typing import Final
 
-from offtake.errors import DeliveryError
+from offtake.errors import CANCELLED, DeliveryError
 from offtake.exporting.attempts import remove_left
 from offtake.exporting.context import RunContext
 from offtake.exporting.disposal import dispose
@@ -17,7 +17,7 @@ from offtake.exporting.job import ExportJob
 from offtake.exporting.manifest import manifest_key
 from offtake.exporting.plan import error_document
 from offtake.failpoints import failpoint
-from offtake.store import run_plans, run_states, runs
+from offtake.store import run_plans, runs
 from offtake.store.database import Database
 from offtake.store.run_leases import Lease
 from offtake.store.run_states import SECOND_LOOK_MS
@@ -30,22 +30,20 @@ _SOON_MS: Final = 30_000
 
 
 def fail_run(job: ExportJob | None, lease: Lease, context: RunContext, error: DeliveryError) -> None:
-    """End the run as failed; positions stay. Raises `LeaseLostError` when another worker has it."""
-    runs.record_failure(context.database, lease, error_document(error), context.clock.now_ms())
-    failpoint("condemned")
-    finish_failed_run(job, lease, context, error)
+    """End the run as failed; positions stay. The failure is committed first, for good, then its files are removed.
 
-
-def finish_failed_run(job: ExportJob | None, lease: Lease, context: RunContext, error: DeliveryError) -> None:
-    """End a run that has its verdict; its files are removed now, or, when that takes long, by a sweep later.
-
-    `job` is None when it could not be looked up; `error` is the verdict for a run that has none yet.
+    `error` is ignored for a run that failed before; then only its files are left to be removed. `job`: None when it
+    could not be loaded, or its destination does not answer; then a sweep removes the files later, as it does when the
+    removal takes too long. Raises `LeaseLostError` when another worker has the run.
     """
+    if lease.failure is None:
+        runs.record_failure(context.database, lease, error_document(error), context.clock.now_ms())
+        failpoint("run_failed")
     plan = run_plans.load_plan(context.database, lease)
-    # Without its order, a run without parts may nevertheless have written a manifest file.
+    # Without its job, a run without parts may nevertheless have written a manifest file.
     wrote = plan is not None and (job is None or bool(_keys(job, *plan)))
     clean = not wrote or (job is not None and plan is not None and _remove_within_deadline(job, context, *plan))
-    failpoint("cleaned")
+    failpoint("files_removed")
     now = context.clock.now_ms()
     due = None if not wrote else now + (SECOND_LOOK_MS if clean else _SOON_MS)
     runs.fail(context.database, lease, error_document(error), now, sweep_due=due)
@@ -68,7 +66,7 @@ def remove_temporary_files(
 
 def cancelled_error() -> DeliveryError:
     """Why a cancelled run ended."""
-    return DeliveryError(run_states.CANCELLED, "The run was cancelled.", "Run the flow again when it should deliver.")
+    return DeliveryError(CANCELLED, "The run was cancelled.")
 
 
 def _keys(job: ExportJob, datasets: Sequence[RunDataset], parts: Sequence[RunPart]) -> list[str]:

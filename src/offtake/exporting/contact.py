@@ -3,7 +3,7 @@
 import threading
 from typing import Final
 
-from offtake.errors import DeliveryError
+from offtake.errors import DESTINATION_UNAVAILABLE, DeliveryError
 from offtake.exporting.context import RunContext
 from offtake.exporting.job import ExportJob
 from offtake.store import waits
@@ -40,9 +40,8 @@ def first_contact(job: ExportJob, lease: Lease, context: RunContext) -> Delivery
 
 def _silent(lease: Lease) -> DeliveryError:
     return DeliveryError(
-        "EXPORT-2003-504",
+        DESTINATION_UNAVAILABLE,
         f"{lease.address} could not be reached: no answer in {_SECONDS:.0f} seconds.",
         "Check the host, the name service and the network; the export is tried again.",
-        transient=True,
         unreachable=True,
     )

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from offtake.destinations.base import Pending, Sink
-from offtake.errors import DeliveryError
+from offtake.errors import ACCESS_DENIED, DeliveryError
 from offtake.exporting.attempts import remove_left
 from offtake.exporting.job import ExportJob
 from offtake.exporting.manifest import manifest_key
@@ -21,7 +21,6 @@ from offtake.store.tables import RunDataset, RunPart
 
 _log = logging.getLogger(__name__)
 
-_DENIED: Final = "EXPORT-2001-403"
 _FIRST: Final = 2
 """The number of the first attempt that removes: the look before it is counted too."""
 
@@ -106,7 +105,7 @@ def _is_gone(sink: Sink, part: RunPart) -> bool:
     try:
         return sink.is_gone(part.key)
     except DeliveryError as error:
-        if error.code != _DENIED:
+        if error.kind != ACCESS_DENIED:
             raise
         return False
 

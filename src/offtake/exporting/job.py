@@ -7,7 +7,7 @@ from typing import Literal
 from offtake.destinations import registry
 from offtake.destinations.base import Limits, SandboxLocation, Sink
 from offtake.destinations.parameters import Params, TargetParams
-from offtake.errors import DeliveryError
+from offtake.errors import EXPORT_FAILED, DeliveryError
 from offtake.lake.catalog import TableName
 
 
@@ -46,6 +46,12 @@ class DeliveryTarget:
             return False
         return destination.answers(self.credentials, self.site)
 
+    @property
+    def longest_key(self) -> int | None:
+        """Bytes of the longest key that the destination takes; None for an unknown destination."""
+        destination = registry.by_connection_spec_id(self.connection_spec_id)
+        return None if destination is None else destination.longest_key
+
     def limits(self) -> Limits:
         """What does not hold there."""
         destination = registry.by_connection_spec_id(self.connection_spec_id)
@@ -55,10 +61,10 @@ class DeliveryTarget:
         """The sink, ready to write; raises `DeliveryError` when it cannot be had."""
         destination = registry.by_connection_spec_id(self.connection_spec_id)
         if destination is None:
-            raise DeliveryError("EXPORT-1500-500", f"There is no destination {self.connection_spec_id}.", "Choose one.")
+            raise DeliveryError(EXPORT_FAILED, f"There is no destination {self.connection_spec_id}.", "Choose one.")
         lacking = destination.missing_driver(self.auth_name)
         if lacking is not None:
-            raise DeliveryError("EXPORT-1500-500", f"{destination.name} is not installed.", lacking.install_hint)
+            raise DeliveryError(EXPORT_FAILED, f"{destination.name} is not installed.", lacking.install_hint)
         return destination.open(self.credentials, self.params, self.site)
 
 

@@ -4,10 +4,10 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Final
 
+from offtake.errors import VALUES_LEFT_OUT
 from offtake.formats.losses import NOT_A_NUMBER, NULL_ENTRY, REPEATED_KEY, Loss, LossKind
 from offtake.store.tables import RunDataset, RunPart
 
-CODE: Final = "EXPORT-1200-200"
 _SENTENCES: Final[dict[LossKind, str]] = {
     NOT_A_NUMBER: "NaN or infinite values were written as null, because JSON has no such numbers",
     NULL_ENTRY: "map entries with a null value were left out, as all nulls in NDJSON",
@@ -24,7 +24,7 @@ def loss_warnings(datasets: Sequence[RunDataset], parts: Sequence[RunPart]) -> l
     names = {dataset.dataset_id: dataset.dataset_name for dataset in datasets}
     return [
         {
-            "code": CODE,
+            "code": VALUES_LEFT_OUT.code,
             "message": f"{names[dataset_id]}: column {column}: {count} {_SENTENCES[kind]}. "
             "Export the dataset as PARQUET to keep them.",
             "type": "Warning",

@@ -10,14 +10,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from offtake.errors import DeliveryError
+from offtake.errors import ACCESS_DENIED, DATASET_FORBIDDEN, DATASET_GONE, SNAPSHOT_EXPIRED, DeliveryError
 from offtake.exporting.job import DatasetExport, DeliveryTarget, ExportJob, join_key
 from offtake.exporting.kept import Kept, repeats, take_over
 from offtake.formats import pgp, types
 from offtake.formats.registry import format_for
 from offtake.lake import reading, scan
 from offtake.lake.catalog import Lake, TableName
-from offtake.store.run_warnings import EVERYTHING_AGAIN
 from offtake.store.tables import RunDataset, RunPart
 
 _TID_DIGITS: Final = 19
@@ -84,13 +83,13 @@ def _plan_dataset(
 ) -> None:
     if dataset.table is None or (dataset.has_table and not scan.exists(lake, dataset.table)):
         raise DeliveryError(
-            "EXPORT-1404-404",
+            DATASET_GONE,
             f"Dataset {dataset.name} ({dataset.dataset_id}) no longer exists.",
             "Take it out of the flow's source connection.",
         )
     if not dataset.owner_may_read:
         raise DeliveryError(
-            "EXPORT-1403-403",
+            DATASET_FORBIDDEN,
             f"Who last edited the flow may no longer read dataset {dataset.name} ({dataset.dataset_id}).",
             "Grant them view-datasets again, or have somebody edit the flow who may read it.",
         )
@@ -142,7 +141,7 @@ def _continue(plan: Plan, job: ExportJob, dataset: DatasetExport, lake: Lake, si
 
 def _warning(dataset: DatasetExport, text: str) -> dict[str, Any]:
     return {
-        "code": EVERYTHING_AGAIN,
+        "code": SNAPSHOT_EXPIRED.code,
         "message": f"{dataset.name}: {text}",
         "type": "Warning",
         "dataSetId": dataset.dataset_id,
@@ -150,7 +149,15 @@ def _warning(dataset: DatasetExport, text: str) -> dict[str, Any]:
 
 
 def _key(job: ExportJob, dataset: DatasetExport, number: int) -> str:
-    return join_key(job.root, dataset.folder, part_name(job.run_id, number, file_ending(job.place)))
+    key = join_key(job.root, dataset.folder, part_name(job.run_id, number, file_ending(job.place)))
+    longest = job.place.longest_key
+    if longest is not None and len(key.encode()) > longest:
+        raise DeliveryError(
+            ACCESS_DENIED,
+            f"The name of a file is longer than the {longest} bytes that the destination allows: {key[:200]}…",
+            "Shorten the folder of the target connection, or its template.",
+        )
+    return key
 
 
 def _check_types(schema: reading.TableSchema) -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
 from offtake.clock import Clock
-from offtake.errors import DeliveryError, OfftakeError
+from offtake.errors import EXPORT_FAILED, DeliveryError, OfftakeError
 from offtake.exporting.cancellation import CancellationToken, sleep
 
 Result = TypeVar("Result")
@@ -59,7 +59,7 @@ class DeferredError(OfftakeError):
 def exhausted_error(cause: str) -> DeliveryError:
     """The transient error of work for which this machine lacks descriptors, threads or memory for now."""
     return DeliveryError(
-        "EXPORT-1500-500",
+        EXPORT_FAILED,
         f"The server has run out of something: {cause}.",
         "Raise the server's limits of open files, processes or memory; the export is tried again.",
         transient=True,
@@ -182,9 +182,10 @@ def retry(act: Callable[[], Result], what: str, budget: RetryBudget, cancellatio
 def _beyond(error: DeliveryError, asked: float) -> DeliveryError:
     long = f"{asked:.0f} seconds" if asked < 1e9 else "a wait without end"  # noqa: PLR2004 - thirty years
     return DeliveryError(
-        error.code,
+        error.kind,
         f"{error.message} It asks to be left alone for {long}, which is longer than this run may wait.",
         error.remedy,
         unreachable=error.unreachable,
+        transient=False,
         retry_after=error.retry_after,
     )

@@ -7,11 +7,10 @@ from dataclasses import replace
 from typing import Any, Final
 
 from offtake.destinations.base import Pending, Sink
-from offtake.errors import DeliveryError, OfftakeError, exhaustion
+from offtake.errors import KEY_UNUSABLE, DeliveryError, OfftakeError, exhaustion
 from offtake.exporting import manifest as proof
 from offtake.exporting.attempts import next_attempt, remove_failed
 from offtake.exporting.cancellation import CancellationToken, raise_if_cancelled, sleep, wait_until_lease_is_valid
-from offtake.exporting.cleanup import fail_run
 from offtake.exporting.context import RunContext
 from offtake.exporting.engine import PartsFailedError
 from offtake.exporting.job import ExportJob
@@ -19,7 +18,7 @@ from offtake.exporting.loss_warnings import loss_warnings
 from offtake.exporting.part import Intent, PartTask, WrittenPart
 from offtake.exporting.plan import Plan, file_ending, make_plan
 from offtake.exporting.retry import DeferredError, RetryBudget, exhausted_error, retry
-from offtake.exporting.waiting import note_outage, return_to_queue
+from offtake.exporting.waiting import return_to_queue
 from offtake.failpoints import failpoint
 from offtake.store import attempts, run_parts, run_plans, runs, waits
 from offtake.store.run_leases import Lease
@@ -37,21 +36,17 @@ def execute(
     cancellation: CancellationToken,
     silence: DeliveryError | None = None,
 ) -> None:
-    """Bring the run to its end: delivered and committed, or failed with its debris removed; or let it wait.
+    """Deliver the run and commit it, or return it to the queue to wait.
 
-    `silence`: why its destination does not answer, as far as that is known; it matters when there is something to
-    deliver.
-    Raises `CancelledError` when asked to stop, leaving what was recorded for whoever goes on (or for `give_up`),
-    and `LeaseLostError` when another worker has the run.
+    `silence`: why its destination does not answer, if that is known; it matters when there is something to deliver.
+    Raises `DeliveryError` when the run fails, `CancelledError` when asked to stop, and `LeaseLostError` when another
+    worker has the run; what was recorded stays, for the next worker or for `fail_run`.
     """
     budget = RetryBudget(context.patience, context.clock, job.window, job.waiting_since_ms, lease.retries)
     try:
         _deliver(_Delivery(job, lease, context, cancellation, budget, silence), budget)
     except DeferredError as deferred:
         return_to_queue(job, lease, context, budget, deferred)
-    except DeliveryError as error:
-        note_outage(lease, context, error)
-        fail_run(None if error.unreachable else job, lease, context, error)
 
 
 def _deliver(delivery: "_Delivery", budget: RetryBudget) -> None:
@@ -302,7 +297,7 @@ def _check_names(job: ExportJob, parts: Sequence[RunPart]) -> None:
     ending = file_ending(job.place)
     if any(not part.key.endswith(f"-c000{ending}") for part in parts if not part.finished_at):
         raise DeliveryError(
-            "EXPORT-2004-400",
+            KEY_UNUSABLE,
             "The target connection's file type or compression, or the base connection's encryption, was changed while "
             "this run was under way.",
             "Run the flow again.",

@@ -14,7 +14,7 @@ from offtake.destinations import schema
 from offtake.destinations.base import Destination, SandboxLocation
 from offtake.destinations.parameters import Params, TargetParams
 from offtake.destinations.probe import probe
-from offtake.errors import DeliveryError, InvalidInputError
+from offtake.errors import EXPORT_FAILED, KEY_UNUSABLE, PLACE_NOT_FOUND, DeliveryError, InvalidInputError
 from offtake.flows import encryption, host_key_pinning, specs
 from offtake.flows.connections import KIND
 from offtake.flows.credentials import open_credentials
@@ -80,7 +80,7 @@ def run_check(trial: ConnectionCheck, memory: PinStore) -> Json:
     """
     credentials, found = _try(trial, memory)
     if trial.encrypt_to is not None and (problem := pgp.check_key(trial.encrypt_to)):
-        found.append(DeliveryError("EXPORT-2004-400", f"The public key {problem}.", "Give the account another one."))
+        found.append(DeliveryError(KEY_UNUSABLE, f"The public key {problem}.", "Give the account another one."))
     if not found:
         lost = trial.destination.limits(credentials).lost
         return {"result": True} | ({"limits": list(lost)} if lost else {})
@@ -101,7 +101,7 @@ def _try(trial: ConnectionCheck, memory: PinStore) -> tuple[Params | None, list[
     destination = trial.destination
     lacking = destination.missing_driver(trial.auth_name)
     if lacking is not None:
-        return None, [DeliveryError("EXPORT-1500-500", f"{destination.name} is not installed.", lacking.install_hint)]
+        return None, [DeliveryError(EXPORT_FAILED, f"{destination.name} is not installed.", lacking.install_hint)]
     try:
         row_id, site = trial.connection_id, trial.site
         first = trial.places[0] if trial.places else None
@@ -113,7 +113,7 @@ def _try(trial: ConnectionCheck, memory: PinStore) -> tuple[Params | None, list[
         return None, [error]
     if not trial.places:
         remedy = "Make a target connection with it, then test again."
-        return None, [DeliveryError("EXPORT-2002-404", "The account does not name a place.", remedy)]
+        return None, [DeliveryError(PLACE_NOT_FOUND, "The account does not name a place.", remedy)]
     refused = [error for place in trial.places for error in _probe(destination, credentials, place, trial.site)]
     return credentials, refused
 

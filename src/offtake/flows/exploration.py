@@ -11,9 +11,7 @@ from offtake.contract.caller import VIEW_DESTINATIONS, Caller
 from offtake.contract.problems import Problem
 from offtake.destinations import data_landing_zone
 from offtake.destinations.base import SandboxLocation
-from offtake.destinations.landing_zone.sinks import open_zone
 from offtake.destinations.parameters import as_folder
-from offtake.destinations.zones import AzureZones, LocalZones
 from offtake.errors import DeliveryError
 from offtake.flows import specs
 from offtake.flows.connections import KIND
@@ -21,7 +19,6 @@ from offtake.store.tables import Connection
 
 LANDING_ZONE_SOURCE: Final = "26f526f2-58f4-4712-961d-e41bf1ccc0e8"
 _MOST: Final = 1000
-_NOT_THERE: Final = "EXPORT-2002-404"
 _TYPES: Final = ("ROOT", "FOLDER")
 
 
@@ -41,7 +38,7 @@ def check_connection(session: Session, caller: Caller, row_id: str) -> None:
 
 
 def explore(site: SandboxLocation, params: Mapping[str, str]) -> list[Json]:
-    """What lies directly in a folder of the sandbox's zone, at most a thousand entries, folders first."""
+    """What is directly in a folder of the sandbox's zone: at most a thousand entries, folders first."""
     kind = (params.get("objectType") or "ROOT").upper()
     if kind not in _TYPES:
         raise problems.of_field("/objectType", f"must be one of {', '.join(_TYPES)}")
@@ -49,14 +46,11 @@ def explore(site: SandboxLocation, params: Mapping[str, str]) -> list[Json]:
     if any(step in (".", "..") for step in folder.split("/")):
         raise problems.of_field("/object", "must be a folder such as exports/crm")
     try:
-        found = open_zone(site, "dlz_destination").children(folder)
+        found = site.zone("dlz_destination").children(folder)
     except DeliveryError as error:
-        if not isinstance(site.zones, LocalZones) and error.code != _NOT_THERE:
-            raise Problem(problems.STORAGE_AWAY, str(error)) from None
-        if isinstance(site.zones, AzureZones) and not folder:
-            # The container is made when something is written.
-            return []
-        raise problems.of_field("/object", "is no folder of the landing zone") from None
+        raise Problem(problems.STORAGE_AWAY, str(error)) from None
+    if found is None:
+        raise problems.of_field("/object", "is not a folder of the landing zone")
     return [_entry(folder, name, is_folder) for name, is_folder in found[:_MOST]]
 
 

@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 from offtake.access import access, audit
 from offtake.contract.bodies import Json
 from offtake.contract.entities import ENABLED
+from offtake.errors import EXPORT_FAILED
 from offtake.flows.flow_changes import DISABLED
 from offtake.flows.flows import KIND
 from offtake.store.database import Database
@@ -65,7 +66,7 @@ def _operation(flow: Flow, errors: list[Json], now_ms: int) -> Json:
         f"{flow.failures} runs failed one after another, the last of them {flow.last_run_id}. "
         "Enable the flow when what they met is mended."
     )
-    reason = {"code": errors[0]["code"] if errors else "EXPORT-1500-500", "message": why}
+    reason = {"code": errors[0]["code"] if errors else EXPORT_FAILED.code, "message": why}
     return {
         "started": now_ms,
         "updated": now_ms,

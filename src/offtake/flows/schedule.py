@@ -31,11 +31,11 @@ _TOLERATED: Final = (_TEMPLATE_TOO, "frequency")
 
 @dataclass(frozen=True)
 class ScheduleRules:
-    """What a deployment allows beside the contract's own table; `default_end_months` None means flows never end."""
+    """What a deployment allows in addition to the contract. `default_schedule_months` None: flows never end."""
 
     hour_intervals: frozenset[int] = HOUR_INTERVALS
-    default_end_months: int | None = 6
-    recurring_full: bool = False
+    default_schedule_months: int | None = 6
+    allow_daily_full_export: bool = False
 
     @property
     def intervals(self) -> list[int]:
@@ -87,9 +87,9 @@ def parse_schedule(
     template = _template(reader)
     if reader.problems or mode is None or unit is None or interval is None or start is None:
         raise InvalidInputError(reader.problems)
-    if end is not None or interval == 0 or rules.default_end_months is None:
+    if end is not None or interval == 0 or rules.default_schedule_months is None:
         return Schedule(mode, unit, interval, start, end, False, template)
-    return Schedule(mode, unit, interval, start, add_months(created_at, rules.default_end_months), True, template)
+    return Schedule(mode, unit, interval, start, add_months(created_at, rules.default_schedule_months), True, template)
 
 
 def schedule_params(schedule: Schedule) -> dict[str, object]:
@@ -193,7 +193,7 @@ def _check_table(
 
 def _intervals(rules: ScheduleRules, mode: ExportMode, unit: TimeUnit) -> set[int]:
     if mode == FULL:
-        return {0, 1} if rules.recurring_full else {0}
+        return {0, 1} if rules.allow_daily_full_export else {0}
     return {1} if unit == "day" else {hours for hours in rules.hour_intervals if hours > 0}
 
 

@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Final
 
-from offtake.errors import DeliveryError
+from offtake.errors import EXPORT_FAILED, KEY_UNUSABLE, DeliveryError
 
 EXTENSION: Final = ".gpg"
 """What the names of encrypted files end in, after their format's own extension."""
@@ -145,7 +145,7 @@ def _ended_early(key: bytes, status: int, said: bytes) -> DeliveryError:
 
 def _unusable_key(problem: str) -> DeliveryError:
     return DeliveryError(
-        "EXPORT-2004-400",
+        KEY_UNUSABLE,
         f"The public key that files are to be encrypted with {problem}.",
         "Put the key in order, or give the base connection another one, then run the flow again.",
     )
@@ -153,7 +153,7 @@ def _unusable_key(problem: str) -> DeliveryError:
 
 def _interrupt(what: str) -> DeliveryError:
     return DeliveryError(
-        "EXPORT-1500-500",
+        EXPORT_FAILED,
         f"The program that encrypts files, gpg, {what}.",
         "Check the server's memory and temporary folder; the export is tried again.",
         transient=True,

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import pyarrow as pa
 
-from offtake.errors import DeliveryError
+from offtake.errors import EXPORT_FAILED, DeliveryError
 from offtake.formats import nested, scalars
 from offtake.formats.losses import NOT_A_NUMBER, LossCounter, LossKind
 from offtake.formats.nested import Change
@@ -234,13 +234,13 @@ def _named(name: str, column: pa.Array, losses: LossCounter) -> pa.Array:
         return _Change(name, losses)(column)
     except scalars.OutOfRangeError as error:
         raise DeliveryError(
-            "EXPORT-1500-500",
+            EXPORT_FAILED,
             f"Column {name} holds a {error} that no calendar or clock reaches, and that has no text in JSON.",
             "Correct the value in the dataset, or export the dataset as PARQUET.",
         ) from None
     except scalars.InvalidTextError:
         raise DeliveryError(
-            "EXPORT-1500-500",
+            EXPORT_FAILED,
             f"Column {name} holds text that is not UTF-8.",
             "Correct it in the dataset, or set invalidText to REPLACE in the target connection's params.",
         ) from None
@@ -340,4 +340,4 @@ def _unknown_type(path: str, kind: str) -> DeliveryError:
 
 
 def _refuse(path: str, what: str, remedy: str) -> DeliveryError:
-    return DeliveryError("EXPORT-1500-500", f"Column {path} {what}.", remedy)
+    return DeliveryError(EXPORT_FAILED, f"Column {path} {what}.", remedy)

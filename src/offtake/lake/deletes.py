@@ -15,7 +15,7 @@ from pyiceberg.manifest import DataFile as IcebergFile
 from pyiceberg.manifest import DataFileContent, FileFormat, ManifestEntry
 from pyiceberg.partitioning import PartitionSpec
 
-from offtake.errors import DeliveryError
+from offtake.errors import EXPORT_FAILED, DeliveryError
 from offtake.lake.positions import positions
 
 # The reserved field id of `file_path` in delete files.
@@ -138,7 +138,7 @@ def _cannot_apply(table: str, file: IcebergFile) -> DeliveryError:
     else:
         kind = f"position deletes in {file.file_format.value} files"
     return DeliveryError(
-        "EXPORT-1500-500",
+        EXPORT_FAILED,
         f"Table {table} has {kind}, which exports do not apply.",
         "Compact the table so that the deletes are written into its data files.",
     )

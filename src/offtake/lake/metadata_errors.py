@@ -13,7 +13,7 @@ from pyiceberg.exceptions import NoSuchTableError, ResolveError, ValidationError
 from sqlalchemy.exc import DBAPIError, InternalError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from offtake.errors import DeliveryError
+from offtake.errors import DATASET_GONE, EXPORT_FAILED, SNAPSHOT_EXPIRED, DeliveryError
 from offtake.lake import outages
 from offtake.lake.locations import LocationError
 from offtake.lake.parquet_files import shortened
@@ -51,11 +51,11 @@ def explain(table: str) -> Iterator[None]:
         yield
     except NoSuchTableError:
         raise DeliveryError(
-            "EXPORT-1404-404", f"Table {table} no longer exists.", "Take it out of the flow's source connection."
+            DATASET_GONE, f"Table {table} no longer exists.", "Take it out of the flow's source connection."
         ) from None
     except FileNotFoundError as error:
         raise DeliveryError(
-            "EXPORT-1410-410",
+            SNAPSHOT_EXPIRED,
             f"A metadata file of {table} is not there: {shortened(error)}. It has been removed, or the catalog names a "
             "place that this machine lacks.",
             "Run the flow again; it exports from the snapshot there is now. If it fails again, bring the file back.",
@@ -70,7 +70,7 @@ def explain(table: str) -> Iterator[None]:
         if outages.is_transient(error):
             raise outages.unreachable(f"The metadata of {table}", shortened(error)) from None
         cause, remedy = _cause(error)
-        raise DeliveryError("EXPORT-1500-500", f"The metadata of {table} cannot be read: {cause}.", remedy) from error
+        raise DeliveryError(EXPORT_FAILED, f"The metadata of {table} cannot be read: {cause}.", remedy) from error
 
 
 def _catalog_is_away(error: SQLAlchemyError) -> bool:

@@ -7,9 +7,8 @@ import errno
 import re
 from typing import Final
 
-from offtake.errors import DeliveryError, exhaustion
+from offtake.errors import SOURCE_UNAVAILABLE, DeliveryError, exhaustion
 
-UNREACHABLE: Final = "EXPORT-1503-503"
 MISSING_SECONDS: Final = 120.0
 """How long a file that is not there is waited for: a store may be consistent a little later, a disk be mounted."""
 _ERRNOS: Final = frozenset(
@@ -46,8 +45,6 @@ def is_transient(error: BaseException) -> bool:
 def unreachable(what: str, cause: str) -> DeliveryError:
     """The transient error for what cannot be read for now."""
     return DeliveryError(
-        UNREACHABLE,
+        SOURCE_UNAVAILABLE,
         f"{what} cannot be read for now: {cause}.",
-        "Check that the warehouse and its catalog are reachable; the export is tried again.",
-        transient=True,
     )

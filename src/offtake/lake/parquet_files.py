@@ -10,7 +10,7 @@ from typing import Final
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from offtake.errors import DeliveryError
+from offtake.errors import EXPORT_FAILED, SNAPSHOT_EXPIRED, DeliveryError
 from offtake.lake import outages
 from offtake.lake.locations import LocationError, file_system
 
@@ -58,7 +58,7 @@ def unreadable(file: str, error: Exception) -> DeliveryError:
     """What is wrong with a table's data file or delete file, and what to do."""
     if isinstance(error, FileNotFoundError):
         return DeliveryError(
-            "EXPORT-1410-410",
+            SNAPSHOT_EXPIRED,
             f"The dataset's file {file} is not there: it has been removed since the run was planned, "
             "by an expiry of snapshots or by dropping the table, or the table names a place that this machine lacks.",
             "Run the flow again; it plans from the table as it is then. Keep snapshots longer than runs take.",
@@ -69,14 +69,14 @@ def unreadable(file: str, error: Exception) -> DeliveryError:
         return outages.unreachable(f"The dataset's file {file}", shortened(error))
     if isinstance(error, PermissionError):
         return DeliveryError(
-            "EXPORT-1500-500",
+            EXPORT_FAILED,
             f"The dataset's file {file} cannot be read: permission denied.",
             "Let the user that Offtake runs as read the warehouse.",
         )
     if isinstance(error, LocationError):
-        return DeliveryError("EXPORT-1500-500", f"The dataset's file {file} cannot be read.", str(error))
+        return DeliveryError(EXPORT_FAILED, f"The dataset's file {file} cannot be read.", str(error))
     return DeliveryError(
-        "EXPORT-1500-500",
+        EXPORT_FAILED,
         f"The dataset's file {file} cannot be read: {_cause(error)}.",
         "The file is there, but it is damaged or not as the table's metadata say. Bring it back from a copy, or write "
         "its rows again.",

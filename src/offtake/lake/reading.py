@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute
 import pyarrow.parquet as pq
 
-from offtake.errors import DeliveryError
+from offtake.errors import EXPORT_FAILED, DeliveryError
 from offtake.lake import text
 from offtake.lake.parquet_files import explain, open_file, open_parquet, parquet_in
 from offtake.lake.positions import deleted_positions, without
@@ -210,13 +210,13 @@ def translating_errors(pieces: Sequence[FileSlice]) -> Iterator[None]:
             yield
     except ProjectionError as error:
         raise DeliveryError(
-            "EXPORT-1500-500",
+            EXPORT_FAILED,
             f"The dataset's file {pieces[0].path} does not fit the table's columns: {error}.",
             error.remedy,
         ) from None
     except InvalidTextError as error:
         raise DeliveryError(
-            "EXPORT-1500-500",
+            EXPORT_FAILED,
             f"Column {error} of the dataset's file {pieces[0].path} has text that is not UTF-8.",
             "Correct the text in the table, or have the target connection replace what is not UTF-8.",
         ) from None

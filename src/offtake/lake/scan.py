@@ -17,7 +17,7 @@ from pyiceberg.manifest import FileFormat, ManifestContent, ManifestEntryStatus
 from pyiceberg.table import Table
 from pyiceberg.table.snapshots import Operation, Snapshot
 
-from offtake.errors import DeliveryError
+from offtake.errors import EXPORT_FAILED, SNAPSHOT_EXPIRED, DeliveryError
 from offtake.lake import lineage, metadata_errors
 from offtake.lake.catalog import Lake, TableName
 from offtake.lake.file_metadata import FileMetadata
@@ -124,7 +124,7 @@ def snapshot_of(table: Table, snapshot_id: int) -> Snapshot:
     snapshot = table.snapshot_by_id(snapshot_id)
     if snapshot is None:
         raise DeliveryError(
-            "EXPORT-1410-410",
+            SNAPSHOT_EXPIRED,
             f"Snapshot {snapshot_id} of {'.'.join(table.name())} has been removed.",
             "Run the flow again; it exports from the snapshot there is now.",
         )
@@ -148,7 +148,7 @@ def _data_file(source: RowOrigin, facts: FileMetadata) -> DataFile:
     file = source.entry.data_file
     if file.file_format != FileFormat.PARQUET:
         raise DeliveryError(
-            "EXPORT-1500-500",
+            EXPORT_FAILED,
             f"{file.file_path} is a {file.file_format.value} file; only Parquet is exported.",
             "Rewrite the table's files as Parquet.",
         )

@@ -18,8 +18,8 @@ from offtake.access import audit
 from offtake.access.access import caller_of
 from offtake.contract import problems
 from offtake.contract.caller import EXPORT_DATASETS, MANAGE_DESTINATIONS, VIEW_DATASETS, VIEW_DESTINATIONS, Caller
-from offtake.destinations.base import SandboxLocation
-from offtake.destinations.zones import CONTAINERS, TYPES, LocalZones, Zones, ZoneType
+from offtake.destinations.base import LandingZones, SandboxLocation
+from offtake.destinations.zones import CONTAINERS, TYPES, ZoneType
 from offtake.errors import OfftakeError
 from offtake.store.sandbox_states import ACTIVE
 from offtake.store.tables import Client, LandingZoneKey, Organisation, Sandbox
@@ -72,15 +72,13 @@ def zone_type(text: str | None) -> ZoneType:
     raise problems.of_field("/type", f"must be one of {', '.join(TYPES)}")
 
 
-def of_organisation(session: Session, zones: Zones, org_id: str) -> Zones:
-    """An organisation's zones: of folders, the deployment's own for its first one, else one named by its id."""
-    if not isinstance(zones, LocalZones):
-        return zones
+def of_organisation(session: Session, zones: LandingZones, org_id: str) -> LandingZones:
+    """An organisation's landing zones."""
     first = session.scalar(select(Organisation.id).order_by(Organisation.created_at, Organisation.id).limit(1))
-    return zones if first == org_id else LocalZones(zones.root / org_id)
+    return zones.of_organisation(org_id, is_first=first == org_id)
 
 
-def site(session: Session, zones: Zones, sandbox: Sandbox) -> SandboxLocation:
+def site(session: Session, zones: LandingZones, sandbox: Sandbox) -> SandboxLocation:
     """Where a sandbox's zones are."""
     return SandboxLocation(sandbox.name, of_organisation(session, zones, sandbox.org_id), organisation=sandbox.org_id)
 
@@ -151,7 +149,7 @@ def record(
 
 
 def verify_signature(
-    session: Session, vault: Vault, zones: LocalZones, container: str, sent: Mapping[str, str], now_ms: int
+    session: Session, vault: Vault, zones: LandingZones, container: str, sent: Mapping[str, str], now_ms: int
 ) -> Zone:
     """The zone that a signature opens; raises `BadSignatureError`. `sent`: the request's query parameters.
 
@@ -173,10 +171,11 @@ def verify_signature(
     caller = caller_of(session, client, sandbox, remote="", request_id="")
     if not (caller.grants.allow(VIEW_DESTINATIONS) and caller.grants.allow(VIEW_DATASETS)):
         raise BadSignatureError("The signature's client may not collect from here any more.")
-    found = of_organisation(session, zones, sandbox.org_id)
-    assert isinstance(found, LocalZones)  # noqa: S101 - what it was made of
+    folder = site(session, zones, sandbox).zone(kind).local_folder
+    if folder is None:
+        raise BadSignatureError("The signature was not made here.")
     deletes = "d" in sent.get("sp", "") and may_delete(caller)
-    return Zone(_account(sandbox), container, found.folder(sandbox.name, kind), deletes, kind, caller)
+    return Zone(_account(sandbox), container, folder, deletes, kind, caller)
 
 
 def record_deletion(session: Session, zone: Zone, name: str, size: int, now_ms: int) -> None:

@@ -8,8 +8,8 @@ from typing import Any, Final
 from sqlalchemy import delete, exists, or_, select, update
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
-from offtake.destinations.landing_zone import retention
-from offtake.destinations.zones import TYPES, Zones
+from offtake.destinations.base import LandingZones
+from offtake.destinations.zones import TYPES
 from offtake.failpoints import failpoint
 from offtake.lake.catalog import Lake, TableName
 from offtake.lake.upload_folder import Uploads
@@ -43,7 +43,7 @@ _AT_ONCE: Final = 100
 class PurgeTargets:
     """Where a deployment keeps files that are not the lake's: landing zones, and what is sent for batches."""
 
-    zones: Zones
+    zones: LandingZones
     uploads: Path
 
 
@@ -159,7 +159,7 @@ def _remove_zone(database: Database, places: PurgeTargets, sandbox_id: str) -> I
         session.execute(delete(LandingZoneKey).where(LandingZoneKey.sandbox_id == sandbox_id))
         site = keys.site(session, places.zones, sandbox)
     for kind in TYPES:
-        yield from retention.empty(site, kind)
+        yield from site.zone(kind).empty()
 
 
 def _finish(database: Database, sandbox_id: str, now_ms: int) -> None:

@@ -56,7 +56,7 @@ def background_services(backend: Backend, owner: str, duties: ProcessRoles = Pro
     runs.release_all_of(backend.database, owner)
     batches.release_all_of(backend.database, owner)
     stop = threading.Event()
-    engine = LocalEngine(backend.settings.processes)
+    engine = LocalEngine(backend.settings.export_processes)
     threads: list[threading.Thread] = []
     if duties.schedules:
         threads.append(threading.Thread(target=_schedule, args=(backend, stop), name="scheduler"))
@@ -90,7 +90,9 @@ def worker_of(backend: Backend, engine: Engine, owner: str) -> Worker:
         engine=engine,
         clock=backend.clock,
         part_size=PartSize(settings.part_bytes, settings.part_rows),
-        patience=RetryPolicy(settings.retry_wait_seconds, settings.part_attempts, settings.run_retries),
+        patience=RetryPolicy(
+            settings.retry_initial_delay_seconds, settings.part_max_attempts, settings.run_max_retries
+        ),
         gzip={
             "JSON": GzipOptions(settings.json_gzip_level, settings.json_gzip_members),
             "PARQUET": GzipOptions(settings.parquet_gzip_level),
@@ -132,7 +134,9 @@ def _schedule(backend: Backend, stop: threading.Event) -> None:
     expiry = Expiry(database, clock, limits_of(settings), settings.retry_alert_seconds)
 
     def tell() -> None:
-        alert_failing_flows(database, clock.now_ms(), settings.failures_told, disable=settings.disable_failing)
+        alert_failing_flows(
+            database, clock.now_ms(), settings.failure_alert_threshold, disable=settings.disable_flow_after_alert
+        )
 
     def bring_back() -> None:
         repair_future_slots(database, clock)

@@ -9,11 +9,10 @@ from typing import Final
 from sqlalchemy import select
 
 from offtake.deployment.backend import Backend
-from offtake.destinations.base import SandboxLocation
-from offtake.destinations.landing_zone import retention
-from offtake.destinations.zones import TYPES, AzureZones, ZoneType
-from offtake.errors import DeliveryError
-from offtake.landing_zone import credentials, keys
+from offtake.destinations.base import LandingZone
+from offtake.destinations.zones import CONTAINERS, TYPES
+from offtake.errors import PLACE_NOT_FOUND, DeliveryError
+from offtake.landing_zone import keys
 from offtake.sandboxes import purge, sandboxes
 from offtake.sandboxes.purge import PurgeTargets
 from offtake.scheduling import ingestor
@@ -26,8 +25,6 @@ _log = logging.getLogger(__name__)
 _PAUSE_SECONDS: Final = 1.0
 _SWEEP_MS: Final = 3_600_000
 _DAY_MS: Final = 86_400_000
-_NO_CONTAINER: Final = "EXPORT-2002-404"
-"""Containers are made when something is written or credentials are asked for."""
 
 
 def maintenance_loop(backend: Backend, stop: threading.Event) -> None:
@@ -61,7 +58,7 @@ def run_maintenance(backend: Backend, *, sweeps: bool) -> Iterator[None]:
         with backend.database.writing() as session:
             health.forget_old(session, backend.clock.now_ms())
         yield from _end_signatures(backend)
-    if sweeps and backend.settings.landing_zone_days:
+    if sweeps and backend.settings.landing_zone_retention_days:
         yield from _sweep(backend)
 
 
@@ -73,38 +70,35 @@ def empty_sandbox(backend: Backend, sandbox_id: str) -> Iterator[None]:
 
 
 def _end_signatures(backend: Backend) -> Iterator[None]:
-    """At Azure, remove stored access policies that the database does not know: of earlier versions, say."""
-    azure = backend.zones
-    if not isinstance(azure, AzureZones):
-        return
+    """End credentials of landing zones that the storage accepts and the database does not know."""
     with backend.database.reading() as session:
-        active = session.scalars(select(Sandbox).where(Sandbox.state == sandbox_states.ACTIVE))
-        every = [(row.id, row.org_id, row.name) for row in active]
-    for (sandbox_id, org_id, name), kind in itertools.product(every, TYPES):
-        container = azure.container(org_id, name, kind)
+        active = session.scalars(select(Sandbox).where(Sandbox.state == sandbox_states.ACTIVE)).all()
+    for sandbox, kind in itertools.product(active, TYPES):
         try:
-            credentials.keep_policies(backend.database, azure, container, sandbox_id, kind)
+            backend.zone_credentials.end_unknown(sandbox, kind)
         except DeliveryError as error:
-            if error.code != _NO_CONTAINER:
-                _log.warning("access policies of %s cannot be looked after yet: %s", container, error)
+            if error.kind != PLACE_NOT_FOUND:
+                _log.warning(
+                    "sandbox %s, %s: unknown credentials cannot be ended yet: %s", sandbox.name, CONTAINERS[kind], error
+                )
         yield
 
 
 def _sweep(backend: Backend) -> Iterator[None]:
-    before = backend.clock.now_ms() - backend.settings.landing_zone_days * _DAY_MS
-    for site, kind in _zones(backend):
-        removed, where = 0, retention.zone_url(site, kind)
+    before = backend.clock.now_ms() - backend.settings.landing_zone_retention_days * _DAY_MS
+    for zone in _zones(backend):
+        removed = 0
         try:
-            for count in retention.expire(site, kind, before):
+            for count in zone.expire(before):
                 removed += count
                 yield
         except DeliveryError as error:
-            _log.warning("what has expired in %s cannot be removed yet: %s", where, error)
+            _log.warning("expired files of %s cannot be removed yet: %s", zone.url, error)
         if removed:
-            _log.info("%d file(s) of %s had reached the end of their time and were removed", removed, where)
+            _log.info("%d expired file(s) of %s were removed", removed, zone.url)
 
 
-def _zones(backend: Backend) -> list[tuple[SandboxLocation, ZoneType]]:
+def _zones(backend: Backend) -> list[LandingZone]:
     with backend.database.reading() as session:
         every = session.scalars(select(Sandbox).where(Sandbox.state == sandbox_states.ACTIVE)).all()
-        return [(keys.site(session, backend.zones, sandbox), kind) for sandbox in every for kind in TYPES]
+        return [keys.site(session, backend.zones, sandbox).zone(kind) for sandbox in every for kind in TYPES]

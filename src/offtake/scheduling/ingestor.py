@@ -36,6 +36,7 @@ from offtake.lake.parsing.files import InputFile
 from offtake.lake.parsing.options import ParseOptions
 from offtake.lake.upload_folder import Uploads
 from offtake.scheduling.heartbeat import Heartbeat
+from offtake.scheduling.lease_loop import work_until_stopped
 from offtake.store import batches as store
 from offtake.store.batches import BatchLease, CommittedRows
 from offtake.store.database import Database, StoreBusyError, StoreFullError
@@ -99,18 +100,7 @@ class Ingestor:
 
     def work(self, stop: threading.Event, pause_seconds: float = 0.5) -> None:
         """Bring batches in until `stop` is set."""
-        while not stop.is_set():
-            seen = self.database.wakeup.rings
-            try:
-                worked = self.ingest_next(stop)
-            except (StoreBusyError, StoreFullError) as error:
-                _log.warning("no batch can be claimed or ended: %s Trying again.", error)
-                worked = stop.wait(_ROOM_SECONDS)
-            except Exception:  # noqa: BLE001 - whatever goes wrong, the ingestor goes on
-                _log.exception("a batch could not be claimed or ended; trying again")
-                worked = False
-            if not worked:
-                self.database.wakeup.wait(seen, pause_seconds)
+        work_until_stopped("batch", self.ingest_next, self.database.wakeup, stop, pause_seconds)
 
     def _renew(self, lease: BatchLease) -> bool:
         store.renew(self.database, lease, self.clock.now_ms(), self._lease_ms)

@@ -10,9 +10,8 @@ from offtake.access import access, labels
 from offtake.clock import Clock
 from offtake.contract.caller import OPERATOR, VIEW_DATASETS, Caller
 from offtake.destinations import schema
-from offtake.destinations.base import SandboxLocation
+from offtake.destinations.base import LandingZones, SandboxLocation
 from offtake.destinations.egress import Network
-from offtake.destinations.zones import Zones
 from offtake.exporting.job import DatasetExport, DeliveryTarget, ExportJob, SnapshotRange
 from offtake.flows import encryption, host_key_pinning, specs, windows
 from offtake.flows.credentials import open_credentials
@@ -42,7 +41,7 @@ class JobLoader:
     """What turning runs into orders needs beside the database."""
 
     vault: Vault
-    zones: Zones
+    zones: LandingZones
     network: Network = field(default_factory=Network)
     limits: Limits = field(default_factory=Limits)
 

@@ -6,15 +6,17 @@ import time
 from dataclasses import dataclass, field
 from typing import Final
 
-from offtake.errors import CancelledError, DeliveryError, LeaseLostError, OfftakeError, exhaustion
-from offtake.exporting.cleanup import cancelled_error, fail_run, finish_failed_run
+from offtake.errors import EXPORT_FAILED, CancelledError, DeliveryError, LeaseLostError, OfftakeError, exhaustion
+from offtake.exporting.cleanup import cancelled_error, fail_run
 from offtake.exporting.contact import first_contact
 from offtake.exporting.context import RunContext
 from offtake.exporting.job import ExportJob
 from offtake.exporting.run import execute
+from offtake.exporting.waiting import note_outage
 from offtake.failpoints import failpoint
 from offtake.scheduling.heartbeat import Heartbeat
 from offtake.scheduling.job_loader import JobLoader
+from offtake.scheduling.lease_loop import work_until_stopped
 from offtake.store import runs, waits
 from offtake.store.database import StoreBusyError, StoreFullError
 from offtake.store.leases import LeaseMonitor
@@ -23,7 +25,6 @@ from offtake.store.run_leases import Lease
 _log = logging.getLogger(__name__)
 
 _MOST_CLAIMS: Final = 10
-_AWAY_SECONDS: Final = 2.0
 
 
 @dataclass(frozen=True)
@@ -84,60 +85,52 @@ class Worker:
             waits.leave_probe(self.context.database, lease, self.context.clock.now_ms())
 
     def work(self, stop: threading.Event, pause_seconds: float = 0.5) -> None:
-        """Carry out runs until `stop` is set."""
-        bell = self.context.database.wakeup
-        while not stop.is_set():
-            seen = bell.rings
-            try:
-                worked = self.run_next(stop)
-            except (StoreBusyError, StoreFullError) as error:
-                _log.warning("no run can be claimed or ended: %s Trying again.", error)
-                worked = stop.wait(_AWAY_SECONDS)
-            except Exception as error:  # noqa: BLE001 - whatever goes wrong, the worker goes on
-                cause = exhaustion(error)
-                if cause is None:
-                    _log.exception("a run could not be claimed or ended; trying again")
-                else:
-                    _log.warning("no run can be claimed or ended: %s. Trying again.", cause)
-                    stop.wait(_AWAY_SECONDS)
-                worked = False
-            if not worked:
-                bell.wait(seen, pause_seconds)
+        """Work on runs until `stop` is set."""
+        work_until_stopped("run", self.run_next, self.context.database.wakeup, stop, pause_seconds)
 
     def _work(self, lease: Lease, heartbeat: Heartbeat, stop: threading.Event, turn: "_Turn") -> None:
+        """Deliver the run, let it wait, or give it back; this is the only place where a run ends as failed."""
         job: ExportJob | None = None
         try:
             with self.context.database.reading() as session:
                 job = self.loader.load(session, lease.run_id)
-            # Files at a destination that does not answer are removed by a sweep later.
-            within_reach = None if lease.away else job
-            if lease.failure is not None:
-                finish_failed_run(within_reach, lease, self.context, cancelled_error())
-            elif lease.cancelled:
-                fail_run(within_reach, lease, self.context, cancelled_error())
-            elif lease.claims > _MOST_CLAIMS:
-                fail_run(job, lease, self.context, _fail_after_crashes(lease))
-            else:
-                silence = first_contact(job, lease, self.context)
-                turn.end()
-                execute(job, lease, self.context, _LeaseToken(heartbeat, stop), silence)
-        except CancelledError:
-            self._finish_cancelled(job, lease, heartbeat)
+            failure = self._deliver(job, lease, heartbeat, stop, turn)
         except (LeaseLostError, StoreBusyError, StoreFullError):
-            # Without the database nothing can be said of the run; whoever takes it up goes on.
+            # Without the database, nothing can be recorded about the run; the next worker to claim it goes on.
             raise
         except Exception as error:
             if exhaustion(error) is not None:
                 runs.release(self.context.database, lease)
                 raise
             _log.exception("run %s failed", lease.run_id)
-            fail_run(job, lease, self.context, _unexpected(error))
+            failure = _unexpected(error)
+        if failure is not None:
+            was_contacted = not (lease.failure is not None or lease.cancelled)
+            # Files at a destination that does not answer are removed by a sweep later.
+            answers = not failure.unreachable and (was_contacted or not lease.away)
+            fail_run(job if answers else None, lease, self.context, failure)
 
-    def _finish_cancelled(self, job: ExportJob | None, lease: Lease, heartbeat: Heartbeat) -> None:
-        if heartbeat.cancel_requested:
-            fail_run(job, lease, self.context, cancelled_error())
-        elif not heartbeat.lost:
-            runs.release(self.context.database, lease)
+    def _deliver(
+        self, job: ExportJob, lease: Lease, heartbeat: Heartbeat, stop: threading.Event, turn: "_Turn"
+    ) -> DeliveryError | None:
+        """Why the run fails; None when it is delivered, waits or was given back."""
+        if lease.failure is not None or lease.cancelled:
+            return cancelled_error()
+        if lease.claims > _MOST_CLAIMS:
+            return _repeated_crashes(lease)
+        silence = first_contact(job, lease, self.context)
+        turn.end()
+        try:
+            execute(job, lease, self.context, _LeaseToken(heartbeat, stop), silence)
+        except CancelledError:
+            if heartbeat.cancel_requested:
+                return cancelled_error()
+            if not heartbeat.lost:
+                runs.release(self.context.database, lease)
+        except DeliveryError as error:
+            note_outage(lease, self.context, error)
+            return error
+        return None
 
 
 class _Turn:
@@ -154,20 +147,20 @@ class _Turn:
             self._lock.release()
 
 
-def _fail_after_crashes(lease: Lease) -> DeliveryError:
+def _repeated_crashes(lease: Lease) -> DeliveryError:
     return DeliveryError(
-        "EXPORT-1500-500",
+        EXPORT_FAILED,
         f"The servers that carried out the run ended {lease.claims - 1} times without finishing a file.",
         "Look into the server's log; give the machine more memory, or set OFFTAKE_PART_BYTES lower.",
     )
 
 
 def _unexpected(error: Exception) -> DeliveryError:
-    # What its place refuses before a run begins has its own code and remedy.
+    # What is refused before a run begins has its own code and remedy.
     if isinstance(error, DeliveryError):
         return error
-    # Only our own errors promise to hold no secrets.
+    # Only Offtake's own errors are known to hold no secrets.
     message = (
         str(error) if isinstance(error, OfftakeError) else f"The run stopped unexpectedly ({type(error).__name__})."
     )
-    return DeliveryError("EXPORT-1500-500", message, "The server's log has the details; the next run tries again.")
+    return DeliveryError(EXPORT_FAILED, message, "The server's log has the details; the next run tries again.")

@@ -11,6 +11,7 @@ from typing import Any, Final
 from sqlalchemy import or_, select, update
 from sqlalchemy.orm import Session
 
+from offtake.errors import FILES_KEPT
 from offtake.store.database import Database
 from offtake.store.tables import Flow, Run, RunDataset, RunPart
 
@@ -19,7 +20,6 @@ REMOVED: Final = "removed"
 KEPT: Final = "kept"
 NOBODY: Final = ""
 """In `RunDataset.taken_over_by`: no run continues from there, because the flow was reset or leads elsewhere."""
-CODE: Final = "EXPORT-1201-200"
 NEXT: Final = "The flow's next run delivers the rest."
 _MOST_NAMES: Final = 20
 
@@ -149,7 +149,7 @@ def what_follows(session: Session, run: Run) -> str:
 def _set_kept(session: Session, run: Run) -> None:
     session.flush()
     message = describe(_verified_parts(session, run.id), what_follows(session, run))
-    item: dict[str, Any] = {"code": CODE, "message": message, "type": "Warning"}
+    item: dict[str, Any] = {"code": FILES_KEPT.code, "message": message, "type": "Warning"}
     run.disposal = KEPT
     run.warnings = [*run.warnings, item]
 

@@ -7,6 +7,5 @@ PROCESSING: Final = "processing"
 SUCCESS: Final = "success"
 FAILED: Final = "failed"
 LIVE: Final = (WAITING, PROCESSING)
-CANCELLED: Final = "EXPORT-1499-400"
 SECOND_LOOK_MS: Final = 900_000
 """After so long, no writer that was only slow can still be at it."""

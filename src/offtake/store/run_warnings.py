@@ -1,15 +1,14 @@
 """The warning of a run that it exported a dataset in full again, found by its dataset."""
 
-from typing import Any, Final
+from typing import Any
 
+from offtake.errors import SNAPSHOT_EXPIRED
 from offtake.store.tables import Run, RunDataset
-
-EVERYTHING_AGAIN: Final = "EXPORT-1410-410"
 
 
 def everything_again(run: Run, dataset: RunDataset) -> list[dict[str, Any]]:
     """The warnings of the run that this dataset was exported in full again, and why."""
-    return [one for one in run.warnings if one["code"] == EVERYTHING_AGAIN and _is_about(one, dataset)]
+    return [one for one in run.warnings if one["code"] == SNAPSHOT_EXPIRED.code and _is_about(one, dataset)]
 
 
 def _is_about(warning: dict[str, Any], dataset: RunDataset) -> bool:

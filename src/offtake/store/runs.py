@@ -6,13 +6,14 @@ from typing import Any
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
+from offtake.errors import CANCELLED
 from offtake.store import disposals, queue
 from offtake.store.conditions import HELD_RUN, LIVE_RUN
 from offtake.store.database import Database
 from offtake.store.leases import LeaseMonitor
 from offtake.store.run_leases import Lease, held_for_delivery, held_run
 from offtake.store.run_parts import has_parts, run_datasets
-from offtake.store.run_states import CANCELLED, FAILED, PROCESSING, SECOND_LOOK_MS, SUCCESS, WAITING
+from offtake.store.run_states import FAILED, PROCESSING, SECOND_LOOK_MS, SUCCESS, WAITING
 from offtake.store.tables import Flow, Run, RunDataset, RunPart, SourceConnection, Watermark
 
 
@@ -76,7 +77,7 @@ def cancel_run(session: Session, run: Run, now_ms: int) -> None:
     if run.status == WAITING and has_parts(session, run):
         run.not_before = None
     elif run.status == WAITING:
-        run.errors = [{"code": CANCELLED, "message": "The run was cancelled.", "type": "Error"}]
+        run.errors = [{"code": CANCELLED.code, "message": "The run was cancelled.", "type": "Error"}]
         run.started_at = run.started_at or now_ms
         _end(session, run, FAILED, now_ms)
 

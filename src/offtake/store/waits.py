@@ -7,7 +7,7 @@ from typing import Any, Final
 from sqlalchemy import null, or_, select, update
 from sqlalchemy.orm import Session
 
-from offtake.errors import LeaseLostError
+from offtake.errors import DESTINATION_UNAVAILABLE, LeaseLostError
 from offtake.store import health, run_leases, run_parts, runs
 from offtake.store.conditions import LIVE_RUN
 from offtake.store.database import Database
@@ -19,7 +19,7 @@ from offtake.store.tables import Flow, Run, TargetConnection
 Json = dict[str, Any]
 
 _AT_ONCE: Final = 100
-_UNKNOWN: Final = {"code": "EXPORT-2003-504", "message": "The destination did not answer.", "type": "Error"}
+_UNKNOWN: Final = {"code": DESTINATION_UNAVAILABLE.code, "message": "The destination did not answer.", "type": "Error"}
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,9 @@ from starlette.convertors import PathConvertor, register_url_convertor
 from offtake.api import blob_xml
 from offtake.api.dependencies import BackendOf
 from offtake.deployment.backend import Backend
-from offtake.destinations.landing_zone import folder
-from offtake.destinations.landing_zone.folder import ZoneFile
-from offtake.destinations.zones import CONTAINERS, LocalZones
+from offtake.destinations.landing_zone import files
+from offtake.destinations.landing_zone.files import ZoneFile
+from offtake.destinations.zones import CONTAINERS
 from offtake.landing_zone import keys
 from offtake.landing_zone.keys import BadSignatureError, Zone
 
@@ -142,7 +142,7 @@ def _zone(request: Request, backend: Backend) -> Zone | Response:
         challenge = {"WWW-Authenticate": "Bearer"}
         return blob_xml.error(401, "NoAuthenticationInformation", "A shared access signature is required.", challenge)
     name = next(step for step in request.url.path.split("/") if step in CONTAINERS.values())
-    if not isinstance(backend.zones, LocalZones):
+    if not backend.settings.has_zone_folders:
         return blob_xml.error(404, "ContainerNotFound", "The specified container does not exist.")
     with backend.database.reading() as session:
         try:
@@ -173,13 +173,13 @@ def _list(request: Request, zone: Zone) -> Response:
         )
     folded = query.get("delimiter") == "/"
     count = min(int(limit[:9]), _PAGE)
-    entries, following = folder.page(zone.folder, query.get("prefix", ""), after, count, folded=folded)
+    entries, following = files.page(zone.folder, query.get("prefix", ""), after, count, folded=folded)
     service = str(request.url.replace(query="")).partition(f"/{zone.container}")[0]
     return blob_xml.listing(entries, following, f"{service}/", zone.container, query)
 
 
 def _fetch(request: Request, zone: Zone) -> Response:
-    file = folder.find(zone.folder, request.path_params["blob"])
+    file = files.find(zone.folder, request.path_params["blob"])
     if file is None:
         return _not_found()
     if request.query_params.get("comp"):
@@ -192,7 +192,7 @@ def _fetch(request: Request, zone: Zone) -> Response:
 
 
 def _delete(request: Request, backend: Backend, zone: Zone) -> Response:
-    file = folder.find(zone.folder, request.path_params["blob"])
+    file = files.find(zone.folder, request.path_params["blob"])
     if file is None:
         return _not_found()
     if any(request.query_params.get(name) for name in ("comp", "snapshot", "versionid")):
@@ -201,7 +201,7 @@ def _delete(request: Request, backend: Backend, zone: Zone) -> Response:
     if _unmet(request, file) is not None:
         return _condition_not_met()
     if not _remove(request, backend, zone, file):
-        changed = folder.find(zone.folder, file.name) is not None
+        changed = files.find(zone.folder, file.name) is not None
         return _condition_not_met() if changed else _not_found()
     return Response(status_code=202, headers={"x-ms-delete-type-permanent": "true"})
 
@@ -211,7 +211,7 @@ def _remove(request: Request, backend: Backend, zone: Zone, file: ZoneFile) -> b
     remote = request.client.host if request.client else ""
     client = replace(zone.client, remote=remote, request_id=request.state.request_id)
     with backend.database.writing() as session:
-        removed = folder.remove(zone.folder, file)
+        removed = files.remove(zone.folder, file)
         if removed:
             keys.record_deletion(session, replace(zone, client=client), file.name, file.size, backend.clock.now_ms())
     return removed
@@ -227,10 +227,10 @@ def _content(zone: Zone, file: ZoneFile, byte_range: tuple[int, int] | None) -> 
     if byte_range is not None:
         headers["Content-Range"] = f"bytes {first}-{first + length - 1}/{file.size}"
     try:
-        opened = folder.open_file(zone.folder, file.name)
+        opened = files.open_file(zone.folder, file.name)
     except OSError:
         return _not_found()
-    return StreamingResponse(folder.chunks(opened, first, length), 200 if byte_range is None else 206, headers)
+    return StreamingResponse(files.chunks(opened, first, length), 200 if byte_range is None else 206, headers)
 
 
 def _not_found() -> Response:

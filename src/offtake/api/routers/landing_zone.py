@@ -11,10 +11,9 @@ from offtake.api.openapi.operations import document_operation
 from offtake.contract import problems
 from offtake.contract.caller import EXPORT_DATASETS, MANAGE_DESTINATIONS, VIEW_DATASETS, VIEW_DESTINATIONS
 from offtake.contract.problems import Problem
-from offtake.deployment.backend import Backend
-from offtake.destinations.zones import CONTAINERS, AzureZones, S3Zones
+from offtake.landing_zone import credentials as zone_credentials
 from offtake.landing_zone import keys
-from offtake.landing_zone.credentials import CredentialIssuer, S3Credentials
+from offtake.landing_zone.credentials import BucketFolder, S3Credentials
 from offtake.landing_zone.keys import Credentials
 
 Json = dict[str, Any]
@@ -28,14 +27,11 @@ TypeOf = Annotated[str | None, Query(description="dlz_destination, or user_drop_
 def container(caller: CallerOf, backend: BackendOf, type: TypeOf = None) -> Json:  # noqa: A002 - the contract's name
     """Get the sandbox's container, or bucket and folder, and the retention of its files in days."""
     caller.require(VIEW_DESTINATIONS)
-    kind, landing_zones, days = keys.zone_type(type), backend.zones, backend.settings.landing_zone_days
-    if isinstance(landing_zones, S3Zones):
-        location = _place(landing_zones.bucket, landing_zones.folder(caller.org_id, caller.sandbox_name, kind))
-        return location | {"dataTTL": {"timeUnit": "days", "timeQuantity": days}}
-    name = CONTAINERS[kind]
-    if isinstance(landing_zones, AzureZones):
-        name = landing_zones.container(caller.org_id, caller.sandbox_name, kind)
-    return {"containerName": name, "containerTTL": str(days)}
+    kind, days = keys.zone_type(type), backend.settings.landing_zone_retention_days
+    place = backend.zone_credentials.place(caller, kind)
+    if isinstance(place, BucketFolder):
+        return _place(place) | {"dataTTL": {"timeUnit": "days", "timeQuantity": days}}
+    return {"containerName": place, "containerTTL": str(days)}
 
 
 @router.get("/credentials", **document_operation(examples.CREDENTIALS, errors=(502,)))
@@ -47,7 +43,7 @@ def credentials(request: Request, caller: CallerOf, backend: BackendOf, type: Ty
     caller.require(VIEW_DESTINATIONS)
     caller.require(VIEW_DATASETS)
     kind = keys.zone_type(type)
-    return _answer(request, _credential_issuer(backend).issue(caller, kind, backend.clock.now_ms()))
+    return _answer(request, zone_credentials.issue(backend.zone_credentials, caller, kind, backend.clock.now_ms()))
 
 
 @router.post("/credentials", **document_operation(examples.CREDENTIALS, errors=(502,)))
@@ -70,12 +66,7 @@ def refresh(
     if action.strip().lower() != "refresh":
         raise Problem(problems.UNKNOWN_ACTION, f"Unknown action {action[:100]}; use refresh.")
     kind = keys.zone_type(type)
-    return _answer(request, _credential_issuer(backend).refresh(caller, kind, backend.clock.now_ms()))
-
-
-def _credential_issuer(backend: Backend) -> CredentialIssuer:
-    lifetime_ms = backend.settings.landing_zone_credential_seconds * 1000
-    return CredentialIssuer(backend.database, backend.vault, backend.zones, lifetime_ms)
+    return _answer(request, zone_credentials.refresh(backend.zone_credentials, caller, kind, backend.clock.now_ms()))
 
 
 def _answer(request: Request, issued: Credentials | S3Credentials) -> Json:
@@ -85,12 +76,8 @@ def _answer(request: Request, issued: Credentials | S3Credentials) -> Json:
             "awsSecretAccessKey": issued.session.secret_access_key,
             "awsSessionToken": issued.session.token,
         }
-        location = _place(issued.bucket, issued.folder)
-        return (
-            {"credentials": secrets}
-            | location
-            | {"expiryTime": issued.session.expires_at, "endpointUrl": issued.endpoint}
-        )
+        expiry = {"expiryTime": issued.session.expires_at, "endpointUrl": issued.endpoint}
+        return {"credentials": secrets} | _place(issued.place) | expiry
     return {
         "containerName": issued.container,
         "SASToken": issued.query,
@@ -100,9 +87,9 @@ def _answer(request: Request, issued: Credentials | S3Credentials) -> Json:
     }
 
 
-def _place(bucket: str, folder: str) -> Json:
+def _place(place: BucketFolder) -> Json:
     """The location of an S3 landing zone; clients recognise this format by `dlzProvider`."""
-    return {"dlzPath": {"bucketName": bucket, "dlzFolder": folder}, "dlzProvider": "Amazon S3"}
+    return {"dlzPath": {"bucketName": place.bucket, "dlzFolder": place.folder}, "dlzProvider": "Amazon S3"}
 
 
 def _address(request: Request, issued: Credentials) -> str:

@@ -38,7 +38,7 @@ def list_all(caller: CallerOf, backend: BackendOf, params: ListOf) -> Json:
 )
 def request(caller: CallerOf, backend: BackendOf, body: JsonBody, response: Response) -> Json:
     """Run a one-time flow now."""
-    any_flow = backend.settings.runs_of_any_flow
+    any_flow = backend.settings.allow_run_for_any_flow
     with backend.database.writing() as session:
         row = runs.request(session, caller, body, backend.clock.now_ms(), any_flow=any_flow)
         return responses.update_response(response, row)

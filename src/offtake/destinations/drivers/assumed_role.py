@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from offtake.destinations.drivers.aws_client import code_of, pause_of, status_of
-from offtake.errors import DeliveryError
+from offtake.errors import CREDENTIALS_REFUSED, DESTINATION_UNAVAILABLE, DeliveryError
 
 if TYPE_CHECKING:
     # The driver states this type in its stubs only.
@@ -92,21 +92,20 @@ def _explain(error: Exception) -> DeliveryError:
     code, status = code_of(error), status_of(error)
     if 400 <= status < 500 and status != _TOO_MANY and code not in _TRIED_AGAIN:  # noqa: PLR2004 - the statuses of what a client did wrong
         return DeliveryError(
-            "EXPORT-2001-401",
+            CREDENTIALS_REFUSED,
             f"Amazon's token service refused to assume the role ({code}).",
             "Let the role's trust policy name this deployment's identity, and the external id of the base connection.",
         )
     if type(error).__name__ in ("NoCredentialsError", "PartialCredentialsError"):
         return DeliveryError(
-            "EXPORT-2001-401",
+            CREDENTIALS_REFUSED,
             "This deployment has no identity of its own at Amazon, so it cannot assume a role.",
             "Have the operator give the server an instance role, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.",
         )
     said = code or type(error).__name__
     return DeliveryError(
-        "EXPORT-2003-504",
+        DESTINATION_UNAVAILABLE,
         f"Amazon's token service did not answer as expected ({said}).",
         "Check the network; the export is tried again.",
-        transient=True,
         retry_after=pause_of(error),
     )

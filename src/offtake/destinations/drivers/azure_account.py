@@ -20,6 +20,7 @@ from offtake.destinations.drivers.object_store import (
     client_options,
 )
 from offtake.destinations.drivers.object_store_errors import BASE_CONNECTION, RefusalError, RequiredPermissions
+from offtake.destinations.egress import Network
 from offtake.destinations.patterns import container_problem, folder_problem
 
 if TYPE_CHECKING:
@@ -177,7 +178,7 @@ def azure_sink(
     account: Account,
     container: str,
     rights: RequiredPermissions,
-    site: SandboxLocation,
+    network: Network,
     *,
     prefix: str = "",
     principal: ServicePrincipalLogin | None = None,
@@ -202,7 +203,7 @@ def azure_sink(
         container,
         prefix=prefix or None,
         config=config,
-        client_options=client_options(site.network, *endpoints),
+        client_options=client_options(network, *endpoints),
         retry_config=RETRIES,
     )
     root = f"{account.endpoint}/{container}{'/' + prefix if prefix else ''}"
@@ -210,7 +211,7 @@ def azure_sink(
         root,
         urlsplit(account.endpoint).netloc,
         rights,
-        site.network,
+        network,
         guarded=not account.is_vendor_endpoint,
         keeper=keeper,
     )

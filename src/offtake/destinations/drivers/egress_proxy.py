@@ -17,7 +17,7 @@ from urllib.parse import SplitResult, unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 from offtake.destinations.egress import Network
-from offtake.errors import DeliveryError
+from offtake.errors import DESTINATION_UNAVAILABLE, DeliveryError
 
 _HEAD_BYTES: Final = 64 * 1024
 _PIECE: Final = 256 * 1024
@@ -147,10 +147,9 @@ def _by(proxy: SplitResult, network: Network, host: str, port: int) -> socket.so
             raise
     if proxy.scheme != "http":
         raise DeliveryError(
-            "EXPORT-2003-504",
+            DESTINATION_UNAVAILABLE,
             f"The proxy {proxy.scheme}://{proxy.hostname} of the environment is not an http:// one.",
             "Have the operator name an http:// proxy in HTTPS_PROXY and HTTP_PROXY.",
-            transient=True,
             unreachable=True,
         )
     return network.for_operator().connect(proxy.hostname or "", proxy.port or 80, _CONNECT_SECONDS)

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from offtake.destinations.base import ANSWER_SECONDS
 from offtake.destinations.drivers.egress_proxy import operators_proxy, proxy_url
 from offtake.destinations.egress import Network
-from offtake.errors import DeliveryError
+from offtake.errors import DESTINATION_UNAVAILABLE, DeliveryError
 
 if TYPE_CHECKING:
     import httpx2
@@ -83,7 +83,9 @@ def fetch_document(url: str, network: Network, *, largest: int, seconds: float) 
 
 
 def _no_document(why: str) -> DeliveryError:
-    return DeliveryError("EXPORT-2003-504", f"There is no JSON document to be had ({why}).", "Check the address.")
+    return DeliveryError(
+        DESTINATION_UNAVAILABLE, f"No JSON document was received ({why}).", "Check the address.", transient=False
+    )
 
 
 def retry_after_of_error(url: str, network: Network, *, guarded: bool) -> float | None:
@@ -124,10 +126,9 @@ def is_answering(url: str, network: Network, *, guarded: bool) -> bool:
     except (httpx2.ConnectError, httpx2.TimeoutException) as error:
         why = "no answer in time" if isinstance(error, httpx2.TimeoutException) else "it cannot be connected to"
         raise DeliveryError(
-            "EXPORT-2003-504",
+            DESTINATION_UNAVAILABLE,
             f"{split.hostname}:{port} could not be reached: {why}.",
             "Check the endpoint and the network; the export is tried again.",
-            transient=True,
             unreachable=True,
         ) from None
     except (httpx2.HTTPError, httpx2.InvalidURL, OSError):

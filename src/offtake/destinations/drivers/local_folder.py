@@ -19,7 +19,7 @@ from offtake.destinations.drivers.temporary_names import (
     temporary_name,
     withdrawn_name,
 )
-from offtake.errors import DeliveryError
+from offtake.errors import ACCESS_DENIED, DESTINATION_UNAVAILABLE, PLACE_NOT_FOUND, DeliveryError
 
 _CHUNK: Final = 1024 * 1024
 _TRIES: Final = 20
@@ -202,7 +202,7 @@ class LocalFolderSink:
         path = (root / key).resolve()
         if path != root and root not in path.parents:
             raise DeliveryError(
-                "EXPORT-2001-403", f"{key} leads out of {self._root}.", "Remove the symbolic link, or change the path."
+                ACCESS_DENIED, f"{key} leads out of {self._root}.", "Remove the symbolic link, or change the path."
             )
         return path
 
@@ -286,11 +286,9 @@ def _sync_folder(folder: Path) -> None:
 def _translate(error: OSError, where: str) -> DeliveryError:
     said = os.strerror(error.errno) if error.errno else type(error).__name__
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return DeliveryError(
-            "EXPORT-2001-403", f"{where} cannot be written: {said}.", "Grant the server's user access."
-        )
+        return DeliveryError(ACCESS_DENIED, f"{where} cannot be written: {said}.", "Grant the server's user access.")
     if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG):
-        return DeliveryError("EXPORT-2002-404", f"{where} cannot be used: {said}.", "Correct the path.")
+        return DeliveryError(PLACE_NOT_FOUND, f"{where} cannot be used: {said}.", "Correct the path.")
     return DeliveryError(
-        "EXPORT-2003-504", f"{where} cannot be written: {said}.", "Make room or repair the disk.", transient=True
+        DESTINATION_UNAVAILABLE, f"{where} cannot be written: {said}.", "Make room or repair the disk."
     )

@@ -16,7 +16,6 @@ from offtake.destinations.drivers.egress_proxy import operators_proxy, proxy_url
 from offtake.destinations.drivers.http import TRIED_AGAIN, retry_after_of_error
 from offtake.destinations.drivers.object_store_errors import (
     BASE_CONNECTION,
-    CREDENTIALS,
     Act,
     RefusalError,
     RequiredPermissions,
@@ -25,7 +24,7 @@ from offtake.destinations.drivers.object_store_errors import (
     status_of,
 )
 from offtake.destinations.egress import Network
-from offtake.errors import DeliveryError
+from offtake.errors import CREDENTIALS_REFUSED, PLACE_NOT_FOUND, DeliveryError
 
 if TYPE_CHECKING:
     # The driver states these types in its stubs only.
@@ -225,7 +224,7 @@ class ObjectStoreSink:
         names = [(path.rstrip("/").rsplit("/", 1)[-1], True) for path in found["common_prefixes"]]
         names += [(one["path"].rsplit("/", 1)[-1], False) for one in found["objects"]]
         if folder and not names:
-            raise DeliveryError("EXPORT-2002-404", f"There is no folder {self.uri(folder)}.", "Correct the path.")
+            raise DeliveryError(PLACE_NOT_FOUND, f"There is no folder {self.uri(folder)}.", "Correct the path.")
         return tuple(sorted(names, key=lambda one: (not one[1], one[0])))
 
     def delete(self, key: str) -> None:
@@ -264,7 +263,7 @@ class ObjectStoreSink:
                 raise source.error from None
             bucket = self._bucket
             told = explain(error, self.uri(key), bucket.endpoint, act, bucket.rights, bucket.keeper)
-            if told.code == CREDENTIALS and told.transient:
+            if told.kind is CREDENTIALS_REFUSED and told.transient:
                 bucket.forget()
             if told.retry_after is None and status_of(error) in TRIED_AGAIN:
                 told.retry_after = self._pause(key)

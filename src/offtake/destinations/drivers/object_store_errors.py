@@ -10,9 +10,15 @@ from typing import Final, Literal
 
 from obstore.exceptions import PermissionDeniedError, UnauthenticatedError
 
-from offtake.errors import DeliveryError
+from offtake.errors import (
+    ACCESS_DENIED,
+    CREDENTIALS_REFUSED,
+    DESTINATION_UNAVAILABLE,
+    PLACE_NOT_FOUND,
+    DeliveryCode,
+    DeliveryError,
+)
 
-CREDENTIALS: Final = "EXPORT-2001-401"
 Act = Literal["write", "read", "list", "delete"]
 BASE_CONNECTION: Final = "the base connection"
 
@@ -34,7 +40,7 @@ class _ErrorResponse:
     The texts may name `endpoint`, `where`, `act`, `right`, `keeper` and what was `said`.
     """
 
-    code: str
+    kind: DeliveryCode
     message: str
     remedy: str
     transient: bool = False
@@ -46,44 +52,44 @@ _Kind = Literal[
 
 _ANSWERS: Final[Mapping[_Kind, _ErrorResponse]] = {
     "overtaken": _ErrorResponse(
-        "EXPORT-2003-504",
+        DESTINATION_UNAVAILABLE,
         "Somebody else removed what was written of {where} before it was complete{said}.",
         "Another writer may have taken over; the export is tried again.",
         transient=True,
     ),
     "expired": _ErrorResponse(
-        CREDENTIALS,
+        CREDENTIALS_REFUSED,
         "The temporary credentials for {where} have expired{said}.",
         "They are asked for anew.",
         transient=True,
     ),
     "clock": _ErrorResponse(
-        CREDENTIALS, "{endpoint} finds this machine's clock wrong{said}.", "Set the clock, then try again."
+        CREDENTIALS_REFUSED, "{endpoint} finds this machine's clock wrong{said}.", "Set the clock, then try again."
     ),
     "credentials": _ErrorResponse(
-        CREDENTIALS,
+        CREDENTIALS_REFUSED,
         "{endpoint} refused the credentials for {where}{said}.",
         "Enter valid credentials in {keeper}.",
     ),
     "no root": _ErrorResponse(
-        "EXPORT-2002-404", "The bucket or container of {where} does not exist.", "Create it, or correct its name."
+        PLACE_NOT_FOUND, "The bucket or container of {where} does not exist.", "Create it, or correct its name."
     ),
     "region": _ErrorResponse(
-        "EXPORT-2002-404",
+        PLACE_NOT_FOUND,
         "The bucket of {where} is in another region.",
         "Enter the bucket's region in {keeper}.",
     ),
     "denied": _ErrorResponse(
-        "EXPORT-2001-403", "{endpoint} denied the right to {act} {where}{said}.", "Grant {right} there."
+        ACCESS_DENIED, "{endpoint} denied the right to {act} {where}{said}.", "Grant {right} there."
     ),
-    "no object": _ErrorResponse("EXPORT-2002-404", "There is no object {where}.", "Find out who removed it."),
+    "no object": _ErrorResponse(PLACE_NOT_FOUND, "There is no object {where}.", "Find out who removed it."),
     "refused": _ErrorResponse(
-        "EXPORT-2001-403",
+        ACCESS_DENIED,
         "{endpoint} refused the request to {act} {where}{said}.",
         "Correct the target connection (storage class, encryption key), or the store's own rules.",
     ),
     "away": _ErrorResponse(
-        "EXPORT-2003-504",
+        DESTINATION_UNAVAILABLE,
         "{endpoint} could not be reached or did not answer as expected for {where}{said}.",
         "Check the endpoint and the network; the export is tried again.",
         transient=True,
@@ -155,7 +161,7 @@ def explain(
     message, remedy = answer.message.format_map(words), answer.remedy.format_map(words)
     retry_after = error.retry_after if isinstance(error, RefusalError) else None
     return DeliveryError(
-        answer.code,
+        answer.kind,
         message,
         remedy,
         transient=answer.transient,

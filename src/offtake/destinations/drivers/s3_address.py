@@ -40,11 +40,11 @@ class StoreAddress(Params):
     )
 
     @property
-    def unmet(self) -> bool:
+    def needs_pinning(self) -> bool:
         """True until it is known how a compatible store is addressed; Amazon takes both."""
         return self.endpoint_url is not None and self.addressing_style is None
 
-    def hosts(self) -> dict[str, str]:
+    def endpoint_hosts(self) -> dict[str, str]:
         """The endpoint's."""
         return {"endpointUrl": urlsplit(self.endpoint_url).hostname or ""} if self.endpoint_url else {}
 

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from typing import Final
 
 from offtake.destinations.drivers.asyncssh_logging import asyncssh
-from offtake.errors import DeliveryError
+from offtake.errors import ACCESS_DENIED, DESTINATION_UNAVAILABLE, PLACE_NOT_FOUND, DeliveryError
 
 LOST: Final = (asyncssh.DisconnectError, OSError)
 _LONGEST_REASON: Final = 200
@@ -72,14 +72,14 @@ def translate(error: Exception, where: str, right: str) -> DeliveryError:
     """An error of work on a file or folder."""
     if isinstance(error, MissingError):
         return DeliveryError(
-            "EXPORT-2002-404", f"{where} does not exist and cannot be made.", "Create the folder, or correct the path."
+            PLACE_NOT_FOUND, f"{where} does not exist and cannot be made.", "Create the folder, or correct the path."
         )
     if isinstance(error, DeniedError | UnsupportedError):
         words = reason(error)
         said = "" if words.lower() in _USUAL_WORDS else f": {words}"
         verb = "denied the right to" if isinstance(error, DeniedError) else "does not know how to"
         return DeliveryError(
-            "EXPORT-2001-403", f"The server {verb} {right} at {where}{said}.", "Have it allowed to the user there."
+            ACCESS_DENIED, f"The server {verb} {right} at {where}{said}.", "Have it allowed to the user there."
         )
     if isinstance(error, TimeoutError):
         said, remedy = "it stopped answering", _NETWORK
@@ -90,7 +90,7 @@ def translate(error: Exception, where: str, right: str) -> DeliveryError:
     else:
         said = reason(error)
         remedy = _SPACE if isinstance(error, NoSpaceError) or said.lower() in _NO_WORDS else _REFUSED
-    return DeliveryError("EXPORT-2003-504", f"The server did not {right} at {where}: {said}.", remedy, transient=True)
+    return DeliveryError(DESTINATION_UNAVAILABLE, f"The server did not {right} at {where}: {said}.", remedy)
 
 
 def reason(error: Exception) -> str:

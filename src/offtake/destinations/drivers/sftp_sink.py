@@ -174,7 +174,7 @@ class SftpSink:
                 f"{error.remedy} Files are put in place here with {self._folder.placing}. If the server has other "
                 "rules now, remove these options from the base connection and test it: its rules are found again."
             )
-            raise DeliveryError(error.code, error.message, remedy) from None
+            raise DeliveryError(error.kind, error.message, remedy, transient=False) from None
 
     async def _submit(self, work: Coroutine[Any, Any, T]) -> T:
         async with asyncio.timeout(self._folder.stall):

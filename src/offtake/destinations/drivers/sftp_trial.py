@@ -61,7 +61,7 @@ def _failure(
         hint = " A server that lets nobody rename files is delivered to only without exclusiveCreate false."
     else:
         hint = " Neither renaming (temporaryName DOT, SUFFIX, FOLDER) nor creating under the final name (NONE) went."
-    return DeliveryError(error.code, error.message, f"{error.remedy}{hint}", transient=error.transient)
+    return DeliveryError(error.kind, error.message, f"{error.remedy}{hint}", transient=error.transient)
 
 
 def _is_rule(refusal: SftpError | DeliveryError) -> bool:

@@ -9,7 +9,7 @@ import secrets
 from collections.abc import Collection, Iterable, Iterator
 from typing import Final
 
-from offtake.errors import DeliveryError
+from offtake.errors import DESTINATION_UNAVAILABLE, DeliveryError
 
 _LONGEST: Final = 255
 """Bytes of a name that file systems take."""
@@ -57,10 +57,9 @@ def leftovers_of(names: Collection[str], found: Iterable[str], upto: int | None 
 def overtaken_error(where: str) -> DeliveryError:
     """Why a write that lasted too long for somebody cannot be completed."""
     return DeliveryError(
-        "EXPORT-2003-504",
+        DESTINATION_UNAVAILABLE,
         f"Somebody else removed what was written of {where} before it was complete.",
         "Another writer may have taken over; the export is tried again.",
-        transient=True,
     )
 
 

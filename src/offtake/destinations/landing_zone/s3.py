@@ -1,9 +1,9 @@
-"""A landing zone in a folder of an S3 bucket: the server's own identity, consumers' sessions, and what leaves it."""
+"""Landing zones in folders of an S3 bucket."""
 
 import functools
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from obstore.store import S3Store
 
+from offtake.destinations.base import Entry
 from offtake.destinations.drivers.aws_client import RIGHTS, UPLOADS, code_of, make_client, pause_of, status_of
 from offtake.destinations.drivers.multipart_cleanup import UnfinishedUploads
 from offtake.destinations.drivers.object_store import (
@@ -23,8 +24,10 @@ from offtake.destinations.drivers.object_store import (
     client_options,
 )
 from offtake.destinations.drivers.object_store_errors import Act, RefusalError, explain
-from offtake.destinations.zones import SETTINGS, S3Zones
-from offtake.errors import DeliveryError
+from offtake.destinations.drivers.s3_address import amazon_url
+from offtake.destinations.egress import Network
+from offtake.destinations.zones import CONTAINERS, SETTINGS, ZoneType
+from offtake.errors import ACCESS_DENIED, CREDENTIALS_REFUSED, PLACE_NOT_FOUND, DeliveryError
 
 if TYPE_CHECKING:
     # The driver states this type in its stubs only.
@@ -34,7 +37,7 @@ Environment = tuple[tuple[str, str], ...]
 
 SHORTEST: Final = 900
 LONGEST: Final = 3600
-"""How long sessions may last, in seconds: Amazon's least, and its most where one role assumes another."""
+"""Lifetime of a session, in seconds: Amazon's minimum, and its maximum where one role assumes another."""
 
 _FRESH: Final = timedelta(minutes=10)
 
@@ -49,98 +52,171 @@ class TemporaryCredentials:
     expires_at: int
 
 
-def open_folder(zones: S3Zones, folder: str) -> ObjectStoreSink:
-    """The folder's sink; of the store, nothing is asked yet. Raises `DeliveryError` without an identity."""
-    identity = _Identity()
-    identity()
-    store = S3Store(
-        zones.bucket,
-        prefix=folder,
-        region=zones.region,
-        endpoint=zones.url,
-        # Buckets with dots in their names, and compatible stores, need the path style.
-        virtual_hosted_style_request=False,
-        # One by one, a refusal to delete is told as what it is.
-        disable_bulk_delete=True,
-        client_options=client_options(zones.network, Endpoint(zones.url, chosen=zones.endpoint is not None)),
-        retry_config=RETRIES,
-        credential_provider=identity,
-        config=SIGNED,
-    )
-    bucket = Bucket(
-        root=f"s3://{zones.bucket}/{folder}",
-        endpoint=zones.endpoint or "Amazon S3",
-        rights=RIGHTS,
-        network=zones.network,
-        guarded=zones.endpoint is not None,
-        refusal=lambda: identity.refusal,
-        keeper="the environment that gives the server its identity at Amazon",
-    )
-    uploads = UnfinishedUploads(
-        root=bucket.root,
-        bucket=zones.bucket,
-        prefix=folder,
-        client=lambda: _client("s3", zones, _environment()),
-        rights=UPLOADS,
-        by_folder=zones.endpoint is None,
-    )
-    return ObjectStoreSink(store, bucket, StoreOverrides(clear=uploads.abort))
+@dataclass(frozen=True)
+class S3Zones:
+    """Folders of a bucket: `<prefix>/<organisation>/<sandbox>/<container>`.
 
-
-def session_for(zones: S3Zones, folder: str, name: str, seconds: int, *, deletes: bool = False) -> TemporaryCredentials:
-    """A session of the role that reads and lists in the folder, and `deletes` if it may; raises `DeliveryError`.
-
-    `name` is what the store's own log calls it. `seconds` is brought into what a store allows.
+    `endpoint`: None for Amazon's own. `role`: the ARN of the role whose sessions, limited to one zone, consumers get.
+    The server itself uses its own identity, as Amazon's credential chain finds it. `network`: its certificate
+    authorities and read timeout apply; the operator chose the store, so that it may be in a private network.
     """
-    with _translating_errors(zones, f"the role {zones.role}"):
-        given = _client("sts", zones, _environment()).assume_role(
-            RoleArn=zones.role,
-            RoleSessionName=name[:64],
-            DurationSeconds=max(SHORTEST, min(LONGEST, seconds)),
-            Policy=json.dumps(collecting_policy(zones, folder, deletes=deletes), separators=(",", ":")),
-        )["Credentials"]
-    return TemporaryCredentials(
-        access_key_id=given["AccessKeyId"],
-        secret_access_key=given["SecretAccessKey"],
-        token=given["SessionToken"],
-        expires_at=int(given["Expiration"].timestamp()),
-    )
+
+    bucket: str
+    prefix: str
+    role: str
+    region: str = "us-east-1"
+    endpoint: str | None = None
+    network: Network = field(default_factory=Network)
+
+    @property
+    def endpoint_url(self) -> str:
+        """The URL that requests go to, also those of consumers."""
+        return self.endpoint or amazon_url(self.region)
+
+    def of_organisation(self, organisation: str, *, is_first: bool) -> "S3Zones":
+        """The same: the folders' names contain the organisation."""
+        del organisation, is_first
+        return self
+
+    def zone(self, organisation: str, sandbox: str, kind: ZoneType) -> "S3Zone":
+        """The folder of a sandbox."""
+        return S3Zone(self, "/".join(part for part in (self.prefix, organisation, sandbox, CONTAINERS[kind]) if part))
 
 
-def collecting_policy(zones: S3Zones, folder: str, *, deletes: bool) -> dict[str, Any]:
-    """What a session is limited to, whatever its role may do: objects below the folder, and the list of them."""
-    partition = zones.role.split(":")[1] if zones.role.startswith("arn:aws") else "aws"
-    bucket = f"arn:{partition}:s3:::{zones.bucket}"
-    actions = ["s3:GetObject", "s3:DeleteObject"] if deletes else ["s3:GetObject"]
-    # Nothing beside the folder has a name that begins with its own.
-    within = {"StringLike": {"s3:prefix": [folder, f"{folder}/*"]}}
-    return {
-        "Version": "2012-10-17",
-        "Statement": [
-            {"Effect": "Allow", "Action": actions, "Resource": f"{bucket}/{folder}/*"},
-            {"Effect": "Allow", "Action": "s3:ListBucket", "Resource": bucket, "Condition": within},
-        ],
-    }
+@dataclass(frozen=True)
+class S3Zone:
+    """One folder of the bucket, without a slash at its ends. The bucket must exist."""
 
+    zones: S3Zones
+    folder: str
 
-def remove_unchanged(zones: S3Zones, key: str, before_ms: int) -> bool:
-    """Remove an object, by its key in the bucket, unless it was written at the instant or later.
+    @property
+    def url(self) -> str:
+        """The folder's `s3://` URL."""
+        return f"s3://{self.zones.bucket}/{self.folder}"
 
-    It is looked at once more just before; Amazon, and any store that knows If-Match, also refuses to delete what was
-    replaced in between.
-    """
-    with _translating_errors(zones, f"s3://{zones.bucket}/{key}", "delete"):
-        client = _client("s3", zones, _environment())
+    @property
+    def local_folder(self) -> None:
+        """None: the store serves consumers."""
+        return
+
+    def open(self) -> ObjectStoreSink:
+        """The folder's sink; raises `DeliveryError` when the server has no identity."""
+        zones, identity = self.zones, _Identity()
+        identity()
+        store = S3Store(
+            zones.bucket,
+            prefix=self.folder,
+            region=zones.region,
+            endpoint=zones.endpoint_url,
+            # Buckets with dots in their names, and compatible stores, need the path style.
+            virtual_hosted_style_request=False,
+            # Deleted one by one, a refusal names its object.
+            disable_bulk_delete=True,
+            client_options=client_options(
+                zones.network, Endpoint(zones.endpoint_url, chosen=zones.endpoint is not None)
+            ),
+            retry_config=RETRIES,
+            credential_provider=identity,
+            config=SIGNED,
+        )
+        bucket = Bucket(
+            root=self.url,
+            endpoint=zones.endpoint or "Amazon S3",
+            rights=RIGHTS,
+            network=zones.network,
+            guarded=zones.endpoint is not None,
+            refusal=lambda: identity.refusal,
+            keeper="the environment that gives the server its identity at Amazon",
+        )
+        uploads = UnfinishedUploads(
+            root=bucket.root,
+            bucket=zones.bucket,
+            prefix=self.folder,
+            client=lambda: _client("s3", zones, _environment()),
+            rights=UPLOADS,
+            by_folder=zones.endpoint is None,
+        )
+        return ObjectStoreSink(store, bucket, StoreOverrides(clear=uploads.abort))
+
+    def create(self) -> None:
+        """No-op: folders of a bucket are not created."""
+
+    def children(self, folder: str) -> Sequence[Entry] | None:
+        """What is directly in the folder."""
         try:
-            found = client.head_object(Bucket=zones.bucket, Key=key)
-            if found["LastModified"].timestamp() * 1000 >= before_ms:
-                return False
-            client.delete_object(Bucket=zones.bucket, Key=key, IfMatch=found["ETag"])
-        except client.exceptions.ClientError as error:
-            if status_of(error) not in (404, 412):
+            return self.open().children(folder)
+        except DeliveryError as error:
+            if error.kind != PLACE_NOT_FOUND:
                 raise
-            return False
-    return True
+            return None
+
+    def expire(self, before_ms: int) -> Iterator[int]:
+        """Remove old objects, one per step."""
+        for found in self.open().list(""):
+            yield found.modified_ms < before_ms and self.remove_unchanged(found.key, before_ms)
+
+    def empty(self) -> Iterator[None]:
+        """Remove all objects. Sessions that consumers have end by themselves, within an hour."""
+        sink = self.open()
+        for found in sink.list(""):
+            sink.delete(found.key)
+            yield
+
+    def new_session(self, name: str, seconds: int, *, deletes: bool = False) -> TemporaryCredentials:
+        """A session of the role that reads and lists in the folder, and `deletes` if it may; raises `DeliveryError`.
+
+        `name` appears in the store's own log. `seconds` is brought into the bounds that a store allows.
+        """
+        zones = self.zones
+        with _translating_errors(zones, f"the role {zones.role}"):
+            given = _client("sts", zones, _environment()).assume_role(
+                RoleArn=zones.role,
+                RoleSessionName=name[:64],
+                DurationSeconds=max(SHORTEST, min(LONGEST, seconds)),
+                Policy=json.dumps(self.session_policy(deletes=deletes), separators=(",", ":")),
+            )["Credentials"]
+        return TemporaryCredentials(
+            access_key_id=given["AccessKeyId"],
+            secret_access_key=given["SecretAccessKey"],
+            token=given["SessionToken"],
+            expires_at=int(given["Expiration"].timestamp()),
+        )
+
+    def session_policy(self, *, deletes: bool) -> dict[str, Any]:
+        """The policy that limits a session, whatever its role may do: objects below the folder, and their list."""
+        partition = self.zones.role.split(":")[1] if self.zones.role.startswith("arn:aws") else "aws"
+        bucket = f"arn:{partition}:s3:::{self.zones.bucket}"
+        actions = ["s3:GetObject", "s3:DeleteObject"] if deletes else ["s3:GetObject"]
+        # No other folder has a name that begins with this one's.
+        within = {"StringLike": {"s3:prefix": [self.folder, f"{self.folder}/*"]}}
+        return {
+            "Version": "2012-10-17",
+            "Statement": [
+                {"Effect": "Allow", "Action": actions, "Resource": f"{bucket}/{self.folder}/*"},
+                {"Effect": "Allow", "Action": "s3:ListBucket", "Resource": bucket, "Condition": within},
+            ],
+        }
+
+    def remove_unchanged(self, key: str, before_ms: int) -> bool:
+        """Remove an object unless it was written at the instant or later.
+
+        Its time is read again just before. Amazon, and any store that implements If-Match, also refuses to delete an
+        object that was replaced in between.
+        """
+        zones, path = self.zones, f"{self.folder}/{key}"
+        with _translating_errors(zones, f"s3://{zones.bucket}/{path}", "delete"):
+            client = _client("s3", zones, _environment())
+            try:
+                found = client.head_object(Bucket=zones.bucket, Key=path)
+                if found["LastModified"].timestamp() * 1000 >= before_ms:
+                    return False
+                client.delete_object(Bucket=zones.bucket, Key=path, IfMatch=found["ETag"])
+            except client.exceptions.ClientError as error:
+                if status_of(error) not in (404, 412):
+                    raise
+                return False
+        return True
 
 
 class _Identity:
@@ -221,7 +297,7 @@ def _translating_errors(zones: S3Zones, where: str, act: Act = "read") -> Iterat
         code = code_of(error)
         if where.startswith("the role") and 400 <= status < 500:  # noqa: PLR2004 - what a client did wrong
             raise DeliveryError(
-                "EXPORT-2001-403",
+                ACCESS_DENIED,
                 f"The store's token service refused a session of {where} ({code}).",
                 "Let the role of OFFTAKE_LANDING_ZONE_ROLE trust the server's identity, and that assume it.",
             ) from None
@@ -232,7 +308,7 @@ def _translating_errors(zones: S3Zones, where: str, act: Act = "read") -> Iterat
 
 def _no_identity(said: str) -> DeliveryError:
     return DeliveryError(
-        "EXPORT-2001-401",
+        CREDENTIALS_REFUSED,
         f"This server has no identity of its own at Amazon{said}, so it cannot use the landing zone's bucket.",
         "Give the server an instance role, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.",
     )
