@@ -1,4 +1,4 @@
-"""Writes the pages that are made from code: `python docs/generate.py` (`make docs`). A test fails when they differ."""
+"""Generates pages of docs from code: `python docs/generate.py` (`make docs`). A test fails if they are outdated."""
 
 import json
 from collections.abc import Sequence
@@ -15,39 +15,39 @@ from offtake.settings import Settings
 
 ERRORS = """# Errors
 
-Every refusal names the field, what was wrong and what is allowed, and nothing was written. This page is made from the
-tables in `offtake.contract.problems`, `offtake.api.errors` and `offtake.errors`.
+Every error names the field, what is wrong and what is allowed; nothing was written. This page is generated from
+`offtake.contract.problems`, `offtake.api.errors` and `offtake.errors`.
 
-## Before any service
+## Authentication errors
 
-The body is `{{"error_code": …, "message": …}}`; the status is the code's first three digits.
+The body is `{{"error_code": …, "message": …}}`; the status is the first three digits of the code.
 
 {gateway}
 
-A body without a usable `Content-Type` is a 400 with the title `BadRequestError`.
+A body without a supported `Content-Type` is a 400 with the title `BadRequestError`.
 
-## Of the services
+## Errors of the services
 
 `type` ends in `<service>-<number>-<status>`. The services are FLOW (Flow Service and ad-hoc export), CATALOG, INGEST
 (batch ingestion), ACCESS (data access), ZONE (landing zone), SMS (sandboxes), ACL (access control), DATASET (labels of
-datasets) and AUDIT. `detail`,
-`report.detailed-message` and `errorMessage` hold the same sentence; `report.errors` has a path and a message for each
-field; `report.request-id` is the id of the request in the log. Numbers below 3000 are the contract's own.
+datasets) and AUDIT. `detail`, `report.detailed-message` and `errorMessage` contain the same message; `report.errors`
+has a path and a message for each field; `report.request-id` is the request's id in the log. Numbers below 3000 are
+defined by the contract.
 
 {codes}
 
-## Of runs
+## Errors of runs
 
-The `errors` and warnings of a run, and the answer to `GET /connections/ID/test`, have these codes. *Retried*: the run
-waits and tries again until shortly before the flow's next slot ([reliability](reliability.md)); the others end the run
-at once. An error's own text can be more exact about both.
+The `errors` and warnings of a run, and the response to `GET /connections/ID/test`, have these codes. *Retried*: the run
+waits and is retried until shortly before the flow's next slot ([reliability](reliability.md)); other errors fail the
+run immediately. The text of an error may be more specific about both.
 
 {runs}
 """
 SETTINGS = """# Settings
 
 Environment variables `OFFTAKE_…`, or the same names without the prefix in lower case in `offtake.toml`. This page is
-made from `offtake.settings`.
+generated from `offtake.settings`.
 
 {settings}
 """
@@ -60,7 +60,7 @@ DESTINATION = """# {name}
 | Connection spec | `{spec_id}`, version `1.0` |
 | Flow spec | `{flow_spec_id}` ({flow_spec_name}) |
 | Longest key | {longest} bytes |
-| Files encrypted with a public key | {encryption} |
+| Encryption with a public key | {encryption} |
 {needs}
 ## Credentials
 
@@ -68,7 +68,7 @@ DESTINATION = """# {name}
 
 ## Parameters
 
-Of the target connection:
+In the target connection's `params`:
 
 {parameters}
 
@@ -82,22 +82,22 @@ Of the target connection:
 
     offtake connection test ID
 
-writes a small object where the account's target connections deliver to, reads it back, lists and removes it, and says
-which right is missing. With `OFFTAKE_CHECK_CONNECTIONS=true`, connections are tried when they are made, and refused
-when they cannot be delivered to. What goes wrong in a run stands in its `errors`: `EXPORT-2001-401` credentials
-refused, `EXPORT-2001-403` a right or a setting is wrong, `EXPORT-2002-404` the place does not exist,
-`EXPORT-2003-504` unreachable or overloaded (tried again).
+writes a small object where the account's target connections deliver to, reads it back, lists and deletes it, and names
+a missing permission. With `OFFTAKE_CHECK_CONNECTIONS=true`, connections are also tested when they are created, and
+refused if the test fails. Errors of a run are in its `errors`: `EXPORT-2001-401` credentials refused,
+`EXPORT-2001-403` a permission is missing or a setting is wrong, `EXPORT-2002-404` the bucket, container or folder does
+not exist, `EXPORT-2003-504` unreachable or overloaded (retried).
 
 ## Known limits
 
 {limits}
 
-This page is made from `offtake.destinations`.
+This page is generated from `offtake.destinations`.
 """
 
 
 def pages() -> dict[str, str]:
-    """Each page's name and text."""
+    """The name and text of each page."""
     gateway = _table(("Code", "Message"), [(f"`{code}`", message) for code, message in GATEWAY.items()])
     codes = [(f"{one.number}-{one.status}", one.title, one.when) for one in problems.codes()]
     runs = [(f"`{one.code}`", one.meaning, "yes" if one.transient else "no", one.remedy) for one in DELIVERY_CODES]
@@ -112,7 +112,7 @@ def pages() -> dict[str, str]:
             runs=_table(("Code", "Meaning", "Retried", "What to do"), runs),
         ),
         **{f"destinations/{_slug(one)}.md": _destination(one) for one in DESTINATIONS},
-        "settings.md": SETTINGS.format(settings=_table(("Variable", "Default", "What it does"), settings)),
+        "settings.md": SETTINGS.format(settings=_table(("Variable", "Default", "Meaning"), settings)),
     }
 
 
@@ -148,18 +148,18 @@ def _destination(destination: Destination) -> str:
     )
 
 
-AUTH = "A member of the body of `POST /connections`, one of these:"
+AUTH = "The member `auth` of the body of `POST /connections`, one of:"
 
 
 def _auth(method: dict[str, Any]) -> str:
-    """The base connection's `auth`, with the parameters that are required."""
+    """The base connection's `auth` with its required parameters."""
     params = dict.fromkeys(method["spec"]["required"], "…")
     return f'"auth": {json.dumps({"specName": method["name"], "params": params}, ensure_ascii=False)}'
 
 
 def _params(properties: dict[str, dict[str, str]], required: list[str]) -> str:
     rows = [(f"`{key}`", "yes" if key in required else "", _what(value)) for key, value in properties.items()]
-    return _table(("Key", "Required", "What it is"), rows)
+    return _table(("Key", "Required", "Meaning"), rows)
 
 
 def _what(schema_of: dict[str, str]) -> str:

@@ -22,7 +22,7 @@ def test_of_lines_that_are_the_same_one_a_second_passes(monkeypatch: pytest.Monk
     now = 101.5
     later = record("line 5", **same_line("kind"))
     assert repeats(later)
-    assert later.getMessage() == "line 5 (4 more like this were left out)"
+    assert later.getMessage() == "line 5 (4 similar lines were suppressed)"
 
 
 def test_what_was_left_out_last_is_written_when_nothing_follows() -> None:
@@ -31,7 +31,7 @@ def test_what_was_left_out_last_is_written_when_nothing_follows() -> None:
         repeats(record(f"line {n}", **same_line("kind")))
     assert repeats.due(time.monotonic()) == []
     (last,) = repeats.due(time.monotonic() + 1)
-    assert last.getMessage() == "line 2 (1 more like this were left out)"
+    assert last.getMessage() == "line 2 (1 similar lines were suppressed)"
     assert repeats(last)
     assert repeats.due(time.monotonic() + 2) == []
 

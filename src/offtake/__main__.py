@@ -3,31 +3,31 @@
 import os
 import sys
 
-# Read by Arrow when it is first imported, here and in the worker processes: its default pool is no faster here, and
-# keeps 80 MB more a process from one batch to the next.
+# Arrow reads this at its first import, also in worker processes. Its default memory pool is not faster here, and keeps
+# 80 MB more per process between batches.
 os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
 
 
 class _Absent:
-    """Arrow imports these where it finds them, to know their types from others: 45 MB a process, and 0.3 s of CPU.
+    """An import hook that hides numpy and pandas: Arrow imports them if installed (45 MB per process, 0.3 s of CPU).
 
-    Nothing here uses them, and an installation of Offtake alone does not have them.
+    Offtake does not use them, and does not install them.
     """
 
     def find_spec(self, fullname: str, _path: object, _target: object = None) -> None:
-        """Raises `ModuleNotFoundError` for what is to be absent; all else is left to the other finders."""
+        """Raises `ModuleNotFoundError` for the hidden modules; leaves all others to the next finder."""
         if fullname in ("numpy", "pandas"):
-            raise ModuleNotFoundError(f"Offtake does without {fullname}", name=fullname)
+            raise ModuleNotFoundError(f"Offtake does not use {fullname}", name=fullname)
 
 
 sys.meta_path.insert(0, _Absent())
 
 
 def run() -> None:
-    """The entry point of the command; worker processes import this module too, and need none of the rest."""
+    """The entry point of the command; worker processes import this module without calling it."""
     from offtake.cli.main import main  # noqa: PLC0415 - keeps worker processes small
 
-    # What a deployment makes is nobody else's; see `scheduling.file_modes`.
+    # Files of a deployment are private to its user; see `deployment.file_modes`.
     os.umask(0o077)
     sys.exit(main(sys.argv[1:]))
 

@@ -1,6 +1,6 @@
-"""Error types that all packages share, and the table of what can go wrong with a delivery.
+"""Error types of all packages, and the table of delivery errors.
 
-An error states what happened, to which thing, and what to do about it.
+A message says what happened, to which resource, and what to do about it.
 """
 
 import errno
@@ -10,16 +10,16 @@ from typing import Any, Final
 
 _EXHAUSTED: Final = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errno.EAGAIN)
 _NO_THREAD: Final = "can't start new thread"
-_NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
+_DISK_ERRORS: Final = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 
 
 class OfftakeError(Exception):
-    """A failure a person can act on; its text is one or two plain sentences without secrets."""
+    """A failure that a user or operator can act on; the text is one or two sentences, without secrets."""
 
 
 @dataclass(frozen=True)
 class FieldProblem:
-    """One thing wrong with one field of a request: `path` is a JSON pointer such as `/params/bucketName`."""
+    """One problem of one field of a request; `path` is a JSON pointer such as `/params/bucketName`."""
 
     path: str
     message: str
@@ -27,7 +27,7 @@ class FieldProblem:
 
 
 class InvalidInputError(OfftakeError):
-    """What a caller sent cannot be used; nothing was written. Carries every problem at once."""
+    """The caller's input is invalid; nothing was written. Contains all problems."""
 
     def __init__(self, problems: list[FieldProblem]) -> None:
         self.problems = problems
@@ -36,9 +36,9 @@ class InvalidInputError(OfftakeError):
 
 @dataclass(frozen=True)
 class DeliveryCode:
-    """A code of the contract (section 17.3) for what can go wrong with a run, or is worth a warning.
+    """An error or warning code of runs (contract, section 17.3).
 
-    `transient`: whether the run is retried, unless an error says otherwise. `remedy`: what usually helps.
+    `transient`: whether the run is retried, by default. `remedy`: what the user should do, by default.
     """
 
     code: str
@@ -118,9 +118,9 @@ DELIVERY_CODES: Final = (
 class DeliveryError(OfftakeError):
     """A run, or one part of it, failed.
 
-    `retry_after`: seconds after which the other side wants to be asked again. `unreachable`: the destination as a whole
-    does not answer, so that other runs need not try. `window`: seconds after which the run is no longer retried; None
-    for as long as the run may wait.
+    `retry_after`: the delay in seconds that the destination requests. `unreachable`: the whole destination does not
+    respond, so other runs do not try it. `window`: seconds during which the run is retried; None: as long as the run
+    may wait.
     """
 
     def __init__(
@@ -150,7 +150,7 @@ class DeliveryError(OfftakeError):
         return self.kind.code
 
     def __reduce__(self) -> tuple[object, ...]:
-        """Cross a process boundary whole: parts fail in worker processes."""
+        """Pickle all fields: parts fail in worker processes."""
         behaviour = {name: getattr(self, name) for name in _BEHAVIOUR}
         return (_delivery_error, (self.kind, self.message, self.remedy, behaviour))
 
@@ -163,20 +163,20 @@ def _delivery_error(kind: DeliveryCode, message: str, remedy: str, behaviour: di
 
 
 class CancelledError(OfftakeError):
-    """The work was asked to stop; what it had begun is removed."""
+    """The work was cancelled; its unfinished files are removed."""
 
 
 class LeaseLostError(OfftakeError):
-    """Another worker holds the run now; nothing more may be written about it."""
+    """The lease has passed to another worker; this one must not write anything about the run any more."""
 
 
 def disk_error(error: OSError) -> str | None:
-    """What the disk says when it takes nothing more (`No space left on device`); None when the error is another."""
-    return os.strerror(error.errno) if error.errno in _NO_ROOM else None
+    """The message of an error of the disk (full, over quota, read-only, I/O error); None for other errors."""
+    return os.strerror(error.errno) if error.errno in _DISK_ERRORS else None
 
 
 def exhaustion(error: BaseException) -> str | None:
-    """What the machine has run out of (`Too many open files`), when that is what the error says; it passes."""
+    """The exhausted resource of a temporary error, such as `Too many open files`; None for other errors."""
     if isinstance(error, MemoryError):
         return "out of memory"
     if isinstance(error, RuntimeError) and _NO_THREAD in str(error):

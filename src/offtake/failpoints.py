@@ -1,8 +1,8 @@
 """Named points where a test can kill or pause the process; no-ops in production.
 
 `OFFTAKE_FAILPOINTS="part_recorded:2"` kills the process with SIGKILL the second time it reaches `part_recorded`;
-`part_recorded:2:stop` pauses it there with SIGSTOP, as a machine that stalls would. Several are separated by commas;
-the count may be left out when nothing follows.
+`part_recorded:2:stop` pauses it with SIGSTOP, like a stalled machine. Several are separated by commas; the count
+defaults to 1.
 """
 
 import functools
@@ -28,16 +28,16 @@ _points: dict[str, _Point] = {}
 
 
 def arm(text: str, reached: Callable[[], None] | None = None) -> None:
-    """Die or stop at these points from now on, and at no others; or call `reached`, in the thread that comes there."""
+    """Replace the armed failpoints with those in `text`; each kills or stops the process, or calls `reached`."""
     _points.clear()
     for point in filter(None, text.split(",")):
         name, count, action = (*point.split(":"), "", "")[:3]
-        told = signal.SIGSTOP if action == "stop" else signal.SIGKILL
-        _points[name] = _Point(int(count or 1), reached or functools.partial(_end, told))
+        sent = signal.SIGSTOP if action == "stop" else signal.SIGKILL
+        _points[name] = _Point(int(count or 1), reached or functools.partial(_end, sent))
 
 
 def failpoint(name: str) -> None:
-    """Die here, as if the power went, when the environment asks for it."""
+    """Kill or stop the process here if this failpoint is armed and its count is reached; else do nothing."""
     if not _points:
         return
     with _lock:
@@ -51,13 +51,13 @@ def failpoint(name: str) -> None:
 
 
 def end_parent_too() -> None:
-    """Have the parent process, which this one works for, die or stop at the points too, and first."""
+    """Make this process's failpoints kill or stop its parent process too, before itself."""
     _parents.append(os.getppid())
 
 
-def _end(told: signal.Signals) -> None:
+def _end(sent: signal.Signals) -> None:
     for process in (*_parents, os.getpid()):
-        os.kill(process, told)
+        os.kill(process, sent)
 
 
 arm(os.environ.get(ENV, ""))

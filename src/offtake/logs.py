@@ -1,4 +1,4 @@
-"""Log lines: one format, the id of the request that each line belongs to, and no line over and over."""
+"""Logging: the format, the request id in each line, and rate limiting of repeated lines."""
 
 import logging
 import threading
@@ -11,12 +11,12 @@ request_id: ContextVar[str] = ContextVar("request_id", default="-")
 FORMAT: Final = "%(asctime)s %(levelname)s %(request_id)s %(name)s %(message)s"
 _NOISY: Final = ("pyiceberg", "alembic", "httpx2", "httpcore2", "azure", "botocore")
 _REPEATING: Final = ("asyncio", "uvicorn.error")
-"""Libraries that write a line for each thing that a client does to them."""
+"""Libraries whose log lines clients can trigger without limit."""
 _SECONDS: Final = 1.0
 
 
 def install(level: int = logging.INFO) -> None:
-    """Write every line of this process to standard error, with the request's id or a hyphen."""
+    """Log to standard error, with the request's id or a hyphen in each line."""
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter(FORMAT))
     handler.addFilter(add_request_id)
@@ -27,26 +27,26 @@ def install(level: int = logging.INFO) -> None:
 
 
 def add_request_id(record: logging.LogRecord) -> bool:
-    """A log filter that lets everything through, with the id added."""
+    """A log filter that adds the request id and passes every record."""
     if not hasattr(record, "request_id"):
         record.request_id = request_id.get()
     return True
 
 
-def same_line(what: str) -> dict[str, str]:
-    """For `extra` of a line that clients can bring about: of lines with the same `what`, one a second is written."""
-    return {"same_line": what}
+def same_line(key: str) -> dict[str, str]:
+    """The `extra` of a log call that clients can trigger: one line per second with the same `key` is written."""
+    return {"same_line": key}
 
 
 def write_left_out() -> None:
-    """Write the last line of each kind that has been left out for a second, with the number of those like it."""
+    """Write the last suppressed line of each key after a second, with the number of suppressed lines."""
     for record in _repeats.due(time.monotonic()):
         logging.getLogger(record.name).handle(record)
 
 
 @dataclass
 class _Kind:
-    """Lines of one kind: when one was written, and what was left out since."""
+    """Lines with one key: the time of the last written one, and those suppressed since."""
 
     written: float
     left_out: int = 0
@@ -55,13 +55,13 @@ class _Kind:
 
 @dataclass
 class Repeats:
-    """A log filter: of lines that are the same, one a second passes, with the number of those left out before it."""
+    """A log filter that passes one line per second and key, with the number of lines suppressed before it."""
 
     _kinds: dict[object, _Kind] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def __call__(self, record: logging.LogRecord) -> bool:
-        """Whether the line is to be written."""
+        """Whether to write the record."""
         key: object = getattr(record, "same_line", None)
         if key is None and record.name in _REPEATING:
             key = (record.name, record.msg)
@@ -79,7 +79,7 @@ class Repeats:
         return True
 
     def due(self, now: float) -> list[logging.LogRecord]:
-        """The last line of each kind that was left out and is a second old; kinds without are forgotten."""
+        """The last suppressed line of each key that is a second old; removes keys without suppressed lines."""
         found = []
         with self._lock:
             for key, kind in list(self._kinds.items()):
@@ -99,4 +99,4 @@ _repeats: Final = Repeats()
 
 def _add_count(record: logging.LogRecord, count: int) -> None:
     if count:
-        record.msg, record.args = f"{record.getMessage()} ({count} more like this were left out)", ()
+        record.msg, record.args = f"{record.getMessage()} ({count} similar lines were suppressed)", ()

@@ -24,25 +24,24 @@ Call = tuple[str, str]
 UNKNOWN: Final = frozenset(["?"])
 """In place of what is needed: the call was refused for what it asks before the server looked at permissions."""
 
-HEAD: Final = """# What each permission reaches
+HEAD: Final = """# Permissions and calls
 
-Roles grant permissions in the sandboxes that they name. This page is made by
-`tests/api/test_permission_table.py`, which makes every call of the API, sees what the server asks of the client, and
-then makes calls again with clients that have one permission only.
+Roles grant permissions in sandboxes. `tests/api/test_permission_table.py` generates this page: it makes every call of
+the API, records the permissions that the server checks, and repeats the calls with clients that have only one
+permission.
 
-## With one permission alone
+## Calls allowed by a single permission
 
-A client that has nothing but this permission, in every sandbox. Labels of flows and datasets narrow it further.
+For a client that has only this permission, in every sandbox. Labels of flows and datasets restrict it further.
 
 {alone}
 
-Calls that no permission is needed for, only a token: {free}.
+Calls that need only a token: {free}.
 
-Calls that this page does not tell of, because they were refused for their example before permissions mattered:
+Calls with unknown permissions, because they were refused for their example before permissions were checked:
 {unknown}.
 
-Files of a landing zone are fetched without a token, with the credentials that
-[the landing zone](landing-zone.md) gives out.
+Files of a landing zone need no token, but [landing zone credentials](landing-zone.md).
 
 ## What each call needs
 

@@ -74,7 +74,7 @@ def test_a_part_that_came_while_its_file_was_begun_anew_does_not_count(
     call(deployed, "POST", f"{path}?action=INITIALIZE", 201)
     part.piece(content[10:])
     status, problem = part.answer()
-    assert (status, "send the part again" in problem["detail"]) == (400, True)
+    assert (status, "Send the part again" in problem["detail"]) == (400, True)
     assert "range" not in deployed.http.head(IMPORT + path).headers
     call(deployed, "PATCH", path, content=content, headers=BYTES | headers)
     call(deployed, "POST", f"{path}?action=COMPLETE")

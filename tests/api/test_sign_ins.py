@@ -156,7 +156,7 @@ def test_the_token_call_says_when_to_try_again(deployed: Deployment, caplog: pyt
     assert [one.status_code for one in answers] == [400] * 10 + [429]
     assert answers[-1].json()["error"] == "temporarily_unavailable"
     assert 1 <= int(answers[-1].headers["retry-after"]) <= 6
-    assert caplog.messages[-1].endswith("refused: Too many sign-ins with a wrong secret. Try again later.")
+    assert caplog.messages[-1].endswith("refused: Too many sign-ins with a wrong secret. Retry later.")
 
 
 def test_a_form_that_is_too_large_is_refused(deployed: Deployment) -> None:

@@ -80,8 +80,8 @@ def test_a_backfill_that_cannot_be_made_names_the_option_and_writes_nothing(
         (("--run", foreign), f"--run: run {foreign} is not one of flow flow"),
         (("--run", run_ids(deployed, flow)[-1]), "had nothing to deliver"),
         (("--run", run_ids(deployed, flow)[0], "--dataset", "others"), f"had nothing of dataset(s) {other} to deliver"),
-        (("--from", "x", "--to", "now"), "--from: 'x' is no snapshot's id; give a number, or: start"),
-        (("--from", "start", "--to", "start"), "--to: 'start' is no snapshot's id; give a number, or: now"),
+        (("--from", "x", "--to", "now"), "--from: 'x' is not a snapshot id; give a number, or: start"),
+        (("--from", "start", "--to", "start"), "--to: 'start' is not a snapshot id; give a number, or: now"),
         (
             ("--from", "start", "--to", "5"),
             f"--to: snapshot 5 is not, or no longer, in the history of dataset events ({dataset})",
@@ -124,7 +124,7 @@ def test_a_run_whose_snapshots_have_expired_is_not_delivered_as_something_else(
 def test_a_run_is_cancelled_once_and_repeated(deployed: Deployment, dataset: str, offtake: Offtake) -> None:
     flow = deployed.flow(dataset)
     made = json.loads(offtake("flow", "run", flow, "--json")[1])["id"]
-    assert offtake("run", "cancel", made)[:2] == (0, f"Run {made} is cancelled; it had written nothing.\n")
+    assert offtake("run", "cancel", made)[:2] == (0, f"Run {made} is cancelled; it had not written any file.\n")
     code, _, err = offtake("run", "cancel", made)
     assert (code, err) == (1, f"offtake: Run {made} is over: it is failed.\n")
     again = json.loads(offtake("run", "retry", made, "--json")[1])

@@ -34,7 +34,7 @@ def test_a_connection_is_listed_and_tested_by_name_and_id(
     assert base in out
     assert "Data Landing Zone" in out
     for named in (base, "the zone"):
-        assert run(served, capsys, "test", named) == (0, "Data Landing Zone can be delivered to.\n", "")
+        assert run(served, capsys, "test", named) == (0, "Success: Offtake can deliver to Data Landing Zone.\n", "")
     code, out, _ = run(served, capsys, "test", base, "--json")
     assert (code, json.loads(out)) == (0, {"result": True})
     assert not [path for path in served.zone.rglob("*") if path.is_file()]

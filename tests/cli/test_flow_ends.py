@@ -67,8 +67,8 @@ def test_a_flow_past_its_end_is_shown_as_ended_since_when_and_how_to_prolong_it(
     terminal.deployed.clock.advance(days=200)
     shown = terminal.run("flow", "show", "f")
     assert f"flow f ({flow}) is enabled, ended since 2026-09-01 12:00:00Z (filled in by default)\n" in shown
-    assert "\nnext slot: none\nlast run to come: a slot from before the end is still due\n" in shown
-    assert f"to prolong it: PATCH {FLOW_SERVICE}/flows/{flow} with If-Match: * and [" in shown
+    assert "\nnext slot: none\none more run follows: a slot before the end is still due\n" in shown
+    assert f"to extend it: PATCH {FLOW_SERVICE}/flows/{flow} with If-Match: * and [" in shown
     terminal.deployed.run_due()
     assert "still due" not in terminal.run("flow", "show", "f")
     document = json.loads(terminal.run("flow", "show", "f", "--json"))
@@ -84,7 +84,7 @@ def test_the_request_that_is_printed_prolongs_the_flow(terminal: Terminal, op: s
     terminal.deployed.clock.advance(days=200)
     terminal.deployed.run_due()
     shown = terminal.run("flow", "show", "f")
-    (line,) = [line for line in shown.splitlines() if line.startswith("to prolong it: ")]
+    (line,) = [line for line in shown.splitlines() if line.startswith("to extend it: ")]
     path = line.partition("PATCH ")[2].split()[0]
     later = terminal.deployed.clock.now_seconds() + DAY
     (body,) = [part for part in line.split("[") if f'"op": "{op}"' in part]

@@ -44,7 +44,7 @@ def test_everything_comes_under_a_new_key_and_the_server_goes_on(
     before, version = connect(deployed, "before"), deployed.get("/connections")["items"][0]["etag"]
     (first,) = keys(deployed)
     rotate(deployed)
-    assert capsys.readouterr().out == "2 stored secrets are under the newest key now.\n"
+    assert capsys.readouterr().out == "2 stored secrets are encrypted with the newest key now.\n"
     assert opens(deployed, before)
     assert deployed.get("/connections")["items"][0]["etag"] == version
     after = connect(deployed, "after")

@@ -66,7 +66,7 @@ def test_runs_that_wrote_nothing_are_verified_too(deployed: Deployment, flow: st
     assert offtake("run", "cancel", made)[0] == 0
     assert offtake("run", "verify", made)[:2] == (
         0,
-        "0 files, 0 rows, 0 B: nothing was delivered, and nothing is left\n",
+        "0 files, 0 rows, 0 B: nothing was delivered, and no file is left\n",
     )
 
 
@@ -149,7 +149,7 @@ def test_runs_beside_the_position_do_not_count(deployed: Deployment, flow: str, 
     code, out, _ = offtake("flow", "verify", flow)
     assert (code, out) == (
         0,
-        f"events: 4 runs up to snapshot {snapshots(deployed, dataset)[3]}, no gap, no overlap; nothing is waiting\n",
+        f"events: 4 runs up to snapshot {snapshots(deployed, dataset)[3]}, no gap, no overlap; nothing is pending\n",
     )
 
 
@@ -168,7 +168,7 @@ def test_a_flow_that_begins_anew_delivers_everything_again_with_a_reason(
         deployed.patch(f"/flows/{flow}", [{"op": "replace", "path": "/sourceConnectionIds", "value": [id_]}])
     code, out, _ = offtake("flow", "verify", flow)
     assert code == 0
-    assert "to begin anew; 3 snapshots with 34 rows are not delivered yet" in out
+    assert "the next run is a full export; 3 snapshots with 34 rows are not delivered yet" in out
     deployed.clock.advance(hours=3)
     deployed.run_due()
     code, out, _ = offtake("flow", "verify", flow)
@@ -229,7 +229,7 @@ def test_a_flow_that_always_delivers_everything_is_said_to(
     deployed.run_due()
     assert offtake("flow", "verify", flow)[:2] == (
         0,
-        "events: 1 runs, each of everything; the flow makes no increments\n",
+        "events: 1 runs, all of them full exports; the flow has no incremental exports\n",
     )
 
 

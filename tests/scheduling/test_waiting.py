@@ -143,12 +143,12 @@ def _check_shown(deployed: Deployment, flow: str, capsys: pytest.CaptureFixture[
         assert main([*command, *where]) == 0
         line = next(line for line in capsys.readouterr().out.splitlines() if "waits since" in line)
         assert "could not be reached" in line
-        assert "next try 2026-03-01 12:00:0" in line
+        assert "next attempt 2026-03-01 12:00:0" in line
         assert "until 2026-03-02 12:00:00Z at most" in line
     assert main(["run", "list", *where]) == 0
     listed = capsys.readouterr().out
     assert "waiting" in listed
-    assert "NEXT TRY" in listed
+    assert "NEXT ATTEMPT" in listed
 
 
 def test_a_run_waits_until_shortly_before_the_next_slot_which_then_covers_the_same_rows(
@@ -175,7 +175,9 @@ def test_a_run_waits_until_shortly_before_the_next_slot_which_then_covers_the_sa
     }
     assert main(["flow", "show", flow, "--data-dir", str(deployed.backend.settings.data_dir)]) == 0
     out = capsys.readouterr().out
-    assert f"owed: dataset events ({dataset}): all of it, 20 rows in 1 files as planned; the flow's next run" in out
+    assert (
+        f"undelivered: dataset events ({dataset}): all of it, 20 rows in 1 files as planned; the flow's next run" in out
+    )
     box.upstream = there
     deployed.clock.advance(seconds=300)
     deployed.run_due()

@@ -1,1 +1,1 @@
-"""The HTTP contract: one router a resource."""
+"""The HTTP API: one router per resource."""

@@ -44,7 +44,7 @@ from offtake.deployment.backend import Backend
 
 
 def create_app(backend: Backend) -> FastAPI:
-    """The contract's services over one backend; nothing runs in the background of it."""
+    """Create the application that serves all of the contract's services; it starts no background work."""
     app = FastAPI(
         redirect_slashes=False, docs_url=None, redoc_url=None, generate_unique_id_function=schema.operation_id
     )

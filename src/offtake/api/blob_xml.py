@@ -1,4 +1,4 @@
-"""Answers in the shapes of the Blob service's REST interface."""
+"""Responses in the formats of the Azure Blob service's REST API."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -16,42 +16,42 @@ from offtake.destinations.landing_zone.files import Entry, ZoneFile
 VERSION: Final = "2022-11-02"
 _XML: Final = "application/xml"
 _HEAD: Final = '<?xml version="1.0" encoding="utf-8"?>'
-# What XML 1.0 cannot hold, and what a parser would change.
-_UNFIT: Final = re.compile(r"[^\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+# Characters that XML 1.0 does not allow, or that a parser would change.
+_UNSAFE: Final = re.compile(r"[^\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _TYPES: Final = {".json": "application/json", ".gz": "application/gzip", ".parquet": "application/vnd.apache.parquet"}
 
 
 def error(status: int, code: str, message: str, headers: Mapping[str, str] | None = None) -> Response:
-    """An error that clients of the Blob service understand."""
+    """An error in the Blob service's format."""
     body = f"{_HEAD}<Error><Code>{code}</Code><Message>{escape(message)}</Message></Error>"
     return Response(body, status, {"x-ms-error-code": code, **(headers or {})}, _XML)
 
 
 def listing(
-    entries: Sequence[Entry], following: str | None, service: str, container: str, asked: Mapping[str, str]
+    entries: Sequence[Entry], following: str | None, service: str, container: str, query: Mapping[str, str]
 ) -> Response:
-    """A page of a listing; `asked` holds the query parameters that it repeats."""
+    """A page of a listing, which repeats the parameters of the request's `query`."""
     echoed = "".join(
-        f"<{tag}>{escape(_UNFIT.sub('', asked[name]))}</{tag}>"
+        f"<{tag}>{escape(_UNSAFE.sub('', query[name]))}</{tag}>"
         for tag, name in (
             ("Prefix", "prefix"),
             ("Marker", "marker"),
             ("MaxResults", "maxresults"),
             ("Delimiter", "delimiter"),
         )
-        if asked.get(name)
+        if query.get(name)
     )
     blobs = "".join(map(_entry, entries))
-    where = f'ServiceEndpoint={quoteattr(service)} ContainerName="{container}"'
+    attributes = f'ServiceEndpoint={quoteattr(service)} ContainerName="{container}"'
     return Response(
-        f"{_HEAD}<EnumerationResults {where}>{echoed}<Blobs>{blobs}</Blobs>"
+        f"{_HEAD}<EnumerationResults {attributes}>{echoed}<Blobs>{blobs}</Blobs>"
         f"<NextMarker>{marker(following)}</NextMarker></EnumerationResults>",
         media_type=_XML,
     )
 
 
 def properties(file: ZoneFile) -> dict[str, str]:
-    """A file's headers, but for its length."""
+    """A file's headers, without its length."""
     return {
         "ETag": file.etag,
         "Last-Modified": http_date(file),
@@ -64,22 +64,22 @@ def properties(file: ZoneFile) -> dict[str, str]:
 
 
 def http_date(file: ZoneFile) -> str:
-    """When the file was last written, as HTTP dates things."""
+    """When the file was last modified, as an HTTP date."""
     return format_datetime(datetime.fromtimestamp(file.modified_ns // 1_000_000_000, UTC), usegmt=True)
 
 
 def content_type(name: str) -> str:
-    """By the end of the name. A `.gz` is served as it is: a content encoding would have clients unpack it."""
+    """The media type for the name's suffix. A `.gz` has no content encoding: clients would decompress it."""
     return next((kind for end, kind in _TYPES.items() if name.endswith(end)), "application/octet-stream")
 
 
 def marker(name: str | None) -> str:
-    """The token that leads on after that name."""
+    """The token with which a listing continues after that name."""
     return "" if name is None else opaque_tokens.encode_bytes(name.encode())
 
 
 def read_marker(text: str) -> str | None:
-    """The name that a token leads on after; None for what is no token."""
+    """The name after which a listing continues; None for an invalid token."""
     try:
         return opaque_tokens.decode_bytes(text).decode()
     except ValueError:
@@ -98,6 +98,6 @@ def _entry(entry: Entry) -> str:
 
 
 def _name(name: str) -> str:
-    if _UNFIT.search(name):
+    if _UNSAFE.search(name):
         return f'<Name Encoded="true">{quote(name)}</Name>'
     return f"<Name>{escape(name)}</Name>"

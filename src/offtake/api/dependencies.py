@@ -1,4 +1,4 @@
-"""What every call passes before its resource: token, key, organisation, sandbox, content type, body."""
+"""FastAPI dependencies of every call: authentication, organisation, sandbox, content type and body."""
 
 from typing import Annotated, Final
 
@@ -19,7 +19,7 @@ _JSON_TYPES: Final = ("application/json", "application/json-patch+json", "applic
 
 
 async def backend_of(request: Request) -> Backend:
-    """The deployment this server serves. A coroutine, so that no thread is waited for to look it up."""
+    """The server's backend. A coroutine, because FastAPI runs plain functions in the thread pool."""
     backend: Backend = request.app.state.backend
     return backend
 
@@ -28,12 +28,12 @@ BackendOf = Annotated[Backend, Depends(backend_of)]
 
 
 def sandbox_caller(request: Request, backend: BackendOf) -> Caller:
-    """Who calls, in which sandbox, checked in the contract's fixed order (section 3.1)."""
+    """Authenticate the caller and find the sandbox, in the contract's fixed order of checks (section 3.1)."""
     return _authenticate(request, backend, to_a_sandbox=True)
 
 
 def organisation_caller(request: Request, backend: BackendOf) -> Caller:
-    """Who calls about the organisation itself: its sandboxes and roles. Sandbox headers mean nothing there."""
+    """Authenticate a caller of calls about the organisation (sandboxes, roles); ignores the sandbox headers."""
     return _authenticate(request, backend, to_a_sandbox=False)
 
 
@@ -42,12 +42,12 @@ MemberOf = Annotated[Caller, Depends(organisation_caller)]
 
 
 async def json_body(request: Request, _caller: CallerOf) -> bytes:
-    """The request's body, not yet read as JSON: permissions come first; raises when it is too large or no JSON."""
+    """The body of a JSON request, not parsed: permissions are checked first. Raises 3413 and `ContentTypeError`."""
     return await _json(request)
 
 
 async def member_body(request: Request, _caller: MemberOf) -> bytes:
-    """The same, of calls about the organisation itself."""
+    """As `json_body`, for calls about the organisation."""
     return await _json(request)
 
 
@@ -58,7 +58,7 @@ async def _json(request: Request) -> bytes:
 
 
 async def read_body(request: Request, most: int = _LARGEST_BODY) -> bytes:
-    """The request's body; raises 3413 when it is larger than `most` bytes, at once where its length says so."""
+    """The request's body. Raises 3413 over `most` bytes, before reading if the `Content-Length` is larger."""
     if _content_length(request) > most:
         raise _too_large(most)
     body = bytearray()
@@ -68,7 +68,9 @@ async def read_body(request: Request, most: int = _LARGEST_BODY) -> bytes:
             if len(body) > most:
                 raise _too_large(most)
     except ClientDisconnect:
-        raise Problem(problems.BAD_VALUE, "The request ended before its body did; send it again.") from None
+        raise Problem(
+            problems.BAD_VALUE, "The connection closed before the whole body was received. Send the request again."
+        ) from None
     return bytes(body)
 
 
@@ -107,7 +109,7 @@ def _authenticate(request: Request, backend: Backend, *, to_a_sandbox: bool) -> 
 
 
 def _credentials(request: Request) -> tuple[str, str]:
-    """The token and the API key, both there."""
+    """The token and the API key; raises `GatewayError` when one is missing."""
     authorization = request.headers.get("authorization", "").strip()
     api_key = request.headers.get("x-api-key", "").strip()
     if not authorization:
@@ -125,15 +127,15 @@ def _bad_token() -> GatewayError:
 
 
 def _read_sandbox_headers(request: Request, backend: Backend, client: Client) -> tuple[str | None, str | None]:
-    """The sandbox's name and id as sent, None where absent; raises 2105 and 2111 to 2113."""
+    """The sandbox's name and id as sent, None if absent; raises 2105 and 2111 to 2113."""
     name = request.headers.get("x-sandbox-name", "").strip()
     sandbox_id = request.headers.get("x-sandbox-id", "").strip().lower()
     if "*" in (name, sandbox_id):
         if client.kind == "user":
-            raise Problem(problems.ALL_SANDBOXES_DENIED, "A user token cannot ask for all sandboxes; name one.")
+            raise Problem(problems.ALL_SANDBOXES_DENIED, "A user token cannot use * (all sandboxes); name one sandbox.")
         if name != sandbox_id:
             raise Problem(problems.SANDBOXES_DIFFER, "x-sandbox-name and x-sandbox-id must both be *, or neither.")
-        raise Problem(problems.ONE_SANDBOX_ONLY, "Queries across sandboxes are not offered here; name one sandbox.")
+        raise Problem(problems.ONE_SANDBOX_ONLY, "Queries across all sandboxes are not supported; name one sandbox.")
     if not name and not sandbox_id and backend.settings.strict_sandbox_header:
         raise Problem(problems.SANDBOX_MISSING, "The headers x-sandbox-name and x-sandbox-id are missing; send one.")
     return name or None, sandbox_id or None
@@ -143,7 +145,7 @@ def _check_sandbox_id(sandbox: Sandbox, sandbox_id: str | None) -> None:
     if sandbox_id is not None and sandbox_id != sandbox.id:
         raise Problem(
             problems.OTHER_SANDBOX_ID,
-            f"x-sandbox-id is not the id of sandbox {sandbox.name}, which x-sandbox-name names; send one of the two.",
+            f"x-sandbox-id is not the id of sandbox {sandbox.name} in x-sandbox-name; send only one of the two.",
         )
 
 

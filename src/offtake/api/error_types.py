@@ -1,4 +1,4 @@
-"""Where the contract's services live on one origin, and the tag their errors carry (contract, sections 1 and 4)."""
+"""The URL prefix of each service, and its tag in error types (contract, sections 1 and 4)."""
 
 from typing import Final
 
@@ -28,5 +28,5 @@ _TAGS: Final = {
 
 
 def error_tag(path: str) -> str:
-    """The first word of an error's code, by the service that the path belongs to."""
+    """The tag of the service that the path belongs to: the first word of an error type."""
     return next((tag for prefix, tag in _TAGS.items() if path.startswith(prefix)), "FLOW")

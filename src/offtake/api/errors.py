@@ -1,4 +1,4 @@
-"""Errors as the contract shapes them (sections 3.1, 4 and 20)."""
+"""Exception handlers: error responses in the contract's formats (sections 3.1, 4 and 20)."""
 
 import logging
 from collections.abc import Mapping
@@ -34,7 +34,7 @@ GATEWAY: Final = {
 
 @dataclass
 class GatewayError(OfftakeError):
-    """A refusal that comes before any service; the status is the code's first three digits."""
+    """A refusal before any service is reached; the status is the first three digits of the code."""
 
     error_code: str
 
@@ -45,20 +45,20 @@ class GatewayError(OfftakeError):
 
     @property
     def message(self) -> str:
-        """The exact words of the contract."""
+        """The exact text of the contract."""
         return GATEWAY[self.error_code]
 
 
 class ContentTypeError(OfftakeError):
-    """A body came without `Content-Type: application/json`."""
+    """A request body without a JSON content type."""
 
 
 class AdhocError(OfftakeError):
-    """A refusal of the ad-hoc service, whose clients read `message`."""
+    """A refusal of the ad-hoc service, whose clients read the key `message`."""
 
 
 def install(app: FastAPI, type_prefix: str) -> None:
-    """Answer every error of ours in its contract's shape."""
+    """Register an exception handler for each kind of error; `type_prefix` begins the `type` of problem bodies."""
 
     @app.exception_handler(GatewayError)
     def gateway(request: Request, error: GatewayError) -> JSONResponse:
@@ -124,29 +124,30 @@ def _install_storage(app: FastAPI, type_prefix: str) -> None:
 
     @app.exception_handler(OSError)
     def disk(request: Request, error: OSError) -> JSONResponse:
-        trouble = disk_error(error)
-        if trouble is None:
+        cause = disk_error(error)
+        if cause is None:
             return _exhausted(request, type_prefix, error)
-        _log.error("a file cannot be written: %s", trouble, extra=same_line("a file cannot be written"))
-        said = (
-            f"The disk of the data directory takes nothing more: {trouble}. Nothing was stored; make room, ask again."
+        _log.error("a file cannot be written: %s", cause, extra=same_line("a file cannot be written"))
+        message = (
+            f"Cannot write to the disk of the data directory: {cause}. Nothing was stored. "
+            "Free space or repair the disk, then retry."
         )
-        return _insufficient_storage(request, type_prefix, said)
+        return _insufficient_storage(request, type_prefix, message)
 
 
 def _exhausted(request: Request, type_prefix: str, error: Exception) -> JSONResponse:
-    """The answer when the process has run out of descriptors, threads or memory; other errors are unexpected."""
+    """A 503 when the process is out of file descriptors, threads or memory; a 500 for other errors."""
     cause = exhaustion(error)
     if cause is None:
         return _unexpected(request, type_prefix, error)
-    _log.error("a request cannot be answered now: %s", cause, extra=same_line(cause))
-    return overloaded(request, type_prefix, f"The server has run out of something: {cause}. Ask again in a moment.")
+    _log.error("out of resources, request refused: %s", cause, extra=same_line(cause))
+    return overloaded(request, type_prefix, f"The server is out of resources: {cause}. Retry in a few seconds.")
 
 
 def _unexpected(request: Request, type_prefix: str, error: Exception) -> JSONResponse:
     name = type(error).__name__
     _log.error("unexpected %s", name, exc_info=error, extra=same_line(f"unexpected {name} {request.url.path}"))
-    problem = Problem(problems.INTERNAL, "Something went wrong here; the server's log has the details.")
+    problem = Problem(problems.INTERNAL, "Unexpected error in the server; its log has the details.")
     return _answer(request, 500, problem_body(request, type_prefix, problem))
 
 
@@ -156,7 +157,7 @@ def _insufficient_storage(request: Request, type_prefix: str, message: str) -> J
 
 
 def overloaded(request: Request, type_prefix: str, message: str) -> JSONResponse:
-    """The answer to a request that cannot be taken now; to a sign-in, in the words of OAuth (RFC 6749)."""
+    """A 503 for a request that cannot be handled now; for token requests in OAuth's error format (RFC 6749)."""
     body: dict[str, Any] = {"error": "temporarily_unavailable", "error_description": message}
     if not request.url.path.startswith(TOKENS):
         body = problem_body(request, type_prefix, Problem(problems.OVERLOADED, message))
@@ -164,7 +165,7 @@ def overloaded(request: Request, type_prefix: str, message: str) -> JSONResponse
 
 
 def problem_body(request: Request, type_prefix: str, error: Problem) -> dict[str, Any]:
-    """The problem body, with the keys that older and newer clients look for."""
+    """The problem body, with the keys that older and newer clients read."""
     code = error.code
     report: dict[str, Any] = {"detailed-message": error.message}
     if error.resource_type:
@@ -188,5 +189,5 @@ def problem_body(request: Request, type_prefix: str, error: Problem) -> dict[str
 def _answer(
     request: Request, status: int, body: dict[str, Any], headers: Mapping[str, str] | None = None
 ) -> JSONResponse:
-    # Errors that no handler foresaw are answered outside of the middleware that adds this header.
+    # The handler of unexpected errors runs outside of the middleware that adds this header.
     return JSONResponse(body, status, {"x-request-id": request.state.request_id, **(headers or {})})

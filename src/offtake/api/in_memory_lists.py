@@ -1,4 +1,4 @@
-"""The parameters of short lists, and the links between their pages (contract, sections 26 and 27)."""
+"""Parameters of short lists, and the links between their pages (contract, sections 26 and 27)."""
 
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -22,15 +22,17 @@ class ShortParams:
     order_by: str | None
 
     def query(self, default_limit: int) -> ShortQuery:
-        """The query they mean."""
+        """Parse and check the parameters."""
         return in_memory_lists.short_query(self.limit, self.start, self.properties, self.order_by, default_limit)
 
 
 def short_params(
-    limit: Annotated[str | None, Query(description="How many to return.", examples=["20"])] = None,
-    start: Annotated[str | None, Query(description="The place of the first to return, from 0.")] = None,
-    offset: Annotated[str | None, Query(description="The same as start.")] = None,
-    property: Annotated[list[str] | None, Query(description="A filter such as name==A; all must hold.")] = None,  # noqa: A002 - the contract's name
+    limit: Annotated[str | None, Query(description="Items per page.", examples=["20"])] = None,
+    start: Annotated[str | None, Query(description="Index of the first item, from 0.")] = None,
+    offset: Annotated[str | None, Query(description="Same as start.")] = None,
+    property: Annotated[  # noqa: A002 - the contract's name
+        list[str] | None, Query(description="A filter such as name==A; repeatable, all must match.")
+    ] = None,
     order_by: Annotated[str | None, Query(alias="orderBy", description="name, -name, asc:name or desc:name.")] = None,
 ) -> ShortParams:
     """The parameters of a short list."""
@@ -40,13 +42,13 @@ def short_params(
 ShortListOf = Annotated[ShortParams, Depends(short_params)]
 
 
-def links(path: str, query: ShortQuery, cut: ListPage, start_name: str) -> Json:
-    """Links to this list and to its next page; `start_name` is what the service calls the place to start from."""
+def links(path: str, query: ShortQuery, page: ListPage, start_name: str) -> Json:
+    """Links to this list and to its next page; `start_name` is the service's parameter for the first item's index."""
     template = f"{path}?limit={{limit}}&{start_name}={{{start_name}}}&orderBy={{orderBy}}&property={{property}}"
     found: Json = {"page": {"href": template, "templated": True}}
-    if cut.following is not None:
-        kept: list[tuple[str, object]] = [("limit", query.limit), (start_name, cut.following)]
-        kept += [("orderBy", query.order_by)] if query.order_by else []
-        kept += [("property", one) for one in query.properties]
-        found["next"] = {"href": f"{path}?{urlencode(kept)}", "templated": False}
+    if page.following is not None:
+        parameters: list[tuple[str, object]] = [("limit", query.limit), (start_name, page.following)]
+        parameters += [("orderBy", query.order_by)] if query.order_by else []
+        parameters += [("property", one) for one in query.properties]
+        found["next"] = {"href": f"{path}?{urlencode(parameters)}", "templated": False}
     return found

@@ -16,13 +16,13 @@ Json = dict[str, Any]
 
 
 Token = Annotated[
-    str | None, Query(alias="continuationToken", description="From the link to the next page; wins over the rest.")
+    str | None, Query(alias="continuationToken", description="From the link to the next page; overrides the others.")
 ]
 
 
 @dataclass(frozen=True)
 class ListParams:
-    """The parameters of a list, as sent; empty ones equal absent ones."""
+    """The parameters of a list, as sent; empty ones count as absent."""
 
     limit: str | None
     properties: list[str]
@@ -31,7 +31,7 @@ class ListParams:
     token: str | None
 
     def query(self, default_limit: int = listing.MOST) -> ListQuery:
-        """The query they mean."""
+        """Parse and check the parameters."""
         return listing.list_query(
             self.limit,
             self.properties,
@@ -44,17 +44,17 @@ class ListParams:
 
 def list_params(
     request: Request,
-    limit: Annotated[str | None, Query(description="1 to 100 entities a page.", examples=["20"])] = None,
+    limit: Annotated[str | None, Query(description="Entities per page, 1 to 100.", examples=["20"])] = None,
     property: Annotated[  # noqa: A002 - the contract's name
         list[str] | None,
         Query(
-            description="A filter such as name==A; repeated, all must hold. Operators are ==, !=, and for "
-            "numbers and times <, <=, >, >=; another field is refused with the list of those there are. Without an "
-            "operator: what to return."
+            description="A filter such as name==A; repeatable, all must match. Operators: ==, !=, and for "
+            "numbers and times <, <=, >, >=. The error for an unknown field lists the allowed ones. Without an "
+            "operator: the properties to return."
         ),
     ] = None,
-    orderby: Annotated[str | None, Query(description="name, +name or -name, several with commas.")] = None,
-    count: Annotated[str | None, Query(description="true: answer with the number alone.")] = None,
+    orderby: Annotated[str | None, Query(description="name, +name or -name; comma-separated.")] = None,
+    count: Annotated[str | None, Query(description="true: return only the count.")] = None,
     token: Token = None,
 ) -> ListParams:
     """The list parameters of a request; raises 1451 for any other."""
@@ -72,20 +72,20 @@ ListOf = Annotated[ListParams, Depends(list_params)]
 
 
 class SearchBody(Body):
-    """`POST /…/search`: the filters of `property`, joined by `&`."""
+    """The body of `POST /…/search`; `queryString` holds filters as in `property`, joined by `&`."""
 
     query_string: str = ""
     limit: int | str | None = None
     orderby: str | None = None
     count: bool | str = False
-    projection_fields: str = Field(default="", description="Properties to return, with commas.")
+    projection_fields: str = Field(default="", description="Properties to return, comma-separated.")
 
 
 SEARCH_EXAMPLE: Final[Json] = {"queryString": "state==enabled&name==A,B", "limit": 50, "orderby": "-updatedAt"}
 
 
 def search_query(sent: bytes, token: str | None) -> ListQuery:
-    """The query that a search body means; its pages may be ten times as long."""
+    """Parse and check a search body. A page may be ten times as long as a list's."""
     body = bodies.parse_body(SearchBody, sent)
     properties = [*body.query_string.split("&"), body.projection_fields]
     limit = None if body.limit is None else str(body.limit)
@@ -95,7 +95,7 @@ def search_query(sent: bytes, token: str | None) -> ListQuery:
 
 
 def answer(path: str, query: ListQuery, page: Page[Any], render: Callable[[list[Any]], list[Json]]) -> Json:
-    """One page as every list answers it, or the number of all rows; `path` is relative to the service's base path."""
+    """Render one page of a list, or the count of all rows; `path` is relative to the service's base path."""
     if page.total is not None:
         return {"count": page.total}
     links = {"next": {"href": f"{path}?continuationToken={page.token}"}} if page.token else {}
@@ -103,5 +103,5 @@ def answer(path: str, query: ListQuery, page: Page[Any], render: Callable[[list[
     return {"items": items, "_links": links, "count": len(items)}
 
 
-def _project(item: Json, wanted: frozenset[str]) -> Json:
-    return {key: value for key, value in item.items() if key in wanted} if wanted else item
+def _project(item: Json, keys: frozenset[str]) -> Json:
+    return {key: value for key, value in item.items() if key in keys} if keys else item

@@ -1,4 +1,4 @@
-"""Sign-ins with a secret: checked apart from the threads that answer requests, and limited where they fail."""
+"""Checks of client secrets: hashed in threads of their own, with a rate limit on wrong secrets."""
 
 import asyncio
 import hashlib
@@ -33,14 +33,14 @@ _MOST_WAITING: Final = 32
 _MOST_WAITING_OF_ONE: Final = 8
 _MOST_KNOWN: Final = 4096
 _WRONG_SECONDS: Final = 60.0
-"""How long a wrong secret is known to be wrong: the database behind the server may be restored to an earlier one."""
+"""How long a wrong secret is cached; not longer, because a restored database may make it right again."""
 _BUSY_SECONDS: Final = 2.0
 _CORES_FOR_TWO: Final = 4
 
 
 @dataclass
 class SignInRefusedError(OfftakeError):
-    """The secret was not looked at: too many failed (429), or too many wait to be looked at (503)."""
+    """The secret was not checked: rate limit exceeded (429), or queue full (503). `retry_after` is in seconds."""
 
     status: int
     message: str
@@ -52,7 +52,7 @@ class SignInRefusedError(OfftakeError):
 
 @dataclass(frozen=True)
 class _Checked:
-    """What came of a secret: whether it is the one with this hash."""
+    """Whether a secret matches the stored hash, and of which client."""
 
     client: Client | None
     stored: str
@@ -60,11 +60,11 @@ class _Checked:
 
 
 class SignIns:
-    """Checks secrets. Slow by intent, so it has threads of its own, one or two, and a short queue.
+    """Checks client secrets. Hashing is slow on purpose, so it has one or two threads of its own and a short queue.
 
-    What it knows, it need not hash again: under a flood of wrong secrets, clients that have signed in before still do.
-    A secret that is known to be wrong, or that comes after too many wrong ones, is answered after `hold` seconds: who
-    tries one after the other gets no further, and takes little from others meanwhile.
+    Results are cached: during a flood of wrong secrets, clients that signed in before still can. The refusal of a
+    secret that is cached as wrong, or that exceeds the rate limit, is delayed by about `hold` seconds, which slows
+    down brute-force attacks.
     """
 
     def __init__(self, per_minute: int, hold: float = 1.0, now: Callable[[], float] = time.monotonic) -> None:
@@ -73,7 +73,7 @@ class SignIns:
         self._limits, self._now = SignInLimits(per_minute, now), now
         self._hold = hold
         self._key = secrets.token_bytes(32)
-        # A check may be over before it is known to be running.
+        # Reentrant: `_finish` runs in the thread that adds it as a callback if the check is already done.
         self._lock = threading.RLock()
         self._right: OrderedDict[bytes, str] = OrderedDict()
         self._wrong_until: OrderedDict[bytes, float] = OrderedDict()
@@ -81,14 +81,14 @@ class SignIns:
         self._waiting: Counter[str] = Counter()
 
     def close(self) -> None:
-        """Look at no further secret."""
+        """Stop the threads; checks that wait are cancelled."""
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     async def check(self, database: Database, client_id: str, secret: str, address: str) -> Client:
-        """The client whose secret that is; raises `BadCredentialsError`, and `SignInRefusedError`."""
+        """The client with that id and secret; raises `BadCredentialsError` and `SignInRefusedError`."""
         presented = self._digest(client_id, secret)
         if self._now() < self._wrong_until.get(presented, 0.0):
-            raise await self._is_held(BadCredentialsError(tokens.BAD_CREDENTIALS), client_id, address)
+            raise await self._delay(BadCredentialsError(tokens.BAD_CREDENTIALS), client_id, address)
         if presented in self._right:
             client = await run_in_threadpool(tokens.find, database, client_id)
             stored = clients.stored_hash(client)
@@ -100,7 +100,7 @@ class SignIns:
         return checked.client
 
     async def _hash(self, database: Database, presented: bytes, client_id: str, secret: str, address: str) -> _Checked:
-        """What hashing says; those that present the same at the same time share one."""
+        """Hash and compare; concurrent calls with the same secret share one computation."""
         with self._lock:
             running = self._running.get(presented)
             refusal = self._count(client_id, address) if running is None else None
@@ -108,27 +108,27 @@ class SignIns:
                 running = self._running[presented] = self._submit(database, client_id, secret)
                 running.add_done_callback(lambda done: self._finish(done, presented, client_id, address))
         if running is None:
-            assert refusal is not None  # noqa: S101 - one of both is there
-            raise await self._is_held(refusal, client_id, address)
-        # One caller that leaves must not take the answer from the others.
+            assert refusal is not None  # noqa: S101 - one of the two is set
+            raise await self._delay(refusal, client_id, address)
+        # Shielded: a caller that disconnects must not cancel it for the others.
         return await asyncio.shield(asyncio.wrap_future(running))
 
     def _submit(self, database: Database, client_id: str, secret: str) -> Future[_Checked]:
         try:
-            return self._pool.submit(_look_at, database, client_id, secret)
+            return self._pool.submit(_check_secret, database, client_id, secret)
         except RuntimeError as error:
-            # No thread can be started.
+            # The process cannot start another thread.
             failed: Future[_Checked] = Future()
             failed.set_exception(error)
             return failed
 
     def _count(self, client_id: str, address: str) -> SignInRefusedError | None:
-        """Why a secret is not hashed now, else None, and it is counted."""
+        """Why a secret is not hashed now; None if it may be, which counts it."""
         if self._waiting.total() >= _MOST_WAITING or self._waiting[address] >= _MOST_WAITING_OF_ONE:
-            return SignInRefusedError(503, "Too many sign-ins wait. Try again in a moment.", _BUSY_SECONDS)
+            return SignInRefusedError(503, "Too many sign-ins are waiting. Retry in a few seconds.", _BUSY_SECONDS)
         wait = self._limits.take(client_id, address)
         if wait:
-            return SignInRefusedError(429, "Too many sign-ins with a wrong secret. Try again later.", wait)
+            return SignInRefusedError(429, "Too many sign-ins with a wrong secret. Retry later.", wait)
         self._waiting[address] += 1
         return None
 
@@ -146,28 +146,28 @@ class SignIns:
             elif checked is not None:
                 _remember(self._wrong_until, presented, self._now() + _WRONG_SECONDS)
 
-    async def _is_held(self, refusal: OfftakeError, client_id: str, address: str) -> OfftakeError:
-        # By chance, so that those who came together do not come back together.
+    async def _delay(self, refusal: OfftakeError, client_id: str, address: str) -> OfftakeError:
+        # With jitter, so that callers that came at the same time do not return at the same time.
         await asyncio.sleep(self._hold * random.uniform(0.5, 1.5))  # noqa: S311 - no secret depends on it
         return _note(refusal, client_id, address)
 
     def _digest(self, client_id: str, secret: str) -> bytes:
-        """What is remembered of a secret: worth nothing without this process's memory."""
+        """The cache key of a secret: an HMAC whose key exists only in this process."""
         message = b"\0".join(one.encode(errors="surrogatepass") for one in (client_id, secret))
         return hmac.digest(self._key, message, hashlib.sha256)
 
 
-def _remember(known: OrderedDict[bytes, T], presented: bytes, what: T) -> None:
-    known[presented] = what
+def _remember(known: OrderedDict[bytes, T], presented: bytes, value: T) -> None:
+    known[presented] = value
     known.move_to_end(presented)
     if len(known) > _MOST_KNOWN:
         known.popitem(last=False)
 
 
-def _look_at(database: Database, client_id: str, secret: str) -> _Checked:
+def _check_secret(database: Database, client_id: str, secret: str) -> _Checked:
     client = tokens.find(database, client_id)
     stored = clients.stored_hash(client)
-    # The same work for an unknown id as for a wrong secret: neither can be told from the other.
+    # The same work for an unknown id as for a wrong secret: timing does not reveal which ids exist.
     same = clients.secret_matches(stored, secret)
     return _Checked(client, stored, same and client is not None and clients.may_sign_in(client))
 

@@ -14,25 +14,29 @@ from offtake.cli.options import AsJson, DataDir, administering
 _BOOKKEEPING: Final = frozenset(
     f"{what}{who}" for what in ("created", "updated", "modified") for who in ("At", "By", "Client")
 ) | {"id", "sandboxId", "sandboxName", "imsOrgId", "version", "etag"}
-"""What every change changes, or another column says."""
+"""Fields that every change updates, or that another column shows."""
 _WIDEST: Final = 200
 
 
 def list_(
-    since: Annotated[str | None, typer.Option("--since", help="From this instant on, such as 2026-03-01.")] = None,
+    since: Annotated[
+        str | None, typer.Option("--since", help="Only changes since this time, such as 2026-03-01.")
+    ] = None,
     resource: Annotated[
         str | None, typer.Option("--resource", help="An id, a name, or a type such as Destination.")
     ] = None,
-    action: Annotated[str | None, typer.Option("--action", help="Such as create, update, delete, grant.")] = None,
-    client: Annotated[str | None, typer.Option("--client", help="Who made the change, by client id.")] = None,
+    action: Annotated[
+        str | None, typer.Option("--action", help="Only this action, such as create, update, delete, grant.")
+    ] = None,
+    client: Annotated[str | None, typer.Option("--client", help="Only changes by this client id.")] = None,
     sandbox: Annotated[str | None, typer.Option("--sandbox", help="Only in this sandbox.")] = None,
-    limit: Annotated[int, typer.Option("--limit", min=1, max=audit_log.MOST, help="How many.")] = 100,
+    limit: Annotated[int, typer.Option("--limit", min=1, max=audit_log.MOST, help="Maximum number of changes.")] = 100,
     data_dir: DataDir = None,
     json: AsJson = False,
 ) -> None:
     """List changes, the latest first."""
-    asked = {"action": action, "clientId": client, "sandboxName": sandbox}
-    query = audit_log.new_query([f"{name}=={value}" for name, value in asked.items() if value], None)
+    filters = {"action": action, "clientId": client, "sandboxName": sandbox}
+    query = audit_log.new_query([f"{name}=={value}" for name, value in filters.items() if value], None)
     also = [audit_filters.about(resource)] if resource else []
     if since:
         also.append(audit_filters.since(math.ceil(audit_filters.instant("--since", since))))
@@ -53,13 +57,11 @@ def list_(
         )
         for one in found
     ]
-    output.table(
-        ("TIMESTAMP", "CLIENT", "ACTION", "ASSET TYPE", "ASSET", "SANDBOX", "CHANGES"), rows, "Nothing was changed yet."
-    )
+    output.table(("TIMESTAMP", "CLIENT", "ACTION", "ASSET TYPE", "ASSET", "SANDBOX", "CHANGES"), rows, "No changes.")
 
 
 def _changes(before: Mapping[str, object] | None, after: Mapping[str, object] | None) -> Iterator[str]:
-    """Each field that has another value now, the secret ones masked as ever."""
+    """Each changed field with its old and new value; secrets are masked in the log already."""
     old, new = (dict(_fields(one or {}, "")) for one in (before, after))
     for name in dict.fromkeys((*old, *new)):
         if old.get(name) != new.get(name):

@@ -16,37 +16,39 @@ from offtake.flows.backfill import NOW, START, Range
 
 def command(
     flow: FlowName,
-    run: Annotated[str | None, typer.Option("--run", help="Deliver again what this run delivered.")] = None,
-    since: Annotated[str | None, typer.Option("--from", help="A snapshot's id, or: start. What came after it.")] = None,
-    to: Annotated[str | None, typer.Option("--to", help="A snapshot's id, or: now. The last to deliver.")] = None,
+    run: Annotated[str | None, typer.Option("--run", help="Deliver the snapshots of this run again.")] = None,
+    since: Annotated[
+        str | None, typer.Option("--from", help="Deliver the snapshots after this snapshot id; or: start.")
+    ] = None,
+    to: Annotated[str | None, typer.Option("--to", help="The last snapshot id to deliver; or: now.")] = None,
     dataset: Annotated[
-        list[str] | None, typer.Option("--dataset", help="Only this dataset, by id or name; may be repeated.")
+        list[str] | None, typer.Option("--dataset", help="Only this dataset, by id or name; repeatable.")
     ] = None,
     sandbox: InSandbox = None,
     data_dir: DataDir = None,
     json: AsJson = False,
 ) -> None:
-    """Deliver a run, or a range of snapshots, again: into a fresh folder, without moving the flow's position."""
+    """Deliver a run, or a range of snapshots, again: into a new folder, without changing the flow's position."""
     if (run is None) == (since is None and to is None):
         raise OfftakeError("Give either --run RUN, or --from SNAPSHOT|start and --to SNAPSHOT|now.")
-    asked = None if run is not None else _range(since, to)
+    requested = None if run is not None else _range(since, to)
     with operating(data_dir, sandbox) as (backend, caller):
         with backend.database.reading() as session:
             found = find_flow(session, caller, flow)
-            wanted = [_dataset(session, caller, one) for one in dataset or []]
-            if asked is not None:
-                checked = backfill.of_range(session, backend.lake, found, asked, wanted)
+            dataset_ids = [_dataset(session, caller, one) for one in dataset or []]
+            if requested is not None:
+                checked = backfill.of_range(session, backend.lake, found, requested, dataset_ids)
             else:
-                again = runs.find(session, caller, run or "")
-                checked = backfill.of_run(session, backend.lake, found, again, wanted)
+                repeated = runs.find(session, caller, run or "")
+                checked = backfill.of_run(session, backend.lake, found, repeated, dataset_ids)
         with backend.database.writing() as session:
-            made = backfill.request(session, caller, found.id, checked, backend.clock.now_ms())
+            row = backfill.request(session, caller, found.id, checked, backend.clock.now_ms())
     if json:
-        shown = {"id": made.id, "flowId": made.flow_id, "status": made.status, "folder": made.folder}
-        output.as_json(shown | {"pins": made.pins})
+        shown = {"id": row.id, "flowId": row.flow_id, "status": row.status, "folder": row.folder}
+        output.as_json(shown | {"pins": row.pins})
         return
     output.console.print(
-        f"Run {made.id} is queued; it delivers into the target's folder {made.folder}: offtake run watch {made.id}",
+        f"Run {row.id} is queued; it delivers into the target's folder {row.folder}: offtake run watch {row.id}",
         markup=False,
     )
 
@@ -69,5 +71,5 @@ def _range(since: str | None, to: str | None) -> Range:
 
 def _snapshot(option: str, text: str, word: str) -> int:
     if not (text.isascii() and text.isdecimal()):
-        raise OfftakeError(f"{option}: {text[:50]!r} is no snapshot's id; give a number, or: {word}")
+        raise OfftakeError(f"{option}: {text[:50]!r} is not a snapshot id; give a number, or: {word}")
     return int(text)

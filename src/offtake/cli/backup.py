@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from offtake.backup.backup import BackupHeader, take_backup
-from offtake.backup.restore import restore as bring_back
+from offtake.backup.restore import restore as restore_backup
 from offtake.cli import output
 from offtake.cli.options import AsJson, DataDir, settings_at
 from offtake.clock import Clock
@@ -14,69 +14,70 @@ from offtake.deployment.backend import open_backend
 
 
 def backup(
-    file: Annotated[Path, typer.Argument(help="The archive to write; one of that name is replaced once it is whole.")],
+    file: Annotated[
+        Path, typer.Argument(help="The archive to write; an existing file is replaced when the new one is complete.")
+    ],
     without_rows: Annotated[
-        bool, typer.Option("--without-rows", help="Leave out the tables' files: they are backed up in another way.")
+        bool, typer.Option("--without-rows", help="Leave out the tables' files, if they are backed up in another way.")
     ] = False,
     data_dir: DataDir = None,
     json: AsJson = False,
 ) -> None:
-    """Write an archive of everything this deployment knows, beside a running server.
+    """Back up the deployment to an archive; the server may be running.
 
-    It holds the key of the stored credentials: keep it as you would keep those.
+    The archive contains the key of the stored credentials: protect it as you protect the credentials.
     """
     backend = open_backend(settings_at(data_dir), Clock())
     try:
-        about = take_backup(backend, file.absolute(), rows=not without_rows)
+        header = take_backup(backend, file.absolute(), rows=not without_rows)
     finally:
         backend.close()
     if json:
-        output.as_json({"file": str(file), **_summary(about)})
+        output.as_json({"file": str(file), **_summary(header)})
         return
-    kept = f"{about.files} files" if about.rows else "no files: rows are not in it"
+    files = f"with {header.files} files" if header.rows else "without their files"
     output.console.print(
-        f"{file} holds the state of {output.instant(about.taken_at)}: {about.tables} tables with {kept}, "
-        f"{output.size(about.bytes)}. Delivered files are not part of it.",
+        f"{file} contains the state of {output.instant(header.taken_at)}: {header.tables} tables {files}, "
+        f"{output.size(header.bytes)}. It does not contain delivered files.",
         markup=False,
     )
 
 
 def restore(
-    file: Annotated[Path, typer.Argument(help="An archive that `offtake backup` wrote.")],
+    file: Annotated[Path, typer.Argument(help="An archive written by `offtake backup`.")],
     disable_flows: Annotated[
-        bool, typer.Option("--disable-flows", help="Disable every flow, so that nothing is scheduled until you say so.")
+        bool, typer.Option("--disable-flows", help="Disable all flows: nothing runs until you enable them.")
     ] = False,
     data_dir: DataDir = None,
     json: AsJson = False,
 ) -> None:
-    """Bring a backup back into an empty data directory and database, with no server running."""
+    """Restore a backup into an empty data directory and database; no server may be running."""
     settings = settings_at(data_dir)
-    restored = bring_back(settings, Clock(), file.absolute(), disable_flows=disable_flows)
-    about = restored.about
+    restored = restore_backup(settings, Clock(), file.absolute(), disable_flows=disable_flows)
+    header = restored.about
     if json:
         counts = {"flows": restored.flows, "disabled": restored.disabled, "liveRuns": restored.live_runs}
-        output.as_json({"backup": _summary(about), **counts})
+        output.as_json({"backup": _summary(header), **counts})
         return
-    at = output.instant(about.taken_at)
-    disabled = f", {restored.disabled} of them disabled just now" if disable_flows else ""
+    at = output.instant(header.taken_at)
+    disabled = f", {restored.disabled} of them disabled now" if disable_flows else ""
     output.console.print(
-        f"The state of {at} is back: {about.tables} tables, {restored.flows} flows{disabled}. "
-        f"{restored.live_runs} runs go on when a server starts.",
+        f"Restored the state of {at}: {header.tables} tables, {restored.flows} flows{disabled}. "
+        f"{restored.live_runs} runs continue when a server starts.",
         markup=False,
     )
     output.console.print(
-        f"Deliveries made after {at} are not known to it: their rows will be delivered again. Tell whoever collects "
-        "them.",
+        f"Deliveries after {at} are not in the backup: their rows will be delivered again. Inform the consumers.",
         markup=False,
     )
     zone = settings.landing_zone_root
     if settings.has_zone_folders and not (zone.is_dir() and any(zone.iterdir())):
         output.console.print(
-            "The landing zone's files are not in a backup: before a server starts, bring those that are still to be "
-            f"collected to {zone}",
+            "A backup does not contain the landing zone's files: before a server starts, copy those that are still to "
+            f"be collected to {zone}",
             markup=False,
         )
 
 
-def _summary(about: BackupHeader) -> dict[str, Any]:
-    return {"takenAt" if key == "taken_at" else key: value for key, value in about.to_json().items()}
+def _summary(header: BackupHeader) -> dict[str, Any]:
+    return {"takenAt" if key == "taken_at" else key: value for key, value in header.to_json().items()}

@@ -11,13 +11,13 @@ from offtake.errors import OfftakeError
 
 
 def list_(
-    dataset: Annotated[str | None, typer.Argument(help="A dataset's name or id; default: all of them.")] = None,
-    most: Annotated[int, typer.Option("--most", min=1, max=1000, help="How many, the newest first.")] = 20,
+    dataset: Annotated[str | None, typer.Argument(help="A dataset's name or id; default: all datasets.")] = None,
+    most: Annotated[int, typer.Option("--most", min=1, max=1000, help="Maximum number of batches.")] = 20,
     sandbox: InSandbox = None,
     data_dir: DataDir = None,
     json: AsJson = False,
 ) -> None:
-    """List the latest batches."""
+    """List batches, the latest first."""
     with operating(data_dir, sandbox) as (backend, caller), backend.database.reading() as session:
         row = None if dataset is None else datasets.find(session, caller, dataset)
         if dataset is not None and row is None:
@@ -36,7 +36,7 @@ def show_(
     sandbox: InSandbox = None,
     data_dir: DataDir = None,
 ) -> None:
-    """Show a batch as Catalog does, as JSON."""
+    """Show a batch as JSON, in the format of the Catalog API."""
     with operating(data_dir, sandbox) as (backend, caller), backend.database.reading() as session:
         output.as_json({"id": batch, **batch_documents.document(batch_documents.find(session, caller, batch))})
 
@@ -47,19 +47,19 @@ def revert(
     data_dir: DataDir = None,
     json: AsJson = False,
 ) -> None:
-    """Take a batch's rows out of its dataset again; refused when they have been rewritten since."""
+    """Revert a batch: remove its rows from its dataset; refused if they have been rewritten since."""
     with operating(data_dir, sandbox) as (backend, caller):
         done = batch_reverts.revert(backend.database, backend.lake, caller, batch, backend.clock)
     if json:
         output.as_json({"id": done.batch.id, "status": done.batch.status, "dataset": done.dataset.id})
         return
     if done.was_out:
-        output.console.print(f"batch {done.batch.id} is out of dataset {done.dataset.name} already", markup=False)
+        output.console.print(f"batch {done.batch.id} was already reverted in dataset {done.dataset.name}", markup=False)
     else:
         rows = f"{done.batch.rows:,} rows of batch {done.batch.id}"
-        output.console.print(f"{rows} are out of dataset {done.dataset.name}", markup=False)
+        output.console.print(f"{rows} are removed from dataset {done.dataset.name}", markup=False)
 
 
 def _line(one: dict[str, Any]) -> tuple[object, ...]:
-    """No wider than a terminal, so that ids are whole."""
+    """A row of the table, narrow enough for whole ids in a terminal."""
     return one["id"], one["relatedObjects"][0]["id"], one["status"], one["metrics"].get("outputRecordCount")

@@ -14,19 +14,22 @@ Id = Annotated[str, typer.Argument(help="The client's id.")]
 
 
 def create(
-    name: Annotated[str, typer.Argument(help="What people call it.")],
-    role: Annotated[list[str] | None, typer.Option("--role", help="A role by name or id; may be repeated.")] = None,
-    service: Annotated[bool, typer.Option("--service", help="A service account, not a technical account.")] = False,
+    name: Annotated[str, typer.Argument(help="A display name.")],
+    role: Annotated[list[str] | None, typer.Option("--role", help="A role by name or id; repeatable.")] = None,
+    service: Annotated[
+        bool, typer.Option("--service", help="A service account instead of a technical account.")
+    ] = False,
     client_id: Annotated[str | None, typer.Option("--id", help="The id; default: a random one.")] = None,
     external: Annotated[
-        bool, typer.Option("--external", help="No secret: it signs in at the external issuer, under --id.")
+        bool,
+        typer.Option("--external", help="No secret: it gets tokens from the external issuer, with --id as its id."),
     ] = False,
     data_dir: DataDir = None,
     json: AsJson = False,
 ) -> None:
-    """Make a client. Its secret is shown once, and not kept."""
+    """Create a client. Its secret is shown once, and stored only as a hash."""
     if external and client_id is None:
-        raise OfftakeError("An external client needs --id: the id that the issuer's tokens name it by.")
+        raise OfftakeError("An external client needs --id: its id in the issuer's tokens.")
     new = Registration(name, "service" if service else "user", tuple(role or ()), client_id, external)
     with administering(data_dir) as (backend, caller), backend.database.writing() as session:
         client, secret = clients.register(session, caller, new, backend.clock.now_ms())
@@ -35,7 +38,7 @@ def create(
 
 
 def list_(data_dir: DataDir = None, json: AsJson = False) -> None:
-    """List the clients, the latest first."""
+    """List clients, the latest first."""
     with administering(data_dir) as (backend, caller), backend.database.reading() as session:
         found = [{**clients.render(client), "roles": names} for client, names in clients.all_of(session, caller)]
     if json:
@@ -57,14 +60,14 @@ def list_(data_dir: DataDir = None, json: AsJson = False) -> None:
 
 
 def rotate(client: Id, data_dir: DataDir = None, json: AsJson = False) -> None:
-    """Give a client a new secret, shown once. The old one ends at once; tokens given for it live out their day."""
+    """Replace a client's secret; shown once. The old secret is invalid from now on; its tokens expire within a day."""
     with administering(data_dir) as (backend, caller), backend.database.writing() as session:
         secret = clients.rotate(session, caller, client, backend.clock.now_ms())
     _print({"client_id": client, "client_secret": secret}, json)
 
 
 def revoke(client: Id, data_dir: DataDir = None, json: AsJson = False) -> None:
-    """End a client for good, with every token it has."""
+    """Revoke a client and all of its tokens permanently."""
     with administering(data_dir) as (backend, caller), backend.database.writing() as session:
         clients.revoke(session, caller, client, backend.clock.now_ms())
     if json:

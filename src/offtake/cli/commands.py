@@ -1,7 +1,7 @@
-"""Every command by its words, with the function that carries it out and the line that lists show of it.
+"""The table of all commands, with their functions and help lines.
 
-A command's module is imported only when that command is asked for: most of what they import takes longer than what
-they do. The lines are the first sentences of the functions' docstrings.
+A command's module is imported only when the command is called: imports take longer than most commands. The help lines
+equal the first paragraphs of the functions' docstrings.
 """
 
 import gc
@@ -15,13 +15,13 @@ from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command, get_install_completion_arguments
 
 if TYPE_CHECKING:
-    # What the signatures of Typer's public classes take; it has no public name.
+    # The signatures of Typer's public classes use it, but it has no public name.
     from typer._click import Context
 
 
 @dataclass(frozen=True)
 class Command:
-    """`function` is a module below `offtake.cli` and a name in it, as in `serve:worker`."""
+    """A command; `function` is a module below `offtake.cli` and a name in it, such as `serve:worker`."""
 
     function: str
     line: str
@@ -29,156 +29,162 @@ class Command:
 
 @dataclass(frozen=True)
 class Group:
-    """Commands that share their first word."""
+    """Commands with the same first word."""
 
     line: str
     commands: dict[str, Command]
 
 
 COMMANDS: Final[dict[str, Command | Group]] = {
-    "serve": Command("serve:serve", "Serve the API, tick schedules and carry out runs, in one process."),
+    "serve": Command("serve:serve", "Run the server: the API, the scheduler and the workers of runs and imports."),
     "worker": Command(
         "serve:worker",
-        "Carry out runs and bring batches in, beside a server that uses the same database; any number of these may.",
+        "Run a worker of runs and imports, next to a server with the same database; any number of workers may run.",
     ),
     "demo": Command(
-        "demo:demo", "Make a dataset, export it in full and then by an increment, and prove what was delivered."
+        "demo:demo", "Demo: import a dataset, export it in full, then incrementally, and verify the delivered rows."
     ),
-    "backup": Command(
-        "backup:backup", "Write an archive of everything this deployment knows, beside a running server."
-    ),
+    "backup": Command("backup:backup", "Back up the deployment to an archive; the server may be running."),
     "restore": Command(
-        "backup:restore", "Bring a backup back into an empty data directory and database, with no server running."
+        "backup:restore", "Restore a backup into an empty data directory and database; no server may be running."
     ),
     "dataset": Group(
-        "Datasets: bring rows in, look at them.",
+        "Datasets: import and inspect them.",
         {
             "import": Command(
-                "datasets:import_", "Append the rows of FILES to a dataset as one batch: all of them, or none."
+                "datasets:import_", "Append the rows of FILES to a dataset as one batch: all rows or none."
             ),
-            "list": Command("datasets:list_", "List the datasets."),
+            "list": Command("datasets:list_", "List datasets."),
             "show": Command("datasets:show_", "Show a dataset's schema, size and snapshots."),
-            "preview": Command("datasets:preview", "Print the first rows of a dataset, one JSON object a row."),
+            "preview": Command("datasets:preview", "Print the first rows of a dataset, one JSON object per line."),
             "create": Command(
                 "datasets:create",
-                "Make a dataset without rows; its columns are given here, or come with its first batch.",
+                "Create an empty dataset; its columns are declared here, or defined by its first batch.",
             ),
             "update": Command("datasets:update", "Change whether batches may add columns to a dataset."),
-            "delete": Command("datasets:delete", "Delete a dataset with its rows; refused while flows export it."),
+            "delete": Command("datasets:delete", "Delete a dataset with its rows; refused if flows export it."),
             "label": Command(
                 "datasets:label",
-                "Give a dataset exactly these access labels; whoever lacks one of them no longer sees it.",
+                "Replace the access labels of a dataset; only clients with all of its labels can see it.",
             ),
         },
     ),
     "batch": Group(
-        "Batches: what came into datasets, and what did not.",
+        "Batches: imports into datasets.",
         {
-            "list": Command("batches:list_", "List the latest batches."),
-            "show": Command("batches:show_", "Show a batch as Catalog does, as JSON."),
+            "list": Command("batches:list_", "List batches, the latest first."),
+            "show": Command("batches:show_", "Show a batch as JSON, in the format of the Catalog API."),
             "revert": Command(
                 "batches:revert",
-                "Take a batch's rows out of its dataset again; refused when they have been rewritten since.",
+                "Revert a batch: remove its rows from its dataset; refused if they have been rewritten since.",
             ),
         },
     ),
     "connection": Group(
         "Base connections: accounts at destinations.",
         {
-            "list": Command("connections:list_", "List the base connections, the most recently changed first."),
+            "list": Command("connections:list_", "List base connections, the most recently changed first."),
             "test": Command(
                 "connections:run_test",
-                "Write, read back, list and remove a small object where its target connections deliver to.",
+                "Test a connection: write, read back, list and delete a small object where its target connections "
+                "deliver to.",
             ),
         },
     ),
     "flow": Group(
-        "Flows: what is delivered where, and when.",
+        "Flows: scheduled exports.",
         {
             "list": Command(
                 "flows:list_",
-                "List the flows, the most recently changed first; in brackets, how many runs have failed one after "
-                "another.",
+                "List flows, the most recently changed first; in parentheses, the number of consecutive failed runs.",
             ),
             "show": Command(
                 "flow_show:show_",
-                "Show a flow: its runs, what they wait for, what is owed or stays delivered, and what does not hold.",
+                "Show a flow: schedule, last and current run, undelivered data, files left behind, unsupported "
+                "guarantees.",
             ),
             "run": Command(
-                "flows:run", "Run a flow now, beside its schedule: in full the first time, then what was added since."
+                "flows:run",
+                "Run a flow now, in addition to its schedule: a full export the first time, then incremental ones.",
             ),
             "backfill": Command(
-                "backfilling:command",
-                "Deliver a run, or a range of snapshots, again: into a fresh folder, without moving the flow's "
+                "backfill:command",
+                "Deliver a run, or a range of snapshots, again: into a new folder, without changing the flow's "
                 "position.",
             ),
             "verify": Command(
-                "proofs:flow",
-                "Prove that the snapshot ranges of a flow's runs tile its datasets' history: no gap, no overlap.",
+                "verify:flow",
+                "Verify that the snapshot ranges of a flow's runs cover its datasets' history without gaps or "
+                "overlaps.",
             ),
         },
     ),
     "run": Group(
-        "Runs: what was delivered, what is going on.",
+        "Runs: single exports of flows.",
         {
-            "list": Command("runs:list_", "List the latest runs."),
-            "show": Command("runs:show_", "Show what a run delivered, or why it did not."),
+            "list": Command("runs:list_", "List runs, the latest first."),
+            "show": Command("runs:show_", "Show the files that a run delivered, or its errors."),
             "watch": Command(
-                "runs:watch", "Follow a run to its end; the exit code is 0 when it delivered and 1 when it failed."
+                "runs:watch", "Follow a run until it ends; the exit code is 0 on success and 1 on failure."
             ),
             "manifest": Command(
-                "runs:manifest", "Print what a run delivered: the manifest, whether or not a file of it was delivered."
+                "runs:manifest", "Print the manifest of a run, also if no manifest file was delivered."
             ),
             "verify": Command(
-                "proofs:run",
-                "Compare what a run delivered with its destination: what is extra, altered, or was collected.",
+                "verify:run",
+                "Compare the files that a run delivered with its destination: missing, extra, altered and "
+                "collected files.",
             ),
             "cancel": Command(
                 "runs:cancel",
-                "Stop a run that waits or is going on; files that nobody has collected are removed.",
+                "Cancel a run that waits or is in progress; files that were not collected are removed.",
             ),
             "retry": Command(
                 "runs:retry",
-                "Repeat a failed run over the same snapshots; refused when a later run has delivered them.",
+                "Retry a failed run with the same snapshots; refused if a later run has delivered them.",
             ),
         },
     ),
     "sandbox": Group(
-        "Sandboxes: rooms that nothing crosses.",
+        "Sandboxes: isolated namespaces of the organisation.",
         {
-            "create": Command("sandboxes:create", "Make a sandbox."),
-            "list": Command("sandboxes:list_", "List the sandboxes."),
+            "create": Command("sandboxes:create", "Create a sandbox."),
+            "list": Command("sandboxes:list_", "List sandboxes."),
             "reset": Command(
                 "sandboxes:reset",
-                "Remove everything in a sandbox: flows, connections, runs, datasets, and the files of its landing "
-                "zone.",
+                "Remove all content of a sandbox: flows, connections, runs, datasets, and the files of its "
+                "landing zone.",
             ),
-            "delete": Command("sandboxes:delete", "Remove a sandbox with everything in it; roles no longer name it."),
+            "delete": Command(
+                "sandboxes:delete", "Delete a sandbox with all of its content; it is removed from roles."
+            ),
         },
     ),
     "client": Group(
-        "API clients: who can get a token.",
+        "API clients, which can get tokens.",
         {
-            "create": Command("clients:create", "Make a client. Its secret is shown once, and not kept."),
-            "list": Command("clients:list_", "List the clients, the latest first."),
+            "create": Command(
+                "clients:create", "Create a client. Its secret is shown once, and stored only as a hash."
+            ),
+            "list": Command("clients:list_", "List clients, the latest first."),
             "rotate": Command(
                 "clients:rotate",
-                "Give a client a new secret, shown once. The old one ends at once; tokens given for it live out their "
-                "day.",
+                "Replace a client's secret; shown once. The old secret is invalid from now on; its tokens expire "
+                "within a day.",
             ),
-            "revoke": Command("clients:revoke", "End a client for good, with every token it has."),
+            "revoke": Command("clients:revoke", "Revoke a client and all of its tokens permanently."),
         },
     ),
     "role": Group(
-        "Roles: what clients may do, and in which sandboxes.",
+        "Roles: permissions of clients in sandboxes.",
         {
-            "create": Command("roles:create", "Make a role."),
-            "list": Command("roles:list_", "List the roles, the latest first."),
-            "show": Command("roles:show_", "Show what a role grants, and who has it."),
-            "update": Command("roles:update", "Change which permissions a role grants, for every client that has it."),
-            "grant": Command("roles:grant", "Give a role to a client."),
-            "revoke": Command("roles:revoke", "Take a role from a client."),
-            "delete": Command("roles:delete", "Forget a role; whoever had it loses what it granted."),
+            "create": Command("roles:create", "Create a role."),
+            "list": Command("roles:list_", "List roles, the latest first."),
+            "show": Command("roles:show_", "Show a role's permissions, sandboxes, labels and clients."),
+            "update": Command("roles:update", "Change the permissions of a role, for all clients that have it."),
+            "grant": Command("roles:grant", "Grant a role to a client."),
+            "revoke": Command("roles:revoke", "Revoke a role from a client."),
+            "delete": Command("roles:delete", "Delete a role; its clients lose what it grants."),
         },
     ),
     "audit": Group(
@@ -186,14 +192,14 @@ COMMANDS: Final[dict[str, Command | Group]] = {
         {"list": Command("audit:list_", "List changes, the latest first.")},
     ),
     "vault": Group(
-        "The vault: the keys that stored credentials are encrypted with.",
-        {"rotate": Command("vault:rotate", "Put every stored secret under a new key, beside a running server.")},
+        "The vault: the encryption keys of stored secrets.",
+        {"rotate": Command("vault:rotate", "Re-encrypt all stored secrets with a new key; the server may be running.")},
     ),
 }
 
 
 class Deferred(TyperCommand):
-    """A command known by its line; its function gives its options, and is imported for them."""
+    """A command whose module is imported when it is called or its options are needed."""
 
     def __init__(self, word: str, command: Command) -> None:
         super().__init__(word, help=command.line, short_help=command.line)
@@ -202,15 +208,15 @@ class Deferred(TyperCommand):
     def make_context(
         self, info_name: str | None, args: list[str], parent: "Context | None" = None, **extra: object
     ) -> "Context":
-        """The context of the command itself, which goes on from here."""
+        """Import the command and return its own context."""
         module, _, name = self._function.partition(":")
         alone = Typer(add_completion=False)
-        alone.command(self.name)(getattr(_imported(f"offtake.cli.{module}"), name))
+        alone.command(self.name)(getattr(_import_module(f"offtake.cli.{module}"), name))
         return get_command(alone).make_context(info_name, args, parent, **extra)
 
 
-def _imported(name: str) -> ModuleType:
-    """The module. What is imported stays, so garbage is not looked for meanwhile, and there never: a sixth faster."""
+def _import_module(name: str) -> ModuleType:
+    """Import a module without garbage collection, and exempt it from later collections: a sixth faster."""
     gc.disable()
     try:
         return import_module(name)
@@ -220,10 +226,10 @@ def _imported(name: str) -> ModuleType:
 
 
 def command_line() -> TyperGroup:
-    """All of it, to be called with arguments."""
+    """The whole command line, a callable that takes arguments."""
     return TyperGroup(
         name="offtake",
-        help="Scheduled, provable exports of Iceberg datasets.",
+        help="Scheduled, verifiable exports of Iceberg datasets.",
         commands={
             word: _group(word, entry) if isinstance(entry, Group) else Deferred(word, entry)
             for word, entry in COMMANDS.items()

@@ -13,7 +13,7 @@ from offtake.flows import connection_checks, connections, queries, specs
 
 
 def list_(sandbox: InSandbox = None, data_dir: DataDir = None, json: AsJson = False) -> None:
-    """List the base connections, the most recently changed first."""
+    """List base connections, the most recently changed first."""
     with operating(data_dir, sandbox) as (backend, caller), backend.database.reading() as session:
         found = queries.connections(session, caller, listing.first_thousand()).rows
         left = connections.runs_with_files_left(session, [row.id for row in found])
@@ -40,24 +40,24 @@ def run_test(
     data_dir: DataDir = None,
     json: AsJson = False,
 ) -> None:
-    """Write, read back, list and remove a small object where its target connections deliver to."""
+    """Test a connection: write, read back, list and delete a small object where its target connections deliver to."""
     with operating(data_dir, sandbox) as (backend, caller):
         with backend.database.reading() as session:
-            every = queries.connections(session, caller, listing.first_thousand()).rows
-            found = [row.id for row in every if connection in (row.id, row.name)]
+            all_rows = queries.connections(session, caller, listing.first_thousand()).rows
+            found = [row.id for row in all_rows if connection in (row.id, row.name)]
             if len(found) != 1:
                 how = "no connection" if not found else "more than one connection"
                 raise OfftakeError(f"There is {how} {connection}; see: offtake connection list")
-            trial = connection_checks.prepare(session, caller, backend.vault, found[0], backend.site(caller))
-        answer = connection_checks.run_check(trial, backend.memory)
+            check = connection_checks.prepare(session, caller, backend.vault, found[0], backend.site(caller))
+        result = connection_checks.run_check(check, backend.memory)
     if json:
-        output.as_json(answer)
-    elif answer["result"]:
-        output.console.print(f"{trial.destination.name} can be delivered to.")
-        for lost in answer.get("limits", []):
-            output.console.print(lost, markup=False)
+        output.as_json(result)
+    elif result["result"]:
+        output.console.print(f"Success: Offtake can deliver to {check.destination.name}.")
+        for limit in result.get("limits", []):
+            output.console.print(limit, markup=False)
     else:
-        for error in answer["errors"]:
+        for error in result["errors"]:
             output.console.print(f"{error['code']} {error['message']}", markup=False)
-    if not answer["result"]:
+    if not result["result"]:
         raise typer.Exit(1)

@@ -24,7 +24,7 @@ Name = Annotated[str, typer.Argument(help="The dataset's name or id.")]
 
 
 def import_(  # noqa: PLR0913, PLR0917 - one parameter an option
-    name: Annotated[str, typer.Argument(help="The dataset's name; it is made when there is none.")],
+    name: Annotated[str, typer.Argument(help="The dataset's name; a new dataset is created if none has it.")],
     files: Annotated[list[Path], typer.Argument(help="Parquet, NDJSON or CSV files (the last two also .gz).")],
     delimiter: options.Delimiter = None,
     quote: options.Quote = None,
@@ -35,13 +35,13 @@ def import_(  # noqa: PLR0913, PLR0917 - one parameter an option
     types: options.Types = None,
     nanoseconds: options.Nanoseconds = None,
     evolve: Annotated[bool, typer.Option("--evolve", help="Add columns that the dataset does not have.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would happen, and write nothing.")] = False,
-    again: Annotated[bool, typer.Option("--again", help="Import files that came in before once more.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check and report only; write nothing.")] = False,
+    again: Annotated[bool, typer.Option("--again", help="Import files even if they were imported before.")] = False,
     sandbox: InSandbox = None,
     data_dir: DataDir = None,
     json: AsJson = False,
 ) -> None:
-    """Append the rows of FILES to a dataset as one batch: all of them, or none."""
+    """Append the rows of FILES to a dataset as one batch: all rows or none."""
     given = {
         "delimiter": delimiter,
         "quote": quote,
@@ -62,8 +62,8 @@ def import_(  # noqa: PLR0913, PLR0917 - one parameter an option
         batch = {"id": done.batch.id, "rows": done.batch.rows, "bytes": done.batch.bytes, "notes": done.batch.notes}
         output.as_json({"id": done.dataset.id, "name": name, "created": done.created, "batch": batch})
         return
-    made = "new dataset" if done.created else "dataset"
-    line = f"{done.batch.rows:,} rows into {made} {name} ({done.dataset.id}) as batch {done.batch.id}"
+    kind = "new dataset" if done.created else "dataset"
+    line = f"{done.batch.rows:,} rows into {kind} {name} ({done.dataset.id}) as batch {done.batch.id}"
     output.console.print(line, markup=False)
     _show_notes(done.batch.notes)
 
@@ -72,7 +72,9 @@ def _show_dry_run(name: str, found: DryRun, *, json: bool) -> None:
     if json:
         output.as_json(upload_preview.dry_run_document(found))
         return
-    output.console.print(f"{found.rows:,} rows would come into dataset {name}; nothing was written", markup=False)
+    output.console.print(
+        f"{found.rows:,} rows would be imported into dataset {name}; nothing was written", markup=False
+    )
     output.console.print(f"columns that would be added: {', '.join(found.columns_added) or 'none'}", markup=False)
     output.console.print(f"types that would change: {', '.join(found.types_changed) or 'none'}", markup=False)
     _show_notes(found.notes)
@@ -84,7 +86,7 @@ def _show_notes(notes: Sequence[str]) -> None:
 
 
 def list_(sandbox: InSandbox = None, data_dir: DataDir = None, json: AsJson = False) -> None:
-    """List the datasets."""
+    """List datasets."""
     with operating(data_dir, sandbox) as (backend, caller), backend.database.reading() as session:
         found = datasets.all_of(session, caller)
         last = dataset_documents.last_batches(session, [row.id for row in found])
@@ -106,7 +108,7 @@ def show_(name: Name, sandbox: InSandbox = None, data_dir: DataDir = None, json:
         return
     size = f"{found.rows:,} rows, {found.files} files, {output.size(found.bytes)}"
     output.console.print(f"{row.name} ({row.id}): {size}", markup=False)
-    evolves = "are added by batches" if row.evolves else "are refused, but for batches with --evolve"
+    evolves = "in batches are added" if row.evolves else "are refused, except in batches with --evolve"
     output.console.print(f"new columns {evolves}", markup=False)
     output.table(("FIELD", "TYPE", "REQUIRED"), [(one.name, one.type, one.required) for one in found.fields], "")
     snapshots = [(one.snapshot_id, one.operation, output.instant(one.timestamp_ms)) for one in found.snapshots]
@@ -115,12 +117,12 @@ def show_(name: Name, sandbox: InSandbox = None, data_dir: DataDir = None, json:
 
 def preview(
     name: Name,
-    rows: Annotated[int, typer.Option("--rows", min=1, max=1000, help="How many rows.")] = 10,
+    rows: Annotated[int, typer.Option("--rows", min=1, max=1000, help="Number of rows.")] = 10,
     sandbox: InSandbox = None,
     data_dir: DataDir = None,
     json: AsJson = False,
 ) -> None:
-    """Print the first rows of a dataset, one JSON object a row."""
+    """Print the first rows of a dataset, one JSON object per line."""
     with operating(data_dir, sandbox) as (backend, caller):
         row = _find(backend, caller, name)
         with backend.database.reading() as session:
@@ -134,7 +136,7 @@ def preview(
 
 def create(
     name: Annotated[str, typer.Argument(help="The dataset's name.")],
-    description: Annotated[str | None, typer.Option("--description", help="What people read.")] = None,
+    description: Annotated[str | None, typer.Option("--description", help="A description.")] = None,
     columns: options.Columns = None,
     schema: options.SchemaFile = None,
     evolve: Annotated[bool, typer.Option("--evolve", help="Batches may add columns to it.")] = False,
@@ -142,9 +144,9 @@ def create(
     data_dir: DataDir = None,
     json: AsJson = False,
 ) -> None:
-    """Make a dataset without rows; its columns are given here, or come with its first batch."""
-    promise: dict[str, Any] = {"evolves": evolve, "columns": options.declare_options(columns or [], schema)}
-    body = {"name": name, "description": description, "extensions": {"offtake": promise}}
+    """Create an empty dataset; its columns are declared here, or defined by its first batch."""
+    extension: dict[str, Any] = {"evolves": evolve, "columns": options.declare_options(columns or [], schema)}
+    body = {"name": name, "description": description, "extensions": {"offtake": extension}}
     with operating(data_dir, sandbox) as (backend, caller):
         row = dataset_tables.create(
             backend.database, backend.lake, backend.uploads, caller, body, backend.clock, unique_name=True
@@ -152,7 +154,7 @@ def create(
     if json:
         output.as_json({"id": row.id, "name": row.name, "evolves": row.evolves})
         return
-    output.console.print(f"dataset {row.name} ({row.id}) is made", markup=False)
+    output.console.print(f"dataset {row.name} ({row.id}) is created", markup=False)
 
 
 def update(
@@ -166,7 +168,7 @@ def update(
 ) -> None:
     """Change whether batches may add columns to a dataset."""
     if evolve is None:
-        raise OfftakeError("Say what to change: --evolve or --no-evolve.")
+        raise OfftakeError("Nothing to change: give --evolve or --no-evolve.")
     with operating(data_dir, sandbox) as (backend, caller):
         found = _find(backend, caller, name)
         with backend.database.writing() as session:
@@ -175,16 +177,19 @@ def update(
     if json:
         output.as_json({"id": row.id, "name": row.name, "evolves": row.evolves})
         return
-    output.console.print(f"new columns {'come into' if evolve else 'are refused by'} dataset {row.name}", markup=False)
+    how = "added" if evolve else "refused"
+    output.console.print(f"dataset {row.name}: new columns in batches are {how}", markup=False)
 
 
 def delete(
     name: Name,
-    force: Annotated[bool, typer.Option("--force", help="Although flows export it: their runs fail for it.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Even if flows export it; their runs then fail for it.")
+    ] = False,
     sandbox: InSandbox = None,
     data_dir: DataDir = None,
 ) -> None:
-    """Delete a dataset with its rows; refused while flows export it."""
+    """Delete a dataset with its rows; refused if flows export it."""
     with operating(data_dir, sandbox) as (backend, caller):
         row = _find(backend, caller, name)
         with backend.database.writing() as session:
@@ -195,15 +200,15 @@ def delete(
 
 def label(
     name: Name,
-    labels: Annotated[list[str] | None, typer.Argument(help="The labels it has from now on, such as core/C12.")] = None,
-    remove: Annotated[bool, typer.Option("--remove", help="Take all of its labels away.")] = False,
+    labels: Annotated[list[str] | None, typer.Argument(help="All labels of the dataset, such as core/C12.")] = None,
+    remove: Annotated[bool, typer.Option("--remove", help="Remove all labels.")] = False,
     sandbox: InSandbox = None,
     data_dir: DataDir = None,
     json: AsJson = False,
 ) -> None:
-    """Give a dataset exactly these access labels; whoever lacks one of them no longer sees it."""
+    """Replace the access labels of a dataset; only clients with all of its labels can see it."""
     if bool(labels) == remove:
-        raise OfftakeError("Name the labels, or use --remove to take them away.")
+        raise OfftakeError("Give the labels, or --remove to remove all of them.")
     with operating(data_dir, sandbox) as (backend, caller):
         row = _find(backend, caller, name)
         with backend.database.writing() as session:

@@ -1,4 +1,4 @@
-"""`offtake demo`: the main job on real data, over HTTP, ending with the proof."""
+"""`offtake demo`: a full and an incremental export over HTTP, with a check of the delivered rows."""
 
 import hashlib
 import json
@@ -34,22 +34,22 @@ _START_MS: Final = 1_767_225_600_000
 
 def demo(
     rows: Annotated[int, typer.Option("--rows", min=2, help="Rows of the dataset.")] = 200_000,
-    data_dir: Annotated[Path, typer.Option("--data-dir", help="A folder that is not there yet.")] = Path(
+    data_dir: Annotated[Path, typer.Option("--data-dir", help="A folder that does not exist yet.")] = Path(
         "offtake-demo"
     ),
     port: Annotated[int, typer.Option("--port", min=1, max=65535, help="Port of the demo's server.")] = 18_080,
 ) -> None:
-    """Make a dataset, export it in full and then by an increment, and prove what was delivered."""
+    """Demo: import a dataset, export it in full, then incrementally, and verify the delivered rows."""
     if data_dir.exists():
         raise OfftakeError(f"{data_dir} exists already. Remove it, or choose another --data-dir.")
-    began = time.monotonic()
+    started = time.monotonic()
     data_dir.mkdir(parents=True)
     first = _import(data_dir, rows, seed=1)
     with _server(data_dir, port) as client:
         flow_id = _tutorial(client, first)
         full = _wait(client, flow_id, runs=1)
-        _ask_for_manifests(client, flow_id)
-        _print("10. A new batch arrives, and the increment goes out without waiting for the next slot")
+        _enable_manifests(client, flow_id)
+        _print("10. A new batch arrives; an ad-hoc run exports it without waiting for the next slot")
         _import(data_dir, max(1, rows // 10), seed=2)
         client.post(
             "/data/core/activation/disflowprovider/adhocrun",
@@ -61,7 +61,7 @@ def demo(
     _show_delivery(zone, manifests[0])
     _check_file(zone, manifests[1])
     _check(zone, manifests, [(rows, 1), (max(1, rows // 10), 2)])
-    output.console.print(f"\nDone in {time.monotonic() - began:.1f} s. Everything is in {data_dir}.", markup=False)
+    output.console.print(f"\nDone in {time.monotonic() - started:.1f} s. All files are in {data_dir}.", markup=False)
 
 
 def _import(data_dir: Path, rows: int, seed: int) -> str:
@@ -77,17 +77,17 @@ def _import(data_dir: Path, rows: int, seed: int) -> str:
 
 
 def _tutorial(client: Client, dataset_id: str) -> str:
-    _print("1. What can be connected")
+    _print("1. The connection specs")
     client.get(
-        "/data/foundation/flowservice/connectionSpecs", heart=lambda found: [one["name"] for one in found["items"]]
+        "/data/foundation/flowservice/connectionSpecs", summarise=lambda found: [one["name"] for one in found["items"]]
     )
-    _print("2. Which datasets can go out")
+    _print("2. The datasets that can be exported")
     client.get(
         f"/data/foundation/flowservice/connectionSpecs/{_DATA_LAKE}/configs"
         "?outputType=activationDatasets&outputField=datasets",
-        heart=lambda found: [(one["id"], one["name"]) for one in found["items"]],
+        summarise=lambda found: [(one["id"], one["name"]) for one in found["items"]],
     )
-    _print("3. A source connection: which datasets")
+    _print("3. A source connection: the datasets to export")
     source = client.create(
         "sourceConnections",
         {
@@ -99,13 +99,13 @@ def _tutorial(client: Client, dataset_id: str) -> str:
     _print("4. A base connection: the Data Landing Zone needs no credentials")
     spec = {"id": _ZONE_SPEC, "version": "1.0"}
     base = client.create("connections", {"name": "Landing zone", "connectionSpec": spec})
-    _print("5. A target connection: where, and in which format")
+    _print("5. A target connection: folder and file format")
     params = {"mode": "Server-to-server", "path": "exports", "compression": "GZIP", "datasetFileType": "PARQUET"}
     target = client.create(
         "targetConnections",
         {"name": "Exports", "baseConnectionId": base, "connectionSpec": spec, "params": params},
     )
-    _print("6. A flow: in full first, then every three hours what was added")
+    _print("6. A flow: a full export first, then an incremental export every three hours")
     schedule = {
         "exportMode": "FIRST_FULL_THEN_INCREMENTAL",
         "timeUnit": "hour",
@@ -123,18 +123,20 @@ def _tutorial(client: Client, dataset_id: str) -> str:
             "scheduleParams": schedule,
         },
     )
-    _print("7. The flow as stored")
-    client.get(f"/data/foundation/flowservice/flows/{flow}", heart=lambda found: found["items"][0]["scheduleParams"])
+    _print("7. The stored flow")
+    client.get(
+        f"/data/foundation/flowservice/flows/{flow}", summarise=lambda found: found["items"][0]["scheduleParams"]
+    )
     _print("8. Its first run")
     return flow
 
 
-def _ask_for_manifests(client: Client, flow_id: str) -> None:
-    _print("9. The consumer of the next runs wants a manifest file, so the target connection asks for it")
+def _enable_manifests(client: Client, flow_id: str) -> None:
+    _print("9. Enable manifest files in the target connection, for the next runs")
     flow = client.quiet(f"/data/foundation/flowservice/flows/{flow_id}")["items"][0]
     (target,) = flow["targetConnectionIds"]
-    asked = {"op": "add", "path": "/params/includeFileManifest", "value": True}
-    client.patch(f"/data/foundation/flowservice/targetConnections/{target}", [asked])
+    operation = {"op": "add", "path": "/params/includeFileManifest", "value": True}
+    client.patch(f"/data/foundation/flowservice/targetConnections/{target}", [operation])
 
 
 def _manifest(client: Client, run: Json) -> bytes:
@@ -150,7 +152,7 @@ def _wait(client: Client, flow_id: str, runs: int) -> Json:
         time.sleep(0.1)
     else:
         raise OfftakeError("The run did not end within two minutes; see server.log in the demo's folder.")
-    client.get(path, heart=lambda found: _summarise(found["items"][0]))
+    client.get(path, summarise=lambda found: _summarise(found["items"][0]))
     run: Json = items[0]
     if run["metrics"]["statusSummary"]["status"] != "success":
         raise OfftakeError(f"The run failed: {run['metrics']['statusSummary']['errors']}")
@@ -197,7 +199,7 @@ def _await_health(process: subprocess.Popen[bytes], origin: str) -> None:
 
 
 def _show_delivery(zone: Path, full: bytes) -> None:
-    _print("11. What was delivered")
+    _print("11. The delivered files")
     tree = Tree(str(zone))
     for folder in sorted({path.parent for path in zone.rglob("*") if path.is_file()}):
         branch = tree.add(str(folder.relative_to(zone)))
@@ -210,23 +212,23 @@ def _show_delivery(zone: Path, full: bytes) -> None:
 
 
 def _check_file(zone: Path, increment: bytes) -> None:
-    """There is one manifest file, that of the increment, and it holds what the API says of that run."""
+    """Check that there is one manifest file, the increment's, and that it equals the API's manifest."""
     (file,) = zone.rglob("manifest-*.json")
     if file.read_bytes() != increment:
-        raise OfftakeError(f"{file} is not what the API says of its run.")
-    output.console.print(f"\nThe increment, by the last file of its run: {file.name}", markup=False)
+        raise OfftakeError(f"{file} differs from the manifest in the API.")
+    output.console.print(f"\nThe manifest file of the increment, written last: {file.name}", markup=False)
 
 
 def _check(zone: Path, manifests: list[bytes], sources: list[tuple[int, int]]) -> None:
-    """What the manifests name, read back, equals what was imported, row for row."""
-    _print("12. The proof: what is read back equals what went in")
+    """Check that the files in the manifests contain exactly the imported rows."""
+    _print("12. Verification: the delivered rows equal the imported rows")
     for document, (rows, seed) in zip(manifests, sources, strict=True):
         manifest = json.loads(document)
         files = [_verify(zone, result) for result in manifest["exportResults"]]
         delivered = pa.concat_tables(pq.read_table(file) for file in files).cast(SAMPLE_SCHEMA).sort_by("_id")
-        wanted = pa.Table.from_batches(customer_events(rows, seed=seed, start_ms=_START_MS), SAMPLE_SCHEMA)
-        if not delivered.equals(wanted.sort_by("_id")):
-            raise OfftakeError(f"Run {manifest['flowRunId']} delivered other rows than were imported.")
+        expected = pa.Table.from_batches(customer_events(rows, seed=seed, start_ms=_START_MS), SAMPLE_SCHEMA)
+        if not delivered.equals(expected.sort_by("_id")):
+            raise OfftakeError(f"The rows that run {manifest['flowRunId']} delivered differ from the imported ones.")
         kind = manifest["datasets"][0]["exportKind"]
         output.console.print(f"✓ {kind}: {delivered.num_rows:,} rows equal, {len(files)} hashes match", markup=False)
 
@@ -235,9 +237,9 @@ def _verify(zone: Path, result: dict[str, Any]) -> Path:
     path = zone.joinpath(result["sinkPath"].lstrip("/"), result["name"])
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     if path.stat().st_size != result["size"] or digest != result["sha256"]:
-        raise OfftakeError(f"{path} is not what its manifest says.")
+        raise OfftakeError(f"The size or SHA-256 of {path} differs from its manifest.")
     return path
 
 
-def _print(what: str) -> None:
-    output.console.print(f"\n[bold]{what}[/bold]")
+def _print(title: str) -> None:
+    output.console.print(f"\n[bold]{title}[/bold]")

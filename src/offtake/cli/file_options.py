@@ -1,4 +1,4 @@
-"""The options of `dataset import` that say how files are read, and those of `dataset create` that declare columns."""
+"""The parsing options of `dataset import`, and the column options of `dataset create`."""
 
 import json
 from collections.abc import Sequence
@@ -17,23 +17,23 @@ from offtake.lake.parsing.options import ParseOptions
 
 Delimiter = Annotated[
     str | None,
-    typer.Option("--delimiter", help="CSV: what separates values; recognised by default. A tab: \\t or tab."),
+    typer.Option("--delimiter", help="CSV: the delimiter; detected by default. A tab: \\t or tab."),
 ]
 Quote = Annotated[
     str | None, typer.Option("--quote", help='CSV: the quote character, " by default; none for no quoting.')
 ]
 Escape = Annotated[str | None, typer.Option("--escape", help="CSV: the escape character; none by default.")]
-Null = Annotated[str | None, typer.Option("--null", help="CSV: the word that stands for no value, such as NULL.")]
+Null = Annotated[str | None, typer.Option("--null", help="CSV: the text that means null, such as NULL.")]
 Encoding = Annotated[
-    str | None, typer.Option("--encoding", help="CSV: the text encoding, as Python names it; UTF-8 by default.")
+    str | None, typer.Option("--encoding", help="CSV: the text encoding, a name known to Python; UTF-8 by default.")
 ]
-NoHeader = Annotated[bool, typer.Option("--no-header", help="CSV: the first line is a row, not the columns' names.")]
+NoHeader = Annotated[bool, typer.Option("--no-header", help="CSV: the first line is data, not a header.")]
 Types = Annotated[
     list[str] | None, typer.Option("--type", help="A column's type, as name:type, such as zip:string; repeatable.")
 ]
 Nanoseconds = Annotated[
     str | None,
-    typer.Option("--nanoseconds", help="Times with more than six digits of a second: text, truncate or refuse."),
+    typer.Option("--nanoseconds", help="Times with more than microseconds: text, truncate or refuse."),
 ]
 Columns = Annotated[
     list[str] | None,
@@ -50,37 +50,37 @@ _NAMES: Final = {"nullMarker": "null", "charset": "encoding", "columnTypes": "ty
 """The options whose names differ from those in a batch's `inputFormat`."""
 
 
-def parse(given: dict[str, Any], files: Sequence[Path]) -> ParseOptions:
-    """The options as the parsers take them. Raises `OfftakeError` naming the option and what is allowed."""
-    document = {name: value for name, value in given.items() if value is not None}
+def parse(values: dict[str, Any], files: Sequence[Path]) -> ParseOptions:
+    """Convert the options for the parsers. Raises `OfftakeError`, which names the option and what is allowed."""
+    document = {name: value for name, value in values.items() if value is not None}
     try:
-        said = bodies.parse_document(FileOptions, document)
+        options = bodies.parse_document(FileOptions, document)
     except Problem as error:
         raise OfftakeError(_sentence(error)) from None
-    for_csv = said.given_for_csv()
+    for_csv = options.given_for_csv()
     if for_csv and not any(path.name.lower().removesuffix(".gz").endswith((".csv", ".tsv")) for path in files):
         option = "no-header" if for_csv[0] == "header" else _NAMES.get(for_csv[0], for_csv[0])
-        raise OfftakeError(f"--{option} is for CSV files only, and no file's name ends in .csv or .tsv.")
-    return parse_options(said)
+        raise OfftakeError(f"--{option} is for CSV files only: at least one file name must end in .csv or .tsv.")
+    return parse_options(options)
 
 
 def types_by_name(texts: Sequence[str]) -> dict[str, str] | None:
-    """The columns of `--type`, by name."""
+    """Parse the values of `--type`: types by column name, or None."""
     found: dict[str, str] = {}
     for text in texts:
         column = column_types.split_column(text)
         if column.required:
-            raise OfftakeError(f"--type {text}: a column is declared as required when its dataset is made.")
+            raise OfftakeError(f"--type {text}: only `offtake dataset create` can declare a column as required.")
         if column.name in found:
-            raise OfftakeError(f"--type {text}: column {column.name} is given twice.")
+            raise OfftakeError(f"--type {text}: duplicate column {column.name}.")
         found[column.name] = column.type
     return found or None
 
 
 def declare_options(columns: Sequence[str], schema: Path | None) -> list[dict[str, Any]] | None:
-    """The declared columns as the API takes them; None when there are none."""
+    """The declared columns in the API's format, or None."""
     if columns and schema is not None:
-        raise OfftakeError("Give --column or --schema, not both.")
+        raise OfftakeError("Give either --column or --schema.")
     if columns:
         return [_document(column_types.split_column(text)) for text in columns]
     if schema is None:
@@ -97,7 +97,7 @@ def _document(column: Column) -> dict[str, Any]:
 
 
 def _sentence(error: Problem) -> str:
-    """What is wrong, by the options' names here."""
+    """The error's message, with the options' names of the command line."""
     parts = []
     for problem in error.fields:
         name = problem.path.split("/")[1]

@@ -17,7 +17,7 @@ from offtake.store.tables import Flow, Run, SourceConnection, TargetConnection
 
 
 def show_(flow: FlowName, sandbox: InSandbox = None, data_dir: DataDir = None, json: AsJson = False) -> None:
-    """Show a flow: its runs, what they wait for, what is owed or stays delivered, and what does not hold."""
+    """Show a flow: schedule, last and current run, undelivered data, files left behind, unsupported guarantees."""
     with operating(data_dir, sandbox) as (backend, caller), backend.database.reading() as session:
         row = find_flow(session, caller, flow)
         now_ms = backend.clock.now_ms()
@@ -29,9 +29,9 @@ def show_(flow: FlowName, sandbox: InSandbox = None, data_dir: DataDir = None, j
         target = session.get_one(TargetConnection, row.target_connection_id)
         limits = list(unsupported_guarantees(session, backend.vault, target))
     if json:
-        kept = [{"runId": run.id, "files": [part.uri or part.key for part in parts]} for run, parts in held]
+        left_behind = [{"runId": run.id, "files": [part.uri or part.key for part in parts]} for run, parts in held]
         to_be_removed = [{"runId": run_id, "files": keys} for run_id, keys in left.items()]
-        more = {"held": kept, "toBeRemoved": to_be_removed, "limits": limits}
+        more = {"held": left_behind, "toBeRemoved": to_be_removed, "limits": limits}
         output.as_json(document | _extension(live, owed) | more)
         return
     stays = [f"run {run.id}: {disposals.describe(parts, disposals.NEXT)}" for run, parts in held]
@@ -41,7 +41,7 @@ def show_(flow: FlowName, sandbox: InSandbox = None, data_dir: DataDir = None, j
 
 
 def _owed(session: Session, row: Flow) -> list[Owed]:
-    """What the flow's last run did not deliver."""
+    """The data that the flow's last run did not deliver."""
     last = session.get(Run, row.last_run_id) if row.last_run_id else None
     return owed_by(session, last) if last is not None else []
 
@@ -60,7 +60,7 @@ def _lines(row: Flow, live: Run | None, owed: list[Owed], now: int) -> list[str]
     if live is not None:
         wait = wait_of(live)
         lines.append(f"run {live.id} {'waits ' + wait_sentence(wait) if wait else 'is ' + live.status}")
-    return lines + [f"owed: {describe(one)}; {remedy(row)}" for one in owed]
+    return lines + [f"undelivered: {describe(one)}; {remedy(row)}" for one in owed]
 
 
 def _schedule_lines(row: Flow, now: int) -> list[str]:
@@ -72,7 +72,7 @@ def _schedule_lines(row: Flow, now: int) -> list[str]:
         return [head, f"next slot: {due}", f"ends: {end or 'never'}"]
     lines = [f"{head}, ended since {end}", f"next slot: {due}"]
     if row.state == ENABLED and row.next_run_s is not None:
-        lines.append("last run to come: a slot from before the end is still due")
+        lines.append("one more run follows: a slot before the end is still due")
     if not (schedule.one_time and row.last_run_id):
-        lines.append(f"to prolong it: {flow_ends.describe_prolonging(row)}")
+        lines.append(f"to extend it: {flow_ends.describe_prolonging(row)}")
     return lines

@@ -15,7 +15,7 @@ from offtake.store.tables import Flow
 EndingWithin = Annotated[
     float | None,
     typer.Option(
-        "--ending-within", min=0, max=36_500, help="Only flows that end within so many days, the first to end first."
+        "--ending-within", min=0, max=36_500, help="Only flows that end within this many days, the earliest first."
     ),
 ]
 
@@ -23,7 +23,7 @@ EndingWithin = Annotated[
 def list_(
     ending_within: EndingWithin = None, sandbox: InSandbox = None, data_dir: DataDir = None, json: AsJson = False
 ) -> None:
-    """List the flows, the most recently changed first; in brackets, how many runs have failed one after another."""
+    """List flows, the most recently changed first; in parentheses, the number of consecutive failed runs."""
     with operating(data_dir, sandbox) as (backend, caller), backend.database.reading() as session:
         now_ms = backend.clock.now_ms()
         if ending_within is None:
@@ -44,7 +44,7 @@ def list_(
 
 
 def _row(row: Flow, now: int) -> tuple[object, ...]:
-    """What the list shows of one flow."""
+    """A row of the table."""
     following = flow_ends.next_run(row, now)
     ended = "ended" if row.state == ENABLED else f"{row.state}, ended"
     return (
@@ -60,17 +60,19 @@ def _row(row: Flow, now: int) -> tuple[object, ...]:
 
 def run(
     flow: FlowName,
-    full: Annotated[bool, typer.Option("--full", help="Export everything, without moving the position.")] = False,
+    full: Annotated[
+        bool, typer.Option("--full", help="Export all rows, without changing the flow's position.")
+    ] = False,
     sandbox: InSandbox = None,
     data_dir: DataDir = None,
     json: AsJson = False,
 ) -> None:
-    """Run a flow now, beside its schedule: in full the first time, then what was added since."""
+    """Run a flow now, in addition to its schedule: a full export the first time, then incremental ones."""
     with operating(data_dir, sandbox) as (backend, caller), backend.database.writing() as session:
         found = find_flow(session, caller, flow)
-        asked = AdhocDestination.model_validate({"flowId": found.id, "fullExport": full})
-        made = adhoc.run_now(session, caller, asked, backend.clock.now_ms())
+        request = AdhocDestination.model_validate({"flowId": found.id, "fullExport": full})
+        row = adhoc.run_now(session, caller, request, backend.clock.now_ms())
     if json:
-        output.as_json({"id": made.id, "flowId": made.flow_id, "status": made.status})
+        output.as_json({"id": row.id, "flowId": row.flow_id, "status": row.status})
         return
-    output.console.print(f"Run {made.id} is queued; a running server carries it out: offtake run watch {made.id}")
+    output.console.print(f"Run {row.id} is queued; a running server executes it: offtake run watch {row.id}")

@@ -1,4 +1,4 @@
-"""The command line. A mistake is one line on standard error and a non-zero exit."""
+"""The entry point of the command line. An error is one line on standard error and a non-zero exit code."""
 
 import sys
 
@@ -9,7 +9,7 @@ from offtake.errors import OfftakeError, disk_error
 
 
 def main(arguments: list[str]) -> int:
-    """Carry out one command; its exit code."""
+    """Run one command and return its exit code."""
     try:
         code = command_line()(arguments or ["--help"], standalone_mode=False)
     except OfftakeError as error:
@@ -24,9 +24,9 @@ def main(arguments: list[str]) -> int:
 
 
 def _of_system(error: OSError) -> str:
-    where = f": {error.filename}" if error.filename else ""
-    begin = "The disk takes nothing more: " if disk_error(error) else ""
-    return f"{begin}{error.strerror or error}{where}"
+    file = f": {error.filename}" if error.filename else ""
+    prefix = "Cannot write to the disk: " if disk_error(error) else ""
+    return f"{prefix}{error.strerror or error}{file}"
 
 
 def _print_error(message: str, code: int) -> int:

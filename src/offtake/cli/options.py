@@ -1,4 +1,4 @@
-"""Options every command takes, and what they open."""
+"""Options of all commands, and access to the deployment."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,38 +21,38 @@ from offtake.store.tables import Flow
 
 DataDir = Annotated[
     Path | None,
-    typer.Option("--data-dir", help="Where everything is kept (or OFFTAKE_DATA_DIR; default ./offtake-data)."),
+    typer.Option("--data-dir", help="The data directory (or OFFTAKE_DATA_DIR; default ./offtake-data)."),
 ]
-InSandbox = Annotated[str | None, typer.Option("--sandbox", help="The sandbox's name; default: the default one.")]
+InSandbox = Annotated[str | None, typer.Option("--sandbox", help="A sandbox's name; default: the default sandbox.")]
 FlowName = Annotated[str, typer.Argument(help="The flow's id or name.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def settings_at(data_dir: Path | None) -> Settings:
-    """The deployment's settings; raises `OfftakeError` naming what is wrong with them."""
+    """Read the deployment's settings; raises `OfftakeError`, which names the invalid ones."""
     try:
         return Settings.at(data_dir)
     except ValidationError as error:
         wrong = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
-        raise OfftakeError(f"The settings (OFFTAKE_* or offtake.toml) cannot be used: {wrong}") from None
+        raise OfftakeError(f"Invalid settings (OFFTAKE_* or offtake.toml): {wrong}") from None
 
 
 @contextmanager
 def operating(data_dir: Path | None, sandbox: str | None = None) -> Iterator[tuple[Backend, Caller]]:
-    """The deployment, worked on directly beside a running server, with every permission in a sandbox."""
+    """Open the deployment directly, with every permission in one sandbox; a server may be running."""
     with _open(data_dir) as backend:
         yield backend, access.operator_caller(backend.database, sandbox)
 
 
 @contextmanager
 def administering(data_dir: Path | None) -> Iterator[tuple[Backend, Caller]]:
-    """The same, for what belongs to the organisation itself: clients, roles and sandboxes."""
+    """Open the deployment directly, for the organisation's clients, roles and sandboxes; a server may be running."""
     with _open(data_dir) as backend:
         yield backend, access.organisation_operator(backend.database)
 
 
 def find_flow(session: Session, caller: Caller, flow: str) -> Flow:
-    """The flow of that id or name; raises `OfftakeError` when there is none, or more than one."""
+    """Find the flow with that id or name; raises `OfftakeError` for none or several."""
     found = [row for row in queries.flows(session, caller, listing.first_thousand()).rows if flow in (row.id, row.name)]
     if len(found) != 1:
         how = "no flow" if not found else "more than one flow"

@@ -1,4 +1,4 @@
-"""How commands print: a table or JSON, sizes and rates for people."""
+"""Printing of tables and JSON, and of times and sizes in readable units."""
 
 import json
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 console = Console(highlight=False, soft_wrap=True)
-# Ids are copied into other commands: lines are as long as they have to be, and nothing is cut.
+# Users copy ids into other commands: tables are never cut at the terminal's width.
 _wide = Console(highlight=False, width=10_000)
 
 
@@ -31,12 +31,12 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[object]], empty: str) 
 
 
 def instant(epoch_ms: int | None) -> str:
-    """An instant as people read it, in UTC."""
+    """Format an instant (epoch milliseconds) in UTC; empty for None."""
     return "" if epoch_ms is None else datetime.fromtimestamp(epoch_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
 
 
 def size(count: float) -> str:
-    """Bytes with a unit of 1000."""
+    """Format a number of bytes with a decimal unit, such as kB."""
     for unit in ("B", "kB", "MB", "GB"):
         if count < 1000:  # noqa: PLR2004 - the step of SI units
             return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"

@@ -18,17 +18,20 @@ ClientId = Annotated[str, typer.Argument(help="The client's id.")]
 def create(
     name: Annotated[str, typer.Argument(help="The role's name.")],
     permission: Annotated[
-        list[str], typer.Option("--permission", help=f"May be repeated: {', '.join(PERMISSIONS)}, or * for all.")
+        list[str], typer.Option("--permission", help=f"Repeatable: {', '.join(PERMISSIONS)}, or * for all.")
     ],
     sandbox: Annotated[
-        list[str] | None, typer.Option("--sandbox", help="Where it holds; may be repeated. Default: everywhere.")
+        list[str] | None,
+        typer.Option("--sandbox", help="A sandbox where it applies; repeatable. Default: all sandboxes."),
     ] = None,
-    label: Annotated[list[str] | None, typer.Option("--label", help="A label it opens; may be repeated.")] = None,
-    description: Annotated[str, typer.Option("--description", help="What people read.")] = "",
+    label: Annotated[
+        list[str] | None, typer.Option("--label", help="An access label that it grants; repeatable.")
+    ] = None,
+    description: Annotated[str, typer.Option("--description", help="A description.")] = "",
     data_dir: DataDir = None,
     json: AsJson = False,
 ) -> None:
-    """Make a role."""
+    """Create a role."""
     body = {
         "name": name,
         "description": description,
@@ -38,20 +41,20 @@ def create(
     }
     with administering(data_dir) as (backend, caller), backend.database.writing() as session:
         row = roles.create(session, caller, body, backend.clock.now_ms())
-    _print(roles.render(row), f"role {row.name} ({row.id}) is made", json)
+    _print(roles.render(row), f"role {row.name} ({row.id}) is created", json)
 
 
 def list_(
     permission: Annotated[
-        list[str] | None, typer.Option("--permission", help="Only roles that grant it; may be repeated.")
+        list[str] | None, typer.Option("--permission", help="Only roles that grant it; repeatable.")
     ] = None,
     without: Annotated[
-        list[str] | None, typer.Option("--without", help="Only roles that do not grant it; may be repeated.")
+        list[str] | None, typer.Option("--without", help="Only roles that do not grant it; repeatable.")
     ] = None,
     data_dir: DataDir = None,
     json: AsJson = False,
 ) -> None:
-    """List the roles, the latest first."""
+    """List roles, the latest first."""
     _check_permissions([*(permission or ()), *(without or ())])
     with administering(data_dir) as (backend, caller), backend.database.reading() as session:
         found = [
@@ -68,7 +71,7 @@ def list_(
 
 
 def show_(role: Name, data_dir: DataDir = None, json: AsJson = False) -> None:
-    """Show what a role grants, and who has it."""
+    """Show a role's permissions, sandboxes, labels and clients."""
     with administering(data_dir) as (backend, caller), backend.database.reading() as session:
         row = roles.find_by_name(session, caller, role)
         document = roles.render(row) | {"subjects": role_patches.subjects(session, row)}
@@ -79,30 +82,28 @@ def show_(role: Name, data_dir: DataDir = None, json: AsJson = False) -> None:
     output.console.print(f"permissions: {', '.join(row.permissions)}", markup=False)
     output.console.print(f"sandboxes: {', '.join(row.sandboxes)}", markup=False)
     output.console.print(f"labels: {', '.join(row.labels)}", markup=False)
-    held = [(one["clientId"], one["name"], one["subjectType"]) for one in document["subjects"]]
-    output.table(("CLIENT", "NAME", "KIND"), held, "Nobody has it.")
+    subjects = [(one["clientId"], one["name"], one["subjectType"]) for one in document["subjects"]]
+    output.table(("CLIENT", "NAME", "KIND"), subjects, "No client has it.")
 
 
 def update(
     role: Name,
-    add: Annotated[list[str] | None, typer.Option("--add", help="A permission to grant; may be repeated.")] = None,
-    remove: Annotated[
-        list[str] | None, typer.Option("--remove", help="A permission to grant no longer; may be repeated.")
-    ] = None,
+    add: Annotated[list[str] | None, typer.Option("--add", help="A permission to add; repeatable.")] = None,
+    remove: Annotated[list[str] | None, typer.Option("--remove", help="A permission to remove; repeatable.")] = None,
     data_dir: DataDir = None,
     json: AsJson = False,
 ) -> None:
-    """Change which permissions a role grants, for every client that has it."""
+    """Change the permissions of a role, for all clients that have it."""
     _check_permissions([*(add or ()), *(remove or ())])
     with administering(data_dir) as (backend, caller), backend.database.writing() as session:
         row = roles.find_by_name(session, caller, role)
-        kept = [one for one in row.permissions if one not in (remove or ())]
-        roles.change(session, caller, row, {"permissions": [*kept, *(add or ())]}, backend.clock.now_ms())
+        remaining = [one for one in row.permissions if one not in (remove or ())]
+        roles.change(session, caller, row, {"permissions": [*remaining, *(add or ())]}, backend.clock.now_ms())
     _print(roles.render(row), f"role {row.name} grants {', '.join(row.permissions) or 'nothing'}", json)
 
 
 def grant(role: Name, client: ClientId, data_dir: DataDir = None, json: AsJson = False) -> None:
-    """Give a role to a client."""
+    """Grant a role to a client."""
     with administering(data_dir) as (backend, caller), backend.database.writing() as session:
         row, found = roles.find_by_name(session, caller, role), clients.find(session, caller, client)
         if found is None:
@@ -112,7 +113,7 @@ def grant(role: Name, client: ClientId, data_dir: DataDir = None, json: AsJson =
 
 
 def revoke(role: Name, client: ClientId, data_dir: DataDir = None, json: AsJson = False) -> None:
-    """Take a role from a client."""
+    """Revoke a role from a client."""
     with administering(data_dir) as (backend, caller), backend.database.writing() as session:
         row, found = roles.find_by_name(session, caller, role), clients.find(session, caller, client)
         if found is None:
@@ -122,7 +123,7 @@ def revoke(role: Name, client: ClientId, data_dir: DataDir = None, json: AsJson 
 
 
 def delete(role: Name, data_dir: DataDir = None, json: AsJson = False) -> None:
-    """Forget a role; whoever had it loses what it granted."""
+    """Delete a role; its clients lose what it grants."""
     with administering(data_dir) as (backend, caller), backend.database.writing() as session:
         row = roles.find_by_name(session, caller, role)
         roles.remove(session, caller, row.id, backend.clock.now_ms())
@@ -133,10 +134,10 @@ def _grants(row: Role, permission: str) -> bool:
     return bool({permission, ALL}.intersection(row.permissions))
 
 
-def _check_permissions(given: list[str]) -> None:
-    unknown = [one for one in given if one not in (*PERMISSIONS, ALL)]
+def _check_permissions(names: list[str]) -> None:
+    unknown = [one for one in names if one not in (*PERMISSIONS, ALL)]
     if unknown:
-        raise OfftakeError(f"{unknown[0]} is not a permission; there are {', '.join(PERMISSIONS)}, and * for all.")
+        raise OfftakeError(f"{unknown[0]} is not a permission. Allowed: {', '.join(PERMISSIONS)}, and * for all.")
 
 
 def _print(document: dict[str, Any], sentence: str, json: bool) -> None:

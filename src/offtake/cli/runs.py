@@ -27,7 +27,7 @@ _POLL_SECONDS = 0.5
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a run has come; `rate` is delivered bytes a second since it started."""
+    """The progress of a run; `rate` is delivered bytes per second since its start."""
 
     id: str
     status: str
@@ -47,7 +47,7 @@ def list_(
     data_dir: DataDir = None,
     json: AsJson = False,
 ) -> None:
-    """List the latest runs."""
+    """List runs, the latest first."""
     properties = (f"flowId=={flow}",) if flow else ()
     with operating(data_dir, sandbox) as (backend, caller), backend.database.reading() as session:
         found = queries.runs(session, caller, listing.first_thousand(properties)).rows
@@ -67,11 +67,11 @@ def list_(
         )
         for row in found
     ]
-    output.table(("ID", "FLOW", "TRIGGER", "SCHEDULED", "STATUS", "ENDED", "NEXT TRY"), rows, "No runs yet.")
+    output.table(("ID", "FLOW", "TRIGGER", "SCHEDULED", "STATUS", "ENDED", "NEXT ATTEMPT"), rows, "No runs yet.")
 
 
 def show_(run: RunId, sandbox: InSandbox = None, data_dir: DataDir = None, json: AsJson = False) -> None:
-    """Show what a run delivered, or why it did not."""
+    """Show the files that a run delivered, or its errors."""
     with operating(data_dir, sandbox) as (backend, caller):
         progress = _progress(backend, caller, run)
         with backend.database.reading() as session:
@@ -89,7 +89,7 @@ def show_(run: RunId, sandbox: InSandbox = None, data_dir: DataDir = None, json:
     if row.manifest and row.completed_at:
         output.console.print(f"manifest: {row.manifest['key']}", markup=False)
     for one in owed:
-        output.console.print(f"owed: {describe(one)}{_since(one.since_ms)}; {then}", markup=False)
+        output.console.print(f"undelivered: {describe(one)}{_since(one.since_ms)}; {then}", markup=False)
     if left:
         output.console.print(attempts.describe(left), markup=False)
     for warning in row.warnings:
@@ -97,9 +97,9 @@ def show_(run: RunId, sandbox: InSandbox = None, data_dir: DataDir = None, json:
 
 
 def manifest(run: RunId, sandbox: InSandbox = None, data_dir: DataDir = None) -> None:
-    """Print what a run delivered: the manifest, whether or not a file of it was delivered.
+    """Print the manifest of a run, also if no manifest file was delivered.
 
-    It is JSON, byte for byte as in the file: every file of the run with its rows, bytes and SHA-256.
+    It is JSON, identical to the manifest file: every file of the run with its rows, bytes and SHA-256.
     """
     with operating(data_dir, sandbox) as (backend, caller), backend.database.reading() as session:
         document = read_manifest(session, caller, run)
@@ -107,7 +107,7 @@ def manifest(run: RunId, sandbox: InSandbox = None, data_dir: DataDir = None) ->
 
 
 def watch(run: RunId, sandbox: InSandbox = None, data_dir: DataDir = None, json: AsJson = False) -> None:
-    """Follow a run to its end; the exit code is 0 when it delivered and 1 when it failed."""
+    """Follow a run until it ends; the exit code is 0 on success and 1 on failure."""
     last: Progress | None = None
     with operating(data_dir, sandbox) as (backend, caller):
         while last is None or last.status in ("waiting", "processing"):
@@ -132,8 +132,8 @@ def _since(epoch_ms: int | None) -> str:
 
 
 def wait_sentence(wait: RunWait) -> str:
-    """Since when a run waits and why, when it is tried next, and until when at most."""
-    following = f"next try {output.instant(wait.next_ms)}" if wait.next_ms else "next try now"
+    """Describe a wait: its start and cause, the next attempt, and the deadline."""
+    following = f"next attempt {output.instant(wait.next_ms)}" if wait.next_ms else "next attempt now"
     until = f", until {output.instant(wait.until_ms)} at most" if wait.until_ms else ""
     return f"since {output.instant(wait.since_ms)}: {wait.code} {wait.message} {following}{until}"
 
@@ -173,7 +173,7 @@ def _seconds(row: Run, finished: list[int]) -> float:
 
 
 def cancel(run: RunId, sandbox: InSandbox = None, data_dir: DataDir = None, json: AsJson = False) -> None:
-    """Stop a run that waits or is going on; files that nobody has collected are removed."""
+    """Cancel a run that waits or is in progress; files that were not collected are removed."""
     with operating(data_dir, sandbox) as (backend, caller), backend.database.writing() as session:
         row = runs.act(session, caller, run, "CANCEL", None, backend.clock.now_ms())
         complete = [part for part in run_parts(session, row.id) if part.finished_at]
@@ -182,9 +182,9 @@ def cancel(run: RunId, sandbox: InSandbox = None, data_dir: DataDir = None, json
         files = [part.uri or part.key for part in complete]
         output.as_json({"id": row.id, "flowId": row.flow_id, "status": row.status, "files": files})
     elif row.status == FAILED:
-        output.console.print(f"Run {row.id} is cancelled; it had written nothing.", markup=False)
+        output.console.print(f"Run {row.id} is cancelled; it had not written any file.", markup=False)
     else:
-        output.console.print(f"Run {row.id} is told to stop: offtake run watch {row.id}", markup=False)
+        output.console.print(f"Run {row.id} is being cancelled: offtake run watch {row.id}", markup=False)
         if complete:
             output.console.print(
                 f"Unless they can still be removed, {disposals.describe(complete, then)}", markup=False
@@ -192,10 +192,10 @@ def cancel(run: RunId, sandbox: InSandbox = None, data_dir: DataDir = None, json
 
 
 def retry(run: RunId, sandbox: InSandbox = None, data_dir: DataDir = None, json: AsJson = False) -> None:
-    """Repeat a failed run over the same snapshots; refused when a later run has delivered them."""
+    """Retry a failed run with the same snapshots; refused if a later run has delivered them."""
     with operating(data_dir, sandbox) as (backend, caller), backend.database.writing() as session:
         row = runs.act(session, caller, run, "RE_TRIGGER", None, backend.clock.now_ms())
     if json:
         output.as_json({"id": row.id, "flowId": row.flow_id, "status": row.status, "parentRunId": row.parent_run_id})
         return
-    output.console.print(f"Run {row.id} is queued and repeats {run}: offtake run watch {row.id}", markup=False)
+    output.console.print(f"Run {row.id} is queued as a retry of {run}: offtake run watch {row.id}", markup=False)

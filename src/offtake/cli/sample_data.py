@@ -1,4 +1,4 @@
-"""Customer events as a shop would collect them: nested, with maps, decimals and nulls. The same seed, the same rows."""
+"""Reproducible sample data: customer events of a shop, with nested types, maps, decimals and nulls."""
 
 import random
 from collections.abc import Iterator
@@ -31,7 +31,7 @@ SAMPLE_SCHEMA: Final = pa.schema(
         ("scores", pa.list_(pa.float64())),
     ]
 )
-"""The columns of the sample; `order` is there for purchases only."""
+"""The columns of the sample; `order` is null except for purchases."""
 
 _BATCH_ROWS: Final = 16_384
 _POOL_BITS: Final = 11
@@ -46,10 +46,10 @@ _MASK: Final = 2**64 - 1
 
 
 def customer_events(rows: int, *, seed: int, start_ms: int, first_row: int = 0) -> Iterator[pa.RecordBatch]:
-    """`rows` events in batches of 16384, in the order of their time, from `start_ms` (epoch milliseconds) on.
+    """Generate `rows` events in batches of 16384, ordered by time, from `start_ms` (epoch milliseconds) on.
 
-    An event depends on `seed`, `start_ms` and its number alone: a second call whose `first_row` is where the first one
-    ended continues it. Ids are unique over seeds and numbers.
+    An event depends only on `seed`, `start_ms` and its number: a call with `first_row` continues an earlier one. Ids
+    are unique over all seeds and numbers.
     """
     rng = random.Random(seed)  # noqa: S311 - sample data, not secrets
     pools = _pools(rng)
@@ -70,16 +70,16 @@ def _batch(
     columns["_id"] = pc.binary_join_element_wise(f"evt-{seed:04d}", digits, "-")
     columns["timestamp"] = micros.cast(pa.timestamp("us", "UTC"))
     columns["receivedOn"] = columns["timestamp"].cast(pa.date32())
-    happening = columns.pop("happening")
-    columns["eventType"] = happening.field("eventType")
-    columns["order"] = _numbered(happening.field("order"), pc.binary_join_element_wise(f"ord-{seed:04d}", digits, "-"))
+    kinds = columns.pop("happening")
+    columns["eventType"] = kinds.field("eventType")
+    columns["order"] = _with_ids(kinds.field("order"), pc.binary_join_element_wise(f"ord-{seed:04d}", digits, "-"))
     return pa.RecordBatch.from_arrays([columns[name] for name in SAMPLE_SCHEMA.names], schema=SAMPLE_SCHEMA)
 
 
 def _bits(numbers: pa.Int64Array, salt: int, bits: int) -> pa.UInt64Array:
-    """As many random bits for each number, always the same: the mixer of splitmix64 (Steele, Lea and Flood, 2014).
+    """Deterministic pseudo-random bits for each number: the mixer of splitmix64 (Steele, Lea and Flood, 2014).
 
-    Its last shift is left out, for it only improves the low bits, and the high ones are taken.
+    Without the mixer's last shift, which only improves the low bits: the high bits are returned.
     """
     mixed = pc.multiply(pc.add(numbers.cast(pa.uint64()), _u64(salt)), _u64(0x9E3779B97F4A7C15))
     for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
@@ -91,14 +91,14 @@ def _u64(value: int) -> pa.UInt64Scalar:
     return pa.scalar(value & _MASK, pa.uint64())
 
 
-def _numbered(orders: pa.StructArray, ids: pa.StringArray) -> pa.StructArray:
-    """The orders with ids of their own: those from the pool would repeat."""
+def _with_ids(orders: pa.StructArray, ids: pa.StringArray) -> pa.StructArray:
+    """The orders with unique ids: rows from the pool repeat."""
     children = [ids, *(orders.field(field.name) for field in list(_ORDER)[1:])]
     return pa.StructArray.from_arrays(children, fields=list(_ORDER), mask=orders.is_null())
 
 
 def _pools(rng: random.Random) -> dict[str, pa.Array]:
-    """For each column of interest a pool of values that rows are drawn from."""
+    """For each random column, a pool of values from which rows are drawn."""
     types = {field.name: field.type for field in SAMPLE_SCHEMA}
     types["happening"] = pa.struct([("eventType", pa.string()), ("order", _ORDER)])
     makers = {

@@ -1,4 +1,4 @@
-"""The command `offtake serve`."""
+"""The commands `offtake serve` and `offtake worker`."""
 
 import ipaddress
 import json
@@ -41,31 +41,33 @@ def serve(
     data_dir: DataDir = None,
     host: Annotated[str, typer.Option("--host", help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option("--port", min=1, max=65535, help="Port to listen on.")] = 8080,
-    no_worker: Annotated[bool, typer.Option("--no-worker", help="Leave runs and batches to `offtake worker`.")] = False,
+    no_worker: Annotated[
+        bool, typer.Option("--no-worker", help="Do not execute runs and imports; `offtake worker` does.")
+    ] = False,
 ) -> None:
-    """Serve the API, tick schedules and carry out runs, in one process."""
+    """Run the server: the API, the scheduler and the workers of runs and imports."""
     logs.install()
     settings = settings_at(data_dir)
     if settings.multi_user is None:
-        # Behind a proxy, callers are elsewhere though only this machine is listened to.
-        elsewhere = not _is_loopback(host) or bool(settings.trusted_proxies)
-        settings = settings.model_copy(update={"multi_user": elsewhere})
-    duties = ProcessRoles(works=not no_worker)
+        # Behind a proxy, callers are remote even if the server listens on the loopback address.
+        remote = not _is_loopback(host) or bool(settings.trusted_proxies)
+        settings = settings.model_copy(update={"multi_user": remote})
+    process_roles = ProcessRoles(works=not no_worker)
     with sole_server(settings) as owner:
         backend = open_backend(settings, Clock())
         admin_file = settings.data_dir / ADMIN_FILE
         clients.create_organisation(backend.database, backend.clock)
 
-        def keep(client: NewClient) -> None:
+        def store(client: NewClient) -> None:
             _write_private(admin_file, json.dumps({"origin": f"http://{host}:{port}"} | asdict(client), indent=2))
 
-        clients.first_client(backend.database, backend.clock, keep)
+        clients.first_client(backend.database, backend.clock, store)
         _warn_of_roles(backend.database)
         _print_ready(f"http://{host}:{port}", admin_file)
         flow_ends.log_ending_soon(backend.database, backend.clock)
         app = create_app(backend)
         http = HttpThread(server_for(app, settings, host, port))
-        with background_services(backend, owner, duties):
+        with background_services(backend, owner, process_roles):
             http.serve()
         app.state.sign_ins.close()
         backend.close()
@@ -73,18 +75,18 @@ def serve(
 
 
 def worker(data_dir: DataDir = None) -> None:
-    """Carry out runs and bring batches in, beside a server that uses the same database; any number of these may."""
+    """Run a worker of runs and imports, next to a server with the same database; any number of workers may run."""
     logs.install()
     settings = settings_at(data_dir)
     if settings.multi_user is None:
         raise OfftakeError(
-            "OFFTAKE_MULTI_USER is not set, and a worker cannot see whom the server listens to. Set it to true when "
-            "that is more than the loopback address, else to false."
+            "OFFTAKE_MULTI_USER is not set, and a worker cannot detect it. Set it to true if the server listens on "
+            "more than the loopback address or trusts proxies, else to false."
         )
     if settings.vault_key is None and not key_file(settings).path.exists():
         raise OfftakeError(
             f"{settings.data_dir} has no vault key. "
-            "Give --data-dir the server's own, or set OFFTAKE_VAULT_KEY to what it is there."
+            "Set --data-dir to the server's data directory, or OFFTAKE_VAULT_KEY to the server's key."
         )
     backend = open_backend(settings, Clock())
     clients.create_organisation(backend.database, backend.clock)
@@ -97,19 +99,19 @@ def worker(data_dir: DataDir = None) -> None:
 
 
 class HttpThread:
-    """The web server in a thread of its own, so that a request that hangs in it keeps nothing from ending in order."""
+    """Runs the web server in a thread, so that a hanging request does not block the shutdown of the rest."""
 
     def __init__(self, server: BoundedServer) -> None:
         self._server = server
         self._thread = threading.Thread(target=server.run, name="http", daemon=True)
 
     def serve(self) -> None:
-        """Serve until a signal asks to stop. Raises `SystemExit` when the server cannot listen."""
-        asked = threading.Event()
+        """Serve until SIGTERM or SIGINT. Raises `SystemExit` if the server cannot listen."""
+        stop = threading.Event()
         for one in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(one, lambda *_: asked.set())
+            signal.signal(one, lambda *_: stop.set())
         self._thread.start()
-        while self._thread.is_alive() and not asked.wait(_LOOK_SECONDS):
+        while self._thread.is_alive() and not stop.wait(_LOOK_SECONDS):
             pass
         self._server.should_exit = True
         self._thread.join(_STOP_SECONDS)
@@ -117,22 +119,22 @@ class HttpThread:
             raise SystemExit(_CANNOT_LISTEN)
 
     def leave(self) -> None:
-        """End the process when a request still hangs: its thread would keep the process alive."""
+        """Exit the process now if a request still hangs: its thread would keep the process alive."""
         if self._thread.is_alive():
-            _log.warning("a request hangs; the server ends without its answer")
+            _log.warning("a request still hangs; the server exits without its response")
             logging.shutdown()
             sys.stdout.flush()
             os._exit(0)
 
 
 def _warn_of_roles(database: Database) -> None:
-    """Log one line that names the roles whose clients could create connections and exports before, and cannot now."""
+    """Log the roles whose clients cannot create connections and exports since that needs another permission."""
     with database.reading() as session:
         names = [row.name for row in roles.without_view_destinations(session)]
     if names:
         _log.warning(
-            "roles that grant exports but not %s, which creating connections and flows and ad-hoc runs need too: %s; "
-            "see: offtake role update ROLE --add %s",
+            "these roles allow exports but lack %s, which connections, flows and ad-hoc runs also need: %s; "
+            "to add it: offtake role update ROLE --add %s",
             VIEW_DESTINATIONS,
             ", ".join(names),
             VIEW_DESTINATIONS,
@@ -155,15 +157,15 @@ def _write_private(path: Path, text: str) -> None:
 
 
 def _print_ready(origin: str, admin_file: Path) -> None:
-    # A backup does not hold the file.
-    clients_are = (
+    # A backup does not contain the file.
+    credentials = (
         f"Credentials of the first client: {admin_file}"
         if admin_file.exists()
-        else "A client's new secret, its id being in offtake client list: offtake client rotate ID"
+        else "For a new secret of a client (ids: offtake client list): offtake client rotate ID"
     )
-    output.console.print(f"Offtake serves {origin}. {clients_are}", markup=False)
+    output.console.print(f"Offtake serves {origin}. {credentials}", markup=False)
     output.console.print(
-        f"A token: curl -s {origin}/ims/token/v3 -d grant_type=client_credentials -d client_id=… -d client_secret=…",
+        f"Get a token: curl {origin}/ims/token/v3 -d grant_type=client_credentials -d client_id=… -d client_secret=…",
         markup=False,
     )
     output.console.print("Then call /data/foundation/flowservice/… with the headers", markup=False)

@@ -6,13 +6,13 @@ from offtake.deployment.backend import rotate_vault
 
 
 def rotate(data_dir: DataDir = None, json: AsJson = False) -> None:
-    """Put every stored secret under a new key, beside a running server.
+    """Re-encrypt all stored secrets with a new key; the server may be running.
 
-    With OFFTAKE_VAULT_KEY set, put the new key there and the one before into OFFTAKE_VAULT_OLD_KEYS first.
+    If OFFTAKE_VAULT_KEY is set, first set it to the new key and add the old key to OFFTAKE_VAULT_OLD_KEYS.
     """
     with operating(data_dir) as (backend, _):
         moved = rotate_vault(backend)
     if json:
         output.as_json({"moved": moved})
         return
-    output.console.print(f"{moved} stored secrets are under the newest key now.")
+    output.console.print(f"{moved} stored secrets are encrypted with the newest key now.")

@@ -1,4 +1,4 @@
-"""The commands `offtake run verify` and `offtake flow verify`: what was delivered, proven."""
+"""The commands `offtake run verify` and `offtake flow verify`."""
 
 import time
 from collections.abc import Callable
@@ -16,22 +16,22 @@ from offtake.flows.flow_verification import DatasetVerification
 from offtake.scheduling.run_verification import delivery_of, verify_delivery
 
 _PROGRESS_SECONDS: Final = 2.0
-_NOTHING: Final = "nothing was delivered, and nothing is left"
+_NOTHING: Final = "nothing was delivered, and no file is left"
 
 
 def run(
     run: Annotated[str, typer.Argument(help="The run's id.")],
-    download: Annotated[bool, typer.Option("--download", help="Read every file back, and compare its hash.")] = False,
+    download: Annotated[bool, typer.Option("--download", help="Read every file and compare its SHA-256.")] = False,
     strict: Annotated[
-        bool, typer.Option("--strict", help="A file that is not there any more is an error, as it was collected.")
+        bool, typer.Option("--strict", help="A collected file is an error too: all files must exist.")
     ] = False,
     sandbox: InSandbox = None,
     data_dir: DataDir = None,
     json: AsJson = False,
 ) -> None:
-    """Compare what a run delivered with its destination: what is extra, altered, or was collected.
+    """Compare the files that a run delivered with its destination: missing, extra, altered and collected files.
 
-    The exit code is 0 when all that is there is as it was delivered, else 1. With --strict, all must be there.
+    The exit code is 0 if all existing files are as delivered, else 1. With --strict, all files must exist.
     """
     with operating(data_dir, sandbox) as (backend, caller):
         delivery = delivery_of(backend, caller, run)
@@ -47,9 +47,9 @@ def run(
 
 
 def flow(flow: FlowName, sandbox: InSandbox = None, data_dir: DataDir = None, json: AsJson = False) -> None:
-    """Prove that the snapshot ranges of a flow's runs tile its datasets' history: no gap, no overlap.
+    """Verify that the snapshot ranges of a flow's runs cover its datasets' history without gaps or overlaps.
 
-    The exit code is 0 when that is proven, else 1. What is still to be delivered is told, and is no error.
+    The exit code is 0 if they do, else 1. Snapshots that are still to be delivered are reported, not an error.
     """
     with operating(data_dir, sandbox) as (backend, caller), backend.database.reading() as session:
         found = find_flow(session, caller, flow)
@@ -75,41 +75,41 @@ def _print(delivery: DeliveredFiles, found: VerificationResult, hint: str | None
         output.console.print(f"{counted}: {how}{_gone(found)}", markup=False)
         return
     kinds = [(kind, sum(one.what == kind for one in found.findings)) for kind in ("missing", "extra", "altered")]
-    told = ", ".join(f"{count} {kind}" for kind, count in kinds if count)
-    output.console.print(f"{counted}: {told}{_gone(found)}", markup=False)
+    summary = ", ".join(f"{count} {kind}" for kind, count in kinds if count)
+    output.console.print(f"{counted}: {summary}{_gone(found)}", markup=False)
     if hint:
         output.console.print(hint, markup=False)
 
 
 def _gone(found: VerificationResult) -> str:
-    """What is not at the destination any more, the manifest included."""
+    """The number of files that were collected or have expired, including the manifest."""
     counts = ((found.collected, "collected"), (found.expired, "expired"))
     return "".join(f", {count:,} {how}" for count, how in counts if count)
 
 
 def _hint(delivery: DeliveredFiles, found: VerificationResult) -> str | None:
-    """What may be behind it, in words."""
+    """A possible cause of the findings."""
     if any(one.what == "missing" for one in found.findings):
-        return "The consumer may have taken the files away; or the target connection now leads elsewhere."
+        return "The consumer may have removed the files, or the target connection has another location now."
     if found.findings and not delivery.files and delivery.run.sweep_due is not None:
-        return "The run delivered nothing. A server that runs removes what is left of it."
+        return "The run delivered nothing. A running server will remove its remaining files."
     return None
 
 
 def _progress(delivery: DeliveredFiles, *, json: bool) -> Callable[[int], None]:
-    """Tells, every two seconds, how much has been read; on standard error, so that the answer stays clean."""
+    """A callback that prints the bytes read every two seconds, on standard error: standard output is the result."""
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     total = sum(part.bytes or 0 for part in delivery.files)
-    read, told = 0, time.monotonic()
+    read, printed = 0, time.monotonic()
 
-    def seen(count: int) -> None:
-        nonlocal read, told
+    def report(count: int) -> None:
+        nonlocal read, printed
         read += count
-        if not json and time.monotonic() - told >= _PROGRESS_SECONDS:
-            told = time.monotonic()
+        if not json and time.monotonic() - printed >= _PROGRESS_SECONDS:
+            printed = time.monotonic()
             console.print(f"{output.size(read)} of {output.size(total)} read", markup=False)
 
-    return seen
+    return report
 
 
 def _document(one: DatasetVerification) -> dict[str, Any]:
@@ -130,20 +130,20 @@ def _document(one: DatasetVerification) -> dict[str, Any]:
 def _lines(one: DatasetVerification) -> list[str]:
     tiling = one.tiling
     if tiling is None:
-        return [f"{one.name}: {one.runs} runs, each of everything; the flow makes no increments"]
+        return [f"{one.name}: {one.runs} runs, all of them full exports; the flow has no incremental exports"]
     found = [f"{flaw.kind} {one.name}: {flaw.message}" for flaw in tiling.faults]
     return [*found, f"{one.name}: {_summary(one)}"]
 
 
 def _summary(one: DatasetVerification) -> str:
     tiling = one.tiling
-    assert tiling is not None  # noqa: S101 - the caller has looked
+    assert tiling is not None  # noqa: S101 - checked by the caller
     pending = f"{tiling.pending} snapshots with {tiling.pending_rows:,} rows are not delivered yet"
     if one.position is None:
-        return f"nothing delivered yet, or to begin anew; {pending}"
+        return f"nothing delivered yet, or the next run is a full export; {pending}"
     flaws = f"{len(tiling.faults)} gaps or overlaps" if tiling.faults else "no gap, no overlap"
     if tiling.pending is None:
-        pending = "that snapshot is not in the table's history any more, so the next run delivers everything"
+        pending = "that snapshot is no longer in the table's history, so the next run is a full export"
     elif not tiling.pending:
-        pending = "nothing is waiting"
+        pending = "nothing is pending"
     return f"{len(tiling.legs)} runs up to snapshot {one.position}, {flaws}; {pending}"

@@ -1,1 +1,1 @@
-"""What `/openapi.json` states beyond the routes: bodies, responses, errors and examples."""
+"""The parts of `/openapi.json` that FastAPI does not derive from routes: bodies, responses, errors, examples."""

@@ -1,4 +1,4 @@
-"""Examples about landing zones, sandboxes, roles and the audit log, all of them invented (contract, 21, 26 and 27)."""
+"""Invented examples of landing zones, sandboxes, roles and the audit log (contract, sections 21, 26 and 27)."""
 
 from typing import Any, Final
 

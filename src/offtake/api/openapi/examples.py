@@ -1,4 +1,4 @@
-"""Examples of Flow Service's bodies and answers, all of them invented (contract, sections 6.6, 13 and 17)."""
+"""Invented examples of Flow Service's bodies and responses (contract, sections 6.6, 13 and 17)."""
 
 from typing import Any, Final
 
@@ -40,7 +40,7 @@ NEW_CONNECTION: Final[Json] = {
         "params": {"s3AccessKey": "AKIAIOSFODNN7EXAMPLE", "s3SecretKey": "40 characters"},
     },
 }
-# How every such key begins: the Base64 form of "-----BEGIN PGP PUBLIC KEY BLOCK-----".
+# The beginning of every such key: the Base64 form of "-----BEGIN PGP PUBLIC KEY BLOCK-----".
 _PUBLIC_KEY: Final = "LS0tLS1CRUdJTiBQR1AgUFVCTElDIEtFWSBCTE9DSy0tLS0t"
 CONNECTION: Final[Json] = {
     "id": _BASE_ID,
@@ -140,19 +140,22 @@ PATCH_SCHEMA: Final[Json] = {
         "properties": {
             "op": {"type": "string", "description": "add, replace or remove, in any letter case"},
             "path": {"type": "string", "description": "A JSON pointer such as /name"},
-            "value": {"description": "Anything; may be left out of remove"},
+            "value": {"description": "Any JSON value; optional for remove"},
         },
         "required": ["op", "path"],
     },
 }
-TESTED: Final[Json] = {"result": False, "errors": [{"code": "EXPORT-2001-403", "message": "The bucket refused it."}]}
+TESTED: Final[Json] = {
+    "result": False,
+    "errors": [{"code": "EXPORT-2001-403", "message": "The bucket refused the upload."}],
+}
 EXPLORED: Final[list[Json]] = [
     {"type": "folder", "name": "crm", "path": "/exports/crm", "canPreview": False, "canFetchSchema": False}
 ]
 
 
 def one(item: Json) -> Json:
-    """The answer to reading one."""
+    """The response to reading one entity."""
     return {"items": [item]}
 
 

@@ -1,4 +1,4 @@
-"""Examples of Catalog, batch ingestion and data access, all of them invented (contract, sections 23 to 25)."""
+"""Invented examples of Catalog, batch ingestion and data access (contract, sections 23 to 25)."""
 
 from typing import Any, Final
 
@@ -14,7 +14,7 @@ PATHS: Final = [f"@/dataSets/{DATASET_ID}"]
 BATCH_PATHS: Final = [f"@/batches/{BATCH_ID}"]
 NEW_DATASET: Final[Json] = {
     "name": "Loyalty members",
-    "description": "Everybody who joined",
+    "description": "All loyalty members",
     "schemaRef": {
         "id": "https://ns.example.org/schemas/loyalty",
         "contentType": "application/vnd.adobe.xed+json;version=1",
@@ -64,7 +64,7 @@ BATCH: Final[Json] = {
     **_STAMP,
     "status": "success",
     "externalId": "nightly-2026-03-01",
-    "errors": [{"code": "INGEST-1452-400", "description": "a.json, line 3: the column id is no number."}],
+    "errors": [{"code": "INGEST-1452-400", "description": "a.json, line 3: the column id is not a number."}],
     "availableDates": {},
     "relatedObjects": [{"type": "dataSet", "id": DATASET_ID}],
     "metrics": {

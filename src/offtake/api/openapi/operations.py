@@ -1,4 +1,4 @@
-"""How a route states its body and its answer: `@router.post(..., **described(...))`."""
+"""The OpenAPI body, responses and errors of a route: `@router.post(..., **document_operation(...))`."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -10,19 +10,19 @@ Json = dict[str, Any]
 JSON_TYPE: Final = "application/json"
 PROBLEM: Final = {"$ref": "#/components/schemas/Problem"}
 _MEANINGS: Final[Mapping[int, str]] = {
-    400: "A header, parameter or field is missing or cannot be used; the answer names it.",
+    400: "A header, parameter or field is missing or invalid; the response names it.",
     401: "The token is not valid.",
-    403: "A header of access or a permission is missing; the answer names it.",
-    404: "There is no such thing, or the caller may not see it.",
-    409: "The thing is there already, or something else changed or depends on it.",
-    412: "If-Match is not the thing's version.",
-    413: "A file is larger than one request may bring.",
-    414: "The address is longer than 2000 characters.",
-    415: "The file's content type cannot be used.",
-    416: "The range is not one of the file's.",
+    403: "An access header or a permission is missing; the response names it.",
+    404: "The resource does not exist, or the caller may not see it.",
+    409: "The resource already exists, was changed by another request, or is in use.",
+    412: "If-Match is not the current version of the resource.",
+    413: "The file is larger than the limit for one request.",
+    414: "The URL is longer than 2000 characters.",
+    415: "The file's content type is not supported.",
+    416: "The range is outside of the file.",
     422: "The connection spec's version is missing.",
-    502: "The landing zone's storage refused, or did not answer.",
-    503: "The database is busy, or the disk is full; ask again.",
+    502: "The landing zone's storage refused the request, or did not respond.",
+    503: "The database is busy, or the disk is full; retry.",
 }
 _TYPES: Final = {bool: "boolean", int: "integer", float: "number", str: "string"}
 _ALWAYS: Final = (400, 401, 403, 404, 503)
@@ -39,30 +39,30 @@ def document_operation(
     errors: tuple[int, ...] = (),
     also: Mapping[int, str] | None = None,
 ) -> dict[str, Any]:
-    """The decorator's arguments that describe a route.
+    """Build the route decorator's arguments that describe an operation.
 
-    `example` is a whole answer; its schema is told from it unless `schema` is given. `body` is the model that the
-    body is read as, or its JSON schema. `also` are statuses whose answer may be bytes of that type. `errors` are
-    statuses beside those that every call can have.
+    `example` is a complete response; its schema is derived from it unless `schema` is set. `body` is the body's model
+    or JSON schema. `also` maps statuses to the media type of a binary response. `errors` are statuses in addition to
+    those that every call can have.
     """
     responses: dict[int | str, Json] = {one: _error(one) for one in sorted({*_ALWAYS, *errors})}
     if example is not None or schema is not None:
         content: Json = {"schema": schema if schema is not None else schema_of(example)}
         content |= {} if example is None else {"example": example}
-        responses[status] = {"description": "Done.", "content": {JSON_TYPE: content}}
+        responses[status] = {"description": "Success.", "content": {JSON_TYPE: content}}
     for code, media_type in (also or {}).items():
-        answer = responses.setdefault(code, {"description": "Done.", "content": {}})
+        answer = responses.setdefault(code, {"description": "Success.", "content": {}})
         answer["content"][media_type] = {"schema": {"type": "string", "format": "binary"}}
     found: dict[str, Any] = {"responses": responses}
     if body is not None:
-        shape = body if isinstance(body, dict) else model_schema(body)
-        sent = {"schema": shape} | ({} if body_example is None else {"example": body_example})
-        found["openapi_extra"] = {"requestBody": {"required": True, "content": {body_type: sent}}}
+        body_schema = body if isinstance(body, dict) else model_schema(body)
+        content = {"schema": body_schema} | ({} if body_example is None else {"example": body_example})
+        found["openapi_extra"] = {"requestBody": {"required": True, "content": {body_type: content}}}
     return found
 
 
 def schema_of(example: Any) -> Json:  # noqa: ANN401 - whatever JSON can hold
-    """The JSON schema of documents like this one: the types of what it holds; more keys may come."""
+    """Derive a JSON schema from an example: the types of its values; other keys are allowed."""
     if isinstance(example, dict):
         return {"type": "object", "properties": {key: schema_of(value) for key, value in example.items()}}
     if isinstance(example, list):
@@ -72,12 +72,12 @@ def schema_of(example: Any) -> Json:  # noqa: ANN401 - whatever JSON can hold
 
 
 def keyed_schema(example: Any) -> Json:  # noqa: ANN401 - whatever JSON can hold
-    """The schema of an object whose keys are ids: Catalog's lists."""
+    """The JSON schema of an object whose keys are ids, such as Catalog's lists."""
     return {"type": "object", "additionalProperties": schema_of(example)}
 
 
 def model_schema(model: type[BaseModel]) -> Json:
-    """The model's JSON schema with nothing referred to elsewhere."""
+    """The model's JSON schema, with every `$ref` replaced by its definition."""
     whole = model.model_json_schema(by_alias=True)
     definitions = whole.pop("$defs", {})
     inlined: Json = _inline(whole, definitions)

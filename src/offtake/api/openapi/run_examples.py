@@ -1,4 +1,4 @@
-"""Examples of runs and of ad-hoc exports, all of them invented (contract, sections 17 and 20)."""
+"""Invented examples of runs and of ad-hoc exports (contract, sections 17 and 20)."""
 
 from typing import Any, Final
 

@@ -1,4 +1,4 @@
-"""`/openapi.json`: what the routes tell, with the headers that every call needs and the shape of every error."""
+"""`/openapi.json`: FastAPI's document, with the headers of every call and the format of errors."""
 
 from typing import Any, Final
 
@@ -13,21 +13,21 @@ Json = dict[str, Any]
 
 _OPEN: Final = ("/healthz", "/ims/token/", "/docs", "/dlz-", AUDIT_FILE)
 _ABOUT: Final = (
-    "Exports datasets (Apache Iceberg tables) on a schedule, in full first and then by increments. The calls, fields "
-    "and errors are those of the dataset export of Adobe Experience Platform's Flow Service: clients of it work by "
-    "changing the host. Get a token from /ims/token/v3, and send it with the headers below."
+    "Exports datasets (Apache Iceberg tables) on a schedule: a full export first, then incremental exports. The calls, "
+    "fields and errors are compatible with the dataset export of Adobe Experience Platform's Flow Service: clients "
+    "only change the host. Get a token from /ims/token/v3, and send it with the headers of each call."
 )
 _ORG: Final = "0A4334FA556585B77F000101@AdobeOrg"
 _TEXT: Final = {"type": "string"}
 _HEADERS: Final = (
-    ("x-gw-ims-org-id", True, "The organisation's id, which the first start wrote into admin.json.", _ORG),
-    ("x-sandbox-name", False, "The sandbox; the default one without this header and x-sandbox-id.", "prod"),
-    ("x-sandbox-id", False, "The sandbox's id, instead of its name, or with it; both must name the same.", None),
-    ("x-request-id", False, "Comes back in the answer and in the log.", None),
+    ("x-gw-ims-org-id", True, "The organisation's id; the first start writes it to admin.json.", _ORG),
+    ("x-sandbox-name", False, "The sandbox's name. Without this header and x-sandbox-id: the default sandbox.", "prod"),
+    ("x-sandbox-id", False, "The sandbox's id; may replace x-sandbox-name.", None),
+    ("x-request-id", False, "An id that the response and the server's log repeat.", None),
 )
 _PROBLEM: Final[Json] = {
     "type": "object",
-    "description": "What went wrong. Refusals by the gateway have error_code and message alone.",
+    "description": "An error. Errors of authentication have only error_code and message.",
     "properties": {
         "type": {**_TEXT, "description": "Ends in the service's tag, the code and the status."},
         "title": _TEXT,
@@ -55,22 +55,22 @@ _PROBLEM: Final[Json] = {
 
 
 def operation_id(route: APIRoute) -> str:
-    """What an operation is called in the document: its resource and what is done to it."""
+    """The operation's id in the document: its tag and its function's name."""
     return f"{route.tags[0]}-{route.name}".replace(" ", "-").replace("_", "-")
 
 
 def install(app: FastAPI) -> None:
-    """Let the application answer with the whole document; it is made once."""
+    """Make the application serve the completed document; it is built once."""
 
     def openapi() -> Json:
         if app.openapi_schema is None:
-            app.openapi_schema = _document(app)
+            app.openapi_schema = _build(app)
         return app.openapi_schema
 
     app.openapi = openapi  # type: ignore[method-assign] # the framework's documented way
 
 
-def _document(app: FastAPI) -> Json:
+def _build(app: FastAPI) -> Json:
     document = get_openapi(title="Offtake", version=__version__, description=_ABOUT, routes=app.routes)
     components = document.setdefault("components", {})
     components.setdefault("schemas", {})["Problem"] = _PROBLEM
@@ -91,7 +91,7 @@ def _complete(operation: Json, *, gated: bool) -> None:
     for answer in operation["responses"].values():
         for content in answer.get("content", {}).values():
             content.get("schema", {}).pop("title", None)
-    # The framework's own 422 is never answered: bad parameters are a 400 with a problem.
+    # Bad parameters are a 400 here, never the framework's 422.
     if "HTTPValidationError" in str(operation["responses"].get("422", "")):
         del operation["responses"]["422"]
     if not gated:

@@ -1,4 +1,4 @@
-"""Examples of specs and of the datasets that can be exported; the specs are the real ones."""
+"""Examples of specs and of the datasets that can be exported; the specs are real."""
 
 from typing import Any, Final
 
@@ -18,7 +18,7 @@ CONFIGS: Final[Json] = {
         {
             "id": DATASET_ID,
             "name": "Loyalty members",
-            "description": "Everybody who joined",
+            "description": "All loyalty members",
             "fileDescription": {"persisted": True, "containerFormat": "parquet", "format": "parquet"},
             "aspect": "production",
             "state": "DRAFT",

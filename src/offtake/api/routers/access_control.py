@@ -1,4 +1,4 @@
-"""What permissions there are, and which of them the caller has (contract, section 27)."""
+"""All permissions, and those of the caller (contract, section 27)."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ router = APIRouter(tags=["access control"])
 
 @router.get("/acl/reference", **document_operation(examples.REFERENCE))
 def reference(_caller: CallerOf) -> Json:
-    """Every permission, every type of resource, and the actions they allow."""
+    """List all permissions and resource types, with the actions they allow."""
     return permissions.reference()
 
 
@@ -30,5 +30,5 @@ def reference(_caller: CallerOf) -> Json:
     ),
 )
 def effective_policies(caller: CallerOf, body: JsonBody) -> Json:
-    """Of an array of URLs such as `/permissions/view-datasets`, those that the caller has in this sandbox."""
+    """Get the caller's permissions in this sandbox, among those listed (such as `/permissions/view-datasets`)."""
     return permissions.effective(caller, body)

@@ -1,4 +1,4 @@
-"""Exports now (contract, section 20)."""
+"""Ad-hoc exports (contract, section 20)."""
 
 from typing import Any
 
@@ -22,14 +22,14 @@ router = APIRouter(tags=["ad-hoc export"])
     ),
 )
 def adhoc_run(caller: CallerOf, backend: BackendOf, body: JsonBody, request: Request) -> dict[str, Any]:
-    """Run flows now, beside their schedules."""
+    """Run flows now (ad-hoc export)."""
     try:
         with backend.database.writing() as session:
-            made = adhoc.request(session, caller, body, backend.clock.now_ms())
+            runs = adhoc.request(session, caller, body, backend.clock.now_ms())
     except adhoc.AdhocRefusedError as error:
         raise AdhocError(str(error)) from None
     origin = str(request.base_url).rstrip("/")
-    return {"destinations": [_destination(run, origin) for run in made]}
+    return {"destinations": [_destination(run, origin) for run in runs]}
 
 
 def _destination(run: Run, origin: str) -> dict[str, Any]:

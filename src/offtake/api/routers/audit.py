@@ -1,4 +1,4 @@
-"""The audit log in the vendor's shape: who changed what, when, and from where (contract, revision V9)."""
+"""The audit log in the vendor's format: who changed what, when, from which address (contract, revision V9)."""
 
 import math
 from collections.abc import Set
@@ -25,38 +25,40 @@ _CSV: Final = "text/csv"
 _FILE: Final = {"Content-Disposition": 'attachment; filename="audit-events.csv"', "Cache-Control": "no-store"}
 _EXPORTED: Final[dict[str, Any]] = {
     "responses": document_operation()["responses"]
-    | {204: {"description": "No event matches."}, 307: {"description": "The CSV file is at Location, for 15 minutes."}}
+    | {204: {"description": "No event matches."}, 307: {"description": "A link to the CSV file; valid for 15 minutes."}}
 }
 
 
 def _schema() -> Json:
-    """The schema of a page of events: what is created has no `before`, what is deleted no `after`."""
+    """The schema of a page of events; `before` is null for a creation, `after` for a deletion."""
     schema = schema_of(examples.EVENTS)
     event = schema["properties"]["_embedded"]["properties"]["events"]["items"]["properties"]
     event |= {key: {"type": ["object", "null"]} for key in ("before", "after")}
     return schema
 
 
-Limit = Annotated[str | None, Query(description="1 to 1000 events a page; 50 when left out.", examples=["50"])]
-Start = Annotated[str | None, Query(description="How many events to leave out.", examples=["0"])]
-QueryId = Annotated[str | None, Query(alias="queryId", description="From an earlier answer; wins over the filters.")]
+Limit = Annotated[str | None, Query(description="Events per page, 1 to 1000; default 50.", examples=["50"])]
+Start = Annotated[str | None, Query(description="How many events to skip.", examples=["0"])]
+QueryId = Annotated[str | None, Query(alias="queryId", description="From an earlier response; overrides the filters.")]
 
 
 def query_of(
     property: Annotated[  # noqa: A002 - the vendor's name
         list[str] | None,
-        Query(description="A filter such as action==create,update; repeated, all must hold.", examples=["type==core"]),
+        Query(
+            description="A filter such as action==create,update; repeatable, all must match.", examples=["type==core"]
+        ),
     ] = None,
     order_by: Annotated[
-        str | None, Query(alias="orderBy", description="timestamp, +timestamp or -timestamp, several with commas.")
+        str | None, Query(alias="orderBy", description="timestamp, +timestamp or -timestamp; comma-separated.")
     ] = None,
     query_id: QueryId = None,
 ) -> AuditQuery:
-    """The query that the parameters mean."""
+    """Parse the parameters of a query."""
     return audit_log.read_query_id(query_id) if query_id else audit_log.new_query(property or [], order_by)
 
 
-_SELECTING: Final = frozenset(("property", "orderBy", "queryId"))
+_FILTERS: Final = frozenset(("property", "orderBy", "queryId"))
 QueryOf = Annotated[AuditQuery, Depends(query_of)]
 
 
@@ -64,9 +66,9 @@ QueryOf = Annotated[AuditQuery, Depends(query_of)]
 def list_events(
     caller: CallerOf, backend: BackendOf, request: Request, query: QueryOf, limit: Limit = None, start: Start = None
 ) -> Json:
-    """List audit events: of this sandbox, or with access in every sandbox, of the organisation."""
+    """List audit events of this sandbox; with access to every sandbox, those of the organisation."""
     caller.require(VIEW_AUDIT)
-    _refuse_others(request, {*_SELECTING, "limit", "start"})
+    _refuse_others(request, {*_FILTERS, "limit", "start"})
     most, first = audit_log.limit(limit), audit_log.start(start)
     with backend.database.reading() as session:
         page = audit_log.page(session, caller, query, first, most)
@@ -85,9 +87,9 @@ def list_events(
 
 @router.get("/export", response_class=Response, status_code=307, **_EXPORTED)
 def export_events(caller: CallerOf, backend: BackendOf, request: Request, query: QueryOf) -> Response:
-    """Export audit events: a link to a CSV file of the first 10,000."""
+    """Export audit events: redirects to a CSV file of the first 10,000."""
     caller.require(VIEW_AUDIT)
-    _refuse_others(request, _SELECTING)
+    _refuse_others(request, _FILTERS)
     with backend.database.reading() as session:
         secret = audit_export.seal_link(session, backend.vault, caller, query, backend.clock.now_ms())
     if secret is None:
@@ -97,16 +99,16 @@ def export_events(caller: CallerOf, backend: BackendOf, request: Request, query:
 
 @router.get("/files/export.csv", response_class=Response, **document_operation(also={200: _CSV}))
 def get_export(
-    backend: BackendOf, sig: Annotated[str, Query(description="From the link that the export gave.")] = ""
+    backend: BackendOf, sig: Annotated[str, Query(description="The signature in the link of the export.")] = ""
 ) -> Response:
-    """Fetch exported audit events; the link is enough."""
+    """Download exported audit events; the link needs no token."""
     with backend.database.reading() as session:
         text = audit_export.csv_file(session, backend.vault, sig, backend.clock.now_ms())
     return Response(text, media_type=_CSV, headers=_FILE)
 
 
 def _refuse_others(request: Request, known: Set[str]) -> None:
-    """Raise 1451 for a parameter that the call does not have."""
+    """Raise 1451 for an unknown query parameter."""
     unknown = sorted(set(request.query_params) - known)
     if unknown:
         allowed = ", ".join(sorted(known))
@@ -117,9 +119,9 @@ def _refuse_others(request: Request, known: Set[str]) -> None:
 
 def _links(request: Request, page: AuditPage, start: int, limit: int) -> Json:
     here = f"{_base(request)}{AUDIT}/events"
-    asked = urlencode(request.query_params.multi_items(), quote_via=quote)
+    sent = urlencode(request.query_params.multi_items(), quote_via=quote)
     same = f"{here}?{urlencode({'queryId': page.query.query_id()})}"
-    links: Json = {"self": {"href": f"{here}?{asked}" if asked else here}}
+    links: Json = {"self": {"href": f"{here}?{sent}" if sent else here}}
     if start + limit < page.total:
         links["next"] = {"href": f"{same}&start={start + limit}&limit={limit}"}
     return links | {"page": {"href": f"{same}&limit={limit}{{&start}}", "templated": True}}

@@ -19,8 +19,8 @@ Paths = list[str]
 
 router = APIRouter(tags=["catalog"])
 
-IfNoneMatch = Annotated[str | None, Header(alias="If-None-Match", description="Versions that it must not have.")]
-Force = Annotated[bool, Query(description="Delete it although flows export it: their runs fail for it.")]
+IfNoneMatch = Annotated[str | None, Header(alias="If-None-Match", description="Etags that the dataset must not have.")]
+Force = Annotated[bool, Query(description="Delete it even if flows export it; their runs then fail for this dataset.")]
 
 
 def _listed(description: str, example: str, default: str | None = None) -> Json:
@@ -29,15 +29,15 @@ def _listed(description: str, example: str, default: str | None = None) -> Json:
 
 
 _PARAMETERS: Final = [
-    {"name": "limit", **_listed("1 to 100 a page.", "20", "20")},
-    {"name": "start", **_listed("How many to leave out.", "0", "0")},
-    {"name": "orderBy", **_listed("asc:name or desc:created, several with commas.", "desc:created")},
-    {"name": "properties", **_listed("What to show of each, with commas.", "name,created")},
+    {"name": "limit", **_listed("Items per page, 1 to 100.", "20", "20")},
+    {"name": "start", **_listed("How many items to skip.", "0", "0")},
+    {"name": "orderBy", **_listed("asc:name or desc:created; comma-separated.", "desc:created")},
+    {"name": "properties", **_listed("Properties to return, comma-separated.", "name,created")},
     {
         "name": "property",
         **_listed("A filter: name, !name, name~part, name==value, created>0.", "name~a"),
     },
-    {"name": "tags", **_listed("tag:value or tag:*, several with commas.", "unifiedProfile:*")},
+    {"name": "tags", **_listed("tag:value or tag:*; comma-separated.", "unifiedProfile:*")},
     {"name": "createdAfter", **_listed("Epoch milliseconds.", "0")},
     {"name": "createdBefore", **_listed("Epoch milliseconds.", "1900000000000")},
 ]
@@ -50,7 +50,7 @@ def _list_of(example: Json) -> dict[str, Any]:
 
 @router.get("/dataSets", **_list_of(examples.DATASET))
 def list_datasets(caller: CallerOf, backend: BackendOf, request: Request) -> Json:
-    """The sandbox's datasets, by id; `<field>=a,b` and `<field>=!a` filter too."""
+    """List the sandbox's datasets, by id; `<field>=a,b` and `<field>=!a` also filter."""
     with backend.database.reading() as session:
         return dataset_documents.list_documents(session, backend.lake, caller, request.query_params.multi_items())
 
@@ -61,7 +61,7 @@ def list_datasets(caller: CallerOf, backend: BackendOf, request: Request) -> Jso
     **document_operation(examples.PATHS, status=201, body=datasets.DatasetBody, body_example=examples.NEW_DATASET),
 )
 def create_dataset(caller: CallerOf, backend: BackendOf, body: JsonBody, response: Response) -> Paths:
-    """Make a dataset; its table comes with its first batch, or at once where columns are declared."""
+    """Create a dataset; its table is created with the first batch, or now if columns are declared."""
     row = dataset_tables.create(backend.database, backend.lake, backend.uploads, caller, body, backend.clock)
     response.headers["Location"] = f"{CATALOG}/dataSets/{row.id}"
     return _paths(row.id)
@@ -72,7 +72,7 @@ def create_dataset(caller: CallerOf, backend: BackendOf, body: JsonBody, respons
     **document_operation({examples.DATASET_ID: examples.DATASET}, schema=keyed_schema(examples.DATASET)),
 )
 def get_dataset(caller: CallerOf, backend: BackendOf, dataset_id: str, request: Request) -> Json:
-    """One dataset, by its id."""
+    """Get a dataset."""
     with backend.database.reading() as session:
         return dataset_documents.get_document(
             session, backend.lake, caller, dataset_id, request.query_params.multi_items()
@@ -84,7 +84,7 @@ _CHANGING: Final = document_operation(examples.PATHS, body=examples.ANY_OBJECT, 
 
 @router.patch("/dataSets/{dataset_id}", **_CHANGING)
 def change_dataset(caller: CallerOf, backend: BackendOf, dataset_id: str, body: JsonBody) -> Paths:
-    """Lay a part over it, or change it by a JSON patch."""
+    """Update a dataset (merge patch or JSON Patch)."""
     with backend.database.writing() as session:
         row = datasets.get(session, caller, dataset_id, lock=True)
         datasets.merge(session, caller, row, body, backend.clock.now_ms())
@@ -103,7 +103,7 @@ def change_dataset_of_version(
     if_match: IfMatch = None,
     if_none_match: IfNoneMatch = None,
 ) -> Paths:
-    """Lay a part over it, if it is of the version that is named."""
+    """Update a dataset (merge patch or JSON Patch), with `If-Match` or `If-None-Match`."""
     with backend.database.writing() as session:
         row = datasets.get(session, caller, dataset_id, lock=True)
         datasets.check_versions(row, if_match, if_none_match)
@@ -116,7 +116,7 @@ def change_dataset_of_version(
     **document_operation(examples.PATHS, body=datasets.DatasetBody, body_example=examples.NEW_DATASET),
 )
 def replace_dataset(caller: CallerOf, backend: BackendOf, dataset_id: str, body: JsonBody) -> Paths:
-    """Say everything of it anew."""
+    """Replace a dataset."""
     with backend.database.writing() as session:
         row = datasets.get(session, caller, dataset_id, lock=True)
         datasets.replace(session, caller, row, body, backend.clock.now_ms())
@@ -125,7 +125,7 @@ def replace_dataset(caller: CallerOf, backend: BackendOf, dataset_id: str, body:
 
 @router.delete("/dataSets/{dataset_id}", **document_operation(examples.PATHS, errors=(409,)))
 def delete_dataset(caller: CallerOf, backend: BackendOf, dataset_id: str, force: Force = False) -> Paths:
-    """Delete it with its rows; refused while flows export it."""
+    """Delete a dataset with its rows; refused if flows export it."""
     with backend.database.writing() as session:
         deleted = datasets.delete(session, caller, dataset_id, backend.clock.now_ms(), force=force)
     dataset_tables.remove(backend.lake, backend.uploads, deleted)
@@ -134,7 +134,7 @@ def delete_dataset(caller: CallerOf, backend: BackendOf, dataset_id: str, force:
 
 @router.get("/batches", **_list_of(examples.BATCH))
 def list_batches(caller: CallerOf, backend: BackendOf, request: Request) -> Json:
-    """The sandbox's batches, by id."""
+    """List the sandbox's batches, by id."""
     with backend.database.reading() as session:
         return batch_documents.list_documents(session, caller, request.query_params.multi_items())
 
@@ -144,7 +144,7 @@ def list_batches(caller: CallerOf, backend: BackendOf, request: Request) -> Json
     **document_operation({examples.BATCH_ID: examples.BATCH}, schema=keyed_schema(examples.BATCH)),
 )
 def get_batch(caller: CallerOf, backend: BackendOf, batch_id: str) -> Json:
-    """One batch, by its id."""
+    """Get a batch."""
     with backend.database.reading() as session:
         return batch_documents.get_document(session, caller, batch_id)
 
@@ -177,34 +177,34 @@ _CHANGING_BATCH: Final = document_operation(
     ),
 )
 def post_batch(caller: CallerOf, backend: BackendOf, batch_id: str, body: JsonBody, response: Response) -> Paths:
-    """Change a batch as PATCH does, or, with a dataset's id, create a batch of that dataset."""
+    """Update a batch, as PATCH does; with a dataset's id, create a batch of that dataset."""
     now = backend.clock.now_ms()
     with backend.database.writing() as session:
         if datasets.exists(session, caller, batch_id):
-            made = batch_edits.create(session, caller, body, now, dataset_id=batch_id).id
+            result_id = batch_edits.create(session, caller, body, now, dataset_id=batch_id).id
         else:
-            made = batch_id
-    if made == batch_id:
+            result_id = batch_id
+    if result_id == batch_id:
         _change_batch(caller, backend, batch_id, body, whole=False)
-    response.headers["Location"] = f"{CATALOG}/batches/{made}"
-    return _batch_paths(made)
+    response.headers["Location"] = f"{CATALOG}/batches/{result_id}"
+    return _batch_paths(result_id)
 
 
 @router.patch("/batches/{batch_id}", **_CHANGING_BATCH)
 def change_batch(caller: CallerOf, backend: BackendOf, batch_id: str, body: JsonBody) -> Paths:
-    """Add tags to a batch, or complete, drop or withdraw it by its status."""
+    """Add tags to a batch, or complete, abort or revert it by its status."""
     return _change_batch(caller, backend, batch_id, body, whole=False)
 
 
 @router.put("/batches/{batch_id}", **_CHANGING_BATCH)
 def replace_batch(caller: CallerOf, backend: BackendOf, batch_id: str, body: JsonBody) -> Paths:
-    """Give a batch these tags and no others, or complete, drop or withdraw it by its status."""
+    """Replace the tags of a batch, or complete, abort or revert it by its status."""
     return _change_batch(caller, backend, batch_id, body, whole=True)
 
 
 @router.delete("/batches/{batch_id}", **document_operation(examples.BATCH_PATHS))
 def delete_batch(caller: CallerOf, backend: BackendOf, batch_id: str) -> Paths:
-    """Take its rows out of its dataset, or drop what was sent for it."""
+    """Delete a batch: reverts its rows, or removes the files uploaded for it."""
     with backend.database.writing() as session:
         row = batch_documents.find(session, caller, batch_id, lock=True)
         batch_edits.withdraw(session, caller, row, backend.clock.now_ms())
@@ -216,7 +216,7 @@ def delete_batch(caller: CallerOf, backend: BackendOf, batch_id: str) -> Paths:
 
 @router.get("/lastBatches", **_list_of(examples.LAST_BATCH))
 def last_batches(caller: CallerOf, backend: BackendOf, request: Request) -> Json:
-    """The batches that came last to each dataset, by dataset id."""
+    """List the last batches of each dataset, by dataset id."""
     with backend.database.reading() as session:
         return dataset_documents.last_batches_page(session, caller, request.query_params.multi_items())
 

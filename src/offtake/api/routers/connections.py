@@ -31,7 +31,7 @@ router = APIRouter(tags=["connections"])
     ),
 )
 def create(caller: CallerOf, backend: BackendOf, body: JsonBody, response: Response) -> Json:
-    """Make one."""
+    """Create a base connection."""
     if backend.settings.check_connections:
         site = backend.site(caller)
         with backend.database.dry_run() as session:
@@ -45,7 +45,7 @@ def create(caller: CallerOf, backend: BackendOf, body: JsonBody, response: Respo
 
 @router.get("/connections", **document_operation(examples.page(examples.CONNECTION, "/connections")))
 def list_all(caller: CallerOf, backend: BackendOf, params: ListOf) -> Json:
-    """Those of the sandbox, in pages."""
+    """List base connections."""
     caller.require(VIEW_DESTINATIONS)
     query = params.query(_DEFAULT_LIMIT)
     with backend.database.reading() as session:
@@ -55,7 +55,7 @@ def list_all(caller: CallerOf, backend: BackendOf, params: ListOf) -> Json:
 
 @router.get("/connections/{row_id}", **document_operation(examples.one(examples.CONNECTION)))
 def get(caller: CallerOf, backend: BackendOf, row_id: str, response: Response) -> Json:
-    """One of them."""
+    """Get a base connection."""
     caller.require(VIEW_DESTINATIONS)
     with backend.database.reading() as session:
         row = queries.connection(session, caller, row_id)
@@ -69,7 +69,7 @@ def get(caller: CallerOf, backend: BackendOf, row_id: str, response: Response) -
 def update(
     caller: CallerOf, backend: BackendOf, row_id: str, body: JsonBody, response: Response, if_match: IfMatch = None
 ) -> Json:
-    """Change it by a JSON Patch."""
+    """Update a base connection (JSON Patch)."""
     with backend.database.writing() as session:
         now = backend.clock.now_ms()
         row = connections.update(session, caller, backend.vault, backend.network, row_id, body, if_match, now)
@@ -78,7 +78,7 @@ def update(
 
 @router.delete("/connections/{row_id}", status_code=202, response_class=Response, **document_operation(errors=(409,)))
 def delete(caller: CallerOf, backend: BackendOf, row_id: str) -> Response:
-    """Delete it, when nothing uses it."""
+    """Delete a base connection that is not in use."""
     with backend.database.writing() as session:
         connections.delete(session, caller, row_id, backend.clock.now_ms())
     return responses.deletion_response()
@@ -93,7 +93,7 @@ def delete(caller: CallerOf, backend: BackendOf, row_id: str) -> Response:
     ),
 )
 def search(caller: CallerOf, backend: BackendOf, body: JsonBody, token: Token = None) -> Json:
-    """The list, asked for in a body."""
+    """Search base connections; as the list, with the query in the body."""
     caller.require(VIEW_DESTINATIONS)
     query = lists.search_query(body, token)
     with backend.database.reading() as session:
@@ -105,7 +105,7 @@ def search(caller: CallerOf, backend: BackendOf, body: JsonBody, token: Token = 
 
 @router.get("/connections/{row_id}/test", **document_operation(examples.TESTED))
 def test(caller: CallerOf, backend: BackendOf, row_id: str) -> Json:
-    """Try its credentials where its target connections deliver to: a small object is written and removed."""
+    """Test the connection: writes and deletes a small object where its target connections deliver to."""
     site = backend.site(caller)
     with backend.database.reading() as session:
         trial = connection_checks.prepare(session, caller, backend.vault, row_id, site)
@@ -114,7 +114,7 @@ def test(caller: CallerOf, backend: BackendOf, row_id: str) -> Json:
 
 @router.get("/connections/{row_id}/explore", **document_operation(examples.EXPLORED, errors=(502,)))
 def explore(caller: CallerOf, backend: BackendOf, row_id: str, request: Request) -> list[Json]:
-    """What lies in a folder of the landing zone."""
+    """List a folder of the landing zone."""
     with backend.database.reading() as session:
         exploration.check_connection(session, caller, row_id)
     return exploration.explore(backend.site(caller), request.query_params)
@@ -122,7 +122,7 @@ def explore(caller: CallerOf, backend: BackendOf, row_id: str, request: Request)
 
 @router.get("/connections/{row_id}/configs", **document_operation(spec_examples.CONFIGS))
 def configs(caller: CallerOf, backend: BackendOf, row_id: str, request: Request) -> Json:
-    """The datasets that can be exported through it."""
+    """List the datasets that can be exported through this connection."""
     caller.require(VIEW_DESTINATIONS)
     caller.require(VIEW_DATASETS)
     with backend.database.reading() as session:
@@ -134,6 +134,6 @@ def configs(caller: CallerOf, backend: BackendOf, row_id: str, request: Request)
 
 @router.post("/connections/{row_id}/action", **document_operation())
 def act(caller: CallerOf, backend: BackendOf, row_id: str, op: Op = None, sub_op: SubOp = None) -> Json:
-    """Actions of providers; nothing here is ever left for one to finish."""
+    """Finish an action of a provider; always refused, because no action is ever pending."""
     with backend.database.reading() as session:
         provider_actions.refuse(caller, queries.connection(session, caller, row_id), op, sub_op)

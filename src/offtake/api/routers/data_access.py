@@ -1,4 +1,4 @@
-"""Data access: what came of batches, file by file, and the first rows of a dataset (contract, section 25)."""
+"""Data access: the files of batches, and the first rows of a dataset (contract, section 25)."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,17 +27,17 @@ _MOST: Final = 100
 _BYTES: Final = "application/octet-stream"
 _VERSION: Final = "1.0.0"
 
-Start = Annotated[str | None, Query(description="How many to leave out.")]
-Limit = Annotated[str | None, Query(description="1 to 100 a page.")]
-Name = Annotated[str | None, Query(alias="path", description="The name of a file, to fetch its bytes.")]
-Range = Annotated[str | None, Header(alias="Range", description="Some of the bytes, such as bytes=0-99.")]
+Start = Annotated[str | None, Query(description="How many items to skip.")]
+Limit = Annotated[str | None, Query(description="Items per page, 1 to 100.")]
+Name = Annotated[str | None, Query(alias="path", description="The name of a file: returns its bytes.")]
+Range = Annotated[str | None, Header(alias="Range", description="A byte range such as bytes=0-99.")]
 
 
 @router.get("/batches/{batch_id}/files", **document_operation(examples.BATCH_FILES))
 def files(
     caller: CallerOf, backend: BackendOf, request: Request, batch_id: str, start: Start = None, limit: Limit = None
 ) -> Json:
-    """The files that a batch became."""
+    """List the data files of a batch."""
     with backend.database.reading() as session:
         batch, found = batch_files.of_batch(session, backend.lake, caller, batch_id)
     stamp = {"version": _VERSION, "created": str(batch.completed_at), "updated": str(batch.completed_at)}
@@ -69,7 +69,7 @@ def failed(
     start: Start = None,
     limit: Limit = None,
 ) -> Json | Response:
-    """What went wrong with a batch; the bytes of a file with `path`."""
+    """List the error reports of a batch; with `path`, download one."""
     with backend.database.reading() as session:
         found = batch_reports.failed(session, caller, batch_id)
     return _small_files(request, found, name, start, limit)
@@ -85,7 +85,7 @@ def meta(
     start: Start = None,
     limit: Limit = None,
 ) -> Json | Response:
-    """Files about a batch: what was sent, what went wrong; the bytes of one, or those of a folder, with `path`."""
+    """List the uploaded files and error reports of a batch; with `path`, download a file or list a folder."""
     with backend.database.reading() as session:
         found = batch_reports.about(session, caller, batch_id)
     return _small_files(request, found, name, start, limit)
@@ -102,17 +102,17 @@ def file(
     request: Request,
     file_id: str,
     name: Name = None,
-    asked: Range = None,
+    range_header: Range = None,
     start: Start = None,
     limit: Limit = None,
 ) -> Json | Response:
-    """The file's one name and size; its bytes, or some of them, with `path`."""
+    """Get the name and size of a data file; with `path`, download it or a range of it."""
     found = _found(caller, backend, file_id, name)
     if name is None:
         link = _href(request, f"/files/{file_id}?{urlencode({'path': found.name})}")
         item = {"name": found.name, "length": str(found.bytes), "_links": {"self": {"href": link}}}
         return _page(request, [item], start, limit)
-    part = byte_ranges.parse_range(asked, found.bytes)
+    part = byte_ranges.parse_range(range_header, found.bytes)
     whole = part or ByteRange(0, found.bytes)
     headers = _headers(found) | {"Content-Length": str(whole.length)}
     if part is not None:
@@ -122,14 +122,14 @@ def file(
 
 @router.head("/files/{file_id}", response_class=Response, **document_operation())
 def file_headers(caller: CallerOf, backend: BackendOf, file_id: str, name: Name = None) -> Response:
-    """The size of a file."""
+    """Get the size of a data file."""
     found = _found(caller, backend, file_id, name)
     return Response(headers=_headers(found) | {"Content-Length": str(found.bytes)}, media_type=_BYTES)
 
 
 @router.get("/datasets/{dataset_id}/preview", **document_operation(examples.PREVIEW))
 def preview(caller: CallerOf, backend: BackendOf, dataset_id: str) -> Json:
-    """The first rows of a dataset, at most a hundred."""
+    """Get the first rows of a dataset, at most 100."""
     with backend.database.reading() as session:
         return {"data": dataset_documents.preview(session, backend.lake, caller, dataset_id, _MOST)}
 
@@ -161,7 +161,7 @@ def _found(caller: CallerOf, backend: BackendOf, file_id: str, name: str | None)
 
 
 def _page(request: Request, items: list[Json], start: str | None, limit: str | None) -> Json:
-    """One page of things that are all known."""
+    """Render one page of `items`, which holds all of them."""
     first = catalog_query.number("/start", start or "0", 0, None)
     most = catalog_query.number("/limit", limit or str(_MOST), 1, _MOST)
     shown = items[first : first + most]

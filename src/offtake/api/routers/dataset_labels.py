@@ -22,7 +22,7 @@ _ADDED: Final = document_operation(_LABELS, status=201, body=LabelBody, body_exa
 
 @router.get(_PATH, **document_operation(_LABELS))
 def get_labels(caller: CallerOf, backend: BackendOf, dataset_id: str, response: Response) -> Json:
-    """Get the labels of a dataset; 404 when it has none."""
+    """Get the labels of a dataset; 404 if it has none."""
     with backend.database.reading() as session:
         return _answer(response, dataset_labels.get(session, caller, dataset_id))
 

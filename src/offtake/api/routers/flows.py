@@ -26,7 +26,7 @@ router = APIRouter(tags=["flows"])
     ),
 )
 def create(caller: CallerOf, backend: BackendOf, body: JsonBody, response: Response) -> Json:
-    """Start delivering."""
+    """Create a flow: a scheduled export of datasets."""
     with backend.database.writing() as session:
         row = flows.create(session, caller, body, backend.clock.now_ms(), backend.schedule_rules)
         return responses.update_response(response, row)
@@ -34,7 +34,7 @@ def create(caller: CallerOf, backend: BackendOf, body: JsonBody, response: Respo
 
 @router.get("/flows", **document_operation(examples.page(examples.FLOW, "/flows")))
 def list_all(caller: CallerOf, backend: BackendOf, params: ListOf) -> Json:
-    """The sandbox's flows in pages; `property=scheduleParams.endTime<1788240660` for those that end before."""
+    """List flows; `property=scheduleParams.endTime<1788240660` filters by the end of the schedule."""
     caller.require(VIEW_DESTINATIONS)
     query, now_ms = params.query(), backend.clock.now_ms()
     with backend.database.reading() as session:
@@ -51,7 +51,7 @@ def list_all(caller: CallerOf, backend: BackendOf, params: ListOf) -> Json:
     ),
 )
 def search(caller: CallerOf, backend: BackendOf, body: JsonBody, token: Token = None) -> Json:
-    """The list, asked for in a body."""
+    """Search flows; as the list, with the query in the body."""
     caller.require(VIEW_DESTINATIONS)
     query, now_ms = lists.search_query(body, token), backend.clock.now_ms()
     with backend.database.reading() as session:
@@ -63,7 +63,7 @@ def search(caller: CallerOf, backend: BackendOf, body: JsonBody, token: Token = 
 
 @router.get("/flows/{flow_id}", **document_operation(examples.one(examples.FLOW)))
 def get(caller: CallerOf, backend: BackendOf, flow_id: str, response: Response) -> Json:
-    """One flow."""
+    """Get a flow."""
     caller.require(VIEW_DESTINATIONS)
     with backend.database.reading() as session:
         row = flows.find(session, caller, flow_id)
@@ -77,7 +77,7 @@ def get(caller: CallerOf, backend: BackendOf, flow_id: str, response: Response) 
 def update(
     caller: CallerOf, backend: BackendOf, flow_id: str, body: JsonBody, response: Response, if_match: IfMatch = None
 ) -> Json:
-    """Change it by a JSON Patch."""
+    """Update a flow (JSON Patch)."""
     now_ms = backend.clock.now_ms()
     with backend.database.writing() as session:
         row = flow_changes.update(session, caller, flow_id, body, if_match, now_ms, backend.schedule_rules)
@@ -86,7 +86,7 @@ def update(
 
 @router.delete("/flows/{flow_id}", status_code=202, response_class=Response, **document_operation(errors=(409,)))
 def delete(caller: CallerOf, backend: BackendOf, flow_id: str) -> Response:
-    """Stop delivering; a run that is going on is cancelled."""
+    """Delete a flow; cancels a run in progress."""
     with backend.database.writing() as session:
         flow_changes.delete(session, caller, flow_id, backend.clock.now_ms())
     return responses.deletion_response()
@@ -102,7 +102,7 @@ def act(
     sub_op: SubOp = None,
     if_match: IfMatch = None,
 ) -> Json:
-    """Enable or disable it."""
+    """Enable or disable a flow."""
     with backend.database.writing() as session:
         row = flow_changes.act(session, caller, flow_id, op, sub_op, if_match, backend.clock.now_ms())
         return responses.update_response(response, row)

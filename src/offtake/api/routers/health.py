@@ -1,4 +1,4 @@
-"""Whether the server is there."""
+"""The health check."""
 
 from fastapi import APIRouter
 
@@ -9,5 +9,5 @@ router = APIRouter(tags=["health"])
 
 @router.get("/healthz")
 async def health() -> dict[str, str]:
-    """Answers while the server serves, also when no thread is free; needs no token."""
+    """Health check: responds while the server runs, even if all its threads are busy; needs no token."""
     return {"status": "ok", "version": __version__}

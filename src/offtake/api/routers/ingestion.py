@@ -1,4 +1,4 @@
-"""Batch ingestion: files are sent for a batch, which comes into its dataset as one (contract, section 24)."""
+"""Batch ingestion: uploads of files for a batch, whose rows are committed together (contract, section 24)."""
 
 import contextlib
 from collections.abc import Callable
@@ -26,7 +26,7 @@ T = TypeVar("T")
 
 
 def short_address(request: Request, _caller: CallerOf) -> None:
-    """Raise 3414 for an address over 2000 characters."""
+    """Raise 3414 for a URL of more than 2000 characters."""
     byte_ranges.check_address(str(request.url))
 
 
@@ -38,7 +38,7 @@ _BYTES: Final[Json] = {"type": "string", "format": "binary"}
 _ERRORS: Final = (409, 413, 414, 415, 416)
 _SENT: Final = document_operation(examples.SENT_FILE, body=_BYTES, body_type="application/octet-stream", errors=_ERRORS)
 
-Action = Annotated[str | None, Query(description="INITIALIZE or COMPLETE, of a file that comes in parts.")]
+Action = Annotated[str | None, Query(description="INITIALIZE or COMPLETE, for a file uploaded in parts.")]
 BatchAction = Annotated[str | None, Query(description="COMPLETE, ABORT, FAIL or REVERT.")]
 ContentRange = Annotated[str | None, Header(alias="Content-Range", description="bytes first-last/total")]
 
@@ -50,7 +50,7 @@ _MADE: Final = document_operation(
 
 @router.post("/batches", status_code=201, **_MADE)
 def create(caller: CallerOf, backend: BackendOf, body: JsonBody) -> Json:
-    """Make a batch that files can be sent for."""
+    """Create a batch, for which files can then be uploaded."""
     with backend.database.writing() as session:
         row = batches.create(session, caller, body, backend.clock.now_ms())
         return {"id": row.id, **batch_documents.document(row)}
@@ -58,19 +58,19 @@ def create(caller: CallerOf, backend: BackendOf, body: JsonBody) -> Json:
 
 @router.patch("/batches", status_code=201, **_MADE)
 def replay(caller: CallerOf, backend: BackendOf, body: JsonBody) -> Json:
-    """The same, as a client sends it for a batch that takes the place of others."""
+    """Create a batch; same as POST, for clients that replace other batches (`replay`)."""
     return create(caller, backend, body)
 
 
 @router.post("/batches/{batch_id}", **document_operation(examples.NEW_BATCH_MADE, errors=(409, 414)))
 def act(caller: CallerOf, backend: BackendOf, batch_id: str, action: BatchAction = None) -> Json:
-    """Bring a batch on its way, drop it, or take it out again."""
-    wanted = _ACTIONS.get((action or "").upper())
-    if wanted is None:
+    """Complete, abort or revert a batch."""
+    known = _ACTIONS.get((action or "").upper())
+    if known is None:
         raise problems.missing_parameter("action", f"one of {', '.join(_ACTIONS)}")
     with backend.database.writing() as session:
         row = batch_documents.find(session, caller, batch_id, lock=True)
-        batches.act(session, caller, row, wanted, backend.clock.now_ms())
+        batches.act(session, caller, row, known, backend.clock.now_ms())
         shown = {"id": row.id, **batch_documents.document(row)}
     if shown["status"] not in store.OPEN:
         backend.uploads.remove(batch_id)
@@ -87,22 +87,24 @@ async def put(
     dataset_id: str,
     file_path: str,
 ) -> Json:
-    """Send a whole file, of at most 256 MB; it takes the place of one of the same name."""
+    """Upload a whole file of at most 256 MB; replaces a file with the same name."""
     byte_ranges.check_type(request.headers.get("content-type", ""))
-    where = uploaded_files.upload_target(batch_id, dataset_id, file_path)
-    announced = _content_length(request)
-    if announced > uploaded_files.LARGEST_WHOLE:
+    target = uploaded_files.upload_target(batch_id, dataset_id, file_path)
+    declared_size = _content_length(request)
+    if declared_size > uploaded_files.LARGEST_WHOLE:
         raise uploaded_files.too_large(uploaded_files.LARGEST_WHOLE, "A file")
-    await _in_transaction(backend, lambda session: uploaded_files.check_room(session, caller, where, announced))
-    incoming = backend.uploads.incoming(where.batch_id, where.name)
+    await _in_transaction(backend, lambda session: uploaded_files.check_room(session, caller, target, declared_size))
+    incoming = backend.uploads.incoming(target.batch_id, target.name)
     try:
         with await _open_upload(incoming, "xb") as file:
             size = await _receive(request, file, 0, uploaded_files.LARGEST_WHOLE)
-        is_new = await _in_transaction(backend, lambda session: _store(session, caller, backend, where, incoming, size))
+        is_new = await _in_transaction(
+            backend, lambda session: _store(session, caller, backend, target, incoming, size)
+        )
     finally:
         incoming.unlink(missing_ok=True)
     response.status_code = 201 if is_new else 200
-    return {"name": where.name, "sizeInBytes": size}
+    return {"name": target.name, "sizeInBytes": size}
 
 
 @router.patch(_FILE, **_SENT)
@@ -115,17 +117,21 @@ async def part(
     file_path: str,
     content_range: ContentRange = None,
 ) -> Json:
-    """Send a part of a large file; parts may come in any order, and again."""
+    """Upload a part of a large file, in any order; a part may be sent again."""
     byte_ranges.check_type(request.headers.get("content-type", ""))
-    where = uploaded_files.upload_target(batch_id, dataset_id, file_path)
-    coming = byte_ranges.parse_content_range(content_range, request.headers.get("content-length"))
-    await _in_transaction(backend, lambda session: uploaded_files.expect_part(session, caller, where, coming))
-    path = backend.uploads.path(where.batch_id, where.name)
+    target = uploaded_files.upload_target(batch_id, dataset_id, file_path)
+    byte_range = byte_ranges.parse_content_range(content_range, request.headers.get("content-length"))
+    await _in_transaction(backend, lambda session: uploaded_files.expect_part(session, caller, target, byte_range))
+    path = backend.uploads.path(target.batch_id, target.name)
     with await _open_upload(path, "r+b") as file:
-        size = await _receive(request, file, coming.first, coming.size)
-        if size != coming.size:
-            raise problems.of_field("/Content-Range", f"is {coming.size} bytes long, but {size} bytes came")
-        return await _in_transaction(backend, lambda session: _record(session, caller, backend, where, coming, file))
+        size = await _receive(request, file, byte_range.first, byte_range.size)
+        if size != byte_range.size:
+            raise problems.of_field(
+                "/Content-Range", f"is {byte_range.size} bytes long, but {size} bytes were received"
+            )
+        return await _in_transaction(
+            backend, lambda session: _record(session, caller, backend, target, byte_range, file)
+        )
 
 
 @router.post(_FILE, **(document_operation(examples.SENT_FILE, errors=_ERRORS) | {"response_model": None}))
@@ -138,76 +144,77 @@ def file_action(
     file_path: str,
     action: Action = None,
 ) -> Json:
-    """Begin a large file, or end it when all of its parts have come."""
-    where = uploaded_files.upload_target(batch_id, dataset_id, file_path)
+    """Start the upload of a large file in parts, or complete it after all parts."""
+    target = uploaded_files.upload_target(batch_id, dataset_id, file_path)
     now = backend.clock.now_ms()
     with backend.database.writing() as session:
         if (action or "").upper() == "INITIALIZE":
-            uploaded_files.initialize(session, caller, where, backend.uploads, now)
+            uploaded_files.initialize(session, caller, target, backend.uploads, now)
             response.status_code = 201
-            return {"name": where.name, "sizeInBytes": 0}
+            return {"name": target.name, "sizeInBytes": 0}
         if (action or "").upper() == "COMPLETE":
-            return uploaded_files.render(uploaded_files.finish(session, caller, where, now))
+            return uploaded_files.render(uploaded_files.finish(session, caller, target, now))
     raise problems.missing_parameter("action", "INITIALIZE or COMPLETE")
 
 
 @router.head(_FILE, response_class=Response, **document_operation(errors=(414,)))
 def file_state(caller: CallerOf, backend: BackendOf, batch_id: str, dataset_id: str, file_path: str) -> Response:
-    """What of a large file has come in, in the header `Range`."""
-    where = uploaded_files.upload_target(batch_id, dataset_id, file_path)
+    """Get the received byte ranges of a large file, in the header `Range`."""
+    target = uploaded_files.upload_target(batch_id, dataset_id, file_path)
     with backend.database.reading() as session:
         uploaded_files.readable(session, caller, batch_id, dataset_id)
-        come = uploaded_files.ranges(uploaded_files.find(session, where))
-    return Response(headers={"Range": come} if come else {})
+        received = uploaded_files.ranges(uploaded_files.find(session, target))
+    return Response(headers={"Range": received} if received else {})
 
 
 @router.get(
     "/batches/{batch_id}/datasets/{dataset_id}/preview", **document_operation(examples.SENT_PREVIEW, errors=(414,))
 )
 def preview(caller: CallerOf, backend: BackendOf, request: Request, batch_id: str, dataset_id: str) -> Json:
-    """The first rows of what was sent for a batch so far."""
-    asked = dict(request.query_params)
+    """Preview the first rows of the files uploaded for a batch."""
+    query = dict(request.query_params)
     with backend.database.reading() as session:
-        found, how = upload_preview.source(session, caller, backend.uploads, batch_id, dataset_id, asked)
-    return upload_preview.rows(backend.parsers, found, how, asked.get("nrow"))
+        found, how = upload_preview.source(session, caller, backend.uploads, batch_id, dataset_id, query)
+    return upload_preview.rows(backend.parsers, found, how, query.get("nrow"))
 
 
 @router.get("/batches/{batch_id}/datasets/{dataset_id}/dryRun", **document_operation(examples.DRY_RUN, errors=(414,)))
 def dry_run(caller: CallerOf, backend: BackendOf, batch_id: str, dataset_id: str) -> Json:
-    """What a batch would do to its dataset with what was sent for it so far, or why it would be refused."""
+    """Dry run of a batch with the files uploaded so far: the changes to its dataset, or the error."""
     with backend.database.reading() as session:
         found = upload_preview.load_dry_run(session, caller, backend.uploads, batch_id, dataset_id)
     return upload_preview.dry_run(backend.parsers, found)
 
 
-def _store(session: Any, caller: CallerOf, backend: Backend, where: UploadTarget, incoming: Path, size: int) -> bool:  # noqa: ANN401 - sessions are the store's
-    is_new = uploaded_files.put(session, caller, where, size, backend.clock.now_ms())
-    disk.publish(incoming, backend.uploads.path(where.batch_id, where.name))
+def _store(session: Any, caller: CallerOf, backend: Backend, target: UploadTarget, incoming: Path, size: int) -> bool:  # noqa: ANN401 - sessions are the store's
+    is_new = uploaded_files.put(session, caller, target, size, backend.clock.now_ms())
+    disk.publish(incoming, backend.uploads.path(target.batch_id, target.name))
     return is_new
 
 
 async def _in_transaction(backend: Backend, work: Callable[[Any], T]) -> T:
-    """The work in one transaction, on a thread that may wait for the database."""
+    """Run `work` in one transaction, in the thread pool: it may wait for the database."""
 
-    def carried_out() -> T:
+    def run() -> T:
         with backend.database.writing() as session:
             return work(session)
 
-    return await to_thread.run_sync(carried_out)
+    return await to_thread.run_sync(run)
 
 
 def _record(
     session: Any,  # noqa: ANN401 - sessions are the store's
     caller: CallerOf,
     backend: Backend,
-    where: UploadTarget,
-    come: UploadedRange,
+    target: UploadTarget,
+    byte_range: UploadedRange,
     file: IO[bytes],
 ) -> Json:
-    recorded = uploaded_files.record_part(session, caller, where, come, backend.clock.now_ms())
-    if not disk.same_file(file, backend.uploads.path(where.batch_id, where.name)):
+    recorded = uploaded_files.record_part(session, caller, target, byte_range, backend.clock.now_ms())
+    if not disk.same_file(file, backend.uploads.path(target.batch_id, target.name)):
         raise Problem(
-            problems.WRONG_ACTION, f"File {where.name} was begun anew while a part came; send the part again."
+            problems.WRONG_ACTION,
+            f"The upload of file {target.name} was restarted during this part. Send the part again.",
         )
     return recorded
 
@@ -216,11 +223,13 @@ async def _open_upload(path: Path, mode: str) -> IO[bytes]:
     try:
         return await to_thread.run_sync(lambda: path.open(mode))
     except FileNotFoundError:
-        raise Problem(problems.WRONG_ACTION, "The file was dropped while it came in; begin it again.") from None
+        raise Problem(
+            problems.WRONG_ACTION, "The file was removed during its upload. Start the upload again."
+        ) from None
 
 
 async def _receive(request: Request, file: IO[bytes], first: int, most: int) -> int:
-    """The body written to the file from byte `first` on, as it comes, and synced; how many bytes that was."""
+    """Stream the body to the file from byte `first` on, and fsync; returns the number of bytes."""
     size = 0
     file.seek(first)
     try:
@@ -233,13 +242,15 @@ async def _receive(request: Request, file: IO[bytes], first: int, most: int) -> 
         await _drain_body(request)
         raise
     except ClientDisconnect:
-        raise Problem(problems.BAD_VALUE, "The request ended before its body did; send it again.") from None
+        raise Problem(
+            problems.BAD_VALUE, "The connection closed before the whole body was received. Send the request again."
+        ) from None
     await to_thread.run_sync(disk.sync_file, file)
     return size
 
 
 async def _drain_body(request: Request) -> None:
-    """Let the rest of the body come and go: a client that is still sending would not see the answer."""
+    """Read and discard the rest of the body: a client that still sends would miss the response."""
     with contextlib.suppress(ClientDisconnect):
         async for _ in request.stream():
             pass

@@ -25,7 +25,7 @@ TypeOf = Annotated[str | None, Query(description="dlz_destination, or user_drop_
 
 @router.get("", **document_operation(examples.CONTAINER))
 def container(caller: CallerOf, backend: BackendOf, type: TypeOf = None) -> Json:  # noqa: A002 - the contract's name
-    """The name of the sandbox's container, or bucket and folder, and for how many days it keeps a file."""
+    """Get the sandbox's container, or bucket and folder, and the retention of its files in days."""
     caller.require(VIEW_DESTINATIONS)
     kind, days = keys.zone_type(type), backend.settings.landing_zone_retention_days
     place = backend.zone_credentials.place(caller, kind)
@@ -36,9 +36,9 @@ def container(caller: CallerOf, backend: BackendOf, type: TypeOf = None) -> Json
 
 @router.get("/credentials", **document_operation(examples.CREDENTIALS, errors=(502,)))
 def credentials(request: Request, caller: CallerOf, backend: BackendOf, type: TypeOf = None) -> Json:  # noqa: A002 - as above
-    """The client's own credentials: a shared access signature, or for S3 a session of at most an hour.
+    """Get the client's credentials: a shared access signature, or an S3 session of at most an hour.
 
-    They read and list; they delete for clients that may manage destinations or export datasets.
+    They allow to read and list; to delete only for clients that may manage destinations or export datasets.
     """
     caller.require(VIEW_DESTINATIONS)
     caller.require(VIEW_DATASETS)
@@ -54,9 +54,9 @@ def refresh(
     type: TypeOf = None,  # noqa: A002 - as above
     action: Annotated[str, Query(description="refresh")] = "",
 ) -> Json:
-    """New credentials. The client's signatures from before end; by one that may manage destinations, everybody's.
+    """Refresh credentials: revokes earlier signatures of the client (of all clients, by one that manages destinations).
 
-    Sessions of S3, and one client's signatures at Azure, end when they say: within an hour.
+    S3 sessions, and at Azure the signatures of one client, are not revoked: they expire within an hour.
     """
     caller.require(EXPORT_DATASETS, MANAGE_DESTINATIONS)
     caller.require(VIEW_DESTINATIONS)
@@ -64,39 +64,39 @@ def refresh(
     if not action.strip():
         raise Problem(problems.PARAMETER_MISSING, "The query parameter action is required: action=refresh.")
     if action.strip().lower() != "refresh":
-        raise Problem(problems.UNKNOWN_ACTION, f"The action {action[:100]} is unknown; use refresh.")
+        raise Problem(problems.UNKNOWN_ACTION, f"Unknown action {action[:100]}; use refresh.")
     kind = keys.zone_type(type)
     return _answer(request, zone_credentials.refresh(backend.zone_credentials, caller, kind, backend.clock.now_ms()))
 
 
-def _answer(request: Request, given: Credentials | S3Credentials) -> Json:
-    if isinstance(given, S3Credentials):
+def _answer(request: Request, issued: Credentials | S3Credentials) -> Json:
+    if isinstance(issued, S3Credentials):
         secrets = {
-            "awsAccessKeyId": given.session.access_key_id,
-            "awsSecretAccessKey": given.session.secret_access_key,
-            "awsSessionToken": given.session.token,
+            "awsAccessKeyId": issued.session.access_key_id,
+            "awsSecretAccessKey": issued.session.secret_access_key,
+            "awsSessionToken": issued.session.token,
         }
-        ends = {"expiryTime": given.session.expires_at, "endpointUrl": given.endpoint}
-        return {"credentials": secrets} | _place(given.place) | ends
+        expiry = {"expiryTime": issued.session.expires_at, "endpointUrl": issued.endpoint}
+        return {"credentials": secrets} | _place(issued.place) | expiry
     return {
-        "containerName": given.container,
-        "SASToken": given.query,
-        "storageAccountName": given.account,
-        "SASUri": f"{given.address or _address(request, given)}?{given.query}",
-        "expiryTime": given.expires_at // 1000,
+        "containerName": issued.container,
+        "SASToken": issued.query,
+        "storageAccountName": issued.account,
+        "SASUri": f"{issued.address or _address(request, issued)}?{issued.query}",
+        "expiryTime": issued.expires_at // 1000,
     }
 
 
 def _place(place: BucketFolder) -> Json:
-    """Clients tell the two shapes apart by `dlzProvider`."""
+    """The location of an S3 landing zone; clients recognise this format by `dlzProvider`."""
     return {"dlzPath": {"bucketName": place.bucket, "dlzFolder": place.folder}, "dlzProvider": "Amazon S3"}
 
 
-def _address(request: Request, given: Credentials) -> str:
-    """The container on the caller's own origin; where that has no name but a number, clients expect the account too."""
+def _address(request: Request, issued: Credentials) -> str:
+    """The container's URL on the caller's origin; for an IP address, clients expect the account in the path too."""
     origin = str(request.base_url).rstrip("/")
     try:
         ipaddress.ip_address(request.base_url.hostname or "")
     except ValueError:
-        return f"{origin}/{given.container}"
-    return f"{origin}/{given.account}/{given.container}"
+        return f"{origin}/{issued.container}"
+    return f"{origin}/{issued.account}/{issued.container}"

@@ -1,4 +1,4 @@
-"""The API's own document as a page for people: no scripts, nothing from elsewhere."""
+"""The API reference as an HTML page, without scripts or resources of other origins."""
 
 import base64
 import hashlib
@@ -29,7 +29,7 @@ _POLICY: Final = f"default-src 'none'; style-src 'sha256-{_DIGEST}'; base-uri 'n
 
 @router.get("/docs", include_in_schema=False)
 def page(request: Request) -> HTMLResponse:
-    """Every operation with its parameters, examples and answers; needs no token, for it tells no data."""
+    """Show every operation with its parameters, examples and responses; needs no token, contains no data."""
     document = request.app.openapi()
     return HTMLResponse("".join(_page(document)), headers={"content-security-policy": _POLICY})
 
@@ -40,7 +40,7 @@ def _page(document: Json) -> Iterator[str]:
     yield f"<!doctype html><html lang=en><meta charset=utf-8><title>{escape(info['title'])} API</title>"
     yield f"<meta name=viewport content='width=device-width'><style>{_STYLE}</style>"
     yield f"<h1>{escape(info['title'])} {escape(info['version'])}</h1><p>{escape(info['description'])}</p>"
-    yield "<p>As a document for programs: <a href=/openapi.json>/openapi.json</a></p><nav>"
+    yield "<p>OpenAPI document: <a href=/openapi.json>/openapi.json</a></p><nav>"
     yield from (f"<a href='#{_anchor(tag)}'>{escape(tag)}</a>" for tag in tags)
     yield "</nav>"
     for tag in tags:
@@ -57,13 +57,13 @@ def _operation(path: str, method: str, operation: Json) -> Iterator[str]:
         yield "<h4>Parameters</h4><table>"
         for one in operation["parameters"]:
             needed = "required" if one.get("required") else ""
-            told = escape(one.get("description", ""))
-            yield f"<tr><td><code>{escape(one['name'])}</code><td>{one['in']}<td>{needed}<td>{told}"
+            description = escape(one.get("description", ""))
+            yield f"<tr><td><code>{escape(one['name'])}</code><td>{one['in']}<td>{needed}<td>{description}"
         yield "</table>"
     for kind, content in operation.get("requestBody", {}).get("content", {}).items():
         yield f"<h4>Body <span class=note>{escape(kind)}</span></h4>"
         yield _example(content.get("example"))
-    yield "<h4>Answers</h4><table>"
+    yield "<h4>Responses</h4><table>"
     for status, answer in operation["responses"].items():
         yield f"<tr><td>{escape(status)}<td>{escape(answer['description'])}"
     yield "</table>"

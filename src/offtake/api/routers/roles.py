@@ -1,6 +1,6 @@
-"""Roles, who has them, and what they can be composed of (contract, section 27).
+"""Roles, their subjects, and the permissions that they consist of (contract, section 27).
 
-Policies are shown and not made here: labels on roles are the only attributes that access goes by.
+There are no policies: labels on roles are the only attributes that access control uses.
 """
 
 from typing import Any, Final
@@ -29,7 +29,7 @@ router = APIRouter(tags=["access control"], prefix="/administration")
 
 @router.get("/roles", **document_operation(examples.ROLES))
 def list_roles(member: MemberOf, backend: BackendOf, params: ShortListOf) -> Json:
-    """The organisation's roles."""
+    """List the organisation's roles."""
     query = params.query(_DEFAULT_LIMIT)
     with backend.database.reading() as session:
         found = [roles.render(row) for row in roles.all_of(session, member)]
@@ -40,14 +40,14 @@ def list_roles(member: MemberOf, backend: BackendOf, params: ShortListOf) -> Jso
     "/roles", **document_operation(examples.ROLE, body=roles.NewRole, body_example=examples.NEW_ROLE, errors=(409,))
 )
 def create_role(member: MemberOf, backend: BackendOf, body: MemberBody) -> Json:
-    """Make a role; beside the vendor's keys, the body may say what it grants and where."""
+    """Create a role; the body may also set its permissions and sandboxes."""
     with backend.database.writing() as session:
         return roles.render(roles.create(session, member, body, backend.clock.now_ms()))
 
 
 @router.get("/roles/{role_id}", **document_operation(examples.ROLE))
 def get_role(member: MemberOf, backend: BackendOf, role_id: str) -> Json:
-    """One role."""
+    """Get a role."""
     with backend.database.reading() as session:
         return roles.render(roles.find(session, member, role_id))
 
@@ -57,7 +57,7 @@ def get_role(member: MemberOf, backend: BackendOf, role_id: str) -> Json:
     **document_operation(examples.ROLE, body=roles.ChangedRole, body_example=examples.NEW_ROLE, errors=(409,)),
 )
 def replace_role(member: MemberOf, backend: BackendOf, body: MemberBody, role_id: str) -> Json:
-    """Replace a role's name and description, and what else the body names."""
+    """Replace a role's name, description and other fields of the body."""
     with backend.database.writing() as session:
         return roles.render(roles.replace(session, member, role_id, body, backend.clock.now_ms()))
 
@@ -67,14 +67,14 @@ def replace_role(member: MemberOf, backend: BackendOf, body: MemberBody, role_id
     **document_operation(examples.ROLE, body=_PATCH, body_example=examples.ROLE_PATCH, errors=(409,)),
 )
 def patch_role(member: MemberOf, backend: BackendOf, body: MemberBody, role_id: str) -> Json:
-    """Change parts of a role."""
+    """Update a role by one JSON Patch operation."""
     with backend.database.writing() as session:
         return roles.render(role_patches.patch(session, member, role_id, body, backend.clock.now_ms()))
 
 
 @router.delete("/roles/{role_id}", status_code=204, **document_operation())
 def delete_role(member: MemberOf, backend: BackendOf, role_id: str) -> Response:
-    """Forget a role; whoever had it loses what it granted."""
+    """Delete a role; its subjects lose what it grants."""
     with backend.database.writing() as session:
         roles.remove(session, member, role_id, backend.clock.now_ms())
     return Response(status_code=204)
@@ -82,7 +82,7 @@ def delete_role(member: MemberOf, backend: BackendOf, role_id: str) -> Response:
 
 @router.get("/roles/{role_id}/subjects", **document_operation(examples.SUBJECTS))
 def subjects(request: Request, member: MemberOf, backend: BackendOf, params: ShortListOf, role_id: str) -> Json:
-    """Who has a role."""
+    """List a role's subjects."""
     query = params.query(_DEFAULT_LIMIT)
     with backend.database.reading() as session:
         found = role_patches.subjects(session, roles.find(session, member, role_id))
@@ -94,7 +94,7 @@ def subjects(request: Request, member: MemberOf, backend: BackendOf, params: Sho
     **document_operation(examples.PATCHED_SUBJECTS, body=_PATCH, body_example=examples.SUBJECT_PATCH),
 )
 def patch_subjects(request: Request, member: MemberOf, backend: BackendOf, body: MemberBody, role_id: str) -> Json:
-    """Give a role to clients, and take it from them."""
+    """Add subjects to a role, or remove them."""
     with backend.database.writing() as session:
         row = role_patches.patch_subjects(session, member, role_id, body, backend.clock.now_ms())
         found = role_patches.subjects(session, row)
@@ -104,34 +104,34 @@ def patch_subjects(request: Request, member: MemberOf, backend: BackendOf, body:
 
 @router.get("/policies", **document_operation(examples.NO_POLICIES))
 def list_policies(member: MemberOf) -> Json:
-    """Policies beyond roles: there are none."""
+    """List policies; always empty."""
     member.require_everywhere(MANAGE_ACCESS)
     return _answer("/administration/policies", ShortQuery(_DEFAULT_LIMIT), [], FIELDS)
 
 
 @router.get("/policies/{policy_id}", **document_operation())
 def get_policy(member: MemberOf, policy_id: str) -> Json:
-    """Never found."""
+    """Get a policy; always a 404."""
     member.require_everywhere(MANAGE_ACCESS)
     raise problems.not_found("policies", policy_id)
 
 
 @router.get("/products", **document_operation(examples.PRODUCTS))
 def products(_member: MemberOf) -> Json:
-    """The one product that permissions are for."""
+    """List products; the only one is Offtake."""
     return {"products": [_PRODUCT]}
 
 
 @router.get("/products/{product_id}/categories", **document_operation(examples.CATEGORIES))
 def categories(_member: MemberOf, product_id: str) -> Json:
-    """The categories that permissions fall into."""
+    """List the categories of permissions."""
     _check_product(product_id)
     return {"categories": [{"name": name} for name in permissions.CATEGORIES]}
 
 
 @router.get("/products/{product_id}/permission-sets", **document_operation(examples.PERMISSION_SETS))
 def permission_sets(_member: MemberOf, product_id: str) -> Json:
-    """The permissions that roles are composed of."""
+    """List the permissions that roles can have."""
     _check_product(product_id)
     return {"permission-sets": permissions.permission_sets()}
 

@@ -21,7 +21,7 @@ router = APIRouter(tags=["runs"])
 
 @router.get("/runs", **document_operation(examples.page(run_examples.RUN, "/runs")))
 def list_all(caller: CallerOf, backend: BackendOf, params: ListOf) -> Json:
-    """The sandbox's runs; `property=flowId==<id>` and `lastRunDetails.startedAtUTC>=<ms>` for a flow's since a time."""
+    """List runs; filters such as `property=flowId==<id>` and `property=lastRunDetails.startedAtUTC>=<ms>`."""
     caller.require(VIEW_DESTINATIONS)
     query = params.query()
     with backend.database.reading() as session:
@@ -46,7 +46,7 @@ def request(caller: CallerOf, backend: BackendOf, body: JsonBody, response: Resp
 
 @router.get("/runs/{run_id}", **document_operation(examples.one(run_examples.RUN)))
 def get(caller: CallerOf, backend: BackendOf, run_id: str, response: Response) -> Json:
-    """One run."""
+    """Get a run."""
     caller.require(VIEW_DESTINATIONS)
     with backend.database.reading() as session:
         row = runs.find(session, caller, run_id)
@@ -55,7 +55,7 @@ def get(caller: CallerOf, backend: BackendOf, run_id: str, response: Response) -
 
 @router.get("/runs/{run_id}/manifest", **document_operation(run_examples.MANIFEST))
 def manifest(caller: CallerOf, backend: BackendOf, run_id: str) -> Response:
-    """What a run that is over delivered: the bytes of its manifest file, with or without such a file. An extension."""
+    """Get the manifest of a finished run, also if none is written to the destination (an extension)."""
     caller.require(VIEW_DESTINATIONS)
     with backend.database.reading() as session:
         body = read_manifest(session, caller, run_id)
@@ -64,7 +64,7 @@ def manifest(caller: CallerOf, backend: BackendOf, run_id: str) -> Response:
 
 @router.put("/runs/{run_id}", **document_operation(body={"type": "object"}, errors=(412,)))
 def update(caller: CallerOf, backend: BackendOf, run_id: str, _body: JsonBody, if_match: IfMatch = None) -> Json:
-    """For the engine that carries runs out only: it is refused."""
+    """Update a run; always refused, because only the export engine updates runs."""
     with backend.database.reading() as session:
         runs.refuse_update(session, caller, run_id, if_match)
 
@@ -78,7 +78,7 @@ def act(
     op: Op = None,
     if_match: IfMatch = None,
 ) -> Json:
-    """Repeat a failed run over the same snapshots, and answer the new run; or cancel one that is going on."""
+    """Retry a failed run with the same snapshots (returns the new run), or cancel a run in progress."""
     with backend.database.writing() as session:
         row = runs.act(session, caller, run_id, op, if_match, backend.clock.now_ms())
         session.flush()

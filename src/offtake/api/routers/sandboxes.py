@@ -20,13 +20,15 @@ _DEFAULT_LIMIT: Final = 200
 
 router = APIRouter(tags=["sandboxes"])
 
-Ignored = Annotated[str | None, Query(alias="ignoreWarnings", description="Accepted: no warning stops this.")]
-Dry = Annotated[str | None, Query(alias="validationOnly", description="true: check, and begin nothing.")]
+Ignored = Annotated[
+    str | None, Query(alias="ignoreWarnings", description="Accepted and ignored: warnings never block this.")
+]
+Dry = Annotated[str | None, Query(alias="validationOnly", description="true: only check, change nothing.")]
 
 
 @router.get("", **document_operation(examples.SANDBOXES))
 def usable(request: Request, member: MemberOf, backend: BackendOf, params: ShortListOf) -> Json:
-    """The active sandboxes that the caller has a role in."""
+    """List the active sandboxes in which the caller has a role."""
     query = params.query(_DEFAULT_LIMIT)
     with backend.database.reading() as session:
         found = [sandboxes.render(row) for row in sandboxes.visible(session, member) if row.state == ACTIVE]
@@ -35,13 +37,13 @@ def usable(request: Request, member: MemberOf, backend: BackendOf, params: Short
 
 @router.get("/sandboxTypes", **document_operation(examples.SANDBOX_TYPES))
 def types(_member: MemberOf) -> Json:
-    """The types there are."""
+    """List the types of sandboxes."""
     return {"sandboxTypes": list(TYPES)}
 
 
 @router.get("/sandboxes", **document_operation(examples.SANDBOXES))
 def list_all(request: Request, member: MemberOf, backend: BackendOf, params: ShortListOf) -> Json:
-    """The sandboxes that the caller has a role in, in whatever state."""
+    """List the sandboxes in which the caller has a role, in any state."""
     query = params.query(_DEFAULT_LIMIT)
     with backend.database.reading() as session:
         found = [sandboxes.render(row) for row in sandboxes.visible(session, member)]
@@ -56,14 +58,14 @@ def list_all(request: Request, member: MemberOf, backend: BackendOf, params: Sho
     ),
 )
 def create(member: MemberOf, backend: BackendOf, body: MemberBody) -> Json:
-    """Make a sandbox."""
+    """Create a sandbox."""
     with backend.database.writing() as session:
         return sandboxes.render(sandboxes.create(session, member, body, backend.clock.now_ms()))
 
 
 @router.get("/sandboxes/{name}", **document_operation(examples.SANDBOX))
 def get(member: MemberOf, backend: BackendOf, name: str) -> Json:
-    """One sandbox, with its id."""
+    """Get a sandbox."""
     with backend.database.reading() as session:
         return sandboxes.render(sandboxes.find(session, member, name)[0])
 
@@ -73,7 +75,7 @@ def get(member: MemberOf, backend: BackendOf, name: str) -> Json:
     **document_operation(examples.SANDBOX, body=sandboxes.TitleChange, body_example={"title": "Development"}),
 )
 def rename(member: MemberOf, backend: BackendOf, body: MemberBody, name: str) -> Json:
-    """Change a sandbox's title."""
+    """Change the title of a sandbox."""
     with backend.database.writing() as session:
         return sandboxes.render(sandboxes.rename(session, member, name, body, backend.clock.now_ms()))
 
@@ -86,7 +88,7 @@ def rename(member: MemberOf, backend: BackendOf, body: MemberBody, name: str) ->
 def reset(
     member: MemberOf, backend: BackendOf, body: MemberBody, name: str, dry: Dry = None, ignored: Ignored = None
 ) -> Json:
-    """Remove everything in a sandbox; it is active again when that is done."""
+    """Reset a sandbox: removes all of its content; it is active again afterwards."""
     validate_only = _flag("/validationOnly", dry)
     _flag("/ignoreWarnings", ignored)
     now = backend.clock.now_ms()
@@ -97,7 +99,7 @@ def reset(
 
 @router.delete("/sandboxes/{name}", status_code=202, **document_operation(examples.SANDBOX, status=202))
 def delete(member: MemberOf, backend: BackendOf, name: str, dry: Dry = None, ignored: Ignored = None) -> Json:
-    """Remove a sandbox with everything in it; its name is free when that is done."""
+    """Delete a sandbox with all of its content; its name can be reused afterwards."""
     validate_only = _flag("/validationOnly", dry)
     _flag("/ignoreWarnings", ignored)
     now = backend.clock.now_ms()

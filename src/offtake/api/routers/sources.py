@@ -1,4 +1,4 @@
-"""Source connections: which datasets go out (contract, sections 6.3 and 13.1)."""
+"""Source connections: the datasets to export (contract, sections 6.3 and 13.1)."""
 
 from typing import Any
 
@@ -31,7 +31,7 @@ router = APIRouter(tags=["source connections"])
     ),
 )
 def create(caller: CallerOf, backend: BackendOf, body: JsonBody, response: Response) -> Json:
-    """Make one."""
+    """Create a source connection."""
     with backend.database.writing() as session:
         row = source_connections.create(session, caller, body, backend.clock.now_ms())
         return responses.update_response(response, row)
@@ -39,7 +39,7 @@ def create(caller: CallerOf, backend: BackendOf, body: JsonBody, response: Respo
 
 @router.get("/sourceConnections", **document_operation(examples.page(examples.SOURCE, "/sourceConnections")))
 def list_all(caller: CallerOf, backend: BackendOf, params: ListOf) -> Json:
-    """Those of the sandbox, in pages."""
+    """List source connections."""
     caller.require(VIEW_DESTINATIONS)
     query = params.query()
     with backend.database.reading() as session:
@@ -51,7 +51,7 @@ def list_all(caller: CallerOf, backend: BackendOf, params: ListOf) -> Json:
 
 @router.get("/sourceConnections/{row_id}", **document_operation(examples.one(examples.SOURCE)))
 def get(caller: CallerOf, backend: BackendOf, row_id: str, response: Response) -> Json:
-    """One of them."""
+    """Get a source connection."""
     caller.require(VIEW_DESTINATIONS)
     with backend.database.reading() as session:
         row = queries.source_connection(session, caller, row_id)
@@ -65,7 +65,7 @@ def get(caller: CallerOf, backend: BackendOf, row_id: str, response: Response) -
 def update(
     caller: CallerOf, backend: BackendOf, row_id: str, body: JsonBody, response: Response, if_match: IfMatch = None
 ) -> Json:
-    """Change it by a JSON Patch."""
+    """Update a source connection (JSON Patch)."""
     with backend.database.writing() as session:
         row = source_connections.update(session, caller, row_id, body, if_match, backend.clock.now_ms())
         return responses.update_response(response, row)
@@ -75,7 +75,7 @@ def update(
     "/sourceConnections/{row_id}", status_code=202, response_class=Response, **document_operation(errors=(409,))
 )
 def delete(caller: CallerOf, backend: BackendOf, row_id: str) -> Response:
-    """Delete it, when nothing uses it."""
+    """Delete a source connection that is not in use."""
     with backend.database.writing() as session:
         source_connections.delete(session, caller, row_id, backend.clock.now_ms())
     return responses.deletion_response()
@@ -83,6 +83,6 @@ def delete(caller: CallerOf, backend: BackendOf, row_id: str) -> Response:
 
 @router.post("/sourceConnections/{row_id}/action", **document_operation())
 def act(caller: CallerOf, backend: BackendOf, row_id: str, op: Op = None, sub_op: SubOp = None) -> Json:
-    """Actions of providers; nothing here is ever left for one to finish."""
+    """Finish an action of a provider; always refused, because no action is ever pending."""
     with backend.database.reading() as session:
         provider_actions.refuse(caller, queries.source_connection(session, caller, row_id), op, sub_op)

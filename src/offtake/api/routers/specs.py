@@ -20,21 +20,21 @@ router = APIRouter(tags=["specs"])
 
 @router.get("/connectionSpecs", **document_operation(examples.page(spec_examples.CONNECTION_SPEC, "")))
 def connection_specs(caller: CallerOf, params: ListOf) -> Json:
-    """Every connection spec, in one page."""
+    """List all connection specs, in one page."""
     caller.require(VIEW_DESTINATIONS)
     return _answer(specs.connection_specs(), params.query())
 
 
 @router.get("/connectionSpecs/{spec_id}", **document_operation(examples.one(spec_examples.CONNECTION_SPEC)))
 def connection_spec(caller: CallerOf, spec_id: str) -> Json:
-    """One connection spec."""
+    """Get a connection spec."""
     caller.require(VIEW_DESTINATIONS)
     return {"items": [specs.connection_spec(spec_id)]}
 
 
 @router.get("/connectionSpecs/{spec_id}/configs", **document_operation(spec_examples.CONFIGS))
 def configs(caller: CallerOf, backend: BackendOf, spec_id: str, request: Request) -> Json:
-    """The datasets that can be exported."""
+    """List the datasets that can be exported."""
     caller.require(VIEW_DESTINATIONS)
     caller.require(VIEW_DATASETS)
     with backend.database.reading() as session:
@@ -43,27 +43,27 @@ def configs(caller: CallerOf, backend: BackendOf, spec_id: str, request: Request
 
 @router.get("/connectionSpecs/{spec_id}/explore", **document_operation(examples.EXPLORED, errors=(502,)))
 def explore(caller: CallerOf, backend: BackendOf, spec_id: str, request: Request) -> list[Json]:
-    """What lies in a folder of the landing zone."""
+    """List a folder of the landing zone."""
     exploration.check_spec(caller, spec_id)
     return exploration.explore(backend.site(caller), request.query_params)
 
 
 @router.post("/connectionSpecs", **document_operation(body={"type": "object"}))
 def create_connection_spec(caller: CallerOf, _body: JsonBody) -> Json:
-    """Specs are part of the program: it is refused."""
+    """Create a connection spec; always refused, because specs are built in."""
     specs.refuse_writing(caller)
 
 
 @router.put("/connectionSpecs/{spec_id}", **document_operation(body={"type": "object"}))
 def update_connection_spec(caller: CallerOf, spec_id: str, _body: JsonBody) -> Json:
-    """Specs are part of the program: it is refused."""
+    """Replace a connection spec; always refused, because specs are built in."""
     specs.connection_spec(spec_id)
     specs.refuse_writing(caller)
 
 
 @router.get("/flowSpecs", **document_operation(examples.page(spec_examples.FLOW_SPEC, "")))
 def flow_specs(caller: CallerOf, backend: BackendOf, params: ListOf) -> Json:
-    """Every flow spec, in one page."""
+    """List all flow specs, in one page."""
     caller.require(VIEW_DESTINATIONS)
     return _answer(specs.flow_specs(backend.schedule_rules), params.query())
 
@@ -75,20 +75,20 @@ def flow_specs(caller: CallerOf, backend: BackendOf, params: ListOf) -> Json:
     ),
 )
 def search_flow_specs(caller: CallerOf, backend: BackendOf, body: JsonBody) -> Json:
-    """The flow specs, asked for in a body."""
+    """Search flow specs; as the list, with the query in the body."""
     caller.require(VIEW_DESTINATIONS)
     return _answer(specs.flow_specs(backend.schedule_rules), lists.search_query(body, None))
 
 
 @router.get("/flowSpecs/{spec_id}", **document_operation(examples.one(spec_examples.FLOW_SPEC)))
 def flow_spec(caller: CallerOf, backend: BackendOf, spec_id: str) -> Json:
-    """One flow spec."""
+    """Get a flow spec."""
     caller.require(VIEW_DESTINATIONS)
     return {"items": [specs.flow_spec(spec_id, backend.schedule_rules)]}
 
 
 def _answer(every: list[Json], query: ListQuery) -> Json:
-    """Specs are few: they come in one page whatever the limit, because a client looks for one by name there."""
+    """One page of all specs, regardless of the limit: clients search it for a spec by name."""
     found = specs.find_specs(every, query.expressions)
     page: Page[Any] = Page([], total=len(found)) if query.count else Page(found)
     return lists.answer("", query, page, lambda found: found)

@@ -1,4 +1,4 @@
-"""Target connections: where they go, in which format (contract, sections 6.4 and 13.3)."""
+"""Target connections: the folder and the file format of an export (contract, sections 6.4 and 13.3)."""
 
 from typing import Annotated, Any
 
@@ -14,7 +14,9 @@ from offtake.contract.caller import VIEW_DESTINATIONS
 from offtake.flows import connection_checks, provider_actions, queries, target_connections
 
 Json = dict[str, Any]
-Force = Annotated[bool, Query(description="Delete it although files are still to be removed through it: they stay.")]
+Force = Annotated[
+    bool, Query(description="Delete it even if files are still to be removed through it; they are then left behind.")
+]
 
 
 router = APIRouter(tags=["target connections"])
@@ -32,7 +34,7 @@ router = APIRouter(tags=["target connections"])
     ),
 )
 def create(caller: CallerOf, backend: BackendOf, body: JsonBody, response: Response) -> Json:
-    """Make one."""
+    """Create a target connection."""
     if backend.settings.check_connections:
         site = backend.site(caller)
         with backend.database.dry_run() as session:
@@ -46,7 +48,7 @@ def create(caller: CallerOf, backend: BackendOf, body: JsonBody, response: Respo
 
 @router.get("/targetConnections", **document_operation(examples.page(examples.TARGET, "/targetConnections")))
 def list_all(caller: CallerOf, backend: BackendOf, params: ListOf) -> Json:
-    """Those of the sandbox, in pages."""
+    """List target connections."""
     caller.require(VIEW_DESTINATIONS)
     query = params.query()
     with backend.database.reading() as session:
@@ -58,7 +60,7 @@ def list_all(caller: CallerOf, backend: BackendOf, params: ListOf) -> Json:
 
 @router.get("/targetConnections/{row_id}", **document_operation(examples.one(examples.TARGET)))
 def get(caller: CallerOf, backend: BackendOf, row_id: str, response: Response) -> Json:
-    """One of them."""
+    """Get a target connection."""
     caller.require(VIEW_DESTINATIONS)
     with backend.database.reading() as session:
         row = queries.target_connection(session, caller, row_id)
@@ -72,7 +74,7 @@ def get(caller: CallerOf, backend: BackendOf, row_id: str, response: Response) -
 def update(
     caller: CallerOf, backend: BackendOf, row_id: str, body: JsonBody, response: Response, if_match: IfMatch = None
 ) -> Json:
-    """Change it by a JSON Patch."""
+    """Update a target connection (JSON Patch)."""
     with backend.database.writing() as session:
         row = target_connections.update(session, caller, row_id, body, if_match, backend.clock.now_ms())
         return responses.update_response(response, row)
@@ -82,7 +84,7 @@ def update(
     "/targetConnections/{row_id}", status_code=202, response_class=Response, **document_operation(errors=(409,))
 )
 def delete(caller: CallerOf, backend: BackendOf, row_id: str, force: Force = False) -> Response:
-    """Delete it, when nothing uses it and no files are still to be removed through it."""
+    """Delete a target connection that is not in use; refused while files are still to be removed through it."""
     with backend.database.writing() as session:
         target_connections.delete(session, caller, row_id, backend.clock.now_ms(), force=force)
     return responses.deletion_response()
@@ -90,6 +92,6 @@ def delete(caller: CallerOf, backend: BackendOf, row_id: str, force: Force = Fal
 
 @router.post("/targetConnections/{row_id}/action", **document_operation())
 def act(caller: CallerOf, backend: BackendOf, row_id: str, op: Op = None, sub_op: SubOp = None) -> Json:
-    """Actions of providers; nothing here is ever left for one to finish."""
+    """Finish an action of a provider; always refused, because no action is ever pending."""
     with backend.database.reading() as session:
         provider_actions.refuse(caller, queries.target_connection(session, caller, row_id), op, sub_op)

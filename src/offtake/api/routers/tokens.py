@@ -1,4 +1,4 @@
-"""Tokens by OAuth client credentials (contract, section 2)."""
+"""Tokens for OAuth client credentials (contract, section 2)."""
 
 import asyncio
 import math
@@ -33,12 +33,12 @@ _DESCRIBED: Final[dict[str, Any]] = {
             }
         },
         400: {"description": "The grant, the id or the secret is wrong (RFC 6749).", "content": _REFUSED},
-        429: {"description": "Too many wrong secrets; try again after `Retry-After`.", "content": _REFUSED},
-        503: {"description": "Too many sign-ins wait; try again after `Retry-After`.", "content": _REFUSED},
+        429: {"description": "Too many wrong secrets; retry after `Retry-After` seconds.", "content": _REFUSED},
+        503: {"description": "Too many sign-ins are waiting; retry after `Retry-After` seconds.", "content": _REFUSED},
     },
     "openapi_extra": {
         "parameters": [
-            {"name": name, "in": "query", "schema": _TEXT, "description": "As in the form, which wins over the query."}
+            {"name": name, "in": "query", "schema": _TEXT, "description": "As in the form, which overrides the query."}
             for name in ("grant_type", "client_id", "client_secret", "scope")
         ],
         "requestBody": {
@@ -63,19 +63,19 @@ _DESCRIBED: Final[dict[str, Any]] = {
 @router.post("/ims/token/v2", response_model=None, name="token_v2", **_DESCRIBED)
 @router.post("/ims/token/v3", response_model=None, **_DESCRIBED)
 async def token(request: Request, backend: BackendOf) -> dict[str, Any] | JSONResponse:
-    """Issue a bearer token for a client id and its secret, sent in the form or in the query."""
+    """Issue a bearer token for a client id and secret, sent in the form or in the query."""
     try:
         async with asyncio.timeout(_FORM_SECONDS):
-            given = await _parameters(request)
+            sent = await _parameters(request)
     except TimeoutError:
-        return _refuse("invalid_request", f"The form did not come within {_FORM_SECONDS:.0f} seconds.", 408)
+        return _refuse("invalid_request", f"The form was not received within {_FORM_SECONDS:.0f} seconds.", 408)
     except Problem as error:
         return _refuse("invalid_request", str(error), error.code.status)
-    if given.get("grant_type") != "client_credentials":
+    if sent.get("grant_type") != "client_credentials":
         return _refuse("unsupported_grant_type", "grant_type must be client_credentials")
     sign_ins: SignIns = request.app.state.sign_ins
     remote = request.client.host if request.client else ""
-    client_id, client_secret = given.get("client_id", ""), given.get("client_secret", "")
+    client_id, client_secret = sent.get("client_id", ""), sent.get("client_secret", "")
     try:
         client = await sign_ins.check(backend.database, client_id, client_secret, remote)
     except tokens.BadCredentialsError as error:
@@ -87,7 +87,7 @@ async def token(request: Request, backend: BackendOf) -> dict[str, Any] | JSONRe
 
 
 async def _parameters(request: Request) -> dict[str, str]:
-    """What the form says, and of what it does not, the query. Nobody has signed in yet: it is bounded in size."""
+    """The parameters in the form or else in the query. The form is limited to 16 KiB: the caller is anonymous."""
     body = await read_body(request, _LARGEST_FORM)
 
     async def replay() -> Message:

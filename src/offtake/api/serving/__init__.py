@@ -1,1 +1,1 @@
-"""The web server around the application: which connections and requests get as far as it."""
+"""The web server around the application: limits on connections and requests, and trusted proxies."""

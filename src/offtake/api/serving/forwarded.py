@@ -1,4 +1,4 @@
-"""Who sent a request that came through a proxy: `X-Forwarded-For` and `Forwarded`, believed of trusted proxies only."""
+"""The client address of requests through proxies: `X-Forwarded-For` and `Forwarded`, from trusted proxies only."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -17,17 +17,17 @@ _SUBNET: Final = 64
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a request came from: the caller's address, and `http` or `https` where a proxy names it."""
+    """The caller's address, and the scheme (`http` or `https`) if a proxy sent one."""
 
     address: str
     scheme: str | None = None
 
 
 def origin_of(peer: str, headers: Headers, trusted: Networks) -> Origin:
-    """The origin of a request that the address `peer` sent.
+    """The origin of a request on a connection from the address `peer`.
 
     Addresses are read from the right, where each proxy appends its own peer: the first one that is not a trusted proxy
-    is the caller. When both headers are there and differ, the caller may have sent one: neither is believed.
+    is the caller. If the two headers differ, the caller may have forged one: both are ignored.
     """
     if not is_trusted(peer, trusted):
         return Origin(peer)
@@ -47,13 +47,13 @@ def origin_of(peer: str, headers: Headers, trusted: Networks) -> Origin:
 
 
 def is_trusted(address: str, trusted: Networks) -> bool:
-    """Whether the address is one of a trusted proxy."""
+    """Whether the address belongs to a trusted proxy."""
     found = _parse(address)
     return found is not None and any(found.version == one.version and found in one for one in trusted)
 
 
 def group_of(address: str) -> str:
-    """What an address is limited as: IPv6 by its /64, of which one machine may have every address."""
+    """The group of addresses that share limits: an IPv6 address's /64, all of which one machine may own."""
     found = _parse(address)
     if found is None or found.version == 4:  # noqa: PLR2004 - the version's own number
         return str(found or address)
@@ -73,22 +73,22 @@ def _first_unknown(peer: str, chain: Sequence[str], trusted: Networks) -> str:
 
 
 def _elements(standard: str) -> list[dict[str, str]]:
-    """The elements of `Forwarded` (RFC 7239), as far as they are well formed, names in lower case."""
+    """The well-formed elements of `Forwarded` (RFC 7239), with names in lower case."""
     found: list[dict[str, str]] = [{}]
-    place = 0
-    while place < len(standard):
-        pair = _PAIR.match(standard, place)
+    position = 0
+    while position < len(standard):
+        pair = _PAIR.match(standard, position)
         if pair is not None:
             found[-1][pair[1].lower()] = re.sub(r"\\(.)", r"\1", pair[2].strip('"'))
-            place = pair.end()
-        if place >= len(standard):
+            position = pair.end()
+        if position >= len(standard):
             break
-        if standard[place] == ",":
+        if standard[position] == ",":
             found.append({})
-        elif standard[place] != ";":
-            # Damaged: nothing to the left of a damaged place is reached from the right either.
+        elif standard[position] != ";":
+            # Malformed: reading from the right ends at an empty address.
             found[-1]["for"] = ""
-        place += 1
+        position += 1
     return found
 
 

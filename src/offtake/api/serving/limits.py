@@ -1,4 +1,4 @@
-"""How many connections may be open and how many requests in flight, in all and for one address."""
+"""Limits on open connections and requests in flight, in total and per client address."""
 
 import resource
 from collections import Counter
@@ -13,7 +13,7 @@ _MOST_REQUESTS: Final = 1024
 
 @dataclass(frozen=True)
 class Limits:
-    """What one server takes at a time. Fewer requests than connections: there is always one that carries none."""
+    """Limits of one server process. Fewer requests than connections, so that an idle connection can be closed."""
 
     connections: int
     connections_of_one: int
@@ -24,10 +24,10 @@ class Limits:
 
 
 def limits_of(settings: Settings, descriptors: int | None = None) -> Limits:
-    """The limits of a process that may open so many file descriptors; None for what this process may.
+    """The limits of a process that may open that many file descriptors; None: read this process's soft limit.
 
-    Half of the descriptors are for connections, a quarter for the files that requests open: the rest, a quarter, is
-    for databases, worker processes and runs.
+    Half of the descriptors are for connections, a quarter for files that requests open, and a quarter for databases,
+    worker processes and runs.
     """
     most = _descriptors() if descriptors is None else descriptors
     connections = max(2, min(settings.open_connections or _MOST_CONNECTIONS, most // 2))
@@ -51,17 +51,16 @@ class Connection(Protocol):
     """An open connection."""
 
     def drop(self) -> None:
-        """Close it at once, whatever is unsent."""
+        """Close it immediately; unsent data is lost."""
         ...
 
 
 @dataclass
 class Callers:
-    """The open connections and the requests in flight of each address. Belongs to the thread of the event loop.
+    """Counts open connections and requests in flight per address. Not thread-safe: for the event loop's thread.
 
-    A new connection is always let in: the one that has carried no request for the longest time makes room, of the same
-    address, or, when all addresses together have too many, of the address with the most of them. So connections that
-    are merely held keep nobody out.
+    A new connection is always accepted. Over a limit, the longest idle connection is closed: one of the same address,
+    or, over the total limit, one of the address with the most idle ones. So idle connections do not block others.
     """
 
     limits: Limits
@@ -72,9 +71,9 @@ class Callers:
     _unsigned: set[Connection] = field(default_factory=set)
 
     def enter(self, connection: Connection, group: str, *, shared: bool = False) -> bool:
-        """Count a new connection of this group of addresses; whether another one was dropped for it.
+        """Count a new connection of this group of addresses; returns whether another connection was closed for it.
 
-        `shared`: it comes from a trusted proxy, whose connections carry the requests of many.
+        `shared`: it comes from a trusted proxy, so the limit per address does not apply.
         """
         crowded = not shared and self._open[group] >= self.limits.connections_of_one
         dropped = crowded and self._drop_one(group)
@@ -85,7 +84,7 @@ class Callers:
         return dropped
 
     def leave(self, connection: Connection, group: str) -> None:
-        """Forget a connection; nothing happens when it was forgotten before."""
+        """Remove a connection from the counts; no-op for an unknown one."""
         idle = self._idle.get(group, {})
         if connection in idle:
             del idle[connection]
@@ -96,10 +95,11 @@ class Callers:
         _subtract(self._open, group)
 
     def begin(self, connection: Connection, group: str, caller: str, *, signed: bool = True) -> str | None:
-        """Count a request of the caller's group of addresses that came by a connection; why it is too much, or None.
+        """Count a request; returns the limit that it exceeds ("address" or "server"), or None.
 
-        `signed`: it has a token. Those without have half of the places: they may take their time with their bodies,
-        while one with a wrong token is answered at once.
+        `group` are the connection's addresses, `caller` the client's behind a proxy. `signed`: it has a token.
+        Requests without one share half of the total: they may send their bodies slowly, while a request with a wrong
+        token is refused before its body is read.
         """
         if self._requests[caller] >= self.limits.requests_of_one:
             return "address"
@@ -119,7 +119,7 @@ class Callers:
         return None
 
     def end(self, connection: Connection, group: str, caller: str) -> None:
-        """The request is over; its connection is the latest of those that carry none."""
+        """Count the end of a request; its connection becomes the most recently idle one."""
         self._unsigned.discard(connection)
         _subtract(self._requests, caller)
         if self._busy.pop(connection, None) is not None:

@@ -1,4 +1,4 @@
-"""One connection: how long its client may take, and whether its requests get as far as the application."""
+"""One HTTP connection: timeouts for slow clients, and limits on its requests."""
 
 import asyncio
 import functools
@@ -29,22 +29,22 @@ _log = logging.getLogger(__name__)
 
 _UNLIMITED: Final = "/healthz"
 _UNREAD_SECONDS: Final = 300.0
-"""How long a client may take nothing of an answer. Buffers of both systems hide slow readers for minutes."""
+"""Timeout for a client that reads nothing of a response. Socket buffers hide slow readers for minutes."""
 _CLOSING_SECONDS: Final = 10.0
 _REJECTED: Final = {
-    400: "What was sent is not HTTP.",
-    414: "The address of the request is too long.",
+    400: "The request is not valid HTTP.",
+    414: "The URL of the request is too long.",
     431: "The headers of the request are too long.",
 }
 _TOO_MANY: Final = {
-    "address": "There are %d requests of this address in flight, which is the most for one. Ask again in a moment.",
-    "server": "This server takes %d requests at a time, and half as many without a token. Ask again in a moment.",
+    "address": "%d requests of this address are in flight, which is the limit. Retry in a few seconds.",
+    "server": "The limit is %d requests in flight, and half of them without a token. Retry in a few seconds.",
 }
 
 
 @dataclass(frozen=True)
 class Gate:
-    """What all connections of one server share."""
+    """State that all connections of one server share."""
 
     callers: Callers
     trusted: Networks = ()
@@ -52,9 +52,9 @@ class Gate:
 
 
 class BoundedProtocol(H11Protocol):
-    """Closes its connection when the client does not go on with a request that it began, or begins none.
+    """Closes its connection when the client stalls, and counts towards the limits of the client's address.
 
-    Counts against the limits of the client's address; a request over a limit is answered here.
+    A request over a limit gets a 503 here.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class BoundedProtocol(H11Protocol):
         self._rejected = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # asyncio gives nothing else
-        """Begin to count and to measure."""
+        """Count the connection, and start its timeouts."""
         super().connection_made(transport)
         self._peer = self.client[0] if self.client else ""
         self._group = group_of(self._peer)
@@ -84,18 +84,18 @@ class BoundedProtocol(H11Protocol):
         self._head_since = self._heard = self._written = now
         if self._gate.callers.enter(self, self._group, shared=is_trusted(self._peer, self._gate.trusted)):
             _log.warning(
-                "connections without a request are closed for new ones: too many are open, the last from %s",
+                "too many open connections: idle ones are closed for new ones, the latest from %s",
                 self._peer,
                 extra=same_line("connections closed for new ones"),
             )
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Count no longer."""
+        """Remove the connection from the counts."""
         self._gate.callers.leave(self, self._group)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Note that the client goes on."""
+        """Handle received bytes, and restart the timeouts."""
         self._heard = self.loop.time()
         if self._rejected:
             return
@@ -106,14 +106,14 @@ class BoundedProtocol(H11Protocol):
             self._head_since = None
 
     def on_response_complete(self) -> None:
-        """Wait for the next request; a part of it may have come already."""
+        """Wait for the next request, whose first bytes may be buffered already."""
         self._heard = self.loop.time()
         super().on_response_complete()
         waiting = not self._is_answering() and not self._is_mid_body() and self.conn.trailing_data[0]
         self._head_since = self._heard if waiting else None
 
     def send_400_response(self, msg: str) -> None:
-        """Say why no further request of this connection is read, and hear the client out: else it would miss that."""
+        """Answer an unreadable request, and keep reading: a client that still sends would miss the response."""
         if self.conn.our_state not in (h11.IDLE, h11.SEND_RESPONSE):
             self.drop()
             return
@@ -139,16 +139,16 @@ class BoundedProtocol(H11Protocol):
         return 431 if b"\n" in waiting[:DEFAULT_MAX_INCOMPLETE_EVENT_SIZE] else 414
 
     def resume_writing(self) -> None:
-        """Note that the client has read on."""
+        """Restart the timeout of the response: the client has read."""
         self._written = self.loop.time()
         super().resume_writing()
 
     def drop(self) -> None:
-        """Close at once, whatever is unsent."""
+        """Close immediately; unsent data is lost."""
         self.transport.abort()
 
     def check(self, now: float) -> None:
-        """Close when the client has stood still for too long; called about once a second."""
+        """Close the connection if a timeout has expired; called about once a second. `now`: the loop's time."""
         unsent = self.transport.get_write_buffer_size()
         if unsent != self._unsent or not unsent:
             self._unsent, self._written = unsent, now
@@ -160,13 +160,13 @@ class BoundedProtocol(H11Protocol):
     def _is_stalled(self, now: float) -> str | None:
         limits = self._gate.callers.limits
         if now - self._written > (_CLOSING_SECONDS if self.transport.is_closing() else _UNREAD_SECONDS):
-            return "the answer was not read"
+            return "timeout: the client did not read the response"
         if self._head_since is not None and now - self._head_since > limits.head_seconds:
-            return "no whole request head came"
+            return "timeout: no complete request head"
         if self._is_waiting_for_us():
             self._heard = now
         elif self._is_mid_body() and now - self._heard > limits.body_seconds:
-            return "the body of a request stood still"
+            return "timeout: no progress of a request's body"
         return None
 
     def _is_answering(self) -> bool:
@@ -176,11 +176,11 @@ class BoundedProtocol(H11Protocol):
         return self.conn.their_state is h11.SEND_BODY
 
     def _is_waiting_for_us(self) -> bool:
-        """Whether the client could not send more if it wanted to."""
+        """Whether the client cannot send more now, because the server does not read."""
         return self.flow.read_paused or (self._is_answering() and self.cycle.waiting_for_100_continue)
 
     async def _admit(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, or answer it with a 503."""
+        """Pass a request to the application, or answer it with a 503."""
         if scope["type"] != "http":
             await self._application(scope, receive, send)
             return
@@ -202,17 +202,17 @@ class BoundedProtocol(H11Protocol):
         with ExitStack() as counted:
             counted.callback(ended)
             try:
-                await self._application(scope, receive, self._hearing_out(scope, receive, send, counted.close))
+                await self._application(scope, receive, self._drain_before_close(scope, receive, send, counted.close))
             except asyncio.CancelledError:
-                # The server stops, and has cut the connection: what the thread of the request does leads nowhere.
+                # The server is stopping and has closed the connection; the request's thread ends with the process.
                 if not self.transport.is_closing():
                     raise
-                _log.warning("a request was cut off because the server stops: %s", scope["method"])
+                _log.warning("a request was aborted because the server stops: %s", scope["method"])
 
-    def _hearing_out(self, scope: Scope, receive: Receive, send: Send, ended: Callable[[], None]) -> Send:
-        """A `send` for a connection that closes after its answer: first, the rest of the request's body is read.
+    def _drain_before_close(self, scope: Scope, receive: Receive, send: Send, ended: Callable[[], None]) -> Send:
+        """A `send` that reads the rest of the request's body before the connection closes.
 
-        A client that still sends when the connection is closed would miss the answer.
+        A client that still sends when the connection is closed would miss the response.
         """
 
         async def answer(message: Message) -> None:

@@ -1,4 +1,4 @@
-"""The web server: its sockets, the connections it looks after, and how it stops."""
+"""The web server: its sockets, the timeouts of its connections, and its shutdown."""
 
 import asyncio
 import functools
@@ -14,17 +14,17 @@ from offtake.api.serving.protocol import BoundedProtocol, Gate
 from offtake.settings import Settings
 
 _BATCHES: Final = 32
-"""Of the connections that may be open, so small a part is accepted before the first of them is counted."""
+"""One in 32 of the connections that may be open is accepted at once, before they are counted."""
 _WAITING_TO_BE_ACCEPTED: Final = 2048
 _FINISH_SECONDS: Final = 1.5
 _STOP_SECONDS: Final = 2
 
 
 class BoundedServer(uvicorn.Server):
-    """Serves an application within the limits of its settings; stops within seconds, whatever clients hold open."""
+    """Serves an application within the limits of its settings; stops within seconds, also with open connections."""
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Listen. Clients may wait in greater number than are accepted at once."""
+        """Listen, with a backlog that is larger than the number of connections accepted at once."""
         await super().startup(sockets)
         for server in self.servers if self.started else []:
             for listener in server.sockets:
@@ -32,21 +32,21 @@ class BoundedServer(uvicorn.Server):
                     same.listen(_WAITING_TO_BE_ACCEPTED)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Let requests in flight finish for a moment, then cut their connections."""
-        cutting = asyncio.get_running_loop().call_later(_FINISH_SECONDS, self._cut_all)
+        """Wait 1.5 seconds for requests in flight, then close all connections."""
+        closing = asyncio.get_running_loop().call_later(_FINISH_SECONDS, self._close_all)
         try:
             await super().shutdown(sockets)
         finally:
-            cutting.cancel()
-            self._cut_all()
+            closing.cancel()
+            self._close_all()
 
-    def _cut_all(self) -> None:
+    def _close_all(self) -> None:
         for connection in list(self.server_state.connections):
             if isinstance(connection, BoundedProtocol):
                 connection.drop()
 
     async def look_after_connections(self) -> None:
-        """Close connections whose clients stand still; called about once a second."""
+        """Close connections whose timeouts have expired; called about once a second."""
         now = asyncio.get_running_loop().time()
         for connection in list(self.server_state.connections):
             if isinstance(connection, BoundedProtocol):
@@ -55,7 +55,7 @@ class BoundedServer(uvicorn.Server):
 
 
 def server_for(app: FastAPI, settings: Settings, host: str, port: int) -> BoundedServer:
-    """A server of the application that is not running yet."""
+    """Create a server of the application; it does not listen yet."""
     limits = limits_of(settings)
     gate = Gate(Callers(limits), settings.trusted_proxies, settings.error_type_prefix)
     config = uvicorn.Config(
@@ -66,7 +66,7 @@ def server_for(app: FastAPI, settings: Settings, host: str, port: int) -> Bounde
         ws="none",
         log_config=None,
         access_log=False,
-        # Its own trust in proxies on this machine would let any local program name any address.
+        # uvicorn trusts forwarding headers from localhost: any local program could claim any address.
         proxy_headers=False,
         backlog=max(1, limits.connections // _BATCHES),
         timeout_graceful_shutdown=_STOP_SECONDS,
