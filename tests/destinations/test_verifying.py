@@ -10,8 +10,9 @@ import pytest
 from offtake.destinations import schema
 from offtake.destinations.base import Sink
 from offtake.exporting import manifest as proof
-from offtake.exporting.job import DeliveryTarget, ExportJob, join_key
+from offtake.exporting.job import ExportJob, join_key
 from offtake.exporting.plan import part_name
+from offtake.exporting.target import DeliveryTarget
 from offtake.exporting.verify import DeliveredFiles, VerificationResult, verify
 from offtake.store.tables import Run, RunDataset, RunPart
 from tests.destinations.cases import Case

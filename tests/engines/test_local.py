@@ -22,8 +22,8 @@ from offtake.destinations.registry import DESTINATIONS
 from offtake.engines.local import LocalEngine
 from offtake.errors import CancelledError, DeliveryError, LeaseLostError
 from offtake.exporting.engine import PartsFailedError
-from offtake.exporting.job import DeliveryTarget
 from offtake.exporting.part import Intent, PartTask
+from offtake.exporting.target import DeliveryTarget
 from offtake.lake import reading, scan
 from tests.cancellations import FREE, Until, unrecorded
 from tests.lake.lakes import TABLE, add, lake_in, numbered

@@ -14,8 +14,8 @@ from offtake.destinations.base import SandboxLocation
 from offtake.destinations.landing_zone.folder import FolderZones
 from offtake.destinations.registry import DESTINATIONS
 from offtake.errors import CancelledError, DeliveryError
-from offtake.exporting.job import DeliveryTarget
 from offtake.exporting.part import PartTask, export_part
+from offtake.exporting.target import DeliveryTarget
 from offtake.formats import pgp
 from offtake.lake import reading, scan
 from tests.cancellations import FREE, Until, unrecorded

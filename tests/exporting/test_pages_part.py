@@ -17,8 +17,8 @@ from pyiceberg.schema import Schema
 from pyiceberg.types import ListType, LongType, NestedField, StringType
 
 from offtake.errors import CancelledError, DeliveryError
-from offtake.exporting.job import DeliveryTarget
 from offtake.exporting.part import PartTask, WrittenPart, export_part
+from offtake.exporting.target import DeliveryTarget
 from offtake.formats.parquet import plain_pages
 from offtake.formats.parquet_pages import thrift
 from offtake.formats.parquet_pages.footer import NotRecompressibleError

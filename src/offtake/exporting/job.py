@@ -4,10 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from offtake.destinations import registry
-from offtake.destinations.base import Limits, SandboxLocation, Sink
-from offtake.destinations.parameters import Params, TargetParams
-from offtake.errors import EXPORT_FAILED, DeliveryError
+from offtake.exporting.target import DeliveryTarget
 from offtake.lake.catalog import TableName
 
 
@@ -22,50 +19,6 @@ class SnapshotRange:
     from_snapshot: int | None
     to_snapshot: int
     warning: str | None = None
-
-
-@dataclass(frozen=True)
-class DeliveryTarget:
-    """A destination with the key to its door. It crosses process boundaries and is never stored."""
-
-    connection_spec_id: str
-    credentials: Params | None
-    params: TargetParams
-    site: SandboxLocation
-    auth_name: str | None = None
-    encrypt_to: bytes | None = None
-    """The armored OpenPGP public key that data files are encrypted with; the manifest never is."""
-
-    def answers(self) -> bool:
-        """Whether the destination answers; False when that cannot be told.
-
-        Raises `DeliveryError` when it does not, within seconds unless its name service hangs.
-        """
-        destination = registry.by_connection_spec_id(self.connection_spec_id)
-        if destination is None or destination.answers is None or destination.missing_driver(self.auth_name) is not None:
-            return False
-        return destination.answers(self.credentials, self.site)
-
-    @property
-    def longest_key(self) -> int | None:
-        """Bytes of the longest key that the destination takes; None for an unknown destination."""
-        destination = registry.by_connection_spec_id(self.connection_spec_id)
-        return None if destination is None else destination.longest_key
-
-    def limits(self) -> Limits:
-        """What does not hold there."""
-        destination = registry.by_connection_spec_id(self.connection_spec_id)
-        return Limits() if destination is None else destination.limits(self.credentials)
-
-    def open(self) -> Sink:
-        """The sink, ready to write; raises `DeliveryError` when it cannot be had."""
-        destination = registry.by_connection_spec_id(self.connection_spec_id)
-        if destination is None:
-            raise DeliveryError(EXPORT_FAILED, f"There is no destination {self.connection_spec_id}.", "Choose one.")
-        lacking = destination.missing_driver(self.auth_name)
-        if lacking is not None:
-            raise DeliveryError(EXPORT_FAILED, f"{destination.name} is not installed.", lacking.install_hint)
-        return destination.open(self.credentials, self.params, self.site)
 
 
 @dataclass(frozen=True)

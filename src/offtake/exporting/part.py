@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from offtake.destinations.base import Pending, Sink
 from offtake.exporting.cancellation import CancellationToken, raise_if_cancelled, wait_until_lease_is_valid
-from offtake.exporting.job import DeliveryTarget
+from offtake.exporting.target import DeliveryTarget
 from offtake.failpoints import failpoint
 from offtake.formats import pgp
 from offtake.formats.gzip_stream import USUAL, GzipOptions

@@ -11,8 +11,9 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from offtake.errors import ACCESS_DENIED, DATASET_FORBIDDEN, DATASET_GONE, SNAPSHOT_EXPIRED, DeliveryError
-from offtake.exporting.job import DatasetExport, DeliveryTarget, ExportJob, join_key
+from offtake.exporting.job import DatasetExport, ExportJob, join_key
 from offtake.exporting.kept import Kept, repeats, take_over
+from offtake.exporting.target import DeliveryTarget
 from offtake.formats import pgp, types
 from offtake.formats.registry import format_for
 from offtake.lake import reading, scan

@@ -12,7 +12,8 @@ from offtake.contract.caller import OPERATOR, VIEW_DATASETS, Caller
 from offtake.destinations import schema
 from offtake.destinations.base import LandingZones, SandboxLocation
 from offtake.destinations.egress import Network
-from offtake.exporting.job import DatasetExport, DeliveryTarget, ExportJob, SnapshotRange
+from offtake.exporting.job import DatasetExport, ExportJob, SnapshotRange
+from offtake.exporting.target import DeliveryTarget
 from offtake.flows import encryption, host_key_pinning, specs, windows
 from offtake.flows.credentials import open_credentials
 from offtake.flows.folder_templates import TemplateValues, expand
