@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test test-all lint bench soak fuzz audit docs lock clean
+.PHONY: demo test test-all lint bench soak fuzz audit docs lock release-check clean
 
 demo: $(VENV)/.runtime ## install, then export a dataset in full and by an increment
 	rm -rf offtake-demo
@@ -54,8 +54,11 @@ lock: $(VENV)/.dev ## pin the newest versions that fit, with hashes and without 
 			--no-annotate "$$pins" -o "$${pins%.in}.txt" || exit 1; \
 	done
 
+release-check: $(VENV)/.dev ## build this version, and try its wheel in a clean environment
+	PYTHON="$(PYTHON)" sh tests/release-check.sh
+
 clean:
-	rm -rf $(VENV) .audit offtake-demo
+	rm -rf $(VENV) .audit dist offtake-demo
 
 $(VENV)/.runtime: requirements/runtime.txt pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
