@@ -11,7 +11,7 @@ import pytest
 from offtake.catalog import batches, file_import
 from offtake.catalog.file_import import Wanted
 from offtake.lake import ingest
-from offtake.lake.catalog import TableName
+from offtake.lake.catalog import Lake, TableName
 from offtake.lake.ingest import Attempt
 from offtake.lake.parsing.errors import ImportRefusedError
 from offtake.lake.parsing.files import input_file
@@ -105,6 +105,25 @@ def test_ingestors_at_the_same_time_bring_each_batch_in_once(deployed: Deploymen
     assert ids(deployed, dataset) == list(range(24))
     assert snapshots(deployed, dataset) == 8
     assert uploads(deployed) == []
+
+
+def test_a_batch_loads_its_table_once(deployed: Deployment, dataset: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    sent(deployed, dataset, 0)
+    deployed.ingest_due()
+    loads = []
+    find = Lake.find
+
+    def counted(lake: Lake, table: TableName) -> Any:
+        loads.append(table)
+        return find(lake, table)
+
+    monkeypatch.setattr(Lake, "find", counted)
+    monkeypatch.setattr(Lake, "load", counted)
+    second = sent(deployed, dataset, 3)
+    deployed.ingest_due()
+    assert len(loads) == 1
+    assert state(deployed, second)["status"] == "success"
+    assert ids(deployed, dataset) == [*range(6)]
 
 
 def test_a_batch_is_given_back_when_the_server_stops(deployed: Deployment, dataset: str) -> None:

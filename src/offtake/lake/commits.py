@@ -93,8 +93,12 @@ class OtherSchemaError(Exception):
 
 @dataclass(frozen=True)
 class NewRows:
-    """Rows to commit. `base`: the table's columns at planning (None: no table); `target`: the columns afterwards."""
+    """Rows to commit. `table`: as it was loaded at planning (None: no table); `target`: the columns afterwards.
 
+    `base`: the table's columns at planning.
+    """
+
+    table: Table | None
     base: pa.Schema | None
     target: pa.Schema
     rows: Iterable[pa.RecordBatch]
@@ -107,13 +111,12 @@ def write(lake: Lake, table: TableName, new: NewRows, attempt: Attempt) -> Batch
     Raises `ImportRefusedError`, `LakeFullError`, `OtherSchemaError` and `CancelledError`; then the table is unchanged
     and the attempt's files are deleted.
     """
-    loaded = lake.find(table)
-    folder = f"{loaded.location() if loaded else lake.location(table)}/data"
+    folder = f"{new.table.location() if new.table else lake.location(table)}/data"
     files = DataFiles(folder, f"{attempt.batch_id}-{attempt.number}", null_columns_as_text(new.target))
     try:
         files.write(new.rows)
         failpoint("batch_written")
-        if not files.uris and not (attempt.replaces and loaded):
+        if not files.uris and not (attempt.replaces and new.table):
             return None
         attempt.raise_if_stopped()
         attempt.before_commit()
@@ -209,10 +212,14 @@ def retry_commit(attempt: Callable[[], Table]) -> Table:
 
 
 def _commit(lake: Lake, table: TableName, new: NewRows, files: DataFiles, attempt: Attempt) -> tuple[Table, Snapshot]:
-    """Commit on the newest state of the table; a retry commits the same files."""
+    """Commit on the planned state of the table; a retry commits the same files on the newest state.
+
+    The catalog refuses a commit on a state that is not the newest.
+    """
+    planned = [new.table]
 
     def commit() -> Table:
-        current = lake.find(table)
+        current = planned.pop() if planned else lake.find(table)
         if current is None:
             return _create(lake, table, new, files, attempt)
         if snapshot_with(current, BATCH_ID, attempt.batch_id) is None:

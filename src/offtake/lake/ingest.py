@@ -107,7 +107,7 @@ def append(lake: Lake, table: TableName, batches: Iterable[pa.RecordBatch], sche
     target = new if base is None else Resolver(changes=Changes(promote=True)).schema(base, new)
     rows = (cast_to_schema(batch, null_columns_as_text(target)) for batch in batches)
     change = SchemaChange() if base is None else evolution.compare(base, target)
-    batch = commits.write(lake, table, NewRows(base, target, rows, change), Attempt(batch_id, evolve=True))
+    batch = commits.write(lake, table, NewRows(loaded, base, target, rows, change), Attempt(batch_id, evolve=True))
     if batch is None:
         raise ImportRefusedError("There are no rows.")
     return batch
@@ -166,12 +166,12 @@ def _plan(
     changes = _allowed_changes(lake, table, loaded, attempt)
     parsed = parse(files, base, options, changes, attempt.raise_if_stopped, refuse_empty=refuse_empty)
     if parsed is None:
-        return _Plan(NewRows(base, pa.schema([]) if base is None else base, ()))
+        return _Plan(NewRows(loaded, base, pa.schema([]) if base is None else base, ()))
     change = SchemaChange() if base is None else evolution.compare(base, parsed.schema)
     if change.added and not attempt.evolve:
         raise ImportRefusedError(_unexpected_columns(files, change.added))
     notes = (*parsed.notes, *_change_notes(change, base, parsed.schema))
-    return _Plan(NewRows(base, parsed.schema, _rows(parsed, changes, base), change), notes)
+    return _Plan(NewRows(loaded, base, parsed.schema, _rows(parsed, changes, base), change), notes)
 
 
 def _allowed_changes(lake: Lake, table: TableName, loaded: Table | None, attempt: Attempt) -> Changes:

@@ -134,16 +134,13 @@ class Ingestor:
 
     def _bring_in(self, lease: BatchLease, work: _ClaimedBatch, stopped: Callable[[], bool]) -> None:
         try:
-            made = _with_room(
-                lambda: ingest.find_commit(self.lake, work.table, lease.batch_id) or self._ingest(lease, work, stopped),
-                lease,
-                stopped,
-            )
+            made = _with_room(lambda: self._commit(lease, work, stopped), lease, stopped)
         except ImportRefusedError as error:
             self._fail(lease, work.table, f"{error} {_ADVICE}", error.row)
             return
         failpoint("batch_committed")
-        ingest.clear(self.lake, work.table, lease.batch_id)
+        if made is None or lease.fence > 1:
+            ingest.clear(self.lake, work.table, lease.batch_id)
         if made is None:
             added = CommittedRows(None, 0, work.sent_bytes, 0, 0)
         else:
@@ -151,6 +148,11 @@ class Ingestor:
         _with_room(lambda: store.complete(self.database, lease, added, self.clock.now_ms()), lease, stopped)
         failpoint("batch_completed")
         self.uploads.remove(lease.batch_id)
+
+    def _commit(self, lease: BatchLease, work: _ClaimedBatch, stopped: Callable[[], bool]) -> ingest.Batch | None:
+        # The first claim has no earlier attempt that could have committed.
+        found = ingest.find_commit(self.lake, work.table, lease.batch_id) if lease.fence > 1 else None
+        return found or self._ingest(lease, work, stopped)
 
     def _ingest(self, lease: BatchLease, work: _ClaimedBatch, stopped: Callable[[], bool]) -> ingest.Batch | None:
         if work.files is None:
