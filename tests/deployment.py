@@ -18,7 +18,6 @@ from uuid import uuid4
 import pyarrow as pa
 import pyarrow.parquet as pq
 from fastapi import FastAPI
-from fastapi.testclient import TestClient
 from sqlalchemy import func, select
 
 from offtake.access import access, clients
@@ -38,6 +37,7 @@ from offtake.settings import Settings
 from offtake.store import manifests, run_parts
 from offtake.store.run_parts import delivered
 from offtake.store.tables import Role, RoleSubject, Run
+from tests.app_client import AppClient
 from tests.fake_clock import FakeClock
 from tests.local_parsers import LocalParsers
 from tests.vendor.validation import check_response
@@ -56,7 +56,7 @@ class Deployment:
     """What a test needs of one deployment."""
 
     backend: Backend
-    http: TestClient
+    http: AppClient
     clock: FakeClock
     admin: NewClient
     caller: Caller
@@ -261,7 +261,7 @@ def deployment(folder: Path, clock: FakeClock, engine: Engine, **settings: Any) 
         clients.create_organisation(backend.database, clock)
         admin = admin or clients.first_client(backend.database, clock)
         assert admin is not None
-        with _app_of(backend) as app, TestClient(app, raise_server_exceptions=False) as http:
+        with _app_of(backend) as app, AppClient(app) as http:
             http.event_hooks["response"].append(check_response)
             opened = Deployment(backend, http, clock, admin, access.operator_caller(backend.database), engine)
             opened.sign_in()
@@ -313,7 +313,7 @@ def _first_start(now_ms: int) -> tuple[dict[str, bytes], NewClient]:
         return {str(path.relative_to(folder)): path.read_bytes() for path in files}, admin
 
 
-def headers(http: TestClient, client: NewClient) -> dict[str, str]:
+def headers(http: AppClient, client: NewClient) -> dict[str, str]:
     form = {"grant_type": "client_credentials", "client_id": client.client_id, "client_secret": client.client_secret}
     token = http.post("/ims/token/v3", data=form).json()["access_token"]
     return {

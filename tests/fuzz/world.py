@@ -15,6 +15,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 from offtake.api.sign_ins import SignIns
 from offtake.engines.local import LocalEngine
 from tests.api.test_secrets import ACCOUNTS
+from tests.app_client import run_in_place
 from tests.conftest import NOON
 from tests.deployment import FLOW_SERVICE, LAKE, ZONE, ZONE_FLOW, Deployment, deployment, rows
 from tests.fake_clock import FakeClock
@@ -255,7 +256,7 @@ def world(folder: Path, engine: LocalEngine, database_url: str | None = None) ->
         # What the vendor's document says of answers is another test's matter.
         opened.http.event_hooks["response"].clear()
         # So is how long who has a wrong secret waits.
-        opened.http.app.state.sign_ins = SignIns(per_minute=10, hold=0.0)  # type: ignore[attr-defined] # an app of ours
+        opened.http.app.state.sign_ins = SignIns(per_minute=10, hold=0.0)
         yield _furnished(opened)
 
 
@@ -270,9 +271,7 @@ def play(
             opened.kind, deed = draw(opened, random)
             await deed
 
-    portal = opened.deployed.http.portal
-    assert portal is not None
-    portal.call(go)
+    run_in_place(go())
 
 
 def _furnished(opened: Deployment) -> World:
