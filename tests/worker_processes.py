@@ -228,15 +228,23 @@ def _work(site: Site, name: str, points: str, may_work: Event, reached: Event, m
         may_pass.wait()
 
     os.environ[failpoints.ENV] = points
-    failpoints.arm(points, hold if points.endswith(":stop") else None)
-    engine = LocalEngine(processes=1) if site.pools else None
+    engine = _forking_engine(points) if site.pools else None
     try:
+        failpoints.arm(points, hold if points.endswith(":stop") else None)
         with site.opened() as backend:
             _work_in(backend, engine or Inline(), name, may_work)
     finally:
         # Whatever went wrong: who leaves its processes behind waits for their end for ever.
         if engine is not None:
             engine.close()
+
+
+def _forking_engine(points: str) -> LocalEngine:
+    """An engine whose process is forked now, while no other thread is there: a spawned one takes a second to start."""
+    engine = LocalEngine(processes=1)
+    engine._context = multiprocessing.get_context("fork")  # type: ignore[assignment] # noqa: SLF001 - only tests fork
+    engine._open_pool().executor.submit(failpoints.arm, points).result()  # noqa: SLF001 - as above
+    return engine
 
 
 def _work_in(backend: Backend, engine: Engine, name: str, may_work: Event) -> None:

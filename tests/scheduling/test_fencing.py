@@ -9,11 +9,11 @@ from sqlalchemy import select
 from offtake.store import run_states, runs
 from offtake.store.tables import Batch, Run, RunDataset, RunPart, Watermark
 from tests import worker_processes
-from tests.scheduling.test_killed_anywhere import World, check, delivered, send, world
+from tests.scheduling.test_killed_anywhere import World, check, delivered, prepared, send, world
 
 pytestmark = pytest.mark.matrix
 
-__all__ = ["world"]
+__all__ = ["prepared", "world"]
 
 STEPS = [
     "claimed",

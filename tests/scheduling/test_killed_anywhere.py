@@ -7,6 +7,7 @@ slot has one run; and a position is where the last delivered run ended.
 import contextlib
 import hashlib
 import json
+import shutil
 import threading
 import time
 from collections.abc import Iterator
@@ -28,7 +29,7 @@ from offtake.store.tables import Run, RunDataset, Watermark
 from tests import worker_processes
 from tests.deployment import WITH_MANIFEST, deployment, moving_files, rows
 from tests.fake_clock import FakeClock
-from tests.postgres import new_database
+from tests.postgres import copied_database, migrated_database
 from tests.worker_processes import Site
 
 pytestmark = pytest.mark.matrix
@@ -82,20 +83,43 @@ class World:
         self.site = replace(self.site, pools=point.startswith("part_"))
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
-def world(request: pytest.FixtureRequest, tmp_path: Path, engine: LocalEngine) -> World:
+@dataclass(frozen=True)
+class Prepared:
+    """A world before a test. Tables name their files by absolute paths, so each test has it in the same folder."""
+
+    world: World
+    copy: Path
+
+    def again(self) -> World:
+        """The world as it was prepared, in a database of its own."""
+        site = self.world.site
+        shutil.rmtree(site.folder, ignore_errors=True)
+        shutil.copytree(self.copy, site.folder)
+        settings = dict(site.settings)
+        if "database_url" in settings:
+            # Who is paused in the middle of a transaction keeps others out no longer than this.
+            timeout = "?options=-c%20idle_in_transaction_session_timeout%3D4s"
+            settings["database_url"] = copied_database(settings["database_url"]) + timeout
+        return replace(self.world, site=replace(site, settings=settings), source=list(self.world.source))
+
+
+@pytest.fixture(scope="session", params=["sqlite", "postgres"])
+def prepared(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, engine: LocalEngine) -> Prepared:
     settings: dict[str, Any] = {"part_bytes": 1}
     if request.param == "postgres":
-        settings["database_url"] = new_database(request.getfixturevalue("postgres"))
-    folder = tmp_path / "data"
+        settings["database_url"] = migrated_database(request.getfixturevalue("postgres"))
+    folder = tmp_path_factory.mktemp("world") / "data"
     with deployment(folder, FakeClock(time.time_ns() // 1_000_000), engine, **settings) as deployed:
         for first in range(0, BATCHES * ROWS, ROWS):
             dataset = deployed.import_rows("events", rows(first, ROWS))
         flow = deployed.flow(dataset, params=WITH_MANIFEST)
-    if request.param == "postgres":
-        # Who is paused in the middle of a transaction keeps others out no longer than this.
-        settings["database_url"] += "?options=-c%20idle_in_transaction_session_timeout%3D4s"
-    return World(Site(folder, settings), flow, dataset, list(range(BATCHES * ROWS)))
+    folder.rename(copy := folder.with_name("prepared"))
+    return Prepared(World(Site(folder, settings), flow, dataset, list(range(BATCHES * ROWS))), copy)
+
+
+@pytest.fixture
+def world(prepared: Prepared) -> World:
+    return prepared.again()
 
 
 @pytest.fixture(params=[1, 2], ids=["alone", "beside"])
