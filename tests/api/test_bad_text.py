@@ -10,7 +10,7 @@ import pytest
 from offtake.engines.local import LocalEngine
 from tests.deployment import FLOW_SERVICE, ZONE, Deployment, deployment
 from tests.fake_clock import FakeClock
-from tests.postgres import new_database
+from tests.postgres import migrated_database
 
 JSON = {"Content-Type": "application/json"}
 
@@ -18,7 +18,7 @@ JSON = {"Content-Type": "application/json"}
 @pytest.fixture
 def deployed(tmp_path: Path, clock: FakeClock, engine: LocalEngine, postgres: str) -> Iterator[Deployment]:
     """On PostgreSQL: SQLite holds such text, so that only there it would go wrong."""
-    with deployment(tmp_path / "data", clock, engine, database_url=new_database(postgres)) as opened:
+    with deployment(tmp_path / "data", clock, engine, database_url=migrated_database(postgres)) as opened:
         yield opened
 
 

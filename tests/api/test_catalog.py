@@ -10,7 +10,7 @@ from offtake.contract.caller import MANAGE_DATASETS, VIEW_DATASETS, VIEW_DESTINA
 from offtake.engines.local import LocalEngine
 from tests.deployment import ZONE, Deployment, deployment, rows, source_body
 from tests.fake_clock import FakeClock
-from tests.postgres import new_database
+from tests.postgres import migrated_database
 
 CATALOG = "/data/foundation/catalog"
 CONFIGS = f"/connectionSpecs/{ZONE}/configs?outputType=activationDatasets&outputField=datasets"
@@ -287,7 +287,7 @@ def test_datasets_are_found(three: Deployment, query: str, expected: list[str] |
 def test_datasets_are_found_on_postgresql_too(
     postgres: str, tmp_path: Path, clock: FakeClock, engine: LocalEngine
 ) -> None:
-    with deployment(tmp_path, clock, engine, database_url=new_database(postgres)) as deployed:
+    with deployment(tmp_path, clock, engine, database_url=migrated_database(postgres)) as deployed:
         with_three(deployed)
         for query, expected in FOUND:
             found = [document["name"] for document in get(deployed, f"/dataSets?{query}").values()]

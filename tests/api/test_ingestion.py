@@ -14,7 +14,7 @@ from offtake.contract.caller import EXPORT_DATASETS, MANAGE_DATASETS, VIEW_DATAS
 from offtake.engines.local import LocalEngine
 from tests.deployment import Deployment, deployment, rows
 from tests.fake_clock import FakeClock
-from tests.postgres import new_database
+from tests.postgres import migrated_database
 
 IMPORT = "/data/foundation/import"
 CATALOG = "/data/foundation/catalog"
@@ -407,7 +407,7 @@ def test_gzipped_files_come_in_too(deployed: Deployment, dataset: str) -> None:
 def test_batches_come_in_on_postgresql_too(
     postgres: str, tmp_path: Path, clock: FakeClock, engine: LocalEngine
 ) -> None:
-    with deployment(tmp_path, clock, engine, database_url=new_database(postgres)) as deployed:
+    with deployment(tmp_path, clock, engine, database_url=migrated_database(postgres)) as deployed:
         (path,) = call(deployed, "POST", f"{CATALOG}/dataSets", 201, json={"name": "events"})
         dataset = path.rpartition("/")[2]
         assert bring_in(deployed, dataset, ndjson(*rows(0, 3)))["status"] == "success"

@@ -10,7 +10,7 @@ from offtake.engines.local import LocalEngine
 from tests.conftest import NOON
 from tests.deployment import Deployment, deployment, rows
 from tests.fake_clock import FakeClock
-from tests.postgres import new_database
+from tests.postgres import migrated_database
 
 START = NOON // 1000
 END = 1_975_901_210
@@ -25,7 +25,7 @@ def deployed(
 ) -> Iterator[Deployment]:
     settings: dict[str, Any] = {}
     if request.param == "postgres":
-        settings["database_url"] = new_database(request.getfixturevalue("postgres"))
+        settings["database_url"] = migrated_database(request.getfixturevalue("postgres"))
     with deployment(tmp_path / "data", clock, engine, **settings) as opened:
         yield opened
 

@@ -14,14 +14,15 @@ from offtake.engines.local import LocalEngine
 from tests.fuzz.kinds import KINDS, path
 from tests.fuzz.shares import CALLS, ENOUGH, Share, again
 from tests.fuzz.world import World, play, world
-from tests.postgres import new_database
+from tests.postgres import migrated_database
 
 
+@pytest.mark.search
 @pytest.mark.parametrize("share", CALLS, ids=str)
 def test_hostile_requests_are_refused_and_nothing_breaks(
     share: Share, request: pytest.FixtureRequest, tmp_path: Path, engine: LocalEngine
 ) -> None:
-    url = new_database(request.getfixturevalue("postgres")) if share.database == "postgres" else None
+    url = migrated_database(request.getfixturevalue("postgres")) if share.database == "postgres" else None
     with world(tmp_path, engine, url) as opened, again(share):
         play(opened, share.random(), _drawn, share.count)
         for kind in KINDS if share.count >= ENOUGH else ():

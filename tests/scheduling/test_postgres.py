@@ -9,12 +9,12 @@ from offtake.cli.main import main
 from offtake.engines.local import LocalEngine
 from tests.deployment import FLOW_SERVICE, Deployment, deployment, rows, table_of
 from tests.fake_clock import FakeClock
-from tests.postgres import new_database
+from tests.postgres import migrated_database
 
 
 @pytest.fixture
 def deployed(tmp_path: Path, clock: FakeClock, engine: LocalEngine, postgres: str) -> Iterator[Deployment]:
-    with deployment(tmp_path / "data", clock, engine, database_url=new_database(postgres)) as opened:
+    with deployment(tmp_path / "data", clock, engine, database_url=migrated_database(postgres)) as opened:
         yield opened
 
 

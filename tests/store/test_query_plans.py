@@ -10,7 +10,6 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Final
 
 import pytest
@@ -25,9 +24,10 @@ from offtake.scheduling.housekeeping import run_maintenance
 from offtake.scheduling.scheduler import repair_future_slots
 from offtake.store import tables
 from offtake.store.tables import Run
+from tests.conftest import NOON
 from tests.deployment import FLOW_SERVICE, Deployment, deployment, rows
 from tests.fake_clock import FakeClock
-from tests.postgres import new_database
+from tests.postgres import migrated_database
 
 GROWING: Final = ("runs", "run_parts", "run_datasets", "batches", "batch_files", "audit_events")
 SMALL: Final = {
@@ -108,13 +108,13 @@ def explaining(deployed: Deployment) -> Iterator[Plans]:
         event.remove(engine, "before_cursor_execute", explain)
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
+@pytest.fixture(scope="module", params=["sqlite", "postgres"])
 def delivered(
-    request: pytest.FixtureRequest, tmp_path: Path, clock: FakeClock, engine: LocalEngine
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, engine: LocalEngine
 ) -> Iterator[tuple[Deployment, str]]:
     """A deployment on each database, with a flow that has delivered; and the flow's id."""
-    more = {} if request.param == "sqlite" else {"database_url": new_database(request.getfixturevalue("postgres"))}
-    with deployment(tmp_path / "data", clock, engine, **more) as opened:
+    more = {} if request.param == "sqlite" else {"database_url": migrated_database(request.getfixturevalue("postgres"))}
+    with deployment(tmp_path_factory.mktemp("plans") / "data", FakeClock(NOON), engine, **more) as opened:
         flow = opened.flow(opened.import_rows("events", rows(0, 3)))
         opened.run_due()
         yield opened, flow
