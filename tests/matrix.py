@@ -1,22 +1,56 @@
-"""Matrices of tests: `make test` runs a sample in which every value of every parameter is there, `make test-all` all.
+"""What `make test` runs a sample of, and `make test-all` all.
 
-A module or a test is marked with `pytest.mark.matrix`. Of its parameters the one with the most values leads; each of
-its values meets one combination of the others, in turn.
+Matrices: a module or a test is marked with `pytest.mark.matrix`, and of its combinations a sample is run in which every
+value of every parameter is there. The parameter with the most values leads; each of its values meets one combination of
+the others, in turn.
+
+Searches: a test that Hypothesis runs, or that is marked with `pytest.mark.search`, tries many generated examples;
+`examples` decides how many.
+
+`--all` runs everything, `--rest` what is left of that once `make test` has run.
 """
 
 from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
+import hypothesis
 import pytest
+
+SHARE = 4
+"""Of the examples of a search, `make test` tries one in so many."""
+_whole: list[bool] = []
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--all", action="store_true", help="run every combination of the matrices, not a sample")
+    parser.addoption("--all", action="store_true", help="run every combination of the matrices, and whole searches")
+    parser.addoption("--rest", action="store_true", help="run only what --all adds")
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Decide how long searches are, before the modules with tests are imported."""
+    _whole[:] = [bool(config.getoption("--all") or config.getoption("--rest"))]
+    # A busy machine is not a failure: the timeout of tests finds what hangs.
+    too_slow = [hypothesis.HealthCheck.too_slow]
+    hypothesis.settings.register_profile(
+        "offtake", deadline=None, suppress_health_check=too_slow, database=None, max_examples=examples(100)
+    )
+    hypothesis.settings.load_profile("offtake")
+
+
+def whole() -> bool:
+    """Whether searches are whole: this run has `--all` or `--rest`."""
+    return _whole == [True]
+
+
+def examples(all_of_them: int) -> int:
+    """How many examples a search tries in this run."""
+    return all_of_them if whole() else max(1, all_of_them // SHARE)
+
+
+@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Deselect what is not of the sample."""
+    """Deselect what this run leaves out."""
     if config.getoption("--all"):
         return
     groups: dict[str, list[pytest.Function]] = defaultdict(list)
@@ -24,6 +58,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         if isinstance(item, pytest.Function) and item.get_closest_marker("matrix") and hasattr(item, "callspec"):
             groups[item.nodeid.partition("[")[0]].append(item)
     left_out = {item for group in groups.values() for item in _left_out(group)}
+    if config.getoption("--rest"):
+        searches = {item for item in items for name in ("search", "hypothesis") if item.get_closest_marker(name)}
+        added = left_out | searches
+        left_out = {item for item in items if item not in added}
     if left_out:
         config.hook.pytest_deselected(items=sorted(left_out, key=lambda item: item.nodeid))
         items[:] = [item for item in items if item not in left_out]

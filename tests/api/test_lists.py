@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from offtake.contract import listing
 from offtake.contract.problems import Problem
 from tests.deployment import LAKE, ZONE, ZONE_FLOW, Deployment, rows
+from tests.matrix import examples
 
 
 def names(answer: Any) -> list[str]:
@@ -185,7 +186,7 @@ _JSON = st.recursive(
 )
 
 
-@hypothesis.settings(max_examples=300)
+@hypothesis.settings(max_examples=examples(300))
 @hypothesis.given(st.fixed_dictionaries({}, optional=dict.fromkeys("lpoa", _JSON)))
 def test_whatever_a_token_holds_it_is_read_or_refused(document: Any) -> None:
     token = base64.urlsafe_b64encode(json.dumps(document).encode()).decode().rstrip("=")

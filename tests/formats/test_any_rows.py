@@ -7,10 +7,11 @@ from hypothesis import strategies as st
 
 from tests.formats.files import encoded, lines, parsed, table
 from tests.formats.strategies import cut_rows, rendered_row, rows, rows_with_uuids
+from tests.matrix import examples
 
 _ODD = pa.RecordBatch.from_arrays([pa.array([[("", None), ("", 1)], None], pa.map_(pa.string(), pa.int32()))], ["\x7f"])
 _INNER = pa.RecordBatch.from_pylist([{"x": {"y": {"z": True}}}, {"x": None}, {"x": {"y": None}}])
-thoroughly = settings(max_examples=150, deadline=None)
+thoroughly = settings(max_examples=examples(150), deadline=None)
 
 
 @thoroughly
@@ -37,13 +38,13 @@ def test_any_rows_are_read_back_from_parquet(batches: list[pa.RecordBatch], comp
     assert back.schema.names == batches[0].schema.names
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(25), deadline=None)
 @given(rows(), st.sampled_from([("JSON", "GZIP"), ("PARQUET", "GZIP"), ("PARQUET", "NONE")]))
 def test_the_same_rows_give_the_same_bytes(batch: pa.RecordBatch, kind: tuple[str, str]) -> None:
     assert encoded([batch], batch.schema, *kind) == encoded([batch], batch.schema, *kind)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(25), deadline=None)
 @given(cut_rows())
 def test_ndjson_does_not_depend_on_batch_sizes(batches: list[pa.RecordBatch]) -> None:
     whole = pa.Table.from_batches(batches).combine_chunks().to_batches()

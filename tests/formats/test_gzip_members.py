@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from offtake.formats.gzip_stream import BLOCK, MEMBERS, GzipStream, Members
 from tests.formats.files import batch_of, encoded
 from tests.formats.gzip_readers import READS_ALL, READS_ONE, Reader
+from tests.matrix import examples
 
 LEVELS = range(1, 10)
 
@@ -62,7 +63,7 @@ sizes = st.integers(0, 3 * BLOCK) | st.builds(
 )
 
 
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=examples(25))
 @given(sizes, st.integers(1, 1000), st.lists(st.integers(0, 4 * BLOCK), max_size=8), st.sampled_from(LEVELS))
 @example(0, 1, [], 2)
 @example(BLOCK, 1, [], 2)
@@ -77,7 +78,7 @@ def test_any_text_is_one_member_whose_bytes_do_not_depend_on_write_sizes(
     assert compress(cut(text, places), level) == whole
 
 
-@settings(deadline=None, max_examples=15)
+@settings(deadline=None, max_examples=examples(15))
 @given(st.binary(max_size=64), st.integers(0, BLOCK + 9000), st.sampled_from(LEVELS), st.sampled_from(MEMBERS))
 def test_any_bytes_are_decompressed_unchanged(some: bytes, size: int, level: int, members: Members) -> None:
     chance = random.Random(size)

@@ -11,6 +11,7 @@ from offtake.formats.losses import Loss, LossCounter
 from offtake.formats.registry import format_for
 from tests.formats.files import batch_of
 from tests.formats.strategies import cut_rows, losses_of
+from tests.matrix import examples
 
 NAN = float("nan")
 NUMBERS = pa.map_(pa.string(), pa.float64())
@@ -23,7 +24,7 @@ def losses(*batches: pa.RecordBatch, file_type: str = "JSON") -> tuple[Loss, ...
     return counter.losses()
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(cut_rows())
 def test_losses_are_counted_once_for_any_batch_sizes(batches: list[pa.RecordBatch]) -> None:
     expected: Counter[tuple[str, str]] = Counter()

@@ -22,6 +22,7 @@ from offtake.formats.parquet_pages import thrift
 from tests.formats import parquets
 from tests.formats.parquets import CODECS, TARGETS, Slice, paged, with_ids
 from tests.formats.strategies import rows
+from tests.matrix import examples
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -76,7 +77,7 @@ def stored(draw: st.DrawFn) -> Stored:
     return Stored(with_ids(table.schema), slices, parquets.rows_of(found), found.num_rows)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(stored(), st.sampled_from(sorted(TARGETS)))
 def test_any_row_groups_become_one_file_with_their_rows_in_order(of: Stored, compression: str) -> None:
     count, made = paged(of.schema, compression, *of.slices)

@@ -20,6 +20,7 @@ from offtake.formats.parquet_pages.footer import NotRecompressibleError
 from offtake.formats.parquet_pages.thrift import BINARY, I32, I64, STRUCT, Struct
 from tests.formats import parquets, spark
 from tests.formats.parquets import CODECS, Slice, footer, paged, with_footer, with_ids
+from tests.matrix import examples
 
 TABLE = pa.table({"n": pa.array(range(200)), "text": pa.array([f"town {n % 40}" for n in range(200)])})
 TWICE = pa.concat_tables([TABLE, TABLE])
@@ -325,7 +326,7 @@ WHOLE = parquets.rows_of(parquets.sample(30).select(["n", "text", "tags"]))
 OF_WHOLE = with_ids(parquets.sample(1).select(["n", "text", "tags"]).schema)
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=examples(250), deadline=None)
 @given(st.sampled_from(sorted(DAMAGED)), st.data())
 def test_damaged_pages_with_checksums_are_refused_or_have_the_same_rows(
     of: tuple[str, str], draw: st.DataObject
@@ -379,7 +380,7 @@ def _headers(data: bytes) -> list[tuple[int, int]]:
     return [(begins, body) for begins, body, _ in _pages(data)]
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=examples(250), deadline=None)
 @given(st.sampled_from(sorted(DAMAGED)), st.data())
 def test_any_damage_to_metadata_is_refused_or_harmless(of: tuple[str, str], draw: st.DataObject) -> None:
     """No other exception is raised, and it takes less than two seconds."""

@@ -18,6 +18,7 @@ from tests.formats.files import encoded
 from tests.formats.goldens import ID
 from tests.formats.parquets import CODECS, TARGETS, arrow_rows, chunks, field_ids, paged, sample, with_ids
 from tests.formats.strategies import rows_with_uuids
+from tests.matrix import examples
 
 TEXT = ParquetOptions(uuid_as_text=True)
 PLAIN = ParquetOptions(plain_encoding=True)
@@ -40,7 +41,7 @@ def as_text(value: Any) -> Any:
     return value
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(rows_with_uuids())
 def test_any_uuid_becomes_text_at_every_depth_and_nothing_else_changes(batch: pa.RecordBatch) -> None:
     table = pa.Table.from_batches([batch], with_ids(batch.schema))

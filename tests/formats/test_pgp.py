@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from offtake.errors import DeliveryError
 from offtake.formats import pgp
 from tests.keyring import UNUSABLE, USABLE, Keyring
+from tests.matrix import examples
 
 MIB = 1024 * 1024
 
@@ -70,7 +71,7 @@ def test_encrypted_bytes_are_decrypted_unchanged(keys: Keyring, kind: str) -> No
 
 
 @given(pieces=st.lists(st.one_of(st.binary(max_size=40), st.integers(0, 300_000).map(noise)), max_size=12))
-@settings(max_examples=25)
+@settings(max_examples=examples(25))
 def test_chunk_sizes_do_not_affect_the_plaintext(keys: Keyring, pieces: list[bytes]) -> None:
     assert keys.decrypt(b"".join(pgp.encrypt(pieces, keys.key("rsa alone")))) == b"".join(pieces)
 

@@ -26,8 +26,9 @@ from offtake.formats.parquet_pages.thrift import (
     ThriftError,
 )
 from tests.formats import parquets
+from tests.matrix import examples
 
-thoroughly = settings(max_examples=100, deadline=None)
+thoroughly = settings(max_examples=examples(100), deadline=None)
 
 _WHOLE = st.integers(-(2**63), 2**63 - 1)
 _SCALARS: dict[int, st.SearchStrategy[Any]] = {
@@ -132,7 +133,7 @@ def test_decompression_bombs_fail_fast(bomb: str) -> None:
     assert time.process_time() - began < 1
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=examples(400), deadline=None)
 @given(st.binary(max_size=200) | st.lists(st.sampled_from([0x19, 0x1C, 0xFC, 0x15, 0x18, 0, 0xFF, 1])).map(bytes))
 def test_any_bytes_are_a_structure_or_an_error(data: bytes) -> None:
     try:

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from random import Random
 from typing import Final, Literal
 
-REQUESTS: Final = int(os.environ.get("OFFTAKE_FUZZ_REQUESTS", "10000"))
+from tests.matrix import whole
+
+REQUESTS: Final = int(os.environ.get("OFFTAKE_FUZZ_REQUESTS", "10000" if whole() else "2000"))
 ENOUGH: Final = 1000
 """So many requests have to do with every kind of them."""
 SEED: Final = os.environ.get("OFFTAKE_FUZZ_SEED") or secrets.token_hex(4)
@@ -40,7 +42,8 @@ def _shared(sqlite: Sequence[int], postgres: int) -> list[Share]:
     return [Share(database, number, REQUESTS * each // 100) for number, (database, each) in enumerate(hundredths)]
 
 
-CALLS: Final = _shared((20, 20, 20), 15)
+# Of few requests, one share has enough of them to check what each kind comes to.
+CALLS: Final = _shared((20, 20, 20), 15) if REQUESTS * 20 // 100 >= ENOUGH else _shared((60,), 15)
 FILES: Final = _shared((12,), 3)
 ARCHIVES: Final = _shared((10,), 0)
 

@@ -20,6 +20,7 @@ from offtake.engines.local import LocalEngine
 from tests.conftest import NOON
 from tests.deployment import Deployment, deployment, rows
 from tests.fake_clock import FakeClock
+from tests.matrix import examples
 
 CHECKS: list[CheckFunction] = [
     not_a_server_error,
@@ -43,6 +44,7 @@ def fuzzed(tmp_path_factory: pytest.TempPathFactory, engine: LocalEngine) -> Ite
         yield opened
 
 
+@pytest.mark.search
 @pytest.mark.parametrize("share", range(SHARES))
 def test_any_request_is_answered_as_the_document_says(fuzzed: Deployment, share: int) -> None:
     document: Any = schemathesis.openapi.from_asgi("/openapi.json", fuzzed.http.app)
@@ -54,7 +56,7 @@ def test_any_request_is_answered_as_the_document_says(fuzzed: Deployment, share:
         strategies = [operation.as_strategy(generation_mode=mode) for mode in GenerationMode]
 
         @given(case=st.one_of(strategies), known=st.booleans(), row_id=st.sampled_from(ids))
-        @settings(max_examples=EXAMPLES, suppress_health_check=list(HealthCheck), deadline=None)
+        @settings(max_examples=examples(EXAMPLES), suppress_health_check=list(HealthCheck), deadline=None)
         def answered(case: Any, known: bool, row_id: str) -> None:
             if known and case.path_parameters:
                 # Half of the requests are about something that is there.

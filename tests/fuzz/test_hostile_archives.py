@@ -43,6 +43,7 @@ def backup(tmp_path_factory: pytest.TempPathFactory) -> list[Member]:
         return [Member(name, file.read()) for name, file in found if file is not None and name != SUMS]
 
 
+@pytest.mark.search
 @pytest.mark.parametrize("share", ARCHIVES, ids=str)
 def test_hostile_archives_are_refused_or_stay_inside_their_folders(
     share: Share, backup: list[Member], tmp_path: Path

@@ -26,8 +26,9 @@ from offtake.lake.locations import local_path
 from offtake.lake.relocation import Move
 from tests.lake.lakes import TABLE, add, lake_in, move_warehouse, read
 from tests.lake.other_writers import Bounds, append_again, compact, entries, row_delta
+from tests.matrix import examples
 
-EXAMPLES = int(os.environ.get("OFFTAKE_TEST_HISTORIES", "30"))
+EXAMPLES = int(os.environ.get("OFFTAKE_TEST_HISTORIES", examples(30)))
 BITS = st.integers(0, 2**16 - 1)
 COMMON = {"append": 4, "append_twice": 1, "compact": 5, "positions": 4, "delete": 2, "overwrite": 1, "export": 1}
 RARE = ("widen", "rename", "add_column", "partition", "branch", "tag", "roll_back", "expire", "expire_one", "recreate")

@@ -50,11 +50,12 @@ from tests.conftest import NOON
 from tests.deployment import Deployment, deployment
 from tests.fake_clock import FakeClock
 from tests.lake.test_any_history import BITS, RARE, History, named
+from tests.matrix import examples
 from tests.scheduling import flaky_destination
 from tests.scheduling.flaky_destination import Crash, FaultyEngine
 from tests.scheduling.manifest_consumer import Consumer, Planned, Source
 
-EXAMPLES = int(os.environ.get("OFFTAKE_TEST_HISTORIES", "10"))
+EXAMPLES = int(os.environ.get("OFFTAKE_TEST_HISTORIES", examples(10)))
 CHANGES = st.sampled_from(
     [
         *("import", "append") * 6,
@@ -565,6 +566,7 @@ def world() -> Iterator[World]:
         yield World(deployed, engine, count())
 
 
+@pytest.mark.search
 def test_whatever_happens_the_consumer_holds_what_it_must(world: World) -> None:
     machine = type("AnyDeliveryHere", (AnyDelivery,), {"world": world})
     run_state_machine_as_test(

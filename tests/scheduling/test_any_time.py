@@ -42,6 +42,7 @@ from offtake.store.run_leases import Lease
 from offtake.store.tables import Flow, Run, RunDataset, SourceConnection, Watermark
 from offtake.store.waits import Wait
 from tests.fake_clock import FakeClock
+from tests.matrix import examples
 from tests.scheduling.contention import DATASETS, crowd
 from tests.scheduling.delivered_files import DAY, HOUR
 
@@ -420,6 +421,7 @@ def world() -> Iterator[World]:
         database.close()
 
 
+@pytest.mark.search
 def test_whatever_happens_in_whatever_order(world: World) -> None:
     machine = type("AnyTimeHere", (AnyTime,), {"world": world})
-    run_state_machine_as_test(machine, settings=settings(max_examples=20, stateful_step_count=40))
+    run_state_machine_as_test(machine, settings=settings(max_examples=examples(20), stateful_step_count=40))
