@@ -57,7 +57,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if isinstance(item, pytest.Function) and item.get_closest_marker("matrix") and hasattr(item, "callspec"):
             groups[item.nodeid.partition("[")[0]].append(item)
-    left_out = {item for group in groups.values() for item in _left_out(group)}
+    left_out: set[pytest.Item] = {item for group in groups.values() for item in _left_out(group)}
     if config.getoption("--rest"):
         searches = {item for item in items for name in ("search", "hypothesis") if item.get_closest_marker(name)}
         added = left_out | searches
