@@ -22,8 +22,8 @@ from sqlalchemy import func, select
 
 from offtake.access import access, clients
 from offtake.access.clients import NewClient
+from offtake.access.sign_ins import SignIns
 from offtake.api.app import create_app
-from offtake.api.sign_ins import SignIns
 from offtake.catalog import file_import
 from offtake.catalog.file_import import Wanted
 from offtake.contract.caller import Caller, Kind

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from offtake.api.serving.forwarded import Origin, group_of, origin_of
+from offtake.access.client_addresses import group_of
+from offtake.api.serving.forwarded import Origin, origin_of
 
 TRUSTED = (ip_network("10.0.0.0/8"), ip_network("::1/128"))
 FOR = "x-forwarded-for"

@@ -12,7 +12,7 @@ from random import Random
 from typing import Any, Final
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from offtake.api.sign_ins import SignIns
+from offtake.access.sign_ins import SignIns
 from offtake.engines.local import LocalEngine
 from tests.api.test_secrets import ACCOUNTS
 from tests.app_client import run_in_place

@@ -2,6 +2,7 @@
 
 from fastapi import FastAPI
 
+from offtake.access.sign_ins import SignIns
 from offtake.api import errors
 from offtake.api.error_types import (
     ACCESS_CONTROL,
@@ -39,7 +40,6 @@ from offtake.api.routers import (
     targets,
     tokens,
 )
-from offtake.api.sign_ins import SignIns
 from offtake.deployment.backend import Backend
 
 

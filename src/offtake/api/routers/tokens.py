@@ -10,8 +10,8 @@ from fastapi.responses import JSONResponse
 from starlette.types import Message
 
 from offtake.access import tokens
+from offtake.access.sign_ins import SignInRefusedError, SignIns
 from offtake.api.dependencies import BackendOf, read_body
-from offtake.api.sign_ins import SignInRefusedError, SignIns
 from offtake.contract.problems import Problem
 
 router = APIRouter(tags=["tokens"])

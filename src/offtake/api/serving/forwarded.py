@@ -3,16 +3,16 @@
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Network, IPv6Network
 from typing import Final
 
-Address = IPv4Address | IPv6Address
+from offtake.access.client_addresses import parse_address
+
 Networks = Sequence[IPv4Network | IPv6Network]
 Headers = Iterable[tuple[bytes, bytes]]
 
 _PAIR: Final = re.compile(r'\s*([A-Za-z]+)\s*=\s*("(?:[^"\\]|\\.)*"|[^\s;,"]*)\s*')
 _LONGEST: Final = 4096
-_SUBNET: Final = 64
 
 
 @dataclass(frozen=True)
@@ -48,22 +48,14 @@ def origin_of(peer: str, headers: Headers, trusted: Networks) -> Origin:
 
 def is_trusted(address: str, trusted: Networks) -> bool:
     """Whether the address belongs to a trusted proxy."""
-    found = _parse(address)
+    found = parse_address(address)
     return found is not None and any(found.version == one.version and found in one for one in trusted)
-
-
-def group_of(address: str) -> str:
-    """The group of addresses that share limits: an IPv6 address's /64, all of which one machine may own."""
-    found = _parse(address)
-    if found is None or found.version == 4:  # noqa: PLR2004 - the version's own number
-        return str(found or address)
-    return str(ip_network((found, _SUBNET), strict=False))
 
 
 def _first_unknown(peer: str, chain: Sequence[str], trusted: Networks) -> str:
     last = peer
     for one in reversed(chain):
-        found = _parse(_without_port(one.strip()))
+        found = parse_address(_without_port(one.strip()))
         if found is None:
             return last
         last = str(found)
@@ -96,12 +88,3 @@ def _without_port(text: str) -> str:
     if text.startswith("["):
         return text[1:].partition("]")[0]
     return text.partition(":")[0] if text.count(":") == 1 else text
-
-
-def _parse(text: str) -> Address | None:
-    try:
-        found = ip_address(text.partition("%")[0])
-    except ValueError:
-        return None
-    mapped = found.ipv4_mapped if isinstance(found, IPv6Address) else None
-    return mapped or found

@@ -20,8 +20,9 @@ from uvicorn.protocols.http.flow_control import CLOSE_HEADER
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
+from offtake.access.client_addresses import group_of
 from offtake.api import errors, request_log
-from offtake.api.serving.forwarded import Networks, group_of, is_trusted, origin_of
+from offtake.api.serving.forwarded import Networks, is_trusted, origin_of
 from offtake.api.serving.limits import Callers
 from offtake.logs import same_line
 

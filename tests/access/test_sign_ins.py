@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from offtake.access import clients
+from offtake.access import sign_ins as subject
 from offtake.access.sign_in_limits import SignInLimits
+from offtake.access.sign_ins import SignInRefusedError, SignIns
 from offtake.access.tokens import BadCredentialsError
-from offtake.api import sign_ins as subject
-from offtake.api.sign_ins import SignInRefusedError, SignIns
 from offtake.store.tables import Client
 from tests.deployment import Deployment
 

@@ -15,12 +15,12 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
-from fastapi.concurrency import run_in_threadpool
+from anyio import to_thread
 
 from offtake.access import clients, tokens
+from offtake.access.client_addresses import group_of
 from offtake.access.sign_in_limits import SignInLimits
 from offtake.access.tokens import BadCredentialsError
-from offtake.api.serving.forwarded import group_of
 from offtake.errors import OfftakeError
 from offtake.logs import same_line
 from offtake.store.database import Database
@@ -90,7 +90,7 @@ class SignIns:
         if self._now() < self._wrong_until.get(presented, 0.0):
             raise await self._delay(BadCredentialsError(tokens.BAD_CREDENTIALS), client_id, address)
         if presented in self._right:
-            client = await run_in_threadpool(tokens.find, database, client_id)
+            client = await to_thread.run_sync(tokens.find, database, client_id)
             stored = clients.stored_hash(client)
             if client is not None and clients.may_sign_in(client) and self._right.get(presented) == stored:
                 return client
