@@ -62,7 +62,7 @@ def test_runs_that_wrote_nothing_are_verified_too(deployed: Deployment, flow: st
     made = json.loads(offtake("flow", "run", flow, "--json")[1])["id"]
     code, out, err = offtake("run", "verify", made)
     assert (code, out) == (1, "")
-    assert err == f"offtake: Run {made} is waiting; it can be verified once it is over.\n"
+    assert err == f"offtake: Run {made} is waiting; it can be verified when it has ended.\n"
     assert offtake("run", "cancel", made)[0] == 0
     assert offtake("run", "verify", made)[:2] == (
         0,

@@ -324,7 +324,7 @@ def test_a_table_that_was_recreated_goes_out_whole_with_a_warning(partner: Partn
     run = partner.next()
     assert run.status == "success"
     assert partner.ids() == [*read(partner.taken[0]), 50, 51, 52]
-    assert any("stay delivered are delivered again" in one["message"] for one in run.warnings)
+    assert any("which were kept, are delivered again" in one["message"] for one in run.warnings)
     assert partner.prove() == []
 
 

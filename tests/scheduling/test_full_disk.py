@@ -246,7 +246,7 @@ def test_a_batch_waits_for_room_and_comes_in_once(small: Small) -> None:
     assert small.send(batch, dataset, lines(10, 4000)).status_code == 201
     small.fill(leave=1_000_000)
     small.complete(batch)
-    until(lambda: "waits until there is room" in small.log.read_text())
+    until(lambda: "waits for free disk space" in small.log.read_text())
     time.sleep(5)
     assert small.status(batch) in ("processing", "staged")
     assert files <= small.data_files()

@@ -219,7 +219,7 @@ def test_a_store_that_asks_for_more_than_the_window_fails_the_run_at_once(
     deployed.run_due()
     box.refusals = []
     (error,) = last(deployed, flow).errors
-    assert "asks to be left alone for 20000 seconds" in error["message"]
+    assert "requests a wait of 20000 seconds" in error["message"]
 
 
 # Hosts that are dead in every way

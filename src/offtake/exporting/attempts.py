@@ -1,8 +1,7 @@
-"""Attempts to write a file, each under a name of its own, where a file is visible while it is being written.
+"""Attempts to write a file, each under its own name, at destinations where a file is visible while it is written.
 
-What an attempt has left that failed or was overtaken has the same rows as the file that counts: it is removed at once,
-or, while the destination does not allow for that, once the run is over. Each name is recorded before anything is
-written under it.
+A file of a failed or superseded attempt holds the same rows as the delivered file. It is removed at once or, if the
+destination refuses that, when the run is over. Each name is recorded before anything is written under it.
 """
 
 import logging
@@ -21,7 +20,7 @@ from offtake.store.tables import RunPart
 _log = logging.getLogger(__name__)
 
 _ATTEMPT: Final = re.compile(r"-([1-9][0-9]*)(-c000[^/]*)$")
-"""In the name of a part: the number of the attempt, and what follows it (contract, section 16.3)."""
+"""The attempt number in a part's name, and what follows it (contract, section 16.3)."""
 
 
 def next_attempt(key: str) -> str:
@@ -37,7 +36,7 @@ def earlier_attempts(key: str) -> Iterator[str]:
 
 
 def remove_failed(job: ExportJob, keys: Mapping[int, str]) -> dict[int, list[str]]:
-    """Remove what failed attempts have left, by the parts' numbers; those of which nothing is left now."""
+    """Remove the files of failed attempts (`keys`: by part number). Returns the removed keys, by part number."""
     removed: dict[int, list[str]] = {}
     sink = job.place.open()
     try:
@@ -45,7 +44,7 @@ def remove_failed(job: ExportJob, keys: Mapping[int, str]) -> dict[int, list[str
             try:
                 sink.delete(key)
             except DeliveryError as error:
-                _log.warning("run %s: a failed attempt's file is removed later: %s", job.run_id, error)
+                _log.warning("run %s: the file of a failed attempt is removed later: %s", job.run_id, error)
                 if error.transient:
                     break
             else:
@@ -56,10 +55,10 @@ def remove_failed(job: ExportJob, keys: Mapping[int, str]) -> dict[int, list[str
 
 
 def remove_left(sink: Sink, database: Database, run_id: str, parts: Sequence[RunPart]) -> None:
-    """Remove what attempts at these parts have left that do not count, all of it for a part without a file that does.
+    """Remove the files of superseded attempts at these parts; of a part that never finished, the files of all attempts.
 
-    Raises `DeliveryError` when something stays. All names are looked for: a writer that was only slow may have come
-    back since one was removed; one that wrote under a temporary name, before the connection was changed, too.
+    Raises `DeliveryError` when a file cannot be removed. Every name is tried, including temporary names from before a
+    change of the connection: a slow writer may have written again after an earlier removal.
     """
     losing = {part.number: _losing(part) for part in parts}
     removed: dict[int, list[str]] = {number: [] for number in losing}

@@ -1,4 +1,4 @@
-"""How long whoever writes may go on: until it is asked to stop, or its lease could have passed to another."""
+"""Cancellation: a worker stops when it is asked to, or when its lease may have expired."""
 
 import time
 from typing import Final, Protocol
@@ -9,28 +9,28 @@ _PAUSE_SECONDS: Final = 0.05
 
 
 class CancellationToken(Protocol):
-    """What a holder of a run knows of its right to write. It is asked often, and answers at once."""
+    """Whether the holder of a run may still write. Called often, so both methods return at once."""
 
     def cancelled(self) -> bool:
-        """Whether the work is to stop: somebody asked for it, the process ends, or the lease is lost."""
+        """Whether to stop: the run was cancelled, the process is shutting down, or the lease is lost."""
         ...
 
     def lease_expires_at(self) -> float:
-        """Until when nobody else can have the run: seconds of `time.monotonic`, which a machine's processes share."""
+        """When another worker may hold the run at the earliest, in seconds of `time.monotonic`."""
         ...
 
 
 def raise_if_cancelled(cancellation: CancellationToken) -> None:
-    """Raise `CancelledError` when the work is to stop."""
+    """Raise `CancelledError` when the work must stop."""
     if cancellation.cancelled():
-        raise CancelledError("The run was asked to stop.")
+        raise CancelledError("The run was cancelled or its worker is shutting down.")
 
 
 def wait_until_lease_is_valid(cancellation: CancellationToken) -> None:
-    """Return when the run is surely still ours; raise `CancelledError` when the work is to stop.
+    """Return when this worker certainly holds the lease; raise `CancelledError` when the work must stop.
 
-    Asked before anything becomes visible at a destination: a process that was paused finds here that it may no longer
-    be the holder, and waits until it hears that it is, or is not.
+    Called before anything becomes visible at a destination. A process that was suspended may have lost its lease: it
+    waits here until the heartbeat renews the lease or reports it as lost.
     """
     while True:
         raise_if_cancelled(cancellation)
@@ -40,7 +40,7 @@ def wait_until_lease_is_valid(cancellation: CancellationToken) -> None:
 
 
 def sleep(seconds: float, cancellation: CancellationToken) -> None:
-    """Wait; raises `CancelledError` soon after the work is to stop."""
+    """Sleep; raises `CancelledError` within 0.2 seconds after a request to stop."""
     until = time.monotonic() + seconds
     while True:
         raise_if_cancelled(cancellation)

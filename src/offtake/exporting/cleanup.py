@@ -1,7 +1,7 @@
-"""Runs that fail: the verdict comes first, for good, then what they wrote is removed.
+"""Failing a run: the failure is committed first, then the run's files are removed.
 
-Only the files of a run with a verdict are ever removed: nobody delivers them any more, and no other run has their
-names. So it does no harm that several remove them, or somebody who has lost the run meanwhile.
+Files are removed only after their run's failure is committed: from then on no worker delivers them, and no other run
+uses their names. So several processes may remove them, even one that has lost the lease.
 """
 
 import logging
@@ -32,15 +32,15 @@ _SOON_MS: Final = 30_000
 def fail_run(job: ExportJob | None, lease: Lease, context: RunContext, error: DeliveryError) -> None:
     """End the run as failed; positions stay. The failure is committed first, for good, then its files are removed.
 
-    `error` is ignored for a run that failed before; then only its files are left to be removed. `job`: None when it
-    could not be loaded, or its destination does not answer; then a sweep removes the files later, as it does when the
-    removal takes too long. Raises `LeaseLostError` when another worker has the run.
+    For a run whose failure is already recorded, `error` is ignored and only the files are removed. `job` is None when
+    it could not be loaded or its destination does not answer: then, and when removal takes longer than ten seconds, the
+    orphan sweeper removes the files later. Raises `LeaseLostError` when another worker has the run.
     """
     if lease.failure is None:
         runs.record_failure(context.database, lease, error_document(error), context.clock.now_ms())
         failpoint("run_failed")
     plan = run_plans.load_plan(context.database, lease)
-    # Without its job, a run without parts may nevertheless have written a manifest file.
+    # A run without parts may have written a manifest file; without the job, its key is unknown.
     wrote = plan is not None and (job is None or bool(_keys(job, *plan)))
     clean = not wrote or (job is not None and plan is not None and _remove_within_deadline(job, context, *plan))
     failpoint("files_removed")
@@ -52,7 +52,7 @@ def fail_run(job: ExportJob | None, lease: Lease, context: RunContext, error: De
 def remove_temporary_files(
     job: ExportJob, database: Database, datasets: Sequence[RunDataset], parts: Sequence[RunPart]
 ) -> None:
-    """Remove what writers that died have left of a run's files, and nothing else; raises `DeliveryError`."""
+    """Remove only the temporary files that dead writers of the run left; raises `DeliveryError`."""
     keys = _keys(job, datasets, parts)
     if not keys:
         return
@@ -65,7 +65,7 @@ def remove_temporary_files(
 
 
 def cancelled_error() -> DeliveryError:
-    """Why a cancelled run ended."""
+    """The failure of a cancelled run."""
     return DeliveryError(CANCELLED, "The run was cancelled.")
 
 
@@ -77,20 +77,20 @@ def _keys(job: ExportJob, datasets: Sequence[RunDataset], parts: Sequence[RunPar
 def _remove_within_deadline(
     job: ExportJob, context: RunContext, datasets: Sequence[RunDataset], parts: Sequence[RunPart]
 ) -> bool:
-    """Whether all is gone. A destination that does not answer must not keep a cancelled run from ending."""
-    gone = False
+    """Whether all files were removed in time; a destination that does not answer must not block the end of the run."""
+    removed = False
 
     def remove() -> None:
-        nonlocal gone
+        nonlocal removed
         try:
             dispose(job, context.database, datasets, parts, context.clock.now_ms())
-            gone = True
+            removed = True
         except DeliveryError as error:
             _log.warning("run %s: its files cannot be removed yet: %s", job.run_id, error)
-        except Exception:  # noqa: BLE001 - a sweep tries again; the run's end must not hang on it
+        except Exception:  # noqa: BLE001 - the orphan sweeper retries; the run must end nevertheless
             _log.exception("run %s: its files cannot be removed yet", job.run_id)
 
     thread = threading.Thread(target=remove, name=f"removal-{job.run_id}", daemon=True)
     thread.start()
     thread.join(_REMOVAL_SECONDS)
-    return gone
+    return removed

@@ -1,4 +1,4 @@
-"""The first contact with a destination that is not known to answer, by one run for all that go there."""
+"""Probing a destination that did not answer before: one run does it for all runs that deliver there."""
 
 import threading
 from typing import Final
@@ -13,16 +13,16 @@ _SECONDS: Final = 10.0
 
 
 def first_contact(job: ExportJob, lease: Lease, context: RunContext) -> DeliveryError | None:
-    """Ask the destination whether it answers, when this run is to do that for all; why it does not, None otherwise.
+    """Probe the destination if this run was chosen to; returns the failure, None when there is none.
 
-    It takes seconds, whatever hangs. When the destination answers, the other runs are free at once.
+    Takes ten seconds at most. When the destination answers, the other runs that wait for it are released at once.
     """
     if lease.admission != "probe":
         return None
     answered = False
     failed: DeliveryError | None = _silent(lease)
 
-    def ask() -> None:
+    def probe() -> None:
         nonlocal answered, failed
         try:
             answered = job.place.answers()
@@ -30,7 +30,7 @@ def first_contact(job: ExportJob, lease: Lease, context: RunContext) -> Delivery
         except DeliveryError as error:
             failed = error if error.unreachable else None
 
-    thread = threading.Thread(target=ask, name=f"contact-{job.run_id}", daemon=True)
+    thread = threading.Thread(target=probe, name=f"contact-{job.run_id}", daemon=True)
     thread.start()
     thread.join(_SECONDS)
     if answered and failed is None:
@@ -42,6 +42,6 @@ def _silent(lease: Lease) -> DeliveryError:
     return DeliveryError(
         DESTINATION_UNAVAILABLE,
         f"{lease.address} could not be reached: no answer in {_SECONDS:.0f} seconds.",
-        "Check the host, the name service and the network; the export is tried again.",
+        "Check the host name, DNS and the network; the export is retried.",
         unreachable=True,
     )

@@ -1,4 +1,4 @@
-"""What runs are carried out with."""
+"""The services and settings that a run needs."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -16,17 +16,17 @@ from offtake.store.database import Database
 
 @dataclass(frozen=True)
 class RunContext:
-    """What a run is carried out with."""
+    """The services and settings that a run needs."""
 
     database: Database
     lake: Lake
     engine: Engine
     clock: Clock
     part_size: PartSize
-    patience: RetryPolicy
+    retry_policy: RetryPolicy
     gzip: Mapping[str, GzipOptions]
     """By file type."""
-    acquaint: Callable[[ExportJob], ExportJob] = lambda job: job
-    """Meets the destination before the first file goes there; raises `DeliveryError`."""
+    pin_host_key: Callable[[ExportJob], ExportJob] = lambda job: job
+    """Fetches and pins the SFTP host key before the first file is written. Raises `DeliveryError`."""
     find_kept: Callable[[str], Mapping[str, Kept]] = lambda _run_id: {}
-    """What a run continues from, by dataset; raises `DeliveryError` while the destination cannot be asked."""
+    """The files of failed runs that a run continues from, by dataset. Raises `DeliveryError` while that is unknown."""

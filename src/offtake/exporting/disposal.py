@@ -1,8 +1,9 @@
-"""The files of a run with a verdict: kept when some of them were collected or cannot be removed, else removed.
+"""The files of a failed run: kept if a consumer collected some of them or they cannot be removed, else removed.
 
-The decision is made once, by whichever process comes first: the worker that ends the run, a sweep, or the flow's next
-run. Nothing is removed before every file was looked at, and nothing is seen as collected that another process removes:
-where the destination can rename, a file is put aside before its record goes, and removed after that.
+The decision is made once, by the first process that comes to it: the worker that ends the run, the orphan sweeper, or
+the flow's next run. All files are inspected before any is removed. A file that another process removes is never
+mistaken for a collected one: where the destination can rename, a file is renamed before its record is deleted, and
+removed afterwards.
 """
 
 import logging
@@ -22,16 +23,16 @@ from offtake.store.tables import RunDataset, RunPart
 _log = logging.getLogger(__name__)
 
 _FIRST: Final = 2
-"""The number of the first attempt that removes: the look before it is counted too."""
+"""The number of the first attempt that removes files; the inspection before it counts as attempt one."""
 
 
 def dispose(
     job: ExportJob, database: Database, datasets: Sequence[RunDataset], parts: Sequence[RunPart], now_ms: int
 ) -> None:
-    """Decide what becomes of the run's files, and remove what does not stay; raises `DeliveryError`.
+    """Decide whether the run's files are kept, and remove them if not; raises `DeliveryError`.
 
-    The manifest goes first, so that no consumer trusts files that are about to go. Where it may not be removed, neither
-    may they, as a rule: then they stay delivered, and the flow goes on from there.
+    The manifest is removed first, so that no consumer relies on files that are about to be removed. If the destination
+    denies that, it usually denies removing the files too: they are kept, and the flow continues from them.
     """
     sink = job.place.open()
     try:
@@ -39,7 +40,7 @@ def dispose(
         _decide(job.run_id, sink, database, now_ms)
         failpoint("disposed")
         left = disposals.load(database, job.run_id)[1]
-        # Also beside files that stay: a writer that was only slow may have come back since.
+        # Also when the files are kept: a slow writer may have left a temporary file since.
         sink.clear([part.key for part in left])
         remove_left(sink, database, job.run_id, left)
         if refusal is not None:
@@ -49,7 +50,7 @@ def dispose(
 
 
 def decide(job: ExportJob, database: Database, now_ms: int) -> None:
-    """Decide what becomes of the run's files; a sweep removes what does not stay. Raises `DeliveryError`."""
+    """Decide whether the run's files are kept; the orphan sweeper removes them if not. Raises `DeliveryError`."""
     sink = job.place.open()
     try:
         _decide(job.run_id, sink, database, now_ms)
@@ -58,7 +59,7 @@ def decide(job: ExportJob, database: Database, now_ms: int) -> None:
 
 
 def _remove_manifest(job: ExportJob, sink: Sink, key: str | None) -> DeliveryError | None:
-    """Remove the manifest file; why that is not allowed, or None. Raises a `DeliveryError` that may pass."""
+    """Remove the manifest file; returns the error if the destination denies it. Raises a transient `DeliveryError`."""
     if key is None:
         return None
     try:
@@ -82,12 +83,12 @@ def _decide(run_id: str, sink: Sink, database: Database, now_ms: int) -> None:
 
 
 def _look(run_id: str, sink: Sink, database: Database, parts: Sequence[RunPart], now_ms: int) -> None:
-    """Keep the run when one of its files is not there any more; else begin to remove them."""
+    """Keep the run's files if one of them was collected; else begin to remove them."""
     proven = [part for part in parts if part.finished_at]
     announced = [part for part in parts if part.intended_at and not part.finished_at]
     elsewhere = {part.number for part in (*proven, *announced) if part.uri not in (None, sink.uri(part.key))}
     if elsewhere:
-        _log.warning("run %s: its files are at another address than its flow's target now; they stay there", run_id)
+        _log.warning("run %s: its files are kept, because the flow's target now has another address", run_id)
     collected = [part.number for part in announced if part.number not in elsewhere and not _recall(sink, part)]
     gone = [part.number for part in proven if part.number not in elsewhere and _is_gone(sink, part)]
     withdrawn = [*elsewhere, *({part.number for part in announced} - elsewhere - set(collected))]
@@ -98,9 +99,9 @@ def _look(run_id: str, sink: Sink, database: Database, parts: Sequence[RunPart],
 
 
 def _is_gone(sink: Sink, part: RunPart) -> bool:
-    """Whether a proven file is not there any more; False where the destination denies the right to know.
+    """Whether a verified file is gone; False where the destination denies access.
 
-    Such a file cannot be removed either, so it stays delivered, and the flow's next run need not ask for it.
+    A file that cannot be inspected cannot be removed either, so it stays delivered.
     """
     try:
         return sink.is_gone(part.key)
@@ -111,7 +112,7 @@ def _is_gone(sink: Sink, part: RunPart) -> bool:
 
 
 def _recall(sink: Sink, part: RunPart) -> bool:
-    """Whether an announced file was taken back. One that is complete and cannot be removed stays."""
+    """Whether a file with a recorded intent was removed. One that is complete and cannot be removed is kept."""
     try:
         return sink.recall(part.key, Pending(part.bytes or 0, part.token))
     except DeliveryError as error:

@@ -1,4 +1,4 @@
-"""What a run asks of an engine; the engines themselves live a floor up."""
+"""The protocol of an engine, which writes the parts of runs; `offtake.engines` implements it."""
 
 from collections.abc import Iterable, Iterator
 from typing import Protocol
@@ -9,7 +9,7 @@ from offtake.exporting.part import PartTask, RecordIntent, WrittenPart
 
 
 class PartsFailedError(OfftakeError):
-    """Parts could not be written, for reasons that pass: their numbers, and each one's error."""
+    """Parts could not be written because of transient errors. `failures`: the error of each, by part number."""
 
     def __init__(self, failures: dict[int, DeliveryError]) -> None:
         self.failures = failures
@@ -17,17 +17,17 @@ class PartsFailedError(OfftakeError):
 
 
 class Engine(Protocol):
-    """Carries out the parts of runs, several at once."""
+    """Writes the parts of runs, several at once."""
 
     def run(
         self, tasks: Iterable[PartTask], cancellation: CancellationToken, record_intent: RecordIntent
     ) -> Iterator[WrittenPart]:
-        """Finished parts as they finish, in any order.
+        """Yield each part when it is written, in any order.
 
-        Before the last step of each file, `record_intent` is called in the process that called this, in any of its
-        threads, several at once; only when it returns is the step taken. What it raises ends the run with that error.
-        After a transient failure no further part is begun; those in flight are finished, then `PartsFailedError` is
-        raised. A terminal `DeliveryError` is raised at once, `CancelledError` soon after the leash says so; then
-        nothing of the run becomes visible any more. A worker process that dies is replaced and its part done again.
+        Before the last step of each file, `record_intent` is called in the calling process, possibly in several threads
+        at once; the step follows only when it returns. An error that it raises ends the run. After a transient failure
+        no further part is started; parts in progress are finished, then `PartsFailedError` is raised. A permanent
+        `DeliveryError` is raised at once, `CancelledError` soon after the cancellation; from then on nothing more of
+        the run becomes visible. A worker process that dies is replaced, and its part is written again.
         """
         ...

@@ -1,4 +1,4 @@
-"""What a run is asked to deliver, with everything it refers to already looked up."""
+"""What a run delivers, with everything that it refers to already looked up."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,9 +10,9 @@ from offtake.lake.catalog import TableName
 
 @dataclass(frozen=True)
 class SnapshotRange:
-    """The snapshots that an earlier run had planned to export: all of `to_snapshot`, or what came after `from`.
+    """The snapshots that an earlier run planned to export: `to_snapshot` in full, or what was added since.
 
-    `warning`: why that run was to deliver everything, though something had been delivered before.
+    `warning`: why that run exported in full although the flow had delivered before.
     """
 
     full: bool
@@ -23,10 +23,10 @@ class SnapshotRange:
 
 @dataclass(frozen=True)
 class DatasetExport:
-    """One dataset of a run. `table` is None when the dataset is gone; `position` is its last delivered snapshot.
+    """One dataset of a run. `table` is None when the dataset was deleted; `position` is its last delivered snapshot.
 
-    Without a `pin`, the snapshot of today is exported. `owner_may_read` says whether the flow's last editor still may.
-    `has_table`: rows have come in, so there must be a table.
+    Without a `pin`, the current snapshot is exported. `owner_may_read`: whether the flow's last editor may still read
+    the dataset. `has_table`: a batch was imported, so the table must exist.
     """
 
     dataset_id: str
@@ -42,14 +42,13 @@ class DatasetExport:
 
 @dataclass(frozen=True)
 class ExportJob:
-    """Everything a run delivers, and where. `export_time_ms` is the instant that names its folders.
+    """Everything a run delivers, and where to. `export_time_ms`: the time in its folder names.
 
-    `folder`: below the target's own, what keeps the run apart from all others; None for the target's own.
-    `manifest_owner_id`: the id in the manifest file's name next to the run's. `manifest_key`: as it was stored with the
-    plan, see `Run.manifest_key`.
-    `window`: gives until when a wait for the destination or the source may last that begins at an instant, in epoch
-    milliseconds; None for as long as it takes. `waiting_since_ms`: when the run's present wait began, None when it
-    does not wait.
+    `folder`: a folder of this run alone, below the target's folder; None to write into the target's folder.
+    `manifest_owner_id`: the id before the run's id in the manifest file's name. `manifest_key`: the key stored with the
+    plan, see `Run.manifest_key`. `window`: returns the deadline of a wait for the destination or source that starts at
+    the given time (both epoch milliseconds); None for no deadline. `waiting_since_ms`: when the run's current wait
+    started; None when it does not wait.
     """
 
     run_id: str
@@ -65,10 +64,10 @@ class ExportJob:
 
     @property
     def root(self) -> str:
-        """The folder that holds everything of the run."""
+        """The folder of all files of the run."""
         return join_key(self.place.params.folder(), self.folder or "")
 
 
 def join_key(*segments: str) -> str:
-    """Segments as one object key: a single `/` between them, none at the ends."""
+    """Join segments into one object key: a single `/` between them, none at either end."""
     return "/".join(part for segment in segments if (part := segment.strip("/")))

@@ -1,4 +1,4 @@
-"""Continuing from a failed run that kept its files: its missing parts first, then what has come in since."""
+"""Continuing from a failed run whose files were kept: its missing parts first, then the rows added since."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,9 +10,9 @@ from offtake.store.tables import RunDataset, RunPart
 
 @dataclass(frozen=True)
 class Kept:
-    """A dataset of a failed run whose files were collected or cannot be removed: what was planned, and its parts.
+    """A dataset of a failed run whose files were collected or cannot be removed: its plan and its parts.
 
-    `warnings`: the run's info items that say why the dataset goes out in full again.
+    `warnings`: the run's info items that say why the dataset is exported in full again.
     """
 
     run_id: str
@@ -21,12 +21,12 @@ class Kept:
     warnings: Sequence[dict[str, Any]] = ()
 
     def fits(self, dataset: DatasetExport) -> bool:
-        """Whether the flow's next delivery still begins where that run's began."""
+        """Whether the flow's next delivery starts at the same position as that run."""
         return self.plan.position == dataset.position or repeats(dataset, self.plan)
 
 
 def repeats(dataset: DatasetExport, earlier: RunDataset) -> bool:
-    """Whether exactly what the earlier run had planned is to be exported."""
+    """Whether the dataset exports the same snapshots as the earlier run."""
     pin = dataset.pin
     return pin is not None and (pin.full, pin.from_snapshot, pin.to_snapshot) == (
         earlier.kind == "full",
@@ -36,9 +36,9 @@ def repeats(dataset: DatasetExport, earlier: RunDataset) -> bool:
 
 
 def take_over(part: RunPart, run_id: str, number: int, key: str) -> RunPart:
-    """The part in the plan of a later run. A file that stays keeps its name and record, others are written as `key`.
+    """Copy the part into a later run's plan. A kept file keeps its key and record; other parts are written as `key`.
 
-    Under the earlier run's names, what still removes that run's files could remove the new ones.
+    They get new names because a process that still removes the earlier run's files could remove the new ones.
     """
     taken = RunPart(
         run_id=run_id,

@@ -1,4 +1,4 @@
-"""The manifest file of a run, written last where it is asked for: a consumer that waits for it sees the whole run.
+"""The manifest file of a run: optional, written last, so a consumer that waits for it sees the whole run.
 
 It is never encrypted.
 """
@@ -11,11 +11,12 @@ from offtake.store.tables import RunDataset, RunPart
 
 
 def manifest_key(job: ExportJob, datasets: Sequence[RunDataset], parts: Sequence[RunPart]) -> str | None:
-    """Where the run's manifest file goes; None when it writes none.
+    """The key of the run's manifest file; None when the run writes none.
 
-    The key is stored with the plan, so a change of the target connection counts for runs that are planned after it. The
-    file goes to the folder of the run's files when there is one such folder, else to the target's own folder. A run
-    without files writes it too, which tells "nothing new" from "not yet"; a run of which every dataset failed does not.
+    The key is stored with the plan, so a change of the target connection applies to runs that are planned later. If all
+    files of the run are in one folder, the manifest is written there, else in the run's root folder. A run without
+    files writes a manifest too, so that consumers can distinguish "nothing new" from "not yet"; a run whose datasets
+    all failed does not.
     """
     if job.manifest_key is not None:
         return job.manifest_key or None
@@ -27,6 +28,6 @@ def manifest_key(job: ExportJob, datasets: Sequence[RunDataset], parts: Sequence
 
 
 def manifest(job: ExportJob, datasets: Sequence[RunDataset], parts: Sequence[RunPart]) -> bytes:
-    """The manifest file of a run that delivered these parts."""
+    """The content of the manifest file of a run that delivered these parts."""
     ids = [one.dataset_id for one in job.datasets]
     return manifests.to_bytes(manifests.render(job.run_id, job.export_time_ms, ids, datasets, parts))

@@ -27,7 +27,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class WrittenPart:
-    """One finished file: rows and bytes in it, the SHA-256 of its bytes in hexadecimal, and what was left out.
+    """One finished file: its rows, bytes, SHA-256 (hexadecimal), and the values that were left out.
 
     `uri`: its address at the destination.
     """
@@ -42,7 +42,7 @@ class WrittenPart:
 
 @dataclass(frozen=True)
 class Intent:
-    """A file of which only the last step is missing: what it will be, and the temporary name that the step replaces."""
+    """A file before its last step: the finished part as it will be, and the sink's token for completing it."""
 
     written: WrittenPart
     token: str | None
@@ -53,9 +53,9 @@ RecordIntent = Callable[[Intent], None]
 
 @dataclass(frozen=True)
 class PartTask:
-    """What a worker process needs to do one part.
+    """What a worker process needs to write one part.
 
-    `again`: an earlier try may have left something behind. `writer`: grows from one holder of the run to the next.
+    `again`: an earlier attempt may have left a temporary file. `writer`: the fencing token of the run's holder.
     """
 
     number: int
@@ -69,17 +69,18 @@ class PartTask:
 
 
 def export_part(task: PartTask, cancellation: CancellationToken, record_intent: RecordIntent) -> WrittenPart:
-    """Write the part's file, whole or not at all.
+    """Write the part's file atomically.
 
-    `record_intent` is called before the last step, which is taken only if it returns; after that, an error leaves open
-    whether the file is complete. Raises `DeliveryError` when it cannot be written, `CancelledError` when asked to stop.
+    `record_intent` is called before the last step, which follows only if the call returns; an error after that leaves
+    open whether the file is complete. Raises `DeliveryError` when the file cannot be written, `CancelledError` when
+    cancelled.
     """
     wait_until_lease_is_valid(cancellation)
     failpoint("part_started")
     sink = task.place.open()
     try:
         if task.again:
-            # Also those who were only slow: what they have not completed by now, they cannot complete.
+            # Also stops slow earlier writers: they cannot complete a file whose temporary file is gone.
             sink.clear([task.key], upto=task.writer)
         written = _from_pages(task, sink, cancellation, record_intent) or _from_rows(
             task, sink, cancellation, record_intent
@@ -93,7 +94,7 @@ def export_part(task: PartTask, cancellation: CancellationToken, record_intent: 
 def _from_pages(
     task: PartTask, sink: Sink, cancellation: CancellationToken, record_intent: RecordIntent
 ) -> WrittenPart | None:
-    """The part of its files' pages as they lie; None when their rows must be decoded. Nothing is visible then."""
+    """Write the part from its files' stored Parquet pages; None, with nothing written, when rows must be decoded."""
     target = _format(task)
     if target.from_pages is None:
         return None
@@ -139,9 +140,9 @@ def _write_to_sink(
         record_intent(Intent(written(pending.bytes), pending.token))
         failpoint("part_intended")
 
-    # Closed here, not when the last traceback lets go of it: a child process may be behind it.
-    with closing(_encrypt(chunks, task.place.encrypt_to)) as sealed:
-        return written(sink.put(task.key, count.hash_of(sealed), announce, task.writer))
+    # Closed here, not by the garbage collector: the generator may own a child process (gpg).
+    with closing(_encrypt(chunks, task.place.encrypt_to)) as body:
+        return written(sink.put(task.key, count.hash_of(body), announce, task.writer))
 
 
 def _format(task: PartTask) -> Format:
@@ -151,7 +152,7 @@ def _format(task: PartTask) -> Format:
 
 
 def _invalid_text(task: PartTask) -> InvalidText:
-    """What the reader does with text that is not UTF-8."""
+    """How the reader treats text that is not valid UTF-8."""
     return "replace" if task.place.params.invalid_text == "REPLACE" else "fail"
 
 
@@ -165,7 +166,7 @@ def _encrypt(chunks: Iterator[bytes], key: bytes | None) -> Generator[bytes, Non
 
 
 class _Count:
-    """Counts what passes by: rows and losses on their way in, the hash of the bytes on their way out."""
+    """Counts rows and losses on their way in, and hashes the bytes on their way out."""
 
     def __init__(self, rows: int, cancellation: CancellationToken) -> None:
         self.rows = rows
@@ -184,7 +185,7 @@ class _Count:
             raise_if_cancelled(self._cancellation)
             self.sha256.update(chunk)
             yield chunk
-        # The end of the chunks makes the file visible.
+        # After the last chunk, the sink makes the file visible.
         failpoint("part_written")
         wait_until_lease_is_valid(self._cancellation)
         failpoint("part_allowed")

@@ -1,7 +1,7 @@
-"""The plan of a run: which snapshots, which files, cut into which parts, under which names.
+"""The plan of a run: its snapshots, their data files, the parts these are split into, and the parts' names.
 
-Made once and stored with the run. Names derive from the run and the part's number, so that doing a part twice
-overwrites itself with the same rows.
+Made once and stored with the run. Names derive from the run id and the part number, so writing a part is idempotent: a
+retry overwrites the file with the same rows.
 """
 
 import hashlib
@@ -25,7 +25,7 @@ _TID_DIGITS: Final = 19
 
 @dataclass(frozen=True)
 class PartSize:
-    """The most source bytes and rows that make one delivered file; a single row group is never cut."""
+    """The most source bytes and rows of one delivered file; a row group is never split."""
 
     bytes: int
     rows: int
@@ -33,7 +33,7 @@ class PartSize:
 
 @dataclass
 class Plan:
-    """What will be stored: a row per dataset, a row per part, and warnings (contract's info items)."""
+    """What will be stored: a row for each dataset, a row for each part, and warnings (the contract's info items)."""
 
     datasets: list[RunDataset]
     parts: list[RunPart]
@@ -43,11 +43,11 @@ class Plan:
 def make_plan(
     job: ExportJob, lake: Lake, size: PartSize, kept: Mapping[str, Kept] | None = None, *, waited: bool = False
 ) -> Plan:
-    """Pin a snapshot of every dataset and cut its files into parts of that size.
+    """Pin a snapshot of each dataset and split its files into parts of at most `size`.
 
-    A dataset that cannot be planned carries its error instead of parts; the others go out. `kept`: what earlier runs
-    have delivered of datasets before they failed, by dataset id; the plan continues from there. Raises `DeliveryError`
-    for what may pass; with `waited`, not for what is waited for for a short time only.
+    A dataset that cannot be planned gets an error instead of parts; the others are exported. `kept`: files that failed
+    runs have delivered, by dataset id; the plan continues from them. Raises transient `DeliveryError`s; with `waited`,
+    those with a retry window of their own become the dataset's error instead.
     """
     plan = Plan([], [], [])
     for dataset in job.datasets:
@@ -61,20 +61,20 @@ def make_plan(
 
 
 def error_document(error: DeliveryError, dataset_id: str | None = None) -> dict[str, Any]:
-    """A failure as the contract's info item (section 17.2)."""
+    """Render a failure as the contract's info item (section 17.2)."""
     item = {"code": error.code, "message": str(error), "type": "Error"}
     return item if dataset_id is None else item | {"dataSetId": dataset_id}
 
 
 def part_name(run_id: str, number: int, extension: str) -> str:
-    """`part-NNNNN-tid-<19 digits>-<run id>-<n>-1-c000<extension>` (contract, section 16.3), of the first attempt."""
+    """`part-NNNNN-tid-<19 digits>-<run id>-<n>-1-c000<extension>` (contract, section 16.3) of attempt one."""
     digest = int.from_bytes(hashlib.sha256(run_id.encode()).digest()[:8], "big")
     tid = str(digest % 10**_TID_DIGITS).zfill(_TID_DIGITS)
     return f"part-{number:05d}-tid-{tid}-{run_id}-{number + 1}-1-c000{extension}"
 
 
 def file_ending(place: DeliveryTarget) -> str:
-    """What the names of files end in that go to the place, by their type, compression and encryption."""
+    """The file name extension at the target, by file type, compression and encryption."""
     extension = format_for(place.params.dataset_file_type, place.params.compression).extension
     return extension if place.encrypt_to is None else extension + pgp.EXTENSION
 
@@ -86,13 +86,13 @@ def _plan_dataset(
         raise DeliveryError(
             DATASET_GONE,
             f"Dataset {dataset.name} ({dataset.dataset_id}) no longer exists.",
-            "Take it out of the flow's source connection.",
+            "Remove it from the flow's source connection.",
         )
     if not dataset.owner_may_read:
         raise DeliveryError(
             DATASET_FORBIDDEN,
-            f"Who last edited the flow may no longer read dataset {dataset.name} ({dataset.dataset_id}).",
-            "Grant them view-datasets again, or have somebody edit the flow who may read it.",
+            f"The user who last edited the flow no longer has access to dataset {dataset.name} ({dataset.dataset_id}).",
+            "Grant that user view-datasets again, or let a user with access edit the flow.",
         )
     if kept is not None and _continue(plan, job, dataset, lake, size, kept):
         return
@@ -110,7 +110,7 @@ def _plan_dataset(
 
 
 def _continue(plan: Plan, job: ExportJob, dataset: DatasetExport, lake: Lake, size: PartSize, kept: Kept) -> bool:
-    """Plan the kept run's missing parts and what was added since; False when the table does not allow for that."""
+    """Plan the kept run's missing parts and the rows added since; False when the table's history does not allow it."""
     earlier, table = kept.plan, dataset.table
     if not kept.fits(dataset) or earlier.to_snapshot is None or table is None:
         return False
@@ -121,8 +121,8 @@ def _continue(plan: Plan, job: ExportJob, dataset: DatasetExport, lake: Lake, si
         added = scan.plan_increment(lake, table, to, end)
     if end is None or added.kind == "full":
         why = added.warning or "the table has no snapshot any more"
-        told = f"files of run {kept.run_id} that stay delivered are delivered again: {why}"
-        plan.warnings.append(_warning(dataset, told))
+        text = f"the files of run {kept.run_id}, which were kept, are delivered again: {why}"
+        plan.warnings.append(_warning(dataset, text))
         return False
     schema = reading.table_schema(lake, table, end)
     _check_types(schema)
@@ -155,15 +155,15 @@ def _key(job: ExportJob, dataset: DatasetExport, number: int) -> str:
     if longest is not None and len(key.encode()) > longest:
         raise DeliveryError(
             ACCESS_DENIED,
-            f"The name of a file is longer than the {longest} bytes that the destination allows: {key[:200]}…",
-            "Shorten the folder of the target connection, or its template.",
+            f"A file name is longer than the destination's limit of {longest} bytes: {key[:200]}…",
+            "Shorten the target connection's folder or its folder template.",
         )
     return key
 
 
 def _check_types(schema: reading.TableSchema) -> None:
-    """Raise `DeliveryError`, naming the column, for a type that no format holds, before any file is written."""
-    # Arrow's form of a geometry is the bytes that it is stored in: only Iceberg's schema names the type.
+    """Raise `DeliveryError`, naming the column, for a type that no format supports; before any file is written."""
+    # Arrow represents a geometry as plain bytes: only Iceberg's schema names the type.
     types.check_iceberg(json.loads(schema.iceberg))
     types.check_supported(reading.arrow_schema(schema))
 

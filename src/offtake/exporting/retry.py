@@ -1,7 +1,7 @@
-"""Trying again after transient failures: how long to wait, until when, and where.
+"""Retries after transient failures: how long to wait, until when, and where.
 
-A short wait is spent in place. For a longer one the run goes back to the queue, so that it holds no worker, process,
-connection or lease meanwhile.
+A short wait is spent on the worker. For a longer one the run returns to the queue, so that it holds no worker, process,
+connection or lease while it waits.
 """
 
 import math
@@ -17,13 +17,13 @@ from offtake.exporting.cancellation import CancellationToken, sleep
 Result = TypeVar("Result")
 
 _IN_PLACE_SECONDS: Final = 3.0
-"""Of waits, in all, that a run spends on its worker each time it is claimed."""
+"""The most seconds in total that a run waits on its worker, for each time it is claimed."""
 _MOST_STEPS: Final = 60
 
 
 @dataclass(frozen=True)
 class Growth:
-    """How waits grow: each is so many times the one before, up to so many seconds."""
+    """Exponential growth of waits: each is `factor` times the one before, up to `longest` seconds."""
 
     factor: float
     longest: float
@@ -31,15 +31,15 @@ class Growth:
 
 USUAL: Final = Growth(2.0, 300.0)
 PROBES: Final = Growth(1.3, 60.0)
-"""Of questions to a destination that does not answer: they cost little, and one run asks for all that go there."""
+"""For probes of a destination that does not answer: they are cheap, and one run probes for all."""
 
 
 @dataclass(frozen=True)
 class RetryPolicy:
-    """The first wait in seconds; further ones grow.
+    """`wait`: the first wait in seconds; later waits grow.
 
-    `attempts` of one thing and `retries` of a whole run bound how often is tried again; None for no bound but the
-    end of the run's window.
+    `attempts` limits the attempts of one step, `retries` the retries of the whole run; with None, only the end of the
+    run's retry window limits them.
     """
 
     wait: float = 1.0
@@ -48,7 +48,7 @@ class RetryPolicy:
 
 
 class DeferredError(OfftakeError):
-    """The run is to go back to the queue for so many seconds; `error` is what it waits for."""
+    """The run must return to the queue for `seconds`; `error` is the reason."""
 
     def __init__(self, error: DeliveryError, seconds: float) -> None:
         self.error = error
@@ -57,39 +57,39 @@ class DeferredError(OfftakeError):
 
 
 def exhausted_error(cause: str) -> DeliveryError:
-    """The transient error of work for which this machine lacks descriptors, threads or memory for now."""
+    """The transient error of a machine that is out of file descriptors, threads or memory."""
     return DeliveryError(
         EXPORT_FAILED,
-        f"The server has run out of something: {cause}.",
-        "Raise the server's limits of open files, processes or memory; the export is tried again.",
+        f"The server ran out of resources: {cause}.",
+        "Raise the server's limits for open files, processes or memory; the export is retried.",
         transient=True,
     )
 
 
 def backoff(wait: float, failures: int, growth: Growth = USUAL, draw: random.Random | None = None) -> float:
-    """The seconds to wait after so many failures: between half and all of what is due.
+    """The seconds to wait after `failures` failures: exponential backoff with jitter (50 to 100 percent).
 
-    The jitter keeps those that failed together from coming back together.
+    The jitter keeps clients that failed together from retrying together.
     """
     due = min(growth.longest, wait * growth.factor ** min(failures - 1, _MOST_STEPS))
     return due * (draw or random).uniform(0.5, 1)
 
 
-def probe_backoff(patience: RetryPolicy) -> Callable[[int], float]:
-    """The seconds to leave a destination alone that did not answer, by the number of failures."""
-    return lambda failures: backoff(patience.wait, failures, PROBES)
+def probe_backoff(policy: RetryPolicy) -> Callable[[int], float]:
+    """A function from the number of failed probes to the seconds until the next probe of the destination."""
+    return lambda failures: backoff(policy.wait, failures, PROBES)
 
 
 @dataclass
 class RetryBudget:
-    """What is left of a run's patience.
+    """The retries and time that a run has left.
 
-    `window`: gives when a wait that begins at an instant ends, None for never. `waits_since_ms`: when the present wait
-    began; None when nothing has failed since the last progress. `known`: by what failed, how often it did and since
-    when, as earlier workers of the run have stored it.
+    `window`: returns the deadline of a wait that starts at the given time (both epoch milliseconds); None for no
+    deadline. `waits_since_ms`: when the current wait started; None when nothing failed since the last progress.
+    `known`: for each step, the number of failures and the time of the first, as stored by earlier workers of the run.
     """
 
-    patience: RetryPolicy
+    policy: RetryPolicy
     clock: Clock
     window: Callable[[int], int] | None = None
     waits_since_ms: int | None = None
@@ -101,26 +101,26 @@ class RetryBudget:
         self._failures = {what: (count, since) for what, (count, since) in self.known.items()}
 
     def to_json(self) -> dict[str, list[int]]:
-        """For `known` of the next worker."""
+        """The failures so far, to be passed as `known` to the next worker."""
         return {what: [count, since] for what, (count, since) in self._failures.items()}
 
     @property
     def ends_ms(self) -> int | None:
-        """When the present wait ends, or one that begins now; None for never."""
+        """The deadline of the current wait, or of one that starts now; None for no deadline."""
         now = self.clock.now_ms()
-        # A wait that lies ahead was written down before the clock was set back.
+        # A start in the future means that the clock was set back since.
         began = now if self.waits_since_ms is None else min(self.waits_since_ms, now)
         return None if self.window is None else self.window(began)
 
     def note_progress(self) -> None:
-        """The present wait is over: the next failure begins another one."""
+        """End the current wait: the next failure starts a new one."""
         self.waits_since_ms = None
 
     def next_delay(self, what: str, error: DeliveryError) -> float:
-        """The seconds to wait until `what` is tried again; raises `DeliveryError` when it is not to be.
+        """The seconds to wait before `what` is retried; raises the error when no retry is left.
 
-        The last try comes when the window ends. A server that names a wait itself gets at least that; one that names
-        a wait beyond the window's end ends the run.
+        The last attempt is made when the window ends. A server's Retry-After is a minimum; one beyond the window's end
+        fails the run.
         """
         if not error.transient:
             raise error
@@ -132,17 +132,18 @@ class RetryBudget:
         self.waits_since_ms = min(self.waits_since_ms or now, now)
         if ends is not None and now >= ends:
             raise error
-        asked = error.retry_after or 0.0
+        requested = error.retry_after or 0.0
         left = math.inf if ends is None else (ends - now) / 1000
-        if asked > left:
-            raise _beyond(error, asked)
+        if requested > left:
+            raise _retry_after_too_long(error, requested)
         growth = PROBES if error.unreachable else USUAL
-        return min(left, asked + backoff(self.patience.wait, count, growth, self._random))
+        return min(left, requested + backoff(self.policy.wait, count, growth, self._random))
 
     def spend(self, seconds: float, errors: Sequence[DeliveryError], cancellation: CancellationToken) -> None:
-        """Wait in place, or raise `DeferredError` for the longest-lasting reason; `CancelledError` when asked to stop.
+        """Wait on the worker, or raise `DeferredError` for a longer wait; raises `CancelledError` when cancelled.
 
-        A destination that does not answer is never waited for in place: its other runs shall not have to find out.
+        A run never waits on the worker for a destination that does not answer: the queue then holds the destination's
+        other runs too.
         """
         outage = next((error for error in errors if error.unreachable), None)
         if outage is not None or seconds > self.in_place:
@@ -152,12 +153,12 @@ class RetryBudget:
 
     def _count(self, what: str, now: int) -> tuple[int, int]:
         count, since = self._failures.get(what, (0, now))
-        # A first failure that lies ahead was written down before the clock was set back.
+        # A first failure in the future means that the clock was set back since.
         self._failures[what] = (count + 1, min(since, now))
         return self._failures[what]
 
     def _is_spent(self, count: int) -> bool:
-        attempts, retries = self.patience.attempts, self.patience.retries
+        attempts, retries = self.policy.attempts, self.policy.retries
         total = sum(failed for failed, _ in self._failures.values())
         return (attempts is not None and count >= attempts) or (retries is not None and total > retries)
 
@@ -167,10 +168,10 @@ class RetryBudget:
 
 
 def retry(act: Callable[[], Result], what: str, budget: RetryBudget, cancellation: CancellationToken) -> Result:
-    """What `act` gives, tried again after transient failures as far as the budget goes.
+    """Call `act` and return its result; retry after transient failures while the budget lasts.
 
-    Raises the last `DeliveryError`, one that is not transient at once, `DeferredError` when the run is to wait in the
-    queue, and `CancelledError` when asked to stop.
+    Raises the last `DeliveryError` (a permanent one at once), `DeferredError` when the run must wait in the queue, and
+    `CancelledError` when cancelled.
     """
     while True:
         try:
@@ -179,11 +180,11 @@ def retry(act: Callable[[], Result], what: str, budget: RetryBudget, cancellatio
             budget.spend(budget.next_delay(what, error), [error], cancellation)
 
 
-def _beyond(error: DeliveryError, asked: float) -> DeliveryError:
-    long = f"{asked:.0f} seconds" if asked < 1e9 else "a wait without end"  # noqa: PLR2004 - thirty years
+def _retry_after_too_long(error: DeliveryError, requested: float) -> DeliveryError:
+    duration = f"{requested:.0f} seconds" if requested < 1e9 else "an unlimited time"  # noqa: PLR2004 - thirty years
     return DeliveryError(
         error.kind,
-        f"{error.message} It asks to be left alone for {long}, which is longer than this run may wait.",
+        f"{error.message} It requests a wait of {duration} (Retry-After), which is longer than this run may wait.",
         error.remedy,
         unreachable=error.unreachable,
         transient=False,

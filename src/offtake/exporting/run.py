@@ -1,4 +1,4 @@
-"""A run carried out: plan, parts, proof, commit. Every step can be cut off and taken up again by another worker."""
+"""Executing a run: plan, parts, manifest, commit. After an interruption at any step, another worker can continue."""
 
 import functools
 import hashlib
@@ -38,11 +38,11 @@ def execute(
 ) -> None:
     """Deliver the run and commit it, or return it to the queue to wait.
 
-    `silence`: why its destination does not answer, if that is known; it matters when there is something to deliver.
-    Raises `DeliveryError` when the run fails, `CancelledError` when asked to stop, and `LeaseLostError` when another
-    worker has the run; what was recorded stays, for the next worker or for `fail_run`.
+    `silence`: the failure of the probe of its destination, if any; raised when there is something to deliver. Raises
+    `DeliveryError` when the run fails, `CancelledError` when cancelled, and `LeaseLostError` when another worker has
+    the run; what was recorded stays, for the next worker or for `fail_run`.
     """
-    budget = RetryBudget(context.patience, context.clock, job.window, job.waiting_since_ms, lease.retries)
+    budget = RetryBudget(context.retry_policy, context.clock, job.window, job.waiting_since_ms, lease.retries)
     try:
         _deliver(_Delivery(job, lease, context, cancellation, budget, silence), budget)
     except DeferredError as deferred:
@@ -50,7 +50,7 @@ def execute(
 
 
 def _deliver(delivery: "_Delivery", budget: RetryBudget) -> None:
-    """Deliver; what the machine has run out of sends the run back to the queue, to be tried again like an outage."""
+    """Deliver; when the machine is out of resources, return the run to the queue like after an outage."""
     try:
         delivery.deliver()
     except OfftakeError:
@@ -59,8 +59,8 @@ def _deliver(delivery: "_Delivery", budget: RetryBudget) -> None:
         cause = exhaustion(error)
         if cause is None:
             raise
-        told = exhausted_error(cause)
-        raise DeferredError(told, budget.next_delay("machine", told)) from error
+        exhausted = exhausted_error(cause)
+        raise DeferredError(exhausted, budget.next_delay("machine", exhausted)) from error
 
 
 class _Delivery:
@@ -89,9 +89,9 @@ class _Delivery:
         document: dict[str, Any] | None = None
         warnings: list[dict[str, Any]] = []
         if parts or proof.manifest_key(self._job, datasets, parts) is not None:
-            self._job = retry(self._meet, "meeting", self._budget, self._cancellation)
-            taken_up = self._lease.fence > 1
-            self._do_parts(datasets, [part for part in parts if not part.finished_at], again=taken_up)
+            self._job = retry(self._pin_host_key, "meeting", self._budget, self._cancellation)
+            unfinished = [part for part in parts if not part.finished_at]
+            self._write_parts(datasets, unfinished, again=self._lease.fence > 1)
             document = retry(lambda: self._finish(datasets), "manifest", self._budget, self._cancellation)
             waits.note_answer(self._context.database, self._lease, self._context.clock.now_ms())
             warnings = loss_warnings(datasets, self._stored_parts())
@@ -100,10 +100,10 @@ class _Delivery:
         runs.complete(self._context.database, self._lease, document, now_ms, warnings, again=self._wrote_again)
         failpoint("after_commit")
 
-    def _meet(self) -> ExportJob:
+    def _pin_host_key(self) -> ExportJob:
         if self._silence is not None:
             raise self._silence
-        return self._context.acquaint(self._job)
+        return self._context.pin_host_key(self._job)
 
     def _plan(self) -> tuple[list[RunDataset], list[RunPart]]:
         context = self._context
@@ -115,7 +115,7 @@ class _Delivery:
             try:
                 plan = self._make_plan()
             except PlanOutdatedError:
-                # A batch is rewriting the files of a dataset; it ends, or another ingestor ends it.
+                # An import is rewriting the dataset's files; it ends, or another ingestor ends it.
                 sleep(_REWRITE_SECONDS, self._cancellation)
                 continue
             failpoint("plan_stored")
@@ -132,7 +132,7 @@ class _Delivery:
         except DeliveryError as error:
             if error.window is None:
                 raise
-            # What one dataset lacks has been waited for; the others go out.
+            # The retry window of one dataset's error has ended; the other datasets are exported.
             plan = retry(functools.partial(make, waited=True), "plan", self._budget, self._cancellation)
         failpoint("planned")
         now_ms = context.clock.now_ms()
@@ -143,7 +143,7 @@ class _Delivery:
         run_plans.save_plan(context.database, self._lease, plan.datasets, plan.parts, plan.warnings, now_ms, basis)
         return plan
 
-    def _do_parts(self, datasets: Sequence[RunDataset], parts: Sequence[RunPart], *, again: bool) -> None:
+    def _write_parts(self, datasets: Sequence[RunDataset], parts: Sequence[RunPart], *, again: bool) -> None:
         schemas = {dataset.dataset_id: dataset.schema or {} for dataset in datasets}
         left = {
             part.number: PartTask(
@@ -162,14 +162,14 @@ class _Delivery:
             self._settle(left)
             self._begin_attempts(left)
             try:
-                self._do_all(left)
+                self._write_all(left)
             except PartsFailedError as failed:
                 seconds = [self._budget.next_delay(f"part {one}", why) for one, why in failed.failures.items()]
                 left.update({number: replace(left[number], again=True) for number in failed.failures})
                 self._budget.spend(max(seconds), list(failed.failures.values()), self._cancellation)
 
-    def _do_all(self, left: dict[int, PartTask]) -> None:
-        """Have the parts written; those that are recorded are taken out."""
+    def _write_all(self, left: dict[int, PartTask]) -> None:
+        """Have the parts written; each is removed from `left` once it is recorded."""
         for written in self._context.engine.run(left.values(), self._cancellation, self._record_intent):
             failpoint("part_before_record")
             self._record(written.number, _record_of(written))
@@ -177,7 +177,7 @@ class _Delivery:
             raise_if_cancelled(self._cancellation)
 
     def _settle(self, left: dict[int, PartTask]) -> None:
-        """Find out what became of files whose last step was announced; those that are complete are taken out."""
+        """Resolve recorded intents: record the files that are complete and remove them from `left`."""
         if not any(task.again for task in left.values()):
             return
         for part in [part for part in self._stored_parts() if part.number in left and part.intended_at]:
@@ -190,7 +190,7 @@ class _Delivery:
                 left[part.number] = replace(left[part.number], again=True)
 
     def _begin_attempts(self, left: dict[int, PartTask]) -> None:
-        """Give parts that are written again names of their own, where a file is seen while it is being written."""
+        """Give each new attempt its own name, where a file is visible while it is written."""
         if self._job.place.limits().one_name:
             return
         again = [task for task in left.values() if task.again]
@@ -213,7 +213,7 @@ class _Delivery:
         sink = self._job.place.open()
         try:
             wait_until_lease_is_valid(self._cancellation)
-            # The target connection may have been edited since: at another address, nothing can be found out.
+            # If the target connection was edited since, the old address cannot be inspected.
             complete = sink.uri(part.key) == part.uri and sink.settle(part.key, Pending(part.bytes or 0, part.token))
             if complete:
                 sink.clear([part.key], upto=self._lease.fence)
@@ -264,7 +264,7 @@ class _Delivery:
         failpoint("manifest_intended")
 
     def _settle_manifest(self, sink: Sink, document: dict[str, Any]) -> bool:
-        """Whether the manifest file is complete, because an earlier attempt had announced its last step."""
+        """Whether an earlier attempt, whose intent was recorded, completed the manifest file."""
         announced = run_parts.announced_manifest(self._context.database, self._lease)
         if announced is None or announced != {**announced, **document, "uri": sink.uri(document["key"])}:
             return False
@@ -289,16 +289,16 @@ def _stored_record(part: RunPart) -> PartRecord:
 
 
 def _check_names(job: ExportJob, parts: Sequence[RunPart]) -> None:
-    """Raise `DeliveryError` unless the names that were planned end as the files would that are written now.
+    """Raise `DeliveryError` unless the planned names have the extension of the files that would be written now.
 
-    A run that is taken up again finds the connections as they are then: another file type, compression or encryption
-    would put files under names that say something else.
+    A resumed run uses the connections as they are now: after a change of file type, compression or encryption, the
+    planned names would be wrong.
     """
     ending = file_ending(job.place)
     if any(not part.key.endswith(f"-c000{ending}") for part in parts if not part.finished_at):
         raise DeliveryError(
             KEY_UNUSABLE,
-            "The target connection's file type or compression, or the base connection's encryption, was changed while "
-            "this run was under way.",
+            "The target connection's file type or compression, or the base connection's encryption, was changed "
+            "during this run.",
             "Run the flow again.",
         )

@@ -10,7 +10,7 @@ from offtake.errors import EXPORT_FAILED, DeliveryError
 
 @dataclass(frozen=True)
 class DeliveryTarget:
-    """A destination with the key to its door. It crosses process boundaries and is never stored."""
+    """A destination with its decrypted credentials. Pickled to worker processes; never stored."""
 
     connection_spec_id: str
     credentials: Params | None
@@ -18,12 +18,12 @@ class DeliveryTarget:
     site: SandboxLocation
     auth_name: str | None = None
     encrypt_to: bytes | None = None
-    """The armored OpenPGP public key that data files are encrypted with; the manifest never is."""
+    """The armored OpenPGP public key that data files are encrypted with; the manifest is never encrypted."""
 
     def answers(self) -> bool:
-        """Whether the destination answers; False when that cannot be told.
+        """Whether the destination answers; False when it cannot be probed.
 
-        Raises `DeliveryError` when it does not, within seconds unless its name service hangs.
+        Raises `DeliveryError` when it does not answer; takes seconds, unless DNS hangs.
         """
         destination = registry.by_connection_spec_id(self.connection_spec_id)
         if destination is None or destination.answers is None or destination.missing_driver(self.auth_name) is not None:
@@ -32,20 +32,24 @@ class DeliveryTarget:
 
     @property
     def longest_key(self) -> int | None:
-        """Bytes of the longest key that the destination takes; None for an unknown destination."""
+        """The most bytes of a key at the destination; None for an unknown destination."""
         destination = registry.by_connection_spec_id(self.connection_spec_id)
         return None if destination is None else destination.longest_key
 
     def limits(self) -> Limits:
-        """What does not hold there."""
+        """The guarantees that the destination cannot give."""
         destination = registry.by_connection_spec_id(self.connection_spec_id)
         return Limits() if destination is None else destination.limits(self.credentials)
 
     def open(self) -> Sink:
-        """The sink, ready to write; raises `DeliveryError` when it cannot be had."""
+        """Open a sink for writing; raises `DeliveryError` when that fails."""
         destination = registry.by_connection_spec_id(self.connection_spec_id)
         if destination is None:
-            raise DeliveryError(EXPORT_FAILED, f"There is no destination {self.connection_spec_id}.", "Choose one.")
+            raise DeliveryError(
+                EXPORT_FAILED,
+                f"There is no destination with the connection spec id {self.connection_spec_id}.",
+                "Use a supported one.",
+            )
         lacking = destination.missing_driver(self.auth_name)
         if lacking is not None:
             raise DeliveryError(EXPORT_FAILED, f"{destination.name} is not installed.", lacking.install_hint)

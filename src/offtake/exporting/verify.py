@@ -1,7 +1,7 @@
-"""A delivery, compared with what was written down of it: what is extra or altered at the destination, and what is gone.
+"""Verification of a delivery: compares the destination with the run's records and finds extra, altered and gone files.
 
-A file was proven when it was completed, so one that is gone later was collected by its consumer, or has expired. Sizes
-and hashes are those of the files as delivered; of encrypted files, those of the encrypted bytes.
+Each file was verified when it was completed, so one that is gone was collected by its consumer or has expired. Sizes
+and hashes are those of the delivered bytes; of encrypted files, those of the encrypted bytes.
 """
 
 import hashlib
@@ -25,7 +25,7 @@ _NAME_OF_A_RUN: Final = re.compile(rf"(?:part-\d+-tid-\d+-{_UUID}-|manifest-{_UU
 
 @dataclass(frozen=True)
 class Mismatch:
-    """One object that is not as it should be: where it is, and what about it."""
+    """One object that differs from the run's records."""
 
     what: What
     uri: str
@@ -34,10 +34,10 @@ class Mismatch:
 
 @dataclass(frozen=True)
 class VerificationResult:
-    """What a run delivered by what was written down (the manifest, which has no rows, included), and what is wrong.
+    """What a run delivered according to its records (including the manifest, which has no rows), and the mismatches.
 
-    `collected`: how many of the files and the manifest are not there any more; `expired`: those that are not there
-    because the landing zone keeps files for a limited time.
+    `collected`: the number of files (including the manifest) that consumers have removed; `expired`: the number that
+    the landing zone's retention has removed.
     """
 
     files: int
@@ -50,7 +50,7 @@ class VerificationResult:
 
 @dataclass(frozen=True)
 class WrittenManifest:
-    """A manifest as it was written: its key, its size in bytes, its SHA-256 in hexadecimal."""
+    """A written manifest: its key, size in bytes and SHA-256 (hexadecimal)."""
 
     key: str
     bytes: int
@@ -59,10 +59,10 @@ class WrittenManifest:
 
 @dataclass(frozen=True)
 class DeliveredFiles:
-    """A run that is over, as it was written down. `own_folders`: those that no other run has delivered to.
+    """The records of a finished run. `own_folders`: folders that no other run has delivered to.
 
-    `expired_before`: what was written before that instant (epoch milliseconds), its place has removed; None where
-    files stay.
+    `expired_before`: the landing zone has removed files written before that time (epoch milliseconds); None where files
+    do not expire.
     """
 
     job: ExportJob
@@ -74,30 +74,30 @@ class DeliveredFiles:
 
     @property
     def files(self) -> list[RunPart]:
-        """The files that were delivered; none of a run that failed and kept nothing."""
+        """The delivered files; empty for a failed run whose files were not kept."""
         if self.run.disposal == KEPT:
             return [part for part in self.parts if part.finished_at]
         return list(self.parts) if delivered(self.run, self.datasets) else []
 
     def has_expired(self, written_at: int | None) -> bool:
-        """Whether its place has removed by now what was written then."""
+        """Whether a file written at that time has expired."""
         return self.expired_before is not None and written_at is not None and written_at < self.expired_before
 
     @property
     def manifest(self) -> WrittenManifest | None:
-        """The manifest file that must be there; None when the run has written none."""
+        """The run's manifest file; None when the run wrote none."""
         known = self.run.manifest
         if known is None or not delivered(self.run, self.datasets):
             return None
         if "sha256" not in known:
-            # Versions before 0003 kept no hash; what they wrote holds what the store holds.
+            # Versions before 0003 stored no hash; their manifest files equal the store's manifest.
             body = manifests.to_bytes(manifests.manifest_of(self.run, self.datasets, self.parts))
             known = known | {"bytes": len(body), "sha256": hashlib.sha256(body).hexdigest()}
         return WrittenManifest(known["key"], known["bytes"], known["sha256"])
 
     @property
     def manifest_key(self) -> str | None:
-        """Where the run's manifest file is, or would be; None when the run writes none."""
+        """The key of the run's manifest file; None when the run writes none."""
         known = self.run.manifest
         return known["key"] if known else manifest_key(self.job, self.datasets, self.parts)
 
@@ -105,15 +105,15 @@ class DeliveredFiles:
 def verify(
     delivery: DeliveredFiles, sink: Sink, seen: Callable[[int], None] | None = None, *, strict: bool = False
 ) -> VerificationResult:
-    """Compare names and sizes, and the manifest's hash; with `seen`, every file is read and its hash compared.
+    """Compare names and sizes, and the manifest's hash; with `seen`, read every file and compare its hash.
 
-    `seen` is called with the number of bytes read, a piece at a time. `strict`: a file that was collected is a finding.
-    Raises `DeliveryError` when the destination cannot be asked.
+    `seen` is called with the size of each chunk read. `strict`: a collected file is a finding. Raises `DeliveryError`
+    when the destination fails.
     """
     manifest = delivery.manifest
     listed = _listed(delivery, sink)
     found = [_manifest(sink, manifest, delivery.run.completed_at)] if manifest else []
-    # A list is one request for a thousand files; whether a file is really missing, the destination is asked.
+    # A listing needs one request for a thousand files; only files missing from it are looked up one by one.
     found += [_file(sink, one, listed.get(one.key) or sink.size(one.key), seen) for one in delivery.files]
     gone = [one for one in found if isinstance(one, _Gone)]
     expired = [one for one in gone if delivery.has_expired(one.written_at)]
@@ -134,7 +134,7 @@ def verify(
 
 @dataclass(frozen=True)
 class _Gone:
-    """An object that is not there any more, and when it was written."""
+    """An object that is gone, and when it was written."""
 
     uri: str
     written_at: int | None
@@ -148,7 +148,7 @@ def _manifest(sink: Sink, written: WrittenManifest, written_at: int | None) -> M
     if found != written.bytes:
         return Mismatch("altered", uri, f"size {found}, should be {written.bytes}")
     if hashlib.sha256(b"".join(sink.read(written.key))).hexdigest() != written.sha256:
-        return Mismatch("altered", uri, "the manifest does not say what was delivered")
+        return Mismatch("altered", uri, "its content differs from the run's manifest")
     return None
 
 
@@ -170,13 +170,13 @@ def _file(sink: Sink, part: RunPart, found: int | None, seen: Callable[[int], No
 
 
 def _listed(delivery: DeliveredFiles, sink: Sink) -> dict[str, int]:
-    """What bears the run's name, with its size; in folders of its own, also what bears the name of no run."""
+    """Objects with the run's id in their name, with sizes; in its own folders, also objects that belong to no run."""
     found: dict[str, int] = {}
-    # A run without parts writes nothing into the folders of its datasets.
+    # A run without parts writes nothing into its datasets' folders.
     for folder in sorted({one.folder for one in delivery.datasets if not one.error and delivery.parts}):
         own = folder in delivery.own_folders
         found |= {one.key: one.size for one in sink.list(folder) if _is_ours(one.key, delivery.run.id, own=own)}
-    # With several folders or none, the manifest file is above them, among those of all other runs.
+    # With several folders or none, the manifest file is in the folder above, with those of other runs.
     key = delivery.manifest_key
     size = None if key is None or key in found else sink.size(key)
     return found if key is None or size is None else found | {key: size}

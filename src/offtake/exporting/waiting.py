@@ -1,4 +1,4 @@
-"""Runs that go back to the queue to wait, and runs that have waited long enough."""
+"""Returning a run to the queue to wait, and recording an outage of its destination."""
 
 import logging
 from datetime import UTC, datetime
@@ -19,22 +19,19 @@ _log = logging.getLogger(__name__)
 def return_to_queue(
     job: ExportJob, lease: Lease, context: RunContext, budget: RetryBudget, deferred: DeferredError
 ) -> None:
-    """Let the run wait in the queue: from then on this worker holds nothing of it.
-
-    Raises `LeaseLostError` when another worker has it.
-    """
+    """Return the run to the queue and release its lease. Raises `LeaseLostError` when another worker has the run."""
     error, now = deferred.error, context.clock.now_ms()
     outage = _outage(error) if error.unreachable else None
     wait = Wait(error_document(error), deferred.seconds, budget.ends_ms, budget.to_json(), outage)
-    at = waits.defer(context.database, lease, wait, probe_backoff(context.patience), now)
-    _log.info("run %s is tried again %s: %s", job.run_id, "now" if at is None else f"at {_instant(at)}", error)
+    at = waits.defer(context.database, lease, wait, probe_backoff(context.retry_policy), now)
+    _log.info("run %s is retried %s: %s", job.run_id, "now" if at is None else f"at {_instant(at)}", error)
 
 
 def note_outage(lease: Lease, context: RunContext, error: DeliveryError) -> None:
-    """Let other runs know that the destination of a run that fails does not answer."""
+    """Record that the destination of a failing run does not answer, so that other runs wait for it."""
     if error.unreachable:
         now = context.clock.now_ms()
-        waits.note_failure(context.database, lease, _outage(error), probe_backoff(context.patience), now)
+        waits.note_failure(context.database, lease, _outage(error), probe_backoff(context.retry_policy), now)
 
 
 def _outage(error: DeliveryError) -> Failure:

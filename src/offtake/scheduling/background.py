@@ -32,16 +32,16 @@ _log = logging.getLogger(__name__)
 
 _TICK_SECONDS = 1.0
 _BREATH_SECONDS = 0.05
-"""Between two ticks at the least, however much is asked for."""
+"""The shortest pause between two scheduler rounds."""
 _RUNS_AT_ONCE = 2
 _BATCHES_AT_ONCE = 2
-"""Of different datasets."""
+"""Batches of different datasets are imported in parallel."""
 _CORRECTION_MS = 60_000
 
 
 @dataclass(frozen=True)
 class ProcessRoles:
-    """What one process does of the deployment's work: makes runs of what is due and keeps house; carries runs out."""
+    """The roles of a process: `schedules` enqueues due runs and does maintenance, `works` executes runs and imports."""
 
     schedules: bool = True
     works: bool = True
@@ -49,9 +49,9 @@ class ProcessRoles:
 
 @contextmanager
 def background_services(backend: Backend, owner: str, duties: ProcessRoles = ProcessRoles()) -> Iterator[None]:
-    """Tick, carry out runs and bring batches in until the block ends; then give back, within seconds, what is going on.
+    """Run scheduler, workers and ingestors until the block ends; then release this process's leases, within seconds.
 
-    `owner` names this process's leases; what a dead process of the same name held is taken up at once.
+    `owner` names this process's leases; those of a dead process with the same name are released at once.
     """
     runs.release_all_of(backend.database, owner)
     batches.release_all_of(backend.database, owner)
@@ -90,17 +90,17 @@ def worker_of(backend: Backend, engine: Engine, owner: str) -> Worker:
         engine=engine,
         clock=backend.clock,
         part_size=PartSize(settings.part_bytes, settings.part_rows),
-        patience=RetryPolicy(
+        retry_policy=RetryPolicy(
             settings.retry_initial_delay_seconds, settings.part_max_attempts, settings.run_max_retries
         ),
         gzip={
             "JSON": GzipOptions(settings.json_gzip_level, settings.json_gzip_members),
             "PARQUET": GzipOptions(settings.parquet_gzip_level),
         },
-        acquaint=lambda job: loader.with_pinned_host_key(job, backend.database, backend.clock),
+        pin_host_key=lambda job: loader.with_pinned_host_key(job, backend.database, backend.clock),
         find_kept=lambda run_id: find_kept(loader, backend.database, backend.clock, run_id),
     )
-    return Worker(context, loader, owner, _supervise(backend), settings.lease_seconds)
+    return Worker(context, loader, owner, _lease_monitor(backend), settings.lease_seconds)
 
 
 def ingestor_of(backend: Backend, owner: str) -> Ingestor:
@@ -113,17 +113,17 @@ def ingestor_of(backend: Backend, owner: str) -> Ingestor:
         backend.uploads,
         backend.clock,
         owner,
-        _supervise(backend),
+        _lease_monitor(backend),
         lease,
     )
 
 
 def limits_of(settings: Settings) -> Limits:
-    """How long this deployment's runs wait."""
+    """The limits of how long this deployment's runs wait."""
     return Limits(settings.retry_margin_seconds, settings.retry_window_seconds)
 
 
-def _supervise(backend: Backend) -> LeaseMonitor:
+def _lease_monitor(backend: Backend) -> LeaseMonitor:
     return LeaseMonitor(backend.clock.elapsed_ms, round(backend.settings.lease_seconds * 1000))
 
 
@@ -133,12 +133,12 @@ def _schedule(backend: Backend, stop: threading.Event) -> None:
 
     expiry = Expiry(database, clock, limits_of(settings), settings.retry_alert_seconds)
 
-    def tell() -> None:
+    def alert() -> None:
         alert_failing_flows(
             database, clock.now_ms(), settings.failure_alert_threshold, disable=settings.disable_flow_after_alert
         )
 
-    def bring_back() -> None:
+    def repair() -> None:
         repair_future_slots(database, clock)
         expiry.correct()
 
@@ -146,10 +146,10 @@ def _schedule(backend: Backend, stop: threading.Event) -> None:
         seen = database.wakeup.rings
         if corrected is None or clock.elapsed_ms() - corrected >= _CORRECTION_MS:
             begun = clock.elapsed_ms()
-            corrected = begun if _log_crash("correcting slots", bring_back) else corrected
-            _log_crash("logging ends", lambda: log_ends(database, clock))
-        _log_crash("a tick", lambda: enqueue_due_runs(database, clock))
-        _log_crash("telling what fails", tell)
+            corrected = begun if _log_crash("repairing slots", repair) else corrected
+            _log_crash("logging ended flows", lambda: log_ends(database, clock))
+        _log_crash("enqueueing due runs", lambda: enqueue_due_runs(database, clock))
+        _log_crash("alerting about failing flows", alert)
         _log_crash("ending waits", lambda: _end_waits(database, expiry))
         database.wakeup.wait(seen, _TICK_SECONDS)
         stop.wait(_BREATH_SECONDS)
@@ -162,13 +162,13 @@ def _end_waits(database: Database, expiry: Expiry) -> None:
 
 
 def _log_crash(what: str, act: Callable[[], object]) -> bool:
-    """Whether it went well; one thing that does not must not keep others from being done."""
+    """Call `act` and log its errors, so that one failing task does not block the others; whether it succeeded."""
     try:
         act()
     except (StoreBusyError, StoreFullError) as error:
-        _log.warning("%s was not possible: %s Trying again.", what, error)
+        _log.warning("%s was not possible: %s Retrying.", what, error)
         return False
-    except Exception:  # noqa: BLE001 - whatever goes wrong, the scheduler goes on
-        _log.exception("%s failed; trying again", what)
+    except Exception:  # noqa: BLE001 - the scheduler survives every error
+        _log.exception("%s failed; retrying", what)
         return False
     return True

@@ -1,4 +1,4 @@
-"""Runs that wait: until when each may, what becomes of those that wait longer, and who is to hear of it."""
+"""Waiting runs: ends those whose retry window has ended, and logs an alert for those that wait long."""
 
 import logging
 from dataclasses import dataclass, field
@@ -14,14 +14,14 @@ from offtake.store.tables import Flow, Run
 _log = logging.getLogger(__name__)
 
 _LAST_TRY_MS: Final = 10_000
-"""For so long a run that waits beyond its time may still be tried, be it that the clock has jumped there."""
+"""An overdue run may still get its last attempt for so long, also when the clock has jumped past its deadline."""
 _MOST_LATE_MS: Final = 120_000
 _MOST: Final = 2_000
 
 
 @dataclass
 class Expiry:
-    """Ends the waits of one deployment's runs. `alert_seconds`: after how long a warning names a run."""
+    """Ends the waits of a deployment's runs. `alert_seconds`: the wait after which the log names a run."""
 
     database: Database
     clock: Clock
@@ -30,9 +30,10 @@ class Expiry:
     _seen: dict[str, int] = field(default_factory=dict)
 
     def end_waits(self) -> int:
-        """Give up the runs whose window has ended; how many there were.
+        """Fail the runs whose retry window has ended; returns their number.
 
-        A run gets its last try first. One that no worker comes to is given up before the next slot all the same.
+        A run gets a last attempt first. If no worker claims it in time, it fails nevertheless before the flow's next
+        slot.
         """
         waits.set_windows(self.database, self._window)
         now, elapsed = self.clock.now_ms(), self.clock.elapsed_ms()
@@ -47,22 +48,22 @@ class Expiry:
         return waits.give_up(self.database, over, now) if over else 0
 
     def correct(self) -> None:
-        """Let runs be tried at once whose waits were written down before the clock was set back."""
+        """Release runs whose wait ends too far ahead because the clock was set back."""
         waits.correct_clock(self.database, self.clock.now_ms())
 
     def alert(self) -> None:
-        """Name each run that has waited for long in the log, once."""
+        """Log each run that has waited long, once."""
         before = self.clock.now_ms() - round(self.alert_seconds * 1000)
         with self.database.reading() as session:
             if not waits.unalerted(session, before):
                 return
-        told = []
+        lines = []
         with self.database.writing() as session:
             for run in waits.unalerted(session, before):
                 run.alerted_at = self.clock.now_ms()
                 flow = session.get(Flow, run.flow_id)
-                told.append(_warning(run, flow))
-        for line in told:
+                lines.append(_warning(run, flow))
+        for line in lines:
             _log.warning("%s", line)
 
     def _window(self, flow: Flow | None, run: Run) -> int:
@@ -71,7 +72,8 @@ class Expiry:
 
 def _warning(run: Run, flow: Flow | None) -> str:
     name = f"flow {flow.id} ({flow.name})" if flow else f"flow {run.flow_id}"
-    where = run.address or f"target connection {run.target_connection_id}"
+    destination = run.address or f"target connection {run.target_connection_id}"
     reason = run.wait_reason or {"code": "", "message": ""}
     minutes = max(0, (run.alerted_at or 0) - (run.waiting_since or 0)) / 60_000
-    return f"{name}: run {run.id} to {where} has waited for {minutes:.0f} minutes: {reason['code']} {reason['message']}"
+    cause = f"{reason['code']} {reason['message']}"
+    return f"{name}: run {run.id} to {destination} has waited for {minutes:.0f} minutes: {cause}"

@@ -1,4 +1,4 @@
-"""A heartbeat: keeps a lease alive in the background while its holder works."""
+"""A heartbeat: renews a lease in the background while its holder works."""
 
 import logging
 import threading
@@ -14,17 +14,17 @@ _log = logging.getLogger(__name__)
 
 _BEATS: Final = 3
 _LONGEST_SECONDS: Final = 2.0
-"""Between two beats: they also tell that somebody wants the work to be cancelled."""
+"""The longest time between two beats: each also learns whether the work was cancelled."""
 _SURE: Final = 0.75
-"""Of a lease: clocks of two machines run alike to far more than the rest of it."""
+"""The part of a lease that its holder relies on: the rest covers differences between two machines' clock rates."""
 
 
 @dataclass
 class Heartbeat:
-    """Renews one lease in the background; tells when the work is to stop, and why.
+    """Renews one lease in the background; `cancel_requested` and `lost` report that the work must stop.
 
-    `renew` says whether somebody asked for the work to be cancelled, and raises `LeaseLostError`. `begun` is an instant
-    of `time.monotonic` before the lease was given.
+    `renew` returns whether the work was cancelled, and raises `LeaseLostError`. `begun`: a time of `time.monotonic`
+    before the lease was granted.
     """
 
     what: str
@@ -37,12 +37,12 @@ class Heartbeat:
 
     @property
     def lease_expires_at(self) -> float:
-        """Until when nobody else can have taken the lease for dead, in seconds of `time.monotonic`."""
+        """Until when no other process can have found the lease expired, in seconds of `time.monotonic`."""
         return self.begun + _SURE * self.lease_seconds
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """Renew three times a lease, and every other second at least, until the block ends."""
+        """Renew three times per lease duration, and at least every two seconds, until the block ends."""
         thread = threading.Thread(target=self._beat, name=f"heartbeat-{self.what}", daemon=True)
         thread.start()
         try:
@@ -55,12 +55,12 @@ class Heartbeat:
         while not self._over.wait(min(_LONGEST_SECONDS, self.lease_seconds / _BEATS)):
             begun = time.monotonic()
             try:
-                asked = self.renew()
+                cancelled = self.renew()
             except LeaseLostError:
                 self.lost = True
                 return
-            except Exception:  # noqa: BLE001 - a database that is away for a moment must not end the heartbeat
-                _log.warning("%s: the lease could not be renewed, trying again", self.what)
+            except Exception:  # noqa: BLE001 - a short outage of the database must not end the heartbeat
+                _log.warning("%s: the lease could not be renewed; retrying", self.what)
                 continue
             self.begun = begun
-            self.cancel_requested = self.cancel_requested or asked
+            self.cancel_requested = self.cancel_requested or cancelled

@@ -1,4 +1,4 @@
-"""What is done beside runs: sandboxes are emptied; files of the landing zone and what nobody comes back for go."""
+"""Maintenance: empties sandboxes, removes expired files of landing zones and leftovers of dead processes."""
 
 import itertools
 import logging
@@ -28,7 +28,7 @@ _DAY_MS: Final = 86_400_000
 
 
 def maintenance_loop(backend: Backend, stop: threading.Event) -> None:
-    """Keep house until `stop` is set: sandboxes within a second of the request, all else every hour."""
+    """Run maintenance until `stop` is set: sandboxes within a second of the request, most other tasks every hour."""
     swept_at: int | None = None
     while not stop.is_set():
         now = backend.clock.now_ms()
@@ -38,13 +38,13 @@ def maintenance_loop(backend: Backend, stop: threading.Event) -> None:
                 if stop.is_set():
                     return
             swept_at = now if sweeps else swept_at
-        except Exception:  # noqa: BLE001 - what fails now is tried again; nothing else may stop for it
-            _log.exception("housekeeping failed; trying again")
+        except Exception:  # noqa: BLE001 - a failure is retried in the next round
+            _log.exception("housekeeping failed; retrying")
         stop.wait(_PAUSE_SECONDS)
 
 
 def run_maintenance(backend: Backend, *, sweeps: bool) -> Iterator[None]:
-    """One round, a short step a turn."""
+    """One round of maintenance; yields after each short step."""
     with backend.database.reading() as session:
         waiting = [row.id for row in sandboxes.unfinished(session)]
     for sandbox_id in waiting:
@@ -63,14 +63,14 @@ def run_maintenance(backend: Backend, *, sweeps: bool) -> Iterator[None]:
 
 
 def empty_sandbox(backend: Backend, sandbox_id: str) -> Iterator[None]:
-    """Go on with what a reset or a deletion of the sandbox began, as far as running work allows."""
+    """Continue a reset or deletion of the sandbox, as far as running work allows."""
     places = PurgeTargets(backend.zones, backend.settings.uploads_root)
     now = backend.clock.now_ms()
     yield from purge.empty(backend.database, backend.lake, places, sandbox_id, now)
 
 
 def _end_signatures(backend: Backend) -> Iterator[None]:
-    """End credentials of landing zones that the storage accepts and the database does not know."""
+    """Revoke credentials of landing zones that the storage accepts and the database does not contain."""
     with backend.database.reading() as session:
         active = session.scalars(select(Sandbox).where(Sandbox.state == sandbox_states.ACTIVE)).all()
     for sandbox, kind in itertools.product(active, TYPES):
@@ -79,7 +79,10 @@ def _end_signatures(backend: Backend) -> Iterator[None]:
         except DeliveryError as error:
             if error.kind != PLACE_NOT_FOUND:
                 _log.warning(
-                    "sandbox %s, %s: unknown credentials cannot be ended yet: %s", sandbox.name, CONTAINERS[kind], error
+                    "sandbox %s, %s: unknown credentials cannot be revoked yet: %s",
+                    sandbox.name,
+                    CONTAINERS[kind],
+                    error,
                 )
         yield
 

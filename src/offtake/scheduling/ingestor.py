@@ -1,6 +1,6 @@
-"""An ingestor: takes batches that are complete, and makes one snapshot of each.
+"""An ingestor: claims completed batches and imports each as one snapshot.
 
-Whatever instant it is killed at, the next one finds the batch in its table's history, or brings it in anew.
+If it is killed at any time, the next ingestor finds the batch in the table's history, or imports it again.
 """
 
 import logging
@@ -55,9 +55,9 @@ _ADVICE: Final = "Correct the file, and send it with a new batch."
 
 @dataclass(frozen=True)
 class _ClaimedBatch:
-    """What a batch asks for: its rows in its table, or, where it has landed already, out of it again.
+    """A batch to be imported or, when it is committed already (`landed`), reverted.
 
-    `files` is None when they are with no server: files that the command line was importing.
+    `files` is None when no server has them, because the command line was importing them.
     """
 
     dataset: Dataset
@@ -72,7 +72,7 @@ class _ClaimedBatch:
 
 @dataclass(frozen=True)
 class Ingestor:
-    """Brings batches in, one at a time. Several may share a database, in one process or in many."""
+    """Imports batches, one at a time. Several ingestors may share a database, in one process or in many."""
 
     database: Database
     lake: Lake
@@ -84,7 +84,7 @@ class Ingestor:
     lease_seconds: float
 
     def ingest_next(self, stop: threading.Event) -> bool:
-        """Bring in the batch that has waited longest; False when there was none. Given back when `stop` is set."""
+        """Import the batch that has waited longest; False when there was none. Releases it when `stop` is set."""
         begun = time.monotonic()
         lease = store.claim_next(self.database, self.owner, self.watch, self.clock.now_ms(), self._lease_ms)
         if lease is None:
@@ -99,7 +99,7 @@ class Ingestor:
         return True
 
     def work(self, stop: threading.Event, pause_seconds: float = 0.5) -> None:
-        """Bring batches in until `stop` is set."""
+        """Import batches until `stop` is set."""
         work_until_stopped("batch", self.ingest_next, self.database.wakeup, stop, pause_seconds)
 
     def _renew(self, lease: BatchLease) -> bool:
@@ -114,7 +114,7 @@ class Ingestor:
         try:
             work = self._look_up(lease)
         except Problem as error:
-            # An earlier version took in what this one does not understand.
+            # An earlier version accepted options that this one does not support.
             self._fail(lease, None, f"{error} {_ADVICE}")
             return
         try:
@@ -126,26 +126,26 @@ class Ingestor:
             if not heartbeat.lost:
                 store.release(self.database, lease)
         except (LeaseLostError, StoreBusyError, StoreFullError):
-            # Without the database nothing can be said about the batch; whoever gets its lease finds out how it stands.
+            # Without the database nothing can be recorded; the next ingestor to claim the batch finds out its state.
             raise
-        except Exception as error:  # noqa: BLE001 - a batch must end with a reason, whatever went wrong
-            _log.exception("batch %s did not come in", lease.batch_id)
+        except Exception as error:  # noqa: BLE001 - a batch must end with a reason, whatever the error
+            _log.exception("batch %s was not imported", lease.batch_id)
             self._try_later(lease, work, error)
 
     def _bring_in(self, lease: BatchLease, work: _ClaimedBatch, stopped: Callable[[], bool]) -> None:
         try:
-            made = _with_room(lambda: self._commit(lease, work, stopped), lease, stopped)
+            batch = _retry_while_full(lambda: self._commit(lease, work, stopped), lease, stopped)
         except ImportRefusedError as error:
             self._fail(lease, work.table, f"{error} {_ADVICE}", error.row)
             return
         failpoint("batch_committed")
-        if made is None or lease.fence > 1:
+        if batch is None or lease.fence > 1:
             ingest.clear(self.lake, work.table, lease.batch_id)
-        if made is None:
+        if batch is None:
             added = CommittedRows(None, 0, work.sent_bytes, 0, 0)
         else:
-            added = CommittedRows(made.snapshot_id, made.rows, work.sent_bytes, made.rows, made.bytes, made.notes)
-        _with_room(lambda: store.complete(self.database, lease, added, self.clock.now_ms()), lease, stopped)
+            added = CommittedRows(batch.snapshot_id, batch.rows, work.sent_bytes, batch.rows, batch.bytes, batch.notes)
+        _retry_while_full(lambda: store.complete(self.database, lease, added, self.clock.now_ms()), lease, stopped)
         failpoint("batch_completed")
         self.uploads.remove(lease.batch_id)
 
@@ -156,9 +156,11 @@ class Ingestor:
 
     def _ingest(self, lease: BatchLease, work: _ClaimedBatch, stopped: Callable[[], bool]) -> ingest.Batch | None:
         if work.files is None:
-            raise ImportRefusedError("The import was cut off.")
+            raise ImportRefusedError("The command that imported the files was interrupted.")
         if lease.fence > 2 * _MOST_TRIES:
-            raise ImportRefusedError("Time and again, the server that read the batch ended.")
+            raise ImportRefusedError(
+                f"The server died {lease.fence - 1} times while importing the batch (out of memory?). Split its files."
+            )
         dataset_tables.declare(self.lake, work.dataset)
         with duplicate_content.hashing([file.path for file in work.files], work.options) as hashed:
             attempt = Attempt(
@@ -185,11 +187,11 @@ class Ingestor:
     def _clear(self, lease: BatchLease, table: TableName) -> None:
         try:
             ingest.clear(self.lake, table, lease.batch_id)
-        except Exception:  # noqa: BLE001 - a table that cannot be read must not keep its batch from ending
+        except Exception:  # noqa: BLE001 - a batch must end even if its table cannot be read
             _log.exception("batch %s: its files could not be removed", lease.batch_id)
 
     def _try_later(self, lease: BatchLease, work: _ClaimedBatch, error: Exception) -> None:
-        """Only what may pass is tried again: the same files will meet any other error again."""
+        """Retry after transient errors; any other error would occur again with the same files."""
         again = import_errors.is_transient(error)
         why = import_errors.reason(error, lease.batch_id)
         if work.landed is not None and not again:
@@ -200,7 +202,7 @@ class Ingestor:
             store.release(self.database, lease, self.clock.now_ms() + _PAUSE_MS)
 
     def _has_landed(self, lease: BatchLease, work: _ClaimedBatch) -> bool:
-        """Whether the commit was made though it was reported as failed."""
+        """Whether the batch was committed although the commit reported an error."""
         try:
             return ingest.find_commit(self.lake, work.table, lease.batch_id) is not None
         except Exception:  # noqa: BLE001 - see `_clear`
@@ -210,12 +212,12 @@ class Ingestor:
         with self.database.reading() as session:
             batch = session.get(Batch, lease.batch_id)
             dataset = session.get(Dataset, batch.dataset_id) if batch else None
-            # A batch that has landed asks to be taken out again: only who still holds it may read it so.
+            # A committed batch is claimed to be reverted: this is valid only while the lease is held.
             if batch is None or dataset is None or not store.holds(lease, batch):
                 raise LeaseLostError(f"Batch {lease.batch_id} is gone, or held by another ingestor.")
             landed = batches.complete_committed(batch)
             is_sent = landed is None and not batches.is_import(batch)
-            # Without a format there are no files: such a batch is completed only while nothing was sent for it.
+            # A batch without a format can be completed only if no files were uploaded for it.
             has_files = is_sent and batches.has_format(batch)
             return _ClaimedBatch(
                 dataset=dataset,
@@ -231,7 +233,7 @@ class Ingestor:
             )
 
     def _clean_up_if_gone(self, lease: BatchLease) -> None:
-        """A batch whose dataset was deleted meanwhile leaves nothing behind."""
+        """Remove what is left of a batch whose dataset was deleted meanwhile."""
         with self.database.reading() as session:
             gone = session.get(Batch, lease.batch_id) is None
         _log.warning("batch %s: %s", lease.batch_id, "it was deleted" if gone else "another ingestor has taken over")
@@ -240,30 +242,30 @@ class Ingestor:
                 pass
 
 
-def _with_room(act: Callable[[], T], lease: BatchLease, stopped: Callable[[], bool]) -> T:
-    """What `act` gives, once there is room for it: a full disk is no reason for a batch to fail.
+def _retry_while_full(act: Callable[[], T], lease: BatchLease, stopped: Callable[[], bool]) -> T:
+    """Call `act`, and again while the disk is full: that must not fail a batch.
 
-    Raises `CancelledError` when the work is to stop.
+    Raises `CancelledError` when the work must stop.
     """
-    told = False
+    logged = False
     while True:
         try:
             return act()
         except (LakeFullError, StoreFullError) as error:
-            if not told:
-                _log.warning("batch %s waits until there is room: %s", lease.batch_id, error)
-                told = True
+            if not logged:
+                _log.warning("batch %s waits for free disk space: %s", lease.batch_id, error)
+                logged = True
         until = time.monotonic() + _ROOM_SECONDS
         while time.monotonic() < until:
             if stopped():
-                raise CancelledError(f"Batch {lease.batch_id} is given back.")
+                raise CancelledError(f"Batch {lease.batch_id} is released.")
             time.sleep(_ROOM_SECONDS / 20)
 
 
 def sweep(database: Database, lake: Lake, uploads: Uploads, clock: Clock) -> Iterator[None]:
-    """Remove what nobody comes back for: what was sent for batches that are over, tables of datasets that are gone.
+    """Remove uploads of ended batches and tables of deleted datasets; yields after each short step.
 
-    One short step a turn. Batches that nothing has been sent for in seven days are abandoned.
+    Open batches without an upload in the last seven days are abandoned.
     """
     store.abandon_old(database, clock.now_ms() - _ABANDONED_MS, clock.now_ms())
     for batch_id in uploads.batch_ids():
@@ -272,7 +274,7 @@ def sweep(database: Database, lake: Lake, uploads: Uploads, clock: Clock) -> Ite
         if batch is None or batch.status not in store.OPEN:
             uploads.remove(batch_id)
         yield
-    # Tables are looked for first: a dataset's row is there before its table is.
+    # Tables are listed first: a dataset's row is created before its table.
     with database.reading() as session:
         spaces = [datasets.namespace(sandbox_id) for sandbox_id in session.scalars(select(Sandbox.id))]
     for space in spaces:

@@ -1,4 +1,4 @@
-"""From a run's row to its order: everything it refers to is looked up, credentials are taken from the vault."""
+"""Loads a run's job: looks up everything that the run refers to, and decrypts its credentials."""
 
 from dataclasses import dataclass, field, replace
 from typing import Literal
@@ -39,7 +39,7 @@ from offtake.store.vault import Vault
 
 @dataclass(frozen=True)
 class JobLoader:
-    """What turning runs into orders needs beside the database."""
+    """Loads everything a run needs (credentials, target, snapshots) into an `ExportJob`."""
 
     vault: Vault
     zones: LandingZones
@@ -47,7 +47,7 @@ class JobLoader:
     limits: Limits = field(default_factory=Limits)
 
     def load(self, session: Session, run_id: str) -> ExportJob:
-        """The run's order as things stand now; raises `VaultError` when its credentials cannot be opened."""
+        """The run's job in the current state; raises `VaultError` when its credentials cannot be decrypted."""
         run = session.get_one(Run, run_id)
         flow = session.get(Flow, run.flow_id)
         target = session.get_one(TargetConnection, run.target_connection_id)
@@ -75,13 +75,13 @@ class JobLoader:
         )
 
     def with_pinned_host_key(self, job: ExportJob, database: Database, clock: Clock) -> ExportJob:
-        """The order with what its destination teaches when it is first met; raises `DeliveryError`."""
+        """The job with the destination's host key pinned in its credentials; raises `DeliveryError`."""
         place = job.place
         destination = specs.destination_of_connection(place.connection_spec_id)
-        memory = PinStore(database, self.vault, clock)
+        pins = PinStore(database, self.vault, clock)
         base_id = job.base_connection_id
-        found = host_key_pinning.pin(memory, destination, base_id, place.credentials, place.params, place.site)
-        return replace(job, place=replace(place, credentials=found))
+        pinned = host_key_pinning.pin(pins, destination, base_id, place.credentials, place.params, place.site)
+        return replace(job, place=replace(place, credentials=pinned))
 
     def _place(self, session: Session, target: TargetConnection, sandbox: Sandbox) -> DeliveryTarget:
         destination = specs.destination_of_connection(target.connection_spec_id)
@@ -106,7 +106,7 @@ def _positions(session: Session, flow_id: str) -> dict[str, int]:
 
 
 def _owner(session: Session, flow: Flow | None, sandbox: Sandbox) -> Caller | None:
-    """Who last edited the flow, with the rights they have now; None when they have none any more."""
+    """The flow's last editor with their current permissions; None when that client was deleted or revoked."""
     if flow is not None and flow.updated_client == OPERATOR:
         return access.operator_in(session, sandbox)
     client = session.get(Client, flow.updated_client) if flow else None
@@ -136,7 +136,7 @@ def _dataset(
         sandbox_name=sandbox.name,
         organization_name=session.get_one(Organisation, run.org_id).name,
     )
-    # A run whose flow is gone is only being ended; its plan has been stored, with the names of its files.
+    # A run whose flow was deleted is only ended; its stored plan has the names of its files.
     template = flow.schedule["folder_name_template"] if flow else None
     one_time = flow is not None and flow.schedule["export_mode"] == "DAILY_FULL_EXPORT"
     export: Literal["full", "incremental"] = "full" if run.full_export or one_time else "incremental"

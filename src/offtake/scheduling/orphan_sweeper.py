@@ -1,7 +1,7 @@
-"""What runs that died or failed have left at their destinations is looked for, and removed.
+"""Finds and removes what dead or failed runs have left at their destinations.
 
-Files are removed only of runs with a verdict: nobody delivers them, and no other run has their names. Beside the files
-of delivered runs, only what was never completed is removed.
+Files are removed only of runs whose failure is committed: no worker delivers them, and no other run uses their names.
+Of delivered runs, only temporary and superseded files are removed.
 """
 
 import logging
@@ -28,13 +28,13 @@ _SOON_MS: Final = 30_000
 _RARELY_MS: Final = 3_600_000
 _DAY_MS: Final = 86_400_000
 _LONG_MS: Final = 7 * _DAY_MS
-"""After so long without an answer, a destination is asked once a day; never is what was left there forgotten."""
+"""After so long without an answer, a destination is tried once a day; a sweep is never given up."""
 
 
 def remove_orphans(backend: Backend) -> Iterator[None]:
-    """One look after every run whose time it is, a run a turn."""
+    """Inspect each run whose sweep is due; yields after each run."""
     now = backend.clock.now_ms()
-    # What is due in a long time was written down before the clock was set back.
+    # A sweep due more than a day ahead was recorded before the clock was set back: it is due now.
     waits = Run.sweep_due.between(now + 1, now + _DAY_MS)
     due = select(Run.id).where(Run.sweep_due.is_not(None), ~waits).order_by(Run.sweep_due).limit(_AT_ONCE)
     if not backend.database.finds(due):
@@ -56,7 +56,7 @@ def _inspect(backend: Backend, run_id: str, now: int) -> None:
         try:
             job = loader.load(session, run_id)
         except (NoResultFound, OfftakeError):
-            _log.warning("run %s: its destination is not known any more; what it left there stays", run_id)
+            _log.warning("run %s: its destination was deleted; files that it left there are not removed", run_id)
             _done(backend, run_id, None)
             return
     age = now - run.completed_at
@@ -66,11 +66,11 @@ def _inspect(backend: Backend, run_id: str, now: int) -> None:
         else:
             remove_temporary_files(job, backend.database, datasets, parts)
     except DeliveryError as error:
-        _log.warning("run %s: what it left at its destination cannot be removed yet: %s", run_id, error)
+        _log.warning("run %s: the files that it left at its destination cannot be removed yet: %s", run_id, error)
         _done(backend, run_id, now + (min(_RARELY_MS, max(_SOON_MS, age)) if abs(age) < _LONG_MS else _DAY_MS))
         return
     failpoint("swept")
-    # Whoever was only slow may have come back since; after the second look, nobody can.
+    # A slow writer may have written again since; it cannot after the second sweep.
     _done(backend, run_id, run.completed_at + SECOND_LOOK_MS if 0 <= age < SECOND_LOOK_MS else None)
 
 

@@ -1,4 +1,4 @@
-"""The failed runs that a run continues from, because files of them stay delivered."""
+"""The failed runs that a run continues from, because their files were kept."""
 
 import logging
 from collections import defaultdict
@@ -22,14 +22,14 @@ _log = logging.getLogger(__name__)
 
 
 def find_kept(loader: JobLoader, database: Database, clock: Clock, run_id: str) -> dict[str, Kept]:
-    """What earlier runs of the flow have delivered before they failed, by dataset, where no run continues from it yet.
+    """The kept files of failed runs of the flow, by dataset, unless another run continues from them already.
 
-    What becomes of the files of earlier runs is decided first. Raises `DeliveryError` while that is not possible.
+    First decides for each earlier run whether its files are kept. Raises `DeliveryError` while that is not possible.
     """
     with database.reading() as session:
         undecided = [run.id for run in _candidates(session, run_id) if run.disposal != disposals.KEPT]
     for earlier in undecided:
-        job = _order(loader, database, earlier)
+        job = _load_job(loader, database, earlier)
         if job is not None:
             decide(job, database, clock.now_ms())
     found: dict[str, Kept] = {}
@@ -58,19 +58,19 @@ def _candidates(session: Session, run_id: str) -> list[Run]:
 
 
 def _is_resumed(run: Run, flow: Flow) -> bool:
-    """Whether the run delivers what the flow has not delivered yet, and not everything each time."""
+    """Whether the run delivers only what the flow has not delivered yet."""
     schedule = flows.stored_schedule(flow)
     everything = run.full_export or schedule.export_mode == "DAILY_FULL_EXPORT"
     return run.moves_position and (schedule.one_time or not everything)
 
 
-def _order(loader: JobLoader, database: Database, run_id: str) -> ExportJob | None:
-    """The earlier run's order; None when its destination is not known any more."""
+def _load_job(loader: JobLoader, database: Database, run_id: str) -> ExportJob | None:
+    """The earlier run's job; None when its destination was deleted."""
     try:
         with database.reading() as session:
             return loader.load(session, run_id)
     except DeliveryError:
         raise
     except (NoResultFound, OfftakeError):
-        _log.warning("run %s: its destination is not known any more; what it left there stays", run_id)
+        _log.warning("run %s: its destination was deleted; files that it left there are not removed", run_id)
         return None

@@ -1,4 +1,4 @@
-"""A run's delivery looked up, and compared with what is at its destination."""
+"""Loads a run's delivery and compares it with its destination."""
 
 from collections.abc import Callable
 from typing import Final
@@ -20,17 +20,17 @@ _DAY_MS: Final = 86_400_000
 
 
 def delivery_of(backend: Backend, caller: Caller, run_id: str) -> DeliveredFiles:
-    """What the store says of the caller's run; raises `OfftakeError` while it is live, or when its place is gone."""
+    """The records of the caller's run; raises `OfftakeError` while it is live, or when its target was deleted."""
     with backend.database.reading() as session:
         run = runs.find(session, caller, run_id)
         if run.completed_at is None:
-            raise OfftakeError(f"Run {run.id} is {run.status}; it can be verified once it is over.")
+            raise OfftakeError(f"Run {run.id} is {run.status}; it can be verified when it has ended.")
         loader = JobLoader(backend.vault, backend.zones, backend.network)
         try:
             job = loader.load(session, run.id)
         except NoResultFound:
             raise OfftakeError(
-                f"Where run {run.id} delivered to has been deleted, so nothing can be looked up there."
+                f"Run {run.id} cannot be verified: its target connection or base connection was deleted."
             ) from None
         datasets = run_parts.run_datasets(session, run.id)
         parts = run_parts.run_parts(session, run.id)
@@ -43,7 +43,7 @@ def delivery_of(backend: Backend, caller: Caller, run_id: str) -> DeliveredFiles
 def verify_delivery(
     delivery: DeliveredFiles, seen: Callable[[int], None] | None = None, *, strict: bool = False
 ) -> VerificationResult:
-    """Compare the delivery with its destination; see `exporting.verify`. A run that never wrote is not looked for."""
+    """Compare the delivery with its destination; see `exporting.verify`. Skips runs that never wrote a file."""
     run = delivery.run
     # Versions before revision 0006 stored no key with the plan, and wrote no manifest file without parts.
     if not delivery.parts and not (run.manifest or run.manifest_key):

@@ -1,4 +1,4 @@
-"""Ticks: a flow that is due gets its run, once, however many schedulers look."""
+"""The scheduler: a flow that is due gets exactly one run per slot, even with several schedulers."""
 
 import logging
 from collections.abc import Iterable, Iterator, Sequence
@@ -24,15 +24,15 @@ from offtake.store.tables import Connection, Flow, Run, SourceConnection, Target
 _log = logging.getLogger(__name__)
 
 _AT_ONCE: Final = 100
-"""Flows of one transaction: who else writes to the database must not wait long for it."""
+"""Flows per transaction: few enough that other writers do not wait long for it."""
 
 
 def enqueue_due_runs(database: Database, clock: Clock) -> list[str]:
-    """Queue a run for every flow that is due, and set when each is due next; the ids of the new runs.
+    """Enqueue a run for every due flow and set each flow's next slot; returns the ids of the new runs.
 
-    Slots missed while nobody ticked collapse into the latest. A flow whose last run is still live is passed over:
-    its next run covers both windows; its last slot of all waits until that run has ended. A run that still waits
-    beyond its time gives way to the slot. One flow that cannot be ticked keeps no other from its run.
+    Missed slots collapse into the latest. A flow whose last run is still live is skipped: its next run covers both
+    slots; only its final slot waits until that run has ended. A run that waits beyond its retry window is ended in
+    favour of the slot. A flow that cannot be enqueued does not block others.
     """
     now_ms = clock.now_ms()
     due = select(Flow.id).where(Flow.state == ENABLED, Flow.next_run_s <= now_ms // 1000)
@@ -44,9 +44,9 @@ def enqueue_due_runs(database: Database, clock: Clock) -> list[str]:
 
 
 def repair_future_slots(database: Database, clock: Clock) -> int:
-    """Bring back slots that lie too far ahead since the clock was set back; how many flows were corrected.
+    """Repair slots that are too far ahead because the clock was set back; returns the number of repaired flows.
 
-    No flow that is enabled waits for longer than until its first slot from now. No slot that has run runs again.
+    After it, each enabled flow is due at its first slot from now at the latest. No slot runs twice.
     """
     now = clock.now_seconds()
     with database.reading() as session:
@@ -58,14 +58,17 @@ def repair_future_slots(database: Database, clock: Clock) -> int:
             for flow in session.scalars(select(Flow).where(Flow.id.in_(some)).with_for_update(skip_locked=True)):
                 corrected += _correct_flow(session, flow, now)
     if corrected:
-        _log.warning("%d flow(s) lay too far ahead, and are at their next slot now; was the clock set back?", corrected)
+        _log.warning(
+            "%d flow(s) were scheduled too far ahead and were reset to their next slot; was the clock set back?",
+            corrected,
+        )
     return corrected
 
 
 def _is_ahead(flow_id: str, schedule: dict[str, object], due: int | None, now: int) -> bool:
     try:
         slot = next_slot(Schedule(**schedule), now, now)  # type: ignore[arg-type] # as it was stored
-    except Exception:  # noqa: BLE001 - one flow that cannot be read must not keep the others from their slots
+    except Exception:  # noqa: BLE001 - a flow that cannot be read must not block others
         _log.exception("flow %s: its schedule cannot be read", flow_id)
         return False
     return slot is not None and (due is None or due > slot)
@@ -82,21 +85,21 @@ def _correct_flow(session: Session, flow: Flow, now: int) -> bool:
 
 
 def _enqueue_one_flow(database: Database, ids: Sequence[str], now_ms: int) -> list[str]:
-    """Tick some flows in one transaction, or, when that fails, each in its own."""
+    """Enqueue runs for some flows in one transaction or, when that fails, for each in its own."""
     try:
         with database.writing() as session:
-            made = [run.id for run in _enqueue_flows(session, ids, now_ms)]
+            run_ids = [run.id for run in _enqueue_flows(session, ids, now_ms)]
             failpoint("tick")
     except (StoreBusyError, StoreFullError):
         raise
-    except Exception:  # noqa: BLE001 - one flow that cannot be ticked must not keep the others from their runs
+    except Exception:  # noqa: BLE001 - a flow that cannot be enqueued must not block others
         if len(ids) == 1:
-            _log.exception("flow %s cannot be run; trying again", ids[0])
+            _log.exception("flow %s: no run could be enqueued; retrying", ids[0])
             return []
         return [run_id for one in ids for run_id in _enqueue_one_flow(database, [one], now_ms)]
-    if made:
+    if run_ids:
         database.wakeup.notify()
-    return made
+    return run_ids
 
 
 def _enqueue_flows(session: Session, ids: Sequence[str], now_ms: int) -> list[Run]:
@@ -105,12 +108,12 @@ def _enqueue_flows(session: Session, ids: Sequence[str], now_ms: int) -> list[Ru
     flows = session.scalars(due.order_by(Flow.next_run_s, Flow.id).with_for_update(skip_locked=True)).all()
     slots = {flow.id: _merge_missed_slots(flow, now) for flow in flows}
     used = _used(session, {flow_id: slot for flow_id, (slot, _) in slots.items()})
-    going_on = select(Run).where(Run.flow_id.in_(slots), LIVE_RUN)
-    live = {run.flow_id: run for run in session.scalars(going_on)}
-    places = _places(session, flows)  # noqa: F841 - while it is held, the session need not ask for each
-    wanted = select(SourceConnection).where(SourceConnection.id.in_({flow.source_connection_id for flow in flows}))
-    sources = {source.id: source for source in session.scalars(wanted)}
-    made = []
+    live_runs = select(Run).where(Run.flow_id.in_(slots), LIVE_RUN)
+    live = {run.flow_id: run for run in session.scalars(live_runs)}
+    places = _places(session, flows)  # noqa: F841 - keeps the rows in the session's identity map, which saves a query for each flow
+    query = select(SourceConnection).where(SourceConnection.id.in_({flow.source_connection_id for flow in flows}))
+    sources = {source.id: source for source in session.scalars(query)}
+    created = []
     for flow in flows:
         slot, flow.next_run_s = slots[flow.id]
         if flow.id in used:
@@ -118,38 +121,38 @@ def _enqueue_flows(session: Session, ids: Sequence[str], now_ms: int) -> list[Ru
         if flow.id in live and waits.is_overdue(live[flow.id], now_ms):
             waits.end_overdue(session, live[flow.id], now_ms)
             if live[flow.id].status in LIVE:
-                # A worker removes its files first; the next tick makes the slot's run.
+                # A worker removes its files first; a later round enqueues the slot's run.
                 flow.next_run_s = slot
                 continue
             del live[flow.id]
         if flow.id not in live:
-            made.append(runs.create(session, flow, NewRun("schedule", slot * 1000), now_ms))
+            created.append(runs.create(session, flow, NewRun("schedule", slot * 1000), now_ms))
         elif flow.next_run_s is None and not _supersedes(live[flow.id], slot, flow, sources[flow.source_connection_id]):
             flow.next_run_s = slot
         else:
-            _log.info("flow %s: slot %s skipped, its last run is still going on", flow.id, slot)
-    health.hold_new(session, made, now_ms)
-    return made
+            _log.info("flow %s: slot %s skipped, its last run is still live", flow.id, slot)
+    health.hold_new(session, created, now_ms)
+    return created
 
 
 def _places(session: Session, flows: Iterable[Flow]) -> list[tuple[TargetConnection, Connection]]:
-    """The flows' target connections with their base connections, read at once."""
-    wanted = select(TargetConnection, Connection).join(Connection, Connection.id == TargetConnection.base_connection_id)
-    of_flows = wanted.where(TargetConnection.id.in_({flow.target_connection_id for flow in flows}))
+    """The flows' target connections with their base connections, in one query."""
+    query = select(TargetConnection, Connection).join(Connection, Connection.id == TargetConnection.base_connection_id)
+    of_flows = query.where(TargetConnection.id.in_({flow.target_connection_id for flow in flows}))
     return [(target, base) for target, base in session.execute(of_flows)]
 
 
 def _used(session: Session, slots: dict[str, int]) -> set[str]:
-    """The flows whose slot has its run already: the clock may have been set back."""
-    wanted = [(flow_id, slot * 1000) for flow_id, slot in slots.items()]
-    return set(session.scalars(select(Run.flow_id).where(tuple_(Run.flow_id, Run.scheduled_at).in_(wanted))))
+    """The flows whose slot already has a run: the clock may have been set back."""
+    keys = [(flow_id, slot * 1000) for flow_id, slot in slots.items()]
+    return set(session.scalars(select(Run.flow_id).where(tuple_(Run.flow_id, Run.scheduled_at).in_(keys))))
 
 
 def _supersedes(live: Run, slot: int, flow: Flow, source: SourceConnection) -> bool:
-    """Whether a run that is going on delivers what the flow's last slot was to deliver.
+    """Whether a live run delivers what the flow's final slot was to deliver.
 
-    Increments never stand for one another, for another costs nothing when there is nothing new. The one export of a
-    one-time flow goes out once when somebody has asked for it beside the schedule.
+    Never for increments: another one costs nothing when there is nothing new. But the single export of a one-time flow
+    is not repeated when a run outside the schedule has delivered it.
     """
     began = live.planned_at is None or live.planned_at >= slot * 1000
     whole = set(source.dataset_ids) <= set(live.dataset_ids)

@@ -1,4 +1,4 @@
-"""A worker: claims a run by lease, keeps the lease alive, carries the run out."""
+"""A worker: claims a run by lease, renews the lease, executes the run."""
 
 import logging
 import threading
@@ -29,7 +29,7 @@ _MOST_CLAIMS: Final = 10
 
 @dataclass(frozen=True)
 class _LeaseToken:
-    """A worker's leash: what its heartbeat hears, and whether its process is to end."""
+    """A worker's cancellation token: the state of its heartbeat, and whether its process is shutting down."""
 
     heartbeat: Heartbeat
     stop: threading.Event
@@ -43,7 +43,7 @@ class _LeaseToken:
 
 @dataclass(frozen=True)
 class Worker:
-    """Carries out runs, one at a time. Several may share a workshop, in one process or in many."""
+    """Executes runs, one at a time. Several workers may share a context, in one process or in many."""
 
     context: RunContext
     loader: JobLoader
@@ -51,12 +51,12 @@ class Worker:
     watch: LeaseMonitor
     lease_seconds: float
     asking: threading.Lock = field(default_factory=threading.Lock)
-    """Held by who asks a destination that did not answer before: the other workers have healthy ones to deliver to."""
+    """Held while a worker probes a destination that did not answer before, so that the others serve healthy ones."""
 
     def run_next(self, stop: threading.Event) -> bool:
-        """Carry out the oldest run that is free; False when there was none.
+        """Execute the oldest free run; False when there was none.
 
-        When `stop` is set, the run is given back as far as it has come, for any worker to go on with.
+        When `stop` is set, the run is released with its progress, and any worker can continue it.
         """
         begun = time.monotonic()
         turn = _Turn(self.asking)
@@ -74,7 +74,7 @@ class Worker:
         return True
 
     def _hold(self, lease: Lease, begun: float, stop: threading.Event, turn: "_Turn") -> None:
-        renew = lambda: runs.renew(self.context.database, lease)  # noqa: E731 - the one line says it
+        renew = lambda: runs.renew(self.context.database, lease)  # noqa: E731 - one line is enough
         heartbeat = Heartbeat(f"run {lease.run_id}", renew, self.lease_seconds, begun, lease.cancelled)
         try:
             with heartbeat.running():
@@ -89,14 +89,14 @@ class Worker:
         work_until_stopped("run", self.run_next, self.context.database.wakeup, stop, pause_seconds)
 
     def _work(self, lease: Lease, heartbeat: Heartbeat, stop: threading.Event, turn: "_Turn") -> None:
-        """Deliver the run, let it wait, or give it back; this is the only place where a run ends as failed."""
+        """Deliver the run, return it to the queue, or release it; the only place where a run ends as failed."""
         job: ExportJob | None = None
         try:
             with self.context.database.reading() as session:
                 job = self.loader.load(session, lease.run_id)
             failure = self._deliver(job, lease, heartbeat, stop, turn)
         except (LeaseLostError, StoreBusyError, StoreFullError):
-            # Without the database, nothing can be recorded about the run; the next worker to claim it goes on.
+            # Without the database, nothing can be recorded about the run; the next worker to claim it continues.
             raise
         except Exception as error:
             if exhaustion(error) is not None:
@@ -106,14 +106,14 @@ class Worker:
             failure = _unexpected(error)
         if failure is not None:
             was_contacted = not (lease.failure is not None or lease.cancelled)
-            # Files at a destination that does not answer are removed by a sweep later.
+            # The orphan sweeper removes files at a destination that does not answer.
             answers = not failure.unreachable and (was_contacted or not lease.away)
             fail_run(job if answers else None, lease, self.context, failure)
 
     def _deliver(
         self, job: ExportJob, lease: Lease, heartbeat: Heartbeat, stop: threading.Event, turn: "_Turn"
     ) -> DeliveryError | None:
-        """Why the run fails; None when it is delivered, waits or was given back."""
+        """Why the run fails; None when it is delivered, waits or was released."""
         if lease.failure is not None or lease.cancelled:
             return cancelled_error()
         if lease.claims > _MOST_CLAIMS:
@@ -134,14 +134,14 @@ class Worker:
 
 
 class _Turn:
-    """A worker's turn to ask a destination that is away, of those that share a lock: `taken`, unless another has it."""
+    """A worker's turn to probe an unreachable destination. `taken`: whether this worker has it (a shared lock)."""
 
     def __init__(self, lock: threading.Lock) -> None:
         self._lock = lock
         self.taken = lock.acquire(blocking=False)
 
     def end(self) -> None:
-        """Let another have it; done twice, it is done once."""
+        """Release the turn; idempotent."""
         if self.taken:
             self.taken = False
             self._lock.release()
@@ -150,17 +150,17 @@ class _Turn:
 def _repeated_crashes(lease: Lease) -> DeliveryError:
     return DeliveryError(
         EXPORT_FAILED,
-        f"The servers that carried out the run ended {lease.claims - 1} times without finishing a file.",
-        "Look into the server's log; give the machine more memory, or set OFFTAKE_PART_BYTES lower.",
+        f"The server crashed {lease.claims - 1} times while executing the run, before a file was finished.",
+        "Read the server's log; add memory, or lower OFFTAKE_PART_BYTES.",
     )
 
 
 def _unexpected(error: Exception) -> DeliveryError:
-    # What is refused before a run begins has its own code and remedy.
+    # Errors found before the run starts have their own code and remedy.
     if isinstance(error, DeliveryError):
         return error
-    # Only Offtake's own errors are known to hold no secrets.
+    # Only Offtake's own errors are known to contain no secrets.
     message = (
         str(error) if isinstance(error, OfftakeError) else f"The run stopped unexpectedly ({type(error).__name__})."
     )
-    return DeliveryError(EXPORT_FAILED, message, "The server's log has the details; the next run tries again.")
+    return DeliveryError(EXPORT_FAILED, message, "Read the server's log for details; the next run retries.")
