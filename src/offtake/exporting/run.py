@@ -265,7 +265,7 @@ class _Delivery:
 
     def _settle_manifest(self, sink: Sink, document: dict[str, Any]) -> bool:
         """Whether the manifest file is complete, because an earlier attempt had announced its last step."""
-        announced = run_parts.announced_manifest(self._context.database, self._lease)
+        announced = run_parts.load_manifest_intent(self._context.database, self._lease)
         if announced is None or announced != {**announced, **document, "uri": sink.uri(document["key"])}:
             return False
         wait_until_lease_is_valid(self._cancellation)

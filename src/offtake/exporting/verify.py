@@ -15,7 +15,7 @@ from offtake.exporting.job import ExportJob
 from offtake.exporting.manifest import manifest_key
 from offtake.store import manifests
 from offtake.store.disposals import KEPT
-from offtake.store.run_parts import delivered
+from offtake.store.run_parts import is_delivered
 from offtake.store.tables import Run, RunDataset, RunPart
 
 What = Literal["missing", "extra", "altered"]
@@ -77,7 +77,7 @@ class DeliveredFiles:
         """The files that were delivered; none of a run that failed and kept nothing."""
         if self.run.disposal == KEPT:
             return [part for part in self.parts if part.finished_at]
-        return list(self.parts) if delivered(self.run, self.datasets) else []
+        return list(self.parts) if is_delivered(self.run, self.datasets) else []
 
     def has_expired(self, written_at: int | None) -> bool:
         """Whether its place has removed by now what was written then."""
@@ -87,7 +87,7 @@ class DeliveredFiles:
     def manifest(self) -> WrittenManifest | None:
         """The manifest file that must be there; None when the run has written none."""
         known = self.run.manifest
-        if known is None or not delivered(self.run, self.datasets):
+        if known is None or not is_delivered(self.run, self.datasets):
             return None
         if "sha256" not in known:
             # Versions before 0003 kept no hash; what they wrote holds what the store holds.
