@@ -35,7 +35,7 @@ from offtake.scheduling.scheduler import enqueue_due_runs
 from offtake.scheduling.worker import Worker
 from offtake.settings import Settings
 from offtake.store import manifests, run_parts
-from offtake.store.run_parts import delivered
+from offtake.store.run_parts import is_delivered
 from offtake.store.tables import Role, RoleSubject, Run
 from tests.app_client import AppClient
 from tests.fake_clock import FakeClock
@@ -197,7 +197,7 @@ class Deployment:
             kept = [
                 manifests.manifest_of(run, datasets, run_parts.run_parts(session, run.id))
                 for run in session.scalars(over)
-                if delivered(run, datasets := run_parts.run_datasets(session, run.id))
+                if is_delivered(run, datasets := run_parts.run_datasets(session, run.id))
             ]
         return sorted((one for one in kept if one["exportResults"]), key=self._written_ns)
 

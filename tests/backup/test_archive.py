@@ -174,12 +174,12 @@ VIEW = """
 """
 TRIGGER = "CREATE TRIGGER t BEFORE UPDATE ON iceberg_tables BEGIN DELETE FROM iceberg_tables; END"
 INSIDE_OUT = [
-    (CATALOG, VIEW, "iceberg_tables, which is no table"),
-    (CATALOG, TRIGGER, "t, which is no table"),
-    (STORE, "UPDATE sandboxes SET name = '../../outside', state = 'deleting'", "is no name of sandboxes"),
-    (STORE, "UPDATE sandboxes SET id = x'2e2e'", "is no id of sandboxes"),
-    (STORE, "UPDATE datasets SET table_name = '......outside'", "is no table_name of datasets"),
-    (STORE, "UPDATE batches SET id = '..'", "is no id of batches"),
+    (CATALOG, VIEW, "iceberg_tables, which is not a table"),
+    (CATALOG, TRIGGER, "t, which is not a table"),
+    (STORE, "UPDATE sandboxes SET name = '../../outside', state = 'deleting'", "is not a valid name of sandboxes"),
+    (STORE, "UPDATE sandboxes SET id = x'2e2e'", "is not a valid id of sandboxes"),
+    (STORE, "UPDATE datasets SET table_name = '......outside'", "is not a valid table_name of datasets"),
+    (STORE, "UPDATE batches SET id = '..'", "is not a valid id of batches"),
 ]
 
 

@@ -82,7 +82,7 @@ class Partner:
 def continued(partner: Partner) -> list[str]:
     """The runs that the flow's next run is said to continue from."""
     with partner.deployed.backend.database.reading() as session:
-        return [run.id for run, _ in disposals.held(session, partner.flow, partner.datasets)]
+        return [run.id for run, _ in disposals.kept_runs(session, partner.flow, partner.datasets)]
 
 
 def move(deployed: Deployment, flow: str) -> None:

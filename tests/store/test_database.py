@@ -44,7 +44,7 @@ def test_a_full_store_says_so_and_keeps_what_it_has(small: Database) -> None:
     many = (
         "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n LIMIT 100) SELECT hex(randomblob(1000)) FROM n"
     )
-    with pytest.raises(StoreFullError, match="disk that holds the database is full"), small.writing() as session:
+    with pytest.raises(StoreFullError, match="disk of the database is full"), small.writing() as session:
         session.execute(text(f"INSERT INTO things {many}"))
     with small.reading() as session:
         assert session.scalars(text("SELECT name FROM things")).all() == ["one"]

@@ -322,7 +322,7 @@ def test_a_run_beyond_its_window_ends_with_its_reason(queue: Queue) -> None:
     assert queue.run(bare).not_before == NOON + 60_000, "the last try is when the window ends"
     assert waits.give_up(queue.database, [bare, half], queue.clock.ms) == 0
     queue.clock.advance(seconds=61)
-    late = [run_id for run_id, _, _ in waits.overdue(queue.database, queue.clock.ms, 10)]
+    late = [run_id for run_id, _, _ in waits.list_overdue(queue.database, queue.clock.ms, 10)]
     assert sorted(late) == sorted([bare, half])
     assert waits.give_up(queue.database, late, queue.clock.ms) == 2
     assert (queue.run(bare).status, queue.run(bare).errors) == ("failed", [AWAY])

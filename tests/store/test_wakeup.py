@@ -8,7 +8,7 @@ from offtake.store.wakeup import WakeUp
 
 def test_a_ring_ends_the_wait_of_everybody() -> None:
     bell = WakeUp()
-    waiting = [threading.Thread(target=bell.wait, args=(bell.rings, 60)) for _ in range(3)]
+    waiting = [threading.Thread(target=bell.wait, args=(bell.generation, 60)) for _ in range(3)]
     for one in waiting:
         one.start()
     bell.notify()
@@ -19,7 +19,7 @@ def test_a_ring_ends_the_wait_of_everybody() -> None:
 
 def test_a_ring_before_the_wait_counts() -> None:
     bell = WakeUp()
-    seen = bell.rings
+    seen = bell.generation
     bell.notify()
     began = time.monotonic()
     bell.wait(seen, 60)
@@ -28,4 +28,4 @@ def test_a_ring_before_the_wait_counts() -> None:
 
 def test_without_a_ring_the_wait_ends_all_the_same() -> None:
     bell = WakeUp()
-    bell.wait(bell.rings, 0.01)
+    bell.wait(bell.generation, 0.01)

@@ -38,7 +38,7 @@ from offtake.store.conditions import LIVE_RUN, LOADING_BATCH
 from offtake.store.database import Database
 from offtake.store.tables import Batch, Dataset, Flow, Run, RunPart, Sandbox
 from offtake.store.vault import key_id
-from offtake.store.vault_keys import configured_keys, keys_in
+from offtake.store.vault_keys import configured_keys, parse_keys
 
 _CHUNK: Final = 1024 * 1024
 
@@ -178,7 +178,7 @@ def _keys(settings: Settings, about: BackupHeader, work: Path) -> tuple[bytes, .
 
 def _copied_keys(work: Path) -> tuple[bytes, ...]:
     try:
-        return keys_in((work / KEYS).read_text("ascii"))
+        return parse_keys((work / KEYS).read_text("ascii"))
     except (OSError, ValueError):
         raise ArchiveError(f"The backup says that it has a {KEYS}, which cannot be read. Use another backup.") from None
 

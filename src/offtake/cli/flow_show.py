@@ -23,9 +23,9 @@ def show_(flow: FlowName, sandbox: InSandbox = None, data_dir: DataDir = None, j
         now_ms = backend.clock.now_ms()
         document = flow_documents.render(session, row, caller, now_ms)
         live, owed = live_run(session, row.id), _owed(session, row)
-        left = attempts.left_by(session, [one for one in (live and live.id, row.last_run_id) if one])
+        left = attempts.leftover_names(session, [one for one in (live and live.id, row.last_run_id) if one])
         source = session.get_one(SourceConnection, row.source_connection_id)
-        held = disposals.held(session, row.id, source.dataset_ids)
+        held = disposals.kept_runs(session, row.id, source.dataset_ids)
         target = session.get_one(TargetConnection, row.target_connection_id)
         limits = list(unsupported_guarantees(session, backend.vault, target))
     if json:

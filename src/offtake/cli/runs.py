@@ -79,7 +79,7 @@ def show_(run: RunId, sandbox: InSandbox = None, data_dir: DataDir = None, json:
             document = run_documents.render(session, row, caller)
             parts = run_parts(session, row.id)
             owed, then = owed_by(session, row), remedy(session.get(Flow, row.flow_id))
-            left = attempts.left_by(session, [row.id]).get(row.id)
+            left = attempts.leftover_names(session, [row.id]).get(row.id)
     if json:
         output.as_json(document)
         return

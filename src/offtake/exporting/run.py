@@ -265,7 +265,7 @@ class _Delivery:
 
     def _settle_manifest(self, sink: Sink, document: dict[str, Any]) -> bool:
         """Whether an earlier attempt, whose intent was recorded, completed the manifest file."""
-        announced = run_parts.announced_manifest(self._context.database, self._lease)
+        announced = run_parts.load_manifest_intent(self._context.database, self._lease)
         if announced is None or announced != {**announced, **document, "uri": sink.uri(document["key"])}:
             return False
         wait_until_lease_is_valid(self._cancellation)

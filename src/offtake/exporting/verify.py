@@ -15,7 +15,7 @@ from offtake.exporting.job import ExportJob
 from offtake.exporting.manifest import manifest_key
 from offtake.store import manifests
 from offtake.store.disposals import KEPT
-from offtake.store.run_parts import delivered
+from offtake.store.run_parts import is_delivered
 from offtake.store.tables import Run, RunDataset, RunPart
 
 What = Literal["missing", "extra", "altered"]
@@ -77,7 +77,7 @@ class DeliveredFiles:
         """The delivered files; empty for a failed run whose files were not kept."""
         if self.run.disposal == KEPT:
             return [part for part in self.parts if part.finished_at]
-        return list(self.parts) if delivered(self.run, self.datasets) else []
+        return list(self.parts) if is_delivered(self.run, self.datasets) else []
 
     def has_expired(self, written_at: int | None) -> bool:
         """Whether a file written at that time has expired."""
@@ -87,7 +87,7 @@ class DeliveredFiles:
     def manifest(self) -> WrittenManifest | None:
         """The run's manifest file; None when the run wrote none."""
         known = self.run.manifest
-        if known is None or not delivered(self.run, self.datasets):
+        if known is None or not is_delivered(self.run, self.datasets):
             return None
         if "sha256" not in known:
             # Versions before 0003 stored no hash; their manifest files equal the store's manifest.

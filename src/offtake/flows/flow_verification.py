@@ -10,7 +10,7 @@ from offtake.flows import continuity, flows
 from offtake.flows.continuity import Continuity, DeliveredRange
 from offtake.lake.catalog import Lake, TableName
 from offtake.lake.snapshot_history import ancestry
-from offtake.store.run_parts import delivered
+from offtake.store.run_parts import is_delivered
 from offtake.store.run_warnings import everything_again
 from offtake.store.tables import AuditEvent, Dataset, Flow, Run, RunDataset, SourceConnection, Watermark
 
@@ -60,7 +60,7 @@ def _delivered_ranges(session: Session, flow: Flow) -> dict[str, list[DeliveredR
         planned[dataset.run_id].append(dataset)
     legs = defaultdict[str, list[DeliveredRange]](list)
     for run in runs.values():
-        if not delivered(run, planned[run.id]):
+        if not is_delivered(run, planned[run.id]):
             continue
         for dataset in planned[run.id]:
             if dataset.error is None and dataset.to_snapshot is not None:

@@ -48,7 +48,7 @@ def render_all(session: Session, rows: Sequence[Run], caller: Caller) -> list[Js
     finished = select(*columns).where(RunPart.run_id.in_(ids), RunPart.finished_at.is_not(None))
     for run_id, dataset_id, key, count, size in session.execute(finished.order_by(RunPart.run_id, RunPart.number)):
         files[run_id].append(_File(dataset_id, key, count or 0, size or 0))
-    owed, left = owed_by_all(session, rows, datasets), attempts.left_by(session, ids)
+    owed, left = owed_by_all(session, rows, datasets), attempts.leftover_names(session, ids)
     totals = {row.id: _Totals(row, datasets[row.id], files[row.id], owed[row.id], left.get(row.id, ())) for row in rows}
     return [_render(row, caller, totals[row.id]) for row in rows]
 

@@ -7,7 +7,7 @@ from offtake.contract.caller import Caller
 from offtake.contract.problems import Problem
 from offtake.flows import runs
 from offtake.store import manifests, run_parts
-from offtake.store.run_parts import delivered
+from offtake.store.run_parts import is_delivered
 
 
 def read_manifest(session: Session, caller: Caller, run_id: str) -> bytes:
@@ -21,7 +21,7 @@ def read_manifest(session: Session, caller: Caller, run_id: str) -> bytes:
         message = f"Run {run.id} is {run.status}; its manifest can be read once the run is over."
         raise Problem(problems.WRONG_ACTION, message, runs.KIND, run.id)
     datasets = run_parts.run_datasets(session, run.id)
-    if not delivered(run, datasets) or all(one.error for one in datasets):
+    if not is_delivered(run, datasets) or all(one.error for one in datasets):
         reason = "; ".join(f"{one['code']} {one['message']}" for one in run.errors)
         message = f"Run {run.id} failed and delivered nothing, so it has no manifest: {reason}"
         raise Problem(problems.WRONG_ACTION, message, runs.KIND, run.id)

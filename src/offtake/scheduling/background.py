@@ -143,7 +143,7 @@ def _schedule(backend: Backend, stop: threading.Event) -> None:
         expiry.correct()
 
     while not stop.is_set():
-        seen = database.wakeup.rings
+        seen = database.wakeup.generation
         if corrected is None or clock.elapsed_ms() - corrected >= _CORRECTION_MS:
             begun = clock.elapsed_ms()
             corrected = begun if _log_crash("repairing slots", repair) else corrected

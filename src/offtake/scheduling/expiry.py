@@ -37,7 +37,7 @@ class Expiry:
         """
         waits.set_windows(self.database, self._window)
         now, elapsed = self.clock.now_ms(), self.clock.elapsed_ms()
-        late = waits.overdue(self.database, now, _MOST)
+        late = waits.list_overdue(self.database, now, _MOST)
         self._seen = {run_id: self._seen.get(run_id, elapsed) for run_id, _, _ in late}
         grace = min(_MOST_LATE_MS, round(self.limits.margin * 500))
         over = [
@@ -55,11 +55,11 @@ class Expiry:
         """Log each run that has waited long, once."""
         before = self.clock.now_ms() - round(self.alert_seconds * 1000)
         with self.database.reading() as session:
-            if not waits.unalerted(session, before):
+            if not waits.list_unalerted(session, before):
                 return
         lines = []
         with self.database.writing() as session:
-            for run in waits.unalerted(session, before):
+            for run in waits.list_unalerted(session, before):
                 run.alerted_at = self.clock.now_ms()
                 flow = session.get(Flow, run.flow_id)
                 lines.append(_warning(run, flow))

@@ -27,7 +27,7 @@ def work_until_stopped(
     ends the loop. `what` is named in the log, such as "run".
     """
     while not stop.is_set():
-        seen = wakeup.rings
+        seen = wakeup.generation
         try:
             worked = work_on_next(stop)
         except (StoreBusyError, StoreFullError) as error:

@@ -1,4 +1,4 @@
-"""Attempts at parts that are written under their final names: each has its own, and the losing ones are removed."""
+"""Attempts at parts written directly under their final names: each attempt has its own name; losers are removed."""
 
 from collections.abc import Collection, Mapping, Sequence
 from typing import Final
@@ -15,10 +15,10 @@ _MOST_NAMES: Final = 20
 
 
 def begin(database: Database, lease: Lease, keys: Mapping[int, str]) -> None:
-    """Record the names that parts, by number, are written under from now on.
+    """Record the file names of an attempt, by part number, before anything is written under them.
 
-    Until a part's file counts, its name is noted as one to be removed, as are those of earlier attempts: a process can
-    die at any moment after this. Raises `LeaseLostError` when another worker holds the run.
+    Until a part's file is complete, its name and those of earlier attempts are recorded as files to remove, because the
+    process may die at any moment. Raises `LeaseLostError` when another worker holds the run.
     """
     with database.writing() as session:
         run_leases.held_run(session, lease)
@@ -29,30 +29,30 @@ def begin(database: Database, lease: Lease, keys: Mapping[int, str]) -> None:
 
 
 def note_removed(database: Database, run_id: str, removed: Mapping[int, Collection[str]]) -> None:
-    """Forget names of attempts, by the part's number: nothing is left under them."""
+    """Forget file names of attempts, by part number: the files no longer exist."""
     with database.writing() as session:
         for number, keys in removed.items():
             part = session.get_one(RunPart, (run_id, number))
-            part.left = [one for one in part.left or () if one not in keys] or None
+            part.left = [key for key in part.left or () if key not in keys] or None
 
 
-def left_by(session: Session, run_ids: Collection[str]) -> dict[str, list[str]]:
-    """The names under which failed attempts may have left files that are still to be removed, by the run's id.
+def leftover_names(session: Session, run_ids: Collection[str]) -> dict[str, list[str]]:
+    """The names of files that failed attempts may have left and that are still to be removed, by run id.
 
-    Of a live run, what it is writing now is not among them.
+    For a live run, the names that it is writing now are left out.
     """
     columns = select(RunPart.run_id, RunPart.left, RunPart.key, Run.status).join(Run, Run.id == RunPart.run_id)
-    wanted = columns.where(RunPart.run_id.in_(run_ids), RunPart.left.is_not(None))
-    found: dict[str, list[str]] = {}
-    for run_id, left, key, status in session.execute(wanted.order_by(RunPart.run_id, RunPart.number)):
-        names = [one for one in left or () if one != key or status not in run_states.LIVE]
+    query = columns.where(RunPart.run_id.in_(run_ids), RunPart.left.is_not(None))
+    names_of: dict[str, list[str]] = {}
+    for run_id, left, key, status in session.execute(query.order_by(RunPart.run_id, RunPart.number)):
+        names = [name for name in left or () if name != key or status not in run_states.LIVE]
         if names:
-            found.setdefault(run_id, []).extend(names)
-    return found
+            names_of.setdefault(run_id, []).extend(names)
+    return names_of
 
 
 def describe(left: Sequence[str]) -> str:
-    """What is still to be removed, for people."""
+    """A message for users: the files that are still to be removed."""
     more = f" and {len(left) - _MOST_NAMES} more" if len(left) > _MOST_NAMES else ""
     return (
         f"{len(left)} file(s) of failed attempts, whose rows are delivered by other files, are still to be removed: "

@@ -1,6 +1,6 @@
-"""Whole tables copied into an SQLite file, and back: the part of a backup that is rows of databases.
+"""Copies whole tables into an SQLite file, and back: the database part of a backup.
 
-The copy is made in one transaction that sees one state, beside whoever writes; from SQLite and from PostgreSQL alike.
+The copy is made in one read transaction with a consistent snapshot, from SQLite or PostgreSQL, while others may write.
 Values are copied as they are stored: JSON as its text.
 """
 
@@ -36,7 +36,7 @@ _PLAIN: Final[tuple[tuple[type[TypeEngine[Any]], TypeEngine[Any]], ...]] = (
     (sa.Float, sa.Double()),
     (sa.String, sa.Text()),
 )
-"""Each kind of column, and how the copy has it."""
+"""Column types of the store, and their types in the copy."""
 _NAMES_OF_FOLDERS: Final = (
     ("organisations", "id"),
     ("sandboxes", "id"),
@@ -44,7 +44,7 @@ _NAMES_OF_FOLDERS: Final = (
     ("datasets", "table_name"),
     ("batches", "id"),
 )
-"""Columns by whose values folders are named; the parts of a table's name are."""
+"""Columns whose values become folder names; of a table's name, each part does."""
 
 _SENT: Final = """
 SELECT batch_id, name, complete, size, (SELECT max(json_extract(value, '$[1]')) FROM json_each(received))
@@ -54,12 +54,12 @@ WHERE status IN (SELECT value FROM json_each(?)) ORDER BY batch_id, name
 
 
 class NotEmptyError(OfftakeError):
-    """What was to be restored into holds something already; nothing was changed."""
+    """The target of a restore is not empty; nothing was changed."""
 
 
 @dataclass(frozen=True)
 class SentFile:
-    """A file sent for a batch that is open: the batch, its name, and how many bytes of it are said to be there."""
+    """An uploaded file of an open batch: the batch, the name, and the bytes uploaded so far according to the store."""
 
     batch_id: str
     name: str
@@ -67,9 +67,9 @@ class SentFile:
 
 
 def copy_out(database: Database, tables: Collection[str], file: Path) -> None:
-    """Those of the tables that are there, with all their rows as of one instant, in a new SQLite file.
+    """Copy those of the tables that exist, in one consistent snapshot, into a new SQLite file.
 
-    Raises `OSError` when the file cannot be written, and what `Database.reading` does.
+    Raises `OSError` when the file cannot be written, and the errors of `Database.reading`.
     """
     with database.snapshot_read() as source, _write_rows(file) as written:
         for table in _reflect(source, tables).sorted_tables:
@@ -80,57 +80,57 @@ def copy_out(database: Database, tables: Collection[str], file: Path) -> None:
 
 
 def load(connection: DbConnection, file: Path, tables: Collection[str], *, replace: bool = False) -> None:
-    """The rows of a copy into tables that are there, in the connection's transaction; they `replace` those there."""
+    """Load the rows of a copy into existing tables, in the connection's transaction; `replace` deletes their rows."""
     source = _copy_at(file)
     try:
-        with source.connect() as copied:
-            found = _reflect(copied, tables)
-            targets = _reflect(connection, found.tables).sorted_tables
+        with source.connect() as copy:
+            copied_tables = _reflect(copy, tables)
+            targets = _reflect(connection, copied_tables.tables).sorted_tables
             for table in reversed(targets) if replace else ():
                 connection.execute(sa.delete(table))
             for table in targets:
                 insert = _insert_statement(connection, table)
-                for rows in _pages(copied, found.tables[table.name]):
+                for rows in _pages(copy, copied_tables.tables[table.name]):
                     connection.execute(insert, rows)
     finally:
         source.dispose()
 
 
 def load_store(database: Database, file: Path, *, replace: bool = False) -> None:
-    """A copy of a store, of this version or an earlier one, brought up to this version: whole or, cut off, not at all.
+    """Load a copy of a store of this version or an earlier one, and migrate it, in one transaction.
 
-    Raises `NotEmptyError` when the store has rows already, unless it is to `replace` them.
+    Raises `NotEmptyError` when the store has rows already, unless `replace` deletes them.
     """
     revision = revision_in(file)
     with database.schema_transaction() as connection:
-        there = _reflect(connection, STORE_TABLES)
-        if not replace and _has_rows(connection, there):
-            raise NotEmptyError("The store is not empty. Restore into an empty one, such as a new --data-dir.")
-        there.drop_all(connection)
+        existing = _reflect(connection, STORE_TABLES)
+        if not replace and _has_rows(connection, existing):
+            raise NotEmptyError("The store is not empty. Restore into an empty one, for example a new --data-dir.")
+        existing.drop_all(connection)
         upgrade(connection, revision)
         load(connection, file, STORE_TABLES - {_VERSION})
         upgrade(connection)
 
 
 def has_rows(database: Database, tables: Collection[str]) -> bool:
-    """Whether any of the tables holds anything."""
+    """Whether any of the tables has rows."""
     with database.snapshot_read() as connection:
         return _has_rows(connection, _reflect(connection, tables))
 
 
 def is_whole(file: Path) -> bool:
-    """Whether a copy is a database whose every page is as it should be; all of it is read."""
+    """Whether a copy is an intact SQLite database, by a check that reads all of it."""
     try:
         with closing(sqlite3.connect(file)) as connection:
             connection.text_factory = bytes
             return bool(connection.execute("PRAGMA quick_check(1)").fetchone() == (b"ok",))
     except (sqlite3.DatabaseError, UnicodeDecodeError):
-        # The driver's words for an error may hold bytes of the file.
+        # UnicodeDecodeError: the driver's error message may contain bytes of the file.
         return False
 
 
 def revision_in(file: Path) -> str:
-    """The revision of the store that was copied; raises `StoreVersionError` when this version does not know it."""
+    """The schema revision of the copied store; raises `StoreVersionError` when this version does not know it."""
     engine = _copy_at(file)
     try:
         with engine.connect() as connection:
@@ -138,13 +138,15 @@ def revision_in(file: Path) -> str:
     finally:
         engine.dispose()
     if revision is None:
-        raise OfftakeError("The backup's store says no version.")
+        raise OfftakeError(
+            "The backup has no schema version (the table alembic_version is missing). Use another backup."
+        )
     check_known(revision)
     return revision
 
 
 def keys_needed(file: Path) -> set[bytes]:
-    """The names of the master keys that sealed documents of the copied store need."""
+    """The ids of the master keys that the encrypted documents of the copied store need."""
     found: set[bytes] = set()
     with closing(sqlite3.connect(file)) as connection:
         for table, column in SEALED:
@@ -155,21 +157,21 @@ def keys_needed(file: Path) -> set[bytes]:
 
 
 def check_plain(file: Path) -> None:
-    """Raise `OfftakeError` unless a whole copy (`is_whole`) has plain tables only, which is all that is made.
+    """Raise `OfftakeError` unless an intact copy (`is_whole`) has ordinary tables and indexes only.
 
-    A view or a trigger that somebody else put into one would run, for as long as it likes, when the copy is read.
+    A view or a trigger in a manipulated backup would run when the copy is read, without a time limit.
     """
     query = "SELECT name FROM sqlite_master WHERE type NOT IN ('table', 'index') OR sql LIKE 'CREATE VIRTUAL%'"
     with closing(sqlite3.connect(file)) as connection:
         found = connection.execute(query).fetchone()
     if found is not None:
-        raise OfftakeError(f"The backup is none of Offtake's: its {file.name} has {found[0]}, which is no table.")
+        raise OfftakeError(f"Not an Offtake backup: {file.name} contains {found[0]}, which is not a table.")
 
 
 def check_names(file: Path) -> None:
-    """Raise `OfftakeError` when a copied store has a name that leads out of the folder that things of its kind are in.
+    """Raise `OfftakeError` when a name in a copied store is not a plain folder name (path traversal).
 
-    Folders are removed by these names.
+    Folders with these names are deleted later.
     """
     with closing(sqlite3.connect(file)) as connection:
         for table, column in _NAMES_OF_FOLDERS:
@@ -179,18 +181,18 @@ def check_names(file: Path) -> None:
             )
             found = connection.execute(query).fetchone() if _is_table(connection, table) else None
             if found is not None:
-                raise OfftakeError(f"The backup is none of Offtake's: {found[0]!r} is no {column} of {table}.")
+                raise OfftakeError(f"Not an Offtake backup: {found[0]!r} is not a valid {column} of {table}.")
 
 
 def sent_files(file: Path, statuses: Iterable[str]) -> Iterator[SentFile]:
-    """The files sent for batches of those statuses, in a copy of this version's store."""
+    """The uploaded files of batches with one of the statuses, in a copy of this version's store."""
     with closing(sqlite3.connect(file)) as connection:
         for batch_id, name, complete, size, last in connection.execute(_SENT, (json.dumps(list(statuses)),)):
             yield SentFile(batch_id, name, size if complete or last is None else last + 1)
 
 
 def change_slices(file: Path, change: Callable[[Any], Any]) -> None:
-    """Change each stored part's slices, a JSON document, in a copied store."""
+    """Apply `change` to the slices (a JSON document) of each run part in a copied store."""
     with closing(sqlite3.connect(file)) as connection, connection:
         query, last = "SELECT rowid, slices FROM run_parts WHERE rowid > ? ORDER BY rowid LIMIT ?", 0
         while rows := connection.execute(query, (last, _PAGE)).fetchall():
@@ -229,8 +231,10 @@ def _reflect(connection: DbConnection, tables: Collection[str]) -> sa.MetaData:
 
 
 def _has_rows(connection: DbConnection, tables: sa.MetaData) -> bool:
-    counted = (table for table in tables.sorted_tables if table.name != _VERSION)
-    return any(connection.execute(sa.select(sa.literal(1)).select_from(table).limit(1)).first() for table in counted)
+    data_tables = (table for table in tables.sorted_tables if table.name != _VERSION)
+    return any(
+        connection.execute(sa.select(sa.literal(1)).select_from(table).limit(1)).first() for table in data_tables
+    )
 
 
 def _pages(connection: DbConnection, table: sa.Table) -> Iterator[list[dict[str, Any]]]:
@@ -253,7 +257,7 @@ def _insert_statement(connection: DbConnection, table: sa.Table) -> sa.Insert:
 
 
 class _JsonText(sa.TypeDecorator[str]):
-    """Text that becomes JSON in the database."""
+    """Text that the database casts to JSON."""
 
     impl = sa.Text
     cache_ok = True
@@ -264,7 +268,7 @@ class _JsonText(sa.TypeDecorator[str]):
 
 
 def _plain(table: sa.Table, documents: TypeEngine[str]) -> sa.Table:
-    """The table in types that mean the same everywhere, without rules; documents of their own."""
+    """The table with portable column types and without constraints; JSON columns have the type `documents`."""
     columns = (sa.Column(column.name, _plain_type(column, documents)) for column in table.columns)
     return sa.Table(table.name, sa.MetaData(), *columns)
 
@@ -275,4 +279,4 @@ def _plain_type(column: sa.Column[Any], documents: TypeEngine[str]) -> TypeEngin
     for kind, plain in _PLAIN:
         if isinstance(column.type, kind):
             return plain
-    raise TypeError(f"{column.table.name}.{column.name} is of type {column.type!r}, which backups do not know.")
+    raise TypeError(f"{column.table.name}.{column.name} is of type {column.type!r}, which backups do not support.")

@@ -1,6 +1,6 @@
-"""A batch's row while its snapshot is made. Every such write is fenced: only the batch's present holder can make one.
+"""Leases and outcomes of batches. Every write checks the fencing token, so that only the lease holder can write.
 
-Waiting batches are `staged`, held ones `processing`. One that has a snapshot already is to be reverted.
+Waiting batches are `staged`, held ones `processing`. A queued batch that has a snapshot already is to be reverted.
 """
 
 from collections.abc import Sequence
@@ -25,13 +25,14 @@ ABORTED: Final = "aborted"
 ABANDONED: Final = "abandoned"
 INACTIVE: Final = "inactive"
 OPEN: Final = (LOADING, STAGED, PROCESSING)
-"""Whose files are still needed."""
+"""Statuses in which the uploaded files are still needed."""
 LONGEST_PAUSE_MS: Final = 60_000
+"""The longest time that a released batch stays blocked (`release`)."""
 
 
 @dataclass(frozen=True)
 class BatchLease:
-    """The right to write about one batch, until another ingestor is given a higher `fence`."""
+    """The lease of one batch; it is lost when another ingestor gets a higher `fence` (fencing token)."""
 
     batch_id: str
     fence: int
@@ -39,7 +40,7 @@ class BatchLease:
 
 @dataclass(frozen=True)
 class CommittedRows:
-    """What came in: the snapshot, None without rows; the rows and bytes that were sent, and those that are stored."""
+    """The result of an import: snapshot (None without rows), rows and bytes of the input, rows and bytes stored."""
 
     snapshot_id: int | None
     input_rows: int
@@ -50,10 +51,10 @@ class CommittedRows:
 
 
 def claim_next(database: Database, owner: str, watch: LeaseMonitor, now_ms: int, lease_ms: int) -> BatchLease | None:
-    """Take the batch that has waited longest, or whose holder has fallen silent; None when there is none.
+    """Claim the oldest batch that is free or whose lease has expired; None when there is none.
 
-    Datasets of which another batch is being read are left out, so that no dataset's files keep others waiting. While
-    no batch is complete, nothing is written.
+    Datasets with another batch in progress are skipped, so that row dataset cannot block the others. While no batch is
+    queued, nothing is written.
     """
     if not database.finds(select(Batch.id).where(QUEUED_BATCH)):
         return None
@@ -62,20 +63,20 @@ def claim_next(database: Database, owner: str, watch: LeaseMonitor, now_ms: int,
             HELD_BATCH, Batch.heartbeat_counter > 0
         )
         held = session.execute(query).all()
-        silent = watch.is_expired((one.id, one.fence, one.heartbeat_counter) for one in held)
-        busy = {one.dataset_id for one in held if one.id not in silent}
+        expired = watch.is_expired((row.id, row.fence, row.heartbeat_counter) for row in held)
+        busy = {row.dataset_id for row in held if row.id not in expired}
         until = func.coalesce(Batch.lease_until, 0)
-        # One that is to be free in a long time was given back before the clock was set back.
-        given_back = (Batch.heartbeat_counter == 0) & ~until.between(now_ms + 1, now_ms + LONGEST_PAUSE_MS)
-        free = [Batch.status == STAGED, (Batch.status == PROCESSING) & given_back]
-        free += [(Batch.id == batch_id) & (Batch.heartbeat_counter == beat) for batch_id, beat in silent.items()]
+        # A `lease_until` further ahead than LONGEST_PAUSE_MS means that the wall clock was set back: treat it as free.
+        released = (Batch.heartbeat_counter == 0) & ~until.between(now_ms + 1, now_ms + LONGEST_PAUSE_MS)
+        free = [Batch.status == STAGED, (Batch.status == PROCESSING) & released]
+        free += [(Batch.id == batch_id) & (Batch.heartbeat_counter == counter) for batch_id, counter in expired.items()]
         oldest = select(Batch).where(QUEUED_BATCH, or_(*free), Batch.dataset_id.not_in(busy))
         batch = session.scalar(oldest.order_by(Batch.updated_at, Batch.id).limit(1).with_for_update(skip_locked=True))
         return None if batch is None else claim_batch(batch, owner, now_ms, lease_ms)
 
 
 def claim_batch(batch: Batch, owner: str, now_ms: int, lease_ms: int) -> BatchLease:
-    """Hold the batch from now on."""
+    """Take the lease of a batch that the caller has locked."""
     batch.status = PROCESSING
     batch.fence += 1
     batch.heartbeat_counter = 1
@@ -86,7 +87,7 @@ def claim_batch(batch: Batch, owner: str, now_ms: int, lease_ms: int) -> BatchLe
 
 
 def release_all_of(database: Database, owner: str) -> None:
-    """Give back every batch that `owner` holds: it is known to be dead."""
+    """Release every batch that `owner` holds, because that process is known to be dead."""
     with database.writing() as session:
         session.execute(
             update(Batch).where(HELD_BATCH, Batch.lease_owner == owner).values(heartbeat_counter=0, lease_until=0)
@@ -94,7 +95,7 @@ def release_all_of(database: Database, owner: str) -> None:
 
 
 def abandon_old(database: Database, before_ms: int, now_ms: int) -> None:
-    """End the batches that nothing has been sent for since then."""
+    """Mark loading batches without an upload since `before_ms` as abandoned."""
     old = select(Batch).where(LOADING_BATCH, Batch.updated_at < before_ms)
     with database.writing() as session:
         for batch in session.scalars(old.with_for_update(skip_locked=True)):
@@ -102,7 +103,7 @@ def abandon_old(database: Database, before_ms: int, now_ms: int) -> None:
 
 
 def renew(database: Database, lease: BatchLease, now_ms: int, lease_ms: int) -> None:
-    """Show that the batch's holder lives. Raises `LeaseLostError` when another holds it, or it is gone."""
+    """Renew the lease (heartbeat). Raises `LeaseLostError` when another ingestor holds the batch, or it was deleted."""
     with database.writing() as session:
         batch = _held(session, lease)
         batch.heartbeat_counter += 1
@@ -110,23 +111,23 @@ def renew(database: Database, lease: BatchLease, now_ms: int, lease_ms: int) -> 
 
 
 def release(database: Database, lease: BatchLease, now_ms: int = 0) -> None:
-    """Let any ingestor go on with the batch, at once or from that instant on, a minute away at most."""
+    """Release the batch; any ingestor may claim it at once, or from `now_ms` on, at most LONGEST_PAUSE_MS ahead."""
     with database.writing() as session:
         batch = _held(session, lease)
         batch.heartbeat_counter, batch.lease_until = 0, now_ms
 
 
 def holds(lease: BatchLease, batch: Batch) -> bool:
-    """Whether the lease is still the batch's."""
+    """Whether the lease is still valid for the batch."""
     return batch.fence == lease.fence and batch.status == PROCESSING
 
 
 def complete(database: Database, lease: BatchLease, added: CommittedRows, now_ms: int) -> None:
-    """The batch is in; those that it replaces no longer are."""
+    """Mark the batch as imported, and the batches that it replaces as inactive."""
     with database.writing() as session:
         dataset, batch = lock(session, lease)
         if batch.rewrites:
-            # Plans that were begun after the rewrite was, on the snapshot before it, are made again.
+            # Export plans that were started during the rewrite, on the snapshot before it, are made again.
             dataset.rewrites += 1
         batch.notes = [*batch.notes, *(note for note in added.notes if note not in batch.notes)]
         batch.snapshot_id, batch.rows, batch.bytes = added.snapshot_id, added.rows, added.bytes
@@ -139,7 +140,7 @@ def complete(database: Database, lease: BatchLease, added: CommittedRows, now_ms
 
 
 def fail(database: Database, lease: BatchLease, errors: Sequence[dict[str, Any]], now_ms: int) -> None:
-    """The batch cannot come in, for these reasons."""
+    """Mark the batch as failed with these errors."""
     with database.writing() as session:
         batch = _held(session, lease)
         batch.errors = list(errors)
@@ -148,13 +149,13 @@ def fail(database: Database, lease: BatchLease, errors: Sequence[dict[str, Any]]
 
 
 def mark_reverted(database: Database, lease: BatchLease, now_ms: int) -> None:
-    """The batch's rows are out of the dataset."""
+    """Mark the batch as reverted: its rows were removed from the dataset."""
     with database.writing() as session:
         _end(_held(session, lease), INACTIVE, now_ms)
 
 
 def mark_revert_refused(database: Database, lease: BatchLease, errors: Sequence[dict[str, Any]], now_ms: int) -> None:
-    """The batch's rows stay in the dataset, for these reasons."""
+    """End a revert that is not possible, with these errors: the batch's rows stay in the dataset."""
     with database.writing() as session:
         batch = _held(session, lease)
         batch.errors = list(errors)
@@ -162,27 +163,27 @@ def mark_revert_refused(database: Database, lease: BatchLease, errors: Sequence[
 
 
 def lock(session: Session, lease: BatchLease) -> tuple[Dataset, Batch]:
-    """The dataset and the batch, both locked. Raises `LeaseLostError` when another holds the batch, or it is gone.
+    """Lock and return the dataset and the batch. Raises `LeaseLostError` when the lease is lost or a row was deleted.
 
-    Datasets are locked before their batches everywhere, so that no two transactions wait for each other.
+    Every transaction locks datasets before their batches, to prevent deadlocks.
     """
     of_batch = select(Batch.dataset_id).where(Batch.id == lease.batch_id).scalar_subquery()
     dataset = session.scalar(select(Dataset).where(Dataset.id == of_batch).with_for_update())
     batch = _held(session, lease)
     if dataset is None:
-        raise LeaseLostError(f"The dataset of batch {lease.batch_id} is gone.")
+        raise LeaseLostError(f"The dataset of batch {lease.batch_id} was deleted.")
     return dataset, batch
 
 
 def with_content(session: Session, dataset_id: str, content_hash: str, exclude: Sequence[str] = ()) -> Batch | None:
-    """The first batch of the dataset that brought, or is bringing, the same content, and has not been reverted."""
+    """The oldest batch of the dataset that has imported, or is to import, the same content, and was not reverted."""
     same = select(Batch).where(Batch.dataset_id == dataset_id, Batch.content_hash == content_hash)
-    standing = same.where(Batch.status.in_((SUCCESS, STAGED, PROCESSING)), Batch.id.not_in(exclude))
-    return session.scalar(standing.order_by(Batch.created_at, Batch.id).limit(1))
+    candidates = same.where(Batch.status.in_((SUCCESS, STAGED, PROCESSING)), Batch.id.not_in(exclude))
+    return session.scalar(candidates.order_by(Batch.created_at, Batch.id).limit(1))
 
 
 def forget_all_of(session: Session, dataset_id: str) -> tuple[str, ...]:
-    """Forget every batch of the dataset, and what was sent for them; their ids."""
+    """Delete the rows of every batch of the dataset and of their files. Returns the batch ids."""
     of_dataset = select(Batch.id).filter_by(dataset_id=dataset_id)
     batch_ids = tuple(session.scalars(of_dataset))
     session.execute(delete(BatchFile).where(BatchFile.batch_id.in_(of_dataset)))

@@ -1,4 +1,4 @@
-"""Conditions of partial indexes. SQLite finds such an index by the same condition only, written without parameters."""
+"""Conditions of partial indexes. SQLite uses such an index only for the same condition without bound parameters."""
 
 from typing import Final
 

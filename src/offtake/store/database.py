@@ -19,11 +19,12 @@ from offtake.store.write_turns import LONGEST_WAIT, NoTurnError, WriteTurns, loc
 
 _WRITING: Final = "offtake_writing"
 _BUSY: Final = "offtake_busy_ms"
-_STALLED = "idle_in_transaction_session_timeout"
-_STALLED_SECONDS = 20
+_IDLE_TIMEOUT = "idle_in_transaction_session_timeout"
+_IDLE_SECONDS = 20
 _POOL_SECONDS: Final = 10
 _TABLES_LOCK: Final = 0x0FF7A4E
-_NO_ROOM: Final = {
+_BUSY_MESSAGE: Final = "The database is busy or unavailable. Retry in a moment."
+_DISK_ERRORS: Final = {
     sqlite3.SQLITE_FULL: "is full",
     sqlite3.SQLITE_IOERR: "is full, or reports errors",
     sqlite3.SQLITE_READONLY: "is read-only",
@@ -32,47 +33,47 @@ _NO_ROOM: Final = {
     "58030": "is full, or reports errors",  # io_error
     "25006": "is read-only",  # read_only_sql_transaction
 }
-"""What of its disk the database says by which code."""
+"""Error codes of the database that mean a problem with its disk, and what they mean."""
 
 
 class StoreConflictError(OfftakeError):
-    """A row that was to be written clashes with one that is there, or refers to one that is gone; nothing was."""
+    """The write violates a constraint: a duplicate key, or a reference to a deleted row. Nothing was written."""
 
 
 class StoreBusyError(OfftakeError):
-    """The database gave no answer in time; nothing was written."""
+    """The database did not answer in time. Nothing was written."""
 
 
 class StoreFullError(OfftakeError):
-    """The database has no room, or its disk cannot be written; nothing was."""
+    """The disk of the database is full, read-only or faulty. Nothing was written."""
 
 
 class Database:
-    """A store opened by URL. Threads share it; each transaction is its own session."""
+    """The store at a URL. Threads may share it; each transaction has its own session."""
 
     def __init__(self, url: str) -> None:
-        """Open the store. Nothing is read or written yet."""
+        """Create the engine; no connection is opened yet."""
         self.url = url
         self.engine = _sqlite_engine(url) if url.startswith("sqlite") else _server_engine(url)
-        # PostgreSQL would show each query the state of its own moment.
-        serial = {"isolation_level": "REPEATABLE READ"} if self.engine.dialect.name == "postgresql" else {}
-        self._reading_engine = self.engine.execution_options(**serial)
+        # PostgreSQL's default, READ COMMITTED, takes a new snapshot for each query.
+        isolation = {"isolation_level": "REPEATABLE READ"} if self.engine.dialect.name == "postgresql" else {}
+        self._reading_engine = self.engine.execution_options(**isolation)
         self._turns = WriteTurns() if self.engine.dialect.name == "sqlite" else None
         self.wakeup = WakeUp()
 
     @contextmanager
     def reading(self) -> Iterator[Session]:
-        """A session that sees one state of the database and changes nothing. Raises as `writing` does."""
+        """A session for reading, with a consistent snapshot of the database. Raises as `writing` does."""
         with _translating_errors(), Session(self._reading_engine, expire_on_commit=False) as session:
             yield session
 
     @contextmanager
     def writing(self) -> Iterator[Session]:
-        """One transaction: committed when the block ends, undone when it raises.
+        """One transaction: committed when the block ends, rolled back when it raises.
 
         On SQLite it takes the write lock at once, so that what it reads cannot change before it writes.
-        Raises `StoreConflictError` when another's change came between, `StoreBusyError` when no answer comes,
-        `StoreFullError` when the disk takes nothing more.
+        Raises `StoreConflictError` when a constraint is violated, `StoreBusyError` when the database does not answer
+        in time, `StoreFullError` when its disk cannot be written.
         """
         with _translating_errors(), self._turn() as options:
             engine = self.engine.execution_options(**{_WRITING: True, **options})
@@ -80,26 +81,27 @@ class Database:
                 yield session
 
     def finds(self, query: Select[Any]) -> bool:
-        """Whether the query finds a row: without a session, for loops that look often. Raises as `writing` does."""
+        """Whether the query finds a row; cheap (no session), for polling loops. Raises as `writing` does."""
         with _translating_errors(), self._reading_engine.connect() as connection:
             return connection.execute(query.limit(1)).first() is not None
 
     @contextmanager
     def dry_run(self) -> Iterator[Session]:
-        """One transaction like `writing`, whose changes are seen within it and always undone."""
+        """One transaction like `writing`, which is always rolled back."""
         with self.writing() as session:
             yield session
             session.rollback()
 
     def migrate(self, revision: str = "head") -> None:
-        """Bring the tables up to this version of Offtake, or to an older revision; nothing happens when they are.
+        """Migrate the tables to this version of Offtake or to an older revision; no-op when they are current.
 
-        It is one transaction: cut off, it has not been. Raises `StoreVersionError` when the tables are newer.
+        One transaction: when it is interrupted, nothing has changed. Raises `StoreVersionError` when the tables are
+        newer.
         """
         with _translating_errors(), self.engine.connect() as connection:
             if is_current(connection):
                 return
-        # Its library takes a tenth of a second and 10 MB of every start, and is needed once.
+        # Importing Alembic costs 0.1 s and 10 MB at each start, and is rarely needed.
         from offtake.store.upgrade import upgrade  # noqa: PLC0415 - see above
 
         with self.schema_transaction() as connection:
@@ -107,17 +109,17 @@ class Database:
 
     @contextmanager
     def snapshot_read(self) -> Iterator[DbConnection]:
-        """A transaction that sees one state of the database in everything it reads; for reading only."""
+        """A connection for reading, in one transaction with a consistent snapshot."""
         with _translating_errors(), self._reading_engine.connect() as connection, connection.begin():
             yield connection
 
     @contextmanager
     def schema_transaction(self) -> Iterator[DbConnection]:
-        """One transaction that may make and change tables, alone: others that want to wait until it ends.
+        """One transaction for schema changes; holds the schema lock, so that concurrent callers wait.
 
         Raises as `writing` does.
         """
-        # SQLite changes a table by making it anew, which rows that refer to it would forbid.
+        # On SQLite, a changed table is recreated, which foreign keys that refer to it would prevent.
         engine = _sqlite_engine(self.url, foreign_keys=False) if self.url.startswith("sqlite") else self.engine
         try:
             with _translating_errors(), engine.execution_options(**{_WRITING: True}).begin() as connection:
@@ -129,7 +131,7 @@ class Database:
 
     @contextmanager
     def _turn(self) -> Iterator[dict[str, int]]:
-        """Hold back other writers of this process, where the database has one at a time; how long it may keep us."""
+        """On SQLite, wait for the turn among this process's writers; yields the options with the remaining wait."""
         if self._turns is None:
             yield {}
             return
@@ -137,12 +139,12 @@ class Database:
             yield {_BUSY: round(seconds * 1000)}
 
     def close(self) -> None:
-        """Let go of every connection."""
+        """Close every pooled connection."""
         self.engine.dispose()
 
 
 def advisory_lock(connection: DbConnection) -> None:
-    """Until its transaction ends, nobody else passes here. Writers of SQLite are one at a time anyway."""
+    """Take a PostgreSQL advisory lock until the transaction ends; SQLite serialises writers anyway."""
     if connection.dialect.name == "postgresql":
         connection.execute(text(f"SELECT pg_advisory_xact_lock({_TABLES_LOCK})"))
 
@@ -152,30 +154,30 @@ def _translating_errors() -> Iterator[None]:
     try:
         yield
     except IntegrityError as error:
-        raise StoreConflictError("Somebody else changed the same thing just now. Ask again.") from error
+        raise StoreConflictError("The resource was modified by another request. Retry the request.") from error
     except (NoConnectionError, NoTurnError) as error:
-        raise StoreBusyError("The database is busy or away. Ask again in a moment.") from error
+        raise StoreBusyError(_BUSY_MESSAGE) from error
     except (OperationalError, InternalError) as error:
-        trouble = _disk_error(error.orig)
-        if trouble is None and isinstance(error, InternalError):
+        problem = _disk_error(error.orig)
+        if problem is None and isinstance(error, InternalError):
             raise
-        if trouble is None:
-            raise StoreBusyError("The database is busy or away. Ask again in a moment.") from error
+        if problem is None:
+            raise StoreBusyError(_BUSY_MESSAGE) from error
         raise StoreFullError(
-            f"The disk that holds the database {trouble}. Nothing was written; make room or mend it, and ask again."
+            f"The disk of the database {problem}. Nothing was written. Free space or repair the disk, then retry."
         ) from error
 
 
 def _disk_error(error: BaseException | None) -> str | None:
     if isinstance(error, sqlite3.Error):
-        # The lowest byte is the kind of error, the rest tells of what it was met in.
-        return _NO_ROOM.get(getattr(error, "sqlite_errorcode", 0) & 0xFF)
-    return _NO_ROOM.get(getattr(error, "sqlstate", None) or "")
+        # The low byte is the primary result code; the rest is the extended code.
+        return _DISK_ERRORS.get(getattr(error, "sqlite_errorcode", 0) & 0xFF)
+    return _DISK_ERRORS.get(getattr(error, "sqlstate", None) or "")
 
 
 def _server_engine(url: str) -> Engine:
-    """Whoever stalls in the middle of a transaction loses it, and with it what it keeps others from."""
-    options = {} if "options" in make_url(url).query else {"options": f"-c {_STALLED}={_STALLED_SECONDS}s"}
+    """Sets `idle_in_transaction_session_timeout`, so that a stalled process cannot hold its locks for ever."""
+    options = {} if "options" in make_url(url).query else {"options": f"-c {_IDLE_TIMEOUT}={_IDLE_SECONDS}s"}
     return create_engine(url, pool_size=20, pool_timeout=_POOL_SECONDS, hide_parameters=True, connect_args=options)
 
 
@@ -203,9 +205,9 @@ def _prepare_sqlite_migration(connection: Any, _record: object) -> None:  # noqa
 
 
 def _begin_sqlite(connection: DbConnection) -> None:
-    # The driver would begin only at the first write, too late to keep two writers from waiting on each other.
-    given = connection.get_execution_options()
-    writing = given.get(_WRITING, False)
-    busy = given.get(_BUSY, round(lock_wait.get() * 1000))
+    # The driver would begin only at the first write: two transactions that read first could then deadlock.
+    options = connection.get_execution_options()
+    writing = options.get(_WRITING, False)
+    busy = options.get(_BUSY, round(lock_wait.get() * 1000))
     connection.exec_driver_sql(f"PRAGMA busy_timeout={busy:d}").close()
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")

@@ -1,8 +1,8 @@
-"""What becomes of the files of a run that failed, decided once by whichever process comes first.
+"""Whether the files of a failed run are removed or kept; the first process that decides, decides finally.
 
-The state of a run with a verdict is None (undecided), `REMOVING`, and then for good `REMOVED`, or `KEPT` when files of
-it were collected or cannot be removed. Kept files stay delivered: their parts keep their record, and the flow's next
-run continues from there.
+The state of a failed run is None (undecided) or `REMOVING`, and finally `REMOVED`, or `KEPT` when the destination's
+consumer has collected files of it or they cannot be removed. Kept files stay delivered: their parts keep their record,
+and the flow's next run continues from there.
 """
 
 from collections.abc import Collection, Sequence
@@ -18,21 +18,21 @@ from offtake.store.tables import Flow, Run, RunDataset, RunPart
 REMOVING: Final = "removing"
 REMOVED: Final = "removed"
 KEPT: Final = "kept"
-NOBODY: Final = ""
-"""In `RunDataset.taken_over_by`: no run continues from there, because the flow was reset or leads elsewhere."""
+NO_RUN: Final = ""
+"""In `RunDataset.taken_over_by`: no run continues from there, because the flow was reset or its target changed."""
 NEXT: Final = "The flow's next run delivers the rest."
 _MOST_NAMES: Final = 20
 
 
 def load(database: Database, run_id: str) -> tuple[str | None, list[RunPart]]:
-    """The state of the run, and its parts by number."""
+    """The disposal state of the run, and its parts ordered by number."""
     with database.reading() as session:
         parts = session.scalars(select(RunPart).filter_by(run_id=run_id).order_by(RunPart.number))
         return session.get_one(Run, run_id).disposal, list(parts)
 
 
 def keep(database: Database, run_id: str, withdrawn: Collection[int], collected: Collection[int], now_ms: int) -> None:
-    """Keep the files of an undecided run, without the parts that were withdrawn. Nothing changes after a decision."""
+    """Keep the files of an undecided run, except the withdrawn parts. No-op when it is decided already."""
     with database.writing() as session:
         run = _locked(session, run_id)
         if run.disposal is None:
@@ -41,9 +41,10 @@ def keep(database: Database, run_id: str, withdrawn: Collection[int], collected:
 
 
 def begin_removal(database: Database, run_id: str, withdrawn: Collection[int], now_ms: int) -> int | None:
-    """The number of this attempt to remove the files; None after a decision, or when the run has no verdict.
+    """Start an attempt to remove the files. Returns its number, or None when the run is decided or has not failed.
 
-    Of several attempts that overlap, only the last one can decide: what is missing may be another attempt's work.
+    When attempts overlap, only the last one may decide: a missing file may have been removed by another attempt, not
+    collected by the consumer.
     """
     with database.writing() as session:
         run = _locked(session, run_id)
@@ -58,7 +59,7 @@ def begin_removal(database: Database, run_id: str, withdrawn: Collection[int], n
 def end_removal(
     database: Database, run_id: str, attempt: int, withdrawn: Collection[int], collected: Collection[int], now_ms: int
 ) -> None:
-    """Record what the attempt has withdrawn, and keep the run when some of its files are collected."""
+    """Record the parts that the attempt has withdrawn; keep the run when some of its files were collected."""
     with database.writing() as session:
         run = _locked(session, run_id)
         if run.disposal != REMOVING or run.removals != attempt:
@@ -71,12 +72,12 @@ def end_removal(
 
 
 def clear_record(part: RunPart) -> None:
-    """The part is to be written: nothing of it is at the destination."""
+    """Reset the part to unwritten: the destination has no file of it."""
     part.finished_at = part.intended_at = part.token = part.uri = None
 
 
 def hand_over(session: Session, run_id: str, dataset_id: str, to: str) -> bool:
-    """Let the run `to` continue with a dataset of a run that kept its files; False when another run does so already."""
+    """Let the run `to` continue a dataset of a run that kept its files; False when another run already does."""
     dataset = session.get_one(RunDataset, (run_id, dataset_id), with_for_update=True)
     if dataset.taken_over_by is not None:
         return False
@@ -85,18 +86,18 @@ def hand_over(session: Session, run_id: str, dataset_id: str, to: str) -> bool:
 
 
 def reset(session: Session, flow_id: str) -> None:
-    """No later run of the flow continues from an earlier one."""
+    """Let no later run of the flow continue from an earlier one."""
     failed = select(Run.id).where(Run.flow_id == flow_id, Run.status == "failed")
     theirs = RunDataset.run_id.in_(failed.scalar_subquery()) & RunDataset.taken_over_by.is_(None)
-    session.execute(update(RunDataset).where(theirs).values(taken_over_by=NOBODY))
+    session.execute(update(RunDataset).where(theirs).values(taken_over_by=NO_RUN))
 
 
 def unfinished(session: Session, run: Run, *, moving: bool) -> Sequence[Run]:
-    """The flow's failed runs that `run` may continue from, oldest first: undecided, or with files that were kept.
+    """The flow's failed runs that `run` may continue from, oldest first: undecided, or with kept files.
 
-    `moving`: not only the run that it repeats, but any that was to move the flow's position. Only those that delivered
-    to the same place count: a flow that leads elsewhere now, or a backfill, delivers everything there, and must not
-    wait for a destination that it does not deliver to.
+    `moving`: include every run that would have moved the flow's position, not only the run that this one repeats. Only
+    runs with the same target and folder count: a flow with a new target, or a backfill, delivers everything there, and
+    must not wait for another destination.
     """
     same_place = (Run.target_connection_id == run.target_connection_id) & Run.folder.is_not_distinct_from(run.folder)
     candidates = (Run.id == run.parent_run_id) | Run.moves_position if moving else Run.id == run.parent_run_id
@@ -111,15 +112,15 @@ def unfinished(session: Session, run: Run, *, moving: bool) -> Sequence[Run]:
     return session.scalars(found.order_by(Run.created_at, Run.id)).all()
 
 
-def held(session: Session, flow_id: str, dataset_ids: Collection[str]) -> Sequence[tuple[Run, list[RunPart]]]:
-    """The flow's failed runs that its next run continues from, with the parts of the files that stay delivered."""
+def kept_runs(session: Session, flow_id: str, dataset_ids: Collection[str]) -> Sequence[tuple[Run, list[RunPart]]]:
+    """The flow's failed runs with kept files that its next run continues from, with the parts of those files."""
     target = select(Flow.target_connection_id).where(Flow.id == flow_id).scalar_subquery()
     open_ = select(RunDataset).where(RunDataset.taken_over_by.is_(None), RunDataset.dataset_id.in_(dataset_ids))
     kept = select(Run).where(Run.flow_id == flow_id, Run.disposal == KEPT, Run.moves_position)
     kept = kept.where(Run.target_connection_id == target)
     found = []
     for run in session.scalars(kept.order_by(Run.created_at, Run.id)):
-        datasets = {one.dataset_id for one in session.scalars(open_.where(RunDataset.run_id == run.id))}
+        datasets = {row.dataset_id for row in session.scalars(open_.where(RunDataset.run_id == run.id))}
         parts = [part for part in _verified_parts(session, run.id) if part.dataset_id in datasets]
         if parts:
             found.append((run, parts))
@@ -127,7 +128,7 @@ def held(session: Session, flow_id: str, dataset_ids: Collection[str]) -> Sequen
 
 
 def describe(parts: Sequence[RunPart], then: str) -> str:
-    """Which files the destination or its consumer holds; `then` says what delivers the rest."""
+    """A message for users: the files that stay delivered, then the sentence `then` on what delivers the rest."""
     names = ", ".join(part.uri or part.key for part in parts[:_MOST_NAMES])
     more = f" and {len(parts) - _MOST_NAMES} more" if len(parts) > _MOST_NAMES else ""
     rows = sum(part.rows or 0 for part in parts)
@@ -135,7 +136,7 @@ def describe(parts: Sequence[RunPart], then: str) -> str:
 
 
 def what_follows(session: Session, run: Run) -> str:
-    """What delivers the rest of a run that keeps its files, for `describe`."""
+    """The sentence for `describe` on what delivers the rest of a run with kept files."""
     if not run.moves_position:
         return "Repeat the run to deliver the rest."
     flow = session.get(Flow, run.flow_id)

@@ -1,7 +1,7 @@
-"""Which destinations answer: one run asks for all, and the others stay in the queue until it has an answer.
+"""Availability of destinations (circuit breaker): one run probes a destination; the others wait in the queue.
 
-Locks are taken in one order: a run, then its destination's row, then other runs, of which those that another
-transaction has locked are left out (it looks at the destination itself).
+Lock order: a run, then its destination's row, then other runs. Runs that another transaction has locked are skipped:
+that transaction checks the destination itself.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -18,35 +18,36 @@ Admission = Literal["known", "probe", "held"]
 Json = dict[str, Any]
 
 KNOWN_MS: Final = 30_000
-"""For how long a destination that has answered counts as one that answers."""
+"""A destination counts as available for so long after an answer."""
 PROBE_MS: Final = 60_000
-"""After so long, another run asks: the first may have died."""
+"""After so long, another run may probe: the worker of the first may have died."""
 _LATER_MS: Final = 1_000
-"""For so long runs are held while a worker asks another destination that is away."""
+"""How long a run is held when the worker may not probe an unavailable destination now."""
 _LONGEST_PAUSE_SECONDS: Final = 86_400.0
 _FRESH_MS: Final = 10_000
 _FORGET_MS: Final = 7 * 86_400_000
-_AT_ONCE: Final = 500
-_TOGETHER: Final = 8
-_APART_MS: Final = 200
+_PAGE: Final = 500
+_GROUP_SIZE: Final = 8
+_GROUP_INTERVAL_MS: Final = 200
 
 IN_QUEUE: Final[ColumnElement[bool]] = Run.status == literal_column("'waiting'")
-"""Written out, so that both databases see that an index of such runs serves."""
+"""A literal, not a bound parameter, so that both databases use the partial indexes."""
 
 
 @dataclass(frozen=True)
 class Failure:
-    """Why a destination counts as away, as the contract's info item; how long it asked to be left alone, in seconds."""
+    """Why a destination is unavailable: the contract's info item, and the wait it asks for, in seconds."""
 
     reason: Json
     retry_after: float
 
 
 def admit(session: Session, run: Run, now_ms: int, *, ask_away: bool = True) -> Admission:
-    """Whether the run, which the caller has locked, may contact its destination, and whether it does so for all.
+    """Whether the run, which the caller has locked, may contact its destination.
 
-    `held`: it may not yet, and is marked so, like all others in the queue with that destination. `ask_away`: whether
-    the worker may ask one that did not answer before.
+    `known`: the destination is available. `probe`: this run contacts it first, while the others wait. `held`: not yet;
+    this run and the others in the queue with that destination are marked so. `ask_away`: whether the worker may probe
+    a destination that is unavailable.
     """
     if run.address is None:
         return "known"
@@ -67,12 +68,12 @@ def admit(session: Session, run: Run, now_ms: int, *, ask_away: bool = True) -> 
 
 
 def is_away(health: DestinationHealth | None) -> bool:
-    """Whether the destination did not answer when it was last asked."""
+    """Whether the destination is unavailable: it did not answer the last time."""
     return health is not None and health.away_since is not None
 
 
 def answered_lately(session: Session, address: str, now_ms: int) -> bool:
-    """Whether that the destination answers was noted so lately that it need not be noted again."""
+    """Whether an answer of the destination was recorded so recently that it need not be recorded again."""
     health = session.get(DestinationHealth, address)
     if health is None or health.away_since is not None or health.probing_until is not None:
         return False
@@ -80,7 +81,7 @@ def answered_lately(session: Session, address: str, now_ms: int) -> bool:
 
 
 def hold_new(session: Session, created: Sequence[Run], now_ms: int) -> None:
-    """Mark those of the runs that have just been made whose destination is away or being asked."""
+    """Hold those of the new runs whose destination is unavailable or being probed."""
     addresses = {run.address for run in created if run.address is not None}
     if not addresses:
         return
@@ -92,21 +93,21 @@ def hold_new(session: Session, created: Sequence[Run], now_ms: int) -> None:
 
 
 def note_answer(session: Session, address: str, now_ms: int) -> None:
-    """Remember that the destination answers; runs that were held for it are free, a few at a time after an outage."""
+    """Record that the destination answers; release the runs held for it, after an outage a few at a time."""
     health = _locked(session, address)
     was_away = health.away_since is not None
     health.answered_at = health.noted_at = now_ms
     _forget_outage(health)
-    _free(session, address, now_ms if was_away else None)
+    _release(session, address, now_ms if was_away else None)
 
 
 def note_failure(
     session: Session, run: Run, address: str, failure: Failure, pause: Callable[[int], float], now_ms: int
 ) -> int:
-    """Remember that the destination does not answer; when it is asked next, in epoch milliseconds.
+    """Record that the destination does not answer. Returns when it is tried next, in epoch milliseconds.
 
-    That is at the end of the run's wait at the latest, when its last try is due, unless the destination names a wait
-    itself. `pause`: the seconds to wait after so many failures. The run, which the caller has locked, is not marked.
+    That is at the end of the run's wait at the latest, for its last try, unless the destination asks for a longer wait
+    (Retry-After). `pause`: seconds to wait after so many failures. The run, which the caller has locked, is not marked.
     """
     health = _locked(session, address)
     if health.away_since is None or health.away_since > now_ms:
@@ -124,33 +125,33 @@ def note_failure(
 
 
 def leave_probe(session: Session, address: str, run_id: str, now_ms: int) -> None:
-    """Let others ask the destination, when the run that was to do so ends without having done it."""
+    """Let other runs contact the destination, because the probing run ended without a result."""
     health = _locked(session, address)
     if health.probe_run_id != run_id:
         return
     health.probing_until = health.probe_run_id = None
     if health.away_since is None:
-        _free(session, address, None)
+        _release(session, address, None)
         return
-    for some in _chunks(_others(session, address, run_id), _AT_ONCE):
-        _set(session, some, {"not_before": health.next_at or now_ms})
+    for ids in _chunks(_others(session, address, run_id), _PAGE):
+        _set(session, ids, {"not_before": health.next_at or now_ms})
 
 
 def ask_again(session: Session, address: str, now_ms: int) -> None:
-    """Let the next run ask the destination at once: its credentials are others now."""
+    """Let the next run try the destination at once: its credentials or its settings have changed."""
     health = session.get(DestinationHealth, address, with_for_update=True)
     if health is not None:
         health.next_at, health.probing_until, health.probe_run_id = now_ms, None, None
 
 
 def correct_clock(session: Session, now_ms: int) -> None:
-    """Let destinations be asked at once whose next time was written down before the clock was set back."""
+    """After the clock was set back: let destinations be tried at once whose times are in the future."""
     ahead = update(DestinationHealth).where(DestinationHealth.noted_at > now_ms)
     session.execute(ahead.values(noted_at=now_ms, next_at=now_ms, probing_until=None, probe_run_id=None))
 
 
 def forget_old(session: Session, now_ms: int) -> None:
-    """Remove what is known of destinations that no run has gone to for a week."""
+    """Delete the records of destinations that no run has used for a week."""
     live = select(Run.id).where(Run.address == DestinationHealth.address, IN_QUEUE).exists()
     last = func.coalesce(DestinationHealth.noted_at, 0)
     session.execute(delete(DestinationHealth).where(last < now_ms - _FORGET_MS, ~live))
@@ -163,7 +164,7 @@ def _locked(session: Session, address: str) -> DestinationHealth:
 
 
 def _blocked_until(health: DestinationHealth, run_id: str, now_ms: int) -> int | None:
-    """Until when the run must not contact the destination; None when it may."""
+    """Until when the run must not contact the destination, in epoch milliseconds; None when it may."""
     probing = health.probing_until
     if probing is not None and health.probe_run_id != run_id and now_ms < probing <= now_ms + PROBE_MS:
         return probing
@@ -185,8 +186,8 @@ def _forget_outage(health: DestinationHealth) -> None:
 
 
 def _hold_others(session: Session, health: DestinationHealth, run_id: str, until: int, now_ms: int) -> None:
-    for some in _chunks(_others(session, health.address, run_id), _AT_ONCE):
-        _mark(session, some, health, until, now_ms)
+    for ids in _chunks(_others(session, health.address, run_id), _PAGE):
+        _mark(session, ids, health, until, now_ms)
 
 
 def _mark(session: Session, run_ids: Sequence[str], health: DestinationHealth, until: int, now_ms: int) -> None:
@@ -196,29 +197,29 @@ def _mark(session: Session, run_ids: Sequence[str], health: DestinationHealth, u
     _set(session, run_ids, values)
 
 
-def _free(session: Session, address: str, apart_from_ms: int | None) -> None:
-    """Free the runs that are held for the destination; from an instant on, a few at a time."""
+def _release(session: Session, address: str, apart_from_ms: int | None) -> None:
+    """Release the runs held for the destination: all at once, or from `apart_from_ms` on, a few at a time."""
     waits = {"held": False, "waiting_since": None, "wait_reason": null(), "wait_until": None}
     held = _queued(address).where(Run.held).order_by(Run.created_at, Run.id)
     ids = list(session.scalars(held.with_for_update(skip_locked=True)))
     if apart_from_ms is None:
-        for some in _chunks(ids, _AT_ONCE):
-            _set(session, some, waits | {"not_before": None})
+        for chunk in _chunks(ids, _PAGE):
+            _set(session, chunk, waits | {"not_before": None})
         return
-    for number, some in enumerate(_chunks(ids, _TOGETHER)):
-        at = apart_from_ms + number * _APART_MS if number else None
-        _set(session, some, waits | {"not_before": at})
+    for number, chunk in enumerate(_chunks(ids, _GROUP_SIZE)):
+        at = apart_from_ms + number * _GROUP_INTERVAL_MS if number else None
+        _set(session, chunk, waits | {"not_before": at})
 
 
 def _others(session: Session, address: str, run_id: str) -> list[str]:
-    """The other runs in the queue that wait for nothing but the destination."""
+    """The ids of the other runs in the queue that wait for nothing except the destination."""
     free = or_(Run.not_before.is_(None), Run.held)
     others = _queued(address).where(Run.id != run_id, free).order_by(Run.id)
     return list(session.scalars(others.with_for_update(skip_locked=True)))
 
 
 def _queued(address: str) -> Select[Any]:
-    """Runs that have been given up or cancelled contact nothing, and are not held."""
+    """Runs in the queue for the destination, except failed and cancelled ones, which contact nothing."""
     return select(Run.id).where(IN_QUEUE, Run.address == address, Run.failure.is_(None), ~Run.cancel_requested)
 
 

@@ -1,4 +1,4 @@
-"""Looking into columns that hold JSON, on both databases."""
+"""Queries on JSON columns, for SQLite and PostgreSQL."""
 
 from typing import Any
 
@@ -8,18 +8,18 @@ from sqlalchemy.sql.selectable import TableValuedAlias
 
 
 def read_text(document: SQLColumnExpression[Any], key: str) -> ColumnElement[str]:
-    """The text that a JSON object has under the key; null where it has none."""
+    """The text under the key of a JSON object; null without it."""
     found: ColumnElement[str] = document[key].as_string()
     return found
 
 
 def read_number(document: SQLColumnExpression[Any], key: str) -> ColumnElement[int]:
-    """The whole number that a JSON object has under the key, of 64 bits; null where it has none."""
+    """The 64-bit integer under the key of a JSON object; null without it."""
     return cast(read_text(document, key), BigInteger)
 
 
 def json_list_contains(session: Session, texts: SQLColumnExpression[Any], value: str) -> ColumnElement[bool]:
-    """The condition that a JSON array of texts holds the value."""
+    """The condition that a JSON array of texts contains the value."""
     element = _elements(session, texts)
     return exists().where(element.c.value == value)
 
@@ -33,12 +33,12 @@ def json_entry_exists(document: SQLColumnExpression[Any], key: str) -> ColumnEle
 def json_entry_contains(
     session: Session, document: SQLColumnExpression[Any], key: str, value: ColumnElement[str] | str, *, like: bool
 ) -> ColumnElement[bool]:
-    """The condition that a JSON object has, under the key, an array with that text, or with one like that pattern."""
+    """The condition that the array under the key of a JSON object contains the text, or, with `like`, a match of it."""
     entry = func.json_each(document).table_valued("key", "value")
     element = _elements(session, entry.c.value)
-    wanted = func.lower(element.c.value).like(value, escape="\\") if like else element.c.value == value
+    matches = func.lower(element.c.value).like(value, escape="\\") if like else element.c.value == value
     both = select(literal(1)).select_from(entry).join(element, true())
-    return both.where(entry.c.key == key, wanted).exists()
+    return both.where(entry.c.key == key, matches).exists()
 
 
 def _elements(session: Session, texts: SQLColumnExpression[Any]) -> TableValuedAlias:

@@ -1,30 +1,30 @@
-"""Which holders of leases have fallen silent, judged by watching them, not by comparing clocks."""
+"""Detects expired leases by watching heartbeats, without comparing the clocks of machines."""
 
 import threading
 from collections.abc import Callable, Iterable
 
 
 class LeaseMonitor:
-    """What one process sees of the others' leases.
+    """One process's view of the leases of others. Thread-safe.
 
-    A holder counts its beat up while it lives. One whose beat has not moved for as long as a lease lasts is silent.
-    Only time that passes here counts: clocks that differ between machines or are set do not matter.
+    The holder increments a heartbeat counter. A lease whose counter has not changed for `lease_ms`, by this process's
+    monotonic clock, has expired. Wall clocks do not matter.
     """
 
     def __init__(self, elapsed_ms: Callable[[], int], lease_ms: int) -> None:
-        """`elapsed_ms`: milliseconds of a clock that is never set; `lease_ms`: how long a lease lasts."""
+        """`elapsed_ms`: a monotonic clock in milliseconds; `lease_ms`: how long a lease lasts without a heartbeat."""
         self._elapsed_ms = elapsed_ms
         self._lease_ms = lease_ms
         self._seen: dict[str, tuple[int, int, int]] = {}
         self._lock = threading.Lock()
 
     def is_expired(self, held: Iterable[tuple[str, int, int]]) -> dict[str, int]:
-        """Of all that is held, as (id, fence, beat): what has been held in silence for a lease, with the beat."""
+        """The expired ones of all held leases, given as (id, fence, counter): counter by id."""
         now = self._elapsed_ms()
         with self._lock:
             before, self._seen = self._seen, {}
-            for key, fence, beat in held:
+            for key, fence, counter in held:
                 known = before.get(key)
-                since = known[2] if known and known[:2] == (fence, beat) else now
-                self._seen[key] = (fence, beat, since)
-            return {key: beat for key, (_, beat, since) in self._seen.items() if now - since >= self._lease_ms}
+                since = known[2] if known and known[:2] == (fence, counter) else now
+                self._seen[key] = (fence, counter, since)
+            return {key: counter for key, (_, counter, since) in self._seen.items() if now - since >= self._lease_ms}

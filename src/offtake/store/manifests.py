@@ -1,6 +1,6 @@
-"""The manifest document of a run: what it delivered, made of the run's rows.
+"""The manifest document of a run: the files that it delivered.
 
-It has names, counts, and sizes and hashes of the files as delivered, and no rows (contract, open question 17).
+It has names, row counts, sizes and hashes of the files, and no data (contract, open question 17).
 """
 
 import json
@@ -19,7 +19,7 @@ def manifest_of(run: Run, datasets: Sequence[RunDataset], parts: Sequence[RunPar
 
 
 def to_bytes(document: Document) -> bytes:
-    """The same document always gives the same bytes."""
+    """The document as UTF-8 bytes; deterministic."""
     return json.dumps(document, indent=2, ensure_ascii=False).encode() + b"\n"
 
 
@@ -30,7 +30,7 @@ def render(
     datasets: Sequence[RunDataset],
     parts: Sequence[RunPart],
 ) -> Document:
-    """The contract's keys (section 16.5), with rows, hash, dataset, snapshot range and export kind of each.
+    """The contract's keys (section 16.5), with row count, hash, dataset, snapshot range and export kind.
 
     Datasets are listed in the order of `dataset_ids`.
     """
@@ -44,8 +44,8 @@ def render(
 
 
 def _in_order(datasets: Sequence[RunDataset], ids: Sequence[str]) -> list[RunDataset]:
-    place = {dataset_id: number for number, dataset_id in enumerate(ids)}
-    return sorted(datasets, key=lambda one: place.get(one.dataset_id, len(place)))
+    rank = {dataset_id: number for number, dataset_id in enumerate(ids)}
+    return sorted(datasets, key=lambda dataset: rank.get(dataset.dataset_id, len(rank)))
 
 
 def _result(part: RunPart, dataset: RunDataset) -> Document:

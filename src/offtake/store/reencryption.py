@@ -1,4 +1,4 @@
-"""Everything the vault has sealed in the database, and how it comes under a new master key."""
+"""Re-encrypts every document of the database that the vault has encrypted, under a new master key."""
 
 from collections.abc import Iterator
 from typing import Any, Final
@@ -19,9 +19,9 @@ _PAGE: Final = 500
 
 
 def reencrypt_all(database: Database, vault: Vault) -> int:
-    """Bring every sealed document under the newest master key; how many were under another.
+    """Re-encrypt every document under the newest master key. Returns how many were under another key.
 
-    It may be cut off and begun again at any point, beside servers that go on working.
+    It may be interrupted and repeated at any point, while servers are running.
     """
     changed = 0
     for table, column in SEALED:
@@ -30,15 +30,15 @@ def reencrypt_all(database: Database, vault: Vault) -> int:
                 for row_id, sealed in rows:
                     if vault.is_current(sealed):
                         continue
-                    # Whoever sealed the row anew in the meantime has done so with the newest key.
-                    same = update(table).where(_id(table) == row_id, column == sealed)
-                    session.execute(same.values({column.key: vault.reencrypt(row_id, sealed)}))
+                    # A process that has changed the row meanwhile has used the newest key.
+                    unchanged = update(table).where(_id(table) == row_id, column == sealed)
+                    session.execute(unchanged.values({column.key: vault.reencrypt(row_id, sealed)}))
                     changed += 1
     return changed
 
 
 def key_ids_in_use(database: Database) -> set[bytes]:
-    """The names of the master keys that sealed documents need."""
+    """The ids of the master keys that encrypted documents need."""
     pages = (rows for table, column in SEALED for rows in _pages(database, table, column))
     return {key_id_of(sealed) for rows in pages for _, sealed in rows}
 
@@ -47,8 +47,8 @@ def _pages(database: Database, table: type[Base], column: Any) -> Iterator[list[
     last = ""
     while True:
         with database.reading() as session:
-            found = select(_id(table), column).where(column.is_not(None), _id(table) > last)
-            rows = [(row[0], row[1]) for row in session.execute(found.order_by(_id(table)).limit(_PAGE))]
+            query = select(_id(table), column).where(column.is_not(None), _id(table) > last)
+            rows = [(row[0], row[1]) for row in session.execute(query.order_by(_id(table)).limit(_PAGE))]
         if not rows:
             return
         yield rows

@@ -1,4 +1,4 @@
-"""Which revision of the tables a database has, and which ones this version knows."""
+"""Schema revisions: the one that a database has, and those that this version knows."""
 
 from pathlib import Path
 from typing import Final
@@ -12,33 +12,33 @@ MIGRATIONS: Final = Path(__file__).parent / "migrations"
 
 
 class StoreVersionError(OfftakeError):
-    """The database is of a later version of Offtake; it was left as it is."""
+    """The database was written by a later version of Offtake; nothing was changed."""
 
 
 def is_current(connection: DbConnection) -> bool:
     """Whether the tables are those of this version of Offtake; raises `StoreVersionError` when they are newer."""
-    there = revision_of(connection)
-    check_known(there)
-    return there == known_revisions()[-1]
+    revision = revision_of(connection)
+    check_known(revision)
+    return revision == known_revisions()[-1]
 
 
 def check_known(revision: str | None) -> None:
-    """Raise `StoreVersionError` when this version of Offtake has no such revision of the tables."""
+    """Raise `StoreVersionError` when this version of Offtake does not know the revision."""
     known = known_revisions()
     if revision is not None and revision not in known:
         raise StoreVersionError(
-            f"The database is of a later version of Offtake: its tables are at revision {revision}, and this version "
-            f"knows them up to {known[-1]}. Start the later version."
+            f"The database is of a later version of Offtake: its schema has revision {revision}, this version "
+            f"supports revisions up to {known[-1]}. Start the later version."
         )
 
 
 def known_revisions() -> list[str]:
-    """The revisions of the tables that this version knows, oldest first: its migrations' names begin with them."""
+    """The revisions that this version knows, oldest first: the prefixes of the migrations' file names."""
     return sorted(path.name.partition("_")[0] for path in (MIGRATIONS / "versions").glob("[0-9]*_*.py"))
 
 
 def revision_of(connection: DbConnection) -> str | None:
-    """The revision of the tables; None while there are none."""
+    """The revision of the tables; None in an empty database."""
     if not inspect(connection).has_table("alembic_version"):
         return None
     found: str | None = connection.scalar(text("SELECT version_num FROM alembic_version"))

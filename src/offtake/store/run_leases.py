@@ -1,4 +1,4 @@
-"""The lease of a run. Every write about a run checks it, so that only the present holder can write."""
+"""The lease of a run. Every write about a run checks its fencing token, so that only the lease holder can write."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,12 +15,12 @@ from offtake.store.tables import Run
 
 @dataclass(frozen=True)
 class Lease:
-    """The right to write about one run, until another worker is given a higher `fence`.
+    """The lease of one run; it is lost when another worker gets a higher `fence` (fencing token).
 
-    `cancelled` when somebody had asked for the run to stop before the lease was given; `failure` when the run has
-    failed, and only its files are left to be removed; `claims`: how often it was taken up since its last progress.
-    `admission`: whether the destination at `address` is known to answer, or is to be asked first; `away`: it did not
-    when it was asked last. `retries`: by what failed, how often it did and since when (`Run.retries`).
+    `cancelled`: cancellation was requested before the lease was given; `failure`: the run has failed, and only its
+    files are still to be removed; `claims`: how often it was claimed since its last progress. `admission`: whether the
+    destination at `address` is known to be available, or is to be probed first; `away`: it did not answer the last
+    time. `retries`: by what failed, how often it did and since when (`Run.retries`).
     """
 
     run_id: str
@@ -35,7 +35,7 @@ class Lease:
 
 
 def held_run(session: Session, lease: Lease) -> Run:
-    """The lease's run, locked; raises `LeaseLostError` when another worker holds it."""
+    """Lock and return the lease's run; raises `LeaseLostError` when another worker holds it."""
     run = session.scalar(select(Run).where(Run.id == lease.run_id).with_for_update())
     if run is None or run.fence != lease.fence or run.status != PROCESSING:
         raise LeaseLostError(f"Run {lease.run_id} is held by another worker.")
@@ -43,8 +43,8 @@ def held_run(session: Session, lease: Lease) -> Run:
 
 
 def held_for_delivery(session: Session, lease: Lease) -> Run:
-    """The run; raises `LeaseLostError` also when it has a verdict: what it wrote is being removed."""
+    """Like `held_run`; raises `LeaseLostError` also when the run has failed: its files are being removed."""
     run = held_run(session, lease)
     if run.failure is not None:
-        raise LeaseLostError(f"Run {run.id} has been given up.")
+        raise LeaseLostError(f"Run {run.id} has failed.")
     return run

@@ -1,4 +1,4 @@
-"""The plan of a run, stored once: snapshots pinned per dataset, and parts. It is refused when it is outdated."""
+"""The plan of a run: the pinned snapshots of each dataset, and the parts. Stored once; an outdated plan is refused."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,10 +18,10 @@ from offtake.store.tables import Batch, Dataset, Run, RunDataset, RunPart, Water
 
 @dataclass(frozen=True)
 class PlanBasis:
-    """What a plan was made from.
+    """The state that a plan is based on.
 
-    `rewrites`: what `count_rewrites` returned before the plan was begun. `continues`: the runs, with their datasets,
-    whose parts the plan has taken over. `manifest_key`: where the manifest file goes; empty when the run writes none.
+    `rewrites`: the result of `count_rewrites` before planning. `continues`: (run id, dataset id) of the runs whose
+    parts the plan has taken over. `manifest_key`: the key of the manifest file; empty when the run writes none.
     """
 
     rewrites: Mapping[str, int] = field(default_factory=dict)
@@ -30,11 +30,11 @@ class PlanBasis:
 
 
 class PlanOutdatedError(Exception):
-    """Data files that a plan names are being rewritten, or have been since it was begun; make the plan again."""
+    """Data files of the plan are being rewritten, or have been since it was started; plan again."""
 
 
 def load_plan(database: Database, lease: Lease) -> tuple[list[RunDataset], list[RunPart]] | None:
-    """The plan as it was stored, datasets and parts in order; None when the run has not been planned."""
+    """The stored plan, with datasets and parts in order; None when the run has not been planned."""
     with database.reading() as session:
         run = session.get_one(Run, lease.run_id)
         if run.planned_at is None:
@@ -51,10 +51,10 @@ def save_plan(
     now_ms: int,
     basis: PlanBasis = PlanBasis(),
 ) -> None:
-    """Store the plan, once and whole.
+    """Store the plan in one transaction.
 
-    Raises `PlanOutdatedError` when a dataset's data files are being rewritten, or have been since the plan was begun,
-    and when another run has taken over the same parts.
+    Raises `PlanOutdatedError` when a dataset's data files are being rewritten, or have been since planning started,
+    or when another run has taken over the same parts.
     """
     with database.writing() as session:
         run = held_run(session, lease)
@@ -69,16 +69,16 @@ def save_plan(
 
 
 def count_rewrites(database: Database, dataset_ids: Iterable[str]) -> dict[str, int]:
-    """How often each dataset's data files have been rewritten, by id; to be asked before its table is looked at."""
-    wanted = select(Dataset.id, Dataset.rewrites).where(Dataset.id.in_(list(dataset_ids)))
+    """How often each dataset's data files have been rewritten, by id; call it before reading the table."""
+    query = select(Dataset.id, Dataset.rewrites).where(Dataset.id.in_(list(dataset_ids)))
     with database.reading() as session:
-        return {row.id: row.rewrites for row in session.execute(wanted)}
+        return {row.id: row.rewrites for row in session.execute(query)}
 
 
 def depend_on(session: Session, dataset_id: str) -> bool:
-    """Whether a run has delivered or planned something of the dataset.
+    """Whether a run has planned or delivered snapshots of the dataset.
 
-    A run that failed and delivered nothing counts too: it can be retried over the snapshots that it planned.
+    A failed run that delivered nothing counts too: it can be retried with the snapshots that it planned.
     """
     if session.scalar(select(Watermark.run_id).where(Watermark.dataset_id == dataset_id).limit(1)) is not None:
         return True
@@ -94,10 +94,12 @@ def depend_on(session: Session, dataset_id: str) -> bool:
 
 
 def _check_rewrites(session: Session, rewrites: Mapping[str, int]) -> None:
-    wanted = select(Dataset).where(Dataset.id.in_(list(rewrites))).order_by(Dataset.id)
-    for dataset in session.scalars(wanted.with_for_update()):
+    query = select(Dataset).where(Dataset.id.in_(list(rewrites))).order_by(Dataset.id)
+    for dataset in session.scalars(query.with_for_update()):
         being_rewritten = select(Batch.id).where(
             Batch.dataset_id == dataset.id, Batch.status == PROCESSING, Batch.rewrites.is_(True)
         )
         if dataset.rewrites != rewrites[dataset.id] or session.scalar(being_rewritten.limit(1)) is not None:
-            raise PlanOutdatedError(f"The data files of dataset {dataset.id} are rewritten.")
+            raise PlanOutdatedError(
+                f"The data files of dataset {dataset.id} are being rewritten, or have been since planning started."
+            )

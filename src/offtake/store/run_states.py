@@ -8,4 +8,4 @@ SUCCESS: Final = "success"
 FAILED: Final = "failed"
 LIVE: Final = (WAITING, PROCESSING)
 SECOND_LOOK_MS: Final = 900_000
-"""After so long, no writer that was only slow can still be at it."""
+"""When a sweep looks again: after so long, no slow writer of an expired lease can still be writing."""

@@ -1,4 +1,4 @@
-"""The warning of a run that it exported a dataset in full again, found by its dataset."""
+"""Finds the warnings of a run about a dataset that was exported in full again."""
 
 from typing import Any
 
@@ -7,11 +7,13 @@ from offtake.store.tables import Run, RunDataset
 
 
 def everything_again(run: Run, dataset: RunDataset) -> list[dict[str, Any]]:
-    """The warnings of the run that this dataset was exported in full again, and why."""
-    return [one for one in run.warnings if one["code"] == SNAPSHOT_EXPIRED.code and _is_about(one, dataset)]
+    """The run's warnings that this dataset was exported in full again."""
+    return [
+        warning for warning in run.warnings if warning["code"] == SNAPSHOT_EXPIRED.code and _is_about(warning, dataset)
+    ]
 
 
 def _is_about(warning: dict[str, Any], dataset: RunDataset) -> bool:
-    # Warnings of earlier versions name the dataset only, which was unique then.
+    # Warnings of earlier versions contain the dataset's name only, which was unique then.
     named: bool = warning["message"].startswith(f"{dataset.dataset_name}: ")
     return warning["dataSetId"] == dataset.dataset_id if "dataSetId" in warning else named

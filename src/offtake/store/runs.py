@@ -1,4 +1,4 @@
-"""A run's row through its life. Every write about a run is fenced: only its present holder can make one."""
+"""The life cycle of a run. Every write checks the fencing token, so that only the lease holder can write."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -18,7 +18,7 @@ from offtake.store.tables import Flow, Run, RunDataset, RunPart, SourceConnectio
 
 
 def live_run(session: Session, flow_id: str) -> Run | None:
-    """The flow's waiting or processing run; there is at most one."""
+    """The flow's waiting or processing run, at most one; None without one."""
     return session.scalar(select(Run).where(Run.flow_id == flow_id, LIVE_RUN))
 
 
@@ -28,17 +28,17 @@ def any_live(database: Database) -> bool:
 
 
 def claim(database: Database, owner: str, watch: LeaseMonitor, now_ms: int, *, ask_away: bool = True) -> Lease | None:
-    """Take the oldest run that is free, or whose holder has fallen silent; None when there is none.
+    """Claim the oldest run that is free or whose lease has expired; None when there is none.
 
-    A run that waits is not free before its time, nor one whose destination another run is asking (`health`), nor,
-    without `ask_away`, one whose destination did not answer before. While no run is live, nothing is written.
+    A run is not free before its `not_before`, while another run probes its destination (`health`), or, without
+    `ask_away`, while its destination is unavailable. While no run is live, nothing is written.
     """
     if not any_live(database):
         return None
     with database.writing() as session:
         held = select(Run.id, Run.fence, Run.heartbeat_counter).where(HELD_RUN, Run.heartbeat_counter > 0)
-        silent = watch.is_expired((one, fence, beat) for one, fence, beat in session.execute(held))
-        found = queue.take(session, silent, now_ms, ask_away=ask_away)
+        expired = watch.is_expired((run_id, fence, counter) for run_id, fence, counter in session.execute(held))
+        found = queue.find_next(session, expired, now_ms, ask_away=ask_away)
         if found is None:
             return None
         run = found.run
@@ -47,7 +47,7 @@ def claim(database: Database, owner: str, watch: LeaseMonitor, now_ms: int, *, a
         run.heartbeat_counter = 1
         run.claims += 1
         run.lease_owner = owner
-        # A start that lies ahead was written down before the clock was set back; the run would wait for ever.
+        # A start in the future was recorded before the clock was set back; the run would wait for ever.
         run.started_at = min(run.started_at or now_ms, now_ms)
         run.updated_at = now_ms
         run.not_before, run.held = None, False
@@ -65,14 +65,14 @@ def claim(database: Database, owner: str, watch: LeaseMonitor, now_ms: int, *, a
 
 
 def cancel(session: Session, flow_id: str, now_ms: int) -> None:
-    """Ask the flow's live run to stop; one that still waits ends at once."""
+    """Request cancellation of the flow's live run; a waiting run ends at once."""
     run = session.scalar(select(Run).where(Run.flow_id == flow_id, LIVE_RUN).with_for_update())
     if run is not None:
         cancel_run(session, run, now_ms)
 
 
 def cancel_run(session: Session, run: Run, now_ms: int) -> None:
-    """Ask a live run to stop; one that is in the queue ends at once, or, when it may have files, by the next worker."""
+    """Request cancellation of a live run; a waiting run ends at once, or by the next worker if it may have files."""
     run.cancel_requested = True
     if run.status == WAITING and has_parts(session, run):
         run.not_before = None
@@ -83,13 +83,13 @@ def cancel_run(session: Session, run: Run, now_ms: int) -> None:
 
 
 def release_all_of(database: Database, owner: str) -> None:
-    """Give back every run that `owner` holds: it is known to be dead."""
+    """Release every run that `owner` holds, because that process is known to be dead."""
     with database.writing() as session:
         session.execute(update(Run).where(HELD_RUN, Run.lease_owner == owner).values(heartbeat_counter=0))
 
 
 def renew(database: Database, lease: Lease) -> bool:
-    """Show that the run's holder lives; True when somebody asked for the run to be cancelled.
+    """Renew the lease (heartbeat). Returns whether cancellation of the run was requested.
 
     Raises `LeaseLostError` when another worker holds it.
     """
@@ -100,7 +100,7 @@ def renew(database: Database, lease: Lease) -> bool:
 
 
 def release(database: Database, lease: Lease) -> None:
-    """Let any worker go on with the run at once, from what has been recorded."""
+    """Release the run; any worker may claim it at once and continue from what has been recorded."""
     with database.writing() as session:
         run = held_run(session, lease)
         run.heartbeat_counter = 0
@@ -116,11 +116,11 @@ def complete(
     *,
     again: bool = False,
 ) -> None:
-    """End a delivered run in one transaction: its outcome, its flow's last run, and every position it moved.
+    """End a delivered run in one transaction: its outcome, its flow's last run, and the flow's positions.
 
-    `warnings` of the delivery follow those of the plan. `again`: files were written again under other names.
-    Datasets that could not be planned keep their position and make the outcome `failed`; the rest moved.
-    Raises `LeaseLostError` also for a run with a verdict.
+    `warnings` of the delivery are appended to those of the plan. `again`: files were written again under other names.
+    Datasets that could not be planned keep their position and make the outcome `failed`; the others move on.
+    Raises `LeaseLostError` also for a failed run.
     """
     with database.writing() as session:
         run = held_for_delivery(session, lease)
@@ -131,7 +131,7 @@ def complete(
         run.warnings = [*run.warnings, *warnings]
         if run.moves_position:
             _move_positions(session, run, datasets, now_ms)
-        # Those who held it before may have left something behind, and earlier attempts may come late.
+        # Earlier holders may have left files, and their late writes may still arrive.
         run.sweep_due = now_ms + SECOND_LOOK_MS if again or run.fence > 1 else None
         left = select(RunPart.number).where(RunPart.run_id == run.id, RunPart.left.is_not(None)).limit(1)
         if session.scalar(left) is not None:
@@ -140,9 +140,9 @@ def complete(
 
 
 def record_failure(database: Database, lease: Lease, error: dict[str, Any], now_ms: int) -> None:
-    """Decide, for good, that the run fails: whoever holds it from now on only removes what it has written.
+    """Record, finally, that the run fails: from now on, its holders only remove its files.
 
-    Its files can be removed from now on without the lease: nobody will deliver them.
+    The files may also be removed without the lease, because they will not be delivered.
     """
     with database.writing() as session:
         run = held_run(session, lease)
@@ -151,9 +151,9 @@ def record_failure(database: Database, lease: Lease, error: dict[str, Any], now_
 
 
 def fail(database: Database, lease: Lease, error: dict[str, Any], now_ms: int, *, sweep_due: int | None = None) -> None:
-    """End a run that delivered nothing: the positions stay, so that the next run covers the same rows.
+    """End a run that delivered nothing; the positions stay, so that the next run covers the same rows.
 
-    `sweep_due`: when somebody is to look for what it may have left at its destination.
+    `sweep_due`: when a sweep looks for files that it may have left at its destination; None for no sweep.
     """
     with database.writing() as session:
         run = held_run(session, lease)
@@ -167,7 +167,7 @@ def fail(database: Database, lease: Lease, error: dict[str, Any], now_ms: int, *
 
 
 def _move_positions(session: Session, run: Run, datasets: list[RunDataset], now_ms: int) -> None:
-    """Only from where the plan began: meanwhile, the flow may have been told to begin anew, or without a dataset."""
+    """Move positions only from where the plan began: the flow may have been reset, or its datasets changed, since."""
     flow = session.get(Flow, run.flow_id)
     source = session.get(SourceConnection, flow.source_connection_id) if flow else None
     if source is None:
@@ -176,16 +176,16 @@ def _move_positions(session: Session, run: Run, datasets: list[RunDataset], now_
         if dataset.error or dataset.to_snapshot is None or dataset.dataset_id not in source.dataset_ids:
             continue
         key = (run.flow_id, dataset.dataset_id)
-        known = session.get(Watermark, key)
-        is_at = known.snapshot_id if known else None
+        watermark = session.get(Watermark, key)
+        current = watermark.snapshot_id if watermark else None
         began_at = dataset.position if dataset.kind == "full" else dataset.from_snapshot
-        if is_at == dataset.position == began_at:
+        if current == dataset.position == began_at:
             values = {"snapshot_id": dataset.to_snapshot, "run_id": run.id, "updated_at": now_ms}
             session.merge(Watermark(flow_id=key[0], dataset_id=key[1], **values))
 
 
 def end_failed(session: Session, run: Run, error: dict[str, Any], now_ms: int) -> None:
-    """End a run in the queue that has written nothing."""
+    """Fail a waiting run that has written nothing."""
     run.failure = error
     run.errors = [error]
     run.started_at = run.started_at or now_ms

@@ -1,4 +1,4 @@
-"""Bringing the tables up to this version of Offtake. Imported only where they are not."""
+"""Migrates the tables to this version of Offtake. Imported only when a migration is needed (Alembic loads slowly)."""
 
 from alembic import command
 from alembic.config import Config
@@ -8,7 +8,7 @@ from offtake.store.revisions import MIGRATIONS, is_current
 
 
 def upgrade(connection: Connection, revision: str = "head") -> None:
-    """Bring the tables up to a revision, in the connection's transaction; raises `StoreVersionError`."""
+    """Migrate the tables to a revision, in the connection's transaction. Raises `StoreVersionError`."""
     if not is_current(connection):
         config = Config()
         config.set_main_option("script_location", str(MIGRATIONS))

@@ -1,7 +1,7 @@
-"""The vault: what is secret is encrypted in envelopes, under master keys kept apart from the database.
+"""The vault: envelope encryption of secrets, under master keys that are stored outside the database.
 
-Each document has a key of its own (AES-256-GCM), which lies beside it, wrapped by a master key. Changing the master
-key wraps those keys anew; no document is opened.
+Each document has its own data key (AES-256-GCM), stored next to it, wrapped by a master key. Rotating the master key
+re-wraps the data keys; no document is decrypted.
 """
 
 import hashlib
@@ -22,23 +22,23 @@ _HEAD_BYTES: Final = _ID_BYTES + _NONCE_BYTES + KEY_BYTES + 16
 
 
 class VaultError(OfftakeError):
-    """A secret cannot be sealed or opened; the text never holds any part of it."""
+    """A secret cannot be encrypted or decrypted; the message never contains any part of it."""
 
 
 class Vault:
-    """Seals small JSON documents. A sealed document opens only under the name it was sealed for."""
+    """Encrypts small JSON documents. Each is bound to a name (as associated data), and decrypts only with it."""
 
     def __init__(self, master_keys: Callable[[], Sequence[bytes]]) -> None:
-        """`master_keys`, asked each time, 32 bytes each: the first seals, all of them open."""
+        """`master_keys` is called for each operation; 32 bytes each: the first encrypts, all of them decrypt."""
         self._master_keys = master_keys
 
     def encrypt(self, name: str, document: dict[str, Any]) -> bytes:
-        """The document encrypted: master key's id (8 bytes), nonce and wrapped key (60), nonce (12), ciphertext."""
+        """The encrypted document: master key's id (8 bytes), nonce and wrapped key (60), nonce (12), ciphertext."""
         key = AESGCM.generate_key(8 * KEY_BYTES)
         return self._wrap(name, key) + _encrypt(key, name, json.dumps(document).encode())
 
     def decrypt(self, name: str, sealed: bytes) -> dict[str, Any]:
-        """What was sealed under `name`; raises `VaultError` when key, name or bytes are not the ones sealed."""
+        """The document that was encrypted under `name`; raises `VaultError` when key, name or bytes do not match."""
         key = self._unwrap(name, sealed)
         document: dict[str, Any] = json.loads(_decrypt(key, name, sealed[_HEAD_BYTES:]))
         return document
@@ -59,16 +59,18 @@ class Vault:
         for master in self._master_keys():
             if key_id(master) == key_id_of(sealed):
                 return _decrypt(master, name, sealed[_ID_BYTES:_HEAD_BYTES])
-        raise VaultError("A stored secret was encrypted with another vault key. Start with the key that wrote it.")
+        raise VaultError(
+            "A stored secret was encrypted with another vault key. Start Offtake with that key (OFFTAKE_VAULT_KEY)."
+        )
 
 
 def key_id(master: bytes) -> bytes:
-    """What names a master key: 8 bytes that do not tell it."""
+    """The id of a master key: 8 bytes of its hash, which do not reveal it."""
     return hashlib.sha256(master).digest()[:_ID_BYTES]
 
 
 def key_id_of(sealed: bytes) -> bytes:
-    """The name of the master key that a sealed document needs."""
+    """The id of the master key that an encrypted document needs."""
     return sealed[:_ID_BYTES]
 
 
@@ -81,4 +83,4 @@ def _decrypt(key: bytes, name: str, box: bytes) -> bytes:
     try:
         return AESGCM(key).decrypt(box[:_NONCE_BYTES], box[_NONCE_BYTES:], name.encode())
     except (InvalidTag, ValueError):
-        raise VaultError(f"The stored secret of {name} was altered and cannot be opened. Enter it again.") from None
+        raise VaultError(f"The stored secret of {name} was altered and cannot be decrypted. Enter it again.") from None

@@ -1,4 +1,4 @@
-"""Where master keys come from: the settings, or a file of this deployment with the newest first."""
+"""Sources of master keys: the settings, or the deployment's key file with the newest key first."""
 
 import base64
 import os
@@ -14,13 +14,13 @@ KEY_FILE: Final = "vault.key"
 
 
 def configured_keys(newest: SecretStr, older: SecretStr | None) -> tuple[bytes, ...]:
-    """The keys of the settings; `older` may hold several, with commas. Raises `VaultError`."""
+    """The keys from the settings; `older`: comma-separated. Raises `VaultError`."""
     texts = [newest.get_secret_value(), *(older.get_secret_value().split(",") if older else [])]
     return tuple(_key(text.strip()) for text in texts if text.strip())
 
 
 class KeyFile:
-    """A file (mode 0600) of Base64 keys, one a line, made at first use. It is read again when it changes."""
+    """A file (mode 0600) of Base64 keys, one per line, created at first use. It is read again when it changes."""
 
     def __init__(self, path: Path) -> None:
         """Nothing is read or written yet."""
@@ -28,30 +28,30 @@ class KeyFile:
         self._read: tuple[tuple[int, int, int], tuple[bytes, ...]] | None = None
 
     def keys(self) -> tuple[bytes, ...]:
-        """The keys, the newest first; raises `VaultError` when one is no key, or others can read the file."""
+        """The keys, the newest first; raises `VaultError` when one is invalid, or other users can read the file."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         if not self.path.exists():
             self._make()
         state = self.path.stat()
         if state.st_mode & 0o077:
-            raise VaultError(f"The vault key {self.path.name} can be read by others. Set its mode to 0600.")
+            raise VaultError(f"The vault key file {self.path.name} can be read by other users. Set its mode to 0600.")
         stamp = (state.st_ino, state.st_mtime_ns, state.st_size)
         if self._read is None or self._read[0] != stamp:
-            self._read = stamp, keys_in(self.path.read_text())
+            self._read = stamp, parse_keys(self.path.read_text())
         if not self._read[1]:
-            raise VaultError(f"The vault key file {self.path.name} is empty. Put the key back that was in it.")
+            raise VaultError(f"The vault key file {self.path.name} is empty. Restore its content from your backup.")
         return self._read[1]
 
     def add(self) -> None:
-        """A new key becomes the newest."""
+        """Generate a key and make it the newest."""
         self.replace([os.urandom(KEY_BYTES), *self.keys()])
 
     def replace(self, keys: Sequence[bytes]) -> None:
-        """Exactly these keys, the newest first; whole, also when the power goes."""
+        """Replace the file's keys, newest first, atomically and durably."""
         self._write("".join(f"{base64.b64encode(key).decode()}\n" for key in keys)).replace(self.path)
 
     def _make(self) -> None:
-        # Linking a finished file in place lets two first starts agree on one whole key.
+        # A hard link to a finished file: of two concurrent first starts, one wins, and the key is complete.
         fresh = self._write(base64.b64encode(os.urandom(KEY_BYTES)).decode() + "\n")
         try:
             self.path.hardlink_to(fresh)
@@ -70,8 +70,8 @@ class KeyFile:
         return fresh
 
 
-def keys_in(text: str) -> tuple[bytes, ...]:
-    """The keys of a key file's text, the newest first; raises `VaultError`."""
+def parse_keys(text: str) -> tuple[bytes, ...]:
+    """Parse the text of a key file, newest key first; raises `VaultError`."""
     return tuple(_key(line) for line in text.split())
 
 
@@ -82,7 +82,6 @@ def _key(text: str) -> bytes:
         key = b""
     if len(key) != KEY_BYTES:
         raise VaultError(
-            "A vault key must be the Base64 form of 32 bytes "
-            "(OFFTAKE_VAULT_KEY, OFFTAKE_VAULT_OLD_KEYS, or the file vault.key)."
+            "A vault key must be 32 bytes in Base64 (OFFTAKE_VAULT_KEY, OFFTAKE_VAULT_OLD_KEYS, or the file vault.key)."
         )
     return key

@@ -1,25 +1,25 @@
-"""A bell: who makes work rings it, so that who looks for work in the same process need not wait for the next look."""
+"""Wakes the polling threads of this process when there is new work, so that they need not wait for the next poll."""
 
 import threading
 
 
 class WakeUp:
-    """Rings are counted, so that one that comes while its hearer is still looking is not missed."""
+    """A condition variable with a counter: a notification that comes while a thread is still polling is not lost."""
 
     def __init__(self) -> None:
-        self._rung = threading.Condition()
-        self.rings = 0
+        self._condition = threading.Condition()
+        self.generation = 0
 
     def notify(self) -> None:
-        """Wake whoever waits."""
-        with self._rung:
-            self.rings += 1
-            self._rung.notify_all()
+        """Wake all waiting threads."""
+        with self._condition:
+            self.generation += 1
+            self._condition.notify_all()
 
     def wait(self, since: int, seconds: float) -> None:
-        """Wait until `rings` is another number than `since`, for so many seconds at most.
+        """Wait until `generation` differs from `since`, for so many seconds at most.
 
-        At most, because other processes are not heard.
+        Notifications of other processes do not arrive, so callers poll after the timeout.
         """
-        with self._rung:
-            self._rung.wait_for(lambda: self.rings != since, seconds)
+        with self._condition:
+            self._condition.wait_for(lambda: self.generation != since, seconds)

@@ -1,4 +1,4 @@
-"""Turns of the threads of one process that write to a SQLite database, which takes one writer at a time."""
+"""A fair lock for the writing threads of one process: SQLite has one writer at a time."""
 
 import threading
 import time
@@ -11,63 +11,64 @@ from typing import Final
 
 LONGEST_WAIT: Final = 30.0
 lock_wait: ContextVar[float] = ContextVar("lock_wait", default=LONGEST_WAIT)
-"""How long this context waits for other writers, in seconds. Requests set it lower: somebody waits for an answer."""
+"""How long this context waits for other writers, in seconds. HTTP requests set it lower: their clients wait."""
 
 _STUCK_SECONDS: Final = 1.0
-_MOST_WHILE_STUCK: Final = 8
-_LOOK_SECONDS: Final = 0.1
+_MAX_WAITING_WHILE_STUCK: Final = 8
+_POLL_SECONDS: Final = 0.1
 
 
 class NoTurnError(Exception):
-    """The turn did not come in time."""
+    """The lock was not available in time."""
 
 
 @dataclass
 class WriteTurns:
-    """A lock that is given in the order it was asked for.
+    """A first-in, first-out lock.
 
-    Threads that wait hold no connection. When no turn has ended for a second, so that the database is held by another
-    process or by long work, few impatient threads go on waiting: the others are needed to answer requests that read.
+    Waiting threads hold no connection. When the lock has not changed hands for a second, because another process or a
+    long transaction holds the database, only a few threads with a short timeout keep waiting: the others give up, so
+    that they can serve requests that read.
     """
 
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _waiting: deque[threading.Event] = field(default_factory=deque)
     _taken: bool = False
-    _moved: float = 0.0
+    _last_change: float = 0.0
 
     @contextmanager
     def turn(self) -> Iterator[float]:
-        """Hold the lock during the block, which gets the seconds that are left to wait; raises `NoTurnError`."""
-        patience = lock_wait.get()
-        until = time.monotonic() + patience
-        self._take(until, impatient=patience < LONGEST_WAIT)
+        """Hold the lock during the block; yields the seconds left of the timeout. Raises `NoTurnError`."""
+        timeout = lock_wait.get()
+        until = time.monotonic() + timeout
+        self._take(until, impatient=timeout < LONGEST_WAIT)
         try:
             yield max(0.0, until - time.monotonic())
         finally:
-            self._pass_on()
+            self._release()
 
     def _take(self, until: float, *, impatient: bool) -> None:
         mine = threading.Event()
         with self._lock:
             if not self._taken:
-                self._taken, self._moved = True, time.monotonic()
+                self._taken, self._last_change = True, time.monotonic()
                 return
             self._waiting.append(mine)
-        while not mine.wait(_LOOK_SECONDS):
+        while not mine.wait(_POLL_SECONDS):
             with self._lock:
-                late = time.monotonic() >= until or (impatient and self._is_in_the_way(mine))
-                # Between the look and now, the turn may have come.
+                late = time.monotonic() >= until or (impatient and self._exceeds_queue(mine))
+                # The lock may have been handed to this thread since the wait timed out.
                 if late and not mine.is_set():
                     self._waiting.remove(mine)
                     raise NoTurnError
 
-    def _is_in_the_way(self, mine: threading.Event) -> bool:
-        stuck = time.monotonic() - self._moved > _STUCK_SECONDS
-        return stuck and mine not in list(self._waiting)[:_MOST_WHILE_STUCK]
+    def _exceeds_queue(self, mine: threading.Event) -> bool:
+        stuck = time.monotonic() - self._last_change > _STUCK_SECONDS
+        return stuck and mine not in list(self._waiting)[:_MAX_WAITING_WHILE_STUCK]
 
-    def _pass_on(self) -> None:
+    def _release(self) -> None:
         with self._lock:
-            self._moved = time.monotonic()
+            self._last_change = time.monotonic()
             if self._waiting:
                 self._waiting.popleft().set()
             else:

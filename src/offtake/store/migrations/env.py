@@ -1,4 +1,4 @@
-"""Alembic's entry: migrations always run on the connection that `Database.migrate` hands over."""
+"""Alembic's entry point: migrations run on the connection that `Database.migrate` passes in."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from offtake.failpoints import failpoint
 from offtake.store.tables import Base
 
 
-def _applied(*_what: Any, **_more: Any) -> None:  # noqa: ANN401 - what alembic tells of the step
+def _on_version_apply(*_args: Any, **_kwargs: Any) -> None:  # noqa: ANN401 - Alembic's details of the step
     failpoint("migrated")
 
 
@@ -17,7 +17,7 @@ context.configure(
     target_metadata=Base.metadata,
     render_as_batch=True,
     compare_type=True,
-    on_version_apply=_applied,
+    on_version_apply=_on_version_apply,
 )
 with context.begin_transaction():
     context.run_migrations()

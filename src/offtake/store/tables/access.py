@@ -1,4 +1,4 @@
-"""Who there is, and what they may do."""
+"""Organisations, sandboxes, clients, roles, access labels, signing keys and the audit log."""
 
 from sqlalchemy import ForeignKey, Index, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
@@ -17,7 +17,7 @@ class Organisation(Base):
 
 
 class Sandbox(Base):
-    """A room within an organisation; nothing crosses it. `revision` counts its changes."""
+    """An isolated namespace of an organisation; no query crosses sandboxes. `revision` counts its changes."""
 
     __tablename__ = "sandboxes"
     __table_args__ = (UniqueConstraint("org_id", "name"),)
@@ -39,7 +39,7 @@ class Sandbox(Base):
 class Client(Base):
     """An API client: a `user` (technical account) or a `service`.
 
-    Its secret is kept as a salted hash only; without one it signs in at the external issuer.
+    The secret is stored as a salted hash only; a client without a secret gets its tokens from the external issuer.
     """
 
     __tablename__ = "clients"
@@ -56,7 +56,7 @@ class Client(Base):
 
 
 class Role(Base):
-    """Permissions and labels that its subjects have in the sandboxes named; `*` stands for every sandbox."""
+    """Permissions and labels that its subjects have in the listed sandboxes; `*` means every sandbox."""
 
     __tablename__ = "roles"
     __table_args__ = (UniqueConstraint("org_id", "name"),)
@@ -84,7 +84,7 @@ class RoleSubject(Base):
 
 
 class Label(Base):
-    """An access label on a flow or a dataset: who lacks it does not see the thing."""
+    """An access label on a flow or a dataset; only clients with the label can see the resource."""
 
     __tablename__ = "labels"
 
@@ -93,7 +93,7 @@ class Label(Base):
 
 
 class SigningKey(Base):
-    """A key that signs tokens, sealed by the vault."""
+    """A key that signs access tokens, encrypted by the vault."""
 
     __tablename__ = "signing_keys"
 
@@ -104,7 +104,7 @@ class SigningKey(Base):
 
 
 class AuditEvent(Base):
-    """One change: who made it, when, from where, and what it changed, without secrets. Ids sort by time."""
+    """An entry of the audit log: actor, time, remote address, and the change without secrets. Ids sort by time."""
 
     __tablename__ = "audit_events"
     __table_args__ = (

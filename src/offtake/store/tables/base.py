@@ -1,4 +1,4 @@
-"""What every table builds on."""
+"""Base classes of the tables."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ _JSON = JSON(none_as_null=True)
 
 
 class Base(DeclarativeBase):
-    """Names every constraint, so that migrations can speak of them on both databases."""
+    """Declarative base; names every constraint, so that migrations can refer to them on both databases."""
 
     metadata = MetaData(
         naming_convention={
@@ -34,7 +34,7 @@ class Base(DeclarativeBase):
 
 
 class Stamp:
-    """Who made and last changed a row, when, in which sandbox; `version` changes with every write."""
+    """Sandbox, creation and last update of a row, by account and client; `version` changes with every write."""
 
     id: Mapped[str] = mapped_column(primary_key=True)
     org_id: Mapped[str]
@@ -49,7 +49,7 @@ class Stamp:
 
 
 class Entity(Stamp):
-    """What connections and flows have in common (contract, section 6.1)."""
+    """Common columns of connections and flows (contract, section 6.1)."""
 
     name: Mapped[str]
     description: Mapped[str | None]

@@ -1,4 +1,4 @@
-"""Connections and flows: what people asked for."""
+"""Connections and flows."""
 
 from sqlalchemy import ForeignKey, Index, text
 from sqlalchemy.orm import Mapped, mapped_column
@@ -9,10 +9,10 @@ FAILING = text("failures > 0")
 
 
 class Connection(Entity, Base):
-    """A base connection. `auth_public` holds the params with secrets masked, `auth_sealed` all of them.
+    """A base connection. `auth_public`: the params with secrets masked; `auth_sealed`: all params, encrypted.
 
-    `address`: the server that its credentials name, as `host:port`; None where they name none, and in connections that
-    a version before revision 0008 stored.
+    `address`: the server of the credentials, as `host:port`; None when they have no server, or when the connection was
+    stored by a version before revision 0008.
     """
 
     __tablename__ = "connections"
@@ -27,7 +27,7 @@ class Connection(Entity, Base):
 
 
 class SourceConnection(Entity, Base):
-    """Which datasets go out."""
+    """The datasets that a flow exports."""
 
     __tablename__ = "source_connections"
     __table_args__ = (Index(None, "sandbox_id", "updated_at", "id"),)
@@ -39,10 +39,10 @@ class SourceConnection(Entity, Base):
 
 
 class TargetConnection(Entity, Base):
-    """Where, and in which file format, they go.
+    """The destination and the file format of an export.
 
-    `manifest_by_target`: manifest files are named by this connection's id instead of the flow's, as versions before
-    revision 0006 named them.
+    `manifest_by_target`: names of manifest files contain this connection's id instead of the flow's, as in versions
+    before revision 0006.
     """
 
     __tablename__ = "target_connections"
@@ -55,10 +55,10 @@ class TargetConnection(Entity, Base):
 
 
 class Flow(Entity, Base):
-    """A source, a target and a schedule. Run bookkeeping does not change its version (contract, section 5.6).
+    """A source, a target and a schedule. The `last_run` columns do not change its version (contract, section 5.6).
 
-    `failures`: runs that failed one after another until now; `failing_since` is set when that has been told.
-    `ends_logged`: days before the end that the log has named it at; None again when the end changes.
+    `failures`: consecutive failed runs until now; `failing_since` is set when the alert about them was logged.
+    `ends_logged`: the days before its end at which a warning was logged; None again when the end changes.
     """
 
     __tablename__ = "flows"

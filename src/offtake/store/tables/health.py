@@ -1,4 +1,4 @@
-"""What is known of destinations by their addresses."""
+"""The availability of destinations, by address."""
 
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -6,10 +6,10 @@ from offtake.store.tables.base import Base, Json
 
 
 class DestinationHealth(Base):
-    """Whether a destination answers.
+    """Whether a destination is available.
 
-    `away_since` and the reason are set while it does not; runs then wait until `next_at`. `noted_at`: when that was
-    written. Until `probing_until`, one run asks it for all others.
+    `away_since` and `reason` are set while it does not answer; runs then wait until `next_at`. `noted_at`: when the
+    row was last written. Until `probing_until`, the run `probe_run_id` probes it and the others wait.
     """
 
     __tablename__ = "destination_health"

@@ -1,4 +1,4 @@
-"""Datasets, what comes into them, and the landing zone."""
+"""Datasets, batches, uploaded files, and keys of the landing zone."""
 
 from sqlalchemy import ForeignKey, Index, text
 from sqlalchemy.orm import Mapped, mapped_column
@@ -7,10 +7,10 @@ from offtake.store.tables.base import Base, Json, Stamp
 
 
 class Dataset(Stamp, Base):
-    """A dataset: 24 hexadecimal digits for an id, and the Iceberg table that holds its rows.
+    """A dataset: an id of 24 hexadecimal digits, and the Iceberg table with its rows.
 
-    `evolves`: batches may add columns to its table. `declared`: the columns that were given when it was made, of which
-    its table is made. `rewrites`: counts the beginnings and the ends of batches that rewrite the table's data files.
+    `evolves`: batches may add columns to its table. `declared`: the columns given at its creation, from which the
+    table is created. `rewrites`: counts starts and ends of batches that rewrite the table's data files.
     """
 
     __tablename__ = "datasets"
@@ -34,12 +34,12 @@ LOADING = text("status = 'loading'")
 
 
 class Batch(Stamp, Base):
-    """Rows that become visible in a dataset as one snapshot, or not at all. Its statuses are the contract's (23.3).
+    """An import of rows that becomes visible as one snapshot, atomically. The statuses are the contract's (23.3).
 
-    While it is `staged` or `processing`, whoever makes the snapshot holds it by lease, as workers hold runs.
-    `lease_until`: how long it is held if nobody hears of its holder; free, when it may be taken up.
-    `evolve`: it may add columns though its dataset does not evolve. `content_hash`: of its files and options, set
-    before it commits. `rewrites`: it rewrites the table's data files, or has rewritten them.
+    While it is `processing`, an ingestor holds it with a lease, as workers hold runs. `lease_until`: when the lease
+    expires without a heartbeat; of a released batch, from when it may be claimed. `evolve`: it may add columns even if
+    its dataset does not evolve. `content_hash`: hash of its files and options, set before it commits. `rewrites`: it
+    rewrites, or has rewritten, the table's data files.
     """
 
     __tablename__ = "batches"
@@ -79,7 +79,7 @@ class Batch(Stamp, Base):
 
 
 class BatchFile(Base):
-    """A file sent for a batch. In parts, `total` is its size when whole, `received` the ranges [first, last] so far."""
+    """An uploaded file of a batch. In a multi-part upload, `total`: full size; `received`: ranges [first, last]."""
 
     __tablename__ = "batch_files"
 
@@ -93,10 +93,10 @@ class BatchFile(Base):
 
 
 class LandingZoneKey(Base):
-    """A key of a sandbox's landing zone, sealed by the vault: of one client, or a stored access policy of the zone.
+    """A key of a sandbox's landing zone, encrypted by the vault: of one client, or a stored access policy of the zone.
 
-    `client_id`: None for a policy, whose `deletes` says whether it lets delete. `expires_at`: None where the signatures
-    themselves say when they end.
+    `client_id`: None for a policy; its `deletes` is whether it permits deletion. `expires_at`: None when the signatures
+    themselves contain the expiry.
     """
 
     __tablename__ = "landing_zone_keys"

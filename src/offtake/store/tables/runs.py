@@ -1,4 +1,4 @@
-"""Runs, what they planned and delivered, and how far each flow has come."""
+"""Runs, their plans and files, and the position (watermark) of each flow."""
 
 from sqlalchemy import ForeignKey, Index, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
@@ -16,13 +16,12 @@ SWEPT = text("sweep_due IS NOT NULL")
 class Run(Stamp, Base):
     """One execution of a flow. A flow has one run per scheduled instant, and at most one live run.
 
-    Every write about a run carries `fence`, the number that its present holder was given with the lease;
-    `heartbeat_counter` is counted up while the holder lives, 0 when the run is free. A run with a `failure` has failed,
-    and only its files are still to be removed. `sweep_due`: when somebody looks for what was left behind. `claims`:
-    since its last progress.
+    Every write about a run checks `fence`, the fencing token of the current lease; the holder increments
+    `heartbeat_counter`, which is 0 when the run is free. A run with a `failure` has failed, and only its files are
+    still to be removed. `sweep_due`: when a sweep looks for leftover files. `claims`: claims since its last progress.
 
-    `disposal`: what becomes of the files of a run with a verdict (`store.disposals`); None until that is decided.
-    `removals`: how often their removal was begun.
+    `disposal`: whether the files of a failed run are removed or kept (`store.disposals`); None until that is decided.
+    `removals`: attempts to remove them.
 
     A run that waits for its destination or its source is in the queue: no worker claims it before `not_before`.
     """
@@ -57,9 +56,9 @@ class Run(Stamp, Base):
     parent_run_id: Mapped[str | None]
     params: Mapped[Json | None]
     pins: Mapped[Json | None]
-    """The snapshots to export, by dataset id; without one, those since the flow's position."""
+    """The snapshots to export, by dataset id; for other datasets, those since the flow's position."""
     folder: Mapped[str | None]
-    """A folder of the target's own that everything goes into; None for the target's folder itself."""
+    """The subfolder of the target that everything is written to; None for the target's folder itself."""
     fence: Mapped[int]
     heartbeat_counter: Mapped[int] = mapped_column("beat", default=0)
     claims: Mapped[int] = mapped_column(default=0)
@@ -73,35 +72,35 @@ class Run(Stamp, Base):
     removals: Mapped[int] = mapped_column(default=0)
     location: Mapped[str | None]
     manifest_key: Mapped[str | None]
-    """Where the plan puts the manifest file; empty for no file, None without a plan or before revision 0006."""
+    """The planned key of the manifest file; empty for no file, None without a plan or before revision 0006."""
     address: Mapped[str | None]
-    """The destination's address (`Connection.address`, else its id); None for places of this deployment's own."""
+    """The destination's address (`Connection.address`, else the connection's id); None for local destinations."""
     not_before: Mapped[int | None]
     held: Mapped[bool] = mapped_column(default=False)
-    """Whether `not_before` is its destination's, and not the run's own."""
+    """Whether `not_before` comes from the destination's availability, not from the run itself."""
     deferred_at: Mapped[int | None]
-    """When `not_before` was set: later than now, the clock has been set back since."""
+    """When `not_before` was set; a value in the future means that the clock has been set back since."""
     waiting_since: Mapped[int | None]
     wait_reason: Mapped[Json | None]
     wait_until: Mapped[int | None]
-    """When the run is given up at the latest; None while nobody has worked that out."""
+    """When the wait ends at the latest, and the run fails; None until that is computed."""
     retries: Mapped[Json | None]
-    """By what failed: how often it did, and when it did first."""
+    """By what failed: how often, and the time of the first failure."""
     alerted_at: Mapped[int | None]
     manifest: Mapped[Json | None]
-    """The manifest file as it was written: its key, bytes and SHA-256; None for no file.
+    """The manifest file as written: its key, bytes and SHA-256; None for no file.
 
-    Of a run that is not over: as it is about to be completed, with its address as `uri` and `token` as in `RunPart`.
+    In a live run: the intent to complete it, with `uri` and `token` as in `RunPart`.
     """
     errors: Mapped[list[Json]]
     warnings: Mapped[list[Json]]
 
 
 class RunDataset(Base):
-    """What a run's plan pinned for one dataset, and what came of it. Snapshots: (from, to].
+    """The plan of a run for one dataset, and its result. The snapshot range is (from, to].
 
-    `position`: what the flow had delivered when the plan was made; the position moves from there and nowhere else.
-    `taken_over_by`: the run that continues from a failed run that kept its files, or `store.disposals.NOBODY`.
+    `position`: the flow's position when the plan was made; the position moves only if it is still there.
+    `taken_over_by`: the run that continues from a failed run with kept files, or `store.disposals.NO_RUN`.
     """
 
     __tablename__ = "run_datasets"
@@ -124,17 +123,17 @@ class RunDataset(Base):
 
 
 class RunPart(Base):
-    """One file of a run: planned once, recorded once the destination has confirmed that it is complete.
+    """One file of a run: planned once; recorded when the destination has confirmed that it is complete.
 
-    `intended_at`: when the last step of writing it was announced, with the rows, bytes and hash that it then has;
-    `token` is the temporary name that the last step replaces, `uri` the file's address at that time. A part with
-    `intended_at` and without `finished_at` may be complete: the destination is asked before it is written again.
+    `intended_at`: when the intent to complete it was recorded, with its rows, bytes and hash; `token`: the temporary
+    name that the last step replaces; `uri`: the file's URI at that time. A part with `intended_at` and without
+    `finished_at` may be complete: the destination is checked before it is written again.
 
-    `left`: names under which attempts may have left a file that is to be removed, `key` among them until its file
-    counts; only where files are written under their final names, and each attempt has its own.
+    `left`: names of files that attempts may have left and that are to be removed; it includes `key` until that file is
+    complete. Only for destinations where each attempt writes under its own final name.
 
-    `losses`: values that the file's format could not hold, as documents of `formats.losses`; None for no losses, and
-    in parts that a version before revision 0004 recorded.
+    `losses`: values that the file's format could not hold, as documents of `formats.losses`; None without losses, or
+    when the part was recorded by a version before revision 0004.
     """
 
     __tablename__ = "run_parts"

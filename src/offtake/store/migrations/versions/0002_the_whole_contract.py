@@ -1,4 +1,4 @@
-"""Roles, the audit log, labels, batches that are sent, landing zone keys."""
+"""Adds roles, the audit log, labels, uploaded batches and landing zone keys."""
 
 import time
 from uuid import uuid4
@@ -28,7 +28,7 @@ def upgrade() -> None:
     with op.batch_alter_table("runs") as table:
         table.add_column(sa.Column("params", sa.JSON(), nullable=True))
         table.drop_index(op.f("ix_runs_flow_id_updated_at_id"))
-        # SQLite prefers the index that most of a query's equalities fit: a flow's runs are asked for in their sandbox.
+        # SQLite prefers the index that matches most equality conditions; queries for a flow's runs include the sandbox.
         table.create_index(
             op.f("ix_runs_sandbox_id_flow_id_updated_at_id"), ["sandbox_id", "flow_id", "updated_at", "id"]
         )
@@ -129,7 +129,7 @@ def _extend_batches() -> None:
         table.add_column(sa.Column("lease_until", sa.BigInteger(), nullable=True))
     of_dataset = "(SELECT {0} FROM datasets WHERE datasets.id = batches.dataset_id)"
     filled = ", ".join(f"{name} = {of_dataset.format(name)}" for name in ("org_id", "sandbox_id", "created_by"))
-    op.execute(f"UPDATE batches SET {filled}, version = id, updated_client = created_client")  # noqa: S608 - no value of anybody's is in it
+    op.execute(f"UPDATE batches SET {filled}, version = id, updated_client = created_client")  # noqa: S608 - contains no user input
     op.execute(
         "UPDATE batches SET updated_by = created_by, updated_at = coalesce(completed_at, created_at), "
         "started_at = created_at, input_rows = rows, input_bytes = bytes"
@@ -155,7 +155,7 @@ def _extend_batches() -> None:
 
 
 def _give_roles() -> None:
-    """Clients had their permissions themselves; each organisation's administrators become a role."""
+    """Move permissions from clients to roles: each organisation's administrators get a role."""
     with op.batch_alter_table("clients") as table:
         table.add_column(sa.Column("kind", sa.String(), nullable=False, server_default="user"))
         table.add_column(sa.Column("rotated_at", sa.BigInteger(), nullable=True))

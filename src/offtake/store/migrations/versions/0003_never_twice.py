@@ -1,4 +1,4 @@
-"""Leases that are judged by watching, verdicts on runs, what is swept, failures in a row."""
+"""Adds heartbeat counters of leases, recorded failures and sweeps of runs, and consecutive failures of flows."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -19,7 +19,7 @@ _LIVE_POSITIONS = """
 
 
 def upgrade() -> None:
-    """Apply. Whoever held a run or a batch belonged to the version before: everything is free."""
+    """Apply. Releases every run and batch: their holders were processes of the previous version."""
     with op.batch_alter_table("batches") as table:
         table.add_column(sa.Column("beat", sa.BigInteger(), nullable=False, server_default="0"))
     with op.batch_alter_table("runs") as table:
@@ -33,7 +33,7 @@ def upgrade() -> None:
     with op.batch_alter_table("run_datasets") as table:
         table.add_column(sa.Column("position", sa.BigInteger(), nullable=True))
     op.execute(sa.text("UPDATE batches SET lease_until = 0 WHERE status = 'processing'"))
-    # Full exports of before cannot tell their position any more; those that are still live begin where the flow is.
+    # The position of earlier full exports is unknown; live runs get the flow's current position.
     op.execute(sa.text("UPDATE run_datasets SET position = from_snapshot"))
     op.execute(sa.text(_LIVE_POSITIONS))
     with op.batch_alter_table("flows") as table:

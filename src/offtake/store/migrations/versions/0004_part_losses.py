@@ -1,4 +1,4 @@
-"""What a finished part could not hold, for the warnings of its run."""
+"""Adds to run parts the values that their file format could not hold, for the run's warnings."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -10,6 +10,6 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Apply. Parts that an earlier version finished have counted nothing."""
+    """Apply. Parts of earlier versions have no counts."""
     with op.batch_alter_table("run_parts") as table:
         table.add_column(sa.Column("losses", sa.JSON(), nullable=True))

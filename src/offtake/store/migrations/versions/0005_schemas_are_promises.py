@@ -1,4 +1,4 @@
-"""Datasets that do not evolve, what batches brought, and when tables are rewritten."""
+"""Adds schema evolution as an option of datasets, content hashes of batches, and counters of table rewrites."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -10,7 +10,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Apply. Datasets of earlier versions keep taking new columns; those that are made from now on do not."""
+    """Apply. Existing datasets keep accepting new columns; new datasets do not by default."""
     with op.batch_alter_table("datasets") as table:
         table.add_column(sa.Column("evolves", sa.Boolean(), nullable=False, server_default=sa.false()))
         table.add_column(sa.Column("declared", sa.JSON(), nullable=True))

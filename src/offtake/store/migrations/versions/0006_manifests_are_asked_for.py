@@ -1,4 +1,4 @@
-"""Manifest files are asked for; target connections of earlier versions keep theirs, under the same name."""
+"""Makes manifest files opt-in; existing target connections keep them, under the same names."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -18,7 +18,7 @@ _TARGETS = sa.table(
 
 
 def upgrade() -> None:
-    """Apply. The params of earlier versions that leave `includeFileManifest` out mean true, so that is written."""
+    """Apply. Stores `includeFileManifest: true` in existing params without it, as it was the default then."""
     with op.batch_alter_table("target_connections") as table:
         table.add_column(sa.Column("manifest_by_target", sa.Boolean(), nullable=False, server_default=sa.false()))
     with op.batch_alter_table("runs") as table:

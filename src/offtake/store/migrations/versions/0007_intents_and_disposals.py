@@ -1,4 +1,4 @@
-"""The intent to complete a file, and what becomes of the files of runs that failed."""
+"""Adds the intent to complete a file, and whether the files of failed runs are removed or kept."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -10,7 +10,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Apply. What runs that are over have left is decided: an earlier version removed it, or does so by its sweep."""
+    """Apply. Files of ended runs count as removed: the earlier version removed them, or a sweep will."""
     with op.batch_alter_table("run_parts") as table:
         table.add_column(sa.Column("intended_at", sa.BigInteger(), nullable=True))
         table.add_column(sa.Column("token", sa.String(), nullable=True))

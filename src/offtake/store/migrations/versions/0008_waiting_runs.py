@@ -1,4 +1,4 @@
-"""Runs that wait in the queue for a destination or a source, and what is known of destinations."""
+"""Adds runs that wait in the queue for a destination or a source, and the availability of destinations."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -22,7 +22,7 @@ _INDEXES = (
 
 
 def upgrade() -> None:
-    """Apply. Runs that are in the queue already have no address, and are claimed as before."""
+    """Apply. Queued runs get no address, and are claimed as before."""
     with op.batch_alter_table("connections") as table:
         table.add_column(sa.Column("address", sa.String(), nullable=True))
     with op.batch_alter_table("runs") as table:

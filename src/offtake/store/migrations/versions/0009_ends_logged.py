@@ -1,4 +1,4 @@
-"""Which thresholds before a flow's end have been logged."""
+"""Adds to flows the warnings before their end that have been logged."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -10,6 +10,6 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Apply. Whether an end was filled in by default is part of the stored schedule since the first version."""
+    """Apply. Whether an end was set by default is already in the stored schedules."""
     with op.batch_alter_table("flows") as table:
         table.add_column(sa.Column("ends_logged", sa.JSON(), nullable=True))

@@ -1,4 +1,4 @@
-"""Several datasets of a sandbox may have one name."""
+"""Lets several datasets of a sandbox have the same name."""
 
 from alembic import op
 
@@ -9,7 +9,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Apply. Names are looked up by commands, so that they keep an index."""
+    """Apply. The name keeps an index, because commands look datasets up by name."""
     with op.batch_alter_table("datasets") as table:
         table.drop_constraint(op.f("uq_datasets_sandbox_id_name"), type_="unique")
         table.create_index(op.f("ix_datasets_sandbox_id_name"), ["sandbox_id", "name"])

@@ -1,4 +1,4 @@
-"""What failed attempts have left at servers where nothing can be renamed, until it is removed."""
+"""Adds names of files left by failed attempts at destinations without rename, until they are removed."""
 
 import sqlalchemy as sa
 from alembic import op

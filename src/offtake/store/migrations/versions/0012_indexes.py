@@ -1,4 +1,4 @@
-"""Indexes for what was found by reading whole tables: batches that are loading, and runs by their creation."""
+"""Adds indexes for queries that scanned whole tables: loading batches, and runs by creation time."""
 
 import sqlalchemy as sa
 from alembic import op

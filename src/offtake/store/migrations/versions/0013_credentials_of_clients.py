@@ -1,4 +1,4 @@
-"""Credentials of the landing zone belong to a client. Those of before belong to none, so they end."""
+"""Assigns landing zone credentials to clients. Existing credentials have no client, so they are revoked."""
 
 import sqlalchemy as sa
 from alembic import op
