@@ -103,7 +103,7 @@ def table_of(lake: Lake, rows: pa.Table, **options: Any) -> Path:
     """Import the rows, and write the table's file anew: with these options of pyarrow's, and the table's field ids."""
     snapshot = ingest.append(lake, TABLE, rows.slice(0, 1).to_batches(), rows.schema, uuid4().hex).snapshot_id
     (file,) = map(local_path, data_files(lake.load(TABLE)))
-    schema = reading.arrow_schema(reading.table_schema(lake, TABLE, snapshot))
+    schema = reading.table_schema(lake, TABLE, snapshot).arrow_schema
     file.write_bytes(parquets.arrow(rows.cast(schema), **options))
     return file
 
@@ -445,7 +445,7 @@ def test_most_of_a_part_has_gone_out_when_it_turns_out_unsuited(lake: Lake, tmp_
     gone = list[int]()
     with reading.unchanged_row_groups([reading.FileSlice.from_json(one) for one in given.slices], schema) as stored:
         assert stored is not None
-        _, made = plain_pages(reading.arrow_schema(schema), stored)
+        _, made = plain_pages(schema.arrow_schema, stored)
         with pytest.raises(NotRecompressibleError, match="offset index"):
             gone.extend(len(chunk) for chunk in made)
     assert sum(gone) > 20_000_000

@@ -81,7 +81,7 @@ def _rows(piece: FileSlice, schema: TableSchema) -> list[Row]:
     with reading.unchanged_row_groups([piece], schema) as stored:
         if stored is not None:
             with suppress(NotRecompressibleError):
-                _, chunks = plain_pages(reading.arrow_schema(schema), stored)
+                _, chunks = plain_pages(schema.arrow_schema, stored)
                 paged = pq.read_table(pa.BufferReader(b"".join(chunks))).to_pylist(maps_as_pydicts="strict")
                 assert repr(paged) == repr(rows)
     return rows

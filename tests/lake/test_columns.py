@@ -212,7 +212,7 @@ def test_widened_columns_keep_their_values(lake: Lake, narrow: PrimitiveType, wi
     assert full(lake) == [{"n": value, "l": [value, None]}, {"n": None, "l": None}]
     at = scan.current_snapshot(lake, TABLE)
     assert at is not None
-    arrow = reading.arrow_schema(reading.table_schema(lake, TABLE, at))
+    arrow = reading.table_schema(lake, TABLE, at).arrow_schema
     assert arrow.field("n").type == arrow.field("l").type.value_type
 
 

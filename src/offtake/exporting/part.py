@@ -82,8 +82,9 @@ def export_part(task: PartTask, cancellation: CancellationToken, record_intent: 
         if task.again:
             # Also stops slow earlier writers: they cannot complete a file whose temporary file is gone.
             sink.clear([task.key], upto=task.writer)
-        written = _from_pages(task, sink, cancellation, record_intent) or _from_rows(
-            task, sink, cancellation, record_intent
+        source = _source_of(task)
+        written = _from_pages(task, source, sink, cancellation, record_intent) or _from_rows(
+            task, source, sink, cancellation, record_intent
         )
     finally:
         sink.close()
@@ -91,23 +92,36 @@ def export_part(task: PartTask, cancellation: CancellationToken, record_intent: 
     return written
 
 
+@dataclass(frozen=True)
+class _Source:
+    """What the part reads: its schema, and the slices of files."""
+
+    schema: reading.TableSchema
+    slices: list[reading.FileSlice]
+
+
+def _source_of(task: PartTask) -> _Source:
+    return _Source(
+        reading.TableSchema.from_json(task.schema), [reading.FileSlice.from_json(one) for one in task.slices]
+    )
+
+
 def _from_pages(
-    task: PartTask, sink: Sink, cancellation: CancellationToken, record_intent: RecordIntent
+    task: PartTask, source: _Source, sink: Sink, cancellation: CancellationToken, record_intent: RecordIntent
 ) -> WrittenPart | None:
     """Write the part from its files' stored Parquet pages; None, with nothing written, when rows must be decoded."""
     target = _format(task)
     if target.from_pages is None:
         return None
-    schema, slices = _source(task)
-    with reading.unchanged_row_groups(slices, schema, invalid_text=_invalid_text(task)) as stored:
+    with reading.unchanged_row_groups(source.slices, source.schema, invalid_text=_invalid_text(task)) as stored:
         if stored is None:
             return None
         try:
-            with reading.translating_errors(slices):
+            with reading.translating_errors(source.slices):
                 level = task.gzip.level or target.level
-                rows, chunks = target.from_pages(reading.arrow_schema(schema), stored, level)
+                rows, chunks = target.from_pages(source.schema.arrow_schema, stored, level)
             return _write_to_sink(
-                task, sink, _translating_errors(slices, chunks), _Count(rows, cancellation), record_intent
+                task, sink, _translating_errors(source.slices, chunks), _Count(rows, cancellation), record_intent
             )
         except NotRecompressibleError as error:
             _log.debug("part %s is decoded: %s", task.key, error)
@@ -119,12 +133,13 @@ def _translating_errors(slices: Sequence[reading.FileSlice], chunks: Iterator[by
         yield from chunks
 
 
-def _from_rows(task: PartTask, sink: Sink, cancellation: CancellationToken, record_intent: RecordIntent) -> WrittenPart:
-    schema, slices = _source(task)
+def _from_rows(
+    task: PartTask, source: _Source, sink: Sink, cancellation: CancellationToken, record_intent: RecordIntent
+) -> WrittenPart:
     count = _Count(0, cancellation)
-    batches = count.rows_of(reading.read(slices, schema, invalid_text=_invalid_text(task)))
+    batches = count.rows_of(reading.read(source.slices, source.schema, invalid_text=_invalid_text(task)))
     target = _format(task)
-    chunks = target.encode(reading.arrow_schema(schema), batches, task.gzip.level or target.level, count.losses)
+    chunks = target.encode(source.schema.arrow_schema, batches, task.gzip.level or target.level, count.losses)
     return _write_to_sink(task, sink, chunks, count, record_intent)
 
 
@@ -154,11 +169,6 @@ def _format(task: PartTask) -> Format:
 def _invalid_text(task: PartTask) -> InvalidText:
     """How the reader treats text that is not valid UTF-8."""
     return "replace" if task.place.params.invalid_text == "REPLACE" else "fail"
-
-
-def _source(task: PartTask) -> tuple[reading.TableSchema, list[reading.FileSlice]]:
-    slices = [reading.FileSlice.from_json(one) for one in task.slices]
-    return reading.TableSchema.from_json(task.schema), slices
 
 
 def _encrypt(chunks: Iterator[bytes], key: bytes | None) -> Generator[bytes, None, None]:

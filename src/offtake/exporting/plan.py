@@ -165,7 +165,7 @@ def _check_types(schema: reading.TableSchema) -> None:
     """Raise `DeliveryError`, naming the column, for a type that no format supports; before any file is written."""
     # Arrow represents a geometry as plain bytes: only Iceberg's schema names the type.
     types.check_iceberg(json.loads(schema.iceberg))
-    types.check_supported(reading.arrow_schema(schema))
+    types.check_supported(schema.arrow_schema)
 
 
 def _snapshot(lake: Lake, dataset: DatasetExport, table: TableName) -> int | None:

@@ -5,7 +5,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 import pyarrow as pa
@@ -44,6 +44,11 @@ class TableSchema:
     iceberg: str
     name_mapping: str | None
     older_names: Mapping[int, str] = field(default_factory=dict)
+
+    @cached_property
+    def arrow_schema(self) -> pa.Schema:
+        """The schema of the delivered rows, with Iceberg's field ids."""
+        return pa.ipc.read_schema(pa.py_buffer(base64.b64decode(self.arrow)))
 
     def to_json(self) -> dict[str, Any]:
         """For the stored plan."""
@@ -154,11 +159,6 @@ def slices(files: Iterable["DataFile"], most_bytes: int, most_rows: int) -> list
     return [*parts, part] if part else parts
 
 
-def arrow_schema(schema: TableSchema) -> pa.Schema:
-    """The delivered schema, with Iceberg's field ids."""
-    return pa.ipc.read_schema(pa.py_buffer(base64.b64decode(schema.arrow)))
-
-
 def read(
     pieces: Sequence[FileSlice], schema: TableSchema, *, invalid_text: InvalidText = "fail"
 ) -> Iterator[pa.RecordBatch]:
@@ -168,7 +168,7 @@ def read(
     are read correctly. Raises `DeliveryError` when a file cannot be read, and for text that is not UTF-8 unless
     `invalid_text` is "replace".
     """
-    target = arrow_schema(schema)
+    target = schema.arrow_schema
     for piece in pieces:
         with translating_errors([piece]):
             yield from _read_file(piece, schema, target, invalid_text)
@@ -183,7 +183,7 @@ def unchanged_row_groups(
     None when rows, columns or text must be changed, or when there are too many files. Raises `DeliveryError` as `read`
     does.
     """
-    target = arrow_schema(schema)
+    target = schema.arrow_schema
     if len(pieces) > _MOST_OPEN:
         yield None
         return
@@ -304,7 +304,7 @@ def _names(piece: FileSlice, file: pa.Schema, schema: TableSchema) -> ColumnName
         return ColumnNames(json.loads(schema.older_names[piece.schema_id]))
     if piece.schema_id is not None and not has_field_ids(file):
         raise ProjectionError("column names of the table were reused, and it is unknown which columns the file has")
-    return ColumnNames(json.loads(schema.name_mapping)) if schema.name_mapping else ColumnNames.of(arrow_schema(schema))
+    return ColumnNames(json.loads(schema.name_mapping)) if schema.name_mapping else ColumnNames.of(schema.arrow_schema)
 
 
 def _missing(piece: FileSlice, schema: TableSchema) -> Missing:

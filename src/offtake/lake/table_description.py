@@ -97,4 +97,4 @@ def preview(lake: Lake, table: TableName, limit: int) -> pa.Table:
         batches.append(batch.slice(0, limit - sum(one.num_rows for one in batches)))
         if sum(one.num_rows for one in batches) >= limit:
             break
-    return pa.Table.from_batches(batches, reading.arrow_schema(schema))
+    return pa.Table.from_batches(batches, schema.arrow_schema)
