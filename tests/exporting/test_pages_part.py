@@ -215,7 +215,7 @@ def test_the_reader_is_asked_for_what_the_target_says_of_invalid_text(
     asked: dict[str, str],
 ) -> None:
     add(lake, numbered(1, 2))
-    found: dict[str, list[dict[str, Any]]] = {"read": [], "as_stored": []}
+    found: dict[str, list[dict[str, Any]]] = {"read": [], "unchanged_row_groups": []}
 
     def noting(name: str) -> Callable[..., Any]:
         real = getattr(reading, name)
@@ -233,7 +233,7 @@ def test_the_reader_is_asked_for_what_the_target_says_of_invalid_text(
     assert export_part(replace(given, slices=given.slices * 2), FREE, unrecorded).rows == 4
     stored = [asked] if file_type == "PARQUET" else []
     # Two small row groups are read also for Parquet.
-    assert found == {"read": [asked], "as_stored": stored}
+    assert found == {"read": [asked], "unchanged_row_groups": stored}
 
 
 @pytest.mark.usefixtures("not_decoded")
