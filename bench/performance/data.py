@@ -203,7 +203,7 @@ def _name(backend: Backend, caller: Caller, rows: int) -> None:
         batch = batches.new(DATASET, caller, now)
         session.add(batch)
         lease = claim_batch(batch, "bench", now, 60_000)
-    snapshot = scan.current_snapshot(backend.lake, TABLE)
+    snapshot = scan.open_table(backend.lake, TABLE).current_snapshot
     complete(backend.database, lease, CommittedRows(snapshot, rows, 0, rows, 0), backend.clock.now_ms())
 
 

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 import offtake.__main__  # noqa: F401 - as our processes begin: without what Arrow would load beside itself
-from offtake.lake import reading, scan
+from offtake.lake import scan, slicing
 from offtake.lake.catalog import Lake, TableName
 from offtake.settings import Settings
 
@@ -20,11 +20,11 @@ def _main(folder: Path, table: TableName) -> None:
     settings = Settings(data_dir=folder)
     lake = Lake(settings.lake_catalog_url, settings.lake_warehouse)
     began, at = time.process_time(), time.perf_counter()
-    snapshot = scan.current_snapshot(lake, table)
+    snapshot = scan.open_table(lake, table).current_snapshot
     assert snapshot is not None
-    plan = scan.plan_full(lake, table, snapshot)
-    reading.table_schema(lake, table, snapshot)
-    parts = reading.slices(plan.files, settings.part_bytes, settings.part_rows)
+    plan = scan.open_table(lake, table).full(snapshot)
+    scan.open_table(lake, table).schema(snapshot)
+    parts = slicing.slices(plan.files, settings.part_bytes, settings.part_rows)
     cpu, wall = time.process_time() - began, time.perf_counter() - at
     lake.close()
     print(json.dumps({"files": len(plan.files), "parts": len(parts), "cpu": cpu, "wall": wall, "peak": _peak()}))

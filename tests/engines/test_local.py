@@ -24,7 +24,7 @@ from offtake.errors import CancelledError, DeliveryError, LeaseLostError
 from offtake.exporting.engine import PartsFailedError
 from offtake.exporting.part import Intent, PartTask
 from offtake.exporting.target import DeliveryTarget
-from offtake.lake import reading, scan
+from offtake.lake import scan, slicing
 from tests.cancellations import FREE, Until, unrecorded
 from tests.lake.lakes import TABLE, add, lake_in, numbered
 
@@ -34,8 +34,8 @@ def task(tmp_path: Path) -> PartTask:
     """A part with twenty rows for a landing zone."""
     lake = lake_in(tmp_path)
     snapshot = add(lake, numbered(*range(20)))
-    (part,) = reading.slices(scan.plan_full(lake, TABLE, snapshot).files, 2**62, 2**62)
-    table = reading.table_schema(lake, TABLE, snapshot)
+    (part,) = slicing.slices(scan.open_table(lake, TABLE).full(snapshot).files, 2**62, 2**62)
+    table = scan.open_table(lake, TABLE).schema(snapshot)
     lake.close()
     zone = next(one for one in DESTINATIONS if one.name == "Data Landing Zone")
     params = schema.parse_target_params(zone, {"datasetFileType": "PARQUET", "compression": "NONE", "path": "out"})

@@ -17,7 +17,7 @@ from offtake.errors import CancelledError, DeliveryError
 from offtake.exporting.part import PartTask, export_part
 from offtake.exporting.target import DeliveryTarget
 from offtake.formats import pgp
-from offtake.lake import reading, scan
+from offtake.lake import scan, slicing
 from tests.cancellations import FREE, Until, unrecorded
 from tests.keyring import Keyring
 from tests.lake.lakes import TABLE, add, lake_in, numbered
@@ -32,8 +32,8 @@ def task(tmp_path: Path, keys: Keyring) -> PartTask:
     """One part of a few hundred kilobytes to a landing zone, tried once."""
     lake = lake_in(tmp_path)
     snapshot = add(lake, numbered(*range(ROWS)))
-    (part,) = reading.slices(scan.plan_full(lake, TABLE, snapshot).files, 2**62, 2**62)
-    table = reading.table_schema(lake, TABLE, snapshot)
+    (part,) = slicing.slices(scan.open_table(lake, TABLE).full(snapshot).files, 2**62, 2**62)
+    table = scan.open_table(lake, TABLE).schema(snapshot)
     lake.close()
     return PartTask(
         number=1,

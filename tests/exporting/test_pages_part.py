@@ -22,7 +22,7 @@ from offtake.exporting.target import DeliveryTarget
 from offtake.formats.parquet import plain_pages
 from offtake.formats.parquet_pages import thrift
 from offtake.formats.parquet_pages.footer import NotRecompressibleError
-from offtake.lake import ingest, reading, scan
+from offtake.lake import ingest, parts, reading, scan, slicing
 from offtake.lake.catalog import Lake
 from offtake.lake.locations import local_path
 from tests.cancellations import FREE, unrecorded
@@ -79,10 +79,10 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
 
 def task(lake: Lake, to: DeliveryTarget, most_bytes: int = 2**62) -> PartTask:
     """The table in one part."""
-    snapshot = scan.current_snapshot(lake, TABLE)
+    snapshot = scan.open_table(lake, TABLE).current_snapshot
     assert snapshot is not None
-    (part,) = reading.slices(scan.plan_full(lake, TABLE, snapshot).files, most_bytes, 2**62)
-    schema = reading.table_schema(lake, TABLE, snapshot)
+    (part,) = slicing.slices(scan.open_table(lake, TABLE).full(snapshot).files, most_bytes, 2**62)
+    schema = scan.open_table(lake, TABLE).schema(snapshot)
     return PartTask(7, KEY, tuple(piece.to_json() for piece in part), schema.to_json(), to, again=False)
 
 
@@ -103,7 +103,7 @@ def table_of(lake: Lake, rows: pa.Table, **options: Any) -> Path:
     """Import the rows, and write the table's file anew: with these options of pyarrow's, and the table's field ids."""
     snapshot = ingest.append(lake, TABLE, rows.slice(0, 1).to_batches(), rows.schema, uuid4().hex).snapshot_id
     (file,) = map(local_path, data_files(lake.load(TABLE)))
-    schema = reading.table_schema(lake, TABLE, snapshot).arrow_schema
+    schema = scan.open_table(lake, TABLE).schema(snapshot).arrow_schema
     file.write_bytes(parquets.arrow(rows.cast(schema), **options))
     return file
 
@@ -241,7 +241,7 @@ def test_half_a_file_gets_an_end_of_its_own(lake: Lake, tmp_path: Path) -> None:
     rows = noise(3000)
     file = table_of(lake, rows, compression="gzip", row_group_size=1000)
     whole = task(lake, place("Data Landing Zone", tmp_path / "zone", path="out", compression="GZIP"))
-    (piece,) = (reading.FileSlice.from_json(one) for one in whole.slices)
+    (piece,) = (parts.FileSlice.from_json(one) for one in whole.slices)
     pieces = [replace(piece, first=2, last=None, rows=1000), replace(piece, first=0, last=1, rows=1000)]
     written = export_part(replace(whole, slices=tuple(one.to_json() for one in pieces)), FREE, unrecorded)
     data = (tmp_path / "zone" / "prod" / KEY).read_bytes()
@@ -441,9 +441,9 @@ def test_most_of_a_part_has_gone_out_when_it_turns_out_unsuited(lake: Lake, tmp_
     file = table_of(lake, noise(24_000), compression="snappy", write_page_index=True, row_group_size=8000)
     file.write_bytes(unsuited_at_its_end(file.read_bytes()))
     given = task(lake, place("Data Landing Zone", tmp_path / "zone", path="out"))
-    schema = reading.TableSchema.from_json(given.schema)
+    schema = parts.TableSchema.from_json(given.schema)
     gone = list[int]()
-    with reading.unchanged_row_groups([reading.FileSlice.from_json(one) for one in given.slices], schema) as stored:
+    with reading.unchanged_row_groups([parts.FileSlice.from_json(one) for one in given.slices], schema) as stored:
         assert stored is not None
         _, made = plain_pages(schema.arrow_schema, stored)
         with pytest.raises(NotRecompressibleError, match="offset index"):

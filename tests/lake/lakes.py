@@ -14,12 +14,12 @@ import pyarrow.parquet as pq
 
 from offtake.formats.parquet import plain_pages
 from offtake.formats.parquet_pages.footer import NotRecompressibleError
-from offtake.lake import ingest, reading, scan, table_files
+from offtake.lake import ingest, reading, scan, slicing, table_files
 from offtake.lake.catalog import Lake, TableName
 from offtake.lake.ingest import Attempt, Batch
 from offtake.lake.parsing.files import input_file
 from offtake.lake.parsing.options import ParseOptions
-from offtake.lake.reading import FileSlice, TableSchema
+from offtake.lake.parts import FileSlice, TableSchema
 from offtake.lake.relocation import Move, relocate_tables
 from offtake.lake.scan import DataFile
 
@@ -70,8 +70,8 @@ def read(
     lake: Lake, files: Iterable[DataFile], snapshot: int, most_rows: int = 2**62, table: TableName = TABLE
 ) -> list[Row]:
     """The rows that an export of these files delivers, with the snapshot's schema; maps as dicts."""
-    schema = reading.table_schema(lake, table, snapshot)
-    pieces = [piece for part in reading.slices(files, 2**62, most_rows) for piece in part]
+    schema = scan.open_table(lake, table).schema(snapshot)
+    pieces = [piece for part in slicing.slices(files, 2**62, most_rows) for piece in part]
     return [row for piece in pieces for row in _rows(piece, schema)]
 
 
@@ -89,16 +89,16 @@ def _rows(piece: FileSlice, schema: TableSchema) -> list[Row]:
 
 def full(lake: Lake, snapshot: int | None = None) -> list[Row]:
     """The rows that a full export of the snapshot (default: the current one) delivers."""
-    at = snapshot or scan.current_snapshot(lake, TABLE)
+    at = snapshot or scan.open_table(lake, TABLE).current_snapshot
     assert at is not None
-    return read(lake, scan.plan_full(lake, TABLE, at).files, at)
+    return read(lake, scan.open_table(lake, TABLE).full(at).files, at)
 
 
 def increment(lake: Lake, after: int, upto: int | None = None, key: str = "n") -> list[int]:
     """The numbers of the rows that an incremental export delivers, in order."""
-    to = upto or scan.current_snapshot(lake, TABLE)
+    to = upto or scan.open_table(lake, TABLE).current_snapshot
     assert to is not None
-    plan = scan.plan_increment(lake, TABLE, after, to)
+    plan = scan.open_table(lake, TABLE).increment(after, to)
     assert plan.kind == "incremental"
     assert plan.snapshot_id == to
     return [row[key] for row in read(lake, plan.files, to)]

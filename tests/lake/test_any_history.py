@@ -151,9 +151,9 @@ class History:
         self.states[self.main[-1]] = self.position, copy.deepcopy(self.files)
 
     def export(self) -> None:
-        at = scan.current_snapshot(self.lake, self.name)
+        at = scan.open_table(self.lake, self.name).current_snapshot
         assert at == self.main[-1]
-        plan = scan.plan_increment(self.lake, self.name, self.position, at)
+        plan = scan.open_table(self.lake, self.name).increment(self.position, at)
         told_apart = all(one.due.whole for one in self.files.values() if isinstance(one.due, Blend))
         if self.reachable() and told_apart:
             event("incremental, through a blend" if self.blended() else "incremental")
@@ -164,7 +164,7 @@ class History:
             assert plan.kind == "full"
             assert plan.warning is not None
             assert self.delivered(plan) == Counter(self.live())
-        assert self.delivered(scan.plan_full(self.lake, self.name, at)) == Counter(self.live())
+        assert self.delivered(scan.open_table(self.lake, self.name).full(at)) == Counter(self.live())
         self.export_as_first()
 
     def blended(self) -> bool:

@@ -12,11 +12,11 @@ from pyiceberg.typedef import Record
 from pyiceberg.types import IntegerType, LongType, NestedField, StringType, StructType
 
 from offtake.errors import DeliveryError
-from offtake.lake import reading, scan
+from offtake.lake import reading, scan, slicing
 from offtake.lake.catalog import Lake
 from offtake.lake.locations import local_path
+from offtake.lake.parts import FileSlice, TableSchema, narrow_types
 from offtake.lake.projection import ColumnNames, is_identity
-from offtake.lake.reading import FileSlice, TableSchema
 from tests.lake.lakes import TABLE, add, full, numbered
 from tests.lake.other_writers import compact, data_files, delete_positions
 from tests.lake.test_columns import append, create, hive
@@ -39,10 +39,10 @@ def table(lake: Lake, request: pytest.FixtureRequest) -> Lake:
 
 def parts(lake: Lake) -> tuple[TableSchema, list[list[FileSlice]]]:
     """The current snapshot's files, each as a separate part."""
-    at = scan.current_snapshot(lake, TABLE)
+    at = scan.open_table(lake, TABLE).current_snapshot
     assert at is not None
-    files = scan.plan_full(lake, TABLE, at).files
-    return reading.table_schema(lake, TABLE, at), reading.slices(files, 1, 2**62)
+    files = scan.open_table(lake, TABLE).full(at).files
+    return scan.open_table(lake, TABLE).schema(at), slicing.slices(files, 1, 2**62)
 
 
 def goes(lake: Lake) -> list[bool]:
@@ -66,10 +66,10 @@ def test_files_with_unchanged_columns_are_copied(table: Lake) -> None:
 
 def test_ranges_of_row_groups_are_kept_and_files_are_closed(lake: Lake) -> None:
     snapshot = add(lake, numbered(*range(20)))
-    (file,) = scan.plan_full(lake, TABLE, snapshot).files
+    (file,) = scan.open_table(lake, TABLE).full(snapshot).files
     pq.write_table(pq.read_table(local_path(file.path)), local_path(file.path), row_group_size=3)
-    schema = reading.table_schema(lake, TABLE, snapshot)
-    pieces = [piece for part in reading.slices([file], 2**62, 6) for piece in part]
+    schema = scan.open_table(lake, TABLE).schema(snapshot)
+    pieces = [piece for part in slicing.slices([file], 2**62, 6) for piece in part]
     with reading.unchanged_row_groups(pieces, schema) as stored:
         assert stored is not None
         assert [one[1:] for one in stored] == [(0, 2), (2, 4), (4, 6), (6, 7)]
@@ -217,4 +217,4 @@ def test_arrow_types_that_are_equal_in_parquet_are_copied(
     stored: pa.DataType, wanted: pa.DataType, alike: bool
 ) -> None:
     target = pa.schema([pa.field("x", wanted, metadata={"PARQUET:field_id": "1"})])
-    assert is_identity(reading.narrow_types(pa.schema([("x", stored)])), target, ColumnNames.of(target)) == alike
+    assert is_identity(narrow_types(pa.schema([("x", stored)])), target, ColumnNames.of(target)) == alike

@@ -37,9 +37,9 @@ def data_files(folder: Path) -> set[str]:
 
 
 def live(lake: Lake) -> set[str]:
-    snapshot = scan.current_snapshot(lake, TABLE)
+    snapshot = scan.open_table(lake, TABLE).current_snapshot
     assert snapshot is not None
-    return {Path(file.path).name for file in scan.plan_full(lake, TABLE, snapshot).files}
+    return {Path(file.path).name for file in scan.open_table(lake, TABLE).full(snapshot).files}
 
 
 def held(lake: Lake) -> list[int]:
@@ -189,7 +189,7 @@ def test_a_batch_is_reverted_once_with_one_snapshot(lake: Lake, tmp_path: Path) 
     ingest.revert(lake, TABLE, out)
     assert held(lake) == [3]
     assert len(lake.load(TABLE).metadata.snapshots) == 3
-    plan = scan.plan_increment(lake, TABLE, first.snapshot_id, scan.current_snapshot(lake, TABLE) or 0)
+    plan = scan.open_table(lake, TABLE).increment(first.snapshot_id, scan.open_table(lake, TABLE).current_snapshot or 0)
     assert plan.deleted_rows == 2
     assert increment(lake, first.snapshot_id) == [3]
 
@@ -215,7 +215,7 @@ def test_reverting_a_compacted_batch_is_refused_with_the_reason(lake: Lake, tmp_
 
 def test_a_batch_replaces_others_in_one_snapshot(lake: Lake, tmp_path: Path) -> None:
     old = [landed(name, bring_in(lake, tmp_path, name, numbered(n))) for n, name in enumerate("abc")]
-    before = scan.current_snapshot(lake, TABLE)
+    before = scan.open_table(lake, TABLE).current_snapshot
     rows: list[Row] = [{"n": 7, "city": "x", "new": [1]}, {"n": 8, "city": "y", "new": None}]
     for number in (1, 2):
         made = bring_in(lake, tmp_path, "d", rows, number=number, replaces=tuple(old[:2]))
@@ -223,7 +223,7 @@ def test_a_batch_replaces_others_in_one_snapshot(lake: Lake, tmp_path: Path) -> 
     assert len(lake.load(TABLE).metadata.snapshots) == 4
     assert before is not None
     assert sorted(increment(lake, before)) == [7, 8]
-    plan = scan.plan_increment(lake, TABLE, before, made.snapshot_id)
+    plan = scan.open_table(lake, TABLE).increment(before, made.snapshot_id)
     assert [row["new"] for row in read(lake, plan.files, made.snapshot_id)] == [[1], None]
     ingest.revert(lake, TABLE, landed("d", made))
     assert held(lake) == [2]

@@ -39,11 +39,11 @@ from pyiceberg.types import (
 )
 
 from offtake.errors import DeliveryError
-from offtake.lake import reading, scan
+from offtake.lake import reading, scan, slicing
 from offtake.lake.catalog import Lake
 from offtake.lake.locations import local_path
+from offtake.lake.parts import FileSlice, TableSchema
 from offtake.lake.projection import ColumnNames, ProjectionError, projection
-from offtake.lake.reading import FileSlice, TableSchema
 from tests.lake.lakes import TABLE, Row, add, full, numbered, read
 
 NESTED = Schema(
@@ -210,9 +210,9 @@ def test_widened_columns_keep_their_values(lake: Lake, narrow: PrimitiveType, wi
         update.update_column(("l", "element"), wide)
     append(lake, [{"n": None, "l": None}])
     assert full(lake) == [{"n": value, "l": [value, None]}, {"n": None, "l": None}]
-    at = scan.current_snapshot(lake, TABLE)
+    at = scan.open_table(lake, TABLE).current_snapshot
     assert at is not None
-    arrow = reading.table_schema(lake, TABLE, at).arrow_schema
+    arrow = scan.open_table(lake, TABLE).schema(at).arrow_schema
     assert arrow.field("n").type == arrow.field("l").type.value_type
 
 
@@ -237,7 +237,7 @@ def test_a_column_change_without_rows_is_exported_with_the_next_snapshot(lake: L
 
 def test_a_missing_column_has_its_initial_default(lake: Lake) -> None:
     snapshot = add(lake, numbered(1))
-    (file,) = scan.plan_full(lake, TABLE, snapshot).files
+    (file,) = scan.open_table(lake, TABLE).full(snapshot).files
     schema = Schema(
         NestedField(1, "n", LongType()),
         NestedField(7, "kind", StringType(), initial_default="shop"),
@@ -249,10 +249,10 @@ def test_a_missing_column_has_its_initial_default(lake: Lake) -> None:
             for one, kind in zip(schema.fields, (pa.int64(), pa.string(), pa.date32()), strict=True)
         ]
     )
-    known = reading.table_schema(lake, TABLE, snapshot)
+    known = scan.open_table(lake, TABLE).schema(snapshot)
     delivered = TableSchema(encoded(arrow), schema.model_dump_json(), known.name_mapping)
     rows = [
-        row for batch in reading.read(reading.slices([file], 2**62, 2**62)[0], delivered) for row in batch.to_pylist()
+        row for batch in reading.read(slicing.slices([file], 2**62, 2**62)[0], delivered) for row in batch.to_pylist()
     ]
     assert [(row["n"], row["kind"], row["since"].isoformat()) for row in rows] == [(1, "shop", "2019-04-14")]
 
@@ -435,4 +435,4 @@ def test_int96_timestamps_beyond_the_range_of_nanoseconds_are_read(lake: Lake, t
     path = next(iter(local_path(lake.location(TABLE)).glob("*.parquet")))
     pq.write_table(pa.table({"n": [1], "t": far}), path, use_deprecated_int96_timestamps=True)
     assert [row["t"].isoformat() for row in full(lake)] == ["9999-12-31T23:59:59"]
-    assert read(lake, [], scan.current_snapshot(lake, TABLE) or 0) == []
+    assert read(lake, [], scan.open_table(lake, TABLE).current_snapshot or 0) == []

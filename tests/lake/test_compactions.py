@@ -12,9 +12,9 @@ from tests.lake.other_writers import compact, data_files, delete_equal, delete_p
 
 
 def plan(lake: Lake, after: int) -> scan.ScanPlan:
-    to = scan.current_snapshot(lake, TABLE)
+    to = scan.open_table(lake, TABLE).current_snapshot
     assert to is not None
-    return scan.plan_increment(lake, TABLE, after, to)
+    return scan.open_table(lake, TABLE).increment(after, to)
 
 
 def paths(lake: Lake) -> set[str]:
@@ -71,7 +71,7 @@ def test_deletes_after_a_mixed_compaction_cause_a_full_export_with_a_warning(lak
     compact(lake.load(TABLE), drop_deletes=True)
     assert plan(lake, first).kind == "full"
     # From this snapshot on, increments are exact again.
-    at = scan.current_snapshot(lake, TABLE)
+    at = scan.open_table(lake, TABLE).current_snapshot
     assert at is not None
     add(lake, numbered(4))
     assert increment(lake, at) == [4]
@@ -109,7 +109,7 @@ def test_compactions_are_followed_by_partition(lake: Lake) -> None:
     table = lake.load(TABLE)
     rows = pa.schema([("n", pa.int64()), ("k", pa.int64())])
     table.append(pa.Table.from_pylist([{"n": 2, "k": 0}], rows))
-    first = scan.current_snapshot(lake, TABLE)
+    first = scan.open_table(lake, TABLE).current_snapshot
     assert first is not None
     table.append(pa.Table.from_pylist([{"n": 3, "k": 0}, {"n": 4, "k": 1}, {"n": 5, "k": 1}], rows))
     compact(lake.load(TABLE), [path for path, file in data_files(lake.load(TABLE)).items() if len(file.partition)])

@@ -23,13 +23,13 @@ def ids(lake: Lake) -> list[int]:
 
 
 def current(lake: Lake) -> int:
-    found = scan.current_snapshot(lake, TABLE)
+    found = scan.open_table(lake, TABLE).current_snapshot
     assert found is not None
     return found
 
 
 def added_path(lake: Lake, snapshot: int) -> str:
-    (path,) = {file.path for file in scan.plan_full(lake, TABLE, snapshot).files} - known_before(lake, snapshot)
+    (path,) = {file.path for file in scan.open_table(lake, TABLE).full(snapshot).files} - known_before(lake, snapshot)
     return path
 
 
@@ -37,14 +37,14 @@ def known_before(lake: Lake, snapshot: int) -> set[str]:
     found = lake.load(TABLE).snapshot_by_id(snapshot)
     assert found is not None
     parent = found.parent_snapshot_id
-    return set() if parent is None else {file.path for file in scan.plan_full(lake, TABLE, parent).files}
+    return set() if parent is None else {file.path for file in scan.open_table(lake, TABLE).full(parent).files}
 
 
 @pytest.mark.parametrize("bounds", ["none", "exact", "range"])
 def test_a_delete_file_applies_to_files_within_its_bounds(lake: Lake, bounds: Bounds) -> None:
     files = [added_path(lake, add(lake, numbered(n, n + 1))) for n in (0, 10, 20)]
     delete_positions(lake.load(TABLE), files[1], [0], bounds)
-    plan = scan.plan_full(lake, TABLE, current(lake))
+    plan = scan.open_table(lake, TABLE).full(current(lake))
     assert ids(lake) == [0, 1, 11, 20, 21]
     with_deletes = [file.path for file in plan.files if file.delete_files]
     assert with_deletes == (files if bounds == "none" else [files[1]])
@@ -54,7 +54,7 @@ def test_older_deletes_are_not_read_for_newer_files(lake: Lake) -> None:
     first = add(lake, numbered(1, 2))
     delete_positions(lake.load(TABLE), added_path(lake, first), [0])
     at = add(lake, numbered(3))
-    assert [len(file.delete_files) for file in scan.plan_full(lake, TABLE, at).files] == [1, 0]
+    assert [len(file.delete_files) for file in scan.open_table(lake, TABLE).full(at).files] == [1, 0]
     assert ids(lake) == [2, 3]
 
 
@@ -66,7 +66,7 @@ def test_deletes_apply_to_files_of_their_partition(lake: Lake) -> None:
     lake.load(TABLE).append(pa.Table.from_pylist([{"n": n, "k": n % 2} for n in range(1, 5)], rows))
     files = {path: file for path, file in data_files(lake.load(TABLE)).items() if len(file.partition)}
     row_delta(lake.load(TABLE), {path: [0] for path in files})
-    plan = scan.plan_full(lake, TABLE, current(lake))
+    plan = scan.open_table(lake, TABLE).full(current(lake))
     assert [len(file.delete_files) for file in plan.files] == [0, 1, 1]
     assert ids(lake) == [0, 3, 4]
     assert sorted(increment(lake, first)) == [3, 4]
@@ -96,23 +96,23 @@ def test_deleted_positions_are_counted_and_rows_added_in_the_same_commit_are_exp
     first = add(lake, numbered(1, 2, 3))
     row_delta(lake.load(TABLE), {added_path(lake, first): [0, 1]}, operation=operation)
     assert increment(lake, first) == []
-    plan = scan.plan_increment(lake, TABLE, first, current(lake))
+    plan = scan.open_table(lake, TABLE).increment(first, current(lake))
     assert (plan.files, plan.deleted_rows) == ((), 2)
     # A merge-on-read update: one row is replaced by another.
     at = current(lake)
     row_delta(lake.load(TABLE), {added_path(lake, first): [2]}, rows=rows(lake, 4))
     assert increment(lake, at) == [4]
-    assert scan.plan_increment(lake, TABLE, at, current(lake)).deleted_rows == 0
-    assert scan.plan_increment(lake, TABLE, first, current(lake)).deleted_rows == 2
+    assert scan.open_table(lake, TABLE).increment(at, current(lake)).deleted_rows == 0
+    assert scan.open_table(lake, TABLE).increment(first, current(lake)).deleted_rows == 2
     assert table_description.preview(lake, TABLE, 9).column("n").to_pylist() == [4]
 
 
 def refusals(lake: Lake, after: int, kind: str) -> list[DeliveryError]:
     """The errors of a full export and of an increment."""
     with pytest.raises(DeliveryError, match=kind) as in_full:
-        scan.plan_full(lake, TABLE, current(lake))
+        scan.open_table(lake, TABLE).full(current(lake))
     with pytest.raises(DeliveryError, match=kind) as increment:
-        scan.plan_increment(lake, TABLE, after, current(lake))
+        scan.open_table(lake, TABLE).increment(after, current(lake))
     return [in_full.value, increment.value]
 
 
@@ -123,12 +123,12 @@ def rows(lake: Lake, *numbers: int) -> pa.Table:
 def test_rows_removed_by_an_overwrite_are_counted_without_rewritten_ones(lake: Lake) -> None:
     first = add(lake, numbered(1, 2, 3, 4))
     lake.load(TABLE).delete("n = 1")
-    assert scan.plan_increment(lake, TABLE, first, current(lake)).deleted_rows == 1
+    assert scan.open_table(lake, TABLE).increment(first, current(lake)).deleted_rows == 1
     at = current(lake)
     lake.load(TABLE).overwrite(rows(lake, *range(10, 20)), "n = 2")
     # Many added rows do not hide a row that was deleted in the same range.
-    assert scan.plan_increment(lake, TABLE, at, current(lake)).deleted_rows == 1
-    assert scan.plan_increment(lake, TABLE, first, current(lake)).deleted_rows == 2
+    assert scan.open_table(lake, TABLE).increment(at, current(lake)).deleted_rows == 1
+    assert scan.open_table(lake, TABLE).increment(first, current(lake)).deleted_rows == 2
 
 
 def test_one_commit_that_adds_more_than_it_removes_does_not_hide_what_another_removed(lake: Lake) -> None:
@@ -136,7 +136,7 @@ def test_one_commit_that_adds_more_than_it_removes_does_not_hide_what_another_re
     path = added_path(lake, first)
     row_delta(lake.load(TABLE), {path: [0]}, rows=rows(lake, 4, 5, 6, 7))
     row_delta(lake.load(TABLE), {path: [1]})
-    assert scan.plan_increment(lake, TABLE, first, current(lake)).deleted_rows == 1
+    assert scan.open_table(lake, TABLE).increment(first, current(lake)).deleted_rows == 1
 
 
 @pytest.mark.parametrize("carried_over", [False, True])
@@ -161,7 +161,7 @@ def test_equality_deletes_do_not_apply_to_rows_of_the_same_or_later_commits(lake
     assert increment(lake, at) == [3]
     delete_equal(lake.load(TABLE), 3)
     with pytest.raises(DeliveryError, match="equality deletes"):
-        scan.plan_increment(lake, TABLE, at, current(lake))
+        scan.open_table(lake, TABLE).increment(at, current(lake))
 
 
 def test_rows_added_after_equality_deletes_are_exported(lake: Lake) -> None:
@@ -190,13 +190,13 @@ def test_position_deletes_in_other_formats_are_refused_with_the_format(
     monkeypatch.setattr(other_writers, "DELETE_FORMAT", FileFormat.AVRO)
     delete_positions(lake.load(TABLE), added_path(lake, first), [0])
     with pytest.raises(DeliveryError, match="position deletes in AVRO files"):
-        scan.plan_full(lake, TABLE, current(lake))
+        scan.open_table(lake, TABLE).full(current(lake))
 
 
 def test_a_missing_delete_file_is_reported(lake: Lake) -> None:
     first = add(lake, numbered(1, 2))
     delete_positions(lake.load(TABLE), added_path(lake, first), [0])
-    (file,) = scan.plan_full(lake, TABLE, current(lake)).files
+    (file,) = scan.open_table(lake, TABLE).full(current(lake)).files
     local_path(file.delete_files[0]).unlink()
     with pytest.raises(DeliveryError, match="it was deleted after the run was planned") as gone:
         full(lake)

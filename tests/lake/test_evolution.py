@@ -151,7 +151,7 @@ def test_types_change_by_a_rewrite_before_the_first_export(
     assert len(lake.load(TABLE).metadata.snapshots) == snapshots + 2
     # The first batch is still found, is before the second one in increments, and can be reverted.
     assert find_commit(lake, TABLE, "first") == first
-    plan = scan.plan_increment(lake, TABLE, first.snapshot_id, made.snapshot_id)
+    plan = scan.open_table(lake, TABLE).increment(first.snapshot_id, made.snapshot_id)
     assert sum(file.rows for file in plan.files) == 1
     assert plan.deleted_rows == 0
     ingest.revert(lake, TABLE, CommittedBatch("first", first.snapshot_id, first.rows))
@@ -183,7 +183,7 @@ def test_declared_types_cannot_change(lake: Lake, tmp_path: Path) -> None:
         [pa.field("id", pa.int32(), nullable=False), ("price", pa.decimal128(9, 2)), ("at", pa.date32())]
     )
     ingest.declare(lake, TABLE, schema)
-    assert scan.current_snapshot(lake, TABLE) is None
+    assert scan.open_table(lake, TABLE).current_snapshot is None
     add_files(lake, csv(tmp_path, "id,price,at\n1,10,2026-03-01\n"), **UNDELIVERED)
     add_files(lake, rows(tmp_path, {"id": 2, "price": 10.5, "at": None}), **UNDELIVERED)
     assert types(lake) == {"id": "int", "price": "decimal(9, 2)", "at": "date"}

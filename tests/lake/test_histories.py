@@ -11,15 +11,16 @@ from pyiceberg.table.update.snapshot import _FastAppendFiles
 from pyiceberg.transforms import IdentityTransform
 
 from offtake.errors import DeliveryError
-from offtake.lake import reading, scan
+from offtake.lake import scan
 from offtake.lake.catalog import Lake
 from offtake.lake.locations import local_path
+from offtake.lake.scan import TableScan
 from tests.lake.lakes import TABLE, add, full, increment, lake_in, numbered
 from tests.lake.other_writers import data_files
 
 
 def current(lake: Lake) -> int:
-    found = scan.current_snapshot(lake, TABLE)
+    found = scan.open_table(lake, TABLE).current_snapshot
     assert found is not None
     return found
 
@@ -87,7 +88,7 @@ def test_a_tag_keeps_the_last_exported_snapshot_alive(lake: Lake) -> None:
     assert increment(lake, first) == [2, 3, 4]
     lake.load(TABLE).maintenance.expire_snapshots().by_id(third).commit()
     # The tag keeps the snapshot, but the snapshots in between have expired.
-    assert scan.plan_increment(lake, TABLE, first, fourth).kind == "full"
+    assert scan.open_table(lake, TABLE).increment(first, fourth).kind == "full"
     assert increment(lake, fourth) == []
 
 
@@ -104,7 +105,7 @@ def test_a_rollback_before_the_last_exported_snapshot_and_forward_again(lake: La
     first = add(lake, numbered(1))
     second = add(lake, numbered(2))
     lake.load(TABLE).manage_snapshots().rollback_to_snapshot(first).commit()
-    plan = scan.plan_increment(lake, TABLE, second, first)
+    plan = scan.open_table(lake, TABLE).increment(second, first)
     assert (plan.kind, sum(file.rows for file in plan.files)) == ("full", 1)
     lake.load(TABLE).manage_snapshots().set_current_snapshot(second).commit()
     assert increment(lake, second) == []
@@ -114,13 +115,13 @@ def test_a_recreated_table_is_exported_in_full(lake: Lake) -> None:
     first = add(lake, numbered(1, 2))
     lake.catalog.drop_table(TABLE)
     again = add(lake, numbered(3))
-    plan = scan.plan_increment(lake, TABLE, first, again)
+    plan = scan.open_table(lake, TABLE).increment(first, again)
     assert (plan.kind, sum(file.rows for file in plan.files)) == ("full", 1)
     assert plan.warning is not None
     # A run planned for a snapshot of the old table gets an error.
-    for planned in (scan.plan_full, reading.table_schema):
+    for planned in (TableScan.full, TableScan.schema):
         with pytest.raises(DeliveryError, match="has been removed") as gone:
-            planned(lake, TABLE, first)
+            planned(scan.open_table(lake, TABLE), first)
         assert gone.value.code == "EXPORT-1410-410"
 
 
@@ -132,7 +133,7 @@ def test_a_registered_table_keeps_its_own_history(lake: Lake, tmp_path: Path) ->
     lake.catalog.drop_table(TABLE)
     lake.catalog.register_table(TABLE, other.load(TABLE).metadata_location)
     other.close()
-    assert scan.plan_increment(lake, TABLE, first, current(lake)).kind == "full"
+    assert scan.open_table(lake, TABLE).increment(first, current(lake)).kind == "full"
     assert [row["n"] for row in full(lake)] == [2]
 
 
@@ -142,7 +143,7 @@ def test_registering_older_metadata_is_a_rollback(lake: Lake) -> None:
     second = add(lake, numbered(2))
     lake.catalog.drop_table(TABLE)
     lake.catalog.register_table(TABLE, older)
-    assert scan.plan_increment(lake, TABLE, second, current(lake)).kind == "full"
+    assert scan.open_table(lake, TABLE).increment(second, current(lake)).kind == "full"
     add(lake, numbered(3))
     assert increment(lake, first) == [3]
 
@@ -167,15 +168,15 @@ def test_missing_files_are_reported_with_the_remedy(lake: Lake, lost: str) -> No
     assert "it exports from the current snapshot" in gone.value.remedy
     if lost != "data":
         with pytest.raises(DeliveryError, match="was deleted"):
-            scan.plan_increment(lake, TABLE, first, at)
+            scan.open_table(lake, TABLE).increment(first, at)
 
 
 def test_a_dropped_table_is_reported(lake: Lake) -> None:
     at = add(lake, numbered(1))
     lake.catalog.drop_table(TABLE)
-    for planned in (scan.plan_full, reading.table_schema):
+    for planned in (TableScan.full, TableScan.schema):
         with pytest.raises(DeliveryError, match=r"sales\.orders no longer exists") as gone:
-            planned(lake, TABLE, at)
+            planned(scan.open_table(lake, TABLE), at)
         assert gone.value.code == "EXPORT-1404-404"
 
 
@@ -190,10 +191,10 @@ def test_metadata_of_newer_versions_is_refused_with_the_reason(lake: Lake, chang
         document["schemas"][0]["fields"].append({"id": 9, "name": "any", "type": "something", "required": False})
     path.write_text(json.dumps(document), encoding="utf-8")
     for planned in (
-        lambda: scan.current_snapshot(lake, TABLE),
-        lambda: scan.plan_full(lake, TABLE, at),
-        lambda: scan.plan_increment(lake, TABLE, at, at),
-        lambda: reading.table_schema(lake, TABLE, at),
+        lambda: scan.open_table(lake, TABLE).current_snapshot,
+        lambda: scan.open_table(lake, TABLE).full(at),
+        lambda: scan.open_table(lake, TABLE).increment(at, at),
+        lambda: scan.open_table(lake, TABLE).schema(at),
     ):
         with pytest.raises(DeliveryError, match="cannot be read") as refused:
             planned()
@@ -214,12 +215,12 @@ def test_rows_rewritten_by_pyiceberg_are_exported_again(lake: Lake) -> None:
     changed = pa.Table.from_pylist([{"n": 4, "city": "moved"}, {"n": 9, "city": "new"}], rows(lake).schema)
     lake.load(TABLE).upsert(changed, ["n"])
     assert sorted(increment(lake, at)) == [4, 9]
-    assert scan.plan_increment(lake, TABLE, at, current(lake)).deleted_rows == 1
+    assert scan.open_table(lake, TABLE).increment(at, current(lake)).deleted_rows == 1
     at = current(lake)
     # 1 and 3 were in one file with 2, and are rewritten without it.
     lake.load(TABLE).delete("n = 2")
     assert sorted(increment(lake, at)) == [1, 3]
-    assert scan.plan_increment(lake, TABLE, at, current(lake)).deleted_rows == 1
+    assert scan.open_table(lake, TABLE).increment(at, current(lake)).deleted_rows == 1
 
 
 def test_merged_or_rewritten_manifests_do_not_affect_increments(lake: Lake) -> None:

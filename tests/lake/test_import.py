@@ -42,7 +42,7 @@ def test_nested_rows_are_unchanged_after_the_round_trip(lake: Lake, tmp_path: Pa
     done = add_files(lake, file)
     assert full(lake) == ROWS
     assert (done.rows, done.files) == (3, 1)
-    assert done.bytes == sum(one.bytes for one in scan.plan_full(lake, TABLE, done.snapshot_id).files)
+    assert done.bytes == sum(one.bytes for one in scan.open_table(lake, TABLE).full(done.snapshot_id).files)
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".csv.gz"])
@@ -208,7 +208,7 @@ def test_a_file_that_does_not_match_is_refused_completely(
         add_files(lake, good, tmp_path / name)
     assert "\n" not in str(refused.value)
     assert everything_in(tmp_path) == there
-    assert scan.current_snapshot(lake, TABLE) == before
+    assert scan.open_table(lake, TABLE).current_snapshot == before
     assert lake.load(TABLE).schema() == schema
 
 
@@ -267,4 +267,4 @@ def test_tables_do_not_share_files(lake: Lake, tmp_path: Path) -> None:
     other = TableName("sales.other")
     add_files(lake, file, table=other)
     assert lake.location(other) != lake.location(TABLE)
-    assert len(scan.plan_full(lake, other, lake.load(other).current_snapshot().snapshot_id).files) == 1  # type: ignore[union-attr]  # it has one
+    assert len(scan.open_table(lake, other).full(lake.load(other).current_snapshot().snapshot_id).files) == 1  # type: ignore[union-attr]  # it has one

@@ -105,6 +105,6 @@ def test_tables_of_earlier_versions_with_plain_paths_are_read(tmp_path: Path) ->
     with closing(Lake(catalog, str(folder))) as lake:
         snapshot = add(lake, numbered(2))
         assert full(lake) == numbered(1, 2)
-        assert {local_path(file.path).parent for file in scan.plan_full(lake, TABLE, snapshot).files} == {
+        assert {local_path(file.path).parent for file in scan.open_table(lake, TABLE).full(snapshot).files} == {
             local_path(lake.location(TABLE)) / "data"
         }

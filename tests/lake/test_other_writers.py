@@ -32,7 +32,7 @@ from pyiceberg.types import (
 )
 
 from offtake.errors import DeliveryError
-from offtake.lake import reading, scan, table_description, text
+from offtake.lake import parts, reading, scan, slicing, table_description, text
 from offtake.lake.catalog import Lake
 from offtake.lake.locations import local_path
 from offtake.lake.parquet_files import unreadable
@@ -63,11 +63,11 @@ def values(lake: Lake) -> list[Any]:
     return [row["x"] for row in full(lake)]
 
 
-def pieces(lake: Lake) -> tuple[list[reading.FileSlice], reading.TableSchema]:
-    at = scan.current_snapshot(lake, TABLE)
+def pieces(lake: Lake) -> tuple[list[parts.FileSlice], parts.TableSchema]:
+    at = scan.open_table(lake, TABLE).current_snapshot
     assert at is not None
-    (part,) = reading.slices(scan.plan_full(lake, TABLE, at).files, 2**62, 2**62)
-    return part, reading.table_schema(lake, TABLE, at)
+    (part,) = slicing.slices(scan.open_table(lake, TABLE).full(at).files, 2**62, 2**62)
+    return part, scan.open_table(lake, TABLE).schema(at)
 
 
 def rewrite(lake: Lake, rows: pa.Table, **options: Any) -> None:
@@ -327,7 +327,7 @@ def test_unsupported_metadata_is_refused_with_the_cause(lake: Lake, case: str) -
     change, cause = REFUSED[case]
     metadata(lake, change)
     with pytest.raises(DeliveryError, match=f"The metadata of {TABLE} cannot be read: .*{cause}") as failed:
-        scan.current_snapshot(lake, TABLE)
+        scan.open_table(lake, TABLE)
     assert failed.value.code == "EXPORT-1500-500"
 
 
@@ -360,7 +360,7 @@ def test_damaged_manifests_are_refused(lake: Lake, content: bytes | str) -> None
     whole = manifest.read_bytes()
     manifest.write_bytes(content if isinstance(content, bytes) else whole[: len(whole) // 2])
     with pytest.raises(DeliveryError, match=f"The metadata of {TABLE} cannot be read: ") as failed:
-        scan.plan_full(lake, TABLE, at)
+        scan.open_table(lake, TABLE).full(at)
     assert failed.value.code == "EXPORT-1500-500"
 
 

@@ -14,7 +14,7 @@ def ids(lake: Lake) -> list[int]:
 
 
 def current(lake: Lake) -> int:
-    found = scan.current_snapshot(lake, TABLE)
+    found = scan.open_table(lake, TABLE).current_snapshot
     assert found is not None
     return found
 
@@ -46,7 +46,7 @@ def test_rows_added_and_removed_within_the_range_are_not_exported(lake: Lake) ->
     add(lake, numbered(2, 3))
     add(lake, numbered(4))
     lake.load(TABLE).delete("n in (2, 3)")
-    plan = scan.plan_increment(lake, TABLE, first, current(lake))
+    plan = scan.open_table(lake, TABLE).increment(first, current(lake))
     assert increment(lake, first) == [4]
     assert plan.deleted_rows == 2
 
@@ -55,7 +55,7 @@ def test_deletes_export_no_rows_and_are_counted(lake: Lake) -> None:
     add(lake, numbered(1, 2))
     second = add(lake, numbered(3, 4))
     lake.load(TABLE).delete("n >= 3")
-    plan = scan.plan_increment(lake, TABLE, second, current(lake))
+    plan = scan.open_table(lake, TABLE).increment(second, current(lake))
     assert (plan.files, plan.deleted_rows) == ((), 2)
     assert ids(lake) == [1, 2]
 
@@ -86,7 +86,7 @@ def test_rows_removed_after_a_compaction_are_not_exported(lake: Lake) -> None:
 def test_position_deletes_are_applied_in_full_and_in_increments(lake: Lake) -> None:
     first = add(lake, numbered(1, 2))
     second = add(lake, numbered(3, 4, 5))
-    files = {file.rows: file.path for file in scan.plan_full(lake, TABLE, second).files}
+    files = {file.rows: file.path for file in scan.open_table(lake, TABLE).full(second).files}
     delete_positions(lake.load(TABLE), files[3], [0, 2])
     delete_positions(lake.load(TABLE), files[2], [1])
     assert ids(lake) == [1, 4]
@@ -99,11 +99,11 @@ def test_a_table_with_equality_deletes_is_refused_with_the_remedy(lake: Lake) ->
     first = add(lake, numbered(1, 2))
     delete_equal(lake.load(TABLE), 1)
     with pytest.raises(DeliveryError, match="equality deletes") as refused:
-        scan.plan_full(lake, TABLE, current(lake))
+        scan.open_table(lake, TABLE).full(current(lake))
     assert not refused.value.transient
     assert "Compact" in refused.value.remedy
     with pytest.raises(DeliveryError, match="equality deletes"):
-        scan.plan_increment(lake, TABLE, first, current(lake))
+        scan.open_table(lake, TABLE).increment(first, current(lake))
 
 
 def test_an_increment_is_full_with_a_warning_if_the_last_exported_snapshot_expired(lake: Lake) -> None:
@@ -111,7 +111,7 @@ def test_an_increment_is_full_with_a_warning_if_the_last_exported_snapshot_expir
     add(lake, numbered(2))
     last = add(lake, numbered(3))
     lake.load(TABLE).maintenance.expire_snapshots().by_id(first).commit()
-    plan = scan.plan_increment(lake, TABLE, first, last)
+    plan = scan.open_table(lake, TABLE).increment(first, last)
     assert plan.kind == "full"
     assert plan.warning is not None
     assert "no longer in the table's history" in plan.warning
@@ -123,7 +123,7 @@ def test_an_increment_after_a_rollback_is_full(lake: Lake) -> None:
     second = add(lake, numbered(2))
     lake.load(TABLE).manage_snapshots().rollback_to_snapshot(first).commit()
     third = add(lake, numbered(3))
-    assert scan.plan_increment(lake, TABLE, second, third).kind == "full"
+    assert scan.open_table(lake, TABLE).increment(second, third).kind == "full"
     assert ids(lake) == [1, 3]
 
 
@@ -132,4 +132,4 @@ def test_an_expired_snapshot_is_reported(lake: Lake) -> None:
     add(lake, numbered(2))
     lake.load(TABLE).maintenance.expire_snapshots().by_id(first).commit()
     with pytest.raises(DeliveryError, match="has been removed"):
-        scan.plan_full(lake, TABLE, first)
+        scan.open_table(lake, TABLE).full(first)

@@ -9,10 +9,10 @@ import pytest
 from pyiceberg.types import DoubleType, LongType, StringType
 
 from offtake.errors import DeliveryError
-from offtake.lake import reading, scan, table_description
+from offtake.lake import scan, slicing, table_description
 from offtake.lake.catalog import Lake
 from offtake.lake.locations import local_path
-from offtake.lake.reading import FileSlice, TableSchema
+from offtake.lake.parts import FileSlice, TableSchema
 from tests.lake.lakes import TABLE, add, add_files, full, numbered, read
 from tests.lake.other_writers import delete_positions
 
@@ -51,11 +51,11 @@ def test_a_snapshot_is_read_with_its_own_schema(lake: Lake) -> None:
 @pytest.mark.parametrize("most_rows", [1, 5, 7, 100])
 def test_every_row_of_split_files_is_read_once_and_in_order(lake: Lake, most_rows: int) -> None:
     snapshot = add(lake, numbered(*range(20)))
-    (file,) = scan.plan_full(lake, TABLE, snapshot).files
+    (file,) = scan.open_table(lake, TABLE).full(snapshot).files
     table = pq.read_table(local_path(file.path))
     pq.write_table(table, local_path(file.path), row_group_size=3)
-    schema = reading.table_schema(lake, TABLE, snapshot)
-    parts = reading.slices([file], 2**62, most_rows)
+    schema = scan.open_table(lake, TABLE).schema(snapshot)
+    parts = slicing.slices([file], 2**62, most_rows)
     assert all(piece == FileSlice.from_json(piece.to_json()) for part in parts for piece in part)
     assert schema == TableSchema.from_json(schema.to_json())
     sizes = [sum(piece.rows for piece in part) for part in parts]
@@ -67,25 +67,25 @@ def test_every_row_of_split_files_is_read_once_and_in_order(lake: Lake, most_row
 @pytest.mark.parametrize("most_rows", [3, 9, 100])
 def test_deleted_positions_refer_to_the_whole_file_when_it_is_split(lake: Lake, most_rows: int) -> None:
     snapshot = add(lake, numbered(*range(20)))
-    (file,) = scan.plan_full(lake, TABLE, snapshot).files
+    (file,) = scan.open_table(lake, TABLE).full(snapshot).files
     pq.write_table(pq.read_table(local_path(file.path)), local_path(file.path), row_group_size=3)
     delete_positions(lake.load(TABLE), file.path, [0, 2, 3, 10, 19])
-    at = scan.current_snapshot(lake, TABLE)
+    at = scan.open_table(lake, TABLE).current_snapshot
     assert at is not None
-    rows = read(lake, scan.plan_full(lake, TABLE, at).files, at, most_rows)
+    rows = read(lake, scan.open_table(lake, TABLE).full(at).files, at, most_rows)
     assert [row["n"] for row in rows] == [n for n in range(20) if n not in (0, 2, 3, 10, 19)]
 
 
 def test_small_files_are_read_together(lake: Lake) -> None:
     snapshot = [add(lake, numbered(n)) for n in range(10)][-1]
-    parts = reading.slices(scan.plan_full(lake, TABLE, snapshot).files, 2**62, 4)
+    parts = slicing.slices(scan.open_table(lake, TABLE).full(snapshot).files, 2**62, 4)
     assert [len(part) for part in parts] == [4, 4, 2]
 
 
 @pytest.mark.parametrize("break_it", ["remove", "cut"])
 def test_errors_name_an_unreadable_file(lake: Lake, break_it: str) -> None:
     snapshot = add(lake, numbered(*range(10)))
-    (file,) = scan.plan_full(lake, TABLE, snapshot).files
+    (file,) = scan.open_table(lake, TABLE).full(snapshot).files
     path = local_path(file.path)
     if break_it == "remove":
         path.unlink()

@@ -278,5 +278,5 @@ def test_table_files_are_those_of_the_new_folder(lake: Lake, tmp_path: Path) -> 
     moved, _ = move_warehouse(lake, tmp_path / "warehouse", tmp_path / "new")
     (metadata,) = table_files.metadata_locations(tmp_path / "catalog.db")
     assert all(local_path(one.uri).is_relative_to(tmp_path / "new") for one in table_files.files_of(metadata))
-    assert scan.current_snapshot(moved, TABLE)
+    assert scan.open_table(moved, TABLE).current_snapshot
     moved.close()

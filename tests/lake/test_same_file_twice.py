@@ -14,7 +14,7 @@ def again(lake: Lake, times: int = 1) -> int:
     """Append the table's newest file `times` times in one commit. Returns the snapshot."""
     table = lake.load(TABLE)
     append_again(table, *[next(iter(data_files(table).values()))] * times)
-    snapshot = scan.current_snapshot(lake, TABLE)
+    snapshot = scan.open_table(lake, TABLE).current_snapshot
     assert snapshot is not None
     return snapshot
 
@@ -54,7 +54,7 @@ def test_all_entries_are_exported_after_a_compaction_of_entries_of_the_range(lak
 
 
 def path_of(lake: Lake, snapshot: int) -> str:
-    (file,) = scan.plan_full(lake, TABLE, snapshot).files
+    (file,) = scan.open_table(lake, TABLE).full(snapshot).files
     return file.path
 
 

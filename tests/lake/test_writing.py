@@ -59,7 +59,7 @@ def test_large_batches_are_split_into_files_and_row_groups_of_bounded_size(
     table = pa.table({"n": range(300_000), "text": [str(n * 7919) for n in range(300_000)]})
     pq.write_table(table, tmp_path / "n.parquet")
     done = add_files(lake, tmp_path / "n.parquet")
-    files = [one.path.removeprefix("file://") for one in scan.plan_full(lake, TABLE, done.snapshot_id).files]
+    files = [one.path.removeprefix("file://") for one in scan.open_table(lake, TABLE).full(done.snapshot_id).files]
     assert len(files) == done.files > 2
     found = [pq.read_metadata(file) for file in files]
     assert all(one.row_group(n).num_rows <= 65_536 for one in found for n in range(one.num_row_groups))

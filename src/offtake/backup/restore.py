@@ -26,7 +26,7 @@ from offtake.deployment.backend import UNFINISHED, Backend, key_file, open_resto
 from offtake.errors import OfftakeError
 from offtake.failpoints import failpoint
 from offtake.flows import flow_changes
-from offtake.lake import ingest, reading, table_files
+from offtake.lake import ingest, parts, table_files
 from offtake.lake.catalog import CATALOG_TABLES, Lake, TableName
 from offtake.lake.locations import local_path
 from offtake.lake.relocation import Move, check_inside, relocate_tables
@@ -153,7 +153,7 @@ def _relocate(move: Move, work: Path) -> None:
     """Let the tables' files, the catalog's copy and the stored parts name files by where they are now."""
     relocate_tables(table_files.metadata_locations(work / CATALOG), move)
     table_files.set_locations(work / CATALOG, move.new_location)
-    copies.change_slices(work / STORE, lambda slices: reading.at_new_locations(slices, move.new_location))
+    copies.change_slices(work / STORE, lambda slices: parts.at_new_locations(slices, move.new_location))
 
 
 @contextmanager

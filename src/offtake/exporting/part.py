@@ -19,7 +19,7 @@ from offtake.formats.losses import Loss, LossCounter
 from offtake.formats.parquet import ParquetOptions
 from offtake.formats.parquet_pages.footer import NotRecompressibleError
 from offtake.formats.registry import Format, format_for
-from offtake.lake import reading
+from offtake.lake import parts, reading
 from offtake.lake.text import InvalidText
 
 _log = logging.getLogger(__name__)
@@ -96,14 +96,12 @@ def export_part(task: PartTask, cancellation: CancellationToken, record_intent: 
 class _Source:
     """What the part reads: its schema, and the slices of files."""
 
-    schema: reading.TableSchema
-    slices: list[reading.FileSlice]
+    schema: parts.TableSchema
+    slices: list[parts.FileSlice]
 
 
 def _source_of(task: PartTask) -> _Source:
-    return _Source(
-        reading.TableSchema.from_json(task.schema), [reading.FileSlice.from_json(one) for one in task.slices]
-    )
+    return _Source(parts.TableSchema.from_json(task.schema), [parts.FileSlice.from_json(one) for one in task.slices])
 
 
 def _from_pages(
@@ -128,7 +126,7 @@ def _from_pages(
             return None
 
 
-def _translating_errors(slices: Sequence[reading.FileSlice], chunks: Iterator[bytes]) -> Iterator[bytes]:
+def _translating_errors(slices: Sequence[parts.FileSlice], chunks: Iterator[bytes]) -> Iterator[bytes]:
     with reading.translating_errors(slices):
         yield from chunks
 

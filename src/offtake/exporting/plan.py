@@ -16,8 +16,9 @@ from offtake.exporting.kept import Kept, repeats, take_over
 from offtake.exporting.target import DeliveryTarget
 from offtake.formats import pgp, types
 from offtake.formats.registry import format_for
-from offtake.lake import reading, scan
-from offtake.lake.catalog import Lake, TableName
+from offtake.lake import parts, scan, slicing
+from offtake.lake.catalog import Lake
+from offtake.lake.scan import TableScan
 from offtake.store.tables import RunDataset, RunPart
 
 _TID_DIGITS: Final = 19
@@ -82,7 +83,8 @@ def file_ending(place: DeliveryTarget) -> str:
 def _plan_dataset(
     plan: Plan, job: ExportJob, dataset: DatasetExport, lake: Lake, size: PartSize, kept: Kept | None
 ) -> None:
-    if dataset.table is None or (dataset.has_table and not scan.exists(lake, dataset.table)):
+    table = None if dataset.table is None else scan.find_table(lake, dataset.table)
+    if dataset.table is None or (dataset.has_table and table is None):
         raise DeliveryError(
             DATASET_GONE,
             f"Dataset {dataset.name} ({dataset.dataset_id}) no longer exists.",
@@ -94,37 +96,37 @@ def _plan_dataset(
             f"The user who last edited the flow no longer has access to dataset {dataset.name} ({dataset.dataset_id}).",
             "Grant that user view-datasets again, or let a user with access edit the flow.",
         )
-    if kept is not None and _continue(plan, job, dataset, lake, size, kept):
+    if kept is not None and table is not None and _continue(plan, job, dataset, table, size, kept):
         return
-    snapshot = _snapshot(lake, dataset, dataset.table)
-    if snapshot is None:
+    snapshot = None if table is None else _snapshot(table, dataset)
+    if table is None or snapshot is None:
         plan.datasets.append(_row(job, dataset))
         return
-    found = _scan(lake, dataset, snapshot)
+    found = _scan(table, dataset, snapshot)
     if found.warning:
         plan.warnings.append(_warning(dataset, found.warning))
-    schema = reading.table_schema(lake, dataset.table, snapshot)
+    schema = table.schema(snapshot)
     _check_types(schema)
     plan.datasets.append(_row(job, dataset, found=found, schema=schema))
     plan.parts.extend(_parts(job, dataset, found.files, len(plan.parts), size))
 
 
-def _continue(plan: Plan, job: ExportJob, dataset: DatasetExport, lake: Lake, size: PartSize, kept: Kept) -> bool:
+def _continue(plan: Plan, job: ExportJob, dataset: DatasetExport, table: TableScan, size: PartSize, kept: Kept) -> bool:
     """Plan the kept run's missing parts and the rows added since; False when the table's history does not allow it."""
-    earlier, table = kept.plan, dataset.table
-    if not kept.fits(dataset) or earlier.to_snapshot is None or table is None:
+    earlier = kept.plan
+    if not kept.fits(dataset) or earlier.to_snapshot is None:
         return False
     to = earlier.to_snapshot
-    end = to if repeats(dataset, earlier) else scan.current_snapshot(lake, table)
+    end = to if repeats(dataset, earlier) else table.current_snapshot
     added = scan.ScanPlan(to, "incremental", ())
     if end is not None and end != to:
-        added = scan.plan_increment(lake, table, to, end)
+        added = table.increment(to, end)
     if end is None or added.kind == "full":
         why = added.warning or "the table has no snapshot any more"
         text = f"the files of run {kept.run_id}, which were kept, are delivered again: {why}"
         plan.warnings.append(_warning(dataset, text))
         return False
-    schema = reading.table_schema(lake, table, end)
+    schema = table.schema(end)
     _check_types(schema)
     plan.warnings.extend(kept.warnings)
     row = _row(job, dataset, found=added, schema=schema)
@@ -161,35 +163,34 @@ def _key(job: ExportJob, dataset: DatasetExport, number: int) -> str:
     return key
 
 
-def _check_types(schema: reading.TableSchema) -> None:
+def _check_types(schema: parts.TableSchema) -> None:
     """Raise `DeliveryError`, naming the column, for a type that no format supports; before any file is written."""
     # Arrow represents a geometry as plain bytes: only Iceberg's schema names the type.
     types.check_iceberg(json.loads(schema.iceberg))
     types.check_supported(schema.arrow_schema)
 
 
-def _snapshot(lake: Lake, dataset: DatasetExport, table: TableName) -> int | None:
+def _snapshot(table: TableScan, dataset: DatasetExport) -> int | None:
     if dataset.pin is not None:
         return dataset.pin.to_snapshot
-    return scan.current_snapshot(lake, table) if dataset.has_table else None
+    return table.current_snapshot if dataset.has_table else None
 
 
-def _scan(lake: Lake, dataset: DatasetExport, snapshot: int) -> scan.ScanPlan:
-    assert dataset.table is not None  # noqa: S101 - the caller has checked
+def _scan(table: TableScan, dataset: DatasetExport, snapshot: int) -> scan.ScanPlan:
     pin = dataset.pin
     if pin is not None and not pin.full and pin.from_snapshot is not None:
-        return scan.plan_increment(lake, dataset.table, pin.from_snapshot, pin.to_snapshot)
+        return table.increment(pin.from_snapshot, pin.to_snapshot)
     if pin is not None:
-        return replace(scan.plan_full(lake, dataset.table, snapshot), warning=pin.warning)
+        return replace(table.full(snapshot), warning=pin.warning)
     if dataset.export == "full" or dataset.position is None:
-        return scan.plan_full(lake, dataset.table, snapshot)
-    return scan.plan_increment(lake, dataset.table, dataset.position, snapshot)
+        return table.full(snapshot)
+    return table.increment(dataset.position, snapshot)
 
 
 def _parts(
     job: ExportJob, dataset: DatasetExport, files: Iterable[scan.DataFile], first: int, size: PartSize
 ) -> Iterable[RunPart]:
-    for number, slices in enumerate(reading.slices(files, size.bytes, size.rows), start=first):
+    for number, slices in enumerate(slicing.slices(files, size.bytes, size.rows), start=first):
         yield RunPart(
             run_id=job.run_id,
             number=number,
@@ -206,7 +207,7 @@ def _row(
     dataset: DatasetExport,
     *,
     found: scan.ScanPlan | None = None,
-    schema: reading.TableSchema | None = None,
+    schema: parts.TableSchema | None = None,
     error: dict[str, Any] | None = None,
 ) -> RunDataset:
     files = found.files if found else ()

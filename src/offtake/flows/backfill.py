@@ -129,7 +129,7 @@ def _check(option: str, session: Session, lake: Lake, dataset_id: str, asked: Ra
     to = steps[-1].snapshot_id
     if asked.since is not None:
         _check_since("--from" if option == "--to" else option, steps, asked.since, which)
-        plan = scan.plan_increment(lake, TableName(row.table_name), asked.since, to)
+        plan = scan.open_table(lake, TableName(row.table_name)).increment(asked.since, to)
         if plan.kind != "incremental":
             raise BackfillRefusedError(f"{option}: the rows of that range cannot be had of {which}: {plan.warning}.")
     return to

@@ -16,7 +16,7 @@ from pyiceberg.table import Table, Transaction
 from pyiceberg.table.snapshots import Operation, Snapshot, Summary
 from pyiceberg.table.update.snapshot import _SnapshotProducer
 
-from offtake.lake import reading
+from offtake.lake import parts, reading, scan
 from offtake.lake.catalog import Lake, TableName
 from offtake.lake.file_metadata import FileMetadata
 from offtake.lake.lineage import Manifests
@@ -52,7 +52,7 @@ def stored_values(lake: Lake, name: TableName, path: Path) -> Iterator[pa.Array]
     snapshot = table.current_snapshot()
     if snapshot is None:
         return
-    schema = reading.table_schema(lake, name, snapshot.snapshot_id)
+    schema = scan.open_table(lake, name).schema(snapshot.snapshot_id)
     file_metadata = FileMetadata.of(table, snapshot)
     for entry in _live(table, snapshot):
         for batch in reading.read([_whole_file(entry, file_metadata)], schema):
@@ -72,9 +72,9 @@ def rewrite_files(transaction: Transaction, lake: Lake, name: TableName) -> Rewr
     rewrite = Rewrite()
     if snapshot is None:
         return rewrite
-    schema = reading.table_schema(lake, name, snapshot.snapshot_id)
+    schema = scan.open_table(lake, name).schema(snapshot.snapshot_id)
     # With field ids: the columns of files without ids are resolved by the schema that their rows were added under.
-    target = reading.narrow_types(schema_to_pyarrow(transaction.table_metadata.schema(), include_field_ids=True))
+    target = parts.narrow_types(schema_to_pyarrow(transaction.table_metadata.schema(), include_field_ids=True))
     file_metadata = FileMetadata.of(table, snapshot)
     try:
         for entry in _live(table, snapshot):
@@ -164,9 +164,9 @@ def _live(table: Table, snapshot: Snapshot) -> list[ManifestEntry]:
     return list(manifests.live(snapshot))
 
 
-def _whole_file(entry: ManifestEntry, file_metadata: FileMetadata) -> reading.FileSlice:
+def _whole_file(entry: ManifestEntry, file_metadata: FileMetadata) -> parts.FileSlice:
     file = entry.data_file
-    return reading.FileSlice(
+    return parts.FileSlice(
         path=file.file_path,
         first=0,
         last=None,

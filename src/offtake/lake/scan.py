@@ -18,10 +18,11 @@ from pyiceberg.table import Table
 from pyiceberg.table.snapshots import Operation, Snapshot
 
 from offtake.errors import EXPORT_FAILED, SNAPSHOT_EXPIRED, DeliveryError
-from offtake.lake import lineage, metadata_errors
+from offtake.lake import file_metadata, lineage, metadata_errors, table_schemas
 from offtake.lake.catalog import Lake, TableName
 from offtake.lake.file_metadata import FileMetadata
 from offtake.lake.lineage import Manifests, RowOrigin
+from offtake.lake.parts import TableSchema
 
 
 @dataclass(frozen=True)
@@ -56,49 +57,76 @@ class ScanPlan:
     warning: str | None = None
 
 
-def exists(lake: Lake, table: TableName) -> bool:
-    """Whether the table exists. Raises `DeliveryError` when the catalog is unavailable."""
-    with metadata_errors.translating_errors(table):
-        return lake.exists(table)
+@dataclass(frozen=True)
+class TableScan:
+    """One state of a table, loaded once: all plans of one export are made from it.
 
-
-def current_snapshot(lake: Lake, table: TableName) -> int | None:
-    """The id of the current snapshot of the table's main branch, or None. Raises `DeliveryError`."""
-    with metadata_errors.translating_errors(table):
-        snapshot = lake.load(table).current_snapshot()
-    return None if snapshot is None else snapshot.snapshot_id
-
-
-def plan_full(lake: Lake, table: TableName, to_snapshot: int) -> ScanPlan:
-    """Plan a full export of the snapshot, oldest files first.
-
-    Raises `DeliveryError` for unsupported deletes, and when the table, the snapshot or its metadata no longer exists.
+    All methods raise `DeliveryError` when the metadata cannot be read.
     """
-    with metadata_errors.translating_errors(table):
-        loaded = lake.load(table)
-        return _full(Manifests(loaded), snapshot_of(loaded, to_snapshot), None)
+
+    name: TableName
+    table: Table
+
+    @property
+    def current_snapshot(self) -> int | None:
+        """The id of the current snapshot of the table's main branch, or None."""
+        snapshot = self.table.current_snapshot()
+        return None if snapshot is None else snapshot.snapshot_id
+
+    def schema(self, snapshot_id: int) -> TableSchema:
+        """The schema that the snapshot was written with."""
+        with metadata_errors.translating_errors(self.name):
+            return table_schemas.table_schema(
+                self.table, file_metadata.schema_of(self.table, self._snapshot(snapshot_id))
+            )
+
+    def full(self, to_snapshot: int) -> ScanPlan:
+        """Plan a full export of the snapshot, oldest files first. Raises also for unsupported deletes."""
+        with metadata_errors.translating_errors(self.name):
+            return _full(Manifests(self.table), self._snapshot(to_snapshot), None)
+
+    def increment(self, from_snapshot: int, to_snapshot: int) -> ScanPlan:
+        """Plan an export of the rows added in `(from_snapshot, to_snapshot]` that still exist, oldest files first.
+
+        Falls back to a full export with a warning when `from_snapshot` is not an ancestor of `to_snapshot`, or when the
+        metadata does not tell which rows were added. Raises `DeliveryError` as `full` does.
+        """
+        with metadata_errors.translating_errors(self.name):
+            manifests = Manifests(self.table)
+            to = self._snapshot(to_snapshot)
+            between = _snapshots_between(self.table, from_snapshot, to)
+            if between is None:
+                return _full(manifests, to, _UNREACHABLE)
+            added = lineage.added_in(manifests, between)
+            if added is None:
+                return _full(manifests, to, _NOT_SEPARABLE)
+            in_range = {snapshot.snapshot_id for snapshot in between}
+            manifests.deletes(to).refuse_uncounted(in_range, manifests.oldest(to))
+            deleted = sum(_rows_removed(manifests, snapshot) for snapshot in between)
+            return ScanPlan(to_snapshot, "incremental", _files(self.table, to, added), deleted)
+
+    def _snapshot(self, snapshot_id: int) -> Snapshot:
+        snapshot = self.table.snapshot_by_id(snapshot_id)
+        if snapshot is None:
+            raise DeliveryError(
+                SNAPSHOT_EXPIRED,
+                f"Snapshot {snapshot_id} of {'.'.join(self.table.name())} has been removed.",
+                "Run the flow again; it exports from the current snapshot.",
+            )
+        return snapshot
 
 
-def plan_increment(lake: Lake, table: TableName, from_snapshot: int, to_snapshot: int) -> ScanPlan:
-    """Plan an export of the rows added in `(from_snapshot, to_snapshot]` that still exist, oldest files first.
+def open_table(lake: Lake, name: TableName) -> TableScan:
+    """The table in its current state. Raises `DeliveryError` when it does not exist or cannot be read."""
+    with metadata_errors.translating_errors(name):
+        return TableScan(name, lake.load(name))
 
-    Falls back to a full export with a warning when `from_snapshot` is not an ancestor of `to_snapshot`, or when the
-    metadata does not tell which rows were added. Raises `DeliveryError` as `plan_full` does.
-    """
-    with metadata_errors.translating_errors(table):
-        loaded = lake.load(table)
-        manifests = Manifests(loaded)
-        to = snapshot_of(loaded, to_snapshot)
-        between = _snapshots_between(loaded, from_snapshot, to)
-        if between is None:
-            return _full(manifests, to, _UNREACHABLE)
-        added = lineage.added_in(manifests, between)
-        if added is None:
-            return _full(manifests, to, _NOT_SEPARABLE)
-        in_range = {snapshot.snapshot_id for snapshot in between}
-        manifests.deletes(to).refuse_uncounted(in_range, manifests.oldest(to))
-        deleted = sum(_rows_removed(manifests, snapshot) for snapshot in between)
-        return ScanPlan(to_snapshot, "incremental", _files(loaded, to, added), deleted)
+
+def find_table(lake: Lake, name: TableName) -> TableScan | None:
+    """The table in its current state, or None when it does not exist. Raises `DeliveryError` when it cannot be read."""
+    with metadata_errors.translating_errors(name):
+        loaded = lake.find(name)
+    return None if loaded is None else TableScan(name, loaded)
 
 
 _UNREACHABLE = "the last exported snapshot is no longer in the table's history; exported in full"
@@ -120,18 +148,6 @@ def files_added_by(table: Table, snapshot: Snapshot, origin: int) -> list[Iceber
     return [entry.data_file for entry in Manifests(table).live(snapshot) if entry.snapshot_id == origin]
 
 
-def snapshot_of(table: Table, snapshot_id: int) -> Snapshot:
-    """The table's snapshot with that id. Raises `DeliveryError` when it does not exist or has expired."""
-    snapshot = table.snapshot_by_id(snapshot_id)
-    if snapshot is None:
-        raise DeliveryError(
-            SNAPSHOT_EXPIRED,
-            f"Snapshot {snapshot_id} of {'.'.join(table.name())} has been removed.",
-            "Run the flow again; it exports from the current snapshot.",
-        )
-    return snapshot
-
-
 def _full(manifests: Manifests, snapshot: Snapshot, warning: str | None) -> ScanPlan:
     deletes = manifests.deletes(snapshot)
     # Oldest rows first, as in an increment; manifests are listed newest first.
@@ -141,8 +157,8 @@ def _full(manifests: Manifests, snapshot: Snapshot, warning: str | None) -> Scan
 
 
 def _files(table: Table, snapshot: Snapshot, sources: list[RowOrigin]) -> tuple[DataFile, ...]:
-    file_metadata = FileMetadata.of(table, snapshot)
-    return tuple(_data_file(source, file_metadata) for source in sources)
+    metadata = FileMetadata.of(table, snapshot)
+    return tuple(_data_file(source, metadata) for source in sources)
 
 
 def _data_file(source: RowOrigin, file_metadata: FileMetadata) -> DataFile:

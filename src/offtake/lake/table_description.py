@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import pyarrow as pa
 
-from offtake.lake import reading, scan
+from offtake.lake import reading, scan, slicing
 from offtake.lake.catalog import Lake, TableName
 
 
@@ -66,32 +66,31 @@ _TOTALS: Final = ("total-records", "total-position-deletes", "total-files-size",
 
 def describe(lake: Lake, table: TableName) -> Description:
     """The table's current state; empty when it does not exist."""
-    loaded = lake.find(table)
-    if loaded is None:
+    found = scan.find_table(lake, table)
+    if found is None:
         return Description((), 0, 0, 0, ())
-    current = scan.current_snapshot(lake, table)
-    files = scan.plan_full(lake, table, current).files if current is not None else ()
+    current = found.current_snapshot
+    files = found.full(current).files if current is not None else ()
     return Description(
-        fields=tuple(Field(one.name, str(one.field_type), one.required) for one in loaded.schema().fields),
+        fields=tuple(Field(one.name, str(one.field_type), one.required) for one in found.table.schema().fields),
         rows=sum(file.rows for file in files),
         files=len(files),
         bytes=sum(file.bytes for file in files),
         snapshots=tuple(
             SnapshotSummary(one.snapshot_id, one.summary.operation.value if one.summary else "append", one.timestamp_ms)
-            for one in loaded.metadata.snapshots
+            for one in found.table.metadata.snapshots
         ),
     )
 
 
 def preview(lake: Lake, table: TableName, limit: int) -> pa.Table:
     """The first rows of the table, at most `limit`; empty when it does not exist. Reads only the batches it needs."""
-    current = scan.current_snapshot(lake, table) if lake.exists(table) else None
-    if current is None:
+    found = scan.find_table(lake, table)
+    if found is None or found.current_snapshot is None:
         return pa.table({})
-    schema = reading.table_schema(lake, table, current)
-    pieces = [
-        piece for part in reading.slices(scan.plan_full(lake, table, current).files, 2**62, 2**62) for piece in part
-    ]
+    schema = found.schema(found.current_snapshot)
+    files = found.full(found.current_snapshot).files
+    pieces = [piece for part in slicing.slices(files, 2**62, 2**62) for piece in part]
     batches: list[pa.RecordBatch] = []
     for batch in reading.read(pieces, schema, invalid_text="replace"):
         batches.append(batch.slice(0, limit - sum(one.num_rows for one in batches)))

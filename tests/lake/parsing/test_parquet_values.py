@@ -106,7 +106,7 @@ def test_dates_beyond_pythons_calendar_are_imported_and_exported(lake: Lake, tmp
         ),
     )
     add_files(lake, parquet(tmp_path, "b.parquet", d=days, t=times))
-    assert len(scan.plan_full(lake, TABLE, made.snapshot_id).files) == 1
+    assert len(scan.open_table(lake, TABLE).full(made.snapshot_id).files) == 1
     out = b"".join(map(lines, table_description.preview(lake, TABLE, 3).to_batches())).decode().splitlines()
     assert [json.loads(line)["d"] for line in out] == ["-0768-02-04", "1970-01-01", "+10000-01-01"]
     assert json.loads(out[2])["t"] == "+10000-01-01T00:00:00"

@@ -1,0 +1,119 @@
+"""What a part reads: slices of files, and the schema of the rows. Plans store both; workers get both."""
+
+import base64
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute
+
+
+@dataclass(frozen=True)
+class TableSchema:
+    """The schema of the delivered rows, in Arrow's and Iceberg's serialised forms, and the table's name mapping.
+
+    Workers read with `arrow`; they need `iceberg`, and PyIceberg, only for columns that a file lacks. `older_names`:
+    by schema id, the name mappings for files whose column names must be resolved by that schema.
+    """
+
+    arrow: str
+    iceberg: str
+    name_mapping: str | None
+    older_names: Mapping[int, str] = field(default_factory=dict)
+
+    @cached_property
+    def arrow_schema(self) -> pa.Schema:
+        """The schema of the delivered rows, with Iceberg's field ids."""
+        return pa.ipc.read_schema(pa.py_buffer(base64.b64decode(self.arrow)))
+
+    def to_json(self) -> dict[str, Any]:
+        """For the stored plan."""
+        return {
+            "arrow": self.arrow,
+            "iceberg": self.iceberg,
+            "nameMapping": self.name_mapping,
+            "olderNames": {str(number): names for number, names in self.older_names.items()},
+        }
+
+    @staticmethod
+    def from_json(document: dict[str, Any]) -> "TableSchema":
+        """The inverse of `to_json`."""
+        # Plans stored by the first version do not have it.
+        older = {int(number): names for number, names in document.get("olderNames", {}).items()}
+        return TableSchema(document["arrow"], document["iceberg"], document["nameMapping"], older)
+
+
+@dataclass(frozen=True)
+class FileSlice:
+    """Row groups `[first, last)` of one file; `last` None means all from `first`. `rows` includes deleted rows.
+
+    `delete_files`, `partition` and `schema_id`: see `scan.DataFile`.
+    """
+
+    path: str
+    first: int
+    last: int | None
+    rows: int
+    bytes: int
+    delete_files: tuple[str, ...] = ()
+    partition: tuple[tuple[int, str | None], ...] = ()
+    schema_id: int | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """For the stored plan."""
+        return {
+            "path": self.path,
+            "groups": [self.first, self.last],
+            "rows": self.rows,
+            "bytes": self.bytes,
+            "deletes": list(self.delete_files),
+            **({"partition": [list(one) for one in self.partition]} if self.partition else {}),
+            **({"schemaId": self.schema_id} if self.schema_id is not None else {}),
+        }
+
+    @staticmethod
+    def from_json(document: dict[str, Any]) -> "FileSlice":
+        """The inverse of `to_json`."""
+        first, last = document["groups"]
+        return FileSlice(
+            path=document["path"],
+            first=first,
+            last=last,
+            rows=document["rows"],
+            bytes=document["bytes"],
+            delete_files=tuple(document["deletes"]),
+            partition=tuple((field_id, value) for field_id, value in document.get("partition", ())),
+            schema_id=document.get("schemaId"),
+        )
+
+
+def at_new_locations(slices: list[dict[str, Any]], new_location: Callable[[str], str]) -> list[dict[str, Any]]:
+    """The stored slices (`FileSlice.to_json`) with the new locations of their files."""
+    moved = (
+        replace(one, path=new_location(one.path), delete_files=tuple(map(new_location, one.delete_files)))
+        for one in map(FileSlice.from_json, slices)
+    )
+    return [one.to_json() for one in moved]
+
+
+def narrow_types(schema: pa.Schema) -> pa.Schema:
+    """The schema with plain strings, bytes and lists instead of large ones and views; Parquet has only one form."""
+    return pa.schema([field.with_type(_narrow_type(field.type)) for field in schema])
+
+
+def _narrow_type(kind: pa.DataType) -> pa.DataType:
+    if pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
+        return pa.string()
+    if pa.types.is_large_binary(kind) or pa.types.is_binary_view(kind):
+        return pa.binary()
+    if pa.types.is_struct(kind):
+        inner = (kind.field(index) for index in range(kind.num_fields))
+        return pa.struct([field.with_type(_narrow_type(field.type)) for field in inner])
+    if pa.types.is_large_list(kind) or pa.types.is_list(kind):
+        return pa.list_(kind.value_field.with_type(_narrow_type(kind.value_type)))
+    if pa.types.is_map(kind):
+        key, item = kind.key_field, kind.item_field
+        return pa.map_(key.with_type(_narrow_type(key.type)), item.with_type(_narrow_type(item.type)))
+    return kind

@@ -1,0 +1,24 @@
+"""The schema of a table for workers: in Arrow's and Iceberg's serialised forms."""
+
+import base64
+
+from pyiceberg.schema import Schema
+from pyiceberg.table import Table
+
+from offtake.lake import file_metadata
+from offtake.lake.parts import TableSchema, narrow_types
+
+
+def table_schema(table: Table, schema: Schema) -> TableSchema:
+    """A schema of the table, for workers."""
+    # Slow to import, and a server that plans nothing does without.
+    from pyiceberg.io.pyarrow import schema_to_pyarrow  # noqa: PLC0415 - see above
+
+    arrow = narrow_types(schema_to_pyarrow(schema, include_field_ids=True)).serialize()
+    mapping = table.name_mapping()
+    return TableSchema(
+        arrow=base64.b64encode(arrow).decode(),
+        iceberg=schema.model_dump_json(),
+        name_mapping=mapping.model_dump_json() if mapping else None,
+        older_names=file_metadata.former_names(table),
+    )
