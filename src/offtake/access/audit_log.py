@@ -16,8 +16,8 @@ from offtake.store.tables import AuditEvent, Sandbox
 MOST: Final = 1000
 MOST_EXPORTED: Final = 10_000
 _DEFAULT_LIMIT: Final = 50
-_MOST_PROPERTIES: Final = 50
-_FURTHEST: Final = 2**31 - 1
+_MAX_PROPERTIES: Final = 50
+_MAX_START: Final = 2**31 - 1
 _LATEST_FIRST: Final = "-timestamp"
 Text = Annotated[str, Field(pattern=r"^[^\x00]*$")]
 
@@ -32,7 +32,7 @@ class AuditQuery:
     properties: tuple[Text, ...] = ()
     order_by: Text = _LATEST_FIRST
     newest: Text | None = None
-    total: Annotated[int, Field(ge=0, le=_FURTHEST)] | None = None
+    total: Annotated[int, Field(ge=0, le=_MAX_START)] | None = None
 
     def query_id(self) -> str:
         """The query as an opaque token."""
@@ -43,10 +43,10 @@ class AuditQuery:
 class _Token:
     """A query as its id holds it. Ids are in clients' hands, so what they hold is checked as any input is."""
 
-    p: Annotated[tuple[Text, ...], Field(max_length=_MOST_PROPERTIES)]
+    p: Annotated[tuple[Text, ...], Field(max_length=_MAX_PROPERTIES)]
     o: Text
     n: Text
-    t: Annotated[int, Field(ge=0, le=_FURTHEST)]
+    t: Annotated[int, Field(ge=0, le=_MAX_START)]
 
 
 _TOKEN: Final = TypeAdapter(_Token)
@@ -68,8 +68,8 @@ class AuditPage:
 def new_query(properties: Sequence[str], order_by: str | None) -> AuditQuery:
     """The query that the parameters mean; raises 1452 for too many filters."""
     kept = tuple(one.strip() for one in properties if one.strip())
-    if len(kept) > _MOST_PROPERTIES:
-        raise problems.of_field("/property", f"may be given at most {_MOST_PROPERTIES} times")
+    if len(kept) > _MAX_PROPERTIES:
+        raise problems.of_field("/property", f"may be given at most {_MAX_PROPERTIES} times")
     return AuditQuery(kept, (order_by or "").strip() or _LATEST_FIRST)
 
 
@@ -114,7 +114,7 @@ def start(text: str | None) -> int:
     digits = (text or "0").strip()
     if not digits.isascii() or not digits.isdecimal():
         raise problems.of_field("/start", "must be a whole number, 0 or more")
-    return min(int(digits[:10]), _FURTHEST)
+    return min(int(digits[:10]), _MAX_START)
 
 
 def _freeze(session: Session, caller: Caller, query: AuditQuery) -> AuditQuery:

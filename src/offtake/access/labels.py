@@ -10,8 +10,8 @@ from offtake.contract.caller import ALL, Caller
 from offtake.errors import FieldProblem, InvalidInputError
 from offtake.store.tables import Label
 
-_LONGEST: Final = 100
-_MOST: Final = 100
+_MAX_LENGTH: Final = 100
+_MAX: Final = 100
 
 
 def visible(entity_id: SQLColumnExpression[Any], caller: Caller) -> ColumnElement[bool]:
@@ -39,10 +39,10 @@ def set_labels(session: Session, entity_id: str, labels: Iterable[str]) -> list[
 
 
 def _check(labels: list[str]) -> None:
-    if len(labels) > _MOST:
-        raise InvalidInputError([FieldProblem("/labels", f"may be at most {_MOST}")])
+    if len(labels) > _MAX:
+        raise InvalidInputError([FieldProblem("/labels", f"may be at most {_MAX}")])
     for label in labels:
-        plain = 1 <= len(label) <= _LONGEST and label.isprintable() and label.strip() == label
+        plain = 1 <= len(label) <= _MAX_LENGTH and label.isprintable() and label.strip() == label
         if not plain or label == ALL:
-            rule = f"must be 1 to {_LONGEST} printable characters without spaces around them, and not {ALL}"
-            raise InvalidInputError([FieldProblem("/labels", f"{label[:_LONGEST]!r} {rule}")])
+            rule = f"must be 1 to {_MAX_LENGTH} printable characters without spaces around them, and not {ALL}"
+            raise InvalidInputError([FieldProblem("/labels", f"{label[:_MAX_LENGTH]!r} {rule}")])

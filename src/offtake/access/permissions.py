@@ -24,7 +24,7 @@ Action = Literal["read", "write", "delete"]
 
 _READ: Final[tuple[Action, ...]] = ("read",)
 _ALL: Final[tuple[Action, ...]] = ("read", "write", "delete")
-_MOST_ASKED: Final = 1000
+_MAX_ASKED: Final = 1000
 
 ALLOWS: Final[Mapping[str, Mapping[str, tuple[Action, ...]]]] = {
     VIEW_DESTINATIONS: {"destinations": _READ, "connections": _READ},
@@ -60,8 +60,8 @@ def effective(caller: Caller, body: bytes) -> Json:
     asked = bodies.parse_json(body)
     if not isinstance(asked, list) or not all(isinstance(one, str) for one in asked):
         raise problems.of_field("/", "must be an array of URLs such as /permissions/view-datasets")
-    if len(asked) > _MOST_ASKED:
-        raise problems.of_field("/", f"must hold at most {_MOST_ASKED} URLs")
+    if len(asked) > _MAX_ASKED:
+        raise problems.of_field("/", f"must hold at most {_MAX_ASKED} URLs")
     mine = [name for name in PERMISSIONS if caller.grants.allow(name)]
     found = {url: _is_allowed(url, mine) for url in asked}
     return {"policies": {url: actions for url, actions in found.items() if actions}}

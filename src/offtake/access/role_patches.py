@@ -16,7 +16,7 @@ from offtake.store.tables import Client, Role, RoleSubject
 _TEXTS: Final = ("/name", "/description")
 _LISTS: Final = ("/permissionSets", "/sandboxes", "/subjectAttributes/labels")
 _SUBJECTS: Final = "/user"
-_MOST: Final = 100
+_MAX: Final = 100
 
 
 class Operation(Body):
@@ -94,8 +94,8 @@ def _operations(body: bytes) -> list[Operation]:
     if isinstance(document, dict) and "operations" in document:
         document = document["operations"]
     sent = document if isinstance(document, list) else [document]
-    if not sent or len(sent) > _MOST:
-        raise problems.of_field("/", f"must hold 1 to {_MOST} operations")
+    if not sent or len(sent) > _MAX:
+        raise problems.of_field("/", f"must hold 1 to {_MAX} operations")
     return [_operation(one) for one in sent]
 
 

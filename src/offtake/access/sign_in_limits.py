@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
-_MOST_KEYS: Final = 10_000
+_MAX_KEYS: Final = 10_000
 _IDS_AT_ONE_ADDRESS: Final = 6
 _MINUTE: Final = 60.0
 
@@ -56,7 +56,7 @@ class SignInLimits:
     def _bucket(self, key: Key, most: int, now: float) -> _Bucket:
         found = self._buckets.setdefault(key, _Bucket(most, now))
         self._buckets.move_to_end(key)
-        if len(self._buckets) > _MOST_KEYS:
+        if len(self._buckets) > _MAX_KEYS:
             self._buckets.popitem(last=False)
         found.left = min(most, found.left + (now - found.at) * most / _MINUTE)
         found.at = now

@@ -19,7 +19,7 @@ def list_documents(session: Session, caller: Caller, params: Params) -> Json:
     """One page of batches, by id."""
     caller.require(VIEW_DATASETS, MANAGE_DATASETS)
     query = catalog_query.read(session, SHAPE, params)
-    rows = session.scalars(query.paged(select(Batch).where(visible_to(caller))))
+    rows = session.scalars(query.paginate(select(Batch).where(visible_to(caller))))
     return {row.id: {name: value for name, value in document(row).items() if query.shows(name)} for row in rows}
 
 

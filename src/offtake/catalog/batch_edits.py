@@ -17,7 +17,7 @@ from offtake.contract.problems import Problem
 from offtake.store import batches as store
 from offtake.store.tables import Batch
 
-_MOST_RELATED: Final = 100
+_MAX_RELATED: Final = 100
 _OPEN: Final = frozenset(("loading", "active", "processing", "queued", "retrying", "stalled", "staging"))
 """Of a batch that is not over; which of them it is, ingestion decides."""
 _WITHDRAWN: Final = frozenset(("inactive", "deleted"))
@@ -56,7 +56,7 @@ class CatalogBatch(BatchFields):
     """`POST /batches`: only the status is required. A dataset among the related objects is where the rows go."""
 
     status: Status
-    related_objects: list[RelatedObject] = Field(default=[], max_length=_MOST_RELATED)
+    related_objects: list[RelatedObject] = Field(default=[], max_length=_MAX_RELATED)
     input_format: InputFormat | None = None
 
 
@@ -68,7 +68,7 @@ class BatchChange(Body):
 
     status: Status | None = None
     tags: Tags | None = Field(default=None, max_length=1000)
-    related_objects: list[RelatedObject] = Field(default=[], max_length=_MOST_RELATED)
+    related_objects: list[RelatedObject] = Field(default=[], max_length=_MAX_RELATED)
     input_format: InputFormat | None = None
 
 

@@ -22,7 +22,7 @@ from offtake.store.tables import Batch, BatchFile, Dataset
 
 RESOURCE: Final = "batches"
 _FIRST_VERSION: Final = "1.0.0"
-_MOST_PREDECESSORS: Final = 100
+_MAX_PREDECESSORS: Final = 100
 _NAMED_FILES: Final = 5
 NO_DATASET: Final = ""
 """The dataset of batches that Catalog made without one."""
@@ -53,8 +53,8 @@ class InputFormat(FileOptions):
 class Replacement(Body):
     """Which batches the new one takes the place of."""
 
-    predecessors: list[BatchRef] = Field(default=[], max_length=_MOST_PREDECESSORS)
-    predecessors_by_external_id: list[BatchRef] = Field(default=[], max_length=_MOST_PREDECESSORS)
+    predecessors: list[BatchRef] = Field(default=[], max_length=_MAX_PREDECESSORS)
+    predecessors_by_external_id: list[BatchRef] = Field(default=[], max_length=_MAX_PREDECESSORS)
     reason: Annotated[Literal["replace"], BeforeValidator(_lower)] = "replace"
 
 

@@ -20,11 +20,11 @@ ALLOWED: Final = (
     "binary, fixed(length), struct<name: type, …>, list<type>, map<type, type>"
 )
 MOST_COLUMNS: Final = 10_000
-_DEEPEST: Final = 32
+_MAX_DEPTH: Final = 32
 _CONTROL: Final = ("Cc", "Cs", "Zl", "Zp")
-_LONGEST_TEXT: Final = 100_000
-_WIDEST_DECIMAL: Final = 38
-_LONGEST_FIXED: Final = 2**31 - 1
+_MAX_TEXT_LENGTH: Final = 100_000
+_MAX_PRECISION: Final = 38
+_MAX_FIXED_LENGTH: Final = 2**31 - 1
 _TYPES: Final[dict[str, pa.DataType]] = {
     "boolean": pa.bool_(),
     "int": pa.int32(),
@@ -59,8 +59,8 @@ class Column:
 
 def parse_type(text: str, column: str) -> pa.DataType:
     """The Arrow type of a type's text. Raises `ColumnTypeError` naming the column."""
-    if len(text) > _LONGEST_TEXT:
-        raise ColumnTypeError(f"Column {column}: a type has at most {_LONGEST_TEXT} characters.")
+    if len(text) > _MAX_TEXT_LENGTH:
+        raise ColumnTypeError(f"Column {column}: a type has at most {_MAX_TEXT_LENGTH} characters.")
     parser = _Parser(text, column)
     kind = parser.type()
     parser.end()
@@ -197,17 +197,17 @@ def _struct(fields: list[pa.Field], path: str) -> pa.DataType:
 
 
 def _decimal(precision: int, scale: int, path: str) -> pa.DataType:
-    if not 1 <= precision <= _WIDEST_DECIMAL or not 0 <= scale <= precision:
+    if not 1 <= precision <= _MAX_PRECISION or not 0 <= scale <= precision:
         raise ColumnTypeError(
-            f"Column {path}: decimal({precision},{scale}) is not possible; the precision is 1 to {_WIDEST_DECIMAL}, "
+            f"Column {path}: decimal({precision},{scale}) is not possible; the precision is 1 to {_MAX_PRECISION}, "
             "the scale 0 to the precision."
         )
     return pa.decimal128(precision, scale)
 
 
 def _fixed(length: int, path: str) -> pa.DataType:
-    if not 1 <= length <= _LONGEST_FIXED:
-        raise ColumnTypeError(f"Column {path}: the length of fixed is 1 to {_LONGEST_FIXED}.")
+    if not 1 <= length <= _MAX_FIXED_LENGTH:
+        raise ColumnTypeError(f"Column {path}: the length of fixed is 1 to {_MAX_FIXED_LENGTH}.")
     return pa.binary(length)
 
 
@@ -221,8 +221,8 @@ class _Parser:
 
     def type(self) -> pa.DataType:
         self._depth += 1
-        if self._depth > _DEEPEST:
-            raise ColumnTypeError(f"Column {self._column}: the type is nested more than {_DEEPEST} levels deep.")
+        if self._depth > _MAX_DEPTH:
+            raise ColumnTypeError(f"Column {self._column}: the type is nested more than {_MAX_DEPTH} levels deep.")
         word = self._word()
         nested: Mapping[str, Callable[[], pa.DataType]] = {"struct": self._struct, "list": self._list, "map": self._map}
         sized: Mapping[str, Callable[[], pa.DataType]] = {"decimal": self._decimal, "fixed": self._fixed}
@@ -338,8 +338,8 @@ class _JsonSchema:
         if make is None:
             raise ColumnTypeError(f"Column {path}: the type must be text or an object of type struct, list or map.")
         self._depth += 1
-        if self._depth > _DEEPEST:
-            raise ColumnTypeError(f"Column {path}: the type is nested more than {_DEEPEST} levels deep.")
+        if self._depth > _MAX_DEPTH:
+            raise ColumnTypeError(f"Column {path}: the type is nested more than {_MAX_DEPTH} levels deep.")
         made = make(document, path)
         self._depth -= 1
         return made

@@ -76,7 +76,7 @@ def preview_lines(session: Session, lake: Lake, caller: Caller, dataset_id: str,
 
 def rows(session: Session, caller: Caller, query: Query) -> Sequence[Dataset]:
     """The rows of one page."""
-    return session.scalars(query.paged(select(Dataset).where(*datasets.visible_to(caller)))).all()
+    return session.scalars(query.paginate(select(Dataset).where(*datasets.visible_to(caller)))).all()
 
 
 def documents(session: Session, lake: Lake, found: Sequence[Dataset], query: Query) -> Json:
@@ -133,7 +133,7 @@ def last_batches_page(session: Session, caller: Caller, params: Params) -> Json:
     query = catalog_query.read(session, _LAST_SHAPE, params)
     wanted = select(Dataset, *_LAST_COLUMNS).where(*datasets.visible_to(caller), _LAST_ID.is_not(None))
     made: Json = {}
-    for row, *values in session.execute(query.paged(wanted)):
+    for row, *values in session.execute(query.paginate(wanted)):
         last = LastBatches(*values)
         document = {
             "lastBatchId": last.last_id,

@@ -26,7 +26,7 @@ from offtake.store.tables import Dataset, Flow, Sandbox, SourceConnection
 
 RESOURCE: Final = "dataSets"
 _FIRST_VERSION: Final = "1.0.0"
-_LONGEST_NAME: Final = 255
+_MAX_NAME_LENGTH: Final = 255
 _UNSEEN: Final = ("Cc", "Cs", "Zl", "Zp")
 _NAMED: Final = 10
 _PARQUET: Final = {"persisted": True, "containerFormat": "parquet", "format": "parquet"}
@@ -42,8 +42,8 @@ _PATCH: Final = Dialect(
 def plain_name(name: str) -> str:
     """The name as it is kept: composed (NFC), so that equal names are equal; raises ValueError."""
     composed = unicodedata.normalize("NFC", name.strip())
-    if not 1 <= len(composed) <= _LONGEST_NAME or any(unicodedata.category(one) in _UNSEEN for one in composed):
-        raise ValueError(f"must be 1 to {_LONGEST_NAME} characters, none of them a control character")
+    if not 1 <= len(composed) <= _MAX_NAME_LENGTH or any(unicodedata.category(one) in _UNSEEN for one in composed):
+        raise ValueError(f"must be 1 to {_MAX_NAME_LENGTH} characters, none of them a control character")
     return composed
 
 

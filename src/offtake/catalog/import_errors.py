@@ -13,7 +13,7 @@ from offtake.lake.catalog import LakeFullError
 from offtake.lake.parsers import UnfinishedCommitError
 from offtake.store.database import StoreBusyError, StoreConflictError, StoreFullError
 
-_LONGEST_TEXT: Final = 300
+_MAX_TEXT_LENGTH: Final = 300
 _MAY_PASS: Final = (
     OSError,
     MemoryError,
@@ -44,7 +44,7 @@ def translating_errors(what: str) -> Iterator[None]:
     except (OfftakeError, OSError):
         raise
     except Exception as error:
-        text = " ".join(str(error).split())[:_LONGEST_TEXT]
+        text = " ".join(str(error).split())[:_MAX_TEXT_LENGTH]
         raise UnexpectedImportError(f"{what}: {type(error).__name__}: {text}") from error
 
 

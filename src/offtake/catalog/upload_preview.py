@@ -22,7 +22,7 @@ from offtake.lake.upload_folder import Uploads
 from offtake.store.batches import OPEN
 from offtake.store.tables import Batch
 
-_MOST: int = 100
+_MAX: int = 100
 _PARAMETERS = ("format", "isMultiLineJson", "delimiter", "quote", "escape", "charset", "header")
 
 
@@ -48,7 +48,7 @@ def source(
 
 def rows(parsers: Parsers, file: InputFile, how: batches.InputFormat, count: str | None) -> Json:
     """Columns and rows, as text; 0 for `count` means as many as may be."""
-    wanted = catalog_query.number("/nrow", count or "0", 0, _MOST) or _MOST
+    wanted = catalog_query.number("/nrow", count or "0", 0, _MAX) or _MAX
     try:
         table = parsers.preview(file, parse_options(how), wanted)
     except ImportRefusedError as error:

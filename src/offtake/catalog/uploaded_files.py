@@ -20,11 +20,11 @@ from offtake.store.tables import Batch, BatchFile
 LARGEST_WHOLE: Final = 256 * 1024 * 1024
 LARGEST_PART: Final = 512_000_001
 """Bytes 0 to 512000000, both included."""
-_LARGEST_BATCH: Final = 100 * 10**9
-_MOST_FILES: Final = 1500
-_MOST_RANGES: Final = 1000
+_MAX_BATCH_BYTES: Final = 100 * 10**9
+_MAX_FILES: Final = 1500
+_MAX_RANGES: Final = 1000
 _SHOWN_RANGES: Final = 100
-_LONGEST_NAME: Final = 1024
+_MAX_NAME_LENGTH: Final = 1024
 _UNSEEN: Final = ("Cc", "Cs", "Zl", "Zp")
 _RESOURCE: Final = "files"
 
@@ -56,10 +56,10 @@ def upload_target(batch_id: str, dataset_id: str, name: str) -> UploadTarget:
     """The file that an address names; raises 1452 for a name that is no path below a folder."""
     composed = unicodedata.normalize("NFC", name)
     steps = composed.split("/")
-    if not 1 <= len(composed) <= _LONGEST_NAME or any(step in ("", ".", "..") for step in steps) or "\\" in composed:
+    if not 1 <= len(composed) <= _MAX_NAME_LENGTH or any(step in ("", ".", "..") for step in steps) or "\\" in composed:
         raise problems.of_field(
             "/filePath",
-            f"must be a path of 1 to {_LONGEST_NAME} characters without empty, . and .. steps and without \\",
+            f"must be a path of 1 to {_MAX_NAME_LENGTH} characters without empty, . and .. steps and without \\",
         )
     if any(unicodedata.category(one) in _UNSEEN for one in composed):
         raise problems.of_field("/filePath", "holds a control character")
@@ -70,8 +70,8 @@ def check_range(sent: UploadedRange) -> None:
     """Raise 3413 for more bytes than a part, or a batch, may have."""
     if sent.size > LARGEST_PART:
         raise too_large(LARGEST_PART, "A part")
-    if max(sent.last + 1, sent.total or 0) > _LARGEST_BATCH:
-        raise too_large(_LARGEST_BATCH, "A batch")
+    if max(sent.last + 1, sent.total or 0) > _MAX_BATCH_BYTES:
+        raise too_large(_MAX_BATCH_BYTES, "A batch")
 
 
 def too_large(most: int, what: str) -> Problem:
@@ -205,10 +205,10 @@ def _check_limits(session: Session, batch: Batch, name: str, size: int) -> None:
         BatchFile.batch_id == batch.id, BatchFile.name != name
     )
     count, stored = session.execute(others).one()
-    if count >= _MOST_FILES:
-        raise problems.of_field("/filePath", f"is one file too many: a batch has at most {_MOST_FILES}")
-    if int(stored) + size > _LARGEST_BATCH:
-        raise too_large(_LARGEST_BATCH, "A batch")
+    if count >= _MAX_FILES:
+        raise problems.of_field("/filePath", f"is one file too many: a batch has at most {_MAX_FILES}")
+    if int(stored) + size > _MAX_BATCH_BYTES:
+        raise too_large(_MAX_BATCH_BYTES, "A batch")
 
 
 def _store(
@@ -234,8 +234,8 @@ def _take_part(session: Session, batch: Batch, name: str, coming: UploadedRange)
         raise Problem(
             problems.BAD_RANGE, f"The range does not lie within the {row.total or coming.total} bytes of the file."
         )
-    if len(_merge(row.received, coming)) > _MOST_RANGES:
-        raise problems.of_field("/Content-Range", f"makes more than {_MOST_RANGES} pieces; send parts in order")
+    if len(_merge(row.received, coming)) > _MAX_RANGES:
+        raise problems.of_field("/Content-Range", f"makes more than {_MAX_RANGES} pieces; send parts in order")
     _check_limits(session, batch, name, max(_end(row), coming.last + 1, coming.total or 0))
     return row
 

@@ -36,7 +36,7 @@ from offtake.store.tables import (
     Watermark,
 )
 
-_AT_ONCE: Final = 100
+_PAGE: Final = 100
 
 
 @dataclass(frozen=True)
@@ -174,4 +174,4 @@ def _finish(database: Database, sandbox_id: str, now_ms: int) -> None:
 
 
 def _some(session: Session, table: type[Stamp], sandbox_id: str) -> list[str]:
-    return list(session.scalars(select(table.id).where(table.sandbox_id == sandbox_id).limit(_AT_ONCE)))
+    return list(session.scalars(select(table.id).where(table.sandbox_id == sandbox_id).limit(_PAGE)))
