@@ -66,7 +66,8 @@ def patch_subjects(session: Session, caller: Caller, role_id: str, body: bytes, 
     with last_administrator.keeping_an_administrator(session, caller.org_id):
         for operation in _operations(body):
             if operation.path.rstrip("/-") != _SUBJECTS:
-                raise Problem(problems.MISSING_FIELD, f"The path {operation.path[:100]} does not exist; use {_SUBJECTS}.")
+                message = f"The path {operation.path[:100]} does not exist; use {_SUBJECTS}."
+                raise Problem(problems.MISSING_FIELD, message)
             selected = [_client(session, caller, name) for name in _string_list(operation.value)]
             if operation.op != "add":
                 _revoke(
@@ -118,9 +119,7 @@ def _apply(document: Json, operation: Operation) -> None:
         document[path] = _changed_list(document[path], operation)
     else:
         allowed = ", ".join((*_TEXTS, *_LISTS))
-        raise Problem(
-            problems.MISSING_FIELD, f"The path {operation.path[:100]} cannot be changed. Allowed: {allowed}."
-        )
+        raise Problem(problems.MISSING_FIELD, f"The path {operation.path[:100]} cannot be changed. Allowed: {allowed}.")
 
 
 def _changed_list(current: list[str], operation: Operation) -> list[str]:
