@@ -25,7 +25,7 @@ from offtake.access.clients import NewClient
 from offtake.access.sign_ins import SignIns
 from offtake.api.app import create_app
 from offtake.catalog import file_import
-from offtake.catalog.file_import import Wanted
+from offtake.catalog.file_import import ImportRequest
 from offtake.contract.caller import Caller, Kind
 from offtake.deployment.backend import Backend, open_backend
 from offtake.exporting.engine import Engine
@@ -80,7 +80,7 @@ class Deployment:
         """The rows as one batch of a dataset; its id."""
         file = self.backend.settings.data_dir / "import.ndjson"
         file.write_text("".join(json.dumps(row) + "\n" for row in rows))
-        wanted = Wanted(name, (file,), evolve=True, again=True)
+        wanted = ImportRequest(name, (file,), evolve=True, again=True)
         backend = self.backend
         done = file_import.import_files(
             backend.database, backend.lake, backend.parsers, self.caller, self.clock, wanted

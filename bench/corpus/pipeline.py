@@ -12,7 +12,7 @@ from typing import Any, Final, Literal
 from sqlalchemy import func, select
 
 from offtake.catalog import file_import
-from offtake.catalog.file_import import Wanted
+from offtake.catalog.file_import import ImportRequest
 from offtake.clock import Clock
 from offtake.engines.local import LocalEngine
 from offtake.errors import OfftakeError
@@ -65,7 +65,7 @@ class Pipeline:
         before = self._content()
         backend, caller = self.deployed.backend, self.deployed.caller
         self._imports += 1
-        wanted = Wanted(f"file {self._imports}", (file,))
+        wanted = ImportRequest(f"file {self._imports}", (file,))
         try:
             done = file_import.import_files(
                 backend.database, backend.lake, backend.parsers, caller, backend.clock, wanted

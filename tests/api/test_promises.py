@@ -113,7 +113,7 @@ def test_content_that_came_in_before_is_taken_in_and_the_batch_says_so(deployed:
     again = bring_in(deployed, dataset, ndjson({"id": 1}))
     assert (again["status"], len(held(deployed, dataset))) == ("success", 2)
     (note,) = again["notes"]
-    assert f"came in as batch {old} at " in note
+    assert f"were imported as batch {old} at " in note
     other = bring_in(deployed, dataset, ndjson({"id": 1}), shape={"nanoseconds": "refuse"})
     assert other["notes"] == []
 

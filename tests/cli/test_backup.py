@@ -373,7 +373,7 @@ def test_nothing_stays_of_a_restore_that_cannot_be_to_another_folder(
 
 
 def test_where_nothing_is_set_up_there_is_nothing_to_back_up(tmp_path: Path) -> None:
-    assert "Nothing is set up" in refusal(offtake(tmp_path / "none", "backup", tmp_path / "x.tar"))
+    assert "has no organisation yet" in refusal(offtake(tmp_path / "none", "backup", tmp_path / "x.tar"))
     assert not (tmp_path / "x.tar").exists()
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from offtake.catalog import duplicate_content, file_import
-from offtake.catalog.file_import import Wanted
+from offtake.catalog.file_import import ImportRequest
 from offtake.lake import ingest
 from offtake.lake.catalog import TableName
 from offtake.store import batches as store
@@ -124,7 +124,7 @@ def test_a_dry_run_says_what_would_happen_and_writes_nothing(
     assert "columns that would be added: country" in out
     code, _, err = offtake("dataset", "import", "towns", str(file), "--dry-run")
     assert code == 1
-    assert "came in as batch" in err
+    assert "were imported as batch" in err
     assert (left(deployed), batches(offtake, "towns")) == before
 
 
@@ -132,7 +132,7 @@ def test_what_came_in_before_comes_in_again_only_when_that_is_asked_for(offtake:
     first = json.loads(offtake("dataset", "import", "towns", str(file), "--json")[1])["batch"]
     code, _, err = offtake("dataset", "import", "towns", str(file))
     assert (code, err.count("\n")) == (1, 1)
-    assert f"came in as batch {first['id']} at " in err
+    assert f"were imported as batch {first['id']} at " in err
     again = json.loads(offtake("dataset", "import", "towns", str(file), "--again", "--json")[1])["batch"]
     assert (again["rows"], first["id"] in again["notes"][0]) == (2, True)
     assert offtake("dataset", "import", "towns", str(file), "--delimiter", ",")[0] == 0  # read in another way
@@ -170,7 +170,7 @@ def test_of_two_imports_of_the_same_content_at_the_same_time_one_wins(
                 backend.parsers,
                 deployed.caller,
                 deployed.clock,
-                Wanted("towns", (file,)),
+                ImportRequest("towns", (file,)),
             )
             ended.append("in")
         except Exception as error:  # noqa: BLE001 - the test looks at it
@@ -247,7 +247,12 @@ def test_a_refused_import_leaves_the_dataset_it_made_when_another_uses_it_meanwh
     monkeypatch.setattr("offtake.catalog.duplicate_content.claim", lambda *_, again: None if again else meanwhile())
     with pytest.raises(Exception, match="no"):
         file_import.import_files(
-            backend.database, backend.lake, backend.parsers, deployed.caller, deployed.clock, Wanted("towns", (file,))
+            backend.database,
+            backend.lake,
+            backend.parsers,
+            deployed.caller,
+            deployed.clock,
+            ImportRequest("towns", (file,)),
         )
     found = deployed.http.get(f"{CATALOG}/dataSets").json()
     assert [one["name"] for one in found.values()] == ["towns"]

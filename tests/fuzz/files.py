@@ -14,7 +14,7 @@ _BYTES: Final = (b"content-type", b"application/octet-stream")
 _JSON: Final = (b"content-type", b"application/json")
 _BATCHES_A_DATASET: Final = 5
 _ASKED: Final = ("nrow", "format", "isMultiLineJson", "delimiter", "quote", "escape", "charset", "header", "x")
-_UNFORESEEN: Final = "could not be brought in; the server's log has the details"
+_UNFORESEEN: Final = "could not be imported; the server's log has the details"
 
 
 async def csv(world: World, random: Random) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from offtake.catalog import batches, file_import
-from offtake.catalog.file_import import Wanted
+from offtake.catalog.file_import import ImportRequest
 from offtake.lake import ingest
 from offtake.lake.catalog import Lake, TableName
 from offtake.lake.ingest import Attempt
@@ -260,7 +260,12 @@ def test_an_import_that_is_refused_leaves_no_new_dataset_and_a_failed_batch_in_a
     for name in ("new", "events"):
         with pytest.raises(ImportRefusedError):
             file_import.import_files(
-                backend.database, backend.lake, backend.parsers, deployed.caller, deployed.clock, Wanted(name, (bad,))
+                backend.database,
+                backend.lake,
+                backend.parsers,
+                deployed.caller,
+                deployed.clock,
+                ImportRequest(name, (bad,)),
             )
     assert list(deployed.http.get(f"{CATALOG}/dataSets").json()) == [dataset]
     (batch,) = deployed.http.get(f"{CATALOG}/batches").json().values()

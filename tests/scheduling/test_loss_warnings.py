@@ -42,7 +42,7 @@ def import_table(deployed: Deployment, name: str, values: dict[str, list[Any]]) 
         deployed.backend.parsers,
         deployed.caller,
         deployed.clock,
-        file_import.Wanted(name, (file,), again=True),
+        file_import.ImportRequest(name, (file,), again=True),
     )
     return done.dataset.id
 

@@ -1,1 +1,1 @@
-"""Who may do what: clients, tokens, roles, labels, and the audit log."""
+"""Access control: clients, tokens, roles, labels, and the audit log."""

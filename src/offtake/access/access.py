@@ -1,4 +1,4 @@
-"""Who may do what: permissions and labels come from roles, and hold in the sandboxes that a role names."""
+"""Access control: roles grant permissions and labels in the sandboxes that they list."""
 
 from dataclasses import replace
 
@@ -14,9 +14,9 @@ from offtake.store.tables import Client, Organisation, Role, RoleSubject, Sandbo
 
 
 def grants_of(session: Session, client_id: str, sandbox_name: str | None) -> Grants:
-    """What the client's roles grant it in that sandbox; without one, what they grant in every sandbox."""
-    wanted = {ALL, sandbox_name}
-    roles = [role for role in _roles(session, client_id) if wanted.intersection(role.sandboxes)]
+    """The grants of the client's roles in that sandbox; without a sandbox, the grants in every sandbox."""
+    names = {ALL, sandbox_name}
+    roles = [role for role in _roles(session, client_id) if names.intersection(role.sandboxes)]
     return Grants(
         permissions=frozenset(one for role in roles for one in role.permissions),
         everywhere=frozenset(one for role in roles if ALL in role.sandboxes for one in role.permissions),
@@ -25,29 +25,29 @@ def grants_of(session: Session, client_id: str, sandbox_name: str | None) -> Gra
 
 
 def sandboxes_of(session: Session, caller: Caller) -> frozenset[str]:
-    """The names of the sandboxes that the caller has any role in; `*` among them stands for all."""
+    """The names of the sandboxes in which the caller has a role; `*` means all."""
     if caller.client_id == OPERATOR:
         return frozenset((ALL,))
     return frozenset(name for role in _roles(session, caller.client_id) for name in role.sandboxes)
 
 
 def find_sandbox(
-    session: Session, org_id: str, name: str | None, seen_by: str | None = None, sandbox_id: str | None = None
+    session: Session, org_id: str, name: str | None, client_id: str | None = None, sandbox_id: str | None = None
 ) -> Sandbox:
-    """Return the organisation's sandbox of that name, else of that id, else its default one; raises 2100 and 2106.
+    """The organisation's sandbox with that name, else that id, else the default one; raises 2100 and 2106.
 
-    A sandbox that the client `visible_to` has no role in is not there for it.
+    A sandbox in which the client `client_id` has no role counts as missing.
     """
     named = name or sandbox_id
     by_id = Sandbox.id == sandbox_id if sandbox_id else Sandbox.is_default
-    wanted = Sandbox.name == name if name else by_id
-    sandbox = session.scalar(select(Sandbox).where(Sandbox.org_id == org_id, wanted))
-    if sandbox is not None and seen_by is not None and not _may_enter(session, seen_by, sandbox):
+    condition = Sandbox.name == name if name else by_id
+    sandbox = session.scalar(select(Sandbox).where(Sandbox.org_id == org_id, condition))
+    if sandbox is not None and client_id is not None and not _may_enter(session, client_id, sandbox):
         sandbox = None
     if sandbox is None and named is None:
         raise Problem(
             problems.NO_DEFAULT_SANDBOX,
-            "The organisation has no default sandbox, or none of your roles holds in it; send x-sandbox-name.",
+            "The organisation has no default sandbox, or you have no role in it; send x-sandbox-name.",
         )
     if sandbox is None:
         raise sandbox_not_found(str(named))
@@ -57,12 +57,12 @@ def find_sandbox(
 
 
 def sandbox_not_found(name: str) -> Problem:
-    """No such sandbox, or none that the caller may know of."""
-    return Problem(problems.SANDBOX_NOT_FOUND, f"Sandbox {name[:100]} is not found, or none of your roles holds in it.")
+    """The error 2100: the sandbox does not exist, or the caller has no role in it."""
+    return Problem(problems.SANDBOX_NOT_FOUND, f"Sandbox {name[:100]} is not found, or you have no role in it.")
 
 
 def caller_of(session: Session, client: Client, sandbox: Sandbox | None, *, remote: str, request_id: str) -> Caller:
-    """The client at work in one sandbox, or without one, on its organisation itself."""
+    """The caller for a client in one sandbox; without a sandbox, for requests about its organisation."""
     return Caller(
         org_id=client.org_id,
         sandbox_id=sandbox.id if sandbox else "",
@@ -77,35 +77,35 @@ def caller_of(session: Session, client: Client, sandbox: Sandbox | None, *, remo
 
 
 def in_sandbox(session: Session, caller: Caller, sandbox: Sandbox) -> Caller:
-    """The same caller at work in another sandbox of its organisation, in whatever state that is."""
-    operates = caller.client_id == OPERATOR
-    grants = caller.grants if operates else grants_of(session, caller.client_id, sandbox.name)
+    """The same caller in another sandbox of its organisation, in any state."""
+    is_operator = caller.client_id == OPERATOR
+    grants = caller.grants if is_operator else grants_of(session, caller.client_id, sandbox.name)
     return replace(caller, sandbox_id=sandbox.id, sandbox_name=sandbox.name, grants=grants)
 
 
 def operator_caller(database: Database, sandbox_name: str | None = None) -> Caller:
-    """Whoever works on this machine's data directory itself: the command line, with every permission."""
+    """The caller of the command line on this data directory, with every permission."""
     caller = organisation_operator(database)
     with database.reading() as session:
         return in_sandbox(session, caller, find_sandbox(session, caller.org_id, sandbox_name))
 
 
 def operator_in(session: Session, sandbox: Sandbox) -> Caller:
-    """The operator at work in that sandbox."""
+    """The operator in that sandbox."""
     return in_sandbox(session, _operator(session.get_one(Organisation, sandbox.org_id)), sandbox)
 
 
 def engine_caller(session: Session, sandbox: Sandbox) -> Caller:
-    """Offtake itself, where it changes what people made."""
+    """The caller for changes that Offtake itself makes, such as disabling a failing flow."""
     return replace(operator_in(session, sandbox), client_id=ENGINE, account_id=f"{ENGINE}@AdobeID")
 
 
 def organisation_operator(database: Database) -> Caller:
-    """The operator at work on the organisation itself."""
+    """The operator without a sandbox, for requests about the organisation."""
     with database.reading() as session:
         org = session.scalar(select(Organisation).order_by(Organisation.created_at, Organisation.id))
     if org is None:
-        raise OfftakeError("Nothing is set up in this data directory yet.")
+        raise OfftakeError("This data directory has no organisation yet. Run offtake serve once to create it.")
     return _operator(org)
 
 

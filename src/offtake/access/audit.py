@@ -1,4 +1,4 @@
-"""The audit log: every change, who made it, from where, what it changed. Written in the change's own transaction."""
+"""Writes the audit log: every change, in the change's own transaction."""
 
 from typing import Any, Literal
 
@@ -26,9 +26,9 @@ def record(
     before: Json | None = None,
     after: Json | None = None,
 ) -> None:
-    """Remember a change of `resource`, (type, id), in the words that the API shows it in: its secrets are masked.
+    """Record a change of `resource`, (type, id); `before` and `after`: as the API shows it, with secrets masked.
 
-    Of a document that was and still is, only the keys that differ are kept.
+    When both are given, only the keys that differ are stored.
     """
     if before is not None and after is not None:
         changed = {key for key in before | after if before.get(key) != after.get(key)}

@@ -1,4 +1,4 @@
-"""Audit events as the API and the command line show them: the vendor's field names and values, and our extensions."""
+"""Audit events as the API and the command line show them: the vendor's fields and Offtake's extensions."""
 
 import csv
 import io
@@ -11,7 +11,7 @@ from offtake.contract.bodies import Json
 from offtake.store.tables import AuditEvent
 
 FAILED: Final = "fail"
-"""The one action that reports a failure; every other one is recorded after it succeeded."""
+"""The only action that reports a failure; the others are recorded after they succeeded."""
 SUCCESS: Final = "Success"
 FAILURE: Final = "Failure"
 
@@ -28,7 +28,7 @@ ASSET_TYPES: Final = {
     "landingZoneCredentials": "Landing Zone Credentials",
     "landingZoneFiles": "Landing Zone File",
 }
-"""The vendor's name of each stored resource type; where the vendor has none, a name in its style."""
+"""The vendor's name of each stored resource type, or a name in its style."""
 
 _COLUMNS: Final = (
     "id", "timestamp", "userEmail", "userIpAddresses", "action", "assetType", "assetId", "assetName", "status",
@@ -37,7 +37,7 @@ _COLUMNS: Final = (
 
 
 def render(row: AuditEvent) -> Json:
-    """The event as a JSON document. `clientId`, `before` and `after` are extensions; absent: no sandbox, no name."""
+    """The event as a JSON document. `clientId`, `before` and `after` are extensions."""
     return {
         "id": row.id,
         "timestamp": _timestamp(row.at),
@@ -70,19 +70,19 @@ def to_csv(rows: Iterable[AuditEvent]) -> str:
     return file.getvalue()
 
 
-def _cell(value: Any) -> str:  # noqa: ANN401 - whatever an event holds
+def _cell(value: Any) -> str:  # noqa: ANN401 - any value of an event
     if value is None:
         return ""
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def _timestamp(epoch_ms: int) -> str:
-    """The instant in UTC in the vendor's form, such as 2026-03-01T12:00:00.000+0000."""
+    """The instant in UTC in the vendor's format, for example 2026-03-01T12:00:00.000+0000."""
     seconds, milliseconds = divmod(epoch_ms, 1000)
     return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{milliseconds:03}+0000"
 
 
 def _failure_code(row: AuditEvent) -> str:
-    """The code of the error that a failed flow met first; empty for what succeeded."""
+    """The code of a failed flow's first error; empty for successful actions."""
     errors = (row.after or {}).get("errors") if row.action == FAILED else None
     return str(errors[0].get("code", "")) if errors else ""

@@ -1,4 +1,4 @@
-"""Audit events as a CSV file: the export gives a link that opens without a token, for a short time."""
+"""Exports audit events as CSV, by a link that works for a short time without a token."""
 
 from dataclasses import asdict, dataclass
 from typing import Final
@@ -20,7 +20,7 @@ _SEALED_AS: Final = "audit export"
 
 @dataclass(frozen=True)
 class _Link:
-    """What a link opens: one frozen query, as one client in one sandbox. `expires_at` in epoch milliseconds."""
+    """The content of a link: one frozen query, as one client in one sandbox. `expires_at` in epoch milliseconds."""
 
     client_id: str
     sandbox_id: str
@@ -32,7 +32,7 @@ _LINK: Final = TypeAdapter(_Link)
 
 
 def seal_link(session: Session, vault: Vault, caller: Caller, query: AuditQuery, now_ms: int) -> str | None:
-    """The secret of a link to the events of a query, or None when there are none. Raises as `audit_log.page` does."""
+    """The secret of a link to the events of a query; None when there are none. Raises as `audit_log.page` does."""
     page = audit_log.page(session, caller, query, 0, 1)
     if not page.total:
         return None
@@ -41,15 +41,15 @@ def seal_link(session: Session, vault: Vault, caller: Caller, query: AuditQuery,
 
 
 def csv_file(session: Session, vault: Vault, secret: str, now_ms: int) -> str:
-    """The file that a link opens: the first 10,000 events of its query.
+    """The CSV file of a link: the first 10,000 events of its query.
 
-    The permissions of the client are checked again, as they are now. Raises 1439 when the link is not valid any more.
+    The client's current permissions are checked. Raises 1439 when the link is invalid or has expired.
     """
     link = _open(vault, secret)
     client = session.get(Client, link.client_id)
     sandbox = session.get(Sandbox, link.sandbox_id)
     if link.expires_at <= now_ms or client is None or client.revoked_at is not None or sandbox is None:
-        raise _not_valid()
+        raise _invalid_link()
     caller = access.caller_of(session, client, sandbox, remote="", request_id="")
     return audit_events.to_csv(audit_log.page(session, caller, link.query, 0, audit_log.MOST_EXPORTED).rows)
 
@@ -58,9 +58,9 @@ def _open(vault: Vault, secret: str) -> _Link:
     try:
         return _LINK.validate_python(vault.decrypt(_SEALED_AS, opaque_tokens.decode_bytes(secret)))
     except (ValueError, VaultError):
-        raise _not_valid() from None
+        raise _invalid_link() from None
 
 
-def _not_valid() -> Problem:
+def _invalid_link() -> Problem:
     message = "The link to the exported audit events is not valid or has expired. Request the export again."
     return Problem(problems.NOT_FOUND, message)

@@ -1,4 +1,4 @@
-"""What audit events can be filtered and ordered by: the vendor's properties, and two of our own."""
+"""Filters and orders of audit events: the vendor's properties, and two extensions."""
 
 import math
 import re
@@ -16,7 +16,7 @@ from offtake.contract.problems import Problem
 from offtake.store.tables import AuditEvent
 
 _RANDOM: Final = 16
-"""Characters of an id after those that hold its time."""
+"""The length of the random part of an id, which follows its timestamp."""
 LATEST_MS: Final = 2**48 - 1
 _ASSET_TYPE: Final = case(ASSET_TYPES, value=AuditEvent.resource_type, else_=AuditEvent.resource_type)
 _STORED_TYPES: Final = {
@@ -38,7 +38,7 @@ ORDERS: Final[Fields] = {
 
 
 def condition(text: str) -> ColumnElement[bool]:
-    """A `property` such as action==create,update as SQL; raises 1440, 1443, 1448 to 1450, 1452 and 1453."""
+    """The SQL condition of a `property` such as action==create,update; raises 1440, 1443, 1448 to 1450, 1452, 1453."""
     (expression,) = filters.parse_all((text,))
     path, operator = expression.path, expression.operator
     if path == "timestamp":
@@ -47,43 +47,43 @@ def condition(text: str) -> ColumnElement[bool]:
         allowed = ", ".join(sorted((*_EQUAL, "timestamp")))
         raise Problem(problems.FILTER_FIELD, f"The field {path} cannot be filtered by. Allowed: {allowed}.")
     if operator not in ("==", "!="):
-        raise Problem(problems.FILTER_KIND, f"{path} has no order: {operator} is for timestamp.")
+        raise Problem(problems.FILTER_KIND, f"{path} cannot be compared by {operator}, which is for timestamp.")
     same = or_(*map(_EQUAL[path], expression.values))
     return same if operator == "==" else ~same
 
 
 def about(resource: str) -> ColumnElement[bool]:
-    """The condition that an event is about this id, this name, or this type of resource."""
+    """The condition that an event is about a resource with this id, name or type."""
     same_type = AuditEvent.resource_type == _STORED_TYPES.get(resource.lower(), resource)
     return or_(AuditEvent.resource_id == resource, func.coalesce(AuditEvent.resource_name, "") == resource, same_type)
 
 
 def since(epoch_ms: int) -> ColumnElement[bool]:
-    """The condition that an event happened at this instant or later. Ids begin with their time, and have the index."""
+    """The condition that an event happened at this instant or later; uses the indexed id, which starts with a time."""
     return AuditEvent.id >= _first_id(epoch_ms)
 
 
 def instant(path: str, text: str) -> float:
-    """Epoch milliseconds from a number, or from a date such as 2026-03-01 or 2026-03-01T12:00:00Z; raises 1452."""
-    given = _ZONE.sub(r"\1+\2", text.strip())
-    if given.isascii() and given.isdecimal():
-        return float(min(int(given[:18]), LATEST_MS))
+    """Parse epoch milliseconds, or a date such as 2026-03-01 or 2026-03-01T12:00:00Z; raises 1452."""
+    value = _ZONE.sub(r"\1+\2", text.strip())
+    if value.isascii() and value.isdecimal():
+        return float(min(int(value[:18]), LATEST_MS))
     try:
-        date = datetime.fromisoformat(given)
+        date = datetime.fromisoformat(value)
         aware = date if date.tzinfo else date.replace(tzinfo=UTC)
-        # Whole milliseconds stay whole: microseconds are added apart from the seconds.
+        # Microseconds are added separately, so that whole milliseconds stay exact.
         seconds = round(aware.replace(microsecond=0).timestamp())
         return min(max(0.0, seconds * 1000 + aware.microsecond / 1000), LATEST_MS)
     except (ValueError, OverflowError):
         raise problems.of_field(path, "must be epoch milliseconds, or a date such as 2026-03-01T12:00:00Z") from None
 
 
-def _exactly(column: SQLColumnExpression[Any]) -> Callable[[str], ColumnElement[bool]]:
+def _equals(column: SQLColumnExpression[Any]) -> Callable[[str], ColumnElement[bool]]:
     return lambda value: column == value
 
 
-def _in_any_case(column: SQLColumnExpression[Any]) -> Callable[[str], ColumnElement[bool]]:
-    # The database lowers both, as in `filters`.
+def _equals_ignoring_case(column: SQLColumnExpression[Any]) -> Callable[[str], ColumnElement[bool]]:
+    # The database lowers both sides, as in `filters`.
     return lambda value: func.lower(column) == func.lower(value)
 
 
@@ -93,20 +93,20 @@ def _has_status(value: str) -> ColumnElement[bool]:
 
 
 _EQUAL: Final[Mapping[str, Callable[[str], ColumnElement[bool]]]] = {
-    # Every event here is what the vendor calls a core event; enhanced events belong to one.
+    # Every event is a core event in the vendor's terms; there are no enhanced events.
     "type": lambda value: true() if value.lower() == "core" else false(),
     "status": _has_status,
     "action": lambda value: AuditEvent.action == value.lower(),
-    "user": _in_any_case(AuditEvent.account_id),
+    "user": _equals_ignoring_case(AuditEvent.account_id),
     "assetType": lambda value: AuditEvent.resource_type == _STORED_TYPES.get(value.lower(), value),
-    "assetId": _exactly(AuditEvent.resource_id),
-    # Absent is stored as null, which would be neither equal nor unequal.
-    "assetName": _in_any_case(func.coalesce(AuditEvent.resource_name, "")),
-    "requestId": _exactly(AuditEvent.request_id),
-    "clientId": _exactly(AuditEvent.client_id),
-    "sandboxName": _exactly(func.coalesce(AuditEvent.sandbox_name, "")),
+    "assetId": _equals(AuditEvent.resource_id),
+    # A null name would be neither equal nor unequal.
+    "assetName": _equals_ignoring_case(func.coalesce(AuditEvent.resource_name, "")),
+    "requestId": _equals(AuditEvent.request_id),
+    "clientId": _equals(AuditEvent.client_id),
+    "sandboxName": _equals(func.coalesce(AuditEvent.sandbox_name, "")),
 }
-"""What a value of each property means; `clientId` and `sandboxName` are extensions."""
+"""The condition for a value of each property; `clientId` and `sandboxName` are extensions."""
 
 
 def _in_time(operator: str, values: Sequence[str]) -> ColumnElement[bool]:

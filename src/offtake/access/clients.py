@@ -1,4 +1,4 @@
-"""API clients: who can get a token. Secrets are shown once, and kept as salted hashes only."""
+"""API clients. Their secrets are shown once, and stored as salted hashes only."""
 
 import hashlib
 import hmac
@@ -27,7 +27,7 @@ _ID: Final = re.compile(r"[A-Za-z0-9_.@:/|-]{1,128}")
 
 @dataclass(frozen=True)
 class NewClient:
-    """A client just made; its secret is shown once and not kept."""
+    """A new client with its secret, which is not stored."""
 
     org_id: str
     client_id: str
@@ -37,7 +37,7 @@ class NewClient:
 
 @dataclass(frozen=True)
 class Registration:
-    """A client to make. An `external` one has no secret: it signs in at the deployment's OpenID Connect issuer."""
+    """A client to create. An `external` client has no secret: it signs in at the external OpenID Connect issuer."""
 
     name: str
     kind: Kind = "user"
@@ -47,7 +47,7 @@ class Registration:
 
 
 def create_organisation(database: Database, clock: Clock) -> None:
-    """Make the organisation, its sandbox `prod` and its administrators' role, unless they are there."""
+    """Create the organisation, its sandbox `prod` and its administrators' role, unless there is an organisation."""
     now = clock.now_ms()
     with database.writing() as session:
         advisory_lock(session.connection())
@@ -92,9 +92,9 @@ def create_organisation(database: Database, clock: Clock) -> None:
 def first_client(
     database: Database, clock: Clock, keep: Callable[[NewClient], None] = lambda _: None
 ) -> NewClient | None:
-    """Make the administrator's client; None when there is a client already.
+    """Create the administrator's client; None when any client exists.
 
-    `keep` stores its secret, which is known to nobody else; when it fails there is no client.
+    `keep` stores its secret; when `keep` raises, the client is not created.
     """
     with database.writing() as session:
         advisory_lock(session.connection())
@@ -106,13 +106,13 @@ def first_client(
         session.flush()
         session.add(RoleSubject(role_id=role.id, client_id=client.id))
         session.flush()
-        made = NewClient(org.id, client.id, secret, "prod")
-        keep(made)
-        return made
+        created = NewClient(org.id, client.id, secret, "prod")
+        keep(created)
+        return created
 
 
 def new_client(session: Session, org_id: str, name: str, kind: Kind, now_ms: int) -> tuple[Client, str]:
-    """A client without any role yet, and its secret."""
+    """Create a client without roles; returns it and its secret."""
     secret = new_secret()
     account = secrets.token_hex(12).upper()
     client = Client(
@@ -129,28 +129,28 @@ def new_client(session: Session, org_id: str, name: str, kind: Kind, now_ms: int
 
 
 def register(session: Session, caller: Caller, new: Registration, now_ms: int) -> tuple[Client, str | None]:
-    """A client with the roles named, and its secret, which an external one does not have.
+    """Create a client with roles; returns it and its secret (None for an external client).
 
-    Raises `OfftakeError` when the id is taken or no id, and 1439 for a role that there is not.
+    Raises `OfftakeError` when the id is taken or malformed, and 1439 for an unknown role.
     """
     if new.client_id is not None and not _ID.fullmatch(new.client_id):
         raise OfftakeError("A client's id is 1 to 128 letters, digits and the characters - _ . @ : / |.")
     if new.client_id is not None and session.get(Client, new.client_id) is not None:
-        raise OfftakeError(f"There is a client {new.client_id} already.")
-    given = [roles.find_by_name(session, caller, name) for name in new.roles]
+        raise OfftakeError(f"The client {new.client_id} already exists.")
+    granted = [roles.find_by_name(session, caller, name) for name in new.roles]
     client, secret = new_client(session, caller.org_id, new.name, new.kind, now_ms)
     client.id = new.client_id or client.id
     if new.external:
         client.secret_hash = None
     session.flush()
-    session.add_all(RoleSubject(role_id=role.id, client_id=client.id) for role in given)
-    after = {**render(client), "roles": [role.name for role in given]}
+    session.add_all(RoleSubject(role_id=role.id, client_id=client.id) for role in granted)
+    after = {**render(client), "roles": [role.name for role in granted]}
     audit.record(session, caller, now_ms, "create", ("clients", client.id), name=client.name, after=after)
     return client, None if new.external else secret
 
 
 def all_of(session: Session, caller: Caller) -> list[tuple[Client, list[str]]]:
-    """The organisation's clients with the names of their roles, the latest first."""
+    """The organisation's clients with the names of their roles, newest first."""
     found = session.scalars(
         select(Client).filter_by(org_id=caller.org_id).order_by(Client.created_at.desc(), Client.id)
     )
@@ -164,13 +164,13 @@ def role_names(session: Session, client: Client) -> list[str]:
 
 
 def find(session: Session, caller: Caller, id_or_account: str) -> Client | None:
-    """The organisation's client of that id, or of that account id, unless it is revoked."""
+    """The organisation's client with that id or account id, unless it is revoked."""
     same = or_(Client.id == id_or_account, Client.account_id == id_or_account)
     return session.scalar(select(Client).where(same, Client.org_id == caller.org_id, Client.revoked_at.is_(None)))
 
 
 def rotate(session: Session, caller: Caller, client_id: str, now_ms: int) -> str:
-    """A new secret; the one before ends at once, while tokens that were given for it live on until they end."""
+    """Replace the client's secret; returns the new one. Tokens issued before stay valid until they expire."""
     client = _find(session, caller, client_id)
     if client.secret_hash is None:
         raise OfftakeError(f"Client {client.id} signs in at the external issuer; it has no secret here.")
@@ -181,7 +181,7 @@ def rotate(session: Session, caller: Caller, client_id: str, now_ms: int) -> str
 
 
 def revoke(session: Session, caller: Caller, client_id: str, now_ms: int) -> None:
-    """End a client: its secret, its roles and every token it has, at once and for good."""
+    """Revoke a client permanently: its secret, its roles and all its tokens, at once."""
     client = _find(session, caller, client_id)
     before = {**render(client), "roles": role_names(session, client)}
     with last_administrator.keeping_an_administrator(session, caller.org_id):
@@ -194,7 +194,7 @@ def revoke(session: Session, caller: Caller, client_id: str, now_ms: int) -> Non
 
 
 def render(client: Client) -> Json:
-    """The client as commands and the audit log show it; of its secret, only when it was made."""
+    """The client as commands and the audit log show it, without its secret."""
     return {
         "id": client.id,
         "name": client.name,
@@ -210,33 +210,33 @@ def render(client: Client) -> Json:
 def _find(session: Session, caller: Caller, client_id: str) -> Client:
     client = find(session, caller, client_id)
     if client is None:
-        raise OfftakeError(f"There is no client {client_id}, or it is revoked; see: offtake client list")
+        raise OfftakeError(f"The client {client_id} does not exist, or is revoked; see: offtake client list")
     return client
 
 
 def new_secret() -> str:
-    """A fresh secret."""
+    """Generate a secret."""
     return f"p8e-{secrets.token_urlsafe(32)}"
 
 
 def may_sign_in(client: Client) -> bool:
-    """Whether the client is one that has a secret here, and is not revoked."""
+    """Whether the client has a secret (is not external), and is not revoked."""
     return client.revoked_at is None and client.secret_hash is not None
 
 
 def stored_hash(client: Client | None) -> str:
-    """The hash of the client's secret; for a client that is not there or has none, one that no secret has."""
-    return client.secret_hash if client is not None and client.secret_hash is not None else _NOBODY
+    """The hash of the client's secret; for a missing or external client, a hash that no secret matches."""
+    return client.secret_hash if client is not None and client.secret_hash is not None else _UNMATCHED_HASH
 
 
 def secret_matches(stored: str, secret: str) -> bool:
-    """Whether the secret is the one with this hash; takes equally long for every hash."""
+    """Whether the secret matches the hash; in constant time."""
     salt, _, digest = stored.partition("$")
     return hmac.compare_digest(_scrypt(secret, bytes.fromhex(salt)), bytes.fromhex(digest))
 
 
 def hash_secret(secret: str) -> str:
-    """The secret as it is kept: salt and scrypt digest in hexadecimal."""
+    """The hash to store: salt and scrypt digest in hexadecimal."""
     salt = secrets.token_bytes(16)
     return f"{salt.hex()}${_scrypt(secret, salt).hex()}"
 
@@ -245,5 +245,5 @@ def _scrypt(secret: str, salt: bytes) -> bytes:
     return hashlib.scrypt(secret.encode(errors="surrogatepass"), salt=salt, n=2**14, r=8, p=1)
 
 
-_NOBODY: Final = f"{secrets.token_hex(16)}${secrets.token_hex(64)}"
-"""What `hash_secret` would give, made at once: nobody knows a secret of that digest."""
+_UNMATCHED_HASH: Final = f"{secrets.token_hex(16)}${secrets.token_hex(64)}"
+"""A random value in the format of `hash_secret`, so that unknown clients take as long as known ones."""

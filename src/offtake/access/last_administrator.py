@@ -1,4 +1,4 @@
-"""Somebody must always be able to manage access: a change that would leave nobody is refused."""
+"""Refuses changes after which no client could manage access."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,18 +14,19 @@ from offtake.store.tables import Client, Organisation, Role, RoleSubject
 
 @contextmanager
 def keeping_an_administrator(session: Session, org_id: str) -> Iterator[None]:
-    """Make a change of roles or clients; raises 1420 when it takes the last one who can manage access everywhere.
+    """Context manager for a change of roles or clients; raises 1420 if no client can manage access after it.
 
-    Changes of one organisation's access come one after the other, so that no two leave nobody together.
+    Locks the organisation's row, so that concurrent changes are serialised.
     """
     session.get_one(Organisation, org_id, with_for_update=True)
-    somebody = _has_administrator(session, org_id)
+    had_administrator = _has_administrator(session, org_id)
     yield
     session.flush()
-    if somebody and not _has_administrator(session, org_id):
+    if had_administrator and not _has_administrator(session, org_id):
         raise Problem(
             problems.NOT_UPDATABLE,
-            f"Nobody could manage access any more. Give somebody else {MANAGE_ACCESS} in all sandboxes first.",
+            "No client could manage access after this change. "
+            f"Give another client {MANAGE_ACCESS} in all sandboxes first.",
         )
 
 

@@ -1,4 +1,4 @@
-"""An external OpenID Connect issuer: tokens that it signed for clients that are registered here."""
+"""Verifies tokens of an external OpenID Connect issuer for registered clients."""
 
 import logging
 import threading
@@ -16,34 +16,34 @@ _log = logging.getLogger(__name__)
 _ALGORITHMS: Final = ["RS256", "RS384", "RS512", "PS256", "ES256", "ES384", "EdDSA"]
 _TIMEOUT_SECONDS: Final = 5
 _LARGEST: Final = 256 * 1024
-_KEPT_SECONDS: Final = 3600
+_CACHE_SECONDS: Final = 3600
 _PAUSE_SECONDS: Final = 30
-"""Between two questions to the issuer, so that made-up tokens cannot have it asked all the time."""
+"""The minimum interval between fetches, so that forged tokens cannot cause constant requests to the issuer."""
 _AHEAD_SECONDS: Final = 60
-"""How far the issuer's clock may be before ours."""
+"""How far the issuer's clock may be ahead of this server's."""
 _WAITING: Final = 8
-"""Requests that may wait for keys at once, so that made-up tokens cannot hold all threads while the issuer is slow."""
+"""The maximum of requests that wait for keys, so that forged tokens cannot block all threads on a slow issuer."""
 
 
 class IssuerKeys(jwt.PyJWKClient):
-    """The issuer's key set, fetched under the network's rules: bounded in time and size, without redirects.
+    """Fetches the issuer's key set with limits on time and size, without redirects, under the network's rules.
 
-    The issuer's host is the operator's choice: it may be in a private network, but is no metadata service.
+    The operator chooses the issuer's host: it may be in a private network, but must not be a metadata service.
     """
 
     def __init__(self, issuer: str, network: Network) -> None:
-        """Nothing is fetched yet, and nothing kept: `ExternalIssuer` keeps keys, by the clock that it is given."""
+        """No request is made yet. Keys are not cached here but in `ExternalIssuer`, by the injected clock."""
         configuration = f"{issuer.rstrip('/')}/.well-known/openid-configuration"
         super().__init__(configuration, cache_jwk_set=False, timeout=_TIMEOUT_SECONDS)
         self._network = network.for_operator()
 
     def fetch_data(self) -> dict[str, Any]:
-        """The key set that the issuer's configuration names; raises `PyJWKClientError`."""
+        """Fetch the key set in the issuer's configuration; raises `PyJWKClientError`."""
         return self._document(self._document(self.uri).get("jwks_uri"))
 
     def _document(self, url: object) -> dict[str, Any]:
         if not isinstance(url, str) or urlsplit(url).scheme not in ("https", "http"):
-            raise jwt.PyJWKClientError("the issuer's configuration names no URL of keys")
+            raise jwt.PyJWKClientError("the issuer's configuration has no valid jwks_uri")
         try:
             return self._as_jwk_set_payload(
                 fetch_document(url, self._network, largest=_LARGEST, seconds=_TIMEOUT_SECONDS)
@@ -53,30 +53,30 @@ class IssuerKeys(jwt.PyJWKClient):
 
 
 class ExternalIssuer:
-    """Verifies the issuer's tokens with the keys it publishes.
+    """Verifies the issuer's tokens with its published keys. Thread-safe.
 
-    The keys are asked for when a token names one that is not known, and hourly; while the issuer cannot be reached,
-    those that are known stay good. Threads share it.
+    The keys are fetched hourly, and when a token has an unknown key id; while the issuer is unreachable, known keys
+    stay valid.
     """
 
     def __init__(self, issuer: str, audience: str, client_claim: str, network: Network | None = None) -> None:
-        """`client_claim` names the claim that holds the id of a client registered here."""
+        """`client_claim`: the name of the claim with the id of a registered client."""
         self._issuer, self._audience, self._claim = issuer, audience, client_claim
         self._client = IssuerKeys(issuer, network or Network())
         self._waiting = threading.BoundedSemaphore(_WAITING)
         self._keys: dict[str, jwt.PyJWK] = {}
-        self._asked_at: int | None = None
-        self._asking = threading.Lock()
+        self._fetched_at: int | None = None
+        self._fetching = threading.Lock()
 
     def is_issuer_of(self, token: str) -> bool:
-        """Whether the token says that it comes from this issuer; raises `PyJWTError` for what is no token."""
+        """Whether the token's `iss` claim is this issuer (unverified); raises `PyJWTError` for a malformed token."""
         claims: dict[str, Any] = jwt.decode(token, options={"verify_signature": False})
         return bool(claims.get("iss") == self._issuer)
 
     def client_id(self, token: str, now: int) -> str:
-        """The client the token was signed for; raises `PyJWTError` for one that is not valid at `now` (seconds)."""
+        """The client id of a verified token; raises `PyJWTError` when it is not valid at `now` (epoch seconds)."""
         key = self._key(str(jwt.get_unverified_header(token).get("kid")), now)
-        # The key says which algorithm it is for, not the token. Times are judged by the clock that was passed in.
+        # The key, not the token, determines the algorithm. Times are checked below, by the injected clock.
         claims: dict[str, Any] = jwt.decode(
             token,
             key,
@@ -85,41 +85,41 @@ class ExternalIssuer:
             issuer=self._issuer,
             options={"verify_exp": False, "verify_iat": False, "verify_nbf": False, "require": ["exp", "iss", "aud"]},
         )
-        expires, begins, client = claims["exp"], claims.get("nbf", 0), claims.get(self._claim)
+        expires, not_before, client = claims["exp"], claims.get("nbf", 0), claims.get(self._claim)
         if not isinstance(expires, int | float) or not expires > now:
             raise jwt.ExpiredSignatureError("expired")
-        if not isinstance(begins, int | float) or not begins <= now + _AHEAD_SECONDS:
+        if not isinstance(not_before, int | float) or not not_before <= now + _AHEAD_SECONDS:
             raise jwt.ImmatureSignatureError("not valid yet")
         if not isinstance(client, str):
             raise jwt.MissingRequiredClaimError(self._claim)
         return client
 
     def _key(self, key_id: str, now: int) -> jwt.PyJWK:
-        is_wanting = key_id not in self._keys or not self._was_asked_within(_KEPT_SECONDS, now)
-        # A request that finds all places taken is judged by the keys that are known.
-        if is_wanting and self._waiting.acquire(blocking=False):
+        needs_fetch = key_id not in self._keys or not self._was_fetched_within(_CACHE_SECONDS, now)
+        # When too many requests are waiting already, the known keys are used.
+        if needs_fetch and self._waiting.acquire(blocking=False):
             try:
-                self._ask(now)
+                self._fetch(now)
             finally:
                 self._waiting.release()
         if key_id not in self._keys:
             raise jwt.InvalidKeyError("the issuer does not publish this key, or cannot be reached")
         return self._keys[key_id]
 
-    def _ask(self, now: int) -> None:
-        with self._asking:
-            # Another thread may have asked while this one waited.
-            if self._was_asked_within(_PAUSE_SECONDS, now):
+    def _fetch(self, now: int) -> None:
+        with self._fetching:
+            # Another thread may have fetched the keys while this one waited.
+            if self._was_fetched_within(_PAUSE_SECONDS, now):
                 return
-            self._asked_at = now
+            self._fetched_at = now
             try:
                 keys = self._client.get_signing_keys()
             except (jwt.PyJWTError, ValueError, TypeError, AttributeError) as error:
-                _log.warning("the keys of the issuer %s cannot be had: %s", self._issuer, error)
+                _log.warning("the keys of the issuer %s could not be fetched: %s", self._issuer, error)
                 return
             found = {key.key_id: key for key in keys if key.key_id and key.algorithm_name in _ALGORITHMS}
             self._keys = found or self._keys
 
-    def _was_asked_within(self, seconds: int, now: int) -> bool:
-        # A clock that was set back must not keep us from asking.
-        return self._asked_at is not None and 0 <= now - self._asked_at < seconds
+    def _was_fetched_within(self, seconds: int, now: int) -> bool:
+        # A clock that was set back must not prevent a fetch.
+        return self._fetched_at is not None and 0 <= now - self._fetched_at < seconds

@@ -1,4 +1,4 @@
-"""What permissions mean: which actions on which types of resources they allow (contract, section 27)."""
+"""The actions on resource types that each permission allows (contract, section 27)."""
 
 from collections.abc import Mapping
 from typing import Final, Literal
@@ -24,7 +24,7 @@ Action = Literal["read", "write", "delete"]
 
 _READ: Final[tuple[Action, ...]] = ("read",)
 _ALL: Final[tuple[Action, ...]] = ("read", "write", "delete")
-_MOST_ASKED: Final = 1000
+_MAX_URLS: Final = 1000
 
 ALLOWS: Final[Mapping[str, Mapping[str, tuple[Action, ...]]]] = {
     VIEW_DESTINATIONS: {"destinations": _READ, "connections": _READ},
@@ -47,7 +47,7 @@ CATEGORIES: Final[Mapping[str, tuple[str, ...]]] = {
 
 
 def reference() -> Json:
-    """Every permission and every type of resource there is."""
+    """All permissions and all resource types, as the API lists them."""
     kinds = sorted({kind for allowed in ALLOWS.values() for kind in allowed})
     return {
         "permissions": {name: _document(ALLOWS[name]) for name in PERMISSIONS},
@@ -56,19 +56,19 @@ def reference() -> Json:
 
 
 def effective(caller: Caller, body: bytes) -> Json:
-    """Of the URLs sent, those that the caller has, with what it may do; the others are left out."""
-    asked = bodies.parse_json(body)
-    if not isinstance(asked, list) or not all(isinstance(one, str) for one in asked):
+    """The requested URLs that the caller has permissions for, with the allowed actions; others are left out."""
+    urls = bodies.parse_json(body)
+    if not isinstance(urls, list) or not all(isinstance(one, str) for one in urls):
         raise problems.of_field("/", "must be an array of URLs such as /permissions/view-datasets")
-    if len(asked) > _MOST_ASKED:
-        raise problems.of_field("/", f"must hold at most {_MOST_ASKED} URLs")
+    if len(urls) > _MAX_URLS:
+        raise problems.of_field("/", f"must have at most {_MAX_URLS} URLs")
     mine = [name for name in PERMISSIONS if caller.grants.allow(name)]
-    found = {url: _is_allowed(url, mine) for url in asked}
+    found = {url: _allowed_actions(url, mine) for url in urls}
     return {"policies": {url: actions for url, actions in found.items() if actions}}
 
 
 def permission_sets() -> list[Json]:
-    """Every permission with its category, as clients that compose roles list them."""
+    """Every permission with its category, as role editors list them."""
     return [
         {
             "id": name,
@@ -81,7 +81,7 @@ def permission_sets() -> list[Json]:
     ]
 
 
-def _is_allowed(url: str, mine: list[str]) -> list[str]:
+def _allowed_actions(url: str, mine: list[str]) -> list[str]:
     kind, _, name = url.removeprefix("/").partition("/")
     if kind == "permissions":
         return ["*"] if name in mine else []

@@ -1,4 +1,4 @@
-"""Patches of roles and of who has them (contract, section 27)."""
+"""Patches of roles and their subjects (contract, section 27)."""
 
 from typing import Any, Final
 
@@ -16,7 +16,7 @@ from offtake.store.tables import Client, Role, RoleSubject
 _TEXTS: Final = ("/name", "/description")
 _LISTS: Final = ("/permissionSets", "/sandboxes", "/subjectAttributes/labels")
 _SUBJECTS: Final = "/user"
-_MOST: Final = 100
+_MAX: Final = 100
 
 
 class Operation(Body):
@@ -28,7 +28,7 @@ class Operation(Body):
 
 
 def patch(session: Session, caller: Caller, role_id: str, body: bytes, now_ms: int) -> Role:
-    """Apply every operation to the role, or none. Of lists, single words can be added and removed."""
+    """Apply all operations to the role, atomically. Single values of lists can be added and removed."""
     row = roles.find(session, caller, role_id)
     document: Json = {
         "/name": row.name,
@@ -37,91 +37,96 @@ def patch(session: Session, caller: Caller, role_id: str, body: bytes, now_ms: i
         "/sandboxes": row.sandboxes,
         "/subjectAttributes/labels": row.labels,
     }
-    for one in _operations(body):
-        _apply(document, one)
-    asked = bodies.parse_document(
+    for operation in _operations(body):
+        _apply(document, operation)
+    role = bodies.parse_document(
         NewRole,
         {path[1:]: document[path] for path in (*_TEXTS, "/permissionSets", "/sandboxes")}
         | {"subjectAttributes": {"labels": document["/subjectAttributes/labels"]}},
     )
     changes: Json = {
-        "name": asked.name,
-        "description": asked.description,
-        "permissions": asked.permission_sets,
-        "sandboxes": asked.sandboxes,
-        "labels": asked.subject_attributes.labels,
+        "name": role.name,
+        "description": role.description,
+        "permissions": role.permission_sets,
+        "sandboxes": role.sandboxes,
+        "labels": role.subject_attributes.labels,
     }
     return roles.change(session, caller, row, changes, now_ms)
 
 
 def subjects(session: Session, role: Role) -> list[Json]:
-    """Who has the role, in the order in which they were made."""
+    """The subjects of the role (clients), oldest first."""
     held = select(Client).join(RoleSubject, RoleSubject.client_id == Client.id).where(RoleSubject.role_id == role.id)
     return [_subject(role, client) for client in session.scalars(held.order_by(Client.created_at, Client.id))]
 
 
 def patch_subjects(session: Session, caller: Caller, role_id: str, body: bytes, now_ms: int) -> Role:
-    """Give the role to clients and take it from them, by client id or account id: every operation, or none."""
+    """Grant the role to clients or revoke it, by client id or account id; all operations, atomically."""
     row = roles.find(session, caller, role_id)
     with last_administrator.keeping_an_administrator(session, caller.org_id):
-        for one in _operations(body):
-            if one.path.rstrip("/-") != _SUBJECTS:
-                raise Problem(problems.MISSING_FIELD, f"There is no {one.path[:100]} here; use {_SUBJECTS}.")
-            wanted = [_client(session, caller, name) for name in _string_list(one.value)]
-            if one.op != "add":
-                _take_from(
-                    session, caller, row, wanted if one.op == "remove" else _remaining(session, row, wanted), now_ms
+        for operation in _operations(body):
+            if operation.path.rstrip("/-") != _SUBJECTS:
+                message = f"The path {operation.path[:100]} does not exist; use {_SUBJECTS}."
+                raise Problem(problems.MISSING_FIELD, message)
+            selected = [_client(session, caller, name) for name in _string_list(operation.value)]
+            if operation.op != "add":
+                _revoke(
+                    session,
+                    caller,
+                    row,
+                    selected if operation.op == "remove" else _remaining(session, row, selected),
+                    now_ms,
                 )
-            if one.op != "remove":
-                _give_to(session, caller, row, wanted, now_ms)
+            if operation.op != "remove":
+                _grant(session, caller, row, selected, now_ms)
     return row
 
 
 def grant(session: Session, caller: Caller, role: Role, client: Client, now_ms: int) -> None:
-    """Give the role to a client; that it has it already is no error."""
-    _give_to(session, caller, role, [client], now_ms)
+    """Grant the role to a client; no-op if it has it."""
+    _grant(session, caller, role, [client], now_ms)
 
 
 def revoke(session: Session, caller: Caller, role: Role, client: Client, now_ms: int) -> None:
-    """Take the role from a client; raises 1420 when nobody could manage access then."""
+    """Revoke the role from a client; raises 1420 if no client could manage access after that."""
     with last_administrator.keeping_an_administrator(session, caller.org_id):
-        _take_from(session, caller, role, [client], now_ms)
+        _revoke(session, caller, role, [client], now_ms)
 
 
 def _operations(body: bytes) -> list[Operation]:
-    """One operation, an array of them, or one under `operations`: the vendor's documents show each."""
+    """Parse one operation, an array, or an array under `operations`: the vendor documents each form."""
     document = bodies.parse_json(body)
     if isinstance(document, dict) and "operations" in document:
         document = document["operations"]
     sent = document if isinstance(document, list) else [document]
-    if not sent or len(sent) > _MOST:
-        raise problems.of_field("/", f"must hold 1 to {_MOST} operations")
+    if not sent or len(sent) > _MAX:
+        raise problems.of_field("/", f"must have 1 to {_MAX} operations")
     return [_operation(one) for one in sent]
 
 
 def _operation(sent: object) -> Operation:
-    one = bodies.parse_document(Operation, sent)
-    if one.op.lower() not in ("add", "replace", "remove"):
-        raise Problem(problems.PATCH_OP, f"The operation {one.op[:100]} is unknown; use add, replace or remove.")
-    return one.model_copy(update={"op": one.op.lower()})
+    operation = bodies.parse_document(Operation, sent)
+    if operation.op.lower() not in ("add", "replace", "remove"):
+        raise Problem(problems.PATCH_OP, f"The operation {operation.op[:100]} is unknown; use add, replace or remove.")
+    return operation.model_copy(update={"op": operation.op.lower()})
 
 
-def _apply(document: Json, one: Operation) -> None:
-    path = one.path.rstrip("/-")
+def _apply(document: Json, operation: Operation) -> None:
+    path = operation.path.rstrip("/-")
     if path in _TEXTS:
-        document[path] = "" if one.op == "remove" else one.value
+        document[path] = "" if operation.op == "remove" else operation.value
     elif path in _LISTS:
-        document[path] = _with_change(document[path], one)
+        document[path] = _changed_list(document[path], operation)
     else:
         allowed = ", ".join((*_TEXTS, *_LISTS))
-        raise Problem(problems.MISSING_FIELD, f"There is no {one.path[:100]} that can be changed. Allowed: {allowed}.")
+        raise Problem(problems.MISSING_FIELD, f"The path {operation.path[:100]} cannot be changed. Allowed: {allowed}.")
 
 
-def _with_change(present: list[str], one: Operation) -> list[str]:
-    words = _string_list(one.value) if one.value is not None or one.op != "remove" else present
-    if one.op == "add":
-        return [*present, *words]
-    return words if one.op == "replace" else [word for word in present if word not in words]
+def _changed_list(current: list[str], operation: Operation) -> list[str]:
+    words = _string_list(operation.value) if operation.value is not None or operation.op != "remove" else current
+    if operation.op == "add":
+        return [*current, *words]
+    return words if operation.op == "replace" else [word for word in current if word not in words]
 
 
 def _string_list(value: object) -> list[str]:
@@ -135,25 +140,25 @@ def _string_list(value: object) -> list[str]:
 def _client(session: Session, caller: Caller, name: str) -> Client:
     client = clients.find(session, caller, name)
     if client is None:
-        raise problems.of_field("/value", f"there is no client {name[:200]} in this organisation")
+        raise problems.of_field("/value", f"client {name[:200]} does not exist in this organisation")
     return client
 
 
-def _remaining(session: Session, role: Role, kept: list[Client]) -> list[Client]:
+def _remaining(session: Session, role: Role, excluded: list[Client]) -> list[Client]:
     held = select(Client).join(RoleSubject, RoleSubject.client_id == Client.id).where(RoleSubject.role_id == role.id)
-    return [client for client in session.scalars(held) if client not in kept]
+    return [client for client in session.scalars(held) if client not in excluded]
 
 
-def _give_to(session: Session, caller: Caller, role: Role, wanted: list[Client], now_ms: int) -> None:
-    for client in wanted:
+def _grant(session: Session, caller: Caller, role: Role, receivers: list[Client], now_ms: int) -> None:
+    for client in receivers:
         if session.get(RoleSubject, (role.id, client.id)) is None:
             session.add(RoleSubject(role_id=role.id, client_id=client.id))
             session.flush()
             _record(session, caller, role, client, "grant", now_ms)
 
 
-def _take_from(session: Session, caller: Caller, role: Role, wanted: list[Client], now_ms: int) -> None:
-    for client in wanted:
+def _revoke(session: Session, caller: Caller, role: Role, holders: list[Client], now_ms: int) -> None:
+    for client in holders:
         if session.get(RoleSubject, (role.id, client.id)) is not None:
             held = (RoleSubject.role_id == role.id, RoleSubject.client_id == client.id)
             session.execute(delete(RoleSubject).where(*held))

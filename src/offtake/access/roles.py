@@ -1,4 +1,4 @@
-"""Roles: permissions and labels that clients have in the sandboxes named (contract, section 27)."""
+"""Roles: permissions and labels that clients have in the listed sandboxes (contract, section 27)."""
 
 from collections.abc import Sequence
 from typing import Annotated, Final, Literal
@@ -27,7 +27,7 @@ from offtake.store.sandbox_states import DELETED
 from offtake.store.tables import Role, RoleSubject, Sandbox
 
 FIELDS: Final = ("id", "name", "description", "roleType", "createdAt", "modifiedAt", "createdBy", "modifiedBy")
-"""What lists of roles can be filtered and ordered by."""
+"""Fields for filters and order in lists of roles."""
 
 _SYSTEM: Final = "system@AdobeID"
 
@@ -40,13 +40,13 @@ RoleType = Annotated[Literal["user-defined", "system-defined"], BeforeValidator(
 
 
 class SubjectAttributes(Body):
-    """What subjects gain beside permissions."""
+    """What subjects get in addition to permissions."""
 
     labels: Words = Field(default_factory=list)
 
 
 class NewRole(Body):
-    """`POST /administration/roles`. All but the name may be left out."""
+    """`POST /administration/roles`. Only the name is required."""
 
     name: Name
     description: Text = ""
@@ -57,7 +57,7 @@ class NewRole(Body):
 
 
 class ChangedRole(Body):
-    """`PUT /administration/roles/{id}`: what is left out stays, for clients that know only the first three."""
+    """`PUT /administration/roles/{id}`. Absent optional fields stay unchanged, for clients that send only three."""
 
     name: Name
     description: Text
@@ -68,16 +68,16 @@ class ChangedRole(Body):
 
 
 def all_of(session: Session, caller: Caller) -> list[Role]:
-    """The organisation's roles, the latest first."""
+    """The organisation's roles, newest first."""
     caller.require_everywhere(MANAGE_ACCESS)
     newest_first = (Role.created_at.desc(), Role.id)
     return list(session.scalars(select(Role).filter_by(org_id=caller.org_id).order_by(*newest_first)))
 
 
 def without_view_destinations(session: Session) -> list[Role]:
-    """The roles of every organisation that grant making connections or exports, but not `VIEW_DESTINATIONS`, by name.
+    """All roles that grant creating connections or exports but not `VIEW_DESTINATIONS`, ordered by name.
 
-    Making them needs both; a client is not hit where another of its roles grants the view.
+    Creation needs both permissions. A client whose other roles grant the view is not affected.
     """
     by_name = session.scalars(select(Role).order_by(Role.name, Role.id))
     return [
@@ -89,7 +89,7 @@ def without_view_destinations(session: Session) -> list[Role]:
 
 
 def find(session: Session, caller: Caller, role_id: str) -> Role:
-    """The organisation's role of that id; raises 1439."""
+    """The organisation's role with that id; raises 1439."""
     caller.require_everywhere(MANAGE_ACCESS)
     row = session.get(Role, role_id) if _is_uuid(role_id) else None
     if row is None or row.org_id != caller.org_id:
@@ -98,23 +98,23 @@ def find(session: Session, caller: Caller, role_id: str) -> Role:
 
 
 def find_by_name(session: Session, caller: Caller, name: str) -> Role:
-    """The organisation's role of that name, or of that id; raises 1439."""
+    """The organisation's role with that name or id; raises 1439."""
     row = session.scalar(select(Role).filter_by(org_id=caller.org_id, name=name))
     return row if row is not None else find(session, caller, name)
 
 
 def create(session: Session, caller: Caller, body: Sent, now_ms: int) -> Role:
-    """A role that nobody has yet; raises 3409 when there is one of that name."""
+    """Create a role without subjects; raises 3409 when the name is taken."""
     caller.require_everywhere(MANAGE_ACCESS)
-    asked = bodies.parse_body(NewRole, body)
+    new = bodies.parse_body(NewRole, body)
     row = Role(
         id=str(uuid4()),
         org_id=caller.org_id,
-        name=asked.name,
-        description=asked.description,
-        permissions=asked.permission_sets,
-        sandboxes=asked.sandboxes,
-        labels=asked.subject_attributes.labels,
+        name=new.name,
+        description=new.description,
+        permissions=new.permission_sets,
+        sandboxes=new.sandboxes,
+        labels=new.subject_attributes.labels,
         created_at=now_ms,
         updated_at=now_ms,
         created_by=caller.account_id,
@@ -128,21 +128,21 @@ def create(session: Session, caller: Caller, body: Sent, now_ms: int) -> Role:
 
 
 def replace(session: Session, caller: Caller, role_id: str, body: Sent, now_ms: int) -> Role:
-    """Give the role a new name, a new description and whatever else the body names."""
+    """Replace the role's name and description, and the other fields that are in the body."""
     row = find(session, caller, role_id)
-    asked = bodies.parse_body(ChangedRole, body)
-    changes: Json = {"name": asked.name, "description": asked.description}
-    if asked.permission_sets is not None:
-        changes["permissions"] = asked.permission_sets
-    if asked.sandboxes is not None:
-        changes["sandboxes"] = asked.sandboxes
-    if asked.subject_attributes is not None:
-        changes["labels"] = asked.subject_attributes.labels
+    new = bodies.parse_body(ChangedRole, body)
+    changes: Json = {"name": new.name, "description": new.description}
+    if new.permission_sets is not None:
+        changes["permissions"] = new.permission_sets
+    if new.sandboxes is not None:
+        changes["sandboxes"] = new.sandboxes
+    if new.subject_attributes is not None:
+        changes["labels"] = new.subject_attributes.labels
     return change(session, caller, row, changes, now_ms)
 
 
 def change(session: Session, caller: Caller, row: Role, changes: Json, now_ms: int) -> Role:
-    """Write new values into the role's columns; raises 1420 when nobody could manage access then."""
+    """Set columns of the role; raises 1420 if no client could manage access after that."""
     before = render(row)
     with last_administrator.keeping_an_administrator(session, caller.org_id):
         for column, value in changes.items():
@@ -155,7 +155,7 @@ def change(session: Session, caller: Caller, row: Role, changes: Json, now_ms: i
 
 
 def remove(session: Session, caller: Caller, role_id: str, now_ms: int) -> None:
-    """Take the role from whoever has it, and forget it."""
+    """Delete the role, also from its subjects; raises 1420 if no client could manage access after that."""
     row = find(session, caller, role_id)
     with last_administrator.keeping_an_administrator(session, caller.org_id):
         session.execute(delete(RoleSubject).where(RoleSubject.role_id == row.id))
@@ -183,10 +183,10 @@ def render(row: Role) -> Json:
 
 
 def _check(session: Session, row: Role) -> None:
-    """Raise 1452 naming every permission and sandbox that there is not."""
-    there = select(Sandbox.name).where(Sandbox.org_id == row.org_id, Sandbox.state != DELETED)
+    """Raise 1452 with every unknown permission and sandbox."""
+    existing = select(Sandbox.name).where(Sandbox.org_id == row.org_id, Sandbox.state != DELETED)
     with session.no_autoflush:
-        sandboxes = set(session.scalars(there))
+        sandboxes = set(session.scalars(existing))
     found = _unknown_values("permissionSets", row.permissions, (*PERMISSIONS, ALL), "a permission")
     found += _unknown_values("sandboxes", row.sandboxes, (*sorted(sandboxes), ALL), "a sandbox")
     if found:
@@ -196,11 +196,11 @@ def _check(session: Session, row: Role) -> None:
     )
 
 
-def _unknown_values(field: str, given: Sequence[str], known: Sequence[str], what: str) -> list[FieldProblem]:
+def _unknown_values(field: str, sent: Sequence[str], known: Sequence[str], what: str) -> list[FieldProblem]:
     allowed = ", ".join(known[:50])
     return [
-        FieldProblem(f"/{field}/{index}", f"{one} is not {what} here. Allowed: {allowed}")
-        for index, one in enumerate(given)
+        FieldProblem(f"/{field}/{index}", f"{one} is not {what}. Allowed: {allowed}")
+        for index, one in enumerate(sent)
         if one not in known
     ]
 
@@ -214,7 +214,7 @@ def _flush(session: Session, row: Role) -> None:
     try:
         session.flush()
     except IntegrityError:
-        raise Problem(problems.CONFLICT, f"There is a role {name} already.") from None
+        raise Problem(problems.CONFLICT, f"The role {name} already exists.") from None
 
 
 def _is_uuid(text: str) -> bool:

@@ -1,11 +1,11 @@
-"""How many sign-ins with a wrong secret there may be: by client id and address, and by address."""
+"""Rate limits (token buckets) for failed sign-ins: per client id and address, and per address."""
 
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
-_MOST_KEYS: Final = 10_000
+_MAX_KEYS: Final = 10_000
 _IDS_AT_ONE_ADDRESS: Final = 6
 _MINUTE: Final = 60.0
 
@@ -14,7 +14,7 @@ Key = tuple[str, ...]
 
 @dataclass
 class _Bucket:
-    """What one key may still do: grows evenly up to a minute's worth."""
+    """The token bucket of one key; it refills continuously up to one minute's limit."""
 
     left: float
     at: float
@@ -22,10 +22,10 @@ class _Bucket:
 
 @dataclass
 class SignInLimits:
-    """Counts attempts before their secret is looked at, and takes back those that turn out to be right.
+    """Counts attempts before the secret is checked, and gives back successful ones.
 
-    So a client's own sign-ins are never counted against it, and what others fail at other addresses never is either.
-    `now`: seconds of a clock that nobody sets.
+    So a client is limited neither by its own successful sign-ins nor by failures from other addresses. `now`: a
+    monotonic clock in seconds.
     """
 
     per_minute: int
@@ -33,18 +33,18 @@ class SignInLimits:
     _buckets: OrderedDict[Key, _Bucket] = field(default_factory=OrderedDict)
 
     def take(self, client_id: str, address: str) -> float:
-        """Count an attempt; 0, or the seconds until there may be one, when there were too many: it is not counted."""
+        """Count an attempt and return 0; when the limit is reached, return the seconds to wait and count nothing."""
         now = self.now()
-        wanted = [(self._bucket(key, most, now), most) for key, most in self._keys(client_id, address)]
-        wait = max((1 - bucket.left) * _MINUTE / most for bucket, most in wanted)
+        buckets = [(self._bucket(key, most, now), most) for key, most in self._keys(client_id, address)]
+        wait = max((1 - bucket.left) * _MINUTE / most for bucket, most in buckets)
         if wait > 0:
             return wait
-        for bucket, _ in wanted:
+        for bucket, _ in buckets:
             bucket.left -= 1
         return 0.0
 
     def give_back(self, client_id: str, address: str) -> None:
-        """Take an attempt back: its secret was right, or was not looked at."""
+        """Give an attempt back: the secret was right, or was not checked."""
         now = self.now()
         for key, most in self._keys(client_id, address):
             bucket = self._bucket(key, most, now)
@@ -54,10 +54,10 @@ class SignInLimits:
         return ((client_id, address), self.per_minute), ((address,), self.per_minute * _IDS_AT_ONE_ADDRESS)
 
     def _bucket(self, key: Key, most: int, now: float) -> _Bucket:
-        found = self._buckets.setdefault(key, _Bucket(most, now))
+        bucket = self._buckets.setdefault(key, _Bucket(most, now))
         self._buckets.move_to_end(key)
-        if len(self._buckets) > _MOST_KEYS:
+        if len(self._buckets) > _MAX_KEYS:
             self._buckets.popitem(last=False)
-        found.left = min(most, found.left + (now - found.at) * most / _MINUTE)
-        found.at = now
-        return found
+        bucket.left = min(most, bucket.left + (now - bucket.at) * most / _MINUTE)
+        bucket.at = now
+        return bucket

@@ -1,4 +1,4 @@
-"""Bearer tokens: signed here with keys that change, or by an external issuer (contract, section 2)."""
+"""Bearer tokens: signed by this server with rotating keys, or by an external issuer (contract, section 2)."""
 
 import base64
 import secrets
@@ -24,21 +24,21 @@ _KEY_KEPT_MS: Final = (TOKEN_SECONDS + 1) * 1000
 
 
 class BadCredentialsError(OfftakeError):
-    """The client id or its secret is not right."""
+    """The client id or its secret is wrong."""
 
 
 class BadTokenError(OfftakeError):
-    """The token is malformed, expired, or not ours."""
+    """The token is malformed, expired, or not from a trusted issuer."""
 
 
 def find(database: Database, client_id: str) -> Client | None:
-    """The client of that id, revoked or not."""
+    """The client with that id, revoked or not."""
     with database.reading() as session:
         return _client(session, client_id)
 
 
 def issue(database: Database, vault: Vault, clock: Clock, client: Client) -> str:
-    """A signed token for a client that has signed in; it lives 24 hours."""
+    """Issue a signed token for a client that has signed in; it is valid for 24 hours."""
     key_id, key = _signing_key(database, vault, clock)
     now = clock.now_seconds()
     claims = {"sub": client.account_id, "client_id": client.id, "org": client.org_id, "type": client.kind}
@@ -46,7 +46,7 @@ def issue(database: Database, vault: Vault, clock: Clock, client: Client) -> str
 
 
 def read(session: Session, vault: Vault, clock: Clock, token: str, issuer: ExternalIssuer | None) -> Client:
-    """The client that the token speaks for; raises `BadTokenError`."""
+    """Verify a token and return its client; raises `BadTokenError`."""
     external = False
     try:
         if issuer is not None and issuer.is_issuer_of(token):
@@ -56,14 +56,14 @@ def read(session: Session, vault: Vault, clock: Clock, token: str, issuer: Exter
     except (jwt.PyJWTError, ValueError, RecursionError):
         raise BadTokenError("The token is not valid.") from None
     client = _client(session, client_id)
-    # The issuer speaks for the clients that sign in there, not for those that have a secret here.
+    # The external issuer may only authenticate external clients, not those that have a secret here.
     if client is None or client.revoked_at is not None or (external and client.secret_hash is not None):
         raise BadTokenError("The token's client is not known.")
     return client
 
 
 def _client(session: Session, client_id: str) -> Client | None:
-    # Databases refuse to look for text that they cannot hold.
+    # PostgreSQL refuses queries with text that it cannot store, such as NUL characters.
     return session.get(Client, client_id) if client_id.isprintable() else None
 
 
@@ -72,7 +72,7 @@ def _own_client_id(session: Session, vault: Vault, clock: Clock, token: str) -> 
     row = session.get(SigningKey, key_id) if key_id.isprintable() else None
     if row is None:
         raise BadTokenError("The token was not signed here.")
-    # Expiry is judged by the clock that was passed in, not by the library's.
+    # Expiry is checked below, by the injected clock.
     claims: dict[str, Any] = jwt.decode(
         token, _key(vault, row), [_ALGORITHM], options={"verify_exp": False, "verify_iat": False}
     )
@@ -82,7 +82,7 @@ def _own_client_id(session: Session, vault: Vault, clock: Clock, token: str) -> 
 
 
 def _signing_key(database: Database, vault: Vault, clock: Clock) -> tuple[str, bytes]:
-    """The key that signs today. A new one takes over after a week; the old ones stay while their tokens live."""
+    """The current signing key. It is replaced after a week; old keys are kept until their tokens have expired."""
     now = clock.now_ms()
     newest = select(SigningKey).where(SigningKey.retired_at.is_(None)).order_by(SigningKey.created_at.desc()).limit(1)
     with database.reading() as session:

@@ -101,7 +101,7 @@ def _authenticate(request: Request, backend: Backend, *, to_a_sandbox: bool) -> 
         sandbox = None
         if to_a_sandbox:
             name, sandbox_id = _read_sandbox_headers(request, backend, client)
-            sandbox = access.find_sandbox(session, client.org_id, name, seen_by=client.id, sandbox_id=sandbox_id)
+            sandbox = access.find_sandbox(session, client.org_id, name, client_id=client.id, sandbox_id=sandbox_id)
             _check_sandbox_id(sandbox, sandbox_id)
         _check_address(request)
         remote = request.client.host if request.client else ""

@@ -1,4 +1,4 @@
-"""Batches as Catalog and ingestion show and list them (contract, sections 23.1 and 23.3)."""
+"""Batches as the Catalog and ingestion APIs show and list them (contract, sections 23.1 and 23.3)."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -16,39 +16,39 @@ from offtake.store.tables import Batch, Dataset
 
 
 def list_documents(session: Session, caller: Caller, params: Params) -> Json:
-    """One page of batches, by id."""
+    """One page of batches, keyed by id."""
     caller.require(VIEW_DATASETS, MANAGE_DATASETS)
     query = catalog_query.read(session, SHAPE, params)
-    rows = session.scalars(query.paged(select(Batch).where(visible_to(caller))))
+    rows = session.scalars(query.paginate(select(Batch).where(visible_to(caller))))
     return {row.id: {name: value for name, value in document(row).items() if query.shows(name)} for row in rows}
 
 
 def get_document(session: Session, caller: Caller, batch_id: str) -> Json:
-    """One batch, by its id; raises 1439."""
+    """One batch, under its id; raises 1439."""
     caller.require(VIEW_DATASETS, MANAGE_DATASETS)
     row = find(session, caller, batch_id)
     return {row.id: document(row)}
 
 
 def find(session: Session, caller: Caller, batch_id: str, *, lock: bool = False) -> Batch:
-    """The batch of that id, if the caller sees its dataset; raises 1439."""
-    wanted = select(Batch).where(Batch.id == batch_id, visible_to(caller))
-    row = session.scalar(wanted.with_for_update() if lock else wanted)
+    """The batch with that id, if the caller may see its dataset; raises 1439."""
+    query = select(Batch).where(Batch.id == batch_id, visible_to(caller))
+    row = session.scalar(query.with_for_update() if lock else query)
     if row is None:
         raise problems.not_found("batches", batch_id)
     return row
 
 
 def latest(session: Session, caller: Caller, dataset: Dataset | None, most: int) -> Sequence[Batch]:
-    """The batches that came last, to one dataset or to any; the newest first."""
-    wanted = select(Batch).where(visible_to(caller))
+    """The latest batches of one dataset or of all, newest first."""
+    query = select(Batch).where(visible_to(caller))
     if dataset is not None:
-        wanted = wanted.where(Batch.dataset_id == dataset.id)
-    return session.scalars(wanted.order_by(Batch.created_at.desc(), Batch.id.desc()).limit(most)).all()
+        query = query.where(Batch.dataset_id == dataset.id)
+    return session.scalars(query.order_by(Batch.created_at.desc(), Batch.id.desc()).limit(most)).all()
 
 
 def visible_to(caller: Caller) -> ColumnElement[bool]:
-    """The condition that the caller sees the dataset that a batch belongs to, or that it belongs to none."""
+    """The condition that the caller may see a batch's dataset, or that the batch has none."""
     with_dataset = Batch.dataset_id.in_(select(Dataset.id).where(*datasets.visible_to(caller)))
     return and_(Batch.sandbox_id == caller.sandbox_id, or_(with_dataset, Batch.dataset_id == NO_DATASET))
 
@@ -129,7 +129,7 @@ SHAPE: Final = Shape(
     ranges={
         "createdAfter": ("created", ">"),
         "createdBefore": ("created", "<"),
-        # Of the dates that rows speak of, batches here know nothing.
+        # Batches have no date range of their rows here, so these match nothing.
         "startAfter": _NEVER,
         "startBefore": _NEVER,
         "endAfter": _NEVER,

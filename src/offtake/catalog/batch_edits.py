@@ -1,4 +1,4 @@
-"""Batches changed through Catalog, as far as that makes sense: ingestion brings them on their way (section 23)."""
+"""Creates and changes batches through the Catalog API (contract, section 23)."""
 
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Final, Literal
@@ -17,9 +17,9 @@ from offtake.contract.problems import Problem
 from offtake.store import batches as store
 from offtake.store.tables import Batch
 
-_MOST_RELATED: Final = 100
+_MAX_RELATED: Final = 100
 _OPEN: Final = frozenset(("loading", "active", "processing", "queued", "retrying", "stalled", "staging"))
-"""Of a batch that is not over; which of them it is, ingestion decides."""
+"""Statuses of an unfinished batch; ingestion determines which one it has."""
 _WITHDRAWN: Final = frozenset(("inactive", "deleted"))
 _ACTIONS: Final[Mapping[str, Action]] = {
     "success": "COMPLETE",
@@ -46,60 +46,60 @@ Status = Annotated[
 
 
 class RelatedObject(Body):
-    """What a batch has to do with."""
+    """A reference to an object that the batch belongs to."""
 
     type: Short
     id: Short
 
 
 class CatalogBatch(BatchFields):
-    """`POST /batches`: only the status is required. A dataset among the related objects is where the rows go."""
+    """`POST /batches`: only the status is required. A related object of type `dataSet` is the target of the rows."""
 
     status: Status
-    related_objects: list[RelatedObject] = Field(default=[], max_length=_MOST_RELATED)
+    related_objects: list[RelatedObject] = Field(default=[], max_length=_MAX_RELATED)
     input_format: InputFormat | None = None
 
 
 class BatchChange(Body):
-    """`PATCH`, `PUT` and `POST` of one batch. A status is carried out: `success` completes it, `aborted` drops it.
+    """`PATCH`, `PUT` and `POST` of one batch. A status is an action: `success` completes it, `aborted` aborts it.
 
-    The dataset and the format are given once, before files are sent.
+    The dataset and the format can be set once, while the batch is loading.
     """
 
     status: Status | None = None
     tags: Tags | None = Field(default=None, max_length=1000)
-    related_objects: list[RelatedObject] = Field(default=[], max_length=_MOST_RELATED)
+    related_objects: list[RelatedObject] = Field(default=[], max_length=_MAX_RELATED)
     input_format: InputFormat | None = None
 
 
 def create(session: Session, caller: Caller, sent: Sent, now_ms: int, dataset_id: str | None = None) -> Batch:
-    """Store a batch, which is loading; `dataset_id` is the dataset where the body names none."""
-    asked = bodies.parse_body(CatalogBatch, sent)
-    if asked.status not in _OPEN:
+    """Create a batch in status `loading`; `dataset_id` is used when the body has no dataset."""
+    request = bodies.parse_body(CatalogBatch, sent)
+    if request.status not in _OPEN:
         allowed = ", ".join(sorted(_OPEN))
         raise problems.of_field(
-            "/status", f"must be one of {allowed}: a new batch waits for files, and is completed later"
+            "/status", f"must be one of {allowed}: files are sent to a new batch before it is completed"
         )
-    named = _read_dataset(asked.related_objects)
-    return batches.make(session, caller, asked, named or dataset_id, asked.input_format, now_ms)
+    related_id = _read_dataset(request.related_objects)
+    return batches.make(session, caller, request, related_id or dataset_id, request.input_format, now_ms)
 
 
 def change(session: Session, caller: Caller, batch: Batch, sent: Sent, now_ms: int, *, whole: bool) -> None:
-    """Change the batch's tags (those that are sent, or all of them), what it lacks so far, and its status."""
+    """Update the batch's tags (merged, or with `whole` replaced), unset dataset or format, and status."""
     caller.require(MANAGE_DATASETS)
-    asked = bodies.parse_body(BatchChange, sent)
-    _fill_in(session, caller, batch, asked)
+    request = bodies.parse_body(BatchChange, sent)
+    _fill_in(session, caller, batch, request)
     before = batch.tags
-    batch.tags = (asked.tags or {}) if whole else batch.tags | (asked.tags or {})
+    batch.tags = (request.tags or {}) if whole else batch.tags | (request.tags or {})
     batches.touch(batch, caller, now_ms)
-    was, now = {"tags": before}, {"tags": batch.tags}
-    audit.record(session, caller, now_ms, "update", (RESOURCE, batch.id), before=was, after=now)
-    if asked.status is not None and asked.status != batch.status:
-        _execute(session, caller, batch, asked.status, now_ms)
+    before_tags, now = {"tags": before}, {"tags": batch.tags}
+    audit.record(session, caller, now_ms, "update", (RESOURCE, batch.id), before=before_tags, after=now)
+    if request.status is not None and request.status != batch.status:
+        _execute(session, caller, batch, request.status, now_ms)
 
 
 def withdraw(session: Session, caller: Caller, batch: Batch, now_ms: int) -> None:
-    """`DELETE`: rows that are in are taken out again, files that are not are dropped; what is over stays."""
+    """`DELETE`: revert an imported batch, abort an open one; an ended one stays unchanged."""
     caller.require(MANAGE_DATASETS)
     if batch.status == store.SUCCESS:
         batches.act(session, caller, batch, "REVERT", now_ms)
@@ -108,7 +108,7 @@ def withdraw(session: Session, caller: Caller, batch: Batch, now_ms: int) -> Non
 
 
 def _execute(session: Session, caller: Caller, batch: Batch, status: str, now_ms: int) -> None:
-    """Do what makes the batch be of that status; raises 1422 where nothing does."""
+    """Do the action that leads to the status; raises 1422 when no action does."""
     if status in _WITHDRAWN:
         withdraw(session, caller, batch, now_ms)
     elif status in _ACTIONS:
@@ -120,26 +120,26 @@ def _execute(session: Session, caller: Caller, batch: Batch, status: str, now_ms
 
 
 def _is_consistent(batch: Batch, status: str) -> bool:
-    """Whether a status that nothing is done for describes the batch as it is."""
+    """Whether a status without an action describes the batch's current state."""
     if status == "active":
         return batch.status in (*store.OPEN, store.SUCCESS)
     return batch.status in store.OPEN and status != store.LOADING
 
 
-def _fill_in(session: Session, caller: Caller, batch: Batch, asked: BatchChange) -> None:
-    dataset_id = _read_dataset(asked.related_objects)
+def _fill_in(session: Session, caller: Caller, batch: Batch, request: BatchChange) -> None:
+    dataset_id = _read_dataset(request.related_objects)
     if dataset_id is not None and dataset_id != batch.dataset_id:
         if batch.dataset_id != batches.NO_DATASET or batch.status != store.LOADING:
             raise problems.of_field(
-                "/relatedObjects", f"cannot change: the batch belongs to {batch.dataset_id or 'none'}"
+                "/relatedObjects", f"cannot be changed: the dataset of the batch is {batch.dataset_id or 'not set'}"
             )
         batch.dataset_id = datasets.get(session, caller, dataset_id).id
-    if asked.input_format is None:
+    if request.input_format is None:
         return
-    stored = batches.dump_format(asked.input_format)
+    stored = batches.dump_format(request.input_format)
     if stored != batch.input_format:
         if batches.has_format(batch) or batch.status != store.LOADING:
-            raise problems.of_field("/inputFormat", "is given once, while the batch is loading")
+            raise problems.of_field("/inputFormat", "can be set once, while the batch is loading")
         batch.input_format = stored
 
 

@@ -1,4 +1,4 @@
-"""The files that a batch became: listed, and opened to be read (contract, section 25)."""
+"""The data files that a batch was written to: listed, and read (contract, section 25)."""
 
 import re
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ _FILE_ID: Final = re.compile(r"([0-9A-Za-z]{1,64})-([1-9][0-9]{0,6})")
 
 @dataclass(frozen=True)
 class BatchFile:
-    """A data file of a batch: its id, its name, its rows and its bytes, and where it is."""
+    """A data file of a batch: id, name, row count, size in bytes, and path."""
 
     id: str
     name: str
@@ -31,7 +31,7 @@ class BatchFile:
 
 
 def of_batch(session: Session, lake: Lake, caller: Caller, batch_id: str) -> tuple[Batch, list[BatchFile]]:
-    """The batch, and the files that came of it and are in the dataset's history still; raises 1439."""
+    """The batch, and its data files that are still in the table's history; raises 1439."""
     caller.require(VIEW_DATASETS, MANAGE_DATASETS)
     row = batch_documents.find(session, caller, batch_id)
     if row.snapshot_id is None:
@@ -45,7 +45,7 @@ def of_batch(session: Session, lake: Lake, caller: Caller, batch_id: str) -> tup
 
 
 def find(session: Session, lake: Lake, caller: Caller, file_id: str) -> BatchFile:
-    """The file of that id; raises 1439."""
+    """The file with that id; raises 1439."""
     match = _FILE_ID.fullmatch(file_id)
     if match is None:
         raise problems.not_found(FILES, file_id[:100])

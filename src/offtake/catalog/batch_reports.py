@@ -1,4 +1,4 @@
-"""Small files about a batch: what was sent for it, and what went wrong (contract, section 25)."""
+"""Report files of a batch: its uploaded files, and its errors (contract, section 25)."""
 
 import json
 from typing import Final
@@ -15,9 +15,9 @@ ERRORS: Final = "row_errors/errors.json"
 _SAMPLE: Final = "row_errors_sample.json"
 
 
-def about(session: Session, caller: Caller, batch_id: str) -> Files:
-    """Every file about the batch, by name: JSON, an object a line."""
-    errors = failed(session, caller, batch_id)
+def all_files(session: Session, caller: Caller, batch_id: str) -> Files:
+    """All report files of the batch, by name: NDJSON."""
+    errors = error_files(session, caller, batch_id)
     sent = (
         {"path": row.name, "size": row.size, "complete": row.complete}
         for row in uploaded_files.all_of(session, batch_id)
@@ -26,15 +26,15 @@ def about(session: Session, caller: Caller, batch_id: str) -> Files:
     return inputs | errors | dict.fromkeys([_SAMPLE] if errors else [], errors.get(ERRORS, b""))
 
 
-def failed(session: Session, caller: Caller, batch_id: str) -> Files:
-    """What went wrong with the batch, by file and row. The rows are not kept: a batch comes in whole or not at all."""
+def error_files(session: Session, caller: Caller, batch_id: str) -> Files:
+    """The batch's errors by file and row. Refused rows are not stored: a batch is imported entirely or not at all."""
     caller.require(VIEW_DATASETS, MANAGE_DATASETS)
     batch = batch_documents.find(session, caller, batch_id)
     return {ERRORS: _lines(batch.errors)} if batch.errors else {}
 
 
-def within(files: Files, path: str) -> Files:
-    """The files of a folder; raises 1439 when there is no such folder."""
+def files_in(files: Files, path: str) -> Files:
+    """The files in a folder; raises 1439 when the folder does not exist."""
     folder = path.strip("/") + "/"
     found = {name: content for name, content in files.items() if name.startswith(folder)}
     if not found:

@@ -1,4 +1,4 @@
-"""Batches taken out of their datasets again: by a server's ingestor, or by the command line itself."""
+"""Reverts batches: removes their rows from the dataset, by a server's ingestor or by the command line."""
 
 import contextlib
 from dataclasses import dataclass
@@ -24,45 +24,45 @@ _LEASE_MS: Final = 600_000
 
 @dataclass(frozen=True)
 class RevertResult:
-    """A batch that is out of its dataset: how many rows that removed, and whether it was out before."""
+    """The result of a revert; `was_reverted`: the batch had been reverted before."""
 
     batch: Batch
     dataset: Dataset
-    was_out: bool
+    was_reverted: bool
 
 
 class NotRevertedError(OfftakeError):
-    """The batch's rows stay in the dataset; the message says why."""
+    """The batch could not be reverted; the message has the reason."""
 
 
 def revert(database: Database, lake: Lake, caller: Caller, batch_id: str, clock: Clock) -> RevertResult:
-    """Take a batch's rows out of its dataset, with or without a running server. Done twice, it is done once.
+    """Remove a batch's rows from its dataset, with or without a running server. Idempotent.
 
-    A revert that a server or another process has begun is taken over: the snapshot that removes the rows is made once.
-    Raises `NotRevertedError` when the rows have been rewritten, and `Problem` when there is nothing to take out.
+    Takes over a revert that another process has started; the snapshot that removes the rows is created once. Raises
+    `NotRevertedError` when the rows have been rewritten, and `Problem` when the batch cannot be reverted.
     """
     with database.writing() as session:
         batch = batch_documents.find(session, caller, batch_id, lock=True)
         if batch.dataset_id == batches.NO_DATASET:
-            raise NotRevertedError(f"Batch {batch.id} has no dataset, so there is nothing to take out.")
+            raise NotRevertedError(f"Batch {batch.id} has no dataset, so there is nothing to revert.")
         dataset = session.get_one(Dataset, batch.dataset_id)
-        was_out = batch.status == store.INACTIVE
+        was_reverted = batch.status == store.INACTIVE
         batches.act(session, caller, batch, "REVERT", clock.now_ms())
-        landed = batches.complete_committed(batch)
-        is_waiting = batch.status in store.OPEN and landed is not None
+        committed = batches.committed_batch(batch)
+        is_waiting = batch.status in store.OPEN and committed is not None
         lease = store.claim_batch(batch, _OWNER, clock.now_ms(), _LEASE_MS) if is_waiting else None
-    if lease is not None and landed is not None:
-        _carry_out_or_release(database, lake, TableName(dataset.table_name), landed, lease, clock)
+    if lease is not None and committed is not None:
+        _execute_or_release(database, lake, TableName(dataset.table_name), committed, lease, clock)
     with database.reading() as session:
-        return RevertResult(session.get_one(Batch, batch.id), dataset, was_out)
+        return RevertResult(session.get_one(Batch, batch.id), dataset, was_reverted)
 
 
 def execute(
-    database: Database, lake: Lake, table: TableName, landed: CommittedBatch, lease: BatchLease, clock: Clock
+    database: Database, lake: Lake, table: TableName, committed: CommittedBatch, lease: BatchLease, clock: Clock
 ) -> str | None:
-    """Take the rows out, and end the batch as that turns out; the reason when they stay."""
+    """Remove the rows and record the result. Returns the reason when they cannot be removed, else None."""
     try:
-        ingest.revert(lake, table, landed)
+        ingest.revert(lake, table, committed)
     except ImportRefusedError as error:
         refuse(database, lease, str(error), clock)
         return str(error)
@@ -71,23 +71,23 @@ def execute(
     return None
 
 
-def refuse(database: Database, lease: BatchLease, why: str, clock: Clock) -> None:
-    """The batch's rows stay in its dataset, and the batch says why."""
-    store.mark_revert_refused(database, lease, [{"code": "INGEST-1420-400", "description": why}], clock.now_ms())
+def refuse(database: Database, lease: BatchLease, reason: str, clock: Clock) -> None:
+    """Record that the batch cannot be reverted, with the reason as its error."""
+    store.mark_revert_refused(database, lease, [{"code": "INGEST-1420-400", "description": reason}], clock.now_ms())
 
 
-def _carry_out_or_release(
-    database: Database, lake: Lake, table: TableName, landed: CommittedBatch, lease: BatchLease, clock: Clock
+def _execute_or_release(
+    database: Database, lake: Lake, table: TableName, committed: CommittedBatch, lease: BatchLease, clock: Clock
 ) -> None:
     try:
         with import_errors.translating_errors("The batch could not be reverted"):
-            why = execute(database, lake, table, landed, lease, clock)
+            reason = execute(database, lake, table, committed, lease, clock)
     except LeaseLostError:
         raise OfftakeError(f"Another process is reverting batch {lease.batch_id} now.") from None
     except BaseException:
-        # A server, or the same command again, goes on with it.
+        # A server, or the same command run again, continues the revert.
         with contextlib.suppress(OfftakeError):
             store.release(database, lease)
         raise
-    if why is not None:
-        raise NotRevertedError(why)
+    if reason is not None:
+        raise NotRevertedError(reason)

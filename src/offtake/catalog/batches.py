@@ -1,4 +1,4 @@
-"""Batches: what was sent together and comes into a dataset as one (contract, section 24)."""
+"""Batches: files that are uploaded together and imported into a dataset as one unit (contract, section 24)."""
 
 import unicodedata
 from typing import Annotated, Final, Literal
@@ -22,10 +22,10 @@ from offtake.store.tables import Batch, BatchFile, Dataset
 
 RESOURCE: Final = "batches"
 _FIRST_VERSION: Final = "1.0.0"
-_MOST_PREDECESSORS: Final = 100
+_MAX_PREDECESSORS: Final = 100
 _NAMED_FILES: Final = 5
 NO_DATASET: Final = ""
-"""The dataset of batches that Catalog made without one."""
+"""The dataset id of batches that were created without a dataset."""
 _NO_FORMAT: Final[Json] = {"isMultiLineJson": False}
 
 Action = Literal["COMPLETE", "ABORT", "FAIL", "REVERT"]
@@ -36,7 +36,7 @@ def _lower(value: object) -> object:
 
 
 def _without_dollar(value: object) -> object:
-    # The vendor has clients mark ids in requests with a dollar sign.
+    # In the vendor's API, clients may prefix ids with a dollar sign.
     return value.removeprefix("$") if isinstance(value, str) else value
 
 
@@ -44,22 +44,22 @@ BatchRef = Annotated[str, BeforeValidator(_without_dollar)]
 
 
 class InputFormat(FileOptions):
-    """What the files are, and how they are read."""
+    """The format of the files, and the options to parse them."""
 
     format: Annotated[Literal["json", "parquet", "csv"], BeforeValidator(_lower)]
     is_multi_line_json: bool = False
 
 
 class Replacement(Body):
-    """Which batches the new one takes the place of."""
+    """The batches that the new one replaces."""
 
-    predecessors: list[BatchRef] = Field(default=[], max_length=_MOST_PREDECESSORS)
-    predecessors_by_external_id: list[BatchRef] = Field(default=[], max_length=_MOST_PREDECESSORS)
+    predecessors: list[BatchRef] = Field(default=[], max_length=_MAX_PREDECESSORS)
+    predecessors_by_external_id: list[BatchRef] = Field(default=[], max_length=_MAX_PREDECESSORS)
     reason: Annotated[Literal["replace"], BeforeValidator(_lower)] = "replace"
 
 
 class BatchFields(Body):
-    """What every batch is made with. No row is left out, whatever `partialIngestionPercentage` allows."""
+    """Fields of every new batch. No row is skipped, even if `partialIngestionPercentage` allows it."""
 
     external_id: Annotated[str, StringConstraints(min_length=1, max_length=255)] | None = None
     enable_error_diagnostics: bool = False
@@ -77,33 +77,33 @@ class NewBatch(BatchFields):
 
 
 def create(session: Session, caller: Caller, sent: Sent, now_ms: int) -> Batch:
-    """A batch that files can be sent for."""
-    asked = bodies.parse_body(NewBatch, sent)
-    return make(session, caller, asked, asked.dataset_id, asked.input_format, now_ms)
+    """Create a batch in status `loading`."""
+    request = bodies.parse_body(NewBatch, sent)
+    return make(session, caller, request, request.dataset_id, request.input_format, now_ms)
 
 
 def make(
     session: Session,
     caller: Caller,
-    asked: BatchFields,
+    request: BatchFields,
     dataset_id: str | None,
     input_format: InputFormat | None,
     now_ms: int,
 ) -> Batch:
     """Store a batch; raises 1439 for an unknown dataset, 1452 for predecessors that are not in it.
 
-    Catalog makes batches without a dataset or a format; both are given before files come in.
+    A batch created through Catalog may have no dataset or format yet; both are set before it is completed.
     """
     caller.require(MANAGE_DATASETS)
     dataset = None if dataset_id is None else datasets.get(session, caller, dataset_id)
     row = new(NO_DATASET if dataset is None else dataset.id, caller, now_ms)
     row.input_format = dump_format(input_format)
-    row.external_id = None if asked.external_id is None else unicodedata.normalize("NFC", asked.external_id)
-    row.error_diagnostics = asked.enable_error_diagnostics or (dataset is not None and dataset.error_diagnostics)
-    row.failed_percentage = asked.partial_ingestion_percentage
-    row.tags = asked.tags or {}
-    row.replaces = _predecessors(session, dataset, asked.replay)
-    row.evolve = asked.evolve
+    row.external_id = None if request.external_id is None else unicodedata.normalize("NFC", request.external_id)
+    row.error_diagnostics = request.enable_error_diagnostics or (dataset is not None and dataset.error_diagnostics)
+    row.failed_percentage = request.partial_ingestion_percentage
+    row.tags = request.tags or {}
+    row.replaces = _predecessors(session, dataset, request.replay)
+    row.evolve = request.evolve
     session.add(row)
     session.flush()
     audit.record(
@@ -112,28 +112,30 @@ def make(
     return row
 
 
-def read_format(said: Json) -> InputFormat:
-    """What the files of a batch are said to be; raises `Problem` naming what cannot be."""
-    return bodies.parse_document(InputFormat, said)
+def read_format(document: Json) -> InputFormat:
+    """Parse a stored or sent input format; raises `Problem` with the invalid fields."""
+    return bodies.parse_document(InputFormat, document)
 
 
-def dump_format(said: InputFormat | None) -> Json:
-    """The format as it is stored; raises 1452 for options of another format. An import has nothing there at all."""
-    if said is None:
+def dump_format(input_format: InputFormat | None) -> Json:
+    """The format as stored; raises 1452 for CSV options of another format. Never empty: that marks an import."""
+    if input_format is None:
         return dict(_NO_FORMAT)
-    given = said.given_for_csv()
-    if said.format != "csv" and given:
-        raise problems.of_field(f"/inputFormat/{given[0]}", f"is for CSV files only, and the format is {said.format}")
-    return said.model_dump(by_alias=True, exclude_none=True)
+    csv_options = input_format.csv_only_options()
+    if input_format.format != "csv" and csv_options:
+        raise problems.of_field(
+            f"/inputFormat/{csv_options[0]}", f"is for CSV files only, and the format is {input_format.format}"
+        )
+    return input_format.model_dump(by_alias=True, exclude_none=True)
 
 
 def has_format(batch: Batch) -> bool:
-    """Whether it is known what the files sent for the batch are."""
+    """Whether the batch has an input format."""
     return "format" in batch.input_format
 
 
 def new(dataset_id: str, caller: Caller, now_ms: int) -> Batch:
-    """The row of a batch of which is known only where it belongs; as it is, an import."""
+    """A batch row with defaults. Its empty `input_format` marks an import of local files (`is_import`)."""
     batch_id = str(ULID.from_timestamp(now_ms / 1000))
     stamp = entities.creation_columns(caller, now_ms) | {"id": batch_id, "version": _FIRST_VERSION}
     return Batch(
@@ -159,14 +161,14 @@ def new(dataset_id: str, caller: Caller, now_ms: int) -> Batch:
 
 
 def is_import(batch: Batch) -> bool:
-    """Whether the batch is of files of this machine, which no server has; each tells by its name what it is."""
+    """Whether the batch imports local files of the command line, which servers cannot read."""
     return not batch.input_format
 
 
 def act(session: Session, caller: Caller, batch: Batch, action: Action, now_ms: int) -> None:
-    """Bring the batch on its way, or drop it. What has been done before is not done again; raises 1422.
+    """Complete, abort, fail or revert the batch. Idempotent; raises 1422 when its status does not allow the action.
 
-    `batch` is locked. What was sent for a dropped batch is the caller's to remove afterwards.
+    The caller has locked `batch`, and removes the uploaded files of an aborted or failed batch afterwards.
     """
     caller.require(MANAGE_DATASETS)
     before = batch.status
@@ -189,20 +191,20 @@ def act(session: Session, caller: Caller, batch: Batch, action: Action, now_ms: 
 
 
 def touch(batch: Batch, caller: Caller, now_ms: int) -> None:
-    """Stamp a change."""
+    """Set the update columns and the next version."""
     batch.updated_at, batch.updated_by, batch.updated_client = now_ms, caller.account_id, caller.client_id
     batch.version = store.next_version(batch.version)
 
 
-def complete_committed(batch: Batch) -> CommittedBatch | None:
-    """What of the batch is in its dataset; None without rows."""
+def committed_batch(batch: Batch) -> CommittedBatch | None:
+    """The batch as it was committed to the dataset; None without rows."""
     return None if batch.snapshot_id is None else CommittedBatch(batch.id, batch.snapshot_id, batch.rows)
 
 
-def mark_replaced(session: Session, batch: Batch) -> tuple[CommittedBatch, ...]:
-    """What the batch takes the place of, as far as it is still there."""
-    wanted = select(Batch).where(Batch.id.in_(batch.replaces), Batch.status == store.SUCCESS).order_by(Batch.id)
-    return tuple(found for one in session.scalars(wanted) if (found := complete_committed(one)) is not None)
+def batches_to_replace(session: Session, batch: Batch) -> tuple[CommittedBatch, ...]:
+    """The batches that this one replaces and whose rows are still in the dataset."""
+    query = select(Batch).where(Batch.id.in_(batch.replaces), Batch.status == store.SUCCESS).order_by(Batch.id)
+    return tuple(found for one in session.scalars(query) if (found := committed_batch(one)) is not None)
 
 
 def _predecessors(session: Session, dataset: Dataset | None, replay: Replacement | None) -> list[str]:
@@ -212,13 +214,13 @@ def _predecessors(session: Session, dataset: Dataset | None, replay: Replacement
         raise problems.of_field("/relatedObjects", "must name the dataset of the batches to replace", missing=True)
     of_dataset = select(Batch).where(Batch.dataset_id == dataset.id)
     found: dict[str, Batch] = {}
-    for path, column, wanted in (
+    for path, column, ids in (
         ("predecessors", Batch.id, replay.predecessors),
         ("predecessorsByExternalId", Batch.external_id, replay.predecessors_by_external_id),
     ):
-        rows = session.scalars(of_dataset.where(column.in_(wanted))).all()
+        rows = session.scalars(of_dataset.where(column.in_(ids))).all()
         known = {row.id if column is Batch.id else row.external_id: row for row in rows}
-        for index, one in enumerate(wanted):
+        for index, one in enumerate(ids):
             row = known.get(one)
             if row is None or row.status != store.SUCCESS:
                 state = "does not exist in the dataset" if row is None else f"is {row.status}, not success"
@@ -236,25 +238,27 @@ def _complete(session: Session, batch: Batch) -> None:
         raise _wrong_action(batch, "completed")
     if batch.dataset_id == NO_DATASET:
         raise problems.of_field(
-            "/relatedObjects", f"of batch {batch.id} name no dataset that it comes into", missing=True
+            "/relatedObjects", f"of batch {batch.id} must name the dataset to import into", missing=True
         )
     if not has_format(batch) and session.scalar(select(BatchFile.name).filter_by(batch_id=batch.id).limit(1)):
-        raise problems.of_field("/inputFormat", f"of batch {batch.id} does not say what its files are", missing=True)
+        raise problems.of_field(
+            "/inputFormat", f"of batch {batch.id} must be set to the format of its files", missing=True
+        )
     incomplete = select(BatchFile.name).filter_by(batch_id=batch.id, complete=False).order_by(BatchFile.name)
     names = session.scalars(incomplete.limit(_NAMED_FILES)).all()
     if names:
-        message = f"Files of batch {batch.id} have not come in whole: {', '.join(names)}. Send what is missing first."
+        message = f"Files of batch {batch.id} are incomplete: {', '.join(names)}. Upload the missing parts first."
         raise Problem(problems.WRONG_ACTION, message, RESOURCE, batch.id)
     batch.status = store.STAGED
 
 
 def _drop(batch: Batch, action: Action) -> None:
-    ended = store.ABORTED if action == "ABORT" else store.FAILED
-    if batch.status == ended:
+    status = store.ABORTED if action == "ABORT" else store.FAILED
+    if batch.status == status:
         return
     if batch.status not in (store.LOADING, store.STAGED) or batch.snapshot_id is not None:
-        raise _wrong_action(batch, "dropped")
-    batch.status = ended
+        raise _wrong_action(batch, "aborted")
+    batch.status = status
     if action == "FAIL":
         batch.errors = [{"code": "INGEST-1499-400", "description": "The client marked the batch as failed."}]
 
@@ -265,7 +269,7 @@ def _revert(batch: Batch) -> None:
     if batch.status != store.SUCCESS:
         raise _wrong_action(batch, "reverted")
     batch.errors = []
-    # Whoever makes snapshots takes it from here: a batch that waits and has a snapshot is one to take out.
+    # An ingestor claims it: a staged batch that has a snapshot already is to be reverted.
     batch.status = store.INACTIVE if batch.snapshot_id is None else store.STAGED
 
 

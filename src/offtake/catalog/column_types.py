@@ -1,8 +1,8 @@
-"""Columns and their types as users write them: in Iceberg's text form, or as an Iceberg schema in JSON.
+"""Column types as users write them: in Iceberg's text form, or as an Iceberg schema in JSON.
 
-A type is `string`, `decimal(18,2)`, `struct<city: string, zip: required string>`, `list<long>`,
-`map<string, double>`, and so on. Fields of structs, elements and values are optional unless `required` is before their
-type. A field name that is not a plain word is written in backquotes, a backquote within it twice.
+Examples: `string`, `decimal(18,2)`, `struct<city: string, zip: required string>`, `list<long>`,
+`map<string, double>`. Fields of structs, elements and values are optional unless `required` precedes their type. A
+field name that is not a plain word is quoted in backquotes; a backquote within it is doubled.
 """
 
 import re
@@ -20,11 +20,11 @@ ALLOWED: Final = (
     "binary, fixed(length), struct<name: type, …>, list<type>, map<type, type>"
 )
 MOST_COLUMNS: Final = 10_000
-_DEEPEST: Final = 32
+_MAX_DEPTH: Final = 32
 _CONTROL: Final = ("Cc", "Cs", "Zl", "Zp")
-_LONGEST_TEXT: Final = 100_000
-_WIDEST_DECIMAL: Final = 38
-_LONGEST_FIXED: Final = 2**31 - 1
+_MAX_TEXT_LENGTH: Final = 100_000
+_MAX_PRECISION: Final = 38
+_MAX_FIXED_LENGTH: Final = 2**31 - 1
 _TYPES: Final[dict[str, pa.DataType]] = {
     "boolean": pa.bool_(),
     "int": pa.int32(),
@@ -45,7 +45,7 @@ _PLAIN: Final = re.compile(r"[^\W\d]\w*")
 
 
 class ColumnTypeError(OfftakeError):
-    """A column or a type that cannot be used; the message says which, why, and what is allowed."""
+    """An invalid column or type; the message names the column, the reason and the allowed types."""
 
 
 @dataclass(frozen=True)
@@ -58,9 +58,9 @@ class Column:
 
 
 def parse_type(text: str, column: str) -> pa.DataType:
-    """The Arrow type of a type's text. Raises `ColumnTypeError` naming the column."""
-    if len(text) > _LONGEST_TEXT:
-        raise ColumnTypeError(f"Column {column}: a type has at most {_LONGEST_TEXT} characters.")
+    """Parse a type's text into an Arrow type. Raises `ColumnTypeError` naming the column."""
+    if len(text) > _MAX_TEXT_LENGTH:
+        raise ColumnTypeError(f"Column {column}: a type has at most {_MAX_TEXT_LENGTH} characters.")
     parser = _Parser(text, column)
     kind = parser.type()
     parser.end()
@@ -68,14 +68,14 @@ def parse_type(text: str, column: str) -> pa.DataType:
 
 
 def format_type(kind: pa.DataType) -> str:
-    """The text of a type; `parse_type` gives the type back."""
+    """The text of a type; the inverse of `parse_type`."""
     if pa.types.is_decimal(kind):
         return f"decimal({kind.precision},{kind.scale})"
     if pa.types.is_fixed_size_binary(kind):
         return f"fixed({kind.byte_width})"
     if pa.types.is_struct(kind):
         inner = (kind.field(index) for index in range(kind.num_fields))
-        return f"struct<{', '.join(f'{_quoted(one.name)}: {_format_field(one)}' for one in inner)}>"
+        return f"struct<{', '.join(f'{_quote(one.name)}: {_format_field(one)}' for one in inner)}>"
     if pa.types.is_list(kind):
         return f"list<{_format_field(kind.value_field)}>"
     if pa.types.is_map(kind):
@@ -97,12 +97,12 @@ def schema_of(columns: Iterable[Column]) -> pa.Schema:
 
 
 def columns_of(schema: pa.Schema) -> list[Column]:
-    """The columns that declare a schema; `schema_of` gives the schema back."""
+    """The columns that declare a schema; the inverse of `schema_of`."""
     return [Column(field.name, format_type(field.type), not field.nullable) for field in schema]
 
 
 def documents(schema: pa.Schema) -> list[dict[str, Any]]:
-    """The columns of any schema as JSON shows them; types that cannot be declared in Arrow's words."""
+    """The columns of any schema as JSON documents; types that cannot be declared have Arrow's names."""
     shown = []
     for field in schema:
         try:
@@ -114,12 +114,12 @@ def documents(schema: pa.Schema) -> list[dict[str, Any]]:
 
 
 def parse_types(types: Mapping[str, str]) -> dict[str, pa.DataType]:
-    """The Arrow types of columns by name. Raises `ColumnTypeError` naming the column."""
+    """Parse the types of columns, by name. Raises `ColumnTypeError` naming the column."""
     return {_column_name(name): parse_type(text, name) for name, text in types.items()}
 
 
 def split_column(text: str) -> Column:
-    """The column of `name:type` or `name:type:required`. The name may hold colons. Raises `ColumnTypeError`."""
+    """Parse `name:type` or `name:type:required`. The name may contain colons. Raises `ColumnTypeError`."""
     rest, required = (text.removesuffix(":required"), True) if text.endswith(":required") else (text, False)
     if ":" not in rest:
         raise ColumnTypeError(f"{text!r} is not name:type or name:type:required. Types are: {ALLOWED}.")
@@ -131,7 +131,7 @@ def split_column(text: str) -> Column:
 
 
 def parse_schema(document: object) -> pa.Schema:
-    """The schema of a JSON document: `{"columns": [{"name", "type", "required"}]}`, or an Iceberg schema.
+    """Parse the schema in a JSON document: `{"columns": [{"name", "type", "required"}]}`, or an Iceberg schema.
 
     Raises `ColumnTypeError` naming the column.
     """
@@ -148,11 +148,11 @@ def parse_schema(document: object) -> pa.Schema:
     return schema_of(_column(index, one) for index, one in enumerate(columns))
 
 
-def _column(index: int, one: object) -> Column:
-    if not isinstance(one, dict) or not isinstance(one.get("name"), str):
-        raise ColumnTypeError(f"columns[{index}] must be an object with name, type and, if need be, required.")
-    name, kind, required = one["name"], one.get("type"), one.get("required", False)
-    unknown = sorted(set(one) - {"name", "type", "required"})
+def _column(index: int, document: object) -> Column:
+    if not isinstance(document, dict) or not isinstance(document.get("name"), str):
+        raise ColumnTypeError(f"columns[{index}] must be an object with name, type and, optionally, required.")
+    name, kind, required = document["name"], document.get("type"), document.get("required", False)
+    unknown = sorted(set(document) - {"name", "type", "required"})
     if unknown:
         raise ColumnTypeError(f"Column {name}: {unknown[0]!r} is unknown; a column has name, type and required.")
     if not isinstance(required, bool):
@@ -160,7 +160,7 @@ def _column(index: int, one: object) -> Column:
     if isinstance(kind, dict):
         return Column(name, format_type(_JsonSchema().type(kind, name)), required)
     if not isinstance(kind, str):
-        raise ColumnTypeError(f"Column {name}: type must be one of {ALLOWED}.")
+        raise ColumnTypeError(f"Column {name}: type must be document of {ALLOWED}.")
     return Column(name, kind, required)
 
 
@@ -178,7 +178,7 @@ def _is_type(text: str) -> bool:
     return True
 
 
-def _quoted(name: str) -> str:
+def _quote(name: str) -> str:
     return name if _PLAIN.fullmatch(name) else f"`{name.replace('`', '``')}`"
 
 
@@ -188,26 +188,26 @@ def _format_field(field: pa.Field) -> str:
 
 def _struct(fields: list[pa.Field], path: str) -> pa.DataType:
     names = [field.name for field in fields]
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if twice is not None:
-        raise ColumnTypeError(f"Column {path}: the struct has the field {twice} twice.")
+    duplicate = next((name for name in names if names.count(name) > 1), None)
+    if duplicate is not None:
+        raise ColumnTypeError(f"Column {path}: the struct has the field {duplicate} twice.")
     if not fields:
         raise ColumnTypeError(f"Column {path}: a struct has at least one field.")
     return pa.struct(fields)
 
 
 def _decimal(precision: int, scale: int, path: str) -> pa.DataType:
-    if not 1 <= precision <= _WIDEST_DECIMAL or not 0 <= scale <= precision:
+    if not 1 <= precision <= _MAX_PRECISION or not 0 <= scale <= precision:
         raise ColumnTypeError(
-            f"Column {path}: decimal({precision},{scale}) is not possible; the precision is 1 to {_WIDEST_DECIMAL}, "
+            f"Column {path}: decimal({precision},{scale}) is not possible; the precision is 1 to {_MAX_PRECISION}, "
             "the scale 0 to the precision."
         )
     return pa.decimal128(precision, scale)
 
 
 def _fixed(length: int, path: str) -> pa.DataType:
-    if not 1 <= length <= _LONGEST_FIXED:
-        raise ColumnTypeError(f"Column {path}: the length of fixed is 1 to {_LONGEST_FIXED}.")
+    if not 1 <= length <= _MAX_FIXED_LENGTH:
+        raise ColumnTypeError(f"Column {path}: the length of fixed is 1 to {_MAX_FIXED_LENGTH}.")
     return pa.binary(length)
 
 
@@ -221,8 +221,8 @@ class _Parser:
 
     def type(self) -> pa.DataType:
         self._depth += 1
-        if self._depth > _DEEPEST:
-            raise ColumnTypeError(f"Column {self._column}: the type is nested more than {_DEEPEST} levels deep.")
+        if self._depth > _MAX_DEPTH:
+            raise ColumnTypeError(f"Column {self._column}: the type is nested more than {_MAX_DEPTH} levels deep.")
         word = self._word()
         nested: Mapping[str, Callable[[], pa.DataType]] = {"struct": self._struct, "list": self._list, "map": self._map}
         sized: Mapping[str, Callable[[], pa.DataType]] = {"decimal": self._decimal, "fixed": self._fixed}
@@ -304,7 +304,7 @@ class _Parser:
 
     def _number(self) -> int:
         found = _TOKEN.match(self._text, self._at)
-        if found is None or not found[3] or not found[3].isascii() or len(found[3]) > 10:  # noqa: PLR2004 - as large as any length
+        if found is None or not found[3] or not found[3].isascii() or len(found[3]) > 10:  # noqa: PLR2004 - the digits of the largest length
             raise self._error("a number is missing")
         self._at = found.end()
         return int(found[3])
@@ -320,8 +320,8 @@ class _Parser:
         if not self._take(sign):
             raise self._error(f"{sign!r} is missing after {self._text[: self._at].strip()[-30:]!r}")
 
-    def _error(self, why: str) -> ColumnTypeError:
-        return ColumnTypeError(f"Column {self._column}: {why} in {self._text[:200]!r}. Types are: {ALLOWED}.")
+    def _error(self, reason: str) -> ColumnTypeError:
+        return ColumnTypeError(f"Column {self._column}: {reason} in {self._text[:200]!r}. Types are: {ALLOWED}.")
 
 
 class _JsonSchema:
@@ -338,11 +338,11 @@ class _JsonSchema:
         if make is None:
             raise ColumnTypeError(f"Column {path}: the type must be text or an object of type struct, list or map.")
         self._depth += 1
-        if self._depth > _DEEPEST:
-            raise ColumnTypeError(f"Column {path}: the type is nested more than {_DEEPEST} levels deep.")
-        made = make(document, path)
+        if self._depth > _MAX_DEPTH:
+            raise ColumnTypeError(f"Column {path}: the type is nested more than {_MAX_DEPTH} levels deep.")
+        kind = make(document, path)
         self._depth -= 1
-        return made
+        return kind
 
     def struct(self, document: Any, path: str) -> pa.DataType:  # noqa: ANN401 - JSON
         fields = document.get("fields")
@@ -350,20 +350,22 @@ class _JsonSchema:
             raise ColumnTypeError(f"{f'Column {path}' if path else 'The schema'}: fields must be a list.")
         return _struct([self._struct_field(one, path) for one in fields], path or "(schema)")
 
-    def _struct_field(self, one: Any, path: str) -> pa.Field:  # noqa: ANN401 - JSON
-        if not isinstance(one, dict) or not isinstance(one.get("name"), str):
+    def _struct_field(self, document: Any, path: str) -> pa.Field:  # noqa: ANN401 - JSON
+        if not isinstance(document, dict) or not isinstance(document.get("name"), str):
             raise ColumnTypeError(f"{f'Column {path}' if path else 'The schema'}: every field needs a name.")
-        name = _column_name(one["name"])
-        where = f"{path}.{name}" if path else name
-        if "nullable" in one:
+        name = _column_name(document["name"])
+        field_path = f"{path}.{name}" if path else name
+        if "nullable" in document:
             raise ColumnTypeError(
-                f"Column {where}: this is a schema of Spark, whose timestamps mean other types. Give Iceberg's schema, "
-                "whose fields have required instead of nullable."
+                f"Column {field_path}: this is a schema of Spark, whose timestamps are other types. Send an Iceberg "
+                "schema, whose fields have required instead of nullable."
             )
-        default = next((key for key in ("initial-default", "write-default") if one.get(key) is not None), None)
+        default = next((key for key in ("initial-default", "write-default") if document.get(key) is not None), None)
         if default is not None:
-            raise ColumnTypeError(f"Column {where}: {default} is not supported; columns have no defaults here.")
-        return pa.field(name, self.type(one.get("type"), where), nullable=not _required(one, "required", where))
+            raise ColumnTypeError(f"Column {field_path}: {default} is not supported; remove it.")
+        return pa.field(
+            name, self.type(document.get("type"), field_path), nullable=not _required(document, "required", field_path)
+        )
 
     def _list(self, document: Any, path: str) -> pa.DataType:  # noqa: ANN401 - JSON
         nullable = not _required(document, "element-required", path)

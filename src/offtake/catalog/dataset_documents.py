@@ -1,4 +1,4 @@
-"""Datasets as Catalog shows and lists them (contract, sections 23.1 and 23.2)."""
+"""Datasets as the Catalog API shows and lists them (contract, sections 23.1 and 23.2)."""
 
 import hashlib
 import json
@@ -31,7 +31,7 @@ _SENT_BY_CLIENTS: Final = frozenset({"requestDataSource"})
 
 @dataclass(frozen=True)
 class LastBatches:
-    """The batches that came last to a dataset: in whatever state, and in which they ended well and ill."""
+    """The last batches of a dataset: the latest in any state, the last successful and the last failed one."""
 
     last_id: str
     status: str
@@ -42,33 +42,33 @@ class LastBatches:
 
 
 def list_documents(session: Session, lake: Lake, caller: Caller, params: Params) -> Json:
-    """One page of datasets, by id."""
+    """One page of datasets, keyed by id."""
     caller.require(VIEW_DATASETS, MANAGE_DATASETS)
     query = catalog_query.read(session, SHAPE, params)
     return documents(session, lake, rows(session, caller, query), query)
 
 
 def get_document(session: Session, lake: Lake, caller: Caller, dataset_id: str, params: Params) -> Json:
-    """One dataset, by its id."""
+    """One dataset, under its id; raises 1439."""
     caller.require(VIEW_DATASETS, MANAGE_DATASETS)
     row = datasets.get(session, caller, dataset_id)
-    named = [(name, value) for name, value in params if name == "properties"]
-    return documents(session, lake, [row], catalog_query.read(session, SHAPE, named))
+    projection = [(name, value) for name, value in params if name == "properties"]
+    return documents(session, lake, [row], catalog_query.read(session, SHAPE, projection))
 
 
 def preview(session: Session, lake: Lake, caller: Caller, dataset_id: str, most: int) -> list[Json]:
-    """The first rows of a dataset, at most so many, as NDJSON exports would have them."""
+    """The first rows of a dataset, at most `most`, in the form of NDJSON exports."""
     return [json.loads(line) for line in preview_lines(session, lake, caller, dataset_id, most)]
 
 
 def preview_lines(session: Session, lake: Lake, caller: Caller, dataset_id: str, most: int) -> list[str]:
-    """The same, as text: a JSON object a row, numbers with all their digits."""
+    """Like `preview`, as text: one JSON object per row, numbers with all their digits."""
     caller.require(VIEW_DATASETS, MANAGE_DATASETS)
     row = datasets.get(session, caller, dataset_id)
     try:
-        found = table_description.preview(lake, TableName(row.table_name), most)
-        check_supported(found.schema)
-        text = b"".join(lines(batch) for batch in found.to_batches())
+        table = table_description.preview(lake, TableName(row.table_name), most)
+        check_supported(table.schema)
+        text = b"".join(lines(batch) for batch in table.to_batches())
     except DeliveryError as error:
         raise Problem(problems.WRONG_ACTION, str(error), datasets.RESOURCE, row.id) from None
     return text.decode().split("\n")[:-1]
@@ -76,25 +76,25 @@ def preview_lines(session: Session, lake: Lake, caller: Caller, dataset_id: str,
 
 def rows(session: Session, caller: Caller, query: Query) -> Sequence[Dataset]:
     """The rows of one page."""
-    return session.scalars(query.paged(select(Dataset).where(*datasets.visible_to(caller)))).all()
+    return session.scalars(query.paginate(select(Dataset).where(*datasets.visible_to(caller)))).all()
 
 
 def documents(session: Session, lake: Lake, found: Sequence[Dataset], query: Query) -> Json:
-    """The rows as the API shows them, by id. Tables are looked at only where that is asked for."""
+    """The datasets as the API shows them, by id. Their tables are read only for properties that need it."""
     last = last_batches(session, [row.id for row in found])
-    made: Json = {}
+    shown: Json = {}
     for row in found:
         document = summary(row, last.get(row.id))
         if query.shows(_EXTENSIONS):
             document[_EXTENSIONS] = document[_EXTENSIONS] | _extensions(lake, row)
         if _OBSERVABLE in query.properties:
             document[_OBSERVABLE] = observable_schema.observable_schema(lake, TableName(row.table_name))
-        made[row.id] = {name: value for name, value in document.items() if query.shows(name)}
-    return made
+        shown[row.id] = {name: value for name, value in document.items() if query.shows(name)}
+    return shown
 
 
 def summary(row: Dataset, last: LastBatches | None) -> Json:
-    """What the store knows of a dataset."""
+    """The document of a dataset without fields that need its table."""
     return (
         datasets.request_body_of(row)
         | _STATE
@@ -122,18 +122,18 @@ def view_id(dataset_id: str) -> str:
 
 
 def last_batches(session: Session, dataset_ids: Sequence[str]) -> dict[str, LastBatches]:
-    """The last batches of each dataset that has any."""
-    wanted = select(Dataset.id, *_LAST_COLUMNS).where(Dataset.id.in_(dataset_ids), _LAST_ID.is_not(None))
-    return {dataset_id: LastBatches(*values) for dataset_id, *values in session.execute(wanted)}
+    """The last batches of each dataset that has batches, by dataset id."""
+    statement = select(Dataset.id, *_LAST_COLUMNS).where(Dataset.id.in_(dataset_ids), _LAST_ID.is_not(None))
+    return {dataset_id: LastBatches(*values) for dataset_id, *values in session.execute(statement)}
 
 
 def last_batches_page(session: Session, caller: Caller, params: Params) -> Json:
     """One page of last batches, by dataset id."""
     caller.require(VIEW_DATASETS, MANAGE_DATASETS)
     query = catalog_query.read(session, _LAST_SHAPE, params)
-    wanted = select(Dataset, *_LAST_COLUMNS).where(*datasets.visible_to(caller), _LAST_ID.is_not(None))
-    made: Json = {}
-    for row, *values in session.execute(query.paged(wanted)):
+    statement = select(Dataset, *_LAST_COLUMNS).where(*datasets.visible_to(caller), _LAST_ID.is_not(None))
+    shown: Json = {}
+    for row, *values in session.execute(query.paginate(statement)):
         last = LastBatches(*values)
         document = {
             "lastBatchId": last.last_id,
@@ -145,8 +145,8 @@ def last_batches_page(session: Session, caller: Caller, params: Params) -> Json:
             "created": last.created_at,
             "updated": last.updated_at,
         }
-        made[row.id] = {name: value for name, value in document.items() if value is not None and query.shows(name)}
-    return made
+        shown[row.id] = {name: value for name, value in document.items() if value is not None and query.shows(name)}
+    return shown
 
 
 def _last(last: LastBatches) -> Json:

@@ -1,4 +1,4 @@
-"""The labels of a dataset over HTTP, as the vendor's Dataset Service has them (contract, revision V8)."""
+"""The labels of a dataset, in the form of the vendor's Dataset Service (contract, revision V8)."""
 
 import hashlib
 import json
@@ -21,7 +21,7 @@ _RESOURCE: Final = "labels"
 
 
 class LabelBody(Body):
-    """The labels that a dataset has from now on."""
+    """The new labels of a dataset."""
 
     labels: list[str]
     optional_labels: Annotated[
@@ -37,7 +37,7 @@ class DatasetLabels:
 
     @property
     def etag(self) -> str:
-        """What `If-Match` is compared with: the same for the same labels."""
+        """The etag for `If-Match`: a hash of the labels."""
         return f'"{hashlib.sha256(json.dumps(self.labels).encode()).hexdigest()[:32]}"'
 
     def render(self) -> Json:
@@ -57,9 +57,9 @@ def get(session: Session, caller: Caller, dataset_id: str) -> DatasetLabels:
 def replace(
     session: Session, caller: Caller, dataset_id: str, sent: Sent, if_match: str | None, now_ms: int
 ) -> DatasetLabels:
-    """Give the dataset exactly these labels; none takes all away.
+    """Replace the dataset's labels; an empty list removes all.
 
-    Raises 1403 without `If-Match`, 1404 when that is neither `*` nor the present etag, and 2120 when the caller lacks a
+    Raises 1403 without `If-Match`, 1404 when it is neither `*` nor the current etag, and 2120 when the caller lacks a
     label that is added or removed.
     """
     caller.require(MANAGE_DATASETS)
@@ -69,11 +69,11 @@ def replace(
 
 
 def add(session: Session, caller: Caller, dataset_id: str, sent: Sent, now_ms: int) -> DatasetLabels:
-    """Give a dataset without labels its first ones (deprecated by the vendor); raises 3403 when it has some."""
+    """Set the labels of a dataset without labels (deprecated by the vendor); raises 3403 when it has labels."""
     caller.require(MANAGE_DATASETS)
     row = datasets.get(session, caller, dataset_id, lock=True)
     if _labels_of(session, row).labels:
-        message = f"Dataset {dataset_id} has labels already. Use a PUT request to replace them."
+        message = f"Dataset {dataset_id} already has labels. Use a PUT request to replace them."
         raise Problem(problems.LABELS_EXIST, message, _RESOURCE, dataset_id)
     return _set(session, caller, row, sent, now_ms)
 
@@ -83,22 +83,22 @@ def _labels_of(session: Session, row: Dataset) -> DatasetLabels:
 
 
 def _set(session: Session, caller: Caller, row: Dataset, sent: Sent, now_ms: int) -> DatasetLabels:
-    wanted = bodies.parse_body(LabelBody, sent).labels
-    changed = set(wanted) ^ set(_labels_of(session, row).labels)
-    held = caller.grants.labels
-    if ALL not in held and not changed <= held:
-        lacking = ", ".join(sorted(one[:100] for one in changed - held)[:10])
+    new = bodies.parse_body(LabelBody, sent).labels
+    changed = set(new) ^ set(_labels_of(session, row).labels)
+    granted = caller.grants.labels
+    if ALL not in granted and not changed <= granted:
+        lacking = ", ".join(sorted(one[:100] for one in changed - granted)[:10])
         raise Problem(problems.FORBIDDEN, f"Adding or removing a label needs a role that has it: {lacking}.")
     try:
-        return DatasetLabels(tuple(datasets.set_labels(session, caller, row, wanted, now_ms)))
+        return DatasetLabels(tuple(datasets.set_labels(session, caller, row, new, now_ms)))
     except InvalidInputError as error:
         raise problems.of_fields(error) from None
 
 
-def _check_etag(present: DatasetLabels, if_match: str | None, dataset_id: str) -> None:
-    given = (if_match or "").strip()
-    if not given:
-        raise Problem(problems.NO_IF_MATCH, "The header If-Match is missing: send the etag that was read, or *.")
-    if given != "*" and given.removeprefix("W/").strip('"') != present.etag.strip('"'):
-        message = f"The labels of dataset {dataset_id} are at etag {present.etag}, not the one sent. Read them again."
+def _check_etag(current: DatasetLabels, if_match: str | None, dataset_id: str) -> None:
+    sent = (if_match or "").strip()
+    if not sent:
+        raise Problem(problems.NO_IF_MATCH, "The header If-Match is missing: send the etag of the last GET, or *.")
+    if sent != "*" and sent.removeprefix("W/").strip('"') != current.etag.strip('"'):
+        message = f"The labels of dataset {dataset_id} have etag {current.etag}, not the one sent. Read them again."
         raise Problem(problems.OTHER_VERSION, message, _RESOURCE, dataset_id)

@@ -1,4 +1,4 @@
-"""Datasets: made, changed, deleted (contract, section 23.2). Their rows come in by batches, which make the table."""
+"""Creates, changes and deletes datasets (contract, section 23.2). Batches bring their rows and create the table."""
 
 import re
 import secrets
@@ -26,7 +26,7 @@ from offtake.store.tables import Dataset, Flow, Sandbox, SourceConnection
 
 RESOURCE: Final = "dataSets"
 _FIRST_VERSION: Final = "1.0.0"
-_LONGEST_NAME: Final = 255
+_MAX_NAME_LENGTH: Final = 255
 _UNSEEN: Final = ("Cc", "Cs", "Zl", "Zp")
 _NAMED: Final = 10
 _PARQUET: Final = {"persisted": True, "containerFormat": "parquet", "format": "parquet"}
@@ -39,11 +39,11 @@ _PATCH: Final = Dialect(
 )
 
 
-def plain_name(name: str) -> str:
-    """The name as it is kept: composed (NFC), so that equal names are equal; raises ValueError."""
+def normalize_name(name: str) -> str:
+    """Normalise a name (NFC), so that equal names compare equal; raises `ValueError` for an invalid one."""
     composed = unicodedata.normalize("NFC", name.strip())
-    if not 1 <= len(composed) <= _LONGEST_NAME or any(unicodedata.category(one) in _UNSEEN for one in composed):
-        raise ValueError(f"must be 1 to {_LONGEST_NAME} characters, none of them a control character")
+    if not 1 <= len(composed) <= _MAX_NAME_LENGTH or any(unicodedata.category(one) in _UNSEEN for one in composed):
+        raise ValueError(f"must be 1 to {_MAX_NAME_LENGTH} characters without control characters")
     return composed
 
 
@@ -53,7 +53,7 @@ def _as_list(value: object) -> object:
 
 def _refuse_row_expiration(lake_house: object) -> object:
     if isinstance(lake_house, dict) and lake_house.get("rowExpiration") is not None:
-        raise ValueError("rowExpiration is not offered: rows do not expire here")
+        raise ValueError("rowExpiration is not supported: rows do not expire")
     return lake_house
 
 
@@ -64,21 +64,21 @@ def _check_columns(columns: list[Json]) -> list[Json]:
         raise ValueError(str(error)) from None
 
 
-Name = Annotated[str, AfterValidator(plain_name)]
+Name = Annotated[str, AfterValidator(normalize_name)]
 Short = Annotated[str, StringConstraints(max_length=1000)]
 TagKey = Annotated[str, StringConstraints(min_length=1, max_length=255)]
 Tags = dict[TagKey, Annotated[list[Short], BeforeValidator(_as_list)]]
 
 
 class SchemaRef(Body):
-    """The schema that rows follow, by name only: the table's columns come from the rows."""
+    """A reference to the schema, by name only: the table's columns come from the rows."""
 
     id: Short
     content_type: Short | None = None
 
 
 class FileDescription(Body):
-    """The kind of files; whatever it says, rows are kept as Parquet."""
+    """The file format; informative only, rows are always stored as Parquet."""
 
     persisted: bool = True
     container_format: Short = "parquet"
@@ -86,28 +86,28 @@ class FileDescription(Body):
 
 
 class Classification(Body):
-    """What a row stands for."""
+    """The kind of data in the rows."""
 
     data_behavior: Literal["record", "time-series", "adhoc"] = "record"
     managed_by: Literal["CUSTOMER", "SYSTEM"] = "CUSTOMER"
 
 
 class Promise(Body):
-    """What consumers may rely on: the columns that the dataset is made with, and whether batches may add others."""
+    """The schema that consumers may rely on: the initial columns, and whether batches may add others."""
 
     evolves: StrictBool | None = None
     columns: Annotated[list[Json], AfterValidator(_check_columns)] | None = None
 
 
 class Extensions(Body):
-    """What is not in the vendor's description, and what is."""
+    """Extensions: Offtake's own under `offtake`, the vendor's under `adobe_lakeHouse`."""
 
     offtake: Promise | None = None
     lake_house: Annotated[Any, Field(alias="adobe_lakeHouse"), AfterValidator(_refuse_row_expiration)] = None
 
 
 class DatasetBody(Body):
-    """What can be said of a dataset."""
+    """The request body of a dataset."""
 
     name: Name
     description: Annotated[str, StringConstraints(max_length=10_000)] | None = None
@@ -120,13 +120,13 @@ class DatasetBody(Body):
 
     @property
     def promise(self) -> Promise:
-        """What is said of its schema, nothing of it included."""
+        """The schema extension; empty when absent."""
         return (self.extensions and self.extensions.offtake) or Promise()
 
 
 @dataclass(frozen=True)
-class Deleted:
-    """What of a deleted dataset is still on disk: its table, and what was sent for its batches."""
+class DeletedDataset:
+    """A deleted dataset's remains on disk: its table, and the uploaded files of its batches."""
 
     dataset_id: str
     table: TableName
@@ -134,28 +134,28 @@ class Deleted:
 
 
 def get(session: Session, caller: Caller, dataset_id: str, *, lock: bool = False) -> Dataset:
-    """The dataset of that id, if the caller sees it; raises 1439."""
-    wanted = select(Dataset).where(Dataset.id == dataset_id, *visible_to(caller))
-    row = session.scalar(wanted.with_for_update() if lock else wanted)
+    """The dataset with that id, if the caller may see it; raises 1439."""
+    query = select(Dataset).where(Dataset.id == dataset_id, *visible_to(caller))
+    row = session.scalar(query.with_for_update() if lock else query)
     if row is None:
         raise problems.not_found(RESOURCE, dataset_id)
     return row
 
 
 def exists(session: Session, caller: Caller, dataset_id: str) -> bool:
-    """Whether the caller sees a dataset of that id."""
+    """Whether there is a dataset with that id that the caller may see."""
     return session.scalar(select(Dataset.id).where(Dataset.id == dataset_id, *visible_to(caller))) is not None
 
 
 def find(session: Session, caller: Caller, id_or_name: str) -> Dataset | None:
-    """The caller's dataset of that id, else of that name; raises `OfftakeError` when several have the name."""
-    found = _with_name(session, caller, id_or_name)
+    """The caller's dataset with that id, else with that name; raises `OfftakeError` when several have the name."""
+    found = _find_all(session, caller, id_or_name)
     if len(found) > 1:
         ids = ", ".join(row.id for row in found[:_NAMED])
         more = f" and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
         raise OfftakeError(
             f"The name {id_or_name} is ambiguous in sandbox {caller.sandbox_name}: datasets {ids}{more} have it. "
-            "Give the dataset's id."
+            "Use the dataset's id."
         )
     return found[0] if found else None
 
@@ -167,25 +167,25 @@ def all_of(session: Session, caller: Caller) -> list[Dataset]:
 
 
 def visible_to(caller: Caller) -> tuple[Any, ...]:
-    """The conditions that a row of datasets is in the caller's sandbox, and that its labels let the caller see it."""
+    """The conditions that a dataset is in the caller's sandbox, and that the caller has all its labels."""
     return Dataset.sandbox_id == caller.sandbox_id, labels.visible(Dataset.id, caller)
 
 
 def create(session: Session, caller: Caller, sent: Sent, now_ms: int, *, unique_name: bool = False) -> Dataset:
-    """A dataset without rows, nor a table yet; its table is made by `dataset_tables`.
+    """Create a dataset without a table; `dataset_tables` or the first batch creates the table.
 
-    With `unique_name`, raises 3409 when the caller sees a dataset that has the name, or has it as its id.
+    With `unique_name`, raises 3409 when the caller can see a dataset with that name or id.
     """
     caller.require(MANAGE_DATASETS)
-    asked = bodies.parse_body(DatasetBody, sent)
+    request = bodies.parse_body(DatasetBody, sent)
     if unique_name:
-        _check_unique(session, caller, asked.name)
+        _check_unique(session, caller, request.name)
     stamp = entities.creation_columns(caller, now_ms) | {"id": secrets.token_hex(12), "version": _FIRST_VERSION}
     table = f"{namespace(caller.sandbox_id)}.dataset_{stamp['id']}"
-    promise = asked.promise
+    promise = request.promise
     row = Dataset(
         **stamp,
-        **_columns(asked),
+        **_columns(request),
         table_name=table,
         evolves=promise.evolves or False,
         declared=promise.columns,
@@ -198,18 +198,18 @@ def create(session: Session, caller: Caller, sent: Sent, now_ms: int, *, unique_
 
 
 def namespace(sandbox_id: str) -> str:
-    """Where the tables of a sandbox's datasets are; nothing else is there."""
+    """The Iceberg namespace of a sandbox; it contains only the tables of its datasets."""
     return f"sandbox_{sandbox_id.replace('-', '')}"
 
 
 def replace(session: Session, caller: Caller, row: Dataset, sent: Sent, now_ms: int) -> None:
-    """Everything that can be said of the dataset, anew."""
+    """Replace the dataset's fields with those of the body."""
     caller.require(MANAGE_DATASETS)
     _change(session, caller, row, bodies.parse_body(DatasetBody, sent), now_ms)
 
 
 def merge(session: Session, caller: Caller, row: Dataset, sent: bytes, now_ms: int) -> None:
-    """A part of it: an object is merged, a list is a JSON patch."""
+    """Update the dataset partially: an object is a merge patch, a list a JSON Patch."""
     caller.require(MANAGE_DATASETS)
     change = bodies.parse_json(sent)
     if isinstance(change, list) and change:
@@ -217,48 +217,48 @@ def merge(session: Session, caller: Caller, row: Dataset, sent: bytes, now_ms: i
     elif isinstance(change, dict) and change:
         document = json_patch.merge(request_body_of(row), change)
     else:
-        raise Problem(problems.EMPTY_BODY, "The request body must be a JSON object or a JSON patch, and not empty.")
+        raise Problem(problems.EMPTY_BODY, "The request body must be a non-empty JSON object or JSON Patch.")
     _change(session, caller, row, bodies.parse_document(DatasetBody, document), now_ms)
 
 
 def set_evolves(session: Session, caller: Caller, row: Dataset, now_ms: int, *, evolves: bool) -> None:
-    """Whether batches may add columns to the dataset from now on. `row` is locked."""
+    """Set whether batches may add columns to the dataset. The caller has locked `row`."""
     caller.require(MANAGE_DATASETS)
     change = {"extensions": {"offtake": {"evolves": evolves}}}
     document = json_patch.merge(request_body_of(row), change)
     _change(session, caller, row, bodies.parse_document(DatasetBody, document), now_ms)
 
 
-def delete(session: Session, caller: Caller, dataset_id: str, now_ms: int, *, force: bool) -> Deleted:
-    """Forget the dataset, its batches and its labels; what is on disk is the caller's to remove afterwards.
+def delete(session: Session, caller: Caller, dataset_id: str, now_ms: int, *, force: bool) -> DeletedDataset:
+    """Delete the rows of the dataset, its batches and its labels; the caller removes the files afterwards.
 
-    Raises 3409 naming the flows that export it, unless forced.
+    Raises 3409 naming the flows that export it, unless `force`.
     """
     caller.require(MANAGE_DATASETS)
     row = get(session, caller, dataset_id, lock=True)
     flows = _flows_of(session, row.id)
     if flows and not force:
-        named = ", ".join(f"{flow.name} ({flow.id})" for flow in flows[:_NAMED])
+        names = ", ".join(f"{flow.name} ({flow.id})" for flow in flows[:_NAMED])
         more = f" and {len(flows) - _NAMED} more" if len(flows) > _NAMED else ""
-        message = f"Dataset {row.name} is exported by {named}{more}. Delete the flows first, or use force=true."
+        message = f"Dataset {row.name} is exported by {names}{more}. Delete the flows first, or use force=true."
         raise Problem(problems.CONFLICT, message, RESOURCE, row.id)
     return forget(session, caller, row, now_ms)
 
 
-def forget(session: Session, caller: Caller, row: Dataset, now_ms: int) -> Deleted:
-    """Forget the dataset as `delete` does, whether flows export it or not."""
+def forget(session: Session, caller: Caller, row: Dataset, now_ms: int) -> DeletedDataset:
+    """Like `delete`, without the check for flows."""
     batch_ids = forget_all_of(session, row.id)
     labels.set_labels(session, row.id, ())
     audit.record(session, caller, now_ms, "delete", (RESOURCE, row.id), name=row.name, before=request_body_of(row))
     session.delete(row)
-    return Deleted(row.id, TableName(row.table_name), batch_ids)
+    return DeletedDataset(row.id, TableName(row.table_name), batch_ids)
 
 
-def set_labels(session: Session, caller: Caller, row: Dataset, wanted: Iterable[str], now_ms: int) -> list[str]:
-    """Exactly these access labels."""
+def set_labels(session: Session, caller: Caller, row: Dataset, new: Iterable[str], now_ms: int) -> list[str]:
+    """Replace the access labels. Returns them sorted."""
     caller.require(MANAGE_DATASETS)
     before = labels.labels_of(session, row.id)
-    after = labels.set_labels(session, row.id, wanted)
+    after = labels.set_labels(session, row.id, new)
     audit.record(
         session, caller, now_ms, "update", (RESOURCE, row.id), name=row.name,
         before={"labels": before}, after={"labels": after},
@@ -267,15 +267,15 @@ def set_labels(session: Session, caller: Caller, row: Dataset, wanted: Iterable[
 
 
 def may_rewrite(session: Session, dataset_id: str) -> bool:
-    """Whether the dataset's data files may be rewritten: nothing of it was delivered, and no run of it is planned.
+    """Whether the dataset's data files may be rewritten: no run has delivered or planned any of its snapshots.
 
-    It stays so while the dataset's row is locked.
+    The answer stays valid while the dataset's row is locked.
     """
     return not run_plans.depend_on(session, dataset_id)
 
 
 def request_body_of(row: Dataset) -> Json:
-    """What was said of the dataset, in the words of its body."""
+    """The dataset as a request body, in the form that POST accepts."""
     return {
         "name": row.name,
         **({} if row.description is None else {"description": row.description}),
@@ -289,31 +289,31 @@ def request_body_of(row: Dataset) -> Json:
 
 
 def check_versions(row: Dataset, if_match: str | None, if_none_match: str | None) -> None:
-    """Raise 1404 unless the row is of a version that matches, and of none that must not match.
+    """Raise 1404 unless the row's version is in `if_match` (if sent) and not in `if_none_match`.
 
-    A version is given as `version`, or as `updated`, with quotes or without; `*` is any.
+    A version is the value of `version` or `updated`, with or without quotes; `*` matches any.
     """
     ours = {"*", row.version, str(row.updated_at)}
     theirs = entities.parse_versions(if_match)
-    unwanted = entities.parse_versions(if_none_match)
-    if (theirs and not ours & theirs) or ours & unwanted:
+    excluded = entities.parse_versions(if_none_match)
+    if (theirs and not ours & theirs) or ours & excluded:
         raise Problem(
             problems.OTHER_VERSION,
-            f"The dataset is of version {row.version}, updated {row.updated_at}.",
+            f"The dataset has version {row.version}, updated {row.updated_at}.",
             RESOURCE,
             row.id,
         )
 
 
-def _change(session: Session, caller: Caller, row: Dataset, asked: DatasetBody, now_ms: int) -> None:
+def _change(session: Session, caller: Caller, row: Dataset, request: DatasetBody, now_ms: int) -> None:
     before = request_body_of(row)
-    promise = asked.promise
+    promise = request.promise
     if promise.columns is not None and promise.columns != row.declared:
         path = "/extensions/offtake/columns"
-        raise problems.of_field(path, "are given when a dataset is made; batches that evolve it add others")
+        raise problems.of_field(path, "can be set only in the creation of a dataset; batches with evolve add columns")
     if promise.evolves is not None:
         row.evolves = promise.evolves
-    for name, value in _columns(asked).items():
+    for name, value in _columns(request).items():
         setattr(row, name, value)
     row.version = next_version(row.version)
     row.updated_at, row.updated_by, row.updated_client = now_ms, caller.account_id, caller.client_id
@@ -323,22 +323,22 @@ def _change(session: Session, caller: Caller, row: Dataset, asked: DatasetBody, 
     )
 
 
-def _columns(asked: DatasetBody) -> dict[str, Any]:
-    described = asked.file_description.model_dump(by_alias=True) if asked.file_description else _PARQUET
-    classified = asked.classification.model_dump(by_alias=True) if asked.classification else _RECORDS
+def _columns(request: DatasetBody) -> dict[str, Any]:
+    file_description = request.file_description.model_dump(by_alias=True) if request.file_description else _PARQUET
+    classification = request.classification.model_dump(by_alias=True) if request.classification else _RECORDS
     return {
-        "name": asked.name,
-        "description": asked.description,
-        "schema_ref": asked.schema_ref.model_dump(by_alias=True, exclude_none=True) if asked.schema_ref else None,
-        "file_description": described,
-        "tags": {**_system_tags(asked.name), **(asked.tags or {})},
-        "classification": classified,
-        "error_diagnostics": asked.enable_error_diagnostics,
+        "name": request.name,
+        "description": request.description,
+        "schema_ref": request.schema_ref.model_dump(by_alias=True, exclude_none=True) if request.schema_ref else None,
+        "file_description": file_description,
+        "tags": {**_system_tags(request.name), **(request.tags or {})},
+        "classification": classification,
+        "error_diagnostics": request.enable_error_diagnostics,
     }
 
 
 def _system_tags(name: str) -> Json:
-    """The tags that clients look for: the name a query engine would give the table, and its format."""
+    """Tags that clients expect: the table's name in the query service, and its format."""
     table = re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_") or "dataset"
     return {"adobe/pqs/table": [table], "adobe/siphon/table/format": ["iceberg"]}
 
@@ -350,22 +350,22 @@ def _flows_of(session: Session, dataset_id: str) -> list[Flow]:
     return list(session.scalars(using.where(holds).order_by(Flow.name, Flow.id)))
 
 
-def _with_name(session: Session, caller: Caller, id_or_name: str) -> list[Dataset]:
-    """The caller's dataset of that id, else those of that name."""
-    named = unicodedata.normalize("NFC", id_or_name.strip())
-    either = (Dataset.id == id_or_name) | (Dataset.name == named)
+def _find_all(session: Session, caller: Caller, id_or_name: str) -> list[Dataset]:
+    """The caller's dataset with that id, else those with that name."""
+    name = unicodedata.normalize("NFC", id_or_name.strip())
+    either = (Dataset.id == id_or_name) | (Dataset.name == name)
     found = session.scalars(select(Dataset).where(either, *visible_to(caller)).order_by(Dataset.created_at, Dataset.id))
     rows = list(found)
     return [row for row in rows if row.id == id_or_name] or rows
 
 
 def _check_unique(session: Session, caller: Caller, name: str) -> None:
-    # Locked, so that no other transaction creates the same name between this look and its commit.
+    # Locked, so that no other transaction creates the same name between this check and the commit.
     session.scalar(select(Sandbox.id).where(Sandbox.id == caller.sandbox_id).with_for_update())
-    taken = _with_name(session, caller, name)
+    taken = _find_all(session, caller, name)
     if taken:
         message = (
-            f"Dataset {taken[0].id} in sandbox {caller.sandbox_name} is called {name} already: "
-            "commands could not tell the two apart. Choose another name."
+            f"Dataset {taken[0].id} in sandbox {caller.sandbox_name} already has the name {name}, and names must be "
+            "unique for commands. Choose another name."
         )
         raise Problem(problems.CONFLICT, message, RESOURCE, taken[0].id)

@@ -1,4 +1,4 @@
-"""Content that came in before: recognised by a hash of bytes and options, claimed by one batch at a time."""
+"""Duplicate detection of imports, by a hash of file contents and options; one batch at a time has a hash."""
 
 import hashlib
 import threading
@@ -21,7 +21,7 @@ _BLOCK: Final = 1024 * 1024
 
 
 class ContentHash:
-    """The hash of files and options, computed by a thread of its own while the files are parsed."""
+    """The hash of files and options, computed in a background thread while the files are parsed."""
 
     def __init__(self, files: Sequence[Path], options: ParseOptions) -> None:
         self._files, self._options = files, options
@@ -31,11 +31,11 @@ class ContentHash:
         self._thread = threading.Thread(target=self._compute, name="content-hash", daemon=True)
 
     def start(self) -> None:
-        """Begin to read the files."""
+        """Start the background thread."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Return once no file is read any more; without a result if there was none yet."""
+        """Stop reading, and wait until the thread has ended; the hash may be incomplete."""
         self._stop.set()
         self._thread.join()
 
@@ -45,12 +45,12 @@ class ContentHash:
         return not self._thread.is_alive()
 
     def result(self) -> str:
-        """The hash, as soon as it is known. Raises `OSError` when a file cannot be read."""
+        """Wait for the hash. Raises `OSError` when a file cannot be read, `CancelledError` after `stop`."""
         self._thread.join()
         if self._error is not None:
             raise self._error
         if self._hash is None:
-            raise CancelledError("The files are no longer read.")
+            raise CancelledError("The hash computation was stopped.")
         return self._hash
 
     def _compute(self) -> None:
@@ -72,7 +72,7 @@ class ContentHash:
 
 @contextmanager
 def hashing(files: Sequence[Path], options: ParseOptions) -> Iterator[ContentHash]:
-    """Hash the files until the block ends."""
+    """Hash the files in the background; stops at the end of the block."""
     content = ContentHash(files, options)
     content.start()
     try:
@@ -82,31 +82,31 @@ def hashing(files: Sequence[Path], options: ParseOptions) -> Iterator[ContentHas
 
 
 def check_new(database: Database, dataset_id: str, content: str, batch_id: str = "") -> None:
-    """Raise `ImportRefusedError` naming the batch when another one of the dataset has the same content."""
+    """Raise `ImportRefusedError` naming the batch when another batch of the dataset has the same content."""
     with database.reading() as session:
-        known = store.with_content(session, dataset_id, content, exclude=(batch_id,))
-    if known is not None:
-        raise ImportRefusedError(f"{describe(known)} Use --again to import it again.")
+        duplicate = store.with_content(session, dataset_id, content, exclude=(batch_id,))
+    if duplicate is not None:
+        raise ImportRefusedError(f"{describe(duplicate)} Use --again to import it again.")
 
 
 def claim(database: Database, lease: BatchLease, content: str, *, again: bool) -> None:
-    """Give the batch its content, before it commits.
+    """Store the content hash of the batch, before it commits.
 
-    Of two batches at the same time, the second finds the first. Raises `ImportRefusedError` naming the batch that has
-    the same content; with `again`, the batch gets a note that says so.
+    Under the dataset's lock, so that of two concurrent batches the second finds the first. Raises `ImportRefusedError`
+    naming the batch with the same content; with `again`, the batch gets a note instead.
     """
     with database.writing() as session:
         dataset, batch = store.lock(session, lease)
-        known = store.with_content(session, dataset.id, content, exclude=(batch.id, *batch.replaces))
-        if known is not None and not again:
-            raise ImportRefusedError(f"{describe(known)} Use --again to import it again.")
+        duplicate = store.with_content(session, dataset.id, content, exclude=(batch.id, *batch.replaces))
+        if duplicate is not None and not again:
+            raise ImportRefusedError(f"{describe(duplicate)} Use --again to import it again.")
         batch.content_hash = content
-        batch.notes = [] if known is None else [describe(known)]
+        batch.notes = [] if duplicate is None else [describe(duplicate)]
 
 
 def describe(known: Batch) -> str:
-    """The sentence that tells which batch has the same content."""
+    """The message that names the batch with the same content."""
     at = datetime.fromtimestamp((known.completed_at or known.created_at) / 1000, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
     if known.status == store.SUCCESS:
-        return f"The same files with the same options came in as batch {known.id} at {at}."
-    return f"The same files with the same options are just coming in or going out as batch {known.id}, begun at {at}."
+        return f"The same files with the same options were imported as batch {known.id} at {at}."
+    return f"The same files with the same options are being imported or reverted as batch {known.id}, started at {at}."

@@ -1,4 +1,4 @@
-"""Files of this machine brought into a dataset as one batch, at once: the command line's way in."""
+"""Imports local files into a dataset as one batch, synchronously: `offtake dataset import`."""
 
 import contextlib
 import functools
@@ -36,16 +36,16 @@ _log = logging.getLogger(__name__)
 _OWNER: Final = "import"
 _LEASE_MS: Final = 600_000
 _RENEW_MS: Final = 500
-"""Servers watch whether the lease is renewed, and may have been told to wait for no more than seconds."""
+"""Servers watch for heartbeats; their configured lease time may be only a few seconds."""
 _FAILED: Final = "The files could not be imported"
-_NO_TABLE: Final = "dataset_that_is_not_there"
+_NO_TABLE: Final = "missing_dataset"
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """An import as it was asked for.
+class ImportRequest:
+    """The parameters of an import.
 
-    `evolve`: it may add columns to a dataset that does not evolve; `again`: files that came in before come in again.
+    `evolve`: it may add columns to a dataset that does not evolve; `again`: import files that were imported before.
     """
 
     name: str
@@ -56,8 +56,8 @@ class Wanted:
 
 
 @dataclass(frozen=True)
-class Imported:
-    """What an import did: the dataset, the batch that became visible, and whether the dataset is new."""
+class ImportResult:
+    """The result of an import: the dataset, the batch, and whether the dataset was created."""
 
     dataset: Dataset
     batch: Batch
@@ -65,18 +65,18 @@ class Imported:
 
 
 def import_files(
-    database: Database, lake: Lake, parsers: Parsers, caller: Caller, clock: Clock, wanted: Wanted
-) -> Imported:
-    """The files' rows as one batch of the dataset, which is made when there is none of that name.
+    database: Database, lake: Lake, parsers: Parsers, caller: Caller, clock: Clock, wanted: ImportRequest
+) -> ImportResult:
+    """Import the files as one batch of the dataset, which is created if no dataset has that name.
 
-    All of the rows become visible at once, or none, and what is refused leaves nothing behind but the failed batch of a
-    dataset that was there. Raises `OfftakeError` saying why.
+    All rows become visible at once, or none. After a refused import, only the failed batch of an existing dataset
+    remains. Raises `OfftakeError` with the reason.
     """
     return _Import(database, lake, parsers, caller, clock, wanted).execute()
 
 
-def dry_run(database: Database, parsers: Parsers, caller: Caller, wanted: Wanted) -> DryRun:
-    """What `import_files` would do; writes nothing. Raises `OfftakeError` where it would."""
+def dry_run(database: Database, parsers: Parsers, caller: Caller, wanted: ImportRequest) -> DryRun:
+    """The result that `import_files` would have; writes nothing. Raises `OfftakeError` as `import_files` would."""
     caller.require(MANAGE_DATASETS)
     with database.reading() as session:
         found = datasets.find(session, caller, wanted.name)
@@ -90,42 +90,42 @@ def dry_run(database: Database, parsers: Parsers, caller: Caller, wanted: Wanted
         if found is not None and not wanted.again:
             duplicate_content.check_new(database, found.id, hashed.result())
     if not result.rows:
-        raise ImportRefusedError("The files hold no rows.")
+        raise ImportRefusedError("The files contain no rows.")
     return result
 
 
 class _Import:
-    """One import, from its batch's row to its end."""
+    """One import, from the creation of its batch to its end."""
 
     def __init__(
-        self, database: Database, lake: Lake, parsers: Parsers, caller: Caller, clock: Clock, wanted: Wanted
+        self, database: Database, lake: Lake, parsers: Parsers, caller: Caller, clock: Clock, wanted: ImportRequest
     ) -> None:
         self._database, self._lake, self._caller, self._clock = database, lake, caller, clock
         self._parsers, self._wanted = parsers, wanted
 
-    def execute(self) -> Imported:
+    def execute(self) -> ImportResult:
         dataset, lease, created = self._begin()
         table = TableName(dataset.table_name)
         try:
             with import_errors.translating_errors(_FAILED):
-                made = self._bring_in(dataset, lease)
+                committed = self._ingest(dataset, lease)
         except BaseException as error:
-            # The commit can have been made though it was reported as failed.
-            landed = self._find_landed(table, lease)
-            if landed is None:
+            # The commit may have succeeded although an error was reported.
+            found = self._find_commit(table, lease)
+            if found is None:
                 self._clean_up(dataset, lease, error, created=created)
                 raise
-            made = landed
+            committed = found
             if not isinstance(error, Exception):
-                self._complete(lease, made)
+                self._complete(lease, committed)
                 raise
         failpoint("import_committed")
-        self._complete(lease, made)
+        self._complete(lease, committed)
         with self._database.reading() as session:
-            return Imported(dataset, session.get_one(Batch, lease.batch_id), created=created)
+            return ImportResult(dataset, session.get_one(Batch, lease.batch_id), created=created)
 
-    def _find_landed(self, table: TableName, lease: BatchLease) -> ingest.Batch | None:
-        """What is in the table; where that cannot be found out, the batch is given to a server, which will."""
+    def _find_commit(self, table: TableName, lease: BatchLease) -> ingest.Batch | None:
+        """The commit in the table, if any; when that cannot be determined, the batch is released for a server."""
         try:
             return ingest.find_commit(self._lake, table, lease.batch_id)
         except Exception:
@@ -142,7 +142,7 @@ class _Import:
             if found is None:
                 dataset = datasets.create(session, caller, {"name": self._wanted.name}, now, unique_name=True)
             else:
-                # Locked, so that an import that made it and is refused does not remove it now.
+                # Locked, so that a refused import that created the dataset does not remove it now.
                 dataset = datasets.get(session, caller, found.id, lock=True)
             batch = batches.new(dataset.id, caller, now)
             batch.evolve = self._wanted.evolve
@@ -150,7 +150,7 @@ class _Import:
             lease = take_batch(batch, _OWNER, now, _LEASE_MS)
         return dataset, lease, found is None
 
-    def _bring_in(self, dataset: Dataset, lease: BatchLease) -> ingest.Batch:
+    def _ingest(self, dataset: Dataset, lease: BatchLease) -> ingest.Batch:
         wanted, database = self._wanted, self._database
         dataset_tables.declare(self._lake, dataset)
         with duplicate_content.hashing(wanted.files, wanted.options) as hashed:
@@ -166,11 +166,11 @@ class _Import:
             table = TableName(dataset.table_name)
             made = self._parsers.ingest(table, files, attempt, wanted.options, refuse_empty=True)
             if made is None:
-                raise ImportRefusedError("The files hold no rows.")
+                raise ImportRefusedError("The files contain no rows.")
             return made
 
     def _check_content(self, dataset_id: str, lease: BatchLease, hashed: ContentHash) -> bool:
-        """Refuse files that came in before as soon as their hash is known; whether it has been checked."""
+        """Refuse duplicates as soon as the hash is known. Returns whether the check is done."""
         if self._wanted.again or not hashed.is_known:
             return self._wanted.again
         duplicate_content.check_new(self._database, dataset_id, hashed.result(), lease.batch_id)
@@ -182,19 +182,21 @@ class _Import:
         complete_batch(self._database, lease, added, self._clock.now_ms())
 
     def _clean_up(self, dataset: Dataset, lease: BatchLease, error: BaseException, *, created: bool) -> None:
-        """Leave nothing behind but the failed batch of a dataset that was there, or that others use meanwhile."""
+        """Remove everything except the failed batch of a dataset that existed before, or that others use by now."""
         interrupted = not isinstance(error, Exception)
-        why = "The import was interrupted." if interrupted else import_errors.reason(error, lease.batch_id)
+        message = "The import was interrupted." if interrupted else import_errors.reason(error, lease.batch_id)
         try:
             if not (created and self._forget(dataset, lease)):
-                reason = {"code": "INGEST-1452-400", "description": why}
+                reason = {"code": "INGEST-1452-400", "description": message}
                 fail_batch(self._database, lease, [reason], self._clock.now_ms())
                 ingest.clear(self._lake, TableName(dataset.table_name), lease.batch_id)
-        except Exception as failure:  # noqa: BLE001 - the failure that led here is the one to report
-            _log.warning("batch %s: not everything could be removed: %s", lease.batch_id, type(failure).__name__)
+        except Exception as failure:  # noqa: BLE001 - the original failure is reported
+            _log.warning(
+                "batch %s: the cleanup of the failed import is incomplete: %s", lease.batch_id, type(failure).__name__
+            )
 
     def _forget(self, dataset: Dataset, lease: BatchLease) -> bool:
-        """Remove a dataset that was made for rows that could not come in, unless it has other batches by now."""
+        """Delete the dataset that this failed import created, unless it has other batches by now."""
         with self._database.writing() as session:
             stored = session.get(Dataset, dataset.id, with_for_update=True)
             others = select(Batch.id).where(Batch.dataset_id == dataset.id, Batch.id != lease.batch_id).limit(1)
@@ -207,7 +209,7 @@ class _Import:
 
 @dataclass
 class _LeaseKeeper:
-    """Keeps the batch while its rows are read: a server takes over what falls silent, and ends it as it turned out."""
+    """Renews the batch's lease while files are parsed; if it expires, a server takes over and ends the batch."""
 
     database: Database
     clock: Clock
@@ -217,7 +219,7 @@ class _LeaseKeeper:
     is_checked: bool = False
 
     def keep(self) -> bool:
-        """Never a reason to stop; raises `LeaseLostError` when a server has taken over, and what `check` raises."""
+        """Return False (never stop). Raises `LeaseLostError` when a server has taken over, and as `check` does."""
         now = self.clock.now_ms()
         if now - self.renewed_at > _RENEW_MS:
             renew_batch(self.database, self.lease, now, _LEASE_MS)

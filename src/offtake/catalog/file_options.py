@@ -1,4 +1,4 @@
-"""How files are to be read, as users say it: the options of `dataset import`, and a batch's `inputFormat`."""
+"""Parse options as users write them: the options of `dataset import`, and a batch's `inputFormat`."""
 
 import codecs
 import hashlib
@@ -16,7 +16,7 @@ from offtake.lake.parsing.options import CsvOptions, Nanoseconds, ParseOptions
 NONE: Final = "none"
 _TABS: Final = ("\\t", "tab", "\t")
 _NEVER_TEXT: Final = frozenset(("idna", "punycode", "raw_unicode_escape", "undefined", "unicode_escape"))
-"""Codecs of Python's own, which no file is written in."""
+"""Python's special codecs, which are not encodings of files."""
 _FOR_CSV: Final = {
     "delimiter": "delimiter",
     "quote": "quote",
@@ -45,7 +45,7 @@ def _charset(value: str) -> str:
     try:
         found = codecs.lookup(value)
     except (LookupError, ValueError):
-        raise ValueError("must be the name of a text encoding that Python knows, such as UTF-8 or cp1252") from None
+        raise ValueError("must be the name of a known text encoding, such as UTF-8 or cp1252") from None
     if not found._is_text_encoding or found.name in _NEVER_TEXT:  # noqa: SLF001 - Python offers no other way to ask
         raise ValueError("must be a text encoding, such as UTF-8 or cp1252")
     return value
@@ -69,9 +69,9 @@ CharacterOrNone = Annotated[Short, AfterValidator(_character_or_none)]
 
 
 class FileOptions(Body):
-    r"""How files are to be read. All but `columnTypes` and `nanoseconds` is for CSV.
+    r"""Parse options. All except `columnTypes` and `nanoseconds` are for CSV only.
 
-    `quote` is `none` where quote characters are ordinary text; a tab may be written as `\t` or `tab`.
+    `quote`: `none` when quote characters are ordinary text; a tab may be written as `\t` or `tab`.
     """
 
     delimiter: Character | None = None
@@ -93,32 +93,32 @@ class FileOptions(Body):
                 raise ValueError(f"delimiter and {name} are both {delimiter!r}; they must differ")
         return self
 
-    def given_for_csv(self) -> list[str]:
-        """The options that only CSV files have, as far as they are given, by their names in `inputFormat`."""
+    def csv_only_options(self) -> list[str]:
+        """The CSV-only options that are set, by their names in `inputFormat`."""
         return [alias for name, alias in _FOR_CSV.items() if getattr(self, name) is not None]
 
 
-def parse_options(said: FileOptions) -> ParseOptions:
-    """The parsers' options. The one place where users' words become them."""
-    quote = None if said.quote == NONE else said.quote or '"'
-    # A quote character escaped by itself is written twice, which is how quotes are written without an escape too.
-    escape = None if said.escape in (NONE, quote) else said.escape
+def parse_options(options: FileOptions) -> ParseOptions:
+    """Translate users' options into the parsers' options; the only place that does."""
+    quote = None if options.quote == NONE else options.quote or '"'
+    # An escape equal to the quote means doubled quotes, which is the default without an escape.
+    escape = None if options.escape in (NONE, quote) else options.escape
     return ParseOptions(
         csv=CsvOptions(
-            delimiter=said.delimiter,
+            delimiter=options.delimiter,
             quote=quote,
             escape=escape,
-            null=said.null_marker,
-            header=said.header is not False,
-            charset=None if said.charset is None else codecs.lookup(said.charset).name,
+            null=options.null_marker,
+            header=options.header is not False,
+            charset=None if options.charset is None else codecs.lookup(options.charset).name,
         ),
-        types=column_types.parse_types(said.column_types or {}),
-        nanoseconds=said.nanoseconds or "text",
+        types=column_types.parse_types(options.column_types or {}),
+        nanoseconds=options.nanoseconds or "text",
     )
 
 
 def canonical(options: ParseOptions) -> bytes:
-    """The options as JSON, equal for equal options."""
+    """The options as canonical JSON: equal bytes for equal options."""
     document: Mapping[str, object] = {
         "csv": asdict(options.csv),
         "types": {name: column_types.format_type(kind) for name, kind in options.types.items()},
@@ -128,5 +128,5 @@ def canonical(options: ParseOptions) -> bytes:
 
 
 def content_hash(file_hashes: Collection[str], options: ParseOptions) -> str:
-    """The SHA-256 of what is to come in: the hashes of its files in order, and how they are read."""
+    """SHA-256 of an import's content: the sorted hashes of its files, and the parse options."""
     return hashlib.sha256("\n".join(sorted(file_hashes)).encode() + b"\n" + canonical(options)).hexdigest()

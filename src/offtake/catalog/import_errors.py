@@ -1,4 +1,4 @@
-"""Why a batch did not come in: whether trying again can help, and the sentence that users read."""
+"""Errors of imports: whether a retry can help, and the message for users."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,8 +13,8 @@ from offtake.lake.catalog import LakeFullError
 from offtake.lake.parsers import UnfinishedCommitError
 from offtake.store.database import StoreBusyError, StoreConflictError, StoreFullError
 
-_LONGEST_TEXT: Final = 300
-_MAY_PASS: Final = (
+_MAX_TEXT_LENGTH: Final = 300
+_TRANSIENT: Final = (
     OSError,
     MemoryError,
     OperationalError,
@@ -33,32 +33,32 @@ _MAY_PASS: Final = (
 
 
 class UnexpectedImportError(OfftakeError):
-    """A library's error that nobody foresaw, in one line for the terminal; its text may hold values of the files."""
+    """An unexpected error of a library, in one line for the terminal; its text may contain values of the files."""
 
 
 @contextmanager
 def translating_errors(what: str) -> Iterator[None]:
-    """Raises errors of libraries as `UnexpectedImportError`: `what` failed. Those of the system say what happened."""
+    """Raise library errors as `UnexpectedImportError` with the prefix `what`; `OSError` and Offtake's own pass."""
     try:
         yield
     except (OfftakeError, OSError):
         raise
     except Exception as error:
-        text = " ".join(str(error).split())[:_LONGEST_TEXT]
+        text = " ".join(str(error).split())[:_MAX_TEXT_LENGTH]
         raise UnexpectedImportError(f"{what}: {type(error).__name__}: {text}") from error
 
 
 def is_transient(error: BaseException) -> bool:
-    """Whether the same work can succeed later: the disk or a database was away, busy or full, others were faster.
+    """Whether a retry can succeed: the disk or a database was unavailable, busy or full, or a commit conflicted.
 
-    What libraries raise about types and values (`ValueError`, `TypeError`, Arrow's and PyIceberg's own errors) will be
-    raised again for the same files.
+    Library errors about types and values (`ValueError`, `TypeError`, Arrow's and PyIceberg's own) are permanent: they
+    would be raised again for the same files.
     """
-    return isinstance(error, _MAY_PASS)
+    return isinstance(error, _TRANSIENT)
 
 
 def reason(error: BaseException, batch_id: str) -> str:
-    """What users read. Errors of libraries may hold values and paths: of them, only the batch's id is named."""
+    """The message for users. Library errors may contain values and paths, so they are replaced by the batch's id."""
     if isinstance(error, OfftakeError) and not isinstance(error, UnexpectedImportError):
         return str(error)
-    return f"The batch could not be brought in; the server's log has the details under batch {batch_id}."
+    return f"The batch could not be imported; the server's log has the details under batch {batch_id}."

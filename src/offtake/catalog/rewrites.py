@@ -1,4 +1,4 @@
-"""Rewriting a table's data files for a change of type, while nothing of the dataset was delivered or is planned."""
+"""Permits rewriting a table's data files for a type change, if nothing of the dataset was delivered or planned."""
 
 from offtake.catalog import datasets
 from offtake.store import batches as store
@@ -7,10 +7,10 @@ from offtake.store.database import Database
 
 
 def begin(database: Database, lease: BatchLease) -> bool:
-    """Whether the batch may rewrite its dataset's data files. If so, plans wait until the batch has ended.
+    """Start a rewrite of the dataset's data files if permitted, and return whether it is. Plans wait for the batch.
 
-    Under the dataset's lock, which storing a plan takes too: either the plan is first, and this returns False, or the
-    plan is refused as outdated and made again. Raises `LeaseLostError` when another holds the batch.
+    Takes the dataset's lock, as storing a plan does: either the plan is first, and this returns False, or the plan is
+    refused as outdated and made again. Raises `LeaseLostError` when another process holds the batch.
     """
     with database.writing() as session:
         dataset, batch = store.lock(session, lease)

@@ -53,7 +53,7 @@ def revert(
     if json:
         output.as_json({"id": done.batch.id, "status": done.batch.status, "dataset": done.dataset.id})
         return
-    if done.was_out:
+    if done.was_reverted:
         output.console.print(f"batch {done.batch.id} was already reverted in dataset {done.dataset.name}", markup=False)
     else:
         rows = f"{done.batch.rows:,} rows of batch {done.batch.id}"

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from offtake.catalog import dataset_documents, dataset_tables, datasets, file_import, upload_preview
-from offtake.catalog.file_import import Wanted
+from offtake.catalog.file_import import ImportRequest
 from offtake.cli import file_options as options
 from offtake.cli import output
 from offtake.cli.options import AsJson, DataDir, InSandbox, operating
@@ -52,7 +52,7 @@ def import_(  # noqa: PLR0913, PLR0917 - one parameter an option
         "columnTypes": options.types_by_name(types or []),
         "nanoseconds": nanoseconds,
     }
-    wanted = Wanted(name, tuple(files), options.parse(given, files), evolve, again)
+    wanted = ImportRequest(name, tuple(files), options.parse(given, files), evolve, again)
     with operating(data_dir, sandbox) as (backend, caller):
         if dry_run:
             _show_dry_run(name, file_import.dry_run(backend.database, backend.parsers, caller, wanted), json=json)

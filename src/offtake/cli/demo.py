@@ -17,7 +17,7 @@ import typer
 from rich.tree import Tree
 
 from offtake.catalog import file_import
-from offtake.catalog.file_import import Wanted
+from offtake.catalog.file_import import ImportRequest
 from offtake.cli import output
 from offtake.cli.demo_client import Client, Json
 from offtake.cli.options import operating
@@ -70,7 +70,7 @@ def _import(data_dir: Path, rows: int, seed: int) -> str:
         for batch in customer_events(rows, seed=seed, start_ms=_START_MS):
             writer.write_batch(batch)
     with operating(data_dir) as (backend, caller):
-        wanted = Wanted(_DATASET, (file,))
+        wanted = ImportRequest(_DATASET, (file,))
         done = file_import.import_files(backend.database, backend.lake, backend.parsers, caller, backend.clock, wanted)
     output.console.print(f"{done.batch.rows:,} rows imported into {_DATASET} ({done.dataset.id})", markup=False)
     return done.dataset.id

@@ -57,7 +57,7 @@ def parse(values: dict[str, Any], files: Sequence[Path]) -> ParseOptions:
         options = bodies.parse_document(FileOptions, document)
     except Problem as error:
         raise OfftakeError(_sentence(error)) from None
-    for_csv = options.given_for_csv()
+    for_csv = options.csv_only_options()
     if for_csv and not any(path.name.lower().removesuffix(".gz").endswith((".csv", ".tsv")) for path in files):
         option = "no-header" if for_csv[0] == "header" else _NAMES.get(for_csv[0], for_csv[0])
         raise OfftakeError(f"--{option} is for CSV files only: at least one file name must end in .csv or .tsv.")

@@ -1,1 +1,1 @@
-"""What all entities of the HTTP contract share: the caller, request bodies, problems, filters, lists, JSON Patch."""
+"""Shared parts of the HTTP contract: the caller, request bodies, problems, filters, lists, JSON Patch."""

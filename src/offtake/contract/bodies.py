@@ -1,4 +1,4 @@
-"""Request bodies: parsed from JSON into models, with every invalid field named."""
+"""Request bodies: parsed from JSON into models; an error names every invalid field."""
 
 import json
 import math
@@ -13,13 +13,13 @@ from offtake.errors import FieldProblem, InvalidInputError
 
 Json = dict[str, Any]
 Sent = bytes | Json
-"""A request's body: JSON as it came, or a document made in this process."""
+"""A request body: JSON as received, or a document built in this process."""
 BodyT = TypeVar("BodyT", bound="Body")
-_DEEPEST: Final = 64
+_MAX_DEPTH: Final = 64
 
 
 class Body(BaseModel):
-    """A request body: camel-case keys; unknown keys are ignored, as the contract says of entities (5.7)."""
+    """A request body with camel-case keys; unknown keys are ignored, as the contract requires (5.7)."""
 
     model_config = ConfigDict(extra="ignore", alias_generator=to_camel, hide_input_in_errors=True, frozen=True)
 
@@ -32,14 +32,14 @@ class SpecRef(Body):
 
 
 class NewEntity(Body):
-    """What creating any entity takes."""
+    """Fields of every request that creates an entity."""
 
     name: str = Field(min_length=1, max_length=1000)
     description: str | None = None
 
 
 def parse_body(model: type[BodyT], body: Sent) -> BodyT:
-    """The body as its model; raises `Problem` naming every field that is missing or cannot be used."""
+    """Parse a body into its model; raises `Problem` with every missing or invalid field."""
     document = parse_json(body) if isinstance(body, bytes) else body
     if not isinstance(document, dict) or not document:
         raise Problem(problems.EMPTY_BODY, "The request body must be a JSON object that is not empty.")
@@ -47,7 +47,7 @@ def parse_body(model: type[BodyT], body: Sent) -> BodyT:
 
 
 def parse_document(model: type[BodyT], document: object) -> BodyT:
-    """The document as its model; raises `Problem` as `parse_body` does."""
+    """Parse a document into its model; raises `Problem` as `parse_body` does."""
     try:
         return model.model_validate(document)
     except ValidationError as error:
@@ -55,41 +55,41 @@ def parse_document(model: type[BodyT], document: object) -> BodyT:
 
 
 def parse_json(body: bytes) -> object:
-    """The JSON document; raises 1405 saying where it is malformed."""
+    """Parse JSON; raises 1405 with the position of the syntax error."""
     if not body.strip():
         raise Problem(problems.EMPTY_BODY, "The request body is empty.")
     try:
         document: object = json.loads(body, parse_constant=_no_constant)
     except json.JSONDecodeError as error:
-        where = f"line {error.lineno}, column {error.colno}"
-        raise Problem(problems.EMPTY_BODY, f"The request body is not valid JSON: {error.msg} at {where}.") from None
+        position = f"line {error.lineno}, column {error.colno}"
+        raise Problem(problems.EMPTY_BODY, f"The request body is not valid JSON: {error.msg} at {position}.") from None
     except (ValueError, RecursionError):
         raise Problem(problems.EMPTY_BODY, "The request body is not valid JSON in UTF-8.") from None
     _check_storable(document)
     return document
 
 
-def check_text(text: str, where: str) -> None:
-    """Raise 1452 for text that databases do not take: NUL characters, and halves of characters."""
+def check_text(text: str, path: str) -> None:
+    """Raise 1452 for text that databases cannot store: NUL characters and unpaired surrogates."""
     if "\x00" in text:
-        raise problems.of_field(where, "holds a NUL character")
-    if any("\ud800" <= one <= "\udfff" for one in text):
-        raise problems.of_field(where, "holds half of a surrogate pair")
+        raise problems.of_field(path, "contains a NUL character")
+    if any("\ud800" <= character <= "\udfff" for character in text):
+        raise problems.of_field(path, "contains an unpaired surrogate")
 
 
 def _check_storable(document: object) -> None:
-    """Every text, number and depth of a document can be stored and sent again; raises 1452."""
+    """Raise 1452 for text, numbers or nesting that cannot be stored or returned."""
     level = [document]
-    for _ in range(_DEEPEST):
-        for one in level:
-            if isinstance(one, str):
-                check_text(one, "/")
-            elif isinstance(one, float) and not math.isfinite(one):
-                raise problems.of_field("/", "holds a number that is too large")
-        level = [inner for one in level if isinstance(one, (dict, list)) for inner in _inner(one)]
+    for _ in range(_MAX_DEPTH):
+        for value in level:
+            if isinstance(value, str):
+                check_text(value, "/")
+            elif isinstance(value, float) and not math.isfinite(value):
+                raise problems.of_field("/", "contains a number that is too large")
+        level = [inner for value in level if isinstance(value, (dict, list)) for inner in _inner(value)]
         if not level:
             return
-    raise problems.of_field("/", f"is nested more than {_DEEPEST} levels deep")
+    raise problems.of_field("/", f"is nested more than {_MAX_DEPTH} levels deep")
 
 
 def _inner(value: Json | list[Any]) -> list[Any]:

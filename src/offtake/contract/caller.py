@@ -1,4 +1,4 @@
-"""The caller of a request: its permissions, labels and sandbox. Permissions are named here."""
+"""The caller of a request: its permissions, labels and sandbox; and the names of all permissions."""
 
 from dataclasses import dataclass
 from typing import Final, Literal
@@ -33,12 +33,12 @@ ALL: Final = "*"
 Kind = Literal["user", "service"]
 OPERATOR: Final = "offtake-cli"
 ENGINE: Final = "export-engine"
-"""Under this name runs are made, and flows disabled that keep failing."""
+"""The client id under which Offtake itself creates runs and disables failing flows."""
 
 
 @dataclass(frozen=True)
 class Grants:
-    """What somebody may do: in one sandbox, and in all of them, which changes of access itself need."""
+    """Granted permissions and labels in one sandbox; `everywhere`: permissions granted in all sandboxes."""
 
     permissions: frozenset[str]
     everywhere: frozenset[str]
@@ -55,10 +55,10 @@ class Grants:
 
 @dataclass(frozen=True)
 class Caller:
-    """Who calls, from where, and in which sandbox of which organisation; everything a request does happens in it.
+    """The authenticated caller of a request, and the sandbox that everything in the request is limited to.
 
-    Calls about the organisation itself happen in no sandbox: its id and name are empty then, and only what is granted
-    in all sandboxes counts.
+    Requests about the organisation itself have no sandbox: its id and name are empty, and only permissions granted in
+    all sandboxes count.
     """
 
     org_id: str

@@ -1,4 +1,4 @@
-"""Lists of Catalog: filters, order and pages by number (contract, section 23.1)."""
+"""Lists of Catalog: filters, order and offset pagination (contract, section 23.1)."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -18,10 +18,10 @@ Compare = Literal["<", "<=", ">", ">="]
 
 DEFAULT_LIMIT: Final = 20
 MOST: Final = 100
-_MOST_FILTERS: Final = 50
-_MOST_VALUES: Final = 100
-_MOST_WILDCARDS: Final = 10
-_LONGEST_VALUE: Final = 1000
+_MAX_FILTERS: Final = 50
+_MAX_VALUES: Final = 100
+_MAX_WILDCARDS: Final = 10
+_MAX_VALUE_LENGTH: Final = 1000
 _TAGS: Final = "tags"
 _NUMBER: Final = re.compile(r"-?[0-9]{1,18}")
 _PROPERTY: Final = re.compile(r"([^=!<>~]+)(==|!=|<=|>=|<|>|~|=)(.*)", re.DOTALL)
@@ -38,7 +38,7 @@ SelectT = TypeVar("SelectT", bound=Select[Any])
 
 @dataclass(frozen=True)
 class Field:
-    """A property that lists can be filtered and ordered by. In values for `wildcard` ones, `*` stands for any text."""
+    """A property for filters and order. With `wildcard`, `*` in a filter's value matches any text."""
 
     column: SQLColumnExpression[Any]
     kind: Literal["text", "number", "boolean"] = "text"
@@ -47,9 +47,9 @@ class Field:
 
 @dataclass(frozen=True)
 class Shape:
-    """What one list can be asked: its fields, its column of tags, and parameters that compare a number with a field.
+    """The parameters of one list: its fields, its column of tags, and `ranges`, which compare a field with a number.
 
-    A range without a field is of something that no row has. `accepted` parameters mean nothing here.
+    A range without a field matches no row. `accepted` parameters are ignored.
     """
 
     fields: Mapping[str, Field]
@@ -61,7 +61,7 @@ class Shape:
 
 @dataclass(frozen=True)
 class Query:
-    """What was asked: a page, an order and what of the rows, `properties`; none of them means all."""
+    """A parsed list request: page, filter, order, and the `properties` to return; empty for all."""
 
     limit: int
     start: int
@@ -69,21 +69,21 @@ class Query:
     condition: Condition
     order: tuple[UnaryExpression[Any], ...]
 
-    def paged(self, statement: SelectT) -> SelectT:
-        """The statement for this page."""
+    def paginate(self, statement: SelectT) -> SelectT:
+        """The statement limited to this page."""
         return statement.where(self.condition).order_by(*self.order).offset(self.start).limit(self.limit)
 
     def shows(self, name: str) -> bool:
-        """Whether a property of the rows is asked for."""
+        """Whether a property is to be returned."""
         return not self.properties or name in self.properties
 
 
 def read(session: Session, shape: Shape, params: Params) -> Query:
-    """The query that a list's parameters mean; empty ones equal absent ones. Raises `Problem` for any other."""
-    given = [(name, value.strip()) for name, value in params if value.strip()]
-    if len(given) > _MOST_FILTERS:
-        raise Problem(problems.BAD_VALUE, f"A list takes at most {_MOST_FILTERS} parameters.")
-    single = {name: value for name, value in given if name in _PAGING}
+    """Parse a list's parameters; empty ones count as absent. Raises `Problem` for unknown or invalid ones."""
+    filled = [(name, value.strip()) for name, value in params if value.strip()]
+    if len(filled) > _MAX_FILTERS:
+        raise Problem(problems.BAD_VALUE, f"A list takes at most {_MAX_FILTERS} parameters.")
+    single = {name: value for name, value in filled if name in _PAGING}
     properties = frozenset(one.strip() for one in single.get("properties", "").split(",") if one.strip())
     start = single.get("start") or single.get("offset") or "0"
     limit = number("/limit", single.get("limit") or str(DEFAULT_LIMIT), 1, MOST)
@@ -93,13 +93,13 @@ def read(session: Session, shape: Shape, params: Params) -> Query:
         limit=limit,
         start=number("/start", start, 0, None),
         properties=properties,
-        condition=and_(true(), *(_condition(session, shape, name, value) for name, value in given)),
+        condition=and_(true(), *(_condition(session, shape, name, value) for name, value in filled)),
         order=tuple(_orders(shape, single.get("orderBy") or single.get("sort") or shape.order)),
     )
 
 
 def number(path: str, text: str, least: int, most: int | None) -> int:
-    """A whole number within bounds; raises 1452."""
+    """Parse a whole number within bounds; raises 1452."""
     if not re.fullmatch(r"[0-9]{1,9}", text) or int(text) < least or (most is not None and int(text) > most):
         upper = "or more" if most is None else f"to {most}"
         raise problems.of_field(path, f"must be a whole number, {least} {upper}")
@@ -112,15 +112,15 @@ _PAGING: Final = frozenset({"limit", "start", "offset", "orderBy", "sort", "prop
 def _condition(session: Session, shape: Shape, name: str, value: str) -> Condition:
     if name in _PAGING or name in shape.accepted:
         return true()
-    if len(value) > _LONGEST_VALUE:
-        raise problems.of_field(f"/{name[:100]}", f"is longer than {_LONGEST_VALUE} characters")
+    if len(value) > _MAX_VALUE_LENGTH:
+        raise problems.of_field(f"/{name[:100]}", f"is longer than {_MAX_VALUE_LENGTH} characters")
     if name == "property":
         return _property(session, shape, value)
     if name == _TAGS and shape.tags is not None:
         return and_(*(_tag(session, shape.tags, one) for one in _values(name, value)))
     if name in shape.ranges:
         target, operator = shape.ranges[name]
-        bound = _whole(name, value)
+        bound = _parse_number(name, value)
         return false() if target is None else _COMPARE[operator](shape.fields[target].column, bound)
     if name in shape.fields:
         negated = value.startswith("!")
@@ -141,12 +141,12 @@ def _condition(session: Session, shape: Shape, name: str, value: str) -> Conditi
 
 
 def _property(session: Session, shape: Shape, text: str) -> Condition:
-    """`name`, `!name`, `name==value` and the like; the value is taken whole."""
+    """The condition of `name`, `!name`, `name==value` and the like; commas do not split the value."""
     if text.startswith("!"):
-        return ~_present(shape, text[1:].strip())
+        return ~_is_present(shape, text[1:].strip())
     match = _PROPERTY.fullmatch(text)
     if match is None:
-        return _present(shape, text)
+        return _is_present(shape, text)
     path, operator, value = (one.strip() for one in match.groups())
     if not value:
         raise Problem(problems.EMPTY_VALUE, f"The property {path}{operator} has no value.")
@@ -157,13 +157,15 @@ def _property(session: Session, shape: Shape, text: str) -> Condition:
         return func.lower(_text(path, found)).like(_pattern(value), escape="\\")
     if operator in _COMPARE:
         if found.kind != "number":
-            raise Problem(problems.FILTER_KIND, f"{path} has no order: {operator} is for numbers and times.")
-        return _COMPARE[operator](found.column, _whole(path, value))
+            raise Problem(
+                problems.FILTER_KIND, f"{path} cannot be compared by {operator}, which is for numbers and times."
+            )
+        return _COMPARE[operator](found.column, _parse_number(path, value))
     equal = _equals(path, found, value)
     return _not(found.column, equal) if operator == "!=" else equal
 
 
-def _present(shape: Shape, path: str) -> Condition:
+def _is_present(shape: Shape, path: str) -> Condition:
     if path == _TAGS and shape.tags is not None:
         return true()
     if path.startswith(f"{_TAGS}.") and shape.tags is not None:
@@ -176,7 +178,8 @@ def _present(shape: Shape, path: str) -> Condition:
 
 def _tag_property(session: Session, tags: SQLColumnExpression[Any], key: str, operator: str, value: str) -> Condition:
     if operator in _COMPARE:
-        raise Problem(problems.FILTER_KIND, f"tags.{key} has no order: {operator} is for numbers and times.")
+        message = f"tags.{key} cannot be compared by {operator}, which is for numbers and times."
+        raise Problem(problems.FILTER_KIND, message)
     if operator == "~":
         return json_queries.json_entry_contains(session, tags, key, _pattern(value), like=True)
     found = json_queries.json_entry_contains(session, tags, key, value, like=False)
@@ -187,7 +190,7 @@ def _tag(session: Session, tags: SQLColumnExpression[Any], text: str) -> Conditi
     """`tag:value`, or `tag:*` for any value."""
     key, colon, value = text.partition(":")
     if not colon or not key or not value:
-        raise problems.of_field("/tags", "must be tag:value or tag:*, several with commas")
+        raise problems.of_field("/tags", "must be tag:value or tag:*, comma-separated")
     if value == "*":
         return json_queries.json_entry_exists(tags, key)
     return json_queries.json_entry_contains(session, tags, key, value, like=False)
@@ -195,7 +198,7 @@ def _tag(session: Session, tags: SQLColumnExpression[Any], text: str) -> Conditi
 
 def _equals(path: str, found: Field, value: str) -> Condition:
     if found.kind == "number":
-        return found.column == _whole(path, value)
+        return found.column == _parse_number(path, value)
     if found.kind == "boolean":
         if value.lower() not in ("true", "false"):
             raise problems.of_field(f"/{path}", "must be true or false")
@@ -206,46 +209,46 @@ def _equals(path: str, found: Field, value: str) -> Condition:
 
 
 def _not(column: SQLColumnExpression[Any], equal: Condition) -> Condition:
-    # What is absent differs from everything.
+    # An absent value differs from every value.
     return or_(~equal, column.is_(None))
 
 
 def _text(path: str, found: Field) -> SQLColumnExpression[Any]:
     if found.kind != "text":
-        raise Problem(problems.FILTER_KIND, f"{path} is no text: ~ looks for a part of a text.")
+        raise Problem(problems.FILTER_KIND, f"{path} is not text; ~ searches within text.")
     return found.column
 
 
 def _pattern(value: str) -> ColumnElement[str]:
-    """Text that holds the value; `^` and `$` tie it to the beginning and the end. Letter case does not count."""
+    """A case-insensitive LIKE pattern that contains the value; `^` and `$` anchor it to start and end."""
     head = "" if value.startswith("^") else "%"
     tail = "" if value.endswith("$") else "%"
-    # Lower case is made by the database, on both sides alike.
-    return func.lower(f"{head}{_escaped(value.removeprefix('^').removesuffix('$'))}{tail}")
+    # The database lowers both sides: its rules differ from Python's.
+    return func.lower(f"{head}{_escape(value.removeprefix('^').removesuffix('$'))}{tail}")
 
 
 def _wildcards(path: str, value: str) -> ColumnElement[str]:
-    """`*` is any text, `**` an asterisk."""
-    pieces = [_escaped(one) for one in value.split("**")]
-    if sum(one.count("*") for one in pieces) > _MOST_WILDCARDS:
-        raise problems.of_field(f"/{path}", f"has more than {_MOST_WILDCARDS} wildcards")
+    """A LIKE pattern: `*` matches any text, `**` is a literal asterisk."""
+    pieces = [_escape(one) for one in value.split("**")]
+    if sum(one.count("*") for one in pieces) > _MAX_WILDCARDS:
+        raise problems.of_field(f"/{path}", f"has more than {_MAX_WILDCARDS} wildcards")
     return func.lower("*".join(one.replace("*", "%") for one in pieces))
 
 
-def _escaped(value: str) -> str:
+def _escape(value: str) -> str:
     return re.sub(r"([\\%_])", r"\\\1", value)
 
 
 def _values(name: str, text: str) -> list[str]:
-    values = [one.strip() for one in text.split(",") if one.strip()]
+    values = [value.strip() for value in text.split(",") if value.strip()]
     if not values:
         raise Problem(problems.EMPTY_VALUE, f"The parameter {name} has no value.")
-    if len(values) > _MOST_VALUES:
-        raise problems.of_field(f"/{name}", f"has more than {_MOST_VALUES} values")
+    if len(values) > _MAX_VALUES:
+        raise problems.of_field(f"/{name}", f"has more than {_MAX_VALUES} values")
     return values
 
 
-def _whole(path: str, text: str) -> int:
+def _parse_number(path: str, text: str) -> int:
     if not _NUMBER.fullmatch(text):
         raise problems.of_field(f"/{path}", "must be a whole number")
     return int(text)
@@ -259,10 +262,10 @@ def _field(shape: Shape, path: str) -> Field:
 
 
 def _orders(shape: Shape, text: str) -> Sequence[UnaryExpression[Any]]:
-    """`asc:created`, `desc:name`; a direction holds until the next one. The id comes last, so that no rows tie."""
-    made: list[UnaryExpression[Any]] = []
+    """Parse `asc:created,desc:name`; a direction applies until the next one. The id comes last: the order is total."""
+    orders: list[UnaryExpression[Any]] = []
     descending = False
-    for one in text.split(",")[:_MOST_FILTERS]:
+    for one in text.split(",")[:_MAX_FILTERS]:
         direction, colon, name = one.strip().rpartition(":")
         if colon and direction.lower() not in ("asc", "desc"):
             raise Problem(problems.ORDER_FORM, f"orderBy {one[:200]!r} is malformed; write asc:name or desc:name.")
@@ -270,12 +273,12 @@ def _orders(shape: Shape, text: str) -> Sequence[UnaryExpression[Any]]:
         if name not in shape.fields:
             allowed = ", ".join(sorted(shape.fields))
             raise Problem(problems.ORDER_FIELD, f"The list cannot be ordered by {name[:200]}. Allowed: {allowed}.")
-        made.append(_ordered(shape.fields[name], descending))
-    return [*made, _ordered(shape.fields["id"], descending)]
+        orders.append(_order(shape.fields[name], descending))
+    return [*orders, _order(shape.fields["id"], descending)]
 
 
-def _ordered(found: Field, descending: bool) -> UnaryExpression[Any]:
-    # The databases disagree on where nulls go.
+def _order(found: Field, descending: bool) -> UnaryExpression[Any]:
+    # SQLite and PostgreSQL sort nulls differently.
     never_null = not getattr(found.column, "nullable", True) or found.kind == "boolean"
     column = found.column if never_null else func.coalesce(found.column, 0 if found.kind == "number" else "")
     return column.desc() if descending else column.asc()

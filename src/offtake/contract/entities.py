@@ -1,4 +1,4 @@
-"""What every entity of Flow Service has in common: its stamp, its envelope, and how request bodies are read."""
+"""Shared parts of Flow Service entities: system fields, etags and look-up."""
 
 from collections.abc import Iterable
 from typing import Any, TypeVar
@@ -20,7 +20,7 @@ SPEC_VERSION = "1.0"
 
 
 def creation_columns(caller: Caller, now_ms: int) -> dict[str, Any]:
-    """The columns of a new row that say who made it, when and where."""
+    """The system columns of a new row: id, owner, times and version."""
     return {
         "id": str(uuid4()),
         "org_id": caller.org_id,
@@ -36,36 +36,36 @@ def creation_columns(caller: Caller, now_ms: int) -> dict[str, Any]:
 
 
 def etag(row: Stamp) -> str:
-    """The version with its own quotes, as the contract has it (5.6)."""
+    """The version in quotes, as the contract requires (5.6)."""
     return f'"{row.version}"'
 
 
 def update_response(row: Stamp) -> Json:
-    """The answer to whatever made or changed a row."""
+    """The response to a request that created or changed a row."""
     return {"id": row.id, "etag": etag(row)}
 
 
 def parse_versions(if_match: str | None) -> set[str]:
-    """The versions that an `If-Match` or `If-None-Match` names, without their quotes."""
+    """The versions in an `If-Match` or `If-None-Match` header, without quotes."""
     return {one.strip().removeprefix("W/").strip('"') for one in (if_match or "").split(",") if one.strip()}
 
 
 def check_version(row: Stamp, if_match: str | None) -> None:
-    """Raise 1403 without `If-Match`, 1404 when it is not the row's version; quotes may be missing, `*` fits all."""
-    given = (if_match or "").strip()
-    if not given:
+    """Raise 1403 without `If-Match`, 1404 when it is not the row's version. Quotes are optional, `*` matches any."""
+    sent = (if_match or "").strip()
+    if not sent:
         raise Problem(
             problems.NO_IF_MATCH, f"If-Match is missing, as a header and in the query; send the etag {etag(row)}."
         )
-    if given not in ("*", etag(row), row.version):
+    if sent not in ("*", etag(row), row.version):
         raise Problem(
             problems.OTHER_VERSION,
-            f"Supplied version=[{given[:100]}] does not match the current version on entity=[{etag(row)}]",
+            f"Supplied version=[{sent[:100]}] does not match the current version on entity=[{etag(row)}]",
         )
 
 
 def set_updated(row: Stamp, caller: Caller, now_ms: int) -> None:
-    """A row that the caller changes: who, when, and a new version."""
+    """Set a row's update columns and a new version."""
     row.updated_at, row.updated_by, row.updated_client = now_ms, caller.account_id, caller.client_id
     row.version = str(uuid4())
 
@@ -87,25 +87,25 @@ def audit_fields(row: Stamp, caller: Caller) -> Json:
 
 
 def entity_fields(row: Entity, caller: Caller) -> Json:
-    """The envelope with the fields that connections and flows share."""
-    described = {} if row.description is None else {"description": row.description}
-    return audit_fields(row, caller) | {"name": row.name, **described, "state": row.state, **versions(row)}
+    """The fields that connections and flows share, as the API shows them."""
+    description = {} if row.description is None else {"description": row.description}
+    return audit_fields(row, caller) | {"name": row.name, **description, "state": row.state, **versions(row)}
 
 
 def versions(row: Stamp) -> Json:
-    """`version` and `etag`, which are equal."""
+    """The fields `version` and `etag`, which are equal."""
     return {"version": etag(row), "etag": etag(row)}
 
 
 def spec_ref(spec_id: str) -> Json:
-    """A reference to a spec as entities show it."""
+    """A reference to a spec, as the API shows it."""
     return {"id": spec_id, "version": SPEC_VERSION}
 
 
 def find(
     session: Session, caller: Caller, table: type[StampT], resource_type: str, row_id: str, *, lock: bool = False
 ) -> StampT:
-    """The caller's row of that id, with `lock` for nobody else to change; raises 1439 when there is none."""
+    """Load the row with that id in the caller's sandbox; `lock` for update. Raises 1439 when it does not exist."""
     row = session.get(table, row_id, with_for_update=lock or None)
     if row is None or row.sandbox_id != caller.sandbox_id:
         raise problems.not_found(resource_type, row_id)
@@ -113,5 +113,5 @@ def find(
 
 
 def by_id(session: Session, table: type[StampT], ids: Iterable[str]) -> dict[str, StampT]:
-    """The rows with those ids, by id."""
+    """Load the rows with those ids, by id."""
     return {row.id: row for row in session.scalars(select(table).where(table.id.in_(set(ids))))}

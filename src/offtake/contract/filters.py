@@ -1,4 +1,4 @@
-"""What a list can be filtered and ordered by: expressions such as `name==a,b` and `-updatedAt` (contract, 5.4, 5.5)."""
+"""Filters and orders of lists: expressions such as `name==a,b` and `-updatedAt` (contract, 5.4, 5.5)."""
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -20,18 +20,18 @@ _COMPARE: Final[Mapping[str, Callable[[Any, Any], ColumnElement[bool]]]] = {
     ">=": lambda column, value: column >= value,
 }
 MOST_VALUES: Final = 1000
-_MOST_ORDERS: Final = 20
+_MAX_ORDERS: Final = 20
 _NUMBER: Final = re.compile(r"-?[0-9]{1,18}")
 _BOOLEANS: Final = {"true": true(), "false": false()}
 
 
 @dataclass(frozen=True)
 class Field:
-    """One path that can be filtered by, and what of a row it stands for.
+    """A path for filters, and the column that it refers to.
 
-    `text` is compared without regard to letter case, `id` is stored in lower case, `number` can be compared by size.
-    `sortable` fields can be ordered by. With `among`, the column is of other rows, of which any one will do: `among`
-    turns a condition on them into one on the row.
+    `text` is compared case-insensitively, `id` is stored in lower case, `number` supports <, <=, > and >=. `sortable`
+    fields can be ordered by. With `among`, the column belongs to related rows, and a match of any of them suffices:
+    `among` turns a condition on them into one on the row.
     """
 
     column: SQLColumnExpression[Any]
@@ -45,7 +45,7 @@ Fields = Mapping[str, Field]
 
 @dataclass(frozen=True)
 class Expression:
-    """A filter as it was written, with one value or several."""
+    """A parsed filter, with one or several values."""
 
     path: str
     operator: str
@@ -61,22 +61,20 @@ class Order:
 
 
 def is_filter(text: str) -> bool:
-    """Whether a `property` filters; one without an operator names properties to return."""
+    """Whether a `property` is a filter; without an operator, it lists properties to return."""
     return re.search(r"[=!<>~]", text) is not None
 
 
 def parse(text: str) -> Expression:
-    """`path==a,b` and the like; raises 1440, 1443, 1450 and 1453."""
+    """Parse `path==a,b` and the like; raises 1440, 1443, 1450 and 1453."""
     match = _EXPRESSION.fullmatch(text.strip())
     if match is None:
-        raise Problem(problems.FILTER_OPERATOR, f"The property {text!r} cannot be read; write path==value.")
+        raise Problem(problems.FILTER_OPERATOR, f"The property {text!r} is malformed; write path==value.")
     path, operator, value = match.groups()
     if operator == "~":
         raise Problem(problems.FILTER_TILDE, "The operator ~ is not supported.")
     if operator not in ("==", "!=", *_COMPARE):
-        raise Problem(
-            problems.FILTER_OPERATOR, f"The operator {operator} is not known; use one of ==, !=, <, <=, >, >=."
-        )
+        raise Problem(problems.FILTER_OPERATOR, f"The operator {operator} is unknown; use one of ==, !=, <, <=, >, >=.")
     values = tuple(one.strip() for one in value.split(",") if one.strip())
     if not values:
         raise Problem(problems.EMPTY_VALUE, f"The property {path}{operator} has no value.")
@@ -86,7 +84,7 @@ def parse(text: str) -> Expression:
 
 
 def parse_all(texts: Iterable[str]) -> list[Expression]:
-    """Every filter of a request; raises as `parse` does, and 1455 when they have more values than are answered."""
+    """Parse every filter of a request; raises as `parse` does, and 1452 when they have too many values together."""
     found: list[Expression] = []
     for text in texts:
         found.append(parse(text))
@@ -96,22 +94,22 @@ def parse_all(texts: Iterable[str]) -> list[Expression]:
 
 
 def to_sql(expression: Expression, fields: Fields) -> ColumnElement[bool]:
-    """The expression as SQL; raises 1448, 1449 and 1454."""
+    """Translate the expression into a SQL condition; raises 1448, 1449 and 1454."""
     field = _field(expression.path, fields)
-    made = _condition(expression, field)
+    condition = _condition(expression, field)
     if field.among is None:
-        return made
-    # "Not any" is what `!=` means of a list.
+        return condition
+    # For a list, `!=` means that no element is equal.
     if expression.operator == "!=":
         return ~field.among(_condition(Expression(expression.path, "==", expression.values), field))
-    return field.among(made)
+    return field.among(condition)
 
 
 def parse_orders(text: str, fields: Fields) -> tuple[Order, ...]:
-    """`name`, `+name` or `-name`, several with commas; raises 1432 and 1433."""
+    """Parse `name`, `+name` or `-name`, comma-separated; raises 1432 and 1433."""
     names = text.split(",")
-    if len(names) > _MOST_ORDERS:
-        raise Problem(problems.ORDER_FORM, f"orderby has {len(names)} names; at most {_MOST_ORDERS} are taken.")
+    if len(names) > _MAX_ORDERS:
+        raise Problem(problems.ORDER_FORM, f"orderby has {len(names)} names; at most {_MAX_ORDERS} are allowed.")
     return tuple(_order(one, fields) for one in names)
 
 
@@ -139,32 +137,33 @@ def _condition(expression: Expression, field: Field) -> ColumnElement[bool]:
     if expression.operator in _COMPARE:
         if field.kind != "number":
             raise Problem(
-                problems.FILTER_KIND, f"{expression.path} has no order: {expression.operator} is for numbers and times."
+                problems.FILTER_KIND,
+                f"{expression.path} cannot be compared by {expression.operator}, which is for numbers and times.",
             )
         return _COMPARE[expression.operator](field.column, values[0])
     column = func.lower(field.column) if field.kind == "text" else field.column
-    # One value is compared as one: with IN, SQLite would sort a million rows instead of reading an index in order.
+    # A single value uses `=`: with IN, SQLite sorts all rows instead of reading an index in order.
     several = len(values) > 1 and field.kind != "boolean"
     equal = column.in_(values) if several else or_(*(column == value for value in values))
-    # What is absent differs from everything.
+    # An absent value differs from every value.
     return equal if expression.operator == "==" else or_(~equal, field.column.is_(None))
 
 
 def _value(text: str, path: str, kind: Kind) -> object:
     if kind == "boolean":
         if text.lower() not in _BOOLEANS:
-            raise Problem(problems.BAD_VALUE_TYPE, f"{path} is true or false, not {text[:100]!r}.")
+            raise Problem(problems.BAD_VALUE_TYPE, f"{path} must be true or false, not {text[:100]!r}.")
         return _BOOLEANS[text.lower()]
     if kind == "number":
         if not _NUMBER.fullmatch(text):
-            raise Problem(problems.BAD_VALUE_TYPE, f"{path} is a whole number, not {text[:100]!r}.")
+            raise Problem(problems.BAD_VALUE_TYPE, f"{path} must be a whole number, not {text[:100]!r}.")
         return int(text)
-    # SQLite lowers ASCII letters only: compared with what Python lowers, a name such as Ärzte would not be found.
+    # SQLite lowers ASCII letters only: compared with text that Python has lowered, a name such as Ärzte is not found.
     return func.lower(text) if kind == "text" else text.lower()
 
 
 def matches_document(expressions: Sequence[Expression], document: Mapping[str, Any]) -> bool:
-    """Whether a document that no table holds meets every expression, by its scalar fields at any depth."""
+    """Whether an in-memory document matches every expression, by its scalar fields at any depth."""
     return all(_matches(one, document) for one in expressions)
 
 

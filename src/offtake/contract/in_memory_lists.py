@@ -1,4 +1,4 @@
-"""Lists that are short enough to be held whole: sandboxes and roles (contract, sections 26 and 27)."""
+"""Lists that are short enough to filter and sort in memory: sandboxes and roles (contract, sections 26 and 27)."""
 
 import re
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ _ORDER: Final = re.compile(r"\s*(?:(asc|desc)\s*:)?\s*(.+?)\s*", re.DOTALL)
 
 @dataclass(frozen=True)
 class ShortQuery:
-    """What a caller asked of a short list: `start` is the place of the first document to return."""
+    """A parsed request for a short list; `start`: offset of the first document to return."""
 
     limit: int
     start: int = 0
@@ -27,7 +27,7 @@ class ShortQuery:
 
 @dataclass(frozen=True)
 class ListPage:
-    """One page; `following` is the place where the next one starts, None on the last."""
+    """One page; `following`: offset of the next page, None on the last."""
 
     items: list[Json]
     following: int | None
@@ -36,7 +36,7 @@ class ListPage:
 def short_query(
     limit: str | None, start: str | None, properties: Sequence[str], order_by: str | None, default_limit: int
 ) -> ShortQuery:
-    """The query that the parameters mean; empty ones equal absent ones. Raises 1452."""
+    """Parse the parameters; empty ones count as absent. Raises 1452."""
     return ShortQuery(
         limit=min(_number("/limit", limit, default_limit, least=1), MOST),
         start=_number("/start", start, 0, least=0),
@@ -46,26 +46,26 @@ def short_query(
 
 
 def select_page(documents: Sequence[Json], query: ShortQuery, fields: Sequence[str]) -> ListPage:
-    """The page asked for, of the documents that meet every property; `fields` can be filtered and ordered by.
+    """The requested page of the documents that match every filter; `fields`: names for filters and order.
 
-    Without an order the documents stay in theirs. Raises 1433, 1449 and what filters raise.
+    Without an order, the documents keep theirs. Raises 1433, 1448, 1449, and the errors of `filters.parse_all`.
     """
-    wanted = filters.parse_all(query.properties)
-    for one in wanted:
+    expressions = filters.parse_all(query.properties)
+    for one in expressions:
         _check_field(one.path, fields, problems.FILTER_FIELD)
         if one.operator not in ("==", "!="):
             raise Problem(problems.FILTER_KIND, f"{one.path} can be compared by == and != only.")
-    found = _ordered([one for one in documents if filters.matches_document(wanted, one)], query.order_by, fields)
+    found = _sort([one for one in documents if filters.matches_document(expressions, one)], query.order_by, fields)
     end = query.start + query.limit
     return ListPage(found[query.start : end], end if end < len(found) else None)
 
 
-def _ordered(documents: list[Json], order_by: str, fields: Sequence[str]) -> list[Json]:
+def _sort(documents: list[Json], order_by: str, fields: Sequence[str]) -> list[Json]:
     match = _ORDER.fullmatch(order_by)
     if match is None:
         return documents
     direction, names = match.groups()
-    # Sorting keeps the order of equals: the last name counts least, so it is sorted by first.
+    # Sorting is stable, so the least significant name is sorted by first.
     for name in reversed(names.split(",")):
         path = name.strip().lstrip("+-")
         _check_field(path, fields, problems.ORDER_FIELD)
@@ -81,7 +81,7 @@ def _rank(path: str, document: Json) -> str | int:
 
 def _check_field(path: str, fields: Sequence[str], code: problems.Code) -> None:
     if path not in fields:
-        raise Problem(code, f"There is no field {path[:100]} here. Allowed: {', '.join(fields)}.")
+        raise Problem(code, f"The field {path[:100]} is unknown. Allowed: {', '.join(fields)}.")
 
 
 def _number(path: str, text: str | None, default: int, least: int) -> int:

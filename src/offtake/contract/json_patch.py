@@ -1,6 +1,6 @@
-"""Changing a part of a document: JSON Merge Patch (RFC 7396) and JSON Patch (RFC 6902).
+"""Partial updates of documents: JSON Merge Patch (RFC 7396) and JSON Patch (RFC 6902).
 
-The APIs of the contract accept different operations and name mistakes in different ways: see `Dialect`.
+The APIs of the contract accept different operations and have different errors: see `Dialect`.
 """
 
 import copy
@@ -20,7 +20,7 @@ _REMOVE: Final = "remove"
 
 @dataclass(frozen=True)
 class Operation:
-    """One step, the `number`-th: `op` in lower case, `path` a JSON pointer, `value` unless it removes."""
+    """One operation, at index `number`: `op` in lower case, `path` a JSON pointer, `value` unless it removes."""
 
     op: str
     path: str
@@ -28,14 +28,14 @@ class Operation:
     number: int = 0
 
     def to_json(self) -> Json:
-        """The step as a flow's last operation shows it."""
+        """The operation as a flow's last operation shows it."""
         valued = {} if self.op == _REMOVE else {"value": self.value}
         return {"op": self.op, "path": self.path} | valued
 
 
 @dataclass(frozen=True)
 class Dialect:
-    """What an API accepts as an operation: the allowed `ops`, and its errors, by the operation's number."""
+    """The operations that an API accepts: the allowed `ops`, and its errors by the operation's index."""
 
     ops: tuple[str, ...]
     not_an_object: Callable[[int], Problem]
@@ -44,36 +44,36 @@ class Dialect:
 
 
 def parse_operations(sent: Sequence[object], dialect: Dialect) -> list[Operation]:
-    """The operations of a patch; raises what the dialect says, and 1455 for a missing value."""
+    """Parse the operations of a patch; raises the dialect's errors, and 1455 for a missing value."""
     return [_parse(number, one, dialect) for number, one in enumerate(sent)]
 
 
 def merge(document: Json, change: Json) -> Json:
-    """The document after a merge patch: objects are merged, null removes, any other value replaces."""
-    merged = dict(document)
+    """Apply a merge patch to a copy: objects are result, null removes, any other value replaces."""
+    result = dict(document)
     for key, value in change.items():
         if value is None:
-            merged.pop(key, None)
+            result.pop(key, None)
         elif isinstance(value, dict):
-            inner = merged.get(key)
-            merged[key] = merge(inner if isinstance(inner, dict) else {}, value)
+            inner = result.get(key)
+            result[key] = merge(inner if isinstance(inner, dict) else {}, value)
         else:
-            merged[key] = value
-    return merged
+            result[key] = value
+    return result
 
 
 def patch(document: Json, operations: Sequence[Operation]) -> Json:
-    """The document after all operations, in order; `document` itself stays. Raises as `apply` does."""
-    patched = copy.deepcopy(document)
+    """Apply all operations in order to a copy of the document. Raises as `apply` does."""
+    result = copy.deepcopy(document)
     for operation in operations:
-        apply(patched, operation)
-    return patched
+        apply(result, operation)
+    return result
 
 
 def apply(document: Json, operation: Operation) -> None:
-    """Apply one operation to the document itself; raises 1455 for a path that does not exist, 1452 for a failed test.
+    """Apply one operation in place; raises 1455 for a path that does not exist, 1452 for a failed test.
 
-    `replace` also sets a member of an object that is not there yet, as the vendor's APIs do.
+    `replace` also adds a missing member of an object, as the vendor's APIs do.
     """
     path = operation.path[:200]
     try:
@@ -84,19 +84,19 @@ def apply(document: Json, operation: Operation) -> None:
             step["value"] = copy.deepcopy(operation.value)
         JsonPatch([step]).apply(document, in_place=True)
     except JsonPatchTestFailed:
-        raise problems.of_field(f"/{operation.number}/value", f"is not what {path} holds") from None
+        raise problems.of_field(f"/{operation.number}/value", f"differs from the value at {path}") from None
     except (JsonPatchException, JsonPointerException):
         raise problems.of_field(path, "does not exist", missing=True) from None
 
 
-def _parse(number: int, one: object, dialect: Dialect) -> Operation:
-    if not isinstance(one, dict):
+def _parse(number: int, sent: object, dialect: Dialect) -> Operation:
+    if not isinstance(sent, dict):
         raise dialect.not_an_object(number)
-    op, path = one.get("op"), one.get("path")
+    op, path = sent.get("op"), sent.get("path")
     if not isinstance(op, str) or op.lower() not in dialect.ops:
         raise dialect.unknown_op(number, ", ".join(dialect.ops))
     if not isinstance(path, str) or not path.startswith("/"):
         raise dialect.bad_path(number)
-    if op.lower() != _REMOVE and "value" not in one:
+    if op.lower() != _REMOVE and "value" not in sent:
         raise problems.of_field(f"/{number}/value", "is required", missing=True)
-    return Operation(op.lower(), path, one.get("value"), number)
+    return Operation(op.lower(), path, sent.get("value"), number)

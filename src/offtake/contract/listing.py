@@ -1,4 +1,4 @@
-"""Lists: in pages that neither skip nor repeat while rows are added (contract, 5.3 and 5.5)."""
+"""Lists with keyset pagination: pages neither skip nor repeat rows while rows are added (contract, 5.3 and 5.5)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,15 +21,15 @@ Json = dict[str, Any]
 MOST: Final = 100
 MOST_SEARCHED: Final = 1000
 _NEWEST_FIRST: Final = "-updatedAt"
-_MOST_EXPRESSIONS: Final = 50
+_MAX_EXPRESSIONS: Final = 50
 _BEYOND_COLUMNS: Final = 2**63
 
 
 @dataclass(frozen=True)
 class ListQuery:
-    """What a caller asked of a list, as sent: `properties` and `order_by` are read where the fields are known.
+    """A list request as sent: `properties` and `order_by` are parsed by `page`, which knows the fields.
 
-    `after` are the values, in the list's order, of the row that the page before ended with.
+    `after`: the order keys of the last row of the previous page.
     """
 
     limit: int
@@ -40,19 +40,19 @@ class ListQuery:
 
     @property
     def expressions(self) -> tuple[str, ...]:
-        """The properties that filter."""
+        """The properties that are filters."""
         return tuple(one for one in self.properties if filters.is_filter(one))
 
     @property
     def projection(self) -> frozenset[str]:
         """The properties to return; empty for all."""
-        named = (one for one in self.properties if not filters.is_filter(one))
-        return frozenset(name.strip().split(".")[0] for one in named for name in one.split(","))
+        lists = (one for one in self.properties if not filters.is_filter(one))
+        return frozenset(name.strip().split(".")[0] for one in lists for name in one.split(","))
 
 
 @dataclass(frozen=True)
 class Page(Generic[RowT]):
-    """One page of rows, and the token that leads to the next one; or the number of all rows, where that was asked."""
+    """One page of rows and the token of the next page; with `count`, no rows but their total."""
 
     rows: list[RowT]
     token: str | None = None
@@ -69,20 +69,20 @@ def list_query(
     default_limit: int = MOST,
     most: int = MOST,
 ) -> ListQuery:
-    """The query that the parameters mean; a continuation token carries its own and wins over them."""
+    """Parse the parameters; a continuation token contains its own query and overrides them."""
     if token:
         return _read_token(token)
     counted = _boolean("/count", count)
     if counted and limit:
         raise Problem(problems.COUNT_AND_LIMIT, "Send limit or count=true, not both.")
-    kept = tuple(one.strip() for one in properties if one.strip())
-    if len(kept) > _MOST_EXPRESSIONS:
-        raise problems.of_field("/property", f"may be given at most {_MOST_EXPRESSIONS} times")
-    return ListQuery(_limit(limit, default_limit, most), kept, (order_by or "").strip() or _NEWEST_FIRST, counted)
+    filled = tuple(one.strip() for one in properties if one.strip())
+    if len(filled) > _MAX_EXPRESSIONS:
+        raise problems.of_field("/property", f"may be sent at most {_MAX_EXPRESSIONS} times")
+    return ListQuery(_limit(limit, default_limit, most), filled, (order_by or "").strip() or _NEWEST_FIRST, counted)
 
 
 def first_thousand(properties: tuple[str, ...] = ()) -> ListQuery:
-    """For people at a terminal: the latest thousand."""
+    """The query of the command line: the latest 1000 rows."""
     return ListQuery(MOST_SEARCHED, properties)
 
 
@@ -94,32 +94,32 @@ def page(
     query: ListQuery,
     visible: ColumnElement[bool] | None = None,
 ) -> Page[RowT]:
-    """The caller's rows that match every property, in the order asked for; only those that are `visible`."""
+    """One page of the rows in the caller's sandbox that match every filter and the condition `visible`."""
     expressions = filters.parse_all(query.expressions)
     mine = and_(table.sandbox_id == caller.sandbox_id, true() if visible is None else visible)
-    wanted = and_(mine, *(filters.to_sql(one, fields) for one in expressions))
+    condition = and_(mine, *(filters.to_sql(one, fields) for one in expressions))
     if query.count:
-        return Page([], total=session.scalar(select(func.count()).select_from(table).where(wanted)) or 0)
+        return Page([], total=session.scalar(select(func.count()).select_from(table).where(condition)) or 0)
     keys = _keys(fields, filters.parse_orders(query.order_by, fields))
     if query.after is not None:
-        wanted = and_(wanted, _beyond(keys, query.after))
-    found = select(table, *(key.column for key in keys)).where(wanted).order_by(*(key.ordered() for key in keys))
-    answers = session.execute(found.limit(query.limit + 1)).all()
-    rows = [answer[0] for answer in answers]
+        condition = and_(condition, _beyond(keys, query.after))
+    statement = select(table, *(key.column for key in keys)).where(condition).order_by(*(key.order() for key in keys))
+    results = session.execute(statement.limit(query.limit + 1)).all()
+    rows = [result[0] for result in results]
     if len(rows) <= query.limit:
         return Page(rows)
-    return Page(rows[: query.limit], _token(query, list(answers[query.limit - 1])[1:]))
+    return Page(rows[: query.limit], _token(query, list(results[query.limit - 1])[1:]))
 
 
 @dataclass(frozen=True)
 class _Key:
-    """One thing the list is ordered by; never null, so that it can be compared with."""
+    """One column of the order; never null, so that it can be compared."""
 
     column: SQLColumnExpression[Any]
     descending: bool
     type: type[int] | type[str]
 
-    def ordered(self) -> UnaryExpression[Any]:
+    def order(self) -> UnaryExpression[Any]:
         return self.column.desc() if self.descending else self.column.asc()
 
     def beyond(self, value: object) -> ColumnElement[bool]:
@@ -127,24 +127,24 @@ class _Key:
 
 
 def _keys(fields: Fields, orders: Sequence[Order]) -> list[_Key]:
-    """The id comes last, so that no two rows are alike."""
+    """The keys of the order; the id comes last, so that the order is total."""
     keys = [_key(fields[order.path], order.descending) for order in orders]
     return [*keys, _key(fields["id"], keys[-1].descending)]
 
 
 def _key(field: Field, descending: bool) -> _Key:
     kind = int if field.kind == "number" else str
-    # A column that is never null is taken as it is, for the sake of its index.
+    # Without COALESCE, the index of a non-null column can be used.
     column = field.column if not getattr(field.column, "nullable", True) else func.coalesce(field.column, kind())
     return _Key(column, descending, kind)
 
 
 def _beyond(keys: Sequence[_Key], after: tuple[Any, ...]) -> ColumnElement[bool]:
-    """Rows that come after the one with these values."""
+    """The condition for rows after the one with these keys."""
     if [type(value) for value in after] != [key.type for key in keys]:
         raise _bad_token()
     if len({key.descending for key in keys}) == 1:
-        # Compared as one, so that a database finds the place in an index.
+        # A row-value comparison can use an index.
         mine, last = tuple_(*(key.column for key in keys)), tuple_(*after)
         return mine < last if keys[0].descending else mine > last
     steps = []
@@ -172,9 +172,9 @@ def _boolean(path: str, text: str | None) -> bool:
 
 @dataclass(frozen=True)
 class _Token:
-    """A query as a continuation token holds it: limit, filters, order, and the keys of the last row before."""
+    """The content of a continuation token: limit, filters, order, and the keys of the previous page's last row."""
 
-    l: Annotated[int, pydantic.Field(ge=1, le=MOST_SEARCHED)]  # noqa: E741 - tokens are short, and some are in use
+    l: Annotated[int, pydantic.Field(ge=1, le=MOST_SEARCHED)]  # noqa: E741 - existing tokens use these short keys
     p: tuple[str, ...]
     o: str
     a: tuple[Annotated[int, pydantic.Field(strict=True, gt=-_BEYOND_COLUMNS, lt=_BEYOND_COLUMNS)] | str, ...]
@@ -192,11 +192,11 @@ def _read_token(token: str) -> ListQuery:
         found = opaque_tokens.decode(token, _TOKEN)
     except (ValueError, RecursionError):
         raise _bad_token() from None
-    properties = found.p[:_MOST_EXPRESSIONS]
+    properties = found.p[:_MAX_EXPRESSIONS]
     for text in (*properties, found.o, *(one for one in found.a if isinstance(one, str))):
         bodies.check_text(text, "/continuationToken")
     return ListQuery(found.l, properties, found.o, after=found.a)
 
 
 def _bad_token() -> Problem:
-    return problems.of_field("/continuationToken", "is not a token that this server gave out")
+    return problems.of_field("/continuationToken", "is not a continuation token of this server")

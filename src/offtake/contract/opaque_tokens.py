@@ -1,7 +1,7 @@
-"""Tokens that clients send back as they got them: continuation tokens, query ids, markers, secrets of links.
+"""Opaque tokens that clients send back unchanged: continuation tokens, query ids, markers, secrets of links.
 
-They are base64 for URLs without padding: clients split links at `=`. What they hold is input like any other, as
-clients can change them.
+They are URL-safe Base64 without padding, because clients split links at `=`. Clients can change them, so their content
+is untrusted input.
 """
 
 import base64
@@ -14,20 +14,20 @@ T = TypeVar("T")
 
 
 def encode(document: object) -> str:
-    """The JSON document as a token."""
+    """Encode a document as JSON in a token."""
     return encode_bytes(json.dumps(document).encode())
 
 
 def decode(token: str, form: TypeAdapter[T]) -> T:
-    """What a token holds; raises `ValueError` when it is not in that form."""
+    """Decode and validate a token's JSON; raises `ValueError` when it is invalid."""
     return form.validate_json(decode_bytes(token))
 
 
 def encode_bytes(content: bytes) -> str:
-    """The bytes as a token."""
+    """Encode bytes as a token."""
     return base64.urlsafe_b64encode(content).decode().rstrip("=")
 
 
 def decode_bytes(token: str) -> bytes:
-    """The bytes of a token; raises `ValueError` when it is not one."""
+    """Decode the bytes of a token; raises `ValueError` when it is malformed."""
     return base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True)

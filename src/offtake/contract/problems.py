@@ -1,6 +1,6 @@
-"""What can be wrong with a request: one table of codes, one exception (contract, section 4).
+"""Errors of requests: one table of codes, one exception (contract, section 4).
 
-`docs/errors.md` is made from this table.
+`docs/errors.md` is generated from this table.
 """
 
 from dataclasses import dataclass, field
@@ -11,7 +11,7 @@ from offtake.errors import FieldProblem, InvalidInputError, OfftakeError
 
 @dataclass(frozen=True)
 class Code:
-    """A code of the contract: its number, the HTTP status it answers with, when it is raised, and its title."""
+    """An error code of the contract: number, HTTP status, when it is raised, and title."""
 
     number: int
     status: int
@@ -21,85 +21,86 @@ class Code:
 
 _HEADER: Final = "Header is missing"
 
-INTERNAL: Final = Code(1400, 500, "something unexpected went wrong; the log has the details", "Internal Error")
-COUNT_AND_LIMIT: Final = Code(1401, 400, "`limit` and `count=true` are both given")
+INTERNAL: Final = Code(1400, 500, "unexpected error; the server's log has the details", "Internal Error")
+COUNT_AND_LIMIT: Final = Code(1401, 400, "`limit` and `count=true` are both sent")
 NOT_A_PROVIDER: Final = Code(1402, 400, "an action is for providers of connectors only")
-NO_IF_MATCH: Final = Code(
-    1403, 400, "`If-Match` is absent, as a header and in the query, where it is required", _HEADER
-)
+NO_IF_MATCH: Final = Code(1403, 400, "`If-Match` is required, and missing both as a header and in the query", _HEADER)
 OTHER_VERSION: Final = Code(1404, 412, "`If-Match` is not the entity's version", "Version not matching")
-EMPTY_BODY: Final = Code(1405, 400, "the body is empty, or no JSON of the kind that is needed")
-BAD_ACTION: Final = Code(1406, 400, "`op` and `subOp` of an action do not fit each other")
-STATE_IN_CREATE: Final = Code(1410, 400, "`state` is sent when a flow is made")
-UNKNOWN_SPEC: Final = Code(1413, 400, "a spec id is unknown, or does not fit")
+EMPTY_BODY: Final = Code(1405, 400, "the body is empty, malformed, or not JSON of the required kind")
+BAD_ACTION: Final = Code(1406, 400, "`op` and `subOp` of an action do not match")
+STATE_IN_CREATE: Final = Code(1410, 400, "`state` is sent in the creation of a flow")
+UNKNOWN_SPEC: Final = Code(1413, 400, "a spec id is unknown, or of the wrong kind")
 OTHER_SPEC: Final = Code(1414, 400, "a connection's spec would change, or differs from its base connection's")
-UNKNOWN_AUTH: Final = Code(1415, 400, "`auth.specName` is none of the connection spec's")
-BASE_IN_USE: Final = Code(1418, 400, "a base connection that flows use is deleted")
-NOT_UPDATABLE: Final = Code(1420, 400, "what is to be changed cannot be changed")
-WRONG_ACTION: Final = Code(1422, 400, "the action does not fit the present state")
-NO_SPEC_WRITES: Final = Code(1426, 400, "a user token makes or changes a spec")
+UNKNOWN_AUTH: Final = Code(1415, 400, "`auth.specName` is not one of the connection spec's")
+BASE_IN_USE: Final = Code(1418, 400, "deletion of a base connection that flows use")
+NOT_UPDATABLE: Final = Code(1420, 400, "the field or resource cannot be changed")
+WRONG_ACTION: Final = Code(1422, 400, "the action is not allowed in the current state")
+NO_SPEC_WRITES: Final = Code(1426, 400, "a user token creates or changes a spec")
 NO_RUN_WRITES: Final = Code(1427, 400, "a user token changes a run")
-FLOW_NOT_FOUND: Final = Code(1430, 400, "a flow that a request refers to is not there")
+FLOW_NOT_FOUND: Final = Code(1430, 400, "a flow that a request refers to does not exist")
 ORDER_FORM: Final = Code(1432, 400, "`orderby` is malformed")
 ORDER_FIELD: Final = Code(1433, 400, "`orderby` names a field that lists cannot be ordered by")
 PATCH_OP: Final = Code(1434, 400, "a patch has an `op` other than add, replace, remove")
 UNKNOWN_ACTION: Final = Code(1435, 400, "an action is unknown")
-SUB_ACTION: Final = Code(1436, 400, "`subOp` does not go with this `op`")
-NOT_FOUND: Final = Code(1439, 404, "there is no such resource, or the caller may not see it", "Resource not found")
+SUB_ACTION: Final = Code(1436, 400, "`subOp` is not allowed with this `op`")
+NOT_FOUND: Final = Code(1439, 404, "the resource does not exist, or the caller may not see it", "Resource not found")
 FILTER_TILDE: Final = Code(1440, 400, "a filter uses the operator `~`")
 FILTER_VALUES: Final = Code(1443, 400, "an operator other than `==` has several values")
-WRONG_FLOW_STATE: Final = Code(1444, 400, "a flow is not in the state that is needed")
+WRONG_FLOW_STATE: Final = Code(1444, 400, "a flow is not in the required state")
 IN_USE: Final = Code(
     1447,
     400,
-    "a source, target or base connection that others use is deleted, or a target connection through which files are "
+    "deletion of a source, target or base connection that is in use, or of a target connection with files that are "
     "still to be removed",
 )
-FILTER_KIND: Final = Code(1448, 400, "an operator does not fit the field")
+FILTER_KIND: Final = Code(1448, 400, "an operator is not allowed for the field")
 FILTER_FIELD: Final = Code(1449, 400, "a filter names an unknown field")
 FILTER_OPERATOR: Final = Code(1450, 400, "a filter has an unknown operator")
 UNKNOWN_PARAMETER: Final = Code(1451, 400, "a query parameter is unknown")
-BAD_VALUE: Final = Code(1452, 400, "a field has a value that cannot be used")
+BAD_VALUE: Final = Code(1452, 400, "a field has an invalid value")
 EMPTY_VALUE: Final = Code(1453, 400, "a filter has no value")
 BAD_VALUE_TYPE: Final = Code(1454, 400, "a filter's value is of the wrong type")
 MISSING_FIELD: Final = Code(1455, 400, "a required field is missing, or a patch's path does not exist")
 NO_SPEC_VERSION: Final = Code(1455, 422, "`connectionSpec.version` is missing")
-BAD_STATE: Final = Code(1456, 400, "a state is written that only actions can bring about")
-SANDBOX_NOT_FOUND: Final = Code(2100, 404, "there is no such sandbox, or it is not active", "Sandbox not found")
-SANDBOX_MISSING: Final = Code(2105, 400, "no sandbox is named in a strict deployment", _HEADER)
+BAD_STATE: Final = Code(1456, 400, "a request sets a state that only actions can set")
+SANDBOX_NOT_FOUND: Final = Code(2100, 404, "the sandbox does not exist, or is not active", "Sandbox not found")
+SANDBOX_MISSING: Final = Code(2105, 400, "no sandbox is named, and the deployment requires one", _HEADER)
 NO_DEFAULT_SANDBOX: Final = Code(2106, 404, "the organisation has no default sandbox", "Get default sandbox error")
 OTHER_SANDBOX_ID: Final = Code(
     2103, 404, "`x-sandbox-name` and `x-sandbox-id` name different sandboxes", "Sandbox not found"
 )
-ALL_SANDBOXES_DENIED: Final = Code(2111, 403, "a user token asks for sandbox `*`", "Headers with value restricted")
+ALL_SANDBOXES_DENIED: Final = Code(2111, 403, "a user token requests sandbox `*`", "Headers with value restricted")
 SANDBOXES_DIFFER: Final = Code(2112, 400, "only one of the sandbox headers is `*`", "Headers not allowed")
-ONE_SANDBOX_ONLY: Final = Code(2113, 400, "sandbox `*` is asked for", "Headers not allowed")
+ONE_SANDBOX_ONLY: Final = Code(2113, 400, "sandbox `*` is requested", "Headers not allowed")
 PARAMETER_MISSING: Final = Code(2119, 400, "a required query parameter is missing", "Query parameter missing")
 FORBIDDEN: Final = Code(2120, 403, "the caller lacks a permission, or a label of a flow that it changes", "Forbidden")
-LABELS_EXIST: Final = Code(3403, 403, "labels are added to a dataset that has some", "Labels exist")
-CONFLICT: Final = Code(3409, 409, "the thing is there already, or others depend on it", "Conflict")
-TOO_LARGE: Final = Code(3413, 413, "a file or a body is larger than one request may bring", "Content too large")
-URL_TOO_LONG: Final = Code(3414, 414, "the address is longer than 2000 characters", "URI too long")
-MEDIA_TYPE: Final = Code(3415, 415, "a file comes with another content type", "Unsupported media type")
-BAD_RANGE: Final = Code(3416, 416, "a range is not one of the file's", "Range not satisfiable")
-BUSY: Final = Code(3503, 503, "the database is busy; ask again after `Retry-After`", "Service Unavailable")
+LABELS_EXIST: Final = Code(3403, 403, "labels are added to a dataset that already has labels", "Labels exist")
+CONFLICT: Final = Code(3409, 409, "the resource already exists, or other resources depend on it", "Conflict")
+TOO_LARGE: Final = Code(3413, 413, "a file or a body is larger than a request may be", "Content too large")
+URL_TOO_LONG: Final = Code(3414, 414, "the URL is longer than 2000 characters", "URI too long")
+MEDIA_TYPE: Final = Code(3415, 415, "a file has an unsupported content type", "Unsupported media type")
+BAD_RANGE: Final = Code(3416, 416, "a range is not within the file", "Range not satisfiable")
+BUSY: Final = Code(3503, 503, "the database is busy; retry after `Retry-After`", "Service Unavailable")
 OVERLOADED: Final = Code(
-    3508, 503, "there are too many requests, or the server has run out of something", "Service Unavailable"
+    3508,
+    503,
+    "too many requests, or the server has run out of a resource (memory, threads, file descriptors)",
+    "Service Unavailable",
 )
 NO_ROOM: Final = Code(3507, 503, "the server's disk is full or cannot be written", "Service Unavailable")
 
-STORAGE_AWAY: Final = Code(3502, 502, "the landing zone's storage refused, or did not answer", "Bad Gateway")
+STORAGE_AWAY: Final = Code(3502, 502, "the landing zone's storage refused the request or did not answer", "Bad Gateway")
 
 
 def codes() -> list[Code]:
-    """The table, in order."""
+    """All codes, by number."""
     found = [value for value in globals().values() if isinstance(value, Code)]
     return sorted(found, key=lambda code: (code.number, code.status))
 
 
 @dataclass
 class Problem(OfftakeError):  # noqa: N818 - the contract calls it a problem
-    """A refusal, in the words of the contract. Nothing was written."""
+    """A refused request, with a code of the contract. Nothing was written."""
 
     code: Code
     message: str
@@ -108,12 +109,12 @@ class Problem(OfftakeError):  # noqa: N818 - the contract calls it a problem
     fields: list[FieldProblem] = field(default_factory=list)
 
     def __str__(self) -> str:
-        """The sentence a person reads."""
+        """The message for users."""
         return self.message
 
 
 def not_found(resource_type: str, resource_id: str) -> Problem:
-    """No such resource in the caller's sandbox; `resource_type` is the plural of its path."""
+    """The error 1439: not in the caller's sandbox; `resource_type`: the plural in its path."""
     return Problem(
         NOT_FOUND,
         f"The requested {resource_type} resource {resource_id} is not found. "
@@ -124,16 +125,16 @@ def not_found(resource_type: str, resource_id: str) -> Problem:
 
 
 def missing_parameter(name: str, allowed: str) -> Problem:
-    """A query parameter that must be there is not."""
+    """The error 2119: a required query parameter is missing."""
     return Problem(PARAMETER_MISSING, f"The query parameter {name} is required: {allowed}.")
 
 
 def of_fields(error: InvalidInputError) -> Problem:
-    """Fields that are missing or cannot be used, all at once."""
+    """The error 1455 or 1452: missing or invalid fields, all at once."""
     code = MISSING_FIELD if all(problem.missing for problem in error.problems) else BAD_VALUE
     return Problem(code, str(error), fields=error.problems)
 
 
 def of_field(path: str, message: str, *, missing: bool = False) -> Problem:
-    """One field that is missing or cannot be used."""
+    """The error 1455 or 1452: one missing or invalid field."""
     return of_fields(InvalidInputError([FieldProblem(path, message, missing)]))

@@ -1,1 +1,1 @@
-"""Keys and credentials of landing zones."""
+"""Landing zones: keys, signatures and credentials for consumers."""

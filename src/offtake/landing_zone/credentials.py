@@ -1,7 +1,7 @@
-"""Credentials that open a sandbox's landing zone to consumers (contract, section 21).
+"""Credentials with which consumers read a sandbox's landing zone (contract, section 21).
 
-Folders: a signature that this server makes and checks. Azure: a signature of the storage account. S3: a session of a
-role.
+Local folder: a signature that this server creates and verifies. Azure: a shared access signature of the storage
+account. S3: temporary credentials of a role.
 """
 
 import re
@@ -25,7 +25,7 @@ from offtake.store.vault import Vault
 
 @dataclass(frozen=True)
 class BucketFolder:
-    """Where a zone is, for consumers: a folder of a bucket."""
+    """The location of a zone in S3: a folder of a bucket."""
 
     bucket: str
     folder: str
@@ -33,7 +33,7 @@ class BucketFolder:
 
 @dataclass(frozen=True)
 class S3Credentials:
-    """A session that reads one folder of a bucket; `endpoint` is the store's URL."""
+    """Temporary credentials for one folder of a bucket; `endpoint`: URL of the object store."""
 
     place: BucketFolder
     endpoint: str
@@ -41,23 +41,23 @@ class S3Credentials:
 
 
 class CredentialIssuer(Protocol):
-    """Issues credentials for one kind of landing zones."""
+    """Issues credentials for landing zones in one kind of storage."""
 
     def place(self, caller: Caller, kind: ZoneType) -> str | BucketFolder:
-        """Where the caller's zone is: the container's name, or bucket and folder."""
+        """The location of the caller's zone: the container's name, or bucket and folder."""
         ...
 
     def issue(self, caller: Caller, kind: ZoneType, now_ms: int, *, renews: bool) -> Credentials | S3Credentials:
-        """The caller's credentials; `renews`: new ones, and earlier ones end. Raises `DeliveryError`."""
+        """Issue credentials to the caller; `renews` revokes earlier ones. Raises `DeliveryError`."""
         ...
 
     def end_unknown(self, sandbox: Sandbox, kind: ZoneType) -> None:
-        """End credentials at the storage that the database does not know. Raises `DeliveryError`."""
+        """Revoke credentials at the storage that are not in the database. Raises `DeliveryError`."""
         ...
 
 
 def issue(issuer: CredentialIssuer, caller: Caller, kind: ZoneType, now_ms: int) -> Credentials | S3Credentials:
-    """The caller's credentials. In folders, the same signature again while it lives long enough.
+    """Issue credentials to the caller. In local folders, a signature is reused for half of its lifetime.
 
     Raises 2120, and 3502 when the zone's storage refuses or does not answer.
     """
@@ -66,9 +66,9 @@ def issue(issuer: CredentialIssuer, caller: Caller, kind: ZoneType, now_ms: int)
 
 
 def refresh(issuer: CredentialIssuer, caller: Caller, kind: ZoneType, now_ms: int) -> Credentials | S3Credentials:
-    """New credentials. The caller's earlier signatures end; if it may manage destinations, those of all clients end.
+    """Issue new credentials and revoke the caller's earlier ones; if it may manage destinations, those of all clients.
 
-    Credentials that a store cannot end early last for an hour at most: sessions of S3, and one client's signatures at
+    Credentials that a store cannot revoke expire after one hour at most: S3 sessions, and one client's signatures in
     Azure. Raises as `issue` does.
     """
     caller.require(EXPORT_DATASETS, MANAGE_DESTINATIONS)
@@ -86,26 +86,26 @@ def _issue(
 
 
 def _require_reading(caller: Caller) -> None:
-    """Raise 2120 unless the caller may see destinations and datasets: credentials give access to datasets' rows."""
+    """Raise 2120 unless the caller may view destinations and datasets: credentials give access to datasets' rows."""
     caller.require(VIEW_DESTINATIONS)
     caller.require(VIEW_DATASETS)
 
 
 @dataclass(frozen=True)
 class FolderSignatures:
-    """Signatures of this server, for zones in folders; they last for `lifetime_ms`."""
+    """Signatures of this server, for zones in local folders; they expire after `lifetime_ms`."""
 
     database: Database
     vault: Vault
     lifetime_ms: int
 
     def place(self, caller: Caller, kind: ZoneType) -> str:
-        """The container's name, which is the same in all sandboxes."""
+        """The container's name; it is the same in all sandboxes."""
         del caller
         return CONTAINERS[kind]
 
     def issue(self, caller: Caller, kind: ZoneType, now_ms: int, *, renews: bool) -> Credentials:
-        """A signature by the client's key."""
+        """Issue a signature by the client's key."""
         choose = keys.renewed_key if renews else keys.current_key
         with self.database.writing() as session:
             key = choose(session, caller, self.vault, kind, now_ms, self.lifetime_ms)
@@ -119,7 +119,7 @@ class FolderSignatures:
 
 @dataclass(frozen=True)
 class AzureSignatures:
-    """Signatures of the storage account; they last for `lifetime_ms`, an hour at most."""
+    """Shared access signatures of the storage account; they expire after `lifetime_ms`, one hour at most."""
 
     database: Database
     vault: Vault
@@ -131,14 +131,14 @@ class AzureSignatures:
         return self.zones.zone(caller.org_id, caller.sandbox_name, kind).container
 
     def issue(self, caller: Caller, kind: ZoneType, now_ms: int, *, renews: bool) -> Credentials:
-        """A signature that names a stored access policy by the key's id: removing the policy ends its signatures."""
+        """Issue a signature under a stored access policy, named by the key's id: removing the policy revokes it."""
         zone = self.zones.zone(caller.org_id, caller.sandbox_name, kind)
         expires_at = (now_ms + min(self.lifetime_ms, azure.LONGEST * 1000)) // 1000 * 1000
         choose = keys.renewed_policy_key if renews else keys.policy_key
         with self.database.writing() as session:
             key_id = choose(session, caller, self.vault, kind, now_ms).id
             keys.record(session, caller, kind, key_id, expires_at, now_ms, renews=renews)
-        # Outside of the transaction: Azure may take long to answer.
+        # Outside of the transaction, because Azure may be slow.
         zone.create()
         self._apply_policies(zone, caller.sandbox_id, kind)
         query = zone.sign(f"{azure.POLICY}{key_id}", expires_at)
@@ -146,39 +146,39 @@ class AzureSignatures:
         return Credentials(account.name, zone.container, query, expires_at, f"{account.endpoint}/{zone.container}")
 
     def end_unknown(self, sandbox: Sandbox, kind: ZoneType) -> None:
-        """Remove stored access policies that the database does not know, of earlier versions for example."""
+        """Remove stored access policies that are not in the database, for example of earlier versions."""
         self._apply_policies(self.zones.zone(sandbox.org_id, sandbox.name, kind), sandbox.id, kind)
 
     def _apply_policies(self, zone: AzureZone, sandbox_id: str, kind: ZoneType) -> None:
-        def wanted() -> dict[str, bool]:
+        def load_policies() -> dict[str, bool]:
             with self.database.reading() as session:
                 found = keys.live_policies(session, sandbox_id, kind)
             return {f"{azure.POLICY}{key_id}": deletes for key_id, deletes in found.items()}
 
-        zone.set_policies(wanted)
+        zone.set_policies(load_policies)
 
 
 @dataclass(frozen=True)
 class S3Sessions:
-    """Sessions of a role; they last for `lifetime_ms`, an hour at most."""
+    """Temporary credentials of a role; they expire after `lifetime_ms`, one hour at most."""
 
     database: Database
     zones: S3Zones
     lifetime_ms: int
 
     def place(self, caller: Caller, kind: ZoneType) -> BucketFolder:
-        """Bucket and folder."""
+        """The zone's bucket and folder."""
         return BucketFolder(self.zones.bucket, self.zones.zone(caller.org_id, caller.sandbox_name, kind).folder)
 
     def issue(self, caller: Caller, kind: ZoneType, now_ms: int, *, renews: bool) -> S3Credentials:
-        """A session that is limited to the caller's zone."""
+        """Issue temporary credentials that are limited to the caller's zone."""
         zone = self.zones.zone(caller.org_id, caller.sandbox_name, kind)
         name = re.sub(r"[^A-Za-z0-9_=,.@-]", "-", f"offtake-{caller.client_id}")
-        given = zone.new_session(name, self.lifetime_ms // 1000, deletes=keys.may_delete(caller))
+        temporary = zone.new_session(name, self.lifetime_ms // 1000, deletes=keys.may_delete(caller))
         with self.database.writing() as session:
-            expires_at = given.expires_at * 1000
-            keys.record(session, caller, kind, given.access_key_id, expires_at, now_ms, renews=renews)
-        return S3Credentials(self.place(caller, kind), self.zones.endpoint_url, given)
+            expires_at = temporary.expires_at * 1000
+            keys.record(session, caller, kind, temporary.access_key_id, expires_at, now_ms, renews=renews)
+        return S3Credentials(self.place(caller, kind), self.zones.endpoint_url, temporary)
 
     def end_unknown(self, sandbox: Sandbox, kind: ZoneType) -> None:
-        """No-op: sessions end by themselves."""
+        """No-op: S3 sessions cannot be revoked; they expire."""

@@ -1,4 +1,4 @@
-"""Landing zones, one per sandbox and type: the keys that open them, and a local one's signatures (section 21)."""
+"""Keys of landing zones (one zone per sandbox and type), and signatures for local zones (contract, section 21)."""
 
 import base64
 import hashlib
@@ -31,14 +31,14 @@ _ACCOUNT_DIGITS: Final = 20
 
 
 class BadSignatureError(OfftakeError):
-    """The shared access signature is malformed, not ours, expired, or refreshed since."""
+    """The shared access signature is malformed, expired, revoked, or not from this server."""
 
 
 @dataclass(frozen=True)
 class Credentials:
     """A shared access signature of one container, as a query string; `expires_at` in epoch milliseconds.
 
-    `address`: the container's, None where it is this server's own.
+    `address`: URL of the container; None for a container of this server.
     """
 
     account: str
@@ -50,9 +50,9 @@ class Credentials:
 
 @dataclass(frozen=True)
 class Zone:
-    """What a signature opens: a container, the folder that holds its files, and whether they may be deleted.
+    """What a signature gives access to: a container, the folder with its files, and whether they may be deleted.
 
-    `client`: who has the signature.
+    `client`: the caller that the signature was issued to.
     """
 
     account: str
@@ -64,10 +64,10 @@ class Zone:
 
 
 def zone_type(text: str | None) -> ZoneType:
-    """The type that a request names, in any letter case; without one, the drop zone. Raises 1452."""
-    wanted = (text or "user_drop_zone").strip().lower()
+    """Parse a request's zone type, case-insensitively; the default is the drop zone. Raises 1452."""
+    name = (text or "user_drop_zone").strip().lower()
     for known in TYPES:
-        if wanted == known:
+        if name == known:
             return known
     raise problems.of_field("/type", f"must be one of {', '.join(TYPES)}")
 
@@ -79,19 +79,19 @@ def of_organisation(session: Session, zones: LandingZones, org_id: str) -> Landi
 
 
 def site(session: Session, zones: LandingZones, sandbox: Sandbox) -> SandboxLocation:
-    """Where a sandbox's zones are."""
+    """The location of a sandbox's zones."""
     return SandboxLocation(sandbox.name, of_organisation(session, zones, sandbox.org_id), organisation=sandbox.org_id)
 
 
 def may_delete(caller: Caller) -> bool:
-    """Whether the caller may take files away: what it deletes counts as collected by everybody (V13)."""
+    """Whether the caller may delete files: a deleted file counts as collected by all consumers (V13)."""
     return caller.grants.allow(MANAGE_DESTINATIONS, EXPORT_DATASETS)
 
 
 def current_key(
     session: Session, caller: Caller, vault: Vault, kind: ZoneType, now_ms: int, lifetime_ms: int
 ) -> LandingZoneKey:
-    """The caller's key that lives for at least half of `lifetime_ms`; the same one as last time while it does."""
+    """The caller's key with at least half of `lifetime_ms` left; the existing one, else a new one."""
     sandbox = session.get_one(Sandbox, caller.sandbox_id, with_for_update=True)
     mine = LandingZoneKey.client_id == caller.client_id, LandingZoneKey.created_at > _rotated_at(session, caller)
     live = _of_zone(sandbox, kind), LandingZoneKey.revoked_at.is_(None), *mine
@@ -105,14 +105,14 @@ def current_key(
 def renewed_key(
     session: Session, caller: Caller, vault: Vault, kind: ZoneType, now_ms: int, lifetime_ms: int
 ) -> LandingZoneKey:
-    """A new key of the caller; those before end: the caller's own, or, where it may manage destinations, all."""
+    """Create a key of the caller and revoke earlier ones: the caller's own, or all if it may manage destinations."""
     sandbox = session.get_one(Sandbox, caller.sandbox_id, with_for_update=True)
-    _end_keys(session, caller, sandbox, kind, now_ms)
+    _revoke_keys(session, caller, sandbox, kind, now_ms)
     return _new_key(session, caller, vault, sandbox, kind, now_ms, lifetime_ms)
 
 
 def policy_key(session: Session, caller: Caller, vault: Vault, kind: ZoneType, now_ms: int) -> LandingZoneKey:
-    """The key that names the stored access policy, at Azure, of the zone's clients that may do what the caller may."""
+    """The key that names the stored access policy in Azure of all clients with the caller's right to delete."""
     sandbox = session.get_one(Sandbox, caller.sandbox_id, with_for_update=True)
     deletes = may_delete(caller)
     newest = select(LandingZoneKey).where(*_policies(sandbox.id, kind), LandingZoneKey.deletes.is_(deletes))
@@ -124,17 +124,17 @@ def policy_key(session: Session, caller: Caller, vault: Vault, kind: ZoneType, n
 
 
 def renewed_policy_key(session: Session, caller: Caller, vault: Vault, kind: ZoneType, now_ms: int) -> LandingZoneKey:
-    """The same after a refresh: another policy, which ends all signatures, where the caller may manage destinations.
+    """Like `policy_key`, after a refresh: a new policy, if the caller may manage destinations, revokes all signatures.
 
-    One client's signatures cannot be ended there; they last for an hour at most.
+    Azure cannot revoke one client's signatures; they expire after one hour at most.
     """
     sandbox = session.get_one(Sandbox, caller.sandbox_id, with_for_update=True)
-    _end_keys(session, caller, sandbox, kind, now_ms)
+    _revoke_keys(session, caller, sandbox, kind, now_ms)
     return policy_key(session, caller, vault, kind, now_ms)
 
 
 def live_policies(session: Session, sandbox_id: str, kind: ZoneType) -> dict[str, bool]:
-    """The zone's stored access policies at Azure: ids of their keys, and whether they let delete. Two at most."""
+    """The zone's stored access policies in Azure: whether deletion is permitted, by key id. Two at most."""
     found = session.scalars(select(LandingZoneKey).where(*_policies(sandbox_id, kind)))
     return {key.id: bool(key.deletes) for key in found}
 
@@ -142,7 +142,7 @@ def live_policies(session: Session, sandbox_id: str, kind: ZoneType) -> dict[str
 def record(
     session: Session, caller: Caller, kind: ZoneType, key_id: str, expires_at: int, now_ms: int, *, renews: bool
 ) -> None:
-    """Tell the audit log of credentials that are given out. `expires_at` in epoch milliseconds."""
+    """Record issued credentials in the audit log. `expires_at` in epoch milliseconds."""
     after = {"type": kind, "expiresAt": expires_at, "deletes": may_delete(caller)}
     action: Literal["refresh", "issue"] = "refresh" if renews else "issue"
     audit.record(session, caller, now_ms, action, ("landingZoneCredentials", key_id), name=kind, after=after)
@@ -151,35 +151,36 @@ def record(
 def verify_signature(
     session: Session, vault: Vault, zones: LandingZones, container: str, sent: Mapping[str, str], now_ms: int
 ) -> Zone:
-    """The zone that a signature opens; raises `BadSignatureError`. `sent`: the request's query parameters.
+    """Verify a signature and return its zone; raises `BadSignatureError`. `sent`: the request's query parameters.
 
-    A signature opens what its client may do now: it ends with the client, its secret, and its permissions.
+    A signature has the current permissions of its client, and is invalid when the client is revoked or its secret
+    rotated.
     """
-    key = session.get(LandingZoneKey, sent.get("si", "").removeprefix(_POLICY)) if _plain(sent) else None
+    key = session.get(LandingZoneKey, sent.get("si", "").removeprefix(_POLICY)) if _is_printable(sent) else None
     sandbox = session.get(Sandbox, key.sandbox_id) if key is not None else None
     if key is None or sandbox is None or key.client_id is None:
-        raise BadSignatureError("The signature was not made here.")
+        raise BadSignatureError("The signature was not issued by this server.")
     kind = zone_type(key.type)
     expected = _signature(_signing_key(vault, key), _account(sandbox), CONTAINERS[kind], sent)
     if not hmac.compare_digest(expected.encode(), sent.get("sig", "").encode()) or container != CONTAINERS[kind]:
-        raise BadSignatureError("The signature does not fit the request.")
+        raise BadSignatureError("The signature does not match the request.")
     if key.revoked_at is not None or (key.expires_at or 0) <= now_ms or sandbox.state != ACTIVE:
-        raise BadSignatureError("The signature has expired, or was refreshed.")
+        raise BadSignatureError("The signature has expired, or was revoked by a refresh. Request new credentials.")
     client = session.get(Client, key.client_id)
     if client is None or client.revoked_at is not None or key.created_at <= (client.rotated_at or 0):
         raise BadSignatureError("The signature's client was revoked, or its secret has changed.")
     caller = caller_of(session, client, sandbox, remote="", request_id="")
     if not (caller.grants.allow(VIEW_DESTINATIONS) and caller.grants.allow(VIEW_DATASETS)):
-        raise BadSignatureError("The signature's client may not collect from here any more.")
+        raise BadSignatureError("The signature's client may no longer read this landing zone.")
     folder = site(session, zones, sandbox).zone(kind).local_folder
     if folder is None:
-        raise BadSignatureError("The signature was not made here.")
+        raise BadSignatureError("The signature was not issued by this server.")
     deletes = "d" in sent.get("sp", "") and may_delete(caller)
     return Zone(_account(sandbox), container, folder, deletes, kind, caller)
 
 
 def record_deletion(session: Session, zone: Zone, name: str, size: int, now_ms: int) -> None:
-    """Tell the audit log of a file that a client deletes."""
+    """Record in the audit log that a client deletes a file."""
     before = {"type": zone.kind, "size": size}
     audit.record(session, zone.client, now_ms, "delete", ("landingZoneFiles", name), name=name, before=before)
 
@@ -189,11 +190,11 @@ def _policies(sandbox_id: str, kind: ZoneType) -> tuple[Any, ...]:
     return *mine, LandingZoneKey.client_id.is_(None), LandingZoneKey.revoked_at.is_(None)
 
 
-def _end_keys(session: Session, caller: Caller, sandbox: Sandbox, kind: ZoneType, now_ms: int) -> None:
-    every = update(LandingZoneKey).where(_of_zone(sandbox, kind))
+def _revoke_keys(session: Session, caller: Caller, sandbox: Sandbox, kind: ZoneType, now_ms: int) -> None:
+    statement = update(LandingZoneKey).where(_of_zone(sandbox, kind))
     if not caller.grants.allow(MANAGE_DESTINATIONS):
-        every = every.where(LandingZoneKey.client_id == caller.client_id)
-    session.execute(every.values(revoked_at=now_ms))
+        statement = statement.where(LandingZoneKey.client_id == caller.client_id)
+    session.execute(statement.values(revoked_at=now_ms))
 
 
 def _rotated_at(session: Session, caller: Caller) -> int:
@@ -201,7 +202,7 @@ def _rotated_at(session: Session, caller: Caller) -> int:
     return (client.rotated_at or 0) if client is not None else 0
 
 
-def _of_zone(sandbox: Sandbox, kind: ZoneType) -> Any:  # noqa: ANN401 - a condition, whose type is SQLAlchemy's affair
+def _of_zone(sandbox: Sandbox, kind: ZoneType) -> Any:  # noqa: ANN401 - a SQLAlchemy condition
     return (LandingZoneKey.sandbox_id == sandbox.id) & (LandingZoneKey.type == kind)
 
 
@@ -214,16 +215,16 @@ def _new_key(
     now_ms: int,
     lifetime_ms: int | None,
 ) -> LandingZoneKey:
-    """A key of the caller, or without one, the zone's own. What is over goes; what was refreshed just now stays."""
-    over = or_(LandingZoneKey.expires_at <= now_ms, LandingZoneKey.revoked_at < now_ms)
-    session.execute(delete(LandingZoneKey).where(_of_zone(sandbox, kind), over))
+    """Create a key of the caller, or without a caller, of the zone. Expired and earlier revoked keys are deleted."""
+    ended = or_(LandingZoneKey.expires_at <= now_ms, LandingZoneKey.revoked_at < now_ms)
+    session.execute(delete(LandingZoneKey).where(_of_zone(sandbox, kind), ended))
     key = LandingZoneKey(
         id=str(uuid4()),
         sandbox_id=sandbox.id,
         type=kind,
-        # Of an instant with the client's new secret, it is the later one.
+        # Strictly later than the rotation of the client's secret, which invalidates earlier keys.
         created_at=max(now_ms, _rotated_at(session, caller) + 1) if caller else now_ms,
-        # Signatures say when they end in whole seconds.
+        # Expiry times in signatures are whole seconds.
         expires_at=None if lifetime_ms is None else (now_ms + lifetime_ms) // 1000 * 1000,
         client_id=caller.client_id if caller else None,
     )
@@ -233,7 +234,7 @@ def _new_key(
 
 
 def sign(vault: Vault, key: LandingZoneKey, sandbox: Sandbox, *, deletes: bool) -> Credentials:
-    """The signature that opens a local zone with the key: it reads, lists and, where that is granted, deletes."""
+    """Create a signature for a local zone: it permits reading, listing and, with `deletes`, deleting."""
     kind = zone_type(key.type)
     account, container, expires_at = _account(sandbox), CONTAINERS[kind], key.expires_at or 0
     end = datetime.fromtimestamp(expires_at / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -244,7 +245,7 @@ def sign(vault: Vault, key: LandingZoneKey, sandbox: Sandbox, *, deletes: bool) 
 
 
 def _signature(secret: bytes, account: str, container: str, signed: Mapping[str, str]) -> str:
-    """The HMAC over what the signature grants, to what, until when. Base64 for URLs, so that nobody need escape it."""
+    """The HMAC-SHA256 over container, permissions and expiry, in URL-safe Base64, which needs no escaping."""
     fields = [f"/blob/{account}/{container}", *(signed.get(name, "") for name in ("sv", "si", "sr", "sp", "se"))]
     digest = hmac.digest(secret, "\n".join(fields).encode(), hashlib.sha256)
     return base64.urlsafe_b64encode(digest).decode().rstrip("=")
@@ -256,9 +257,9 @@ def _signing_key(vault: Vault, key: LandingZoneKey) -> bytes:
 
 
 def _account(sandbox: Sandbox) -> str:
-    """A storage account's name, of at most 24 letters and digits."""
+    """The sandbox's storage account name: at most 24 letters and digits."""
     return f"dlz{sandbox.id.replace('-', '')[:_ACCOUNT_DIGITS]}"
 
 
-def _plain(sent: Mapping[str, str]) -> bool:
+def _is_printable(sent: Mapping[str, str]) -> bool:
     return all(one.isascii() and one.isprintable() for one in (*sent.keys(), *sent.values()))

@@ -1,4 +1,4 @@
-"""Emptying a sandbox that is being reset or deleted: in short steps, any of which may be the last before a crash."""
+"""Removes the content of a sandbox that is being reset or deleted, in short steps; a crash after any step is safe."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -36,12 +36,12 @@ from offtake.store.tables import (
     Watermark,
 )
 
-_AT_ONCE: Final = 100
+_PAGE: Final = 100
 
 
 @dataclass(frozen=True)
 class PurgeTargets:
-    """Where a deployment keeps files that are not the lake's: landing zones, and what is sent for batches."""
+    """Locations of files outside the lake: landing zones, and the folder of batch uploads."""
 
     zones: LandingZones
     uploads: Path
@@ -49,13 +49,13 @@ class PurgeTargets:
 
 @dataclass(frozen=True)
 class _Kind:
-    """Rows of a sandbox, with the columns by which other rows hang on them."""
+    """A table with rows of a sandbox; `dependents`: columns of other tables that refer to these rows."""
 
     table: type[Stamp]
-    hangers: tuple[InstrumentedAttribute[Any], ...] = ()
+    dependents: tuple[InstrumentedAttribute[Any], ...] = ()
 
 
-# Each comes after those that refer to it.
+# Tables that refer to others come first.
 _KINDS: Final = (
     _Kind(Run, (RunPart.run_id, RunDataset.run_id)),
     _Kind(Flow, (Watermark.flow_id, Label.entity_id)),
@@ -65,11 +65,11 @@ _KINDS: Final = (
 )
 
 
-def empty(database: Database, lake: Lake, places: PurgeTargets, sandbox_id: str, now_ms: int) -> Iterator[None]:
-    """Remove what is in the sandbox, one short step a turn, then open or close the sandbox for good.
+def empty(database: Database, lake: Lake, targets: PurgeTargets, sandbox_id: str, now_ms: int) -> Iterator[None]:
+    """Remove the sandbox's content, one short step per iteration; then set the sandbox active or deleted.
 
-    It ends early while a worker still holds a run or a batch, which is told to stop; call it again later. Every step
-    may be done again, by this process or by another at the same time.
+    Ends early while a worker still holds a run or a batch, which is asked to stop; call it again later. Every step is
+    idempotent, also when processes run it concurrently.
     """
     with database.writing() as session:
         _stop(session, sandbox_id, now_ms)
@@ -80,37 +80,37 @@ def empty(database: Database, lake: Lake, places: PurgeTargets, sandbox_id: str,
     for kind in _KINDS:
         yield from _remove_rows(database, kind, sandbox_id)
     failpoint("sandbox_rows_removed")
-    yield from _remove_batches(database, places, sandbox_id)
+    yield from _remove_batches(database, targets, sandbox_id)
     yield from _remove_datasets(database, lake, sandbox_id)
     failpoint("sandbox_datasets_removed")
-    yield from _remove_zone(database, places, sandbox_id)
+    yield from _remove_zone(database, targets, sandbox_id)
     failpoint("sandbox_zone_removed")
     _finish(database, sandbox_id, now_ms)
 
 
 def _stop(session: Session, sandbox_id: str, now_ms: int) -> None:
-    """No new run, no new batch; what goes on is asked to end."""
+    """Disable the flows, delete runs that have not started, cancel live runs, abort open batches."""
     of_sandbox = Flow.sandbox_id == sandbox_id
     session.execute(update(Flow).where(of_sandbox).values(state="disabled", next_run_s=None))
     mine = Run.sandbox_id == sandbox_id
-    # One that was put back into the queue may have files at its destination: a worker ends it.
+    # A run that has started and waits again may have files at its destination: a worker ends it.
     new = (mine, Run.status == run_states.WAITING, Run.started_at.is_(None))
     for column in (RunPart.run_id, RunDataset.run_id):
         session.execute(delete(column.class_).where(column.in_(select(Run.id).where(*new))))
     session.execute(delete(Run).where(*new))
     live = (mine, LIVE_RUN)
     session.execute(update(Run).where(*live).values(cancel_requested=True, not_before=None))
-    # A higher fence takes the batch from whoever is making its snapshot.
-    open_ones = (Batch.sandbox_id == sandbox_id, Batch.status.in_(batches.OPEN))
+    # The higher fencing token stops an ingestor that is importing the batch.
+    open_batches = (Batch.sandbox_id == sandbox_id, Batch.status.in_(batches.OPEN))
     session.execute(
-        update(Batch).where(*open_ones).values(status=batches.ABORTED, fence=Batch.fence + 1, updated_at=now_ms)
+        update(Batch).where(*open_batches).values(status=batches.ABORTED, fence=Batch.fence + 1, updated_at=now_ms)
     )
 
 
 def _is_held(session: Session, sandbox_id: str, now_ms: int) -> bool:
     running = exists().where(Run.sandbox_id == sandbox_id, LIVE_RUN)
-    landing = exists().where(Batch.sandbox_id == sandbox_id, Batch.lease_until > now_ms)
-    return bool(session.scalar(select(or_(running, landing))))
+    importing = exists().where(Batch.sandbox_id == sandbox_id, Batch.lease_until > now_ms)
+    return bool(session.scalar(select(or_(running, importing))))
 
 
 def _remove_rows(database: Database, kind: _Kind, sandbox_id: str) -> Iterator[None]:
@@ -119,20 +119,20 @@ def _remove_rows(database: Database, kind: _Kind, sandbox_id: str) -> Iterator[N
             ids = _some(session, kind.table, sandbox_id)
             if not ids:
                 return
-            for column in kind.hangers:
+            for column in kind.dependents:
                 session.execute(delete(column.class_).where(column.in_(ids)))
             session.execute(delete(kind.table).where(kind.table.id.in_(ids)))
         yield
 
 
-def _remove_batches(database: Database, places: PurgeTargets, sandbox_id: str) -> Iterator[None]:
+def _remove_batches(database: Database, targets: PurgeTargets, sandbox_id: str) -> Iterator[None]:
     while True:
         with database.reading() as session:
             ids = _some(session, Batch, sandbox_id)
         if not ids:
             return
         for batch_id in ids:
-            Uploads(places.uploads).remove(batch_id)
+            Uploads(targets.uploads).remove(batch_id)
         with database.writing() as session:
             session.execute(delete(BatchFile).where(BatchFile.batch_id.in_(ids)))
             session.execute(delete(Batch).where(Batch.id.in_(ids)))
@@ -140,7 +140,7 @@ def _remove_batches(database: Database, places: PurgeTargets, sandbox_id: str) -
 
 
 def _remove_datasets(database: Database, lake: Lake, sandbox_id: str) -> Iterator[None]:
-    """The table goes first: a dataset whose row is still there is taken up again."""
+    """Remove tables before the datasets' rows: after a crash, the row shows that work is left."""
     while True:
         with database.reading() as session:
             row = session.scalar(select(Dataset).filter_by(sandbox_id=sandbox_id).limit(1))
@@ -153,11 +153,11 @@ def _remove_datasets(database: Database, lake: Lake, sandbox_id: str) -> Iterato
         yield
 
 
-def _remove_zone(database: Database, places: PurgeTargets, sandbox_id: str) -> Iterator[None]:
+def _remove_zone(database: Database, targets: PurgeTargets, sandbox_id: str) -> Iterator[None]:
     with database.writing() as session:
         sandbox = session.get_one(Sandbox, sandbox_id)
         session.execute(delete(LandingZoneKey).where(LandingZoneKey.sandbox_id == sandbox_id))
-        site = keys.site(session, places.zones, sandbox)
+        site = keys.site(session, targets.zones, sandbox)
     for kind in TYPES:
         yield from site.zone(kind).empty()
 
@@ -165,8 +165,8 @@ def _remove_zone(database: Database, places: PurgeTargets, sandbox_id: str) -> I
 def _finish(database: Database, sandbox_id: str, now_ms: int) -> None:
     with database.writing() as session:
         sandbox = session.get_one(Sandbox, sandbox_id, with_for_update=True)
-        late = (kind.table for kind in (*_KINDS, _Kind(Batch), _Kind(Dataset)))
-        if sandbox.state not in (RESETTING, DELETING) or any(_some(session, table, sandbox_id) for table in late):
+        tables = (kind.table for kind in (*_KINDS, _Kind(Batch), _Kind(Dataset)))
+        if sandbox.state not in (RESETTING, DELETING) or any(_some(session, table, sandbox_id) for table in tables):
             return
         sandbox.state = ACTIVE if sandbox.state == RESETTING else DELETED
         sandbox.revision += 1
@@ -174,4 +174,4 @@ def _finish(database: Database, sandbox_id: str, now_ms: int) -> None:
 
 
 def _some(session: Session, table: type[Stamp], sandbox_id: str) -> list[str]:
-    return list(session.scalars(select(table.id).where(table.sandbox_id == sandbox_id).limit(_AT_ONCE)))
+    return list(session.scalars(select(table.id).where(table.sandbox_id == sandbox_id).limit(_PAGE)))

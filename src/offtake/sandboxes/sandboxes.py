@@ -1,4 +1,4 @@
-"""Sandboxes: rooms of an organisation that nothing crosses (contract, section 26)."""
+"""Sandboxes: isolated namespaces of an organisation (contract, section 26)."""
 
 import re
 from datetime import UTC, datetime
@@ -20,9 +20,9 @@ from offtake.store.tables import Flow, LandingZoneKey, Role, Sandbox
 
 TYPES: Final = ("production", "development")
 FIELDS: Final = ("name", "title", "state", "type", "isDefault", "createdDate", "lastModifiedDate")
-"""What lists of sandboxes can be filtered and ordered by."""
+"""Fields for filters and order in lists of sandboxes."""
 
-# A sandbox's name is the name of a folder too, which holds no more than 255 characters.
+# A sandbox's name is also a folder's name, which has at most 255 characters.
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,254}")
 _REGION: Final = "local"
 
@@ -50,15 +50,15 @@ class SandboxAction(Body):
 
 
 def visible(session: Session, caller: Caller) -> list[Sandbox]:
-    """The organisation's sandboxes that the caller has a role in, the default one first; without deleted ones."""
+    """The organisation's sandboxes in which the caller has a role, except deleted ones; the default one first."""
     names = access.sandboxes_of(session, caller)
-    there = select(Sandbox).where(Sandbox.org_id == caller.org_id, Sandbox.state != DELETED)
-    rows = session.scalars(there.order_by(Sandbox.is_default.desc(), Sandbox.created_at, Sandbox.name))
+    query = select(Sandbox).where(Sandbox.org_id == caller.org_id, Sandbox.state != DELETED)
+    rows = session.scalars(query.order_by(Sandbox.is_default.desc(), Sandbox.created_at, Sandbox.name))
     return [row for row in rows if {ALL, row.name}.intersection(names)]
 
 
 def find(session: Session, caller: Caller, name: str) -> tuple[Sandbox, Caller]:
-    """The sandbox of that name in whatever state, and the caller as one at work in it; raises 2100."""
+    """The sandbox with that name, in any state, and the caller in that sandbox; raises 2100."""
     well_formed = _NAME.fullmatch(name) is not None
     row = session.scalar(select(Sandbox).filter_by(org_id=caller.org_id, name=name)) if well_formed else None
     if row is None or not {ALL, name}.intersection(access.sandboxes_of(session, caller)):
@@ -67,25 +67,25 @@ def find(session: Session, caller: Caller, name: str) -> tuple[Sandbox, Caller]:
 
 
 def create(session: Session, caller: Caller, body: Sent, now_ms: int) -> Sandbox:
-    """A new sandbox, active at once: there is nothing to prepare. Raises 3409 when the name is taken."""
+    """Create a sandbox; it is active at once. Raises 3409 when the name is taken."""
     caller.require_everywhere(MANAGE_SANDBOXES)
-    asked = bodies.parse_body(NewSandbox, body)
-    if not _NAME.fullmatch(asked.name):
+    new = bodies.parse_body(NewSandbox, body)
+    if not _NAME.fullmatch(new.name):
         raise problems.of_field(
-            "/name", "must be lower-case letters, digits and hyphens, begin with a letter or digit, and be at most 255"
+            "/name", "must be 1 to 255 lower-case letters, digits and hyphens, and start with a letter or digit"
         )
-    earlier = session.scalar(select(Sandbox).filter_by(org_id=caller.org_id, name=asked.name))
+    earlier = session.scalar(select(Sandbox).filter_by(org_id=caller.org_id, name=new.name))
     if earlier is not None and earlier.state != DELETED:
-        raise Problem(problems.CONFLICT, f"There is a sandbox {asked.name} already; it is {earlier.state}.")
+        raise Problem(problems.CONFLICT, f"Sandbox {new.name} already exists; it is {earlier.state}.")
     if earlier is not None:
         session.execute(delete(LandingZoneKey).where(LandingZoneKey.sandbox_id == earlier.id))
         session.execute(delete(Sandbox).where(Sandbox.id == earlier.id))
     row = Sandbox(
         id=str(uuid4()),
         org_id=caller.org_id,
-        name=asked.name,
-        title=asked.title,
-        type=asked.type,
+        name=new.name,
+        title=new.title,
+        type=new.type,
         state=ACTIVE,
         is_default=False,
         revision=1,
@@ -98,23 +98,25 @@ def create(session: Session, caller: Caller, body: Sent, now_ms: int) -> Sandbox
     try:
         session.flush()
     except IntegrityError:
-        raise Problem(problems.CONFLICT, f"Sandbox {asked.name} was made by somebody else just now.") from None
+        raise Problem(
+            problems.CONFLICT, f"Sandbox {new.name} already exists: another request has just created it."
+        ) from None
     _record(session, access.in_sandbox(session, caller, row), now_ms, "create", row, None)
     return row
 
 
 def rename(session: Session, caller: Caller, name: str, body: Sent, now_ms: int) -> Sandbox:
-    """Change the sandbox's title, which is all that can be changed."""
+    """Change the sandbox's title, the only field that can be changed."""
     row, inside = find(session, caller, name)
     inside.require(MANAGE_SANDBOXES)
     document = bodies.parse_json(body) if isinstance(body, bytes) else body
     others = sorted(set(document) - {"title"}) if isinstance(document, dict) else []
     if others:
         raise problems.of_field(f"/{others[0][:100]}", "cannot be changed; only title can")
-    asked = bodies.parse_body(TitleChange, document if isinstance(document, dict) else {})
+    change = bodies.parse_body(TitleChange, document if isinstance(document, dict) else {})
     _check_active(session, row)
     before = render(row)
-    row.title = asked.title
+    row.title = change.title
     _touch(row, inside, now_ms)
     _record(session, inside, now_ms, "update", row, before)
     return row
@@ -123,12 +125,12 @@ def rename(session: Session, caller: Caller, name: str, body: Sent, now_ms: int)
 def reset(
     session: Session, caller: Caller, name: str, body: Sent, now_ms: int, *, validate_only: bool = False
 ) -> Sandbox:
-    """Begin to empty the sandbox; background work does it, and makes the sandbox active again."""
+    """Start a reset; a background task removes the content and makes the sandbox active again."""
     row, inside = find(session, caller, name)
     inside.require(RESET_SANDBOXES)
-    asked = bodies.parse_body(SandboxAction, body)
-    if asked.action.strip().lower() != "reset":
-        raise Problem(problems.UNKNOWN_ACTION, f"The action {asked.action[:100]} is unknown; use reset.")
+    request = bodies.parse_body(SandboxAction, body)
+    if request.action.strip().lower() != "reset":
+        raise Problem(problems.UNKNOWN_ACTION, f"The action {request.action[:100]} is unknown; use reset.")
     _check_active(session, row)
     if not validate_only:
         _begin_removal(session, inside, row, RESETTING, now_ms)
@@ -136,11 +138,11 @@ def reset(
 
 
 def remove(session: Session, caller: Caller, name: str, now_ms: int, *, validate_only: bool = False) -> Sandbox:
-    """Begin to delete the sandbox; background work does it. Roles no longer name it, so that nobody inherits access."""
+    """Start a deletion, done by a background task. Removes the name from roles: a successor must not inherit access."""
     row, inside = find(session, caller, name)
     caller.require_everywhere(MANAGE_SANDBOXES)
     if row.is_default:
-        raise Problem(problems.NOT_UPDATABLE, f"Sandbox {name} is the default one, which cannot be deleted.")
+        raise Problem(problems.NOT_UPDATABLE, f"Sandbox {name} is the default sandbox and cannot be deleted.")
     _check_active(session, row)
     if not validate_only:
         _remove_from_roles(session, caller, row, now_ms)
@@ -149,12 +151,12 @@ def remove(session: Session, caller: Caller, name: str, now_ms: int, *, validate
 
 
 def unfinished(session: Session) -> list[Sandbox]:
-    """The sandboxes whose content is still to be removed, of whatever organisation."""
+    """The sandboxes of all organisations whose content is still to be removed."""
     return list(session.scalars(select(Sandbox).where(Sandbox.state.in_((RESETTING, DELETING)))))
 
 
 def removal_warnings(session: Session, row: Sandbox) -> list[str]:
-    """What somebody who empties the sandbox may want to know before."""
+    """Warnings before a reset or deletion: the number of enabled flows that will be removed."""
     enabled = select(func.count()).select_from(Flow).where(Flow.sandbox_id == row.id, Flow.state == entities.ENABLED)
     count = session.scalar(enabled) or 0
     return [f"{count} enabled flow(s) are removed with everything else in it."] if count else []
@@ -184,10 +186,12 @@ def _date(epoch_ms: int) -> str:
 
 
 def _check_active(session: Session, row: Sandbox) -> None:
-    """Hold the row, so that of two changes of state one comes first."""
+    """Lock the row, so that state changes are serialised; raises 1422 unless the sandbox is active."""
     session.refresh(row, with_for_update=True)
     if row.state != ACTIVE:
-        raise Problem(problems.WRONG_ACTION, f"Sandbox {row.name} is {row.state}; only an active one can be changed.")
+        raise Problem(
+            problems.WRONG_ACTION, f"Sandbox {row.name} is {row.state}; only an active sandbox can be changed."
+        )
 
 
 def _touch(row: Sandbox, caller: Caller, now_ms: int) -> None:

@@ -215,7 +215,7 @@ class Ingestor:
             # A committed batch is claimed to be reverted: this is valid only while the lease is held.
             if batch is None or dataset is None or not store.holds(lease, batch):
                 raise LeaseLostError(f"Batch {lease.batch_id} is gone, or held by another ingestor.")
-            landed = batches.complete_committed(batch)
+            landed = batches.committed_batch(batch)
             is_sent = landed is None and not batches.is_import(batch)
             # A batch without a format can be completed only if no files were uploaded for it.
             has_files = is_sent and batches.has_format(batch)
@@ -227,7 +227,7 @@ class Ingestor:
                 else (() if is_sent else None),
                 options=parse_options(batches.read_format(batch.input_format)) if has_files else ParseOptions(),
                 evolve=dataset.evolves or batch.evolve,
-                replaces=batches.mark_replaced(session, batch),
+                replaces=batches.batches_to_replace(session, batch),
                 landed=landed,
                 sent_bytes=sum(file.size for file in uploaded_files.all_of(session, batch.id)),
             )

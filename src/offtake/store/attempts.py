@@ -11,7 +11,7 @@ from offtake.store.database import Database
 from offtake.store.run_leases import Lease
 from offtake.store.tables import Run, RunPart
 
-_MOST_NAMES: Final = 20
+_MAX_NAMES: Final = 20
 
 
 def begin(database: Database, lease: Lease, keys: Mapping[int, str]) -> None:
@@ -53,8 +53,8 @@ def leftover_names(session: Session, run_ids: Collection[str]) -> dict[str, list
 
 def describe(left: Sequence[str]) -> str:
     """A message for users: the files that are still to be removed."""
-    more = f" and {len(left) - _MOST_NAMES} more" if len(left) > _MOST_NAMES else ""
+    more = f" and {len(left) - _MAX_NAMES} more" if len(left) > _MAX_NAMES else ""
     return (
         f"{len(left)} file(s) of failed attempts, whose rows are delivered by other files, are still to be removed: "
-        f"{', '.join(left[:_MOST_NAMES])}{more}"
+        f"{', '.join(left[:_MAX_NAMES])}{more}"
     )

@@ -21,7 +21,7 @@ KEPT: Final = "kept"
 NO_RUN: Final = ""
 """In `RunDataset.taken_over_by`: no run continues from there, because the flow was reset or its target changed."""
 NEXT: Final = "The flow's next run delivers the rest."
-_MOST_NAMES: Final = 20
+_MAX_NAMES: Final = 20
 
 
 def load(database: Database, run_id: str) -> tuple[str | None, list[RunPart]]:
@@ -129,8 +129,8 @@ def kept_runs(session: Session, flow_id: str, dataset_ids: Collection[str]) -> S
 
 def describe(parts: Sequence[RunPart], then: str) -> str:
     """A message for users: the files that stay delivered, then the sentence `then` on what delivers the rest."""
-    names = ", ".join(part.uri or part.key for part in parts[:_MOST_NAMES])
-    more = f" and {len(parts) - _MOST_NAMES} more" if len(parts) > _MOST_NAMES else ""
+    names = ", ".join(part.uri or part.key for part in parts[:_MAX_NAMES])
+    more = f" and {len(parts) - _MAX_NAMES} more" if len(parts) > _MAX_NAMES else ""
     rows = sum(part.rows or 0 for part in parts)
     return f"{len(parts)} file(s) with {rows:,} rows stay delivered: {names}{more}. {then}"
 

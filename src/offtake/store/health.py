@@ -23,7 +23,7 @@ PROBE_MS: Final = 60_000
 """After so long, another run may probe: the worker of the first may have died."""
 _LATER_MS: Final = 1_000
 """How long a run is held when the worker may not probe an unavailable destination now."""
-_LONGEST_PAUSE_SECONDS: Final = 86_400.0
+_MAX_PAUSE_SECONDS: Final = 86_400.0
 _FRESH_MS: Final = 10_000
 _FORGET_MS: Final = 7 * 86_400_000
 _PAGE: Final = 500
@@ -118,7 +118,7 @@ def note_failure(
     next_at = now_ms + round(1000 * pause(health.failures))
     if run.wait_until is not None and run.wait_until > now_ms:
         next_at = min(next_at, run.wait_until)
-    health.next_at = max(next_at, now_ms + round(1000 * min(failure.retry_after, _LONGEST_PAUSE_SECONDS)))
+    health.next_at = max(next_at, now_ms + round(1000 * min(failure.retry_after, _MAX_PAUSE_SECONDS)))
     health.probing_until = health.probe_run_id = None
     _hold_others(session, health, run.id, health.next_at, now_ms)
     return health.next_at

@@ -71,7 +71,7 @@ def failed(
 ) -> Json | Response:
     """List the error reports of a batch; with `path`, download one."""
     with backend.database.reading() as session:
-        found = batch_reports.failed(session, caller, batch_id)
+        found = batch_reports.error_files(session, caller, batch_id)
     return _small_files(request, found, name, start, limit)
 
 
@@ -87,7 +87,7 @@ def meta(
 ) -> Json | Response:
     """List the uploaded files and error reports of a batch; with `path`, download a file or list a folder."""
     with backend.database.reading() as session:
-        found = batch_reports.about(session, caller, batch_id)
+        found = batch_reports.all_files(session, caller, batch_id)
     return _small_files(request, found, name, start, limit)
 
 
@@ -140,7 +140,7 @@ def _small_files(
     if name is not None and name in found:
         return Response(found[name], media_type=_BYTES)
     here = request.url.path.removeprefix(DATA_ACCESS)
-    shown = found if not name else batch_reports.within(found, name)
+    shown = found if not name else batch_reports.files_in(found, name)
     items = [
         {
             "name": one,

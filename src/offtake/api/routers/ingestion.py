@@ -162,7 +162,7 @@ def file_state(caller: CallerOf, backend: BackendOf, batch_id: str, dataset_id: 
     """Get the received byte ranges of a large file, in the header `Range`."""
     target = uploaded_files.upload_target(batch_id, dataset_id, file_path)
     with backend.database.reading() as session:
-        uploaded_files.readable(session, caller, batch_id, dataset_id)
+        uploaded_files.find_batch(session, caller, batch_id, dataset_id)
         received = uploaded_files.ranges(uploaded_files.find(session, target))
     return Response(headers={"Range": received} if received else {})
 
