@@ -25,7 +25,7 @@ S3 = {"landing_zone": "s3://bucket/prefix", "landing_zone_role": ROLE}
 
 
 def zones(**settings: Any) -> Any:
-    return zones_of(Settings(data_dir=Path("data"), **settings), Network(certificates=b"pem", patience=7))
+    return zones_of(Settings(data_dir=Path("data"), **settings), Network(certificates=b"pem", read_timeout=7))
 
 
 def test_a_folder_is_the_default() -> None:
@@ -34,8 +34,8 @@ def test_a_folder_is_the_default() -> None:
 
 
 def test_an_account_and_a_bucket_take_the_networks_authorities_and_not_its_rules() -> None:
-    trusted = Network(certificates=b"pem", patience=7).for_operator()
-    rules = Network(multi_user=True, certificates=b"pem", patience=7)
+    trusted = Network(certificates=b"pem", read_timeout=7).for_operator()
+    rules = Network(multi_user=True, certificates=b"pem", read_timeout=7)
     settings = Settings(landing_zone="azure://lake", landing_zone_connection_string=SecretStr(ACCOUNT))
     assert zones_of(settings, rules) == AzureZones(SecretStr(ACCOUNT), "lake", trusted)
     assert zones(**S3) == S3Zones("bucket", "prefix", ROLE, "us-east-1", None, trusted)

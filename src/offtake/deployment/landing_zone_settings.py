@@ -36,7 +36,7 @@ _OF: Final = {
 def zones_of(settings: Settings, network: Network) -> LandingZones:
     """The deployment's landing zones; raises `OfftakeError` for settings that do not make any.
 
-    `network`: its authorities and its patience go for the zones too. Their hosts may be private, but not metadata
+    `network`: its authorities and read timeout apply to the zones too. Their hosts may be private, but not metadata
     services.
     """
     where = settings.landing_zone or ""
