@@ -82,7 +82,7 @@ class Backend:
         """The context in which destinations are opened for the caller's sandbox."""
         with self.database.reading() as session:
             zones = keys.of_organisation(session, self.zones, caller.org_id)
-            return SandboxLocation(caller.sandbox_name, zones, organisation=caller.org_id, network=self.network)
+        return SandboxLocation(caller.sandbox_name, zones, organisation=caller.org_id, network=self.network)
 
     def close(self) -> None:
         """Close the databases and end the parser processes."""
