@@ -142,7 +142,7 @@ def test_a_deployment_without_an_identity_says_so(
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
     error = refused(by_role)
     assert (error.code, error.transient) == ("EXPORT-2001-401", False)
-    assert "identity" in error.message
+    assert "no AWS credentials" in error.message
 
 
 def test_a_token_service_that_is_away_is_transient(by_role: Case, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -53,7 +53,7 @@ _Kind = Literal[
 _ANSWERS: Final[Mapping[_Kind, _ErrorResponse]] = {
     "overtaken": _ErrorResponse(
         DESTINATION_UNAVAILABLE,
-        "The upload of {where} was removed by another process before it was complete{detail}.",
+        "The upload of {where} was deleted by another process before it was complete{detail}.",
         "Another worker may have taken over the run; the export is retried.",
         transient=True,
     ),
