@@ -41,7 +41,7 @@ def test_a_run_that_is_not_over_has_none(deployed: Deployment, capsys: pytest.Ca
     refusal = deployed.get(f"/runs/{run}/manifest", 400)
     assert refusal["type"].endswith("/FLOW-1422-400")
     assert (refusal["report"]["id"], refusal["report"]["type"]) == (run, "runs")
-    assert refusal["detail"] == f"Run {run} is waiting; its manifest can be read once the run is over."
+    assert refusal["detail"] == f"Run {run} is waiting; its manifest can be read when the run has ended."
     assert main(["run", "manifest", run, "--data-dir", str(deployed.backend.settings.data_dir)]) == 1
     printed = capsys.readouterr()
     assert (printed.out, printed.err) == ("", f"offtake: {refusal['detail']}\n")

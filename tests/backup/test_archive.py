@@ -119,7 +119,7 @@ def test_a_member_that_leaves_its_folder_or_is_no_plain_file_is_refused_and_noth
     placed.type, placed.size, placed.linkname = info.type, info.size, info.linkname.format(outside=str(outside))
     evil = write(tmp_path / "evil.tar", [*backup, (placed, content)])
     data = tmp_path / "data"
-    with pytest.raises(ArchiveError, match="is no backup of Offtake"):
+    with pytest.raises(ArchiveError, match="is not an Offtake backup"):
         restore(Settings(data_dir=data), Clock(), evil)
     assert not outside.exists()
     assert everything(tmp_path) <= {"evil.tar", "data", "data/server.lock"}
@@ -132,7 +132,7 @@ def test_members_that_cannot_stand_beside_each_other_are_refused(
     backup: list[Member], tmp_path: Path, names: tuple[str, str]
 ) -> None:
     evil = write(tmp_path / "evil.tar", [*backup, *(member(name) for name in names)])
-    with pytest.raises(ArchiveError, match="is in it twice, or is a folder, too"):
+    with pytest.raises(ArchiveError, match="occurs twice, or is also a folder"):
         restore(Settings(data_dir=tmp_path / "data"), Clock(), evil)
     assert everything(tmp_path) <= {"evil.tar", "data", "data/server.lock"}
 
@@ -153,7 +153,7 @@ def test_a_sparse_member_that_claims_to_be_large_is_refused(tmp_path: Path) -> N
     info.size = len(content)
     with tarfile.open(tmp_path / "evil.tar", "w", format=tarfile.PAX_FORMAT) as tar:
         tar.addfile(info, io.BytesIO(content))
-    with pytest.raises(ArchiveError, match="is no plain file"):
+    with pytest.raises(ArchiveError, match="is not a regular file"):
         list(archive.members(tmp_path / "evil.tar"))
 
 
@@ -163,7 +163,7 @@ def test_a_backup_that_says_something_else_of_itself_is_refused(
 ) -> None:
     others = [(info, content) for info, content in backup if info.name != ABOUT]
     evil = write(tmp_path / "evil.tar", [*others, member(ABOUT, about)])
-    with pytest.raises(ArchiveError, match="is no backup of this version"):
+    with pytest.raises(ArchiveError, match="is not a backup of this or an earlier version"):
         restore(Settings(data_dir=tmp_path / "data"), Clock(), evil)
 
 

@@ -77,21 +77,21 @@ def test_a_backfill_that_cannot_be_made_names_the_option_and_writes_nothing(
         (("--run", foreign, "--to", "now"), "Give either --run RUN, or --from"),
         (("--from", "start"), "A range needs both"),
         (("--run", "nope"), "nope is not found"),
-        (("--run", foreign), f"--run: run {foreign} is not one of flow flow"),
-        (("--run", run_ids(deployed, flow)[-1]), "had nothing to deliver"),
-        (("--run", run_ids(deployed, flow)[0], "--dataset", "others"), f"had nothing of dataset(s) {other} to deliver"),
+        (("--run", foreign), f"--run: run {foreign} belongs to flow "),
+        (("--run", run_ids(deployed, flow)[-1]), "had no rows to deliver"),
+        (("--run", run_ids(deployed, flow)[0], "--dataset", "others"), f"had no rows of dataset(s) {other} to deliver"),
         (("--from", "x", "--to", "now"), "--from: 'x' is not a snapshot id; give a number, or: start"),
         (("--from", "start", "--to", "start"), "--to: 'start' is not a snapshot id; give a number, or: now"),
         (
             ("--from", "start", "--to", "5"),
-            f"--to: snapshot 5 is not, or no longer, in the history of dataset events ({dataset})",
+            f"--to: snapshot 5 is not (or no longer) in the history of dataset events ({dataset})",
         ),
-        (("--from", "5", "--to", "now"), f"--from: snapshot 5 does not come before snapshot {known[-1]}"),
+        (("--from", "5", "--to", "now"), f"--from: snapshot 5 is not, or no longer, before snapshot {known[-1]}"),
         (
             ("--from", known[2], "--to", known[1]),
-            f"--from: snapshot {known[2]} does not come before snapshot {known[1]}",
+            f"--from: snapshot {known[2]} is not, or no longer, before snapshot {known[1]}",
         ),
-        (("--from", known[2], "--to", "now"), f"--from: nothing comes after snapshot {known[2]}"),
+        (("--from", known[2], "--to", "now"), f"--from: dataset events ({dataset}) has no snapshot after {known[2]}"),
         (("--from", "start", "--to", "now", "--dataset", "others"), f"does not export dataset(s) {other}"),
         (("--from", "start", "--to", "now", "--dataset", "nope"), "--dataset: there is no dataset nope"),
     ):
@@ -110,7 +110,7 @@ def test_a_run_whose_snapshots_have_expired_is_not_delivered_as_something_else(
     first, second, third = snapshots(deployed, dataset)
     table.maintenance.expire_snapshots().by_id(first).commit()
     code, _, err = offtake("flow", "backfill", flow, "--run", run_ids(deployed, flow)[1])
-    assert (code, f"--run: snapshot {first} does not come before snapshot {second}" in err) == (1, True)
+    assert (code, f"--run: snapshot {first} is not, or no longer, before snapshot {second}" in err) == (1, True)
     assert offtake("flow", "verify", flow)[0] == 0, "what is still known of the history is tiled"
     table.refresh()
     table.maintenance.expire_snapshots().by_id(second).commit()
@@ -126,13 +126,13 @@ def test_a_run_is_cancelled_once_and_repeated(deployed: Deployment, dataset: str
     made = json.loads(offtake("flow", "run", flow, "--json")[1])["id"]
     assert offtake("run", "cancel", made)[:2] == (0, f"Run {made} is cancelled; it had not written any file.\n")
     code, _, err = offtake("run", "cancel", made)
-    assert (code, err) == (1, f"offtake: Run {made} is over: it is failed.\n")
+    assert (code, err) == (1, f"offtake: Run {made} has already ended: it is failed.\n")
     again = json.loads(offtake("run", "retry", made, "--json")[1])
     assert again["parentRunId"] == made
     deployed.run_due()
     assert ids(deployed, manifest_of(deployed, again["id"])) == list(range(20))
     code, _, err = offtake("run", "retry", again["id"])
-    assert (code, "only failed runs are repeated" in err) == (1, True)
+    assert (code, "only failed runs can be repeated" in err) == (1, True)
     listed = json.loads(offtake("audit", "list", "--json")[1])
     actions = [(one["action"], one["assetName"], one["after"]) for one in listed if one["assetId"] == flow]
     assert ("Cancel", "flow", {"runId": made}) in actions

@@ -176,9 +176,9 @@ def test_a_restore_that_is_killed_is_refused_by_all_and_can_be_done_again(
     data_dir = tmp_path / "elsewhere"
     assert offtake(data_dir, "restore", archive, **{ENV: point}).returncode == -signal.SIGKILL
     if point == POINTS[0]:
-        assert "was cut off. Run offtake restore again" in refusal(offtake(data_dir, "serve"))
+        assert "was interrupted. Run offtake restore again" in refusal(offtake(data_dir, "serve"))
     settings, whole = Settings(data_dir=data_dir), tmp_path / "whole.tar"
-    with pytest.raises(OfftakeError, match=r"was cut off\. Run offtake restore again"):
+    with pytest.raises(OfftakeError, match=r"was interrupted\. Run offtake restore again"):
         open_backend(settings, clock)
     assert restore(settings, clock, archive).flows == 1
     backend = open_backend(settings, clock)
@@ -201,7 +201,7 @@ def test_a_restore_that_is_refused_when_it_begins_anew_lets_nothing_start(
     monkeypatch.setattr("offtake.backup.restore.relocate_tables", refuse)
     with pytest.raises(OfftakeError, match="refused"):
         restore(Settings(data_dir=elsewhere), clock, archive)
-    with pytest.raises(OfftakeError, match="was cut off"):
+    with pytest.raises(OfftakeError, match="was interrupted"):
         open_backend(Settings(data_dir=elsewhere), clock)
 
 
@@ -225,15 +225,15 @@ def test_an_archive_that_is_not_whole_is_refused_and_nothing_is_written(archive:
             restore(Settings(data_dir=data_dir), FakeClock(0), archive)
         assert type(raised.value).__name__ == "ArchiveError"
         assert [path.name for path in data_dir.iterdir()] == ["server.lock"]
-    assert "no backup of Offtake" in refusal(offtake(data_dir, "restore", __file__))
-    assert "There is no backup" in refusal(offtake(data_dir, "restore", "nothing.tar"))
+    assert "not an Offtake backup" in refusal(offtake(data_dir, "restore", __file__))
+    assert "does not exist" in refusal(offtake(data_dir, "restore", "nothing.tar"))
 
 
 def test_what_is_there_is_never_replaced(archive: Path, data_dir: Path, tmp_path: Path) -> None:
     (tmp_path / "before").rename(data_dir)
     before = {name: content for name, content in contents(data_dir).items() if not name.endswith("server.lock")}
     said = refusal(offtake(data_dir, "restore", archive))
-    assert "There is something already: the store, the catalog" in said
+    assert "The target is not empty: the store, the catalog" in said
     assert {name: contents(data_dir)[name] for name in before} == before
     nothing = tmp_path / "nothing"
     environment = {"OFFTAKE_WAREHOUSE": str(data_dir / "lake" / "warehouse")}
@@ -246,7 +246,7 @@ def test_a_marker_of_a_restore_to_elsewhere_lets_nothing_be_cleared(
     assert offtake(data_dir, "restore", archive, **{ENV: "restore_marked"}).returncode == -signal.SIGKILL
     shutil.copytree(tmp_path / "before" / "lake" / "warehouse", data_dir / "lake" / "warehouse")
     other = {"OFFTAKE_DATABASE_URL": f"sqlite:///{tmp_path / 'other.db'}"}
-    assert "went to another warehouse, store" in refusal(offtake(data_dir, "restore", archive, **other))
+    assert "had another warehouse, store" in refusal(offtake(data_dir, "restore", archive, **other))
     assert contents(data_dir / "lake" / "warehouse") != {}
 
 
@@ -254,7 +254,7 @@ def test_a_restore_that_was_cut_off_is_not_begun_anew_elsewhere(archive: Path, d
     assert offtake(data_dir, "restore", archive, **{ENV: "restore_files"}).returncode == -signal.SIGKILL
     other = {"OFFTAKE_WAREHOUSE": str(tmp_path / "elsewhere")}
     said = refusal(offtake(data_dir, "restore", archive, **other))
-    assert f"its warehouse: {data_dir / 'lake' / 'warehouse'}. Call it with those settings" in said
+    assert f"its warehouse: {data_dir / 'lake' / 'warehouse'}. Run it again with those settings" in said
     assert not (tmp_path / "elsewhere").exists()
     assert offtake(data_dir, "restore", archive).returncode == 0
 
@@ -293,7 +293,7 @@ def test_without_rows_the_tables_are_found_where_they_are(data_dir: Path, tmp_pa
     with tarfile.open(archive) as tar:
         assert not [name for name in tar.getnames() if name.startswith("warehouse/")]
     data_dir.rename(tmp_path / "before")
-    assert "Bring the warehouse's files back first" in refusal(offtake(data_dir, "restore", archive))
+    assert "Restore the warehouse's files back first" in refusal(offtake(data_dir, "restore", archive))
     assert "Set OFFTAKE_WAREHOUSE" in refusal(offtake(tmp_path / "elsewhere", "restore", archive))
     shutil.copytree(tmp_path / "before" / "lake" / "warehouse", data_dir / "lake" / "warehouse")
     done = offtake(data_dir, "restore", archive)
@@ -348,7 +348,7 @@ def test_a_table_that_loses_a_file_meanwhile_is_no_backup(deployed: Deployment, 
     deployed.import_rows("events", [{"id": 1}])
     (file,) = deployed.backend.settings.data_dir.rglob("data/*.parquet")
     file.unlink()
-    with pytest.raises(Exception, match="A file of the tables is gone") as raised:
+    with pytest.raises(Exception, match="A file of a table is missing") as raised:
         taking.take_backup(deployed.backend, tmp_path / "one.tar", rows=True)
     assert file.name in str(raised.value)
     assert [path.name for path in tmp_path.iterdir()] == ["data"]

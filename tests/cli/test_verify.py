@@ -188,7 +188,7 @@ def test_what_is_not_proven_is_named(deployed: Deployment, flow: str, dataset: s
     assert verified() == (
         1,
         [
-            f"gap events: run {third} began at snapshot {known[1]}, and no run had delivered up to there",
+            f"gap events: run {third} started at snapshot {known[1]}, but no run had delivered up to it",
             *(
                 f"gap events: snapshot {one} with {count} rows is in no run"
                 for one, count in zip(known[:2], (20, 7), strict=True)
@@ -200,20 +200,20 @@ def test_what_is_not_proven_is_named(deployed: Deployment, flow: str, dataset: s
         session.get_one(RunDataset, (third, dataset)).from_snapshot = known[0]
     code, lines = verified()
     assert code == 1
-    assert lines[0].startswith(f"gap events: run {third} begins after snapshot {known[0]}, and run {second} had")
+    assert lines[0].startswith(f"gap events: run {third} starts after snapshot {known[0]}, but run {second} had")
     assert lines[1].startswith("overlap events: delivered twice: ")
     assert all(one in lines[1] for one in (second, third))
     with deployed.backend.database.writing() as session:
         session.get_one(RunDataset, (third, dataset)).from_snapshot = known[1]
         session.get_one(Watermark, (flow, dataset)).snapshot_id = known[1]
-    told = f"run {third} delivered up to snapshot {known[2]}, and the flow's position is {known[1]}"
+    told = f"run {third} delivered up to snapshot {known[2]}, but the flow's position is {known[1]}"
     assert verified() == (1, [f"overlap events: {told}: its rows will be delivered again"])
     with deployed.backend.database.writing() as session:
         session.get_one(Watermark, (flow, dataset)).snapshot_id = known[2]
         whole = session.get_one(RunDataset, (third, dataset))
         whole.kind, whole.from_snapshot = "full", None
     code, (line,) = verified()
-    assert (code, f"run {third} delivered all of snapshot {known[2]} again" in line) == (1, True)
+    assert (code, f"run {third} delivered snapshot {known[2]} in full again" in line) == (1, True)
     with deployed.backend.database.writing() as session:
         session.get_one(Run, third).warnings = [
             {"code": "EXPORT-1410-410", "message": "events: lost", "type": "Warning"}

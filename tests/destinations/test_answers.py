@@ -16,7 +16,7 @@ from offtake.errors import DeliveryError
 from tests.middlebox import Middlebox, middlebox
 from tests.servers import free_port
 
-HASTY = Network(patience=0.3)
+HASTY = Network(read_timeout=0.3)
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ def test_a_server_that_hangs_up_may_still_serve_those_who_sign(box: Middlebox) -
 
 @pytest.mark.parametrize("guards", [False, True])
 def test_servers_that_are_not_there_or_say_nothing_are_unreachable(silent: int, guards: bool) -> None:
-    network = Network(multi_user=guards, allow=(), deny=(), patience=0.3)
+    network = Network(multi_user=guards, allow=(), deny=(), read_timeout=0.3)
     for url in (f"http://127.0.0.1:{free_port()}", f"http://127.0.0.1:{silent}", "http://nosuchhost.invalid"):
         begun = time.monotonic()
         with pytest.raises(DeliveryError) as caught:

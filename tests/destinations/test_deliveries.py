@@ -156,7 +156,7 @@ def test_connections_are_tried_when_they_are_made_where_the_operator_wants_it(
     else:
         assert delivering.get("/connections") == known
     assert answer.status_code == 400
-    assert "cannot be delivered to" in answer.json()["detail"]
+    assert "failed the connection test" in answer.json()["detail"]
     assert answer.json()["type"].endswith("/FLOW-1452-400")
     for secret in secrets_of(wrong):
         assert secret not in answer.text

@@ -43,10 +43,12 @@ def test_private_addresses_are_refused_where_there_are_many_users(address: str) 
 
 
 def test_the_operators_own_hosts_may_be_private_but_no_metadata_services() -> None:
-    network = Network(multi_user=True, deny=(ip_network("10.0.0.0/8"),), certificates=b"pem", patience=7).for_operator()
+    network = Network(
+        multi_user=True, deny=(ip_network("10.0.0.0/8"),), certificates=b"pem", read_timeout=7
+    ).for_operator()
     assert not any(network.is_denied(address) for address in PRIVATE + PUBLIC)
     assert all(network.is_denied(address) for address in NEVER + HIDDEN)
-    assert (network.certificates, network.patience) == (b"pem", 7)
+    assert (network.certificates, network.read_timeout) == (b"pem", 7)
     allowed = Network(allow=(ip_network("169.254.3.0/24"),)).for_operator()
     assert not allowed.is_denied("169.254.3.1")
 

@@ -173,7 +173,7 @@ def vendors_client(service: str) -> Callable[[str, Network], object]:
 
 
 REQUESTS: Final[dict[str, Callable[[str, Network], object]]] = {
-    "a plain request": lambda origin, rules: send("HEAD", origin, rules, guarded=True, patience=5),
+    "a plain request": lambda origin, rules: send("HEAD", origin, rules, guarded=True, timeout=5),
     "a request for the pause": lambda origin, rules: retry_after_of_error(origin, rules, guarded=True),
     "a request whether it answers": lambda origin, rules: is_answering(origin, rules, guarded=True),
     "a document": lambda origin, rules: fetch_document(origin, rules, largest=1000, seconds=5),
@@ -216,7 +216,7 @@ def test_no_driver_follows_a_redirect_to_a_metadata_service(
             for act in ACTS.values():
                 before = len(store.asked)
                 with contextlib.suppress(DeliveryError):
-                    act(open_sink(f"http://{host}:{store.port}", Network(patience=5)))
+                    act(open_sink(f"http://{host}:{store.port}", Network(read_timeout=5)))
                 assert len(store.asked) > before or act is ACTS["clear"]
 
 
@@ -225,7 +225,7 @@ def test_no_driver_follows_a_redirect_to_a_metadata_service(
 def test_no_request_follows_a_redirect_to_a_metadata_service(inside: WebServer, status: int, request_of: str) -> None:
     with web_server(status, f"http://0.0.0.0:{inside.port}/latest/meta-data/") as store:
         with contextlib.suppress(Exception):  # each client has its own
-            REQUESTS[request_of](f"http://127.0.0.1:{store.port}", Network(patience=5))
+            REQUESTS[request_of](f"http://127.0.0.1:{store.port}", Network(read_timeout=5))
         assert store.asked != []
 
 
@@ -260,7 +260,7 @@ def test_a_name_of_a_metadata_service_is_refused(
 ) -> None:
     names.addresses = ["0.0.0.0"]  # noqa: S104 - see the top
     with pytest.raises(DeliveryError) as caught:
-        open_sink(f"http://store.example:{inside.port}", Network(patience=5)).size("out/a")
+        open_sink(f"http://store.example:{inside.port}", Network(read_timeout=5)).size("out/a")
     assert (caught.value.code, caught.value.transient) == ("EXPORT-2001-403", False)
 
 
@@ -269,7 +269,7 @@ def test_a_name_that_changes_its_address_is_judged_again(
     inside: WebServer, names: Names, open_sink: Callable[[str, Network], Sink]
 ) -> None:
     names.addresses = ["127.0.0.1", "0.0.0.0"]  # noqa: S104 - see the top
-    sink = open_sink(f"http://store.example:{inside.port}", Network(patience=1))
+    sink = open_sink(f"http://store.example:{inside.port}", Network(read_timeout=1))
     with pytest.raises(DeliveryError):
         sink.size("out/a.json.gz")
 
@@ -281,7 +281,7 @@ def test_the_address_that_is_judged_is_the_one_that_is_connected_to(
     """No name service knows the name: a driver that resolved it by itself would not arrive."""
     names.addresses = ["127.0.0.1"]
     with web_server() as store:
-        assert open_sink(f"http://store.example:{store.port}", Network(patience=5)).size("out/a.json.gz") == 0
+        assert open_sink(f"http://store.example:{store.port}", Network(read_timeout=5)).size("out/a.json.gz") == 0
         (asked,) = store.asked
         assert asked.path.startswith("/")
         assert store.asked[0].path.startswith("/")
@@ -291,7 +291,7 @@ def test_the_address_that_is_judged_is_the_one_that_is_connected_to(
 def test_requests_judge_names_too(inside: WebServer, names: Names, request_of: str) -> None:
     names.addresses = ["0.0.0.0"]  # noqa: S104 - see the top
     with contextlib.suppress(Exception):  # each client has its own
-        REQUESTS[request_of](f"http://store.example:{inside.port}", Network(patience=2))
+        REQUESTS[request_of](f"http://store.example:{inside.port}", Network(read_timeout=2))
 
 
 # The server's own identity
@@ -322,7 +322,7 @@ def test_the_servers_own_identity_is_not_sent_to_a_host_that_a_caller_names(
             monkeypatch.setenv(name, value)
         monkeypatch.setenv("AZURE_FEDERATED_TOKEN_FILE", str(tmp_path / "token"))
         monkeypatch.setenv("AZURE_AUTHORITY_HOST", f"http://127.0.0.1:{authority.port}")
-        open_sink(f"http://127.0.0.1:{store.port}", Network(patience=5)).size("out/a.json.gz")
+        open_sink(f"http://127.0.0.1:{store.port}", Network(read_timeout=5)).size("out/a.json.gz")
         assert authority.asked == []
         (asked,) = store.asked
     assert "OWN-SECRET" not in str(asked)
@@ -343,7 +343,7 @@ def test_a_service_principal_of_a_caller_signs_in_with_its_own_secret_alone(
     with web_server(tls=context) as store:
         origin = f"https://localhost:{store.port}"
         principal = {"servicePrincipalId": "i", "servicePrincipalKey": "k", "tenant": "t", "authorityUrl": origin}
-        rules = Network(certificates=authority.cert_pem.bytes(), patience=2)
+        rules = Network(certificates=authority.cert_pem.bytes(), read_timeout=2)
         account = principal | {"url": f"{origin}/a/container"}
         sink = opened("Azure Data Lake Gen2", "Azure Service Principal Auth", account, {}, rules)
         with pytest.raises(DeliveryError):
@@ -363,7 +363,7 @@ def test_connections_go_through_the_proxy_of_the_environment(
     with web_server() as proxy:
         monkeypatch.setenv("http_proxy", f"http://user:p%40ss@127.0.0.1:{proxy.port}")
         monkeypatch.setenv("no_proxy", "elsewhere.example")
-        open_sink("http://store.example:9", Network(patience=5)).size("out/a.json.gz")
+        open_sink("http://store.example:9", Network(read_timeout=5)).size("out/a.json.gz")
         (asked,) = proxy.asked
         assert asked.path.startswith("http://store.example:9/")
         assert asked.headers["proxy-authorization"] == f"Basic {b64encode(b'user:p@ss').decode()}"
@@ -374,5 +374,5 @@ def test_the_proxy_of_the_environment_is_not_asked_for_a_metadata_service(monkey
         monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{proxy.port}")
         monkeypatch.setenv("no_proxy", "127.0.0.1")
         with pytest.raises(DeliveryError):
-            s3(f"http://127.0.0.1:{store.port}", Network(patience=1)).size("out/a.json.gz")
+            s3(f"http://127.0.0.1:{store.port}", Network(read_timeout=1)).size("out/a.json.gz")
         assert proxy.asked == []

@@ -117,7 +117,7 @@ def test_a_slow_peer_is_waited_for(case: Case) -> None:
 @pytest.mark.needs("unseen writing")
 @pytest.mark.needs("network")
 def test_a_peer_that_says_nothing_any_more_is_given_up(case: Case) -> None:
-    patient = replace(case, site=replace(case.site, network=replace(case.site.network, patience=0.5)))
+    patient = replace(case, site=replace(case.site, network=replace(case.site.network, read_timeout=0.5)))
     with patient.behind_a_middlebox() as (through, box):
         sink = through.open()
         box.stall_after = box.passed + PART_BYTES // 2

@@ -81,5 +81,5 @@ def test_a_server_that_says_nothing_is_not_waited_for() -> None:
     with middlebox("127.0.0.1", free_port()) as silent, middlebox("127.0.0.1", silent.port) as box:
         box.stall_after = 0
         started = time.monotonic()
-        assert asked(box, Network(patience=0.5)) is None
+        assert asked(box, Network(read_timeout=0.5)) is None
         assert time.monotonic() - started < 5

@@ -87,7 +87,7 @@ def test_the_target_spec_says_that_a_manifest_file_is_asked_for(destination: Des
     found = schema.connection_spec(destination)["targetSpec"]["spec"]
     asked = found["properties"]["includeFileManifest"]
     assert (asked["type"], asked["title"]) == ("boolean", "Include manifest file")
-    assert "false when left out" in asked["description"]
+    assert "Default: false" in asked["description"]
     assert "includeFileManifest" not in found["required"]
 
 

@@ -103,7 +103,7 @@ def test_a_key_and_a_password_where_the_server_demands_both(tmp_path: Path) -> N
         for given in (server.params(), server.login() | {"password": server.password}):
             error = refusal(given)
             assert error.code == "EXPORT-2001-401"
-            assert "give both" in error.remedy
+            assert "send both" in error.remedy
 
 
 OLD = [
@@ -127,8 +127,8 @@ def test_a_server_of_old_algorithms_is_told_at_once_and_served_on_demand(
         error = refusal(server.params())
         assert (error.code, error.transient) == ("EXPORT-2001-403", False)
         assert f"no {kind} algorithm in common" in error.message
-        assert theirs in error.message.partition("Offtake has")[0]
-        assert error.message.partition("Offtake has")[2].count(",") >= 2
+        assert theirs in error.message.partition("Offtake supports")[0]
+        assert error.message.partition("Offtake supports")[2].count(",") >= 2
         assert "allowOldAlgorithms" in error.remedy
         assert placing_of(learn(server.params() | {"allowOldAlgorithms": True})) == USUAL
 
@@ -143,7 +143,7 @@ def test_asyncssh_without_a_host_key_that_is_taken_is_told_with_both_lists() -> 
     with listening(port, asyncssh.SFTPServer, keys=[asyncssh.generate_private_key("ssh-ed448")]):
         error = refusal({"domain": "127.0.0.1", "port": port, "username": "u", "password": PASSWORD})
     assert error.code == "EXPORT-2001-403"
-    assert "The server has ssh-ed448; Offtake has ssh-ed25519, " in error.message
+    assert "The server supports ssh-ed448; Offtake supports ssh-ed25519, " in error.message
 
 
 # How files are put in place
@@ -152,9 +152,9 @@ def test_asyncssh_without_a_host_key_that_is_taken_is_told_with_both_lists() -> 
 @pytest.mark.parametrize(
     ("rules", "given", "hint"),
     [
-        (Rules(refused=RENAMES), {"exclusiveCreate": False}, "only without exclusiveCreate false"),
+        (Rules(refused=RENAMES), {"exclusiveCreate": False}, "remove exclusiveCreate false"),
         (Rules(refused=RENAMES), {"temporaryName": "SUFFIX"}, "Only temporaryName SUFFIX was tried"),
-        (Rules(refused=RENAMES, exclusive=False), {}, "nor creating under the final name (NONE) went"),
+        (Rules(refused=RENAMES, exclusive=False), {}, "nor creating under the final name (NONE) worked"),
     ],
 )
 def test_a_server_that_takes_files_in_none_of_the_ways_tried_is_told_with_the_option_that_matters(
@@ -185,7 +185,7 @@ def test_a_file_that_cannot_be_removed_is_told_from_one_that_is_missing(tmp_path
         sink.put("in/a.json", [b"1"])
         rules.refused = ("remove",)
         sink.delete("in/b.json")
-        with pytest.raises(DeliveryError, match="denied the right to remove files"):
+        with pytest.raises(DeliveryError, match="denied permission to remove files"):
             sink.delete("in/a.json")
 
 
@@ -304,7 +304,7 @@ def test_writing_under_the_final_name_needs_a_server_that_refuses_names_that_are
     body = {"name": "b", "connectionSpec": spec, "auth": {"specName": "SFTP with Password", "params": params}}
     answer = deployed.http.post("/data/foundation/flowservice/connections", json=body)
     assert answer.status_code == 400
-    assert "temporaryName NONE does not go with exclusiveCreate false" in answer.text
+    assert "temporaryName NONE cannot be combined with exclusiveCreate false" in answer.text
     assert "secret" not in answer.text
 
 

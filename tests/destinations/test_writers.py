@@ -80,7 +80,7 @@ def test_a_writer_that_was_only_slow_cannot_disturb_its_successor(case: Case) ->
             watcher.result(30)
     assert isinstance(error, DeliveryError)
     assert (error.code, error.transient) == ("EXPORT-2003-504", True)
-    assert "Somebody else removed" in error.message
+    assert "deleted by another process" in error.message
     assert seen == {SECOND}
     assert whole(sink) == SECOND
     assert case.names() == [KEY]

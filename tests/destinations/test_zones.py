@@ -53,7 +53,7 @@ def test_an_account_certified_by_an_authority_of_ones_own(azure_with_sign_in: Az
     with ContainerClient.from_container_url(address, connection_verify=server.ca_file) as client:
         assert client.download_blob("a/b.json").readall() == b"hello"
     assert zone.remove_unchanged("a/b.json", end)
-    error = refused(lambda: open_to_write(zones(Network(patience=2))))
+    error = refused(lambda: open_to_write(zones(Network(read_timeout=2))))
     assert (error.code, error.transient) == ("EXPORT-2003-504", True)
 
 
@@ -70,7 +70,7 @@ def test_a_store_certified_by_an_authority_of_ones_own(
         def zones(network: Network) -> S3Zones:
             return S3Zones(bucket, "", role, endpoint=f"https://localhost:{box.port}", network=network)
 
-        trusting, doubting = zones(Network(certificates=authority.cert_pem.bytes())), zones(Network(patience=2))
+        trusting, doubting = zones(Network(certificates=authority.cert_pem.bytes())), zones(Network(read_timeout=2))
         zone = trusting.zone("an-organisation", "prod", KIND)
         sink = open_to_write(trusting)
         sink.put("a.json", [b"hello"])

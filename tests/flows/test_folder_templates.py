@@ -162,8 +162,8 @@ def test_only_the_ends_of_a_folder_are_trimmed() -> None:
     [
         ("", ["must not be empty", "/"]),
         ("x" * 513, ["512", "513"]),
-        ("%DATASET_ID%/%EXPORT_TIME", ["% that is not closed"]),
-        ("100%", ["% that is not closed"]),
+        ("%DATASET_ID%/%EXPORT_TIME", ["unpaired %"]),
+        ("100%", ["unpaired %"]),
         ("%FOO%", ["%FOO%", "%DATASET_ID%", "%EXPORT_TIME%", "%DATETIME(YYYYMMdd_HHmmss)%"]),
         ("%dataset_id%", ["%dataset_id%", "%DATASET_ID%"]),
         ("%%", ["%%", "%DATASET_ID%"]),
@@ -212,7 +212,7 @@ def test_the_longest_template_is_accepted() -> None:
 
 @pytest.mark.parametrize("template", ["%FOO%", "100%", "%DATETIME(QQ)%", "%DATETIME(YYYY)\\%"])
 def test_a_template_that_was_never_checked_writes_no_literal_macro(template: str) -> None:
-    with pytest.raises(ValueError, match="is not known"):
+    with pytest.raises(ValueError, match="is unknown"):
         expand(template, NAMES, SLOT)
 
 

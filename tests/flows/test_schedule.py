@@ -179,7 +179,7 @@ def test_a_word_that_is_not_in_the_list_is_refused_with_the_list(changes: dict[s
 )
 def test_an_unknown_key_is_refused_under_its_pointer(key: str, path: str) -> None:
     message = refused({key: "x"})[path]
-    assert "is not known" in message
+    assert "is unknown" in message
     assert "foldernameTemplate" in message
 
 

@@ -64,7 +64,7 @@ def test_each_threshold_is_logged_once_while_a_server_runs(
     assert {record.levelname for record in caplog.records if record.name == flow_ends.__name__} == {"WARNING"}
     for line in lines(caplog):
         assert line.startswith(f"flow {exported.flow} (flow) ends within ")
-        assert "at 2026-09-01 12:00:00Z (filled in by default). To prolong it: PATCH /data/" in line
+        assert "at 2026-09-01 12:00:00Z (filled in by default). To extend it: PATCH /data/" in line
 
 
 @pytest.mark.parametrize(

@@ -130,7 +130,7 @@ def test_a_failing_flow_is_disabled_where_that_is_wanted_and_says_why(
     operation = shown["lastOperation"]
     assert (operation["operation"], operation["status"]["value"]) == ("disable", "completed")
     why, reason = operation["status"]["errors"]
-    assert "3 runs failed one after another" in why["message"]
+    assert "after 3 consecutive failed runs" in why["message"]
     assert shown["lastRunDetails"]["id"] in why["message"]
     assert (why["code"], reason["code"]) == ("EXPORT-2002-404", "EXPORT-2002-404")
     assert "disabled" in reason["message"]  # the bucket's name

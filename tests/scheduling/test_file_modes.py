@@ -56,7 +56,7 @@ def test_what_was_open_is_closed_and_told(tmp_path: Path) -> None:
     ended = offtake(data_dir, "dataset", "list")
     assert ended.returncode == 0, ended.stderr
     assert [mode(data_dir), mode(data_dir / "offtake.db"), mode(data_dir / "vault.key")] == [0o700, 0o600, 0o600]
-    assert f"{data_dir} was open to everybody on this machine (mode 0755); it is 0700 now" in ended.stderr
+    assert f"{data_dir} was accessible to all users of this machine (mode 0755); changed to 0700" in ended.stderr
 
 
 def test_a_group_reads_the_warehouse_and_the_zone_and_nothing_else(tmp_path: Path) -> None:
@@ -105,7 +105,7 @@ def test_a_group_that_is_given_later_reads_what_was_there(tmp_path: Path) -> Non
 def test_a_group_that_is_not_there_is_refused(tmp_path: Path) -> None:
     ended = offtake(tmp_path / "data", "dataset", "list", OFFTAKE_READERS_GROUP="no-such-group")
     assert (ended.returncode, ended.stdout) == (1, "")
-    assert ended.stderr == "offtake: OFFTAKE_READERS_GROUP no-such-group is no group of this machine.\n"
+    assert ended.stderr == "offtake: OFFTAKE_READERS_GROUP no-such-group is not a group of this machine.\n"
     assert not (tmp_path / "data").exists()
 
 
@@ -118,7 +118,7 @@ def test_another_users_folder_is_used_when_others_have_no_access(
     monkeypatch.setattr(os, "geteuid", lambda: data_dir.stat().st_uid + 1)
     guard_files(Settings(data_dir=data_dir))
     assert mode(data_dir) == 0o770
-    assert "others have no access, so it is used as it is" in caplog.text
+    assert "other users have no access, so it is used unchanged" in caplog.text
 
 
 def test_another_users_folder_that_is_open_to_all_is_closed_or_refused(

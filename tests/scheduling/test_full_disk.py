@@ -323,7 +323,7 @@ def test_commands_on_a_full_or_read_only_disk_say_so_in_one_line(tmp_path: Path)
         check=False,
         timeout=120,
     )
-    told = [line for line in done.stderr.splitlines() if "was open to everybody" not in line]
+    told = [line for line in done.stderr.splitlines() if "was accessible to all users" not in line]
     assert done.stdout.split("\n") == ["exit 1", "exit 1", "[]", "exit 0", ANY, "exit 1", "exit 1", ""], done
     assert all(line.startswith("offtake: ") for line in told), done.stderr
     full = [("full" in line or "No space left" in line) and "disk" in line for line in told]

@@ -176,7 +176,7 @@ def test_a_run_waits_until_shortly_before_the_next_slot_which_then_covers_the_sa
     assert main(["flow", "show", flow, "--data-dir", str(deployed.backend.settings.data_dir)]) == 0
     out = capsys.readouterr().out
     assert (
-        f"undelivered: dataset events ({dataset}): all of it, 20 rows in 1 files as planned; the flow's next run" in out
+        f"undelivered: dataset events ({dataset}): all rows (20 rows in 1 files as planned); the flow's next run" in out
     )
     box.upstream = there
     deployed.clock.advance(seconds=300)

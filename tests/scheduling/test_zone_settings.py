@@ -25,7 +25,7 @@ S3 = {"landing_zone": "s3://bucket/prefix", "landing_zone_role": ROLE}
 
 
 def zones(**settings: Any) -> Any:
-    return zones_of(Settings(data_dir=Path("data"), **settings), Network(certificates=b"pem", patience=7))
+    return zones_of(Settings(data_dir=Path("data"), **settings), Network(certificates=b"pem", read_timeout=7))
 
 
 def test_a_folder_is_the_default() -> None:
@@ -34,8 +34,8 @@ def test_a_folder_is_the_default() -> None:
 
 
 def test_an_account_and_a_bucket_take_the_networks_authorities_and_not_its_rules() -> None:
-    trusted = Network(certificates=b"pem", patience=7).for_operator()
-    rules = Network(multi_user=True, certificates=b"pem", patience=7)
+    trusted = Network(certificates=b"pem", read_timeout=7).for_operator()
+    rules = Network(multi_user=True, certificates=b"pem", read_timeout=7)
     settings = Settings(landing_zone="azure://lake", landing_zone_connection_string=SecretStr(ACCOUNT))
     assert zones_of(settings, rules) == AzureZones(SecretStr(ACCOUNT), "lake", trusted)
     assert zones(**S3) == S3Zones("bucket", "prefix", ROLE, "us-east-1", None, trusted)
@@ -52,9 +52,9 @@ def test_an_account_and_a_bucket_take_the_networks_authorities_and_not_its_rules
     [
         ({"landing_zone": "gs://bucket"}, "OFFTAKE_LANDING_ZONE must be a folder"),
         ({"landing_zone": "azure://"}, "OFFTAKE_LANDING_ZONE_CONNECTION_STRING is not set"),
-        (AZURE | {"landing_zone": "azure://UPPER"}, "OFFTAKE_LANDING_ZONE: after azure://"),
-        (AZURE | {"landing_zone": "azure://a--b"}, "OFFTAKE_LANDING_ZONE: after azure://"),
-        (AZURE | {"landing_zone": "azure://elevenchars"}, "OFFTAKE_LANDING_ZONE: after azure://"),
+        (AZURE | {"landing_zone": "azure://UPPER"}, "OFFTAKE_LANDING_ZONE: the prefix after azure://"),
+        (AZURE | {"landing_zone": "azure://a--b"}, "OFFTAKE_LANDING_ZONE: the prefix after azure://"),
+        (AZURE | {"landing_zone": "azure://elevenchars"}, "OFFTAKE_LANDING_ZONE: the prefix after azure://"),
         (AZURE | {"landing_zone_connection_string": "nonsense"}, "OFFTAKE_LANDING_ZONE_CONNECTION_STRING must name"),
         (
             AZURE | {"landing_zone_connection_string": "AccountName=a;SharedAccessSignature=sig=x"},
@@ -65,9 +65,9 @@ def test_an_account_and_a_bucket_take_the_networks_authorities_and_not_its_rules
         (AZURE | {"landing_zone_role": ROLE}, "OFFTAKE_LANDING_ZONE_ROLE is set, but"),
         ({"landing_zone": "s3://bucket/prefix"}, "OFFTAKE_LANDING_ZONE_ROLE is not set"),
         (S3 | {"landing_zone_role": "readers"}, "OFFTAKE_LANDING_ZONE_ROLE must be the ARN"),
-        (S3 | {"landing_zone": "s3://"}, "OFFTAKE_LANDING_ZONE must be like s3://bucket/prefix"),
-        (S3 | {"landing_zone": "s3://bucket/a//b"}, "OFFTAKE_LANDING_ZONE must be like"),
-        (S3 | {"landing_zone": "s3://bucket/a*"}, "OFFTAKE_LANDING_ZONE must be like"),
+        (S3 | {"landing_zone": "s3://"}, "OFFTAKE_LANDING_ZONE must have the form s3://bucket/prefix"),
+        (S3 | {"landing_zone": "s3://bucket/a//b"}, "OFFTAKE_LANDING_ZONE must have the form"),
+        (S3 | {"landing_zone": "s3://bucket/a*"}, "OFFTAKE_LANDING_ZONE must have the form"),
         (S3 | {"landing_zone": "s3://bucket/" + "a" * 201}, "at most 200 characters"),
         (S3 | {"landing_zone_region": "Europe"}, "OFFTAKE_LANDING_ZONE_REGION"),
         (S3 | {"landing_zone_endpoint": "minio"}, "OFFTAKE_LANDING_ZONE_ENDPOINT"),
@@ -112,7 +112,7 @@ def test_a_server_does_not_start_with_them(tmp_path: Path) -> None:
     ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
     assert ended.returncode == 1
     assert ended.stderr.strip().splitlines() == [
-        "offtake: OFFTAKE_LANDING_ZONE_ROLE is not set: those who collect files get sessions of a role."
+        "offtake: OFFTAKE_LANDING_ZONE_ROLE is not set: consumers get temporary sessions of that role."
     ]
 
 

@@ -1,6 +1,6 @@
-"""A backup's archive: a tar file whose last member has the SHA-256 of all others, in the form of `sha256sum`.
+"""The archive of a backup: a tar file whose last member has the SHA-256 of all others, in `sha256sum` format.
 
-Members are streamed, and forgotten when they have passed: memory does not grow with the archive.
+Members are streamed, so memory does not grow with the archive.
 """
 
 import hashlib
@@ -16,42 +16,42 @@ from offtake.errors import OfftakeError
 SUMS: Final = "sha256sums"
 _CHUNK: Final = 1024 * 1024
 _LONGEST_NAME: Final = 255
-"""Bytes of a file's or a folder's name on the file systems in use."""
+"""The most bytes of a file or folder name on common file systems."""
 
 
 class ArchiveError(OfftakeError):
-    """The archive is none of Offtake's, or it is not as it was written."""
+    """Not an Offtake backup, or corrupted."""
 
 
 class ArchiveWriter:
-    """Writes an archive. Without `finish` it is not whole, and is refused by whoever reads it."""
+    """Writes an archive. Without `finish` it is incomplete, and `verify` refuses it."""
 
     def __init__(self, file: IO[bytes], sums: IO[bytes]) -> None:
-        """`file` takes the archive, `sums` is an empty file that can be read back."""
+        """`file`: receives the archive; `sums`: an empty file, opened for reading and writing."""
         self._tar = tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT)  # noqa: SIM115 - `finish` closes it
         self._sums = sums
         self.bytes = 0
 
     def add(self, name: str, source: IO[bytes], size: int) -> None:
-        """A member of `size` bytes, read from `source`; raises `OSError` when there are fewer."""
+        """Add a member of `size` bytes from `source`; raises `OSError` when there are fewer."""
         passing = _Hashing(source)
         self._add(name, passing, size)
         self._sums.write(_line(passing.sha256.hexdigest(), name))
         self.bytes += size
 
     def add_text(self, name: str, text: str) -> None:
-        """A small member."""
+        """Add a small text member."""
         content = text.encode()
         self.add(name, io.BytesIO(content), len(content))
 
     def finish(self) -> None:
-        """The last member, and the end."""
+        """Add the member with the checksums, and complete the archive."""
         size = self._sums.tell()
         self._sums.seek(0)
         self._add(SUMS, self._sums, size)
         self._tar.close()
 
-    def _add(self, name: str, source: Any, size: int) -> None:  # noqa: ANN401 - whatever can be read
+    def _add(self, name: str, source: Any, size: int) -> None:  # noqa: ANN401 - any object with `read`
         member = tarfile.TarInfo(name)
         member.size, member.mode = size, 0o600
         self._tar.addfile(member, source)
@@ -70,14 +70,14 @@ class _Hashing:
 
 
 class _Names:
-    """The names of files that have passed, and of the folders around them, as hashes: an archive has many."""
+    """The names of earlier files and of their parent folders, as hashes to save memory."""
 
     def __init__(self) -> None:
         self._files: set[int] = set()
         self._folders: set[int] = set()
 
     def admit(self, name: str) -> bool:
-        """Whether the file can stand beside those before it: none has its name, or is a folder where it is a file."""
+        """Record the file's name; False when it is a duplicate, or conflicts with a folder or file of that name."""
         folders = {hash(str(folder)) for folder in PurePosixPath(name).parents}
         if hash(name) in self._files or hash(name) in self._folders or folders & self._files:
             return False
@@ -87,41 +87,41 @@ class _Names:
 
 
 class _Bounded(io.BufferedReader):
-    """A file for `tarfile`, which reads a header of any length at once."""
+    """A file that limits the reads of `tarfile`, which otherwise reads a header of any length at once."""
 
     def read(self, size: int | None = -1, /) -> bytes:
         if size is None or not 0 <= size <= _CHUNK:
-            raise tarfile.ReadError("a header is longer than any of ours")
+            raise tarfile.ReadError("a header is too long")
         return super().read(size)
 
 
 def verify(archive: Path, keep: Mapping[str, Path]) -> None:
-    """Read all of it, and write the members that `keep` names to where it says.
+    """Verify the whole archive, and extract the members in `keep` to the given paths.
 
-    Raises `ArchiveError` when anything is missing, damaged or out of place.
+    Raises `ArchiveError` when anything is missing, damaged or unexpected.
     """
     sums, found, names = hashlib.sha256(), None, _Names()
     with _translating_errors(archive):
         for name, file in members(archive):
             if not names.admit(name):
-                raise ArchiveError(f"{archive} is no backup of Offtake: {name!r} is in it twice, or is a folder, too.")
+                raise ArchiveError(f"{archive} is not an Offtake backup: {name!r} occurs twice, or is also a folder.")
             if found is not None:
-                raise ArchiveError(f"{archive} is damaged: it has something behind its end.")
+                raise ArchiveError(f"{archive} is damaged: it has data after its end.")
             if name == SUMS:
                 found = _hash(file, None)
                 continue
-            with _kept(keep.get(name)) as copy:
+            with _open_copy(keep.get(name)) as copy:
                 sums.update(_line(_hash(file, copy), name))
     if found is None:
-        raise ArchiveError(f"{archive} is not whole: its end is missing. Use another backup.")
+        raise ArchiveError(f"{archive} is incomplete: its end is missing. Use another backup.")
     if found != sums.hexdigest():
-        raise ArchiveError(f"{archive} is damaged: it is not as it was written. Use another backup.")
+        raise ArchiveError(f"{archive} is damaged: its checksum does not match. Use another backup.")
 
 
-def members(archive: Path, wanted: Callable[[str], bool] = lambda _: True) -> Iterator[tuple[str, IO[bytes]]]:
-    """The wanted members in order; each can be read until the next is asked for.
+def members(archive: Path, select: Callable[[str], bool] = lambda _: True) -> Iterator[tuple[str, IO[bytes]]]:
+    """Yield the selected members in order; each can be read until the next one is requested.
 
-    Raises `ArchiveError` for what is no plain file of a name that stays inside its folder, wanted or not.
+    Raises `ArchiveError` for any member, selected or not, that is not a regular file with a safe name.
     """
     with (
         _translating_errors(archive),
@@ -132,10 +132,10 @@ def members(archive: Path, wanted: Callable[[str], bool] = lambda _: True) -> It
             _forget(tar)
             problem = _problem(member)
             if problem is not None:
-                raise ArchiveError(f"{archive} is no backup of Offtake: {member.name!r} {problem}.")
-            if wanted(member.name):
+                raise ArchiveError(f"{archive} is not an Offtake backup: {member.name!r} {problem}.")
+            if select(member.name):
                 file = tar.extractfile(member)
-                assert file is not None  # noqa: S101 - it is a plain file
+                assert file is not None  # noqa: S101 - it is a regular file
                 yield member.name, file
 
 
@@ -144,12 +144,12 @@ def _translating_errors(archive: Path) -> Iterator[None]:
     try:
         yield
     except (tarfile.TarError, EOFError, ValueError, RecursionError):
-        # The library goes into a header for each header that is about the next one.
-        raise ArchiveError(f"{archive} is no backup of Offtake, or is damaged.") from None
+        # RecursionError: the library recurses for each extended header.
+        raise ArchiveError(f"{archive} is not an Offtake backup, or is damaged.") from None
 
 
 def _forget(tar: tarfile.TarFile) -> None:
-    # The library remembers every member it has met.
+    # The library keeps a list of all members.
     tar.members.clear()  # type: ignore[attr-defined] # public in the library, absent in its stubs
 
 
@@ -163,7 +163,7 @@ def _hash(file: IO[bytes], copy: IO[bytes] | None) -> str:
 
 
 @contextmanager
-def _kept(path: Path | None) -> Iterator[IO[bytes] | None]:
+def _open_copy(path: Path | None) -> Iterator[IO[bytes] | None]:
     if path is None:
         yield None
         return
@@ -176,13 +176,13 @@ def _line(digest: str, name: str) -> bytes:
 
 
 def _problem(member: tarfile.TarInfo) -> str | None:
-    """Why a member is none of a backup's; None when it may be one."""
+    """Why a member cannot be part of a backup; None when it can."""
     if member.type not in (tarfile.REGTYPE, tarfile.AREGTYPE) or member.issparse():
-        return "is no plain file"
+        return "is not a regular file"
     path = PurePosixPath(member.name)
-    # A name in another form than its path has can mean another path once it is cut: `uploads//etc` is one.
+    # A name in a non-canonical form can become another path after its prefix is removed, such as `uploads//etc`.
     if path.is_absolute() or ".." in path.parts or path.as_posix() != member.name or "\0" in member.name:
-        return "has a name that does not stay inside the folder"
+        return "has a name that leaves the folder"
     if any(len(part.encode(errors="surrogateescape")) > _LONGEST_NAME for part in path.parts):
         return "has a name that is too long"
     return None

@@ -1,8 +1,8 @@
-"""A backup of everything a deployment knows, taken while it works.
+"""An online backup of a whole deployment.
 
-What is copied when keeps the copies together: first the store, so that it speaks of no snapshot that the catalog's copy
-lacks; then what was sent for open batches, so that a batch whose files are gone by then is in the catalog's copy; then
-the catalog, and last the files that its copy refers to, which never change.
+The order of the copies keeps them consistent: first the store, so that it refers to no snapshot that is missing in the
+catalog's copy; then the uploads of open batches, so that a batch whose uploads are already removed is in the catalog's
+copy; then the catalog, and last the files that its copy refers to, which never change.
 """
 
 import fcntl
@@ -44,7 +44,7 @@ _ARCHIVE: Final = "archive"
 
 @dataclass(frozen=True)
 class BackupHeader:
-    """What a backup says of itself. `taken_at` is the instant, in epoch milliseconds, that it brings back."""
+    """The header of a backup. `taken_at`: the time of the restored state, in epoch milliseconds."""
 
     format: int
     offtake: str
@@ -57,17 +57,17 @@ class BackupHeader:
     files: int
     bytes: int
     landing_zone: str | None = None
-    """The folder of the landing zones; None where they are no folders, and in backups of earlier versions."""
+    """The folder of the landing zones; None when they are not folders, and in backups of earlier versions."""
 
     def to_json(self) -> dict[str, Any]:
-        """The document in the archive."""
+        """The header as stored in the archive."""
         return asdict(self)
 
 
 def take_backup(backend: Backend, file: Path, *, rows: bool) -> BackupHeader:
-    """Write the archive, with or without the tables' files; it takes its name when it is whole.
+    """Write the archive, with or without the tables' files (`rows`); it gets its name when it is complete.
 
-    Raises `OfftakeError` when it cannot be taken; a file of that name stays as it was.
+    Raises `OfftakeError` when the backup fails; then an existing file of that name is unchanged.
     """
     access.organisation_operator(backend.database)
     with _temporary_path(file) as (work, archive):
@@ -113,7 +113,7 @@ def _fill(backend: Backend, work: Path, writer: ArchiveWriter, *, rows: bool) ->
 
 
 def zone_folder(settings: Settings) -> str | None:
-    """The folder of the deployment's landing zones; None where they are no folders."""
+    """The folder of the deployment's landing zones; None when they are not folders."""
     return str(settings.landing_zone_root) if settings.has_zone_folders else None
 
 
@@ -123,7 +123,7 @@ def _add_keys(backend: Backend, store: Path, writer: ArchiveWriter) -> None:
     file = key_file(backend.settings)
     known = file.keys()
     if not copies.keys_needed(store) <= {key_id(key) for key in known}:
-        raise OfftakeError("The vault's keys were rotated while the backup was taken. Take it again.")
+        raise OfftakeError("The vault's keys were rotated during the backup. Run the backup again.")
     _add(writer, KEYS, file.path)
 
 
@@ -133,7 +133,7 @@ def _add_sent(backend: Backend, store: Path, writer: ArchiveWriter) -> None:
         try:
             with path.open("rb") as file:
                 size = os.fstat(file.fileno()).st_size
-                # One that was begun anew since is as good as gone: what the store's copy says came is not in it.
+                # A shorter file was restarted since; it lacks bytes that the store's copy counts, so it is skipped.
                 if size >= sent.size:
                     writer.add(f"{UPLOADS}{sent.batch_id}/{path.name}", file, size)
         except FileNotFoundError:
@@ -148,8 +148,8 @@ def _add_rows(warehouse: str, tables: list[str], writer: ArchiveWriter) -> int:
                 count += _add_file(root, one, writer)
         except FileNotFoundError as error:
             raise OfftakeError(
-                f"A file of the tables is gone: {error.filename or table}. If a dataset was deleted or maintained "
-                "just now, take the backup again; else the table is damaged."
+                f"A file of a table is missing: {error.filename or table}. If a dataset was deleted or maintained "
+                "meanwhile, run the backup again; otherwise the table is damaged."
             ) from None
     return count
 
@@ -158,8 +158,8 @@ def _add_file(root: Path, one: table_files.TableFile, writer: ArchiveWriter) -> 
     path = local_path(one.uri)
     if not path.is_relative_to(root):
         raise OfftakeError(
-            f"A table keeps files outside of the warehouse: {one.uri}. Take the backup with --without-rows, and back "
-            "those files up in another way."
+            f"A table has files outside the warehouse: {one.uri}. Run the backup with --without-rows, and back up "
+            "those files separately."
         )
     try:
         _add(writer, f"{ROWS}{path.relative_to(root).as_posix()}", path)
@@ -177,7 +177,7 @@ def _add(writer: ArchiveWriter, name: str, path: Path) -> None:
 
 @contextmanager
 def _temporary_path(file: Path) -> Iterator[tuple[Path, IO[bytes]]]:
-    """A folder beside the file, for this process only, and the archive in it; nothing of it stays."""
+    """A temporary folder next to the file, for this process only, with the archive in it; removed at the end."""
     try:
         _clear_up(file)
         work = Path(tempfile.mkdtemp(prefix=f".{file.name}.", suffix=".unfinished", dir=file.parent))
@@ -189,11 +189,11 @@ def _temporary_path(file: Path) -> Iterator[tuple[Path, IO[bytes]]]:
         finally:
             shutil.rmtree(work, ignore_errors=True)
     except OSError as error:
-        raise OfftakeError(f"The backup {file} could not be taken: {error.strerror or error}.") from error
+        raise OfftakeError(f"The backup {file} could not be written: {error.strerror or error}.") from error
 
 
 def _clear_up(file: Path) -> None:
-    """What backups to this name left that were killed: nobody holds it."""
+    """Remove temporary folders of killed backups to this file, which no process has locked."""
     for work in file.parent.glob(f".{file.name}.*.unfinished"):
         try:
             with (work / _ARCHIVE).open("rb") as archive:

@@ -1,7 +1,7 @@
-"""A backup brought back into an empty deployment.
+"""Restores a backup into an empty deployment.
 
-Nothing is written before all of the archive has been read and found whole. A marker lies in the data directory from
-before the first write until after the last: with it, nothing starts there, and a restore begins anew.
+Nothing is written before the whole archive is verified. A marker file is in the data directory from before the first
+write until after the last: while it exists, nothing starts there, and a restore starts over.
 """
 
 import hashlib
@@ -45,7 +45,7 @@ _CHUNK: Final = 1024 * 1024
 
 @dataclass(frozen=True)
 class Restored:
-    """What came back: the backup, how many flows there are, how many of them were disabled, and runs that go on."""
+    """The result: the backup's header, the numbers of flows, of flows that were disabled, and of live runs."""
 
     about: BackupHeader
     flows: int
@@ -54,10 +54,10 @@ class Restored:
 
 
 def restore(settings: Settings, clock: Clock, file: Path, *, disable_flows: bool = False) -> Restored:
-    """Bring the backup back, to be called beside no server; flows can be disabled before anything starts.
+    """Restore the backup, while no server runs; `disable_flows` disables all flows before anything starts.
 
-    Raises `OfftakeError`, with nothing changed, when the archive is not whole or does not fit, or when there is
-    something already. When it is cut off, it can be called again.
+    Raises `OfftakeError`, with nothing changed, when the archive is damaged or does not match the settings, or when the
+    target is not empty. After an interruption, call it again.
     """
     with sole_server(settings), _staging_folder(settings.data_dir) as work:
         about = _read(file, work)
@@ -71,7 +71,7 @@ def restore(settings: Settings, clock: Clock, file: Path, *, disable_flows: bool
             _check_empty(settings, about)
         _begin(marker, targets)
         _clear(settings, about)
-        _bring_files(settings, file)
+        _restore_files(settings, file)
         failpoint("restore_files")
         with nullcontext() if again else _cleaning_up_when_refused(settings, about, marker):
             if _has_moved(settings, about):
@@ -79,8 +79,8 @@ def restore(settings: Settings, clock: Clock, file: Path, *, disable_flows: bool
             if about.rows:
                 check_inside(table_files.metadata_locations(work / CATALOG), settings.lake_warehouse)
         failpoint("restore_relocated")
-        _bring_keys(settings, about, work)
-        _bring_catalog(settings, work)
+        _restore_keys(settings, about, work)
+        _restore_catalog(settings, work)
         failpoint("restore_catalog")
         with closing(Database(settings.store_url)) as database:
             copies.load_store(database, work / STORE, replace=again)
@@ -96,7 +96,7 @@ def restore(settings: Settings, clock: Clock, file: Path, *, disable_flows: bool
 
 @contextmanager
 def _staging_folder(data_dir: Path) -> Iterator[Path]:
-    """A folder for copies, which nobody else may read; what restores that were killed left of theirs goes too."""
+    """A private temporary folder; also removes those of killed restores."""
     for left in data_dir.glob(".restore.*"):
         shutil.rmtree(left, ignore_errors=True)
     with tempfile.TemporaryDirectory(prefix=".restore.", dir=data_dir) as folder:
@@ -105,14 +105,16 @@ def _staging_folder(data_dir: Path) -> Iterator[Path]:
 
 def _read(file: Path, work: Path) -> BackupHeader:
     if not file.is_file():
-        raise OfftakeError(f"There is no backup {file}.")
+        raise OfftakeError(f"The backup {file} does not exist.")
     archive.verify(file, {name: work / name for name in (ABOUT, STORE, CATALOG, KEYS)})
     try:
         about = TypeAdapter(BackupHeader).validate_json((work / ABOUT).read_bytes(), strict=True)
     except (OSError, ValueError):
-        raise ArchiveError(f"{file} is no backup of this version of Offtake, nor of an earlier one.") from None
+        raise ArchiveError(f"{file} is not a backup of this or an earlier version of Offtake.") from None
     if about.format != FORMAT or not all((work / name).is_file() for name in (STORE, CATALOG)):
-        raise ArchiveError(f"{file} was made by Offtake {about.offtake}, in a form that this version does not know.")
+        raise ArchiveError(
+            f"{file} was written by Offtake {about.offtake}, in a format that this version does not support."
+        )
     for name in (STORE, CATALOG):
         if not copies.is_whole(work / name):
             raise ArchiveError(f"{file} is damaged: its {name} cannot be read. Use another backup.")
@@ -120,37 +122,36 @@ def _read(file: Path, work: Path) -> BackupHeader:
 
 
 def _check(settings: Settings, about: BackupHeader, work: Path) -> None:
-    """What can be known before anything is written."""
+    """The checks that are possible before anything is written."""
     for name in (STORE, CATALOG):
         copies.check_plain(work / name)
     copies.check_names(work / STORE)
     copies.revision_in(work / STORE)
     if not about.rows and _has_moved(settings, about):
         raise OfftakeError(
-            f"The backup was taken without rows: the tables' files are where they were, {about.warehouse}, and the "
-            f"warehouse is {settings.lake_warehouse}. Set OFFTAKE_WAREHOUSE to where they were."
+            f"The backup was taken without rows: the tables' files are still in {about.warehouse}, but the "
+            f"warehouse is {settings.lake_warehouse}. Set OFFTAKE_WAREHOUSE to {about.warehouse}."
         )
     if not about.rows:
         missing = [uri for uri in table_files.metadata_locations(work / CATALOG) if not table_files.exists(uri)]
         if missing:
             raise OfftakeError(
-                f"The backup was taken without rows, and the warehouse lacks what it refers to: {missing[0]}. Bring "
-                "the warehouse's files back first."
+                f"The backup was taken without rows, and the warehouse lacks a file that it refers to: {missing[0]}. "
+                "Restore the warehouse's files first."
             )
     if not copies.keys_needed(work / STORE) <= {key_id(key) for key in _keys(settings, about, work)}:
         raise OfftakeError(
-            "The backup's credentials are encrypted under another key. Set OFFTAKE_VAULT_KEY to the one that they were "
-            "encrypted under."
+            "The backup's credentials are encrypted with another key. Set OFFTAKE_VAULT_KEY to that key."
         )
 
 
 def _has_moved(settings: Settings, about: BackupHeader) -> bool:
-    """Whether there are tables, and the warehouse is another folder than it was."""
+    """Whether there are tables, and the warehouse is another folder than in the backup."""
     return about.tables > 0 and local_path(about.warehouse) != local_path(settings.lake_warehouse)
 
 
 def _relocate(move: Move, work: Path) -> None:
-    """Let the tables' files, the catalog's copy and the stored parts name files by where they are now."""
+    """Rewrite file locations in the tables' files, the catalog's copy and the stored parts to the new warehouse."""
     relocate_tables(table_files.metadata_locations(work / CATALOG), move)
     table_files.set_locations(work / CATALOG, move.new_location)
     copies.change_slices(work / STORE, lambda slices: parts.at_new_locations(slices, move.new_location))
@@ -158,9 +159,9 @@ def _relocate(move: Move, work: Path) -> None:
 
 @contextmanager
 def _cleaning_up_when_refused(settings: Settings, about: BackupHeader, marker: Path) -> Iterator[None]:
-    """Nothing stays of a first restore that is refused when its files are there already.
+    """Remove the restored files and the marker if the first attempt of a restore is refused.
 
-    One that begins anew may find databases that the last one has filled: it leaves the marker, so that nothing starts.
+    A repeated attempt may find databases that the last one has filled, so it keeps the marker: nothing starts.
     """
     try:
         yield
@@ -180,71 +181,71 @@ def _copied_keys(work: Path) -> tuple[bytes, ...]:
     try:
         return parse_keys((work / KEYS).read_text("ascii"))
     except (OSError, ValueError):
-        raise ArchiveError(f"The backup says that it has a {KEYS}, which cannot be read. Use another backup.") from None
+        raise ArchiveError(f"The backup's {KEYS} is missing or cannot be read. Use another backup.") from None
 
 
 def _check_empty(settings: Settings, about: BackupHeader) -> None:
-    there = []
+    occupied = []
     for url, tables, what in (
         (settings.store_url, copies.STORE_TABLES, "the store"),
         (settings.lake_catalog_url, CATALOG_TABLES, "the catalog"),
     ):
         with closing(Database(url)) as database:
-            there += [what] if copies.has_rows(database, tables) else []
+            occupied += [what] if copies.has_rows(database, tables) else []
     folders = [settings.uploads_root, *([local_path(settings.lake_warehouse)] if about.rows else [])]
-    there += [str(folder) for folder in folders if folder.is_dir() and any(folder.iterdir())]
+    occupied += [str(folder) for folder in folders if folder.is_dir() and any(folder.iterdir())]
     if about.keys and settings.vault_key is None and key_file(settings).path.exists():
-        there.append(str(key_file(settings).path))
-    if there:
+        occupied.append(str(key_file(settings).path))
+    if occupied:
         raise copies.NotEmptyError(
-            f"There is something already: {', '.join(there)}. Restore into an empty --data-dir and, where these are "
+            f"The target is not empty: {', '.join(occupied)}. Restore into an empty --data-dir and, where these are "
             "set, an empty OFFTAKE_DATABASE_URL, OFFTAKE_CATALOG_URL, OFFTAKE_WAREHOUSE and OFFTAKE_UPLOAD_DIR."
         )
 
 
 def _check_same(marker: Path, targets: str) -> None:
-    """Where the restore that was cut off went, something may lie: it is neither left there nor cleared unasked."""
+    """Refuse other targets than those of the interrupted restore, whose files may still be there."""
     before = marker.read_text()
     if before != targets:
-        warehouse = before.splitlines()[-1] or "left as it was"
+        warehouse = before.splitlines()[-1] or "unchanged"
         raise OfftakeError(
-            "The restore that was cut off went to another warehouse, store, catalog or uploads folder; its warehouse: "
-            f"{warehouse}. Call it with those settings, or remove what it has brought, and then {marker}."
+            "The interrupted restore had another warehouse, store, catalog or uploads folder; its warehouse: "
+            f"{warehouse}. Run it again with those settings, or remove the data that it has written, and then {marker}."
         )
 
 
 def _targets(settings: Settings, about: BackupHeader) -> str:
-    """What a restore writes to, and so found empty when it began: only that may be cleared when it begins anew."""
+    """The content of the marker: the targets, empty at the start, so that a repeated restore may clear them."""
     databases = (hashlib.sha256(url.encode()).hexdigest() for url in (settings.store_url, settings.lake_catalog_url))
     places = [*databases, str(settings.uploads_root), settings.lake_warehouse if about.rows else ""]
-    return "While this file is here, nothing starts: run offtake restore again.\n" + "\n".join(places) + "\n"
+    return "While this file exists, nothing starts: run offtake restore again.\n" + "\n".join(places) + "\n"
 
 
 def _begin(marker: Path, targets: str) -> None:
-    beside = marker.with_suffix(".new")
-    with beside.open("wb") as file:
+    temporary = marker.with_suffix(".new")
+    with temporary.open("wb") as file:
         file.write(targets.encode())
         sync_file(file)
-    beside.replace(marker)
+    temporary.replace(marker)
     sync_folder(marker.parent)
     failpoint("restore_marked")
 
 
 def _clear(settings: Settings, about: BackupHeader) -> None:
-    """Away with what a restore that was cut off had brought: where it began, there was nothing."""
+    """Remove the files of an interrupted restore; the folders were empty at its start."""
     shutil.rmtree(settings.uploads_root, ignore_errors=True)
     if about.rows:
         shutil.rmtree(local_path(settings.lake_warehouse), ignore_errors=True)
 
 
-def _bring_files(settings: Settings, file: Path) -> None:
+def _restore_files(settings: Settings, file: Path) -> None:
     places = {UPLOADS: settings.uploads_root, ROWS: local_path(settings.lake_warehouse)}
     for name, content in archive.members(file, lambda name: name.startswith(tuple(places))):
         root, _, rest = name.partition("/")
         place = places[f"{root}/"]
         path = place / rest
         if not path.resolve().is_relative_to(place.resolve()):
-            raise ArchiveError(f"{file} is no backup of Offtake: {name!r} does not stay inside the folder.")
+            raise ArchiveError(f"{file} is not an Offtake backup: {name!r} leaves the folder.")
         path.parent.mkdir(parents=True, exist_ok=True)
         _write(path, content)
     for place in places.values():
@@ -258,20 +259,20 @@ def _write(path: Path, content: IO[bytes]) -> None:
         sync_file(file)
 
 
-def _bring_keys(settings: Settings, about: BackupHeader, work: Path) -> None:
+def _restore_keys(settings: Settings, about: BackupHeader, work: Path) -> None:
     if about.keys and settings.vault_key is None:
         key_file(settings).replace(_copied_keys(work))
         sync_folder(settings.data_dir)
 
 
-def _bring_catalog(settings: Settings, work: Path) -> None:
+def _restore_catalog(settings: Settings, work: Path) -> None:
     Lake(settings.lake_catalog_url, settings.lake_warehouse).close()
     with closing(Database(settings.lake_catalog_url)) as database, database.schema_transaction() as connection:
         copies.load(connection, work / CATALOG, CATALOG_TABLES, replace=True)
 
 
 def _move_delivered(backend: Backend, about: BackupHeader) -> None:
-    """Let what was delivered to landing zones be found in the zones of this deployment, where both are folders."""
+    """Update the addresses of files in landing zones to this deployment's zones, if both are folders."""
     old, new = about.landing_zone, zone_folder(backend.settings)
     if old is None or new is None or old == new:
         return
@@ -298,7 +299,7 @@ def _finish(backend: Backend, about: BackupHeader, *, disable_flows: bool) -> Re
 
 
 def _complete_landed(backend: Backend) -> None:
-    """A batch that was completed and came in while the backup was taken is in the tables: it is no longer loading."""
+    """Mark batches as staged that were committed during the backup: the tables have them already."""
     with backend.database.reading() as session:
         loading = session.execute(
             select(Batch.id, Dataset.table_name).join(Dataset, Dataset.id == Batch.dataset_id).where(LOADING_BATCH)

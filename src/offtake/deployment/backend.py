@@ -1,4 +1,4 @@
-"""Everything one Offtake process works with, opened from its settings."""
+"""Opens the services of an Offtake process from its settings."""
 
 import fcntl
 import os
@@ -33,12 +33,12 @@ from offtake.store.vault import Vault, key_id
 from offtake.store.vault_keys import KEY_FILE, KeyFile, configured_keys
 
 UNFINISHED: Final = "restore.unfinished"
-"""The file of the data directory that lies there while a restore goes on."""
+"""Marker file in the data directory while a restore is in progress."""
 
 
 @dataclass(frozen=True)
 class Backend:
-    """The store, the vault and the lake of one deployment, with the clock everything goes by."""
+    """The services of a deployment: store, vault, lake, parsers, landing zones, and the injected clock."""
 
     settings: Settings
     clock: Clock
@@ -51,7 +51,7 @@ class Backend:
 
     @property
     def schedule_rules(self) -> ScheduleRules:
-        """What schedules this deployment allows."""
+        """The schedules that this deployment allows."""
         return ScheduleRules(
             hour_intervals=self.settings.hour_intervals,
             default_schedule_months=self.settings.default_schedule_months,
@@ -60,55 +60,55 @@ class Backend:
 
     @property
     def network(self) -> Network:
-        """Which addresses connections may reach."""
+        """The egress rules of connections."""
         return network_of(self.settings)
 
     @property
     def memory(self) -> PinStore:
-        """Where what destinations teach is kept."""
+        """Stores what is found at the first connection to a destination, such as host keys."""
         return PinStore(self.database, self.vault, self.clock)
 
     @property
     def zone_credentials(self) -> CredentialIssuer:
-        """Issues the credentials of landing zones."""
+        """The issuer of credentials for landing zones."""
         return credential_issuer(self.settings, self.zones, self.database, self.vault)
 
     @property
     def uploads(self) -> Uploads:
-        """Where files sent for batches wait."""
+        """The folder of uploaded files of batches."""
         return Uploads(self.settings.uploads_root)
 
     def site(self, caller: Caller) -> SandboxLocation:
-        """What this deployment gives to destinations, for the caller's sandbox."""
+        """The context in which destinations are opened for the caller's sandbox."""
         with self.database.reading() as session:
-            found = keys.of_organisation(session, self.zones, caller.org_id)
-        return SandboxLocation(caller.sandbox_name, found, organisation=caller.org_id, network=self.network)
+            zones = keys.of_organisation(session, self.zones, caller.org_id)
+        return SandboxLocation(caller.sandbox_name, zones, organisation=caller.org_id, network=self.network)
 
     def close(self) -> None:
-        """Let go of the databases, and end the processes that read files."""
+        """Close the databases and end the parser processes."""
         self.parsers.close()
         self.lake.close()
         self.database.close()
 
 
 def parser_pool(settings: Settings) -> Parsers:
-    """The processes that read users' files."""
+    """The processes that parse users' files."""
     limits = Limits(settings.import_memory_bytes, settings.import_seconds)
     return ParserPool(settings.lake_catalog_url, settings.lake_warehouse, limits)
 
 
 def open_backend(settings: Settings, clock: Clock, parsers_of: Callable[[Settings], Parsers] = parser_pool) -> Backend:
-    """Open the store (migrated to this version), the vault and the lake; made at first use.
+    """Open the store (migrated to this version), the vault and the lake; creates them at first use.
 
-    Raises `OfftakeError` when settings do not fit each other, and where a restore was cut off.
+    Raises `OfftakeError` for inconsistent settings, and after an interrupted restore.
     """
     if (settings.data_dir / UNFINISHED).exists():
-        raise OfftakeError(f"A restore into {settings.data_dir} was cut off. Run offtake restore again.")
+        raise OfftakeError(f"A restore into {settings.data_dir} was interrupted. Run offtake restore again.")
     return open_restored(settings, clock, parsers_of)
 
 
 def open_restored(settings: Settings, clock: Clock, parsers_of: Callable[[Settings], Parsers] = parser_pool) -> Backend:
-    """The same, while a restore goes on."""
+    """Like `open_backend`, for use during a restore."""
     landing_zones = zones_of(settings, network_of(settings))
     guard_files(settings)
     database = Database(settings.store_url)
@@ -119,7 +119,7 @@ def open_restored(settings: Settings, clock: Clock, parsers_of: Callable[[Settin
 
 
 def open_vault(settings: Settings) -> Vault:
-    """The vault with the configured keys, else with the key file; raises `VaultError` when they cannot be used."""
+    """The vault with the configured keys, or else with the key file; raises `VaultError` for unusable keys."""
     if settings.vault_key is not None:
         keys = configured_keys(settings.vault_key, settings.vault_old_keys)
         return Vault(lambda: keys)
@@ -129,7 +129,7 @@ def open_vault(settings: Settings) -> Vault:
 
 
 def network_of(settings: Settings) -> Network:
-    """The deployment's rules; raises `OfftakeError` when the file of authorities cannot be read."""
+    """The deployment's egress rules; raises `OfftakeError` when OFFTAKE_CA_FILE cannot be read."""
     certificates = None
     if settings.ca_file is not None:
         try:
@@ -146,14 +146,14 @@ def network_of(settings: Settings) -> Network:
 
 
 def key_file(settings: Settings) -> KeyFile:
-    """The deployment's key file, which is used while no key is configured."""
+    """The deployment's key file, which is used if no key is configured."""
     return KeyFile(settings.data_dir / KEY_FILE)
 
 
 def rotate_vault(backend: Backend) -> int:
-    """Put everything sealed under a new master key, or the newest configured one; how many documents moved.
+    """Re-encrypt all secrets with a new master key, or the newest configured one; returns the number of secrets.
 
-    Of a key file, the key before stays, for servers that sealed with it while this went on; older ones go.
+    A key file keeps the previous key, for servers that encrypted with it meanwhile; older unused keys are removed.
     """
     if backend.settings.vault_key is not None:
         return reencrypt_all(backend.database, backend.vault)
@@ -172,20 +172,22 @@ def _issuer(settings: Settings) -> ExternalIssuer | None:
     if settings.oidc_issuer is None:
         return None
     if settings.oidc_audience is None:
-        raise OfftakeError("OFFTAKE_OIDC_AUDIENCE is not set: without it, tokens for others would be accepted.")
+        raise OfftakeError(
+            "OFFTAKE_OIDC_AUDIENCE is not set. It is required, or tokens for other services would be accepted."
+        )
     network = network_of(settings).for_operator()
     url = urlsplit(settings.oidc_issuer)
     if url.scheme not in ("http", "https") or network.is_host_denied(url.hostname or ""):
-        raise OfftakeError("OFFTAKE_OIDC_ISSUER must be an http(s) URL, and no metadata or link-local address.")
+        raise OfftakeError("OFFTAKE_OIDC_ISSUER must be an http(s) URL, and not a metadata or link-local address.")
     return ExternalIssuer(settings.oidc_issuer, settings.oidc_audience, settings.oidc_client_claim, network)
 
 
 @contextmanager
 def sole_server(settings: Settings) -> Iterator[str]:
-    """Hold the data directory for this server; the name under which its workers hold leases.
+    """Lock the data directory for this server; yields the owner name of its leases.
 
-    Raises `OfftakeError` when another server holds it. The name outlives the process: whoever holds the directory
-    knows that an earlier holder of the same name is dead.
+    Raises `OfftakeError` when another server holds the lock. The owner name is stored: the next server with this
+    directory uses the same name, and knows that the earlier process is dead.
     """
     guard_files(settings, starts=True)
     with (settings.data_dir / "server.lock").open("a+") as file:

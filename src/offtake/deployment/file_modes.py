@@ -1,7 +1,7 @@
-"""Files of a deployment belong to its service: nobody else reads them, but a group that is named.
+"""Access rights of a deployment's files: only the service's user, and optionally a group of readers, may read them.
 
-The command makes what it makes for this user alone (`__main__`); what is there already is checked, and mended where it
-is ours.
+The command creates files for its own user only (`__main__`); existing files are checked, and corrected if this user
+owns them.
 """
 
 import contextlib
@@ -22,20 +22,19 @@ _log = logging.getLogger(__name__)
 _READERS_UMASK: Final = 0o027
 _PRIVATE_FOLDER: Final = 0o700
 _PASSED_FOLDER: Final = 0o710
-"""A folder that the readers' group walks through, without seeing what is in it."""
+"""A folder that the readers' group may traverse, but not list."""
 _READ_FOLDER: Final = 0o2750
-"""New files and folders in it get its group."""
+"""With the setgid bit: new files and folders inherit the group."""
 _PRIVATE_FILE: Final = 0o600
 _READ_FILE: Final = 0o640
 
 
 def guard_files(settings: Settings, *, starts: bool = False) -> None:
-    """Make the data directory where there is none, and let nobody else into it but the readers' group.
+    """Create the data directory if it is missing, and restrict access to this user and the readers' group.
 
-    The group that a server was given stays for commands that are not given it, until a server `starts` without it.
-
-    Raises `OfftakeError` when it belongs to somebody else and everybody can get at it, and when the readers' group is
-    not known or may not be given folders.
+    Commands without OFFTAKE_READERS_GROUP keep a server's group, until a server `starts` without it. Raises
+    `OfftakeError` when the directory belongs to another user and is open to everybody, and when the readers' group is
+    unknown or cannot be set.
     """
     group = _group_id(settings.readers_group)
     if group is None and not starts:
@@ -60,7 +59,7 @@ def guard_files(settings: Settings, *, starts: bool = False) -> None:
 
 
 def _group_let_in(data_dir: Path) -> int | None:
-    """The group that a server has let walk through the data directory."""
+    """The group that a server has allowed to traverse the data directory."""
     with contextlib.suppress(FileNotFoundError):
         found = data_dir.stat()
         if stat.S_IMODE(found.st_mode) == _PASSED_FOLDER:
@@ -69,7 +68,7 @@ def _group_let_in(data_dir: Path) -> int | None:
 
 
 def _open_to(folder: Path, group: int) -> None:
-    """Let the group read the folder with all that is ours in it; the folder comes last: it says that all is done."""
+    """Let the group read the folder and this user's files in it; the folder's mode is set last, to mark completion."""
     found = folder.stat()
     if (stat.S_IMODE(found.st_mode), found.st_gid) == (_READ_FOLDER, group):
         return
@@ -90,11 +89,11 @@ def _group_id(name: str | None) -> int | None:
     try:
         return grp.getgrnam(name).gr_gid
     except KeyError:
-        raise OfftakeError(f"OFFTAKE_READERS_GROUP {name} is no group of this machine.") from None
+        raise OfftakeError(f"OFFTAKE_READERS_GROUP {name} is not a group of this machine.") from None
 
 
 def _is_ours(folder: Path) -> bool:
-    """Whether the folder is this user's; one of somebody else is left as it is, once others have no access to it."""
+    """Whether this user owns the folder. Another user's folder is only closed to others, and otherwise unchanged."""
     found = folder.stat()
     if found.st_uid == os.geteuid():
         return True
@@ -103,10 +102,10 @@ def _is_ours(folder: Path) -> bool:
             folder.chmod(stat.S_IMODE(found.st_mode) & ~stat.S_IRWXO)
         except PermissionError:
             raise OfftakeError(
-                f"{folder} belongs to user {found.st_uid}, and everybody on this machine can get at it. Give it to "
-                f"this service's user, or let nobody else in: chmod o-rwx {folder}"
+                f"{folder} belongs to user {found.st_uid}, and all users of this machine can access it. Give it to "
+                f"this service's user, or remove the access: chmod o-rwx {folder}"
             ) from None
-    _log.warning("%s belongs to user %d; others have no access, so it is used as it is", folder, found.st_uid)
+    _log.warning("%s belongs to user %d; other users have no access, so it is used unchanged", folder, found.st_uid)
     return False
 
 
@@ -132,7 +131,7 @@ def _set_mode(path: Path, mode: int, group: int | None = None) -> None:
             path.chmod(mode)
             if stat.S_IMODE(found.st_mode) & stat.S_IRWXO:
                 _log.warning(
-                    "%s was open to everybody on this machine (mode %04o); it is %04o now",
+                    "%s was accessible to all users of this machine (mode %04o); changed to %04o",
                     path,
                     stat.S_IMODE(found.st_mode),
                     mode,
@@ -141,5 +140,5 @@ def _set_mode(path: Path, mode: int, group: int | None = None) -> None:
         return
     except PermissionError as error:
         raise OfftakeError(
-            f"The access to {path} cannot be set: {error.strerror}. Its group may not be one of this user's."
+            f"The access rights of {path} cannot be set: {error.strerror}. The user may not be a member of the group."
         ) from None

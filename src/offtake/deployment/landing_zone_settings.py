@@ -1,4 +1,4 @@
-"""From the settings about landing zones to the zones; what does not fit is told by the variable's name."""
+"""Creates the landing zones from the settings; errors name the environment variable."""
 
 import re
 from importlib.util import find_spec
@@ -17,8 +17,8 @@ from offtake.store.database import Database
 from offtake.store.vault import Vault
 
 _BUCKET: Final = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
-# Neither what a key should not hold, nor what would be a wildcard or a variable in a policy. Sessions' policies may
-# have 2048 characters, and name the folder twice.
+# Excludes characters that keys should not have, and wildcards and variables of policies. A session policy is limited to
+# 2048 characters, and contains the folder twice.
 _PREFIX: Final = re.compile(r"(?:[A-Za-z0-9!_.()'=@+-]+/)*[A-Za-z0-9!_.()'=@+-]+")
 _MOST_PREFIX: Final = 200
 _CONTAINERS: Final = re.compile(r"[a-z0-9](?:-?[a-z0-9]){0,9}")
@@ -34,16 +34,16 @@ _OF: Final = {
 
 
 def zones_of(settings: Settings, network: Network) -> LandingZones:
-    """The deployment's landing zones; raises `OfftakeError` for settings that do not make any.
+    """The deployment's landing zones; raises `OfftakeError` for invalid settings.
 
-    `network`: its authorities and its patience go for the zones too. Their hosts may be private, but not metadata
-    services.
+    `network`: its authorities and read timeout apply to the zones too. Their hosts may be private addresses, but not
+    metadata services.
     """
-    where = settings.landing_zone or ""
-    scheme, separator, rest = where.partition("://")
+    location = settings.landing_zone or ""
+    scheme, separator, rest = location.partition("://")
     for name, needed in _OF.items():
-        if getattr(settings, name) is not None and not where.startswith(needed):
-            raise OfftakeError(f"OFFTAKE_{name.upper()} is set, but OFFTAKE_LANDING_ZONE does not begin with {needed}.")
+        if getattr(settings, name) is not None and not location.startswith(needed):
+            raise OfftakeError(f"OFFTAKE_{name.upper()} is set, but OFFTAKE_LANDING_ZONE does not start with {needed}.")
     trusted = network.for_operator()
     if not separator:
         return FolderZones(settings.landing_zone_root)
@@ -51,11 +51,11 @@ def zones_of(settings: Settings, network: Network) -> LandingZones:
         return _azure(settings, rest.strip("/"), trusted)
     if scheme == "s3":
         return _s3(settings, rest.strip("/"), trusted)
-    raise OfftakeError("OFFTAKE_LANDING_ZONE must be a folder, or begin with azure:// or s3://.")
+    raise OfftakeError("OFFTAKE_LANDING_ZONE must be a folder, or start with azure:// or s3://.")
 
 
 def credential_issuer(settings: Settings, zones: LandingZones, database: Database, vault: Vault) -> CredentialIssuer:
-    """Issues the credentials of these zones."""
+    """The issuer of credentials for these zones."""
     lifetime_ms = settings.landing_zone_credential_seconds * 1000
     match zones:
         case AzureZones():
@@ -70,11 +70,13 @@ def _azure(settings: Settings, prefix: str, network: Network) -> AzureZones:
     _need("azure", "azure.storage.blob")
     if prefix and not (_CONTAINERS.fullmatch(prefix) and len(prefix) <= _MOST_CONTAINERS):
         raise OfftakeError(
-            f"OFFTAKE_LANDING_ZONE: after azure:// come at most {_MOST_CONTAINERS} lower-case letters, digits and "
-            "single hyphens."
+            f"OFFTAKE_LANDING_ZONE: the prefix after azure:// must be at most {_MOST_CONTAINERS} lower-case letters, "
+            "digits and single hyphens."
         )
     if settings.landing_zone_connection_string is None:
-        raise OfftakeError("OFFTAKE_LANDING_ZONE_CONNECTION_STRING is not set: azure:// needs an account and its key.")
+        raise OfftakeError(
+            "OFFTAKE_LANDING_ZONE_CONNECTION_STRING is not set: azure:// requires an account with its key."
+        )
     zones = AzureZones(settings.landing_zone_connection_string, prefix, network)
     try:
         endpoint = zones.account.endpoint
@@ -89,11 +91,11 @@ def _s3(settings: Settings, place: str, network: Network) -> S3Zones:
     bucket, _, prefix = place.partition("/")
     if not _BUCKET.fullmatch(bucket) or (prefix and not (_PREFIX.fullmatch(prefix) and len(prefix) <= _MOST_PREFIX)):
         raise OfftakeError(
-            "OFFTAKE_LANDING_ZONE must be like s3://bucket/prefix, the prefix plain and of at most "
-            f"{_MOST_PREFIX} characters."
+            "OFFTAKE_LANDING_ZONE must have the form s3://bucket/prefix; the prefix may have letters, digits and "
+            f"! _ . ' ( ) = @ + - /, at most {_MOST_PREFIX} characters."
         )
     if settings.landing_zone_role is None:
-        raise OfftakeError("OFFTAKE_LANDING_ZONE_ROLE is not set: those who collect files get sessions of a role.")
+        raise OfftakeError("OFFTAKE_LANDING_ZONE_ROLE is not set: consumers get temporary sessions of that role.")
     if not _ROLE.fullmatch(settings.landing_zone_role):
         raise OfftakeError("OFFTAKE_LANDING_ZONE_ROLE must be the ARN of a role: arn:aws:iam::123456789012:role/name.")
     region = settings.landing_zone_region or "us-east-1"

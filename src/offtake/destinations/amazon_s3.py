@@ -1,4 +1,4 @@
-"""Amazon S3, and stores that speak its protocol."""
+"""Amazon S3 and S3-compatible stores."""
 
 import re
 from typing import TYPE_CHECKING, Annotated, Final, Literal, Self
@@ -52,14 +52,14 @@ def _role(sent: SecretStr) -> SecretStr:
 
 
 def _external_id(sent: str | None) -> str | None:
-    """Whoever demands an organisation's id is safe from the deployment's other organisations: nobody can claim it."""
+    """Refuse ids of organisations, so that no organisation can assume a role that trusts another one's id."""
     if sent is not None and sent.endswith(_ORGANISATION):
-        raise ValueError("must not be an organisation's id; your own is sent when it is left out")
+        raise ValueError("must not be an organisation's id; without this field, your own organisation's id is sent")
     return sent
 
 
 class AccessKey(StoreAddress):
-    """An access key. The published patterns fit Amazon's own keys; compatible stores have others."""
+    """An access key. The published patterns match Amazon's keys only; keys of compatible stores are accepted too."""
 
     s3_access_key: str = Field(
         min_length=1,
@@ -85,7 +85,7 @@ class Role(StoreAddress):
         default=None,
         pattern=r"^[A-Za-z0-9+=,.@:/_-]{2,1224}$",
         title="External id",
-        description="The external id that the role's trust policy demands; the organisation's id when left out. "
+        description="The external id that the role's trust policy requires; default: the organisation's id. "
         "An extension of this project.",
         examples=["partner-4711"],
     )
@@ -95,7 +95,7 @@ class Role(StoreAddress):
 
 
 StorageClass = Literal["STANDARD", "STANDARD_IA", "ONEZONE_IA", "INTELLIGENT_TIERING", "GLACIER_IR"]
-"""Those from which a consumer can fetch at once."""
+"""Classes whose objects can be read immediately."""
 
 
 class S3Params(TargetParams):
@@ -123,20 +123,20 @@ class S3Params(TargetParams):
     storage_class: StorageClass | None = Field(
         default=None,
         title="Storage class",
-        description="Storage class of the files; the bucket's own when left out. An extension of this project.",
+        description="Storage class of the files; default: that of the bucket. An extension of this project.",
         examples=["STANDARD_IA"],
     )
     server_side_encryption: Literal["SSE-S3", "SSE-KMS"] | None = Field(
         default=None,
         title="Server-side encryption",
-        description="How the store encrypts the files at rest; the bucket's own way when left out. An extension.",
+        description="How the store encrypts the files at rest; default: as the bucket is configured. An extension.",
         examples=["SSE-KMS"],
     )
     kms_key_id: str | None = Field(
         default=None,
         pattern=r"^[A-Za-z0-9:/_-]{1,2048}$",
         title="KMS key",
-        description="Key for SSE-KMS: its id, ARN or alias; the account's own key when left out. An extension.",
+        description="Key for SSE-KMS: its id, ARN or alias; default: the account's AWS managed key. An extension.",
         examples=["arn:aws:kms:eu-central-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab"],
     )
     bucket_owner_full_control: bool = Field(
@@ -154,7 +154,7 @@ class S3Params(TargetParams):
     @model_validator(mode="after")
     def _key_needs_kms(self) -> Self:
         if self.kms_key_id is not None and self.server_side_encryption != "SSE-KMS":
-            raise PydanticCustomError("kms", "kmsKeyId goes with serverSideEncryption SSE-KMS only")
+            raise PydanticCustomError("kms", "kmsKeyId requires serverSideEncryption SSE-KMS")
         return self
 
 
@@ -162,7 +162,7 @@ class S3Params(TargetParams):
 
 
 def open_sink(credentials: Params | None, params: TargetParams, site: SandboxLocation) -> Sink:
-    """The bucket, ready to write. Of the store, nothing is asked yet; a role is assumed."""
+    """A sink for the bucket. Sends no request to the store, except to assume a role."""
     assert isinstance(credentials, AccessKey | Role)  # noqa: S101 - parsed with one of this destination's own models
     assert isinstance(params, S3Params)  # noqa: S101 - as above
     region = credentials.region or "us-east-1"
@@ -185,13 +185,13 @@ def open_sink(credentials: Params | None, params: TargetParams, site: SandboxLoc
     store = S3Store(
         params.bucket_name,
         region=region,
-        # The driver takes an endpoint of the virtual style with the bucket in it.
+        # For the virtual-hosted style, the driver needs the bucket in the endpoint.
         endpoint=store_url,
         # Buckets with dots in their names, and most compatible stores, need the path style.
         virtual_hosted_style_request=is_virtual,
-        # One by one, a refusal to delete is told as what it is.
+        # Deleted one by one, a refusal names its object.
         disable_bulk_delete=True,
-        # TLS vouches for what is sent; hashing it once more would be most of an upload's processor time.
+        # TLS protects the payload; signing it too would take most of an upload's CPU time.
         unsigned_payload=endpoint is None or endpoint.startswith("https:"),
         client_options=options,
         retry_config=RETRIES,
@@ -228,10 +228,10 @@ def open_sink(credentials: Params | None, params: TargetParams, site: SandboxLoc
 
 
 def pin(credentials: Params, params: TargetParams | None, site: SandboxLocation) -> Params:
-    """The credentials with the style in which the store lists the folder.
+    """The credentials with the addressing style in which the store lists the folder.
 
-    Unchanged where it does in neither, for the want of a right perhaps: then the path style is used, and tried again
-    next time. Raises `DeliveryError` when the store does not answer.
+    If neither style works (the permission to list may be missing), the credentials are unchanged: the path style is
+    used, and the next connection tries again. Raises `DeliveryError` when the store does not answer.
     """
     assert isinstance(credentials, AccessKey | Role)  # noqa: S101 - parsed with one of this destination's own models
     if params is None:
@@ -251,7 +251,7 @@ def _lists(credentials: Params, params: TargetParams, site: SandboxLocation, *, 
         finally:
             sink.close()
     except DeliveryError as error:
-        # The bucket's own host need not exist.
+        # With the virtual-hosted style, the bucket's host name may not exist.
         if is_first and error.unreachable:
             raise
         return False
@@ -268,7 +268,7 @@ def answer(credentials: Params | None, site: SandboxLocation) -> bool:
 
 
 def _credential(key: AccessKey | Role) -> "S3Credential":
-    assert isinstance(key, AccessKey)  # noqa: S101 - a role gives its own
+    assert isinstance(key, AccessKey)  # noqa: S101 - a role has temporary credentials
     return {
         "access_key_id": key.s3_access_key,
         "secret_access_key": key.s3_secret_key.get_secret_value(),
@@ -290,7 +290,7 @@ def _assume(credentials: Role, region: str, site: SandboxLocation) -> AssumedRol
     return role
 
 
-# What people must know
+# Documentation
 
 _POLICY: Final = """{
   "Version": "2012-10-17",
@@ -325,9 +325,8 @@ _TRUST: Final = """{
   ]
 }"""
 GUIDE: Final = SetupGuide(
-    about="Files are uploaded in parts of 8 MiB, four at a time, and appear when they are complete; an upload that "
-    "fails is aborted. Stores that speak Amazon's protocol (MinIO, Ceph, Cloudflare R2 and others) work with "
-    "`endpointUrl`.",
+    about="Files are uploaded in parts of 8 MiB, four at a time, and appear when they are complete; a failed upload is "
+    "aborted. S3-compatible stores (MinIO, Ceph, Cloudflare R2 and others) work with `endpointUrl`.",
     rights=f"For the access key's user, or the role:\n\n```json\n{_POLICY}\n```\n\n"
     f"The trust policy of a role, for the identity that the server runs under. The external id is the base "
     f"connection's `externalId`, or the id of the organisation (`x-gw-ims-org-id`), which no other organisation of the "
@@ -338,15 +337,15 @@ GUIDE: Final = SetupGuide(
     limits=(
         f"A file has at most {MOST_PARTS * PART_BYTES // 1024**3} GiB.",
         (
-            "Amazon is addressed in the path style. At a compatible store, `addressingStyle` says which style it "
-            "takes, or it is found by listing the folder, first in the path style."
+            "Amazon is addressed in the path style. For a compatible store, set `addressingStyle`; without it, "
+            "Offtake finds the style by listing the folder, first in the path style."
         ),
-        "Role credentials live for an hour and are asked for anew five minutes before they end.",
-        "Keys that the customer gives with each request (SSE-C) are not offered.",
-        "Archive classes are not offered either: a consumer could not fetch what was delivered.",
+        "Role credentials are valid for an hour and renewed five minutes before they expire.",
+        "Server-side encryption with customer-provided keys (SSE-C) is not supported.",
+        "Archive storage classes are not supported: consumers could not read the files immediately.",
         LOST_ANSWER,
         RETRY_AFTER,
-        "Tried against rclone's and moto's servers, not against Amazon itself.",
+        "Tested with rclone's and moto's servers, not with Amazon itself.",
     ),
 )
 

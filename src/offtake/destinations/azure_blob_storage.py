@@ -44,7 +44,7 @@ class ConnectionString(Params):
     )
 
     def endpoint_hosts(self) -> dict[str, str]:
-        """The endpoint's, where it is not one of Microsoft's."""
+        """The endpoint's host, unless it is one of Microsoft's."""
         account = account_of(self.connection_string.get_secret_value())
         return {} if account.is_vendor_endpoint else {"connectionString": urlsplit(account.endpoint).hostname or ""}
 
@@ -55,7 +55,7 @@ class ConnectionString(Params):
 
 
 class ServicePrincipal(PrincipalParams):
-    """A service principal, and the account it writes to."""
+    """A service principal and the account that it writes to."""
 
     url: Annotated[str, patterns.matches(account_url_problem)] = Field(
         min_length=1,
@@ -64,7 +64,7 @@ class ServicePrincipal(PrincipalParams):
     )
 
     def endpoint_hosts(self) -> dict[str, str]:
-        """The account's and the authority's, where they are not Microsoft's."""
+        """The hosts of the account and of the authority, unless they are Microsoft's."""
         return self.hosts_beside(account_of_url(self.url))
 
     @property
@@ -101,7 +101,7 @@ class BlobParams(TargetParams):
 
 
 def open_sink(credentials: Params | None, params: TargetParams, site: SandboxLocation) -> Sink:
-    """The container, ready to write. Nothing is asked of the store yet."""
+    """A sink for the container. Sends no request to the store."""
     assert isinstance(params, BlobParams)  # noqa: S101 - parsed with this destination's own model
     if isinstance(credentials, ServicePrincipal):
         account, principal = account_of_url(credentials.url), credentials.principal()
@@ -119,28 +119,29 @@ def answer(credentials: Params | None, site: SandboxLocation) -> bool:
     return answer_of(account_of(credentials.connection_string.get_secret_value()), site)
 
 
-# What people must know
+# Documentation
 
 GUIDE: Final = SetupGuide(
-    about=f"Files are uploaded in blocks of 8 MiB, four at a time. {UNCOMMITTED} The connection string holds an "
-    "account key, or a shared access signature: "
-    "`BlobEndpoint=https://ACCOUNT.blob.core.windows.net;SharedAccessSignature=sv=…`. Or a service principal signs in "
-    "at Microsoft Entra ID.",
-    rights="A shared access signature for one container, instead of the account's key:\n\n```sh\n"
+    about=f"Files are uploaded in blocks of 8 MiB, four at a time. {UNCOMMITTED} The connection string contains an "
+    "account key or a shared access signature: "
+    "`BlobEndpoint=https://ACCOUNT.blob.core.windows.net;SharedAccessSignature=sv=…`. Alternatively, a service "
+    "principal signs in at Microsoft Entra ID.",
+    rights="A shared access signature for one container, instead of the account key:\n\n```sh\n"
     "az storage container generate-sas --account-name ACCOUNT --name CONTAINER \\\n"
     "  --permissions rwdlc --expiry 2027-01-01T00:00Z --https-only\n```\n\n"
-    "Delivering takes `cw`; testing a connection and proving a delivery take `r` and `l`, and removing what a failed "
-    "run left takes `d`. A service principal needs the role *Storage Blob Data Contributor* on the container:\n\n"
+    "Delivering requires `cw`; testing a connection and verifying a delivery require `r` and `l`, and removing the "
+    "files of a failed run requires `d`. A service principal needs the role *Storage Blob Data Contributor* on the "
+    "container:\n\n"
     "```sh\naz role assignment create --assignee SERVICE-PRINCIPAL-ID --role 'Storage Blob Data Contributor' \\\n"
     "  --scope /subscriptions/S/resourceGroups/G/providers/Microsoft.Storage/storageAccounts/A"
     "/blobServices/default/containers/C\n```",
     limits=(
         f"A file has at most {MOST_BLOCKS * PART_BYTES // 1024**3} GiB.",
-        "A signature that has expired fails every run until another one is given: put its end into your calendar.",
-        "`UseDevelopmentStorage=true` is not read; name the `BlobEndpoint` instead.",
+        "After a signature has expired, all runs fail until the connection gets a new one: note its expiry date.",
+        "`UseDevelopmentStorage=true` is not supported; use `BlobEndpoint` instead.",
         LOST_ANSWER,
         RETRY_AFTER,
-        "Tried against Azurite, not against Azure itself.",
+        "Tested with Azurite, not with Azure itself.",
     ),
 )
 
@@ -159,8 +160,8 @@ DESTINATION: Final = Destination(
         AuthMethod(
             "Azure Service Principal Auth",
             "AzureServicePrincipal",
-            "A service principal of Microsoft Entra ID. The vendor has one since September 2026, under a name that was "
-            "not published; this one is an extension of this project.",
+            "A service principal of Microsoft Entra ID. The vendor offers one since September 2026, but has not "
+            "published its name; this one is an extension of this project.",
             ServicePrincipal,
         ),
     ),

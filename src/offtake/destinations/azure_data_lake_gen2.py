@@ -27,7 +27,7 @@ NAME: Final = "Azure Data Lake Gen2"
 
 
 class ServicePrincipal(PrincipalParams):
-    """A service principal, and the container it writes to."""
+    """A service principal and the container that it writes to."""
 
     url: Annotated[str, patterns.matches(url_problem)] = Field(
         min_length=1,
@@ -36,7 +36,7 @@ class ServicePrincipal(PrincipalParams):
     )
 
     def endpoint_hosts(self) -> dict[str, str]:
-        """The account's and the authority's, where they are not Microsoft's."""
+        """The hosts of the account and of the authority, unless they are Microsoft's."""
         return self.hosts_beside(container_url_of(self.url).account)
 
     @property
@@ -66,7 +66,7 @@ class DataLakeParams(TargetParams):
 
 
 def open_sink(credentials: Params | None, _params: TargetParams, site: SandboxLocation) -> Sink:
-    """The container, ready to write. Nothing is asked of the store or the authority yet."""
+    """A sink for the container. Sends no request to the store or the authority."""
     assert isinstance(credentials, ServicePrincipal)  # noqa: S101 - parsed with this destination's own model
     place = container_url_of(credentials.url)
     principal = credentials.principal()
@@ -81,23 +81,23 @@ def answer(credentials: Params | None, site: SandboxLocation) -> bool:
     return answer_of(container_url_of(credentials.url).account, site)
 
 
-# What people must know
+# Documentation
 
 GUIDE: Final = SetupGuide(
-    about="The service principal signs in at Microsoft Entra ID; files go to the container (file system) that `url` "
-    "names, below the folder that it may name after it, through the account's Blob endpoint. "
+    about="The service principal signs in at Microsoft Entra ID; files are written to the container (file system) "
+    "in `url`, below the optional folder in `url`, through the account's Blob endpoint. "
     f"{UNCOMMITTED}",
-    rights="The role *Storage Blob Data Contributor* on the container, and no more:\n\n```sh\n"
+    rights="The role *Storage Blob Data Contributor* on the container only:\n\n```sh\n"
     "az role assignment create --assignee SERVICE-PRINCIPAL-ID --role 'Storage Blob Data Contributor' \\\n"
     "  --scope /subscriptions/S/resourceGroups/G/providers/Microsoft.Storage/storageAccounts/A"
     "/blobServices/default/containers/C\n```",
     limits=(
         f"A file has at most {MOST_BLOCKS * PART_BYTES // 1024**3} GiB.",
-        "With a hierarchical namespace, folders stay, empty, when their files are removed; so does a test's.",
-        "Access control lists of single folders are not read or written; the role on the container decides.",
+        "With a hierarchical namespace, folders remain when their files are removed, also that of a connection test.",
+        "Access control lists of folders are not read or written; the role on the container decides.",
         LOST_ANSWER,
         RETRY_AFTER,
-        "Tried against Azurite with OAuth and a token endpoint of the tests, not against Azure itself.",
+        "Tested with Azurite, OAuth and a test token endpoint, not with Azure itself.",
     ),
 )
 

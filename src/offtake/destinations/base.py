@@ -1,4 +1,4 @@
-"""The one contract every destination fulfils, and the words in which a destination states itself."""
+"""The protocols that every destination implements, and the types with which a destination is declared."""
 
 import importlib.util
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
@@ -13,9 +13,9 @@ from offtake.destinations.zones import ZoneType
 
 @dataclass(frozen=True)
 class StoredObject:
-    """An object at the destination: its key below the destination's root, its size in bytes, when it was written.
+    """An object at the destination: its key below the destination's root and its size in bytes.
 
-    `modified_ms` in epoch milliseconds by the destination's own clock.
+    `modified_ms`: when it was written, in epoch milliseconds by the destination's clock.
     """
 
     key: str
@@ -25,9 +25,9 @@ class StoredObject:
 
 @dataclass(frozen=True)
 class Pending:
-    """A write of which only the last step is missing: its size in bytes, and the temporary name that the step replaces.
+    """A write before its last step: its size in bytes, and the temporary name or upload id (`token`) that it completes.
 
-    `token` is None where a store has no such name.
+    `token` is None at stores that have no such name.
     """
 
     bytes: int
@@ -38,10 +38,10 @@ BeforeCompletion = Callable[[Pending], None]
 
 
 class Sink(Protocol):
-    """One open place at a destination. Keys are relative, `/`-separated, and never start with `/`.
+    """An open location at a destination. Keys are relative, `/`-separated, and never start with `/`.
 
-    Every method raises `DeliveryError` (terminal or transient, with a remedy) and nothing else of its own.
-    An exception raised by `chunks` passes through `put` unchanged.
+    Methods raise `DeliveryError` only (permanent or transient, with a remedy). An exception raised by `chunks` passes
+    through `put` unchanged.
     """
 
     def put(
@@ -51,38 +51,38 @@ class Sink(Protocol):
         before_completion: BeforeCompletion | None = None,
         writer: int = 0,
     ) -> int:
-        """Write one object whole or not at all, replacing any object of that key; the bytes written.
+        """Write one object atomically, replacing an existing one; returns the number of bytes written.
 
-        The return is the proof that the object is complete. `before_completion` is called when all of it is stored and
-        only the last step is missing; it is not called where a store takes the object in one request. From then on
-        nothing of the write is removed on errors: `settle` finds out what became of it. `writer`: a number that grows
-        from one writer of the key to the next; `clear` tells writers apart by it.
+        When it returns, the object is complete. `before_completion` is called before the last step, when all bytes are
+        stored; it is not called if the store takes the object in one request. After that call, an error removes
+        nothing: `settle` finds out the result. `writer`: a number that grows from one writer of the key to the next
+        (fencing token); `clear` uses it to distinguish writers.
         """
         ...
 
     def settle(self, key: str, pending: Pending) -> bool:
-        """Take the last step of an announced write if it was not taken; True when the object was or is complete.
+        """Complete a pending write if it is not complete; True when the object was or is complete.
 
-        An object that is not there any more has been collected. False: the write was not completed, or the store
-        cannot tell; the object is to be written again.
+        An object that was completed and is gone was collected by a consumer: True. False: the write was not completed,
+        or the store cannot tell; the object must be written again.
         """
         ...
 
     def recall(self, key: str, pending: Pending | None = None, *, again: bool = False) -> bool:
-        """Take back an object, or an announced write, so that it is never seen again; False when it was collected.
+        """Withdraw an object or a pending write, so that it is never visible again; False when it was collected.
 
-        What was taken back may stay, invisible, until `delete`: asked again before that, the answer is the same. A
-        store that cannot put objects aside answers by what is there; with `again` (an earlier call may have removed
-        it) and for a `pending` write, an absent object counts as taken back there.
+        A withdrawn object may be kept, hidden, until `delete`: until then, another call returns the same result. A
+        store that cannot rename objects decides by their presence; there, with `again` (an earlier call may have
+        removed the object) or for a `pending` write, an absent object counts as withdrawn.
         """
         ...
 
     def size(self, key: str) -> int | None:
-        """The object's size in bytes, or None where there is none."""
+        """The object's size in bytes; None when it does not exist."""
         ...
 
     def is_gone(self, key: str) -> bool:
-        """Whether an object that was complete is not there any more; raises while the place itself is not there."""
+        """Whether an object that was complete is gone; raises while the bucket or folder itself is missing."""
         ...
 
     def read(self, key: str) -> Iterator[bytes]:
@@ -90,39 +90,37 @@ class Sink(Protocol):
         ...
 
     def list(self, prefix: str) -> Iterator[StoredObject]:
-        """Every object whose key starts with the folder `prefix` (`""` for all)."""
+        """All objects below the folder `prefix` (`""` for all)."""
         ...
 
     def delete(self, key: str) -> None:
-        """Remove one object, and what was recalled of it; removing what is not there is not an error.
+        """Remove one object, and its hidden copy after `recall`; a missing object is no error.
 
-        Where somebody may still be writing it, `clear` comes first: then nobody completes it afterwards.
+        If another writer may still be active, call `clear` first: then that writer cannot complete the object.
         """
         ...
 
     def clear(self, keys: Collection[str], upto: int | None = None) -> int:
-        """Remove what unfinished writes of these keys have left behind; how many there were.
+        """Remove temporary files and uncompleted uploads of these keys; returns their number.
 
-        `upto`: leave temporary files of writers with a higher number, so that a writer that was only slow does not
-        remove its successor's. An announced write is settled or recalled before it is cleared.
-
-        That is temporary files, and uploads that were never completed. A writer that is still at it fails, with a
-        transient error, when it wants to complete. Finished objects and other keys are not touched. What a store does
-        not show, or this deployment may not see there, stays: that is logged, and is no error.
+        `upto`: keep temporary files of writers with a higher number, so that a slow writer does not remove its
+        successor's. Call `settle` or `recall` for pending writes first. A writer that is still active fails with a
+        transient error when it completes. Finished objects and other keys are not touched. What a store does not list,
+        or denies to list, is kept and logged; that is no error.
         """
         ...
 
     def uri(self, key: str) -> str:
-        """The address a person would use for the object, without credentials."""
+        """The object's address for users, without credentials."""
         ...
 
     def close(self) -> None:
-        """Let go of connections; the sink is not used afterwards."""
+        """Close connections; the sink must not be used afterwards."""
         ...
 
 
 Entry = tuple[str, bool]
-"""The name of something in a folder, and whether it is a folder itself."""
+"""A name in a folder, and whether it is a folder."""
 
 
 class LandingZone(Protocol):
@@ -130,16 +128,16 @@ class LandingZone(Protocol):
 
     @property
     def url(self) -> str:
-        """The zone's address, for people."""
+        """The zone's address for users."""
         ...
 
     @property
     def local_folder(self) -> Path | None:
-        """The zone's folder where it is one of this machine, which this server serves to consumers itself."""
+        """The zone's folder if it is on this machine: then this server serves it to consumers."""
         ...
 
     def open(self) -> Sink:
-        """The zone as it is; nothing is requested yet."""
+        """A sink for the zone, which is not created; sends no request."""
         ...
 
     def create(self) -> None:
@@ -147,20 +145,20 @@ class LandingZone(Protocol):
         ...
 
     def children(self, folder: str) -> Sequence[Entry] | None:
-        """What is directly in a folder (`""`: the zone itself), folders first, then by name. None: no such folder."""
+        """The entries of a folder (`""`: the zone itself), folders first, then by name; None when it does not exist."""
         ...
 
     def expire(self, before_ms: int) -> Iterator[int]:
-        """Remove files that were last written before the instant, in steps; yields how many each step removed.
+        """Remove files last written before `before_ms` (epoch milliseconds); yields the number after each step.
 
-        A file that is being written, or replaced meanwhile, stays.
+        A file that is being written, or is replaced meanwhile, is kept.
         """
         ...
 
     def empty(self) -> Iterator[None]:
-        """Remove all files, in steps; credentials that the storage would still accept end first.
+        """Remove all files, in steps, after revoking credentials that the storage would accept.
 
-        The folder or container itself stays: it may be a mount, a link, or have access rights of its own.
+        The folder or container itself is kept: it may be a mount or a link, or have its own access rights.
         """
         ...
 
@@ -169,7 +167,7 @@ class LandingZones(Protocol):
     """The landing zones of a deployment: folders, containers of an Azure account, or folders of a bucket."""
 
     def of_organisation(self, organisation: str, *, is_first: bool) -> "LandingZones":
-        """The zones of an organisation; `is_first`: it is the first one of the deployment."""
+        """The zones of an organisation; `is_first`: whether it is the deployment's first one."""
         ...
 
     def zone(self, organisation: str, sandbox: str, kind: ZoneType) -> LandingZone:
@@ -179,10 +177,10 @@ class LandingZones(Protocol):
 
 @dataclass(frozen=True)
 class Limits:
-    """What does not hold at a destination with these credentials: `lost` in sentences for people.
+    """The guarantees that a destination cannot give with these credentials; `lost`: sentences for users.
 
-    `reads_back`: what was written can be looked at. `one_name`: a file can be written again under its name, unseen
-    until it is complete; else each attempt to write a file needs a name of its own.
+    `reads_back`: written files can be read. `one_name`: a file can be written again under the same name, invisible
+    until it is complete; else each attempt to write a file needs its own name.
     """
 
     reads_back: bool = True
@@ -192,9 +190,9 @@ class Limits:
 
 @dataclass(frozen=True)
 class SetupGuide:
-    """What people must know to use a destination, in Markdown: its page in the documentation is made of it.
+    """The documentation of a destination, in Markdown; its page in the documentation is generated from it.
 
-    `rights`: the least that its owner has to grant, ready to be pasted. `limits`: what does not work, or is untried.
+    `rights`: the minimal permissions, ready to paste. `limits`: what is not supported or not tested.
     """
 
     about: str
@@ -204,20 +202,20 @@ class SetupGuide:
 
 @dataclass(frozen=True)
 class Driver:
-    """A library that not every deployment needs: the module that must be there, and the extra that brings it."""
+    """An optional library: the module that must be importable, and the extra that installs it."""
 
     module: str
     extra: str
 
     @property
     def installed(self) -> bool:
-        """True when it can be imported."""
+        """Whether it can be imported."""
         return importlib.util.find_spec(self.module) is not None
 
     @property
     def install_hint(self) -> str:
-        """What an operator does when it is not."""
-        return f"Have the operator install offtake[{self.extra}]."
+        """The remedy when it is not installed."""
+        return f"Ask the operator to install offtake[{self.extra}]."
 
 
 @dataclass(frozen=True)
@@ -233,7 +231,7 @@ class AuthMethod:
 
 @dataclass(frozen=True)
 class SandboxLocation:
-    """What this deployment, the caller's organisation and sandbox give to a destination."""
+    """The context in which a destination is opened: sandbox, organisation, landing zones and network rules."""
 
     sandbox_name: str
     zones: LandingZones
@@ -250,12 +248,12 @@ Pin = Callable[[Params, TargetParams | None, SandboxLocation], Params]
 LimitsOf = Callable[[Params | None], Limits]
 Answers = Callable[[Params | None, SandboxLocation], bool]
 ANSWER_SECONDS: Final = 5.0
-"""How long one step of asking a destination whether it answers may take."""
+"""Timeout of one step of probing a destination, in seconds."""
 
 
 @dataclass(frozen=True)
 class Destination:
-    """A destination, stated once; the API's specs, validation, forms and documentation come from here."""
+    """The declaration of a destination; the API's specs, validation, forms and documentation derive from it."""
 
     name: str
     connection_spec_id: str
@@ -264,24 +262,24 @@ class Destination:
     auth_methods: tuple[AuthMethod, ...]
     parameters: type[TargetParams]
     longest_key: int
-    """Bytes of the longest key, in UTF-8."""
+    """The most bytes of a key, in UTF-8."""
     guide: SetupGuide
     encryption: bool
     open: Open
     compression_order: tuple[Literal["NONE", "GZIP"], ...] = ("NONE", "GZIP")
     driver: Driver | None = None
     pin: Pin | None = None
-    """Connects, and gives the credentials back with what a first success teaches, such as the server's key and, with a
-    place, how files are put there; raises `DeliveryError`. None where there is nothing to learn."""
+    """Connects, and returns the credentials completed with what was found: the server's host key and, with
+    target params, how files are put in place. Raises `DeliveryError`. None when there is nothing to find."""
     answers: Answers | None = None
-    """Asks the destination, within seconds, whether it answers; False when that cannot be told. Raises `DeliveryError`
-    when it does not. None where there is nobody to ask."""
+    """Probes the destination, within seconds: whether it answers; False when that cannot be found out. Raises
+    `DeliveryError` when it does not answer. None for destinations without a server."""
 
     limits: LimitsOf = lambda _credentials: Limits()
-    """What does not hold there with these credentials."""
+    """The guarantees that it cannot give with these credentials."""
 
     def missing_driver(self, auth_name: str | None) -> Driver | None:
-        """The driver that delivering with this way to authenticate needs and that is not installed."""
+        """The driver that this authentication method needs and that is not installed; None when there is none."""
         method = next((one for one in self.auth_methods if one.name == auth_name), None)
         needed = (self.driver, method.driver if method else None)
         return next((one for one in needed if one is not None and not one.installed), None)

@@ -1,4 +1,4 @@
-"""The Data Landing Zone: a folder, a container or a prefix of this deployment for each sandbox."""
+"""The Data Landing Zone: a folder, a container or a bucket prefix of this deployment for each sandbox."""
 
 from typing import Annotated, Final
 
@@ -33,19 +33,19 @@ class LandingZoneParams(TargetParams):
 
 
 def open_sink(_credentials: Params | None, _params: TargetParams, site: SandboxLocation) -> Sink:
-    """The sandbox's zone, created when it is missing."""
+    """A sink for the sandbox's zone, which is created when it is missing."""
     zone = site.zone("dlz_destination")
     zone.create()
     return zone.open()
 
 
-# What people must know
+# Documentation
 
 GUIDE: Final = SetupGuide(
-    about="A place of this deployment's own, one for each sandbox: no credentials are needed to deliver to it. "
-    "Consumers collect, and delete what they have collected, with the credentials that "
-    "`GET /data/foundation/connectors/landingzone/credentials` gives.",
-    rights="Nothing has to be granted. The operator chooses with `OFFTAKE_LANDING_ZONE` where the zone is: "
+    about="Storage of this deployment, separate for each sandbox: delivering to it needs no credentials. "
+    "Consumers download files, and delete them afterwards, with credentials from "
+    "`GET /data/foundation/connectors/landingzone/credentials`.",
+    rights="No permissions are needed. The operator sets the location with `OFFTAKE_LANDING_ZONE`: "
     "[a folder, an Azure account, or an S3 bucket](../landing-zone.md).",
     limits=("Files are removed after seven days, or after `OFFTAKE_LANDING_ZONE_RETENTION_DAYS`.",),
 )

@@ -1,8 +1,8 @@
-"""Which addresses a deployment lets its users' connections reach, and which authorities they trust.
+"""SSRF protection: the addresses that connections may reach, and the certificate authorities that they trust.
 
-Hosts come from users: a server that connects wherever it is told would open its own network to them. An address is
-judged after the name is resolved, and the connection then goes to the address that was judged. Metadata services and
-link-local addresses are refused in every deployment: what answers there gives away the deployment's own identity.
+Users choose hosts, so without rules they could reach the server's own network. An address is checked after DNS
+resolution, and the connection then goes to the checked address. Metadata services and link-local addresses are refused
+in every deployment: they give away the deployment's credentials.
 """
 
 import ipaddress
@@ -33,24 +33,24 @@ _NEVER: Final[tuple[AddressRange, ...]] = tuple(
     )
 )
 _WITH_IPV4: Final = (IPv6Network("64:ff9b::/96"), IPv6Network("64:ff9b:1::/48"), IPv6Network("::/96"))
-"""NAT64, and the old way to write an IPv4 address as one of IPv6, which tunnels still follow."""
+"""NAT64, and the deprecated IPv4-compatible IPv6 addresses, which tunnels still route."""
 _OWN: Final = (IPv6Address("::"), IPv6Address("::1"))
 
 
 @dataclass(frozen=True)
 class Network:
-    """A deployment's rules. `certificates`: PEM of authorities that are trusted beside the system's.
+    """A deployment's egress rules. `certificates`: PEM of authorities that are trusted in addition to the system's.
 
-    `multi_user`: whoever uses the API may not use this machine's own network, so only public addresses are reached.
-    What `allow` names is reached all the same; what `deny` names never is. `patience`: seconds that a peer may say
-    nothing. `operators`: the hosts come from the operator's settings, not from callers.
+    `multi_user`: API users may not use this machine's network, so only public addresses are reachable. `allow` names
+    exceptions; `deny` takes precedence. `read_timeout`: seconds that a peer may be silent. `operators`: the hosts come
+    from the operator's settings, not from API users.
     """
 
     multi_user: bool = False
     allow: tuple[AddressRange, ...] = ()
     deny: tuple[AddressRange, ...] = ()
     certificates: bytes | None = None
-    patience: float = 60
+    read_timeout: float = 60
     operators: bool = False
 
     def for_operator(self) -> Self:
@@ -58,11 +58,11 @@ class Network:
         return replace(self, multi_user=False, deny=(), operators=True)
 
     def is_settled(self, host: str) -> bool:
-        """Whether the host, once judged, cannot come to mean another address: a number, or the operator's own name."""
+        """Whether the host cannot resolve to another address after the check: numeric, or from the settings."""
         return self.operators or host == "localhost" or _is_number(host)
 
     def is_denied(self, address: str) -> bool:
-        """Whether a numeric address may not be reached. IPv4 in an IPv6 address is judged as the IPv4 address."""
+        """Whether a numeric address is denied. An IPv4 address inside an IPv6 address is checked as IPv4."""
         ip = _ipv4_mapped(ipaddress.ip_address(address.partition("%")[0]))
         if _within(ip, self.deny):
             return True
@@ -71,21 +71,21 @@ class Network:
         return _within(ip, _NEVER) or (self.multi_user and not ip.is_global)
 
     def is_host_denied(self, host: str) -> bool:
-        """The same for a host as a user names it: True only for a number that is refused; names are not resolved."""
+        """Whether a host as given by a user is a denied numeric address; names are not resolved."""
         try:
             return self.is_denied(host.strip("[]"))
         except ValueError:
             return False
 
     def resolve(self, host: str, port: int) -> list[str]:
-        """The host's numeric addresses, all of which may be reached; raises `DeliveryError`."""
+        """Resolve the host to numeric addresses, all of which are allowed; raises `DeliveryError`."""
         try:
             found = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)
         except (OSError, UnicodeError):
             raise DeliveryError(
                 DESTINATION_UNAVAILABLE,
-                f"The name {host} has no address.",
-                "Correct the host in the base connection, or check the name service.",
+                f"The host name {host} cannot be resolved.",
+                "Correct the host in the base connection, or check DNS.",
                 unreachable=True,
             ) from None
         addresses = list(dict.fromkeys(str(one[4][0]) for one in found))
@@ -93,13 +93,13 @@ class Network:
             if self.is_denied(address):
                 raise DeliveryError(
                     ACCESS_DENIED,
-                    f"{host} is at {address}, which this deployment does not let connections reach.",
-                    "Use a host that may be reached, or have the operator allow its network in OFFTAKE_EGRESS_ALLOW.",
+                    f"{host} resolves to {address}, which this deployment's network rules deny.",
+                    "Use another host, or ask the operator to allow its network in OFFTAKE_EGRESS_ALLOW.",
                 )
         return addresses
 
     def connect(self, host: str, port: int, timeout: float) -> socket.socket:
-        """A connection to an address of the host that was judged before; raises `DeliveryError`. Seconds."""
+        """Connect to a checked address of the host; `timeout` in seconds. Raises `DeliveryError`."""
         reason = ""
         for address in self.resolve(host, port):
             try:
@@ -113,7 +113,7 @@ class Network:
         raise DeliveryError(
             DESTINATION_UNAVAILABLE,
             f"{host}:{port} could not be reached: {reason}.",
-            "Check the host, the port and the network; the export is tried again.",
+            "Check the host, the port and the network; the export is retried.",
             unreachable=True,
         )
 

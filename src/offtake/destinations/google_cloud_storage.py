@@ -51,13 +51,13 @@ class HmacKey(Params):
         default=None,
         pattern=r"^https?://[^/?#@\s]+/?$",
         title="Endpoint",
-        description="Another address of the service, such as a private one; leave out for Google's own. "
+        description="Another endpoint of the service, such as a private one; default: Google's. "
         "An extension of this project.",
         examples=["https://storage.example.org"],
     )
 
     def endpoint_hosts(self) -> dict[str, str]:
-        """The endpoint's."""
+        """The endpoint's host."""
         return {"endpointUrl": urlsplit(self.endpoint_url).hostname or ""} if self.endpoint_url else {}
 
     @property
@@ -105,7 +105,7 @@ _GOOGLE: Final = "https://storage.googleapis.com"
 
 
 def open_sink(credentials: Params | None, params: TargetParams, site: SandboxLocation) -> Sink:
-    """The bucket, ready to write. Nothing is asked of the store yet."""
+    """A sink for the bucket. Sends no request to the store."""
     assert isinstance(credentials, HmacKey)  # noqa: S101 - parsed with this destination's own model
     assert isinstance(params, GoogleParams)  # noqa: S101 - as above
     endpoint = credentials.endpoint_url.rstrip("/") if credentials.endpoint_url else None
@@ -122,7 +122,7 @@ def open_sink(credentials: Params | None, params: TargetParams, site: SandboxLoc
         region="auto",
         endpoint=url,
         virtual_hosted_style_request=False,
-        # What Google's XML API does not speak: tags, deleting many objects by one request, and conditions on puts.
+        # Google's XML API does not support tags, bulk deletes and conditional puts.
         disable_tagging=True,
         disable_bulk_delete=True,
         conditional_put="disabled",
@@ -156,12 +156,12 @@ def answer(credentials: Params | None, site: SandboxLocation) -> bool:
     return is_answering(credentials.endpoint_url or _GOOGLE, site.network, guarded=credentials.endpoint_url is not None)
 
 
-# What people must know
+# Documentation
 
 GUIDE: Final = SetupGuide(
     about="Files are uploaded through the XML API with an HMAC key of a service account, in parts of 8 MiB, four at a "
-    "time, and appear when they are complete; an upload that fails is aborted.",
-    rights="A role for the service account, on the bucket, and a key for it:\n\n```sh\n"
+    "time, and appear when they are complete; a failed upload is aborted.",
+    rights="A role for the service account on the bucket, and an HMAC key:\n\n```sh\n"
     "gcloud iam roles create offtakeExports --project PROJECT --permissions=storage.objects.create,\\\n"
     "storage.objects.get,storage.objects.list,storage.objects.delete,storage.multipartUploads.create,\\\n"
     "storage.multipartUploads.abort,storage.multipartUploads.listParts,storage.multipartUploads.list\n"
@@ -171,10 +171,10 @@ GUIDE: Final = SetupGuide(
     f"`storage.multipartUploads.list` is recommended only. {AT_ONCE}",
     limits=(
         f"A file has at most {MOST_PARTS * PART_BYTES // 1024**3} GiB.",
-        "Tags, conditional writes and bulk deletes of Amazon's protocol are switched off: Google's XML API has none.",
+        "Tags, conditional writes and bulk deletes are disabled: Google's XML API does not support them.",
         LOST_ANSWER,
         RETRY_AFTER,
-        "Tried against rclone's S3 server with the same switches, not against Google itself.",
+        "Tested with rclone's S3 server and the same options, not with Google itself.",
     ),
 )
 

@@ -1,4 +1,4 @@
-"""Patterns of the contract (section 8): published as they are, checked in linear time."""
+"""Patterns of the contract (section 8): published unchanged, checked in linear time."""
 
 import re
 from collections.abc import Callable
@@ -29,7 +29,7 @@ PUBLISHED_GOOGLE_BUCKET: Final = (
 
 
 def matches(check: Callable[[str], str | None]) -> AfterValidator:
-    """A validator from a check that answers what is allowed when the text is not."""
+    """A validator from a check, which returns what is allowed, or None when the text is valid."""
 
     def validate(text: str) -> str:
         problem = check(text)
@@ -41,14 +41,14 @@ def matches(check: Callable[[str], str | None]) -> AfterValidator:
 
 
 def bucket_problem(text: str) -> str | None:
-    """Amazon's rules for the name of a bucket."""
+    """Check a bucket name against Amazon's rules."""
     if 3 <= len(text) <= 63 and _BUCKET.fullmatch(text) and not _ADDRESS.fullmatch(text):  # noqa: PLR2004 - S3's limits
         return None
     return "must be 3 to 63 lower-case letters, digits, hyphens and dots, and not an IP address"
 
 
 def google_bucket_problem(text: str) -> str | None:
-    """Google's rules for the name of a bucket."""
+    """Check a bucket name against Google's rules."""
     labels = text.split(".")
     google = text.startswith("goog") or re.search(r"g[o0][o0]gle", text)
     fits = 3 <= len(text) <= (63 if len(labels) == 1 else 222)  # noqa: PLR2004 - Google's limits
@@ -58,35 +58,35 @@ def google_bucket_problem(text: str) -> str | None:
 
 
 def container_problem(text: str) -> str | None:
-    """Azure's rules for the name of a container."""
+    """Check a container name against Azure's rules."""
     if _CONTAINER.fullmatch(text) and "--" not in text:
         return None
-    return "must be 3 to 63 lower-case letters, digits and single hyphens, beginning and ending with a letter or digit"
+    return "must be 3 to 63 lower-case letters, digits and single hyphens, starting and ending with a letter or digit"
 
 
 def object_path_problem(text: str) -> str | None:
-    """The contract's alphabet for folders of buckets; linear where the published pattern backtracks."""
+    """Check a bucket folder against the contract's characters; linear; the published pattern backtracks."""
     if _OBJECT_PATH.fullmatch(text):
         return folder_problem(text)
-    return "may hold letters, digits and / ! - _ . * ' ( ) only"
+    return "may contain only letters, digits and / ! - _ . * ' ( )"
 
 
 def blob_path_problem(text: str) -> str | None:
-    """The contract's alphabet for folders of containers."""
+    """Check a container folder against the contract's characters."""
     if _BLOB_PATH.fullmatch(text):
         return folder_problem(text)
-    return "must hold letters, digits and / ! - _ . * ' ( ) only, at least one"
+    return "must be one or more letters, digits and / ! - _ . * ' ( )"
 
 
 def folder_problem(text: str) -> str | None:
-    """What no folder may be, wherever it is: a way out of its root, or unprintable."""
+    """Check a folder for what no destination allows: leaving its root, unprintable characters, excessive length."""
     if len(text) > _LONGEST_PATH:
         return f"must not be longer than {_LONGEST_PATH} characters"
     if not text.isprintable() or "\\" in text:
-        return "must not hold control characters or backslashes"
+        return "must not contain control characters or backslashes"
     segments = text.split("/")
     if any(segment in (".", "..") for segment in segments):
-        return "must not hold the segments . or .."
+        return "must not contain the segments . or .."
     if re.match(r"[A-Za-z]:", text):
-        return "must not begin with a drive letter"
+        return "must not start with a drive letter"
     return None

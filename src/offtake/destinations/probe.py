@@ -1,4 +1,4 @@
-"""A small object written, read back, listed and removed: whether a place can be delivered to, and what is missing."""
+"""Tests a target by writing, reading, listing and removing a small object."""
 
 import contextlib
 from collections.abc import Callable
@@ -8,15 +8,14 @@ from uuid import uuid4
 from offtake.destinations.base import Sink
 from offtake.errors import DESTINATION_UNAVAILABLE, DeliveryError
 
-_CONTENT: Final = b"Offtake was here to see whether it can deliver; this file may be deleted.\n"
+_CONTENT: Final = b"Offtake wrote this file to test the connection; it may be deleted.\n"
 
 
 def probe(sink: Sink, folder: str, *, reads_back: bool = True) -> list[DeliveryError]:
-    """What cannot be done in the folder, nothing when everything can. Nothing stays behind, where that may be removed.
+    """The operations that fail in the folder, as errors; empty when all succeed. Removes the object if allowed.
 
-    The object is in a folder of its own, so that a list is short whatever else is there. Its name has no extension:
-    who waits for data there does not take it. With `reads_back` false, the place is known to be written only: then
-    nothing but that is tried, in the folder itself.
+    The object is in its own folder, so that the listing is short. Its name has no extension, so that consumers ignore
+    it. With `reads_back` false, files can only be written: then only that is tested, in the folder itself.
     """
     own = "/".join(part for part in (folder.strip("/"), f"offtake-probe-{uuid4()}") if part)
     key = f"{own}/probe" if reads_back else own
@@ -48,8 +47,8 @@ def _attempt(act: Callable[[], bool], sink: Sink, key: str) -> list[DeliveryErro
     return [
         DeliveryError(
             DESTINATION_UNAVAILABLE,
-            f"{sink.uri(key)} was written, but is not there as it was written.",
-            "Check what else writes to this place.",
+            f"{sink.uri(key)} was written, but is missing or has other content.",
+            "Check whether another process changes files in this folder.",
             transient=False,
         )
     ]

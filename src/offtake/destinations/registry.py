@@ -1,4 +1,4 @@
-"""The destinations there are, in the contract's order. A seventh is one new file and one line here."""
+"""All destinations, in the contract's order. A new one is one file and one line here."""
 
 from typing import Final
 
@@ -23,5 +23,5 @@ DESTINATIONS: Final[tuple[Destination, ...]] = (
 
 
 def by_connection_spec_id(spec_id: str) -> Destination | None:
-    """The destination with that connection spec, if there is one."""
+    """The destination with that connection spec id; None when there is none."""
     return next((one for one in DESTINATIONS if one.connection_spec_id == spec_id), None)

@@ -1,6 +1,6 @@
-"""From a destination's models to the contract's connection spec, and from requests to those models.
+"""Renders a destination's models as the contract's connection spec, and parses requests into those models.
 
-Nothing is stated here that a destination's file states: keys, titles, patterns and secrets come from the models.
+Keys, titles, patterns and secrets come from the models only.
 """
 
 from collections.abc import Collection
@@ -22,7 +22,7 @@ _PROVIDER: Final = "14e34fac-d307-11e9-bb65-2a2ae2dbcce4"
 _TYPES: Final = {str: "string", SecretStr: "string", int: "integer", bool: "boolean"}
 _NOT_PUBLISHED: Final = ("mode",)
 _SHARED: Final = [field.alias or name for name, field in TargetParams.model_fields.items()]
-"""The keys that every destination's target connections have; extensions of the contract follow its own."""
+"""The keys that all target connections share; this project's extensions follow the contract's keys."""
 
 
 def connection_spec(destination: Destination) -> Json:
@@ -45,21 +45,21 @@ def connection_spec(destination: Destination) -> Json:
 
 
 def shared_params() -> str:
-    """The params that target connections of all destinations have, as a list in Markdown."""
+    """The params that all target connections share, as a Markdown list."""
     fields = ((field.alias or name, field.description) for name, field in TargetParams.model_fields.items())
     return "\n".join(f"- `{key}`: {description}" for key, description in fields)
 
 
 def parse_credentials(destination: Destination, spec_name: str, params: object) -> Params:
-    """The credentials that `auth.params` mean; raises `InvalidInputError` with paths below `/auth/params`."""
+    """Parse `auth.params`; raises `InvalidInputError` with paths below `/auth/params`."""
     method = next(one for one in destination.auth_methods if one.name == spec_name)
     return _parse(method.model, params, "/auth/params")
 
 
 def parse_target_params(destination: Destination, params: Json) -> TargetParams:
-    """The params of a target connection; raises `InvalidInputError` with paths below `/params`.
+    """Parse the params of a target connection; raises `InvalidInputError` with paths below `/params`.
 
-    `fileType` belongs to audience exports: it does not exist here (contract, section 8).
+    `fileType` and `csvOptions` belong to audience exports and are ignored (contract, section 8).
     """
     known = {key: value for key, value in params.items() if key not in ("fileType", "csvOptions")}
     if "fileType" in params and "datasetFileType" not in params:
@@ -70,14 +70,14 @@ def parse_target_params(destination: Destination, params: Json) -> TargetParams:
 
 
 def changed_bindings(before: Params, after: Params) -> list[str]:
-    """The keys of params that bind the secrets and differ: the stored secrets were not given for these."""
+    """The keys of changed params that bind the secrets: a change requires the secrets again."""
     fields = type(after).model_fields.items()
     bind = [(field.alias or name, name) for name, field in fields if name not in after.free and not _is_secret(field)]
     return [key for key, name in bind if getattr(before, name, None) != getattr(after, name)]
 
 
 def parameters_pinned(stored: Params) -> Json:
-    """The params that stay when credentials are sent without them."""
+    """The params that keep their value when credentials are sent without them."""
     return {key: value for key, value in with_defaults(stored).items() if key in _aliases(stored, stored.pinned)}
 
 
@@ -91,12 +91,12 @@ def _is_secret(field: FieldInfo) -> bool:
 
 
 def redact(model: Params) -> Json:
-    """The params as the API shows them: what was given, secrets masked."""
+    """The submitted params as the API returns them, with secrets masked."""
     return {key: MASK if isinstance(value, SecretStr) else value for key, value in _submitted(model)}
 
 
 def with_defaults(model: Params) -> Json:
-    """The params with their secrets, for the vault only."""
+    """The submitted params with their secrets, for the vault only."""
     return {
         key: value.get_secret_value() if isinstance(value, SecretStr) else value for key, value in _submitted(model)
     }
@@ -123,7 +123,7 @@ def _problem(error: Any, prefix: str, allowed: str) -> FieldProblem:  # noqa: AN
     if error["type"] == "missing":
         return FieldProblem(path, "is required", missing=True)
     if error["type"] == "extra_forbidden":
-        return FieldProblem(path, f"is not known; allowed: {allowed}")
+        return FieldProblem(path, f"is unknown; allowed: {allowed}")
     return FieldProblem(path, error["msg"].removeprefix("Value error, "))
 
 

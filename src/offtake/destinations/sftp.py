@@ -23,7 +23,7 @@ from offtake.destinations.parameters import Params, TargetParams, as_folder
 from offtake.errors import DeliveryError
 
 if TYPE_CHECKING:
-    # The SSH library is an extra, and slow to import: only who delivers by SFTP pays for it.
+    # The SSH library is an extra and slow to import: only SFTP deliveries load it.
     from offtake.destinations.drivers.sftp_files import RemoteFolder
     from offtake.destinations.drivers.sftp_session import SftpConnection
 
@@ -35,7 +35,7 @@ NAME: Final = "SFTP"
 
 
 class SftpLogin(Params):
-    """What both ways to log in share."""
+    """The params that both authentication methods share."""
 
     free: ClassVar[frozenset[str]] = frozenset({"temporary_name", "exclusive_create", "read_back"})
     pinned: ClassVar[frozenset[str]] = frozenset({"host_key_fingerprint"})
@@ -47,61 +47,61 @@ class SftpLogin(Params):
     )
     host_key_fingerprint: str | None = Field(
         default=None,
-        description="The server's expected key; recorded at the first connection when left out. An extension.",
+        description="Fingerprint of the server's host key; default: recorded at the first connection. An extension.",
         examples=["SHA256:n4bQgYhMfWWaL+qgxVrQFaO/TxsrC4Is0V1sFbDwCgg"],
     )
     allow_old_algorithms: bool = Field(
         default=False,
-        description="Also use broken algorithms (CBC ciphers, SHA-1 and group 1 key exchange, MD5, DSA), where the "
-        "server knows no others. The cost: an attacker in the network between may read or change what is sent, the "
-        "password too. false when left out. An extension.",
+        description="Also allow weak algorithms (CBC ciphers, SHA-1 and group 1 key exchange, MD5, DSA), for servers "
+        "that support no others. Risk: an attacker in the network can read or change the traffic, including the "
+        "password. Default: false. An extension.",
         examples=[False],
     )
     temporary_name: TemporaryName | None = Field(
         default=None,
-        description="How a file is called until it is complete: DOT (.NAME.….tmp), SUFFIX (NAME.….tmp), FOLDER "
-        f"(in the folder {FOLDER} of the target), or NONE (its final name, where the server renames nothing). Found "
-        "and recorded at the first connection when left out. An extension.",
+        description="Name of a file until it is complete: DOT (.NAME.….tmp), SUFFIX (NAME.….tmp), FOLDER "
+        f"(in the target's folder {FOLDER}), or NONE (the final name, for servers that cannot rename). Default: "
+        "found and recorded at the first connection. An extension.",
         examples=["DOT"],
     )
     exclusive_create: bool | None = Field(
         default=None,
-        description="Whether the server is asked to refuse a temporary name that is taken; some do not know how. Found "
-        "and recorded at the first connection when left out. An extension.",
+        description="Whether temporary files are created exclusively (SSH_FXF_EXCL), which some servers do not "
+        "support. Default: found and recorded at the first connection. An extension.",
         examples=[True],
     )
     read_back: bool | None = Field(
         default=None,
-        description="Whether the server tells the size of files and gives them back. With false, what it acknowledged "
-        "is the proof of a delivery. Found and recorded at the first connection when left out. An extension.",
+        description="Whether the user may read files and their sizes. With false, a delivery is verified only by the "
+        "server's acknowledgement. Default: found and recorded at the first connection. An extension.",
         examples=[True],
     )
 
     @field_validator("host_key_fingerprint")
     @classmethod
-    def _is_fingerprint(cls, given: str | None) -> str | None:
-        return None if given is None else sftp_keys.fingerprint(given)
+    def _is_fingerprint(cls, value: str | None) -> str | None:
+        return None if value is None else sftp_keys.fingerprint(value)
 
     @model_validator(mode="after")
     def _can_keep_writers_apart(self) -> Self:
         if self.temporary_name == "NONE" and self.exclusive_create is False:
             raise PydanticCustomError(
                 "writers",
-                "temporaryName NONE does not go with exclusiveCreate false: two writers could then write one file",
+                "temporaryName NONE cannot be combined with exclusiveCreate false: two writers could write to one file",
             )
         return self
 
     @property
     def needs_pinning(self) -> bool:
-        """True until the server's key is known, and how it takes files."""
+        """True until the server's host key, and how files are put in place there, are known."""
         return None in (self.host_key_fingerprint, self.temporary_name, self.exclusive_create, self.read_back)
 
     def placing(self) -> Placing:
-        """How files are put in place; the usual way where nothing is known."""
+        """How files are put in place; the default where nothing is known."""
         return replace(USUAL, **self.given_placing())
 
     def given_placing(self) -> dict[str, Any]:
-        """What of it is known or was given."""
+        """The submitted or recorded fields of `Placing`."""
         return self.model_dump(include={field.name for field in fields(Placing)}, exclude_none=True)
 
     def endpoint_hosts(self) -> dict[str, str]:
@@ -121,11 +121,11 @@ class Password(SftpLogin):
 
 
 class SshKey(SftpLogin):
-    """A private key, and a password for servers that demand both. The passphrase comes first: the key needs it."""
+    """A private key, and a password for servers that require both. `passphrase` is parsed first: the key needs it."""
 
     passphrase: SecretStr | None = Field(
         default=None,
-        description="Passphrase of the private SSH key, where it has one. An extension of this project.",
+        description="Passphrase of the private SSH key, if it has one. An extension of this project.",
         examples=["a passphrase"],
     )
     ssh_key: SecretStr = Field(
@@ -140,15 +140,15 @@ class SshKey(SftpLogin):
 
     @field_validator("ssh_key")
     @classmethod
-    def _is_private_key(cls, given: SecretStr, info: ValidationInfo) -> SecretStr:
+    def _is_private_key(cls, value: SecretStr, info: ValidationInfo) -> SecretStr:
         passphrase = info.data.get("passphrase")
-        sftp_keys.private_key(given.get_secret_value(), passphrase.get_secret_value() if passphrase else None)
-        return given
+        sftp_keys.private_key(value.get_secret_value(), passphrase.get_secret_value() if passphrase else None)
+        return value
 
     password: SecretStr | None = Field(
         default=None,
         min_length=1,
-        description="Password of the user, where the server demands it beside the key. An extension of this project.",
+        description="Password of the user, if the server requires it too. An extension of this project.",
         examples=["a password"],
     )
 
@@ -164,29 +164,29 @@ class SftpParams(TargetParams):
     )
 
     def folder(self) -> str:
-        """The folder, below the one that the server logs in to or, with a leading slash, below its root."""
+        """The folder, relative to the login folder or, with a leading slash, to the server's root."""
         return as_folder(self.remote_path)
 
     def root(self) -> str:
-        """What the folder is below: `/`, or `""` for the folder that the server logs in to."""
+        """The parent of the folder: `/`, or `""` for the login folder."""
         return "/" if self.remote_path.startswith("/") else ""
 
 
 # Opening
 
 WRITE_ONLY: Final = (
-    "The server does not let its user look at files (readBack=false): what it acknowledged is the proof of a delivery, "
-    "offtake run verify cannot look at the files, and temporary files of writers that were killed may stay."
+    "The user may not read files on the server (readBack=false): a delivery is verified only by the server's "
+    "acknowledgement, offtake run verify cannot read the files, and temporary files of killed processes may remain."
 )
 WITHOUT_RENAME: Final = (
-    "The server renames nothing (temporaryName=NONE), so files are written under their final names: a consumer can see "
-    "half a file, and when an attempt fails, the file of the next attempt (the number before -c000) has the same rows "
-    "again until the first one is removed. Ask for a manifest (includeFileManifest) and load only the files it names."
+    "The server cannot rename (temporaryName=NONE), so files are written under their final names: a consumer can see a "
+    "partial file, and when an attempt fails, the file of the next attempt (the number before -c000) has the same rows "
+    "again until the first one is removed. Enable the manifest (includeFileManifest) and load only the files in it."
 )
 
 
 def open_sink(credentials: Params | None, params: TargetParams, site: SandboxLocation) -> Sink:
-    """The folder, ready to write. Nothing is asked of the server yet."""
+    """A sink for the folder. Does not connect yet."""
     from offtake.destinations.drivers.sftp_sink import SftpSink  # noqa: PLC0415 - see the imports
 
     assert isinstance(credentials, SftpLogin)  # noqa: S101 - the flow's rules let no other kind through
@@ -195,7 +195,7 @@ def open_sink(credentials: Params | None, params: TargetParams, site: SandboxLoc
 
 
 def pin(credentials: Params, params: TargetParams | None, site: SandboxLocation) -> Params:
-    """The credentials with the fingerprint of the key that the server shows and, with a place, how it takes files.
+    """The credentials with the server's host key fingerprint and, with `params`, how files are put in place there.
 
     Raises `DeliveryError`.
     """
@@ -215,17 +215,17 @@ def pin(credentials: Params, params: TargetParams | None, site: SandboxLocation)
 
 
 def limits(credentials: Params | None) -> Limits:
-    """What a server takes away that shows nothing, or renames nothing."""
+    """The guarantees that a server without reading or without renaming cannot give."""
     assert isinstance(credentials, SftpLogin)  # noqa: S101 - as above
     placing = credentials.placing()
     lost = {WRITE_ONLY: not placing.read_back, WITHOUT_RENAME: placing.in_place}
-    told = tuple(sentence for sentence, holds in lost.items() if holds)
-    return Limits(reads_back=placing.read_back, one_name=not placing.in_place, lost=told)
+    sentences = tuple(sentence for sentence, holds in lost.items() if holds)
+    return Limits(reads_back=placing.read_back, one_name=not placing.in_place, lost=sentences)
 
 
 def answers(credentials: Params | None, site: SandboxLocation) -> bool:
-    """Whether the server answers a login, be it with a refusal."""
-    network = replace(site.network, patience=min(ANSWER_SECONDS, site.network.patience))
+    """Whether the server answers a login, also if it refuses it."""
+    network = replace(site.network, read_timeout=min(ANSWER_SECONDS, site.network.read_timeout))
     session = _session(credentials, replace(site, network=network))
     try:
         session.client()
@@ -242,7 +242,7 @@ def _folder(session: "SftpConnection", params: TargetParams, site: SandboxLocati
 
     assert isinstance(params, SftpParams)  # noqa: S101 - parsed with this destination's own model
     server = session.login.server
-    return RemoteFolder(server, params.root(), params.folder(), site.network.patience, placing)
+    return RemoteFolder(server, params.root(), params.folder(), site.network.read_timeout, placing)
 
 
 def _session(credentials: Params | None, site: SandboxLocation) -> "SftpConnection":
@@ -253,8 +253,8 @@ def _session(credentials: Params | None, site: SandboxLocation) -> "SftpConnecti
     key = None
     if isinstance(credentials, SshKey):
         passphrase = credentials.passphrase
-        given = credentials.ssh_key.get_secret_value()
-        key = sftp_keys.private_key(given, passphrase.get_secret_value() if passphrase else None)
+        encoded = credentials.ssh_key.get_secret_value()
+        key = sftp_keys.private_key(encoded, passphrase.get_secret_value() if passphrase else None)
     login = Login(
         credentials.domain,
         credentials.port,
@@ -267,67 +267,72 @@ def _session(credentials: Params | None, site: SandboxLocation) -> "SftpConnecti
     return SftpConnection(login, site.network)
 
 
-# What people must know
+# Documentation
 
 GUIDE: Final = SetupGuide(
-    about="Files are written as `.NAME.<random>.tmp` in their folder, synced to disk where the server can, and renamed "
-    "over their place when they are complete: who reads names without a leading dot never sees half a file. Servers "
-    "with other rules are served too: at the first delivery, or by `offtake connection test`, a small file "
-    "(`offtake-probe-…`, without extension) is put in place and removed to find out what the server allows, and the "
-    "answer is kept with the connection (`temporaryName`, `exclusiveCreate`, `readBack`). Each can be set instead; "
-    "remove them from the connection to have them found again. "
-    "Folders are made. A `remotePath` with a leading slash begins at the server's root, any other in "
-    "the folder that the server logs in to. The server's key is remembered at the first successful "
-    "connection, and every later one must show the same; to know it from the start, give `hostKeyFingerprint`"
-    " (`ssh-keyscan HOST | ssh-keygen -lf -`). When the key was changed on purpose, patch the credentials "
-    "with the new one, or with `null` to have the next one remembered; the password or key has to be sent with it.",
-    rights="An account that may make folders, write, rename and remove files below the folder, and nothing else. With "
+    about="Files are written as `.NAME.<random>.tmp` in their folder, synced to disk if the server supports it, and "
+    "renamed to their final name when they are complete: consumers that ignore names with a leading dot never see a "
+    "partial file. Servers with other rules are supported too: at the first delivery, or by `offtake connection test`, "
+    "Offtake writes and removes a small file (`offtake-probe-…`, without extension) to find out what the server "
+    "allows, "
+    "and records the result in the connection (`temporaryName`, `exclusiveCreate`, `readBack`). You can set each of "
+    "them yourself; remove them from the connection to have them found again. "
+    "Missing folders are created. A `remotePath` with a leading slash starts at the server's root, any other at "
+    "the login folder. The server's host key is pinned at the first successful connection, and later connections "
+    "require the same key; to pin it from the start, set `hostKeyFingerprint` "
+    "(`ssh-keyscan HOST | ssh-keygen -lf -`). After an intended change of the key, patch the credentials with the "
+    "new fingerprint, or with `null` to pin the next key; send the password or SSH key with it.",
+    rights="An account that may create folders, and write, rename and remove files below the folder only. With "
     "OpenSSH:\n\n```\nMatch User drop\n    ForceCommand internal-sftp\n    ChrootDirectory /srv/drop\n"
-    "    AllowTcpForwarding no\n    X11Forwarding no\n```\n\nA key for it, as `sshKey` takes it:\n\n```sh\n"
+    "    AllowTcpForwarding no\n    X11Forwarding no\n```\n\nA key pair, encoded for `sshKey`:\n\n```sh\n"
     "ssh-keygen -t ed25519 -N '' -f drop.key\nbase64 -w0 drop.key\n```",
     limits=(
         (
-            "Staged with OpenSSH 9.2 (`sshd`): key, password, both demanded at once, each old algorithm below, "
-            "requests denied one by one, no `posix-rename@openssh.com`, a full disk, sessions killed. Staged with "
-            "asyncssh's server, as `sshd` cannot be configured so: keyboard-interactive in several languages and "
-            "with a second question, names with a leading dot refused, the flag EXCL unknown, folders "
-            "that can only be written to, renaming denied or unknown, files picked up at the rename, answers lost."
+            "Tested with OpenSSH 9.2 (`sshd`): key, password, both together, each old algorithm below, each request "
+            "denied, no `posix-rename@openssh.com`, a full disk, killed sessions. Tested with asyncssh's server, "
+            "because "
+            "`sshd` cannot be configured so: keyboard-interactive in several languages and with a second question, "
+            "names "
+            "with a leading dot refused, the flag EXCL unsupported, write-only folders, renaming denied or "
+            "unsupported, "
+            "files collected at the rename, lost responses."
         ),
         (
-            "A server that lets nobody rename files (`temporaryName` NONE) gets them under their final names, and half "
-            "a file is visible there. Each attempt has a name of its own: the number before `-c000` grows. What a "
-            "failed attempt has left is removed at once, else once the run is over; until then `offtake run show` "
-            "names it. When the server's answer to the last step is lost, or Offtake is killed before it has recorded "
-            "that answer, the file is written again although the first one is complete, and somebody who loads "
-            "everything loads these rows twice. A consumer that waits for the run's manifest (`includeFileManifest`) "
-            "and loads the files that it names gets every row once. Only a server that says that renaming is denied or "
-            "unknown is taken for one; where it says just `Failure`, set `temporaryName` yourself. It cannot be "
-            "combined with `exclusiveCreate` false."
+            "On a server that does not allow renaming (`temporaryName` NONE), files are written under their final "
+            "names, and partial files are visible. Each attempt has its own name: the number before `-c000` grows. "
+            "The file of a failed attempt is removed immediately, or when the run is over; until then `offtake run "
+            "show` lists it. If the server's response to the last step is lost, or Offtake is killed before it has "
+            "recorded the response, the file is written again although the first one is complete, and a consumer that "
+            "loads all files loads these rows twice. A consumer that waits for the run's manifest "
+            "(`includeFileManifest`) and loads the files in it gets every row once. Offtake detects such a server only "
+            "if it reports renaming as denied or unsupported; if it reports just `Failure`, set `temporaryName` "
+            "yourself. NONE cannot be combined with `exclusiveCreate` false."
         ),
         (
-            "A password answers one prompt that is not echoed, in any language. A server that asks for more, such as a "
-            "code, is refused with its question."
+            "The password answers a single hidden prompt, in any language. A server that asks for more, such as a "
+            "one-time code, is refused; the error shows its prompt."
         ),
         (
-            "Servers without an algorithm in common are refused at once, with both lists. `allowOldAlgorithms` admits "
-            "AES and 3DES in CBC mode, key exchange with SHA-1 or in group 1, HMAC-MD5 and DSA host keys: who controls "
-            "the network between may then read and change files, and learn the password."
+            "Servers without a common algorithm are refused immediately; the error shows both lists. "
+            "`allowOldAlgorithms` allows AES and 3DES in CBC mode, key exchange with SHA-1 or group 1, HMAC-MD5 and "
+            "DSA "
+            "host keys: an attacker in the network can then read and change files, and learn the password."
         ),
         (
-            "In a folder that can only be written to (`readBack` false), what the server acknowledged is the proof: "
-            "`offtake run verify` cannot look at the files, and temporary files of a killed writer may stay."
+            "In a write-only folder (`readBack` false), a delivery is verified only by the server's acknowledgement: "
+            "`offtake run verify` cannot read the files, and temporary files of killed processes may remain."
         ),
-        ("With `temporaryName` FOLDER, the empty folder `offtake-unfinished` stays in the target's folder."),
+        ("With `temporaryName` FOLDER, the empty folder `offtake-unfinished` remains in the target's folder."),
         (
-            "Without `posix-rename@openssh.com`, a file that is replaced is put aside between two renames, as a "
-            "temporary file; who is killed just then leaves it there."
+            "Without `posix-rename@openssh.com`, a replaced file is renamed to a temporary name between two renames; a "
+            "process that is killed at that moment leaves it there."
         ),
         (
-            "A file is complete when the server confirms its rename. When that answer is lost, the temporary file "
-            "tells: it is renamed if it is still there, else the file is complete, also when it was picked up already. "
-            "Nothing but Offtake may remove temporary files (`….tmp`)."
+            "A file is complete when the server confirms its rename. If that response is lost, Offtake looks for the "
+            "temporary file: if it exists, it is renamed; else the file is complete, even if it was collected already. "
+            "Only Offtake may remove temporary files (`….tmp`)."
         ),
-        "Many servers tell a full disk by the word Failure only; it is tried again like any other failure.",
+        "Many servers report a full disk only as Failure; Offtake retries it like any other failure.",
     ),
 )
 

@@ -1,4 +1,4 @@
-"""The types of landing zones, and the names of their containers."""
+"""The types of landing zones and the names of their containers."""
 
 from collections.abc import Mapping
 from typing import Final, Literal, get_args
@@ -10,4 +10,4 @@ CONTAINERS: Final[Mapping[ZoneType, str]] = {
     "user_drop_zone": "dlz-user-container",
 }
 SETTINGS: Final = "the server's settings OFFTAKE_LANDING_ZONE…"
-"""Where a reader of an error corrects the credentials of a zone."""
+"""Where to correct the credentials of a zone, for error messages."""

@@ -1,4 +1,4 @@
-"""Runs that somebody asks for, beside the schedule (contract, section 20)."""
+"""Ad-hoc runs, outside the schedule (contract, section 20)."""
 
 from pydantic import Field
 from sqlalchemy.orm import Session
@@ -16,7 +16,7 @@ from offtake.store.tables import Flow, Run, SourceConnection
 
 
 class AdhocRefusedError(OfftakeError):
-    """The ad-hoc run cannot be made; clients match the sentence."""
+    """The ad-hoc run is refused; clients match the message."""
 
 
 class DatasetId(Body):
@@ -26,7 +26,7 @@ class DatasetId(Body):
 
 
 class AdhocDestination(Body):
-    """A flow to run now; without datasets, all of it. `fullExport` is an extension."""
+    """A flow to run now; without datasets, all of them. `fullExport` is an extension."""
 
     flow_id: str
     datasets: list[DatasetId] = Field(default_factory=list)
@@ -34,7 +34,7 @@ class AdhocDestination(Body):
 
 
 class ActivationInfo(Body):
-    """What to activate."""
+    """The flows to run."""
 
     destinations: list[AdhocDestination] = Field(min_length=1, max_length=100)
 
@@ -46,7 +46,7 @@ class AdhocRequest(Body):
 
 
 def request(session: Session, caller: Caller, body: Sent, now_ms: int) -> list[Run]:
-    """One run for each flow named, or none at all when one of them is refused."""
+    """Enqueue one run for each flow; none when one of them is refused."""
     caller.require(EXPORT_DATASETS)
     caller.require(VIEW_DATASETS)
     caller.require(VIEW_DESTINATIONS)
@@ -57,32 +57,32 @@ def request(session: Session, caller: Caller, body: Sent, now_ms: int) -> list[R
         )
     if not isinstance(document, dict) or not document:
         raise Problem(problems.EMPTY_BODY, "The request body must be a JSON object that is not empty.")
-    asked = bodies.parse_document(AdhocRequest, document)
-    return [run_now(session, caller, one, now_ms) for one in asked.activation_info.destinations]
+    parsed = bodies.parse_document(AdhocRequest, document)
+    return [run_now(session, caller, one, now_ms) for one in parsed.activation_info.destinations]
 
 
-def run_now(session: Session, caller: Caller, asked: AdhocDestination, now_ms: int) -> Run:
-    """Queue a run of the flow: full where nothing was delivered yet or it is asked for, else the pending increment.
+def run_now(session: Session, caller: Caller, order: AdhocDestination, now_ms: int) -> Run:
+    """Enqueue a run: full if requested or if nothing was delivered yet, else the pending increment.
 
     Raises `AdhocRefusedError`.
     """
-    flow = _flow(session, caller, asked.flow_id)
+    flow = _flow(session, caller, order.flow_id)
     if flow.state != entities.ENABLED:
         raise AdhocRefusedError("The flow is disabled")
-    wanted = list(dict.fromkeys(dataset.id for dataset in asked.datasets))
+    selected = list(dict.fromkeys(dataset.id for dataset in order.datasets))
     exported = session.get_one(SourceConnection, flow.source_connection_id).dataset_ids
-    foreign = [dataset_id for dataset_id in wanted if dataset_id not in exported]
+    foreign = [dataset_id for dataset_id in selected if dataset_id not in exported]
     if foreign:
         raise AdhocRefusedError(f"Flow {flow.id} does not export dataset(s) {', '.join(foreign)[:500]}")
     live = live_run(session, flow.id)
     if live is not None:
-        named = ", ".join(wanted or exported)
+        named = ", ".join(selected or exported)
         raise AdhocRefusedError(f"Run already going on for dataset(s) {named} of flow {flow.id} with run id {live.id}")
-    full = asked.full_export or flows.stored_schedule(flow).one_time
+    full = order.full_export or flows.stored_schedule(flow).one_time
     at = runs.instant_beside_slots(session, flow, now_ms)
-    new = NewRun("adhoc", at, wanted or None, full_export=full, moves_position=not asked.full_export)
+    new = NewRun("adhoc", at, selected or None, full_export=full, moves_position=not order.full_export)
     row = runs.create(session, flow, new, now_ms)
-    after = {"runId": row.id, "datasets": row.dataset_ids, "fullExport": asked.full_export}
+    after = {"runId": row.id, "datasets": row.dataset_ids, "fullExport": order.full_export}
     audit.record(session, caller, now_ms, "run", (flows.KIND, flow.id), name=flow.name, after=after)
     return row
 
@@ -98,6 +98,6 @@ def _flow(session: Session, caller: Caller, flow_id: str) -> Flow:
 
 
 def _is_audience_request(document: object) -> bool:
-    """Whether the body is of the audiences' form: target connection ids with lists of audience ids."""
+    """Whether the body is an audience request: target connection ids with lists of audience ids."""
     info = document.get("activationInfo") if isinstance(document, dict) else None
     return isinstance(info, dict) and "destinations" not in info and any(isinstance(one, list) for one in info.values())

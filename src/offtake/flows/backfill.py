@@ -1,7 +1,7 @@
-"""Backfills: what a run delivered, or a range of snapshots, goes out once more, into a folder of its own.
+"""Backfills: export the snapshots of a run, or a range of snapshots, again into a separate folder.
 
-The flow's position stays, and no slot of its schedule is used up. It is an operator's act: a flow that is disabled can
-be backfilled too.
+The flow's position does not change, and no slot of its schedule is used. Only operators can start a backfill; a
+disabled flow can be backfilled too.
 """
 
 from collections.abc import Sequence
@@ -30,12 +30,12 @@ NOW: Final = "now"
 
 
 class BackfillRefusedError(OfftakeError):
-    """The backfill cannot be made; nothing was written."""
+    """The backfill is refused; nothing was written."""
 
 
 @dataclass(frozen=True)
 class Range:
-    """All of snapshot `to`, or what came after the snapshot `since`; `to` None means the table's present one."""
+    """Snapshot `to` in full, or the rows added after snapshot `since`. `to` None: the table's current snapshot."""
 
     since: int | None
     to: int | None
@@ -43,70 +43,73 @@ class Range:
 
 @dataclass(frozen=True)
 class Backfill:
-    """What is to go out once more, checked against the tables: pins by dataset id, and the run it is taken from."""
+    """A backfill, checked against the tables: snapshot pins by dataset id, and the run that it repeats, if any."""
 
     pins: Json
     run_id: str | None = None
 
 
-def of_run(session: Session, lake: Lake, flow: Flow, run: Run, wanted: Sequence[str] = ()) -> Backfill:
-    """The snapshots that the run had planned; with `wanted`, only of those datasets.
+def of_run(session: Session, lake: Lake, flow: Flow, run: Run, selected: Sequence[str] = ()) -> Backfill:
+    """A backfill of the snapshots that the run planned; with `selected`, of those datasets only.
 
-    Raises `BackfillRefusedError` when they are not known any more, or there is nothing to deliver again.
+    Raises `BackfillRefusedError` when a snapshot has expired, or when there is nothing to deliver.
     """
     if run.flow_id != flow.id:
-        raise BackfillRefusedError(f"--run: run {run.id} is not one of flow {flow.name}, but of flow {run.flow_id}.")
+        raise BackfillRefusedError(f"--run: run {run.id} belongs to flow {run.flow_id}, not to flow {flow.name}.")
     if run.completed_at is None:
-        raise BackfillRefusedError(f"--run: run {run.id} is still {run.status}; wait for its end.")
+        raise BackfillRefusedError(f"--run: run {run.id} is {run.status}; wait until it has ended.")
     pins = {
         dataset_id: pin
         for dataset_id, pin in runs.pins_of(run_parts.run_datasets(session, run.id)).items()
         if pin["full"] or pin["from_snapshot"] != pin["to_snapshot"]
     }
-    lacking = [one for one in wanted if one not in pins]
+    lacking = [one for one in selected if one not in pins]
     if lacking or not pins:
         named = f" of dataset(s) {', '.join(lacking)}" if lacking else ""
-        raise BackfillRefusedError(f"--run: run {run.id} had nothing{named} to deliver; there is nothing to repeat.")
-    pins = {dataset_id: pin for dataset_id, pin in pins.items() if not wanted or dataset_id in wanted}
+        raise BackfillRefusedError(f"--run: run {run.id} had no rows{named} to deliver, so there is nothing to repeat.")
+    pins = {dataset_id: pin for dataset_id, pin in pins.items() if not selected or dataset_id in selected}
     gone = [one for one in pins if one not in _exported_ranges(session, flow)]
     if gone:
-        left = "; name the others with --dataset" if len(gone) < len(pins) else ""
+        left = "; select the others with --dataset" if len(gone) < len(pins) else ""
         raise BackfillRefusedError(f"--run: the flow no longer exports dataset(s) {', '.join(gone)}{left}.")
     for dataset_id, pin in pins.items():
-        # What has expired since must not come out as something else.
+        # Refuse expired snapshots: the run would deliver other rows.
         _check("--run", session, lake, dataset_id, Range(pin["from_snapshot"], pin["to_snapshot"]))
     return Backfill(pins, run.id)
 
 
-def of_range(session: Session, lake: Lake, flow: Flow, asked: Range, wanted: Sequence[str] = ()) -> Backfill:
-    """The same range of snapshots of every dataset of the flow, or of those `wanted`.
+def of_range(session: Session, lake: Lake, flow: Flow, snapshots: Range, selected: Sequence[str] = ()) -> Backfill:
+    """A backfill of a snapshot range of all datasets of the flow, or of the `selected` ones.
 
     Raises `BackfillRefusedError` naming the option when a snapshot is not in the history of a dataset's table.
     """
     exported = _exported_ranges(session, flow)
-    foreign = [one for one in wanted if one not in exported]
+    foreign = [one for one in selected if one not in exported]
     if foreign:
         raise BackfillRefusedError(f"--dataset: flow {flow.name} does not export dataset(s) {', '.join(foreign)}.")
     pins: Json = {}
-    for dataset_id in dict.fromkeys(wanted or exported):
-        to = _check("--to", session, lake, dataset_id, asked)
-        pins[dataset_id] = {"full": asked.since is None, "from_snapshot": asked.since, "to_snapshot": to}
+    for dataset_id in dict.fromkeys(selected or exported):
+        to = _check("--to", session, lake, dataset_id, snapshots)
+        pins[dataset_id] = {"full": snapshots.since is None, "from_snapshot": snapshots.since, "to_snapshot": to}
     return Backfill(pins)
 
 
-def request(session: Session, caller: Caller, flow_id: str, asked: Backfill, now_ms: int) -> Run:
-    """Queue the backfill; raises `BackfillRefusedError` while a run of the flow is live."""
+def request(session: Session, caller: Caller, flow_id: str, backfill: Backfill, now_ms: int) -> Run:
+    """Enqueue the backfill; raises `BackfillRefusedError` while a run of the flow is live."""
     caller.require(EXPORT_DATASETS)
     caller.require(VIEW_DATASETS)
     flow = flows.find(session, caller, flow_id, lock=True)
     live = store.live_run(session, flow.id)
     if live is not None:
-        raise BackfillRefusedError(f"Run {live.id} of the flow is {live.status}; wait for its end, or cancel it.")
+        raise BackfillRefusedError(
+            f"Run {live.id} of the flow is {live.status}; wait until it has ended, or cancel it."
+        )
     at = runs.instant_beside_slots(session, flow, now_ms)
-    new = NewRun(TRIGGER, at, list(asked.pins), moves_position=False, parent_run_id=asked.run_id, pins=asked.pins)
+    pins = backfill.pins
+    new = NewRun(TRIGGER, at, list(pins), moves_position=False, parent_run_id=backfill.run_id, pins=pins)
     row = runs.create(session, flow, new, now_ms)
     row.folder = _folder(row.id, now_ms)
-    after = {"runId": row.id, "datasets": row.dataset_ids, "backfill": asked.pins, "folder": row.folder}
+    after = {"runId": row.id, "datasets": row.dataset_ids, "backfill": pins, "folder": row.folder}
     audit.record(session, caller, now_ms, "run", (flows.KIND, flow.id), name=flow.name, after=after)
     return row
 
@@ -115,32 +118,36 @@ def _exported_ranges(session: Session, flow: Flow) -> list[str]:
     return session.get_one(SourceConnection, flow.source_connection_id).dataset_ids
 
 
-def _check(option: str, session: Session, lake: Lake, dataset_id: str, asked: Range) -> int:
-    """The snapshot that the range ends with; all of it must still be in the table's history."""
+def _check(option: str, session: Session, lake: Lake, dataset_id: str, snapshots: Range) -> int:
+    """The last snapshot of the range, all of which must still be in the table's history."""
     row = session.get(Dataset, dataset_id)
     if row is None:
         raise BackfillRefusedError(f"--dataset: dataset {dataset_id} no longer exists.")
     which = f"dataset {row.name} ({row.id})"
-    steps = ancestry(lake, TableName(row.table_name), asked.to)
-    if steps is None and asked.to is not None:
-        raise BackfillRefusedError(f"{option}: snapshot {asked.to} is not, or no longer, in the history of {which}.")
+    steps = ancestry(lake, TableName(row.table_name), snapshots.to)
+    if steps is None and snapshots.to is not None:
+        raise BackfillRefusedError(
+            f"{option}: snapshot {snapshots.to} is not (or no longer) in the history of {which}."
+        )
     if not steps:
         raise BackfillRefusedError(f"--to: {which} has no snapshot yet.")
     to = steps[-1].snapshot_id
-    if asked.since is not None:
-        _check_since("--from" if option == "--to" else option, steps, asked.since, which)
-        plan = scan.open_table(lake, TableName(row.table_name)).increment(asked.since, to)
+    if snapshots.since is not None:
+        _check_since("--from" if option == "--to" else option, steps, snapshots.since, which)
+        plan = scan.open_table(lake, TableName(row.table_name)).increment(snapshots.since, to)
         if plan.kind != "incremental":
-            raise BackfillRefusedError(f"{option}: the rows of that range cannot be had of {which}: {plan.warning}.")
+            raise BackfillRefusedError(
+                f"{option}: the rows of that range of {which} cannot be determined: {plan.warning}."
+            )
     return to
 
 
 def _check_since(option: str, steps: Sequence[SnapshotStep], since: int, which: str) -> None:
     to = steps[-1].snapshot_id
     if since == to:
-        raise BackfillRefusedError(f"{option}: nothing comes after snapshot {since} up to snapshot {to} of {which}.")
+        raise BackfillRefusedError(f"{option}: {which} has no snapshot after {since} up to {to}.")
     if all(step.snapshot_id != since for step in steps):
-        how = f"does not come before snapshot {to} in the history of {which}, or is no longer known"
+        how = f"is not, or no longer, before snapshot {to} in the history of {which}"
         raise BackfillRefusedError(f"{option}: snapshot {since} {how}.")
 
 

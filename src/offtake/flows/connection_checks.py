@@ -1,4 +1,4 @@
-"""Whether a base connection's credentials work where its target connections deliver to (contract, section 11)."""
+"""Tests a base connection's credentials at the targets of its target connections (contract, section 11)."""
 
 from dataclasses import dataclass, replace
 from typing import Final
@@ -28,7 +28,7 @@ _MOST_PLACES: Final = 5
 
 @dataclass(frozen=True)
 class ConnectionCheck:
-    """What is tried, and where, once the database is let go."""
+    """A connection test, ready to run without the database."""
 
     destination: Destination
     connection_id: str
@@ -40,9 +40,9 @@ class ConnectionCheck:
 
 
 def prepare(session: Session, caller: Caller, vault: Vault, row_id: str, site: SandboxLocation) -> ConnectionCheck:
-    """Look up a base connection and the places its latest target connections deliver to; raises 1439 and 1452.
+    """Load a base connection and the targets of its latest target connections; raises 1439 and 1452.
 
-    A small file is written there and removed: who may only look at destinations may not have that done.
+    The test writes and removes a small file, so viewing destinations alone does not permit it.
     """
     caller.require(VIEW_DESTINATIONS)
     caller.require(MANAGE_DESTINATIONS, EXPORT_DATASETS)
@@ -67,20 +67,21 @@ def prepare(session: Session, caller: Caller, vault: Vault, row_id: str, site: S
 def prepare_for(
     session: Session, caller: Caller, vault: Vault, target: TargetConnection, site: SandboxLocation
 ) -> ConnectionCheck:
-    """The same for the place of one target connection."""
+    """Like `prepare`, for one target connection."""
     trial = prepare(session, caller, vault, target.base_connection_id, site)
     return replace(trial, places=(schema.parse_target_params(trial.destination, target.params),))
 
 
 def run_check(trial: ConnectionCheck, memory: PinStore) -> Json:
-    """`{"result": true}`, or false with what was refused at each place.
+    """Run the test: `{"result": true}`, or false with the errors of each target.
 
-    A small object is written, read back, listed and removed. What a first success teaches is kept. `limits`, an
-    extension, says what does not hold at that server.
+    Writes, reads, lists and removes a small object. What is found at the first connection is stored. `limits`, an
+    extension, lists the guarantees that the server cannot give.
     """
     credentials, found = _try(trial, memory)
     if trial.encrypt_to is not None and (problem := pgp.check_key(trial.encrypt_to)):
-        found.append(DeliveryError(KEY_UNUSABLE, f"The public key {problem}.", "Give the account another one."))
+        remedy = "Enter another one in the base connection."
+        found.append(DeliveryError(KEY_UNUSABLE, f"The public key {problem}.", remedy))
     if not found:
         lost = trial.destination.limits(credentials).lost
         return {"result": True} | ({"limits": list(lost)} if lost else {})
@@ -88,16 +89,16 @@ def run_check(trial: ConnectionCheck, memory: PinStore) -> Json:
 
 
 def check(trial: ConnectionCheck, memory: PinStore, path: str) -> None:
-    """Raise 1452 naming `path` when the trial fails; a place that is not named yet is left for later."""
+    """Raise 1452 with `path` when the test fails; without a target yet, test only if the destination pins keys."""
     if not trial.places and trial.destination.pin is None:
         return
     answer = run_check(trial, memory)
     if not answer["result"]:
-        raise problems.of_field(path, f"cannot be delivered to: {answer['errors'][0]['message']}")
+        raise problems.of_field(path, f"failed the connection test: {answer['errors'][0]['message']}")
 
 
 def _try(trial: ConnectionCheck, memory: PinStore) -> tuple[Params | None, list[DeliveryError]]:
-    """The credentials with what was learned, and what was refused."""
+    """The credentials with what was found, and the errors."""
     destination = trial.destination
     lacking = destination.missing_driver(trial.auth_name)
     if lacking is not None:
@@ -112,8 +113,8 @@ def _try(trial: ConnectionCheck, memory: PinStore) -> tuple[Params | None, list[
     except DeliveryError as error:
         return None, [error]
     if not trial.places:
-        remedy = "Make a target connection with it, then test again."
-        return None, [DeliveryError(PLACE_NOT_FOUND, "The account does not name a place.", remedy)]
+        remedy = "Create a target connection with it, then test again."
+        return None, [DeliveryError(PLACE_NOT_FOUND, "The connection has no bucket or folder to test.", remedy)]
     refused = [error for place in trial.places for error in _probe(destination, credentials, place, trial.site)]
     return credentials, refused
 
@@ -132,7 +133,7 @@ def _probe(
 
 
 def _whole_place(destination: Destination) -> tuple[TargetParams, ...]:
-    """The place itself, where the account names it: then a target needs no more than a path."""
+    """The root of the destination, if target params need no more than a path."""
     try:
         params = {"path": "/", "datasetFileType": "JSON", "compression": "GZIP"}
         return (schema.parse_target_params(destination, params),)

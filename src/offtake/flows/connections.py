@@ -29,7 +29,7 @@ _AUTHORIZED: Final = "authorizedDate"
 
 
 class AuthBody(Body):
-    """How to log in: the name of one of the connection spec's auth specs, and its params."""
+    """The authentication: the name of one of the connection spec's auth specs, and its params."""
 
     spec_name: str
     params: dict[str, Any] = Field(default_factory=dict)
@@ -45,7 +45,7 @@ class NewConnection(NewEntity):
 
 
 class PatchedConnection(NewEntity):
-    """What a base connection is after a patch; `auth` as it was stored, unless it was sent anew."""
+    """A base connection after a patch; `auth` as stored, unless the patch changes it."""
 
     auth: AuthBody | None = None
     encryption: Any = None
@@ -60,31 +60,32 @@ _RULES: Final = Rules(
     },
     {
         "/connectionSpec": Problem(
-            problems.OTHER_SPEC, "A connection keeps its connectionSpec; make a new connection for another destination."
+            problems.OTHER_SPEC,
+            "The connectionSpec of a connection cannot be changed; create a connection for the other destination.",
         ),
-        "/state": Problem(problems.BAD_STATE, "The state of a connection is not changed by a patch."),
+        "/state": Problem(problems.BAD_STATE, "The state of a connection cannot be changed by a patch."),
     },
 )
 
 
 def create(session: Session, caller: Caller, vault: Vault, network: Network, body: Sent, now_ms: int) -> Connection:
-    """Store a base connection, its credentials sealed. Shape is checked, the credentials are not tried."""
+    """Store a base connection with encrypted credentials. They are validated, but not tested."""
     caller.require(MANAGE_DESTINATIONS, EXPORT_DATASETS)
     caller.require(VIEW_DESTINATIONS)
-    asked = bodies.parse_body(NewConnection, body)
-    destination = _destination(asked)
+    new = bodies.parse_body(NewConnection, body)
+    destination = _destination(new)
     row = Connection(
         **entities.creation_columns(caller, now_ms),
-        name=asked.name,
-        description=asked.description,
+        name=new.name,
+        description=new.description,
         state=entities.ENABLED,
         connection_spec_id=destination.connection_spec_id,
-        encryption=encryption.parse(asked.encryption or asked.encryption_specs, "/encryption"),
+        encryption=encryption.parse(new.encryption or new.encryption_specs, "/encryption"),
     )
     if destination.auth_methods:
-        _seal(row, destination, asked.auth, vault, network, now_ms)
-    elif asked.auth is not None:
-        raise Problem(problems.UNKNOWN_AUTH, f"{destination.name} takes no auth; leave it out.")
+        _encrypt_credentials(row, destination, new.auth, vault, network, now_ms)
+    elif new.auth is not None:
+        raise Problem(problems.UNKNOWN_AUTH, f"{destination.name} needs no auth; omit it.")
     session.add(row)
     audit.record(session, caller, now_ms, "create", (KIND, row.id), name=row.name, after=render(row, caller))
     return row
@@ -100,7 +101,7 @@ def update(
     if_match: str | None,
     now_ms: int,
 ) -> Connection:
-    """Change a base connection as the patch says; later runs use its new credentials, and so do those that wait."""
+    """Apply a patch to a base connection; later and waiting runs use the new credentials."""
     caller.require(MANAGE_DESTINATIONS, EXPORT_DATASETS)
     row = entities.find(session, caller, Connection, KIND, row_id, lock=True)
     entities.check_version(row, if_match)
@@ -110,11 +111,11 @@ def update(
     operations = json_patch_rules.parse(body)
     after = bodies.parse_document(PatchedConnection, json_patch_rules.apply(document, operations, _RULES))
     if any(one.path.startswith("/auth") for one in operations):
-        _seal_again(row, after.auth, vault, network, now_ms)
+        _replace_credentials(row, after.auth, vault, network, now_ms)
         waits.wake_connection(session, row.id, row.address or row.id, now_ms)
     row.name, row.description = after.name, after.description
     if any(one.path.startswith("/encryption") for one in operations):
-        # Only then: a key that has expired since must not stand in the way of a new name.
+        # Only then: a key that has expired since must not block other changes.
         row.encryption = encryption.parse(after.encryption, "/encryption")
     entities.set_updated(row, caller, now_ms)
     audit.record(
@@ -124,7 +125,7 @@ def update(
 
 
 def delete(session: Session, caller: Caller, row_id: str, now_ms: int) -> None:
-    """Forget a base connection that nothing uses any more; raises 1418 and 1447 naming what does."""
+    """Delete an unused base connection; raises 1418 and 1447 naming its users."""
     caller.require(MANAGE_DESTINATIONS, EXPORT_DATASETS)
     row = entities.find(session, caller, Connection, KIND, row_id, lock=True)
     usage.check_connection_unused(session, row)
@@ -133,7 +134,7 @@ def delete(session: Session, caller: Caller, row_id: str, now_ms: int) -> None:
 
 
 def runs_with_files_left(session: Session, row_ids: Sequence[str]) -> dict[str, list[str]]:
-    """By base connection, the runs that have left files there which are still to be removed."""
+    """By base connection, the runs whose files there are still to be removed."""
     targets = select(TargetConnection.id, TargetConnection.base_connection_id)
     theirs = session.execute(targets.where(TargetConnection.base_connection_id.in_(row_ids)))
     base_of = {row.id: row.base_connection_id for row in theirs}
@@ -144,7 +145,7 @@ def runs_with_files_left(session: Session, row_ids: Sequence[str]) -> dict[str, 
 
 
 def address_of(session: Session, row_id: str) -> str | None:
-    """What runs to the base connection have in common: its server, else the connection; None for places of our own."""
+    """The key of outages that runs share: the server, or else the connection; None for this deployment's zones."""
     row = session.get_one(Connection, row_id)
     if row.auth_spec_name is None:
         return None
@@ -152,7 +153,7 @@ def address_of(session: Session, row_id: str) -> str | None:
 
 
 def render(row: Connection, caller: Caller) -> Json:
-    """The connection as the API shows it: secrets are masked."""
+    """Render the connection for the API, with secrets masked."""
     auth = {"specName": row.auth_spec_name, "params": row.auth_public} if row.auth_spec_name else None
     return (
         entities.entity_fields(row, caller)
@@ -163,27 +164,27 @@ def render(row: Connection, caller: Caller) -> Json:
 
 
 def reference(row: Connection) -> Json:
-    """The connection as other entities inherit it."""
+    """Render the reference to the connection in other entities."""
     return {"id": row.id, "connectionSpec": entities.spec_ref(row.connection_spec_id)}
 
 
-def _destination(asked: NewConnection) -> Destination:
-    if asked.connection_spec is None:
-        if asked.auth is not None:
+def _destination(new: NewConnection) -> Destination:
+    if new.connection_spec is None:
+        if new.auth is not None:
             raise specs.unknown_spec()
-        # The tutorial's request for a landing zone carries nothing but a name.
+        # The vendor's tutorial sends only a name for a landing zone.
         return specs.destination_of_connection(specs.DATA_LANDING_ZONE)
-    check_version(asked.connection_spec)
-    return specs.destination_of_connection(asked.connection_spec.id)
+    check_version(new.connection_spec)
+    return specs.destination_of_connection(new.connection_spec.id)
 
 
 def check_version(spec: SpecRef) -> None:
-    """Raise the contract's 422 for a connection spec named without its version."""
+    """Raise the contract's 422 for a connection spec without a version."""
     if spec.version is None:
         raise Problem(problems.NO_SPEC_VERSION, "connectionSpec.version 'version' is required for spec info")
 
 
-def _seal(
+def _encrypt_credentials(
     row: Connection, destination: Destination, auth: AuthBody | None, vault: Vault, network: Network, now_ms: int
 ) -> Params:
     names = ", ".join(method.name for method in destination.auth_methods)
@@ -193,13 +194,13 @@ def _seal(
         raise Problem(problems.UNKNOWN_AUTH, f"auth.specName must be one of: {names}.")
     masked = [key for key, value in auth.params.items() if value == schema.MASK]
     if masked:
-        problem = FieldProblem(f"/auth/params/{masked[0]}", "is the mask that is shown for a secret; send the secret")
+        problem = FieldProblem(f"/auth/params/{masked[0]}", "is the mask of a secret; send the secret")
         raise problems.of_fields(InvalidInputError([problem]))
     credentials = _read(destination, auth.spec_name, auth.params)
     for key, host in credentials.endpoint_hosts().items():
         if network.is_host_denied(host):
             raise problems.of_field(
-                f"/auth/params/{key}", f"names {host}, an address that connections may not reach from here"
+                f"/auth/params/{key}", f"is denied: this deployment's network rules do not allow {host}"
             )
     day = datetime.fromtimestamp(now_ms / 1000, UTC).date().isoformat()
     row.auth_spec_name = auth.spec_name
@@ -210,15 +211,15 @@ def _seal(
 
 
 def _read(destination: Destination, spec_name: str, params: Json) -> Params:
-    given = {key: value for key, value in params.items() if key != _AUTHORIZED}
+    sent = {key: value for key, value in params.items() if key != _AUTHORIZED}
     try:
-        return schema.parse_credentials(destination, spec_name, given)
+        return schema.parse_credentials(destination, spec_name, sent)
     except InvalidInputError as error:
         raise problems.of_fields(error) from None
 
 
-def _seal_again(row: Connection, auth: AuthBody | None, vault: Vault, network: Network, now_ms: int) -> None:
-    """The new credentials; a secret that comes back masked is the one that is stored."""
+def _replace_credentials(row: Connection, auth: AuthBody | None, vault: Vault, network: Network, now_ms: int) -> None:
+    """Store new credentials; a secret sent as the mask keeps its stored value."""
     destination = specs.destination_of_connection(row.connection_spec_id)
     if not destination.auth_methods or row.auth_sealed is None or auth is None:
         raise problems.of_field("/auth/params", f"{destination.name} has no credentials", missing=True)
@@ -226,19 +227,21 @@ def _seal_again(row: Connection, auth: AuthBody | None, vault: Vault, network: N
     before = _read(destination, auth.spec_name, stored)
     masked = [key for key, value in auth.params.items() if value == schema.MASK and key in stored]
     params = auth.params | {key: stored[key] for key in masked}
-    after = _seal(row, destination, _with_pins(auth, params, before, destination), vault, network, now_ms)
+    after = _encrypt_credentials(
+        row, destination, _with_pins(auth, params, before, destination), vault, network, now_ms
+    )
     changed = schema.changed_bindings(before, after)
     if masked and changed:
         raise problems.of_field(
             f"/auth/params/{masked[0]}",
-            f"must be sent again: {', '.join(changed)} changes, and a stored secret goes only where it was given for",
+            f"must be sent again: {', '.join(changed)} changes, and a stored secret is bound to its endpoint",
         )
 
 
 def _with_pins(auth: AuthBody, params: Json, before: Params, destination: Destination) -> AuthBody:
-    """The params with what stays of the stored ones without being sent, while nothing else that binds is changed.
+    """Keep stored pins (such as the host key) that were not sent, unless a field that binds the secrets changes.
 
-    A server of another name has another key.
+    For example, another server has another host key.
     """
     pinned = {key: value for key, value in schema.parameters_pinned(before).items() if key not in params}
     after = _read(destination, auth.spec_name, params | pinned)

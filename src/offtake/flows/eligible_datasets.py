@@ -1,4 +1,4 @@
-"""The datasets that can be exported: every dataset that the caller sees (contract, section 12)."""
+"""The datasets that can be exported: all that the caller may see (contract, section 12)."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -23,19 +23,19 @@ def page(session: Session, lake: Lake, caller: Caller, spec_id: str, params: Seq
     """One page of datasets with the contract's `pageInfo`; Catalog's list parameters filter and order it."""
     if spec_id not in {specs.DATA_LAKE, *(destination.connection_spec_id for destination in DESTINATIONS)}:
         raise problems.not_found("connectionSpecs", spec_id)
-    given = dict(params)
+    sent = dict(params)
     for name, value in _REQUIRED.items():
-        if not given.get(name):
+        if not sent.get(name):
             raise problems.missing_parameter(name, f"{name}={value}")
-        if given[name] != value:
+        if sent[name] != value:
             raise problems.of_field(f"/{name}", f"must be {value}")
-    # At least these properties are shown, whatever is asked for.
-    asked = [
+    # The response has at least these properties, whatever is selected.
+    selection = [
         (name, f"{value},{','.join(_COMPACT)}" if name == "properties" and value.strip() else value)
         for name, value in params
         if name not in _REQUIRED
     ]
-    query = catalog_query.read(session, dataset_documents.SHAPE, asked)
+    query = catalog_query.read(session, dataset_documents.SHAPE, selection)
     mine = select(func.count()).select_from(Dataset).where(*datasets.visible_to(caller), query.condition)
     total = session.scalar(mine) or 0
     rows = dataset_documents.rows(session, caller, query)

@@ -1,4 +1,4 @@
-"""Encryption of exported files as a base connection states it: three published spellings, one stored (contract, 9)."""
+"""Encryption of exported files in a base connection: three published forms, one stored form (contract, 9)."""
 
 import base64
 import binascii
@@ -14,15 +14,15 @@ _OFF: Final = "NONE"
 
 
 def parse(sent: object, path: str) -> Json | None:
-    """What is stored for what was sent, an object or an array of one; None for no encryption.
+    """Parse an object, or an array with one object, into the stored form; None for no encryption.
 
-    The key must be one that files can be encrypted to now. Raises `Problem` naming the field below `path`.
+    The key must be usable for encryption now. Raises `Problem` naming the field below `path`.
     """
     one = sent[0] if isinstance(sent, list) and len(sent) == 1 else sent
     if one is None or one == []:
         return None
     if not isinstance(one, dict):
-        raise problems.of_field(path, "must be an object, or an array of one")
+        raise problems.of_field(path, "must be an object, or an array with one object")
     params = one.get("params")
     if one.get("specName") not in _NAMES:
         raise problems.of_field(f"{path}/specName", f"must be one of {', '.join(_NAMES)}")
@@ -38,17 +38,17 @@ def parse(sent: object, path: str) -> Json | None:
 
 
 def public_key(stored: Json) -> bytes:
-    """The armored key of what `parse` returned."""
+    """The armored key in the stored form."""
     return base64.b64decode(stored["params"]["publicKey"])
 
 
-def _checked_key(sent: Any, path: str) -> str:  # noqa: ANN401 - whatever JSON can hold
+def _checked_key(sent: Any, path: str) -> str:  # noqa: ANN401 - any JSON value
     if not isinstance(sent, str):
-        raise problems.of_field(path, "is required: the Base64 form of an armored PGP public key", missing=True)
+        raise problems.of_field(path, "is required: an armored PGP public key, encoded as Base64", missing=True)
     try:
         armored = base64.b64decode("".join(sent.split()), validate=True)
     except (binascii.Error, ValueError):
-        raise problems.of_field(path, "must be the Base64 form of an armored PGP public key") from None
+        raise problems.of_field(path, "must be an armored PGP public key, encoded as Base64") from None
     problem = pgp.check_key(armored)
     if problem is not None:
         raise problems.of_field(path, problem)

@@ -1,4 +1,4 @@
-"""Looking into the landing zone, folder by folder (contract, section 11, rows 4 and 13)."""
+"""Lists the folders and files of the landing zone (contract, section 11, rows 4 and 13)."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -23,14 +23,14 @@ _TYPES: Final = ("ROOT", "FOLDER")
 
 
 def check_spec(caller: Caller, spec_id: str) -> None:
-    """Raise 1439 for a connection spec whose place cannot be explored."""
+    """Raise 1439 for a connection spec that cannot be explored."""
     caller.require(VIEW_DESTINATIONS)
     if spec_id not in (LANDING_ZONE_SOURCE, specs.DATA_LANDING_ZONE):
         raise problems.not_found("connectionSpecs", spec_id)
 
 
 def check_connection(session: Session, caller: Caller, row_id: str) -> None:
-    """Raise 1439 for a connection that is not there, 1422 for one to another place than the landing zone."""
+    """Raise 1439 for a missing connection, 1422 for one that is not to the landing zone."""
     caller.require(VIEW_DESTINATIONS)
     row = entities.find(session, caller, Connection, KIND, row_id)
     if row.connection_spec_id != specs.DATA_LANDING_ZONE:
@@ -38,7 +38,7 @@ def check_connection(session: Session, caller: Caller, row_id: str) -> None:
 
 
 def explore(site: SandboxLocation, params: Mapping[str, str]) -> list[Json]:
-    """What is directly in a folder of the sandbox's zone: at most a thousand entries, folders first."""
+    """The entries of a folder in the sandbox's zone: at most 1000, folders first."""
     kind = (params.get("objectType") or "ROOT").upper()
     if kind not in _TYPES:
         raise problems.of_field("/objectType", f"must be one of {', '.join(_TYPES)}")

@@ -1,4 +1,4 @@
-"""Flows whose runs fail one after another: told once, and disabled where the deployment wants that."""
+"""Alerts about flows whose runs fail repeatedly: logged once; the flow is also disabled if the deployment is so set."""
 
 import logging
 from typing import Final
@@ -22,10 +22,10 @@ _AT_ONCE: Final = 100
 
 
 def alert_failing_flows(database: Database, now_ms: int, after: int, *, disable: bool) -> None:
-    """Tell every flow that has failed `after` times in a row, in the log and the audit log, until one run succeeds.
+    """Log each flow that has failed `after` times in a row, once until a run succeeds, also in the audit log.
 
-    The flow itself holds the reason, in its last operation, when it is disabled. A round tells a hundred flows at most:
-    whoever calls has more to do.
+    A disabled flow has the reason in its last operation. At most 100 flows per call, so that the scheduler is not
+    blocked.
     """
     failing = select(Flow).where(Flow.failures > 0, Flow.failures >= after, Flow.failing_since.is_(None))
     if not database.finds(failing.with_only_columns(Flow.id)):
@@ -34,16 +34,16 @@ def alert_failing_flows(database: Database, now_ms: int, after: int, *, disable:
         ids = session.scalars(failing.with_only_columns(Flow.id).order_by(Flow.id).limit(_AT_ONCE)).all()
     for flow_id in ids:
         with database.writing() as session:
-            # Another process may be telling it, or have told it, just now.
+            # Another process may be alerting about it at the same time.
             one = failing.where(Flow.id == flow_id).with_for_update(skip_locked=True)
             flow = session.scalar(one)
-            told = None if flow is None else _alert(session, flow, now_ms, disable=disable and flow.state == ENABLED)
-        if told is not None:
-            _log.error("%s", told)
+            line = None if flow is None else _alert(session, flow, now_ms, disable=disable and flow.state == ENABLED)
+        if line is not None:
+            _log.error("%s", line)
 
 
 def _alert(session: Session, flow: Flow, now_ms: int, *, disable: bool) -> str:
-    """Remember that the flow has been told; the sentence for the log."""
+    """Record the alert, and disable the flow if `disable`; returns the line for the log."""
     run = session.get(Run, flow.last_run_id) if flow.last_run_id else None
     errors = list(run.errors) if run else []
     flow.failing_since = now_ms
@@ -51,7 +51,7 @@ def _alert(session: Session, flow: Flow, now_ms: int, *, disable: bool) -> str:
     after: Json = {"failures": flow.failures, "runId": flow.last_run_id, "errors": errors}
     if disable:
         flow.state = DISABLED
-        # Who edited it last still answers for what it may read.
+        # The last editor does not change: their permissions decide what the flow may read.
         flow.updated_at, flow.version = now_ms, str(uuid4())
         flow.last_operation = _operation(flow, errors, now_ms)
         after["state"] = DISABLED
@@ -63,8 +63,8 @@ def _alert(session: Session, flow: Flow, now_ms: int, *, disable: bool) -> str:
 
 def _operation(flow: Flow, errors: list[Json], now_ms: int) -> Json:
     why = (
-        f"{flow.failures} runs failed one after another, the last of them {flow.last_run_id}. "
-        "Enable the flow when what they met is mended."
+        f"The flow was disabled after {flow.failures} consecutive failed runs, the last one {flow.last_run_id}. "
+        "Enable the flow again when the cause is fixed."
     )
     reason = {"code": errors[0]["code"] if errors else EXPORT_FAILED.code, "message": why}
     return {

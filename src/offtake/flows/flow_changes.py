@@ -41,7 +41,7 @@ _RULES: Final = Rules(
 
 
 class PatchedFlow(NewEntity):
-    """What a flow is after a patch."""
+    """A flow after a patch."""
 
     schedule_params: dict[str, Any]
     source_connection_ids: list[str]
@@ -59,9 +59,9 @@ def update(
     now_ms: int,
     rules: ScheduleRules,
 ) -> Flow:
-    """Change a flow as the patch says, all of it or nothing; its next slot is counted from now."""
+    """Apply a patch to a flow atomically; a new schedule is computed from now."""
     caller.require(EXPORT_DATASETS)
-    _hold_live_run(session, row_id)
+    _lock_live_run(session, row_id)
     row = flows.lock_to_change(session, caller, row_id)
     entities.check_version(row, if_match)
     before = flows.render(session, row, caller)
@@ -87,9 +87,9 @@ def update(
 
 
 def delete(session: Session, caller: Caller, row_id: str, now_ms: int) -> None:
-    """Forget a flow. A run that is going on is cancelled; runs stay readable, connections stay."""
+    """Delete a flow and cancel its live run; its runs and connections are kept."""
     caller.require(EXPORT_DATASETS)
-    _hold_live_run(session, row_id)
+    _lock_live_run(session, row_id)
     row = flows.lock_to_change(session, caller, row_id)
     before = flows.render(session, row, caller)
     audit.record(session, caller, now_ms, "delete", (KIND, row.id), name=row.name, before=before)
@@ -102,43 +102,43 @@ def delete(session: Session, caller: Caller, row_id: str, now_ms: int) -> None:
 def act(
     session: Session, caller: Caller, row_id: str, op: str | None, sub_op: str | None, if_match: str | None, now_ms: int
 ) -> Flow:
-    """Enable or disable a flow; raises 1422 when it is so already. A run that is going on ends as it would."""
+    """Enable or disable a flow; raises 1422 when it is in that state already. A live run continues."""
     caller.require(EXPORT_DATASETS)
-    _hold_live_run(session, row_id)
+    _lock_live_run(session, row_id)
     row = flows.lock_to_change(session, caller, row_id)
     if if_match:
         entities.check_version(row, if_match)
     if not op:
         raise problems.missing_parameter("op", "enable or disable")
-    wanted = {"enable": entities.ENABLED, "disable": DISABLED}.get(op.strip().lower())
-    if wanted is None:
-        raise Problem(problems.UNKNOWN_ACTION, f"The action {op[:100]!r} is not known; op is enable or disable.")
+    state = {"enable": entities.ENABLED, "disable": DISABLED}.get(op.strip().lower())
+    if state is None:
+        raise Problem(problems.UNKNOWN_ACTION, f"The action {op[:100]!r} is unknown; op must be enable or disable.")
     if sub_op:
-        raise Problem(problems.SUB_ACTION, "subOp does not go with enable and disable; leave it out.")
-    if row.state == wanted:
-        raise Problem(problems.WRONG_ACTION, f"The flow is {row.state} already.", KIND, row.id)
+        raise Problem(problems.SUB_ACTION, "subOp is not allowed with enable and disable; omit it.")
+    if row.state == state:
+        raise Problem(problems.WRONG_ACTION, f"The flow is already {row.state}.", KIND, row.id)
     before = row.state
-    row.state = wanted
+    row.state = state
     waits.forget_window(session, row.id)
-    if wanted == entities.ENABLED:
+    if state == entities.ENABLED:
         row.next_run_s = _slot_from_now(row, now_ms // 1000)
         row.failures, row.failing_since = 0, None
     entities.set_updated(row, caller, now_ms)
-    action: audit.Action = "enable" if wanted == entities.ENABLED else "disable"
-    states = {"state": before}, {"state": wanted}
+    action: audit.Action = "enable" if state == entities.ENABLED else "disable"
+    states = {"state": before}, {"state": state}
     audit.record(session, caller, now_ms, action, (KIND, row.id), name=row.name, before=states[0], after=states[1])
     return row
 
 
-def _hold_live_run(session: Session, row_id: str) -> None:
-    """Lock the flow's live run before the flow, as those who end runs do: neither waits for the other in a circle."""
+def _lock_live_run(session: Session, row_id: str) -> None:
+    """Lock the flow's live run before the flow, in the same order as code that ends runs: prevents deadlocks."""
     session.execute(select(Run.id).where(Run.flow_id == row_id, LIVE_RUN).with_for_update())
 
 
 def _move_source(session: Session, caller: Caller, row: Flow, ids: list[str], now_ms: int) -> None:
-    """Datasets that stay keep their position; those that leave lose it, and start in full when they come back.
+    """Remaining datasets keep their position; removed ones lose it, and start in full if they are added again.
 
-    A run that is live takes no datasets in. Until it is planned, those that leave are taken out of it.
+    A live run gets no new datasets; until it is planned, removed datasets are taken out of it.
     """
     source_id = flows.exactly_one(ids, "/sourceConnectionIds")
     if source_id == row.source_connection_id:
@@ -175,7 +175,7 @@ def _reschedule(
     if end_chosen or new.end_time != old.end_time:
         row.ends_logged = None
     if new.export_mode != old.export_mode:
-        # Leaving increments drops the position; coming to them starts in full, whatever a run that is live delivers.
+        # A change from increments drops the position; a change to them starts in full, whatever a live run delivers.
         session.execute(delete_rows(Watermark).filter_by(flow_id=row.id))
         disposals.reset(session, row.id)
         live = store.live_run(session, row.id)
@@ -190,9 +190,9 @@ def _reschedule(
 
 
 def _parse(old: Schedule, params: Json, created_at: int, rules: ScheduleRules, *, end_chosen: bool) -> Schedule:
-    """The new schedule. An end that was counted from the creation still is, one that was taken away stays away.
+    """Parse the new schedule. A defaulted end stays computed from the creation time; a removed end stays removed.
 
-    With `end_chosen`, the end is the caller's own, be it the instant that was counted.
+    With `end_chosen`, the caller sent the end, even if it equals the default.
     """
     endless = params.get("endTime") is None
     if old.end_defaulted and not end_chosen and params.get("endTime") == old.end_time:
@@ -215,7 +215,7 @@ def _is_over(schedule: Schedule, slot: int) -> bool:
 
 
 def _slot_from_now(row: Flow, now: int) -> int | None:
-    """The first slot to come; a one-time export that has not been made is still due."""
+    """The next slot; a one-time export that has not run yet is still due."""
     schedule = flows.stored_schedule(row)
     if schedule.one_time and row.last_run_id is None:
         return first_slot(schedule, now)
@@ -223,7 +223,7 @@ def _slot_from_now(row: Flow, now: int) -> int | None:
 
 
 def _canonical(operation: Operation) -> Operation:
-    """The two spellings of the folder template are one (contract, section 14)."""
+    """Replace the second spelling of the folder template's key (contract, section 14)."""
     head, _, key = operation.path.rpartition("/")
     if head == f"/{_SCHEDULE}" and key in _TEMPLATE:
         return replace(operation, path=f"{head}/{_TEMPLATE[key]}")

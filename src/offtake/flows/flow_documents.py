@@ -1,4 +1,4 @@
-"""Flows as the API shows them at an instant: the stored document with what the clock adds."""
+"""Renders flows for the API at a point in time: the stored document with time-dependent fields."""
 
 from collections.abc import Sequence
 
@@ -11,18 +11,18 @@ from offtake.store.tables import Flow
 
 
 def render(session: Session, row: Flow, caller: Caller, now_ms: int) -> Json:
-    """The flow as the API shows it at `now_ms`."""
+    """Render the flow for the API at `now_ms`."""
     return render_all(session, [row], caller, now_ms)[0]
 
 
 def render_all(session: Session, rows: Sequence[Flow], caller: Caller, now_ms: int) -> list[Json]:
-    """The flows as the API shows them at `now_ms`; what they refer to is read once for all."""
+    """Render the flows for the API at `now_ms`, with one query per kind of referenced entity."""
     documents = flows.render_all(session, rows, caller)
     return [one | {"extensions": _extensions(row, now_ms)} for row, one in zip(rows, documents, strict=True)]
 
 
 def _extensions(row: Flow, now_ms: int) -> Json:
-    """What the contract has no field for. `state` stays `enabled` after the end, as the contract has it."""
+    """Fields that the contract does not have. `state` stays `enabled` after the end, as in the contract."""
     following = flow_ends.next_run(row, now_ms // 1000)
     return {
         "endTimeDefaulted": flows.stored_schedule(row).end_defaulted,

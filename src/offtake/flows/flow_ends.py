@@ -1,4 +1,4 @@
-"""Ends of flows: which flows are past theirs or close to it, how an end is prolonged, and its lines in the log."""
+"""Ends of flows: finds flows that have ended or end soon, and logs them with the request that extends them."""
 
 import logging
 from collections.abc import Iterable, Sequence
@@ -28,36 +28,36 @@ _PATH: Final = "/data/foundation/flowservice/flows"
 
 
 def is_over(row: Flow, now: int) -> bool:
-    """Whether the flow is past its end at `now`, in epoch seconds: no slot follows unless the end is moved."""
+    """Whether the flow has ended at `now` (epoch seconds): it has no further slot unless the end is moved."""
     end = stored_schedule(row).end_time
     return end is not None and now >= end
 
 
 def next_run(row: Flow, now: int) -> int | None:
-    """The slot that the flow runs next, in epoch seconds; None for a flow that is disabled or past its end."""
+    """The flow's next slot in epoch seconds; None when it is disabled or has ended."""
     return row.next_run_s if row.state == ENABLED and not is_over(row, now) else None
 
 
 def describe_end(schedule: Schedule) -> str:
-    """The end as users read it, and where it comes from; empty for a schedule without end."""
+    """The end for users, and whether it is defaulted; empty for a schedule without end."""
     if schedule.end_time is None:
         return ""
     return _instant(schedule.end_time) + (f" ({DEFAULTED})" if schedule.end_defaulted else "")
 
 
 def describe_prolonging(row: Flow) -> str:
-    """The request that moves the flow's end, or takes it away."""
+    """The request that moves or removes the flow's end."""
     path = '"path": "/scheduleParams/endTime"'
     return (
         f'PATCH {_PATH}/{row.id} with If-Match: * and [{{"op": "replace", {path}, "value": EPOCH_SECONDS}}], '
-        f'or for no end [{{"op": "remove", {path}}}]'
+        f'or to remove the end [{{"op": "remove", {path}}}]'
     )
 
 
 def find_ending(session: Session, now: int, days: float, condition: ColumnElement[bool]) -> list[Flow]:
-    """The flows of that condition that end later than `now`, `days` days later at most; the first to end first.
+    """The flows with that condition that end within `days` days after `now`, earliest end first.
 
-    One-time flows are left out: an end takes nothing from them.
+    One-time flows are omitted: an end does not affect them.
     """
     end = _end_column()
     within = and_(condition, end > now, end <= now + round(days * DAY))
@@ -66,10 +66,10 @@ def find_ending(session: Session, now: int, days: float, condition: ColumnElemen
 
 
 def log_ends(database: Database, clock: Clock) -> int:
-    """Log each enabled flow whose end is 30, 7 or 1 days away, once per flow and threshold; the number of lines.
+    """Log each enabled flow that ends in 30, 7 or 1 days, once per flow and threshold; returns the number of lines.
 
-    A threshold counts until the next one is reached, so that a server that was down meanwhile logs the nearest only.
-    What was logged is stored with the flow first: no other server, restart or change of the clock repeats it.
+    A server that was down logs the nearest threshold only. Logged thresholds are stored with the flow first, so that no
+    other server, restart or clock change repeats a line.
     """
     now = clock.now_seconds()
     with database.reading() as session:
@@ -86,7 +86,7 @@ def log_ends(database: Database, clock: Clock) -> int:
 
 
 def log_ending_soon(database: Database, clock: Clock) -> None:
-    """Log one line that names the enabled flows that end within 30 days; nothing where there are none."""
+    """Log one line with the enabled flows that end within 30 days; nothing when there are none."""
     days = max(THRESHOLDS)
     with database.reading() as session:
         rows = find_ending(session, clock.now_seconds(), days, Flow.state == ENABLED)
@@ -99,24 +99,24 @@ def log_ending_soon(database: Database, clock: Clock) -> None:
 
 
 def _take_lines(session: Session, ids: Iterable[str], now: int) -> list[tuple[int, str]]:
-    """Store which thresholds are logged now; the level and line of each. Another server may have been faster."""
-    wanted = select(Flow).where(Flow.id.in_(ids), Flow.state == ENABLED)
+    """Store the thresholds that are logged now; returns level and line of each. Skips locked flows."""
+    query = select(Flow).where(Flow.id.in_(ids), Flow.state == ENABLED)
     lines = []
-    for row in session.scalars(wanted.order_by(Flow.id).with_for_update(skip_locked=True)):
+    for row in session.scalars(query.order_by(Flow.id).with_for_update(skip_locked=True)):
         days = _reached_threshold(row, now)
         if days is None:
             continue
         row.ends_logged = [*_was_logged(row), days]
         schedule = stored_schedule(row)
         within = f"{days} days" if days > 1 else "1 day"
-        line = f"{_name(row)} ends within {within}, at {describe_end(schedule)}. To prolong it: "
+        line = f"{_name(row)} ends within {within}, at {describe_end(schedule)}. To extend it: "
         level = logging.WARNING if schedule.end_defaulted else logging.INFO
         lines.append((level, line + describe_prolonging(row)))
     return lines
 
 
 def _reached_threshold(row: Flow, now: int) -> int | None:
-    """The nearest threshold that has been reached, unless it was logged, or the flow has ended."""
+    """The nearest reached threshold; None when it was logged already, or the flow has ended."""
     end = stored_schedule(row).end_time
     if end is None or now >= end:
         return None
@@ -129,12 +129,12 @@ def _was_logged(row: Flow) -> Sequence[int]:
 
 
 def _end_column() -> ColumnElement[int]:
-    """The end inside of the stored schedule; null where there is none. An integer of PostgreSQL ends in 2038."""
+    """The end in the stored schedule, or null. A BigInteger: PostgreSQL's Integer ends in 2038."""
     return cast(Flow.schedule["end_time"].as_string(), BigInteger)
 
 
 def _name(row: Flow) -> str:
-    """The flow's id and name, in one line whatever the name holds."""
+    """The flow's id and name, without line breaks."""
     return f"flow {row.id} ({' '.join(row.name.split())[:100]})"
 
 

@@ -1,4 +1,4 @@
-"""What is known of a flow's deliveries, put to the proof dataset by dataset."""
+"""Verifies the continuity of a flow's deliveries, dataset by dataset."""
 
 from collections import defaultdict
 from dataclasses import dataclass
@@ -17,9 +17,9 @@ from offtake.store.tables import AuditEvent, Dataset, Flow, Run, RunDataset, Sou
 
 @dataclass(frozen=True)
 class DatasetVerification:
-    """One dataset of a flow: its position, how many runs delivered rows of it, and what is proven of them.
+    """One dataset of a flow: its position, the number of runs that delivered it, and the result.
 
-    `tiling` is None where every run delivers everything: then there is nothing to tile.
+    `tiling` is None when each run exports in full: then there is nothing to check.
     """
 
     dataset_id: str
@@ -30,7 +30,7 @@ class DatasetVerification:
 
 
 def verify_flow(session: Session, lake: Lake, flow: Flow) -> list[DatasetVerification]:
-    """The proof for each dataset that the flow exports today."""
+    """Verify each dataset that the flow currently exports."""
     source = session.get_one(SourceConnection, flow.source_connection_id)
     positions = {
         one.dataset_id: one.snapshot_id for one in session.scalars(select(Watermark).filter_by(flow_id=flow.id))
@@ -43,14 +43,16 @@ def verify_flow(session: Session, lake: Lake, flow: Flow) -> list[DatasetVerific
         row = session.get(Dataset, dataset_id)
         history = ancestry(lake, TableName(row.table_name)) if row else None
         position = positions.get(dataset_id)
-        laid = None if everything else continuity.check_continuity(legs[dataset_id], position, history or [], restarts)
+        result = (
+            None if everything else continuity.check_continuity(legs[dataset_id], position, history or [], restarts)
+        )
         name = row.name if row else dataset_id
-        found.append(DatasetVerification(dataset_id, name, position, len(legs[dataset_id]), laid))
+        found.append(DatasetVerification(dataset_id, name, position, len(legs[dataset_id]), result))
     return found
 
 
 def _delivered_ranges(session: Session, flow: Flow) -> dict[str, list[DeliveredRange]]:
-    """By dataset: what each run that moves the flow's position has delivered."""
+    """By dataset, the ranges delivered by runs that move the flow's position."""
     of_flow = select(Run).where(Run.flow_id == flow.id, Run.moves_position, Run.completed_at.is_not(None))
     runs = {run.id: run for run in session.scalars(of_flow)}
     planned = defaultdict[str, list[RunDataset]](list)
@@ -81,7 +83,7 @@ def _delivered_range(run: Run, dataset: RunDataset, to: int) -> DeliveredRange:
 
 
 def _restarts(session: Session, flow: Flow) -> int:
-    """How often the flow was changed so that it begins anew, by the audit log."""
+    """How often changes of the flow reset its position, according to the audit log."""
     changes = select(AuditEvent).where(AuditEvent.resource_id == flow.id, AuditEvent.action == "update")
     return sum(_is_restart(event) for event in session.scalars(changes))
 

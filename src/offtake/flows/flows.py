@@ -42,26 +42,26 @@ class NewFlow(NewEntity):
 
 
 def create(session: Session, caller: Caller, body: Sent, now_ms: int, rules: ScheduleRules) -> Flow:
-    """Store a flow; it is enabled at once and its first run is due at its first slot."""
+    """Store an enabled flow; its first run is due at its first slot."""
     caller.require(EXPORT_DATASETS)
     caller.require(VIEW_DATASETS)
     caller.require(VIEW_DESTINATIONS)
-    asked = bodies.parse_body(NewFlow, body)
-    if asked.state is not None:
-        raise Problem(problems.STATE_IN_CREATE, "A new flow is always enabled; leave out state.")
-    destination = specs.destination_of_flow(asked.flow_spec.id)
-    if asked.transformations:
-        raise problems.of_field("/transformations", "must be empty: dataset exports transform nothing")
-    source_id = exactly_one(asked.source_connection_ids, "/sourceConnectionIds")
-    target_id = exactly_one(asked.target_connection_ids, "/targetConnectionIds")
+    new = bodies.parse_body(NewFlow, body)
+    if new.state is not None:
+        raise Problem(problems.STATE_IN_CREATE, "A new flow is always enabled; omit state.")
+    destination = specs.destination_of_flow(new.flow_spec.id)
+    if new.transformations:
+        raise problems.of_field("/transformations", "must be empty: dataset exports do not support transformations")
+    source_id = exactly_one(new.source_connection_ids, "/sourceConnectionIds")
+    target_id = exactly_one(new.target_connection_ids, "/targetConnectionIds")
     source = entities.find(session, caller, SourceConnection, "sourceConnections", source_id)
     target = entities.find(session, caller, TargetConnection, "targetConnections", target_id)
     check_target(session, destination, target)
-    schedule = _schedule(asked.schedule_params, now_ms // 1000, rules)
+    schedule = _schedule(new.schedule_params, now_ms // 1000, rules)
     row = Flow(
         **entities.creation_columns(caller, now_ms),
-        name=asked.name,
-        description=asked.description,
+        name=new.name,
+        description=new.description,
         state=entities.ENABLED,
         flow_spec_id=destination.flow_spec_id,
         source_connection_id=source.id,
@@ -76,7 +76,7 @@ def create(session: Session, caller: Caller, body: Sent, now_ms: int, rules: Sch
 
 
 def find(session: Session, caller: Caller, row_id: str, *, lock: bool = False) -> Flow:
-    """The caller's flow of that id; raises 1439 when there is none, or it has a label that the caller lacks."""
+    """Find the caller's flow by id; raises 1439 when it does not exist, or has a label that the caller lacks."""
     row = entities.find(session, caller, Flow, KIND, row_id, lock=lock)
     if not _has_labels_of(session, caller, row):
         raise problems.not_found(KIND, row_id)
@@ -84,10 +84,10 @@ def find(session: Session, caller: Caller, row_id: str, *, lock: bool = False) -
 
 
 def lock_to_change(session: Session, caller: Caller, row_id: str) -> Flow:
-    """The flow of that id, locked; raises 1439 when there is none, 2120 when it has a label that the caller lacks."""
+    """Find and lock the flow; raises 1439 when it does not exist, 2120 when it has a label that the caller lacks."""
     row = entities.find(session, caller, Flow, KIND, row_id, lock=True)
     if not _has_labels_of(session, caller, row):
-        message = f"Flow {row.id} has a label that none of your roles in sandbox {caller.sandbox_name} opens."
+        message = f"Flow {row.id} has a label that none of your roles in sandbox {caller.sandbox_name} grants."
         raise Problem(problems.FORBIDDEN, message, KIND, row.id)
     return row
 
@@ -96,26 +96,26 @@ def _has_labels_of(session: Session, caller: Caller, row: Flow) -> bool:
     return session.scalar(select(Flow.id).where(Flow.id == row.id, labels.visible(Flow.id, caller))) is not None
 
 
-def set_labels(session: Session, row_id: str, wanted: list[str]) -> None:
-    """Give a flow exactly these labels; raises `Problem`."""
+def set_labels(session: Session, row_id: str, texts: list[str]) -> None:
+    """Set exactly these labels on a flow; raises `Problem`."""
     try:
-        labels.set_labels(session, row_id, wanted)
+        labels.set_labels(session, row_id, texts)
     except InvalidInputError as error:
         raise problems.of_fields(error) from None
 
 
 def stored_schedule(row: Flow) -> Schedule:
-    """The flow's schedule as it was checked and stored."""
+    """The flow's stored schedule."""
     return Schedule(**row.schedule)
 
 
 def render(session: Session, row: Flow, caller: Caller) -> Json:
-    """The flow as the API shows it."""
+    """Render the flow for the API."""
     return render_all(session, [row], caller)[0]
 
 
 def render_all(session: Session, rows: Sequence[Flow], caller: Caller) -> list[Json]:
-    """The flows as the API shows them; what they refer to is read once for all."""
+    """Render the flows for the API, with one query per kind of referenced entity."""
     sources = entities.by_id(session, SourceConnection, [row.source_connection_id for row in rows])
     targets = entities.by_id(session, TargetConnection, [row.target_connection_id for row in rows])
     bases = entities.by_id(session, Connection, [target.base_connection_id for target in targets.values()])
@@ -180,9 +180,9 @@ def _last_run(row: Flow) -> Json:
 
 
 def exactly_one(ids: list[str], path: str) -> str:
-    """The one id of a list that must hold exactly one; raises `Problem` naming `path`."""
+    """The id in a list that must have exactly one; raises `Problem` naming `path`."""
     if len(ids) != 1:
-        raise problems.of_field(path, f"must hold exactly one id, not {len(ids)}")
+        raise problems.of_field(path, f"must contain exactly one id, not {len(ids)}")
     return ids[0]
 
 
@@ -192,13 +192,13 @@ def check_target(session: Session, destination: Destination, target: TargetConne
         fitting = specs.destination_of_connection(target.connection_spec_id)
         raise Problem(
             problems.UNKNOWN_SPEC,
-            f"Target connection {target.id} goes to {fitting.name}; its flow spec is {fitting.flow_spec_id}.",
+            f"Target connection {target.id} belongs to {fitting.name}, whose flow spec is {fitting.flow_spec_id}.",
         )
     base = session.get_one(Connection, target.base_connection_id)
     lacking = destination.missing_driver(base.auth_spec_name)
     if lacking is not None:
         raise problems.of_field(
-            "/targetConnectionIds", f"need a driver that is not installed here. {lacking.install_hint}"
+            "/targetConnectionIds", f"require a driver that is not installed. {lacking.install_hint}"
         )
 
 

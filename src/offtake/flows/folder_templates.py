@@ -8,7 +8,7 @@ from typing import Final
 
 _LONGEST: Final = 512
 _LONGEST_SEGMENT: Final = 255
-"""The longest file name that common file systems, and so SFTP servers, take."""
+"""The longest file name on common file systems, and so on SFTP servers."""
 
 _UNSAFE: Final = re.compile(r"[^A-Za-z0-9._\-=+@ ]")
 _UNSAFE_LITERAL: Final = re.compile(r"[^A-Za-z0-9._\-=+@ /]")
@@ -27,7 +27,7 @@ _LETTERS: Final = {
     "mm": "%M",
     "ss": "%S",
 }
-"""Pattern letters as in Java, but for YYYY: there it is the year of the week, the contract means the calendar year."""
+"""Pattern letters as in Java, except YYYY: the week year in Java, the calendar year in the contract."""
 
 _NAMES: Final = {
     "DESTINATION": "destination",
@@ -39,7 +39,7 @@ _NAMES: Final = {
     "SANDBOX_NAME": "sandbox_name",
     "ORGANIZATION_NAME": "organization_name",
 }
-"""Each macro that is a name, and the field of `TemplateValues` it stands for."""
+"""The macros that stand for a field of `TemplateValues`."""
 
 _EXPORT_TIME: Final = "EXPORT_TIME"
 _DEFAULT: Final = "%DATASET_ID%/%EXPORT_TIME%"
@@ -48,7 +48,7 @@ MACROS: Final = tuple(f"%{name}%" for name in (*_NAMES, _EXPORT_TIME, "DATETIME(
 
 @dataclass(frozen=True)
 class TemplateValues:
-    """What the macros of a template stand for, as people wrote it; `expand` makes it fit for a folder."""
+    """The values of a template's macros, unchanged; `expand` makes them safe for folder names."""
 
     destination: str
     dataset_id: str
@@ -60,20 +60,20 @@ class TemplateValues:
 
 
 def check_template(template: str) -> list[str]:
-    """What is wrong with a template, in plain words that follow its name; empty when it can be used."""
+    """The problems of a template, as predicates for a message; empty when it is valid."""
     if not template:
         return ["must not be empty; use / to put files directly under the path"]
     if len(template) > _LONGEST:
-        return [f"must not be longer than {_LONGEST} characters, and has {len(template)}"]
+        return [f"must not be longer than {_LONGEST} characters, but has {len(template)}"]
     if template.count("%") % 2:
-        return ["has a % that is not closed; macros are written %NAME%"]
+        return ["has an unpaired %; macros have the form %NAME%"]
     found = [
         problem
         for is_macro, text in _pieces(template)
         for problem in (_macro_problems(text) if is_macro else _literal_problems(text))
     ]
     if any(segment and not segment.strip(_TRIMMED) for segment in template.split("/")):
-        found.append("must not have a folder made of dots or spaces only")
+        found.append("must not have a folder of dots or spaces only")
     return list(dict.fromkeys(found))
 
 
@@ -81,7 +81,7 @@ def expand(template: str | None, names: TemplateValues, export_time_ms: int) -> 
     """The folder of one dataset's files, below the target's path: no slash at either end, `""` for none.
 
     Without a template: `<dataset id>/exportTime=YYYYMMDDHHMM`. `export_time_ms` is the slot in epoch milliseconds.
-    Whatever the names hold, they add no folder, and none of the folders is empty, `.` or `..`.
+    Values never add a folder, and no folder is empty, `.` or `..`.
 
     Raises `ValueError` for a macro that `check_template` refuses.
     """
@@ -92,14 +92,14 @@ def expand(template: str | None, names: TemplateValues, export_time_ms: int) -> 
 
 
 def _pieces(template: str) -> Iterator[tuple[bool, str]]:
-    """The template cut at its percent signs: every second piece is a macro."""
+    """Split the template at its percent signs: every second piece is a macro."""
     for index, text in enumerate(template.split("%")):
         yield index % 2 == 1, text
 
 
 def _literal_problems(text: str) -> list[str]:
     found = dict.fromkeys(_UNSAFE_LITERAL.findall(text))
-    return [f"must not have {', '.join(map(repr, found))}; beside macros only {_LITERAL_TEXT}"] if found else []
+    return [f"must not have {', '.join(map(repr, found))}; outside macros only {_LITERAL_TEXT}"] if found else []
 
 
 def _macro_problems(text: str) -> list[str]:
@@ -112,19 +112,15 @@ def _macro_problems(text: str) -> list[str]:
 
 
 def _pattern_problems(pattern: str) -> list[str]:
-    where = f"%DATETIME({pattern})%"
+    macro = f"%DATETIME({pattern})%"
     letters = [match[0] for match in _LETTER_RUN.finditer(pattern)]
     if not letters:
-        return [f"has no pattern letters in {where!r}; write %DATETIME(YYYYMMdd_HHmmss)%"]
+        return [f"has no pattern letters in {macro!r}; use for example %DATETIME(YYYYMMdd_HHmmss)%"]
     unsafe = ", ".join(map(repr, dict.fromkeys(_UNSAFE_LITERAL.findall(pattern))))
-    found = (
-        [f"must not have {unsafe} in {where!r}; beside letters only the characters . _ - = + @ / and spaces"]
-        if unsafe
-        else []
-    )
+    found = [f"must not have {unsafe} in {macro!r}; besides letters only . _ - = + @ / and spaces"] if unsafe else []
     unknown = dict.fromkeys(run for run in letters if run not in _LETTERS)
     allowed = ", ".join(_LETTERS)
-    return found + [f"has the unknown pattern letters {run} in {where!r}; allowed: {allowed}" for run in unknown]
+    return found + [f"has the unknown pattern letters {run} in {macro!r}; allowed: {allowed}" for run in unknown]
 
 
 def _value(macro: str, names: TemplateValues, when: datetime) -> str:
@@ -135,10 +131,10 @@ def _value(macro: str, names: TemplateValues, when: datetime) -> str:
         return _UNSAFE.sub("_", name) or "_"
     pattern = _DATETIME.fullmatch(macro)
     if pattern is None or _pattern_problems(pattern[1]):
-        raise ValueError(f"The macro %{macro}% is not known.")
+        raise ValueError(f"The macro %{macro}% is unknown.")
     return _LETTER_RUN.sub(lambda run: when.strftime(_LETTERS[run[0]]), pattern[1])
 
 
 def _segment(text: str) -> str:
-    """One folder's name, trimmed as the contract says; a name with nothing left, such as `..`, becomes `_`."""
+    """A folder's name, trimmed as in the contract; a name that becomes empty, such as `..`, becomes `_`."""
     return text.lstrip(_TRIMMED)[:_LONGEST_SEGMENT].rstrip(_TRIMMED) or "_"

@@ -1,4 +1,4 @@
-"""Finding entities: one by id, or a page of them by the fields that can be filtered (contract, section 5.4)."""
+"""Finds entities by id, or a page of them by filters (contract, section 5.4)."""
 
 from sqlalchemy import ColumnElement, case, exists, false, literal, select, true
 from sqlalchemy.orm import Session
@@ -98,13 +98,13 @@ def runs(session: Session, caller: Caller, query: ListQuery) -> Page[Run]:
         "flowId": Field(Run.flow_id, "id", sortable=True),
         "flowSpec.id": Field(Run.flow_spec_id, "id"),
         "parentFlowRunId": Field(Run.parent_run_id, "id"),
-        # An alias in the vendor's documents for a run that is not over.
+        # The vendor's documentation has this alias for a run that has not ended.
         "state": Field(
             case((Run.status.in_((run_states.WAITING, run_states.PROCESSING)), "inProgress"), else_=Run.status)
         ),
         "metrics.statusSummary.status": Field(Run.status),
         f"{duration}.startedAtUTC": Field(Run.started_at, "number", sortable=True),
-        # What clients of flows call a run's start; of a run, it is its own.
+        # Clients use the flows' name for a run's start; for a run, it is its own start.
         "lastRunDetails.startedAtUTC": Field(Run.started_at, "number", sortable=True),
         f"{duration}.completedAtUTC": Field(Run.completed_at, "number", sortable=True),
         f"{records}.sourceSummaries[].id": Field(Run.source_connection_id, "id"),
@@ -115,7 +115,7 @@ def runs(session: Session, caller: Caller, query: ListQuery) -> Page[Run]:
 
 
 def _schedule_fields() -> dict[str, Field]:
-    """The fields of `scheduleParams`; an end that was left out is the one that the flow was given instead."""
+    """The fields of `scheduleParams`; an omitted end has its default."""
     numbers = {"interval": "interval", "startTime": "start_time", "endTime": "end_time"}
     texts = {"exportMode": "export_mode", "timeUnit": "time_unit", "foldernameTemplate": "folder_name_template"}
     return {

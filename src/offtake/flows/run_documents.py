@@ -1,4 +1,4 @@
-"""Runs as the API shows them: the metric tree (contract, sections 17.1 and 17.2)."""
+"""Renders runs for the API, with the metric tree (contract, sections 17.1 and 17.2)."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ _MOST_FILES: Final = 1000
 
 @dataclass(frozen=True)
 class _File:
-    """What is shown of a finished part."""
+    """The rendered fields of a finished part."""
 
     dataset_id: str
     key: str
@@ -30,12 +30,12 @@ class _File:
 
 
 def render(session: Session, row: Run, caller: Caller) -> Json:
-    """The run as the API shows it, with the whole metric tree."""
+    """Render the run for the API, with the whole metric tree."""
     return render_all(session, [row], caller)[0]
 
 
 def render_all(session: Session, rows: Sequence[Run], caller: Caller) -> list[Json]:
-    """The runs as the API shows them; their datasets and files are read once for all."""
+    """Render the runs for the API, with one query for all datasets and one for all files."""
     ids = [row.id for row in rows]
     datasets = defaultdict[str, list[RunDataset]](list)
     for dataset in session.scalars(
@@ -43,7 +43,7 @@ def render_all(session: Session, rows: Sequence[Run], caller: Caller) -> list[Js
     ):
         datasets[dataset.run_id].append(dataset)
     files = defaultdict[str, list[_File]](list)
-    # Not whole rows: a part's slices are long, and not shown.
+    # Not whole rows: a part's slices are long, and not rendered.
     columns = (RunPart.run_id, RunPart.dataset_id, RunPart.key, RunPart.rows, RunPart.bytes)
     finished = select(*columns).where(RunPart.run_id.in_(ids), RunPart.finished_at.is_not(None))
     for run_id, dataset_id, key, count, size in session.execute(finished.order_by(RunPart.run_id, RunPart.number)):
@@ -71,7 +71,7 @@ def _render(row: Run, caller: Caller, totals: "_Totals") -> Json:
 
 
 class _Totals:
-    """A run's rows summed up; once it is over, the five keys that clients poll for are all there."""
+    """The totals of a run; once it has ended, they have all five keys that clients poll for."""
 
     def __init__(
         self, row: Run, datasets: list[RunDataset], files: list[_File], owed: list[Owed], left: Sequence[str]

@@ -1,4 +1,4 @@
-"""What a run delivered, as one document: the one that its manifest file holds, or would hold."""
+"""The manifest of a run: what it delivered, as one document."""
 
 from sqlalchemy.orm import Session
 
@@ -11,14 +11,13 @@ from offtake.store.run_parts import is_delivered
 
 
 def read_manifest(session: Session, caller: Caller, run_id: str) -> bytes:
-    """The manifest of the caller's run, byte for byte as its file has it, whether or not there is a file.
+    """The manifest of the caller's run, with the bytes of its manifest file, also if the run writes none.
 
-    Raises `Problem`: 1439 for no such run, 1422 for one that is not over and for one that delivered nothing because it
-    failed.
+    Raises `Problem`: 1439 for an unknown run, 1422 for one that has not ended or that failed without a delivery.
     """
     run = runs.find(session, caller, run_id)
     if run.completed_at is None:
-        message = f"Run {run.id} is {run.status}; its manifest can be read once the run is over."
+        message = f"Run {run.id} is {run.status}; its manifest can be read when the run has ended."
         raise Problem(problems.WRONG_ACTION, message, runs.KIND, run.id)
     datasets = run_parts.run_datasets(session, run.id)
     if not is_delivered(run, datasets) or all(one.error for one in datasets):

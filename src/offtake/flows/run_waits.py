@@ -1,4 +1,4 @@
-"""Runs that wait, as the API and the command line show them."""
+"""Waiting runs, for the API and the command line."""
 
 from dataclasses import dataclass
 
@@ -9,9 +9,9 @@ from offtake.store.tables import Run
 
 @dataclass(frozen=True)
 class RunWait:
-    """Since when a run waits and why, when it is tried next and until when at most; epoch milliseconds.
+    """The wait of a run: its start, reason, next attempt and deadline (epoch milliseconds).
 
-    `tries`: how often it failed itself; a run that waits for its destination together with others may not have tried.
+    `tries`: the run's own failures; zero for a run that waits because another run found the destination unreachable.
     """
 
     since_ms: int
@@ -22,7 +22,7 @@ class RunWait:
     tries: int
 
     def to_json(self) -> Json:
-        """As the API shows it."""
+        """Render it for the API."""
         return {
             "sinceUTC": self.since_ms,
             "reason": {"code": self.code, "message": self.message},
@@ -33,7 +33,7 @@ class RunWait:
 
 
 def wait_of(row: Run) -> RunWait | None:
-    """How the run waits; None when it does not wait for its destination or its source."""
+    """The run's wait; None when it does not wait for its destination or source."""
     if row.status != run_states.WAITING or row.waiting_since is None:
         return None
     reason = row.wait_reason or {}

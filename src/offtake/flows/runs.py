@@ -1,4 +1,4 @@
-"""Runs: how they come to be, and how they are repeated (contract, section 17.4)."""
+"""Runs: creating, repeating and cancelling them (contract, section 17.4)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ _SECONDS_BELOW: Final = 10**11
 
 
 class RunParams(Body):
-    """When the run is meant to be; kept, and without effect on what is delivered. Seconds or milliseconds."""
+    """The run's intended time, in seconds or milliseconds; stored, without effect on the delivery."""
 
     start_time: int | None = None
     window_start_time: int | None = None
@@ -41,10 +41,10 @@ class RequestedRun(Body):
 
 @dataclass(frozen=True)
 class NewRun:
-    """A run asked for: `scheduled_at` (epoch ms) names its folders; None for `dataset_ids` means all of the flow's.
+    """A run to create. `scheduled_at`: the time in its folder names, epoch milliseconds. `dataset_ids` None: all.
 
-    `pins`: by dataset id, the snapshots to export, in the words of `exporting.job.SnapshotRange`. `folder`: below the
-    target's own, what everything goes into.
+    `pins`: the snapshots to export by dataset id, with the fields of `exporting.job.SnapshotRange`. `folder`: the
+    folder of all files, below the target's folder.
     """
 
     trigger: str
@@ -59,7 +59,7 @@ class NewRun:
 
 
 def create(session: Session, flow: Flow, new: NewRun, now_ms: int) -> Run:
-    """Queue a run of the flow. The database refuses a second live run, and a second run of one instant."""
+    """Enqueue a run of the flow. The database refuses a second live run, and a second run with the same time."""
     source = session.get_one(SourceConnection, flow.source_connection_id)
     target = session.get_one(TargetConnection, flow.target_connection_id)
     client = ENGINE
@@ -99,13 +99,13 @@ def create(session: Session, flow: Flow, new: NewRun, now_ms: int) -> Run:
 
 
 def instant_beside_slots(session: Session, flow: Flow, now_ms: int) -> int:
-    """An instant of its own for a run beside the schedule: slots are whole seconds, and none is used up."""
+    """A unique time for a run outside the schedule, with milliseconds, so that it never equals a slot."""
     taken = set(session.scalars(select(Run.scheduled_at).where(Run.flow_id == flow.id, Run.scheduled_at >= now_ms)))
     return next(ms for ms in count(now_ms) if ms % 1000 and ms not in taken)
 
 
 def find(session: Session, caller: Caller, row_id: str) -> Run:
-    """The caller's run of that id; raises 1439 when there is none, or its flow has a label that the caller lacks."""
+    """Find the caller's run by id; raises 1439 for an unknown run, or if its flow has a label that the caller lacks."""
     row = entities.find(session, caller, Run, KIND, row_id)
     if session.scalar(select(Run.id).where(Run.id == row.id, labels.visible(Run.flow_id, caller))) is None:
         raise problems.not_found(KIND, row_id)
@@ -113,31 +113,31 @@ def find(session: Session, caller: Caller, row_id: str) -> Run:
 
 
 def request(session: Session, caller: Caller, body: Sent, now_ms: int, *, any_flow: bool) -> Run:
-    """Queue a run of a one-time flow, or with `any_flow` of every enabled one: full, or its pending increment."""
+    """Enqueue a run of a one-time flow, or with `any_flow` of any enabled flow: full, or its pending increment."""
     caller.require(EXPORT_DATASETS)
-    asked = bodies.parse_body(RequestedRun, body)
+    requested = bodies.parse_body(RequestedRun, body)
     try:
-        flow = flows.find(session, caller, asked.flow_id, lock=True)
+        flow = flows.find(session, caller, requested.flow_id, lock=True)
     except Problem:
-        raise Problem(problems.FLOW_NOT_FOUND, f"Flow {asked.flow_id[:100]} is not found.") from None
+        raise Problem(problems.FLOW_NOT_FOUND, f"Flow {requested.flow_id[:100]} is not found.") from None
     one_time = flows.stored_schedule(flow).one_time
     if not one_time and not any_flow:
         raise Problem(
             problems.WRONG_FLOW_STATE,
-            "Runs are made for flows that are scheduled once; use the ad-hoc export for others.",
+            "Only one-time flows can be run with POST /runs; use the ad-hoc export for others.",
             flows.KIND,
             flow.id,
         )
     _check_ready(session, flow)
     at = instant_beside_slots(session, flow, now_ms)
-    params = None if asked.params is None else _milliseconds(asked.params)
+    params = None if requested.params is None else _milliseconds(requested.params)
     row = create(session, flow, NewRun("request", at, full_export=one_time, params=params or None), now_ms)
     audit.record(session, caller, now_ms, "run", (flows.KIND, flow.id), name=flow.name, after={"runId": row.id})
     return row
 
 
 def act(session: Session, caller: Caller, row_id: str, op: str | None, if_match: str | None, now_ms: int) -> Run:
-    """Repeat a failed run, or cancel one that is live: the new run, or the one that ends (contract, section 17.4).
+    """Repeat a failed run or cancel a live one; returns the new or the cancelled run (contract, section 17.4).
 
     `CANCEL` is an extension.
     """
@@ -149,15 +149,15 @@ def act(session: Session, caller: Caller, row_id: str, op: str | None, if_match:
         raise problems.missing_parameter("op", "RE_TRIGGER or CANCEL")
     action = {"RE_TRIGGER": repeat, "CANCEL": cancel}.get(op.strip().upper())
     if action is None:
-        raise Problem(problems.UNKNOWN_ACTION, f"The action {op[:100]!r} is not known; op is RE_TRIGGER or CANCEL.")
+        raise Problem(problems.UNKNOWN_ACTION, f"The action {op[:100]!r} is unknown; op must be RE_TRIGGER or CANCEL.")
     return action(session, caller, row, now_ms)
 
 
 def cancel(session: Session, caller: Caller, row: Run, now_ms: int) -> Run:
-    """Ask a live run to stop, once or more often; raises 1422 when it is over."""
+    """Cancel a live run; idempotent. Raises 1422 when it has ended."""
     session.refresh(row, with_for_update=True)
     if row.status not in run_states.LIVE:
-        raise Problem(problems.WRONG_ACTION, f"Run {row.id} is over: it is {row.status}.", KIND, row.id)
+        raise Problem(problems.WRONG_ACTION, f"Run {row.id} has already ended: it is {row.status}.", KIND, row.id)
     if not row.cancel_requested:
         runs.cancel_run(session, row, now_ms)
         flow = session.get(Flow, row.flow_id)
@@ -168,12 +168,12 @@ def cancel(session: Session, caller: Caller, row: Run, now_ms: int) -> Run:
 
 
 def repeat(session: Session, caller: Caller, failed: Run, now_ms: int) -> Run:
-    """Repeat a failed run over the same snapshots: the new run. Raises 1422 when that would deliver rows twice."""
+    """Repeat a failed run with the same snapshots; returns the new run. Raises 1422 if that repeats rows."""
     if failed.status != run_states.FAILED:
-        raise _not_repeatable(failed, f"only failed runs are repeated, and this one is {failed.status}")
+        raise _not_repeatable(failed, f"only failed runs can be repeated, and this one is {failed.status}")
     flow = session.get(Flow, failed.flow_id, with_for_update=True)
     if flow is None:
-        raise _not_repeatable(failed, "its flow has been deleted")
+        raise _not_repeatable(failed, "its flow was deleted")
     _check_ready(session, flow)
     planned = run_parts.run_datasets(session, failed.id)
     dataset_ids = [one.dataset_id for one in planned if one.error] or failed.dataset_ids
@@ -195,14 +195,12 @@ def repeat(session: Session, caller: Caller, failed: Run, now_ms: int) -> Run:
 
 
 def refuse_update(session: Session, caller: Caller, row_id: str, if_match: str | None) -> NoReturn:
-    """`PUT /runs/{id}` is for the engine that carries runs out: raises 1427 for users, 1420 for services."""
+    """Refuse `PUT /runs/{id}`, which is for the engine only: raises 1427 for users, 1420 for services."""
     if caller.kind == "user":
         raise Problem(problems.NO_RUN_WRITES, "A user token cannot change runs.")
     row = find(session, caller, row_id)
     entities.check_version(row, if_match)
-    raise Problem(
-        problems.NOT_UPDATABLE, "A run is written by the engine that carries it out, and by nothing else.", KIND, row.id
-    )
+    raise Problem(problems.NOT_UPDATABLE, "Only the engine that executes a run can change it.", KIND, row.id)
 
 
 def _check_ready(session: Session, flow: Flow) -> None:
@@ -211,12 +209,15 @@ def _check_ready(session: Session, flow: Flow) -> None:
     live = runs.live_run(session, flow.id)
     if live is not None:
         raise Problem(
-            problems.WRONG_ACTION, f"Run {live.id} of the flow is {live.status}; wait for its end.", KIND, live.id
+            problems.WRONG_ACTION,
+            f"Run {live.id} of the flow is {live.status}; wait until it has ended.",
+            KIND,
+            live.id,
         )
 
 
 def pins_of(planned: Sequence[RunDataset]) -> Json:
-    """What a run had planned to export, for another to export the same."""
+    """The snapshots that a run planned to export, as pins for another run."""
     return {
         one.dataset_id: {
             "full": one.kind == "full",
@@ -229,7 +230,7 @@ def pins_of(planned: Sequence[RunDataset]) -> Json:
 
 
 def _pins_with_warnings(failed: Run, planned: Sequence[RunDataset]) -> Json:
-    """Who repeats a run that was to deliver everything again says why, as that run did."""
+    """The failed run's pins, with its reasons for exporting in full again."""
     pins = pins_of(planned)
     for one in planned:
         warnings = everything_again(failed, one)
@@ -239,9 +240,9 @@ def _pins_with_warnings(failed: Run, planned: Sequence[RunDataset]) -> Json:
 
 
 def _check_not_delivered(session: Session, flow: Flow, failed: Run, dataset_ids: list[str]) -> None:
-    """What a later run has covered must not go out twice; a flow's one-time export stands alone.
+    """Raise 1422 if a later run has delivered the rows; not for one-time flows.
 
-    Positions decide, not times: a clock may have been set back.
+    Compares positions, not times: a clock may have been set back.
     """
     if not failed.moves_position or flows.stored_schedule(flow).one_time:
         return
@@ -252,13 +253,15 @@ def _check_not_delivered(session: Session, flow: Flow, failed: Run, dataset_ids:
             continue
         now = positions.get(one.dataset_id)
         if now is None and one.position is not None:
-            raise _not_repeatable(failed, f"the flow begins anew with dataset {one.dataset_id}, which goes out in full")
+            why = f"the position of dataset {one.dataset_id} was reset, so the next run exports it in full"
+            raise _not_repeatable(failed, why)
         if now is not None and now.snapshot_id != one.position:
-            raise _not_repeatable(failed, f"run {now.run_id} has delivered its rows of dataset {one.dataset_id} since")
+            why = f"run {now.run_id} has delivered its rows of dataset {one.dataset_id} meanwhile"
+            raise _not_repeatable(failed, why)
 
 
 def _first_plan(session: Session, row: Run) -> Sequence[RunDataset]:
-    """The run's plan; of a repetition that was cut off before it had one, that of the run it repeats."""
+    """The run's plan; for a repetition that ended before it had a plan, that of the repeated run."""
     planned = run_parts.run_datasets(session, row.id)
     while not planned and row.parent_run_id is not None and (parent := session.get(Run, row.parent_run_id)) is not None:
         row = parent
@@ -271,6 +274,6 @@ def _not_repeatable(failed: Run, why: str) -> Problem:
 
 
 def _milliseconds(params: RunParams) -> Json:
-    """Described as milliseconds, sampled in seconds: told apart by size (contract, section 30, row 28)."""
-    given: dict[str, Any] = params.model_dump(by_alias=True, exclude_none=True)
-    return {key: value * 1000 if abs(value) < _SECONDS_BELOW else value for key, value in given.items()}
+    """Convert to milliseconds; seconds are distinguished by size (contract, section 30, row 28)."""
+    sent: dict[str, Any] = params.model_dump(by_alias=True, exclude_none=True)
+    return {key: value * 1000 if abs(value) < _SECONDS_BELOW else value for key, value in sent.items()}

@@ -1,4 +1,4 @@
-"""When a flow runs: `scheduleParams` and the slots they mean (contract, section 14). Times are epoch seconds, UTC."""
+"""When a flow runs: `scheduleParams` and their slots (contract, section 14). Times are epoch seconds, UTC."""
 
 import calendar
 import re
@@ -31,7 +31,7 @@ _TOLERATED: Final = (_TEMPLATE_TOO, "frequency")
 
 @dataclass(frozen=True)
 class ScheduleRules:
-    """What a deployment allows in addition to the contract. `default_schedule_months` None: flows never end."""
+    """The schedules that a deployment allows. `default_schedule_months` None: flows have no default end."""
 
     hour_intervals: frozenset[int] = HOUR_INTERVALS
     default_schedule_months: int | None = 6
@@ -39,13 +39,13 @@ class ScheduleRules:
 
     @property
     def intervals(self) -> list[int]:
-        """Every `interval` that some schedule may have: 0 for once, 1 for daily, and those of hours."""
+        """All values of `interval`: 0 for once, 1 for daily, and the allowed hours."""
         return sorted({0, 1, *(hours for hours in self.hour_intervals if hours > 0)})
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """A schedule that has been checked. `interval` 0 means once; `end_time` is exclusive, None for no end."""
+    """A validated schedule. `interval` 0 means once; `end_time` is exclusive, None for no end."""
 
     export_mode: ExportMode
     time_unit: TimeUnit
@@ -57,7 +57,7 @@ class Schedule:
 
     @property
     def one_time(self) -> bool:
-        """True for a single full export at `start_time`."""
+        """Whether it is a single full export at `start_time`."""
         return self.interval == 0
 
     @property
@@ -69,11 +69,10 @@ class Schedule:
 def parse_schedule(
     params: Mapping[str, object], *, created_at: int, rules: ScheduleRules = ScheduleRules()
 ) -> Schedule:
-    """The schedule that `scheduleParams` mean for a flow created at `created_at`.
+    """Parse the `scheduleParams` of a flow created at `created_at`.
 
-    An end that is left out is counted from the creation, so it may come before the start: such a flow is parked.
-
-    Raises `InvalidInputError` with every problem at once, each naming what is allowed.
+    The default end is computed from the creation time, so it may be before the start: such a flow never runs. Raises
+    `InvalidInputError` with all problems, each naming what is allowed.
     """
     reader = _Reader(params)
     unit = _unit(reader)
@@ -93,7 +92,7 @@ def parse_schedule(
 
 
 def schedule_params(schedule: Schedule) -> dict[str, object]:
-    """`scheduleParams` as the API returns them: canonical keys, a defaulted `endTime` included."""
+    """Render `scheduleParams` for the API: canonical keys, with a defaulted `endTime`."""
     params: dict[str, object] = {
         "exportMode": schedule.export_mode,
         "timeUnit": schedule.time_unit,
@@ -106,10 +105,10 @@ def schedule_params(schedule: Schedule) -> dict[str, object]:
 
 
 def first_slot(schedule: Schedule, now: int) -> int | None:
-    """The slot that a flow made or rescheduled at `now` runs first.
+    """The first slot of a flow that is created or rescheduled at `now`.
 
-    With a start in the past it is the latest slot, due at once; those before it are not replayed, for the first full
-    export covers them. None when the window is over at `now`, or holds no slot at all.
+    With a start in the past, it is the latest slot, due at once; earlier ones are skipped, because the first full
+    export covers them. None when the schedule has ended at `now`, or has no slot.
     """
     if schedule.end_time is not None and now >= schedule.end_time:
         return None
@@ -117,10 +116,10 @@ def first_slot(schedule: Schedule, now: int) -> int | None:
 
 
 def next_slot(schedule: Schedule, after: int, now: int) -> int | None:
-    """The slot to run after the run of slot `after`: the latest that is due at `now`, else the first to come.
+    """The slot after slot `after`: the latest that is due at `now`, or else the next one.
 
-    Slots missed in between collapse into that one. It may be past the window's end by now: what was due inside the
-    window is still delivered. None when no slot is left.
+    Missed slots in between collapse into that one. The schedule may have ended by `now`: a slot that was due before the
+    end still runs. None when no slot is left.
     """
     following = _slot_after(schedule, after)
     if following is None:
@@ -130,7 +129,7 @@ def next_slot(schedule: Schedule, after: int, now: int) -> int | None:
 
 
 def add_months(epoch_seconds: int, months: int) -> int:
-    """The same time of day so many calendar months later, UTC; the month's last day where the day does not exist."""
+    """The same time of day `months` calendar months later, UTC; the month's last day if the day does not exist."""
     start = datetime.fromtimestamp(epoch_seconds, UTC)
     year, month = divmod(start.year * 12 + start.month - 1 + months, 12)
     day = min(start.day, calendar.monthrange(year, month + 1)[1])
@@ -138,7 +137,7 @@ def add_months(epoch_seconds: int, months: int) -> int:
 
 
 def _latest_slot(schedule: Schedule, now: int) -> int:
-    """The latest slot not after `now`, or the first of all; the window's end is not looked at."""
+    """The latest slot not after `now`, or the first slot; ignores the end."""
     period = schedule.period_seconds
     if period is None or now < schedule.start_time:
         return schedule.start_time
@@ -157,7 +156,7 @@ def _inside(schedule: Schedule, slot: int) -> int | None:
 
 
 def _unit(reader: "_Reader") -> TimeUnit | None:
-    """`timeUnit`; a client that leaves it out may have sent `frequency`, which means nothing otherwise."""
+    """Read `timeUnit`, or else `frequency`, which is otherwise ignored."""
     if reader.has("timeUnit"):
         return reader.choice("timeUnit", _UNITS)
     unit = _choice(reader.value("frequency"), _UNITS)
@@ -175,7 +174,7 @@ def _mode(reader: "_Reader", unit: TimeUnit | None, interval: int | None) -> Exp
 def _check_table(
     reader: "_Reader", rules: ScheduleRules, mode: ExportMode | None, unit: TimeUnit | None, interval: int | None
 ) -> None:
-    """The truth table (section 14.1), as far as what was sent can be read."""
+    """Check the table of allowed combinations (section 14.1), as far as the params are readable."""
     if mode is None or unit is None:
         return
     if mode == FULL and unit != "day":
@@ -184,11 +183,11 @@ def _check_table(
     if interval is None or interval in allowed:
         return
     choices = ", ".join(map(str, sorted(allowed)))
-    wanted = f"must be {choices}" if len(allowed) == 1 else f"must be one of {choices}"
+    rule = f"must be {choices}" if len(allowed) == 1 else f"must be one of {choices}"
     if mode == FULL:
-        reader.complain("interval", f"{wanted} with {FULL}, which exports in full once; use {INCREMENTAL} to repeat")
+        reader.complain("interval", f"{rule} with {FULL}, which exports in full once; use {INCREMENTAL} to repeat")
     else:
-        reader.complain("interval", f"{wanted} with {INCREMENTAL} and timeUnit {unit}")
+        reader.complain("interval", f"{rule} with {INCREMENTAL} and timeUnit {unit}")
 
 
 def _intervals(rules: ScheduleRules, mode: ExportMode, unit: TimeUnit) -> set[int]:
@@ -198,17 +197,17 @@ def _intervals(rules: ScheduleRules, mode: ExportMode, unit: TimeUnit) -> set[in
 
 
 def _template(reader: "_Reader") -> str | None:
-    given = [key for key in (_TEMPLATE, _TEMPLATE_TOO) if reader.has(key)]
-    if not given:
+    keys = [key for key in (_TEMPLATE, _TEMPLATE_TOO) if reader.has(key)]
+    if not keys:
         return None
-    template = reader.value(given[0])
-    if any(reader.value(key) != template for key in given):
+    template = reader.value(keys[0])
+    if any(reader.value(key) != template for key in keys):
         reader.complain(_TEMPLATE_TOO, f"differs from {_TEMPLATE}; send one of them")
     if not isinstance(template, str):
-        reader.complain(given[0], "must be a string")
+        reader.complain(keys[0], "must be a string")
         return None
     for problem in check_template(template):
-        reader.complain(given[0], problem)
+        reader.complain(keys[0], problem)
     return template
 
 
@@ -224,13 +223,13 @@ def _pointer(key: str) -> str:
 
 
 class _Reader:
-    """Reads keys forgivingly (contract, section 5.7) and keeps every complaint; null is the same as absent."""
+    """Reads keys leniently (contract, section 5.7) and collects all problems; null is the same as absent."""
 
     def __init__(self, params: Mapping[str, object]) -> None:
         self._params = params
         allowed = ", ".join(_KEYS)
         self.problems = [
-            FieldProblem(_pointer(key), f"is not known; allowed: {allowed}")
+            FieldProblem(_pointer(key), f"is unknown; allowed: {allowed}")
             for key in params
             if key not in (*_KEYS, *_TOLERATED)
         ]
@@ -270,7 +269,7 @@ class _Reader:
 
 
 def _whole(value: object) -> int | None:
-    """The number, also from a string of digits or from `3.0`, which JSON does not tell from `3`."""
+    """The number, also from a string of digits or from `3.0`, which JSON does not distinguish from `3`."""
     if isinstance(value, str) and _DIGITS.fullmatch(value.strip()):
         return int(value)
     if isinstance(value, float) and value.is_integer():

@@ -1,4 +1,4 @@
-"""Source connections: which datasets go out (contract, sections 6.3 and 13.1)."""
+"""Source connections: the datasets to export (contract, sections 6.3 and 13.1)."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
@@ -27,23 +27,23 @@ _RULES: Final = Rules(
     {
         "/params": Problem(
             problems.NOT_UPDATABLE,
-            "The datasets of a source connection cannot be changed. Make a new source connection, and patch the flow's "
+            "The datasets of a source connection cannot be changed. Create a source connection, and patch the flow's "
             "/sourceConnectionIds with its id.",
         ),
-        "/connectionSpec": Problem(problems.OTHER_SPEC, "A connection keeps its connectionSpec."),
+        "/connectionSpec": Problem(problems.OTHER_SPEC, "The connectionSpec of a connection cannot be changed."),
     },
 )
 
 
 class DatasetRef(Body):
-    """One dataset to export; the name is for people and may be left out."""
+    """One dataset to export; the name is informational and optional."""
 
     data_set_id: str
     name: str | None = None
 
 
 class SourceParams(Body):
-    """What a source connection selects."""
+    """The selection of a source connection."""
 
     datasets: list[DatasetRef] = Field(min_length=1)
 
@@ -57,25 +57,25 @@ class NewSourceConnection(NewEntity):
 
 
 def create(session: Session, caller: Caller, body: Sent, now_ms: int) -> SourceConnection:
-    """Store a source connection over datasets that exist in the caller's sandbox."""
+    """Store a source connection; its datasets must exist in the caller's sandbox."""
     caller.require(EXPORT_DATASETS)
     caller.require(VIEW_DATASETS)
     caller.require(VIEW_DESTINATIONS)
-    asked = bodies.parse_body(NewSourceConnection, body)
-    connections.check_version(asked.connection_spec)
-    if asked.connection_spec.id != specs.DATA_LAKE:
-        raise Problem(problems.UNKNOWN_SPEC, f"Datasets come from the connection spec {specs.DATA_LAKE}.")
-    dataset_ids = [dataset.data_set_id for dataset in asked.params.datasets]
+    new = bodies.parse_body(NewSourceConnection, body)
+    connections.check_version(new.connection_spec)
+    if new.connection_spec.id != specs.DATA_LAKE:
+        raise Problem(problems.UNKNOWN_SPEC, f"connectionSpec.id must be {specs.DATA_LAKE}, the data lake.")
+    dataset_ids = [dataset.data_set_id for dataset in new.params.datasets]
     _check_datasets(session, caller, dataset_ids)
     row = SourceConnection(
         **entities.creation_columns(caller, now_ms),
-        name=asked.name,
-        description=asked.description,
+        name=new.name,
+        description=new.description,
         state=entities.ENABLED,
         connection_spec_id=specs.DATA_LAKE,
         base_connection_id=_lake_connection(session, caller, now_ms).id,
         dataset_ids=dataset_ids,
-        data=asked.data,
+        data=new.data,
     )
     session.add(row)
     audit.record(session, caller, now_ms, "create", (KIND, row.id), name=row.name, after=render(session, row, caller))
@@ -85,7 +85,7 @@ def create(session: Session, caller: Caller, body: Sent, now_ms: int) -> SourceC
 def update(
     session: Session, caller: Caller, row_id: str, body: bytes, if_match: str | None, now_ms: int
 ) -> SourceConnection:
-    """Change a source connection as the patch says: its name and description only."""
+    """Apply a patch to a source connection: name and description only."""
     caller.require(EXPORT_DATASETS)
     row = entities.find(session, caller, SourceConnection, KIND, row_id, lock=True)
     entities.check_version(row, if_match)
@@ -100,7 +100,7 @@ def update(
 
 
 def delete(session: Session, caller: Caller, row_id: str, now_ms: int) -> None:
-    """Forget a source connection; raises 1447 while flows use it."""
+    """Delete a source connection; raises 1447 while flows use it."""
     caller.require(EXPORT_DATASETS)
     row = entities.find(session, caller, SourceConnection, KIND, row_id, lock=True)
     usage.check_source_unused(session, row)
@@ -110,12 +110,12 @@ def delete(session: Session, caller: Caller, row_id: str, now_ms: int) -> None:
 
 
 def render(session: Session, row: SourceConnection, caller: Caller) -> Json:
-    """The source connection as the API shows it, with the datasets' names of today."""
+    """Render the source connection for the API, with the datasets' current names."""
     return render_all(session, [row], caller)[0]
 
 
 def render_all(session: Session, rows: Sequence[SourceConnection], caller: Caller) -> list[Json]:
-    """The source connections as the API shows them; what they refer to is read once for all."""
+    """Render the source connections for the API, with one query per kind of referenced entity."""
     bases = entities.by_id(session, Connection, [row.base_connection_id for row in rows])
     named = entities.by_id(session, Dataset, [one for row in rows for one in row.dataset_ids])
     return [_render(row, caller, bases[row.base_connection_id], named) for row in rows]
@@ -143,13 +143,13 @@ def _check_datasets(session: Session, caller: Caller, dataset_ids: list[str]) ->
         if dataset_id not in known:
             found.append(FieldProblem(path, f"dataset {dataset_id} does not exist in sandbox {caller.sandbox_name}"))
         elif dataset_id in dataset_ids[:index]:
-            found.append(FieldProblem(path, f"dataset {dataset_id} is named twice"))
+            found.append(FieldProblem(path, f"dataset {dataset_id} occurs twice"))
     if found:
         raise problems.of_fields(InvalidInputError(found))
 
 
 def _lake_connection(session: Session, caller: Caller, now_ms: int) -> Connection:
-    """The sandbox's one internal base connection to its data lake, made on demand."""
+    """The sandbox's internal base connection to its data lake, created on demand."""
     same = (Connection.sandbox_id == caller.sandbox_id, Connection.connection_spec_id == specs.DATA_LAKE)
     row = session.scalar(select(Connection).where(*same))
     if row is None:

@@ -1,4 +1,4 @@
-"""Connection specs and flow specs: what can be connected to what (contract, sections 7, 8 and 10)."""
+"""Connection specs and flow specs (contract, sections 7, 8 and 10)."""
 
 from collections.abc import Sequence
 from typing import Any, Final, NoReturn
@@ -31,15 +31,15 @@ def flow_specs(rules: ScheduleRules) -> list[Json]:
 
 
 def find_specs(specs: list[Json], properties: Sequence[str]) -> list[Json]:
-    """The specs that meet every `property`; raises as lists of entities do."""
-    wanted = filters.parse_all(properties)
-    for one in wanted:
+    """The specs that match all `property` filters; raises like lists of entities."""
+    conditions = filters.parse_all(properties)
+    for one in conditions:
         if one.path not in _FILTERED or one.operator not in ("==", "!="):
             allowed = ", ".join(_FILTERED)
             raise Problem(
                 problems.FILTER_FIELD, f"Specs cannot be filtered by {one.path} {one.operator}. Allowed: {allowed}."
             )
-    return [spec for spec in specs if filters.matches_document(wanted, spec)]
+    return [spec for spec in specs if filters.matches_document(conditions, spec)]
 
 
 def connection_spec(spec_id: str) -> Json:
@@ -53,7 +53,7 @@ def flow_spec(spec_id: str, rules: ScheduleRules) -> Json:
 
 
 def destination_of_connection(spec_id: str) -> Destination:
-    """The destination with that connection spec; raises 1413 with the older message that clients look for."""
+    """The destination with that connection spec; raises 1413 with the earlier message that clients match."""
     for destination in DESTINATIONS:
         if destination.connection_spec_id == spec_id:
             return destination
@@ -61,7 +61,7 @@ def destination_of_connection(spec_id: str) -> Destination:
 
 
 def destination_of_flow(spec_id: str) -> Destination:
-    """The destination with that flow spec; raises 1413 naming the flow specs there are."""
+    """The destination with that flow spec; raises 1413 naming all flow specs."""
     for destination in DESTINATIONS:
         if destination.flow_spec_id == spec_id:
             return destination
@@ -70,15 +70,15 @@ def destination_of_flow(spec_id: str) -> Destination:
 
 
 def unknown_spec() -> Problem:
-    """No such connection spec."""
+    """The error of an unknown connection spec."""
     return Problem(problems.UNKNOWN_SPEC, "Please provide a valid spec id")
 
 
 def refuse_writing(caller: Caller) -> NoReturn:
-    """Raise 1426 for users, 1420 for services: what can be connected is part of the program."""
+    """Raise 1426 for users, 1420 for services: specs cannot be changed."""
     if caller.kind == "user":
-        raise Problem(problems.NO_SPEC_WRITES, "A user token cannot make or change specs.")
-    raise Problem(problems.NOT_UPDATABLE, "Specs are part of the program; a destination is added in its code.")
+        raise Problem(problems.NO_SPEC_WRITES, "A user token cannot create or change specs.")
+    raise Problem(problems.NOT_UPDATABLE, "Specs are part of Offtake and cannot be changed.")
 
 
 def _by_id(specs: list[Json], resource_type: str, spec_id: str) -> Json:

@@ -1,4 +1,4 @@
-"""Target connections: where datasets go, and in which file format (contract, sections 6.4 and 13.3)."""
+"""Target connections: the location and file format of exports (contract, sections 6.4 and 13.3)."""
 
 from collections.abc import Sequence
 from typing import Any, Final
@@ -35,7 +35,7 @@ class NewTargetConnection(NewEntity):
 
 
 class PatchedTarget(NewEntity):
-    """What a target connection is after a patch."""
+    """A target connection after a patch."""
 
     params: dict[str, Any]
 
@@ -47,37 +47,38 @@ _RULES: Final = Rules(
         "/params": Patchable(("add", "replace"), merges=True, key_ops=("add", "replace", "remove")),
     },
     {
-        "/connectionSpec": Problem(problems.OTHER_SPEC, "A connection keeps its connectionSpec."),
+        "/connectionSpec": Problem(problems.OTHER_SPEC, "The connectionSpec of a connection cannot be changed."),
         "/baseConnectionId": Problem(
-            problems.NOT_UPDATABLE, "A target connection keeps its base connection; make a new target connection."
+            problems.NOT_UPDATABLE,
+            "The base connection of a target connection cannot be changed; create a target connection.",
         ),
     },
 )
 
 
 def create(session: Session, caller: Caller, body: Sent, now_ms: int) -> TargetConnection:
-    """Store a target connection whose params fit the destination's `targetSpec`."""
+    """Store a target connection; its params must match the destination's `targetSpec`."""
     caller.require(MANAGE_DESTINATIONS, EXPORT_DATASETS)
     caller.require(VIEW_DESTINATIONS)
-    asked = bodies.parse_body(NewTargetConnection, body)
-    connections.check_version(asked.connection_spec)
-    destination = specs.destination_of_connection(asked.connection_spec.id)
-    base = entities.find(session, caller, Connection, "connections", asked.base_connection_id)
+    new = bodies.parse_body(NewTargetConnection, body)
+    connections.check_version(new.connection_spec)
+    destination = specs.destination_of_connection(new.connection_spec.id)
+    base = entities.find(session, caller, Connection, "connections", new.base_connection_id)
     if base.connection_spec_id != destination.connection_spec_id:
         raise Problem(
             problems.OTHER_SPEC,
-            f"The base connection belongs to connection spec {base.connection_spec_id}; use the same one here.",
+            f"connectionSpec must be that of the base connection: {base.connection_spec_id}.",
             "connections",
             base.id,
         )
     row = TargetConnection(
         **entities.creation_columns(caller, now_ms),
-        name=asked.name,
-        description=asked.description,
+        name=new.name,
+        description=new.description,
         state=entities.ENABLED,
         connection_spec_id=destination.connection_spec_id,
         base_connection_id=base.id,
-        params=_params(destination, asked.params),
+        params=_params(destination, new.params),
     )
     session.add(row)
     audit.record(session, caller, now_ms, "create", (KIND, row.id), name=row.name, after=render(session, row, caller))
@@ -87,7 +88,7 @@ def create(session: Session, caller: Caller, body: Sent, now_ms: int) -> TargetC
 def update(
     session: Session, caller: Caller, row_id: str, body: bytes, if_match: str | None, now_ms: int
 ) -> TargetConnection:
-    """Change a target connection as the patch says; later runs deliver to its new place, and so do those that wait."""
+    """Apply a patch to a target connection; later and waiting runs deliver to the new location."""
     caller.require(MANAGE_DESTINATIONS, EXPORT_DATASETS)
     row = entities.find(session, caller, TargetConnection, KIND, row_id, lock=True)
     entities.check_version(row, if_match)
@@ -104,16 +105,16 @@ def update(
 
 
 def delete(session: Session, caller: Caller, row_id: str, now_ms: int, *, force: bool = False) -> None:
-    """Forget a target connection.
+    """Delete a target connection.
 
-    Raises 1447 while flows or runs use it, and, unless forced, while files are still to be removed through it.
+    Raises 1447 while flows or runs use it and, unless forced, while files of runs are still to be removed.
     """
     caller.require(MANAGE_DESTINATIONS, EXPORT_DATASETS)
     row = entities.find(session, caller, TargetConnection, KIND, row_id, lock=True)
     usage.check_target_unused(session, row)
     before = render(session, row, caller)
     if force:
-        # Nothing else will know of these files any more.
+        # Record these files in the audit log: no other record remains.
         left = [run.id for run in leftovers.runs_with_files_at(session, [row.id])]
         before |= {"toBeRemoved": left} if left else {}
         leftovers.give_up(session, row.id)
@@ -131,12 +132,12 @@ def _params(destination: Destination, sent: Json) -> Json:
 
 
 def render(session: Session, row: TargetConnection, caller: Caller) -> Json:
-    """The target connection as the API shows it."""
+    """Render the target connection for the API."""
     return render_all(session, [row], caller)[0]
 
 
 def render_all(session: Session, rows: Sequence[TargetConnection], caller: Caller) -> list[Json]:
-    """The target connections as the API shows them; what they refer to is read once for all."""
+    """Render the target connections for the API, with one query per kind of referenced entity."""
     bases = entities.by_id(session, Connection, [row.base_connection_id for row in rows])
     return [
         entities.entity_fields(row, caller)

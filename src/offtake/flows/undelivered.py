@@ -1,4 +1,4 @@
-"""What runs that failed owe: rows that were due and did not go out. The flow's next run covers them."""
+"""Undelivered rows of failed runs. The flow's next run covers them."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,9 +15,9 @@ from offtake.store.tables import Dataset, Flow, Run, RunDataset, RunPart, Waterm
 
 @dataclass(frozen=True)
 class Owed:
-    """What one dataset is owed, after `since_snapshot`, which went out at `since_ms`; None for all of it.
+    """The undelivered rows of one dataset, after `since_snapshot` (delivered at `since_ms`); None for all rows.
 
-    `rows` and `files` as the run planned them; None when it had no plan yet.
+    `rows` and `files`: as planned by the run; None when it had no plan.
     """
 
     dataset_id: str
@@ -28,7 +28,7 @@ class Owed:
     files: int | None
 
     def to_json(self) -> Json:
-        """As the API shows it."""
+        """Render it for the API."""
         return {
             "dataSetId": self.dataset_id,
             "name": self.name,
@@ -40,7 +40,7 @@ class Owed:
 
 
 def owed_by(session: Session, row: Run) -> list[Owed]:
-    """What the run owes; nothing unless it failed."""
+    """The undelivered rows of the run; empty unless it failed."""
     datasets = run_parts.run_datasets(session, row.id)
     return owed_by_all(session, [row], {row.id: datasets})[row.id]
 
@@ -48,7 +48,7 @@ def owed_by(session: Session, row: Run) -> list[Owed]:
 def owed_by_all(
     session: Session, rows: Iterable[Run], planned: Mapping[str, Sequence[RunDataset]]
 ) -> dict[str, list[Owed]]:
-    """What each run owes, by its id. `planned`: the datasets of the runs' plans, by run."""
+    """The undelivered rows of each run, by run id. `planned`: the datasets of the runs' plans, by run id."""
     found = dict[str, list[Owed]]((row.id, []) for row in rows)
     failed = [row for row in rows if row.status == run_states.FAILED]
     if not failed:
@@ -70,25 +70,25 @@ def owed_by_all(
 
 
 def describe(owed: Owed) -> str:
-    """A sentence for people, without the time."""
-    since = "all of it" if owed.since_snapshot is None else f"what came after snapshot {owed.since_snapshot}"
-    planned = "" if owed.rows is None else f", {owed.rows:,} rows in {owed.files} files as planned"
+    """Text for users, without the time."""
+    since = "all rows" if owed.since_snapshot is None else f"rows added after snapshot {owed.since_snapshot}"
+    planned = "" if owed.rows is None else f" ({owed.rows:,} rows in {owed.files} files as planned)"
     return f"dataset {owed.name} ({owed.dataset_id}): {since}{planned}"
 
 
 def remedy(flow: Flow | None) -> str:
-    """Who delivers what is owed."""
+    """What delivers the undelivered rows."""
     if flow is None:
         return "its flow is deleted"
     if flow.state != ENABLED:
-        return "the flow is disabled: enable it, then offtake flow run delivers it"
+        return "the flow is disabled: enable it, then run offtake flow run"
     if flow.next_run_s is None:
-        return "no slot follows: offtake flow run delivers it"
+        return "the schedule has no further slot: run offtake flow run"
     return "the flow's next run covers it"
 
 
 def _undelivered(planned: Sequence[RunDataset]) -> Sequence[RunDataset]:
-    """Where some datasets could not be planned, the others went out."""
+    """If some datasets could not be planned, the others were delivered."""
     return [one for one in planned if one.error] or planned
 
 
@@ -118,8 +118,8 @@ def _positions(session: Session, failed: Sequence[Run]) -> dict[tuple[str, str],
 
 
 def _names(session: Session, failed: Sequence[Run]) -> dict[str, str]:
-    wanted = {dataset_id for row in failed for dataset_id in row.dataset_ids}
-    return {row[0]: row[1] for row in session.execute(select(Dataset.id, Dataset.name).where(Dataset.id.in_(wanted)))}
+    ids = {dataset_id for row in failed for dataset_id in row.dataset_ids}
+    return {row[0]: row[1] for row in session.execute(select(Dataset.id, Dataset.name).where(Dataset.id.in_(ids)))}
 
 
 def _files(session: Session, failed: Sequence[Run]) -> dict[tuple[str, str], int]:

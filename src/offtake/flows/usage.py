@@ -1,4 +1,4 @@
-"""What uses what: nothing is deleted that something else refers to (contract, section 19)."""
+"""Checks references before a deletion: an entity in use cannot be deleted (contract, section 19)."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -22,7 +22,8 @@ def check_connection_unused(session: Session, row: Connection) -> None:
     if flows:
         raise Problem(
             problems.BASE_IN_USE,
-            f"Flows still use connection {row.id}: {_names(flows)}. Delete them, or point them elsewhere, first.",
+            f"Flows still use connection {row.id}: {_names(flows)}. First delete them, or move them to another "
+            f"connection.",
             "connections",
             row.id,
         )
@@ -40,25 +41,25 @@ def check_source_unused(session: Session, row: SourceConnection) -> None:
 
 
 def check_target_unused(session: Session, row: TargetConnection) -> None:
-    """Raise 1447 while flows, or a run that is still going on, use the target connection."""
+    """Raise 1447 while flows or a live run use the target connection."""
     flows = _flows(session, TargetConnection.id == row.id)
     if flows:
         raise _in_use("targetConnections", row.id, f"active flows still contain it: {_names(flows)}")
     run = session.scalar(select(Run.id).where(Run.target_connection_id == row.id, LIVE_RUN).limit(1))
     if run:
-        raise _in_use("targetConnections", row.id, f"run {run} is still being ended; ask again in a moment")
+        raise _in_use("targetConnections", row.id, f"run {run} has not ended yet; retry in a few seconds")
 
 
 def check_nothing_left(session: Session, row: TargetConnection) -> None:
-    """Raise 1447 while files that runs have left at the destination are still to be removed."""
+    """Raise 1447 while files of runs are still to be removed at the destination."""
     left = [run.id for run in leftovers.runs_with_files_at(session, [row.id])]
     if left:
         more = f" and {len(left) - _NAMED} more" if len(left) > _NAMED else ""
         raise _in_use(
             "targetConnections",
             row.id,
-            f"files of runs {', '.join(left[:_NAMED])}{more} are still to be removed at the destination, which is done "
-            "as soon as it can be reached. Use force=true to leave them there",
+            f"files of runs {', '.join(left[:_NAMED])}{more} are still to be removed at the destination, as soon as "
+            "it can be reached. Use force=true to leave them there",
         )
 
 

@@ -1,7 +1,7 @@
-"""How long a run may wait for its destination or its source: until shortly before its flow's next slot.
+"""How long a run may wait for its destination or source: until shortly before its flow's next slot.
 
-A window is counted from the beginning of the wait, not of the run: one that works for longer than until the next slot
-is not to fail for the first answer that it does not get.
+The retry window starts with the wait, not with the run: a run that takes longer than until the next slot must not fail
+at its first transient error.
 """
 
 from collections.abc import Callable
@@ -13,21 +13,21 @@ from offtake.flows.schedule import Schedule, next_slot
 from offtake.store.tables import Flow
 
 SCHEDULED: Final = "schedule"
-"""The trigger of runs that a slot has made."""
+"""The trigger of scheduled runs."""
 
 
 @dataclass(frozen=True)
 class Limits:
-    """In seconds: how long before the next slot a run is given up, and how long it may wait where none follows."""
+    """In seconds. `margin`: how long before the next slot a wait ends; `without_slot`: the longest wait else."""
 
     margin: float = 300
     without_slot: float = 86_400
 
 
 def window_of(flow: Flow | None, trigger: str, limits: Limits) -> Callable[[int], int]:
-    """Gives when a wait that begins at an instant ends at the latest, both in epoch milliseconds; later than that.
+    """A function from the start of a wait to its deadline (both epoch milliseconds), which is after the start.
 
-    Runs of no slot, of the last slot, and of flows that are disabled, have no next slot to make room for.
+    Runs without a slot, of the last slot, and of disabled flows have no next slot: then `without_slot` applies.
     """
     if flow is None or flow.state != ENABLED or trigger != SCHEDULED:
         return lambda began_ms: began_ms + round(limits.without_slot * 1000)
@@ -36,9 +36,9 @@ def window_of(flow: Flow | None, trigger: str, limits: Limits) -> Callable[[int]
 
 
 def end_before_slot(schedule: Schedule, began_ms: int, limits: Limits) -> int:
-    """The same by the schedule alone. The margin is half of the time between two slots at most.
+    """The deadline of a wait according to the schedule. The margin is at most half of the time between two slots.
 
-    A wait that begins within the margin passes that slot over, as a run does that works until then.
+    A wait that starts within the margin skips that slot.
     """
     began = began_ms // 1000
     slot = next_slot(schedule, began, began)

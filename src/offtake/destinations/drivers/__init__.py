@@ -1,1 +1,1 @@
-"""What destinations are built on: object stores, SFTP, local folders, HTTP, and the egress proxy."""
+"""Drivers of destinations: object stores, SFTP, local folders, HTTP, and the egress proxy."""

@@ -1,4 +1,4 @@
-"""Temporary credentials of an Amazon role that this deployment's own identity assumes."""
+"""Temporary credentials of an AWS role that the deployment's own identity assumes."""
 
 import functools
 import threading
@@ -24,16 +24,16 @@ def _now() -> datetime:
 
 
 class AssumedRole:
-    """A role; called, it gives credentials that live for at least five more minutes.
+    """A role; calling it returns credentials that are valid for at least five more minutes.
 
-    Nothing is stored: the deployment's identity is what Amazon's own chain finds (environment, profile, instance or
-    container role), and what the role gives is held in memory for at most an hour.
+    Nothing is stored: the deployment's identity comes from Amazon's default credential chain (environment, profile,
+    instance or container role), and the role's credentials are cached in memory for at most an hour.
     """
 
     def __init__(
         self, role: str, external_id: str, region: str, session_name: str, now: Callable[[], datetime] = _now
     ) -> None:
-        self._asked = {
+        self._request = {
             "RoleArn": role,
             "RoleSessionName": session_name,
             "ExternalId": external_id,
@@ -42,45 +42,45 @@ class AssumedRole:
         self._region = region
         self._now = now
         self._lock = threading.Lock()
-        self._held: S3Credential | None = None
+        self._cached: S3Credential | None = None
         self.refusal: DeliveryError | None = None
-        """Why there are no credentials, if there are none: the driver that calls would lose the reason."""
+        """Why there are no credentials, kept because the driver does not pass the reason on."""
 
     def __call__(self) -> "S3Credential":
-        """Credentials, those from before while they live; raises `DeliveryError`."""
+        """Credentials, cached while they are valid; raises `DeliveryError`."""
         with self._lock:
-            if self._held is None or (self._held["expires_at"] or self._now()) < self._now() + _SPARE:
-                self._held = self._assume()
-            return self._held
+            if self._cached is None or (self._cached["expires_at"] or self._now()) < self._now() + _SPARE:
+                self._cached = self._assume()
+            return self._cached
 
     def forget(self) -> None:
-        """Ask anew next time: a store may find that credentials have ended before they do here."""
+        """Drop the cached credentials: the store may treat them as expired before this clock does."""
         with self._lock:
-            self._held = None
+            self._cached = None
 
     def _assume(self) -> "S3Credential":
         self.refusal = None
         try:
-            given = _sts(self._region).assume_role(**self._asked)["Credentials"]
-        except Exception as error:  # noqa: BLE001 - botocore makes its classes of errors while it runs
+            found = _sts(self._region).assume_role(**self._request)["Credentials"]
+        except Exception as error:  # noqa: BLE001 - botocore creates its error classes at run time
             self.refusal = _explain(error)
             raise self.refusal from None
         return {
-            "access_key_id": given["AccessKeyId"],
-            "secret_access_key": given["SecretAccessKey"],
-            "token": given["SessionToken"],
-            # The driver takes the standard library's UTC and no other.
-            "expires_at": given["Expiration"].astimezone(UTC),
+            "access_key_id": found["AccessKeyId"],
+            "secret_access_key": found["SecretAccessKey"],
+            "token": found["SessionToken"],
+            # The driver accepts the standard library's UTC only.
+            "expires_at": found["Expiration"].astimezone(UTC),
         }
 
 
 @functools.lru_cache(maxsize=256)
 def assumed_role(role: str, external_id: str, region: str, session_name: str) -> AssumedRole:
-    """The role, one for all parts that this process delivers with it."""
+    """The role; one instance for all parts that this process delivers with it."""
     return AssumedRole(role, external_id, region, session_name)
 
 
-def _sts(region: str) -> Any:  # noqa: ANN401 - botocore makes its clients while it runs
+def _sts(region: str) -> Any:  # noqa: ANN401 - botocore creates its clients at run time
     from botocore.config import Config  # noqa: PLC0415 - an extra, and slow to import
     from botocore.session import Session  # noqa: PLC0415 - as above
 
@@ -90,22 +90,22 @@ def _sts(region: str) -> Any:  # noqa: ANN401 - botocore makes its clients while
 
 def _explain(error: Exception) -> DeliveryError:
     code, status = code_of(error), status_of(error)
-    if 400 <= status < 500 and status != _TOO_MANY and code not in _TRIED_AGAIN:  # noqa: PLR2004 - the statuses of what a client did wrong
+    if 400 <= status < 500 and status != _TOO_MANY and code not in _TRIED_AGAIN:  # noqa: PLR2004 - client errors
         return DeliveryError(
             CREDENTIALS_REFUSED,
             f"Amazon's token service refused to assume the role ({code}).",
-            "Let the role's trust policy name this deployment's identity, and the external id of the base connection.",
+            "Name this deployment's identity and the base connection's external id in the role's trust policy.",
         )
     if type(error).__name__ in ("NoCredentialsError", "PartialCredentialsError"):
         return DeliveryError(
             CREDENTIALS_REFUSED,
-            "This deployment has no identity of its own at Amazon, so it cannot assume a role.",
-            "Have the operator give the server an instance role, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.",
+            "This deployment has no AWS credentials of its own, so it cannot assume a role.",
+            "Ask the operator to give the server an instance role, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.",
         )
-    said = code or type(error).__name__
+    detail = code or type(error).__name__
     return DeliveryError(
         DESTINATION_UNAVAILABLE,
-        f"Amazon's token service did not answer as expected ({said}).",
-        "Check the network; the export is tried again.",
+        f"Amazon's token service did not answer as expected ({detail}).",
+        "Check the network; the export is retried.",
         retry_after=pause_of(error),
     )

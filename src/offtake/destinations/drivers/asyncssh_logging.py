@@ -1,10 +1,10 @@
-"""The SSH library, imported once with its noise turned down. Import this module only where SFTP is used."""
+"""Imports the SSH library without its warnings and noisy log lines. Import this module only where SFTP is used."""
 
 import logging
 import warnings
 
 with warnings.catch_warnings():
-    # It imports key exchanges that its own library for cryptography means to drop.
+    # It imports key exchanges that the `cryptography` package has deprecated.
     warnings.simplefilter("ignore")
     import asyncssh
     import asyncssh.encryption
@@ -13,7 +13,7 @@ __all__ = ["asyncssh"]
 
 
 def _is_news(record: logging.LogRecord) -> bool:
-    """False for the line that asyncio writes at every write to a connection that is known to be lost."""
+    """False for the line that asyncio logs for each write to a lost connection."""
     return record.msg != "socket.send() raised exception."
 
 

@@ -1,4 +1,4 @@
-"""Azure storage accounts: what connection strings and URLs say of them, and the sink of a container."""
+"""Azure storage accounts: parses connection strings and URLs, and opens the sink of a container."""
 
 import base64
 import binascii
@@ -32,11 +32,11 @@ _AUTHORITIES: Final = {
     "core.usgovcloudapi.net": "https://login.microsoftonline.us",
     "core.chinacloudapi.cn": "https://login.chinacloudapi.cn",
 }
-"""Microsoft's clouds by the suffix of their endpoints, and who signs in there."""
+"""The sign-in authorities of Microsoft's clouds, by the suffix of their endpoints."""
 MOST_BLOCKS: Final = 50_000
 UNCOMMITTED: Final = (
-    "What is uploaded appears when the list of its blocks is committed. Blocks that never are, Azure removes after a "
-    "week, or as soon as the file is written: a server that was only slow cannot commit its own after that."
+    "A file appears when its block list is committed. Azure removes uncommitted blocks after a week, or when "
+    "another writer commits the file: then a slow server cannot commit its own blocks."
 )
 RIGHTS: Final = RequiredPermissions(
     write="write and create on blobs (SAS: cw)",
@@ -54,7 +54,7 @@ _STRING: Final = "AccountName and AccountKey, or BlobEndpoint and SharedAccessSi
 
 @dataclass(frozen=True)
 class Account:
-    """A storage account: its blob endpoint, and a Base64 key or a signature where one was given with it."""
+    """A storage account: its blob endpoint, and its Base64 key or shared access signature, if known."""
 
     name: str
     endpoint: str
@@ -63,7 +63,7 @@ class Account:
 
     @property
     def is_vendor_endpoint(self) -> bool:
-        """True when the endpoint is in one of Microsoft's clouds, and no address that a user chose."""
+        """Whether the endpoint is in one of Microsoft's clouds, and not an address that a user chose."""
         host = urlsplit(self.endpoint).hostname or ""
         return any(host == f"{self.name}.blob.{suffix}" for suffix in _AUTHORITIES)
 
@@ -79,7 +79,7 @@ class ContainerUrl:
 
 @dataclass(frozen=True)
 class ServicePrincipalLogin:
-    """A service principal; the authority of the account's cloud signs it in where none is named."""
+    """A service principal. `authority`: None for the authority of the account's cloud."""
 
     tenant: str
     client_id: str
@@ -88,9 +88,9 @@ class ServicePrincipalLogin:
 
 
 def account_of(text: str) -> Account:
-    """The account of a connection string, in its forms with a key and with a shared access signature.
+    """Parse a connection string with an account key or a shared access signature.
 
-    Raises `ValueError`, which does not repeat the text.
+    Raises `ValueError`, which does not contain the text.
     """
     parts = dict(part.strip().split("=", 1) for part in text.split(";") if "=" in part)
     name, key = parts.get("AccountName", ""), parts.get("AccountKey")
@@ -103,14 +103,14 @@ def account_of(text: str) -> Account:
     if not (key or signature) or not _ACCOUNT.fullmatch(name):
         raise ValueError(f"must name {_STRING}")
     if url.scheme not in ("http", "https") or not url.hostname or url.username or url.query:
-        raise ValueError("has an endpoint that is no URL such as https://account.blob.core.windows.net")
+        raise ValueError("has an endpoint that is not a URL such as https://account.blob.core.windows.net")
     if key is not None and not _is_base64(key):
         raise ValueError("has an AccountKey that is not Base64")
     return Account(name, endpoint, key, None if key else signature)
 
 
 def account_of_url(url: str) -> Account:
-    """The account that `https://account.blob.core.windows.net` names; elsewhere it is the first step of the path.
+    """Parse `https://account.blob.core.windows.net`; at other hosts the account is the first segment of the path.
 
     Raises `ValueError`.
     """
@@ -132,10 +132,10 @@ def account_of_url(url: str) -> Account:
 
 
 def container_url_of(url: str) -> ContainerUrl:
-    """What `abfss://container@account.dfs.core.windows.net/folder` names, or the same as an https URL.
+    """Parse `abfss://container@account.dfs.core.windows.net/folder`, or the corresponding https URL.
 
-    In an https URL the container is the first step of the path; where the host is none of Azure's form, the account
-    is the first and the container the second. Raises `ValueError`.
+    In an https URL the container is the first segment of the path; at hosts not in Azure's form, the account is the
+    first segment and the container the second. Raises `ValueError`.
     """
     split = _split(url.strip())
     host, steps = split.hostname or "", [unquote(step) for step in split.path.split("/") if step]
@@ -157,7 +157,7 @@ def container_url_of(url: str) -> ContainerUrl:
 
 
 def account_url_problem(url: str) -> str | None:
-    """What is wrong with a URL for `account_of_url`, None for nothing."""
+    """Why `account_of_url` refuses a URL; None when it is valid."""
     try:
         account_of_url(url)
     except ValueError as error:
@@ -166,7 +166,7 @@ def account_url_problem(url: str) -> str | None:
 
 
 def url_problem(url: str) -> str | None:
-    """What is wrong with a URL for `container_url_of`, None for nothing."""
+    """Why `container_url_of` refuses a URL; None when it is valid."""
     try:
         container_url_of(url)
     except ValueError as error:
@@ -184,14 +184,14 @@ def azure_sink(
     principal: ServicePrincipalLogin | None = None,
     keeper: str = BASE_CONNECTION,
 ) -> ObjectStoreSink:
-    """The container, or a folder of it, ready to write; raises `DeliveryError` when its host may not be reached.
+    """A sink for the container or a folder in it; raises `DeliveryError` when its host is denied.
 
-    `keeper`: what holds the credentials, for whoever has to correct them.
+    `keeper`: where the credentials are configured, for error messages.
     """
     endpoints = [Endpoint(account.endpoint, chosen=not account.is_vendor_endpoint)]
     config: AzureConfig = {"account_name": account.name, "endpoint": account.endpoint, "skip_signature": False}
-    # Each is named with its kind: the driver would prefer a token, or the workload's identity, of the server's own
-    # environment to some of them, and send that to a host that a caller named.
+    # The credential type is set explicitly: otherwise the driver could prefer a token or workload identity of the
+    # server's own environment, and send it to a host that a user chose.
     if principal is not None:
         config |= _signs_in(principal, account)
         endpoints.append(Endpoint(config["authority_host"], chosen=principal.authority is not None))
@@ -216,7 +216,7 @@ def azure_sink(
         keeper=keeper,
     )
     if principal is not None:
-        # A delegated signature would have to be asked of the store that refuses just then, and takes one more right.
+        # A user delegation signature would need a request to the store, which refuses at that moment, and a permission.
         return ObjectStoreSink(store, bucket, StoreOverrides(address=lambda key: f"{root}/{quote(key)}"))
     if account.signature is None:
         return ObjectStoreSink(store, bucket)
@@ -235,12 +235,12 @@ def answer_of(account: Account, site: SandboxLocation) -> bool:
 
 
 def _delete(url: str, bucket: Bucket) -> None:
-    """Remove one blob. The driver would send a batch of one, which asks more of a signature."""
-    import httpx2  # noqa: PLC0415 - what only signatures need, others shall not have to hold
+    """Remove one blob. The driver would send a batch request, which needs more permissions of a signature."""
+    import httpx2  # noqa: PLC0415 - only needed with signatures
 
     headers = {"x-ms-version": _VERSION}
     try:
-        response = send("DELETE", url, bucket.network, guarded=bucket.guarded, patience=60, headers=headers)
+        response = send("DELETE", url, bucket.network, guarded=bucket.guarded, timeout=60, headers=headers)
     except httpx2.TransportError as error:
         raise RefusalError(type(error).__name__) from None
     code = response.headers.get("x-ms-error-code", "")
@@ -263,15 +263,15 @@ def _signs_in(principal: ServicePrincipalLogin, account: Account) -> "AzureConfi
 def _split(url: str) -> SplitResult:
     try:
         split = urlsplit(url)
-        split.port  # noqa: B018 - raises for what is no port
+        split.port  # noqa: B018 - raises for an invalid port
     except ValueError:
-        raise ValueError("has an address that is no URL") from None
+        raise ValueError("has an invalid URL") from None
     return split
 
 
 def _is_base64(text: str) -> bool:
     try:
-        # The driver takes the one canonical form only.
+        # The driver accepts the canonical form only.
         return base64.b64encode(base64.b64decode(text, validate=True)).decode() == text != ""
     except (binascii.Error, ValueError):
         return False

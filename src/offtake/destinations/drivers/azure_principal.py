@@ -1,4 +1,4 @@
-"""Credentials of a service principal of Microsoft Entra ID, as the two Azure destinations take them."""
+"""Credentials of a service principal of Microsoft Entra ID, shared by the two Azure destinations."""
 
 from urllib.parse import urlsplit
 
@@ -9,7 +9,7 @@ from offtake.destinations.parameters import Params
 
 
 class PrincipalParams(Params):
-    """Who signs in, and where; each destination adds the account."""
+    """The service principal and its authority; each destination adds the account."""
 
     service_principal_id: str = Field(
         min_length=1,
@@ -28,13 +28,13 @@ class PrincipalParams(Params):
         default=None,
         pattern=r"^https://[^/?#@\s]+/?$",
         title="Authority",
-        description="Who signs the service principal in; the authority of the account's cloud when left out. "
+        description="Authority that signs the service principal in; default: that of the account's cloud. "
         "An extension of this project.",
         examples=["https://login.microsoftonline.com"],
     )
 
     def principal(self) -> ServicePrincipalLogin:
-        """Who signs in."""
+        """The service principal's login."""
         return ServicePrincipalLogin(
             tenant=self.tenant,
             client_id=self.service_principal_id,
@@ -43,6 +43,6 @@ class PrincipalParams(Params):
         )
 
     def hosts_beside(self, account: Account) -> dict[str, str]:
-        """The account's and the authority's hosts, where they are not Microsoft's."""
+        """The hosts of the account and of the authority, unless they are Microsoft's."""
         found = {} if account.is_vendor_endpoint else {"url": urlsplit(account.endpoint).hostname or ""}
         return found | ({"authorityUrl": urlsplit(self.authority_url).hostname or ""} if self.authority_url else {})

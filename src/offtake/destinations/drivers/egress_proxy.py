@@ -1,10 +1,9 @@
-"""A proxy of this process's own, through which drivers reach only addresses that the deployment lets them.
+"""An HTTP proxy in this process, through which drivers reach only addresses that the deployment allows.
 
-The drivers of object stores resolve names by themselves, and follow redirects. Given this proxy, they leave both to
-`Network`: a name that was judged cannot come to mean another address, and a redirect is judged like any other host.
-
-Where the operator's environment names a proxy (`HTTPS_PROXY`, `NO_PROXY`), connections go through that. It resolves
-names again, so its own rules decide as well; addresses that this process knows to be refused are refused before.
+The drivers of object stores resolve names themselves and follow redirects. Through this proxy, `Network` does the
+resolution: a checked name cannot resolve to another address later (DNS rebinding), and redirects are checked too. If
+the operator's environment names a proxy (`HTTPS_PROXY`, `NO_PROXY`), connections go through it. It resolves names
+again, so its own rules apply too; addresses that this process denies are refused first.
 """
 
 import base64
@@ -27,9 +26,9 @@ _IDLE_SECONDS: Final = 600.0
 
 @functools.lru_cache(maxsize=8)
 def proxy_url(network: Network) -> str:
-    """The address of this process's proxy for a deployment's rules, started when it is first asked for.
+    """The URL of this process's proxy for a deployment's rules; started at the first call.
 
-    Others on this machine could use it too; they reach no more by it than without it.
+    Other processes on this machine could use it, but reach nothing more than without it.
     """
     server = socket.create_server(("127.0.0.1", 0), backlog=128)
     threading.Thread(target=_serve, args=(server, network), name="egress-tunnel", daemon=True).start()
@@ -37,7 +36,7 @@ def proxy_url(network: Network) -> str:
 
 
 def operators_proxy(scheme: str, host: str) -> SplitResult | None:
-    """The proxy that the environment names for the host, None for a direct connection."""
+    """The proxy for the host from the environment; None for a direct connection."""
     found = getproxies()
     url = found.get(scheme) or found.get("all")
     if not url or proxy_bypass(host):
@@ -69,7 +68,7 @@ def _tunnel(client: socket.socket, network: Network) -> None:
             back = threading.Thread(target=_copy, args=(server, client), daemon=True)
             back.start()
             if proxy is not None:
-                # It answers itself, to CONNECT as well.
+                # The operator's proxy sends the responses, also to CONNECT.
                 server.sendall(_signed_in(head, proxy) + rest)
                 _copy(client, server)
             elif is_tunnel:
@@ -87,13 +86,13 @@ def _target(head: bytes) -> SplitResult:
 
 
 def _forward(client: socket.socket, server: socket.socket, head: bytes, rest: bytes) -> None:
-    """Requests to one server, each as the server would have it from the client itself: not every server takes URLs.
+    """Forward requests to one server in origin form: not every server accepts absolute URLs.
 
     A request to another server ends the connection.
     """
-    asked = _target(head).netloc
+    first = _target(head).netloc
     try:
-        while _target(head).netloc == asked:
+        while _target(head).netloc == first:
             server.sendall(_origin_form(head))
             length = _body_length(head)
             if length is None:
@@ -117,14 +116,14 @@ def _origin_form(head: bytes) -> bytes:
 
 
 def _body_length(head: bytes) -> int | None:
-    """Bytes of the body that follows the head; None where only the body itself says that."""
+    """Bytes of the request's body; None when it is chunked."""
     lines = [line.lower().partition(b":") for line in head.split(b"\r\n")[1:]]
     headers = {name.strip(): value.strip() for name, _, value in lines}
     return None if b"transfer-encoding" in headers else int(headers.get(b"content-length", b"0"))
 
 
 def _send_body(client: socket.socket, server: socket.socket, rest: bytes, length: int) -> bytes:
-    """Pass the body on, of which `rest` has been read already; what was read of the next request."""
+    """Forward the body, of which `rest` was read already; returns the bytes read of the next request."""
     server.sendall(rest[:length])
     missing = length - len(rest)
     buffer = memoryview(bytearray(min(_PIECE, max(missing, 0))))
@@ -138,25 +137,25 @@ def _send_body(client: socket.socket, server: socket.socket, rest: bytes, length
 
 
 def _by(proxy: SplitResult, network: Network, host: str, port: int) -> socket.socket:
-    """A connection to the operator's proxy, for a host that may be reached; raises `DeliveryError`."""
+    """Connect to the operator's proxy, for an allowed host; raises `DeliveryError`."""
     try:
         network.resolve(host, port)
     except DeliveryError as error:
-        # A name that only the proxy can resolve is the proxy's to judge.
+        # A name that only the operator's proxy can resolve is checked by that proxy.
         if not error.transient or network.is_host_denied(host):
             raise
     if proxy.scheme != "http":
         raise DeliveryError(
             DESTINATION_UNAVAILABLE,
-            f"The proxy {proxy.scheme}://{proxy.hostname} of the environment is not an http:// one.",
-            "Have the operator name an http:// proxy in HTTPS_PROXY and HTTP_PROXY.",
+            f"The proxy {proxy.scheme}://{proxy.hostname} of the environment is not an http:// proxy.",
+            "Ask the operator to set HTTPS_PROXY and HTTP_PROXY to an http:// proxy.",
             unreachable=True,
         )
     return network.for_operator().connect(proxy.hostname or "", proxy.port or 80, _CONNECT_SECONDS)
 
 
 def _signed_in(head: bytes, proxy: SplitResult) -> bytes:
-    """The request's head with what the proxy wants to know of its user, where its URL says that."""
+    """The request's head with a Proxy-Authorization header, if the proxy's URL has a user."""
     if not proxy.username:
         return head
     secret = f"{unquote(proxy.username)}:{unquote(proxy.password or '')}".encode()

@@ -1,4 +1,4 @@
-"""Single requests to a store, for what its driver cannot do or does not tell. Under the same rules of the network."""
+"""Single HTTP requests for operations that a driver does not support, under the same network rules."""
 
 import json
 import logging
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
 _OVERLOADED: Final = (429, 502, 503, 504)
 TRIED_AGAIN: Final = (429, 503)
-"""The statuses that Retry-After goes with (RFC 9110, 10.2.3; RFC 6585, 4)."""
+"""The statuses that may have a Retry-After (RFC 9110, 10.2.3; RFC 6585, 4)."""
 _LONGEST_ANSWER: Final = 10.0
 
 for _name in ("httpx2", "httpcore2"):
-    # They log the addresses of requests, and those hold signatures.
+    # They log the URLs of requests, which contain signatures.
     logging.getLogger(_name).setLevel(logging.WARNING)
 
 
@@ -33,28 +33,28 @@ def send(
     network: Network,
     *,
     guarded: bool,
-    patience: float,
+    timeout: float,
     headers: dict[str, str] | None = None,
     trusting: bool = True,
 ) -> "httpx2.Response":
-    """The answer; redirects are not followed. Raises `httpx2.TransportError`, whose text may hold the address.
+    """Send a request without following redirects. Raises `httpx2.TransportError`, whose text may contain the URL.
 
-    `guarded`: a setting or a user chose the address, so that it is judged by the network's rules. `patience`: seconds.
-    `trusting`: the server proves who it is by its certificate.
+    `guarded`: a setting or a user chose the URL, so that the network's rules apply. `timeout`: in seconds. `trusting`:
+    verify the server's certificate.
     """
-    import httpx2  # noqa: PLC0415 - what is seldom needed, others shall not have to hold
+    import httpx2  # noqa: PLC0415 - rarely needed
 
     context = _context(network)
     if not trusting:
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     proxy = proxy_url(network) if guarded else None
     return httpx2.request(
-        method, url, headers=headers, verify=context, proxy=proxy, timeout=patience, follow_redirects=False
+        method, url, headers=headers, verify=context, proxy=proxy, timeout=timeout, follow_redirects=False
     )
 
 
 def fetch_document(url: str, network: Network, *, largest: int, seconds: float) -> object:
-    """The JSON document at a URL, of at most `largest` bytes within about so many seconds; redirects are refused.
+    """Fetch a JSON document of at most `largest` bytes within about `seconds`; redirects are refused.
 
     Raises `DeliveryError`.
     """
@@ -76,7 +76,7 @@ def fetch_document(url: str, network: Network, *, largest: int, seconds: float) 
                 if len(text) > largest:
                     raise _no_document(f"more than {largest} bytes")
                 if time.monotonic() > deadline:
-                    raise _no_document("no end of it in time")
+                    raise _no_document("timeout")
         return json.loads(text)
     except (httpx2.HTTPError, httpx2.InvalidURL, httpx2.StreamError, OSError, ValueError, RecursionError) as error:
         raise _no_document(type(error).__name__) from None
@@ -84,51 +84,51 @@ def fetch_document(url: str, network: Network, *, largest: int, seconds: float) 
 
 def _no_document(why: str) -> DeliveryError:
     return DeliveryError(
-        DESTINATION_UNAVAILABLE, f"No JSON document was received ({why}).", "Check the address.", transient=False
+        DESTINATION_UNAVAILABLE, f"No JSON document was received ({why}).", "Check the URL.", transient=False
     )
 
 
 def retry_after_of_error(url: str, network: Network, *, guarded: bool) -> float | None:
-    """Seconds after which a server that refuses for now wants to be asked again, by asking it once more for a head.
+    """The Retry-After of an overloaded server in seconds, found with a HEAD request.
 
-    None when it says nothing of that, when it does not refuse any more, and when there is no answer.
+    None when the response has none, when the server no longer refuses, and when it does not answer.
     """
     import httpx2  # noqa: PLC0415 - as above
 
-    patience = min(_LONGEST_ANSWER, network.patience)
+    timeout = min(_LONGEST_ANSWER, network.read_timeout)
     try:
-        answer = send("HEAD", url, network, guarded=guarded, patience=patience)
+        answer = send("HEAD", url, network, guarded=guarded, timeout=timeout)
     except (httpx2.HTTPError, httpx2.InvalidURL, OSError):
         return None
     return retry_after_of(answer.headers) if answer.status_code in TRIED_AGAIN else None
 
 
 def is_answering(url: str, network: Network, *, guarded: bool) -> bool:
-    """Whether a server answers an empty request, be it with a refusal; False when that cannot be told.
+    """Whether a server answers a HEAD request without credentials, also with an error; False when that is unclear.
 
-    Raises `DeliveryError` when it cannot be reached or says nothing for seconds. Nothing secret is sent, so that the
-    server need not prove who it is.
+    Raises `DeliveryError` when it cannot be reached or does not answer within seconds. Nothing secret is sent, so the
+    server's certificate is not verified.
     """
     import httpx2  # noqa: PLC0415 - as above
 
     split = urlsplit(url)
     port = split.port or (443 if split.scheme == "https" else 80)
-    patience = min(ANSWER_SECONDS, network.patience)
+    timeout = min(ANSWER_SECONDS, network.read_timeout)
     if guarded and operators_proxy(split.scheme, split.hostname or "") is None:
-        # The tunnel would not tell why it could not connect.
+        # The egress proxy would not report why it could not connect.
         if network.is_settled(split.hostname or ""):
             network.resolve(split.hostname or "", port)
             guarded = False
         else:
-            network.connect(split.hostname or "", port, patience).close()
+            network.connect(split.hostname or "", port, timeout).close()
     try:
-        answer = send("HEAD", url, network, guarded=guarded, patience=patience, trusting=False)
+        answer = send("HEAD", url, network, guarded=guarded, timeout=timeout, trusting=False)
     except (httpx2.ConnectError, httpx2.TimeoutException) as error:
-        why = "no answer in time" if isinstance(error, httpx2.TimeoutException) else "it cannot be connected to"
+        why = "no answer in time" if isinstance(error, httpx2.TimeoutException) else "the connection failed"
         raise DeliveryError(
             DESTINATION_UNAVAILABLE,
             f"{split.hostname}:{port} could not be reached: {why}.",
-            "Check the endpoint and the network; the export is tried again.",
+            "Check the endpoint and the network; the export is retried.",
             unreachable=True,
         ) from None
     except (httpx2.HTTPError, httpx2.InvalidURL, OSError):
@@ -137,9 +137,9 @@ def is_answering(url: str, network: Network, *, guarded: bool) -> bool:
 
 
 def retry_after_of(headers: Mapping[str, str]) -> float | None:
-    """What an answer's Retry-After asks for, in seconds; None for what is no wait.
+    """A response's Retry-After in seconds; None when it is missing, invalid or not positive.
 
-    A date is told by the clock that the answer's own Date is told by. Names of headers in any case, or in lower case.
+    A date is compared with the response's Date header. `headers`: case-insensitive, or with names in lower case.
     """
     text = headers.get("retry-after", "").strip()
     if text.isascii() and text.isdigit():

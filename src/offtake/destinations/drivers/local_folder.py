@@ -1,4 +1,4 @@
-"""The sink of a local folder: written beside, synced to disk, then renamed into place."""
+"""The sink of a local folder: writes a temporary file, syncs it to disk, then renames it into place."""
 
 import contextlib
 import errno
@@ -24,11 +24,11 @@ from offtake.errors import ACCESS_DENIED, DESTINATION_UNAVAILABLE, PLACE_NOT_FOU
 _CHUNK: Final = 1024 * 1024
 _TRIES: Final = 20
 _AHEAD: Final = 16 * 1024 * 1024
-"""Bytes written after which the disk is to begin with them."""
+"""Unsynced bytes after which writeback to disk is started."""
 
 
 class LocalFolderSink:
-    """A folder. A file is visible whole or not at all, and stays after a power cut once `put` has returned."""
+    """A folder. Files appear atomically, and survive a power failure once `put` has returned."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
@@ -43,32 +43,32 @@ class LocalFolderSink:
         """Write `.NAME.<digits>.tmp`, sync, rename over NAME, sync the folder."""
         target = self._path(key)
         with self._translating_errors(key):
-            file, beside, made = _create(target, writer)
+            file, temporary, created = _create(target, writer)
         announced = False
         try:
             with file:
                 with self._translating_errors(key):
-                    # That new folders are there is written to disk; now that the file is, nobody removes them.
-                    for folder in made:
-                        with contextlib.suppress(PermissionError):  # who may write there need not be let read there
+                    # Sync new folders only now: they contain a file, so no process removes them as empty.
+                    for folder in created:
+                        with contextlib.suppress(PermissionError):  # write access does not imply read access
                             _sync_folder(folder.parent)
                 written = self._write(key, file.fileno(), chunks)
             if before_completion is not None:
                 with self._translating_errors(key):
-                    # A power cut must not take the temporary name: its absence says that the file was completed.
+                    # The temporary name must survive a power failure: its absence means that the file was completed.
                     _sync_folder(target.parent)
                 announced = True
-                before_completion(Pending(written, beside.name))
+                before_completion(Pending(written, temporary.name))
             with self._translating_errors(key):
-                self._complete(key, beside, target)
+                self._complete(key, temporary, target)
         except BaseException:
             if not announced:
-                beside.unlink(missing_ok=True)
+                temporary.unlink(missing_ok=True)
             raise
         return written
 
     def settle(self, key: str, pending: Pending) -> bool:
-        """Rename the temporary file into place, if it is still there and has all its bytes."""
+        """Rename the temporary file into place, if it exists and is complete."""
         target = self._path(key)
         with self._translating_errors(key):
             self._check_root()
@@ -82,13 +82,13 @@ class LocalFolderSink:
             _sync_folder(target.parent)
         return True
 
-    def recall(self, key: str, pending: Pending | None = None, *, again: bool = False) -> bool:  # noqa: ARG002 - the name tells
-        """Rename the temporary file, or the file, to a name that nobody else uses."""
+    def recall(self, key: str, pending: Pending | None = None, *, again: bool = False) -> bool:  # noqa: ARG002 - the renamed file records it
+        """Rename the temporary file, or else the file, to a hidden name."""
         target = self._path(key)
         aside = target.with_name(withdrawn_name(target.name))
         with self._translating_errors(key):
             self._check_root()
-            # In this order: once the temporary file is gone, no other writer can complete it.
+            # Temporary file first: once it is gone, no other writer can complete it.
             for name in (pending.token if pending else None, target.name):
                 with contextlib.suppress(FileNotFoundError):
                     if name is not None:
@@ -104,7 +104,7 @@ class LocalFolderSink:
             return path.stat().st_size if path.is_file() else None
 
     def is_gone(self, key: str) -> bool:
-        """Whether the file is not there, though the folder that everything is in is."""
+        """Whether the file is gone; raises when the root folder is missing."""
         with self._translating_errors(key):
             self._check_root()
         return self.size(key) is None
@@ -116,7 +116,7 @@ class LocalFolderSink:
                 yield chunk
 
     def list(self, prefix: str) -> Iterator[StoredObject]:
-        """Every finished file below the folder."""
+        """All complete files below the folder."""
         with self._translating_errors(prefix):
             for path in sorted(self._path(prefix).rglob("*")):
                 if path.is_file() and not is_temporary(path.name):
@@ -125,7 +125,7 @@ class LocalFolderSink:
                     yield StoredObject(key, found.st_size, found.st_mtime_ns // 1_000_000)
 
     def children(self, folder: str) -> tuple[tuple[str, bool], ...]:
-        """What lies directly in the folder: names, and whether each is a folder; folders first, then by name."""
+        """The entries of the folder (name, is a folder), folders first, then by name."""
         with self._translating_errors(folder):
             path = self._path(folder)
             if not path.exists() and not folder:
@@ -134,7 +134,7 @@ class LocalFolderSink:
         return tuple(sorted(found, key=lambda one: (not one[1], one[0])))
 
     def delete(self, key: str) -> None:
-        """Remove the file, and the folders that are empty then."""
+        """Remove the file and parent folders that are then empty."""
         path = self._path(key)
         with self._translating_errors(key):
             path.unlink(missing_ok=True)
@@ -158,7 +158,7 @@ class LocalFolderSink:
         return str(self._root / key)
 
     def close(self) -> None:
-        """Nothing to let go of."""
+        """No-op: nothing is open."""
 
     def _write(self, key: str, handle: int, chunks: Iterable[bytes]) -> int:
         written = 0
@@ -175,17 +175,17 @@ class LocalFolderSink:
                 os.fsync(handle)
         return written
 
-    def _complete(self, key: str, beside: Path, target: Path) -> None:
+    def _complete(self, key: str, temporary: Path, target: Path) -> None:
         try:
-            beside.replace(target)
+            temporary.replace(target)
         except FileNotFoundError:
             raise overtaken_error(self.uri(key)) from None
         _sync_folder(target.parent)
 
     def _check_root(self) -> None:
-        """Raise `OSError` when the folder itself is not there: of a disk that is not mounted, nothing was collected."""
+        """Raise `OSError` when the root folder is missing: on an unmounted disk, a missing file was not collected."""
         if not self._root.is_dir():
-            raise OSError(errno.EIO, "the folder is not there")
+            raise OSError(errno.EIO, "the folder is missing")
 
     def _remove_empty(self, folder: Path) -> None:
         root = self._root.resolve()
@@ -197,12 +197,12 @@ class LocalFolderSink:
             folder = folder.parent
 
     def _path(self, key: str) -> Path:
-        """The key's path, with symbolic links followed; refused when they lead out of the folder."""
+        """The key's path, with symbolic links resolved; raises `DeliveryError` when it is outside the folder."""
         root = self._root.resolve()
         path = (root / key).resolve()
         if path != root and root not in path.parents:
             raise DeliveryError(
-                ACCESS_DENIED, f"{key} leads out of {self._root}.", "Remove the symbolic link, or change the path."
+                ACCESS_DENIED, f"{key} is outside {self._root}.", "Remove the symbolic link, or change the path."
             )
         return path
 
@@ -215,7 +215,7 @@ class LocalFolderSink:
 
 
 class _WritebackAhead:
-    """Has the disk take what was written while more is made, so that little is left to wait for at the end."""
+    """Syncs written bytes in the background, so that little is left to sync at the end."""
 
     def __init__(self, handle: int, thread: ThreadPoolExecutor) -> None:
         self._handle = handle
@@ -224,29 +224,29 @@ class _WritebackAhead:
         self._begun = 0
 
     def reach(self, written: int) -> None:
-        """So many bytes are written now. Raises `OSError` when the disk did not take earlier ones."""
+        """Report the bytes written so far. Raises `OSError` when an earlier sync failed."""
         if written - self._begun >= _AHEAD and (self._sync is None or self._sync.done()):
             self.end()
             self._sync = self._thread.submit(os.fdatasync, self._handle)
             self._begun = written
 
     def end(self) -> None:
-        """Wait for what is under way. Raises `OSError`: the system tells of a failure once, not again at the last."""
+        """Wait for the current sync. Raises `OSError`: the system reports a failure once, not again at the end."""
         if self._sync is not None:
             self._sync.result()
 
 
 @contextmanager
 def _start_writeback(handle: int) -> Iterator[_WritebackAhead]:
-    # Its thread starts when there is something to sync, and has ended before the file is closed.
+    # The thread starts at the first sync, and ends before the file is closed.
     with ThreadPoolExecutor(1, "sync-ahead") as thread:
         yield _WritebackAhead(handle, thread)
 
 
 def _create(target: Path, writer: int) -> tuple[FileIO, Path, list[Path]]:
-    """A new file beside the target, open, its path, and the folders that were made for it, outermost first.
+    """Create a temporary file next to the target: the open file, its path, and the created folders, outermost first.
 
-    Whoever removes empty folders may take the folder away again in between.
+    Retries, because another process may remove a new folder while it is empty.
     """
     for _ in range(_TRIES):
         with contextlib.suppress(FileNotFoundError):
@@ -258,13 +258,13 @@ def _open_file(target: Path, writer: int) -> tuple[FileIO, Path, list[Path]]:
     folder = target.parent
     missing = [one for one in (folder, *folder.parents) if not one.exists()]
     folder.mkdir(parents=True, exist_ok=True)
-    beside = target.with_name(temporary_name(target.name, writer))
-    return beside.open("xb", buffering=0), beside, missing[::-1]
+    temporary = target.with_name(temporary_name(target.name, writer))
+    return temporary.open("xb", buffering=0), temporary, missing[::-1]
 
 
 def _clear(folder: Path, names: Collection[str], upto: int | None) -> int:
     try:
-        found = os.listdir(folder)  # noqa: PTH208 - names are wanted, not paths
+        found = os.listdir(folder)  # noqa: PTH208 - names, not paths, are needed
     except (FileNotFoundError, NotADirectoryError):
         return 0
     removed = 0
@@ -283,12 +283,14 @@ def _sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
-def _translate(error: OSError, where: str) -> DeliveryError:
-    said = os.strerror(error.errno) if error.errno else type(error).__name__
+def _translate(error: OSError, path: str) -> DeliveryError:
+    cause = os.strerror(error.errno) if error.errno else type(error).__name__
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return DeliveryError(ACCESS_DENIED, f"{where} cannot be written: {said}.", "Grant the server's user access.")
+        return DeliveryError(ACCESS_DENIED, f"{path} cannot be written: {cause}.", "Grant the server's user access.")
     if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG):
-        return DeliveryError(PLACE_NOT_FOUND, f"{where} cannot be used: {said}.", "Correct the path.")
+        return DeliveryError(PLACE_NOT_FOUND, f"{path} cannot be used: {cause}.", "Correct the path.")
     return DeliveryError(
-        DESTINATION_UNAVAILABLE, f"{where} cannot be written: {said}.", "Make room or repair the disk."
+        DESTINATION_UNAVAILABLE,
+        f"{path} cannot be written: {cause}.",
+        "Free disk space or repair the disk; the export is retried.",
     )

@@ -1,7 +1,7 @@
-"""Multipart uploads that were never completed, at stores that speak Amazon's protocol: found and aborted.
+"""Finds and aborts multipart uploads that were never completed, at S3-compatible stores.
 
-The driver can neither list them nor abort another's. Without the vendor's client, or without the rights to it, they
-stay until a life-cycle rule of the bucket removes them.
+The driver cannot list uploads or abort those of other processes. Without the vendor's client, or without the
+permissions, they remain until a life-cycle rule of the bucket removes them.
 """
 
 import logging
@@ -19,10 +19,9 @@ from offtake.errors import DeliveryError
 
 DRIVER: Final = Driver("botocore", "aws")
 AT_ONCE: Final = (
-    f"A server that is killed leaves the parts of its uploads behind, which nobody sees and which cost money. With "
-    f"`offtake[{DRIVER.extra}]` and these rights, whoever takes the run over removes them at once, and a server that "
-    "was only slow cannot complete its upload any more. Without, have a life-cycle rule of the bucket abort incomplete "
-    "uploads after a day."
+    f"A server that is killed leaves invisible parts of its uploads, which cost money. With `offtake[{DRIVER.extra}]` "
+    "and these permissions, the next worker of the run removes them immediately, and a slow server can no longer "
+    "complete its upload. Without them, add a life-cycle rule to the bucket that aborts incomplete uploads after a day."
 )
 
 _log = logging.getLogger(__name__)
@@ -34,11 +33,10 @@ _AT_ONCE: Final = 8
 
 @dataclass
 class UnfinishedUploads:
-    """Those of a bucket. `root`: its address as people write it; `prefix`: what the keys are below, `""` for nothing.
+    """Unfinished uploads of a bucket. `root`: its URL for users; `prefix`: the folder of all keys (`""`: none).
 
-    `client`: the vendor's client of the bucket's store. `rights`: what its owner has to grant for this.
-    `by_folder`: whether the store lists all uploads whose keys begin alike. MinIO, for one, lists only those of the
-    very key that it is asked for (minio/minio issue 20989).
+    `client`: creates the vendor's client. `rights`: the permissions that this needs. `by_folder`: whether the store
+    lists uploads by key prefix. MinIO, for example, lists only those of an exact key (minio/minio issue 20989).
     """
 
     root: str
@@ -48,43 +46,43 @@ class UnfinishedUploads:
     rights: str
     by_folder: bool
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
-    _told: bool = False
+    _logged: bool = False
 
     def abort(self, keys: Collection[str]) -> int:
-        """Abort the uploads of these keys; how many. Raises `RefusalError` where the store is away."""
+        """Abort the uploads of these keys; returns their number. Raises `RefusalError` during an outage."""
         if not DRIVER.installed:
             self._log_refusal(f"offtake[{DRIVER.extra}] is not installed")
             return 0
-        wanted = {f"{self.prefix}/{key}" if self.prefix else key for key in keys}
+        full_keys = {f"{self.prefix}/{key}" if self.prefix else key for key in keys}
         from botocore import exceptions  # noqa: PLC0415 - an extra, and slow to import
 
         try:
             client = self.client()
-            return sum(self._abort_upload(client, key, upload) for key, upload in set(self._of(client, wanted)))
+            return sum(self._abort_upload(client, key, upload) for key, upload in set(self._of(client, full_keys)))
         except (exceptions.ConnectionError, exceptions.HTTPClientError) as error:
             raise RefusalError(type(error).__name__) from None
         except DeliveryError:
             raise
-        except Exception as error:  # noqa: BLE001 - whatever the client makes of an answer, no delivery may fail of it
+        except Exception as error:  # noqa: BLE001 - no unexpected error of the client may fail a delivery
             status, code = status_of(error), code_of(error)
             if _is_transient(status, code):
                 raise RefusalError(f"status {status} <Code>{code}</Code>", pause_of(error)) from None
-            if status != _GONE:  # no bucket, or none that ever had an upload
+            if status != _GONE:  # no bucket, or no uploads
                 self._log_refusal(code or (f"status {status}" if status else type(error).__name__))
         return 0
 
-    def _of(self, client: Any, wanted: Collection[str]) -> Iterator[tuple[str, str]]:  # noqa: ANN401 - as `client`
-        folders = {key[: key.rfind("/") + 1] for key in wanted}
+    def _of(self, client: Any, keys: Collection[str]) -> Iterator[tuple[str, str]]:  # noqa: ANN401 - as `client`
+        folders = {key[: key.rfind("/") + 1] for key in keys}
         pages = client.get_paginator("list_multipart_uploads")
 
         def found(prefix: str) -> list[tuple[str, str]]:
             uploads = (
                 one for page in pages.paginate(Bucket=self.bucket, Prefix=prefix) for one in page.get("Uploads", ())
             )
-            return [(one["Key"], one["UploadId"]) for one in uploads if one["Key"] in wanted]
+            return [(one["Key"], one["UploadId"]) for one in uploads if one["Key"] in keys]
 
         with ThreadPoolExecutor(_AT_ONCE) as threads:
-            for uploads in threads.map(found, folders if self.by_folder and len(folders) < len(wanted) else wanted):
+            for uploads in threads.map(found, folders if self.by_folder and len(folders) < len(keys) else keys):
                 yield from uploads
 
     def _abort_upload(self, client: Any, key: str, upload: str) -> bool:  # noqa: ANN401 - as above
@@ -93,15 +91,15 @@ class UnfinishedUploads:
         except client.exceptions.ClientError as error:
             if status_of(error) != _GONE:
                 raise
-            return False  # its writer has completed or aborted it meanwhile
+            return False  # its writer completed or aborted it meanwhile
         return True
 
     def _log_refusal(self, why: str) -> None:
         with self._lock:
-            told, self._told = self._told, True
-        if not told:
+            logged, self._logged = self._logged, True
+        if not logged:
             _log.warning(
-                "unfinished uploads in %s cannot be removed (%s); grant %s, or have a life-cycle rule abort them",
+                "unfinished uploads in %s cannot be removed (%s); grant %s, or add a life-cycle rule that aborts them",
                 self.root,
                 why,
                 self.rights,
@@ -109,6 +107,6 @@ class UnfinishedUploads:
 
 
 def _is_transient(status: int, code: str) -> bool:
-    """Whether the refusal is worth trying again."""
-    wrong_there = status >= 500 and status != _UNKNOWN  # noqa: PLR2004 - the statuses of what a server did wrong
+    """Whether a retry can succeed."""
+    wrong_there = status >= 500 and status != _UNKNOWN  # noqa: PLR2004 - server errors
     return wrong_there or status in TRIED_AGAIN or code in _PASSING

@@ -1,4 +1,4 @@
-"""The sink of every object store: one well-kept driver, and its errors in our words."""
+"""The sink of all object stores, on one driver (obstore), with its errors translated."""
 
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
@@ -33,14 +33,16 @@ if TYPE_CHECKING:
 
 PART_BYTES: Final = 8 * 1024 * 1024
 MOST_PARTS: Final = 10_000
-"""Of an upload at Amazon and at Google; Azure takes 50,000 blocks."""
+"""The most parts of an upload at Amazon and Google; Azure accepts 50,000 blocks."""
 RETRY_AFTER: Final = (
-    "What outlasts four quick retries waits as long as the store's Retry-After asks, and a growing time without one; "
-    "the driver does not tell that header, so it is read from the answer to one more request."
+    "After four quick retries, the run waits as long as the store's Retry-After header requires, or with exponential "
+    "backoff; the driver does not report that header, so Offtake reads it from one more request."
 )
 LOST_ANSWER: Final = (
-    "A file is complete when the store confirms its last request. When that answer is lost, the file is looked for: if "
-    "it is there with its size, it is complete, else it is written again under the same name. A consumer that took it "
+    "A file is complete when the store confirms its last request. If that response is lost, Offtake looks for the "
+    "file: "
+    "if it exists with its size, it is complete, else it is written again under the same name. A consumer that moved "
+    "it "
     "away in that moment receives it twice."
 )
 _PARTS_IN_FLIGHT: Final = 4
@@ -56,33 +58,32 @@ RETRIES: "Final[RetryConfig]" = {
     "retry_timeout": timedelta(seconds=120),
     "backoff": {"init_backoff": timedelta(milliseconds=100), "max_backoff": timedelta(seconds=5), "base": 2},
 }
-"""The driver's own quick retries; what outlasts them is retried by the run, with longer waits."""
+"""The driver's own quick retries; after them, the run retries with longer waits."""
 
 SIGNED: "Final[S3Config]" = {"skip_signature": False, "request_payer": False}
-"""What the driver would otherwise take from the server's environment (`AWS_SKIP_SIGNATURE`, `AWS_REQUESTER_PAYS`)."""
+"""Overrides of the server's environment (`AWS_SKIP_SIGNATURE`, `AWS_REQUESTER_PAYS`), which the driver would use."""
 
 
 @dataclass(frozen=True)
 class Endpoint:
-    """A URL that the driver is given. `chosen`: by a caller or a setting; else it is one of the vendor's own."""
+    """A URL for the driver. `chosen`: a user or a setting chose it; else it is one of the vendor's own."""
 
     url: str
     chosen: bool
 
 
 def client_options(network: Network, *endpoints: Endpoint) -> "ClientConfig":
-    """How the driver connects to these endpoints, and to what they redirect it to.
+    """The driver's options for connecting to these endpoints and to their redirects.
 
-    The driver follows redirects, and resolves names again for each connection: both go through `tunnel`. Only hosts
-    that cannot come to mean another address after they were judged are reached directly, which costs nothing.
-
-    Raises `DeliveryError` when a chosen endpoint has no address, or one that may not be reached.
+    The driver follows redirects, and resolves names for each connection, so it connects through the egress proxy. Only
+    hosts that cannot resolve to another address after the check are reached directly, without that cost. Raises
+    `DeliveryError` when a chosen endpoint cannot be resolved or is denied.
     """
     options: ClientConfig = {
-        "connect_timeout": timedelta(seconds=min(10, network.patience)),
-        # A store that says nothing for so long is asked again; what is being said may take longer.
-        "read_timeout": timedelta(seconds=network.patience),
-        "timeout": timedelta(seconds=5 * network.patience),
+        "connect_timeout": timedelta(seconds=min(10, network.read_timeout)),
+        # An idle timeout: the request is retried; a response in progress may take longer.
+        "read_timeout": timedelta(seconds=network.read_timeout),
+        "timeout": timedelta(seconds=5 * network.read_timeout),
         "allow_http": True,
     }
     if network.certificates is not None:
@@ -95,7 +96,7 @@ def client_options(network: Network, *endpoints: Endpoint) -> "ClientConfig":
 
 
 def _checked_endpoint(network: Network, endpoint: Endpoint) -> str | None:
-    """The endpoint's host where it may be connected to directly; raises as `client_options` does."""
+    """The endpoint's host if the driver may connect directly, else None; raises like `client_options`."""
     url = urlsplit(endpoint.url)
     host = url.hostname or ""
     if endpoint.chosen:
@@ -107,13 +108,12 @@ def _checked_endpoint(network: Network, endpoint: Endpoint) -> str | None:
 
 @dataclass(frozen=True)
 class Bucket:
-    """What a sink knows of its bucket or container.
+    """The configuration of a bucket or container.
 
-    `root`: its address as people write it; `endpoint`: whom it is asked of; `rights`: what its owner has to grant;
-    `network`: by whose rules it is reached, where `guarded` says that a user or a setting chose the endpoint;
-    `attributes`: go with every object; `refusal`: why credentials could not be had, where somebody else gives them;
-    `forget`: has them asked for anew, when the store says that they have expired;
-    `keeper`: what holds the credentials, for whoever has to correct them.
+    `root`: its URL for users; `endpoint`: the store's name in messages; `rights`: the required permissions; `network`:
+    the egress rules, which apply if `guarded` (a user or a setting chose the endpoint); `attributes`: set on every
+    object; `refusal`: why a credential provider failed; `forget`: drops its cached credentials when the store reports
+    them as expired; `keeper`: where the credentials are configured, for error messages.
     """
 
     root: str
@@ -129,10 +129,10 @@ class Bucket:
 
 @dataclass(frozen=True)
 class StoreOverrides:
-    """What takes the driver's place; each raises what the driver does, or `RefusalError`.
+    """Replacements for operations of the driver; each raises the driver's errors, or `RefusalError`.
 
-    `delete`: removes one object. `clear`: removes unfinished uploads of keys; None where the store has none, or
-    removes them by itself. `address`: of one object, signed for `HEAD` where that can be.
+    `delete`: removes one object. `clear`: removes unfinished uploads of keys; None where the store has none, or removes
+    them itself. `address`: the URL of an object, signed for `HEAD` if possible.
     """
 
     delete: Callable[[str], None] | None = None
@@ -141,24 +141,24 @@ class StoreOverrides:
 
 
 class ObjectStoreSink:
-    """A bucket or container. Objects appear whole or not at all; a failed upload is aborted.
+    """A bucket or container. Objects appear atomically; a failed upload is aborted.
 
-    `by_hand` does what the driver does not, or not so that every credential may.
+    `overrides`: operations that the driver does not support, or for which it needs more permissions.
     """
 
-    def __init__(self, store: S3Store | AzureStore, bucket: Bucket, by_hand: "StoreOverrides | None" = None) -> None:
+    def __init__(self, store: S3Store | AzureStore, bucket: Bucket, overrides: "StoreOverrides | None" = None) -> None:
         self._store = store
         self._bucket = bucket
-        self._by_hand = by_hand or StoreOverrides()
+        self._overrides = overrides or StoreOverrides()
 
     def put(
         self,
         key: str,
         chunks: Iterable[bytes],
         before_completion: BeforeCompletion | None = None,
-        writer: int = 0,  # noqa: ARG002 - uploads have names of their own
+        writer: int = 0,  # noqa: ARG002 - uploads have their own ids
     ) -> int:
-        """Upload in parts of 8 MiB, 4 at a time, and complete the object at the end; a smaller one in one request."""
+        """Upload in parts of 8 MiB, 4 at a time, and complete the object at the end; small objects in one request."""
         source = _Source(chunks, before_completion)
         suffix = "." + key.rsplit(".", 1)[-1]
         media_type = _MEDIA_TYPES.get(suffix, "application/octet-stream")
@@ -174,11 +174,11 @@ class ObjectStoreSink:
         return source.bytes
 
     def settle(self, key: str, pending: Pending) -> bool:
-        """Whether the object is there with its size. The driver aborts uploads: without it, nothing can be told."""
+        """Whether the object exists with its size; an upload of an earlier process cannot be completed."""
         return self.size(key) == pending.bytes
 
     def recall(self, key: str, pending: Pending | None = None, *, again: bool = False) -> bool:
-        """Abort the upload and delete the object. What is collected between the two requests is not noticed."""
+        """Abort the upload and delete the object. A collection between the two requests is not detected."""
         if pending is not None:
             self.clear([key])
         if self.size(key) is None:
@@ -187,7 +187,7 @@ class ObjectStoreSink:
         return True
 
     def size(self, key: str) -> int | None:
-        """The object's size, from its head."""
+        """The object's size, from a HEAD request."""
         with self._translating_errors(key, "read"):
             try:
                 return obstore.head(self._store, key)["size"]
@@ -197,7 +197,7 @@ class ObjectStoreSink:
                 return None
 
     def is_gone(self, key: str) -> bool:
-        """Whether it has no size."""
+        """Whether the object is missing."""
         return self.size(key) is None
 
     def read(self, key: str) -> Iterator[bytes]:
@@ -207,7 +207,7 @@ class ObjectStoreSink:
                 yield bytes(chunk)
 
     def list(self, prefix: str) -> Iterator[StoredObject]:
-        """Every object in the folder."""
+        """All objects in the folder."""
         with self._translating_errors(prefix, "list"):
             for page in obstore.list(self._store, prefix or None):
                 for found in page:
@@ -215,9 +215,9 @@ class ObjectStoreSink:
                     yield StoredObject(found["path"], found["size"], modified)
 
     def children(self, folder: str) -> tuple[tuple[str, bool], ...]:
-        """What lies directly in the folder: names, and whether each is a folder; folders first, then by name.
+        """The entries of the folder (name, is a folder), folders first, then by name.
 
-        A folder that holds nothing is not there: `DeliveryError`, except for `""`.
+        An empty folder does not exist: raises `DeliveryError`, except for `""`.
         """
         with self._translating_errors(folder, "list"):
             found = obstore.list_with_delimiter(self._store, folder or None)
@@ -231,49 +231,49 @@ class ObjectStoreSink:
         """Delete the object."""
         with self._translating_errors(key, "delete"):
             try:
-                if self._by_hand.delete:
-                    self._by_hand.delete(key)
+                if self._overrides.delete:
+                    self._overrides.delete(key)
                 else:
                     obstore.delete(self._store, key)
             except FileNotFoundError as error:
                 if is_missing_root(error):
                     raise
 
-    def clear(self, keys: Collection[str], upto: int | None = None) -> int:  # noqa: ARG002 - a successor begins again
-        """Abort the uploads of these keys that were never completed, where a store keeps them."""
-        if not keys or self._by_hand.clear is None:
+    def clear(self, keys: Collection[str], upto: int | None = None) -> int:  # noqa: ARG002 - a successor starts a new upload
+        """Abort the uncompleted uploads of these keys, if the store keeps them."""
+        if not keys or self._overrides.clear is None:
             return 0
         with self._translating_errors("", "list"):
-            return self._by_hand.clear(keys)
+            return self._overrides.clear(keys)
 
     def uri(self, key: str) -> str:
-        """`s3://bucket/key` and its like."""
+        """The object's URL, such as `s3://bucket/key`."""
         return f"{self._bucket.root}/{key}"
 
     def close(self) -> None:
-        """Nothing to let go of: the driver pools its own connections."""
+        """No-op: the driver pools its own connections."""
 
     @contextmanager
     def _translating_errors(self, key: str, act: Act, source: "_Source | None" = None) -> Iterator[None]:
-        """Tell the driver's errors in our words; the producer's own error passes through."""
+        """Translate the driver's errors into `DeliveryError`; an error of the producer passes through."""
         try:
             yield
         except (BaseError, RefusalError, OSError) as error:
             if source is not None and source.error is not None:
                 raise source.error from None
             bucket = self._bucket
-            told = explain(error, self.uri(key), bucket.endpoint, act, bucket.rights, bucket.keeper)
-            if told.kind is CREDENTIALS_REFUSED and told.transient:
+            translated = explain(error, self.uri(key), bucket.endpoint, act, bucket.rights, bucket.keeper)
+            if translated.kind is CREDENTIALS_REFUSED and translated.transient:
                 bucket.forget()
-            if told.retry_after is None and status_of(error) in TRIED_AGAIN:
-                told.retry_after = self._pause(key)
-            raise bucket.refusal() or told from None
+            if translated.retry_after is None and status_of(error) in TRIED_AGAIN:
+                translated.retry_after = self._pause(key)
+            raise bucket.refusal() or translated from None
 
     def _pause(self, key: str) -> float | None:
-        """How long the store wants to be left alone: of what it answers, the driver tells the status and body only."""
+        """The store's Retry-After, from another request: the driver reports only status and body."""
         bucket = self._bucket
         try:
-            url = (self._by_hand.address or self._presign)(key or "offtake")
+            url = (self._overrides.address or self._presign)(key or "offtake")
         except (BaseError, OSError):
             return None
         return retry_after_of_error(url, bucket.network, guarded=bucket.guarded)
@@ -283,7 +283,7 @@ class ObjectStoreSink:
 
 
 class _Source:
-    """Passes the producer's chunks on, counts them, and keeps the error that the driver would lose."""
+    """Passes the producer's chunks on, counts their bytes, and keeps an error that the driver would lose."""
 
     def __init__(self, chunks: Iterable[bytes], before_completion: BeforeCompletion | None = None) -> None:
         self._chunks = chunks

@@ -1,6 +1,6 @@
-"""What an object store answers when it refuses, in our words.
+"""Translates the errors of object stores into `DeliveryError`.
 
-Stores say what is wrong with a status, and a code in the body. The body itself is never repeated: some hold the key.
+Stores report a status, and a code in the body. The body itself is never shown: some contain the key.
 """
 
 import re
@@ -25,7 +25,7 @@ BASE_CONNECTION: Final = "the base connection"
 
 @dataclass(frozen=True)
 class RequiredPermissions:
-    """What the store's owner must grant for each act, in the vendor's own words."""
+    """The permissions for each operation, in the vendor's terms."""
 
     write: str
     read: str
@@ -35,9 +35,9 @@ class RequiredPermissions:
 
 @dataclass(frozen=True)
 class _ErrorResponse:
-    """How one kind of refusal is told.
+    """The message and remedy for one kind of error.
 
-    The texts may name `endpoint`, `where`, `act`, `right`, `keeper` and what was `said`.
+    The texts may contain `endpoint`, `where`, `act`, `right`, `keeper` and `detail`.
     """
 
     kind: DeliveryCode
@@ -53,22 +53,24 @@ _Kind = Literal[
 _ANSWERS: Final[Mapping[_Kind, _ErrorResponse]] = {
     "overtaken": _ErrorResponse(
         DESTINATION_UNAVAILABLE,
-        "Somebody else removed what was written of {where} before it was complete{said}.",
-        "Another writer may have taken over; the export is tried again.",
+        "The upload of {where} was deleted by another process before it was complete{detail}.",
+        "Another worker may have taken over the run; the export is retried.",
         transient=True,
     ),
     "expired": _ErrorResponse(
         CREDENTIALS_REFUSED,
-        "The temporary credentials for {where} have expired{said}.",
-        "They are asked for anew.",
+        "The temporary credentials for {where} have expired{detail}.",
+        "New credentials are requested; the export is retried.",
         transient=True,
     ),
     "clock": _ErrorResponse(
-        CREDENTIALS_REFUSED, "{endpoint} finds this machine's clock wrong{said}.", "Set the clock, then try again."
+        CREDENTIALS_REFUSED,
+        "{endpoint} reports that this machine's clock is wrong{detail}.",
+        "Set the clock, then retry.",
     ),
     "credentials": _ErrorResponse(
         CREDENTIALS_REFUSED,
-        "{endpoint} refused the credentials for {where}{said}.",
+        "{endpoint} refused the credentials for {where}{detail}.",
         "Enter valid credentials in {keeper}.",
     ),
     "no root": _ErrorResponse(
@@ -80,18 +82,18 @@ _ANSWERS: Final[Mapping[_Kind, _ErrorResponse]] = {
         "Enter the bucket's region in {keeper}.",
     ),
     "denied": _ErrorResponse(
-        ACCESS_DENIED, "{endpoint} denied the right to {act} {where}{said}.", "Grant {right} there."
+        ACCESS_DENIED, "{endpoint} denied permission to {act} {where}{detail}.", "Grant {right} there."
     ),
-    "no object": _ErrorResponse(PLACE_NOT_FOUND, "There is no object {where}.", "Find out who removed it."),
+    "no object": _ErrorResponse(PLACE_NOT_FOUND, "The object {where} does not exist.", "Find out what removed it."),
     "refused": _ErrorResponse(
         ACCESS_DENIED,
-        "{endpoint} refused the request to {act} {where}{said}.",
-        "Correct the target connection (storage class, encryption key), or the store's own rules.",
+        "{endpoint} refused the request to {act} {where}{detail}.",
+        "Correct the target connection (storage class, encryption key), or the store's policies.",
     ),
     "away": _ErrorResponse(
         DESTINATION_UNAVAILABLE,
-        "{endpoint} could not be reached or did not answer as expected for {where}{said}.",
-        "Check the endpoint and the network; the export is tried again.",
+        "{endpoint} could not be reached or did not answer as expected for {where}{detail}.",
+        "Check the endpoint and the network; the export is retried.",
         transient=True,
     ),
 }
@@ -119,14 +121,14 @@ _CODES: Final[Mapping[str, _Kind]] = {
 _DENIED: Final = 403
 _OVERLOADED: Final = (429, 502, 503, 504)
 _NO_ANSWER: Final = "error sending request"
-"""What the driver says when it could not connect or had no answer, after its own quick retries."""
+"""The driver's text when it could not connect or got no response, after its own quick retries."""
 _TRIED_AGAIN: Final = (408, 409, 425, 429)
 
 
 class RefusalError(Exception):
-    """A refusal, told like the driver's errors, by whatever is used beside it: a status, a code, a name.
+    """An error of a request that was not made by the driver, with a text like the driver's: a status, a code, a name.
 
-    `retry_after`: seconds after which the store wants to be asked again.
+    `retry_after`: the store's Retry-After in seconds.
     """
 
     def __init__(self, text: str, retry_after: float | None = None) -> None:
@@ -135,16 +137,16 @@ class RefusalError(Exception):
 
 
 def is_missing_root(error: Exception) -> bool:
-    """True when the bucket or container itself is not there."""
+    """Whether the bucket or container itself is missing."""
     return _CODES.get(_code(str(error))) == "no root"
 
 
 def explain(
     error: Exception, where: str, endpoint: str, act: Act, rights: RequiredPermissions, keeper: str = BASE_CONNECTION
 ) -> DeliveryError:
-    """The driver's error, told. `where`: the object's address; `endpoint`: whom the store is asked of.
+    """Translate an error of the driver. `where`: the object's URL; `endpoint`: the store's name in messages.
 
-    `keeper`: what holds the credentials, and is to be corrected when they are wrong.
+    `keeper`: where the credentials are configured.
     """
     text = str(error).partition("Debug source")[0]
     code, status = _code(text), _status(text)
@@ -156,7 +158,7 @@ def explain(
         "act": act,
         "right": getattr(rights, act),
         "keeper": keeper,
-        "said": f" ({known})" if known else "",
+        "detail": f" ({known})" if known else "",
     }
     message, remedy = answer.message.format_map(words), answer.remedy.format_map(words)
     retry_after = error.retry_after if isinstance(error, RefusalError) else None
@@ -181,7 +183,7 @@ def _kind(error: Exception, text: str, code: str, status: int | None) -> _Kind:
         return "no object"
     if "without LOCATION" in text:
         return "region"
-    wrong = status is not None and 400 <= status < 500  # noqa: PLR2004 - the statuses of what a client did wrong
+    wrong = status is not None and 400 <= status < 500  # noqa: PLR2004 - client errors
     return "refused" if wrong and status not in _TRIED_AGAIN else "away"
 
 
@@ -191,7 +193,7 @@ def _code(text: str) -> str:
 
 
 def status_of(error: Exception) -> int | None:
-    """The status that the driver's error tells of."""
+    """The HTTP status in the driver's error; None when there is none."""
     return _status(str(error).partition("Debug source")[0])
 
 
@@ -201,6 +203,6 @@ def _status(text: str) -> int | None:
 
 
 def _sign_in_refused(text: str) -> bool:
-    """Microsoft's sign-in answers a wrong principal, secret or tenant so; its stores, a wrong signature."""
-    told = r"AADSTS\d+|invalid_client|unauthorized_client|invalid_request|failed to authenticate the request"
-    return re.search(told, text) is not None
+    """Whether the text is Microsoft's for a wrong principal, secret or tenant, or for a wrong signature."""
+    texts = r"AADSTS\d+|invalid_client|unauthorized_client|invalid_request|failed to authenticate the request"
+    return re.search(texts, text) is not None

@@ -1,4 +1,4 @@
-"""What goes wrong with an SSH server, in our words."""
+"""Translates the errors of SFTP servers into `DeliveryError`."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +12,7 @@ _LONGEST_REASON: Final = 200
 
 
 class SftpError(Exception):
-    """The server did not do what it was asked to. `reason`: in its own words."""
+    """The server refused a request or failed. `reason`: the server's text."""
 
     def __init__(self, reason: str) -> None:
         self.reason = reason
@@ -20,22 +20,22 @@ class SftpError(Exception):
 
 
 class MissingError(SftpError):
-    """There is no such file or folder."""
+    """The file or folder does not exist."""
 
 
 class DeniedError(SftpError):
-    """The user may not do it."""
+    """The user lacks the permission."""
 
 
 class UnsupportedError(SftpError):
-    """The server does not know how."""
+    """The server does not support the operation."""
 
 
 class NoSpaceError(SftpError):
-    """The disk, or what the user may have of it, is full."""
+    """The disk or the user's quota is full."""
 
 
-# By the numbers of the protocol's drafts; those above 8 belong to later versions, and servers send them all the same.
+# Status codes of the protocol's drafts; those above 8 belong to later versions, but servers send them nevertheless.
 _BY_STATUS: Final[dict[int, type[SftpError]]] = {
     2: MissingError,
     3: DeniedError,
@@ -46,22 +46,22 @@ _BY_STATUS: Final[dict[int, type[SftpError]]] = {
     15: NoSpaceError,
 }
 _USUAL_WORDS: Final = ("permission denied", "access denied", "operation unsupported", "unsupported operation", "denied")
-"""Texts that say no more than the status."""
+"""Texts that add nothing to the status."""
 _NO_WORDS: Final = ("failure", "sftperror", "error", "")
-"""Texts of servers that do not say why, a full disk among other reasons."""
-_NETWORK: Final = "Check the network; the export is tried again."
-_SPACE: Final = "Check the server's free space and its log; the export is tried again."
-_REFUSED: Final = "The reason is in the server's words; ask its operator. The export is tried again."
+"""Texts without a reason, which servers send for a full disk too."""
+_NETWORK: Final = "Check the network; the export is retried."
+_SPACE: Final = "Check the server's free space and its log; the export is retried."
+_REFUSED: Final = "The reason is the server's text; ask its operator. The export is retried."
 
 
 def status_error(code: int, reason: str) -> SftpError:
-    """The error that a status means."""
+    """The exception for a status code."""
     return _BY_STATUS.get(code, SftpError)(reason)
 
 
 @contextmanager
 def translating_errors(where: str, right: str) -> Iterator[None]:
-    """Raises what the block raises as `DeliveryError`. `right`: what the server's user must be allowed to do there."""
+    """Translate the block's errors into `DeliveryError`. `right`: the permission that the server's user needs."""
     try:
         yield
     except (SftpError, asyncssh.Error, OSError) as error:
@@ -69,36 +69,36 @@ def translating_errors(where: str, right: str) -> Iterator[None]:
 
 
 def translate(error: Exception, where: str, right: str) -> DeliveryError:
-    """An error of work on a file or folder."""
+    """Translate an error of an operation on a file or folder."""
     if isinstance(error, MissingError):
         return DeliveryError(
-            PLACE_NOT_FOUND, f"{where} does not exist and cannot be made.", "Create the folder, or correct the path."
+            PLACE_NOT_FOUND, f"{where} does not exist and cannot be created.", "Create the folder, or correct the path."
         )
     if isinstance(error, DeniedError | UnsupportedError):
-        words = reason(error)
-        said = "" if words.lower() in _USUAL_WORDS else f": {words}"
-        verb = "denied the right to" if isinstance(error, DeniedError) else "does not know how to"
+        text = reason(error)
+        detail = "" if text.lower() in _USUAL_WORDS else f": {text}"
+        verb = "denied permission to" if isinstance(error, DeniedError) else "does not support the operation to"
         return DeliveryError(
-            ACCESS_DENIED, f"The server {verb} {right} at {where}{said}.", "Have it allowed to the user there."
+            ACCESS_DENIED, f"The server {verb} {right} at {where}{detail}.", "Grant the user that permission there."
         )
     if isinstance(error, TimeoutError):
-        said, remedy = "it stopped answering", _NETWORK
+        cause, remedy = "it stopped answering", _NETWORK
     elif isinstance(
         error, asyncssh.SFTPConnectionLost | asyncssh.SFTPNoConnection | OSError | asyncssh.DisconnectError
     ):
-        said, remedy = "the connection broke", _NETWORK
+        cause, remedy = "the connection was lost", _NETWORK
     else:
-        said = reason(error)
-        remedy = _SPACE if isinstance(error, NoSpaceError) or said.lower() in _NO_WORDS else _REFUSED
-    return DeliveryError(DESTINATION_UNAVAILABLE, f"The server did not {right} at {where}: {said}.", remedy)
+        cause = reason(error)
+        remedy = _SPACE if isinstance(error, NoSpaceError) or cause.lower() in _NO_WORDS else _REFUSED
+    return DeliveryError(DESTINATION_UNAVAILABLE, f"The server failed to {right} at {where}: {cause}.", remedy)
 
 
 def reason(error: Exception) -> str:
-    """What the other side or the library said, short and printable."""
-    said = getattr(error, "reason", None) or getattr(error, "strerror", None) or type(error).__name__
-    return printable(str(said)).rstrip(".") or type(error).__name__
+    """The text of the server's or library's error, short and printable."""
+    text = getattr(error, "reason", None) or getattr(error, "strerror", None) or type(error).__name__
+    return printable(str(text)).rstrip(".") or type(error).__name__
 
 
-def printable(said: str) -> str:
-    """Text of the other side that may be shown and logged."""
-    return "".join(one if one.isprintable() else " " for one in said).strip()[:_LONGEST_REASON]
+def printable(text: str) -> str:
+    """Make the server's text safe to show and log: printable, at most 200 characters."""
+    return "".join(one if one.isprintable() else " " for one in text).strip()[:_LONGEST_REASON]

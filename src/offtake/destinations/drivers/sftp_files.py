@@ -1,4 +1,4 @@
-"""Files and folders of an SFTP server, by their keys: found, renamed into place, taken back, removed."""
+"""Operations on files and folders of an SFTP server, by key: find, rename into place, withdraw, remove."""
 
 import asyncio
 import contextlib
@@ -31,15 +31,14 @@ T = TypeVar("T")
 
 _TRIES: Final = 5
 UNTOLD: Final = (DeniedError, UnsupportedError)
-"""What servers answer who do not let a user look at files."""
+"""The errors of servers that do not let a user read files."""
 
 
 @dataclass(frozen=True)
 class RemoteFolder:
-    """Where files go. `server`: as in addresses, `root`: `/`, or `""` for the folder that the server logs in to.
+    """The location of files. `server`: as in URLs; `root`: `/`, or `""` for the login folder.
 
-    `kept`: the folder below it that is the target's own, which stays when it is empty. `stall`: seconds without any
-    progress after which the server counts as gone.
+    `kept`: the target's folder below it, which is kept when it is empty. `stall`: idle timeout in seconds.
     """
 
     server: str
@@ -49,29 +48,29 @@ class RemoteFolder:
     placing: Placing = USUAL
 
     def path(self, key: str) -> str:
-        """The path that the server knows a key by."""
+        """The key's path on the server."""
         return f"{self.root}{key}" or "."
 
     def uri(self, key: str) -> str:
-        """`sftp://server/folder/file`, with `/~` before what is below the folder that the server logs in to."""
+        """`sftp://server/folder/file`, with `/~` for paths below the login folder."""
         return f"sftp://{self.server}/{'' if self.root else '~/'}{key}"
 
     def temporary_key(self, key: str, writer: int) -> str:
-        """A new name to write a file under; the file's own where nothing can be renamed."""
+        """A new temporary name for a file; the final name at servers that cannot rename."""
         if self.placing.in_place:
             return key
         return self.temporary_path(key, temporary_name(name_of(key), writer, dot=self.placing.dot))
 
     def withdrawn_key(self, key: str) -> str:
-        """The name of a file that was taken back."""
+        """The name of a withdrawn file."""
         return self.temporary_path(key, withdrawn_name(name_of(key), dot=self.placing.dot))
 
     def temporary_path(self, key: str, name: str) -> str:
-        """The key of another name in the file's folder, or in that of temporary names."""
+        """The key of `name` in the file's folder, or in the folder of temporary names."""
         return within(f"{self.kept}/{FOLDER}".strip("/"), name) if self.has_folder else within(folder_of(key), name)
 
     def token(self, temporary: str) -> str:
-        """What tells where a temporary file is, also when files are put in place otherwise by then."""
+        """A token that locates a temporary file, also if `placing` changes later."""
         return f"{FOLDER}/{name_of(temporary)}" if self.has_folder else name_of(temporary)
 
     def of_token(self, key: str, token: str) -> str:
@@ -80,12 +79,12 @@ class RemoteFolder:
 
     @property
     def has_folder(self) -> bool:
-        """Whether temporary names have a folder of their own."""
+        """Whether temporary files have their own folder."""
         return self.placing.temporary_name == "FOLDER"
 
 
 class RemoteFiles:
-    """What is done over one connection. Raises `SftpError`, `asyncssh.Error`, `OSError` and `DeliveryError`."""
+    """Operations over one connection. They raise `SftpError`, `asyncssh.Error`, `OSError` and `DeliveryError`."""
 
     def __init__(self, client: SftpClient, folder: RemoteFolder) -> None:
         self._client = client
@@ -93,15 +92,16 @@ class RemoteFiles:
         self._path = folder.path
 
     async def create(self, key: str, temporary: str) -> bytes:
-        """The temporary file, open. Whoever removes empty folders may take the folder away again in between.
+        """Create the temporary file; returns its handle.
 
-        Under a final name, what is there was begun by the same writer, or has the same bytes, as a manifest has: it is
-        removed first, and emptied where the server denies that.
+        Retries, because another process may remove a new folder while it is empty. An existing file with the final name
+        was started by the same writer or has the same bytes (a manifest): it is removed first, or truncated if the
+        server denies removing.
         """
         try:
             return await self._create(key, temporary)
         except SftpError:
-            # For a name that is taken, each server has its own word.
+            # For an existing name, each server reports another error.
             if temporary != key or not await self._is_there(key):
                 raise
         try:
@@ -126,7 +126,7 @@ class RemoteFiles:
                 for one in folders:
                     await self._make(one)
             except DeliveryError as error:
-                # The folder around it may have been removed meanwhile.
+                # The parent folder may have been removed meanwhile.
                 if error.transient:
                     raise
         for one in folders:
@@ -134,27 +134,27 @@ class RemoteFiles:
         return await self._submit(self._client.open(self._path(temporary), flags))
 
     async def attributes(self, key: str) -> Attributes | None:
-        """What the server tells of a file, by the folder's list where it denies to tell of a single file."""
+        """The attributes of a file; from the folder's listing if the server denies a stat."""
         try:
             return await self._submit(self._client.stat(self._path(key)))
         except UNTOLD:
             return (await self.within(folder_of(key))).get(name_of(key))
 
     async def put_in_place(self, key: str, temporary: str) -> None:
-        """Rename the temporary file over the file's place, unless that is where it was written."""
+        """Rename the temporary file to the final name, unless it was written under that name."""
         if temporary == key:
             return None
         path, source = self._path(key), self._path(temporary)
         may_be_taken = False
         try:
             if self._client.supports_posix_rename:
-                # A server may offer it and then not let this user have it.
+                # A server may announce the extension and still deny it to this user.
                 with contextlib.suppress(DeniedError, UnsupportedError):
                     return await self._submit(self._client.replace(source, path))
             may_be_taken = True
             return await self._submit(self._client.rename(source, path))
         except SftpError:
-            # For each reason, each server has its own word: the file is gone, or the name is taken.
+            # Each server reports a missing file and an existing name with other errors.
             if not await self._is_there(temporary):
                 raise overtaken_error(self._folder.uri(key)) from None
             if not may_be_taken or not await self._is_there(key):
@@ -162,7 +162,7 @@ class RemoteFiles:
         return await self._replace_via_backup(key, temporary)
 
     async def settle(self, key: str, pending: Pending) -> bool:
-        """Put the announced file in place if it is still there; False if it has not all its bytes."""
+        """Rename the pending file into place if it exists; False if it is incomplete."""
         temporary = self._folder.of_token(key, pending.token or "")
         found = await self._find(temporary)
         if found is None:
@@ -177,20 +177,20 @@ class RemoteFiles:
         return True
 
     async def recall(self, key: str, pending: Pending | None) -> bool:
-        """Rename the temporary file, or the file, to a name that nobody else uses; False if neither is there.
+        """Rename the temporary file, or else the file, to a hidden name; False if neither exists.
 
-        Where nothing can be renamed, it is removed.
+        At servers that cannot rename, it is removed.
         """
         aside = self._folder.withdrawn_key(key)
-        announced = [self._folder.of_token(key, pending.token)] if pending and pending.token else []
+        pending_keys = [self._folder.of_token(key, pending.token)] if pending and pending.token else []
         if self._folder.placing.in_place:
-            return await self._remove_first((*announced, key))
-        # In this order: once the temporary file is gone, no other writer can complete it.
-        for one in (*announced, key):
+            return await self._remove_first((*pending_keys, key))
+        # Temporary file first: once it is gone, no other writer can complete it.
+        for one in (*pending_keys, key):
             try:
                 await self._submit(self._client.rename(self._path(one), self._path(aside)))
             except SftpError:
-                # For a file that is missing, each server has its own word.
+                # For a missing file, each server reports another error.
                 if await self._is_there(one):
                     raise
             else:
@@ -198,7 +198,7 @@ class RemoteFiles:
         return await self._is_there(aside)
 
     async def _remove_first(self, keys: Sequence[str]) -> bool:
-        """Remove the first of these files that is there; False if none is."""
+        """Remove the first of these files that exists; False if none does."""
         for key in keys:
             if await self._is_there(key):
                 with contextlib.suppress(MissingError):
@@ -207,7 +207,7 @@ class RemoteFiles:
         return False
 
     async def entries(self, folder: str) -> Sequence[tuple[str, Attributes]]:
-        """What lies directly in the folder, by name; links to files told as the files."""
+        """The entries of the folder, sorted by name; links to files have the files' attributes."""
         found = await self.within(folder)
         for name, attributes in found.items():
             if name not in (".", "..") and not is_file(attributes) and not is_folder(attributes):
@@ -217,7 +217,7 @@ class RemoteFiles:
         return [(name, found[name]) for name in sorted(found) if name not in (".", "..")]
 
     async def within(self, folder: str) -> dict[str, Attributes]:
-        """What the server tells of a folder, nothing where there is none."""
+        """The attributes of a folder's entries, by name; empty when the folder is missing."""
         found: dict[str, Attributes] = {}
         with contextlib.suppress(MissingError):
             handle = await self._submit(self._client.open_folder(self._path(folder)))
@@ -229,7 +229,7 @@ class RemoteFiles:
         return found
 
     async def remove(self, key: str) -> None:
-        """Remove the file, what was recalled of it, and the folders below the target's that are empty then."""
+        """Remove the file, its withdrawn copy, and folders below the target's folder that are then empty."""
         folder, kept = folder_of(key), self._folder.kept
         for one in (key, self._folder.withdrawn_key(key)):
             try:
@@ -237,7 +237,7 @@ class RemoteFiles:
             except MissingError:
                 continue
             except SftpError:
-                # For a file that is missing, each server has its own word.
+                # For a missing file, each server reports another error.
                 if await self._may_be_there(one):
                     raise
         with contextlib.suppress(SftpError):
@@ -246,7 +246,7 @@ class RemoteFiles:
                 folder = folder_of(folder)
 
     async def clear(self, folder: str, names: Collection[str], upto: int | None) -> int:
-        """Remove what unfinished writes of these names have left in a folder; how many files there were."""
+        """Remove temporary files of these names in a folder; returns their number."""
         removed = 0
         for name in leftovers_of(names, await self.within(folder), upto):
             with contextlib.suppress(MissingError):
@@ -268,19 +268,19 @@ class RemoteFiles:
                 with translating_errors(self._folder.uri(one), "make folders"):
                     await self._submit(self._client.make_folder(self._path(one)))
             except DeliveryError:
-                # Another writer may have made it meanwhile; each server has its own word for that.
+                # Another writer may have created it meanwhile; each server reports that with another error.
                 if await self._is_folder_there(one) is False:
                     raise
 
     async def _is_folder_there(self, folder: str) -> bool | None:
-        """None where the server does not tell; then it is tried to make it."""
+        """Whether the folder exists; None when the server denies a stat: then the caller tries to create it."""
         try:
             return await self._submit(self._client.stat(self._path(folder))) is not None
         except UNTOLD:
             return None
 
     async def _find(self, key: str) -> Attributes | None:
-        """What is known of a file. Where the server shows nothing, it is opened to write, which changes nothing."""
+        """The attributes of a file; if the server denies reading, by opening it for writing, which changes nothing."""
         try:
             return await self.attributes(key)
         except UNTOLD:
@@ -304,12 +304,12 @@ class RemoteFiles:
             return True
 
     async def _replace_via_backup(self, key: str, temporary: str) -> None:
-        """Put the old file aside, then the new one in its place. Whatever goes wrong, the old one is put back."""
+        """Rename the old file to a temporary name, then the new one into place. After an error, restore the old one."""
         path, source = self._path(key), self._path(temporary)
         aside = self._path(self._folder.temporary_key(key, 0))
         is_placed = False
         try:
-            with contextlib.suppress(MissingError):  # another writer may have put it aside
+            with contextlib.suppress(MissingError):  # another writer may have renamed it
                 await self._submit(self._client.rename(path, aside))
             await self._submit(self._client.rename(source, path))
             is_placed = True
@@ -328,17 +328,17 @@ class RemoteFiles:
             await self._submit(self._client.rename(aside, self._path(key)))
         except SftpError:
             with contextlib.suppress(SftpError):
-                if await self._is_there(key):  # another writer's is there by now
+                if await self._is_there(key):  # another writer's file is in place
                     await self._submit(self._client.remove(aside))
 
 
 def name_of(key: str) -> str:
-    """The last step of a key."""
+    """The last segment of a key."""
     return key.rpartition("/")[2]
 
 
 def folder_of(key: str) -> str:
-    """The key of the folder that a file is in."""
+    """The key of the file's folder."""
     return key.rpartition("/")[0]
 
 
@@ -348,12 +348,12 @@ def within(folder: str, name: str) -> str:
 
 
 def is_file(attributes: Attributes) -> bool:
-    """Servers that tell no kind are taken at their word that something has a size."""
+    """Whether it is a regular file; at servers that report no mode, anything with a size."""
     return attributes.size is not None if attributes.mode is None else stat.S_ISREG(attributes.mode)
 
 
 def is_folder(attributes: Attributes) -> bool:
-    """Whether it is a folder, as far as the server tells."""
+    """Whether the server reports a folder."""
     return attributes.mode is not None and stat.S_ISDIR(attributes.mode)
 
 

@@ -1,6 +1,6 @@
-"""Keys as users give them for SFTP: their own private key, and the fingerprint of their server's.
+"""Validates SSH keys in SFTP credentials: the user's private key, and the fingerprint of the server's key.
 
-Checked when they are given, with a library that is always installed; nothing here repeats what was given.
+Works without the SSH library, which is an extra. Error messages never contain the submitted text.
 """
 
 import base64
@@ -26,7 +26,7 @@ _CURVES: Final = ("secp256r1", "secp384r1", "secp521r1")
 
 
 def fingerprint(text: str) -> str:
-    """A fingerprint as `ssh-keygen -l` shows it; raises `ValueError` for anything else."""
+    """Normalise a fingerprint in the form of `ssh-keygen -l`; raises `ValueError` for anything else."""
     found = text.strip().removesuffix("=")
     if not _FINGERPRINT.fullmatch(found):
         raise ValueError("must be SHA256: and 43 characters, as ssh-keygen -l shows it")
@@ -34,20 +34,20 @@ def fingerprint(text: str) -> str:
 
 
 def private_key(text: str, passphrase: str | None) -> bytes:
-    """The key in OpenSSH's own form, without passphrase; raises `ValueError` saying why it cannot be used.
+    """The key in OpenSSH format without passphrase; raises `ValueError` with the reason when it is unusable.
 
-    `text`: Base64 of an Ed25519, RSA or ECDSA key in OpenSSH's or PEM form (PKCS#1, SEC 1, PKCS#8).
+    `text`: Base64 of an Ed25519, RSA or ECDSA key in OpenSSH or PEM format (PKCS#1, SEC 1, PKCS#8).
     """
     try:
         data = base64.b64decode("".join(text.split()), validate=True)
     except (binascii.Error, ValueError):
-        raise ValueError("must be the Base64 of a private SSH key's file") from None
+        raise ValueError("must be a private SSH key file, encoded as Base64") from None
     if data.startswith((b"ssh-", b"ecdsa-sha2-", b"-----BEGIN PUBLIC", b"---- BEGIN SSH2 PUBLIC")):
-        raise ValueError("holds a public key; the private one is needed")
+        raise ValueError("is a public key; the private key is required")
     if data.startswith(b"PuTTY-"):
-        raise ValueError("holds a key in PuTTY's form; export it in OpenSSH's")
+        raise ValueError("is a key in PuTTY format; export it in OpenSSH format")
     if not data.lstrip().startswith(b"-----BEGIN "):
-        raise ValueError("holds no private SSH key once its Base64 is decoded")
+        raise ValueError("does not contain a private SSH key after Base64 decoding")
     key = _load(data, passphrase.encode() if passphrase else None)
     known = isinstance(key, Ed25519PrivateKey | RSAPrivateKey)
     if not known and not (isinstance(key, EllipticCurvePrivateKey) and key.curve.name in _CURVES):
@@ -61,15 +61,15 @@ def _load(data: bytes, passphrase: bytes | None) -> object:
     try:
         return load(data, passphrase)
     except TypeError:
-        # Raised for one of two mismatches: a passphrase that is missing, and one that the key has no use for.
+        # Raised for a missing passphrase and for an unnecessary one.
         if passphrase is None:
             raise ValueError("is encrypted; send its passphrase too") from None
     except UnsupportedAlgorithm as error:
         if "bcrypt" in str(error):
-            raise ValueError("is encrypted in OpenSSH's form, for which this server lacks bcrypt; use PEM") from None
-        raise ValueError("is of a kind that is not supported") from None
+            raise ValueError("is encrypted in OpenSSH format, which needs bcrypt here; use PEM format") from None
+        raise ValueError("is of an unsupported type") from None
     except ValueError:
         if passphrase is not None:
             raise ValueError("cannot be read: the passphrase is wrong, or the key is damaged") from None
-        raise ValueError("holds no private SSH key that can be read") from None
+        raise ValueError("does not contain a readable private SSH key") from None
     return load(data, None)

@@ -1,4 +1,4 @@
-"""Logging in to an SSH server: who, with what proof, under which algorithms, and whom the server must be."""
+"""Logging in to an SSH server: credentials, algorithms, and host key verification."""
 
 import asyncio
 import socket
@@ -13,7 +13,7 @@ from offtake.destinations.drivers.sftp_protocol import SftpClient
 
 _KEEPALIVE_SECONDS: Final = 15
 _KEEPALIVES_LOST: Final = 4
-# AES-GCM costs a fraction of what the others cost where the processor helps; older servers get what they know.
+# AES-GCM is much faster with hardware support; the others are for older servers.
 _CIPHERS: Final = (
     "aes128-gcm@openssh.com",
     "aes256-gcm@openssh.com",
@@ -22,7 +22,7 @@ _CIPHERS: Final = (
     "aes256-ctr",
     "chacha20-poly1305@openssh.com",
 )
-# Plain keys only: a fingerprint is of a key, and no authority for host certificates is known here. The last is for
+# Plain keys only: a fingerprint identifies a key, and there is no authority for host certificates. The last one is for
 # servers from before 2018.
 _HOST_KEYS: Final = (
     "ssh-ed25519",
@@ -33,7 +33,7 @@ _HOST_KEYS: Final = (
     "rsa-sha2-256",
     "ssh-rsa",
 )
-# After the library's own, so that they are taken only where a server has no other.
+# After the library's defaults, so that they are used only if the server supports no other.
 _OLD_CIPHERS: Final = ("aes256-cbc", "aes192-cbc", "aes128-cbc", "3des-cbc")
 _OLD_KEY_EXCHANGES: Final = "+diffie-hellman-group-exchange-sha1,diffie-hellman-group1-sha1"
 _OLD_MACS: Final = "+hmac-sha1-96,hmac-md5,hmac-md5-96"
@@ -43,10 +43,10 @@ Options = asyncssh.SSHClientConnectionOptions
 
 @dataclass(frozen=True)
 class Login:
-    """Who logs in where, with `password`, `key` (OpenSSH's form, without passphrase) or both.
+    """A login with `password`, `key` (OpenSSH format, without passphrase) or both.
 
-    `fingerprint` as `SHA256:…`; None to trust whatever key the server shows. `old_algorithms`: also those that are
-    broken are used with servers that know no others.
+    `fingerprint` as `SHA256:…`; None to trust any host key. `old_algorithms`: also allow weak algorithms, for servers
+    that support no others.
     """
 
     host: str
@@ -59,25 +59,25 @@ class Login:
 
     @property
     def server(self) -> str:
-        """The server as people write it."""
+        """The server for messages: host, and port if it is not 22."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return host if self.port == asyncssh.DEFAULT_PORT else f"{host}:{self.port}"
 
     @property
     def host_keys(self) -> tuple[str, ...]:
-        """The kinds of keys that the server may show."""
+        """The allowed types of host keys."""
         return _HOST_KEYS + (_OLD_HOST_KEYS if self.old_algorithms else ())
 
 
 class LoginClient(asyncssh.SSHClient):
-    """Judges the server's key, and answers its questions.
+    """Verifies the server's host key and answers its prompts.
 
-    `shown`: the fingerprint of the key that it showed; `unanswered`: the prompt that no answer is known to.
+    `shown`: the fingerprint of the server's key; `unanswered`: the prompt that has no known answer.
     """
 
     def __init__(self, login: Login) -> None:
         self._login = login
-        self._asked = False
+        self._requested = False
         self._answered = False
         self.shown = ""
         self.algorithms: tuple[str, ...] = ()
@@ -85,16 +85,16 @@ class LoginClient(asyncssh.SSHClient):
 
     # The library calls it with all of them.
     def validate_host_public_key(self, host: str, addr: str, port: int, key: asyncssh.SSHKey) -> bool:  # noqa: ARG002
-        """True for the wanted key, for any when none is wanted."""
+        """True for the expected key; for any key when none is expected."""
         self.shown = key.get_fingerprint()
         self.algorithms = tuple(one.decode() for one in key.sig_algorithms)
         return self._login.fingerprint in (None, self.shown)
 
     def kbdint_auth_requested(self) -> str | None:
-        """Keyboard-interactive once, where there is a password to answer with."""
-        if self._login.password is None or self._asked:
+        """Try keyboard-interactive once, if there is a password."""
+        if self._login.password is None or self._requested:
             return None
-        self._asked = True
+        self._requested = True
         return ""
 
     # The library calls it with all of them.
@@ -105,9 +105,9 @@ class LoginClient(asyncssh.SSHClient):
         lang: str,  # noqa: ARG002
         prompts: Sequence[tuple[str, bool]],
     ) -> list[str] | None:
-        """The password for the one prompt whose answer is not echoed, in whatever language it is.
+        """The password for a single hidden prompt, in any language.
 
-        It is given once: what is asked then, or beside it, is something else, such as a code from a telephone.
+        It is sent once: a second prompt asks for something else, such as a one-time code.
         """
         if not prompts:
             return []
@@ -119,8 +119,8 @@ class LoginClient(asyncssh.SSHClient):
         return [self._login.password]
 
 
-def options_of(login: Login, client: LoginClient, host_keys: Sequence[str], patience: float) -> Options:
-    """The library's options for a login; nothing is taken from this machine's own configuration of SSH."""
+def options_of(login: Login, client: LoginClient, host_keys: Sequence[str], timeout: float) -> Options:
+    """The library's options for a login; this machine's SSH configuration is ignored."""
     return asyncssh.SSHClientConnectionOptions(
         config=[],
         client_factory=lambda: client,
@@ -134,14 +134,14 @@ def options_of(login: Login, client: LoginClient, host_keys: Sequence[str], pati
         password=login.password,
         client_keys=None if login.key is None else [asyncssh.import_private_key(login.key)],
         agent_path=None,
-        login_timeout=patience,
+        login_timeout=timeout,
         keepalive_interval=_KEEPALIVE_SECONDS,
         keepalive_count_max=_KEEPALIVES_LOST,
     )
 
 
 def algorithms_of(login: Login) -> Algorithms:
-    """What is offered to the server."""
+    """The algorithms offered to the server, by kind."""
     options = options_of(login, LoginClient(login), login.host_keys, 0)
     ciphers = _names(options.encryption_algs)
     lists = (_names(options.kex_algs), list(login.host_keys), ciphers, ciphers, _names(options.mac_algs))
@@ -149,14 +149,14 @@ def algorithms_of(login: Login) -> Algorithms:
 
 
 async def log_in(
-    login: Login, client: LoginClient, host_keys: list[str], sock: socket.socket, patience: float
+    login: Login, client: LoginClient, host_keys: list[str], sock: socket.socket, timeout: float
 ) -> tuple[asyncssh.SSHClientConnection, SftpClient]:
-    """The connection over `sock` with SFTP on it. Raises what the library raises, and `SftpError`."""
-    options = options_of(login, client, host_keys, patience)
+    """Log in over `sock` and start SFTP. Raises the library's errors, and `SftpError`."""
+    options = options_of(login, client, host_keys, timeout)
     connection = await asyncssh.connect(login.host, login.port, sock=sock, options=options)
     skip_ignore_packets(connection)
     try:
-        async with asyncio.timeout(patience):
+        async with asyncio.timeout(timeout):
             sftp = SftpClient()
             await connection.create_session(lambda: sftp, subsystem="sftp", encoding=None)
             await sftp.begin()

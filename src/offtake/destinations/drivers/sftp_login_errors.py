@@ -1,4 +1,4 @@
-"""Why an SSH server does not let us in, in our words."""
+"""Translates errors of connecting and logging in to an SSH server into `DeliveryError`."""
 
 from collections.abc import Iterable
 
@@ -9,33 +9,33 @@ from offtake.errors import ACCESS_DENIED, CREDENTIALS_REFUSED, DESTINATION_UNAVA
 
 
 def translate_login(error: Exception, login: Login, prompt: str | None = None) -> DeliveryError:
-    """An error of connecting and logging in. `prompt`: what the server asked that no answer is known to."""
+    """Translate an error of connecting or logging in. `prompt`: the server's prompt that has no known answer."""
     text = reason(error)
     if isinstance(error, asyncssh.PermissionDenied) or "authentication failures" in text:
         return _login_refused(login, prompt)
     if isinstance(error, asyncssh.ChannelOpenError):
         return DeliveryError(
             ACCESS_DENIED,
-            f"{login.server} logs {login.username} in, but offers no SFTP.",
-            "Have the server's operator allow the user SFTP.",
+            f"{login.server} accepts the login of {login.username}, but does not offer SFTP.",
+            "Ask the server's operator to allow SFTP for the user.",
         )
-    said = "it did not answer in time" if isinstance(error, TimeoutError) else text
+    cause = "it did not answer in time" if isinstance(error, TimeoutError) else text
     return DeliveryError(
         DESTINATION_UNAVAILABLE,
-        f"{login.server} could not be reached over SSH: {said}.",
-        "Check the host, the port and the network; the export is tried again.",
+        f"{login.server} could not be reached over SSH: {cause}.",
+        "Check the host, the port and the network; the export is retried.",
         unreachable=True,
     )
 
 
 def nothing_in_common(login: Login, kind: str, theirs: Iterable[str], ours: Iterable[str]) -> DeliveryError:
-    """Server and client have no algorithm of some kind in common: to wait would not help."""
+    """The permanent error of a server that has no algorithm of a kind in common with Offtake."""
     old = " If the server cannot be changed, set allowOldAlgorithms in the base connection."
     return DeliveryError(
         ACCESS_DENIED,
-        f"{login.server} has no {kind} algorithm in common with Offtake. The server has {', '.join(theirs)}; Offtake "
-        f"has {', '.join(ours)}.",
-        f"Have the server's operator allow one of Offtake's.{'' if login.old_algorithms else old}",
+        f"{login.server} has no {kind} algorithm in common with Offtake. The server supports {', '.join(theirs)}; "
+        f"Offtake supports {', '.join(ours)}.",
+        f"Ask the server's operator to allow one of Offtake's.{'' if login.old_algorithms else old}",
     )
 
 
@@ -44,22 +44,22 @@ def _login_refused(login: Login, prompt: str | None) -> DeliveryError:
         return DeliveryError(
             CREDENTIALS_REFUSED,
             f"{login.server} asked {login.username} for more than a password: {printable(prompt)!r}.",
-            "Have its operator let this user in with a password, a private key, or both, and no further question.",
+            "Ask its operator to allow this user to log in with a password, a private key, or both only.",
         )
-    given = [what for what, value in (("private key", login.key), ("password", login.password)) if value is not None]
+    sent = [what for what, value in (("private key", login.key), ("password", login.password)) if value is not None]
     return DeliveryError(
         CREDENTIALS_REFUSED,
-        f"{login.server} refused to log {login.username} in with the {' and the '.join(given)}.",
-        "Correct the user name or the credentials in the base connection. Where the server demands a private key and "
-        "a password, give both.",
+        f"{login.server} refused to log {login.username} in with the {' and the '.join(sent)}.",
+        "Correct the user name or the credentials in the base connection. If the server requires a private key and a "
+        "password, send both.",
     )
 
 
-def other_key(server: str, wanted: str, shown: list[str]) -> DeliveryError:
-    """The server showed other keys than the one it is known by."""
+def other_key(server: str, expected: str, shown: list[str]) -> DeliveryError:
+    """The error of a server whose host key is not the expected one."""
     return DeliveryError(
         CREDENTIALS_REFUSED,
-        f"{server} is not the expected server: its key is {' or '.join(dict.fromkeys(shown))}, not {wanted}.",
+        f"{server} is not the expected server: its key is {' or '.join(dict.fromkeys(shown))}, not {expected}.",
         "If its operator confirms that the key was changed, set hostKeyFingerprint in the base connection to the new "
-        "one; if not, somebody may be posing as the server.",
+        "one; otherwise this may be a man-in-the-middle attack.",
     )

@@ -1,7 +1,7 @@
-"""What algorithms an SSH server offers, read from the first packet of its key exchange (RFC 4253, section 7.1).
+"""Reads the algorithms of an SSH server from the first packet of its key exchange (RFC 4253, section 7.1).
 
-The library tells it only where the server waits for that: many servers hang up, without a word, on a client with which
-they have nothing in common. Nothing is offered to them here, so they do not.
+The library cannot report them if the server disconnects first: many servers close the connection without a message when
+they have no algorithm in common with the client. Here the client offers nothing, so they do not.
 """
 
 import socket
@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import BinaryIO, Final
 
 KINDS: Final = ("key exchange", "host key", "encryption", "encryption back", "MAC")
-"""Of algorithms, in the order of the packet's first lists."""
+"""The kinds of algorithms, in the order of the packet's first lists."""
 Algorithms = Mapping[str, list[str]]
 """Names by kind."""
 _MOST_LINES: Final = 50
@@ -18,12 +18,12 @@ _LONGEST_PACKET: Final = 35_000
 _KEXINIT: Final = 20
 _COOKIE: Final = 16
 _SEALING: Final = ("gcm", "poly1305")
-"""In names of ciphers that need no MAC."""
+"""Markers in the names of ciphers that need no MAC."""
 
 
-def read_offer(sock: socket.socket, patience: float) -> Algorithms:
-    """What the server at the other end offers; nothing where it does not tell. The socket is used up."""
-    sock.settimeout(patience)
+def read_offer(sock: socket.socket, timeout: float) -> Algorithms:
+    """The algorithms that the server offers; empty when it does not answer. Consumes the socket."""
+    sock.settimeout(timeout)
     try:
         sock.sendall(b"SSH-2.0-Offtake\r\n")
         with sock.makefile("rb") as stream:
@@ -33,7 +33,7 @@ def read_offer(sock: socket.socket, patience: float) -> Algorithms:
 
 
 def missing_kind(theirs: Algorithms, ours: Algorithms) -> str | None:
-    """The first kind of which both have no algorithm in common."""
+    """The first kind without a common algorithm; None when there is none."""
     for kind in KINDS:
         common = [name for name in ours[kind] if name in theirs.get(kind, ours[kind])]
         if not common:
@@ -51,7 +51,7 @@ def _first_packet(stream: BinaryIO) -> bytes:
     length = int.from_bytes(stream.read(4), "big")
     if length > _LONGEST_PACKET:
         raise ValueError("no packet of a key exchange")
-    return stream.read(length)[1:]  # without the byte that tells the length of the padding
+    return stream.read(length)[1:]  # without the padding length byte
 
 
 def _lists_of(packet: bytes) -> Algorithms:

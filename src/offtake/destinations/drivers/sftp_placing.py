@@ -1,4 +1,4 @@
-"""How files are put in place at an SFTP server: servers have rules of their own for names, flags and looking back."""
+"""How files are put in place at an SFTP server: servers differ in names, flags and read access."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -8,16 +8,16 @@ from typing import Final, Literal
 TemporaryName = Literal["DOT", "SUFFIX", "FOLDER", "NONE"]
 TEMPORARY_NAMES: Final[tuple[TemporaryName, ...]] = ("DOT", "SUFFIX", "FOLDER", "NONE")
 FOLDER: Final = "offtake-unfinished"
-"""The folder of temporary names, in the target's own folder."""
+"""The folder of temporary files, in the target's folder."""
 
 
 @dataclass(frozen=True)
 class Placing:
-    """`temporary_name`: `.NAME.….tmp`, `NAME.….tmp`, or that in a folder of its own, until the rename.
+    """`temporary_name` until the rename: `.NAME.….tmp`, `NAME.….tmp`, or the latter in a separate folder.
 
-    `NONE`: a file is written under its final name, as nothing can be renamed; then each attempt has its own name.
-    `exclusive_create`: the server is asked to refuse a temporary name that is taken. `read_back`: it tells the size of
-    files, and gives them back; else what it acknowledged is the proof.
+    `NONE`: a file is written under its final name, for servers that cannot rename; then each attempt has its own name.
+    `exclusive_create`: create temporary files with the flag EXCL. `read_back`: files and their sizes can be read; else
+    a delivery is verified only by the server's acknowledgement.
     """
 
     temporary_name: TemporaryName = "DOT"
@@ -26,7 +26,7 @@ class Placing:
 
     @property
     def dot(self) -> str:
-        """What temporary names begin with."""
+        """The prefix of temporary names."""
         return "." if self.temporary_name == "DOT" else ""
 
     @property
@@ -40,17 +40,17 @@ class Placing:
 
 
 USUAL: Final = Placing()
-"""What OpenSSH and most others allow."""
+"""The default, which OpenSSH and most other servers allow."""
 
 
-def candidates(given: Mapping[str, object]) -> Iterator[Placing]:
-    """The ways to try at a server that is not known yet, the usual one first; what is given stays.
+def candidates(fixed: Mapping[str, object]) -> Iterator[Placing]:
+    """The ways to try at an unknown server, the default first; fields in `fixed` keep their value.
 
-    Without a temporary name, only the server's refusal keeps two writers from writing one file.
+    Without a temporary name, only EXCL prevents two writers from writing to one file.
     """
     for temporary_name, exclusive_create in product(TEMPORARY_NAMES, (True, False)):
         if temporary_name == "NONE" and not exclusive_create:
             continue
-        placing = Placing(temporary_name, exclusive_create, given.get("read_back") is not False)
-        if all(getattr(placing, name) == value for name, value in given.items()):
+        placing = Placing(temporary_name, exclusive_create, fixed.get("read_back") is not False)
+        if all(getattr(placing, name) == value for name, value in fixed.items()):
             yield placing

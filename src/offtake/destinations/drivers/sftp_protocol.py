@@ -1,9 +1,9 @@
-"""SFTP, version 3 (draft-ietf-secsh-filexfer-02), as a client over one channel of the SSH library.
+"""An SFTP client, version 3 (draft-ietf-secsh-filexfer-02), over one channel of the SSH library.
 
-The library has a client of its own. Under the same sink, whose producer is in another thread, that one reached 0.61 to
-0.69 of the speed of OpenSSH's `sftp`; this one, with sftp_packets.py, reaches 0.86 with three quarters of the processor
-time (bench/sftp.py, two cores). It uses only what the library documents, and takes what servers say in any encoding. It
-belongs to the thread of its event loop. Every request raises `SftpError`, `asyncssh.Error` or `OSError`.
+The library's own client reached 0.61 to 0.69 of the speed of OpenSSH's `sftp` under the same sink, whose producer is in
+another thread; this one, with gcm_patch.py, reaches 0.86 with 75 percent of the CPU time (bench/sftp.py, two cores). It
+uses only the library's documented API, and accepts server texts in any encoding. Not thread-safe: use it in the thread
+of its event loop. Every request raises `SftpError`, `asyncssh.Error` or `OSError`.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ WRITE: Final = 0x02
 CREATE: Final = 0x08
 TRUNCATE: Final = 0x10
 EXCLUSIVE: Final = 0x20
-"""With `CREATE`: what must not be there yet."""
+"""With `CREATE`: fail if the file exists."""
 
 _VERSION: Final = 3
 _INIT, _VERSION_REPLY, _OPEN, _CLOSE, _READ, _WRITE, _FSTAT = 1, 2, 3, 4, 5, 6, 8
@@ -34,20 +34,20 @@ _OPENDIR, _READDIR, _REMOVE, _MKDIR, _RMDIR, _STAT, _RENAME = 11, 12, 13, 14, 15
 _STATUS, _HANDLE, _DATA, _NAME, _ATTRS, _EXTENDED, _EXTENDED_REPLY = 101, 102, 103, 104, 105, 200, 201
 _OK, _EOF = 0, 1
 _HELLO: Final = 0
-"""Stands for the number of the one answer that has none."""
+"""Key of the one response that has no request id."""
 _POSIX_RENAME: Final = b"posix-rename@openssh.com"
 _FSYNC: Final = b"fsync@openssh.com"
 _LIMITS: Final = b"limits@openssh.com"
 _HAS_SIZE, _HAS_OWNER, _HAS_MODE, _HAS_TIMES, _HAS_MORE = 1, 2, 4, 8, 0x8000_0000
 _LONGEST_PACKET: Final = 4 * 1024 * 1024
 _SAFE_BLOCK: Final = 32 * 1024
-"""What every server takes and gives: the draft asks them to accept packets of 34000 bytes."""
+"""A size that all servers support: the draft requires packets of 34000 bytes."""
 _LARGEST_BLOCK: Final = 256 * 1024
 
 
 @dataclass(frozen=True)
 class Attributes:
-    """What a server tells of a file: bytes, POSIX mode with the file's kind, seconds since 1970; None when untold."""
+    """Attributes of a file: bytes, POSIX mode with the file type, epoch seconds; None when the server sends none."""
 
     size: int | None
     mode: int | None
@@ -55,7 +55,7 @@ class Attributes:
 
 
 class SftpClient(asyncssh.SSHClientSession[bytes]):
-    """One session. `block`: how many bytes of a file one request carries, either way."""
+    """One session. `block`: bytes of file content per request, in both directions."""
 
     def __init__(self) -> None:
         self._channel: asyncssh.SSHClientChannel[bytes] | None = None
@@ -65,10 +65,10 @@ class SftpClient(asyncssh.SSHClientSession[bytes]):
         self._extensions: frozenset[bytes] = frozenset()
         self.block = _SAFE_BLOCK
         self.ended = False
-        """True once nothing can be asked any more."""
+        """True when the session has ended."""
 
     async def begin(self) -> None:
-        """Agree on the version and learn what the server can do."""
+        """Negotiate the version and read the server's extensions and limits."""
         hello = self._expect(_HELLO)
         self._send(bytes((_INIT,)), _u32(_VERSION))
         answer = _Reader((await hello).body)
@@ -81,41 +81,41 @@ class SftpClient(asyncssh.SSHClientSession[bytes]):
             self.block = max(_SAFE_BLOCK, min(_LARGEST_BLOCK, most))
 
     async def open(self, path: str, flags: int) -> bytes:
-        """The handle of a file; `flags`: `READ`, or `WRITE` with what may be created."""
+        """Open a file; returns its handle. `flags`: `READ`, or `WRITE` with `CREATE`, `TRUNCATE`, `EXCLUSIVE`."""
         return _Reader((await self._ask(_OPEN, _path(path), _u32(flags), _u32(0))).of(_HANDLE)).string()
 
     def write(self, handle: bytes, offset: int, block: memoryview) -> "asyncio.Future[_Reply]":
-        """Ask to write a block; `written` tells what became of it."""
+        """Send a write request for a block; `confirm_written` awaits its result."""
         return self._ask(_WRITE, _string(handle), _u64(offset), _u32(len(block)), block)
 
-    async def confirm_written(self, asked: "asyncio.Future[_Reply]") -> None:
-        """Wait until the server has taken a block."""
-        (await asked).ok()
+    async def confirm_written(self, request: "asyncio.Future[_Reply]") -> None:
+        """Wait until the server has acknowledged a block."""
+        (await request).ok()
 
     async def read(self, handle: bytes, offset: int, length: int) -> bytes:
-        """At most so many bytes from there, `b""` at the end of the file."""
+        """Read at most `length` bytes from `offset`; `b""` at the end of the file."""
         reply = await self._ask(_READ, _string(handle), _u64(offset), _u32(length))
         return b"" if reply.ends() else _Reader(reply.of(_DATA)).string()
 
     async def fsync(self, handle: bytes) -> None:
-        """Have the file written to disk, where the server can do that."""
+        """Sync the file to disk, if the server supports it."""
         if _FSYNC in self._extensions:
-            # A server may offer it and then not let this user have it.
+            # A server may announce the extension and still deny it to this user.
             with contextlib.suppress(DeniedError, UnsupportedError):
                 (await self._ask(_EXTENDED, _string(_FSYNC), _string(handle))).ok()
 
     async def size_of(self, handle: bytes) -> int | None:
-        """The size of an open file; None where the server does not tell it."""
+        """The size of an open file; None when the server does not send it."""
         with contextlib.suppress(DeniedError, UnsupportedError):
             return _Reader((await self._ask(_FSTAT, _string(handle))).of(_ATTRS)).attributes().size
         return None
 
     async def close(self, handle: bytes) -> None:
-        """Let go of a handle."""
+        """Close a handle."""
         (await self._ask(_CLOSE, _string(handle))).ok()
 
     async def stat(self, path: str) -> Attributes | None:
-        """What is told of the file, links followed; None where there is none."""
+        """The file's attributes, with links followed; None when it does not exist."""
         reply = await self._ask(_STAT, _path(path))
         try:
             return _Reader(reply.of(_ATTRS)).attributes()
@@ -123,11 +123,11 @@ class SftpClient(asyncssh.SSHClientSession[bytes]):
             return None
 
     async def open_folder(self, path: str) -> bytes:
-        """The handle of a folder."""
+        """Open a folder; returns its handle."""
         return _Reader((await self._ask(_OPENDIR, _path(path))).of(_HANDLE)).string()
 
     async def entries(self, handle: bytes) -> list[tuple[str, Attributes]] | None:
-        """Some more of what lies directly in the folder, links told as links; None when there is no more."""
+        """The next entries of the folder, links as links; None at the end."""
         reply = await self._ask(_READDIR, _string(handle))
         return None if reply.ends() else list(_Reader(reply.of(_NAME)).names())
 
@@ -136,7 +136,7 @@ class SftpClient(asyncssh.SSHClientSession[bytes]):
         (await self._ask(_REMOVE, _path(path))).ok()
 
     async def make_folder(self, path: str) -> None:
-        """Make a folder, with the rights that the server gives to new ones."""
+        """Create a folder with the server's default permissions."""
         (await self._ask(_MKDIR, _path(path), _u32(0))).ok()
 
     async def remove_folder(self, path: str) -> None:
@@ -144,7 +144,7 @@ class SftpClient(asyncssh.SSHClientSession[bytes]):
         (await self._ask(_RMDIR, _path(path))).ok()
 
     async def rename(self, path: str, new: str) -> None:
-        """Rename a file; servers refuse where the new name is taken, in words of their own."""
+        """Rename a file; servers refuse an existing new name, each with another error."""
         (await self._ask(_RENAME, _path(path), _path(new))).ok()
 
     @property
@@ -159,11 +159,11 @@ class SftpClient(asyncssh.SSHClientSession[bytes]):
     # What the SSH library calls.
 
     def connection_made(self, chan: "asyncssh.SSHClientChannel[bytes]") -> None:
-        """The channel is there."""
+        """Keep the opened channel."""
         self._channel = chan
 
     def data_received(self, data: bytes, datatype: int | None) -> None:
-        """Bytes of answers; what comes on standard error is not for us."""
+        """Process received bytes; ignores standard error."""
         if datatype is not None:
             return
         self._received += data
@@ -175,7 +175,7 @@ class SftpClient(asyncssh.SSHClientSession[bytes]):
                 waiter.set_result(_Reply(kind, packet[1 if kind == _VERSION_REPLY else 5 :]))
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Nothing more will be answered."""
+        """Fail all waiting requests."""
         self.ended = True
         waiting, self._waiting = self._waiting, {}
         for one in waiting.values():
@@ -183,7 +183,7 @@ class SftpClient(asyncssh.SSHClientSession[bytes]):
                 one.set_exception(exc or asyncssh.ConnectionLost("the session ended"))
 
     def _packets(self) -> Iterator[bytes]:
-        while len(self._received) > 4:  # noqa: PLR2004 - the bytes of a packet's length
+        while len(self._received) > 4:  # noqa: PLR2004 - length of the length field
             end = 4 + int.from_bytes(self._received[:4], "big")
             if end > _LONGEST_PACKET and self._channel is not None:
                 self._channel.abort()
@@ -204,7 +204,7 @@ class SftpClient(asyncssh.SSHClientSession[bytes]):
         return waiter
 
     def _send(self, *fields: bytes | memoryview) -> None:
-        assert self._channel is not None  # noqa: S101 - nothing is sent before the channel is there
+        assert self._channel is not None  # noqa: S101 - nothing is sent before the channel is open
         self._channel.write(b"".join((_u32(sum(map(len, fields))), *fields)))
 
 
@@ -214,11 +214,11 @@ class _Reply:
     body: bytes
 
     def of(self, kind: int) -> bytes:
-        """The body of a reply of that kind; raises what a status says instead."""
+        """The body of a reply of that kind; raises the error of a status reply."""
         if self.kind == kind:
             return self.body
         self.ok()
-        raise SftpError("the server answered what was not asked")
+        raise SftpError("the server sent an unexpected reply")
 
     def ok(self) -> None:
         code, reason = self._status()
@@ -230,7 +230,7 @@ class _Reply:
 
     def _status(self) -> tuple[int, str]:
         if self.kind != _STATUS:
-            raise SftpError("the server answered what was not asked")
+            raise SftpError("the server sent an unexpected reply")
         status = _Reader(self.body)
         code = status.u32()
         # Servers from before version 3 send no text.
@@ -238,7 +238,7 @@ class _Reply:
 
 
 class _Reader:
-    """Takes the fields of an answer one after another; `SftpError` where it is cut short."""
+    """Reads the fields of a reply in order; raises `SftpError` when it is truncated."""
 
     def __init__(self, body: bytes) -> None:
         self._body = body
@@ -281,7 +281,7 @@ class _Reader:
     def _take(self, length: int) -> bytes:
         end = self._at + length
         if end > len(self._body):
-            raise SftpError("the server's answer was cut short")
+            raise SftpError("the server's reply was truncated")
         taken = self._body[self._at : end]
         self._at = end
         return taken

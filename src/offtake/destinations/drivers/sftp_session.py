@@ -1,4 +1,4 @@
-"""One SSH connection with SFTP on it: who logs in, whom the server must be, and the thread that talks to it."""
+"""One SSH connection with SFTP, and the thread with its event loop."""
 
 import asyncio
 import threading
@@ -23,7 +23,7 @@ _CLOSE_SECONDS: Final = 5.0
 
 
 class SftpConnection:
-    """A connection, made when it is first needed and again after it broke. Used from any thread."""
+    """A connection, opened at first use and reopened after it was lost. Thread-safe."""
 
     def __init__(self, login: Login, network: Network) -> None:
         self.login = login
@@ -35,7 +35,7 @@ class SftpConnection:
         self._client: SftpClient | None = None
         self._over = False
         self.shown = ""
-        """The fingerprint of the key that the server showed, once connected."""
+        """The fingerprint of the server's host key, once connected."""
 
     def client(self) -> SftpClient:
         """The SFTP client, connected; raises `DeliveryError`."""
@@ -46,7 +46,7 @@ class SftpConnection:
             return self._client
 
     def run(self, client: SftpClient, work: Coroutine[Any, Any, T]) -> T:
-        """What the work answers, done in the session's thread. A connection that broke under it is forgotten."""
+        """Run `work` in the connection's thread and return its result. A lost connection is dropped."""
         try:
             return self._run(work)
         except LOST:
@@ -89,7 +89,7 @@ class SftpConnection:
     def _start_loop(self) -> asyncio.AbstractEventLoop:
         if self._loop is None:
             self._loop = asyncio.new_event_loop()
-            # What goes wrong beside the work is told by the work that fails of it.
+            # Errors outside of `work` also fail the `work` that depends on them, so they are not logged.
             self._loop.set_exception_handler(lambda _loop, _context: None)
             self._thread = threading.Thread(target=self._loop.run_forever, name="sftp", daemon=True)
             self._thread.start()
@@ -107,7 +107,7 @@ class SftpConnection:
                 shown.append(client.shown)
             except (SftpError, asyncssh.Error, OSError, ValueError) as error:
                 if shown and isinstance(error, asyncssh.DisconnectError | ConnectionError):
-                    # A server without a key of the kinds that are left breaks the connection off.
+                    # A server without a key of the remaining types closes the connection.
                     raise other_key(self.login.server, str(self.login.fingerprint), shown) from None
                 if not client.shown and isinstance(error, asyncssh.DisconnectError | ConnectionError):
                     self._compare_algorithms()
@@ -115,17 +115,17 @@ class SftpConnection:
             else:
                 self.shown = client.shown
                 return
-            # A server has keys of several kinds, and the fingerprint does not say of which it is.
+            # A server has keys of several types, and the fingerprint does not tell its type: try the remaining types.
             left = [one for one in left if one not in client.algorithms]
             if not left or not client.algorithms:
                 raise other_key(self.login.server, str(self.login.fingerprint), shown)
 
     def _compare_algorithms(self) -> None:
-        """Raise `DeliveryError` where the server hung up because it has nothing in common with what is offered."""
-        patience = min(CONNECT_SECONDS, self._network.patience)
+        """Raise `DeliveryError` if the server disconnected because it has no algorithm in common with the client."""
+        timeout = min(CONNECT_SECONDS, self._network.read_timeout)
         try:
-            with self._network.connect(self.login.host, self.login.port, patience) as sock:
-                theirs = read_offer(sock, patience)
+            with self._network.connect(self.login.host, self.login.port, timeout) as sock:
+                theirs = read_offer(sock, timeout)
         except DeliveryError:
             return
         ours = algorithms_of(self.login)
@@ -135,10 +135,10 @@ class SftpConnection:
 
     def _log_in(self, client: LoginClient, host_keys: list[str]) -> None:
         login = self.login
-        sock = self._network.connect(login.host, login.port, min(CONNECT_SECONDS, self._network.patience))
+        sock = self._network.connect(login.host, login.port, min(CONNECT_SECONDS, self._network.read_timeout))
         try:
             self._connection, self._client = self._run(
-                log_in(login, client, host_keys, sock, min(_LOGIN_SECONDS, self._network.patience))
+                log_in(login, client, host_keys, sock, min(_LOGIN_SECONDS, self._network.read_timeout))
             )
         except BaseException:
             sock.close()

@@ -1,6 +1,6 @@
-"""The sink of an SFTP server: written under a temporary name, synced where the server can, then renamed into place.
+"""The sink of an SFTP server: writes a temporary file, syncs it if supported, then renames it into place.
 
-Where the server renames nothing, files are written under their final names.
+At servers that cannot rename, files are written under their final names.
 """
 
 import asyncio
@@ -32,7 +32,7 @@ T = TypeVar("T")
 
 
 class SftpSink:
-    """A folder of a server. A file is visible whole or not at all, unless the server renames nothing."""
+    """A folder of a server. Files appear atomically, unless the server cannot rename."""
 
     def __init__(self, session: SftpConnection, folder: RemoteFolder) -> None:
         self._session = session
@@ -45,11 +45,11 @@ class SftpSink:
         before_completion: BeforeCompletion | None = None,
         writer: int = 0,
     ) -> int:
-        """Write under a temporary name, sync, compare the size on the open file, rename over NAME.
+        """Write under a temporary name, sync, compare the size of the open file, rename to NAME.
 
-        Servers without posix-rename@openssh.com cannot replace: there an old file is put aside first, and for that
-        moment there is none. A file that is written under its final name is complete when the server has closed it:
-        there is no last step to announce.
+        Servers without posix-rename@openssh.com cannot replace a file: there, an old file is renamed first, and for a
+        moment none is visible. A file written under its final name is complete when the server has closed it: it has no
+        separate last step, so `before_completion` is not called.
         """
         client = self._session.client()
         files = RemoteFiles(client, self._folder)
@@ -75,17 +75,17 @@ class SftpSink:
         return upload.offset
 
     def settle(self, key: str, pending: Pending) -> bool:
-        """Rename the temporary file into place, if it is still there and has all its bytes."""
+        """Rename the temporary file into place, if it exists and is complete."""
         client, files = self._open()
         return self._place(client, key, "rename files", files.settle(key, pending))
 
     def recall(self, key: str, pending: Pending | None = None, *, again: bool = False) -> bool:
-        """Rename the temporary file, or the file, to a name that nobody else uses; where that cannot be, remove it."""
+        """Rename the temporary file, or else the file, to a hidden name; at servers that cannot rename, remove it."""
         client, files = self._open()
         in_place = self._folder.placing.in_place
         right = "remove files" if in_place else "rename files"
-        taken_back = self._place(client, key, right, files.recall(key, pending))
-        return taken_back or (in_place and again)
+        withdrawn = self._place(client, key, right, files.recall(key, pending))
+        return withdrawn or (in_place and again)
 
     def size(self, key: str) -> int | None:
         """The file's size."""
@@ -94,11 +94,11 @@ class SftpSink:
         return found.size if found is not None and is_file(found) else None
 
     def is_gone(self, key: str) -> bool:
-        """Whether it has no size."""
+        """Whether the file is missing."""
         return self.size(key) is None
 
     def read(self, key: str) -> Iterator[bytes]:
-        """The file in chunks of about 1 MiB, up to 4 MiB read ahead."""
+        """The file in chunks of about 1 MiB; reads up to 4 MiB ahead."""
         client = self._session.client()
         handle = self._do(client, key, "read files", self._submit(client.open(self._folder.path(key), READ)))
         download = Download(client, handle, self._folder.stall)
@@ -110,7 +110,7 @@ class SftpSink:
                 self._do(client, key, "read files", download.end())
 
     def list(self, prefix: str) -> Iterator[StoredObject]:
-        """Every finished file below the folder. Links to folders are not followed."""
+        """All complete files below the folder. Links to folders are not followed."""
         client, files = self._open()
         folders = deque([prefix.strip("/")])
         while folders:
@@ -124,17 +124,17 @@ class SftpSink:
                     yield StoredObject(key, attributes.size or 0, (attributes.modified or 0) * 1000)
 
     def delete(self, key: str) -> None:
-        """Remove the file, and the folders below the target's that are empty then."""
+        """Remove the file, and folders below the target's folder that are then empty."""
         client, files = self._open()
         self._do(client, key, "remove files", files.remove(key))
 
     def clear(self, keys: Collection[str], upto: int | None = None) -> int:
-        """Remove the temporary files of these keys; each folder is listed once, and may not be listed at all."""
+        """Remove the temporary files of these keys; each folder is listed once, and need not be listable."""
         client, files = self._open()
         names: dict[str, set[str]] = defaultdict(set)
         for key in keys:
             names[folder_of(key)].add(name_of(key))
-            # Temporary names may have had a folder of their own before the connection was changed.
+            # Temporary files may have had their own folder before the connection was changed.
             names[within(self._folder.kept, FOLDER)].add(name_of(key))
         removed = 0
         for folder, of in names.items():
@@ -148,7 +148,7 @@ class SftpSink:
         return removed
 
     def uri(self, key: str) -> str:
-        """`sftp://server/folder/file`, with `/~` before what is below the folder that the server logs in to."""
+        """`sftp://server/folder/file`, with `/~` for paths below the login folder."""
         return self._folder.uri(key)
 
     def close(self) -> None:
@@ -164,15 +164,15 @@ class SftpSink:
             return self._session.run(client, work)
 
     def _place(self, client: SftpClient, key: str, right: str, work: Coroutine[Any, Any, T]) -> T:
-        """The same, for what each server has rules of its own for: a refusal tells how it was tried."""
+        """Like `_do`, for operations that depend on `Placing`: the remedy of a permanent error names it."""
         try:
             return self._do(client, key, right, work)
         except DeliveryError as error:
             if error.transient:
                 raise
             remedy = (
-                f"{error.remedy} Files are put in place here with {self._folder.placing}. If the server has other "
-                "rules now, remove these options from the base connection and test it: its rules are found again."
+                f"{error.remedy} The base connection uses {self._folder.placing}. If the server's rules have "
+                "changed, remove these options from the base connection and test it: they are found again."
             )
             raise DeliveryError(error.kind, error.message, remedy, transient=False) from None
 
@@ -181,7 +181,7 @@ class SftpSink:
             return await work
 
     def _remove_temporaries(self, upload: Upload | None, client: SftpClient, temporary: str) -> None:
-        """Remove the temporary file, over a new connection when the old one broke; it is not told if that fails too."""
+        """Remove the temporary file, over a new connection if the old one was lost; ignores errors."""
         with contextlib.suppress(DeliveryError, SftpError, asyncssh.Error, OSError):
             if upload is not None:
                 self._session.run(client, upload.abort())

@@ -1,4 +1,4 @@
-"""The bytes of one file on their way to or from an SFTP server. What waits runs in the session's thread."""
+"""Uploads and downloads of one file with pipelined requests; coroutines run in the connection's thread."""
 
 import asyncio
 from collections import deque
@@ -11,7 +11,7 @@ from offtake.destinations.drivers.sftp_protocol import SftpClient
 _PIECE: Final = 1024 * 1024
 _IN_FLIGHT_BYTES: Final = 4 * 1024 * 1024
 _MOST_REQUESTS: Final = 64
-"""OpenSSH's client has as many under way; some servers take no more."""
+"""As many concurrent requests as OpenSSH's client; some servers support no more."""
 
 
 class Upload:
@@ -27,7 +27,7 @@ class Upload:
         """Bytes sent so far."""
 
     async def send(self, piece: bytes) -> None:
-        """Send the piece; some of it is still on its way afterwards."""
+        """Send the piece; returns before all of it is acknowledged."""
         view, step = memoryview(piece), self._client.block
         for start in range(0, len(view), step):
             while len(self._pending) >= self._most:
@@ -37,9 +37,9 @@ class Upload:
             self.offset += len(block)
 
     async def finish(self) -> None:
-        """Wait for everything, have it written to disk where the server can do that, and close the file.
+        """Wait for all blocks, sync the file to disk if the server supports it, and close it.
 
-        Raises `SftpError` when the server has another number of bytes than were sent.
+        Raises `SftpError` when the file's size on the server differs from the bytes sent.
         """
         while self._pending:
             await self._oldest()
@@ -47,18 +47,18 @@ class Upload:
             await self._client.fsync(self._handle)
             size = await self._client.size_of(self._handle)
             if size not in (None, self.offset):
-                raise SftpError(f"it has {size} bytes of the {self.offset} that were sent")
+                raise SftpError(f"the file has {size} bytes, but {self.offset} were sent")
             await self._client.close(self._handle)
 
     async def abort(self) -> None:
-        """Forget what is on its way and close the file."""
+        """Drop outstanding requests and close the file."""
         for one in self._pending:
             one.cancel()
         async with asyncio.timeout(self._stall):
             await self._client.close(self._handle)
 
     async def _oldest(self) -> None:
-        """Servers answer in the order of the requests: none for the oldest means that nothing moves."""
+        """Wait for the oldest request; servers answer in order, so a timeout means that the transfer has stalled."""
         async with asyncio.timeout(self._stall):
             await self._client.confirm_written(self._pending.popleft())
 
@@ -73,10 +73,10 @@ class Download:
         self._most = _requests(client.block)
         self._window = 1
         self._ahead: deque[tuple[int, asyncio.Task[bytes]]] = deque()
-        self._asked = 0
+        self._requested = 0
 
     async def next(self) -> bytes:
-        """The next bytes, about 1 MiB of them; `b""` at the end."""
+        """The next bytes, about 1 MiB; `b""` at the end."""
         found: list[bytes] = []
         while sum(map(len, found)) < _PIECE and (block := await self._block()):
             found.append(block)
@@ -85,19 +85,19 @@ class Download:
     async def _block(self) -> bytes:
         size = self._client.block
         while len(self._ahead) < self._window:
-            read = self._client.read(self._handle, self._asked, size)
-            self._ahead.append((self._asked, asyncio.create_task(read)))
-            self._asked += size
+            read = self._client.read(self._handle, self._requested, size)
+            self._ahead.append((self._requested, asyncio.create_task(read)))
+            self._requested += size
         start, task = self._ahead.popleft()
         async with asyncio.timeout(self._stall):
             found = await task
         if len(found) == size:
-            # Little is asked for in vain of a small file, and a large one soon has many blocks on their way.
+            # Slow start: few useless requests for a small file, many concurrent ones for a large file.
             self._window = min(self._window * 2, self._most)
         else:
-            # Servers may give less than was asked for. What follows is asked for anew, from where this ended.
+            # Servers may return fewer bytes than requested. Request the following blocks again from there.
             self._drop()
-            self._asked = start + len(found)
+            self._requested = start + len(found)
         return found
 
     async def end(self) -> None:
@@ -113,7 +113,7 @@ class Download:
 
 
 def coalesce(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    """The same bytes in pieces of at least 1 MiB, except the last: each costs a change of threads."""
+    """Join chunks into pieces of at least 1 MiB, except the last: each piece costs a thread switch."""
     small = bytearray()
     for chunk in chunks:
         if not small and len(chunk) >= _PIECE:

@@ -1,4 +1,4 @@
-"""How an SFTP server takes files: tried with a small one, until a way is found that it allows."""
+"""Finds out how an SFTP server allows files to be put in place, by trying with a small file."""
 
 import asyncio
 import contextlib
@@ -14,13 +14,13 @@ from offtake.destinations.drivers.sftp_protocol import READ, SftpClient
 from offtake.destinations.drivers.sftp_session import SftpConnection
 from offtake.errors import DeliveryError
 
-_CONTENT: Final = b"Offtake was here to see how files can be put in place; this file may be deleted.\n"
+_CONTENT: Final = b"Offtake wrote this file to test how files can be put in place; it may be deleted.\n"
 
 
 def find_placing(session: SftpConnection, folder: RemoteFolder, given: dict[str, object]) -> Placing:
-    """The first way in which the server takes a file into the folder; what is `given` stays as it is.
+    """The first `Placing` that works in the folder; fields in `given` keep their value.
 
-    Raises `DeliveryError`: what the server said of the usual way, where it allows none, or that it went away.
+    Raises `DeliveryError`: the server's refusal of the default way if none works, or an outage.
     """
     client = session.client()
     with translating_errors(folder.uri(folder.kept), "write files"):
@@ -33,7 +33,7 @@ async def _find(client: SftpClient, folder: RemoteFolder, given: dict[str, objec
     for candidate in candidates(given):
         if candidate.in_place and not all(_is_rule(one) for one in refusals):
             break
-        # Where files are put in place is seen without looking back.
+        # The trial itself does not depend on reading back.
         trial = replace(folder, placing=replace(candidate, read_back=False))
         key = within(folder.kept, f"offtake-probe-{uuid4()}")
         try:
@@ -50,25 +50,25 @@ async def _find(client: SftpClient, folder: RemoteFolder, given: dict[str, objec
 def _failure(
     refusals: Sequence[SftpError | DeliveryError], folder: RemoteFolder, given: Mapping[str, object]
 ) -> DeliveryError:
-    """What the server said of the usual way, what was tried, and which option may help."""
+    """The server's refusal of the default way, what was tried, and which option may help."""
     refusal, where = refusals[0], folder.uri(folder.kept)
     error = translate(refusal, where, "write and rename files") if isinstance(refusal, SftpError) else refusal
     if "temporary_name" in given:
-        hint = f" Only temporaryName {given['temporary_name']} was tried; without it, the others are."
+        hint = f" Only temporaryName {given['temporary_name']} was tried; remove it to try the others."
     elif not all(_is_rule(one) for one in refusals):
-        hint = " If the server lets nobody rename files, set temporaryName to NONE."
+        hint = " If the server does not allow renaming, set temporaryName to NONE."
     elif given.get("exclusive_create") is False:
-        hint = " A server that lets nobody rename files is delivered to only without exclusiveCreate false."
+        hint = " If the server does not allow renaming, remove exclusiveCreate false."
     else:
-        hint = " Neither renaming (temporaryName DOT, SUFFIX, FOLDER) nor creating under the final name (NONE) went."
+        hint = " Neither renaming (temporaryName DOT, SUFFIX, FOLDER) nor creating under the final name (NONE) worked."
     return DeliveryError(error.kind, error.message, f"{error.remedy}{hint}", transient=error.transient)
 
 
 def _is_rule(refusal: SftpError | DeliveryError) -> bool:
-    """Whether the server will say so again.
+    """Whether the refusal is a rule of the server, and not a transient failure.
 
-    From a failure that may pass, such as that of a file which a scanner holds, it does not follow that files cannot be
-    renamed: that would give up what consumers are promised.
+    A transient failure (for example, a virus scanner holds the file) does not mean that files cannot be renamed:
+    falling back to final names would weaken the guarantees for consumers.
     """
     return isinstance(refusal, UNTOLD) or (isinstance(refusal, DeliveryError) and not refusal.transient)
 
@@ -89,20 +89,20 @@ async def _put(client: SftpClient, folder: RemoteFolder, key: str) -> None:
 
 
 async def _reads(client: SftpClient, folder: RemoteFolder, key: str) -> bool:
-    """Whether the server tells the size of a file, and gives it back."""
+    """Whether the file and its size can be read."""
     async with asyncio.timeout(folder.stall):
         try:
             found = await RemoteFiles(client, folder).attributes(key)
             handle = await client.open(folder.path(key), READ)
-            given_back = await client.read(handle, 0, len(_CONTENT))
+            content = await client.read(handle, 0, len(_CONTENT))
             await client.close(handle)
         except SftpError:
             return False
-    return found is not None and found.size == len(given_back) == len(_CONTENT)
+    return found is not None and found.size == len(content) == len(_CONTENT)
 
 
 async def _missing_folders(client: SftpClient, folder: RemoteFolder) -> list[str]:
-    """The folders that putting a file there will make, the deepest first."""
+    """The folders that the trial will create, deepest first."""
     missing = [within(folder.kept, FOLDER)]
     at = folder.kept
     with contextlib.suppress(*UNTOLD):
@@ -114,7 +114,7 @@ async def _missing_folders(client: SftpClient, folder: RemoteFolder) -> list[str
 
 
 async def _tidy(client: SftpClient, folder: RemoteFolder, key: str, missing: list[str]) -> None:
-    """Leave the place as it was, as far as the server lets us."""
+    """Remove the file and the created folders, as far as the server allows."""
     async with asyncio.timeout(folder.stall):
         with contextlib.suppress(SftpError):
             await client.remove(folder.path(key))

@@ -1,6 +1,6 @@
-"""What a file is called while it is being written beside its place, and how what was left there is recognised.
+"""Names of temporary files, and how leftovers of dead writers are found.
 
-Every write has a name of its own. Two that write the same file at once, one of them perhaps late, never share one.
+Each write has its own temporary name: concurrent or late writers of the same file never share one.
 """
 
 import hashlib
@@ -12,7 +12,7 @@ from typing import Final
 from offtake.errors import DESTINATION_UNAVAILABLE, DeliveryError
 
 _LONGEST: Final = 255
-"""Bytes of a name that file systems take."""
+"""The most bytes of a file name."""
 _MARK: Final = re.compile(r"(?P<dot>\.?)(?P<whole>(?P<stem>.+?)(\.(?P<digits>[0-9a-f]{8}))?)\.tmp", re.DOTALL)
 _SUFFIX: Final = re.compile(r".+\.([0-9a-f]{8}|recalled)\.tmp", re.DOTALL)
 _AROUND: Final = len(".") + len(".01234567.tmp")
@@ -21,27 +21,27 @@ _WRITERS: Final = 0x10000
 
 
 def temporary_name(name: str, writer: int = 0, *, dot: str = ".") -> str:
-    """`.NAME.<8 hexadecimal digits>.tmp`: four of the writer's number, four by chance. A long NAME is shortened.
+    """`.NAME.<8 hexadecimal digits>.tmp`: four digits of the writer's number, four random. A long NAME is shortened.
 
-    `dot`: `""` for servers that refuse names that begin with one.
+    `dot`: `""` for servers that refuse names with a leading dot.
     """
     return f"{dot}{_base_name(name)}.{writer % _WRITERS:04x}{secrets.token_hex(2)}.tmp"
 
 
 def withdrawn_name(name: str, *, dot: str = ".") -> str:
-    """What a complete file is called after it was taken back; nothing but its own removal touches that name."""
+    """The name of a withdrawn complete file; only its removal touches that name."""
     return f"{dot}{_base_name(name)}.recalled.tmp"
 
 
 def is_temporary(name: str) -> bool:
-    """Whether nobody is to see the file yet."""
+    """Whether it is the name of a temporary file, which is not listed."""
     return name.endswith(".tmp") and (name.startswith(".") or _SUFFIX.fullmatch(name) is not None)
 
 
 def leftovers_of(names: Collection[str], found: Iterable[str], upto: int | None = None) -> Iterator[str]:
-    """What of `found` is a temporary file of one of the files `names`; with `upto`, of writers up to that number.
+    """The names in `found` that are temporary files of `names`; with `upto`, of writers up to that number.
 
-    Until there was a name for each write, it was `.NAME.tmp`; those are recognised too.
+    Names of earlier versions (`.NAME.tmp`) are recognised too.
     """
     stems, old = {_base_name(name) for name in names}, set(names)
     for one in found:
@@ -55,11 +55,11 @@ def leftovers_of(names: Collection[str], found: Iterable[str], upto: int | None 
 
 
 def overtaken_error(where: str) -> DeliveryError:
-    """Why a write that lasted too long for somebody cannot be completed."""
+    """The error of a write whose temporary file was deleted, usually by the run's next worker."""
     return DeliveryError(
         DESTINATION_UNAVAILABLE,
-        f"Somebody else removed what was written of {where} before it was complete.",
-        "Another writer may have taken over; the export is tried again.",
+        f"The temporary file for {where} was deleted by another process before it was complete.",
+        "Another worker may have taken over the run; the export is retried.",
     )
 
 

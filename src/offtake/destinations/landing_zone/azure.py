@@ -138,11 +138,11 @@ class AzureZone:
                 sink.delete(found.key)
                 yield
 
-    def set_policies(self, wanted: Callable[[], Mapping[str, bool]]) -> None:
-        """Make this project's stored access policies of the container the `wanted` ones: by name, whether they delete.
+    def set_policies(self, policies: Callable[[], Mapping[str, bool]]) -> None:
+        """Set this project's stored access policies: `policies` returns, by name, whether each allows deleting.
 
-        `wanted` is called again after each change: of several servers that do this at once, the last one applies what
-        all of them want. All policies read and list. They have no end of their own, signatures do; removing a policy
+        It is called again after each change, so that of several concurrent servers the last one applies the current
+        state. All policies read and list. They have no end of their own, signatures do; removing a policy
         ends the signatures that name it.
 
         Raises `DeliveryError`.
@@ -151,26 +151,29 @@ class AzureZone:
 
         with _client(self, "write") as client:
             for turn in range(_TURNS):
-                # Random, so that servers that do this at once do not collide again.
-                time.sleep(random.uniform(0, turn * _PAUSE))  # noqa: S311 - chance, no secret
+                # Random, so that concurrent servers do not collide again.
+                time.sleep(random.uniform(0, turn * _PAUSE))  # noqa: S311 - jitter, not a secret
                 present = client.get_container_access_policy()["signed_identifiers"]
                 others = {one.id: one.access_policy for one in present if not one.id.startswith(POLICY)}
                 ours = {
                     name: AccessPolicy(permission=ContainerSasPermissions(read=True, list=True, delete=deletes))
-                    for name, deletes in wanted().items()
+                    for name, deletes in policies().items()
                 }
                 if len(others) + len(ours) > _MOST:
                     raise DeliveryError(
                         ACCESS_DENIED,
-                        f"The container {self.container} has {len(others)} access policies that are not this server's, "
-                        "which leaves no room for its own.",
+                        f"The container {self.container} has {len(others)} access policies that are not this "
+                        f"server's. Azure "
+                        "allows five in total, so this server cannot add its own.",
                         "Remove one of them.",
                     )
                 if {one.id for one in present} - set(others) == set(ours):
                     return
                 client.set_container_access_policy(others | ours)
         raise DeliveryError(
-            DESTINATION_UNAVAILABLE, f"The access policies of {self.container} keep changing.", "Try again."
+            DESTINATION_UNAVAILABLE,
+            f"Other servers keep changing the access policies of {self.container}.",
+            "Retry the request.",
         )
 
     def sign(self, policy: str, expires_at: int) -> str:
@@ -224,8 +227,8 @@ def _client(zone: AzureZone, act: Act) -> Iterator["ContainerClient"]:
     owner, network = zone.zones.account, zone.zones.network
     retries = LinearRetry(backoff=1, retry_total=3, random_jitter_range=1)
     options: dict[str, Any] = {
-        "connection_timeout": min(10, network.patience),
-        "read_timeout": network.patience,
+        "connection_timeout": min(10, network.read_timeout),
+        "read_timeout": network.read_timeout,
         "retry_policy": retries,
         "permit_redirects": False,
     }
@@ -240,7 +243,7 @@ def _client(zone: AzureZone, act: Act) -> Iterator["ContainerClient"]:
     except AzureError as error:
         status = getattr(error, "status_code", None)
         answer = f"status {status} <Code>{_code(error)}</Code>" if status else type(error).__name__
-        # This much of the service's own text tells a wrong key from a missing right.
+        # This part of the service's text distinguishes a wrong key from a missing permission.
         answer += f" {_WRONG_KEY}" if _WRONG_KEY in str(error) else ""
         place = f"{owner.endpoint}/{zone.container}"
         headers = getattr(getattr(error, "response", None), "headers", None) or {}
@@ -254,7 +257,7 @@ def _code(error: Exception) -> str:
 
 
 def _with_certificates(certificates: bytes) -> Any:  # noqa: ANN401 - a transport of the extra
-    """The vendor's transport, which can only be told of authorities in a file, and then trusts no others."""
+    """The vendor's HTTP transport with additional authorities, which it would otherwise only load from a file."""
     from azure.core.pipeline.transport import RequestsTransport  # noqa: PLC0415 - an extra, and slow to import
     from requests import Session  # noqa: PLC0415 - comes with the extra
     from requests.adapters import HTTPAdapter  # noqa: PLC0415 - as above

@@ -1,6 +1,6 @@
-"""The files of a landing zone: listed in the order of their names, opened, and removed when their time is up.
+"""The files of a local landing zone: listed by name, opened, and removed when they expire.
 
-A file that is being written is called `.NAME.<random>.tmp`; nobody sees it.
+A file that is being written is called `.NAME.<random>.tmp` and is never listed.
 """
 
 import contextlib
@@ -20,7 +20,7 @@ _CHUNK: Final = 1024 * 1024
 
 @dataclass(frozen=True)
 class ZoneFile:
-    """A file, by its name in the zone. `etag` changes whenever its bytes do; `modified_ns` in epoch nanoseconds."""
+    """A file, by its name in the zone. `etag` changes with its content; `modified_ns` in epoch nanoseconds."""
 
     name: str
     size: int
@@ -30,7 +30,7 @@ class ZoneFile:
 
 @dataclass(frozen=True)
 class ZoneFolder:
-    """All files whose name begins with `name`, which ends in a slash."""
+    """All files whose name starts with `name`, which ends with a slash."""
 
     name: str
 
@@ -39,16 +39,16 @@ Entry = ZoneFile | ZoneFolder
 
 
 def page(root: Path, prefix: str, after: str, limit: int, *, folded: bool) -> tuple[list[Entry], str | None]:
-    """Up to `limit` entries after the name `after` in the order of names, and the name to go on after.
+    """Up to `limit` entries after the name `after`, sorted by name, and the name after which the next page starts.
 
-    `folded` gives one entry for what is below each folder, as a listing with the delimiter `/` does.
+    `folded`: one entry for each folder, like a listing with the delimiter `/`.
     """
     found = list(islice(_walk(root.resolve(), prefix, after, folded), limit + 1))
     return found[:limit], found[limit - 1].name if len(found) > limit else None
 
 
 def find(root: Path, name: str) -> ZoneFile | None:
-    """The file of that name; None where there is none, or the name leads elsewhere."""
+    """The file of that name; None when it does not exist, or the name leaves the zone."""
     try:
         path = _path(root, name)
         found = path.lstat() if path is not None else None
@@ -58,7 +58,7 @@ def find(root: Path, name: str) -> ZoneFile | None:
 
 
 def open_file(root: Path, name: str) -> BinaryIO:
-    """The file, opened at its beginning; raises `FileNotFoundError`."""
+    """Open the file for reading; raises `FileNotFoundError`."""
     path = _path(root, name)
     if path is None:
         raise FileNotFoundError(name)
@@ -66,7 +66,7 @@ def open_file(root: Path, name: str) -> BinaryIO:
 
 
 def remove(root: Path, file: ZoneFile) -> bool:
-    """Delete the file if it is still the one that was found; whether it was. Raises `OSError` where it cannot go."""
+    """Delete the file if it is unchanged; whether it was deleted. Raises `OSError` when it cannot be deleted."""
     path = _path(root, file.name)
     if path is None or find(root, file.name) != file:
         return False
@@ -78,7 +78,7 @@ def remove(root: Path, file: ZoneFile) -> bool:
 
 
 def chunks(file: BinaryIO, first: int, length: int) -> Iterator[bytes]:
-    """`length` bytes from `first` on, in pieces of at most 1 MiB; the file is closed at the end."""
+    """Read `length` bytes from offset `first`, in chunks of at most 1 MiB; closes the file at the end."""
     with file:
         file.seek(first)
         while length > 0 and (piece := file.read(min(length, _CHUNK))):
@@ -87,10 +87,10 @@ def chunks(file: BinaryIO, first: int, length: int) -> Iterator[bytes]:
 
 
 def expire(root: Path, before_ms: int) -> Iterator[int]:
-    """Remove files that were last written before the instant, then folders that are empty.
+    """Remove files last written before `before_ms` (epoch milliseconds), and empty folders.
 
-    One folder a turn; how many files went. A file being written was written just now, so that it never goes, while
-    what a cut-off write left does.
+    Yields the number of removed files after each folder. A file that is being written has a recent time, so it is kept;
+    leftovers of interrupted writes are removed.
     """
     for path, folders, names in os.walk(root, topdown=False):
         yield sum(_remove_old(Path(path, name), before_ms) for name in names)
@@ -113,9 +113,9 @@ def _remove_old(file: Path, before_ms: int) -> bool:
 
 
 def _walk(root: Path, prefix: str, after: str, folded: bool, base: str = "") -> Iterator[Entry]:
-    """What is below `root`, whose own name in the zone is `base`; folders may lie as deep as they like.
+    """All entries below `root`, whose name in the zone is `base`, at any depth (iterative, not recursive).
 
-    Holds the names of the folders that lead to the present one, each sorted with a slash at the end of folders.
+    Keeps in memory only the sorted names of the folders on the path to the current one; folder names end with a slash.
     """
     open_folders = [(root, base, iter(_names(root, base)))]
     while open_folders:
@@ -136,7 +136,7 @@ def _walk(root: Path, prefix: str, after: str, folded: bool, base: str = "") -> 
 
 
 def _may_contain(name: str, prefix: str, after: str) -> bool:
-    """Whether there can be anything to list in the folder: what is in it comes right after its own name."""
+    """Whether the folder can contain entries to list: its entries sort directly after its own name."""
     passed = name <= after and not after.startswith(name)
     return not passed and (name.startswith(prefix) or prefix.startswith(name))
 
@@ -150,7 +150,7 @@ def _names(folder: Path, base: str) -> list[str]:
 
 
 def _named(entry: os.DirEntry[str], base: str) -> str | None:
-    """The entry's name in the zone; None for links, what is half written, and names that are no text."""
+    """The entry's name in the zone; None for links, temporary files and names that are not valid text."""
     if _is_temporary(entry.name) or not _is_text(entry.name):
         return None
     if entry.is_dir(follow_symlinks=False):
@@ -171,7 +171,7 @@ def _is_temporary(name: str) -> bool:
 
 
 def _path(root: Path, name: str) -> Path | None:
-    """The file's path, when every step of the name is a plain one and no link is on the way."""
+    """The file's path; None when a segment of the name is not plain, or a symbolic link is on the path."""
     steps = name.split("/")
     if any(step in ("", ".", "..") for step in steps) or "\0" in name or _is_temporary(steps[-1]):
         return None

@@ -170,17 +170,17 @@ class S3Zone:
         """
         zones = self.zones
         with _translating_errors(zones, f"the role {zones.role}"):
-            given = _client("sts", zones, _environment()).assume_role(
+            session = _client("sts", zones, _environment()).assume_role(
                 RoleArn=zones.role,
                 RoleSessionName=name[:64],
                 DurationSeconds=max(SHORTEST, min(LONGEST, seconds)),
                 Policy=json.dumps(self.session_policy(deletes=deletes), separators=(",", ":")),
             )["Credentials"]
         return TemporaryCredentials(
-            access_key_id=given["AccessKeyId"],
-            secret_access_key=given["SecretAccessKey"],
-            token=given["SessionToken"],
-            expires_at=int(given["Expiration"].timestamp()),
+            access_key_id=session["AccessKeyId"],
+            secret_access_key=session["SecretAccessKey"],
+            token=session["SessionToken"],
+            expires_at=int(session["Expiration"].timestamp()),
         )
 
     def session_policy(self, *, deletes: bool) -> dict[str, Any]:
@@ -199,10 +199,10 @@ class S3Zone:
         }
 
     def remove_unchanged(self, key: str, before_ms: int) -> bool:
-        """Remove an object unless it was written at the instant or later.
+        """Remove an object unless it was written at `before_ms` or later; whether it was removed.
 
-        Its time is read again just before. Amazon, and any store that implements If-Match, also refuses to delete an
-        object that was replaced in between.
+        Its time is read again just before. Amazon, and stores that implement If-Match, also refuse to delete an object
+        that was replaced in between.
         """
         zones, path = self.zones, f"{self.folder}/{key}"
         with _translating_errors(zones, f"s3://{zones.bucket}/{path}", "delete"):
@@ -220,11 +220,11 @@ class S3Zone:
 
 
 class _Identity:
-    """The server's own identity, as the driver asks for it: what the chain finds, fresh for ten more minutes."""
+    """The server's own credentials for the driver, from Amazon's default credential chain; valid for ten minutes."""
 
     def __init__(self) -> None:
         self.refusal: DeliveryError | None = None
-        """Why there are no credentials, if there are none: the driver that calls would lose the reason."""
+        """Why there are no credentials, kept because the driver does not pass the reason on."""
 
     def __call__(self) -> "S3Credential":
         """Credentials; raises `DeliveryError`."""
@@ -241,16 +241,16 @@ class _Identity:
             "access_key_id": frozen.access_key,
             "secret_access_key": frozen.secret_key,
             "token": frozen.token,
-            # botocore renews what ends sooner than this before it gives it.
+            # botocore renews credentials that expire sooner than this.
             "expires_at": datetime.now(UTC) + _FRESH,
         }
 
 
 @functools.lru_cache(maxsize=8)
 def _own(_environment: Environment) -> Any:  # noqa: ANN401 - botocore has no types
-    """What the chain finds, once a process and not once a part: its sources are asked over the network.
+    """The credentials of the default chain, loaded once per process: its sources are on the network.
 
-    Raises `DeliveryError` when it finds nothing, which is not remembered: a source may have been away.
+    Raises `DeliveryError` when it finds none; that is not cached, because a source may have been unavailable.
     """
     from botocore.session import Session as Chain  # noqa: PLC0415 - an extra, and slow to import
 
@@ -261,18 +261,18 @@ def _own(_environment: Environment) -> Any:  # noqa: ANN401 - botocore has no ty
 
 
 def _environment() -> Environment:
-    """What decides which identity the chain finds."""
+    """The variables that decide which identity the chain finds."""
     return tuple(sorted((name, value) for name, value in os.environ.items() if name.startswith("AWS_")))
 
 
 @functools.lru_cache(maxsize=8)
-def _client(service: str, zones: S3Zones, environment: Environment) -> Any:  # noqa: ANN401 - made while botocore runs
-    """The vendor's client, which takes a tenth of a second to make and renews its credentials by itself.
+def _client(service: str, zones: S3Zones, environment: Environment) -> Any:  # noqa: ANN401 - botocore creates the class at run time
+    """The vendor's client; cached, because it takes 0.1 seconds to create. It renews its credentials itself.
 
     Raises `DeliveryError` without an identity.
     """
     _own(environment)
-    # Compatible stores give sessions where they keep objects; AWS_ENDPOINT_URL_STS names another place.
+    # Compatible stores serve STS at the store's endpoint, unless AWS_ENDPOINT_URL_STS names another one.
     elsewhere = service == "sts" and "AWS_ENDPOINT_URL_STS" in dict(environment)
     return make_client(
         service,
@@ -285,30 +285,30 @@ def _client(service: str, zones: S3Zones, environment: Environment) -> Any:  # n
 
 @contextmanager
 def _translating_errors(zones: S3Zones, where: str, act: Act = "read") -> Iterator[None]:
-    """Tell botocore's errors in our words."""
+    """Translate botocore's errors into `DeliveryError`."""
     try:
         yield
     except DeliveryError:
         raise
-    except Exception as error:  # noqa: BLE001 - botocore makes its classes of errors while it runs
+    except Exception as error:  # noqa: BLE001 - botocore creates its error classes at run time
         name, status = type(error).__name__, status_of(error)
         if name in ("NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError"):
             raise _no_identity(f" ({name})") from None
         code = code_of(error)
-        if where.startswith("the role") and 400 <= status < 500:  # noqa: PLR2004 - what a client did wrong
+        if where.startswith("the role") and 400 <= status < 500:  # noqa: PLR2004 - client errors
             raise DeliveryError(
                 ACCESS_DENIED,
-                f"The store's token service refused a session of {where} ({code}).",
-                "Let the role of OFFTAKE_LANDING_ZONE_ROLE trust the server's identity, and that assume it.",
+                f"The store's token service (STS) refused a session of {where} ({code}).",
+                "Allow the server's identity to assume OFFTAKE_LANDING_ZONE_ROLE, also in the role's trust policy.",
             ) from None
-        said = f"status {status} <Code>{code}</Code>" if status else name
-        refusal = RefusalError(said, pause_of(error))
+        answer = f"status {status} <Code>{code}</Code>" if status else name
+        refusal = RefusalError(answer, pause_of(error))
         raise explain(refusal, where, zones.endpoint or "Amazon S3", act, RIGHTS, SETTINGS) from None
 
 
-def _no_identity(said: str) -> DeliveryError:
+def _no_identity(detail: str) -> DeliveryError:
     return DeliveryError(
         CREDENTIALS_REFUSED,
-        f"This server has no identity of its own at Amazon{said}, so it cannot use the landing zone's bucket.",
+        f"This server has no AWS credentials of its own{detail}, so it cannot use the landing zone's bucket.",
         "Give the server an instance role, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.",
     )
