@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test test-all lint bench soak fuzz audit docs lock release-check clean
+.PHONY: demo test test-all test-rest lint bench soak fuzz audit docs lock release-check clean
 
 demo: $(VENV)/.runtime ## install, then export a dataset in full and by an increment
 	rm -rf offtake-demo
@@ -13,9 +13,13 @@ test: $(VENV)/.dev ## run the tests; installs the servers they need
 	sh tests/install-servers.sh
 	$(BIN)/python -m pytest
 
-test-all: $(VENV)/.dev ## the same with every combination of the crash, fencing, writer and failure matrices
+test-all: $(VENV)/.dev ## the same with every combination of the matrices, and all examples of the searches
 	sh tests/install-servers.sh
 	$(BIN)/python -m pytest --all
+
+test-rest: $(VENV)/.dev ## what test-all adds to test
+	sh tests/install-servers.sh
+	$(BIN)/python -m pytest --rest
 
 lint: $(VENV)/.dev ## style, types, architecture
 	$(BIN)/ruff check .

@@ -60,11 +60,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     left_out: set[pytest.Item] = {item for group in groups.values() for item in _left_out(group)}
     if config.getoption("--rest"):
         searches = {item for item in items for name in ("search", "hypothesis") if item.get_closest_marker(name)}
-        added = left_out | searches
-        left_out = {item for item in items if item not in added}
-    if left_out:
-        config.hook.pytest_deselected(items=sorted(left_out, key=lambda item: item.nodeid))
-        items[:] = [item for item in items if item not in left_out]
+        added = searches.union(left_out)
+        out = [item for item in items if item not in added]
+    else:
+        out = [item for item in items if item in left_out]
+    if out:
+        config.hook.pytest_deselected(items=out)
+        gone = set(out)
+        items[:] = [item for item in items if item not in gone]
 
 
 def sample(combinations: Sequence[tuple[Any, ...]]) -> set[tuple[Any, ...]]:

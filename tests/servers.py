@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import boto3
 import httpx2
@@ -117,7 +117,14 @@ def on_a_small_disk(folder: Path) -> list[str]:
     return ["unshare", "--mount", "sh", "-c", mount, "sh"]
 
 
-def await_port(port: int, process: subprocess.Popen[bytes]) -> None:
+class Process(Protocol):
+    """What is asked of a process that a test waits for."""
+
+    def poll(self) -> int | None:
+        """Its exit code, once it has ended."""
+
+
+def await_port(port: int, process: Process) -> None:
     """Wait until something listens on the port; fails when the process ends first."""
     for _ in range(1200):
         assert process.poll() is None, "the server ended at once"

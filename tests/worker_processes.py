@@ -32,11 +32,8 @@ from offtake.store import batches, run_states, runs
 from offtake.store.database import StoreBusyError
 from offtake.store.leases import LeaseMonitor
 from offtake.store.tables import Batch, Flow, Run
+from tests.commands import context
 from tests.local_parsers import LocalParsers
-
-# Each process is forked from one that has everything imported and does nothing else.
-_context = multiprocessing.get_context("forkserver")
-_context.set_forkserver_preload(["tests.worker_processes"])
 
 LEASE_SECONDS = 1.0
 
@@ -168,10 +165,10 @@ class Worker:
 
 def start(site: Site, name: str, points: str = "", *, free: bool = True) -> Worker:
     """A process that ticks, carries out runs and brings batches in until there is nothing more to do."""
-    may_work, reached, may_pass = _context.Event(), _context.Event(), _context.Event()
+    may_work, reached, may_pass = context.Event(), context.Event(), context.Event()
     if free:
         may_work.set()
-    process = _context.Process(target=_work, args=(site, name, points, may_work, reached, may_pass), name=name)
+    process = context.Process(target=_work, args=(site, name, points, may_work, reached, may_pass), name=name)
     process.start()
     return Worker(process, may_work, reached, may_pass)
 

@@ -4,8 +4,6 @@ import collections
 import json
 import os
 import shutil
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator
@@ -23,6 +21,7 @@ from offtake.lake.catalog import Lake, TableName
 from offtake.store import batches, run_states
 from offtake.store.database import Database
 from offtake.store.tables import Batch, Dataset, Run, RunPart, Watermark
+from tests.commands import Command, run
 from tests.deployment import flow_body, source_body, table_of, target_body
 from tests.fake_clock import FakeClock
 from tests.postgres import new_database
@@ -61,8 +60,7 @@ class Site:
     @contextmanager
     def serving(self) -> Iterator[None]:
         port = free_port()
-        command = [sys.executable, "-m", "offtake", "serve", "--port", str(port)]
-        process = subprocess.Popen(command, env=self.environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        process = Command(["serve", "--port", str(port)], self.environment)
         try:
             await_port(port, process)
             self.origin = f"http://127.0.0.1:{port}"
@@ -73,8 +71,7 @@ class Site:
 
     def offtake(self, *words: str | Path) -> Any:
         """A command's `--json` output."""
-        command = [sys.executable, "-m", "offtake", *map(str, words), "--json"]
-        done = subprocess.run(command, env=self.environment, capture_output=True, text=True, check=False)
+        done = run([*words, "--json"], self.environment)
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)
 

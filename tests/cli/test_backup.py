@@ -6,7 +6,6 @@ import shutil
 import signal
 import stat
 import subprocess
-import sys
 import tarfile
 import threading
 from collections.abc import Callable
@@ -28,6 +27,7 @@ from offtake.lake.locations import local_path
 from offtake.scheduling.background import ingestor_of
 from offtake.settings import Settings
 from offtake.store.tables import Batch, Connection, Dataset, Flow, RunPart
+from tests.commands import Command, run
 from tests.deployment import Deployment, deployment, rows, table_of
 from tests.fake_clock import FakeClock
 from tests.lake.other_writers import data_files, delete_vector
@@ -39,10 +39,7 @@ AUTH = {"specName": "Access Key", "params": {"s3AccessKey": "A", "s3SecretKey": 
 
 
 def offtake(data_dir: Path, *words: str | Path, **environment: str) -> "subprocess.CompletedProcess[str]":
-    command = [sys.executable, "-m", "offtake", *map(str, words), "--data-dir", str(data_dir)]
-    return subprocess.run(
-        command, env={**os.environ, **environment}, capture_output=True, text=True, check=False, timeout=120
-    )
+    return run([*words, "--data-dir", data_dir], {**os.environ, **environment})
 
 
 def refusal(ended: "subprocess.CompletedProcess[str]") -> str:
@@ -261,8 +258,7 @@ def test_a_restore_that_was_cut_off_is_not_begun_anew_elsewhere(archive: Path, d
 
 def test_a_running_server_keeps_its_data_directory(archive: Path, data_dir: Path) -> None:
     port = free_port()
-    command = [sys.executable, "-m", "offtake", "serve", "--data-dir", str(data_dir), "--port", str(port)]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = Command(["serve", "--data-dir", data_dir, "--port", str(port)])
     try:
         await_port(port, process)
         assert "Another Offtake server is using" in refusal(offtake(data_dir, "restore", archive))

@@ -2,8 +2,6 @@
 
 import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -12,6 +10,7 @@ from offtake.cli.main import main
 from offtake.failpoints import ENV
 from offtake.store.reencryption import key_ids_in_use
 from offtake.store.tables import Connection
+from tests.commands import run
 from tests.deployment import Deployment, headers
 
 AUTH = {"specName": "Access Key", "params": {"s3AccessKey": "A", "s3SecretKey": "marked"}}
@@ -61,8 +60,7 @@ def test_everything_comes_under_a_new_key_and_the_server_goes_on(
 def test_a_rotation_that_is_cut_off_loses_nothing(deployed: Deployment, point: str) -> None:
     connection = connect(deployed, "one")
     data_dir: Path = deployed.backend.settings.data_dir
-    command = [sys.executable, "-m", "offtake", "vault", "rotate", "--data-dir", str(data_dir)]
-    killed = subprocess.run(command, check=False, env={**os.environ, ENV: point}, capture_output=True)
+    killed = run(["vault", "rotate", "--data-dir", data_dir], {**os.environ, ENV: point})
     assert killed.returncode == -signal.SIGKILL
     assert opens(deployed, connection)
     another = connect(deployed, "two")

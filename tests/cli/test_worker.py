@@ -1,14 +1,13 @@
 """`offtake worker`, beside `offtake serve --no-worker`."""
 
 import os
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 
 from offtake.engines.local import LocalEngine
+from tests.commands import Command, run
 from tests.deployment import deployment, rows
 from tests.fake_clock import FakeClock
 from tests.scheduling.test_kill import run_of
@@ -26,9 +25,8 @@ def data_dir(tmp_path: Path, engine: LocalEngine) -> Path:
     return folder
 
 
-def offtake(*arguments: str) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "offtake", *arguments]
-    return subprocess.Popen(command, env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+def offtake(*arguments: str) -> Command:
+    return Command(arguments, ENVIRONMENT)
 
 
 def await_status(data_dir: Path, status: str) -> None:
@@ -60,7 +58,6 @@ def test_a_worker_carries_out_what_a_server_leaves_to_it(data_dir: Path) -> None
 )
 def test_a_worker_that_cannot_do_its_work_says_so(tmp_path: Path, missing: str | None, says: str) -> None:
     environment = {name: value for name, value in ENVIRONMENT.items() if name != missing}
-    command = [sys.executable, "-m", "offtake", "worker", "--data-dir", str(tmp_path / "empty")]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    done = run(["worker", "--data-dir", tmp_path / "empty"], environment)
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
     assert says in done.stderr

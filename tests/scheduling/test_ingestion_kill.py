@@ -3,8 +3,6 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -29,6 +27,8 @@ from offtake.settings import Settings
 from offtake.store import batches as store
 from offtake.store.database import Database
 from offtake.store.tables import Batch, Dataset
+from tests import commands
+from tests.commands import Command
 from tests.deployment import deployment
 from tests.fake_clock import FakeClock
 from tests.servers import await_port, free_port
@@ -56,10 +56,10 @@ def data_dir(tmp_path: Path, engine: LocalEngine) -> Path:
     return folder
 
 
-def serve(data_dir: Path, port: int, failpoints: str = "") -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "offtake", "serve", "--data-dir", str(data_dir), "--port", str(port)]
+def serve(data_dir: Path, port: int, failpoints: str = "") -> Command:
+    command = ["serve", "--data-dir", str(data_dir), "--port", str(port)]
     environment = {**os.environ, ENV: failpoints, "OFFTAKE_EXPORT_PROCESSES": "1"}
-    return subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    return Command(command, environment)
 
 
 def last_batch(data_dir: Path) -> Batch:
@@ -180,8 +180,8 @@ def test_a_batch_is_taken_out_once(data_dir: Path, point: str) -> None:
 
 
 def test_a_dataset_that_was_deleted_half_is_deleted_whole(data_dir: Path) -> None:
-    command = [sys.executable, "-m", "offtake", "dataset", "delete", "events", "--data-dir", str(data_dir)]
-    killed = subprocess.run(command, env={**os.environ, ENV: "dataset_forgotten"}, capture_output=True, check=False)
+    command = ["dataset", "delete", "events", "--data-dir", str(data_dir)]
+    killed = commands.run(command, {**os.environ, ENV: "dataset_forgotten"})
     assert killed.returncode == -signal.SIGKILL
     space = next(data_dir.rglob("warehouse/sandbox_*"))
     assert list(space.iterdir()) != []
@@ -195,9 +195,9 @@ def test_an_import_that_is_cut_off_ends_as_it_turned_out(data_dir: Path, point: 
     with reopened(data_dir):
         pass
     (data_dir / "more.json").write_text('{"id": 99}\n')
-    command = [sys.executable, "-m", "offtake", "dataset", "import", "events", str(data_dir / "more.json")]
+    command = ["dataset", "import", "events", str(data_dir / "more.json")]
     environment = {**os.environ, ENV: point, "OFFTAKE_DATA_DIR": str(data_dir)}
-    killed = subprocess.run(command, env=environment, capture_output=True, check=False)
+    killed = commands.run(command, environment)
     assert killed.returncode == -signal.SIGKILL
     batch = last_batch(data_dir).id
     assert state(data_dir, batch) == "processing"

@@ -10,7 +10,6 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
@@ -20,6 +19,7 @@ from offtake.engines.local import LocalEngine
 from offtake.failpoints import ENV
 from offtake.store.database import Database
 from offtake.store.tables import Run, RunPart
+from tests.commands import Command
 from tests.deployment import WITH_MANIFEST, deployment, rows, table_of
 from tests.fake_clock import FakeClock
 from tests.servers import await_port, free_port
@@ -38,11 +38,10 @@ def data_dir(tmp_path: Path, engine: LocalEngine) -> Path:
     return folder
 
 
-def serve(data_dir: Path, failpoints: str = "", port: int | None = None) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "offtake", "serve", "--data-dir", str(data_dir)]
-    command += ["--port", str(port or free_port())]
+def serve(data_dir: Path, failpoints: str = "", port: int | None = None) -> Command:
+    command = ["serve", "--data-dir", str(data_dir), "--port", str(port or free_port())]
     environment = {**os.environ, ENV: failpoints, "OFFTAKE_PART_BYTES": "1", "OFFTAKE_EXPORT_PROCESSES": "1"}
-    return subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    return Command(command, environment)
 
 
 def run_of(data_dir: Path) -> Run | None:
@@ -171,7 +170,7 @@ def _children(pid: int) -> list[psutil.Process]:
         return []
 
 
-def _first_worker(process: subprocess.Popen[Any]) -> psutil.Process:
+def _first_worker(process: Command) -> psutil.Process:
     for _ in range(1000):
         for child in _children(process.pid):
             try:

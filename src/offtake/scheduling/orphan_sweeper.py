@@ -28,7 +28,7 @@ _SOON_MS: Final = 30_000
 _RARELY_MS: Final = 3_600_000
 _DAY_MS: Final = 86_400_000
 _LONG_MS: Final = 7 * _DAY_MS
-"""After so long without an answer, a destination is tried once a day; a sweep is never given up."""
+"""After so long without an answer, a destination is tried once a day; a sweep is never abandoned."""
 
 
 def remove_orphans(backend: Backend) -> Iterator[None]:

@@ -224,7 +224,7 @@ class ObjectStoreSink:
         names = [(path.rstrip("/").rsplit("/", 1)[-1], True) for path in found["common_prefixes"]]
         names += [(one["path"].rsplit("/", 1)[-1], False) for one in found["objects"]]
         if folder and not names:
-            raise DeliveryError(PLACE_NOT_FOUND, f"There is no folder {self.uri(folder)}.", "Correct the path.")
+            raise DeliveryError(PLACE_NOT_FOUND, f"The folder {self.uri(folder)} does not exist.", "Correct the path.")
         return tuple(sorted(names, key=lambda one: (not one[1], one[0])))
 
     def delete(self, key: str) -> None:
