@@ -89,3 +89,10 @@ def keys() -> Iterator[Keyring]:
 def deployed(tmp_path: Path, clock: FakeClock, engine: LocalEngine) -> Iterator[Deployment]:
     with deployment(tmp_path / "data", clock, engine) as opened:
         yield opened
+
+
+@pytest.fixture(scope="module")
+def standing(tmp_path_factory: pytest.TempPathFactory, engine: LocalEngine) -> Iterator[Deployment]:
+    """One deployment for all tests of a module that only read, or whose requests are refused."""
+    with deployment(tmp_path_factory.mktemp("standing") / "data", FakeClock(NOON), engine) as opened:
+        yield opened

@@ -234,9 +234,9 @@ def token(**fields: Any) -> str:
         ("?property=assetId==a%00b", 1452),
     ],
 )  # fmt: skip
-def test_a_query_that_cannot_be_answered_is_refused(deployed: Deployment, query: str, code: int) -> None:
-    assert f"AUDIT-{code}-400" in events(deployed, query, 400)["type"]
-    answer = deployed.http.get(EXPORT + query, follow_redirects=False)
+def test_a_query_that_cannot_be_answered_is_refused(standing: Deployment, query: str, code: int) -> None:
+    assert f"AUDIT-{code}-400" in events(standing, query, 400)["type"]
+    answer = standing.http.get(EXPORT + query, follow_redirects=False)
     assert answer.status_code == 400
 
 

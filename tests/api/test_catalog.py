@@ -1,5 +1,6 @@
 """Catalog: datasets are made, changed, listed and deleted; batches are listed (contract, section 23)."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 from offtake.catalog import datasets
 from offtake.contract.caller import MANAGE_DATASETS, VIEW_DATASETS, VIEW_DESTINATIONS
 from offtake.engines.local import LocalEngine
+from tests.conftest import NOON
 from tests.deployment import ZONE, Deployment, deployment, rows, source_body
 from tests.fake_clock import FakeClock
 from tests.postgres import migrated_database
@@ -120,11 +122,11 @@ def test_rows_and_columns_are_told(deployed: Deployment) -> None:
         {"name": "\u202ex\u0000"},
     ],
 )
-def test_a_dataset_that_cannot_be_made_says_why(deployed: Deployment, body: Any) -> None:
-    problem = call(deployed, "POST", "/dataSets", 400, json=body)
+def test_a_dataset_that_cannot_be_made_says_why(standing: Deployment, body: Any) -> None:
+    problem = call(standing, "POST", "/dataSets", 400, json=body)
     assert problem["status"] == 400
     assert problem["detail"]
-    assert get(deployed, "/dataSets") == {}
+    assert get(standing, "/dataSets") == {}
 
 
 @pytest.mark.parametrize("name", ["Zürich ☃", "emoji 😀", "שלום", "a/b\\c", "'; DROP TABLE datasets; --", "%_*"])
@@ -242,6 +244,13 @@ def with_three(deployed: Deployment) -> Deployment:
     return deployed
 
 
+@pytest.fixture(scope="module")
+def standing_three(tmp_path_factory: pytest.TempPathFactory, engine: LocalEngine) -> Iterator[Deployment]:
+    """The same for all tests that only read."""
+    with deployment(tmp_path_factory.mktemp("three") / "data", FakeClock(NOON), engine) as opened:
+        yield with_three(opened)
+
+
 FOUND: list[tuple[str, list[str] | None]] = [
     ("", ["Gamma", "beta", "alpha"]),
     ("limit=2", ["Gamma", "beta"]),
@@ -279,8 +288,8 @@ FOUND: list[tuple[str, list[str] | None]] = [
 
 
 @pytest.mark.parametrize(("query", "expected"), FOUND)
-def test_datasets_are_found(three: Deployment, query: str, expected: list[str] | None) -> None:
-    found = [document["name"] for document in get(three, f"/dataSets?{query}").values()]
+def test_datasets_are_found(standing_three: Deployment, query: str, expected: list[str] | None) -> None:
+    found = [document["name"] for document in get(standing_three, f"/dataSets?{query}").values()]
     assert found == expected if expected is not None else set(found) == {"alpha", "beta", "Gamma"}
 
 
@@ -320,8 +329,8 @@ def test_datasets_are_found_on_postgresql_too(
         ("name=" + "*a" * 20, "1452"),
     ],
 )
-def test_what_a_list_cannot_do_is_refused(deployed: Deployment, query: str, expected: str) -> None:
-    assert code(get(deployed, f"/dataSets?{query}", 400)) == f"CATALOG-{expected}-400"
+def test_what_a_list_cannot_do_is_refused(standing: Deployment, query: str, expected: str) -> None:
+    assert code(get(standing, f"/dataSets?{query}", 400)) == f"CATALOG-{expected}-400"
 
 
 def test_only_the_properties_asked_for_are_shown(three: Deployment) -> None:

@@ -97,8 +97,8 @@ def test_times_are_compared(zones: Deployment, operator: str) -> None:
         ("&".join(["property=name==a"] * 51), "1452"),
     ],
 )
-def test_what_a_list_cannot_do_is_refused(deployed: Deployment, query: str, code: str) -> None:
-    problem = deployed.get(f"/connections?{query}", 400)
+def test_what_a_list_cannot_do_is_refused(standing: Deployment, query: str, code: str) -> None:
+    problem = standing.get(f"/connections?{query}", 400)
     assert problem["type"].endswith(f"FLOW-{code}-400")
     assert problem["report"]["detailed-message"]
 

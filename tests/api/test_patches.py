@@ -23,6 +23,11 @@ def flow(deployed: Deployment) -> str:
     return f"/flows/{deployed.flow(deployed.import_rows('events', rows(0, 3)))}"
 
 
+@pytest.fixture(scope="module")
+def standing_flow(standing: Deployment) -> str:
+    return f"/flows/{standing.flow(standing.import_rows('events', rows(0, 3)))}"
+
+
 @pytest.fixture
 def bucket(deployed: Deployment) -> str:
     auth = {"specName": "Access Key", "params": KEYS}
@@ -149,12 +154,14 @@ def test_the_version_may_be_any_and_the_quotes_may_be_missing(deployed: Deployme
         ([op("replace", "/name", "x")] * 101, "1452"),
     ],
 )
-def test_a_patch_that_cannot_be_applied_changes_nothing(deployed: Deployment, flow: str, body: Any, code: str) -> None:
-    before = shown(deployed, flow)
+def test_a_patch_that_cannot_be_applied_changes_nothing(
+    standing: Deployment, standing_flow: str, body: Any, code: str
+) -> None:
+    before = shown(standing, standing_flow)
     first = [op("replace", "/description", "changed")] if isinstance(body, list) and body else []
-    problem = deployed.patch(flow, first + body if first else body, 400)
+    problem = standing.patch(standing_flow, first + body if first else body, 400)
     assert problem["type"].endswith(f"/FLOW-{code}-400"), problem
-    assert shown(deployed, flow) == before
+    assert shown(standing, standing_flow) == before
 
 
 def test_an_unknown_source_connection_is_not_found(deployed: Deployment, flow: str) -> None:

@@ -101,6 +101,7 @@ STEPS: dict[str, tuple[Callable[[Made], Any], set[tuple[str, ...]]]] = {
 
 @pytest.mark.parametrize("missing", [None, *EXPORTING])
 @pytest.mark.parametrize("step", STEPS)
+@pytest.mark.matrix
 def test_the_tutorial_needs_three_permissions_and_names_the_one_that_is_missing(
     made: Made, step: str, missing: str | None
 ) -> None:

@@ -130,11 +130,11 @@ def test_a_dry_run_tells_and_begins_nothing(deployed: Deployment, method: str) -
     ],
 )
 def test_mistakes_are_named_and_change_nothing(
-    deployed: Deployment, method: str, path: str, body: Any, status: int, code: str
+    standing: Deployment, method: str, path: str, body: Any, status: int, code: str
 ) -> None:
-    before = call(deployed, "GET", "/sandboxes", 200)
-    assert call(deployed, method, path, status, body)["type"].endswith(code)
-    assert call(deployed, "GET", "/sandboxes", 200) == before
+    before = call(standing, "GET", "/sandboxes", 200)
+    assert call(standing, method, path, status, body)["type"].endswith(code)
+    assert call(standing, "GET", "/sandboxes", 200) == before
 
 
 def test_what_is_being_emptied_cannot_be_changed(deployed: Deployment) -> None:

@@ -19,28 +19,42 @@ ONCE: dict[str, Any] = {"exportMode": "DAILY_FULL_EXPORT", "timeUnit": "day", "i
 MODE = "scheduleParams.exportMode"
 
 
+def settings_on(request: pytest.FixtureRequest) -> dict[str, Any]:
+    """Settings of a deployment on the database that is the fixture's parameter."""
+    if request.param == "sqlite":
+        return {}
+    return {"database_url": migrated_database(request.getfixturevalue("postgres"))}
+
+
 @pytest.fixture(params=["sqlite", "postgres"])
 def deployed(
     request: pytest.FixtureRequest, tmp_path: Path, clock: FakeClock, engine: LocalEngine
 ) -> Iterator[Deployment]:
-    settings: dict[str, Any] = {}
-    if request.param == "postgres":
-        settings["database_url"] = migrated_database(request.getfixturevalue("postgres"))
-    with deployment(tmp_path / "data", clock, engine, **settings) as opened:
+    with deployment(tmp_path / "data", clock, engine, **settings_on(request)) as opened:
         yield opened
 
 
-@pytest.fixture
-def flows(deployed: Deployment) -> dict[str, str]:
+@pytest.fixture(scope="module", params=["sqlite", "postgres"])
+def scheduled(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, engine: LocalEngine
+) -> Iterator[Deployment]:
+    """The deployment with the flows, for all tests that only read."""
+    folder = tmp_path_factory.mktemp("scheduled") / "data"
+    with deployment(folder, FakeClock(NOON), engine, **settings_on(request)) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def flows(scheduled: Deployment) -> dict[str, str]:
     """Flows of different schedules: the name of each by its id."""
-    dataset = deployed.import_rows("events", rows(0, 3))
+    dataset = scheduled.import_rows("events", rows(0, 3))
     schedules: dict[str, dict[str, Any]] = {
         "hourly": {"interval": 1, "endTime": END, "foldernameTemplate": "a/%DATASET_ID%"},
         "daily": {"interval": 1, "timeUnit": "day", "startTime": START + 10, "endTime": LATE},
         "half": {"interval": 12, "startTime": START + 20, "endTime": END - 1},
         "once": ONCE,
     }
-    return {deployed.flow(dataset, schedule=schedule): name for name, schedule in schedules.items()}
+    return {scheduled.flow(dataset, schedule=schedule): name for name, schedule in schedules.items()}
 
 
 @pytest.mark.parametrize(
@@ -65,11 +79,11 @@ def flows(deployed: Deployment) -> dict[str, str]:
     ],
 )
 def test_flows_are_found_by_their_schedules(
-    deployed: Deployment, flows: dict[str, str], query: str, expected: set[str]
+    scheduled: Deployment, flows: dict[str, str], query: str, expected: set[str]
 ) -> None:
-    found = deployed.get(f"/flows?property=scheduleParams.{query}")
+    found = scheduled.get(f"/flows?property=scheduleParams.{query}")
     assert {flows[one["id"]] for one in found["items"]} == expected
-    assert deployed.get(f"/flows?count=true&property=scheduleParams.{query}") == {"count": len(expected)}
+    assert scheduled.get(f"/flows?count=true&property=scheduleParams.{query}") == {"count": len(expected)}
 
 
 def test_what_a_schedules_field_cannot_do_is_refused(deployed: Deployment) -> None:
@@ -95,9 +109,9 @@ def test_what_a_schedules_field_cannot_do_is_refused(deployed: Deployment) -> No
 )
 @pytest.mark.parametrize("limit", [1, 3, 100])
 def test_flows_are_ordered_by_their_schedules_page_by_page(
-    deployed: Deployment, flows: dict[str, str], order: str, expected: list[str], limit: int
+    scheduled: Deployment, flows: dict[str, str], order: str, expected: list[str], limit: int
 ) -> None:
-    assert [flows[one] for one in pages(deployed, f"/flows?orderby={order}&limit={limit}")] == expected
+    assert [flows[one] for one in pages(scheduled, f"/flows?orderby={order}&limit={limit}")] == expected
 
 
 def test_runs_are_found_and_ordered_by_their_own_start(deployed: Deployment) -> None:

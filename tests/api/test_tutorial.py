@@ -65,13 +65,13 @@ def test_the_specs_of_a_destination_are_read(deployed: Deployment, name: str) ->
     ("kind", "compression"), [("JSON", "NONE"), ("JSON", "GZIP"), ("PARQUET", "NONE"), ("PARQUET", "GZIP")]
 )
 def test_connections_are_made_by_the_tutorials_bodies(
-    deployed: Deployment, name: str, auth: Auth, kind: str, compression: str
+    standing: Deployment, name: str, auth: Auth, kind: str, compression: str
 ) -> None:
-    target = connect(deployed, name, auth, datasetFileType=kind, compression=compression)
-    (shown,) = deployed.get(f"/targetConnections/{target}")["items"]
+    target = connect(standing, name, auth, datasetFileType=kind, compression=compression)
+    (shown,) = standing.get(f"/targetConnections/{target}")["items"]
     stored = {"mode": "Server-to-server", **LOCATIONS[name], "datasetFileType": kind, "compression": compression}
     assert shown["params"] == stored
-    (base,) = deployed.get(f"/connections/{shown['baseConnectionId']}")["items"]
+    (base,) = standing.get(f"/connections/{shown['baseConnectionId']}")["items"]
     assert base.get("auth", {}).get("specName") == (auth["specName"] if auth else None)
     assert not any(secret in json.dumps(base) for secret in (SECRET, RSA_KEY, "destinations-role-customer"))
 

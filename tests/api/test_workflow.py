@@ -202,11 +202,11 @@ def test_a_base_connection_that_cannot_be_made_says_why(
         ("invalidText", "IGNORE", "'FAIL' or 'REPLACE'"),
     ],
 )
-def test_target_params_that_cannot_be_used_are_named(deployed: Deployment, path: str, value: Any, said: str) -> None:
-    base = deployed.post("/connections", {"name": "zone"})["id"]
+def test_target_params_that_cannot_be_used_are_named(standing: Deployment, path: str, value: Any, said: str) -> None:
+    base = standing.post("/connections", {"name": "zone"})["id"]
     body = target_body(base)
     body["params"] = {key: one for key, one in (body["params"] | {path: value}).items() if one is not None}
-    answer = deployed.post("/targetConnections", body, 400)
+    answer = standing.post("/targetConnections", body, 400)
     (error,) = answer["report"]["errors"]
     assert error["path"] == f"/params/{path}"
     assert said in error["message"]

@@ -208,6 +208,7 @@ def inside() -> Iterator[WebServer]:
 
 @pytest.mark.parametrize("status", REDIRECTS)
 @pytest.mark.parametrize("open_sink", SINKS)
+@pytest.mark.matrix
 def test_no_driver_follows_a_redirect_to_a_metadata_service(
     inside: WebServer, status: int, open_sink: Callable[[str, Network], Sink]
 ) -> None:
@@ -222,6 +223,7 @@ def test_no_driver_follows_a_redirect_to_a_metadata_service(
 
 @pytest.mark.parametrize("status", REDIRECTS)
 @pytest.mark.parametrize("request_of", REQUESTS)
+@pytest.mark.matrix
 def test_no_request_follows_a_redirect_to_a_metadata_service(inside: WebServer, status: int, request_of: str) -> None:
     with web_server(status, f"http://0.0.0.0:{inside.port}/latest/meta-data/") as store:
         with contextlib.suppress(Exception):  # each client has its own
