@@ -1,10 +1,11 @@
 """Many flows in a store, without anything behind them; and processes that do one thing to it at the same instant."""
 
-import os
-import subprocess
-import sys
-import time
+import contextlib
+import logging
+import tempfile
 from dataclasses import asdict
+from multiprocessing.synchronize import Barrier
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -13,26 +14,17 @@ from sqlalchemy import insert
 from offtake.access import access, clients
 from offtake.clock import Clock
 from offtake.contract.entities import creation_columns
+from offtake.flows.failure_alerts import alert_failing_flows
+from offtake.flows.flow_ends import log_ends
 from offtake.flows.schedule import Schedule
+from offtake.scheduling.scheduler import enqueue_due_runs, repair_future_slots
 from offtake.store.database import Database
 from offtake.store.tables import Connection, Flow, SourceConnection, TargetConnection
+from tests.commands import context
+from tests.fake_clock import FakeClock
 
 PERIOD = 3 * 3600
 DATASETS = ["one", "two"]
-
-_TOGETHER = """
-import logging, sys, time
-from tests.fake_clock import FakeClock
-from offtake.flows.failure_alerts import alert_failing_flows
-from offtake.scheduling.scheduler import enqueue_due_runs, repair_future_slots
-from offtake.store.database import Database
-logging.basicConfig(stream=sys.stdout, format="%(levelname)s %(message)s", level=logging.WARNING)
-database = Database(sys.argv[1])
-with database.reading():
-    pass
-print("ready", flush=True)
-time.sleep(max(0, float(sys.stdin.readline()) - time.time()))
-"""
 
 
 def crowd(database: Database, clock: Clock, count: int, **columns: Any) -> list[str]:
@@ -74,16 +66,34 @@ def crowd(database: Database, clock: Clock, count: int, **columns: Any) -> list[
 
 
 def together(database: Database, script: str, processes: int = 2) -> list[str]:
-    """Run a script in several processes from the same instant on; what each printed. All must end well."""
-    command = [sys.executable, "-c", _TOGETHER + script, database.url]
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    started = [subprocess.Popen(command, env=dict(os.environ), **pipes) for _ in range(processes)]  # type: ignore[call-overload] # the pipes are those of every overload
-    for process in started:
-        assert process.stdout.readline() == "ready\n", process.communicate()
-    begin = time.time() + 0.2
-    for process in started:
-        process.stdin.write(f"{begin}\n")
-        process.stdin.flush()
-    ended = [(*process.communicate(timeout=60), process.returncode) for process in started]
-    assert [(error, code) for _, error, code in ended] == [("", 0)] * processes
-    return [output for output, _, _ in ended]
+    """Run a script in several processes from the same instant on; what each printed. All must end well.
+
+    The script finds `database`, `FakeClock` and the functions that ticks call.
+    """
+    barrier = context.Barrier(processes)
+    with tempfile.TemporaryDirectory() as folder:
+        files = [Path(folder, str(number)) for number in range(processes)]
+        started = [context.Process(target=_do, args=(script, database.url, barrier, str(file))) for file in files]
+        for process in started:
+            process.start()
+        for process in started:
+            process.join(60)
+        assert [process.exitcode for process in started] == [0] * processes
+        return [file.read_text() for file in files]
+
+
+def _do(script: str, url: str, barrier: Barrier, output: str) -> None:
+    names = {
+        "FakeClock": FakeClock,
+        "alert_failing_flows": alert_failing_flows,
+        "enqueue_due_runs": enqueue_due_runs,
+        "log_ends": log_ends,
+        "repair_future_slots": repair_future_slots,
+        "database": Database(url),
+    }
+    with Path(output).open("w") as file, contextlib.redirect_stdout(file):
+        logging.basicConfig(stream=file, format="%(levelname)s %(message)s", level=logging.WARNING, force=True)
+        with names["database"].reading():  # type: ignore[attr-defined] # the last one is a database
+            pass
+        barrier.wait(60)
+        exec(script, names)  # noqa: S102 - a test's own

@@ -75,6 +75,7 @@ def test_a_one_time_export_is_made_unless_one_that_was_asked_for_stands_for_it(
         pytest.param({"endTime": 3 * HOUR + 60}, [None], id="an end that has come"),
     ],
 )
+@pytest.mark.matrix
 def test_a_schedule_that_changes_while_a_run_is_live(
     exported: Exported, stage: str, change: dict[str, int], following: list[float | None]
 ) -> None:
