@@ -21,11 +21,12 @@ test-rest: $(VENV)/.dev ## what test-all adds to test
 	sh tests/install-servers.sh
 	$(BIN)/python -m pytest --rest
 
-lint: $(VENV)/.dev ## style, types, architecture
+lint: $(VENV)/.dev ## style, types, layers, language
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python docs/language.py
 
 bench: $(VENV)/.dev ## compare with named peers, and write docs/performance.md's figures
 	$(BIN)/python -m bench.performance
