@@ -55,9 +55,9 @@ def reference() -> Json:
     }
 
 
-def effective(caller: Caller, body: bytes) -> Json:
+def effective(caller: Caller, body: bytes | list[str]) -> Json:
     """The requested URLs that the caller has permissions for, with the allowed actions; others are left out."""
-    urls = bodies.parse_json(body)
+    urls = bodies.parse_json(body) if isinstance(body, bytes) else body
     if not isinstance(urls, list) or not all(isinstance(one, str) for one in urls):
         raise problems.of_field("/", "must be an array of URLs such as /permissions/view-datasets")
     if len(urls) > _MAX_URLS:

@@ -1,5 +1,6 @@
 """Patches of roles and their subjects (contract, section 27)."""
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 from sqlalchemy import delete, select
@@ -7,9 +8,10 @@ from sqlalchemy.orm import Session
 
 from offtake.access import audit, clients, last_administrator, roles
 from offtake.access.roles import NewRole
-from offtake.contract import bodies, problems
+from offtake.contract import bodies, json_patch, problems
 from offtake.contract.bodies import Body, Json
 from offtake.contract.caller import Caller
+from offtake.contract.json_patch_rules import Patch
 from offtake.contract.problems import Problem
 from offtake.store.tables import Client, Role, RoleSubject
 
@@ -27,7 +29,7 @@ class Operation(Body):
     value: Any = None
 
 
-def patch(session: Session, caller: Caller, role_id: str, body: bytes, now_ms: int) -> Role:
+def patch(session: Session, caller: Caller, role_id: str, body: Patch, now_ms: int) -> Role:
     """Apply all operations to the role, atomically. Single values of lists can be added and removed."""
     row = roles.find(session, caller, role_id)
     document: Json = {
@@ -60,7 +62,7 @@ def subjects(session: Session, role: Role) -> list[Json]:
     return [_subject(role, client) for client in session.scalars(held.order_by(Client.created_at, Client.id))]
 
 
-def patch_subjects(session: Session, caller: Caller, role_id: str, body: bytes, now_ms: int) -> Role:
+def patch_subjects(session: Session, caller: Caller, role_id: str, body: Patch, now_ms: int) -> Role:
     """Grant the role to clients or revoke it, by client id or account id; all operations, atomically."""
     row = roles.find(session, caller, role_id)
     with last_administrator.keeping_an_administrator(session, caller.org_id):
@@ -93,8 +95,10 @@ def revoke(session: Session, caller: Caller, role: Role, client: Client, now_ms:
         _revoke(session, caller, role, [client], now_ms)
 
 
-def _operations(body: bytes) -> list[Operation]:
+def _operations(body: Patch) -> Sequence[json_patch.Operation]:
     """Parse one operation, an array, or an array under `operations`: the vendor documents each form."""
+    if not isinstance(body, bytes):
+        return body
     document = bodies.parse_json(body)
     if isinstance(document, dict) and "operations" in document:
         document = document["operations"]
@@ -104,14 +108,14 @@ def _operations(body: bytes) -> list[Operation]:
     return [_operation(one) for one in sent]
 
 
-def _operation(sent: object) -> Operation:
+def _operation(sent: object) -> json_patch.Operation:
     operation = bodies.parse_document(Operation, sent)
     if operation.op.lower() not in ("add", "replace", "remove"):
         raise Problem(problems.PATCH_OP, f"The operation {operation.op[:100]} is unknown; use add, replace or remove.")
-    return operation.model_copy(update={"op": operation.op.lower()})
+    return json_patch.Operation(operation.op.lower(), operation.path, operation.value)
 
 
-def _apply(document: Json, operation: Operation) -> None:
+def _apply(document: Json, operation: json_patch.Operation) -> None:
     path = operation.path.rstrip("/-")
     if path in _TEXTS:
         document[path] = "" if operation.op == "remove" else operation.value
@@ -122,7 +126,7 @@ def _apply(document: Json, operation: Operation) -> None:
         raise Problem(problems.MISSING_FIELD, f"The path {operation.path[:100]} cannot be changed. Allowed: {allowed}.")
 
 
-def _changed_list(current: list[str], operation: Operation) -> list[str]:
+def _changed_list(current: list[str], operation: json_patch.Operation) -> list[str]:
     words = _string_list(operation.value) if operation.value is not None or operation.op != "remove" else current
     if operation.op == "add":
         return [*current, *words]

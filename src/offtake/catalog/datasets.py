@@ -208,10 +208,10 @@ def replace(session: Session, caller: Caller, row: Dataset, sent: Sent, now_ms: 
     _change(session, caller, row, bodies.parse_body(DatasetBody, sent), now_ms)
 
 
-def merge(session: Session, caller: Caller, row: Dataset, sent: bytes, now_ms: int) -> None:
+def merge(session: Session, caller: Caller, row: Dataset, sent: Sent, now_ms: int) -> None:
     """Update the dataset partially: an object is a merge patch, a list a JSON Patch."""
     caller.require(MANAGE_DATASETS)
-    change = bodies.parse_json(sent)
+    change = bodies.parse_json(sent) if isinstance(sent, bytes) else sent
     if isinstance(change, list) and change:
         document = json_patch.patch(request_body_of(row), json_patch.parse_operations(change, _PATCH))
     elif isinstance(change, dict) and change:

@@ -25,6 +25,10 @@ _DIALECT: Final = Dialect(
 )
 
 
+Patch = bytes | Sequence[Operation]
+"""A patch: a request body, or operations made in this process."""
+
+
 @dataclass(frozen=True)
 class Patchable:
     """The operations allowed at one path.
@@ -46,9 +50,11 @@ class Rules:
     refused: Mapping[str, Problem] = field(default_factory=dict)
 
 
-def parse(body: bytes) -> list[Operation]:
-    """Parse the operations of a request body; raises 1405, 1434 and 1455 with the operation's index."""
-    document = bodies.parse_json(body)
+def parse(patch: Patch) -> list[Operation]:
+    """The operations of a patch; for a request body, raises 1405, 1434 and 1455 with the operation's index."""
+    if not isinstance(patch, bytes):
+        return list(patch)
+    document = bodies.parse_json(patch)
     if not isinstance(document, list) or not document:
         raise Problem(problems.EMPTY_BODY, "The body must be a JSON array of operations that is not empty.")
     if len(document) > _MAX:

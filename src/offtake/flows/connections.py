@@ -12,7 +12,7 @@ from offtake.access import audit
 from offtake.contract import bodies, entities, json_patch_rules, problems
 from offtake.contract.bodies import Body, Json, NewEntity, Sent, SpecRef
 from offtake.contract.caller import EXPORT_DATASETS, MANAGE_DESTINATIONS, VIEW_DESTINATIONS, Caller
-from offtake.contract.json_patch_rules import Patchable, Rules
+from offtake.contract.json_patch_rules import Patch, Patchable, Rules
 from offtake.contract.problems import Problem
 from offtake.destinations import schema
 from offtake.destinations.base import Destination
@@ -97,7 +97,7 @@ def update(
     vault: Vault,
     network: Network,
     row_id: str,
-    body: bytes,
+    body: Patch,
     if_match: str | None,
     now_ms: int,
 ) -> Connection:

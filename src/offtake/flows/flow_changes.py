@@ -12,7 +12,7 @@ from offtake.contract import bodies, entities, json_patch_rules, problems
 from offtake.contract.bodies import Json, NewEntity
 from offtake.contract.caller import EXPORT_DATASETS, VIEW_DATASETS, Caller
 from offtake.contract.json_patch import Operation
-from offtake.contract.json_patch_rules import Patchable, Rules
+from offtake.contract.json_patch_rules import Patch, Patchable, Rules
 from offtake.contract.problems import Problem
 from offtake.errors import InvalidInputError
 from offtake.flows import flows, specs
@@ -54,7 +54,7 @@ def update(
     session: Session,
     caller: Caller,
     row_id: str,
-    body: bytes,
+    body: Patch,
     if_match: str | None,
     now_ms: int,
     rules: ScheduleRules,

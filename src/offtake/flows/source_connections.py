@@ -12,7 +12,7 @@ from offtake.catalog import datasets
 from offtake.contract import bodies, entities, json_patch_rules, problems
 from offtake.contract.bodies import Body, Json, NewEntity, Sent, SpecRef
 from offtake.contract.caller import EXPORT_DATASETS, VIEW_DATASETS, VIEW_DESTINATIONS, Caller
-from offtake.contract.json_patch_rules import Patchable, Rules
+from offtake.contract.json_patch_rules import Patch, Patchable, Rules
 from offtake.contract.problems import Problem
 from offtake.errors import FieldProblem, InvalidInputError
 from offtake.flows import connections, specs, usage
@@ -83,7 +83,7 @@ def create(session: Session, caller: Caller, body: Sent, now_ms: int) -> SourceC
 
 
 def update(
-    session: Session, caller: Caller, row_id: str, body: bytes, if_match: str | None, now_ms: int
+    session: Session, caller: Caller, row_id: str, body: Patch, if_match: str | None, now_ms: int
 ) -> SourceConnection:
     """Apply a patch to a source connection: name and description only."""
     caller.require(EXPORT_DATASETS)

@@ -10,7 +10,7 @@ from offtake.access import audit
 from offtake.contract import bodies, entities, json_patch_rules, problems
 from offtake.contract.bodies import Json, NewEntity, Sent, SpecRef
 from offtake.contract.caller import EXPORT_DATASETS, MANAGE_DESTINATIONS, VIEW_DESTINATIONS, Caller
-from offtake.contract.json_patch_rules import Patchable, Rules
+from offtake.contract.json_patch_rules import Patch, Patchable, Rules
 from offtake.contract.problems import Problem
 from offtake.destinations import schema
 from offtake.destinations.base import Destination
@@ -86,7 +86,7 @@ def create(session: Session, caller: Caller, body: Sent, now_ms: int) -> TargetC
 
 
 def update(
-    session: Session, caller: Caller, row_id: str, body: bytes, if_match: str | None, now_ms: int
+    session: Session, caller: Caller, row_id: str, body: Patch, if_match: str | None, now_ms: int
 ) -> TargetConnection:
     """Apply a patch to a target connection; later and waiting runs deliver to the new location."""
     caller.require(MANAGE_DESTINATIONS, EXPORT_DATASETS)
