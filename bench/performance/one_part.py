@@ -16,6 +16,7 @@ from typing import Final
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from offtake.formats.declaration import WriteOptions
 from offtake.formats.gzip_stream import MEMBERS, USUAL, GzipOptions
 from offtake.formats.registry import format_for
 
@@ -41,7 +42,7 @@ def main() -> None:
 
 
 def _chunks(case: str, paths: Sequence[Path], gzip: GzipOptions) -> Iterator[bytes]:
-    target = format_for(*CASES[case], members=gzip.members)
+    target = format_for(*CASES[case], WriteOptions(members=gzip.members))
     level = gzip.level or target.level
     files = [pq.ParquetFile(path, pre_buffer=False, buffer_size=1024 * 1024) for path in paths]
     schema = files[0].schema_arrow

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 
-from offtake.formats.parquet import USUAL, ParquetOptions
+from offtake.formats.declaration import USUAL, WriteOptions
 from offtake.formats.parquet_pages import thrift
 from offtake.formats.parquet_pages.footer import NotRecompressibleError
 from offtake.formats.registry import format_for
@@ -20,13 +20,13 @@ from tests.formats.parquets import CODECS, TARGETS, arrow_rows, chunks, field_id
 from tests.formats.strategies import rows_with_uuids
 from tests.matrix import examples
 
-TEXT = ParquetOptions(uuid_as_text=True)
-PLAIN = ParquetOptions(plain_encoding=True)
+TEXT = WriteOptions(uuid_as_text=True)
+PLAIN = WriteOptions(plain_encoding=True)
 SAMPLE = sample(72)
 every_compression = pytest.mark.parametrize("compression", TARGETS)
 
 
-def made(table: pa.Table, options: ParquetOptions, compression: str = "GZIP") -> bytes:
+def made(table: pa.Table, options: WriteOptions, compression: str = "GZIP") -> bytes:
     target = format_for("PARQUET", compression, options)
     return b"".join(target.encode(table.schema, table.to_batches(), target.level))
 

@@ -17,6 +17,7 @@ import pytest
 
 from offtake.cli.sample_data import SAMPLE_SCHEMA, customer_events
 from offtake.formats import batching
+from offtake.formats.declaration import WriteOptions
 from offtake.formats.gzip_stream import MEMBERS, Members
 from offtake.formats.registry import format_for
 from tests.formats.files import batch_of, counted, encoded, table
@@ -120,7 +121,7 @@ def test_json_readers_read_all_rows_of_one_and_many_members(members: Members, tm
     names = pa.array([f"Zürich {n}" for n in range(rows)])
     batch = pa.RecordBatch.from_arrays([pa.array(range(rows)), names, batch.column(0)], names=["n", "name", "text"])
     file = tmp_path / "part.json.gz"
-    target = format_for("JSON", "GZIP", members=members)
+    target = format_for("JSON", "GZIP", WriteOptions(members=members))
     file.write_bytes(b"".join(target.encode(batch.schema, [batch], target.level)))
     first = zlib.decompressobj(31)
     first.decompress(file.read_bytes())

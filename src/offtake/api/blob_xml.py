@@ -12,13 +12,13 @@ from fastapi import Response
 
 from offtake.contract import opaque_tokens
 from offtake.destinations.landing_zone.files import Entry, ZoneFile
+from offtake.formats.registry import MEDIA_TYPES
 
 VERSION: Final = "2022-11-02"
 _XML: Final = "application/xml"
 _HEAD: Final = '<?xml version="1.0" encoding="utf-8"?>'
 # Characters that XML 1.0 does not allow, or that a parser would change.
 _UNSAFE: Final = re.compile(r"[^\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-_TYPES: Final = {".json": "application/json", ".gz": "application/gzip", ".parquet": "application/vnd.apache.parquet"}
 
 
 def error(status: int, code: str, message: str, headers: Mapping[str, str] | None = None) -> Response:
@@ -70,7 +70,7 @@ def http_date(file: ZoneFile) -> str:
 
 def content_type(name: str) -> str:
     """The media type for the name's suffix. A `.gz` has no content encoding: clients would decompress it."""
-    return next((kind for end, kind in _TYPES.items() if name.endswith(end)), "application/octet-stream")
+    return next((kind for end, kind in MEDIA_TYPES.items() if name.endswith(end)), "application/octet-stream")
 
 
 def marker(name: str | None) -> str:

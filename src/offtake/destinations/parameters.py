@@ -3,12 +3,20 @@
 from typing import Annotated, ClassVar, Literal
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic.alias_generators import to_camel
+
+from offtake.formats.registry import NAMES
 
 
 def _upper(value: object) -> object:
     return value.upper() if isinstance(value, str) else value
+
+
+def _known_format(name: str) -> str:
+    if name not in NAMES:
+        raise ValueError(f"must be one of {', '.join(NAMES)}")
+    return name
 
 
 def address_of(url: str) -> str:
@@ -61,8 +69,11 @@ class Params(BaseModel):
 class TargetParams(Params):
     """The params of all target connections; a destination adds the location of the files."""
 
-    dataset_file_type: Annotated[Literal["JSON", "PARQUET"], BeforeValidator(_upper)] = Field(
-        title="File Type", description="Select file format", examples=["PARQUET"]
+    dataset_file_type: Annotated[str, BeforeValidator(_upper), AfterValidator(_known_format)] = Field(
+        title="File Type",
+        description="Select file format",
+        examples=[NAMES[-1]],
+        json_schema_extra={"enum": list(NAMES)},
     )
     compression: Annotated[Literal["NONE", "GZIP"], BeforeValidator(_upper)] = Field(
         title="Compression format",

@@ -13,6 +13,7 @@ from pydantic.fields import FieldInfo
 from offtake.destinations.base import AuthMethod, Destination
 from offtake.destinations.parameters import Params, TargetParams
 from offtake.errors import FieldProblem, InvalidInputError
+from offtake.formats.registry import NAMES
 
 Json = dict[str, Any]
 
@@ -185,7 +186,7 @@ def _conditional(schema: Json, operator: str) -> Json:
     } | schema
 
 
-_FILE_TYPES: Final = ["CSV", "JSON", "PARQUET"]
+_FILE_TYPES: Final = ["CSV", *NAMES]
 _TEXT: Final = {"type": "string"}
 _CSV_OPTIONS: Final[Json] = {
     "conditional": {"field": "fileType", "operator": "EQUALS", "value": "CSV"},

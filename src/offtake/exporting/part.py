@@ -14,11 +14,11 @@ from offtake.exporting.cancellation import CancellationToken, raise_if_cancelled
 from offtake.exporting.target import DeliveryTarget
 from offtake.failpoints import failpoint
 from offtake.formats import pgp
+from offtake.formats.declaration import Format, WriteOptions
 from offtake.formats.gzip_stream import USUAL, GzipOptions
 from offtake.formats.losses import Loss, LossCounter
-from offtake.formats.parquet import ParquetOptions
 from offtake.formats.parquet_pages.footer import NotRecompressibleError
-from offtake.formats.registry import Format, format_for
+from offtake.formats.registry import format_for
 from offtake.lake import parts, reading
 from offtake.lake.text import InvalidText
 
@@ -160,8 +160,8 @@ def _write_to_sink(
 
 def _format(task: PartTask) -> Format:
     params = task.place.params
-    options = ParquetOptions(params.uuid_as_text, plain_encoding=params.parquet_encoding == "PLAIN")
-    return format_for(params.dataset_file_type, params.compression, options, task.gzip.members)
+    options = WriteOptions(params.uuid_as_text, params.parquet_encoding == "PLAIN", task.gzip.members)
+    return format_for(params.dataset_file_type, params.compression, options)
 
 
 def _invalid_text(task: PartTask) -> InvalidText:

@@ -1,5 +1,6 @@
 """Gzipped NDJSON: arrow-rs encodes the rows, and the text is compressed block by block (`gzip_stream`)."""
 
+import functools
 import io
 from collections.abc import Iterable, Iterator
 from typing import IO, Final, cast
@@ -8,7 +9,8 @@ import arro3.io
 import pyarrow as pa
 
 from offtake.formats.batching import split_batches
-from offtake.formats.gzip_stream import GzipStream, Members
+from offtake.formats.declaration import FileFormat, Format, WriteOptions
+from offtake.formats.gzip_stream import MEMBERS, GzipOptions, GzipStream, Members
 from offtake.formats.losses import LossCounter
 from offtake.formats.scalars import has_large_doubles, shorten_doubles
 from offtake.formats.types import check_supported, to_json_types
@@ -87,3 +89,19 @@ def _from_zero(batch: pa.RecordBatch) -> pa.RecordBatch:
 def _copy(column: pa.Array) -> pa.Array:
     # With a single array, `concat_arrays` would return it unchanged.
     return pa.concat_arrays([column, column.slice(0, 0)])
+
+
+def _writer(_compression: str, options: WriteOptions) -> Format:
+    """Files are also compressed for `NONE`, which requests in the vendor's documents use."""
+    return _WRITERS[options.members]
+
+
+_WRITERS: Final = {
+    members: Format(".json.gz", functools.partial(encode, members=members), LEVEL) for members in MEMBERS
+}
+FORMAT: Final = FileFormat(
+    name="JSON",
+    media_types={".json": "application/json", ".gz": "application/gzip"},
+    gzip=lambda settings: GzipOptions(settings.json_gzip_level, settings.json_gzip_members),
+    writer=_writer,
+)

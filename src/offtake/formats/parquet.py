@@ -5,6 +5,7 @@ A whole file that already has the right codec keeps its bytes, except field ids 
 decoded and encoded again, in row groups of bounded size.
 """
 
+import functools
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ import pyarrow.parquet as pq
 
 from offtake.formats import uuids
 from offtake.formats.batching import split_batches
+from offtake.formats.declaration import USUAL, FileFormat, Format, StoredGroups, WriteOptions
+from offtake.formats.gzip_stream import GzipOptions
 from offtake.formats.losses import LossCounter
 from offtake.formats.parquet_pages import chunks, footer, rewrite
 from offtake.formats.parquet_pages.footer import NotRecompressibleError
@@ -30,24 +33,6 @@ _LEAST_GROUP: Final = 512 * 1024
 """Bytes before compression; smaller row groups of a part are decoded and merged."""
 _CHUNK: Final = 1024 * 1024
 
-StoredGroups = tuple[pa.NativeFile, int, int | None]
-"""An open file, and its row groups `[first, last)`; `last` None means all from `first`."""
-
-
-@dataclass(frozen=True)
-class ParquetOptions:
-    """Options for readers with limited support of Parquet.
-
-    `uuid_as_text`: UUIDs as strings with 8-4-4-4-12 digits. `plain_encoding`: data pages of version 1 in the encoding
-    PLAIN, without dictionaries.
-    """
-
-    uuid_as_text: bool = False
-    plain_encoding: bool = False
-
-
-USUAL: Final = ParquetOptions()
-
 
 def encode_gzip(
     schema: pa.Schema,
@@ -55,7 +40,7 @@ def encode_gzip(
     level: int = LEVEL,
     _losses: LossCounter | None = None,
     *,
-    options: ParquetOptions = USUAL,
+    options: WriteOptions = USUAL,
 ) -> Iterator[bytes]:
     """The bytes of one file with gzip as its column codec (not a gzipped file), yielded row group by row group.
 
@@ -71,14 +56,14 @@ def encode_plain(
     _level: int = LEVEL,
     _losses: LossCounter | None = None,
     *,
-    options: ParquetOptions = USUAL,
+    options: WriteOptions = USUAL,
 ) -> Iterator[bytes]:
     """`encode_gzip` without compression."""
     return _encode(schema, batches, _WriteOptions("none", None, options))
 
 
 def gzip_pages(
-    schema: pa.Schema, stored: Sequence[StoredGroups], level: int = LEVEL, *, options: ParquetOptions = USUAL
+    schema: pa.Schema, stored: Sequence[StoredGroups], level: int = LEVEL, *, options: WriteOptions = USUAL
 ) -> tuple[int, Iterator[bytes]]:
     """The number of rows in the stored row groups, and the bytes of one file with them and gzip as its column codec.
 
@@ -90,7 +75,7 @@ def gzip_pages(
 
 
 def plain_pages(
-    schema: pa.Schema, stored: Sequence[StoredGroups], level: int = LEVEL, *, options: ParquetOptions = USUAL
+    schema: pa.Schema, stored: Sequence[StoredGroups], level: int = LEVEL, *, options: WriteOptions = USUAL
 ) -> tuple[int, Iterator[bytes]]:
     """`gzip_pages` without compression."""
     target = rewrite.Target(chunks.UNCOMPRESSED, level, only_plain=options.plain_encoding)
@@ -98,7 +83,7 @@ def plain_pages(
 
 
 def _from_pages(
-    schema: pa.Schema, stored: Sequence[StoredGroups], target: rewrite.Target, options: ParquetOptions
+    schema: pa.Schema, stored: Sequence[StoredGroups], target: rewrite.Target, options: WriteOptions
 ) -> tuple[int, Iterator[bytes]]:
     if options.uuid_as_text and uuids.contains_uuids(schema):
         raise NotRecompressibleError("its UUIDs must be converted to text")
@@ -168,7 +153,7 @@ class _WriteOptions:
 
     codec: str
     level: int | None
-    options: ParquetOptions
+    options: WriteOptions
 
 
 def _encode(schema: pa.Schema, batches: Iterable[pa.RecordBatch], write_options: _WriteOptions) -> Iterator[bytes]:
@@ -240,3 +225,21 @@ class _BufferedSink:
         """Return and remove the bytes written since the last call."""
         pieces, self._pieces = self._pieces, []
         return b"".join(pieces)
+
+
+def _writer(compression: str, options: WriteOptions) -> Format:
+    extension, encode, from_pages = {
+        "GZIP": (".gz.parquet", encode_gzip, gzip_pages),
+        "NONE": (".parquet", encode_plain, plain_pages),
+    }[compression]
+    return Format(
+        extension, functools.partial(encode, options=options), LEVEL, functools.partial(from_pages, options=options)
+    )
+
+
+FORMAT: Final = FileFormat(
+    name="PARQUET",
+    media_types={".parquet": "application/vnd.apache.parquet"},
+    gzip=lambda settings: GzipOptions(settings.parquet_gzip_level),
+    writer=_writer,
+)

@@ -15,7 +15,7 @@ from offtake.exporting.retry import RetryPolicy
 from offtake.flows.failure_alerts import alert_failing_flows
 from offtake.flows.flow_ends import log_ends
 from offtake.flows.windows import Limits
-from offtake.formats.gzip_stream import GzipOptions
+from offtake.formats.registry import FORMATS
 from offtake.scheduling.expiry import Expiry
 from offtake.scheduling.housekeeping import maintenance_loop
 from offtake.scheduling.ingestor import Ingestor
@@ -93,10 +93,7 @@ def worker_of(backend: Backend, engine: Engine, owner: str) -> Worker:
         retry_policy=RetryPolicy(
             settings.retry_initial_delay_seconds, settings.part_max_attempts, settings.run_max_retries
         ),
-        gzip={
-            "JSON": GzipOptions(settings.json_gzip_level, settings.json_gzip_members),
-            "PARQUET": GzipOptions(settings.parquet_gzip_level),
-        },
+        gzip={one.name: one.gzip(settings) for one in FORMATS},
         pin_host_key=lambda job: loader.with_pinned_host_key(job, backend.database, backend.clock),
         find_kept=lambda run_id: find_kept(loader, backend.database, backend.clock, run_id),
     )

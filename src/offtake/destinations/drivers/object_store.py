@@ -25,6 +25,7 @@ from offtake.destinations.drivers.object_store_errors import (
 )
 from offtake.destinations.egress import Network
 from offtake.errors import CREDENTIALS_REFUSED, PLACE_NOT_FOUND, DeliveryError
+from offtake.formats.registry import MEDIA_TYPES
 
 if TYPE_CHECKING:
     # The driver states these types in its stubs only.
@@ -47,11 +48,6 @@ LOST_ANSWER: Final = (
 )
 _PARTS_IN_FLIGHT: Final = 4
 _SIGNED_FOR: Final = timedelta(minutes=5)
-_MEDIA_TYPES: Final = {
-    ".gz": "application/gzip",
-    ".parquet": "application/vnd.apache.parquet",
-    ".json": "application/json",
-}
 
 RETRIES: "Final[RetryConfig]" = {
     "max_retries": 4,
@@ -161,7 +157,7 @@ class ObjectStoreSink:
         """Upload in parts of 8 MiB, 4 at a time, and complete the object at the end; small objects in one request."""
         source = _Source(chunks, before_completion)
         suffix = "." + key.rsplit(".", 1)[-1]
-        media_type = _MEDIA_TYPES.get(suffix, "application/octet-stream")
+        media_type = MEDIA_TYPES.get(suffix, "application/octet-stream")
         with self._translating_errors(key, "write", source):
             obstore.put(
                 self._store,
