@@ -196,10 +196,10 @@ def _check(session: Session, row: Role) -> None:
     )
 
 
-def _unknown_values(field: str, sent: Sequence[str], known: Sequence[str], what: str) -> list[FieldProblem]:
+def _unknown_values(field: str, sent: Sequence[str], known: Sequence[str], kind: str) -> list[FieldProblem]:
     allowed = ", ".join(known[:50])
     return [
-        FieldProblem(f"/{field}/{index}", f"{one} is not {what}. Allowed: {allowed}")
+        FieldProblem(f"/{field}/{index}", f"{one} is not {kind}. Allowed: {allowed}")
         for index, one in enumerate(sent)
         if one not in known
     ]

@@ -77,8 +77,10 @@ BATCH: Final[Json] = {
         "endTime": 1772340001000,
     },
     "notes": [
-        "The same files with the same options were imported as batch 01G91QNJWFWD2588D4G4GZP9G1 at "
-        "2026-03-01 04:40:00Z."
+        (
+            "The same files with the same options were imported as batch 01G91QNJWFWD2588D4G4GZP9G1 at "
+            "2026-03-01 04:40:00Z."
+        )
     ],
     "tags": {},
     "inputFormat": {"format": "json", "isMultiLineJson": False},
