@@ -117,7 +117,7 @@ def test_a_batch_without_a_dataset_is_seen_and_given_one_before_files_are_sent(
     call(deployed, "PUT", path, 404, json={"status": "loading", "relatedObjects": related("616d53e0a6de2719486fb024")})
     call(deployed, "PUT", path, json={"status": "loading", "relatedObjects": related(dataset)})
     moved = call(deployed, "PATCH", path, 400, json={"relatedObjects": related("616d53e0a6de2719486fb024")})
-    assert "cannot change" in moved["detail"]
+    assert "cannot be changed" in moved["detail"]
     call(deployed, "PATCH", path, json={"status": "success"})
     deployed.ingest_due()
     assert state(deployed, batch)["status"] == "success"

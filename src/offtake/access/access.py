@@ -124,8 +124,8 @@ def _operator(org: Organisation) -> Caller:
 
 
 def _roles(session: Session, client_id: str) -> list[Role]:
-    mine = select(Role).join(RoleSubject, RoleSubject.role_id == Role.id).where(RoleSubject.client_id == client_id)
-    return list(session.scalars(mine))
+    query = select(Role).join(RoleSubject, RoleSubject.role_id == Role.id).where(RoleSubject.client_id == client_id)
+    return list(session.scalars(query))
 
 
 def _may_enter(session: Session, client_id: str, sandbox: Sandbox) -> bool:

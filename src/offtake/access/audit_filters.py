@@ -110,7 +110,7 @@ _EQUAL: Final[Mapping[str, Callable[[str], ColumnElement[bool]]]] = {
 
 
 def _in_time(operator: str, values: Sequence[str]) -> ColumnElement[bool]:
-    instants = [instant("/property", one) for one in values]
+    instants = [instant("/property", value) for value in values]
     at = instants[0]
     if operator in ("<", ">="):
         edge = _first_id(math.ceil(at))
@@ -118,7 +118,7 @@ def _in_time(operator: str, values: Sequence[str]) -> ColumnElement[bool]:
     if operator in ("<=", ">"):
         edge = _first_id(math.floor(at) + 1)
         return AuditEvent.id < edge if operator == "<=" else AuditEvent.id >= edge
-    same = AuditEvent.at.in_([one for one in instants if one.is_integer()])
+    same = AuditEvent.at.in_([value for value in instants if value.is_integer()])
     return same if operator == "==" else ~same
 
 

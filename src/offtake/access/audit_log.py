@@ -146,9 +146,9 @@ def _conditions(session: Session, caller: Caller, query: AuditQuery) -> ColumnEl
 
 
 def _visibility(session: Session, caller: Caller) -> list[ColumnElement[bool]]:
-    mine = [AuditEvent.org_id == caller.org_id]
+    of_organisation = [AuditEvent.org_id == caller.org_id]
     if caller.grants.allow_everywhere(VIEW_AUDIT):
-        return mine
+        return of_organisation
     # A deleted sandbox may have had the same name.
     created_at = session.get_one(Sandbox, caller.sandbox_id).created_at
-    return [*mine, AuditEvent.sandbox_name == caller.sandbox_name, AuditEvent.at >= created_at]
+    return [*of_organisation, AuditEvent.sandbox_name == caller.sandbox_name, AuditEvent.at >= created_at]

@@ -18,8 +18,8 @@ def visible(entity_id: SQLColumnExpression[Any], caller: Caller) -> ColumnElemen
     """The condition that the caller has every label of the row with that id column, for example `Dataset.id`."""
     if ALL in caller.grants.labels:
         return true()
-    lacking = exists().where(Label.entity_id == entity_id, Label.label.not_in(sorted(caller.grants.labels)))
-    return ~lacking
+    missing = exists().where(Label.entity_id == entity_id, Label.label.not_in(sorted(caller.grants.labels)))
+    return ~missing
 
 
 def labels_of(session: Session, entity_id: str) -> list[str]:

@@ -62,8 +62,8 @@ def effective(caller: Caller, body: bytes | list[str]) -> Json:
         raise problems.of_field("/", "must be an array of URLs such as /permissions/view-datasets")
     if len(urls) > _MAX_URLS:
         raise problems.of_field("/", f"must have at most {_MAX_URLS} URLs")
-    mine = [name for name in PERMISSIONS if caller.grants.allow(name)]
-    found = {url: _allowed_actions(url, mine) for url in urls}
+    granted = [name for name in PERMISSIONS if caller.grants.allow(name)]
+    found = {url: _allowed_actions(url, granted) for url in urls}
     return {"policies": {url: actions for url, actions in found.items() if actions}}
 
 
@@ -81,11 +81,11 @@ def permission_sets() -> list[Json]:
     ]
 
 
-def _allowed_actions(url: str, mine: list[str]) -> list[str]:
+def _allowed_actions(url: str, granted: list[str]) -> list[str]:
     kind, _, name = url.removeprefix("/").partition("/")
     if kind == "permissions":
-        return ["*"] if name in mine else []
-    return _actions(name, mine) if kind == "resource-types" else []
+        return ["*"] if name in granted else []
+    return _actions(name, granted) if kind == "resource-types" else []
 
 
 def _actions(kind: str, permissions: tuple[str, ...] | list[str]) -> list[str]:

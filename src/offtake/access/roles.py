@@ -196,12 +196,12 @@ def _check(session: Session, row: Role) -> None:
     )
 
 
-def _unknown_values(field: str, sent: Sequence[str], known: Sequence[str], what: str) -> list[FieldProblem]:
+def _unknown_values(field: str, sent: Sequence[str], known: Sequence[str], kind: str) -> list[FieldProblem]:
     allowed = ", ".join(known[:50])
     return [
-        FieldProblem(f"/{field}/{index}", f"{one} is not {what}. Allowed: {allowed}")
-        for index, one in enumerate(sent)
-        if one not in known
+        FieldProblem(f"/{field}/{index}", f"{value} is not {kind}. Allowed: {allowed}")
+        for index, value in enumerate(sent)
+        if value not in known
     ]
 
 

@@ -220,11 +220,11 @@ def _predecessors(session: Session, dataset: Dataset | None, replay: Replacement
     ):
         rows = session.scalars(of_dataset.where(column.in_(ids))).all()
         known = {row.id if column is Batch.id else row.external_id: row for row in rows}
-        for index, one in enumerate(ids):
-            row = known.get(one)
+        for index, batch_ref in enumerate(ids):
+            row = known.get(batch_ref)
             if row is None or row.status != store.SUCCESS:
                 state = "does not exist in the dataset" if row is None else f"is {row.status}, not success"
-                raise problems.of_field(f"/replay/{path}/{index}", f"batch {one[:100]} {state}")
+                raise problems.of_field(f"/replay/{path}/{index}", f"batch {batch_ref[:100]} {state}")
             found[row.id] = row
     if not found:
         raise problems.of_field("/replay/predecessors", "must name the batches to replace", missing=True)

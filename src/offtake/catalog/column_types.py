@@ -145,7 +145,7 @@ def parse_schema(document: object) -> pa.Schema:
             'A schema is {"columns": [{"name": …, "type": …, "required": …}]} or an Iceberg schema in JSON '
             '({"type": "struct", "fields": […]}).'
         )
-    return schema_of(_column(index, one) for index, one in enumerate(columns))
+    return schema_of(_column(index, column) for index, column in enumerate(columns))
 
 
 def _column(index: int, document: object) -> Column:

@@ -87,8 +87,8 @@ def _set(session: Session, caller: Caller, row: Dataset, sent: Sent, now_ms: int
     changed = set(new) ^ set(_labels_of(session, row).labels)
     granted = caller.grants.labels
     if ALL not in granted and not changed <= granted:
-        lacking = ", ".join(sorted(one[:100] for one in changed - granted)[:10])
-        raise Problem(problems.FORBIDDEN, f"Adding or removing a label needs a role that has it: {lacking}.")
+        missing = ", ".join(sorted(one[:100] for one in changed - granted)[:10])
+        raise Problem(problems.FORBIDDEN, f"Adding or removing a label needs a role that has it: {missing}.")
     try:
         return DatasetLabels(tuple(datasets.set_labels(session, caller, row, new, now_ms)))
     except InvalidInputError as error:

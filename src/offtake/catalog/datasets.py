@@ -293,10 +293,10 @@ def check_versions(row: Dataset, if_match: str | None, if_none_match: str | None
 
     A version is the value of `version` or `updated`, with or without quotes; `*` matches any.
     """
-    ours = {"*", row.version, str(row.updated_at)}
-    theirs = entities.parse_versions(if_match)
+    current = {"*", row.version, str(row.updated_at)}
+    matching = entities.parse_versions(if_match)
     excluded = entities.parse_versions(if_none_match)
-    if (theirs and not ours & theirs) or ours & excluded:
+    if (matching and not current & matching) or current & excluded:
         raise Problem(
             problems.OTHER_VERSION,
             f"The dataset has version {row.version}, updated {row.updated_at}.",

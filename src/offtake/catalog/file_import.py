@@ -23,8 +23,7 @@ from offtake.lake.parsers import Parsers
 from offtake.lake.parsing.errors import ImportRefusedError
 from offtake.lake.parsing.files import input_file
 from offtake.lake.parsing.options import ParseOptions
-from offtake.store.batches import BatchLease, CommittedRows
-from offtake.store.batches import claim_batch as take_batch
+from offtake.store.batches import BatchLease, CommittedRows, claim_batch
 from offtake.store.batches import complete as complete_batch
 from offtake.store.batches import fail as fail_batch
 from offtake.store.batches import release as release_batch
@@ -65,29 +64,29 @@ class ImportResult:
 
 
 def import_files(
-    database: Database, lake: Lake, parsers: Parsers, caller: Caller, clock: Clock, wanted: ImportRequest
+    database: Database, lake: Lake, parsers: Parsers, caller: Caller, clock: Clock, request: ImportRequest
 ) -> ImportResult:
     """Import the files as one batch of the dataset, which is created if no dataset has that name.
 
     All rows become visible at once, or none. After a refused import, only the failed batch of an existing dataset
     remains. Raises `OfftakeError` with the reason.
     """
-    return _Import(database, lake, parsers, caller, clock, wanted).execute()
+    return _Import(database, lake, parsers, caller, clock, request).execute()
 
 
-def dry_run(database: Database, parsers: Parsers, caller: Caller, wanted: ImportRequest) -> DryRun:
+def dry_run(database: Database, parsers: Parsers, caller: Caller, request: ImportRequest) -> DryRun:
     """The result that `import_files` would have; writes nothing. Raises `OfftakeError` as `import_files` would."""
     caller.require(MANAGE_DATASETS)
     with database.reading() as session:
-        found = datasets.find(session, caller, wanted.name)
+        found = datasets.find(session, caller, request.name)
         may_rewrite = found is None or datasets.may_rewrite(session, found.id)
     table = TableName(found.table_name if found else f"{datasets.namespace(caller.sandbox_id)}.{_NO_TABLE}")
-    evolve = wanted.evolve or (found is not None and found.evolves)
+    evolve = request.evolve or (found is not None and found.evolves)
     attempt = Attempt("dry-run", evolve=evolve, may_rewrite=lambda: may_rewrite)
-    with duplicate_content.hashing(wanted.files, wanted.options) as hashed, import_errors.translating_errors(_FAILED):
-        files = [input_file(path) for path in wanted.files]
-        result = parsers.dry_run(table, files, attempt, wanted.options)
-        if found is not None and not wanted.again:
+    with duplicate_content.hashing(request.files, request.options) as hashed, import_errors.translating_errors(_FAILED):
+        files = [input_file(path) for path in request.files]
+        result = parsers.dry_run(table, files, attempt, request.options)
+        if found is not None and not request.again:
             duplicate_content.check_new(database, found.id, hashed.result())
     if not result.rows:
         raise ImportRefusedError("The files contain no rows.")
@@ -98,10 +97,10 @@ class _Import:
     """One import, from the creation of its batch to its end."""
 
     def __init__(
-        self, database: Database, lake: Lake, parsers: Parsers, caller: Caller, clock: Clock, wanted: ImportRequest
+        self, database: Database, lake: Lake, parsers: Parsers, caller: Caller, clock: Clock, request: ImportRequest
     ) -> None:
         self._database, self._lake, self._caller, self._clock = database, lake, caller, clock
-        self._parsers, self._wanted = parsers, wanted
+        self._parsers, self._request = parsers, request
 
     def execute(self) -> ImportResult:
         dataset, lease, created = self._begin()
@@ -138,47 +137,49 @@ class _Import:
         caller = self._caller
         caller.require(MANAGE_DATASETS)
         with self._database.writing() as session:
-            found = datasets.find(session, caller, self._wanted.name)
+            found = datasets.find(session, caller, self._request.name)
             if found is None:
-                dataset = datasets.create(session, caller, {"name": self._wanted.name}, now, unique_name=True)
+                dataset = datasets.create(session, caller, {"name": self._request.name}, now, unique_name=True)
             else:
                 # Locked, so that a refused import that created the dataset does not remove it now.
                 dataset = datasets.get(session, caller, found.id, lock=True)
             batch = batches.new(dataset.id, caller, now)
-            batch.evolve = self._wanted.evolve
+            batch.evolve = self._request.evolve
             session.add(batch)
-            lease = take_batch(batch, _OWNER, now, _LEASE_MS)
+            lease = claim_batch(batch, _OWNER, now, _LEASE_MS)
         return dataset, lease, found is None
 
     def _ingest(self, dataset: Dataset, lease: BatchLease) -> ingest.Batch:
-        wanted, database = self._wanted, self._database
+        request, database = self._request, self._database
         dataset_tables.declare(self._lake, dataset)
-        with duplicate_content.hashing(wanted.files, wanted.options) as hashed:
+        with duplicate_content.hashing(request.files, request.options) as hashed:
             check = functools.partial(self._check_content, dataset.id, lease, hashed)
             attempt = Attempt(
                 lease.batch_id,
                 stopped=_LeaseKeeper(database, self._clock, lease, check).keep,
-                evolve=wanted.evolve or dataset.evolves,
+                evolve=request.evolve or dataset.evolves,
                 may_rewrite=lambda: rewrites.begin(database, lease),
-                before_commit=lambda: duplicate_content.claim(database, lease, hashed.result(), again=wanted.again),
+                before_commit=lambda: duplicate_content.claim(database, lease, hashed.result(), again=request.again),
             )
-            files = [input_file(path) for path in wanted.files]
+            files = [input_file(path) for path in request.files]
             table = TableName(dataset.table_name)
-            made = self._parsers.ingest(table, files, attempt, wanted.options, refuse_empty=True)
-            if made is None:
+            committed = self._parsers.ingest(table, files, attempt, request.options, refuse_empty=True)
+            if committed is None:
                 raise ImportRefusedError("The files contain no rows.")
-            return made
+            return committed
 
     def _check_content(self, dataset_id: str, lease: BatchLease, hashed: ContentHash) -> bool:
         """Refuse duplicates as soon as the hash is known. Returns whether the check is done."""
-        if self._wanted.again or not hashed.is_known:
-            return self._wanted.again
+        if self._request.again or not hashed.is_known:
+            return self._request.again
         duplicate_content.check_new(self._database, dataset_id, hashed.result(), lease.batch_id)
         return True
 
-    def _complete(self, lease: BatchLease, made: ingest.Batch) -> None:
-        size = sum(path.stat().st_size for path in self._wanted.files)
-        added = CommittedRows(made.snapshot_id, made.rows, size, made.rows, made.bytes, made.notes)
+    def _complete(self, lease: BatchLease, committed: ingest.Batch) -> None:
+        size = sum(path.stat().st_size for path in self._request.files)
+        added = CommittedRows(
+            committed.snapshot_id, committed.rows, size, committed.rows, committed.bytes, committed.notes
+        )
         complete_batch(self._database, lease, added, self._clock.now_ms())
 
     def _clean_up(self, dataset: Dataset, lease: BatchLease, error: BaseException, *, created: bool) -> None:

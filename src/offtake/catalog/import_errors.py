@@ -37,15 +37,15 @@ class UnexpectedImportError(OfftakeError):
 
 
 @contextmanager
-def translating_errors(what: str) -> Iterator[None]:
-    """Raise library errors as `UnexpectedImportError` with the prefix `what`; `OSError` and Offtake's own pass."""
+def translating_errors(prefix: str) -> Iterator[None]:
+    """Raise library errors as `UnexpectedImportError` with the prefix `prefix`; `OSError` and Offtake's own pass."""
     try:
         yield
     except (OfftakeError, OSError):
         raise
     except Exception as error:
         text = " ".join(str(error).split())[:_MAX_TEXT_LENGTH]
-        raise UnexpectedImportError(f"{what}: {type(error).__name__}: {text}") from error
+        raise UnexpectedImportError(f"{prefix}: {type(error).__name__}: {text}") from error
 
 
 def is_transient(error: BaseException) -> bool:

@@ -74,9 +74,9 @@ def check_range(sent: UploadedRange) -> None:
         raise too_large(_MAX_BATCH_BYTES, "A batch")
 
 
-def too_large(most: int, what: str) -> Problem:
+def too_large(most: int, subject: str) -> Problem:
     """The error 3413: a part, a file or a batch is too large."""
-    return Problem(problems.TOO_LARGE, f"{what} may have at most {most} bytes; send larger files in parts.")
+    return Problem(problems.TOO_LARGE, f"{subject} may have at most {most} bytes; send larger files in parts.")
 
 
 def lock_for_upload(session: Session, caller: Caller, target: UploadTarget) -> Batch:

@@ -262,13 +262,13 @@ def _field(shape: Shape, path: str) -> Field:
 
 
 def _orders(shape: Shape, text: str) -> Sequence[UnaryExpression[Any]]:
-    """Parse `asc:created,desc:name`; a direction applies until the next one. The id comes last: the order is total."""
+    """Parse `asc:created,desc:name`; a direction applies until the next part. The id comes last: the order is total."""
     orders: list[UnaryExpression[Any]] = []
     descending = False
-    for one in text.split(",")[:_MAX_FILTERS]:
-        direction, colon, name = one.strip().rpartition(":")
+    for part in text.split(",")[:_MAX_FILTERS]:
+        direction, colon, name = part.strip().rpartition(":")
         if colon and direction.lower() not in ("asc", "desc"):
-            raise Problem(problems.ORDER_FORM, f"orderBy {one[:200]!r} is malformed; write asc:name or desc:name.")
+            raise Problem(problems.ORDER_FORM, f"orderBy {part[:200]!r} is malformed; write asc:name or desc:name.")
         descending = direction.lower() == "desc" if colon else descending
         if name not in shape.fields:
             allowed = ", ".join(sorted(shape.fields))

@@ -51,11 +51,15 @@ def select_page(documents: Sequence[Json], query: ShortQuery, fields: Sequence[s
     Without an order, the documents keep theirs. Raises 1433, 1448, 1449, and the errors of `filters.parse_all`.
     """
     expressions = filters.parse_all(query.properties)
-    for one in expressions:
-        _check_field(one.path, fields, problems.FILTER_FIELD)
-        if one.operator not in ("==", "!="):
-            raise Problem(problems.FILTER_KIND, f"{one.path} can be compared by == and != only.")
-    found = _sort([one for one in documents if filters.matches_document(expressions, one)], query.order_by, fields)
+    for expression in expressions:
+        _check_field(expression.path, fields, problems.FILTER_FIELD)
+        if expression.operator not in ("==", "!="):
+            raise Problem(problems.FILTER_KIND, f"{expression.path} can be compared by == and != only.")
+    found = _sort(
+        [document for document in documents if filters.matches_document(expressions, document)],
+        query.order_by,
+        fields,
+    )
     end = query.start + query.limit
     return ListPage(found[query.start : end], end if end < len(found) else None)
 

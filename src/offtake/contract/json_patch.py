@@ -45,7 +45,7 @@ class Dialect:
 
 def parse_operations(sent: Sequence[object], dialect: Dialect) -> list[Operation]:
     """Parse the operations of a patch; raises the dialect's errors, and 1455 for a missing value."""
-    return [_parse(number, one, dialect) for number, one in enumerate(sent)]
+    return [_parse(number, operation, dialect) for number, operation in enumerate(sent)]
 
 
 def merge(document: Json, change: Json) -> Json:

@@ -114,4 +114,4 @@ def _no_path(path: str, message: str) -> Problem:
 
 
 def _known(rules: Rules) -> list[str]:
-    return [f"{path}[/<key>]" if one.key_ops else path for path, one in rules.paths.items()]
+    return [f"{path}[/<key>]" if patchable.key_ops else path for path, patchable in rules.paths.items()]

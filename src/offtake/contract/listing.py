@@ -96,13 +96,13 @@ def page(
 ) -> Page[RowT]:
     """One page of the rows in the caller's sandbox that match every filter and the condition `visible`."""
     expressions = filters.parse_all(query.expressions)
-    mine = and_(table.sandbox_id == caller.sandbox_id, true() if visible is None else visible)
-    condition = and_(mine, *(filters.to_sql(one, fields) for one in expressions))
+    in_scope = and_(table.sandbox_id == caller.sandbox_id, true() if visible is None else visible)
+    condition = and_(in_scope, *(filters.to_sql(one, fields) for one in expressions))
     if query.count:
         return Page([], total=session.scalar(select(func.count()).select_from(table).where(condition)) or 0)
     keys = _keys(fields, filters.parse_orders(query.order_by, fields))
     if query.after is not None:
-        condition = and_(condition, _beyond(keys, query.after))
+        condition = and_(condition, _rows_after(keys, query.after))
     statement = select(table, *(key.column for key in keys)).where(condition).order_by(*(key.order() for key in keys))
     results = session.execute(statement.limit(query.limit + 1)).all()
     rows = [result[0] for result in results]
@@ -139,14 +139,14 @@ def _key(field: Field, descending: bool) -> _Key:
     return _Key(column, descending, kind)
 
 
-def _beyond(keys: Sequence[_Key], after: tuple[Any, ...]) -> ColumnElement[bool]:
+def _rows_after(keys: Sequence[_Key], after: tuple[Any, ...]) -> ColumnElement[bool]:
     """The condition for rows after the one with these keys."""
     if [type(value) for value in after] != [key.type for key in keys]:
         raise _bad_token()
     if len({key.descending for key in keys}) == 1:
         # A row-value comparison can use an index.
-        mine, last = tuple_(*(key.column for key in keys)), tuple_(*after)
-        return mine < last if keys[0].descending else mine > last
+        columns, values = tuple_(*(key.column for key in keys)), tuple_(*after)
+        return columns < values if keys[0].descending else columns > values
     steps = []
     for index, key in enumerate(keys):
         same = [earlier.column == value for earlier, value in zip(keys[:index], after, strict=False)]

@@ -93,8 +93,8 @@ def current_key(
 ) -> LandingZoneKey:
     """The caller's key with at least half of `lifetime_ms` left; the existing one, else a new one."""
     sandbox = session.get_one(Sandbox, caller.sandbox_id, with_for_update=True)
-    mine = LandingZoneKey.client_id == caller.client_id, LandingZoneKey.created_at > _rotated_at(session, caller)
-    live = _of_zone(sandbox, kind), LandingZoneKey.revoked_at.is_(None), *mine
+    of_client = LandingZoneKey.client_id == caller.client_id, LandingZoneKey.created_at > _rotated_at(session, caller)
+    live = _of_zone(sandbox, kind), LandingZoneKey.revoked_at.is_(None), *of_client
     newest = select(LandingZoneKey).where(*live).order_by(LandingZoneKey.created_at.desc()).limit(1)
     key = session.scalar(newest)
     if key is None or (key.expires_at or 0) < now_ms + lifetime_ms / 2:
@@ -186,8 +186,8 @@ def record_deletion(session: Session, zone: Zone, name: str, size: int, now_ms: 
 
 
 def _policies(sandbox_id: str, kind: ZoneType) -> tuple[Any, ...]:
-    mine = LandingZoneKey.sandbox_id == sandbox_id, LandingZoneKey.type == kind
-    return *mine, LandingZoneKey.client_id.is_(None), LandingZoneKey.revoked_at.is_(None)
+    of_zone = LandingZoneKey.sandbox_id == sandbox_id, LandingZoneKey.type == kind
+    return *of_zone, LandingZoneKey.client_id.is_(None), LandingZoneKey.revoked_at.is_(None)
 
 
 def _revoke_keys(session: Session, caller: Caller, sandbox: Sandbox, kind: ZoneType, now_ms: int) -> None:

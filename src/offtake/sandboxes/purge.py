@@ -92,13 +92,13 @@ def _stop(session: Session, sandbox_id: str, now_ms: int) -> None:
     """Disable the flows, delete runs that have not started, cancel live runs, abort open batches."""
     of_sandbox = Flow.sandbox_id == sandbox_id
     session.execute(update(Flow).where(of_sandbox).values(state="disabled", next_run_s=None))
-    mine = Run.sandbox_id == sandbox_id
+    of_sandbox_runs = Run.sandbox_id == sandbox_id
     # A run that has started and waits again may have files at its destination: a worker ends it.
-    new = (mine, Run.status == run_states.WAITING, Run.started_at.is_(None))
+    new = (of_sandbox_runs, Run.status == run_states.WAITING, Run.started_at.is_(None))
     for column in (RunPart.run_id, RunDataset.run_id):
         session.execute(delete(column.class_).where(column.in_(select(Run.id).where(*new))))
     session.execute(delete(Run).where(*new))
-    live = (mine, LIVE_RUN)
+    live = (of_sandbox_runs, LIVE_RUN)
     session.execute(update(Run).where(*live).values(cancel_requested=True, not_before=None))
     # The higher fencing token stops an ingestor that is importing the batch.
     open_batches = (Batch.sandbox_id == sandbox_id, Batch.status.in_(batches.OPEN))

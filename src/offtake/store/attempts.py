@@ -21,7 +21,7 @@ def begin(database: Database, lease: Lease, keys: Mapping[int, str]) -> None:
     process may die at any moment. Raises `LeaseLostError` when another worker holds the run.
     """
     with database.writing() as session:
-        run_leases.held_run(session, lease)
+        run_leases.lock_run(session, lease)
         for number, key in keys.items():
             part = session.get_one(RunPart, (lease.run_id, number))
             part.left = list(dict.fromkeys([*(part.left or ()), part.key, key]))

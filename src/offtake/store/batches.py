@@ -105,7 +105,7 @@ def abandon_old(database: Database, before_ms: int, now_ms: int) -> None:
 def renew(database: Database, lease: BatchLease, now_ms: int, lease_ms: int) -> None:
     """Renew the lease (heartbeat). Raises `LeaseLostError` when another ingestor holds the batch, or it was deleted."""
     with database.writing() as session:
-        batch = _held(session, lease)
+        batch = _lock_held(session, lease)
         batch.heartbeat_counter += 1
         batch.lease_until = now_ms + lease_ms
 
@@ -113,7 +113,7 @@ def renew(database: Database, lease: BatchLease, now_ms: int, lease_ms: int) -> 
 def release(database: Database, lease: BatchLease, now_ms: int = 0) -> None:
     """Release the batch; any ingestor may claim it at once, or from `now_ms` on, at most LONGEST_PAUSE_MS ahead."""
     with database.writing() as session:
-        batch = _held(session, lease)
+        batch = _lock_held(session, lease)
         batch.heartbeat_counter, batch.lease_until = 0, now_ms
 
 
@@ -142,7 +142,7 @@ def complete(database: Database, lease: BatchLease, added: CommittedRows, now_ms
 def fail(database: Database, lease: BatchLease, errors: Sequence[dict[str, Any]], now_ms: int) -> None:
     """Mark the batch as failed with these errors."""
     with database.writing() as session:
-        batch = _held(session, lease)
+        batch = _lock_held(session, lease)
         batch.errors = list(errors)
         batch.failed_rows = 1 if any(error.get("rows") for error in errors) else 0
         _end(batch, FAILED, now_ms)
@@ -151,13 +151,13 @@ def fail(database: Database, lease: BatchLease, errors: Sequence[dict[str, Any]]
 def mark_reverted(database: Database, lease: BatchLease, now_ms: int) -> None:
     """Mark the batch as reverted: its rows were removed from the dataset."""
     with database.writing() as session:
-        _end(_held(session, lease), INACTIVE, now_ms)
+        _end(_lock_held(session, lease), INACTIVE, now_ms)
 
 
 def mark_revert_refused(database: Database, lease: BatchLease, errors: Sequence[dict[str, Any]], now_ms: int) -> None:
     """End a revert that is not possible, with these errors: the batch's rows stay in the dataset."""
     with database.writing() as session:
-        batch = _held(session, lease)
+        batch = _lock_held(session, lease)
         batch.errors = list(errors)
         _end(batch, SUCCESS, now_ms)
 
@@ -169,7 +169,7 @@ def lock(session: Session, lease: BatchLease) -> tuple[Dataset, Batch]:
     """
     of_batch = select(Batch.dataset_id).where(Batch.id == lease.batch_id).scalar_subquery()
     dataset = session.scalar(select(Dataset).where(Dataset.id == of_batch).with_for_update())
-    batch = _held(session, lease)
+    batch = _lock_held(session, lease)
     if dataset is None:
         raise LeaseLostError(f"The dataset of batch {lease.batch_id} was deleted.")
     return dataset, batch
@@ -204,7 +204,7 @@ def _end(batch: Batch, status: str, now_ms: int) -> None:
     batch.version = next_version(batch.version)
 
 
-def _held(session: Session, lease: BatchLease) -> Batch:
+def _lock_held(session: Session, lease: BatchLease) -> Batch:
     batch = session.scalar(select(Batch).where(Batch.id == lease.batch_id).with_for_update())
     if batch is None or not holds(lease, batch):
         raise LeaseLostError(f"Batch {lease.batch_id} is held by another ingestor.")

@@ -34,7 +34,7 @@ def load(database: Database, run_id: str) -> tuple[str | None, list[RunPart]]:
 def keep(database: Database, run_id: str, withdrawn: Collection[int], collected: Collection[int], now_ms: int) -> None:
     """Keep the files of an undecided run, except the withdrawn parts. No-op when it is decided already."""
     with database.writing() as session:
-        run = _locked(session, run_id)
+        run = _lock_run(session, run_id)
         if run.disposal is None:
             _record(session, run, withdrawn, collected, now_ms)
             _set_kept(session, run)
@@ -47,7 +47,7 @@ def begin_removal(database: Database, run_id: str, withdrawn: Collection[int], n
     collected by the consumer.
     """
     with database.writing() as session:
-        run = _locked(session, run_id)
+        run = _lock_run(session, run_id)
         if run.failure is None or run.disposal not in (None, REMOVING):
             return None
         _record(session, run, withdrawn if run.disposal is None else (), (), now_ms)
@@ -61,7 +61,7 @@ def end_removal(
 ) -> None:
     """Record the parts that the attempt has withdrawn; keep the run when some of its files were collected."""
     with database.writing() as session:
-        run = _locked(session, run_id)
+        run = _lock_run(session, run_id)
         if run.disposal != REMOVING or run.removals != attempt:
             return
         _record(session, run, withdrawn, (), now_ms)
@@ -88,8 +88,8 @@ def hand_over(session: Session, run_id: str, dataset_id: str, to: str) -> bool:
 def reset(session: Session, flow_id: str) -> None:
     """Let no later run of the flow continue from an earlier one."""
     failed = select(Run.id).where(Run.flow_id == flow_id, Run.status == "failed")
-    theirs = RunDataset.run_id.in_(failed.scalar_subquery()) & RunDataset.taken_over_by.is_(None)
-    session.execute(update(RunDataset).where(theirs).values(taken_over_by=NO_RUN))
+    of_flow = RunDataset.run_id.in_(failed.scalar_subquery()) & RunDataset.taken_over_by.is_(None)
+    session.execute(update(RunDataset).where(of_flow).values(taken_over_by=NO_RUN))
 
 
 def unfinished(session: Session, run: Run, *, moving: bool) -> Sequence[Run]:
@@ -113,13 +113,13 @@ def unfinished(session: Session, run: Run, *, moving: bool) -> Sequence[Run]:
 
 
 def kept_runs(session: Session, flow_id: str, dataset_ids: Collection[str]) -> Sequence[tuple[Run, list[RunPart]]]:
-    """The flow's failed runs with kept files that its next run continues from, with the parts of those files."""
+    """The flow's failed runs with query files that its next run continues from, with the parts of those files."""
     target = select(Flow.target_connection_id).where(Flow.id == flow_id).scalar_subquery()
     open_ = select(RunDataset).where(RunDataset.taken_over_by.is_(None), RunDataset.dataset_id.in_(dataset_ids))
-    kept = select(Run).where(Run.flow_id == flow_id, Run.disposal == KEPT, Run.moves_position)
-    kept = kept.where(Run.target_connection_id == target)
+    query = select(Run).where(Run.flow_id == flow_id, Run.disposal == KEPT, Run.moves_position)
+    query = query.where(Run.target_connection_id == target)
     found = []
-    for run in session.scalars(kept.order_by(Run.created_at, Run.id)):
+    for run in session.scalars(query.order_by(Run.created_at, Run.id)):
         datasets = {row.dataset_id for row in session.scalars(open_.where(RunDataset.run_id == run.id))}
         parts = [part for part in _verified_parts(session, run.id) if part.dataset_id in datasets]
         if parts:
@@ -167,5 +167,5 @@ def _verified_parts(session: Session, run_id: str) -> list[RunPart]:
     return list(session.scalars(proven.order_by(RunPart.number)))
 
 
-def _locked(session: Session, run_id: str) -> Run:
+def _lock_run(session: Session, run_id: str) -> Run:
     return session.scalars(select(Run).where(Run.id == run_id).with_for_update()).one()

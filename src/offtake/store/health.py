@@ -51,7 +51,7 @@ def admit(session: Session, run: Run, now_ms: int, *, ask_away: bool = True) -> 
     """
     if run.address is None:
         return "known"
-    health = _locked(session, run.address)
+    health = _lock(session, run.address)
     until = _blocked_until(health, run.id, now_ms)
     if until is None and health.away_since is not None and not ask_away:
         until = now_ms + _LATER_MS
@@ -94,7 +94,7 @@ def hold_new(session: Session, created: Sequence[Run], now_ms: int) -> None:
 
 def note_answer(session: Session, address: str, now_ms: int) -> None:
     """Record that the destination answers; release the runs held for it, after an outage a few at a time."""
-    health = _locked(session, address)
+    health = _lock(session, address)
     was_away = health.away_since is not None
     health.answered_at = health.noted_at = now_ms
     _forget_outage(health)
@@ -109,7 +109,7 @@ def note_failure(
     That is at the end of the run's wait at the latest, for its last try, unless the destination asks for a longer wait
     (Retry-After). `pause`: seconds to wait after so many failures. The run, which the caller has locked, is not marked.
     """
-    health = _locked(session, address)
+    health = _lock(session, address)
     if health.away_since is None or health.away_since > now_ms:
         health.away_since, health.failures = now_ms, 0
     health.failures += 1
@@ -126,7 +126,7 @@ def note_failure(
 
 def leave_probe(session: Session, address: str, run_id: str, now_ms: int) -> None:
     """Let other runs contact the destination, because the probing run ended without a result."""
-    health = _locked(session, address)
+    health = _lock(session, address)
     if health.probe_run_id != run_id:
         return
     health.probing_until = health.probe_run_id = None
@@ -157,7 +157,7 @@ def forget_old(session: Session, now_ms: int) -> None:
     session.execute(delete(DestinationHealth).where(last < now_ms - _FORGET_MS, ~live))
 
 
-def _locked(session: Session, address: str) -> DestinationHealth:
+def _lock(session: Session, address: str) -> DestinationHealth:
     insert = postgresql.insert if session.get_bind().dialect.name == "postgresql" else sqlite.insert
     session.execute(insert(DestinationHealth).values(address=address, failures=0).on_conflict_do_nothing())
     return session.get_one(DestinationHealth, address, with_for_update=True, populate_existing=True)

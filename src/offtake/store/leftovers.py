@@ -26,5 +26,5 @@ def runs_with_files_at(session: Session, target_ids: Collection[str]) -> Sequenc
 
 def give_up(session: Session, target_id: str) -> None:
     """Cancel the sweeps of all runs that delivered to the target connection."""
-    theirs = Run.sweep_due.is_not(None) & (Run.target_connection_id == target_id)
-    session.execute(update(Run).where(theirs).values(sweep_due=None))
+    pending = Run.sweep_due.is_not(None) & (Run.target_connection_id == target_id)
+    session.execute(update(Run).where(pending).values(sweep_due=None))

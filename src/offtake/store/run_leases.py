@@ -34,7 +34,7 @@ class Lease:
     retries: Mapping[str, Sequence[int]] = field(default_factory=dict)
 
 
-def held_run(session: Session, lease: Lease) -> Run:
+def lock_run(session: Session, lease: Lease) -> Run:
     """Lock and return the lease's run; raises `LeaseLostError` when another worker holds it."""
     run = session.scalar(select(Run).where(Run.id == lease.run_id).with_for_update())
     if run is None or run.fence != lease.fence or run.status != PROCESSING:
@@ -42,9 +42,9 @@ def held_run(session: Session, lease: Lease) -> Run:
     return run
 
 
-def held_for_delivery(session: Session, lease: Lease) -> Run:
-    """Like `held_run`; raises `LeaseLostError` also when the run has failed: its files are being removed."""
-    run = held_run(session, lease)
+def lock_for_delivery(session: Session, lease: Lease) -> Run:
+    """Like `lock_run`; raises `LeaseLostError` also when the run has failed: its files are being removed."""
+    run = lock_run(session, lease)
     if run.failure is not None:
         raise LeaseLostError(f"Run {run.id} has failed.")
     return run

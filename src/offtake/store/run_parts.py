@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from offtake.store import disposals
 from offtake.store.database import Database
-from offtake.store.run_leases import Lease, held_for_delivery, held_run
+from offtake.store.run_leases import Lease, lock_for_delivery, lock_run
 from offtake.store.run_states import SUCCESS
 from offtake.store.tables import Run, RunDataset, RunPart
 
@@ -47,7 +47,7 @@ class PartRecord:
 def record_part(database: Database, lease: Lease, number: int, record: PartRecord, now_ms: int) -> None:
     """Record a part's file that the destination has confirmed, replacing the record of an earlier attempt."""
     with database.writing() as session:
-        run = held_run(session, lease)
+        run = lock_run(session, lease)
         run.updated_at = now_ms
         run.claims, run.waiting_since = 0, None
         part = session.get_one(RunPart, (lease.run_id, number))
@@ -62,7 +62,7 @@ def record_intent(database: Database, lease: Lease, number: int, record: PartRec
     Raises `LeaseLostError` also for a failed run: its files are being removed.
     """
     with database.writing() as session:
-        held_for_delivery(session, lease)
+        lock_for_delivery(session, lease)
         part = session.get_one(RunPart, (lease.run_id, number))
         _set_record(part, record)
         part.intended_at = now_ms
@@ -71,20 +71,20 @@ def record_intent(database: Database, lease: Lease, number: int, record: PartRec
 def forget_intent(database: Database, lease: Lease, number: int) -> None:
     """Forget an intent whose last step was not done, or cannot be confirmed; the part is written again."""
     with database.writing() as session:
-        held_run(session, lease)
+        lock_run(session, lease)
         disposals.clear_record(session.get_one(RunPart, (lease.run_id, number)))
 
 
 def record_manifest(database: Database, lease: Lease, manifest: dict[str, Any]) -> None:
     """Record the intent to complete the manifest file (`Run.manifest`), as `record_intent` does for a part."""
     with database.writing() as session:
-        held_for_delivery(session, lease).manifest = manifest
+        lock_for_delivery(session, lease).manifest = manifest
 
 
 def load_manifest_intent(database: Database, lease: Lease) -> dict[str, Any] | None:
     """The manifest file with a recorded intent; None without an intent."""
     with database.reading() as session:
-        return held_run(session, lease).manifest
+        return lock_run(session, lease).manifest
 
 
 def _set_record(part: RunPart, record: PartRecord) -> None:

@@ -11,7 +11,7 @@ from offtake.store import disposals
 from offtake.store.batches import PROCESSING
 from offtake.store.conditions import LIVE_RUN
 from offtake.store.database import Database
-from offtake.store.run_leases import Lease, held_run
+from offtake.store.run_leases import Lease, lock_run
 from offtake.store.run_parts import run_datasets, run_parts
 from offtake.store.tables import Batch, Dataset, Run, RunDataset, RunPart, Watermark
 
@@ -57,7 +57,7 @@ def save_plan(
     or when another run has taken over the same parts.
     """
     with database.writing() as session:
-        run = held_run(session, lease)
+        run = lock_run(session, lease)
         _check_rewrites(session, basis.rewrites)
         for earlier, dataset_id in basis.continues:
             if not disposals.hand_over(session, earlier, dataset_id, run.id):

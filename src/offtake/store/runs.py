@@ -11,7 +11,7 @@ from offtake.store import disposals, queue
 from offtake.store.conditions import HELD_RUN, LIVE_RUN
 from offtake.store.database import Database
 from offtake.store.leases import LeaseMonitor
-from offtake.store.run_leases import Lease, held_for_delivery, held_run
+from offtake.store.run_leases import Lease, lock_for_delivery, lock_run
 from offtake.store.run_parts import has_parts, run_datasets
 from offtake.store.run_states import FAILED, PROCESSING, SECOND_LOOK_MS, SUCCESS, WAITING
 from offtake.store.tables import Flow, Run, RunDataset, RunPart, SourceConnection, Watermark
@@ -94,7 +94,7 @@ def renew(database: Database, lease: Lease) -> bool:
     Raises `LeaseLostError` when another worker holds it.
     """
     with database.writing() as session:
-        run = held_run(session, lease)
+        run = lock_run(session, lease)
         run.heartbeat_counter += 1
         return run.cancel_requested
 
@@ -102,7 +102,7 @@ def renew(database: Database, lease: Lease) -> bool:
 def release(database: Database, lease: Lease) -> None:
     """Release the run; any worker may claim it at once and continue from what has been recorded."""
     with database.writing() as session:
-        run = held_run(session, lease)
+        run = lock_run(session, lease)
         run.heartbeat_counter = 0
         run.claims = max(0, run.claims - 1)
 
@@ -123,7 +123,7 @@ def complete(
     Raises `LeaseLostError` also for a failed run.
     """
     with database.writing() as session:
-        run = held_for_delivery(session, lease)
+        run = lock_for_delivery(session, lease)
         datasets = run_datasets(session, run.id)
         errors = [dataset.error for dataset in datasets if dataset.error]
         run.manifest = manifest
@@ -145,7 +145,7 @@ def record_failure(database: Database, lease: Lease, error: dict[str, Any], now_
     The files may also be removed without the lease, because they will not be delivered.
     """
     with database.writing() as session:
-        run = held_run(session, lease)
+        run = lock_run(session, lease)
         run.failure = run.failure or error
         run.updated_at = now_ms
 
@@ -156,7 +156,7 @@ def fail(database: Database, lease: Lease, error: dict[str, Any], now_ms: int, *
     `sweep_due`: when a sweep looks for files that it may have left at its destination; None for no sweep.
     """
     with database.writing() as session:
-        run = held_run(session, lease)
+        run = lock_run(session, lease)
         run.failure = run.failure or error
         run.errors = [run.failure]
         run.manifest = None

@@ -43,7 +43,7 @@ def defer(database: Database, lease: Lease, wait: Wait, pause: Callable[[int], f
     again after so many failures. Raises `LeaseLostError` when another worker holds the run.
     """
     with database.writing() as session:
-        run = run_leases.held_run(session, lease)
+        run = run_leases.lock_run(session, lease)
         run.status, run.heartbeat_counter, run.lease_owner = WAITING, 0, None
         run.claims = max(0, run.claims - 1)
         run.retries = wait.retries
@@ -89,7 +89,7 @@ def note_failure(
     if lease.address is None:
         return
     with database.writing() as session:
-        health.note_failure(session, run_leases.held_run(session, lease), lease.address, failure, pause, now_ms)
+        health.note_failure(session, run_leases.lock_run(session, lease), lease.address, failure, pause, now_ms)
 
 
 def leave_probe(database: Database, lease: Lease, now_ms: int) -> None:
@@ -103,19 +103,19 @@ def leave_probe(database: Database, lease: Lease, now_ms: int) -> None:
 def wake_connection(session: Session, connection_id: str, address: str, now_ms: int) -> None:
     """Let the connection's live runs be tried at once; `address` becomes their destination's address."""
     targets = select(TargetConnection.id).where(TargetConnection.base_connection_id == connection_id)
-    mine = Run.target_connection_id.in_(targets)
-    session.execute(update(Run).where(LIVE_RUN, mine).values(address=address))
+    of_connection = Run.target_connection_id.in_(targets)
+    session.execute(update(Run).where(LIVE_RUN, of_connection).values(address=address))
     health.ask_again(session, address, now_ms)
-    _wake(session, mine)
+    _wake(session, of_connection)
 
 
 def wake_target(session: Session, target_id: str, now_ms: int) -> None:
     """Let the target connection's waiting runs be tried at once, because it was changed."""
-    mine = Run.target_connection_id == target_id
-    for address in session.scalars(select(Run.address).where(IN_QUEUE, mine, Run.held).distinct()):
+    of_target = Run.target_connection_id == target_id
+    for address in session.scalars(select(Run.address).where(IN_QUEUE, of_target, Run.held).distinct()):
         if address is not None:
             health.ask_again(session, address, now_ms)
-    _wake(session, mine)
+    _wake(session, of_target)
 
 
 def forget_window(session: Session, flow_id: str) -> None:

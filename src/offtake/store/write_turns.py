@@ -48,23 +48,23 @@ class WriteTurns:
             self._release()
 
     def _take(self, until: float, *, impatient: bool) -> None:
-        mine = threading.Event()
+        turn_event = threading.Event()
         with self._lock:
             if not self._taken:
                 self._taken, self._last_change = True, time.monotonic()
                 return
-            self._waiting.append(mine)
-        while not mine.wait(_POLL_SECONDS):
+            self._waiting.append(turn_event)
+        while not turn_event.wait(_POLL_SECONDS):
             with self._lock:
-                late = time.monotonic() >= until or (impatient and self._exceeds_queue(mine))
+                gives_up = time.monotonic() >= until or (impatient and self._exceeds_queue(turn_event))
                 # The lock may have been handed to this thread since the wait timed out.
-                if late and not mine.is_set():
-                    self._waiting.remove(mine)
+                if gives_up and not turn_event.is_set():
+                    self._waiting.remove(turn_event)
                     raise NoTurnError
 
-    def _exceeds_queue(self, mine: threading.Event) -> bool:
+    def _exceeds_queue(self, turn_event: threading.Event) -> bool:
         stuck = time.monotonic() - self._last_change > _STUCK_SECONDS
-        return stuck and mine not in list(self._waiting)[:_MAX_WAITING_WHILE_STUCK]
+        return stuck and turn_event not in list(self._waiting)[:_MAX_WAITING_WHILE_STUCK]
 
     def _release(self) -> None:
         with self._lock:
