@@ -62,7 +62,7 @@ class PartTask:
     key: str
     slices: tuple[dict[str, Any], ...]
     schema: dict[str, Any]
-    place: DeliveryTarget
+    target: DeliveryTarget
     again: bool
     gzip: GzipOptions = USUAL
     writer: int = 0
@@ -77,7 +77,7 @@ def export_part(task: PartTask, cancellation: CancellationToken, record_intent: 
     """
     wait_until_lease_is_valid(cancellation)
     failpoint("part_started")
-    sink = task.place.open()
+    sink = task.target.open()
     try:
         if task.again:
             # Also stops slow earlier writers: they cannot complete a file whose temporary file is gone.
@@ -141,19 +141,19 @@ def _write_to_sink(
         failpoint("part_intended")
 
     # Closed here, not by the garbage collector: the generator may own a child process (gpg).
-    with closing(_encrypt(chunks, task.place.encrypt_to)) as body:
+    with closing(_encrypt(chunks, task.target.encrypt_to)) as body:
         return written(sink.put(task.key, count.hash_of(body), announce, task.writer))
 
 
 def _format(task: PartTask) -> Format:
-    params = task.place.params
+    params = task.target.params
     options = ParquetOptions(params.uuid_as_text, plain_encoding=params.parquet_encoding == "PLAIN")
     return format_for(params.dataset_file_type, params.compression, options, task.gzip.members)
 
 
 def _invalid_text(task: PartTask) -> InvalidText:
     """How the reader treats text that is not valid UTF-8."""
-    return "replace" if task.place.params.invalid_text == "REPLACE" else "fail"
+    return "replace" if task.target.params.invalid_text == "REPLACE" else "fail"
 
 
 def _source(task: PartTask) -> tuple[reading.TableSchema, list[reading.FileSlice]]:
