@@ -95,8 +95,8 @@ def _from_pages(
     task: PartTask, sink: Sink, cancellation: CancellationToken, record_intent: RecordIntent
 ) -> WrittenPart | None:
     """Write the part from its files' stored Parquet pages; None, with nothing written, when rows must be decoded."""
-    target = _format(task)
-    if target.from_pages is None:
+    file_format = _format(task)
+    if file_format.from_pages is None:
         return None
     schema, slices = _source(task)
     with reading.unchanged_row_groups(slices, schema, invalid_text=_invalid_text(task)) as stored:
@@ -104,8 +104,8 @@ def _from_pages(
             return None
         try:
             with reading.translating_errors(slices):
-                level = task.gzip.level or target.level
-                rows, chunks = target.from_pages(reading.arrow_schema(schema), stored, level)
+                level = task.gzip.level or file_format.level
+                rows, chunks = file_format.from_pages(reading.arrow_schema(schema), stored, level)
             return _write_to_sink(
                 task, sink, _translating_errors(slices, chunks), _Count(rows, cancellation), record_intent
             )
@@ -123,8 +123,10 @@ def _from_rows(task: PartTask, sink: Sink, cancellation: CancellationToken, reco
     schema, slices = _source(task)
     count = _Count(0, cancellation)
     batches = count.rows_of(reading.read(slices, schema, invalid_text=_invalid_text(task)))
-    target = _format(task)
-    chunks = target.encode(reading.arrow_schema(schema), batches, task.gzip.level or target.level, count.losses)
+    file_format = _format(task)
+    chunks = file_format.encode(
+        reading.arrow_schema(schema), batches, task.gzip.level or file_format.level, count.losses
+    )
     return _write_to_sink(task, sink, chunks, count, record_intent)
 
 
