@@ -130,10 +130,10 @@ def test_the_runs_of_a_flow_tile_the_history(deployed: Deployment, flow: str, da
     found = json.loads(offtake("flow", "verify", "flow", "--json")[1])
     assert found["proven"]
     (one,) = found["datasets"]
-    assert [(leg["full"], leg["from"], leg["to"]) for leg in one["ranges"]] == list(
+    assert [(run["full"], run["from"], run["to"]) for run in one["ranges"]] == list(
         zip([True, False, False], [None, *snapshots(deployed, dataset)[:2]], snapshots(deployed, dataset), strict=False)
     )
-    assert [leg["runId"] for leg in one["ranges"]] == run_ids(deployed, flow)
+    assert [run["runId"] for run in one["ranges"]] == run_ids(deployed, flow)
     assert (one["snapshotsChecked"], one["pendingSnapshots"], one["pendingRows"]) == (2, 1, 5)
 
 

@@ -44,7 +44,7 @@ def task(tmp_path: Path) -> PartTask:
         key="out/part-1.parquet",
         slices=tuple(piece.to_json() for piece in part),
         schema=table.to_json(),
-        place=DeliveryTarget(
+        target=DeliveryTarget(
             zone.connection_spec_id, None, params, SandboxLocation("prod", FolderZones(tmp_path / "zone"))
         ),
         again=False,

@@ -40,7 +40,7 @@ def task(tmp_path: Path, keys: Keyring) -> PartTask:
         key="out/part-1.parquet.gpg",
         slices=tuple(piece.to_json() for piece in part),
         schema=table.to_json(),
-        place=replace(place("Data Landing Zone", tmp_path / "zone", path="out"), encrypt_to=keys.key("rsa")),
+        target=replace(place("Data Landing Zone", tmp_path / "zone", path="out"), encrypt_to=keys.key("rsa")),
         again=False,
     )
 

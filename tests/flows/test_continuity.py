@@ -12,18 +12,18 @@ from offtake.lake.snapshot_history import SnapshotStep
 
 @dataclass(frozen=True)
 class Story:
-    """A table's snapshots, what of them is still known, and the legs that delivered them up to a position."""
+    """A table's snapshots, what of them is still known, and the ranges that delivered them up to a position."""
 
     history: list[SnapshotStep]
-    legs: list[DeliveredRange]
+    ranges: list[DeliveredRange]
     known_from: int
 
     @property
     def position(self) -> int:
-        return self.legs[-1].to
+        return self.ranges[-1].to
 
-    def prove(self, legs: list[DeliveredRange] | None = None, restarts: int = 0) -> Continuity:
-        return check_continuity(legs or self.legs, self.position, self.history[self.known_from :], restarts)
+    def prove(self, ranges: list[DeliveredRange] | None = None, restarts: int = 0) -> Continuity:
+        return check_continuity(ranges or self.ranges, self.position, self.history[self.known_from :], restarts)
 
 
 @st.composite
@@ -32,44 +32,44 @@ def stories(draw: st.DrawFn, least_legs: int = 1) -> Story:
     ids = draw(st.permutations(range(100, 100 + count)))
     ends = sorted(draw(st.sets(st.integers(0, count - 1), min_size=least_legs, max_size=count)))
     times = draw(st.lists(st.integers(0, 5), min_size=count, max_size=count))  # clocks jump
-    legs: list[DeliveredRange] = []
+    ranges: list[DeliveredRange] = []
     for number, end in enumerate(ends):
-        before = legs[-1].to if legs else None
+        before = ranges[-1].to if ranges else None
         lost = before is not None and draw(st.integers(0, 5)) == 0
         full = before is None or lost
-        legs.append(
+        ranges.append(
             DeliveredRange(f"run-{number}", full, before, None if full else before, ids[end], lost, times[number])
         )
-    return Story([SnapshotStep(one, 0, 10) for one in ids], legs, draw(st.integers(0, count - 1)))
+    return Story([SnapshotStep(one, 0, 10) for one in ids], ranges, draw(st.integers(0, count - 1)))
 
 
 @given(stories(), st.randoms())
 def test_a_sound_history_is_proven(story: Story, random: Random) -> None:
-    legs = [*story.legs]
+    ranges = [*story.ranges]
     nothing_new = DeliveredRange("empty", False, story.position, story.position, story.position, False, 9)
-    legs.insert(0, nothing_new)
-    random.shuffle(legs)
-    told = story.prove(legs)
+    ranges.insert(0, nothing_new)
+    random.shuffle(ranges)
+    told = story.prove(ranges)
     assert told.faults == []
-    assert told.legs == story.legs
+    assert told.ranges == story.ranges
     known = [step.snapshot_id for step in story.history[story.known_from :]]
     if story.position not in known:
         assert told.pending is None
         return
     after = known.index(story.position) + 1
     assert (told.pending, told.pending_rows) == (len(known) - after, 10 * (len(known) - after))
-    last_full = next(leg for leg in reversed(story.legs) if leg.full)
+    last_full = next(run for run in reversed(story.ranges) if run.full)
     begun = known.index(last_full.to) + 1 if last_full.to in known else 0
     assert told.checked == after - begun
 
 
 @given(stories(), st.data())
 def test_a_run_that_is_lacking_is_a_gap(story: Story, data: st.DataObject) -> None:
-    lacking = data.draw(st.sampled_from(story.legs))
+    lacking = data.draw(st.sampled_from(story.ranges))
     told = check_continuity(
-        [leg for leg in story.legs if leg != lacking], story.position, story.history[story.known_from :], 0
+        [run for run in story.ranges if run != lacking], story.position, story.history[story.known_from :], 0
     )
-    after = story.legs[story.legs.index(lacking) + 1 :]
+    after = story.ranges[story.ranges.index(lacking) + 1 :]
     if after and after[0].full:
         return  # what comes after delivers everything, and says why
     assert "gap" in {flaw.kind for flaw in told.faults}
@@ -77,58 +77,58 @@ def test_a_run_that_is_lacking_is_a_gap(story: Story, data: st.DataObject) -> No
 
 @given(stories(), st.data())
 def test_a_range_that_is_delivered_twice_is_an_overlap(story: Story, data: st.DataObject) -> None:
-    twice = data.draw(st.sampled_from(story.legs))
-    told = story.prove([*story.legs, replace(twice, run_id="again")])
+    twice = data.draw(st.sampled_from(story.ranges))
+    told = story.prove([*story.ranges, replace(twice, run_id="again")])
     if twice.explained:
         return  # everything, in full, and the run says why
-    last_full = max(index for index, leg in enumerate(story.legs) if leg.full)
-    if not twice.full and story.legs.index(twice) < last_full:
+    last_full = max(index for index, run in enumerate(story.ranges) if run.full)
+    if not twice.full and story.ranges.index(twice) < last_full:
         return  # an increment of before the last full export, of which the history may tell nothing
     assert "overlap" in {flaw.kind for flaw in told.faults}
 
 
 @given(stories(least_legs=3), st.data())
 def test_an_increment_that_begins_elsewhere_is_a_gap(story: Story, data: st.DataObject) -> None:
-    number = data.draw(st.integers(1, len(story.legs) - 1))
-    leg = story.legs[number]
-    if leg.full:
+    number = data.draw(st.integers(1, len(story.ranges) - 1))
+    run = story.ranges[number]
+    if run.full:
         return
     elsewhere = data.draw(st.sampled_from([step.snapshot_id for step in story.history]))
-    if elsewhere in (leg.start, leg.to):
+    if elsewhere in (run.start, run.to):
         return
-    legs = [*story.legs]
-    legs[number] = replace(leg, start=elsewhere)
-    told = story.prove(legs)
-    assert any(flaw.kind == "gap" and leg.run_id in flaw.message for flaw in told.faults)
+    ranges = [*story.ranges]
+    ranges[number] = replace(run, start=elsewhere)
+    told = story.prove(ranges)
+    assert any(flaw.kind == "gap" and run.run_id in flaw.message for flaw in told.faults)
 
 
 @given(stories())
 def test_a_flow_that_began_anew_needs_somebody_who_told_it_to(story: Story) -> None:
     fresh = DeliveredRange("fresh", True, None, None, story.position, False, 9)
-    assert story.prove([*story.legs, fresh], restarts=1).faults == []
-    (flaw,) = story.prove([*story.legs, fresh]).faults
+    assert story.prove([*story.ranges, fresh], restarts=1).faults == []
+    (flaw,) = story.prove([*story.ranges, fresh]).faults
     assert flaw.kind == "overlap"
     assert "fresh" in flaw.message
 
 
 @given(stories(least_legs=2))
 def test_an_increment_is_no_beginning(story: Story) -> None:
-    leg = story.legs[1]
-    if leg.full:
+    run = story.ranges[1]
+    if run.full:
         return
-    legs = [replace(leg, position=None), *story.legs[2:]]
-    told = story.prove(legs)
-    assert any(flaw.kind == "gap" and leg.run_id in flaw.message for flaw in told.faults)
+    ranges = [replace(run, position=None), *story.ranges[2:]]
+    told = story.prove(ranges)
+    assert any(flaw.kind == "gap" and run.run_id in flaw.message for flaw in told.faults)
 
 
 def test_a_flow_comes_past_a_snapshot_again_when_its_table_is_rolled_back() -> None:
     """Every time the same increment begins there, which is known no more; none of them is delivered twice."""
-    legs = [DeliveredRange("first", True, None, None, 1, False, 0)]
+    ranges = [DeliveredRange("first", True, None, None, 1, False, 0)]
     for time, end in enumerate((2, 3, 4), start=1):
-        legs.append(DeliveredRange(f"increment {end}", False, 1, 1, end, False, time))
-        legs.append(DeliveredRange(f"rolled back from {end}", True, end, None, 1, True, time))
+        ranges.append(DeliveredRange(f"increment {end}", False, 1, 1, end, False, time))
+        ranges.append(DeliveredRange(f"rolled back from {end}", True, end, None, 1, True, time))
     for times in ([0] * 7, list(range(7)), list(range(7))[::-1]):
-        timed = [replace(leg, completed_at=time) for leg, time in zip(legs, times, strict=True)]
+        timed = [replace(run, completed_at=time) for run, time in zip(ranges, times, strict=True)]
         assert check_continuity(timed[:-1], 4, [SnapshotStep(4, 0, 10)], 0).faults == []
         twice = check_continuity([*timed[:-1], replace(timed[-2], run_id="again")], 4, [SnapshotStep(4, 0, 10)], 0)
         assert any("again" in flaw.message for flaw in twice.faults)

@@ -498,8 +498,8 @@ class AnyDelivery(RuleBasedStateMachine):
             assert found.findings == ()
         with self.backend.database.reading() as session:
             (proof,) = flow_verification.verify_flow(session, self.backend.lake, session.get_one(Flow, self.flow))
-        assert proof.tiling is not None
-        assert not proof.tiling.faults, [flaw.message for flaw in proof.tiling.faults]
+        assert proof.continuity is not None
+        assert not proof.continuity.faults, [flaw.message for flaw in proof.continuity.faults]
         assert proof.position == self.consumer.position
 
     def leave(self) -> None:

@@ -76,7 +76,7 @@ class Partner:
             proofs = flow_verification.verify_flow(
                 session, self.deployed.backend.lake, session.get_one(Flow, self.flow)
             )
-        return [flaw.message for one in proofs if one.tiling for flaw in one.tiling.faults]
+        return [flaw.message for one in proofs if one.continuity for flaw in one.continuity.faults]
 
 
 def continued(partner: Partner) -> list[str]:

@@ -88,8 +88,8 @@ def test_what_is_delivered_all_again_says_why_when_it_is_repeated(deployed: Depl
     assert warnings[0] == []
     assert [one["code"] for one in warnings[1]] == [SNAPSHOT_EXPIRED.code]
     assert warnings[1:] == [warnings[1]] * 3
-    assert proof.tiling is not None
-    assert proof.tiling.faults == []
+    assert proof.continuity is not None
+    assert proof.continuity.faults == []
 
 
 @pytest.mark.parametrize("hours", [3, -30], ids=["the clock goes on", "the clock is set back"])

@@ -218,7 +218,7 @@ def _targets(settings: Settings, about: BackupHeader) -> str:
     """The content of the marker: the targets, empty at the start, so that a repeated restore may clear them."""
     databases = (hashlib.sha256(url.encode()).hexdigest() for url in (settings.store_url, settings.lake_catalog_url))
     places = [*databases, str(settings.uploads_root), settings.lake_warehouse if about.rows else ""]
-    return "While this file exists, nothing starts: run offtake restore again.\n" + "\n".join(places) + "\n"
+    return "While this file is here, nothing starts: run offtake restore again.\n" + "\n".join(places) + "\n"
 
 
 def _begin(marker: Path, targets: str) -> None:

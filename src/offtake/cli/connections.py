@@ -49,7 +49,7 @@ def run_test(
                 how = "no connection" if not found else "more than one connection"
                 raise OfftakeError(f"There is {how} {connection}; see: offtake connection list")
             check = connection_checks.prepare(session, caller, backend.vault, found[0], backend.site(caller))
-        result = connection_checks.run_check(check, backend.memory)
+        result = connection_checks.run_check(check, backend.pin_store)
     if json:
         output.as_json(result)
     elif result["result"]:

@@ -54,7 +54,7 @@ def flow(flow: FlowName, sandbox: InSandbox = None, data_dir: DataDir = None, js
     with operating(data_dir, sandbox) as (backend, caller), backend.database.reading() as session:
         found = find_flow(session, caller, flow)
         proofs = flow_verification.verify_flow(session, backend.lake, found)
-    proven = not any(one.tiling and one.tiling.faults for one in proofs)
+    proven = not any(one.continuity and one.continuity.faults for one in proofs)
     if json:
         output.as_json({"id": found.id, "proven": proven, "datasets": [_document(one) for one in proofs]})
     else:
@@ -114,36 +114,38 @@ def _progress(delivery: DeliveredFiles, *, json: bool) -> Callable[[int], None]:
 
 def _document(one: DatasetVerification) -> dict[str, Any]:
     about = {"dataSetId": one.dataset_id, "name": one.name, "position": one.position, "runs": one.runs}
-    if one.tiling is None:
+    if one.continuity is None:
         return about | {"tiled": False}
-    tiling = one.tiling
+    continuity = one.continuity
     return about | {
         "tiled": True,
-        "ranges": [{"runId": leg.run_id, "full": leg.full, "from": leg.start, "to": leg.to} for leg in tiling.legs],
-        "snapshotsChecked": tiling.checked,
-        "flaws": [asdict(flaw) for flaw in tiling.faults],
-        "pendingSnapshots": tiling.pending,
-        "pendingRows": tiling.pending_rows,
+        "ranges": [
+            {"runId": run.run_id, "full": run.full, "from": run.start, "to": run.to} for run in continuity.ranges
+        ],
+        "snapshotsChecked": continuity.checked,
+        "flaws": [asdict(flaw) for flaw in continuity.faults],
+        "pendingSnapshots": continuity.pending,
+        "pendingRows": continuity.pending_rows,
     }
 
 
 def _lines(one: DatasetVerification) -> list[str]:
-    tiling = one.tiling
-    if tiling is None:
+    continuity = one.continuity
+    if continuity is None:
         return [f"{one.name}: {one.runs} runs, all of them full exports; the flow has no incremental exports"]
-    found = [f"{flaw.kind} {one.name}: {flaw.message}" for flaw in tiling.faults]
+    found = [f"{flaw.kind} {one.name}: {flaw.message}" for flaw in continuity.faults]
     return [*found, f"{one.name}: {_summary(one)}"]
 
 
 def _summary(one: DatasetVerification) -> str:
-    tiling = one.tiling
-    assert tiling is not None  # noqa: S101 - checked by the caller
-    pending = f"{tiling.pending} snapshots with {tiling.pending_rows:,} rows are not delivered yet"
+    continuity = one.continuity
+    assert continuity is not None  # noqa: S101 - checked by the caller
+    pending = f"{continuity.pending} snapshots with {continuity.pending_rows:,} rows are not delivered yet"
     if one.position is None:
         return f"nothing delivered yet, or the next run is a full export; {pending}"
-    flaws = f"{len(tiling.faults)} gaps or overlaps" if tiling.faults else "no gap, no overlap"
-    if tiling.pending is None:
+    flaws = f"{len(continuity.faults)} gaps or overlaps" if continuity.faults else "no gap, no overlap"
+    if continuity.pending is None:
         pending = "that snapshot is no longer in the table's history, so the next run is a full export"
-    elif not tiling.pending:
+    elif not continuity.pending:
         pending = "nothing is pending"
-    return f"{len(tiling.legs)} runs up to snapshot {one.position}, {flaws}; {pending}"
+    return f"{len(continuity.ranges)} runs up to snapshot {one.position}, {flaws}; {pending}"

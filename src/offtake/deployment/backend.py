@@ -64,7 +64,7 @@ class Backend:
         return network_of(self.settings)
 
     @property
-    def memory(self) -> PinStore:
+    def pin_store(self) -> PinStore:
         """Stores what is found at the first connection to a destination, such as host keys."""
         return PinStore(self.database, self.vault, self.clock)
 

@@ -65,7 +65,7 @@ class ServicePrincipal(PrincipalParams):
 
     def endpoint_hosts(self) -> dict[str, str]:
         """The hosts of the account and of the authority, unless they are Microsoft's."""
-        return self.hosts_beside(account_of_url(self.url))
+        return self.endpoint_hosts_with(account_of_url(self.url))
 
     @property
     def address(self) -> str | None:

@@ -37,7 +37,7 @@ class ServicePrincipal(PrincipalParams):
 
     def endpoint_hosts(self) -> dict[str, str]:
         """The hosts of the account and of the authority, unless they are Microsoft's."""
-        return self.hosts_beside(container_url_of(self.url).account)
+        return self.endpoint_hosts_with(container_url_of(self.url).account)
 
     @property
     def address(self) -> str | None:

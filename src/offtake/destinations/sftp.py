@@ -98,9 +98,9 @@ class SftpLogin(Params):
 
     def placing(self) -> Placing:
         """How files are put in place; the default where nothing is known."""
-        return replace(USUAL, **self.given_placing())
+        return replace(USUAL, **self.known_placing())
 
-    def given_placing(self) -> dict[str, Any]:
+    def known_placing(self) -> dict[str, Any]:
         """The submitted or recorded fields of `Placing`."""
         return self.model_dump(include={field.name for field in fields(Placing)}, exclude_none=True)
 
@@ -208,7 +208,7 @@ def pin(credentials: Params, params: TargetParams | None, site: SandboxLocation)
         known: dict[str, object] = {"host_key_fingerprint": session.shown}
         if params is not None and credentials.needs_pinning:
             folder = _folder(session, params, site, USUAL)
-            known |= asdict(find_placing(session, folder, credentials.given_placing()))
+            known |= asdict(find_placing(session, folder, credentials.known_placing()))
         return credentials.model_copy(update=known)
     finally:
         session.close()

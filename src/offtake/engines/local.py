@@ -142,7 +142,7 @@ class LocalEngine:
         each attempt needs a new name: data that the dead worker sent may still arrive under the old one.
         """
         for task in run.in_flight.values():
-            if task.number in run.recorder.announced or not task.place.limits().one_name:
+            if task.number in run.recorder.announced or not task.target.limits().one_name:
                 run.failures[task.number] = _worker_died()
             else:
                 run.waiting.append(replace(task, again=True))

@@ -38,7 +38,7 @@ def earlier_attempts(key: str) -> Iterator[str]:
 def remove_failed(job: ExportJob, keys: Mapping[int, str]) -> dict[int, list[str]]:
     """Remove the files of failed attempts (`keys`: by part number). Returns the removed keys, by part number."""
     removed: dict[int, list[str]] = {}
-    sink = job.place.open()
+    sink = job.target.open()
     try:
         for number, key in keys.items():
             try:

@@ -56,7 +56,7 @@ def remove_temporary_files(
     keys = _keys(job, datasets, parts)
     if not keys:
         return
-    sink = job.place.open()
+    sink = job.target.open()
     try:
         sink.clear(keys)
         remove_left(sink, database, job.run_id, [part for part in parts if part.finished_at])

@@ -25,7 +25,7 @@ def first_contact(job: ExportJob, lease: Lease, context: RunContext) -> Delivery
     def probe() -> None:
         nonlocal answered, failed
         try:
-            answered = job.place.answers()
+            answered = job.target.answers()
             failed = None
         except DeliveryError as error:
             failed = error if error.unreachable else None

@@ -22,7 +22,7 @@ from offtake.store.tables import RunDataset, RunPart
 
 _log = logging.getLogger(__name__)
 
-_FIRST: Final = 2
+_FIRST_REMOVAL: Final = 2
 """The number of the first attempt that removes files; the inspection before it counts as attempt one."""
 
 
@@ -34,7 +34,7 @@ def dispose(
     The manifest is removed first, so that no consumer relies on files that are about to be removed. If the destination
     denies that, it usually denies removing the files too: they are kept, and the flow continues from them.
     """
-    sink = job.place.open()
+    sink = job.target.open()
     try:
         refusal = _remove_manifest(job, sink, manifest_key(job, datasets, parts))
         _decide(job.run_id, sink, database, now_ms)
@@ -51,7 +51,7 @@ def dispose(
 
 def decide(job: ExportJob, database: Database, now_ms: int) -> None:
     """Decide whether the run's files are kept; the orphan sweeper removes them if not. Raises `DeliveryError`."""
-    sink = job.place.open()
+    sink = job.target.open()
     try:
         _decide(job.run_id, sink, database, now_ms)
     finally:
@@ -76,13 +76,13 @@ def _remove_manifest(job: ExportJob, sink: Sink, key: str | None) -> DeliveryErr
 def _decide(run_id: str, sink: Sink, database: Database, now_ms: int) -> None:
     state, parts = disposals.load(database, run_id)
     if state is None:
-        _look(run_id, sink, database, parts, now_ms)
+        _inspect(run_id, sink, database, parts, now_ms)
         state, parts = disposals.load(database, run_id)
     if state == disposals.REMOVING:
         _remove(run_id, sink, database, parts, now_ms)
 
 
-def _look(run_id: str, sink: Sink, database: Database, parts: Sequence[RunPart], now_ms: int) -> None:
+def _inspect(run_id: str, sink: Sink, database: Database, parts: Sequence[RunPart], now_ms: int) -> None:
     """Keep the run's files if one of them was collected; else begin to remove them."""
     proven = [part for part in parts if part.finished_at]
     announced = [part for part in parts if part.intended_at and not part.finished_at]
@@ -129,12 +129,12 @@ def _remove(run_id: str, sink: Sink, database: Database, parts: Sequence[RunPart
     stay: list[int] = []
     for part in (part for part in parts if part.finished_at):
         try:
-            taken_back = sink.recall(part.key, again=attempt > _FIRST)
+            is_withdrawn = sink.recall(part.key, again=attempt > _FIRST_REMOVAL)
         except DeliveryError as error:
             if error.transient:
                 raise
             _log.warning("run %s: a file stays, because it cannot be removed: %s", run_id, error)
-            taken_back = False
-        (withdrawn if taken_back else stay).append(part.number)
+            is_withdrawn = False
+        (withdrawn if is_withdrawn else stay).append(part.number)
         failpoint("file_recalled")
     disposals.end_removal(database, run_id, attempt, withdrawn, stay, now_ms)

@@ -56,7 +56,7 @@ class ExportJob:
     manifest_owner_id: str
     export_time_ms: int
     datasets: tuple[DatasetExport, ...]
-    place: DeliveryTarget
+    target: DeliveryTarget
     folder: str | None = None
     manifest_key: str | None = None
     window: Callable[[int], int] | None = None
@@ -65,7 +65,7 @@ class ExportJob:
     @property
     def root(self) -> str:
         """The folder of all files of the run."""
-        return join_key(self.place.params.folder(), self.folder or "")
+        return join_key(self.target.params.folder(), self.folder or "")
 
 
 def join_key(*segments: str) -> str:

@@ -20,7 +20,7 @@ def manifest_key(job: ExportJob, datasets: Sequence[RunDataset], parts: Sequence
     """
     if job.manifest_key is not None:
         return job.manifest_key or None
-    if not job.place.params.include_file_manifest or all(dataset.error for dataset in datasets):
+    if not job.target.params.include_file_manifest or all(dataset.error for dataset in datasets):
         return None
     folders = {dataset.folder for dataset in datasets if not dataset.error} if parts else set()
     folder = folders.pop() if len(folders) == 1 else job.root

@@ -62,7 +62,7 @@ class PartTask:
     key: str
     slices: tuple[dict[str, Any], ...]
     schema: dict[str, Any]
-    place: DeliveryTarget
+    target: DeliveryTarget
     again: bool
     gzip: GzipOptions = USUAL
     writer: int = 0
@@ -77,7 +77,7 @@ def export_part(task: PartTask, cancellation: CancellationToken, record_intent: 
     """
     wait_until_lease_is_valid(cancellation)
     failpoint("part_started")
-    sink = task.place.open()
+    sink = task.target.open()
     try:
         if task.again:
             # Also stops slow earlier writers: they cannot complete a file whose temporary file is gone.
@@ -108,16 +108,16 @@ def _from_pages(
     task: PartTask, source: _Source, sink: Sink, cancellation: CancellationToken, record_intent: RecordIntent
 ) -> WrittenPart | None:
     """Write the part from its files' stored Parquet pages; None, with nothing written, when rows must be decoded."""
-    target = _format(task)
-    if target.from_pages is None:
+    file_format = _format(task)
+    if file_format.from_pages is None:
         return None
     with reading.unchanged_row_groups(source.slices, source.schema, invalid_text=_invalid_text(task)) as stored:
         if stored is None:
             return None
         try:
             with reading.translating_errors(source.slices):
-                level = task.gzip.level or target.level
-                rows, chunks = target.from_pages(source.schema.arrow_schema, stored, level)
+                level = task.gzip.level or file_format.level
+                rows, chunks = file_format.from_pages(source.schema.arrow_schema, stored, level)
             return _write_to_sink(
                 task, sink, _translating_errors(source.slices, chunks), _Count(rows, cancellation), record_intent
             )
@@ -136,8 +136,8 @@ def _from_rows(
 ) -> WrittenPart:
     count = _Count(0, cancellation)
     batches = count.rows_of(reading.read(source.slices, source.schema, invalid_text=_invalid_text(task)))
-    target = _format(task)
-    chunks = target.encode(source.schema.arrow_schema, batches, task.gzip.level or target.level, count.losses)
+    file_format = _format(task)
+    chunks = file_format.encode(source.schema.arrow_schema, batches, task.gzip.level or file_format.level, count.losses)
     return _write_to_sink(task, sink, chunks, count, record_intent)
 
 
@@ -154,19 +154,19 @@ def _write_to_sink(
         failpoint("part_intended")
 
     # Closed here, not by the garbage collector: the generator may own a child process (gpg).
-    with closing(_encrypt(chunks, task.place.encrypt_to)) as body:
+    with closing(_encrypt(chunks, task.target.encrypt_to)) as body:
         return written(sink.put(task.key, count.hash_of(body), announce, task.writer))
 
 
 def _format(task: PartTask) -> Format:
-    params = task.place.params
+    params = task.target.params
     options = WriteOptions(params.uuid_as_text, params.parquet_encoding == "PLAIN", task.gzip.members)
     return format_for(params.dataset_file_type, params.compression, options)
 
 
 def _invalid_text(task: PartTask) -> InvalidText:
     """How the reader treats text that is not valid UTF-8."""
-    return "replace" if task.place.params.invalid_text == "REPLACE" else "fail"
+    return "replace" if task.target.params.invalid_text == "REPLACE" else "fail"
 
 
 def _encrypt(chunks: Iterator[bytes], key: bytes | None) -> Generator[bytes, None, None]:

@@ -74,10 +74,10 @@ def part_name(run_id: str, number: int, extension: str) -> str:
     return f"part-{number:05d}-tid-{tid}-{run_id}-{number + 1}-1-c000{extension}"
 
 
-def file_ending(place: DeliveryTarget) -> str:
+def file_ending(target: DeliveryTarget) -> str:
     """The file name extension at the target, by file type, compression and encryption."""
-    extension = format_for(place.params.dataset_file_type, place.params.compression).extension
-    return extension if place.encrypt_to is None else extension + pgp.EXTENSION
+    extension = format_for(target.params.dataset_file_type, target.params.compression).extension
+    return extension if target.encrypt_to is None else extension + pgp.EXTENSION
 
 
 def _plan_dataset(
@@ -152,8 +152,8 @@ def _warning(dataset: DatasetExport, text: str) -> dict[str, Any]:
 
 
 def _key(job: ExportJob, dataset: DatasetExport, number: int) -> str:
-    key = join_key(job.root, dataset.folder, part_name(job.run_id, number, file_ending(job.place)))
-    longest = job.place.longest_key
+    key = join_key(job.root, dataset.folder, part_name(job.run_id, number, file_ending(job.target)))
+    longest = job.target.longest_key
     if longest is not None and len(key.encode()) > longest:
         raise DeliveryError(
             ACCESS_DENIED,

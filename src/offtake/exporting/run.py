@@ -151,9 +151,9 @@ class _Delivery:
                 key=part.key,
                 slices=tuple(part.slices),
                 schema=schemas[part.dataset_id],
-                place=self._job.place,
+                target=self._job.target,
                 again=again,
-                gzip=self._context.gzip[self._job.place.params.dataset_file_type],
+                gzip=self._context.gzip[self._job.target.params.dataset_file_type],
                 writer=self._lease.fence,
             )
             for part in parts
@@ -191,7 +191,7 @@ class _Delivery:
 
     def _begin_attempts(self, left: dict[int, PartTask]) -> None:
         """Give each new attempt its own name, where a file is visible while it is written."""
-        if self._job.place.limits().one_name:
+        if self._job.target.limits().one_name:
             return
         again = [task for task in left.values() if task.again]
         first = [task for task in left.values() if not task.again and task.number not in self._begun]
@@ -210,7 +210,7 @@ class _Delivery:
         attempts.note_removed(self._context.database, self._lease.run_id, removed)
 
     def _is_complete(self, part: RunPart) -> bool:
-        sink = self._job.place.open()
+        sink = self._job.target.open()
         try:
             wait_until_lease_is_valid(self._cancellation)
             # If the target connection was edited since, the old address cannot be inspected.
@@ -232,7 +232,7 @@ class _Delivery:
         run_parts.record_intent(self._context.database, self._lease, intent.written.number, record, now_ms)
 
     def _finish(self, datasets: list[RunDataset]) -> dict[str, Any] | None:
-        sink = self._job.place.open()
+        sink = self._job.target.open()
         try:
             return self._write_manifest(sink, datasets, self._stored_parts())
         finally:
@@ -294,7 +294,7 @@ def _check_names(job: ExportJob, parts: Sequence[RunPart]) -> None:
     A resumed run uses the connections as they are now: after a change of file type, compression or encryption, the
     planned names would be wrong.
     """
-    ending = file_ending(job.place)
+    ending = file_ending(job.target)
     if any(not part.key.endswith(f"-c000{ending}") for part in parts if not part.finished_at):
         raise DeliveryError(
             KEY_UNUSABLE,

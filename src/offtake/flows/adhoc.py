@@ -79,7 +79,7 @@ def run_now(session: Session, caller: Caller, order: AdhocDestination, now_ms: i
         named = ", ".join(selected or exported)
         raise AdhocRefusedError(f"Run already going on for dataset(s) {named} of flow {flow.id} with run id {live.id}")
     full = order.full_export or flows.stored_schedule(flow).one_time
-    at = runs.instant_beside_slots(session, flow, now_ms)
+    at = runs.time_outside_slots(session, flow, now_ms)
     new = NewRun("adhoc", at, selected or None, full_export=full, moves_position=not order.full_export)
     row = runs.create(session, flow, new, now_ms)
     after = {"runId": row.id, "datasets": row.dataset_ids, "fullExport": order.full_export}

@@ -104,7 +104,7 @@ def request(session: Session, caller: Caller, flow_id: str, backfill: Backfill, 
         raise BackfillRefusedError(
             f"Run {live.id} of the flow is {live.status}; wait until it has ended, or cancel it."
         )
-    at = runs.instant_beside_slots(session, flow, now_ms)
+    at = runs.time_outside_slots(session, flow, now_ms)
     pins = backfill.pins
     new = NewRun(TRIGGER, at, list(pins), moves_position=False, parent_run_id=backfill.run_id, pins=pins)
     row = runs.create(session, flow, new, now_ms)

@@ -72,13 +72,13 @@ def prepare_for(
     return replace(trial, places=(schema.parse_target_params(trial.destination, target.params),))
 
 
-def run_check(trial: ConnectionCheck, memory: PinStore) -> Json:
+def run_check(trial: ConnectionCheck, pins: PinStore) -> Json:
     """Run the test: `{"result": true}`, or false with the errors of each target.
 
     Writes, reads, lists and removes a small object. What is found at the first connection is stored. `limits`, an
     extension, lists the guarantees that the server cannot give.
     """
-    credentials, found = _try(trial, memory)
+    credentials, found = _try(trial, pins)
     if trial.encrypt_to is not None and (problem := pgp.check_key(trial.encrypt_to)):
         remedy = "Enter another one in the base connection."
         found.append(DeliveryError(KEY_UNUSABLE, f"The public key {problem}.", remedy))
@@ -88,16 +88,16 @@ def run_check(trial: ConnectionCheck, memory: PinStore) -> Json:
     return {"result": False, "errors": [{"code": error.code, "message": str(error)} for error in found]}
 
 
-def check(trial: ConnectionCheck, memory: PinStore, path: str) -> None:
+def check(trial: ConnectionCheck, pins: PinStore, path: str) -> None:
     """Raise 1452 with `path` when the test fails; without a target yet, test only if the destination pins keys."""
     if not trial.places and trial.destination.pin is None:
         return
-    answer = run_check(trial, memory)
+    answer = run_check(trial, pins)
     if not answer["result"]:
         raise problems.of_field(path, f"failed the connection test: {answer['errors'][0]['message']}")
 
 
-def _try(trial: ConnectionCheck, memory: PinStore) -> tuple[Params | None, list[DeliveryError]]:
+def _try(trial: ConnectionCheck, pins: PinStore) -> tuple[Params | None, list[DeliveryError]]:
     """The credentials with what was found, and the errors."""
     destination = trial.destination
     lacking = destination.missing_driver(trial.auth_name)
@@ -106,7 +106,7 @@ def _try(trial: ConnectionCheck, memory: PinStore) -> tuple[Params | None, list[
     try:
         row_id, site = trial.connection_id, trial.site
         first = trial.places[0] if trial.places else None
-        credentials = host_key_pinning.pin(memory, destination, row_id, trial.credentials, first, site)
+        credentials = host_key_pinning.pin(pins, destination, row_id, trial.credentials, first, site)
         if not trial.places and destination.pin is not None and credentials is not None:
             destination.pin(credentials, None, site)
             return credentials, []

@@ -19,14 +19,14 @@ from offtake.store.tables import AuditEvent, Dataset, Flow, Run, RunDataset, Sou
 class DatasetVerification:
     """One dataset of a flow: its position, the number of runs that delivered it, and the result.
 
-    `tiling` is None when each run exports in full: then there is nothing to check.
+    `continuity` is None when each run exports in full: then there is nothing to check.
     """
 
     dataset_id: str
     name: str
     position: int | None
     runs: int
-    tiling: Continuity | None
+    continuity: Continuity | None
 
 
 def verify_flow(session: Session, lake: Lake, flow: Flow) -> list[DatasetVerification]:
@@ -35,7 +35,7 @@ def verify_flow(session: Session, lake: Lake, flow: Flow) -> list[DatasetVerific
     positions = {
         one.dataset_id: one.snapshot_id for one in session.scalars(select(Watermark).filter_by(flow_id=flow.id))
     }
-    legs = _delivered_ranges(session, flow)
+    ranges = _delivered_ranges(session, flow)
     restarts = _restarts(session, flow)
     everything = flows.stored_schedule(flow).export_mode == "DAILY_FULL_EXPORT"
     found = []
@@ -44,10 +44,10 @@ def verify_flow(session: Session, lake: Lake, flow: Flow) -> list[DatasetVerific
         history = ancestry(lake, TableName(row.table_name)) if row else None
         position = positions.get(dataset_id)
         result = (
-            None if everything else continuity.check_continuity(legs[dataset_id], position, history or [], restarts)
+            None if everything else continuity.check_continuity(ranges[dataset_id], position, history or [], restarts)
         )
         name = row.name if row else dataset_id
-        found.append(DatasetVerification(dataset_id, name, position, len(legs[dataset_id]), result))
+        found.append(DatasetVerification(dataset_id, name, position, len(ranges[dataset_id]), result))
     return found
 
 
@@ -60,14 +60,14 @@ def _delivered_ranges(session: Session, flow: Flow) -> dict[str, list[DeliveredR
         select(RunDataset).join(Run, Run.id == RunDataset.run_id).where(Run.flow_id == flow.id)
     ):
         planned[dataset.run_id].append(dataset)
-    legs = defaultdict[str, list[DeliveredRange]](list)
+    ranges = defaultdict[str, list[DeliveredRange]](list)
     for run in runs.values():
         if not is_delivered(run, planned[run.id]):
             continue
         for dataset in planned[run.id]:
             if dataset.error is None and dataset.to_snapshot is not None:
-                legs[dataset.dataset_id].append(_delivered_range(run, dataset, dataset.to_snapshot))
-    return legs
+                ranges[dataset.dataset_id].append(_delivered_range(run, dataset, dataset.to_snapshot))
+    return ranges
 
 
 def _delivered_range(run: Run, dataset: RunDataset, to: int) -> DeliveredRange:

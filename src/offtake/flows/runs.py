@@ -98,7 +98,7 @@ def create(session: Session, flow: Flow, new: NewRun, now_ms: int) -> Run:
     return row
 
 
-def instant_beside_slots(session: Session, flow: Flow, now_ms: int) -> int:
+def time_outside_slots(session: Session, flow: Flow, now_ms: int) -> int:
     """A unique time for a run outside the schedule, with milliseconds, so that it never equals a slot."""
     taken = set(session.scalars(select(Run.scheduled_at).where(Run.flow_id == flow.id, Run.scheduled_at >= now_ms)))
     return next(ms for ms in count(now_ms) if ms % 1000 and ms not in taken)
@@ -129,7 +129,7 @@ def request(session: Session, caller: Caller, body: Sent, now_ms: int, *, any_fl
             flow.id,
         )
     _check_ready(session, flow)
-    at = instant_beside_slots(session, flow, now_ms)
+    at = time_outside_slots(session, flow, now_ms)
     params = None if requested.params is None else _milliseconds(requested.params)
     row = create(session, flow, NewRun("request", at, full_export=one_time, params=params or None), now_ms)
     audit.record(session, caller, now_ms, "run", (flows.KIND, flow.id), name=flow.name, after={"runId": row.id})
@@ -180,7 +180,7 @@ def repeat(session: Session, caller: Caller, failed: Run, now_ms: int) -> Run:
     _check_not_delivered(session, flow, failed, dataset_ids)
     new = NewRun(
         RETRY,
-        instant_beside_slots(session, flow, now_ms),
+        time_outside_slots(session, flow, now_ms),
         dataset_ids,
         full_export=failed.full_export,
         moves_position=failed.moves_position,

@@ -31,12 +31,12 @@ from offtake.store.leases import LeaseMonitor
 _log = logging.getLogger(__name__)
 
 _TICK_SECONDS = 1.0
-_BREATH_SECONDS = 0.05
+_SHORTEST_PAUSE_SECONDS = 0.05
 """The shortest pause between two scheduler rounds."""
 _RUNS_AT_ONCE = 2
 _BATCHES_AT_ONCE = 2
 """Batches of different datasets are imported in parallel."""
-_CORRECTION_MS = 60_000
+_REPAIR_MS = 60_000
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,7 @@ def _lease_monitor(backend: Backend) -> LeaseMonitor:
 
 def _schedule(backend: Backend, stop: threading.Event) -> None:
     database, clock, settings = backend.database, backend.clock, backend.settings
-    corrected: int | None = None
+    repaired_at: int | None = None
 
     expiry = Expiry(database, clock, limits_of(settings), settings.retry_alert_seconds)
 
@@ -141,15 +141,15 @@ def _schedule(backend: Backend, stop: threading.Event) -> None:
 
     while not stop.is_set():
         seen = database.wakeup.generation
-        if corrected is None or clock.elapsed_ms() - corrected >= _CORRECTION_MS:
+        if repaired_at is None or clock.elapsed_ms() - repaired_at >= _REPAIR_MS:
             begun = clock.elapsed_ms()
-            corrected = begun if _log_crash("repairing slots", repair) else corrected
+            repaired_at = begun if _log_crash("repairing slots", repair) else repaired_at
             _log_crash("logging ended flows", lambda: log_ends(database, clock))
         _log_crash("enqueueing due runs", lambda: enqueue_due_runs(database, clock))
         _log_crash("alerting about failing flows", alert)
         _log_crash("ending waits", lambda: _end_waits(database, expiry))
         database.wakeup.wait(seen, _TICK_SECONDS)
-        stop.wait(_BREATH_SECONDS)
+        stop.wait(_SHORTEST_PAUSE_SECONDS)
 
 
 def _end_waits(database: Database, expiry: Expiry) -> None:

@@ -121,7 +121,7 @@ class Ingestor:
             if work.landed is not None:
                 self._revert(lease, work, work.landed)
             else:
-                self._bring_in(lease, work, lambda: stop.is_set() or heartbeat.lost)
+                self._import(lease, work, lambda: stop.is_set() or heartbeat.lost)
         except CancelledError:
             if not heartbeat.lost:
                 store.release(self.database, lease)
@@ -132,7 +132,7 @@ class Ingestor:
             _log.exception("batch %s was not imported", lease.batch_id)
             self._try_later(lease, work, error)
 
-    def _bring_in(self, lease: BatchLease, work: _ClaimedBatch, stopped: Callable[[], bool]) -> None:
+    def _import(self, lease: BatchLease, work: _ClaimedBatch, stopped: Callable[[], bool]) -> None:
         try:
             batch = _retry_while_full(lambda: self._commit(lease, work, stopped), lease, stopped)
         except ImportRefusedError as error:

@@ -67,7 +67,7 @@ class JobLoader:
                 )
                 for dataset_id in run.dataset_ids
             ),
-            place=self._place(session, target, sandbox),
+            target=self._target(session, target, sandbox),
             folder=run.folder,
             manifest_key=run.manifest_key,
             window=windows.window_of(flow, run.trigger, self.limits),
@@ -76,14 +76,14 @@ class JobLoader:
 
     def with_pinned_host_key(self, job: ExportJob, database: Database, clock: Clock) -> ExportJob:
         """The job with the destination's host key pinned in its credentials; raises `DeliveryError`."""
-        place = job.place
-        destination = specs.destination_of_connection(place.connection_spec_id)
+        target = job.target
+        destination = specs.destination_of_connection(target.connection_spec_id)
         pins = PinStore(database, self.vault, clock)
         base_id = job.base_connection_id
-        pinned = host_key_pinning.pin(pins, destination, base_id, place.credentials, place.params, place.site)
-        return replace(job, place=replace(place, credentials=pinned))
+        pinned = host_key_pinning.pin(pins, destination, base_id, target.credentials, target.params, target.site)
+        return replace(job, target=replace(target, credentials=pinned))
 
-    def _place(self, session: Session, target: TargetConnection, sandbox: Sandbox) -> DeliveryTarget:
+    def _target(self, session: Session, target: TargetConnection, sandbox: Sandbox) -> DeliveryTarget:
         destination = specs.destination_of_connection(target.connection_spec_id)
         base = session.get_one(Connection, target.base_connection_id)
         return DeliveryTarget(

@@ -57,7 +57,7 @@ def _inspect(backend: Backend, run_id: str, now: int) -> None:
             job = loader.load(session, run_id)
         except (NoResultFound, OfftakeError):
             _log.warning("run %s: its destination was deleted; files that it left there are not removed", run_id)
-            _done(backend, run_id, None)
+            _set_sweep_due(backend, run_id, None)
             return
     age = now - run.completed_at
     try:
@@ -67,14 +67,14 @@ def _inspect(backend: Backend, run_id: str, now: int) -> None:
             remove_temporary_files(job, backend.database, datasets, parts)
     except DeliveryError as error:
         _log.warning("run %s: the files that it left at its destination cannot be removed yet: %s", run_id, error)
-        _done(backend, run_id, now + (min(_RARELY_MS, max(_SOON_MS, age)) if abs(age) < _LONG_MS else _DAY_MS))
+        _set_sweep_due(backend, run_id, now + (min(_RARELY_MS, max(_SOON_MS, age)) if abs(age) < _LONG_MS else _DAY_MS))
         return
     failpoint("swept")
     # A slow writer may have written again since; it cannot after the second sweep.
-    _done(backend, run_id, run.completed_at + SECOND_LOOK_MS if 0 <= age < SECOND_LOOK_MS else None)
+    _set_sweep_due(backend, run_id, run.completed_at + SECOND_LOOK_MS if 0 <= age < SECOND_LOOK_MS else None)
 
 
-def _done(backend: Backend, run_id: str, due: int | None) -> None:
+def _set_sweep_due(backend: Backend, run_id: str, due: int | None) -> None:
     with backend.database.writing() as session:
         run = session.get(Run, run_id)
         if run is not None:

@@ -35,7 +35,7 @@ def delivery_of(backend: Backend, caller: Caller, run_id: str) -> DeliveredFiles
         datasets = run_parts.run_datasets(session, run.id)
         parts = run_parts.run_parts(session, run.id)
         own = _own_folders(session, run, datasets)
-    days = backend.settings.landing_zone_retention_days if job.place.credentials is None else 0
+    days = backend.settings.landing_zone_retention_days if job.target.credentials is None else 0
     before = backend.clock.now_ms() - days * _DAY_MS if days else None
     return DeliveredFiles(job, run, datasets, parts, own, before)
 
@@ -48,7 +48,7 @@ def verify_delivery(
     # Versions before revision 0006 stored no key with the plan, and wrote no manifest file without parts.
     if not delivery.parts and not (run.manifest or run.manifest_key):
         return VerificationResult(0, 0, 0, ())
-    sink = delivery.job.place.open()
+    sink = delivery.job.target.open()
     try:
         return verify(delivery, sink, seen, strict=strict)
     finally:

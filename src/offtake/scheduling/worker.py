@@ -50,7 +50,7 @@ class Worker:
     owner: str
     watch: LeaseMonitor
     lease_seconds: float
-    asking: threading.Lock = field(default_factory=threading.Lock)
+    probe_lock: threading.Lock = field(default_factory=threading.Lock)
     """Held while a worker probes a destination that did not answer before, so that the others serve healthy ones."""
 
     def run_next(self, stop: threading.Event) -> bool:
@@ -59,7 +59,7 @@ class Worker:
         When `stop` is set, the run is released with its progress, and any worker can continue it.
         """
         begun = time.monotonic()
-        turn = _Turn(self.asking)
+        turn = _Turn(self.probe_lock)
         try:
             now = self.context.clock.now_ms()
             lease = runs.claim(self.context.database, self.owner, self.watch, now, ask_away=turn.taken)
@@ -68,12 +68,12 @@ class Worker:
             failpoint("claimed")
             if not lease.away:
                 turn.end()
-            self._hold(lease, begun, stop, turn)
+            self._run_with_heartbeat(lease, begun, stop, turn)
         finally:
             turn.end()
         return True
 
-    def _hold(self, lease: Lease, begun: float, stop: threading.Event, turn: "_Turn") -> None:
+    def _run_with_heartbeat(self, lease: Lease, begun: float, stop: threading.Event, turn: "_Turn") -> None:
         renew = lambda: runs.renew(self.context.database, lease)  # noqa: E731 - one line is enough
         heartbeat = Heartbeat(f"run {lease.run_id}", renew, self.lease_seconds, begun, lease.cancelled)
         try:

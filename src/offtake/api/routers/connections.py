@@ -37,7 +37,7 @@ def create(caller: CallerOf, backend: BackendOf, body: JsonBody, response: Respo
         with backend.database.dry_run() as session:
             row = connections.create(session, caller, backend.vault, backend.network, body, backend.clock.now_ms())
             trial = connection_checks.prepare(session, caller, backend.vault, row.id, site)
-        connection_checks.check(trial, backend.memory, "/auth/params")
+        connection_checks.check(trial, backend.pin_store, "/auth/params")
     with backend.database.writing() as session:
         row = connections.create(session, caller, backend.vault, backend.network, body, backend.clock.now_ms())
         return responses.update_response(response, row)
@@ -109,7 +109,7 @@ def test(caller: CallerOf, backend: BackendOf, row_id: str) -> Json:
     site = backend.site(caller)
     with backend.database.reading() as session:
         trial = connection_checks.prepare(session, caller, backend.vault, row_id, site)
-    return connection_checks.run_check(trial, backend.memory)
+    return connection_checks.run_check(trial, backend.pin_store)
 
 
 @router.get("/connections/{row_id}/explore", **document_operation(examples.EXPLORED, errors=(502,)))

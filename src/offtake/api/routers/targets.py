@@ -40,7 +40,7 @@ def create(caller: CallerOf, backend: BackendOf, body: JsonBody, response: Respo
         with backend.database.dry_run() as session:
             row = target_connections.create(session, caller, body, backend.clock.now_ms())
             trial = connection_checks.prepare_for(session, caller, backend.vault, row, site)
-        connection_checks.check(trial, backend.memory, "/params")
+        connection_checks.check(trial, backend.pin_store, "/params")
     with backend.database.writing() as session:
         row = target_connections.create(session, caller, body, backend.clock.now_ms())
         return responses.update_response(response, row)

@@ -42,7 +42,7 @@ class PrincipalParams(Params):
             authority=self.authority_url.rstrip("/") if self.authority_url else None,
         )
 
-    def hosts_beside(self, account: Account) -> dict[str, str]:
+    def endpoint_hosts_with(self, account: Account) -> dict[str, str]:
         """The hosts of the account and of the authority, unless they are Microsoft's."""
         found = {} if account.is_vendor_endpoint else {"url": urlsplit(account.endpoint).hostname or ""}
         return found | ({"authorityUrl": urlsplit(self.authority_url).hostname or ""} if self.authority_url else {})

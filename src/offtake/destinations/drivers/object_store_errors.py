@@ -37,7 +37,7 @@ class RequiredPermissions:
 class _ErrorResponse:
     """The message and remedy for one kind of error.
 
-    The texts may contain `endpoint`, `where`, `act`, `right`, `keeper` and `detail`.
+    The texts may contain `endpoint`, `address`, `act`, `right`, `keeper` and `detail`.
     """
 
     kind: DeliveryCode
@@ -53,13 +53,13 @@ _Kind = Literal[
 _ANSWERS: Final[Mapping[_Kind, _ErrorResponse]] = {
     "overtaken": _ErrorResponse(
         DESTINATION_UNAVAILABLE,
-        "The upload of {where} was deleted by another process before it was complete{detail}.",
+        "The upload of {address} was deleted by another process before it was complete{detail}.",
         "Another worker may have taken over the run; the export is retried.",
         transient=True,
     ),
     "expired": _ErrorResponse(
         CREDENTIALS_REFUSED,
-        "The temporary credentials for {where} have expired{detail}.",
+        "The temporary credentials for {address} have expired{detail}.",
         "New credentials are requested; the export is retried.",
         transient=True,
     ),
@@ -70,29 +70,29 @@ _ANSWERS: Final[Mapping[_Kind, _ErrorResponse]] = {
     ),
     "credentials": _ErrorResponse(
         CREDENTIALS_REFUSED,
-        "{endpoint} refused the credentials for {where}{detail}.",
+        "{endpoint} refused the credentials for {address}{detail}.",
         "Enter valid credentials in {keeper}.",
     ),
     "no root": _ErrorResponse(
-        PLACE_NOT_FOUND, "The bucket or container of {where} does not exist.", "Create it, or correct its name."
+        PLACE_NOT_FOUND, "The bucket or container of {address} does not exist.", "Create it, or correct its name."
     ),
     "region": _ErrorResponse(
         PLACE_NOT_FOUND,
-        "The bucket of {where} is in another region.",
+        "The bucket of {address} is in another region.",
         "Enter the bucket's region in {keeper}.",
     ),
     "denied": _ErrorResponse(
-        ACCESS_DENIED, "{endpoint} denied permission to {act} {where}{detail}.", "Grant {right} there."
+        ACCESS_DENIED, "{endpoint} denied permission to {act} {address}{detail}.", "Grant {right} there."
     ),
-    "no object": _ErrorResponse(PLACE_NOT_FOUND, "The object {where} does not exist.", "Find out what removed it."),
+    "no object": _ErrorResponse(PLACE_NOT_FOUND, "The object {address} does not exist.", "Find out what removed it."),
     "refused": _ErrorResponse(
         ACCESS_DENIED,
-        "{endpoint} refused the request to {act} {where}{detail}.",
+        "{endpoint} refused the request to {act} {address}{detail}.",
         "Correct the target connection (storage class, encryption key), or the store's policies.",
     ),
     "away": _ErrorResponse(
         DESTINATION_UNAVAILABLE,
-        "{endpoint} could not be reached or did not answer as expected for {where}{detail}.",
+        "{endpoint} could not be reached or did not answer as expected for {address}{detail}.",
         "Check the endpoint and the network; the export is retried.",
         transient=True,
     ),
@@ -142,9 +142,9 @@ def is_missing_root(error: Exception) -> bool:
 
 
 def explain(
-    error: Exception, where: str, endpoint: str, act: Act, rights: RequiredPermissions, keeper: str = BASE_CONNECTION
+    error: Exception, address: str, endpoint: str, act: Act, rights: RequiredPermissions, keeper: str = BASE_CONNECTION
 ) -> DeliveryError:
-    """Translate an error of the driver. `where`: the object's URL; `endpoint`: the store's name in messages.
+    """Translate an error of the driver. `address`: the object's URL; `endpoint`: the store's name in messages.
 
     `keeper`: where the credentials are configured.
     """
@@ -153,7 +153,7 @@ def explain(
     answer = _ANSWERS[_kind(error, text, code, status)]
     known = ", ".join(part for part in (code, f"status {status}" if status else "") if part)
     words = {
-        "where": where,
+        "address": address,
         "endpoint": endpoint,
         "act": act,
         "right": getattr(rights, act),

@@ -60,26 +60,28 @@ def status_error(code: int, reason: str) -> SftpError:
 
 
 @contextmanager
-def translating_errors(where: str, right: str) -> Iterator[None]:
+def translating_errors(address: str, right: str) -> Iterator[None]:
     """Translate the block's errors into `DeliveryError`. `right`: the permission that the server's user needs."""
     try:
         yield
     except (SftpError, asyncssh.Error, OSError) as error:
-        raise translate(error, where, right) from None
+        raise translate(error, address, right) from None
 
 
-def translate(error: Exception, where: str, right: str) -> DeliveryError:
+def translate(error: Exception, address: str, right: str) -> DeliveryError:
     """Translate an error of an operation on a file or folder."""
     if isinstance(error, MissingError):
         return DeliveryError(
-            PLACE_NOT_FOUND, f"{where} does not exist and cannot be created.", "Create the folder, or correct the path."
+            PLACE_NOT_FOUND,
+            f"{address} does not exist and cannot be created.",
+            "Create the folder, or correct the path.",
         )
     if isinstance(error, DeniedError | UnsupportedError):
         text = reason(error)
         detail = "" if text.lower() in _USUAL_WORDS else f": {text}"
         verb = "denied permission to" if isinstance(error, DeniedError) else "does not support the operation to"
         return DeliveryError(
-            ACCESS_DENIED, f"The server {verb} {right} at {where}{detail}.", "Grant the user that permission there."
+            ACCESS_DENIED, f"The server {verb} {right} at {address}{detail}.", "Grant the user that permission there."
         )
     if isinstance(error, TimeoutError):
         cause, remedy = "it stopped answering", _NETWORK
@@ -90,7 +92,7 @@ def translate(error: Exception, where: str, right: str) -> DeliveryError:
     else:
         cause = reason(error)
         remedy = _SPACE if isinstance(error, NoSpaceError) or cause.lower() in _NO_WORDS else _REFUSED
-    return DeliveryError(DESTINATION_UNAVAILABLE, f"The server failed to {right} at {where}: {cause}.", remedy)
+    return DeliveryError(DESTINATION_UNAVAILABLE, f"The server failed to {right} at {address}: {cause}.", remedy)
 
 
 def reason(error: Exception) -> str:

@@ -38,12 +38,12 @@ UNTOLD: Final = (DeniedError, UnsupportedError)
 class RemoteFolder:
     """The location of files. `server`: as in URLs; `root`: `/`, or `""` for the login folder.
 
-    `kept`: the target's folder below it, which is kept when it is empty. `stall`: idle timeout in seconds.
+    `target_folder`: the target's folder below it, kept when empty. `stall`: idle timeout in seconds.
     """
 
     server: str
     root: str
-    kept: str
+    target_folder: str
     stall: float
     placing: Placing = USUAL
 
@@ -67,7 +67,11 @@ class RemoteFolder:
 
     def temporary_path(self, key: str, name: str) -> str:
         """The key of `name` in the file's folder, or in the folder of temporary names."""
-        return within(f"{self.kept}/{FOLDER}".strip("/"), name) if self.has_folder else within(folder_of(key), name)
+        return (
+            within(f"{self.target_folder}/{FOLDER}".strip("/"), name)
+            if self.has_folder
+            else within(folder_of(key), name)
+        )
 
     def token(self, temporary: str) -> str:
         """A token that locates a temporary file, also if `placing` changes later."""
@@ -75,7 +79,7 @@ class RemoteFolder:
 
     def of_token(self, key: str, token: str) -> str:
         """The temporary file's key."""
-        return within(self.kept, token) if token.startswith(f"{FOLDER}/") else within(folder_of(key), token)
+        return within(self.target_folder, token) if token.startswith(f"{FOLDER}/") else within(folder_of(key), token)
 
     @property
     def has_folder(self) -> bool:
@@ -230,7 +234,7 @@ class RemoteFiles:
 
     async def remove(self, key: str) -> None:
         """Remove the file, its withdrawn copy, and folders below the target's folder that are then empty."""
-        folder, kept = folder_of(key), self._folder.kept
+        folder, target_folder = folder_of(key), self._folder.target_folder
         for one in (key, self._folder.withdrawn_key(key)):
             try:
                 await self._submit(self._client.remove(self._path(one)))
@@ -241,7 +245,7 @@ class RemoteFiles:
                 if await self._may_be_there(one):
                     raise
         with contextlib.suppress(SftpError):
-            while folder != kept and _is_below(folder, kept):
+            while folder != target_folder and _is_below(folder, target_folder):
                 await self._submit(self._client.remove_folder(self._path(folder)))
                 folder = folder_of(folder)
 
@@ -357,5 +361,5 @@ def is_folder(attributes: Attributes) -> bool:
     return attributes.mode is not None and stat.S_ISDIR(attributes.mode)
 
 
-def _is_below(folder: str, kept: str) -> bool:
-    return folder.startswith(f"{kept}/") if kept else folder != ""
+def _is_below(folder: str, target_folder: str) -> bool:
+    return folder.startswith(f"{target_folder}/") if target_folder else folder != ""

@@ -135,7 +135,7 @@ class SftpSink:
         for key in keys:
             names[folder_of(key)].add(name_of(key))
             # Temporary files may have had their own folder before the connection was changed.
-            names[within(self._folder.kept, FOLDER)].add(name_of(key))
+            names[within(self._folder.target_folder, FOLDER)].add(name_of(key))
         removed = 0
         for folder, of in names.items():
             try:

@@ -17,47 +17,47 @@ from offtake.errors import DeliveryError
 _CONTENT: Final = b"Offtake wrote this file to test how files can be put in place; it may be deleted.\n"
 
 
-def find_placing(session: SftpConnection, folder: RemoteFolder, given: dict[str, object]) -> Placing:
-    """The first `Placing` that works in the folder; fields in `given` keep their value.
+def find_placing(session: SftpConnection, folder: RemoteFolder, fixed: dict[str, object]) -> Placing:
+    """The first `Placing` that works in the folder; fields in `fixed` keep their value.
 
     Raises `DeliveryError`: the server's refusal of the default way if none works, or an outage.
     """
     client = session.client()
-    with translating_errors(folder.uri(folder.kept), "write files"):
-        return session.run(client, _find(client, folder, given))
+    with translating_errors(folder.uri(folder.target_folder), "write files"):
+        return session.run(client, _find(client, folder, fixed))
 
 
-async def _find(client: SftpClient, folder: RemoteFolder, given: dict[str, object]) -> Placing:
+async def _find(client: SftpClient, folder: RemoteFolder, fixed: dict[str, object]) -> Placing:
     refusals: list[SftpError | DeliveryError] = []
     missing = await _missing_folders(client, folder)
-    for candidate in candidates(given):
+    for candidate in candidates(fixed):
         if candidate.in_place and not all(_is_rule(one) for one in refusals):
             break
         # The trial itself does not depend on reading back.
         trial = replace(folder, placing=replace(candidate, read_back=False))
-        key = within(folder.kept, f"offtake-probe-{uuid4()}")
+        key = within(folder.target_folder, f"offtake-probe-{uuid4()}")
         try:
             await _put(client, trial, key)
         except (SftpError, DeliveryError) as error:
             refusals.append(error)
             continue
-        found = candidate if "read_back" in given else replace(candidate, read_back=await _reads(client, folder, key))
+        found = candidate if "read_back" in fixed else replace(candidate, read_back=await _reads(client, folder, key))
         await _tidy(client, folder, key, missing)
         return found
-    raise _failure(refusals, folder, given)
+    raise _failure(refusals, folder, fixed)
 
 
 def _failure(
-    refusals: Sequence[SftpError | DeliveryError], folder: RemoteFolder, given: Mapping[str, object]
+    refusals: Sequence[SftpError | DeliveryError], folder: RemoteFolder, fixed: Mapping[str, object]
 ) -> DeliveryError:
     """The server's refusal of the default way, what was tried, and which option may help."""
-    refusal, where = refusals[0], folder.uri(folder.kept)
-    error = translate(refusal, where, "write and rename files") if isinstance(refusal, SftpError) else refusal
-    if "temporary_name" in given:
-        hint = f" Only temporaryName {given['temporary_name']} was tried; remove it to try the others."
+    refusal, address = refusals[0], folder.uri(folder.target_folder)
+    error = translate(refusal, address, "write and rename files") if isinstance(refusal, SftpError) else refusal
+    if "temporary_name" in fixed:
+        hint = f" Only temporaryName {fixed['temporary_name']} was tried; remove it to try the others."
     elif not all(_is_rule(one) for one in refusals):
         hint = " If the server does not allow renaming, set temporaryName to NONE."
-    elif given.get("exclusive_create") is False:
+    elif fixed.get("exclusive_create") is False:
         hint = " If the server does not allow renaming, remove exclusiveCreate false."
     else:
         hint = " Neither renaming (temporaryName DOT, SUFFIX, FOLDER) nor creating under the final name (NONE) worked."
@@ -103,8 +103,8 @@ async def _reads(client: SftpClient, folder: RemoteFolder, key: str) -> bool:
 
 async def _missing_folders(client: SftpClient, folder: RemoteFolder) -> list[str]:
     """The folders that the trial will create, deepest first."""
-    missing = [within(folder.kept, FOLDER)]
-    at = folder.kept
+    missing = [within(folder.target_folder, FOLDER)]
+    at = folder.target_folder
     with contextlib.suppress(*UNTOLD):
         async with asyncio.timeout(folder.stall):
             while at and await client.stat(folder.path(at)) is None:

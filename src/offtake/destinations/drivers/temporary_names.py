@@ -54,11 +54,11 @@ def leftovers_of(names: Collection[str], found: Iterable[str], upto: int | None 
             yield one
 
 
-def overtaken_error(where: str) -> DeliveryError:
+def overtaken_error(address: str) -> DeliveryError:
     """The error of a write whose temporary file was deleted, usually by the run's next worker."""
     return DeliveryError(
         DESTINATION_UNAVAILABLE,
-        f"The temporary file for {where} was deleted by another process before it was complete.",
+        f"The temporary file for {address} was deleted by another process before it was complete.",
         "Another worker may have taken over the run; the export is retried.",
     )
 

@@ -37,7 +37,7 @@ Environment = tuple[tuple[str, str], ...]
 
 SHORTEST: Final = 900
 LONGEST: Final = 3600
-"""Lifetime of a session, in seconds: Amazon's minimum, and its maximum where one role assumes another."""
+"""Lifetime of a session, in seconds: Amazon's minimum, and its maximum when one role assumes another."""
 
 _FRESH: Final = timedelta(minutes=10)
 
@@ -284,7 +284,7 @@ def _client(service: str, zones: S3Zones, environment: Environment) -> Any:  # n
 
 
 @contextmanager
-def _translating_errors(zones: S3Zones, where: str, act: Act = "read") -> Iterator[None]:
+def _translating_errors(zones: S3Zones, address: str, act: Act = "read") -> Iterator[None]:
     """Translate botocore's errors into `DeliveryError`."""
     try:
         yield
@@ -295,15 +295,15 @@ def _translating_errors(zones: S3Zones, where: str, act: Act = "read") -> Iterat
         if name in ("NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError"):
             raise _no_identity(f" ({name})") from None
         code = code_of(error)
-        if where.startswith("the role") and 400 <= status < 500:  # noqa: PLR2004 - client errors
+        if address.startswith("the role") and 400 <= status < 500:  # noqa: PLR2004 - client errors
             raise DeliveryError(
                 ACCESS_DENIED,
-                f"The store's token service (STS) refused a session of {where} ({code}).",
+                f"The store's token service (STS) refused a session of {address} ({code}).",
                 "Allow the server's identity to assume OFFTAKE_LANDING_ZONE_ROLE, also in the role's trust policy.",
             ) from None
         answer = f"status {status} <Code>{code}</Code>" if status else name
         refusal = RefusalError(answer, pause_of(error))
-        raise explain(refusal, where, zones.endpoint or "Amazon S3", act, RIGHTS, SETTINGS) from None
+        raise explain(refusal, address, zones.endpoint or "Amazon S3", act, RIGHTS, SETTINGS) from None
 
 
 def _no_identity(detail: str) -> DeliveryError:
