@@ -1,14 +1,14 @@
 """Writes the audit log: every change, in the change's own transaction."""
 
-from typing import Any, Literal
+from typing import Literal
 
 from sqlalchemy.orm import Session
 from ulid import ULID
 
 from offtake.contract.caller import Caller
+from offtake.documents import Json
 from offtake.store.tables import AuditEvent
 
-Json = dict[str, Any]
 Action = Literal[
     "create", "update", "delete", "enable", "disable", "run", "cancel", "complete", "abort", "revert",
     "grant", "revoke", "rotate", "issue", "refresh", "reset", "fail",

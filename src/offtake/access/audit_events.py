@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from offtake.contract.bodies import Json
+from offtake.documents import Json
 from offtake.store.tables import AuditEvent
 
 FAILED: Final = "fail"

@@ -14,8 +14,8 @@ from sqlalchemy.orm import Session
 
 from offtake.access import audit, last_administrator, roles
 from offtake.clock import Clock
-from offtake.contract.bodies import Json
 from offtake.contract.caller import ALL, Caller, Kind
+from offtake.documents import Json
 from offtake.errors import OfftakeError
 from offtake.store.database import Database, advisory_lock
 from offtake.store.tables import Client, Organisation, Role, RoleSubject, Sandbox

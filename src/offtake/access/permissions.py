@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from typing import Final, Literal
 
 from offtake.contract import bodies, problems
-from offtake.contract.bodies import Json
 from offtake.contract.caller import (
     EXPORT_DATASETS,
     MANAGE_ACCESS,
@@ -19,6 +18,7 @@ from offtake.contract.caller import (
     VIEW_SANDBOXES,
     Caller,
 )
+from offtake.documents import Json
 
 Action = Literal["read", "write", "delete"]
 

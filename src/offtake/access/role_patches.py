@@ -9,10 +9,11 @@ from sqlalchemy.orm import Session
 from offtake.access import audit, clients, last_administrator, roles
 from offtake.access.roles import NewRole
 from offtake.contract import bodies, json_patch, problems
-from offtake.contract.bodies import Body, Json
+from offtake.contract.bodies import Body
 from offtake.contract.caller import Caller
 from offtake.contract.json_patch_rules import Patch
 from offtake.contract.problems import Problem
+from offtake.documents import Json
 from offtake.store.tables import Client, Role, RoleSubject
 
 _TEXTS: Final = ("/name", "/description")

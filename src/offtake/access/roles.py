@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from offtake.access import audit, last_administrator
 from offtake.contract import bodies, problems
-from offtake.contract.bodies import Body, Json, Sent
+from offtake.contract.bodies import Body, Sent
 from offtake.contract.caller import (
     ALL,
     EXPORT_DATASETS,
@@ -22,6 +22,7 @@ from offtake.contract.caller import (
     Caller,
 )
 from offtake.contract.problems import Problem
+from offtake.documents import Json
 from offtake.errors import FieldProblem, InvalidInputError
 from offtake.store.sandbox_states import DELETED
 from offtake.store.tables import Role, RoleSubject, Sandbox

@@ -1,15 +1,14 @@
 """Parameters of short lists, and the links between their pages (contract, sections 26 and 27)."""
 
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated
 from urllib.parse import urlencode
 
 from fastapi import Depends, Query
 
 from offtake.contract import in_memory_lists
 from offtake.contract.in_memory_lists import ListPage, ShortQuery
-
-Json = dict[str, Any]
+from offtake.documents import Json
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,7 @@ from offtake.contract import bodies, listing, problems
 from offtake.contract.bodies import Body
 from offtake.contract.listing import ListQuery, Page
 from offtake.contract.problems import Problem
-
-Json = dict[str, Any]
-
+from offtake.documents import Json
 
 Token = Annotated[
     str | None, Query(alias="continuationToken", description="From the link to the next page; overrides the others.")

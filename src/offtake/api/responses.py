@@ -1,13 +1,12 @@
 """Responses about single entities: the `items` wrapper and the ETag header (contract, 5.2 and 5.6)."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import Depends, Header, Query, Request, Response
 
 from offtake.contract import entities, problems
+from offtake.documents import Json
 from offtake.store.tables.base import Stamp
-
-Json = dict[str, Any]
 
 
 def read_if_match(

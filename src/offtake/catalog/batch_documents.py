@@ -9,9 +9,9 @@ from sqlalchemy.orm import Session
 from offtake.catalog import datasets
 from offtake.catalog.batches import NO_DATASET
 from offtake.contract import catalog_query, problems
-from offtake.contract.bodies import Json
 from offtake.contract.caller import MANAGE_DATASETS, VIEW_DATASETS, Caller
 from offtake.contract.catalog_query import Compare, Field, Params, Shape
+from offtake.documents import Json
 from offtake.store.tables import Batch, Dataset
 
 

@@ -13,9 +13,10 @@ from offtake.catalog import datasets
 from offtake.catalog.datasets import Short, Tags
 from offtake.catalog.file_options import FileOptions
 from offtake.contract import bodies, entities, problems
-from offtake.contract.bodies import Body, Json, Sent
+from offtake.contract.bodies import Body, Sent
 from offtake.contract.caller import MANAGE_DATASETS, Caller
 from offtake.contract.problems import Problem
+from offtake.documents import Json
 from offtake.lake.ingest import CommittedBatch
 from offtake.store import batches as store
 from offtake.store.tables import Batch, BatchFile, Dataset

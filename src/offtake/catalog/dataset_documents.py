@@ -12,10 +12,10 @@ from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from offtake.catalog import datasets
 from offtake.contract import catalog_query, problems
-from offtake.contract.bodies import Json
 from offtake.contract.caller import MANAGE_DATASETS, VIEW_DATASETS, Caller
 from offtake.contract.catalog_query import Field, Params, Query, Shape
 from offtake.contract.problems import Problem
+from offtake.documents import Json
 from offtake.errors import DeliveryError
 from offtake.formats.ndjson import lines
 from offtake.formats.types import check_supported

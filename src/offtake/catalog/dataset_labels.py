@@ -11,9 +11,10 @@ from sqlalchemy.orm import Session
 from offtake.access import labels
 from offtake.catalog import datasets
 from offtake.contract import bodies, problems
-from offtake.contract.bodies import Body, Json, Sent
+from offtake.contract.bodies import Body, Sent
 from offtake.contract.caller import ALL, MANAGE_DATASETS, VIEW_DATASETS, Caller
 from offtake.contract.problems import Problem
+from offtake.documents import Json
 from offtake.errors import InvalidInputError
 from offtake.store.tables import Dataset
 

@@ -14,10 +14,11 @@ from sqlalchemy.orm import Session
 from offtake.access import audit, labels
 from offtake.catalog import column_types
 from offtake.contract import bodies, entities, json_patch, problems
-from offtake.contract.bodies import Body, Json, Sent
+from offtake.contract.bodies import Body, Sent
 from offtake.contract.caller import MANAGE_DATASETS, Caller
 from offtake.contract.json_patch import Dialect
 from offtake.contract.problems import Problem
+from offtake.documents import Json
 from offtake.errors import OfftakeError
 from offtake.lake.catalog import TableName
 from offtake.store import json_queries, run_plans

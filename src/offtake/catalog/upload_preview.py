@@ -9,9 +9,9 @@ from sqlalchemy.orm import Session
 from offtake.catalog import batches, column_types, datasets, uploaded_files
 from offtake.catalog.file_options import parse_options
 from offtake.contract import catalog_query, problems
-from offtake.contract.bodies import Json
 from offtake.contract.caller import Caller
 from offtake.contract.problems import Problem
+from offtake.documents import Json
 from offtake.lake.catalog import TableName
 from offtake.lake.ingest import Attempt, DryRun
 from offtake.lake.parsers import Parsers

@@ -9,9 +9,9 @@ from sqlalchemy.orm import Session
 
 from offtake.catalog import batch_documents, batches
 from offtake.contract import problems
-from offtake.contract.bodies import Json
 from offtake.contract.caller import MANAGE_DATASETS, VIEW_DATASETS, Caller
 from offtake.contract.problems import Problem
+from offtake.documents import Json
 from offtake.lake.parsing.files import InputFile, Kind
 from offtake.lake.upload_folder import Uploads
 from offtake.store import batches as store

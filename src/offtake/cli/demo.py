@@ -19,10 +19,11 @@ from rich.tree import Tree
 from offtake.catalog import file_import
 from offtake.catalog.file_import import ImportRequest
 from offtake.cli import output
-from offtake.cli.demo_client import Client, Json
+from offtake.cli.demo_client import Client
 from offtake.cli.options import operating
 from offtake.cli.sample_data import SAMPLE_SCHEMA, customer_events
 from offtake.cli.serve import ADMIN_FILE
+from offtake.documents import Json
 from offtake.errors import OfftakeError
 
 _DATASET: Final = "Customer events"

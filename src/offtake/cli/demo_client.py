@@ -2,14 +2,14 @@
 
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 import httpx2
 
 from offtake.cli import output
+from offtake.documents import Json
 from offtake.errors import OfftakeError
 
-Json = dict[str, Any]
 Summariser = Callable[[Json], object]
 
 

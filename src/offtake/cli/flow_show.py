@@ -5,8 +5,8 @@ from sqlalchemy.orm import Session
 from offtake.cli import output
 from offtake.cli.options import AsJson, DataDir, FlowName, InSandbox, find_flow, operating
 from offtake.cli.runs import wait_sentence
-from offtake.contract.bodies import Json
 from offtake.contract.entities import ENABLED
+from offtake.documents import Json
 from offtake.flows import flow_documents, flow_ends, flows
 from offtake.flows.credentials import unsupported_guarantees
 from offtake.flows.run_waits import wait_of

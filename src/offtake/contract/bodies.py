@@ -9,9 +9,9 @@ from pydantic.alias_generators import to_camel
 
 from offtake.contract import problems
 from offtake.contract.problems import Problem
+from offtake.documents import Json
 from offtake.errors import FieldProblem, InvalidInputError
 
-Json = dict[str, Any]
 Sent = bytes | Json
 """A request body: JSON as received, or a document built in this process."""
 BodyT = TypeVar("BodyT", bound="Body")

@@ -8,9 +8,9 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from offtake.contract import problems
-from offtake.contract.bodies import Json
 from offtake.contract.caller import Caller
 from offtake.contract.problems import Problem
+from offtake.documents import Json
 from offtake.store.tables import Entity, Stamp
 
 StampT = TypeVar("StampT", bound=Stamp)

@@ -4,12 +4,11 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
 from offtake.contract import filters, problems
 from offtake.contract.problems import Problem
-
-Json = dict[str, Any]
+from offtake.documents import Json
 
 MOST: Final = 1000
 _ORDER: Final = re.compile(r"\s*(?:(asc|desc)\s*:)?\s*(.+?)\s*", re.DOTALL)

@@ -12,8 +12,8 @@ from jsonpatch import JsonPatch, JsonPatchException, JsonPatchTestFailed, JsonPo
 from jsonpointer import JsonPointer
 
 from offtake.contract import problems
-from offtake.contract.bodies import Json
 from offtake.contract.problems import Problem
+from offtake.documents import Json
 
 _REMOVE: Final = "remove"
 

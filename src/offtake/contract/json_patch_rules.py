@@ -8,9 +8,9 @@ from typing import Any, Final
 from jsonpointer import JsonPointer
 
 from offtake.contract import bodies, json_patch, problems
-from offtake.contract.bodies import Json
 from offtake.contract.json_patch import Dialect, Operation
 from offtake.contract.problems import Problem
+from offtake.documents import Json
 
 _MAX: Final = 100
 _DIALECT: Final = Dialect(

@@ -16,7 +16,6 @@ from offtake.contract.problems import Problem
 from offtake.store.tables import Stamp
 
 RowT = TypeVar("RowT", bound=Stamp)
-Json = dict[str, Any]
 
 MOST: Final = 100
 MOST_SEARCHED: Final = 1000

@@ -12,10 +12,9 @@ from pydantic.fields import FieldInfo
 
 from offtake.destinations.base import AuthMethod, Destination
 from offtake.destinations.parameters import Params, TargetParams
+from offtake.documents import Json
 from offtake.errors import FieldProblem, InvalidInputError
 from offtake.formats.registry import NAMES
-
-Json = dict[str, Any]
 
 MASK: Final = "********"
 _DRAFT: Final = "http://json-schema.org/draft-07/schema#"

@@ -12,8 +12,8 @@ from typing import Final
 from sqlalchemy.orm import Session
 
 from offtake.access import audit
-from offtake.contract.bodies import Json
 from offtake.contract.caller import EXPORT_DATASETS, VIEW_DATASETS, Caller
+from offtake.documents import Json
 from offtake.errors import OfftakeError
 from offtake.flows import flows, runs
 from offtake.flows.runs import NewRun

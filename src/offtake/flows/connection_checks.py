@@ -7,13 +7,13 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from offtake.contract import entities, problems
-from offtake.contract.bodies import Json
 from offtake.contract.caller import EXPORT_DATASETS, MANAGE_DESTINATIONS, VIEW_DESTINATIONS, Caller
 from offtake.contract.problems import Problem
 from offtake.destinations import schema
 from offtake.destinations.base import Destination, SandboxLocation
 from offtake.destinations.parameters import Params, TargetParams
 from offtake.destinations.probe import probe
+from offtake.documents import Json
 from offtake.errors import EXPORT_FAILED, KEY_UNUSABLE, PLACE_NOT_FOUND, DeliveryError, InvalidInputError
 from offtake.flows import encryption, host_key_pinning, specs
 from offtake.flows.connections import KIND

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from offtake.access import audit
 from offtake.contract import bodies, entities, json_patch_rules, problems
-from offtake.contract.bodies import Body, Json, NewEntity, Sent, SpecRef
+from offtake.contract.bodies import Body, NewEntity, Sent, SpecRef
 from offtake.contract.caller import EXPORT_DATASETS, MANAGE_DESTINATIONS, VIEW_DESTINATIONS, Caller
 from offtake.contract.json_patch_rules import Patch, Patchable, Rules
 from offtake.contract.problems import Problem
@@ -18,6 +18,7 @@ from offtake.destinations import schema
 from offtake.destinations.base import Destination
 from offtake.destinations.egress import Network
 from offtake.destinations.parameters import Params
+from offtake.documents import Json
 from offtake.errors import FieldProblem, InvalidInputError
 from offtake.flows import encryption, specs, usage
 from offtake.store import leftovers, waits

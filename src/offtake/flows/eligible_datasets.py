@@ -8,9 +8,9 @@ from sqlalchemy.orm import Session
 
 from offtake.catalog import dataset_documents, datasets
 from offtake.contract import catalog_query, problems
-from offtake.contract.bodies import Json
 from offtake.contract.caller import Caller
 from offtake.destinations.registry import DESTINATIONS
+from offtake.documents import Json
 from offtake.flows import specs
 from offtake.lake.catalog import Lake
 from offtake.store.tables import Dataset

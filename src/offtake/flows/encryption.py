@@ -5,7 +5,7 @@ import binascii
 from typing import Any, Final
 
 from offtake.contract import problems
-from offtake.contract.bodies import Json
+from offtake.documents import Json
 from offtake.formats import pgp
 
 _NAMES: Final = ("Encryption spec", "File PGP/GPG Encryption", "File Encryption")

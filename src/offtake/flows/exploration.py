@@ -6,12 +6,12 @@ from typing import Final
 from sqlalchemy.orm import Session
 
 from offtake.contract import entities, problems
-from offtake.contract.bodies import Json
 from offtake.contract.caller import VIEW_DESTINATIONS, Caller
 from offtake.contract.problems import Problem
 from offtake.destinations import data_landing_zone
 from offtake.destinations.base import SandboxLocation
 from offtake.destinations.parameters import as_folder
+from offtake.documents import Json
 from offtake.errors import DeliveryError
 from offtake.flows import specs
 from offtake.flows.connections import KIND

@@ -8,8 +8,8 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from offtake.access import access, audit
-from offtake.contract.bodies import Json
 from offtake.contract.entities import ENABLED
+from offtake.documents import Json
 from offtake.errors import EXPORT_FAILED
 from offtake.flows.flow_changes import DISABLED
 from offtake.flows.flows import KIND

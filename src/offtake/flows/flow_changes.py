@@ -9,11 +9,12 @@ from sqlalchemy.orm import Session
 
 from offtake.access import audit, labels
 from offtake.contract import bodies, entities, json_patch_rules, problems
-from offtake.contract.bodies import Json, NewEntity
+from offtake.contract.bodies import NewEntity
 from offtake.contract.caller import EXPORT_DATASETS, VIEW_DATASETS, Caller
 from offtake.contract.json_patch import Operation
 from offtake.contract.json_patch_rules import Patch, Patchable, Rules
 from offtake.contract.problems import Problem
+from offtake.documents import Json
 from offtake.errors import InvalidInputError
 from offtake.flows import flows, specs
 from offtake.flows.flows import KIND

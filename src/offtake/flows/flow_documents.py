@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from sqlalchemy.orm import Session
 
-from offtake.contract.bodies import Json
 from offtake.contract.caller import Caller
+from offtake.documents import Json
 from offtake.flows import flow_ends, flows
 from offtake.store.tables import Flow
 

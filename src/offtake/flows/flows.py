@@ -11,10 +11,11 @@ from sqlalchemy.orm import Session
 
 from offtake.access import audit, labels
 from offtake.contract import bodies, entities, problems
-from offtake.contract.bodies import Json, NewEntity, Sent, SpecRef
+from offtake.contract.bodies import NewEntity, Sent, SpecRef
 from offtake.contract.caller import EXPORT_DATASETS, VIEW_DATASETS, VIEW_DESTINATIONS, Caller
 from offtake.contract.problems import Problem
 from offtake.destinations.base import Destination
+from offtake.documents import Json
 from offtake.errors import InvalidInputError
 from offtake.flows import connections, specs
 from offtake.flows.schedule import Schedule, ScheduleRules, first_slot, parse_schedule, schedule_params

@@ -9,8 +9,8 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from offtake.contract import entities
-from offtake.contract.bodies import Json
 from offtake.contract.caller import Caller
+from offtake.documents import Json
 from offtake.flows.run_waits import wait_of
 from offtake.flows.undelivered import Owed, owed_by_all
 from offtake.store import attempts, disposals, run_states

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from offtake.contract.bodies import Json
+from offtake.documents import Json
 from offtake.store import run_states
 from offtake.store.tables import Run
 

@@ -11,9 +11,10 @@ from sqlalchemy.orm import Session
 
 from offtake.access import audit, labels
 from offtake.contract import bodies, entities, problems
-from offtake.contract.bodies import Body, Json, Sent
+from offtake.contract.bodies import Body, Sent
 from offtake.contract.caller import ENGINE, EXPORT_DATASETS, Caller
 from offtake.contract.problems import Problem
+from offtake.documents import Json
 from offtake.flows import connections, flows
 from offtake.store import run_parts, run_states, runs
 from offtake.store.run_warnings import everything_again

@@ -10,10 +10,11 @@ from sqlalchemy.orm import Session
 from offtake.access import audit
 from offtake.catalog import datasets
 from offtake.contract import bodies, entities, json_patch_rules, problems
-from offtake.contract.bodies import Body, Json, NewEntity, Sent, SpecRef
+from offtake.contract.bodies import Body, NewEntity, Sent, SpecRef
 from offtake.contract.caller import EXPORT_DATASETS, VIEW_DATASETS, VIEW_DESTINATIONS, Caller
 from offtake.contract.json_patch_rules import Patch, Patchable, Rules
 from offtake.contract.problems import Problem
+from offtake.documents import Json
 from offtake.errors import FieldProblem, InvalidInputError
 from offtake.flows import connections, specs, usage
 from offtake.store.tables import Connection, Dataset, SourceConnection

@@ -1,7 +1,7 @@
 """Connection specs and flow specs (contract, sections 7, 8 and 10)."""
 
 from collections.abc import Sequence
-from typing import Any, Final, NoReturn
+from typing import Final, NoReturn
 
 from offtake.contract import filters, problems
 from offtake.contract.caller import Caller
@@ -9,9 +9,8 @@ from offtake.contract.problems import Problem
 from offtake.destinations import schema
 from offtake.destinations.base import Destination
 from offtake.destinations.registry import DESTINATIONS
+from offtake.documents import Json
 from offtake.flows.schedule import ScheduleRules
-
-Json = dict[str, Any]
 
 DATA_LAKE: Final = "23598e46-f560-407b-88d5-ea6207e49db0"
 DATA_LANDING_ZONE: Final = "10440537-2a7b-4583-ac39-ed38d4b848e8"

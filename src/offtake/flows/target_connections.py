@@ -8,12 +8,13 @@ from sqlalchemy.orm import Session
 
 from offtake.access import audit
 from offtake.contract import bodies, entities, json_patch_rules, problems
-from offtake.contract.bodies import Json, NewEntity, Sent, SpecRef
+from offtake.contract.bodies import NewEntity, Sent, SpecRef
 from offtake.contract.caller import EXPORT_DATASETS, MANAGE_DESTINATIONS, VIEW_DESTINATIONS, Caller
 from offtake.contract.json_patch_rules import Patch, Patchable, Rules
 from offtake.contract.problems import Problem
 from offtake.destinations import schema
 from offtake.destinations.base import Destination
+from offtake.documents import Json
 from offtake.errors import InvalidInputError
 from offtake.flows import connections, queries, specs, usage
 from offtake.store import leftovers, waits

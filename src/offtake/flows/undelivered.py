@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from offtake.contract.bodies import Json
 from offtake.contract.entities import ENABLED
+from offtake.documents import Json
 from offtake.store import run_parts, run_states
 from offtake.store.tables import Dataset, Flow, Run, RunDataset, RunPart, Watermark
 

@@ -1,6 +1,6 @@
 """A table's columns as a JSON schema: the Catalog API's `observableSchema`."""
 
-from typing import Any, Final
+from typing import Final
 
 from pyiceberg.types import (
     BinaryType,
@@ -23,9 +23,8 @@ from pyiceberg.types import (
     UUIDType,
 )
 
+from offtake.documents import Json
 from offtake.lake.catalog import Lake, TableName
-
-Json = dict[str, Any]
 
 _SCALARS: Final[dict[type[IcebergType], Json]] = {
     BooleanType: {"type": "boolean", "meta:xdmType": "boolean"},

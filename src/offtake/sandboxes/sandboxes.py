@@ -12,9 +12,10 @@ from sqlalchemy.orm import Session
 
 from offtake.access import access, audit
 from offtake.contract import bodies, entities, problems
-from offtake.contract.bodies import Body, Json, Sent
+from offtake.contract.bodies import Body, Sent
 from offtake.contract.caller import ALL, MANAGE_SANDBOXES, RESET_SANDBOXES, Caller
 from offtake.contract.problems import Problem
+from offtake.documents import Json
 from offtake.store.sandbox_states import ACTIVE, DELETED, DELETING, RESETTING
 from offtake.store.tables import Flow, LandingZoneKey, Role, Sandbox
 

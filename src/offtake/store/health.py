@@ -12,10 +12,10 @@ from sqlalchemy import ColumnElement, Select, delete, func, literal_column, null
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
+from offtake.documents import Json
 from offtake.store.tables import DestinationHealth, Run
 
 Admission = Literal["known", "probe", "held"]
-Json = dict[str, Any]
 
 KNOWN_MS: Final = 30_000
 """A destination counts as available for so long after an answer."""

@@ -7,6 +7,7 @@ from typing import Any, Final
 from sqlalchemy import null, or_, select, update
 from sqlalchemy.orm import Session
 
+from offtake.documents import Json
 from offtake.errors import DESTINATION_UNAVAILABLE, LeaseLostError
 from offtake.store import health, run_leases, run_parts, runs
 from offtake.store.conditions import LIVE_RUN
@@ -15,8 +16,6 @@ from offtake.store.health import IN_QUEUE, Failure
 from offtake.store.run_leases import Lease
 from offtake.store.run_states import WAITING
 from offtake.store.tables import Flow, Run, TargetConnection
-
-Json = dict[str, Any]
 
 _PAGE: Final = 100
 _UNKNOWN: Final = {"code": DESTINATION_UNAVAILABLE.code, "message": "The destination did not answer.", "type": "Error"}

@@ -1,10 +1,9 @@
 """Invented examples of landing zones, sandboxes, roles and the audit log (contract, sections 21, 26 and 27)."""
 
-from typing import Any, Final
+from typing import Final
 
 from offtake.api.openapi.examples import STAMP
-
-Json = dict[str, Any]
+from offtake.documents import Json
 
 _ACCOUNT: Final = STAMP["createdBy"]
 _SAS: Final = "sv=2022-11-02&si=dlz-b1f4060b-5a4c-4f5e-9d7b-0b8d7c2f1a55&sr=c&sp=rdl&se=2026-05-30T12%3A00%3A00Z&sig=…"

@@ -1,8 +1,8 @@
 """Invented examples of Flow Service's bodies and responses (contract, sections 6.6, 13 and 17)."""
 
-from typing import Any, Final
+from typing import Final
 
-Json = dict[str, Any]
+from offtake.documents import Json
 
 DATASET_ID: Final = "65f0c2a1b4d3e2f1a0b9c8d7"
 FLOW_ID: Final = "d4eb9e2a-1c8b-4f0e-9a57-0a6f2c3b1d11"

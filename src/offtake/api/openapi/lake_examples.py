@@ -1,11 +1,10 @@
 """Invented examples of Catalog, batch ingestion and data access (contract, sections 23 to 25)."""
 
-from typing import Any, Final
+from typing import Final
 
 from offtake.api.openapi import examples
 from offtake.api.openapi.examples import STAMP
-
-Json = dict[str, Any]
+from offtake.documents import Json
 
 DATASET_ID: Final = examples.DATASET_ID
 BATCH_ID: Final = "01HR9QY7B6W2ZC0M3K5N8P1T4V"

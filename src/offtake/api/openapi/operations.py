@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from pydantic import BaseModel
 
-Json = dict[str, Any]
+from offtake.documents import Json
 
 JSON_TYPE: Final = "application/json"
 PROBLEM: Final = {"$ref": "#/components/schemas/Problem"}

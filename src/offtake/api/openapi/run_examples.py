@@ -1,11 +1,10 @@
 """Invented examples of runs and of ad-hoc exports (contract, sections 17 and 20)."""
 
-from typing import Any, Final
+from typing import Final
 
 from offtake.api.openapi import examples
 from offtake.api.openapi.examples import DATASET_ID, FLOW_ID
-
-Json = dict[str, Any]
+from offtake.documents import Json
 
 _RUN_ID: Final = "88d6da63-dc97-460e-b781-fc795a7386d9"
 _DURATION: Final[Json] = {"startedAtUTC": 1772344801205, "completedAtUTC": 1772344911977}

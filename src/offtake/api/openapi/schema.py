@@ -1,6 +1,6 @@
 """`/openapi.json`: FastAPI's document, with the headers of every call and the format of errors."""
 
-from typing import Any, Final
+from typing import Final
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
@@ -8,8 +8,7 @@ from fastapi.routing import APIRoute
 
 from offtake import __version__
 from offtake.api.error_types import AUDIT_FILE
-
-Json = dict[str, Any]
+from offtake.documents import Json
 
 _OPEN: Final = ("/healthz", "/ims/token/", "/docs", "/dlz-", AUDIT_FILE)
 _ABOUT: Final = (

@@ -1,12 +1,11 @@
 """Examples of specs and of the datasets that can be exported; the specs are real."""
 
-from typing import Any, Final
+from typing import Final
 
 from offtake.api.openapi.examples import DATASET_ID
+from offtake.documents import Json
 from offtake.flows import specs
 from offtake.flows.schedule import ScheduleRules
-
-Json = dict[str, Any]
 
 _S3_SPEC: Final = "4fce964d-3f37-408f-9778-e597338a21ee"
 _S3_FLOW_SPEC: Final = "269ba276-16fc-47db-92b0-c1049a3c131f"

@@ -1,15 +1,12 @@
 """All permissions, and those of the caller (contract, section 27)."""
 
-from typing import Any
-
 from fastapi import APIRouter
 
 from offtake.access import permissions
 from offtake.api.dependencies import CallerOf, JsonBody
 from offtake.api.openapi import admin_examples as examples
 from offtake.api.openapi.operations import document_operation
-
-Json = dict[str, Any]
+from offtake.documents import Json
 
 router = APIRouter(tags=["access control"])
 

@@ -16,8 +16,7 @@ from offtake.api.openapi.operations import document_operation, schema_of
 from offtake.contract import problems
 from offtake.contract.caller import VIEW_AUDIT
 from offtake.contract.problems import Problem
-
-Json = dict[str, Any]
+from offtake.documents import Json
 
 router = APIRouter(tags=["audit log"])
 

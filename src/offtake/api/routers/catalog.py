@@ -12,9 +12,9 @@ from offtake.api.responses import IfMatch
 from offtake.catalog import batch_documents, batch_edits, dataset_documents, dataset_tables, datasets
 from offtake.contract.caller import Caller
 from offtake.deployment.backend import Backend
+from offtake.documents import Json
 from offtake.store.batches import OPEN
 
-Json = dict[str, Any]
 Paths = list[str]
 
 router = APIRouter(tags=["catalog"])

@@ -1,7 +1,5 @@
 """Base connections: accounts (contract, sections 6.2 and 13.2)."""
 
-from typing import Any
-
 from fastapi import APIRouter, Request, Response
 
 from offtake.api import lists, responses
@@ -11,9 +9,9 @@ from offtake.api.openapi import examples, spec_examples
 from offtake.api.openapi.operations import document_operation
 from offtake.api.responses import IfMatch, Op, SubOp
 from offtake.contract.caller import VIEW_DATASETS, VIEW_DESTINATIONS
+from offtake.documents import Json
 from offtake.flows import connection_checks, connections, eligible_datasets, exploration, provider_actions, queries
 
-Json = dict[str, Any]
 _DEFAULT_LIMIT = 20
 
 router = APIRouter(tags=["connections"])

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 from urllib.parse import quote, urlencode
 
 from fastapi import APIRouter, Header, Query, Request, Response
@@ -17,8 +17,7 @@ from offtake.api.openapi.operations import document_operation
 from offtake.catalog import batch_files, batch_reports, dataset_documents
 from offtake.catalog.batch_files import BatchFile
 from offtake.contract import catalog_query, problems
-
-Json = dict[str, Any]
+from offtake.documents import Json
 
 router = APIRouter(tags=["data access"])
 

@@ -1,6 +1,6 @@
 """Labels of datasets (contract, revision V8)."""
 
-from typing import Any, Final
+from typing import Final
 
 from fastapi import APIRouter, Response
 
@@ -9,8 +9,7 @@ from offtake.api.openapi.operations import document_operation
 from offtake.api.responses import IfMatch
 from offtake.catalog import dataset_labels
 from offtake.catalog.dataset_labels import DatasetLabels, LabelBody
-
-Json = dict[str, Any]
+from offtake.documents import Json
 
 router = APIRouter(tags=["dataset labels"])
 

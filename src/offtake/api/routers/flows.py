@@ -1,7 +1,5 @@
 """Flows (contract, sections 13.4, 18 and 19)."""
 
-from typing import Any
-
 from fastapi import APIRouter, Response
 
 from offtake.api import lists, responses
@@ -11,9 +9,8 @@ from offtake.api.openapi import examples
 from offtake.api.openapi.operations import document_operation
 from offtake.api.responses import IfMatch, Op, SubOp
 from offtake.contract.caller import VIEW_DESTINATIONS
+from offtake.documents import Json
 from offtake.flows import flow_changes, flow_documents, flows, queries
-
-Json = dict[str, Any]
 
 router = APIRouter(tags=["flows"])
 

@@ -18,10 +18,10 @@ from offtake.catalog.uploaded_files import UploadedRange, UploadTarget
 from offtake.contract import problems
 from offtake.contract.problems import Problem
 from offtake.deployment.backend import Backend
+from offtake.documents import Json
 from offtake.lake import upload_folder as disk
 from offtake.store import batches as store
 
-Json = dict[str, Any]
 T = TypeVar("T")
 
 

@@ -1,7 +1,7 @@
 """The landing zone's container and credentials (contract, section 21)."""
 
 import ipaddress
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
 
@@ -11,12 +11,11 @@ from offtake.api.openapi.operations import document_operation
 from offtake.contract import problems
 from offtake.contract.caller import EXPORT_DATASETS, MANAGE_DESTINATIONS, VIEW_DATASETS, VIEW_DESTINATIONS
 from offtake.contract.problems import Problem
+from offtake.documents import Json
 from offtake.landing_zone import credentials as zone_credentials
 from offtake.landing_zone import keys
 from offtake.landing_zone.credentials import BucketFolder, S3Credentials
 from offtake.landing_zone.keys import Credentials
-
-Json = dict[str, Any]
 
 router = APIRouter(tags=["landing zone"])
 

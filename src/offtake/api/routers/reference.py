@@ -10,7 +10,7 @@ from typing import Any, Final
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 
-Json = dict[str, Any]
+from offtake.documents import Json
 
 router = APIRouter(tags=["health"])
 

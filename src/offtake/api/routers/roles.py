@@ -3,7 +3,7 @@
 There are no policies: labels on roles are the only attributes that access control uses.
 """
 
-from typing import Any, Final
+from typing import Final
 
 from fastapi import APIRouter, Request, Response
 
@@ -17,8 +17,8 @@ from offtake.api.openapi.operations import document_operation, model_schema
 from offtake.contract import problems
 from offtake.contract.caller import MANAGE_ACCESS
 from offtake.contract.in_memory_lists import ShortQuery, select_page
+from offtake.documents import Json
 
-Json = dict[str, Any]
 _DEFAULT_LIMIT: Final = 20
 _PRODUCT: Final = {"id": "offtake", "name": "Offtake", "serviceCode": "offtake", "version": __version__}
 _PATCH: Final = model_schema(role_patches.Operation)

@@ -1,7 +1,5 @@
 """Runs (contract, section 17)."""
 
-from typing import Any
-
 from fastapi import APIRouter, Response
 
 from offtake.api import lists, responses
@@ -11,10 +9,9 @@ from offtake.api.openapi import examples, run_examples
 from offtake.api.openapi.operations import JSON_TYPE, document_operation
 from offtake.api.responses import IfMatch, Op
 from offtake.contract.caller import VIEW_DESTINATIONS
+from offtake.documents import Json
 from offtake.flows import queries, run_documents, runs
 from offtake.flows.run_manifests import read_manifest
-
-Json = dict[str, Any]
 
 router = APIRouter(tags=["runs"])
 

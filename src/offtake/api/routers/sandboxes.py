@@ -1,6 +1,6 @@
 """Sandboxes (contract, section 26)."""
 
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 from fastapi import APIRouter, Query, Request
 
@@ -11,11 +11,11 @@ from offtake.api.openapi import admin_examples as examples
 from offtake.api.openapi.operations import document_operation
 from offtake.contract import problems
 from offtake.contract.in_memory_lists import ShortQuery, select_page
+from offtake.documents import Json
 from offtake.sandboxes import sandboxes
 from offtake.sandboxes.sandboxes import FIELDS, TYPES
 from offtake.store.sandbox_states import ACTIVE
 
-Json = dict[str, Any]
 _DEFAULT_LIMIT: Final = 200
 
 router = APIRouter(tags=["sandboxes"])

@@ -1,7 +1,5 @@
 """Source connections: the datasets to export (contract, sections 6.3 and 13.1)."""
 
-from typing import Any
-
 from fastapi import APIRouter, Response
 
 from offtake.api import lists, responses
@@ -11,10 +9,8 @@ from offtake.api.openapi import examples
 from offtake.api.openapi.operations import document_operation
 from offtake.api.responses import IfMatch, Op, SubOp
 from offtake.contract.caller import VIEW_DESTINATIONS
+from offtake.documents import Json
 from offtake.flows import provider_actions, queries, source_connections
-
-Json = dict[str, Any]
-
 
 router = APIRouter(tags=["source connections"])
 

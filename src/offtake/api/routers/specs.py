@@ -11,9 +11,8 @@ from offtake.api.openapi import examples, spec_examples
 from offtake.api.openapi.operations import document_operation
 from offtake.contract.caller import VIEW_DATASETS, VIEW_DESTINATIONS
 from offtake.contract.listing import ListQuery, Page
+from offtake.documents import Json
 from offtake.flows import eligible_datasets, exploration, specs
-
-Json = dict[str, Any]
 
 router = APIRouter(tags=["specs"])
 

@@ -1,6 +1,6 @@
 """Target connections: the folder and the file format of an export (contract, sections 6.4 and 13.3)."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
 
@@ -11,9 +11,9 @@ from offtake.api.openapi import examples
 from offtake.api.openapi.operations import document_operation
 from offtake.api.responses import IfMatch, Op, SubOp
 from offtake.contract.caller import VIEW_DESTINATIONS
+from offtake.documents import Json
 from offtake.flows import connection_checks, provider_actions, queries, target_connections
 
-Json = dict[str, Any]
 Force = Annotated[
     bool, Query(description="Delete it even if files are still to be removed through it; they are then left behind.")
 ]

@@ -1,7 +1,7 @@
 """The tables. Instants are epoch milliseconds (UTC) unless a column's name ends in `_s` (seconds)."""
 
 from offtake.store.tables.access import AuditEvent, Client, Label, Organisation, Role, RoleSubject, Sandbox, SigningKey
-from offtake.store.tables.base import Base, Entity, Json, Stamp
+from offtake.store.tables.base import Base, Entity, Stamp
 from offtake.store.tables.flows import Connection, Flow, SourceConnection, TargetConnection
 from offtake.store.tables.health import DestinationHealth
 from offtake.store.tables.lake import Batch, BatchFile, Dataset, LandingZoneKey
@@ -18,7 +18,6 @@ __all__ = [
     "DestinationHealth",
     "Entity",
     "Flow",
-    "Json",
     "Label",
     "LandingZoneKey",
     "Organisation",

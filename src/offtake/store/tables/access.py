@@ -3,7 +3,8 @@
 from sqlalchemy import ForeignKey, Index, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
-from offtake.store.tables.base import Base, Json
+from offtake.documents import Json
+from offtake.store.tables.base import Base
 
 
 class Organisation(Base):

@@ -1,11 +1,9 @@
 """Base classes of the tables."""
 
-from typing import Any
-
 from sqlalchemy import JSON, BigInteger, LargeBinary, MetaData, String
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-Json = dict[str, Any]
+from offtake.documents import Json
 
 _JSON = JSON(none_as_null=True)
 

@@ -3,7 +3,8 @@
 from sqlalchemy import ForeignKey, Index, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from offtake.store.tables.base import Base, Entity, Json
+from offtake.documents import Json
+from offtake.store.tables.base import Base, Entity
 
 FAILING = text("failures > 0")
 

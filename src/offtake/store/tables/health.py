@@ -2,7 +2,8 @@
 
 from sqlalchemy.orm import Mapped, mapped_column
 
-from offtake.store.tables.base import Base, Json
+from offtake.documents import Json
+from offtake.store.tables.base import Base
 
 
 class DestinationHealth(Base):

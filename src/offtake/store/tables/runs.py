@@ -3,7 +3,8 @@
 from sqlalchemy import ForeignKey, Index, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from offtake.store.tables.base import Base, Json, Stamp
+from offtake.documents import Json
+from offtake.store.tables.base import Base, Stamp
 
 LIVE = text("status IN ('waiting', 'processing')")
 READY = text("status = 'waiting' AND not_before IS NULL")
