@@ -195,7 +195,7 @@ def test_a_base_connection_that_cannot_be_made_says_why(
         ("path", "a/../b", ".."),
         ("path", "a\\b", "backslash"),
         ("path", None, "required"),
-        ("folderTemplate", "x", "not known"),
+        ("folderTemplate", "x", "unknown"),
         ("includeFileManifest", "maybe", "bool"),
         ("uuidAsText", "perhaps", "bool"),
         ("parquetEncoding", "DELTA", "'DEFAULT' or 'PLAIN'"),
