@@ -3,7 +3,8 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from offtake.settings import RENAMED, Settings
+from offtake.renamed_settings import RENAMED
+from offtake.settings import Settings
 
 VALUES = {"processes": "3", "uploads": "somewhere", "part_attempts": "", "disable_failing": "true"}
 
@@ -15,7 +16,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
-    return [record.getMessage() for record in caplog.records if record.name == "offtake.settings"]
+    return [record.getMessage() for record in caplog.records if record.name == "offtake.renamed_settings"]
 
 
 def test_every_earlier_name_stands_for_a_setting_and_is_none_itself() -> None:

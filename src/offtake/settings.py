@@ -1,44 +1,23 @@
 """One typed settings object: `OFFTAKE_*` variables, then `offtake.toml`, then defaults that need nothing installed."""
 
-import logging
 import os
-from collections.abc import Callable
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Annotated, Final, Literal, Self
 from urllib.parse import quote
 
 from pydantic import BeforeValidator, Field, SecretStr, field_validator
-from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
     NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
-    TomlConfigSettingsSource,
 )
+
+from offtake.renamed_settings import PREFIX, RenamedVariables, SettingsFile
 
 HOUR_INTERVALS: Final = frozenset({1, 3, 6, 8, 9, 12, 24})
 """Every 1, 3, 6, 8 or 12 hours is what the vendor's UI offers, 9 what its API tutorial has; 24 is the same as daily."""
-RENAMED: Final = {
-    "default_end_months": "default_schedule_months",
-    "disable_failing": "disable_flow_after_alert",
-    "failures_told": "failure_alert_threshold",
-    "landing_zone_days": "landing_zone_retention_days",
-    "part_attempts": "part_max_attempts",
-    "patience_seconds": "read_timeout_seconds",
-    "processes": "export_processes",
-    "recurring_full": "allow_daily_full_export",
-    "retry_wait_seconds": "retry_initial_delay_seconds",
-    "run_retries": "run_max_retries",
-    "runs_of_any_flow": "allow_run_for_any_flow",
-    "uploads": "upload_dir",
-}
-"""Names that settings had before version 0.1.0, and their present names. Both are accepted; the present name wins."""
-
-_log = logging.getLogger(__name__)
-
-_PREFIX: Final = "OFFTAKE_"
 _CUT_OFF: Final = frozenset("#?\t\r\n")
 
 
@@ -56,39 +35,6 @@ def _networks(value: object) -> object:
     return tuple(ip_network(one.strip()) for one in value.split(",") if one.strip())
 
 
-def _with_present_names(values: dict[str, Any], spell: Callable[[str], str]) -> dict[str, Any]:
-    """The values by the present names of their settings; each earlier name is a warning in the log."""
-    for old in values.keys() & RENAMED.keys():
-        _log.warning("The setting %s is now called %s; the old name still works.", spell(old), spell(RENAMED[old]))
-    earlier = {RENAMED[name]: value for name, value in values.items() if name in RENAMED}
-    return earlier | {name: value for name, value in values.items() if name not in RENAMED}
-
-
-def _variable(name: str) -> str:
-    return f"{_PREFIX}{name.upper()}"
-
-
-class _RenamedVariables(PydanticBaseSettingsSource):
-    """Environment variables by the names that they had before."""
-
-    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
-        """Nothing by field: the source is read as a whole."""
-        del field
-        return None, field_name, False
-
-    def __call__(self) -> dict[str, Any]:
-        found = {name.upper(): value for name, value in os.environ.items()}
-        earlier = {name: found[_variable(name)] for name in RENAMED if _variable(name) in found}
-        return _with_present_names(earlier, _variable)
-
-
-class _SettingsFile(TomlConfigSettingsSource):
-    """`offtake.toml` in the working directory."""
-
-    def __call__(self) -> dict[str, Any]:
-        return _with_present_names(super().__call__(), str)
-
-
 Networks = Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode, BeforeValidator(_networks)]
 
 
@@ -96,7 +42,7 @@ class Settings(BaseSettings):
     """The settings of a deployment. Sizes are bytes, durations seconds."""
 
     model_config = SettingsConfigDict(
-        env_prefix=_PREFIX, toml_file="offtake.toml", extra="forbid", hide_input_in_errors=True
+        env_prefix=PREFIX, toml_file="offtake.toml", extra="forbid", hide_input_in_errors=True
     )
 
     data_dir: Path = Field(
@@ -365,7 +311,7 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Arguments win over the environment, which wins over `offtake.toml`."""
         del dotenv_settings, file_secret_settings
-        return (init_settings, env_settings, _RenamedVariables(settings_cls), _SettingsFile(settings_cls))
+        return (init_settings, env_settings, RenamedVariables(settings_cls), SettingsFile(settings_cls))
 
     @classmethod
     def at(cls, data_dir: Path | None) -> Self:

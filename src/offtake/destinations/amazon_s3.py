@@ -175,13 +175,8 @@ def open_sink(credentials: Params | None, params: TargetParams, site: SandboxLoc
         # The driver signs these like its own headers.
         options["default_headers"] = {"x-amz-acl": "bucket-owner-full-control"}
     role = None
-    config: S3Config = {**SIGNED}
     if isinstance(credentials, Role):
         role = _assume(credentials, region, site)
-    if params.server_side_encryption is not None:
-        config["server_side_encryption"] = _ENCRYPTION[params.server_side_encryption]
-    if params.kms_key_id is not None:
-        config["sse_kms_key_id"] = params.kms_key_id
     store = S3Store(
         params.bucket_name,
         region=region,
@@ -196,18 +191,9 @@ def open_sink(credentials: Params | None, params: TargetParams, site: SandboxLoc
         client_options=options,
         retry_config=RETRIES,
         credential_provider=role or fixed(_credential(credentials)),
-        config=config,
+        config=_config(params),
     )
-    bucket = Bucket(
-        root=f"s3://{params.bucket_name}",
-        endpoint=endpoint or "Amazon S3",
-        rights=RIGHTS,
-        network=site.network,
-        guarded=endpoint is not None,
-        attributes={"Storage-Class": params.storage_class} if params.storage_class else {},
-        refusal=(lambda: role.refusal) if role else lambda: None,
-        forget=role.forget if role else lambda: None,
-    )
+    bucket = _bucket(params, endpoint, role, site)
     uploads = UnfinishedUploads(
         root=bucket.root,
         bucket=params.bucket_name,
@@ -225,6 +211,28 @@ def open_sink(credentials: Params | None, params: TargetParams, site: SandboxLoc
         by_folder=endpoint is None,
     )
     return ObjectStoreSink(store, bucket, StoreOverrides(clear=uploads.abort))
+
+
+def _config(params: S3Params) -> "S3Config":
+    config: S3Config = {**SIGNED}
+    if params.server_side_encryption is not None:
+        config["server_side_encryption"] = _ENCRYPTION[params.server_side_encryption]
+    if params.kms_key_id is not None:
+        config["sse_kms_key_id"] = params.kms_key_id
+    return config
+
+
+def _bucket(params: S3Params, endpoint: str | None, role: AssumedRole | None, site: SandboxLocation) -> Bucket:
+    return Bucket(
+        root=f"s3://{params.bucket_name}",
+        endpoint=endpoint or "Amazon S3",
+        rights=RIGHTS,
+        network=site.network,
+        guarded=endpoint is not None,
+        attributes={"Storage-Class": params.storage_class} if params.storage_class else {},
+        refusal=(lambda: role.refusal) if role else lambda: None,
+        forget=role.forget if role else lambda: None,
+    )
 
 
 def pin(credentials: Params, params: TargetParams | None, site: SandboxLocation) -> Params:
