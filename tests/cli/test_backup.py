@@ -218,7 +218,7 @@ def test_an_archive_that_is_not_whole_is_refused_and_nothing_is_written(archive:
         damaged.append(whole[:at] + bytes(byte ^ 1 for byte in whole[at : at + 600]) + whole[at + 600 :])
     for one in damaged:
         archive.write_bytes(one)
-        with pytest.raises(Exception, match=r"damaged|not whole|no backup") as raised:
+        with pytest.raises(Exception, match=r"damaged|incomplete|not an Offtake backup") as raised:
             restore(Settings(data_dir=data_dir), FakeClock(0), archive)
         assert type(raised.value).__name__ == "ArchiveError"
         assert [path.name for path in data_dir.iterdir()] == ["server.lock"]
@@ -234,7 +234,7 @@ def test_what_is_there_is_never_replaced(archive: Path, data_dir: Path, tmp_path
     assert {name: contents(data_dir)[name] for name in before} == before
     nothing = tmp_path / "nothing"
     environment = {"OFFTAKE_WAREHOUSE": str(data_dir / "lake" / "warehouse")}
-    assert "already" in refusal(offtake(nothing, "restore", archive, **environment))
+    assert "is not empty" in refusal(offtake(nothing, "restore", archive, **environment))
 
 
 def test_a_marker_of_a_restore_to_elsewhere_lets_nothing_be_cleared(
@@ -289,7 +289,7 @@ def test_without_rows_the_tables_are_found_where_they_are(data_dir: Path, tmp_pa
     with tarfile.open(archive) as tar:
         assert not [name for name in tar.getnames() if name.startswith("warehouse/")]
     data_dir.rename(tmp_path / "before")
-    assert "Restore the warehouse's files back first" in refusal(offtake(data_dir, "restore", archive))
+    assert "Restore the warehouse's files first" in refusal(offtake(data_dir, "restore", archive))
     assert "Set OFFTAKE_WAREHOUSE" in refusal(offtake(tmp_path / "elsewhere", "restore", archive))
     shutil.copytree(tmp_path / "before" / "lake" / "warehouse", data_dir / "lake" / "warehouse")
     done = offtake(data_dir, "restore", archive)

@@ -129,7 +129,7 @@ def test_an_increment_is_not_repeated_where_the_flow_begins_anew(deployed: Deplo
     away = deployed.post("/sourceConnections", kept | {"params": {"datasets": [{"dataSetId": other}]}})["id"]
     for one in (away, source):
         deployed.patch(f"/flows/{flow}", [{"op": "replace", "path": "/sourceConnectionIds", "value": [one]}])
-    assert "begins anew" in refused(deployed, failed)
+    assert "was reset" in refused(deployed, failed)
     deployed.clock.advance(hours=3)
     deployed.run_due()
     assert delivered(deployed)[1:] == [[0, 1, 2, 3, 4]]
