@@ -12,6 +12,7 @@ import pytest
 from offtake.cli.main import main
 from offtake.destinations import schema, sftp
 from offtake.destinations.base import Pending
+from offtake.destinations.drivers import sftp_login
 from offtake.destinations.drivers.sftp_sink import SftpSink
 from offtake.destinations.parameters import Params
 from offtake.destinations.probe import probe
@@ -131,6 +132,19 @@ def test_a_server_of_old_algorithms_is_told_at_once_and_served_on_demand(
         assert error.message.partition("Offtake supports")[2].count(",") >= 2
         assert "allowOldAlgorithms" in error.remedy
         assert placing_of(learn(server.params() | {"allowOldAlgorithms": True})) == USUAL
+
+
+@pytest.mark.filterwarnings("ignore::cryptography.utils.CryptographyDeprecationWarning")
+@pytest.mark.parametrize(("cipher", "skips"), [("aes256-cbc", False), ("aes256-ctr", True)])
+def test_ignored_packets_are_left_out_only_without_a_cbc_cipher(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cipher: str, skips: bool
+) -> None:
+    """They defend CBC ciphers against predictable initialisation vectors."""
+    skipping: list[object] = []
+    monkeypatch.setattr(sftp_login, "skip_ignore_packets", skipping.append)
+    with sshd(tmp_path, f"Ciphers {cipher}") as server:
+        learn(server.params() | {"allowOldAlgorithms": True})
+    assert bool(skipping) is skips
 
 
 def test_old_algorithms_are_used_only_where_there_is_no_other(server: SshServer) -> None:

@@ -47,7 +47,7 @@ class SendingGcm(asyncssh.encryption.GCMEncryption):
 def skip_ignore_packets(connection: asyncssh.SSHClientConnection) -> None:
     """Stop the library from sending SSH_MSG_IGNORE before each packet.
 
-    That defends against predictable initialisation vectors of CBC ciphers, which are offered only with old algorithms.
+    They defend against predictable initialisation vectors of CBC ciphers: not for connections with such a cipher.
     """
     send = connection.send_packet
 

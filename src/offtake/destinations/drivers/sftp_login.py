@@ -34,6 +34,7 @@ _HOST_KEYS: Final = (
     "ssh-rsa",
 )
 # After the library's defaults, so that they are used only if the server supports no other.
+_CBC: Final = "-cbc"
 _OLD_CIPHERS: Final = ("aes256-cbc", "aes192-cbc", "aes128-cbc", "3des-cbc")
 _OLD_KEY_EXCHANGES: Final = "+diffie-hellman-group-exchange-sha1,diffie-hellman-group1-sha1"
 _OLD_MACS: Final = "+hmac-sha1-96,hmac-md5,hmac-md5-96"
@@ -154,7 +155,8 @@ async def log_in(
     """Log in over `sock` and start SFTP. Raises the library's errors, and `SftpError`."""
     options = options_of(login, client, host_keys, timeout)
     connection = await asyncssh.connect(login.host, login.port, sock=sock, options=options)
-    skip_ignore_packets(connection)
+    if not connection.get_extra_info("send_cipher").endswith(_CBC):
+        skip_ignore_packets(connection)
     try:
         async with asyncio.timeout(timeout):
             sftp = SftpClient()
