@@ -150,9 +150,10 @@ class Ingestor:
         self.uploads.remove(lease.batch_id)
 
     def _commit(self, lease: BatchLease, work: _ClaimedBatch, stopped: Callable[[], bool]) -> ingest.Batch | None:
-        # The first claim has no earlier attempt that could have committed.
-        found = ingest.find_commit(self.lake, work.table, lease.batch_id) if lease.fence > 1 else None
-        return found or self._ingest(lease, work, stopped)
+        # No attempt precedes the first claim, except in a restored backup: its files are no longer there then.
+        is_first = lease.fence == 1 and work.files is not None and all(file.path.exists() for file in work.files)
+        committed = None if is_first else ingest.find_commit(self.lake, work.table, lease.batch_id)
+        return committed or self._ingest(lease, work, stopped)
 
     def _ingest(self, lease: BatchLease, work: _ClaimedBatch, stopped: Callable[[], bool]) -> ingest.Batch | None:
         if work.files is None:
