@@ -223,7 +223,9 @@ def test_a_server_without_an_identity_says_so(
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
     assert "AWS credentials of its own" in ask(deployed, "GET", "/credentials", 502)["detail"]
-    assert "AWS credentials of its own" in deployed.get(f"/connectionSpecs/{ZONE}/explore?objectType=ROOT", 502)["detail"]
+    assert (
+        "AWS credentials of its own" in deployed.get(f"/connectionSpecs/{ZONE}/explore?objectType=ROOT", 502)["detail"]
+    )
 
 
 @pytest.fixture

@@ -454,14 +454,14 @@ def test_a_file_that_is_not_there_is_waited_for_two_minutes_and_others_go_out(
     flow = deployed.flow(broken, fine)
     with deployed.backend.database.reading() as session:
         table_name = session.get_one(Dataset, broken).table_name
-    loaded = Lake.load
+    found = Lake.find
 
-    def load(lake: Lake, table: Any) -> Any:
+    def find(lake: Lake, table: Any) -> Any:
         if table == table_name:
             raise FileNotFoundError(2, "No such file or directory", "metadata.json")
-        return loaded(lake, table)
+        return found(lake, table)
 
-    monkeypatch.setattr(Lake, "load", load)
+    monkeypatch.setattr(Lake, "find", find)
     began = deployed.clock.ms
     deployed.run_out()
     assert deployed.clock.ms - began == pytest.approx(120_000, abs=4000)
@@ -478,7 +478,7 @@ def test_a_catalog_that_is_away_is_waited_for(deployed: Deployment, monkeypatch:
         def away(_lake: Lake, _table: Any) -> Any:
             raise OperationalError("SELECT secret", {}, Exception("connection refused"))
 
-        patch.setattr(Lake, "exists", away)
+        patch.setattr(Lake, "find", away)
         deployed.run_due()
         for _ in range(30):
             deployed.clock.advance(seconds=300)

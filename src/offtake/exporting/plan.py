@@ -83,8 +83,8 @@ def file_ending(target: DeliveryTarget) -> str:
 def _plan_dataset(
     plan: Plan, job: ExportJob, dataset: DatasetExport, lake: Lake, size: PartSize, kept: Kept | None
 ) -> None:
-    table = None if dataset.table is None else scan.find_table(lake, dataset.table)
-    if dataset.table is None or (dataset.has_table and table is None):
+    table = scan.find_table(lake, dataset.table) if dataset.table and dataset.owner_may_read else None
+    if dataset.table is None or (dataset.owner_may_read and dataset.has_table and table is None):
         raise DeliveryError(
             DATASET_GONE,
             f"Dataset {dataset.name} ({dataset.dataset_id}) no longer exists.",
