@@ -222,7 +222,7 @@ def test_every_backup_goes_on_exactly_where_it_was(new_site: Callable[[str], Sit
                 known.append(set(sender.completed))
                 site.offtake("backup", tmp_path / f"{number}.tar")
     before = site.rows(select(Run).where(Run.status == run_states.SUCCESS))
-    assert len(before) > BACKUPS
+    assert len(before) >= BACKUPS
     shutil.rmtree(site.warehouse)
     for number in range(BACKUPS):
         again = new_site(f"again-{number}")
