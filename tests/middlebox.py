@@ -4,12 +4,13 @@ import asyncio
 import contextlib
 import socket
 import ssl
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import trustme
+
+from tests.event_loops import loop_in_thread
 
 _PIECE = 16 * 1024
 _MOST_SEEN = 64 * 1024
@@ -46,20 +47,15 @@ def middlebox(
     listener = socket.create_server(("127.0.0.1", 0), backlog=64)
     box = Middlebox(listener.getsockname()[1], (host, port))
     front, back = _contexts(authority)
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever)
-    thread.start()
     relay = _Relay(box, None if plain_behind else back)
-    serving = asyncio.run_coroutine_threadsafe(
-        asyncio.start_server(relay.connection, sock=listener, ssl=front, limit=4 * _PIECE), loop
-    ).result(10)
-    try:
-        yield box
-    finally:
-        asyncio.run_coroutine_threadsafe(relay.end(serving), loop).result(10)
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join()
-        loop.close()
+    with loop_in_thread() as loop:
+        serving = asyncio.run_coroutine_threadsafe(
+            asyncio.start_server(relay.connection, sock=listener, ssl=front, limit=4 * _PIECE), loop
+        ).result(10)
+        try:
+            yield box
+        finally:
+            loop.call_soon_threadsafe(serving.close)
 
 
 def _contexts(authority: trustme.CA | None) -> tuple[ssl.SSLContext | None, ssl.SSLContext | None]:
@@ -78,27 +74,13 @@ class _Relay:
     def __init__(self, box: Middlebox, back: ssl.SSLContext | None) -> None:
         self._box = box
         self._back = back
-        self._tasks: set[asyncio.Task[None]] = set()
 
     async def connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._tasks.add(task)
         try:
             with contextlib.suppress(OSError, asyncio.CancelledError):
                 await self._carry(reader, writer)
         finally:
             writer.transport.abort()
-            self._tasks.discard(task)
-
-    async def end(self, serving: asyncio.Server) -> None:
-        """Nothing stays behind."""
-        serving.close()
-        tasks = list(self._tasks)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        await asyncio.sleep(0)  # transports close in the loop's next turn
 
     async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if self._box.refusals:

@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import threading
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -12,6 +11,7 @@ from typing import Any
 
 import asyncssh
 
+from tests.event_loops import loop_in_thread
 from tests.servers import free_port
 
 USER, PASSWORD = "u", "secret"
@@ -64,9 +64,6 @@ def listening(
     **options: Any,
 ) -> Iterator[None]:
     """A server on that port, in a thread of its own."""
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever)
-    thread.start()
 
     async def listen() -> asyncssh.SSHAcceptor:
         return await asyncssh.listen(
@@ -78,23 +75,12 @@ def listening(
             **options,
         )
 
-    async def close(server: asyncssh.SSHAcceptor) -> None:
-        server.close()  # in the loop's own thread: asyncio's servers know no other
-        await server.wait_closed()
-        # A connection may be about to be accepted: left behind, it is found by the garbage collector in another test.
-        others = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in others:
-            task.cancel()
-        await asyncio.gather(*others, return_exceptions=True)
-
-    try:
+    with loop_in_thread() as loop:
         server = asyncio.run_coroutine_threadsafe(listen(), loop).result(30)
-        yield
-        asyncio.run_coroutine_threadsafe(close(server), loop).result(30)
-    finally:
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join()
-        loop.close()
+        try:
+            yield
+        finally:
+            loop.call_soon_threadsafe(server.close)  # asyncio's servers know no other thread than the loop's
 
 
 def _login(rules: Rules) -> type[asyncssh.SSHServer]:
