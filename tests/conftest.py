@@ -1,31 +1,27 @@
 """What all tests share: databases of both kinds, and a clock that is moved."""
 
-import functools
 import gc
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from offtake.access import clients
 from offtake.engines.local import LocalEngine
 from offtake.store.database import Database
-from tests import shared_statements
+from tests import computed_once, shared_statements
 from tests.deployment import Deployment, deployment
 from tests.fake_clock import FakeClock
 from tests.keyring import Keyring, keyring
 from tests.postgres import migrated_database, postgres_server
+from tests.sqlite import put_migrated_store
 
 pytest_plugins = ["tests.matrix"]
 
 # It takes a third of the time of imports and of collecting tests, and finds nothing there.
 gc.disable()
 
+computed_once.install()
 shared_statements.install()
-
-# The same secrets are hashed again and again, for 70 ms each time.
-clients._scrypt = functools.lru_cache(1024)(clients._scrypt)  # noqa: SLF001 - what is hashed stays as it is
 
 NOON = 1_772_366_400_000  # 2026-03-01T12:00:00Z
 
@@ -48,23 +44,13 @@ def postgres() -> Iterator[str]:
 def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
     """A migrated store, once on each database."""
     if request.param == "sqlite":
-        (tmp_path / "store.db").write_bytes(_migrated_file())
+        put_migrated_store(tmp_path / "store.db")
         url = f"sqlite:///{tmp_path / 'store.db'}"
     else:
         url = migrated_database(request.getfixturevalue("postgres"))
     opened = Database(url)
     yield opened
     opened.close()
-
-
-@functools.cache
-def _migrated_file() -> bytes:
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder, "store.db")
-        made = Database(f"sqlite:///{file}")
-        made.migrate()
-        made.close()
-        return file.read_bytes()
 
 
 @pytest.fixture

@@ -40,6 +40,7 @@ from offtake.store.tables import Role, RoleSubject, Run
 from tests.app_client import AppClient
 from tests.fake_clock import FakeClock
 from tests.local_parsers import LocalParsers
+from tests.sqlite import put_migrated_store
 from tests.vendor.validation import check_response
 
 Json = dict[str, Any]
@@ -255,6 +256,8 @@ def deployment(folder: Path, clock: FakeClock, engine: Engine, **settings: Any) 
     admin = None
     if settings.keys().isdisjoint(_ELSEWHERE) and not folder.exists():
         admin = _begin(folder, clock.now_ms())
+    if "database_url" not in settings:
+        put_migrated_store(folder / "offtake.db")
     chosen = Settings(data_dir=folder, retry_initial_delay_seconds=0.01, **settings)
     backend = open_backend(chosen, clock, LocalParsers.of)
     try:
@@ -302,6 +305,7 @@ def _begin(folder: Path, now_ms: int) -> NewClient:
 def _first_start(now_ms: int) -> tuple[dict[str, bytes], NewClient]:
     clock = FakeClock(now_ms)
     with tempfile.TemporaryDirectory() as folder:
+        put_migrated_store(Path(folder, "offtake.db"))
         backend = open_backend(Settings(data_dir=Path(folder)), clock)
         try:
             clients.create_organisation(backend.database, clock)

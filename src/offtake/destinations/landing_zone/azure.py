@@ -3,7 +3,6 @@
 import hashlib
 import random
 import re
-import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,7 +15,7 @@ from pydantic import SecretStr
 
 from offtake.destinations.base import Entry
 from offtake.destinations.drivers.azure_account import RIGHTS, Account, account_of, azure_sink
-from offtake.destinations.drivers.http import retry_after_of
+from offtake.destinations.drivers.http import retry_after_of, verifying_context
 from offtake.destinations.drivers.object_store import ObjectStoreSink
 from offtake.destinations.drivers.object_store_errors import Act, RefusalError, explain
 from offtake.destinations.egress import Network
@@ -262,8 +261,7 @@ def _with_certificates(certificates: bytes) -> Any:  # noqa: ANN401 - a transpor
     from requests import Session  # noqa: PLC0415 - comes with the extra
     from requests.adapters import HTTPAdapter  # noqa: PLC0415 - as above
 
-    context = ssl.create_default_context()
-    context.load_verify_locations(cadata=certificates.decode())
+    context = verifying_context(certificates)
 
     class Trusting(HTTPAdapter):
         def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - as the class above has them
