@@ -196,7 +196,9 @@ class Deployment:
         over = select(Run).where(Run.completed_at.is_not(None)).order_by(Run.completed_at, Run.created_at, Run.id)
         with self.backend.database.reading() as session:
             kept = [
-                manifests.manifest_of(run, datasets, run_parts.run_parts(session, run.id))
+                json.loads(
+                    manifests.to_bytes(manifests.manifest_of(run, datasets, run_parts.run_parts(session, run.id)))
+                )
                 for run in session.scalars(over)
                 if is_delivered(run, datasets := run_parts.run_datasets(session, run.id))
             ]

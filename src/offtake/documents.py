@@ -1,6 +1,54 @@
-"""The type of JSON documents at the edges: request and response bodies, and documents in the database."""
+"""The types of JSON documents: `Json` at the edges, and the documents of packages that do not import each other."""
 
-from typing import Any
+from typing import Any, Literal, NotRequired, TypedDict
 
 Json = dict[str, Any]
 """A JSON object."""
+
+
+class InfoItem(TypedDict):
+    """An error or a warning of a run: the contract's info item (section 17.2).
+
+    `code`: such as `EXPORT-2001-403`. `message`: what happened, and what to do about it. `type`: the kind of item.
+    `dataSetId`: the dataset that it is about; absent when it is about the whole run.
+    """
+
+    code: str
+    message: str
+    type: Literal["Error", "Warning"]
+    dataSetId: NotRequired[str]
+
+
+Retries = dict[str, list[int]]
+"""The failures of a run, by the step that failed: how often, and the time of the first in epoch milliseconds."""
+
+
+class SliceDocument(TypedDict):
+    """A slice of a data file, as a plan stores it (`lake.parts.FileSlice`). The pairs are JSON arrays.
+
+    `path`: the file's location. `groups`: its first row group, and the one after its last; None for all that follow.
+    `rows`, `bytes`: the slice's size. `deletes`: the locations of its delete files. `partition`: field id and value of
+    each partition field; absent without partition values. `schemaId`: the schema that the file was written with;
+    absent when it is unknown.
+    """
+
+    path: str
+    groups: tuple[int, int | None]
+    rows: int
+    bytes: int
+    deletes: list[str]
+    partition: NotRequired[list[tuple[int, str | None]]]
+    schemaId: NotRequired[int]
+
+
+class TableSchemaDocument(TypedDict):
+    """The schema of the delivered rows, as a plan stores it (`lake.parts.TableSchema`).
+
+    `arrow`: Arrow's serialised form, in Base64. `iceberg`: Iceberg's JSON. `nameMapping`: the table's name mapping, in
+    Iceberg's JSON. `olderNames`: by schema id, the name mappings for older files; absent in plans of the first version.
+    """
+
+    arrow: str
+    iceberg: str
+    nameMapping: str | None
+    olderNames: NotRequired[dict[str, str]]

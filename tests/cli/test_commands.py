@@ -72,13 +72,13 @@ def test_a_flow_is_run_and_its_run_followed(
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ("dataset show nope", "no dataset nope"),
-        ("dataset preview nope", "no dataset nope"),
+        ("dataset show nope", "Dataset nope does not exist"),
+        ("dataset preview nope", "Dataset nope does not exist"),
         ("dataset import towns /nowhere.csv", "/nowhere.csv is not a file"),
         ("dataset import towns", "Missing argument"),
         ("dataset frobnicate", "No such command"),
         ("dataset", "Missing command"),
-        ("flow run nope", "no flow nope"),
+        ("flow run nope", "No flow has the id or the name nope"),
         ("run show 00000000-0000-0000-0000-000000000000", "not found"),
         ("run watch nope", "not found"),
         ("dataset preview towns --rows 0", "--rows"),

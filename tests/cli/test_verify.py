@@ -9,6 +9,7 @@ from offtake.store.tables import Dataset, Run, RunDataset, Watermark
 from tests.api.test_encryption import flow_through, make, said
 from tests.cli.deliveries import Offtake, add, manifest_of, run_ids, snapshots
 from tests.deployment import WITH_MANIFEST, Deployment, rows
+from tests.info_items import failure
 from tests.keyring import Keyring
 from tests.scheduling import flaky_destination
 
@@ -184,7 +185,7 @@ def test_what_is_not_proven_is_named(deployed: Deployment, flow: str, dataset: s
         return code, out.splitlines()[:-1]
 
     with deployed.backend.database.writing() as session:
-        session.get_one(RunDataset, (second, dataset)).error = {"code": "EXPORT-1500-500"}
+        session.get_one(RunDataset, (second, dataset)).error = failure("EXPORT-1500-500")
     assert verified() == (
         1,
         [

@@ -16,6 +16,7 @@ from offtake.exporting.target import DeliveryTarget
 from offtake.exporting.verify import DeliveredFiles, VerificationResult, verify
 from offtake.store.tables import Run, RunDataset, RunPart
 from tests.destinations.cases import Case
+from tests.info_items import failure
 
 FOLDER: Final = "out/65f0c2a1b4d3e2f1a0b9c8d7/exportTime=202603011200"
 EXPORTED_AT: Final = 1_772_366_400_000
@@ -133,7 +134,7 @@ def test_what_was_collected_or_has_expired_is_counted(delivery: DeliveredFiles, 
 
 
 def test_a_failed_run_that_kept_files_must_have_these_and_no_others(delivery: DeliveredFiles, sink: Sink) -> None:
-    delivery.run.status, delivery.run.failure, delivery.run.disposal = "failed", {"code": "EXPORT-2003-504"}, "kept"
+    delivery.run.status, delivery.run.failure, delivery.run.disposal = "failed", failure("EXPORT-2003-504"), "kept"
     delivery.run.manifest = None
     for part in delivery.parts[:2]:
         part.finished_at = EXPORTED_AT
@@ -142,7 +143,7 @@ def test_a_failed_run_that_kept_files_must_have_these_and_no_others(delivery: De
 
 
 def test_a_run_that_failed_must_have_left_nothing(delivery: DeliveredFiles, sink: Sink) -> None:
-    delivery.run.status, delivery.run.failure = "failed", {"code": "EXPORT-2003-504"}
+    delivery.run.status, delivery.run.failure = "failed", failure("EXPORT-2003-504")
     delivery.run.manifest = None
     assert {what for what, _ in found(delivery, sink)} == {"extra"}
     assert len(found(delivery, sink)) == 4
@@ -176,5 +177,5 @@ def test_a_run_without_files_must_have_left_its_manifest_and_nothing_else(delive
     assert found(empty, sink, strict=True) == [("missing", key.rpartition("/")[2])]
     sink.put(key, [body])
     assert verify(empty, sink) == VerificationResult(0, 0, 0, ())
-    delivery.run.status, delivery.run.failure, delivery.run.manifest = "failed", {"code": "EXPORT-1499-400"}, None
+    delivery.run.status, delivery.run.failure, delivery.run.manifest = "failed", failure("EXPORT-1499-400"), None
     assert found(empty, sink) == [("extra", key.rpartition("/")[2])]

@@ -42,8 +42,8 @@ def task(tmp_path: Path) -> PartTask:
     return PartTask(
         number=1,
         key="out/part-1.parquet",
-        slices=tuple(piece.to_json() for piece in part),
-        schema=table.to_json(),
+        slices=tuple(part),
+        schema=table,
         target=DeliveryTarget(
             zone.connection_spec_id, None, params, SandboxLocation("prod", FolderZones(tmp_path / "zone"))
         ),

@@ -38,8 +38,8 @@ def task(tmp_path: Path, keys: Keyring) -> PartTask:
     return PartTask(
         number=1,
         key="out/part-1.parquet.gpg",
-        slices=tuple(piece.to_json() for piece in part),
-        schema=table.to_json(),
+        slices=tuple(part),
+        schema=table,
         target=replace(place("Data Landing Zone", tmp_path / "zone", path="out"), encrypt_to=keys.key("rsa")),
         again=False,
     )

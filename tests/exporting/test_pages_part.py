@@ -22,7 +22,7 @@ from offtake.exporting.target import DeliveryTarget
 from offtake.formats.parquet import plain_pages
 from offtake.formats.parquet_pages import thrift
 from offtake.formats.parquet_pages.footer import NotRecompressibleError
-from offtake.lake import ingest, parts, reading, scan, slicing
+from offtake.lake import ingest, reading, scan, slicing
 from offtake.lake.catalog import Lake
 from offtake.lake.locations import local_path
 from tests.cancellations import FREE, unrecorded
@@ -83,7 +83,7 @@ def task(lake: Lake, to: DeliveryTarget, most_bytes: int = 2**62) -> PartTask:
     assert snapshot is not None
     (part,) = slicing.slices(scan.open_table(lake, TABLE).full(snapshot).files, most_bytes, 2**62)
     schema = scan.open_table(lake, TABLE).schema(snapshot)
-    return PartTask(7, KEY, tuple(piece.to_json() for piece in part), schema.to_json(), to, again=False)
+    return PartTask(7, KEY, tuple(part), schema, to, again=False)
 
 
 def delivered(lake: Lake, tmp_path: Path, compression: str = "GZIP", **params: Any) -> bytes:
@@ -241,9 +241,9 @@ def test_half_a_file_gets_an_end_of_its_own(lake: Lake, tmp_path: Path) -> None:
     rows = noise(3000)
     file = table_of(lake, rows, compression="gzip", row_group_size=1000)
     whole = task(lake, place("Data Landing Zone", tmp_path / "zone", path="out", compression="GZIP"))
-    (piece,) = (parts.FileSlice.from_json(one) for one in whole.slices)
-    pieces = [replace(piece, first=2, last=None, rows=1000), replace(piece, first=0, last=1, rows=1000)]
-    written = export_part(replace(whole, slices=tuple(one.to_json() for one in pieces)), FREE, unrecorded)
+    (piece,) = whole.slices
+    pieces = replace(piece, first=2, last=None, rows=1000), replace(piece, first=0, last=1, rows=1000)
+    written = export_part(replace(whole, slices=pieces), FREE, unrecorded)
     data = (tmp_path / "zone" / "prod" / KEY).read_bytes()
     assert written == WrittenPart(7, 2000, len(data), hashlib.sha256(data).hexdigest(), uri=written.uri)
     expected = pa.concat_tables([rows.slice(2000), rows.slice(0, 1000)])
@@ -441,11 +441,10 @@ def test_most_of_a_part_has_gone_out_when_it_turns_out_unsuited(lake: Lake, tmp_
     file = table_of(lake, noise(24_000), compression="snappy", write_page_index=True, row_group_size=8000)
     file.write_bytes(unsuited_at_its_end(file.read_bytes()))
     given = task(lake, place("Data Landing Zone", tmp_path / "zone", path="out"))
-    schema = parts.TableSchema.from_json(given.schema)
     gone = list[int]()
-    with reading.unchanged_row_groups([parts.FileSlice.from_json(one) for one in given.slices], schema) as stored:
+    with reading.unchanged_row_groups(given.slices, given.schema) as stored:
         assert stored is not None
-        _, made = plain_pages(schema.arrow_schema, stored)
+        _, made = plain_pages(given.schema.arrow_schema, stored)
         with pytest.raises(NotRecompressibleError, match="offset index"):
             gone.extend(len(chunk) for chunk in made)
     assert sum(gone) > 20_000_000

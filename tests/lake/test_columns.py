@@ -38,6 +38,7 @@ from pyiceberg.types import (
     UUIDType,
 )
 
+from offtake.documents import SliceDocument
 from offtake.errors import DeliveryError
 from offtake.lake import reading, scan, slicing
 from offtake.lake.catalog import Lake
@@ -353,7 +354,7 @@ def test_stored_slices_keep_partition_values_and_schema_ids() -> None:
     piece = FileSlice("a", 0, None, 1, 2, ("d",), ((2, "Bw=="), (3, None)), 4)
     assert FileSlice.from_json(piece.to_json()) == piece
     # Slices stored by versions without these fields.
-    old = {"path": "a", "groups": [0, None], "rows": 1, "bytes": 2, "deletes": []}
+    old: SliceDocument = {"path": "a", "groups": (0, None), "rows": 1, "bytes": 2, "deletes": []}
     assert FileSlice.from_json(old) == FileSlice("a", 0, None, 1, 2)
     schema = TableSchema("a", "{}", None, {3: "[]"})
     assert TableSchema.from_json(schema.to_json()) == schema

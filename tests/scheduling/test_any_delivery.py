@@ -33,6 +33,7 @@ from sqlalchemy import select, text
 
 from offtake.contract.entities import ENABLED
 from offtake.contract.problems import Problem
+from offtake.documents import InfoItem
 from offtake.errors import FILES_KEPT, SNAPSHOT_EXPIRED
 from offtake.flows import flow_changes, flow_verification
 from offtake.flows import runs as flow_runs
@@ -551,7 +552,7 @@ class AnyDelivery(RuleBasedStateMachine):
             return session.get_one(Flow, self.flow)
 
 
-def reasons(run: Run) -> list[dict[str, Any]]:
+def reasons(run: Run) -> list[InfoItem]:
     """Why a run delivers everything again; that a failed run left files delivered is no reason for anything."""
     return [warning for warning in run.warnings if warning["code"] != FILES_KEPT.code]
 

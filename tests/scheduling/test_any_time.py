@@ -29,6 +29,7 @@ from sqlalchemy import select
 from offtake.access import access, clients
 from offtake.contract.caller import Caller
 from offtake.contract.entities import ENABLED
+from offtake.documents import InfoItem
 from offtake.flows import flow_changes, flows
 from offtake.flows.failure_alerts import alert_failing_flows
 from offtake.flows.schedule import Schedule, ScheduleRules, next_slot
@@ -181,7 +182,7 @@ class AnyTime(RuleBasedStateMachine):
     def failed(self) -> None:
         assert self.lease is not None
         before = self._positions()
-        error = {"code": "EXPORT-2003-504", "message": "It was away.", "type": "Error"}
+        error: InfoItem = {"code": "EXPORT-2003-504", "message": "It was away.", "type": "Error"}
         runs.record_failure(self.world.database, self.lease, error, self.world.clock.now_ms())
         runs.fail(self.world.database, self.lease, error, self.world.clock.now_ms())
         assert self._positions() == before
@@ -192,7 +193,7 @@ class AnyTime(RuleBasedStateMachine):
     def deferred(self, seconds: int, outage: bool) -> None:
         assert self.lease is not None
         before, now_ms = self._positions(), self.world.clock.now_ms()
-        error = {"code": "EXPORT-2003-504", "message": "It is away.", "type": "Error"}
+        error: InfoItem = {"code": "EXPORT-2003-504", "message": "It is away.", "type": "Error"}
         with self.world.database.reading() as session:
             run = session.get_one(Run, self.lease.run_id)
             end = window_of(session.get(Flow, self.flow), run.trigger, Limits())(run.waiting_since or now_ms)

@@ -37,6 +37,7 @@ from offtake.store.tables import (
 )
 from tests.deployment import Deployment, deployment, rows
 from tests.fake_clock import FakeClock
+from tests.info_items import failure
 
 NEW = {"name": "dev", "title": "Development", "type": "development"}
 ZONE = "/data/foundation/connectors/landingzone"
@@ -160,7 +161,7 @@ def test_runs_that_are_going_on_end_first(two: Deployment) -> None:
     assert asked == in_dev
     for lease in leases:
         assert lease is not None
-        runs.fail(database, lease, {"code": "x", "message": "cancelled"}, now)
+        runs.fail(database, lease, failure(), now)
     keep(two)
     assert state(two) == "deleted"
 

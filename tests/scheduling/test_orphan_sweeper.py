@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import delete, select
 
 from offtake.cli.main import main
+from offtake.documents import InfoItem
 from offtake.engines.local import LocalEngine
 from offtake.errors import DESTINATION_UNAVAILABLE, DeliveryError
 from offtake.scheduling.orphan_sweeper import remove_orphans
@@ -16,6 +17,7 @@ from offtake.store.run_states import SECOND_LOOK_MS
 from offtake.store.tables import Dataset, Run, RunPart
 from tests.deployment import WITH_MANIFEST, Deployment, deployment, rows
 from tests.fake_clock import FakeClock
+from tests.info_items import failure
 
 
 @pytest.fixture
@@ -29,12 +31,12 @@ def due(deployed: Deployment) -> list[int | None]:
         return list(session.scalars(select(Run.sweep_due).order_by(Run.created_at)))
 
 
-def look(deployed: Deployment, at: int | None = None, **verdict: str) -> None:
+def look(deployed: Deployment, at: int | None = None, verdict: InfoItem | None = None) -> None:
     """Have every run looked after now, as if it had been written down for then; with a verdict, as one that failed."""
     with deployed.backend.database.writing() as session:
         for run in session.scalars(select(Run)):
             run.sweep_due = deployed.clock.now_ms() if at is None else at
-            run.failure = verdict or None
+            run.failure = verdict
     for _ in remove_orphans(deployed.backend):
         pass
 
@@ -70,7 +72,7 @@ def test_what_a_run_with_a_verdict_wrote_goes_and_what_others_wrote_stays(deploy
     newest, _ = (run["id"] for run in deployed.runs(flow))
     with deployed.backend.database.writing() as session:
         run = session.get_one(Run, newest)
-        run.failure, run.sweep_due = {"code": "EXPORT-1499-400"}, deployed.clock.now_ms()
+        run.failure, run.sweep_due = failure("EXPORT-1499-400"), deployed.clock.now_ms()
     for _ in remove_orphans(deployed.backend):
         pass
     assert {name for name in files(deployed) if not name.endswith(".tmp")} == first
@@ -93,7 +95,7 @@ def test_a_second_look_comes_after_nobody_can_be_writing_any_more(deployed: Depl
     deployed.flow(deployed.import_rows("events", rows(0, 9)))
     deployed.run_due()
     ended = deployed.clock.now_ms()
-    look(deployed, code="x")
+    look(deployed, verdict=failure())
     assert (files(deployed), due(deployed)) == (set(), [ended + SECOND_LOOK_MS])
     with deployed.backend.database.reading() as session:
         key = session.scalars(select(RunPart.key)).one()
@@ -108,7 +110,7 @@ def test_a_second_look_comes_after_nobody_can_be_writing_any_more(deployed: Depl
 def test_a_clock_that_was_set_back_does_not_put_the_sweep_off(deployed: Deployment) -> None:
     deployed.flow(deployed.import_rows("events", rows(0, 9)))
     deployed.run_due()
-    look(deployed, deployed.clock.now_ms() + 400 * 86_400_000, code="x")
+    look(deployed, deployed.clock.now_ms() + 400 * 86_400_000, verdict=failure())
     assert files(deployed) == set()
 
 
@@ -118,7 +120,7 @@ def test_a_run_whose_destination_is_gone_is_not_looked_after_for_ever(deployed: 
     target = deployed.get(f"/flows/{flow}")["items"][0]["targetConnectionIds"][0]
     deployed.delete(f"/flows/{flow}")
     deployed.delete(f"/targetConnections/{target}")
-    look(deployed, code="x")
+    look(deployed, verdict=failure())
     assert due(deployed) == [None]
 
 
@@ -146,7 +148,7 @@ def test_what_a_deleted_flow_has_left_is_removed_when_its_destination_answers_ho
     run, target = failed_flow(deployed)
     with monkeypatch.context() as patch:
         patch.setattr("offtake.scheduling.orphan_sweeper.dispose", away)
-        look(deployed, code="x")
+        look(deployed, verdict=failure())
         for _ in range(30):
             deployed.clock.advance(days=1)
             for _ in remove_orphans(deployed.backend):
@@ -170,7 +172,7 @@ def test_a_target_connection_is_deleted_by_force_and_its_files_stay(
     run, target = failed_flow(deployed)
     with monkeypatch.context() as patch:
         patch.setattr("offtake.scheduling.orphan_sweeper.dispose", away)
-        look(deployed, code="x")
+        look(deployed, verdict=failure())
     assert delete_target(deployed, target).status_code == 400
     assert delete_target(deployed, target, force="true").status_code == 202
     assert due(deployed) == [None]
@@ -185,7 +187,7 @@ def test_the_list_of_connections_says_where_files_are_still_to_be_removed(
     run, _ = failed_flow(deployed)
     with monkeypatch.context() as patch:
         patch.setattr("offtake.scheduling.orphan_sweeper.dispose", away)
-        look(deployed, code="x")
+        look(deployed, verdict=failure())
     command = ["connection", "list", "--data-dir", str(deployed.backend.settings.data_dir)]
     assert main([*command, "--json"]) == 0
     assert [run] in [one["toBeRemoved"] for one in json.loads(capsys.readouterr().out)]

@@ -239,7 +239,8 @@ def test_a_dead_host_is_told_within_seconds_and_the_run_waits(deployed: Deployme
         deployed.run_due()
         assert time.monotonic() - begun < 15
     waiting = last(deployed, flow)
-    assert (waiting.status, (waiting.wait_reason or {})["code"]) == ("waiting", "EXPORT-2003-504")
+    assert waiting.wait_reason is not None
+    assert (waiting.status, waiting.wait_reason["code"]) == ("waiting", "EXPORT-2003-504")
 
 
 class FewWorkers:
@@ -484,7 +485,8 @@ def test_a_catalog_that_is_away_is_waited_for(deployed: Deployment, monkeypatch:
             deployed.clock.advance(seconds=300)
             deployed.run_due()
     waiting = last(deployed, flow)
-    assert (waiting.status, (waiting.wait_reason or {})["code"]) == ("waiting", SOURCE_UNAVAILABLE.code)
+    assert waiting.wait_reason is not None
+    assert (waiting.status, waiting.wait_reason["code"]) == ("waiting", SOURCE_UNAVAILABLE.code)
     assert "secret" not in json.dumps(waiting.wait_reason)
     deployed.clock.advance(seconds=300)
     deployed.run_due()

@@ -3,6 +3,7 @@ from uuid import uuid4
 
 import pytest
 
+from offtake.documents import InfoItem
 from offtake.errors import LeaseLostError
 from offtake.store import run_parts, run_plans, run_states, runs
 from offtake.store.database import Database, StoreConflictError
@@ -19,6 +20,7 @@ from offtake.store.tables import (
     Watermark,
 )
 from tests.fake_clock import FakeClock
+from tests.info_items import failure
 
 LEASE = 30_000
 FAR = 9_223_372_036_854_775_807
@@ -92,8 +94,8 @@ def test_a_silent_holder_loses_its_run_and_can_write_nothing_more(
         lambda: runs.renew(database, first),
         lambda: run_plans.save_plan(database, first, [], [], [], LEASE),
         lambda: runs.complete(database, first, None, LEASE),
-        lambda: runs.record_failure(database, first, {}, LEASE),
-        lambda: runs.fail(database, first, {}, LEASE),
+        lambda: runs.record_failure(database, first, failure(), LEASE),
+        lambda: runs.fail(database, first, failure(), LEASE),
         lambda: runs.release(database, first),
     ):
         with pytest.raises(LeaseLostError):
@@ -138,18 +140,18 @@ def test_a_run_with_a_verdict_is_never_delivered(database: Database, watch: Leas
     waiting_run(database)
     first = runs.claim(database, "w", watch, 0)
     assert first is not None
-    runs.record_failure(database, first, {"code": "why"}, 1)
-    runs.record_failure(database, first, {"code": "another reason"}, 1)
+    runs.record_failure(database, first, failure("why"), 1)
+    runs.record_failure(database, first, failure("another reason"), 1)
     runs.release(database, first)
     second = runs.claim(database, "other", watch, 2)
     assert second is not None
-    assert second.failure == {"code": "why"}
+    assert second.failure == failure("why")
     with pytest.raises(LeaseLostError):
         runs.complete(database, second, None, 3)
-    runs.fail(database, second, {"code": "a third"}, 3)
+    runs.fail(database, second, failure("a third"), 3)
     with database.reading() as session:
         run = session.get_one(Run, second.run_id)
-        assert (run.status, run.errors) == ("failed", [{"code": "why"}])
+        assert (run.status, run.errors) == ("failed", [failure("why")])
 
 
 def test_claims_are_counted_until_there_is_progress(database: Database, watch: LeaseMonitor) -> None:
@@ -198,13 +200,13 @@ def test_completing_moves_the_positions_of_what_was_delivered_only(database: Dat
     waiting_run(database, flow_id="flow")
     lease = runs.claim(database, "w", watch, 0)
     assert lease is not None
-    delivered, failed = planned(lease.run_id, "good", None), planned(lease.run_id, "bad", {"code": "EXPORT-1404-404"})
+    delivered, failed = planned(lease.run_id, "good", None), planned(lease.run_id, "bad", failure("EXPORT-1404-404"))
     run_plans.save_plan(database, lease, [delivered, failed], [part(lease.run_id, 0)], [], 5)
     run_parts.record_part(database, lease, 0, PartRecord(rows=3, bytes=30, sha256="ab"), 6)
     runs.complete(database, lease, None, 7)
     with database.reading() as session:
         run = session.get_one(Run, lease.run_id)
-        assert (run.status, run.completed_at, run.errors) == ("failed", 7, [{"code": "EXPORT-1404-404"}])
+        assert (run.status, run.completed_at, run.errors) == ("failed", 7, [failure("EXPORT-1404-404")])
     assert positions(database) == {"good": FAR}
 
 
@@ -250,7 +252,7 @@ def with_flow(database: Database, flow_id: str, dataset_ids: list[str]) -> None:
         session.add(Flow(id=flow_id, flow_spec_id="spec", schedule={}, last_operation={}, **ends, **stamp))
 
 
-def planned(run_id: str, dataset_id: str, error: dict[str, str] | None) -> RunDataset:
+def planned(run_id: str, dataset_id: str, error: InfoItem | None) -> RunDataset:
     return RunDataset(
         run_id=run_id,
         dataset_id=dataset_id,

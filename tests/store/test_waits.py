@@ -7,6 +7,7 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy import event, select
 
+from offtake.documents import InfoItem
 from offtake.errors import CANCELLED, LeaseLostError
 from offtake.store import health, run_parts, run_plans, runs, waits
 from offtake.store.database import Database
@@ -21,7 +22,7 @@ from tests.fake_clock import FakeClock
 from tests.store.test_runs import waiting_run
 
 HOST = "sftp.example.org:22"
-AWAY = {"code": "EXPORT-2003-504", "message": "It does not answer.", "type": "Error"}
+AWAY: InfoItem = {"code": "EXPORT-2003-504", "message": "It does not answer.", "type": "Error"}
 DAY_MS = 86_400_000
 
 

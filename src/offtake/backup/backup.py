@@ -14,12 +14,13 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import IO, Final
 
 from offtake import __version__
 from offtake.access import access
 from offtake.backup.archive import ArchiveWriter
 from offtake.deployment.backend import Backend, key_file
+from offtake.documents import Json
 from offtake.errors import OfftakeError
 from offtake.failpoints import failpoint
 from offtake.lake import table_files
@@ -59,7 +60,7 @@ class BackupHeader:
     landing_zone: str | None = None
     """The folder of the landing zones; None when they are not folders, and in backups of earlier versions."""
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Json:
         """The header as stored in the archive."""
         return asdict(self)
 

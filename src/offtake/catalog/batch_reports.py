@@ -1,6 +1,7 @@
 """Report files of a batch: its uploaded files, and its errors (contract, section 25)."""
 
 import json
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from sqlalchemy.orm import Session
@@ -42,5 +43,5 @@ def files_in(files: Files, path: str) -> Files:
     return found
 
 
-def _lines(documents: list[dict[str, object]]) -> bytes:
+def _lines(documents: Iterable[Mapping[str, object]]) -> bytes:
     return b"".join(json.dumps(one, ensure_ascii=False).encode() + b"\n" for one in documents)

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import pyarrow as pa
 
+from offtake.documents import Json
 from offtake.errors import OfftakeError
 
 ALLOWED: Final = (
@@ -101,7 +102,7 @@ def columns_of(schema: pa.Schema) -> list[Column]:
     return [Column(field.name, format_type(field.type), not field.nullable) for field in schema]
 
 
-def documents(schema: pa.Schema) -> list[dict[str, Any]]:
+def documents(schema: pa.Schema) -> list[Json]:
     """The columns of any schema as JSON documents; types that cannot be declared have Arrow's names."""
     shown = []
     for field in schema:

@@ -272,7 +272,7 @@ def may_rewrite(session: Session, dataset_id: str) -> bool:
 
     The answer stays valid while the dataset's row is locked.
     """
-    return not run_plans.depend_on(session, dataset_id)
+    return not run_plans.is_dataset_used_by_runs(session, dataset_id)
 
 
 def request_body_of(row: Dataset) -> Json:

@@ -30,6 +30,7 @@ from offtake.store.batches import release as release_batch
 from offtake.store.batches import renew as renew_batch
 from offtake.store.database import Database
 from offtake.store.tables import Batch, Dataset
+from offtake.store.tables.documents import BatchError
 
 _log = logging.getLogger(__name__)
 _OWNER: Final = "import"
@@ -188,7 +189,7 @@ class _Import:
         message = "The import was interrupted." if interrupted else import_errors.reason(error, lease.batch_id)
         try:
             if not (created and self._forget(dataset, lease)):
-                reason = {"code": "INGEST-1452-400", "description": message}
+                reason: BatchError = {"code": "INGEST-1452-400", "description": message}
                 fail_batch(self._database, lease, [reason], self._clock.now_ms())
                 ingest.clear(self._lake, TableName(dataset.table_name), lease.batch_id)
         except Exception as failure:  # noqa: BLE001 - the original failure is reported

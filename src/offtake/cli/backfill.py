@@ -56,7 +56,7 @@ def command(
 def _dataset(session: Session, caller: Caller, name: str) -> str:
     row = datasets.find(session, caller, name)
     if row is None:
-        raise OfftakeError(f"--dataset: there is no dataset {name} in sandbox {caller.sandbox_name}.")
+        raise OfftakeError(f"--dataset: dataset {name} does not exist in sandbox {caller.sandbox_name}.")
     return row.id
 
 

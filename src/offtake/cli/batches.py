@@ -21,7 +21,7 @@ def list_(
     with operating(data_dir, sandbox) as (backend, caller), backend.database.reading() as session:
         row = None if dataset is None else datasets.find(session, caller, dataset)
         if dataset is not None and row is None:
-            raise OfftakeError(f"There is no dataset {dataset} in sandbox {caller.sandbox_name}.")
+            raise OfftakeError(f"Dataset {dataset} does not exist in sandbox {caller.sandbox_name}.")
         found = batch_documents.latest(session, caller, row, most)
         documents = [{"id": one.id, **batch_documents.document(one)} for one in found]
     if json:

@@ -46,8 +46,8 @@ def run_test(
             all_rows = queries.connections(session, caller, listing.first_thousand()).rows
             found = [row.id for row in all_rows if connection in (row.id, row.name)]
             if len(found) != 1:
-                how = "no connection" if not found else "more than one connection"
-                raise OfftakeError(f"There is {how} {connection}; see: offtake connection list")
+                problem = "Several connections have the name" if found else "No connection has the id or the name"
+                raise OfftakeError(f"{problem} {connection}; see: offtake connection list")
             check = connection_checks.prepare(session, caller, backend.vault, found[0], backend.site(caller))
         result = connection_checks.run_check(check, backend.pin_store)
     if json:

@@ -224,5 +224,5 @@ def _find(backend: Backend, caller: Caller, name: str) -> Dataset:
     with backend.database.reading() as session:
         row = datasets.find(session, caller, name)
     if row is None:
-        raise OfftakeError(f"There is no dataset {name} in sandbox {caller.sandbox_name}; see: offtake dataset list")
+        raise OfftakeError(f"Dataset {name} does not exist in sandbox {caller.sandbox_name}; see: offtake dataset list")
     return row

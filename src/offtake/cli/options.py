@@ -55,8 +55,8 @@ def find_flow(session: Session, caller: Caller, flow: str) -> Flow:
     """Find the flow with that id or name; raises `OfftakeError` for none or several."""
     found = [row for row in queries.flows(session, caller, listing.first_thousand()).rows if flow in (row.id, row.name)]
     if len(found) != 1:
-        how = "no flow" if not found else "more than one flow"
-        raise OfftakeError(f"There is {how} {flow} in sandbox {caller.sandbox_name}; see: offtake flow list")
+        problem = "Several flows have the name" if found else "No flow has the id or the name"
+        raise OfftakeError(f"{problem} {flow} in sandbox {caller.sandbox_name}; see: offtake flow list")
     return found[0]
 
 

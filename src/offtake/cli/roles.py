@@ -107,7 +107,7 @@ def grant(role: Name, client: ClientId, data_dir: DataDir = None, json: AsJson =
     with administering(data_dir) as (backend, caller), backend.database.writing() as session:
         row, found = roles.find_by_name(session, caller, role), clients.find(session, caller, client)
         if found is None:
-            raise OfftakeError(f"There is no client {client}; see: offtake client list")
+            raise OfftakeError(f"Client {client} does not exist; see: offtake client list")
         role_patches.grant(session, caller, row, found, backend.clock.now_ms())
     _print({"role": row.name, "client": client}, f"client {client} has role {row.name}", json)
 
@@ -117,7 +117,7 @@ def revoke(role: Name, client: ClientId, data_dir: DataDir = None, json: AsJson 
     with administering(data_dir) as (backend, caller), backend.database.writing() as session:
         row, found = roles.find_by_name(session, caller, role), clients.find(session, caller, client)
         if found is None:
-            raise OfftakeError(f"There is no client {client}; see: offtake client list")
+            raise OfftakeError(f"Client {client} does not exist; see: offtake client list")
         role_patches.revoke(session, caller, row, found, backend.clock.now_ms())
     _print({"role": row.name, "client": client}, f"client {client} no longer has role {row.name}", json)
 

@@ -84,7 +84,7 @@ BUSY: Final = Code(3503, 503, "the database is busy; retry after `Retry-After`",
 OVERLOADED: Final = Code(
     3508,
     503,
-    "too many requests, or the server has run out of a resource (memory, threads, file descriptors)",
+    "too many requests, or the server has no free memory, threads or file descriptors",
     "Service Unavailable",
 )
 NO_ROOM: Final = Code(3507, 503, "the server's disk is full or cannot be written", "Service Unavailable")

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
+from offtake.documents import InfoItem
 from offtake.exporting.job import DatasetExport
 from offtake.store.tables import RunDataset, RunPart
 
@@ -12,13 +12,13 @@ from offtake.store.tables import RunDataset, RunPart
 class Kept:
     """A dataset of a failed run whose files were collected or cannot be removed: its plan and its parts.
 
-    `warnings`: the run's info items that say why the dataset is exported in full again.
+    `warnings`: the run's warnings that say why the dataset is exported in full again.
     """
 
     run_id: str
     plan: RunDataset
     parts: Sequence[RunPart]
-    warnings: Sequence[dict[str, Any]] = ()
+    warnings: Sequence[InfoItem] = ()
 
     def fits(self, dataset: DatasetExport) -> bool:
         """Whether the flow's next delivery starts at the same position as that run."""

@@ -2,8 +2,9 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
+from offtake.documents import InfoItem
 from offtake.errors import VALUES_LEFT_OUT
 from offtake.formats.losses import NOT_A_NUMBER, NULL_ENTRY, REPEATED_KEY, Loss, LossKind
 from offtake.store.tables import RunDataset, RunPart
@@ -15,8 +16,8 @@ _SENTENCES: Final[dict[LossKind, str]] = {
 }
 
 
-def loss_warnings(datasets: Sequence[RunDataset], parts: Sequence[RunPart]) -> list[dict[str, Any]]:
-    """One warning (contract's info item) for each dataset, column and kind of loss, with the count of all parts."""
+def loss_warnings(datasets: Sequence[RunDataset], parts: Sequence[RunPart]) -> list[InfoItem]:
+    """One warning for each dataset, column and kind of loss, with the count of all parts."""
     counts: Counter[tuple[str, str, LossKind]] = Counter()
     for part in parts:
         for loss in map(Loss.from_json, part.losses or ()):

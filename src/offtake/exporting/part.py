@@ -5,7 +5,6 @@ import logging
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from typing import Any
 
 import pyarrow as pa
 
@@ -19,7 +18,8 @@ from offtake.formats.gzip_stream import USUAL, GzipOptions
 from offtake.formats.losses import Loss, LossCounter
 from offtake.formats.parquet_pages.footer import NotRecompressibleError
 from offtake.formats.registry import format_for
-from offtake.lake import parts, reading
+from offtake.lake import reading
+from offtake.lake.parts import FileSlice, TableSchema
 from offtake.lake.text import InvalidText
 
 _log = logging.getLogger(__name__)
@@ -60,8 +60,8 @@ class PartTask:
 
     number: int
     key: str
-    slices: tuple[dict[str, Any], ...]
-    schema: dict[str, Any]
+    slices: tuple[FileSlice, ...]
+    schema: TableSchema
     target: DeliveryTarget
     again: bool
     gzip: GzipOptions = USUAL
@@ -82,9 +82,8 @@ def export_part(task: PartTask, cancellation: CancellationToken, record_intent: 
         if task.again:
             # Also stops slow earlier writers: they cannot complete a file whose temporary file is gone.
             sink.clear([task.key], upto=task.writer)
-        source = _source_of(task)
-        written = _from_pages(task, source, sink, cancellation, record_intent) or _from_rows(
-            task, source, sink, cancellation, record_intent
+        written = _from_pages(task, sink, cancellation, record_intent) or _from_rows(
+            task, sink, cancellation, record_intent
         )
     finally:
         sink.close()
@@ -92,52 +91,38 @@ def export_part(task: PartTask, cancellation: CancellationToken, record_intent: 
     return written
 
 
-@dataclass(frozen=True)
-class _Source:
-    """What the part reads: its schema, and the slices of files."""
-
-    schema: parts.TableSchema
-    slices: list[parts.FileSlice]
-
-
-def _source_of(task: PartTask) -> _Source:
-    return _Source(parts.TableSchema.from_json(task.schema), [parts.FileSlice.from_json(one) for one in task.slices])
-
-
 def _from_pages(
-    task: PartTask, source: _Source, sink: Sink, cancellation: CancellationToken, record_intent: RecordIntent
+    task: PartTask, sink: Sink, cancellation: CancellationToken, record_intent: RecordIntent
 ) -> WrittenPart | None:
     """Write the part from its files' stored Parquet pages; None, with nothing written, when rows must be decoded."""
     file_format = _format(task)
     if file_format.from_pages is None:
         return None
-    with reading.unchanged_row_groups(source.slices, source.schema, invalid_text=_invalid_text(task)) as stored:
+    with reading.unchanged_row_groups(task.slices, task.schema, invalid_text=_invalid_text(task)) as stored:
         if stored is None:
             return None
         try:
-            with reading.translating_errors(source.slices):
+            with reading.translating_errors(task.slices):
                 level = task.gzip.level or file_format.level
-                rows, chunks = file_format.from_pages(source.schema.arrow_schema, stored, level)
+                rows, chunks = file_format.from_pages(task.schema.arrow_schema, stored, level)
             return _write_to_sink(
-                task, sink, _translating_errors(source.slices, chunks), _Count(rows, cancellation), record_intent
+                task, sink, _translating_errors(task.slices, chunks), _Count(rows, cancellation), record_intent
             )
         except NotRecompressibleError as error:
             _log.debug("part %s is decoded: %s", task.key, error)
             return None
 
 
-def _translating_errors(slices: Sequence[parts.FileSlice], chunks: Iterator[bytes]) -> Iterator[bytes]:
+def _translating_errors(slices: Sequence[FileSlice], chunks: Iterator[bytes]) -> Iterator[bytes]:
     with reading.translating_errors(slices):
         yield from chunks
 
 
-def _from_rows(
-    task: PartTask, source: _Source, sink: Sink, cancellation: CancellationToken, record_intent: RecordIntent
-) -> WrittenPart:
+def _from_rows(task: PartTask, sink: Sink, cancellation: CancellationToken, record_intent: RecordIntent) -> WrittenPart:
     count = _Count(0, cancellation)
-    batches = count.rows_of(reading.read(source.slices, source.schema, invalid_text=_invalid_text(task)))
+    batches = count.rows_of(reading.read(task.slices, task.schema, invalid_text=_invalid_text(task)))
     file_format = _format(task)
-    chunks = file_format.encode(source.schema.arrow_schema, batches, task.gzip.level or file_format.level, count.losses)
+    chunks = file_format.encode(task.schema.arrow_schema, batches, task.gzip.level or file_format.level, count.losses)
     return _write_to_sink(task, sink, chunks, count, record_intent)
 
 

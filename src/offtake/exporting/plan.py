@@ -8,8 +8,9 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Final
 
+from offtake.documents import InfoItem
 from offtake.errors import ACCESS_DENIED, DATASET_FORBIDDEN, DATASET_GONE, SNAPSHOT_EXPIRED, DeliveryError
 from offtake.exporting.job import DatasetExport, ExportJob, join_key
 from offtake.exporting.kept import Kept, repeats, take_over
@@ -34,11 +35,11 @@ class PartSize:
 
 @dataclass
 class Plan:
-    """What will be stored: a row for each dataset, a row for each part, and warnings (the contract's info items)."""
+    """What will be stored: a row for each dataset, a row for each part, and warnings."""
 
     datasets: list[RunDataset]
     parts: list[RunPart]
-    warnings: list[dict[str, Any]]
+    warnings: list[InfoItem]
 
 
 def make_plan(
@@ -61,10 +62,12 @@ def make_plan(
     return plan
 
 
-def error_document(error: DeliveryError, dataset_id: str | None = None) -> dict[str, Any]:
-    """Render a failure as the contract's info item (section 17.2)."""
-    item = {"code": error.code, "message": str(error), "type": "Error"}
-    return item if dataset_id is None else item | {"dataSetId": dataset_id}
+def error_document(error: DeliveryError, dataset_id: str | None = None) -> InfoItem:
+    """Render a failure of a run or, with `dataset_id`, of a dataset."""
+    item: InfoItem = {"code": error.code, "message": str(error), "type": "Error"}
+    if dataset_id is not None:
+        item["dataSetId"] = dataset_id
+    return item
 
 
 def part_name(run_id: str, number: int, extension: str) -> str:
@@ -142,7 +145,7 @@ def _continue(plan: Plan, job: ExportJob, dataset: DatasetExport, table: TableSc
     return True
 
 
-def _warning(dataset: DatasetExport, text: str) -> dict[str, Any]:
+def _warning(dataset: DatasetExport, text: str) -> InfoItem:
     return {
         "code": SNAPSHOT_EXPIRED.code,
         "message": f"{dataset.name}: {text}",
@@ -208,7 +211,7 @@ def _row(
     *,
     found: scan.ScanPlan | None = None,
     schema: parts.TableSchema | None = None,
-    error: dict[str, Any] | None = None,
+    error: InfoItem | None = None,
 ) -> RunDataset:
     files = found.files if found else ()
     return RunDataset(

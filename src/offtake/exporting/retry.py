@@ -6,11 +6,12 @@ connection or lease while it waits.
 
 import math
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
 from offtake.clock import Clock
+from offtake.documents import Retries
 from offtake.errors import EXPORT_FAILED, DeliveryError, OfftakeError
 from offtake.exporting.cancellation import CancellationToken, sleep
 
@@ -86,21 +87,21 @@ class RetryBudget:
 
     `window`: returns the deadline of a wait that starts at the given time (both epoch milliseconds); None for no
     deadline. `waits_since_ms`: when the current wait started; None when nothing failed since the last progress.
-    `known`: for each step, the number of failures and the time of the first, as stored by earlier workers of the run.
+    `known`: the failures stored by earlier workers of the run.
     """
 
     policy: RetryPolicy
     clock: Clock
     window: Callable[[int], int] | None = None
     waits_since_ms: int | None = None
-    known: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    known: Retries = field(default_factory=dict)
     in_place: float = _IN_PLACE_SECONDS
     _random: random.Random = field(default_factory=random.Random)
 
     def __post_init__(self) -> None:
         self._failures = {what: (count, since) for what, (count, since) in self.known.items()}
 
-    def to_json(self) -> dict[str, list[int]]:
+    def to_json(self) -> Retries:
         """The failures so far, to be passed as `known` to the next worker."""
         return {what: [count, since] for what, (count, since) in self._failures.items()}
 

@@ -4,9 +4,10 @@ import functools
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Any, Final
+from typing import Final
 
 from offtake.destinations.base import Pending, Sink
+from offtake.documents import InfoItem
 from offtake.errors import KEY_UNUSABLE, DeliveryError, OfftakeError, exhaustion
 from offtake.exporting import manifest as proof
 from offtake.exporting.attempts import next_attempt, remove_failed
@@ -20,11 +21,13 @@ from offtake.exporting.plan import Plan, file_ending, make_plan
 from offtake.exporting.retry import DeferredError, RetryBudget, exhausted_error, retry
 from offtake.exporting.waiting import return_to_queue
 from offtake.failpoints import failpoint
+from offtake.lake.parts import FileSlice, TableSchema
 from offtake.store import attempts, run_parts, run_plans, runs, waits
 from offtake.store.run_leases import Lease
 from offtake.store.run_parts import PartRecord
 from offtake.store.run_plans import PlanBasis, PlanOutdatedError
 from offtake.store.tables import RunDataset, RunPart
+from offtake.store.tables.documents import ManifestRecord
 
 _REWRITE_SECONDS: Final = 0.5
 
@@ -86,8 +89,8 @@ class _Delivery:
 
     def deliver(self) -> None:
         datasets, parts = self._plan()
-        document: dict[str, Any] | None = None
-        warnings: list[dict[str, Any]] = []
+        document: ManifestRecord | None = None
+        warnings: list[InfoItem] = []
         if parts or proof.manifest_key(self._job, datasets, parts) is not None:
             self._job = retry(self._pin_host_key, "meeting", self._budget, self._cancellation)
             unfinished = [part for part in parts if not part.finished_at]
@@ -144,12 +147,12 @@ class _Delivery:
         return plan
 
     def _write_parts(self, datasets: Sequence[RunDataset], parts: Sequence[RunPart], *, again: bool) -> None:
-        schemas = {dataset.dataset_id: dataset.schema or {} for dataset in datasets}
+        schemas = {one.dataset_id: TableSchema.from_json(one.schema) for one in datasets if one.schema}
         left = {
             part.number: PartTask(
                 number=part.number,
                 key=part.key,
-                slices=tuple(part.slices),
+                slices=tuple(map(FileSlice.from_json, part.slices)),
                 schema=schemas[part.dataset_id],
                 target=self._job.target,
                 again=again,
@@ -231,7 +234,7 @@ class _Delivery:
         now_ms = self._context.clock.now_ms()
         run_parts.record_intent(self._context.database, self._lease, intent.written.number, record, now_ms)
 
-    def _finish(self, datasets: list[RunDataset]) -> dict[str, Any] | None:
+    def _finish(self, datasets: list[RunDataset]) -> ManifestRecord | None:
         sink = self._job.target.open()
         try:
             return self._write_manifest(sink, datasets, self._stored_parts())
@@ -244,13 +247,13 @@ class _Delivery:
 
     def _write_manifest(
         self, sink: Sink, datasets: Sequence[RunDataset], parts: Sequence[RunPart]
-    ) -> dict[str, Any] | None:
+    ) -> ManifestRecord | None:
         key = proof.manifest_key(self._job, datasets, parts)
         if key is None:
             return None
         failpoint("before_manifest")
         body = proof.manifest(self._job, datasets, parts)
-        document = {"key": key, "bytes": len(body), "sha256": hashlib.sha256(body).hexdigest()}
+        document: ManifestRecord = {"key": key, "bytes": len(body), "sha256": hashlib.sha256(body).hexdigest()}
         if not self._settle_manifest(sink, document):
             if self._lease.fence > 1:
                 sink.clear([key])
@@ -258,12 +261,12 @@ class _Delivery:
         failpoint("after_manifest")
         return document
 
-    def _announce_manifest(self, sink: Sink, document: dict[str, Any], pending: Pending) -> None:
-        announced = {**document, "uri": sink.uri(document["key"]), "token": pending.token}
+    def _announce_manifest(self, sink: Sink, document: ManifestRecord, pending: Pending) -> None:
+        announced: ManifestRecord = {**document, "uri": sink.uri(document["key"]), "token": pending.token}
         run_parts.record_manifest(self._context.database, self._lease, announced)
         failpoint("manifest_intended")
 
-    def _settle_manifest(self, sink: Sink, document: dict[str, Any]) -> bool:
+    def _settle_manifest(self, sink: Sink, document: ManifestRecord) -> bool:
         """Whether an earlier attempt, whose intent was recorded, completed the manifest file."""
         announced = run_parts.load_manifest_intent(self._context.database, self._lease)
         if announced is None or announced != {**announced, **document, "uri": sink.uri(document["key"])}:

@@ -47,7 +47,7 @@ class DeliveryTarget:
         if destination is None:
             raise DeliveryError(
                 EXPORT_FAILED,
-                f"There is no destination with the connection spec id {self.connection_spec_id}.",
+                f"No destination has the connection spec id {self.connection_spec_id}.",
                 "Use a supported one.",
             )
         lacking = destination.missing_driver(self.auth_name)

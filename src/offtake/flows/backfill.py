@@ -13,7 +13,6 @@ from sqlalchemy.orm import Session
 
 from offtake.access import audit
 from offtake.contract.caller import EXPORT_DATASETS, VIEW_DATASETS, Caller
-from offtake.documents import Json
 from offtake.errors import OfftakeError
 from offtake.flows import flows, runs
 from offtake.flows.runs import NewRun
@@ -23,6 +22,7 @@ from offtake.lake.snapshot_history import SnapshotStep, ancestry
 from offtake.store import run_parts
 from offtake.store import runs as store
 from offtake.store.tables import Dataset, Flow, Run, SourceConnection
+from offtake.store.tables.documents import Pins
 
 TRIGGER: Final = "backfill"
 START: Final = "start"
@@ -43,9 +43,9 @@ class Range:
 
 @dataclass(frozen=True)
 class Backfill:
-    """A backfill, checked against the tables: snapshot pins by dataset id, and the run that it repeats, if any."""
+    """A backfill, checked against the tables: the pinned snapshots, and the run that it repeats, if any."""
 
-    pins: Json
+    pins: Pins
     run_id: str | None = None
 
 
@@ -87,7 +87,7 @@ def of_range(session: Session, lake: Lake, flow: Flow, snapshots: Range, selecte
     foreign = [one for one in selected if one not in exported]
     if foreign:
         raise BackfillRefusedError(f"--dataset: flow {flow.name} does not export dataset(s) {', '.join(foreign)}.")
-    pins: Json = {}
+    pins: Pins = {}
     for dataset_id in dict.fromkeys(selected or exported):
         to = _check("--to", session, lake, dataset_id, snapshots)
         pins[dataset_id] = {"full": snapshots.since is None, "from_snapshot": snapshots.since, "to_snapshot": to}

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from offtake.access import access, audit
 from offtake.contract.entities import ENABLED
-from offtake.documents import Json
+from offtake.documents import InfoItem, Json
 from offtake.errors import EXPORT_FAILED
 from offtake.flows.flow_changes import DISABLED
 from offtake.flows.flows import KIND
@@ -61,7 +61,7 @@ def _alert(session: Session, flow: Flow, now_ms: int, *, disable: bool) -> str:
     return f"flow {flow.id} ({flow.name}) has failed {flow.failures} times in a row{done}: {reasons}"
 
 
-def _operation(flow: Flow, errors: list[Json], now_ms: int) -> Json:
+def _operation(flow: Flow, errors: list[InfoItem], now_ms: int) -> Json:
     why = (
         f"The flow was disabled after {flow.failures} consecutive failed runs, the last one {flow.last_run_id}. "
         "Enable the flow again when the cause is fixed."

@@ -11,7 +11,7 @@ from offtake.flows.continuity import Continuity, DeliveredRange
 from offtake.lake.catalog import Lake, TableName
 from offtake.lake.snapshot_history import ancestry
 from offtake.store.run_parts import is_delivered
-from offtake.store.run_warnings import everything_again
+from offtake.store.run_warnings import list_full_export_warnings
 from offtake.store.tables import AuditEvent, Dataset, Flow, Run, RunDataset, SourceConnection, Watermark
 
 
@@ -77,7 +77,7 @@ def _delivered_range(run: Run, dataset: RunDataset, to: int) -> DeliveredRange:
         position=dataset.position,
         start=dataset.from_snapshot,
         to=to,
-        explained=bool(everything_again(run, dataset)),
+        explained=bool(list_full_export_warnings(run, dataset)),
         completed_at=run.completed_at or 0,
     )
 

@@ -36,7 +36,7 @@ def wait_of(row: Run) -> RunWait | None:
     """The run's wait; None when it does not wait for its destination or source."""
     if row.status != run_states.WAITING or row.waiting_since is None:
         return None
-    reason = row.wait_reason or {}
+    reason = row.wait_reason
     tries = sum(count for count, _ in (row.retries or {}).values())
-    code, message = str(reason.get("code", "")), str(reason.get("message", ""))
+    code, message = (reason["code"], reason["message"]) if reason else ("", "")
     return RunWait(row.waiting_since, code, message, row.not_before, row.wait_until, tries)

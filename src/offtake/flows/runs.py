@@ -17,8 +17,9 @@ from offtake.contract.problems import Problem
 from offtake.documents import Json
 from offtake.flows import connections, flows
 from offtake.store import run_parts, run_states, runs
-from offtake.store.run_warnings import everything_again
+from offtake.store.run_warnings import list_full_export_warnings
 from offtake.store.tables import Flow, Run, RunDataset, SourceConnection, TargetConnection, Watermark
+from offtake.store.tables.documents import Pins
 
 KIND: Final = "runs"
 RETRY: Final = "retry"
@@ -44,8 +45,7 @@ class RequestedRun(Body):
 class NewRun:
     """A run to create. `scheduled_at`: the time in its folder names, epoch milliseconds. `dataset_ids` None: all.
 
-    `pins`: the snapshots to export by dataset id, with the fields of `exporting.job.SnapshotRange`. `folder`: the
-    folder of all files, below the target's folder.
+    `pins`, `folder`: as in `Run`.
     """
 
     trigger: str
@@ -55,7 +55,7 @@ class NewRun:
     moves_position: bool = True
     parent_run_id: str | None = None
     params: Json | None = None
-    pins: Json | None = None
+    pins: Pins | None = None
     folder: str | None = None
 
 
@@ -217,7 +217,7 @@ def _check_ready(session: Session, flow: Flow) -> None:
         )
 
 
-def pins_of(planned: Sequence[RunDataset]) -> Json:
+def pins_of(planned: Sequence[RunDataset]) -> Pins:
     """The snapshots that a run planned to export, as pins for another run."""
     return {
         one.dataset_id: {
@@ -230,11 +230,11 @@ def pins_of(planned: Sequence[RunDataset]) -> Json:
     }
 
 
-def _pins_with_warnings(failed: Run, planned: Sequence[RunDataset]) -> Json:
+def _pins_with_warnings(failed: Run, planned: Sequence[RunDataset]) -> Pins:
     """The failed run's pins, with its reasons for exporting in full again."""
     pins = pins_of(planned)
     for one in planned:
-        warnings = everything_again(failed, one)
+        warnings = list_full_export_warnings(failed, one)
         if one.dataset_id in pins and warnings:
             pins[one.dataset_id]["warning"] = warnings[0]["message"].removeprefix(f"{one.dataset_name}: ")
     return pins

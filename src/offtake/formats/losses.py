@@ -1,9 +1,8 @@
 """Counting values that a format cannot represent and omits, by column and kind."""
 
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Final, Literal, TypedDict
 
 LossKind = Literal["notANumber", "nullEntry", "repeatedKey"]
 NOT_A_NUMBER: Final = "notANumber"
@@ -14,6 +13,14 @@ REPEATED_KEY: Final = "repeatedKey"
 """A map entry that was omitted because a later entry of the same map has the same key."""
 
 
+class LossDocument(TypedDict):
+    """A `Loss` in the database row of a finished part."""
+
+    column: str
+    kind: LossKind
+    count: int
+
+
 @dataclass(frozen=True)
 class Loss:
     """The number of values of one top-level column that were omitted for one reason."""
@@ -22,12 +29,12 @@ class Loss:
     kind: LossKind
     count: int
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> LossDocument:
         """For the database row of a finished part."""
         return {"column": self.column, "kind": self.kind, "count": self.count}
 
     @staticmethod
-    def from_json(document: Mapping[str, Any]) -> "Loss":
+    def from_json(document: LossDocument) -> "Loss":
         """The inverse of `to_json`."""
         return Loss(document["column"], document["kind"], document["count"])
 

@@ -109,7 +109,7 @@ def append(lake: Lake, table: TableName, batches: Iterable[pa.RecordBatch], sche
     change = SchemaChange() if base is None else evolution.compare(base, target)
     batch = commits.write(lake, table, NewRows(loaded, base, target, rows, change), Attempt(batch_id, evolve=True))
     if batch is None:
-        raise ImportRefusedError("There are no rows.")
+        raise ImportRefusedError("The input has no rows.")
     return batch
 
 

@@ -36,7 +36,7 @@ _TRANSIENT: Final = re.compile("|".join((_AMAZON, _STATUS, _GOOGLE, _AZURE)))
 
 
 def is_transient(error: BaseException) -> bool:
-    """Whether the file's store is unreachable or overloaded, or this machine has run out of a resource."""
+    """Whether the file's store is unreachable or overloaded, or a resource of this machine is exhausted."""
     if exhaustion(error) is not None:
         return True
     return isinstance(error, OSError) and (error.errno in _ERRNOS or _TRANSIENT.search(str(error)) is not None)

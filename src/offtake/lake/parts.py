@@ -4,10 +4,11 @@ import base64
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute
+
+from offtake.documents import SliceDocument, TableSchemaDocument
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class TableSchema:
         """The schema of the delivered rows, with Iceberg's field ids."""
         return pa.ipc.read_schema(pa.py_buffer(base64.b64decode(self.arrow)))
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> TableSchemaDocument:
         """For the stored plan."""
         return {
             "arrow": self.arrow,
@@ -38,7 +39,7 @@ class TableSchema:
         }
 
     @staticmethod
-    def from_json(document: dict[str, Any]) -> "TableSchema":
+    def from_json(document: TableSchemaDocument) -> "TableSchema":
         """The inverse of `to_json`."""
         # Plans stored by the first version do not have it.
         older = {int(number): names for number, names in document.get("olderNames", {}).items()}
@@ -61,20 +62,23 @@ class FileSlice:
     partition: tuple[tuple[int, str | None], ...] = ()
     schema_id: int | None = None
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> SliceDocument:
         """For the stored plan."""
-        return {
+        document: SliceDocument = {
             "path": self.path,
-            "groups": [self.first, self.last],
+            "groups": (self.first, self.last),
             "rows": self.rows,
             "bytes": self.bytes,
             "deletes": list(self.delete_files),
-            **({"partition": [list(one) for one in self.partition]} if self.partition else {}),
-            **({"schemaId": self.schema_id} if self.schema_id is not None else {}),
         }
+        if self.partition:
+            document["partition"] = list(self.partition)
+        if self.schema_id is not None:
+            document["schemaId"] = self.schema_id
+        return document
 
     @staticmethod
-    def from_json(document: dict[str, Any]) -> "FileSlice":
+    def from_json(document: SliceDocument) -> "FileSlice":
         """The inverse of `to_json`."""
         first, last = document["groups"]
         return FileSlice(
@@ -89,8 +93,8 @@ class FileSlice:
         )
 
 
-def at_new_locations(slices: list[dict[str, Any]], new_location: Callable[[str], str]) -> list[dict[str, Any]]:
-    """The stored slices (`FileSlice.to_json`) with the new locations of their files."""
+def at_new_locations(slices: list[SliceDocument], new_location: Callable[[str], str]) -> list[SliceDocument]:
+    """The stored slices with the new locations of their files."""
     moved = (
         replace(one, path=new_location(one.path), delete_files=tuple(map(new_location, one.delete_files)))
         for one in map(FileSlice.from_json, slices)

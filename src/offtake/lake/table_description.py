@@ -1,10 +1,11 @@
 """Descriptions of tables for users: columns, size, history, first rows."""
 
 from dataclasses import asdict, dataclass
-from typing import Any, Final
+from typing import Final
 
 import pyarrow as pa
 
+from offtake.documents import Json
 from offtake.lake import reading, scan, slicing
 from offtake.lake.catalog import Lake, TableName
 
@@ -37,7 +38,7 @@ class Description:
     bytes: int
     snapshots: tuple[SnapshotSummary, ...]
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Json:
         """For `--json`."""
         return asdict(self)
 

@@ -73,7 +73,7 @@ class Expiry:
 def _warning(run: Run, flow: Flow | None) -> str:
     name = f"flow {flow.id} ({flow.name})" if flow else f"flow {run.flow_id}"
     destination = run.address or f"target connection {run.target_connection_id}"
-    reason = run.wait_reason or {"code": "", "message": ""}
+    reason = run.wait_reason
     minutes = max(0, (run.alerted_at or 0) - (run.waiting_since or 0)) / 60_000
-    cause = f"{reason['code']} {reason['message']}"
+    cause = f"{reason['code']} {reason['message']}" if reason else ""
     return f"{name}: run {run.id} to {destination} has waited for {minutes:.0f} minutes: {cause}"

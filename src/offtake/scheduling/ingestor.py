@@ -42,6 +42,7 @@ from offtake.store.batches import BatchLease, CommittedRows
 from offtake.store.database import Database, StoreBusyError, StoreFullError
 from offtake.store.leases import LeaseMonitor
 from offtake.store.tables import Batch, Dataset, Sandbox
+from offtake.store.tables.documents import BatchError
 
 _log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -179,7 +180,9 @@ class Ingestor:
         batch_reverts.execute(self.database, self.lake, work.table, landed, lease, self.clock)
 
     def _fail(self, lease: BatchLease, table: TableName | None, why: str, row: int | None = None) -> None:
-        reason = {"code": "INGEST-1452-400", "description": why} | ({} if row is None else {"rows": [str(row)]})
+        reason: BatchError = {"code": "INGEST-1452-400", "description": why}
+        if row is not None:
+            reason["rows"] = [str(row)]
         if table is not None:
             self._clear(lease, table)
         store.fail(self.database, lease, [reason], self.clock.now_ms())

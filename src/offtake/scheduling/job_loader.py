@@ -14,10 +14,11 @@ from offtake.destinations.base import LandingZones, SandboxLocation
 from offtake.destinations.egress import Network
 from offtake.exporting.job import DatasetExport, ExportJob, SnapshotRange
 from offtake.exporting.target import DeliveryTarget
-from offtake.flows import encryption, host_key_pinning, specs, windows
+from offtake.flows import encryption, flows, host_key_pinning, specs, windows
 from offtake.flows.credentials import open_credentials
 from offtake.flows.folder_templates import TemplateValues, expand
 from offtake.flows.host_key_pinning import PinStore
+from offtake.flows.schedule import FULL
 from offtake.flows.windows import Limits
 from offtake.lake.catalog import TableName
 from offtake.landing_zone import keys
@@ -137,9 +138,10 @@ def _dataset(
         organization_name=session.get_one(Organisation, run.org_id).name,
     )
     # A run whose flow was deleted is only ended; its stored plan has the names of its files.
-    template = flow.schedule["folder_name_template"] if flow else None
-    one_time = flow is not None and flow.schedule["export_mode"] == "DAILY_FULL_EXPORT"
-    export: Literal["full", "incremental"] = "full" if run.full_export or one_time else "incremental"
+    schedule = flows.stored_schedule(flow) if flow else None
+    template = schedule.folder_name_template if schedule else None
+    always_full = schedule is not None and schedule.export_mode == FULL
+    export: Literal["full", "incremental"] = "full" if run.full_export or always_full else "incremental"
     # A dataset has no table until its first batch.
     landed = select(Batch.id).where(Batch.dataset_id == dataset_id, Batch.snapshot_id.is_not(None)).limit(1)
     return DatasetExport(

@@ -18,6 +18,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection as DbConnection
 from sqlalchemy.types import TypeEngine
 
+from offtake.documents import SliceDocument
 from offtake.errors import OfftakeError
 from offtake.store.database import Database
 from offtake.store.reencryption import SEALED
@@ -191,8 +192,8 @@ def sent_files(file: Path, statuses: Iterable[str]) -> Iterator[SentFile]:
             yield SentFile(batch_id, name, size if complete or last is None else last + 1)
 
 
-def change_slices(file: Path, change: Callable[[Any], Any]) -> None:
-    """Apply `change` to the slices (a JSON document) of each run part in a copied store."""
+def change_slices(file: Path, change: Callable[[list[SliceDocument]], list[SliceDocument]]) -> None:
+    """Apply `change` to the slices of each run part in a copied store."""
     with closing(sqlite3.connect(file)) as connection, connection:
         query, last = "SELECT rowid, slices FROM run_parts WHERE rowid > ? ORDER BY rowid LIMIT ?", 0
         while rows := connection.execute(query, (last, _PAGE)).fetchall():

@@ -5,7 +5,7 @@ Waiting batches are `staged`, held ones `processing`. A queued batch that has a 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from sqlalchemy import delete, func, or_, select, update
 from sqlalchemy.orm import Session
@@ -15,6 +15,7 @@ from offtake.store.conditions import HELD_BATCH, LOADING_BATCH, QUEUED_BATCH
 from offtake.store.database import Database
 from offtake.store.leases import LeaseMonitor
 from offtake.store.tables import Batch, BatchFile, Dataset
+from offtake.store.tables.documents import BatchError
 
 LOADING: Final = "loading"
 STAGED: Final = "staged"
@@ -139,7 +140,7 @@ def complete(database: Database, lease: BatchLease, added: CommittedRows, now_ms
             _end(other, INACTIVE, now_ms)
 
 
-def fail(database: Database, lease: BatchLease, errors: Sequence[dict[str, Any]], now_ms: int) -> None:
+def fail(database: Database, lease: BatchLease, errors: Sequence[BatchError], now_ms: int) -> None:
     """Mark the batch as failed with these errors."""
     with database.writing() as session:
         batch = _lock_held(session, lease)
@@ -154,7 +155,7 @@ def mark_reverted(database: Database, lease: BatchLease, now_ms: int) -> None:
         _end(_lock_held(session, lease), INACTIVE, now_ms)
 
 
-def mark_revert_refused(database: Database, lease: BatchLease, errors: Sequence[dict[str, Any]], now_ms: int) -> None:
+def mark_revert_refused(database: Database, lease: BatchLease, errors: Sequence[BatchError], now_ms: int) -> None:
     """End a revert that is not possible, with these errors: the batch's rows stay in the dataset."""
     with database.writing() as session:
         batch = _lock_held(session, lease)

@@ -6,11 +6,12 @@ and the flow's next run continues from there.
 """
 
 from collections.abc import Collection, Sequence
-from typing import Any, Final
+from typing import Final
 
 from sqlalchemy import or_, select, update
 from sqlalchemy.orm import Session
 
+from offtake.documents import InfoItem
 from offtake.errors import FILES_KEPT
 from offtake.store.database import Database
 from offtake.store.tables import Flow, Run, RunDataset, RunPart
@@ -150,7 +151,7 @@ def what_follows(session: Session, run: Run) -> str:
 def _set_kept(session: Session, run: Run) -> None:
     session.flush()
     message = describe(_verified_parts(session, run.id), what_follows(session, run))
-    item: dict[str, Any] = {"code": FILES_KEPT.code, "message": message, "type": "Warning"}
+    item: InfoItem = {"code": FILES_KEPT.code, "message": message, "type": "Warning"}
     run.disposal = KEPT
     run.warnings = [*run.warnings, item]
 

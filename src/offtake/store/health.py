@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement, Select, delete, func, literal_column, null
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
-from offtake.documents import Json
+from offtake.documents import InfoItem
 from offtake.store.tables import DestinationHealth, Run
 
 Admission = Literal["known", "probe", "held"]
@@ -36,9 +36,9 @@ IN_QUEUE: Final[ColumnElement[bool]] = Run.status == literal_column("'waiting'")
 
 @dataclass(frozen=True)
 class Failure:
-    """Why a destination is unavailable: the contract's info item, and the wait it asks for, in seconds."""
+    """Why a destination is unavailable, and the wait that it asks for, in seconds."""
 
-    reason: Json
+    reason: InfoItem
     retry_after: float
 
 
@@ -191,7 +191,7 @@ def _hold_others(session: Session, health: DestinationHealth, run_id: str, until
 
 
 def _mark(session: Session, run_ids: Sequence[str], health: DestinationHealth, until: int, now_ms: int) -> None:
-    values: Json = {"not_before": until, "held": True, "deferred_at": now_ms}
+    values: dict[str, Any] = {"not_before": until, "held": True, "deferred_at": now_ms}
     if health.away_since is not None:
         values |= {"waiting_since": func.coalesce(Run.waiting_since, now_ms), "wait_reason": health.reason}
     _set(session, run_ids, values)
@@ -223,7 +223,7 @@ def _queued(address: str) -> Select[Any]:
     return select(Run.id).where(IN_QUEUE, Run.address == address, Run.failure.is_(None), ~Run.cancel_requested)
 
 
-def _set(session: Session, run_ids: Sequence[str], values: Json) -> None:
+def _set(session: Session, run_ids: Sequence[str], values: dict[str, Any]) -> None:
     of_runs = update(Run).where(Run.id.in_(run_ids)).values(values)
     session.execute(of_runs, execution_options={"synchronize_session": False})
 

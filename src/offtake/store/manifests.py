@@ -6,19 +6,47 @@ It has names, row counts, sizes and hashes of the files, and no data (contract, 
 import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import TypedDict
 
 from offtake.store.tables import Run, RunDataset, RunPart
 
-Document = dict[str, Any]
+
+class DeliveredFile(TypedDict):
+    """A file in the manifest: its folder and name, size in bytes, rows, SHA-256 in hexadecimal, and its dataset."""
+
+    sinkPath: str
+    name: str
+    size: int | None
+    recordCount: int | None
+    sha256: str | None
+    dataSetId: str
 
 
-def manifest_of(run: Run, datasets: Sequence[RunDataset], parts: Sequence[RunPart]) -> Document:
+class DeliveredDataset(TypedDict):
+    """A dataset in the manifest: the range of its snapshots, `full` or `incremental`, and the deleted rows in it."""
+
+    dataSetId: str
+    exportKind: str
+    fromSnapshotId: int | None
+    toSnapshotId: int | None
+    deletedRecordCount: int
+
+
+class Manifest(TypedDict):
+    """The manifest document: the run, its time (ISO 8601, UTC), its files, and its datasets."""
+
+    flowRunId: str
+    scheduledTime: str
+    exportResults: list[DeliveredFile]
+    datasets: list[DeliveredDataset]
+
+
+def manifest_of(run: Run, datasets: Sequence[RunDataset], parts: Sequence[RunPart]) -> Manifest:
     """The manifest of a run that has ended."""
     return render(run.id, run.scheduled_at, run.dataset_ids, datasets, parts)
 
 
-def to_bytes(document: Document) -> bytes:
+def to_bytes(document: Manifest) -> bytes:
     """The document as UTF-8 bytes; deterministic."""
     return json.dumps(document, indent=2, ensure_ascii=False).encode() + b"\n"
 
@@ -29,7 +57,7 @@ def render(
     dataset_ids: Sequence[str],
     datasets: Sequence[RunDataset],
     parts: Sequence[RunPart],
-) -> Document:
+) -> Manifest:
     """The contract's keys (section 16.5), with row count, hash, dataset, snapshot range and export kind.
 
     Datasets are listed in the order of `dataset_ids`.
@@ -48,7 +76,7 @@ def _in_order(datasets: Sequence[RunDataset], ids: Sequence[str]) -> list[RunDat
     return sorted(datasets, key=lambda dataset: rank.get(dataset.dataset_id, len(rank)))
 
 
-def _result(part: RunPart, dataset: RunDataset) -> Document:
+def _result(part: RunPart, dataset: RunDataset) -> DeliveredFile:
     folder, _, name = part.key.rpartition("/")
     return {
         "sinkPath": f"/{folder}",
@@ -60,7 +88,7 @@ def _result(part: RunPart, dataset: RunDataset) -> Document:
     }
 
 
-def _dataset(dataset: RunDataset) -> Document:
+def _dataset(dataset: RunDataset) -> DeliveredDataset:
     return {
         "dataSetId": dataset.dataset_id,
         "exportKind": dataset.kind,

@@ -1,12 +1,11 @@
 """The lease of a run. Every write about a run checks its fencing token, so that only the lease holder can write."""
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from offtake.documents import InfoItem, Retries
 from offtake.errors import LeaseLostError
 from offtake.store.health import Admission
 from offtake.store.run_states import PROCESSING
@@ -20,18 +19,18 @@ class Lease:
     `cancelled`: cancellation was requested before the lease was given; `failure`: the run has failed, and only its
     files are still to be removed; `claims`: how often it was claimed since its last progress. `admission`: whether the
     destination at `address` is known to be available, or is to be probed first; `away`: it did not answer the last
-    time. `retries`: by what failed, how often it did and since when (`Run.retries`).
+    time. `retries`: as in `Run.retries`.
     """
 
     run_id: str
     fence: int
     cancelled: bool = False
-    failure: dict[str, Any] | None = None
+    failure: InfoItem | None = None
     claims: int = 1
     address: str | None = None
     admission: Admission = "known"
     away: bool = False
-    retries: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    retries: Retries = field(default_factory=dict)
 
 
 def lock_run(session: Session, lease: Lease) -> Run:

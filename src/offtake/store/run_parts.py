@@ -2,16 +2,17 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from offtake.formats.losses import LossDocument
 from offtake.store import disposals
 from offtake.store.database import Database
 from offtake.store.run_leases import Lease, lock_for_delivery, lock_run
 from offtake.store.run_states import SUCCESS
 from offtake.store.tables import Run, RunDataset, RunPart
+from offtake.store.tables.documents import ManifestRecord
 
 
 def has_parts(session: Session, run: Run) -> bool:
@@ -39,7 +40,7 @@ class PartRecord:
     rows: int
     bytes: int
     sha256: str
-    losses: Sequence[dict[str, Any]] = ()
+    losses: Sequence[LossDocument] = ()
     uri: str | None = None
     token: str | None = None
 
@@ -75,13 +76,13 @@ def forget_intent(database: Database, lease: Lease, number: int) -> None:
         disposals.clear_record(session.get_one(RunPart, (lease.run_id, number)))
 
 
-def record_manifest(database: Database, lease: Lease, manifest: dict[str, Any]) -> None:
+def record_manifest(database: Database, lease: Lease, manifest: ManifestRecord) -> None:
     """Record the intent to complete the manifest file (`Run.manifest`), as `record_intent` does for a part."""
     with database.writing() as session:
         lock_for_delivery(session, lease).manifest = manifest
 
 
-def load_manifest_intent(database: Database, lease: Lease) -> dict[str, Any] | None:
+def load_manifest_intent(database: Database, lease: Lease) -> ManifestRecord | None:
     """The manifest file with a recorded intent; None without an intent."""
     with database.reading() as session:
         return lock_run(session, lease).manifest

@@ -2,11 +2,11 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from offtake.documents import InfoItem
 from offtake.store import disposals
 from offtake.store.batches import PROCESSING
 from offtake.store.conditions import LIVE_RUN
@@ -47,7 +47,7 @@ def save_plan(
     lease: Lease,
     datasets: list[RunDataset],
     parts: list[RunPart],
-    warnings: list[dict[str, Any]],
+    warnings: list[InfoItem],
     now_ms: int,
     basis: PlanBasis = PlanBasis(),
 ) -> None:
@@ -75,7 +75,7 @@ def count_rewrites(database: Database, dataset_ids: Iterable[str]) -> dict[str, 
         return {row.id: row.rewrites for row in session.execute(query)}
 
 
-def depend_on(session: Session, dataset_id: str) -> bool:
+def is_dataset_used_by_runs(session: Session, dataset_id: str) -> bool:
     """Whether a run has planned or delivered snapshots of the dataset.
 
     A failed run that delivered nothing counts too: it can be retried with the snapshots that it planned.

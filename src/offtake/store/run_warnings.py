@@ -1,19 +1,18 @@
 """Finds the warnings of a run about a dataset that was exported in full again."""
 
-from typing import Any
-
+from offtake.documents import InfoItem
 from offtake.errors import SNAPSHOT_EXPIRED
 from offtake.store.tables import Run, RunDataset
 
 
-def everything_again(run: Run, dataset: RunDataset) -> list[dict[str, Any]]:
+def list_full_export_warnings(run: Run, dataset: RunDataset) -> list[InfoItem]:
     """The run's warnings that this dataset was exported in full again."""
     return [
         warning for warning in run.warnings if warning["code"] == SNAPSHOT_EXPIRED.code and _is_about(warning, dataset)
     ]
 
 
-def _is_about(warning: dict[str, Any], dataset: RunDataset) -> bool:
+def _is_about(warning: InfoItem, dataset: RunDataset) -> bool:
     # Warnings of earlier versions contain the dataset's name only, which was unique then.
     named: bool = warning["message"].startswith(f"{dataset.dataset_name}: ")
     return warning["dataSetId"] == dataset.dataset_id if "dataSetId" in warning else named

@@ -1,11 +1,11 @@
 """The life cycle of a run. Every write checks the fencing token, so that only the lease holder can write."""
 
 from collections.abc import Sequence
-from typing import Any
 
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
+from offtake.documents import InfoItem
 from offtake.errors import CANCELLED
 from offtake.store import disposals, queue
 from offtake.store.conditions import HELD_RUN, LIVE_RUN
@@ -15,6 +15,7 @@ from offtake.store.run_leases import Lease, lock_for_delivery, lock_run
 from offtake.store.run_parts import has_parts, run_datasets
 from offtake.store.run_states import FAILED, PROCESSING, SECOND_LOOK_MS, SUCCESS, WAITING
 from offtake.store.tables import Flow, Run, RunDataset, RunPart, SourceConnection, Watermark
+from offtake.store.tables.documents import ManifestRecord
 
 
 def live_run(session: Session, flow_id: str) -> Run | None:
@@ -110,9 +111,9 @@ def release(database: Database, lease: Lease) -> None:
 def complete(
     database: Database,
     lease: Lease,
-    manifest: dict[str, Any] | None,
+    manifest: ManifestRecord | None,
     now_ms: int,
-    warnings: Sequence[dict[str, Any]] = (),
+    warnings: Sequence[InfoItem] = (),
     *,
     again: bool = False,
 ) -> None:
@@ -139,7 +140,7 @@ def complete(
         _end(session, run, FAILED if errors else SUCCESS, now_ms)
 
 
-def record_failure(database: Database, lease: Lease, error: dict[str, Any], now_ms: int) -> None:
+def record_failure(database: Database, lease: Lease, error: InfoItem, now_ms: int) -> None:
     """Record, finally, that the run fails: from now on, its holders only remove its files.
 
     The files may also be removed without the lease, because they will not be delivered.
@@ -150,7 +151,7 @@ def record_failure(database: Database, lease: Lease, error: dict[str, Any], now_
         run.updated_at = now_ms
 
 
-def fail(database: Database, lease: Lease, error: dict[str, Any], now_ms: int, *, sweep_due: int | None = None) -> None:
+def fail(database: Database, lease: Lease, error: InfoItem, now_ms: int, *, sweep_due: int | None = None) -> None:
     """End a run that delivered nothing; the positions stay, so that the next run covers the same rows.
 
     `sweep_due`: when a sweep looks for files that it may have left at its destination; None for no sweep.
@@ -184,7 +185,7 @@ def _move_positions(session: Session, run: Run, datasets: list[RunDataset], now_
             session.merge(Watermark(flow_id=key[0], dataset_id=key[1], **values))
 
 
-def end_failed(session: Session, run: Run, error: dict[str, Any], now_ms: int) -> None:
+def end_failed(session: Session, run: Run, error: InfoItem, now_ms: int) -> None:
     """Fail a waiting run that has written nothing."""
     run.failure = error
     run.errors = [error]

@@ -8,11 +8,12 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import Final
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from offtake.documents import Json
 from offtake.errors import OfftakeError
 
 KEY_BYTES: Final = 32
@@ -32,15 +33,15 @@ class Vault:
         """`master_keys` is called for each operation; 32 bytes each: the first encrypts, all of them decrypt."""
         self._master_keys = master_keys
 
-    def encrypt(self, name: str, document: dict[str, Any]) -> bytes:
+    def encrypt(self, name: str, document: Json) -> bytes:
         """The encrypted document: master key's id (8 bytes), nonce and wrapped key (60), nonce (12), ciphertext."""
         key = AESGCM.generate_key(8 * KEY_BYTES)
         return self._wrap(name, key) + _encrypt(key, name, json.dumps(document).encode())
 
-    def decrypt(self, name: str, sealed: bytes) -> dict[str, Any]:
+    def decrypt(self, name: str, sealed: bytes) -> Json:
         """The document that was encrypted under `name`; raises `VaultError` when key, name or bytes do not match."""
         key = self._unwrap(name, sealed)
-        document: dict[str, Any] = json.loads(_decrypt(key, name, sealed[_HEAD_BYTES:]))
+        document: Json = json.loads(_decrypt(key, name, sealed[_HEAD_BYTES:]))
         return document
 
     def reencrypt(self, name: str, sealed: bytes) -> bytes:

@@ -7,7 +7,7 @@ from typing import Any, Final
 from sqlalchemy import null, or_, select, update
 from sqlalchemy.orm import Session
 
-from offtake.documents import Json
+from offtake.documents import InfoItem, Retries
 from offtake.errors import DESTINATION_UNAVAILABLE, LeaseLostError
 from offtake.store import health, run_leases, run_parts, runs
 from offtake.store.conditions import LIVE_RUN
@@ -18,20 +18,24 @@ from offtake.store.run_states import WAITING
 from offtake.store.tables import Flow, Run, TargetConnection
 
 _PAGE: Final = 100
-_UNKNOWN: Final = {"code": DESTINATION_UNAVAILABLE.code, "message": "The destination did not answer.", "type": "Error"}
+_UNKNOWN: Final[InfoItem] = {
+    "code": DESTINATION_UNAVAILABLE.code,
+    "message": "The destination did not answer.",
+    "type": "Error",
+}
 
 
 @dataclass(frozen=True)
 class Wait:
-    """A wait of `seconds` because of `reason` (the contract's info item), which ends at `until_ms` at the latest.
+    """A wait of `seconds` because of `reason`, which ends at `until_ms` at the latest.
 
-    `retries`: by what failed, how often and since when. `outage`: set when the destination as a whole does not answer.
+    `outage`: set when the destination as a whole does not answer.
     """
 
-    reason: Json
+    reason: InfoItem
     seconds: float
     until_ms: int | None
-    retries: Json
+    retries: Retries
     outage: Failure | None = None
 
 
@@ -170,7 +174,7 @@ def is_overdue(run: Run, now_ms: int) -> bool:
 
 def end_overdue(session: Session, run: Run, now_ms: int) -> None:
     """Fail a run whose wait is over and that the caller has locked; a worker removes its files, if any."""
-    error = dict(run.wait_reason or _UNKNOWN)
+    error = (run.wait_reason or _UNKNOWN).copy()
     if run_parts.has_parts(session, run):
         run.failure, run.not_before, run.held = error, None, False
         run.updated_at = now_ms

@@ -3,9 +3,29 @@
 from sqlalchemy import JSON, BigInteger, LargeBinary, MetaData, String
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from offtake.documents import Json
+from offtake.documents import InfoItem, Json, Retries, SliceDocument, TableSchemaDocument
+from offtake.formats.losses import LossDocument
+from offtake.store.tables.documents import BatchError, ManifestRecord, Pins
 
 _JSON = JSON(none_as_null=True)
+_DOCUMENTS = (
+    Json,
+    list[Json],
+    list[str],
+    list[int],
+    list[list[int]],
+    dict[str, list[str]],
+    InfoItem,
+    list[InfoItem],
+    list[BatchError],
+    TableSchemaDocument,
+    list[SliceDocument],
+    list[LossDocument],
+    ManifestRecord,
+    Pins,
+    Retries,
+)
+"""The types of JSON columns."""
 
 
 class Base(DeclarativeBase):
@@ -21,13 +41,9 @@ class Base(DeclarativeBase):
     )
     type_annotation_map = {  # noqa: RUF012 - SQLAlchemy reads this plain class attribute
         int: BigInteger,
-        Json: _JSON,
-        list[str]: _JSON,
-        list[int]: _JSON,
-        list[Json]: _JSON,
-        list[list[int]]: _JSON,
         bytes: LargeBinary,
         str: String,
+        **dict.fromkeys(_DOCUMENTS, _JSON),
     }
 
 

@@ -12,6 +12,8 @@ FAILING = text("failures > 0")
 class Connection(Entity, Base):
     """A base connection. `auth_public`: the params with secrets masked; `auth_sealed`: all params, encrypted.
 
+    `encryption`: in the form that `flows.encryption` stores.
+
     `address`: the server of the credentials, as `host:port`; None when they have no server, or when the connection was
     stored by a version before revision 0008.
     """
@@ -40,7 +42,7 @@ class SourceConnection(Entity, Base):
 
 
 class TargetConnection(Entity, Base):
-    """The destination and the file format of an export.
+    """The destination and the file format of an export. `params`: by the destination's model (`TargetParams`).
 
     `manifest_by_target`: names of manifest files contain this connection's id instead of the flow's, as in versions
     before revision 0006.
@@ -58,6 +60,7 @@ class TargetConnection(Entity, Base):
 class Flow(Entity, Base):
     """A source, a target and a schedule. The `last_run` columns do not change its version (contract, section 5.6).
 
+    `schedule`: the fields of `flows.schedule.Schedule`. `policy` and `last_operation`: as the API shows them.
     `failures`: consecutive failed runs until now; `failing_since` is set when the alert about them was logged.
     `ends_logged`: the days before its end at which a warning was logged; None again when the end changes.
     """

@@ -2,7 +2,7 @@
 
 from sqlalchemy.orm import Mapped, mapped_column
 
-from offtake.documents import Json
+from offtake.documents import InfoItem
 from offtake.store.tables.base import Base
 
 
@@ -19,7 +19,7 @@ class DestinationHealth(Base):
     answered_at: Mapped[int | None]
     away_since: Mapped[int | None]
     failures: Mapped[int] = mapped_column(default=0)
-    reason: Mapped[Json | None]
+    reason: Mapped[InfoItem | None]
     noted_at: Mapped[int | None]
     next_at: Mapped[int | None]
     probing_until: Mapped[int | None]

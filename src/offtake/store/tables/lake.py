@@ -5,13 +5,15 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from offtake.documents import Json
 from offtake.store.tables.base import Base, Stamp
+from offtake.store.tables.documents import BatchError
 
 
 class Dataset(Stamp, Base):
     """A dataset: an id of 24 hexadecimal digits, and the Iceberg table with its rows.
 
-    `evolves`: batches may add columns to its table. `declared`: the columns given at its creation, from which the
-    table is created. `rewrites`: counts starts and ends of batches that rewrite the table's data files.
+    `schema_ref`, `file_description` and `classification`: by the models of `catalog.datasets`. `evolves`: batches may
+    add columns to its table. `declared`: the columns given at its creation, from which the table is created, in the
+    form of `catalog.column_types`. `rewrites`: counts starts and ends of batches that rewrite the table's data files.
     """
 
     __tablename__ = "datasets"
@@ -21,7 +23,7 @@ class Dataset(Stamp, Base):
     description: Mapped[str | None]
     table_name: Mapped[str]
     schema_ref: Mapped[Json | None]
-    tags: Mapped[Json]
+    tags: Mapped[dict[str, list[str]]]
     file_description: Mapped[Json | None]
     classification: Mapped[Json | None]
     error_diagnostics: Mapped[bool]
@@ -39,8 +41,8 @@ class Batch(Stamp, Base):
 
     While it is `processing`, an ingestor holds it with a lease, as workers hold runs. `lease_until`: when the lease
     expires without a heartbeat; of a released batch, from when it may be claimed. `evolve`: it may add columns even if
-    its dataset does not evolve. `content_hash`: hash of its files and options, set before it commits. `rewrites`: it
-    rewrites, or has rewritten, the table's data files.
+    its dataset does not evolve. `input_format`: by the model of `catalog.batches`. `content_hash`: hash of its files
+    and options, set before it commits. `rewrites`: it rewrites, or has rewritten, the table's data files.
     """
 
     __tablename__ = "batches"
@@ -56,7 +58,7 @@ class Batch(Stamp, Base):
     status: Mapped[str]
     input_format: Mapped[Json]
     external_id: Mapped[str | None]
-    tags: Mapped[Json]
+    tags: Mapped[dict[str, list[str]]]
     replaces: Mapped[list[str]]
     error_diagnostics: Mapped[bool]
     failed_percentage: Mapped[float]
@@ -66,7 +68,7 @@ class Batch(Stamp, Base):
     failed_rows: Mapped[int]
     rows: Mapped[int]
     bytes: Mapped[int]
-    errors: Mapped[list[Json]]
+    errors: Mapped[list[BatchError]]
     started_at: Mapped[int | None]
     completed_at: Mapped[int | None]
     fence: Mapped[int]

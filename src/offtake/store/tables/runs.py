@@ -3,8 +3,10 @@
 from sqlalchemy import ForeignKey, Index, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from offtake.documents import Json
+from offtake.documents import InfoItem, Json, Retries, SliceDocument, TableSchemaDocument
+from offtake.formats.losses import LossDocument
 from offtake.store.tables.base import Base, Stamp
+from offtake.store.tables.documents import ManifestRecord, Pins
 
 LIVE = text("status IN ('waiting', 'processing')")
 READY = text("status = 'waiting' AND not_before IS NULL")
@@ -56,8 +58,9 @@ class Run(Stamp, Base):
     cancel_requested: Mapped[bool]
     parent_run_id: Mapped[str | None]
     params: Mapped[Json | None]
-    pins: Mapped[Json | None]
-    """The snapshots to export, by dataset id; for other datasets, those since the flow's position."""
+    """As in the request (`flows.runs.RunParams`), in milliseconds."""
+    pins: Mapped[Pins | None]
+    """The snapshots to export; for datasets that are not pinned, those since the flow's position."""
     folder: Mapped[str | None]
     """The subfolder of the target that everything is written to; None for the target's folder itself."""
     fence: Mapped[int]
@@ -67,7 +70,7 @@ class Run(Stamp, Base):
     planned_at: Mapped[int | None]
     started_at: Mapped[int | None]
     completed_at: Mapped[int | None]
-    failure: Mapped[Json | None] = mapped_column("verdict")
+    failure: Mapped[InfoItem | None] = mapped_column("verdict")
     sweep_due: Mapped[int | None]
     disposal: Mapped[str | None]
     removals: Mapped[int] = mapped_column(default=0)
@@ -82,19 +85,15 @@ class Run(Stamp, Base):
     deferred_at: Mapped[int | None]
     """When `not_before` was set; a value in the future means that the clock has been set back since."""
     waiting_since: Mapped[int | None]
-    wait_reason: Mapped[Json | None]
+    wait_reason: Mapped[InfoItem | None]
     wait_until: Mapped[int | None]
     """When the wait ends at the latest, and the run fails; None until that is computed."""
-    retries: Mapped[Json | None]
-    """By what failed: how often, and the time of the first failure."""
+    retries: Mapped[Retries | None]
     alerted_at: Mapped[int | None]
-    manifest: Mapped[Json | None]
-    """The manifest file as written: its key, bytes and SHA-256; None for no file.
-
-    In a live run: the intent to complete it, with `uri` and `token` as in `RunPart`.
-    """
-    errors: Mapped[list[Json]]
-    warnings: Mapped[list[Json]]
+    manifest: Mapped[ManifestRecord | None]
+    """The manifest file as written; None for no file. In a live run: the intent to complete it."""
+    errors: Mapped[list[InfoItem]]
+    warnings: Mapped[list[InfoItem]]
 
 
 class RunDataset(Base):
@@ -113,13 +112,13 @@ class RunDataset(Base):
     position: Mapped[int | None]
     from_snapshot: Mapped[int | None]
     to_snapshot: Mapped[int | None]
-    schema: Mapped[Json | None]
+    schema: Mapped[TableSchemaDocument | None]
     folder: Mapped[str]
     input_files: Mapped[int]
     input_rows: Mapped[int]
     input_bytes: Mapped[int]
     deleted_rows: Mapped[int]
-    error: Mapped[Json | None]
+    error: Mapped[InfoItem | None]
     taken_over_by: Mapped[str | None]
 
 
@@ -133,8 +132,8 @@ class RunPart(Base):
     `left`: names of files that attempts may have left and that are to be removed; it includes `key` until that file is
     complete. Only for destinations where each attempt writes under its own final name.
 
-    `losses`: values that the file's format could not hold, as documents of `formats.losses`; None without losses, or
-    when the part was recorded by a version before revision 0004.
+    `losses`: values that the file's format could not hold; None without losses, or when the part was recorded by a
+    version before revision 0004.
     """
 
     __tablename__ = "run_parts"
@@ -143,13 +142,13 @@ class RunPart(Base):
     number: Mapped[int] = mapped_column(primary_key=True)
     dataset_id: Mapped[str]
     key: Mapped[str]
-    slices: Mapped[list[Json]]
+    slices: Mapped[list[SliceDocument]]
     input_rows: Mapped[int]
     input_bytes: Mapped[int]
     rows: Mapped[int | None]
     bytes: Mapped[int | None]
     sha256: Mapped[str | None]
-    losses: Mapped[list[Json] | None]
+    losses: Mapped[list[LossDocument] | None]
     finished_at: Mapped[int | None]
     intended_at: Mapped[int | None]
     token: Mapped[str | None]

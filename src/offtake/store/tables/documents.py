@@ -1,0 +1,42 @@
+"""The JSON documents whose shape belongs to the store."""
+
+from typing import NotRequired, TypedDict
+
+
+class SnapshotPin(TypedDict):
+    """The snapshots of one dataset that a run must export.
+
+    `full`: all rows of `to_snapshot`; otherwise the rows added since `from_snapshot`. `warning`: why an earlier run
+    exported these rows in full, although the flow had delivered before; absent without a reason.
+    """
+
+    full: bool
+    from_snapshot: int | None
+    to_snapshot: int
+    warning: NotRequired[str]
+
+
+Pins = dict[str, SnapshotPin]
+"""The pinned snapshots, by dataset id."""
+
+
+class ManifestRecord(TypedDict):
+    """The manifest file of a run: its `key`, size in `bytes`, and SHA-256 in hexadecimal.
+
+    `bytes` and `sha256` are absent in records of versions before revision 0003. `uri` and `token`, as in `RunPart`, are
+    present in the recorded intent only, before the file is complete.
+    """
+
+    key: str
+    bytes: NotRequired[int]
+    sha256: NotRequired[str]
+    uri: NotRequired[str]
+    token: NotRequired[str | None]
+
+
+class BatchError(TypedDict):
+    """An error of a batch (contract, section 23.3). `rows`: the numbers of the rows it is about; absent if unknown."""
+
+    code: str
+    description: str
+    rows: NotRequired[list[str]]
