@@ -14,7 +14,9 @@ from pathlib import Path
 from offtake import failpoints
 
 context = multiprocessing.get_context("forkserver")
-context.set_forkserver_preload(["tests.worker_processes", "tests.commands", "offtake.cli.serve"])
+context.set_forkserver_preload(
+    ["tests.destinations.writers", "tests.worker_processes", "tests.commands", "offtake.cli.serve"]
+)
 
 
 class Command:

@@ -1,19 +1,19 @@
 """Writers that stop in the middle: held for a while, or in a process of their own that is killed."""
 
-import pickle
+import os
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import Final
+from multiprocessing.connection import Connection
+from typing import Any, Final
 
 from offtake.destinations.base import Sink
 from offtake.destinations.drivers.object_store import PART_BYTES
 from offtake.errors import DeliveryError
+from tests.commands import context
 from tests.destinations.cases import Case, by_name
 
 BEFORE: Final = 2 * PART_BYTES
@@ -60,34 +60,54 @@ def held(case: Case, key: str, content: bytes) -> Iterator[Held]:
         writer.end()
 
 
-@contextmanager
-def apart(case: Case, key: str) -> Iterator[subprocess.Popen[bytes]]:
-    """A writer in a process of its own, in the middle of `BEFORE` and one more byte, of which the server has some.
+class Apart:
+    """A writer in a process of its own, in the middle of `BEFORE` and one more byte."""
 
-    A line lets it go on; it then says what became of it.
-    """
-    given = pickle.dumps((case.destination.name, case.credentials, case.target, case.placed, key))
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tests.destinations.writers"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    )
-    try:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        process.stdin.write(given)
-        process.stdin.flush()
-        assert process.stdout.readline() == b"given\n"
+    def __init__(self, case: Case, key: str) -> None:
+        self._connection, theirs = context.Pipe()
+        given = (case.destination.name, case.credentials, case.target, case.placed, key)
+        self._process = context.Process(target=_write, args=(theirs, dict(os.environ), *given))
+        self._process.start()
+        theirs.close()
+
+    def await_begun(self, case: Case) -> None:
+        """Until the server has something of it."""
+        assert self._connection.poll(30)
+        assert self._connection.recv() == "given"
         await_unfinished(case)
-        yield process
+
+    def send_signal(self, number: signal.Signals) -> None:
+        assert self._process.pid is not None
+        os.kill(self._process.pid, number)
+
+    def let_go(self) -> str:
+        """What became of it: a code, and whether it is transient, or `whole`."""
+        self._connection.send("go on")
+        assert self._connection.poll(60)
+        told: str = self._connection.recv()
+        return told
+
+    def kill(self) -> None:
+        self._process.kill()
+        self._process.join(20)
+        self._connection.close()
+
+
+@contextmanager
+def apart(case: Case, key: str) -> Iterator[Apart]:
+    """A writer in a process of its own, of which the server has something."""
+    writer = Apart(case, key)
+    try:
+        writer.await_begun(case)
+        yield writer
     finally:
-        process.kill()
-        process.communicate(timeout=20)
+        writer.kill()
 
 
 def killed(case: Case, key: str) -> None:
     """Write until the server has something of it, then die without a word."""
-    with apart(case, key) as process:
-        process.kill()
-        assert process.wait(20) == -signal.SIGKILL
+    with apart(case, key):
+        pass
 
 
 def await_unfinished(case: Case) -> None:
@@ -97,22 +117,20 @@ def await_unfinished(case: Case) -> None:
         time.sleep(0.02)
 
 
-def _main() -> None:
-    name, credentials, target, site, key = pickle.load(sys.stdin.buffer)  # noqa: S301 - written by this module
+def _write(
+    connection: Connection, environment: dict[str, str], name: str, credentials: Any, target: Any, site: Any, key: str
+) -> None:
+    os.environ.update(environment)
 
     def chunks() -> Iterator[bytes]:
         yield bytes(BEFORE)
-        print("given", flush=True)
-        sys.stdin.buffer.readline()
+        connection.send("given")
+        connection.recv()
         yield b"x"
 
     try:
         by_name(name).open(credentials, target, site).put(key, chunks())
     except DeliveryError as error:
-        print(error.code, "transient" if error.transient else "terminal", flush=True)
+        connection.send(f"{error.code} {'transient' if error.transient else 'terminal'}")
     else:
-        print("whole", flush=True)
-
-
-if __name__ == "__main__":
-    _main()
+        connection.send("whole")
