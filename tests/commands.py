@@ -5,11 +5,13 @@ They are what `python -m offtake` is, but start in a tenth of its time. Tests of
 
 import multiprocessing
 import os
+import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from offtake import failpoints
 
@@ -19,17 +21,11 @@ context.set_forkserver_preload(
 )
 
 
-class Command:
-    """A running command; its methods are those of `subprocess.Popen`."""
+class Forked:
+    """A process that calls a function; its methods are those of `subprocess.Popen`."""
 
-    def __init__(
-        self, arguments: Sequence[str | Path], environment: Mapping[str, str] | None = None, output: Path | None = None
-    ) -> None:
-        """`environment`: of the process, else this one's. `output`: the file for all that it prints, else none."""
-        given = dict(os.environ if environment is None else environment)
-        words = [str(word) for word in arguments]
-        file = os.devnull if output is None else str(output)
-        self._process = context.Process(target=_run, args=(words, given, file, file))
+    def __init__(self, target: Callable[..., object], *arguments: Any) -> None:
+        self._process = context.Process(target=target, args=arguments)
         self._process.start()
 
     @property
@@ -50,6 +46,9 @@ class Command:
             raise subprocess.TimeoutExpired("offtake", timeout or 0)
         return self._process.exitcode
 
+    def send_signal(self, number: signal.Signals) -> None:
+        os.kill(self.pid, number)
+
     def terminate(self) -> None:
         self._process.terminate()
 
@@ -57,25 +56,49 @@ class Command:
         self._process.kill()
 
 
+class Command(Forked):
+    """A running command."""
+
+    def __init__(
+        self,
+        arguments: Sequence[str | Path],
+        environment: Mapping[str, str] | None = None,
+        output: Path | None = None,
+        prepare: Callable[[], object] | None = None,
+    ) -> None:
+        """`environment`: of the process, else this one's. `output`: the file for all that it prints, else none.
+
+        `prepare`: what the process calls first.
+        """
+        file = os.devnull if output is None else str(output)
+        super().__init__(_run, *_given(arguments, environment), file, file, prepare)
+
+
 def run(
-    arguments: Sequence[str | Path], environment: Mapping[str, str] | None = None, seconds: float = 120
+    arguments: Sequence[str | Path],
+    environment: Mapping[str, str] | None = None,
+    seconds: float = 120,
+    prepare: Callable[[], object] | None = None,
 ) -> "subprocess.CompletedProcess[str]":
     """The command, once it has ended, with what it printed."""
-    words = [str(word) for word in arguments]
+    words, variables = _given(arguments, environment)
     with tempfile.TemporaryDirectory() as folder:
         out, err = Path(folder, "out"), Path(folder, "err")
-        given = dict(os.environ if environment is None else environment)
-        process = context.Process(target=_run, args=(words, given, str(out), str(err)))
-        process.start()
-        process.join(seconds)
-        if process.exitcode is None:
+        process = Forked(_run, words, variables, str(out), str(err), prepare)
+        try:
+            code = process.wait(seconds)
+        finally:
             process.kill()
-            process.join()
-            raise subprocess.TimeoutExpired(words, seconds)
-        return subprocess.CompletedProcess(words, process.exitcode, out.read_text("utf-8"), err.read_text("utf-8"))
+        return subprocess.CompletedProcess(words, code, out.read_text("utf-8"), err.read_text("utf-8"))
 
 
-def _run(arguments: list[str], environment: dict[str, str], out: str, err: str) -> None:
+def _given(arguments: Sequence[str | Path], environment: Mapping[str, str] | None) -> tuple[list[str], dict[str, str]]:
+    return [str(word) for word in arguments], dict(os.environ if environment is None else environment)
+
+
+def _run(
+    arguments: list[str], environment: dict[str, str], out: str, err: str, prepare: Callable[[], object] | None
+) -> None:
     os.environ.clear()
     os.environ.update(environment)
     for path, descriptor in ((out, 1), (err, 2)):
@@ -84,6 +107,8 @@ def _run(arguments: list[str], environment: dict[str, str], out: str, err: str) 
         os.close(file)
     sys.argv = ["offtake", *arguments]
     failpoints.arm(environment.get(failpoints.ENV, ""))
+    if prepare is not None:
+        prepare()
     from offtake.__main__ import run as command  # noqa: PLC0415 - it changes what can be imported
 
     command()

@@ -1,5 +1,6 @@
 """Real servers for the tests, each on a free loopback port. A missing program is a failure, never a skip."""
 
+import ctypes
 import json
 import os
 import shutil
@@ -20,6 +21,9 @@ import httpx2
 import trustme
 import uvicorn
 from fastapi import FastAPI
+
+_CLONE_NEWNS = 0x20000
+"""The flag of unshare(2) for a mount namespace of its own."""
 
 
 @dataclass(frozen=True)
@@ -115,6 +119,15 @@ def on_a_small_disk(folder: Path) -> list[str]:
     """What a command is begun with to find a disk of 12 MiB at the folder: nobody else sees it. Needs root."""
     mount = f"mount -t tmpfs -o size=12m tmpfs '{folder}' && exec \"$@\""
     return ["unshare", "--mount", "sh", "-c", mount, "sh"]
+
+
+def enter_small_disk(folder: Path) -> None:
+    """Let the process that calls it see such a disk there."""
+    if ctypes.CDLL(None, use_errno=True).unshare(_CLONE_NEWNS):
+        raise OSError(ctypes.get_errno(), "unshare")
+    # What is mounted from now on is not seen outside.
+    subprocess.run(["mount", "--make-rprivate", "/"], check=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=12m", "tmpfs", folder], check=True)
 
 
 class Process(Protocol):

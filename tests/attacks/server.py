@@ -2,18 +2,18 @@
 
 import json
 import os
+import resource
 import socket
-import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 import httpx2
 
+from tests.commands import Command
 from tests.servers import await_port, free_port
 
 FLOW_SERVICE = "/data/foundation/flowservice"
@@ -28,7 +28,7 @@ ZONE_FLOW = "cd2fc47e-e838-4f38-a581-8fff2f99b63a"
 class Server:
     """A server that runs, and its first client."""
 
-    process: subprocess.Popen[bytes]
+    process: Command
     port: int
     data_dir: Path
     log: Path
@@ -79,16 +79,14 @@ def serving(folder: Path, *, descriptors: int | None = None, **settings: object)
     """A server that may open so many file descriptors; settings by their names in lower case."""
     port, log, data_dir = free_port(), folder / "log", folder / "data"
     environment = {**os.environ, **{f"OFFTAKE_{name.upper()}": str(value) for name, value in settings.items()}}
-    limit = [] if descriptors is None else ["prlimit", f"--nofile={descriptors}:{descriptors}"]
-    command = [sys.executable, "-m", "offtake", "serve", "--data-dir", str(data_dir), "--port", str(port)]
-    with log.open("wb") as file:
-        process = subprocess.Popen([*limit, *command], stdout=file, stderr=file, env=environment)
-        try:
-            await_port(port, process)
-            yield Server(process, port, data_dir, log)
-        finally:
-            process.kill()
-            process.wait(20)
+    prepare = descriptors and partial(resource.setrlimit, resource.RLIMIT_NOFILE, (descriptors, descriptors))
+    process = Command(["serve", "--data-dir", data_dir, "--port", str(port)], environment, log, prepare or None)
+    try:
+        await_port(port, process)
+        yield Server(process, port, data_dir, log)
+    finally:
+        process.kill()
+        process.wait(20)
 
 
 def make_flow(server: Server, rows: bytes, start: int, **params: object) -> str:

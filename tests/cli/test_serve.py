@@ -16,6 +16,7 @@ from typing import Any
 import httpx2
 import pytest
 
+from tests import commands
 from tests.keyring import Keyring
 from tests.servers import await_port, free_port
 
@@ -36,8 +37,9 @@ def serving(data_dir: Path, port: int) -> Iterator[subprocess.Popen[bytes]]:
 
 def offtake(*arguments: str | Path) -> Any:
     """A command's `--json` output."""
-    command = [sys.executable, "-m", "offtake", *map(str, arguments), "--json"]
-    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    done = commands.run([*arguments, "--json"])
+    done.check_returncode()
+    return json.loads(done.stdout)
 
 
 def test_the_first_start_makes_a_client_that_can_call_the_api(tmp_path: Path) -> None:

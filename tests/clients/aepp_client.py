@@ -1,8 +1,6 @@
 """aepp as its users set it up, with a gateway host of their own; nothing of it is patched."""
 
 import json
-import subprocess
-import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +11,8 @@ from aepp import accesscontrol, catalog, dataaccess, flowservice, ingestion, san
 from aepp.exportDatasetToDataLandingZone import (  # type: ignore[import-untyped]
     ExportDatasetToDataLandingZone,
 )
+
+from tests.commands import run
 
 Json = dict[str, Any]
 SCOPES = "openid,AdobeID,read_organizations,additional_info.projectedProductContext,session"
@@ -35,8 +35,9 @@ class Served:
 
     def offtake(self, *words: str) -> Any:
         """What a command, given beside the running server, prints."""
-        command = [sys.executable, "-m", "offtake", *words, "--data-dir", str(self.data_dir), "--json"]
-        return json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
+        done = run([*words, "--data-dir", self.data_dir, "--json"])
+        done.check_returncode()
+        return json.loads(done.stdout)
 
     @property
     def zone(self) -> Path:

@@ -2,8 +2,6 @@
 
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.clients.aepp_client import Aepp, Served
+from tests.commands import Command
 from tests.servers import await_port, free_port
 
 
@@ -25,15 +24,14 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 def offtake_serve(folder: Path, **variables: str) -> Iterator[Served]:
     """A server with its data in the folder, and variables beside the environment's."""
     port = free_port()
-    command = [sys.executable, "-m", "offtake", "serve", "--data-dir", str(folder / "data"), "--port", str(port)]
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log, env={**os.environ, **variables})
-        try:
-            await_port(port, process)
-            yield Served(folder / "data", **json.loads((folder / "data" / "admin.json").read_text()))
-        finally:
-            process.terminate()
-            process.wait(20)
+    command = ["serve", "--data-dir", str(folder / "data"), "--port", str(port)]
+    process = Command(command, {**os.environ, **variables}, folder / "log")
+    try:
+        await_port(port, process)
+        yield Served(folder / "data", **json.loads((folder / "data" / "admin.json").read_text()))
+    finally:
+        process.terminate()
+        process.wait(20)
     assert "Traceback" not in (folder / "log").read_text(encoding="utf-8")
 
 

@@ -13,7 +13,7 @@ from typing import Any, Final
 from offtake.destinations.base import Sink
 from offtake.destinations.drivers.object_store import PART_BYTES
 from offtake.errors import DeliveryError
-from tests.commands import context
+from tests.commands import Forked, context
 from tests.destinations.cases import Case, by_name
 
 BEFORE: Final = 2 * PART_BYTES
@@ -66,8 +66,7 @@ class Apart:
     def __init__(self, case: Case, key: str) -> None:
         self._connection, theirs = context.Pipe()
         given = (case.destination.name, case.credentials, case.target, case.placed, key)
-        self._process = context.Process(target=_write, args=(theirs, dict(os.environ), *given))
-        self._process.start()
+        self._process = Forked(_write, theirs, dict(os.environ), *given)
         theirs.close()
 
     def await_begun(self, case: Case) -> None:
@@ -77,8 +76,7 @@ class Apart:
         await_unfinished(case)
 
     def send_signal(self, number: signal.Signals) -> None:
-        assert self._process.pid is not None
-        os.kill(self._process.pid, number)
+        self._process.send_signal(number)
 
     def let_go(self) -> str:
         """What became of it: a code, and whether it is transient, or `whole`."""
@@ -89,7 +87,7 @@ class Apart:
 
     def kill(self) -> None:
         self._process.kill()
-        self._process.join(20)
+        self._process.wait(20)
         self._connection.close()
 
 

@@ -3,7 +3,7 @@
 import os
 import stat
 import subprocess
-import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -11,22 +11,14 @@ import pytest
 from offtake.deployment.file_modes import guard_files
 from offtake.errors import OfftakeError
 from offtake.settings import Settings
+from tests.commands import run
 
 GROUP = 1
 """Any group of this machine that is not the tests' own."""
 
 
 def offtake(data_dir: Path, *words: str, **environment: str) -> "subprocess.CompletedProcess[str]":
-    command = [sys.executable, "-m", "offtake", *words, "--data-dir", str(data_dir)]
-    return subprocess.run(
-        command,
-        env={**os.environ, **environment},
-        umask=0,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
+    return run([*words, "--data-dir", data_dir], {**os.environ, **environment}, prepare=partial(os.umask, 0))
 
 
 def bring_in(folder: Path, **environment: str) -> Path:

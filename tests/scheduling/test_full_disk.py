@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest.mock import ANY
@@ -17,9 +18,10 @@ from unittest.mock import ANY
 import httpx2
 import pytest
 
+from tests.commands import Command
 from tests.deployment import WITH_MANIFEST, ZONE, flow_body, source_body, table_of, target_body
 from tests.fake_clock import FakeClock
-from tests.servers import await_port, free_port, on_a_small_disk
+from tests.servers import await_port, enter_small_disk, free_port, on_a_small_disk
 
 FLOW_SERVICE, IMPORT, CATALOG = "/data/foundation/flowservice", "/data/foundation/import", "/data/foundation/catalog"
 ADHOC = "/data/core/activation/disflowprovider/adhocrun"
@@ -33,7 +35,7 @@ class Small:
     http: httpx2.Client
     disk: Path
     log: Path
-    process: subprocess.Popen[bytes]
+    process: Command
 
     @property
     def filler(self) -> Path:
@@ -165,7 +167,6 @@ def small(tmp_path: Path) -> Iterator[Small]:
 @contextmanager
 def serving(data_dir: Path, log: Path) -> Iterator[Small]:
     port = free_port()
-    command = [*on_a_small_disk(data_dir), sys.executable, "-m", "offtake", "serve", "--port", str(port)]
     environment = {
         **os.environ,
         "OFFTAKE_DATA_DIR": str(data_dir),
@@ -173,8 +174,7 @@ def serving(data_dir: Path, log: Path) -> Iterator[Small]:
         "OFFTAKE_LEASE_SECONDS": "2",
         "OFFTAKE_RETRY_INITIAL_DELAY_SECONDS": "0.1",
     }
-    with log.open("wb") as file:
-        process = subprocess.Popen(command, env=environment, stdout=file, stderr=file)
+    process = Command(["serve", "--port", str(port)], environment, log, partial(enter_small_disk, data_dir))
     try:
         await_port(port, process)
         disk = Path(f"/proc/{process.pid}/root{data_dir}")

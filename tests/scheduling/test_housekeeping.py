@@ -1,8 +1,6 @@
 """Sandboxes are emptied whole, whatever interrupts it; files of the landing zone go when their time is up."""
 
 import os
-import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
@@ -35,6 +33,7 @@ from offtake.store.tables import (
     Sandbox,
     Watermark,
 )
+from tests.commands import run
 from tests.deployment import Deployment, deployment, rows
 from tests.fake_clock import FakeClock
 from tests.info_items import failure
@@ -207,9 +206,8 @@ def test_a_process_that_is_killed_has_its_work_finished(
         deployed.http.post("/data/foundation/sandbox-management/sandboxes", json=NEW)
         before = counts(deployed), files(deployed)
         fill(deployed, "dev")
-        where = str(tmp_path / "data")
-        command = [sys.executable, "-m", "offtake", "sandbox", word, "dev", "--yes", "--data-dir", where]
-        killed = subprocess.run(command, env={**os.environ, ENV: point}, check=False, capture_output=True, timeout=60)
+        command = ["sandbox", word, "dev", "--yes", "--data-dir", str(tmp_path / "data")]
+        killed = run(command, {**os.environ, ENV: point})
         assert killed.returncode == -9
         assert state(deployed) in ("resetting", "deleting")
         stop = threading.Event()

@@ -6,8 +6,6 @@ Every step of a run's life is in `test_killed_anywhere.py`.
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -19,7 +17,7 @@ from offtake.engines.local import LocalEngine
 from offtake.failpoints import ENV
 from offtake.store.database import Database
 from offtake.store.tables import Run, RunPart
-from tests.commands import Command
+from tests.commands import Command, run
 from tests.deployment import WITH_MANIFEST, deployment, rows, table_of
 from tests.fake_clock import FakeClock
 from tests.servers import await_port, free_port
@@ -153,8 +151,7 @@ def test_a_second_server_on_the_same_data_directory_is_refused(data_dir: Path) -
     try:
         while run_of(data_dir) is None:
             time.sleep(0.05)
-        command = [sys.executable, "-m", "offtake", "serve", "--data-dir", str(data_dir), "--port", str(free_port())]
-        second = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+        second = run(["serve", "--data-dir", data_dir, "--port", str(free_port())])
         assert second.returncode == 1
         assert second.stderr.startswith("offtake: Another Offtake server is using")
         assert second.stderr.count("\n") == 1

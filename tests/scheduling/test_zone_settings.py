@@ -1,7 +1,6 @@
 """Settings of the landing zone that do not fit are told in one line, at start, by the variable's name."""
 
 import os
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from offtake.destinations.landing_zone.s3 import S3Zones
 from offtake.destinations.zones import TYPES
 from offtake.errors import OfftakeError
 from offtake.settings import Settings
+from tests.commands import run
 
 ACCOUNT = "AccountName=account;AccountKey=c2VjcmV0"
 ROLE = "arn:aws:iam::123456789012:role/readers"
@@ -107,9 +107,8 @@ def test_an_extra_that_is_missing_is_named(
 
 
 def test_a_server_does_not_start_with_them(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "offtake", "serve", "--data-dir", str(tmp_path / "data")]
     environment = {**os.environ, "OFFTAKE_LANDING_ZONE": "s3://bucket/prefix", "COLUMNS": "300"}
-    ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    ended = run(["serve", "--data-dir", tmp_path / "data"], environment)
     assert ended.returncode == 1
     assert ended.stderr.strip().splitlines() == [
         "offtake: OFFTAKE_LANDING_ZONE_ROLE is not set: consumers get temporary sessions of that role."

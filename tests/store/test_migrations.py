@@ -1,11 +1,8 @@
 """Every released version's data comes up to this version whole, whatever it is cut off at."""
 
 import json
-import multiprocessing
 import os
 import signal
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,11 +16,11 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import select
 
+from offtake import failpoints
 from offtake.access import clients
 from offtake.clock import Clock
 from offtake.deployment.backend import open_backend
 from offtake.engines.local import LocalEngine
-from offtake.failpoints import ENV
 from offtake.scheduling.scheduler import enqueue_due_runs
 from offtake.settings import Settings
 from offtake.store.database import Database
@@ -31,6 +28,7 @@ from offtake.store.revisions import MIGRATIONS, StoreVersionError, is_current, k
 from offtake.store.run_parts import run_parts
 from offtake.store.runs import cancel
 from offtake.store.tables import Base, Batch, LandingZoneKey, Organisation, Role, RoleSubject, Run, TargetConnection
+from tests.commands import Forked, context, run
 from tests.deployment import Deployment, deployment, rows, table_of
 from tests.fake_clock import FakeClock
 from tests.store.released import REVISIONS, fill, gone, kept, reflected, stored
@@ -238,10 +236,13 @@ def test_a_migration_that_is_cut_off_has_not_been(url: str, revision: str, cut: 
     database.close()
 
 
-def migrating(url: str, failpoints: str = "") -> int:
-    script = "import sys; from offtake.store.database import Database; Database(sys.argv[1]).migrate()"
-    command = [sys.executable, "-c", script, url]
-    return subprocess.run(command, env={**os.environ, ENV: failpoints}, check=False, capture_output=True).returncode
+def migrating(url: str, points: str = "") -> int:
+    return Forked(_migrate, url, points).wait(120)
+
+
+def _migrate(url: str, points: str) -> None:
+    failpoints.arm(points)
+    Database(url).migrate()
 
 
 def test_a_database_of_a_later_version_is_left_as_it_is(database: Database, tmp_path: Path) -> None:
@@ -251,8 +252,7 @@ def test_a_database_of_a_later_version_is_left_as_it_is(database: Database, tmp_
     with pytest.raises(StoreVersionError, match="revision 9999"):
         database.migrate()
     environment = {**os.environ, "OFFTAKE_DATABASE_URL": database.url}
-    command = [sys.executable, "-m", "offtake", "flow", "list", "--data-dir", str(tmp_path / "data")]
-    ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    ended = run(["flow", "list", "--data-dir", tmp_path / "data"], environment)
     assert ended.returncode == 1
     assert ended.stderr.startswith("offtake: The database is of a later version of Offtake")
     assert ended.stderr.count("\n") == 1
@@ -262,7 +262,6 @@ def test_a_database_of_a_later_version_is_left_as_it_is(database: Database, tmp_
 
 
 def test_processes_that_start_at_once_make_one_deployment(url: str, tmp_path: Path) -> None:
-    context = multiprocessing.get_context("spawn")
     together = context.Barrier(4)
     processes = [context.Process(target=_start, args=(url, tmp_path / "data", together)) for _ in range(4)]
     for process in processes:
