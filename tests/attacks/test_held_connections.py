@@ -146,13 +146,13 @@ def test_what_is_no_request_is_answered(server: Server, sent: bytes, status: int
 def test_log_lines_of_the_same_kind_come_once_a_second(server: Server) -> None:
     before = server.log.read_text().count("\n")
     began = time.monotonic()
-    with ThreadPoolExecutor(4) as pool:
-        list(pool.map(lambda _: httpx2.get(f"{server.origin}{FLOW_SERVICE}/flows"), range(60)))
+    with ThreadPoolExecutor(4) as pool, httpx2.Client(base_url=server.origin, timeout=60) as http:
+        list(pool.map(lambda _: http.get(f"{FLOW_SERVICE}/flows"), range(60)))
     time.sleep(2.5)
     lines = server.log.read_text().splitlines()[before:]
     refused = [line for line in lines if " 403 " in line]
     assert 1 <= len(refused) <= time.monotonic() - began + 2
-    assert "similar lines were suppressed" in refused[-1]
+    assert any("similar lines were suppressed" in line for line in refused)
 
 
 def test_the_server_stops_in_five_seconds_whatever_clients_hold_open(tmp_path: Path) -> None:
