@@ -2,15 +2,15 @@
 
 import gzip
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import psutil
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
+from tests import parquet_bombs
 from tests.attacks.server import CATALOG, IMPORT, Server, serving
 
 MEMORY = 512 * 1024 * 1024
@@ -22,22 +22,12 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         yield started
 
 
-def parquet(folder: Path, table: pa.Table) -> bytes:
-    path = folder / "made.parquet"
-    pq.write_table(table, path, compression="gzip", row_group_size=2**31 - 1)
-    return path.read_bytes()
+def parquet(write: Callable[[Path], None], folder: Path) -> bytes:
+    write(folder / "made.parquet")
+    return (folder / "made.parquet").read_bytes()
 
 
-def growing(folder: Path) -> bytes:
-    """A few kilobytes with fifty gigabytes of text in them."""
-    text = pa.DictionaryArray.from_arrays(pa.array([0] * 50_000, pa.int32()), pa.array(["x" * 1_000_000]))
-    return parquet(folder, pa.table({"v": text}))
-
-
-def endless(folder: Path) -> bytes:
-    """A few kilobytes with a thousand million rows in them."""
-    nothing = pa.nulls(1_000_000, pa.int32())
-    return parquet(folder, pa.table({"v": pa.chunked_array([nothing] * 1000)}))
+endless, growing = (partial(parquet, write) for write in (parquet_bombs.write_endless, parquet_bombs.write_growing))
 
 
 def many_columns(form: str) -> bytes:
@@ -108,7 +98,12 @@ BOMBS = [
     ),
     ("fields of a line", "json", lambda _: many_columns("line"), "more than 10000 fields"),
     ("fields of many lines", "json", lambda _: many_columns("lines"), "more than 10000 fields"),
-    ("growing Parquet", "parquet", growing, f"more than {MEMORY // 2**20} MiB of memory"),
+    (
+        "growing Parquet",
+        "parquet",
+        growing,
+        f"more than {MEMORY // 2**20} MiB of memory",
+    ),
     ("endless Parquet", "parquet", endless, "seconds"),
     ("a long line", "json", lambda _: b'{"a":"' + b"x" * (70 * 2**20) + b'"}', "longer than"),
     ("growing gzip", "gzip", lambda _: gzip.compress(b'{"a":"' + b"x" * (300 * 2**20), 1), "longer than"),

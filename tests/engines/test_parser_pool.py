@@ -10,8 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
 from offtake.engines import parser_process
@@ -23,6 +21,7 @@ from offtake.lake.parsing.csv_dialect import MalformedError
 from offtake.lake.parsing.errors import ImportRefusedError
 from offtake.lake.parsing.files import InputFile, input_file
 from offtake.lake.parsing.options import ParseOptions
+from tests import parquet_bombs
 from tests.lake.lakes import TABLE, full, lake_in
 from tests.local_parsers import LocalParsers
 
@@ -69,8 +68,7 @@ def rows_in(folder: Path) -> list[Any]:
 def endless(tmp_path_factory: pytest.TempPathFactory) -> InputFile:
     """A file of a few kilobytes with so many rows that parsing never ends."""
     path = tmp_path_factory.mktemp("files") / "endless.parquet"
-    nothing = pa.nulls(1_000_000, pa.int32())
-    pq.write_table(pa.table({"v": pa.chunked_array([nothing] * 1000)}), path, row_group_size=2**31 - 1)
+    parquet_bombs.write_endless(path)
     return input_file(path)
 
 
@@ -195,8 +193,7 @@ def test_files_that_exceed_the_time_limit_are_refused(tmp_path: Path, endless: I
 
 def test_files_that_exceed_the_memory_limit_are_refused(own_pool: ParserPool, tmp_path: Path) -> None:
     path = tmp_path / "bomb.parquet"
-    long = pa.DictionaryArray.from_arrays(pa.array([0] * 50_000, pa.int32()), pa.array(["x" * 1_000_000]))
-    pq.write_table(pa.table({"v": long}), path, compression="gzip")
+    parquet_bombs.write_growing(path)
     assert path.stat().st_size < 10_000
     with pytest.raises(ImportRefusedError, match=r"bomb\.parquet .*more than 1024 MiB.*OFFTAKE_IMPORT_MEMORY"):
         own_pool.ingest(TABLE, [input_file(path)], Attempt("a"), OPTIONS)
