@@ -2,7 +2,8 @@
 
 Matrices: a module or a test is marked with `pytest.mark.matrix`, and of its combinations a sample is run in which every
 value of every parameter is there. The parameter with the most values leads; each of its values meets one combination of
-the others, in turn.
+the others, in turn. With `one_in=N`, one in N of the sample is run, another one for each test: for what is slow, and
+differs little.
 
 Searches: a test that Hypothesis runs, or that is marked with `pytest.mark.search`, tries many generated examples;
 `examples` decides how many.
@@ -10,13 +11,15 @@ Searches: a test that Hypothesis runs, or that is marked with `pytest.mark.searc
 `--all` runs everything, `--rest` what is left of that once `make test` has run.
 """
 
+import zlib
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import hypothesis
 import pytest
 
+T = TypeVar("T")
 SHARE = 4
 """Of the examples of a search, `make test` tries one in so many."""
 _whole: list[bool] = []
@@ -57,7 +60,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if isinstance(item, pytest.Function) and item.get_closest_marker("matrix") and hasattr(item, "callspec"):
             groups[item.nodeid.partition("[")[0]].append(item)
-    left_out: set[pytest.Item] = {item for group in groups.values() for item in _left_out(group)}
+    left_out: set[pytest.Item] = {item for named in groups.items() for item in _left_out(*named)}
     if config.getoption("--rest"):
         searches = {item for item in items for name in ("search", "hypothesis") if item.get_closest_marker(name)}
         added = searches.union(left_out)
@@ -89,7 +92,16 @@ def sample(combinations: Sequence[tuple[Any, ...]]) -> set[tuple[Any, ...]]:
     return found
 
 
-def _left_out(group: Sequence[pytest.Function]) -> list[pytest.Function]:
+def share(name: str, chosen: Sequence[T], one_in: int) -> list[T]:
+    """One in so many of the combinations of the test with that name, and at least one."""
+    offset = zlib.crc32(name.encode()) % min(one_in, len(chosen))
+    return list(chosen[offset::one_in])
+
+
+def _left_out(name: str, group: Sequence[pytest.Function]) -> list[pytest.Function]:
     keys = [tuple(repr(value) for value in item.callspec.params.values()) for item in group]
-    chosen = sample(keys)
-    return [item for item, key in zip(group, keys, strict=True) if key not in chosen]
+    in_sample = sample(keys)
+    chosen = [item for item, key in zip(group, keys, strict=True) if key in in_sample]
+    marker = group[0].get_closest_marker("matrix")
+    kept = set(share(name, chosen, marker.kwargs.get("one_in", 1) if marker else 1))
+    return [item for item in group if item not in kept]

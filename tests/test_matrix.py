@@ -5,7 +5,7 @@ from itertools import product
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.matrix import sample
+from tests.matrix import sample, share
 
 
 @given(st.lists(st.integers(1, 6), min_size=1, max_size=4), st.data())
@@ -23,3 +23,11 @@ def test_each_value_of_the_longest_parameter_is_there_once() -> None:
     points = [(store, point) for store in "sp" for point in range(16)]
     assert len(sample(points)) == 16
     assert {store for store, _ in sample(points)} == {"s", "p"}
+
+
+def test_a_share_of_a_sample_differs_from_test_to_test_and_is_never_empty() -> None:
+    cases = list(range(12))
+    shares = [share(f"test_{number}", cases, 3) for number in range(50)]
+    assert {len(one) for one in shares} == {4}
+    assert set().union(*map(set, shares)) == set(cases)
+    assert share("test", ["only"], 5) == ["only"]

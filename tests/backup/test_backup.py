@@ -206,6 +206,7 @@ def until(done: Callable[[], bool]) -> None:
     raise AssertionError("it did not come to that")
 
 
+@pytest.mark.matrix(one_in=2)
 def test_every_backup_goes_on_exactly_where_it_was(new_site: Callable[[str], Site], tmp_path: Path) -> None:
     site = new_site("first")
     sender = Sender(site)

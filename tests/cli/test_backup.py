@@ -148,6 +148,7 @@ def test_flows_can_be_looked_at_before_anything_is_delivered(archive: Path, data
     assert "disable" in json.dumps(event).lower()
 
 
+@pytest.mark.matrix(one_in=2)
 @pytest.mark.parametrize("point", ["backup_store_copied", "backup_written"])
 def test_a_backup_that_is_killed_leaves_the_one_before(data_dir: Path, tmp_path: Path, point: str) -> None:
     folder = tmp_path / "backups"
@@ -166,6 +167,7 @@ def test_a_backup_that_is_killed_leaves_the_one_before(data_dir: Path, tmp_path:
 POINTS = ["restore_marked", "restore_files", "restore_relocated", "restore_catalog", "restore_store", "restore_settled"]
 
 
+@pytest.mark.matrix(one_in=3)
 @pytest.mark.parametrize("point", POINTS)
 def test_a_restore_that_is_killed_is_refused_by_all_and_can_be_done_again(
     archive: Path, tmp_path: Path, clock: FakeClock, point: str

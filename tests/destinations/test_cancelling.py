@@ -42,6 +42,7 @@ def delivering(tmp_path: Path, clock: FakeClock, engine: LocalEngine) -> Iterato
         yield opened
 
 
+@pytest.mark.matrix(one_in=2)
 @pytest.mark.parametrize("killed", [False, True])
 def test_a_run_at_a_silent_store_is_cancelled_in_seconds(
     delivering: Deployment, s3: S3Server, tmp_path: Path, killed: bool

@@ -11,6 +11,8 @@ from offtake.errors import CancelledError, DeliveryError
 from tests.destinations.cases import Case
 from tests.destinations.test_contract import chunks
 
+pytestmark = pytest.mark.matrix(one_in=2)
+
 KEY = "out/a b/part-0.json.gz"
 SIZE = PART_BYTES + 5
 CONTENT = b"".join(chunks(SIZE))

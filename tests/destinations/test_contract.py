@@ -32,7 +32,7 @@ def chunks(size: int, step: int = 1_000_003) -> Iterator[bytes]:
 
 
 @pytest.mark.parametrize("size", SIZES)
-@pytest.mark.matrix
+@pytest.mark.matrix(one_in=2)
 def test_what_is_put_is_read_back(sink: Sink, size: int) -> None:
     given = b"".join(chunks(size))
     assert sink.put("out/file.json.gz", chunks(size)) == size
@@ -41,7 +41,7 @@ def test_what_is_put_is_read_back(sink: Sink, size: int) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.matrix
+@pytest.mark.matrix(one_in=2)
 def test_names_stay_as_they_are(sink: Sink, case: Case, name: str) -> None:
     sink.put(name, [b"x"])
     assert [one.key for one in sink.list("")] == [name]
@@ -81,7 +81,7 @@ def test_a_list_holds_the_folder_and_not_its_neighbours(sink: Sink) -> None:
 
 @pytest.mark.parametrize("after", [0, 1, 3 * PART_BYTES])
 @pytest.mark.parametrize("error", [ValueError("the encoder broke"), CancelledError("stop"), OSError("no such file")])
-@pytest.mark.matrix
+@pytest.mark.matrix(one_in=2)
 def test_a_producer_that_fails_leaves_nothing_and_its_error_comes_through(
     sink: Sink, case: Case, after: int, error: Exception
 ) -> None:

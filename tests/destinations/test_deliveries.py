@@ -19,7 +19,7 @@ from tests.fake_clock import FakeClock
 
 Json = dict[str, Any]
 
-pytestmark = pytest.mark.needs("another organisation")
+pytestmark = [pytest.mark.needs("another organisation"), pytest.mark.matrix(one_in=2)]
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from tests.destinations.cases import Case, amazon_s3, azure_blob, landing_zone
 from tests.destinations.test_contract import chunks
 from tests.servers import free_port, rclone_s3
 
-pytestmark = pytest.mark.matrix
+pytestmark = pytest.mark.matrix(one_in=3)
 
 LOOPBACK = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
 THROTTLED = "<Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>"

@@ -117,6 +117,7 @@ def flow_to(deployed: Deployment, inbox: Inbox, *datasets: str) -> str:
 FINE = ""
 
 
+@pytest.mark.matrix(one_in=2)
 @pytest.mark.parametrize(
     "breaks",
     [

@@ -18,6 +18,8 @@ from offtake.store.tables import Run, RunDataset, RunPart
 from tests.destinations.cases import Case
 from tests.info_items import failure
 
+pytestmark = pytest.mark.matrix(one_in=2)
+
 FOLDER: Final = "out/65f0c2a1b4d3e2f1a0b9c8d7/exportTime=202603011200"
 EXPORTED_AT: Final = 1_772_366_400_000
 

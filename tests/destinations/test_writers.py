@@ -13,7 +13,7 @@ from tests.destinations.cases import Case
 from tests.destinations.test_contract import chunks
 from tests.destinations.writers import BEFORE, apart, held, killed
 
-pytestmark = pytest.mark.matrix
+pytestmark = pytest.mark.matrix(one_in=2)
 
 KEY = "out/a b/part-0.json.gz"
 FIRST = bytes(BEFORE) + b"the first writer's"

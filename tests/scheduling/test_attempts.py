@@ -332,6 +332,7 @@ def test_names_count_attempts_and_nothing_else(number: int, ending: str) -> None
     assert len(set(earlier_attempts(key))) == number
 
 
+@pytest.mark.matrix(one_in=4)
 @pytest.mark.parametrize("point", ["plan_stored", "part_before_record:3", "part_recorded:3", "before_commit"])
 def test_a_server_that_is_killed_delivers_every_row_once_under_the_names_of_its_last_attempts(
     tmp_path: Path, engine: LocalEngine, point: str

@@ -11,7 +11,7 @@ from offtake.store.tables import Batch, Run, RunDataset, RunPart, Watermark
 from tests import worker_processes
 from tests.scheduling.test_killed_anywhere import World, check, delivered, prepared, send, world
 
-pytestmark = pytest.mark.matrix
+pytestmark = pytest.mark.matrix(one_in=3)
 
 __all__ = ["prepared", "world"]
 

@@ -138,6 +138,7 @@ def test_a_run_that_is_killed(world: World, workers: int, point: str) -> None:
     check(world, slots=2)
 
 
+@pytest.mark.matrix(one_in=3)
 @pytest.mark.parametrize("point", ["plan_stored", "before_manifest", "manifest_intended", "before_commit"])
 def test_a_run_without_files_that_is_killed(world: World, point: str) -> None:
     """It says once that there is nothing new."""
@@ -148,6 +149,7 @@ def test_a_run_without_files_that_is_killed(world: World, point: str) -> None:
     assert sorted(len(one["exportResults"]) for one in manifests) == [0, BATCHES]
 
 
+@pytest.mark.matrix(one_in=3)
 @pytest.mark.parametrize("point", INGEST)
 def test_a_batch_that_is_killed_while_it_comes_in(world: World, workers: int, point: str) -> None:
     send(world, 3)
@@ -156,6 +158,7 @@ def test_a_batch_that_is_killed_while_it_comes_in(world: World, workers: int, po
     assert delivered(world) == world.source
 
 
+@pytest.mark.matrix(one_in=3)
 @pytest.mark.parametrize("point", CLEANUP)
 def test_a_cancelled_run_that_is_killed_while_its_files_are_removed(world: World, workers: int, point: str) -> None:
     worker_processes.start(world.site, "killed", "part_recorded:3").killed()
@@ -290,6 +293,7 @@ COMPLETION = [
 ]
 
 
+@pytest.mark.matrix(one_in=3)
 @pytest.mark.parametrize("point", COMPLETION)
 def test_a_consumer_that_collects_at_once_receives_every_row_once_from_a_run_that_is_killed(
     world: World, point: str
@@ -303,6 +307,7 @@ def test_a_consumer_that_collects_at_once_receives_every_row_once_from_a_run_tha
     assert len(manifests(world)) == len(set(manifests(world))) == 2
 
 
+@pytest.mark.matrix(one_in=3)
 @pytest.mark.parametrize("point", ["run_failed", "disposed", "files_removed"])
 def test_such_a_consumer_receives_every_row_once_also_from_a_run_that_is_cancelled(world: World, point: str) -> None:
     with collecting(world):

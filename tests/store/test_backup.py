@@ -20,7 +20,7 @@ def target(request: pytest.FixtureRequest, tmp_path: Path) -> Database:
     return Database(new_database(request.getfixturevalue("postgres")))
 
 
-@pytest.mark.matrix
+@pytest.mark.matrix(one_in=4)
 @pytest.mark.parametrize("revision", REVISIONS)
 def test_a_copy_of_any_released_version_is_restored_whole(
     url: str, target: Database, revision: str, tmp_path: Path

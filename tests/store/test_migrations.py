@@ -154,7 +154,7 @@ def test_a_run_that_was_planned_by_an_earlier_version_keeps_the_name_of_its_mani
             assert json.loads(before.read_text()) == again.manifests()[0]
 
 
-@pytest.mark.matrix
+@pytest.mark.matrix(one_in=4)
 @pytest.mark.parametrize("revision", REVISIONS)
 def test_a_flow_of_a_released_version_goes_on_with_its_increments(
     url: str, revision: str, tmp_path: Path, clock: FakeClock, engine: LocalEngine
@@ -216,7 +216,7 @@ def as_null(value: Any) -> Any:
     return sa.null() if value is None else value
 
 
-@pytest.mark.matrix
+@pytest.mark.matrix(one_in=4)
 @pytest.mark.parametrize("cut", ["in the first step", "in the middle", "in the last step"])
 @pytest.mark.parametrize("revision", REVISIONS[:-1])
 def test_a_migration_that_is_cut_off_has_not_been(url: str, revision: str, cut: str) -> None:
