@@ -110,6 +110,7 @@ BOMBS = [
 ]
 
 
+@pytest.mark.matrix(one_in=3)
 @pytest.mark.parametrize(("form", "make", "reason"), [one[1:] for one in BOMBS], ids=[one[0] for one in BOMBS])
 def test_a_hostile_file_is_refused_by_the_bound_it_breaks_while_other_datasets_go_on(
     server: Server, tmp_path: Path, form: str, make: Any, reason: str
