@@ -41,20 +41,28 @@ def test_a_variable_by_its_earlier_name_works_with_a_warning(
     ]
 
 
-def test_a_file_by_earlier_names_works_with_a_warning(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
-    (folder / "offtake.toml").write_text("processes = 3\nlease_seconds = 7\n")
+@pytest.mark.parametrize("old", ["processes", "Processes", "PROCESSES"])
+def test_a_file_by_earlier_names_works_with_a_warning(folder: Path, caplog: pytest.LogCaptureFixture, old: str) -> None:
+    (folder / "offtake.toml").write_text(f"{old} = 3\nlease_seconds = 7\n")
     settings = Settings()
     assert (settings.export_processes, settings.lease_seconds) == (3, 7)
     assert warnings(caplog) == ["The setting processes is now called export_processes; the old name still works."]
 
 
-def test_the_present_name_wins_over_the_earlier_one(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_present_name_wins_over_the_earlier_one(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     (folder / "offtake.toml").write_text("processes = 3\nexport_processes = 4\n")
     assert Settings().export_processes == 4
+    assert warnings(caplog) == ["The setting processes is ignored, because export_processes is set; remove it."]
     monkeypatch.setenv("OFFTAKE_PROCESSES", "5")
     assert Settings().export_processes == 5
     monkeypatch.setenv("OFFTAKE_EXPORT_PROCESSES", "6")
+    caplog.clear()
     assert Settings().export_processes == 6
+    assert warnings(caplog)[0] == (
+        "The setting OFFTAKE_PROCESSES is ignored, because OFFTAKE_EXPORT_PROCESSES is set; remove it."
+    )
 
 
 def test_an_unknown_name_in_the_file_is_refused(folder: Path) -> None:

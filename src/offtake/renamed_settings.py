@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, Final
 
 from pydantic.fields import FieldInfo
@@ -28,12 +28,20 @@ RENAMED: Final = {
 _log = logging.getLogger(__name__)
 
 
-def _with_present_names(values: dict[str, Any], spell: Callable[[str], str]) -> dict[str, Any]:
-    """The values by the present names of their settings; each earlier name is a warning in the log."""
-    for old in values.keys() & RENAMED.keys():
-        _log.warning("The setting %s is now called %s; the old name still works.", spell(old), spell(RENAMED[old]))
-    earlier = {RENAMED[name]: value for name, value in values.items() if name in RENAMED}
-    return earlier | {name: value for name, value in values.items() if name not in RENAMED}
+def _by_present_names(earlier: dict[str, Any], present: Collection[str], spell: Callable[[str], str]) -> dict[str, Any]:
+    """The values of `earlier` names by their present names; each name is a warning in the log.
+
+    `present`: the present names of the same source that are set; they win.
+    """
+    found = {}
+    for old, value in sorted(earlier.items()):
+        new = RENAMED[old]
+        if new in present:
+            _log.warning("The setting %s is ignored, because %s is set; remove it.", spell(old), spell(new))
+        else:
+            _log.warning("The setting %s is now called %s; the old name still works.", spell(old), spell(new))
+            found[new] = value
+    return found
 
 
 def _variable(name: str) -> str:
@@ -52,7 +60,8 @@ class RenamedVariables(PydanticBaseSettingsSource):
         """The values, by present names."""
         found = {name.upper(): value for name, value in os.environ.items()}
         earlier = {name: found[_variable(name)] for name in RENAMED if _variable(name) in found}
-        return _with_present_names(earlier, _variable)
+        present = [name for name in RENAMED.values() if _variable(name) in found]
+        return _by_present_names(earlier, present, _variable)
 
 
 class SettingsFile(TomlConfigSettingsSource):
@@ -60,4 +69,7 @@ class SettingsFile(TomlConfigSettingsSource):
 
     def __call__(self) -> dict[str, Any]:
         """The values, by present names."""
-        return _with_present_names(super().__call__(), str)
+        values = super().__call__()
+        present = {name: value for name, value in values.items() if name.lower() not in RENAMED}
+        earlier = {name.lower(): value for name, value in values.items() if name not in present}
+        return _by_present_names(earlier, [name.lower() for name in present], str) | present

@@ -115,6 +115,9 @@ def test_options_of_files_are_read_in_any_case_and_are_the_usual_when_left_out(d
     ("key", "value", "allowed"),
     [
         ("uuidAsText", "maybe", "valid boolean"),
+        ("datasetFileType", "CSV", "one of JSON, PARQUET"),
+        ("datasetFileType", None, "one of JSON, PARQUET"),
+        ("datasetFileType", ["JSON"], "one of JSON, PARQUET"),
         ("parquetEncoding", "DELTA", "'DEFAULT' or 'PLAIN'"),
         ("parquetEncoding", None, "'DEFAULT' or 'PLAIN'"),
         ("invalidText", "IGNORE", "'FAIL' or 'REPLACE'"),

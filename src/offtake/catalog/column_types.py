@@ -161,7 +161,7 @@ def _column(index: int, document: object) -> Column:
     if isinstance(kind, dict):
         return Column(name, format_type(_JsonSchema().type(kind, name)), required)
     if not isinstance(kind, str):
-        raise ColumnTypeError(f"Column {name}: type must be document of {ALLOWED}.")
+        raise ColumnTypeError(f"Column {name}: type must be one of {ALLOWED}.")
     return Column(name, kind, required)
 
 

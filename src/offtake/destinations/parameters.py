@@ -3,7 +3,7 @@
 from typing import Annotated, ClassVar, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 from offtake.formats.registry import NAMES
@@ -13,7 +13,8 @@ def _upper(value: object) -> object:
     return value.upper() if isinstance(value, str) else value
 
 
-def _known_format(name: str) -> str:
+def _known_format(value: object) -> object:
+    name = _upper(value)
     if name not in NAMES:
         raise ValueError(f"must be one of {', '.join(NAMES)}")
     return name
@@ -69,7 +70,7 @@ class Params(BaseModel):
 class TargetParams(Params):
     """The params of all target connections; a destination adds the location of the files."""
 
-    dataset_file_type: Annotated[str, BeforeValidator(_upper), AfterValidator(_known_format)] = Field(
+    dataset_file_type: Annotated[str, BeforeValidator(_known_format)] = Field(
         title="File Type",
         description="Select file format",
         examples=[NAMES[-1]],
