@@ -63,7 +63,9 @@ DESTINATION_UNAVAILABLE: Final = DeliveryCode(
     transient=True,
 )
 KEY_UNUSABLE: Final = DeliveryCode(
-    "EXPORT-2004-400", "files cannot be encrypted with the public key", "Enter another public key."
+    "EXPORT-2004-400",
+    "files cannot be encrypted with the public key, or the form of the files was changed during the run",
+    "Enter another public key, or run the flow again.",
 )
 DATASET_FORBIDDEN: Final = DeliveryCode(
     "EXPORT-1403-403",

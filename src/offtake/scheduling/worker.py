@@ -89,7 +89,7 @@ class Worker:
         work_until_stopped("run", self.run_next, self.context.database.wakeup, stop, pause_seconds)
 
     def _work(self, lease: Lease, heartbeat: Heartbeat, stop: threading.Event, turn: "_Turn") -> None:
-        """Deliver the run, return it to the queue, or release it; the only place where a run ends as failed."""
+        """Deliver the run, return it to the queue, or release it; every failed delivery ends here."""
         job: ExportJob | None = None
         try:
             with self.context.database.reading() as session:
