@@ -12,6 +12,7 @@ import pytest
 
 from tests import parquet_bombs
 from tests.attacks.server import CATALOG, IMPORT, Server, serving
+from tests.processes import running
 
 MEMORY = 512 * 1024 * 1024
 
@@ -81,8 +82,7 @@ def resident(server: Server) -> int:
 
 
 def readers(server: Server) -> list[psutil.Process]:
-    every = psutil.Process(server.process.pid).children(recursive=True)
-    return [one for one in every if "offtake.engines.parser_process" in " ".join(one.cmdline())]
+    return running("offtake.engines.parser_process", psutil.Process(server.process.pid).children())
 
 
 BOMBS = [

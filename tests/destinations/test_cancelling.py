@@ -21,6 +21,7 @@ from tests.destinations import cases
 from tests.destinations.cases import Case
 from tests.destinations.test_deliveries import account_body, flow_to
 from tests.fake_clock import FakeClock
+from tests.processes import running
 from tests.servers import S3Server
 from tests.ssh_server import SshServer
 
@@ -84,10 +85,9 @@ def check(deployed: Deployment, case: Case, *, killed: bool) -> None:
         assert took < MOST_SECONDS
 
         if killed:
-            for child in set(psutil.Process().children()) - others:
-                # Beside the writers, multiprocessing has a process of its own, which it misses.
-                if "spawn_main" in " ".join(child.cmdline()):
-                    child.kill()
+            # Beside the writers, multiprocessing has a process of its own, which it misses.
+            for child in running("spawn_main", set(psutil.Process().children()) - others):
+                child.kill()
         box.stall_after = None
         assert isinstance(deployed.engine, LocalEngine)
         deployed.engine.close()  # whoever hung at the server has come to an end

@@ -27,6 +27,7 @@ from offtake.exporting.target import DeliveryTarget
 from offtake.lake import scan, slicing
 from tests.cancellations import FREE, Until, unrecorded
 from tests.lake.lakes import TABLE, add, lake_in, numbered
+from tests.processes import running
 
 
 @pytest.fixture
@@ -115,7 +116,7 @@ def test_parts_of_dead_workers_are_retried(task: PartTask, own_engine: LocalEngi
             for written in own_engine.run(list(left.values()), FREE, unrecorded):
                 del left[written.number]
                 if len(left) == 55:
-                    workers = [one for one in psutil.Process().children() if "spawn_main" in " ".join(one.cmdline())]
+                    workers = running("spawn_main", psutil.Process().children())
                     max(workers, key=psutil.Process.create_time).kill()
 
 
@@ -200,7 +201,7 @@ def test_workers_do_not_outlive_a_killed_parent(tmp_path: Path) -> None:
 
 def _wait_for_workers(pid: int) -> list[psutil.Process]:
     for _ in range(400):
-        found = [one for one in psutil.Process(pid).children() if "spawn_main" in " ".join(one.cmdline())]
+        found = running("spawn_main", psutil.Process(pid).children())
         if found:
             return found
         time.sleep(0.05)

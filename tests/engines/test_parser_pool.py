@@ -24,6 +24,7 @@ from offtake.lake.parsing.options import ParseOptions
 from tests import parquet_bombs
 from tests.lake.lakes import TABLE, full, lake_in
 from tests.local_parsers import LocalParsers
+from tests.processes import running
 
 GENEROUS = Limits(memory=2**30, seconds=60)
 OPTIONS = ParseOptions()
@@ -73,9 +74,8 @@ def endless(tmp_path_factory: pytest.TempPathFactory) -> InputFile:
 
 
 def readers() -> list[psutil.Process]:
-    """The parser processes of this process."""
-    every = psutil.Process().children(recursive=True)
-    return [one for one in every if "offtake.engines.parser_process" in " ".join(one.cmdline())]
+    """The parser processes of this process, which are its children; not those of servers that it started."""
+    return running("offtake.engines.parser_process", psutil.Process().children())
 
 
 def kill_next(times: int) -> threading.Thread:

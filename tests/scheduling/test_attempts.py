@@ -25,6 +25,7 @@ from offtake.store.tables import RunPart
 from tests.api.tutorial import connect, flow_body, source_of
 from tests.deployment import Deployment, deployment, rows, table_of
 from tests.fake_clock import FakeClock
+from tests.processes import running
 from tests.scheduling.test_kill import PARTS, ROWS, finish, recorded, serve
 from tests.sftp_server import Rules, ruled_server
 from tests.ssh_server import sshd
@@ -364,9 +365,8 @@ def test_a_server_that_is_killed_delivers_every_row_once_under_the_names_of_its_
 
 
 def _kill_writers() -> None:
-    for child in psutil.Process().children(recursive=True):
-        if any("spawn_main" in word for word in child.cmdline()):
-            child.kill()
+    for child in running("spawn_main", psutil.Process().children(recursive=True)):
+        child.kill()
 
 
 def _learn(at: Partner) -> None:

@@ -20,6 +20,7 @@ from offtake.store.tables import Run, RunPart
 from tests.commands import Command, run
 from tests.deployment import WITH_MANIFEST, deployment, rows, table_of
 from tests.fake_clock import FakeClock
+from tests.processes import running
 from tests.servers import await_port, free_port
 
 PARTS, ROWS = 6, 10
@@ -169,11 +170,7 @@ def _children(pid: int) -> list[psutil.Process]:
 
 def _first_worker(process: Command) -> psutil.Process:
     for _ in range(1000):
-        for child in _children(process.pid):
-            try:
-                if any("spawn_main" in word for word in child.cmdline()):
-                    return child
-            except psutil.NoSuchProcess:
-                continue
+        for child in running("spawn_main", _children(process.pid)):
+            return child
         time.sleep(0.01)
     raise AssertionError("no worker process came up")
