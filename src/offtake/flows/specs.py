@@ -20,7 +20,7 @@ _DRAFT: Final = "http://json-schema.org/draft-07/schema#"
 
 
 def connection_specs() -> list[Json]:
-    """The data-lake source first, then the six destinations."""
+    """The data-lake source first, then the destinations."""
     return [_data_lake_spec(), *(schema.connection_spec(destination) for destination in DESTINATIONS)]
 
 
