@@ -76,9 +76,12 @@ def ended(server: Server, batch: str, seconds: float = 90) -> Any:
 
 
 def resident(server: Server) -> int:
-    """What the server and its processes have in memory."""
+    """What the largest of the server's processes has in memory, in bytes.
+
+    Not their sum: it counts the pages they share several times, and the server replaces parsers when it likes.
+    """
     process = psutil.Process(server.process.pid)
-    return sum(int(one.memory_info().rss) for one in (process, *process.children(recursive=True)))
+    return max(int(one.memory_info().rss) for one in (process, *process.children(recursive=True)))
 
 
 def readers(server: Server) -> list[psutil.Process]:
