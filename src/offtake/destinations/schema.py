@@ -63,7 +63,7 @@ def parse_target_params(destination: Destination, params: Json) -> TargetParams:
     """
     known = {key: value for key, value in params.items() if key not in ("fileType", "csvOptions")}
     if "fileType" in params and "datasetFileType" not in params:
-        raise InvalidInputError([FieldProblem("/params/datasetFileType", "is required: JSON or PARQUET", missing=True)])
+        raise InvalidInputError([FieldProblem("/params/datasetFileType", f"is required: {' or '.join(NAMES)}", missing=True)])
     parsed = _parse(destination.parameters, known, "/params")
     assert isinstance(parsed, TargetParams)  # noqa: S101 - a destination's parameters are target params
     return parsed
@@ -185,7 +185,7 @@ def _conditional(schema: Json, operator: str) -> Json:
     } | schema
 
 
-_FILE_TYPES: Final = ["CSV", *NAMES]
+_FILE_TYPES: Final = list(dict.fromkeys(("CSV", *NAMES)))
 _TEXT: Final = {"type": "string"}
 _CSV_OPTIONS: Final[Json] = {
     "conditional": {"field": "fileType", "operator": "EQUALS", "value": "CSV"},

@@ -16,7 +16,7 @@ from offtake.exporting.job import DatasetExport, ExportJob, join_key
 from offtake.exporting.kept import Kept, repeats, take_over
 from offtake.exporting.target import DeliveryTarget
 from offtake.formats import pgp, types
-from offtake.formats.registry import format_for
+from offtake.formats.registry import file_format, format_for
 from offtake.lake import parts, scan, slicing
 from offtake.lake.catalog import Lake
 from offtake.lake.scan import TableScan
@@ -109,7 +109,7 @@ def _plan_dataset(
     if found.warning:
         plan.warnings.append(_warning(dataset, found.warning))
     schema = table.schema(snapshot)
-    _check_types(schema)
+    _check_types(job.target, schema)
     plan.datasets.append(_row(job, dataset, found=found, schema=schema))
     plan.parts.extend(_parts(job, dataset, found.files, len(plan.parts), size))
 
@@ -130,7 +130,7 @@ def _continue(plan: Plan, job: ExportJob, dataset: DatasetExport, table: TableSc
         plan.warnings.append(_warning(dataset, text))
         return False
     schema = table.schema(end)
-    _check_types(schema)
+    _check_types(job.target, schema)
     plan.warnings.extend(kept.warnings)
     row = _row(job, dataset, found=added, schema=schema)
     row.kind, row.position, row.from_snapshot = earlier.kind, earlier.position, earlier.from_snapshot
@@ -166,11 +166,12 @@ def _key(job: ExportJob, dataset: DatasetExport, number: int) -> str:
     return key
 
 
-def _check_types(schema: parts.TableSchema) -> None:
-    """Raise `DeliveryError`, naming the column, for a type that no format supports; before any file is written."""
+def _check_types(target: DeliveryTarget, schema: parts.TableSchema) -> None:
+    """Raise `DeliveryError`, naming the column, for a type that the file format does not support."""
     # Arrow represents a geometry as plain bytes: only Iceberg's schema names the type.
     types.check_iceberg(json.loads(schema.iceberg))
     types.check_supported(schema.arrow_schema)
+    file_format(target.params.dataset_file_type).check(schema.arrow_schema)
 
 
 def _snapshot(table: TableScan, dataset: DatasetExport) -> int | None:

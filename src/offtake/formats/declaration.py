@@ -67,9 +67,12 @@ class FileFormat:
 
     `name`: the contract's `datasetFileType`. `media_types`: by suffix, the most specific first. `gzip`: the
     deployment's settings for it. `writer`: how files are written, by the contract's `compression` and options.
+    `check`: raises `DeliveryError` for a schema that this format cannot hold, when a run is planned and before any file
+    is written; the types that no format supports are refused for all of them (`types.check_supported`).
     """
 
     name: str
     media_types: Mapping[str, str]
     gzip: "Callable[[Settings], GzipOptions]"
     writer: Callable[[str, WriteOptions], Format]
+    check: Callable[[pa.Schema], None] = lambda _schema: None

@@ -11,6 +11,11 @@ MEDIA_TYPES: Final = {suffix: media_type for one in FORMATS for suffix, media_ty
 """The media types of delivered files, by suffix."""
 
 
+def file_format(file_type: str) -> FileFormat:
+    """The declaration for a target's `datasetFileType`, in upper case."""
+    return next(one for one in FORMATS if one.name == file_type)
+
+
 def format_for(file_type: str, compression: str, options: WriteOptions = USUAL) -> Format:
     """The format for a target's `datasetFileType` and `compression`, both in upper case."""
-    return next(one for one in FORMATS if one.name == file_type).writer(compression, options)
+    return file_format(file_type).writer(compression, options)
