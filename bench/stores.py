@@ -158,8 +158,8 @@ def ours(
     location = {"datasetFileType": "JSON", "compression": "GZIP", "path": "out", **place}
     params = schema.parse_target_params(destination, location)
     certificates = Path(ca_file).read_bytes() if ca_file else None
-    site = SandboxLocation("bench", FolderZones(file.parent), network=Network(certificates=certificates))
-    sink = destination.open(credentials, params, site)
+    sandbox_location = SandboxLocation("bench", FolderZones(file.parent), network=Network(certificates=certificates))
+    sink = destination.open(credentials, params, sandbox_location)
     timed(lambda: sink.put(NAME, chunks(file)))
 
 

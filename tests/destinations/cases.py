@@ -83,7 +83,7 @@ class Case:
 
     destination: Destination
     location: dict[str, str]
-    site: SandboxLocation
+    sandbox_location: SandboxLocation
     names: Callable[[], list[str]]
     """What lies at the destination, looked at with other eyes; uploads that dangle included."""
     method: str = ""
@@ -120,8 +120,12 @@ class Case:
 
     @property
     def placed(self) -> SandboxLocation:
-        """The site, with the zones that `auth` reaches."""
-        return replace(self.site, zones=self.zones(self.auth, self.site.network)) if self.zones else self.site
+        """The sandbox location, with the zones that `auth` reaches."""
+        return (
+            replace(self.sandbox_location, zones=self.zones(self.auth, self.sandbox_location.network))
+            if self.zones
+            else self.sandbox_location
+        )
 
     def open(self) -> Sink:
         self.opened.append(self.destination.open(self.credentials, self.target, self.placed))
@@ -158,7 +162,7 @@ def landing_zone_in_azure(azure: AzureServer, tmp_path: Path) -> Case:
     return Case(
         destination=by_name("Data Landing Zone"),
         location={"path": "out"},
-        site=SandboxLocation("prod", FolderZones(tmp_path), organisation="an-organisation"),
+        sandbox_location=SandboxLocation("prod", FolderZones(tmp_path), organisation="an-organisation"),
         names=lambda: azure.names(container),
         auth=account.auth,
         wrong=account.wrong,
@@ -181,7 +185,7 @@ def landing_zone_in_s3(aws: Amazon, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     return Case(
         destination=by_name("Data Landing Zone"),
         location={"path": "out"},
-        site=SandboxLocation("prod", FolderZones(tmp_path), organisation="an-organisation"),
+        sandbox_location=SandboxLocation("prod", FolderZones(tmp_path), organisation="an-organisation"),
         names=lambda: [
             name.removeprefix("zone/an-organisation/prod/dlz-destination/")
             for name in _bucket(aws.client("s3"), bucket)
@@ -206,7 +210,7 @@ def amazon_s3(s3: S3Server, tmp_path: Path) -> Case:
     return Case(
         destination=by_name("Amazon S3"),
         location={"bucketName": bucket, "path": "out"},
-        site=SandboxLocation("prod", FolderZones(tmp_path)),
+        sandbox_location=SandboxLocation("prod", FolderZones(tmp_path)),
         names=lambda: _bucket(s3.client(), bucket),
         method="Access Key",
         auth={"s3AccessKey": s3.access_key, "s3SecretKey": s3.secret_key, "endpointUrl": s3.endpoint},
@@ -226,7 +230,7 @@ def amazon_s3_by_role(aws: Amazon, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     return Case(
         destination=by_name("Amazon S3"),
         location={"bucketName": bucket, "path": "out"},
-        site=SandboxLocation("prod", FolderZones(tmp_path), organisation="an-organisation"),
+        sandbox_location=SandboxLocation("prod", FolderZones(tmp_path), organisation="an-organisation"),
         names=lambda: _bucket(aws.client("s3"), bucket),
         method="Assumed Role",
         auth={"s3Role": aws.role(f"r{uuid4().hex}", ["s3:*"]), "endpointUrl": aws.endpoint},
@@ -239,7 +243,9 @@ def amazon_s3_by_role(aws: Amazon, tmp_path: Path, monkeypatch: pytest.MonkeyPat
 def google_cloud_storage(s3: S3Server, authority: trustme.CA, tmp_path: Path) -> Case:
     return replace(
         amazon_s3(s3, tmp_path),
-        site=SandboxLocation("prod", FolderZones(tmp_path), network=Network(certificates=authority.cert_pem.bytes())),
+        sandbox_location=SandboxLocation(
+            "prod", FolderZones(tmp_path), network=Network(certificates=authority.cert_pem.bytes())
+        ),
         authority=authority,
         through=lambda port: {"endpointUrl": f"https://localhost:{port}"},
         destination=by_name("Google Cloud Storage"),
@@ -260,7 +266,7 @@ def azure_blob(azure: AzureServer, tmp_path: Path) -> Case:
     return Case(
         destination=by_name("Azure Blob Storage"),
         location={"container": container, "path": "out"},
-        site=SandboxLocation("prod", FolderZones(tmp_path)),
+        sandbox_location=SandboxLocation("prod", FolderZones(tmp_path)),
         names=lambda: azure.names(container),
         method="ConnectionString",
         auth={"connectionString": azure.connection_string},
@@ -320,7 +326,9 @@ def azure_data_lake(server: AzureServer, authority: trustme.CA, tmp_path: Path) 
     return Case(
         destination=by_name("Azure Data Lake Gen2"),
         location={"path": "out"},
-        site=SandboxLocation("prod", FolderZones(tmp_path), network=Network(certificates=server.certificates)),
+        sandbox_location=SandboxLocation(
+            "prod", FolderZones(tmp_path), network=Network(certificates=server.certificates)
+        ),
         names=lambda: [name.removeprefix("a folder/") for name in server.names(container)],
         method="Azure Service Principal Auth",
         auth={
@@ -344,7 +352,7 @@ def sftp(ssh: SshServer, tmp_path: Path, options: str = "", **auth: object) -> C
     return Case(
         destination=by_name("SFTP"),
         location={"remotePath": "out"},
-        site=SandboxLocation("prod", FolderZones(tmp_path)),
+        sandbox_location=SandboxLocation("prod", FolderZones(tmp_path)),
         names=lambda: _files(server.root),
         method="SFTP with SSH Key",
         auth=server.params() | auth,

@@ -59,10 +59,10 @@ def test_an_sftp_server_that_is_away_is_told_at_once(silent: int, kind: str, tmp
     port = silent if kind == "silent" else free_port()
     params = {"domain": "127.0.0.1", "port": port, "username": "u", "password": "p"}
     credentials = schema.parse_credentials(sftp.DESTINATION, "SFTP with Password", params)
-    site = SandboxLocation("prod", FolderZones(root=tmp_path), network=HASTY)  # type: ignore[arg-type] # unused here
+    sandbox_location = SandboxLocation("prod", FolderZones(root=tmp_path), network=HASTY)  # type: ignore[arg-type] # unused here
     begun = time.monotonic()
     with pytest.raises(DeliveryError) as caught:
-        sftp.answers(credentials, site)
+        sftp.answers(credentials, sandbox_location)
     assert caught.value.unreachable
     assert time.monotonic() - begun < 5
 

@@ -25,11 +25,11 @@ pytestmark = [pytest.mark.needs("another organisation"), pytest.mark.matrix(one_
 @pytest.fixture
 def delivering(case: Case, tmp_path: Path, clock: FakeClock) -> Iterator[Deployment]:
     """A deployment that can reach the case, with a worker that sees this test's environment."""
-    assert isinstance(case.site.zones, FolderZones)
-    settings: Json = {"landing_zone": case.site.zones.root}
-    if case.site.network.certificates is not None:
+    assert isinstance(case.sandbox_location.zones, FolderZones)
+    settings: Json = {"landing_zone": case.sandbox_location.zones.root}
+    if case.sandbox_location.network.certificates is not None:
         settings["ca_file"] = tmp_path / "ca.pem"
-        settings["ca_file"].write_bytes(case.site.network.certificates)
+        settings["ca_file"].write_bytes(case.sandbox_location.network.certificates)
     engine = LocalEngine(processes=1)
     try:
         with deployment(tmp_path / "data", clock, engine, **settings) as opened:

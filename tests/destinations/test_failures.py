@@ -117,7 +117,12 @@ def test_a_slow_peer_is_waited_for(case: Case) -> None:
 @pytest.mark.needs("unseen writing")
 @pytest.mark.needs("network")
 def test_a_peer_that_says_nothing_any_more_is_given_up(case: Case) -> None:
-    patient = replace(case, site=replace(case.site, network=replace(case.site.network, read_timeout=0.5)))
+    patient = replace(
+        case,
+        sandbox_location=replace(
+            case.sandbox_location, network=replace(case.sandbox_location.network, read_timeout=0.5)
+        ),
+    )
     with patient.behind_a_middlebox() as (through, box):
         sink = through.open()
         box.stall_after = box.passed + PART_BYTES // 2
@@ -191,9 +196,11 @@ def test_temporary_credentials_that_have_expired_are_transient(case: Case) -> No
 @pytest.mark.needs("network")
 @pytest.mark.needs("a user's host")
 def test_addresses_that_may_not_be_reached_are_not(case: Case) -> None:
-    guarded = replace(case.site.network, multi_user=True)
+    guarded = replace(case.sandbox_location.network, multi_user=True)
     with pytest.raises(DeliveryError) as caught:
-        replace(case, site=replace(case.site, network=guarded)).open().put("out/file.json", [b"x"])
+        replace(case, sandbox_location=replace(case.sandbox_location, network=guarded)).open().put(
+            "out/file.json", [b"x"]
+        )
     error = told(caught.value, case)
     assert (error.code, error.transient) == ("EXPORT-2001-403", False)
     assert "OFFTAKE_EGRESS_ALLOW" in error.remedy
@@ -202,8 +209,8 @@ def test_addresses_that_may_not_be_reached_are_not(case: Case) -> None:
 
 @pytest.mark.needs("network")
 def test_addresses_that_are_allowed_are_reached_where_others_are_not(case: Case) -> None:
-    allowed = Network(multi_user=True, allow=LOOPBACK, certificates=case.site.network.certificates)
-    sink = replace(case, site=replace(case.site, network=allowed)).open()
+    allowed = Network(multi_user=True, allow=LOOPBACK, certificates=case.sandbox_location.network.certificates)
+    sink = replace(case, sandbox_location=replace(case.sandbox_location, network=allowed)).open()
     assert sink.put("out/file.json", chunks(PART_BYTES + 1)) == PART_BYTES + 1
     assert b"".join(sink.read("out/file.json")) == b"".join(chunks(PART_BYTES + 1))
     assert [one.key for one in sink.list("out")] == ["out/file.json"]

@@ -154,7 +154,7 @@ class Watched(Network):
 def test_the_networks_rules_hold_for_the_vendors_client_too(s3: S3Server, case_of_keys: Case) -> None:
     begin(s3.client(), case_of_keys.location["bucketName"], KEY)
     network = Watched(multi_user=True, allow=(ip_network("127.0.0.0/8"),))
-    sink = replace(case_of_keys, site=replace(case_of_keys.site, network=network)).open()
+    sink = replace(case_of_keys, sandbox_location=replace(case_of_keys.sandbox_location, network=network)).open()
     REACHED.clear()
     assert sink.clear([KEY]) == 1
     assert set(REACHED) == {case_of_keys.server}

@@ -149,13 +149,13 @@ def names(monkeypatch: pytest.MonkeyPatch) -> None:
 LOOPBACK: Final = Network(multi_user=True, allow=(ip_network("127.0.0.0/8"),))
 
 
-def learned(auth: dict[str, object], bucket: str, site: SandboxLocation) -> Params:
+def learned(auth: dict[str, object], bucket: str, sandbox_location: SandboxLocation) -> Params:
     location = {"bucketName": bucket, "path": "daily", "datasetFileType": "JSON", "compression": "GZIP"}
     params = schema.parse_target_params(amazon_s3.DESTINATION, location)
     credentials = schema.parse_credentials(amazon_s3.DESTINATION, "Access Key", auth)
     assert credentials.needs_pinning
-    found = amazon_s3.pin(credentials, params, site)
-    sink = amazon_s3.open_sink(found, params, site)
+    found = amazon_s3.pin(credentials, params, sandbox_location)
+    sink = amazon_s3.open_sink(found, params, sandbox_location)
     try:
         assert probe(sink, "daily") == []
         assert sink.put("daily/large.json.gz", [b"x" * 1024 * 1024] * 12) == 12 * 1024 * 1024

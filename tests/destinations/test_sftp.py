@@ -35,7 +35,7 @@ from tests.ssh_server import LOGIN, SMALL, SshServer, sshd
 SECRET = "MARKEDsecretMARKED"
 OTHER = "SHA256:" + "A" * 43
 MIB = 1024 * 1024
-SITE = SandboxLocation("prod", FolderZones(Path("/")))
+SANDBOX_LOCATION = SandboxLocation("prod", FolderZones(Path("/")))
 IMPATIENT = SandboxLocation("prod", FolderZones(Path("/")), network=Network(read_timeout=1))
 
 
@@ -45,9 +45,11 @@ def credentials(params: dict[str, object]) -> Params:
     )
 
 
-def opened(params: dict[str, object], remote: str = "out", site: SandboxLocation = SITE) -> SftpSink:
+def opened(
+    params: dict[str, object], remote: str = "out", sandbox_location: SandboxLocation = SANDBOX_LOCATION
+) -> SftpSink:
     location = {"datasetFileType": "JSON", "compression": "GZIP", "remotePath": remote}
-    sink = sftp.open_sink(credentials(params), schema.parse_target_params(sftp.DESTINATION, location), site)
+    sink = sftp.open_sink(credentials(params), schema.parse_target_params(sftp.DESTINATION, location), sandbox_location)
     assert isinstance(sink, SftpSink)
     return sink
 
@@ -200,7 +202,7 @@ def test_what_is_no_fingerprint_is_refused_when_it_is_given(bad: str) -> None:
 
 def test_the_first_connection_teaches_the_fingerprint(server: SshServer, tmp_path: Path) -> None:
     assert sftp.DESTINATION.pin is not None
-    pinned = sftp.DESTINATION.pin(credentials(server.params()), None, SITE)
+    pinned = sftp.DESTINATION.pin(credentials(server.params()), None, SANDBOX_LOCATION)
     assert schema.redact(pinned)["hostKeyFingerprint"] == server.fingerprint
     assert schema.with_defaults(pinned) == server.params() | {"hostKeyFingerprint": server.fingerprint}
     opened(schema.with_defaults(pinned)).put("out/file.json", [b"x"])
@@ -208,7 +210,7 @@ def test_the_first_connection_teaches_the_fingerprint(server: SshServer, tmp_pat
         moved = schema.with_defaults(pinned) | {"port": another.port}
         assert refused(opened(moved)).code == "EXPORT-2001-401"
         with pytest.raises(DeliveryError, match="not the expected server"):
-            sftp.DESTINATION.pin(credentials(moved), None, SITE)
+            sftp.DESTINATION.pin(credentials(moved), None, SANDBOX_LOCATION)
 
 
 # Where files go
@@ -476,7 +478,7 @@ def test_a_session_that_is_killed_leaves_nothing_and_the_sink_can_be_used_again(
 
 def test_a_server_that_stops_answering_is_transient_and_never_waited_for(tmp_path: Path) -> None:
     with sshd(tmp_path / "server") as server:
-        sink = opened(server.params(), site=IMPATIENT)
+        sink = opened(server.params(), sandbox_location=IMPATIENT)
 
         def chunks() -> Iterator[bytes]:
             yield os.urandom(MIB)
@@ -517,7 +519,9 @@ def test_a_server_that_never_greets_is_transient() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
         error = refused(
-            opened({"domain": "127.0.0.1", "port": port, "username": "u", "password": SECRET}, site=IMPATIENT)
+            opened(
+                {"domain": "127.0.0.1", "port": port, "username": "u", "password": SECRET}, sandbox_location=IMPATIENT
+            )
         )
     assert (error.code, error.transient) == ("EXPORT-2003-504", True)
 
@@ -536,11 +540,13 @@ def test_a_server_that_offers_no_sftp_is_terminal(tmp_path: Path) -> None:
 
 
 def test_a_network_that_may_not_be_reached_is_not(server: SshServer) -> None:
-    site = SandboxLocation("prod", FolderZones(Path("/")), network=Network(deny=(ip_network("127.0.0.0/8"),)))
-    error = refused(opened(server.params(), site=site))
+    sandbox_location = SandboxLocation(
+        "prod", FolderZones(Path("/")), network=Network(deny=(ip_network("127.0.0.0/8"),))
+    )
+    error = refused(opened(server.params(), sandbox_location=sandbox_location))
     assert (error.code, error.transient) == ("EXPORT-2001-403", False)
     with pytest.raises(DeliveryError, match="OFFTAKE_EGRESS_ALLOW"):
-        sftp.pin(credentials(server.params()), None, site)
+        sftp.pin(credentials(server.params()), None, sandbox_location)
 
 
 def test_a_flow_delivers_and_keeps_the_servers_key(deployed: Deployment, server: SshServer) -> None:

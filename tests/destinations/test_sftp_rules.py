@@ -19,7 +19,7 @@ from offtake.destinations.probe import probe
 from offtake.errors import DeliveryError
 from tests.api.tutorial import connect, flow_body, source_of
 from tests.deployment import Deployment, rows
-from tests.destinations.test_sftp import SITE, credentials, files
+from tests.destinations.test_sftp import SANDBOX_LOCATION, credentials, files
 from tests.servers import free_port
 from tests.sftp_server import PASSWORD, Rules, listening, ruled_server
 from tests.ssh_server import SshServer, sshd
@@ -35,7 +35,7 @@ def place(remote: str = "in") -> Any:
 
 
 def learn(params: dict[str, object], remote: str = "in") -> Params:
-    return sftp.pin(credentials(params), place(remote), SITE)
+    return sftp.pin(credentials(params), place(remote), SANDBOX_LOCATION)
 
 
 def placing_of(learned: Params) -> dict[str, object]:
@@ -44,7 +44,7 @@ def placing_of(learned: Params) -> dict[str, object]:
 
 @contextlib.contextmanager
 def sink_of(learned: Params) -> Iterator[SftpSink]:
-    sink = sftp.open_sink(learned, place(), SITE)
+    sink = sftp.open_sink(learned, place(), SANDBOX_LOCATION)
     assert isinstance(sink, SftpSink)
     try:
         yield sink
@@ -54,7 +54,7 @@ def sink_of(learned: Params) -> Iterator[SftpSink]:
 
 def refusal(params: dict[str, object]) -> DeliveryError:
     with pytest.raises(DeliveryError) as caught:
-        sftp.pin(credentials(params), None, SITE)
+        sftp.pin(credentials(params), None, SANDBOX_LOCATION)
     assert PASSWORD not in str(caught.value)
     return caught.value
 

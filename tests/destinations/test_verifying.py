@@ -33,7 +33,7 @@ def delivery(case: Case, sink: Sink) -> DeliveredFiles:
         schema.parse_target_params(
             case.destination, {"datasetFileType": "JSON", "compression": "GZIP", **case.location}
         ),
-        case.site,
+        case.sandbox_location,
     )
     run_id, flow_id = str(uuid4()), str(uuid4())
     manifest_key = join_key(FOLDER, f"manifest-{flow_id}-{run_id}.json")

@@ -116,7 +116,13 @@ def await_unfinished(case: Case) -> None:
 
 
 def _write(
-    connection: Connection, environment: dict[str, str], name: str, credentials: Any, target: Any, site: Any, key: str
+    connection: Connection,
+    environment: dict[str, str],
+    name: str,
+    credentials: Any,
+    target: Any,
+    sandbox_location: Any,
+    key: str,
 ) -> None:
     os.environ.update(environment)
 
@@ -127,7 +133,7 @@ def _write(
         yield b"x"
 
     try:
-        by_name(name).open(credentials, target, site).put(key, chunks())
+        by_name(name).open(credentials, target, sandbox_location).put(key, chunks())
     except DeliveryError as error:
         connection.send(f"{error.code} {'transient' if error.transient else 'terminal'}")
     else:

@@ -79,8 +79,8 @@ class Zone:
 
 
 def zone(deployed: Deployment, sandbox: str = "prod", kind: ZoneType = "dlz_destination") -> Zone:
-    site = deployed.backend.site(access.operator_caller(deployed.backend.database, sandbox))
-    found = site.zone(kind)
+    sandbox_location = deployed.backend.sandbox_location(access.operator_caller(deployed.backend.database, sandbox))
+    found = sandbox_location.zone(kind)
     found.create()
     return Zone(found.open())
 

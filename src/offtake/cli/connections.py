@@ -48,7 +48,9 @@ def run_test(
             if len(found) != 1:
                 problem = "Several connections have the name" if found else "No connection has the id or the name"
                 raise OfftakeError(f"{problem} {connection}; see: offtake connection list")
-            check = connection_checks.prepare(session, caller, backend.vault, found[0], backend.site(caller))
+            check = connection_checks.prepare(
+                session, caller, backend.vault, found[0], backend.sandbox_location(caller)
+            )
         result = connection_checks.run_check(check, backend.pin_store)
     if json:
         output.as_json(result)

@@ -78,7 +78,7 @@ class Backend:
         """The folder of uploaded files of batches."""
         return Uploads(self.settings.uploads_root)
 
-    def site(self, caller: Caller) -> SandboxLocation:
+    def sandbox_location(self, caller: Caller) -> SandboxLocation:
         """The context in which destinations are opened for the caller's sandbox."""
         with self.database.reading() as session:
             zones = keys.of_organisation(session, self.zones, caller.org_id)

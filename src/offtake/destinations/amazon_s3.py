@@ -161,7 +161,7 @@ class S3Params(TargetParams):
 # Opening
 
 
-def open_sink(credentials: Params | None, params: TargetParams, site: SandboxLocation) -> Sink:
+def open_sink(credentials: Params | None, params: TargetParams, sandbox_location: SandboxLocation) -> Sink:
     """A sink for the bucket. Sends no request to the store, except to assume a role."""
     assert isinstance(credentials, AccessKey | Role)  # noqa: S101 - parsed with one of this destination's own models
     assert isinstance(params, S3Params)  # noqa: S101 - as above
@@ -170,13 +170,13 @@ def open_sink(credentials: Params | None, params: TargetParams, site: SandboxLoc
     is_virtual = credentials.addressing_style == "VIRTUAL"
     url = endpoint or amazon_url(region)
     store_url = bucket_url(url, params.bucket_name) if is_virtual else url
-    options = client_options(site.network, Endpoint(store_url, chosen=endpoint is not None))
+    options = client_options(sandbox_location.network, Endpoint(store_url, chosen=endpoint is not None))
     if params.bucket_owner_full_control:
         # The driver signs these like its own headers.
         options["default_headers"] = {"x-amz-acl": "bucket-owner-full-control"}
     role = None
     if isinstance(credentials, Role):
-        role = _assume(credentials, region, site)
+        role = _assume(credentials, region, sandbox_location)
     store = S3Store(
         params.bucket_name,
         region=region,
@@ -193,14 +193,14 @@ def open_sink(credentials: Params | None, params: TargetParams, site: SandboxLoc
         credential_provider=role or fixed(_credential(credentials)),
         config=_config(params),
     )
-    bucket = _bucket(params, endpoint, role, site)
+    bucket = _bucket(params, endpoint, role, sandbox_location)
     uploads = UnfinishedUploads(
         root=bucket.root,
         bucket=params.bucket_name,
         prefix="",
         client=lambda: make_client(
             "s3",
-            site.network,
+            sandbox_location.network,
             region=region,
             endpoint=url,
             credential=role() if role else _credential(credentials),
@@ -222,12 +222,14 @@ def _config(params: S3Params) -> "S3Config":
     return config
 
 
-def _bucket(params: S3Params, endpoint: str | None, role: AssumedRole | None, site: SandboxLocation) -> Bucket:
+def _bucket(
+    params: S3Params, endpoint: str | None, role: AssumedRole | None, sandbox_location: SandboxLocation
+) -> Bucket:
     return Bucket(
         root=f"s3://{params.bucket_name}",
         endpoint=endpoint or "Amazon S3",
         rights=RIGHTS,
-        network=site.network,
+        network=sandbox_location.network,
         guarded=endpoint is not None,
         attributes={"Storage-Class": params.storage_class} if params.storage_class else {},
         refusal=(lambda: role.refusal) if role else lambda: None,
@@ -235,7 +237,7 @@ def _bucket(params: S3Params, endpoint: str | None, role: AssumedRole | None, si
     )
 
 
-def pin(credentials: Params, params: TargetParams | None, site: SandboxLocation) -> Params:
+def pin(credentials: Params, params: TargetParams | None, sandbox_location: SandboxLocation) -> Params:
     """The credentials with the addressing style in which the store lists the folder.
 
     If neither style works (the permission to list may be missing), the credentials are unchanged: the path style is
@@ -246,14 +248,14 @@ def pin(credentials: Params, params: TargetParams | None, site: SandboxLocation)
         return credentials
     for style in ("PATH", "VIRTUAL"):
         tried = credentials.model_copy(update={"addressing_style": style})
-        if _lists(tried, params, site, is_first=style == "PATH"):
+        if _lists(tried, params, sandbox_location, is_first=style == "PATH"):
             return tried
     return credentials
 
 
-def _lists(credentials: Params, params: TargetParams, site: SandboxLocation, *, is_first: bool) -> bool:
+def _lists(credentials: Params, params: TargetParams, sandbox_location: SandboxLocation, *, is_first: bool) -> bool:
     try:
-        sink = open_sink(credentials, params, site)
+        sink = open_sink(credentials, params, sandbox_location)
         try:
             next(iter(sink.list(params.folder())), None)
         finally:
@@ -266,12 +268,14 @@ def _lists(credentials: Params, params: TargetParams, site: SandboxLocation, *, 
     return True
 
 
-def answer(credentials: Params | None, site: SandboxLocation) -> bool:
+def answer(credentials: Params | None, sandbox_location: SandboxLocation) -> bool:
     """Whether the store answers."""
     assert isinstance(credentials, AccessKey | Role)  # noqa: S101 - parsed with one of this destination's own models
     endpoint = credentials.endpoint_url
     return is_answering(
-        endpoint or amazon_url(credentials.region or "us-east-1"), site.network, guarded=endpoint is not None
+        endpoint or amazon_url(credentials.region or "us-east-1"),
+        sandbox_location.network,
+        guarded=endpoint is not None,
     )
 
 
@@ -287,12 +291,12 @@ def _credential(key: AccessKey | Role) -> "S3Credential":
 _ENCRYPTION: Final[dict[str, str]] = {"SSE-S3": "AES256", "SSE-KMS": "aws:kms"}
 
 
-def _assume(credentials: Role, region: str, site: SandboxLocation) -> AssumedRole:
+def _assume(credentials: Role, region: str, sandbox_location: SandboxLocation) -> AssumedRole:
     role = assumed_role(
         credentials.s3_role.get_secret_value(),
-        credentials.external_id or site.organisation,
+        credentials.external_id or sandbox_location.organisation,
         region,
-        f"offtake-{site.sandbox_name}"[:64],
+        f"offtake-{sandbox_location.sandbox_name}"[:64],
     )
     role()
     return role

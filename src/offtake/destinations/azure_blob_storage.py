@@ -100,23 +100,23 @@ class BlobParams(TargetParams):
 # Opening
 
 
-def open_sink(credentials: Params | None, params: TargetParams, site: SandboxLocation) -> Sink:
+def open_sink(credentials: Params | None, params: TargetParams, sandbox_location: SandboxLocation) -> Sink:
     """A sink for the container. Sends no request to the store."""
     assert isinstance(params, BlobParams)  # noqa: S101 - parsed with this destination's own model
     if isinstance(credentials, ServicePrincipal):
         account, principal = account_of_url(credentials.url), credentials.principal()
-        return azure_sink(account, params.container, ROLE_RIGHTS, site.network, principal=principal)
+        return azure_sink(account, params.container, ROLE_RIGHTS, sandbox_location.network, principal=principal)
     assert isinstance(credentials, ConnectionString)  # noqa: S101 - there is no third kind
     account = account_of(credentials.connection_string.get_secret_value())
-    return azure_sink(account, params.container, RIGHTS, site.network)
+    return azure_sink(account, params.container, RIGHTS, sandbox_location.network)
 
 
-def answer(credentials: Params | None, site: SandboxLocation) -> bool:
+def answer(credentials: Params | None, sandbox_location: SandboxLocation) -> bool:
     """Whether the account's endpoint answers."""
     if isinstance(credentials, ServicePrincipal):
-        return answer_of(account_of_url(credentials.url), site)
+        return answer_of(account_of_url(credentials.url), sandbox_location)
     assert isinstance(credentials, ConnectionString)  # noqa: S101 - there is no third kind
-    return answer_of(account_of(credentials.connection_string.get_secret_value()), site)
+    return answer_of(account_of(credentials.connection_string.get_secret_value()), sandbox_location)
 
 
 # Documentation

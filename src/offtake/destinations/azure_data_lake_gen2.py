@@ -65,20 +65,20 @@ class DataLakeParams(TargetParams):
 # Opening
 
 
-def open_sink(credentials: Params | None, _params: TargetParams, site: SandboxLocation) -> Sink:
+def open_sink(credentials: Params | None, _params: TargetParams, sandbox_location: SandboxLocation) -> Sink:
     """A sink for the container. Sends no request to the store or the authority."""
     assert isinstance(credentials, ServicePrincipal)  # noqa: S101 - parsed with this destination's own model
     place = container_url_of(credentials.url)
     principal = credentials.principal()
     return azure_sink(
-        place.account, place.container, ROLE_RIGHTS, site.network, prefix=place.folder, principal=principal
+        place.account, place.container, ROLE_RIGHTS, sandbox_location.network, prefix=place.folder, principal=principal
     )
 
 
-def answer(credentials: Params | None, site: SandboxLocation) -> bool:
+def answer(credentials: Params | None, sandbox_location: SandboxLocation) -> bool:
     """Whether the account's endpoint answers."""
     assert isinstance(credentials, ServicePrincipal)  # noqa: S101 - parsed with this destination's own model
-    return answer_of(container_url_of(credentials.url).account, site)
+    return answer_of(container_url_of(credentials.url).account, sandbox_location)
 
 
 # Documentation

@@ -32,9 +32,9 @@ class LandingZoneParams(TargetParams):
 # Opening
 
 
-def open_sink(_credentials: Params | None, _params: TargetParams, site: SandboxLocation) -> Sink:
+def open_sink(_credentials: Params | None, _params: TargetParams, sandbox_location: SandboxLocation) -> Sink:
     """A sink for the sandbox's zone, which is created when it is missing."""
-    zone = site.zone("dlz_destination")
+    zone = sandbox_location.zone("dlz_destination")
     zone.create()
     return zone.open()
 

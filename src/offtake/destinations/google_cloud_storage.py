@@ -104,7 +104,7 @@ RIGHTS: Final = RequiredPermissions(
 _GOOGLE: Final = "https://storage.googleapis.com"
 
 
-def open_sink(credentials: Params | None, params: TargetParams, site: SandboxLocation) -> Sink:
+def open_sink(credentials: Params | None, params: TargetParams, sandbox_location: SandboxLocation) -> Sink:
     """A sink for the bucket. Sends no request to the store."""
     assert isinstance(credentials, HmacKey)  # noqa: S101 - parsed with this destination's own model
     assert isinstance(params, GoogleParams)  # noqa: S101 - as above
@@ -127,14 +127,14 @@ def open_sink(credentials: Params | None, params: TargetParams, site: SandboxLoc
         disable_bulk_delete=True,
         conditional_put="disabled",
         unsigned_payload=endpoint is None or endpoint.startswith("https:"),
-        client_options=client_options(site.network, Endpoint(url, chosen=endpoint is not None)),
+        client_options=client_options(sandbox_location.network, Endpoint(url, chosen=endpoint is not None)),
         retry_config=RETRIES,
     )
     bucket = Bucket(
         f"gs://{params.bucket_name}",
         endpoint or "Google Cloud Storage",
         RIGHTS,
-        site.network,
+        sandbox_location.network,
         guarded=endpoint is not None,
     )
     uploads = UnfinishedUploads(
@@ -142,7 +142,7 @@ def open_sink(credentials: Params | None, params: TargetParams, site: SandboxLoc
         bucket=params.bucket_name,
         prefix="",
         client=lambda: make_client(
-            "s3", site.network, region="auto", endpoint=url, credential=key, guarded=bucket.guarded
+            "s3", sandbox_location.network, region="auto", endpoint=url, credential=key, guarded=bucket.guarded
         ),
         rights=UPLOADS,
         by_folder=endpoint is None,
@@ -150,10 +150,12 @@ def open_sink(credentials: Params | None, params: TargetParams, site: SandboxLoc
     return ObjectStoreSink(store, bucket, StoreOverrides(clear=uploads.abort))
 
 
-def answer(credentials: Params | None, site: SandboxLocation) -> bool:
+def answer(credentials: Params | None, sandbox_location: SandboxLocation) -> bool:
     """Whether the store answers."""
     assert isinstance(credentials, HmacKey)  # noqa: S101 - parsed with this destination's own model
-    return is_answering(credentials.endpoint_url or _GOOGLE, site.network, guarded=credentials.endpoint_url is not None)
+    return is_answering(
+        credentials.endpoint_url or _GOOGLE, sandbox_location.network, guarded=credentials.endpoint_url is not None
+    )
 
 
 # Documentation

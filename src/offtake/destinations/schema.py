@@ -63,7 +63,9 @@ def parse_target_params(destination: Destination, params: Json) -> TargetParams:
     """
     known = {key: value for key, value in params.items() if key not in ("fileType", "csvOptions")}
     if "fileType" in params and "datasetFileType" not in params:
-        raise InvalidInputError([FieldProblem("/params/datasetFileType", f"is required: {' or '.join(NAMES)}", missing=True)])
+        raise InvalidInputError(
+            [FieldProblem("/params/datasetFileType", f"is required: {' or '.join(NAMES)}", missing=True)]
+        )
     parsed = _parse(destination.parameters, known, "/params")
     assert isinstance(parsed, TargetParams)  # noqa: S101 - a destination's parameters are target params
     return parsed

@@ -185,16 +185,16 @@ WITHOUT_RENAME: Final = (
 )
 
 
-def open_sink(credentials: Params | None, params: TargetParams, site: SandboxLocation) -> Sink:
+def open_sink(credentials: Params | None, params: TargetParams, sandbox_location: SandboxLocation) -> Sink:
     """A sink for the folder. Does not connect yet."""
     from offtake.destinations.drivers.sftp_sink import SftpSink  # noqa: PLC0415 - see the imports
 
     assert isinstance(credentials, SftpLogin)  # noqa: S101 - the flow's rules let no other kind through
-    session = _session(credentials, site)
-    return SftpSink(session, _folder(session, params, site, credentials.placing()))
+    session = _session(credentials, sandbox_location)
+    return SftpSink(session, _folder(session, params, sandbox_location, credentials.placing()))
 
 
-def pin(credentials: Params, params: TargetParams | None, site: SandboxLocation) -> Params:
+def pin(credentials: Params, params: TargetParams | None, sandbox_location: SandboxLocation) -> Params:
     """The credentials with the server's host key fingerprint and, with `params`, how files are put in place there.
 
     Raises `DeliveryError`.
@@ -202,12 +202,12 @@ def pin(credentials: Params, params: TargetParams | None, site: SandboxLocation)
     from offtake.destinations.drivers.sftp_trial import find_placing  # noqa: PLC0415 - see the imports
 
     assert isinstance(credentials, SftpLogin)  # noqa: S101 - as above
-    session = _session(credentials, site)
+    session = _session(credentials, sandbox_location)
     try:
         session.client()
         known: dict[str, object] = {"host_key_fingerprint": session.shown}
         if params is not None and credentials.needs_pinning:
-            folder = _folder(session, params, site, USUAL)
+            folder = _folder(session, params, sandbox_location, USUAL)
             known |= asdict(find_placing(session, folder, credentials.known_placing()))
         return credentials.model_copy(update=known)
     finally:
@@ -223,10 +223,10 @@ def limits(credentials: Params | None) -> Limits:
     return Limits(reads_back=placing.read_back, one_name=not placing.in_place, lost=sentences)
 
 
-def answers(credentials: Params | None, site: SandboxLocation) -> bool:
+def answers(credentials: Params | None, sandbox_location: SandboxLocation) -> bool:
     """Whether the server answers a login, also if it refuses it."""
-    network = replace(site.network, read_timeout=min(ANSWER_SECONDS, site.network.read_timeout))
-    session = _session(credentials, replace(site, network=network))
+    network = replace(sandbox_location.network, read_timeout=min(ANSWER_SECONDS, sandbox_location.network.read_timeout))
+    session = _session(credentials, replace(sandbox_location, network=network))
     try:
         session.client()
     except DeliveryError as error:
@@ -237,15 +237,17 @@ def answers(credentials: Params | None, site: SandboxLocation) -> bool:
     return True
 
 
-def _folder(session: "SftpConnection", params: TargetParams, site: SandboxLocation, placing: Placing) -> "RemoteFolder":
+def _folder(
+    session: "SftpConnection", params: TargetParams, sandbox_location: SandboxLocation, placing: Placing
+) -> "RemoteFolder":
     from offtake.destinations.drivers.sftp_files import RemoteFolder  # noqa: PLC0415 - see the imports
 
     assert isinstance(params, SftpParams)  # noqa: S101 - parsed with this destination's own model
     server = session.login.server
-    return RemoteFolder(server, params.root(), params.folder(), site.network.read_timeout, placing)
+    return RemoteFolder(server, params.root(), params.folder(), sandbox_location.network.read_timeout, placing)
 
 
-def _session(credentials: Params | None, site: SandboxLocation) -> "SftpConnection":
+def _session(credentials: Params | None, sandbox_location: SandboxLocation) -> "SftpConnection":
     from offtake.destinations.drivers.sftp_login import Login  # noqa: PLC0415 - see the imports
     from offtake.destinations.drivers.sftp_session import SftpConnection  # noqa: PLC0415 - see the imports
 
@@ -264,7 +266,7 @@ def _session(credentials: Params | None, site: SandboxLocation) -> "SftpConnecti
         key,
         credentials.allow_old_algorithms,
     )
-    return SftpConnection(login, site.network)
+    return SftpConnection(login, sandbox_location.network)
 
 
 # Documentation

@@ -15,7 +15,7 @@ class DeliveryTarget:
     connection_spec_id: str
     credentials: Params | None
     params: TargetParams
-    site: SandboxLocation
+    sandbox_location: SandboxLocation
     auth_name: str | None = None
     encrypt_to: bytes | None = None
     """The armored OpenPGP public key that data files are encrypted with; the manifest is never encrypted."""
@@ -28,7 +28,7 @@ class DeliveryTarget:
         destination = registry.by_connection_spec_id(self.connection_spec_id)
         if destination is None or destination.answers is None or destination.missing_driver(self.auth_name) is not None:
             return False
-        return destination.answers(self.credentials, self.site)
+        return destination.answers(self.credentials, self.sandbox_location)
 
     @property
     def longest_key(self) -> int | None:
@@ -53,4 +53,4 @@ class DeliveryTarget:
         lacking = destination.missing_driver(self.auth_name)
         if lacking is not None:
             raise DeliveryError(EXPORT_FAILED, f"{destination.name} is not installed.", lacking.install_hint)
-        return destination.open(self.credentials, self.params, self.site)
+        return destination.open(self.credentials, self.params, self.sandbox_location)

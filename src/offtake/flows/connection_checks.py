@@ -36,10 +36,12 @@ class ConnectionCheck:
     credentials: Params | None
     encrypt_to: bytes | None
     places: tuple[TargetParams, ...]
-    site: SandboxLocation
+    sandbox_location: SandboxLocation
 
 
-def prepare(session: Session, caller: Caller, vault: Vault, row_id: str, site: SandboxLocation) -> ConnectionCheck:
+def prepare(
+    session: Session, caller: Caller, vault: Vault, row_id: str, sandbox_location: SandboxLocation
+) -> ConnectionCheck:
     """Load a base connection and the targets of its latest target connections; raises 1439 and 1452.
 
     The test writes and removes a small file, so viewing destinations alone does not permit it.
@@ -60,15 +62,15 @@ def prepare(session: Session, caller: Caller, vault: Vault, row_id: str, site: S
         credentials=open_credentials(vault, destination, row),
         encrypt_to=encryption.public_key(row.encryption) if row.encryption else None,
         places=tuple(places.values()) or _whole_place(destination),
-        site=site,
+        sandbox_location=sandbox_location,
     )
 
 
 def prepare_for(
-    session: Session, caller: Caller, vault: Vault, target: TargetConnection, site: SandboxLocation
+    session: Session, caller: Caller, vault: Vault, target: TargetConnection, sandbox_location: SandboxLocation
 ) -> ConnectionCheck:
     """Like `prepare`, for one target connection."""
-    trial = prepare(session, caller, vault, target.base_connection_id, site)
+    trial = prepare(session, caller, vault, target.base_connection_id, sandbox_location)
     return replace(trial, places=(schema.parse_target_params(trial.destination, target.params),))
 
 
@@ -104,26 +106,28 @@ def _try(trial: ConnectionCheck, pins: PinStore) -> tuple[Params | None, list[De
     if lacking is not None:
         return None, [DeliveryError(EXPORT_FAILED, f"{destination.name} is not installed.", lacking.install_hint)]
     try:
-        row_id, site = trial.connection_id, trial.site
+        row_id, sandbox_location = trial.connection_id, trial.sandbox_location
         first = trial.places[0] if trial.places else None
-        credentials = host_key_pinning.pin(pins, destination, row_id, trial.credentials, first, site)
+        credentials = host_key_pinning.pin(pins, destination, row_id, trial.credentials, first, sandbox_location)
         if not trial.places and destination.pin is not None and credentials is not None:
-            destination.pin(credentials, None, site)
+            destination.pin(credentials, None, sandbox_location)
             return credentials, []
     except DeliveryError as error:
         return None, [error]
     if not trial.places:
         remedy = "Create a target connection with it, then test again."
         return None, [DeliveryError(PLACE_NOT_FOUND, "The connection has no bucket or folder to test.", remedy)]
-    refused = [error for place in trial.places for error in _probe(destination, credentials, place, trial.site)]
+    refused = [
+        error for place in trial.places for error in _probe(destination, credentials, place, trial.sandbox_location)
+    ]
     return credentials, refused
 
 
 def _probe(
-    destination: Destination, credentials: Params | None, place: TargetParams, site: SandboxLocation
+    destination: Destination, credentials: Params | None, place: TargetParams, sandbox_location: SandboxLocation
 ) -> list[DeliveryError]:
     try:
-        sink = destination.open(credentials, place, site)
+        sink = destination.open(credentials, place, sandbox_location)
     except DeliveryError as error:
         return [error]
     try:

@@ -37,7 +37,7 @@ def check_connection(session: Session, caller: Caller, row_id: str) -> None:
         raise Problem(problems.WRONG_ACTION, f"Only {data_landing_zone.NAME} can be explored.", KIND, row.id)
 
 
-def explore(site: SandboxLocation, params: Mapping[str, str]) -> list[Json]:
+def explore(sandbox_location: SandboxLocation, params: Mapping[str, str]) -> list[Json]:
     """The entries of a folder in the sandbox's zone: at most 1000, folders first."""
     kind = (params.get("objectType") or "ROOT").upper()
     if kind not in _TYPES:
@@ -46,7 +46,7 @@ def explore(site: SandboxLocation, params: Mapping[str, str]) -> list[Json]:
     if any(step in (".", "..") for step in folder.split("/")):
         raise problems.of_field("/object", "must be a folder such as exports/crm")
     try:
-        found = site.zone("dlz_destination").children(folder)
+        found = sandbox_location.zone("dlz_destination").children(folder)
     except DeliveryError as error:
         raise Problem(problems.STORAGE_AWAY, str(error)) from None
     if found is None:

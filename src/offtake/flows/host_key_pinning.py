@@ -29,7 +29,7 @@ def pin(
     row_id: str,
     credentials: Params | None,
     place: TargetParams | None,
-    site: SandboxLocation,
+    sandbox_location: SandboxLocation,
 ) -> Params | None:
     """The credentials completed with pinned values, such as the server's key, which later connections require.
 
@@ -38,7 +38,7 @@ def pin(
     """
     if destination.pin is None or credentials is None or not credentials.needs_pinning:
         return credentials
-    found = destination.pin(credentials, place, site)
+    found = destination.pin(credentials, place, sandbox_location)
     _store(pins, row_id, credentials, found)
     return found
 

@@ -78,7 +78,7 @@ def of_organisation(session: Session, zones: LandingZones, org_id: str) -> Landi
     return zones.of_organisation(org_id, is_first=first == org_id)
 
 
-def site(session: Session, zones: LandingZones, sandbox: Sandbox) -> SandboxLocation:
+def sandbox_location(session: Session, zones: LandingZones, sandbox: Sandbox) -> SandboxLocation:
     """The location of a sandbox's zones."""
     return SandboxLocation(sandbox.name, of_organisation(session, zones, sandbox.org_id), organisation=sandbox.org_id)
 
@@ -172,7 +172,7 @@ def verify_signature(
     caller = caller_of(session, client, sandbox, remote="", request_id="")
     if not (caller.grants.allow(VIEW_DESTINATIONS) and caller.grants.allow(VIEW_DATASETS)):
         raise BadSignatureError("The signature's client may no longer read this landing zone.")
-    folder = site(session, zones, sandbox).zone(kind).local_folder
+    folder = sandbox_location(session, zones, sandbox).zone(kind).local_folder
     if folder is None:
         raise BadSignatureError("The signature was not issued by this server.")
     deletes = "d" in sent.get("sp", "") and may_delete(caller)

@@ -157,9 +157,9 @@ def _remove_zone(database: Database, targets: PurgeTargets, sandbox_id: str) -> 
     with database.writing() as session:
         sandbox = session.get_one(Sandbox, sandbox_id)
         session.execute(delete(LandingZoneKey).where(LandingZoneKey.sandbox_id == sandbox_id))
-        site = keys.site(session, targets.zones, sandbox)
+        sandbox_location = keys.sandbox_location(session, targets.zones, sandbox)
     for kind in TYPES:
-        yield from site.zone(kind).empty()
+        yield from sandbox_location.zone(kind).empty()
 
 
 def _finish(database: Database, sandbox_id: str, now_ms: int) -> None:

@@ -104,4 +104,6 @@ def _sweep(backend: Backend) -> Iterator[None]:
 def _zones(backend: Backend) -> list[LandingZone]:
     with backend.database.reading() as session:
         every = session.scalars(select(Sandbox).where(Sandbox.state == sandbox_states.ACTIVE)).all()
-        return [keys.site(session, backend.zones, sandbox).zone(kind) for sandbox in every for kind in TYPES]
+        return [
+            keys.sandbox_location(session, backend.zones, sandbox).zone(kind) for sandbox in every for kind in TYPES
+        ]

@@ -81,7 +81,9 @@ class JobLoader:
         destination = specs.destination_of_connection(target.connection_spec_id)
         pins = PinStore(database, self.vault, clock)
         base_id = job.base_connection_id
-        pinned = host_key_pinning.pin(pins, destination, base_id, target.credentials, target.params, target.site)
+        pinned = host_key_pinning.pin(
+            pins, destination, base_id, target.credentials, target.params, target.sandbox_location
+        )
         return replace(job, target=replace(target, credentials=pinned))
 
     def _target(self, session: Session, target: TargetConnection, sandbox: Sandbox) -> DeliveryTarget:
@@ -91,7 +93,7 @@ class JobLoader:
             connection_spec_id=destination.connection_spec_id,
             credentials=open_credentials(self.vault, destination, base),
             params=schema.parse_target_params(destination, target.params),
-            site=SandboxLocation(
+            sandbox_location=SandboxLocation(
                 sandbox_name=sandbox.name,
                 zones=keys.of_organisation(session, self.zones, sandbox.org_id),
                 organisation=sandbox.org_id,

@@ -31,10 +31,10 @@ router = APIRouter(tags=["connections"])
 def create(caller: CallerOf, backend: BackendOf, body: JsonBody, response: Response) -> Json:
     """Create a base connection."""
     if backend.settings.check_connections:
-        site = backend.site(caller)
+        sandbox_location = backend.sandbox_location(caller)
         with backend.database.dry_run() as session:
             row = connections.create(session, caller, backend.vault, backend.network, body, backend.clock.now_ms())
-            trial = connection_checks.prepare(session, caller, backend.vault, row.id, site)
+            trial = connection_checks.prepare(session, caller, backend.vault, row.id, sandbox_location)
         connection_checks.check(trial, backend.pin_store, "/auth/params")
     with backend.database.writing() as session:
         row = connections.create(session, caller, backend.vault, backend.network, body, backend.clock.now_ms())
@@ -104,9 +104,9 @@ def search(caller: CallerOf, backend: BackendOf, body: JsonBody, token: Token = 
 @router.get("/connections/{row_id}/test", **document_operation(examples.TESTED))
 def test(caller: CallerOf, backend: BackendOf, row_id: str) -> Json:
     """Test the connection: writes and deletes a small object where its target connections deliver to."""
-    site = backend.site(caller)
+    sandbox_location = backend.sandbox_location(caller)
     with backend.database.reading() as session:
-        trial = connection_checks.prepare(session, caller, backend.vault, row_id, site)
+        trial = connection_checks.prepare(session, caller, backend.vault, row_id, sandbox_location)
     return connection_checks.run_check(trial, backend.pin_store)
 
 
@@ -115,7 +115,7 @@ def explore(caller: CallerOf, backend: BackendOf, row_id: str, request: Request)
     """List a folder of the landing zone."""
     with backend.database.reading() as session:
         exploration.check_connection(session, caller, row_id)
-    return exploration.explore(backend.site(caller), request.query_params)
+    return exploration.explore(backend.sandbox_location(caller), request.query_params)
 
 
 @router.get("/connections/{row_id}/configs", **document_operation(spec_examples.CONFIGS))

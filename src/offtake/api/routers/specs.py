@@ -44,7 +44,7 @@ def configs(caller: CallerOf, backend: BackendOf, spec_id: str, request: Request
 def explore(caller: CallerOf, backend: BackendOf, spec_id: str, request: Request) -> list[Json]:
     """List a folder of the landing zone."""
     exploration.check_spec(caller, spec_id)
-    return exploration.explore(backend.site(caller), request.query_params)
+    return exploration.explore(backend.sandbox_location(caller), request.query_params)
 
 
 @router.post("/connectionSpecs", **document_operation(body={"type": "object"}))

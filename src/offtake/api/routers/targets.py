@@ -36,10 +36,10 @@ router = APIRouter(tags=["target connections"])
 def create(caller: CallerOf, backend: BackendOf, body: JsonBody, response: Response) -> Json:
     """Create a target connection."""
     if backend.settings.check_connections:
-        site = backend.site(caller)
+        sandbox_location = backend.sandbox_location(caller)
         with backend.database.dry_run() as session:
             row = target_connections.create(session, caller, body, backend.clock.now_ms())
-            trial = connection_checks.prepare_for(session, caller, backend.vault, row, site)
+            trial = connection_checks.prepare_for(session, caller, backend.vault, row, sandbox_location)
         connection_checks.check(trial, backend.pin_store, "/params")
     with backend.database.writing() as session:
         row = target_connections.create(session, caller, body, backend.clock.now_ms())

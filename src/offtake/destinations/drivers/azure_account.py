@@ -229,9 +229,9 @@ def azure_sink(
     )
 
 
-def answer_of(account: Account, site: SandboxLocation) -> bool:
+def answer_of(account: Account, sandbox_location: SandboxLocation) -> bool:
     """Whether the account's endpoint answers."""
-    return is_answering(account.endpoint, site.network, guarded=not account.is_vendor_endpoint)
+    return is_answering(account.endpoint, sandbox_location.network, guarded=not account.is_vendor_endpoint)
 
 
 def _delete(url: str, bucket: Bucket) -> None:
