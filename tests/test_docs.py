@@ -39,6 +39,17 @@ def test_every_code_is_raised_somewhere_and_stands_once() -> None:
     assert set(re.findall(r'GatewayError\("(\d+)"\)', text)) <= set(GATEWAY)
 
 
+def test_every_cited_section_of_the_contract_and_its_code_are_listed() -> None:
+    page = (ROOT / "docs" / "contract.md").read_text()
+    listed = {number for row in re.findall(r"^\| ([\d, ]+) \|", page, re.MULTILINE) for number in row.split(", ")}
+    texts = (path.read_text() for folder in ("src", "tests") for path in (ROOT / folder).rglob("*.py"))
+    cited = {number for text in texts for number in re.findall(r"contract[^()\n]{0,6} sections? (\d+)", text)}
+    assert len(cited) > 10
+    assert cited <= listed
+    named = re.findall(r"`([a-z0-9_/]+(?:/|\.py))`", page)
+    assert [one for one in named if not any((folder / one).exists() for folder in (ROOT, ROOT / "src/offtake"))] == []
+
+
 def test_every_dependency_has_its_reason() -> None:
     reasons = (ROOT / "docs" / "dependencies.md").read_text()
     project = (ROOT / "pyproject.toml").read_text()

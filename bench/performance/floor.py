@@ -16,7 +16,7 @@ import arro3.io
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from offtake.formats.gzip_stream import USUAL, GzipStream
+from offtake.formats.gzip_stream import DEFAULT_GZIP, GzipStream
 from offtake.formats.ndjson import LEVEL
 
 
@@ -26,7 +26,7 @@ def main(folder: str) -> None:
     size = 0
     began = time.process_time()
     for file in sorted(Path(folder).glob("*.parquet")):
-        stream = GzipStream(LEVEL, USUAL.members)
+        stream = GzipStream(LEVEL, DEFAULT_GZIP.members)
         for batch in _batches(file, spent):
             at = time.process_time()
             text = io.BytesIO()

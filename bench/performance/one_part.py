@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from offtake.formats.declaration import WriteOptions
-from offtake.formats.gzip_stream import MEMBERS, USUAL, GzipOptions
+from offtake.formats.gzip_stream import DEFAULT_GZIP, MEMBERS, GzipOptions
 from offtake.formats.registry import format_for
 
 CASES: Final = {"json-gzip": ("JSON", "GZIP"), "parquet-gzip": ("PARQUET", "GZIP")}
@@ -29,7 +29,7 @@ def main() -> None:
     parser.add_argument("case", choices=CASES)
     parser.add_argument("files", nargs="+", type=Path)
     parser.add_argument("--level", type=int)
-    parser.add_argument("--members", choices=MEMBERS, default=USUAL.members)
+    parser.add_argument("--members", choices=MEMBERS, default=DEFAULT_GZIP.members)
     asked = parser.parse_args()
     began = time.process_time()
     made, size = hashlib.sha256(), 0

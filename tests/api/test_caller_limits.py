@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from offtake.api.serving.limits import Callers, Limits, limits_of
+from offtake.api.serving.limits import ConnectionCounts, Limits, limits_of
 from offtake.settings import Settings
 
 
@@ -21,18 +21,18 @@ class Held:
         self.dropped = True
 
 
-def callers(connections: int = 4, of_one: int = 2, requests: int = 2) -> Callers:
-    return Callers(Limits(connections, of_one, requests, requests_of_one=1, head_seconds=1, body_seconds=1))
+def counts(connections: int = 4, of_one: int = 2, requests: int = 2) -> ConnectionCounts:
+    return ConnectionCounts(Limits(connections, of_one, requests, requests_of_one=1, head_seconds=1, body_seconds=1))
 
 
-def enter(found: Callers, group: str) -> Held:
+def enter(found: ConnectionCounts, group: str) -> Held:
     made = Held(group)
     found.enter(made, group)
     return made
 
 
 def test_a_new_connection_takes_the_place_of_the_one_that_has_been_idle_longest() -> None:
-    found = callers()
+    found = counts()
     first, second, other = enter(found, "a"), enter(found, "a"), enter(found, "b")
     assert found.begin(first, "a", "a") is None
     found.end(first, "a", "a")
@@ -41,7 +41,7 @@ def test_a_new_connection_takes_the_place_of_the_one_that_has_been_idle_longest(
 
 
 def test_connections_with_a_request_are_never_dropped() -> None:
-    found = callers()
+    found = counts()
     busy, idle = enter(found, "a"), enter(found, "a")
     assert found.begin(busy, "a", "a") is None
     enter(found, "a")
@@ -49,7 +49,7 @@ def test_connections_with_a_request_are_never_dropped() -> None:
 
 
 def test_when_all_together_have_too_many_the_address_with_the_most_makes_room() -> None:
-    found = callers(connections=3)
+    found = counts(connections=3)
     many, few = enter(found, "a"), enter(found, "b")
     enter(found, "a")
     enter(found, "c")
@@ -57,7 +57,7 @@ def test_when_all_together_have_too_many_the_address_with_the_most_makes_room() 
 
 
 def test_connections_of_trusted_proxies_are_not_limited_as_those_of_one_address() -> None:
-    found = callers()
+    found = counts()
     held = [Held("p") for _ in range(3)]
     for one in held:
         found.enter(one, "p", shared=True)
@@ -65,7 +65,7 @@ def test_connections_of_trusted_proxies_are_not_limited_as_those_of_one_address(
 
 
 def test_requests_are_refused_by_address_and_in_all() -> None:
-    found = callers()
+    found = counts()
     one, two, three = enter(found, "a"), enter(found, "b"), enter(found, "c")
     assert found.begin(one, "a", "a") is None
     assert found.begin(two, "b", "a") == "address"
@@ -77,7 +77,7 @@ def test_requests_are_refused_by_address_and_in_all() -> None:
 
 @given(st.lists(st.tuples(st.sampled_from(["enter", "leave", "begin", "end"]), st.integers(0, 7)), max_size=80))
 def test_whatever_happens_no_more_is_open_or_in_flight_than_allowed(steps: list[tuple[str, int]]) -> None:
-    found = callers()
+    found = counts()
     held: list[Held] = []
     busy: dict[int, bool] = {}
     for act, number in steps:

@@ -26,7 +26,7 @@ from tests.ssh_server import SshServer, sshd
 
 WRITE_ONLY = ("stat", "fstat", "list", "read")
 RENAMES = ("rename", "posix_rename")
-USUAL = {"temporaryName": "DOT", "exclusiveCreate": True, "readBack": True}
+DEFAULT_PLACING = {"temporaryName": "DOT", "exclusiveCreate": True, "readBack": True}
 
 
 def place(remote: str = "in") -> Any:
@@ -39,7 +39,7 @@ def learn(params: dict[str, object], remote: str = "in") -> Params:
 
 
 def placing_of(learned: Params) -> dict[str, object]:
-    return {name: value for name, value in schema.redact(learned).items() if name in USUAL}
+    return {name: value for name, value in schema.redact(learned).items() if name in DEFAULT_PLACING}
 
 
 @contextlib.contextmanager
@@ -66,7 +66,7 @@ def refusal(params: dict[str, object]) -> DeliveryError:
 def test_the_password_answers_the_prompt_that_is_not_echoed_in_any_language(tmp_path: Path, prompt: str) -> None:
     rules = Rules(prompts=[[(prompt, False)], []])
     with ruled_server(tmp_path, rules) as params:
-        assert placing_of(learn(params)) == USUAL
+        assert placing_of(learn(params)) == DEFAULT_PLACING
     assert rules.answers == [[PASSWORD], []]
 
 
@@ -100,7 +100,7 @@ def test_a_wrong_password_is_given_once_and_is_not_taken_for_a_question(tmp_path
 def test_a_key_and_a_password_where_the_server_demands_both(tmp_path: Path) -> None:
     with sshd(tmp_path, "AuthenticationMethods publickey,password") as server:
         both = server.params() | {"password": server.password}
-        assert placing_of(learn(both)) == USUAL
+        assert placing_of(learn(both)) == DEFAULT_PLACING
         for given in (server.params(), server.login() | {"password": server.password}):
             error = refusal(given)
             assert error.code == "EXPORT-2001-401"
@@ -131,7 +131,7 @@ def test_a_server_of_old_algorithms_is_told_at_once_and_served_on_demand(
         assert theirs in error.message.partition("Offtake supports")[0]
         assert error.message.partition("Offtake supports")[2].count(",") >= 2
         assert "allowOldAlgorithms" in error.remedy
-        assert placing_of(learn(server.params() | {"allowOldAlgorithms": True})) == USUAL
+        assert placing_of(learn(server.params() | {"allowOldAlgorithms": True})) == DEFAULT_PLACING
 
 
 @pytest.mark.filterwarnings("ignore::cryptography.utils.CryptographyDeprecationWarning")
@@ -229,7 +229,7 @@ def test_how_files_are_put_in_place_is_found_and_then_holds(
     (tmp_path / "in").mkdir()
     with ruled_server(tmp_path, rules) as params:
         learned = learn(params)
-        assert placing_of(learned) == USUAL | found
+        assert placing_of(learned) == DEFAULT_PLACING | found
         assert [one for one in files(tmp_path) if "remove" not in rules.refused] == []
         left = files(tmp_path)
         with sink_of(learned) as sink:
@@ -307,7 +307,7 @@ def test_a_rename_that_fails_for_now_does_not_teach_that_files_cannot_be_renamed
         assert caught.value.transient
         assert "The file is in use" in caught.value.message
         assert "set temporaryName to NONE" in caught.value.remedy
-        assert placing_of(learn(params | {"temporaryName": "NONE"})) == USUAL | {"temporaryName": "NONE"}
+        assert placing_of(learn(params | {"temporaryName": "NONE"})) == DEFAULT_PLACING | {"temporaryName": "NONE"}
     assert files(tmp_path) == []
 
 

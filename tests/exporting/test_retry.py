@@ -183,7 +183,7 @@ def test_an_act_is_done_until_it_succeeds() -> None:
             raise passing()
         return number
 
-    assert retry(act, "meeting", RetryBudget(RetryPolicy(0.001), FakeClock(NOON)), FREE) == 4
+    assert retry(act, "host key", RetryBudget(RetryPolicy(0.001), FakeClock(NOON)), FREE) == 4
 
 
 def test_a_long_wait_and_an_outage_are_not_waited_for_in_place() -> None:
@@ -193,7 +193,7 @@ def test_a_long_wait_and_an_outage_are_not_waited_for_in_place() -> None:
             raise error
 
         with pytest.raises(DeferredError) as caught:
-            retry(act, "meeting", RetryBudget(RetryPolicy(0.01), FakeClock(NOON)), FREE)
+            retry(act, "host key", RetryBudget(RetryPolicy(0.01), FakeClock(NOON)), FREE)
         assert caught.value.error is error
 
 
@@ -210,7 +210,7 @@ def test_who_is_asked_to_stop_does_not_wait_on() -> None:
         raise passing(2)
 
     with pytest.raises(CancelledError):
-        retry(act, "meeting", RetryBudget(RetryPolicy(), FakeClock(NOON)), Until(lambda: True))
+        retry(act, "host key", RetryBudget(RetryPolicy(), FakeClock(NOON)), Until(lambda: True))
 
 
 # Runs

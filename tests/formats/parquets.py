@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pyarrow.parquet.encryption as pe
 
-from offtake.formats.declaration import USUAL, WriteOptions
+from offtake.formats.declaration import DEFAULT_OPTIONS, WriteOptions
 from offtake.formats.parquet_pages import thrift
 from offtake.formats.registry import format_for
 
@@ -165,7 +165,9 @@ class _Keys(pe.KmsClient):  # type: ignore[misc]  # pyarrow ships no type inform
 Slice = tuple[bytes, int, int | None]
 
 
-def paged(schema: pa.Schema, compression: str, *slices: Slice, options: WriteOptions = USUAL) -> tuple[int, bytes]:
+def paged(
+    schema: pa.Schema, compression: str, *slices: Slice, options: WriteOptions = DEFAULT_OPTIONS
+) -> tuple[int, bytes]:
     """The reported number of rows, and the recompressed file, for these row groups."""
     target = format_for("PARQUET", compression, options)
     assert target.from_pages is not None

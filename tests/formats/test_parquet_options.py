@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 
-from offtake.formats.declaration import USUAL, WriteOptions
+from offtake.formats.declaration import DEFAULT_OPTIONS, WriteOptions
 from offtake.formats.parquet_pages import thrift
 from offtake.formats.parquet_pages.footer import NotRecompressibleError
 from offtake.formats.registry import format_for
@@ -47,7 +47,7 @@ def test_any_uuid_becomes_text_at_every_depth_and_nothing_else_changes(batch: pa
     table = pa.Table.from_batches([batch], with_ids(batch.schema))
     data = made(table, TEXT)
     assert arrow_rows(data) == "\n".join(map(repr, as_text(table.to_pylist())))
-    assert field_ids(data) == field_ids(made(table, USUAL))
+    assert field_ids(data) == field_ids(made(table, DEFAULT_OPTIONS))
     assert b"UUID" not in repr(pq.ParquetFile(pa.BufferReader(data)).schema).encode()
 
 
@@ -166,9 +166,11 @@ def test_files_written_by_spark_are_decoded_for_plain_encoding(compression: str)
 
 @every_compression
 def test_default_options_change_no_bytes(compression: str) -> None:
-    assert made(SAMPLE, USUAL, compression) == encoded(SAMPLE.to_batches(), SAMPLE.schema, "PARQUET", compression)
+    assert made(SAMPLE, DEFAULT_OPTIONS, compression) == encoded(
+        SAMPLE.to_batches(), SAMPLE.schema, "PARQUET", compression
+    )
     without = SAMPLE.drop_columns(["id"])
-    assert made(without, TEXT, compression) == made(without, USUAL, compression)
+    assert made(without, TEXT, compression) == made(without, DEFAULT_OPTIONS, compression)
 
 
 def test_options_of_parquet_do_not_change_json() -> None:

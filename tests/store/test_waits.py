@@ -422,9 +422,9 @@ def test_one_worker_of_a_process_at_most_asks_destinations_that_are_away(queue: 
     asking = queue.must_claim()
     assert (asking.admission, asking.away) == ("probe", True)
     now = queue.clock.now_ms()
-    assert runs.claim(queue.database, "worker", queue.watch, now, ask_away=False) is None
+    assert runs.claim(queue.database, "worker", queue.watch, now, may_probe=False) is None
     (healthy,) = queue.add()
-    lease = runs.claim(queue.database, "worker", queue.watch, now, ask_away=False)
+    lease = runs.claim(queue.database, "worker", queue.watch, now, may_probe=False)
     assert lease is not None
     assert lease.run_id == healthy
     queue.clock.advance(seconds=1)

@@ -177,7 +177,7 @@ class LandingZones(Protocol):
 
 @dataclass(frozen=True)
 class Limits:
-    """The guarantees that a destination cannot give with these credentials; `lost`: sentences for users.
+    """The guarantees that a destination cannot give with these credentials; `missing_guarantees`: sentences for users.
 
     `reads_back`: written files can be read. `one_name`: a file can be written again under the same name, invisible
     until it is complete; else each attempt to write a file needs its own name.
@@ -185,7 +185,7 @@ class Limits:
 
     reads_back: bool = True
     one_name: bool = True
-    lost: tuple[str, ...] = ()
+    missing_guarantees: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

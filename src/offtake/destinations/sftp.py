@@ -18,7 +18,7 @@ from offtake.destinations.base import (
     Sink,
 )
 from offtake.destinations.drivers import sftp_keys
-from offtake.destinations.drivers.sftp_placing import FOLDER, USUAL, Placing, TemporaryName
+from offtake.destinations.drivers.sftp_placing import DEFAULT_PLACING, FOLDER, Placing, TemporaryName
 from offtake.destinations.parameters import Params, TargetParams, as_folder
 from offtake.errors import DeliveryError
 
@@ -98,7 +98,7 @@ class SftpLogin(Params):
 
     def placing(self) -> Placing:
         """How files are put in place; the default where nothing is known."""
-        return replace(USUAL, **self.known_placing())
+        return replace(DEFAULT_PLACING, **self.known_placing())
 
     def known_placing(self) -> dict[str, Any]:
         """The submitted or recorded fields of `Placing`."""
@@ -207,7 +207,7 @@ def pin(credentials: Params, params: TargetParams | None, sandbox_location: Sand
         session.client()
         known: dict[str, object] = {"host_key_fingerprint": session.shown}
         if params is not None and credentials.needs_pinning:
-            folder = _folder(session, params, sandbox_location, USUAL)
+            folder = _folder(session, params, sandbox_location, DEFAULT_PLACING)
             known |= asdict(find_placing(session, folder, credentials.known_placing()))
         return credentials.model_copy(update=known)
     finally:
@@ -220,7 +220,7 @@ def limits(credentials: Params | None) -> Limits:
     placing = credentials.placing()
     lost = {WRITE_ONLY: not placing.read_back, WITHOUT_RENAME: placing.in_place}
     sentences = tuple(sentence for sentence, holds in lost.items() if holds)
-    return Limits(reads_back=placing.read_back, one_name=not placing.in_place, lost=sentences)
+    return Limits(reads_back=placing.read_back, one_name=not placing.in_place, missing_guarantees=sentences)
 
 
 def answers(credentials: Params | None, sandbox_location: SandboxLocation) -> bool:

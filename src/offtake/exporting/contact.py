@@ -20,7 +20,7 @@ def first_contact(job: ExportJob, lease: Lease, context: RunContext) -> Delivery
     if lease.admission != "probe":
         return None
     answered = False
-    failed: DeliveryError | None = _silent(lease)
+    failed: DeliveryError | None = _no_answer(lease)
 
     def probe() -> None:
         nonlocal answered, failed
@@ -38,7 +38,7 @@ def first_contact(job: ExportJob, lease: Lease, context: RunContext) -> Delivery
     return failed
 
 
-def _silent(lease: Lease) -> DeliveryError:
+def _no_answer(lease: Lease) -> DeliveryError:
     return DeliveryError(
         DESTINATION_UNAVAILABLE,
         f"{lease.address} could not be reached: no answer in {_SECONDS:.0f} seconds.",

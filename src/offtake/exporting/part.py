@@ -14,7 +14,7 @@ from offtake.exporting.target import DeliveryTarget
 from offtake.failpoints import failpoint
 from offtake.formats import pgp
 from offtake.formats.declaration import Format, WriteOptions
-from offtake.formats.gzip_stream import USUAL, GzipOptions
+from offtake.formats.gzip_stream import DEFAULT_GZIP, GzipOptions
 from offtake.formats.losses import Loss, LossCounter
 from offtake.formats.parquet_pages.footer import NotRecompressibleError
 from offtake.formats.registry import format_for
@@ -64,7 +64,7 @@ class PartTask:
     schema: TableSchema
     target: DeliveryTarget
     again: bool
-    gzip: GzipOptions = USUAL
+    gzip: GzipOptions = DEFAULT_GZIP
     writer: int = 0
 
 

@@ -30,7 +30,7 @@ class Growth:
     longest: float
 
 
-USUAL: Final = Growth(2.0, 300.0)
+DEFAULT_GROWTH: Final = Growth(2.0, 300.0)
 PROBES: Final = Growth(1.3, 60.0)
 """For probes of a destination that does not answer: they are cheap, and one run probes for all."""
 
@@ -67,7 +67,7 @@ def exhausted_error(cause: str) -> DeliveryError:
     )
 
 
-def backoff(wait: float, failures: int, growth: Growth = USUAL, draw: random.Random | None = None) -> float:
+def backoff(wait: float, failures: int, growth: Growth = DEFAULT_GROWTH, draw: random.Random | None = None) -> float:
     """The seconds to wait after `failures` failures: exponential backoff with jitter (50 to 100 percent).
 
     The jitter keeps clients that failed together from retrying together.
@@ -137,7 +137,7 @@ class RetryBudget:
         left = math.inf if ends is None else (ends - now) / 1000
         if requested > left:
             raise _retry_after_too_long(error, requested)
-        growth = PROBES if error.unreachable else USUAL
+        growth = PROBES if error.unreachable else DEFAULT_GROWTH
         return min(left, requested + backoff(self.policy.wait, count, growth, self._random))
 
     def spend(self, seconds: float, errors: Sequence[DeliveryError], cancellation: CancellationToken) -> None:

@@ -37,17 +37,17 @@ def execute(
     lease: Lease,
     context: RunContext,
     cancellation: CancellationToken,
-    silence: DeliveryError | None = None,
+    probe_failure: DeliveryError | None = None,
 ) -> None:
     """Deliver the run and commit it, or return it to the queue to wait.
 
-    `silence`: the failure of the probe of its destination, if any; raised when there is something to deliver. Raises
-    `DeliveryError` when the run fails, `CancelledError` when cancelled, and `LeaseLostError` when another worker has
-    the run; what was recorded stays, for the next worker or for `fail_run`.
+    `probe_failure`: why the probe of its destination failed, if it did; raised when there is something to deliver.
+    Raises `DeliveryError` when the run fails, `CancelledError` when cancelled, and `LeaseLostError` when another worker
+    has the run; what was recorded stays, for the next worker or for `fail_run`.
     """
     budget = RetryBudget(context.retry_policy, context.clock, job.window, job.waiting_since_ms, lease.retries)
     try:
-        _deliver(_Delivery(job, lease, context, cancellation, budget, silence), budget)
+        _deliver(_Delivery(job, lease, context, cancellation, budget, probe_failure), budget)
     except DeferredError as deferred:
         return_to_queue(job, lease, context, budget, deferred)
 
@@ -76,14 +76,14 @@ class _Delivery:
         context: RunContext,
         cancellation: CancellationToken,
         budget: RetryBudget,
-        silence: DeliveryError | None,
+        probe_failure: DeliveryError | None,
     ) -> None:
         self._job = job
         self._lease = lease
         self._context = context
         self._cancellation = cancellation
         self._budget = budget
-        self._silence = silence
+        self._probe_failure = probe_failure
         self._begun: set[int] = set()
         self._wrote_again = False
 
@@ -92,7 +92,7 @@ class _Delivery:
         document: ManifestRecord | None = None
         warnings: list[InfoItem] = []
         if parts or proof.manifest_key(self._job, datasets, parts) is not None:
-            self._job = retry(self._pin_host_key, "meeting", self._budget, self._cancellation)
+            self._job = retry(self._pin_host_key, "host key", self._budget, self._cancellation)
             unfinished = [part for part in parts if not part.finished_at]
             self._write_parts(datasets, unfinished, again=self._lease.fence > 1)
             document = retry(lambda: self._finish(datasets), "manifest", self._budget, self._cancellation)
@@ -104,8 +104,8 @@ class _Delivery:
         failpoint("after_commit")
 
     def _pin_host_key(self) -> ExportJob:
-        if self._silence is not None:
-            raise self._silence
+        if self._probe_failure is not None:
+            raise self._probe_failure
         return self._context.pin_host_key(self._job)
 
     def _plan(self) -> tuple[list[RunDataset], list[RunPart]]:

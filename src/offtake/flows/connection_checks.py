@@ -23,7 +23,7 @@ from offtake.formats import pgp
 from offtake.store.tables import Connection, TargetConnection
 from offtake.store.vault import Vault
 
-_MOST_PLACES: Final = 5
+_MOST_TARGETS: Final = 5
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class ConnectionCheck:
     auth_name: str | None
     credentials: Params | None
     encrypt_to: bytes | None
-    places: tuple[TargetParams, ...]
+    targets: tuple[TargetParams, ...]
     sandbox_location: SandboxLocation
 
 
@@ -53,15 +53,15 @@ def prepare(
         raise Problem(problems.WRONG_ACTION, "The connection to the data lake is internal; there is nothing to test.")
     destination = specs.destination_of_connection(row.connection_spec_id)
     latest = select(TargetConnection).filter_by(base_connection_id=row.id)
-    targets = session.scalars(latest.order_by(TargetConnection.updated_at.desc()).limit(_MOST_PLACES))
-    places = {str(one.params): schema.parse_target_params(destination, one.params) for one in targets}
+    rows = session.scalars(latest.order_by(TargetConnection.updated_at.desc()).limit(_MOST_TARGETS))
+    targets = {str(one.params): schema.parse_target_params(destination, one.params) for one in rows}
     return ConnectionCheck(
         destination=destination,
         connection_id=row.id,
         auth_name=row.auth_spec_name,
         credentials=open_credentials(vault, destination, row),
         encrypt_to=encryption.public_key(row.encryption) if row.encryption else None,
-        places=tuple(places.values()) or _whole_place(destination),
+        targets=tuple(targets.values()) or _whole_target(destination),
         sandbox_location=sandbox_location,
     )
 
@@ -70,73 +70,75 @@ def prepare_for(
     session: Session, caller: Caller, vault: Vault, target: TargetConnection, sandbox_location: SandboxLocation
 ) -> ConnectionCheck:
     """Like `prepare`, for one target connection."""
-    trial = prepare(session, caller, vault, target.base_connection_id, sandbox_location)
-    return replace(trial, places=(schema.parse_target_params(trial.destination, target.params),))
+    prepared = prepare(session, caller, vault, target.base_connection_id, sandbox_location)
+    return replace(prepared, targets=(schema.parse_target_params(prepared.destination, target.params),))
 
 
-def run_check(trial: ConnectionCheck, pins: PinStore) -> Json:
+def run_check(prepared: ConnectionCheck, pins: PinStore) -> Json:
     """Run the test: `{"result": true}`, or false with the errors of each target.
 
     Writes, reads, lists and removes a small object. What is found at the first connection is stored. `limits`, an
     extension, lists the guarantees that the server cannot give.
     """
-    credentials, found = _try(trial, pins)
-    if trial.encrypt_to is not None and (problem := pgp.check_key(trial.encrypt_to)):
+    credentials, found = _try(prepared, pins)
+    if prepared.encrypt_to is not None and (problem := pgp.check_key(prepared.encrypt_to)):
         remedy = "Enter another one in the base connection."
         found.append(DeliveryError(KEY_UNUSABLE, f"The public key {problem}.", remedy))
     if not found:
-        lost = trial.destination.limits(credentials).lost
-        return {"result": True} | ({"limits": list(lost)} if lost else {})
+        missing = prepared.destination.limits(credentials).missing_guarantees
+        return {"result": True} | ({"limits": list(missing)} if missing else {})
     return {"result": False, "errors": [{"code": error.code, "message": str(error)} for error in found]}
 
 
-def check(trial: ConnectionCheck, pins: PinStore, path: str) -> None:
+def check(prepared: ConnectionCheck, pins: PinStore, path: str) -> None:
     """Raise 1452 with `path` when the test fails; without a target yet, test only if the destination pins keys."""
-    if not trial.places and trial.destination.pin is None:
+    if not prepared.targets and prepared.destination.pin is None:
         return
-    answer = run_check(trial, pins)
+    answer = run_check(prepared, pins)
     if not answer["result"]:
         raise problems.of_field(path, f"failed the connection test: {answer['errors'][0]['message']}")
 
 
-def _try(trial: ConnectionCheck, pins: PinStore) -> tuple[Params | None, list[DeliveryError]]:
+def _try(prepared: ConnectionCheck, pins: PinStore) -> tuple[Params | None, list[DeliveryError]]:
     """The credentials with what was found, and the errors."""
-    destination = trial.destination
-    lacking = destination.missing_driver(trial.auth_name)
+    destination = prepared.destination
+    lacking = destination.missing_driver(prepared.auth_name)
     if lacking is not None:
         return None, [DeliveryError(EXPORT_FAILED, f"{destination.name} is not installed.", lacking.install_hint)]
     try:
-        row_id, sandbox_location = trial.connection_id, trial.sandbox_location
-        first = trial.places[0] if trial.places else None
-        credentials = host_key_pinning.pin(pins, destination, row_id, trial.credentials, first, sandbox_location)
-        if not trial.places and destination.pin is not None and credentials is not None:
+        row_id, sandbox_location = prepared.connection_id, prepared.sandbox_location
+        first = prepared.targets[0] if prepared.targets else None
+        credentials = host_key_pinning.pin(pins, destination, row_id, prepared.credentials, first, sandbox_location)
+        if not prepared.targets and destination.pin is not None and credentials is not None:
             destination.pin(credentials, None, sandbox_location)
             return credentials, []
     except DeliveryError as error:
         return None, [error]
-    if not trial.places:
+    if not prepared.targets:
         remedy = "Create a target connection with it, then test again."
         return None, [DeliveryError(PLACE_NOT_FOUND, "The connection has no bucket or folder to test.", remedy)]
     refused = [
-        error for place in trial.places for error in _probe(destination, credentials, place, trial.sandbox_location)
+        error
+        for target in prepared.targets
+        for error in _probe(destination, credentials, target, prepared.sandbox_location)
     ]
     return credentials, refused
 
 
 def _probe(
-    destination: Destination, credentials: Params | None, place: TargetParams, sandbox_location: SandboxLocation
+    destination: Destination, credentials: Params | None, target: TargetParams, sandbox_location: SandboxLocation
 ) -> list[DeliveryError]:
     try:
-        sink = destination.open(credentials, place, sandbox_location)
+        sink = destination.open(credentials, target, sandbox_location)
     except DeliveryError as error:
         return [error]
     try:
-        return probe(sink, place.folder(), reads_back=destination.limits(credentials).reads_back)
+        return probe(sink, target.folder(), reads_back=destination.limits(credentials).reads_back)
     finally:
         sink.close()
 
 
-def _whole_place(destination: Destination) -> tuple[TargetParams, ...]:
+def _whole_target(destination: Destination) -> tuple[TargetParams, ...]:
     """The root of the destination, if target params need no more than a path."""
     try:
         params = {"path": "/", "datasetFileType": "JSON", "compression": "GZIP"}

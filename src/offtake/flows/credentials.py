@@ -21,4 +21,4 @@ def unsupported_guarantees(session: Session, vault: Vault, target: TargetConnect
     """The guarantees that a target connection's destination cannot give, as sentences."""
     destination = specs.destination_of_connection(target.connection_spec_id)
     base = session.get_one(Connection, target.base_connection_id)
-    return destination.limits(open_credentials(vault, destination, base)).lost
+    return destination.limits(open_credentials(vault, destination, base)).missing_guarantees

@@ -58,7 +58,7 @@ class WriteOptions:
     members: Members = "single"
 
 
-USUAL: Final = WriteOptions()
+DEFAULT_OPTIONS: Final = WriteOptions()
 
 
 @dataclass(frozen=True)

@@ -45,7 +45,7 @@ class GzipOptions:
     members: Members = "single"
 
 
-USUAL: Final = GzipOptions()
+DEFAULT_GZIP: Final = GzipOptions()
 
 
 class _Compressor(Protocol):

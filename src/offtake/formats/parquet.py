@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from offtake.formats import uuids
 from offtake.formats.batching import split_batches
-from offtake.formats.declaration import USUAL, FileFormat, Format, StoredGroups, WriteOptions
+from offtake.formats.declaration import DEFAULT_OPTIONS, FileFormat, Format, StoredGroups, WriteOptions
 from offtake.formats.gzip_stream import GzipOptions
 from offtake.formats.losses import LossCounter
 from offtake.formats.parquet_pages import chunks, footer, rewrite
@@ -40,7 +40,7 @@ def encode_gzip(
     level: int = LEVEL,
     _losses: LossCounter | None = None,
     *,
-    options: WriteOptions = USUAL,
+    options: WriteOptions = DEFAULT_OPTIONS,
 ) -> Iterator[bytes]:
     """The bytes of one file with gzip as its column codec (not a gzipped file), yielded row group by row group.
 
@@ -56,14 +56,14 @@ def encode_plain(
     _level: int = LEVEL,
     _losses: LossCounter | None = None,
     *,
-    options: WriteOptions = USUAL,
+    options: WriteOptions = DEFAULT_OPTIONS,
 ) -> Iterator[bytes]:
     """`encode_gzip` without compression."""
     return _encode(schema, batches, _WriteOptions("none", None, options))
 
 
 def gzip_pages(
-    schema: pa.Schema, stored: Sequence[StoredGroups], level: int = LEVEL, *, options: WriteOptions = USUAL
+    schema: pa.Schema, stored: Sequence[StoredGroups], level: int = LEVEL, *, options: WriteOptions = DEFAULT_OPTIONS
 ) -> tuple[int, Iterator[bytes]]:
     """The number of rows in the stored row groups, and the bytes of one file with them and gzip as its column codec.
 
@@ -75,7 +75,7 @@ def gzip_pages(
 
 
 def plain_pages(
-    schema: pa.Schema, stored: Sequence[StoredGroups], level: int = LEVEL, *, options: WriteOptions = USUAL
+    schema: pa.Schema, stored: Sequence[StoredGroups], level: int = LEVEL, *, options: WriteOptions = DEFAULT_OPTIONS
 ) -> tuple[int, Iterator[bytes]]:
     """`gzip_pages` without compression."""
     target = rewrite.Target(chunks.UNCOMPRESSED, level, only_plain=options.plain_encoding)

@@ -3,7 +3,7 @@
 from typing import Final
 
 from offtake.formats import ndjson, parquet
-from offtake.formats.declaration import USUAL, FileFormat, Format, WriteOptions
+from offtake.formats.declaration import DEFAULT_OPTIONS, FileFormat, Format, WriteOptions
 
 FORMATS: Final[tuple[FileFormat, ...]] = (ndjson.FORMAT, parquet.FORMAT)
 NAMES: Final = tuple(one.name for one in FORMATS)
@@ -16,6 +16,6 @@ def file_format(file_type: str) -> FileFormat:
     return next(one for one in FORMATS if one.name == file_type)
 
 
-def format_for(file_type: str, compression: str, options: WriteOptions = USUAL) -> Format:
+def format_for(file_type: str, compression: str, options: WriteOptions = DEFAULT_OPTIONS) -> Format:
     """The format for a target's `datasetFileType` and `compression`, both in upper case."""
     return file_format(file_type).writer(compression, options)

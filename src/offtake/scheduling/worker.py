@@ -62,7 +62,7 @@ class Worker:
         turn = _Turn(self.probe_lock)
         try:
             now = self.context.clock.now_ms()
-            lease = runs.claim(self.context.database, self.owner, self.watch, now, ask_away=turn.taken)
+            lease = runs.claim(self.context.database, self.owner, self.watch, now, may_probe=turn.taken)
             if lease is None:
                 return False
             failpoint("claimed")
@@ -118,10 +118,10 @@ class Worker:
             return cancelled_error()
         if lease.claims > _MOST_CLAIMS:
             return _repeated_crashes(lease)
-        silence = first_contact(job, lease, self.context)
+        probe_failure = first_contact(job, lease, self.context)
         turn.end()
         try:
-            execute(job, lease, self.context, _LeaseToken(heartbeat, stop), silence)
+            execute(job, lease, self.context, _LeaseToken(heartbeat, stop), probe_failure)
         except CancelledError:
             if heartbeat.cancel_requested:
                 return cancelled_error()

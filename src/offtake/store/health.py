@@ -42,18 +42,18 @@ class Failure:
     retry_after: float
 
 
-def admit(session: Session, run: Run, now_ms: int, *, ask_away: bool = True) -> Admission:
+def admit(session: Session, run: Run, now_ms: int, *, may_probe: bool = True) -> Admission:
     """Whether the run, which the caller has locked, may contact its destination.
 
     `known`: the destination is available. `probe`: this run contacts it first, while the others wait. `held`: not yet;
-    this run and the others in the queue with that destination are marked so. `ask_away`: whether the worker may probe
+    this run and the others in the queue with that destination are marked so. `may_probe`: whether the worker may probe
     a destination that is unavailable.
     """
     if run.address is None:
         return "known"
     health = _lock(session, run.address)
     until = _blocked_until(health, run.id, now_ms)
-    if until is None and health.away_since is not None and not ask_away:
+    if until is None and health.unavailable_since is not None and not may_probe:
         until = now_ms + _LATER_MS
     if until is not None:
         if run.status == "waiting":
@@ -69,13 +69,13 @@ def admit(session: Session, run: Run, now_ms: int, *, ask_away: bool = True) -> 
 
 def is_away(health: DestinationHealth | None) -> bool:
     """Whether the destination is unavailable: it did not answer the last time."""
-    return health is not None and health.away_since is not None
+    return health is not None and health.unavailable_since is not None
 
 
 def answered_lately(session: Session, address: str, now_ms: int) -> bool:
     """Whether an answer of the destination was recorded so recently that it need not be recorded again."""
     health = session.get(DestinationHealth, address)
-    if health is None or health.away_since is not None or health.probing_until is not None:
+    if health is None or health.unavailable_since is not None or health.probing_until is not None:
         return False
     return health.answered_at is not None and 0 <= now_ms - health.answered_at < _FRESH_MS
 
@@ -95,10 +95,10 @@ def hold_new(session: Session, created: Sequence[Run], now_ms: int) -> None:
 def note_answer(session: Session, address: str, now_ms: int) -> None:
     """Record that the destination answers; release the runs held for it, after an outage a few at a time."""
     health = _lock(session, address)
-    was_away = health.away_since is not None
+    was_unavailable = health.unavailable_since is not None
     health.answered_at = health.noted_at = now_ms
     _forget_outage(health)
-    _release(session, address, now_ms if was_away else None)
+    _release(session, address, now_ms if was_unavailable else None)
 
 
 def note_failure(
@@ -110,8 +110,8 @@ def note_failure(
     (Retry-After). `pause`: seconds to wait after so many failures. The run, which the caller has locked, is not marked.
     """
     health = _lock(session, address)
-    if health.away_since is None or health.away_since > now_ms:
-        health.away_since, health.failures = now_ms, 0
+    if health.unavailable_since is None or health.unavailable_since > now_ms:
+        health.unavailable_since, health.failures = now_ms, 0
     health.failures += 1
     health.reason = failure.reason
     health.noted_at = now_ms
@@ -130,7 +130,7 @@ def leave_probe(session: Session, address: str, run_id: str, now_ms: int) -> Non
     if health.probe_run_id != run_id:
         return
     health.probing_until = health.probe_run_id = None
-    if health.away_since is None:
+    if health.unavailable_since is None:
         _release(session, address, None)
         return
     for ids in _chunks(_others(session, address, run_id), _PAGE):
@@ -169,19 +169,19 @@ def _blocked_until(health: DestinationHealth, run_id: str, now_ms: int) -> int |
     if probing is not None and health.probe_run_id != run_id and now_ms < probing <= now_ms + PROBE_MS:
         return probing
     set_back = health.noted_at is not None and health.noted_at > now_ms
-    if health.away_since is not None and health.next_at is not None and health.next_at > now_ms and not set_back:
+    if health.unavailable_since is not None and health.next_at is not None and health.next_at > now_ms and not set_back:
         return health.next_at
     return None
 
 
 def _answers(health: DestinationHealth, now_ms: int) -> bool:
     answered = health.answered_at
-    return health.away_since is None and answered is not None and 0 <= now_ms - answered < KNOWN_MS
+    return health.unavailable_since is None and answered is not None and 0 <= now_ms - answered < KNOWN_MS
 
 
 def _forget_outage(health: DestinationHealth) -> None:
     health.failures = 0
-    health.away_since = health.next_at = health.probing_until = health.probe_run_id = None
+    health.unavailable_since = health.next_at = health.probing_until = health.probe_run_id = None
     health.reason = None
 
 
@@ -192,7 +192,7 @@ def _hold_others(session: Session, health: DestinationHealth, run_id: str, until
 
 def _mark(session: Session, run_ids: Sequence[str], health: DestinationHealth, until: int, now_ms: int) -> None:
     values: dict[str, Any] = {"not_before": until, "held": True, "deferred_at": now_ms}
-    if health.away_since is not None:
+    if health.unavailable_since is not None:
         values |= {"waiting_since": func.coalesce(Run.waiting_since, now_ms), "wait_reason": health.reason}
     _set(session, run_ids, values)
 

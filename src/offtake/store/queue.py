@@ -25,12 +25,12 @@ class QueuedRun:
     away: bool
 
 
-def find_next(session: Session, expired: Mapping[str, int], now_ms: int, *, ask_away: bool = True) -> QueuedRun | None:
+def find_next(session: Session, expired: Mapping[str, int], now_ms: int, *, may_probe: bool = True) -> QueuedRun | None:
     """Find and lock the oldest free run; None when there is none.
 
     Runs with a due `not_before` come in its order, those with fewer attempts first. `expired`: ids of runs whose leases
     have expired, with their heartbeat counters. Each query reads the first entries of an index, however many runs wait.
-    `ask_away`: whether the worker may probe a destination that is unavailable.
+    `may_probe`: whether the worker may probe a destination that is unavailable.
     """
     for _ in range(_TRIES):
         run = _oldest(session, expired, now_ms)
@@ -39,7 +39,7 @@ def find_next(session: Session, expired: Mapping[str, int], now_ms: int, *, ask_
         away = run.address is not None and health.is_away(session.get(DestinationHealth, run.address))
         if run.cancel_requested or run.failure is not None:
             return QueuedRun(run, "known", away)
-        admission = health.admit(session, run, now_ms, ask_away=ask_away)
+        admission = health.admit(session, run, now_ms, may_probe=may_probe)
         if admission != "held":
             return QueuedRun(run, admission, away)
         if run.status == "processing":

@@ -28,18 +28,18 @@ def any_live(database: Database) -> bool:
     return database.finds(select(Run.id).where(LIVE_RUN))
 
 
-def claim(database: Database, owner: str, watch: LeaseMonitor, now_ms: int, *, ask_away: bool = True) -> Lease | None:
+def claim(database: Database, owner: str, watch: LeaseMonitor, now_ms: int, *, may_probe: bool = True) -> Lease | None:
     """Claim the oldest run that is free or whose lease has expired; None when there is none.
 
     A run is not free before its `not_before`, while another run probes its destination (`health`), or, without
-    `ask_away`, while its destination is unavailable. While no run is live, nothing is written.
+    `may_probe`, while its destination is unavailable. While no run is live, nothing is written.
     """
     if not any_live(database):
         return None
     with database.writing() as session:
         held = select(Run.id, Run.fence, Run.heartbeat_counter).where(HELD_RUN, Run.heartbeat_counter > 0)
         expired = watch.is_expired((run_id, fence, counter) for run_id, fence, counter in session.execute(held))
-        found = queue.find_next(session, expired, now_ms, ask_away=ask_away)
+        found = queue.find_next(session, expired, now_ms, may_probe=may_probe)
         if found is None:
             return None
         run = found.run

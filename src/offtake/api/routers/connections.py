@@ -34,8 +34,8 @@ def create(caller: CallerOf, backend: BackendOf, body: JsonBody, response: Respo
         sandbox_location = backend.sandbox_location(caller)
         with backend.database.dry_run() as session:
             row = connections.create(session, caller, backend.vault, backend.network, body, backend.clock.now_ms())
-            trial = connection_checks.prepare(session, caller, backend.vault, row.id, sandbox_location)
-        connection_checks.check(trial, backend.pin_store, "/auth/params")
+            prepared = connection_checks.prepare(session, caller, backend.vault, row.id, sandbox_location)
+        connection_checks.check(prepared, backend.pin_store, "/auth/params")
     with backend.database.writing() as session:
         row = connections.create(session, caller, backend.vault, backend.network, body, backend.clock.now_ms())
         return responses.update_response(response, row)
@@ -106,8 +106,8 @@ def test(caller: CallerOf, backend: BackendOf, row_id: str) -> Json:
     """Test the connection: writes and deletes a small object where its target connections deliver to."""
     sandbox_location = backend.sandbox_location(caller)
     with backend.database.reading() as session:
-        trial = connection_checks.prepare(session, caller, backend.vault, row_id, sandbox_location)
-    return connection_checks.run_check(trial, backend.pin_store)
+        prepared = connection_checks.prepare(session, caller, backend.vault, row_id, sandbox_location)
+    return connection_checks.run_check(prepared, backend.pin_store)
 
 
 @router.get("/connections/{row_id}/explore", **document_operation(examples.EXPLORED, errors=(502,)))

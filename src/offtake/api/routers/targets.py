@@ -39,8 +39,8 @@ def create(caller: CallerOf, backend: BackendOf, body: JsonBody, response: Respo
         sandbox_location = backend.sandbox_location(caller)
         with backend.database.dry_run() as session:
             row = target_connections.create(session, caller, body, backend.clock.now_ms())
-            trial = connection_checks.prepare_for(session, caller, backend.vault, row, sandbox_location)
-        connection_checks.check(trial, backend.pin_store, "/params")
+            prepared = connection_checks.prepare_for(session, caller, backend.vault, row, sandbox_location)
+        connection_checks.check(prepared, backend.pin_store, "/params")
     with backend.database.writing() as session:
         row = target_connections.create(session, caller, body, backend.clock.now_ms())
         return responses.update_response(response, row)

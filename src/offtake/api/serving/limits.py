@@ -56,7 +56,7 @@ class Connection(Protocol):
 
 
 @dataclass
-class Callers:
+class ConnectionCounts:
     """Counts open connections and requests in flight per address. Not thread-safe: for the event loop's thread.
 
     A new connection is always accepted. Over a limit, the longest idle connection is closed: one of the same address,

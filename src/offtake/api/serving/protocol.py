@@ -23,7 +23,7 @@ from uvicorn.server import ServerState
 from offtake.access.client_addresses import group_of
 from offtake.api import errors, request_log
 from offtake.api.serving.forwarded import Networks, is_trusted, origin_of
-from offtake.api.serving.limits import Callers
+from offtake.api.serving.limits import ConnectionCounts
 from offtake.logs import same_line
 
 _log = logging.getLogger(__name__)
@@ -47,7 +47,7 @@ _TOO_MANY: Final = {
 class Gate:
     """State that all connections of one server share."""
 
-    callers: Callers
+    connections: ConnectionCounts
     trusted: Networks = ()
     error_type_prefix: str = ""
 
@@ -83,7 +83,7 @@ class BoundedProtocol(H11Protocol):
         self._group = group_of(self._peer)
         now = self.loop.time()
         self._head_since = self._heard = self._written = now
-        if self._gate.callers.enter(self, self._group, shared=is_trusted(self._peer, self._gate.trusted)):
+        if self._gate.connections.enter(self, self._group, shared=is_trusted(self._peer, self._gate.trusted)):
             _log.warning(
                 "too many open connections: idle ones are closed for new ones, the latest from %s",
                 self._peer,
@@ -92,7 +92,7 @@ class BoundedProtocol(H11Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Remove the connection from the counts."""
-        self._gate.callers.leave(self, self._group)
+        self._gate.connections.leave(self, self._group)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -159,7 +159,7 @@ class BoundedProtocol(H11Protocol):
             self.drop()
 
     def _is_stalled(self, now: float) -> str | None:
-        limits = self._gate.callers.limits
+        limits = self._gate.connections.limits
         if now - self._written > (_CLOSING_SECONDS if self.transport.is_closing() else _UNREAD_SECONDS):
             return "timeout: the client did not read the response"
         if self._head_since is not None and now - self._head_since > limits.head_seconds:
@@ -195,11 +195,11 @@ class BoundedProtocol(H11Protocol):
             return
         caller = group_of(origin.address)
         signed = any(name == b"authorization" for name, _ in scope["headers"])
-        reason = gate.callers.begin(self, self._group, caller, signed=signed)
+        reason = gate.connections.begin(self, self._group, caller, signed=signed)
         if reason is not None:
             await self._refuse(reason, origin.address, scope, receive, send)
             return
-        ended = functools.partial(gate.callers.end, self, self._group, caller)
+        ended = functools.partial(gate.connections.end, self, self._group, caller)
         with ExitStack() as counted:
             counted.callback(ended)
             try:
@@ -221,7 +221,7 @@ class BoundedProtocol(H11Protocol):
                 await send({**message, "more_body": True})
                 ended()
                 with suppress(TimeoutError):
-                    async with asyncio.timeout(self._gate.callers.limits.body_seconds):
+                    async with asyncio.timeout(self._gate.connections.limits.body_seconds):
                         while self._is_mid_body() and (await receive())["type"] == "http.request":
                             pass
                 message = {"type": "http.response.body", "body": b""}
@@ -234,7 +234,7 @@ class BoundedProtocol(H11Protocol):
         return closes and self._is_mid_body() and not self.cycle.waiting_for_100_continue
 
     async def _refuse(self, reason: str, address: str, scope: Scope, receive: Receive, send: Send) -> None:
-        limits = self._gate.callers.limits
+        limits = self._gate.connections.limits
         message = _TOO_MANY[reason] % (limits.requests_of_one if reason == "address" else limits.requests)
         _log.warning("refused a request from %s: %s", address, message, extra=same_line(f"refused: {reason}"))
         request_log.assign_id(scope)

@@ -9,7 +9,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from offtake import logs
-from offtake.api.serving.limits import Callers, limits_of
+from offtake.api.serving.limits import ConnectionCounts, limits_of
 from offtake.api.serving.protocol import BoundedProtocol, Gate
 from offtake.settings import Settings
 
@@ -57,7 +57,7 @@ class BoundedServer(uvicorn.Server):
 def server_for(app: FastAPI, settings: Settings, host: str, port: int) -> BoundedServer:
     """Create a server of the application; it does not listen yet."""
     limits = limits_of(settings)
-    gate = Gate(Callers(limits), settings.trusted_proxies, settings.error_type_prefix)
+    gate = Gate(ConnectionCounts(limits), settings.trusted_proxies, settings.error_type_prefix)
     config = uvicorn.Config(
         app,
         host=host,

@@ -15,7 +15,7 @@ from offtake.destinations.drivers.sftp_errors import (
     UnsupportedError,
     translating_errors,
 )
-from offtake.destinations.drivers.sftp_placing import FOLDER, USUAL, Placing
+from offtake.destinations.drivers.sftp_placing import DEFAULT_PLACING, FOLDER, Placing
 from offtake.destinations.drivers.sftp_protocol import (
     CREATE,
     EXCLUSIVE,
@@ -45,7 +45,7 @@ class RemoteFolder:
     root: str
     target_folder: str
     stall: float
-    placing: Placing = USUAL
+    placing: Placing = DEFAULT_PLACING
 
     def path(self, key: str) -> str:
         """The key's path on the server."""

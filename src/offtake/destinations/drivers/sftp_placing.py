@@ -39,7 +39,7 @@ class Placing:
         return f"temporaryName={self.temporary_name}, exclusiveCreate={created}, readBack={str(self.read_back).lower()}"
 
 
-USUAL: Final = Placing()
+DEFAULT_PLACING: Final = Placing()
 """The default, which OpenSSH and most other servers allow."""
 
 

@@ -9,15 +9,15 @@ from offtake.store.tables.base import Base
 class DestinationHealth(Base):
     """Whether a destination is available.
 
-    `away_since` and `reason` are set while it does not answer; runs then wait until `next_at`. `noted_at`: when the
-    row was last written. Until `probing_until`, the run `probe_run_id` probes it and the others wait.
+    `unavailable_since` and `reason` are set while it does not answer; runs then wait until `next_at`. `noted_at`: when
+    the row was last written. Until `probing_until`, the run `probe_run_id` probes it and the others wait.
     """
 
     __tablename__ = "destination_health"
 
     address: Mapped[str] = mapped_column(primary_key=True)
     answered_at: Mapped[int | None]
-    away_since: Mapped[int | None]
+    unavailable_since: Mapped[int | None] = mapped_column("away_since")
     failures: Mapped[int] = mapped_column(default=0)
     reason: Mapped[InfoItem | None]
     noted_at: Mapped[int | None]
