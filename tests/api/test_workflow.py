@@ -89,7 +89,7 @@ def test_a_stored_secret_is_nowhere_in_the_data_directory(deployed: Deployment) 
 
 
 def test_every_spec_is_listed_and_can_be_read(deployed: Deployment) -> None:
-    for resource, count in (("connectionSpecs", 7), ("flowSpecs", 6)):
+    for resource, count in (("connectionSpecs", len(DESTINATIONS) + 1), ("flowSpecs", len(DESTINATIONS))):
         listed = deployed.get(f"/{resource}")
         assert len(listed["items"]) == listed["count"] == count
         assert listed["_links"] == {}

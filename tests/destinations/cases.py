@@ -134,7 +134,9 @@ class Case:
     @contextlib.contextmanager
     def behind_a_middlebox(self) -> Iterator[tuple["Case", Middlebox]]:
         with middlebox(*self.server, self.authority) as box:
-            yield self.having(auth=self.through(box.port)), box
+            changed = self.through(box.port)
+            assert changed, "without a change the connection would not pass through the middlebox"
+            yield self.having(auth=changed), box
 
 
 def by_name(name: str) -> Destination:

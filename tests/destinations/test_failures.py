@@ -59,6 +59,7 @@ def secrets_of(case: Case) -> Iterator[str]:
 
 @pytest.mark.needs("wrong credentials")
 def test_wrong_credentials_are_terminal(case: Case) -> None:
+    assert case.wrong
     for wrong in case.wrong:
         changed = case.having(auth=wrong)
         with pytest.raises(DeliveryError) as caught:
