@@ -14,7 +14,9 @@ ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || debian PostgreSQL postgre
 command -v gpg >/dev/null && command -v gpgconf >/dev/null && command -v gpg-agent >/dev/null ||
     debian "GnuPG, whose agent makes keys," gpg gpg-agent
 command -v jq >/dev/null || debian "jq, which consumers check manifests with," jq
-if ! [ -x tests/npm/node_modules/.bin/azurite-blob ]; then
-    echo "installing Azurite for the tests"
+[ -x /usr/bin/chromium ] && ls /usr/share/fonts/truetype/noto/NotoColorEmoji.ttf >/dev/null 2>&1 ||
+    debian "Chromium, with fonts," chromium fonts-dejavu-core fonts-noto-color-emoji
+if ! [ -x tests/npm/node_modules/.bin/azurite-blob ] || ! [ -f tests/npm/node_modules/axe-core/axe.min.js ]; then
+    echo "installing Azurite and axe-core for the tests"
     npm ci --prefix tests/npm --silent --no-audit --no-fund
 fi

@@ -1,3 +1,3 @@
 """Offtake: scheduled, provable exports of Apache Iceberg datasets."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

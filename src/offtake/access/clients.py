@@ -12,7 +12,7 @@ from uuid import uuid4
 from sqlalchemy import delete, or_, select
 from sqlalchemy.orm import Session
 
-from offtake.access import audit, last_administrator, roles
+from offtake.access import audit, last_administrator, roles, web_sessions
 from offtake.clock import Clock
 from offtake.contract.caller import ALL, Caller, Kind
 from offtake.documents import Json
@@ -181,12 +181,13 @@ def rotate(session: Session, caller: Caller, client_id: str, now_ms: int) -> str
 
 
 def revoke(session: Session, caller: Caller, client_id: str, now_ms: int) -> None:
-    """Revoke a client permanently: its secret, its roles and all its tokens, at once."""
+    """Revoke a client permanently: its secret, its roles, its sessions and all its tokens, at once."""
     client = _find(session, caller, client_id)
     before = {**render(client), "roles": role_names(session, client)}
     with last_administrator.keeping_an_administrator(session, caller.org_id):
         client.revoked_at = now_ms
         session.execute(delete(RoleSubject).where(RoleSubject.client_id == client.id))
+        web_sessions.end_all_of(session, client.id)
     after = {**render(client), "roles": []}
     audit.record(
         session, caller, now_ms, "revoke", ("clients", client.id), name=client.name, before=before, after=after

@@ -28,6 +28,7 @@ from offtake.errors import OfftakeError
 from offtake.flows import flow_ends
 from offtake.scheduling.background import ProcessRoles, background_services
 from offtake.store.database import Database
+from offtake.web import app as web
 
 _log = logging.getLogger(__name__)
 
@@ -66,6 +67,7 @@ def serve(
         _print_ready(f"http://{host}:{port}", admin_file)
         flow_ends.log_ending_soon(backend.database, backend.clock)
         app = create_app(backend)
+        web.install(app)
         http = HttpThread(server_for(app, settings, host, port))
         with background_services(backend, owner, process_roles):
             http.serve()

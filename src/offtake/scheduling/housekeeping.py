@@ -8,6 +8,7 @@ from typing import Final
 
 from sqlalchemy import select
 
+from offtake.access import web_sessions
 from offtake.deployment.backend import Backend
 from offtake.destinations.base import LandingZone
 from offtake.destinations.zones import CONTAINERS, TYPES
@@ -17,7 +18,7 @@ from offtake.sandboxes import purge, sandboxes
 from offtake.sandboxes.purge import PurgeTargets
 from offtake.scheduling import ingestor
 from offtake.scheduling.orphan_sweeper import remove_orphans
-from offtake.store import health, sandbox_states
+from offtake.store import health, run_totals, sandbox_states
 from offtake.store.tables import Sandbox
 
 _log = logging.getLogger(__name__)
@@ -57,6 +58,8 @@ def run_maintenance(backend: Backend, *, sweeps: bool) -> Iterator[None]:
         yield from ingestor.sweep(backend.database, backend.lake, backend.uploads, backend.clock)
         with backend.database.writing() as session:
             health.forget_old(session, backend.clock.now_ms())
+            web_sessions.remove_expired(session, backend.clock.now_ms())
+        yield from run_totals.fill_in(backend.database)
         yield from _end_signatures(backend)
     if sweeps and backend.settings.landing_zone_retention_days:
         yield from _sweep(backend)

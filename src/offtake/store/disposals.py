@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 
 from offtake.documents import InfoItem
 from offtake.errors import FILES_KEPT
+from offtake.store import run_totals
 from offtake.store.database import Database
 from offtake.store.tables import Flow, Run, RunDataset, RunPart
 
@@ -153,6 +154,7 @@ def _set_kept(session: Session, run: Run) -> None:
     message = describe(_verified_parts(session, run.id), what_follows(session, run))
     item: InfoItem = {"code": FILES_KEPT.code, "message": message, "type": "Warning"}
     run.disposal = KEPT
+    run_totals.record(session, run)
     run.warnings = [*run.warnings, item]
 
 

@@ -7,7 +7,7 @@ from sqlalchemy.orm import Session
 
 from offtake.documents import InfoItem
 from offtake.errors import CANCELLED
-from offtake.store import disposals, queue
+from offtake.store import disposals, queue, run_totals
 from offtake.store.conditions import HELD_RUN, LIVE_RUN
 from offtake.store.database import Database
 from offtake.store.leases import LeaseMonitor
@@ -137,6 +137,7 @@ def complete(
         left = select(RunPart.number).where(RunPart.run_id == run.id, RunPart.left.is_not(None)).limit(1)
         if session.scalar(left) is not None:
             run.sweep_due = now_ms
+        run_totals.record(session, run)
         _end(session, run, FAILED if errors else SUCCESS, now_ms)
 
 
@@ -198,6 +199,7 @@ def _end(session: Session, run: Run, status: str, now_ms: int) -> None:
     run.heartbeat_counter = 0
     run.not_before = run.waiting_since = run.wait_until = None
     run.completed_at = run.updated_at = now_ms
+    run.rows, run.bytes = run.rows or 0, run.bytes or 0
     flow = session.get(Flow, run.flow_id)
     if flow is None:
         return

@@ -1,6 +1,16 @@
 """The tables. Instants are epoch milliseconds (UTC) unless a column's name ends in `_s` (seconds)."""
 
-from offtake.store.tables.access import AuditEvent, Client, Label, Organisation, Role, RoleSubject, Sandbox, SigningKey
+from offtake.store.tables.access import (
+    AuditEvent,
+    Client,
+    Label,
+    Organisation,
+    Role,
+    RoleSubject,
+    Sandbox,
+    SigningKey,
+    WebSession,
+)
 from offtake.store.tables.base import Base, Entity, Stamp
 from offtake.store.tables.flows import Connection, Flow, SourceConnection, TargetConnection
 from offtake.store.tables.health import DestinationHealth
@@ -32,4 +42,5 @@ __all__ = [
     "Stamp",
     "TargetConnection",
     "Watermark",
+    "WebSession",
 ]

@@ -41,9 +41,11 @@ class Client(Base):
     """An API client: a `user` (technical account) or a `service`.
 
     The secret is stored as a salted hash only; a client without a secret gets its tokens from the external issuer.
+    `issuer` and `subject` identify a person who signs in to the pages through the issuer; None for other clients.
     """
 
     __tablename__ = "clients"
+    __table_args__ = (Index("uq_clients_subject", "issuer", "subject", unique=True),)
 
     id: Mapped[str] = mapped_column(primary_key=True)
     org_id: Mapped[str] = mapped_column(ForeignKey("organisations.id"))
@@ -54,6 +56,8 @@ class Client(Base):
     created_at: Mapped[int]
     rotated_at: Mapped[int | None]
     revoked_at: Mapped[int | None]
+    issuer: Mapped[str | None]
+    subject: Mapped[str | None]
 
 
 class Role(Base):
@@ -76,12 +80,27 @@ class Role(Base):
 
 
 class RoleSubject(Base):
-    """A client that has a role."""
+    """A client that has a role. `from_groups`: by the issuer's groups; each sign-in of the person updates these."""
 
     __tablename__ = "role_subjects"
 
     role_id: Mapped[str] = mapped_column(ForeignKey("roles.id"), primary_key=True)
     client_id: Mapped[str] = mapped_column(ForeignKey("clients.id"), primary_key=True, index=True)
+    from_groups: Mapped[bool] = mapped_column(default=False)
+
+
+class WebSession(Base):
+    """A session of the pages. `id`: the SHA-256 of the cookie's value, so that the database cannot be used to sign in.
+
+    `seen_at`: when the last request was made, to the minute.
+    """
+
+    __tablename__ = "web_sessions"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    client_id: Mapped[str] = mapped_column(ForeignKey("clients.id"), index=True)
+    created_at: Mapped[int]
+    seen_at: Mapped[int] = mapped_column(index=True)
 
 
 class Label(Base):

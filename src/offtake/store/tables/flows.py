@@ -7,6 +7,7 @@ from offtake.documents import Json
 from offtake.store.tables.base import Base, Entity
 
 FAILING = text("failures > 0")
+FAILED = text("last_run_state = 'failed'")
 
 
 class Connection(Entity, Base):
@@ -70,6 +71,9 @@ class Flow(Entity, Base):
         Index(None, "sandbox_id", "updated_at", "id"),
         Index("ix_flows_due", "next_run_s", sqlite_where=text("next_run_s IS NOT NULL")),
         Index("ix_flows_failing", "failures", sqlite_where=FAILING, postgresql_where=FAILING),
+        Index("ix_flows_failed", "sandbox_id", "last_run_completed_at", sqlite_where=FAILED, postgresql_where=FAILED),
+        Index(None, "sandbox_id", "last_run_completed_at"),
+        Index(None, "sandbox_id", "next_run_s"),
     )
 
     flow_spec_id: Mapped[str]

@@ -14,6 +14,7 @@ WAITS = text("status = 'waiting' AND not_before IS NOT NULL")
 QUEUED = text("status = 'waiting' AND address IS NOT NULL")
 UNALERTED = text("status IN ('waiting', 'processing') AND waiting_since IS NOT NULL AND alerted_at IS NULL")
 SWEPT = text("sweep_due IS NOT NULL")
+NO_TOTALS = text("rows IS NULL AND completed_at IS NOT NULL")
 
 
 class Run(Stamp, Base):
@@ -25,6 +26,8 @@ class Run(Stamp, Base):
 
     `disposal`: whether the files of a failed run are removed or kept (`store.disposals`); None until that is decided.
     `removals`: attempts to remove them.
+
+    `rows`, `bytes`: what it delivered, set when it ends (`store.run_totals`).
 
     A run that waits for its destination or its source is in the queue: no worker claims it before `not_before`.
     """
@@ -40,9 +43,11 @@ class Run(Stamp, Base):
         Index("ix_runs_windows", "wait_until", sqlite_where=WAITS, postgresql_where=WAITS),
         Index("ix_runs_address", "address", sqlite_where=QUEUED, postgresql_where=QUEUED),
         Index("ix_runs_unalerted", "waiting_since", sqlite_where=UNALERTED, postgresql_where=UNALERTED),
+        Index("ix_runs_no_totals", "id", sqlite_where=NO_TOTALS, postgresql_where=NO_TOTALS),
         Index(None, "sandbox_id", "updated_at", "id"),
         Index(None, "sandbox_id", "created_at", "id"),
         Index(None, "sandbox_id", "flow_id", "updated_at", "id"),
+        Index(None, "sandbox_id", "updated_at", "status", "rows", "bytes"),
     )
 
     flow_id: Mapped[str]
@@ -70,6 +75,8 @@ class Run(Stamp, Base):
     planned_at: Mapped[int | None]
     started_at: Mapped[int | None]
     completed_at: Mapped[int | None]
+    rows: Mapped[int | None]
+    bytes: Mapped[int | None]
     failure: Mapped[InfoItem | None] = mapped_column("verdict")
     sweep_due: Mapped[int | None]
     disposal: Mapped[str | None]

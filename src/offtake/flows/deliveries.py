@@ -1,0 +1,223 @@
+"""What arrived, what waits, is late or failed, and what comes next: the overview of a sandbox.
+
+Everything is limited to flows that the caller may see. Nothing is read without a limit.
+"""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from sqlalchemy import ColumnElement, and_, case, func, select
+from sqlalchemy.orm import Session
+
+from offtake.access import labels
+from offtake.contract.caller import VIEW_DESTINATIONS, Caller
+from offtake.contract.entities import ENABLED
+from offtake.flows import flow_ends
+from offtake.flows.flows import stored_schedule
+from offtake.flows.lateness import LEAST_MS, is_late
+from offtake.flows.run_waits import wait_of
+from offtake.store import run_states
+from offtake.store.conditions import LIVE_RUN
+from offtake.store.tables import Flow, Run, TargetConnection
+
+Kind = Literal["failed", "late", "waiting"]
+_MOST_LATE_SEEN: Final = 200
+_MOST_RUNS_A_FLOW: Final = 300
+
+
+@dataclass(frozen=True)
+class Totals:
+    """What ended in a period: runs that delivered rows, that found nothing new, that failed; and what is live now."""
+
+    delivered: int = 0
+    empty: int = 0
+    failed: int = 0
+    rows: int = 0
+    bytes: int = 0
+    running: int = 0
+    waiting: int = 0
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """A flow that needs attention. `since_ms`: when the run failed, or the slot that was not delivered in time.
+
+    `run_id` None: no run could start, because no scheduler is running.
+    """
+
+    kind: Kind
+    flow_id: str
+    flow_name: str
+    since_ms: int
+    run_id: str | None
+    code: str
+    reason: str
+    next_ms: int | None = None
+
+
+@dataclass(frozen=True)
+class RunBar:
+    """A run on a timeline; `ended_ms` None while it is live."""
+
+    run_id: str
+    status: str
+    started_ms: int
+    ended_ms: int | None
+    rows: int | None
+    bytes: int | None
+
+
+@dataclass(frozen=True)
+class FlowLine:
+    """A flow on the timeline, with its runs in order."""
+
+    flow_id: str
+    name: str
+    enabled: bool
+    destination_spec_id: str
+    next_ms: int | None
+    runs: Sequence[RunBar]
+
+
+@dataclass(frozen=True)
+class Coming:
+    """A flow's next slot."""
+
+    flow_id: str
+    name: str
+    at_ms: int
+
+
+def totals(session: Session, caller: Caller, since_ms: int) -> Totals:
+    """The runs that ended since then, and those that are live now."""
+    caller.require(VIEW_DESTINATIONS)
+    nothing = case((Run.rows == 0, 1), else_=0)
+    columns = (Run.status, nothing, func.count(), func.sum(Run.rows), func.sum(Run.bytes))
+    query = select(*columns).where(_of(caller), Run.updated_at >= since_ms).group_by(Run.status, nothing)
+    found = defaultdict[tuple[str, bool], tuple[int, int, int]](lambda: (0, 0, 0))
+    for status, is_empty, count, rows, size in session.execute(query):
+        found[status, bool(is_empty)] = (count, rows or 0, size or 0)
+    live = select(Run.status, Run.waiting_since.is_not(None), func.count()).where(_of(caller), LIVE_RUN)
+    running = waiting = 0
+    for _, waits, count in session.execute(live.group_by(Run.status, Run.waiting_since.is_not(None))):
+        running, waiting = running + (0 if waits else count), waiting + (count if waits else 0)
+    return Totals(
+        delivered=found[run_states.SUCCESS, False][0],
+        empty=found[run_states.SUCCESS, True][0],
+        failed=found[run_states.FAILED, False][0] + found[run_states.FAILED, True][0],
+        rows=sum(rows for (status, _), (_, rows, _) in found.items() if status not in run_states.LIVE),
+        bytes=sum(size for (status, _), (_, _, size) in found.items() if status not in run_states.LIVE),
+        running=running,
+        waiting=waiting,
+    )
+
+
+def troubles(session: Session, caller: Caller, now_ms: int, most: int) -> list[Trouble]:
+    """The flows that need attention, at most `most`: late and waiting ones first, then failed ones, newest first."""
+    caller.require(VIEW_DESTINATIONS)
+    found = [*_without_run(session, caller, now_ms, most), *_late(session, caller, now_ms)]
+    return [*found, *_failed(session, caller, most)][:most]
+
+
+def timeline(session: Session, caller: Caller, since_ms: int, now_ms: int, most: int) -> list[FlowLine]:
+    """The flows that ran last, with their runs since then: at most `most` flows, and 300 runs of each."""
+    caller.require(VIEW_DESTINATIONS)
+    query = select(Flow, TargetConnection.connection_spec_id).join(
+        TargetConnection, TargetConnection.id == Flow.target_connection_id
+    )
+    recent = query.where(Flow.sandbox_id == caller.sandbox_id, labels.visible(Flow.id, caller))
+    newest = Flow.last_run_completed_at.desc().nulls_last()
+    rows = session.execute(recent.order_by(newest, Flow.updated_at.desc(), Flow.id).limit(most)).all()
+    bars = runs_of(session, caller, [flow.id for flow, _ in rows], since_ms)
+    return [
+        FlowLine(flow.id, flow.name, flow.state == ENABLED, spec_id, _next_ms(flow, now_ms), bars.get(flow.id, []))
+        for flow, spec_id in rows
+    ]
+
+
+def runs_of(session: Session, caller: Caller, flow_ids: Sequence[str], since_ms: int) -> dict[str, list[RunBar]]:
+    """The runs of these flows since then, at most 300 of each, oldest first."""
+    columns = (Run.id, Run.flow_id, Run.status, Run.created_at, Run.started_at, Run.completed_at, Run.rows, Run.bytes)
+    where = and_(Run.sandbox_id == caller.sandbox_id, Run.flow_id.in_(flow_ids), Run.updated_at >= since_ms)
+    query = select(*columns).where(where).order_by(Run.updated_at.desc()).limit(_MOST_RUNS_A_FLOW * len(flow_ids))
+    found = defaultdict[str, list[RunBar]](list)
+    for row in session.execute(query):
+        if len(found[row.flow_id]) < _MOST_RUNS_A_FLOW:
+            started = row.started_at or row.created_at
+            found[row.flow_id].append(RunBar(row.id, row.status, started, row.completed_at, row.rows, row.bytes))
+    return {flow_id: bars[::-1] for flow_id, bars in found.items()}
+
+
+def coming(session: Session, caller: Caller, now_ms: int, most: int) -> list[Coming]:
+    """The next slots, earliest first."""
+    caller.require(VIEW_DESTINATIONS)
+    mine = and_(Flow.sandbox_id == caller.sandbox_id, Flow.state == ENABLED, labels.visible(Flow.id, caller))
+    due = select(Flow).where(mine, Flow.next_run_s.is_not(None), Flow.next_run_s > now_ms // 1000)
+    found = []
+    for flow in session.scalars(due.order_by(Flow.next_run_s, Flow.id).limit(most)):
+        at = _next_ms(flow, now_ms)
+        if at is not None:
+            found.append(Coming(flow.id, flow.name, at))
+    return found
+
+
+def _of(caller: Caller) -> ColumnElement[bool]:
+    return and_(Run.sandbox_id == caller.sandbox_id, labels.visible(Run.flow_id, caller))
+
+
+def _next_ms(flow: Flow, now_ms: int) -> int | None:
+    following = flow_ends.next_run(flow, now_ms // 1000)
+    return None if following is None else following * 1000
+
+
+def _failed(session: Session, caller: Caller, most: int) -> list[Trouble]:
+    """Enabled flows whose last run failed and was not cancelled."""
+    mine = and_(Flow.sandbox_id == caller.sandbox_id, Flow.last_run_state == run_states.FAILED)
+    query = select(Flow, Run).join(Run, Run.id == Flow.last_run_id)
+    query = query.where(mine, Flow.state == ENABLED, Run.cancel_requested.is_(False), labels.visible(Flow.id, caller))
+    found = []
+    for flow, run in session.execute(query.order_by(Flow.last_run_completed_at.desc()).limit(most)):
+        error = run.errors[0] if run.errors else None
+        code, reason = (error["code"], error["message"]) if error else ("", "")
+        ended = run.completed_at or run.updated_at
+        found.append(Trouble("failed", flow.id, flow.name, ended, run.id, code, reason, flow_next(flow)))
+    return found
+
+
+def flow_next(flow: Flow) -> int | None:
+    """The flow's next slot in milliseconds, whether or not it has ended; None without one."""
+    return None if flow.next_run_s is None else flow.next_run_s * 1000
+
+
+def _late(session: Session, caller: Caller, now_ms: int) -> list[Trouble]:
+    """Live runs whose slot is over its tolerance, and those that wait for their destination."""
+    query = select(Flow, Run).join(Flow, Flow.id == Run.flow_id)
+    old = Run.scheduled_at < now_ms - LEAST_MS
+    found = []
+    for flow, run in session.execute(
+        query.where(_of(caller), LIVE_RUN, old).order_by(Run.scheduled_at).limit(_MOST_LATE_SEEN)
+    ):
+        wait = wait_of(run)
+        late = is_late(stored_schedule(flow), run.scheduled_at, now_ms)
+        if late or wait is not None:
+            kind: Kind = "late" if late else "waiting"
+            code, reason = (wait.code, wait.message) if wait else ("", "The run has not finished yet.")
+            next_ms = wait.next_ms if wait else None
+            found.append(Trouble(kind, flow.id, flow.name, run.scheduled_at, run.id, code, reason, next_ms))
+    return found
+
+
+def _without_run(session: Session, caller: Caller, now_ms: int, most: int) -> list[Trouble]:
+    """Flows whose slot has passed without a run: no scheduler is running."""
+    mine = and_(Flow.sandbox_id == caller.sandbox_id, Flow.state == ENABLED, labels.visible(Flow.id, caller))
+    due = select(Flow).where(mine, Flow.next_run_s.is_not(None), Flow.next_run_s < (now_ms - LEAST_MS) // 1000)
+    live = select(Run.id).where(Run.flow_id == Flow.id, LIVE_RUN)
+    reason = "No run was started for this slot. Check that a server with a scheduler is running."
+    return [
+        Trouble("late", flow.id, flow.name, (flow.next_run_s or 0) * 1000, None, "", reason)
+        for flow in session.scalars(due.where(~live.exists()).order_by(Flow.next_run_s).limit(most))
+        if is_late(stored_schedule(flow), (flow.next_run_s or 0) * 1000, now_ms)
+        and not flow_ends.is_over(flow, (flow.next_run_s or 0))
+    ]

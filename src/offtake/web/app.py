@@ -1,0 +1,21 @@
+"""Adds the pages to the application of the API."""
+
+from types import ModuleType
+from typing import Final
+
+from fastapi import FastAPI
+
+from offtake.web import not_found, static_files
+from offtake.web.links import SignInLinks
+from offtake.web.pages import home, sign_in, style
+
+_PAGES: Final[tuple[ModuleType, ...]] = (sign_in, home, style)
+
+
+def install(app: FastAPI) -> None:
+    """Serve the pages below `/ui`; `/` leads to them."""
+    app.state.sign_in_links = SignInLinks(app.state.backend.clock)
+    app.include_router(static_files.router, tags=["pages"], include_in_schema=False)
+    for page in _PAGES:
+        app.include_router(page.router, tags=["pages"], include_in_schema=False)
+    not_found.install(app)

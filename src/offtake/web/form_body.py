@@ -1,0 +1,50 @@
+"""Reads the form of a request: small, and only with the session's token."""
+
+from typing import Annotated, Final
+
+from fastapi import Depends, Request
+from starlette.datastructures import FormData
+
+from offtake.contract import problems
+from offtake.contract.problems import Problem
+from offtake.web import cookies
+from offtake.web.person import SignedOutError
+
+_LARGEST: Final = 256 * 1024
+_MOST_FIELDS: Final = 2000
+TOKEN: Final = "csrf"  # noqa: S105 - the name of the field
+
+
+async def form_body(request: Request) -> FormData:
+    """The form's fields. Raises 3413 when it is too large, 2120 without the session's token, `SignedOutError`."""
+    form = await read_form(request)
+    value = cookies.read(request)
+    if value is None:
+        raise SignedOutError("not signed in")
+    sent = form.get(TOKEN)
+    if not isinstance(sent, str) or not cookies.is_csrf_token(value, sent):
+        message = "The form is from another session. Reload the page, then send it again."
+        raise Problem(problems.FORBIDDEN, message)
+    return form
+
+
+async def read_form(request: Request) -> FormData:
+    """The form's fields without files; raises 3413 when it is too large."""
+    length = request.headers.get("content-length", "")
+    if not (length.isascii() and length.isdecimal()) or int(length[:18]) > _LARGEST:
+        raise Problem(problems.TOO_LARGE, f"The form is larger than {_LARGEST // 1024} KiB.")
+    return await request.form(max_files=0, max_fields=_MOST_FIELDS)
+
+
+Form = Annotated[FormData, Depends(form_body)]
+
+
+def text(form: FormData, name: str) -> str:
+    """A field's text without surrounding spaces; empty when it was not sent."""
+    value = form.get(name, "")
+    return value.strip() if isinstance(value, str) else ""
+
+
+def texts(form: FormData, name: str) -> list[str]:
+    """All values of a field that was sent several times."""
+    return [one for one in form.getlist(name) if isinstance(one, str)]

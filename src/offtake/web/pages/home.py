@@ -1,0 +1,43 @@
+"""Deliveries: what arrived in 24 hours, what waits, is late or failed, and what comes next."""
+
+from typing import Final
+
+from fastapi import APIRouter, Request, Response
+
+from offtake.destinations import registry
+from offtake.flows import deliveries
+from offtake.web import charts
+from offtake.web.person import PersonOf
+from offtake.web.rendering import page
+from offtake.web.routes import PageRoute
+
+router = APIRouter(route_class=PageRoute)
+
+_DAY_MS: Final = 86_400_000
+_MOST_TROUBLES: Final = 8
+_MOST_LINES: Final = 20
+_MOST_COMING: Final = 6
+
+
+@router.get("/ui/{sandbox}")
+def home(request: Request, person: PersonOf) -> Response:
+    """The overview of a sandbox."""
+    caller, now = person.caller, person.now_ms
+    scale = charts.last_day(now, person.zone)
+    with person.backend.database.reading() as session:
+        totals = deliveries.totals(session, caller, now - _DAY_MS)
+        troubles = deliveries.troubles(session, caller, now, _MOST_TROUBLES + 1)
+        lines = deliveries.timeline(session, caller, scale.start_ms, now, _MOST_LINES)
+        coming = deliveries.coming(session, caller, now, _MOST_COMING)
+    return page(
+        request,
+        person,
+        "home.html",
+        totals=totals,
+        troubles=troubles[:_MOST_TROUBLES],
+        more_troubles=len(troubles) > _MOST_TROUBLES,
+        scale=scale,
+        lines=[(line, charts.bars(scale, line.runs, now)) for line in lines],
+        coming=coming,
+        destinations={one.connection_spec_id: one.name for one in registry.DESTINATIONS},
+    )

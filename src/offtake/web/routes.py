@@ -1,0 +1,107 @@
+"""The route class of all pages: where requests come from, and errors as pages instead of JSON."""
+
+import logging
+from collections.abc import Callable, Coroutine
+from typing import Any, Final
+from urllib.parse import quote
+
+from fastapi import Request, Response
+from fastapi.concurrency import run_in_threadpool
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import RedirectResponse
+from fastapi.routing import APIRoute
+
+from offtake.contract.problems import Problem
+from offtake.errors import OfftakeError, exhaustion
+from offtake.lake.parsers import ParsersBusyError
+from offtake.logs import same_line
+from offtake.store.database import StoreBusyError, StoreConflictError, StoreFullError
+from offtake.web import cookies
+from offtake.web.person import Person, SignedOutError, find_person
+from offtake.web.rendering import page
+
+_log = logging.getLogger(__name__)
+
+_LONGEST_NEXT: Final = 2000
+_STATUSES: Final[tuple[tuple[type[Exception], int], ...]] = (
+    (StoreBusyError, 503),
+    (ParsersBusyError, 503),
+    (StoreFullError, 507),
+    (StoreConflictError, 409),
+)
+_TITLES: Final = {
+    400: "The request is not valid",
+    403: "Not allowed",
+    404: "Not found",
+    409: "Somebody else changed it",
+    412: "It was changed meanwhile",
+    503: "The server is busy",
+    507: "The server's disk is full",
+}
+
+
+class PageRoute(APIRoute):
+    """Serves a page. Refuses requests of other sites; shows errors as pages, with the request's id."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """Wrap FastAPI's handler."""
+        handle = super().get_route_handler()
+
+        async def serve(request: Request) -> Response:
+            if cookies.is_cross_site(request):
+                return page(request, None, "error.html", 403, title="Not allowed", message=_CROSS_SITE)
+            try:
+                return await handle(request)
+            except SignedOutError:
+                return to_sign_in(request)
+            except Exception as error:  # noqa: BLE001 - every error becomes a page
+                return await run_in_threadpool(_error_page, request, error)
+
+        return serve
+
+
+_CROSS_SITE: Final = "The request came from another site. Open this page here, and try again."
+
+
+def to_sign_in(request: Request) -> Response:
+    """Lead to the sign-in page, and from there back to a page that was read."""
+    here = f"{request.url.path}?{request.url.query}" if request.url.query else request.url.path
+    back = here if request.method == "GET" and len(here) < _LONGEST_NEXT else ""
+    if request.headers.get("x-requested-with"):
+        return Response("Your session has ended. Sign in again.", 401)
+    return RedirectResponse(f"/ui/sign-in?next={quote(back, safe='')}" if back else "/ui/sign-in", 303)
+
+
+def _error_page(request: Request, error: Exception) -> Response:
+    person = _person(request)
+    status, message = _explain(request, error)
+    title = _TITLES.get(status, "Something went wrong")
+    return page(request, person, "error.html", status, title=title, message=message)
+
+
+def _explain(request: Request, error: Exception) -> tuple[int, str]:
+    if isinstance(error, Problem):
+        return error.code.status, str(error)
+    if isinstance(error, RequestValidationError):
+        return 400, "; ".join(f"{one['loc'][-1]}: {one['msg']}" for one in error.errors())
+    status = next((status for kind, status in _STATUSES if isinstance(error, kind)), 400)
+    if isinstance(error, OfftakeError):
+        return status, str(error)
+    cause = exhaustion(error)
+    if cause is not None:
+        _log.error("out of resources, page refused: %s", cause, extra=same_line(cause))
+        return 503, f"The server is out of resources: {cause}. Try again in a few seconds."
+    name = type(error).__name__
+    _log.error("unexpected %s", name, exc_info=error, extra=same_line(f"unexpected {name} {request.url.path}"))
+    return 500, "An unexpected error occurred in the server; its log has the details under this request's id."
+
+
+def _person(request: Request) -> Person | None:
+    """The person for the page around an error; None when that cannot be found out either."""
+    try:
+        return find_person(request, request.app.state.backend, request.path_params.get("sandbox"))
+    except Exception:  # noqa: BLE001 - the error itself is shown without the rail
+        try:
+            return find_person(request, request.app.state.backend, None)
+        except Exception:  # noqa: BLE001 - as above
+            return None

@@ -1,0 +1,191 @@
+// What the pages do better with a script; without it they all work. No dependency, no inline handlers.
+"use strict";
+
+// The server shows local times beside UTC when it knows the browser's time zone.
+const zone = Intl.DateTimeFormat().resolvedOptions().timeZone || "";
+if (zone && !document.cookie.includes(`offtake-zone=${zone}`)) {
+  document.cookie = `offtake-zone=${zone}; path=/; max-age=31536000; samesite=lax`;
+}
+
+// Copy buttons.
+const showCopyButtons = (root) => root.querySelectorAll("[data-copy]").forEach((one) => { one.hidden = false; });
+document.addEventListener("click", async (event) => {
+  const button = event.target.closest("[data-copy]");
+  if (!button) return;
+  try {
+    await navigator.clipboard.writeText(button.dataset.copy);
+    button.classList.add("copied");
+    const label = button.querySelector(".hidden");
+    const before = label.textContent;
+    label.textContent = "Copied";
+    setTimeout(() => { label.textContent = before; button.classList.remove("copied"); }, 1500);
+  } catch { /* The browser refused: the text can still be selected. */ }
+});
+
+// Menus and confirmations close with Escape, and when something else is clicked.
+const closable = "details.switcher[open], details.confirm[open]";
+document.addEventListener("click", (event) => {
+  document.querySelectorAll(closable).forEach((one) => { if (!one.contains(event.target)) one.open = false; });
+});
+document.addEventListener("keydown", (event) => {
+  if (event.key === "Escape") {
+    document.querySelectorAll(closable).forEach((one) => { one.open = false; one.querySelector("summary").focus(); });
+  }
+  // "/" goes to the page's search field.
+  if (event.key === "/" && !event.target.closest("input, textarea, select")) {
+    const search = document.querySelector("input[type=search]");
+    if (search) { event.preventDefault(); search.focus(); search.select(); }
+  }
+});
+
+// A form is sent once, however often its button is pressed; a page from the history can send it again.
+document.addEventListener("submit", (event) => {
+  const form = event.target;
+  if (event.defaultPrevented || form.method !== "post") return;
+  if (form.dataset.sent) { event.preventDefault(); return; }
+  form.dataset.sent = "yes";
+  setTimeout(() => form.querySelectorAll("button:not([type=button])").forEach((one) => { one.disabled = true; }));
+});
+addEventListener("pageshow", (event) => {
+  if (!event.persisted) return;
+  document.querySelectorAll("form[data-sent]").forEach((form) => {
+    delete form.dataset.sent;
+    form.querySelectorAll("button").forEach((one) => { one.disabled = false; });
+  });
+});
+
+// Replaces parts of the page with the same parts of another version of it. Scripts in it do not run.
+const replaceParts = (text, selector) => {
+  const fresh = new DOMParser().parseFromString(text, "text/html");
+  document.querySelectorAll(selector).forEach((old) => {
+    const part = fresh.getElementById(old.id);
+    if (part && part.outerHTML !== old.outerHTML && !old.contains(document.activeElement)) {
+      old.replaceWith(document.adoptNode(part));
+      showCopyButtons(part);
+    }
+  });
+};
+const delayed = (act, milliseconds) => {
+  let timer;
+  return (...values) => { clearTimeout(timer); timer = setTimeout(() => act(...values), milliseconds); };
+};
+
+// data-search: a GET form that filters the list `data-search="#id"` as one types; the URL stays the state.
+document.querySelectorAll("form[data-search]").forEach((form) => {
+  let running;
+  const update = delayed(async () => {
+    running?.abort();
+    running = new AbortController();
+    const url = new URL(form.action);
+    for (const [name, value] of new FormData(form)) if (value) url.searchParams.append(name, value);
+    try {
+      const answer = await fetch(url, { signal: running.signal, headers: { "X-Requested-With": "search" } });
+      if (!answer.ok) return;
+      replaceParts(await answer.text(), form.dataset.search);
+      history.replaceState(null, "", url);
+    } catch { /* A newer search is on, or the server is away: pressing Enter shows that. */ }
+  }, 150);
+  form.addEventListener("input", update);
+});
+
+// data-check="URL": as one leaves a field, the server checks the form and the field shows its problem.
+const showProblem = (field, text) => {
+  const problem = field.querySelector(".problem");
+  const input = field.querySelector("input, select, textarea");
+  if (!problem || !input) return;
+  problem.hidden = !text;
+  problem.querySelector("span").textContent = text;
+  field.classList.toggle("has-problem", Boolean(text));
+  if (text) { input.setAttribute("aria-invalid", "true"); input.setAttribute("aria-describedby", problem.id); }
+  else { input.removeAttribute("aria-invalid"); }
+};
+document.querySelectorAll("form[data-check]").forEach((form) => {
+  form.noValidate = true;
+  form.addEventListener("focusout", async (event) => {
+    const field = event.target.closest("[data-field]");
+    if (!field || !event.target.name || event.target.type === "checkbox") return;
+    try {
+      const answer = await fetch(form.dataset.check, {
+        method: "POST", body: new URLSearchParams(new FormData(form)), headers: { "X-Requested-With": "check" },
+      });
+      if (!answer.ok) return;
+      const problems = await answer.json();
+      const text = problems[field.dataset.field] || "";
+      showProblem(field, event.target.value || field.classList.contains("has-problem") ? text : "");
+    } catch { /* The server is away: sending the form shows that. */ }
+  });
+});
+
+// data-preview="URL": the element with the id of data-into shows what the form would give, as one types.
+document.querySelectorAll("form[data-preview]").forEach((form) => {
+  let running;
+  const update = delayed(async () => {
+    running?.abort();
+    running = new AbortController();
+    const body = new URLSearchParams(new FormData(form));
+    form.querySelectorAll("input[type=password]").forEach((one) => body.delete(one.name));
+    try {
+      const answer = await fetch(form.dataset.preview, {
+        method: "POST", body, signal: running.signal, headers: { "X-Requested-With": "preview" },
+      });
+      if (answer.ok) replaceParts(await answer.text(), form.dataset.into);
+    } catch { /* A newer preview is on. */ }
+  }, 120);
+  form.addEventListener("input", update);
+  form.addEventListener("change", update);
+});
+
+// data-insert: macro buttons put their text at the caret of the input with the id of data-target.
+document.addEventListener("click", (event) => {
+  const button = event.target.closest("[data-insert]");
+  if (!button) return;
+  const input = document.getElementById(button.dataset.target);
+  const at = input.dataset.visited ? input.selectionStart : input.value.length;
+  input.setRangeText(button.dataset.insert, at, input.dataset.visited ? input.selectionEnd : at, "end");
+  input.dataset.visited = "yes";
+  input.focus();
+  input.dispatchEvent(new Event("input", { bubbles: true }));
+});
+document.addEventListener("focusin", (event) => { if (event.target.matches("input")) event.target.dataset.visited = "yes"; });
+
+// data-live="URL": the page's parts with data-part are replaced when the server says that they changed.
+const live = document.querySelector("[data-live]");
+if (live) {
+  let source, failures = 0, timer;
+  const load = async () => {
+    const answer = await fetch(location.href, { headers: { "X-Requested-With": "live" } });
+    if (answer.status === 401) { location.reload(); return; }
+    if (answer.ok) replaceParts(await answer.text(), "[data-part]");
+  };
+  const open = () => {
+    source = new EventSource(live.dataset.live);
+    source.addEventListener("change", () => { failures = 0; load().catch(() => {}); });
+    source.addEventListener("end", () => { source.close(); source = null; load().catch(() => {}); });
+    source.addEventListener("error", () => {
+      // The browser does not reconnect after an answer that is not a stream.
+      if (source && source.readyState === EventSource.CLOSED) {
+        failures += 1;
+        timer = setTimeout(() => { load().catch(() => {}); open(); }, Math.min(30000, 1000 * 2 ** failures));
+      }
+    });
+  };
+  const close = () => { clearTimeout(timer); source?.close(); source = null; };
+  // A hidden page needs no stream: browsers allow few per server.
+  document.addEventListener("visibilitychange", () => {
+    if (document.hidden) close(); else if (!source) { load().catch(() => {}); open(); }
+  });
+  addEventListener("pagehide", close);
+  if (!document.hidden) open();
+}
+
+// A row of a chart is one tab stop; arrow keys move along it.
+document.addEventListener("keydown", (event) => {
+  const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+  const row = step && event.target.closest("[data-row]");
+  if (!row) return;
+  const links = [...row.querySelectorAll("a")];
+  const next = links[links.indexOf(event.target.closest("a")) + step];
+  if (next) { event.preventDefault(); next.focus(); }
+});
+
+showCopyButtons(document);

@@ -1,0 +1,69 @@
+"""Instants as a person reads them: relative, and exact in UTC and in the browser's time zone."""
+
+import re
+from datetime import UTC, datetime, tzinfo
+from typing import Final
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+_NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_+/-]{0,63}")
+_MINUTE: Final = 60
+_HOUR: Final = 3600
+_DAY: Final = 86_400
+_SOON: Final = 45
+_DAYS_RELATIVE: Final = 14
+
+
+def zone_of(name: str) -> tzinfo:
+    """The time zone of that IANA name; UTC for an unknown one."""
+    try:
+        return ZoneInfo(name) if _NAME.fullmatch(name) else UTC
+    except (ValueError, OSError, ZoneInfoNotFoundError):
+        return UTC
+
+
+def relative(epoch_ms: int, now_ms: int) -> str:
+    """How long ago, or in how long: `3 min ago`, `in 2 h`; after two weeks, the date."""
+    seconds = abs(now_ms - epoch_ms) / 1000
+    if seconds < _SOON:
+        return "now" if epoch_ms <= now_ms else "in a moment"
+    if seconds > _DAYS_RELATIVE * _DAY:
+        return f"{datetime.fromtimestamp(epoch_ms / 1000, UTC):%Y-%m-%d}"
+    text = _length(seconds)
+    return f"{text} ago" if epoch_ms < now_ms else f"in {text}"
+
+
+def _length(seconds: float) -> str:
+    if seconds < 90 * _MINUTE:
+        return f"{max(1, round(seconds / _MINUTE))} min"
+    if seconds < 36 * _HOUR:
+        return f"{round(seconds / _HOUR)} h"
+    return f"{round(seconds / _DAY)} d"
+
+
+def exact(epoch_ms: int, zone: tzinfo) -> str:
+    """The instant in UTC and, if it differs, in the person's zone."""
+    moment = datetime.fromtimestamp(epoch_ms / 1000, UTC)
+    text = f"{moment:%Y-%m-%d %H:%M:%S} UTC"
+    local = moment.astimezone(zone)
+    return text if local.utcoffset() == moment.utcoffset() else f"{text} · {local:%a %H:%M:%S} {local.tzname()}"
+
+
+def clock(epoch_ms: int, zone: tzinfo, now_ms: int) -> str:
+    """The time of day, with the date if it is not today's in that zone."""
+    local = datetime.fromtimestamp(epoch_ms / 1000, zone)
+    today = datetime.fromtimestamp(now_ms / 1000, zone).date()
+    return f"{local:%H:%M}" if local.date() == today else f"{local:%b} {local.day}, {local:%H:%M}"
+
+
+def duration(milliseconds: int) -> str:
+    """A length of time in its two largest units: `850 ms`, `4.2 s`, `3 min 20 s`, `2 h 5 min`."""
+    seconds = milliseconds / 1000
+    if seconds < 1:
+        return f"{milliseconds} ms"
+    if seconds < _MINUTE:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), _MINUTE)
+    if seconds < _HOUR:
+        return f"{minutes} min {rest} s"
+    hours, minutes = divmod(minutes, _MINUTE)
+    return f"{hours} h {minutes} min"
