@@ -36,20 +36,20 @@ class AppClient(httpx2.Client):
     An exception that the application does not handle is a response with status 500, as a server sends it.
     """
 
-    def __init__(self, app: FastAPI) -> None:
-        """`app` must not depend on its lifespan."""
+    def __init__(self, app: FastAPI, address: str = "testclient") -> None:
+        """`app` must not depend on its lifespan. `address`: where requests come from."""
         self.app = app
         super().__init__(
             base_url="http://testserver",
             headers={"user-agent": "testclient"},
-            transport=_Transport(app),
+            transport=_Transport(app, address),
             follow_redirects=True,
         )
 
 
 class _Transport(httpx2.BaseTransport):
-    def __init__(self, app: FastAPI) -> None:
-        self._app = app
+    def __init__(self, app: FastAPI, address: str) -> None:
+        self._app, self._address = app, address
         self._of_thread = threading.local()
         self._loops: list[asyncio.AbstractEventLoop] = []
 
@@ -129,7 +129,7 @@ def _scope(request: httpx2.Request) -> dict[str, Any]:
         "scheme": url.scheme,
         "query_string": url.query,
         "headers": [(name.lower(), value) for name, value in request.headers.raw],
-        "client": ("testclient", 50_000),
+        "client": (self._address, 50000),
         "server": (url.host, url.port or {"http": 80, "https": 443}[url.scheme]),
         "state": {},
     }

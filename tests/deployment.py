@@ -37,6 +37,8 @@ from offtake.settings import Settings
 from offtake.store import manifests, run_parts
 from offtake.store.run_parts import is_delivered
 from offtake.store.tables import Role, RoleSubject, Run
+from offtake.web import app as web
+from offtake.web.links import SignInLinks
 from tests.app_client import AppClient
 from tests.fake_clock import FakeClock
 from tests.local_parsers import LocalParsers
@@ -279,13 +281,20 @@ def deployment(folder: Path, clock: FakeClock, engine: Engine, **settings: Any) 
 def _app_of(backend: Backend) -> Iterator[FastAPI]:
     """An application over the backend: one that an earlier test used, as its routes take long to build."""
     idle = _IDLE[backend.settings.error_type_prefix]
-    app = idle.pop() if idle else create_app(backend)
+    app = idle.pop() if idle else _new_app(backend)
     app.state.backend, app.state.sign_ins = backend, SignIns(backend.settings.sign_ins_per_minute)
+    app.state.sign_in_links = SignInLinks(backend.clock)
     try:
         yield app
     finally:
         app.state.sign_ins.close()
         idle.append(app)
+
+
+def _new_app(backend: Backend) -> FastAPI:
+    app = create_app(backend)
+    web.install(app)
+    return app
 
 
 _IDLE: defaultdict[str, list[FastAPI]] = defaultdict(list)

@@ -33,7 +33,7 @@ _TITLES: Final = {
     400: "The request is not valid",
     403: "Not allowed",
     404: "Not found",
-    409: "Somebody else changed it",
+    409: "It was changed meanwhile",
     412: "It was changed meanwhile",
     503: "The server is busy",
     507: "The server's disk is full",

@@ -1,0 +1,67 @@
+"""A person at the pages, without a browser: signs in, reads pages, sends forms."""
+
+import re
+from dataclasses import dataclass, field
+from html import unescape
+from typing import Any
+
+import httpx2
+
+from offtake.access.clients import NewClient
+from tests.app_client import AppClient
+from tests.deployment import Deployment
+
+ORIGIN = "http://localhost"
+
+
+@dataclass
+class Visitor:
+    """One browser with its cookies. `csrf`: the token of its session, as the last page had it."""
+
+    http: AppClient
+    csrf: str = ""
+    headers: dict[str, str] = field(default_factory=lambda: {"accept": "text/html", "sec-fetch-site": "same-origin"})
+
+    def get(self, path: str, status: int = 200) -> str:
+        """The text of a page."""
+        answer = self.http.get(ORIGIN + path, headers=self.headers)
+        assert answer.status_code == status, answer.text
+        found = re.search(r'name="csrf" value="([0-9a-f]+)"', answer.text)
+        self.csrf = found[1] if found else self.csrf
+        return answer.text
+
+    def post(self, path: str, form: dict[str, Any] | None = None, status: int = 303, **others: Any) -> httpx2.Response:
+        """Send a form with the session's token; the answer, not followed."""
+        sent = {"csrf": self.csrf} | (form or {})
+        answer = self.http.post(ORIGIN + path, data=sent, headers=self.headers, follow_redirects=False, **others)
+        assert answer.status_code == status, answer.text
+        return answer
+
+
+_open: list[AppClient] = []
+
+
+def close_all() -> None:
+    """Close the clients of a test."""
+    while _open:
+        _open.pop().close()
+
+
+def visitor(deployed: Deployment, address: str = "127.0.0.1") -> Visitor:
+    """A person who is not signed in."""
+    _open.append(AppClient(deployed.http.app, address))
+    return Visitor(_open[-1])
+
+
+def signed_in(deployed: Deployment, client: NewClient | None = None) -> Visitor:
+    """A person who is signed in, as the administrator unless another client is given."""
+    one = client or deployed.admin
+    found = visitor(deployed)
+    found.post("/ui/sign-in", {"client_id": one.client_id, "client_secret": one.client_secret})
+    found.get(f"/ui/{one.sandbox}")
+    return found
+
+
+def words(page: str) -> str:
+    """What a page says, without its markup."""
+    return re.sub(r"\s+", " ", unescape(re.sub(r"<(script|style).*?</\1>|<[^>]+>", " ", page, flags=re.DOTALL)))
