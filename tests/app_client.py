@@ -74,7 +74,7 @@ class _Transport(httpx2.BaseTransport):
             self._loops.append(loop)
         context = contextvars.copy_context()
         context.run(_in_place.set, True)
-        task = context.run(loop.create_task, _answer(self._app, request))
+        task = context.run(loop.create_task, _answer(self._app, request, self._address))
         response: httpx2.Response = loop.run_until_complete(task)
         return response
 
@@ -86,7 +86,7 @@ def run_in_place(coroutine: Any) -> None:
     context.run(asyncio.run, coroutine)
 
 
-async def _answer(app: FastAPI, request: httpx2.Request) -> httpx2.Response:
+async def _answer(app: FastAPI, request: httpx2.Request, address: str) -> httpx2.Response:
     content = [request.read()]
     complete = asyncio.Event()
     start: dict[str, Any] = {}
@@ -110,14 +110,14 @@ async def _answer(app: FastAPI, request: httpx2.Request) -> httpx2.Response:
                 complete.set()
 
     with contextlib.suppress(Exception):  # the application has answered it with status 500
-        await app(_scope(request), receive, send)
+        await app(_scope(request, address), receive, send)
     if not start:
         return httpx2.Response(500, request=request)
     shown = b"" if request.method == "HEAD" else b"".join(body)
     return httpx2.Response(start["status"], headers=start["headers"], stream=httpx2.ByteStream(shown), request=request)
 
 
-def _scope(request: httpx2.Request) -> dict[str, Any]:
+def _scope(request: httpx2.Request, address: str) -> dict[str, Any]:
     url = request.url
     return {
         "type": "http",
@@ -129,7 +129,7 @@ def _scope(request: httpx2.Request) -> dict[str, Any]:
         "scheme": url.scheme,
         "query_string": url.query,
         "headers": [(name.lower(), value) for name, value in request.headers.raw],
-        "client": (self._address, 50000),
+        "client": (address, 50_000),
         "server": (url.host, url.port or {"http": 80, "https": 443}[url.scheme]),
         "state": {},
     }
