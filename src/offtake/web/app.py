@@ -7,9 +7,9 @@ from fastapi import FastAPI
 
 from offtake.web import not_found, static_files
 from offtake.web.links import SignInLinks
-from offtake.web.pages import home, sign_in, style
+from offtake.web.pages import flows, home, sign_in, style
 
-_PAGES: Final[tuple[ModuleType, ...]] = (sign_in, home, style)
+_PAGES: Final[tuple[ModuleType, ...]] = (sign_in, home, style, flows)
 
 
 def install(app: FastAPI) -> None:

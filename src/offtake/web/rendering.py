@@ -15,6 +15,7 @@ from markupsafe import Markup
 from offtake.web import navigation, static_files, times
 from offtake.web.person import Person
 
+_HIDDEN: Final[dict[str, object]] = {"class": "icon", "aria-hidden": "true", "focusable": "false"}
 _COMPRESSED_FROM: Final = 1024
 _NONE: Final = "\N{EN DASH}"
 _KILO: Final = 1000.0
@@ -84,7 +85,7 @@ def environment() -> jinja2.Environment:
 @functools.cache
 def icon(name: str, size: int = 16) -> Markup:
     """An icon as SVG, hidden from screen readers: a word always stands with it."""
-    return Markup(lucide(name, size=size, class_="icon", aria_hidden="true", focusable="false"))  # noqa: S704 - the package's own SVG
+    return Markup(" ".join(lucide(name, size=size, **_HIDDEN).split()))  # noqa: S704 - the package's own SVG
 
 
 def number(value: float | None) -> str:
