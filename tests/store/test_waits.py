@@ -262,7 +262,7 @@ def test_a_run_that_ends_without_having_asked_lets_others_ask(queue: Queue) -> N
     assert (again.run_id, again.admission) == (second, "probe")
 
 
-def test_a_destination_is_asked_again_when_it_has_not_been_heard_of_for_long(queue: Queue) -> None:
+def test_a_destination_without_a_recent_answer_is_probed_again(queue: Queue) -> None:
     queue.add(1, HOST)
     lease = queue.must_claim()
     waits.note_answer(queue.database, lease, queue.clock.ms)
@@ -276,7 +276,7 @@ def test_a_destination_is_asked_again_when_it_has_not_been_heard_of_for_long(que
         queue.end(lease)
 
 
-def test_what_fails_for_one_run_only_is_not_asked_again_with_every_success_of_others(queue: Queue) -> None:
+def test_a_run_that_fails_alone_is_not_retried_with_every_success_of_others(queue: Queue) -> None:
     queue.add(2, HOST)
     first = queue.must_claim()
     waits.note_answer(queue.database, first, queue.clock.ms)
@@ -303,7 +303,7 @@ def test_other_credentials_wake_what_waits_and_name_the_new_server(queue: Queue)
     assert busy.run_id == busy_id
     with queue.database.writing() as session:
         session.execute(sa.update(Run).values(address="new:22", not_before=None, held=False))
-        health.ask_again(session, "new:22", queue.clock.ms)
+        health.retry_now(session, "new:22", queue.clock.ms)
     # One whose credentials were changed while it failed is tried at once, whatever it failed of.
     assert queue.defer(busy, 3600, outage=True) is None
     lease = queue.must_claim()

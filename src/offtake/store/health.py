@@ -137,7 +137,7 @@ def leave_probe(session: Session, address: str, run_id: str, now_ms: int) -> Non
         _set(session, ids, {"not_before": health.next_at or now_ms})
 
 
-def ask_again(session: Session, address: str, now_ms: int) -> None:
+def retry_now(session: Session, address: str, now_ms: int) -> None:
     """Let the next run try the destination at once: its credentials or its settings have changed."""
     health = session.get(DestinationHealth, address, with_for_update=True)
     if health is not None:

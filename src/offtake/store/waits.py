@@ -108,7 +108,7 @@ def wake_connection(session: Session, connection_id: str, address: str, now_ms: 
     targets = select(TargetConnection.id).where(TargetConnection.base_connection_id == connection_id)
     of_connection = Run.target_connection_id.in_(targets)
     session.execute(update(Run).where(LIVE_RUN, of_connection).values(address=address))
-    health.ask_again(session, address, now_ms)
+    health.retry_now(session, address, now_ms)
     _wake(session, of_connection)
 
 
@@ -117,7 +117,7 @@ def wake_target(session: Session, target_id: str, now_ms: int) -> None:
     of_target = Run.target_connection_id == target_id
     for address in session.scalars(select(Run.address).where(IN_QUEUE, of_target, Run.held).distinct()):
         if address is not None:
-            health.ask_again(session, address, now_ms)
+            health.retry_now(session, address, now_ms)
     _wake(session, of_target)
 
 
