@@ -107,8 +107,8 @@ def test_what_is_known_ends_with_a_rotation_and_with_the_client(
 
 
 def test_an_unknown_client_costs_the_same_hash(sign_ins: SignIns, deployed: Deployment, hashed: list[str]) -> None:
-    assert outcomes(sign_ins, deployed, ("x", HERE), client_id="nobody") == ["wrong"]
-    assert outcomes(sign_ins, deployed, ("x", HERE), client_id="nobody") == ["wrong"]
+    assert outcomes(sign_ins, deployed, ("x", HERE), client_id="unknown") == ["wrong"]
+    assert outcomes(sign_ins, deployed, ("x", HERE), client_id="unknown") == ["wrong"]
     assert hashed == ["x"]
 
 

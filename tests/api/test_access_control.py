@@ -249,7 +249,7 @@ def test_the_subjects_of_a_role_are_replaced(deployed: Deployment) -> None:
 @pytest.mark.parametrize(
     ("patch", "code"),
     [
-        ({"op": "add", "path": "/user", "value": "nobody"}, 1452),
+        ({"op": "add", "path": "/user", "value": "unknown"}, 1452),
         ({"op": "add", "path": "/group", "value": "x"}, 1455),
         ({"op": "add", "path": "/user"}, 1452),
         ({"op": "test", "path": "/user", "value": "x"}, 1434),
@@ -263,7 +263,7 @@ def test_a_mistake_about_subjects_is_named(deployed: Deployment, patch: Any, cod
 def test_several_operations_on_subjects_are_one_change(deployed: Deployment) -> None:
     subjects = f"{ROLES}/{make(deployed)}/subjects"
     client = deployed.new_client().client_id
-    patch = [{"op": "add", "path": "/user", "value": client}, {"op": "add", "path": "/user", "value": "nobody"}]
+    patch = [{"op": "add", "path": "/user", "value": client}, {"op": "add", "path": "/user", "value": "unknown"}]
     call(deployed, "PATCH", subjects, 400, patch)
     assert call(deployed, "GET", subjects)["items"] == []
 
@@ -292,7 +292,7 @@ def test_the_last_administrator_is_not_locked_out(deployed: Deployment, way: str
     names = {"ADMIN": deployed.admin.client_id, "OTHER": other.client_id}
     sent = {key: names.get(value, value) if isinstance(value, str) else value for key, value in (body or {}).items()}
     if way == "its subject is replaced":
-        # The other one would become an administrator by it: nobody is locked out then.
+        # The other client becomes an administrator by this change, so an administrator remains.
         call(deployed, method, f"{ROLES}/{role['id']}{path}", 200, sent)
         return
     answer = call(deployed, method, f"{ROLES}/{role['id']}{path}", 400, sent or None)

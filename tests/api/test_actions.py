@@ -261,7 +261,7 @@ def test_only_failed_runs_of_living_flows_are_repeated(deployed: Deployment, flo
 
 
 @pytest.mark.parametrize("kind", ["user", "service"])
-def test_runs_and_specs_are_written_by_nobody_else(deployed: Deployment, flow: str, kind: Any) -> None:
+def test_clients_cannot_change_runs_or_specs(deployed: Deployment, flow: str, kind: Any) -> None:
     deployed.run_due()
     run = deployed.runs(flow)[0]
     with deployed.acting(deployed.new_client("*", kind=kind)):

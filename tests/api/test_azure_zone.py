@@ -62,12 +62,12 @@ def put(azure: AzureServer, given: Any, name: str = "a.txt", content: bytes = b"
 
 @pytest.mark.parametrize(("query", "name"), [(OUT, "dlz-destination"), ("", "dlz-user-container")])
 def test_the_container_is_the_real_one(deployed: Deployment, azure: AzureServer, query: str, name: str) -> None:
-    told = ask(deployed, "GET", query)
-    assert told["containerTTL"] == "7"
-    assert set(told) == {"containerName", "containerTTL"}
+    shown = ask(deployed, "GET", query)
+    assert shown["containerTTL"] == "7"
+    assert set(shown) == {"containerName", "containerTTL"}
     given = ask(deployed, "GET", f"/credentials{query}")
-    assert given["containerName"] == told["containerName"]
-    assert f"-{name}-prod-" in told["containerName"]
+    assert given["containerName"] == shown["containerName"]
+    assert f"-{name}-prod-" in shown["containerName"]
     assert set(given) == {"containerName", "SASToken", "storageAccountName", "SASUri", "expiryTime"}
     assert given["SASUri"] == f"{azure.endpoint}/{given['containerName']}?{given['SASToken']}"
     assert given["storageAccountName"] == ACCOUNT
@@ -121,7 +121,7 @@ def test_a_signature_deletes_only_for_clients_that_may_manage_or_export(
 def test_all_clients_share_two_policies_and_each_signature_ends_within_an_hour(
     deployed: Deployment, azure: AzureServer
 ) -> None:
-    """Azurite does not look at a signature's own end beside a policy, Azure does."""
+    """Azurite ignores a signature's own expiry when it has a policy; Azure checks both."""
     views = (VIEW_DESTINATIONS, VIEW_DATASETS)
     tokens = []
     for more in ((), (), (EXPORT_DATASETS,), (MANAGE_DESTINATIONS,)):
@@ -212,9 +212,7 @@ def test_policies_of_others_leave_room_or_the_call_says_so(
         assert "5 access policies" in ask(deployed, "GET", f"/credentials{OUT}", 502)["detail"]
 
 
-def test_whoever_refreshes_at_the_same_time_the_last_ones_signature_works(
-    deployed: Deployment, azure: AzureServer
-) -> None:
+def test_of_concurrent_refreshes_the_last_signature_works(deployed: Deployment, azure: AzureServer) -> None:
     put(azure, ask(deployed, "GET", f"/credentials{OUT}"))
     given: list[Any] = []
 
@@ -244,7 +242,7 @@ def test_a_refresh_that_was_cut_off_before_azure_heard_of_it_is_made_good(
     assert (refused(first), fetch(second)) == (True, b"hello")
 
 
-def test_a_container_that_somebody_removed_is_made_again(deployed: Deployment, azure: AzureServer) -> None:
+def test_a_removed_container_is_created_again(deployed: Deployment, azure: AzureServer) -> None:
     given = ask(deployed, "GET", f"/credentials{OUT}")
     with azure.client() as client:
         client.delete_container(given["containerName"])
@@ -280,7 +278,7 @@ def test_refreshing_is_in_the_audit_log(deployed: Deployment) -> None:
     assert KEY not in json.dumps(events)
 
 
-def test_an_account_that_is_away_is_told(tmp_path: Path, engine: LocalEngine) -> None:
+def test_an_unreachable_account_is_reported(tmp_path: Path, engine: LocalEngine) -> None:
     port = free_port()
     away = AzureServer(f"http://127.0.0.1:{port}/{ACCOUNT}", port)
     with azure_zones(away, tmp_path, engine, read_timeout_seconds=1) as deployed:

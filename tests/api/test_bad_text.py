@@ -61,7 +61,7 @@ def test_a_token_call_with_a_nul_character_is_refused(deployed: Deployment) -> N
     assert (answer.status_code, answer.json()["error"]) == (400, "invalid_client")
 
 
-def test_a_token_that_names_a_key_with_a_nul_character_is_no_token(deployed: Deployment) -> None:
+def test_a_token_with_a_nul_character_in_its_key_id_is_refused(deployed: Deployment) -> None:
     key = "x" * 32
     claims: dict[str, Any] = {"client_id": "a"}
     token = jwt.encode(claims, key, "HS256", headers={"kid": "a\x00b"})

@@ -31,7 +31,7 @@ _get, _delete, _request = (partial(call, verify=False) for call in (httpx2.get, 
 
 @dataclass
 class Collector:
-    """Somebody who has nothing but the credentials."""
+    """A client that has only the credentials."""
 
     deployed: Deployment
     origin: str
@@ -380,7 +380,7 @@ def test_nothing_can_be_written(collector: Collector, method: str) -> None:
         ("&restype=container&comp=list&delimiter=-", 400, "InvalidQueryParameterValue"),
     ],
 )
-def test_what_cannot_be_listed_is_told(collector: Collector, query: str, status: int, code: str) -> None:
+def test_invalid_listings_are_refused_with_a_code(collector: Collector, query: str, status: int, code: str) -> None:
     answer = _get(collector.url(query=query))
     assert (answer.status_code, answer.headers["x-ms-error-code"]) == (status, code)
 

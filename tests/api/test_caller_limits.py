@@ -1,4 +1,4 @@
-"""Connections and requests are counted by address, and idle connections make room."""
+"""Connections and requests are limited by address; a new connection closes the one that was idle longest."""
 
 from dataclasses import dataclass
 

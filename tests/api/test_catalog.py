@@ -82,7 +82,7 @@ def test_a_dataset_without_rows_can_be_exported(deployed: Deployment) -> None:
     assert deployed.runs(flow)[0]["metrics"]["recordSummary"]["outputRecordCount"] == 3
 
 
-def test_rows_and_columns_are_told(deployed: Deployment) -> None:
+def test_a_dataset_shows_its_rows_and_columns(deployed: Deployment) -> None:
     dataset = deployed.import_rows("events", rows(0, 3))
     shown = one(deployed, dataset)
     assert shown["extensions"]["adobe_lakeHouse"]["metrics"]["rowCount"] == 3

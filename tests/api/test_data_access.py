@@ -111,13 +111,13 @@ def test_a_batch_that_failed_tells_what_was_sent_and_what_went_wrong(deployed: D
     listed = [one["name"] for one in get(deployed, f"/batches/{failed}/meta").json()["data"]]
     assert listed == ["input_files/00000.json", "row_errors/errors.json", "row_errors_sample.json"]
     (folder,) = get(deployed, f"/batches/{failed}/meta?path=row_errors").json()["data"]
-    told = get(deployed, folder["_links"]["self"]["href"])
-    assert told.json()["rows"] == ["2"]
-    assert "line 2" in told.json()["description"]
-    assert int(folder["length"]) == len(told.content)
+    report = get(deployed, folder["_links"]["self"]["href"])
+    assert report.json()["rows"] == ["2"]
+    assert "line 2" in report.json()["description"]
+    assert int(folder["length"]) == len(report.content)
     assert get(deployed, f"/batches/{failed}/meta?path=input_files/00000.json").json()["path"] == name
     (wrong,) = get(deployed, f"/batches/{failed}/failed").json()["data"]
-    assert get(deployed, wrong["_links"]["self"]["href"]).content == told.content
+    assert get(deployed, wrong["_links"]["self"]["href"]).content == report.content
     for strange in ("..", "../../offtake.db", "row_errors/..", "%2Fetc%2Fpasswd", "%00"):
         assert deployed.http.get(f"{EXPORT}/batches/{failed}/meta?path={strange}").status_code in (400, 404)
 

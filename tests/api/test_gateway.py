@@ -31,7 +31,7 @@ def without(deployed: Deployment, *names: str, **changed: str) -> Any:
         ((ORG,), 400, "400003", "Missing header"),
     ],
 )
-def test_missing_headers_are_told_in_their_fixed_order(
+def test_missing_headers_are_reported_in_their_fixed_order(
     deployed: Deployment, missing: tuple[str, ...], status: int, code: str, message: str
 ) -> None:
     answer = without(deployed, *missing)

@@ -57,8 +57,8 @@ class Issuer:
     def sign(self, clock: FakeClock, key_id: str = "rsa", algorithm: str = "RS256", **claims: Any) -> str:
         now = clock.now_seconds()
         usual = {"iss": self.origin, "aud": AUDIENCE, "azp": CLIENT, "iat": now, "nbf": now, "exp": now + 600}
-        told = {name: value for name, value in (usual | claims).items() if value is not None}
-        return jwt.encode(told, self.private[key_id], algorithm, headers={"kid": key_id})
+        payload = {name: value for name, value in (usual | claims).items() if value is not None}
+        return jwt.encode(payload, self.private[key_id], algorithm, headers={"kid": key_id})
 
     def answer(self, path: str) -> bytes | None:
         self.asked += 1
@@ -159,7 +159,7 @@ def test_the_issuers_tokens_work_with_their_clients_roles(
         {"nbf": 2**40},
         {"nbf": "tomorrow"},
         {"nbf": {}},
-        {"azp": "nobody"},
+        {"azp": "unknown"},
         {"azp": None},
         {"azp": 7},
         {"azp": ["partner@clients"]},

@@ -61,7 +61,7 @@ def test_the_days_are_a_setting(tmp_path: Any, clock: FakeClock, engine: LocalEn
         ("POST", "/credentials?type=other&action=refresh", "ZONE-1452-400"),
     ],
 )
-def test_what_cannot_be_asked_is_told(deployed: Deployment, method: str, path: str, code: str) -> None:
+def test_invalid_requests_are_refused_with_a_code(deployed: Deployment, method: str, path: str, code: str) -> None:
     assert ask(deployed, method, path, 400)["type"].endswith(code)
 
 

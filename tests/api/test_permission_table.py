@@ -1,4 +1,4 @@
-"""What a client with each single permission can reach: found out from all routes, and told in `docs/permissions.md`.
+"""What a client with each single permission can reach: determined from all routes, listed in `docs/permissions.md`.
 
 `OFFTAKE_TEST_WRITE_DOCS=1` writes the page; without it, the page is compared.
 """
@@ -150,7 +150,7 @@ def test_a_single_permission_reaches_what_the_page_says_and_nothing_else(
         with filled.acting(client):
             answer = make(filled, ids, call, operation)
         lacks = answer.status_code == 403 and ("-2120-403" in answer.text or call[0] == "HEAD")
-        # What is not found is not told to a client without the right either, or the thing is none of its business.
+        # Without the permission: 403, or 400 or 404 where the thing does not exist or is hidden from the client.
         assert (not lacks) if allowed else (lacks or answer.status_code in (400, 404)), (call, answer.text)
 
 
@@ -171,14 +171,14 @@ def render(needs: dict[Call, frozenset[Need]]) -> str:
         [
             "| Permission | Reaches |",
             "|---|---|",
-            *(f"| `{name}` | {_told(found) or 'nothing by itself'} |" for name, found in reached.items()),
+            *(f"| `{name}` | {_list_calls(found) or 'nothing by itself'} |" for name, found in reached.items()),
         ]
     )
     ordered = sorted((item for item in needs.items() if UNKNOWN not in item[1]), key=_by_path)
     lines = [f"| `{method} {path}` | {_words(asked)} |" for (method, path), asked in ordered]
     listed = "\n".join(["| Call | Needs |", "|---|---|", *lines])
-    free = _told([call for call, asked in needs.items() if not asked]) or "none"
-    unknown = _told([call for call, asked in needs.items() if UNKNOWN in asked]) or "none"
+    free = _list_calls([call for call, asked in needs.items() if not asked]) or "none"
+    unknown = _list_calls([call for call, asked in needs.items() if UNKNOWN in asked]) or "none"
     return HEAD.format(alone=alone, free=free, unknown=unknown, needs=listed)
 
 
@@ -186,7 +186,7 @@ def _by_path(item: tuple[Call, frozenset[Need]]) -> tuple[str, str]:
     return item[0][1], item[0][0]
 
 
-def _told(found: list[Call]) -> str:
+def _list_calls(found: list[Call]) -> str:
     return ", ".join(f"`{method} {path}`" for method, path in sorted(found, key=lambda call: (call[1], call[0])))
 
 

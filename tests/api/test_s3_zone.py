@@ -70,9 +70,9 @@ def keys(aws: Amazon, deployed: Deployment) -> list[str]:
 @pytest.mark.parametrize(("query", "name"), [(OUT, "dlz-destination"), ("", "dlz-user-container")])
 def test_the_shape_is_amazons(deployed: Deployment, aws: Amazon, query: str, name: str) -> None:
     place = {"bucketName": bucket_of(deployed), "dlzFolder": folder_of(deployed, name)}
-    told = ask(deployed, "GET", query)
+    shown = ask(deployed, "GET", query)
     days = {"timeUnit": "days", "timeQuantity": 7}
-    assert told == {"dlzPath": place, "dataTTL": days, "dlzProvider": "Amazon S3"}
+    assert shown == {"dlzPath": place, "dataTTL": days, "dlzProvider": "Amazon S3"}
     given = ask(deployed, "GET", f"/credentials{query}")
     assert set(given) == {"credentials", "dlzPath", "dlzProvider", "expiryTime", "endpointUrl"}
     assert set(given["credentials"]) == {"awsAccessKeyId", "awsSecretAccessKey", "awsSessionToken"}
@@ -197,7 +197,7 @@ def test_credentials_need_two_permissions_and_refreshing_them_a_third(
             ask(deployed, method, path, status)
 
 
-def test_a_role_that_the_server_may_not_assume_is_told(
+def test_a_role_that_the_server_may_not_assume_is_reported(
     deployed: Deployment, aws: Amazon, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     key, secret = aws.user(f"u{uuid4().hex}", ["s3:*"])
@@ -209,7 +209,7 @@ def test_a_role_that_the_server_may_not_assume_is_told(
     assert secret not in json.dumps(refusal)
 
 
-def test_a_token_service_that_is_away_is_told(deployed: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreachable_token_service_is_reported(deployed: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL_STS", f"http://127.0.0.1:{free_port()}")
     assert "could not be reached" in ask(deployed, "GET", "/credentials", 502)["detail"]
 

@@ -1,4 +1,4 @@
-"""Files on their way, over a real connection: slow, cut off, begun anew meanwhile."""
+"""Uploads over a real connection: slow, interrupted, restarted meanwhile."""
 
 import http.client
 import json
@@ -61,9 +61,7 @@ class Sending:
         return found
 
 
-def test_a_part_that_came_while_its_file_was_begun_anew_does_not_count(
-    deployed: Deployment, dataset: str, port: int
-) -> None:
+def test_a_part_of_an_upload_that_was_restarted_does_not_count(deployed: Deployment, dataset: str, port: int) -> None:
     batch = batch_of(deployed, dataset)
     path = f"/batches/{batch}/datasets/{dataset}/files/a.json"
     call(deployed, "POST", f"{path}?action=INITIALIZE", 201)

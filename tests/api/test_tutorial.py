@@ -187,11 +187,11 @@ def test_a_dataset_is_exported_at_once(deployed: Deployment, dataset: str) -> No
     body = {"activationInfo": {"destinations": [{"flowId": flow, "datasets": [{"id": dataset}]}]}}
     accept = {"Accept": "application/vnd.adobe.adhoc.dataset.activation+json; version=1"}
     answer = deployed.http.post(ADHOC, json=body, headers=accept)
-    (told,) = answer.json()["destinations"][0]["datasets"]
-    assert (answer.status_code, told["id"], told["flowId"]) == (200, dataset, flow)
-    assert told["statusURL"].startswith(f"http://testserver{FLOW_SERVICE}/runs/")
+    (started,) = answer.json()["destinations"][0]["datasets"]
+    assert (answer.status_code, started["id"], started["flowId"]) == (200, dataset, flow)
+    assert started["statusURL"].startswith(f"http://testserver{FLOW_SERVICE}/runs/")
     deployed.run_due()
-    (run,) = deployed.http.get(told["statusURL"], headers=accept).json()["items"]
+    (run,) = deployed.http.get(started["statusURL"], headers=accept).json()["items"]
     assert run["metrics"]["statusSummary"]["status"] == "success"
     assert run["metrics"]["recordSummary"]["outputRecordCount"] == 3
 

@@ -1,4 +1,4 @@
-"""The contract's worked example (section 32), step by step as it is told."""
+"""The contract's worked example (section 32), step by step as written."""
 
 import gzip
 import json
@@ -63,7 +63,7 @@ PARTNER = {"domain": "sftp.partner.example", "username": "drop", "sshKey": RSA_K
         pytest.param("Data Landing Zone", None, {"path": "incoming/loyalty"}, id="to the landing zone"),
     ],
 )
-def test_the_worked_example_goes_as_it_is_told(
+def test_the_worked_example_works_as_written(
     deployed: Deployment, name: str, auth: Auth, location: dict[str, str]
 ) -> None:
     dataset = uploaded(deployed)
@@ -80,7 +80,7 @@ def test_the_worked_example_goes_as_it_is_told(
     (shown,) = deployed.get(f"/flows/{flow}")["items"]
     assert shown["scheduleParams"] == schedule | {"endTime": 1_788_241_800}
 
-    if NAMED[name].connection_spec_id == ZONE:  # nobody listens at the partner's
+    if NAMED[name].connection_spec_id == ZONE:  # there is no server at the partner's address
         deployed.clock.advance(seconds=660)
         deployed.run_due()
         (run,) = deployed.runs(flow)

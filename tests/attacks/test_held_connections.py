@@ -1,4 +1,4 @@
-"""Connections that are held, half-sent, slow or too many keep nobody out, and the server stops all the same."""
+"""Held, half-sent, slow or too many connections do not block other clients, nor the server's stop."""
 
 import contextlib
 import signal
@@ -40,7 +40,7 @@ def held() -> Iterator[list[socket.socket]]:
         one.close()
 
 
-def test_connections_that_are_merely_held_keep_nobody_out(server: Server, held: list[socket.socket]) -> None:
+def test_held_connections_do_not_block_other_clients(server: Server, held: list[socket.socket]) -> None:
     for _ in range(2 * ALLOWED):
         held.append(server.connect())
         assert server.descriptors() < ALLOWED * 0.9

@@ -1,4 +1,4 @@
-"""Archives that somebody made to do harm: each is refused, and nothing is written."""
+"""Malicious archives: each is refused, and nothing is written."""
 
 import hashlib
 import io
@@ -128,9 +128,7 @@ def test_a_member_that_leaves_its_folder_or_is_no_plain_file_is_refused_and_noth
 @pytest.mark.parametrize(
     "names", [("uploads/a", "uploads/a"), ("uploads/a", "uploads/a/b"), ("uploads/a/b", "uploads/a")]
 )
-def test_members_that_cannot_stand_beside_each_other_are_refused(
-    backup: list[Member], tmp_path: Path, names: tuple[str, str]
-) -> None:
+def test_conflicting_members_are_refused(backup: list[Member], tmp_path: Path, names: tuple[str, str]) -> None:
     evil = write(tmp_path / "evil.tar", [*backup, *(member(name) for name in names)])
     with pytest.raises(ArchiveError, match="occurs twice, or is also a folder"):
         restore(Settings(data_dir=tmp_path / "data"), Clock(), evil)
@@ -184,7 +182,7 @@ INSIDE_OUT = [
 
 
 @pytest.mark.parametrize(("name", "harm", "problem"), INSIDE_OUT)
-def test_databases_that_would_run_or_remove_what_somebody_put_into_them_are_refused(
+def test_databases_with_injected_sql_are_refused(
     backup: list[Member], tmp_path: Path, name: str, harm: str, problem: str
 ) -> None:
     copied = tmp_path / "copied.db"
@@ -198,7 +196,7 @@ def test_databases_that_would_run_or_remove_what_somebody_put_into_them_are_refu
     assert everything(tmp_path / "data") == {"server.lock"}
 
 
-def test_a_database_that_is_none_is_refused(backup: list[Member], tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_database_is_refused(backup: list[Member], tmp_path: Path) -> None:
     others = [(info, content) for info, content in backup if info.name != STORE]
     evil = write(tmp_path / "evil.tar", [*others, member(STORE, b"x" * 9000)])
     with pytest.raises(OfftakeError, match=r"its store\.db cannot be read"):

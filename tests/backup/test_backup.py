@@ -102,7 +102,7 @@ class Site:
 
 @dataclass
 class Sender:
-    """Calls a site's API: sends batches, and asks for increments, until it is told to stop."""
+    """Calls a site's API: sends batches, and asks for increments, until `stop` is set."""
 
     site: Site
     ids: dict[str, list[int]] = field(default_factory=dict)
@@ -147,7 +147,7 @@ class Sender:
             with closing(steps):
                 while not self.stop.is_set():
                     next(steps)
-        except BaseException as error:  # noqa: BLE001 - told by the test
+        except BaseException as error:  # noqa: BLE001 - asserted at the end
             self.errors.append(error)
 
     def _send(self, dataset: str) -> Generator[None, None, None]:

@@ -99,7 +99,7 @@ def test_a_column_is_a_name_and_a_type(text: str, column: Column) -> None:
         ("x:" + "list<" * 40 + "int" + ">" * 40, "levels deep"),
     ],
 )
-def test_what_is_no_column_says_why(text: str, why: str) -> None:
+def test_an_invalid_column_is_refused_with_a_reason(text: str, why: str) -> None:
     with pytest.raises(ColumnTypeError) as refused:
         split_column(text)
     assert why in str(refused.value)
@@ -137,7 +137,7 @@ def test_an_iceberg_schema_is_read_as_its_library_writes_it() -> None:
         ({"type": "struct", "fields": 5}, "fields must be a list"),
     ],
 )
-def test_what_is_no_schema_says_why(document: Any, why: str) -> None:
+def test_an_invalid_schema_is_refused_with_a_reason(document: Any, why: str) -> None:
     with pytest.raises(ColumnTypeError) as refused:
         parse_schema(document)
     assert why in str(refused.value)

@@ -20,8 +20,8 @@ def offtake(deployed: Deployment, capsys: pytest.CaptureFixture[str], monkeypatc
     def run(*arguments: str) -> tuple[int, str, str]:
         capsys.readouterr()
         code = main([*arguments, "--data-dir", str(deployed.backend.settings.data_dir)])
-        told = capsys.readouterr()
-        return code, told.out, told.err
+        printed = capsys.readouterr()
+        return code, printed.out, printed.err
 
     return run
 

@@ -27,8 +27,8 @@ class Terminal:
 
     def run(self, *arguments: str) -> tuple[int, str, str]:
         code = main([*arguments, "--data-dir", str(self.data_dir)])
-        told = self.capsys.readouterr()
-        return code, told.out, told.err
+        printed = self.capsys.readouterr()
+        return code, printed.out, printed.err
 
     def json(self, *arguments: str) -> Any:
         code, out, err = self.run(*arguments, "--json")
@@ -133,7 +133,7 @@ def test_roles_are_made_listed_shown_and_deleted(terminal: Terminal) -> None:
     assert [one["roles"] for one in terminal.json("client", "list")] == [[]]
 
 
-def test_roles_that_the_upgrade_hits_are_listed_and_mended(terminal: Terminal, served: Deployment) -> None:
+def test_roles_that_the_upgrade_affects_are_listed_and_fixed(terminal: Terminal, served: Deployment) -> None:
     assert served.admin.client_id
     exports = "manage-and-activate-dataset-destinations"
     terminal.says("role", "create", "hit", "--permission", exports, "--permission", "view-datasets")
@@ -161,9 +161,9 @@ def test_roles_that_the_upgrade_hits_are_listed_and_mended(terminal: Terminal, s
         ("role create x --permission * --sandbox nope", "nope"),
         ("role create Administrators --permission *", "already"),
         ("role show nope", "nope"),
-        ("role grant nope nobody", "nope"),
-        ("role grant Administrators nobody", "Client nobody does not exist"),
-        ("role revoke Administrators nobody", "Client nobody does not exist"),
+        ("role grant nope unknown", "nope"),
+        ("role grant Administrators unknown", "Client unknown does not exist"),
+        ("role revoke Administrators unknown", "Client unknown does not exist"),
         ("role delete nope", "nope"),
         ("sandbox create prod", "already"),
         ("sandbox create No", "/name"),
@@ -217,8 +217,8 @@ def test_the_commands_of_the_readme_run_as_they_are_written(terminal: Terminal) 
     section = README.read_text(encoding="utf-8").partition("## Who may do what")[2].partition("\n## ")[0]
     commands = re.findall(r"^    \.venv/bin/offtake (.*)$", section, re.MULTILINE)
     assert len(commands) == 5
-    told = [terminal.says(*command.split()) for command in commands]
-    assert "client_secret: p8e-" in told[1]
+    outputs = [terminal.says(*command.split()) for command in commands]
+    assert "client_secret: p8e-" in outputs[1]
 
 
 def test_flows_and_runs_of_a_sandbox(terminal: Terminal, served: Deployment) -> None:
@@ -267,7 +267,7 @@ def test_the_audit_log_is_listed_and_filtered(terminal: Terminal) -> None:
     for kind in ("roles", "Role"):
         assert len(terminal.json("audit", "list", "--resource", kind, "--action", "create")) == 1
     assert len(terminal.json("audit", "list", "--limit", "2")) == 2
-    assert terminal.json("audit", "list", "--client", "nobody") == []
+    assert terminal.json("audit", "list", "--client", "unknown") == []
     assert terminal.json("audit", "list", "--since", "2999-01-01") == []
     assert [one["assetName"] for one in terminal.json("audit", "list", "--sandbox", "dev")] == ["dev"]
     assert "exporters" in terminal.says("audit", "list")

@@ -188,7 +188,7 @@ def test_a_restore_that_is_killed_is_refused_by_all_and_can_be_done_again(
     assert [path.name for path in data_dir.iterdir() if "restore" in path.name] == []
 
 
-def test_a_restore_that_is_refused_when_it_begins_anew_lets_nothing_start(
+def test_a_restarted_restore_that_is_refused_lets_nothing_start(
     archive: Path, tmp_path: Path, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     elsewhere = tmp_path / "elsewhere"
@@ -249,7 +249,7 @@ def test_a_marker_of_a_restore_to_elsewhere_lets_nothing_be_cleared(
     assert contents(data_dir / "lake" / "warehouse") != {}
 
 
-def test_a_restore_that_was_cut_off_is_not_begun_anew_elsewhere(archive: Path, data_dir: Path, tmp_path: Path) -> None:
+def test_an_interrupted_restore_is_not_restarted_elsewhere(archive: Path, data_dir: Path, tmp_path: Path) -> None:
     assert offtake(data_dir, "restore", archive, **{ENV: "restore_files"}).returncode == -signal.SIGKILL
     other = {"OFFTAKE_WAREHOUSE": str(tmp_path / "elsewhere")}
     said = refusal(offtake(data_dir, "restore", archive, **other))

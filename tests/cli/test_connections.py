@@ -20,8 +20,8 @@ def served(tmp_path: Path, clock: FakeClock, engine: LocalEngine) -> Any:
 
 def run(served: Deployment, capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
     code = main(["connection", *arguments, "--data-dir", str(served.backend.settings.data_dir)])
-    told = capsys.readouterr()
-    return code, told.out, told.err
+    printed = capsys.readouterr()
+    return code, printed.out, printed.err
 
 
 def test_a_connection_is_listed_and_tested_by_name_and_id(
@@ -54,6 +54,6 @@ def test_a_connection_that_does_not_work_says_why_and_fails(
 
 
 def test_a_connection_that_is_not_there(served: Deployment, capsys: pytest.CaptureFixture[str]) -> None:
-    code, out, err = run(served, capsys, "test", "nobody")
+    code, out, err = run(served, capsys, "test", "unknown")
     assert (code, out) == (1, "")
-    assert err == "offtake: No connection has the id or the name nobody; see: offtake connection list\n"
+    assert err == "offtake: No connection has the id or the name unknown; see: offtake connection list\n"

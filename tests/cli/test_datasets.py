@@ -11,8 +11,8 @@ from tests.deployment import Deployment, rows
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
     code = main(list(arguments))
-    told = capsys.readouterr()
-    return code, told.out, told.err
+    printed = capsys.readouterr()
+    return code, printed.out, printed.err
 
 
 def test_a_dataset_is_made_without_rows_and_deleted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -70,8 +70,8 @@ def test_batches_are_listed_and_shown(deployed: Deployment, capsys: pytest.Captu
     shown = json.loads(run(capsys, "batch", "show", listed[1]["id"], *where)[1])
     assert shown["metrics"]["outputRecordCount"] == 3
     for wrong in (("batch", "show", "nope"), ("batch", "list", "nope")):
-        code, _, told = run(capsys, *wrong, *where)
-        assert (code, told.count("\n")) == (1, 1)
+        code, _, err = run(capsys, *wrong, *where)
+        assert (code, err.count("\n")) == (1, 1)
 
 
 def make(deployed: Deployment, name: str) -> str:

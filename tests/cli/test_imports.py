@@ -108,8 +108,8 @@ def test_a_dry_run_says_what_would_happen_and_writes_nothing(
     offtake: Offtake, deployed: Deployment, file: Path, tmp_path: Path
 ) -> None:
     code, out, _ = offtake("dataset", "import", "towns", str(file), "--dry-run", "--json")
-    told = json.loads(out)
-    assert (code, told["rows"], told["columnsAdded"]) == (0, 2, ["id", "city"])
+    planned = json.loads(out)
+    assert (code, planned["rows"], planned["columnsAdded"]) == (0, 2, ["id", "city"])
     assert json.loads(offtake("dataset", "list", "--json")[1]) == []
     assert left(deployed) == []
     assert offtake("dataset", "import", "towns", str(file))[0] == 0

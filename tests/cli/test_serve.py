@@ -63,9 +63,9 @@ def test_the_first_start_makes_a_client_that_can_call_the_api(tmp_path: Path) ->
     (data_dir / "admin.json").unlink()
     with serving(data_dir, port) as process:
         process.send_signal(signal.SIGINT)
-        told = process.communicate(timeout=20)[0].decode().replace("\n", "")
-    assert "offtake client rotate ID" in told
-    assert "admin.json" not in told
+        printed = process.communicate(timeout=20)[0].decode().replace("\n", "")
+    assert "offtake client rotate ID" in printed
+    assert "admin.json" not in printed
 
 
 def test_a_start_names_the_roles_that_can_export_no_longer(tmp_path: Path) -> None:
@@ -87,7 +87,7 @@ def test_a_start_names_the_roles_that_can_export_no_longer(tmp_path: Path) -> No
     assert "spared" not in line
 
 
-def test_a_port_that_is_taken_is_told(tmp_path: Path) -> None:
+def test_a_port_that_is_in_use_is_reported(tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()

@@ -69,18 +69,18 @@ def test_lists_say_of_a_command_what_its_function_says(words: str) -> None:
 @pytest.mark.parametrize("words", EVERY)
 def test_every_command_explains_itself(words: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*words.split(), "--help"]) == 0
-    told = words_of(capsys.readouterr().out)
-    assert f" {words} [OPTIONS]" in told
-    assert EVERY[words].line in told
-    assert "--data-dir" in told
+    printed = words_of(capsys.readouterr().out)
+    assert f" {words} [OPTIONS]" in printed
+    assert EVERY[words].line in printed
+    assert "--data-dir" in printed
 
 
 @pytest.mark.parametrize("words", ["", *GROUPS])
 def test_lists_hold_every_command_with_its_whole_line(words: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*words.split(), "--help"]) == 0
-    told = words_of(capsys.readouterr().out)
+    printed = words_of(capsys.readouterr().out)
     for word, entry in (GROUPS[words].commands if words else COMMANDS).items():
-        assert f" {word} {entry.line}" in told
+        assert f" {word} {entry.line}" in printed
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["flow", "--help"], ["frobnicate"], ["flow", "frobnicate"]])

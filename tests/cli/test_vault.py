@@ -1,4 +1,4 @@
-"""`offtake vault rotate`, beside a deployment that goes on working, and cut off half-way."""
+"""`offtake vault rotate`, while a deployment works, and interrupted half-way."""
 
 import os
 import signal

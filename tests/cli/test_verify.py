@@ -138,7 +138,9 @@ def test_the_runs_of_a_flow_tile_the_history(deployed: Deployment, flow: str, da
     assert (one["snapshotsChecked"], one["pendingSnapshots"], one["pendingRows"]) == (2, 1, 5)
 
 
-def test_runs_beside_the_position_do_not_count(deployed: Deployment, flow: str, dataset: str, offtake: Offtake) -> None:
+def test_runs_that_do_not_move_the_position_do_not_count(
+    deployed: Deployment, flow: str, dataset: str, offtake: Offtake
+) -> None:
     deployed.clock.advance(hours=-50)  # what follows has happened before all the rest, by the clock
     assert offtake("flow", "run", flow, "--full")[0] == 0
     deployed.run_due()
@@ -154,7 +156,7 @@ def test_runs_beside_the_position_do_not_count(deployed: Deployment, flow: str, 
     )
 
 
-def test_a_flow_that_begins_anew_delivers_everything_again_with_a_reason(
+def test_a_flow_that_starts_over_delivers_everything_again_with_a_reason(
     deployed: Deployment, flow: str, offtake: Offtake
 ) -> None:
     (source,) = deployed.get(f"/flows/{flow}")["items"][0]["sourceConnectionIds"]
@@ -207,8 +209,8 @@ def test_what_is_not_proven_is_named(deployed: Deployment, flow: str, dataset: s
     with deployed.backend.database.writing() as session:
         session.get_one(RunDataset, (third, dataset)).from_snapshot = known[1]
         session.get_one(Watermark, (flow, dataset)).snapshot_id = known[1]
-    told = f"run {third} delivered up to snapshot {known[2]}, but the flow's position is {known[1]}"
-    assert verified() == (1, [f"overlap events: {told}: its rows will be delivered again"])
+    reason = f"run {third} delivered up to snapshot {known[2]}, but the flow's position is {known[1]}"
+    assert verified() == (1, [f"overlap events: {reason}: its rows will be delivered again"])
     with deployed.backend.database.writing() as session:
         session.get_one(Watermark, (flow, dataset)).snapshot_id = known[2]
         whole = session.get_one(RunDataset, (third, dataset))

@@ -1,4 +1,4 @@
-"""`offtake worker`, beside `offtake serve --no-worker`."""
+"""`offtake worker` together with `offtake serve --no-worker`."""
 
 import os
 import time

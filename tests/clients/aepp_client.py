@@ -34,7 +34,7 @@ class Served:
         return str(self.offtake("dataset", "import", name, str(rows))["id"])
 
     def offtake(self, *words: str) -> Any:
-        """What a command, given beside the running server, prints."""
+        """What a command prints while the server runs."""
         done = run([*words, "--data-dir", self.data_dir, "--json"])
         done.check_returncode()
         return json.loads(done.stdout)

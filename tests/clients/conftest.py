@@ -15,14 +15,14 @@ from tests.servers import await_port, free_port
 
 @pytest.fixture(scope="session")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """One `offtake serve` for all tests of the worker; what they make there is told apart by its names."""
+    """One `offtake serve` for all tests of the worker; each test names its own resources."""
     with offtake_serve(tmp_path_factory.mktemp("served")) as server:
         yield server
 
 
 @contextmanager
 def offtake_serve(folder: Path, **variables: str) -> Iterator[Served]:
-    """A server with its data in the folder, and variables beside the environment's."""
+    """A server with its data in the folder, and variables in addition to the environment's."""
     port = free_port()
     command = ["serve", "--data-dir", str(folder / "data"), "--port", str(port)]
     process = Command(command, {**os.environ, **variables}, folder / "log")

@@ -60,7 +60,7 @@ def test_what_is_in_one_sandbox_is_in_no_other(aepp: Aepp, sandbox: str) -> None
     assert aepp.flows.getConnection(made)["sandboxName"] == "prod"
 
 
-def test_permissions_are_told(aepp: Aepp) -> None:
+def test_permissions_are_listed(aepp: Aepp) -> None:
     access = aepp.access_control()
     assert "view-destinations" in access.getPermissions()["permissions"]
     asked = ["/permissions/view-destinations", "/resource-types/datasets", "/permissions/none-such"]

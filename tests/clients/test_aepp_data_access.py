@@ -49,6 +49,6 @@ def test_a_dataset_is_previewed(aepp: Aepp, dataset: str) -> None:
 
 
 @pytest.mark.parametrize("call", ["getBatchFiles", "getFiles", "getPreview"])
-def test_what_is_not_there_is_told(aepp: Aepp, call: str) -> None:
+def test_a_missing_resource_is_reported(aepp: Aepp, call: str) -> None:
     answer = getattr(aepp.data_access(), call)("00000000-0000-0000-0000-000000000000")
     assert answer["status"] == 404

@@ -140,6 +140,6 @@ def test_the_clients_analyser_of_flows_understands_ours(aepp: Aepp, dataset: str
 
 
 @pytest.mark.parametrize("wanted", ["nothing-of-the-kind", ""])
-def test_a_dataset_that_cannot_be_exported_is_told(aepp: Aepp, wanted: str) -> None:
+def test_a_dataset_that_cannot_be_exported_is_reported(aepp: Aepp, wanted: str) -> None:
     answer = aepp.flows.createSourceConnectionDataLake("source", dataset_ids=[wanted])
     assert (answer["status"], answer["report"]["errors"][0]["path"]) == (400, "/params/datasets/0/dataSetId")

@@ -40,7 +40,7 @@ def test_each_entity_is_read_by_its_id(aepp: Aepp, dataset: str, made: Made) -> 
     flow = aepp.flows.getFlow(made.flow)
     assert (flow["sourceConnectionIds"], flow["targetConnectionIds"]) == ([made.source], [made.target])
     schedule = flow["scheduleParams"]
-    assert (schedule["timeUnit"], schedule["interval"]) == ("day", 1)  # "frequency": "hour" was sent beside them
+    assert (schedule["timeUnit"], schedule["interval"]) == ("day", 1)  # "frequency": "hour" was sent as well
     assert schedule["foldernameTemplate"] == "%DESTINATION%_%DATASET_ID%_%DATETIME(YYYYMMdd_HHmmss)%"
 
 

@@ -1,4 +1,4 @@
-"""Batch ingestion and what is told of batches, through aepp (contract, sections 23.3 and 24)."""
+"""Batch ingestion and the state of batches, through aepp (contract, sections 23.3 and 24)."""
 
 import json
 import time
@@ -73,7 +73,7 @@ def test_a_large_file_comes_in_by_parts_and_is_taken_out_again(aepp: Aepp, fresh
 
 
 @pytest.mark.parametrize(("action", "status"), [("ABORT", "aborted"), ("FAIL", "failed")])
-def test_a_batch_is_given_up(aepp: Aepp, fresh: str, action: str, status: str) -> None:
+def test_a_batch_is_aborted_or_failed(aepp: Aepp, fresh: str, action: str, status: str) -> None:
     catalog, ingestion = aepp.catalog(), aepp.ingestion()
     batch = ingestion.createBatch(fresh)["id"]
     ingestion.uploadSmallFile(batch, fresh, "a.json", ROWS[0])

@@ -29,7 +29,7 @@ def deliver(aepp: Aepp, served: Served, rows: Path) -> None:
     aepp.only_run(flow["id"])
 
 
-def test_a_zone_in_azure_is_told_and_opened(tmp_path: Path) -> None:
+def test_a_zone_in_azure_is_shown_and_opened(tmp_path: Path) -> None:
     with azurite() as azure:
         where = {
             "OFFTAKE_LANDING_ZONE": "azure://",
@@ -51,7 +51,7 @@ def test_a_zone_in_azure_is_told_and_opened(tmp_path: Path) -> None:
     assert azure_servers.KEY not in log
 
 
-def test_a_zone_in_s3_is_told_and_opened(tmp_path: Path) -> None:
+def test_a_zone_in_s3_is_shown_and_opened(tmp_path: Path) -> None:
     with amazon() as aws:
         aws.client("s3").create_bucket(Bucket="zones")
         where = {
@@ -83,7 +83,7 @@ def test_a_zone_in_s3_is_told_and_opened(tmp_path: Path) -> None:
             assert [one["path"] for one in aepp.flows.exploreLandingZone()] == ["/out"]
 
 
-def test_the_container_is_told(aepp: Aepp) -> None:
+def test_the_container_is_shown(aepp: Aepp) -> None:
     flows = aepp.flows
     assert flows.getLandingZoneContainer(**KIND) == {"containerName": "dlz-destination", "containerTTL": "7"}
     assert flows.getLandingZoneStorageName(**KIND) == "dlz-destination"
@@ -103,8 +103,8 @@ def test_the_clients_older_methods_are_answered_too(aepp: Aepp) -> None:
 def test_the_signature_opens_the_container(aepp: Aepp, served: Served) -> None:
     uri = aepp.flows.getLandingZoneSASUri(**KIND)
     assert uri.startswith(served.origin)
-    told = {"containerName", "SASToken", "storageAccountName", "SASUri"}
-    assert told <= set(aepp.flows.getLandingZoneCredential(**KIND))
+    fields = {"containerName", "SASToken", "storageAccountName", "SASUri"}
+    assert fields <= set(aepp.flows.getLandingZoneCredential(**KIND))
     assert "sig=" in aepp.flows.getLandingZoneSASToken(**KIND)
     listed = httpx2.get(f"{uri}&restype=container&comp=list")
     assert (listed.status_code, "<EnumerationResults" in listed.text) == (200, True)

@@ -36,7 +36,7 @@ def test_every_page_is_followed(aepp: Aepp, named: str) -> None:
     assert aepp.flows.data.flowSpecId[named] == ZONE_FLOW
     assert len(ids(aepp.flows.getSourceConnections(**everything), named)) == COUNT
     assert len(ids(aepp.flows.getTargetConnections(**everything), named)) == COUNT
-    # This list follows the whole link and sends its parameters once more beside it.
+    # This list follows the whole link and sends its parameters a second time.
     assert len(ids(aepp.flows.getConnections(**everything), named)) == COUNT
 
 
