@@ -198,7 +198,7 @@ def landing_zone_in_s3(aws: Amazon, tmp_path: Path, monkeypatch: pytest.MonkeyPa
             "s3SecretKey": aws.secret_key,
             "endpointUrl": aws.endpoint,
         },
-        wrong=({"s3SecretKey": SECRET}, {"s3AccessKey": "nobody", "s3SecretKey": SECRET}),
+        wrong=({"s3SecretKey": SECRET}, {"s3AccessKey": "unknown", "s3SecretKey": SECRET}),
         missing={"auth": {"url": "not-there"}},
         server=_address(aws.endpoint),
         through=lambda port: {"endpointUrl": f"http://127.0.0.1:{port}"},
@@ -216,7 +216,7 @@ def amazon_s3(s3: S3Server, tmp_path: Path) -> Case:
         names=lambda: _bucket(s3.client(), bucket),
         method="Access Key",
         auth={"s3AccessKey": s3.access_key, "s3SecretKey": s3.secret_key, "endpointUrl": s3.endpoint},
-        wrong=({"s3SecretKey": SECRET}, {"s3AccessKey": "nobody", "s3SecretKey": SECRET}),
+        wrong=({"s3SecretKey": SECRET}, {"s3AccessKey": "unknown", "s3SecretKey": SECRET}),
         missing={"location": {"bucketName": "not-there"}},
         server=_address(s3.endpoint),
         through=lambda port: {"endpointUrl": f"http://127.0.0.1:{port}"},
@@ -253,7 +253,7 @@ def google_cloud_storage(s3: S3Server, authority: trustme.CA, tmp_path: Path) ->
         destination=by_name("Google Cloud Storage"),
         method="Google Cloud Storage authentication credentials",
         auth={"accessKeyId": s3.access_key, "secretAccessKey": s3.secret_key, "endpointUrl": s3.endpoint},
-        wrong=({"secretAccessKey": SECRET}, {"accessKeyId": "nobody", "secretAccessKey": SECRET}),
+        wrong=({"secretAccessKey": SECRET}, {"accessKeyId": "unknown", "secretAccessKey": SECRET}),
     )
 
 
@@ -358,7 +358,7 @@ def sftp(ssh: SshServer, tmp_path: Path, options: str = "", **auth: object) -> C
         names=lambda: _files(server.root),
         method="SFTP with SSH Key",
         auth=server.params() | auth,
-        wrong=({"sshKey": key_pair()[0]}, {"username": "nobody-here"}),
+        wrong=({"sshKey": key_pair()[0]}, {"username": "unknown-user"}),
         server=(server.host, server.port),
         through=lambda port: {"port": port},
         loses_promises=auth.get("temporaryName") == "NONE",

@@ -79,13 +79,13 @@ def test_a_role_is_asked_for_with_an_external_id(
     assert form["RoleSessionName"] == ["offtake-prod"]
 
 
-def test_nobody_can_claim_an_organisations_id() -> None:
+def test_an_organisations_id_cannot_be_claimed() -> None:
     params = {"s3Role": ROLE, "externalId": "907075E95BF479EC0A495C73@AdobeOrg"}
     with pytest.raises(InvalidInputError, match="organisation's id"):
         schema.parse_credentials(by_name("Amazon S3"), "Assumed Role", params)
 
 
-def test_credentials_are_asked_for_anew_before_they_expire(by_role: Case) -> None:
+def test_credentials_are_renewed_before_they_expire(by_role: Case) -> None:
     moved = timedelta()
 
     def now() -> datetime:
@@ -164,7 +164,7 @@ def test_a_token_service_that_asks_for_a_pause_gets_it(
 
 
 def refused(case: Case) -> DeliveryError:
-    """Why a role that nobody asked for before is not given."""
+    """Why a role is refused, with an external id that no cache holds."""
     with pytest.raises(DeliveryError) as caught:
         case.having(auth={"externalId": uuid4().hex}).open()
     return caught.value

@@ -55,7 +55,7 @@ def test_servers_that_are_not_there_or_say_nothing_are_unreachable(silent: int, 
 
 
 @pytest.mark.parametrize("kind", ["closed", "silent"])
-def test_an_sftp_server_that_is_away_is_told_at_once(silent: int, kind: str, tmp_path: object) -> None:
+def test_an_unreachable_sftp_server_is_reported_at_once(silent: int, kind: str, tmp_path: object) -> None:
     port = silent if kind == "silent" else free_port()
     params = {"domain": "127.0.0.1", "port": port, "username": "u", "password": "p"}
     credentials = schema.parse_credentials(sftp.DESTINATION, "SFTP with Password", params)

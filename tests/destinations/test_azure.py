@@ -174,7 +174,7 @@ def test_only_microsofts_own_endpoints_are_the_vendors() -> None:
         assert not Account("acme", endpoint).is_vendor_endpoint
 
 
-def test_a_token_that_ends_in_mid_upload_is_asked_for_anew(
+def test_a_token_that_expires_during_an_upload_is_renewed(
     azure_with_sign_in: AzureServer, authority: trustme.CA, tmp_path: Path
 ) -> None:
     case = azure_data_lake(azure_with_sign_in, authority, tmp_path)
@@ -194,10 +194,8 @@ def test_a_token_that_ends_in_mid_upload_is_asked_for_anew(
     assert case.names() == ["out/file.json"]
 
 
-def test_of_two_that_stage_blocks_at_once_the_later_is_told_and_can_try_again(
-    azure: AzureServer, tmp_path: Path
-) -> None:
-    """Whoever commits first makes the service discard the other's blocks, of whatever content."""
+def test_of_two_concurrent_uploads_the_later_fails_and_can_be_retried(azure: AzureServer, tmp_path: Path) -> None:
+    """The first commit makes the service discard the other writer's blocks, whatever their content."""
     case = azure_blob(azure, tmp_path)
     first, second = bytes(BEFORE) + b"first", b"\x01" * (BEFORE + 5)
     blob = azure.client().get_blob_client(case.location["container"], "out/file.json")

@@ -85,12 +85,12 @@ def check(deployed: Deployment, case: Case, *, killed: bool) -> None:
         assert took < MOST_SECONDS
 
         if killed:
-            # Beside the writers, multiprocessing has a process of its own, which it misses.
+            # multiprocessing also runs a helper process, which must survive.
             for child in running("spawn_main", set(psutil.Process().children()) - others):
                 child.kill()
         box.stall_after = None
         assert isinstance(deployed.engine, LocalEngine)
-        deployed.engine.close()  # whoever hung at the server has come to an end
+        deployed.engine.close()  # writers that hung at the server have ended
         for wait in (30_000, SECOND_LOOK_MS):
             deployed.clock.advance(seconds=wait / 1000)
             assert list(remove_orphans(deployed.backend))

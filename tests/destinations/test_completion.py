@@ -66,7 +66,7 @@ def test_a_writer_that_was_stopped_before_its_last_step_is_completed_where_that_
 
 
 @pytest.mark.needs("unseen writing")
-def test_a_file_that_was_collected_after_its_last_step_counts_as_complete_where_that_can_be_told(sink: Sink) -> None:
+def test_a_file_collected_after_its_last_step_counts_as_complete_where_that_is_known(sink: Sink) -> None:
     seen: list[Pending] = []
     sink.put(KEY, chunks(SIZE), seen.append)
     sink.delete(KEY)
@@ -86,7 +86,7 @@ def test_an_announced_write_that_was_taken_back_is_never_completed(case: Case, s
         other.clear([KEY])
 
     def overtake(announced: Pending) -> None:
-        with ThreadPoolExecutor(1) as another:  # a driver is not asked again from within what it asks for
+        with ThreadPoolExecutor(1) as another:  # a driver is not called from within its own callback
             another.submit(take_back, announced).result()
 
     with pytest.raises(DeliveryError) as caught:

@@ -115,7 +115,7 @@ def test_an_object_is_not_seen_before_it_is_whole(sink: Sink) -> None:
     def watched() -> Iterator[bytes]:
         for chunk in chunks(3 * PART_BYTES):
             yield chunk
-            with ThreadPoolExecutor() as another:  # a driver is not asked again from within what it asks for
+            with ThreadPoolExecutor() as another:  # a driver is not called from within its own callback
                 seen.append(another.submit(sink.size, "out/file.json.gz").result())
                 seen.extend(another.submit(lambda: list(sink.list("out"))).result())
 

@@ -81,7 +81,7 @@ def test_a_name_is_judged_by_its_addresses() -> None:
     assert "127.0.0.1" in Network().resolve("localhost", 80)
 
 
-def test_a_name_without_an_address_is_told() -> None:
+def test_a_name_without_an_address_is_reported() -> None:
     with pytest.raises(DeliveryError) as caught:
         Network().resolve("no.such.host.invalid", 80)
     assert (caught.value.code, caught.value.transient) == ("EXPORT-2003-504", True)
@@ -94,7 +94,7 @@ def test_a_connection_goes_to_a_judged_address() -> None:
             assert found.getpeername() == ("127.0.0.1", port)
 
 
-def test_a_port_nobody_listens_on_is_transient() -> None:
+def test_a_closed_port_is_transient() -> None:
     with pytest.raises(DeliveryError) as caught:
         Network().connect("localhost", free_port(), 5)
     assert (caught.value.code, caught.value.transient) == ("EXPORT-2003-504", True)

@@ -26,7 +26,7 @@ CLOSED = Network(multi_user=True)
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     location = ""
-    asked: list[str] = []  # noqa: RUF012 - a handler is made for each request, and cannot be told anything
+    asked: list[str] = []  # noqa: RUF012 - one handler is created for each request, without arguments of ours
 
     def do_HEAD(self) -> None:
         self.do_GET()

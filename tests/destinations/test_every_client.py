@@ -79,7 +79,7 @@ CONNECTING: Final = (
 
 
 def test_what_connects_is_known_by_name() -> None:
-    """Whoever adds a client adds it here, with a test that it keeps the rules."""
+    """The list of all modules that connect: add a new one here, with a test that it follows the egress rules."""
     root = Path(offtake.__file__).parent
     found: dict[str, set[str]] = {}
     for path in sorted(root.rglob("*.py")):

@@ -1,4 +1,4 @@
-"""How each destination's failures are told: terminal or transient, with a code, a reason, a remedy, and no secret."""
+"""How each destination's failures are reported: terminal or transient, with code, reason and remedy, and no secret."""
 
 import logging
 import os
@@ -29,10 +29,10 @@ def refused(sink: Sink, case: Case, size: int = 1) -> DeliveryError:
     """Why a put fails. Whatever it says, no secret is in it."""
     with pytest.raises(DeliveryError) as caught:
         sink.put("out/file.json", chunks(size))
-    return told(caught.value, case)
+    return check_error(caught.value, case)
 
 
-def told(error: DeliveryError, case: Case) -> DeliveryError:
+def check_error(error: DeliveryError, case: Case) -> DeliveryError:
     text = f"{error!s}{error!r}{error.__cause__!r}{error.__context__!r}{error.remedy}"
     for secret in secrets_of(case):
         assert secret not in text
@@ -64,7 +64,7 @@ def test_wrong_credentials_are_terminal(case: Case) -> None:
         changed = case.having(auth=wrong)
         with pytest.raises(DeliveryError) as caught:
             changed.open().put("out/file.json", [b"x"])
-        error = told(caught.value, changed)
+        error = check_error(caught.value, changed)
         assert (error.code, error.transient) == ("EXPORT-2001-401", False), wrong
     assert case.names() == []
 
@@ -74,7 +74,7 @@ def test_a_missing_bucket_is_terminal_and_named(case: Case) -> None:
     for act in (lambda sink: sink.put("out/file.json", [b"x"]), lambda sink: list(sink.list(""))):
         with pytest.raises(DeliveryError) as caught:
             act(case.having(**case.missing).open())
-        error = told(caught.value, case)
+        error = check_error(caught.value, case)
         assert (error.code, error.transient) == ("EXPORT-2002-404", False)
         assert "not-there" in error.message
 
@@ -85,7 +85,7 @@ def test_a_server_that_is_not_there_is_transient_and_named(case: Case) -> None:
     changed = case.having(auth=case.through(port))
     with pytest.raises(DeliveryError) as caught:
         changed.open().put("out/file.json", [b"x"])
-    error = told(caught.value, changed)
+    error = check_error(caught.value, changed)
     assert (error.code, error.transient) == ("EXPORT-2003-504", True)
     assert str(port) in error.message
 
@@ -117,7 +117,7 @@ def test_a_slow_peer_is_waited_for(case: Case) -> None:
 
 @pytest.mark.needs("unseen writing")
 @pytest.mark.needs("network")
-def test_a_peer_that_says_nothing_any_more_is_given_up(case: Case) -> None:
+def test_a_peer_that_stops_answering_times_out(case: Case) -> None:
     patient = replace(
         case,
         sandbox_location=replace(
@@ -152,8 +152,8 @@ def test_a_server_that_keeps_asking_for_a_pause_is_given_as_long_as_it_asks_for(
         sink = through.open()
         box.refuse(status, times=1000, headers="Retry-After: 77\r\n", body=THROTTLED)
         error = refused(sink, case)
-        assert told(error_of(lambda: list(sink.list("out"))), case).retry_after == 77
-        assert told(error_of(lambda: sink.delete("out/file.json")), case).retry_after == 77
+        assert check_error(error_of(lambda: list(sink.list("out"))), case).retry_after == 77
+        assert check_error(error_of(lambda: sink.delete("out/file.json")), case).retry_after == 77
     assert (error.code, error.transient, error.retry_after) == ("EXPORT-2003-504", True, 77)
     for secret in (*secrets_of(case), "Signature=", "sig="):
         assert secret not in caplog.text
@@ -202,7 +202,7 @@ def test_addresses_that_may_not_be_reached_are_not(case: Case) -> None:
         replace(case, sandbox_location=replace(case.sandbox_location, network=guarded)).open().put(
             "out/file.json", [b"x"]
         )
-    error = told(caught.value, case)
+    error = check_error(caught.value, case)
     assert (error.code, error.transient) == ("EXPORT-2001-403", False)
     assert "OFFTAKE_EGRESS_ALLOW" in error.remedy
     assert case.names() == []
@@ -261,7 +261,7 @@ def test_a_full_disk_is_transient_and_leaves_nothing(tmp_path: Path) -> None:
     assert case.names() == []
 
 
-def test_what_a_killed_write_left_beside_is_not_listed_and_is_cleared_away(tmp_path: Path) -> None:
+def test_leftovers_of_a_killed_write_are_not_listed_and_are_removed(tmp_path: Path) -> None:
     case = landing_zone(tmp_path)
     folder = tmp_path / "zone" / "prod" / "out"
     folder.mkdir(parents=True)

@@ -42,7 +42,7 @@ def test_a_date_asks_for_the_time_until_then() -> None:
     assert 90 < found <= 100
 
 
-def test_a_date_is_told_by_the_servers_own_clock() -> None:
+def test_a_date_is_read_by_the_servers_own_clock() -> None:
     date, until = (formatdate(1_000_000_000 + more, usegmt=True) for more in (0, 120))
     assert retry_after_of({"retry-after": until, "date": date}) == 120
     assert retry_after_of({"retry-after": date, "date": until}) is None
@@ -63,7 +63,7 @@ def test_only_a_server_that_refuses_for_now_is_believed(caplog: pytest.LogCaptur
         box.refuse(503, times=1, headers=header)
         assert asked(box, Network()) is None  # redirects are not followed
         box.refusals.clear()
-        assert asked(box, Network()) is None  # nobody is there
+        assert asked(box, Network()) is None  # no server answers
     assert "MARKED" not in caplog.text
 
 

@@ -22,7 +22,7 @@ def test_a_file_and_the_folders_it_made_are_on_disk_before_it_is_said_to_be_ther
     sync = os.fsync
 
     def noted(handle: int) -> None:
-        synced.append((os.readlink(f"/proc/self/fd/{handle}"), file.exists()))  # noqa: PTH115 - of a link that is no path
+        synced.append((os.readlink(f"/proc/self/fd/{handle}"), file.exists()))  # noqa: PTH115 - the link's text may not be a path
         sync(handle)
 
     monkeypatch.setattr(os, "fsync", noted)
@@ -58,23 +58,23 @@ def test_a_large_file_goes_to_the_disk_while_more_of_it_comes(tmp_path: Path, mo
 
 
 @pytest.mark.parametrize("more", [0, 40], ids=["at the end", "while more comes"])
-def test_a_disk_that_fails_under_a_large_file_is_told_and_nothing_stays(
+def test_a_disk_error_in_a_large_file_is_reported_and_nothing_stays(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, more: int
 ) -> None:
     def failing(_handle: int) -> None:
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
     monkeypatch.setattr(os, "fdatasync", failing)
-    with pytest.raises(DeliveryError, match="Input/output error") as told:
+    with pytest.raises(DeliveryError, match="Input/output error") as caught:
         LocalFolderSink(tmp_path).put("out/file", (bytes(MIB) for _ in range(16 + more)))
-    assert told.value.transient
+    assert caught.value.transient
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 
-def test_whoever_makes_the_file_may_fail_while_the_disk_is_busy(tmp_path: Path) -> None:
+def test_the_producer_may_fail_while_the_disk_is_busy(tmp_path: Path) -> None:
     def half() -> Iterator[bytes]:
         yield from (bytes(MIB) for _ in range(20))
-        raise DeliveryError(EXPORT_FAILED, "It cannot be read.", "Mend it.")
+        raise DeliveryError(EXPORT_FAILED, "It cannot be read.", "Fix it.")
 
     with pytest.raises(DeliveryError, match="cannot be read"):
         LocalFolderSink(tmp_path).put("out/file", half())

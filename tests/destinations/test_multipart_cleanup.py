@@ -13,7 +13,7 @@ import pytest
 from offtake.destinations.drivers.multipart_cleanup import UnfinishedUploads
 from offtake.destinations.egress import Network
 from tests.destinations.cases import S3_RIGHTS, SECRET, Case, amazon_s3, amazon_s3_by_role
-from tests.destinations.test_failures import THROTTLED, error_of, told
+from tests.destinations.test_failures import THROTTLED, check_error, error_of
 from tests.servers import Amazon, S3Server, free_port
 
 KEY = "out/part-0.json"
@@ -78,7 +78,7 @@ def test_more_uploads_than_fit_on_a_page_are_found(case_of_keys: Case, s3: S3Ser
 
 
 @pytest.mark.parametrize("missing", [LIST, ABORT])
-def test_a_right_that_is_missing_is_told_once_and_is_no_failure(
+def test_a_missing_permission_is_logged_once_and_is_no_failure(
     aws: Amazon, by_role: Case, missing: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     begin(aws.client("s3"), by_role.location["bucketName"], KEY)
@@ -98,7 +98,7 @@ def test_a_right_that_is_missing_is_told_once_and_is_no_failure(
     assert b"".join(sink.read(KEY)) == b"whole"
 
 
-def test_without_the_vendors_client_uploads_stay_and_that_is_told(
+def test_without_the_vendors_client_uploads_stay_and_a_warning_is_logged(
     s3: S3Server, case_of_keys: Case, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     begin(s3.client(), case_of_keys.location["bucketName"], KEY)
@@ -111,7 +111,7 @@ def test_without_the_vendors_client_uploads_stay_and_that_is_told(
     assert sink.clear([KEY]) == 1
 
 
-def test_credentials_that_are_refused_are_told_and_are_no_failure(
+def test_refused_credentials_are_logged_and_are_no_failure(
     case_of_keys: Case, caplog: pytest.LogCaptureFixture
 ) -> None:
     assert case_of_keys.having(auth={"s3SecretKey": SECRET}).open().clear([KEY]) == 0
@@ -126,18 +126,18 @@ def test_a_bucket_that_is_missing_has_nothing(by_role: Case, caplog: pytest.LogC
 
 def test_a_store_that_is_away_or_refuses_for_now_is_transient(case_of_keys: Case) -> None:
     away = case_of_keys.having(auth=case_of_keys.through(free_port()))
-    error = told(error_of(lambda: away.open().clear([KEY])), away)
+    error = check_error(error_of(lambda: away.open().clear([KEY])), away)
     assert (error.code, error.transient, error.retry_after) == ("EXPORT-2003-504", True, None)
     with case_of_keys.behind_a_middlebox() as (through, box):
         for status in (429, 503):
             sink = through.open()
             box.refuse(status, times=3, headers="Retry-After: 77\r\n", body=THROTTLED)
-            error = told(error_of(lambda sink=sink: sink.clear([KEY])), case_of_keys)  # type: ignore[misc]
+            error = check_error(error_of(lambda sink=sink: sink.clear([KEY])), case_of_keys)  # type: ignore[misc]
             assert (error.code, error.transient, error.retry_after) == ("EXPORT-2003-504", True, 77)
             assert "SlowDown" in error.message
             assert box.refusals == []
         box.refuse(503, times=1, body=THROTTLED)
-        assert through.open().clear([KEY]) == 0  # one hiccup is not told
+        assert through.open().clear([KEY]) == 0  # one transient error is not reported
 
 
 REACHED: list[tuple[str, int]] = []

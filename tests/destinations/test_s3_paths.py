@@ -207,7 +207,7 @@ def test_amazon_has_nothing_to_be_found_out() -> None:
     "endpoint",
     ["https://a.example//s3", "https://a.example/../s3", "https://a.example/s3?x=1", "https://u@a.example/s3"],
 )
-def test_an_address_that_is_none_is_refused(endpoint: str) -> None:
+def test_an_invalid_address_is_refused(endpoint: str) -> None:
     auth = {"s3AccessKey": KEY, "s3SecretKey": SECRET, "endpointUrl": endpoint}
     with pytest.raises(InvalidInputError, match="endpointUrl"):
         schema.parse_credentials(amazon_s3.DESTINATION, "Access Key", auth)

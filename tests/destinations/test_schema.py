@@ -221,7 +221,7 @@ def test_a_port_may_be_a_numeric_string() -> None:
     assert schema.with_defaults(schema.parse_credentials(by_name("SFTP"), "SFTP with Password", params))["port"] == 2222
 
 
-def test_an_audience_target_is_told_which_key_datasets_need() -> None:
+def test_the_refusal_of_an_audience_target_names_the_key_that_datasets_need() -> None:
     with pytest.raises(InvalidInputError) as caught:
         schema.parse_target_params(
             by_name("Data Landing Zone"), {"fileType": "CSV", "compression": "GZIP", "path": "a"}
@@ -229,11 +229,11 @@ def test_an_audience_target_is_told_which_key_datasets_need() -> None:
     assert [problem.path for problem in caught.value.problems] == ["/params/datasetFileType"]
 
 
-def test_every_problem_of_the_params_is_told_at_once() -> None:
+def test_every_problem_of_the_params_is_reported_at_once() -> None:
     with pytest.raises(InvalidInputError) as caught:
         schema.parse_target_params(by_name("Amazon S3"), {"bucketName": "X", "compression": "ZIP", "folder": "a"})
-    told = {problem.path: problem.missing for problem in caught.value.problems}
-    assert told == {
+    missing = {problem.path: problem.missing for problem in caught.value.problems}
+    assert missing == {
         "/params/bucketName": False,
         "/params/compression": False,
         "/params/folder": False,

@@ -112,7 +112,7 @@ def test_a_password_logs_in(ssh: SshServer, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"password": SECRET}, {"sshKey": RSA_KEY}, {"password": SECRET, "username": "nobody-here"}],
+    [{"password": SECRET}, {"sshKey": RSA_KEY}, {"password": SECRET, "username": "unknown-user"}],
     ids=["password", "key", "user"],
 )
 def test_wrong_credentials_are_terminal(
@@ -461,8 +461,8 @@ def test_a_session_that_is_killed_leaves_nothing_and_the_sink_can_be_used_again(
         def chunks() -> Iterator[bytes]:
             for number in range(16):
                 if number == 8:
-                    (beside,) = files(server.root)
-                    assert re.fullmatch(r"out/\.file\.json\.[0-9a-f]{8}\.tmp", beside)
+                    (temporary,) = files(server.root)
+                    assert re.fullmatch(r"out/\.file\.json\.[0-9a-f]{8}\.tmp", temporary)
                     for session in server.sessions():
                         session.kill()
                 yield os.urandom(MIB)
@@ -497,7 +497,7 @@ def test_a_server_that_stops_answering_is_transient_and_never_waited_for(tmp_pat
         sink.close()
 
 
-def test_a_producer_that_fails_after_the_connection_broke_is_what_is_told(tmp_path: Path) -> None:
+def test_a_producers_error_after_a_broken_connection_is_reported(tmp_path: Path) -> None:
     wrong = ValueError("the encoder broke")
     with sshd(tmp_path / "server") as server:
         sink = opened(server.params())
@@ -602,5 +602,5 @@ def test_a_server_that_shows_another_key_than_the_one_kept_gets_nothing(
 
 
 def test_only_who_delivers_by_sftp_imports_its_library() -> None:
-    told = "import sys, offtake.__main__, offtake.cli.main; sys.exit('asyncssh' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", told], check=False).returncode == 0
+    program = "import sys, offtake.__main__, offtake.cli.main; sys.exit('asyncssh' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

@@ -78,7 +78,7 @@ def test_the_password_answers_the_prompt_that_is_not_echoed_in_any_language(tmp_
         ([[("Password: ", False), ("Code: ", False)]], "Password:"),
     ],
 )
-def test_a_question_for_more_than_a_password_is_told_and_gets_no_answer(
+def test_a_prompt_for_more_than_a_password_is_reported_and_gets_no_answer(
     tmp_path: Path, prompts: list[list[tuple[str, bool]]], asked: str
 ) -> None:
     rules = Rules(prompts=prompts)
@@ -118,7 +118,7 @@ OLD = [
 # The library's own library for cryptography warns of what is asked of it here.
 @pytest.mark.filterwarnings("ignore::cryptography.utils.CryptographyDeprecationWarning")
 @pytest.mark.parametrize(("kind", "config", "theirs"), OLD, ids=[kind for kind, _, _ in OLD])
-def test_a_server_of_old_algorithms_is_told_at_once_and_served_on_demand(
+def test_a_server_with_old_algorithms_is_reported_at_once_and_used_on_demand(
     tmp_path: Path, kind: str, config: str, theirs: str
 ) -> None:
     folder = tmp_path / "server"
@@ -152,7 +152,7 @@ def test_old_algorithms_are_used_only_where_there_is_no_other(server: SshServer)
     assert schema.redact(learned)["hostKeyFingerprint"] == server.fingerprint
 
 
-def test_asyncssh_without_a_host_key_that_is_taken_is_told_with_both_lists() -> None:
+def test_asyncssh_without_an_accepted_host_key_is_reported_with_both_lists() -> None:
     port = free_port()
     with listening(port, asyncssh.SFTPServer, keys=[asyncssh.generate_private_key("ssh-ed448")]):
         error = refusal({"domain": "127.0.0.1", "port": port, "username": "u", "password": PASSWORD})
@@ -171,7 +171,7 @@ def test_asyncssh_without_a_host_key_that_is_taken_is_told_with_both_lists() -> 
         (Rules(refused=RENAMES, exclusive=False), {}, "nor creating under the final name (NONE) worked"),
     ],
 )
-def test_a_server_that_takes_files_in_none_of_the_ways_tried_is_told_with_the_option_that_matters(
+def test_a_server_that_refuses_every_way_of_writing_is_reported_with_the_relevant_option(
     tmp_path: Path, rules: Rules, given: dict[str, object], hint: str
 ) -> None:
     with ruled_server(tmp_path, rules) as params, pytest.raises(DeliveryError) as caught:
@@ -193,7 +193,7 @@ def test_removing_what_is_missing_is_no_error_whatever_the_server_says_of_it(
         assert not (tmp_path / "in" / "a.json").exists()
 
 
-def test_a_file_that_cannot_be_removed_is_told_from_one_that_is_missing(tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_removed_is_not_reported_as_missing(tmp_path: Path) -> None:
     rules = Rules()
     with ruled_server(tmp_path, rules) as params, sink_of(learn(params)) as sink:
         sink.put("in/a.json", [b"1"])
@@ -289,7 +289,7 @@ def test_what_a_killed_writer_left_is_cleared_whatever_its_name(tmp_path: Path, 
 
 
 @pytest.mark.parametrize("given", [{"temporaryName": "SUFFIX"}, {"exclusiveCreate": False}])
-def test_a_server_that_allows_no_way_is_told_in_its_words(tmp_path: Path, given: dict[str, object]) -> None:
+def test_a_server_that_allows_no_way_is_reported_in_its_own_words(tmp_path: Path, given: dict[str, object]) -> None:
     rules = Rules(refused=RENAMES, reason="Renaming is for administrators")
     with ruled_server(tmp_path, rules) as params, pytest.raises(DeliveryError) as caught:
         learn(params | given)
@@ -322,7 +322,7 @@ def test_writing_under_the_final_name_needs_a_server_that_refuses_names_that_are
     assert "secret" not in answer.text
 
 
-def test_other_rules_than_those_learned_are_told(tmp_path: Path) -> None:
+def test_changed_server_rules_are_reported(tmp_path: Path) -> None:
     rules = Rules()
     with ruled_server(tmp_path, rules) as params:
         learned = learn(params)
@@ -356,7 +356,7 @@ def test_a_place_is_as_it_was_after_a_trial(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("rules", [Rules(dots=False), Rules(exclusive=False), Rules(refused=WRITE_ONLY)])
-def test_a_flow_delivers_under_rules_that_nobody_stated(
+def test_a_flow_delivers_under_rules_that_are_not_configured(
     deployed: Deployment, tmp_path: Path, rules: Rules, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with ruled_server(tmp_path / "server", rules) as params:

@@ -77,11 +77,11 @@ def found(
     delivery: DeliveredFiles, sink: Sink, *, download: bool = False, strict: bool = False
 ) -> list[tuple[str, str]]:
     """What is wrong, by the last part of each name."""
-    told = verify(delivery, sink, (lambda _count: None) if download else None, strict=strict)
-    return [(one.what, one.uri.rpartition("/")[2]) for one in told.findings]
+    result = verify(delivery, sink, (lambda _count: None) if download else None, strict=strict)
+    return [(one.what, one.uri.rpartition("/")[2]) for one in result.findings]
 
 
-def test_what_is_missing_extra_or_altered_is_told(delivery: DeliveredFiles, sink: Sink) -> None:
+def test_missing_extra_and_altered_files_are_reported(delivery: DeliveredFiles, sink: Sink) -> None:
     read: list[int] = []
     assert verify(delivery, sink, read.append) == VerificationResult(
         3, 15, sum(part.bytes or 0 for part in delivery.parts), ()
@@ -125,13 +125,13 @@ def test_what_was_collected_or_has_expired_is_counted(delivery: DeliveredFiles, 
     second.finished_at = EXPORTED_AT - 1
     sink.delete(first.key)
     sink.delete(second.key)
-    told = verify(delivery, sink)
-    assert (told.findings, told.collected, told.expired) == ((), 2, 0)
+    result = verify(delivery, sink)
+    assert (result.findings, result.collected, result.expired) == ((), 2, 0)
     kept_shortly = replace(delivery, expired_before=EXPORTED_AT)
     assert delivery.manifest is not None
     sink.delete(delivery.manifest.key)
-    told = verify(kept_shortly, sink)
-    assert (told.findings, told.collected, told.expired) == ((), 2, 1)
+    result = verify(kept_shortly, sink)
+    assert (result.findings, result.collected, result.expired) == ((), 2, 1)
     assert [what for what, _ in found(kept_shortly, sink, strict=True)] == ["missing"] * 2
 
 

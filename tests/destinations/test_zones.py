@@ -1,4 +1,4 @@
-"""What landing zones elsewhere need beside a sink: private authorities, and an identity that is looked for again."""
+"""What remote landing zones need in addition to a sink: private authorities, and a refreshed identity."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -82,8 +82,8 @@ class Apart:
         """What became of it: a code, and whether it is transient, or `whole`."""
         self._connection.send("go on")
         assert self._connection.poll(60)
-        told: str = self._connection.recv()
-        return told
+        reply: str = self._connection.recv()
+        return reply
 
     def kill(self) -> None:
         self._process.kill()

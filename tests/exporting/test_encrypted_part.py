@@ -77,7 +77,7 @@ def files_below(folder: Path) -> list[Path]:
 
 
 def after(times: int) -> Until:
-    """A leash that says to stop when it has been asked so many times."""
+    """A cancellation token that asks to stop after so many checks."""
     asked = iter([False] * times)
     return Until(lambda: next(asked, True))
 

@@ -1,4 +1,4 @@
-"""Parts that go page by page, or byte for byte: what arrives is the table's rows, and what is told of it is right."""
+"""Parts copied page by page, or byte for byte: the table's rows arrive, and what the part reports of them is right."""
 
 import hashlib
 import random
@@ -87,7 +87,7 @@ def task(lake: Lake, to: DeliveryTarget, most_bytes: int = 2**62) -> PartTask:
 
 
 def delivered(lake: Lake, tmp_path: Path, compression: str = "GZIP", **params: Any) -> bytes:
-    """The table in one file, about which nothing wrong was told and beside which nothing lies."""
+    """The table exported as one file; checks what the part reports of it, and that there is no other file."""
     zone = tmp_path / "zone"
     to = place("Data Landing Zone", zone, path="out", compression=compression, **params)
     written = export_part(task(lake, to), FREE, unrecorded)
@@ -100,7 +100,7 @@ def delivered(lake: Lake, tmp_path: Path, compression: str = "GZIP", **params: A
 
 
 def table_of(lake: Lake, rows: pa.Table, **options: Any) -> Path:
-    """Import the rows, and write the table's file anew: with these options of pyarrow's, and the table's field ids."""
+    """Import the rows, and rewrite the table's file with these options of pyarrow's and the table's field ids."""
     snapshot = ingest.append(lake, TABLE, rows.slice(0, 1).to_batches(), rows.schema, uuid4().hex).snapshot_id
     (file,) = map(local_path, data_files(lake.load(TABLE)))
     schema = scan.open_table(lake, TABLE).schema(snapshot).arrow_schema
@@ -352,7 +352,7 @@ def test_lists_as_the_oldest_writers_have_them(lake: Lake, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("footer_too", [False, True])
-def test_a_file_that_is_encrypted_is_told_and_not_delivered(lake: Lake, tmp_path: Path, footer_too: bool) -> None:
+def test_an_encrypted_file_is_reported_and_not_delivered(lake: Lake, tmp_path: Path, footer_too: bool) -> None:
     add(lake, numbered(1, 2))
     (file,) = map(local_path, data_files(lake.load(TABLE)))
     parquets.encrypted(pa.Table.from_pylist(numbered(1, 2)), file, ["city"], footer_too=footer_too)
@@ -385,7 +385,7 @@ def noise(count: int, width: int = 1000) -> pa.Table:
 
 
 def unsuited_at_its_end(data: bytes) -> bytes:
-    """The file with one page less in the last offset index, which nobody needs who decodes."""
+    """The file with one page less in the last offset index, which decoding does not need."""
     end = footer(data)
     chunk = thrift.inners(thrift.inners(end, 4)[-1], 1)[-1]
     at, size = thrift.number(chunk, 4), thrift.number(chunk, 5)
@@ -490,9 +490,7 @@ def test_an_encrypted_part_that_turns_out_unsuited_is_delivered_decoded(
 
 @pytest.mark.parametrize("compression", ["GZIP", "NONE"])
 @pytest.mark.parametrize("codec", parquets.CODECS)
-def test_a_page_that_is_damaged_is_told_and_not_delivered(
-    lake: Lake, tmp_path: Path, codec: str, compression: str
-) -> None:
+def test_a_damaged_page_is_reported_and_not_delivered(lake: Lake, tmp_path: Path, codec: str, compression: str) -> None:
     if parquets.TARGETS[compression] == {"gzip": "GZIP", "none": "UNCOMPRESSED"}.get(codec):
         # Goes byte for byte: its own checksums tell.
         file = table_of(lake, noise(2000, 100), compression=codec, write_page_checksum=True)
@@ -514,7 +512,7 @@ def spoil(file: Path) -> None:
     file.write_bytes(data)
 
 
-def test_a_file_that_is_cut_off_is_told_and_not_delivered(lake: Lake, tmp_path: Path) -> None:
+def test_a_truncated_file_is_reported_and_not_delivered(lake: Lake, tmp_path: Path) -> None:
     file = table_of(lake, noise(2000, 100))
     whole = file.read_bytes()
     # With its end in place, and 50,000 bytes lost within.

@@ -257,7 +257,7 @@ class Delivery:
 
     @contextmanager
     def until_verdict(self) -> Iterator[list[int]]:
-        """First in the list: how many refusals were left when the run was given up, or when it was over."""
+        """First in the list: how many refusals were left when the run failed, or when it was over."""
         left: list[int] = []
 
         def note(name: str) -> None:
@@ -287,7 +287,7 @@ class Delivery:
         return known.snapshot_id if known else None
 
     def check_all_once(self) -> None:
-        """Every row lies there once, and nothing beside what the last run's manifest names."""
+        """Check that every row was delivered once, and that the last run's manifest names every file."""
         folder = self.root / "exports" / self.dataset
         (manifest,) = folder.rglob("manifest-*.json")
         named = json.loads(manifest.read_text())["exportResults"]

@@ -49,42 +49,42 @@ def test_a_sound_history_is_proven(story: Story, random: Random) -> None:
     nothing_new = DeliveredRange("empty", False, story.position, story.position, story.position, False, 9)
     ranges.insert(0, nothing_new)
     random.shuffle(ranges)
-    told = story.prove(ranges)
-    assert told.faults == []
-    assert told.ranges == story.ranges
+    result = story.prove(ranges)
+    assert result.faults == []
+    assert result.ranges == story.ranges
     known = [step.snapshot_id for step in story.history[story.known_from :]]
     if story.position not in known:
-        assert told.pending is None
+        assert result.pending is None
         return
     after = known.index(story.position) + 1
-    assert (told.pending, told.pending_rows) == (len(known) - after, 10 * (len(known) - after))
+    assert (result.pending, result.pending_rows) == (len(known) - after, 10 * (len(known) - after))
     last_full = next(run for run in reversed(story.ranges) if run.full)
     begun = known.index(last_full.to) + 1 if last_full.to in known else 0
-    assert told.checked == after - begun
+    assert result.checked == after - begun
 
 
 @given(stories(), st.data())
 def test_a_run_that_is_lacking_is_a_gap(story: Story, data: st.DataObject) -> None:
     lacking = data.draw(st.sampled_from(story.ranges))
-    told = check_continuity(
+    result = check_continuity(
         [run for run in story.ranges if run != lacking], story.position, story.history[story.known_from :], 0
     )
     after = story.ranges[story.ranges.index(lacking) + 1 :]
     if after and after[0].full:
         return  # what comes after delivers everything, and says why
-    assert "gap" in {flaw.kind for flaw in told.faults}
+    assert "gap" in {flaw.kind for flaw in result.faults}
 
 
 @given(stories(), st.data())
 def test_a_range_that_is_delivered_twice_is_an_overlap(story: Story, data: st.DataObject) -> None:
     twice = data.draw(st.sampled_from(story.ranges))
-    told = story.prove([*story.ranges, replace(twice, run_id="again")])
+    result = story.prove([*story.ranges, replace(twice, run_id="again")])
     if twice.explained:
         return  # everything, in full, and the run says why
     last_full = max(index for index, run in enumerate(story.ranges) if run.full)
     if not twice.full and story.ranges.index(twice) < last_full:
         return  # an increment of before the last full export, of which the history may tell nothing
-    assert "overlap" in {flaw.kind for flaw in told.faults}
+    assert "overlap" in {flaw.kind for flaw in result.faults}
 
 
 @given(stories(least_legs=3), st.data())
@@ -98,12 +98,12 @@ def test_an_increment_that_begins_elsewhere_is_a_gap(story: Story, data: st.Data
         return
     ranges = [*story.ranges]
     ranges[number] = replace(run, start=elsewhere)
-    told = story.prove(ranges)
-    assert any(flaw.kind == "gap" and run.run_id in flaw.message for flaw in told.faults)
+    result = story.prove(ranges)
+    assert any(flaw.kind == "gap" and run.run_id in flaw.message for flaw in result.faults)
 
 
 @given(stories())
-def test_a_flow_that_began_anew_needs_somebody_who_told_it_to(story: Story) -> None:
+def test_a_flow_that_started_over_needs_a_recorded_restart(story: Story) -> None:
     fresh = DeliveredRange("fresh", True, None, None, story.position, False, 9)
     assert story.prove([*story.ranges, fresh], restarts=1).faults == []
     (flaw,) = story.prove([*story.ranges, fresh]).faults
@@ -117,8 +117,8 @@ def test_an_increment_is_no_beginning(story: Story) -> None:
     if run.full:
         return
     ranges = [replace(run, position=None), *story.ranges[2:]]
-    told = story.prove(ranges)
-    assert any(flaw.kind == "gap" and run.run_id in flaw.message for flaw in told.faults)
+    result = story.prove(ranges)
+    assert any(flaw.kind == "gap" and run.run_id in flaw.message for flaw in result.faults)
 
 
 def test_a_flow_comes_past_a_snapshot_again_when_its_table_is_rolled_back() -> None:

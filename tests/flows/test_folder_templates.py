@@ -194,7 +194,7 @@ def test_a_template_that_cannot_be_used_is_refused_with_what_is_allowed(template
     assert [word for word in words if word not in problem] == []
 
 
-def test_all_problems_of_a_template_are_told_at_once_and_once() -> None:
+def test_all_problems_of_a_template_are_reported_at_once_and_once() -> None:
     problems = check_template("%FOO%/%FOO%/%DATETIME(YY:hh)%/a*b/..")
     assert [re.findall(r"unknown macro|':'|YY in|hh in|'\*'|dots", problem) for problem in problems] == [
         ["unknown macro"],

@@ -183,7 +183,7 @@ def test_an_unknown_key_is_refused_under_its_pointer(key: str, path: str) -> Non
     assert "foldernameTemplate" in message
 
 
-def test_every_problem_is_told_at_once() -> None:
+def test_every_problem_is_reported_at_once() -> None:
     wrong = {
         "exportMode": FULL,
         "timeUnit": "hour",
