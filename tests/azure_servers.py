@@ -67,7 +67,7 @@ class AzureServer:
             client.create_container(name)
 
     def names(self, container: str) -> list[str]:
-        """What lies in a container, blobs that were never committed included."""
+        """The names of a container's blobs, uncommitted blobs included."""
         with self.client() as client:
             found = client.get_container_client(container).list_blobs(include=["uncommittedblobs"])
             return [blob.name for blob in found]

@@ -27,5 +27,5 @@ class FakeClock(Clock):
         self.elapsed += passed
 
     def set_by(self, *, seconds: float = 0, hours: float = 0, days: float = 0) -> None:
-        """Set the clock forward, or back, as somebody might who corrects it; no time passes."""
+        """Set the clock forward, or back, as an administrator might correct it; no time passes."""
         self.ms += round((seconds + hours * 3600 + days * 86_400) * 1000)

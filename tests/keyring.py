@@ -107,7 +107,7 @@ class Keyring:
             "two": lambda: self._public("rsa@example.org", self._name("curve 25519")),
             "two blocks": lambda: rsa + self.key("curve 25519"),
             "not armored": lambda: self._gpg("--dearmor", given=rsa),
-            "no key": lambda: self._armored(b"this is no key"),
+            "no key": lambda: self._armored(b"this is not a key"),
             "cut short": lambda: rsa[:400] + b"\n-----END PGP PUBLIC KEY BLOCK-----\n",
         }[kind]()
 

@@ -43,7 +43,7 @@ class Middlebox:
 def middlebox(
     host: str, port: int, authority: trustme.CA | None = None, *, plain_behind: bool = False
 ) -> Iterator[Middlebox]:
-    """Before a server; with an authority, for TLS, which ends here and begins anew behind, unless that is plain."""
+    """A proxy before a server. With an authority it terminates TLS; to the server it uses TLS unless `plain_behind`."""
     listener = socket.create_server(("127.0.0.1", 0), backlog=64)
     box = Middlebox(listener.getsockname()[1], (host, port))
     front, back = _contexts(authority)

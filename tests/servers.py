@@ -71,7 +71,7 @@ def serving(app: FastAPI) -> Iterator[str]:
 
 
 def free_port() -> int:
-    """A port nobody listens on."""
+    """A port that no process listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -104,7 +104,7 @@ def rclone_s3(root: Path, authority: trustme.CA | None = None, *, small: bool = 
             process.wait(20)
             shutil.rmtree(root, ignore_errors=True)
             log.seek(max(0, log.tell() - 20_000))
-            print(log.read().decode(errors="replace"))  # pytest shows it beside a failure
+            print(log.read().decode(errors="replace"))  # pytest shows it with a failure
 
 
 def _certified(authority: trustme.CA, root: Path) -> list[str]:
@@ -116,7 +116,7 @@ def _certified(authority: trustme.CA, root: Path) -> list[str]:
 
 
 def on_a_small_disk(folder: Path) -> list[str]:
-    """What a command is begun with to find a disk of 12 MiB at the folder: nobody else sees it. Needs root."""
+    """A command prefix that mounts a disk of 12 MiB at the folder, visible to that command only. Needs root."""
     mount = f"mount -t tmpfs -o size=12m tmpfs '{folder}' && exec \"$@\""
     return ["unshare", "--mount", "sh", "-c", mount, "sh"]
 
@@ -150,7 +150,7 @@ def await_port(port: int, process: Process) -> None:
 
 @dataclass(frozen=True)
 class Amazon:
-    """S3, IAM and STS by moto, which holds every request against the policies of whoever signed it."""
+    """S3, IAM and STS by moto, which checks every request against the policies of the user who signed it."""
 
     endpoint: str
     access_key: str
@@ -159,7 +159,7 @@ class Amazon:
     """PEM of who certified the server, where it speaks TLS; then everybody may do everything."""
 
     def client(self, service: Any) -> Any:
-        """The vendor's own client, as somebody who may do everything."""
+        """The vendor's own client, as a user with all permissions."""
         return boto3.client(
             service,
             endpoint_url=self.endpoint,
@@ -193,7 +193,7 @@ def _policy(actions: list[str]) -> str:
 
 @contextmanager
 def amazon(folder: Path | None = None, authority: trustme.CA | None = None) -> Iterator[Amazon]:
-    """moto's server, in a process of its own; with TLS where there is an authority, its files beside `folder`."""
+    """moto's server, in a separate process; with an authority it speaks TLS, and its files are next to `folder`."""
     program = Path(sys.executable).with_name("moto_server")
     assert program.exists(), "moto is not installed; run: make test"
     port = free_port()
@@ -216,7 +216,7 @@ def amazon(folder: Path | None = None, authority: trustme.CA | None = None) -> I
 
 def _with_an_administrator(endpoint: str) -> Amazon:
     """Until the first one is there, moto lets everybody do everything."""
-    admin = Amazon(endpoint, *Amazon(endpoint, "nobody", "nothing").user("administrator", ["*"]))
+    admin = Amazon(endpoint, *Amazon(endpoint, "unknown", "nothing").user("administrator", ["*"]))
     headers = {"Content-Type": "text/plain"}
     httpx2.post(f"{endpoint}/moto-api/reset-auth", content="0", headers=headers).raise_for_status()
     return admin

@@ -129,7 +129,7 @@ def sshd(folder: Path, more: str = "") -> Iterator[SshServer]:
         finally:
             _end(process)
             log.seek(max(0, log.tell() - 20_000))
-            print(log.read().decode(errors="replace"))  # pytest shows it beside a failure
+            print(log.read().decode(errors="replace"))  # pytest shows it with a failure
 
 
 def _folders(folder: Path) -> Path:

@@ -60,6 +60,6 @@ def test_a_row_twice_in_place_of_another_is_seen(source: Held, tmp_path: Path) -
         checking.differences(source, written(tmp_path / "a.json.gz", rows), "a peer")
 
 
-def test_values_in_another_form_are_told(source: Held, tmp_path: Path) -> None:
+def test_values_in_another_form_are_reported(source: Held, tmp_path: Path) -> None:
     rows = [row.replace(b'"timestamp":"2026', b'"timestamp":"1926') for row in lines()]
     assert checking.differences(source, written(tmp_path / "a.json.gz", rows), "a peer") == ["timestamps"]

@@ -3,7 +3,7 @@
 from bench.performance.goals import Point, ahead, level_points
 
 
-def test_a_peer_is_ahead_where_none_of_ours_is_as_fast_and_as_small() -> None:
+def test_a_peer_is_ahead_where_no_point_of_offtake_is_as_fast_and_as_small() -> None:
     ours = [Point("offtake", 1, 1.0, 60), Point("offtake", 5, 2.0, 48)]
     faster, smaller, between = Point("a", 1, 0.9, 80), Point("b", 9, 9.0, 40), Point("b", 3, 1.5, 50)
     beaten = [Point("a", 3, 1.0, 60), Point("a", 6, 2.1, 48), Point("c", None, 3.0, 90)]

@@ -72,7 +72,7 @@ def number(random: Random) -> float:
 
 
 def value(random: Random, depth: int = 3) -> Any:
-    """Any JSON value, and what Python writes that is none."""
+    """Any JSON value, or one that Python writes although JSON does not have it, such as NaN."""
     kind = random.randrange(10)
     if depth and kind == 0:
         return [value(random, depth - 1) for _ in range(random.randrange(4))]
@@ -201,7 +201,7 @@ def _encoded(random: Random, document: Any) -> str:
 
 
 def json_web_token(random: Random, good: str) -> str:
-    """A bearer token that nobody signed."""
+    """A bearer token without a valid signature."""
     if random.random() < 0.6:
         return _damaged_token(random, good)
     head = {"alg": random.choice(("HS256", "none", "RS256", "", "ES256")), "typ": "JWT", "kid": "x"}

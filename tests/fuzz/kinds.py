@@ -216,7 +216,7 @@ async def body(world: World, random: Random) -> None:
 
 
 async def account(world: World, random: Random) -> None:
-    """A connection to a destination that takes credentials, or a place there, damaged. Nobody goes there."""
+    """A damaged connection to a destination with credentials, or a damaged location there. It is never used."""
     name = random.choice(sorted(ACCOUNTS))
     spec, method, params = ACCOUNTS[name]
     ref = {"id": spec, "version": "1.0"}

@@ -1,4 +1,4 @@
-"""Requests that nobody foresaw, made from our own document: no 5xx, no status or shape that it does not name."""
+"""Unexpected requests, generated from our own document: no 5xx, no status or shape that it does not name."""
 
 from collections.abc import Iterator
 from typing import Any

@@ -62,7 +62,7 @@ def test_hostile_archives_are_refused_or_stay_inside_their_folders(
 
 
 def _is_admitted(evil: Path, count: int) -> bool:
-    """Whether the archive is taken for a backup's; then its names stay inside, and can stand beside each other."""
+    """Whether the archive is accepted as a backup; checks that its names stay inside the folder and do not conflict."""
     kept = evil.with_suffix(".kept")
     try:
         archive.verify(evil, {"backup.json": kept})

@@ -1,6 +1,6 @@
 """Files by a grammar of what goes wrong, sent as batches: each comes in, or is refused with a reason.
 
-They are looked at, tried, brought in and read back in this process: what a file may take of memory and time is told by
+They are inspected, tried, imported and read back in this process. The limits of memory and time are tested by
 tests/attacks.
 """
 

@@ -40,7 +40,7 @@ Headers = tuple[tuple[bytes, bytes], ...]
 class Request:
     """A request as it comes over the wire: `target` is the path and the query, escaped.
 
-    With `signed`, the headers of somebody who has signed in come first.
+    With `signed`, the headers of a signed-in client come first.
     """
 
     method: str
@@ -203,7 +203,7 @@ def _says_why(answer: Answer) -> bool:
 
 
 async def _answer(app: Any, request: Request, signed: Headers) -> Answer:
-    """What the application answers, told as a server tells it: `uvicorn` splits and decodes targets like this."""
+    """What the application answers to a request passed as `uvicorn` does: it splits and decodes targets like this."""
     path, _, query = request.target.partition("?")
     headers = [(b"host", b"offtake.example"), *signed, *request.headers]
     if not any(name in (b"content-length", b"transfer-encoding") for name, _ in headers):

@@ -154,13 +154,13 @@ class History:
         at = scan.open_table(self.lake, self.name).current_snapshot
         assert at == self.main[-1]
         plan = scan.open_table(self.lake, self.name).increment(self.position, at)
-        told_apart = all(one.due.whole for one in self.files.values() if isinstance(one.due, Blend))
-        if self.reachable() and told_apart:
+        distinguishable = all(one.due.whole for one in self.files.values() if isinstance(one.due, Blend))
+        if self.reachable() and distinguishable:
             event("incremental, through a blend" if self.blended() else "incremental")
             assert (plan.kind, plan.warning) == ("incremental", None)
             assert self.delivered(plan) == sum((one.due_rows for one in self.files.values()), Counter())
         else:
-            event("full: not told apart" if self.reachable() else "full: not reachable")
+            event("full: not distinguishable" if self.reachable() else "full: not reachable")
             assert plan.kind == "full"
             assert plan.warning is not None
             assert self.delivered(plan) == Counter(self.live())

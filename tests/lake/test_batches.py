@@ -256,7 +256,7 @@ def run_all(work: Sequence[Callable[[], object]]) -> None:
     def carried_out(one: Callable[[], object]) -> None:
         try:
             one()
-        except BaseException as error:  # noqa: BLE001 - told below
+        except BaseException as error:  # noqa: BLE001 - asserted below
             failed.append(error)
 
     threads = [threading.Thread(target=carried_out, args=(one,)) for one in work]

@@ -199,7 +199,7 @@ def test_metadata_of_newer_versions_is_refused_with_the_reason(lake: Lake, chang
         with pytest.raises(DeliveryError, match="cannot be read") as refused:
             planned()
         assert refused.value.code == "EXPORT-1500-500"
-    # Nobody needs to understand a table to say that it is there.
+    # The existence of a table does not depend on whether it can be read.
     assert lake.exists(TABLE)
 
 

@@ -80,16 +80,16 @@ def test_no_file_refers_to_the_old_folder_and_all_sizes_are_correct(lake: Lake, 
 
 def snapshots(table: Table) -> list[Any]:
     """The table's snapshots and files, without locations and without the sizes of rewritten files."""
-    told = []
+    found = []
     for snapshot in table.snapshots():
         for manifest in snapshot.manifests(table.io):
             entries = manifest.fetch_manifest_entry(table.io, discard_deleted=False)
-            of_data = [repr(_told(entry.data_file)) for entry in entries]
-            told.append((snapshot.snapshot_id, manifest.content, manifest.added_files_count, of_data))
-    return told
+            of_data = [repr(_comparable_facts(entry.data_file)) for entry in entries]
+            found.append((snapshot.snapshot_id, manifest.content, manifest.added_files_count, of_data))
+    return found
 
 
-def _told(file: Any) -> list[Any]:
+def _comparable_facts(file: Any) -> list[Any]:
     return [file.content, file.partition, file.record_count, dict(file.value_counts or {}), file.sort_order_id]
 
 

@@ -46,7 +46,7 @@ class Exported:
         self.serve()
 
     def set_clock(self, **time: float) -> None:
-        """Somebody sets the clock; the server goes on."""
+        """Set the clock while the server runs."""
         self.deployed.clock.set_by(**time)
         self.serve()
 

@@ -29,7 +29,7 @@ class FaultyEngine:
 
     `away`: nothing is written, for a reason that passes; `unsure`: the part is written and said to have failed so;
     `collected`: the part is written, and its consumer takes it away; `refused`: what does not pass; `cancelled`: while
-    the part is due, somebody has the run cancelled (`cancel`), and its worker hears of it.
+    the part is due, a client cancels the run (`cancel`), and its worker notices.
     """
 
     cancel: Callable[[], None] = lambda: None
@@ -71,7 +71,7 @@ class FaultyEngine:
         return written
 
     def collect(self, path: Path) -> None:
-        """Take a file away, as a consumer who empties the zone; it then lies in the folder `taken` next to the zone.
+        """Move a file to the folder `taken` next to the zone, as a consumer that empties the zone.
 
         Fails when a file of that name was taken away before: it has come twice.
         """
@@ -88,7 +88,7 @@ class FaultyEngine:
 
 
 def leave_half(path: Path) -> None:
-    """What a writer leaves who dies for good: half a file beside its place."""
+    """Write what a killed writer leaves: half a file, under a temporary name next to the final one."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.with_name(temporary_name(path.name)).write_bytes(b"half a file")
 

@@ -12,7 +12,7 @@ KEEPS_BIRTHS = ("compact", "roll_back")
 
 @dataclass(frozen=True)
 class State:
-    """A snapshot: when it came, its rows, each with when it came or was written anew, and the snapshots up to it."""
+    """A snapshot: when it came, its rows, each with when it was added or rewritten, and the snapshots up to it."""
 
     number: int
     births: dict[int, int]

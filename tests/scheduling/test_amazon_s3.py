@@ -69,7 +69,7 @@ def test_a_bucket_holds_what_the_manifest_names(deployed: Deployment, s3: S3Serv
     [
         ({"bucketName": "not-there"}, "EXPORT-2002-404", "not-there"),
         ({"s3SecretKey": WRONG}, "EXPORT-2001-401", "credentials"),
-        ({"s3AccessKey": "NOBODY"}, "EXPORT-2001-401", "credentials"),
+        ({"s3AccessKey": "UNKNOWN"}, "EXPORT-2001-401", "credentials"),
     ],
 )
 def test_a_run_that_cannot_deliver_says_why_and_keeps_its_position(

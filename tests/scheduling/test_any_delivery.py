@@ -270,7 +270,7 @@ class AnyDelivery(RuleBasedStateMachine):
 
     @rule()
     def late_writer_dies(self) -> None:
-        """Somebody who had lost a run leaves half a file after its end; only then, somebody looks again."""
+        """A worker that had lost a run leaves half a file after the run's end; the next sweep comes only then."""
         found = [run for run in self.runs() if run.completed_at is not None and run.fence > 1 and run.sweep_due]
         if not found or not (parts := self.parts(found[-1].id)):
             return
@@ -289,8 +289,8 @@ class AnyDelivery(RuleBasedStateMachine):
             assert hashlib.sha256(self.found(path).read_bytes()).hexdigest() == digest
 
     @invariant()
-    def what_lies_beside_is_looked_after(self) -> None:
-        for path, run in self.beside():
+    def files_without_a_manifest_are_looked_after(self) -> None:
+        for path, run in self.without_manifest():
             assert run.status in run_states.LIVE or run.sweep_due is not None or self.stays(path, run), path
             assert "manifest-" not in path.name or path.name.startswith(".") or run.status in run_states.LIVE, path
 
@@ -358,7 +358,7 @@ class AnyDelivery(RuleBasedStateMachine):
                 if run.status == run_states.SUCCESS:
                     assert run.id not in self.doomed, "it had been decided that it fails"
                     self.take(run, self.planned[run.id])
-                    assert [path for path, other in self.beside() if other.id == run.id] == []
+                    assert [path for path, other in self.without_manifest() if other.id == run.id] == []
 
     def plan_of(self, run: Run) -> Planned:
         with self.backend.database.reading() as session:
@@ -403,7 +403,7 @@ class AnyDelivery(RuleBasedStateMachine):
         return None
 
     def check_kind(self, run: Run, one: RunDataset) -> None:
-        """In full only at first, or with a warning, and only when the increment cannot be told."""
+        """In full only at first, or with a warning, and only when the increment cannot be determined."""
         assert one.to_snapshot is not None
         if one.kind == "incremental":
             assert one.from_snapshot is not None
@@ -413,7 +413,7 @@ class AnyDelivery(RuleBasedStateMachine):
         elif self.consumer.position is not None:
             assert {warning["code"] for warning in reasons(run)} == {SNAPSHOT_EXPIRED.code}
             reached = self.source.reaches(self.consumer.position, one.to_snapshot)
-            event(f"in full: {'not told apart' if reached else 'not reachable'}")
+            event(f"in full: {'not distinguishable' if reached else 'not reachable'}")
             assert not reached or self.source.compacted(self.consumer.position, one.to_snapshot)
 
     def take(self, run: Run, planned: Planned) -> None:
@@ -467,7 +467,7 @@ class AnyDelivery(RuleBasedStateMachine):
         assert not manifests
         return found
 
-    def beside(self) -> Iterator[tuple[Path, Run]]:
+    def without_manifest(self) -> Iterator[tuple[Path, Run]]:
         """The files that no delivered manifest names, each with its run."""
         found = self.runs()
         for path in self.folder.rglob("*"):
@@ -490,7 +490,7 @@ class AnyDelivery(RuleBasedStateMachine):
     def sweep_for_good(self) -> None:
         self.clock.advance(days=1)
         list(remove_orphans(self.backend))
-        over = [(path, run) for path, run in self.beside() if run.status not in run_states.LIVE]
+        over = [(path, run) for path, run in self.without_manifest() if run.status not in run_states.LIVE]
         assert [path for path, run in over if not self.stays(path, run)] == []
 
     def check_proofs(self) -> None:

@@ -64,7 +64,7 @@ class World:
 
 @dataclass
 class Course:
-    """What has gone out of one dataset since it last began anew: (from, to] of each run that moved the position."""
+    """What was delivered of one dataset since it last started over: (from, to] of each run that moved the position."""
 
     delivered: list[tuple[int | None, int]] = field(default_factory=list)
 
@@ -213,7 +213,7 @@ class AnyTime(RuleBasedStateMachine):
         assert self.lease is not None
 
     @rule(disable=st.booleans())
-    def told(self, disable: bool) -> None:
+    def alert(self, disable: bool) -> None:
         alert_failing_flows(self.world.database, self.world.clock.now_ms(), 3, disable=disable)
 
     # What takes several steps, and chance would seldom find
@@ -319,7 +319,7 @@ class AnyTime(RuleBasedStateMachine):
             assert all(began is None or began <= ended for began, ended in delivered)
 
     @invariant()
-    def nobody_waits_longer_than_until_the_next_slot(self) -> None:
+    def no_flow_waits_longer_than_until_the_next_slot(self) -> None:
         flow, now = self._flow(), self.world.clock.now_seconds()
         slot = next_slot(self._schedule(), now, now)
         if self.corrected and flow.state == ENABLED and slot is not None and not self._once():

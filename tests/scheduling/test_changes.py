@@ -237,12 +237,12 @@ def test_a_run_that_is_live_ends_as_it_would_when_its_flow_is_disabled(exported:
 
 
 @pytest.mark.parametrize(("end", "slots"), [(2, [0]), (3, [0]), (5, [0, 3])])
-def test_a_slot_that_waits_is_run_when_it_lies_in_the_window_that_is_set_meanwhile(
+def test_a_waiting_slot_runs_if_it_is_within_the_window_that_was_set_meanwhile(
     exported: Exported, end: int, slots: list[int]
 ) -> None:
     exported.serve()
     exported.append()
-    exported.deployed.clock.advance(hours=7)  # nobody ticks
+    exported.deployed.clock.advance(hours=7)  # no scheduler runs meanwhile
     exported.edit(endTime=exported.start + end * HOUR)
     exported.serve()
     assert (exported.slots(), exported.next()) == (slots, None)

@@ -342,7 +342,7 @@ def test_a_dataset_that_left_the_flow_is_not_delivered_and_the_others_are(partne
     assert {one: held[one] for one in range(20)} == dict.fromkeys(range(20), 1)
 
 
-def test_a_flow_that_was_told_to_start_over_delivers_everything(partner: Partner) -> None:
+def test_a_restarted_flow_delivers_everything(partner: Partner) -> None:
     partner.run(COLLECTED, REFUSED)
     partner.deployed.sign_in()
     for mode, unit, interval in (("DAILY_FULL_EXPORT", "day", 0), ("FIRST_FULL_THEN_INCREMENTAL", "hour", 3)):

@@ -153,7 +153,7 @@ def test_a_full_adhoc_run_leaves_the_position(deployed: Deployment) -> None:
     assert [ids(deployed, one) for one in deployed.manifests()] == [[0, 1, 2], [0, 1, 2, 3], [3]]
 
 
-def test_an_adhoc_run_is_refused_beside_another(deployed: Deployment) -> None:
+def test_an_adhoc_run_is_refused_during_another(deployed: Deployment) -> None:
     dataset = deployed.import_rows("events", rows(0, 3))
     flow = deployed.flow(dataset)
     adhoc(deployed, flow, dataset)

@@ -1,4 +1,4 @@
-"""Flows whose runs fail one after another are told once, and disabled where that is wanted."""
+"""Consecutive failed runs of a flow raise one alert, and disable the flow where the settings say so."""
 
 import logging
 import threading
@@ -44,13 +44,13 @@ class Failing:
         """Every three hours what is due runs; failures are looked for as in a server's loop."""
         for _ in range(times):
             self.deployed.run_due()
-            self.tell(disable=disable)
+            self.alert(disable=disable)
             self.deployed.clock.advance(hours=3)
 
-    def tell(self, *, disable: bool = False) -> None:
+    def alert(self, *, disable: bool = False) -> None:
         alert_failing_flows(self.deployed.backend.database, self.deployed.clock.now_ms(), 3, disable=disable)
 
-    def mend(self) -> None:
+    def fix(self) -> None:
         self._s3.make_bucket(self._bucket)
 
     def break_(self) -> None:
@@ -76,21 +76,21 @@ class Failing:
             return session.get_one(Flow, self.flow).failures
 
 
-def told(caplog: pytest.LogCaptureFixture) -> list[str]:
+def alerts_in(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [record.getMessage() for record in caplog.records if record.name == failure_alerts.__name__]
 
 
-def test_a_flow_that_fails_in_a_row_is_told_once_with_the_reason(
+def test_consecutive_failures_raise_one_alert_with_the_reason(
     deployed: Deployment, s3: S3Server, caplog: pytest.LogCaptureFixture
 ) -> None:
-    flow = Failing(deployed, s3, "told-once")
+    flow = Failing(deployed, s3, "alert-once")
     flow.run(2)
-    assert (told(caplog), flow.events()) == ([], [])
+    assert (alerts_in(caplog), flow.events()) == ([], [])
     flow.run(4)
-    (line,) = told(caplog)
+    (line,) = alerts_in(caplog)
     (event,) = flow.events()
     assert f"flow {flow.flow} (flow) has failed 3 times in a row: EXPORT-2002-404" in line
-    assert "told-once" in line
+    assert "alert-once" in line
     assert (event["assetId"], event["assetType"], event["clientId"]) == (flow.flow, "Destination", ENGINE)
     assert (event["status"], event["failureCode"]) == ("Failure", event["after"]["errors"][0]["code"])
     assert event["after"]["failures"] == 3
@@ -100,21 +100,21 @@ def test_a_flow_that_fails_in_a_row_is_told_once_with_the_reason(
     assert shown["lastOperation"]["operation"] == "create"
 
 
-def test_it_is_told_again_only_after_a_success_in_between(
+def test_the_alert_is_repeated_only_after_a_success_in_between(
     deployed: Deployment, s3: S3Server, caplog: pytest.LogCaptureFixture
 ) -> None:
-    flow = Failing(deployed, s3, "told-again")
+    flow = Failing(deployed, s3, "alert-again")
     flow.run(3)
-    flow.mend()
+    flow.fix()
     flow.run(1)
     assert flow.failures() == 0
     deployed.import_rows("events", rows(3, 3))
     flow.empty()
     flow.break_()
     flow.run(2)
-    assert len(told(caplog)) == 1
+    assert len(alerts_in(caplog)) == 1
     flow.run(1)
-    assert len(told(caplog)) == len(flow.events()) == 2
+    assert len(alerts_in(caplog)) == len(flow.events()) == 2
 
 
 def test_a_failing_flow_is_disabled_where_that_is_wanted_and_says_why(
@@ -134,7 +134,7 @@ def test_a_failing_flow_is_disabled_where_that_is_wanted_and_says_why(
     assert shown["lastRunDetails"]["id"] in why["message"]
     assert (why["code"], reason["code"]) == ("EXPORT-2002-404", "EXPORT-2002-404")
     assert "disabled" in reason["message"]  # the bucket's name
-    assert "is disabled now" in told(caplog)[0]
+    assert "is disabled now" in alerts_in(caplog)[0]
     assert flow.events()[0]["after"]["state"] == "disabled"
 
 
@@ -150,7 +150,7 @@ def test_enabling_a_flow_forgets_its_failures(
     flow.run(2, disable=True)
     assert (flow.shown()["state"], flow.failures()) == ("enabled", 2)
     flow.run(1, disable=True)
-    assert (flow.shown()["state"], len(told(caplog))) == ("disabled", 2)
+    assert (flow.shown()["state"], len(alerts_in(caplog))) == ("disabled", 2)
 
 
 def test_cancelled_runs_do_not_count(deployed: Deployment, s3: S3Server) -> None:
@@ -168,12 +168,12 @@ def test_cancelled_runs_do_not_count(deployed: Deployment, s3: S3Server) -> None
     deployed.sign_in()
     # Nothing of what the run waits to deliver is the flow's any more: it is cancelled.
     deployed.patch(f"/flows/{flow.flow}", [{"op": "replace", "path": "/sourceConnectionIds", "value": [alone]}])
-    flow.tell()
+    flow.alert()
     assert deployed.runs(flow.flow)[0]["metrics"]["statusSummary"]["status"] == "failed"
     assert (flow.failures(), flow.events()) == (2, [])
 
 
-def test_a_server_tells_and_disables_by_its_settings(
+def test_a_server_alerts_and_disables_by_its_settings(
     deployed: Deployment, s3: S3Server, caplog: pytest.LogCaptureFixture
 ) -> None:
     flow = Failing(deployed, s3, "server")
@@ -181,33 +181,33 @@ def test_a_server_tells_and_disables_by_its_settings(
     object.__setattr__(deployed.backend, "settings", deployed.backend.settings.model_copy(update=changed))
     with background_services(deployed.backend, "server"):
         pause = threading.Event()
-        assert any(told(caplog) or pause.wait(0.05) for _ in range(300))
+        assert any(alerts_in(caplog) or pause.wait(0.05) for _ in range(300))
     assert (flow.shown()["state"], len(flow.events())) == ("disabled", 1)
 
 
-def fails_told(database: Database) -> Counter[str]:
+def failure_events_by_flow(database: Database) -> Counter[str]:
     with database.reading() as session:
         return Counter(session.scalars(select(AuditEvent.resource_id).where(AuditEvent.action == "fail")))
 
 
-def test_processes_that_tell_at_the_same_instant_tell_once(database: Database, clock: FakeClock) -> None:
+def test_processes_that_alert_at_the_same_instant_alert_once(database: Database, clock: FakeClock) -> None:
     flows = crowd(database, clock, 40, failures=3)
     script = f"for _ in range(5): alert_failing_flows(database, {clock.now_ms()}, 3, disable=True)"
     lines = [line for output in together(database, script) for line in output.splitlines()]
-    assert fails_told(database) == Counter(flows)
+    assert failure_events_by_flow(database) == Counter(flows)
     assert Counter(line.split()[2] for line in lines if line.startswith("ERROR flow")) == Counter(flows)
     assert len(lines) == 40
 
 
-def test_thousands_are_told_a_hundred_at_a_time_so_that_ticks_go_on(
+def test_thousands_of_alerts_are_raised_a_hundred_at_a_time_so_that_ticks_continue(
     database: Database, clock: FakeClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.CRITICAL)
     flows = crowd(database, clock, 250, failures=7)
     for expected in (100, 200, 250, 250):
         alert_failing_flows(database, clock.now_ms(), 3, disable=False)
-        assert fails_told(database).total() == expected
-    assert fails_told(database) == Counter(flows)
+        assert failure_events_by_flow(database).total() == expected
+    assert failure_events_by_flow(database) == Counter(flows)
 
 
 def test_the_command_line_shows_how_often_a_flow_has_failed(

@@ -92,7 +92,7 @@ def test_a_worker_that_was_only_slow_in_removing_a_cancelled_run(world: World, p
 
 
 def test_only_the_process_that_writes_stalls_and_its_run_waits_for_it(world: World) -> None:
-    """The holder lives, so nobody else takes the run."""
+    """The holder lives, so no other worker takes the run."""
     world.with_pools("part_written")
     slow = worker_processes.start(world.site, "slow", "part_written:2:stop")
     other = worker_processes.start(world.site, "other", free=False)

@@ -34,14 +34,14 @@ def mode(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
 
 
-def test_nobody_else_reads_anything_whatever_the_umask(tmp_path: Path) -> None:
+def test_other_users_cannot_read_any_file_whatever_the_umask(tmp_path: Path) -> None:
     data_dir = bring_in(tmp_path)
     found = [data_dir, *data_dir.rglob("*")]
     assert len(found) > 8
     assert {str(one.relative_to(tmp_path)): oct(mode(one)) for one in found if mode(one) & 0o077} == {}
 
 
-def test_what_was_open_is_closed_and_told(tmp_path: Path) -> None:
+def test_too_open_file_modes_are_corrected_and_reported(tmp_path: Path) -> None:
     data_dir = bring_in(tmp_path)
     for one, opened in ((data_dir, 0o755), (data_dir / "offtake.db", 0o644), (data_dir / "vault.key", 0o644)):
         one.chmod(opened)

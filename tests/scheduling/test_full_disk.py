@@ -52,7 +52,7 @@ class Small:
                 except OSError:
                     break
 
-    def make_room(self) -> None:
+    def free_space(self) -> None:
         self.filler.unlink()
 
     def made(self, path: str, body: Any) -> str:
@@ -227,7 +227,7 @@ def test_the_api_refuses_what_has_no_room_and_goes_on_afterwards(small: Small) -
     assert [path for path in (small.disk / "uploads").rglob("*") if path.is_file()] == []
     assert small.connections() == Counter(made)
 
-    small.make_room()
+    small.free_space()
     made.append(small.made(f"{FLOW_SERVICE}/connections", body))
     assert small.connections() == Counter(made)
     assert small.send(batch, dataset, lines(0, 100)).status_code == 201
@@ -250,7 +250,7 @@ def test_a_batch_waits_for_room_and_comes_in_once(small: Small) -> None:
     time.sleep(5)
     assert small.status(batch) in ("processing", "staged")
     assert files <= small.data_files()
-    small.make_room()
+    small.free_space()
     until(lambda: small.status(batch) == "success")
     assert len(small.data_files()) == len(files) + 1
     small.run(flow := small.flow(dataset))
@@ -272,7 +272,7 @@ def test_a_run_without_room_says_so_waits_and_delivers_once(small: Small) -> Non
     assert reason["code"] == "EXPORT-2003-504"
     assert "No space left on device" in reason["message"]
     assert small.delivered() == Counter(range(4000))
-    small.make_room()
+    small.free_space()
     until(lambda: small.ended(flow, "success"))
     assert small.delivered() == Counter(range(7000))
 
@@ -285,7 +285,7 @@ def test_a_store_that_fills_up_under_a_run_loses_nothing(small: Small) -> None:
     small.fill()
     small.refused()
     time.sleep(4)
-    small.make_room()
+    small.free_space()
     until(lambda: small.runs(flow) != [] and state(small.runs(flow)[0]) in ("success", "failed"))
     if state(small.runs(flow)[0]) == "failed":
         assert small.delivered() == Counter()
@@ -323,9 +323,9 @@ def test_commands_on_a_full_or_read_only_disk_say_so_in_one_line(tmp_path: Path)
         check=False,
         timeout=120,
     )
-    told = [line for line in done.stderr.splitlines() if "was accessible to all users" not in line]
+    errors = [line for line in done.stderr.splitlines() if "was accessible to all users" not in line]
     assert done.stdout.split("\n") == ["exit 1", "exit 1", "[]", "exit 0", ANY, "exit 1", "exit 1", ""], done
-    assert all(line.startswith("offtake: ") for line in told), done.stderr
-    full = [("full" in line or "No space left" in line) and "disk" in line for line in told]
+    assert all(line.startswith("offtake: ") for line in errors), done.stderr
+    full = [("full" in line or "No space left" in line) and "disk" in line for line in errors]
     assert full == [True, True, True, True], done.stderr
-    assert "Read-only file system" in told[3]
+    assert "Read-only file system" in errors[3]

@@ -178,7 +178,7 @@ def test_a_run_that_waits_is_never_begun(two: Deployment) -> None:
     assert not list((two.backend.settings.landing_zone_root / "dev").rglob("*"))
 
 
-def test_a_batch_that_somebody_is_landing_is_awaited(two: Deployment) -> None:
+def test_a_batch_that_another_process_is_committing_is_awaited(two: Deployment) -> None:
     fill(two, "dev")
     (batch,) = batches(two, "dev")
     until = two.clock.now_ms() + 30_000
@@ -254,7 +254,7 @@ def test_with_no_limit_files_stay(tmp_path: Path, clock: FakeClock, engine: Loca
         assert kept.exists()
 
 
-def test_sweeping_beside_a_delivery_takes_nothing_from_it(deployed: Deployment) -> None:
+def test_sweeping_during_a_delivery_takes_nothing_from_it(deployed: Deployment) -> None:
     sink, stop = LocalFolderSink(deployed.zone), threading.Event()
 
     def sweep() -> None:

@@ -72,7 +72,7 @@ def snapshots(deployed: Deployment, dataset: str) -> int:
 
 
 class Once(threading.Event):
-    """A stop that is never asked for, but does something the first time that somebody looks."""
+    """A stop event that is never set, but calls `work` when it is checked for the first time."""
 
     def __init__(self, work: Callable[[], object]) -> None:
         super().__init__()
@@ -174,7 +174,7 @@ def test_a_dataset_that_is_deleted_while_a_batch_comes_in_stays_gone(
     assert deployed.backend.lake.tables_in(f"sandbox_{sandbox}") == []
 
 
-def test_what_fails_unexpectedly_is_tried_again_and_given_up_in_the_end(deployed: Deployment, dataset: str) -> None:
+def test_an_unexpected_error_is_retried_and_fails_the_batch_in_the_end(deployed: Deployment, dataset: str) -> None:
     batch = sent(deployed, dataset, 0)
     sandbox = next(iter(deployed.backend.settings.data_dir.glob("lake")))
     blocked = sandbox / "warehouse"
@@ -272,7 +272,7 @@ def test_an_import_that_is_refused_leaves_no_new_dataset_and_a_failed_batch_in_a
     assert (batch["status"], batch["relatedObjects"][0]["id"]) == ("failed", dataset)
 
 
-def test_batches_that_nobody_goes_on_with_are_abandoned(deployed: Deployment, dataset: str) -> None:
+def test_batches_without_further_uploads_are_abandoned(deployed: Deployment, dataset: str) -> None:
     old = sent(deployed, dataset, 0, complete=False)
     deployed.clock.advance(days=6)
     deployed.sign_in()
@@ -284,21 +284,21 @@ def test_batches_that_nobody_goes_on_with_are_abandoned(deployed: Deployment, da
     assert [path.name for path in uploads(deployed)] == [young]
 
 
-def test_what_nobody_comes_back_for_is_removed(deployed: Deployment, dataset: str) -> None:
+def test_orphaned_uploads_and_tables_are_removed(deployed: Deployment, dataset: str) -> None:
     sent(deployed, dataset, 0)
     deployed.ingest_due()
     kept = sent(deployed, dataset, 3, complete=False)
-    for left in ("nobody-knows-it", sent_and_over(deployed, dataset)):
+    for left in ("unknown-to-the-database", sent_and_over(deployed, dataset)):
         (deployed.backend.settings.uploads_root / left).mkdir(parents=True, exist_ok=True)
     lake = deployed.backend.lake
     space = f"sandbox_{deployed.caller.sandbox_id.replace('-', '')}"
     folder = deployed.backend.settings.data_dir / "lake" / "warehouse"
     (folder / space / "dataset_gone" / "data").mkdir(parents=True)
-    (folder / "somebody_elses" / "dataset_x").mkdir(parents=True)
+    (folder / "anothers_namespace" / "dataset_x").mkdir(parents=True)
     sweep(deployed)
     assert [path.name for path in uploads(deployed)] == [kept]
     assert lake.tables_in(space) == [f"{space}.dataset_{dataset}"]
-    assert (folder / "somebody_elses" / "dataset_x").is_dir()
+    assert (folder / "anothers_namespace" / "dataset_x").is_dir()
     assert ids(deployed, dataset) == [0, 1, 2]
 
 
@@ -308,7 +308,7 @@ def sent_and_over(deployed: Deployment, dataset: str) -> str:
     return batch
 
 
-def test_a_revert_that_cannot_be_is_told_and_the_rows_stay(deployed: Deployment, dataset: str) -> None:
+def test_an_impossible_revert_is_reported_and_the_rows_stay(deployed: Deployment, dataset: str) -> None:
     batch = sent(deployed, dataset, 0)
     deployed.ingest_due()
     with deployed.backend.database.writing() as session:

@@ -1,6 +1,6 @@
-"""The matrix: killed at every step of a run's life, on both databases, alone or with another worker beside.
+"""The matrix: killed at every step of a run's life, on both databases, with one worker or two.
 
-Whatever happens: the manifests' files are the source's rows, once each; nothing else lies at the destination; every
+Whatever happens: the manifests' files hold the source's rows, once each; the destination has no other file; every
 slot has one run; and a position is where the last delivered run ended.
 """
 
@@ -122,7 +122,7 @@ def world(prepared: Prepared) -> World:
     return prepared.again()
 
 
-@pytest.fixture(params=[1, 2], ids=["alone", "beside"])
+@pytest.fixture(params=[1, 2], ids=["alone", "second"])
 def workers(request: pytest.FixtureRequest) -> int:
     number: int = request.param
     return number
@@ -182,14 +182,14 @@ def test_a_sweep_that_is_killed(world: World, workers: int) -> None:
 
 
 def kill(site: Site, point: str, workers: int) -> None:
-    """One worker dies at the point; then another goes on, who was there all the time or who takes its place."""
-    beside = worker_processes.start(site, "beside", free=False) if workers > 1 else None
+    """One worker dies at the point; then another continues: the second one, or a restarted first one."""
+    second = worker_processes.start(site, "second", free=False) if workers > 1 else None
     worker_processes.start(site, "killed", point).killed()
-    if beside is None:
+    if second is None:
         worker_processes.restart(site, "killed").done()
     else:
-        beside.let_work()
-        beside.done()
+        second.let_work()
+        second.done()
 
 
 def check(world: World, slots: int) -> None:
@@ -213,7 +213,7 @@ def check(world: World, slots: int) -> None:
 
 
 def delivered(world: World) -> list[int]:
-    """The ids of the rows in all the manifests' files; no file lies beside them, and each is what its manifest says."""
+    """The ids of the rows in all the manifests' files; checks that each is as its manifest says, without others."""
     named: set[Path] = set()
     ids: list[int] = []
     for path in world.zone.rglob("manifest-*.json"):

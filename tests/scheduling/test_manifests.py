@@ -104,7 +104,7 @@ def test_readers_of_a_whole_folder_get_exactly_the_rows(deployed: Deployment, fi
     check_verified(deployed, 1, 1, 0)
 
 
-def test_without_a_manifest_file_a_delivery_is_kept_and_verified_all_the_same(deployed: Deployment) -> None:
+def test_without_a_manifest_file_a_delivery_is_still_kept_and_verified(deployed: Deployment) -> None:
     deployed.flow(deployed.import_rows("events", rows(0, 5)))
     deployed.run_due()
     (run,) = runs(deployed)

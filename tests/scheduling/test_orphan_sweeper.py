@@ -46,7 +46,7 @@ def files(deployed: Deployment) -> set[str]:
 
 
 def left_behind(deployed: Deployment) -> None:
-    """A temporary file beside each part."""
+    """Create a temporary file next to each part."""
     for part in list(deployed.zone.rglob("part-*")):
         part.with_name(f".{part.name}.0123abcd.tmp").write_bytes(b"half")
 
@@ -55,7 +55,7 @@ def test_of_a_delivered_run_only_what_was_never_completed_goes(deployed: Deploym
     deployed.flow(deployed.import_rows("events", rows(0, 9)))
     deployed.run_due()
     delivered = files(deployed)
-    (deployed.zone / "out" / "partner.txt").write_text("somebody's own")
+    (deployed.zone / "out" / "partner.txt").write_text("the partner's own")
     left_behind(deployed)
     look(deployed)
     assert files(deployed) == delivered | {"partner.txt"}
@@ -91,7 +91,7 @@ def test_a_run_that_failed_in_part_keeps_what_it_delivered(deployed: Deployment)
     assert files(deployed) == delivered
 
 
-def test_a_second_look_comes_after_nobody_can_be_writing_any_more(deployed: Deployment) -> None:
+def test_a_second_sweep_comes_after_the_last_possible_write(deployed: Deployment) -> None:
     deployed.flow(deployed.import_rows("events", rows(0, 9)))
     deployed.run_due()
     ended = deployed.clock.now_ms()

@@ -117,7 +117,7 @@ def test_a_repetition_that_never_began_is_measured_by_what_it_repeats(deployed: 
     assert "has delivered its rows" in refused(deployed, again)
 
 
-def test_an_increment_is_not_repeated_where_the_flow_begins_anew(deployed: Deployment, flow: str) -> None:
+def test_an_increment_is_not_repeated_where_the_flow_starts_over(deployed: Deployment, flow: str) -> None:
     deployed.run_due()
     deployed.import_rows("events", rows(3, 2))
     deployed.clock.advance(hours=3)

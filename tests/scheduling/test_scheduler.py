@@ -1,4 +1,4 @@
-"""Many flows, many schedulers: one run a flow and slot, and nobody is kept from theirs."""
+"""Many flows, many schedulers: one run for each flow and slot, and no flow waits for another."""
 
 import json
 import logging
@@ -53,7 +53,7 @@ def test_a_flow_that_cannot_be_read_keeps_no_other_from_its_run(
     assert all(broken in record.getMessage() for record in caplog.records)
 
 
-def test_the_scheduler_of_a_server_ticks_beside_a_flow_that_cannot_be_read(exported: Exported) -> None:
+def test_the_scheduler_of_a_server_ticks_despite_a_flow_that_cannot_be_read(exported: Exported) -> None:
     deployed = exported.deployed
     unreadable = deployed.flow(exported.dataset)
     with deployed.backend.database.writing() as session:
@@ -98,7 +98,7 @@ def at_once(*acts: Callable[[], object]) -> None:
         try:
             barrier.wait(10)
             act()
-        except BaseException as error:  # noqa: BLE001 - told to the test
+        except BaseException as error:  # noqa: BLE001 - asserted by the caller
             raised.append(error)
 
     threads = [threading.Thread(target=do, args=(act,)) for act in acts]
@@ -171,7 +171,7 @@ for _ in range(8):
     printed = [line for output in together(database, script) for line in output.splitlines() if line]
     with database.reading() as session:
         ids = list(session.scalars(select(Run.id)))
-    # Nobody told of anything else, and what one made nobody else made.
+    # The processes printed nothing else, and no two of them created the same run.
     assert sorted(line for line in printed if "too far ahead" not in line) == sorted(ids)
     runs = made(database)
     assert max(runs.values()) == 1

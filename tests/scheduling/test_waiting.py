@@ -114,10 +114,10 @@ def test_a_one_time_export_waits_for_a_server_that_is_away_and_is_delivered_when
     assert waiting["statusSummary"]["status"] == "waiting"
     assert "errors" not in waiting["statusSummary"]
     assert not COMPLETION & {key for one in waiting.values() for key in one}
-    told = waiting["statusSummary"]["extensions"]["waiting"]
-    assert told["reason"]["code"] == "EXPORT-2003-504"
-    assert (told["sinceUTC"], told["untilUTC"]) == (began, began + 24 * HOUR_MS)
-    assert began < told["nextTryAtUTC"] <= began + 1000
+    details = waiting["statusSummary"]["extensions"]["waiting"]
+    assert details["reason"]["code"] == "EXPORT-2003-504"
+    assert (details["sinceUTC"], details["untilUTC"]) == (began, began + 24 * HOUR_MS)
+    assert began < details["nextTryAtUTC"] <= began + 1000
     _check_shown(deployed, flow, capsys)
     for _ in range(12):
         deployed.clock.advance(seconds=60)
@@ -226,7 +226,7 @@ def test_a_store_that_asks_for_more_than_the_window_fails_the_run_at_once(
 
 
 @pytest.mark.parametrize("kind", ["refused", "silent", "nameless"])
-def test_a_dead_host_is_told_within_seconds_and_the_run_waits(deployed: Deployment, kind: str) -> None:
+def test_a_dead_host_is_reported_within_seconds_and_the_run_waits(deployed: Deployment, kind: str) -> None:
     dataset = deployed.import_rows("events", rows(0, 5))
     with silent_server() as silent:
         flow = sftp_flow(
@@ -254,7 +254,7 @@ class FewWorkers:
             return bool(session.scalar(select(Run.id).where(Run.flow_id == flow, Run.started_at.is_not(None))))
 
 
-def test_a_healthy_flow_starts_within_seconds_beside_500_flows_to_a_dead_host(
+def test_a_healthy_flow_starts_within_seconds_despite_500_flows_to_a_dead_host(
     tmp_path: Path, engine: LocalEngine
 ) -> None:
     now = FakeClock(Clock().now_ms())
@@ -320,7 +320,7 @@ def test_a_schedule_with_a_nearer_slot_ends_the_wait_before_it(deployed: Deploym
     waits.end_waits()
     first = last(deployed, flow)
     assert (first.status, first.wait_until) == ("waiting", began + 3 * HOUR_MS - 300_000)
-    # Nobody comes to the run for its last try: it makes room for the slot all the same.
+    # No worker takes the run for its last try: it still gives way to the slot.
     deployed.clock.ms = began + 3 * HOUR_MS
     deployed.run_due()
     deployed.run_due()
@@ -330,7 +330,7 @@ def test_a_schedule_with_a_nearer_slot_ends_the_wait_before_it(deployed: Deploym
     assert found[1].scheduled_at == began + 3 * HOUR_MS
 
 
-def test_runs_that_are_held_are_given_up_when_their_window_ends(deployed: Deployment) -> None:
+def test_held_runs_fail_when_their_window_ends(deployed: Deployment) -> None:
     dataset = deployed.import_rows("events", rows(0, 5))
     port = free_port()
     flows = [sftp_flow(deployed, dataset, port) for _ in range(3)]
@@ -427,7 +427,7 @@ def test_a_half_delivered_run_that_waits_is_ended_with_its_files_removed_or_goes
     assert [path for path in folder.rglob("part-*") if path.is_file()] == []
 
 
-def test_a_long_wait_is_told_once(deployed: Deployment, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_long_wait_is_logged_once(deployed: Deployment, caplog: pytest.LogCaptureFixture) -> None:
     dataset = deployed.import_rows("events", rows(0, 5))
     port = free_port()
     flows = [sftp_flow(deployed, dataset, port) for _ in range(2)]
@@ -436,10 +436,10 @@ def test_a_long_wait_is_told_once(deployed: Deployment, caplog: pytest.LogCaptur
         deployed.run_due()
         waits.alert()
         deployed.clock.advance(seconds=60)
-    told = [one for one in caplog.records if one.name == expiry.__name__ and one.levelno == logging.WARNING]
-    assert len(told) == 2
+    warnings = [one for one in caplog.records if one.name == expiry.__name__ and one.levelno == logging.WARNING]
+    assert len(warnings) == 2
     for flow in flows:
-        (line,) = [one.getMessage() for one in told if flow in one.getMessage()]
+        (line,) = [one.getMessage() for one in warnings if flow in one.getMessage()]
         assert "(flow)" in line
         assert f"127.0.0.1:{port}" in line
         assert "could not be reached" in line

@@ -139,7 +139,7 @@ def remove(deployed: Deployment, key: str, before_ms: int) -> bool:
     return found.remove_unchanged(key, before_ms)
 
 
-def test_sweeping_beside_a_delivery_takes_nothing_from_it(opened: Open) -> None:
+def test_sweeping_during_a_delivery_takes_nothing_from_it(opened: Open) -> None:
     with opened() as deployed:
         found, stop, failed = zone(deployed), threading.Event(), []
 

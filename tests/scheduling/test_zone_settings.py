@@ -1,4 +1,4 @@
-"""Settings of the landing zone that do not fit are told in one line, at start, by the variable's name."""
+"""Invalid settings of the landing zone are reported at start, in one line, with the variable's name."""
 
 import os
 import sys

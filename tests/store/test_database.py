@@ -62,12 +62,12 @@ def test_a_server_whose_disk_takes_nothing_more_says_so(postgres: str, state: st
 
 
 def test_a_database_that_is_away_is_no_full_one() -> None:
-    database = Database("postgresql+psycopg://nobody@127.0.0.1:1/nothing")
+    database = Database("postgresql+psycopg://unknown@127.0.0.1:1/nothing")
     with pytest.raises(StoreBusyError), database.reading() as session:
         session.execute(text("SELECT 1"))
     database.close()
 
 
-def test_a_clash_is_told_as_one(database: Database) -> None:
+def test_a_conflict_is_reported_as_one(database: Database) -> None:
     with pytest.raises(StoreConflictError), database.writing() as session:
         session.execute(text("INSERT INTO labels VALUES ('a', 'b'), ('a', 'b')"))

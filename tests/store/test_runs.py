@@ -130,7 +130,7 @@ def test_clocks_that_are_set_do_not_matter_to_leases(database: Database, clock: 
 def test_runs_of_a_dead_owner_are_free_at_once(database: Database, watch: LeaseMonitor) -> None:
     waiting_run(database)
     runs.claim(database, "dead", watch, 0)
-    runs.release_all_of(database, "somebody else")
+    runs.release_all_of(database, "another worker")
     assert runs.claim(database, "w", watch, 1) is None
     runs.release_all_of(database, "dead")
     assert runs.claim(database, "w", watch, 1) is not None

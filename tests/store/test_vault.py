@@ -41,7 +41,7 @@ def test_another_key_or_altered_bytes_are_refused_without_a_secret() -> None:
             vault(OLD).decrypt("one", sealed[:length])
 
 
-def test_a_document_moves_to_the_newest_key_without_being_sealed_anew() -> None:
+def test_a_document_moves_to_the_newest_key_without_being_encrypted_again() -> None:
     sealed = vault(OLD).encrypt("one", {"a": 1})
     both = vault(NEW, OLD)
     moved = both.reencrypt("one", sealed)
@@ -77,7 +77,7 @@ def test_a_key_file_that_others_can_read_is_refused(tmp_path: Path) -> None:
         KeyFile(tmp_path / KEY_FILE).keys()
 
 
-def test_an_empty_key_file_is_told(tmp_path: Path) -> None:
+def test_an_empty_key_file_is_reported(tmp_path: Path) -> None:
     (tmp_path / KEY_FILE).touch(0o600)
     with pytest.raises(VaultError, match="empty"):
         KeyFile(tmp_path / KEY_FILE).keys()

@@ -26,6 +26,6 @@ def test_a_ring_before_the_wait_counts() -> None:
     assert time.monotonic() - began < 30
 
 
-def test_without_a_ring_the_wait_ends_all_the_same() -> None:
+def test_without_a_notification_the_wait_still_ends() -> None:
     bell = WakeUp()
     bell.wait(bell.generation, 0.01)

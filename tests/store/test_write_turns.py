@@ -116,7 +116,7 @@ def test_a_crowd_of_requests_waits_while_turns_end(monkeypatch: pytest.MonkeyPat
     assert sorted(done) == list(range(30))
 
 
-def test_a_turn_that_was_given_up_is_passed_over() -> None:
+def test_an_abandoned_turn_is_skipped() -> None:
     turns = WriteTurns()
     reset = lock_wait.set(0.2)
     with turns.turn(), ThreadPoolExecutor(1) as pool:

@@ -120,7 +120,7 @@ DEVIATIONS: Final = (
         "section 27: a role opens several labels",
     ),
     Deviation(_CONFIGS, 200, "", "section 11: as those of a spec"),
-    Deviation(_EXPLORED, 502, "", "section 21: the zone may be at somebody else's, who refuses or does not answer"),
+    Deviation(_EXPLORED, 502, "", "section 21: the zone may be at another provider, which refuses or does not answer"),
     Deviation(_AUDIT, 200, "/_embedded/events/*/action", "revision V9: more actions than the vendor's"),
     Deviation(_AUDIT, 200, "/_embedded/events/*/assetType", "revision V9: more types than the vendor's"),
     Deviation(_LABELS_READ, 404, "/status", "section 4: a problem's status is a number"),
@@ -128,5 +128,5 @@ DEVIATIONS: Final = (
     Deviation(_FLOW_SPECS, 200, "/items/*/transformationSpecs", "section 10: an array"),
 )
 
-# Defects of the server that are known and not yet mended. Empty is the aim.
+# Known defects of the server that are not yet fixed. Empty is the aim.
 PENDING: Final[tuple[Deviation, ...]] = ()

@@ -1,7 +1,7 @@
 """The vendor's OpenAPI documents as facts: paths, statuses and JSON schemas, and not a sentence of their prose.
 
 `python -m tests.vendor.extract FOLDER` reads the documents in FOLDER (repository AdobeDocs/experience-platform-apis,
-Apache License 2.0) and writes one JSON file a document beside this module. What remains of a document:
+Apache License 2.0) and writes one JSON file for each document next to this module. What remains of a document:
 
     {"basePath": "/data/foundation/…",
      "operations": {"GET /flows/{id}": {"request": schema?, "responses": {"200": schema or null}}},

@@ -46,7 +46,7 @@ ROWS: dict[str, tuple[str | bytes, list[tuple[Any, ...]]]] = {
     "a quote within an unquoted value is text": ('a,b\n5" screen,x"y"z\n', [('5" screen', 'x"y"z')]),
     "doubled quotes are one": ('a,b\n"say ""hi""",""""\n', [('say "hi"', '"')]),
     "white space stays": ("a,b\n 1 ,\t\n", [(" 1 ", "\t")]),
-    "a mark of UTF-8 is no text": (b"\xef\xbb\xbfa,b\n1,2\n", [("1", "2")]),
+    "a byte order mark of UTF-8 is not part of the text": (b"\xef\xbb\xbfa,b\n1,2\n", [("1", "2")]),
     "a mark of order in a value is text": ("a,b\n\ufeff1,2\n", [("\ufeff1", "2")]),
     "UTF-16 by its mark": ("a,b\nZürich,2\n".encode("utf-16"), [("Zürich", "2")]),
     "UTF-16, the other order": (b"\xfe\xff" + "a,b\nZürich,2\n".encode("utf-16-be"), [("Zürich", "2")]),
