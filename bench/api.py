@@ -3,8 +3,8 @@
     python -m bench.api [--flows 10000] [--runs 1000000] [--requests 500]
 
 A server as users start it, called over loopback by one client, one request after another: milliseconds at the median
-and at the 99th percentile, and PostgreSQL's median over SQLite's; then what its processes take of a core when nobody
-calls.
+and at the 99th percentile, and PostgreSQL's median over SQLite's; then the CPU use of its processes while it is
+idle, as a share of one core.
 """
 
 import argparse

@@ -103,7 +103,7 @@ def measured(name: str, server: SshServer, key: Path, file: Path) -> Result:
     started = time.monotonic()
     with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
-        told = process.stdout.read().split()
+        figures = process.stdout.read().split()
         _, status, used = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
     took = time.monotonic() - started
@@ -114,7 +114,7 @@ def measured(name: str, server: SshServer, key: Path, file: Path) -> Result:
     arrived.unlink()
     if name == "sftp":
         return Result(size / 1e6 / took, (used.ru_utime + used.ru_stime) / (size / 1e9))
-    seconds, cpu, added = (float(one) for one in told)
+    seconds, cpu, added = (float(one) for one in figures)
     return Result(size / 1e6 / seconds, cpu / (size / 1e9), added / 1e6)
 
 
@@ -165,7 +165,7 @@ def chunks(file: Path) -> Iterator[bytes]:
 def timed(upload: Callable[[], None]) -> None:
     """Print the upload's seconds, its processor seconds and the bytes by which memory rose at its highest."""
     before = psutil.Process().memory_info().rss
-    Path("/proc/self/clear_refs").write_text("5")  # from here on the highest is counted anew
+    Path("/proc/self/clear_refs").write_text("5")  # resets the peak memory of this process
     started, cpu = time.monotonic(), time.process_time()
     upload()
     seconds, used = time.monotonic() - started, time.process_time() - cpu

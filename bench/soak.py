@@ -4,7 +4,7 @@
 
 A scheduler and two workers, real processes, work on one deployment; batches come in all the time. Every few seconds
 one of them, or a process that writes its files, is killed with SIGKILL, or paused for longer than its lease. In the end
-every flow's copy is read back, and must hold its dataset's rows, once each; nothing may lie beside what manifests name.
+every flow's copy is read back: it must hold its dataset's rows, once each, and no file that no manifest names.
 """
 
 import argparse
@@ -292,7 +292,7 @@ def _send_on(backend: Backend, source: dict[str, int], over: threading.Event, di
                 )
                 batches.act(session, caller, batch, "COMPLETE", now)
         except StoreBusyError:
-            # Somebody was paused with the database's lock; nothing was written, so the same rows come next.
+            # A process was paused while it held the database's lock; nothing was written, so the same rows come next.
             continue
         source[dataset] = first + ROWS
 
@@ -325,7 +325,7 @@ def _most(runs: Sequence[Run]) -> int:
 
 
 def _is_whole(zone: Path, copy: str, source: dict[str, int]) -> bool:
-    """Whether the manifests' files hold the source's rows once each, as they say, and nothing lies beside them."""
+    """Whether the manifests' files hold the source's rows once each, as they say, and there are no other files."""
     folder, _, dataset = copy.partition("/")
     named: set[Path] = set()
     ids: list[int] = []

@@ -123,9 +123,9 @@ def measured(name: str, server: dict[str, str], file: Path) -> Result:
     command = [sys.executable, "-m", "bench.stores", "--as-client", name, json.dumps(server), str(file)]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as process, watched(process.pid) as highest:
         assert process.stdout is not None
-        told = process.stdout.read().split()
+        figures = process.stdout.read().split()
         assert process.wait() == 0, name
-    seconds, cpu = (float(one) for one in told)
+    seconds, cpu = (float(one) for one in figures)
     size = file.stat().st_size
     return Result(size / 1e6 / seconds, cpu / (size / 1e9), highest.rss / 1e6)
 

@@ -1,4 +1,4 @@
-"""Files that go as they stand: a run over uncompressed Parquet beside `cp` of the same files, in turns."""
+"""Files copied unchanged: a run over uncompressed Parquet, compared with `cp` of the same files."""
 
 import random
 from typing import Any, Final

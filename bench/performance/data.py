@@ -40,7 +40,7 @@ _BIG_BYTES: Final = 2_000_000_000
 _BULKY: Final = {"compression": "none", "use_dictionary": False}
 _TINY_ROWS: Final = 10
 _FORM: Final = 2
-"""Of the tables: another one has them made anew. 2: batches with dictionaries only where values repeat."""
+"""The version of the tables; a change generates them again. 2: dictionaries only where values repeat."""
 
 
 @dataclass(frozen=True)

@@ -93,7 +93,7 @@ def _sample(tool: str, case: str, table: Table, server: Server) -> Sample:
 
 
 def floor_of(table: Table) -> Sample:
-    """The processor seconds of the steps that nobody can leave out, and their sum."""
+    """The CPU seconds of the unavoidable steps, and their sum."""
     command = [sys.executable, "-m", "bench.performance.floor", str(table.source)]
     began = time.perf_counter()
     done = subprocess.run(command, check=True, capture_output=True, text=True, env=environment())

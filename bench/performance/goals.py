@@ -133,7 +133,7 @@ def level_points(samples: list[Json]) -> list[Point]:
 
 
 def ahead(points: list[Point]) -> list[Point]:
-    """The points of peers that none of ours is as fast and as small as."""
+    """The points of peers for which Offtake has no point that is both as fast and as small."""
     ours = [one for one in points if one.tool == OURS]
     return [
         peer

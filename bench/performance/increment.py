@@ -13,7 +13,7 @@ from typing import Any
 
 from sqlalchemy import update
 
-import offtake.__main__  # noqa: F401 - as our processes begin: without what Arrow would load beside itself
+import offtake.__main__  # noqa: F401 - as in our processes: hides numpy and pandas from Arrow
 from bench.performance.data import DATASET, deployment
 from bench.performance.server import FLOW_SPEC, LAKE, ZONE
 from offtake.contract.caller import Caller

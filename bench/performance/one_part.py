@@ -1,7 +1,7 @@
 """What a worker process does of one part, without a server: `python -m bench.performance.one_part CASE FILE …`.
 
-For profilers, and for what a part costs. Rows are read, encoded, compressed and hashed, or pages compressed anew and
-hashed; nothing is kept. Prints the hash, the bytes, and what it took.
+For profilers, and for the cost of a part. Rows are read, encoded, compressed and hashed, or pages recompressed and
+hashed; no output is stored. Prints the hash, the bytes, and what it took.
 """
 
 import argparse

@@ -92,7 +92,7 @@ def run(tool: str, case: str, source: Path, target: Path, level: int | None = No
 
 
 def outputs(target: Path, case: str) -> list[Path]:
-    """The data files that a peer wrote; beside them may lie marks and checksums of its own."""
+    """The data files that a peer wrote, without its marker files and checksums."""
     endings = (".parquet",) if case != _JSON else (".json", ".gz", ".jsonl")
     found = (path for path in target.rglob("*") if path.is_file() and path.name.endswith(endings))
     return sorted(

@@ -17,7 +17,7 @@ SCRIPTS: Final = REPOSITORY / "bench" / "peers"
 
 @contextmanager
 def alone() -> Iterator[None]:
-    """Hold the data while the block runs: what is measured beside another measurement, is not measured."""
+    """Lock the data while the block runs: concurrent measurements would distort each other."""
     DATA.mkdir(parents=True, exist_ok=True)
     with (DATA / "lock").open("w") as file:
         try:

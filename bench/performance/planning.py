@@ -10,7 +10,7 @@ import sys
 import time
 from pathlib import Path
 
-import offtake.__main__  # noqa: F401 - as our processes begin: without what Arrow would load beside itself
+import offtake.__main__  # noqa: F401 - as in our processes: hides numpy and pandas from Arrow
 from offtake.lake import scan, slicing
 from offtake.lake.catalog import Lake, TableName
 from offtake.settings import Settings
@@ -31,7 +31,7 @@ def _main(folder: Path, table: TableName) -> None:
 
 
 def _peak() -> int:
-    # The kernel's own peak of this process alone; getrusage may tell that of whoever started it.
+    # The kernel's peak for this process alone; getrusage may include that of the parent process.
     status = Path("/proc/self/status").read_text(encoding="ascii")
     return int(status.split("VmHWM:")[1].split()[0]) * 1024
 

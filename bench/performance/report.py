@@ -35,7 +35,7 @@ def goals_text() -> str:
 
 
 def write() -> None:
-    """Write the figures into the page, and the plot beside it."""
+    """Write the figures into the page, and the plot next to it."""
     page = _PAGE.read_text(encoding="utf-8")
     before, _, rest = page.partition(_BEGIN)
     _, _, after = rest.partition(_END)

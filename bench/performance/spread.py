@@ -1,4 +1,4 @@
-"""Figures of several rounds as one: the median, and the lowest and highest beside it."""
+"""Figures of several rounds as one: the median, with the lowest and the highest."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
