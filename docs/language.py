@@ -1,7 +1,8 @@
-"""Holds the language of code and pages: `python docs/language.py` (part of `make lint`) lists banned turns.
+"""Checks the language of code, tests and pages: `python docs/language.py` (part of `make lint`) lists banned turns.
 
 Code, docstrings, comments, messages and pages are plain technical English: the actor first, the field's standard terms.
-Each turn below stands for wording that readers had to learn before they could read the code.
+Each turn below stands for wording that readers had to learn before they could read the code. Names are checked as well:
+an underscore counts as a space.
 """
 
 import re
@@ -34,13 +35,17 @@ BANNED: Final = {
 
 EXCEPTIONS: Final[dict[tuple[str, str], str]] = {
     ("docs/language.py", ""): "names them",
+    ("src/offtake/formats/ndjson.py", "whence"): "the parameter's name in Python's `io`",
+    ("src/offtake/renamed_settings.py", "told"): "the former name of a setting",
+    ("CHANGELOG.md", "told"): "the former name of a setting",
 }
 """By file and turn (empty for all): why it may stay."""
 
 
 def files() -> Iterator[Path]:
-    """Code and pages that people read."""
-    yield from sorted((ROOT / "src").rglob("*.py"))
+    """The code, tests and pages of the project."""
+    for folder in ("src", "tests", "bench"):
+        yield from sorted(path for path in (ROOT / folder).rglob("*.py") if "node_modules" not in path.parts)
     yield from sorted((ROOT / "docs").rglob("*.md"))
     yield from sorted((ROOT / "docs").rglob("*.py"))
     yield from sorted(ROOT.glob("*.md"))
@@ -52,7 +57,7 @@ def findings() -> Iterator[str]:
         name = str(path.relative_to(ROOT))
         for number, line in enumerate(path.read_text().splitlines(), 1):
             for turn, better in BANNED.items():
-                found = re.search(rf"(?<![\w-])(?:{turn})(?![\w-])", line, re.IGNORECASE)
+                found = re.search(rf"(?<![\w-])(?:{turn})(?![\w-])", line.replace("_", " "), re.IGNORECASE)
                 if found and (name, "") not in EXCEPTIONS and (name, found[0].lower()) not in EXCEPTIONS:
                     yield f"{name}:{number}: {found[0]!r}: {better}"
 
