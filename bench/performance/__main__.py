@@ -29,7 +29,7 @@ def main() -> None:
         with alone():
             for part in asked.only:
                 _measure(part, asked)
-    print("\n" + report.goals_text())
+    print("\n" + report.render_goals())
     report.write()
 
 

@@ -1,4 +1,4 @@
-"""The goals, each with the figure that was measured last."""
+"""The goals, each with its latest measured figure."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -104,11 +104,17 @@ def _curve() -> list[Line]:
     for case in CURVES:
         found = results.latest(f"levels-{case}")
         points = level_points(found[-1]["samples"]) if found else []
-        before = [f"{PEER[one.tool].name} at {one.level or 'its only level'}" for one in ahead(points)]
+        before = [
+            f"{PEER[one.tool].name} at {f'level {one.level}' if one.level else 'its only level'}"
+            for one in ahead(points)
+        ]
         theirs = sum(one.tool != OURS for one in points)
-        figure = f"{', '.join(before) or 'none'} of {theirs}" if points else "—"
+        names = f": {', '.join(before)}" if before else ""
+        figure = f"{len(before)} of {theirs} peer levels{names}" if points else "—"
         made.append(
-            Line(f"Size against time, `{case}`", "no peer ahead at any level", figure, not before if points else None)
+            Line(
+                f"Output size and time, `{case}`", "no peer ahead at any level", figure, not before if points else None
+            )
         )
     return made
 
@@ -158,7 +164,7 @@ def _parquet() -> list[Line]:
 
 
 def _copy() -> list[Line]:
-    work = "Parquet lake → `.parquet`, files as they stand"
+    work = "Parquet lake → `.parquet`, files copied unchanged"
     found = results.latest("copy")
 
     def cpu(one: Json) -> Spread | None:
@@ -206,7 +212,7 @@ def _memory() -> list[Line]:
         sizes = sorted((one for one in samples if one["case"] == case and one["table"] != "one group"), key=_rows)
         large = [one for one in samples if one["case"] == case and one["table"] == "one group"]
         growing = spread([sizes[-1]["pss"] / sizes[0]["pss"]] if len(sizes) > 1 else [])
-        named = f" ({millions(sizes[-1]['rows'])} over {millions(sizes[0]['rows'])})" if len(sizes) > 1 else ""
+        named = f" ({millions(sizes[-1]['rows'])} compared with {millions(sizes[0]['rows'])})" if len(sizes) > 1 else ""
         work = f"Memory of the server and its workers, `{case}`"
         limit = _Bound(512, at_least=False)
         flat = _Bound(1 + _WITHIN_MEMORY, at_least=False)
@@ -229,15 +235,17 @@ def _growth() -> list[Line]:
         plain = [{**one, "tool": one["rows"], "each": one["own"] / one["rows"]} for one in mine if not one["workers"]]
         sizes = sorted({one["rows"] for one in plain})
         growing = ratios(plain, sizes[-1], sizes[0], "each") if len(sizes) > 1 else None
-        named = f" ({millions(sizes[-1])} over {millions(sizes[0])})" if len(sizes) > 1 else ""
+        named = f" ({millions(sizes[-1])} compared with {millions(sizes[0])})" if len(sizes) > 1 else ""
         crews = [{**one, "tool": one["workers"]} for one in mine if one["workers"]]
         made += [
             _line(f"Time per row, `{case}`", f"within 10 %{named}", growing, _Bound(1.1, at_least=False)),
-            _line(f"Two workers on two cores, `{case}`", "≥ 1.8 times one", ratios(crews, 1, 2, "own"), _Bound(1.8)),
+            _line(
+                f"Two workers on two cores, `{case}`", "≥ 1.8 times one worker", ratios(crews, 1, 2, "own"), _Bound(1.8)
+            ),
         ]
     hardware = ratios(found[-1]["floors"], 1, 2, "own") if found else None
     if hardware:
-        made.append(Line("Two cores, the floor in two processes", "—", f"{hardware.text()} times one", None))
+        made.append(Line("Two cores, the floor in two processes", "—", f"{hardware.text()} times one process", None))
     return made
 
 
@@ -248,7 +256,12 @@ def _start() -> list[Line]:
     serve = "`offtake serve`"
     return [
         _line(serve, "answers within 1.5 s", spread(one["again"] for one in samples), _Bound(1.5, at_least=False)),
-        _line(serve, "first start likewise", spread(one["first"] for one in samples), _Bound(1.5, at_least=False)),
+        _line(
+            serve,
+            "first start: answers within 1.5 s",
+            spread(one["first"] for one in samples),
+            _Bound(1.5, at_least=False),
+        ),
         _line(
             serve,
             "idle RSS ≤ 200 MB",
@@ -261,12 +274,12 @@ def _start() -> list[Line]:
 
 
 def _times(tool: str) -> Callable[[Json], Spread | None]:
-    """How many times ours a tool's time is."""
+    """A tool's time divided by Offtake's."""
     return lambda one: ratios(one["samples"], tool, OURS, "wall")
 
 
 def _size(tool: str) -> Callable[[Json], Spread | None]:
-    """How many times a tool's size ours is."""
+    """Offtake's output size divided by a tool's."""
     return lambda one: ratios(one["samples"], OURS, tool, "bytes")
 
 
@@ -286,7 +299,7 @@ def _fastest(one: Json) -> str:
 
 
 def _by_size(work: str, goal: str, found: list[Json], figure: Callable[[Json], Spread | None], bound: _Bound) -> Line:
-    """A goal that is to be met at every size."""
+    """A goal that must be met at every size."""
     values = [(one["rows"], value) for one in found if (value := figure(one)) is not None]
     text = "; ".join(f"{millions(rows)}: {value.text()}" for rows, value in values)
     return Line(work, goal, text or "—", all(bound.met(value.middle) for _, value in values) if values else None)

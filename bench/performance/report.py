@@ -1,4 +1,4 @@
-"""The page docs/performance.md: its figures between two marks, and its plot."""
+"""Writes the figures of docs/performance.md, between two marker comments, and the plot next to it."""
 
 import json
 import subprocess
@@ -29,8 +29,8 @@ _CASES: Final = {
 _MET: Final = {True: "yes", False: "no", None: ""}
 
 
-def goals_text() -> str:
-    """The goals as a terminal shows them."""
+def render_goals() -> str:
+    """The goals as lines of text for a terminal."""
     return "\n".join(f"{_MET[one.met]:<13}{one.work}: {one.goal}: {one.figure}" for one in goals.lines())
 
 
@@ -39,20 +39,31 @@ def write() -> None:
     page = _PAGE.read_text(encoding="utf-8")
     before, _, rest = page.partition(_BEGIN)
     _, _, after = rest.partition(_END)
-    _PAGE.write_text(f"{before}{_BEGIN}\n{_figures()}\n{_END}{after}", encoding="utf-8")
+    _PAGE.write_text(f"{before}{_BEGIN}\n{_render_figures()}\n{_END}{after}", encoding="utf-8")
     _plot()
 
 
-def _figures() -> str:
+def _render_figures() -> str:
     table = _table(
         ("Work", "Goal", "Measured", "Met"),
         [(one.work, one.goal, one.figure, _MET[one.met]) for one in goals.lines()],
     )
-    return "\n\n".join(["", table, *_machines(), *_compared(), *_levels(), *_members(), *_copies(), ""])
+    return "\n\n".join(
+        [
+            "",
+            table,
+            *_describe_machine(),
+            *_render_comparisons(),
+            *_render_levels(),
+            *_render_members(),
+            *_render_copies(),
+            "",
+        ]
+    )
 
 
-def _machines() -> list[str]:
-    """On what it was measured: a sentence for all parts, of the newest."""
+def _describe_machine() -> list[str]:
+    """One sentence, or none without results: the newest measurement's machine, and the commits of all."""
     found = results.every()
     if not found:
         return []
@@ -62,29 +73,29 @@ def _machines() -> list[str]:
     machine = (
         f"{newest['cpu']}, {newest['cores']} cores, {newest['memory'] / 2**30:.0f} GiB of memory, {newest['system']}"
     )
-    when = f"up to {newest['at']} UTC, Offtake at {', '.join(commits)}"
+    when = f"last measurement at {newest['at']} UTC; Offtake commits {', '.join(commits)}"
     return [f"Measured on {machine}, Python {newest['python']}; {libraries}; {when}."]
 
 
-def _compared() -> list[str]:
+def _render_comparisons() -> list[str]:
     found = []
     for case, title in _CASES.items():
         for one in results.latest(case):
-            found += [f"### {title}, {millions(one['rows'])} rows", _tools(one), *_notes(one)]
+            found += [f"### {title}, {millions(one['rows'])} rows", _comparison_table(one), *_comparison_notes(one)]
     return found
 
 
-def _tools(one: Json) -> str:
+def _comparison_table(one: Json) -> str:
     samples = one["samples"]
     tools = sorted({each["tool"] for each in samples} - {FLOOR}, key=lambda tool: _middle(samples, tool, "wall"))
-    header = ("Tool", "s", "times ours", "CPU s", "times ours", "rows/s", "MB out", "files", "peak MB (RSS)")
+    header = ("Tool", "s", "ratio", "CPU s", "ratio", "rows/s", "output MB", "files", "peak MB: PSS (RSS)")
     rows = [
         (
             _name(tool, one),
-            _text(samples, tool, "wall"),
-            _times(samples, tool, "wall"),
-            _text(samples, tool, "cpu"),
-            _times(samples, tool, "cpu"),
+            _format_figure(samples, tool, "wall"),
+            _format_ratio(samples, tool, "wall"),
+            _format_figure(samples, tool, "cpu"),
+            _format_ratio(samples, tool, "cpu"),
             f"{one['rows'] / _middle(samples, tool, 'wall'):,.0f}",
             f"{_middle(samples, tool, 'bytes') / 1e6:,.1f}",
             f"{_middle(samples, tool, 'files'):.0f}",
@@ -95,11 +106,11 @@ def _tools(one: Json) -> str:
     return _table(header, rows)
 
 
-def _notes(one: Json) -> list[str]:
+def _comparison_notes(one: Json) -> list[str]:
     samples, notes = one["samples"], []
     own = of_tool(samples, OURS, "own")
     if own:
-        notes.append(f"The run itself, from its start to its commit: {own.text()} s; the rest is waiting to be begun.")
+        notes.append(f"The run takes {own.text()} s from start to commit; before that it waits in the queue.")
     floor = [each for each in samples if each["tool"] == FLOOR]
     if floor:
         steps = ", ".join(
@@ -107,22 +118,22 @@ def _notes(one: Json) -> list[str]:
         )
         seconds = _median([each["cpu"] for each in floor])
         cores = one["machine"]["cores"]
-        notes.append(f"The floor: {steps}, together {seconds:.2f} CPU s, {seconds / cores:.2f} s on {cores} cores.")
+        notes.append(f"The floor: {steps}; sum {seconds:.2f} CPU s, or {seconds / cores:.2f} s on {cores} cores.")
     forms = [f"{_name(tool, one)} ({', '.join(other)})" for tool, other in one["checks"].items() if other]
     if forms:
-        notes.append(f"Same rows, other forms than the source's: {'; '.join(forms)}.")
+        notes.append(f"Same rows, but values in another form than the source's: {'; '.join(forms)}.")
     failed = [_name(tool, one) for tool, other in one["checks"].items() if other is None]
     if failed:
         notes.append(f"Failed: {', '.join(failed)}.")
     case = one["part"].removesuffix("-small")
     absent = [peer.name for tool, peer in peers.PEER.items() if case in peer.cases and tool not in one["checks"]]
     if absent:
-        notes.append(f"Not run here: {', '.join(absent)}.")
+        notes.append(f"Not measured: {', '.join(absent)}.")
     settings = ", ".join(f"`{name}={value}`" for name, value in one["settings"].items())
-    return [" ".join([*notes, *([f"Offtake's settings: {settings}."] if settings else [])])]
+    return [" ".join([*notes, *([f"Settings of Offtake: {settings}."] if settings else [])])]
 
 
-def _levels() -> list[str]:
+def _render_levels() -> list[str]:
     found = []
     for case in goals.CURVES:
         for one in results.latest(f"levels-{case}"):
@@ -132,13 +143,13 @@ def _levels() -> list[str]:
             ]
             found += [
                 f"### {_CASES[case]}, by level, {millions(one['rows'])} rows",
-                _table(("Tool", "Level", "MB out", "s"), rows),
+                _table(("Tool", "Level", "output MB", "s"), rows),
             ]
     return found
 
 
-def _members() -> list[str]:
-    header = ("Level", "One member: CPU s", "MB", "peak MB", "Many: CPU s", "MB", "peak MB")
+def _render_members() -> list[str]:
+    header = ("Level", "One member: CPU s", "MB", "peak MB", "Many members: CPU s", "MB", "peak MB")
     found = []
     for one in results.latest("members"):
         for kind in KINDS:
@@ -147,37 +158,40 @@ def _members() -> list[str]:
                 samples = goals.samples_of(one["samples"], kind, level)
                 figures = [
                     (
-                        _text(samples, members, "cpu"),
+                        _format_figure(samples, members, "cpu"),
                         f"{_middle(samples, members, 'bytes') / 1e6:.1f}",
                         f"{_middle(samples, members, 'peak') / 1e6:.0f}",
                     )
                     for members in MEMBERS
                 ]
                 rows.append((str(level), *(text for each in figures for text in each)))
-            found += [f"### A part of gzipped NDJSON as one gzip member and as many, {kind}", _table(header, rows)]
+            found += [
+                f"### One part of gzipped NDJSON, as one gzip member and as many members, {kind}",
+                _table(header, rows),
+            ]
     return found
 
 
-def _copies() -> list[str]:
+def _render_copies() -> list[str]:
     found = []
     for one in results.latest("copy"):
         samples = one["samples"]
         rows = [
             (
                 "Offtake" if tool == OURS else tool,
-                _text(samples, tool, "wall"),
-                _text(samples, tool, "cpu"),
+                _format_figure(samples, tool, "wall"),
+                _format_figure(samples, tool, "cpu"),
                 f"{one['bytes'] / 1e6:,.0f}",
             )
             for tool in copying.TOOLS
         ]
         found += [
-            f"### Uncompressed Parquet as it stands, {millions(one['rows'])} rows",
+            f"### Uncompressed Parquet, copied unchanged, {millions(one['rows'])} rows",
             _table(("Tool", "s", "CPU s", "MB"), rows),
         ]
         own = of_tool(samples, OURS, "own")
         if own:
-            found.append(f"The run itself, from its start to its commit: {own.text()} s.")
+            found.append(f"The run takes {own.text()} s from start to commit.")
     return found
 
 
@@ -189,13 +203,13 @@ def _plain_name(tool: str) -> str:
     return "Offtake" if tool == OURS else peers.PEER[tool].name
 
 
-def _text(samples: Sequence[Json], tool: str, figure: str) -> str:
+def _format_figure(samples: Sequence[Json], tool: str, figure: str) -> str:
     found = of_tool(samples, tool, figure)
     return found.text() if found else "—"
 
 
-def _times(samples: Sequence[Json], tool: str, figure: str) -> str:
-    """How many times ours a peer's figure is."""
+def _format_ratio(samples: Sequence[Json], tool: str, figure: str) -> str:
+    """A peer's figure divided by Offtake's of the same round; empty for Offtake."""
     found = ratios(samples, tool, OURS, figure)
     return found.text() if found and tool != OURS else ""
 
@@ -214,7 +228,7 @@ def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def _plot() -> None:
-    """Draw it by matplotlib, in an environment of its own."""
+    """Draw the plot with matplotlib, in a separate environment."""
     drawn = []
     for case in ("json-gzip", "parquet-gzip"):
         for one in results.latest(case):
