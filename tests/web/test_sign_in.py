@@ -41,7 +41,7 @@ def test_signing_in_over_plain_http_is_refused_with_the_reason(deployed: Deploym
 
 
 @pytest.mark.parametrize("wrong", ["client_id", "client_secret"])
-def test_a_wrong_secret_is_refused_beside_the_form(deployed: Deployment, wrong: str) -> None:
+def test_a_wrong_secret_is_refused_on_the_form(deployed: Deployment, wrong: str) -> None:
     admin = deployed.admin
     form = {"client_id": admin.client_id, "client_secret": admin.client_secret} | {wrong: "<b>wrong"}
     answer = visitor(deployed).post("/ui/sign-in", form, status=401)

@@ -5,16 +5,17 @@ from typing import Final
 
 from fastapi import FastAPI
 
-from offtake.web import not_found, static_files
+from offtake.web import live, not_found, static_files
 from offtake.web.links import SignInLinks
-from offtake.web.pages import flows, home, sign_in, style
+from offtake.web.pages import flows, home, runs, sign_in, style
 
-_PAGES: Final[tuple[ModuleType, ...]] = (sign_in, home, style, flows)
+_PAGES: Final[tuple[ModuleType, ...]] = (sign_in, home, style, flows, runs, live)
 
 
 def install(app: FastAPI) -> None:
     """Serve the pages below `/ui`; `/` leads to them."""
     app.state.sign_in_links = SignInLinks(app.state.backend.clock)
+    app.state.run_watch = live.RunWatch()
     app.include_router(static_files.router, tags=["pages"], include_in_schema=False)
     for page in _PAGES:
         app.include_router(page.router, tags=["pages"], include_in_schema=False)

@@ -159,6 +159,14 @@ if (live) {
   };
   const open = () => {
     source = new EventSource(live.dataset.live);
+    source.addEventListener("progress", (event) => {
+      failures = 0;
+      for (const [name, value] of Object.entries(JSON.parse(event.data))) {
+        document.querySelectorAll(`[data-value="${name}"]`).forEach((one) => {
+          if (one.tagName === "PROGRESS") one.value = value; else if (value !== "") one.textContent = value;
+        });
+      }
+    });
     source.addEventListener("change", () => { failures = 0; load().catch(() => {}); });
     source.addEventListener("end", () => { source.close(); source = null; load().catch(() => {}); });
     source.addEventListener("error", () => {

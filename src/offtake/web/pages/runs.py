@@ -1,0 +1,89 @@
+"""Runs: a run as a receipt, with its actions, and a list of runs."""
+
+import json
+from typing import Final
+
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import RedirectResponse
+
+from offtake.contract.problems import Problem
+from offtake.destinations import registry
+from offtake.flows import run_documents, run_manifests, run_views, runs, undelivered
+from offtake.store import run_states
+from offtake.web import live
+from offtake.web.form_body import Form
+from offtake.web.person import Person, PersonOf
+from offtake.web.queries import ListUrl
+from offtake.web.rendering import page
+from offtake.web.routes import PageRoute
+
+router = APIRouter(route_class=PageRoute)
+
+_SPECS: Final = {one.connection_spec_id: one.name for one in registry.DESTINATIONS}
+STATUSES: Final = ("success", "empty", "failed", "live")
+
+
+@router.get("/ui/{sandbox}/runs/{run_id}")
+def receipt(request: Request, person: PersonOf, run_id: str) -> Response:
+    """A run: what, where, when, how much, and the proof."""
+    url = ListUrl(request)
+    first = url.number("from")
+    with person.backend.database.reading() as session:
+        view = run_views.find_run(session, person.caller, run_id)
+        files, more = run_views.files_of(session, view.run.id, first)
+        document = run_documents.render(session, view.run, person.caller)
+        owed = [(undelivered.describe(one), undelivered.remedy(view.flow)) for one in view.owed]
+    manifest = _manifest(person, run_id) if view.run.completed_at is not None else ""
+    return page(
+        request,
+        person,
+        "run.html",
+        view=view,
+        run=view.run,
+        is_live=view.run.status in run_states.LIVE,
+        numbers=live.numbers(view.progress, person.now_ms),
+        destination=_SPECS.get(view.target.connection_spec_id, "") if view.target else "",
+        files=files,
+        first=first,
+        next_url=url.with_(**{"from": first + run_views.PAGE}) if more else "",
+        first_url=url.with_() if first else "",
+        owed=owed,
+        manifest=manifest,
+        metrics=json.dumps(document["metrics"], indent=2, ensure_ascii=False),
+    )
+
+
+@router.post("/ui/{sandbox}/runs/{run_id}/cancel")
+def cancel(person: PersonOf, run_id: str, _form: Form) -> Response:
+    """Cancel a live run."""
+    return _act(person, run_id, "CANCEL")
+
+
+@router.post("/ui/{sandbox}/runs/{run_id}/retry")
+def retry(person: PersonOf, run_id: str, _form: Form) -> Response:
+    """Repeat a failed run; shows the new run."""
+    return _act(person, run_id, "RE_TRIGGER")
+
+
+@router.get("/ui/{sandbox}/runs/{run_id}/manifest")
+def manifest_file(person: PersonOf, run_id: str) -> Response:
+    """The manifest as a file."""
+    with person.backend.database.reading() as session:
+        content = run_manifests.read_manifest(session, person.caller, run_id)
+    name = f'attachment; filename="manifest-{run_id}.json"'
+    return Response(content, headers={"Content-Disposition": name}, media_type="application/json")
+
+
+def _act(person: Person, run_id: str, action: str) -> Response:
+    with person.backend.database.writing() as session:
+        row = runs.act(session, person.caller, run_id, action, None, person.now_ms)
+    return RedirectResponse(person.url(f"runs/{row.id}"), 303)
+
+
+def _manifest(person: Person, run_id: str) -> str:
+    """The manifest's text; empty for a run that has none."""
+    try:
+        with person.backend.database.reading() as session:
+            return run_manifests.read_manifest(session, person.caller, run_id).decode()
+    except Problem:
+        return ""
