@@ -124,8 +124,8 @@ def progress_of(session: Session, run_ids: Collection[str]) -> Mapping[str, Prog
     }
     query = select(RunPart.run_id, *sums.values()).where(RunPart.run_id.in_(run_ids)).group_by(RunPart.run_id)
     parts: dict[str, dict[str, int | None]] = {}
-    for run_id, *values in session.execute(query):
-        parts[run_id] = dict(zip(sums, values, strict=True))
+    for row in session.execute(query):
+        parts[row[0]] = dict(zip(sums, row[1:], strict=True))
     return {
         row.id: Progress(
             status=row.status,
