@@ -156,6 +156,8 @@ DESTINATION: Final = Destination(
             "ConnectionString",
             "Connection String for Azure Blob based destinations",
             ConnectionString,
+            title="Connection string",
+            about="An account key or, better, a shared access signature for one container.",
         ),
         AuthMethod(
             "Azure Service Principal Auth",
@@ -163,6 +165,8 @@ DESTINATION: Final = Destination(
             "A service principal of Microsoft Entra ID. The vendor offers one since September 2026, but has not "
             "published its name; this one is an extension of this project.",
             ServicePrincipal,
+            title="Service principal",
+            about="An app registration in Microsoft Entra ID with a client secret.",
         ),
     ),
     parameters=BlobParams,

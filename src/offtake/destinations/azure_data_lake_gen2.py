@@ -112,6 +112,8 @@ DESTINATION: Final = Destination(
             "AzureServicePrincipal",
             "defines auth params required for connecting to adlsgen2 using service principal",
             ServicePrincipal,
+            title="Service principal",
+            about="An app registration in Microsoft Entra ID with a client secret.",
         ),
     ),
     parameters=DataLakeParams,

@@ -220,12 +220,17 @@ class Driver:
 
 @dataclass(frozen=True)
 class AuthMethod:
-    """One way to authenticate: the contract's `auth.specName`, its `type` as `kind`, the model of its params."""
+    """One way to authenticate: the contract's `auth.specName`, its `type` as `kind`, the model of its params.
+
+    `title` and `about`: its name and a sentence about it, for people who choose one.
+    """
 
     name: str
     kind: str
     description: str
     model: type[Params]
+    title: str
+    about: str
     driver: Driver | None = None
 
 

@@ -191,6 +191,8 @@ DESTINATION: Final = Destination(
             "GoogleCloudStorageAuth",
             "defines auth params required for connecting to google cloud storage connector.",
             HmacKey,
+            title="HMAC key",
+            about="An interoperability key of a service account.",
         ),
     ),
     parameters=GoogleParams,

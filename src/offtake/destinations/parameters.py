@@ -1,5 +1,6 @@
 """The params that all destinations share (contract, sections 5.7 and 8.1)."""
 
+from collections.abc import Mapping
 from typing import Annotated, ClassVar, Literal
 from urllib.parse import urlsplit
 
@@ -48,6 +49,12 @@ class Params(BaseModel):
 
     pinned: ClassVar[frozenset[str]] = frozenset()
     """Fields that keep their value when credentials are sent without them; null removes them."""
+
+    advanced: ClassVar[frozenset[str]] = frozenset()
+    """Fields that few users need; forms show them last, folded."""
+
+    choice_labels: ClassVar[Mapping[str, str]] = {}
+    """What forms show instead of the values of choices."""
 
     def endpoint_hosts(self) -> dict[str, str]:
         """The hosts in these params, by their keys; empty where users cannot choose a host."""

@@ -17,6 +17,8 @@ from offtake.errors import FieldProblem, InvalidInputError
 from offtake.formats.registry import NAMES
 
 MASK: Final = "********"
+EXTENSION: Final = "x-extension"
+"""In a property of a spec: the key is an extension of this project."""
 _DRAFT: Final = "http://json-schema.org/draft-07/schema#"
 _PROVIDER: Final = "14e34fac-d307-11e9-bb65-2a2ae2dbcce4"
 _TYPES: Final = {str: "string", SecretStr: "string", int: "integer", bool: "boolean"}
@@ -89,7 +91,7 @@ def _aliases(model: Params, names: Collection[str]) -> set[str]:
 
 
 def _is_secret(field: FieldInfo) -> bool:
-    return _plain_type(field.annotation) is SecretStr
+    return plain_type(field.annotation) is SecretStr
 
 
 def redact(model: Params) -> Json:
@@ -162,7 +164,7 @@ def _target_schema(destination: Destination) -> Json:
 
 
 def _property(field: FieldInfo) -> Json:
-    kind = _plain_type(field.annotation)
+    kind = plain_type(field.annotation)
     found: Json = {"title": field.title} if field.title else {}
     found |= {"description": field.description}
     if get_origin(kind) is Literal:
@@ -175,7 +177,8 @@ def _property(field: FieldInfo) -> Json:
     return found | (extra if isinstance(extra, dict) else {})
 
 
-def _plain_type(annotation: Any) -> Any:  # noqa: ANN401 - a type is whatever the annotation says
+def plain_type(annotation: Any) -> Any:  # noqa: ANN401 - a type is whatever the annotation says
+    """The annotation without `| None`."""
     if get_origin(annotation) in (Union, UnionType):
         return next(one for one in get_args(annotation) if one is not type(None))
     return annotation

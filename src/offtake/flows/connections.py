@@ -1,6 +1,6 @@
 """Base connections: stored credentials (contract, sections 6.2 and 13.2)."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -185,9 +185,42 @@ def check_version(spec: SpecRef) -> None:
         raise Problem(problems.NO_SPEC_VERSION, "connectionSpec.version 'version' is required for spec info")
 
 
+def find_problems(destination: Destination, body: Json, network: Network) -> list[FieldProblem]:
+    """All problems of the fields of a new connection's body, as `create` would raise them one after another.
+
+    Reads and writes nothing; no message contains a value.
+    """
+    auth, sent = body.get("auth"), body.get("encryption")
+    checks: list[Callable[[], object]] = [
+        lambda: bodies.parse_body(NewConnection, body),
+        lambda: encryption.parse(sent, "/encryption"),
+    ]
+    if auth is not None:
+        checks.append(lambda: _checked(destination, bodies.parse_document(AuthBody, auth), network))
+    found: list[FieldProblem] = []
+    for check in checks:
+        try:
+            check()
+        except Problem as problem:
+            found += problem.fields or [FieldProblem("", str(problem))]
+    return found
+
+
 def _encrypt_credentials(
     row: Connection, destination: Destination, auth: AuthBody | None, vault: Vault, network: Network, now_ms: int
 ) -> Params:
+    credentials = _checked(destination, auth, network)
+    assert auth is not None  # noqa: S101 - it was checked
+    day = datetime.fromtimestamp(now_ms / 1000, UTC).date().isoformat()
+    row.auth_spec_name = auth.spec_name
+    row.auth_public = {_AUTHORIZED: day, **schema.redact(credentials)}
+    row.auth_sealed = vault.encrypt(row.id, schema.with_defaults(credentials))
+    row.address = credentials.address
+    return credentials
+
+
+def _checked(destination: Destination, auth: AuthBody | None, network: Network) -> Params:
+    """The credentials; raises 1415, 1452 and 1455 for what they may not be."""
     names = ", ".join(method.name for method in destination.auth_methods)
     if auth is None:
         raise problems.of_field("/auth", f"is required: one of {names}", missing=True)
@@ -203,11 +236,6 @@ def _encrypt_credentials(
             raise problems.of_field(
                 f"/auth/params/{key}", f"is denied: this deployment's network rules do not allow {host}"
             )
-    day = datetime.fromtimestamp(now_ms / 1000, UTC).date().isoformat()
-    row.auth_spec_name = auth.spec_name
-    row.auth_public = {_AUTHORIZED: day, **schema.redact(credentials)}
-    row.auth_sealed = vault.encrypt(row.id, schema.with_defaults(credentials))
-    row.address = credentials.address
     return credentials
 
 
