@@ -7,9 +7,9 @@ from fastapi import FastAPI
 
 from offtake.web import live, not_found, static_files
 from offtake.web.links import SignInLinks
-from offtake.web.pages import flows, home, runs, sign_in, style
+from offtake.web.pages import flow, flows, home, runs, sign_in, style
 
-_PAGES: Final[tuple[ModuleType, ...]] = (sign_in, home, style, flows, runs, live)
+_PAGES: Final[tuple[ModuleType, ...]] = (sign_in, home, style, flows, flow, runs, live)
 
 
 def install(app: FastAPI) -> None:

@@ -66,6 +66,27 @@ def look_of(run: RunBar) -> str:
     return "bad" if run.status == "failed" else "live"
 
 
+@dataclass(frozen=True)
+class Columns:
+    """A bar chart from zero: (x, y, width, height) of each value, and the largest value."""
+
+    shapes: Sequence[tuple[float, float, float, float]]
+    most: int
+
+
+def columns(values: Sequence[int], height: int = 80) -> Columns:
+    """The values as bars across the width of a chart, from zero; a value above zero is always visible."""
+    most = max((*values, 1))
+    step = WIDTH / max(len(values), 1)
+    shapes = []
+    for number, value in enumerate(values):
+        tall = 0.0 if value == 0 else max(1.5, height * value / most)
+        shapes.append(
+            (round(number * step + step * 0.1, 1), round(height - tall, 1), round(step * 0.8, 1), round(tall, 1))
+        )
+    return Columns(shapes, most)
+
+
 def spark(values: Sequence[int]) -> str:
     """The points of a line through these values, from zero, for a `polyline`; empty with fewer than two values."""
     if len(values) < 2:  # noqa: PLR2004 - a line needs two points

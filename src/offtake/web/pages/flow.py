@@ -1,0 +1,123 @@
+"""A dataflow: its overview, its runs, and its actions."""
+
+from typing import Final
+
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import RedirectResponse
+
+from offtake.contract import problems
+from offtake.contract.problems import Problem
+from offtake.destinations import registry
+from offtake.destinations.parameters import TargetParams
+from offtake.flows import adhoc, deliveries, flow_changes, flow_views, run_views, undelivered
+from offtake.flows.adhoc import AdhocDestination
+from offtake.flows.flow_views import FlowView
+from offtake.web import charts, schedules
+from offtake.web.form_body import Form, text
+from offtake.web.pages.runs import STATUSES
+from offtake.web.person import Person, PersonOf
+from offtake.web.queries import ListUrl
+from offtake.web.rendering import page
+from offtake.web.routes import PageRoute
+
+router = APIRouter(route_class=PageRoute)
+
+_SPECS: Final = {one.connection_spec_id: one.name for one in registry.DESTINATIONS}
+_SHOWN_RUNS: Final = 8
+_MONTH_MS: Final = 30 * 86_400_000
+
+
+@router.get("/ui/{sandbox}/flows/{flow_id}")
+def overview(request: Request, person: PersonOf, flow_id: str) -> Response:
+    """What the dataflow exports where, how far it is, and its last runs."""
+    with person.backend.database.reading() as session:
+        view = flow_views.find_flow(session, person.caller, flow_id, person.now_ms)
+        recent, _ = run_views.list_runs(session, person.caller, view.flow.id, None, 0)
+        since = person.now_ms - _MONTH_MS
+        bars = deliveries.runs_of(session, person.caller, [view.flow.id], since).get(view.flow.id, [])
+    delivered = [(bar.rows or 0) for bar in bars if bar.ended_ms is not None]
+    return page(
+        request,
+        person,
+        "flow.html",
+        view=view,
+        destination=_SPECS.get(view.target.connection_spec_id, ""),
+        place=_place(view),
+        words=schedules.in_words(view.schedule),
+        content=schedules.content(view.schedule),
+        runs=recent[:_SHOWN_RUNS],
+        columns=charts.columns(delivered[-60:]),
+        owed=[(undelivered.describe(one), undelivered.remedy(view.flow)) for one in view.owed],
+    )
+
+
+@router.get("/ui/{sandbox}/flows/{flow_id}/runs")
+def history(request: Request, person: PersonOf, flow_id: str) -> Response:
+    """All runs of the dataflow, newest first."""
+    url = ListUrl(request)
+    first, status = url.number("from"), url.choice("status", STATUSES)
+    with person.backend.database.reading() as session:
+        view = flow_views.find_flow(session, person.caller, flow_id, person.now_ms)
+        found, more = run_views.list_runs(session, person.caller, view.flow.id, status, first)
+    return page(
+        request,
+        person,
+        "flow-runs.html",
+        view=view,
+        runs=found,
+        url=url,
+        chosen=status,
+        next_url=url.with_(**{"from": first + run_views.PAGE}) if more else "",
+        first_url=url.with_() if first else "",
+    )
+
+
+@router.post("/ui/{sandbox}/flows/{flow_id}/run")
+def run_now(person: PersonOf, flow_id: str, form: Form) -> Response:
+    """Start a run outside the schedule."""
+    order = AdhocDestination.model_validate({"flowId": flow_id, "fullExport": text(form, "full") == "true"})
+    person.caller.require(*_EXPORT)
+    with person.backend.database.writing() as session:
+        row = adhoc.run_now(session, person.caller, order, person.now_ms)
+    return RedirectResponse(person.url(f"runs/{row.id}"), 303)
+
+
+@router.post("/ui/{sandbox}/flows/{flow_id}/state")
+def set_state(person: PersonOf, flow_id: str, form: Form) -> Response:
+    """Enable or disable the dataflow; no-op when it is so already."""
+    wanted = text(form, "op")
+    try:
+        with person.backend.database.writing() as session:
+            flow_changes.act(session, person.caller, flow_id, wanted, None, None, person.now_ms)
+    except Problem as problem:
+        if problem.code != problems.WRONG_ACTION:
+            raise
+    return _back(person, flow_id)
+
+
+@router.post("/ui/{sandbox}/flows/{flow_id}/delete")
+def delete(person: PersonOf, flow_id: str, form: Form) -> Response:
+    """Delete the dataflow, after its name was typed."""
+    with person.backend.database.reading() as session:
+        view = flow_views.find_flow(session, person.caller, flow_id, person.now_ms)
+    if text(form, "typed") != view.flow.name.strip():
+        raise problems.of_field("typed", f"must be the dataflow's name, {view.flow.name[:200]}; nothing was deleted")
+    with person.backend.database.writing() as session:
+        flow_changes.delete(session, person.caller, flow_id, person.now_ms)
+    return RedirectResponse(person.url("flows"), 303)
+
+
+_EXPORT: Final = ("manage-and-activate-dataset-destinations",)
+
+
+def _back(person: Person, flow_id: str) -> Response:
+    return RedirectResponse(person.url(f"flows/{flow_id}"), 303)
+
+
+def _place(view: FlowView) -> str:
+    """The bucket, container or folder, as the target connection names it."""
+    destination = registry.by_connection_spec_id(view.target.connection_spec_id)
+    declared = destination.parameters.model_fields.items() if destination is not None else ()
+    keys = [info.alias or name for name, info in declared if name not in TargetParams.model_fields]
+    names = [str(view.target.params[key]).strip("/") for key in keys if view.target.params.get(key)]
+    return "/".join(name for name in names if name)
