@@ -75,7 +75,7 @@ def test_a_stored_secret_is_kept_and_not_required() -> None:
     assert by_key["s3AccessKey"].value == "AKIA"
 
 
-def test_problems_are_beside_their_fields() -> None:
+def test_problems_are_shown_with_their_fields() -> None:
     destination = by_name("SFTP")
     form = FormData({"method": "0", "a0-port": "99999", "a0-domain": "d", "a0-password": " p "})
     problems = connection_form.check(destination, form, FREE)

@@ -90,6 +90,11 @@ def operator_caller(database: Database, sandbox_name: str | None = None) -> Call
         return in_sandbox(session, caller, find_sandbox(session, caller.org_id, sandbox_name))
 
 
+def organisation_name(session: Session, caller: Caller) -> str:
+    """The name of the caller's organisation."""
+    return session.get_one(Organisation, caller.org_id).name
+
+
 def operator_in(session: Session, sandbox: Sandbox) -> Caller:
     """The operator in that sandbox."""
     return in_sandbox(session, _operator(session.get_one(Organisation, sandbox.org_id)), sandbox)

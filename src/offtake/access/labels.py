@@ -1,6 +1,7 @@
 """Access labels: only callers with all labels of a dataset or flow can see it (contract, section 27)."""
 
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Collection, Iterable
 from typing import Any, Final
 
 from sqlalchemy import ColumnElement, SQLColumnExpression, delete, exists, select, true
@@ -26,6 +27,16 @@ def labels_of(session: Session, entity_id: str) -> list[str]:
     """The labels of one flow or dataset, sorted."""
     # Sorted here: the database's order depends on its locale, and etags must not.
     return sorted(session.scalars(select(Label.label).filter_by(entity_id=entity_id)))
+
+
+def labels_of_all(session: Session, entity_ids: Collection[str]) -> dict[str, list[str]]:
+    """The labels of those flows or datasets that have labels, sorted, by id."""
+    found = defaultdict[str, list[str]](list)
+    for entity_id, label in session.execute(
+        select(Label.entity_id, Label.label).where(Label.entity_id.in_(entity_ids))
+    ):
+        found[entity_id].append(label)
+    return {entity_id: sorted(names) for entity_id, names in found.items()}
 
 
 def set_labels(session: Session, entity_id: str, labels: Iterable[str]) -> list[str]:

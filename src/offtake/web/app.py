@@ -7,9 +7,9 @@ from fastapi import FastAPI
 
 from offtake.web import live, not_found, static_files
 from offtake.web.links import SignInLinks
-from offtake.web.pages import flow, flows, home, runs, sign_in, style
+from offtake.web.pages import export, flow, flows, home, runs, sign_in, style
 
-_PAGES: Final[tuple[ModuleType, ...]] = (sign_in, home, style, flows, flow, runs, live)
+_PAGES: Final[tuple[ModuleType, ...]] = (sign_in, home, style, flows, flow, runs, live, export)
 
 
 def install(app: FastAPI) -> None:

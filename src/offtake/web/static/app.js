@@ -7,8 +7,11 @@ if (zone && !document.cookie.includes(`offtake-zone=${zone}`)) {
   document.cookie = `offtake-zone=${zone}; path=/; max-age=31536000; samesite=lax`;
 }
 
+// Not `element.dataset` and the like: a form's fields with such names would stand in for them.
+const option = (element, name) => element.getAttribute(`data-${name}`);
+
 // Copy buttons.
-const showCopyButtons = (root) => root.querySelectorAll("[data-copy]").forEach((one) => { one.hidden = false; });
+const showCopyButtons = (root) => root.querySelectorAll("[data-copy], [data-insert]").forEach((one) => { one.hidden = false; });
 document.addEventListener("click", async (event) => {
   const button = event.target.closest("[data-copy]");
   if (!button) return;
@@ -39,17 +42,18 @@ document.addEventListener("keydown", (event) => {
 });
 
 // A form is sent once, however often its button is pressed; a page from the history can send it again.
+const sent = new WeakSet();
 document.addEventListener("submit", (event) => {
   const form = event.target;
-  if (event.defaultPrevented || form.method !== "post") return;
-  if (form.dataset.sent) { event.preventDefault(); return; }
-  form.dataset.sent = "yes";
+  if (event.defaultPrevented || form.getAttribute("method") !== "post") return;
+  if (sent.has(form)) { event.preventDefault(); return; }
+  sent.add(form);
   setTimeout(() => form.querySelectorAll("button:not([type=button])").forEach((one) => { one.disabled = true; }));
 });
 addEventListener("pageshow", (event) => {
   if (!event.persisted) return;
-  document.querySelectorAll("form[data-sent]").forEach((form) => {
-    delete form.dataset.sent;
+  document.querySelectorAll("form").forEach((form) => {
+    sent.delete(form);
     form.querySelectorAll("button").forEach((one) => { one.disabled = false; });
   });
 });
@@ -76,12 +80,12 @@ document.querySelectorAll("form[data-search]").forEach((form) => {
   const update = delayed(async () => {
     running?.abort();
     running = new AbortController();
-    const url = new URL(form.action);
+    const url = new URL(form.getAttribute("action"), location.href);
     for (const [name, value] of new FormData(form)) if (value) url.searchParams.append(name, value);
     try {
       const answer = await fetch(url, { signal: running.signal, headers: { "X-Requested-With": "search" } });
       if (!answer.ok) return;
-      replaceParts(await answer.text(), form.dataset.search);
+      replaceParts(await answer.text(), option(form, "search"));
       history.replaceState(null, "", url);
     } catch { /* A newer search is on, or the server is away: pressing Enter shows that. */ }
   }, 150);
@@ -105,7 +109,7 @@ document.querySelectorAll("form[data-check]").forEach((form) => {
     const field = event.target.closest("[data-field]");
     if (!field || !event.target.name || event.target.type === "checkbox") return;
     try {
-      const answer = await fetch(form.dataset.check, {
+      const answer = await fetch(option(form, "check"), {
         method: "POST", body: new URLSearchParams(new FormData(form)), headers: { "X-Requested-With": "check" },
       });
       if (!answer.ok) return;
@@ -125,14 +129,24 @@ document.querySelectorAll("form[data-preview]").forEach((form) => {
     const body = new URLSearchParams(new FormData(form));
     form.querySelectorAll("input[type=password]").forEach((one) => body.delete(one.name));
     try {
-      const answer = await fetch(form.dataset.preview, {
+      const answer = await fetch(option(form, "preview"), {
         method: "POST", body, signal: running.signal, headers: { "X-Requested-With": "preview" },
       });
-      if (answer.ok) replaceParts(await answer.text(), form.dataset.into);
+      if (answer.ok) replaceParts(await answer.text(), option(form, "into"));
     } catch { /* A newer preview is on. */ }
   }, 120);
   form.addEventListener("input", update);
   form.addEventListener("change", update);
+});
+
+// A field that only previews need is left out of a form's URL.
+document.addEventListener("submit", (event) => {
+  if (event.target.getAttribute("method") === "get") event.target.querySelectorAll("[data-unsent]").forEach((one) => { one.disabled = true; });
+});
+
+// data-reload: choosing one of these shows the page for it.
+document.addEventListener("change", (event) => {
+  if (event.target.matches("[data-reload]")) event.target.form.requestSubmit(event.target.form.querySelector("button[name=step][hidden]") || undefined);
 });
 
 // data-insert: macro buttons put their text at the caret of the input with the id of data-target.

@@ -1,0 +1,82 @@
+"""Creates a flow with its source and target connections in one transaction, as the wizard needs it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy.orm import Session
+
+from offtake.contract.caller import Caller
+from offtake.destinations.base import Destination
+from offtake.destinations.egress import Network
+from offtake.documents import Json
+from offtake.flows import connections, flows, source_connections, specs, target_connections
+from offtake.flows.schedule import ScheduleRules
+from offtake.store.tables import Flow, TargetConnection
+from offtake.store.vault import Vault
+
+
+@dataclass(frozen=True)
+class NewExport:
+    """An export to create. `account_id` None: a base connection is created, for a destination without credentials.
+
+    `params`, `schedule`: of the requests of the contract.
+    """
+
+    name: str
+    destination: Destination
+    account_id: str | None
+    dataset_ids: Sequence[str]
+    params: Json
+    schedule: Json
+
+
+def create(
+    session: Session,
+    caller: Caller,
+    vault: Vault,
+    network: Network,
+    new: NewExport,
+    now_ms: int,
+    rules: ScheduleRules,
+) -> Flow:
+    """Create all that the export needs; raises `Problem`, as the requests of the contract do."""
+    target = create_target(session, caller, vault, network, new, now_ms)
+    source = source_connections.create(
+        session,
+        caller,
+        {
+            "name": new.name,
+            "connectionSpec": {"id": specs.DATA_LAKE, "version": "1.0"},
+            "params": {"datasets": [{"dataSetId": one} for one in new.dataset_ids]},
+        },
+        now_ms,
+    )
+    session.flush()
+    return flows.create(
+        session,
+        caller,
+        {
+            "name": new.name,
+            "flowSpec": {"id": new.destination.flow_spec_id, "version": "1.0"},
+            "sourceConnectionIds": [source.id],
+            "targetConnectionIds": [target.id],
+            "transformations": [],
+            "scheduleParams": new.schedule,
+        },
+        now_ms,
+        rules,
+    )
+
+
+def create_target(
+    session: Session, caller: Caller, vault: Vault, network: Network, new: NewExport, now_ms: int
+) -> TargetConnection:
+    """Create the target connection, and the base connection if it is needed."""
+    spec = {"id": new.destination.connection_spec_id, "version": "1.0"}
+    account_id = new.account_id
+    if account_id is None:
+        body = {"name": new.destination.name, "connectionSpec": spec}
+        account_id = connections.create(session, caller, vault, network, body, now_ms).id
+        session.flush()
+    body = {"name": new.name, "baseConnectionId": account_id, "connectionSpec": spec, "params": new.params}
+    return target_connections.create(session, caller, body, now_ms)

@@ -1,0 +1,148 @@
+"""The state of the export wizard: everything that was entered, as it stands in the page's URL; it has no secrets."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import urlencode
+
+from starlette.datastructures import FormData, ImmutableMultiDict
+
+from offtake.destinations import registry, schema
+from offtake.destinations.base import Destination
+from offtake.destinations.parameters import TargetParams
+from offtake.documents import Json
+from offtake.errors import InvalidInputError
+from offtake.flows.folder_templates import check_template
+from offtake.flows.schedule import Schedule, ScheduleRules
+from offtake.web import forms, schedule_form
+from offtake.web.forms import Field
+from offtake.web.schedule_form import ScheduleForm
+
+STEPS: Final = ("Destination", "Datasets", "Files", "Schedule", "Review")
+REVIEW: Final = len(STEPS)
+NEW_ACCOUNT: Final = "new"
+"""In `account`: a connection is created with the dataflow, for destinations that need no credentials."""
+PREFIX: Final = "t-"
+_MOST_DATASETS: Final = 500
+_LONGEST: Final = 2000
+_SCHEDULE: Final = ("every", "hours", "start_date", "start_time", "end_date")
+_DEFAULTS: Final[Mapping[str, str]] = {"datasetFileType": "PARQUET", "compression": "GZIP"}
+_LONGEST_NAME: Final = 1000
+_NOT_ASKED: Final = ("mode",)
+
+
+@dataclass(frozen=True)
+class ExportForm:
+    """What was entered so far. `sent`: every field; `dataset_ids`: the chosen datasets in order."""
+
+    sent: FormData
+    step: int
+    destination: Destination | None
+    account_id: str
+    dataset_ids: tuple[str, ...]
+    schedule: ScheduleForm
+
+    @property
+    def name(self) -> str:
+        """The dataflow's name."""
+        return self._text("name")
+
+    @property
+    def template(self) -> str:
+        """The folder template; empty for the default."""
+        return self._text("template")
+
+    @property
+    def params(self) -> Json:
+        """The target connection's params, not validated."""
+        return forms.parse(self.destination.parameters, self.sent, PREFIX) if self.destination else {}
+
+    def target(self) -> TargetParams:
+        """The validated params; raises `InvalidInputError` with paths below `/params`."""
+        assert self.destination is not None  # noqa: S101 - the first step comes first
+        return schema.parse_target_params(self.destination, self.params)
+
+    def fields(self, problems: Mapping[str, str]) -> Sequence[Field]:
+        """The fields of the place and the files."""
+        if self.destination is None:
+            return ()
+        model = self.destination.parameters
+        values: Mapping[str, object] = dict(_DEFAULTS)
+        if any(name.startswith(PREFIX) for name in self.sent):
+            values = forms.sent(model, self.sent, PREFIX)
+        return forms.fields(model, PREFIX, values, problems, _keys(model))
+
+    def query(self, **changes: object) -> str:
+        """The query of the page's URL with other values; a list replaces all values of a name, None removes it."""
+        kept = [(key, value) for key, value in self.sent.multi_items() if key not in changes and isinstance(value, str)]
+        for key, value in changes.items():
+            values = value if isinstance(value, list | tuple) else [value]
+            kept += [(key, str(one)) for one in values if one is not None]
+        return urlencode([(key, value) for key, value in kept if key not in ("csrf", "act")])
+
+    def hidden(self, *shown: str) -> list[tuple[str, str]]:
+        """Fields as hidden inputs, except those with these names or prefixes, which the page shows."""
+        skipped = ("csrf", "act", "step", "q", *shown)
+        prefixes = tuple(one for one in skipped if one.endswith("-"))
+        return [
+            (key, value)
+            for key, value in self.sent.multi_items()
+            if isinstance(value, str) and key not in skipped and not key.startswith(prefixes or "\0")
+        ]
+
+    def _text(self, name: str) -> str:
+        value = self.sent.get(name, "")
+        return value.strip()[:_LONGEST] if isinstance(value, str) else ""
+
+
+def read(sent: ImmutableMultiDict[str, object], now_ms: int) -> ExportForm:
+    """The state from the fields of the URL or of the form."""
+    form = FormData([(key, value) for key, value in sent.multi_items() if isinstance(value, str)])
+    texts = {key: str(form.get(key, "")) for key in (*_SCHEDULE, "destination", "account", "step")}
+    ids = dict.fromkeys(str(one) for one in form.getlist("dataset") if str(one).isalnum())
+    step = texts["step"]
+    return ExportForm(
+        sent=form,
+        step=int(step) if step in {str(number) for number in range(1, REVIEW + 1)} else 1,
+        destination=registry.by_connection_spec_id(texts["destination"]),
+        account_id=texts["account"],
+        dataset_ids=tuple(ids)[:_MOST_DATASETS],
+        schedule=schedule_form.read({key: value for key, value in texts.items() if value}, now_ms),
+    )
+
+
+def _keys(model: type[TargetParams]) -> list[str]:
+    """The keys to ask for: the place first, then the format."""
+    fields = [(name, info.alias or name) for name, info in model.model_fields.items() if name not in _NOT_ASKED]
+    return [key for _, key in sorted(fields, key=lambda one: one[0] in TargetParams.model_fields)]
+
+
+def place_problems(form: ExportForm) -> dict[str, str]:
+    """The problems of the step about files, by field."""
+    try:
+        form.target()
+        found: dict[str, str] = {}
+    except InvalidInputError as error:
+        found = forms.problems_by_name(error.problems, {"/params/": PREFIX}, form.fields({}))
+    if form.template and (wrong := check_template(form.template)):
+        found["template"] = "; ".join(wrong)
+    return found
+
+
+def schedule_of(form: ExportForm, now_ms: int, rules: ScheduleRules) -> Schedule:
+    """The schedule; raises `InvalidInputError` by field name."""
+    return schedule_form.check(form.schedule, form.template or None, now_ms // 1000, rules)
+
+
+def schedule_problems(form: ExportForm, now_ms: int, rules: ScheduleRules) -> dict[str, str]:
+    """The problems of the step about the schedule, by field."""
+    found: dict[str, str] = {}
+    if not form.name:
+        found["name"] = "is required"
+    elif len(form.name) > _LONGEST_NAME:
+        found["name"] = f"must have at most {_LONGEST_NAME} characters"
+    try:
+        schedule_of(form, now_ms, rules)
+    except InvalidInputError as error:
+        found |= {key: text for key, text in schedule_form.problems_of(error).items() if key != "template"}
+    return found

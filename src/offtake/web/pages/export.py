@@ -1,0 +1,170 @@
+"""Export datasets: one page of sections that open in turn; the URL holds everything that was entered."""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import RedirectResponse
+
+from offtake.access import access
+from offtake.catalog import dataset_lists, datasets
+from offtake.catalog.dataset_lists import DatasetLine
+from offtake.contract.caller import EXPORT_DATASETS
+from offtake.contract.problems import Problem
+from offtake.destinations import registry
+from offtake.flows import account_choice, connection_checks, flow_creation, folder_templates
+from offtake.flows.flow_creation import NewExport
+from offtake.store.tables import Connection
+from offtake.web import export_form, forms
+from offtake.web.export_form import NEW_ACCOUNT, REVIEW, STEPS, ExportForm
+from offtake.web.export_state import State, previews
+from offtake.web.form_body import Form
+from offtake.web.person import Person, PersonOf
+from offtake.web.queries import ListUrl
+from offtake.web.rendering import page
+from offtake.web.routes import PageRoute
+
+router = APIRouter(route_class=PageRoute)
+
+_SHOWN: Final = 50
+_LABELS: Final = {
+    "name": "Name",
+    "template": "Folder template",
+    "hours": "Hours between runs",
+    "start_date": "First run, date",
+    "end_date": "Last day",
+    "every": "How often",
+}
+
+
+@router.get("/ui/{sandbox}/export")
+def wizard(request: Request, person: PersonOf) -> Response:
+    """The wizard as far as it was filled in: opens the first section that is not complete."""
+    person.caller.require(EXPORT_DATASETS)
+    form = export_form.read(request.query_params, person.now_ms)
+    return _show(request, person, _check(person, form))
+
+
+@router.post("/ui/{sandbox}/export")
+def finish(request: Request, person: PersonOf, sent: Form) -> Response:
+    """Create the dataflow with everything that it needs, or nothing; `act` `test` only tests the destination."""
+    state = _check(person, export_form.read(sent, person.now_ms))
+    if state.first_wrong() < REVIEW:
+        return _show(request, person, state, 422)
+    testing = sent.get("act") == "test"
+    try:
+        new = _new_export(state)
+        if testing or person.backend.settings.check_connections:
+            answer = _test(person, new)
+            if testing or not answer["result"]:
+                return _show(request, person, state, 200 if testing else 422, tested=answer)
+        flow_id = _create(person, new)
+    except Problem as problem:
+        return _show(request, person, state, 422, refused=str(problem))
+    return RedirectResponse(person.url(f"flows/{flow_id}"), 303)
+
+
+@router.post("/ui/{sandbox}/export/preview")
+def preview(request: Request, person: PersonOf, sent: Form) -> Response:
+    """The paths and the next runs that the form would give."""
+    state = _check(person, export_form.read(sent, person.now_ms))
+    return page(request, person, "export-preview.html", **previews(person, state))
+
+
+def _check(person: Person, form: ExportForm) -> State:
+    state = State(form)
+    rules = person.backend.schedule_rules
+    with person.backend.database.reading() as session:
+        if form.account_id and form.account_id != NEW_ACCOUNT:
+            state.account = account_choice.find(session, person.caller, form.account_id)
+        state.chosen = datasets.names_of(session, person.caller, form.dataset_ids)
+        state.organisation = access.organisation_name(session, person.caller)
+    destination = form.destination
+    if destination is None:
+        state.problems[1] = {"destination": "Choose where the files go."}
+    elif state.account is None and not (form.account_id == NEW_ACCOUNT and not destination.auth_methods):
+        state.problems[1] = {"account": "Choose an account, or connect one."}
+    elif state.account is not None and state.account.connection_spec_id != destination.connection_spec_id:
+        state.problems[1] = {"account": "The account belongs to another destination; choose one of this destination."}
+    if not state.chosen:
+        state.problems[2] = {"dataset": "Choose at least one dataset."}
+    if destination is not None:
+        state.problems[3] = export_form.place_problems(form)
+    state.problems[4] = export_form.schedule_problems(form, person.now_ms, rules)
+    return state
+
+
+def _show(request: Request, person: Person, state: State, status: int = 200, **answer: Any) -> Response:  # noqa: ANN401 - values of the template
+    form = state.form
+    step = min(form.step, state.first_wrong())
+    tried = form.step > step
+    shown = state.problems.get(step, {}) if tried or status >= 400 else {}  # noqa: PLR2004 - an HTTP status
+    url = ListUrl(request)
+    search = url.text("q")
+    accounts: Sequence[Connection] = ()
+    found: Sequence[DatasetLine] = ()
+    with person.backend.database.reading() as session:
+        if step == STEPS.index("Destination") + 1 and form.destination is not None:
+            spec_id = form.destination.connection_spec_id
+            accounts = account_choice.of_destination(session, person.caller, spec_id, _SHOWN)
+        if step == STEPS.index("Datasets") + 1:
+            found = dataset_lists.page(session, person.caller, search, "name", 0, _SHOWN + 1)
+    rules = person.backend.schedule_rules
+    return page(
+        request,
+        person,
+        "export.html",
+        status,
+        form=form,
+        state=state,
+        step=step,
+        steps=STEPS,
+        destinations=registry.DESTINATIONS,
+        accounts=accounts,
+        search=search,
+        datasets=found[:_SHOWN],
+        more_datasets=len(found) > _SHOWN,
+        fields=form.fields(shown),
+        problems=shown,
+        summary=forms.summary(shown, forms.labels_of(*form.fields({})) | _LABELS),
+        macros=folder_templates.MACROS,
+        intervals=[(str(hours), f"{hours} h") for hours in sorted(rules.hour_intervals)],
+        months=rules.default_schedule_months or 0,
+        base=person.url("export"),
+        tested=answer.get("tested"),
+        refused=answer.get("refused", ""),
+        **previews(person, state),
+    )
+
+
+def _new_export(state: State) -> NewExport:
+    form = state.form
+    assert form.destination is not None  # noqa: S101 - checked before
+    schedule = form.schedule.params()
+    if form.template:
+        schedule["foldernameTemplate"] = form.template
+    return NewExport(
+        name=form.name,
+        destination=form.destination,
+        account_id=None if state.account is None else state.account.id,
+        dataset_ids=form.dataset_ids,
+        params=form.params,
+        schedule=schedule,
+    )
+
+
+def _create(person: Person, new: NewExport) -> str:
+    backend, rules = person.backend, person.backend.schedule_rules
+    with backend.database.writing() as session:
+        flow = flow_creation.create(session, person.caller, backend.vault, backend.network, new, person.now_ms, rules)
+        return flow.id
+
+
+def _test(person: Person, new: NewExport) -> Any:  # noqa: ANN401 - the API's document
+    backend = person.backend
+    location = backend.sandbox_location(person.caller)
+    with backend.database.dry_run() as session:
+        target = flow_creation.create_target(session, person.caller, backend.vault, backend.network, new, person.now_ms)
+        session.flush()
+        prepared = connection_checks.prepare_for(session, person.caller, backend.vault, target, location)
+    return connection_checks.run_check(prepared, backend.pin_store)
