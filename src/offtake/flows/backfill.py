@@ -94,6 +94,38 @@ def of_range(session: Session, lake: Lake, flow: Flow, snapshots: Range, selecte
     return Backfill(pins)
 
 
+def of_dates(
+    session: Session, lake: Lake, flow: Flow, since_ms: int | None, to_ms: int, selected: Sequence[str] = ()
+) -> Backfill:
+    """A backfill of the rows committed after `since_ms` until `to_ms` (epoch milliseconds), by the snapshots' times.
+
+    `since_ms` None: everything that the tables held at `to_ms`. Datasets without a snapshot in that time are left out.
+    Raises `BackfillRefusedError` when nothing is left, or when the rows cannot be determined.
+    """
+    exported = _exported_ranges(session, flow)
+    pins: Pins = {}
+    for dataset_id in [one for one in exported if not selected or one in selected]:
+        row = session.get(Dataset, dataset_id)
+        steps = (ancestry(lake, TableName(row.table_name)) if row is not None else None) or []
+        to = max((one for one in steps if one.timestamp_ms <= to_ms), key=lambda one: one.timestamp_ms, default=None)
+        if to is None:
+            continue
+        since = _before(steps, since_ms)
+        if since == to.snapshot_id:
+            continue
+        _check("dates", session, lake, dataset_id, Range(since, to.snapshot_id))
+        pins[dataset_id] = {"full": since is None, "from_snapshot": since, "to_snapshot": to.snapshot_id}
+    if not pins:
+        raise BackfillRefusedError("No dataset of the flow has a snapshot in that time; nothing was started.")
+    return Backfill(pins)
+
+
+def _before(steps: Sequence[SnapshotStep], since_ms: int | None) -> int | None:
+    """The last snapshot until that time; None when there is none, so that everything is exported."""
+    earlier = [one for one in steps if since_ms is not None and one.timestamp_ms <= since_ms]
+    return max(earlier, key=lambda one: one.timestamp_ms).snapshot_id if earlier else None
+
+
 def request(session: Session, caller: Caller, flow_id: str, backfill: Backfill, now_ms: int) -> Run:
     """Enqueue the backfill; raises `BackfillRefusedError` while a run of the flow is live."""
     caller.require(EXPORT_DATASETS)

@@ -11,7 +11,7 @@ from offtake.destinations.egress import Network
 from offtake.documents import Json
 from offtake.flows import connections, flows, source_connections, specs, target_connections
 from offtake.flows.schedule import ScheduleRules
-from offtake.store.tables import Flow, TargetConnection
+from offtake.store.tables import Flow, SourceConnection, TargetConnection
 from offtake.store.vault import Vault
 
 
@@ -41,16 +41,7 @@ def create(
 ) -> Flow:
     """Create all that the export needs; raises `Problem`, as the requests of the contract do."""
     target = create_target(session, caller, vault, network, new, now_ms)
-    source = source_connections.create(
-        session,
-        caller,
-        {
-            "name": new.name,
-            "connectionSpec": {"id": specs.DATA_LAKE, "version": "1.0"},
-            "params": {"datasets": [{"dataSetId": one} for one in new.dataset_ids]},
-        },
-        now_ms,
-    )
+    source = create_source(session, caller, new.name, new.dataset_ids, now_ms)
     session.flush()
     return flows.create(
         session,
@@ -66,6 +57,18 @@ def create(
         now_ms,
         rules,
     )
+
+
+def create_source(
+    session: Session, caller: Caller, name: str, dataset_ids: Sequence[str], now_ms: int
+) -> SourceConnection:
+    """Create the source connection for these datasets."""
+    body = {
+        "name": name,
+        "connectionSpec": {"id": specs.DATA_LAKE, "version": "1.0"},
+        "params": {"datasets": [{"dataSetId": one} for one in dataset_ids]},
+    }
+    return source_connections.create(session, caller, body, now_ms)
 
 
 def create_target(

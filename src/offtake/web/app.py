@@ -7,9 +7,20 @@ from fastapi import FastAPI
 
 from offtake.web import live, not_found, static_files
 from offtake.web.links import SignInLinks
-from offtake.web.pages import export, flow, flows, home, runs, sign_in, style
+from offtake.web.pages import export, flow, flow_backfill, flow_settings, flows, home, runs, sign_in, style
 
-_PAGES: Final[tuple[ModuleType, ...]] = (sign_in, home, style, flows, flow, runs, live, export)
+_PAGES: Final[tuple[ModuleType, ...]] = (
+    sign_in,
+    home,
+    style,
+    flows,
+    flow,
+    flow_settings,
+    flow_backfill,
+    runs,
+    live,
+    export,
+)
 
 
 def install(app: FastAPI) -> None:

@@ -25,7 +25,7 @@ NEW_ACCOUNT: Final = "new"
 PREFIX: Final = "t-"
 _MOST_DATASETS: Final = 500
 _LONGEST: Final = 2000
-_SCHEDULE: Final = ("every", "hours", "start_date", "start_time", "end_date")
+_SCHEDULE: Final = ("every", "hours", "start_date", "start_time", "end_date", "end_time")
 _DEFAULTS: Final[Mapping[str, str]] = {"datasetFileType": "PARQUET", "compression": "GZIP"}
 _LONGEST_NAME: Final = 1000
 _NOT_ASKED: Final = ("mode",)
@@ -70,7 +70,7 @@ class ExportForm:
         values: Mapping[str, object] = dict(_DEFAULTS)
         if any(name.startswith(PREFIX) for name in self.sent):
             values = forms.sent(model, self.sent, PREFIX)
-        return forms.fields(model, PREFIX, values, problems, _keys(model))
+        return forms.fields(model, PREFIX, values, problems, keys_of(model))
 
     def query(self, **changes: object) -> str:
         """The query of the page's URL with other values; a list replaces all values of a name, None removes it."""
@@ -111,7 +111,7 @@ def read(sent: ImmutableMultiDict[str, object], now_ms: int) -> ExportForm:
     )
 
 
-def _keys(model: type[TargetParams]) -> list[str]:
+def keys_of(model: type[TargetParams]) -> list[str]:
     """The keys to ask for: the place first, then the format."""
     fields = [(name, info.alias or name) for name, info in model.model_fields.items() if name not in _NOT_ASKED]
     return [key for _, key in sorted(fields, key=lambda one: one[0] in TargetParams.model_fields)]

@@ -1,0 +1,77 @@
+"""Backfill: delivers the rows of a time again, into a folder of its own."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import RedirectResponse
+
+from offtake.contract.caller import EXPORT_DATASETS
+from offtake.errors import OfftakeError
+from offtake.flows import backfill, flow_views, flows
+from offtake.web.form_body import Form, text, texts
+from offtake.web.person import Person, PersonOf
+from offtake.web.rendering import page
+from offtake.web.routes import PageRoute
+
+router = APIRouter(route_class=PageRoute)
+
+_DATE: Final = "%Y-%m-%d"
+
+
+@router.get("/ui/{sandbox}/flows/{flow_id}/backfill")
+def form(request: Request, person: PersonOf, flow_id: str) -> Response:
+    """The form: from a day to a day, or everything."""
+    person.caller.require(EXPORT_DATASETS)
+    return _show(request, person, flow_id)
+
+
+@router.post("/ui/{sandbox}/flows/{flow_id}/backfill")
+def start(request: Request, person: PersonOf, flow_id: str, sent: Form) -> Response:
+    """Start the backfill; shows its run."""
+    values = {key: text(sent, key) for key in ("what", "from_date", "to_date")}
+    wrong: dict[str, str] = {}
+    since = _day(values["from_date"], "from_date", wrong) if values["what"] == "range" else None
+    to = _day(values["to_date"], "to_date", wrong, days=1)
+    if since is not None and to is not None and since >= to:
+        wrong["to_date"] = "must not be before the first day"
+    if wrong or to is None:
+        return _show(request, person, flow_id, 422, values=values, problems=wrong)
+    try:
+        with person.backend.database.writing() as session:
+            row = flows.find(session, person.caller, flow_id)
+            found = backfill.of_dates(session, person.backend.lake, row, since, to - 1, texts(sent, "dataset"))
+            run = backfill.request(session, person.caller, row.id, found, person.now_ms)
+    except OfftakeError as error:
+        return _show(request, person, flow_id, 422, values=values, refused=str(error))
+    return RedirectResponse(person.url(f"runs/{run.id}"), 303)
+
+
+def _show(
+    request: Request,
+    person: Person,
+    flow_id: str,
+    status: int = 200,
+    *,
+    values: dict[str, str] | None = None,
+    problems: dict[str, str] | None = None,
+    refused: str = "",
+) -> Response:
+    with person.backend.database.reading() as session:
+        view = flow_views.find_flow(session, person.caller, flow_id, person.now_ms)
+    today = datetime.fromtimestamp(person.now_ms / 1000, UTC)
+    default = {"what": "range", "from_date": f"{today - timedelta(days=7):{_DATE}}", "to_date": f"{today:{_DATE}}"}
+    shown = default | (values or {})
+    return page(
+        request, person, "flow-backfill.html", status, view=view, values=shown, problems=problems or {}, refused=refused
+    )
+
+
+def _day(sent: str, name: str, wrong: dict[str, str], days: int = 0) -> int | None:
+    """The start of a day in UTC, `days` later, in epoch milliseconds."""
+    try:
+        day = datetime.strptime(sent, _DATE).replace(tzinfo=UTC)
+    except ValueError:
+        wrong[name] = "must be a date"
+        return None
+    return int((day + timedelta(days=days)).timestamp()) * 1000
