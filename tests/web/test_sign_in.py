@@ -141,15 +141,17 @@ def test_a_sandbox_without_a_role_is_reported_as_missing(deployed: Deployment) -
 def test_a_link_of_the_terminal_signs_in_once_for_ten_minutes_on_this_machine_only(deployed: Deployment) -> None:
     links = deployed.http.app.state.sign_in_links
     first, second = links.create(deployed.admin.client_id), links.create(deployed.admin.client_id)
-    assert "cannot be used here" in words(visitor(deployed, "192.0.2.7").get(f"/ui/sign-in/link/{first}"))
-    visitor(deployed, "192.0.2.7").post(f"/ui/sign-in/link/{first}", status=403)
+    assert "cannot be used here" in words(visitor(deployed, "192.0.2.7").get(f"/ui/sign-in/link?key={first}"))
+    visitor(deployed, "192.0.2.7").post("/ui/sign-in/link", {"key": first}, status=403)
     person = visitor(deployed)
-    assert "once" in words(person.get(f"/ui/sign-in/link/{first}"))
-    person.post(f"/ui/sign-in/link/{first}")
+    assert "once" in words(person.get(f"/ui/sign-in/link?key={first}"))
+    person.post("/ui/sign-in/link", {"key": first})
     assert "Deliveries" in person.get("/ui/prod")
-    assert "used already" in words(visitor(deployed).post(f"/ui/sign-in/link/{first}", status=403).text)
+    assert "used already" in words(visitor(deployed).post("/ui/sign-in/link", {"key": first}, status=403).text)
     deployed.clock.advance(seconds=601)
-    assert "older than ten minutes" in words(visitor(deployed).post(f"/ui/sign-in/link/{second}", status=403).text)
+    assert "older than ten minutes" in words(
+        visitor(deployed).post("/ui/sign-in/link", {"key": second}, status=403).text
+    )
 
 
 def test_unknown_addresses_are_pages_for_browsers_and_json_for_clients(deployed: Deployment) -> None:

@@ -111,6 +111,16 @@ def first_client(
         return created
 
 
+def first_administrator(session: Session) -> Client | None:
+    """The oldest client with every permission everywhere; None when there is none."""
+    query = select(Client, Role).join(RoleSubject, RoleSubject.client_id == Client.id)
+    query = query.join(Role, Role.id == RoleSubject.role_id).where(Client.revoked_at.is_(None))
+    for client, role in session.execute(query.order_by(Client.created_at, Client.id)):
+        if ALL in role.permissions and ALL in role.sandboxes:
+            return client
+    return None
+
+
 def new_client(session: Session, org_id: str, name: str, kind: Kind, now_ms: int) -> tuple[Client, str]:
     """Create a client without roles; returns it and its secret."""
     secret = new_secret()

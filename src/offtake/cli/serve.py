@@ -23,12 +23,13 @@ from offtake.cli import output
 from offtake.cli.options import DataDir, settings_at
 from offtake.clock import Clock
 from offtake.contract.caller import VIEW_DESTINATIONS
-from offtake.deployment.backend import key_file, open_backend, sole_server
+from offtake.deployment.backend import Backend, key_file, open_backend, sole_server
 from offtake.errors import OfftakeError
 from offtake.flows import flow_ends
 from offtake.scheduling.background import ProcessRoles, background_services
 from offtake.store.database import Database
 from offtake.web import app as web
+from offtake.web.links import SignInLinks
 
 _log = logging.getLogger(__name__)
 
@@ -36,6 +37,7 @@ ADMIN_FILE: Final = "admin.json"
 _LOOK_SECONDS: Final = 0.5
 _STOP_SECONDS: Final = 2.5
 _CANNOT_LISTEN: Final = 3
+_ANY_ADDRESS: Final = ("0.0.0.0", "::")  # noqa: S104 - compared, not listened on
 
 
 def serve(
@@ -64,10 +66,11 @@ def serve(
 
         clients.first_client(backend.database, backend.clock, store)
         _warn_of_roles(backend.database)
-        _print_ready(f"http://{host}:{port}", admin_file)
-        flow_ends.log_ending_soon(backend.database, backend.clock)
         app = create_app(backend)
         web.install(app)
+        link = _sign_in_link(backend, app.state.sign_in_links, host, port)
+        _print_ready(f"http://{host}:{port}", admin_file, link)
+        flow_ends.log_ending_soon(backend.database, backend.clock)
         http = HttpThread(server_for(app, settings, host, port))
         with background_services(backend, owner, process_roles):
             http.serve()
@@ -158,7 +161,21 @@ def _write_private(path: Path, text: str) -> None:
         os.fsync(file.fileno())
 
 
-def _print_ready(origin: str, admin_file: Path) -> None:
+def _sign_in_link(backend: Backend, links: SignInLinks, host: str, port: int) -> str | None:
+    """A link that signs an administrator in; None where a terminal does not show it, or a browser cannot use it.
+
+    It must not get into a journal or a log file.
+    """
+    shown = "127.0.0.1" if host in _ANY_ADDRESS else host
+    if not sys.stdout.isatty() or not _is_loopback(shown):
+        return None
+    with backend.database.reading() as session:
+        client = clients.first_administrator(session)
+    origin = f"http://[{shown}]:{port}" if ":" in shown else f"http://{shown}:{port}"
+    return None if client is None else f"{origin}/ui/sign-in/link?key={links.create(client.id)}"
+
+
+def _print_ready(origin: str, admin_file: Path, link: str | None) -> None:
     # A backup does not contain the file.
     credentials = (
         f"Credentials of the first client: {admin_file}"
@@ -166,6 +183,11 @@ def _print_ready(origin: str, admin_file: Path) -> None:
         else "For a new secret of a client (ids: offtake client list): offtake client rotate ID"
     )
     output.console.print(f"Offtake serves {origin}. {credentials}", markup=False)
+    if link is not None:
+        # Not wrapped: terminals make it clickable as one line.
+        output.console.print(
+            f"Open the pages, signed in (once, within ten minutes): {link}", markup=False, soft_wrap=True
+        )
     output.console.print(
         f"Get a token: curl {origin}/ims/token/v3 -d grant_type=client_credentials -d client_id=… -d client_secret=…",
         markup=False,

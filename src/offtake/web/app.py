@@ -7,11 +7,12 @@ from fastapi import FastAPI
 
 from offtake.web import live, not_found, static_files
 from offtake.web.links import SignInLinks
-from offtake.web.pages import export, flow, flow_backfill, flow_settings, flows, home, runs, sign_in, style
+from offtake.web.pages import export, flow, flow_backfill, flow_settings, flows, home, monitoring, runs, sign_in, style
 
 _PAGES: Final[tuple[ModuleType, ...]] = (
     sign_in,
     home,
+    monitoring,
     style,
     flows,
     flow,
@@ -26,6 +27,7 @@ _PAGES: Final[tuple[ModuleType, ...]] = (
 def install(app: FastAPI) -> None:
     """Serve the pages below `/ui`; `/` leads to them."""
     app.state.sign_in_links = SignInLinks(app.state.backend.clock)
+    app.state.past_days = monitoring.PastDays()
     app.state.run_watch = live.RunWatch()
     app.include_router(static_files.router, tags=["pages"], include_in_schema=False)
     for page in _PAGES:

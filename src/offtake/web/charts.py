@@ -87,6 +87,29 @@ def columns(values: Sequence[int], height: int = 80) -> Columns:
     return Columns(shapes, most)
 
 
+@dataclass(frozen=True)
+class Stacks:
+    """Stacked bars from zero: for each, its place and width, and (y, height) of each part; and the largest sum."""
+
+    shapes: Sequence[tuple[float, float, Sequence[tuple[float, float]]]]
+    most: int
+
+
+def stacks(values: Sequence[Sequence[int]], height: int = 80) -> Stacks:
+    """The parts of each value above each other, across the width of a chart."""
+    most = max((sum(parts) for parts in values), default=0) or 1
+    step = WIDTH / max(len(values), 1)
+    shapes = []
+    for number, parts in enumerate(values):
+        top, pieces = float(height), []
+        for part in parts:
+            tall = height * part / most
+            top -= tall
+            pieces.append((round(top, 1), round(tall, 1)))
+        shapes.append((round(number * step + step * 0.1, 1), round(step * 0.8, 1), pieces))
+    return Stacks(shapes, most)
+
+
 def spark(values: Sequence[int]) -> str:
     """The points of a line through these values, from zero, for a `polyline`; empty with fewer than two values."""
     if len(values) < 2:  # noqa: PLR2004 - a line needs two points

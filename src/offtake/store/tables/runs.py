@@ -47,7 +47,7 @@ class Run(Stamp, Base):
         Index(None, "sandbox_id", "updated_at", "id"),
         Index(None, "sandbox_id", "created_at", "id"),
         Index(None, "sandbox_id", "flow_id", "updated_at", "id"),
-        Index(None, "sandbox_id", "updated_at", "status", "rows", "bytes"),
+        Index(None, "sandbox_id", "updated_at", "status", "rows", "bytes", "started_at"),
     )
 
     flow_id: Mapped[str]

@@ -69,18 +69,22 @@ async def sign_in(request: Request, backend: BackendOf) -> Response:
     return answer
 
 
-@router.get("/ui/sign-in/link/{secret}")
-def by_link(request: Request, secret: str) -> Response:
+@router.get("/ui/sign-in/link")
+def by_link(request: Request, key: str = "") -> Response:
     """Ask before the link is used: programs that preview links must not use it up."""
-    problem = "" if _is_local(request) else _INSECURE
-    return page(request, None, "sign-in-link.html", secret=secret, problem=problem)
+    return page(request, None, "sign-in-link.html", key=key, is_local=_is_local(request))
 
 
-@router.post("/ui/sign-in/link/{secret}")
-def redeem(request: Request, backend: BackendOf, secret: str) -> Response:
-    """Sign the operator in with a link from the terminal."""
+@router.post("/ui/sign-in/link")
+async def redeem(request: Request, backend: BackendOf) -> Response:
+    """Sign the operator in with a link from the terminal. Its key is not in the path, which is logged."""
+    key = text(await read_form(request), "key")
+    return await run_in_threadpool(_redeem, request, backend, key)
+
+
+def _redeem(request: Request, backend: Backend, key: str) -> Response:
     links: SignInLinks = request.app.state.sign_in_links
-    client_id = links.redeem(secret) if _is_local(request) else None
+    client_id = links.redeem(key) if _is_local(request) else None
     client = tokens.find(backend.database, client_id) if client_id else None
     if client is None or client.revoked_at is not None:
         return page(request, None, "sign-in.html", 403, next="", problem=_USED, client_id="")

@@ -21,9 +21,9 @@ def upgrade() -> None:
     op.add_column("runs", sa.Column("rows", sa.BigInteger(), nullable=True))
     op.add_column("runs", sa.Column("bytes", sa.BigInteger(), nullable=True))
     op.create_index(
-        op.f("ix_runs_sandbox_id_updated_at_status_rows_bytes"),
+        op.f("ix_runs_sandbox_id_updated_at_status_rows_bytes_started_at"),
         "runs",
-        ["sandbox_id", "updated_at", "status", "rows", "bytes"],
+        ["sandbox_id", "updated_at", "status", "rows", "bytes", "started_at"],
     )
     op.create_index("ix_runs_no_totals", "runs", ["id"], sqlite_where=_NO_TOTALS, postgresql_where=_NO_TOTALS)
     op.create_index("ix_flows_failed", "flows", _RECENT, sqlite_where=_FAILED, postgresql_where=_FAILED)
