@@ -1,4 +1,4 @@
-"""The settings of a dataflow: each section is a form of its own, and refused when somebody changed it meanwhile."""
+"""The settings of a dataflow: each section is a form of its own, refused when the dataflow was changed meanwhile."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -61,7 +61,7 @@ def settings(request: Request, person: PersonOf, flow_id: str) -> Response:
 
 @router.post("/ui/{sandbox}/flows/{flow_id}/settings/{section}")
 def save(request: Request, person: PersonOf, flow_id: str, section: str, form: Form) -> Response:
-    """Store one section, if nobody changed the dataflow since the page was shown."""
+    """Store one section, unless the dataflow was changed since the page was shown."""
     if section not in _SECTIONS:
         raise problems.not_found("settings", section)
     stored = _load(person, flow_id)
