@@ -61,7 +61,7 @@ class RunWatch:
             watched = list(self._queues)
             try:
                 found = await run_in_threadpool(_read, backend, watched)
-            except Exception:  # noqa: BLE001 - a busy database is asked again
+            except Exception:  # noqa: BLE001 - a busy database: the next second retries
                 _log.warning("the progress of runs cannot be read; retrying", exc_info=True)
                 found = {}
             for run_id, progress in found.items():
