@@ -9,6 +9,8 @@ from offtake.web import live, not_found, static_files
 from offtake.web.links import SignInLinks
 from offtake.web.pages import export, flow, flow_backfill, flow_settings, flows, home, monitoring, runs, sign_in, style
 
+_OTHER_REQUESTS: Final = 16
+"""Requests from one address that open live pages leave room for."""
 _PAGES: Final[tuple[ModuleType, ...]] = (
     sign_in,
     home,
@@ -26,9 +28,10 @@ _PAGES: Final[tuple[ModuleType, ...]] = (
 
 def install(app: FastAPI) -> None:
     """Serve the pages below `/ui`; `/` leads to them."""
+    settings = app.state.backend.settings
     app.state.sign_in_links = SignInLinks(app.state.backend.clock)
     app.state.past_days = monitoring.PastDays()
-    app.state.run_watch = live.RunWatch()
+    app.state.run_watch = live.RunWatch(max(1, settings.concurrent_requests_per_address - _OTHER_REQUESTS))
     app.include_router(static_files.router, tags=["pages"], include_in_schema=False)
     for page in _PAGES:
         app.include_router(page.router, tags=["pages"], include_in_schema=False)

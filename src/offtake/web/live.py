@@ -3,8 +3,9 @@
 import asyncio
 import json
 import logging
-from collections import defaultdict
-from collections.abc import AsyncIterator
+from collections import Counter, defaultdict
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Depends, Request, Response
@@ -34,7 +35,10 @@ _PER_SECOND_FROM_MS: Final = 60_000
 class RunWatch:
     """Watches runs for open pages. For the event loop's thread only; a task runs while any page is open."""
 
-    def __init__(self) -> None:
+    def __init__(self, streams_per_address: int) -> None:
+        """`streams_per_address`: so many streams leave room for the other requests from an address."""
+        self._most = streams_per_address
+        self._streams: Counter[str] = Counter()
         self._queues: dict[str, set[asyncio.Queue[Progress | None]]] = defaultdict(set)
         self._task: asyncio.Task[None] | None = None
 
@@ -54,6 +58,21 @@ class RunWatch:
             self._queues[run_id].discard(queue)
             if not self._queues[run_id]:
                 del self._queues[run_id]
+
+    def may_open(self, address: str) -> bool:
+        """Whether another stream from that address may be open."""
+        return self._streams[address] < self._most
+
+    @contextmanager
+    def counting(self, address: str) -> Iterator[None]:
+        """Count a stream from that address while it is open."""
+        self._streams[address] += 1
+        try:
+            yield
+        finally:
+            self._streams[address] -= 1
+            if not self._streams[address]:
+                del self._streams[address]
 
     async def _poll(self, backend: Backend) -> None:
         seen: dict[str, tuple[Progress, int]] = {}
@@ -90,12 +109,22 @@ def visible_run(person: PersonOf, run_id: str) -> str:
 async def live(request: Request, person: PersonOf, run_id: Annotated[str, Depends(visible_run)]) -> Response:
     """Events: `progress` with numbers, `change` when the state has changed, `end` when the run has ended."""
     watch: RunWatch = request.app.state.run_watch
+    address = request.client.host if request.client else ""
+    if not watch.may_open(address):
+        # The page polls instead.
+        return Response("Too many pages are open.", 503, {"Retry-After": "30"})
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no", "X-Content-Type-Options": "nosniff"}
-    events = _events(watch, person.backend, run_id)
+    events = _events(watch, person.backend, run_id, address)
     return StreamingResponse(events, headers=headers, media_type="text/event-stream")
 
 
-async def _events(watch: RunWatch, backend: Backend, run_id: str) -> AsyncIterator[str]:
+async def _events(watch: RunWatch, backend: Backend, run_id: str, address: str) -> AsyncIterator[str]:
+    with watch.counting(address):
+        async for event in _events_of(watch, backend, run_id):
+            yield event
+
+
+async def _events_of(watch: RunWatch, backend: Backend, run_id: str) -> AsyncIterator[str]:
     yield "retry: 2000\n\n"
     state: str | None = None
     until = asyncio.get_running_loop().time() + _LONGEST_SECONDS

@@ -1,0 +1,134 @@
+"""Live pages of runs, from a server in a process of its own."""
+
+import json
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+from sqlalchemy import update
+
+from offtake.store.database import Database
+from offtake.store.tables import Run
+from tests.attacks.server import LAKE, ZONE, ZONE_FLOW, Server, serving
+
+FLOWS = "/data/foundation/flowservice"
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with serving(tmp_path_factory.mktemp("live")) as started:
+        yield started
+
+
+@contextmanager
+def person(server: Server) -> Iterator[httpx2.Client]:
+    with httpx2.Client(base_url=server.origin, timeout=30, limits=httpx2.Limits(max_connections=None)) as found:
+        form = {"client_id": server.admin["client_id"], "client_secret": server.admin["client_secret"]}
+        assert found.post("/ui/sign-in", data=form).status_code == 303
+        yield found
+
+
+def make_run(server: Server, name: str) -> str:
+    """A run that waits: its flow's slot is due, and its row says that a process holds it."""
+
+    def post(path: str, body: dict[str, Any]) -> Any:
+        answer = server.call("POST", path, json=body)
+        assert answer.status_code < 300, answer.text
+        return answer.json()
+
+    dataset = post("/data/foundation/catalog/dataSets", {"name": name})[0].split("/")[-1]
+    spec = {"id": ZONE, "version": "1.0"}
+    base = post(f"{FLOWS}/connections", {"name": name, "connectionSpec": spec})["id"]
+    params = {"path": "out", "compression": "NONE", "datasetFileType": "PARQUET"}
+    target = {"name": name, "baseConnectionId": base, "connectionSpec": spec, "params": params}
+    lake = {"id": LAKE, "version": "1.0"}
+    source = {"name": name, "connectionSpec": lake, "params": {"datasets": [{"dataSetId": dataset}]}}
+    schedule = {"exportMode": "FIRST_FULL_THEN_INCREMENTAL", "timeUnit": "hour", "interval": 3}
+    flow = post(
+        f"{FLOWS}/flows",
+        {
+            "name": name,
+            "flowSpec": {"id": ZONE_FLOW, "version": "1.0"},
+            "sourceConnectionIds": [post(f"{FLOWS}/sourceConnections", source)["id"]],
+            "targetConnectionIds": [post(f"{FLOWS}/targetConnections", target)["id"]],
+            "transformations": [],
+            "scheduleParams": schedule | {"startTime": int(time.time()) - 60},
+        },
+    )["id"]
+    until = time.monotonic() + 30
+    while time.monotonic() < until:
+        runs = server.call("GET", f"{FLOWS}/runs?property=flowId=={flow}").json()["items"]
+        if runs and runs[0]["metrics"]["statusSummary"]["status"] == "success":
+            return str(runs[0]["id"])
+        time.sleep(0.1)
+    pytest.fail("no run ended")
+
+
+def change(server: Server, run_id: str, **values: Any) -> None:
+    database = Database(f"sqlite:///{server.data_dir / 'offtake.db'}")
+    with database.writing() as session:
+        session.execute(update(Run).where(Run.id == run_id).values(values))
+    database.close()
+
+
+def hold(server: Server, run_id: str) -> None:
+    """Make an ended run look as if another process executed it."""
+    change(server, run_id, status="processing", completed_at=None, lease_owner="elsewhere", heartbeat_counter=1)
+
+
+def events(stream: httpx2.Response) -> Iterator[tuple[str, Any]]:
+    name = ""
+    for line in stream.iter_lines():
+        if line.startswith("event: "):
+            name = line.removeprefix("event: ")
+        elif line.startswith("data: "):
+            yield name, json.loads(line.removeprefix("data: "))
+
+
+def test_an_open_page_learns_what_changes_and_when_the_run_ends(server: Server) -> None:
+    run = make_run(server, "live")
+    hold(server, run)
+    with person(server) as visitor, visitor.stream("GET", f"/ui/prod/runs/{run}/live") as stream:
+        assert stream.headers["content-type"].startswith("text/event-stream")
+        found = events(stream)
+        name, numbers = next(found)
+        assert (name, numbers["rows"]) == ("progress", "0")
+        change(server, run, status="success", completed_at=int(time.time() * 1000), heartbeat_counter=0)
+        assert [name for name, _ in found][-1] == "end"
+
+
+def test_a_stream_of_a_run_that_has_ended_ends_at_once(server: Server) -> None:
+    run = make_run(server, "ended")
+    with person(server) as visitor, visitor.stream("GET", f"/ui/prod/runs/{run}/live") as stream:
+        assert [name for name, _ in events(stream)] == ["end"]
+
+
+def test_streams_need_a_session_and_a_run_of_the_sandbox(server: Server) -> None:
+    with httpx2.Client(base_url=server.origin) as visitor:
+        assert visitor.get("/ui/prod/runs/unknown/live").status_code == 303
+    with person(server) as visitor:
+        assert visitor.get("/ui/prod/runs/unknown/live").status_code == 404
+
+
+def test_a_hundred_open_pages_do_not_delay_the_end_of_the_server(tmp_path: Path) -> None:
+    with serving(tmp_path) as server:
+        run = make_run(server, "many")
+        hold(server, run)
+        with ExitStack() as stack:
+            visitor = stack.enter_context(person(server))
+            streams = [stack.enter_context(visitor.stream("GET", f"/ui/prod/runs/{run}/live")) for _ in range(100)]
+            assert all(next(events(stream))[0] == "progress" for stream in streams)
+            begun = time.monotonic()
+            server.process.terminate()
+            threads = [threading.Thread(target=stream.close) for stream in streams]
+            server.process.wait(timeout=10)
+            assert time.monotonic() - begun < 5
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
