@@ -1,4 +1,4 @@
-"""What arrived, what waits, is late or failed, and what comes next: the overview of a sandbox.
+"""What is late or failed, what ran last, and what comes next: the overview of a sandbox.
 
 Everything is limited to flows that the caller may see. Nothing is read without a limit.
 """
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from sqlalchemy import ColumnElement, and_, case, func, select
+from sqlalchemy import ColumnElement, and_, select
 from sqlalchemy.orm import Session
 
 from offtake.access import labels
@@ -25,19 +25,6 @@ from offtake.store.tables import Flow, Run, TargetConnection
 Kind = Literal["failed", "late", "waiting"]
 _MOST_LATE_SEEN: Final = 200
 _MOST_RUNS_A_FLOW: Final = 300
-
-
-@dataclass(frozen=True)
-class Totals:
-    """What ended in a period: runs that delivered rows, that found nothing new, that failed; and what is live now."""
-
-    delivered: int = 0
-    empty: int = 0
-    failed: int = 0
-    rows: int = 0
-    bytes: int = 0
-    running: int = 0
-    waiting: int = 0
 
 
 @dataclass(frozen=True)
@@ -88,30 +75,6 @@ class Coming:
     flow_id: str
     name: str
     at_ms: int
-
-
-def totals(session: Session, caller: Caller, since_ms: int) -> Totals:
-    """The runs that ended since then, and those that are live now."""
-    caller.require(VIEW_DESTINATIONS)
-    nothing = case((Run.rows == 0, 1), else_=0)
-    columns = (Run.status, nothing, func.count(), func.sum(Run.rows), func.sum(Run.bytes))
-    query = select(*columns).where(_of(caller), Run.updated_at >= since_ms).group_by(Run.status, nothing)
-    found = defaultdict[tuple[str, bool], tuple[int, int, int]](lambda: (0, 0, 0))
-    for status, is_empty, count, rows, size in session.execute(query):
-        found[status, bool(is_empty)] = (count, rows or 0, size or 0)
-    live = select(Run.status, Run.waiting_since.is_not(None), func.count()).where(_of(caller), LIVE_RUN)
-    running = waiting = 0
-    for _, waits, count in session.execute(live.group_by(Run.status, Run.waiting_since.is_not(None))):
-        running, waiting = running + (0 if waits else count), waiting + (count if waits else 0)
-    return Totals(
-        delivered=found[run_states.SUCCESS, False][0],
-        empty=found[run_states.SUCCESS, True][0],
-        failed=found[run_states.FAILED, False][0] + found[run_states.FAILED, True][0],
-        rows=sum(rows for (status, _), (_, rows, _) in found.items() if status not in run_states.LIVE),
-        bytes=sum(size for (status, _), (_, _, size) in found.items() if status not in run_states.LIVE),
-        running=running,
-        waiting=waiting,
-    )
 
 
 def troubles(session: Session, caller: Caller, now_ms: int, most: int) -> list[Trouble]:

@@ -2,18 +2,19 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 from sqlalchemy import ColumnElement, Select, and_, or_, select
 from sqlalchemy.orm import Session
 
 from offtake.access import labels
+from offtake.contract import entities
 from offtake.contract.caller import VIEW_DESTINATIONS, Caller
 from offtake.contract.entities import ENABLED
 from offtake.flows import flow_ends
 from offtake.flows.flows import stored_schedule
 from offtake.flows.schedule import Schedule
-from offtake.store import run_states
+from offtake.store import json_queries, run_states
 from offtake.store.conditions import LIVE_RUN
 from offtake.store.tables import Connection, Dataset, Flow, Run, SourceConnection, TargetConnection
 
@@ -77,52 +78,59 @@ class FlowPage:
 def list_flows(session: Session, caller: Caller, query: FlowQuery, now_ms: int) -> FlowPage:
     """A page of at most 50 flows that the caller may see."""
     caller.require(VIEW_DESTINATIONS)
-    statement = (
-        select(Flow, TargetConnection.connection_spec_id, Connection.id, Connection.name, SourceConnection.dataset_ids)
-        .join(TargetConnection, TargetConnection.id == Flow.target_connection_id)
-        .join(Connection, Connection.id == TargetConnection.base_connection_id)
-        .join(SourceConnection, SourceConnection.id == Flow.source_connection_id)
-        .where(*_conditions(caller, query))
-    )
+    # Without joins: the order is found over all flows, and the rest is loaded for those that are shown.
+    statement = select(Flow).where(*_conditions(session, caller, query))
     offset = min(query.offset, _MOST_OFFSET)
-    rows = session.execute(_ordered(statement, query).offset(offset).limit(PAGE + 1)).all()
-    shown = rows[:PAGE]
-    names = _dataset_names(session, caller, [one for *_, ids in shown for one in ids[:_SHOWN_DATASETS]])
-    live = _live(session, [flow.id for flow, *_ in shown])
-    found = [
-        FlowSummary(
+    rows = session.scalars(_ordered(statement, query).offset(offset).limit(PAGE + 1)).all()
+    return FlowPage(_summaries(session, caller, rows[:PAGE], now_ms), more=len(rows) > PAGE)
+
+
+def _summaries(session: Session, caller: Caller, flows: Sequence[Flow], now_ms: int) -> list[FlowSummary]:
+    targets = entities.by_id(session, TargetConnection, [flow.target_connection_id for flow in flows])
+    accounts = entities.by_id(session, Connection, [target.base_connection_id for target in targets.values()])
+    sources = entities.by_id(session, SourceConnection, [flow.source_connection_id for flow in flows])
+    shown = [one for source in sources.values() for one in source.dataset_ids[:_SHOWN_DATASETS]]
+    names, live = _dataset_names(session, caller, shown), _live(session, [flow.id for flow in flows])
+    found = []
+    for flow in flows:
+        target, ids = targets[flow.target_connection_id], sources[flow.source_connection_id].dataset_ids
+        at = flow_ends.next_run(flow, now_ms // 1000)
+        summary = FlowSummary(
             flow_id=flow.id,
             name=flow.name,
             state=flow.state,
             ended=flow_ends.is_over(flow, now_ms // 1000),
             schedule=stored_schedule(flow),
-            destination_spec_id=spec_id,
-            account_id=account_id,
-            account_name=account_name,
+            destination_spec_id=target.connection_spec_id,
+            account_id=target.base_connection_id,
+            account_name=accounts[target.base_connection_id].name,
             datasets=[names.get(one, one) for one in ids[:_SHOWN_DATASETS]],
             dataset_count=len(ids),
             last_run_id=flow.last_run_id,
             last_state=flow.last_run_state,
             last_ms=flow.last_run_completed_at,
-            next_ms=None if (at := flow_ends.next_run(flow, now_ms // 1000)) is None else at * 1000,
+            next_ms=None if at is None else at * 1000,
             live=live.get(flow.id),
             delivered=_delivered(session, caller, flow.id) if flow.last_run_id else (),
         )
-        for flow, spec_id, account_id, account_name, ids in shown
-    ]
-    return FlowPage(found, more=len(rows) > PAGE)
+        found.append(summary)
+    return found
 
 
-def _conditions(caller: Caller, query: FlowQuery) -> list[ColumnElement[bool]]:
+def _conditions(session: Session, caller: Caller, query: FlowQuery) -> list[ColumnElement[bool]]:
     found = [Flow.sandbox_id == caller.sandbox_id, labels.visible(Flow.id, caller)]
     if query.text:
         found.append(or_(Flow.name.icontains(query.text, autoescape=True), Flow.id == query.text.strip().lower()))
+    targets = select(TargetConnection.id)
     if query.destination_spec_id:
-        found.append(TargetConnection.connection_spec_id == query.destination_spec_id)
+        to_spec = targets.where(TargetConnection.connection_spec_id == query.destination_spec_id)
+        found.append(Flow.target_connection_id.in_(to_spec))
     if query.account_id:
-        found.append(TargetConnection.base_connection_id == query.account_id)
+        to_account = targets.where(TargetConnection.base_connection_id == query.account_id)
+        found.append(Flow.target_connection_id.in_(to_account))
     if query.dataset_id:
-        found.append(SourceConnection.dataset_ids.as_string().contains(f'"{query.dataset_id}"', autoescape=True))
+        has_it = json_queries.json_list_contains(session, SourceConnection.dataset_ids, query.dataset_id)
+        found.append(Flow.source_connection_id.in_(select(SourceConnection.id).where(has_it)))
     live = select(Run.id).where(Run.flow_id == Flow.id, LIVE_RUN)
     states: dict[State, ColumnElement[bool]] = {
         "enabled": Flow.state == ENABLED,
@@ -133,7 +141,7 @@ def _conditions(caller: Caller, query: FlowQuery) -> list[ColumnElement[bool]]:
     return found if query.state is None else [*found, states[query.state]]
 
 
-def _ordered(statement: Select[*tuple[Any, ...]], query: FlowQuery) -> Select[*tuple[Any, ...]]:
+def _ordered(statement: Select[Flow], query: FlowQuery) -> Select[Flow]:
     columns = {
         "name": Flow.name,
         "last": Flow.last_run_completed_at,
@@ -161,5 +169,5 @@ def _live(session: Session, flow_ids: Sequence[str]) -> dict[str, str]:
 
 def _delivered(session: Session, caller: Caller, flow_id: str) -> list[int]:
     mine = (Run.sandbox_id == caller.sandbox_id, Run.flow_id == flow_id, Run.completed_at.is_not(None))
-    newest = select(Run.rows).where(*mine).order_by(Run.updated_at.desc(), Run.id).limit(_SPARK_RUNS)
+    newest = select(Run.rows).where(*mine).order_by(Run.updated_at.desc(), Run.id.desc()).limit(_SPARK_RUNS)
     return [rows or 0 for rows in session.scalars(newest)][::-1]

@@ -5,15 +5,16 @@ from typing import Final
 from fastapi import APIRouter, Request, Response
 
 from offtake.destinations import registry
-from offtake.flows import deliveries
+from offtake.flows import deliveries, monitoring
+from offtake.flows.monitoring import HOUR_MS
 from offtake.web import charts
+from offtake.web.past_periods import PastPeriods
 from offtake.web.person import PersonOf
 from offtake.web.rendering import page
 from offtake.web.routes import PageRoute
 
 router = APIRouter(route_class=PageRoute)
 
-_DAY_MS: Final = 86_400_000
 _MOST_TROUBLES: Final = 8
 _MOST_LINES: Final = 20
 _MOST_COMING: Final = 6
@@ -24,8 +25,10 @@ def home(request: Request, person: PersonOf) -> Response:
     """The overview of a sandbox."""
     caller, now = person.caller, person.now_ms
     scale = charts.last_day(now, person.zone)
+    past: PastPeriods = request.app.state.past_periods
+    hours = past.read(person, scale.start_ms, HOUR_MS, (scale.end_ms - scale.start_ms) // HOUR_MS)
     with person.backend.database.reading() as session:
-        totals = deliveries.totals(session, caller, now - _DAY_MS)
+        running, waiting = monitoring.count_live(session, caller)
         troubles = deliveries.troubles(session, caller, now, _MOST_TROUBLES + 1)
         lines = deliveries.timeline(session, caller, scale.start_ms, now, _MOST_LINES)
         coming = deliveries.coming(session, caller, now, _MOST_COMING)
@@ -33,7 +36,9 @@ def home(request: Request, person: PersonOf) -> Response:
         request,
         person,
         "home.html",
-        totals=totals,
+        totals=monitoring.add_up(hours),
+        running=running,
+        waiting=waiting,
         troubles=troubles[:_MOST_TROUBLES],
         more_troubles=len(troubles) > _MOST_TROUBLES,
         scale=scale,

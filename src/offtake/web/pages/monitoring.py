@@ -1,16 +1,15 @@
 """Monitoring: a sandbox's runs by day, and the freshness of its datasets."""
 
-import threading
-from collections import OrderedDict
 from datetime import UTC, datetime
 from typing import Final
 
 from fastapi import APIRouter, Request, Response
 
 from offtake.flows import monitoring
-from offtake.flows.monitoring import DAY_MS, Day
+from offtake.flows.monitoring import DAY_MS
 from offtake.web import charts
-from offtake.web.person import Person, PersonOf
+from offtake.web.past_periods import PastPeriods
+from offtake.web.person import PersonOf
 from offtake.web.queries import ListUrl
 from offtake.web.rendering import page
 from offtake.web.routes import PageRoute
@@ -19,36 +18,6 @@ router = APIRouter(route_class=PageRoute)
 
 _RANGES: Final = ("7", "14", "30")
 _MOST_FRESHNESS: Final = 20
-_MOST_DAYS: Final = 4096
-_SETTLED_MS: Final = 3_600_000
-
-
-class PastDays:
-    """The totals of days that are over, which do not change any more. Thread-safe."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._days: OrderedDict[tuple[str, frozenset[str], int], Day] = OrderedDict()
-
-    def read(self, person: Person, starts: list[int]) -> list[Day]:
-        """The days that start then; those that are not known are read from the store."""
-        found = []
-        with person.backend.database.reading() as session:
-            for start in starts:
-                key = (person.caller.sandbox_id, person.caller.grants.labels, start)
-                day = self._days.get(key)
-                if day is None:
-                    day = monitoring.day_of(session, person.caller, start)
-                    if start + DAY_MS + _SETTLED_MS < person.now_ms:
-                        self._remember(key, day)
-                found.append(day)
-        return found
-
-    def _remember(self, key: tuple[str, frozenset[str], int], day: Day) -> None:
-        with self._lock:
-            self._days[key] = day
-            if len(self._days) > _MOST_DAYS:
-                self._days.popitem(last=False)
 
 
 @router.get("/ui/{sandbox}/monitoring")
@@ -58,8 +27,8 @@ def overview(request: Request, person: PersonOf) -> Response:
     url = ListUrl(request)
     count = int(url.choice("days", _RANGES) or "7")
     today = person.now_ms // DAY_MS * DAY_MS
-    past: PastDays = request.app.state.past_days
-    days = past.read(person, [today - number * DAY_MS for number in range(count - 1, -1, -1)])
+    past: PastPeriods = request.app.state.past_periods
+    days = past.read(person, today - (count - 1) * DAY_MS, DAY_MS, count)
     with person.backend.database.reading() as session:
         fresh = monitoring.freshness(session, person.caller, _MOST_FRESHNESS)
     return page(
