@@ -75,12 +75,14 @@ class Server:
 
 
 @contextmanager
-def serving(folder: Path, *, descriptors: int | None = None, **settings: object) -> Iterator[Server]:
-    """A server that may open so many file descriptors; settings by their names in lower case."""
+def serving(folder: Path, *options: str, descriptors: int | None = None, **settings: object) -> Iterator[Server]:
+    """A server with these options that may open so many file descriptors; settings by their names in lower case."""
     port, log, data_dir = free_port(), folder / "log", folder / "data"
     environment = {**os.environ, **{f"OFFTAKE_{name.upper()}": str(value) for name, value in settings.items()}}
     prepare = descriptors and partial(resource.setrlimit, resource.RLIMIT_NOFILE, (descriptors, descriptors))
-    process = Command(["serve", "--data-dir", data_dir, "--port", str(port)], environment, log, prepare or None)
+    process = Command(
+        ["serve", "--data-dir", data_dir, "--port", str(port), *options], environment, log, prepare or None
+    )
     try:
         await_port(port, process)
         yield Server(process, port, data_dir, log)

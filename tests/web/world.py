@@ -1,0 +1,193 @@
+"""A deployment that has run for a day: datasets, accounts, dataflows and their runs, also with hostile names."""
+
+import json
+import random
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Final
+from uuid import uuid4
+
+from offtake.access import access, clients
+from offtake.access.clients import NewClient
+from offtake.catalog import file_import
+from offtake.catalog.file_import import ImportRequest
+from offtake.clock import Clock
+from offtake.deployment.backend import Backend, open_backend
+from offtake.destinations import registry
+from offtake.documents import InfoItem
+from offtake.flows import connections, flow_creation
+from offtake.flows.flow_creation import NewExport
+from offtake.settings import Settings
+from offtake.store.tables import Flow, Run, Watermark
+
+HOUR: Final = 3_600_000
+HOSTILE: Final = (
+    "<b>Campaign</b> <script>alert(1)</script> & 'quotes' \"too\"",
+    "W" * 500,
+    "زيارات المتجر اليومية 🚚 \u202e reversed",
+)
+NAMES: Final = (
+    "Orders",
+    "Customers",
+    "Web events",
+    "Invoices",
+    "Stock levels",
+    "Loyalty points",
+    "Returns",
+    "Shipments",
+)
+MISSING_BUCKET: Final[InfoItem] = {
+    "code": "EXPORT-2002-404",
+    "message": "The bucket acme-exports does not exist. Create it, or correct the bucket's name.",
+    "type": "Error",
+}
+
+
+@dataclass
+class World:
+    """What was made. `live_run_id`: a run that looks as if another process executes it."""
+
+    data_dir: Path
+    admin: NewClient
+    dataset_ids: list[str] = field(default_factory=list)
+    account_ids: list[str] = field(default_factory=list)
+    flow_ids: list[str] = field(default_factory=list)
+    failed_run_id: str = ""
+    live_run_id: str = ""
+    run_id: str = ""
+
+
+def make(data_dir: Path, flows: int = len(NAMES) + len(HOSTILE)) -> World:
+    """Fill a new data directory; with no flows it has a client only."""
+    data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    backend = open_backend(Settings(data_dir=data_dir), Clock())
+    try:
+        clients.create_organisation(backend.database, backend.clock)
+        created: list[NewClient] = []
+        clients.first_client(backend.database, backend.clock, created.append)
+        origin = {"origin": "http://127.0.0.1:8080"}
+        (data_dir / "admin.json").write_text(json.dumps(origin | asdict(created[0])))
+        world = World(data_dir, created[0])
+        if flows:
+            _fill(backend, world, flows)
+        return world
+    finally:
+        backend.close()
+
+
+def _fill(backend: Backend, world: World, flows: int) -> None:
+    randomly = random.Random(4)
+    caller = access.operator_caller(backend.database, "prod")
+    for number, name in enumerate((*NAMES[:5], *(one[:250].replace("\u202e", "") for one in HOSTILE))):
+        file = world.data_dir / "import.ndjson"
+        cities = ("Bern", "Lima")
+        rows = (
+            {"id": one, "city": randomly.choice(cities), "customer": {"name": f"n{one}"}}
+            for one in range(20 * number + 20)
+        )
+        file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        wanted = ImportRequest(name, (file,), evolve=True, again=True)
+        done = file_import.import_files(backend.database, backend.lake, backend.parsers, caller, backend.clock, wanted)
+        world.dataset_ids.append(done.dataset.id)
+        file.unlink()
+    now = backend.clock.now_ms()
+    s3 = next(one for one in registry.DESTINATIONS if one.name == "Amazon S3")
+    zone = next(one for one in registry.DESTINATIONS if one.name == "Data Landing Zone")
+    keys = {"s3AccessKey": "AKIAIOSFODNN7EXAMPLE", "s3SecretKey": "secret" * 6}
+    spec = {"id": s3.connection_spec_id, "version": "1.0"}
+    auth = {"specName": "Access Key", "params": keys}
+    with backend.database.writing() as session:
+        for name in ("Acme bucket", HOSTILE[0], HOSTILE[1]):
+            body = {"name": name, "connectionSpec": spec, "auth": auth}
+            created = connections.create(session, caller, backend.vault, backend.network, body, now)
+            world.account_ids.append(created.id)
+        session.flush()
+        names = (*NAMES, *HOSTILE)
+        for number in range(flows):
+            to_s3 = number % 2 == 1
+            new = NewExport(
+                name=names[number] if number < len(names) else f"Dataflow {number}",
+                destination=s3 if to_s3 else zone,
+                account_id=world.account_ids[number % 3] if to_s3 else None,
+                dataset_ids=randomly.sample(world.dataset_ids, 1 + number % 3),
+                params={"datasetFileType": "PARQUET", "compression": "GZIP", "path": "exports/crm"}
+                | ({"bucketName": "acme-exports"} if to_s3 else {}),
+                schedule={
+                    "exportMode": "FIRST_FULL_THEN_INCREMENTAL",
+                    "timeUnit": "hour",
+                    "interval": 3,
+                    "startTime": now // 1000 + 3600 * (number % 5 + 1),
+                },
+            )
+            flow = flow_creation.create(
+                session, caller, backend.vault, backend.network, new, now, backend.schedule_rules
+            )
+            session.flush()
+            world.flow_ids.append(flow.id)
+            runs = _runs(randomly, flow, number, now, 2 if flows > 100 else 26)
+            session.add_all(runs)
+            _finish(world, session, flow, runs, number, now)
+
+
+def _runs(randomly: random.Random, flow: Flow, number: int, now: int, count: int) -> list[Run]:
+    every = (1, 3, 6)[number % 3] * HOUR
+    return [
+        _run(flow, now - now % every - age * every, 0 if randomly.random() < 0.2 else randomly.randrange(1, 90_000))
+        for age in range(max(2, count * HOUR // every))
+    ][::-1]
+
+
+def _run(flow: Flow, at: int, delivered: int, **values: Any) -> Run:
+    stamp = {"created_by": "x@AdobeID", "updated_by": "x@AdobeID", "created_client": "x", "updated_client": "x"}
+    ended = at + 60_000 + delivered
+    return Run(
+        **stamp,
+        **{
+            "id": str(uuid4()),
+            "org_id": flow.org_id,
+            "sandbox_id": flow.sandbox_id,
+            "created_at": at,
+            "updated_at": ended,
+            "version": str(uuid4()),
+            "flow_id": flow.id,
+            "flow_spec_id": flow.flow_spec_id,
+            "source_connection_id": flow.source_connection_id,
+            "target_connection_id": flow.target_connection_id,
+            "trigger": "schedule",
+            "scheduled_at": at,
+            "dataset_ids": [],
+            "full_export": False,
+            "moves_position": True,
+            "status": "success",
+            "cancel_requested": False,
+            "fence": 1,
+            "started_at": at + 5000,
+            "completed_at": ended,
+            "rows": delivered,
+            "bytes": delivered * 60,
+            "errors": [],
+            "warnings": [],
+            **values,
+        },
+    )
+
+
+def _finish(world: World, session: Any, flow: Flow, runs: list[Run], number: int, now: int) -> None:
+    """The last run of some dataflows failed, that of one is in progress, and one is disabled."""
+    last = runs[-1]
+    world.run_id = last.id
+    if number in (1, 4):
+        last.status, last.rows, last.bytes, last.errors = "failed", 0, 0, [MISSING_BUCKET]
+        world.failed_run_id = last.id
+    if number == 3:
+        live = _run(flow, now - 30_000, 0, status="processing", completed_at=None, rows=None, bytes=None)
+        live.lease_owner, live.heartbeat_counter = "elsewhere", 1
+        session.add(live)
+        world.live_run_id = live.id
+    if number == 5:
+        flow.state = "disabled"
+    flow.last_run_id, flow.last_run_state = last.id, last.status
+    flow.last_run_started_at, flow.last_run_completed_at = last.started_at, last.completed_at
+    delivered = Watermark(flow_id=flow.id, dataset_id=world.dataset_ids[0], snapshot_id=1, run_id=last.id)
+    delivered.updated_at = last.completed_at or now
+    session.add(delivered)
