@@ -1,5 +1,6 @@
 """A deployment that has run for a day: datasets, accounts, dataflows and their runs, also with hostile names."""
 
+import hashlib
 import json
 import random
 from dataclasses import asdict, dataclass, field
@@ -18,7 +19,7 @@ from offtake.documents import InfoItem
 from offtake.flows import connections, flow_creation
 from offtake.flows.flow_creation import NewExport
 from offtake.settings import Settings
-from offtake.store.tables import Flow, Run, Watermark
+from offtake.store.tables import Flow, Run, RunDataset, RunPart, Watermark
 
 HOUR: Final = 3_600_000
 HOSTILE: Final = (
@@ -183,11 +184,49 @@ def _finish(world: World, session: Any, flow: Flow, runs: list[Run], number: int
         live = _run(flow, now - 30_000, 0, status="processing", completed_at=None, rows=None, bytes=None)
         live.lease_owner, live.heartbeat_counter = "elsewhere", 1
         session.add(live)
+        session.flush()
+        _add_files(session, live, world.dataset_ids[0], 8, 5)
         world.live_run_id = live.id
     if number == 5:
         flow.state = "disabled"
+    session.flush()
+    _add_files(session, last, world.dataset_ids[0], 3, 3)
     flow.last_run_id, flow.last_run_state = last.id, last.status
     flow.last_run_started_at, flow.last_run_completed_at = last.started_at, last.completed_at
     delivered = Watermark(flow_id=flow.id, dataset_id=world.dataset_ids[0], snapshot_id=1, run_id=last.id)
     delivered.updated_at = last.completed_at or now
     session.add(delivered)
+
+
+def _add_files(session: Any, run: Run, dataset_id: str, planned: int, finished: int) -> None:
+    """The plan of a run for one dataset, and its files, of which so many are finished."""
+    total = run.rows if run.rows is not None else 800_000
+    if run.status == "failed" or not total:
+        return
+    share = total // planned
+    session.add(
+        RunDataset(
+            run_id=run.id,
+            dataset_id=dataset_id,
+            dataset_name=NAMES[0],
+            kind="incremental",
+            from_snapshot=4811,
+            to_snapshot=8456815093881420151,
+            folder=f"exports/crm/{dataset_id}",
+            input_files=planned,
+            input_rows=total,
+            input_bytes=total * 60,
+            deleted_rows=0,
+        )
+    )
+    for number in range(planned):
+        rows = share if number < planned - 1 else total - share * (planned - 1)
+        part = RunPart(run_id=run.id, number=number, dataset_id=dataset_id, slices=[], input_rows=rows)
+        part.input_bytes = rows * 60
+        part.key = (
+            f"exports/crm/{dataset_id}/exportTime=202611300600/part-{number:05}-tid-4811-{run.id}-1-1-c000.gz.parquet"
+        )
+        if number < finished:
+            part.rows, part.bytes, part.finished_at = rows, rows * 60, run.updated_at - 1000 * (finished - number)
+            part.sha256 = hashlib.sha256(part.key.encode()).hexdigest()
+        session.add(part)
