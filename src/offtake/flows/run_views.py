@@ -146,6 +146,12 @@ def files_of(session: Session, run_id: str, first: int) -> tuple[list[RunPart], 
     return list(found[:PAGE]), len(found) > PAGE
 
 
+def file_of(session: Session, run_id: str, number: int) -> RunPart | None:
+    """The finished file with that number; None when there is none."""
+    part = session.get(RunPart, (run_id, number))
+    return part if part is not None and part.finished_at is not None else None
+
+
 def list_runs(
     session: Session, caller: Caller, flow_id: str | None, status: str | None, first: int
 ) -> tuple[list[RunLine], bool]:

@@ -9,6 +9,8 @@ from offtake.web import live, not_found, static_files
 from offtake.web.links import SignInLinks
 from offtake.web.pages import export, flow, flow_backfill, flow_settings, flows, home, monitoring, runs, sign_in, style
 from offtake.web.past_periods import PastPeriods
+from offtake.web.submissions import Submissions
+from offtake.web.verifications import Verifications
 
 _OTHER_REQUESTS: Final = 16
 """Requests from one address that open live pages leave room for."""
@@ -31,6 +33,7 @@ def install(app: FastAPI) -> None:
     """Serve the pages below `/ui`; `/` leads to them."""
     settings = app.state.backend.settings
     app.state.sign_in_links = SignInLinks(app.state.backend.clock)
+    app.state.verifications, app.state.submissions = Verifications(), Submissions()
     app.state.past_periods = PastPeriods()
     app.state.run_watch = live.RunWatch(max(1, settings.concurrent_requests_per_address - _OTHER_REQUESTS))
     app.include_router(static_files.router, tags=["pages"], include_in_schema=False)

@@ -48,6 +48,11 @@ class ExportForm:
         return self._text("name")
 
     @property
+    def key(self) -> str:
+        """The key of this submission; empty until the review was shown."""
+        return self._text("key")
+
+    @property
     def template(self) -> str:
         """The folder template; empty for the default."""
         return self._text("template")
@@ -78,11 +83,11 @@ class ExportForm:
         for key, value in changes.items():
             values = value if isinstance(value, list | tuple) else [value]
             kept += [(key, str(one)) for one in values if one is not None]
-        return urlencode([(key, value) for key, value in kept if key not in ("csrf", "act")])
+        return urlencode([(key, value) for key, value in kept if key not in ("csrf", "act", "key")])
 
     def hidden(self, *shown: str) -> list[tuple[str, str]]:
         """Fields as hidden inputs, except those with these names or prefixes, which the page shows."""
-        skipped = ("csrf", "act", "step", "q", *shown)
+        skipped = ("csrf", "act", "key", "step", "q", *shown)
         prefixes = tuple(one for one in skipped if one.endswith("-"))
         return [
             (key, value)

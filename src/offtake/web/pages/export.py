@@ -23,6 +23,7 @@ from offtake.web.person import Person, PersonOf
 from offtake.web.queries import ListUrl
 from offtake.web.rendering import page
 from offtake.web.routes import PageRoute
+from offtake.web.submissions import Submissions, new_key
 
 router = APIRouter(route_class=PageRoute)
 
@@ -58,10 +59,12 @@ def finish(request: Request, person: PersonOf, sent: Form) -> Response:
             answer = _test(person, new)
             if testing or not answer["result"]:
                 return _show(request, person, state, 200 if testing else 422, tested=answer)
-        flow_id = _create(person, new)
+        submissions: Submissions = request.app.state.submissions
+        key = f"{person.caller.client_id} {sent.get('key', '')}"
+        url = submissions.carry_out(key, lambda: person.url(f"flows/{_create(person, new)}"))
     except Problem as problem:
         return _show(request, person, state, 422, refused=str(problem))
-    return RedirectResponse(person.url(f"flows/{flow_id}"), 303)
+    return RedirectResponse(url, 303)
 
 
 @router.post("/ui/{sandbox}/export/preview")
@@ -132,6 +135,7 @@ def _show(request: Request, person: Person, state: State, status: int = 200, **a
         months=rules.default_schedule_months or 0,
         base=person.url("export"),
         tested=answer.get("tested"),
+        key=form.key or new_key(),
         refused=answer.get("refused", ""),
         **previews(person, state),
     )

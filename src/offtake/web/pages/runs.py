@@ -2,12 +2,15 @@
 
 import json
 from typing import Final
+from urllib.parse import quote
 
 from fastapi import APIRouter, Request, Response
-from fastapi.responses import RedirectResponse
+from fastapi.responses import RedirectResponse, StreamingResponse
 
+from offtake.contract import problems
+from offtake.contract.caller import EXPORT_DATASETS, VIEW_DATASETS
 from offtake.contract.problems import Problem
-from offtake.destinations import registry
+from offtake.destinations import data_landing_zone, registry
 from offtake.flows import run_documents, run_manifests, run_views, runs, undelivered
 from offtake.store import run_states
 from offtake.web import live
@@ -16,10 +19,12 @@ from offtake.web.person import Person, PersonOf
 from offtake.web.queries import ListUrl
 from offtake.web.rendering import page
 from offtake.web.routes import PageRoute
+from offtake.web.verifications import Verifications
 
 router = APIRouter(route_class=PageRoute)
 
 _SPECS: Final = {one.connection_spec_id: one.name for one in registry.DESTINATIONS}
+_ZONE: Final = data_landing_zone.DESTINATION.connection_spec_id
 STATUSES: Final = ("success", "empty", "failed", "live")
 
 
@@ -27,6 +32,7 @@ STATUSES: Final = ("success", "empty", "failed", "live")
 def receipt(request: Request, person: PersonOf, run_id: str) -> Response:
     """A run: what, where, when, how much, and the proof."""
     url = ListUrl(request)
+    verifications: Verifications = request.app.state.verifications
     first = url.number("from")
     with person.backend.database.reading() as session:
         view = run_views.find_run(session, person.caller, run_id)
@@ -48,6 +54,8 @@ def receipt(request: Request, person: PersonOf, run_id: str) -> Response:
         next_url=url.with_(**{"from": first + run_views.PAGE}) if more else "",
         first_url=url.with_() if first else "",
         owed=owed,
+        verification=verifications.find(run_id),
+        has_downloads=view.target is not None and view.target.connection_spec_id == _ZONE,
         manifest=manifest,
         metrics=json.dumps(document["metrics"], indent=2, ensure_ascii=False),
     )
@@ -72,6 +80,33 @@ def manifest_file(person: PersonOf, run_id: str) -> Response:
         content = run_manifests.read_manifest(session, person.caller, run_id)
     name = f'attachment; filename="manifest-{run_id}.json"'
     return Response(content, headers={"Content-Disposition": name}, media_type="application/json")
+
+
+@router.post("/ui/{sandbox}/runs/{run_id}/verify")
+def verify(request: Request, person: PersonOf, run_id: str, _form: Form) -> Response:
+    """Read the delivered files back and compare them with the receipt; the run's page shows the result."""
+    person.caller.require(EXPORT_DATASETS)
+    verifications: Verifications = request.app.state.verifications
+    verifications.start(person, run_id)
+    return RedirectResponse(f"{person.url(f'runs/{run_id}')}#verification", 303)
+
+
+@router.get("/ui/{sandbox}/runs/{run_id}/files/{number}")
+def download(person: PersonOf, run_id: str, number: int) -> Response:
+    """A delivered file of the data landing zone."""
+    person.caller.require(VIEW_DATASETS)
+    with person.backend.database.reading() as session:
+        view = run_views.find_run(session, person.caller, run_id)
+        part = run_views.file_of(session, view.run.id, number)
+    if part is None or view.target is None or view.target.connection_spec_id != _ZONE:
+        raise problems.not_found("files", str(number))
+    sink = person.backend.sandbox_location(person.caller).zone("dlz_destination").open()
+    size = sink.size(part.key)
+    if size is None:
+        raise problems.not_found("files", part.key)
+    name = quote(part.key.rpartition("/")[2], safe="")
+    headers = {"Content-Disposition": f"attachment; filename*=UTF-8''{name}", "Content-Length": str(size)}
+    return StreamingResponse(sink.read(part.key), headers=headers, media_type="application/octet-stream")
 
 
 def _act(person: Person, run_id: str, action: str) -> Response:

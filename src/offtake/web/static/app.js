@@ -166,11 +166,7 @@ document.addEventListener("focusin", (event) => { if (event.target.matches("inpu
 const live = document.querySelector("[data-live]");
 if (live) {
   let source, failures = 0, timer;
-  const load = async () => {
-    const answer = await fetch(location.href, { headers: { "X-Requested-With": "live" } });
-    if (answer.status === 401) { location.reload(); return; }
-    if (answer.ok) replaceParts(await answer.text(), "[data-part]");
-  };
+  const load = () => reloadParts();
   const open = () => {
     source = new EventSource(live.dataset.live);
     source.addEventListener("progress", (event) => {
@@ -199,6 +195,22 @@ if (live) {
   addEventListener("pagehide", close);
   if (!document.hidden) open();
 }
+
+// data-poll="SECONDS": parts of the page that change by themselves are looked up again, as long as they say so.
+const reloadParts = async () => {
+  const answer = await fetch(location.href, { headers: { "X-Requested-With": "live" } });
+  if (answer.status === 401) location.reload();
+  else if (answer.ok) replaceParts(await answer.text(), "[data-part]");
+};
+const poll = () => {
+  const waits = [...document.querySelectorAll("[data-poll]")].map((one) => Number(option(one, "poll")));
+  if (!waits.length) return;
+  setTimeout(async () => {
+    try { if (!document.hidden) await reloadParts(); } catch { /* The server is away: the next time shows that. */ }
+    poll();
+  }, 1000 * Math.min(...waits) * (0.9 + 0.2 * Math.random()));
+};
+poll();
 
 // A row of a chart is one tab stop; arrow keys move along it.
 document.addEventListener("keydown", (event) => {
