@@ -25,7 +25,7 @@ class Visitor:
     def get(self, path: str, status: int = 200) -> str:
         """The text of a page."""
         answer = self.http.get(ORIGIN + path, headers=self.headers)
-        assert answer.status_code == status, answer.text
+        assert answer.status_code == status, words(answer.text)
         found = re.search(r'name="csrf" value="([0-9a-f]+)"', answer.text)
         self.csrf = found[1] if found else self.csrf
         return answer.text
@@ -34,7 +34,7 @@ class Visitor:
         """Send a form with the session's token; the answer, not followed."""
         sent = {"csrf": self.csrf} | (form or {})
         answer = self.http.post(ORIGIN + path, data=sent, headers=self.headers, follow_redirects=False, **others)
-        assert answer.status_code == status, answer.text
+        assert answer.status_code == status, words(answer.text)
         return answer
 
 

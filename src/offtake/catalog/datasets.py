@@ -170,7 +170,7 @@ def all_of(session: Session, caller: Caller) -> list[Dataset]:
 def names_of(session: Session, caller: Caller, ids: Sequence[str]) -> list[tuple[str, str]]:
     """Id and name of those of the datasets that the caller may see, in the given order."""
     query = select(Dataset.id, Dataset.name).where(Dataset.id.in_(ids), *visible_to(caller))
-    names = dict(session.execute(query).tuples().all())
+    names = dict(session.execute(query).all())
     return [(one, names[one]) for one in ids if one in names]
 
 

@@ -156,7 +156,7 @@ def _dataset_names(session: Session, caller: Caller, ids: Sequence[str]) -> dict
     """The names of those datasets that the caller may see."""
     visible = (Dataset.sandbox_id == caller.sandbox_id, labels.visible(Dataset.id, caller))
     found = session.execute(select(Dataset.id, Dataset.name).where(Dataset.id.in_(set(ids)), *visible))
-    return dict(found.tuples().all())
+    return dict(found.all())
 
 
 def _live(session: Session, flow_ids: Sequence[str]) -> dict[str, str]:

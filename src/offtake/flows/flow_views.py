@@ -78,7 +78,7 @@ def find_flow(session: Session, caller: Caller, flow_id: str, now_ms: int) -> Fl
 def _datasets(session: Session, caller: Caller, flow: Flow, ids: Sequence[str]) -> list[ExportedDataset]:
     visible = (Dataset.sandbox_id == caller.sandbox_id, labels.visible(Dataset.id, caller))
     found = session.execute(select(Dataset.id, Dataset.name).where(Dataset.id.in_(ids), *visible))
-    names = dict(found.tuples().all())
+    names = dict(found.all())
     positions = {one.dataset_id: one for one in session.scalars(select(Watermark).where(Watermark.flow_id == flow.id))}
     exported = []
     for dataset_id in ids:

@@ -101,7 +101,7 @@ def count_live(session: Session, caller: Caller) -> tuple[int, int]:
     caller.require(VIEW_DESTINATIONS)
     waits = Run.waiting_since.is_not(None)
     mine = (Run.sandbox_id == caller.sandbox_id, labels.visible(Run.flow_id, caller), LIVE_RUN)
-    counts = dict(session.execute(select(waits, func.count()).where(*mine).group_by(waits)).tuples().all())
+    counts = dict(session.execute(select(waits, func.count()).where(*mine).group_by(waits)).all())
     return counts.get(False, 0), counts.get(True, 0)
 
 
@@ -120,4 +120,4 @@ def freshness(session: Session, caller: Caller, most: int) -> Sequence[Freshness
         )
     )
     oldest = query.order_by(Watermark.updated_at, Flow.id, Dataset.id).limit(most)
-    return [Freshness(*row) for row in session.execute(oldest).tuples()]
+    return [Freshness(*row) for row in session.execute(oldest)]

@@ -147,7 +147,8 @@ def schedule_problems(form: ExportForm, now_ms: int, rules: ScheduleRules) -> di
     elif len(form.name) > _LONGEST_NAME:
         found["name"] = f"must have at most {_LONGEST_NAME} characters"
     try:
-        schedule_of(form, now_ms, rules)
+        if not schedule_form.next_slots(schedule_of(form, now_ms, rules), now_ms):
+            found["start_date"] = "is after the end, so that nothing would run; set a later last day"
     except InvalidInputError as error:
         found |= {key: text for key, text in schedule_form.problems_of(error).items() if key != "template"}
     return found

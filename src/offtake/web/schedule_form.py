@@ -17,12 +17,12 @@ _TIME: Final = "%H:%M"
 _HOUR: Final = 3600
 _MOST_SLOTS: Final = 5
 _PLACES: Final = {
-    "/interval": "hours",
-    "/timeUnit": "every",
-    "/exportMode": "every",
-    "/startTime": "start_date",
-    "/endTime": "end_date",
-    "/foldernameTemplate": "template",
+    "/scheduleParams/interval": "hours",
+    "/scheduleParams/timeUnit": "every",
+    "/scheduleParams/exportMode": "every",
+    "/scheduleParams/startTime": "start_date",
+    "/scheduleParams/endTime": "end_date",
+    "/scheduleParams/foldernameTemplate": "template",
 }
 """The form's field of each path that the schedule's own rules name."""
 

@@ -49,6 +49,7 @@ def wizard(request: Request, person: PersonOf) -> Response:
 @router.post("/ui/{sandbox}/export")
 def finish(request: Request, person: PersonOf, sent: Form) -> Response:
     """Create the dataflow with everything that it needs, or nothing; `act` `test` only tests the destination."""
+    person.caller.require(EXPORT_DATASETS)
     state = _check(person, export_form.read(sent, person.now_ms))
     if state.first_wrong() < REVIEW:
         return _show(request, person, state, 422)
@@ -70,6 +71,7 @@ def finish(request: Request, person: PersonOf, sent: Form) -> Response:
 @router.post("/ui/{sandbox}/export/preview")
 def preview(request: Request, person: PersonOf, sent: Form) -> Response:
     """The paths and the next runs that the form would give."""
+    person.caller.require(EXPORT_DATASETS)
     state = _check(person, export_form.read(sent, person.now_ms))
     return page(request, person, "export-preview.html", **previews(person, state))
 

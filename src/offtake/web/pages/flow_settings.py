@@ -137,11 +137,13 @@ def _schedule_operations(person: Person, stored: _Settings, form: FormData) -> l
 
 def _save_files(person: Person, stored: _Settings, form: FormData) -> None:
     assert stored.destination is not None  # noqa: S101 - the form is not offered otherwise
-    params = forms.parse(stored.destination.parameters, form, export_form.PREFIX)
-    operation = Operation("replace", "/params", params)
-    target = stored.view.target
+    model, target = stored.destination.parameters, stored.view.target
+    params = forms.parse(model, form, export_form.PREFIX)
+    # A patch merges: what was emptied must be removed.
+    emptied = [key for key in export_form.keys_of(model) if key in target.params and key not in params]
+    operations = [Operation("replace", "/params", params), *(Operation("remove", f"/params/{key}") for key in emptied)]
     with person.backend.database.writing() as session:
-        target_connections.update(session, person.caller, target.id, [operation], text(form, "version"), person.now_ms)
+        target_connections.update(session, person.caller, target.id, operations, text(form, "version"), person.now_ms)
 
 
 def _entered_schedule(form: FormData, now_ms: int) -> ScheduleForm:

@@ -3,11 +3,13 @@
 from typing import Final
 
 from fastapi import APIRouter, Request, Response
+from fastapi.responses import RedirectResponse
 
+from offtake.contract.caller import VIEW_DESTINATIONS
 from offtake.destinations import registry
 from offtake.flows import deliveries, monitoring
 from offtake.flows.monitoring import HOUR_MS
-from offtake.web import charts
+from offtake.web import charts, navigation
 from offtake.web.past_periods import PastPeriods
 from offtake.web.person import PersonOf
 from offtake.web.rendering import page
@@ -15,6 +17,7 @@ from offtake.web.routes import PageRoute
 
 router = APIRouter(route_class=PageRoute)
 
+_NOTHING: Final = "Your roles allow nothing in this sandbox. Ask an administrator for a role."
 _MOST_TROUBLES: Final = 8
 _MOST_LINES: Final = 20
 _MOST_COMING: Final = 6
@@ -22,7 +25,12 @@ _MOST_COMING: Final = 6
 
 @router.get("/ui/{sandbox}")
 def home(request: Request, person: PersonOf) -> Response:
-    """The overview of a sandbox."""
+    """The overview of a sandbox; for people who may not see deliveries, the first page that they may see."""
+    if not person.may(VIEW_DESTINATIONS):
+        links = navigation.rail(person, request.url.path)
+        if links:
+            return RedirectResponse(links[0].url, 303)
+        return page(request, person, "error.html", 403, title="Nothing to see", message=_NOTHING)
     caller, now = person.caller, person.now_ms
     scale = charts.last_day(now, person.zone)
     past: PastPeriods = request.app.state.past_periods

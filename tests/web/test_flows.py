@@ -1,0 +1,210 @@
+import hashlib
+
+import pytest
+
+from offtake.flows import deliveries
+from offtake.store.tables import Flow
+from tests.deployment import Deployment
+from tests.web.browsing import Visitor, signed_in, words
+
+EXPORT = "manage-and-activate-dataset-destinations"
+
+
+def flow_of(deployed: Deployment, *rows: int) -> str:
+    return deployed.flow(deployed.import_rows("orders", [{"id": one} for one in rows or (1, 2)]))
+
+
+def version(person: Visitor, flow: str, section: str) -> str:
+    page = person.get(f"/ui/prod/flows/{flow}/settings")
+    return page.split(f'/settings/{section}"')[1].split('name="version" value="')[1].split('"')[0]
+
+
+def test_a_dataflow_is_run_from_its_page_and_its_run_is_a_receipt(deployed: Deployment) -> None:
+    flow, person = flow_of(deployed), signed_in(deployed)
+    run = person.post(f"/ui/prod/flows/{flow}/run").headers["location"]
+    assert "Queued" in words(person.get(run))
+    deployed.run_due()
+    text = words(person.get(run))
+    assert "Delivered" in text
+    assert "Rows 2" in text
+    (file,) = (one for one in deployed.zone.rglob("*") if one.is_file())
+    assert hashlib.sha256(file.read_bytes()).hexdigest()[:12] in text
+    assert "Rows delivered 2" in words(person.get("/ui/prod"))
+    assert "delivered up to now" in words(person.get(f"/ui/prod/flows/{flow}"))
+
+
+def test_a_failed_run_says_why_and_is_retried(deployed: Deployment) -> None:
+    flow, person = flow_of(deployed), signed_in(deployed)
+    deployed.zone.parent.mkdir(parents=True, exist_ok=True)
+    deployed.zone.write_text("no folder")
+    deployed.run_out()
+    (run,) = deployed.runs(flow)
+    reason = run["metrics"]["statusSummary"]["errors"][0]["message"]
+    assert reason in words(person.get("/ui/prod"))
+    assert reason in words(person.get(f"/ui/prod/runs/{run['id']}"))
+    deployed.zone.unlink()
+    again = person.post(f"/ui/prod/runs/{run['id']}/retry").headers["location"]
+    deployed.run_due()
+    assert "Delivered" in words(person.get(again))
+
+
+def test_a_dataflow_is_disabled_enabled_and_deleted_after_its_name_was_typed(deployed: Deployment) -> None:
+    flow, person = flow_of(deployed), signed_in(deployed)
+    for op, word in (("disable", "Disabled"), ("disable", "Disabled"), ("enable", "Enabled")):
+        person.post(f"/ui/prod/flows/{flow}/state", {"op": op})
+        assert word in words(person.get(f"/ui/prod/flows/{flow}"))
+    person.post(f"/ui/prod/flows/{flow}/delete", {"typed": "other"}, status=400)
+    person.post(f"/ui/prod/flows/{flow}/delete", {"typed": "flow"})
+    deployed.get(f"/flows/{flow}", status=404)
+
+
+def test_settings_are_stored_section_by_section(deployed: Deployment) -> None:
+    flow, person = flow_of(deployed), signed_in(deployed)
+    other = deployed.import_rows("customers", [{"id": 1}])
+    before = deployed.get(f"/flows/{flow}")["items"][0]
+    sent = {"name": "New <name>", "description": "d"}
+    person.post(f"/ui/prod/flows/{flow}/settings/name", sent | {"version": version(person, flow, "name")})
+    every = {"every": "daily", "start_date": "2030-05-01", "start_time": "06:30", "end_date": "2031-01-01"}
+    change = every | {"template": "%DATASET_ID%", "version": version(person, flow, "schedule")}
+    person.post(f"/ui/prod/flows/{flow}/settings/schedule", change)
+    files = {"t-path": "elsewhere", "t-datasetFileType": "JSON", "t-compression": "GZIP"}
+    person.post(f"/ui/prod/flows/{flow}/settings/files", files | {"version": version(person, flow, "files")})
+    chosen = {"dataset": other, "version": version(person, flow, "datasets")}
+    person.post(f"/ui/prod/flows/{flow}/settings/datasets", chosen)
+    labels = {"labels": "crm\n\nsecret", "version": version(person, flow, "labels")}
+    person.post(f"/ui/prod/flows/{flow}/settings/labels", labels)
+    after = deployed.get(f"/flows/{flow}")["items"][0]
+    assert (after["name"], after["description"], after["labels"]) == ("New <name>", "d", ["crm", "secret"])
+    assert after["scheduleParams"] == {
+        "exportMode": "FIRST_FULL_THEN_INCREMENTAL",
+        "timeUnit": "day",
+        "interval": 1,
+        "startTime": 1_903_847_400,
+        "endTime": 1_924_992_000,
+        "foldernameTemplate": "%DATASET_ID%",
+    }
+    assert after["sourceConnectionIds"] != before["sourceConnectionIds"]
+    target = deployed.get(f"/targetConnections/{after['targetConnectionIds'][0]}")["items"][0]
+    known = {"mode": "Server-to-server"}
+    assert target["params"] == known | {"path": "elsewhere", "datasetFileType": "JSON", "compression": "GZIP"}
+
+
+def test_saving_a_schedule_unchanged_changes_nothing_of_it(deployed: Deployment) -> None:
+    flow, person = flow_of(deployed), signed_in(deployed)
+    before = deployed.get(f"/flows/{flow}")["items"][0]
+    page = person.get(f"/ui/prod/flows/{flow}/settings")
+    part = page.split('/settings/schedule"')[1].split("</form>")[0]
+    sent = {}
+    for name in ("hours", "start_date", "start_time", "end_date", "end_time", "version"):
+        tag = part.split(f'name="{name}"')[1]
+        sent[name] = "3" if name == "hours" else tag.split('value="')[1].split('"')[0]
+    person.post(f"/ui/prod/flows/{flow}/settings/schedule", sent | {"every": "hours"})
+    after = deployed.get(f"/flows/{flow}")["items"][0]
+    assert after["scheduleParams"] == before["scheduleParams"]
+    assert after["extensions"]["endTimeDefaulted"] is True
+
+
+def test_a_stale_form_shows_both_versions_and_stores_nothing(deployed: Deployment) -> None:
+    flow, person = flow_of(deployed), signed_in(deployed)
+    stale = version(person, flow, "name")
+    deployed.patch(f"/flows/{flow}", [{"op": "replace", "path": "/name", "value": "Their name"}])
+    answer = person.post(f"/ui/prod/flows/{flow}/settings/name", {"name": "My name", "version": stale}, status=409)
+    assert "changed this dataflow" in words(answer.text)
+    assert "Their name" in words(answer.text)
+    assert 'value="My name"' in answer.text
+    assert deployed.get(f"/flows/{flow}")["items"][0]["name"] == "Their name"
+
+
+@pytest.mark.parametrize(
+    ("section", "sent", "problem"),
+    [
+        ("name", {"name": ""}, "name"),
+        ("schedule", {"every": "hours", "hours": "7"}, "hours"),
+        ("schedule", {"every": "daily", "start_date": "x"}, "start_date"),
+        ("schedule", {"every": "daily", "template": "%X%"}, "template"),
+        ("files", {"t-datasetFileType": "JSON", "t-compression": "GZIP"}, "t-path"),
+        ("labels", {"labels": "*"}, "labels"),
+    ],
+)
+def test_a_wrong_value_is_named_at_its_field(
+    deployed: Deployment, section: str, sent: dict[str, str], problem: str
+) -> None:
+    flow, person = flow_of(deployed), signed_in(deployed)
+    form = sent | {"version": version(person, flow, section)}
+    answer = person.post(f"/ui/prod/flows/{flow}/settings/{section}", form, status=422)
+    assert f'id="problem-{problem}">' in answer.text
+    assert "Nothing was stored" in words(answer.text)
+
+
+def test_rows_of_a_time_are_delivered_again(deployed: Deployment) -> None:
+    flow, person = flow_of(deployed), signed_in(deployed)
+    deployed.run_due()
+    day = deployed.clock.now().strftime("%Y-%m-%d") if hasattr(deployed.clock, "now") else "2026-01-01"
+    form = {"what": "all", "to_date": "2100-01-01", "from_date": day}
+    run = person.post(f"/ui/prod/flows/{flow}/backfill", form).headers["location"]
+    deployed.run_due()
+    assert "Rows 2" in words(person.get(run))
+    nothing = {"what": "all", "to_date": "1990-01-01"}
+    answer = person.post(f"/ui/prod/flows/{flow}/backfill", nothing, status=422)
+    assert "nothing was started" in words(answer.text)
+    wrong = {"what": "range", "from_date": "x", "to_date": "2100-01-01"}
+    assert "must be a date" in words(person.post(f"/ui/prod/flows/{flow}/backfill", wrong, status=422).text)
+
+
+def test_the_list_is_searched_filtered_and_sorted_by_its_address(deployed: Deployment) -> None:
+    dataset = deployed.import_rows("orders", [{"id": 1}])
+    names = ["Alpha 100%", "beta", "Gamma"]
+    for name in names:
+        flow = deployed.flow(dataset)
+        deployed.patch(f"/flows/{flow}", [{"op": "replace", "path": "/name", "value": name}])
+    deployed.post(f"/flows/{flow}/action?op=disable", {}, status=200)
+    person = signed_in(deployed)
+
+    def listed(query: str) -> list[str]:
+        text = person.get(f"/ui/prod/flows?{query}")
+        return [name for name in sorted(names, key=lambda one: text.find(f">{one}</a>")) if f">{name}</a>" in text]
+
+    assert listed("sort=name&order=asc") == ["Alpha 100%", "Gamma", "beta"]
+    assert listed("sort=name&order=desc") == ["beta", "Gamma", "Alpha 100%"]
+    assert listed("q=00%25") == ["Alpha 100%"]
+    assert listed("q=BET") == ["beta"]
+    assert listed("q=_") == []
+    assert listed("state=disabled") == ["Gamma"]
+    assert listed(f"dataset={dataset}&state=enabled") == ["Alpha 100%", "beta"] or len(listed("state=enabled")) == 2
+    assert listed("dataset=other") == []
+    assert len(listed("sort=nothing&state=x&from=-1&destination=none")) == 3
+
+
+def test_people_see_only_what_their_roles_allow(deployed: Deployment) -> None:
+    flow = flow_of(deployed)
+    deployed.patch(f"/flows/{flow}", [{"op": "add", "path": "/labels", "value": ["secret"]}])
+    deployed.run_due()
+    (run,) = deployed.runs(flow)
+    viewer = signed_in(deployed, deployed.new_client("view-destinations"))
+    assert "No dataflows yet" in words(viewer.get("/ui/prod/flows"))
+    assert "Nothing is exported yet" in words(viewer.get("/ui/prod"))
+    for path in (f"flows/{flow}", f"flows/{flow}/runs", f"runs/{run['id']}", f"runs/{run['id']}/manifest"):
+        viewer.get(f"/ui/prod/{path}", status=404)
+    labelled = signed_in(deployed, deployed.new_client("view-destinations", labels=("secret",)))
+    page = words(labelled.get(f"/ui/prod/flows/{flow}"))
+    assert "Run now" not in page
+    labelled.post(f"/ui/prod/flows/{flow}/run", status=403)
+    labelled.post(f"/ui/prod/flows/{flow}/state", {"op": "disable"}, status=403)
+    labelled.post(f"/ui/prod/flows/{flow}/delete", {"typed": "flow"}, status=403)
+    labelled.post(f"/ui/prod/runs/{run['id']}/verify", status=403)
+    labelled.get(f"/ui/prod/flows/{flow}/settings", status=403)
+    nobody = signed_in(deployed, deployed.new_client("view-datasets"))
+    nobody.get("/ui/prod/flows", status=403)
+
+
+def test_a_slot_without_its_delivery_is_late_after_a_tenth_of_the_interval(deployed: Deployment) -> None:
+    flow = flow_of(deployed)
+    with deployed.backend.database.writing() as session:
+        row = session.get_one(Flow, flow)
+        slot = (row.next_run_s or 0) * 1000
+    found = []
+    for minutes in (4, 17, 19):
+        with deployed.backend.database.reading() as session:
+            found.append(deliveries.troubles(session, deployed.caller, slot + minutes * 60_000, 9))
+    assert [len(one) for one in found] == [0, 0, 1]
+    assert (found[2][0].kind, found[2][0].run_id) == ("late", None)
