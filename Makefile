@@ -5,7 +5,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 # With compiled modules, a process of a test starts in two thirds of the time.
 PYTEST := env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest
 
-.PHONY: demo test test-all test-rest lint bench soak fuzz audit docs lock release-check clean
+.PHONY: demo test test-all test-rest lint bench soak fuzz audit docs lock release-check screenshots clean
 
 demo: $(VENV)/.runtime ## install, then export a dataset in full and by an increment
 	rm -rf offtake-demo
@@ -42,6 +42,10 @@ soak: $(VENV)/.dev ## kill the processes of 500 flows for ten minutes, then read
 fuzz: $(VENV)/.dev ## 100,000 requests, files and archives by a grammar of what goes wrong, on both databases
 	sh tests/install-servers.sh
 	OFFTAKE_FUZZ_REQUESTS=100000 $(PYTEST) --timeout 3600 tests/fuzz/test_hostile_*.py
+
+screenshots: $(VENV)/.dev ## pictures of every page in every state, in the folder screenshots
+	sh tests/install-servers.sh
+	$(BIN)/python -m tests.web.screenshots screenshots
 
 audit: .audit/.done ## look the pinned packages up among known vulnerabilities; needs the internet
 	.audit/bin/pip-audit --strict --disable-pip --require-hashes -r requirements/runtime.txt

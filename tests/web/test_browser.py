@@ -8,6 +8,7 @@ from playwright.sync_api import Browser
 from tests.attacks.server import Server, serving
 from tests.web import world
 from tests.web.chromium import browsing, looking
+from tests.web.pages import every_page
 from tests.web.world import World
 
 
@@ -25,33 +26,6 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server, W
         yield server, made
 
 
-def pages(made: World) -> list[str]:
-    """Every page, in the states that the world has."""
-    flow, live = made.flow_ids[0], made.flow_ids[3]
-    s3 = "4fce964d-3f37-408f-9778-e597338a21ee"
-    chosen = (
-        f"destination={s3}&account={made.account_ids[0]}&dataset={made.dataset_ids[0]}&dataset={made.dataset_ids[6]}"
-    )
-    place = "&t-bucketName=acme&t-path=out&t-datasetFileType=PARQUET&t-compression=GZIP&name=New"
-    return [
-        "",
-        "/monitoring",
-        "/monitoring?days=30",
-        "/flows",
-        "/flows?q=nothing+has+this",
-        "/flows?state=failed&sort=name",
-        *(f"/flows/{one}" for one in (flow, live, *made.flow_ids[8:])),
-        f"/flows/{flow}/runs",
-        f"/flows/{flow}/settings",
-        f"/flows/{flow}/backfill",
-        *(f"/runs/{one}" for one in (made.run_id, made.live_run_id, made.failed_run_id)),
-        "/export",
-        f"/export?destination={s3}",
-        *(f"/export?step={step}&{chosen}{place if step > 3 else ''}" for step in (2, 3, 4, 5)),
-        "/style",
-    ]
-
-
 @pytest.mark.parametrize(("width", "dark"), [(1440, False), (1440, True), (360, False), (360, True)])
 def test_every_page_is_clean_accessible_and_fits(
     browser: Browser, filled: tuple[Server, World], width: int, dark: bool
@@ -61,7 +35,7 @@ def test_every_page_is_clean_accessible_and_fits(
         window.open("/ui/sign-in")
         window.check()
         window.sign_in(made.admin)
-        for path in pages(made):
+        for path in every_page(made).values():
             window.open(f"/ui/prod{path}")
             window.check()
 

@@ -1,0 +1,43 @@
+"""The addresses of every page, by a name, for tests and pictures."""
+
+from tests.web.world import World
+
+S3 = "4fce964d-3f37-408f-9778-e597338a21ee"
+
+
+def every_page(made: World, *, is_filled: bool = True) -> dict[str, str]:
+    """The paths below `/ui/prod`, in the states that the world has; without dataflows, the pages that show nothing."""
+    found = {
+        "deliveries": "",
+        "monitoring": "/monitoring",
+        "dataflows": "/flows",
+        "dataflows-none": "/flows?q=nothing+has+this",
+        "export-start": "/export",
+        "export-account": f"/export?destination={S3}",
+        "components": "/style",
+    }
+    return found | (_filled(made) if is_filled else {})
+
+
+def _filled(made: World) -> dict[str, str]:
+    flow, live = made.flow_ids[0], made.flow_ids[3]
+    first, hostile = made.dataset_ids[0], made.dataset_ids[6]
+    chosen = f"destination={S3}&account={made.account_ids[0]}&dataset={first}&dataset={hostile}"
+    place = "&t-bucketName=acme&t-path=out&t-datasetFileType=PARQUET&t-compression=GZIP&name=New"
+    return {
+        "monitoring-month": "/monitoring?days=30",
+        "dataflows-failed": "/flows?state=failed&sort=name",
+        "dataflow": f"/flows/{flow}",
+        "dataflow-live": f"/flows/{live}",
+        **{f"dataflow-hostile-{number}": f"/flows/{one}" for number, one in enumerate(made.flow_ids[8:11])},
+        "dataflow-runs": f"/flows/{flow}/runs",
+        "dataflow-settings": f"/flows/{flow}/settings",
+        "dataflow-backfill": f"/flows/{flow}/backfill",
+        "run": f"/runs/{made.run_id}",
+        "run-live": f"/runs/{made.live_run_id}",
+        "run-failed": f"/runs/{made.failed_run_id}",
+        "export-datasets": f"/export?step=2&{chosen}",
+        "export-files": f"/export?step=3&{chosen}",
+        "export-schedule": f"/export?step=4&{chosen}{place}",
+        "export": f"/export?step=5&{chosen}{place}",
+    }

@@ -1,0 +1,52 @@
+"""Pictures of every page in every state: `make screenshots`. Those of the README are written to docs/images.
+
+python -m tests.web.screenshots FOLDER
+"""
+
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from playwright.sync_api import Browser
+
+from tests.attacks.server import Server, serving
+from tests.web import world
+from tests.web.chromium import browsing, looking
+from tests.web.pages import every_page
+from tests.web.world import World
+
+SHOWN: Final = Path(__file__).parents[2] / "docs" / "images"
+_README: Final = ("deliveries", "dataflow", "run", "export-files")
+
+
+def main(folder: Path) -> None:
+    """Write all pictures; the names say page, width and colours."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with browsing() as browser:
+        for state, flows in (("empty", 0), ("few", 11), ("many", 10_000)):
+            with tempfile.TemporaryDirectory() as data:
+                made = world.make(Path(data) / "data", flows)
+                with serving(Path(data), "--no-worker") as server:
+                    for name in _pictures(browser, server, made, folder, state):
+                        sys.stdout.write(f"{name}\n")
+
+
+def _pictures(browser: Browser, server: Server, made: World, folder: Path, state: str) -> Iterator[str]:
+    for width, dark in ((1440, False), (1440, True), (360, False)):
+        if state == "many" and (dark or width < 1000):
+            continue
+        with looking(browser, server.origin, width=width, dark=dark) as window:
+            window.sign_in(made.admin)
+            for name, path in every_page(made, is_filled=state != "empty").items():
+                window.open(f"/ui/prod{path}")
+                file = f"{state}-{name}-{width}{'-dark' if dark else ''}.png"
+                window.page.screenshot(path=folder / file, full_page=True)
+                yield file
+                if state == "few" and width == 1440 and not dark and name in _README:
+                    window.page.screenshot(path=SHOWN / f"{name}.png")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
