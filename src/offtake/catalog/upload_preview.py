@@ -3,6 +3,7 @@
 import functools
 import json
 from dataclasses import dataclass
+from typing import Final
 
 from sqlalchemy.orm import Session
 
@@ -23,6 +24,7 @@ from offtake.store.batches import OPEN
 from offtake.store.tables import Batch
 
 _MAX: int = 100
+_NO_TABLE: Final = "missing_dataset"
 _PARAMETERS = ("format", "isMultiLineJson", "delimiter", "quote", "escape", "charset", "header")
 
 
@@ -61,18 +63,34 @@ def rows(parsers: Parsers, file: InputFile, input_format: batches.InputFormat, c
     }
 
 
-def load_dry_run(session: Session, caller: Caller, uploads: Uploads, batch_id: str, dataset_id: str) -> DryRunRequest:
-    """Load the input of `dry_run`; raises 1422 when the batch has ended, or has no complete file."""
+def load_dry_run(
+    session: Session,
+    caller: Caller,
+    uploads: Uploads,
+    batch_id: str,
+    dataset_id: str,
+    input_format: batches.InputFormat | None = None,
+    *,
+    evolve: bool = False,
+) -> DryRunRequest:
+    """Load the input of `dry_run`; raises 1422 when the batch has ended, or has no complete file.
+
+    `input_format` and `evolve`: instead of the batch's own. A batch without a dataset is for a new one.
+    """
     batch = _readable_files(session, caller, batch_id, dataset_id)
+    shape = input_format or batches.read_format(batch.input_format)
+    files = tuple(_complete_files(session, batch, uploads, shape))
+    if dataset_id == batches.NO_DATASET:
+        table = TableName(f"{datasets.namespace(caller.sandbox_id)}.{_NO_TABLE}")
+        return DryRunRequest(table, files, Attempt(batch.id, may_rewrite=bool), parse_options(shape))
     dataset = datasets.get(session, caller, dataset_id)
-    shape = batches.read_format(batch.input_format)
     return DryRunRequest(
         TableName(dataset.table_name),
-        tuple(_complete_files(session, batch, uploads, shape)),
+        files,
         Attempt(
             batch.id,
             replaces=batches.batches_to_replace(session, batch),
-            evolve=dataset.evolves or batch.evolve,
+            evolve=dataset.evolves or batch.evolve or evolve,
             may_rewrite=functools.partial(bool, datasets.may_rewrite(session, dataset.id)),
         ),
         parse_options(shape),

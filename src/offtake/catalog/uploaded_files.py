@@ -20,7 +20,7 @@ from offtake.store.tables import Batch, BatchFile
 LARGEST_WHOLE: Final = 256 * 1024 * 1024
 LARGEST_PART: Final = 512_000_001
 """Bytes 0 to 512000000, inclusive."""
-_MAX_BATCH_BYTES: Final = 100 * 10**9
+LARGEST_BATCH: Final = 100 * 10**9
 _MAX_FILES: Final = 1500
 _MAX_RANGES: Final = 1000
 _SHOWN_RANGES: Final = 100
@@ -70,8 +70,8 @@ def check_range(sent: UploadedRange) -> None:
     """Raise 3413 when the part or the batch would be too large."""
     if sent.size > LARGEST_PART:
         raise too_large(LARGEST_PART, "A part")
-    if max(sent.last + 1, sent.total or 0) > _MAX_BATCH_BYTES:
-        raise too_large(_MAX_BATCH_BYTES, "A batch")
+    if max(sent.last + 1, sent.total or 0) > LARGEST_BATCH:
+        raise too_large(LARGEST_BATCH, "A batch")
 
 
 def too_large(most: int, subject: str) -> Problem:
@@ -193,11 +193,13 @@ def ranges(row: BatchFile) -> str | None:
 
 
 def _check_dataset(batch: Batch, dataset_id: str) -> None:
+    if batch.dataset_id == dataset_id:
+        # Imports of the pages upload files before their new dataset exists: both are `NO_DATASET` then.
+        return
     if batch.dataset_id == batches.NO_DATASET:
         message = f"Batch {batch.id} has no dataset; PATCH its relatedObjects in Catalog first."
         raise Problem(problems.WRONG_ACTION, message, batches.RESOURCE, batch.id)
-    if batch.dataset_id != dataset_id:
-        raise problems.not_found("dataSets", dataset_id)
+    raise problems.not_found("dataSets", dataset_id)
 
 
 def _check_limits(session: Session, batch: Batch, name: str, size: int) -> None:
@@ -207,8 +209,8 @@ def _check_limits(session: Session, batch: Batch, name: str, size: int) -> None:
     count, stored = session.execute(others).one()
     if count >= _MAX_FILES:
         raise problems.of_field("/filePath", f"exceeds the limit of {_MAX_FILES} files per batch")
-    if int(stored) + size > _MAX_BATCH_BYTES:
-        raise too_large(_MAX_BATCH_BYTES, "A batch")
+    if int(stored) + size > LARGEST_BATCH:
+        raise too_large(LARGEST_BATCH, "A batch")
 
 
 def _store(

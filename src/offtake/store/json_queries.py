@@ -24,6 +24,11 @@ def json_list_contains(session: Session, texts: SQLColumnExpression[Any], value:
     return exists().where(element.c.value == value)
 
 
+def json_list_elements(session: Session, texts: SQLColumnExpression[Any]) -> TableValuedAlias:
+    """The elements of a JSON array of texts as a table with the column `value`."""
+    return _elements(session, texts)
+
+
 def json_entry_exists(document: SQLColumnExpression[Any], key: str) -> ColumnElement[bool]:
     """The condition that a JSON object has the key."""
     entry = func.json_each(document).table_valued("key", "value")

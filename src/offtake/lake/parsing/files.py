@@ -20,7 +20,7 @@ _ENDINGS: dict[str, Kind] = {
     ".csv": "csv",
     ".tsv": "csv",
 }
-_ALLOWED = ".parquet, .pq, .json, .jsonl, .ndjson, .csv or .tsv; all but Parquet also with .gz"
+ALLOWED = ".parquet, .pq, .json, .jsonl, .ndjson, .csv or .tsv; all but Parquet also with .gz"
 
 
 @dataclass(frozen=True)
@@ -45,8 +45,16 @@ def input_file(path: Path) -> InputFile:
     """The file at a path, with the format from its name. Raises `ImportRefusedError` if missing or unsupported."""
     if not path.is_file():
         raise ImportRefusedError(f"{path} is not a file.")
-    name = path.name.lower()
+    kind = kind_of(path.name)
+    if kind is not None:
+        return InputFile(path, kind, path.name)
+    raise ImportRefusedError(f"{path.name} has an unknown format; its name must end in {ALLOWED}.")
+
+
+def kind_of(name: str) -> Kind | None:
+    """The format of a file with that name; None for an unknown one. A `.json` file has one object per line."""
+    lower = name.lower()
     for ending, kind in _ENDINGS.items():
-        if name.endswith(ending) or (kind != "parquet" and name.endswith(f"{ending}.gz")):
-            return InputFile(path, kind, path.name)
-    raise ImportRefusedError(f"{path.name} has an unknown format; its name must end in {_ALLOWED}.")
+        if lower.endswith(ending) or (kind != "parquet" and lower.endswith(f"{ending}.gz")):
+            return kind
+    return None

@@ -50,6 +50,7 @@ class Batch(Stamp, Base):
         Index(None, "dataset_id", "created_at", "id"),
         Index(None, "sandbox_id", "created_at", "id"),
         Index(None, "dataset_id", "content_hash"),
+        Index(None, "dataset_id", "status", "rows", "bytes"),
         Index("ix_batches_queue", "status", "updated_at", sqlite_where=QUEUED, postgresql_where=QUEUED),
         Index("ix_batches_loading", "updated_at", sqlite_where=LOADING, postgresql_where=LOADING),
     )

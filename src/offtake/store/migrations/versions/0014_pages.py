@@ -25,6 +25,9 @@ def upgrade() -> None:
         "runs",
         ["sandbox_id", "updated_at", "status", "rows", "bytes", "started_at"],
     )
+    op.create_index(
+        op.f("ix_batches_dataset_id_status_rows_bytes"), "batches", ["dataset_id", "status", "rows", "bytes"]
+    )
     op.create_index("ix_runs_no_totals", "runs", ["id"], sqlite_where=_NO_TOTALS, postgresql_where=_NO_TOTALS)
     op.create_index("ix_flows_failed", "flows", _RECENT, sqlite_where=_FAILED, postgresql_where=_FAILED)
     op.create_index(op.f("ix_flows_sandbox_id_last_run_completed_at"), "flows", _RECENT)

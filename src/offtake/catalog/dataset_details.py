@@ -1,0 +1,91 @@
+"""What the page of one dataset shows: its size, columns, snapshots and batches. All functions raise 1439."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from offtake.access import labels
+from offtake.catalog import batch_documents, datasets
+from offtake.catalog.batches import RESOURCE
+from offtake.catalog.dataset_labels import DatasetLabels
+from offtake.contract import problems
+from offtake.contract.caller import MANAGE_DATASETS, VIEW_DATASETS, Caller
+from offtake.lake import table_description, table_outline
+from offtake.lake.catalog import Lake, TableName
+from offtake.lake.table_description import Size
+from offtake.lake.table_outline import ColumnNode, SnapshotLine
+from offtake.store.tables import Batch, BatchFile, Dataset
+
+
+@dataclass(frozen=True)
+class Overview:
+    """A dataset with its labels. `imported`: the rows of its batches, which differ from `size` if others wrote."""
+
+    row: Dataset
+    labels: DatasetLabels
+    size: Size
+    imported: int
+
+
+def overview(session: Session, lake: Lake, caller: Caller, dataset_id: str) -> Overview:
+    """The dataset with its current size; zeros when its table cannot be read."""
+    row = get(session, caller, dataset_id)
+    imported = select(func.coalesce(func.sum(Batch.rows), 0)).where(
+        Batch.dataset_id == row.id, Batch.status == "success"
+    )
+    try:
+        size = table_description.size(lake, TableName(row.table_name))
+    except (OSError, ValueError):
+        # The tabs that need the table explain what is wrong.
+        size = Size(0, 0, 0)
+    return Overview(row, DatasetLabels(tuple(labels.labels_of(session, row.id))), size, session.scalar(imported) or 0)
+
+
+def get(session: Session, caller: Caller, dataset_id: str) -> Dataset:
+    """The dataset, for reading."""
+    caller.require(VIEW_DATASETS, MANAGE_DATASETS)
+    return datasets.get(session, caller, dataset_id)
+
+
+def columns(session: Session, lake: Lake, caller: Caller, dataset_id: str, most: int) -> list[ColumnNode]:
+    """The first columns with their inner fields, depth first. Raises `DeliveryError` for an unreadable table."""
+    return table_outline.columns(lake, TableName(get(session, caller, dataset_id).table_name), most)
+
+
+def snapshots(
+    session: Session, lake: Lake, caller: Caller, dataset_id: str, offset: int, most: int
+) -> list[SnapshotLine]:
+    """The snapshots, newest first. Raises `DeliveryError` for an unreadable table."""
+    return table_outline.snapshots(lake, TableName(get(session, caller, dataset_id).table_name), offset, most)
+
+
+def commit_times(
+    session: Session, lake: Lake, caller: Caller, dataset_id: str, snapshot_ids: Sequence[int]
+) -> dict[int, int]:
+    """When those snapshots were committed, by id. Raises `DeliveryError` for an unreadable table."""
+    return table_outline.commit_times(lake, TableName(get(session, caller, dataset_id).table_name), snapshot_ids)
+
+
+def batches(session: Session, caller: Caller, dataset_id: str, offset: int, most: int) -> Sequence[Batch]:
+    """The batches, newest first."""
+    row = get(session, caller, dataset_id)
+    newest = select(Batch).where(Batch.dataset_id == row.id).order_by(Batch.created_at.desc(), Batch.id.desc())
+    return session.scalars(newest.offset(offset).limit(most)).all()
+
+
+def batch(session: Session, caller: Caller, dataset_id: str, batch_id: str) -> Batch:
+    """One batch of the dataset."""
+    get(session, caller, dataset_id)
+    row = batch_documents.find(session, caller, batch_id)
+    if row.dataset_id != dataset_id:
+        raise problems.not_found(RESOURCE, batch_id)
+    return row
+
+
+def sent_files(session: Session, caller: Caller, batch_id: str, most: int) -> Sequence[BatchFile]:
+    """The files that were uploaded for a batch, by name, at most `most`."""
+    row = batch_documents.find(session, caller, batch_id)
+    files = select(BatchFile).filter_by(batch_id=row.id).order_by(BatchFile.name)
+    return session.scalars(files.limit(most)).all()
