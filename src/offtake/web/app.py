@@ -7,7 +7,22 @@ from fastapi import FastAPI
 
 from offtake.web import live, not_found, static_files
 from offtake.web.links import SignInLinks
-from offtake.web.pages import export, flow, flow_backfill, flow_settings, flows, home, monitoring, runs, sign_in, style
+from offtake.web.pages import (
+    batches,
+    dataset,
+    datasets,
+    export,
+    flow,
+    flow_backfill,
+    flow_settings,
+    flows,
+    home,
+    imports,
+    monitoring,
+    runs,
+    sign_in,
+    style,
+)
 from offtake.web.past_periods import PastPeriods
 from offtake.web.submissions import Submissions
 from offtake.web.verifications import Verifications
@@ -26,6 +41,10 @@ _PAGES: Final[tuple[ModuleType, ...]] = (
     runs,
     live,
     export,
+    imports,
+    datasets,
+    dataset,
+    batches,
 )
 
 

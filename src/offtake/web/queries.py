@@ -38,6 +38,12 @@ class ListUrl:
         kept = {key: str(value)[:_LONGEST] for key, value in changed.items() if value not in ("", None, 0)}
         return f"{self._path}?{urlencode(kept)}" if kept else self._path
 
+    def pages(self, found: Sequence[object], most: int) -> tuple[str, str]:
+        """The URLs of the first and of the next page; empty where there is none. `found`: with one row of the next."""
+        start = self.number("from")
+        following = self.with_(**{"from": start + most}) if len(found) > most else ""
+        return self.with_() if start else "", following
+
     def sorted_by(
         self, label: str, key: str, current: tuple[str, bool], kind: str = "", *, first: str = "asc"
     ) -> dict[str, str]:

@@ -12,7 +12,7 @@ from fastapi import Request, Response
 from lucide.jinja import lucide
 from markupsafe import Markup
 
-from offtake.web import navigation, static_files, times
+from offtake.web import batch_states, navigation, static_files, times
 from offtake.web.person import Person
 
 _HIDDEN: Final[dict[str, object]] = {"class": "icon", "aria-hidden": "true", "focusable": "false"}
@@ -67,7 +67,7 @@ def environment() -> jinja2.Environment:
         lstrip_blocks=True,
         auto_reload=False,
     )
-    found.globals |= {"icon": icon, "static": static_files.url_of}
+    found.globals |= {"icon": icon, "static": static_files.url_of, "batch_look": batch_states.look_of_status}
     found.filters |= {
         "number": number,
         "short": short_number,

@@ -212,6 +212,88 @@ const poll = () => {
 };
 poll();
 
+// data-load="URL": a part that takes long to make is loaded after the page; the part around it is replaced.
+const loadLate = async (part) => {
+  part.classList.add("loading");
+  try {
+    const answer = await fetch(new URL(option(part, "load"), location.href), { headers: { "X-Requested-With": "load" } });
+    if (!answer.ok) throw new Error();
+    replaceParts(await answer.text(), `#${part.parentElement.id}`);
+  } catch { part.classList.remove("loading"); }
+};
+document.querySelectorAll("[data-load]").forEach(loadLate);
+
+// data-upload: files can be dropped in, the upload shows how far it is and can be cancelled.
+const sizeOf = (bytes) => {
+  const unit = Math.min(4, Math.floor(Math.log10(Math.max(1, bytes)) / 3));
+  return `${(bytes / 1000 ** unit).toFixed(unit ? 1 : 0)} ${["B", "kB", "MB", "GB", "TB"][unit]}`;
+};
+document.querySelectorAll("form[data-upload]").forEach((form) => {
+  const input = form.querySelector("input[type=file]"), drop = form.querySelector(".drop");
+  const chosen = form.querySelector(".chosen"), area = form.querySelector(".uploading");
+  const bar = area.querySelector("progress"), words = area.querySelector("[role=status]");
+  const buttons = form.querySelectorAll("button:not([type=button])");
+  const show = () => {
+    chosen.replaceChildren(...[...input.files].slice(0, 20).map((file) => {
+      const line = document.createElement("li");
+      [file.name, sizeOf(file.size)].forEach((text) => {
+        const span = document.createElement("span");
+        span.textContent = text;
+        span.dir = "auto";
+        line.append(span);
+      });
+      return line;
+    }));
+    chosen.hidden = !input.files.length;
+    showProblem(input.closest(".field"), "");
+  };
+  input.addEventListener("change", show);
+  let depth = 0;
+  const over = (change) => { depth = Math.max(0, depth + change); drop.classList.toggle("over", depth > 0); };
+  document.addEventListener("dragenter", () => over(1));
+  document.addEventListener("dragleave", () => over(-1));
+  document.addEventListener("dragover", (event) => event.preventDefault());
+  document.addEventListener("drop", (event) => {
+    event.preventDefault();
+    over(-depth);
+    if (event.dataTransfer?.files.length && !input.disabled) { input.files = event.dataTransfer.files; show(); }
+  });
+  let request;
+  const finish = (problem) => {
+    area.hidden = true;
+    input.disabled = false;
+    buttons.forEach((one) => { one.disabled = false; });
+    showProblem(input.closest(".field"), problem);
+  };
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    const body = new FormData(form), started = performance.now();
+    request = new XMLHttpRequest();
+    request.open("POST", form.getAttribute("action"));
+    request.setRequestHeader("X-Requested-With", "upload");
+    request.upload.addEventListener("progress", (at) => {
+      bar.value = at.total ? at.loaded / at.total : 0;
+      const rate = at.loaded / Math.max(1, performance.now() - started) * 1000;
+      words.textContent = at.loaded < at.total ? `${sizeOf(at.loaded)} of ${sizeOf(at.total)}, ${sizeOf(rate)} a second` : "Storing the file…";
+    });
+    request.addEventListener("load", () => {
+      let answer = {};
+      try { answer = JSON.parse(request.responseText); } catch { /* Not from the page's own handler. */ }
+      if (answer.next) { location.assign(answer.next); return; }
+      finish(answer.problem || (request.status === 401 ? "Your session has ended. Sign in again." : "The server refused the upload. Reload the page, then try again."));
+    });
+    request.addEventListener("error", () => finish("The connection was lost. Nothing was imported. Try again."));
+    request.addEventListener("abort", () => finish(""));
+    bar.value = 0;
+    area.hidden = false;
+    input.disabled = true;
+    buttons.forEach((one) => { one.disabled = true; });
+    request.send(body);
+  });
+  form.querySelector("[data-cancel]").addEventListener("click", () => request?.abort());
+  addEventListener("pageshow", (event) => { if (event.persisted) finish(""); });
+});
+
 // A row of a chart is one tab stop; arrow keys move along it.
 document.addEventListener("keydown", (event) => {
   const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];

@@ -1,0 +1,300 @@
+"""One dataset: its schema, rows, batches, snapshots, the flows that export it, its labels; and its deletion."""
+
+import json
+from collections.abc import Sequence
+from typing import Any, Final
+
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import RedirectResponse
+
+from offtake.catalog import dataset_details, dataset_documents, dataset_labels, dataset_tables, datasets
+from offtake.catalog.dataset_details import Overview
+from offtake.contract import problems
+from offtake.contract.caller import MANAGE_DATASETS, VIEW_DESTINATIONS
+from offtake.contract.problems import Problem
+from offtake.destinations import registry
+from offtake.errors import OfftakeError
+from offtake.flows import dataset_exports
+from offtake.flows.dataset_exports import Export
+from offtake.web import batch_states
+from offtake.web.form_body import Form, text
+from offtake.web.person import Person, PersonOf
+from offtake.web.problem_fields import problems_of
+from offtake.web.queries import ListUrl
+from offtake.web.rendering import page
+from offtake.web.routes import PageRoute
+
+router = APIRouter(route_class=PageRoute)
+
+_MOST: Final = 50
+_MOST_COLUMNS: Final = 500
+_PREVIEW_ROWS: Final = 25
+_PREVIEW_COLUMNS: Final = 40
+_LONGEST_CELL: Final = 200
+_MOST_NAMED: Final = 10
+_LONGEST_TYPED: Final = 60
+_DESTINATIONS: Final = {one.connection_spec_id: one.name for one in registry.DESTINATIONS}
+
+
+@router.get("/ui/{sandbox}/datasets/{dataset_id}")
+def schema(request: Request, person: PersonOf, dataset_id: str) -> Response:
+    """The columns as a tree."""
+    with person.backend.database.reading() as session:
+        about = _overview(session, person, dataset_id)
+        try:
+            found = dataset_details.columns(session, person.backend.lake, person.caller, dataset_id, _MOST_COLUMNS + 1)
+            problem = ""
+        except OfftakeError as error:
+            found, problem = [], str(error)
+    more = len(found) > _MOST_COLUMNS
+    return _page(request, person, about, "schema", columns=found[:_MOST_COLUMNS], more=more, problem=problem)
+
+
+@router.get("/ui/{sandbox}/datasets/{dataset_id}/preview")
+def preview(request: Request, person: PersonOf, dataset_id: str) -> Response:
+    """The first rows. `from` in the URL: the first column that is shown."""
+    url, lake = ListUrl(request), person.backend.lake
+    first = url.number("from")
+    with person.backend.database.reading() as session:
+        about = _overview(session, person, dataset_id)
+        try:
+            tops = dataset_details.columns(session, lake, person.caller, dataset_id, _MOST_COLUMNS * 20)
+            lines = dataset_documents.preview_lines(session, lake, person.caller, dataset_id, _PREVIEW_ROWS)
+            problem = ""
+        except OfftakeError as error:
+            tops, lines, problem = [], [], str(error)
+    names = [one.name for one in tops if not one.depth]
+    shown = names[first : first + _PREVIEW_COLUMNS]
+    read = (json.loads(line, parse_float=_Digits, parse_int=_Digits) for line in lines)
+    rows = [[cell(row.get(name)) for name in shown] for row in read]
+    return _page(
+        request,
+        person,
+        about,
+        "preview",
+        columns=_headings(shown, rows),
+        names=shown,
+        rows=rows,
+        first=first,
+        all_columns=len(names),
+        pages=url.pages(names[first:], _PREVIEW_COLUMNS),
+        problem=problem,
+    )
+
+
+@router.get("/ui/{sandbox}/datasets/{dataset_id}/batches")
+def batches(request: Request, person: PersonOf, dataset_id: str) -> Response:
+    """The imports, newest first."""
+    url, most = ListUrl(request), _MOST
+    with person.backend.database.reading() as session:
+        about = _overview(session, person, dataset_id)
+        found = dataset_details.batches(session, person.caller, dataset_id, url.number("from"), most + 1)
+    lines = [(row, batch_states.look_of(row)) for row in found[:most]]
+    polls = any(batch_states.is_busy(row) for row, _ in lines)
+    return _page(request, person, about, "batches", lines=lines, pages=url.pages(found, most), polls=polls)
+
+
+@router.get("/ui/{sandbox}/datasets/{dataset_id}/snapshots")
+def snapshots(request: Request, person: PersonOf, dataset_id: str) -> Response:
+    """The history of the table, newest first."""
+    url, most = ListUrl(request), _MOST
+    with person.backend.database.reading() as session:
+        about = _overview(session, person, dataset_id)
+        try:
+            found = dataset_details.snapshots(
+                session, person.backend.lake, person.caller, dataset_id, url.number("from"), most + 1
+            )
+            problem = ""
+        except OfftakeError as error:
+            found, problem = [], str(error)
+    pages = url.pages(found, most)
+    return _page(request, person, about, "snapshots", lines=found[:most], pages=pages, problem=problem)
+
+
+@router.get("/ui/{sandbox}/datasets/{dataset_id}/exports")
+def exports(request: Request, person: PersonOf, dataset_id: str) -> Response:
+    """The flows that export the dataset."""
+    url, most = ListUrl(request), _MOST
+    with person.backend.database.reading() as session:
+        about = _overview(session, person, dataset_id)
+        found = dataset_exports.of_dataset(session, person.caller, dataset_id, url.number("from"), most + 1)
+        positions = [one.snapshot_id for one in found if one.snapshot_id is not None]
+        try:
+            times = dataset_details.commit_times(session, person.backend.lake, person.caller, dataset_id, positions)
+            current = dataset_details.snapshots(session, person.backend.lake, person.caller, dataset_id, 0, 1)
+        except OfftakeError:
+            times, current = {}, []
+    return _page(
+        request,
+        person,
+        about,
+        "exports",
+        lines=found[:most],
+        times=times,
+        current=current[0].snapshot_id if current else None,
+        destinations=_DESTINATIONS,
+        pages=url.pages(found, most),
+    )
+
+
+@router.get("/ui/{sandbox}/datasets/{dataset_id}/settings")
+def settings(request: Request, person: PersonOf, dataset_id: str) -> Response:
+    """Its labels, and what else can be changed."""
+    with person.backend.database.reading() as session:
+        about = _overview(session, person, dataset_id)
+    return _settings(request, person, about)
+
+
+@router.post("/ui/{sandbox}/datasets/{dataset_id}/labels")
+def set_labels(request: Request, person: PersonOf, dataset_id: str, form: Form) -> Response:
+    """Replace the labels, if they are still those that the form was made from."""
+    sent = [one.strip() for one in text(form, "labels").replace(",", "\n").splitlines() if one.strip()]
+    backend = person.backend
+    try:
+        with backend.database.writing() as session:
+            now_ms = backend.clock.now_ms()
+            etag = text(form, "etag")
+            dataset_labels.replace(session, person.caller, dataset_id, {"labels": sent}, etag, now_ms)
+    except Problem as error:
+        is_stale = error.code == problems.OTHER_VERSION
+        is_refused = error.code == problems.FORBIDDEN and person.may(MANAGE_DATASETS)
+        text_beside = str(error) if is_refused else ""
+        if not is_refused and not is_stale:
+            beside, _ = problems_of(error, {"labels": "Labels"})
+            text_beside = beside.get("labels", str(error))
+        with backend.database.reading() as session:
+            about = _overview(session, person, dataset_id)
+        status = 409 if is_stale else 422
+        return _settings(request, person, about, status, sent=sent, is_stale=is_stale, problem=text_beside)
+    with backend.database.reading() as session:
+        is_visible = datasets.exists(session, person.caller, dataset_id)
+    # Labels that the person lacks hide the dataset from them.
+    return RedirectResponse(person.url(f"datasets/{dataset_id}/settings" if is_visible else "datasets"), 303)
+
+
+@router.post("/ui/{sandbox}/datasets/{dataset_id}/evolves")
+def set_evolves(person: PersonOf, dataset_id: str, form: Form) -> Response:
+    """Set whether batches may add columns."""
+    backend = person.backend
+    with backend.database.writing() as session:
+        row = datasets.get(session, person.caller, dataset_id, lock=True)
+        evolves = text(form, "evolves") == "true"
+        datasets.set_evolves(session, person.caller, row, backend.clock.now_ms(), evolves=evolves)
+    return RedirectResponse(person.url(f"datasets/{dataset_id}/settings"), 303)
+
+
+@router.post("/ui/{sandbox}/datasets/{dataset_id}/delete")
+def delete(request: Request, person: PersonOf, dataset_id: str, form: Form) -> Response:
+    """Delete the dataset with its rows; with `force`, even if flows export it."""
+    backend, caller = person.backend, person.caller
+    caller.require(MANAGE_DATASETS)
+    with backend.database.reading() as session:
+        about = _overview(session, person, dataset_id)
+    if text(form, "typed") != typed_name(about):
+        problem = f"Type {typed_name(about)} to confirm. Nothing was deleted."
+        return _settings(request, person, about, 422, refused=problem)
+    try:
+        with backend.database.writing() as session:
+            force = text(form, "force") == "true"
+            deleted = datasets.delete(session, caller, dataset_id, backend.clock.now_ms(), force=force)
+    except Problem as error:
+        if error.code != problems.CONFLICT:
+            raise
+        return _settings(request, person, about, 409, refused=str(error))
+    dataset_tables.remove(backend.lake, backend.uploads, deleted)
+    return RedirectResponse(person.url("datasets"), 303)
+
+
+class _Digits(str):
+    """A number, with all its digits."""
+
+    __slots__ = ()
+
+
+def cell(value: Any) -> tuple[str, str]:  # noqa: ANN401 - JSON
+    """A value as text of limited length, and its kind: `number`, `null`, `nested` or empty for text."""
+    if value is None:
+        return "null", "null"
+    if isinstance(value, _Digits):
+        return value[:_LONGEST_CELL], "number"
+    if isinstance(value, str):
+        shown, kind = value, ""
+    elif isinstance(value, bool):
+        shown, kind = str(value).lower(), ""
+    else:
+        shown, kind = _nested(value), "nested"
+    return (shown if len(shown) <= _LONGEST_CELL else f"{shown[:_LONGEST_CELL]}…"), kind
+
+
+def _headings(names: Sequence[str], rows: Sequence[Sequence[tuple[str, str]]]) -> list[dict[str, str]]:
+    """The columns of the table component: those with numbers only are aligned as such."""
+    kinds = [{row[index][1] for row in rows} for index in range(len(names))]
+    are_numbers = ("number" in kind and kind <= {"number", "null"} for kind in kinds)
+    return [{"label": name, "kind": "number" if one else ""} for name, one in zip(names, are_numbers, strict=True)]
+
+
+def _nested(value: Any) -> str:  # noqa: ANN401 - JSON
+    """A list or an object as JSON, with all digits of its numbers."""
+    if isinstance(value, dict):
+        return (
+            f"{{{', '.join(f'{json.dumps(name, ensure_ascii=False)}: {_nested(one)}' for name, one in value.items())}}}"
+        )
+    if isinstance(value, list):
+        return f"[{', '.join(map(_nested, value))}]"
+    return str(value) if isinstance(value, _Digits) else json.dumps(value, ensure_ascii=False)
+
+
+def typed_name(about: Overview) -> str:
+    """What to type to confirm the deletion: the name, or the id of a name that is long or that few can type."""
+    name = about.row.name
+    return name if len(name) <= _LONGEST_TYPED and name.isascii() and name == " ".join(name.split()) else about.row.id
+
+
+def _overview(session: Any, person: Person, dataset_id: str) -> Overview:  # noqa: ANN401 - sessions are the store's
+    return dataset_details.overview(session, person.backend.lake, person.caller, dataset_id)
+
+
+def _exporting(person: Person, dataset_id: str) -> Sequence[Export]:
+    """The first of the flows that the deletion would break, if the person may see them."""
+    if not person.may(VIEW_DESTINATIONS):
+        return ()
+    with person.backend.database.reading() as session:
+        return dataset_exports.of_dataset(session, person.caller, dataset_id, 0, _MOST_NAMED + 1)
+
+
+def _settings(request: Request, person: Person, about: Overview, status: int = 200, **values: Any) -> Response:  # noqa: ANN401 - a template's values
+    shared = {"sent": None, "is_stale": False, "problem": "", "refused": ""} | values
+    flows = _exporting(person, about.row.id)
+    return _page(
+        request,
+        person,
+        about,
+        "settings",
+        status,
+        flows=flows[:_MOST_NAMED],
+        more_flows=len(flows) > _MOST_NAMED,
+        typed=typed_name(about),
+        **shared,
+    )
+
+
+def _page(
+    request: Request,
+    person: Person,
+    about: Overview,
+    tab: str,
+    status: int = 200,
+    **values: Any,  # noqa: ANN401 - a template's values
+) -> Response:
+    return page(
+        request,
+        person,
+        f"dataset-{tab}.html",
+        status,
+        about=about,
+        dataset=about.row,
+        tab=tab,
+        may_manage=person.may(MANAGE_DATASETS),
+        shows_flows=person.may(VIEW_DESTINATIONS),
+        **values,
+    )
