@@ -1,6 +1,7 @@
 """The pages in a real browser."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser
@@ -49,3 +50,34 @@ def test_errors_are_pages_too(browser: Browser, filled: tuple[Server, World]) ->
             window.complaints.clear()  # the browser reports the page's own status as an error
             window.check()
             assert window.page.locator("h1").inner_text() == "Not found"
+
+
+def test_a_file_is_uploaded_reviewed_and_committed(
+    browser: Browser, filled: tuple[Server, World], tmp_path: Path
+) -> None:
+    server, made = filled
+    wrong, good = tmp_path / "orders.xlsx", tmp_path / "orders of a day.csv"
+    wrong.write_bytes(b"PK")
+    good.write_text("id,note\n" + "".join(f'{number},"<b>{"x" * 300}</b>"\n' for number in range(50)))
+    with looking(browser, server.origin, width=360) as window:
+        window.sign_in(made.admin)
+        window.open("/ui/prod/datasets/import")
+        page = window.page
+        page.set_default_timeout(30_000)  # files are parsed in a process that starts now
+        page.set_input_files("#f-file", wrong)
+        page.get_by_role("button", name="Upload and review").click()
+        page.get_by_text("has an unknown format").wait_for()
+        window.check()
+        page.set_input_files("#f-file", good)
+        page.get_by_role("button", name="Upload and review").click()
+        page.get_by_text("50 rows can be imported.").wait_for()
+        window.check()
+        page.fill("#f-delimiter", ";")
+        page.locator(".figure:has-text('Columns') b:text-is('1')").wait_for()
+        page.wait_for_url("**delimiter=%3B*")
+        window.check()
+        page.fill("#f-delimiter", "")
+        page.locator(".figure:has-text('Columns') b:text-is('2')").wait_for()
+        page.get_by_role("button", name="Create the dataset").click()
+        page.get_by_text("50 rows are in the dataset.").wait_for()
+        window.check()

@@ -1,0 +1,267 @@
+import gzip
+import json
+import re
+from collections.abc import Iterator
+from html import unescape
+from typing import Any
+
+import httpx2
+import pytest
+from sqlalchemy import select
+
+from offtake.store.tables import Batch, Dataset
+from tests.deployment import Deployment
+from tests.web.browsing import ORIGIN, Visitor, signed_in, words
+
+FORM = "/ui/prod/datasets/import"
+CSV = b"id,city\n1,Bern\n2,Oslo\n"
+
+
+def multipart(fields: list[tuple[str, str]], files: list[tuple[str, bytes]]) -> tuple[bytes, str]:
+    """A form as browsers send it."""
+    parts = [
+        f'--xyz\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'.encode() for name, value in fields
+    ]
+    parts += [
+        f'--xyz\r\nContent-Disposition: form-data; name="file"; filename="{name}"\r\n'.encode()
+        + b"Content-Type: application/octet-stream\r\n\r\n"
+        + content
+        + b"\r\n"
+        for name, content in files
+    ]
+    return b"".join(parts) + b"--xyz--\r\n", "multipart/form-data; boundary=xyz"
+
+
+def send(
+    person: Visitor,
+    *files: tuple[str, bytes],
+    name: str = "",
+    status: int = 303,
+    csrf: str | None = None,
+    headers: dict[str, str] | None = None,
+) -> httpx2.Response:
+    person.get(FORM)
+    fields = [("csrf", person.csrf if csrf is None else csrf), ("name", name)]
+    body, kind = multipart(fields, list(files))
+    sent = person.headers | {"content-type": kind} | (headers or {})
+    answer = person.http.post(ORIGIN + FORM, content=body, headers=sent, follow_redirects=False)
+    assert answer.status_code == status, answer.text
+    return answer
+
+
+def all_batches(deployed: Deployment) -> list[Batch]:
+    with deployed.backend.database.reading() as session:
+        return list(session.scalars(select(Batch).order_by(Batch.created_at, Batch.id)))
+
+
+def all_names(deployed: Deployment) -> list[str]:
+    with deployed.backend.database.reading() as session:
+        return sorted(session.scalars(select(Dataset.name)))
+
+
+def committed(deployed: Deployment, person: Visitor, review: str, form: dict[str, Any] | None = None) -> str:
+    """The page of the batch after its import."""
+    page = person.get(review)
+    shown = re.findall(
+        r'<input type="hidden" name="(\w+)" value="([^"]*)">', page.split('/commit"')[1].split("</form>")[0]
+    )
+    answer = person.post(
+        review.split("?", maxsplit=1)[0] + "/commit", {name: unescape(value) for name, value in shown} | (form or {})
+    )
+    page = person.get(answer.headers["location"])
+    assert "Queued" in words(page)
+    assert "data-poll" in page
+    deployed.ingest_due()
+    return words(person.get(answer.headers["location"]))
+
+
+def test_a_file_becomes_a_new_dataset_after_its_review(deployed: Deployment) -> None:
+    person = signed_in(deployed)
+    review = send(person, ("orders.csv", CSV)).headers["location"]
+    page = words(person.get(review))
+    assert "2 rows can be imported." in page
+    for text in ("Bern", "id long", "city string"):
+        assert text in page
+    assert all_names(deployed) == []
+    assert "2 rows are in the dataset." in committed(deployed, person, review)
+    assert all_names(deployed) == ["orders"]
+    assert not list(deployed.backend.uploads.batch_ids())
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "shape"),
+    [
+        ("x.tsv", b"id\tcity\n1\tBern\n", "CSV"),
+        ("x.csv.gz", gzip.compress(CSV), "CSV"),
+        ("x.ndjson", b'{"id": 1}\n{"id": 2}\n', "JSON"),
+        ("x.json", b'\n [{"id": 1}, {"id": 2}]', "JSON"),
+        ("x.json.gz", gzip.compress(b'[{"id": 1}]'), "JSON"),
+    ],
+)
+def test_the_format_is_found_by_the_name_and_the_beginning(
+    deployed: Deployment, name: str, content: bytes, shape: str
+) -> None:
+    person = signed_in(deployed)
+    page = committed(deployed, person, send(person, (name, content)).headers["location"])
+    assert "rows are in the dataset" in page
+    assert f"Format {shape}" in page
+    assert all_names(deployed) == ["x"]
+
+
+def test_rows_are_added_to_a_dataset_and_the_same_file_is_recognised(deployed: Deployment) -> None:
+    person = signed_in(deployed)
+    committed(deployed, person, send(person, ("a.csv", CSV), name="orders").headers["location"])
+    review = send(person, ("b.csv", CSV), name="orders").headers["location"]
+    page = words(person.get(review))
+    assert "2 rows can be added." in page
+    assert "imported before" in page
+    assert all_batches(deployed)[0].id in page
+    assert "2 rows are in the dataset." in committed(deployed, person, review)
+    assert all_names(deployed) == ["orders"]
+
+
+def test_a_refused_file_says_why_and_is_not_committed_until_the_options_fit(deployed: Deployment) -> None:
+    person = signed_in(deployed)
+    committed(deployed, person, send(person, ("a.csv", CSV), name="orders").headers["location"])
+    review = send(person, ("b.csv", b"id,city,extra\n3,Lima,x\n"), name="orders").headers["location"]
+    page = person.get(review)
+    assert "cannot be imported with these options" in words(page)
+    assert "extra" in words(page)
+    assert re.search(r"<button class=\"button primary\" disabled>", page)
+    page = words(person.get(f"{review}?evolve=true"))
+    assert "1 row can be added." in page
+    assert "extra string new" in page
+    assert "1 rows are in the dataset." in committed(deployed, person, f"{review}?evolve=true")
+
+
+def test_options_are_the_state_of_the_url(deployed: Deployment) -> None:
+    person = signed_in(deployed)
+    review = send(person, ("a.csv", b"1;x\n2;NULL\n")).headers["location"]
+    query = "&header=data&delimiter=%3B&nullMarker=NULL&columnTypes=f1+string"
+    page = words(person.get(review + query))
+    assert "2 rows can be imported." in page
+    for wrong, problem in (
+        ("&delimiter=ab", "must be one ASCII character"),
+        ("&charset=nonsense", "known text encoding"),
+        ("&columnTypes=id+wrong", "Line 1: Column id"),
+        ("&format=xls", "Input should be"),
+    ):
+        assert problem in words(person.get(review + wrong))
+    with_name = committed(deployed, person, review + query, {"name": "Mine"})
+    assert "2 rows are in the dataset." in with_name
+    assert all_names(deployed) == ["Mine"]
+
+
+def test_a_name_that_was_taken_meanwhile_is_refused_at_the_commit(deployed: Deployment) -> None:
+    person = signed_in(deployed)
+    review = send(person, ("a.csv", CSV), name="orders").headers["location"]
+    deployed.import_rows("orders", [{"id": 1}])
+    answer = person.post(review.split("?")[0] + "/commit", {"name": "orders"}, 422)
+    assert "already has the name orders" in words(answer.text)
+    assert all_batches(deployed)[0].status == "loading"
+    person.post(review.split("?")[0] + "/commit", {"name": "orders 2"})
+    again = person.post(review.split("?")[0] + "/commit", {"name": "orders 3"}, 400)
+    assert "nothing to review" in words(again.text)
+    assert all_names(deployed) == ["orders", "orders 2"]
+
+
+def test_a_discarded_upload_leaves_nothing(deployed: Deployment) -> None:
+    person = signed_in(deployed)
+    review = send(person, ("a.csv", CSV), ("b.csv", CSV)).headers["location"]
+    assert "4 rows can be imported." in words(person.get(review))
+    assert "a.csv" in words(person.get(FORM))
+    person.post(review.split("?")[0] + "/discard")
+    assert "a.csv" not in words(person.get(FORM))
+    assert [one.status for one in all_batches(deployed)] == ["aborted"]
+    assert not list(deployed.backend.uploads.batch_ids())
+    assert all_names(deployed) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "file", "problem"),
+    [
+        ("", ("x.xlsx", b"x"), "unknown format"),
+        ("", ("", b""), "choose a file"),
+        ("x" * 256, ("x.csv", CSV), "must be 1 to 255 characters"),
+        ("", ("..csv", CSV), "2 rows"),
+    ],
+)
+def test_a_wrong_form_is_refused_and_nothing_is_stored(
+    deployed: Deployment, name: str, file: tuple[str, bytes], problem: str
+) -> None:
+    person = signed_in(deployed)
+    if problem == "2 rows":
+        assert problem in words(person.get(send(person, file, name=name).headers["location"]))
+        return
+    assert problem in words(send(person, file, name=name, status=422).text)
+    by_script = send(person, file, name=name, status=200, headers={"x-requested-with": "upload"})
+    assert problem in json.loads(by_script.text)["problem"]
+    assert not all_batches(deployed)
+    assert not list(deployed.backend.uploads.batch_ids())
+
+
+def test_the_second_file_of_another_kind_drops_the_first_as_well(deployed: Deployment) -> None:
+    person = signed_in(deployed)
+    send(person, ("a.csv", CSV), ("b.exe", b"MZ"), status=422)
+    assert [one.status for one in all_batches(deployed)] == ["aborted"]
+    assert not list(deployed.backend.uploads.batch_ids())
+
+
+@pytest.mark.parametrize("csrf", ["", "0" * 64])
+def test_an_upload_without_the_sessions_token_is_refused_before_it_is_stored(deployed: Deployment, csrf: str) -> None:
+    person = signed_in(deployed)
+    send(person, ("a.csv", CSV), csrf=csrf, status=403)
+    body, kind = multipart([], [("a.csv", CSV)])
+    tail, _ = multipart([("csrf", person.csrf)], [])
+    sent = person.headers | {"content-type": kind}
+    late = person.http.post(ORIGIN + FORM, content=body.removesuffix(b"--xyz--\r\n") + tail, headers=sent)
+    assert late.status_code == 403
+    cross = person.headers | {"content-type": kind, "sec-fetch-site": "cross-site"}
+    assert person.http.post(ORIGIN + FORM, content=body, headers=cross).status_code == 403
+    assert not all_batches(deployed)
+
+
+def test_an_upload_needs_the_permission(deployed: Deployment) -> None:
+    viewer = signed_in(deployed, deployed.new_client("view-datasets", "view-destinations"))
+    viewer.get(FORM, 403)
+    body, kind = multipart([("csrf", viewer.csrf)], [("a.csv", CSV)])
+    answer = viewer.http.post(ORIGIN + FORM, content=body, headers=viewer.headers | {"content-type": kind})
+    assert answer.status_code == 403
+    assert not all_batches(deployed)
+
+
+def test_a_body_that_ends_early_leaves_nothing(deployed: Deployment) -> None:
+    person = signed_in(deployed)
+    person.get(FORM)
+    body, kind = multipart([("csrf", person.csrf)], [("a.csv", CSV * 1000)])
+    sent = person.headers | {"content-type": kind}
+    answer = person.http.post(ORIGIN + FORM, content=body[:-2000], headers=sent)
+    assert answer.status_code == 422
+    assert "not" in words(answer.text)
+    assert {one.status for one in all_batches(deployed)} <= {"aborted"}
+    assert not list(deployed.backend.uploads.batch_ids())
+
+
+def test_an_upload_that_is_too_large_is_refused_by_its_declared_length(deployed: Deployment) -> None:
+    person = signed_in(deployed)
+    person.get(FORM)
+
+    def nothing() -> Iterator[bytes]:
+        yield b""
+
+    sent = person.headers | {"content-type": "multipart/form-data; boundary=xyz", "content-length": str(10**12)}
+    answer = person.http.post(ORIGIN + FORM, content=nothing(), headers=sent)
+    assert answer.status_code == 422
+    assert "at most" in words(answer.text)
+
+
+def test_hostile_file_and_column_names_are_text(deployed: Deployment) -> None:
+    person = signed_in(deployed)
+    name = "<img src=x onerror=alert(1)>%22" + "فاتورة" * 30 + ".csv"
+    content = b'"<script>alert(1)</script>",b\n"<script>x</script>",2\n'
+    review = send(person, (name, content), name="<b>x</b>").headers["location"]
+    for page in (person.get(review), person.get(FORM)):
+        assert "<img src=x" not in page
+        assert "<script>alert" not in page
+    assert "1 rows are in the dataset." in committed(deployed, person, review)
+    assert all_names(deployed) == ["<b>x</b>"]
