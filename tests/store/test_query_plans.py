@@ -15,7 +15,9 @@ from typing import Any, Final
 import pytest
 from sqlalchemy import event
 
+from offtake.catalog import dataset_details, dataset_lists, import_drafts
 from offtake.engines.local import LocalEngine
+from offtake.flows import dataset_exports
 from offtake.flows.failure_alerts import alert_failing_flows
 from offtake.flows.flow_ends import log_ends
 from offtake.scheduling.background import limits_of
@@ -177,6 +179,22 @@ def test_changes_read_no_table_that_grows(delivered: tuple[Deployment, str]) -> 
         deployed.patch(f"/flows/{another}", [{"op": "replace", "path": "/name", "value": "renamed"}])
         assert deployed.http.post(f"{FLOW_SERVICE}/flows/{another}/action?op=disable").status_code == 200
         deployed.delete(f"/flows/{another}")
+    assert list(plans.scans.values()) == [], list(plans.scans)
+
+
+def test_pages_of_datasets_read_no_table_that_grows(delivered: tuple[Deployment, str]) -> None:
+    deployed, flow = delivered
+    caller = deployed.caller
+    with explaining(deployed) as plans, deployed.backend.database.reading() as session:
+        for order in dataset_lists.ORDERS:
+            found = dataset_lists.page(session, caller, "e", order, 0, 50, descending=True)
+        exported = dataset_exports.counts(session, caller, [one.id for one in found])
+        assert set(exported.values()) == {1}
+        for dataset_id in exported:
+            assert dataset_details.batches(session, caller, dataset_id, 0, 50)
+            assert dataset_details.overview(session, deployed.backend.lake, caller, dataset_id).imported
+            assert dataset_exports.of_dataset(session, caller, dataset_id, 0, 50)[0].flow_id == flow
+        import_drafts.unfinished(session, caller, 5)
     assert list(plans.scans.values()) == [], list(plans.scans)
 
 

@@ -159,9 +159,10 @@ def test_a_name_that_was_taken_meanwhile_is_refused_at_the_commit(deployed: Depl
     answer = person.post(review.split("?")[0] + "/commit", {"name": "orders"}, 422)
     assert "already has the name orders" in words(answer.text)
     assert all_batches(deployed)[0].status == "loading"
-    person.post(review.split("?")[0] + "/commit", {"name": "orders 2"})
-    again = person.post(review.split("?")[0] + "/commit", {"name": "orders 3"}, 400)
-    assert "nothing to review" in words(again.text)
+    first = person.post(review.split("?")[0] + "/commit", {"name": "orders 2"})
+    again = person.post(review.split("?")[0] + "/commit", {"name": "orders 3"})
+    assert again.headers["location"] == first.headers["location"]
+    assert "Queued" in words(person.get(again.headers["location"]))
     assert all_names(deployed) == ["orders", "orders 2"]
 
 
@@ -265,3 +266,26 @@ def test_hostile_file_and_column_names_are_text(deployed: Deployment) -> None:
         assert "<script>alert" not in page
     assert "1 rows are in the dataset." in committed(deployed, person, review)
     assert all_names(deployed) == ["<b>x</b>"]
+
+
+def test_a_batch_of_the_api_is_reviewed_with_its_own_format(deployed: Deployment) -> None:
+    dataset_id = deployed.import_rows("orders", [{"id": 1, "city": "Bern"}])
+    body = {"datasetId": dataset_id, "inputFormat": {"format": "csv", "delimiter": ";"}}
+    batch_id = deployed.post("/data/foundation/import/batches", body)["id"]
+    path = f"/data/foundation/import/batches/{batch_id}/datasets/{dataset_id}/files/x.csv"
+    headers = {"content-type": "application/octet-stream"}
+    assert deployed.http.put(path, content=b"id;city\n2;Oslo\n", headers=headers).status_code == 201
+    person = signed_in(deployed)
+    page = person.get(f"/ui/prod/datasets/{dataset_id}/batches/{batch_id}")
+    assert f"{FORM}/{batch_id}" in page
+    assert "1 rows are in the dataset." in committed(deployed, person, f"{FORM}/{batch_id}")
+
+
+@pytest.mark.parametrize("end", ["ABORT", "COMPLETE"])
+def test_an_upload_that_ended_elsewhere_cannot_be_reviewed(deployed: Deployment, end: str) -> None:
+    person = signed_in(deployed)
+    review = send(person, ("a.csv", CSV)).headers["location"].split("?")[0]
+    batch_id = review.rsplit("/", 1)[1]
+    answer = deployed.http.post(f"/data/foundation/import/batches/{batch_id}?action={end}")
+    status = 400 if answer.is_success else 200
+    assert ("nothing to review" in words(person.get(review, status))) == answer.is_success

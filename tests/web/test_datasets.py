@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 
 from offtake.access import labels
@@ -225,3 +227,16 @@ def _first_batch(person: Visitor, dataset_id: str) -> str:
     page = person.get(path_of(dataset_id, "batches"))
     start = page.index(f'href="{path_of(dataset_id, "batches")}/') + len('href="')
     return page[start : page.index('"', start)]
+
+
+def test_a_table_that_cannot_be_read_is_explained(deployed: Deployment) -> None:
+    dataset_id = deployed.import_rows("orders", rows(0, 3))
+    person = signed_in(deployed)
+    for path in Path(deployed.backend.settings.data_dir).rglob("*.metadata.json"):
+        path.unlink()
+    for tab in ("", "preview", "snapshots"):
+        assert "cannot be read" in words(person.get(path_of(dataset_id, tab)))
+    for tab in ("batches", "exports", "settings"):
+        assert "orders" in words(person.get(path_of(dataset_id, tab)))
+    assert "orders" in words(person.get("/ui/prod/datasets"))
+    person.post(path_of(dataset_id, "delete"), {"typed": "orders"})

@@ -40,7 +40,9 @@ def overview(session: Session, lake: Lake, caller: Caller, dataset_id: str) -> O
     except (OSError, ValueError):
         # The tabs that need the table explain what is wrong.
         size = Size(0, 0, 0)
-    return Overview(row, DatasetLabels(tuple(labels.labels_of(session, row.id))), size, session.scalar(imported) or 0)
+    return Overview(
+        row, DatasetLabels(tuple(labels.labels_of(session, row.id))), size, int(session.scalar(imported) or 0)
+    )
 
 
 def get(session: Session, caller: Caller, dataset_id: str) -> Dataset:

@@ -113,7 +113,9 @@ def unfinished(session: Session, caller: Caller, most: int) -> list[Draft]:
 
 
 def read_options(uploads: Uploads, draft: Draft, sent: Json) -> InputFormat:
-    """The format and its options: as sent, else by the first file's name and beginning. Raises `Problem`."""
+    """The format and its options: the batch's own, else as sent, else by the first file. Raises `Problem`."""
+    if batches.has_format(draft.batch):
+        return batches.read_format(draft.batch.input_format)
     first = draft.files[0]
     kind = check_file_name(first.name)
     if "format" in sent:

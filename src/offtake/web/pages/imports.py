@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import RedirectResponse
 
-from offtake.catalog import dataset_lists, datasets, import_drafts
+from offtake.catalog import batch_documents, dataset_lists, datasets, import_drafts
 from offtake.catalog.batches import InputFormat
 from offtake.catalog.import_drafts import Draft
 from offtake.contract import problems
@@ -17,6 +17,7 @@ from offtake.contract.problems import Problem
 from offtake.documents import Json
 from offtake.errors import OfftakeError
 from offtake.lake.parsers import ParsersBusyError
+from offtake.store.batches import LOADING
 from offtake.web import batch_actions, uploads
 from offtake.web.form_body import Form, text
 from offtake.web.person import Person, PersonOf
@@ -87,6 +88,9 @@ def review(
     request: Request, person: PersonOf, batch_id: str, options: Annotated[_Options, Depends(_Options)]
 ) -> Response:
     """What was uploaded, and what its import would do. The options are the state of the URL."""
+    committed = _committed(person, batch_id)
+    if committed is not None:
+        return committed
     return _review(request, person, batch_id, options.sent, evolve=options.evolve, check=options.check)
 
 
@@ -95,6 +99,9 @@ def commit(request: Request, person: PersonOf, batch_id: str, form: Form) -> Res
     """Import the files: a server's ingestor does, and the batch's page shows how far it is."""
     sent = {name: text(form, name) for name in _LABELS}
     evolve, backend = text(form, "evolve") == "true", person.backend
+    committed = _committed(person, batch_id)
+    if committed is not None:
+        return committed
     try:
         with backend.database.writing() as session:
             draft = import_drafts.find(session, person.caller, batch_id)
@@ -115,6 +122,15 @@ def discard(person: PersonOf, batch_id: str, _form: Form) -> Response:
     """Delete the uploaded files; nothing was imported."""
     batch_actions.act(person, batch_id, "ABORT")
     return RedirectResponse(person.url("datasets/import"), 303)
+
+
+def _committed(person: Person, batch_id: str) -> Response | None:
+    """Leads to the page of a batch that was committed before, as by a form that was sent twice."""
+    with person.backend.database.reading() as session:
+        row = batch_documents.find(session, person.caller, batch_id)
+    if row.status == LOADING or not row.dataset_id:
+        return None
+    return RedirectResponse(person.url(f"datasets/{row.dataset_id}/batches/{batch_id}"), 303)
 
 
 def _form(request: Request, person: Person, dataset: str, error: OfftakeError | None = None) -> Response:
