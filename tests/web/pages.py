@@ -14,6 +14,10 @@ def every_page(made: World, *, is_filled: bool = True) -> dict[str, str]:
         "dataflows-none": "/flows?q=nothing+has+this",
         "export-start": "/export",
         "export-account": f"/export?destination={S3}",
+        "datasets": "/datasets",
+        "datasets-none": "/datasets?q=nothing+has+this",
+        "dataset-new": "/datasets/new",
+        "import": "/datasets/import",
         "components": "/style",
     }
     return found | (_filled(made) if is_filled else {})
@@ -40,4 +44,12 @@ def _filled(made: World) -> dict[str, str]:
         "export-files": f"/export?step=3&{chosen}",
         "export-schedule": f"/export?step=4&{chosen}{place}",
         "export": f"/export?step=5&{chosen}{place}",
+        **_of_dataset("dataset", first),
+        **_of_dataset("dataset-hostile", hostile),
     }
+
+
+def _of_dataset(name: str, dataset_id: str) -> dict[str, str]:
+    path = f"/datasets/{dataset_id}"
+    tabs = ("preview", "batches", "snapshots", "exports", "settings")
+    return {name: path} | {f"{name}-{tab}": f"{path}/{tab}" for tab in tabs}
