@@ -193,8 +193,8 @@ def test_people_see_only_what_their_roles_allow(deployed: Deployment) -> None:
     labelled.post(f"/ui/prod/flows/{flow}/delete", {"typed": "flow"}, status=403)
     labelled.post(f"/ui/prod/runs/{run['id']}/verify", status=403)
     labelled.get(f"/ui/prod/flows/{flow}/settings", status=403)
-    nobody = signed_in(deployed, deployed.new_client("view-datasets"))
-    nobody.get("/ui/prod/flows", status=403)
+    other = signed_in(deployed, deployed.new_client("view-datasets"))
+    other.get("/ui/prod/flows", status=403)
 
 
 def test_a_slot_without_its_delivery_is_late_after_a_tenth_of_the_interval(deployed: Deployment) -> None:

@@ -109,7 +109,8 @@ def size(value: int | None) -> str:
 
 def _scaled(value: float, units: tuple[str, ...]) -> str:
     scaled, unit = float(value), 0
-    while abs(scaled) >= _KILO and unit < len(units) - 1:
+    # 999.6 would be shown as 1000 of the unit.
+    while abs(scaled) >= _KILO - 0.5 and unit < len(units) - 1:
         scaled, unit = scaled / _KILO, unit + 1
     digits = 0 if abs(scaled) >= 100 else 1 if abs(scaled) >= 10 else 2  # noqa: PLR2004 - three significant digits
     return f"{scaled:.{digits}f}{units[unit]}"

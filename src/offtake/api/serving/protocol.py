@@ -194,7 +194,7 @@ class BoundedProtocol(H11Protocol):
             await self._application(scope, receive, send)
             return
         caller = group_of(origin.address)
-        signed = any(name == b"authorization" for name, _ in scope["headers"])
+        signed = any(name == b"authorization" or _has_session(name, value) for name, value in scope["headers"])
         reason = gate.connections.begin(self, self._group, caller, signed=signed)
         if reason is not None:
             await self._refuse(reason, origin.address, scope, receive, send)
@@ -240,3 +240,8 @@ class BoundedProtocol(H11Protocol):
         request_log.assign_id(scope)
         answer = errors.overloaded(Request(scope, receive), self._gate.error_type_prefix, message)
         await answer(scope, receive, send)
+
+
+def _has_session(name: bytes, value: bytes) -> bool:
+    """Whether a header is the cookie of a session of the pages."""
+    return name == b"cookie" and b"offtake=" in value
