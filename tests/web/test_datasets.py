@@ -147,7 +147,7 @@ def test_labels_are_replaced_and_a_stale_form_shows_both_versions(deployed: Depl
     assert stored_labels(deployed, dataset_id) == ["mine"]
 
 
-def test_a_wrong_label_is_refused_beside_its_field(deployed: Deployment) -> None:
+def test_a_wrong_label_is_refused_at_its_field(deployed: Deployment) -> None:
     dataset_id = deployed.import_rows("orders", rows(0, 1))
     person = signed_in(deployed)
     page = person.get(path_of(dataset_id, "settings"))
@@ -197,7 +197,7 @@ def test_a_dataset_is_created_with_columns(deployed: Deployment) -> None:
         ({"name": "x", "columns": "<script>"}, "Line 1"),
     ],
 )
-def test_a_wrong_dataset_is_refused_beside_its_fields(deployed: Deployment, form: dict[str, str], problem: str) -> None:
+def test_a_wrong_dataset_is_refused_at_its_fields(deployed: Deployment, form: dict[str, str], problem: str) -> None:
     deployed.import_rows("taken", rows(0, 1))
     person = signed_in(deployed)
     person.get("/ui/prod/datasets/new")

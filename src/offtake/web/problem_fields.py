@@ -24,4 +24,4 @@ def problems_of(error: Problem, fields: Mapping[str, str]) -> tuple[dict[str, st
         if name:
             beside.setdefault(name, text)
         summary.append((name, fields.get(name, ""), text))
-    return beside, summary or [("", "", str(error))]
+    return next to, summary or [("", "", str(error))]
