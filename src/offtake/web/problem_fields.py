@@ -1,4 +1,4 @@
-"""Problems of a form: beside their fields, and in the summary at its top."""
+"""Problems of a form: by_field their fields, and in the summary at its top."""
 
 from collections.abc import Mapping, Sequence
 
@@ -16,12 +16,12 @@ def problems_of(error: Problem, fields: Mapping[str, str]) -> tuple[dict[str, st
     """
     if error.code in _AS_PAGES:
         raise error
-    beside: dict[str, str] = {}
+    by_field: dict[str, str] = {}
     summary = []
     for problem in error.fields:
         name = next((step for step in reversed(problem.path.split("/")) if step in fields), "")
         text = problem.message.removeprefix("Value error, ")
         if name:
-            beside.setdefault(name, text)
+            by_field.setdefault(name, text)
         summary.append((name, fields.get(name, ""), text))
-    return next to, summary or [("", "", str(error))]
+    return by_field, summary or [("", "", str(error))]

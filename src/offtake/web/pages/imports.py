@@ -140,9 +140,9 @@ def _form(request: Request, person: Person, dataset: str, error: OfftakeError | 
         drafts = import_drafts.unfinished(session, person.caller, _MOST_DRAFTS)
         known = datasets.exists(session, person.caller, dataset) if dataset else False
         row = datasets.get(session, person.caller, dataset) if known else None
-    beside: dict[str, str] = {}
+    by_field: dict[str, str] = {}
     if isinstance(error, Problem):
-        beside, _ = problems_of(error, {"name": "Dataset", "file": "Files"})
+        by_field, _ = problems_of(error, {"name": "Dataset", "file": "Files"})
     return page(
         request,
         person,
@@ -152,8 +152,8 @@ def _form(request: Request, person: Person, dataset: str, error: OfftakeError | 
         drafts=drafts,
         dataset=row,
         name=dataset,
-        problems=beside,
-        problem="" if error is None or beside else str(error),
+        problems=by_field,
+        problem="" if error is None or by_field else str(error),
     )
 
 
@@ -171,7 +171,7 @@ def _review(
     backend = person.backend
     with backend.database.reading() as session:
         draft = import_drafts.find(session, person.caller, batch_id)
-    beside: dict[str, str] = {}
+    by_field: dict[str, str] = {}
     refusal = "" if error is None else _sentence(error)
     shape = preview = checked = None
     is_small = draft.size <= _CHECKED_AT_ONCE
@@ -182,9 +182,9 @@ def _review(
             checked = _check(person, draft, shape, evolve=evolve)
     except (Problem, ParsersBusyError) as found:
         refusal = refusal or _sentence(found)
-        beside = problems_of(found, _LABELS)[0] if isinstance(found, Problem) else {}
+        by_field = problems_of(found, _LABELS)[0] if isinstance(found, Problem) else {}
     if error is not None:
-        beside = problems_of(error, _LABELS)[0] | beside
+        by_field = problems_of(error, _LABELS)[0] | by_field
     values = sent | {"format": sent.get("format") or _format_name(shape)}
     state = {**{name: value for name, value in sent.items() if value}, **({"evolve": "true"} if evolve else {})}
     return page(
@@ -200,7 +200,7 @@ def _review(
         preview=_cut(preview) if preview else None,
         checked=checked,
         refusal=refusal,
-        problems=beside,
+        problems=by_field,
         check_url=f"?{urlencode(state | {'check': 'true'})}",
         is_live=draft.size <= _CHECKED_WHILE_TYPING,
     )
