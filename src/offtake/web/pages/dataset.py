@@ -158,14 +158,14 @@ def set_labels(request: Request, person: PersonOf, dataset_id: str, form: Form) 
     except Problem as error:
         is_stale = error.code == problems.OTHER_VERSION
         is_refused = error.code == problems.FORBIDDEN and person.may(MANAGE_DATASETS)
-        text_beside = str(error) if is_refused else ""
+        shown = str(error) if is_refused else ""
         if not is_refused and not is_stale:
-            beside, _ = problems_of(error, {"labels": "Labels"})
-            text_beside = beside.get("labels", str(error))
+            by_field, _ = problems_of(error, {"labels": "Labels"})
+            shown = by_field.get("labels", str(error))
         with backend.database.reading() as session:
             about = _overview(session, person, dataset_id)
         status = 409 if is_stale else 422
-        return _settings(request, person, about, status, sent=sent, is_stale=is_stale, problem=text_beside)
+        return _settings(request, person, about, status, sent=sent, is_stale=is_stale, problem=shown)
     with backend.database.reading() as session:
         is_visible = datasets.exists(session, person.caller, dataset_id)
     # Labels that the person lacks hide the dataset from them.

@@ -84,6 +84,6 @@ def create(request: Request, person: PersonOf, form: Form) -> Response:
             unique_name=True,
         )
     except Problem as error:
-        beside, summary = problems_of(error, _NAMES)
-        return page(request, person, "dataset-new.html", 422, values=values, problems=beside, summary=summary)
+        by_field, summary = problems_of(error, _NAMES)
+        return page(request, person, "dataset-new.html", 422, values=values, problems=by_field, summary=summary)
     return RedirectResponse(person.url(f"datasets/{row.id}"), 303)
