@@ -236,9 +236,36 @@ class Settings(BaseSettings):
         default=None,
         description="URL of an OpenID Connect issuer whose tokens are accepted in addition to Offtake's own.",
     )
-    oidc_audience: str | None = Field(default=None, description="The audience that the issuer's tokens must name.")
+    oidc_audience: str | None = Field(
+        default=None,
+        description="The audience that the issuer's tokens must name. Without it, the API accepts no tokens of the "
+        "issuer; it may only be missing if `oidc_web_client_id` is set.",
+    )
     oidc_client_claim: str = Field(
         default="azp", description="The claim of the issuer's tokens that holds the id of a client registered here."
+    )
+    oidc_web_client_id: str | None = Field(
+        default=None,
+        description="Id of the pages' client at the issuer. People then sign in to the pages through the issuer, which "
+        "must have an https URL (http only on the loopback address). Default: they sign in with API clients only.",
+    )
+    oidc_web_client_secret: SecretStr | None = Field(
+        default=None,
+        description="Secret of the pages' client at the issuer. Default: a public client, which PKCE alone protects.",
+    )
+    oidc_scopes: str = Field(
+        default="openid profile email",
+        description="Scopes that the pages request from the issuer, separated by spaces; `openid` must be one of them.",
+    )
+    oidc_person_claim: str = Field(
+        default="sub",
+        description="The claim of ID tokens that, with the issuer, identifies a person. Its values must be unique and "
+        "never assigned to another person. After a change of this setting, everyone is a new person without roles.",
+    )
+    oidc_groups_claim: str | None = Field(
+        default=None,
+        description="The claim of ID tokens with a person's groups: at each sign-in, the person gets the roles whose "
+        "names equal a group, and loses those that came from other groups. Default: roles are assigned here only.",
     )
     trusted_proxies: Networks = Field(
         default=(),

@@ -24,3 +24,9 @@ def parse_address(text: str) -> Address | None:
         return None
     mapped = found.ipv4_mapped if isinstance(found, IPv6Address) else None
     return mapped or found
+
+
+def is_loopback(host: str | None) -> bool:
+    """Whether a host, as an address or a name, is this machine itself."""
+    found = parse_address((host or "").strip("[]"))
+    return host == "localhost" if found is None else found.is_loopback

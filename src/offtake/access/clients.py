@@ -124,18 +124,23 @@ def first_administrator(session: Session) -> Client | None:
 def new_client(session: Session, org_id: str, name: str, kind: Kind, now_ms: int) -> tuple[Client, str]:
     """Create a client without roles; returns it and its secret."""
     secret = new_secret()
-    account = secrets.token_hex(12).upper()
     client = Client(
         id=secrets.token_hex(16),
         org_id=org_id,
         name=name,
         kind=kind,
-        account_id=f"{account}@AdobeID" if kind == "user" else f"{account}@techacct.adobe.com",
+        account_id=new_account(kind),
         secret_hash=hash_secret(secret),
         created_at=now_ms,
     )
     session.add(client)
     return client, secret
+
+
+def new_account(kind: Kind) -> str:
+    """A random account id."""
+    account = secrets.token_hex(12).upper()
+    return f"{account}@AdobeID" if kind == "user" else f"{account}@techacct.adobe.com"
 
 
 def register(session: Session, caller: Caller, new: Registration, now_ms: int) -> tuple[Client, str | None]:
@@ -205,7 +210,8 @@ def revoke(session: Session, caller: Caller, client_id: str, now_ms: int) -> Non
 
 
 def render(client: Client) -> Json:
-    """The client as commands and the audit log show it, without its secret."""
+    """The client as commands and the audit log show it, without its secret; of a person with issuer and subject."""
+    person = {} if client.subject is None else {"issuer": client.issuer, "subject": client.subject}
     return {
         "id": client.id,
         "name": client.name,
@@ -215,6 +221,7 @@ def render(client: Client) -> Json:
         "createdAt": client.created_at,
         "rotatedAt": client.rotated_at,
         "revokedAt": client.revoked_at,
+        **person,
     }
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from sqlalchemy import select
+from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
 from offtake.contract import problems
@@ -18,7 +18,7 @@ def keeping_an_administrator(session: Session, org_id: str) -> Iterator[None]:
 
     Locks the organisation's row, so that concurrent changes are serialised.
     """
-    session.get_one(Organisation, org_id, with_for_update=True)
+    lock(session, org_id)
     had_administrator = _has_administrator(session, org_id)
     yield
     session.flush()
@@ -30,9 +30,23 @@ def keeping_an_administrator(session: Session, org_id: str) -> Iterator[None]:
         )
 
 
-def _has_administrator(session: Session, org_id: str) -> bool:
+def lock(session: Session, org_id: str) -> None:
+    """Lock the organisation's row until the transaction ends."""
+    session.get_one(Organisation, org_id, with_for_update=True)
+
+
+def depends_on(session: Session, held: RoleSubject, org_id: str) -> bool:
+    """Whether a client can manage access now, but none could if that subject no longer had that role."""
+    return _has_administrator(session, org_id) and not _has_administrator(session, org_id, without=held)
+
+
+def _has_administrator(session: Session, org_id: str, without: RoleSubject | None = None) -> bool:
     held = (
         select(Role).join(RoleSubject, RoleSubject.role_id == Role.id).join(Client, Client.id == RoleSubject.client_id)
     )
+    if without is not None:
+        held = held.where(
+            or_(RoleSubject.role_id != without.role_id, RoleSubject.client_id != without.client_id),
+        )
     roles = session.scalars(held.where(Role.org_id == org_id, Client.revoked_at.is_(None)))
     return any(ALL in role.sandboxes and {ALL, MANAGE_ACCESS}.intersection(role.permissions) for role in roles)

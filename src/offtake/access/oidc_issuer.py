@@ -36,10 +36,13 @@ class IssuerKeys(jwt.PyJWKClient):
         configuration = f"{issuer.rstrip('/')}/.well-known/openid-configuration"
         super().__init__(configuration, cache_jwk_set=False, timeout=_TIMEOUT_SECONDS)
         self._network = network.for_operator()
+        self.configuration: dict[str, Any] = {}
+        """The issuer's configuration (discovery document) as last fetched, unverified; empty before that."""
 
     def fetch_data(self) -> dict[str, Any]:
-        """Fetch the key set in the issuer's configuration; raises `PyJWKClientError`."""
-        return self._document(self._document(self.uri).get("jwks_uri"))
+        """Fetch the issuer's configuration, and the key set that it names; raises `PyJWKClientError`."""
+        self.configuration = self._document(self.uri)
+        return self._document(self.configuration.get("jwks_uri"))
 
     def _document(self, url: object) -> dict[str, Any]:
         if not isinstance(url, str) or urlsplit(url).scheme not in ("https", "http"):
@@ -59,9 +62,12 @@ class ExternalIssuer:
     stay valid.
     """
 
-    def __init__(self, issuer: str, audience: str, client_claim: str, network: Network | None = None) -> None:
-        """`client_claim`: the name of the claim with the id of a registered client."""
-        self._issuer, self._audience, self._claim = issuer, audience, client_claim
+    def __init__(self, issuer: str, audience: str | None, client_claim: str, network: Network | None = None) -> None:
+        """`client_claim`: the name of the claim with the id of a registered client.
+
+        `audience`: which the tokens of clients must name; None: none of them is valid.
+        """
+        self.url, self._audience, self._claim = issuer, audience, client_claim
         self._client = IssuerKeys(issuer, network or Network())
         self._waiting = threading.BoundedSemaphore(_WAITING)
         self._keys: dict[str, jwt.PyJWK] = {}
@@ -71,40 +77,60 @@ class ExternalIssuer:
     def is_issuer_of(self, token: str) -> bool:
         """Whether the token's `iss` claim is this issuer (unverified); raises `PyJWTError` for a malformed token."""
         claims: dict[str, Any] = jwt.decode(token, options={"verify_signature": False})
-        return bool(claims.get("iss") == self._issuer)
+        return bool(claims.get("iss") == self.url)
 
     def client_id(self, token: str, now: int) -> str:
         """The client id of a verified token; raises `PyJWTError` when it is not valid at `now` (epoch seconds)."""
+        if self._audience is None:
+            raise jwt.InvalidAudienceError("no audience is configured")
+        client = self.verify(token, self._audience, now).get(self._claim)
+        if not isinstance(client, str):
+            raise jwt.MissingRequiredClaimError(self._claim)
+        return client
+
+    def verify(self, token: str, audience: str, now: int) -> dict[str, Any]:
+        """The claims of a token that this issuer signed for the audience.
+
+        Raises `PyJWTError`, `ValueError` or `RecursionError` when it is not valid at `now` (epoch seconds).
+        """
         key = self._key(str(jwt.get_unverified_header(token).get("kid")), now)
         # The key, not the token, determines the algorithm. Times are checked below, by the injected clock.
         claims: dict[str, Any] = jwt.decode(
             token,
             key,
             algorithms=_ALGORITHMS,
-            audience=self._audience,
-            issuer=self._issuer,
+            audience=audience,
+            issuer=self.url,
             options={"verify_exp": False, "verify_iat": False, "verify_nbf": False, "require": ["exp", "iss", "aud"]},
         )
-        expires, not_before, client = claims["exp"], claims.get("nbf", 0), claims.get(self._claim)
+        expires, not_before = claims["exp"], claims.get("nbf", 0)
         if not isinstance(expires, int | float) or not expires > now:
             raise jwt.ExpiredSignatureError("expired")
         if not isinstance(not_before, int | float) or not not_before <= now + _AHEAD_SECONDS:
             raise jwt.ImmatureSignatureError("not valid yet")
-        if not isinstance(client, str):
-            raise jwt.MissingRequiredClaimError(self._claim)
-        return client
+        return claims
+
+    def configuration(self, now: int) -> dict[str, Any]:
+        """The issuer's configuration, unverified and at most an hour old; older or empty while it is unreachable."""
+        if not self._client.configuration or not self._was_fetched_within(_CACHE_SECONDS, now):
+            self._fetch_if_few_wait(now)
+        return self._client.configuration
 
     def _key(self, key_id: str, now: int) -> jwt.PyJWK:
         needs_fetch = key_id not in self._keys or not self._was_fetched_within(_CACHE_SECONDS, now)
-        # When too many requests are waiting already, the known keys are used.
-        if needs_fetch and self._waiting.acquire(blocking=False):
+        if needs_fetch:
+            self._fetch_if_few_wait(now)
+        if key_id not in self._keys:
+            raise jwt.InvalidKeyError("the issuer does not publish this key, or cannot be reached")
+        return self._keys[key_id]
+
+    def _fetch_if_few_wait(self, now: int) -> None:
+        # When too many requests are waiting already, what is known is used.
+        if self._waiting.acquire(blocking=False):
             try:
                 self._fetch(now)
             finally:
                 self._waiting.release()
-        if key_id not in self._keys:
-            raise jwt.InvalidKeyError("the issuer does not publish this key, or cannot be reached")
-        return self._keys[key_id]
 
     def _fetch(self, now: int) -> None:
         with self._fetching:
@@ -115,7 +141,7 @@ class ExternalIssuer:
             try:
                 keys = self._client.get_signing_keys()
             except (jwt.PyJWTError, ValueError, TypeError, AttributeError) as error:
-                _log.warning("the keys of the issuer %s could not be fetched: %s", self._issuer, error)
+                _log.warning("the keys of the issuer %s could not be fetched: %s", self.url, error)
                 return
             found = {key.key_id: key for key in keys if key.key_id and key.algorithm_name in _ALGORITHMS}
             self._keys = found or self._keys

@@ -1,6 +1,7 @@
 """Patches of roles and their subjects (contract, section 27)."""
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Collection, Sequence
 from typing import Any, Final
 
 from sqlalchemy import delete, select
@@ -10,11 +11,13 @@ from offtake.access import audit, clients, last_administrator, roles
 from offtake.access.roles import NewRole
 from offtake.contract import bodies, json_patch, problems
 from offtake.contract.bodies import Body
-from offtake.contract.caller import Caller
+from offtake.contract.caller import MANAGE_ACCESS, Caller
 from offtake.contract.json_patch_rules import Patch
 from offtake.contract.problems import Problem
 from offtake.documents import Json
 from offtake.store.tables import Client, Role, RoleSubject
+
+_log = logging.getLogger(__name__)
 
 _TEXTS: Final = ("/name", "/description")
 _LISTS: Final = ("/permissionSets", "/sandboxes", "/subjectAttributes/labels")
@@ -96,6 +99,36 @@ def revoke(session: Session, caller: Caller, role: Role, client: Client, now_ms:
         _revoke(session, caller, role, [client], now_ms)
 
 
+def follow_groups(session: Session, caller: Caller, client: Client, groups: Collection[str], now_ms: int) -> None:
+    """Give a person the roles whose names equal one of its groups at the issuer, and take those of other groups.
+
+    Roles that were assigned here stay. So does a role without which no client could manage access.
+    """
+    last_administrator.lock(session, client.org_id)
+    named = {row.id: row for row in session.scalars(select(Role).filter_by(org_id=client.org_id))}
+    held = {one.role_id: one for one in session.scalars(select(RoleSubject).filter_by(client_id=client.id))}
+    wanted = {row.id for row in named.values() if row.name in groups}
+    for role_id in sorted(wanted - held.keys()):
+        session.add(RoleSubject(role_id=role_id, client_id=client.id, from_groups=True))
+        session.flush()
+        _record(session, caller, named[role_id], client, "grant", now_ms, from_groups=True)
+    for role_id in sorted(held.keys() - wanted):
+        if not held[role_id].from_groups:
+            continue
+        if last_administrator.depends_on(session, held[role_id], client.org_id):
+            _log.warning(
+                "client %s keeps the role %s, which its groups no longer give it: no other client can manage access; "
+                "give another one %s in all sandboxes",
+                client.id,
+                named[role_id].name,
+                MANAGE_ACCESS,
+            )
+            continue
+        session.delete(held[role_id])
+        session.flush()
+        _record(session, caller, named[role_id], client, "revoke", now_ms, from_groups=True)
+
+
 def _operations(body: Patch) -> Sequence[json_patch.Operation]:
     """Parse one operation, an array, or an array under `operations`: the vendor documents each form."""
     if not isinstance(body, bytes):
@@ -156,7 +189,13 @@ def _remaining(session: Session, role: Role, excluded: list[Client]) -> list[Cli
 
 def _grant(session: Session, caller: Caller, role: Role, receivers: list[Client], now_ms: int) -> None:
     for client in receivers:
-        if session.get(RoleSubject, (role.id, client.id)) is None:
+        held = session.get(RoleSubject, (role.id, client.id))
+        if held is not None and held.from_groups:
+            # From now on, it stays whatever the groups are.
+            held.from_groups = False
+            session.flush()
+            _record(session, caller, role, client, "grant", now_ms)
+        if held is None:
             session.add(RoleSubject(role_id=role.id, client_id=client.id))
             session.flush()
             _record(session, caller, role, client, "grant", now_ms)
@@ -170,8 +209,17 @@ def _revoke(session: Session, caller: Caller, role: Role, holders: list[Client],
             _record(session, caller, role, client, "revoke", now_ms)
 
 
-def _record(session: Session, caller: Caller, role: Role, client: Client, action: audit.Action, now_ms: int) -> None:
-    subject = {"subject": client.id, "subjectName": client.name}
+def _record(
+    session: Session,
+    caller: Caller,
+    role: Role,
+    client: Client,
+    action: audit.Action,
+    now_ms: int,
+    *,
+    from_groups: bool = False,
+) -> None:
+    subject: Json = {"subject": client.id, "subjectName": client.name} | ({"fromGroups": True} if from_groups else {})
     change = {"after": subject} if action == "grant" else {"before": subject}
     audit.record(session, caller, now_ms, action, ("roles", role.id), name=role.name, **change)
 

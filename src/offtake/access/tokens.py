@@ -56,8 +56,10 @@ def read(session: Session, vault: Vault, clock: Clock, token: str, issuer: Exter
     except (jwt.PyJWTError, ValueError, RecursionError):
         raise BadTokenError("The token is not valid.") from None
     client = _client(session, client_id)
-    # The external issuer may only authenticate external clients, not those that have a secret here.
-    if client is None or client.revoked_at is not None or (external and client.secret_hash is not None):
+    # The external issuer may only authenticate external clients, not those that have a secret here, and not people:
+    # these sign in to the pages, and an issuer may let a person choose the claim's value.
+    is_external = client is not None and client.secret_hash is None and client.subject is None
+    if client is None or client.revoked_at is not None or (external and not is_external):
         raise BadTokenError("The token's client is not known.")
     return client
 

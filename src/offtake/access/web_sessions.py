@@ -25,6 +25,13 @@ def start(session: Session, client: Client, now_ms: int) -> str:
     return value
 
 
+def replace(session: Session, previous: str | None, client: Client, now_ms: int) -> str:
+    """Start a session, and end the one with the browser's previous cookie; returns the new cookie's value."""
+    if previous is not None:
+        end(session, previous)
+    return start(session, client, now_ms)
+
+
 def find(session: Session, value: str, now_ms: int) -> tuple[WebSession, Client] | None:
     """The session with that cookie's value, and its client; None when it has ended or the client is revoked."""
     row = session.get(WebSession, key_of(value))

@@ -6,12 +6,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final, TextIO
-from urllib.parse import urlsplit
 from uuid import uuid4
 
 from offtake.access.oidc_issuer import ExternalIssuer
+from offtake.access.oidc_sign_in import IssuerSignIn
 from offtake.clock import Clock
 from offtake.contract.caller import Caller
+from offtake.deployment import issuer_settings
 from offtake.deployment.file_modes import guard_files
 from offtake.deployment.landing_zone_settings import credential_issuer, zones_of
 from offtake.destinations.base import LandingZones, SandboxLocation
@@ -48,6 +49,7 @@ class Backend:
     parsers: Parsers
     zones: LandingZones
     issuer: ExternalIssuer | None = None
+    issuer_sign_in: IssuerSignIn | None = None
 
     @property
     def schedule_rules(self) -> ScheduleRules:
@@ -110,12 +112,23 @@ def open_backend(settings: Settings, clock: Clock, parsers_of: Callable[[Setting
 def open_restored(settings: Settings, clock: Clock, parsers_of: Callable[[Settings], Parsers] = parser_pool) -> Backend:
     """Like `open_backend`, for use during a restore."""
     landing_zones = zones_of(settings, network_of(settings))
+    issuer = issuer_settings.issuer_of(settings, network_of(settings))
     guard_files(settings)
     database = Database(settings.store_url)
     database.migrate()
     vault = open_vault(settings)
     lake = Lake(settings.lake_catalog_url, settings.lake_warehouse)
-    return Backend(settings, clock, database, vault, lake, parsers_of(settings), landing_zones, _issuer(settings))
+    return Backend(
+        settings,
+        clock,
+        database,
+        vault,
+        lake,
+        parsers_of(settings),
+        landing_zones,
+        issuer,
+        issuer_settings.sign_in_of(settings, issuer, network_of(settings)),
+    )
 
 
 def open_vault(settings: Settings) -> Vault:
@@ -166,20 +179,6 @@ def rotate_vault(backend: Backend) -> int:
     keys = file.keys()
     file.replace([*keys[:2], *(key for key in keys[2:] if key_id(key) in needed)])
     return moved
-
-
-def _issuer(settings: Settings) -> ExternalIssuer | None:
-    if settings.oidc_issuer is None:
-        return None
-    if settings.oidc_audience is None:
-        raise OfftakeError(
-            "OFFTAKE_OIDC_AUDIENCE is not set. It is required, or tokens for other services would be accepted."
-        )
-    network = network_of(settings).for_operator()
-    url = urlsplit(settings.oidc_issuer)
-    if url.scheme not in ("http", "https") or network.is_host_denied(url.hostname or ""):
-        raise OfftakeError("OFFTAKE_OIDC_ISSUER must be an http(s) URL, and not a metadata or link-local address.")
-    return ExternalIssuer(settings.oidc_issuer, settings.oidc_audience, settings.oidc_client_claim, network)
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from offtake.web.pages import (
     flows,
     home,
     imports,
+    issuer_sign_in,
     monitoring,
     runs,
     sign_in,
@@ -31,6 +32,7 @@ _OTHER_REQUESTS: Final = 16
 """Requests from one address that open live pages leave room for."""
 _PAGES: Final[tuple[ModuleType, ...]] = (
     sign_in,
+    issuer_sign_in,
     home,
     monitoring,
     style,

@@ -2,16 +2,16 @@
 
 import hashlib
 import hmac
-import ipaddress
 from typing import Final
 from urllib.parse import urlsplit
 
 from fastapi import Request, Response
 
+from offtake.access.client_addresses import is_loopback
 from offtake.access.web_sessions import LONGEST_MS
 
-_SECURE: Final = "__Host-offtake"
-_ON_LOOPBACK: Final = "offtake"
+_SESSION: Final = "offtake"
+_SECURE_PREFIX: Final = "__Host-"
 _ZONE: Final = "offtake-zone"
 _READING: Final = frozenset(("GET", "HEAD", "OPTIONS"))
 _SAME: Final = frozenset(("same-origin", "none"))
@@ -22,30 +22,44 @@ def may_sign_in(request: Request) -> bool:
     return request.url.scheme == "https" or is_loopback(request.url.hostname)
 
 
-def is_loopback(host: str | None) -> bool:
-    """Whether a host is this machine itself."""
-    try:
-        return ipaddress.ip_address(host or "").is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
 def read(request: Request) -> str | None:
     """The value of the session's cookie; None without one."""
-    return request.cookies.get(_name(request)) or None
+    return value_of(request, _SESSION) or None
 
 
 def write(request: Request, response: Response, value: str) -> None:
-    """Set the cookie: not for scripts, not for other sites' requests, and not for plain HTTP except on loopback."""
-    secure = _name(request) == _SECURE
-    response.set_cookie(
-        _name(request), value, max_age=LONGEST_MS // 1000, path="/", secure=secure, httponly=True, samesite="lax"
-    )
+    """Set the session's cookie."""
+    set_strictly(request, response, _SESSION, value, LONGEST_MS // 1000)
 
 
 def clear(request: Request, response: Response) -> None:
-    """Remove the cookie."""
-    response.delete_cookie(_name(request), path="/", secure=_name(request) == _SECURE, httponly=True, samesite="lax")
+    """Remove the session's cookie."""
+    remove(request, response, _SESSION)
+
+
+def value_of(request: Request, name: str) -> str:
+    """The value of a cookie that `set_strictly` has set; empty without one."""
+    return request.cookies.get(_full_name(request, name), "")
+
+
+def set_strictly(request: Request, response: Response, name: str, value: str, seconds: int) -> None:
+    """Set a cookie: not for scripts, not for other sites' requests, and not for plain HTTP except on loopback."""
+    response.set_cookie(
+        _full_name(request, name),
+        value,
+        max_age=seconds,
+        path="/",
+        secure=_is_secure(request),
+        httponly=True,
+        samesite="lax",
+    )
+
+
+def remove(request: Request, response: Response, name: str) -> None:
+    """Remove a cookie that `set_strictly` has set."""
+    response.delete_cookie(
+        _full_name(request, name), path="/", secure=_is_secure(request), httponly=True, samesite="lax"
+    )
 
 
 def zone_name(request: Request) -> str:
@@ -77,5 +91,9 @@ def is_cross_site(request: Request) -> bool:
     return origin is not None and urlsplit(origin).netloc != request.headers.get("host", "")
 
 
-def _name(request: Request) -> str:
-    return _SECURE if request.url.scheme == "https" else _ON_LOOPBACK
+def _full_name(request: Request, name: str) -> str:
+    return _SECURE_PREFIX + name if _is_secure(request) else name
+
+
+def _is_secure(request: Request) -> bool:
+    return request.url.scheme == "https"

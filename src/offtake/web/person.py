@@ -57,6 +57,20 @@ class SignedOutError(OfftakeError):
     """There is no session, or it has ended."""
 
 
+@dataclass
+class NoRoleError(OfftakeError):
+    """The person is signed in, but has no role in any sandbox. `issuer` and `subject`: None for an API client."""
+
+    client_id: str
+    name: str
+    issuer: str | None
+    subject: str | None
+    csrf: str
+
+    def __str__(self) -> str:
+        return f"The client {self.client_id} has no role."
+
+
 async def backend_of(request: Request) -> Backend:
     """The server's backend. A coroutine, because FastAPI runs plain functions in the thread pool."""
     backend: Backend = request.app.state.backend
@@ -64,12 +78,12 @@ async def backend_of(request: Request) -> Backend:
 
 
 def person_in(request: Request, backend: Annotated[Backend, Depends(backend_of)], sandbox: str) -> Person:
-    """The person in the URL's sandbox. Raises `SignedOutError`, and 2100 for a sandbox without a role."""
+    """The person in the URL's sandbox. Raises `SignedOutError`, `NoRoleError`, and 2100 for one without a role."""
     return find_person(request, backend, sandbox)
 
 
 def find_person(request: Request, backend: Backend, sandbox_name: str | None) -> Person:
-    """The person in that sandbox, else in the default one. Raises `SignedOutError`, 2100 and 2106."""
+    """The person in that sandbox, else in the default one. Raises `SignedOutError`, `NoRoleError`, 2100 and 2106."""
     value = cookies.read(request)
     now_ms = backend.clock.now_ms()
     if value is None:
@@ -82,6 +96,8 @@ def find_person(request: Request, backend: Backend, sandbox_name: str | None) ->
         remote = request.client.host if request.client else ""
         request_id = request.state.request_id
         member = access.caller_of(session, client, None, remote=remote, request_id=request_id)
+        if not access.sandboxes_of(session, member):
+            raise NoRoleError(client.id, client.name, client.issuer, client.subject, cookies.csrf_token(value))
         active = (one for one in sandboxes.visible(session, member) if one.state == ACTIVE)
         entered = [SandboxLink(one.name, one.title, one.type) for one in active]
         wanted = sandbox_name or _first(entered)

@@ -17,7 +17,7 @@ from offtake.lake.parsers import ParsersBusyError
 from offtake.logs import same_line
 from offtake.store.database import StoreBusyError, StoreConflictError, StoreFullError
 from offtake.web import cookies
-from offtake.web.person import Person, SignedOutError, find_person
+from offtake.web.person import NoRoleError, Person, SignedOutError, find_person
 from offtake.web.rendering import page
 
 _log = logging.getLogger(__name__)
@@ -54,6 +54,8 @@ class PageRoute(APIRoute):
                 return await handle(request)
             except SignedOutError:
                 return to_sign_in(request)
+            except NoRoleError as error:
+                return page(request, None, "no-role.html", 403, who=error)
             except Exception as error:  # noqa: BLE001 - every error becomes a page
                 return await run_in_threadpool(_error_page, request, error)
 

@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
@@ -57,9 +58,37 @@ def fetch_document(url: str, network: Network, *, largest: int, seconds: float) 
 
     Raises `DeliveryError`.
     """
+    status, document = _exchange("GET", url, network, {}, None, largest, seconds)
+    if status != HTTPStatus.OK:
+        raise _no_document(f"status {status}")
+    return document
+
+
+def post_form(
+    url: str, network: Network, fields: Mapping[str, str], *, authorization: str | None, largest: int, seconds: float
+) -> tuple[int, object]:
+    """Send a form; returns the status and the JSON document of at most `largest` bytes, also of a refusal.
+
+    `authorization`: the header's value. Takes about `seconds` at most. Redirects are not followed. Raises
+    `DeliveryError`, which contains nothing that was sent.
+    """
+    headers = {} if authorization is None else {"Authorization": authorization}
+    return _exchange("POST", url, network, headers, fields, largest, seconds)
+
+
+def _exchange(
+    method: str,
+    url: str,
+    network: Network,
+    headers: Mapping[str, str],
+    fields: Mapping[str, str] | None,
+    largest: int,
+    seconds: float,
+) -> tuple[int, object]:
     import httpx2  # noqa: PLC0415 - as above
 
     deadline = time.monotonic() + seconds
+    sent = {"Accept": "application/json", "Accept-Encoding": "identity", **headers}
     try:
         with (
             httpx2.Client(
@@ -68,10 +97,11 @@ def fetch_document(url: str, network: Network, *, largest: int, seconds: float) 
                 timeout=seconds,
                 follow_redirects=False,
             ) as client,
-            client.stream("GET", url, headers={"Accept-Encoding": "identity"}) as answer,
+            client.stream(method, url, headers=sent, data=fields) as answer,
         ):
-            if answer.status_code != httpx2.codes.OK:
-                raise _no_document(f"status {answer.status_code}")
+            status = answer.status_code
+            if method == "GET" and status != HTTPStatus.OK:
+                return status, None
             text = b""
             for piece in answer.iter_raw():
                 text += piece
@@ -79,9 +109,12 @@ def fetch_document(url: str, network: Network, *, largest: int, seconds: float) 
                     raise _no_document(f"more than {largest} bytes")
                 if time.monotonic() > deadline:
                     raise _no_document("timeout")
-        return json.loads(text)
-    except (httpx2.HTTPError, httpx2.InvalidURL, httpx2.StreamError, OSError, ValueError, RecursionError) as error:
+    except (httpx2.HTTPError, httpx2.InvalidURL, httpx2.StreamError, OSError, ValueError) as error:
         raise _no_document(type(error).__name__) from None
+    try:
+        return status, json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise _no_document(f"status {status}, {type(error).__name__}") from None
 
 
 def _no_document(why: str) -> DeliveryError:

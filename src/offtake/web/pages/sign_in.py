@@ -9,6 +9,7 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import RedirectResponse
 
 from offtake.access import tokens, web_sessions
+from offtake.access.client_addresses import is_loopback
 from offtake.access.sign_ins import SignInRefusedError, SignIns
 from offtake.deployment.backend import Backend
 from offtake.store.tables import Client
@@ -23,7 +24,7 @@ router = APIRouter(route_class=PageRoute)
 BackendOf = Annotated[Backend, Depends(backend_of)]
 
 _HOME: Final = "/ui"
-_INSECURE: Final = (
+INSECURE: Final = (
     "Signing in needs HTTPS, because the password and the session would cross the network unencrypted. "
     "Open this server by its https:// address, or on its own machine by http://127.0.0.1."
 )
@@ -42,8 +43,8 @@ def entrance(request: Request, backend: BackendOf) -> Response:
 @router.get("/ui/sign-in")
 def form(request: Request, next_page: Annotated[str, Query(alias="next")] = "") -> Response:
     """The form to sign in."""
-    problem = "" if cookies.may_sign_in(request) else _INSECURE
-    return page(request, None, "sign-in.html", next=local_path(next_page), problem=problem, client_id="")
+    problem = "" if cookies.may_sign_in(request) else INSECURE
+    return sign_in_page(request, back=local_path(next_page), problem=problem)
 
 
 @router.post("/ui/sign-in")
@@ -52,7 +53,7 @@ async def sign_in(request: Request, backend: BackendOf) -> Response:
     sent = await read_form(request)
     client_id, back = text(sent, "client_id"), local_path(text(sent, "next"))
     if not cookies.may_sign_in(request):
-        return page(request, None, "sign-in.html", 403, next=back, problem=_INSECURE, client_id=client_id)
+        return sign_in_page(request, 403, back=back, problem=INSECURE, client_id=client_id)
     sign_ins: SignIns = request.app.state.sign_ins
     remote = request.client.host if request.client else ""
     status, headers = 401, {}
@@ -64,7 +65,7 @@ async def sign_in(request: Request, backend: BackendOf) -> Response:
     except SignInRefusedError as error:
         problem, status = error.message, error.status
         headers = {"Retry-After": str(math.ceil(error.retry_after))}
-    answer = page(request, None, "sign-in.html", status, next=back, problem=problem, client_id=client_id)
+    answer = sign_in_page(request, status, back=back, problem=problem, client_id=client_id)
     answer.headers.update(headers)
     return answer
 
@@ -87,7 +88,7 @@ def _redeem(request: Request, backend: Backend, key: str) -> Response:
     client_id = links.redeem(key) if _is_local(request) else None
     client = tokens.find(backend.database, client_id) if client_id else None
     if client is None or client.revoked_at is not None:
-        return page(request, None, "sign-in.html", 403, next="", problem=_USED, client_id="")
+        return sign_in_page(request, 403, problem=_USED)
     return _start(request, backend, client, "")
 
 
@@ -102,23 +103,37 @@ def sign_out(request: Request, backend: BackendOf, _form: Form) -> Response:
     return answer
 
 
+def sign_in_page(
+    request: Request, status: int = 200, *, back: str = "", problem: str = "", client_id: str = ""
+) -> Response:
+    """The page with the ways to sign in. `back`: the page to go to after that."""
+    sign_in = request.app.state.backend.issuer_sign_in
+    issuer = None if sign_in is None or not cookies.may_sign_in(request) else sign_in.host
+    return page(request, None, "sign-in.html", status, next=back, problem=problem, client_id=client_id, issuer=issuer)
+
+
 def local_path(sent: str) -> str:
     """A path of the pages to go back to; empty for anything else, such as another site's address."""
-    split = urlsplit(sent)
+    try:
+        split = urlsplit(sent)
+    except ValueError:
+        return ""
     is_local = not split.scheme and not split.netloc and (split.path == "/ui" or split.path.startswith("/ui/"))
     return sent if is_local and sent.isprintable() and "\\" not in sent else ""
 
 
 def _is_local(request: Request) -> bool:
-    return cookies.is_loopback(request.client.host if request.client else None)
+    return is_loopback(request.client.host if request.client else None)
 
 
 def _start(request: Request, backend: Backend, client: Client, back: str) -> Response:
     with backend.database.writing() as session:
-        previous = cookies.read(request)
-        if previous is not None:
-            web_sessions.end(session, previous)
-        value = web_sessions.start(session, client, backend.clock.now_ms())
+        value = web_sessions.replace(session, cookies.read(request), client, backend.clock.now_ms())
+    return enter(request, value, back)
+
+
+def enter(request: Request, value: str, back: str) -> Response:
+    """Lead a person whose session has begun to a page; `value`: of the session's cookie."""
     answer = RedirectResponse(back or _HOME, 303)
     cookies.write(request, answer, value)
     return answer
