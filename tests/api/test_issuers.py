@@ -7,18 +7,12 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import jwt
 import pytest
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 
 from offtake.access import access, clients, role_patches, roles
 from offtake.access.clients import Registration
@@ -27,81 +21,7 @@ from offtake.engines.local import LocalEngine
 from offtake.errors import OfftakeError
 from tests.deployment import FLOW_SERVICE, Deployment, deployment, headers
 from tests.fake_clock import FakeClock
-
-AUDIENCE, CLIENT = "offtake-api", "partner@clients"
-
-
-@dataclass
-class Issuer:
-    """An issuer with keys of two kinds. `answers` replaces what an address answers; `asked` counts the questions."""
-
-    origin: str = ""
-    private: dict[str, Any] = field(default_factory=dict)
-    published: list[dict[str, Any]] = field(default_factory=list)
-    answers: dict[str, bytes] = field(default_factory=dict)
-    asked: int = 0
-    wait: float = 0
-
-    def make_rsa(self, key_id: str) -> None:
-        key = rsa.generate_private_key(public_exponent=65_537, key_size=2048)
-        self._publish(key_id, key, RSAAlgorithm.to_jwk(key.public_key(), as_dict=True), "RS256")
-
-    def make_ec(self, key_id: str) -> None:
-        key = ec.generate_private_key(ec.SECP256R1())
-        self._publish(key_id, key, ECAlgorithm.to_jwk(key.public_key(), as_dict=True), "ES256")
-
-    def _publish(self, key_id: str, key: Any, public: dict[str, Any], algorithm: str) -> None:
-        self.private[key_id] = key
-        self.published.append(public | {"kid": key_id, "use": "sig", "alg": algorithm})
-
-    def sign(self, clock: FakeClock, key_id: str = "rsa", algorithm: str = "RS256", **claims: Any) -> str:
-        now = clock.now_seconds()
-        usual = {"iss": self.origin, "aud": AUDIENCE, "azp": CLIENT, "iat": now, "nbf": now, "exp": now + 600}
-        payload = {name: value for name, value in (usual | claims).items() if value is not None}
-        return jwt.encode(payload, self.private[key_id], algorithm, headers={"kid": key_id})
-
-    def answer(self, path: str) -> bytes | None:
-        self.asked += 1
-        time.sleep(self.wait)
-        documents = {
-            "/.well-known/openid-configuration": {"issuer": self.origin, "jwks_uri": f"{self.origin}/keys"},
-            "/keys": {"keys": self.published},
-        }
-        if path in self.answers:
-            return self.answers[path]
-        return json.dumps(documents[path]).encode() if path in documents else None
-
-
-@contextmanager
-def issuing() -> Iterator[Issuer]:
-    issuer = Issuer()
-    issuer.make_rsa("rsa")
-    issuer.make_ec("ec")
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            body = issuer.answer(self.path)
-            if body is not None and body.startswith(b"http://"):
-                self.send_response(302)
-                self.send_header("Location", body.decode())
-            else:
-                self.send_response(404 if body is None else 200)
-            self.end_headers()
-            self.wfile.write(body or b"")
-
-        def log_message(self, *_: object) -> None:
-            """Quiet."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-    thread.start()
-    issuer.origin = f"http://127.0.0.1:{server.server_port}"
-    try:
-        yield issuer
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+from tests.issuer import AUDIENCE, CLIENT, Issuer, issuing
 
 
 @pytest.fixture
