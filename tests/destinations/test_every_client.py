@@ -21,7 +21,7 @@ import offtake
 from offtake.destinations import schema
 from offtake.destinations.base import SandboxLocation, Sink
 from offtake.destinations.drivers.aws_client import make_client
-from offtake.destinations.drivers.http import fetch_document, is_answering, retry_after_of_error, send
+from offtake.destinations.drivers.http import fetch_document, is_answering, post_form, retry_after_of_error, send
 from offtake.destinations.egress import Network
 from offtake.destinations.landing_zone import s3 as s3_zone
 from offtake.destinations.landing_zone.azure import AzureZone, AzureZones
@@ -177,6 +177,7 @@ REQUESTS: Final[dict[str, Callable[[str, Network], object]]] = {
     "a request for the pause": lambda origin, rules: retry_after_of_error(origin, rules, guarded=True),
     "a request whether it answers": lambda origin, rules: is_answering(origin, rules, guarded=True),
     "a document": lambda origin, rules: fetch_document(origin, rules, largest=1000, seconds=5),
+    "a form": lambda origin, rules: post_form(origin, rules, {"a": "b"}, authorization="x", largest=1000, seconds=5),
     "the vendor's client of S3": vendors_client("s3"),
     "the vendor's client of a token service": vendors_client("sts"),
     "the zone's container": lambda origin, rules: AzureZone(azure_zones(origin, rules), "container").create(),
