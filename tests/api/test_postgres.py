@@ -1,11 +1,14 @@
 """Administration with the store in PostgreSQL, which is stricter than SQLite about locks, types and texts."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from offtake.access import clients, people
+from offtake.access.people import Identity
 from offtake.engines.local import LocalEngine
 from offtake.scheduling.housekeeping import run_maintenance
 from tests.deployment import Deployment, deployment, rows
@@ -76,3 +79,14 @@ def test_texts_that_the_database_cannot_hold_are_no_failures(deployed: Deploymen
 def test_a_client_id_that_the_database_cannot_hold_is_an_unknown_one(deployed: Deployment) -> None:
     form = {"grant_type": "client_credentials", "client_id": "a\x00b", "client_secret": "x"}
     assert deployed.http.post("/ims/token/v3", data=form).json()["error"] == "invalid_client"
+
+
+def test_concurrent_first_sign_ins_of_a_person_create_one_client(deployed: Deployment) -> None:
+    identity = Identity("https://issuer.example", "a|\N{GRINNING FACE}", "Zoë", frozenset((clients.ADMINISTRATORS,)))
+
+    def sign_in(_: int) -> str:
+        with deployed.backend.database.writing() as session:
+            return people.sign_in(session, identity, 1, remote="", request_id="").id
+
+    with ThreadPoolExecutor(8) as pool:
+        assert len(set(pool.map(sign_in, range(8)))) == 1
