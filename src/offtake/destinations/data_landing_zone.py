@@ -20,7 +20,7 @@ class LandingZoneParams(TargetParams):
 
     path: Annotated[str, patterns.matches(patterns.folder_problem)] = Field(
         title="Folder path",
-        description="Enter the path to your Azure Data Lake Storage folder",
+        description="Folder in the landing zone of the sandbox. It is created with the first file.",
         examples=["exports/crm"],
     )
 

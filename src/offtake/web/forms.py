@@ -30,6 +30,7 @@ _ARMOR: Final = "-----BEGIN "
 _PATTERN: Final = "String should match pattern"
 _TOO_SHORT: Final = "String should have at least"
 _KEPT: Final = "A value is stored. Leave the field empty to keep it."
+_PASTED: Final = "Paste the file's text: it is encoded for you."
 _UNSET: Final = "Default"
 _BOOLEANS: Final[Mapping[str, bool]] = {"true": True, "false": False}
 
@@ -77,7 +78,8 @@ def fields(
     """
     given, refused = values or {}, problems or {}
     declared = {info.alias or name: (name, info) for name, info in model.model_fields.items()}
-    ordered = keys if keys is not None else sorted(declared, key=lambda key: not declared[key][1].is_required())
+    shown = [key for key in declared if key not in schema.NOT_PUBLISHED]
+    ordered = keys if keys is not None else sorted(shown, key=lambda key: not declared[key][1].is_required())
     return tuple(
         _field(model, *declared[key], prefix, given.get(key, _DEFAULT), refused.get(f"{prefix}{key}", ""))
         for key in ordered
@@ -157,6 +159,8 @@ def _field(model: type[Params], name: str, info: FieldInfo, prefix: str, value: 
     label = info.title or sentence(key)
     kept = is_secret and value == schema.MASK
     described = _help(info.description or "", label)
+    if kind == "area":
+        described = f"{described} {_PASTED}".strip()
     return Field(
         name=f"{prefix}{key}",
         key=key,
@@ -171,7 +175,7 @@ def _field(model: type[Params], name: str, info: FieldInfo, prefix: str, value: 
         kept=kept,
         secret=is_secret,
         advanced=name in model.advanced,
-        extension=bool(_extra(info).get(schema.EXTENSION)),
+        extension=schema.is_extension(info),
     )
 
 
