@@ -102,8 +102,8 @@ class TargetParams(Params):
     )
     compression: Annotated[Literal["NONE", "GZIP"], BeforeValidator(_upper)] = Field(
         title="Compression",
-        description="JSON files are always gzipped. For PARQUET, GZIP compresses the columns in the file; NONE is faster to read "
-        "and larger.",
+        description="JSON files are always gzipped. For PARQUET, GZIP compresses the columns in the file; NONE is "
+        "faster to read and larger.",
         examples=["GZIP"],
     )
     mode: str | None = Field(
