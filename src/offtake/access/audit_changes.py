@@ -21,7 +21,7 @@ class FieldChange:
 
 
 def changes(before: Mapping[str, object] | None, after: Mapping[str, object] | None) -> Iterator[FieldChange]:
-    """Each changed field; secrets are masked in the log already."""
+    """Each changed field; null counts as absent. Secrets are masked in the log already."""
     old, new = (dict(_fields(one or {}, "")) for one in (before, after))
     for name in dict.fromkeys((*old, *new)):
         was, now = _text(old, name), _text(new, name)
@@ -38,7 +38,5 @@ def _fields(document: Mapping[str, object], inside: str) -> Iterator[tuple[str, 
 
 
 def _text(values: Mapping[str, object], name: str) -> str | None:
-    if name not in values:
-        return None
-    value = values[name]
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    value = values.get(name)
+    return value if value is None or isinstance(value, str) else json.dumps(value, ensure_ascii=False)

@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 
 from offtake.access import audit, last_administrator, roles, web_sessions
 from offtake.clock import Clock
+from offtake.contract import problems
 from offtake.contract.caller import ALL, MANAGE_ACCESS, Caller, Kind
 from offtake.documents import Json
 from offtake.errors import OfftakeError
@@ -22,6 +23,7 @@ from offtake.store.tables import Client, Organisation, Role, RoleSubject, Sandbo
 
 ADMINISTRATORS: Final = "Administrators"
 _SYSTEM: Final = "system@AdobeID"
+_LONGEST_NAME: Final = 255
 _ID: Final = re.compile(r"[A-Za-z0-9_.@:/|-]{1,128}")
 
 
@@ -141,9 +143,12 @@ def new_client(session: Session, org_id: str, name: str, kind: Kind, now_ms: int
 def register(session: Session, caller: Caller, new: Registration, now_ms: int) -> tuple[Client, str | None]:
     """Create a client with roles; returns it and its secret (None for an external client).
 
-    Raises `OfftakeError` when the id is taken or malformed, and 1439 for an unknown role.
+    Raises 1452 for a name that is empty, too long or unprintable, 1439 for an unknown role, and `OfftakeError` when
+    the id is taken or malformed.
     """
     caller.require_everywhere(MANAGE_ACCESS)
+    if not 1 <= len(new.name) <= _LONGEST_NAME or not new.name.isprintable():
+        raise problems.of_field("/name", f"must be 1 to {_LONGEST_NAME} printable characters")
     if new.client_id is not None and not _ID.fullmatch(new.client_id):
         raise OfftakeError("A client's id is 1 to 128 letters, digits and the characters - _ . @ : / |.")
     if new.client_id is not None and session.get(Client, new.client_id) is not None:

@@ -8,7 +8,10 @@ from fastapi import FastAPI
 from offtake.web import live, not_found, static_files
 from offtake.web.links import SignInLinks
 from offtake.web.pages import (
+    access,
+    audit,
     batches,
+    clients,
     dataset,
     datasets,
     export,
@@ -19,7 +22,9 @@ from offtake.web.pages import (
     home,
     imports,
     monitoring,
+    roles,
     runs,
+    sandbox_admin,
     sign_in,
     style,
 )
@@ -45,6 +50,11 @@ _PAGES: Final[tuple[ModuleType, ...]] = (
     datasets,
     dataset,
     batches,
+    access,
+    clients,
+    roles,
+    sandbox_admin,
+    audit,
 )
 
 

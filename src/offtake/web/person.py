@@ -29,10 +29,15 @@ class SandboxLink:
 
 @dataclass(frozen=True)
 class Person:
-    """Who is signed in, for one request. `name`: of the client. `csrf`: the token that forms send."""
+    """Who is signed in, for one request. `name`: of the client. `csrf`: the token that forms send.
+
+    `caller`: in the sandbox of the URL. `member`: without a sandbox, for the organisation's clients, roles and
+    sandboxes.
+    """
 
     backend: Backend
     caller: Caller
+    member: Caller
     name: str
     sandboxes: Sequence[SandboxLink]
     csrf: str
@@ -51,6 +56,10 @@ class Person:
     def may(self, *alternatives: str) -> bool:
         """Whether one of the permissions is granted in this sandbox."""
         return self.caller.grants.allow(*alternatives)
+
+    def may_everywhere(self, *alternatives: str) -> bool:
+        """Whether one of the permissions is granted in every sandbox."""
+        return self.caller.grants.allow_everywhere(*alternatives)
 
 
 class SignedOutError(OfftakeError):
@@ -90,6 +99,7 @@ def find_person(request: Request, backend: Backend, sandbox_name: str | None) ->
         person = Person(
             backend=backend,
             caller=caller,
+            member=member,
             name=client.name,
             sandboxes=entered,
             csrf=cookies.csrf_token(value),
