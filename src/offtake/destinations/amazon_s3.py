@@ -354,6 +354,8 @@ _TRUST: Final = """{
   ]
 }"""
 GUIDE: Final = SetupGuide(
+    summary="Buckets of Amazon S3 and of compatible stores such as MinIO, Ceph and Cloudflare R2.",
+    needs="A bucket, and an access key or a role that may write to it.",
     about="Files are uploaded in parts of 8 MiB, four at a time, and appear when they are complete; a failed upload is "
     "aborted. S3-compatible stores (MinIO, Ceph, Cloudflare R2 and others) work with `endpointUrl`.",
     rights=f"For the access key's user, or the role:\n\n```json\n{_POLICY}\n```\n\n"

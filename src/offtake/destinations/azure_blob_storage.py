@@ -127,6 +127,8 @@ def answer(credentials: Params | None, sandbox_location: SandboxLocation) -> boo
 # Documentation
 
 GUIDE: Final = SetupGuide(
+    summary="Containers of an Azure storage account.",
+    needs="A container, and a shared access signature, an account key or a service principal.",
     about=f"Files are uploaded in blocks of 8 MiB, four at a time. {UNCOMMITTED} The connection string contains an "
     "account key or a shared access signature: "
     "`BlobEndpoint=https://ACCOUNT.blob.core.windows.net;SharedAccessSignature=sv=…`. Alternatively, a service "

@@ -87,6 +87,8 @@ def answer(credentials: Params | None, sandbox_location: SandboxLocation) -> boo
 # Documentation
 
 GUIDE: Final = SetupGuide(
+    summary="Containers of an Azure storage account with a hierarchical namespace.",
+    needs="A container, and a service principal that may write to it.",
     about="The service principal signs in at Microsoft Entra ID; files are written to the container (file system) "
     "in `url`, below the optional folder in `url`, through the account's Blob endpoint. "
     f"{UNCOMMITTED}",

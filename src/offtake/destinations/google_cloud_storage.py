@@ -171,6 +171,8 @@ def answer(credentials: Params | None, sandbox_location: SandboxLocation) -> boo
 # Documentation
 
 GUIDE: Final = SetupGuide(
+    summary="Buckets of Google Cloud Storage.",
+    needs="A bucket, and an HMAC key of a service account that may write to it.",
     about="Files are uploaded through the XML API with an HMAC key of a service account, in parts of 8 MiB, four at a "
     "time, and appear when they are complete; a failed upload is aborted.",
     rights="A role for the service account on the bucket, and an HMAC key:\n\n```sh\n"

@@ -322,6 +322,8 @@ def _session(credentials: Params | None, sandbox_location: SandboxLocation) -> "
 # Documentation
 
 GUIDE: Final = SetupGuide(
+    summary="Folders of an SFTP server.",
+    needs="A user who may write to a folder, with a password or an SSH key.",
     about="Files are written as `.NAME.<random>.tmp` in their folder, synced to disk if the server supports it, and "
     "renamed to their final name when they are complete: consumers that ignore names with a leading dot never see a "
     "partial file. Servers with other rules are supported too: at the first delivery, or by `offtake connection test`, "

@@ -9,12 +9,14 @@ from offtake.web import live, not_found, static_files
 from offtake.web.links import SignInLinks
 from offtake.web.pages import (
     access,
+    accounts,
     audit,
     batches,
     clients,
     dataset,
     datasets,
     export,
+    destinations,
     flow,
     flow_backfill,
     flow_settings,
@@ -55,6 +57,8 @@ _PAGES: Final[tuple[ModuleType, ...]] = (
     roles,
     sandbox_admin,
     audit,
+    destinations,
+    accounts,
 )
 
 

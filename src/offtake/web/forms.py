@@ -167,7 +167,7 @@ def _field(model: type[Params], name: str, info: FieldInfo, prefix: str, value: 
         label=label,
         kind=kind,
         help=f"{described} {_KEPT}".strip() if kept else described,
-        example="" if is_secret or kind in ("flag", "choice") or not info.examples else str(info.examples[0]),
+        example="" if is_secret or kind in ("flag", "choice") else _example(info),
         value="" if is_secret else _shown(kind, value),
         problem=problem,
         required=info.is_required() and not kept,
@@ -235,6 +235,12 @@ def _sent(info: FieldInfo, form: FormData, name: str) -> object:
     if kind == "area":
         return armored(value.replace("\r\n", "\n"))
     return _BOOLEANS.get(value, value) if schema.plain_type(info.annotation) is bool else value
+
+
+def _example(info: FieldInfo) -> str:
+    """The first example, unless it is the default."""
+    examples = [str(one) for one in info.examples or () if info.is_required() or one != info.default]
+    return examples[0] if examples else ""
 
 
 def _help(description: str, label: str) -> str:
