@@ -10,6 +10,9 @@ if (zone && !document.cookie.includes(`offtake-zone=${zone}`)) {
 // Not `element.dataset` and the like: a form's fields with such names would stand in for them.
 const option = (element, name) => element.getAttribute(`data-${name}`);
 
+// On a phone, the rail scrolls: the link of this page is in sight.
+document.querySelector(".rail nav [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
+
 // Copy buttons.
 const showCopyButtons = (root) => root.querySelectorAll("[data-copy], [data-insert]").forEach((one) => { one.hidden = false; });
 document.addEventListener("click", async (event) => {
