@@ -97,6 +97,8 @@ def test_an_account_is_renamed_unless_it_was_changed_meanwhile(deployed: Deploym
     assert "was changed since this page was loaded" in stale
     assert "Loyalty" in stale
     person.post(f"{url}/details", {"name": "x", "version": ""}, status=412)
+    person.post(f"{url}/details", {"name": "a\0b", "version": version}, status=400)
+    person.get("/ui/prod/accounts/%00", status=400)
 
 
 def test_credentials_are_replaced_and_secrets_are_kept(deployed: Deployment) -> None:

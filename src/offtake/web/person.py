@@ -9,6 +9,7 @@ from urllib.parse import quote
 from fastapi import Depends, Request
 
 from offtake.access import access, web_sessions
+from offtake.contract import bodies
 from offtake.contract.caller import Caller
 from offtake.deployment.backend import Backend
 from offtake.errors import OfftakeError
@@ -73,7 +74,8 @@ async def backend_of(request: Request) -> Backend:
 
 
 def person_in(request: Request, backend: Annotated[Backend, Depends(backend_of)], sandbox: str) -> Person:
-    """The person in the URL's sandbox. Raises `SignedOutError`, and 2100 for a sandbox without a role."""
+    """The person in the URL's sandbox. Raises `SignedOutError`, 2100 without a role there, and 1452 for bad text."""
+    bodies.check_text(request.url.path, "/path")
     return find_person(request, backend, sandbox)
 
 

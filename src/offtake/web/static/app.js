@@ -316,7 +316,7 @@ document.addEventListener("submit", async (event) => {
   const form = event.target, body = new URLSearchParams(new FormData(form, button));
   button.disabled = true;
   try {
-    const answer = await fetch(form.action, { method: "POST", body, headers: { "X-Requested-With": "part" } });
+    const answer = await fetch(form.getAttribute("action"), { method: "POST", body, headers: { "X-Requested-With": "part" } });
     if (answer.status === 401) { location.reload(); return; }
     const text = await answer.text();
     const fresh = new DOMParser().parseFromString(text, "text/html");
