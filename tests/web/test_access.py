@@ -171,9 +171,10 @@ def test_a_sandbox_is_created_renamed_and_deleted(deployed: Deployment) -> None:
     assert "was changed since" in words(person.post(f"{url}/rename", {"title": "x", "revision": "1"}, status=409).text)
     assert "Development" in words(person.get("/ui/prod/access/sandboxes?q=devel"))
     person.post(f"{url}/reset", {"typed": "prod"}, status=422)
-    # The sandbox that is left cannot be shown any more: the person lands in another one.
-    answer = person.post("/ui/dev/access/sandboxes/dev/delete", {"typed": "dev"})
-    assert answer.headers["location"] == "/ui/prod/access/sandboxes"
+    # The sandbox of the page cannot be entered any more: the answer leads to another one.
+    answer = person.post("/ui/dev/access/sandboxes/dev/delete", {"typed": "dev"}, status=202)
+    assert "is being deleted" in words(answer.text)
+    assert 'href="/ui/prod"' in answer.text
     assert {one.name: one.state for one in rows(deployed, Sandbox)} == {"prod": "active", "dev": "deleting"}
     assert "cannot be deleted" in words(person.get("/ui/prod/access/sandboxes/prod"))
 

@@ -1,8 +1,10 @@
 import re
 from typing import Any
 
+import pytest
 from sqlalchemy import select
 
+from offtake.flows import connection_checks
 from offtake.store.tables import Connection
 from tests.deployment import Deployment
 from tests.web.browsing import Visitor, signed_in, words
@@ -83,6 +85,21 @@ def test_an_account_is_tested(deployed: Deployment) -> None:
     assert re.search(r'id="problem-t-remotePath">', missing)
     failed = person.post(url, {"t-remotePath": "in"}, status=200).text
     assert "does not work yet" in words(failed)
+
+
+def test_a_test_names_each_right_and_what_cannot_be_guaranteed(
+    deployed: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    person, row_id = signed_in(deployed), used_account(deployed)
+    errors = [{"code": "EXPORT-2001-403", "message": f"The right {one} is denied."} for one in ("write", "delete")]
+    answers = iter(({"result": False, "errors": errors}, {"result": True, "limits": ["Files cannot be read back."]}))
+    monkeypatch.setattr(connection_checks, "run_check", lambda *_: next(answers))
+    denied = words(person.post(f"/ui/prod/accounts/{row_id}/test", status=200).text)
+    assert "The right write is denied." in denied
+    assert "The right delete is denied." in denied
+    limited = words(person.post(f"/ui/prod/accounts/{row_id}/test", status=200).text)
+    assert "The connection works." in limited
+    assert "Files cannot be read back." in limited
 
 
 def test_an_account_is_renamed_unless_it_was_changed_meanwhile(deployed: Deployment) -> None:

@@ -94,7 +94,7 @@ def reset(request: Request, person: PersonOf, name: str, form: Form) -> Response
         return _sandbox(request, person, name, {"": wrong}, status=422)
     with person.backend.database.writing() as session:
         sandboxes.reset(session, person.member, name, {"action": "reset"}, person.now_ms)
-    return RedirectResponse(_after_removal(person, name), 303)
+    return _removed(request, person, name)
 
 
 @router.post("/ui/{sandbox}/access/sandboxes/{name}/delete")
@@ -105,7 +105,7 @@ def delete(request: Request, person: PersonOf, name: str, form: Form) -> Respons
         return _sandbox(request, person, name, {"": wrong}, status=422)
     with person.backend.database.writing() as session:
         sandboxes.remove(session, person.member, name, person.now_ms)
-    return RedirectResponse(_after_removal(person, name), 303)
+    return _removed(request, person, name)
 
 
 def _new(
@@ -150,12 +150,14 @@ def _by_field(problem: Problem) -> dict[str, str]:
     return {one.path.removeprefix("/"): one.message for one in problem.fields} or {"": str(problem)}
 
 
-def _after_removal(person: Person, name: str) -> str:
-    """The list of sandboxes; of another sandbox if this one was removed, because it cannot be entered now."""
-    others = [one.name for one in person.sandboxes if one.name != name]
+def _removed(request: Request, person: Person, name: str) -> Response:
+    """Lead to the list of sandboxes; if this one cannot be entered now, explain that and offer the others."""
     if person.sandbox.name != name:
-        return person.url("access/sandboxes")
-    return f"/ui/{quoted(others[0])}/access/sandboxes" if others else "/ui"
+        return RedirectResponse(person.url("access/sandboxes"), 303)
+    others = [one for one in person.sandboxes if one.name != name]
+    with person.backend.database.reading() as session:
+        state = sandboxes.find(session, person.member, name)[0].state
+    return show(request, person, "sandbox-removed.html", 202, state=state, others=others)
 
 
 def _url(person: Person, name: str) -> str:
