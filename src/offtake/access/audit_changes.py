@@ -7,7 +7,18 @@ from typing import Final
 
 _BOOKKEEPING: Final = frozenset(
     f"{what}{who}" for what in ("created", "updated", "modified") for who in ("At", "By", "Client")
-) | {"id", "sandboxId", "sandboxName", "imsOrgId", "imsOrgID", "version", "etag", "eTag", "lastModifiedDate"}
+) | {
+    "id",
+    "recordType",
+    "sandboxId",
+    "sandboxName",
+    "imsOrgId",
+    "imsOrgID",
+    "version",
+    "etag",
+    "eTag",
+    "lastModifiedDate",
+}
 """Fields that every change updates, or that an event shows in its own fields."""
 
 
