@@ -63,8 +63,9 @@ def test_every_destination_has_a_form(deployed: Deployment, destination: Any) ->
 
 def test_an_account_is_connected(deployed: Deployment) -> None:
     person = signed_in(deployed)
-    form = {"name": "Acme <b>", "description": "For CRM", "next": "/ui/prod/export?destination=x"} | ACCESS_KEY
-    location = connect(person, S3, form).headers["location"]
+    form = {"name": "Acme <b>", "description": "For CRM", "next": "/ui/prod/export?destination=x", "key": "once"}
+    location = connect(person, S3, form | ACCESS_KEY).headers["location"]
+    assert connect(person, S3, form | ACCESS_KEY).headers["location"] == location
     (row,) = stored(deployed)
     assert location == f"/ui/prod/export?destination=x&account={row.id}"
     assert (row.name, row.auth_public["s3SecretKey"]) == ("Acme <b>", "********")  # type: ignore[index] # it has params

@@ -58,6 +58,7 @@ class World:
     live_run_id: str = ""
     client_id: str = ""
     role_id: str = ""
+    sandbox_name: str = ""
     run_id: str = ""
 
 
@@ -85,9 +86,11 @@ def _let_in(backend: Backend, world: World) -> None:
     member, now = access.organisation_operator(backend.database), backend.clock.now_ms()
     name = HOSTILE[0] + HOSTILE[1][:180]
     with backend.database.writing() as session:
-        sandboxes.create(session, member, {"name": "d" * 200, "title": name, "type": "development"}, now)
-        body = {"name": name, "permissionSets": ["view-datasets"], "sandboxes": ["prod", "d" * 200]}
-        world.role_id = roles.create(session, member, body, now).id
+        world.sandbox_name = "d" * 200
+        body = {"name": world.sandbox_name, "title": name, "type": "development"}
+        sandboxes.create(session, member, body, now)
+        grants = {"name": name, "permissionSets": ["view-datasets"], "sandboxes": ["prod", world.sandbox_name]}
+        world.role_id = roles.create(session, member, grants, now).id
         new = clients.Registration(name, "service", (name,), "okta|team/exports:" + "9" * 100)
         world.client_id = clients.register(session, member, new, now)[0].id
 

@@ -19,6 +19,7 @@ from offtake.web.pages.sign_in import local_path
 from offtake.web.person import Person, PersonOf
 from offtake.web.rendering import HEADERS, page
 from offtake.web.routes import PageRoute
+from offtake.web.submissions import Submissions, new_key
 
 router = APIRouter(route_class=PageRoute)
 
@@ -82,13 +83,15 @@ def save(request: Request, person: PersonOf, spec_id: str, form: Form) -> Respon
     try:
         if person.backend.settings.check_connections:
             connection_checks.check(_rehearse(person, destination, form), person.backend.pin_store, "/auth/params")
-        row_id = _create(person, destination, form)
+        submissions: Submissions = request.app.state.submissions
+        key = f"{person.caller.client_id} {text(form, 'key') or new_key()}"
+        url = submissions.carry_out(key, lambda: _after(person, form, _create(person, destination, form)))
     except Problem as problem:
         if problem.code == problems.FORBIDDEN:
             raise
         found = connection_form.translate(destination, form, problem.fields) or {"": str(problem)}
         return _form(request, person, destination, form, found, 422)
-    return RedirectResponse(_after(person, form, row_id), 303)
+    return RedirectResponse(url, 303)
 
 
 def find_destination(spec_id: str) -> Destination:
@@ -151,6 +154,7 @@ def _form(
         place=connection_form.place_fields(destination, form, found),
         tested=tested,
         next=local_path(next_page),
+        key=(text(form, "key") if form is not None else "") or new_key(),
         rights=markdown.parts(destination.guide.rights),
         about=markdown.parts(destination.guide.about),
         icons=ICONS,
