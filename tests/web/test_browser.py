@@ -82,6 +82,7 @@ def test_a_file_is_uploaded_reviewed_and_committed(
         page.get_by_text("50 rows are in the dataset.").wait_for()
         window.check()
 
+
 def test_a_connection_is_tested_without_losing_what_was_typed(browser: Browser, filled: tuple[Server, World]) -> None:
     server, made = filled
     s3 = "4fce964d-3f37-408f-9778-e597338a21ee"
