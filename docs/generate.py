@@ -157,16 +157,17 @@ def _auth(method: dict[str, Any]) -> str:
     return f'"auth": {json.dumps({"specName": method["name"], "params": params}, ensure_ascii=False)}'
 
 
-def _params(properties: dict[str, dict[str, str]], required: list[str]) -> str:
+def _params(properties: dict[str, dict[str, Any]], required: list[str]) -> str:
     rows = [(f"`{key}`", "yes" if key in required else "", _what(value)) for key, value in properties.items()]
     return _table(("Key", "Required", "Meaning"), rows)
 
 
-def _what(schema_of: dict[str, str]) -> str:
+def _what(schema_of: dict[str, Any]) -> str:
     allowed = schema_of.get("enum")
     secret = " Stored encrypted, shown masked." if schema_of.get("format") == "password" else ""
-    text = schema_of["description"].rstrip(".") + "."
-    return text.replace("|", "\\|") + (f" One of {', '.join(allowed)}." if allowed else "") + secret
+    extension = " *An extension.*" if schema_of.get("x-extension") else ""
+    text: str = schema_of["description"].rstrip(".") + "."
+    return text.replace("|", "\\|") + (f" One of {', '.join(allowed)}." if allowed else "") + secret + extension
 
 
 def _default(name: str) -> str:

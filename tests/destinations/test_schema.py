@@ -76,9 +76,7 @@ def test_the_target_spec_has_the_options_of_files_and_requires_none(destination:
     }
     assert options["parquetEncoding"]["enum"] == ["DEFAULT", "PLAIN"]
     assert options["invalidText"]["enum"] == ["FAIL", "REPLACE"]
-    assert all(
-        one["title"] and one["description"].endswith("An extension of this project.") for one in options.values()
-    )
+    assert all(one["title"] and one["description"] and one["x-extension"] is True for one in options.values())
     assert not FILE_OPTIONS & set(found["required"])
 
 

@@ -1,8 +1,11 @@
 """The addresses of every page, by a name, for tests and pictures."""
 
+from urllib.parse import quote
+
 from tests.web.world import World
 
 S3 = "4fce964d-3f37-408f-9778-e597338a21ee"
+SFTP = "36965a81-b1c6-401b-99f8-22508f1e6a26"
 
 
 def every_page(made: World, *, is_filled: bool = True) -> dict[str, str]:
@@ -19,6 +22,18 @@ def every_page(made: World, *, is_filled: bool = True) -> dict[str, str]:
         "dataset-new": "/datasets/new",
         "import": "/datasets/import",
         "components": "/style",
+        "destinations": "/destinations",
+        "connect-s3": f"/destinations/{S3}/connect",
+        "connect-sftp": f"/destinations/{SFTP}/connect",
+        "accounts": "/accounts",
+        "accounts-none": "/accounts?q=nothing+has+this",
+        "clients": "/access/clients",
+        "client-new": "/access/new-client",
+        "roles": "/access/roles",
+        "role-new": "/access/new-role",
+        "sandboxes": "/access/sandboxes",
+        "sandbox-new": "/access/new-sandbox",
+        "audit": "/access/audit",
     }
     return found | (_filled(made) if is_filled else {})
 
@@ -46,6 +61,12 @@ def _filled(made: World) -> dict[str, str]:
         "export": f"/export?step=5&{chosen}{place}",
         **_of_dataset("dataset", first),
         **_of_dataset("dataset-hostile", hostile),
+        "account": f"/accounts/{made.account_ids[0]}",
+        "account-hostile": f"/accounts/{made.account_ids[2]}",
+        "account-credentials": f"/accounts/{made.account_ids[2]}/credentials",
+        "client": f"/access/clients/{quote(made.client_id, safe='')}",
+        "role": f"/access/roles/{made.role_id}",
+        "sandbox": f"/access/sandboxes/{made.sandbox_name}",
     }
 
 

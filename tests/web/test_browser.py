@@ -81,3 +81,37 @@ def test_a_file_is_uploaded_reviewed_and_committed(
         page.get_by_role("button", name="Create the dataset").click()
         page.get_by_text("50 rows are in the dataset.").wait_for()
         window.check()
+
+
+def test_a_connection_is_tested_without_losing_what_was_typed(browser: Browser, filled: tuple[Server, World]) -> None:
+    server, made = filled
+    s3 = "4fce964d-3f37-408f-9778-e597338a21ee"
+    with looking(browser, server.origin) as window:
+        window.sign_in(made.admin)
+        window.open(f"/ui/prod/destinations/{s3}/connect")
+        page = window.page
+        for name, value in (("s3AccessKey", "AKIA"), ("s3SecretKey", "secret"), ("endpointUrl", "http://127.0.0.1:1")):
+            page.fill(f"#f-a0-{name}", value)
+        page.fill("#f-a0-region", "NO REGION")
+        page.focus("#f-name")
+        page.wait_for_selector("#problem-a0-region:not([hidden])")
+        page.fill("#f-a0-region", "eu-central-1")
+        page.fill("#f-t-bucketName", "partner")
+        page.fill("#f-t-path", "crm")
+        page.click("button[value=test]")
+        page.wait_for_selector("#tested .notice.bad")
+        assert "EXPORT-2003-504" in page.inner_text("#tested")
+        assert page.input_value("#f-a0-s3SecretKey") == "secret"
+        window.check()
+
+
+@pytest.mark.parametrize("scripts", [True, False])
+def test_only_the_chosen_method_is_shown(browser: Browser, filled: tuple[Server, World], scripts: bool) -> None:
+    server, made = filled
+    with looking(browser, server.origin, scripts=scripts) as window:
+        window.sign_in(made.admin)
+        window.open("/ui/prod/destinations/36965a81-b1c6-401b-99f8-22508f1e6a26/connect")
+        assert not window.page.is_visible("#f-a1-sshKey")
+        window.page.check("input[name=method][value='1']")
+        assert window.page.is_visible("#f-a1-sshKey")
+        assert not window.page.is_visible("#f-a0-password")

@@ -81,7 +81,7 @@ def test_problems_are_shown_with_their_fields() -> None:
     problems = connection_form.check(destination, form, FREE)
     assert set(problems) == {"name", "a0-username", "a0-port"}
     assert problems["name"] == "is required"
-    assert connection_form.show(destination, form, problems).summary[0] == ("name", "Name", "is required")
+    assert connection_form.show(destination, form, problems).summary[0] == ("name", "Account name", "is required")
     assert connection_form.body(destination, form)["auth"]["params"]["password"] == " p "
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 from uuid import uuid4
 
-from offtake.access import access, clients
+from offtake.access import access, clients, roles
 from offtake.access.clients import NewClient
 from offtake.catalog import file_import
 from offtake.catalog.file_import import ImportRequest
@@ -18,6 +18,7 @@ from offtake.destinations import registry
 from offtake.documents import InfoItem
 from offtake.flows import connections, flow_creation
 from offtake.flows.flow_creation import NewExport
+from offtake.sandboxes import sandboxes
 from offtake.settings import Settings
 from offtake.store.tables import Flow, Run, RunDataset, RunPart, Watermark
 
@@ -55,6 +56,9 @@ class World:
     flow_ids: list[str] = field(default_factory=list)
     failed_run_id: str = ""
     live_run_id: str = ""
+    client_id: str = ""
+    role_id: str = ""
+    sandbox_name: str = ""
     run_id: str = ""
 
 
@@ -71,9 +75,24 @@ def make(data_dir: Path, flows: int = len(NAMES) + len(HOSTILE)) -> World:
         world = World(data_dir, created[0])
         if flows:
             _fill(backend, world, flows)
+            _let_in(backend, world)
         return world
     finally:
         backend.close()
+
+
+def _let_in(backend: Backend, world: World) -> None:
+    """A client, a role and a sandbox with long names."""
+    member, now = access.organisation_operator(backend.database), backend.clock.now_ms()
+    name = HOSTILE[0] + HOSTILE[1][:180]
+    with backend.database.writing() as session:
+        world.sandbox_name = "d" * 200
+        body = {"name": world.sandbox_name, "title": name, "type": "development"}
+        sandboxes.create(session, member, body, now)
+        grants = {"name": name, "permissionSets": ["view-datasets"], "sandboxes": ["prod", world.sandbox_name]}
+        world.role_id = roles.create(session, member, grants, now).id
+        new = clients.Registration(name, "service", (name,), "okta|team/exports:" + "9" * 100)
+        world.client_id = clients.register(session, member, new, now)[0].id
 
 
 def _fill(backend: Backend, world: World, flows: int) -> None:

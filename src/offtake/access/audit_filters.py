@@ -18,6 +18,8 @@ from offtake.store.tables import AuditEvent
 _RANDOM: Final = 16
 """The length of the random part of an id, which follows its timestamp."""
 LATEST_MS: Final = 2**48 - 1
+_DATE: Final = re.compile(r"\d{4}-\d\d-\d\d")
+_DAY_MS: Final = 86_400_000
 _ASSET_TYPE: Final = case(ASSET_TYPES, value=AuditEvent.resource_type, else_=AuditEvent.resource_type)
 _STORED_TYPES: Final = {
     **{stored.lower(): stored for stored in ASSET_TYPES},
@@ -61,6 +63,22 @@ def about(resource: str) -> ColumnElement[bool]:
 def since(epoch_ms: int) -> ColumnElement[bool]:
     """The condition that an event happened at this instant or later; uses the indexed id, which starts with a time."""
     return AuditEvent.id >= _first_id(epoch_ms)
+
+
+def before(epoch_ms: int) -> ColumnElement[bool]:
+    """The condition that an event happened before this instant."""
+    return AuditEvent.id < _first_id(epoch_ms)
+
+
+def whole_instant(path: str, text: str) -> int:
+    """Parse an instant to whole milliseconds, rounded up; raises 1452."""
+    return math.ceil(instant(path, text))
+
+
+def end_of(path: str, text: str) -> int:
+    """The end of a period in epoch milliseconds: of the day for a date, else the instant itself; raises 1452."""
+    start = whole_instant(path, text)
+    return start + _DAY_MS if _DATE.fullmatch(text.strip()) else start
 
 
 def instant(path: str, text: str) -> float:

@@ -14,7 +14,8 @@ from sqlalchemy.orm import Session
 
 from offtake.access import audit, last_administrator, roles, web_sessions
 from offtake.clock import Clock
-from offtake.contract.caller import ALL, Caller, Kind
+from offtake.contract import problems
+from offtake.contract.caller import ALL, MANAGE_ACCESS, Caller, Kind
 from offtake.documents import Json
 from offtake.errors import OfftakeError
 from offtake.store.database import Database, advisory_lock
@@ -22,6 +23,7 @@ from offtake.store.tables import Client, Organisation, Role, RoleSubject, Sandbo
 
 ADMINISTRATORS: Final = "Administrators"
 _SYSTEM: Final = "system@AdobeID"
+_LONGEST_NAME: Final = 255
 _ID: Final = re.compile(r"[A-Za-z0-9_.@:/|-]{1,128}")
 
 
@@ -146,8 +148,12 @@ def new_account(kind: Kind) -> str:
 def register(session: Session, caller: Caller, new: Registration, now_ms: int) -> tuple[Client, str | None]:
     """Create a client with roles; returns it and its secret (None for an external client).
 
-    Raises `OfftakeError` when the id is taken or malformed, and 1439 for an unknown role.
+    Raises 1452 for a name that is empty, too long or unprintable, 1439 for an unknown role, and `OfftakeError` when
+    the id is taken or malformed.
     """
+    caller.require_everywhere(MANAGE_ACCESS)
+    if not 1 <= len(new.name) <= _LONGEST_NAME or not new.name.isprintable():
+        raise problems.of_field("/name", f"must be 1 to {_LONGEST_NAME} printable characters")
     if new.client_id is not None and not _ID.fullmatch(new.client_id):
         raise OfftakeError("A client's id is 1 to 128 letters, digits and the characters - _ . @ : / |.")
     if new.client_id is not None and session.get(Client, new.client_id) is not None:
@@ -166,6 +172,7 @@ def register(session: Session, caller: Caller, new: Registration, now_ms: int) -
 
 def all_of(session: Session, caller: Caller) -> list[tuple[Client, list[str]]]:
     """The organisation's clients with the names of their roles, newest first."""
+    caller.require_everywhere(MANAGE_ACCESS)
     found = session.scalars(
         select(Client).filter_by(org_id=caller.org_id).order_by(Client.created_at.desc(), Client.id)
     )
@@ -226,6 +233,7 @@ def render(client: Client) -> Json:
 
 
 def _find(session: Session, caller: Caller, client_id: str) -> Client:
+    caller.require_everywhere(MANAGE_ACCESS)
     client = find(session, caller, client_id)
     if client is None:
         raise OfftakeError(f"The client {client_id} does not exist, or is revoked; see: offtake client list")
@@ -240,6 +248,11 @@ def new_secret() -> str:
 def may_sign_in(client: Client) -> bool:
     """Whether the client has a secret (is not external), and is not revoked."""
     return client.revoked_at is None and client.secret_hash is not None
+
+
+def has_secret(client: Client) -> bool:
+    """Whether the client signs in with a secret; an external one does not."""
+    return client.secret_hash is not None
 
 
 def stored_hash(client: Client | None) -> str:

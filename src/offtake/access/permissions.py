@@ -45,6 +45,21 @@ CATEGORIES: Final[Mapping[str, tuple[str, ...]]] = {
     "Data Governance": (VIEW_AUDIT, MANAGE_ACCESS),
 }
 
+MEANINGS: Final[Mapping[str, str]] = {
+    VIEW_DESTINATIONS: "See destinations, accounts, dataflows and runs.",
+    MANAGE_DESTINATIONS: "Create, test, change and delete accounts, and change what is delivered where. Needs "
+    "view-destinations to create.",
+    EXPORT_DATASETS: "Create, change, run and delete dataflows. Needs view-destinations and view-datasets.",
+    VIEW_DATASETS: "See datasets, their schema and sample rows; select them for export.",
+    MANAGE_DATASETS: "Create datasets, import files, replace and delete rows.",
+    VIEW_SANDBOXES: "See the list of sandboxes.",
+    MANAGE_SANDBOXES: "Rename sandboxes; if granted in all sandboxes, also create and delete them.",
+    RESET_SANDBOXES: "Remove everything in a sandbox at once.",
+    VIEW_AUDIT: "See who changed what, when, and from where; if granted in all sandboxes, in all of them.",
+    MANAGE_ACCESS: "Manage clients and roles, and so give themselves any permission. Counts only in all sandboxes.",
+}
+"""What each permission allows, for people who edit roles."""
+
 
 def reference() -> Json:
     """All permissions and all resource types, as the API lists them."""

@@ -1,20 +1,15 @@
 """The commands `offtake audit …`."""
 
-import json as encoding
 import math
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Final
 
 import typer
 
-from offtake.access import audit_events, audit_filters, audit_log
+from offtake.access import audit_changes, audit_events, audit_filters, audit_log
 from offtake.cli import output
 from offtake.cli.options import AsJson, DataDir, administering
 
-_BOOKKEEPING: Final = frozenset(
-    f"{what}{who}" for what in ("created", "updated", "modified") for who in ("At", "By", "Client")
-) | {"id", "sandboxId", "sandboxName", "imsOrgId", "version", "etag"}
-"""Fields that every change updates, or that another column shows."""
 _WIDEST: Final = 200
 
 
@@ -61,21 +56,7 @@ def list_(
 
 
 def _changes(before: Mapping[str, object] | None, after: Mapping[str, object] | None) -> Iterator[str]:
-    """Each changed field with its old and new value; secrets are masked in the log already."""
-    old, new = (dict(_fields(one or {}, "")) for one in (before, after))
-    for name in dict.fromkeys((*old, *new)):
-        if old.get(name) != new.get(name):
-            was = f"{_text(old[name])} → " if name in old else ""
-            yield f"{name}: {was}{_text(new[name]) if name in new else 'none'}"
-
-
-def _fields(document: Mapping[str, object], inside: str) -> Iterator[tuple[str, object]]:
-    for name, value in document.items():
-        if isinstance(value, dict):
-            yield from _fields(value, f"{inside}{name}.")
-        elif inside or name not in _BOOKKEEPING:
-            yield f"{inside}{name}", value
-
-
-def _text(value: object) -> str:
-    return value if isinstance(value, str) else encoding.dumps(value, ensure_ascii=False)
+    """Each changed field with its old and new value."""
+    for one in audit_changes.changes(before, after):
+        was = f"{one.before} → " if one.before is not None else ""
+        yield f"{one.name}: {was}{'none' if one.after is None else one.after}"

@@ -1,7 +1,7 @@
 """Amazon S3 and S3-compatible stores."""
 
 import re
-from typing import TYPE_CHECKING, Annotated, Final, Literal, Self
+from typing import TYPE_CHECKING, Annotated, ClassVar, Final, Literal, Self
 
 from obstore.store import S3Store
 from pydantic import AfterValidator, Field, SecretStr, model_validator
@@ -27,7 +27,7 @@ from offtake.destinations.drivers.object_store import (
     client_options,
 )
 from offtake.destinations.drivers.s3_address import StoreAddress, amazon_url, bucket_url
-from offtake.destinations.parameters import Params, TargetParams, as_folder
+from offtake.destinations.parameters import EXTENSION, Params, TargetParams, as_folder
 from offtake.errors import DeliveryError
 
 if TYPE_CHECKING:
@@ -63,13 +63,17 @@ class AccessKey(StoreAddress):
 
     s3_access_key: str = Field(
         min_length=1,
-        description="Access key id",
+        title="Access key id",
+        description="The id of the access key. In the AWS console: IAM, Users, the user, Security credentials. A "
+        "compatible store shows it where access keys are created.",
         examples=["AKIAIOSFODNN7EXAMPLE"],
         json_schema_extra={"pattern": "^[A-Z2-7]{20}$"},
     )
     s3_secret_key: SecretStr = Field(
         min_length=1,
-        description="Secret access key for the user account",
+        title="Secret access key",
+        description="The secret of the access key. It is shown only when the key is created; if it is lost, create "
+        "another key.",
         examples=["40 characters"],
         json_schema_extra={"pattern": r"^[A-Za-z0-9/\+]{40}$"},
     )
@@ -79,15 +83,17 @@ class Role(StoreAddress):
     """A role that this deployment's own identity assumes."""
 
     s3_role: Annotated[SecretStr, AfterValidator(_role)] = Field(
-        title="Role", description="ARN of the role to assume", examples=["arn:aws:iam::123456789012:role/exports"]
+        title="Role ARN",
+        description="ARN of the role to assume. In the AWS console: IAM, Roles, the role, Summary.",
+        examples=["arn:aws:iam::123456789012:role/exports"],
     )
     external_id: Annotated[str | None, AfterValidator(_external_id)] = Field(
         default=None,
         pattern=r"^[A-Za-z0-9+=,.@:/_-]{2,1224}$",
         title="External id",
-        description="The external id that the role's trust policy requires; default: the organisation's id. "
-        "An extension of this project.",
+        description="The external id that the role's trust policy requires. Default: the organisation's id.",
         examples=["partner-4711"],
+        json_schema_extra=EXTENSION,
     )
 
 
@@ -101,9 +107,16 @@ StorageClass = Literal["STANDARD", "STANDARD_IA", "ONEZONE_IA", "INTELLIGENT_TIE
 class S3Params(TargetParams):
     """A bucket, and a folder in it."""
 
+    advanced: ClassVar[frozenset[str]] = TargetParams.advanced | {
+        "storage_class",
+        "server_side_encryption",
+        "kms_key_id",
+        "bucket_owner_full_control",
+    }
+
     bucket_name: Annotated[str, patterns.matches(patterns.bucket_problem)] = Field(
         title="Bucket name",
-        description="Bucket name",
+        description="The bucket that receives the files. It must exist.",
         examples=["partner-exports"],
         json_schema_extra={
             "pattern": patterns.PUBLISHED_BUCKET,
@@ -112,7 +125,7 @@ class S3Params(TargetParams):
     )
     path: Annotated[str, patterns.matches(patterns.object_path_problem)] = Field(
         title="Folder path",
-        description="Output path for copying files",
+        description="Folder in the bucket, without the bucket's name. It is created with the first file.",
         examples=["exports/crm"],
         json_schema_extra={
             "pattern": patterns.PUBLISHED_OBJECT_PATH,
@@ -123,28 +136,32 @@ class S3Params(TargetParams):
     storage_class: StorageClass | None = Field(
         default=None,
         title="Storage class",
-        description="Storage class of the files; default: that of the bucket. An extension of this project.",
+        description="Storage class of the files. Default: that of the bucket.",
         examples=["STANDARD_IA"],
+        json_schema_extra=EXTENSION,
     )
     server_side_encryption: Literal["SSE-S3", "SSE-KMS"] | None = Field(
         default=None,
         title="Server-side encryption",
-        description="How the store encrypts the files at rest; default: as the bucket is configured. An extension.",
+        description="How the store encrypts the files at rest. Default: as the bucket is configured.",
         examples=["SSE-KMS"],
+        json_schema_extra=EXTENSION,
     )
     kms_key_id: str | None = Field(
         default=None,
         pattern=r"^[A-Za-z0-9:/_-]{1,2048}$",
         title="KMS key",
-        description="Key for SSE-KMS: its id, ARN or alias; default: the account's AWS managed key. An extension.",
+        description="Key for SSE-KMS: its id, ARN or alias. Default: the account's AWS managed key.",
         examples=["arn:aws:kms:eu-central-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab"],
+        json_schema_extra=EXTENSION,
     )
     bucket_owner_full_control: bool = Field(
         default=False,
         title="Bucket owner has full control",
-        description="Send the ACL bucket-owner-full-control with every file, for buckets of other accounts. "
-        "An extension of this project.",
+        description="Send the ACL bucket-owner-full-control with every file, for buckets of other accounts that "
+        "still use ACLs.",
         examples=[True],
+        json_schema_extra=EXTENSION,
     )
 
     def folder(self) -> str:
@@ -337,6 +354,8 @@ _TRUST: Final = """{
   ]
 }"""
 GUIDE: Final = SetupGuide(
+    summary="Buckets of Amazon S3 and of compatible stores such as MinIO, Ceph and Cloudflare R2.",
+    needs="A bucket, and an access key or a role that may write to it.",
     about="Files are uploaded in parts of 8 MiB, four at a time, and appear when they are complete; a failed upload is "
     "aborted. S3-compatible stores (MinIO, Ceph, Cloudflare R2 and others) work with `endpointUrl`.",
     rights=f"For the access key's user, or the role:\n\n```json\n{_POLICY}\n```\n\n"

@@ -39,7 +39,10 @@ class ConnectionString(Params):
 
     connection_string: Annotated[SecretStr, AfterValidator(_usable)] = Field(
         min_length=1,
-        description="connection string for login",
+        title="Connection string",
+        description="With a shared access signature for the container "
+        "(BlobEndpoint=https://ACCOUNT.blob.core.windows.net;SharedAccessSignature=…), or with an account key. In the "
+        "Azure portal: the storage account, Security + networking.",
         examples=["DefaultEndpointsProtocol=https;AccountName=…;AccountKey=…"],
     )
 
@@ -59,7 +62,9 @@ class ServicePrincipal(PrincipalParams):
 
     url: Annotated[str, patterns.matches(account_url_problem)] = Field(
         min_length=1,
-        description="Endpoint of the storage account for blobs.",
+        title="Blob endpoint",
+        description="Endpoint of the storage account for blobs. In the Azure portal: the storage account, Settings, "
+        "Endpoints, Blob service.",
         examples=["https://account.blob.core.windows.net"],
     )
 
@@ -81,13 +86,13 @@ class BlobParams(TargetParams):
 
     path: Annotated[str, patterns.matches(patterns.blob_path_problem)] = Field(
         title="Folder path",
-        description="Output path (relative) indicating where to upload the data",
+        description="Folder in the container. It is created with the first file.",
         examples=["exports/crm"],
         json_schema_extra={"pattern": patterns.PUBLISHED_BLOB_PATH},
     )
     container: Annotated[str, patterns.matches(patterns.container_problem)] = Field(
         title="Container",
-        description="Container within the storage where to upload the data",
+        description="The container that receives the files. It must exist.",
         examples=["partner-exports"],
         json_schema_extra={"pattern": patterns.PUBLISHED_CONTAINER},
     )
@@ -122,6 +127,8 @@ def answer(credentials: Params | None, sandbox_location: SandboxLocation) -> boo
 # Documentation
 
 GUIDE: Final = SetupGuide(
+    summary="Containers of an Azure storage account.",
+    needs="A container, and a shared access signature, an account key or a service principal.",
     about=f"Files are uploaded in blocks of 8 MiB, four at a time. {UNCOMMITTED} The connection string contains an "
     "account key or a shared access signature: "
     "`BlobEndpoint=https://ACCOUNT.blob.core.windows.net;SharedAccessSignature=sv=…`. Alternatively, a service "

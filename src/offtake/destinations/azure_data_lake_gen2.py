@@ -31,7 +31,10 @@ class ServicePrincipal(PrincipalParams):
 
     url: Annotated[str, patterns.matches(url_problem)] = Field(
         min_length=1,
-        description="Endpoint for Azure Data Lake Storage Gen2.",
+        title="Container URL",
+        description="The container (file system) and its account, with a folder if all files go below it: "
+        "abfss://CONTAINER@ACCOUNT.dfs.core.windows.net/FOLDER. In the Azure portal: the storage account, Settings, "
+        "Endpoints, Data Lake Storage.",
         examples=["abfss://exports@account.dfs.core.windows.net"],
     )
 
@@ -53,7 +56,7 @@ class DataLakeParams(TargetParams):
 
     path: Annotated[str, patterns.matches(patterns.folder_problem)] = Field(
         title="Folder path",
-        description="Enter the path to your Azure Data Lake Storage folder",
+        description="Folder in the container. It is created with the first file.",
         examples=["exports/crm"],
     )
 
@@ -84,6 +87,8 @@ def answer(credentials: Params | None, sandbox_location: SandboxLocation) -> boo
 # Documentation
 
 GUIDE: Final = SetupGuide(
+    summary="Containers of an Azure storage account with a hierarchical namespace.",
+    needs="A container, and a service principal that may write to it.",
     about="The service principal signs in at Microsoft Entra ID; files are written to the container (file system) "
     "in `url`, below the optional folder in `url`, through the account's Blob endpoint. "
     f"{UNCOMMITTED}",

@@ -192,9 +192,12 @@ class Limits:
 class SetupGuide:
     """The documentation of a destination, in Markdown; its page in the documentation is generated from it.
 
-    `rights`: the minimal permissions, ready to paste. `limits`: what is not supported or not tested.
+    `summary` and `needs`: what it is and what one must have, in a sentence each. `rights`: the minimal permissions,
+    ready to paste. `limits`: what is not supported or not tested.
     """
 
+    summary: str
+    needs: str
     about: str
     rights: str
     limits: tuple[str, ...]

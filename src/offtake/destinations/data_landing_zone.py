@@ -20,7 +20,7 @@ class LandingZoneParams(TargetParams):
 
     path: Annotated[str, patterns.matches(patterns.folder_problem)] = Field(
         title="Folder path",
-        description="Enter the path to your Azure Data Lake Storage folder",
+        description="Folder in the landing zone of the sandbox. It is created with the first file.",
         examples=["exports/crm"],
     )
 
@@ -42,6 +42,8 @@ def open_sink(_credentials: Params | None, _params: TargetParams, sandbox_locati
 # Documentation
 
 GUIDE: Final = SetupGuide(
+    summary="Storage of this deployment, separate for each sandbox; consumers download the files.",
+    needs="Nothing: consumers get credentials from the API.",
     about="Storage of this deployment, separate for each sandbox: delivering to it needs no credentials. "
     "Consumers download files, and delete them afterwards, with credentials from "
     "`GET /data/foundation/connectors/landingzone/credentials`.",

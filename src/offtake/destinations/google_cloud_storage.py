@@ -1,6 +1,6 @@
 """Google Cloud Storage, through its S3-compatible interface with HMAC keys."""
 
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, ClassVar, Final
 from urllib.parse import urlsplit
 
 from obstore.store import S3Store
@@ -25,7 +25,7 @@ from offtake.destinations.drivers.object_store import (
     client_options,
 )
 from offtake.destinations.drivers.object_store_errors import RequiredPermissions
-from offtake.destinations.parameters import Params, TargetParams, address_of, as_folder
+from offtake.destinations.parameters import EXTENSION, Params, TargetParams, address_of, as_folder
 
 if TYPE_CHECKING:
     # The driver states this type in its stubs only.
@@ -41,19 +41,29 @@ NAME: Final = "Google Cloud Storage"
 class HmacKey(Params):
     """An HMAC interoperability key."""
 
+    advanced: ClassVar[frozenset[str]] = frozenset({"endpoint_url"})
+
     access_key_id: str = Field(
-        min_length=1, description="Access Key Id for the user account", examples=["GOOG1EXAMPLE"]
+        min_length=1,
+        title="Access key id",
+        description="Id of an HMAC key of a service account. In the Google Cloud console: Cloud Storage, Settings, "
+        "Interoperability.",
+        examples=["GOOG1EXAMPLE"],
     )
     secret_access_key: SecretStr = Field(
-        min_length=1, description="Secret Access Key for the user account", examples=["40 characters"]
+        min_length=1,
+        title="Secret",
+        description="Secret of the HMAC key. It is shown only when the key is created; if it is lost, create another "
+        "key.",
+        examples=["40 characters"],
     )
     endpoint_url: str | None = Field(
         default=None,
         pattern=r"^https?://[^/?#@\s]+/?$",
         title="Endpoint",
-        description="Another endpoint of the service, such as a private one; default: Google's. "
-        "An extension of this project.",
+        description="Another endpoint of the service, such as a private one. Default: Google's.",
         examples=["https://storage.example.org"],
+        json_schema_extra=EXTENSION,
     )
 
     def endpoint_hosts(self) -> dict[str, str]:
@@ -74,13 +84,13 @@ class GoogleParams(TargetParams):
 
     bucket_name: Annotated[str, patterns.matches(patterns.google_bucket_problem)] = Field(
         title="Bucket name",
-        description="Bucket name",
+        description="The bucket that receives the files. It must exist.",
         examples=["partner-exports"],
         json_schema_extra={"pattern": patterns.PUBLISHED_GOOGLE_BUCKET},
     )
     path: Annotated[str, patterns.matches(patterns.object_path_problem)] = Field(
         title="Folder path",
-        description="Output path for copying files",
+        description="Folder in the bucket, without the bucket's name. It is created with the first file.",
         examples=["exports/crm"],
         json_schema_extra={"pattern": patterns.PUBLISHED_OBJECT_PATH},
     )
@@ -161,6 +171,8 @@ def answer(credentials: Params | None, sandbox_location: SandboxLocation) -> boo
 # Documentation
 
 GUIDE: Final = SetupGuide(
+    summary="Buckets of Google Cloud Storage.",
+    needs="A bucket, and an HMAC key of a service account that may write to it.",
     about="Files are uploaded through the XML API with an HMAC key of a service account, in parts of 8 MiB, four at a "
     "time, and appear when they are complete; a failed upload is aborted.",
     rights="A role for the service account on the bucket, and an HMAC key:\n\n```sh\n"

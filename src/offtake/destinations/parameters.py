@@ -1,13 +1,17 @@
 """The params that all destinations share (contract, sections 5.7 and 8.1)."""
 
 from collections.abc import Mapping
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Final, Literal
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic.alias_generators import to_camel
+from pydantic.config import JsonDict
 
 from offtake.formats.registry import NAMES
+
+EXTENSION: Final[JsonDict] = {"x-extension": True}
+"""Marks a field that is an extension of this project, in specs, the OpenAPI document and the documentation."""
 
 
 def _upper(value: object) -> object:
@@ -77,15 +81,29 @@ class Params(BaseModel):
 class TargetParams(Params):
     """The params of all target connections; a destination adds the location of the files."""
 
+    advanced: ClassVar[frozenset[str]] = frozenset({"uuid_as_text", "parquet_encoding", "invalid_text"})
+    choice_labels: ClassVar[Mapping[str, str]] = {
+        "JSON": "JSON, one object per line",
+        "PARQUET": "Parquet",
+        "NONE": "None",
+        "GZIP": "gzip",
+        "DEFAULT": "Default: dictionaries",
+        "PLAIN": "Plain",
+        "FAIL": "Fail the run",
+        "REPLACE": "Replace invalid bytes",
+    }
+
     dataset_file_type: Annotated[str, BeforeValidator(_known_format)] = Field(
-        title="File Type",
-        description="Select file format",
+        title="File format",
+        description="JSON: gzipped files with one JSON object per line. PARQUET: Apache Parquet, for warehouses and "
+        "Spark.",
         examples=[NAMES[-1]],
         json_schema_extra={"enum": list(NAMES)},
     )
     compression: Annotated[Literal["NONE", "GZIP"], BeforeValidator(_upper)] = Field(
-        title="Compression format",
-        description="Select the desired file compression format.",
+        title="Compression",
+        description="JSON files are always gzipped. For PARQUET, GZIP compresses the columns in the file; NONE is "
+        "faster to read and larger.",
         examples=["GZIP"],
     )
     mode: str | None = Field(
@@ -96,7 +114,8 @@ class TargetParams(Params):
     include_file_manifest: bool = Field(
         default=False,
         title="Include manifest file",
-        description="Write a file manifest-FLOW-RUN.json (with the ids of flow and run) as the last file of each run. "
+        description="Write a file manifest-FLOW-RUN.json (with the ids of flow and run) as the last file of each run, "
+        "so that a consumer knows when all files are there. "
         "Default: false; GET /runs/RUN/manifest returns the same content without the file.",
         examples=[True],
     )
@@ -104,22 +123,25 @@ class TargetParams(Params):
         default=False,
         title="UUIDs as text",
         description="Write UUIDs in Parquet as strings of 8-4-4-4-12 digits, for readers that do not support the type "
-        "(Spark 4.0); in JSON they always are strings. Default: false. An extension of this project.",
+        "(Spark 4.0); in JSON they always are strings. Default: false.",
         examples=[True],
+        json_schema_extra=EXTENSION,
     )
     parquet_encoding: Annotated[Literal["DEFAULT", "PLAIN"], BeforeValidator(_upper)] = Field(
         default="DEFAULT",
         title="Parquet encoding",
         description="PLAIN writes Parquet without dictionaries, in PLAIN encoding and version 1 pages, for readers "
-        "that support no others; files are larger. Default: DEFAULT. An extension of this project.",
+        "that support no others; files are larger. Default: DEFAULT.",
         examples=["PLAIN"],
+        json_schema_extra=EXTENSION,
     )
     invalid_text: Annotated[Literal["FAIL", "REPLACE"], BeforeValidator(_upper)] = Field(
         default="FAIL",
         title="Invalid text",
         description="How to treat text that is not valid UTF-8: FAIL fails the run with the column and the file, "
-        "REPLACE writes U+FFFD for each invalid byte. Default: FAIL. An extension of this project.",
+        "REPLACE writes U+FFFD for each invalid byte. Default: FAIL.",
         examples=["REPLACE"],
+        json_schema_extra=EXTENSION,
     )
 
     def folder(self) -> str:

@@ -11,18 +11,17 @@ from pydantic import SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 
 from offtake.destinations.base import AuthMethod, Destination
-from offtake.destinations.parameters import Params, TargetParams
+from offtake.destinations.parameters import EXTENSION, Params, TargetParams
 from offtake.documents import Json
 from offtake.errors import FieldProblem, InvalidInputError
 from offtake.formats.registry import NAMES
 
 MASK: Final = "********"
-EXTENSION: Final = "x-extension"
-"""In a property of a spec: the key is an extension of this project."""
 _DRAFT: Final = "http://json-schema.org/draft-07/schema#"
 _PROVIDER: Final = "14e34fac-d307-11e9-bb65-2a2ae2dbcce4"
 _TYPES: Final = {str: "string", SecretStr: "string", int: "integer", bool: "boolean"}
-_NOT_PUBLISHED: Final = ("mode",)
+NOT_PUBLISHED: Final = ("mode",)
+"""Keys that are accepted and have no effect; specs and forms leave them out."""
 _SHARED: Final = [field.alias or name for name, field in TargetParams.model_fields.items()]
 """The keys that all target connections share; this project's extensions follow the contract's keys."""
 
@@ -48,8 +47,10 @@ def connection_spec(destination: Destination) -> Json:
 
 def shared_params() -> str:
     """The params that all target connections share, as a Markdown list."""
-    fields = ((field.alias or name, field.description) for name, field in TargetParams.model_fields.items())
-    return "\n".join(f"- `{key}`: {description}" for key, description in fields)
+    fields = ((field.alias or name, field) for name, field in TargetParams.model_fields.items())
+    return "\n".join(
+        f"- `{key}`: {field.description}{' (an extension)' if is_extension(field) else ''}" for key, field in fields
+    )
 
 
 def parse_credentials(destination: Destination, spec_name: str, params: object) -> Params:
@@ -154,7 +155,7 @@ def _target_schema(destination: Destination) -> Json:
         "csvOptions": _CSV_OPTIONS,
         "compression": _property(fields["compression"]) | {"enum": list(destination.compression_order)},
     }
-    extensions = {key: _property(fields[key]) for key in _SHARED if key not in (*shared, *_NOT_PUBLISHED)}
+    extensions = {key: _property(fields[key]) for key in _SHARED if key not in (*shared, *NOT_PUBLISHED)}
     return {
         "$schema": _DRAFT,
         "type": "object",
@@ -175,6 +176,12 @@ def _property(field: FieldInfo) -> Json:
         found["format"] = "password"
     extra = field.json_schema_extra
     return found | (extra if isinstance(extra, dict) else {})
+
+
+def is_extension(field: FieldInfo) -> bool:
+    """Whether the field is an extension of this project; its property in the spec has the same mark."""
+    extra = field.json_schema_extra
+    return isinstance(extra, dict) and EXTENSION.keys() <= extra.keys()
 
 
 def plain_type(annotation: Any) -> Any:  # noqa: ANN401 - a type is whatever the annotation says
@@ -206,7 +213,7 @@ _ENCRYPTION: Final[Json] = {
         "properties": {
             "publicKey": {
                 "title": "Public key",
-                "description": "Base64 encoded RSA public key",
+                "description": "The recipient's armored PGP public key, encoded as Base64",
                 "type": "string",
                 "contentEncoding": "base64",
             },

@@ -1,5 +1,6 @@
 """SFTP servers."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, fields, replace
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Self
 
@@ -19,7 +20,7 @@ from offtake.destinations.base import (
 )
 from offtake.destinations.drivers import sftp_keys
 from offtake.destinations.drivers.sftp_placing import DEFAULT_PLACING, FOLDER, Placing, TemporaryName
-from offtake.destinations.parameters import Params, TargetParams, as_folder
+from offtake.destinations.parameters import EXTENSION, Params, TargetParams, as_folder
 from offtake.errors import DeliveryError
 
 if TYPE_CHECKING:
@@ -39,42 +40,80 @@ class SftpLogin(Params):
 
     free: ClassVar[frozenset[str]] = frozenset({"temporary_name", "exclusive_create", "read_back"})
     pinned: ClassVar[frozenset[str]] = frozenset({"host_key_fingerprint"})
+    advanced: ClassVar[frozenset[str]] = frozenset(
+        {"host_key_fingerprint", "allow_old_algorithms", "temporary_name", "exclusive_create", "read_back"}
+    )
+    choice_labels: ClassVar[Mapping[str, str]] = {
+        "DOT": "Leading dot: .NAME.….tmp",
+        "SUFFIX": "Suffix: NAME.….tmp",
+        "FOLDER": f"In the folder {FOLDER}",
+        "NONE": "The final name: the server cannot rename",
+    }
 
-    domain: str = Field(min_length=1, description="Domain of server", examples=["sftp.partner.example"])
-    username: str = Field(min_length=1, description="Username", examples=["drop"])
+    domain: str = Field(
+        min_length=1,
+        title="Host",
+        description="Host name or IP address of the server, without a port.",
+        examples=["sftp.partner.example"],
+    )
+    username: str = Field(
+        min_length=1,
+        title="User name",
+        description="The user on the server. It may create folders, and write, rename and remove files, in the "
+        "target's folder.",
+        examples=["drop"],
+    )
     port: int = Field(
-        default=22, ge=1, le=65_535, description="Port of the server. An extension of this project.", examples=[22]
+        default=22,
+        ge=1,
+        le=65_535,
+        title="Port",
+        description="Port of the server. Default: 22.",
+        examples=[22],
+        json_schema_extra=EXTENSION,
     )
     host_key_fingerprint: str | None = Field(
         default=None,
-        description="Fingerprint of the server's host key; default: recorded at the first connection. An extension.",
+        title="Host key fingerprint",
+        description="SHA-256 fingerprint of the server's host key, from the server's operator or by "
+        "ssh-keyscan HOST | ssh-keygen -lf -. A server with another key is refused. Default: recorded at the first "
+        "connection.",
         examples=["SHA256:n4bQgYhMfWWaL+qgxVrQFaO/TxsrC4Is0V1sFbDwCgg"],
+        json_schema_extra=EXTENSION,
     )
     allow_old_algorithms: bool = Field(
         default=False,
+        title="Allow old algorithms",
         description="Also allow weak algorithms (CBC ciphers, SHA-1 and group 1 key exchange, MD5, DSA), for servers "
         "that support no others. Risk: an attacker in the network can read or change the traffic, including the "
-        "password. Default: false. An extension.",
+        "password. Default: false.",
         examples=[False],
+        json_schema_extra=EXTENSION,
     )
     temporary_name: TemporaryName | None = Field(
         default=None,
+        title="Temporary name",
         description="Name of a file until it is complete: DOT (.NAME.….tmp), SUFFIX (NAME.….tmp), FOLDER "
         f"(in the target's folder {FOLDER}), or NONE (the final name, for servers that cannot rename). Default: "
-        "found and recorded at the first connection. An extension.",
+        "found and recorded at the first connection.",
         examples=["DOT"],
+        json_schema_extra=EXTENSION,
     )
     exclusive_create: bool | None = Field(
         default=None,
+        title="Exclusive creation",
         description="Whether temporary files are created exclusively (SSH_FXF_EXCL), which some servers do not "
-        "support. Default: found and recorded at the first connection. An extension.",
+        "support. Default: found and recorded at the first connection.",
         examples=[True],
+        json_schema_extra=EXTENSION,
     )
     read_back: bool | None = Field(
         default=None,
+        title="Files can be read",
         description="Whether the user may read files and their sizes. With false, a delivery is verified only by the "
-        "server's acknowledgement. Default: found and recorded at the first connection. An extension.",
+        "server's acknowledgement. Default: found and recorded at the first connection.",
         examples=[True],
+        json_schema_extra=EXTENSION,
     )
 
     @field_validator("host_key_fingerprint")
@@ -117,7 +156,9 @@ class SftpLogin(Params):
 class Password(SftpLogin):
     """A password."""
 
-    password: SecretStr = Field(min_length=1, description="Password", examples=["a password"])
+    password: SecretStr = Field(
+        min_length=1, title="Password", description="The user's password on the server.", examples=["a password"]
+    )
 
 
 class SshKey(SftpLogin):
@@ -125,12 +166,16 @@ class SshKey(SftpLogin):
 
     passphrase: SecretStr | None = Field(
         default=None,
-        description="Passphrase of the private SSH key, if it has one. An extension of this project.",
+        title="Passphrase",
+        description="Passphrase of the private SSH key, if the key is encrypted.",
         examples=["a passphrase"],
+        json_schema_extra=EXTENSION,
     )
     ssh_key: SecretStr = Field(
         min_length=1,
-        description="Base64 string of the private SSH key",
+        title="Private SSH key",
+        description="The private key file (OpenSSH or PEM), encoded as Base64. The server's operator adds the public "
+        "key to the user's authorized keys.",
         examples=["LS0tLS1CRUdJTi…"],
         json_schema_extra={
             "contentEncoding": "base64",
@@ -148,8 +193,10 @@ class SshKey(SftpLogin):
     password: SecretStr | None = Field(
         default=None,
         min_length=1,
-        description="Password of the user, if the server requires it too. An extension of this project.",
+        title="Password",
+        description="The user's password, if the server requires it in addition to the key.",
         examples=["a password"],
+        json_schema_extra=EXTENSION,
     )
 
 
@@ -160,7 +207,10 @@ class SftpParams(TargetParams):
     """A folder of the server."""
 
     remote_path: Annotated[str, patterns.matches(patterns.folder_problem)] = Field(
-        title="Folder path", description="Enter your folder path", examples=["incoming/loyalty"]
+        title="Folder path",
+        description="Folder on the server: below the login folder or, with a leading slash, below the server's root. "
+        "Missing folders are created.",
+        examples=["incoming/loyalty"],
     )
 
     def folder(self) -> str:
@@ -272,6 +322,8 @@ def _session(credentials: Params | None, sandbox_location: SandboxLocation) -> "
 # Documentation
 
 GUIDE: Final = SetupGuide(
+    summary="Folders of an SFTP server.",
+    needs="A user who may write to a folder, with a password or an SSH key.",
     about="Files are written as `.NAME.<random>.tmp` in their folder, synced to disk if the server supports it, and "
     "renamed to their final name when they are complete: consumers that ignore names with a leading dot never see a "
     "partial file. Servers with other rules are supported too: at the first delivery, or by `offtake connection test`, "

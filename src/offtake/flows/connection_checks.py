@@ -24,6 +24,7 @@ from offtake.store.tables import Connection, TargetConnection
 from offtake.store.vault import Vault
 
 _MOST_TARGETS: Final = 5
+_ANY_FILES: Final[Json] = {"datasetFileType": "JSON", "compression": "GZIP"}
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,21 @@ def prepare(
         targets=tuple(targets.values()) or _whole_target(destination),
         sandbox_location=sandbox_location,
     )
+
+
+def prepare_at(
+    session: Session, caller: Caller, vault: Vault, row_id: str, place: Json, sandbox_location: SandboxLocation
+) -> ConnectionCheck:
+    """Like `prepare`, at a place that no target connection has yet, such as `{"bucketName": …, "path": …}`.
+
+    Raises 1452 and 1455 with paths below `/params`, too.
+    """
+    prepared = prepare(session, caller, vault, row_id, sandbox_location)
+    try:
+        target = schema.parse_target_params(prepared.destination, _ANY_FILES | place)
+    except InvalidInputError as error:
+        raise problems.of_fields(error) from None
+    return replace(prepared, targets=(target,))
 
 
 def prepare_for(
@@ -141,7 +157,6 @@ def _probe(
 def _whole_target(destination: Destination) -> tuple[TargetParams, ...]:
     """The root of the destination, if target params need no more than a path."""
     try:
-        params = {"path": "/", "datasetFileType": "JSON", "compression": "GZIP"}
-        return (schema.parse_target_params(destination, params),)
+        return (schema.parse_target_params(destination, _ANY_FILES | {"path": "/"}),)
     except InvalidInputError:
         return ()

@@ -1,12 +1,13 @@
 """Sandboxes: isolated namespaces of an organisation (contract, section 26)."""
 
 import re
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final, Literal
 from uuid import uuid4
 
 from pydantic import BeforeValidator, Field
-from sqlalchemy import delete, func, select
+from sqlalchemy import ColumnElement, delete, func, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -17,7 +18,7 @@ from offtake.contract.caller import ALL, MANAGE_SANDBOXES, RESET_SANDBOXES, Call
 from offtake.contract.problems import Problem
 from offtake.documents import Json
 from offtake.store.sandbox_states import ACTIVE, DELETED, DELETING, RESETTING
-from offtake.store.tables import Flow, LandingZoneKey, Role, Sandbox
+from offtake.store.tables import Connection, Dataset, Flow, LandingZoneKey, Role, Sandbox, Stamp
 
 TYPES: Final = ("production", "development")
 FIELDS: Final = ("name", "title", "state", "type", "isDefault", "createdDate", "lastModifiedDate")
@@ -154,6 +155,26 @@ def remove(session: Session, caller: Caller, name: str, now_ms: int, *, validate
 def unfinished(session: Session) -> list[Sandbox]:
     """The sandboxes of all organisations whose content is still to be removed."""
     return list(session.scalars(select(Sandbox).where(Sandbox.state.in_((RESETTING, DELETING)))))
+
+
+@dataclass(frozen=True)
+class Content:
+    """What a sandbox contains, and its reset or deletion removes."""
+
+    flows: int
+    enabled_flows: int
+    connections: int
+    datasets: int
+
+
+def content(session: Session, row: Sandbox) -> Content:
+    """Count what the sandbox contains."""
+
+    def count(table: type[Stamp], *conditions: ColumnElement[bool]) -> int:
+        counted = select(func.count()).select_from(table).where(table.sandbox_id == row.id, *conditions)
+        return session.scalar(counted) or 0
+
+    return Content(count(Flow), count(Flow, Flow.state == entities.ENABLED), count(Connection), count(Dataset))
 
 
 def removal_warnings(session: Session, row: Sandbox) -> list[str]:

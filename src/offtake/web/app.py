@@ -8,9 +8,14 @@ from fastapi import FastAPI
 from offtake.web import live, not_found, static_files
 from offtake.web.links import SignInLinks
 from offtake.web.pages import (
+    access,
+    accounts,
+    audit,
     batches,
+    clients,
     dataset,
     datasets,
+    destinations,
     export,
     flow,
     flow_backfill,
@@ -20,7 +25,9 @@ from offtake.web.pages import (
     imports,
     issuer_sign_in,
     monitoring,
+    roles,
     runs,
+    sandbox_admin,
     sign_in,
     style,
 )
@@ -47,6 +54,13 @@ _PAGES: Final[tuple[ModuleType, ...]] = (
     datasets,
     dataset,
     batches,
+    access,
+    clients,
+    roles,
+    sandbox_admin,
+    audit,
+    destinations,
+    accounts,
 )
 
 

@@ -5,12 +5,15 @@ Its names: `name`, `description`, `method` (the chosen method's number), `a<numb
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final, Protocol
 
 from starlette.datastructures import FormData
 
+from offtake.contract.problems import Problem
+from offtake.destinations import schema
 from offtake.destinations.base import AuthMethod, Destination
 from offtake.destinations.egress import Network
+from offtake.destinations.parameters import TargetParams
 from offtake.documents import Json
 from offtake.errors import FieldProblem
 from offtake.flows import connections
@@ -19,8 +22,10 @@ from offtake.web.form_body import text
 from offtake.web.forms import Field
 
 PUBLIC_KEY: Final = "public_key"
+PLACE: Final = "t-"
+STORED: Final = "c-"
 _LABELS: Final = {
-    "name": "Name",
+    "name": "Account name",
     "description": "Description",
     "method": "Authentication",
     PUBLIC_KEY: "PGP public key",
@@ -32,6 +37,13 @@ _PLACES: Final[Mapping[str, str]] = {
     "/encryption": PUBLIC_KEY,
     "/encryption/params/publicKey": PUBLIC_KEY,
 }
+
+
+class Stored(Protocol):
+    """The columns of a stored connection that its form shows."""
+
+    auth_spec_name: Any
+    auth_public: Any
 
 
 @dataclass(frozen=True)
@@ -99,6 +111,85 @@ def body(destination: Destination, form: FormData) -> Json:
         found["auth"] = {"specName": method.name, "params": params}
     key = public_key(form)
     return found | ({"encryption": encryption(key)} if key else {})
+
+
+def place_keys(destination: Destination) -> list[str]:
+    """The keys of a place to deliver to, such as the bucket and the folder."""
+    declared = destination.parameters.model_fields.items()
+    return [
+        info.alias or name for name, info in declared if name not in TargetParams.model_fields and info.is_required()
+    ]
+
+
+def place_fields(
+    destination: Destination, form: FormData | None = None, problems: Mapping[str, str] | None = None
+) -> tuple[Field, ...]:
+    """The fields of a place in which a connection is tested; their names start with `t-`."""
+    values = forms.sent(destination.parameters, form, PLACE) if form else {}
+    return forms.fields(destination.parameters, PLACE, values, problems, place_keys(destination))
+
+
+def place(destination: Destination, form: FormData) -> Json:
+    """The place that a form sent, as `flows.connection_checks.prepare_at` takes it."""
+    sent = forms.parse(destination.parameters, form, PLACE)
+    return {key: sent[key] for key in place_keys(destination) if key in sent}
+
+
+def place_problems(destination: Destination, problem: Problem) -> dict[str, str]:
+    """Problems of a place by the names of its fields. Raises the problem when it is about something else."""
+    if not any(one.path.startswith("/params") for one in problem.fields):
+        raise problem
+    return forms.problems_by_name(problem.fields, {"/params/": PLACE}, place_fields(destination))
+
+
+def stored_fields(
+    destination: Destination, row: Stored, form: FormData | None = None, problems: Mapping[str, str] | None = None
+) -> tuple[Field, ...]:
+    """The fields of an account's credentials: what is stored, except secrets, or what was sent."""
+    method = method_of(destination, row)
+    values: dict[str, object] = dict(row.auth_public or {})
+    if form is not None:
+        kept = {key: value for key, value in values.items() if value == schema.MASK}
+        values = forms.sent(method.model, form, STORED) | kept
+    return forms.fields(method.model, STORED, values, problems)
+
+
+def stored_params(destination: Destination, row: Stored, form: FormData) -> Json:
+    """The params that replace an account's credentials: an empty secret stays as stored, an emptied pin is removed.
+
+    An unchanged pin is not sent: then it stays if the server stays, and is found again for another server.
+    """
+    model = method_of(destination, row).model
+    sent = forms.parse(model, form, STORED)
+    public = row.auth_public or {}
+    kept = {key: schema.MASK for key, value in public.items() if value == schema.MASK and key not in sent}
+    pins = [info.alias or name for name, info in model.model_fields.items() if name in model.pinned]
+    for key in pins:
+        if key in sent and sent[key] == public.get(key):
+            del sent[key]
+        elif key not in sent and public.get(key) is not None:
+            sent[key] = None
+    return sent | kept
+
+
+def stored_problems(destination: Destination, row: Stored, form: FormData, network: Network) -> dict[str, str]:
+    """All problems of an account's new credentials by the form's names; a kept secret is not one."""
+    params = stored_params(destination, row, form)
+    kept = {key for key, value in params.items() if value == schema.MASK}
+    auth = {"specName": row.auth_spec_name, "params": {key: value for key, value in params.items() if key not in kept}}
+    found = connections.find_problems(destination, {"name": "unchanged", "auth": auth}, network)
+    others = [one for one in found if one.path.removeprefix("/auth/params/") not in kept]
+    return translate_stored(destination, row, others)
+
+
+def translate_stored(destination: Destination, row: Stored, found: list[FieldProblem]) -> dict[str, str]:
+    """Problems of an account's new credentials by the form's names."""
+    return forms.problems_by_name(found, {"/auth/params/": STORED}, stored_fields(destination, row))
+
+
+def method_of(destination: Destination, row: Stored) -> AuthMethod:
+    """The authentication method of an account."""
+    return next(one for one in destination.auth_methods if one.name == row.auth_spec_name)
 
 
 def public_key(form: FormData) -> str:

@@ -5,7 +5,7 @@ from typing import Annotated, Final
 from fastapi import Depends, Request
 from starlette.datastructures import FormData
 
-from offtake.contract import problems
+from offtake.contract import bodies, problems
 from offtake.contract.problems import Problem
 from offtake.web import cookies
 from offtake.web.person import SignedOutError
@@ -29,11 +29,14 @@ async def form_body(request: Request) -> FormData:
 
 
 async def read_form(request: Request) -> FormData:
-    """The form's fields without files; raises 3413 when it is too large."""
+    """The form's fields without files; raises 3413 when it is too large, 1452 for text that cannot be stored."""
     length = request.headers.get("content-length", "")
     if not (length.isascii() and length.isdecimal()) or int(length[:18]) > _LARGEST:
         raise Problem(problems.TOO_LARGE, f"The form is larger than {_LARGEST // 1024} KiB.")
-    return await request.form(max_files=0, max_fields=_MOST_FIELDS)
+    form = await request.form(max_files=0, max_fields=_MOST_FIELDS)
+    for name, value in form.multi_items():
+        bodies.check_text(f"{name}{value}", name[:100].replace("\0", ""))
+    return form
 
 
 Form = Annotated[FormData, Depends(form_body)]

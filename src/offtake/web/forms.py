@@ -30,6 +30,7 @@ _ARMOR: Final = "-----BEGIN "
 _PATTERN: Final = "String should match pattern"
 _TOO_SHORT: Final = "String should have at least"
 _KEPT: Final = "A value is stored. Leave the field empty to keep it."
+_PASTED: Final = "Paste the file's text: it is encoded for you."
 _UNSET: Final = "Default"
 _BOOLEANS: Final[Mapping[str, bool]] = {"true": True, "false": False}
 
@@ -77,7 +78,8 @@ def fields(
     """
     given, refused = values or {}, problems or {}
     declared = {info.alias or name: (name, info) for name, info in model.model_fields.items()}
-    ordered = keys if keys is not None else sorted(declared, key=lambda key: not declared[key][1].is_required())
+    shown = [key for key in declared if key not in schema.NOT_PUBLISHED]
+    ordered = keys if keys is not None else sorted(shown, key=lambda key: not declared[key][1].is_required())
     return tuple(
         _field(model, *declared[key], prefix, given.get(key, _DEFAULT), refused.get(f"{prefix}{key}", ""))
         for key in ordered
@@ -157,13 +159,15 @@ def _field(model: type[Params], name: str, info: FieldInfo, prefix: str, value: 
     label = info.title or sentence(key)
     kept = is_secret and value == schema.MASK
     described = _help(info.description or "", label)
+    if kind == "area":
+        described = f"{described} {_PASTED}".strip()
     return Field(
         name=f"{prefix}{key}",
         key=key,
         label=label,
         kind=kind,
         help=f"{described} {_KEPT}".strip() if kept else described,
-        example="" if is_secret or kind in ("flag", "choice") or not info.examples else str(info.examples[0]),
+        example="" if is_secret or kind in ("flag", "choice") else _example(info),
         value="" if is_secret else _shown(kind, value),
         problem=problem,
         required=info.is_required() and not kept,
@@ -171,7 +175,7 @@ def _field(model: type[Params], name: str, info: FieldInfo, prefix: str, value: 
         kept=kept,
         secret=is_secret,
         advanced=name in model.advanced,
-        extension=bool(_extra(info).get(schema.EXTENSION)),
+        extension=schema.is_extension(info),
     )
 
 
@@ -231,6 +235,12 @@ def _sent(info: FieldInfo, form: FormData, name: str) -> object:
     if kind == "area":
         return armored(value.replace("\r\n", "\n"))
     return _BOOLEANS.get(value, value) if schema.plain_type(info.annotation) is bool else value
+
+
+def _example(info: FieldInfo) -> str:
+    """The first example, unless it is the default."""
+    examples = [str(one) for one in info.examples or () if info.is_required() or one != info.default]
+    return examples[0] if examples else ""
 
 
 def _help(description: str, label: str) -> str:

@@ -7,6 +7,8 @@ from typing import Final
 from offtake.contract.caller import (
     MANAGE_ACCESS,
     MANAGE_DATASETS,
+    MANAGE_SANDBOXES,
+    RESET_SANDBOXES,
     VIEW_AUDIT,
     VIEW_DATASETS,
     VIEW_DESTINATIONS,
@@ -31,20 +33,34 @@ _LINKS: Final[tuple[tuple[str, str, str, tuple[str, ...]], ...]] = (
     ("Destinations", "destinations", "send", (VIEW_DESTINATIONS,)),
     ("Accounts", "accounts", "key-round", (VIEW_DESTINATIONS,)),
     ("Datasets", "datasets", "table-2", (VIEW_DATASETS, MANAGE_DATASETS)),
-    ("Access", "access", "users", (MANAGE_ACCESS, VIEW_AUDIT, VIEW_SANDBOXES)),
 )
 _HOME: Final = ("", "monitoring")
 _FLOWS: Final = ("flows", "runs", "export")
+_SANDBOXES: Final = (VIEW_SANDBOXES, MANAGE_SANDBOXES, RESET_SANDBOXES)
 
 
 def rail(person: Person, path: str) -> Sequence[Link]:
     """The links of the rail for the page with that path."""
     section = path.removeprefix(person.url()).strip("/").partition("/")[0]
-    return [
+    links = [
         Link(label, person.url(name), icon, here=_belongs(section, name))
         for label, name, icon, permissions in _LINKS
         if person.may(*permissions)
     ]
+    is_offered = bool(access_tabs(person, path))
+    return [*links, *([Link("Access", person.url("access"), "users", here=section == "access")] if is_offered else [])]
+
+
+def access_tabs(person: Person, path: str) -> Sequence[Link]:
+    """The parts of the access pages that the person's permissions allow; clients and roles need them everywhere."""
+    offered = {
+        "Clients": person.may_everywhere(MANAGE_ACCESS),
+        "Roles": person.may_everywhere(MANAGE_ACCESS),
+        "Sandboxes": person.may(*_SANDBOXES),
+        "Audit log": person.may(VIEW_AUDIT),
+    }
+    urls = {label: person.url(f"access/{label.partition(' ')[0].lower()}") for label in offered}
+    return [Link(label, urls[label], "", here=path.startswith(urls[label])) for label, may in offered.items() if may]
 
 
 def _belongs(section: str, name: str) -> bool:

@@ -9,6 +9,7 @@ from urllib.parse import quote
 from fastapi import Depends, Request
 
 from offtake.access import access, web_sessions
+from offtake.contract import bodies
 from offtake.contract.caller import Caller
 from offtake.deployment.backend import Backend
 from offtake.errors import OfftakeError
@@ -29,10 +30,15 @@ class SandboxLink:
 
 @dataclass(frozen=True)
 class Person:
-    """Who is signed in, for one request. `name`: of the client. `csrf`: the token that forms send."""
+    """Who is signed in, for one request. `name`: of the client. `csrf`: the token that forms send.
+
+    `caller`: in the sandbox of the URL. `member`: without a sandbox, for the organisation's clients, roles and
+    sandboxes.
+    """
 
     backend: Backend
     caller: Caller
+    member: Caller
     name: str
     sandboxes: Sequence[SandboxLink]
     csrf: str
@@ -51,6 +57,10 @@ class Person:
     def may(self, *alternatives: str) -> bool:
         """Whether one of the permissions is granted in this sandbox."""
         return self.caller.grants.allow(*alternatives)
+
+    def may_everywhere(self, *alternatives: str) -> bool:
+        """Whether one of the permissions is granted in every sandbox."""
+        return self.caller.grants.allow_everywhere(*alternatives)
 
 
 class SignedOutError(OfftakeError):
@@ -78,7 +88,11 @@ async def backend_of(request: Request) -> Backend:
 
 
 def person_in(request: Request, backend: Annotated[Backend, Depends(backend_of)], sandbox: str) -> Person:
-    """The person in the URL's sandbox. Raises `SignedOutError`, `NoRoleError`, and 2100 for one without a role."""
+    """The person in the URL's sandbox.
+
+    Raises `SignedOutError`, `NoRoleError`, 2100 without a role there, and 1452 for text that cannot be stored.
+    """
+    bodies.check_text(request.url.path, "/path")
     return find_person(request, backend, sandbox)
 
 
@@ -106,6 +120,7 @@ def find_person(request: Request, backend: Backend, sandbox_name: str | None) ->
         person = Person(
             backend=backend,
             caller=caller,
+            member=member,
             name=client.name,
             sandboxes=entered,
             csrf=cookies.csrf_token(value),

@@ -10,6 +10,9 @@ if (zone && !document.cookie.includes(`offtake-zone=${zone}`)) {
 // Not `element.dataset` and the like: a form's fields with such names would stand in for them.
 const option = (element, name) => element.getAttribute(`data-${name}`);
 
+// On a phone, the rail scrolls: the link of this page is in sight.
+document.querySelector(".rail nav [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
+
 // Copy buttons.
 const showCopyButtons = (root) => root.querySelectorAll("[data-copy], [data-insert]").forEach((one) => { one.hidden = false; });
 document.addEventListener("click", async (event) => {
@@ -303,5 +306,27 @@ document.addEventListener("keydown", (event) => {
   const next = links[links.indexOf(event.target.closest("a")) + step];
   if (next) { event.preventDefault(); next.focus(); }
 });
+
+// data-into="#id": a button that sends its form and shows that part of the answer, without leaving the page: what was
+// typed stays, secrets too. Without a script, the whole page is the answer.
+document.addEventListener("submit", async (event) => {
+  const button = event.submitter;
+  if (!button?.dataset.into) return;
+  event.preventDefault();
+  const form = event.target, body = new URLSearchParams(new FormData(form, button));
+  button.disabled = true;
+  try {
+    const answer = await fetch(form.getAttribute("action"), { method: "POST", body, headers: { "X-Requested-With": "part" } });
+    if (answer.status === 401) { location.reload(); return; }
+    const text = await answer.text();
+    const fresh = new DOMParser().parseFromString(text, "text/html");
+    form.querySelectorAll("[data-field]").forEach((field) => {
+      const problem = fresh.getElementById(`problem-${field.dataset.field}`);
+      showProblem(field, problem && !problem.hidden ? problem.textContent.trim() : "");
+    });
+    replaceParts(text, button.dataset.into);
+    form.querySelector(".has-problem input, .has-problem textarea, .has-problem select")?.focus();
+  } catch { /* The server is away: saving the form shows that. */ } finally { button.disabled = false; }
+}, true);
 
 showCopyButtons(document);

@@ -1,0 +1,40 @@
+"""The entrance of the access pages, and what their parts share."""
+
+from typing import Final
+
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import RedirectResponse
+
+from offtake.contract import problems
+from offtake.contract.caller import MANAGE_ACCESS
+from offtake.contract.problems import Problem
+from offtake.web import navigation
+from offtake.web.form_body import Form, text
+from offtake.web.person import Person, PersonOf
+from offtake.web.rendering import page
+from offtake.web.routes import PageRoute
+
+router = APIRouter(route_class=PageRoute)
+
+PAGE: Final = 50
+
+
+@router.get("/ui/{sandbox}/access")
+def entrance(request: Request, person: PersonOf) -> Response:
+    """Lead to the first part that the person may see."""
+    tabs = navigation.access_tabs(person, request.url.path)
+    if not tabs:
+        raise Problem(problems.FORBIDDEN, f"This page needs a permission such as {MANAGE_ACCESS} in all sandboxes.")
+    return RedirectResponse(tabs[0].url, 303)
+
+
+def show(request: Request, person: Person, template: str, status: int = 200, **values: object) -> Response:
+    """A page of this group, with its tabs."""
+    tabs = [(one.label, one.url, one.here) for one in navigation.access_tabs(person, request.url.path)]
+    return page(request, person, template, status, tabs=tabs, **values)
+
+
+def wrong_name(form: Form, name: str) -> str:
+    """Why the typed confirmation is wrong; empty when it is the name."""
+    typed = text(form, "typed")
+    return "" if typed == name.strip() else f"Nothing was changed: type the name {name[:200]} to confirm."
