@@ -18,14 +18,18 @@ from tests.web.pages import every_page
 from tests.web.world import World
 
 SHOWN: Final = Path(__file__).parents[2] / "docs" / "images"
-_README: Final = ("deliveries", "dataflow", "run", "export-files")
+README: Final = "readme"
+_IN_README: Final = ("deliveries", "dataflow", "run", "export")
+_PLAIN: Final = (1440, False)
+_VARIANTS: Final = {README: (_PLAIN,), "many": (_PLAIN,)}
+_ALL: Final = (_PLAIN, (1440, True), (360, False))
 
 
 def main(folder: Path) -> None:
     """Write all pictures; the names say page, width and colours."""
     folder.mkdir(parents=True, exist_ok=True)
     with browsing() as browser:
-        for state, flows in (("empty", 0), ("few", 11), ("many", 10_000)):
+        for state, flows in ((README, 8), ("empty", 0), ("few", 11), ("many", 10_000)):
             with tempfile.TemporaryDirectory() as data:
                 made = world.make(Path(data) / "data", flows)
                 with serving(Path(data), "--no-worker") as server:
@@ -34,18 +38,20 @@ def main(folder: Path) -> None:
 
 
 def _pictures(browser: Browser, server: Server, made: World, folder: Path, state: str) -> Iterator[str]:
-    for width, dark in ((1440, False), (1440, True), (360, False)):
-        if state == "many" and (dark or width < 1000):
-            continue
+    for width, dark in _VARIANTS.get(state, _ALL):
         with looking(browser, server.origin, width=width, dark=dark) as window:
             window.sign_in(made.admin)
             for name, path in every_page(made, is_filled=state != "empty").items():
+                if state == README and name not in _IN_README:
+                    continue
                 window.open(f"/ui/prod{path}")
-                file = f"{state}-{name}-{width}{'-dark' if dark else ''}.png"
-                window.page.screenshot(path=folder / file, full_page=True)
-                yield file
-                if state == "few" and width == 1440 and not dark and name in _README:
-                    window.page.screenshot(path=SHOWN / f"{name}.png")
+                file = SHOWN / f"{name}.png" if state == README else folder / _file(state, name, width, dark=dark)
+                window.page.screenshot(path=file, full_page=state != README)
+                yield file.name
+
+
+def _file(state: str, name: str, width: int, *, dark: bool) -> str:
+    return f"{state}-{name}-{width}{'-dark' if dark else ''}.png"
 
 
 if __name__ == "__main__":

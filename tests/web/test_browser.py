@@ -1,12 +1,17 @@
 """The pages in a real browser."""
 
+import hashlib
+import io
 from collections.abc import Iterator
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 from playwright.sync_api import Browser
 
+from offtake.access.clients import NewClient
 from tests.attacks.server import Server, serving
+from tests.servers import rclone_s3
 from tests.web import world
 from tests.web.chromium import browsing, looking
 from tests.web.pages import every_page
@@ -27,6 +32,7 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server, W
         yield server, made
 
 
+@pytest.mark.matrix(one_in=2)
 @pytest.mark.parametrize(("width", "dark"), [(1440, False), (1440, True), (360, False), (360, True)])
 def test_every_page_is_clean_accessible_and_fits(
     browser: Browser, filled: tuple[Server, World], width: int, dark: bool
@@ -115,3 +121,100 @@ def test_only_the_chosen_method_is_shown(browser: Browser, filled: tuple[Server,
         window.page.check("input[name=method][value='1']")
         assert window.page.is_visible("#f-a1-sshKey")
         assert not window.page.is_visible("#f-a0-password")
+
+
+def test_from_an_empty_server_to_verified_files_in_a_bucket(
+    browser: Browser, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    file = tmp_path / "orders.csv"
+    file.write_text("id,city\n" + "".join(f"{number},Bern\n" for number in range(1000)))
+    with rclone_s3(tmp_path_factory.mktemp("s3")) as s3, serving(tmp_path) as server:
+        s3.make_bucket("partner-exports")
+        with looking(browser, server.origin) as window:
+            page = window.page
+            page.set_default_timeout(30_000)
+            admin = server.admin
+            window.sign_in(NewClient(admin["org_id"], admin["client_id"], admin["client_secret"], "prod"))
+            page.click("text=Datasets")
+            page.get_by_role("link", name="Import a file").first.click()
+            page.set_input_files("#f-file", file)
+            page.get_by_role("button", name="Upload and review").click()
+            page.get_by_role("button", name="Create the dataset").click()
+            page.get_by_text("1,000 rows are in the dataset.").wait_for()
+            page.get_by_role("link", name="Deliveries").first.click()
+            page.get_by_role("link", name="Export datasets").first.click()
+            page.get_by_text("Amazon S3", exact=True).first.click()
+            page.get_by_role("link", name="Connect another Amazon S3 account").click()
+            page.fill("#f-name", "Partner")
+            page.fill("#f-a0-s3AccessKey", s3.access_key)
+            page.fill("#f-a0-s3SecretKey", s3.secret_key)
+            page.fill("#f-a0-endpointUrl", s3.endpoint)
+            page.fill("#f-t-bucketName", "partner-exports")
+            page.fill("#f-t-path", "crm")
+            page.click("button[value=test]")
+            page.wait_for_selector("#tested .notice")
+            assert page.locator("#tested .notice.ok").count() == 1, page.inner_text("#tested")
+            page.click("button[value=save]")
+            page.get_by_label("orders").check()
+            page.get_by_role("button", name="Continue").click()
+            page.fill("#f-t-bucketName", "partner-exports")
+            page.fill("#f-t-path", "crm")
+            page.get_by_role("button", name="Continue").click()
+            page.fill("#f-name", "Orders to partner")
+            page.fill("#f-start_date", "2020-01-01")
+            page.get_by_role("button", name="Continue").click()
+            page.get_by_role("button", name="Start exporting").click()
+            page.get_by_role("link", name="Delivered").first.click()
+            page.get_by_role("button", name="Verify").click()
+            page.get_by_text("The delivery is as recorded: 1 file(s), 1,000 rows").wait_for()
+            window.check()
+            shown = page.locator("td .id code").first.get_attribute("title")
+        listed = s3.client().list_objects_v2(Bucket="partner-exports", Prefix="crm/")["Contents"]
+        (key,) = [one["Key"] for one in listed]
+        content = s3.client().get_object(Bucket="partner-exports", Key=key)["Body"].read()
+        assert hashlib.sha256(content).hexdigest() == shown
+        assert pq.read_table(io.BytesIO(content)).num_rows == 1000
+
+
+def test_the_keyboard_alone_reaches_and_runs_a_dataflow(browser: Browser, filled: tuple[Server, World]) -> None:
+    server, made = filled
+    with looking(browser, server.origin) as window:
+        window.sign_in(made.admin)
+        window.open("/ui/prod/flows")
+        page = window.page
+        page.keyboard.press("Tab")
+        assert page.evaluate("document.activeElement.textContent") == "Skip to the content"
+        page.keyboard.press("Enter")
+        page.keyboard.press("/")
+        page.keyboard.type("Customers")
+        page.locator("#list td a.title").first.wait_for()
+        page.wait_for_url("**q=Customers*")
+        for _ in range(30):
+            page.keyboard.press("Tab")
+            if page.evaluate("document.activeElement.matches('td a.title')"):
+                break
+        assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") != "none"
+        page.keyboard.press("Enter")
+        page.wait_for_url(f"**/flows/{made.flow_ids[1]}")
+        page.keyboard.press("Escape")
+        window.check()
+
+
+def test_everything_works_without_scripts(browser: Browser, filled: tuple[Server, World]) -> None:
+    server, made = filled
+    with looking(browser, server.origin, scripts=False) as window:
+        window.sign_in(made.admin)
+        page = window.page
+        window.open("/ui/prod/flows")
+        page.fill("input[type=search]", "Returns")
+        page.get_by_role("button", name="Apply").click()
+        page.get_by_role("link", name="Returns").click()
+        page.get_by_role("button", name="Disable").click()
+        page.get_by_role("button", name="Enable").click()
+        page.get_by_role("link", name="Settings").click()
+        page.fill("#f-description", "Every return of goods")
+        page.locator("#name button").click()
+        page.get_by_text("Saved.").wait_for()
+        page.get_by_text("Delete", exact=True).first.click()
+        assert page.get_by_text("stops delivering").is_visible()
+        assert window.complaints == []
