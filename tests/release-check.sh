@@ -25,6 +25,7 @@ names = zipfile.ZipFile(sys.argv[1]).namelist()
 others = [name for name in names if not name.startswith("offtake")]
 assert not others, others
 assert "offtake/py.typed" in names
+assert {"offtake/web/templates/base.html", "offtake/web/static/app.css"} <= set(names)
 assert any(name.startswith("offtake/store/migrations/versions/0001") for name in names)
 assert any(name.endswith("licenses/LICENSE") for name in names)
 PYTHON

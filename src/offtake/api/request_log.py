@@ -23,6 +23,8 @@ _LOCK_SECONDS: Final = 5.0
 """How long a writing request waits for other writers before it gets a 503."""
 _QUIET: Final = ("/healthz",)
 _READING: Final = ("GET", "HEAD", "OPTIONS")
+_LOOKING: Final = ("check", "preview")
+"""Values of `x-requested-with` with which the script of the pages sends forms as a person types."""
 
 
 class RequestLogMiddleware:
@@ -45,13 +47,17 @@ class RequestLogMiddleware:
         try:
             await self._app(scope, receive, recorder.wrap_send(send, identifier))
         finally:
-            if scope["method"] not in _READING and recorder.status < HTTPStatus.BAD_REQUEST:
-                # The request may have created work for the scheduler and the workers.
+            if _may_create_work(scope) and recorder.status < HTTPStatus.BAD_REQUEST:
                 backend: Backend = scope["app"].state.backend
                 backend.database.wakeup.notify()
             _write(scope, recorder.status, time.perf_counter() - began)
             lock_wait.reset(reset_wait)
             request_id.reset(reset)
+
+
+def _may_create_work(scope: Scope) -> bool:
+    """Whether the request may have created work for the scheduler and the workers; not a page's check or preview."""
+    return scope["method"] not in _READING and Headers(scope=scope).get("x-requested-with") not in _LOOKING
 
 
 def assign_id(scope: Scope) -> str:

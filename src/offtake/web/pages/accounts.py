@@ -23,6 +23,7 @@ from offtake.web.form_body import Form, text
 from offtake.web.pages.access import wrong_name
 from offtake.web.pages.destinations import ICONS, find_destination
 from offtake.web.person import Person, PersonOf
+from offtake.web.places import place_of
 from offtake.web.queries import ListUrl
 from offtake.web.rendering import HEADERS, page
 from offtake.web.routes import PageRoute
@@ -214,7 +215,7 @@ def _account(request: Request, person: Person, row_id: str, shown: _Shown) -> Re
         image=ICONS.get(destination.name, "send") if destination is not None else "send",
         method=connection_form.method_of(destination, view.row) if destination and view.row.auth_spec_name else None,
         pairs=_pairs(destination, view),
-        places=[(one, _place(one.params)) for one in view.targets],
+        places=[(one, place_of(one.connection_spec_id, one.params)) for one in view.targets],
         may_change=may_change and destination is not None,
         place=connection_form.place_fields(destination, form, shown.problems)
         if destination is not None and not view.targets and destination.auth_methods
@@ -272,8 +273,3 @@ def _pairs(destination: Destination | None, view: AccountView) -> list[tuple[str
         for one in fields
         if public.get(one.key) is not None
     ]
-
-
-def _place(params: dict[str, object]) -> str:
-    names = ("bucketName", "container", "path", "remotePath")
-    return "/".join(str(params[one]).strip("/") for one in names if params.get(one))

@@ -8,14 +8,13 @@ from fastapi.responses import RedirectResponse
 from offtake.contract import problems
 from offtake.contract.problems import Problem
 from offtake.destinations import registry
-from offtake.destinations.parameters import TargetParams
 from offtake.flows import adhoc, deliveries, flow_changes, flow_views, run_views, undelivered
 from offtake.flows.adhoc import AdhocDestination
-from offtake.flows.flow_views import FlowView
 from offtake.web import charts, schedules
 from offtake.web.form_body import Form, text
 from offtake.web.pages.runs import STATUSES
 from offtake.web.person import Person, PersonOf
+from offtake.web.places import place_of
 from offtake.web.queries import ListUrl
 from offtake.web.rendering import page
 from offtake.web.routes import PageRoute
@@ -42,7 +41,7 @@ def overview(request: Request, person: PersonOf, flow_id: str) -> Response:
         "flow.html",
         view=view,
         destination=_SPECS.get(view.target.connection_spec_id, ""),
-        place=_place(view),
+        place=place_of(view.target.connection_spec_id, view.target.params),
         words=schedules.in_words(view.schedule),
         content=schedules.content(view.schedule),
         runs=recent[:_SHOWN_RUNS],
@@ -112,12 +111,3 @@ _EXPORT: Final = ("manage-and-activate-dataset-destinations",)
 
 def _back(person: Person, flow_id: str) -> Response:
     return RedirectResponse(person.url(f"flows/{flow_id}"), 303)
-
-
-def _place(view: FlowView) -> str:
-    """The bucket, container or folder, as the target connection names it."""
-    destination = registry.by_connection_spec_id(view.target.connection_spec_id)
-    declared = destination.parameters.model_fields.items() if destination is not None else ()
-    keys = [info.alias or name for name, info in declared if name not in TargetParams.model_fields]
-    names = [str(view.target.params[key]).strip("/") for key in keys if view.target.params.get(key)]
-    return "/".join(name for name in names if name)
