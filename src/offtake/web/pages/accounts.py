@@ -215,7 +215,7 @@ def _account(request: Request, person: Person, row_id: str, shown: _Shown) -> Re
         image=ICONS.get(destination.name, "send") if destination is not None else "send",
         method=connection_form.method_of(destination, view.row) if destination and view.row.auth_spec_name else None,
         pairs=_pairs(destination, view),
-        places=[(one, place_of(one.connection_spec_id, one.params)) for one in view.targets],
+        places=[(one, place_of(view.row.connection_spec_id, one.params)) for one in view.targets],
         may_change=may_change and destination is not None,
         place=connection_form.place_fields(destination, form, shown.problems)
         if destination is not None and not view.targets and destination.auth_methods
