@@ -101,8 +101,8 @@ def test_a_port_that_is_in_use_is_reported(tmp_path: Path) -> None:
 
 def test_the_steps_of_the_readme_deliver(tmp_path: Path) -> None:
     (script,) = re.findall(r"```sh\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
-    serve = README.read_text(encoding="utf-8").partition("## Serve")[2].partition("\n## ")[0]
-    commands = re.findall(r"^    (printf .*|.venv/bin/offtake dataset .*)$", serve, re.MULTILINE)
+    section = README.read_text(encoding="utf-8").partition("## Import")[2].partition("\n## ")[0]
+    commands = re.findall(r"^    (printf .*|.venv/bin/offtake dataset .*)$", section, re.MULTILINE)
     data_dir = tmp_path / "offtake-data"
     with serving(data_dir, free_port()):
         for command in commands:

@@ -39,7 +39,7 @@ class Looking:
     complaints: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.page.set_default_timeout(8000)
+        self.page.set_default_timeout(20_000)
         self.page.on("console", lambda one: self._complain(one.type in ("error", "warning"), f"console: {one.text}"))
         self.page.on("pageerror", lambda one: self._complain(True, f"script: {one}"))
         self.page.on("requestfailed", lambda one: self._complain(not _is_aborted(one), f"failed: {one.url}"))
