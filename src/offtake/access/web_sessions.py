@@ -65,6 +65,11 @@ def end_all_of(session: Session, client_id: str) -> None:
     session.execute(delete(WebSession).where(WebSession.client_id == client_id))
 
 
+def end_all(session: Session) -> None:
+    """End all sessions, for example those of a restored database: some were ended after its backup."""
+    session.execute(delete(WebSession))
+
+
 def remove_expired(session: Session, now_ms: int) -> None:
     """Remove the rows of sessions that are over."""
     over = or_(WebSession.seen_at < now_ms - IDLE_MS, WebSession.created_at < now_ms - LONGEST_MS)

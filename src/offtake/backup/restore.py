@@ -16,7 +16,7 @@ from typing import IO, Final
 from pydantic import TypeAdapter
 from sqlalchemy import func, literal, select, update
 
-from offtake.access import access
+from offtake.access import access, web_sessions
 from offtake.backup import archive
 from offtake.backup.archive import ArchiveError
 from offtake.backup.backup import ABOUT, CATALOG, FORMAT, KEYS, ROWS, STORE, UPLOADS, BackupHeader, zone_folder
@@ -288,6 +288,7 @@ def _finish(backend: Backend, about: BackupHeader, *, disable_flows: bool) -> Re
     _complete_landed(backend)
     disabled = 0
     with backend.database.writing() as session:
+        web_sessions.end_all(session)
         found = session.scalars(select(Flow).order_by(Flow.id)).all()
         for flow in found:
             if disable_flows and flow.state == entities.ENABLED:
