@@ -12,7 +12,7 @@ from fastapi.responses import RedirectResponse
 from fastapi.routing import APIRoute
 
 from offtake.contract.problems import Problem
-from offtake.errors import OfftakeError, exhaustion
+from offtake.errors import OfftakeError, disk_error, exhaustion
 from offtake.lake.parsers import ParsersBusyError
 from offtake.logs import same_line
 from offtake.store.database import StoreBusyError, StoreConflictError, StoreFullError
@@ -22,7 +22,8 @@ from offtake.web.rendering import page
 
 _log = logging.getLogger(__name__)
 
-_LONGEST_NEXT: Final = 2000
+_LONGEST_NEXT: Final = 20_000
+"""Longer than the address of an export of 500 datasets."""
 _STATUSES: Final[tuple[tuple[type[Exception], int], ...]] = (
     (StoreBusyError, 503),
     (ParsersBusyError, 503),
@@ -89,6 +90,10 @@ def _explain(request: Request, error: Exception) -> tuple[int, str]:
     status = next((status for kind, status in _STATUSES if isinstance(error, kind)), 400)
     if isinstance(error, OfftakeError):
         return status, str(error)
+    full = disk_error(error) if isinstance(error, OSError) else None
+    if full is not None:
+        _log.error("a file cannot be written: %s", full, extra=same_line("a file cannot be written"))
+        return 507, f"Cannot write to the server's disk: {full}. Nothing was stored. Free space, then try again."
     cause = exhaustion(error)
     if cause is not None:
         _log.error("out of resources, page refused: %s", cause, extra=same_line(cause))
