@@ -145,3 +145,22 @@ def test_previews_are_read_only(deployed: Deployment, path: str) -> None:
         bad = person.post("/ui/prod/export/preview", steps(dataset, template="%X%"), status=200)
         assert "unknown macro" in words(bad.text)
     assert flows(deployed) == []
+
+
+def test_no_form_puts_the_sessions_token_into_an_address(deployed: Deployment) -> None:
+    dataset = deployed.import_rows("orders", [{"id": 1}])
+    person = signed_in(deployed)
+    for step in ("1", "2", "3", "4", "5"):
+        page = person.get(f"/ui/prod/export?{urlencode(steps(dataset, step=step), doseq=True)}")
+        for form in page.split("<form")[1:]:
+            head, _, body = form.partition(">")
+            assert 'method="post"' in head or 'name="csrf"' not in body.partition("</form>")[0]
+
+
+def test_an_export_of_many_datasets_survives_an_expired_session(deployed: Deployment) -> None:
+    person, many = signed_in(deployed), [f"{number:024x}" for number in range(500)]
+    deployed.clock.advance(seconds=3600)
+    query = urlencode(steps("0" * 24, dataset=many), doseq=True)
+    answer = person.http.get(f"http://localhost/ui/prod/export?{query}", headers=person.headers)
+    back = parse_qs(urlsplit(str(answer.url)).query)["next"][0]
+    assert parse_qs(urlsplit(back).query)["dataset"] == many

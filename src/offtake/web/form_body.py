@@ -40,6 +40,8 @@ async def read_form(request: Request) -> FormData:
 
 
 Form = Annotated[FormData, Depends(form_body)]
+Looked = Annotated[FormData, Depends(read_form)]
+"""The form of a preview, which changes nothing: without the token, which must not get into a URL with the fields."""
 
 
 def text(form: FormData, name: str) -> str:

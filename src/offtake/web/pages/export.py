@@ -18,7 +18,7 @@ from offtake.store.tables import Connection
 from offtake.web import export_form, forms
 from offtake.web.export_form import NEW_ACCOUNT, REVIEW, STEPS, ExportForm
 from offtake.web.export_state import State, previews
-from offtake.web.form_body import Form
+from offtake.web.form_body import Form, Looked
 from offtake.web.person import Person, PersonOf
 from offtake.web.queries import ListUrl
 from offtake.web.rendering import page
@@ -69,7 +69,7 @@ def finish(request: Request, person: PersonOf, sent: Form) -> Response:
 
 
 @router.post("/ui/{sandbox}/export/preview")
-def preview(request: Request, person: PersonOf, sent: Form) -> Response:
+def preview(request: Request, person: PersonOf, sent: Looked) -> Response:
     """The paths and the next runs that the form would give."""
     person.caller.require(EXPORT_DATASETS)
     state = _check(person, export_form.read(sent, person.now_ms))

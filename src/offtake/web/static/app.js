@@ -142,11 +142,6 @@ document.querySelectorAll("form[data-preview]").forEach((form) => {
   form.addEventListener("change", update);
 });
 
-// A field that only previews need is left out of a form's URL.
-document.addEventListener("submit", (event) => {
-  if (event.target.getAttribute("method") === "get") event.target.querySelectorAll("[data-unsent]").forEach((one) => { one.disabled = true; });
-});
-
 // data-reload: choosing one of these shows the page for it.
 document.addEventListener("change", (event) => {
   if (event.target.matches("[data-reload]")) event.target.form.requestSubmit(event.target.form.querySelector("button[name=step][hidden]") || undefined);
