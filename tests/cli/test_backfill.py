@@ -77,21 +77,21 @@ def test_a_backfill_that_cannot_be_made_names_the_option_and_writes_nothing(
         (("--run", foreign, "--to", "now"), "Give either --run RUN, or --from"),
         (("--from", "start"), "A range needs both"),
         (("--run", "nope"), "nope is not found"),
-        (("--run", foreign), f"--run: run {foreign} belongs to flow "),
+        (("--run", foreign), f"Run {foreign} belongs to flow "),
         (("--run", run_ids(deployed, flow)[-1]), "had no rows to deliver"),
         (("--run", run_ids(deployed, flow)[0], "--dataset", "others"), f"had no rows of dataset(s) {other} to deliver"),
         (("--from", "x", "--to", "now"), "--from: 'x' is not a snapshot id; give a number, or: start"),
         (("--from", "start", "--to", "start"), "--to: 'start' is not a snapshot id; give a number, or: now"),
         (
             ("--from", "start", "--to", "5"),
-            f"--to: snapshot 5 is not (or no longer) in the history of dataset events ({dataset})",
+            f"Snapshot 5 is not (or no longer) in the history of dataset events ({dataset})",
         ),
-        (("--from", "5", "--to", "now"), f"--from: snapshot 5 is not, or no longer, before snapshot {known[-1]}"),
+        (("--from", "5", "--to", "now"), f"Snapshot 5 is not, or no longer, before snapshot {known[-1]}"),
         (
             ("--from", known[2], "--to", known[1]),
-            f"--from: snapshot {known[2]} is not, or no longer, before snapshot {known[1]}",
+            f"Snapshot {known[2]} is not, or no longer, before snapshot {known[1]}",
         ),
-        (("--from", known[2], "--to", "now"), f"--from: dataset events ({dataset}) has no snapshot after {known[2]}"),
+        (("--from", known[2], "--to", "now"), f"There is no snapshot of dataset events ({dataset}) after {known[2]}"),
         (("--from", "start", "--to", "now", "--dataset", "others"), f"does not export dataset(s) {other}"),
         (("--from", "start", "--to", "now", "--dataset", "nope"), "--dataset: dataset nope does not exist"),
     ):
@@ -110,7 +110,7 @@ def test_a_run_whose_snapshots_have_expired_is_not_delivered_as_something_else(
     first, second, third = snapshots(deployed, dataset)
     table.maintenance.expire_snapshots().by_id(first).commit()
     code, _, err = offtake("flow", "backfill", flow, "--run", run_ids(deployed, flow)[1])
-    assert (code, f"--run: snapshot {first} is not, or no longer, before snapshot {second}" in err) == (1, True)
+    assert (code, f"Snapshot {first} is not, or no longer, before snapshot {second}" in err) == (1, True)
     assert offtake("flow", "verify", flow)[0] == 0, "what is still known of the history is tiled"
     table.refresh()
     table.maintenance.expire_snapshots().by_id(second).commit()

@@ -86,7 +86,7 @@ def check_new(database: Database, dataset_id: str, content: str, batch_id: str =
     with database.reading() as session:
         duplicate = store.with_content(session, dataset_id, content, exclude=(batch_id,))
     if duplicate is not None:
-        raise ImportRefusedError(f"{describe(duplicate)} Use --again to import it again.")
+        raise ImportRefusedError(f"{describe(duplicate)} Allow it again if its rows are to be in the dataset twice.")
 
 
 def claim(database: Database, lease: BatchLease, content: str, *, again: bool) -> None:
@@ -99,7 +99,9 @@ def claim(database: Database, lease: BatchLease, content: str, *, again: bool) -
         dataset, batch = store.lock(session, lease)
         duplicate = store.with_content(session, dataset.id, content, exclude=(batch.id, *batch.replaces))
         if duplicate is not None and not again:
-            raise ImportRefusedError(f"{describe(duplicate)} Use --again to import it again.")
+            raise ImportRefusedError(
+                f"{describe(duplicate)} Allow it again if its rows are to be in the dataset twice."
+            )
         batch.content_hash = content
         batch.notes = [] if duplicate is None else [describe(duplicate)]
 

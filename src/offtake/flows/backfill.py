@@ -55,9 +55,9 @@ def of_run(session: Session, lake: Lake, flow: Flow, run: Run, selected: Sequenc
     Raises `BackfillRefusedError` when a snapshot has expired, or when there is nothing to deliver.
     """
     if run.flow_id != flow.id:
-        raise BackfillRefusedError(f"--run: run {run.id} belongs to flow {run.flow_id}, not to flow {flow.name}.")
+        raise BackfillRefusedError(f"Run {run.id} belongs to flow {run.flow_id}, not to flow {flow.name}.")
     if run.completed_at is None:
-        raise BackfillRefusedError(f"--run: run {run.id} is {run.status}; wait until it has ended.")
+        raise BackfillRefusedError(f"Run {run.id} is {run.status}; wait until it has ended.")
     pins = {
         dataset_id: pin
         for dataset_id, pin in runs.pins_of(run_parts.run_datasets(session, run.id)).items()
@@ -66,30 +66,30 @@ def of_run(session: Session, lake: Lake, flow: Flow, run: Run, selected: Sequenc
     lacking = [one for one in selected if one not in pins]
     if lacking or not pins:
         named = f" of dataset(s) {', '.join(lacking)}" if lacking else ""
-        raise BackfillRefusedError(f"--run: run {run.id} had no rows{named} to deliver, so there is nothing to repeat.")
+        raise BackfillRefusedError(f"Run {run.id} had no rows{named} to deliver, so there is nothing to repeat.")
     pins = {dataset_id: pin for dataset_id, pin in pins.items() if not selected or dataset_id in selected}
     gone = [one for one in pins if one not in _exported_ranges(session, flow)]
     if gone:
-        left = "; select the others with --dataset" if len(gone) < len(pins) else ""
-        raise BackfillRefusedError(f"--run: the flow no longer exports dataset(s) {', '.join(gone)}{left}.")
+        left = "; select the others" if len(gone) < len(pins) else ""
+        raise BackfillRefusedError(f"The flow no longer exports dataset(s) {', '.join(gone)}{left}.")
     for dataset_id, pin in pins.items():
         # Refuse expired snapshots: the run would deliver other rows.
-        _check("--run", session, lake, dataset_id, Range(pin["from_snapshot"], pin["to_snapshot"]))
+        _check(session, lake, dataset_id, Range(pin["from_snapshot"], pin["to_snapshot"]))
     return Backfill(pins, run.id)
 
 
 def of_range(session: Session, lake: Lake, flow: Flow, snapshots: Range, selected: Sequence[str] = ()) -> Backfill:
     """A backfill of a snapshot range of all datasets of the flow, or of the `selected` ones.
 
-    Raises `BackfillRefusedError` naming the option when a snapshot is not in the history of a dataset's table.
+    Raises `BackfillRefusedError` naming the snapshot when a snapshot is not in the history of a dataset's table.
     """
     exported = _exported_ranges(session, flow)
     foreign = [one for one in selected if one not in exported]
     if foreign:
-        raise BackfillRefusedError(f"--dataset: flow {flow.name} does not export dataset(s) {', '.join(foreign)}.")
+        raise BackfillRefusedError(f"Flow {flow.name} does not export dataset(s) {', '.join(foreign)}.")
     pins: Pins = {}
     for dataset_id in dict.fromkeys(selected or exported):
-        to = _check("--to", session, lake, dataset_id, snapshots)
+        to = _check(session, lake, dataset_id, snapshots)
         pins[dataset_id] = {"full": snapshots.since is None, "from_snapshot": snapshots.since, "to_snapshot": to}
     return Backfill(pins)
 
@@ -113,7 +113,7 @@ def of_dates(
         since = _before(steps, since_ms)
         if since == to.snapshot_id:
             continue
-        _check("dates", session, lake, dataset_id, Range(since, to.snapshot_id))
+        _check(session, lake, dataset_id, Range(since, to.snapshot_id))
         pins[dataset_id] = {"full": since is None, "from_snapshot": since, "to_snapshot": to.snapshot_id}
     if not pins:
         raise BackfillRefusedError("No dataset of the flow has a snapshot in that time; nothing was started.")
@@ -150,37 +150,33 @@ def _exported_ranges(session: Session, flow: Flow) -> list[str]:
     return session.get_one(SourceConnection, flow.source_connection_id).dataset_ids
 
 
-def _check(option: str, session: Session, lake: Lake, dataset_id: str, snapshots: Range) -> int:
+def _check(session: Session, lake: Lake, dataset_id: str, snapshots: Range) -> int:
     """The last snapshot of the range, all of which must still be in the table's history."""
     row = session.get(Dataset, dataset_id)
     if row is None:
-        raise BackfillRefusedError(f"--dataset: dataset {dataset_id} no longer exists.")
+        raise BackfillRefusedError(f"Dataset {dataset_id} no longer exists.")
     which = f"dataset {row.name} ({row.id})"
     steps = ancestry(lake, TableName(row.table_name), snapshots.to)
     if steps is None and snapshots.to is not None:
-        raise BackfillRefusedError(
-            f"{option}: snapshot {snapshots.to} is not (or no longer) in the history of {which}."
-        )
+        raise BackfillRefusedError(f"Snapshot {snapshots.to} is not (or no longer) in the history of {which}.")
     if not steps:
-        raise BackfillRefusedError(f"--to: {which} has no snapshot yet.")
+        raise BackfillRefusedError(f"There is no snapshot of {which} yet.")
     to = steps[-1].snapshot_id
     if snapshots.since is not None:
-        _check_since("--from" if option == "--to" else option, steps, snapshots.since, which)
+        _check_since(steps, snapshots.since, which)
         plan = scan.open_table(lake, TableName(row.table_name)).increment(snapshots.since, to)
         if plan.kind != "incremental":
-            raise BackfillRefusedError(
-                f"{option}: the rows of that range of {which} cannot be determined: {plan.warning}."
-            )
+            raise BackfillRefusedError(f"The rows of that range of {which} cannot be determined: {plan.warning}.")
     return to
 
 
-def _check_since(option: str, steps: Sequence[SnapshotStep], since: int, which: str) -> None:
+def _check_since(steps: Sequence[SnapshotStep], since: int, which: str) -> None:
     to = steps[-1].snapshot_id
     if since == to:
-        raise BackfillRefusedError(f"{option}: {which} has no snapshot after {since} up to {to}.")
+        raise BackfillRefusedError(f"There is no snapshot of {which} after {since} up to {to}.")
     if all(step.snapshot_id != since for step in steps):
         how = f"is not, or no longer, before snapshot {to} in the history of {which}"
-        raise BackfillRefusedError(f"{option}: snapshot {since} {how}.")
+        raise BackfillRefusedError(f"Snapshot {since} {how}.")
 
 
 def _folder(run_id: str, now_ms: int) -> str:

@@ -212,7 +212,7 @@ def _unexpected_columns(files: Sequence[InputFile], added: Sequence[ColumnPath])
     prefix = f"{files[0].name}: " if len(files) == 1 else ""
     return (
         f"{prefix}{word} {names} {'is' if len(added) == 1 else 'are'} not in the dataset. Remove the {word}, or allow "
-        "new columns (--evolve; in a batch request: evolve)."
+        "the import to add new columns."
     )
 
 

@@ -166,7 +166,7 @@ REFUSED: dict[str, tuple[str | bytes, CsvOptions, int | None, str]] = {
     "text after a closing quote, with an escape": ('a,b\n"x"\\"y,3\n', CsvOptions(escape="\\"), 2, "closing quote"),
     "too many fields": ("a,b\n\n1,2\n3,4,5\n", PLAIN, 4, "3 fields instead of 2"),
     "too few fields": ('a,b\n"1\n1",2\n3\n', PLAIN, 4, "1 field instead of 2"),
-    "rows that end with a delimiter": ("a,b\n1,2,\n3,4,\n", PLAIN, 2, "--delimiter"),
+    "rows that end with a delimiter": ("a,b\n1,2,\n3,4,\n", PLAIN, 2, "delimiter"),
     "values with a delimiter and without quotes": (
         "name,age\nSmith, John,42\nMiller, Jim,38\n",
         PLAIN,
@@ -174,21 +174,21 @@ REFUSED: dict[str, tuple[str | bytes, CsvOptions, int | None, str]] = {
         "3 fields instead of 2",
     ),
     "rows with one more value under one name": ("name\nSmith, John\nMiller\n", PLAIN, 2, "2 fields instead of 1"),
-    "two columns of one name": ("a,b,a\n1,2,3\n", PLAIN, 1, "--no-header"),
+    "two columns of one name": ("a,b,a\n1,2,3\n", PLAIN, 1, "no header"),
     "bytes that are not UTF-8": (b"id,name\n1,Z\xfcrich\n", PLAIN, 2, "column name"),
-    "bytes that are not UTF-8 after a line end": (b'id,name\n1,"x\nZ\xfcrich"\n', PLAIN, 3, "--encoding"),
-    "a header that is not UTF-8": (b"id,n\xe4me\n1,2\n", PLAIN, 1, "--encoding"),
+    "bytes that are not UTF-8 after a line end": (b'id,name\n1,"x\nZ\xfcrich"\n', PLAIN, 3, "encoding"),
+    "a header that is not UTF-8": (b"id,n\xe4me\n1,2\n", PLAIN, 1, "encoding"),
     "bytes that are not of the encoding": (b"a,b\n1,2\n\xff,3\n", CsvOptions(charset="ascii"), 3, "ASCII"),
     "half a character at the end": ("a\nb\n".encode("utf-16") + b"x", PLAIN, 3, "UTF-16"),
-    "UTF-16 without its mark": ("a,b\n1,2\n".encode("utf-16-le"), PLAIN, 1, "--encoding UTF-16"),
-    "an unknown encoding": ("a\n", CsvOptions(charset="utf-99"), None, "--encoding"),
-    "an encoding of bytes": ("a\n", CsvOptions(charset="base64"), None, "--encoding"),
-    "an encoding with NUL": ("a\n", CsvOptions(charset="utf\0"), None, "--encoding"),
-    "a delimiter of two characters": ("a\n", CsvOptions(delimiter="||"), None, "--delimiter"),
-    "a delimiter outside ASCII": ("a\n", CsvOptions(delimiter="§"), None, "--delimiter"),
-    "a delimiter that ends lines": ("a\n", CsvOptions(delimiter="\n"), None, "--delimiter"),
-    "a delimiter that quotes": ("a\n", CsvOptions(delimiter='"'), None, "--quote"),
-    "a null that begins with the escape": ("a\n", CsvOptions(escape="\\", null="\\N"), None, "--null"),
+    "UTF-16 without its mark": ("a,b\n1,2\n".encode("utf-16-le"), PLAIN, 1, "encoding to UTF-16"),
+    "an unknown encoding": ("a\n", CsvOptions(charset="utf-99"), None, "encoding"),
+    "an encoding of bytes": ("a\n", CsvOptions(charset="base64"), None, "encoding"),
+    "an encoding with NUL": ("a\n", CsvOptions(charset="utf\0"), None, "encoding"),
+    "a delimiter of two characters": ("a\n", CsvOptions(delimiter="||"), None, "delimiter"),
+    "a delimiter outside ASCII": ("a\n", CsvOptions(delimiter="§"), None, "delimiter"),
+    "a delimiter that ends lines": ("a\n", CsvOptions(delimiter="\n"), None, "delimiter"),
+    "a delimiter that quotes": ("a\n", CsvOptions(delimiter='"'), None, "quote character"),
+    "a null that begins with the escape": ("a\n", CsvOptions(escape="\\", null="\\N"), None, "text that means null"),
     "too many columns": ("a" + ",a" * 10_000 + "\n", PLAIN, 1, "10,000"),
 }
 
@@ -266,5 +266,5 @@ def test_columns_with_a_verified_type_are_read_with_it(tmp_path: Path) -> None:
 def test_a_row_with_another_number_of_fields_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "a.csv").write_text(text)
     opened = open_csv(InputFile(tmp_path / "a.csv", "csv", "a.csv"), CsvOptions())
-    with pytest.raises(ImportRefusedError, match=r"a\.csv, line [34]: .*--delimiter"):
+    with pytest.raises(ImportRefusedError, match=r"a\.csv, line [34]: .*delimiter"):
         list(opened.batches())

@@ -45,7 +45,7 @@ def test_nanoseconds_are_imported_as_text_truncated_or_refused(
     assert full(lake) == [{"t": text, "n": 1}, {"t": None, "n": 2}]
     assert made.notes == ("a.parquet: column t has times finer than microseconds and is imported as text.",)
     lake.purge(TABLE)
-    with pytest.raises(ImportRefusedError, match=r"column t has times finer than microseconds.*--nanoseconds"):
+    with pytest.raises(ImportRefusedError, match=r"column t has times finer than microseconds.*Set nanoseconds"):
         add_files(lake, file, options=ParseOptions(nanoseconds="refuse"))
     made = add_files(lake, file, options=ParseOptions(nanoseconds="truncate"))
     assert "truncated" in made.notes[0]

@@ -162,19 +162,21 @@ def dialect_of(options: CsvOptions, name: str) -> Dialect | None:
     Raises `ImportRefusedError` for invalid or conflicting characters.
     """
     escape = None if options.escape == options.quote else options.escape
-    parts = (("--delimiter", options.delimiter), ("--quote", options.quote), ("--escape", escape))
+    parts = (("delimiter", options.delimiter), ("quote character", options.quote), ("escape character", escape))
     used: dict[str, str] = {}
     for option, character in parts:
         if character is None:
             continue
         if len(character) != 1 or not 0 < ord(character) <= _LAST_ASCII or character in "\r\n":
-            raise ImportRefusedError(f"{name}: {option} must be one ASCII character that is not a line end.")
+            raise ImportRefusedError(f"{name}: the {option} must be one ASCII character that is not a line end.")
         if character in used:
-            raise ImportRefusedError(f"{name}: {used[character]} and {option} are the same character; change one.")
+            raise ImportRefusedError(
+                f"{name}: the {used[character]} and the {option} are the same character; change one."
+            )
         used[character] = option
     if escape and options.null and options.null.startswith(escape):
         raise ImportRefusedError(
-            f"{name}: --null cannot start with the --escape character, which is never part of a value."
+            f"{name}: the text that means null cannot start with the escape character, which is never part of a value."
         )
     return dialect(options, options.delimiter) if options.delimiter else None
 

@@ -109,12 +109,12 @@ def read_layout(file: InputFile, stream: Utf8Stream, options: CsvOptions) -> Lay
 def malformed_error(name: str, fault: MalformedError, line: int) -> ImportRefusedError:
     """The error for text that is not valid CSV at that line."""
     remedy = {
-        "open quote": "the quote that opens here is never closed. Close it, or set --quote if quotes are text.",
+        "open quote": "the quote that opens here is never closed. Close it, or set quoting to none if quotes are text.",
         "after quote": "a quoted value that starts here has text after its closing quote. "
-        "Double the quotes within values, or set --quote or --escape.",
-        "escape": "the file ends after an escape character. Complete it, or set --escape.",
-        "columns": "more than 10,000 columns. Split the file, or set --delimiter.",
-        "length": "a record of more than 64 MiB starts here. If a quote is not closed, close it, or set --quote.",
+        "Double the quotes within values, or set another quote or escape character.",
+        "escape": "the file ends after an escape character. Complete it, or set another escape character.",
+        "columns": "more than 10,000 columns. Split the file, or set another delimiter.",
+        "length": "a record of over 64 MiB starts here. If a quote is not closed, close it, or set quoting to none.",
     }[fault.fault]
     return ImportRefusedError(f"{name}, line {line}: {remedy}", row=line)
 
@@ -154,10 +154,12 @@ def _choose(samples: list[_Sample], options: CsvOptions, name: str) -> tuple[_Sa
     word = _word(chosen.dialect)
     others = [_word(sample.dialect) for sample in even if sample is not chosen and chosen in even]
     if others:
-        return chosen, (f"{name}: the delimiter is {word}; {' or '.join(others)} fits too (--delimiter sets it).",)
+        return chosen, (
+            f"{name}: the delimiter is {word}; {' or '.join(others)} fits too. Set the delimiter if it is wrong.",
+        )
     if chosen is first:
         return chosen, ()
-    return chosen, (f"{name}: the delimiter is {word} (detected; --delimiter sets another).",)
+    return chosen, (f"{name}: the delimiter is {word} (detected). Set the delimiter if it is wrong.",)
 
 
 def _word(one: Dialect) -> str:
@@ -176,10 +178,12 @@ def _columns(file: InputFile, head: bytes, sample: _Sample, charset: str) -> tup
             line = _line_at(head, field.offset + error.start)
             raise refuse_bytes(file, line, charset, str(number)) from None
     if any("\0" in name for name in header_names):
-        message = "the header has NUL characters. If the file is in UTF-16, set --encoding UTF-16; else remove them."
+        message = (
+            "the header has NUL characters. If the file is in UTF-16, set the encoding to UTF-16; else remove them."
+        )
         raise ImportRefusedError(f"{file.name}, line {line}: {message}", row=line)
     if (duplicate := _first_duplicate(name for name in header_names if name)) is not None:
-        message = f"two columns are named {duplicate}. Rename one, or set --no-header if the first line is a row."
+        message = f"two columns are named {duplicate}. Rename one, or set no header if the first line is a row."
         raise ImportRefusedError(f"{file.name}, line {line}: {message}", row=line)
     names, notes = _complete(header_names, file.name)
     if sample.has_row_names:

@@ -19,7 +19,7 @@ _MARKS: Final = (
 )
 _LONGEST_MARK: Final = 4
 _PIECE: Final = 1024 * 1024
-_REMEDY: Final = "Set the encoding with --encoding, for example ISO-8859-1."
+_REMEDY: Final = "Set the file's encoding, for example ISO-8859-1."
 
 
 class Utf8Stream:
@@ -148,7 +148,7 @@ def check_charset(charset: str, name: str) -> str:
         return codecs.lookup(charset).name
     except (LookupError, ValueError):
         raise ImportRefusedError(
-            f"{name}: --encoding is not the name of a text encoding. Examples: UTF-8, ISO-8859-1, windows-1252, UTF-16."
+            f"{name}: the encoding is not a known text encoding. Examples: UTF-8, ISO-8859-1, windows-1252, UTF-16."
         ) from None
 
 

@@ -172,7 +172,7 @@ def _parse(block: bytes, layout: Layout, convert: pacsv.ConvertOptions) -> pa.Ta
 def _count_message(name: str, line: int, found: int, expected: int) -> str:
     return (
         f"{name}, line {line}: {found} {'field' if found == 1 else 'fields'} instead of {expected}. "
-        "Correct the line, or set --delimiter or --quote."
+        "Correct the line, or set another delimiter or quote character."
     )
 
 

@@ -99,8 +99,8 @@ class ParquetSource:
         if self.nanoseconds == "refuse":
             name = name_of(min(finer))
             raise ImportRefusedError(
-                f"{self.file.name}: column {name} has times finer than microseconds, which a table cannot hold; "
-                "--nanoseconds text keeps them as text, --nanoseconds truncate truncates them."
+                f"{self.file.name}: column {name} has times finer than microseconds, which a table cannot hold. "
+                "Set nanoseconds to text to keep them as text, or to truncate to truncate them."
             )
         self._note(finer, "has times finer than microseconds and is imported as text")
         return target.with_type(
