@@ -114,7 +114,7 @@ def malformed_error(name: str, fault: MalformedError, line: int) -> ImportRefuse
         "Double the quotes within values, or set another quote or escape character.",
         "escape": "the file ends after an escape character. Complete it, or set another escape character.",
         "columns": "more than 10,000 columns. Split the file, or set another delimiter.",
-        "length": "a record of over 64 MiB starts here. If a quote is not closed, close it, or set quoting to none.",
+        "length": "a record of more than 64 MiB starts here. Close a quote that is open, or set quoting to none.",
     }[fault.fault]
     return ImportRefusedError(f"{name}, line {line}: {remedy}", row=line)
 
