@@ -112,7 +112,7 @@ def test_options_of_files_are_read_in_any_case_and_are_the_usual_when_left_out(d
 @pytest.mark.parametrize(
     ("key", "value", "allowed"),
     [
-        ("uuidAsText", "maybe", "valid boolean"),
+        ("uuidAsText", "maybe", "must be true or false"),
         ("datasetFileType", "CSV", "one of JSON, PARQUET"),
         ("datasetFileType", None, "one of JSON, PARQUET"),
         ("datasetFileType", ["JSON"], "one of JSON, PARQUET"),

@@ -145,7 +145,7 @@ def test_options_are_the_state_of_the_url(deployed: Deployment) -> None:
         ("&delimiter=ab", "must be one ASCII character"),
         ("&charset=nonsense", "known text encoding"),
         ("&columnTypes=id+wrong", "Line 1: Column id"),
-        ("&format=xls", "Input should be"),
+        ("&format=xls", "must be 'json', 'parquet' or 'csv'"),
     ):
         assert problem in words(person.get(review + wrong))
     with_name = committed(deployed, person, review + query, {"name": "Mine"})

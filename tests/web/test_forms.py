@@ -88,7 +88,7 @@ def test_problems_are_shown_with_their_fields() -> None:
 def test_a_pattern_is_explained_by_an_example() -> None:
     shown = (forms.Field("p-region", "region", "Region", "text", example="eu-central-1"),)
     found = forms.problems_by_name(
-        [FieldProblem("/params/region", "String should match pattern '^x$'"), FieldProblem("/params", "both")],
+        [FieldProblem("/params/region", "must match the pattern ^x$"), FieldProblem("/params", "both")],
         {"/params/": "p-"},
         shown,
     )

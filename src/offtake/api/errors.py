@@ -13,7 +13,8 @@ from starlette.exceptions import HTTPException
 from offtake.api.error_types import ACTIVATION, TOKENS, error_tag
 from offtake.contract import problems
 from offtake.contract.problems import Problem
-from offtake.errors import FieldProblem, InvalidInputError, OfftakeError, disk_error, exhaustion
+from offtake.errors import InvalidInputError, OfftakeError, disk_error, exhaustion
+from offtake.invalid_values import problem_of
 from offtake.lake.parsers import ParsersBusyError
 from offtake.logs import same_line
 from offtake.store.database import StoreBusyError, StoreConflictError, StoreFullError
@@ -80,7 +81,7 @@ def install(app: FastAPI, type_prefix: str) -> None:
 
     @app.exception_handler(RequestValidationError)
     def parameters(request: Request, error: RequestValidationError) -> JSONResponse:
-        found = [FieldProblem("/" + "/".join(map(str, one["loc"][1:])), one["msg"]) for one in error.errors()]
+        found = [problem_of(one | {"loc": one["loc"][1:]}) for one in error.errors()]
         problem = problems.of_fields(InvalidInputError(found))
         return _answer(request, 400, problem_body(request, type_prefix, problem))
 

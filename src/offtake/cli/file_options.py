@@ -101,6 +101,6 @@ def _sentence(error: Problem) -> str:
     parts = []
     for problem in error.fields:
         name = problem.path.split("/")[1]
-        message = problem.message.removeprefix("Value error, ")
+        message = problem.message
         parts.append(f"--{_NAMES.get(name, name)}: {message}" if name else message)
     return "; ".join(parts) or str(error)

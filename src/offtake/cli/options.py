@@ -16,6 +16,7 @@ from offtake.contract.caller import Caller
 from offtake.deployment.backend import Backend, open_backend
 from offtake.errors import OfftakeError
 from offtake.flows import queries
+from offtake.invalid_values import message_of
 from offtake.settings import Settings
 from offtake.store.tables import Flow
 
@@ -33,7 +34,7 @@ def settings_at(data_dir: Path | None) -> Settings:
     try:
         return Settings.at(data_dir)
     except ValidationError as error:
-        wrong = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
+        wrong = "; ".join(f"{'.'.join(map(str, one['loc']))}: {message_of(one)}" for one in error.errors())
         raise OfftakeError(f"Invalid settings (OFFTAKE_* or offtake.toml): {wrong}") from None
 
 

@@ -10,7 +10,8 @@ from pydantic.alias_generators import to_camel
 from offtake.contract import problems
 from offtake.contract.problems import Problem
 from offtake.documents import Json
-from offtake.errors import FieldProblem, InvalidInputError
+from offtake.errors import InvalidInputError
+from offtake.invalid_values import problem_of
 
 Sent = bytes | Json
 """A request body: JSON as received, or a document built in this process."""
@@ -51,7 +52,7 @@ def parse_document(model: type[BodyT], document: object) -> BodyT:
     try:
         return model.model_validate(document)
     except ValidationError as error:
-        raise problems.of_fields(InvalidInputError([_field_problem(one) for one in error.errors()])) from None
+        raise problems.of_fields(InvalidInputError(list(map(problem_of, error.errors())))) from None
 
 
 def parse_json(body: bytes) -> object:
@@ -98,9 +99,3 @@ def _inner(value: Json | list[Any]) -> list[Any]:
 
 def _no_constant(name: str) -> NoReturn:
     raise ValueError(name)
-
-
-def _field_problem(error: Any) -> FieldProblem:  # noqa: ANN401 - pydantic's error details are a plain dict
-    path = "/" + "/".join(str(step) for step in error["loc"])
-    missing = error["type"] == "missing"
-    return FieldProblem(path, "is required" if missing else error["msg"], missing)

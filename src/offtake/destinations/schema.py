@@ -4,6 +4,7 @@ Keys, titles, patterns and secrets come from the models only.
 """
 
 from collections.abc import Collection
+from dataclasses import replace
 from types import UnionType
 from typing import Any, Final, Literal, Union, get_args, get_origin
 
@@ -15,6 +16,7 @@ from offtake.destinations.parameters import EXTENSION, Params, TargetParams
 from offtake.documents import Json
 from offtake.errors import FieldProblem, InvalidInputError
 from offtake.formats.registry import NAMES
+from offtake.invalid_values import problem_of
 
 MASK: Final = "********"
 _DRAFT: Final = "http://json-schema.org/draft-07/schema#"
@@ -124,12 +126,10 @@ def _parse(model: type[Params], params: object, prefix: str) -> Params:
 
 
 def _problem(error: Any, prefix: str, allowed: str) -> FieldProblem:  # noqa: ANN401 - pydantic's error details
-    path = "/".join([prefix, *map(str, error["loc"])])
-    if error["type"] == "missing":
-        return FieldProblem(path, "is required", missing=True)
+    found = problem_of(error, prefix)
     if error["type"] == "extra_forbidden":
-        return FieldProblem(path, f"is unknown; allowed: {allowed}")
-    return FieldProblem(path, error["msg"].removeprefix("Value error, "))
+        return replace(found, message=f"{found.message}; allowed: {allowed}")
+    return found
 
 
 def _auth_spec(method: AuthMethod) -> Json:

@@ -14,6 +14,7 @@ from sqlalchemy.exc import DBAPIError, InternalError, OperationalError, SQLAlche
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from offtake.errors import DATASET_GONE, EXPORT_FAILED, SNAPSHOT_EXPIRED, DeliveryError
+from offtake.invalid_values import message_of
 from offtake.lake import outages
 from offtake.lake.locations import LocationError
 from offtake.lake.parquet_files import shortened
@@ -110,7 +111,7 @@ def _cause(error: Exception) -> tuple[str, str]:
 def _of_document(error: pydantic.ValidationError) -> tuple[str, str]:
     """The cause and the remedy for an invalid metadata JSON document."""
     first = error.errors(include_url=False)[0]
-    message = first["msg"].removeprefix("Value error, ")
+    message = message_of(first)
     if first["type"] == "union_tag_invalid":
         return f"it has version {first['ctx']['tag']} of Iceberg's format", "Use version 1, 2 or 3 of the format."
     if '"view-version-id"' in str(first["input"]) or "current-version-id" in str(first["input"]):

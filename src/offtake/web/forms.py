@@ -27,8 +27,8 @@ _ABBREVIATIONS: Final = {"url": "URL", "id": "id", "kms": "KMS", "arn": "ARN", "
 _WORD: Final = re.compile(r"[A-Z]?[a-z0-9]+|[A-Z]+")
 _LETTERS: Final = re.compile(r"[^a-z0-9]+")
 _ARMOR: Final = "-----BEGIN "
-_PATTERN: Final = "String should match pattern"
-_TOO_SHORT: Final = "String should have at least"
+_PATTERN: Final = "must match the pattern"
+_EMPTY: Final = "must not be empty"
 _KEPT: Final = "A value is stored. Leave the field empty to keep it."
 _PASTED: Final = "Paste the file's text: it is encoded for you."
 _UNSET: Final = "Default"
@@ -258,7 +258,7 @@ def _name_of(path: str, places: Mapping[str, str]) -> str:
 
 
 def _plain(message: str, example: str) -> str:
-    if message.startswith(_TOO_SHORT):
+    if message == _EMPTY:
         return "is required"
     if message.startswith(_PATTERN):
         return f"is not valid; an example: {example}" if example else "is not valid"

@@ -20,7 +20,7 @@ def problems_of(error: Problem, fields: Mapping[str, str]) -> tuple[dict[str, st
     summary = []
     for problem in error.fields:
         name = next((step for step in reversed(problem.path.split("/")) if step in fields), "")
-        text = problem.message.removeprefix("Value error, ")
+        text = problem.message
         if name:
             by_field.setdefault(name, text)
         summary.append((name, fields.get(name, ""), text))

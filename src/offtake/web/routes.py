@@ -13,6 +13,7 @@ from fastapi.routing import APIRoute
 
 from offtake.contract.problems import Problem
 from offtake.errors import OfftakeError, disk_error, exhaustion
+from offtake.invalid_values import message_of
 from offtake.lake.parsers import ParsersBusyError
 from offtake.logs import same_line
 from offtake.store.database import StoreBusyError, StoreConflictError, StoreFullError
@@ -86,7 +87,7 @@ def _explain(request: Request, error: Exception) -> tuple[int, str]:
     if isinstance(error, Problem):
         return error.code.status, str(error)
     if isinstance(error, RequestValidationError):
-        return 400, "; ".join(f"{one['loc'][-1]}: {one['msg']}" for one in error.errors())
+        return 400, "; ".join(f"{one['loc'][-1]}: {message_of(one)}" for one in error.errors())
     status = next((status for kind, status in _STATUSES if isinstance(error, kind)), 400)
     if isinstance(error, OfftakeError):
         return status, str(error)

@@ -112,7 +112,7 @@ def log(request: Request, person: PersonOf) -> Response:
         entries=entries,
         search=wanted,
         problem=problem,
-        actions=_ACTIONS,
+        actions=[(one, one) for one in _ACTIONS],
         kinds=list(audit_events.ASSET_TYPES.values()),
         next_url=url.with_(older=last) if more else "",
         first_url=url.with_(older="") if wanted.older_than else "",

@@ -1,18 +1,25 @@
 """Dataflows: the list."""
 
+from collections.abc import Mapping
 from typing import Final
 
 from fastapi import APIRouter, Request, Response
 
 from offtake.destinations import registry
 from offtake.flows import flow_lists
-from offtake.flows.flow_lists import ORDERS, PAGE, STATES, FlowQuery
+from offtake.flows.flow_lists import ORDERS, PAGE, STATES, FlowQuery, State
 from offtake.web import charts, schedules
 from offtake.web.person import PersonOf
 from offtake.web.queries import ListUrl
 from offtake.web.rendering import page
 from offtake.web.routes import PageRoute
 
+_STATE_LABELS: Final[Mapping[State, str]] = {
+    "enabled": "Enabled",
+    "disabled": "Disabled",
+    "failed": "Last run failed",
+    "running": "Running now",
+}
 router = APIRouter(route_class=PageRoute)
 
 _SPECS: Final = {one.connection_spec_id: one.name for one in registry.DESTINATIONS}
@@ -53,7 +60,7 @@ def browse(request: Request, person: PersonOf) -> Response:
         search=query,
         columns=columns,
         flows=[(one, schedules.in_words(one.schedule), charts.spark(one.delivered)) for one in found.flows],
-        states=STATES,
+        states=_STATE_LABELS.items(),
         destinations=_SPECS,
         next_url=url.with_(**{"from": query.offset + PAGE}) if found.more else "",
         first_url=url.with_() if query.offset else "",

@@ -240,9 +240,12 @@ def _cut(preview: Json) -> Json:
 
 
 def _sentence(error: OfftakeError) -> str:
-    """The error's message without the paths of its fields."""
+    """The error's message, with the labels of its fields instead of their paths."""
     if isinstance(error, Problem) and error.fields:
-        return "; ".join(one.message.removeprefix("Value error, ") for one in error.fields)
+        labels = [_LABELS.get(one.path.rpartition("/")[2], "") for one in error.fields]
+        return "; ".join(
+            f"{label}: {one.message}".removeprefix(": ") for label, one in zip(labels, error.fields, strict=True)
+        )
     return str(error)
 
 
