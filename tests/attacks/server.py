@@ -75,9 +75,14 @@ class Server:
 
 
 @contextmanager
-def serving(folder: Path, *options: str, descriptors: int | None = None, **settings: object) -> Iterator[Server]:
-    """A server with these options that may open so many file descriptors; settings by their names in lower case."""
-    port, log, data_dir = free_port(), folder / "log", folder / "data"
+def serving(
+    folder: Path, *options: str, descriptors: int | None = None, port: int | None = None, **settings: object
+) -> Iterator[Server]:
+    """A server with these options that may open so many file descriptors; settings by their names in lower case.
+
+    `port`: of a server that was stopped; its data directory is used again.
+    """
+    port, log, data_dir = port or free_port(), folder / "log", folder / "data"
     environment = {**os.environ, **{f"OFFTAKE_{name.upper()}": str(value) for name, value in settings.items()}}
     prepare = descriptors and partial(resource.setrlimit, resource.RLIMIT_NOFILE, (descriptors, descriptors))
     process = Command(

@@ -2,7 +2,9 @@
 
 import hashlib
 import io
+import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -218,3 +220,26 @@ def test_everything_works_without_scripts(browser: Browser, filled: tuple[Server
         page.get_by_text("Delete", exact=True).first.click()
         assert page.get_by_text("stops delivering").is_visible()
         assert window.complaints == []
+
+
+def test_open_pages_survive_a_restart_of_the_server(browser: Browser, tmp_path: Path) -> None:
+    made = world.make(tmp_path / "data")
+    settings = f"/ui/prod/flows/{made.flow_ids[0]}/settings"
+    with ExitStack() as running:
+        server = running.enter_context(serving(tmp_path, no_worker=True))
+        with looking(browser, server.origin) as window, looking(browser, server.origin) as other:
+            window.sign_in(made.admin)
+            window.open(settings)
+            window.page.fill("#f-name", "Renamed over a restart")
+            other.sign_in(made.admin)
+            other.open(f"/ui/prod/runs/{made.live_run_id}")
+            server.process.kill()
+            server.process.wait(20)
+            running.enter_context(serving(tmp_path, no_worker=True, port=server.port))
+            # The page of the run finds its server again, and shows what has changed.
+            world.change_run(made.data_dir, made.live_run_id, status="failed", completed_at=int(time.time() * 1000))
+            other.page.wait_for_selector("main .state:has-text('Failed')")
+            # What a person has typed is still there, and the session too.
+            window.page.click("#name button")
+            window.page.wait_for_selector("h1:has-text('Renamed over a restart')")
+            assert "Saved." in window.page.inner_text("#name")

@@ -208,3 +208,18 @@ def test_a_slot_without_its_delivery_is_late_after_a_tenth_of_the_interval(deplo
             found.append(deliveries.troubles(session, deployed.caller, slot + minutes * 60_000, 9))
     assert [len(one) for one in found] == [0, 0, 1]
     assert (found[2][0].kind, found[2][0].run_id) == ("late", None)
+
+
+def test_what_an_open_page_asks_for_again_and_again_does_not_fill_the_log(
+    deployed: Deployment, caplog: pytest.LogCaptureFixture
+) -> None:
+    person = signed_in(deployed)
+    caplog.set_level("INFO", "offtake.requests")
+    for value, lines in (("live", 0), ("search", 0), ("other", 1), ("", 1)):
+        caplog.clear()
+        person.headers["x-requested-with"] = value
+        person.get("/ui/prod/flows")
+        assert len(caplog.records) == lines, value
+    caplog.clear()
+    deployed.http.get("/data/foundation/flowservice/flows", headers={"x-requested-with": "live"})
+    assert len(caplog.records) == 1

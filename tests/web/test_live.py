@@ -10,11 +10,9 @@ from typing import Any
 
 import httpx2
 import pytest
-from sqlalchemy import update
 
-from offtake.store.database import Database
-from offtake.store.tables import Run
 from tests.attacks.server import LAKE, ZONE, ZONE_FLOW, Server, serving
+from tests.web.world import change_run
 
 FLOWS = "/data/foundation/flowservice"
 
@@ -69,16 +67,11 @@ def make_run(server: Server, name: str) -> str:
     pytest.fail("no run ended")
 
 
-def change(server: Server, run_id: str, **values: Any) -> None:
-    database = Database(f"sqlite:///{server.data_dir / 'offtake.db'}")
-    with database.writing() as session:
-        session.execute(update(Run).where(Run.id == run_id).values(values))
-    database.close()
-
-
 def hold(server: Server, run_id: str) -> None:
     """Make an ended run look as if another process executed it."""
-    change(server, run_id, status="processing", completed_at=None, lease_owner="elsewhere", heartbeat_counter=1)
+    change_run(
+        server.data_dir, run_id, status="processing", completed_at=None, lease_owner="elsewhere", heartbeat_counter=1
+    )
 
 
 def events(stream: httpx2.Response) -> Iterator[tuple[str, Any]]:
@@ -98,7 +91,7 @@ def test_an_open_page_learns_what_changes_and_when_the_run_ends(server: Server) 
         found = events(stream)
         name, numbers = next(found)
         assert (name, numbers["rows"]) == ("progress", "0")
-        change(server, run, status="success", completed_at=int(time.time() * 1000), heartbeat_counter=0)
+        change_run(server.data_dir, run, status="success", completed_at=int(time.time() * 1000), heartbeat_counter=0)
         assert [name for name, _ in found][-1] == "end"
 
 

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any, Final
 from uuid import uuid4
 
+from sqlalchemy import update
+
 from offtake.access import access, clients, roles
 from offtake.access.clients import NewClient
 from offtake.catalog import file_import
@@ -20,6 +22,7 @@ from offtake.flows import connections, flow_creation
 from offtake.flows.flow_creation import NewExport
 from offtake.sandboxes import sandboxes
 from offtake.settings import Settings
+from offtake.store.database import Database
 from offtake.store.tables import Flow, Run, RunDataset, RunPart, Watermark
 
 HOUR: Final = 3_600_000
@@ -79,6 +82,14 @@ def make(data_dir: Path, flows: int = len(NAMES) + len(HOSTILE)) -> World:
         return world
     finally:
         backend.close()
+
+
+def change_run(data_dir: Path, run_id: str, **values: Any) -> None:
+    """Change the row of a run, while a server may be running."""
+    database = Database(f"sqlite:///{data_dir / 'offtake.db'}")
+    with database.writing() as session:
+        session.execute(update(Run).where(Run.id == run_id).values(values))
+    database.close()
 
 
 def _let_in(backend: Backend, world: World) -> None:

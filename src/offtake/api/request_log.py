@@ -25,6 +25,7 @@ _QUIET: Final = ("/healthz",)
 _READING: Final = ("GET", "HEAD", "OPTIONS")
 _LOOKING: Final = ("check", "preview")
 """Values of `x-requested-with` with which the script of the pages sends forms as a person types."""
+_REPEATED: Final = (*_LOOKING, "live", "search")
 
 
 class RequestLogMiddleware:
@@ -85,9 +86,15 @@ class _ResponseRecorder:
 def _write(scope: MutableMapping[str, Any], status: int, seconds: float) -> None:
     # Without the query: those of the token call and of the landing zone hold secrets.
     path = scope["path"].encode("unicode_escape").decode()[:300]
-    level = logging.DEBUG if path in _QUIET else logging.INFO
+    is_quiet = path in _QUIET or (status < HTTPStatus.BAD_REQUEST and _is_repeated_by_script(scope, path))
+    level = logging.DEBUG if is_quiet else logging.INFO
     extra = _same_line(scope, path, status) if status >= HTTPStatus.BAD_REQUEST else {}
     _log.log(level, "%s %s %d %.1f ms", scope["method"], path, status, seconds * 1000, extra=extra)
+
+
+def _is_repeated_by_script(scope: MutableMapping[str, Any], path: str) -> bool:
+    """Whether the script of an open page repeats the request, every two seconds or as a person types."""
+    return path.startswith("/ui/") and Headers(scope=scope).get("x-requested-with") in _REPEATED
 
 
 def _same_line(scope: MutableMapping[str, Any], path: str, status: int) -> dict[str, str]:

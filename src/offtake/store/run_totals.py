@@ -10,7 +10,7 @@ from offtake.store.database import Database
 from offtake.store.run_states import SUCCESS
 from offtake.store.tables import Run, RunDataset, RunPart
 
-_STEP: Final = 1000
+_STEP: Final = 200
 
 
 def record(session: Session, run: Run) -> None:
@@ -23,7 +23,7 @@ def record(session: Session, run: Run) -> None:
 
 
 def fill_in(database: Database) -> Iterator[None]:
-    """Set the totals of runs that a version without them ended; yields after each step of 1,000 runs."""
+    """Set the totals of runs that a version without them ended; yields after each step of 200 runs."""
     missing = select(Run.id).where(Run.rows.is_(None), Run.completed_at.is_not(None)).order_by(Run.id).limit(_STEP)
     while database.finds(missing):
         with database.writing() as session:
