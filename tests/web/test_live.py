@@ -125,3 +125,20 @@ def test_a_hundred_open_pages_do_not_delay_the_end_of_the_server(tmp_path: Path)
                 thread.start()
             for thread in threads:
                 thread.join()
+
+
+def test_a_form_of_which_half_arrives_is_not_an_error_of_the_server(server: Server) -> None:
+    with person(server) as known:
+        cookie = "; ".join(f"{name}={value}" for name, value in known.cookies.items())
+        head = (
+            "POST /ui/prod/export/preview HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+            f"Cookie: {cookie}\r\nSec-Fetch-Site: same-origin\r\nContent-Length: 100\r\n"
+            "Content-Type: application/x-www-form-urlencoded\r\nX-Request-Id: half\r\n\r\nname=ha"
+        )
+        server.connect(head.encode()).close()
+        until = time.monotonic() + 10
+        while " half " not in server.log.read_text() and time.monotonic() < until:
+            time.sleep(0.05)
+    log = server.log.read_text()
+    assert "/ui/prod/export/preview 400" in log
+    assert "ClientDisconnect" not in log

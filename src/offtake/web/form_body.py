@@ -4,6 +4,7 @@ from typing import Annotated, Final
 
 from fastapi import Depends, Request
 from starlette.datastructures import FormData
+from starlette.requests import ClientDisconnect
 
 from offtake.contract import bodies, problems
 from offtake.contract.problems import Problem
@@ -29,11 +30,15 @@ async def form_body(request: Request) -> FormData:
 
 
 async def read_form(request: Request) -> FormData:
-    """The form's fields without files; raises 3413 when it is too large, 1452 for text that cannot be stored."""
+    """The form's fields without files; raises 3413 when it is too large, 1452 for bad text or half a form."""
     length = request.headers.get("content-length", "")
     if not (length.isascii() and length.isdecimal()) or int(length[:18]) > _LARGEST:
         raise Problem(problems.TOO_LARGE, f"The form is larger than {_LARGEST // 1024} KiB.")
-    form = await request.form(max_files=0, max_fields=_MOST_FIELDS)
+    try:
+        form = await request.form(max_files=0, max_fields=_MOST_FIELDS)
+    except ClientDisconnect:
+        # A browser that cancels a preview, or a person who leaves the page.
+        raise Problem(problems.BAD_VALUE, "The connection closed before the whole form arrived.") from None
     for name, value in form.multi_items():
         bodies.check_text(f"{name}{value}", name[:100].replace("\0", ""))
     return form
