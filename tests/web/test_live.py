@@ -10,7 +10,11 @@ from typing import Any
 
 import httpx2
 import pytest
+from sqlalchemy import select
 
+from offtake.access import web_sessions
+from offtake.store.database import Database
+from offtake.store.tables import Client, Role
 from tests.attacks.server import LAKE, ZONE, ZONE_FLOW, Server, serving
 from tests.web.world import change_run
 
@@ -108,13 +112,76 @@ def test_streams_need_a_session_and_a_run_of_the_sandbox(server: Server) -> None
         assert visitor.get("/ui/prod/runs/unknown/live").status_code == 404
 
 
+def left_open(read: Iterator[tuple[str, Any]], most_seconds: float) -> float:
+    """How many seconds the stream stays open; its last event is `end`."""
+    begun = time.monotonic()
+    names = [name for name, _ in read]
+    assert names[-1] == "end"
+    taken = time.monotonic() - begun
+    assert taken < most_seconds
+    return taken
+
+
+def test_a_stream_ends_when_its_session_does(server: Server) -> None:
+    run = make_run(server, "signed out")
+    hold(server, run)
+    for end in ("sign out", "revoke"):
+        with person(server) as visitor, visitor.stream("GET", f"/ui/prod/runs/{run}/live") as stream:
+            read = events(stream)
+            assert next(read)[0] == "progress"
+            with Database(f"sqlite:///{server.data_dir / 'offtake.db'}").writing() as session:
+                client = session.get_one(Client, server.admin["client_id"])
+                if end == "sign out":
+                    web_sessions.end_all_of(session, client.id)
+                else:
+                    client.revoked_at = int(time.time() * 1000)
+            try:
+                left_open(read, 4)
+            finally:
+                with Database(f"sqlite:///{server.data_dir / 'offtake.db'}").writing() as session:
+                    session.get_one(Client, server.admin["client_id"]).revoked_at = None
+
+
+def test_a_stream_ends_when_the_rights_are_lost(server: Server) -> None:
+    run = make_run(server, "no rights")
+    hold(server, run)
+    with person(server) as visitor, visitor.stream("GET", f"/ui/prod/runs/{run}/live") as stream:
+        read = events(stream)
+        assert next(read)[0] == "progress"
+        database = Database(f"sqlite:///{server.data_dir / 'offtake.db'}")
+        with database.writing() as session:
+            (role,) = session.scalars(select(Role))
+            before, role.permissions = role.permissions, ["view-datasets"]
+        try:
+            left_open(read, 9)
+        finally:
+            with database.writing() as session:
+                session.scalars(select(Role)).one().permissions = before
+
+
+def test_one_session_has_few_streams_and_closed_ones_make_room(server: Server) -> None:
+    run = make_run(server, "few")
+    hold(server, run)
+    address = f"/ui/prod/runs/{run}/live"
+    with ExitStack() as stack:
+        visitor, other = (stack.enter_context(person(server)) for _ in range(2))
+        mine = [stack.enter_context(visitor.stream("GET", address)) for _ in range(40)]
+        assert sorted(one.status_code for one in mine) == [200] * 32 + [503] * 8
+        assert stack.enter_context(other.stream("GET", address)).status_code == 200
+    with person(server) as again, again.stream("GET", address) as stream:
+        assert stream.status_code == 200
+
+
 def test_a_hundred_open_pages_do_not_delay_the_end_of_the_server(tmp_path: Path) -> None:
     with serving(tmp_path) as server:
         run = make_run(server, "many")
         hold(server, run)
         with ExitStack() as stack:
-            visitor = stack.enter_context(person(server))
-            streams = [stack.enter_context(visitor.stream("GET", f"/ui/prod/runs/{run}/live")) for _ in range(100)]
+            people = [stack.enter_context(person(server)) for _ in range(4)]
+            streams = [
+                stack.enter_context(people[number % 4].stream("GET", f"/ui/prod/runs/{run}/live"))
+                for number in range(100)
+            ]
             assert all(next(events(stream))[0] == "progress" for stream in streams)
             begun = time.monotonic()
             server.process.terminate()

@@ -83,6 +83,11 @@ def in_sandbox(session: Session, caller: Caller, sandbox: Sandbox) -> Caller:
     return replace(caller, sandbox_id=sandbox.id, sandbox_name=sandbox.name, grants=grants)
 
 
+def current(session: Session, caller: Caller) -> Caller:
+    """The caller with the grants of now; for a request that lasts long."""
+    return replace(caller, grants=grants_of(session, caller.client_id, caller.sandbox_name))
+
+
 def operator_caller(database: Database, sandbox_name: str | None = None) -> Caller:
     """The caller of the command line on this data directory, with every permission."""
     caller = organisation_operator(database)

@@ -5,22 +5,27 @@ The cookie's value is random; the database has its hash only.
 
 import hashlib
 import secrets
+from collections.abc import Collection
 from typing import Final
 
-from sqlalchemy import delete, or_
+from sqlalchemy import delete, or_, select
 from sqlalchemy.orm import Session
 
 from offtake.store.tables import Client, WebSession
 
 LONGEST_MS: Final = 12 * 3_600_000
 IDLE_MS: Final = 30 * 60_000
+_MOST_OF_A_CLIENT: Final = 50
 _NOTED_MS: Final = 60_000
 """The last request is recorded to this precision, so that not every request writes."""
 
 
 def start(session: Session, client: Client, now_ms: int) -> str:
-    """Start a session; returns the cookie's value."""
+    """Start a session; returns the cookie's value. The client's oldest sessions end when it has too many."""
     value = secrets.token_urlsafe(32)
+    newest = select(WebSession.id).filter_by(client_id=client.id).order_by(WebSession.created_at.desc())
+    older = session.scalars(newest.offset(_MOST_OF_A_CLIENT - 1)).all()
+    session.execute(delete(WebSession).where(WebSession.id.in_(older)))
     session.add(WebSession(id=key_of(value), client_id=client.id, created_at=now_ms, seen_at=now_ms))
     return value
 
@@ -35,12 +40,14 @@ def replace(session: Session, previous: str | None, client: Client, now_ms: int)
 def find(session: Session, value: str, now_ms: int) -> tuple[WebSession, Client] | None:
     """The session with that cookie's value, and its client; None when it has ended or the client is revoked."""
     row = session.get(WebSession, key_of(value))
-    if row is None or _is_over(row, now_ms):
-        return None
-    client = session.get(Client, row.client_id)
-    if client is None or client.revoked_at is not None or (client.rotated_at or 0) > row.created_at:
-        return None
-    return row, client
+    client = None if row is None else session.get(Client, row.client_id)
+    return (row, client) if row is not None and client is not None and _is_alive(row, client, now_ms) else None
+
+
+def alive(session: Session, keys: Collection[str], now_ms: int) -> set[str]:
+    """Those of the rows' ids whose sessions have not ended, as `find` decides."""
+    query = select(WebSession, Client).join(Client, Client.id == WebSession.client_id).where(WebSession.id.in_(keys))
+    return {row.id for row, client in session.execute(query) if _is_alive(row, client, now_ms)}
 
 
 def needs_note(row: WebSession, now_ms: int) -> bool:
@@ -81,6 +88,8 @@ def key_of(value: str) -> str:
     return hashlib.sha256(value.encode(errors="surrogatepass")).hexdigest()
 
 
-def _is_over(row: WebSession, now_ms: int) -> bool:
+def _is_alive(row: WebSession, client: Client, now_ms: int) -> bool:
+    if client.revoked_at is not None or (client.rotated_at or 0) > row.created_at:
+        return False
     # A clock that was set back must not extend a session.
-    return not (-_NOTED_MS <= now_ms - row.seen_at < IDLE_MS and now_ms - row.created_at < LONGEST_MS)
+    return -_NOTED_MS <= now_ms - row.seen_at < IDLE_MS and now_ms - row.created_at < LONGEST_MS

@@ -14,6 +14,7 @@ from offtake.api.error_types import ACTIVATION, TOKENS, error_tag
 from offtake.contract import problems
 from offtake.contract.problems import Problem
 from offtake.errors import InvalidInputError, OfftakeError, disk_error, exhaustion
+from offtake.flows.connection_checks import ChecksBusyError
 from offtake.invalid_values import problem_of
 from offtake.lake.parsers import ParsersBusyError
 from offtake.logs import same_line
@@ -114,8 +115,9 @@ def _install_storage(app: FastAPI, type_prefix: str) -> None:
         body = problem_body(request, type_prefix, Problem(problems.BUSY, str(error)))
         return _answer(request, problems.BUSY.status, body, {"retry-after": "1"})
 
+    @app.exception_handler(ChecksBusyError)
     @app.exception_handler(ParsersBusyError)
-    def reading(request: Request, error: ParsersBusyError) -> JSONResponse:
+    def reading(request: Request, error: OfftakeError) -> JSONResponse:
         body = problem_body(request, type_prefix, Problem(problems.BUSY, str(error)))
         return _answer(request, problems.BUSY.status, body, {"retry-after": "5"})
 

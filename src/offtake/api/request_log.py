@@ -1,6 +1,7 @@
 """Middleware of every request: its id, its path without a trailing slash, one log line."""
 
 import logging
+import re
 import secrets
 import time
 from collections.abc import MutableMapping
@@ -18,7 +19,8 @@ _log = logging.getLogger("offtake.requests")
 
 CLIENT_ID: Final = "client_id"
 """The key in a request's state of the authenticated client's id."""
-_LONGEST_ID: Final = 128
+_ID: Final = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
+"""No spaces or quotes: the id is part of log lines."""
 _LOCK_SECONDS: Final = 5.0
 """How long a writing request waits for other writers before it gets a 503."""
 _QUIET: Final = ("/healthz",)
@@ -62,7 +64,7 @@ def _may_create_work(scope: Scope) -> bool:
 
 
 def assign_id(scope: Scope) -> str:
-    """Set and return the request's id: the caller's `x-request-id` if it is at most 128 printable ASCII characters."""
+    """Set and return the request's id: the caller's `x-request-id` if that is a plain word (`_ID`)."""
     identifier = _accept_id(Headers(scope=scope).get("x-request-id", "")) or secrets.token_hex(16)
     scope.setdefault("state", {})["request_id"] = identifier
     return identifier
@@ -104,4 +106,4 @@ def _same_line(scope: MutableMapping[str, Any], path: str, status: int) -> dict[
 
 
 def _accept_id(sent: str) -> str:
-    return sent if sent.isascii() and sent.isprintable() and len(sent) <= _LONGEST_ID else ""
+    return sent if _ID.fullmatch(sent) else ""

@@ -47,9 +47,7 @@ class AdhocRequest(Body):
 
 def request(session: Session, caller: Caller, body: Sent, now_ms: int) -> list[Run]:
     """Enqueue one run for each flow; none when one of them is refused."""
-    caller.require(EXPORT_DATASETS)
-    caller.require(VIEW_DATASETS)
-    caller.require(VIEW_DESTINATIONS)
+    _require(caller)
     document = bodies.parse_json(body) if isinstance(body, bytes) else body
     if _is_audience_request(document):
         raise AdhocRefusedError(
@@ -64,8 +62,9 @@ def request(session: Session, caller: Caller, body: Sent, now_ms: int) -> list[R
 def run_now(session: Session, caller: Caller, order: AdhocDestination, now_ms: int) -> Run:
     """Enqueue a run: full if requested or if nothing was delivered yet, else the pending increment.
 
-    Raises `AdhocRefusedError`.
+    Raises `AdhocRefusedError`, and 2120 without the permissions that `request` needs.
     """
+    _require(caller)
     flow = _flow(session, caller, order.flow_id)
     if flow.state != entities.ENABLED:
         raise AdhocRefusedError("The flow is disabled")
@@ -85,6 +84,11 @@ def run_now(session: Session, caller: Caller, order: AdhocDestination, now_ms: i
     after = {"runId": row.id, "datasets": row.dataset_ids, "fullExport": order.full_export}
     audit.record(session, caller, now_ms, "run", (flows.KIND, flow.id), name=flow.name, after=after)
     return row
+
+
+def _require(caller: Caller) -> None:
+    for permission in (EXPORT_DATASETS, VIEW_DATASETS, VIEW_DESTINATIONS):
+        caller.require(permission)
 
 
 def _flow(session: Session, caller: Caller, flow_id: str) -> Flow:

@@ -1,5 +1,10 @@
 """Tests a base connection's credentials at the targets of its target connections (contract, section 11)."""
 
+import contextvars
+import threading
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -14,7 +19,15 @@ from offtake.destinations.base import Destination, SandboxLocation
 from offtake.destinations.parameters import Params, TargetParams
 from offtake.destinations.probe import probe
 from offtake.documents import Json
-from offtake.errors import EXPORT_FAILED, KEY_UNUSABLE, PLACE_NOT_FOUND, DeliveryError, InvalidInputError
+from offtake.errors import (
+    DESTINATION_UNAVAILABLE,
+    EXPORT_FAILED,
+    KEY_UNUSABLE,
+    PLACE_NOT_FOUND,
+    DeliveryError,
+    InvalidInputError,
+    OfftakeError,
+)
 from offtake.flows import encryption, host_key_pinning, specs
 from offtake.flows.connections import KIND
 from offtake.flows.credentials import open_credentials
@@ -24,12 +37,19 @@ from offtake.store.tables import Connection, TargetConnection
 from offtake.store.vault import Vault
 
 _MOST_TARGETS: Final = 5
+_MOST_TESTS: Final = 8
+_MOST_OF_ONE: Final = 3
+_SECONDS: Final = 45
 _ANY_FILES: Final[Json] = {"datasetFileType": "JSON", "compression": "GZIP"}
+
+
+class ChecksBusyError(OfftakeError):
+    """Too many connection tests are running; retry later."""
 
 
 @dataclass(frozen=True)
 class ConnectionCheck:
-    """A connection test, ready to run without the database."""
+    """A connection test, ready to run without the database. `owner`: the id of the client that asks for it."""
 
     destination: Destination
     connection_id: str
@@ -38,6 +58,7 @@ class ConnectionCheck:
     encrypt_to: bytes | None
     targets: tuple[TargetParams, ...]
     sandbox_location: SandboxLocation
+    owner: str
 
 
 def prepare(
@@ -64,6 +85,7 @@ def prepare(
         encrypt_to=encryption.public_key(row.encryption) if row.encryption else None,
         targets=tuple(targets.values()) or _whole_target(destination),
         sandbox_location=sandbox_location,
+        owner=caller.client_id,
     )
 
 
@@ -94,8 +116,13 @@ def run_check(prepared: ConnectionCheck, pins: PinStore) -> Json:
     """Run the test: `{"result": true}`, or false with the errors of each target.
 
     Writes, reads, lists and removes a small object. What is found at the first connection is stored. `limits`, an
-    extension, lists the guarantees that the server cannot give.
+    extension, lists the guarantees that the server cannot give. A test that lasts longer than 45 seconds counts as
+    failed. Raises `ChecksBusyError` when other tests take all slots: they would block the threads of requests.
     """
+    return _slots.run(prepared.owner, lambda: _check(prepared, pins))
+
+
+def _check(prepared: ConnectionCheck, pins: PinStore) -> Json:
     credentials, found = _try(prepared, pins)
     if prepared.encrypt_to is not None and (problem := pgp.check_key(prepared.encrypt_to)):
         remedy = "Enter another one in the base connection."
@@ -104,6 +131,45 @@ def run_check(prepared: ConnectionCheck, pins: PinStore) -> Json:
         missing = prepared.destination.limits(credentials).missing_guarantees
         return {"result": True} | ({"limits": list(missing)} if missing else {})
     return {"result": False, "errors": [{"code": error.code, "message": str(error)} for error in found]}
+
+
+class _Slots:
+    """Runs few tests at once: a destination that does not answer must not take the threads that serve requests."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._running: Counter[str] = Counter()
+
+    def run(self, owner: str, test: Callable[[], Json]) -> Json:
+        """The answer of the test, which has a thread of its own: it may last longer than a request waits for it."""
+        with self._lock:
+            if self._running.total() >= _MOST_TESTS or self._running[owner] >= _MOST_OF_ONE:
+                raise ChecksBusyError("Too many connection tests are running. Try again when one of them has ended.")
+            self._running[owner] += 1
+        answer: Future[Json] = Future()
+        context = contextvars.copy_context()
+        threading.Thread(target=context.run, args=(self._run, owner, test, answer), daemon=True).start()
+        try:
+            return answer.result(_SECONDS)
+        except TimeoutError:
+            late = DeliveryError(
+                DESTINATION_UNAVAILABLE,
+                f"The destination did not complete the test within {_SECONDS} seconds.",
+                "Check the host, the port and the network.",
+            )
+            return {"result": False, "errors": [{"code": late.code, "message": str(late)}]}
+
+    def _run(self, owner: str, test: Callable[[], Json], answer: Future[Json]) -> None:
+        try:
+            answer.set_result(test())
+        except Exception as error:  # noqa: BLE001 - raised by `run`
+            answer.set_exception(error)
+        finally:
+            with self._lock:
+                self._running[owner] -= 1
+
+
+_slots = _Slots()
 
 
 def check(prepared: ConnectionCheck, pins: PinStore, path: str) -> None:

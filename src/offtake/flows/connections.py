@@ -23,7 +23,7 @@ from offtake.errors import FieldProblem, InvalidInputError
 from offtake.flows import encryption, specs, usage
 from offtake.store import leftovers, waits
 from offtake.store.tables import Connection, TargetConnection
-from offtake.store.vault import Vault
+from offtake.store.vault import Vault, VaultError
 
 KIND: Final = "connections"
 _AUTHORIZED: Final = "authorizedDate"
@@ -252,7 +252,14 @@ def _replace_credentials(row: Connection, auth: AuthBody | None, vault: Vault, n
     destination = specs.destination_of_connection(row.connection_spec_id)
     if not destination.auth_methods or row.auth_sealed is None or auth is None:
         raise problems.of_field("/auth/params", f"{destination.name} has no credentials", missing=True)
-    stored = vault.decrypt(row.id, row.auth_sealed)
+    try:
+        stored = vault.decrypt(row.id, row.auth_sealed)
+    except VaultError:
+        # New credentials replace those that cannot be opened, if all secrets are sent.
+        if schema.MASK in auth.params.values():
+            raise
+        _encrypt_credentials(row, destination, auth, vault, network, now_ms)
+        return
     before = _read(destination, auth.spec_name, stored)
     masked = [key for key, value in auth.params.items() if value == schema.MASK and key in stored]
     params = auth.params | {key: stored[key] for key in masked}

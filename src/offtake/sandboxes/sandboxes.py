@@ -24,6 +24,9 @@ TYPES: Final = ("production", "development")
 FIELDS: Final = ("name", "title", "state", "type", "isDefault", "createdDate", "lastModifiedDate")
 """Fields for filters and order in lists of sandboxes."""
 
+RESERVED: Final = ("dlz-destination", "dlz-user-container", "sign-in", "sign-out", "static")
+"""Names that are no sandboxes: their pages would have addresses that mean something else."""
+
 # A sandbox's name is also a folder's name, which has at most 255 characters.
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,254}")
 _REGION: Final = "local"
@@ -51,12 +54,17 @@ class SandboxAction(Body):
     action: str
 
 
-def visible(session: Session, caller: Caller) -> list[Sandbox]:
-    """The organisation's sandboxes in which the caller has a role, except deleted ones; the default one first."""
+def visible(session: Session, caller: Caller, most: int | None = None, *, active: bool = False) -> list[Sandbox]:
+    """The organisation's sandboxes in which the caller has a role, except deleted ones; the default one first.
+
+    `active`: only those that can be entered.
+    """
     names = access.sandboxes_of(session, caller)
     query = select(Sandbox).where(Sandbox.org_id == caller.org_id, Sandbox.state != DELETED)
-    rows = session.scalars(query.order_by(Sandbox.is_default.desc(), Sandbox.created_at, Sandbox.name))
-    return [row for row in rows if {ALL, row.name}.intersection(names)]
+    query = query if ALL in names else query.where(Sandbox.name.in_(names))
+    query = query.where(Sandbox.state == ACTIVE) if active else query
+    order = (Sandbox.is_default.desc(), Sandbox.created_at, Sandbox.name)
+    return list(session.scalars(query.order_by(*order).limit(most)))
 
 
 def find(session: Session, caller: Caller, name: str) -> tuple[Sandbox, Caller]:
@@ -76,6 +84,8 @@ def create(session: Session, caller: Caller, body: Sent, now_ms: int) -> Sandbox
         raise problems.of_field(
             "/name", "must be 1 to 255 lower-case letters, digits and hyphens, and start with a letter or digit"
         )
+    if new.name in RESERVED:
+        raise problems.of_field("/name", f"is reserved for an address of the pages; others are: {', '.join(RESERVED)}")
     earlier = session.scalar(select(Sandbox).filter_by(org_id=caller.org_id, name=new.name))
     if earlier is not None and earlier.state != DELETED:
         raise Problem(problems.CONFLICT, f"Sandbox {new.name} already exists; it is {earlier.state}.")

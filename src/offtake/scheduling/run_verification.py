@@ -7,7 +7,7 @@ from sqlalchemy import select
 from sqlalchemy.exc import NoResultFound
 from sqlalchemy.orm import Session
 
-from offtake.contract.caller import Caller
+from offtake.contract.caller import EXPORT_DATASETS, VIEW_DESTINATIONS, Caller
 from offtake.deployment.backend import Backend
 from offtake.errors import OfftakeError
 from offtake.exporting.verify import DeliveredFiles, VerificationResult, verify
@@ -20,7 +20,12 @@ _DAY_MS: Final = 86_400_000
 
 
 def delivery_of(backend: Backend, caller: Caller, run_id: str) -> DeliveredFiles:
-    """The records of the caller's run; raises `OfftakeError` while it is live, or when its target was deleted."""
+    """The records of the caller's run; raises `OfftakeError` while it is live, or when its target was deleted.
+
+    Raises 2120 without the permissions to export and to see the run.
+    """
+    caller.require(EXPORT_DATASETS)
+    caller.require(VIEW_DESTINATIONS)
     with backend.database.reading() as session:
         run = runs.find(session, caller, run_id)
         if run.completed_at is None:

@@ -3,7 +3,7 @@
 from types import ModuleType
 from typing import Final
 
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 
 from offtake.web import live, not_found, static_files
 from offtake.web.links import SignInLinks
@@ -35,6 +35,8 @@ from offtake.web.past_periods import PastPeriods
 from offtake.web.submissions import Submissions
 from offtake.web.verifications import Verifications
 
+_REQUESTS: Final = 256
+"""Requests in flight of a process with the usual limit of file descriptors; live pages may take half of them."""
 _OTHER_REQUESTS: Final = 16
 """Requests from one address that open live pages leave room for."""
 _PAGES: Final[tuple[ModuleType, ...]] = (
@@ -63,6 +65,8 @@ _PAGES: Final[tuple[ModuleType, ...]] = (
     accounts,
 )
 
+ROUTERS: Final[tuple[APIRouter, ...]] = (static_files.router, *(page.router for page in _PAGES))
+
 
 def install(app: FastAPI) -> None:
     """Serve the pages below `/ui`; `/` leads to them."""
@@ -70,8 +74,10 @@ def install(app: FastAPI) -> None:
     app.state.sign_in_links = SignInLinks(app.state.backend.clock)
     app.state.verifications, app.state.submissions = Verifications(), Submissions()
     app.state.past_periods = PastPeriods()
-    app.state.run_watch = live.RunWatch(max(1, settings.concurrent_requests_per_address - _OTHER_REQUESTS))
-    app.include_router(static_files.router, tags=["pages"], include_in_schema=False)
-    for page in _PAGES:
-        app.include_router(page.router, tags=["pages"], include_in_schema=False)
+    app.state.run_watch = live.RunWatch(
+        max(1, (settings.concurrent_requests or _REQUESTS) // 2),
+        max(1, settings.concurrent_requests_per_address - _OTHER_REQUESTS),
+    )
+    for router in ROUTERS:
+        app.include_router(router, tags=["pages"], include_in_schema=False)
     not_found.install(app)

@@ -88,7 +88,15 @@ def is_cross_site(request: Request) -> bool:
     if site is not None:
         return site not in _SAME
     origin = request.headers.get("origin")
-    return origin is not None and urlsplit(origin).netloc != request.headers.get("host", "")
+    return origin is not None and _host_of(origin) != request.headers.get("host", "")
+
+
+def _host_of(origin: str) -> str | None:
+    """The host and port of an origin; None when it is not a URL."""
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:
+        return None
 
 
 def _full_name(request: Request, name: str) -> str:

@@ -1,5 +1,6 @@
 """Reads the form of a request: small, and only with the session's token."""
 
+import asyncio
 from typing import Annotated, Final
 
 from fastapi import Depends, Request
@@ -13,6 +14,8 @@ from offtake.web.person import SignedOutError
 
 _LARGEST: Final = 256 * 1024
 _MOST_FIELDS: Final = 2000
+_SECONDS: Final = 20
+"""How long a form may take to arrive: a browser sends it at once."""
 TOKEN: Final = "csrf"  # noqa: S105 - the name of the field
 
 
@@ -35,7 +38,12 @@ async def read_form(request: Request) -> FormData:
     if not (length.isascii() and length.isdecimal()) or int(length[:18]) > _LARGEST:
         raise Problem(problems.TOO_LARGE, f"The form is larger than {_LARGEST // 1024} KiB.")
     try:
-        form = await request.form(max_files=0, max_fields=_MOST_FIELDS)
+        async with asyncio.timeout(_SECONDS):
+            form = await request.form(max_files=0, max_fields=_MOST_FIELDS)
+    except TimeoutError:
+        raise Problem(
+            problems.BAD_VALUE, f"The form did not arrive within {_SECONDS} seconds. Send it again."
+        ) from None
     except ClientDisconnect:
         # A browser that cancels a preview, or a person who leaves the page.
         raise Problem(problems.BAD_VALUE, "The connection closed before the whole form arrived.") from None

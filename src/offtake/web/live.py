@@ -4,19 +4,25 @@ import asyncio
 import json
 import logging
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import StreamingResponse
+from starlette.types import Receive, Scope, Send
 
+from offtake.access import web_sessions
+from offtake.contract.caller import VIEW_DESTINATIONS
 from offtake.deployment.backend import Backend
+from offtake.errors import OfftakeError
 from offtake.flows import run_views, runs
 from offtake.flows.run_views import Progress
 from offtake.store import run_states
-from offtake.web.person import PersonOf
+from offtake.web import cookies
+from offtake.web.person import PersonOf, find_person
 from offtake.web.rendering import number, size
 from offtake.web.routes import PageRoute
 from offtake.web.times import duration
@@ -26,83 +32,150 @@ _log = logging.getLogger(__name__)
 router = APIRouter(route_class=PageRoute)
 
 _SECONDS: Final = 1.0
+_CHECK_SECONDS: Final = 5.0
+"""How often it is asked whether the person of a stream may still see the run."""
 _PING_SECONDS: Final = 15.0
 _LONGEST_SECONDS: Final = 300.0
-"""A stream ends after this time and the browser opens another one, for which the session is checked again."""
+"""A stream ends after this time and the browser opens another one."""
 _PER_SECOND_FROM_MS: Final = 60_000
+_STREAMS_OF_A_SESSION: Final = 32
+
+
+@dataclass(eq=False)
+class _Stream:
+    """An open stream. `may_see`: raises `OfftakeError` when the person may no longer see the run.
+
+    `viewer`: the session and the sandbox, for which one check is enough.
+    """
+
+    run_id: str
+    viewer: tuple[str, str]
+    may_see: Callable[[], object]
+    queue: asyncio.Queue[Progress | None] = field(default_factory=lambda: asyncio.Queue(maxsize=8))
+    is_over: bool = False
 
 
 class RunWatch:
     """Watches runs for open pages. For the event loop's thread only; a task runs while any page is open."""
 
-    def __init__(self, streams_per_address: int) -> None:
-        """`streams_per_address`: so many streams leave room for the other requests from an address."""
-        self._most = streams_per_address
-        self._streams: Counter[str] = Counter()
-        self._queues: dict[str, set[asyncio.Queue[Progress | None]]] = defaultdict(set)
+    def __init__(self, streams: int, streams_per_address: int) -> None:
+        """So many streams leave room for the other requests, in total and from an address."""
+        self._most, self._most_of_one = streams, streams_per_address
+        self._open: Counter[str] = Counter()
+        self._streams: set[_Stream] = set()
         self._task: asyncio.Task[None] | None = None
 
-    async def watch(self, backend: Backend, run_id: str) -> AsyncIterator[Progress | None]:
-        """The run's progress now and whenever it changes, until it has ended; None about every 15 seconds."""
-        queue: asyncio.Queue[Progress | None] = asyncio.Queue(maxsize=8)
-        self._queues[run_id].add(queue)
+    def enter(self, address: str, session_id: str) -> Callable[[], None] | None:
+        """Count a stream; returns what ends the count, or None when too many are open."""
+        keys = ("", f"address {address}", f"session {session_id}")
+        limits = (self._most, self._most_of_one, _STREAMS_OF_A_SESSION)
+        if any(self._open[key] >= most for key, most in zip(keys, limits, strict=True)):
+            return None
+        self._open.update(keys)
+
+        def leave() -> None:
+            self._open.subtract(keys)
+            self._open += Counter()  # removes the zeros
+
+        return leave
+
+    async def watch(self, backend: Backend, stream: _Stream) -> AsyncIterator[Progress | None]:
+        """The run's progress now and whenever it changes; None about every 15 seconds.
+
+        Ends when the run has ended, or when the person may no longer see it.
+        """
+        self._streams.add(stream)
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._poll(backend))
         try:
-            while True:
+            while not stream.is_over:
                 try:
-                    yield await asyncio.wait_for(queue.get(), _PING_SECONDS)
+                    yield await asyncio.wait_for(stream.queue.get(), _PING_SECONDS)
                 except TimeoutError:
                     yield None
         finally:
-            self._queues[run_id].discard(queue)
-            if not self._queues[run_id]:
-                del self._queues[run_id]
-
-    def may_open(self, address: str) -> bool:
-        """Whether another stream from that address may be open."""
-        return self._streams[address] < self._most
-
-    @contextmanager
-    def counting(self, address: str) -> Iterator[None]:
-        """Count a stream from that address while it is open."""
-        self._streams[address] += 1
-        try:
-            yield
-        finally:
-            self._streams[address] -= 1
-            if not self._streams[address]:
-                del self._streams[address]
+            self._streams.discard(stream)
 
     async def _poll(self, backend: Backend) -> None:
         seen: dict[str, tuple[Progress, int]] = {}
-        while self._queues:
-            watched = list(self._queues)
+        checked = asyncio.get_running_loop().time()
+        while self._streams:
+            streams = tuple(self._streams)
+            now = asyncio.get_running_loop().time()
+            is_due = now - checked >= _CHECK_SECONDS
+            checked = now if is_due else checked
             try:
-                found = await run_in_threadpool(_read, backend, watched)
+                found, gone = await run_in_threadpool(_read, backend, streams, check=is_due)
             except Exception:  # noqa: BLE001 - a busy database: the next second retries
                 _log.warning("the progress of runs cannot be read; retrying", exc_info=True)
-                found = {}
-            for run_id, progress in found.items():
-                queues = self._queues.get(run_id, set())
-                if seen.get(run_id) != (progress, len(queues)):
-                    for queue in queues:
-                        if not queue.full():
-                            queue.put_nowait(progress)
-                seen[run_id] = (progress, len(queues))
-            seen = {run_id: one for run_id, one in seen.items() if run_id in self._queues}
+                found, gone = {}, set()
+            for stream in gone:
+                stream.is_over = True
+                _put(stream, None)
+            seen = self._tell(found, seen)
             await asyncio.sleep(_SECONDS)
 
+    def _tell(
+        self, found: Mapping[str, Progress], seen: Mapping[str, tuple[Progress, int]]
+    ) -> dict[str, tuple[Progress, int]]:
+        """Pass on what has changed since `seen`, and to new streams what there is."""
+        of_run: dict[str, list[_Stream]] = defaultdict(list)
+        for stream in self._streams:
+            of_run[stream.run_id].append(stream)
+        now = {run_id: (one, len(of_run[run_id])) for run_id, one in found.items() if run_id in of_run}
+        for run_id, one in now.items():
+            if seen.get(run_id) != one:
+                for stream in of_run[run_id]:
+                    _put(stream, one[0])
+        return {run_id: one for run_id, one in seen.items() if run_id in of_run} | now
 
-def _read(backend: Backend, run_ids: list[str]) -> dict[str, Progress]:
+
+def _put(stream: _Stream, progress: Progress | None) -> None:
+    if not stream.queue.full():
+        stream.queue.put_nowait(progress)
+
+
+def _read(backend: Backend, streams: Collection[_Stream], *, check: bool) -> tuple[dict[str, Progress], set[_Stream]]:
+    """The progress of all watched runs, and the streams of people who may no longer see theirs."""
+    gone = {one for one in streams if not _may_see(one)} if check else _of_ended_sessions(backend, streams)
     with backend.database.reading() as session:
-        return dict(run_views.progress_of(session, run_ids))
+        return dict(run_views.progress_of(session, list({one.run_id for one in streams}))), gone
+
+
+def _may_see(stream: _Stream) -> bool:
+    try:
+        stream.may_see()
+    except OfftakeError:
+        return False
+    return True
+
+
+def _of_ended_sessions(backend: Backend, streams: Collection[_Stream]) -> set[_Stream]:
+    with backend.database.reading() as session:
+        alive = web_sessions.alive(session, {one.viewer[0] for one in streams}, backend.clock.now_ms())
+    return {one for one in streams if one.viewer[0] not in alive}
 
 
 def visible_run(person: PersonOf, run_id: str) -> str:
     """The id of a run that the person may see; raises 1439."""
+    person.caller.require(VIEW_DESTINATIONS)
     with person.backend.database.reading() as session:
         return runs.find(session, person.caller, run_id).id
+
+
+class _Events(StreamingResponse):
+    """A stream that is no longer counted when it is over, also when it never began."""
+
+    def __init__(self, events: AsyncIterator[str], leave: Callable[[], None]) -> None:
+        headers = {"X-Accel-Buffering": "no"}
+        super().__init__(events, headers=headers, media_type="text/event-stream")
+        self._leave = leave
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._leave()
 
 
 @router.get("/ui/{sandbox}/runs/{run_id}/live")
@@ -110,30 +183,31 @@ async def live(request: Request, person: PersonOf, run_id: Annotated[str, Depend
     """Events: `progress` with numbers, `change` when the state has changed, `end` when the run has ended."""
     watch: RunWatch = request.app.state.run_watch
     address = request.client.host if request.client else ""
-    if not watch.may_open(address):
+    session_id = web_sessions.key_of(cookies.read(request) or "")
+    leave = watch.enter(address, session_id)
+    if leave is None:
         # The page polls instead.
         return Response("Too many pages are open.", 503, {"Retry-After": "30"})
-    headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no", "X-Content-Type-Options": "nosniff"}
-    events = _events(watch, person.backend, run_id, address)
-    return StreamingResponse(events, headers=headers, media_type="text/event-stream")
+    sandbox, backend = person.caller.sandbox_name, person.backend
+    may_see = partial(_see, request, backend, sandbox, run_id)
+    return _Events(_events(watch, backend, _Stream(run_id, (session_id, sandbox), may_see)), leave)
 
 
-async def _events(watch: RunWatch, backend: Backend, run_id: str, address: str) -> AsyncIterator[str]:
-    with watch.counting(address):
-        async for event in _events_of(watch, backend, run_id):
-            yield event
+def _see(request: Request, backend: Backend, sandbox: str, run_id: str) -> None:
+    visible_run(find_person(request, backend, sandbox), run_id)
 
 
-async def _events_of(watch: RunWatch, backend: Backend, run_id: str) -> AsyncIterator[str]:
+async def _events(watch: RunWatch, backend: Backend, stream: _Stream) -> AsyncIterator[str]:
     yield "retry: 2000\n\n"
     state: str | None = None
     until = asyncio.get_running_loop().time() + _LONGEST_SECONDS
-    async for progress in watch.watch(backend, run_id):
+    async for progress in watch.watch(backend, stream):
+        if stream.is_over:
+            break
         if progress is None:
             yield ": still open\n\n"
         elif progress.status not in run_states.LIVE:
-            yield "event: end\ndata: {}\n\n"
-            return
+            break
         else:
             if state not in (None, progress.state):
                 yield "event: change\ndata: {}\n\n"
@@ -141,6 +215,7 @@ async def _events_of(watch: RunWatch, backend: Backend, run_id: str) -> AsyncIte
             yield f"event: progress\ndata: {json.dumps(numbers(progress, backend.clock.now_ms()))}\n\n"
         if asyncio.get_running_loop().time() > until:
             return
+    yield "event: end\ndata: {}\n\n"
 
 
 def numbers(progress: Progress, now_ms: int) -> dict[str, Any]:

@@ -3,20 +3,21 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import tzinfo
-from typing import Annotated
+from typing import Annotated, Final
 from urllib.parse import quote
 
 from fastapi import Depends, Request
 
 from offtake.access import access, web_sessions
-from offtake.contract import bodies
 from offtake.contract.caller import Caller
 from offtake.deployment.backend import Backend
 from offtake.errors import OfftakeError
 from offtake.sandboxes import sandboxes
-from offtake.store.sandbox_states import ACTIVE
+from offtake.store.tables import Sandbox
 from offtake.web import cookies
 from offtake.web.times import zone_of
+
+MOST_SANDBOXES: Final = 20
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,8 @@ class SandboxLink:
 class Person:
     """Who is signed in, for one request. `name`: of the client. `csrf`: the token that forms send.
 
+    `sandboxes`: the first that may be entered, and the present one.
+
     `caller`: in the sandbox of the URL. `member`: without a sandbox, for the organisation's clients, roles and
     sandboxes.
     """
@@ -44,6 +47,11 @@ class Person:
     csrf: str
     zone: tzinfo
     now_ms: int
+
+    @property
+    def has_more_sandboxes(self) -> bool:
+        """Whether there are sandboxes that `sandboxes` does not name."""
+        return len(self.sandboxes) > MOST_SANDBOXES
 
     @property
     def sandbox(self) -> SandboxLink:
@@ -90,9 +98,8 @@ async def backend_of(request: Request) -> Backend:
 def person_in(request: Request, backend: Annotated[Backend, Depends(backend_of)], sandbox: str) -> Person:
     """The person in the URL's sandbox.
 
-    Raises `SignedOutError`, `NoRoleError`, 2100 without a role there, and 1452 for text that cannot be stored.
+    Raises `SignedOutError`, `NoRoleError`, and 2100 without a role there.
     """
-    bodies.check_text(request.url.path, "/path")
     return find_person(request, backend, sandbox)
 
 
@@ -112,10 +119,12 @@ def find_person(request: Request, backend: Backend, sandbox_name: str | None) ->
         member = access.caller_of(session, client, None, remote=remote, request_id=request_id)
         if not access.sandboxes_of(session, member):
             raise NoRoleError(client.id, client.name, client.issuer, client.subject, cookies.csrf_token(value))
-        active = (one for one in sandboxes.visible(session, member) if one.state == ACTIVE)
-        entered = [SandboxLink(one.name, one.title, one.type) for one in active]
+        found_sandboxes = sandboxes.visible(session, member, MOST_SANDBOXES + 1, active=True)
+        entered = [_link(one) for one in found_sandboxes]
         wanted = sandbox_name or _first(entered)
         place = access.find_sandbox(session, client.org_id, wanted, client_id=client.id)
+        if all(one.name != place.name for one in entered):
+            entered.append(_link(place))
         caller = access.caller_of(session, client, place, remote=remote, request_id=request_id)
         person = Person(
             backend=backend,
@@ -132,6 +141,10 @@ def find_person(request: Request, backend: Backend, sandbox_name: str | None) ->
         with backend.database.writing() as session:
             web_sessions.note(session, stale, now_ms)
     return person
+
+
+def _link(sandbox: Sandbox) -> SandboxLink:
+    return SandboxLink(sandbox.name, sandbox.title, sandbox.type)
 
 
 def _first(entered: Sequence[SandboxLink]) -> str | None:

@@ -19,9 +19,8 @@ class ListUrl:
         self._query = dict(request.query_params)
 
     def text(self, name: str) -> str:
-        """A text, at most 200 characters, without characters that no database stores."""
-        sent = self._query.get(name, "").strip()[:_LONGEST]
-        return "".join(one for one in sent if one.isprintable() and not "\ud800" <= one <= "\udfff")
+        """A text, at most 200 characters."""
+        return self._query.get(name, "").strip()[:_LONGEST]
 
     def choice(self, name: str, allowed: Sequence[_ChoiceT]) -> _ChoiceT | None:
         """One of the allowed values; None for others."""

@@ -10,16 +10,19 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import RedirectResponse
 from fastapi.routing import APIRoute
+from starlette.exceptions import HTTPException
 
+from offtake.contract import bodies
 from offtake.contract.problems import Problem
 from offtake.errors import OfftakeError, disk_error, exhaustion
+from offtake.flows.connection_checks import ChecksBusyError
 from offtake.invalid_values import message_of
 from offtake.lake.parsers import ParsersBusyError
 from offtake.logs import same_line
 from offtake.store.database import StoreBusyError, StoreConflictError, StoreFullError
 from offtake.web import cookies
 from offtake.web.person import NoRoleError, Person, SignedOutError, find_person
-from offtake.web.rendering import page
+from offtake.web.rendering import HEADERS, page
 
 _log = logging.getLogger(__name__)
 
@@ -28,6 +31,7 @@ _LONGEST_NEXT: Final = 20_000
 _STATUSES: Final[tuple[tuple[type[Exception], int], ...]] = (
     (StoreBusyError, 503),
     (ParsersBusyError, 503),
+    (ChecksBusyError, 503),
     (StoreFullError, 507),
     (StoreConflictError, 409),
 )
@@ -35,8 +39,11 @@ _TITLES: Final = {
     400: "The request is not valid",
     403: "Not allowed",
     404: "Not found",
+    405: "Not allowed",
     409: "It was changed meanwhile",
     412: "It was changed meanwhile",
+    413: "Too large",
+    422: "The request is not valid",
     503: "The server is busy",
     507: "The server's disk is full",
 }
@@ -50,18 +57,33 @@ class PageRoute(APIRoute):
         handle = super().get_route_handler()
 
         async def serve(request: Request) -> Response:
-            if cookies.is_cross_site(request):
-                return page(request, None, "error.html", 403, title="Not allowed", message=_CROSS_SITE)
-            try:
-                return await handle(request)
-            except SignedOutError:
-                return to_sign_in(request)
-            except NoRoleError as error:
-                return page(request, None, "no-role.html", 403, who=error)
-            except Exception as error:  # noqa: BLE001 - every error becomes a page
-                return await run_in_threadpool(_error_page, request, error)
+            answer = await _answer(request, handle)
+            for name, value in HEADERS.items():
+                answer.headers.setdefault(name, value)
+            return answer
 
         return serve
+
+
+async def _answer(request: Request, handle: Callable[[Request], Coroutine[Any, Any, Response]]) -> Response:
+    try:
+        if cookies.is_cross_site(request):
+            return page(request, None, "error.html", 403, title="Not allowed", message=_CROSS_SITE)
+        _check_query(request)
+        return await handle(request)
+    except SignedOutError:
+        return to_sign_in(request)
+    except NoRoleError as error:
+        return page(request, None, "no-role.html", 403, who=error)
+    except Exception as error:  # noqa: BLE001 - every error becomes a page
+        return await run_in_threadpool(_error_page, request, error)
+
+
+def _check_query(request: Request) -> None:
+    """Raise 1452 for text in the address that no database stores."""
+    bodies.check_text(request.url.path, "/path")
+    for name, value in request.query_params.multi_items():
+        bodies.check_text(name + value, "/query")
 
 
 _CROSS_SITE: Final = "The request came from another site. Open this page here, and try again."
@@ -86,8 +108,8 @@ def _error_page(request: Request, error: Exception) -> Response:
 def _explain(request: Request, error: Exception) -> tuple[int, str]:
     if isinstance(error, Problem):
         return error.code.status, str(error)
-    if isinstance(error, RequestValidationError):
-        return 400, "; ".join(f"{one['loc'][-1]}: {message_of(one)}" for one in error.errors())
+    if isinstance(error, (HTTPException, RequestValidationError)):
+        return 400, _unreadable(error)
     status = next((status for kind, status in _STATUSES if isinstance(error, kind)), 400)
     if isinstance(error, OfftakeError):
         return status, str(error)
@@ -102,6 +124,12 @@ def _explain(request: Request, error: Exception) -> tuple[int, str]:
     name = type(error).__name__
     _log.error("unexpected %s", name, exc_info=error, extra=same_line(f"unexpected {name} {request.url.path}"))
     return 500, "An unexpected error occurred in the server; its log has the details under this request's id."
+
+
+def _unreadable(error: HTTPException | RequestValidationError) -> str:
+    if isinstance(error, HTTPException):
+        return f"The form cannot be read: {error.detail}"
+    return "; ".join(f"{one['loc'][-1]}: {message_of(one)}" for one in error.errors())
 
 
 def _person(request: Request) -> Person | None:

@@ -9,9 +9,11 @@ from anyio import to_thread
 from fastapi import Request
 from starlette.requests import ClientDisconnect
 
+from offtake.access import access, web_sessions
 from offtake.catalog import import_drafts, uploaded_files
 from offtake.catalog.uploaded_files import UploadTarget
 from offtake.contract import problems
+from offtake.contract.caller import MANAGE_DATASETS
 from offtake.contract.problems import Problem
 from offtake.errors import disk_error
 from offtake.lake import upload_folder
@@ -83,6 +85,7 @@ class Receiver:
             incoming.unlink(missing_ok=True)
 
     def _prepare(self, session: Any, name: str, size: int) -> UploadTarget:  # noqa: ANN401 - sessions are the store's
+        self._check_session(session)
         person = self._person
         import_drafts.check_file_name(name)
         if self._batch is None:
@@ -97,9 +100,17 @@ class Receiver:
         return target
 
     def _store(self, session: Any, target: UploadTarget, incoming: Path, size: int) -> None:  # noqa: ANN401 - as above
+        self._check_session(session)
         uploads, now_ms = self._person.backend.uploads, self._person.backend.clock.now_ms()
         uploaded_files.put(session, self._person.caller, target, size, now_ms)
         upload_folder.publish(incoming, uploads.path(target.batch_id, target.name))
+
+    def _check_session(self, session: Any) -> None:  # noqa: ANN401 - as above
+        """Raise when the person has been signed out, or has lost the permission, while the file arrived."""
+        now_ms = self._person.backend.clock.now_ms()
+        if web_sessions.find(session, cookies.read(self._request) or "", now_ms) is None:
+            raise Problem(problems.FORBIDDEN, "Your session has ended. Sign in, then send the file again.")
+        access.current(session, self._person.caller).require(MANAGE_DATASETS)
 
     def _abort(self) -> None:
         if self._batch is not None:

@@ -29,6 +29,8 @@ from offtake.logs import same_line
 _log = logging.getLogger(__name__)
 
 _UNLIMITED: Final = "/healthz"
+_SIGN_IN: Final = "/ui/sign-"
+_SESSIONS: Final = (b"offtake=", b"__Host-offtake=")
 _UNREAD_SECONDS: Final = 300.0
 """Timeout for a client that reads nothing of a response. Socket buffers hide slow readers for minutes."""
 _CLOSING_SECONDS: Final = 10.0
@@ -194,7 +196,7 @@ class BoundedProtocol(H11Protocol):
             await self._application(scope, receive, send)
             return
         caller = group_of(origin.address)
-        signed = any(name == b"authorization" or _has_session(name, value) for name, value in scope["headers"])
+        signed = _is_signed(scope)
         reason = gate.connections.begin(self, self._group, caller, signed=signed)
         if reason is not None:
             await self._refuse(reason, origin.address, scope, receive, send)
@@ -242,6 +244,16 @@ class BoundedProtocol(H11Protocol):
         await answer(scope, receive, send)
 
 
+def _is_signed(scope: Scope) -> bool:
+    """Whether the request says who sends it: with a token, or with the cookie of a session of the pages.
+
+    Both may be made up: such a request is refused before its body is read. Signing in is the exception.
+    """
+    if scope["path"].startswith(_SIGN_IN):
+        return False
+    return any(name == b"authorization" or _has_session(name, value) for name, value in scope["headers"])
+
+
 def _has_session(name: bytes, value: bytes) -> bool:
-    """Whether a header is the cookie of a session of the pages."""
-    return name == b"cookie" and b"offtake=" in value
+    cookies = value.split(b";") if name == b"cookie" else ()
+    return any(one.strip().startswith(_SESSIONS) for one in cookies)

@@ -1,10 +1,10 @@
 """Runs: a run as a receipt, with its actions, and a list of runs."""
 
 import json
-from typing import Final
+from typing import Annotated, Final
 from urllib.parse import quote
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Path, Request, Response
 from fastapi.responses import RedirectResponse, StreamingResponse
 
 from offtake.contract import problems
@@ -25,6 +25,7 @@ router = APIRouter(route_class=PageRoute)
 
 _SPECS: Final = {one.connection_spec_id: one.name for one in registry.DESTINATIONS}
 _ZONE: Final = data_landing_zone.DESTINATION.connection_spec_id
+FileNumber = Annotated[int, Path(ge=0, lt=2**31)]
 STATUSES: Final = ("success", "empty", "failed", "live")
 
 
@@ -92,7 +93,7 @@ def verify(request: Request, person: PersonOf, run_id: str, _form: Form) -> Resp
 
 
 @router.get("/ui/{sandbox}/runs/{run_id}/files/{number}")
-def download(person: PersonOf, run_id: str, number: int) -> Response:
+def download(person: PersonOf, run_id: str, number: FileNumber) -> Response:
     """A delivered file of the data landing zone."""
     person.caller.require(VIEW_DATASETS)
     with person.backend.database.reading() as session:
