@@ -3,8 +3,8 @@
 import asyncio
 import json
 import logging
-from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Collection
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Annotated, Any, Final
@@ -52,6 +52,7 @@ class _Stream:
     viewer: tuple[str, str]
     may_see: Callable[[], object]
     queue: asyncio.Queue[Progress | None] = field(default_factory=lambda: asyncio.Queue(maxsize=8))
+    shown: Progress | None = None
     is_over: bool = False
 
 
@@ -97,7 +98,6 @@ class RunWatch:
             self._streams.discard(stream)
 
     async def _poll(self, backend: Backend) -> None:
-        seen: dict[str, tuple[Progress, int]] = {}
         checked = asyncio.get_running_loop().time()
         while self._streams:
             streams = tuple(self._streams)
@@ -112,22 +112,11 @@ class RunWatch:
             for stream in gone:
                 stream.is_over = True
                 _put(stream, None)
-            seen = self._tell(found, seen)
+            for stream in streams:
+                if stream.run_id in found and stream.shown != found[stream.run_id]:
+                    stream.shown = found[stream.run_id]
+                    _put(stream, stream.shown)
             await asyncio.sleep(_SECONDS)
-
-    def _tell(
-        self, found: Mapping[str, Progress], seen: Mapping[str, tuple[Progress, int]]
-    ) -> dict[str, tuple[Progress, int]]:
-        """Pass on what has changed since `seen`, and to new streams what there is."""
-        of_run: dict[str, list[_Stream]] = defaultdict(list)
-        for stream in self._streams:
-            of_run[stream.run_id].append(stream)
-        now = {run_id: (one, len(of_run[run_id])) for run_id, one in found.items() if run_id in of_run}
-        for run_id, one in now.items():
-            if seen.get(run_id) != one:
-                for stream in of_run[run_id]:
-                    _put(stream, one[0])
-        return {run_id: one for run_id, one in seen.items() if run_id in of_run} | now
 
 
 def _put(stream: _Stream, progress: Progress | None) -> None:
