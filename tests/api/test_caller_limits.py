@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from offtake.api.serving.limits import ConnectionCounts, Limits, limits_of
+from offtake.api.serving.protocol import is_signed
 from offtake.settings import Settings
 
 
@@ -73,6 +74,22 @@ def test_requests_are_refused_by_address_and_in_all() -> None:
     assert found.begin(three, "c", "c") == "server"
     found.end(one, "a", "a")
     assert found.begin(three, "c", "c") is None
+
+
+@pytest.mark.parametrize(
+    ("path", "header", "expected"),
+    [
+        ("/data/x", (b"authorization", b"Bearer x"), True),
+        ("/ui/prod", (b"cookie", b"a=1; offtake=x"), True),
+        ("/ui/prod", (b"cookie", b"__Host-offtake=x"), True),
+        ("/ui/prod", (b"cookie", b"notofftake=x; a=offtake=1"), False),
+        ("/ui/prod", (b"cookie", b"offtake-zone=x"), False),
+        ("/ui/sign-in", (b"cookie", b"offtake=x"), False),
+        ("/ui/prod", (b"accept", b"offtake=x"), False),
+    ],
+)
+def test_who_signs_in_does_not_count_as_signed_in(path: str, header: tuple[bytes, bytes], expected: bool) -> None:
+    assert is_signed({"type": "http", "path": path, "headers": [header]}) is expected
 
 
 @given(st.lists(st.tuples(st.sampled_from(["enter", "leave", "begin", "end"]), st.integers(0, 7)), max_size=80))

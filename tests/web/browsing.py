@@ -8,6 +8,7 @@ from typing import Any
 import httpx2
 
 from offtake.access.clients import NewClient
+from offtake.web.cookies import csrf_token
 from tests.app_client import AppClient
 from tests.deployment import Deployment
 
@@ -36,6 +37,11 @@ class Visitor:
         answer = self.http.post(ORIGIN + path, data=sent, headers=self.headers, follow_redirects=False, **others)
         assert answer.status_code == status, words(answer.text)
         return answer
+
+
+def csrf_of(person: Visitor) -> str:
+    """The token of the person's session, without a page that shows it."""
+    return csrf_token(next(one.value or "" for one in person.http.cookies.jar if one.name == "offtake"))
 
 
 _open: list[AppClient] = []

@@ -5,7 +5,7 @@ import pytest
 from offtake.flows import deliveries
 from offtake.store.tables import Flow
 from tests.deployment import Deployment
-from tests.web.browsing import Visitor, signed_in, words
+from tests.web.browsing import Visitor, csrf_of, signed_in, visitor, words
 
 EXPORT = "manage-and-activate-dataset-destinations"
 
@@ -223,3 +223,26 @@ def test_what_an_open_page_asks_for_again_and_again_does_not_fill_the_log(
     caplog.clear()
     deployed.http.get("/data/foundation/flowservice/flows", headers={"x-requested-with": "live"})
     assert len(caplog.records) == 1
+
+
+def with_permissions(deployed: Deployment, *permissions: str) -> Visitor:
+    """A person whose first page may be refused."""
+    client, person = deployed.new_client(*permissions), visitor(deployed)
+    person.post("/ui/sign-in", {"client_id": client.client_id, "client_secret": client.client_secret})
+    person.csrf = csrf_of(person)
+    return person
+
+
+def test_running_and_verifying_need_what_the_api_asks_for(deployed: Deployment) -> None:
+    dataset = deployed.import_rows("orders", [{"id": 1}])
+    flow = deployed.flow(dataset)
+    export, see, data = "manage-and-activate-dataset-destinations", "view-destinations", "view-datasets"
+    for permissions in ([export], [export, see], [export, data], [see, data]):
+        person = with_permissions(deployed, *permissions)
+        person.post(f"/ui/prod/flows/{flow}/run", status=403)
+    person = with_permissions(deployed, export, see, data)
+    run = person.post(f"/ui/prod/flows/{flow}/run").headers["location"].rpartition("/")[2]
+    deployed.run_due()
+    for permissions, status in (([export], 403), ([see], 403), ([export, see], 303)):
+        person = with_permissions(deployed, *permissions)
+        person.post(f"/ui/prod/runs/{run}/verify", status=status)

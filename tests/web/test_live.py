@@ -10,12 +10,14 @@ from typing import Any
 
 import httpx2
 import pytest
-from sqlalchemy import select
+from sqlalchemy import delete, select
 
 from offtake.access import web_sessions
 from offtake.store.database import Database
-from offtake.store.tables import Client, Role
+from offtake.store.tables import Batch, Client, Role
+from offtake.web.cookies import csrf_token
 from tests.attacks.server import LAKE, ZONE, ZONE_FLOW, Server, serving
+from tests.web.test_dataset_imports import multipart
 from tests.web.world import change_run
 
 FLOWS = "/data/foundation/flowservice"
@@ -209,3 +211,46 @@ def test_a_form_of_which_half_arrives_is_not_an_error_of_the_server(server: Serv
     log = server.log.read_text()
     assert "/ui/prod/export/preview 400" in log
     assert "ClientDisconnect" not in log
+
+
+def statuses(database: Database) -> list[str]:
+    """Of all batches."""
+    with database.reading() as session:
+        return list(session.scalars(select(Batch.status)))
+
+
+@pytest.mark.parametrize("loss", ["the session", "the permission"])
+def test_a_file_that_arrives_after_its_sender_lost_the_right_is_not_kept(server: Server, loss: str) -> None:
+    database = Database(f"sqlite:///{server.data_dir / 'offtake.db'}")
+    with person(server) as known:
+        value = known.cookies["offtake"]
+        fields = [("csrf", csrf_token(value)), ("name", "late")]
+        body, kind = multipart(fields, [(f"late {loss}.csv", b"id\n1\n2\n")])
+        head = (
+            "POST /ui/prod/datasets/import HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n"
+            f"Cookie: offtake={value}\r\nSec-Fetch-Site: same-origin\r\n"
+            f"Content-Length: {len(body)}\r\nContent-Type: {kind}\r\n\r\n"
+        ).encode()
+        middle = body.index(b"id\n1") + 3
+        connection = server.connect(head + body[:middle])
+        until = time.monotonic() + 10
+        while not statuses(database) and time.monotonic() < until:
+            time.sleep(0.05)
+        assert statuses(database) == ["loading"]
+        with database.writing() as session:
+            (role,) = session.scalars(select(Role))
+            before = role.permissions
+            if loss == "the session":
+                web_sessions.end_all_of(session, server.admin["client_id"])
+            else:
+                role.permissions = ["view-datasets"]
+        connection.sendall(body[middle:])
+        connection.recv(65536)
+        connection.close()
+    with database.writing() as session:
+        (role,) = session.scalars(select(Role))
+        role.permissions = before
+    assert statuses(database) == ["aborted"]
+    with database.writing() as session:
+        session.execute(delete(Batch))
+    assert list(server.data_dir.rglob("late*.csv")) == []

@@ -50,6 +50,18 @@ def test_a_wrong_secret_is_refused_on_the_form(deployed: Deployment, wrong: str)
     assert "<b>wrong" not in answer.text
 
 
+def test_a_client_has_few_sessions_and_its_oldest_ones_end(deployed: Deployment) -> None:
+    first = signed_in(deployed)
+    for _ in range(49):
+        deployed.clock.advance(seconds=1)
+        last = signed_in(deployed)
+    first.get("/ui/prod/flows")
+    deployed.clock.advance(seconds=1)
+    signed_in(deployed)
+    assert "Sign in to Offtake" in words(first.get("/ui/prod/flows"))
+    last.get("/ui/prod/flows")
+
+
 def test_a_session_ends_when_its_client_is_revoked_or_rotated(deployed: Deployment) -> None:
     for end in ("revoke", "rotate"):
         client = deployed.new_client("view-destinations")

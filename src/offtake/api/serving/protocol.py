@@ -196,7 +196,7 @@ class BoundedProtocol(H11Protocol):
             await self._application(scope, receive, send)
             return
         caller = group_of(origin.address)
-        signed = _is_signed(scope)
+        signed = is_signed(scope)
         reason = gate.connections.begin(self, self._group, caller, signed=signed)
         if reason is not None:
             await self._refuse(reason, origin.address, scope, receive, send)
@@ -244,7 +244,7 @@ class BoundedProtocol(H11Protocol):
         await answer(scope, receive, send)
 
 
-def _is_signed(scope: Scope) -> bool:
+def is_signed(scope: Scope) -> bool:
     """Whether the request says who sends it: with a token, or with the cookie of a session of the pages.
 
     Both may be made up: such a request is refused before its body is read. Signing in is the exception.
