@@ -11,8 +11,10 @@ from pydantic import SecretStr
 from offtake.cli.main import main
 from offtake.destinations.registry import DESTINATIONS
 from offtake.destinations.schema import MASK
+from offtake.store.vault import Vault, VaultError
 from tests.api.test_patches import op, stored_secret
 from tests.deployment import FLOW_SERVICE, Deployment
+from tests.destinations.cases import by_name
 
 _KEY = Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption())
 _SSH: dict[str, Any] = {
@@ -158,3 +160,21 @@ def test_a_refused_change_of_a_secrets_way_is_not_in_the_store(deployed: Deploym
     deployed.patch(sftp, [op("replace", "/name", "renamed"), op("replace", "/auth/params", masked)], 400)
     assert deployed.get(sftp)["items"][0] == before
     assert deployed.http.get(f"{FLOW_SERVICE}{sftp}").status_code == 200
+
+
+def test_credentials_that_the_vault_cannot_open_are_replaced_by_whole_new_ones(
+    deployed: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = {"id": by_name("Amazon S3").connection_spec_id, "version": "1.0"}
+    auth = {"specName": "Access Key", "params": {"s3AccessKey": "AKIA", "s3SecretKey": "secret-1"}}
+    made = deployed.post("/connections", {"name": "lost", "connectionSpec": spec, "auth": auth})["id"]
+
+    def lost(*_: object) -> None:
+        raise VaultError("A stored secret was encrypted with another vault key.")
+
+    monkeypatch.setattr(Vault, "decrypt", lost)
+    for secret, status in ((MASK, 400), ("secret-2", 200)):
+        new = auth | {"params": {"s3AccessKey": "AKIB", "s3SecretKey": secret}}
+        deployed.patch(f"/connections/{made}", [op("replace", "/auth", new)], status)
+    monkeypatch.undo()
+    assert stored_secret(deployed, made)["s3SecretKey"] == "secret-2"

@@ -254,10 +254,10 @@ def _replace_credentials(row: Connection, auth: AuthBody | None, vault: Vault, n
         raise problems.of_field("/auth/params", f"{destination.name} has no credentials", missing=True)
     try:
         stored = vault.decrypt(row.id, row.auth_sealed)
-    except VaultError:
-        # New credentials replace those that cannot be opened, if all secrets are sent.
-        if schema.MASK in auth.params.values():
-            raise
+    except VaultError as error:
+        # New credentials replace those that cannot be opened.
+        for key in (key for key, value in auth.params.items() if value == schema.MASK):
+            raise problems.of_field(f"/auth/params/{key}", f"must be sent again: {error}") from None
         _encrypt_credentials(row, destination, auth, vault, network, now_ms)
         return
     before = _read(destination, auth.spec_name, stored)
