@@ -169,12 +169,16 @@ def test_credentials_that_the_vault_cannot_open_are_replaced_by_whole_new_ones(
     auth = {"specName": "Access Key", "params": {"s3AccessKey": "AKIA", "s3SecretKey": "secret-1"}}
     made = deployed.post("/connections", {"name": "lost", "connectionSpec": spec, "auth": auth})["id"]
 
-    def lost(*_: object) -> None:
-        raise VaultError("A stored secret was encrypted with another vault key.")
+    decrypt = Vault.decrypt
+
+    def lost(self: Vault, row_id: str, sealed: Any) -> Any:
+        if row_id == made:
+            raise VaultError("A stored secret was encrypted with another vault key.")
+        return decrypt(self, row_id, sealed)
 
     monkeypatch.setattr(Vault, "decrypt", lost)
     for secret, status in ((MASK, 400), ("secret-2", 200)):
         new = auth | {"params": {"s3AccessKey": "AKIB", "s3SecretKey": secret}}
         deployed.patch(f"/connections/{made}", [op("replace", "/auth", new)], status)
     monkeypatch.undo()
-    assert stored_secret(deployed, made)["s3SecretKey"] == "secret-2"
+    assert stored_secret(deployed, f"/connections/{made}")["s3SecretKey"] == "secret-2"
