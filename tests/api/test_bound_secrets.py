@@ -179,6 +179,6 @@ def test_credentials_that_the_vault_cannot_open_are_replaced_by_whole_new_ones(
     monkeypatch.setattr(Vault, "decrypt", lost)
     for secret, status in ((MASK, 400), ("secret-2", 200)):
         new = auth | {"params": {"s3AccessKey": "AKIB", "s3SecretKey": secret}}
-        deployed.patch(f"/connections/{made}", [op("replace", "/auth", new)], status)
+        deployed.patch(f"/connections/{made}", [op("replace", "/auth/params", new["params"])], status)
     monkeypatch.undo()
     assert stored_secret(deployed, f"/connections/{made}")["s3SecretKey"] == "secret-2"
