@@ -2,11 +2,12 @@ import re
 from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from offtake.flows import connection_checks
-from offtake.store.tables import Connection
-from tests.deployment import Deployment
+from offtake.scheduling.scheduler import enqueue_due_runs
+from offtake.store.tables import Connection, Run
+from tests.deployment import Deployment, flow_body
 from tests.web.browsing import Visitor, signed_in, words
 from tests.web.test_destinations import S3, SFTP, stored
 
@@ -72,7 +73,7 @@ def test_an_account_shows_its_params_and_what_uses_it(deployed: Deployment) -> N
     assert "********" not in page
     used = words(person.get(f"/ui/prod/accounts/{used_account(deployed)}"))
     assert "1 dataflow" in used
-    assert "target" in used
+    assert "target connection" not in used
     person.get("/ui/prod/accounts/nothing", status=404)
 
 
@@ -135,8 +136,14 @@ def test_credentials_are_replaced_and_secrets_are_kept(deployed: Deployment) -> 
     # Another server needs the secret again, and the field says so.
     form = form_of(person, url) | {"c-domain": "elsewhere.example"}
     refused = person.post(url, form, status=422).text
-    assert "must be sent again" in words(refused)
+    assert re.search(r"Enter it again: it belongs to what was changed \([A-Z]", words(refused))
     assert re.search(r'id="problem-c-password">', refused)
+    field = refused.partition('data-field="c-password"')[2].partition("</div>")[0]
+    assert "stored" not in field
+    assert "optional" not in field
+    assert "required" in field
+    found = person.post(f"/ui/prod/accounts/{row_id}/check", form, status=200).json()
+    assert list(found) == ["c-password"]
     stale = person.post(url, form | {"version": "0", "c-password": SECRET}, status=412).text
     assert "sftp.partner.example" in words(stale)
     assert SECRET not in stale
@@ -158,7 +165,7 @@ def test_an_account_is_deleted_after_its_name_was_typed_unless_it_is_used(deploy
     person = signed_in(deployed)
     used = f"/ui/prod/accounts/{used_account(deployed)}"
     assert 'name="typed"' not in person.get(used)
-    assert "Flows still use connection" in words(person.post(f"{used}/delete", {"typed": "zone"}, status=422).text)
+    assert "Dataflows still deliver" in words(person.post(f"{used}/delete", {"typed": "zone"}, status=422).text)
     url = f"/ui/prod/accounts/{sftp_account(deployed)}"
     person.post(f"{url}/delete", {"typed": "partner"}, status=422)
     person.post(f"{url}/delete", {"typed": "Partner"})
@@ -183,3 +190,81 @@ def test_who_may_only_look_is_offered_nothing_else(deployed: Deployment) -> None
 def test_the_connection_to_the_lake_is_not_an_account(deployed: Deployment) -> None:
     used_account(deployed)
     assert signed_in(deployed).get("/ui/prod/accounts").count("<tr>") == 2
+
+
+def test_a_dataflow_is_deleted_with_its_connections_and_then_its_account(deployed: Deployment) -> None:
+    person = signed_in(deployed)
+    row_id = used_account(deployed)
+    (flow,) = deployed.get("/flows")["items"]
+    source, target = flow["sourceConnectionIds"][0], flow["targetConnectionIds"][0]
+    person.post(f"/ui/prod/flows/{flow['id']}/delete", {"typed": flow["name"]})
+    deployed.get(f"/sourceConnections/{source}", status=404)
+    deployed.get(f"/targetConnections/{target}", status=404)
+    assert "No dataflow delivers through this account yet" in words(person.get(f"/ui/prod/accounts/{row_id}"))
+    person.post(f"/ui/prod/accounts/{row_id}/delete", {"typed": "zone"})
+    deployed.get(f"/connections/{row_id}", status=404)
+
+
+def test_connections_that_another_dataflow_uses_stay(deployed: Deployment) -> None:
+    person = signed_in(deployed)
+    used_account(deployed)
+    (flow,) = deployed.get("/flows")["items"]
+    source, target = flow["sourceConnectionIds"][0], flow["targetConnectionIds"][0]
+    deployed.post("/flows", flow_body(source, target, deployed.clock) | {"name": "Second"})
+    person.post(f"/ui/prod/flows/{flow['id']}/delete", {"typed": flow["name"]})
+    deployed.get(f"/sourceConnections/{source}")
+    deployed.get(f"/targetConnections/{target}")
+
+
+def test_unused_places_are_removed_but_not_while_a_run_needs_them(deployed: Deployment) -> None:
+    person = signed_in(deployed)
+    row_id = used_account(deployed)
+    (flow,) = deployed.get("/flows")["items"]
+    renamed = [{"op": "replace", "path": "/name", "value": "Renamed"}]
+    deployed.patch(f"/flows/{flow['id']}", renamed, etag=flow["etag"])
+    assert "Renamed" in words(person.get(f"/ui/prod/accounts/{row_id}"))
+    enqueue_due_runs(deployed.backend.database, deployed.clock)
+    with deployed.backend.database.writing() as session:
+        session.execute(update(Run).values(status="processing", lease_owner="elsewhere", heartbeat_counter=1))
+    deployed.delete(f"/flows/{flow['id']}")
+    page = words(person.get(f"/ui/prod/accounts/{row_id}"))
+    assert "No dataflow delivers here any more" in page
+    assert "Remove 1 unused place" in page
+    viewer = signed_in(deployed, deployed.new_client("view-destinations"))
+    assert "Remove 1 unused place" not in words(viewer.get(f"/ui/prod/accounts/{row_id}"))
+    viewer.post(f"/ui/prod/accounts/{row_id}/places/remove", status=403)
+    target = flow["targetConnectionIds"][0]
+    kept = words(person.post(f"/ui/prod/accounts/{row_id}/places/remove", status=409).text)
+    assert "A place is still needed" in kept
+    assert "still needed" in words(
+        person.post(f"/ui/prod/accounts/{row_id}/delete", {"typed": "zone"}, status=422).text
+    )
+    with deployed.backend.database.writing() as session:
+        session.execute(update(Run).values(status="failed"))
+    person.post(f"/ui/prod/accounts/{row_id}/places/remove")
+    deployed.get(f"/targetConnections/{target}", status=404)
+
+
+def test_new_credentials_are_tested_before_they_are_stored(
+    deployed: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    person = signed_in(deployed)
+    row_id = sftp_account(deployed)
+    url = f"/ui/prod/accounts/{row_id}/credentials"
+    tried: list[Any] = []
+
+    def run_check(prepared: Any, _pins: Any) -> Any:
+        tried.append(prepared.credentials)
+        return {"result": True}
+
+    monkeypatch.setattr(connection_checks, "run_check", run_check)
+    form = form_of(person, url) | {"do": "test", "c-password": "newSECRET"}
+    assert 'id="problem-t-remotePath">' in person.post(url, form | {"t-remotePath": ""}, status=422).text
+    answer = person.post(url, form | {"t-remotePath": "in"}, status=200).text
+    assert "The connection works" in words(answer)
+    assert "newSECRET" not in answer
+    assert [one.password.get_secret_value() for one in tried] == ["newSECRET"]
+    with deployed.backend.database.reading() as session:
+        row = session.scalars(select(Connection)).one()
+        assert row.auth_sealed is not None
+        assert deployed.backend.vault.decrypt(row.id, row.auth_sealed)["password"] == SECRET

@@ -1,6 +1,6 @@
 """Writes the audit log: every change, in the change's own transaction."""
 
-from typing import Literal
+from typing import Final, Literal
 
 from sqlalchemy.orm import Session
 from ulid import ULID
@@ -13,6 +13,8 @@ Action = Literal[
     "create", "update", "delete", "enable", "disable", "run", "cancel", "complete", "abort", "revert",
     "grant", "revoke", "rotate", "issue", "refresh", "reset", "fail",
 ]  # fmt: skip
+SECRETS_REPLACED: Final = "secretsReplaced"
+"""In an event's `after`: the keys of secrets that have new values, because the masks are equal."""
 
 
 def record(

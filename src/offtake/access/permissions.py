@@ -1,10 +1,11 @@
-"""The actions on resource types that each permission allows (contract, section 27)."""
+"""The actions on resource types that each permission allows (contract, section 27), and their words."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Final, Literal
 
 from offtake.contract import bodies, problems
 from offtake.contract.caller import (
+    ALL,
     EXPORT_DATASETS,
     MANAGE_ACCESS,
     MANAGE_DATASETS,
@@ -17,6 +18,7 @@ from offtake.contract.caller import (
     VIEW_DESTINATIONS,
     VIEW_SANDBOXES,
     Caller,
+    PermissionMissingError,
 )
 from offtake.documents import Json
 
@@ -45,11 +47,29 @@ CATEGORIES: Final[Mapping[str, tuple[str, ...]]] = {
     "Data Governance": (VIEW_AUDIT, MANAGE_ACCESS),
 }
 
+TITLES: Final[Mapping[str, str]] = {
+    VIEW_DESTINATIONS: "See destinations",
+    MANAGE_DESTINATIONS: "Manage destinations",
+    EXPORT_DATASETS: "Export datasets",
+    VIEW_DATASETS: "See datasets",
+    MANAGE_DATASETS: "Manage datasets",
+    VIEW_SANDBOXES: "See sandboxes",
+    MANAGE_SANDBOXES: "Manage sandboxes",
+    RESET_SANDBOXES: "Reset sandboxes",
+    VIEW_AUDIT: "See the audit log",
+    MANAGE_ACCESS: "Manage access",
+}
+"""What people call each permission: what it allows, in a few words."""
+NEEDS: Final[Mapping[str, tuple[str, ...]]] = {
+    MANAGE_DESTINATIONS: (VIEW_DESTINATIONS,),
+    EXPORT_DATASETS: (VIEW_DESTINATIONS, VIEW_DATASETS),
+}
+"""The permissions without which a permission does not take full effect."""
+
 MEANINGS: Final[Mapping[str, str]] = {
     VIEW_DESTINATIONS: "See destinations, accounts, dataflows and runs.",
-    MANAGE_DESTINATIONS: "Create, test, change and delete accounts, and change what is delivered where. Needs "
-    "view-destinations to create.",
-    EXPORT_DATASETS: "Create, change, run and delete dataflows. Needs view-destinations and view-datasets.",
+    MANAGE_DESTINATIONS: "Create, test, change and delete accounts, and change what is delivered where.",
+    EXPORT_DATASETS: "Create, change, run and delete dataflows.",
     VIEW_DATASETS: "See datasets, their schema and sample rows; select them for export.",
     MANAGE_DATASETS: "Create datasets, import files, replace and delete rows.",
     VIEW_SANDBOXES: "See the list of sandboxes.",
@@ -59,6 +79,31 @@ MEANINGS: Final[Mapping[str, str]] = {
     MANAGE_ACCESS: "Manage clients and roles, and so give themselves any permission. Counts only in all sandboxes.",
 }
 """What each permission allows, for people who edit roles."""
+
+
+def refusal(error: PermissionMissingError, place: str) -> str:
+    """A refusal for people. `place`: the sandbox's title."""
+    titles = [TITLES[name] for name in error.permissions]
+    may_not = " or ".join(title[0].lower() + title[1:] for title in titles)
+    wanted = " or ".join(f"“{title}”" for title in titles)
+    where = f"in the sandbox {place}" if error.sandbox else "in all sandboxes"
+    return f"You may not {may_not}. Ask an administrator for the permission {wanted} {where}."
+
+
+def unmet_needs(granted: Collection[str], sandboxes: Collection[str]) -> list[str]:
+    """Sentences about permissions of a role that have no full effect without another one, or without all sandboxes."""
+    if ALL in granted:
+        granted = PERMISSIONS
+    found = []
+    for name in (one for one in PERMISSIONS if one in granted):
+        missing = [f"“{TITLES[one]}”" for one in NEEDS.get(name, ()) if one not in granted]
+        if missing:
+            found.append(f"“{TITLES[name]}” also needs {' and '.join(missing)}, in this role or another one.")
+    if MANAGE_ACCESS in granted and ALL not in sandboxes:
+        found.append(f"“{TITLES[MANAGE_ACCESS]}” has no effect without all sandboxes.")
+    if granted and not sandboxes:
+        found.append("Without a sandbox, the role grants nothing.")
+    return found
 
 
 def reference() -> Json:

@@ -36,6 +36,14 @@ ENGINE: Final = "export-engine"
 """The client id under which Offtake itself creates runs and disables failing flows."""
 
 
+@dataclass
+class PermissionMissingError(Problem):
+    """Error 2120: the caller has none of these permissions. `sandbox`: where they are missing; empty: everywhere."""
+
+    permissions: tuple[str, ...] = ()
+    sandbox: str = ""
+
+
 @dataclass(frozen=True)
 class Grants:
     """Granted permissions and labels in one sandbox; `everywhere`: permissions granted in all sandboxes."""
@@ -74,13 +82,13 @@ class Caller:
     def require(self, *alternatives: str) -> None:
         """Raise 2120 unless the caller has one of the permissions in this sandbox."""
         if not self.grants.allow(*alternatives):
-            needed = " or ".join(alternatives)
-            raise Problem(
-                problems.FORBIDDEN, f"The operation needs the permission {needed} in sandbox {self.sandbox_name}."
+            message = f"The operation needs the permission {' or '.join(alternatives)} in sandbox {self.sandbox_name}."
+            raise PermissionMissingError(
+                problems.FORBIDDEN, message, permissions=alternatives, sandbox=self.sandbox_name
             )
 
     def require_everywhere(self, *alternatives: str) -> None:
         """Raise 2120 unless the caller has one of the permissions in every sandbox."""
         if not self.grants.allow_everywhere(*alternatives):
-            needed = " or ".join(alternatives)
-            raise Problem(problems.FORBIDDEN, f"The operation needs the permission {needed} in all sandboxes.")
+            message = f"The operation needs the permission {' or '.join(alternatives)} in all sandboxes."
+            raise PermissionMissingError(problems.FORBIDDEN, message, permissions=alternatives)

@@ -43,7 +43,7 @@ def open_sink(_credentials: Params | None, _params: TargetParams, sandbox_locati
 
 GUIDE: Final = SetupGuide(
     summary="Storage of this deployment, separate for each sandbox; consumers download the files.",
-    needs="Nothing: consumers get credentials from the API.",
+    needs="Nothing. Consumers download the files with credentials, from its page here or from the API.",
     about="Storage of this deployment, separate for each sandbox: delivering to it needs no credentials. "
     "Consumers download files, and delete them afterwards, with credentials from "
     "`GET /data/foundation/connectors/landingzone/credentials`.",

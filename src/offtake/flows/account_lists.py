@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from sqlalchemy import SQLColumnExpression, func, or_, select
+from sqlalchemy import SQLColumnExpression, case, func, or_, select
 from sqlalchemy.orm import Session
 
 from offtake.access import labels
@@ -15,6 +15,7 @@ from offtake.store.tables import Connection, Flow, TargetConnection
 
 PAGE: Final = 50
 _MOST_SHOWN: Final = 20
+_MOST_NAMED: Final = 3
 AccountOrder = Literal["name", "created", "changed"]
 ORDERS: Final[tuple[AccountOrder, ...]] = ("name", "created", "changed")
 
@@ -47,15 +48,6 @@ class AccountSummary:
 
 
 @dataclass(frozen=True)
-class TargetUse:
-    """A target connection of an account."""
-
-    id: str
-    name: str
-    params: Json
-
-
-@dataclass(frozen=True)
 class FlowUse:
     """A flow that delivers through an account."""
 
@@ -66,16 +58,31 @@ class FlowUse:
 
 
 @dataclass(frozen=True)
-class AccountView:
-    """An account with what uses it: at most 20 of each, and their numbers.
+class PlaceUse:
+    """A target connection of an account. `flows`: those that the caller may see, at most three.
 
-    `left_runs`: the runs whose files are still to be removed at the destination, at most 20.
+    `is_used`: a flow delivers there, perhaps one that the caller may not see.
+    """
+
+    id: str
+    name: str
+    params: Json
+    flows: Sequence[FlowUse]
+    is_used: bool
+
+
+@dataclass(frozen=True)
+class AccountView:
+    """An account with what uses it: at most 20 places, those of flows first, and their numbers.
+
+    `unused_count`: of places without a flow. `left_runs`: the runs whose files are still to be removed at the
+    destination, at most 20.
     """
 
     row: Connection
-    targets: Sequence[TargetUse]
-    target_count: int
-    flows: Sequence[FlowUse]
+    places: Sequence[PlaceUse]
+    place_count: int
+    unused_count: int
     flow_count: int
     left_runs: Sequence[str]
 
@@ -113,22 +120,33 @@ def find_account(session: Session, caller: Caller, row_id: str) -> AccountView:
     caller.require(VIEW_DESTINATIONS)
     row = queries.connection(session, caller, row_id)
     (summary,) = _summaries(session, caller, [row])
-    latest = TargetConnection.updated_at.desc(), TargetConnection.id
-    targets = select(TargetConnection).filter_by(base_connection_id=row.id).order_by(*latest).limit(_MOST_SHOWN)
-    through = select(Flow).join(TargetConnection, TargetConnection.id == Flow.target_connection_id)
-    flows = through.where(TargetConnection.base_connection_id == row.id, labels.visible(Flow.id, caller))
+    places = select(TargetConnection).filter_by(base_connection_id=row.id)
+    is_used = select(Flow.id).where(Flow.target_connection_id == TargetConnection.id).exists()
+    unused = select(func.count()).select_from(places.where(~is_used).subquery())
+    order = case((is_used, 0), else_=1), TargetConnection.updated_at.desc(), TargetConnection.id
     left = connections.runs_with_files_left(session, [row.id]).get(row.id, [])
     return AccountView(
         row=row,
-        targets=[TargetUse(one.id, one.name, one.params) for one in session.scalars(targets)],
-        target_count=summary.targets,
-        flows=[
-            FlowUse(one.id, one.name, one.state, one.last_run_state)
-            for one in session.scalars(flows.order_by(func.lower(Flow.name), Flow.id).limit(_MOST_SHOWN))
-        ],
+        places=_places(session, caller, session.scalars(places.order_by(*order).limit(_MOST_SHOWN)).all()),
+        place_count=summary.targets,
+        unused_count=session.scalar(unused) or 0,
         flow_count=summary.flows,
         left_runs=left[:_MOST_SHOWN],
     )
+
+
+def _places(session: Session, caller: Caller, rows: Sequence[TargetConnection]) -> list[PlaceUse]:
+    found = []
+    for row in rows:
+        delivering = select(Flow).filter_by(target_connection_id=row.id)
+        visible = delivering.where(labels.visible(Flow.id, caller)).order_by(func.lower(Flow.name), Flow.id)
+        flows = [
+            FlowUse(one.id, one.name, one.state, one.last_run_state)
+            for one in session.scalars(visible.limit(_MOST_NAMED))
+        ]
+        is_used = bool(flows) or session.scalar(delivering.limit(1)) is not None
+        found.append(PlaceUse(row.id, row.name, row.params, flows, is_used))
+    return found
 
 
 def _summaries(session: Session, caller: Caller, rows: Sequence[Connection]) -> list[AccountSummary]:

@@ -1,6 +1,8 @@
 """Base connections: stored credentials (contract, sections 6.2 and 13.2)."""
 
+import dataclasses
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -50,6 +52,14 @@ class PatchedConnection(NewEntity):
 
     auth: AuthBody | None = None
     encryption: Any = None
+
+
+@dataclass
+class SecretNeededError(Problem):
+    """Error 1452: secrets must be sent again, because a param that binds them changes. `changed`: such params' keys."""
+
+    changed: list[str] = dataclasses.field(default_factory=list)
+    secrets: list[str] = dataclasses.field(default_factory=list)
 
 
 _RULES: Final = Rules(
@@ -111,17 +121,18 @@ def update(
     document = {"name": row.name, "description": row.description, "auth": auth, "encryption": row.encryption}
     operations = json_patch_rules.parse(body)
     after = bodies.parse_document(PatchedConnection, json_patch_rules.apply(document, operations, _RULES))
+    replaced: list[str] = []
     if any(one.path.startswith("/auth") for one in operations):
-        _replace_credentials(row, after.auth, vault, network, now_ms)
+        replaced = _replace_credentials(row, after.auth, vault, network, now_ms)
         waits.wake_connection(session, row.id, row.address or row.id, now_ms)
     row.name, row.description = after.name, after.description
     if any(one.path.startswith("/encryption") for one in operations):
         # Only then: a key that has expired since must not block other changes.
         row.encryption = encryption.parse(after.encryption, "/encryption")
     entities.set_updated(row, caller, now_ms)
-    audit.record(
-        session, caller, now_ms, "update", (KIND, row.id), name=row.name, before=before, after=render(row, caller)
-    )
+    action: audit.Action = "rotate" if replaced else "update"
+    shown = render(row, caller) | ({audit.SECRETS_REPLACED: replaced} if replaced else {})
+    audit.record(session, caller, now_ms, action, (KIND, row.id), name=row.name, before=before, after=shown)
     return row
 
 
@@ -247,8 +258,10 @@ def _read(destination: Destination, spec_name: str, params: Json) -> Params:
         raise problems.of_fields(error) from None
 
 
-def _replace_credentials(row: Connection, auth: AuthBody | None, vault: Vault, network: Network, now_ms: int) -> None:
-    """Store new credentials; a secret sent as the mask keeps its stored value."""
+def _replace_credentials(
+    row: Connection, auth: AuthBody | None, vault: Vault, network: Network, now_ms: int
+) -> list[str]:
+    """Store new credentials; a secret sent as the mask keeps its stored value. Returns the keys of changed secrets."""
     destination = specs.destination_of_connection(row.connection_spec_id)
     if not destination.auth_methods or row.auth_sealed is None or auth is None:
         raise problems.of_field("/auth/params", f"{destination.name} has no credentials", missing=True)
@@ -268,10 +281,12 @@ def _replace_credentials(row: Connection, auth: AuthBody | None, vault: Vault, n
     )
     changed = schema.changed_bindings(before, after)
     if masked and changed:
-        raise problems.of_field(
-            f"/auth/params/{masked[0]}",
-            f"must be sent again: {', '.join(changed)} changes, and a stored secret is bound to its endpoint",
-        )
+        message = f"must be sent again: {', '.join(changed)} changes, and a stored secret is bound to its endpoint"
+        refused = problems.of_field(f"/auth/params/{masked[0]}", message)
+        raise SecretNeededError(refused.code, refused.message, fields=refused.fields, changed=changed, secrets=masked)
+    secrets = [key for key, value in schema.redact(after).items() if value == schema.MASK and key not in masked]
+    new = schema.with_defaults(after)
+    return [key for key in secrets if new.get(key) != stored.get(key)]
 
 
 def _with_pins(auth: AuthBody, params: Json, before: Params, destination: Destination) -> AuthBody:

@@ -87,8 +87,8 @@ def update(
     return row
 
 
-def delete(session: Session, caller: Caller, row_id: str, now_ms: int) -> None:
-    """Delete a flow and cancel its live run; its runs and connections are kept."""
+def delete(session: Session, caller: Caller, row_id: str, now_ms: int) -> Flow:
+    """Delete a flow and cancel its live run; its runs and connections are kept. Returns the deleted flow."""
     caller.require(EXPORT_DATASETS)
     _lock_live_run(session, row_id)
     row = flows.lock_to_change(session, caller, row_id)
@@ -98,6 +98,7 @@ def delete(session: Session, caller: Caller, row_id: str, now_ms: int) -> None:
     session.execute(delete_rows(Watermark).filter_by(flow_id=row.id))
     labels.set_labels(session, row.id, [])
     session.delete(row)
+    return row
 
 
 def act(

@@ -52,10 +52,10 @@ def _store(pins: PinStore, row_id: str, tried: Params, found: Params) -> None:
         if pins.vault.decrypt(row.id, row.auth_sealed) != schema.with_defaults(tried):
             return
         now_ms, kind = pins.clock.now_ms(), connections.KIND
-        operator = access.operator_in(session, session.get_one(Sandbox, row.sandbox_id))
-        before = connections.render(row, operator)
+        server = access.engine_caller(session, session.get_one(Sandbox, row.sandbox_id))
+        before = connections.render(row, server)
         row.auth_public = (row.auth_public or {}) | schema.redact(found)
         row.auth_sealed = pins.vault.encrypt(row.id, schema.with_defaults(found))
-        entities.set_updated(row, operator, now_ms)
-        after = connections.render(row, operator)
-        audit.record(session, operator, now_ms, "update", (kind, row.id), name=row.name, before=before, after=after)
+        entities.set_updated(row, server, now_ms)
+        after = connections.render(row, server)
+        audit.record(session, server, now_ms, "update", (kind, row.id), name=row.name, before=before, after=after)

@@ -4,9 +4,11 @@ Local folder: a signature that this server creates and verifies. Azure: a shared
 account. S3: temporary credentials of a role.
 """
 
+import ipaddress
 import re
 from dataclasses import dataclass
 from typing import Protocol
+from urllib.parse import urlsplit
 
 from offtake.contract import problems
 from offtake.contract.caller import EXPORT_DATASETS, MANAGE_DESTINATIONS, VIEW_DATASETS, VIEW_DESTINATIONS, Caller
@@ -74,6 +76,21 @@ def refresh(issuer: CredentialIssuer, caller: Caller, kind: ZoneType, now_ms: in
     caller.require(EXPORT_DATASETS, MANAGE_DESTINATIONS)
     _require_reading(caller)
     return _issue(issuer, caller, kind, now_ms, renews=True)
+
+
+def address_of(issued: Credentials, origin: str) -> str:
+    """The URL of the container with its signature. `origin`: of this server, as the caller reaches it.
+
+    For an IP address, clients expect the account in the path too.
+    """
+    host = urlsplit(origin).hostname or ""
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        folder = issued.container
+    else:
+        folder = f"{issued.account}/{issued.container}"
+    return f"{issued.address or f'{origin}/{folder}'}?{issued.query}"
 
 
 def _issue(

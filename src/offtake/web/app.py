@@ -9,6 +9,7 @@ from offtake.web import live, not_found, static_files
 from offtake.web.links import SignInLinks
 from offtake.web.pages import (
     access,
+    account_credentials,
     accounts,
     audit,
     batches,
@@ -24,6 +25,7 @@ from offtake.web.pages import (
     home,
     imports,
     issuer_sign_in,
+    landing_zone,
     monitoring,
     roles,
     runs,
@@ -63,6 +65,8 @@ _PAGES: Final[tuple[ModuleType, ...]] = (
     audit,
     destinations,
     accounts,
+    account_credentials,
+    landing_zone,
 )
 
 ROUTERS: Final[tuple[APIRouter, ...]] = (static_files.router, *(page.router for page in _PAGES))

@@ -17,6 +17,7 @@ from offtake.destinations.parameters import TargetParams
 from offtake.documents import Json
 from offtake.errors import FieldProblem
 from offtake.flows import connections
+from offtake.flows.connections import SecretNeededError
 from offtake.web import forms
 from offtake.web.form_body import text
 from offtake.web.forms import Field
@@ -182,8 +183,15 @@ def stored_problems(destination: Destination, row: Stored, form: FormData, netwo
     return translate_stored(destination, row, others)
 
 
-def translate_stored(destination: Destination, row: Stored, found: list[FieldProblem]) -> dict[str, str]:
-    """Problems of an account's new credentials by the form's names."""
+def translate_stored(
+    destination: Destination, row: Stored, found: list[FieldProblem], refused: Problem | None = None
+) -> dict[str, str]:
+    """Problems of an account's new credentials by the form's names. `refused`: what the store raised, if it did."""
+    if isinstance(refused, SecretNeededError):
+        labels = {one.key: one.label for one in stored_fields(destination, row)}
+        changed = ", ".join(labels.get(key, key) for key in refused.changed)
+        message = f"Enter it again: it belongs to what was changed ({changed})."
+        return {f"{STORED}{key}": message for key in refused.secrets}
     return forms.problems_by_name(found, {"/auth/params/": STORED}, stored_fields(destination, row))
 
 

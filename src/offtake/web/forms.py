@@ -29,7 +29,7 @@ _LETTERS: Final = re.compile(r"[^a-z0-9]+")
 _ARMOR: Final = "-----BEGIN "
 _PATTERN: Final = "must match the pattern"
 _EMPTY: Final = "must not be empty"
-_KEPT: Final = "A value is stored. Leave the field empty to keep it."
+_KEPT: Final = "A value is stored. Leave the field empty to keep it, unless the server or the user changes."
 _PASTED: Final = "Paste the file's text: it is encoded for you."
 _UNSET: Final = "Default"
 _BOOLEANS: Final[Mapping[str, bool]] = {"true": True, "false": False}
@@ -40,7 +40,8 @@ class Field:
     """A field of a form, for the macro `generated` of `ui/form.html`.
 
     `key`: of the param. `value`: a text; for a flag, whether it is set; always empty for a secret. `kept`: a secret is
-    stored, and stays when the field is empty. `advanced`: shown last, folded. `extension`: not in the contract.
+    stored, and stays when the field is empty; false if its problem is that it must be entered again. `advanced`: shown
+    last, folded. `extension`: not in the contract.
     """
 
     name: str
@@ -157,7 +158,8 @@ def _field(model: type[Params], name: str, info: FieldInfo, prefix: str, value: 
     if value is _DEFAULT:
         value = None if info.is_required() else info.default
     label = info.title or sentence(key)
-    kept = is_secret and value == schema.MASK
+    is_stored = is_secret and value == schema.MASK
+    kept = is_stored and not problem
     described = _help(info.description or "", label)
     if kind == "area":
         described = f"{described} {_PASTED}".strip()
@@ -170,7 +172,7 @@ def _field(model: type[Params], name: str, info: FieldInfo, prefix: str, value: 
         example="" if is_secret or kind in ("flag", "choice") else _example(info),
         value="" if is_secret else _shown(kind, value),
         problem=problem,
-        required=info.is_required() and not kept,
+        required=(info.is_required() and not kept) or (is_stored and not kept),
         options=_options(info, model),
         kept=kept,
         secret=is_secret,

@@ -64,5 +64,5 @@ def access_tabs(person: Person, path: str) -> Sequence[Link]:
 
 
 def _belongs(section: str, name: str) -> bool:
-    sections = {"": _HOME, "flows": _FLOWS}.get(name, (name,))
+    sections = {"": _HOME, "flows": _FLOWS, "destinations": ("destinations", "landing-zone")}.get(name, (name,))
     return section in sections

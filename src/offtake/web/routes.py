@@ -12,7 +12,9 @@ from fastapi.responses import RedirectResponse
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
+from offtake.access import permissions
 from offtake.contract import bodies
+from offtake.contract.caller import PermissionMissingError
 from offtake.contract.problems import Problem
 from offtake.errors import OfftakeError, disk_error, exhaustion
 from offtake.flows.connection_checks import ChecksBusyError
@@ -100,14 +102,14 @@ def to_sign_in(request: Request) -> Response:
 
 def _error_page(request: Request, error: Exception) -> Response:
     person = _person(request)
-    status, message = _explain(request, error)
+    status, message = _explain(request, person, error)
     title = _TITLES.get(status, "Something went wrong")
     return page(request, person, "error.html", status, title=title, message=message)
 
 
-def _explain(request: Request, error: Exception) -> tuple[int, str]:
+def _explain(request: Request, person: Person | None, error: Exception) -> tuple[int, str]:
     if isinstance(error, Problem):
-        return error.code.status, str(error)
+        return error.code.status, _refusal(person, error)
     if isinstance(error, (HTTPException, RequestValidationError)):
         return 400, _unreadable(error)
     status = next((status for kind, status in _STATUSES if isinstance(error, kind)), 400)
@@ -130,6 +132,13 @@ def _unreadable(error: HTTPException | RequestValidationError) -> str:
     if isinstance(error, HTTPException):
         return f"The form cannot be read: {error.detail}"
     return "; ".join(f"{one['loc'][-1]}: {message_of(one)}" for one in error.errors())
+
+
+def _refusal(person: Person | None, error: Problem) -> str:
+    if not isinstance(error, PermissionMissingError):
+        return str(error)
+    is_here = person is not None and person.sandbox.name == error.sandbox
+    return permissions.refusal(error, person.sandbox.title if person is not None and is_here else error.sandbox)
 
 
 def _person(request: Request) -> Person | None:

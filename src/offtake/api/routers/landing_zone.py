@@ -1,6 +1,5 @@
 """The landing zone's container and credentials (contract, section 21)."""
 
-import ipaddress
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
@@ -81,7 +80,7 @@ def _answer(request: Request, issued: Credentials | S3Credentials) -> Json:
         "containerName": issued.container,
         "SASToken": issued.query,
         "storageAccountName": issued.account,
-        "SASUri": f"{issued.address or _address(request, issued)}?{issued.query}",
+        "SASUri": zone_credentials.address_of(issued, str(request.base_url).rstrip("/")),
         "expiryTime": issued.expires_at // 1000,
     }
 
@@ -89,13 +88,3 @@ def _answer(request: Request, issued: Credentials | S3Credentials) -> Json:
 def _place(place: BucketFolder) -> Json:
     """The location of an S3 landing zone; clients recognise this format by `dlzProvider`."""
     return {"dlzPath": {"bucketName": place.bucket, "dlzFolder": place.folder}, "dlzProvider": "Amazon S3"}
-
-
-def _address(request: Request, issued: Credentials) -> str:
-    """The container's URL on the caller's origin; for an IP address, clients expect the account in the path too."""
-    origin = str(request.base_url).rstrip("/")
-    try:
-        ipaddress.ip_address(request.base_url.hostname or "")
-    except ValueError:
-        return f"{origin}/{issued.container}"
-    return f"{origin}/{issued.account}/{issued.container}"

@@ -5,9 +5,7 @@ from typing import Final
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import RedirectResponse
 
-from offtake.contract import problems
 from offtake.contract.caller import MANAGE_ACCESS
-from offtake.contract.problems import Problem
 from offtake.web import navigation
 from offtake.web.form_body import Form, text
 from offtake.web.person import Person, PersonOf
@@ -24,7 +22,7 @@ def entrance(request: Request, person: PersonOf) -> Response:
     """Lead to the first part that the person may see."""
     tabs = navigation.access_tabs(person, request.url.path)
     if not tabs:
-        raise Problem(problems.FORBIDDEN, f"This page needs a permission such as {MANAGE_ACCESS} in all sandboxes.")
+        person.member.require_everywhere(MANAGE_ACCESS)
     return RedirectResponse(tabs[0].url, 303)
 
 

@@ -1,41 +1,45 @@
-"""Accounts: the list, and an account with what uses it, its credentials and its test."""
+"""Accounts: the list, and an account with what uses it and its test."""
 
 from dataclasses import dataclass, field
 from typing import Final
 
 from fastapi import APIRouter, Request, Response
-from fastapi.responses import JSONResponse, RedirectResponse
+from fastapi.responses import RedirectResponse
 from starlette.datastructures import FormData
 
 from offtake.contract import problems
-from offtake.contract.caller import EXPORT_DATASETS, MANAGE_DESTINATIONS
+from offtake.contract.caller import EXPORT_DATASETS, MANAGE_DESTINATIONS, VIEW_DATASETS
 from offtake.contract.json_patch import Operation
 from offtake.contract.problems import Problem
 from offtake.destinations import registry, schema
 from offtake.destinations.base import Destination
-from offtake.errors import FieldProblem
-from offtake.flows import account_lists, connection_checks, connections, queries
+from offtake.flows import account_lists, connection_checks, connection_removal, connections, queries
 from offtake.flows.account_lists import ORDERS, PAGE, AccountQuery, AccountView
-from offtake.store.tables import Connection
 from offtake.web import connection_form, connection_test, forms
 from offtake.web.connection_test import TestResult
 from offtake.web.form_body import Form, text
+from offtake.web.forms import Field
 from offtake.web.pages.access import wrong_name
 from offtake.web.pages.destinations import ICONS, find_destination
 from offtake.web.person import Person, PersonOf
 from offtake.web.places import place_of
 from offtake.web.queries import ListUrl
-from offtake.web.rendering import HEADERS, page
+from offtake.web.rendering import page
 from offtake.web.routes import PageRoute
 
 router = APIRouter(route_class=PageRoute)
 
 _SPECS: Final = {one.connection_spec_id: one.name for one in registry.DESTINATIONS}
 _MASKED: Final = "stored, not shown"
+_IN_USE: Final = "Dataflows still deliver through this account. Delete them, or move them to another account."
+_STILL_NEEDED: Final = (
+    "A place is still needed: a run there has not ended, or files of failed runs are still to be removed there. "
+    "Try again when that is done."
+)
 
 
 @dataclass(frozen=True)
-class _Shown:
+class Shown:
     """What a page of an account shows in addition to the account."""
 
     problems: dict[str, str] = field(default_factory=dict)
@@ -81,7 +85,7 @@ def list_accounts(request: Request, person: PersonOf) -> Response:
 @router.get("/ui/{sandbox}/accounts/{row_id}")
 def account_page(request: Request, person: PersonOf, row_id: str) -> Response:
     """An account: its params without secrets, and what uses it."""
-    return _account(request, person, row_id, _Shown())
+    return _account(request, person, row_id, Shown())
 
 
 @router.post("/ui/{sandbox}/accounts/{row_id}/test")
@@ -96,10 +100,10 @@ def test(request: Request, person: PersonOf, row_id: str, form: Form) -> Respons
                 place = connection_form.place(prepared.destination, form)
                 prepared = connection_checks.prepare_at(session, caller, backend.vault, row_id, place, sandbox_location)
     except Problem as problem:
-        destination = _destination_of(person, row_id)
+        destination = destination_of(person, row_id)
         found = connection_form.place_problems(destination, problem)
-        return _account(request, person, row_id, _Shown(found, form=form, status=422))
-    return _account(request, person, row_id, _Shown(form=form, tested=connection_test.run(backend, prepared)))
+        return _account(request, person, row_id, Shown(found, form=form, status=422))
+    return _account(request, person, row_id, Shown(form=form, tested=connection_test.run(backend, prepared)))
 
 
 @router.post("/ui/{sandbox}/accounts/{row_id}/details")
@@ -108,7 +112,7 @@ def describe(request: Request, person: PersonOf, row_id: str, form: Form) -> Res
     operations = [Operation("replace", "/name", text(form, "name"))]
     description = text(form, "description")
     operations.append(Operation("add", "/description", description or None))
-    shown = _update(person, row_id, form, operations, {"/name": "name", "/description": "description"})
+    shown = update(person, row_id, form, operations, {"/name": "name", "/description": "description"})
     return shown if isinstance(shown, Response) else _account(request, person, row_id, shown)
 
 
@@ -118,64 +122,43 @@ def encrypt(request: Request, person: PersonOf, row_id: str, form: Form) -> Resp
     key = connection_form.public_key(form)
     value = connection_form.encryption(key) if key else None
     places = {"/encryption": "public_key", "/encryption/params/publicKey": "public_key"}
-    shown = _update(person, row_id, form, [Operation("add", "/encryption", value)], places)
+    shown = update(person, row_id, form, [Operation("add", "/encryption", value)], places)
     return shown if isinstance(shown, Response) else _account(request, person, row_id, shown)
 
 
-@router.get("/ui/{sandbox}/accounts/{row_id}/credentials")
-def credentials(request: Request, person: PersonOf, row_id: str) -> Response:
-    """The form that replaces the credentials."""
-    person.caller.require(MANAGE_DESTINATIONS, EXPORT_DATASETS)
-    return _credentials(request, person, row_id, _Shown())
-
-
-@router.post("/ui/{sandbox}/accounts/{row_id}/check")
-def check(person: PersonOf, row_id: str, form: Form) -> Response:
-    """The problems of new credentials, by field, as JSON; nothing is written."""
-    person.caller.require(MANAGE_DESTINATIONS, EXPORT_DATASETS)
-    with person.backend.database.reading() as session:
-        row = _with_credentials(queries.connection(session, person.caller, row_id))
-        destination = find_destination(row.connection_spec_id)
-        found = connection_form.stored_problems(destination, row, form, person.backend.network)
-    return JSONResponse(found, headers={"Cache-Control": HEADERS["Cache-Control"]})
-
-
-@router.post("/ui/{sandbox}/accounts/{row_id}/credentials")
-def rotate(request: Request, person: PersonOf, row_id: str, form: Form) -> Response:
-    """Replace the credentials; later and waiting runs use the new ones."""
-    with person.backend.database.reading() as session:
-        row = _with_credentials(queries.connection(session, person.caller, row_id))
-        destination = find_destination(row.connection_spec_id)
-        params = connection_form.stored_params(destination, row, form)
-    shown = _update(
-        person, row_id, form, [Operation("replace", "/auth/params", params)], {"/auth/params/": connection_form.STORED}
-    )
-    if isinstance(shown, Response):
-        return RedirectResponse(f"{person.url(f'accounts/{row_id}')}?rotated=1", 303)
-    return _credentials(request, person, row_id, shown)
+@router.post("/ui/{sandbox}/accounts/{row_id}/places/remove")
+def remove_places(request: Request, person: PersonOf, row_id: str, form: Form) -> Response:
+    """Delete the places that no dataflow delivers to any more."""
+    del form
+    with person.backend.database.writing() as session:
+        left = connection_removal.remove_unused_places(session, person.caller, row_id, person.now_ms)
+    if left:
+        return _account(request, person, row_id, Shown(refused=_STILL_NEEDED, status=409))
+    return RedirectResponse(f"{person.url(f'accounts/{row_id}')}#places", 303)
 
 
 @router.post("/ui/{sandbox}/accounts/{row_id}/delete")
 def delete(request: Request, person: PersonOf, row_id: str, form: Form) -> Response:
-    """Delete the account, after its name was typed; refused while it is used."""
+    """Delete the account and its unused places, after its name was typed; refused while it is used."""
     with person.backend.database.reading() as session:
         name = queries.connection(session, person.caller, row_id).name
     wrong = wrong_name(form, name)
     if wrong:
-        return _account(request, person, row_id, _Shown(refused=wrong, status=422))
+        return _account(request, person, row_id, Shown(refused=wrong, status=422))
     try:
         with person.backend.database.writing() as session:
-            connections.delete(session, person.caller, row_id, person.now_ms)
+            connection_removal.delete_account(session, person.caller, row_id, person.now_ms)
     except Problem as problem:
         if problem.code not in (problems.BASE_IN_USE, problems.IN_USE):
             raise
-        return _account(request, person, row_id, _Shown(refused=str(problem), status=422))
+        refused = _IN_USE if problem.code == problems.BASE_IN_USE else _STILL_NEEDED
+        return _account(request, person, row_id, Shown(refused=refused, status=422))
     return RedirectResponse(person.url("accounts"), 303)
 
 
-def _update(
+def update(
     person: Person, row_id: str, form: FormData, operations: list[Operation], places: dict[str, str]
-) -> _Shown | Response:
+) -> Shown | Response:
     """Patch the account: the answer that leads to it, or what to show instead."""
     backend = person.backend
     version = text(form, "version") or "none"
@@ -186,18 +169,14 @@ def _update(
             )
     except Problem as problem:
         if problem.code == problems.OTHER_VERSION:
-            return _Shown(is_stale=True, form=form, status=problems.OTHER_VERSION.status)
+            return Shown(is_stale=True, form=form, status=problems.OTHER_VERSION.status)
         if not problem.fields:
             raise
-        return _Shown(_by_name(problem.fields, places), form=form, status=422)
+        return Shown(forms.problems_by_name(problem.fields, places), form=form, status=422)
     return RedirectResponse(person.url(f"accounts/{row_id}"), 303)
 
 
-def _by_name(found: list[FieldProblem], places: dict[str, str]) -> dict[str, str]:
-    return forms.problems_by_name(found, places)
-
-
-def _account(request: Request, person: Person, row_id: str, shown: _Shown) -> Response:
+def _account(request: Request, person: Person, row_id: str, shown: Shown) -> Response:
     url = ListUrl(request)
     with person.backend.database.reading() as session:
         view = account_lists.find_account(session, person.caller, row_id)
@@ -214,12 +193,11 @@ def _account(request: Request, person: Person, row_id: str, shown: _Shown) -> Re
         destination=destination,
         image=ICONS.get(destination.name, "send") if destination is not None else "send",
         method=connection_form.method_of(destination, view.row) if destination and view.row.auth_spec_name else None,
-        pairs=_pairs(destination, view),
-        places=[(one, place_of(view.row.connection_spec_id, one.params)) for one in view.targets],
+        pairs=pairs(destination, view),
+        places=[(one, place_of(view.row.connection_spec_id, one.params)) for one in view.places],
         may_change=may_change and destination is not None,
-        place=connection_form.place_fields(destination, form, shown.problems)
-        if destination is not None and not view.targets and destination.auth_methods
-        else (),
+        place=place_fields(destination, view, shown),
+        may_get_credentials=destination is not None and not destination.auth_methods and person.may(VIEW_DATASETS),
         shown=shown,
         name=text(form, "name") if form is not None and "name" in form else view.row.name,
         description=text(form, "description") if form is not None and "name" in form else view.row.description or "",
@@ -228,41 +206,20 @@ def _account(request: Request, person: Person, row_id: str, shown: _Shown) -> Re
     )
 
 
-def _credentials(request: Request, person: Person, row_id: str, shown: _Shown) -> Response:
-    with person.backend.database.reading() as session:
-        view = account_lists.find_account(session, person.caller, row_id)
-        row = _with_credentials(view.row)
-        session.expunge(row)
-    destination = find_destination(row.connection_spec_id)
-    fields = connection_form.stored_fields(destination, row, shown.form, shown.problems)
-    return page(
-        request,
-        person,
-        "account-credentials.html",
-        shown.status,
-        view=view,
-        destination=destination,
-        method=connection_form.method_of(destination, row),
-        has_pins=bool(connection_form.method_of(destination, row).model.pinned),
-        fields=fields,
-        pairs=_pairs(destination, view),
-        summary=forms.summary(shown.problems, forms.labels_of(*fields)),
-        shown=shown,
-    )
+def place_fields(destination: Destination | None, view: AccountView, shown: Shown) -> tuple[Field, ...]:
+    """The fields of a place to test, if the account has none yet and needs one."""
+    if destination is None or view.places or not destination.auth_methods:
+        return ()
+    return connection_form.place_fields(destination, shown.form, shown.problems)
 
 
-def _with_credentials(row: Connection) -> Connection:
-    if row.auth_spec_name is None:
-        raise problems.of_field("/auth/params", f"account {row.name[:200]} has no credentials", missing=True)
-    return row
-
-
-def _destination_of(person: Person, row_id: str) -> Destination:
+def destination_of(person: Person, row_id: str) -> Destination:
+    """The destination of an account; raises 1439."""
     with person.backend.database.reading() as session:
         return find_destination(queries.connection(session, person.caller, row_id).connection_spec_id)
 
 
-def _pairs(destination: Destination | None, view: AccountView) -> list[tuple[str, str]]:
+def pairs(destination: Destination | None, view: AccountView) -> list[tuple[str, str]]:
     """The labels and values of the stored params, with secrets masked."""
     public = view.row.auth_public or {}
     if destination is None or view.row.auth_spec_name is None:

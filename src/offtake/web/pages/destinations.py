@@ -9,7 +9,7 @@ from starlette.datastructures import FormData
 from offtake.contract import problems
 from offtake.contract.caller import EXPORT_DATASETS, MANAGE_DESTINATIONS, VIEW_DESTINATIONS
 from offtake.contract.problems import Problem
-from offtake.destinations import registry
+from offtake.destinations import data_landing_zone, registry
 from offtake.destinations.base import Destination
 from offtake.flows import account_lists, connection_checks, connections
 from offtake.flows.connection_checks import ConnectionCheck
@@ -47,6 +47,7 @@ def catalog(request: Request, person: PersonOf) -> Response:
             for one in registry.DESTINATIONS
         ],
         icons=ICONS,
+        zone_id=data_landing_zone.DESTINATION.connection_spec_id,
     )
 
 

@@ -8,7 +8,7 @@ from fastapi.responses import RedirectResponse
 from offtake.contract import problems
 from offtake.contract.problems import Problem
 from offtake.destinations import registry
-from offtake.flows import adhoc, deliveries, flow_changes, flow_views, run_views, undelivered
+from offtake.flows import adhoc, connection_removal, deliveries, flow_changes, flow_views, run_views, undelivered
 from offtake.flows.adhoc import AdhocDestination
 from offtake.web import charts, schedules
 from offtake.web.form_body import Form, text
@@ -102,7 +102,7 @@ def delete(person: PersonOf, flow_id: str, form: Form) -> Response:
     if text(form, "typed") != view.flow.name.strip():
         raise problems.of_field("typed", f"must be the dataflow's name, {view.flow.name[:200]}; nothing was deleted")
     with person.backend.database.writing() as session:
-        flow_changes.delete(session, person.caller, flow_id, person.now_ms)
+        connection_removal.delete_flow(session, person.caller, flow_id, person.now_ms)
     return RedirectResponse(person.url("flows"), 303)
 
 
