@@ -17,9 +17,16 @@ _BOOKKEEPING: Final = frozenset(
     "version",
     "etag",
     "eTag",
+    "createdDate",
     "lastModifiedDate",
+    "lastOperation",
+    "inheritedAttributes",
+    "fileDescription",
+    "auth.params.authorizedDate",
+    "connectionSpec.version",
+    "flowSpec.version",
 }
-"""Fields that every change updates, or that an event shows in its own fields."""
+"""Fields that every change updates, that repeat other resources, or that an event shows in its own fields."""
 
 
 @dataclass(frozen=True)
@@ -42,9 +49,11 @@ def changes(before: Mapping[str, object] | None, after: Mapping[str, object] | N
 
 def _fields(document: Mapping[str, object], inside: str) -> Iterator[tuple[str, object]]:
     for name, value in document.items():
+        if f"{inside}{name}" in _BOOKKEEPING:
+            continue
         if isinstance(value, dict):
             yield from _fields(value, f"{inside}{name}.")
-        elif inside or name not in _BOOKKEEPING:
+        else:
             yield f"{inside}{name}", value
 
 

@@ -3,7 +3,7 @@
 import csv
 import io
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -29,6 +29,21 @@ ASSET_TYPES: Final = {
     "landingZoneFiles": "Landing Zone File",
 }
 """The vendor's name of each stored resource type, or a name in its style."""
+
+WORDS: Final[Mapping[str, str]] = {
+    "flows": "dataflow",
+    "connections": "account",
+    "batches": "import",
+    "dataSets": "dataset",
+    "roles": "role",
+    "clients": "client",
+    "sandboxes": "sandbox",
+    "targetConnections": "place",
+    "sourceConnections": "choice of datasets",
+    "landingZoneCredentials": "landing zone credentials",
+    "landingZoneFiles": "landing zone file",
+}
+"""The pages' word for each resource type; the most telling first, which names a group."""
 
 _COLUMNS: Final = (
     "id", "timestamp", "userEmail", "userIpAddresses", "action", "assetType", "assetId", "assetName", "status",

@@ -9,7 +9,7 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, SQLColumnExpression, case, false, func, or_, true
 from ulid import ULID
 
-from offtake.access.audit_events import ASSET_TYPES, FAILED, FAILURE, SUCCESS
+from offtake.access.audit_events import ASSET_TYPES, FAILED, FAILURE, SUCCESS, WORDS
 from offtake.contract import filters, problems
 from offtake.contract.filters import Field, Fields
 from offtake.contract.problems import Problem
@@ -24,6 +24,7 @@ _ASSET_TYPE: Final = case(ASSET_TYPES, value=AuditEvent.resource_type, else_=Aud
 _STORED_TYPES: Final = {
     **{stored.lower(): stored for stored in ASSET_TYPES},
     **{shown.lower(): stored for stored, shown in ASSET_TYPES.items()},
+    **{word: stored for stored, word in WORDS.items()},
 }
 # A plus sign in a query arrives as a space.
 _ZONE: Final = re.compile(r"(T.*) (\d\d:?\d\d)$")

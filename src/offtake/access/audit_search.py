@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from sqlalchemy import ColumnElement, func, or_, select
 from sqlalchemy.orm import Session
@@ -9,6 +10,10 @@ from sqlalchemy.orm import Session
 from offtake.access import audit_filters, audit_log
 from offtake.contract.caller import ENGINE, OPERATOR, Caller
 from offtake.store.tables import AuditEvent, Client
+
+SERVER: Final = "Offtake (the server)"
+"""The actor of changes that the server makes by itself."""
+_COMMAND_LINE: Final = "Command line"
 
 
 @dataclass(frozen=True)
@@ -49,10 +54,13 @@ def actor_names(session: Session, events: Sequence[AuditEvent]) -> dict[str, str
     """The names of the clients that acted, by client id."""
     ids = {event.client_id for event in events}
     named = session.execute(select(Client.id, Client.name).where(Client.id.in_(ids)))
-    return {OPERATOR: "Command line", ENGINE: "Offtake"} | {row.id: row.name for row in named}
+    return {OPERATOR: _COMMAND_LINE, ENGINE: SERVER} | {row.id: row.name for row in named}
 
 
 def _by(caller: Caller, actor: str) -> ColumnElement[bool]:
+    own = {_COMMAND_LINE.lower(): OPERATOR, SERVER.lower(): ENGINE}.get(actor.lower())
+    if own is not None:
+        return AuditEvent.client_id == own
     named = select(Client.id).where(Client.org_id == caller.org_id, func.lower(Client.name) == func.lower(actor))
     same_account = func.lower(AuditEvent.account_id) == func.lower(actor)
     return or_(AuditEvent.client_id == actor, same_account, AuditEvent.client_id.in_(named))

@@ -1,16 +1,21 @@
 """The audit log: who changed what, when, and from where; filters are in the URL."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from typing import Final, get_args
 
 from fastapi import APIRouter, Request, Response
 
-from offtake.access import audit, audit_changes, audit_events, audit_search
+from offtake.access import audit, audit_search
+from offtake.access.audit_events import WORDS
 from offtake.access.audit_search import AuditSearch
+from offtake.catalog import batch_names, batches
+from offtake.catalog.batch_names import BatchName
 from offtake.contract.caller import VIEW_AUDIT
 from offtake.contract.problems import Problem
 from offtake.store.tables import AuditEvent
+from offtake.web import audit_words
+from offtake.web.audit_words import Line
 from offtake.web.pages.access import PAGE, show
 from offtake.web.person import Person, PersonOf
 from offtake.web.queries import ListUrl
@@ -19,28 +24,11 @@ from offtake.web.routes import PageRoute
 
 router = APIRouter(route_class=PageRoute)
 
-_ACTIONS: Final[tuple[str, ...]] = tuple(sorted(get_args(audit.Action)))
-_WORDS: Final = {
-    "create": "created",
-    "update": "changed",
-    "delete": "deleted",
-    "enable": "enabled",
-    "disable": "disabled",
-    "run": "ran",
-    "cancel": "cancelled",
-    "complete": "completed",
-    "abort": "aborted",
-    "revert": "reverted",
-    "grant": "granted",
-    "revoke": "revoked",
-    "rotate": "rotated the secret of",
-    "issue": "issued",
-    "refresh": "refreshed",
-    "reset": "reset",
-    "fail": "reported the failure of",
-}
-_MOST_CHANGES: Final = 40
-_LONGEST_VALUE: Final = 400
+_ACTIONS: Final[tuple[str, ...]] = tuple(get_args(audit.Action))
+_OPTIONS: Final = sorted(
+    ((one, {"rotate": "replaced a secret", "issue": "got credentials", "refresh": "replaced credentials"}.get(one)
+    or audit_words.ACTIONS[one]) for one in _ACTIONS), key=lambda option: option[1],
+)  # fmt: skip
 _PAGES: Final = {
     "flows": "flows",
     "connections": "accounts",
@@ -51,24 +39,16 @@ _PAGES: Final = {
 
 
 @dataclass(frozen=True)
-class _Change:
-    """A changed field with its values, shortened; None: absent."""
-
-    name: str
-    before: str | None
-    after: str | None
-
-
-@dataclass(frozen=True)
 class _Entry:
-    """An event as the page shows it. `more`: how many changed fields are not shown."""
+    """The events of a request as the page shows them. `urls`: of the pages of its lines' resources, empty without one.
+
+    `others`: the lines after the first one.
+    """
 
     at_ms: int
-    words: str
-    kind: str
-    resource_id: str
-    name: str
-    url: str
+    line: Line
+    others: tuple[Line, ...]
+    urls: dict[str, str]
     actor: str
     client_id: str
     account_id: str
@@ -76,8 +56,6 @@ class _Entry:
     request_id: str
     sandbox: str
     failed: bool
-    changes: tuple[_Change, ...]
-    more: int
 
 
 @router.get("/ui/{sandbox}/access/audit")
@@ -98,7 +76,9 @@ def log(request: Request, person: PersonOf) -> Response:
         with person.backend.database.reading() as session:
             found = audit_search.search(session, person.caller, wanted, PAGE + 1)
             names = audit_search.actor_names(session, found)
-            entries = [_entry(person, row, names) for row in found[:PAGE]]
+            ids = {row.resource_id for row in found if row.resource_type == batches.RESOURCE}
+            imports = batch_names.names_of(session, person.caller, ids)
+            entries = [_entry(person, rows, names, imports) for rows in audit_words.groups(found[:PAGE])]
             more, last = len(found) > PAGE, found[:PAGE][-1].id if found else ""
     except Problem as error:
         if not error.fields:
@@ -112,38 +92,38 @@ def log(request: Request, person: PersonOf) -> Response:
         entries=entries,
         search=wanted,
         problem=problem,
-        actions=[(one, one) for one in _ACTIONS],
-        kinds=list(audit_events.ASSET_TYPES.values()),
+        actions=_OPTIONS,
+        kinds=list(WORDS.values()),
         next_url=url.with_(older=last) if more else "",
         first_url=url.with_(older="") if wanted.older_than else "",
         is_everywhere=person.may_everywhere(VIEW_AUDIT),
     )
 
 
-def _entry(person: Person, row: AuditEvent, names: dict[str, str]) -> _Entry:
-    kind = audit_events.ASSET_TYPES.get(row.resource_type, row.resource_type)
-    changes = audit_changes.changes(row.before, row.after)
-    shown = tuple(_Change(one.name, _short(one.before), _short(one.after)) for one in islice(changes, _MOST_CHANGES))
-    section = _PAGES.get(row.resource_type, "")
-    is_here = row.sandbox_name in (None, person.sandbox.name) and row.action != "delete"
+def _entry(
+    person: Person, rows: Sequence[AuditEvent], names: Mapping[str, str], imports: Mapping[str, BatchName]
+) -> _Entry:
+    newest = rows[0]
+    lines = audit_words.lines(rows, imports)
+    gone = {row.resource_id for row in rows if row.action == "delete"}
+    is_here = newest.sandbox_name in (None, person.sandbox.name)
     return _Entry(
-        at_ms=row.at,
-        words=_WORDS.get(row.action, row.action),
-        kind=kind,
-        resource_id=row.resource_id,
-        name=row.resource_name or "",
-        url=person.url(f"{section}/{quoted(row.resource_id)}") if section and is_here else "",
-        actor=names.get(row.client_id, row.account_id),
-        client_id=row.client_id,
-        account_id=row.account_id,
-        remote=row.remote,
-        request_id=row.request_id,
-        sandbox=row.sandbox_name or "",
-        failed=row.action == audit_events.FAILED,
-        changes=shown,
-        more=sum(1 for _ in changes),
+        at_ms=newest.at,
+        line=lines[0],
+        others=tuple(lines[1:]),
+        urls={one.resource_id: _url(person, one) for one in lines if is_here and one.resource_id not in gone},
+        actor=names.get(newest.client_id, newest.account_id),
+        client_id=newest.client_id,
+        account_id=newest.account_id,
+        remote=newest.remote,
+        request_id=newest.request_id,
+        sandbox=newest.sandbox_name or "",
+        failed=audit_words.is_failure(rows),
     )
 
 
-def _short(value: str | None) -> str | None:
-    return value if value is None or len(value) <= _LONGEST_VALUE else f"{value[:_LONGEST_VALUE]}…"
+def _url(person: Person, line: Line) -> str:
+    if line.dataset_id:
+        return person.url(f"datasets/{line.dataset_id}/batches/{quoted(line.resource_id)}")
+    section = _PAGES.get(line.resource_type, "")
+    return person.url(f"{section}/{quoted(line.resource_id)}") if section else ""
