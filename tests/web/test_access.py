@@ -124,7 +124,9 @@ def test_the_last_administrator_stays(deployed: Deployment) -> None:
 def test_a_role_is_created_changed_granted_and_deleted(deployed: Deployment) -> None:
     person = signed_in(deployed)
     form = {"name": "Exporters", "permissions": ["view-datasets"], "sandboxes": ["prod"], "labels": "finance\nC2\n\n"}
-    url = person.post("/ui/prod/access/new-role", form).headers["location"]
+    created = person.post("/ui/prod/access/new-role", form).headers["location"]
+    assert "Saved." in words(person.get(created))
+    url = created.partition("?")[0]
     (row,) = [one for one in rows(deployed, Role) if one.name == "Exporters"]
     assert (row.permissions, row.sandboxes, row.labels) == (["view-datasets"], ["prod"], ["finance", "C2"])
     assert "already exists" in words(person.post("/ui/prod/access/new-role", form, status=422).text)
@@ -139,7 +141,9 @@ def test_a_role_is_created_changed_granted_and_deleted(deployed: Deployment) -> 
     assert version is not None
     deployed.clock.advance(seconds=1)
     changed = form | {"version": version[1], "description": "new", "sandboxes": ["*"]}
-    person.post(url, changed)
+    saved = person.post(url, changed).headers["location"]
+    assert "Saved." in words(person.get(saved))
+    assert "Saved." not in words(person.get(url))
     stale = words(person.post(url, changed | {"name": "Mine"}, status=409).text)
     assert "was changed since this page was loaded" in stale
     assert "The stored one: Exporters" in stale
@@ -154,7 +158,62 @@ def test_a_role_is_created_changed_granted_and_deleted(deployed: Deployment) -> 
 
 
 def test_every_permission_has_words() -> None:
-    assert set(permissions.MEANINGS) == set(PERMISSIONS)
+    assert set(permissions.MEANINGS) == set(permissions.TITLES) == set(PERMISSIONS)
+
+
+@pytest.mark.parametrize(
+    ("granted", "sandboxes", "warned"),
+    [
+        (["manage-and-activate-dataset-destinations"], ["prod"], "“Export datasets” also needs “See destinations” and"),
+        (["manage-and-activate-dataset-destinations", "view-destinations"], ["prod"], "also needs “See datasets”,"),
+        (["manage-access"], ["prod"], "no effect without all sandboxes"),
+        (["view-datasets"], [], "Without a sandbox"),
+        (["*"], ["*"], ""),
+        (["view-destinations", "manage-destinations"], ["prod"], ""),
+    ],
+)
+def test_a_role_without_what_its_permissions_need_is_saved_with_a_warning(
+    deployed: Deployment, granted: list[str], sandboxes: list[str], warned: str
+) -> None:
+    person = signed_in(deployed)
+    form = {"name": "Partial", "permissions": granted, "sandboxes": sandboxes}
+    page = words(person.get(person.post("/ui/prod/access/new-role", form).headers["location"]))
+    assert "Saved." in page
+    assert ("have no full effect" in page) == bool(warned)
+    assert warned in page
+
+
+def test_new_roles_start_with_a_template(deployed: Deployment) -> None:
+    person = signed_in(deployed)
+    page = person.get("/ui/prod/access/new-role?template=viewer")
+    assert 'value="Viewer"' in page
+    assert re.findall(r'name="permissions" value="([^"]+)" checked', page) == ["view-destinations", "view-datasets"]
+    assert 'name="permissions" value="view-datasets" checked' not in person.get("/ui/prod/access/new-role?template=x")
+
+
+def test_no_role_is_granted_by_accident_and_clients_are_chosen_by_name(deployed: Deployment) -> None:
+    person = signed_in(deployed)
+    client_id = new_client(person)
+    url = f"/ui/prod/access/clients/{client_id}"
+    page = person.get(url)
+    assert page.index("Choose a role") < page.index(f'<option value="{clients.ADMINISTRATORS}">')
+    assert "Choose a role." in words(person.post(url, {"action": "grant", "role": ""}, status=422).text)
+    role = person.get(f"/ui/prod/access/roles/{administrators(deployed)}")
+    assert f'<option value="{client_id}">Partner sync</option>' in role
+    assert f'<option value="{deployed.admin.client_id}"' not in role
+    assert "/access/new-role" in person.get("/ui/prod/access/new-client")
+
+
+def test_a_refusal_names_the_permission_in_words(deployed: Deployment) -> None:
+    person = signed_in(deployed, deployed.new_client("view-destinations"))
+    page = words(person.get("/ui/prod/access/audit", status=403))
+    assert "You may not see the audit log. Ask an administrator for the permission “See the audit log”" in page
+    assert "view-audit-log" not in page
+    assert "“Manage access” in all sandboxes" in words(person.get("/ui/prod/access/clients", status=403))
+    # The API's message has the permission's name.
+    with deployed.acting(deployed.new_client("view-destinations")):
+        refused = deployed.post("/connections", {"name": "x"}, status=403)
+    assert "manage-destinations" in str(refused)
 
 
 def test_a_sandbox_is_created_renamed_and_deleted(deployed: Deployment) -> None:

@@ -73,6 +73,11 @@ class Line:
     changes: tuple[Change, ...]
     more: int
 
+    @property
+    def is_new(self) -> bool:
+        """Whether all fields are new, as those of a created resource."""
+        return all(one.before is None and one.after != _REPLACED for one in self.changes)
+
 
 def groups(rows: Sequence[AuditEvent]) -> list[list[AuditEvent]]:
     """Neighbouring events of one request, or of one import by one client, newest first."""

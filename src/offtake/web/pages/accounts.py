@@ -65,8 +65,8 @@ def list_accounts(request: Request, person: PersonOf) -> Response:
         {"label": "Destination"},
         {"label": "Server"},
         {"label": "Dataflows", "kind": "number"},
-        url.sorted_by("Created", "created", current, first="desc"),
-        url.sorted_by("Changed", "changed", current, first="desc"),
+        url.sorted_by("Created", "created", current, "time", first="desc"),
+        url.sorted_by("Changed", "changed", current, "time", first="desc"),
     ]
     return page(
         request,

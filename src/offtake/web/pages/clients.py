@@ -153,7 +153,10 @@ def _revoke(request: Request, person: Person, client_id: str, form: Form) -> Res
 
 
 def _grant(request: Request, person: Person, client_id: str, form: Form) -> Response:
-    return _change_roles(request, person, client_id, text(form, "role"), is_granted=True)
+    role = text(form, "role")
+    if not role:
+        return _client(request, person, client_id, "Choose a role.", 422)
+    return _change_roles(request, person, client_id, role, is_granted=True)
 
 
 def _ungrant(request: Request, person: Person, client_id: str, form: Form) -> Response:

@@ -1,7 +1,9 @@
 """Roles: the list, and a role with its permissions, sandboxes, labels and subjects."""
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from dataclasses import replace as replace_values
 from typing import Final
 
 from fastapi import APIRouter, Request, Response
@@ -9,8 +11,17 @@ from fastapi.responses import RedirectResponse
 from starlette.datastructures import FormData
 
 from offtake.access import client_list, permissions, role_list, role_patches, roles
+from offtake.access.client_list import ClientSummary
 from offtake.contract import problems
-from offtake.contract.caller import ALL, MANAGE_ACCESS
+from offtake.contract.caller import (
+    ALL,
+    EXPORT_DATASETS,
+    MANAGE_ACCESS,
+    MANAGE_DATASETS,
+    MANAGE_DESTINATIONS,
+    VIEW_DATASETS,
+    VIEW_DESTINATIONS,
+)
 from offtake.contract.json_patch import Operation
 from offtake.contract.problems import Problem
 from offtake.documents import Json
@@ -25,6 +36,7 @@ from offtake.web.routes import PageRoute
 router = APIRouter(route_class=PageRoute)
 
 _MOST_SUBJECTS: Final = 50
+_OK: Final = 200
 _STALE: Final = 409
 _MOST_OFFERED: Final = 200
 _LABELS: Final = {
@@ -55,6 +67,26 @@ class _Form:
         return [(name, _LABELS.get(name, ""), problem) for name, problem in self.problems.items()]
 
 
+_TEMPLATES: Final = {
+    "viewer": _Form(
+        name="Viewer",
+        description="Sees datasets, dataflows and deliveries; changes nothing.",
+        permissions=(VIEW_DESTINATIONS, VIEW_DATASETS),
+    ),
+    "exporter": _Form(
+        name="Exporter",
+        description="Exports datasets, and manages accounts.",
+        permissions=(VIEW_DESTINATIONS, MANAGE_DESTINATIONS, EXPORT_DATASETS, VIEW_DATASETS),
+    ),
+    "data-steward": _Form(
+        name="Data steward",
+        description="Imports files and manages datasets.",
+        permissions=(VIEW_DATASETS, MANAGE_DATASETS),
+    ),
+}
+"""Starting points for a new role, by the value of `template` in the URL."""
+
+
 @router.get("/ui/{sandbox}/access/roles")
 def list_roles(request: Request, person: PersonOf) -> Response:
     """All roles by name; the search is in the URL."""
@@ -68,6 +100,7 @@ def list_roles(request: Request, person: PersonOf) -> Response:
         "roles.html",
         roles=found[:PAGE],
         search=wanted,
+        titles=permissions.TITLES,
         next_url=url.with_(**{"from": start + PAGE}) if len(found) > PAGE else "",
         first_url=url.with_() if start else "",
     )
@@ -77,7 +110,8 @@ def list_roles(request: Request, person: PersonOf) -> Response:
 def new_role(request: Request, person: PersonOf) -> Response:
     """The form of a new role."""
     person.member.require_everywhere(MANAGE_ACCESS)
-    return _edit(request, person, _Form(sandboxes=(person.sandbox.name,)))
+    template = _TEMPLATES.get(ListUrl(request).text("template"))
+    return _edit(request, person, replace_values(template or _Form(), sandboxes=(person.sandbox.name,)))
 
 
 @router.post("/ui/{sandbox}/access/new-role")
@@ -88,7 +122,7 @@ def create(request: Request, person: PersonOf, form: Form) -> Response:
             row_id = roles.create(session, person.member, _body(form), person.now_ms).id
     except Problem as problem:
         return _edit(request, person, _sent(form, _by_field(problem)), 422)
-    return RedirectResponse(person.url(f"access/roles/{row_id}"), 303)
+    return RedirectResponse(f"{person.url(f'access/roles/{row_id}')}?saved=1", 303)
 
 
 @router.get("/ui/{sandbox}/access/roles/{role_id}")
@@ -111,7 +145,7 @@ def replace(request: Request, person: PersonOf, role_id: str, form: Form) -> Res
         return _role(request, person, role_id, _sent(form, _by_field(problem)), 422)
     if is_stale:
         return _role(request, person, role_id, _sent(form, {}), _STALE)
-    return RedirectResponse(person.url(f"access/roles/{role_id}"), 303)
+    return RedirectResponse(f"{person.url(f'access/roles/{role_id}')}?saved=1", 303)
 
 
 @router.post("/ui/{sandbox}/access/roles/{role_id}/subjects")
@@ -205,7 +239,9 @@ def _by_field(problem: Problem) -> dict[str, str]:
 
 
 def _edit(request: Request, person: Person, sent: _Form, status: int = 200) -> Response:
-    return show(request, person, "new-role.html", status, form=sent, choices=_choices(person, sent.sandboxes))
+    templates = [(value, one.name) for value, one in _TEMPLATES.items()]
+    choices = _choices(person, sent.sandboxes)
+    return show(request, person, "new-role.html", status, form=sent, choices=choices, templates=templates)
 
 
 def _role(
@@ -220,7 +256,7 @@ def _role(
     with person.backend.database.reading() as session:
         row = roles.render(roles.find(session, person.member, role_id))
         subjects = client_list.subjects(session, person.member, role_id, start, _MOST_SUBJECTS + 1)
-        offered = client_list.page(session, person.member, "", "active", 0, _MOST_OFFERED)
+        offered = client_list.page(session, person.member, "", "active", 0, _MOST_OFFERED + 1)
     stored = _stored(row)
     url = ListUrl(request)
     return show(
@@ -233,7 +269,11 @@ def _role(
         stored=stored,
         is_stale=status == _STALE,
         subjects=subjects[:_MOST_SUBJECTS],
-        offered=offered,
+        offered=offered[:_MOST_OFFERED],
+        more_offered=len(offered) > _MOST_OFFERED,
+        choices_of=_options(offered, role_id),
+        is_saved=url.text("saved") == "1" and sent is None and status == _OK,
+        unmet=permissions.unmet_needs(stored.permissions, stored.sandboxes),
         choices=_choices(person, (sent or stored).sandboxes),
         next_url=url.with_(**{"from": start + _MOST_SUBJECTS}) if len(subjects) > _MOST_SUBJECTS else "",
         first_url=url.with_() if start else "",
@@ -241,13 +281,27 @@ def _role(
     )
 
 
+def _options(offered: Iterable[ClientSummary], role_id: str) -> list[tuple[str, str]]:
+    """The clients without the role, as options; those with equal names are told apart by their ids."""
+    without = [one for one in offered if role_id not in {role.id for role in one.roles}]
+    names = Counter(one.name for one in without)
+    options = sorted((one.name if names[one.name] == 1 else f"{one.name} ({one.id[:12]})", one.id) for one in without)
+    return [("", "Choose a client"), *((value, label) for label, value in options)]
+
+
 @dataclass(frozen=True)
 class _Choices:
     """What a role's form offers: permissions by category with what they allow, and sandboxes."""
 
-    categories: Iterable[tuple[str, list[tuple[str, str]]]]
+    categories: Iterable[tuple[str, list[tuple[str, str, str]]]]
     sandboxes: list[tuple[str, str]]
     everything: str = ALL
+
+
+def _meaning(name: str) -> str:
+    needed = [f"“{permissions.TITLES[one]}”" for one in permissions.NEEDS.get(name, ())]
+    needs = f" Needs {' and '.join(needed)}." if needed else ""
+    return f"{permissions.MEANINGS[name]}{needs} ({name})"
 
 
 def _choices(person: Person, chosen: Iterable[str]) -> _Choices:
@@ -257,7 +311,7 @@ def _choices(person: Person, chosen: Iterable[str]) -> _Choices:
     others = [(name, name) for name in chosen if name not in known and name != ALL]
     return _Choices(
         categories=[
-            (category, [(name, permissions.MEANINGS[name]) for name in names])
+            (category, [(name, permissions.TITLES[name], _meaning(name)) for name in names])
             for category, names in permissions.CATEGORIES.items()
         ],
         sandboxes=[*visible, *others],
