@@ -195,9 +195,14 @@ def test_the_connection_to_the_lake_is_not_an_account(deployed: Deployment) -> N
 def test_a_dataflow_is_deleted_with_its_connections_and_then_its_account(deployed: Deployment) -> None:
     person = signed_in(deployed)
     row_id = used_account(deployed)
+    deployed.run_due()
     (flow,) = deployed.get("/flows")["items"]
+    (run,) = deployed.runs(flow["id"])
     source, target = flow["sourceConnectionIds"][0], flow["targetConnectionIds"][0]
     person.post(f"/ui/prod/flows/{flow['id']}/delete", {"typed": flow["name"]})
+    # Its runs stay in the history.
+    assert "1 row" in words(person.get(f"/ui/prod/runs/{run['id']}"))
+    person.get("/ui/prod")
     deployed.get(f"/sourceConnections/{source}", status=404)
     deployed.get(f"/targetConnections/{target}", status=404)
     assert "No dataflow delivers through this account yet" in words(person.get(f"/ui/prod/accounts/{row_id}"))

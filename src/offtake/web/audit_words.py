@@ -11,6 +11,7 @@ from offtake.catalog.batch_names import BatchName
 from offtake.destinations.schema import MASK
 from offtake.store.tables import AuditEvent
 from offtake.web.forms import sentence
+from offtake.web.rendering import iso
 
 ACTIONS: Final[Mapping[str, str]] = {
     "create": "created",
@@ -33,6 +34,10 @@ ACTIONS: Final[Mapping[str, str]] = {
 }
 _MOST_CHANGES: Final = 40
 _LONGEST_VALUE: Final = 400
+_MS_DIGITS: Final = 13
+_SECOND_DIGITS: Final = 10
+_BOOLEANS: Final[Mapping[str, str]] = {"true": "yes", "false": "no"}
+_ZONES: Final[Mapping[str, str]] = {"dlz_destination": "of deliveries", "user_drop_zone": "of uploads"}
 _NOT_SHOWN: Final = "secret, not shown"
 _REPLACED: Final = "secret replaced"
 _PREFIXES: Final = ("auth.params.", "scheduleParams.", "params.", "subjectAttributes.", "encryption.params.")
@@ -119,13 +124,14 @@ def _line(rows: Sequence[AuditEvent], imports: Mapping[str, BatchName]) -> Line:
     words = " and ".join([", ".join(verbs[:-1]), verbs[-1]] if verbs[1:] else verbs)
     found = [change for row in rows for change in _changes(row)]
     batch = imports.get(first.resource_id)
+    is_zone = first.resource_type == "landingZoneCredentials"
     name = batch.text if batch else next((row.resource_name for row in rows if row.resource_name), "")
     return Line(
         words=words,
         kind=WORDS.get(first.resource_type, first.resource_type),
         resource_type=first.resource_type,
         resource_id=first.resource_id,
-        name=name or "",
+        name=_ZONES.get(name or "", name or "") if is_zone else name or "",
         dataset_id=batch.dataset_id if batch else "",
         changes=tuple(islice(found, _MOST_CHANGES)),
         more=max(0, len(found) - _MOST_CHANGES),
@@ -145,7 +151,7 @@ def _changes(row: AuditEvent) -> list[Change]:
     replaced = after.pop(audit.SECRETS_REPLACED, [])
     secrets = [Change(key, sentence(key), None, _REPLACED) for key in replaced if isinstance(key, str)]
     return secrets + [
-        Change(one.name, _label(one.name), _short(one.before), _short(one.after))
+        Change(one.name, _label(one.name), _value(one.name, one.before), _value(one.name, one.after))
         for one in audit_changes.changes(row.before, after)
     ]
 
@@ -158,9 +164,17 @@ def _label(name: str) -> str:
     return _FIELDS.get(name) or ", ".join(sentence(one) or one for one in name.split("."))
 
 
-def _short(value: str | None) -> str | None:
+def _value(name: str, value: str | None) -> str | None:
+    """The value as people read it: instants as dates, yes and no."""
     if value == MASK:
         return _NOT_SHOWN
+    last = name.rpartition(".")[2]
+    if value is not None and value.isdecimal() and len(value) == _MS_DIGITS and last.endswith("At"):
+        return iso(int(value))
+    if value is not None and value.isdecimal() and len(value) == _SECOND_DIGITS and last in ("startTime", "endTime"):
+        return iso(int(value) * 1000)
+    if value is not None and value in _BOOLEANS:
+        return _BOOLEANS[value]
     return value if value is None or len(value) <= _LONGEST_VALUE else f"{value[:_LONGEST_VALUE]}…"
 
 

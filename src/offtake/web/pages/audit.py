@@ -25,10 +25,15 @@ from offtake.web.routes import PageRoute
 router = APIRouter(route_class=PageRoute)
 
 _ACTIONS: Final[tuple[str, ...]] = tuple(get_args(audit.Action))
+_SHORT: Final = {
+    "rotate": "replaced a secret",
+    "issue": "got credentials",
+    "refresh": "replaced credentials",
+    "fail": "reported a failure",
+}
 _OPTIONS: Final = sorted(
-    ((one, {"rotate": "replaced a secret", "issue": "got credentials", "refresh": "replaced credentials"}.get(one)
-    or audit_words.ACTIONS[one]) for one in _ACTIONS), key=lambda option: option[1],
-)  # fmt: skip
+    ((one, _SHORT.get(one) or audit_words.ACTIONS[one]) for one in _ACTIONS), key=lambda option: option[1]
+)
 _PAGES: Final = {
     "flows": "flows",
     "connections": "accounts",

@@ -282,7 +282,7 @@ def _role(
 
 
 def _options(offered: Iterable[ClientSummary], role_id: str) -> list[tuple[str, str]]:
-    """The clients without the role, as options; those with equal names are told apart by their ids."""
+    """The clients without the role, as options; equal names are followed by their ids."""
     without = [one for one in offered if role_id not in {role.id for role in one.roles}]
     names = Counter(one.name for one in without)
     options = sorted((one.name if names[one.name] == 1 else f"{one.name} ({one.id[:12]})", one.id) for one in without)
