@@ -56,7 +56,7 @@ class PatchedConnection(NewEntity):
 
 @dataclass
 class SecretNeededError(Problem):
-    """Error 1452: secrets must be sent again, because a param that binds them changes. `changed`: such params' keys."""
+    """Error 1452: secrets must be sent again. `changed`: the params that bind them, or empty if they cannot be read."""
 
     changed: list[str] = dataclasses.field(default_factory=list)
     secrets: list[str] = dataclasses.field(default_factory=list)
@@ -269,10 +269,11 @@ def _replace_credentials(
         stored = vault.decrypt(row.id, row.auth_sealed)
     except VaultError as error:
         # New credentials replace those that cannot be opened.
-        for key in (key for key, value in auth.params.items() if value == schema.MASK):
-            raise problems.of_field(f"/auth/params/{key}", f"must be sent again: {error}") from None
-        _encrypt_credentials(row, destination, auth, vault, network, now_ms)
-        return
+        masked = [key for key, value in auth.params.items() if value == schema.MASK]
+        if masked:
+            raise _needed(masked, [], str(error)) from None
+        whole = _encrypt_credentials(row, destination, auth, vault, network, now_ms)
+        return [key for key, value in schema.redact(whole).items() if value == schema.MASK]
     before = _read(destination, auth.spec_name, stored)
     masked = [key for key, value in auth.params.items() if value == schema.MASK and key in stored]
     params = auth.params | {key: stored[key] for key in masked}
@@ -281,12 +282,16 @@ def _replace_credentials(
     )
     changed = schema.changed_bindings(before, after)
     if masked and changed:
-        message = f"must be sent again: {', '.join(changed)} changes, and a stored secret is bound to its endpoint"
-        refused = problems.of_field(f"/auth/params/{masked[0]}", message)
-        raise SecretNeededError(refused.code, refused.message, fields=refused.fields, changed=changed, secrets=masked)
+        why = f"{', '.join(changed)} changes, and a stored secret is bound to its endpoint"
+        raise _needed(masked, changed, why)
     secrets = [key for key, value in schema.redact(after).items() if value == schema.MASK and key not in masked]
     new = schema.with_defaults(after)
     return [key for key in secrets if new.get(key) != stored.get(key)]
+
+
+def _needed(secrets: list[str], changed: list[str], why: str) -> SecretNeededError:
+    refused = problems.of_field(f"/auth/params/{secrets[0]}", f"must be sent again: {why}")
+    return SecretNeededError(refused.code, refused.message, fields=refused.fields, changed=changed, secrets=secrets)
 
 
 def _with_pins(auth: AuthBody, params: Json, before: Params, destination: Destination) -> AuthBody:

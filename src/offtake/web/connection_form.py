@@ -190,7 +190,8 @@ def translate_stored(
     if isinstance(refused, SecretNeededError):
         labels = {one.key: one.label for one in stored_fields(destination, row)}
         changed = ", ".join(labels.get(key, key) for key in refused.changed)
-        message = f"Enter it again: it belongs to what was changed ({changed})."
+        why = f"it belongs to what was changed ({changed})" if changed else "the stored value cannot be read"
+        message = f"Enter it again: {why}."
         return {f"{STORED}{key}": message for key in refused.secrets}
     return forms.problems_by_name(found, {"/auth/params/": STORED}, stored_fields(destination, row))
 
