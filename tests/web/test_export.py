@@ -111,7 +111,7 @@ def test_without_the_permission_nothing_is_offered_and_force_is_refused(deployed
     dataset = deployed.import_rows("orders", [{"id": 1}])
     viewer = signed_in(deployed, deployed.new_client("view-destinations", "view-datasets"))
     assert "Export datasets" not in words(viewer.get("/ui/prod"))
-    assert "needs the permission" in shown(viewer, {}, status=403)
+    assert "Ask an administrator for the permission" in shown(viewer, {}, status=403)
     viewer.post("/ui/prod/export", steps(dataset), status=403)
     assert flows(deployed) == []
 
