@@ -84,7 +84,7 @@ def found(
 def test_missing_extra_and_altered_files_are_reported(delivery: DeliveredFiles, sink: Sink) -> None:
     read: list[int] = []
     assert verify(delivery, sink, read.append) == VerificationResult(
-        3, 15, sum(part.bytes or 0 for part in delivery.parts), ()
+        3, 15, sum(part.bytes or 0 for part in delivery.parts), (), equal=3, manifest="equal"
     )
     assert sum(read) == sum(part.bytes or 0 for part in delivery.parts)
 
@@ -105,6 +105,8 @@ def test_missing_extra_and_altered_files_are_reported(delivery: DeliveredFiles, 
     assert sorted(found(delivery, sink, strict=True)) == sorted([("missing", names[0]), ("altered", names[1]), *extra])
     (size,) = [one.detail for one in verify(delivery, sink).findings if one.what == "altered"]
     assert size == "size 5, should be 18"
+    result = verify(delivery, sink)
+    assert (result.equal, result.gone, result.different, result.manifest) == (1, 1, 1, "equal")
 
 
 def test_the_manifest_must_say_what_was_delivered(delivery: DeliveredFiles, sink: Sink) -> None:
@@ -132,6 +134,7 @@ def test_what_was_collected_or_has_expired_is_counted(delivery: DeliveredFiles, 
     sink.delete(delivery.manifest.key)
     result = verify(kept_shortly, sink)
     assert (result.findings, result.collected, result.expired) == ((), 2, 1)
+    assert (result.equal, result.gone, result.different, result.manifest) == (1, 2, 0, "gone")
     assert [what for what, _ in found(kept_shortly, sink, strict=True)] == ["missing"] * 2
 
 
@@ -162,9 +165,9 @@ def test_a_run_that_wrote_no_manifest_file_needs_none(delivery: DeliveredFiles, 
     without = replace(delivery, job=replace(delivery.job, manifest_key=""))
     read: list[int] = []
     whole = sum(part.bytes or 0 for part in without.parts)
-    assert verify(without, sink, read.append) == VerificationResult(3, 15, whole, ())
+    assert verify(without, sink, read.append) == VerificationResult(3, 15, whole, (), equal=3)
     sink.delete(without.parts[0].key)
-    assert verify(without, sink) == VerificationResult(3, 15, whole, (), collected=1)
+    assert verify(without, sink) == VerificationResult(3, 15, whole, (), collected=1, equal=2, gone=1)
     assert [what for what, _ in found(without, sink, strict=True)] == ["missing"]
 
 
@@ -175,9 +178,9 @@ def test_a_run_without_files_must_have_left_its_manifest_and_nothing_else(delive
     delivery.run.manifest = {"key": key, "bytes": len(body), "sha256": hashlib.sha256(body).hexdigest()}
     delivery.run.manifest_key = key
     empty = replace(delivery, job=replace(delivery.job, manifest_key=key), parts=[])
-    assert verify(empty, sink) == VerificationResult(0, 0, 0, (), collected=1)
+    assert verify(empty, sink) == VerificationResult(0, 0, 0, (), collected=1, manifest="gone")
     assert found(empty, sink, strict=True) == [("missing", key.rpartition("/")[2])]
     sink.put(key, [body])
-    assert verify(empty, sink) == VerificationResult(0, 0, 0, ())
+    assert verify(empty, sink) == VerificationResult(0, 0, 0, (), manifest="equal")
     delivery.run.status, delivery.run.failure, delivery.run.manifest = "failed", failure("EXPORT-1499-400"), None
     assert found(empty, sink) == [("extra", key.rpartition("/")[2])]

@@ -6,6 +6,7 @@ and hashes are those of the delivered bytes; of encrypted files, those of the en
 
 import hashlib
 import re
+from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
@@ -19,6 +20,7 @@ from offtake.store.run_parts import is_delivered
 from offtake.store.tables import Run, RunDataset, RunPart
 
 What = Literal["missing", "extra", "altered"]
+Outcome = Literal["equal", "gone", "different"]
 _UUID: Final = "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 _NAME_OF_A_RUN: Final = re.compile(rf"(?:part-\d+-tid-\d+-{_UUID}-|manifest-{_UUID}-{_UUID}\.json).*")
 
@@ -37,7 +39,8 @@ class VerificationResult:
     """What a run delivered according to its records (including the manifest, which has no rows), and the mismatches.
 
     `collected`: the number of files (including the manifest) that consumers have removed; `expired`: the number that
-    the landing zone's retention has removed.
+    the landing zone's retention has removed. `equal`, `gone` and `different`: the data files by outcome; `gone` has the
+    collected and the expired ones. `manifest`: the outcome for the manifest file; None if the run wrote none.
     """
 
     files: int
@@ -46,6 +49,10 @@ class VerificationResult:
     findings: tuple[Mismatch, ...]
     collected: int = 0
     expired: int = 0
+    equal: int = 0
+    gone: int = 0
+    different: int = 0
+    manifest: Outcome | None = None
 
 
 @dataclass(frozen=True)
@@ -112,9 +119,11 @@ def verify(
     """
     manifest = delivery.manifest
     listed = _listed(delivery, sink)
-    found = [_manifest(sink, manifest, delivery.run.completed_at)] if manifest else []
+    of_manifest = [_manifest(sink, manifest, delivery.run.completed_at)] if manifest else []
     # A listing needs one request for a thousand files; only files missing from it are looked up one by one.
-    found += [_file(sink, one, listed.get(one.key) or sink.size(one.key), seen) for one in delivery.files]
+    of_files = [_file(sink, one, listed.get(one.key) or sink.size(one.key), seen) for one in delivery.files]
+    found = [*of_manifest, *of_files]
+    outcomes = Counter(_outcome(one) for one in of_files)
     gone = [one for one in found if isinstance(one, _Gone)]
     expired = [one for one in gone if delivery.has_expired(one.written_at)]
     collected = [one for one in gone if one not in expired]
@@ -129,6 +138,10 @@ def verify(
         findings=tuple(findings),
         collected=len(collected),
         expired=len(expired),
+        equal=outcomes["equal"],
+        gone=outcomes["gone"],
+        different=outcomes["different"],
+        manifest=_outcome(of_manifest[0]) if of_manifest else None,
     )
 
 
@@ -139,6 +152,10 @@ class _Gone:
     uri: str
     written_at: int | None
     detail: str = ""
+
+
+def _outcome(found: Mismatch | _Gone | None) -> Outcome:
+    return "equal" if found is None else "gone" if isinstance(found, _Gone) else "different"
 
 
 def _manifest(sink: Sink, written: WrittenManifest, written_at: int | None) -> Mismatch | _Gone | None:

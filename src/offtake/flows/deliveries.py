@@ -8,19 +8,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from sqlalchemy import ColumnElement, and_, select
+from sqlalchemy import ColumnElement, and_, or_, select
 from sqlalchemy.orm import Session
 
 from offtake.access import labels
 from offtake.contract.caller import VIEW_DESTINATIONS, Caller
 from offtake.contract.entities import ENABLED
-from offtake.flows import flow_ends
+from offtake.flows import deleted_flows, flow_ends
 from offtake.flows.flows import stored_schedule
 from offtake.flows.lateness import LEAST_MS, is_late
 from offtake.flows.run_waits import wait_of
 from offtake.store import run_states
 from offtake.store.conditions import LIVE_RUN
-from offtake.store.tables import Flow, Run, TargetConnection
+from offtake.store.tables import Flow, Run
 
 Kind = Literal["failed", "late", "waiting"]
 _MOST_LATE_SEEN: Final = 200
@@ -29,9 +29,10 @@ _MOST_RUNS_A_FLOW: Final = 300
 
 @dataclass(frozen=True)
 class Trouble:
-    """A flow that needs attention. `since_ms`: when the run failed, or the slot that was not delivered in time.
+    """A flow that needs attention. `since_ms`: when the run failed or began to wait, or the slot that is late.
 
-    `run_id` None: no run could start, because no scheduler is running.
+    `run_id` None: no run could start, because no scheduler is running. `waits`: the run waits for its destination or
+    its source, and can be tried at once.
     """
 
     kind: Kind
@@ -42,11 +43,12 @@ class Trouble:
     code: str
     reason: str
     next_ms: int | None = None
+    waits: bool = False
 
 
 @dataclass(frozen=True)
 class RunBar:
-    """A run on a timeline; `ended_ms` None while it is live."""
+    """A run on a timeline; `ended_ms` None while it is live. `waits`: for its destination or source."""
 
     run_id: str
     status: str
@@ -54,18 +56,18 @@ class RunBar:
     ended_ms: int | None
     rows: int | None
     bytes: int | None
+    trigger: str = "schedule"
+    waits: bool = False
 
 
 @dataclass(frozen=True)
 class FlowLine:
-    """A flow on the timeline, with its runs in order."""
+    """A flow on the timeline, with its runs in order. `deleted`: it has no page any more."""
 
     flow_id: str
     name: str
-    enabled: bool
-    destination_spec_id: str
-    next_ms: int | None
     runs: Sequence[RunBar]
+    deleted: bool = False
 
 
 @dataclass(frozen=True)
@@ -84,32 +86,34 @@ def troubles(session: Session, caller: Caller, now_ms: int, most: int) -> list[T
     return [*found, *_failed(session, caller, most)][:most]
 
 
-def timeline(session: Session, caller: Caller, since_ms: int, now_ms: int, most: int) -> list[FlowLine]:
-    """The flows that ran last, with their runs since then: at most `most` flows, and 300 runs of each."""
+def timeline(session: Session, caller: Caller, since_ms: int, most: int) -> list[FlowLine]:
+    """The flows that ran last, with their runs since then: at most `most` flows, and 300 runs of each.
+
+    Flows that were deleted since then come last, at most `most` of them, unless they have no run.
+    """
     caller.require(VIEW_DESTINATIONS)
-    query = select(Flow, TargetConnection.connection_spec_id).join(
-        TargetConnection, TargetConnection.id == Flow.target_connection_id
-    )
-    recent = query.where(Flow.sandbox_id == caller.sandbox_id, labels.visible(Flow.id, caller))
+    recent = select(Flow.id, Flow.name).where(Flow.sandbox_id == caller.sandbox_id, labels.visible(Flow.id, caller))
     newest = Flow.last_run_completed_at.desc().nulls_last()
-    rows = session.execute(recent.order_by(newest, Flow.updated_at.desc(), Flow.id).limit(most)).all()
-    bars = runs_of(session, caller, [flow.id for flow, _ in rows], since_ms)
-    return [
-        FlowLine(flow.id, flow.name, flow.state == ENABLED, spec_id, _next_ms(flow, now_ms), bars.get(flow.id, []))
-        for flow, spec_id in rows
-    ]
+    known = dict(session.execute(recent.order_by(newest, Flow.updated_at.desc(), Flow.id).limit(most)).all())
+    gone = deleted_flows.list_deleted(session, caller, since_ms, most)
+    bars = runs_of(session, caller, [*known, *gone], since_ms)
+    lines = [FlowLine(flow_id, name, bars.get(flow_id, [])) for flow_id, name in known.items()]
+    return lines + [FlowLine(one, name, bars[one], deleted=True) for one, name in gone.items() if one in bars]
 
 
 def runs_of(session: Session, caller: Caller, flow_ids: Sequence[str], since_ms: int) -> dict[str, list[RunBar]]:
     """The runs of these flows since then, at most 300 of each, oldest first."""
-    columns = (Run.id, Run.flow_id, Run.status, Run.created_at, Run.started_at, Run.completed_at, Run.rows, Run.bytes)
+    times = (Run.created_at, Run.started_at, Run.completed_at, Run.waiting_since)
+    columns = (Run.id, Run.flow_id, Run.status, *times, Run.rows, Run.bytes, Run.trigger)
     where = and_(Run.sandbox_id == caller.sandbox_id, Run.flow_id.in_(flow_ids), Run.updated_at >= since_ms)
     query = select(*columns).where(where).order_by(Run.updated_at.desc()).limit(_MOST_RUNS_A_FLOW * len(flow_ids))
     found = defaultdict[str, list[RunBar]](list)
     for row in session.execute(query):
         if len(found[row.flow_id]) < _MOST_RUNS_A_FLOW:
-            started = row.started_at or row.created_at
-            found[row.flow_id].append(RunBar(row.id, row.status, started, row.completed_at, row.rows, row.bytes))
+            started, waits = row.started_at or row.created_at, row.waiting_since is not None
+            found[row.flow_id].append(
+                RunBar(row.id, row.status, started, row.completed_at, row.rows, row.bytes, row.trigger, waits)
+            )
     return {flow_id: bars[::-1] for flow_id, bars in found.items()}
 
 
@@ -157,7 +161,7 @@ def flow_next(flow: Flow) -> int | None:
 def _late(session: Session, caller: Caller, now_ms: int) -> list[Trouble]:
     """Live runs whose slot is over its tolerance, and those that wait for their destination."""
     query = select(Flow, Run).join(Flow, Flow.id == Run.flow_id)
-    old = Run.scheduled_at < now_ms - LEAST_MS
+    old = or_(Run.scheduled_at < now_ms - LEAST_MS, Run.waiting_since.is_not(None))
     found = []
     for flow, run in session.execute(
         query.where(_of(caller), LIVE_RUN, old).order_by(Run.scheduled_at).limit(_MOST_LATE_SEEN)
@@ -168,8 +172,10 @@ def _late(session: Session, caller: Caller, now_ms: int) -> list[Trouble]:
             kind: Kind = "late" if late else "waiting"
             code, reason = (wait.code, wait.message) if wait else ("", "The run has not finished yet.")
             next_ms = wait.next_ms if wait else None
-            found.append(Trouble(kind, flow.id, flow.name, run.scheduled_at, run.id, code, reason, next_ms))
-    return found
+            since = run.scheduled_at if late or wait is None else wait.since_ms
+            waits = wait is not None
+            found.append(Trouble(kind, flow.id, flow.name, since, run.id, code, reason, next_ms, waits=waits))
+    return sorted(found, key=lambda one: one.kind)
 
 
 def _without_run(session: Session, caller: Caller, now_ms: int, most: int) -> list[Trouble]:

@@ -19,6 +19,11 @@ _COMPACT: Final = ("name", "description", "fileDescription", "aspect", "state")
 _REQUIRED: Final = {"outputType": "activationDatasets", "outputField": "datasets"}
 
 
+def has_any(session: Session, caller: Caller) -> bool:
+    """Whether there is a dataset that the caller may see."""
+    return session.scalar(select(Dataset.id).where(*datasets.visible_to(caller)).limit(1)) is not None
+
+
 def page(session: Session, lake: Lake, caller: Caller, spec_id: str, params: Sequence[tuple[str, str]]) -> Json:
     """One page of datasets with the contract's `pageInfo`; Catalog's list parameters filter and order it."""
     if spec_id not in {specs.DATA_LAKE, *(destination.connection_spec_id for destination in DESTINATIONS)}:

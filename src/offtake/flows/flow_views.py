@@ -66,7 +66,7 @@ def find_flow(session: Session, caller: Caller, flow_id: str, now_ms: int) -> Fl
         source=source,
         target=target,
         account=session.get_one(Connection, target.base_connection_id),
-        datasets=_datasets(session, caller, flow, source.dataset_ids),
+        datasets=exported_datasets(session, caller, flow),
         labels=labels.labels_of(session, flow.id),
         live=live_run(session, flow.id),
         last=last,
@@ -75,7 +75,9 @@ def find_flow(session: Session, caller: Caller, flow_id: str, now_ms: int) -> Fl
     )
 
 
-def _datasets(session: Session, caller: Caller, flow: Flow, ids: Sequence[str]) -> list[ExportedDataset]:
+def exported_datasets(session: Session, caller: Caller, flow: Flow) -> list[ExportedDataset]:
+    """The datasets of the flow, and how far each is delivered."""
+    ids = session.get_one(SourceConnection, flow.source_connection_id).dataset_ids
     visible = (Dataset.sandbox_id == caller.sandbox_id, labels.visible(Dataset.id, caller))
     found = session.execute(select(Dataset.id, Dataset.name).where(Dataset.id.in_(ids), *visible))
     names = dict(found.all())

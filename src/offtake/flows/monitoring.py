@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 from offtake.access import labels
 from offtake.contract.caller import VIEW_DESTINATIONS, Caller
 from offtake.contract.entities import ENABLED
+from offtake.flows import flow_ends
 from offtake.store import run_states
 from offtake.store.conditions import LIVE_RUN
 from offtake.store.tables import Dataset, Flow, Run, Watermark
@@ -105,8 +106,11 @@ def count_live(session: Session, caller: Caller) -> tuple[int, int]:
     return counts.get(False, 0), counts.get(True, 0)
 
 
-def freshness(session: Session, caller: Caller, most: int) -> Sequence[Freshness]:
-    """The datasets of enabled flows whose last delivery is the longest ago, at most `most`."""
+def freshness(session: Session, caller: Caller, now_ms: int, most: int) -> Sequence[Freshness]:
+    """The datasets of flows with a further slot whose last delivery is the longest ago, at most `most`.
+
+    A one-time flow that has run, and a flow that has ended, deliver nothing more: they are left out.
+    """
     caller.require(VIEW_DESTINATIONS)
     query = (
         select(Dataset.id, Dataset.name, Flow.id, Flow.name, Watermark.updated_at)
@@ -115,6 +119,8 @@ def freshness(session: Session, caller: Caller, most: int) -> Sequence[Freshness
         .where(
             Flow.sandbox_id == caller.sandbox_id,
             Flow.state == ENABLED,
+            Flow.next_run_s.is_not(None),
+            flow_ends.has_not_ended(now_ms // 1000),
             labels.visible(Flow.id, caller),
             labels.visible(Dataset.id, caller),
         )

@@ -4,13 +4,15 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from sqlalchemy import ColumnElement, and_, func, select
+from sqlalchemy import ColumnElement, and_, func, or_, select
 from sqlalchemy.orm import Session
 
 from offtake.access import labels
 from offtake.contract.caller import VIEW_DESTINATIONS, Caller
-from offtake.flows import runs
+from offtake.flows import deleted_flows, runs
+from offtake.flows.flows import stored_schedule
 from offtake.flows.run_waits import RunWait, wait_of
+from offtake.flows.schedule import Schedule
 from offtake.flows.undelivered import Owed, owed_by
 from offtake.store import attempts, run_parts, run_states
 from offtake.store.tables import Connection, Flow, Run, RunDataset, RunPart, TargetConnection
@@ -56,10 +58,15 @@ class Progress:
 
 @dataclass(frozen=True)
 class RunView:
-    """A run with what it refers to. `flow`, `target`, `account`: None when they were deleted."""
+    """A run with what it refers to. `flow`, `target`, `account`: None when they were deleted.
+
+    `flow_name`: also of a deleted flow; empty when it is not known.
+    """
 
     run: Run
     flow: Flow | None
+    flow_name: str
+    schedule: Schedule | None
     target: TargetConnection | None
     account: Connection | None
     datasets: Sequence[RunDataset]
@@ -72,10 +79,12 @@ class RunView:
 
 @dataclass(frozen=True)
 class RunLine:
-    """A run in a list."""
+    """A run in a list. `flow_name`: also of a deleted flow; empty when it is not known."""
 
     run_id: str
     flow_id: str
+    flow_name: str
+    deleted: bool
     trigger: str
     state: str
     created_ms: int
@@ -93,9 +102,13 @@ def find_run(session: Session, caller: Caller, run_id: str) -> RunView:
     run = runs.find(session, caller, run_id)
     target = session.get(TargetConnection, run.target_connection_id)
     account = session.get(Connection, target.base_connection_id) if target is not None else None
+    flow = session.get(Flow, run.flow_id)
+    names = {} if flow is not None else deleted_flows.names_of(session, caller, [run.flow_id])
     return RunView(
         run=run,
-        flow=session.get(Flow, run.flow_id),
+        flow=flow,
+        schedule=stored_schedule(flow) if flow is not None else None,
+        flow_name=flow.name if flow is not None else names.get(run.flow_id, ""),
         target=target,
         account=account,
         datasets=run_parts.run_datasets(session, run.id),
@@ -153,29 +166,35 @@ def file_of(session: Session, run_id: str, number: int) -> RunPart | None:
 
 
 def list_runs(
-    session: Session, caller: Caller, flow_id: str | None, status: str | None, first: int
+    session: Session, caller: Caller, flow_id: str | None, status: str | None, first: int, most: int = PAGE
 ) -> tuple[list[RunLine], bool]:
-    """The runs of a flow, or of the sandbox, newest first: 50 from `first`, and whether more follow."""
+    """The runs of a flow, or of the sandbox, newest first: `most` from `first`, and whether more follow."""
     caller.require(VIEW_DESTINATIONS)
     conditions: list[ColumnElement[bool]] = [Run.sandbox_id == caller.sandbox_id, labels.visible(Run.flow_id, caller)]
     if flow_id is not None:
         conditions.append(Run.flow_id == flow_id)
     if status is not None:
         conditions.append(_has_status(status))
-    query = select(Run).where(*conditions).order_by(Run.updated_at.desc(), Run.id.desc()).offset(first).limit(PAGE + 1)
+    query = select(Run).where(*conditions).order_by(Run.updated_at.desc(), Run.id.desc()).offset(first).limit(most + 1)
     found = session.scalars(query).all()
-    return [_line(run) for run in found[:PAGE]], len(found) > PAGE
+    ids = {run.flow_id for run in found[:most]}
+    names = dict(session.execute(select(Flow.id, Flow.name).where(Flow.id.in_(ids))).all())
+    gone = ids - names.keys()
+    deleted = deleted_flows.names_of(session, caller, gone) if gone else {}
+    return [_line(run, names, deleted) for run in found[:most]], len(found) > most
 
 
 def _has_status(status: str) -> ColumnElement[bool]:
     if status == "live":
         return Run.status.in_(run_states.LIVE)
+    if status == "delivered":
+        return and_(Run.status == run_states.SUCCESS, or_(Run.rows != 0, Run.rows.is_(None)))
     if status == "empty":
         return and_(Run.status == run_states.SUCCESS, Run.rows == 0)
     return Run.status == status
 
 
-def _line(run: Run) -> RunLine:
+def _line(run: Run, names: Mapping[str, str], deleted: Mapping[str, str]) -> RunLine:
     waits = run.status == run_states.WAITING
     state = ("waiting" if run.waiting_since is not None else "queued") if waits else run.status
     cancelled = run.cancel_requested and run.status == run_states.FAILED
@@ -185,6 +204,8 @@ def _line(run: Run) -> RunLine:
     return RunLine(
         run_id=run.id,
         flow_id=run.flow_id,
+        flow_name=names.get(run.flow_id, deleted.get(run.flow_id, "")),
+        deleted=run.flow_id not in names,
         trigger=run.trigger,
         state=state,
         created_ms=run.created_at,

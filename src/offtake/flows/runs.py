@@ -16,7 +16,7 @@ from offtake.contract.caller import ENGINE, EXPORT_DATASETS, Caller
 from offtake.contract.problems import Problem
 from offtake.documents import Json
 from offtake.flows import connections, flows
-from offtake.store import run_parts, run_states, runs
+from offtake.store import run_parts, run_states, runs, waits
 from offtake.store.run_warnings import list_full_export_warnings
 from offtake.store.tables import Flow, Run, RunDataset, SourceConnection, TargetConnection, Watermark
 from offtake.store.tables.documents import Pins
@@ -165,6 +165,20 @@ def cancel(session: Session, caller: Caller, row: Run, now_ms: int) -> Run:
         about = {"runId": row.id}
         resource = (flows.KIND, row.flow_id)
         audit.record(session, caller, now_ms, "cancel", resource, name=flow.name if flow else None, after=about)
+    return row
+
+
+def try_now(session: Session, caller: Caller, row_id: str, now_ms: int) -> Run:
+    """Let a run that waits for its destination or source be tried at once. Raises 1422 when it does not wait."""
+    caller.require(EXPORT_DATASETS)
+    row = find(session, caller, row_id)
+    session.refresh(row, with_for_update=True)
+    if row.status != run_states.WAITING or row.waiting_since is None or row.cancel_requested:
+        raise Problem(problems.WRONG_ACTION, f"Run {row.id} does not wait: it is {row.status}.", KIND, row.id)
+    waits.wake_run(session, row, now_ms)
+    flow = session.get(Flow, row.flow_id)
+    name = flow.name if flow else None
+    audit.record(session, caller, now_ms, "run", (flows.KIND, row.flow_id), name=name, after={"runId": row.id})
     return row
 
 

@@ -76,6 +76,43 @@ def describe(owed: Owed) -> str:
     return f"dataset {owed.name} ({owed.dataset_id}): {since}{planned}"
 
 
+def still_owed(session: Session, row: Run, owed: Sequence[Owed]) -> list[Owed]:
+    """Those of the run's undelivered rows that no later run has delivered, without datasets that have none."""
+    left = [one for one in owed if one.rows != 0]
+    if not left or not row.moves_position:
+        return left
+    positions = _positions(session, [row])
+    planned = {one.dataset_id: one.position for one in run_parts.run_datasets(session, row.id)}
+    return [one for one in left if not _is_delivered(row, one, positions.get((row.flow_id, one.dataset_id)), planned)]
+
+
+def _is_delivered(row: Run, owed: Owed, position: Watermark | None, planned: Mapping[str, int | None]) -> bool:
+    if position is None:
+        return False
+    if owed.dataset_id in planned:
+        return position.snapshot_id != planned[owed.dataset_id]
+    return position.updated_at > (row.completed_at or 0)
+
+
+def sentence(owed: Owed, row: Run, flow: Flow | None, *, retries: bool) -> str:
+    """The undelivered rows of the run and what delivers them, for pages. `retries`: the page offers to repeat it."""
+    is_one = owed.rows == 1
+    subject = "All rows" if owed.since_snapshot is None else "The rows added since the last delivery"
+    subject = subject if owed.rows is None else f"{owed.rows:,} {'row' if is_one else 'rows'}"
+    what = f"{subject} of {owed.name} {'is' if is_one else 'are'} not delivered yet."
+    return f"{what} {_deliverer(row, flow, 'it' if is_one else 'them', retries=retries)}".strip()
+
+
+def _deliverer(row: Run, flow: Flow | None, them: str, *, retries: bool) -> str:
+    if flow is None:
+        return "The dataflow was deleted."
+    if flow.state != ENABLED:
+        return "The dataflow is disabled: enable it, then run it."
+    if flow.next_run_s is None or not row.moves_position:
+        return f"Retry to deliver {them}." if retries else ""
+    return f"Retry, or the next run delivers {them}." if retries else f"The next run delivers {them}."
+
+
 def remedy(flow: Flow | None) -> str:
     """What delivers the undelivered rows."""
     if flow is None:

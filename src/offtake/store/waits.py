@@ -121,6 +121,13 @@ def wake_target(session: Session, target_id: str, now_ms: int) -> None:
     _wake(session, of_target)
 
 
+def wake_run(session: Session, run: Run, now_ms: int) -> None:
+    """Let a waiting run, which the caller has locked, be tried at once. Its reason and its deadline stay."""
+    if run.address is not None:
+        health.retry_now(session, run.address, now_ms)
+    run.not_before, run.held = now_ms, False
+
+
 def forget_window(session: Session, flow_id: str) -> None:
     """Have the flow's waiting runs' `wait_until` computed again, because its schedule or its state was changed."""
     session.execute(update(Run).where(IN_QUEUE, Run.flow_id == flow_id).values(wait_until=None))

@@ -9,7 +9,11 @@ from offtake.flows.deliveries import RunBar
 
 WIDTH: Final = 1000
 _HOUR_MS: Final = 3_600_000
-_LEAST_WIDTH: Final = 3
+_LEAST_WIDTH: Final = 6
+_GAP: Final = 2
+_LEAST_SLOTS: Final = 30
+_WIDEST_BAR: Final = 45
+_SHOWN_TICKS: Final = 8
 _SPARK_WIDTH: Final = 96
 _SPARK_HEIGHT: Final = 24
 _PAD: Final = 2
@@ -17,11 +21,15 @@ _PAD: Final = 2
 
 @dataclass(frozen=True)
 class TimeScale:
-    """A stretch of time across the width of a chart; `ticks`: a label for each of its equal columns."""
+    """A stretch of time across the width of a chart; `ticks`: a label for each of its equal columns.
+
+    `zone`: the name of the labels' time zone.
+    """
 
     start_ms: int
     end_ms: int
     ticks: Sequence[str]
+    zone: str
 
     def at(self, epoch_ms: int) -> float:
         """The place of an instant, within the chart."""
@@ -46,24 +54,67 @@ def last_day(now_ms: int, zone: tzinfo) -> TimeScale:
     end = now_ms - round(past_hour.total_seconds() * 1000) + _HOUR_MS
     start = end - 24 * _HOUR_MS
     starts = (start + hours * _HOUR_MS for hours in range(0, 24, 3))
-    return TimeScale(start, end, [f"{datetime.fromtimestamp(one / 1000, zone):%H:%M}" for one in starts])
+    ticks = [f"{datetime.fromtimestamp(one / 1000, zone):%H:%M}" for one in starts]
+    return TimeScale(start, end, ticks, local.tzname() or "")
 
 
 def bars(scale: TimeScale, runs: Sequence[RunBar], now_ms: int) -> list[Bar]:
-    """The runs as rectangles, each wide enough to be seen."""
-    found = []
-    for run in runs:
-        x, end = scale.at(run.started_ms), scale.at(run.ended_ms or now_ms)
-        width = max(_LEAST_WIDTH, end - x)
-        found.append(Bar(min(x, WIDTH - width), round(width, 1), look_of(run), run))
-    return found
+    """The runs, oldest first, as rectangles that are wide enough to be seen and do not overlap.
+
+    A run of a few seconds is wider than its time: the next ones move to the right, and at the end of the chart to the
+    left.
+    """
+    least = min(_LEAST_WIDTH, 0.75 * WIDTH / max(1, len(runs)))
+    gap = min(_GAP, 0.25 * WIDTH / max(1, len(runs)))
+    spans, free = [], 0.0
+    for run in sorted(runs, key=lambda one: one.started_ms):
+        x = max(free, scale.at(run.started_ms))
+        end = max(x + least, scale.at(run.ended_ms or now_ms))
+        spans.append((x, end, run))
+        free = end + gap
+    found, limit = [], float(WIDTH)
+    for x, end, run in reversed(spans):
+        right = min(end, limit)
+        left = max(0.0, min(x, right - least))
+        found.append(Bar(round(left, 1), round(right - left, 1), look_of(run), run))
+        limit = left - gap
+    return found[::-1]
 
 
 def look_of(run: RunBar) -> str:
-    """The class of a run's colour: delivered, nothing new, failed, or live."""
+    """The class of a run's colour: delivered, nothing new, failed, waiting, or live."""
     if run.status == "success":
         return "ok" if run.rows != 0 else "none"
-    return "bad" if run.status == "failed" else "live"
+    return "bad" if run.status == "failed" else "warn" if run.status == "waiting" and run.waits else "live"
+
+
+@dataclass(frozen=True)
+class RunColumns:
+    """The rows of runs as bars, oldest at the left, and the largest number. A failed run is as high as the chart."""
+
+    bars: Sequence[tuple[Bar, float, float]]
+    most: int
+
+
+def run_columns(runs: Sequence[RunBar], height: int = 80) -> RunColumns:
+    """Each ended run as (bar, y, height); backfills have a colour of their own."""
+    most = max((*(run.rows or 0 for run in runs), 1))
+    step = WIDTH / max(len(runs), _LEAST_SLOTS)
+    found = []
+    for number, run in enumerate(runs):
+        look = look_of(run)
+        look = "accent" if look == "ok" and run.trigger != "backfill" else "backfill" if look == "ok" else look
+        tall = float(height) if look == "bad" else max(2.0, height * (run.rows or 0) / most)
+        bar = Bar(round(number * step + step * 0.1, 1), round(step * 0.8, 1), look, run)
+        found.append((bar, round(height - tall, 1), round(tall, 1)))
+    return RunColumns(found, most)
+
+
+def day_ticks(labels: Sequence[str]) -> list[str]:
+    """The labels of a chart's columns, of which about eight are kept and the others are empty."""
+    every = -(-len(labels) // _SHOWN_TICKS)
+    last = len(labels) - 1
+    return [label if (last - number) % every == 0 else "" for number, label in enumerate(labels)]
 
 
 @dataclass(frozen=True)
@@ -81,9 +132,8 @@ def columns(values: Sequence[int], height: int = 80) -> Columns:
     shapes = []
     for number, value in enumerate(values):
         tall = 0.0 if value == 0 else max(1.5, height * value / most)
-        shapes.append(
-            (round(number * step + step * 0.1, 1), round(height - tall, 1), round(step * 0.8, 1), round(tall, 1))
-        )
+        x, width = _column(number, step)
+        shapes.append((x, round(height - tall, 1), width, round(tall, 1)))
     return Columns(shapes, most)
 
 
@@ -106,8 +156,15 @@ def stacks(values: Sequence[Sequence[int]], height: int = 80) -> Stacks:
             tall = height * part / most
             top -= tall
             pieces.append((round(top, 1), round(tall, 1)))
-        shapes.append((round(number * step + step * 0.1, 1), round(step * 0.8, 1), pieces))
+        x, width = _column(number, step)
+        shapes.append((x, width, pieces))
     return Stacks(shapes, most)
+
+
+def _column(number: int, step: float) -> tuple[float, float]:
+    """The place and the width of a bar in the middle of its column."""
+    width = min(step * 0.8, _WIDEST_BAR)
+    return round((number + 0.5) * step - width / 2, 1), round(width, 1)
 
 
 def spark(values: Sequence[int]) -> str:

@@ -75,6 +75,8 @@ def environment() -> jinja2.Environment:
         "iso": iso,
         "relative": times.relative,
         "exact": times.exact,
+        "local": times.local,
+        "in_utc": times.in_utc,
         "clock": times.clock,
         "duration": times.duration,
         "quoted": quoted,

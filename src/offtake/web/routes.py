@@ -13,7 +13,7 @@ from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
 from offtake.access import permissions
-from offtake.contract import bodies
+from offtake.contract import bodies, problems
 from offtake.contract.caller import PermissionMissingError
 from offtake.contract.problems import Problem
 from offtake.errors import OfftakeError, disk_error, exhaustion
@@ -109,7 +109,7 @@ def _error_page(request: Request, error: Exception) -> Response:
 
 def _explain(request: Request, person: Person | None, error: Exception) -> tuple[int, str]:
     if isinstance(error, Problem):
-        return error.code.status, _refusal(person, error)
+        return error.code.status, _in_words(person, error)
     if isinstance(error, (HTTPException, RequestValidationError)):
         return 400, _unreadable(error)
     status = next((status for kind, status in _STATUSES if isinstance(error, kind)), 400)
@@ -134,11 +134,33 @@ def _unreadable(error: HTTPException | RequestValidationError) -> str:
     return "; ".join(f"{one['loc'][-1]}: {message_of(one)}" for one in error.errors())
 
 
-def _refusal(person: Person | None, error: Problem) -> str:
+def _in_words(person: Person | None, error: Problem) -> str:
+    if error.code == problems.NOT_FOUND:
+        return not_found_words(error)
     if not isinstance(error, PermissionMissingError):
         return str(error)
     is_here = person is not None and person.sandbox.name == error.sandbox
     return permissions.refusal(error, person.sandbox.title if person is not None and is_here else error.sandbox)
+
+
+_KINDS: Final = {
+    "flows": "dataflow",
+    "runs": "run",
+    "connections": "account",
+    "targetConnections": "target connection",
+    "sourceConnections": "source connection",
+    "dataSets": "dataset",
+    "batches": "import",
+    "files": "file",
+    "roles": "role",
+    "clients": "client",
+}
+
+
+def not_found_words(error: Problem) -> str:
+    """The error 1439 in the words of the pages."""
+    kind = _KINDS.get(error.resource_type or "", "thing")
+    return f"This {kind} does not exist. It was deleted, your roles do not show it, or the address is wrong."
 
 
 def _person(request: Request) -> Person | None:

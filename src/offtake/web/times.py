@@ -22,10 +22,10 @@ def zone_of(name: str) -> tzinfo:
 
 
 def relative(epoch_ms: int, now_ms: int) -> str:
-    """How long ago, or in how long: `3 min ago`, `in 2 h`; after two weeks, the date."""
+    """How long ago, or in how long: `just now`, `3 min ago`, `in 2 h`; after two weeks, the date."""
     seconds = abs(now_ms - epoch_ms) / 1000
     if seconds < _SOON:
-        return "now" if epoch_ms <= now_ms else "in a moment"
+        return "just now" if epoch_ms <= now_ms else "in a moment"
     if seconds > _DAYS_RELATIVE * _DAY:
         return f"{datetime.fromtimestamp(epoch_ms / 1000, UTC):%Y-%m-%d}"
     text = _length(seconds)
@@ -41,11 +41,24 @@ def _length(seconds: float) -> str:
 
 
 def exact(epoch_ms: int, zone: tzinfo) -> str:
-    """The instant in UTC and, if it differs, in the person's zone."""
-    moment = datetime.fromtimestamp(epoch_ms / 1000, UTC)
-    text = f"{moment:%Y-%m-%d %H:%M:%S} UTC"
-    local = moment.astimezone(zone)
-    return text if local.utcoffset() == moment.utcoffset() else f"{text} · {local:%a %H:%M:%S} {local.tzname()}"
+    """The instant in the person's zone and, if that differs, in UTC."""
+    utc = in_utc(epoch_ms, zone)
+    return local(epoch_ms, zone) + (f" · {utc}" if utc else "")
+
+
+def local(epoch_ms: int, zone: tzinfo) -> str:
+    """The instant in the person's zone: `2026-11-30 10:54:06 CET`."""
+    moment = datetime.fromtimestamp(epoch_ms / 1000, zone)
+    return f"{moment:%Y-%m-%d %H:%M:%S} {moment.tzname()}"
+
+
+def in_utc(epoch_ms: int, zone: tzinfo) -> str:
+    """The instant in UTC, with the date if it differs from the local one; empty when the person's zone equals UTC."""
+    utc = datetime.fromtimestamp(epoch_ms / 1000, UTC)
+    moment = utc.astimezone(zone)
+    if moment.utcoffset() == utc.utcoffset():
+        return ""
+    return f"{utc:%H:%M:%S} UTC" if moment.date() == utc.date() else f"{utc:%Y-%m-%d %H:%M:%S} UTC"
 
 
 def clock(epoch_ms: int, zone: tzinfo, now_ms: int) -> str:

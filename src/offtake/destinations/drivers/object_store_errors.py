@@ -37,7 +37,7 @@ class RequiredPermissions:
 class _ErrorResponse:
     """The message and remedy for one kind of error.
 
-    The texts may contain `endpoint`, `address`, `act`, `right`, `keeper` and `detail`.
+    The texts may contain `root`, `endpoint`, `address`, `act`, `right`, `keeper` and `detail`.
     """
 
     kind: DeliveryCode
@@ -73,9 +73,7 @@ _ANSWERS: Final[Mapping[_Kind, _ErrorResponse]] = {
         "{endpoint} refused the credentials for {address}{detail}.",
         "Enter valid credentials in {keeper}.",
     ),
-    "no root": _ErrorResponse(
-        PLACE_NOT_FOUND, "The bucket or container of {address} does not exist.", "Create it, or correct its name."
-    ),
+    "no root": _ErrorResponse(PLACE_NOT_FOUND, "The {root} does not exist.", "Create it, or correct its name."),
     "region": _ErrorResponse(
         PLACE_NOT_FOUND,
         "The bucket of {address} is in another region.",
@@ -153,6 +151,7 @@ def explain(
     answer = _ANSWERS[_kind(error, text, code, status)]
     known = ", ".join(part for part in (code, f"status {status}" if status else "") if part)
     words = {
+        "root": _root(address),
         "address": address,
         "endpoint": endpoint,
         "act": act,
@@ -170,6 +169,15 @@ def explain(
         retry_after=retry_after,
         unreachable=answer.transient and (status in _OVERLOADED or _NO_ANSWER in text),
     )
+
+
+def _root(address: str) -> str:
+    """The bucket or container of an object's URL, with its kind; of an emulator's URL, all of it."""
+    scheme, _, rest = address.partition("://")
+    first, _, path = rest.partition("/")
+    if scheme in ("http", "https"):
+        return f"container {path.partition('/')[0]}" if ".blob." in first else f"container of {address}"
+    return f"bucket {first}"
 
 
 def _kind(error: Exception, text: str, code: str, status: int | None) -> _Kind:

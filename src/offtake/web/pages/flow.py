@@ -8,7 +8,7 @@ from fastapi.responses import RedirectResponse
 from offtake.contract import problems
 from offtake.contract.problems import Problem
 from offtake.destinations import registry
-from offtake.flows import adhoc, connection_removal, deliveries, flow_changes, flow_views, run_views, undelivered
+from offtake.flows import adhoc, connection_removal, deliveries, flow_views, pending_rows, run_views, undelivered
 from offtake.flows.adhoc import AdhocDestination
 from offtake.web import charts, schedules
 from offtake.web.form_body import Form, text
@@ -23,30 +23,45 @@ router = APIRouter(route_class=PageRoute)
 
 _SPECS: Final = {one.connection_spec_id: one.name for one in registry.DESTINATIONS}
 _SHOWN_RUNS: Final = 8
+_SHOWN_DATASETS: Final = 20
+_SHOWN_BARS: Final = 60
 _MONTH_MS: Final = 30 * 86_400_000
 
 
 @router.get("/ui/{sandbox}/flows/{flow_id}")
 def overview(request: Request, person: PersonOf, flow_id: str) -> Response:
     """What the dataflow exports where, how far it is, and its last runs."""
+    return _overview(request, person, flow_id)
+
+
+def _overview(request: Request, person: Person, flow_id: str, status: int = 200, delete_problem: str = "") -> Response:
     with person.backend.database.reading() as session:
         view = flow_views.find_flow(session, person.caller, flow_id, person.now_ms)
         recent, _ = run_views.list_runs(session, person.caller, view.flow.id, None, 0)
         since = person.now_ms - _MONTH_MS
         bars = deliveries.runs_of(session, person.caller, [view.flow.id], since).get(view.flow.id, [])
-    delivered = [(bar.rows or 0) for bar in bars if bar.ended_ms is not None]
+        shown = view.datasets[:_SHOWN_DATASETS]
+        pending = pending_rows.count_pending(session, person.backend.lake, shown)
+        owed = undelivered.still_owed(session, view.last, view.owed) if view.last is not None else ()
+    ended = [bar for bar in bars if bar.ended_ms is not None][-_SHOWN_BARS:]
+    is_over = view.last is not None and view.schedule.one_time and view.next_ms is None
     return page(
         request,
         person,
         "flow.html",
+        status,
         view=view,
+        delete_problem=delete_problem,
+        shown=shown,
+        pending=pending,
+        is_over=is_over,
         destination=_SPECS.get(view.target.connection_spec_id, ""),
         place=place_of(view.target.connection_spec_id, view.target.params),
         words=schedules.in_words(view.schedule),
         content=schedules.content(view.schedule),
         runs=recent[:_SHOWN_RUNS],
-        columns=charts.columns(delivered[-60:]),
-        owed=[(undelivered.describe(one), undelivered.remedy(view.flow)) for one in view.owed],
+        columns=charts.run_columns(ended),
+        owed=[undelivered.sentence(one, view.last, view.flow, retries=True) for one in owed if view.last],
     )
 
 
@@ -95,15 +110,16 @@ def set_state(person: PersonOf, flow_id: str, form: Form) -> Response:
 
 
 @router.post("/ui/{sandbox}/flows/{flow_id}/delete")
-def delete(person: PersonOf, flow_id: str, form: Form) -> Response:
-    """Delete the dataflow, after its name was typed."""
+def delete(request: Request, person: PersonOf, flow_id: str, form: Form) -> Response:
+    """Delete the dataflow, after its name was typed; the list of dataflows confirms it."""
+    person.caller.require(*_EXPORT)
     with person.backend.database.reading() as session:
         view = flow_views.find_flow(session, person.caller, flow_id, person.now_ms)
     if text(form, "typed") != view.flow.name.strip():
-        raise problems.of_field("typed", f"must be the dataflow's name, {view.flow.name[:200]}; nothing was deleted")
+        return _overview(request, person, flow_id, 422, "This is not the dataflow's name. Nothing was deleted.")
     with person.backend.database.writing() as session:
         connection_removal.delete_flow(session, person.caller, flow_id, person.now_ms)
-    return RedirectResponse(person.url("flows"), 303)
+    return RedirectResponse(f"{person.url('flows')}?deleted={view.flow.id}", 303)
 
 
 _EXPORT: Final = ("manage-and-activate-dataset-destinations",)

@@ -6,7 +6,7 @@ from typing import Final
 from fastapi import APIRouter, Request, Response
 
 from offtake.destinations import registry
-from offtake.flows import flow_lists
+from offtake.flows import deleted_flows, flow_lists
 from offtake.flows.flow_lists import ORDERS, PAGE, STATES, FlowQuery, State
 from offtake.web import charts, schedules
 from offtake.web.person import PersonOf
@@ -43,6 +43,8 @@ def browse(request: Request, person: PersonOf) -> Response:
     )
     with person.backend.database.reading() as session:
         found = flow_lists.list_flows(session, person.caller, query, person.now_ms)
+        deleted_id = url.text("deleted")
+        deleted = deleted_flows.names_of(session, person.caller, [deleted_id]) if deleted_id else {}
     current = (order, descending)
     columns = [
         url.sorted_by("Dataflow", "name", current, "wide"),
@@ -59,6 +61,7 @@ def browse(request: Request, person: PersonOf) -> Response:
         url=url,
         search=query,
         columns=columns,
+        deleted=next(iter(deleted.values()), None),
         flows=[(one, schedules.in_words(one.schedule), charts.spark(one.delivered)) for one in found.flows],
         states=_STATE_LABELS.items(),
         destinations=_SPECS,

@@ -5,9 +5,8 @@ from typing import Final
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import RedirectResponse
 
-from offtake.contract.caller import VIEW_DESTINATIONS
-from offtake.destinations import registry
-from offtake.flows import deliveries, monitoring
+from offtake.contract.caller import VIEW_DATASETS, VIEW_DESTINATIONS
+from offtake.flows import deliveries, eligible_datasets, monitoring, run_views
 from offtake.flows.monitoring import HOUR_MS
 from offtake.web import charts, navigation
 from offtake.web.past_periods import PastPeriods
@@ -21,6 +20,7 @@ _NOTHING: Final = "Your roles allow nothing in this sandbox. Ask an administrato
 _MOST_TROUBLES: Final = 8
 _MOST_LINES: Final = 20
 _MOST_COMING: Final = 6
+_MOST_LAST: Final = 12
 
 
 @router.get("/ui/{sandbox}")
@@ -38,8 +38,10 @@ def home(request: Request, person: PersonOf) -> Response:
     with person.backend.database.reading() as session:
         running, waiting = monitoring.count_live(session, caller)
         troubles = deliveries.troubles(session, caller, now, _MOST_TROUBLES + 1)
-        lines = deliveries.timeline(session, caller, scale.start_ms, now, _MOST_LINES)
+        lines = deliveries.timeline(session, caller, scale.start_ms, _MOST_LINES)
         coming = deliveries.coming(session, caller, now, _MOST_COMING)
+        last, more = run_views.list_runs(session, caller, None, None, 0, _MOST_LAST)
+        is_empty = not lines and not (person.may(VIEW_DATASETS) and eligible_datasets.has_any(session, caller))
     return page(
         request,
         person,
@@ -52,5 +54,7 @@ def home(request: Request, person: PersonOf) -> Response:
         scale=scale,
         lines=[(line, charts.bars(scale, line.runs, now)) for line in lines],
         coming=coming,
-        destinations={one.connection_spec_id: one.name for one in registry.DESTINATIONS},
+        last=last,
+        more_runs=more,
+        is_empty=is_empty,
     )

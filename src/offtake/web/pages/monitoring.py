@@ -29,8 +29,9 @@ def overview(request: Request, person: PersonOf) -> Response:
     today = person.now_ms // DAY_MS * DAY_MS
     past: PastPeriods = request.app.state.past_periods
     days = past.read(person, today - (count - 1) * DAY_MS, DAY_MS, count)
+    names = [f"{datetime.fromtimestamp(day.start_ms / 1000, UTC):%b %d}" for day in days]
     with person.backend.database.reading() as session:
-        fresh = monitoring.freshness(session, person.caller, _MOST_FRESHNESS)
+        fresh = monitoring.freshness(session, person.caller, person.now_ms, _MOST_FRESHNESS)
     return page(
         request,
         person,
@@ -38,7 +39,8 @@ def overview(request: Request, person: PersonOf) -> Response:
         url=url,
         ranges=_RANGES,
         count=count,
-        days=[(day, f"{datetime.fromtimestamp(day.start_ms / 1000, UTC):%b %d}") for day in days],
+        days=list(zip(days, names, strict=True)),
+        ticks=charts.day_ticks(names),
         runs=charts.stacks([(day.delivered, day.empty, day.failed) for day in days]),
         rows=charts.columns([day.rows for day in days]),
         sizes=charts.columns([day.bytes for day in days]),

@@ -11,7 +11,7 @@ from offtake.contract import problems
 from offtake.contract.caller import EXPORT_DATASETS, VIEW_DATASETS
 from offtake.contract.problems import Problem
 from offtake.destinations import data_landing_zone, registry
-from offtake.flows import run_documents, run_manifests, run_views, runs, undelivered
+from offtake.flows import pending_rows, run_documents, run_manifests, run_views, runs, undelivered
 from offtake.store import run_states
 from offtake.web import live
 from offtake.web.form_body import Form
@@ -26,7 +26,26 @@ router = APIRouter(route_class=PageRoute)
 _SPECS: Final = {one.connection_spec_id: one.name for one in registry.DESTINATIONS}
 _ZONE: Final = data_landing_zone.DESTINATION.connection_spec_id
 FileNumber = Annotated[int, Path(ge=0, lt=2**31)]
-STATUSES: Final = ("success", "empty", "failed", "live")
+STATUSES: Final = ("success", "delivered", "empty", "failed", "live")
+
+
+@router.get("/ui/{sandbox}/runs")
+def browse(request: Request, person: PersonOf) -> Response:
+    """All runs of the sandbox, newest first, also those of deleted dataflows."""
+    url = ListUrl(request)
+    first, status = url.number("from"), url.choice("status", STATUSES)
+    with person.backend.database.reading() as session:
+        found, more = run_views.list_runs(session, person.caller, None, status, first)
+    return page(
+        request,
+        person,
+        "runs.html",
+        runs=found,
+        url=url,
+        chosen=status,
+        next_url=url.with_(**{"from": first + run_views.PAGE}) if more else "",
+        first_url=url.with_() if first else "",
+    )
 
 
 @router.get("/ui/{sandbox}/runs/{run_id}")
@@ -39,7 +58,10 @@ def receipt(request: Request, person: PersonOf, run_id: str) -> Response:
         view = run_views.find_run(session, person.caller, run_id)
         files, more = run_views.files_of(session, view.run.id, first)
         document = run_documents.render(session, view.run, person.caller)
-        owed = [(undelivered.describe(one), undelivered.remedy(view.flow)) for one in view.owed]
+        retries = view.run.status == run_states.FAILED and person.may(EXPORT_DATASETS)
+        owed = undelivered.still_owed(session, view.run, view.owed)
+        sentences = [undelivered.sentence(one, view.run, view.flow, retries=retries) for one in owed]
+        pending = pending_rows.count_after_run(session, person.backend.lake, person.caller, view)
     manifest = _manifest(person, run_id) if view.run.completed_at is not None else ""
     return page(
         request,
@@ -54,7 +76,9 @@ def receipt(request: Request, person: PersonOf, run_id: str) -> Response:
         first=first,
         next_url=url.with_(**{"from": first + run_views.PAGE}) if more else "",
         first_url=url.with_() if first else "",
-        owed=owed,
+        owed=sentences,
+        pending=pending,
+        manifest_file=view.run.manifest if view.run.status == run_states.SUCCESS else None,
         verification=verifications.find(run_id),
         has_downloads=view.target is not None and view.target.connection_spec_id == _ZONE,
         manifest=manifest,
@@ -66,6 +90,18 @@ def receipt(request: Request, person: PersonOf, run_id: str) -> Response:
 def cancel(person: PersonOf, run_id: str, _form: Form) -> Response:
     """Cancel a live run."""
     return _act(person, run_id, "CANCEL")
+
+
+@router.post("/ui/{sandbox}/runs/{run_id}/try-now")
+def try_now(person: PersonOf, run_id: str, _form: Form) -> Response:
+    """Let a waiting run be tried at once; one that has just been started or has ended is shown as it is."""
+    try:
+        with person.backend.database.writing() as session:
+            runs.try_now(session, person.caller, run_id, person.now_ms)
+    except Problem as problem:
+        if problem.code != problems.WRONG_ACTION:
+            raise
+    return RedirectResponse(person.url(f"runs/{run_id}"), 303)
 
 
 @router.post("/ui/{sandbox}/runs/{run_id}/retry")

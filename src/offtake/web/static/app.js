@@ -20,11 +20,13 @@ document.addEventListener("click", async (event) => {
   if (!button) return;
   try {
     await navigator.clipboard.writeText(button.dataset.copy);
+    if (button.classList.contains("copied")) return;
     button.classList.add("copied");
     const label = button.querySelector(".hidden");
     const before = label.textContent;
     label.textContent = "Copied";
-    setTimeout(() => { label.textContent = before; button.classList.remove("copied"); }, 1500);
+    label.classList.remove("hidden");
+    setTimeout(() => { label.textContent = before; label.classList.add("hidden"); button.classList.remove("copied"); }, 1500);
   } catch { /* The browser refused: the text can still be selected. */ }
 });
 
