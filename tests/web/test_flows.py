@@ -30,7 +30,7 @@ def test_a_dataflow_is_run_from_its_page_and_its_run_is_a_receipt(deployed: Depl
     (file,) = (one for one in deployed.zone.rglob("*") if one.is_file())
     assert hashlib.sha256(file.read_bytes()).hexdigest()[:12] in text
     assert "Rows delivered 2" in words(person.get("/ui/prod"))
-    assert "delivered up to now" in words(person.get(f"/ui/prod/flows/{flow}"))
+    assert "up to date" in words(person.get(f"/ui/prod/flows/{flow}"))
 
 
 def test_a_failed_run_says_why_and_is_retried(deployed: Deployment) -> None:
@@ -53,8 +53,11 @@ def test_a_dataflow_is_disabled_enabled_and_deleted_after_its_name_was_typed(dep
     for op, word in (("disable", "Disabled"), ("disable", "Disabled"), ("enable", "Enabled")):
         person.post(f"/ui/prod/flows/{flow}/state", {"op": op})
         assert word in words(person.get(f"/ui/prod/flows/{flow}"))
-    person.post(f"/ui/prod/flows/{flow}/delete", {"typed": "other"}, status=400)
-    person.post(f"/ui/prod/flows/{flow}/delete", {"typed": "flow"})
+    refused = person.post(f"/ui/prod/flows/{flow}/delete", {"typed": "other"}, status=422).text
+    assert '<details class="confirm" open>' in refused
+    assert "This is not the dataflow's name. Nothing was deleted." in words(refused)
+    gone = person.post(f"/ui/prod/flows/{flow}/delete", {"typed": "flow"}).headers["location"]
+    assert "The dataflow flow was deleted" in words(person.get(gone))
     deployed.get(f"/flows/{flow}", status=404)
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Final
 
-from sqlalchemy import BigInteger, ColumnElement, and_, cast, or_, select
+from sqlalchemy import BigInteger, ColumnElement, and_, cast, select
 from sqlalchemy.orm import Session
 
 from offtake.clock import Clock
@@ -31,12 +31,6 @@ def is_over(row: Flow, now: int) -> bool:
     """Whether the flow has ended at `now` (epoch seconds): it has no further slot unless the end is moved."""
     end = stored_schedule(row).end_time
     return end is not None and now >= end
-
-
-def has_not_ended(now: int) -> ColumnElement[bool]:
-    """The condition that a flow has not ended at `now` (epoch seconds)."""
-    end = _end_column()
-    return or_(end.is_(None), end > now)
 
 
 def next_run(row: Flow, now: int) -> int | None:

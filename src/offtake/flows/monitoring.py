@@ -10,7 +10,6 @@ from sqlalchemy.orm import Session
 from offtake.access import labels
 from offtake.contract.caller import VIEW_DESTINATIONS, Caller
 from offtake.contract.entities import ENABLED
-from offtake.flows import flow_ends
 from offtake.store import run_states
 from offtake.store.conditions import LIVE_RUN
 from offtake.store.tables import Dataset, Flow, Run, Watermark
@@ -106,10 +105,10 @@ def count_live(session: Session, caller: Caller) -> tuple[int, int]:
     return counts.get(False, 0), counts.get(True, 0)
 
 
-def freshness(session: Session, caller: Caller, now_ms: int, most: int) -> Sequence[Freshness]:
+def freshness(session: Session, caller: Caller, most: int) -> Sequence[Freshness]:
     """The datasets of flows with a further slot whose last delivery is the longest ago, at most `most`.
 
-    A one-time flow that has run, and a flow that has ended, deliver nothing more: they are left out.
+    A one-time flow that has run, and a flow that has ended, have none: they deliver nothing more.
     """
     caller.require(VIEW_DESTINATIONS)
     query = (
@@ -120,7 +119,6 @@ def freshness(session: Session, caller: Caller, now_ms: int, most: int) -> Seque
             Flow.sandbox_id == caller.sandbox_id,
             Flow.state == ENABLED,
             Flow.next_run_s.is_not(None),
-            flow_ends.has_not_ended(now_ms // 1000),
             labels.visible(Flow.id, caller),
             labels.visible(Dataset.id, caller),
         )

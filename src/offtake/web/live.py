@@ -207,6 +207,12 @@ async def _events(watch: RunWatch, backend: Backend, stream: _Stream) -> AsyncIt
     yield "event: end\ndata: {}\n\n"
 
 
+def _parts(progress: Progress) -> str:
+    if progress.planned:
+        return f"{number(progress.finished)} of {number(progress.planned)}"
+    return "planning" if progress.status == run_states.PROCESSING else number(None)
+
+
 def numbers(progress: Progress, now_ms: int) -> dict[str, Any]:
     """The texts of a live page by the names of their places, and `share`: the finished part in percent."""
     elapsed = max(1, now_ms - (progress.started_ms or now_ms))
@@ -214,7 +220,7 @@ def numbers(progress: Progress, now_ms: int) -> dict[str, Any]:
     share = 100 * progress.read_rows / progress.input_rows if progress.input_rows else 0
     rate = progress.recent_bytes * 1000 // min(elapsed, _PER_SECOND_FROM_MS)
     return {
-        "parts": f"{number(progress.finished)} of {number(progress.planned)}" if progress.planned else "planning",
+        "parts": _parts(progress),
         "rows": number(progress.rows),
         "bytes": size(progress.bytes),
         "rate": f"{size(rate)}/s" if rate else "",

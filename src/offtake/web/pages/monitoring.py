@@ -31,7 +31,7 @@ def overview(request: Request, person: PersonOf) -> Response:
     days = past.read(person, today - (count - 1) * DAY_MS, DAY_MS, count)
     names = [f"{datetime.fromtimestamp(day.start_ms / 1000, UTC):%b %d}" for day in days]
     with person.backend.database.reading() as session:
-        fresh = monitoring.freshness(session, person.caller, person.now_ms, _MOST_FRESHNESS)
+        fresh = monitoring.freshness(session, person.caller, _MOST_FRESHNESS)
     return page(
         request,
         person,
