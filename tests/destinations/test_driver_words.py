@@ -137,6 +137,19 @@ def test_a_refusal_has_the_status_and_the_stores_code(
 
 
 @pytest.mark.parametrize(
+    ("address", "code", "message"),
+    [
+        ("s3://partner/in/orders/part-0.json", "NoSuchBucket", "The bucket partner does not exist."),
+        ("https://x.blob.core.windows.net/in/a/b.json", "ContainerNotFound", "The container in does not exist."),
+        ("http://127.0.0.1:1/x/in/b", "ContainerNotFound", "The container of http://127.0.0.1:1/x/in/b does not exist."),
+    ],
+)
+def test_a_missing_bucket_is_named_first_and_without_the_file(address: str, code: str, message: str) -> None:
+    error = RefusalError(f"status: 404 <Code>{code}</Code>")
+    assert explain(error, address, "the store", "write", RIGHTS).message == message
+
+
+@pytest.mark.parametrize(
     ("status", "kind", "expected"),
     [
         (401, UnauthenticatedError, CREDENTIALS_REFUSED),
