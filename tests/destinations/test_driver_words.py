@@ -141,7 +141,11 @@ def test_a_refusal_has_the_status_and_the_stores_code(
     [
         ("s3://partner/in/orders/part-0.json", "NoSuchBucket", "The bucket partner does not exist."),
         ("https://x.blob.core.windows.net/in/a/b.json", "ContainerNotFound", "The container in does not exist."),
-        ("http://127.0.0.1:1/x/in/b", "ContainerNotFound", "The container of http://127.0.0.1:1/x/in/b does not exist."),
+        (
+            "http://127.0.0.1:1/x/in/b",
+            "ContainerNotFound",
+            "The container of http://127.0.0.1:1/x/in/b does not exist.",
+        ),
     ],
 )
 def test_a_missing_bucket_is_named_first_and_without_the_file(address: str, code: str, message: str) -> None:
