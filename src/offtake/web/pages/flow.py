@@ -8,7 +8,16 @@ from fastapi.responses import RedirectResponse
 from offtake.contract import problems
 from offtake.contract.problems import Problem
 from offtake.destinations import registry
-from offtake.flows import adhoc, connection_removal, deliveries, flow_views, pending_rows, run_views, undelivered
+from offtake.flows import (
+    adhoc,
+    connection_removal,
+    deliveries,
+    flow_changes,
+    flow_views,
+    pending_rows,
+    run_views,
+    undelivered,
+)
 from offtake.flows.adhoc import AdhocDestination
 from offtake.web import charts, schedules
 from offtake.web.form_body import Form, text
