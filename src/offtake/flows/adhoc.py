@@ -56,15 +56,25 @@ def request(session: Session, caller: Caller, body: Sent, now_ms: int) -> list[R
     if not isinstance(document, dict) or not document:
         raise Problem(problems.EMPTY_BODY, "The request body must be a JSON object that is not empty.")
     parsed = bodies.parse_document(AdhocRequest, document)
-    return [run_now(session, caller, one, now_ms) for one in parsed.activation_info.destinations]
+    return [_enqueue(session, caller, one, now_ms)[0] for one in parsed.activation_info.destinations]
 
 
 def run_now(session: Session, caller: Caller, order: AdhocDestination, now_ms: int) -> Run:
-    """Enqueue a run: full if requested or if nothing was delivered yet, else the pending increment.
+    """Enqueue a run for a person: full if requested or if nothing was delivered yet, else the pending increment.
 
-    Raises `AdhocRefusedError`, and 2120 without the permissions that `request` needs.
+    The run of a one-time flow takes the place of its scheduled run: two runs would deliver everything twice. Requests
+    of the API do not use up a slot (contract, section 20). Raises `AdhocRefusedError`, and 2120 without the permissions
+    that `request` needs.
     """
     _require(caller)
+    row, flow = _enqueue(session, caller, order, now_ms)
+    exported = session.get_one(SourceConnection, flow.source_connection_id).dataset_ids
+    if flows.stored_schedule(flow).one_time and set(exported) <= set(row.dataset_ids):
+        flow.next_run_s = None
+    return row
+
+
+def _enqueue(session: Session, caller: Caller, order: AdhocDestination, now_ms: int) -> tuple[Run, Flow]:
     flow = _flow(session, caller, order.flow_id)
     if flow.state != entities.ENABLED:
         raise AdhocRefusedError("The flow is disabled")
@@ -83,7 +93,7 @@ def run_now(session: Session, caller: Caller, order: AdhocDestination, now_ms: i
     row = runs.create(session, flow, new, now_ms)
     after = {"runId": row.id, "datasets": row.dataset_ids, "fullExport": order.full_export}
     audit.record(session, caller, now_ms, "run", (flows.KIND, flow.id), name=flow.name, after=after)
-    return row
+    return row, flow
 
 
 def _require(caller: Caller) -> None:

@@ -123,7 +123,7 @@ def act(
     row.state = state
     waits.forget_window(session, row.id)
     if state == entities.ENABLED:
-        row.next_run_s = _slot_from_now(row, now_ms // 1000)
+        row.next_run_s = _slot_from_now(session, row, now_ms // 1000)
         row.failures, row.failing_since = 0, None
     entities.set_updated(row, caller, now_ms)
     action: audit.Action = "enable" if state == entities.ENABLED else "disable"
@@ -188,7 +188,7 @@ def _reschedule(
     if new.start_time != old.start_time:
         row.next_run_s = first_slot(new, now)
     elif row.next_run_s is None or row.next_run_s > now or new.one_time or _is_over(new, row.next_run_s):
-        row.next_run_s = _slot_from_now(row, now)
+        row.next_run_s = _slot_from_now(session, row, now)
 
 
 def _parse(old: Schedule, params: Json, created_at: int, rules: ScheduleRules, *, end_chosen: bool) -> Schedule:
@@ -216,9 +216,11 @@ def _is_over(schedule: Schedule, slot: int) -> bool:
     return schedule.end_time is not None and slot >= schedule.end_time
 
 
-def _slot_from_now(row: Flow, now: int) -> int | None:
-    """The next slot; a one-time export that has not run yet is still due."""
+def _slot_from_now(session: Session, row: Flow, now: int) -> int | None:
+    """The next slot. A one-time export that has not run yet is still due, unless another run took its place."""
     schedule = flows.stored_schedule(row)
+    if schedule.one_time and row.next_run_s is None and (row.last_run_id or store.live_run(session, row.id)):
+        return None
     if schedule.one_time and row.last_run_id is None:
         return first_slot(schedule, now)
     return next_slot(schedule, now, now)

@@ -1,7 +1,7 @@
 """Creates a flow with its source and target connections in one transaction, as the wizard needs it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sqlalchemy.orm import Session
 
@@ -19,7 +19,7 @@ from offtake.store.vault import Vault
 class NewExport:
     """An export to create. `account_id` None: a base connection is created, for a destination without credentials.
 
-    `params`, `schedule`: of the requests of the contract.
+    `params`, `schedule`: of the requests of the contract. `endless`: the export has no end, not even the default one.
     """
 
     name: str
@@ -28,6 +28,7 @@ class NewExport:
     dataset_ids: Sequence[str]
     params: Json
     schedule: Json
+    endless: bool = False
 
 
 def create(
@@ -55,7 +56,7 @@ def create(
             "scheduleParams": new.schedule,
         },
         now_ms,
-        rules,
+        replace(rules, default_schedule_months=None) if new.endless else rules,
     )
 
 

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, Literal
 
 from sqlalchemy import BigInteger, ColumnElement, and_, cast, select
 from sqlalchemy.orm import Session
@@ -12,11 +12,13 @@ from offtake.clock import Clock
 from offtake.contract.entities import ENABLED
 from offtake.flows.flows import stored_schedule
 from offtake.flows.schedule import Schedule
+from offtake.store import run_states
 from offtake.store.database import Database
 from offtake.store.tables import Flow
 
 _log = logging.getLogger(__name__)
 
+FlowState = Literal["disabled", "enabled", "ended", "failed", "finished"]
 DAY: Final = 86_400
 THRESHOLDS: Final = (30, 7, 1)
 """Days before a flow's end at which the log names it."""
@@ -36,6 +38,19 @@ def is_over(row: Flow, now: int) -> bool:
 def next_run(row: Flow, now: int) -> int | None:
     """The flow's next slot in epoch seconds; None when it is disabled or has ended."""
     return row.next_run_s if row.state == ENABLED and not is_over(row, now) else None
+
+
+def state_of(row: Flow, now: int, *, live: bool) -> FlowState:
+    """The flow's state for people: `finished` for a one-time flow whose only run has delivered.
+
+    `failed`: that run failed, and no other is scheduled. `live`: whether a run is in progress.
+    """
+    if row.state != ENABLED:
+        return "disabled"
+    if stored_schedule(row).one_time and row.next_run_s is None and not live:
+        ends: dict[str | None, FlowState] = {run_states.SUCCESS: "finished", run_states.FAILED: "failed"}
+        return ends.get(row.last_run_state, "ended")
+    return "ended" if is_over(row, now) and not live else "enabled"
 
 
 def describe_end(schedule: Schedule) -> str:

@@ -12,6 +12,7 @@ from offtake.contract import entities
 from offtake.contract.caller import VIEW_DESTINATIONS, Caller
 from offtake.contract.entities import ENABLED
 from offtake.flows import flow_ends
+from offtake.flows.flow_ends import FlowState
 from offtake.flows.flows import stored_schedule
 from offtake.flows.schedule import Schedule
 from offtake.store import json_queries, run_states
@@ -46,13 +47,13 @@ class FlowQuery:
 class FlowSummary:
     """A flow in a list. Times are epoch milliseconds. `delivered`: the rows of its last runs, oldest first.
 
+    `state`: as `flow_ends.state_of` returns it.
     `live`: the status of its run in progress, if any. `datasets`: the names of the first three.
     """
 
     flow_id: str
     name: str
-    state: str
-    ended: bool
+    state: FlowState
     schedule: Schedule
     destination_spec_id: str
     account_id: str
@@ -98,8 +99,7 @@ def _summaries(session: Session, caller: Caller, flows: Sequence[Flow], now_ms: 
         summary = FlowSummary(
             flow_id=flow.id,
             name=flow.name,
-            state=flow.state,
-            ended=flow_ends.is_over(flow, now_ms // 1000),
+            state=flow_ends.state_of(flow, now_ms // 1000, live=flow.id in live),
             schedule=stored_schedule(flow),
             destination_spec_id=target.connection_spec_id,
             account_id=target.base_connection_id,

@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 from offtake.access import labels
 from offtake.contract.caller import VIEW_DESTINATIONS, Caller
 from offtake.flows import flow_ends, flows
+from offtake.flows.flow_ends import FlowState
 from offtake.flows.flows import stored_schedule
 from offtake.flows.schedule import Schedule
 from offtake.flows.undelivered import Owed, owed_by
@@ -33,10 +34,14 @@ class ExportedDataset:
 
 @dataclass(frozen=True)
 class FlowView:
-    """A flow with what it refers to. `held`: failed runs with files that stay delivered."""
+    """A flow with what it refers to. `held`: failed runs with files that stay delivered.
+
+    `state`: as `flow_ends.state_of` returns it.
+    """
 
     flow: Flow
     schedule: Schedule
+    state: FlowState
     ended: bool
     next_ms: int | None
     source: SourceConnection
@@ -57,10 +62,11 @@ def find_flow(session: Session, caller: Caller, flow_id: str, now_ms: int) -> Fl
     source = session.get_one(SourceConnection, flow.source_connection_id)
     target = session.get_one(TargetConnection, flow.target_connection_id)
     last = session.get(Run, flow.last_run_id) if flow.last_run_id else None
-    at = flow_ends.next_run(flow, now_ms // 1000)
+    at, live = flow_ends.next_run(flow, now_ms // 1000), live_run(session, flow.id)
     return FlowView(
         flow=flow,
         schedule=stored_schedule(flow),
+        state=flow_ends.state_of(flow, now_ms // 1000, live=live is not None),
         ended=flow_ends.is_over(flow, now_ms // 1000),
         next_ms=None if at is None else at * 1000,
         source=source,
@@ -68,7 +74,7 @@ def find_flow(session: Session, caller: Caller, flow_id: str, now_ms: int) -> Fl
         account=session.get_one(Connection, target.base_connection_id),
         datasets=exported_datasets(session, caller, flow),
         labels=labels.labels_of(session, flow.id),
-        live=live_run(session, flow.id),
+        live=live,
         last=last,
         owed=owed_by(session, last) if last is not None else (),
         held=disposals.kept_runs(session, flow.id, source.dataset_ids),

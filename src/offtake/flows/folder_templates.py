@@ -1,5 +1,6 @@
 """Folder names: `foldernameTemplate` and the default layout (contract, sections 16.1 and 16.2)."""
 
+import difflib
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -41,6 +42,7 @@ _NAMES: Final = {
 }
 """The macros that stand for a field of `TemplateValues`."""
 
+_ALIKE: Final = 0.7
 _EXPORT_TIME: Final = "EXPORT_TIME"
 _DEFAULT: Final = "%DATASET_ID%/%EXPORT_TIME%"
 MACROS: Final = tuple(f"%{name}%" for name in (*_NAMES, _EXPORT_TIME, "DATETIME(YYYYMMdd_HHmmss)"))
@@ -75,6 +77,17 @@ def check_template(template: str) -> list[str]:
     if any(segment and not segment.strip(_TRIMMED) for segment in template.split("/")):
         found.append("must not have a folder of dots or spaces only")
     return list(dict.fromkeys(found))
+
+
+def unknown_macros(template: str) -> dict[str, str]:
+    """The unknown macros of a template, each with the known macro that is most like it; empty text for none."""
+    known = {one.strip("%").partition("(")[0]: one for one in MACROS}
+    found = {}
+    for is_macro, text in _pieces(template):
+        if is_macro and text not in _NAMES and text != _EXPORT_TIME and not _DATETIME.fullmatch(text):
+            near = difflib.get_close_matches(text.upper().partition("(")[0], known, n=1, cutoff=_ALIKE)
+            found[f"%{text}%"] = known[near[0]] if near else ""
+    return found
 
 
 def expand(template: str | None, names: TemplateValues, export_time_ms: int) -> str:
