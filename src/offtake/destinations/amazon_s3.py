@@ -359,10 +359,10 @@ GUIDE: Final = SetupGuide(
     about="Files are uploaded in parts of 8 MiB, four at a time, and appear when they are complete; a failed upload is "
     "aborted. S3-compatible stores (MinIO, Ceph, Cloudflare R2 and others) work with `endpointUrl`.",
     rights=f"For the access key's user, or the role:\n\n```json\n{_POLICY}\n```\n\n"
-    f"The trust policy of a role, for the identity that the server runs under. The external id is the base "
-    f"connection's `externalId`, or the id of the organisation (`x-gw-ims-org-id`), which no other organisation of the "
-    f"same deployment can send:\n\n```json\n{_TRUST}\n```\n\n"
-    "With SSE-KMS, also `kms:GenerateDataKey` and `kms:Decrypt` on the key; with `bucketOwnerFullControl`, also "
+    f"The trust policy of a role, for the identity that the server runs under. The external id is that of the "
+    f"account (`externalId`), or else the id of the organisation, which no other organisation of the same deployment "
+    f"can send:\n\n```json\n{_TRUST}\n```\n\n"
+    "With SSE-KMS, also `kms:GenerateDataKey` and `kms:Decrypt` on the key; if the bucket owner gets full control, also "
     "`s3:PutObjectAcl`.\n\n`s3:ListBucketMultipartUploads` and `s3:AbortMultipartUpload` are recommended only. "
     f"{AT_ONCE}",
     limits=(

@@ -58,7 +58,10 @@ class Params(BaseModel):
     """Fields that few users need; forms show them last, folded."""
 
     choice_labels: ClassVar[Mapping[str, str]] = {}
-    """What forms show instead of the values of choices."""
+    """What pages show instead of the values of choices."""
+
+    form_help: ClassVar[Mapping[str, str]] = {}
+    """By field, what forms show instead of its description, where that names values or requests of the API."""
 
     def endpoint_hosts(self) -> dict[str, str]:
         """The hosts in these params, by their keys; empty where users cannot choose a host."""
@@ -83,14 +86,27 @@ class TargetParams(Params):
 
     advanced: ClassVar[frozenset[str]] = frozenset({"uuid_as_text", "parquet_encoding", "invalid_text"})
     choice_labels: ClassVar[Mapping[str, str]] = {
-        "JSON": "JSON, one object per line",
+        "JSON": "JSON",
         "PARQUET": "Parquet",
         "NONE": "None",
         "GZIP": "gzip",
-        "DEFAULT": "Default: dictionaries",
+        "DEFAULT": "Dictionaries",
         "PLAIN": "Plain",
         "FAIL": "Fail the run",
         "REPLACE": "Replace invalid bytes",
+    }
+    form_help: ClassVar[Mapping[str, str]] = {
+        "dataset_file_type": "Parquet is for warehouses and Spark. JSON has one object per line.",
+        "compression": "JSON files are always compressed with gzip. In Parquet files, gzip compresses the columns; "
+        "without it, files are larger and faster to read.",
+        "include_file_manifest": "Write one more file, manifest-….json, as the last file of each run: it lists the "
+        "run's files, so that a consumer knows when all of them are there.",
+        "uuid_as_text": "Write UUIDs in Parquet files as strings, for readers that do not support the type (Spark "
+        "4.0). In JSON files they always are strings.",
+        "parquet_encoding": "Plain is for readers that support neither dictionaries nor version 2 pages; files are "
+        "larger.",
+        "invalid_text": "What happens with text that is not valid UTF-8: the run fails and names the column and the "
+        "file, or each invalid byte is replaced by \N{REPLACEMENT CHARACTER}.",
     }
 
     dataset_file_type: Annotated[str, BeforeValidator(_known_format)] = Field(

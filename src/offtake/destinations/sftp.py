@@ -49,6 +49,14 @@ class SftpLogin(Params):
         "FOLDER": f"In the folder {FOLDER}",
         "NONE": "The final name: the server cannot rename",
     }
+    form_help: ClassVar[Mapping[str, str]] = {
+        "username": "The user on the server. It may create folders, and write, rename and remove files, in the folder "
+        "of each export.",
+        "temporary_name": "The name of a file until it is complete. By default, it is found and recorded at the first "
+        "connection.",
+        "read_back": "Whether the user may read files and their sizes. If not, a delivery is verified only by the "
+        "server's acknowledgement. By default, it is found and recorded at the first connection.",
+    }
 
     domain: str = Field(
         min_length=1,
@@ -338,7 +346,7 @@ GUIDE: Final = SetupGuide(
     "new fingerprint, or with `null` to pin the next key; send the password or SSH key with it.",
     rights="An account that may create folders, and write, rename and remove files below the folder only. With "
     "OpenSSH:\n\n```\nMatch User drop\n    ForceCommand internal-sftp\n    ChrootDirectory /srv/drop\n"
-    "    AllowTcpForwarding no\n    X11Forwarding no\n```\n\nA key pair, encoded for `sshKey`:\n\n```sh\n"
+    "    AllowTcpForwarding no\n    X11Forwarding no\n```\n\nA key pair, with the private key encoded for the API (`sshKey`); pages take the file as it is:\n\n```sh\n"
     "ssh-keygen -t ed25519 -N '' -f drop.key\nbase64 -w0 drop.key\n```",
     limits=(
         (

@@ -201,6 +201,12 @@ def method_of(destination: Destination, row: Stored) -> AuthMethod:
     return next(one for one in destination.auth_methods if one.name == row.auth_spec_name)
 
 
+def method_title(destination: Destination, spec_name: str | None) -> str:
+    """The name of an account's authentication method on pages."""
+    found = (one.title for one in destination.auth_methods if one.name == spec_name)
+    return next(found, spec_name or "No credentials needed")
+
+
 def public_key(form: FormData) -> str:
     """The PGP key as Base64; empty when none was sent."""
     return forms.armored(text(form, PUBLIC_KEY).replace("\r\n", "\n"))

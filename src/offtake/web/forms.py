@@ -14,7 +14,7 @@ from pydantic.fields import FieldInfo
 from starlette.datastructures import FormData
 
 from offtake.destinations import schema
-from offtake.destinations.parameters import Params
+from offtake.destinations.parameters import Params, TargetParams
 from offtake.documents import Json
 from offtake.errors import FieldProblem
 from offtake.web.form_body import text
@@ -26,6 +26,7 @@ Option = tuple[str, str]
 _ABBREVIATIONS: Final = {"url": "URL", "id": "id", "kms": "KMS", "arn": "ARN", "ssh": "SSH", "uuid": "UUID"}
 _WORD: Final = re.compile(r"[A-Z]?[a-z0-9]+|[A-Z]+")
 _LETTERS: Final = re.compile(r"[^a-z0-9]+")
+_DEFAULT_FLAG: Final = re.compile(r" Default: (?:true|false)\.$")
 _ARMOR: Final = "-----BEGIN "
 _PATTERN: Final = "must match the pattern"
 _EMPTY: Final = "must not be empty"
@@ -41,7 +42,7 @@ class Field:
 
     `key`: of the param. `value`: a text; for a flag, whether it is set; always empty for a secret. `kept`: a secret is
     stored, and stays when the field is empty; false if its problem is that it must be entered again. `advanced`: shown
-    last, folded. `extension`: not in the contract.
+    last, folded. `extension`: not in the contract. `changed`: the value differs from the default.
     """
 
     name: str
@@ -58,11 +59,19 @@ class Field:
     secret: bool = False
     advanced: bool = False
     extension: bool = False
+    changed: bool = False
 
     @property
     def is_open(self) -> bool:
-        """Whether an advanced field must not be folded away: it has a value or a problem."""
-        return bool(self.problem or self.value)
+        """Whether an advanced field must not be folded away: it differs from its default, or has a problem."""
+        return bool(self.problem or self.changed)
+
+    @property
+    def words(self) -> str:
+        """The value as pages show it: the label of a choice, or Yes and No."""
+        if isinstance(self.value, bool):
+            return "Yes" if self.value else "No"
+        return dict(self.options).get(self.value, self.value) if self.value else ""
 
 
 def fields(
@@ -138,6 +147,19 @@ def labels_of(*shown: Field) -> dict[str, str]:
     return {one.name: one.label for one in shown}
 
 
+def in_words(model: type[Params], key: str, value: object) -> str:
+    """A stored value as pages show it, under the name that its form uses; empty for None."""
+    return next((one.words for one in fields(model, values={key: value}, keys=[key])), "")
+
+
+def files_in_words(params: Mapping[str, object]) -> str:
+    """The files of a target connection in one line: `Parquet, gzip, with a manifest file`."""
+    kind, compression = (in_words(TargetParams, key, params.get(key)) for key in ("datasetFileType", "compression"))
+    packed = "not compressed" if params.get("compression") == "NONE" else compression
+    manifest = "with a manifest file" if params.get("includeFileManifest") else ""
+    return ", ".join(one for one in (kind, packed, manifest) if one)
+
+
 def armored(sent_text: str) -> str:
     """Encode an armored key (`-----BEGIN …`) as Base64; any other text is returned unchanged."""
     return base64.b64encode(f"{sent_text}\n".encode()).decode() if sent_text.startswith(_ARMOR) else sent_text
@@ -160,7 +182,7 @@ def _field(model: type[Params], name: str, info: FieldInfo, prefix: str, value: 
     label = info.title or sentence(key)
     is_stored = is_secret and value == schema.MASK
     kept = is_stored and not problem
-    described = _help(info.description or "", label)
+    described = _help(model.form_help.get(name) or _plain_default(info), label)
     if kind == "area":
         described = f"{described} {_PASTED}".strip()
     return Field(
@@ -178,6 +200,7 @@ def _field(model: type[Params], name: str, info: FieldInfo, prefix: str, value: 
         secret=is_secret,
         advanced=name in model.advanced,
         extension=schema.is_extension(info),
+        changed=_shown(kind, value) != _shown(kind, None if info.is_required() else info.default),
     )
 
 
@@ -248,6 +271,12 @@ def _example(info: FieldInfo) -> str:
 def _help(description: str, label: str) -> str:
     """The description, unless it only repeats the label."""
     return "" if _LETTERS.sub("", description.lower()) == _LETTERS.sub("", label.lower()) else description
+
+
+def _plain_default(info: FieldInfo) -> str:
+    """The description without `Default: false.`: the box shows it."""
+    description = info.description or ""
+    return _DEFAULT_FLAG.sub("", description) if _kind(info) == "flag" else description
 
 
 def _name_of(path: str, places: Mapping[str, str]) -> str:

@@ -12,7 +12,7 @@ from fastapi import Request, Response
 from lucide.jinja import lucide
 from markupsafe import Markup
 
-from offtake.web import batch_states, navigation, static_files, times
+from offtake.web import batch_states, forms, navigation, static_files, times
 from offtake.web.person import Person
 
 _HIDDEN: Final[dict[str, object]] = {"class": "icon", "aria-hidden": "true", "focusable": "false"}
@@ -80,6 +80,7 @@ def environment() -> jinja2.Environment:
         "clock": times.clock,
         "duration": times.duration,
         "quoted": quoted,
+        "files_in_words": forms.files_in_words,
     }
     return found
 

@@ -22,3 +22,12 @@ def in_words(schedule: Schedule) -> str:
 def content(schedule: Schedule) -> str:
     """What each export holds."""
     return "Everything" if schedule.export_mode == "DAILY_FULL_EXPORT" else "Everything, then what was added"
+
+
+def end_in_words(schedule: Schedule) -> str:
+    """When the schedule ends: always a text, so that no page leaves it out."""
+    if schedule.one_time:
+        return "After its only run"
+    if schedule.end_time is None:
+        return "Never"
+    return f"{datetime.fromtimestamp(schedule.end_time, UTC):%Y-%m-%d %H:%M} UTC"

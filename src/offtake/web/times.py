@@ -21,6 +21,11 @@ def zone_of(name: str) -> tzinfo:
         return UTC
 
 
+def name_of(zone: tzinfo) -> str:
+    """The IANA name of a zone that `zone_of` returned."""
+    return zone.key if isinstance(zone, ZoneInfo) else "UTC"
+
+
 def relative(epoch_ms: int, now_ms: int) -> str:
     """How long ago, or in how long: `just now`, `3 min ago`, `in 2 h`; after two weeks, the date."""
     seconds = abs(now_ms - epoch_ms) / 1000

@@ -20,6 +20,10 @@ class StoreAddress(Params):
         "PATH": "In the path: https://HOST/BUCKET",
         "VIRTUAL": "In the host name: https://BUCKET.HOST",
     }
+    form_help: ClassVar[Mapping[str, str]] = {
+        "addressing_style": "Where the bucket is in the URLs of an S3-compatible store. By default, it is found and "
+        "recorded at the first connection.",
+    }
 
     endpoint_url: str | None = Field(
         default=None,
