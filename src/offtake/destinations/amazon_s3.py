@@ -362,8 +362,8 @@ GUIDE: Final = SetupGuide(
     f"The trust policy of a role, for the identity that the server runs under. The external id is that of the "
     f"account (`externalId`), or else the id of the organisation, which no other organisation of the same deployment "
     f"can send:\n\n```json\n{_TRUST}\n```\n\n"
-    "With SSE-KMS, also `kms:GenerateDataKey` and `kms:Decrypt` on the key; if the bucket owner gets full control, also "
-    "`s3:PutObjectAcl`.\n\n`s3:ListBucketMultipartUploads` and `s3:AbortMultipartUpload` are recommended only. "
+    "With SSE-KMS, also `kms:GenerateDataKey` and `kms:Decrypt` on the key; if the bucket owner gets full control, "
+    "also `s3:PutObjectAcl`.\n\n`s3:ListBucketMultipartUploads` and `s3:AbortMultipartUpload` are recommended only. "
     f"{AT_ONCE}",
     limits=(
         f"A file has at most {MOST_PARTS * PART_BYTES // 1024**3} GiB.",

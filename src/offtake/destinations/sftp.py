@@ -346,7 +346,8 @@ GUIDE: Final = SetupGuide(
     "new fingerprint, or with `null` to pin the next key; send the password or SSH key with it.",
     rights="An account that may create folders, and write, rename and remove files below the folder only. With "
     "OpenSSH:\n\n```\nMatch User drop\n    ForceCommand internal-sftp\n    ChrootDirectory /srv/drop\n"
-    "    AllowTcpForwarding no\n    X11Forwarding no\n```\n\nA key pair, with the private key encoded for the API (`sshKey`); pages take the file as it is:\n\n```sh\n"
+    "    AllowTcpForwarding no\n    X11Forwarding no\n```\n\nA key pair; the API takes the private key in "
+    "Base64:\n\n```sh\n"
     "ssh-keygen -t ed25519 -N '' -f drop.key\nbase64 -w0 drop.key\n```",
     limits=(
         (

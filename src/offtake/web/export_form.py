@@ -1,7 +1,8 @@
 """The state of the export wizard: everything that was entered, as it stands in the page's URL; it has no secrets."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import tzinfo
 from typing import Final
 from urllib.parse import urlencode
 
@@ -12,9 +13,8 @@ from offtake.destinations.base import Destination
 from offtake.destinations.parameters import TargetParams
 from offtake.documents import Json
 from offtake.errors import InvalidInputError
-from offtake.flows.folder_templates import check_template
 from offtake.flows.schedule import Schedule, ScheduleRules
-from offtake.web import forms, schedule_form
+from offtake.web import forms, macros, schedule_form
 from offtake.web.forms import Field
 from offtake.web.schedule_form import ScheduleForm
 
@@ -25,10 +25,12 @@ NEW_ACCOUNT: Final = "new"
 PREFIX: Final = "t-"
 _MOST_DATASETS: Final = 500
 _LONGEST: Final = 2000
-_SCHEDULE: Final = ("every", "hours", "start_date", "start_time", "end_date", "end_time")
 _DEFAULTS: Final[Mapping[str, str]] = {"datasetFileType": "PARQUET", "compression": "GZIP"}
 _LONGEST_NAME: Final = 1000
 _NOT_ASKED: Final = ("mode",)
+_BELOW: Final = "those of the template."
+_ROOTS: Final = {"path": "/", "remotePath": ""}
+"""The folders of targets, with the value of an empty field: the contract requires the key."""
 
 
 @dataclass(frozen=True)
@@ -54,13 +56,13 @@ class ExportForm:
 
     @property
     def template(self) -> str:
-        """The folder template; empty for the default."""
-        return self._text("template")
+        """The folder template: the suggested one until the field was shown; empty for the contract's default."""
+        return self._text("template") if "template" in self.sent else macros.PREFILLED
 
     @property
     def params(self) -> Json:
         """The target connection's params, not validated."""
-        return forms.parse(self.destination.parameters, self.sent, PREFIX) if self.destination else {}
+        return params(self.destination.parameters, self.sent) if self.destination else {}
 
     def target(self) -> TargetParams:
         """The validated params; raises `InvalidInputError` with paths below `/params`."""
@@ -75,7 +77,7 @@ class ExportForm:
         values: Mapping[str, object] = dict(_DEFAULTS)
         if any(name.startswith(PREFIX) for name in self.sent):
             values = forms.sent(model, self.sent, PREFIX)
-        return forms.fields(model, PREFIX, values, problems, keys_of(model))
+        return fields(model, values, problems)
 
     def query(self, **changes: object) -> str:
         """The query of the page's URL with other values; a list replaces all values of a name, None removes it."""
@@ -100,10 +102,10 @@ class ExportForm:
         return value.strip()[:_LONGEST] if isinstance(value, str) else ""
 
 
-def read(sent: ImmutableMultiDict[str, object], now_ms: int) -> ExportForm:
-    """The state from the fields of the URL or of the form."""
+def read(sent: ImmutableMultiDict[str, object], now_ms: int, zone: tzinfo, months: int | None) -> ExportForm:
+    """The state from the fields of the URL or of the form. `zone`, `months`: as in `schedule_form.read`."""
     form = FormData([(key, value) for key, value in sent.multi_items() if isinstance(value, str)])
-    texts = {key: str(form.get(key, "")) for key in (*_SCHEDULE, "destination", "account", "step")}
+    texts = {key: str(form.get(key, "")) for key in ("destination", "account", "step")}
     ids = dict.fromkeys(str(one) for one in form.getlist("dataset") if str(one).isalnum())
     step = texts["step"]
     return ExportForm(
@@ -112,7 +114,7 @@ def read(sent: ImmutableMultiDict[str, object], now_ms: int) -> ExportForm:
         destination=registry.by_connection_spec_id(texts["destination"]),
         account_id=texts["account"],
         dataset_ids=tuple(ids)[:_MOST_DATASETS],
-        schedule=schedule_form.read({key: value for key, value in texts.items() if value}, now_ms),
+        schedule=schedule_form.read(schedule_form.sent_fields(form), now_ms, zone, months),
     )
 
 
@@ -122,6 +124,25 @@ def keys_of(model: type[TargetParams]) -> list[str]:
     return [key for _, key in sorted(fields, key=lambda one: one[0] in TargetParams.model_fields)]
 
 
+def params(model: type[TargetParams], sent: FormData) -> Json:
+    """The params of a target connection as a form sent them, not validated. An empty folder is the root."""
+    asked = keys_of(model)
+    roots: Json = {key: root for key, root in _ROOTS.items() if key in asked}
+    return roots | forms.parse(model, sent, PREFIX)
+
+
+def fields(model: type[TargetParams], values: Mapping[str, object], problems: Mapping[str, str]) -> Sequence[Field]:
+    """The fields of the place and the files of a target connection."""
+    found = []
+    for one in forms.fields(model, PREFIX, values, problems, keys_of(model)):
+        if one.key in _ROOTS:
+            value = "" if one.value == _ROOTS[one.key] else one.value
+            found.append(replace(one, value=value, required=False, help=f"{one.help} Empty: no folder above {_BELOW}"))
+        else:
+            found.append(one)
+    return found
+
+
 def place_problems(form: ExportForm) -> dict[str, str]:
     """The problems of the step about files, by field."""
     try:
@@ -129,8 +150,8 @@ def place_problems(form: ExportForm) -> dict[str, str]:
         found: dict[str, str] = {}
     except InvalidInputError as error:
         found = forms.problems_by_name(error.problems, {"/params/": PREFIX}, form.fields({}))
-    if form.template and (wrong := check_template(form.template)):
-        found["template"] = "; ".join(wrong)
+    if wrong := macros.problem_of(form.template):
+        found["template"] = wrong
     return found
 
 
@@ -148,7 +169,7 @@ def schedule_problems(form: ExportForm, now_ms: int, rules: ScheduleRules) -> di
         found["name"] = f"must have at most {_LONGEST_NAME} characters"
     try:
         if not schedule_form.next_slots(schedule_of(form, now_ms, rules), now_ms):
-            found["start_date"] = "is after the end, so that nothing would run; set a later last day"
+            found["start_date"] = "is after the end, so that nothing would run; set a later end"
     except InvalidInputError as error:
         found |= {key: text for key, text in schedule_form.problems_of(error).items() if key != "template"}
     return found

@@ -1,16 +1,19 @@
 """What the export wizard knows of its form: what it refers to, its problems by step, and previews."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any, Final
+from dataclasses import dataclass, field, replace
+from typing import Final
 
 from offtake.errors import InvalidInputError
 from offtake.flows import folder_templates
 from offtake.flows.folder_templates import TemplateValues
 from offtake.store.tables import Connection
-from offtake.web import export_form, schedule_form, schedules
+from offtake.web import macros, schedule_form, schedules
 from offtake.web.export_form import REVIEW, ExportForm
+from offtake.web.macros import Macro
 from offtake.web.person import Person
+from offtake.web.places import place_of
+from offtake.web.schedule_form import ScheduleForm
 
 _PREVIEWED: Final = 3
 _EXAMPLE_FILE: Final = "part-00000-…"
@@ -32,42 +35,81 @@ class State:
         return next((step for step in range(1, REVIEW) if self.problems.get(step)), REVIEW)
 
 
-def previews(person: Person, state: State) -> dict[str, Any]:
-    """The paths of the first chosen datasets and the next runs, or what is wrong with them, for the templates."""
-    form, now = state.form, person.now_ms
-    found: dict[str, Any] = {"slots": [], "slot_problem": "", "words": "", "content": ""}
-    try:
-        schedule = export_form.schedule_of(form, now, person.backend.schedule_rules)
-        found["slots"] = schedule_form.next_slots(schedule, now)
-        found["words"], found["content"] = schedules.in_words(schedule), schedules.content(schedule)
-    except InvalidInputError as error:
-        found["slot_problem"] = "; ".join(one.message for one in error.problems if one.path != "template")
-    wrong = folder_templates.check_template(form.template) if form.template else []
-    at = found["slots"][0] if found["slots"] else now
-    return found | {"path_problem": "; ".join(wrong), "paths": [] if wrong else _paths(person, state, at)}
+@dataclass(frozen=True)
+class Preview:
+    """What a dataflow's form would give: the folders of the first runs and their times, or what is wrong, in words.
+
+    `slots`: in epoch milliseconds. `start_ms`: the first run, to show it in the other time zone.
+    """
+
+    slots: Sequence[int] = ()
+    slot_problem: str = ""
+    template_problem: str = ""
+    words: str = ""
+    content: str = ""
+    ends: str = ""
+    start_ms: int | None = None
+    paths: Sequence[str] = ()
+    macros: Sequence[Macro] = ()
 
 
-def _paths(person: Person, state: State, at_ms: int) -> list[str]:
+@dataclass(frozen=True)
+class Place:
+    """What a preview of paths knows of a dataflow. `flow_id`: a placeholder until it is created; `root`: the folder."""
+
+    destination: str
+    flow_name: str
+    flow_id: str
+    root: str
+    datasets: Sequence[tuple[str, str]]
+    organisation: str
+
+
+def previews(person: Person, state: State) -> Preview:
+    """The preview of the wizard's form."""
     form = state.form
-    found = []
-    for dataset_id, name in list(state.chosen)[:_PREVIEWED] or _EXAMPLE:
-        values = TemplateValues(
-            destination=form.destination.name if form.destination else "",
-            dataset_id=dataset_id,
-            dataset_name=name,
-            flow_name=form.name or "Dataflow",
-            flow_id="DATAFLOW_ID",
-            sandbox_name=person.caller.sandbox_name,
-            organization_name=state.organisation,
-        )
-        folder = folder_templates.expand(form.template or None, values, at_ms)
-        found.append("/".join(one for one in (_root(form), folder, _EXAMPLE_FILE) if one))
-    return found
+    place = Place(
+        destination=form.destination.name if form.destination else "",
+        flow_name=form.name or "Dataflow",
+        flow_id="DATAFLOW_ID",
+        root=place_of(form.destination.connection_spec_id, form.params) if form.destination else "",
+        datasets=state.chosen,
+        organisation=state.organisation,
+    )
+    return preview(person, place, form.schedule, form.template, person.now_ms // 1000)
 
 
-def _root(form: ExportForm) -> str:
-    """The target's folder, as far as it was entered."""
+def preview(person: Person, place: Place, entered: ScheduleForm, template: str, created_at: int) -> Preview:
+    """The preview of a schedule and a folder template; the schedule counts from now."""
+    rules, now, wrong = person.backend.schedule_rules, person.now_ms, macros.problem_of(template)
+    found = Preview(template_problem=wrong)
     try:
-        return form.target().folder() if form.destination else ""
-    except InvalidInputError:
-        return str(form.params.get("path", "")).strip("/")
+        schedule = schedule_form.check(entered, None, created_at, rules)
+        slots = schedule_form.next_slots(schedule, now)
+        found = replace(
+            found,
+            slots=slots,
+            words="Once, now" if entered.at_once else schedules.in_words(schedule),
+            content=schedules.content(schedule),
+            ends=schedules.end_in_words(schedule),
+            start_ms=None if entered.at_once else schedule.start_time * 1000,
+        )
+    except InvalidInputError as error:
+        found = replace(found, slot_problem="; ".join(one.message for one in error.problems))
+    at = found.slots[0] if found.slots else now
+    values = [_values(person, place, one) for one in list(place.datasets)[:_PREVIEWED] or _EXAMPLE]
+    folders = [] if wrong else [folder_templates.expand(template or None, one, at) for one in values]
+    paths = ["/".join(one for one in (place.root, folder, _EXAMPLE_FILE) if one) for folder in folders]
+    return replace(found, paths=paths, macros=macros.shown(values[0], at))
+
+
+def _values(person: Person, place: Place, dataset: tuple[str, str]) -> TemplateValues:
+    return TemplateValues(
+        destination=place.destination,
+        dataset_id=dataset[0],
+        dataset_name=dataset[1],
+        flow_name=place.flow_name,
+        flow_id=place.flow_id,
+        sandbox_name=person.caller.sandbox_name,
+        organization_name=place.organisation,
+    )

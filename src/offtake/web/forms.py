@@ -137,9 +137,17 @@ def problems_by_name(
     return found
 
 
-def summary(problems: Mapping[str, str], labels: Mapping[str, str]) -> list[tuple[str, str, str]]:
-    """Problems as the macro `summary` takes them: (name, label, text) triples. `labels`: by the field's name."""
-    return [(name if name in labels else "", labels.get(name, name), message) for name, message in problems.items()]
+def summary(
+    problems: Mapping[str, str], labels: Mapping[str, str], *, inline: bool = False
+) -> list[tuple[str, str, str]]:
+    """Problems as the macro `summary` takes them: (name, label, text) triples. `labels`: by the field's name.
+
+    `inline`: the text of a field's problem is below the field only.
+    """
+    return [
+        (name if name in labels else "", labels.get(name, name), "" if inline and name in labels else message)
+        for name, message in problems.items()
+    ]
 
 
 def labels_of(*shown: Field) -> dict[str, str]:

@@ -93,6 +93,11 @@ class ScheduleForm:
         return found
 
 
+def sent_fields(form: Mapping[str, object]) -> dict[str, str]:
+    """The fields of the schedule that a form sent."""
+    return {key: str(form[key]).strip() for key in FIELDS if key in form}
+
+
 def read(sent: Mapping[str, str], now_ms: int, zone: tzinfo, months: int | None) -> ScheduleForm:
     """The form from the fields that were sent. Absent fields have their defaults: daily, from the next full hour.
 
@@ -112,8 +117,8 @@ def read(sent: Mapping[str, str], now_ms: int, zone: tzinfo, months: int | None)
         every=every if every in (ONCE, DAILY, HOURS) else DAILY,
         hours=sent.get("hours", "3"),
         begin=begin if begin in (NOW, LATER) else LATER,
-        start_date=sent.get("start_date") or f"{following:{_DATE}}",
-        start_time=sent.get("start_time") or f"{following:{_TIME}}",
+        start_date=sent.get("start_date", f"{following:{_DATE}}"),
+        start_time=sent.get("start_time", f"{following:{_TIME}}"),
         ends=ends if ends in (ON, NEVER) else ON,
         end_date=sent.get("end_date", "") if sent.get("ends") or not end else sent.get("end_date") or f"{end:{_DATE}}",
         end_time=sent.get("end_time", ""),
@@ -137,6 +142,12 @@ def of_schedule(schedule: Schedule, now_ms: int, zone: tzinfo, months: int | Non
         end_date=end.strftime(_DATE) if end else suggested.strftime(_DATE) if suggested else "",
         end_time=end.strftime(_TIME) if end else "",
     )
+
+
+def zones(*chosen: tzinfo | str) -> list[tuple[str, str]]:
+    """The time zones to choose from: those, and UTC."""
+    names = [one if isinstance(one, str) else name_of(one) for one in chosen]
+    return [(one, one) for one in dict.fromkeys([*names, "UTC"])]
 
 
 def schedule_end(now: int, months: int) -> int:

@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import RedirectResponse
+from starlette.datastructures import ImmutableMultiDict
 
 from offtake.access import access
 from offtake.catalog import dataset_lists, datasets
@@ -12,10 +13,10 @@ from offtake.catalog.dataset_lists import DatasetLine
 from offtake.contract.caller import EXPORT_DATASETS
 from offtake.contract.problems import Problem
 from offtake.destinations import registry
-from offtake.flows import account_choice, connection_checks, flow_creation, folder_templates
+from offtake.flows import account_choice, connection_checks, flow_creation
 from offtake.flows.flow_creation import NewExport
 from offtake.store.tables import Connection
-from offtake.web import export_form, forms
+from offtake.web import connection_form, export_form, forms, schedule_form
 from offtake.web.export_form import NEW_ACCOUNT, REVIEW, STEPS, ExportForm
 from offtake.web.export_state import State, previews
 from offtake.web.form_body import Form, Looked
@@ -28,12 +29,14 @@ from offtake.web.submissions import Submissions, new_key
 router = APIRouter(route_class=PageRoute)
 
 _SHOWN: Final = 50
+_OF_DESTINATION: Final = STEPS.index("Destination") + 1
+_OF_DATASETS: Final = STEPS.index("Datasets") + 1
 _LABELS: Final = {
     "name": "Name",
     "template": "Folder template",
     "hours": "Hours between runs",
     "start_date": "First run, date",
-    "end_date": "Last day",
+    "end_date": "Ends on",
     "every": "How often",
 }
 
@@ -42,7 +45,7 @@ _LABELS: Final = {
 def wizard(request: Request, person: PersonOf) -> Response:
     """The wizard as far as it was filled in: opens the first section that is not complete."""
     person.caller.require(EXPORT_DATASETS)
-    form = export_form.read(request.query_params, person.now_ms)
+    form = _read(person, request.query_params)
     return _show(request, person, _check(person, form))
 
 
@@ -50,7 +53,7 @@ def wizard(request: Request, person: PersonOf) -> Response:
 def finish(request: Request, person: PersonOf, sent: Form) -> Response:
     """Create the dataflow with everything that it needs, or nothing; `act` `test` only tests the destination."""
     person.caller.require(EXPORT_DATASETS)
-    state = _check(person, export_form.read(sent, person.now_ms))
+    state = _check(person, _read(person, sent))
     if state.first_wrong() < REVIEW:
         return _show(request, person, state, 422)
     testing = sent.get("act") == "test"
@@ -72,8 +75,12 @@ def finish(request: Request, person: PersonOf, sent: Form) -> Response:
 def preview(request: Request, person: PersonOf, sent: Looked) -> Response:
     """The paths and the next runs that the form would give."""
     person.caller.require(EXPORT_DATASETS)
-    state = _check(person, export_form.read(sent, person.now_ms))
-    return page(request, person, "export-preview.html", **previews(person, state))
+    state = _check(person, _read(person, sent))
+    return page(request, person, "export-preview.html", preview=previews(person, state))
+
+
+def _read(person: Person, sent: ImmutableMultiDict[str, object]) -> ExportForm:
+    return export_form.read(sent, person.now_ms, person.zone, person.backend.schedule_rules.default_schedule_months)
 
 
 def _check(person: Person, form: ExportForm) -> State:
@@ -104,16 +111,6 @@ def _show(request: Request, person: Person, state: State, status: int = 200, **a
     step = min(form.step, state.first_wrong())
     tried = form.step > step
     shown = state.problems.get(step, {}) if tried or status >= 400 else {}  # noqa: PLR2004 - an HTTP status
-    url = ListUrl(request)
-    search = url.text("q")
-    accounts: Sequence[Connection] = ()
-    found: Sequence[DatasetLine] = ()
-    with person.backend.database.reading() as session:
-        if step == STEPS.index("Destination") + 1 and form.destination is not None:
-            spec_id = form.destination.connection_spec_id
-            accounts = account_choice.of_destination(session, person.caller, spec_id, _SHOWN)
-        if step == STEPS.index("Datasets") + 1:
-            found = dataset_lists.page(session, person.caller, search, "name", 0, _SHOWN + 1)
     rules = person.backend.schedule_rules
     return page(
         request,
@@ -123,24 +120,51 @@ def _show(request: Request, person: Person, state: State, status: int = 200, **a
         form=form,
         state=state,
         step=step,
-        steps=STEPS,
-        destinations=registry.DESTINATIONS,
-        accounts=accounts,
-        search=search,
-        datasets=found[:_SHOWN],
-        more_datasets=len(found) > _SHOWN,
         fields=form.fields(shown),
         problems=shown,
-        summary=forms.summary(shown, forms.labels_of(*form.fields({})) | _LABELS),
-        macros=folder_templates.MACROS,
+        summary=forms.summary(shown, forms.labels_of(*form.fields({})) | _LABELS, inline=step > _OF_DATASETS),
         intervals=[(str(hours), f"{hours} h") for hours in sorted(rules.hour_intervals)],
         months=rules.default_schedule_months or 0,
         base=person.url("export"),
         tested=answer.get("tested"),
         key=form.key or new_key(),
         refused=answer.get("refused", ""),
-        **previews(person, state),
+        zones=schedule_form.zones(person.zone, form.schedule.zone),
+        schedule_names=list(schedule_form.FIELDS),
+        preview=previews(person, state),
+        **_choices(request, person, state, step),
     )
+
+
+def _choices(request: Request, person: Person, state: State, step: int) -> dict[str, Any]:
+    """What can be chosen in the step: destinations and accounts, or datasets. `empty`: there is no dataset at all."""
+    spec, search = state.form.destination, ListUrl(request).text("q")
+    accounts: Sequence[Connection] = ()
+    found: Sequence[DatasetLine] = ()
+    is_empty = False
+    with person.backend.database.reading() as session:
+        if step == _OF_DESTINATION and spec is not None:
+            accounts = account_choice.of_destination(session, person.caller, spec.connection_spec_id, _SHOWN)
+        if step == _OF_DATASETS:
+            found = dataset_lists.page(session, person.caller, search, "name", 0, _SHOWN + 1)
+        if step <= _OF_DATASETS and not state.chosen and person.may("view-datasets", "manage-datasets"):
+            is_empty = not dataset_lists.page(session, person.caller, "", "name", 0, 1)
+    # A choice of one is made already, and so is one between places that need no credentials.
+    only = accounts[0].id if accounts and (len(accounts) == 1 or (spec and not spec.auth_methods)) else ""
+    return {
+        "destinations": registry.DESTINATIONS,
+        "accounts": [(one, connection_form.method_title(spec, one.auth_spec_name)) for one in accounts if spec],
+        "account_id": state.form.account_id if state.account else only,
+        "local_zone": step == _OF_DESTINATION and _has_local_zone(person),
+        "search": search,
+        "datasets": found[:_SHOWN],
+        "more_datasets": len(found) > _SHOWN,
+        "empty": is_empty,
+    }
+
+
+def _has_local_zone(person: Person) -> bool:
+    return person.backend.sandbox_location(person.caller).zone("dlz_destination").local_folder is not None
 
 
 def _new_export(state: State) -> NewExport:
@@ -156,6 +180,7 @@ def _new_export(state: State) -> NewExport:
         dataset_ids=form.dataset_ids,
         params=form.params,
         schedule=schedule,
+        endless=form.schedule.endless,
     )
 
 

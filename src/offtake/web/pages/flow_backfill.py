@@ -11,6 +11,7 @@ from offtake.errors import OfftakeError
 from offtake.flows import backfill, flow_views, flows
 from offtake.web.form_body import Form, text, texts
 from offtake.web.person import Person, PersonOf
+from offtake.web.places import place_of
 from offtake.web.rendering import page
 from offtake.web.routes import PageRoute
 
@@ -63,7 +64,15 @@ def _show(
     default = {"what": "range", "from_date": f"{today - timedelta(days=7):{_DATE}}", "to_date": f"{today:{_DATE}}"}
     shown = default | (values or {})
     return page(
-        request, person, "flow-backfill.html", status, view=view, values=shown, problems=problems or {}, refused=refused
+        request,
+        person,
+        "flow-backfill.html",
+        status,
+        view=view,
+        values=shown,
+        problems=problems or {},
+        refused=refused,
+        place=place_of(view.target.connection_spec_id, view.target.params),
     )
 
 

@@ -1,218 +1,178 @@
-"""The settings of a dataflow: each section is a form of its own, refused when the dataflow was changed meanwhile."""
+"""The settings of a dataflow: one form, refused when what it changes was changed meanwhile."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import RedirectResponse
 from starlette.datastructures import FormData
 
+from offtake.access import access
 from offtake.catalog import dataset_lists, datasets
 from offtake.catalog.dataset_lists import DatasetLine
 from offtake.contract import problems
 from offtake.contract.caller import EXPORT_DATASETS
 from offtake.contract.json_patch import Operation
 from offtake.contract.problems import Problem
-from offtake.destinations import registry
-from offtake.destinations.base import Destination
-from offtake.errors import InvalidInputError
 from offtake.flows import flow_changes, flow_creation, flow_views, target_connections
-from offtake.flows.flow_views import FlowView
-from offtake.web import export_form, forms, schedule_form
-from offtake.web.form_body import Form, text, texts
+from offtake.web import export_form, export_state, forms, schedule_form
+from offtake.web.export_state import Place, Preview
+from offtake.web.form_body import Form, text
 from offtake.web.person import Person, PersonOf
+from offtake.web.places import place_of
 from offtake.web.queries import ListUrl
 from offtake.web.rendering import page
 from offtake.web.routes import PageRoute
-from offtake.web.schedule_form import ScheduleForm
+from offtake.web.settings_form import SettingsForm
 
 router = APIRouter(route_class=PageRoute)
 
 _SHOWN: Final = 50
-_SECTIONS: Final = ("name", "schedule", "files", "datasets", "labels")
+_LABELS: Final = {
+    "name": "Name",
+    "description": "Description",
+    "labels": "Labels",
+    "template": "Folder template",
+    "every": "How often",
+    "hours": "Hours between runs",
+    "start_date": "First run, date",
+    "end_date": "Ends on",
+}
+_PLACES: Final = {
+    "/name": "name",
+    "/description": "description",
+    "/labels": "labels",
+    "/params/": export_form.PREFIX,
+    "/scheduleParams/foldernameTemplate": "template",
+}
 
 
-@dataclass
-class _Settings:
-    """The page: what is stored, and what was entered in the section that was refused."""
+@dataclass(frozen=True)
+class _Outcome:
+    """Why a form was not stored. `changed_by`: who changed the dataflow meanwhile."""
 
-    view: FlowView
-    destination: Destination | None
-    section: str = ""
-    entered: FormData | None = None
-    problems: Mapping[str, str] = field(default_factory=dict)
+    problems: dict[str, str] = field(default_factory=dict)
     refused: str = ""
-    conflict: bool = False
-
-    def value(self, name: str, stored: object) -> str:
-        """What was entered in the refused section, else what is stored."""
-        if self.entered is not None and name in self.entered:
-            return text(self.entered, name)
-        return "" if stored is None else str(stored)
+    changed_by: str = ""
 
 
 @router.get("/ui/{sandbox}/flows/{flow_id}/settings")
 def settings(request: Request, person: PersonOf, flow_id: str) -> Response:
     """The settings as they are stored."""
     person.caller.require(EXPORT_DATASETS)
-    return _show(request, person, _load(person, flow_id))
+    return _show(request, person, _load(person, flow_id, None))
 
 
-@router.post("/ui/{sandbox}/flows/{flow_id}/settings/{section}")
-def save(request: Request, person: PersonOf, flow_id: str, section: str, form: Form) -> Response:
-    """Store one section, unless the dataflow was changed since the page was shown."""
-    if section not in _SECTIONS:
-        raise problems.not_found("settings", section)
-    stored = _load(person, flow_id)
-    stored.section, stored.entered = section, form
+@router.post("/ui/{sandbox}/flows/{flow_id}/settings")
+def save(request: Request, person: PersonOf, flow_id: str, sent: Form) -> Response:
+    """Store everything that was changed, or nothing; `do` `search` only shows other datasets to choose from."""
+    person.caller.require(EXPORT_DATASETS)
+    form = _load(person, flow_id, sent)
+    if text(sent, "do") == "search":
+        return _show(request, person, form)
+    wrong = form.problems(person.backend.schedule_rules)
+    if wrong:
+        return _show(request, person, form, 422, _Outcome(wrong))
     try:
-        _save(person, stored, section, form)
-    except InvalidInputError as error:
-        stored.problems = schedule_form.problems_of(error)
+        _store(person, form, sent)
     except Problem as problem:
-        stored.conflict = problem.code == problems.OTHER_VERSION
-        stored.problems = _by_field(problem)
-        stored.refused = "" if stored.problems or stored.conflict else str(problem)
-        if stored.conflict:
-            fresh = _load(person, flow_id)
-            stored.view = fresh.view
-    else:
-        return RedirectResponse(person.url(f"flows/{flow_id}/settings") + f"?saved={section}#{section}", 303)
-    return _show(request, person, stored, 409 if stored.conflict else 422)
+        if problem.code == problems.OTHER_VERSION:
+            fresh = _load(person, flow_id, sent)
+            return _show(request, person, fresh, 409, _Outcome(changed_by=_changed_by(person, fresh)))
+        found = forms.problems_by_name(problem.fields, _PLACES)
+        by_field = {name: message for name, message in found.items() if name}
+        return _show(request, person, form, 422, _Outcome(by_field, "" if by_field else str(problem)))
+    return RedirectResponse(person.url(f"flows/{flow_id}/settings") + "?saved=all", 303)
 
 
-def _load(person: Person, flow_id: str) -> _Settings:
+@router.post("/ui/{sandbox}/flows/{flow_id}/settings/preview")
+def preview(request: Request, person: PersonOf, flow_id: str, sent: Form) -> Response:
+    """The paths and the next runs that the form would give."""
+    person.caller.require(EXPORT_DATASETS)
+    form = _load(person, flow_id, sent)
+    return page(request, person, "export-preview.html", preview=_preview(person, form))
+
+
+def _load(person: Person, flow_id: str, sent: FormData | None) -> SettingsForm:
     with person.backend.database.reading() as session:
         view = flow_views.find_flow(session, person.caller, flow_id, person.now_ms)
-    return _Settings(view, registry.by_connection_spec_id(view.target.connection_spec_id))
+        names = datasets.names_of(session, person.caller, view.source.dataset_ids)
+    return SettingsForm(person, view, dict(names), sent)
 
 
-def _save(person: Person, stored: _Settings, section: str, form: FormData) -> None:
-    if section == "files":
-        _save_files(person, stored, form)
-        return
-    version = text(form, "version")
-    with person.backend.database.writing() as session:
-        operations = _operations(person, stored, section, form)
-        if section == "datasets":
-            name, chosen = stored.view.flow.name, texts(form, "dataset")
-            source = flow_creation.create_source(session, person.caller, name, chosen, person.now_ms)
+def _store(person: Person, form: SettingsForm, sent: FormData) -> None:
+    """Store the changes in one transaction, each only if what it changes has the version that the form showed."""
+    backend, caller, flow = person.backend, person.caller, form.view.flow
+    operations, of_target = form.flow_operations(), form.target_operations()
+    with backend.database.writing() as session:
+        if form.changes_datasets():
+            source = flow_creation.create_source(session, caller, form.name, form.dataset_ids, person.now_ms)
             session.flush()
-            operations = [Operation("replace", "/sourceConnectionIds", [source.id])]
-        rules = person.backend.schedule_rules
-        flow_changes.update(session, person.caller, stored.view.flow.id, operations, version, person.now_ms, rules)
+            operations.append(Operation("replace", "/sourceConnectionIds", [source.id]))
+        if operations:
+            version, rules = text(sent, "version"), backend.schedule_rules
+            flow_changes.update(session, caller, flow.id, operations, version, person.now_ms, rules)
+        if of_target:
+            version = text(sent, "target_version")
+            target_connections.update(session, caller, form.view.target.id, of_target, version, person.now_ms)
 
 
-def _operations(person: Person, stored: _Settings, section: str, form: FormData) -> list[Operation]:
-    if section == "name":
-        described = text(form, "description")
-        change = Operation("replace", "/description", described or None)
-        return [Operation("replace", "/name", text(form, "name")), change]
-    if section == "labels":
-        return [
-            Operation("replace", "/labels", [one.strip() for one in text(form, "labels").split("\n") if one.strip()])
-        ]
-    if section == "schedule":
-        return _schedule_operations(person, stored, form)
-    return []
+def _changed_by(person: Person, form: SettingsForm) -> str:
+    """The name of the client that changed the dataflow or its target last."""
+    flow, target = form.view.flow, form.view.target
+    client = flow.updated_client if flow.updated_at >= target.updated_at else target.updated_client
+    with person.backend.database.reading() as session:
+        return access.client_name(session, person.caller, client)
 
 
-def _schedule_operations(person: Person, stored: _Settings, form: FormData) -> list[Operation]:
-    entered = _entered_schedule(form, person.now_ms)
-    template = text(form, "template")
-    schedule_form.check(entered, template or None, stored.view.flow.created_at // 1000, person.backend.schedule_rules)
-    # Only what was changed: the form knows minutes, and a default end must stay one.
-    before, after = schedule_form.of_schedule(stored.view.schedule).params(), entered.params()
-    changed = {key: value for key, value in after.items() if before.get(key) != value}
-    found = [Operation("replace", f"/scheduleParams/{key}", value) for key, value in changed.items()]
-    if not entered.end_date and stored.view.schedule.end_time is not None:
-        found.append(Operation("remove", "/scheduleParams/endTime"))
-    if template:
-        found.append(Operation("add", "/scheduleParams/foldernameTemplate", template))
-    elif stored.view.schedule.folder_name_template is not None:
-        found.append(Operation("remove", "/scheduleParams/foldernameTemplate"))
-    return found
+def _preview(person: Person, form: SettingsForm) -> Preview:
+    view = form.view
+    with person.backend.database.reading() as session:
+        chosen = datasets.names_of(session, person.caller, form.dataset_ids)
+        organisation = access.organisation_name(session, person.caller)
+    place = Place(
+        destination=form.destination.name if form.destination else "",
+        flow_name=form.name or "Dataflow",
+        flow_id=view.flow.id,
+        root=place_of(view.target.connection_spec_id, form.params),
+        datasets=chosen,
+        organisation=organisation,
+    )
+    return export_state.preview(person, place, form.schedule, form.template, view.flow.created_at // 1000)
 
 
-def _save_files(person: Person, stored: _Settings, form: FormData) -> None:
-    assert stored.destination is not None  # noqa: S101 - the form is not offered otherwise
-    model, target = stored.destination.parameters, stored.view.target
-    params = forms.parse(model, form, export_form.PREFIX)
-    # A patch merges: what was emptied must be removed.
-    emptied = [key for key in export_form.keys_of(model) if key in target.params and key not in params]
-    operations = [Operation("replace", "/params", params), *(Operation("remove", f"/params/{key}") for key in emptied)]
-    with person.backend.database.writing() as session:
-        target_connections.update(session, person.caller, target.id, operations, text(form, "version"), person.now_ms)
-
-
-def _entered_schedule(form: FormData, now_ms: int) -> ScheduleForm:
-    return schedule_form.read({key: value for key, value in form.items() if isinstance(value, str)}, now_ms)
-
-
-def _by_field(problem: Problem) -> dict[str, str]:
-    """The problems of a refused request by the form's fields."""
-    places = {"/name": "name", "/description": "description", "/labels": "labels", "/params/": export_form.PREFIX}
-    found = forms.problems_by_name(problem.fields, places)
-    return {name: message for name, message in found.items() if name}
-
-
-def _show(request: Request, person: Person, shown: _Settings, status: int = 200) -> Response:
-    view, url = shown.view, ListUrl(request)
-    search = url.text("q")
+def _show(
+    request: Request, person: Person, form: SettingsForm, status: int = 200, outcome: _Outcome | None = None
+) -> Response:
+    view, url, refusal = form.view, ListUrl(request), outcome or _Outcome()
+    search = url.text("q") if form.sent is None else text(form.sent, "q")
     found: Sequence[DatasetLine] = ()
     with person.backend.database.reading() as session:
         if person.may("view-datasets", "manage-datasets"):
             found = dataset_lists.page(session, person.caller, search, "name", 0, _SHOWN + 1)
-        chosen = datasets.names_of(session, person.caller, view.source.dataset_ids)
-    rules = person.backend.schedule_rules
-    entered = shown.entered if shown.section == "schedule" else None
-    schedule = (
-        schedule_form.of_schedule(view.schedule) if entered is None else _entered_schedule(entered, person.now_ms)
-    )
+        chosen = datasets.names_of(session, person.caller, form.dataset_ids)
+    schedule, rules = form.schedule, person.backend.schedule_rules
+    fields = form.fields(refusal.problems)
     return page(
         request,
         person,
         "flow-settings.html",
         status,
         view=view,
-        shown=shown,
-        saved=url.choice("saved", _SECTIONS) if status < 400 else None,  # noqa: PLR2004 - an HTTP status
+        form=form,
+        outcome=refusal,
+        differences=form.differences() if refusal.changed_by else (),
+        saved=status < 400 and form.sent is None and url.text("saved") == "all",  # noqa: PLR2004 - an HTTP status
         schedule=schedule,
-        folder_template=shown.value("template", view.schedule.folder_name_template or ""),
-        fields=_fields(shown),
-        labels=shown.value("labels", "\n".join(view.labels)),
+        fields=fields,
         datasets=found[:_SHOWN],
         more_datasets=len(found) > _SHOWN,
         search=search,
         chosen=chosen,
         chosen_ids=[one for one, _ in chosen],
         intervals=[(str(hours), f"{hours} h") for hours in sorted(rules.hour_intervals)],
-        months=0,
-        summary=forms.summary(shown.problems, _labels(shown)),
+        zones=schedule_form.zones(person.zone, schedule.zone),
+        preview=_preview(person, form),
+        summary=forms.summary(refusal.problems, _LABELS | forms.labels_of(*fields), inline=True),
     )
-
-
-def _fields(shown: _Settings) -> Sequence[forms.Field]:
-    if shown.destination is None:
-        return ()
-    model = shown.destination.parameters
-    values: Mapping[str, Any] = shown.view.target.params
-    if shown.section == "files" and shown.entered is not None:
-        values = forms.sent(model, shown.entered, export_form.PREFIX)
-    return forms.fields(model, export_form.PREFIX, values, shown.problems, export_form.keys_of(model))
-
-
-def _labels(shown: _Settings) -> dict[str, str]:
-    return _LABELS | forms.labels_of(*_fields(shown))
-
-
-_LABELS: Final = {
-    "name": "Name",
-    "description": "Description",
-    "labels": "Labels",
-    "template": "Folder template",
-    "hours": "Hours between runs",
-    "start_date": "First run, date",
-    "end_date": "Last day",
-}

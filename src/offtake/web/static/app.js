@@ -311,11 +311,18 @@ document.addEventListener("submit", async (event) => {
   if (!button?.dataset.into) return;
   event.preventDefault();
   const form = event.target, body = new URLSearchParams(new FormData(form, button));
+  const before = String(new URLSearchParams(new FormData(form)));
   button.disabled = true;
   try {
     const answer = await fetch(form.getAttribute("action"), { method: "POST", body, headers: { "X-Requested-With": "part" } });
     if (answer.status === 401) { location.reload(); return; }
     const text = await answer.text();
+    if (button.hasAttribute("data-part-only")) {
+      // What was typed meanwhile counts: the part is asked for again.
+      if (String(new URLSearchParams(new FormData(form))) === before) replaceParts(text, button.dataset.into);
+      else setTimeout(() => button.click());
+      return;
+    }
     const fresh = new DOMParser().parseFromString(text, "text/html");
     form.querySelectorAll("[data-field]").forEach((field) => {
       const problem = fresh.getElementById(`problem-${field.dataset.field}`);
@@ -325,5 +332,12 @@ document.addEventListener("submit", async (event) => {
     form.querySelector(".has-problem input, .has-problem textarea, .has-problem select")?.focus();
   } catch { /* The server is away: saving the form shows that. */ } finally { button.disabled = false; }
 }, true);
+
+// data-presses="#button": typing into a search field presses that button; Enter presses it too, not the form's first one.
+document.querySelectorAll("input[data-presses]").forEach((input) => {
+  const press = () => document.querySelector(option(input, "presses"))?.click();
+  input.addEventListener("input", delayed(press, 150));
+  input.addEventListener("keydown", (event) => { if (event.key === "Enter") { event.preventDefault(); press(); } });
+});
 
 showCopyButtons(document);
