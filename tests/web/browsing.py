@@ -3,6 +3,7 @@
 import re
 from dataclasses import dataclass, field
 from html import unescape
+from html.parser import HTMLParser
 from typing import Any
 
 import httpx2
@@ -71,3 +72,40 @@ def signed_in(deployed: Deployment, client: NewClient | None = None) -> Visitor:
 def words(page: str) -> str:
     """What a page says, without its markup."""
     return re.sub(r"\s+", " ", unescape(re.sub(r"<(script|style).*?</\1>|<[^>]+>", " ", page, flags=re.DOTALL)))
+
+
+def fields_of(page: str) -> dict[str, Any]:
+    """What a browser would send of the forms in that part of a page; fields of several values as lists."""
+    reader = _FieldReader()
+    reader.feed(page)
+    return {name: values if name == "dataset" else values[0] for name, values in reader.found.items()}
+
+
+class _FieldReader(HTMLParser):
+    """Collects the fields of forms."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: dict[str, list[str]] = {}
+        self._area = self._choice = ""
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = {name: value or "" for name, value in attrs}
+        name = given.get("name", "")
+        if tag == "input" and name and (given.get("type") not in ("checkbox", "radio") or "checked" in given):
+            self.found.setdefault(name, []).append(given.get("value", "on"))
+        elif tag == "textarea":
+            self._area = name
+            self.found.setdefault(name, []).append("")
+        elif tag == "select":
+            self._choice = name
+        elif tag == "option" and "selected" in given:
+            self.found.setdefault(self._choice, []).append(given.get("value", ""))
+
+    def handle_data(self, data: str) -> None:
+        if self._area:
+            self.found[self._area][-1] += data
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag == "textarea":
+            self._area = ""

@@ -1,8 +1,10 @@
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
+from uuid import uuid4
 
 import pytest
 
+from offtake.destinations.registry import DESTINATIONS
 from tests.deployment import FLOW_SERVICE, ZONE, Deployment
 from tests.web.browsing import Visitor, signed_in, words
 
@@ -69,11 +71,13 @@ def test_a_step_opens_when_those_before_are_complete(deployed: Deployment) -> No
     for fields, open_step, complaint in (
         ({"step": "5"}, "Where should the files go?", "Choose where the files go."),
         (steps(dataset, dataset=[]), "Search datasets", "Choose at least one dataset."),
-        (steps(dataset, **{"t-path": ""}), "Folder template", "is required"),
-        (steps(dataset, template="%NOTHING%"), "Folder template", "unknown macro"),
+        (steps(dataset, **{"t-path": "a\\b"}), "Folder template", "backslashes"),
+        (steps(dataset, template="%DATASET_NAM%"), "Folder template", "Do you mean %DATASET_NAME%?"),
         (steps(dataset, name=""), "Name of the dataflow", "is required"),
         (steps(dataset, hours="7"), "Name of the dataflow", "interval"),
-        (steps(dataset, end_date=""), "Name of the dataflow", "nothing would run"),
+        (steps(dataset, end_date="2029-01-01"), "Name of the dataflow", "must be after the first run"),
+        (steps(dataset, ends="on", end_date=""), "Name of the dataflow", "is required; or choose that it never ends"),
+        (steps(dataset, start_date=""), "Name of the dataflow", "must be a date"),
         (steps(dataset, start_date="tomorrow"), "Name of the dataflow", "must be a date"),
     ):
         text = shown(person, fields)
@@ -143,7 +147,8 @@ def test_previews_are_read_only(deployed: Deployment, path: str) -> None:
         answer = person.post("/ui/prod/export/preview", steps(dataset, template="a/%DATASET_ID%"), status=200)
         assert f"exports/crm/a/{dataset}/" in words(answer.text)
         bad = person.post("/ui/prod/export/preview", steps(dataset, template="%X%"), status=200)
-        assert "unknown macro" in words(bad.text)
+        assert words(bad.text).count("%X% is unknown.") == 1
+        assert "part-00000" not in words(bad.text)
     assert flows(deployed) == []
 
 
@@ -164,3 +169,124 @@ def test_an_export_of_many_datasets_survives_an_expired_session(deployed: Deploy
     answer = person.http.get(f"http://localhost/ui/prod/export?{query}", headers=person.headers)
     back = parse_qs(urlsplit(str(answer.url)).query)["next"][0]
     assert parse_qs(urlsplit(back).query)["dataset"] == many
+
+
+def create(person: Visitor, fields: dict[str, Any]) -> str:
+    """Create the export; the id of its dataflow."""
+    return person.post("/ui/prod/export", fields | {"key": uuid4().hex}).headers["location"].rpartition("/")[2]
+
+
+def test_an_export_once_starts_now_and_is_finished_after_its_run(deployed: Deployment) -> None:
+    person = signed_in(deployed)
+    fields = steps(deployed.import_rows("orders", [{"id": 1}]), every="once")
+    for name in ("start_date", "start_time", "end_date"):
+        del fields[name]
+    text = shown(person, fields)
+    assert "Export now" in text
+    assert "Once, now" in text
+    assert "After its only run" in text
+    flow = create(person, fields)
+    deployed.run_due()
+    (run,) = deployed.runs(flow)
+    assert run["metrics"]["statusSummary"]["status"] == "success"
+    assert "Finished" in words(person.get(f"/ui/prod/flows/{flow}"))
+    assert "Finished" in words(person.get("/ui/prod/flows"))
+
+
+@pytest.mark.parametrize("when", ["while it runs", "after it has run"])
+def test_a_run_that_a_person_starts_takes_the_place_of_the_only_scheduled_one(deployed: Deployment, when: str) -> None:
+    person = signed_in(deployed)
+    fields = steps(deployed.import_rows("orders", [{"id": 1}]), every="once", begin="later", start_date="2030-01-01")
+    flow = create(person, fields)
+    person.post(f"/ui/prod/flows/{flow}/run")
+    if when == "after it has run":
+        deployed.run_due()
+    for op in ("disable", "enable"):  # these compute the next run again
+        person.post(f"/ui/prod/flows/{flow}/state", {"op": op})
+    deployed.run_due()
+    assert "Finished" in words(person.get(f"/ui/prod/flows/{flow}"))
+    deployed.clock.advance(seconds=10 * 365 * 86_400)
+    deployed.run_due()
+    assert len(deployed.runs(flow)) == 1
+
+
+def test_a_run_of_the_api_does_not_use_up_the_only_slot(deployed: Deployment) -> None:
+    person, dataset = signed_in(deployed), deployed.import_rows("orders", [{"id": 1}])
+    flow = create(person, steps(dataset, every="once", begin="later"))
+    before = words(person.get(f"/ui/prod/flows/{flow}"))
+    order = {"activationInfo": {"destinations": [{"flowId": flow, "datasets": [{"id": dataset}]}]}}
+    assert deployed.http.post("/data/core/activation/disflowprovider/adhocrun", json=order).status_code == 200
+    deployed.run_due()
+    assert "Enabled" in before
+    assert "Enabled" in words(person.get(f"/ui/prod/flows/{flow}"))
+
+
+def test_the_end_is_a_choice_that_the_review_repeats(deployed: Deployment) -> None:
+    person, dataset = signed_in(deployed), deployed.import_rows("orders", [{"id": 1}])
+    fields = steps(dataset)
+    del fields["end_date"], fields["start_date"]
+    prefilled = person.get(f"/ui/prod/export?{urlencode(fields | {'step': '4'}, doseq=True)}")
+    end = prefilled.split('name="end_date" value="')[1].split('"')[0]
+    assert f"Ends {end} 00:00" in shown(person, fields)
+    never = fields | {"ends": "never"}
+    assert "Ends Never" in shown(person, never)
+    flow = create(person, never)
+    found = deployed.get(f"/flows/{flow}")["items"][0]
+    assert "endTime" not in found["scheduleParams"]
+    assert "endTimeDefaulted" not in found.get("extensions", {}) or not found["extensions"]["endTimeDefaulted"]
+    assert 'value="never" checked' in person.get(f"/ui/prod/flows/{flow}/settings")
+
+
+def test_times_are_entered_in_the_zone_of_the_person(deployed: Deployment) -> None:
+    person, dataset = signed_in(deployed), deployed.import_rows("orders", [{"id": 1}])
+    for zone, date, time, utc in (
+        ("Europe/Zurich", "2030-01-01", "06:30", "2030-01-01 05:30"),
+        ("Europe/Zurich", "2030-07-01", "06:30", "2030-07-01 04:30"),
+        ("Asia/Kolkata", "2030-01-01", "06:30", "2030-01-01 01:00"),
+        ("Europe/Zurich", "2030-03-31", "02:30", "2030-03-31 01:30"),  # a time that clocks skip
+        ("Nowhere/Else", "2030-01-01", "06:30", "2030-01-01 06:30"),
+    ):
+        fields = steps(dataset, zone=zone, start_date=date, start_time=time)
+        assert f"Next runs {utc}:00 UTC" in shown(person, fields), zone
+
+
+def test_a_run_in_the_past_is_said_to_start_at_once(deployed: Deployment) -> None:
+    person, dataset = signed_in(deployed), deployed.import_rows("orders", [{"id": 1}])
+    assert "Next runs At once for 2" in shown(person, steps(dataset, start_date="2020-01-01"))
+    assert "Next runs 2030" in shown(person, steps(dataset))
+
+
+def test_an_empty_folder_is_the_root_and_the_suggested_template_has_the_datasets_name(deployed: Deployment) -> None:
+    person, dataset = signed_in(deployed), deployed.import_rows("orders", [{"id": 1}])
+    fields = steps(dataset, **{"t-path": ""})
+    del fields["template"]
+    flow = create(person, fields)
+    found = deployed.get(f"/flows/{flow}")["items"][0]
+    assert found["scheduleParams"]["foldernameTemplate"] == "%DATASET_NAME%/%EXPORT_TIME%"
+    emptied = create(person, steps(dataset, template=""))
+    assert "foldernameTemplate" not in deployed.get(f"/flows/{emptied}")["items"][0]["scheduleParams"]
+
+
+@pytest.mark.parametrize("destination", DESTINATIONS, ids=lambda one: one.name)
+def test_without_an_account_the_next_step_is_to_connect_one(deployed: Deployment, destination: Any) -> None:
+    person = signed_in(deployed)
+    assert "Import a file first" in shown(person, {})
+    deployed.import_rows("orders", [{"id": 1}])
+    page = person.get(f"/ui/prod/export?destination={destination.connection_spec_id}")
+    assert all(one.guide.summary in words(page) for one in DESTINATIONS)
+    primary = words(
+        page.split('class="button primary"')[1].split(">", 1)[1].partition("</a>")[0].partition("</b")[0]
+    ).strip()
+    if destination.auth_methods:
+        assert primary.startswith("Connect a")
+        assert "another" not in primary
+    else:
+        assert primary == "Continue"
+        assert "On this server, nothing needed" in words(page)
+
+
+def test_more_settings_are_folded_until_one_differs_from_its_default(deployed: Deployment) -> None:
+    person, dataset = signed_in(deployed), deployed.import_rows("orders", [{"id": 1}])
+    for changes, is_open in (({}, False), ({"t-invalidText": "REPLACE"}, True), ({"t-invalidText": "FAIL"}, False)):
+        page = person.get(f"/ui/prod/export?{urlencode(steps(dataset, step='3', **changes), doseq=True)}")
+        assert ('class="more advanced" open' in page) is is_open

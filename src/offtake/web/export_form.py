@@ -125,10 +125,20 @@ def keys_of(model: type[TargetParams]) -> list[str]:
 
 
 def params(model: type[TargetParams], sent: FormData) -> Json:
-    """The params of a target connection as a form sent them, not validated. An empty folder is the root."""
+    """The params of a target connection as a form sent them, not validated, without defaults.
+
+    An empty folder is the root.
+    """
     asked = keys_of(model)
     roots: Json = {key: root for key, root in _ROOTS.items() if key in asked}
-    return roots | forms.parse(model, sent, PREFIX)
+    defaults = defaults_of(model)
+    parsed = forms.parse(model, sent, PREFIX)
+    return roots | {key: value for key, value in parsed.items() if key not in defaults or value != defaults[key]}
+
+
+def defaults_of(model: type[TargetParams]) -> Mapping[str, object]:
+    """The defaults of the optional params, by key."""
+    return {info.alias or name: info.default for name, info in model.model_fields.items() if not info.is_required()}
 
 
 def fields(model: type[TargetParams], values: Mapping[str, object], problems: Mapping[str, str]) -> Sequence[Field]:

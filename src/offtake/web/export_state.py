@@ -39,7 +39,8 @@ class State:
 class Preview:
     """What a dataflow's form would give: the folders of the first runs and their times, or what is wrong, in words.
 
-    `slots`: in epoch milliseconds. `start_ms`: the first run, to show it in the other time zone.
+    `slots`: in epoch milliseconds. `start_ms`, `end_ms`: the first run and the end, to show them in both time zones. `is_local`:
+    they were not entered in UTC.
     """
 
     slots: Sequence[int] = ()
@@ -48,6 +49,8 @@ class Preview:
     words: str = ""
     content: str = ""
     ends: str = ""
+    end_ms: int | None = None
+    is_local: bool = False
     start_ms: int | None = None
     paths: Sequence[str] = ()
     macros: Sequence[Macro] = ()
@@ -92,6 +95,8 @@ def preview(person: Person, place: Place, entered: ScheduleForm, template: str, 
             words="Once, now" if entered.at_once else schedules.in_words(schedule),
             content=schedules.content(schedule),
             ends=schedules.end_in_words(schedule),
+            is_local=entered.zone != "UTC",
+            end_ms=None if schedule.one_time or schedule.end_time is None else schedule.end_time * 1000,
             start_ms=None if entered.at_once else schedule.start_time * 1000,
         )
     except InvalidInputError as error:

@@ -208,7 +208,7 @@ def _field(model: type[Params], name: str, info: FieldInfo, prefix: str, value: 
         secret=is_secret,
         advanced=name in model.advanced,
         extension=schema.is_extension(info),
-        changed=_shown(kind, value) != _shown(kind, None if info.is_required() else info.default),
+        changed=_shown(kind, value) not in ("", _shown(kind, None if info.is_required() else info.default)),
     )
 
 

@@ -129,9 +129,10 @@ class SettingsForm:
             return []
         stored, params = self.view.target.params, self.params
         asked = export_form.keys_of(self.destination.parameters)
+        defaults = export_form.defaults_of(self.destination.parameters)
         changed = {key: value for key, value in params.items() if stored.get(key) != value}
         # A patch merges: what was emptied must be removed.
-        emptied = [key for key in asked if key in stored and key not in params]
+        emptied = [key for key in asked if key in stored and key not in params and stored[key] != defaults.get(key)]
         if not self._changes_files(changed, emptied):
             return []
         return [Operation("replace", "/params", params), *(Operation("remove", f"/params/{key}") for key in emptied)]
@@ -193,7 +194,7 @@ class SettingsForm:
         found = []
         for key, value in self._schedule_changes().items():
             path = f"/scheduleParams/{key}"
-            found.append(Operation("remove", path) if value is None else Operation("replace", path, value))
+            found.append(Operation("remove", path) if value is None else Operation("add", path, value))
         stored = self.view.schedule.folder_name_template
         if self.template and self.template != stored:
             found.append(Operation("add", "/scheduleParams/foldernameTemplate", self.template))
