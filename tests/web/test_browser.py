@@ -222,6 +222,42 @@ def test_everything_works_without_scripts(browser: Browser, filled: tuple[Server
         assert window.complaints == []
 
 
+def test_scripts_help_with_settings_without_losing_what_was_typed(
+    browser: Browser, filled: tuple[Server, World]
+) -> None:
+    server, made = filled
+    with looking(browser, server.origin) as window:
+        window.sign_in(made.admin)
+        window.open(f"/ui/prod/flows/{made.flow_ids[2]}/settings")
+        page = window.page
+        page.fill("#f-description", "Typed before")
+        page.fill("#f-template", "")
+        page.click("button.macro:has-text('Date'):not(:has-text('Dataset'))")
+        page.locator("#paths li").first.wait_for()
+        page.fill("#f-template", "%DATASET_NAM%")
+        page.get_by_text("Do you mean %DATASET_NAME%?").wait_for()
+        page.fill("#f-template", "%DATASET_NAME%")
+        page.locator("#problem-template").wait_for(state="hidden")
+        page.fill("input[name=q]", "nothing has this")
+        page.get_by_text("No dataset has this in its name.").wait_for()
+        page.fill("input[name=q]", "")
+        page.keyboard.press("Enter")
+        page.locator("#choices label.pick").nth(2).wait_for()
+        assert page.input_value("#f-description") == "Typed before"
+        page.check("input[name=every][value=once]")
+        assert page.is_visible("#f-start_date")
+        page.check("input[name=begin][value=now]")
+        assert not page.is_visible("#f-start_date")
+        page.check("input[name=every][value=daily]")
+        page.check("input[name=ends][value=never]")
+        assert not page.is_visible("#f-end_date")
+        page.get_by_role("button", name="Save changes").click()
+        page.get_by_text("Saved.").wait_for()
+        assert page.input_value("#f-description") == "Typed before"
+        assert page.input_value("#f-template") == "%DATASET_NAME%"
+        window.check()
+
+
 def test_open_pages_survive_a_restart_of_the_server(browser: Browser, tmp_path: Path) -> None:
     made = world.make(tmp_path / "data")
     settings = f"/ui/prod/flows/{made.flow_ids[0]}/settings"

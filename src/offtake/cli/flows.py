@@ -67,7 +67,10 @@ def run(
     data_dir: DataDir = None,
     json: AsJson = False,
 ) -> None:
-    """Run a flow now, in addition to its schedule: a full export the first time, then incremental ones."""
+    """Run a flow now, in addition to its schedule: a full export the first time, then incremental ones.
+
+    The run of a one-time flow takes the place of its scheduled run.
+    """
     with operating(data_dir, sandbox) as (backend, caller), backend.database.writing() as session:
         found = find_flow(session, caller, flow)
         request = AdhocDestination.model_validate({"flowId": found.id, "fullExport": full})

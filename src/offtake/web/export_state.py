@@ -16,6 +16,7 @@ from offtake.web.places import place_of
 from offtake.web.schedule_form import ScheduleForm
 
 _PREVIEWED: Final = 3
+_LONGEST_NAME: Final = 100
 _EXAMPLE_FILE: Final = "part-00000-…"
 _EXAMPLE: Final = [("DATASET_ID", "Dataset")]
 
@@ -30,6 +31,15 @@ class State:
     organisation: str = ""
     problems: dict[int, dict[str, str]] = field(default_factory=dict)
 
+    @property
+    def name(self) -> str:
+        """The dataflow's name; until the field was shown, the suggested one."""
+        if "name" in self.form.sent or self.form.destination is None or not self.chosen:
+            return self.form.name
+        more = f" and {len(self.chosen) - 1} more" if len(self.chosen) > 1 else ""
+        to = self.account.name if self.account else self.form.destination.name
+        return f"{self.chosen[0][1][:_LONGEST_NAME]}{more} to {to[:_LONGEST_NAME]}"
+
     def first_wrong(self) -> int:
         """The first step with a problem; the review without one."""
         return next((step for step in range(1, REVIEW) if self.problems.get(step)), REVIEW)
@@ -39,8 +49,8 @@ class State:
 class Preview:
     """What a dataflow's form would give: the folders of the first runs and their times, or what is wrong, in words.
 
-    `slots`: in epoch milliseconds. `start_ms`, `end_ms`: the first run and the end, to show them in both time zones. `is_local`:
-    they were not entered in UTC.
+    `slots`: in epoch milliseconds. `start_ms`, `end_ms`: the first run and the end, to show them in both time zones.
+    `is_local`: they were not entered in UTC.
     """
 
     slots: Sequence[int] = ()
@@ -73,7 +83,7 @@ def previews(person: Person, state: State) -> Preview:
     form = state.form
     place = Place(
         destination=form.destination.name if form.destination else "",
-        flow_name=form.name or "Dataflow",
+        flow_name=state.name or "Dataflow",
         flow_id="DATAFLOW_ID",
         root=place_of(form.destination.connection_spec_id, form.params) if form.destination else "",
         datasets=state.chosen,
