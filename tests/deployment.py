@@ -38,7 +38,6 @@ from offtake.store import manifests, run_parts
 from offtake.store.run_parts import is_delivered
 from offtake.store.tables import Role, RoleSubject, Run
 from offtake.web import app as web
-from offtake.web.links import SignInLinks
 from tests.app_client import AppClient
 from tests.fake_clock import FakeClock
 from tests.local_parsers import LocalParsers
@@ -283,7 +282,7 @@ def _app_of(backend: Backend) -> Iterator[FastAPI]:
     idle = _IDLE[backend.settings.error_type_prefix]
     app = idle.pop() if idle else _new_app(backend)
     app.state.backend, app.state.sign_ins = backend, SignIns(backend.settings.sign_ins_per_minute)
-    app.state.sign_in_links = SignInLinks(backend.clock)
+    web.begin(app)
     try:
         yield app
     finally:

@@ -168,7 +168,7 @@ def test_from_an_empty_server_to_verified_files_in_a_bucket(
             page.get_by_role("button", name="Start exporting").click()
             page.get_by_role("link", name="Delivered").first.click()
             page.get_by_role("button", name="Verify").click()
-            page.get_by_text("The delivery is as recorded: 1 file(s), 1,000 rows").wait_for()
+            page.get_by_text("The delivery is as recorded: 1 file, 1,000 rows").wait_for()
             window.check()
             shown = page.locator("td .id code").first.get_attribute("title")
         listed = s3.client().list_objects_v2(Bucket="partner-exports", Prefix="crm/")["Contents"]

@@ -5,6 +5,7 @@ from typing import Final
 
 from fastapi import APIRouter, FastAPI
 
+from offtake.deployment.backend import Backend
 from offtake.web import live, not_found, static_files
 from offtake.web.links import SignInLinks
 from offtake.web.pages import (
@@ -74,14 +75,20 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (static_files.router, *(page.router for 
 
 def install(app: FastAPI) -> None:
     """Serve the pages below `/ui`; `/` leads to them."""
-    settings = app.state.backend.settings
-    app.state.sign_in_links = SignInLinks(app.state.backend.clock)
+    begin(app)
+    for router in ROUTERS:
+        app.include_router(router, tags=["pages"], include_in_schema=False)
+    not_found.install(app)
+
+
+def begin(app: FastAPI) -> None:
+    """Set what the pages of the app's backend remember in this process to its start."""
+    backend: Backend = app.state.backend
+    settings = backend.settings
+    app.state.sign_in_links = SignInLinks(backend.clock)
     app.state.verifications, app.state.submissions = Verifications(), Submissions()
     app.state.past_periods = PastPeriods()
     app.state.run_watch = live.RunWatch(
         max(1, (settings.concurrent_requests or _REQUESTS) // 2),
         max(1, settings.concurrent_requests_per_address - _OTHER_REQUESTS),
     )
-    for router in ROUTERS:
-        app.include_router(router, tags=["pages"], include_in_schema=False)
-    not_found.install(app)
