@@ -14,12 +14,12 @@ from offtake.catalog.column_types import (
     Column,
     ColumnTypeError,
     columns_of,
-    format_type,
     parse_schema,
     parse_type,
     schema_of,
     split_column,
 )
+from offtake.lake.type_names import format_type
 
 NAMES = st.text(st.characters(exclude_categories=("Cc", "Cs", "Zl", "Zp")), min_size=1, max_size=8).filter(str.strip)
 PRIMITIVES = st.one_of(

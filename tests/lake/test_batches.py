@@ -127,7 +127,7 @@ def test_rows_that_no_longer_match_the_table_are_refused_and_leave_no_files(
 ) -> None:
     late = source(tmp_path, [{"n": 2, "share": "x"}], "late.json")
     overtaken(lambda: add(lake, [{"n": 1, "share": 1}]))
-    with pytest.raises(ImportRefusedError, match="line 1: column share is int64 in the dataset, but the file has text"):
+    with pytest.raises(ImportRefusedError, match="line 1: column share is long in the dataset, but the file has text"):
         ingest.ingest(lake, TABLE, [late], Attempt("late"))
     assert held(lake) == [1]
     assert data_files(tmp_path) == live(lake)

@@ -196,7 +196,7 @@ def test_declared_types_cannot_change(lake: Lake, tmp_path: Path) -> None:
         ({"id": None, "price": 1}, "line 1: column id is required, but a value is missing"),
         ({"id": 1, "new": 1}, "column new is not in the dataset"),
         ({"id": 1, "at": "2026-13-01"}, "line 1: column at"),
-        ({"id": "1"}, "line 1: column id is int32 in the dataset, but the file has text"),
+        ({"id": "1"}, "line 1: column id is int in the dataset, but the file has text"),
     ):
         with pytest.raises(ImportRefusedError, match=reason):
             add_files(lake, rows(tmp_path, bad), **UNDELIVERED)
@@ -209,7 +209,7 @@ def test_types_can_be_declared_with_the_files(lake: Lake, tmp_path: Path) -> Non
     assert types(lake) == {"id": "long", "zip": "string", "share": "double"}
     with pytest.raises(ImportRefusedError, match="column other, but no file has it"):
         add_files(lake, csv(tmp_path, "id\n1\n"), options=ParseOptions(types={"other": pa.string()}))
-    with pytest.raises(ImportRefusedError, match="Column zip is declared as int64, but is string in the dataset"):
+    with pytest.raises(ImportRefusedError, match="Column zip is declared as long, but is string in the dataset"):
         add_files(lake, csv(tmp_path, "zip\n1\n"), options=ParseOptions(types={"zip": pa.int64()}))
 
 
@@ -217,9 +217,9 @@ def test_a_declared_type_of_a_new_column_is_used(lake: Lake, tmp_path: Path) -> 
     add_files(lake, csv(tmp_path, "id\n1\n"))
     options, evolving = ParseOptions(types={"new": pa.int64()}), UNDELIVERED | {"evolve": True}
     for file in (csv(tmp_path, "id,new\n2,x\n"), rows(tmp_path, {"new": 1}, {"new": 2**70})):
-        with pytest.raises(ImportRefusedError, match=r"line [12]: column new [^.]*\.$"):
+        with pytest.raises(ImportRefusedError, match=r'line [12]: column new [^.]*\. The value is "\w+"\.$'):
             add_files(lake, file, options=options, **evolving)
-        with pytest.raises(ImportRefusedError, match=r"line [12]: column new [^.]*\.$"):
+        with pytest.raises(ImportRefusedError, match=r'line [12]: column new [^.]*\. The value is "\w+"\.$'):
             ingest.dry_run(lake, TABLE, [input_file(file)], Attempt("x", **evolving), options)
     add_files(lake, csv(tmp_path, "id,new\n2,3\n"), options=options, **evolving)
     assert types(lake) == {"id": "long", "new": "long"}
@@ -308,3 +308,39 @@ def test_numbers_become_text_as_exports_write_them(lake: Lake, tmp_path: Path) -
 def test_empty_lists_within_lists_are_imported(lake: Lake, tmp_path: Path) -> None:
     add_files(lake, rows(tmp_path, {"a": [None, []]}, {"a": [[], None, []]}))
     assert [row["a"] for row in full(lake)] == [[None, []], [[], None, []]]
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "message"),
+    [
+        (
+            pa.decimal128(18, 2),
+            'n,v\n1,1.5\n2,1.50\n3,"1.234,50"\n4,x\n',
+            (
+                "line 4: column v must have numbers that fit decimal(18,2), without leading zeros or plus signs. "
+                'The value is "1.234,50": numbers are read with a decimal point, not with a decimal comma, '
+                'such as "1234.50".'
+            ),
+        ),
+        (
+            pa.int64(),
+            "n,v\n1,2\n2,0815\n",
+            'whole numbers (long) without leading zeros or plus signs. The value is "0815".',
+        ),
+        (pa.date32(), "n,v\n1,31.12.2024\n", 'The value is "31.12.2024": dates are read in the form 2024-12-31.'),
+        (pa.int64(), f"n,v\n1,{'9' * 200}\n", f'The value is "{"9" * 60}…".'),
+    ],
+    ids=["decimal comma", "leading zero", "date", "long"],
+)
+def test_a_value_that_does_not_fit_its_declared_type_is_shown_with_its_line(
+    lake: Lake, tmp_path: Path, kind: pa.DataType, text: str, message: str
+) -> None:
+    with pytest.raises(ImportRefusedError) as refused:
+        add_files(lake, csv(tmp_path, text), options=ParseOptions(types={"v": kind}))
+    assert message in str(refused.value)
+
+
+def test_the_column_in_the_message_is_the_one_that_is_wrong_in_the_first_wrong_row(lake: Lake, tmp_path: Path) -> None:
+    options = ParseOptions(types={"a": pa.int64(), "b": pa.int64()})
+    with pytest.raises(ImportRefusedError, match=r'line 2: column b must have .* The value is "y"'):
+        add_files(lake, csv(tmp_path, "a,b\n1,y\nx,2\n"), options=options)

@@ -2,18 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
 
 from sqlalchemy import ColumnElement, func, or_, select
 from sqlalchemy.orm import Session
 
-from offtake.access import audit_filters, audit_log
-from offtake.contract.caller import ENGINE, OPERATOR, Caller
+from offtake.access import audit_filters, audit_log, client_names
+from offtake.contract.caller import Caller
 from offtake.store.tables import AuditEvent, Client
-
-SERVER: Final = "Offtake (the server)"
-"""The actor of changes that the server makes by itself."""
-_COMMAND_LINE: Final = "Command line"
 
 
 @dataclass(frozen=True)
@@ -52,13 +47,11 @@ def search(session: Session, caller: Caller, wanted: AuditSearch, limit: int) ->
 
 def actor_names(session: Session, events: Sequence[AuditEvent]) -> dict[str, str]:
     """The names of the clients that acted, by client id."""
-    ids = {event.client_id for event in events}
-    named = session.execute(select(Client.id, Client.name).where(Client.id.in_(ids)))
-    return {OPERATOR: _COMMAND_LINE, ENGINE: SERVER} | {row.id: row.name for row in named}
+    return client_names.names_of(session, {event.client_id for event in events})
 
 
 def _by(caller: Caller, actor: str) -> ColumnElement[bool]:
-    own = {_COMMAND_LINE.lower(): OPERATOR, SERVER.lower(): ENGINE}.get(actor.lower())
+    own = client_names.built_in(actor)
     if own is not None:
         return AuditEvent.client_id == own
     named = select(Client.id).where(Client.org_id == caller.org_id, func.lower(Client.name) == func.lower(actor))

@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from offtake.documents import Json
 from offtake.errors import OfftakeError
+from offtake.lake.type_names import TYPES, format_type, type_name
 
 ALLOWED: Final = (
     "boolean, int, long, float, double, decimal(precision,scale), date, time, timestamp, timestamptz, string, uuid, "
@@ -26,23 +27,7 @@ _CONTROL: Final = ("Cc", "Cs", "Zl", "Zp")
 _MAX_TEXT_LENGTH: Final = 100_000
 _MAX_PRECISION: Final = 38
 _MAX_FIXED_LENGTH: Final = 2**31 - 1
-_TYPES: Final[dict[str, pa.DataType]] = {
-    "boolean": pa.bool_(),
-    "int": pa.int32(),
-    "long": pa.int64(),
-    "float": pa.float32(),
-    "double": pa.float64(),
-    "date": pa.date32(),
-    "time": pa.time64("us"),
-    "timestamp": pa.timestamp("us"),
-    "timestamptz": pa.timestamp("us", "UTC"),
-    "string": pa.string(),
-    "uuid": pa.uuid(),
-    "binary": pa.binary(),
-}
-_NAMES: Final = {kind: name for name, kind in _TYPES.items()}
 _TOKEN: Final = re.compile(r"\s*(?:(`(?:[^`]|``)*`)|([^\W\d]\w*)|([0-9]+)|([<>(),:\[\]]))")
-_PLAIN: Final = re.compile(r"[^\W\d]\w*")
 
 
 class ColumnTypeError(OfftakeError):
@@ -68,22 +53,6 @@ def parse_type(text: str, column: str) -> pa.DataType:
     return kind
 
 
-def format_type(kind: pa.DataType) -> str:
-    """The text of a type; the inverse of `parse_type`."""
-    if pa.types.is_decimal(kind):
-        return f"decimal({kind.precision},{kind.scale})"
-    if pa.types.is_fixed_size_binary(kind):
-        return f"fixed({kind.byte_width})"
-    if pa.types.is_struct(kind):
-        inner = (kind.field(index) for index in range(kind.num_fields))
-        return f"struct<{', '.join(f'{_quote(one.name)}: {_format_field(one)}' for one in inner)}>"
-    if pa.types.is_list(kind):
-        return f"list<{_format_field(kind.value_field)}>"
-    if pa.types.is_map(kind):
-        return f"map<{format_type(kind.key_type)}, {_format_field(kind.item_field)}>"
-    return _NAMES[kind]
-
-
 def schema_of(columns: Iterable[Column]) -> pa.Schema:
     """The Arrow schema of declared columns. Raises `ColumnTypeError` naming the column."""
     fields: dict[str, pa.Field] = {}
@@ -104,14 +73,7 @@ def columns_of(schema: pa.Schema) -> list[Column]:
 
 def documents(schema: pa.Schema) -> list[Json]:
     """The columns of any schema as JSON documents; types that cannot be declared have Arrow's names."""
-    shown = []
-    for field in schema:
-        try:
-            kind = format_type(field.type)
-        except KeyError:
-            kind = str(field.type)
-        shown.append({"name": field.name, "type": kind, "required": not field.nullable})
-    return shown
+    return [{"name": one.name, "type": type_name(one.type), "required": not one.nullable} for one in schema]
 
 
 def parse_types(types: Mapping[str, str]) -> dict[str, pa.DataType]:
@@ -179,14 +141,6 @@ def _is_type(text: str) -> bool:
     return True
 
 
-def _quote(name: str) -> str:
-    return name if _PLAIN.fullmatch(name) else f"`{name.replace('`', '``')}`"
-
-
-def _format_field(field: pa.Field) -> str:
-    return f"{'' if field.nullable else 'required '}{format_type(field.type)}"
-
-
 def _struct(fields: list[pa.Field], path: str) -> pa.DataType:
     names = [field.name for field in fields]
     duplicate = next((name for name in names if names.count(name) > 1), None)
@@ -227,8 +181,8 @@ class _Parser:
         word = self._word()
         nested: Mapping[str, Callable[[], pa.DataType]] = {"struct": self._struct, "list": self._list, "map": self._map}
         sized: Mapping[str, Callable[[], pa.DataType]] = {"decimal": self._decimal, "fixed": self._fixed}
-        if word in _TYPES:
-            kind = _TYPES[word]
+        if word in TYPES:
+            kind = TYPES[word]
         elif word in nested:
             self._expect("<")
             kind = nested[word]()
@@ -322,7 +276,9 @@ class _Parser:
             raise self._error(f"{sign!r} is missing after {self._text[: self._at].strip()[-30:]!r}")
 
     def _error(self, reason: str) -> ColumnTypeError:
-        return ColumnTypeError(f"Column {self._column}: {reason} in {self._text[:200]!r}. Types are: {ALLOWED}.")
+        text = repr(self._text[:200])
+        within = "" if reason.startswith(f"{text} ") else f" in {text}"
+        return ColumnTypeError(f"Column {self._column}: {reason}{within}. Types are: {ALLOWED}.")
 
 
 class _JsonSchema:

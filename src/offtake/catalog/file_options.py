@@ -12,6 +12,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, 
 from offtake.catalog import column_types
 from offtake.contract.bodies import Body
 from offtake.lake.parsing.options import CsvOptions, Nanoseconds, ParseOptions
+from offtake.lake.type_names import format_type
 
 NONE: Final = "none"
 _TABS: Final = ("\\t", "tab", "\t")
@@ -121,7 +122,7 @@ def canonical(options: ParseOptions) -> bytes:
     """The options as canonical JSON: equal bytes for equal options."""
     document: Mapping[str, object] = {
         "csv": asdict(options.csv),
-        "types": {name: column_types.format_type(kind) for name, kind in options.types.items()},
+        "types": {name: format_type(kind) for name, kind in options.types.items()},
         "nanoseconds": options.nanoseconds,
     }
     return json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode()

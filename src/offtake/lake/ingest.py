@@ -32,6 +32,7 @@ from offtake.lake.parsing.kinds import Path as ColumnPath
 from offtake.lake.parsing.kinds import name_of
 from offtake.lake.parsing.options import ParseOptions
 from offtake.lake.parsing.parse import Parsed, parse
+from offtake.lake.type_names import type_name
 from offtake.lake.writing import remove_empty
 
 __all__ = ["BATCH_ID", "Attempt", "Batch", "CommittedBatch", "declare", "find_commit"]
@@ -220,6 +221,8 @@ def _change_notes(change: SchemaChange, base: pa.Schema | None, target: pa.Schem
     for path in change.added:
         yield f"Column {name_of(path)} is new."
     for path in (*change.promoted, *change.retyped):
-        old = base.field(path[0]).type if base is not None else None
+        old = base.field(path[0]).type if base is not None else pa.null()
         new = target.field(path[0]).type
-        yield f"Column {name_of(path)} changes type" + (f" from {old} to {new}." if len(path) == 1 else ".")
+        yield f"Column {name_of(path)} changes type" + (
+            f" from {type_name(old)} to {type_name(new)}." if len(path) == 1 else "."
+        )

@@ -20,6 +20,7 @@ from offtake.lake.parsing.kinds import (
     word_for,
 )
 from offtake.lake.parsing.numbers import MAX_PRECISION, NumberStats, number_stats
+from offtake.lake.type_names import type_name
 
 PLACEHOLDER: Final = "_empty"
 """The only column of a table, or field of a struct, without any: no format supports a struct without fields."""
@@ -164,7 +165,7 @@ class Resolver:
         if _accepts(current, incoming):
             return current
         raise KindConflictError(
-            f"column {name_of(path)} is {current} in the dataset, but the file has {word_for(incoming)}"
+            f"column {name_of(path)} is {type_name(current)} in the dataset, but the file has {word_for(incoming)}"
         )
 
     def _nested(self, current: pa.DataType, incoming: pa.DataType, path: Path) -> pa.DataType | None:
@@ -289,7 +290,7 @@ def _iceberg_nested_type(kind: pa.DataType, path: Path) -> pa.DataType:
     if is_list(kind):
         element = _iceberg_type(kind.value_type, (*path, ELEMENT))
         return pa.list_(pa.field("element", element, kind.value_field.nullable))
-    raise SchemaMismatchError(f"column {name_of(path)} has the type {kind}, which Iceberg does not support")
+    raise SchemaMismatchError(f"column {name_of(path)} has the type {type_name(kind)}, which Iceberg does not support")
 
 
 def _iceberg_extension_type(kind: pa.BaseExtensionType, path: Path) -> pa.DataType:

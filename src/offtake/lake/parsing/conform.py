@@ -6,12 +6,13 @@ from typing import Final
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from offtake.lake.parsing.errors import SchemaMismatchError
+from offtake.lake.parsing.errors import SchemaMismatchError, shorten
 from offtake.lake.parsing.kinds import ELEMENT, VALUE, Path, fields_of, is_number, name_of
 from offtake.lake.parsing.numbers import cast_number
 from offtake.lake.parsing.options import Nanoseconds
 from offtake.lake.parsing.text_types import is_written_plainly, written_text
 from offtake.lake.parsing.text_values import read_text
+from offtake.lake.type_names import type_name
 
 _NS_PER_US: Final = 1000
 """Nanoseconds per microsecond."""
@@ -116,9 +117,9 @@ class _Caster:
                 return pa.ExtensionArray.from_storage(kind, array.cast(kind.storage_type))
             return array.cast(kind)
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-            raise SchemaMismatchError(
-                f"column {name_of(path)} has a {array.type} value that cannot be converted to {kind} exactly"
-            ) from None
+            what = "a number" if is_number(array.type) else f"a {type_name(array.type)} value"
+            message = f"column {name_of(path)} has {what} that cannot be converted to {type_name(kind)} exactly"
+            raise SchemaMismatchError(message, _hint(array)) from None
 
     def _times(self, array: pa.Array, kind: pa.DataType) -> pa.Array:
         """Times in nanoseconds as text with all nine digits, or in microseconds."""
@@ -177,6 +178,16 @@ def _as_exported_text(array: pa.Array) -> pa.Array:
     if len(texts) != len(array) - array.null_count:
         raise pa.ArrowInvalid("NaN and infinities cannot be written as text")
     return pc.replace_with_mask(pa.nulls(len(array), pa.string()), array.is_valid(), texts)
+
+
+def _hint(array: pa.Array) -> str:
+    """The value, if there is only one."""
+    filled = array.drop_null()
+    if len(filled) != 1:
+        return ""
+    text = str(filled[0])
+    is_padded = pa.types.is_decimal(array.type) and "." in text and "E" not in text
+    return f"The value is {shorten(text.rstrip('0').rstrip('.') if is_padded else text)}"
 
 
 def _is_text(kind: pa.DataType) -> bool:

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import pyarrow as pa
 
-from offtake.lake.parsing.errors import ImportRefusedError
+from offtake.lake.parsing.errors import EncodingError, ImportRefusedError
 from offtake.lake.parsing.files import InputFile
 
 _MARKS: Final = (
@@ -152,10 +152,10 @@ def check_charset(charset: str, name: str) -> str:
         ) from None
 
 
-def refuse_bytes(file: InputFile, line: int, charset: str, column: str | None = None) -> ImportRefusedError:
+def refuse_bytes(file: InputFile, line: int, charset: str, column: str | None = None) -> EncodingError:
     """The error for bytes that are invalid in the encoding."""
     position = f"{file.name}, line {line}" + (f", column {column}" if column is not None else "")
-    return ImportRefusedError(f"{position}: the bytes are not valid {charset.upper()}. {_REMEDY}", row=line)
+    return EncodingError(f"{position}: the bytes are not valid {charset.upper()}. {_REMEDY}", row=line)
 
 
 class _ReadErrors:

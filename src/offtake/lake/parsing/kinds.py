@@ -10,6 +10,7 @@ from typing import Any, Final
 import pyarrow as pa
 
 from offtake.lake.parsing.numbers import EXACT, WHOLE
+from offtake.lake.type_names import type_name
 
 Path = tuple[str, ...]
 """The path of a column or nested value: field names, `[]` for a list's elements, `{}` for a map's values."""
@@ -115,4 +116,4 @@ def word_for(kind: pa.DataType) -> str:
         return "true or false"
     if pa.types.is_struct(kind):
         return "objects"
-    return "arrays" if is_list(kind) else str(kind)
+    return "arrays" if is_list(kind) else type_name(kind)

@@ -21,6 +21,7 @@ from offtake.lake.parsing.numbers import NumberStats
 from offtake.lake.parsing.options import ParseOptions
 from offtake.lake.parsing.parquet_files import ParquetSource
 from offtake.lake.parsing.rows import Rows
+from offtake.lake.type_names import type_name
 
 _UNREADABLE: Final = (pa.ArrowException, OSError, UnicodeDecodeError, EOFError)
 
@@ -155,7 +156,9 @@ class _Parser:
             is_new = field.name not in self._declared.names or pa.types.is_null(self._declared.field(field.name).type)
             is_open = pa.types.is_null(others) or pa.types.is_null(field.type)
             if is_new and field.type != others and not is_open:
-                raise KindConflictError(f"column {field.name} is {field.type} in one file and {others} in another")
+                raise KindConflictError(
+                    f"column {field.name} is {type_name(field.type)} in one file and {type_name(others)} in another"
+                )
         merged = self._merge(schema, pa.schema([one.with_type(pa.null()) for one in incoming]), self._resolver())
         pairs = ((one, types.get(one.name, pa.null())) for one in merged)
         return pa.schema([one if pa.types.is_null(kind) else one.with_type(kind) for one, kind in pairs])
@@ -201,8 +204,19 @@ class _Parser:
         try:
             return cast_to_schema(rows.batch, target, self._options.nanoseconds)
         except SchemaMismatchError as error:
-            unit, number = rows.position(self._first_mismatch(rows.batch, target))
-            raise ImportRefusedError(f"{file.name}, {unit} {number}: {error}.", row=number) from None
+            index = self._first_mismatch(rows.batch, target)
+            unit, number = rows.position(index)
+            found = self._mismatch(rows.batch.slice(index, 1), target) or error
+            hint = f" {found.hint}." if found.hint else ""
+            raise ImportRefusedError(f"{file.name}, {unit} {number}: {found}.{hint}", row=number) from None
+
+    def _mismatch(self, row: pa.RecordBatch, target: pa.Schema) -> SchemaMismatchError | None:
+        """The error of this row alone: another row can have another one, in a column before."""
+        try:
+            cast_to_schema(row, target, self._options.nanoseconds)
+        except SchemaMismatchError as error:
+            return error
+        return None
 
     def _first_mismatch(self, batch: pa.RecordBatch, target: pa.Schema) -> int:
         """The index of the first row that cannot be cast, by binary search."""
@@ -237,7 +251,8 @@ def _with_declared_types(dataset: pa.Schema | None, types: Mapping[str, pa.DataT
     fields = {} if dataset is None else {field.name: field for field in dataset}
     for name, kind in types.items():
         if name in fields and not pa.types.is_null(fields[name].type) and fields[name].type != kind:
-            raise ImportRefusedError(f"Column {name} is declared as {kind}, but is {fields[name].type} in the dataset.")
+            stored = type_name(fields[name].type)
+            raise ImportRefusedError(f"Column {name} is declared as {type_name(kind)}, but is {stored} in the dataset.")
         fields[name] = fields[name].with_type(kind) if name in fields else pa.field(name, kind)
     return pa.schema(list(fields.values()))
 

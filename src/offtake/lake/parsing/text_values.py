@@ -7,8 +7,10 @@ from typing import Final
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from offtake.lake.parsing.errors import SchemaMismatchError
+from offtake.lake.parsing import regional_text
+from offtake.lake.parsing.errors import SchemaMismatchError, shorten
 from offtake.lake.parsing.exact_numbers import read_decimals, read_floats
+from offtake.lake.type_names import type_name
 
 _DATE: Final = "([1-9][0-9]{3}|0[1-9][0-9]{2}|00[1-9][0-9]|000[1-9])-[0-9]{2}-[0-9]{2}"
 _ZONE: Final = "(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])"
@@ -33,13 +35,30 @@ def read_text(values: pa.Array, kind: pa.DataType, path: str, *, truncate: bool 
     """
     reader = next((one for one in _READERS if one.matches(kind)), None)
     if reader is None:
-        raise SchemaMismatchError(f"column {path} has the type {kind}, which cannot be imported from text")
+        raise SchemaMismatchError(f"column {path} has the type {type_name(kind)}, which cannot be imported from text")
     try:
         found = reader.read(values, kind, truncate)
     except pa.ArrowInvalid:
         found = None
     if found is None:
-        raise SchemaMismatchError(f"column {path} must have {reader.allowed.format(kind=kind)}")
+        raise SchemaMismatchError(
+            f"column {path} must have {reader.allowed.format(kind=type_name(kind))}", _hint(values, kind)
+        )
+    return found
+
+
+def _hint(values: pa.Array, kind: pa.DataType) -> str:
+    """The value, if there is only one, and how to write it if it is a number or a date as people write them."""
+    filled = values.drop_null()
+    if len(filled) != 1:
+        return ""
+    text = filled[0].as_py()
+    found = f"The value is {shorten(text)}"
+    number, date = regional_text.plain_number(text.strip()), regional_text.plain_date(text.strip())
+    if number is not None and (_is_int(kind) or _is_float(kind) or pa.types.is_decimal(kind)):
+        return f"{found}: numbers are read with a decimal point, not with a decimal comma, such as {shorten(number)}"
+    if date is not None and (pa.types.is_date(kind) or pa.types.is_timestamp(kind)):
+        return f"{found}: dates are read in the form {date}"
     return found
 
 
