@@ -69,6 +69,61 @@ def signed_in(deployed: Deployment, client: NewClient | None = None) -> Visitor:
     return found
 
 
+class _Fields(HTMLParser):
+    """Collects the fields of one form as a browser would send them, and its buttons."""
+
+    def __init__(self, form_id: str) -> None:
+        super().__init__()
+        self.form_id, self.inside = form_id, False
+        self.found: list[tuple[str, str]] = []
+        self.buttons: list[dict[str, str | None]] = []
+        self.select = self.area = ""
+        self.is_empty = False
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        sent = dict(attrs)
+        if tag == "form":
+            self.inside = sent.get("id") == self.form_id
+        if tag == "option" and self.select and ("selected" in sent or self.is_empty):
+            self.found[-1], self.is_empty = (self.select, sent.get("value") or ""), False
+        if not (self.inside if "form" not in sent else sent["form"] == self.form_id):
+            return
+        name, kind = sent.get("name") or "", sent.get("type")
+        if tag == "button":
+            self.buttons.append(sent)
+        elif tag == "select":
+            self.select, self.is_empty = name, True
+            self.found.append((name, ""))
+        elif tag == "textarea":
+            self.area = name
+            self.found.append((name, ""))
+        elif tag == "input" and name and (kind not in ("checkbox", "radio") or "checked" in sent):
+            self.found.append((name, sent.get("value") or ""))
+
+    def handle_data(self, data: str) -> None:
+        if self.area:
+            self.found[-1] = (self.area, self.found[-1][1] + data)
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag == "form":
+            self.inside = False
+        elif tag == "select":
+            self.select = ""
+        elif tag == "textarea":
+            self.area = ""
+
+
+def form_of(page: str, form_id: str) -> tuple[dict[str, list[str]], list[dict[str, str | None]]]:
+    """What a browser would send for the form, by name; and its buttons, in the page's order."""
+    parser = _Fields(form_id)
+    parser.feed(page)
+    fields: dict[str, list[str]] = {}
+    for name, value in parser.found:
+        if name:
+            fields.setdefault(name, []).append(value)
+    return fields, parser.buttons
+
+
 def words(page: str) -> str:
     """What a page says, without its markup."""
     return re.sub(r"\s+", " ", unescape(re.sub(r"<(script|style).*?</\1>|<[^>]+>", " ", page, flags=re.DOTALL)))

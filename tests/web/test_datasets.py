@@ -183,7 +183,7 @@ def test_a_dataset_is_created_with_columns(deployed: Deployment) -> None:
     page = words(person.get(answer.headers["location"]))
     for text in ("id long Required", "first name string Nullable", "customer struct Nullable", "zip int Required"):
         assert text in page.replace("Level 2: ", "")
-    assert "New columns Added" in page
+    assert "Schema Can grow" in page
 
 
 @pytest.mark.parametrize(

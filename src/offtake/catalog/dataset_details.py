@@ -45,6 +45,11 @@ def overview(session: Session, lake: Lake, caller: Caller, dataset_id: str) -> O
     )
 
 
+def rows(session: Session, lake: Lake, caller: Caller, dataset: Dataset) -> int:
+    """The number of rows; zero when the table cannot be read."""
+    return overview(session, lake, caller, dataset.id).size.rows
+
+
 def get(session: Session, caller: Caller, dataset_id: str) -> Dataset:
     """The dataset, for reading."""
     caller.require(VIEW_DATASETS, MANAGE_DATASETS)

@@ -8,14 +8,22 @@ from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from offtake.access import labels
-from offtake.catalog import dataset_documents, datasets
-from offtake.catalog.dataset_documents import LastBatches
+from offtake.catalog import datasets
 from offtake.contract.caller import MANAGE_DATASETS, VIEW_DATASETS, Caller
-from offtake.store.batches import SUCCESS
+from offtake.store.batches import ABANDONED, ABORTED, LOADING, SUCCESS
 from offtake.store.tables import Batch, Dataset
 
 Order = Literal["name", "rows", "size", "last"]
+_IS_IMPORT: Final = Batch.status.not_in((LOADING, ABORTED, ABANDONED))
 ORDERS: Final[tuple[Order, ...]] = get_args(Order)
+
+
+@dataclass(frozen=True)
+class LastImport:
+    """The last batch that was committed, in any state; uploads that were discarded, or are in review, do not count."""
+
+    status: str
+    created_at: int
 
 
 @dataclass(frozen=True)
@@ -26,7 +34,7 @@ class DatasetLine:
     name: str
     rows: int
     bytes: int
-    last: LastBatches | None
+    last: LastImport | None
     labels: Sequence[str]
 
 
@@ -41,7 +49,7 @@ def page(
     by = _BY[order].desc() if descending else _BY[order]
     found = session.execute(query.order_by(by.nulls_last(), Dataset.id).offset(offset).limit(most)).all()
     ids = [row.id for row in found]
-    totals, last = _totals(session, ids), dataset_documents.last_batches(session, ids)
+    totals, last = _totals(session, ids), _last_imports(session, ids)
     names = labels.labels_of_all(session, ids)
     return [
         DatasetLine(row.id, row.name, *totals.get(row.id, (0, 0)), last.get(row.id), names.get(row.id, ()))
@@ -62,13 +70,22 @@ def _totals(session: Session, ids: Sequence[str]) -> dict[str, tuple[int, int]]:
     return {dataset_id: (int(rows), int(size)) for dataset_id, rows, size in session.execute(query)}
 
 
+def _last_imports(session: Session, ids: Sequence[str]) -> dict[str, LastImport]:
+    newest = (Batch.dataset_id, Batch.created_at.desc(), Batch.id.desc())
+    number = func.row_number().over(partition_by=newest[0], order_by=newest[1:]).label("number")
+    batches = select(Batch.dataset_id, Batch.status, Batch.created_at, number)
+    numbered = batches.where(Batch.dataset_id.in_(ids), _IS_IMPORT).subquery()
+    found = session.execute(select(numbered).where(numbered.c.number == 1))
+    return {row.dataset_id: LastImport(row.status, row.created_at) for row in found}
+
+
 def _sum(column: InstrumentedAttribute[int]) -> ColumnElement[Any]:
     imported = select(func.coalesce(func.sum(column), 0)).where(Batch.dataset_id == Dataset.id, Batch.status == SUCCESS)
     return imported.correlate(Dataset).scalar_subquery()
 
 
 def _last() -> ColumnElement[Any]:
-    newest = select(func.max(Batch.created_at)).where(Batch.dataset_id == Dataset.id)
+    newest = select(func.max(Batch.created_at)).where(Batch.dataset_id == Dataset.id, _IS_IMPORT)
     return newest.correlate(Dataset).scalar_subquery()
 
 

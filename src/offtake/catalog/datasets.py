@@ -161,6 +161,11 @@ def find(session: Session, caller: Caller, id_or_name: str) -> Dataset | None:
     return found[0] if found else None
 
 
+def is_name_taken(session: Session, caller: Caller, name: str) -> bool:
+    """Whether the caller can see a dataset with that name or id."""
+    return bool(_find_all(session, caller, name))
+
+
 def all_of(session: Session, caller: Caller) -> list[Dataset]:
     """The caller's datasets, newest first."""
     newest_first = (Dataset.created_at.desc(), Dataset.id)
@@ -227,6 +232,21 @@ def merge(session: Session, caller: Caller, row: Dataset, sent: Sent, now_ms: in
     else:
         raise Problem(problems.EMPTY_BODY, "The request body must be a non-empty JSON object or JSON Patch.")
     _change(session, caller, row, bodies.parse_document(DatasetBody, document), now_ms)
+
+
+def rename(session: Session, caller: Caller, row: Dataset, name: str, version: str, now_ms: int) -> None:
+    """Rename the dataset, which the caller has locked.
+
+    Raises 1452 for an invalid name, 1404 unless `version` is the dataset's, 3409 when another dataset that the caller
+    can see has the name.
+    """
+    caller.require(MANAGE_DATASETS)
+    check_versions(row, version, None)
+    document = json_patch.merge(request_body_of(row), {"name": name})
+    request = bodies.parse_document(DatasetBody, document)
+    if request.name != row.name:
+        _check_unique(session, caller, request.name)
+        _change(session, caller, row, request, now_ms)
 
 
 def set_evolves(session: Session, caller: Caller, row: Dataset, now_ms: int, *, evolves: bool) -> None:

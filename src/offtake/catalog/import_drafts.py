@@ -12,6 +12,7 @@ from typing import Final
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from offtake.access import audit
 from offtake.catalog import (
     batch_documents,
     batch_edits,
@@ -38,6 +39,9 @@ from offtake.store.database import Database
 from offtake.store.tables import Batch, BatchFile, Dataset
 
 _BLANK: Final = b" \t\r\n\xef\xbb\xbf"
+_SPREADSHEETS: Final = (".xlsx", ".xls", ".xlsm", ".xlsb", ".ods")
+_EXCEL: Final = "In Excel: File → Save as → CSV UTF-8"
+_MOST_NUMBERED: Final = 100
 _FORMATS: Final[Mapping[Kind, str]] = {"csv": "csv", "parquet": "parquet", "ndjson": "json", "json": "json"}
 
 
@@ -83,7 +87,8 @@ def check_file_name(name: str) -> Kind:
     """The format of a file by its name; raises 1452 for an unknown one."""
     kind = kind_of(name)
     if kind is None:
-        raise problems.of_field("/file", f"{name[:200]} has an unknown format; its name must end in {ALLOWED}")
+        advice = f". {_EXCEL}" if name.lower().endswith(_SPREADSHEETS) else ""
+        raise problems.of_field("/file", f"{name[:200]} has an unknown format; its name must end in {ALLOWED}{advice}")
     return kind
 
 
@@ -97,6 +102,11 @@ def find(session: Session, caller: Caller, batch_id: str) -> Draft:
         raise Problem(problems.WRONG_ACTION, message, batches.RESOURCE, batch.id)
     dataset = None if batch.dataset_id == NO_DATASET else datasets.get(session, caller, batch.dataset_id)
     return Draft(batch, dataset, files)
+
+
+def has_format(draft: Draft) -> bool:
+    """Whether the format was set before the review, as by the API; then the options do not matter."""
+    return batches.has_format(draft.batch)
 
 
 def unfinished(session: Session, caller: Caller, most: int) -> list[Draft]:
@@ -191,6 +201,29 @@ def commit(
     }
     batch_edits.change(session, caller, batch, change, now_ms, whole=False)
     return batch
+
+
+def detach(session: Session, caller: Caller, batch_id: str, now_ms: int) -> str:
+    """Make the draft one for a new dataset instead of an existing one; returns a name that no dataset has yet.
+
+    Raises 1422 when the draft was committed or discarded meanwhile, or has a format already, as one of the API.
+    """
+    draft = find(session, caller, batch_id)
+    batch = batch_documents.find(session, caller, batch_id, lock=True)
+    if batch.status != store.LOADING or batches.has_format(batch):
+        message = f"Batch {batch.id} is for dataset {batch.dataset_id}, which cannot be changed any more."
+        raise Problem(problems.WRONG_ACTION, message, batches.RESOURCE, batch.id)
+    before, after = {"datasetId": batch.dataset_id}, {"datasetId": NO_DATASET}
+    batch.dataset_id = NO_DATASET
+    batches.touch(batch, caller, now_ms)
+    audit.record(session, caller, now_ms, "update", (batches.RESOURCE, batch.id), before=before, after=after)
+    return free_name(session, caller, draft.dataset.name if draft.dataset else "")
+
+
+def free_name(session: Session, caller: Caller, name: str) -> str:
+    """A name that no dataset has: `name` with the first free number; empty if there are very many."""
+    numbered = (f"{name} {number}" for number in range(2, _MOST_NUMBERED))
+    return next((one for one in numbered if not datasets.is_name_taken(session, caller, one)), "")
 
 
 def parse_types(text: str) -> dict[str, str]:

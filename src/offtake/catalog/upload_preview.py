@@ -13,10 +13,11 @@ from offtake.contract import catalog_query, problems
 from offtake.contract.caller import Caller
 from offtake.contract.problems import Problem
 from offtake.documents import Json
+from offtake.errors import FieldProblem
 from offtake.lake.catalog import TableName
 from offtake.lake.ingest import Attempt, DryRun
 from offtake.lake.parsers import Parsers
-from offtake.lake.parsing.errors import ImportRefusedError
+from offtake.lake.parsing.errors import EncodingError, ImportRefusedError
 from offtake.lake.parsing.files import InputFile
 from offtake.lake.parsing.options import ParseOptions
 from offtake.lake.upload_folder import Uploads
@@ -54,7 +55,7 @@ def rows(parsers: Parsers, file: InputFile, input_format: batches.InputFormat, c
     try:
         table = parsers.preview(file, parse_options(input_format), limit)
     except ImportRefusedError as error:
-        raise Problem(problems.BAD_VALUE, str(error)) from None
+        raise _refused(error) from None
     columns = [{"cid": str(index), "name": name} for index, name in enumerate(table.schema.names)]
     shown = [{str(index): _text(value) for index, value in enumerate(row.values())} for row in table.to_pylist()]
     return {
@@ -102,7 +103,7 @@ def dry_run(parsers: Parsers, request: DryRunRequest) -> Json:
     try:
         return dry_run_document(parsers.dry_run(request.table, request.files, request.attempt, request.options))
     except ImportRefusedError as error:
-        raise Problem(problems.BAD_VALUE, str(error)) from None
+        raise _refused(error) from None
 
 
 def dry_run_document(result: DryRun) -> Json:
@@ -114,6 +115,13 @@ def dry_run_document(result: DryRun) -> Json:
         "columns": column_types.documents(result.schema),
         "notes": list(result.notes),
     }
+
+
+def _refused(error: ImportRefusedError) -> Problem:
+    """The error 1452; names the field `charset` for bytes that are not valid in the file's encoding."""
+    is_encoding = isinstance(error, EncodingError)
+    fields = [FieldProblem("/inputFormat/charset", str(error))] if is_encoding else []
+    return Problem(problems.BAD_VALUE, str(error), fields=fields)
 
 
 def _readable_files(session: Session, caller: Caller, batch_id: str, dataset_id: str) -> Batch:

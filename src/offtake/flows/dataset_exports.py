@@ -18,7 +18,7 @@ from offtake.store.tables import Flow, SourceConnection, TargetConnection, Water
 class Export:
     """A flow that exports a dataset. `snapshot_id`, `delivered_ms`: its position in the dataset, and when it moved.
 
-    Both are None before its first delivery.
+    Both are None before its first delivery. `next_ms`: when its next run is due; None without one.
     """
 
     flow_id: str
@@ -30,6 +30,7 @@ class Export:
     last_run_ms: int | None
     snapshot_id: int | None
     delivered_ms: int | None
+    next_ms: int | None
 
 
 def counts(session: Session, caller: Caller, dataset_ids: Collection[str]) -> dict[str, int]:
@@ -71,6 +72,7 @@ def of_dataset(session: Session, caller: Caller, dataset_id: str, offset: int, m
             last_run_ms=flow.last_run_completed_at,
             snapshot_id=snapshot_id,
             delivered_ms=moved,
+            next_ms=None if flow.next_run_s is None else flow.next_run_s * 1000,
         )
         for flow, spec_id, snapshot_id, moved in rows
     ]

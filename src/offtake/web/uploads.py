@@ -19,6 +19,7 @@ from offtake.errors import disk_error
 from offtake.lake import upload_folder
 from offtake.store.tables import Batch
 from offtake.web import batch_actions, cookies, form_body, multipart
+from offtake.web.local_paths import local_path
 from offtake.web.multipart import Event, Field, FileEnd, FileStart
 from offtake.web.person import Person
 
@@ -59,6 +60,11 @@ class Receiver:
     def name(self) -> str:
         """The dataset's name or id as it was sent."""
         return self._fields.get("name", "").strip()
+
+    @property
+    def next(self) -> str:
+        """Where the import leads, as it was sent; empty unless it is a path of the pages."""
+        return local_path(self._fields.get("next", ""))
 
     async def _read(self, events: AsyncIterator[Event], size: int) -> None:
         async for event in events:

@@ -7,6 +7,7 @@ from typing import Any, Final
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import RedirectResponse
 
+from offtake.access import client_names
 from offtake.catalog import dataset_details, dataset_documents, dataset_labels, dataset_tables, datasets
 from offtake.catalog.dataset_details import Overview
 from offtake.contract import problems
@@ -172,6 +173,25 @@ def set_labels(request: Request, person: PersonOf, dataset_id: str, form: Form) 
     return RedirectResponse(person.url(f"datasets/{dataset_id}/settings" if is_visible else "datasets"), 303)
 
 
+@router.post("/ui/{sandbox}/datasets/{dataset_id}/name")
+def rename(request: Request, person: PersonOf, dataset_id: str, form: Form) -> Response:
+    """Rename the dataset, if it is still of the version that the form was made from."""
+    name, backend = text(form, "name"), person.backend
+    try:
+        with backend.database.writing() as session:
+            row = datasets.get(session, person.caller, dataset_id, lock=True)
+            datasets.rename(session, person.caller, row, name, text(form, "version"), backend.clock.now_ms())
+    except Problem as error:
+        is_stale = error.code == problems.OTHER_VERSION
+        by_field, _ = problems_of(error, {"name": "Name"})
+        with backend.database.reading() as session:
+            about = _overview(session, person, dataset_id)
+        problem = "" if is_stale else by_field.get("name", str(error))
+        shown = {"sent_name": name, "is_renamed_meanwhile": is_stale, "name_problem": problem}
+        return _settings(request, person, about, 409 if is_stale else 422, **shown)
+    return RedirectResponse(person.url(f"datasets/{dataset_id}/settings"), 303)
+
+
 @router.post("/ui/{sandbox}/datasets/{dataset_id}/evolves")
 def set_evolves(person: PersonOf, dataset_id: str, form: Form) -> Response:
     """Set whether batches may add columns."""
@@ -264,6 +284,10 @@ def _exporting(person: Person, dataset_id: str) -> Sequence[Export]:
 
 def _settings(request: Request, person: Person, about: Overview, status: int = 200, **values: Any) -> Response:  # noqa: ANN401 - a template's values
     shared = {"sent": None, "is_stale": False, "problem": "", "refused": ""} | values
+    shared = {"sent_name": None, "is_renamed_meanwhile": False, "name_problem": ""} | shared
+    row = about.row
+    with person.backend.database.reading() as session:
+        names = client_names.names_of(session, [row.created_client, row.updated_client])
     flows = _exporting(person, about.row.id)
     return _page(
         request,
@@ -274,6 +298,8 @@ def _settings(request: Request, person: Person, about: Overview, status: int = 2
         flows=flows[:_MOST_NAMED],
         more_flows=len(flows) > _MOST_NAMED,
         typed=typed_name(about),
+        created_by=names.get(row.created_client, row.created_by),
+        updated_by=names.get(row.updated_client, row.updated_by),
         **shared,
     )
 

@@ -41,7 +41,7 @@ def datasets(request: Request, person: PersonOf) -> Response:
         url.sorted_by("Name", "name", current, "wide"),
         url.sorted_by("Rows", "rows", current, "number", first="desc"),
         url.sorted_by("Size", "size", current, "number", first="desc"),
-        url.sorted_by("Last batch", "last", current, first="desc"),
+        url.sorted_by("Last import", "last", current, "event", first="desc"),
     ]
     return page(
         request,

@@ -15,7 +15,7 @@ from offtake.flows import account_lists, connection_checks, connections
 from offtake.flows.connection_checks import ConnectionCheck
 from offtake.web import connection_form, connection_test, markdown
 from offtake.web.form_body import Form, text
-from offtake.web.pages.sign_in import local_path
+from offtake.web.local_paths import local_path
 from offtake.web.person import Person, PersonOf
 from offtake.web.rendering import HEADERS, page
 from offtake.web.routes import PageRoute

@@ -13,7 +13,8 @@ from offtake.access.people import PersonRefusedError
 from offtake.deployment.backend import Backend
 from offtake.logs import same_line
 from offtake.web import attempt_cookie, cookies
-from offtake.web.pages.sign_in import INSECURE, enter, local_path, sign_in_page
+from offtake.web.local_paths import local_path
+from offtake.web.pages.sign_in import INSECURE, enter, sign_in_page
 from offtake.web.person import backend_of
 from offtake.web.routes import PageRoute
 

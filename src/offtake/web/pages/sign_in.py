@@ -2,7 +2,6 @@
 
 import math
 from typing import Annotated, Final
-from urllib.parse import urlsplit
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
@@ -16,6 +15,7 @@ from offtake.store.tables import Client
 from offtake.web import cookies
 from offtake.web.form_body import Form, read_form, text
 from offtake.web.links import SignInLinks
+from offtake.web.local_paths import local_path
 from offtake.web.person import backend_of, find_person
 from offtake.web.rendering import page
 from offtake.web.routes import PageRoute
@@ -110,16 +110,6 @@ def sign_in_page(
     sign_in = request.app.state.backend.issuer_sign_in
     issuer = None if sign_in is None or not cookies.may_sign_in(request) else sign_in.host
     return page(request, None, "sign-in.html", status, next=back, problem=problem, client_id=client_id, issuer=issuer)
-
-
-def local_path(sent: str) -> str:
-    """A path of the pages to go back to; empty for anything else, such as another site's address."""
-    try:
-        split = urlsplit(sent)
-    except ValueError:
-        return ""
-    is_local = not split.scheme and not split.netloc and (split.path == "/ui" or split.path.startswith("/ui/"))
-    return sent if is_local and sent.isprintable() and "\\" not in sent else ""
 
 
 def _is_local(request: Request) -> bool:

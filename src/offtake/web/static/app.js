@@ -49,8 +49,9 @@ document.addEventListener("keydown", (event) => {
 // A form is sent once, however often its button is pressed; a page from the history can send it again.
 const sent = new WeakSet();
 document.addEventListener("submit", (event) => {
-  const form = event.target;
-  if (event.defaultPrevented || form.getAttribute("method") !== "post") return;
+  const form = event.target, button = event.submitter;
+  const method = button?.getAttribute("formmethod") || form.getAttribute("method");
+  if (event.defaultPrevented || method !== "post") return;
   if (sent.has(form)) { event.preventDefault(); return; }
   sent.add(form);
   setTimeout(() => form.querySelectorAll("button:not([type=button])").forEach((one) => { one.disabled = true; }));
