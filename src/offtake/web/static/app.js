@@ -95,7 +95,8 @@ document.querySelectorAll("form[data-search]").forEach((form) => {
       history.replaceState(null, "", url);
     } catch { /* A newer search is on, or the server is away: pressing Enter shows that. */ }
   }, 150);
-  form.addEventListener("input", update);
+  // Not on the form: its fields may be elsewhere on the page.
+  document.addEventListener("input", (event) => { if (event.target.form === form) update(); });
 });
 
 // data-check="URL": as one leaves a field, the server checks the form and the field shows its problem.
