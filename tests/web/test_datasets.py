@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 
 import pytest
@@ -240,3 +241,41 @@ def test_a_table_that_cannot_be_read_is_explained(deployed: Deployment) -> None:
         assert "orders" in words(person.get(path_of(dataset_id, tab)))
     assert "orders" in words(person.get("/ui/prod/datasets"))
     person.post(path_of(dataset_id, "delete"), {"typed": "orders"})
+
+
+def test_a_dataset_is_renamed_from_the_version_that_the_form_was_made_from(deployed: Deployment) -> None:
+    dataset_id = deployed.import_rows("orders", rows(0, 1))
+    deployed.import_rows("taken", rows(0, 1))
+    person, other = signed_in(deployed), signed_in(deployed)
+
+    def form(page: str, name: str) -> dict[str, str]:
+        found = re.search('name="version" value="([^"]+)"', page)
+        assert found is not None
+        return {"version": found[1], "name": name}
+
+    mine, theirs = (one.get(path_of(dataset_id, "settings")) for one in (person, other))
+    for wrong, problem in (("taken", "already has the name taken"), (" ", "must be 1 to 255 characters")):
+        assert problem in words(person.post(path_of(dataset_id, "name"), form(mine, wrong), 422).text)
+    person.post(path_of(dataset_id, "name"), form(mine, "Bestellungen"))
+    page = words(person.get(path_of(dataset_id, "settings")))
+    assert "Bestellungen" in page
+    assert "Changed by administrator" in page
+    stale = words(other.post(path_of(dataset_id, "name"), form(theirs, "Orders 2"), 409).text)
+    assert "Its name now: Bestellungen You sent: Orders 2" in stale
+    viewer = entered(deployed, "view-datasets")
+    assert "Rename" not in viewer.get(path_of(dataset_id, "settings"))
+    viewer.csrf = viewer.csrf or person.csrf
+    viewer.post(path_of(dataset_id, "name"), form(mine, "Theirs"), 403)
+
+
+def test_the_last_import_in_the_list_is_not_one_that_was_discarded(deployed: Deployment) -> None:
+    dataset_id = deployed.import_rows("orders", rows(0, 1))
+    deployed.clock.advance(seconds=600)
+    for action in ("ABORT", ""):
+        body = {"datasetId": dataset_id, "inputFormat": {"format": "json"}}
+        batch_id = deployed.post("/data/foundation/import/batches", body)["id"]
+        if action:
+            deployed.post(f"/data/foundation/import/batches/{batch_id}?action={action}", {}, 200)
+    page = words(signed_in(deployed).get("/ui/prod/datasets"))
+    assert "Imported 10 min ago" in page
+    assert "Discarded" not in page

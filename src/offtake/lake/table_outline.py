@@ -7,7 +7,7 @@ from typing import Final
 
 from pyiceberg.table import Table
 from pyiceberg.table.snapshots import Snapshot
-from pyiceberg.types import IcebergType, ListType, MapType, NestedField, StructType
+from pyiceberg.types import DecimalType, IcebergType, ListType, MapType, NestedField, StructType
 
 from offtake.lake import scan
 from offtake.lake.catalog import Lake, TableName
@@ -89,6 +89,8 @@ def _name(kind: IcebergType) -> str:
         return "struct"
     if isinstance(kind, ListType):
         return f"list<{_name(kind.element_type)}>"
+    if isinstance(kind, DecimalType):
+        return f"decimal({kind.precision},{kind.scale})"
     return f"map<{_name(kind.key_type)}, {_name(kind.value_type)}>" if isinstance(kind, MapType) else str(kind)
 
 

@@ -168,10 +168,12 @@ def _is_as_seen(person: Person, draft: Draft, shape: InputFormat, options: Impor
     return shown == _result(person, draft, shape, evolve=options.evolve)
 
 
-def _result(person: Person, draft: Draft, shape: InputFormat, *, evolve: bool) -> tuple[Json, Checked]:
+def _result(person: Person, draft: Draft, shape: InputFormat, *, evolve: bool) -> tuple[Json, Json, str]:
+    """The first rows, the dry run without its notes, which name the options, and the message about a duplicate."""
     backend = person.backend
     preview = import_drafts.first_rows(backend.parsers, backend.uploads, draft, shape, _ROWS)
-    return preview, _check(person, draft, shape, evolve=evolve)
+    checked = _check(person, draft, shape, evolve=evolve)
+    return preview, checked.effect | {"notes": []}, checked.duplicate
 
 
 def _form(
