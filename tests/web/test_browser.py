@@ -86,8 +86,14 @@ def test_a_file_is_uploaded_reviewed_and_committed(
         window.check()
         page.fill("#f-delimiter", "")
         page.locator(".figure:has-text('Columns') b:text-is('2')").wait_for()
+        # A field outside the form that it belongs to.
+        page.get_by_label("Type of column id").select_option("id:string")
+        page.wait_for_url("**columnType=id%3Astring*")
+        window.check()
+        page.fill("#f-name", "Renamed")
         page.get_by_role("button", name="Create the dataset").click()
         page.get_by_text("50 rows are in the dataset.").wait_for()
+        assert page.locator("h1").inner_text() == "orders of a day.csv → Renamed"
         window.check()
 
 
