@@ -17,7 +17,7 @@ from offtake.store.database import Database
 from offtake.store.tables import Batch, Client, Role
 from offtake.web.cookies import csrf_token
 from tests.attacks.server import LAKE, ZONE, ZONE_FLOW, Server, serving
-from tests.web.test_dataset_imports import multipart
+from tests.web.importing import multipart
 from tests.web.world import change_run
 
 FLOWS = "/data/foundation/flowservice"
