@@ -9,9 +9,9 @@ from offtake.store.tables import AuditEvent, Connection
 from tests.deployment import Deployment
 from tests.destinations.cases import by_name
 from tests.web.browsing import signed_in, words
+from tests.web.importing import CSV, committed, send
 from tests.web.test_access import rows
 from tests.web.test_accounts import SECRET, form_of, sftp_account
-from tests.web.test_dataset_imports import CSV, committed, send
 
 AUDIT = "/ui/prod/access/audit"
 

@@ -95,12 +95,6 @@ def operator_caller(database: Database, sandbox_name: str | None = None) -> Call
         return in_sandbox(session, caller, find_sandbox(session, caller.org_id, sandbox_name))
 
 
-def client_name(session: Session, caller: Caller, client_id: str) -> str:
-    """The name of a client of the caller's organisation; its id if there is no such client."""
-    query = select(Client.name).where(Client.id == client_id, Client.org_id == caller.org_id)
-    return session.scalar(query) or client_id
-
-
 def organisation_name(session: Session, caller: Caller) -> str:
     """The name of the caller's organisation."""
     return session.get_one(Organisation, caller.org_id).name

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import RedirectResponse
 from starlette.datastructures import FormData
 
-from offtake.access import access
+from offtake.access import access, client_names
 from offtake.catalog import dataset_lists, datasets
 from offtake.catalog.dataset_lists import DatasetLine
 from offtake.contract import problems
@@ -123,7 +123,7 @@ def _changed_by(person: Person, form: SettingsForm) -> str:
     flow, target = form.view.flow, form.view.target
     client = flow.updated_client if flow.updated_at >= target.updated_at else target.updated_client
     with person.backend.database.reading() as session:
-        return access.client_name(session, person.caller, client)
+        return client_names.name_of(session, client, client)
 
 
 def _preview(person: Person, form: SettingsForm) -> Preview:
