@@ -10,6 +10,8 @@ from offtake.store.tables import AuditEvent, Client, Role, RoleSubject, Sandbox
 from tests.deployment import Deployment
 from tests.web.browsing import Visitor, signed_in, words
 
+WHOLE = {"description": "", "labels": "", "boxes": "sent"}
+"""What a browser sends of the form of a role, also when nothing was entered."""
 HOSTILE = "<b>x</b>" + "segment-" * 25
 
 
@@ -91,12 +93,13 @@ def test_a_secret_is_shown_once_and_works(deployed: Deployment) -> None:
 
 def test_a_client_is_revoked_after_its_name_was_typed(deployed: Deployment) -> None:
     person = signed_in(deployed)
-    url = f"/ui/prod/access/clients/{new_client(person, HOSTILE)}"
+    client = new_client(person, HOSTILE)
+    url = f"/ui/prod/access/clients/{client}"
     page = person.get(url)
     assert "<b>x</b>" not in page
     assert "for ever" in words(page)
-    assert "type the name" in words(person.post(url, {"action": "revoke", "typed": "x"}, status=422).text)
-    person.post(url, {"action": "revoke", "typed": HOSTILE})
+    assert "Nothing was changed: type" in words(person.post(url, {"action": "revoke", "typed": "x"}, status=422).text)
+    person.post(url, {"action": "revoke", "typed": client})
     assert "Revoked" in words(person.get(url))
     assert len(rows(deployed, AuditEvent)) == 2
     assert "Partner" not in words(person.get("/ui/prod/access/clients?state=active&q=segment"))
@@ -110,7 +113,7 @@ def test_the_last_administrator_stays(deployed: Deployment) -> None:
     url, own = f"/ui/prod/access/roles/{role}", f"/ui/prod/access/clients/{deployed.admin.client_id}"
     rule = "No client could manage access after this change."
     version = next(one.updated_at for one in rows(deployed, Role))
-    form = {"name": "Administrators", "description": "", "version": str(version), "sandboxes": ["*"]}
+    form = WHOLE | {"name": "Administrators", "version": str(version), "sandboxes": ["*"]}
     assert rule in words(person.post(url, form | {"permissions": ["view-datasets"]}, status=422).text)
     assert rule in words(
         person.post(f"{url}/subjects", {"op": "remove", "client": deployed.admin.client_id}, status=422).text
@@ -123,7 +126,12 @@ def test_the_last_administrator_stays(deployed: Deployment) -> None:
 
 def test_a_role_is_created_changed_granted_and_deleted(deployed: Deployment) -> None:
     person = signed_in(deployed)
-    form = {"name": "Exporters", "permissions": ["view-datasets"], "sandboxes": ["prod"], "labels": "finance\nC2\n\n"}
+    form = WHOLE | {
+        "name": "Exporters",
+        "permissions": ["view-datasets"],
+        "sandboxes": ["prod"],
+        "labels": "finance\nC2\n\n",
+    }
     created = person.post("/ui/prod/access/new-role", form).headers["location"]
     assert "Saved." in words(person.get(created))
     url = created.partition("?")[0]
@@ -131,7 +139,11 @@ def test_a_role_is_created_changed_granted_and_deleted(deployed: Deployment) -> 
     assert (row.permissions, row.sandboxes, row.labels) == (["view-datasets"], ["prod"], ["finance", "C2"])
     assert "already exists" in words(person.post("/ui/prod/access/new-role", form, status=422).text)
     wrong = words(
-        person.post("/ui/prod/access/new-role", {"permissions": ["dance"], "sandboxes": ["moon"]}, status=422).text
+        person.post(
+            "/ui/prod/access/new-role",
+            WHOLE | {"name": "", "permissions": ["dance"], "sandboxes": ["moon"]},
+            status=422,
+        ).text
     )
     assert "Name" in wrong
     page = person.get(url)
@@ -176,7 +188,7 @@ def test_a_role_without_what_its_permissions_need_is_saved_with_a_warning(
     deployed: Deployment, granted: list[str], sandboxes: list[str], warned: str
 ) -> None:
     person = signed_in(deployed)
-    form = {"name": "Partial", "permissions": granted, "sandboxes": sandboxes}
+    form = WHOLE | {"name": "Partial", "permissions": granted, "sandboxes": sandboxes}
     page = words(person.get(person.post("/ui/prod/access/new-role", form).headers["location"]))
     assert "Saved." in page
     assert ("have no full effect" in page) == bool(warned)
@@ -251,7 +263,7 @@ def test_what_is_not_allowed_is_not_offered_and_refused(deployed: Deployment) ->
         ("access/new-sandbox", {"name": "dev", "title": "Dev", "type": "development"}),
         ("access/new-client", {"name": "x", "client_id": "abc"}),
         (f"access/clients/{deployed.admin.client_id}", {"action": "rotate", "rotated": ""}),
-        ("access/new-role", {"name": "x"}),
+        ("access/new-role", WHOLE | {"name": "x"}),
         (f"access/roles/{administrators(deployed)}/delete", {"typed": "Administrators"}),
     ]
     for path, form in refused:
@@ -265,7 +277,7 @@ def test_what_is_not_allowed_is_not_offered_and_refused(deployed: Deployment) ->
 def test_the_audit_log_is_filtered_and_paged(deployed: Deployment) -> None:
     person = signed_in(deployed)
     for number in range(52):
-        person.post("/ui/prod/access/new-role", {"name": f"Role {number}", "sandboxes": ["prod"]})
+        person.post("/ui/prod/access/new-role", WHOLE | {"name": f"Role {number}", "sandboxes": ["prod"]})
         deployed.clock.advance(seconds=1)
     page = person.get("/ui/prod/access/audit")
     assert "Role 51" in page

@@ -107,15 +107,17 @@ def test_an_account_is_renamed_unless_it_was_changed_meanwhile(deployed: Deploym
     person = signed_in(deployed)
     url = f"/ui/prod/accounts/{sftp_account(deployed)}"
     version = form_of(person, url)["version"]
-    wrong = person.post(f"{url}/details", {"name": "", "version": version}, status=422).text
+    wrong = person.post(f"{url}/details", {"name": "", "description": "", "version": version}, status=422).text
     assert re.search(r'id="problem-name">', wrong)
     person.post(f"{url}/details", {"name": "Loyalty", "description": "Daily", "version": version})
     assert "Loyalty" in words(person.get(url))
-    stale = words(person.post(f"{url}/details", {"name": "Mine", "version": version}, status=412).text)
+    stale = words(
+        person.post(f"{url}/details", {"name": "Mine", "description": "", "version": version}, status=412).text
+    )
     assert "was changed since this page was loaded" in stale
     assert "Loyalty" in stale
-    person.post(f"{url}/details", {"name": "x", "version": ""}, status=412)
-    person.post(f"{url}/details", {"name": "a\0b", "version": version}, status=400)
+    person.post(f"{url}/details", {"name": "x", "description": "", "version": ""}, status=412)
+    person.post(f"{url}/details", {"name": "a\0b", "description": "", "version": version}, status=400)
     person.get("/ui/prod/accounts/%00", status=400)
 
 

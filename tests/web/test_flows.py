@@ -57,7 +57,7 @@ def test_a_dataflow_is_disabled_enabled_and_deleted_after_its_name_was_typed(dep
         assert word in words(person.get(f"/ui/prod/flows/{flow}"))
     refused = person.post(f"/ui/prod/flows/{flow}/delete", {"typed": "other"}, status=422).text
     assert '<details class="confirm" open>' in refused
-    assert "This is not the dataflow's name. Nothing was deleted." in words(refused)
+    assert "Nothing was changed: type flow to confirm." in words(refused)
     gone = person.post(f"/ui/prod/flows/{flow}/delete", {"typed": "flow"}).headers["location"]
     assert "The dataflow flow was deleted" in words(person.get(gone))
     deployed.get(f"/flows/{flow}", status=404)

@@ -161,7 +161,7 @@ def test_a_stream_ends_when_the_rights_are_lost(server: Server) -> None:
                 session.scalars(select(Role)).one().permissions = before
 
 
-def test_one_session_has_few_streams_and_closed_ones_make_room(server: Server) -> None:
+def test_one_session_has_few_streams_and_closed_ones_count_no_more(server: Server) -> None:
     run = make_run(server, "few")
     hold(server, run)
     address = f"/ui/prod/runs/{run}/live"

@@ -179,6 +179,12 @@ def names_of(session: Session, caller: Caller, ids: Sequence[str]) -> list[tuple
     return [(one, names[one]) for one in ids if one in names]
 
 
+def existing(session: Session, caller: Caller, ids: Sequence[str]) -> set[str]:
+    """Those of the ids that are datasets of the caller's sandbox, also ones that the caller may not see."""
+    query = select(Dataset.id).where(Dataset.id.in_(ids), Dataset.sandbox_id == caller.sandbox_id)
+    return set(session.scalars(query))
+
+
 def visible_to(caller: Caller) -> tuple[Any, ...]:
     """The conditions that a dataset is in the caller's sandbox, and that the caller has all its labels."""
     return Dataset.sandbox_id == caller.sandbox_id, labels.visible(Dataset.id, caller)

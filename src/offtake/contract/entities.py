@@ -19,10 +19,10 @@ ENABLED = "enabled"
 SPEC_VERSION = "1.0"
 
 
-def creation_columns(caller: Caller, now_ms: int) -> dict[str, Any]:
-    """The system columns of a new row: id, owner, times and version."""
+def creation_columns(caller: Caller, now_ms: int, row_id: str | None = None) -> dict[str, Any]:
+    """The system columns of a new row: id (a random one unless it is given), owner, times and version."""
     return {
-        "id": str(uuid4()),
+        "id": row_id or str(uuid4()),
         "org_id": caller.org_id,
         "sandbox_id": caller.sandbox_id,
         "created_at": now_ms,

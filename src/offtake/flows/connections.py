@@ -79,14 +79,22 @@ _RULES: Final = Rules(
 )
 
 
-def create(session: Session, caller: Caller, vault: Vault, network: Network, body: Sent, now_ms: int) -> Connection:
+def create(
+    session: Session,
+    caller: Caller,
+    vault: Vault,
+    network: Network,
+    body: Sent,
+    now_ms: int,
+    row_id: str | None = None,
+) -> Connection:
     """Store a base connection with encrypted credentials. They are validated, but not tested."""
     caller.require(MANAGE_DESTINATIONS, EXPORT_DATASETS)
     caller.require(VIEW_DESTINATIONS)
     new = bodies.parse_body(NewConnection, body)
     destination = _destination(new)
     row = Connection(
-        **entities.creation_columns(caller, now_ms),
+        **entities.creation_columns(caller, now_ms, row_id),
         name=new.name,
         description=new.description,
         state=entities.ENABLED,
@@ -100,6 +108,12 @@ def create(session: Session, caller: Caller, vault: Vault, network: Network, bod
     session.add(row)
     audit.record(session, caller, now_ms, "create", (KIND, row.id), name=row.name, after=render(row, caller))
     return row
+
+
+def exists(session: Session, caller: Caller, row_id: str) -> bool:
+    """Whether the caller's sandbox has a base connection with that id."""
+    row = session.get(Connection, row_id)
+    return row is not None and row.sandbox_id == caller.sandbox_id
 
 
 def update(

@@ -39,8 +39,15 @@ def create(
     new: NewExport,
     now_ms: int,
     rules: ScheduleRules,
+    flow_id: str | None = None,
 ) -> Flow:
-    """Create all that the export needs; raises `Problem`, as the requests of the contract do."""
+    """Create all that the export needs; raises `Problem`, as the requests of the contract do.
+
+    A dataflow with the id `flow_id` that exists is returned as it is.
+    """
+    known = session.get(Flow, flow_id) if flow_id else None
+    if known is not None:
+        return known
     target = create_target(session, caller, vault, network, new, now_ms)
     source = create_source(session, caller, new.name, new.dataset_ids, now_ms)
     session.flush()
@@ -57,6 +64,7 @@ def create(
         },
         now_ms,
         replace(rules, default_schedule_months=None) if new.endless else rules,
+        flow_id,
     )
 
 

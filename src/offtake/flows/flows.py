@@ -42,7 +42,9 @@ class NewFlow(NewEntity):
     state: Any = None
 
 
-def create(session: Session, caller: Caller, body: Sent, now_ms: int, rules: ScheduleRules) -> Flow:
+def create(
+    session: Session, caller: Caller, body: Sent, now_ms: int, rules: ScheduleRules, row_id: str | None = None
+) -> Flow:
     """Store an enabled flow; its first run is due at its first slot."""
     caller.require(EXPORT_DATASETS)
     caller.require(VIEW_DATASETS)
@@ -60,7 +62,7 @@ def create(session: Session, caller: Caller, body: Sent, now_ms: int, rules: Sch
     check_target(session, destination, target)
     schedule = _schedule(new.schedule_params, now_ms // 1000, rules)
     row = Flow(
-        **entities.creation_columns(caller, now_ms),
+        **entities.creation_columns(caller, now_ms, row_id),
         name=new.name,
         description=new.description,
         state=entities.ENABLED,

@@ -35,7 +35,6 @@ from offtake.web.pages import (
     style,
 )
 from offtake.web.past_periods import PastPeriods
-from offtake.web.submissions import Submissions
 from offtake.web.verifications import Verifications
 
 _REQUESTS: Final = 256
@@ -86,7 +85,7 @@ def begin(app: FastAPI) -> None:
     backend: Backend = app.state.backend
     settings = backend.settings
     app.state.sign_in_links = SignInLinks(backend.clock)
-    app.state.verifications, app.state.submissions = Verifications(), Submissions()
+    app.state.verifications = Verifications()
     app.state.past_periods = PastPeriods()
     app.state.run_watch = live.RunWatch(
         max(1, (settings.concurrent_requests or _REQUESTS) // 2),

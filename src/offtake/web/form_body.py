@@ -9,6 +9,7 @@ from starlette.requests import ClientDisconnect
 
 from offtake.contract import bodies, problems
 from offtake.contract.problems import Problem
+from offtake.errors import FieldProblem, InvalidInputError
 from offtake.web import cookies
 from offtake.web.person import SignedOutError
 
@@ -55,6 +56,14 @@ async def read_form(request: Request) -> FormData:
 Form = Annotated[FormData, Depends(form_body)]
 Looked = Annotated[FormData, Depends(read_form)]
 """The form of a preview, which changes nothing: without the token, which must not get into a URL with the fields."""
+
+
+def require(form: FormData, *names: str) -> None:
+    """Raise 1455 for fields that were not sent: a browser sends all, and absent ones must not reset what is stored."""
+    message = "was not sent: reload the page, then send the form"
+    lacking = [FieldProblem(f"/{name}", message, missing=True) for name in names if name not in form]
+    if lacking:
+        raise problems.of_fields(InvalidInputError(lacking))
 
 
 def text(form: FormData, name: str) -> str:

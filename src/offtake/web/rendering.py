@@ -14,6 +14,7 @@ from markupsafe import Markup
 
 from offtake.web import batch_states, forms, navigation, static_files, times
 from offtake.web.person import Person
+from offtake.web.typed_names import name_to_type
 
 _HIDDEN: Final[dict[str, object]] = {"class": "icon", "aria-hidden": "true", "focusable": "false"}
 _COMPRESSED_FROM: Final = 1024
@@ -68,6 +69,7 @@ def environment() -> jinja2.Environment:
         auto_reload=False,
     )
     found.globals |= {"icon": icon, "static": static_files.url_of, "batch_look": batch_states.look_of_status}
+    found.globals |= {"name_to_type": name_to_type}
     found.filters |= {
         "number": number,
         "short": short_number,

@@ -17,7 +17,7 @@ from offtake.flows.schedule import (
     next_slot,
     parse_schedule,
 )
-from offtake.web.times import name_of, zone_of
+from offtake.web.times import instant_of, name_of, zone_of
 
 ONCE: Final = "once"
 DAILY: Final = "daily"
@@ -32,6 +32,7 @@ _TIME: Final = "%H:%M"
 _HOUR: Final = 3600
 _DAY: Final = 86_400
 _MOST_SLOTS: Final = 5
+_DIGITS: Final = 4
 _PLACES: Final = {
     "/scheduleParams/interval": "hours",
     "/scheduleParams/timeUnit": "every",
@@ -78,8 +79,10 @@ class ScheduleForm:
 
     def params(self) -> Json:
         """The `scheduleParams` without a folder template; raises `InvalidInputError` by the form's field names."""
+        self._check_choices()
         once = self.every == ONCE
-        hours = int(self.hours) if self.hours.isascii() and self.hours.isdecimal() else 0
+        is_number = self.hours.isascii() and self.hours.isdecimal() and len(self.hours) <= _DIGITS
+        hours = int(self.hours) if is_number else 0
         found: Json = {
             "exportMode": FULL if once else INCREMENTAL,
             "timeUnit": "hour" if self.every == HOURS else "day",
@@ -91,6 +94,16 @@ class ScheduleForm:
                 raise InvalidInputError([FieldProblem("end_date", "is required; or choose that it never ends")])
             found["endTime"] = _instant(self.end_date, self.end_time, self.zone, "end_date")
         return found
+
+    def _check_choices(self) -> None:
+        """Raise `InvalidInputError` for values that the form does not offer."""
+        for name, value, allowed in (
+            ("every", self.every, (ONCE, DAILY, HOURS)),
+            ("begin", self.begin, (NOW, LATER)),
+            ("ends", self.ends, (ON, NEVER)),
+        ):
+            if value not in allowed:
+                raise InvalidInputError([FieldProblem(name, f"must be {' or '.join(allowed)}")])
 
 
 def sent_fields(form: Mapping[str, object]) -> dict[str, str]:
@@ -114,12 +127,12 @@ def read(sent: Mapping[str, str], now_ms: int, zone: tzinfo, months: int | None)
     return ScheduleForm(
         now=now,
         zone=name_of(place),
-        every=every if every in (ONCE, DAILY, HOURS) else DAILY,
+        every=every,
         hours=sent.get("hours", "3"),
-        begin=begin if begin in (NOW, LATER) else LATER,
+        begin=begin,
         start_date=sent.get("start_date", f"{following:{_DATE}}"),
         start_time=sent.get("start_time", f"{following:{_TIME}}"),
-        ends=ends if ends in (ON, NEVER) else ON,
+        ends=ends,
         end_date=sent.get("end_date", "") if sent.get("ends") or not end else sent.get("end_date") or f"{end:{_DATE}}",
         end_time=sent.get("end_time", ""),
     )
@@ -192,7 +205,6 @@ def problems_of(error: InvalidInputError) -> dict[str, str]:
 def _instant(date: str, time: str, zone: str, name: str) -> int:
     try:
         # A time that clocks skip is the one an hour later, as in calendars.
-        day = datetime.strptime(f"{date} {time or '00:00'}", f"{_DATE} {_TIME}").replace(tzinfo=zone_of(zone))
-        return int(day.timestamp())
+        return int(instant_of(date, time or "00:00", zone_of(zone)).timestamp())
     except (ValueError, OverflowError):
         raise InvalidInputError([FieldProblem(name, "must be a date, and a time such as 06:30")]) from None

@@ -1,7 +1,7 @@
 """The settings of a dataflow as a form: what was entered, how it differs from what is stored, and the operations."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from starlette.datastructures import FormData
@@ -27,13 +27,14 @@ _MANY: Final = 20
 class SettingsForm:
     """The form as it was sent, or `sent` None: as it is stored. Fields that were not sent have their stored values.
 
-    `names`: of the stored datasets, by id.
+    `names`: of the stored datasets, by id. `hidden`: stored datasets that the person may not see: they stay.
     """
 
     person: Person
     view: FlowView
     names: Mapping[str, str]
     sent: FormData | None = None
+    hidden: Sequence[str] = ()
 
     @property
     def destination(self) -> Destination | None:
@@ -66,7 +67,7 @@ class SettingsForm:
         """The chosen datasets."""
         if self.sent is None or "datasets" not in self.sent:
             return list(self.view.source.dataset_ids)
-        return list(dict.fromkeys(texts(self.sent, "dataset")))
+        return list(dict.fromkeys([*self.hidden, *texts(self.sent, "dataset")]))
 
     @property
     def schedule(self) -> ScheduleForm:
@@ -106,6 +107,8 @@ class SettingsForm:
             found["template"] = wrong
         if not self.dataset_ids:
             found["dataset"] = "Choose at least one dataset."
+        if self.hidden and self.changes_datasets():
+            found["dataset"] = "Your roles do not show all datasets of this dataflow, so you may not change the choice."
         return found | self._place_problems()
 
     def flow_operations(self) -> list[Operation]:
@@ -139,7 +142,7 @@ class SettingsForm:
 
     def differences(self) -> list[tuple[str, str]]:
         """What is stored, of all that differs from the form: labels and texts."""
-        view, stored, schedule = self.view, SettingsForm(self.person, self.view, self.names), self.view.schedule
+        view, stored, schedule = self.view, replace(self, sent=None), self.view.schedule
         found = [
             (label, before)
             for label, before, after in (

@@ -1,41 +1,34 @@
-"""Forms that must not be carried out twice: each has a key, and the second submission leads to the first's result."""
+"""Forms that must not be carried out twice, also by another process or after a restart.
 
+What a form creates gets an id that is computed from the form itself. When it is sent again, the id exists already, and
+leads to the first result; a form with other content creates something else.
+"""
+
+import hashlib
 import secrets
-import threading
-from collections import OrderedDict
-from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Final
+from uuid import UUID
 
-_KEPT: Final = 1000
+from fastapi import Request
+from starlette.datastructures import FormData
+
+from offtake.web import cookies
+
+_NOT_CONTENT: Final = ("csrf", "act", "do", "step", "q")
 
 
-@dataclass
-class _Submission:
-    lock: threading.Lock = field(default_factory=threading.Lock)
-    url: str | None = None
+def id_of(request: Request, form: FormData) -> str:
+    """The id of what the form creates.
 
-
-class Submissions:
-    """The last submissions of this process. Thread-safe."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._known: OrderedDict[str, _Submission] = OrderedDict()
-
-    def carry_out(self, key: str, act: Callable[[], str]) -> str:
-        """Call `act` once for each key and return the URL of its result; when it raises, it may be called again."""
-        with self._lock:
-            one = self._known.setdefault(key, _Submission())
-            self._known.move_to_end(key)
-            if len(self._known) > _KEPT:
-                self._known.popitem(last=False)
-        with one.lock:
-            if one.url is None:
-                one.url = act()
-            return one.url
+    The session's cookie is part of it: without it, an id would tell whether a secret in the form was guessed right.
+    """
+    content = hashlib.sha256((cookies.read(request) or "").encode(errors="surrogatepass"))
+    for name, value in form.multi_items():
+        if isinstance(value, str) and name not in _NOT_CONTENT:
+            content.update(f"{len(name)}:{name}{len(value)}:{value}".encode(errors="surrogatepass"))
+    return str(UUID(bytes=content.digest()[:16], version=4))
 
 
 def new_key() -> str:
-    """A key for a form that is shown."""
+    """A key for a form that is shown, so that the same content can be sent on purpose once more."""
     return secrets.token_urlsafe(12)

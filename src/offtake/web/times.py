@@ -12,6 +12,9 @@ _DAY: Final = 86_400
 _SOON: Final = 45
 _DAYS_RELATIVE: Final = 14
 
+_FIRST_YEAR: Final = 1970
+_LAST_YEAR: Final = 2200
+
 
 def zone_of(name: str) -> tzinfo:
     """The time zone of that IANA name; UTC for an unknown one."""
@@ -85,3 +88,13 @@ def duration(milliseconds: int) -> str:
         return f"{minutes} min {rest} s"
     hours, minutes = divmod(minutes, _MINUTE)
     return f"{hours} h {minutes} min"
+
+
+def instant_of(date: str, time: str, zone: tzinfo) -> datetime:
+    """The instant of a date such as 2026-12-31 and a time such as 06:30; raises `ValueError` beyond 1970 to 2200."""
+    if not date.isascii() or not time.isascii():
+        raise ValueError(date)
+    found = datetime.strptime(f"{date} {time}", "%Y-%m-%d %H:%M").replace(tzinfo=zone)
+    if not _FIRST_YEAR <= found.year <= _LAST_YEAR:
+        raise ValueError(date)
+    return found

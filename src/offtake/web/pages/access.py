@@ -7,7 +7,6 @@ from fastapi.responses import RedirectResponse
 
 from offtake.contract.caller import MANAGE_ACCESS
 from offtake.web import navigation
-from offtake.web.form_body import Form, text
 from offtake.web.person import Person, PersonOf
 from offtake.web.rendering import page
 from offtake.web.routes import PageRoute
@@ -30,9 +29,3 @@ def show(request: Request, person: Person, template: str, status: int = 200, **v
     """A page of this group, with its tabs."""
     tabs = [(one.label, one.url, one.here) for one in navigation.access_tabs(person, request.url.path)]
     return page(request, person, template, status, tabs=tabs, **values)
-
-
-def wrong_name(form: Form, name: str) -> str:
-    """Why the typed confirmation is wrong; empty when it is the name."""
-    typed = text(form, "typed")
-    return "" if typed == name.strip() else f"Nothing was changed: type the name {name[:200]} to confirm."

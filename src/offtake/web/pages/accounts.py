@@ -17,15 +17,15 @@ from offtake.flows import account_lists, connection_checks, connection_removal, 
 from offtake.flows.account_lists import ORDERS, PAGE, AccountQuery, AccountView
 from offtake.web import connection_form, connection_test, forms
 from offtake.web.connection_test import TestResult
-from offtake.web.form_body import Form, text
+from offtake.web.form_body import Form, require, text
 from offtake.web.forms import Field
-from offtake.web.pages.access import wrong_name
 from offtake.web.pages.destinations import ICONS, find_destination
 from offtake.web.person import Person, PersonOf
 from offtake.web.places import place_of
 from offtake.web.queries import ListUrl
 from offtake.web.rendering import page
 from offtake.web.routes import PageRoute
+from offtake.web.typed_names import wrong_name
 
 router = APIRouter(route_class=PageRoute)
 
@@ -109,6 +109,8 @@ def test(request: Request, person: PersonOf, row_id: str, form: Form) -> Respons
 @router.post("/ui/{sandbox}/accounts/{row_id}/details")
 def describe(request: Request, person: PersonOf, row_id: str, form: Form) -> Response:
     """Change the name and the description, unless the account was changed since the form was loaded."""
+    person.caller.require(MANAGE_DESTINATIONS, EXPORT_DATASETS)
+    require(form, "name", "description")
     operations = [Operation("replace", "/name", text(form, "name"))]
     description = text(form, "description")
     operations.append(Operation("add", "/description", description or None))
@@ -119,6 +121,8 @@ def describe(request: Request, person: PersonOf, row_id: str, form: Form) -> Res
 @router.post("/ui/{sandbox}/accounts/{row_id}/encryption")
 def encrypt(request: Request, person: PersonOf, row_id: str, form: Form) -> Response:
     """Set the PGP key of the account's files, or stop encrypting them."""
+    person.caller.require(MANAGE_DESTINATIONS, EXPORT_DATASETS)
+    require(form, "public_key")
     key = connection_form.public_key(form)
     value = connection_form.encryption(key) if key else None
     places = {"/encryption": "public_key", "/encryption/params/publicKey": "public_key"}
@@ -142,7 +146,7 @@ def delete(request: Request, person: PersonOf, row_id: str, form: Form) -> Respo
     """Delete the account and its unused places, after its name was typed; refused while it is used."""
     with person.backend.database.reading() as session:
         name = queries.connection(session, person.caller, row_id).name
-    wrong = wrong_name(form, name)
+    wrong = wrong_name(form, name, row_id)
     if wrong:
         return _account(request, person, row_id, Shown(refused=wrong, status=422))
     try:

@@ -67,12 +67,12 @@ def batch(request: Request, person: PersonOf, dataset_id: str, batch_id: str) ->
 @router.post(_PAGE + "/revert")
 def revert(person: PersonOf, dataset_id: str, batch_id: str, _form: Form) -> Response:
     """Remove the batch's rows from the dataset."""
-    batch_actions.act(person, batch_id, "REVERT")
+    batch_actions.act(person, batch_id, "REVERT", dataset_id)
     return RedirectResponse(person.url(f"datasets/{dataset_id}/batches/{batch_id}"), 303)
 
 
 @router.post(_PAGE + "/discard")
 def discard(person: PersonOf, dataset_id: str, batch_id: str, _form: Form) -> Response:
     """Abort a batch that is not imported yet."""
-    batch_actions.act(person, batch_id, "ABORT")
+    batch_actions.act(person, batch_id, "ABORT", dataset_id)
     return RedirectResponse(person.url(f"datasets/{dataset_id}/batches"), 303)

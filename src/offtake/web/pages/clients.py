@@ -16,11 +16,12 @@ from offtake.contract.caller import MANAGE_ACCESS, Kind
 from offtake.contract.problems import Problem
 from offtake.errors import OfftakeError
 from offtake.web.form_body import Form, text, texts
-from offtake.web.pages.access import PAGE, show, wrong_name
+from offtake.web.pages.access import PAGE, show
 from offtake.web.person import Person, PersonOf
 from offtake.web.queries import ListUrl
 from offtake.web.rendering import quoted
 from offtake.web.routes import PageRoute
+from offtake.web.typed_names import wrong_name
 
 router = APIRouter(route_class=PageRoute)
 
@@ -141,7 +142,7 @@ def _rotate(request: Request, person: Person, client_id: str, form: Form) -> Res
 def _revoke(request: Request, person: Person, client_id: str, form: Form) -> Response:
     with person.backend.database.reading() as session:
         summary = _found(client_list.find(session, person.member, client_id), client_id)
-    wrong = wrong_name(form, summary.name)
+    wrong = wrong_name(form, summary.name, client_id)
     if wrong:
         return _client(request, person, client_id, wrong, 422)
     try:

@@ -18,12 +18,13 @@ from offtake.errors import OfftakeError
 from offtake.flows import dataset_exports
 from offtake.flows.dataset_exports import Export
 from offtake.web import batch_states
-from offtake.web.form_body import Form, text
+from offtake.web.form_body import Form, require, text
 from offtake.web.person import Person, PersonOf
 from offtake.web.problem_fields import problems_of
 from offtake.web.queries import ListUrl
 from offtake.web.rendering import page
 from offtake.web.routes import PageRoute
+from offtake.web.typed_names import name_to_type, wrong_name
 
 router = APIRouter(route_class=PageRoute)
 
@@ -33,7 +34,6 @@ _PREVIEW_ROWS: Final = 25
 _PREVIEW_COLUMNS: Final = 40
 _LONGEST_CELL: Final = 200
 _MOST_NAMED: Final = 10
-_LONGEST_TYPED: Final = 60
 _DESTINATIONS: Final = {one.connection_spec_id: one.name for one in registry.DESTINATIONS}
 
 
@@ -198,6 +198,7 @@ def set_evolves(person: PersonOf, dataset_id: str, form: Form) -> Response:
     backend = person.backend
     with backend.database.writing() as session:
         row = datasets.get(session, person.caller, dataset_id, lock=True)
+        require(form, "evolves")
         evolves = text(form, "evolves") == "true"
         datasets.set_evolves(session, person.caller, row, backend.clock.now_ms(), evolves=evolves)
     return RedirectResponse(person.url(f"datasets/{dataset_id}/settings"), 303)
@@ -210,8 +211,8 @@ def delete(request: Request, person: PersonOf, dataset_id: str, form: Form) -> R
     caller.require(MANAGE_DATASETS)
     with backend.database.reading() as session:
         about = _overview(session, person, dataset_id)
-    if text(form, "typed") != typed_name(about):
-        problem = f"Type {typed_name(about)} to confirm. Nothing was deleted."
+    problem = wrong_name(form, about.row.name, about.row.id)
+    if problem:
         return _settings(request, person, about, 422, refused=problem)
     try:
         with backend.database.writing() as session:
@@ -264,12 +265,6 @@ def _nested(value: Any) -> str:  # noqa: ANN401 - JSON
     return str(value) if isinstance(value, _Digits) else json.dumps(value, ensure_ascii=False)
 
 
-def typed_name(about: Overview) -> str:
-    """What to type to confirm the deletion: the name, or the id of a name that is long or that few can type."""
-    name = about.row.name
-    return name if len(name) <= _LONGEST_TYPED and name.isascii() and name == " ".join(name.split()) else about.row.id
-
-
 def _overview(session: Any, person: Person, dataset_id: str) -> Overview:  # noqa: ANN401 - sessions are the store's
     return dataset_details.overview(session, person.backend.lake, person.caller, dataset_id)
 
@@ -297,7 +292,7 @@ def _settings(request: Request, person: Person, about: Overview, status: int = 2
         status,
         flows=flows[:_MOST_NAMED],
         more_flows=len(flows) > _MOST_NAMED,
-        typed=typed_name(about),
+        typed=name_to_type(about.row.name, about.row.id),
         created_by=names.get(row.created_client, row.created_by),
         updated_by=names.get(row.updated_client, row.updated_by),
         **shared,

@@ -19,7 +19,7 @@ from offtake.web.local_paths import local_path
 from offtake.web.person import Person, PersonOf
 from offtake.web.rendering import HEADERS, page
 from offtake.web.routes import PageRoute
-from offtake.web.submissions import Submissions, new_key
+from offtake.web.submissions import id_of, new_key
 
 router = APIRouter(route_class=PageRoute)
 
@@ -84,9 +84,7 @@ def save(request: Request, person: PersonOf, spec_id: str, form: Form) -> Respon
     try:
         if person.backend.settings.check_connections:
             connection_checks.check(_rehearse(person, destination, form), person.backend.pin_store, "/auth/params")
-        submissions: Submissions = request.app.state.submissions
-        key = f"{person.caller.client_id} {text(form, 'key') or new_key()}"
-        url = submissions.carry_out(key, lambda: _after(person, form, _create(person, destination, form)))
+        url = _after(person, form, _create(person, destination, form, id_of(request, form)))
     except Problem as problem:
         if problem.code == problems.FORBIDDEN:
             raise
@@ -108,10 +106,12 @@ def _require(person: Person) -> None:
     person.caller.require(VIEW_DESTINATIONS)
 
 
-def _create(person: Person, destination: Destination, form: FormData) -> str:
-    backend, body = person.backend, connection_form.body(destination, form)
+def _create(person: Person, destination: Destination, form: FormData, row_id: str) -> str:
+    backend, caller, body = person.backend, person.caller, connection_form.body(destination, form)
     with backend.database.writing() as session:
-        return connections.create(session, person.caller, backend.vault, backend.network, body, person.now_ms).id
+        if not connections.exists(session, caller, row_id):
+            connections.create(session, caller, backend.vault, backend.network, body, person.now_ms, row_id)
+    return row_id
 
 
 def _rehearse(person: Person, destination: Destination, form: FormData, *, with_place: bool = False) -> ConnectionCheck:

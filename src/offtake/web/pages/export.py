@@ -24,7 +24,7 @@ from offtake.web.person import Person, PersonOf
 from offtake.web.queries import ListUrl
 from offtake.web.rendering import page
 from offtake.web.routes import PageRoute
-from offtake.web.submissions import Submissions, new_key
+from offtake.web.submissions import id_of, new_key
 
 router = APIRouter(route_class=PageRoute)
 
@@ -63,12 +63,10 @@ def finish(request: Request, person: PersonOf, sent: Form) -> Response:
             answer = _test(person, new)
             if testing or not answer["result"]:
                 return _show(request, person, state, 200 if testing else 422, tested=answer)
-        submissions: Submissions = request.app.state.submissions
-        key = f"{person.caller.client_id} {sent.get('key', '')}"
-        url = submissions.carry_out(key, lambda: person.url(f"flows/{_create(person, new)}"))
+        flow_id = _create(person, new, id_of(request, sent))
     except Problem as problem:
         return _show(request, person, state, 422, refused=str(problem))
-    return RedirectResponse(url, 303)
+    return RedirectResponse(person.url(f"flows/{flow_id}"), 303)
 
 
 @router.post("/ui/{sandbox}/export/preview")
@@ -184,11 +182,12 @@ def _new_export(state: State) -> NewExport:
     )
 
 
-def _create(person: Person, new: NewExport) -> str:
+def _create(person: Person, new: NewExport, flow_id: str) -> str:
     backend, rules = person.backend, person.backend.schedule_rules
     with backend.database.writing() as session:
-        flow = flow_creation.create(session, person.caller, backend.vault, backend.network, new, person.now_ms, rules)
-        return flow.id
+        return flow_creation.create(
+            session, person.caller, backend.vault, backend.network, new, person.now_ms, rules, flow_id
+        ).id
 
 
 def _test(person: Person, new: NewExport) -> Any:  # noqa: ANN401 - the API's document

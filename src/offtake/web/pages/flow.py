@@ -27,6 +27,7 @@ from offtake.web.places import place_of
 from offtake.web.queries import ListUrl
 from offtake.web.rendering import page
 from offtake.web.routes import PageRoute
+from offtake.web.typed_names import wrong_name
 
 router = APIRouter(route_class=PageRoute)
 
@@ -124,8 +125,9 @@ def delete(request: Request, person: PersonOf, flow_id: str, form: Form) -> Resp
     person.caller.require(*_EXPORT)
     with person.backend.database.reading() as session:
         view = flow_views.find_flow(session, person.caller, flow_id, person.now_ms)
-    if text(form, "typed") != view.flow.name.strip():
-        return _overview(request, person, flow_id, 422, "This is not the dataflow's name. Nothing was deleted.")
+    wrong = wrong_name(form, view.flow.name, flow_id)
+    if wrong:
+        return _overview(request, person, flow_id, 422, wrong)
     with person.backend.database.writing() as session:
         connection_removal.delete_flow(session, person.caller, flow_id, person.now_ms)
     return RedirectResponse(f"{person.url('flows')}?deleted={view.flow.id}", 303)

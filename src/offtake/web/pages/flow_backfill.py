@@ -14,6 +14,7 @@ from offtake.web.person import Person, PersonOf
 from offtake.web.places import place_of
 from offtake.web.rendering import page
 from offtake.web.routes import PageRoute
+from offtake.web.times import instant_of
 
 router = APIRouter(route_class=PageRoute)
 
@@ -79,7 +80,7 @@ def _show(
 def _day(sent: str, name: str, wrong: dict[str, str], days: int = 0) -> int | None:
     """The start of a day in UTC, `days` later, in epoch milliseconds."""
     try:
-        day = datetime.strptime(sent, _DATE).replace(tzinfo=UTC)
+        day = instant_of(sent, "00:00", UTC)
     except ValueError:
         wrong[name] = "must be a date"
         return None

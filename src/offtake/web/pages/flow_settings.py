@@ -97,8 +97,9 @@ def preview(request: Request, person: PersonOf, flow_id: str, sent: Form) -> Res
 def _load(person: Person, flow_id: str, sent: FormData | None) -> SettingsForm:
     with person.backend.database.reading() as session:
         view = flow_views.find_flow(session, person.caller, flow_id, person.now_ms)
-        names = datasets.names_of(session, person.caller, view.source.dataset_ids)
-    return SettingsForm(person, view, dict(names), sent)
+        names = dict(datasets.names_of(session, person.caller, view.source.dataset_ids))
+        hidden = datasets.existing(session, person.caller, view.source.dataset_ids) - set(names)
+    return SettingsForm(person, view, names, sent, sorted(hidden))
 
 
 def _store(person: Person, form: SettingsForm, sent: FormData) -> None:

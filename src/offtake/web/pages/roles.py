@@ -27,11 +27,12 @@ from offtake.contract.problems import Problem
 from offtake.documents import Json
 from offtake.errors import OfftakeError
 from offtake.sandboxes import sandboxes
-from offtake.web.form_body import Form, text, texts
-from offtake.web.pages.access import PAGE, show, wrong_name
+from offtake.web.form_body import Form, require, text, texts
+from offtake.web.pages.access import PAGE, show
 from offtake.web.person import Person, PersonOf
 from offtake.web.queries import ListUrl
 from offtake.web.routes import PageRoute
+from offtake.web.typed_names import wrong_name
 
 router = APIRouter(route_class=PageRoute)
 
@@ -117,6 +118,7 @@ def new_role(request: Request, person: PersonOf) -> Response:
 @router.post("/ui/{sandbox}/access/new-role")
 def create(request: Request, person: PersonOf, form: Form) -> Response:
     """Create a role without subjects."""
+    person.member.require_everywhere(MANAGE_ACCESS)
     try:
         with person.backend.database.writing() as session:
             row_id = roles.create(session, person.member, _body(form), person.now_ms).id
@@ -134,6 +136,7 @@ def role_page(request: Request, person: PersonOf, role_id: str) -> Response:
 @router.post("/ui/{sandbox}/access/roles/{role_id}")
 def replace(request: Request, person: PersonOf, role_id: str, form: Form) -> Response:
     """Change the role, unless another person has changed it since the form was loaded."""
+    person.member.require_everywhere(MANAGE_ACCESS)
     try:
         with person.backend.database.writing() as session:
             row = roles.find(session, person.member, role_id)
@@ -151,6 +154,8 @@ def replace(request: Request, person: PersonOf, role_id: str, form: Form) -> Res
 @router.post("/ui/{sandbox}/access/roles/{role_id}/subjects")
 def change_subjects(request: Request, person: PersonOf, role_id: str, form: Form) -> Response:
     """Grant the role to a client, or revoke it."""
+    person.member.require_everywhere(MANAGE_ACCESS)
+    require(form, "op", "client")
     op = "remove" if text(form, "op") == "remove" else "add"
     try:
         with person.backend.database.writing() as session:
@@ -176,7 +181,7 @@ def delete(request: Request, person: PersonOf, role_id: str, form: Form) -> Resp
     """Delete the role, after its name was typed."""
     with person.backend.database.reading() as session:
         name = roles.find(session, person.member, role_id).name
-    wrong = wrong_name(form, name)
+    wrong = wrong_name(form, name, role_id)
     if wrong:
         return _role(request, person, role_id, status=422, problem=wrong)
     try:
@@ -188,6 +193,7 @@ def delete(request: Request, person: PersonOf, role_id: str, form: Form) -> Resp
 
 
 def _body(form: FormData) -> Json:
+    require(form, "name", "description", "labels", "boxes")
     return {
         "name": text(form, "name"),
         "description": text(form, "description"),

@@ -62,7 +62,8 @@ def receipt(request: Request, person: PersonOf, run_id: str) -> Response:
         owed = undelivered.still_owed(session, view.run, view.owed)
         sentences = [undelivered.sentence(one, view.run, view.flow, retries=retries) for one in owed]
         pending = pending_rows.count_after_run(session, person.backend.lake, person.caller, view)
-    manifest = _manifest(person, run_id) if view.run.completed_at is not None else ""
+    # A manifest names every file: a long one is only offered for download.
+    manifest = _manifest(person, run_id) if view.run.completed_at is not None and not more and not first else ""
     return page(
         request,
         person,

@@ -11,11 +11,12 @@ from offtake.contract.problems import Problem
 from offtake.sandboxes import sandboxes
 from offtake.store.sandbox_states import ACTIVE
 from offtake.web.form_body import Form, text
-from offtake.web.pages.access import PAGE, show, wrong_name
+from offtake.web.pages.access import PAGE, show
 from offtake.web.person import Person, PersonOf
 from offtake.web.queries import ListUrl
 from offtake.web.rendering import quoted
 from offtake.web.routes import PageRoute
+from offtake.web.typed_names import wrong_name
 
 router = APIRouter(route_class=PageRoute)
 
@@ -89,7 +90,7 @@ def rename(request: Request, person: PersonOf, name: str, form: Form) -> Respons
 @router.post("/ui/{sandbox}/access/sandboxes/{name}/reset")
 def reset(request: Request, person: PersonOf, name: str, form: Form) -> Response:
     """Remove everything in the sandbox, after its name was typed."""
-    wrong = wrong_name(form, name)
+    wrong = wrong_name(form, name, name)
     if wrong:
         return _sandbox(request, person, name, {"": wrong}, status=422)
     with person.backend.database.writing() as session:
@@ -100,7 +101,7 @@ def reset(request: Request, person: PersonOf, name: str, form: Form) -> Response
 @router.post("/ui/{sandbox}/access/sandboxes/{name}/delete")
 def delete(request: Request, person: PersonOf, name: str, form: Form) -> Response:
     """Delete the sandbox with everything in it, after its name was typed."""
-    wrong = wrong_name(form, name)
+    wrong = wrong_name(form, name, name)
     if wrong:
         return _sandbox(request, person, name, {"": wrong}, status=422)
     with person.backend.database.writing() as session:
