@@ -295,3 +295,11 @@ def test_running_and_verifying_need_what_the_api_asks_for(deployed: Deployment) 
     for permissions, status in (([export], 403), ([see], 403), ([export, see], 303)):
         person = with_permissions(deployed, *permissions)
         person.post(f"/ui/prod/runs/{run}/verify", status=status)
+
+
+def test_a_second_click_leads_to_the_run_that_is_going_on(deployed: Deployment) -> None:
+    flow = deployed.flow(deployed.import_rows("orders", [{"id": 1}]))
+    person = signed_in(deployed)
+    first, second = (person.post(f"/ui/prod/flows/{flow}/run").headers["location"] for _ in range(2))
+    assert first == second
+    assert len(deployed.runs(flow)) == 1

@@ -16,7 +16,9 @@ from offtake.store.tables import Flow, Run, SourceConnection
 
 
 class AdhocRefusedError(OfftakeError):
-    """The ad-hoc run is refused; clients match the message."""
+    """The ad-hoc run is refused; clients match the message. `live_id`: the run that is going on, if that is why."""
+
+    live_id: str | None = None
 
 
 class DatasetId(Body):
@@ -86,7 +88,11 @@ def _enqueue(session: Session, caller: Caller, order: AdhocDestination, now_ms: 
     live = live_run(session, flow.id)
     if live is not None:
         named = ", ".join(selected or exported)
-        raise AdhocRefusedError(f"Run already going on for dataset(s) {named} of flow {flow.id} with run id {live.id}")
+        refused = AdhocRefusedError(
+            f"Run already going on for dataset(s) {named} of flow {flow.id} with run id {live.id}"
+        )
+        refused.live_id = live.id
+        raise refused
     full = order.full_export or flows.stored_schedule(flow).one_time
     at = runs.time_outside_slots(session, flow, now_ms)
     new = NewRun("adhoc", at, selected or None, full_export=full, moves_position=not order.full_export)

@@ -205,6 +205,7 @@ def _account(request: Request, person: Person, row_id: str, shown: Shown) -> Res
         shown=shown,
         name=text(form, "name") if form is not None and "name" in form else view.row.name,
         description=text(form, "description") if form is not None and "name" in form else view.row.description or "",
+        sent_key=text(form, "public_key") if form is not None else "",
         is_new=url.text("new") == "1",
         is_rotated=url.text("rotated") == "1",
     )
