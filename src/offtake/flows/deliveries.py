@@ -160,12 +160,13 @@ def flow_next(flow: Flow) -> int | None:
 
 def _late(session: Session, caller: Caller, now_ms: int) -> list[Trouble]:
     """Live runs whose slot is over its tolerance, and those that wait for their destination."""
-    query = select(Flow, Run).join(Flow, Flow.id == Run.flow_id)
     old = or_(Run.scheduled_at < now_ms - LEAST_MS, Run.waiting_since.is_not(None))
+    # Ids first: thousands of waiting runs would be joined and sorted with all columns.
+    oldest = select(Run.id).where(_of(caller), LIVE_RUN, old).order_by(Run.scheduled_at).limit(_MOST_LATE_SEEN)
+    ids = session.scalars(oldest).all()
+    query = select(Flow, Run).join(Flow, Flow.id == Run.flow_id).where(Run.id.in_(ids)).order_by(Run.scheduled_at)
     found = []
-    for flow, run in session.execute(
-        query.where(_of(caller), LIVE_RUN, old).order_by(Run.scheduled_at).limit(_MOST_LATE_SEEN)
-    ):
+    for flow, run in session.execute(query):
         wait = wait_of(run)
         late = is_late(stored_schedule(flow), run.scheduled_at, now_ms)
         if late or wait is not None:

@@ -1,6 +1,8 @@
 """Organisations, sandboxes, clients, roles, access labels, signing keys and the audit log."""
 
-from sqlalchemy import ForeignKey, Index, UniqueConstraint
+from typing import Final
+
+from sqlalchemy import ForeignKey, Index, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from offtake.documents import Json
@@ -123,6 +125,9 @@ class SigningKey(Base):
     retired_at: Mapped[int | None]
 
 
+_DELETED_FLOW: Final = text("resource_type = 'flows' AND action = 'delete'")
+
+
 class AuditEvent(Base):
     """An entry of the audit log: actor, time, remote address, and the change without secrets. Ids sort by time."""
 
@@ -131,6 +136,14 @@ class AuditEvent(Base):
         Index(None, "org_id", "id"),
         Index(None, "org_id", "sandbox_name", "id"),
         Index(None, "resource_id", "id"),
+        Index(
+            "ix_audit_events_deleted_flows",
+            "org_id",
+            "sandbox_name",
+            "id",
+            sqlite_where=_DELETED_FLOW,
+            postgresql_where=_DELETED_FLOW,
+        ),
     )
 
     id: Mapped[str] = mapped_column(primary_key=True)
